@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* keelctl: options, exit status, calls, and what a terminal sees while they last. */
+/* keelctl: options, exit status, calls to the daemon, and their progress on a terminal. */
 #include "control/cli/keelctl.h"
 
 #include <errno.h>
@@ -13,18 +13,18 @@
 #include <unistd.h>
 
 #define DEFAULT_SOCKET "/run/keel/keel.sock"
-#define PROGRESS_AFTER_S 1.0 /* an answer that takes longer gets a line */
+#define PROGRESS_AFTER_S 1.0 /* slower answers get a progress line */
 
 static volatile sig_atomic_t interrupted;
 
-/* ---- what is said ---- */
+/* ---- messages ---- */
 
 void
 ctl_fail(struct ctl *ctl, int status, const char *fmt, ...)
 {
 	va_list ap;
 
-	fflush(stdout); /* in order with what a terminal shows already */
+	fflush(stdout); /* keep the order of both streams on a terminal */
 	fputs(ctl->where, stderr);
 	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);
@@ -79,9 +79,9 @@ ctl_interrupt_clear(void)
 
 #define CODE_READ_ONLY (-32011)
 
-/* One line a fault; those that name no member only say why. */
+/* Prints one line per error; errors without a path print the reason only. */
 static void
-refused(struct ctl *ctl, const char *method, const json_t *error)
+print_refusal(struct ctl *ctl, const char *method, const json_t *error)
 {
 	const json_t *data = json_object_get(error, "data"),
 		     *errors = json_object_get(data, "errors"), *e;
@@ -107,7 +107,7 @@ refused(struct ctl *ctl, const char *method, const json_t *error)
 	}
 }
 
-/* The answer takes its time: on a terminal a line says so. */
+/* Shows the wait for a slow answer on a terminal. */
 static bool
 waiting(void *arg, double seconds)
 {
@@ -120,7 +120,7 @@ waiting(void *arg, double seconds)
 	return !interrupted;
 }
 
-/* Who may not open the socket may open the read-only one (mode 0666). */
+/* A user without permission for the socket may open the read-only socket (mode 0666). */
 static int
 open_socket(struct ctl *ctl)
 {
@@ -136,7 +136,9 @@ open_socket(struct ctl *ctl)
 	return 0;
 }
 
-/* 0, or -errno without a connection. One that the daemon closed in the meantime (it was restarted) is made anew. */
+/*
+ * Connects to the daemon, again if the daemon closed the connection (after a restart). 0, -errno.
+ */
 static int
 connection(struct ctl *ctl)
 {
@@ -155,9 +157,12 @@ connection(struct ctl *ctl)
 	return err;
 }
 
-/* The whole answer; NULL without one, *err says why. After that the connection is not used again: an answer may still come. */
+/*
+ * The whole response; NULL with *err on failure. A failed connection is closed, because the
+ * response may still arrive.
+ */
 static json_t *
-ask(struct ctl *ctl, const char *method, json_t *params, int *err)
+request(struct ctl *ctl, const char *method, json_t *params, int *err)
 {
 	json_t *answer = NULL;
 
@@ -184,7 +189,7 @@ ctl_call(struct ctl *ctl, const char *method, json_t *params)
 		ctl_fail(ctl, EXIT_NO_DAEMON, "no daemon at %s: %s", ctl->socket, strerror(-err));
 		return NULL;
 	}
-	answer = ask(ctl, method, params, &err);
+	answer = request(ctl, method, params, &err);
 	if (err != 0) {
 		if (err == -EINTR)
 			ctl_fail(ctl, EXIT_REFUSED, "%s: interrupted; the daemon goes on", method);
@@ -197,7 +202,7 @@ ctl_call(struct ctl *ctl, const char *method, json_t *params)
 	}
 	result = json_incref(json_object_get(answer, "result"));
 	if (result == NULL)
-		refused(ctl, method, json_object_get(answer, "error"));
+		print_refusal(ctl, method, json_object_get(answer, "error"));
 	json_decref(answer);
 	return result;
 }
@@ -212,7 +217,7 @@ ctl_try(struct ctl *ctl, const char *method, json_t *params)
 		json_decref(params);
 		return NULL;
 	}
-	answer = ask(ctl, method, params, &err);
+	answer = request(ctl, method, params, &err);
 	result = json_incref(json_object_get(answer, "result"));
 	json_decref(answer);
 	return result;
@@ -220,7 +225,7 @@ ctl_try(struct ctl *ctl, const char *method, json_t *params)
 
 /* ---- start ---- */
 
-/* Who reads us has gone (| head): that is no fault of ours, and there is nothing more to do. */
+/* The reader of standard output has ended (| head): not an error. */
 static void
 reader_gone(int signal_number)
 {
@@ -237,7 +242,7 @@ interrupt(int signal_number)
 
 #define OPTIONS_MAX 16
 
-/* -1: go on; else the exit status. */
+/* -1: continue; otherwise the exit status. */
 static int
 parse_options(int argc, char **argv, struct ctl *ctl)
 {
@@ -274,7 +279,7 @@ parse_options(int argc, char **argv, struct ctl *ctl)
 }
 
 static void
-surroundings(struct ctl *ctl)
+read_environment(struct ctl *ctl)
 {
 	const struct sigaction sa = {.sa_handler = reader_gone};
 	const char *socket = getenv("KEEL_SOCKET"), *no_color = getenv("NO_COLOR"),
@@ -287,9 +292,9 @@ surroundings(struct ctl *ctl)
 		      (term == NULL || strcmp(term, "dumb") != 0);
 }
 
-/* No command: the shell where somebody types, else what standard input says. */
+/* Without a command: a shell on a terminal, otherwise a script on standard input. */
 static void
-no_words(struct ctl *ctl)
+run_input(struct ctl *ctl)
 {
 	const struct sigaction sa = {.sa_handler = interrupt};
 
@@ -298,8 +303,8 @@ no_words(struct ctl *ctl)
 		return;
 	}
 	sigaction(SIGINT, &sa, NULL);
-	signal(SIGHUP,
-		SIG_IGN); /* the end of the terminal is the end of its input: the history is kept */
+	/* the end of the terminal ends the input, so that the shell saves its history */
+	signal(SIGHUP, SIG_IGN);
 	shell_run(ctl);
 }
 
@@ -309,12 +314,12 @@ main(int argc, char **argv)
 	struct ctl ctl = {.status = EXIT_DONE, .view = VIEW_USER, .where = "keelctl: "};
 	int status;
 
-	surroundings(&ctl);
+	read_environment(&ctl);
 	status = parse_options(argc, argv, &ctl);
 	if (status >= 0)
 		return status;
 	if (optind == argc)
-		no_words(&ctl);
+		run_input(&ctl);
 	else if (argc - optind == 1 && strpbrk(argv[optind], "; \t\n") != NULL)
 		run_text(&ctl, argv[optind], "command");
 	else

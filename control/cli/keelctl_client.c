@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define READ_STEP (64u << 10)
-#define WAIT_MS 100 /* between looks at what the caller says */
+#define WAIT_MS 100 /* interval between calls of `waiting` */
 
 struct client {
 	int fd;
@@ -95,7 +95,7 @@ client_gone(const struct client *c)
 	return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
 
-/* 0 when there is something to read. */
+/* Waits for input. 0, -errno; -EINTR: cancelled. */
 static int
 wait_readable(struct client *c)
 {
@@ -114,7 +114,9 @@ wait_readable(struct client *c)
 	}
 }
 
-/* Reads until the buffer holds a whole line; its length without the newline, or -errno. */
+/*
+ * Reads until the buffer contains a whole line; returns its length without the newline, or -errno.
+ */
 static ssize_t
 read_line(struct client *c)
 {
@@ -151,7 +153,7 @@ read_line(struct client *c)
 	}
 }
 
-/* The next value; NULL after *err was set. */
+/* Reads the next value; NULL with *err on failure. */
 static json_t *
 read_value(struct client *c, int *err)
 {
@@ -183,7 +185,9 @@ client_call(struct client *c, const char *method, json_t *params, client_waiting
 
 		if (value == NULL)
 			break;
-		/* An error without id is about our request too: we have one under way at a time. */
+		/*
+		 * An error without id also answers our request: only one request is open at a time.
+		 */
 		if ((json_is_integer(id) && json_integer_value(id) == c->last_id &&
 			    (json_object_get(value, "result") != NULL ||
 				    json_object_get(value, "error") != NULL)) ||

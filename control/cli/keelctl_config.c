@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* commit, confirm, rollback, discard, history, diff: the candidate as a whole. */
+/* The commands commit, confirm, rollback, discard, and show history, show diff. */
 #include "control/cli/keelctl.h"
 
 #include <stdio.h>
@@ -44,7 +44,7 @@ effects_print(struct ctl *ctl, const json_t *effects)
 	table_end(&t, ctl, 0);
 }
 
-/* What config.commit and config.rollback answer. */
+/* Prints the result of config.commit and config.rollback. */
 static void
 commit_print(struct ctl *ctl, const json_t *result, unsigned confirm_s)
 {
@@ -150,7 +150,7 @@ print_value(const json_t *value)
 	json_dumpf(value, stdout, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
 }
 
-/* One line each: + what comes, - what goes, ~ the old and the new value. */
+/* One line per difference: + added, - removed, ~ old and new value. */
 void
 show_diff(struct ctl *ctl, const json_t *result)
 {

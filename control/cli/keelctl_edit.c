@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Lines of the BGP and family views as edits of the candidate: the document is read, the line is applied to it, and what became different of
- * /bgp goes to config.edit as an RFC 6902 patch with the revision that was read, so that nobody's edit is lost.
+ * Applies lines of the BGP and family views to the fetch_candidate: reads the document, applies the line
+ * to a copy, and sends the differences in /bgp to config.edit as an RFC 6902 patch. The patch
+ * carries the revision of the document, so that concurrent edits are not lost.
  */
 #include "control/cli/keelctl.h"
 
@@ -10,22 +11,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TRIES 64 /* against somebody who edits at the same time */
+#define TRIES 64 /* limit of retries after concurrent edits */
 
-/* One line at work. */
+/* The state of one line. */
 struct edit {
 	struct ctl *ctl;
 	const struct command *c;
-	json_t *document; /* of the candidate; changed in place */
-	json_t *bgp; /* its member */
-	json_t *object; /* the peer or group that the line names */
+	json_t *document; /* the candidate; modified in place */
+	json_t *bgp; /* document["bgp"] */
+	json_t *object; /* the peer or group of the line */
 	const char *family;
-	char note[256]; /* said when the edit has been made */
+	char note[256]; /* printed after the edit */
 };
 
 static int refuse(struct edit *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* What only the configuration can know. Always -1. */
+/* Prints an error that depends on the configuration. Always -1. */
 static int
 refuse(struct edit *e, const char *fmt, ...)
 {
@@ -121,9 +122,9 @@ name_of(const struct edit *e)
 	return is_group(e) ? e->c->group : e->c->peer;
 }
 
-/* The peer or group of the line; -1 after a message when it is not there. */
+/* Finds the peer or group of the line. 0; -1 with a message if not found. */
 static int
-subject(struct edit *e, size_t *at)
+find_object(struct edit *e, size_t *at)
 {
 	e->object = is_group(e) ? find_group(e, e->c->group, at) : find_peer(e, e->c->peer, at);
 	if (e->object != NULL)
@@ -136,9 +137,9 @@ subject(struct edit *e, size_t *at)
 	return refuse(e, "there is no peer %.64s (-32004)", e->c->peer);
 }
 
-/* A member of the object or, for a peer, of its group; *inherited says which. */
+/* A member of the object or, for a peer, of its group (*inherited). */
 static json_t *
-in_force(const struct edit *e, const json_t *object, const char *key, bool *inherited)
+effective_member(const struct edit *e, const json_t *object, const char *key, bool *inherited)
 {
 	json_t *v = json_object_get(object, key);
 	size_t at;
@@ -153,20 +154,23 @@ in_force(const struct edit *e, const json_t *object, const char *key, bool *inhe
 
 /* ---- families ---- */
 
-/* Without `families` in the peer and its group: the unicast family of the peer's address. */
+/* Without `families` in the peer and its group, the peer has the unicast family of its address. */
 static const char *
 implicit_family(const struct edit *e, const json_t *peer)
 {
 	bool inherited;
 
-	if (in_force(e, peer, "families", &inherited) != NULL)
+	if (effective_member(e, peer, "families", &inherited) != NULL)
 		return NULL;
 	return strchr(string_of(peer, "address"), ':') != NULL ? "ipv6-unicast" : "ipv4-unicast";
 }
 
-/* A group gets its first family: members that had none lose nothing, and gain nothing that the line does not say. */
+/*
+ * Before a group gets its first family: keeps the implicit families of its members explicitly. With
+ * `enable` false, the new family stays off for them.
+ */
 static void
-members_keep_theirs(struct edit *e, bool enable)
+keep_member_families(struct edit *e, bool enable)
 {
 	json_t *peer;
 	size_t i;
@@ -187,7 +191,7 @@ members_keep_theirs(struct edit *e, bool enable)
 	}
 }
 
-/* The family is exchanged with the object, as its own members and its group's say. */
+/* True if the family is enabled on the object, directly or through its group. */
 static bool
 family_enabled(const struct edit *e)
 {
@@ -210,8 +214,8 @@ family_enabled(const struct edit *e)
 }
 
 /*
- * The object's own entry for the family, made when there is none. Making it turns nothing on by itself: an entry that is there means enabled,
- * so one for a family that is not exchanged says so.
+ * The object's own entry for the family; created if missing. An entry enables its family by
+ * default, so a new entry for a disabled family gets `enabled` false.
  */
 static json_t *
 family_entry(struct edit *e, bool enable)
@@ -221,8 +225,8 @@ family_entry(struct edit *e, bool enable)
 	json_t *families, *entry;
 
 	if (is_group(e) && json_object_get(e->object, "families") == NULL) {
-		members_keep_theirs(e, enable);
-		enabled = true; /* of the members that have it anyway */
+		keep_member_families(e, enable);
+		enabled = true; /* for the members that have the family implicitly */
 	}
 	families = member(e->object, "families", json_object());
 	if (implicit != NULL)
@@ -230,7 +234,7 @@ family_entry(struct edit *e, bool enable)
 	entry = member(families, e->family, json_object());
 	if (enable && json_is_false(json_object_get(entry, "enabled")))
 		json_object_del(entry, "enabled");
-	if (enable && !family_enabled(e)) /* the group turns it off */
+	if (enable && !family_enabled(e)) /* disabled by the group */
 		json_object_set_new(entry, "enabled", json_true());
 	if (!enable && !enabled) {
 		json_object_set_new(entry, "enabled", json_false());
@@ -249,7 +253,7 @@ family_own(const struct edit *e)
 	return json_object_get(json_object_get(e->object, "families"), e->family);
 }
 
-/* Its group's entry, or NULL. */
+/* The entry of the group, or NULL. */
 static const json_t *
 family_inherited(const struct edit *e)
 {
@@ -265,7 +269,7 @@ family_inherited(const struct edit *e)
 /* ---- lines ---- */
 
 static int
-set_asn_new(struct edit *e)
+add_peer(struct edit *e)
 {
 	json_t *peer = json_pack("{s:s, s:I}", "address", e->c->peer, "asn", (json_int_t)e->c->asn);
 
@@ -284,19 +288,21 @@ set_asn(struct edit *e)
 	size_t at;
 
 	if (!e->c->undo && !is_group(e) && find_peer(e, e->c->peer, &at) == NULL)
-		return set_asn_new(e);
-	if (subject(e, &at) != 0)
+		return add_peer(e);
+	if (find_object(e, &at) != 0)
 		return -1;
 	if (!e->c->undo)
 		return json_object_set_new(e->object, "asn", json_integer(e->c->asn));
-	if (json_integer_value(in_force(e, e->object, "asn", &inherited)) != (json_int_t)e->c->asn)
+	if (json_integer_value(effective_member(e, e->object, "asn", &inherited)) !=
+		(json_int_t)e->c->asn)
 		return refuse(e, "the AS number of %.64s is %lld, not %u", name_of(e),
-			(long long)json_integer_value(in_force(e, e->object, "asn", &inherited)),
+			(long long)json_integer_value(
+				effective_member(e, e->object, "asn", &inherited)),
 			e->c->asn);
 	if (is_group(e))
 		return json_object_del(e->object, "asn");
-	return json_array_remove(
-		json_object_get(e->bgp, "peers"), at); /* as-number made the peer */
+	/* as-number created the peer */
+	return json_array_remove(json_object_get(e->bgp, "peers"), at);
 }
 
 static int
@@ -304,7 +310,7 @@ set_group(struct edit *e)
 {
 	size_t at, group_at;
 
-	if (subject(e, &at) != 0)
+	if (find_object(e, &at) != 0)
 		return -1;
 	if (is_group(e))
 		return refuse(
@@ -324,7 +330,7 @@ set_route_refresh(struct edit *e)
 {
 	size_t at;
 
-	if (subject(e, &at) != 0)
+	if (find_object(e, &at) != 0)
 		return -1;
 	return json_object_set_new(member(e->object, "capabilities", json_object()),
 		"route_refresh", json_boolean(!e->c->undo));
@@ -335,7 +341,7 @@ set_enable(struct edit *e)
 {
 	size_t at;
 
-	if (subject(e, &at) != 0)
+	if (find_object(e, &at) != 0)
 		return -1;
 	if (e->c->undo && family_enabled(e))
 		json_object_set_new(family_entry(e, false), "enabled", json_false());
@@ -350,7 +356,7 @@ set_keep(struct edit *e)
 	const json_t *own, *inherited;
 	size_t at;
 
-	if (subject(e, &at) != 0)
+	if (find_object(e, &at) != 0)
 		return -1;
 	own = family_own(e);
 	inherited = family_inherited(e);
@@ -372,7 +378,7 @@ set_policy(struct edit *e)
 	const json_t *inherited;
 	size_t at;
 
-	if (subject(e, &at) != 0)
+	if (find_object(e, &at) != 0)
 		return -1;
 	if (!e->c->undo)
 		return json_object_set_new(family_entry(e, false), key, json_string(e->c->name));
@@ -389,7 +395,7 @@ set_policy(struct edit *e)
 }
 
 static int
-set_group_itself(struct edit *e)
+edit_group(struct edit *e)
 {
 	size_t at;
 	bool there = find_group(e, e->c->name, &at) != NULL;
@@ -415,7 +421,7 @@ asn_agrees(struct edit *e, unsigned asn)
 }
 
 static int
-drop_bgp(struct edit *e)
+remove_bgp(struct edit *e)
 {
 	if (!asn_agrees(e, e->c->asn))
 		return -1;
@@ -428,9 +434,9 @@ apply_line(struct edit *e)
 {
 	switch (e->c->kind) {
 	case COMMAND_BGP_VIEW:
-		return drop_bgp(e);
+		return remove_bgp(e);
 	case COMMAND_GROUP:
-		return set_group_itself(e);
+		return edit_group(e);
 	case COMMAND_PEER_AS_NUMBER:
 		return set_asn(e);
 	case COMMAND_PEER_GROUP:
@@ -457,7 +463,7 @@ patch_add(json_t *patch, const char *op, const char *path, json_t *value)
 
 static void object_patch(json_t *patch, const char *path, json_t *was, json_t *is);
 
-/* Keys of the grammar: none has a character that a pointer escapes. */
+/* Keys of the grammar contain no character that JSON Pointer escapes. */
 static void
 value_patch(json_t *patch, const char *path, const char *key, json_t *was, json_t *is)
 {
@@ -493,7 +499,7 @@ object_patch(
 	}
 }
 
-/* One line takes an element out, appends one, or changes them where they are. */
+/* A line removes one element, appends one, or modifies elements in place. */
 static void
 array_patch(json_t *patch, const char *path, json_t *was, json_t *is)
 {
@@ -517,9 +523,12 @@ array_patch(json_t *patch, const char *path, json_t *was, json_t *is)
 		patch_add(patch, "add", below, json_array_get(is, i));
 }
 
-/* What the line made different: peers and groups member by member, so that what config.get hides (passwords) is not written. */
+/*
+ * Creates the patch from the differences. Peers and groups are compared by member, so that hidden
+ * members (passwords) are not overwritten.
+ */
 static json_t *
-patch_of(json_t *was, json_t *is)
+make_patch(json_t *was, json_t *is)
 {
 	static const char *const arrays[] = {"groups", "peers"};
 	json_t *patch = json_array(), *bgp_was = json_object_get(was, "bgp"),
@@ -544,11 +553,11 @@ patch_of(json_t *was, json_t *is)
 	return patch;
 }
 
-/* ---- the whole ---- */
+/* ---- edit ---- */
 
-/* A part of the candidate; NULL after a message. */
+/* Fetches a part of the fetch_candidate; NULL after a message. */
 static json_t *
-part_of(struct ctl *ctl, const char *path, json_int_t *revision)
+fetch_part(struct ctl *ctl, const char *path, json_int_t *revision)
 {
 	json_t *result = ctl_call(ctl, "config.get",
 		       json_pack("{s:s, s:s}", "source", "candidate", "path", path)),
@@ -563,13 +572,14 @@ part_of(struct ctl *ctl, const char *path, json_int_t *revision)
 }
 
 /*
- * What lines touch of the candidate, and the revision of the part that was read first: policies and lists may be large. Only when there is no
- * /bgp it is read whole; NULL after a message.
+ * Fetches the parts of the fetch_candidate that lines can change, with the revision of the first part;
+ * policies and lists may be large. Fetches the whole document only if /bgp is missing. NULL after a
+ * message.
  */
 static json_t *
-candidate(struct ctl *ctl, json_int_t *revision)
+fetch_candidate(struct ctl *ctl, json_int_t *revision)
 {
-	json_t *router = part_of(ctl, "/router", revision), *bgp, *document;
+	json_t *router = fetch_part(ctl, "/router", revision), *bgp, *document;
 	json_int_t later;
 
 	if (router == NULL)
@@ -580,15 +590,15 @@ candidate(struct ctl *ctl, json_int_t *revision)
 		document = json_pack(
 			"{s:O, s:O}", "router", router, "bgp", json_object_get(bgp, "document"));
 	else
-		document = part_of(ctl, "", &later);
+		document = fetch_part(ctl, "", &later);
 	json_decref(bgp);
 	json_decref(router);
 	return document;
 }
 
-/* The candidate is no longer what was read. */
+/* True if the fetch_candidate has changed since it was read. */
 static bool
-moved_on(struct ctl *ctl, json_int_t revision)
+candidate_changed(struct ctl *ctl, json_int_t revision)
 {
 	json_t *result = ctl_try(ctl, "config.get",
 		json_pack("{s:s, s:s}", "source", "candidate", "path", "/router"));
@@ -599,20 +609,20 @@ moved_on(struct ctl *ctl, json_int_t revision)
 	return moved;
 }
 
-/* Takes `patch`. True: somebody was faster, and nothing was done. */
+/* Takes `patch`. True: a concurrent edit came first; nothing was changed. */
 static bool
-patch_send(struct edit *e, json_t *patch, json_int_t revision, bool last)
+send_patch(struct edit *e, json_t *patch, json_int_t revision, bool last)
 {
 	json_t *params = json_pack("{s:o, s:I}", "patch", patch, "if_revision", revision);
 	json_t *result = ctl_try(e->ctl, "config.edit", json_incref(params));
 
-	if (result == NULL && !last && moved_on(e->ctl, revision)) {
+	if (result == NULL && !last && candidate_changed(e->ctl, revision)) {
 		json_decref(params);
 		return true;
 	}
 	if (result == NULL)
-		result = ctl_call(e->ctl, "config.edit",
-			json_incref(params)); /* once more, for its message */
+		/* call again to print the error */
+		result = ctl_call(e->ctl, "config.edit", json_incref(params));
 	if (result != NULL && e->ctl->json)
 		ctl_print_json(result, false);
 	else if (result != NULL && *e->note != '\0')
@@ -622,7 +632,7 @@ patch_send(struct edit *e, json_t *patch, json_int_t revision, bool last)
 	return false;
 }
 
-/* True: once more. */
+/* True: retry after a concurrent edit. */
 static bool
 edit_once(struct ctl *ctl, const struct command *c, bool last)
 {
@@ -631,7 +641,7 @@ edit_once(struct ctl *ctl, const struct command *c, bool last)
 		.family = ctl->view == VIEW_BGP || ctl->family == NULL ? "ipv4-unicast"
 								       : ctl->family};
 	json_int_t revision = 0;
-	json_t *was = candidate(ctl, &revision), *patch;
+	json_t *was = fetch_candidate(ctl, &revision), *patch;
 	bool again = false;
 
 	if (was == NULL)
@@ -641,9 +651,9 @@ edit_once(struct ctl *ctl, const struct command *c, bool last)
 	if (e.bgp == NULL && c->kind != COMMAND_BGP_VIEW)
 		e.bgp = member(e.document, "bgp", json_object());
 	if (apply_line(&e) == 0) {
-		patch = patch_of(was, e.document);
+		patch = make_patch(was, e.document);
 		if (json_array_size(patch) > 0)
-			again = patch_send(&e, patch, revision, last);
+			again = send_patch(&e, patch, revision, last);
 		else
 			json_decref(patch);
 	}
@@ -666,7 +676,7 @@ edit_asn_agrees(struct ctl *ctl, unsigned asn)
 {
 	struct edit e = {.ctl = ctl};
 	json_int_t revision;
-	json_t *router = part_of(ctl, "/router", &revision);
+	json_t *router = fetch_part(ctl, "/router", &revision);
 	bool agrees;
 
 	if (router == NULL)

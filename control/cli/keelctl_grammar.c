@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The lines that keelctl accepts, and what help, completion and keelctl(1) (scripts/reference) say of each line and each word. */
+/*
+ * The lines of the grammar, with the texts for help, completion and keelctl(1) (scripts/reference).
+ */
 #include "control/cli/keelctl_parse.h"
 
 #include <string.h>
@@ -106,12 +108,12 @@ const struct command_rule command_rules[] = {
 		"that time, or at a restart, unless confirmed."},
 	{VIEW_ANY, COMMAND_CONFIRM, "confirm", false,
 		"Keeps the commit that waits for a confirmation."},
-	/* "re" is an abbreviation of refresh and reset. */
+	/* "re" abbreviates refresh and reset. */
 	{VIEW_ANY, COMMAND_RELOAD, "reload!", false,
 		"Commits the configuration file as it is on disk. The word is not abbreviated."},
 	{VIEW_ANY, COMMAND_ROLLBACK, "rollback ID", false,
 		"Commits the document of an earlier commit at once."},
-	/* "dis" is an abbreviation of display. */
+	/* "dis" abbreviates display. */
 	{VIEW_ANY, COMMAND_DISCARD, "discard!", false,
 		"Drops all edits that are not committed. The word is not abbreviated."},
 	{VIEW_ANY, COMMAND_QUIT, "quit", false,
@@ -122,7 +124,8 @@ const struct command_rule command_rules[] = {
 const unsigned command_rule_count = sizeof(command_rules) / sizeof(command_rules[0]);
 
 /*
- * Of the entries for a word the first whose `after` is the keyword before the word; NULL fits every keyword, "" the beginning of a line.
+ * The help of a word: the first entry whose `after` is the preceding keyword. NULL matches all
+ * keywords, "" the start of a line.
  */
 static const struct command_word {
 	const char *word, *after, *help;

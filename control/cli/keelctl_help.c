@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What keelctl says about itself: --help and `help` from the tables of options and lines, and completion for shells. */
+/*
+ * The help of keelctl: --help and `help` from the tables of options and lines, and completion for
+ * shells.
+ */
 #include "control/cli/keelctl.h"
 
 #include <stdio.h>
@@ -28,7 +31,10 @@ const struct program_status program_statuses[] = {
 	{0},
 };
 
-/* Words wrapped at WIDTH, without backquotes and the grammar's "!". `at`: columns used in the first line; other lines begin with `indent` blanks. */
+/*
+ * Prints words wrapped at WIDTH, without backquotes and the "!" of the grammar. `at`: columns used
+ * in the first line; other lines begin with `indent` blanks.
+ */
 static void
 wrap(const char *text, unsigned indent, unsigned at)
 {
@@ -54,7 +60,7 @@ wrap(const char *text, unsigned indent, unsigned at)
 	putchar('\n');
 }
 
-/* `display` stands for `show` in every line. */
+/* `display` is an alias of `show` in every line. */
 static const char *
 rule_text(const struct command_rule *r)
 {
@@ -174,7 +180,7 @@ complete_print(struct ctl *ctl, char **words, unsigned count)
 				command_help(choice[i].after, choice[i].text));
 	}
 	fflush(stdout);
-	alarm(2); /* ends keelctl when the daemon does not answer: the words above are out */
+	alarm(2); /* ends keelctl if the daemon does not answer; the keywords are already printed */
 	for (unsigned i = 0; i < n; i++) {
 		if (choice[i].text != NULL && choice[i].value)
 			complete_value(ctl, &choice[i], begin);

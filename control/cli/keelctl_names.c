@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Names that may stand for a VALUE of the grammar: peers, groups, policies, commits and methods of the daemon. */
+/*
+ * Names for the VALUES of the grammar: peers, groups, policies, commits and methods of the daemon.
+ */
 #include "control/cli/keelctl.h"
 
 #include <stdio.h>
@@ -36,9 +38,9 @@ texts_of(struct texts *t, const json_t *objects, const char *key, const char *be
 		texts_add(t, json_string_value(json_object_get(o, key)), begin);
 }
 
-/* The running document; in a configuration view the candidate, which has the new peers. */
+/* The running fetch_document; in configuration views the candidate, with the new peers. */
 static json_t *
-document(struct ctl *ctl)
+fetch_document(struct ctl *ctl)
 {
 	const char *source = ctl->view == VIEW_USER ? "running" : "candidate";
 	json_t *result = ctl_try(ctl, "config.get", json_pack("{s:s}", "source", source));
@@ -57,7 +59,7 @@ method_names(struct ctl *ctl, struct texts *t, const char *begin)
 	json_decref(result);
 }
 
-/* The numbers that a key has in the objects, each once. */
+/* Adds the values of an integer key in the objects, without duplicates. */
 static void
 numbers_of(struct texts *t, const json_t *objects, const char *key, const char *begin)
 {
@@ -82,7 +84,7 @@ commit_names(struct ctl *ctl, struct texts *t, const char *begin)
 	json_decref(result);
 }
 
-/* In the system view the AS number of the router; else those of the peers. */
+/* In the system view the AS number of the router, otherwise the AS numbers of the peers. */
 static void
 asn_names(struct ctl *ctl, struct texts *t, const json_t *d, const char *begin)
 {
@@ -109,7 +111,7 @@ value_names(struct ctl *ctl, struct texts *t, const struct command_choice *c, co
 		commit_names(ctl, t, begin);
 		return;
 	}
-	d = document(ctl);
+	d = fetch_document(ctl);
 	bgp = json_object_get(d, "bgp");
 	if (strcmp(c->text, "ADDRESS") == 0)
 		texts_of(t, json_object_get(bgp, "peers"), "address", begin);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Reads the templates of keelctl_grammar.c into a graph, and lines against it: one walk over sets of places gives the parse, the abbreviations, the
- * messages, `?` help and completion.
+ * Compiles the templates of keelctl_grammar.c into a graph and matches lines against the graph. One
+ * walk over sets of graph places provides parsing, abbreviations, error messages, `?` help and
+ * completion.
  */
 #include "control/cli/keelctl_parse.h"
 
@@ -56,7 +57,7 @@ text_same_address(const char *a, const char *b)
 	       memcmp(left, right, sizeof(left)) == 0 && strcmp(left_zone, right_zone) == 0;
 }
 
-/* Digits only, at most `max`. Where they end, or NULL. */
+/* Reads digits, at most `max`. Returns the end of the digits, or NULL. */
 static const char *
 number_read(const char *text, unsigned long long max, unsigned long long *out)
 {
@@ -189,13 +190,13 @@ enum place_kind { PLACE_JOIN, PLACE_WORD, PLACE_VALUE, PLACE_END };
 
 struct place {
 	enum place_kind kind;
-	bool once; /* begins a choice of <...> */
-	bool whole; /* never abbreviated */
-	bool undo; /* of an end */
+	bool once; /* first word of an alternative of <...> */
+	bool whole; /* cannot be abbreviated */
+	bool undo; /* for an end */
 	unsigned char value;
-	unsigned short rule; /* of an end */
-	const char *text; /* word or value: interned, so that pointers compare */
-	unsigned short first, last; /* its edges; 0: none */
+	unsigned short rule; /* for an end */
+	const char *text; /* word or VALUE: interned, so that pointers can be compared */
+	unsigned short first, last; /* its edges; 0: no edge */
 };
 
 struct edge {
@@ -207,7 +208,7 @@ struct edge {
 #define ROOTS_MAX 128
 #define TEXTS_MAX 128
 
-/* Made once from constants, before the first line is read; place and edge 0 stay free. */
+/* Built once from constants before the first line is parsed; place 0 and edge 0 are unused. */
 static struct {
 	struct place place[PLACES_MAX];
 	struct edge edge[EDGES_MAX];
@@ -257,7 +258,7 @@ intern(const char *text, size_t len)
 	return graph.text[graph.texts++];
 }
 
-/* A word or a VALUE behind `tail`. */
+/* Adds a word or a VALUE after `tail`. */
 static unsigned
 build_word(const char **at, unsigned tail, bool once)
 {
@@ -281,7 +282,10 @@ build_word(const char **at, unsigned tail, bool once)
 	return n;
 }
 
-/* One sequence up to a bar, a closing bracket or the end; returns its last place. The depth is that of the templates' brackets. */
+/*
+ * Adds a sequence up to a bar, a closing bracket or the end; returns the last place. The recursion
+ * depth is the nesting of brackets in the templates.
+ */
 static unsigned
 build(const char **at, unsigned tail, bool once) /* NOLINT(misc-no-recursion) */
 {
@@ -300,8 +304,11 @@ build(const char **at, unsigned tail, bool once) /* NOLINT(misc-no-recursion) */
 		}
 		join = place_new(PLACE_JOIN);
 		if (open != '{')
-			edge_new(tail,
-				join); /* without any: first, so that what follows is named first */
+			/*
+			 * the empty alternative comes first, so that messages list the following
+			 * words first
+			 */
+			edge_new(tail, join);
 		do {
 			++*at;
 			edge_new(build(at, open == '<' ? join : tail, open == '<'), join);
@@ -348,7 +355,10 @@ graph_make(void)
 
 #define SET_MAX 128
 
-/* What may stand at one position: words, values, ends; `from` is the place in the set before, through which it is reached. */
+/*
+ * A possible word, VALUE or end at one position. `from`: index of its predecessor in the previous
+ * set.
+ */
 struct state {
 	unsigned short place, from;
 };
@@ -356,12 +366,12 @@ struct state {
 struct walk {
 	struct state set[COMMAND_WORDS_MAX + 1][SET_MAX];
 	unsigned count[COMMAND_WORDS_MAX + 1];
-	unsigned at; /* the position reached */
+	unsigned at; /* the current position */
 	unsigned char seen[PLACES_MAX]; /* in this set */
 };
 
 static void
-reach(struct walk *w, unsigned place, unsigned from) /* NOLINT(misc-no-recursion) */
+add_state(struct walk *w, unsigned place, unsigned from) /* NOLINT(misc-no-recursion) */
 {
 	const struct place *p = &graph.place[place];
 
@@ -374,7 +384,7 @@ reach(struct walk *w, unsigned place, unsigned from) /* NOLINT(misc-no-recursion
 		return;
 	}
 	for (unsigned e = p->first; e != 0; e = graph.edge[e].next)
-		reach(w, graph.edge[e].to, from);
+		add_state(w, graph.edge[e].to, from);
 }
 
 static void
@@ -386,7 +396,7 @@ walk_begin(struct walk *w, unsigned view)
 	memset(w->seen, 0, sizeof(w->seen));
 	for (unsigned i = 0; i < graph.roots; i++) {
 		if (graph.root[i].views & view)
-			reach(w, graph.root[i].place, 0);
+			add_state(w, graph.root[i].place, 0);
 	}
 }
 
@@ -396,7 +406,7 @@ place_at(const struct walk *w, unsigned at, unsigned i)
 	return &graph.place[w->set[at][i].place];
 }
 
-/* The keyword before position `at` on the way to its state `i`; NULL: none. */
+/* The keyword before position `at` on the path to state `i`; NULL: no keyword. */
 static const char *
 keyword_before(const struct walk *w, unsigned at, unsigned i)
 {
@@ -411,9 +421,9 @@ keyword_before(const struct walk *w, unsigned at, unsigned i)
 	return NULL;
 }
 
-/* A choice of <...> that stands on the way already. */
+/* True if an alternative of <...> already occurred on the path. */
 static bool
-stood_before(const struct walk *w, unsigned at, unsigned i)
+used_before(const struct walk *w, unsigned at, unsigned i)
 {
 	unsigned place = w->set[at][i].place;
 
@@ -427,9 +437,9 @@ stood_before(const struct walk *w, unsigned at, unsigned i)
 	return false;
 }
 
-/* Moves behind each place of the set that `takes` says. */
+/* Advances the walk by one position through the places with `takes` set. */
 static void
-walk_on(struct walk *w, const bool *takes)
+walk_advance(struct walk *w, const bool *takes)
 {
 	unsigned at = w->at++;
 
@@ -439,11 +449,11 @@ walk_on(struct walk *w, const bool *takes)
 		const struct place *p = place_at(w, at, i);
 
 		for (unsigned e = p->first; takes[i] && e != 0; e = graph.edge[e].next)
-			reach(w, graph.edge[e].to, i);
+			add_state(w, graph.edge[e].to, i);
 	}
 }
 
-/* The places of the set that are this keyword, in full. */
+/* Sets `takes` for the places that match this keyword in full; returns their count. */
 static unsigned
 keyword_takes(const struct walk *w, const char *word, bool *takes)
 {
@@ -458,7 +468,7 @@ keyword_takes(const struct walk *w, const char *word, bool *takes)
 	return n;
 }
 
-/* ---- faults ---- */
+/* ---- errors ---- */
 
 struct fault {
 	char *text;
@@ -499,7 +509,10 @@ by_text(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Each once: values first, by their names, then words that begin with the `len` characters of `word`, as the table has them. */
+/*
+ * The possible words, without duplicates: VALUES by name, then keywords that begin with the first
+ * `len` characters of `word`, in the order of the table.
+ */
 static void
 names_of(const struct walk *w, struct names *n, bool with_values, const char *word, size_t len)
 {
@@ -513,7 +526,7 @@ names_of(const struct walk *w, struct names *n, bool with_values, const char *wo
 		const struct place *p = place_at(w, w->at, i);
 
 		if (p->kind == PLACE_WORD && strncmp(p->text, word, len) == 0 &&
-			(!p->whole || len == 0) && !stood_before(w, w->at, i))
+			(!p->whole || len == 0) && !used_before(w, w->at, i))
 			names_add(n, p->text);
 	}
 }
@@ -533,7 +546,7 @@ names_text(const struct names *n, char *buf, size_t size)
 	return buf;
 }
 
-/* The line ended too early. */
+/* Error for an incomplete line. */
 static int
 incomplete(const struct walk *w, char *const *words, unsigned count, const struct fault *f)
 {
@@ -558,7 +571,9 @@ view_name(unsigned views)
 				     : "family views";
 }
 
-/* Where a first word, or the one behind `undo`, that has no place here belongs: the first view that has it. 0: nowhere. */
+/*
+ * The first view in which a misplaced first word (or the word after `undo`) is valid. 0: no view.
+ */
 static unsigned
 view_of(char *const *words, unsigned at)
 {
@@ -571,7 +586,7 @@ view_of(char *const *words, unsigned at)
 
 		walk_begin(w, order[v]);
 		if (at == 1 && keyword_takes(w, words[0], takes) > 0)
-			walk_on(w, takes);
+			walk_advance(w, takes);
 		if (w->at == at && keyword_takes(w, words[at], takes) > 0)
 			found = order[v];
 	}
@@ -606,7 +621,7 @@ place_takes(const struct place *p, const char *word)
 				     : p->kind == PLACE_VALUE && values[p->value].good(word);
 }
 
-/* A keyword in full, else a value, else an abbreviation of one keyword alone. */
+/* Finds a full keyword; otherwise a value; otherwise a unique abbreviation. */
 static int
 word_find(const struct walk *w, char *const *words, bool *takes, const struct fault *f)
 {
@@ -621,7 +636,7 @@ word_find(const struct walk *w, char *const *words, bool *takes, const struct fa
 			takes[i] = place_at(w, w->at, i)->kind == kinds[k] &&
 				   place_takes(place_at(w, w->at, i), word);
 			found += takes[i];
-			if (takes[i] && stood_before(w, w->at, i))
+			if (takes[i] && used_before(w, w->at, i))
 				return fault(f, "word %u \"%.64s\" is repeated", w->at + 1, word);
 		}
 	}
@@ -653,17 +668,17 @@ walk_words(struct walk *w, unsigned view, char *const *words, unsigned count, co
 		err = word_find(w, words, takes, f);
 		if (err != 0)
 			return err;
-		walk_on(w, takes);
+		walk_advance(w, takes);
 	}
 	return 0;
 }
 
-/* ---- meaning ---- */
+/* ---- interpretation ---- */
 
 struct meaning {
 	const char *word;
 	size_t offset;
-	const char *value; /* NULL: the word itself */
+	const char *value; /* NULL: the word */
 };
 
 #define MEANS(word, member, value)                                                                 \
@@ -690,7 +705,7 @@ static const struct meaning meanings[] = {
 };
 
 static void
-mean_word(struct command *c, const char *word)
+interpret_word(struct command *c, const char *word)
 {
 	for (size_t i = 0; i < COUNT(meanings); i++) {
 		const char **member = (const char **)((char *)c + meanings[i].offset);
@@ -717,7 +732,7 @@ has_scope(const struct command *c)
 }
 
 static void
-mean_name(struct command *c, const char *after, const char *word)
+interpret_name(struct command *c, const char *after, const char *word)
 {
 	if (is(after, "vpn-instance")) {
 		c->vrf = word;
@@ -730,7 +745,7 @@ mean_name(struct command *c, const char *after, const char *word)
 }
 
 static void
-mean_value(struct command *c, enum value_kind kind, const char *after, const char *word)
+interpret_value(struct command *c, enum value_kind kind, const char *after, const char *word)
 {
 	switch (kind) {
 	case V_ADDRESS:
@@ -757,7 +772,7 @@ mean_value(struct command *c, enum value_kind kind, const char *after, const cha
 		c->method = word;
 		break;
 	case V_NAME:
-		mean_name(c, after, word);
+		interpret_name(c, after, word);
 		break;
 	case V_PREFIX:
 		c->prefix = word;
@@ -770,7 +785,7 @@ mean_value(struct command *c, enum value_kind kind, const char *after, const cha
 	}
 }
 
-/* The prefix of these octets and this length; false where there were bits beyond the length. */
+/* Clears the bits beyond the length; false if there were any. */
 static bool
 host_bits_clear(unsigned char *bytes, unsigned octets, unsigned len)
 {
@@ -786,7 +801,7 @@ host_bits_clear(unsigned char *bytes, unsigned octets, unsigned len)
 	return clear;
 }
 
-/* The words of a line, to name one of them in a message. */
+/* The words of a line, for their numbers in messages. */
 struct line {
 	char *const *words;
 	unsigned count;
@@ -830,11 +845,12 @@ unicast_of(const char *address)
 }
 
 /*
- * The family of a command (keelctl(1)): without a word it is that of a prefix or an address to look up, else ipv4-unicast; of an IPv6 peer
- * that has no ipv4-unicast, ipv6-unicast.
+ * Sets the family of a command (keelctl(1)). Without a word for the family: the family of the
+ * prefix or address to look up, otherwise ipv4-unicast; for an IPv6 peer without ipv4-unicast,
+ * ipv6-unicast.
  */
 static int
-mean_family(struct command *c, const struct line *l, const struct fault *f)
+interpret_family(struct command *c, const struct line *l, const struct fault *f)
 {
 	const char *subject = c->prefix != NULL ? c->prefix : c->address;
 
@@ -851,16 +867,16 @@ mean_family(struct command *c, const struct line *l, const struct fault *f)
 }
 
 static int
-mean_rest(struct command *c, const struct line *l, const struct fault *f)
+interpret_rest(struct command *c, const struct line *l, const struct fault *f)
 {
 	if (c->kind == COMMAND_SHOW_CONFIGURATION && c->source == NULL)
 		c->source = "running";
 	if (has_scope(c))
-		return mean_family(c, l, f);
+		return interpret_family(c, l, f);
 	if (c->kind != COMMAND_SHOW_ROUTE)
 		return 0;
 	if ((c->prefix != NULL && check_host_bits(c->prefix, l, f) != 0) ||
-		mean_family(c, l, f) != 0)
+		interpret_family(c, l, f) != 0)
 		return -EINVAL;
 	if (c->address != NULL && (c->longer || c->peer != NULL || c->advertised || c->received))
 		return fault(f,
@@ -875,7 +891,7 @@ mean_rest(struct command *c, const struct line *l, const struct fault *f)
 }
 
 static int
-mean(const struct walk *w, unsigned end, char *const *words, unsigned count, struct command *c,
+interpret(const struct walk *w, unsigned end, char *const *words, unsigned count, struct command *c,
 	const struct fault *f)
 {
 	unsigned way[COMMAND_WORDS_MAX + 1], i = end;
@@ -888,15 +904,15 @@ mean(const struct walk *w, unsigned end, char *const *words, unsigned count, str
 		const struct place *p = place_at(w, at, way[at]);
 
 		if (p->kind == PLACE_WORD)
-			mean_word(c, p->text);
+			interpret_word(c, p->text);
 		else
-			mean_value(c, (enum value_kind)p->value, keyword_before(w, at, way[at]),
-				words[at]);
+			interpret_value(c, (enum value_kind)p->value,
+				keyword_before(w, at, way[at]), words[at]);
 	}
-	return mean_rest(c, &(struct line){words, count}, f);
+	return interpret_rest(c, &(struct line){words, count}, f);
 }
 
-/* ---- the whole ---- */
+/* ---- commands ---- */
 
 int
 command_parse(unsigned view, char *const *words, unsigned count, struct command *out, char *error,
@@ -914,7 +930,7 @@ command_parse(unsigned view, char *const *words, unsigned count, struct command 
 		if (i == w->count[w->at]) {
 			err = incomplete(w, words, count, &f);
 		} else if (place_at(w, w->at, i)->kind == PLACE_END) {
-			err = mean(w, i, words, count, out, &f);
+			err = interpret(w, i, words, count, out, &f);
 			break;
 		}
 	}
@@ -946,7 +962,7 @@ command_choices(unsigned view, char *const *words, unsigned count,
 		for (unsigned i = 0; i < w->count[w->at] && n < COMMAND_CHOICES_MAX; i++) {
 			const struct place *p = place_at(w, w->at, i);
 
-			if (!choice_known(out, n, p->text) && !stood_before(w, w->at, i))
+			if (!choice_known(out, n, p->text) && !used_before(w, w->at, i))
 				out[n++] = (struct command_choice){p->text, p->kind == PLACE_VALUE,
 					keyword_before(w, w->at, i)};
 		}
@@ -958,7 +974,7 @@ command_choices(unsigned view, char *const *words, unsigned count,
 
 /* ---- lines ---- */
 
-/* A quoted part is unquoted in place; `out` is where it goes. 0, -EINVAL. */
+/* Unquotes a quoted part in place; writes to `out`. 0, -EINVAL. */
 static int
 split_quoted(char **at, char **out)
 {
@@ -975,7 +991,7 @@ split_quoted(char **at, char **out)
 	return 0;
 }
 
-/* JSON up to the bracket that closes it, as it stands. */
+/* Copies JSON up to its closing bracket. */
 static int
 split_json(char **at, char **out)
 {
@@ -1003,7 +1019,7 @@ is_end(char c)
 	return c == '\0' || c == ';' || c == '\n';
 }
 
-/* One word from *at to where it ends. */
+/* Copies one word, up to its end at *at. */
 static int
 split_word(char **at, char **out)
 {
@@ -1020,7 +1036,7 @@ split_word(char **at, char **out)
 	return err;
 }
 
-/* Past the end of this command: *at is on `;`, a newline, a comment or the end. */
+/* Skips to the next command: *at is a `;`, a newline, a comment or the end. */
 static char *
 split_rest(char *at)
 {
@@ -1056,7 +1072,7 @@ command_split(char **line, char *words[COMMAND_WORDS_MAX], char *error, size_t s
 			*line = next;
 			return n;
 		}
-		if (!isspace((unsigned char)end)) /* right behind a closing bracket */
+		if (!isspace((unsigned char)end)) /* directly after a closing bracket */
 			return fault(&f,
 				"word %d: expected a blank after the closing quote or bracket", n);
 		at++;

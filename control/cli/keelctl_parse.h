@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The operator grammar (keelctl(1)) as one table of templates, keelctl_grammar.c, and its reader: parser, abbreviations,
- * messages, `?` help and completion. Links only libc. Any one thread.
+ * The operator grammar (keelctl(1)): a table of templates (keelctl_grammar.c), from which the
+ * parser, abbreviations, error messages, `?` help and completion are derived. Depends on libc only.
+ * Single-threaded.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#define COMMAND_WORDS_MAX 24 /* more than the longest line of the grammar has */
+#define COMMAND_WORDS_MAX 24 /* more than the longest line of the grammar */
 
-/* The views in which a line is valid. */
+/* The view in which a line is typed; a rule belongs to one or more views. */
 enum command_view {
 	VIEW_USER = 1 << 0,
 	VIEW_SYSTEM = 1 << 1,
 	VIEW_BGP = 1 << 2,
-	VIEW_FAMILY = 1 << 3, /* of the default VRF, or vpnv4, vpnv6 */
-	VIEW_VRF = 1 << 4, /* a family of a VPN instance */
+	VIEW_FAMILY = 1 << 3, /* family of the default VRF, or vpnv4, vpnv6 */
+	VIEW_VRF = 1 << 4, /* family of a VPN instance */
 	VIEW_CONFIG = VIEW_SYSTEM | VIEW_BGP | VIEW_FAMILY | VIEW_VRF,
 	VIEW_ANY = VIEW_USER | VIEW_CONFIG,
 };
@@ -64,63 +65,88 @@ enum command_kind {
 	COMMAND_PEER_ROUTE_POLICY,
 };
 
-/* A parsed line. Strings are the caller's words or constants; NULL when absent. */
+/*
+ * A parsed line. Strings are words of the caller or constants; NULL if the command has no such
+ * word.
+ */
 struct command {
 	enum command_kind kind;
 	bool undo;
-	const char *method, *params; /* rpc */
+	const char *method, *params; /* for rpc */
 	const char *family, *vrf; /* of a refresh, a reset, a route, a view */
-	bool or_ipv6; /* refresh, reset: no word named the family, and the peer's address is IPv6: ipv6-unicast where it has no ipv4-unicast */
-	const char *scope; /* refresh, reset: words of bgp.refresh and bgp.reset */
+	/*
+	 * refresh, reset: no word names the family, and the address of the peer is IPv6: use
+	 * ipv6-unicast if the peer does not have ipv4-unicast
+	 */
+	bool or_ipv6;
+	const char *scope; /* refresh, reset: scope of bgp.refresh and bgp.reset */
 	const char *group; /* refresh, reset; peer GROUP ... */
 	unsigned asn; /* reset, bgp, as-number */
 	const char *direction; /* refresh, route-policy */
 	const char *peer; /* refresh, reset, show bgp peer, show route, peer ADDRESS ... */
-	const char *name; /* a policy, or the group that a peer joins */
-	const char *prefix, *address; /* show route: one of them or none; show fib: address */
+	const char *name; /* a policy, or the group of a peer */
+	/* show route: a prefix, an address, or neither; show fib: address */
+	const char *prefix, *address;
 	bool longer, advertised, received;
 	const char *source; /* show configuration */
-	const char *text; /* a comment */
-	unsigned number; /* of a commit; seconds to confirm */
+	const char *text; /* comment of a commit */
+	unsigned number; /* id of a commit; seconds to confirm */
 };
 
-/* One rule: words, VALUES, {a | b}, [a | b], and <a | b>: any of them in any order, each once. `word!` is never abbreviated. */
+/*
+ * One rule: words, VALUES, {a | b}, [a | b], and <a | b>: each of them at most once, in any order.
+ * `word!` cannot be abbreviated.
+ */
 struct command_rule {
 	unsigned views;
 	enum command_kind kind;
 	const char *text;
-	bool undo; /* `undo` and the same words is a line, too */
-	const char *help; /* sentences, `words` in backquotes */
+	bool undo; /* the line is also valid after `undo` */
+	const char *help; /* sentences; `words` in backquotes */
 };
 
 extern const struct command_rule command_rules[];
 extern const unsigned command_rule_count;
-/* The help for a word or a VALUE that follows the keyword `after` (NULL: the first word). */
+/*
+ * The help text of a word or VALUE of the grammar after the keyword `after` (NULL: the first word).
+ */
 const char *command_help(const char *after, const char *word);
 
-/* 0, or -EINVAL with one line in `error` that names the word and what was expected. */
+/*
+ * Parses a command. 0, or -EINVAL with a message in `error` that names the wrong word and the
+ * expected words.
+ */
 int command_parse(unsigned view, char *const *words, unsigned count, struct command *out,
 	char *error, size_t size);
 
-/* A possible word `count` + 1. */
+/* A possible word at position `count` + 1. */
 struct command_choice {
-	const char *text; /* a keyword, or the name of a value (ADDRESS); NULL: the line may end */
+	/* a keyword; the name of a VALUE (ADDRESS); NULL: the line may end here */
+	const char *text;
 	bool value;
-	const char *after; /* the keyword before it, NULL at the beginning */
+	const char *after; /* the preceding keyword; NULL at the start of the line */
 };
 #define COMMAND_CHOICES_MAX 64
-/* The number of choices; 0 with text in `error` when a word is wrong or nothing may follow. */
+/*
+ * Lists the possible next words; returns the count. 0 with a message in `error` if an earlier word
+ * is wrong or the line is complete.
+ */
 unsigned command_choices(unsigned view, char *const *words, unsigned count,
 	struct command_choice out[COMMAND_CHOICES_MAX], char *error, size_t size);
 
 /*
- * Splits one command off `*line`, in place, up to a newline, a `;`, or a `#` that begins a word; *line moves behind it, to NULL at the end.
- * "..." and '...' hold blanks; what begins with { or [ is JSON and goes to its closing bracket. Returns the number of words; -EINVAL for an
- * unclosed quote, -E2BIG for too many words, both with text in `error`.
+ * Splits the first command of `*line` into words, in place. A command ends at a newline, a `;`, or
+ * a `#` at the start of a word; *line moves to the next command, NULL at the end. "..." and '...'
+ * may contain blanks; a word that begins with { or [ is JSON up to the closing bracket. Returns the
+ * count of words; -EINVAL for an unclosed quote, -E2BIG for too many words, each with a message in
+ * `error`.
  */
 int command_split(char **line, char *words[COMMAND_WORDS_MAX], char *error, size_t size);
-/* A whole line in one view, as the shell reads it (changed in place; *out points into it). Commands joined by `;` are each parsed, the last is left in *out.
- * 0, -EINVAL or -E2BIG with text in `error`. An empty line is -ENODATA. */
+/*
+ * Parses a whole line of one view, like the shell. Modifies `line`; *out points into `line`. Parses
+ * all commands joined by `;`; *out is the last. 0, or -EINVAL or -E2BIG with a message in `error`;
+ * -ENODATA for an empty line.
+ */
 int command_parse_line(unsigned view, char *line, struct command *out, char *error, size_t size);
 
 bool text_is_address(const char *text);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* show policy: nodes as people say them, and who uses them. show refresh: what soft resets did. */
+/*
+ * show policy: the nodes of policies, and where policies are used. show refresh: counters of soft
+ * resets.
+ */
 #include "control/cli/keelctl.h"
 
 #include <stdio.h>
@@ -17,7 +20,7 @@ print_scalar(const json_t *v)
 		json_dumpf(v, stdout, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
 }
 
-/* "a, b"; of an object "add a, b; remove c" */
+/* "a, b"; for an object "add a, b; remove c" */
 static void
 print_value(json_t *v, const char *between)
 {
@@ -49,7 +52,7 @@ print_value(json_t *v, const char *between)
 	}
 }
 
-/* One line a key behind a title that stands once. */
+/* One line per key; the title precedes the first. */
 static void
 print_clauses(const char *title, json_t *clauses, const char *between)
 {
@@ -85,14 +88,14 @@ print_node(struct ctl *ctl, const json_t *node)
 }
 
 static bool
-names(const json_t *o, const char *key, const char *name)
+names_policy(const json_t *o, const char *key, const char *name)
 {
 	const char *text = json_string_value(json_object_get(o, key));
 
 	return text != NULL && strcmp(text, name) == 0;
 }
 
-/* Peers and groups that name the policy. */
+/* Prints the peers and groups that use the policy. */
 static void
 print_users(const json_t *objects, const char *what, const char *name_key, const char *policy)
 {
@@ -109,7 +112,7 @@ print_users(const json_t *objects, const char *what, const char *name_key, const
 		json_object_foreach(json_object_get(o, "families"), family, f)
 		{
 			for (unsigned k = 0; k < 2; k++) {
-				if (names(f, keys[k][0], policy))
+				if (names_policy(f, keys[k][0], policy))
 					printf("  used by %s %s, %s %s\n", what,
 						text_of(o, name_key), text_safe(family),
 						keys[k][1]);
@@ -134,7 +137,7 @@ print_policy(struct ctl *ctl, const json_t *document, const json_t *policy)
 	print_users(json_object_get(bgp, "peers"), "peer", "address", name);
 }
 
-/* --json: what config.get answers for the part that is shown. */
+/* --json: the result of config.get for the part shown. */
 static void
 policies_json(const json_t *result, json_t *policies, json_t *one)
 {
@@ -161,7 +164,7 @@ show_policy(struct ctl *ctl, const struct command *c)
 	policies = json_object_get(document, "route_policies");
 	json_array_foreach(policies, i, policy)
 	{
-		if (c->name != NULL && names(policy, "name", c->name))
+		if (c->name != NULL && names_policy(policy, "name", c->name))
 			one = policy;
 	}
 	if (c->name != NULL && one == NULL)
@@ -201,7 +204,9 @@ refresh_rows(struct table *t, const json_t *peer)
 	}
 }
 
-/* Up to "Swept" what was asked of the peer; from "Rcvd" on what the peer asked of us. */
+/*
+ * The columns up to "Swept" count our requests; the columns from "Rcvd" count requests of the peer.
+ */
 static void
 refresh_print(struct ctl *ctl, const json_t *peers)
 {

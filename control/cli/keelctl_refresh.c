@@ -10,9 +10,9 @@
 
 /* ---- refresh ---- */
 
-/* The daemon took it, but not one session can do it. */
+/* True if the daemon accepted the command but no session could carry it out. */
 static bool
-nobody_did(const json_t *peers)
+no_session_acted(const json_t *peers)
 {
 	const json_t *peer;
 	size_t i;
@@ -27,7 +27,7 @@ nobody_did(const json_t *peers)
 	return true;
 }
 
-/* A method about peers of a family; see command.or_ipv6. Takes `params`. */
+/* Calls a method on the peers of a family; see command.or_ipv6. Takes `params`. */
 static json_t *
 call_of_family(struct ctl *ctl, const struct command *c, const char *method, json_t *params)
 {
@@ -42,9 +42,12 @@ call_of_family(struct ctl *ctl, const struct command *c, const char *method, jso
 	return ctl_call(ctl, method, params);
 }
 
-#define REASON_PEERS 3 /* named in a reason */
+#define REASON_PEERS 3 /* peers listed in a reason */
 
-/* The reason for which a script stops: the peers, and what became of each. Elsewhere the table says so. */
+/*
+ * Stops a script with a reason: the first peers with their actions. Outside of scripts the table
+ * shows the actions.
+ */
 static void
 stop_script(struct ctl *ctl, const char *done, const json_t *peers)
 {
@@ -96,7 +99,7 @@ refresh_print(struct ctl *ctl, const json_t *peers)
 	table_end(&t, ctl, 0);
 }
 
-/* A job in the way of an answer; false when it is over, or followed no longer. */
+/* Prints the state of a job; false if the job has ended. */
 static bool
 job_line(struct ctl *ctl, long long id, const json_t *job)
 {
@@ -111,14 +114,14 @@ job_line(struct ctl *ctl, long long id, const json_t *job)
 	ctl_progress(ctl, "job %lld: %lld of %lld sessions, %s after %s\n", id,
 		number_of(job, "done"), number_of(job, "total"), state,
 		ns_text((real_of(job, "finished_s") - real_of(job, "started_s")) * 1e9, spent));
-	ctl->progress = false; /* it stays */
+	ctl->progress = false; /* the line stays */
 	if (strcmp(state, "failed") == 0)
 		ctl_fail(ctl, EXIT_REFUSED, "job %lld failed: %s", id,
 			text_of(json_object_get(job, "result"), "reason"));
 	return false;
 }
 
-/* On a terminal: one line that follows the job until it has ended. Interrupted, the job goes on. */
+/* On a terminal: follows the job until the end. Ctrl-C leaves the job running. */
 static void
 job_follow(struct ctl *ctl, long long id)
 {
@@ -157,7 +160,7 @@ refresh_command(struct ctl *ctl, const struct command *c)
 		ctl_print_json(result, false);
 	else
 		refresh_print(ctl, peers);
-	if (nobody_did(peers))
+	if (no_session_acted(peers))
 		stop_script(ctl, "refreshed", peers);
 	else if (!ctl->json && ctl->terminal && json_is_integer(job))
 		job_follow(ctl, (long long)json_integer_value(job));
@@ -217,7 +220,7 @@ reset_call(struct ctl *ctl, const struct command *c, bool force)
 	return call_of_family(ctl, c, "bgp.reset", params);
 }
 
-/* The shell shows what would go, and asks. */
+/* In the shell: shows the affected sessions and asks for confirmation. */
 static bool
 reset_agreed(struct ctl *ctl, const struct command *c)
 {
@@ -272,7 +275,7 @@ counts_cells(struct table *t, const json_t *o)
 			t, number_of(o, keys[i]) > 0 ? YELLOW : PLAIN, "%s", text_of(o, keys[i]));
 }
 
-/* What is not exact says so: routes that policy rejected are not kept. */
+/* Counts are marked as inexact where rejected routes are not kept. */
 static void
 preview_print(struct ctl *ctl, const json_t *result)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* show route: page after page as they come, so that a full table costs no memory here. */
+/* show route: prints fetch_page by fetch_page, so that a full table does not take memory in keelctl. */
 #include "control/cli/keelctl.h"
 
 #include <stdio.h>
@@ -7,11 +7,12 @@
 
 #define PAGE 1000
 
-/* ---- one line a path ---- */
+/* ---- one line per path ---- */
 
 /*
- * A path takes one line if all values fit their columns (IPv4 values do). After a longer value (an IPv6 prefix has up to 43 characters) the line
- * ends, and the next value is printed in its own column of the next line.
+ * A path takes one line if all values fit their columns (IPv4 values do). After a longer value (an
+ * IPv6 prefix has up to 43 characters) the line ends, and the next value is printed in its own
+ * column of the next line.
  */
 #define LINE_MAX_WIDTH 80
 static const struct {
@@ -21,7 +22,7 @@ static const struct {
 } columns[] = {{"Prefix", 3, 18, false}, {"Next hop", 22, 15, false}, {"Peer", 38, 15, false},
 	{"LocPrf", 54, 6, true}, {"MED", 61, 6, true}};
 #define COLUMN_COUNT (sizeof(columns) / sizeof(columns[0]))
-#define PATH_AT 69 /* the AS path; its further lines begin below the next hop */
+#define PATH_AT 69 /* the AS path; its continuation lines begin below the next hop */
 
 static void
 print_at(unsigned *at, unsigned column)
@@ -45,7 +46,10 @@ print_column(unsigned *at, unsigned i, const char *text)
 	*at += len;
 }
 
-/* A word after the columns, on the next line if this line has no room. `before`: blanks between the word and the text before. */
+/*
+ * Prints a word after the columns, on the next line if this line has no room. `before`: blanks
+ * before the word.
+ */
 static void
 print_word(
 	const struct ctl *ctl, unsigned *at, unsigned before, enum colour colour, const char *text)
@@ -82,7 +86,10 @@ origin_letter(const json_t *route)
 	return strcmp(origin, "igp") == 0 ? "i" : strcmp(origin, "egp") == 0 ? "e" : "?";
 }
 
-/* The AS path goes out whole: it may be longer than a cell. Digits, blanks, braces: nothing that a terminal obeys. */
+/*
+ * Prints the AS path in full: it may exceed the size of a cell. It contains digits, blanks and
+ * braces only, so no control characters.
+ */
 static void
 print_as_path(const json_t *route)
 {
@@ -112,7 +119,7 @@ list_as_path(const struct ctl *ctl, const json_t *route, unsigned *at)
 	print_word(ctl, at, before, PLAIN, origin_letter(route));
 }
 
-/* The forwarding table could not take it; what it took has no such key. */
+/* The forwarding table rejected the route; installed routes have no such key. */
 static bool
 not_installed(const json_t *route)
 {
@@ -147,7 +154,7 @@ list_line(const struct ctl *ctl, const json_t *route)
 	putchar('\n');
 }
 
-/* ---- one destination in full ---- */
+/* ---- one destination in print_path ---- */
 
 static void
 print_words(const json_t *route, const char *key, const char *title)
@@ -164,7 +171,7 @@ print_words(const json_t *route, const char *key, const char *title)
 }
 
 static void
-detail(const struct ctl *ctl, const json_t *route, bool sent)
+print_path(const struct ctl *ctl, const json_t *route, bool sent)
 {
 	bool best = true_of(route, "best"), valid = true_of(route, "valid");
 	char age[SHORT_TEXT];
@@ -214,10 +221,10 @@ print_detail(const struct ctl *ctl, const char *prefix, const json_t *routes, bo
 	}
 	print_colour(ctl, BOLD, prefix);
 	printf(", %zu path%s\n", n, n == 1 ? "" : "s");
-	json_array_foreach(routes, i, route) detail(ctl, route, sent);
+	json_array_foreach(routes, i, route) print_path(ctl, route, sent);
 }
 
-/* Announcements of the prefix that were refused. */
+/* Prints the refused announcements of the prefix. */
 static void
 print_refused(const json_t *refused)
 {
@@ -249,7 +256,7 @@ lookup(struct ctl *ctl, const struct command *c)
 }
 
 static json_t *
-page(struct ctl *ctl, const struct command *c, const char *cursor)
+fetch_page(struct ctl *ctl, const struct command *c, const char *cursor)
 {
 	const char *view = c->peer == NULL ? "loc"
 			   : c->advertised ? "adj-out"
@@ -283,10 +290,11 @@ print_page(struct ctl *ctl, const json_t *result, unsigned long long *printed)
 		}
 		++*printed;
 	}
-	fflush(stdout); /* who has seen enough (| head) ends us here, not after the last page */
+	/* an early end of the reader (| head) ends keelctl here, not after the last fetch_page */
+	fflush(stdout);
 }
 
-/* With --json the pages come out as one value, as if there had been a single page. */
+/* With --json all pages are printed as one value. */
 static void
 list_all(struct ctl *ctl, const struct command *c)
 {
@@ -294,7 +302,7 @@ list_all(struct ctl *ctl, const struct command *c)
 	json_t *cursor = NULL;
 
 	do {
-		json_t *result = page(ctl, c, json_string_value(cursor));
+		json_t *result = fetch_page(ctl, c, json_string_value(cursor));
 
 		if (result == NULL) {
 			json_decref(cursor);
@@ -331,7 +339,7 @@ show_route(struct ctl *ctl, const struct command *c)
 		list_all(ctl, c);
 		return;
 	}
-	result = page(ctl, c, NULL);
+	result = fetch_page(ctl, c, NULL);
 	if (result != NULL && ctl->json) {
 		ctl_print_json(result, false);
 	} else if (result != NULL) {

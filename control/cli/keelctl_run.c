@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* One command, or a script of them, in the view that it stands in. */
+/* Runs a command, or a script of commands, in the current view. */
 #include "control/cli/keelctl.h"
 
 #include <stdio.h>
@@ -50,7 +50,7 @@ short_family(const char *family)
 						      : "vpnv6";
 }
 
-/* Something waits for commit. */
+/* True if the candidate holds edits. */
 static bool
 uncommitted(struct ctl *ctl)
 {
@@ -80,7 +80,7 @@ prompt_text(struct ctl *ctl, char *buf, size_t size)
 		snprintf(buf, size, "[%ckeel%s]", mark, ctl->view == VIEW_BGP ? "-bgp" : "");
 }
 
-/* A VPN instance that the daemon does not know is its -32004. */
+/* For an unknown VPN instance the daemon returns error -32004. */
 static void
 family_view(struct ctl *ctl, const struct command *c)
 {

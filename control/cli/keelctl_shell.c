@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The shell: libedit's line editor, history in $HOME/.keel_history, `?` and Tab from the grammar and the daemon's documents. */
+/*
+ * The shell: line editor of libedit, history in $HOME/.keel_history, `?` and Tab completion from
+ * the grammar and the daemon.
+ */
 #include "control/cli/keelctl.h"
 
 #include <errno.h>
@@ -24,14 +27,14 @@ struct shell {
 	EditLine *el;
 	History *history;
 	char prompt[128];
-	char file[512]; /* of the history; "" without a home */
+	char file[512]; /* of the history; "" without a home directory */
 };
 
-static struct shell shell; /* libedit's callbacks have no argument of ours */
+static struct shell shell; /* callbacks of libedit have no context argument */
 
-/* ---- where the cursor is ---- */
+/* ---- cursor position ---- */
 
-/* The command under the cursor: its whole words, and the beginning of the next. */
+/* The command at the cursor: its complete words, and the start of the next word. */
 struct place {
 	char line[4096];
 	char *words[COMMAND_WORDS_MAX];
@@ -42,7 +45,7 @@ struct place {
 	char error[1024];
 };
 
-/* False where words cannot be told: in a quote, in JSON. */
+/* False where the line cannot be split: within a quote or JSON. */
 static bool
 place_read(struct place *p)
 {
@@ -77,7 +80,7 @@ choice_fits(const struct place *p, const struct command_choice *c)
 
 /* ---- ? ---- */
 
-/* Names behind a VALUE's line, as far as a line goes. */
+/* Prints the names for a VALUE, at most one line. */
 static void
 help_names(const struct command_choice *c, const char *begin)
 {
@@ -143,7 +146,10 @@ help_key(EditLine *el, int key)
 
 /* ---- Tab ---- */
 
-/* Beyond what is typed, as far as all agree; a blank when there is one alone. */
+/*
+ * Inserts the common continuation of all candidates; adds a blank if there is only one. False:
+ * nothing to insert.
+ */
 static bool
 complete_common(EditLine *el, const struct texts *t, const char *begin)
 {
@@ -211,7 +217,7 @@ complete_key(EditLine *el, int key)
 
 /* ---- history ---- */
 
-/* Only its owner reads it: lines may hold what others need not see. */
+/* Readable by the owner only: lines may contain secrets. */
 static void
 history_file(void)
 {
@@ -269,10 +275,13 @@ prompt(EditLine *el)
 	return shell.prompt;
 }
 
-/* Ctrl-C is let in only while a key is waited for, so that it cannot fall between the look and the wait. */
+/*
+ * SIGINT is unblocked only during the wait for a key, so that no SIGINT is lost between check and
+ * wait.
+ */
 static sigset_t outside;
 
-/* One character, as libedit's own function reads it: 1, 0 at the end, -1. */
+/* Reads one character, like the default function of libedit: 1, 0 at the end, -1. */
 static int
 read_key(EditLine *el, wchar_t *key)
 {
@@ -311,7 +320,7 @@ edit_line(int *n)
 	return line;
 }
 
-/* A line, or NULL: *end says whether there will be no more, or somebody pressed Ctrl-C. */
+/* Reads a line. NULL: *end is true at the end of input, false after Ctrl-C. */
 static const char *
 read_line(const char *text, bool *end)
 {
@@ -321,9 +330,9 @@ read_line(const char *text, bool *end)
 	snprintf(shell.prompt, sizeof(shell.prompt), "%s%s", text,
 		text[strlen(text) - 1] == ' ' ? "" : " ");
 	ctl_interrupt_clear();
-	el_resize(shell.el); /* the window may have another size since */
-	el_set(shell.el, EL_PREP_TERM,
-		1); /* before the prompt: what is typed right behind it is not echoed twice */
+	el_resize(shell.el); /* the size of the window may have changed */
+	/* before the prompt: keys typed early are not echoed twice */
+	el_set(shell.el, EL_PREP_TERM, 1);
 	line = edit_line(&n);
 	*end = false;
 	if (line != NULL && n > 0)
@@ -369,9 +378,9 @@ run_line(const char *line)
 	free(text);
 }
 
-/* The candidate is the daemon's: it stays, and somebody should know. */
+/* The candidate stays in the daemon: print a note about uncommitted edits. */
 static void
-leave_note(void)
+print_leave_note(void)
 {
 	char text[128];
 
@@ -387,7 +396,7 @@ shell_run(struct ctl *ctl)
 	char text[128];
 	bool end = false;
 
-	setlocale(LC_CTYPE, ""); /* what is typed may be UTF-8 */
+	setlocale(LC_CTYPE, ""); /* input may be UTF-8 */
 	shell = (struct shell){.ctl = ctl, .el = el_init("keelctl", stdin, stdout, stderr)};
 	if (shell.el == NULL) {
 		ctl_fail(ctl, EXIT_REFUSED, "cannot start the line editor: %s", strerror(errno));
@@ -415,7 +424,7 @@ shell_run(struct ctl *ctl)
 		if (line != NULL)
 			run_line(line);
 	}
-	leave_note();
+	print_leave_note();
 	history_close();
 	el_end(shell.el);
 	ctl->status = EXIT_DONE;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* show, all but routes: results as tables of at most 80 columns. */
+/* show, except routes: prints results as tables of at most 80 columns. */
 #include "control/cli/keelctl.h"
 
 #include <stdio.h>
@@ -48,7 +48,7 @@ summary_rows(struct table *t, const json_t *peer)
 	}
 }
 
-/* What a table does not say: why a session is down, and where RFC 8212 closes a direction. */
+/* Notes that follow the table: why a session is down, and where RFC 8212 blocks a direction. */
 static void
 peer_notes(const struct ctl *ctl, const json_t *peer)
 {
@@ -123,7 +123,7 @@ print_capabilities(const struct ctl *ctl, const json_t *peer)
 	table_end(&t, ctl, 2);
 }
 
-/* Prefixes that the peer announced in vain, by cause; as many lines as it takes. */
+/* Refused prefixes of the peer by cause, on as many lines as necessary. */
 static void
 print_refused(const json_t *family)
 {
@@ -178,7 +178,7 @@ print_family(const struct ctl *ctl, const char *name, const json_t *f)
 	printf(", EoRR %s sent\n", text_of(r, "eorr_sent"));
 }
 
-/* What only some peers are. */
+/* Prints properties that only some peers have. */
 static void
 print_peculiarities(const json_t *peer)
 {
@@ -266,10 +266,10 @@ show_bgp_peer(struct ctl *ctl, const char *address)
 
 /* ---- show bgp peer ADDRESS faults ---- */
 
-#define FAULT_LINE 76 /* hex digits a line */
+#define FAULT_LINE 76 /* hex digits per line */
 #define FAULT_LINES 4
 
-/* The first octets of the message. */
+/* Prints the first octets of the message. */
 static void
 print_octets(const json_t *fault)
 {
@@ -567,7 +567,7 @@ show_neighbors(struct ctl *ctl, const json_t *result)
 	table_end(&t, ctl, 0);
 }
 
-/* ---- the rest ---- */
+/* ---- other ---- */
 
 static void
 show_version(struct ctl *ctl, const json_t *result)

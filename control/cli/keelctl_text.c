@@ -8,8 +8,8 @@
 #include <time.h>
 
 #define WIDTH_MAX 80 /* of a table */
-#define FIRST_LEAST 4 /* of its first column */
-#define LAST_LEAST 14 /* of its last column, if left-aligned */
+#define FIRST_LEAST 4 /* minimum of the first column */
+#define LAST_LEAST 14 /* minimum of the last column, if left-aligned */
 
 struct cell {
 	enum colour colour;
@@ -18,7 +18,9 @@ struct cell {
 
 /* ---- values ---- */
 
-/* Control characters become "?": C0, DEL, and C1 in UTF-8 (jansson has checked that it is UTF-8). */
+/*
+ * Replaces control characters by "?": C0, DEL, and C1 in UTF-8 (jansson has validated the UTF-8).
+ */
 const char *
 text_safe(const char *text)
 {
@@ -178,7 +180,7 @@ table_cell(struct table *t, enum colour colour, const char *fmt, ...)
 	t->cell[t->cell_count++] = c;
 }
 
-/* Characters, not bytes: what follows a first byte of UTF-8 takes no column. */
+/* Counts characters, not bytes: continuation bytes of UTF-8 take no column. */
 static unsigned
 text_width(const char *text)
 {
@@ -203,7 +205,7 @@ column_width(const struct table *t, unsigned column)
 	return width;
 }
 
-/* Columns of a table: `gap` blanks between them, the first one behind `indent` blanks. */
+/* Column widths of a table: `gap` blanks between columns, `indent` blanks before the first. */
 struct layout {
 	unsigned width[16];
 	unsigned gap, indent;
@@ -219,7 +221,9 @@ layout_total(const struct table *t, const struct layout *l)
 	return total;
 }
 
-/* Takes the excess over WIDTH_MAX from one column, but leaves at least `least` (and the title). */
+/*
+ * Narrows one column by the excess over WIDTH_MAX, at most to `least` and the width of the title.
+ */
 static void
 layout_narrow(const struct table *t, struct layout *l, unsigned column, unsigned least)
 {
@@ -233,8 +237,9 @@ layout_narrow(const struct table *t, struct layout *l, unsigned column, unsigned
 }
 
 /*
- * A table that exceeds WIDTH_MAX is narrowed in three steps: one blank between columns instead of two; a narrower last column, if left-aligned, with
- * wrapped text; a narrower first column, if left-aligned. A longer first cell (an IPv6 prefix) then has a line to itself.
+ * Narrows a table that exceeds WIDTH_MAX in three steps: one blank between columns instead of two;
+ * a narrower last column with wrapped text, if left-aligned; a narrower first column, if
+ * left-aligned. A longer first cell (an IPv6 prefix) then takes its own line.
  */
 static struct layout
 layout_of(const struct table *t, unsigned indent)
@@ -252,7 +257,10 @@ layout_of(const struct table *t, unsigned indent)
 	return l;
 }
 
-/* Bytes of `text` for one line of `width` columns: up to the last blank that fits, else as many characters as fit. */
+/*
+ * Returns how many bytes of `text` fit a line of `width` columns: up to the last blank, otherwise
+ * as many characters as fit.
+ */
 static size_t
 fitting(const char *text, unsigned width)
 {
@@ -270,7 +278,7 @@ fitting(const char *text, unsigned width)
 	return len;
 }
 
-/* The text of the last column, wrapped: further lines begin at column `start`. */
+/* Prints the text of the last column, wrapped: further lines begin at column `start`. */
 static void
 print_wrapped(
 	const struct ctl *ctl, enum colour colour, const char *text, unsigned width, unsigned start)
@@ -290,7 +298,7 @@ print_wrapped(
 	}
 }
 
-/* One cell; the last of a line gets no blanks behind it. */
+/* Prints one cell, padded unless last in the line. */
 static void
 cell_print(const struct table *t, const struct ctl *ctl, const struct layout *l, unsigned column,
 	enum colour colour, const char *text)
@@ -312,7 +320,7 @@ cell_print(const struct table *t, const struct ctl *ctl, const struct layout *l,
 		printf("%*s", (int)((right ? 0 : pad) + l->gap), "");
 }
 
-/* A first cell that does not fit is followed by a new line and its blanks. */
+/* Prints the first cell; a cell that does not fit is followed by a new line. */
 static void
 first_print(const struct table *t, const struct ctl *ctl, const struct layout *l,
 	const struct cell *cell)
