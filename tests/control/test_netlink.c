@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The mirror and the guard against the real kernel, in a network namespace of this process alone. Needs root. `p1` is the port, `p0` its
- * far end in the same namespace (no addresses, so the kernel answers nothing for it).
+ * The mirror and the guard against the real kernel, in a separate network namespace. Needs root.
+ * `p1` is the port, `p0` its far end in the same namespace (without addresses, so the kernel
+ * answers no request for `p0`).
  */
 #include "control/host/netlink.h"
 #include "control/base/threads.h"
@@ -35,7 +36,7 @@ static struct netlink *mirror;
 static const char *state_dir;
 static struct thread *host;
 
-/* What the callbacks said last. */
+/* Last values from the callbacks. */
 static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t more;
@@ -47,15 +48,15 @@ static struct {
 	struct ip_addr neighbor;
 	bool neighbor_up;
 	uint8_t mac[6];
-	/* IPv6 of the port, apart */
+	/* IPv6 of the port, kept separately */
 	struct ip_addr local6, neighbor6;
 	struct prefix subnet6;
 	bool address6_present, neighbor6_up;
-	/* of lo and keel0 */
+	/* host addresses of lo and keel0 */
 	struct prefix host;
 	bool host_present;
 	unsigned host_calls;
-	/* what the kernel's table has now */
+	/* current routes of the kernel's table */
 	struct heard_route {
 		struct prefix prefix;
 		struct netlink_hop hop[PATHS_MAX];
@@ -146,7 +147,10 @@ on_changed(void *ctx, uint16_t port)
 	(void)ctx;
 	pthread_mutex_lock(&heard.lock);
 	changed_calls += port == PORT;
-	/* Under the lock: who waits for this call gives the next one's answer as soon as it is free. */
+	/*
+	 * Read under the lock: a test that awaits this call may set the next answer right after the
+	 * unlock.
+	 */
 	answer = changed_answer;
 	heard_unlock();
 	return answer;
@@ -172,7 +176,7 @@ on_route(void *ctx, struct vrf_id vrf, const struct prefix *p, const struct netl
 	heard.route_calls++;
 	r = heard_route(p);
 	if (vrf.v != 0 || heard.route_count == 64 || (r == NULL && !present)) {
-		heard.route_calls += 1000000; /* shows in every test */
+		heard.route_calls += 1000000; /* makes every test fail */
 	} else if (!present) {
 		*r = heard.route[--heard.route_count];
 	} else {
@@ -215,7 +219,7 @@ neighbor_calls(void)
 	return n;
 }
 
-/* Until `condition` holds under the lock; fails after a minute. */
+/* Waits until `condition` holds under the lock; fails after a minute. */
 #define AWAIT(condition)                                                                           \
 	do {                                                                                       \
 		bool in_time = true;                                                               \
@@ -232,7 +236,7 @@ neighbor_calls(void)
 			fail_msg("%s did not come true", #condition);                              \
 	} while (0)
 
-/* ---- life: as main and the host thread do it ---- */
+/* ---- life: the steps of main and of the host thread ---- */
 
 static int
 host_start(void *ctx, struct thread *self)
@@ -378,7 +382,10 @@ expect_offload(const char *path, const char *want)
 		fail_msg("%s is %s (%d), not %s", path, got, rc, want);
 }
 
-/* A driver must leave VLAN tags in frames that an XDP program sees; of a veth, the other end must put the tags in. */
+/*
+ * A driver must leave VLAN tags in frames for an XDP program; for a veth, the other end must insert
+ * the tags.
+ */
 static void
 test_vlan_offload(void **state)
 {
@@ -386,8 +393,8 @@ test_vlan_offload(void **state)
 	char path[VLAN_OFFLOAD_PATH], value[8];
 
 	(void)state;
-	run("ethtool -K p0 tx-vlan-stag-hw-insert off"); /* the operator's choice stays */
-	assert_int_equal(create(), 0); /* no AF_XDP port: all stays */
+	run("ethtool -K p0 tx-vlan-stag-hw-insert off"); /* the operator's setting must stay */
+	assert_int_equal(create(), 0); /* not an AF_XDP port: no change */
 	expect_offload("ethtool/./p1/rx-vlan-hw-parse", "on");
 	netlink_destroy(mirror);
 	port_is_xdp = true;
@@ -411,7 +418,7 @@ test_vlan_offload(void **state)
 	state_dir = NULL;
 	port_is_xdp = false;
 
-	/* what a driver does not let be changed, and what there is not */
+	/* a fixed setting of a driver, and a missing interface */
 	assert_int_equal(vlan_offload_set("ethtool/./lo/rx-vlan-hw-parse", "on"), -EOPNOTSUPP);
 	assert_int_equal(vlan_offload_set("ethtool/./lo/rx-vlan-hw-parse", "off"), 0);
 	assert_int_equal(
@@ -425,7 +432,7 @@ test_vlan_offload(void **state)
 	assert_false(vlan_offload_rx("p1", 2, path));
 }
 
-/* Ours to tell, not to change. */
+/* Strict reverse path filtering is reported, not changed. */
 static void
 test_strict_reverse_path_is_told(void **state)
 {
@@ -440,11 +447,13 @@ test_strict_reverse_path_is_told(void **state)
 	netlink_destroy(mirror);
 }
 
-/* The next start, after a kill, knows what the operator had; a value that somebody has changed since then is his. */
+/*
+ * After a kill, the next start restores the operator's settings; a value changed since then stays.
+ */
 static void
 test_killed_one_leaves_a_note(void **state)
 {
-	struct netlink *killed[2]; /* they come to put back what they changed when all is over */
+	struct netlink *killed[2]; /* destroyed at the end, to restore their changes */
 
 	(void)state;
 	run("mkdir -p /tmp/keel-test-netlink.state; echo 2 > " CONF4 "rp_filter; echo 2 > " CONF6
@@ -462,7 +471,7 @@ test_killed_one_leaves_a_note(void **state)
 	expect_setting(CONF6 "autoconf", "1");
 	expect_setting(CONF4 "arp_ignore", "3");
 	assert_int_equal(count_lines("ls -A /tmp/keel-test-netlink.state"), 0);
-	/* A note from before the last boot says nothing. */
+	/* A note from before the last boot is ignored. */
 	assert_int_equal(create(), 0);
 	killed[1] = mirror;
 	run("sed -i 's/^........-/00000000-/' /tmp/keel-test-netlink.state/host-*");
@@ -494,7 +503,7 @@ test_crash_leftover_is_adopted(void **state)
 	assert_int_equal(count_rules("-4"), 0);
 }
 
-/* A packet for us gets in, one for others does not get through: asked of the kernel's own routing. */
+/* The kernel's routing accepts a packet to our address and does not forward other packets. */
 static void
 test_kernel_does_not_forward(void **state)
 {
@@ -524,7 +533,7 @@ test_read_only_proc_is_told(void **state)
 	assert_true(n >= 4 && n <= 32);
 	assert_non_null(strstr(faults[0].what, "p1"));
 	assert_true(faults[0].error < 0);
-	assert_int_equal(count_rules("-4"), 1); /* the rest is done all the same */
+	assert_int_equal(count_rules("-4"), 1); /* the other settings are made nevertheless */
 	netlink_destroy(mirror);
 }
 
@@ -537,7 +546,7 @@ test_mirror(void **state)
 	unsigned calls;
 
 	(void)state;
-	run("ip address add 198.51.100.1/30 dev p1"); /* there before us */
+	run("ip address add 198.51.100.1/30 dev p1"); /* added before the start */
 	start();
 	AWAIT(heard.link_calls == 1 && heard.link_up);
 	AWAIT(heard.address_present && addr_v4(&heard.local) == 0xc6336401);
@@ -555,19 +564,23 @@ test_mirror(void **state)
 	run("ip neigh add 192.0.2.7 lladdr 02:00:00:00:00:07 dev p1 nud reachable");
 	AWAIT(heard.neighbor_up && addr_equal(&heard.neighbor, &near) && heard.mac[5] == 7);
 	calls = neighbor_calls();
-	run("ip neigh change 192.0.2.7 lladdr 02:00:00:00:00:07 dev p1 nud stale"); /* as good as before */
+	/* reachable and stale are equivalent */
+	run("ip neigh change 192.0.2.7 lladdr 02:00:00:00:00:07 dev p1 nud stale");
 	run("ip neigh change 192.0.2.7 lladdr 02:00:00:00:00:08 dev p1 nud reachable");
 	AWAIT(heard.mac[5] == 8);
 	assert_int_equal(neighbor_calls(), calls + 1);
 	run("ip neigh change 192.0.2.7 dev p1 nud failed");
 	AWAIT(!heard.neighbor_up);
-	/* A broadcast address is nobody's MAC. */
+	/* A broadcast MAC address belongs to no neighbour. */
 	run("ip neigh replace 192.0.2.255 lladdr ff:ff:ff:ff:ff:ff dev p1 nud noarp");
 	run("ip neigh replace 192.0.2.7 lladdr 02:00:00:00:00:09 dev p1 nud permanent");
 	AWAIT(heard.neighbor_up && heard.mac[5] == 9);
 	assert_int_equal(neighbor_calls(), calls + 3);
 
-	/* The kernel keeps a permanent neighbour when the link goes; for us it is lost, and comes back with the link. */
+	/*
+	 * The kernel keeps a permanent neighbour when the link goes down; for us the neighbour is
+	 * lost, and returns with the link.
+	 */
 	run("ip link set p0 down");
 	AWAIT(!heard.link_up && !heard.neighbor_up);
 	run("ip link set p0 up");
@@ -578,7 +591,10 @@ test_mirror(void **state)
 	run("ip neigh flush all dev p1 nud all; ip address flush dev p1");
 }
 
-/* A port's frames carry its MAC address: who has made headers of it is told all neighbours again. */
+/*
+ * Headers contain the port's MAC address: after a change of the address all neighbours are reported
+ * again.
+ */
 static void
 test_port_changes(void **state)
 {
@@ -596,17 +612,17 @@ test_port_changes(void **state)
 	AWAIT(changed_calls == 1);
 	assert_int_equal(neighbor_calls(), calls);
 	changed_answer = true;
-	run("ip link set p1 alias east"); /* a message, and nothing that we look at */
+	run("ip link set p1 alias east"); /* a message without a relevant change */
 	run("ip link set p1 mtu 1500");
 	AWAIT(changed_calls == 2 && heard.neighbor_calls == calls + 1 && heard.neighbor_up);
-	/* The kernel forgets all neighbours, these too. */
+	/* The kernel drops all neighbours, including permanent neighbours. */
 	run("ip link set p1 address 02:00:00:00:01:01");
 	AWAIT(changed_calls == 3 && !heard.neighbor_up);
 	stop();
 	run("ip neigh flush all dev p1 nud all; ip address flush dev p1");
 }
 
-/* ---- a neighbour that packets wait for ---- */
+/* ---- a neighbour needed by waiting packets ---- */
 
 static void
 resolve_near(void *arg)
@@ -628,7 +644,7 @@ count_near(void *arg)
 		assert_int_equal(n[i].port, PORT);
 }
 
-/* Not under the lock, which the host thread may be waiting for. */
+/* Without the lock: the host thread may be waiting for the lock. */
 static void
 await_near(void)
 {
@@ -653,14 +669,14 @@ test_resolve(void **state)
 	assert_int_equal(netlink_address_add(mirror, if_nametoindex("p1"), &v4, 24), 0);
 	assert_int_equal(thread_call(host, resolve_near, &rc), 0);
 	assert_int_equal(rc, 0);
-	/* The kernel asks for it, and keeps asking. */
+	/* The kernel resolves the neighbour, repeatedly. */
 	assert_int_equal(count_lines("ip neigh show 192.0.2.77 dev p1 | grep -i managed"), 1);
 	await_near();
 	stop();
 	run("ip neigh flush all dev p1 nud all; ip address flush dev p1");
 }
 
-/* Until a command prints so many lines; fails after a minute. */
+/* Waits until a command prints `want` lines; fails after a minute. */
 static void
 await_lines(const char *command, unsigned want)
 {
@@ -684,7 +700,10 @@ glean_near(void *arg)
 	*(int *)arg = netlink_glean(mirror, PORT, &near);
 }
 
-/* Packets to all addresses of a subnet: the kernel asks for each, and not for ever; what answers is kept as long as it does. */
+/*
+ * Packets to all addresses of a subnet: the kernel probes each address for a limited time; a
+ * neighbour that answers is kept while it answers.
+ */
 static void
 test_glean(void **state)
 {
@@ -695,7 +714,7 @@ test_glean(void **state)
 	start();
 	role_enter_main();
 	assert_int_equal(netlink_address_add(mirror, if_nametoindex("p1"), &v4, 24), 0);
-	/* Three questions: a minute to look on, then no more of it. */
+	/* Three probes: visible for a minute, then the probes end. */
 	run("echo 20000 > /proc/sys/net/ipv4/neigh/p1/retrans_time_ms");
 	assert_int_equal(thread_call(host, glean_near, &rc), 0);
 	assert_int_equal(rc, 0);
@@ -704,7 +723,7 @@ test_glean(void **state)
 	run("ip neigh del 192.0.2.77 dev p1; echo 50 > "
 	    "/proc/sys/net/ipv4/neigh/p1/retrans_time_ms");
 	assert_int_equal(thread_call(host, glean_near, &rc), 0);
-	await_lines("ip neigh show 192.0.2.77 dev p1", 0); /* nobody answered */
+	await_lines("ip neigh show 192.0.2.77 dev p1", 0); /* no neighbour answered */
 
 	run("echo 20000 > /proc/sys/net/ipv4/neigh/p1/retrans_time_ms");
 	assert_int_equal(thread_call(host, glean_near, &rc), 0);
@@ -715,18 +734,18 @@ test_glean(void **state)
 	AWAIT(!heard.neighbor_up);
 	await_lines("ip neigh show 192.0.2.77 dev p1", 0);
 
-	/* A next hop stays one, whatever packets ask. */
+	/* A next hop stays a next hop when packets ask for the same address. */
 	assert_int_equal(thread_call(host, resolve_near, &rc), 0);
 	assert_int_equal(thread_call(host, glean_near, &rc), 0);
 	assert_int_equal(count_lines("ip neigh show 192.0.2.77 dev p1 | grep -i managed"), 1);
 	stop();
 	assert_int_equal(
-		count_lines("ip neigh show dev p1 | grep -i managed"), 0); /* put back, too */
+		count_lines("ip neigh show dev p1 | grep -i managed"), 0); /* restored, too */
 	run("ip neigh flush all dev p1 nud all; ip address flush dev p1; echo 50 > "
 	    "/proc/sys/net/ipv4/neigh/p1/retrans_time_ms");
 }
 
-/* With time enough to see the one neighbour there is. */
+/* Runs long enough to see the only neighbour. */
 static void
 start_and_stop(void)
 {
@@ -735,25 +754,28 @@ start_and_stop(void)
 	stop();
 }
 
-/* A killed process could let go of nobody: what it had the kernel keep resolved is let go of by the next one. */
+/* A killed process leaves managed neighbours in the kernel: the next process releases them. */
 static void
 test_neighbors_of_a_killed_one(void **state)
 {
 	(void)state;
-	/* Asked for a minute, so that it is there however late somebody looks: without an answer it would be deleted. */
+	/*
+	 * Probed for a minute, so that the neighbour exists even for a late check: the kernel
+	 * deletes unanswered neighbours.
+	 */
 	run("echo 20000 > /proc/sys/net/ipv4/neigh/p1/retrans_time_ms; "
 	    "ip address add 192.0.2.1/24 dev p1; ip neigh add 192.0.2.78 dev p1 managed");
 	start_and_stop();
 	assert_int_equal(
 		count_lines("ip neigh show 192.0.2.78 dev p1 | grep -i managed"), 1); /* not ours */
-	run("ip rule add pref 100 iif p1 blackhole"); /* as a killed one leaves it */
+	run("ip rule add pref 100 iif p1 blackhole"); /* the state after a kill */
 	start_and_stop();
 	assert_int_equal(count_lines("ip neigh show dev p1 | grep -i managed"), 0);
 	run("ip neigh flush all dev p1 nud all; ip address flush dev p1; echo 50 > "
 	    "/proc/sys/net/ipv4/neigh/p1/retrans_time_ms");
 }
 
-/* The kernel keeps what it knows of a subnet that has left the interface; packets must not go there. */
+/* The kernel keeps neighbours of a subnet removed from the interface; packets must not go there. */
 static void
 test_neighbor_goes_with_its_subnet(void **state)
 {
@@ -765,7 +787,8 @@ test_neighbor_goes_with_its_subnet(void **state)
 	run("ip neigh replace 192.0.2.7 lladdr 02:00:00:00:00:71 dev p1 nud permanent");
 	AWAIT(heard.neighbor_up && heard.mac[5] == 0x71);
 	calls = neighbor_calls();
-	run("ip neigh replace 203.0.113.7 lladdr 02:00:00:00:00:72 dev p1 nud permanent"); /* of no subnet */
+	/* in no subnet */
+	run("ip neigh replace 203.0.113.7 lladdr 02:00:00:00:00:72 dev p1 nud permanent");
 	run("ip neigh replace 198.51.100.7 lladdr 02:00:00:00:00:73 dev p1 nud permanent");
 	AWAIT(heard.neighbor_up && heard.mac[5] == 0x73);
 	assert_int_equal(neighbor_calls(), calls + 1);
@@ -815,7 +838,7 @@ resolve_link_local(void *arg)
 	struct ip_addr near = addr("fe80::9");
 
 	role_enter_host();
-	*(int *)arg = netlink_resolve(mirror, PORT, &near); /* the port says which link */
+	*(int *)arg = netlink_resolve(mirror, PORT, &near); /* the port selects the link */
 }
 
 static void
@@ -829,13 +852,13 @@ test_mirror_ipv6(void **state)
 	role_enter_main();
 	assert_int_equal(netlink_address_add(mirror, if_nametoindex("p1"), &v6, 64), 0);
 	assert_int_equal(netlink_address_add(mirror, if_nametoindex("p1"), &v6, 64), 0);
-	/* Tentative (RFC 4862 5.4) or not: ours. */
+	/* Tentative (RFC 4862 5.4) or not: our address. */
 	AWAIT(heard.address6_present && addr_equal(&heard.local6, &v6) && heard.subnet6.len == 64);
 	run("ip neigh add 2001:db8::7 lladdr 02:00:00:00:00:67 dev p1 nud reachable");
 	AWAIT(heard.neighbor6_up && heard.neighbor6.zone == 0 && heard.neighbor6.b[15] == 7);
-	run("ip address replace fe80::1/64 dev p1 nodad"); /* earlier tests flushed it */
+	run("ip address replace fe80::1/64 dev p1 nodad"); /* flushed by earlier tests */
 	AWAIT(heard.address6_present && heard.local6.zone == zone_find("east"));
-	/* The zone has the port's name, whatever its interface is called. */
+	/* The zone has the port's name, not the name of the interface. */
 	run("ip neigh add fe80::7 lladdr 02:00:00:00:00:68 dev p1 nud reachable");
 	AWAIT(heard.neighbor6_up && heard.neighbor6.zone == zone_find("east") &&
 		heard.neighbor6.b[0] == 0xfe);
@@ -844,7 +867,10 @@ test_mirror_ipv6(void **state)
 	assert_int_equal(thread_call(host, resolve_link_local, &rc), 0);
 	assert_int_equal(rc, 0);
 	await_lines("ip -6 neigh show fe80::9 dev p1 | grep -i managed", 1);
-	/* Its subnet is there only with an address of ours: fe80::/64 goes with the last of them. */
+	/*
+	 * fe80::/64 is present only with a link-local address of ours: the neighbour is lost with
+	 * the last address.
+	 */
 	run("ip -6 address flush dev p1 scope link");
 	AWAIT(!heard.neighbor6_up && heard.neighbor6.b[0] == 0xfe);
 	run("ip -6 address del 2001:db8::1/64 dev p1");
@@ -854,7 +880,7 @@ test_mirror_ipv6(void **state)
 	run("ip neigh flush all dev p1 nud all; ip link set p1 down; ip link set p1 up");
 }
 
-/* ---- next hops that the kernel loses ---- */
+/* ---- next hops dropped by the kernel ---- */
 
 static void
 release_near(void *arg)
@@ -881,7 +907,7 @@ test_next_hop_is_asked_again(void **state)
 	assert_int_equal(thread_call(host, resolve_near, &rc), 0);
 	run("ip neigh del 192.0.2.77 dev p1");
 	await_lines("ip neigh show 192.0.2.77 dev p1 | grep -i managed", 1);
-	/* The kernel forgets them with the link. */
+	/* The kernel drops neighbours with the link. */
 	run("ip link set p0 down");
 	AWAIT(!heard.link_up);
 	run("ip neigh flush all dev p1 nud all");
@@ -889,7 +915,7 @@ test_next_hop_is_asked_again(void **state)
 	assert_int_equal(rc, 0);
 	run("ip link set p0 up");
 	await_lines("ip neigh show 192.0.2.77 dev p1 | grep -i managed", 1);
-	/* Nobody wants it: it is not there, so that nobody is asked for it. */
+	/* An unused next hop is absent, so no probe is sent. */
 	assert_int_equal(thread_call(host, release_near, NULL), 0);
 	await_lines("ip neigh show 192.0.2.77 dev p1", 0);
 	assert_int_equal(thread_call(host, count_near, &n), 0);
@@ -897,7 +923,7 @@ test_next_hop_is_asked_again(void **state)
 	run("ip neigh change 192.0.2.77 lladdr 02:00:00:00:00:77 dev p1 nud reachable");
 	AWAIT(heard.neighbor_up && heard.mac[5] == 0x77);
 	assert_int_equal(thread_call(host, release_near, NULL), 0);
-	/* One that answers ages as any other. */
+	/* A released next hop that answers ages normally. */
 	await_lines("ip neigh show 192.0.2.77 dev p1 | grep -i managed", 0);
 	await_lines("ip neigh show 192.0.2.77 dev p1", 1);
 	stop();
@@ -906,7 +932,7 @@ test_next_hop_is_asked_again(void **state)
 
 /* ---- routes ---- */
 
-/* Under the lock: that route, with so many hops and that metric. */
+/* Under the lock: true for that route with `count` hops and that metric. */
 static bool
 has_route(const char *prefix, unsigned count, uint32_t metric)
 {
@@ -938,11 +964,14 @@ test_routes(void **state)
 
 	(void)state;
 	run("ip address add 192.0.2.1/24 dev p1");
-	run("ip route add 203.0.113.0/24 via 192.0.2.9"); /* there before us */
-	run("ip address add 198.51.100.1/24 dev p0"); /* no port of ours */
+	run("ip route add 203.0.113.0/24 via 192.0.2.9"); /* added before the start */
+	run("ip address add 198.51.100.1/24 dev p0"); /* an interface that is not a port */
 	start();
 	AWAIT(has_route("203.0.113.0/24", 1, 0) && has_hop("203.0.113.0/24", "192.0.2.9"));
-	/* Not what the kernel made of our addresses, not what leaves elsewhere. */
+	/*
+	 * Routes created by the kernel for our addresses are skipped, and routes through other
+	 * interfaces.
+	 */
 	run("ip route add 10.1.0.0/16 via 198.51.100.9");
 	run("ip route add 10.2.0.0/16 nexthop via 192.0.2.8 nexthop via 192.0.2.9 nexthop via "
 	    "198.51.100.9");
@@ -952,9 +981,9 @@ test_routes(void **state)
 	    "7");
 	AWAIT(has_route("10.3.0.0/16", 1, 5) && has_hop("10.3.0.0/16", NULL));
 	AWAIT(has_route("10.4.0.0/16", 0, 7));
-	/* Other tables are not ours to see. */
+	/* Routes of other tables are ignored. */
 	run("ip route add 10.5.0.0/16 via 192.0.2.9 table 77");
-	/* The lowest metric that leads to a port. */
+	/* Of several routes, the lowest metric through a port counts. */
 	run("ip route add 203.0.113.0/24 via 192.0.2.7 metric 20");
 	run("ip route add 10.6.0.0/16 via 192.0.2.7 metric 30; ip route add 10.6.0.0/16 via "
 	    "198.51.100.9 metric 10");
@@ -964,7 +993,7 @@ test_routes(void **state)
 	AWAIT(has_route("203.0.113.0/24", 1, 20) && has_hop("203.0.113.0/24", "192.0.2.7"));
 	run("ip route replace 203.0.113.0/24 via 192.0.2.5 metric 20");
 	AWAIT(has_hop("203.0.113.0/24", "192.0.2.5") && has_route("203.0.113.0/24", 1, 20));
-	/* Two of one metric: the second one comes to the front when the first goes. */
+	/* Two routes of one metric: the second becomes active when the first is removed. */
 	run("ip route append 203.0.113.0/24 via 192.0.2.4 metric 20");
 	calls = route_calls();
 	run("ip route del 203.0.113.0/24 via 192.0.2.5 metric 20");
@@ -972,7 +1001,7 @@ test_routes(void **state)
 	assert_int_equal(route_calls(), calls + 1);
 	run("ip route del 10.4.0.0/16 metric 7; ip route del 10.3.0.0/16 metric 5");
 	AWAIT(heard.route_count == 3);
-	/* What we do not follow takes the place of what we did. */
+	/* A route of an ignored kind replaces a mirrored route. */
 	run("ip route replace throw 203.0.113.0/24 metric 20");
 	AWAIT(heard.route_count == 2);
 	run("ip route replace 203.0.113.0/24 via 192.0.2.4 metric 20");
@@ -981,7 +1010,10 @@ test_routes(void **state)
 	AWAIT(heard.route_count == 2);
 	run("ip route replace 203.0.113.0/24 via 192.0.2.4 metric 20");
 	AWAIT(heard.route_count == 3);
-	/* The kernel drops IPv4 routes without a word when the link is set down, or a next hop object goes. */
+	/*
+	 * The kernel sends no message for IPv4 routes lost when the link is set down or a next hop
+	 * object is removed.
+	 */
 	run("ip nexthop add id 7 via 192.0.2.9 dev p1 && ip route add 10.7.0.0/16 nhid 7");
 	AWAIT(has_hop("10.7.0.0/16", "192.0.2.9"));
 	run("ip nexthop del id 7");
@@ -1004,7 +1036,7 @@ test_routes_ipv6(void **state)
 	AWAIT(heard.link_up);
 	run("ip route add 2001:db8:1::/48 via 2001:db8::9");
 	AWAIT(has_route("2001:db8:1::/48", 1, 1024) && has_hop("2001:db8:1::/48", "2001:db8::9"));
-	/* A hop more, and one less. */
+	/* One hop more, then one less. */
 	run("ip route append 2001:db8:1::/48 via 2001:db8::8");
 	AWAIT(has_route("2001:db8:1::/48", 2, 1024) && has_hop("2001:db8:1::/48", "2001:db8::8"));
 	run("ip route del 2001:db8:1::/48 via 2001:db8::9");
@@ -1015,7 +1047,7 @@ test_routes_ipv6(void **state)
 	AWAIT(has_route("::/0", 1, 10) && has_hop("::/0", "fe80::9%east"));
 	run("ip route add unreachable 2001:db8:2::/48");
 	AWAIT(has_route("2001:db8:2::/48", 0, 1024));
-	/* RFC 8950's way in the kernel */
+	/* IPv4 by an IPv6 next hop, as in RFC 8950 */
 	run("ip address add 192.0.2.1/24 dev p1; ip route add 10.8.0.0/16 via inet6 fe80::8 dev "
 	    "p1");
 	AWAIT(has_hop("10.8.0.0/16", "fe80::8%east"));
@@ -1062,7 +1094,7 @@ test_lo_and_tun(void **state)
 	assert_int_equal(
 		thread_create(&(struct thread_config){.name = "host", .start = host_start}, &host),
 		0);
-	/* As a host's prefix, whatever its length is; 127.0.0.1 is none. */
+	/* Reported as a host prefix of full length; 127.0.0.1 is skipped. */
 	AWAIT(heard.host_present && prefix_equal(&heard.host, &want));
 	assert_int_equal(thread_call(host, source_of_port, &source), 0);
 	assert_int_equal(addr_v4(&source), 0xc6336401);
@@ -1073,10 +1105,10 @@ test_lo_and_tun(void **state)
 	run("ip address add 192.0.2.1/24 dev p1; ip address add 192.0.2.2/24 dev p1");
 	AWAIT(heard.address_present && (addr_v4(&heard.local) & 255) == 2);
 	assert_int_equal(thread_call(host, source_of_port, &source), 0);
-	assert_int_equal(addr_v4(&source), 0xc0000201); /* the port's first */
+	assert_int_equal(addr_v4(&source), 0xc0000201); /* the port's first address */
 	assert_int_equal(netlink_address_remove(mirror, tun, &loopback, 32), 0);
 	AWAIT(!heard.host_present && heard.host.b[3] == 2);
-	AWAIT(heard.route_count == 0); /* ours, all of them */
+	AWAIT(heard.route_count == 0); /* all routes are our own */
 	await_lines("ip rule show | grep 'iif keel0.*blackhole'", 1);
 	run("ip tuntap del keel0 mode tun");
 	AWAIT(!heard.host_present && heard.host.afi == AFI_IPV6);
@@ -1098,7 +1130,9 @@ hold(void *arg)
 	sem_wait(&go);
 }
 
-/* More messages than any buffer holds while the host thread is away; the mirror comes out right by the dump. */
+/*
+ * More messages than any buffer holds while the host thread is held; the mirror recovers by a dump.
+ */
 static void
 test_overrun(void **state)
 {
@@ -1187,7 +1221,7 @@ main(void)
 		fprintf(stderr, "skipped: a network namespace needs root: %s\n", strerror(errno));
 		return 77;
 	}
-	/* Mounts of ours stay ours. */
+	/* Our mounts stay private. */
 	if (system("mount --make-rprivate / && ip link set lo up && ip link add p0 type veth peer "
 		   "name p1 && "
 		   "ip link set p0 arp off up && ip link set p1 up") != 0 ||

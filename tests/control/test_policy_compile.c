@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Policies of documents. The long test runs the three benchmark policies of ../shared over a generated table and compares with
- * eval_policy.py, node by node. KEEL_POLICY_TABLE=FILE takes another table (`gen_table.py --text FILE` is the full one).
+ * Policies of documents. The long test runs the three benchmark policies of ../shared over a
+ * generated table and compares with eval_policy.py, node by node. KEEL_POLICY_TABLE=FILE uses
+ * another table (`gen_table.py --text FILE` writes the full table).
  */
 #include "rib/inspect.h"
 #include "control/config/policy_compile.h"
@@ -14,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* ---- tables as gen_table.py --text writes them ---- */
+/* ---- tables in the form of gen_table.py --text ---- */
 
 union attr_buffer {
 	struct attr_set set;
@@ -28,7 +29,7 @@ put_u32(uint8_t **p, uint32_t v)
 		*(*p)++ = (uint8_t)(v >> (24 - 8 * i));
 }
 
-/* "3356 7922 {1,2}" to segments. */
+/* Converts "3356 7922 {1,2}" to segments. */
 static void
 put_path(uint8_t **p, char *text)
 {
@@ -119,7 +120,7 @@ attrs_of(char *path, char *origin, char *next_hop, char *med, char *communities,
 	return a;
 }
 
-/* Routes with the same attributes, as UPDATE messages bring them. */
+/* Routes with equal attributes, as in UPDATE messages. */
 struct group {
 	struct attr_set *attrs;
 	struct prefix *prefixes;
@@ -273,7 +274,7 @@ counts_json(const struct counts *c)
 static const struct policy_context context_v4 = {
 	.family = FAMILY_IPV4_UNICAST, .source = SOURCE_EXTERNAL};
 
-/* The whole table through one policy; ns per route. */
+/* Runs the whole table through a policy; returns ns per route. */
 static double
 run_table(
 	struct arena *arena, const struct table *t, const struct policy *p, struct counts counts[2])
@@ -354,7 +355,7 @@ compare_policy(struct arena *arena, const struct table *t, const char *name, con
 	json_decref(document);
 }
 
-/* changes.json: what each patch does to a table. */
+/* changes.json: effect of each patch on a table. */
 static json_t *
 count_change(struct arena *arena, const struct table *t, const struct policy *before,
 	const struct policy *after)
@@ -408,7 +409,10 @@ compare_change(
 		fail_msg("%s: got %s, wanted %s",
 			json_string_value(json_object_get(change, "name")), text, wanted);
 	}
-	/* What changes nothing is known not to; here every other change of a document touches routes, but the renumbered node. */
+	/*
+	 * Changes without effect are detected; every other change of these documents affects
+	 * routes, except the renumbered node.
+	 */
 	bool renumbered =
 		strstr(json_string_value(json_object_get(change, "name")), "renumbered") != NULL;
 	if (renumbered)
@@ -516,7 +520,7 @@ compile_good(const char *text)
 	return s;
 }
 
-/* One fault and no more. */
+/* Exactly one fault. */
 static void
 assert_only_fault(const char *text, const char *path, const char *part)
 {
@@ -679,7 +683,7 @@ test_policy_faults(void **state)
 		"{'route_policies': [{'name': 'r'}]}", "/route_policies/0/nodes", "is missing");
 }
 
-/* Every fault of a document in one pass. */
+/* A single pass finds every fault of a document. */
 static void
 test_all_faults(void **state)
 {
@@ -800,7 +804,7 @@ test_same(void **state)
 	check_same("[{'op': 'replace', 'path': '/route_policies/0/name', 'value': 's'}]", false);
 }
 
-/* What means the same is one object for good: who runs it sees no change. */
+/* Equal policies stay the same object across compilations: consumers see no change. */
 static void
 test_keep(void **state)
 {
@@ -883,7 +887,7 @@ test_ext_communities(void **state)
 			fail_msg("%s was taken", bad[i]);
 }
 
-/* All three kinds of communities in one node: each must hold, any of its list's entries. */
+/* All three kinds of communities in one node: every kind must match, by any entry of its list. */
 static void
 test_three_kinds(void **state)
 {
@@ -929,7 +933,7 @@ test_three_kinds(void **state)
 	assert_int_equal(v.attrs->large_community_count, 2);
 	assert_int_equal(v.attrs->next_hop.afi, AFI_IPV6);
 	assert_false(addr_is_discard(&v.attrs->next_hop));
-	/* a peer's 100:: is an address, and no text but the policy's means `discard` */
+	/* a peer's 100:: is an ordinary address; only the text of a policy means `discard` */
 	assert_int_equal(policy_eval_begin(e, policy_set_find(s, "d"), a, &context), 0);
 	assert_int_equal(policy_eval_prefix(e, &prefix, &v), 0);
 	assert_true(addr_is_discard(&v.attrs->next_hop));
@@ -937,7 +941,7 @@ test_three_kinds(void **state)
 	assert_int_equal(addr_parse("discard", &addr), -EINVAL);
 	assert_int_equal(addr_parse("100::", &addr), 0);
 	assert_false(addr_is_discard(&addr));
-	/* without any one of them */
+	/* remove each kind in turn */
 	for (unsigned byte = 0; byte < 3; byte++) {
 		static const unsigned last[] = {3, 11, 23};
 		a->var[last[byte]] ^= 0x80;
@@ -951,7 +955,7 @@ test_three_kinds(void **state)
 	arena_destroy(arena);
 }
 
-/* A whole node's worth of keys, run once. */
+/* A node with every key, run once. */
 static void
 test_every_key(void **state)
 {
@@ -1007,7 +1011,7 @@ test_every_key(void **state)
 	assert_memory_equal(attr_communities(v.attrs), "\0\2\0\2\xfc\0\0\7\xff\xff\xff\1", 12);
 	assert_int_equal(v.attrs->large_community_count, 1);
 	assert_memory_equal(attr_large_communities(v.attrs), "\0\0\0\x9\0\0\0\x9\0\0\0\x9", 12);
-	/* Any condition that fails, fails the node. */
+	/* A single failing condition fails the node. */
 	a->origin = ORIGIN_IGP;
 	assert_int_equal(policy_eval_begin(e, policy_set_find(s, "r"), a, &context), 0);
 	assert_int_equal(policy_eval_prefix(e, &prefix, &v), 0);

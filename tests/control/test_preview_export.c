@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a preview of other export rules counts, against what peers are told: the default route, another cluster id, and a group that is split meanwhile,
- * and other import policies. */
+/*
+ * Counts of a preview of changed export rules against the real advertisements: the default route,
+ * another cluster id, a group split meanwhile, and other import policies.
+ */
 #include "control/session/preview_export.h"
 
 #include "tests/control/own_net.h"
@@ -17,7 +19,10 @@
 static struct node n;
 static struct script s[3];
 
-/* Ours and a loopback address is no next hop, so they say theirs unless `self`. */
+/*
+ * A loopback address of ours is no valid next hop, so peers receive the original next hop unless
+ * `self`.
+ */
 static struct config_peer
 peer_of(unsigned id, bool self, bool originate)
 {
@@ -74,7 +79,7 @@ struct previewed {
 	struct peer_id peer;
 	struct config_peer then;
 	const struct policy *policy;
-	struct preview *import; /* NULL: no import changes */
+	struct preview *import; /* NULL: import unchanged */
 	uint32_t cluster_id;
 	uint32_t at, slices;
 	struct preview_counts counts;
@@ -91,7 +96,7 @@ call_preview_begin(void *arg)
 	export_preview_imports(p->e, p->import);
 }
 
-/* So many slices, each as short as can be. */
+/* Runs the preview in the shortest slices; counts them. */
 static void
 call_preview_run(void *arg)
 {
@@ -165,7 +170,7 @@ preview(bool self, bool originate)
 		assert_int_equal(c_.changed, change);                                              \
 	} while (0)
 
-/* One route to the peer, whoever says it. */
+/* The default route is advertised once, whether originated or in the table. */
 static void
 test_default(void **state)
 {
@@ -173,15 +178,15 @@ test_default(void **state)
 		begin(1, true, now);
 		originate(0x0a000000, 8, 0);
 		told(1, 1 + now);
-		/* none in the table */
+		/* no default route in the table */
 		expect_counts(preview(true, now), 0, 0, 0);
 		expect_counts(preview(true, !now), !now, now, 0);
-		/* one that is told as ours would be */
+		/* a default route in the table with the same attributes */
 		originate(0, 0, 0);
 		told(1, 2);
 		expect_counts(preview(true, now), 0, 0, 0);
 		expect_counts(preview(true, !now), 0, 0, 0);
-		/* another one */
+		/* a different default route */
 		originate(0x0a010000, 16, 0);
 		originate(0, 0, 7);
 		originate(0x0a020000, 16, 0);
@@ -192,7 +197,7 @@ test_default(void **state)
 	}
 }
 
-/* Its own 0/0 is nothing to who tells it. */
+/* A default route from a peer is not advertised back to the same peer. */
 static void
 test_default_of_its_own(void **state)
 {
@@ -209,7 +214,7 @@ test_default_of_its_own(void **state)
 	end(1);
 }
 
-/* RFC 4456 8: another cluster id is in what is reflected, and nowhere else. */
+/* RFC 4456 8: the cluster id affects reflected routes only. */
 static void
 test_cluster(void **state)
 {
@@ -244,7 +249,7 @@ test_cluster(void **state)
 	}
 }
 
-/* The peer gets a group of its own in the middle: all routes are counted, once. */
+/* The peer gets its own group during the preview: every route is counted exactly once. */
 static void
 test_group_split(void **state)
 {
@@ -275,7 +280,7 @@ test_group_split(void **state)
 	end(2);
 }
 
-/* The import policy of peer 1 becomes `policy`; what is advertised to peer `id` then. */
+/* Previews import policy `policy` for peer 1; returns the counts for peer `id`. */
 static struct preview_counts
 preview_import(const struct policy *policy, unsigned id, bool originate)
 {
@@ -315,12 +320,15 @@ test_imports(void **state)
 	told(2, 4);
 	told(1, 1);
 	expect_counts(preview_import(policy_accept_all(), 3, false), 0, 0, 0);
-	/* 10.1/16 goes on by peer 2, the others go */
+	/* 10.1/16 remains through peer 2, the others are withdrawn */
 	expect_counts(preview_import(policy_deny_all(), 3, false), 0, 2, 1);
-	/* what is peer 2's own then is not advertised to it; what peer 1 is told now is not of its own */
+	/*
+	 * a new best path from peer 2 is not advertised back to peer 2; peer 1 now receives a path
+	 * of peer 2
+	 */
 	expect_counts(preview_import(policy_deny_all(), 2, false), 0, 3, 0);
 	expect_counts(preview_import(policy_deny_all(), 1, false), 1, 0, 0);
-	/* ours comes instead of the default route that goes */
+	/* our default route replaces the withdrawn default route */
 	expect_counts(preview_import(policy_deny_all(), 3, true), 0, 1, 2);
 	end(3);
 }

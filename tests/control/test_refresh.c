@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Serving ROUTE-REFRESH: by cases, and by random histories against what a peer sees. A walk that begins at or after a request, or
- * had sent nothing when it came, answers it.
+ * Serving ROUTE-REFRESH: single cases, and random histories as seen by a peer. A request is
+ * answered by a walk that begins at or after the request, or that had sent no route when the
+ * request arrived.
  */
 #include "control/session/refresh.h"
 
@@ -47,7 +48,7 @@ test_before_end_of_rib(void **state)
 {
 	struct refresh_serve r = {0};
 
-	assert_false(refresh_serve_end_of_rib(&r, &rested, 1)); /* nobody asked */
+	assert_false(refresh_serve_end_of_rib(&r, &rested, 1)); /* no request yet */
 	assert_false(refresh_serve_request(&r, &rested, false, 1));
 	assert_false(refresh_serve_request(&r, &rested, false, 1));
 	assert_true(refresh_serve_end_of_rib(&r, &rested, 1));
@@ -78,7 +79,7 @@ test_storm_during_a_walk(void **state)
 	refresh_serve_first_entry(&r);
 	for (int i = 0; i < 1000; i++)
 		assert_false(refresh_serve_request(&r, &rested, true, 1));
-	assert_true(refresh_serve_walk_done(&r, &rested, 1)); /* one more for them all */
+	assert_true(refresh_serve_walk_done(&r, &rested, 1)); /* one more walk for all requests */
 	refresh_serve_first_entry(&r);
 	assert_false(refresh_serve_walk_done(&r, &rested, 1));
 	assert_int_equal(r.requests_received, 1001);
@@ -86,7 +87,10 @@ test_storm_during_a_walk(void **state)
 	assert_int_equal(r.coalesced, 999);
 }
 
-/* An export refresh by command: its walk may answer the peer's requests, too, and is served then; alone it is not. */
+/*
+ * An export refresh by command may also answer the peer's requests and then counts as served;
+ * without a request it does not count.
+ */
 static void
 test_orders_are_not_counted(void **state)
 {
@@ -94,13 +98,13 @@ test_orders_are_not_counted(void **state)
 
 	assert_true(refresh_serve_order(&r, true, 1));
 	assert_int_equal(r.served, 0);
-	assert_false(refresh_serve_request(&r, &rested, true, 1)); /* joins ours */
+	assert_false(refresh_serve_request(&r, &rested, true, 1)); /* joins our walk */
 	assert_false(refresh_serve_request(&r, &rested, true, 1));
 	assert_int_equal(r.served, 1);
 	assert_int_equal(r.coalesced, 1);
 	refresh_serve_first_entry(&r);
 	assert_false(refresh_serve_order(&r, true, 1));
-	assert_false(refresh_serve_request(&r, &rested, true, 1)); /* behind our own */
+	assert_false(refresh_serve_request(&r, &rested, true, 1)); /* after our own order */
 	assert_false(refresh_serve_order(&r, true, 1));
 	assert_true(refresh_serve_walk_done(&r, &rested, 1));
 	assert_int_equal(r.served, 2);
@@ -126,15 +130,16 @@ test_reset_keeps_counters(void **state)
 	assert_false(r.walking || r.first_sent || r.pending);
 	assert_int_equal(r.requests_received, 2);
 	assert_int_equal(r.served, 1);
-	assert_false(refresh_serve_end_of_rib(&r, &rested, 1)); /* the new session owes nothing */
+	assert_false(refresh_serve_end_of_rib(&r, &rested, 1)); /* the new session owes no answer */
 }
 
-/* The other side, seen from outside: when requests came and when walks began. */
+/* An outside view: times of requests and of walks. */
 struct history {
 	struct refresh_serve r;
 	bool end_of_rib;
-	bool walking, first_sent; /* what we did, not what the room says */
-	unsigned unanswered; /* requests that no walk has begun for, or could still take in */
+	bool walking, first_sent; /* state as seen from outside, not as reported by the room */
+	/* requests without a walk that has begun or could still include them */
+	unsigned unanswered;
 	unsigned walks, walks_owed_at_most;
 	bool with_orders, with_rests;
 	struct refresh_pace pace;
@@ -146,17 +151,17 @@ walk_begins(struct history *h)
 {
 	assert_true(h->end_of_rib); /* never before our End-of-RIB */
 	assert_false(h->walking); /* never two at a time */
-	assert_true(h->unanswered > 0); /* never for nobody */
+	assert_true(h->unanswered > 0); /* never without a request */
 	h->walking = true;
 	h->first_sent = false;
 	h->unanswered = 0;
 	h->walks++;
-	/* However many requests asked for it, they had at most one walk coming. */
+	/* Any number of requests together cause at most one further walk. */
 	assert_true(h->walks_owed_at_most > 0);
 	h->walks_owed_at_most--;
 }
 
-/* The peer's, or our own order. */
+/* A request of the peer, or our own order. */
 static void
 request(struct history *h, bool ours)
 {
@@ -170,7 +175,7 @@ request(struct history *h, bool ours)
 	if (ours ? refresh_serve_order(&h->r, h->end_of_rib, h->now_ns)
 		 : refresh_serve_request(&h->r, &h->pace, h->end_of_rib, h->now_ns))
 		walk_begins(h);
-	/* Free to walk: nothing to wait for. Our own never rest. */
+	/* A walk that need not wait has begun. Our own orders never wait. */
 	if (h->end_of_rib && (ours || h->now_ns >= h->pace.free_ns))
 		assert_true(h->walking);
 }
@@ -196,7 +201,7 @@ one_step(struct history *h, uint64_t x)
 		break;
 	case 3:
 	case 4:
-		/* An empty table's walk ends without an entry. */
+		/* The walk of an empty table ends without an entry. */
 		if (h->walking) {
 			h->walking = false;
 			if (h->with_rests)
@@ -213,7 +218,7 @@ one_step(struct history *h, uint64_t x)
 	if (h->now_ns >= h->pace.free_ns && refresh_serve_resume(&h->r, h->now_ns))
 		walk_begins(h);
 	assert_int_equal(h->r.walking, h->walking);
-	/* none is lost */
+	/* no request is lost */
 	if (h->end_of_rib && !h->walking)
 		assert_int_equal(h->unanswered > 0, h->r.resting);
 	assert_true(!h->r.resting || h->now_ns < h->pace.free_ns);
@@ -229,7 +234,10 @@ test_histories(void **state)
 
 		for (unsigned n = (unsigned)(splitmix64(&s) % 60); n > 0; n--)
 			one_step(&h, splitmix64(&s));
-		/* Let everything end: then every request was served by a walk or counted with one. */
+		/*
+		 * Let all walks end: every request was served by a walk or coalesced with another
+		 * request.
+		 */
 		one_step(&h, 0);
 		for (int i = 0; i < 3; i++) {
 			h.now_ns += 10000;
@@ -244,11 +252,14 @@ test_histories(void **state)
 	}
 }
 
-/* ---- what the walks may take ---- */
+/* ---- time limits of walks ---- */
 
 #define MS 1000000ull
 
-/* One alone never waits, nor one after long. Behind a walk a rest in proportion, and then one walk for all that came. */
+/*
+ * A single request never waits, nor does a request after a long pause. After a walk follows a
+ * proportional rest, then a single walk for all requests received meanwhile.
+ */
 static void
 test_a_rest_behind_a_walk(void **state)
 {
@@ -268,7 +279,7 @@ test_a_rest_behind_a_walk(void **state)
 	assert_true(r.resting && r.pending && !r.walking);
 	for (int i = 0; i < 1000; i++)
 		assert_false(refresh_serve_request(&r, &p, true, now));
-	/* somebody else does not wait for that */
+	/* another peer does not wait */
 	assert_true(refresh_serve_request(&other, &p, true, now));
 	assert_false(refresh_serve_walk_done(&other, &p, now));
 	now = p.free_ns;
@@ -279,7 +290,7 @@ test_a_rest_behind_a_walk(void **state)
 	assert_int_equal(r.requests_received, 1002);
 	assert_int_equal(r.served, 2);
 	assert_int_equal(r.coalesced, 1000);
-	/* it asked too lately, until it did not for long */
+	/* the peer has asked recently, until it paused long enough */
 	p.free_ns = now + REFRESH_SELDOM_NS + 1000 * MS;
 	assert_false(refresh_serve_request(&r, &p, true, now + REFRESH_SELDOM_NS - 1));
 	refresh_serve_reset(&r);
@@ -295,12 +306,13 @@ test_our_orders_never_rest(void **state)
 	assert_true(refresh_serve_request(&r, &p, true, 1));
 	refresh_serve_first_entry(&r);
 	assert_false(refresh_serve_order(&r, true, 2));
-	assert_true(refresh_serve_walk_done(&r, &p, 3)); /* owed to us, too */
+	assert_true(refresh_serve_walk_done(&r, &p, 3)); /* also counts against our order */
 	refresh_serve_first_entry(&r);
 	assert_false(refresh_serve_request(&r, &p, true, 4));
 	assert_false(refresh_serve_walk_done(&r, &p, 5));
 	assert_true(r.resting);
-	assert_true(refresh_serve_order(&r, true, 6)); /* and answers the peer with it */
+	/* our order ends the rest and answers the peer */
+	assert_true(refresh_serve_order(&r, true, 6));
 	assert_int_equal(r.served, 2);
 	assert_false(r.resting || r.pending);
 	assert_false(refresh_serve_resume(&r, 7));
@@ -319,7 +331,10 @@ test_a_rest_has_an_end(void **state)
 	}
 }
 
-/* Peers that ask all the time, one after the other and at once: walks have their share of the time and no more, and each is answered. */
+/*
+ * Peers that ask constantly, in turn and all together: walks take their share of the time and no
+ * more, and each peer is answered.
+ */
 static void
 test_floods_have_their_share(void **state)
 {
@@ -330,7 +345,7 @@ test_floods_have_their_share(void **state)
 			 cost = (1 + splitmix64(&s) % 200) * MS;
 		unsigned peers = 1 + (unsigned)(splitmix64(&s) % 5);
 
-		/* a thread of one peer at a time: 60 s */
+		/* a thread serving the peers in turn: 60 s */
 		for (unsigned turn = 0; now < 61000 * MS; turn++) {
 			struct refresh_serve *at = &r[turn % peers];
 
@@ -340,7 +355,7 @@ test_floods_have_their_share(void **state)
 				now += cost;
 				busy += cost;
 				refresh_pace_spent(&p, now, cost);
-				/* a request came meanwhile */
+				/* a request during the walk */
 				(void)refresh_serve_request(at, &p, true, now);
 				if (refresh_serve_walk_done(at, &p, now))
 					refresh_serve_reset(at);
@@ -349,7 +364,7 @@ test_floods_have_their_share(void **state)
 		}
 		for (unsigned i = 0; i < peers; i++)
 			assert_true(r[i].served > 1);
-		/* and what those had who had waited for REFRESH_SELDOM_NS */
+		/* plus the walks of peers that had waited for REFRESH_SELDOM_NS */
 		if (busy > 60000 * MS / REFRESH_SHARE +
 				   cost * peers * (1 + 60000 * MS / REFRESH_SELDOM_NS))
 			fail_msg("seed %llu: busy %llu ms", (unsigned long long)seed,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Dispatch, batches, both sockets and events, on a thread as main is one, with methods of this test in the tables: those that answer late, or
- * too late, or never, and a discover document that must name them all. What the real methods do: tests/interop/test_rpc.py.
+ * Dispatch, batches, both sockets and events, on a thread like main, with methods of this test in
+ * the tables: methods that answer late, too late, or never, and a discover document that must list
+ * all methods. Real methods are tested in tests/interop/test_rpc.py.
  */
 #include "control/rpc/rpc.h"
 #include "control/rpc/rpc_call.h"
@@ -25,7 +26,7 @@
 static struct rpc_call *deferred[64];
 static unsigned deferred_count;
 static _Atomic unsigned calls;
-static json_t *alarms; /* what rpc_alarms() says; the thread's */
+static json_t *alarms; /* result of rpc_alarms(); owned by the thread */
 
 static json_t *
 echo(struct rpc_env *env, json_t *params, struct rpc_call *call)
@@ -63,7 +64,7 @@ twice(struct rpc_env *env, json_t *params, struct rpc_call *call)
 	return rpc_fail(call, RPC_INVALID_PARAMS, "/b", "is wrong, too");
 }
 
-/* Without a word: out of memory. */
+/* No answer: out of memory. */
 static json_t *
 silent(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
@@ -138,7 +139,7 @@ rpc_alarms(struct rpc_env *env)
 	return json_deep_copy(alarms);
 }
 
-/* ---- a daemon of one thread ---- */
+/* ---- a daemon with a single thread ---- */
 
 static struct {
 	struct thread *thread;
@@ -192,7 +193,7 @@ tear_down(void **state)
 	return 0;
 }
 
-/* On the daemon's thread, and waits for it. */
+/* Runs a function on the daemon's thread and waits for its end. */
 struct errand {
 	void (*fn)(void *arg);
 	void *arg;
@@ -309,7 +310,10 @@ heard_error(struct client *c, int code)
 	json_decref(v);
 }
 
-/* -32602 with these faults, a line "PATH REASON" each; the first one is also the answer's own. */
+/*
+ * Expects -32602 with these faults, one line "PATH REASON" each; the first fault is also the
+ * message of the answer.
+ */
 static void
 heard_faults(struct client *c, const char *faults)
 {
@@ -384,7 +388,7 @@ test_dispatch(void **state)
 	heard(&c, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"range\":10,\"address\":\"fe80::1%"
 		  "nowhere\","
 		  "\"any\":null}}");
-	say(&c, CALL("twice", "{}")); /* faults that a method finds itself */
+	say(&c, CALL("twice", "{}")); /* faults found by the method itself */
 	heard_faults(&c, "/a is wrong\n/b is wrong, too\n");
 	say(&c, CALL("faulty", "{}"));
 	heard(&c, "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32004,\"message\":\"Not "
@@ -408,7 +412,7 @@ test_read_only(void **state)
 	json_decref(hear(&c));
 	say(&c, CALL("change", "{}"));
 	heard_error(&c, RPC_READ_ONLY);
-	say(&c, CALL("change", "{\"x\":1}")); /* whatever else is wrong with it */
+	say(&c, CALL("change", "{\"x\":1}")); /* read-only wins over other errors */
 	heard_error(&c, RPC_READ_ONLY);
 	say(&c, CALL("force", "{\"force\":true}"));
 	heard_error(&c, RPC_READ_ONLY);
@@ -420,7 +424,10 @@ test_read_only(void **state)
 	client_close(&c);
 }
 
-/* Every method of every table, an empty one between them; parameters and results as their words say. */
+/*
+ * Every method of every table, with an empty table in between; parameters and results as
+ * documented.
+ */
 static void
 test_discover(void **state)
 {
@@ -497,7 +504,9 @@ wait_calls(unsigned n)
 	}
 }
 
-/* Other requests of the connection pass one that is answered late; a batch waits for its own. */
+/*
+ * A late answer does not delay other requests of the connection; a batch waits for its own answers.
+ */
 static void
 test_late(void **state)
 {
@@ -515,7 +524,7 @@ test_late(void **state)
 			"{}") "]");
 	say(&gone, CALL("late", "{}"));
 	wait_calls(7);
-	shutdown(gone.fd, SHUT_RDWR); /* who asked is not there when the answer comes */
+	shutdown(gone.fd, SHUT_RDWR); /* the client leaves before the answer */
 	client_close(&gone);
 	there(reply, NULL);
 	answer = hear(&c);
@@ -564,7 +573,7 @@ test_events(void **state)
 	struct post p = {"commit", 1, 3}, other = {"session", 1, 3};
 
 	(void)state;
-	there(post, &p); /* nobody wants to know */
+	there(post, &p); /* an event without subscribers */
 	say(&a, CALL("events.subscribe", "{\"topics\":[\"commit\"]}"));
 	heard(&a, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"topics\":[\"commit\"]}}");
 	say(&b, CALL("events.subscribe", "{\"topics\":[\"session\",\"commit\"]}"));
@@ -594,7 +603,10 @@ test_events(void **state)
 	client_close(&b);
 }
 
-/* 16 MiB for one who does not read: he hears how many he missed, in the order of things, and then goes on. */
+/*
+ * 16 MiB for a client that does not read: the client receives the number of lost events in order,
+ * then further events.
+ */
 static void
 test_lost(void **state)
 {
@@ -637,7 +649,7 @@ clear_alarms(void *arg)
 	json_array_clear(alarms);
 }
 
-/* One that is there already is no event, and each comes once. */
+/* An existing alarm causes no event, and each new alarm causes exactly one. */
 static void
 test_alarms(void **state)
 {
@@ -660,7 +672,7 @@ test_alarms(void **state)
 	client_close(&c);
 }
 
-/* A stop with requests under way, subscribers, and somebody in the middle of a line. */
+/* A stop with open requests, subscribers, and a client in the middle of a line. */
 static void
 test_stop(void **state)
 {

@@ -29,7 +29,10 @@ own_attrs(void)
 	return a;
 }
 
-/* Both connect at once, over and over by chance into a collision; one session comes of it, and routes go through. */
+/*
+ * Both speakers connect at once, repeatedly, sometimes with a collision; one session results, and
+ * routes pass.
+ */
 static void
 test_two_speakers(void **state)
 {
@@ -195,7 +198,7 @@ test_bad_open(void **state)
 	node_end(&n);
 }
 
-/* RFC 5492 5: the families that it lacks, as an OPEN would say them. */
+/* RFC 5492 5: the NOTIFICATION lists the missing families in the form of an OPEN. */
 static void
 test_no_common_family(void **state)
 {
@@ -222,7 +225,7 @@ test_no_common_family(void **state)
 	node_end(&n);
 }
 
-/* Nobody that is configured: closed without a word. */
+/* A connection from an unconfigured address is closed without a message. */
 static void
 test_stranger(void **state)
 {
@@ -244,7 +247,10 @@ struct collision {
 	bool theirs_stays;
 };
 
-/* Both connections reach OpenSent; the one that the side with the higher identifier opened stays, whichever OPEN comes first. */
+/*
+ * Both connections reach OpenSent; the connection opened by the side with the higher identifier
+ * stays, whichever OPEN arrives first.
+ */
 static void
 collide(const struct collision *k, bool ours_first)
 {
@@ -262,7 +268,7 @@ collide(const struct collision *k, bool ours_first)
 	c.passive = false;
 	c.source = loopback(1);
 	node_with_peer(&n, &c);
-	script_accept(&ours, listener); /* the node's own */
+	script_accept(&ours, listener); /* the node's own connection */
 	assert_non_null(script_read(&ours, WAIT_MS));
 	assert_int_equal(ours.type, BGP_OPEN);
 	script_connect(&theirs, &n, 2, 0);
@@ -284,7 +290,7 @@ collide(const struct collision *k, bool ours_first)
 	node_end(&n);
 }
 
-/* RFC 4271 6.8; the same identifier on both sides: the higher AS number's (RFC 6286 2.3). */
+/* RFC 4271 6.8; with equal identifiers the higher AS number wins (RFC 6286 2.3). */
 static void
 test_collision(void **state)
 {
@@ -302,8 +308,9 @@ test_collision(void **state)
 }
 
 /*
- * The peer has confirmed the connection that loses before it looked at the other one: it is not established, so that it neither comes nor
- * goes, and nothing happens to the other one. When nobody speaks on that, the first is as good.
+ * The peer has confirmed the losing connection before the peer handled the other connection: the
+ * losing connection is not established, causes no session events, and leaves the other connection
+ * alone. When the other connection stays silent, the first connection becomes the session.
  */
 static void
 collide_late(bool other_speaks)
@@ -348,7 +355,10 @@ test_collision_late(void **state)
 	collide_late(false);
 }
 
-/* One that waits has no connection of its own to collide with: the second one of the peer's is the one it means. */
+/*
+ * A passive session has no connection of its own to collide with: the peer's second connection
+ * replaces the first.
+ */
 static void
 test_collision_passive(void **state)
 {
@@ -368,7 +378,9 @@ test_collision_passive(void **state)
 	node_end(&n);
 }
 
-/* While one is established, a second one is turned away and the first does not notice. */
+/*
+ * While a session is established, a second connection is refused without an effect on the session.
+ */
 static void
 test_second_connection(void **state)
 {
@@ -413,7 +425,7 @@ test_hold_timer(void **state)
 	assert_int_equal(s.type, BGP_NOTIFICATION);
 	assert_int_equal(s.buf[BGP_HEADER_LEN], ERR_HOLD_TIMER);
 	assert_true(took > 2900000000u);
-	/* every 0.75 to 1 s, and fewer where the machine kept it away */
+	/* every 0.75 to 1 s, fewer on a delayed machine */
 	speaker_keepalive_late(n.speaker, &late);
 	assert_in_range(keepalives, late.max < 200000000u ? 2 : 0, 1 + took / 740000000u);
 	assert_int_equal(node_view(&n, 1).hold_time_s, 0); /* not up any more */
@@ -422,7 +434,10 @@ test_hold_timer(void **state)
 	node_end(&n);
 }
 
-/* The shard takes no batches: reading stops, octets wait; the silence is ours, and the hold timer must know it. */
+/*
+ * The shard returns no batches, so the session stops reading and octets wait: the silence is our
+ * own, and must not expire the hold timer.
+ */
 static void
 test_hold_while_reading_stops(void **state)
 {
@@ -452,7 +467,7 @@ test_hold_while_reading_stops(void **state)
 			silent = now_ns();
 		}
 	}
-	/* Nothing is taken any more. Between the two lies a third of the hold time. */
+	/* Reading has stopped. Two rearms are a third of the hold time apart. */
 	begin = now_ns();
 	rearmed = node_view(&n, 1).hold_rearmed;
 	wait_for(node_view(&n, 1).hold_rearmed >= rearmed + 2);
@@ -497,7 +512,7 @@ test_treat_as_withdraw(void **state)
 	assert_int_equal(node_view(&n, 1).state, FSM_ESTABLISHED);
 	script_send_update(&s, NULL, 0x0b000000, 1);
 	wait_for(node_paths(&n, 0x0b000000, 24) == 0);
-	/* What no such treatment helps: the lists' lengths are wrong. */
+	/* Wrong lengths of the lists are beyond treat-as-withdraw. */
 	len = script_update(msg, &a.a, 0x0a000000, 1);
 	msg[19] = 0xff;
 	script_send(&s, msg, len);
@@ -506,7 +521,7 @@ test_treat_as_withdraw(void **state)
 	node_end(&n);
 }
 
-/* RFC 8212: without policies nothing comes in and nothing goes out. */
+/* RFC 8212: without policies no route is accepted or advertised. */
 static void
 test_no_policy(void **state)
 {
@@ -541,7 +556,7 @@ test_no_policy(void **state)
 
 #define ROUTES 3000u
 
-/* A request as early as can be: End-of-RIB, then BoRR, all routes, EoRR. */
+/* The earliest possible request: End-of-RIB, then BoRR, all routes, EoRR. */
 static void
 test_refresh_served(void **state)
 {
@@ -576,7 +591,10 @@ test_refresh_served(void **state)
 
 #define FLOOD 500u
 
-/* Requests without end: a few walks with rests between them answer them all, each whole, the last one behind the last request. */
+/*
+ * Endless requests: a few complete walks with rests in between answer all requests, the last walk
+ * after the last request.
+ */
 static void
 test_refresh_flood(void **state)
 {
@@ -614,7 +632,10 @@ test_refresh_flood(void **state)
 	node_end(&n);
 }
 
-/* Ours: the request leaves; between BoRR and EoRR one of two routes comes again, the other is swept; the job ends. */
+/*
+ * Our own request is sent; between BoRR and EoRR one of two routes is announced again, the other
+ * route is swept; the job ends.
+ */
 static void
 test_refresh_import(void **state)
 {
@@ -657,7 +678,7 @@ test_refresh_import(void **state)
 	node_end(&n);
 }
 
-/* The stale timer sweeps what a peer that never sends EoRR has left. */
+/* The stale timer sweeps the remaining routes of a peer that never sends EoRR. */
 static void
 test_refresh_stale(void **state)
 {
@@ -690,7 +711,10 @@ test_refresh_stale(void **state)
 	node_end(&n);
 }
 
-/* Readvertised on our own account: framed, its job told, and no request counted. Without RFC 7313 over there: plain. */
+/*
+ * An export refresh by command: framed, with a job, and not counted as a request. Without RFC 7313
+ * at the peer: unframed.
+ */
 static void
 test_refresh_export(void **state)
 {
@@ -771,7 +795,7 @@ test_events_without_memory(void **state)
 
 /* ---- the operator ---- */
 
-/* Who waits for the peer when `passive` is taken away connects; given back, it waits again. */
+/* When `passive` is removed, a waiting session connects; when restored, the session waits again. */
 static void
 test_passive_changes(void **state)
 {
@@ -863,7 +887,7 @@ test_operator(void **state)
 
 /* ---- a peer that does not read ---- */
 
-#define MANY 100000u /* sets: more than a retire list holds */
+#define MANY 100000u /* attribute sets: more than a retire list holds */
 
 static void
 call_originate_many(void *arg)
@@ -875,7 +899,7 @@ call_originate_many(void *arg)
 		struct prefix p = prefix_from_v4(0x0a000000 + i * 256, 24);
 		struct attr_set own = own_attrs();
 
-		own.has = ATTR_HAS_MED; /* a set of its own, a message of its own */
+		own.has = ATTR_HAS_MED; /* its own attribute set and message */
 		own.med = i;
 		assert_int_equal(
 			shard_originate(c->n->shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &p, &own),
@@ -883,7 +907,10 @@ call_originate_many(void *arg)
 	}
 }
 
-/* Its own export waits; the other's does not, and both get all in the end. Then all of it goes at once. */
+/*
+ * The slow peer's export waits, the fast peer's does not, and both receive all routes in the end.
+ * Then both sessions end at once.
+ */
 static void
 test_blocked_peer(void **state)
 {
@@ -913,7 +940,7 @@ test_blocked_peer(void **state)
 	script_close(&fast);
 	wait_for(node_view(&n, 1).state != FSM_ESTABLISHED &&
 		 node_view(&n, 2).state != FSM_ESTABLISHED);
-	script_establish(&fast, &n, 3, &od); /* while what is left is taken down */
+	script_establish(&fast, &n, 3, &od); /* while the old state is being freed */
 	assert_int_equal(script_read_routes(&fast, -1, NULL), MANY);
 	script_close(&fast);
 	node_end(&n);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Peers by a range: held until main has made a session of them, and told of when they are gone.
+ * Dynamic peers of a range: connections are held until main has created a session, and main is
+ * informed of their end.
  */
 #include "control/session/session.h"
 
@@ -60,7 +61,7 @@ came(unsigned times)
 	wait_for(told(SESSION_DYNAMIC) == times);
 }
 
-/* As main would, when it is told. */
+/* Adds a peer as main does after the event. */
 static void
 add(unsigned id, uint32_t asn)
 {
@@ -90,7 +91,10 @@ talk(uint32_t asn, unsigned id)
 	wait_for(node_view(&n, id).state == FSM_ESTABLISHED);
 }
 
-/* Held without a word, then a session like any other; its AS is what its OPEN says. When it ends main is told. */
+/*
+ * A held connection receives no message, then becomes a session; its OPEN sets the AS. Its end is
+ * reported to main.
+ */
 static void
 life(uint32_t configured, uint32_t said)
 {
@@ -102,7 +106,7 @@ life(uint32_t configured, uint32_t said)
 	came(1);
 	assert_int_equal(n.event[0].addr.b[3], LAST);
 	assert_int_equal(n.event[0].vrf.v, VRF_DEFAULT.v);
-	assert_null(script_read(&s, 50)); /* nothing yet */
+	assert_null(script_read(&s, 50)); /* no OPEN yet */
 	add(1, configured);
 	talk(said, 1);
 	v = node_view(&n, 1);
@@ -131,7 +135,7 @@ test_life(void **state)
 	life(0, 4200000000u);
 }
 
-/* An AS that its range does not allow: refused, and gone. */
+/* An AS outside the range's set is refused, and the peer is removed. */
 static void
 test_wrong_as(void **state)
 {
@@ -148,7 +152,10 @@ test_wrong_as(void **state)
 	node_end(&n);
 }
 
-/* Whoever closes before the OPEN is done is gone, too; so is one that went before it was added. */
+/*
+ * A connection closed before the OPEN exchange is reported as gone; so is a connection closed
+ * before the peer was added.
+ */
 static void
 test_short_visits(void **state)
 {
@@ -160,12 +167,15 @@ test_short_visits(void **state)
 	script_close(&s);
 	wait_for(told(SESSION_DYNAMIC_GONE) == 1);
 	drop(1);
-	add(2, 0); /* nobody is held */
+	add(2, 0); /* no connection is held */
 	wait_for(told(SESSION_DYNAMIC_GONE) == 2);
 	node_end(&n);
 }
 
-/* Back before main has removed the old one: told of behind the end of that. */
+/*
+ * The peer returns before main has removed the old session: the event follows the end of the old
+ * session.
+ */
 static void
 test_comes_back(void **state)
 {
@@ -192,7 +202,10 @@ test_comes_back(void **state)
 	node_end(&n);
 }
 
-/* Who knocks again while held is one guest; a session that is not dynamic is made of it as well. */
+/*
+ * A second connection while held replaces the first; a static peer can also take the held
+ * connection.
+ */
 static void
 test_knocks_twice(void **state)
 {
@@ -203,7 +216,7 @@ test_knocks_twice(void **state)
 	script_connect(&first, &n, LAST, 0);
 	came(1);
 	script_connect(&s, &n, LAST, 0);
-	assert_null(script_read(&first, WAIT_MS)); /* forgotten */
+	assert_null(script_read(&first, WAIT_MS)); /* dropped */
 	assert_int_equal(told(SESSION_DYNAMIC), 1);
 	node_peer(&n, 1, &c, policy_accept_all());
 	talk(PEER_AS, 1);
@@ -213,7 +226,10 @@ test_knocks_twice(void **state)
 	node_end(&n);
 }
 
-/* Main does not want it: told so after a while. Somebody of no range is closed without a word. */
+/*
+ * A connection that main does not accept is reported as gone after a while. An address outside all
+ * ranges is closed without a message.
+ */
 static void
 test_not_wanted(void **state)
 {
@@ -230,14 +246,14 @@ test_not_wanted(void **state)
 	node_end(&n);
 }
 
-/* Refused by main: at once, and who comes again is told of again. */
+/* Refused by main: closed at once, and a new attempt is reported again. */
 static void
 test_refused(void **state)
 {
 	struct node_call c = {.addr = loopback(LAST)};
 
 	begin();
-	node_do(&n, call_refuse, &c); /* nobody: nothing */
+	node_do(&n, call_refuse, &c); /* no held connection: no effect */
 	for (unsigned i = 1; i <= 3; i++) {
 		script_connect(&s, &n, LAST, 0);
 		came(i);
@@ -248,7 +264,7 @@ test_refused(void **state)
 	node_end(&n);
 }
 
-/* Not more than there is room for, and other ranges let them go. */
+/* The number of held connections is limited, and a change of the ranges closes them. */
 static void
 test_many(void **state)
 {
@@ -277,7 +293,9 @@ test_many(void **state)
 	node_end(&n);
 }
 
-/* The operator's reset and a changed configuration end it: it comes again as a new one. */
+/*
+ * The operator's reset or a changed configuration ends the session: the peer returns as a new peer.
+ */
 static void
 test_operator(void **state)
 {
@@ -316,7 +334,7 @@ test_operator(void **state)
 	node_end(&n);
 }
 
-/* RFC 4724 4.2: not gone while its routes wait for it; the same session takes it back. */
+/* RFC 4724 4.2: the peer is not gone while its routes are retained; the same session resumes. */
 static void
 test_graceful_restart(void **state)
 {
@@ -343,13 +361,13 @@ test_graceful_restart(void **state)
 		if (i == 0)
 			script_connect(&s, &n, LAST, 0);
 	}
-	wait_for(told(SESSION_DYNAMIC_GONE) == 1); /* it did not come back */
+	wait_for(told(SESSION_DYNAMIC_GONE) == 1); /* the peer did not return */
 	wait_for(node_paths(&n, 0x0a000000, 24) == 0);
 	assert_int_equal(told(SESSION_DYNAMIC), 1);
 	node_end(&n);
 }
 
-/* The password is the range's, but of a peer of its own within it. */
+/* The range's password applies, except for a configured peer with its own password. */
 static void
 test_password(void **state)
 {
@@ -372,7 +390,7 @@ test_password(void **state)
 	assert_non_null(script_read(&s, WAIT_MS));
 	assert_int_equal(s.type, BGP_OPEN);
 	script_close(&s);
-	/* Without it the prefix needs none. */
+	/* Without a range password the prefix needs no password. */
 	set_ranges(&range, 1);
 	s.password = NULL;
 	script_connect(&s, &n, LAST + 2, 0);

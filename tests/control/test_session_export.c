@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Export of several sessions that share a group: requests at once, counters, min_advertisement_s, a commit of another policy. */
+/*
+ * Export of several sessions in a group: simultaneous requests, counters, min_advertisement_s, a
+ * commit of another policy.
+ */
 #include "control/session/session.h"
 
 #include "tests/control/own_net.h"
@@ -59,7 +62,10 @@ end(unsigned peers)
 	node_end(&n);
 }
 
-/* Several ask, each three times in one go: whole answers for all, and nothing lost. */
+/*
+ * Several peers send three requests each at once: complete answers for all peers, and no request is
+ * lost.
+ */
 static void
 test_requests_at_once(void **state)
 {
@@ -84,7 +90,7 @@ test_requests_at_once(void **state)
 			assert_int_equal(script_read_routes(&script[i], REFRESH_END, NULL), ROUTES);
 			walks++;
 			v = node_view(&n, 1 + i);
-			/* those that are neither yet are owed one more walk */
+			/* requests not yet counted are answered by one more walk */
 		} while (walks < v.families[V4].served ||
 			 v.families[V4].served + v.families[V4].coalesced < 3);
 		wait_for(node_view(&n, 1 + i).families[V4].eorr_sent == walks);
@@ -97,7 +103,7 @@ test_requests_at_once(void **state)
 	end(PEERS);
 }
 
-/* One after the other, and no other thread between. */
+/* Changes in sequence, without another thread in between. */
 static void
 call_changes(void *arg)
 {
@@ -114,7 +120,10 @@ call_changes(void *arg)
 	}
 }
 
-/* RFC 4271 9.2.1.1: changes within the interval are told together, at its end; one who has none waits for nobody. */
+/*
+ * RFC 4271 9.2.1.1: changes within the interval are advertised together at its end; without an
+ * interval changes are advertised at once.
+ */
 static void
 test_min_advertisement(void **state)
 {
@@ -135,7 +144,7 @@ test_min_advertisement(void **state)
 	thread_call(n.rib[0], call_changes, &n);
 	thread_wake(n.rib[0]);
 	script_read_routes(&script[0], -1, &med);
-	assert_int_equal(med, 19); /* the newest, and no other */
+	assert_int_equal(med, 19); /* only the newest value */
 	assert_true(now_ns() - first > 800000000u);
 	end(1);
 }
@@ -154,7 +163,10 @@ call_policies(void *arg)
 	session_export_policies(n.speaker, (struct peer_id){(uint16_t)c->peer}, &c->p);
 }
 
-/* A commit tells them one after the other; two of six get another one than the rest. All have what theirs says, and stay up. */
+/*
+ * A commit updates the peers in sequence; two of six get a different policy. All peers receive the
+ * routes of their policy, and sessions stay up.
+ */
 static void
 test_policies_apart(void **state)
 {
@@ -182,7 +194,7 @@ test_policies_apart(void **state)
 		uint32_t med = 0;
 
 		script_read_routes(&script[i], -1, &med);
-		assert_int_equal(med, 2); /* nothing between: only differences are sent */
+		assert_int_equal(med, 2); /* no intermediate state: only differences are sent */
 		assert_int_equal(node_view(&n, 1 + i).families[V4].advertised, 1);
 	}
 	for (unsigned i = 0; i < PEERS; i++) {

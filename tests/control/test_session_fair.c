@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Many sessions with a keepalive a second, a table, and refreshes of all of them all the time: keepalives leave when they are due,
- * and no session is lost. A peer that takes nothing is dropped by the send hold timer (RFC 9687), and nobody else notices.
+ * Many sessions with a keepalive every second, a table, and constant refreshes from all peers:
+ * keepalives are sent on time, and no session is lost. A peer that does not read is dropped by the
+ * send hold timer (RFC 9687), without an effect on other peers.
  */
 #include "control/session/session.h"
 
@@ -17,7 +18,7 @@
 #define PEERS 100u
 #define ROUTES 3000u
 #define STORM_NS 6000000000ull
-#define HOLD_S 9u /* a machine that is slow for three seconds is no fault of ours */
+#define HOLD_S 9u /* a delay of three seconds on a slow machine is tolerated */
 #define SILENCE_NS 3000000000u
 #define V4 FAMILY_IPV4_UNICAST
 
@@ -41,7 +42,7 @@ call_originate_many(void *arg)
 		memset(&own, 0, sizeof(own));
 		own.next_hop = addr_from_v4(NEXT_HOP);
 		own.has = ATTR_HAS_MED;
-		own.med = i; /* a message of its own */
+		own.med = i; /* its own message */
 		assert_int_equal(shard_originate(o->n->shard, VRF_DEFAULT, V4, &p, &own), 0);
 	}
 }
@@ -55,7 +56,7 @@ originate(unsigned count)
 	thread_wake(n.rib[0]);
 }
 
-/* The first of them, which everybody was told. */
+/* Withdraws the first route, which all peers have received. */
 static void
 call_take_back(void *arg)
 {
@@ -95,7 +96,7 @@ member_heard(struct member *m, uint8_t type, const uint8_t *p, size_t len)
 	m->refreshes += r.subtype == REFRESH_END;
 }
 
-/* What there is, without waiting. */
+/* Reads available octets without waiting. */
 static void
 member_read(struct member *m)
 {
@@ -137,7 +138,7 @@ crowd_read(struct member *m, unsigned count)
 	}
 }
 
-/* One alone, for a turn of a loop: it reads, and stays alive. */
+/* Serves a single member for one turn: reads, and sends keepalives. */
 static void
 member_tend(struct member *m)
 {
@@ -168,7 +169,7 @@ least(const struct member *m)
 	return count;
 }
 
-/* False: a keepalive was late, of ours or on its way. */
+/* False: a keepalive was late, sent or received. */
 static bool
 crowd_in_time(void)
 {
@@ -196,7 +197,7 @@ crowd_in_time(void)
 		}
 	}
 	begin = now_ns();
-	/* Longer where the machine is slow: nobody is to be left out. */
+	/* Longer on a slow machine: every member needs an answer. */
 	while (now_ns() - begin < STORM_NS || least(m) == 0) {
 		uint64_t now = now_ns();
 
@@ -233,7 +234,7 @@ crowd_in_time(void)
 	return in_time;
 }
 
-/* A machine that is late by itself is not so each time. */
+/* Repeats the test, because a busy machine can be late at random. */
 static void
 test_crowd(void **state)
 {
@@ -243,9 +244,9 @@ test_crowd(void **state)
 		assert_true(++times <= 3);
 }
 
-/* ---- a peer that takes nothing ---- */
+/* ---- a peer that does not read ---- */
 
-#define MANY 150000u /* more than all buffers between */
+#define MANY 150000u /* more than all buffers on the way */
 
 static void
 test_stuck(void **state)
@@ -278,7 +279,7 @@ test_stuck(void **state)
 	}
 	assert_true(now_ns() - begin >= 1900000000u);
 	assert_string_equal(node_view(&n, 1).last_error, "sent send-hold-timer-expired");
-	/* It reads at last, and finds why. */
+	/* The peer finally reads, and finds the reason. */
 	script_expect_notification(&stuck, ERR_SEND_HOLD_TIMER, 0);
 	script_close(&stuck);
 	while (!node_view(&n, 2).families[V4].end_of_rib_sent)
@@ -294,7 +295,7 @@ struct flap {
 	uint32_t first;
 };
 
-/* Prefixes that nobody has seen before and nobody will again. */
+/* Unique prefixes, used once. */
 static void
 call_flap(void *arg)
 {
@@ -312,7 +313,10 @@ call_flap(void *arg)
 	}
 }
 
-/* What it holds back is bounded: Cease / Out of Resources, long before the send hold timer. */
+/*
+ * The number of tombstones held by a stuck peer is limited: Cease / Out of Resources, long before
+ * the send hold timer.
+ */
 static void
 test_stuck_evicted(void **state)
 {
@@ -340,17 +344,20 @@ test_stuck_evicted(void **state)
 	while (!node_view(&n, 2).families[V4].end_of_rib_sent)
 		member_tend(&m);
 	thread_call(n.rib[0], call_take_back,
-		NULL); /* who has nothing to take back is not waited for */
+		NULL); /* the shard does not wait for a peer without withdrawals */
 	while (node_view(&n, 1).state == FSM_ESTABLISHED) {
 		assert_true(now_ns() - begin < 2 * WAIT_MS * 1000000ull);
-		/* of so many there is room for a twentieth: after that only the session's thread is waited for */
+		/*
+		 * the limit allows a twentieth of the rounds; afterwards only the session thread is
+		 * waited for
+		 */
 		if (rounds++ < 1000) {
 			thread_call(n.rib[0], call_flap, &flap);
 			thread_wake(n.rib[0]);
 		}
 		member_tend(&m);
 	}
-	assert_true(rounds > 20); /* 20,000 of them, and what the group has read meanwhile */
+	assert_true(rounds > 20); /* 20,000 tombstones, plus the entries read by the group */
 	assert_string_equal(node_view(&n, 1).last_error, "sent cease/out-of-resources");
 	script_expect_notification(&stuck, ERR_CEASE, CEASE_OUT_OF_RESOURCES);
 	script_close(&stuck);
@@ -362,7 +369,10 @@ test_stuck_evicted(void **state)
 	node_end(&n);
 }
 
-/* Two hours of silence are no matter to a session without hold time: neither is a full buffer (RFC 9687 3.1 needs a hold time). */
+/*
+ * A session without hold time survives two hours of silence and a full buffer (RFC 9687 3.1 needs a
+ * hold time).
+ */
 static void
 test_stuck_without_hold_time(void **state)
 {

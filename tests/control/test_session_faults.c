@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A peer that sends one faulty UPDATE after the other, each in its own way: every message is recorded with its reason, prefixes and octets, the
- * record is bounded and survives the session.
+ * A peer sends faulty UPDATEs of different kinds: every message is recorded with its reason,
+ * prefixes and octets; the record is bounded and survives the session.
  */
 #include "control/session/session.h"
 
@@ -46,7 +46,7 @@ greet(void)
 	wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
 }
 
-/* An UPDATE of these attributes that announces 10.SECOND.0.0/16 and its successor. */
+/* An UPDATE with these attributes that announces 10.SECOND.0.0/16 and the next /16. */
 static size_t
 update(uint8_t *msg, const char *attrs, size_t attrs_len, uint8_t second)
 {
@@ -139,7 +139,7 @@ test_every_fault(void **state)
 	assert_int_equal(faults_now(), 0);
 	for (unsigned i = 0; i < CASES; i++)
 		script_send(&s, msg, update(msg, cases[i].attrs, cases[i].len, (uint8_t)(2 * i)));
-	/* The session is down by the last one; the record stays. */
+	/* The last UPDATE ends the session; the record stays. */
 	script_expect_notification(&s, ERR_UPDATE, UPDATE_UNRECOGNIZED_WELL_KNOWN);
 	wait_for(node_view(&n, 1).state != FSM_ESTABLISHED);
 	assert_int_equal(faults_now(), CASES);
@@ -160,7 +160,10 @@ test_every_fault(void **state)
 	node_end(&n);
 }
 
-/* Many more than are kept: the last ones are there. That the rest was freed, node_end() checks: the arena must be empty. */
+/*
+ * Many more faults than the record holds: the last faults remain. node_end() checks that the other
+ * entries were freed: the arena must be empty.
+ */
 static void
 test_bounded(void **state)
 {

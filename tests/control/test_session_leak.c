@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * max_prefixes is exact: whatever a peer leaks, another peer never has more than `limit` of its prefixes, with one shard and with four.
- * A peer that stays within the limit is never refused a prefix, in whatever order its prefixes come and go.
+ * max_prefixes is exact: whatever a peer leaks, another peer never has more than `limit` of its
+ * prefixes, with one shard and with four. A peer that stays within the limit is never refused a
+ * prefix, in whatever order its prefixes come and go.
  */
 #include "control/session/session.h"
 
@@ -36,7 +37,7 @@ index_of(const struct prefix *p)
 	return (a >> 20) + (a >> 8 & 0xfff) * 32;
 }
 
-/* ---- the receiver: all that it has at any time ---- */
+/* ---- the receiver: its routes at any time ---- */
 
 static struct heard {
 	_Atomic bool has[PREFIXES];
@@ -66,7 +67,7 @@ hear_field(const struct bgp_nlri_field *f, bool present)
 		heard.most = heard.now;
 }
 
-/* Until the connection ends. */
+/* Reads until the connection ends. */
 static void *
 hear(void *arg)
 {
@@ -128,9 +129,9 @@ end(void)
 	node_shards = 1;
 }
 
-/* ---- what the peer says ---- */
+/* ---- messages of the peer ---- */
 
-static uint64_t updates; /* of this session */
+static uint64_t updates; /* UPDATEs of this session */
 
 static void
 attrs_with(union script_attrs *a, uint32_t med)
@@ -203,7 +204,7 @@ leak(const struct leak *l)
 	begin(l->shards, &c);
 	leaks_establish();
 	attrs_with(&a, 1);
-	say(&a.a, 0, l->prefixes); /* a connection that ends meanwhile is right */
+	say(&a.a, 0, l->prefixes); /* the connection may end meanwhile */
 	if (l->action == MAX_PREFIXES_DISCARD) {
 		wait_for(refused() == l->prefixes - LIMIT);
 		assert_int_equal(counted(), LIMIT);
@@ -243,7 +244,10 @@ test_leaks(void **state)
 		leak(&leaks_[i]);
 }
 
-/* One UPDATE withdraws a prefix and announces another one, of another shard: there is room for it, each time. */
+/*
+ * An UPDATE withdraws a prefix and announces a prefix of another shard: the limit always allows the
+ * exchange.
+ */
 static void
 swap(const struct attr_set *attrs, unsigned from, unsigned to)
 {
@@ -267,7 +271,7 @@ swap(const struct attr_set *attrs, unsigned from, unsigned to)
 	updates++;
 }
 
-/* The shards have done all that the peer said. */
+/* True when the shards have applied all UPDATEs. */
 static bool
 all_done(void)
 {
@@ -277,8 +281,8 @@ all_done(void)
 }
 
 /*
- * Whatever a peer within its limit does, nothing of it is refused. (What the receiver has meanwhile says nothing: of changes that leave
- * together, announcements go before withdrawals.)
+ * No prefix of a peer within its limit is refused. (The receiver's intermediate state is not
+ * checked: of changes sent together, announcements precede withdrawals.)
  */
 static void
 within(unsigned shards)
@@ -324,7 +328,7 @@ within(unsigned shards)
 	assert_int_equal(refused(), 0);
 	assert_int_equal(node_view(&n, 1).state, FSM_ESTABLISHED);
 	wait_for(heard.now == count);
-	/* as many again, and one more: refused after all */
+	/* fill up to the limit, plus one: refused */
 	assert_true(say(&a.a, next, next + LIMIT - count + 1));
 	wait_for(node_view(&n, 1).held);
 	script_close(&leaks);
@@ -350,7 +354,10 @@ update_config(struct config_peer *c)
 	assert_false(call.result);
 }
 
-/* Lowered below what is there: what is there stays, nothing comes. Raised: the peer is asked for what was discarded. */
+/*
+ * A limit lowered below the current number: existing prefixes stay, new prefixes are refused. A
+ * raised limit: the peer is asked for the discarded prefixes.
+ */
 static void
 lowered(unsigned shards)
 {
@@ -402,7 +409,7 @@ test_lowered(void **state)
 	lowered(4);
 }
 
-/* A session that comes again within the flush of the one before it has the whole limit. */
+/* A session that returns during the flush of its predecessor has the whole limit. */
 static void
 again(unsigned shards)
 {
@@ -416,7 +423,7 @@ again(unsigned shards)
 	attrs_with(&a, 1);
 	for (unsigned i = 0; i < 3; i++) {
 		leaks_establish();
-		/* others than last time */
+		/* different prefixes each time */
 		assert_true(say(&a.a, i * 20000, i * 20000 + 20000));
 		wait_for(counted() == 20000);
 		assert_int_equal(refused(), 0);
@@ -434,7 +441,7 @@ test_again(void **state)
 	again(4);
 }
 
-/* BoRR, a part, EoRR: what was swept makes room. */
+/* BoRR, some routes, EoRR: swept routes free room below the limit. */
 static void
 test_refreshed(void **state)
 {
@@ -490,7 +497,7 @@ test_threshold_and_restart(void **state)
 	wait_for(speaker_limit_level(n.speaker, id, V4) == LIMIT_PASSED);
 	wait_for(node_view(&n, 1).held);
 	script_close(&leaks);
-	leaks_establish(); /* restart_s is over */
+	leaks_establish(); /* restart_s has expired */
 	assert_false(node_view(&n, 1).held);
 	assert_int_equal(speaker_limit_level(n.speaker, id, V4), LIMIT_KEPT);
 	assert_true(say(&a.a, 0, LIMIT));

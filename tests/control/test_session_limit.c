@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* max_prefixes: shutdown and warning (RFC 4486 4), and who starts the session again. */
+/* max_prefixes: shutdown and warning (RFC 4486 4), and restart of the session. */
 #include "control/session/session.h"
 
 #include "tests/control/own_net.h"
@@ -55,7 +55,7 @@ expect_shut(uint32_t limit)
 	assert_true(node_view(&n, 1).families[V4].max_prefixes_exceeded);
 	assert_string_equal(
 		node_view(&n, 1).last_error, "sent cease/maximum-number-of-prefixes-reached");
-	/* It does not come back by itself, nor lets anybody in. */
+	/* The session does not restart automatically, and refuses connections. */
 	script_connect(&s, &n, 2, 0);
 	assert_null(script_read(&s, WAIT_MS));
 	script_close(&s);
@@ -74,7 +74,7 @@ test_shutdown(void **state)
 	c.families[V4].max_prefixes_action = MAX_PREFIXES_SHUTDOWN;
 	node_begin(&n, OWN_AS, OWN_ID);
 	node_peer(&n, 1, &c, policy_accept_all());
-	greet_and_send(20); /* as many as agreed */
+	greet_and_send(20); /* exactly the limit */
 	wait_for(node_paths(&n, 0x0a001300, 24) == 1);
 	for (unsigned i = 0; i < 50; i++)
 		breathe();
@@ -91,7 +91,10 @@ test_shutdown(void **state)
 	assert_false(node_view(&n, 1).held);
 	greet_and_send(21);
 	expect_shut(20);
-	/* Another limit, and it may try again; the session that is up then is measured by it, too. */
+	/*
+	 * After a change of the limit the session may restart; the new limit applies to the
+	 * established session, too.
+	 */
 	c.families[V4].max_prefixes = 30;
 	thread_call(n.session, call_update, &call);
 	assert_false(call.result);
@@ -121,7 +124,10 @@ test_warning(void **state)
 	node_end(&n);
 }
 
-/* The shard may leave a batch for longer than anybody looks for nothing: while it waits for the fib thread, say. */
+/*
+ * The shard may keep a batch for longer than the session expects, for example while waiting for the
+ * fib thread.
+ */
 static void
 test_late_shard(void **state)
 {
@@ -146,7 +152,7 @@ test_late_shard(void **state)
 	node_end(&n);
 }
 
-/* What is refused is not stored, and not counted (`received` of bgp.peers). */
+/* Refused prefixes are neither stored nor counted (`received` of bgp.peers). */
 static void
 test_refused_not_counted(void **state)
 {
