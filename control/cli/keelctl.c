@@ -192,11 +192,12 @@ ctl_call(struct ctl *ctl, const char *method, json_t *params)
 	answer = request(ctl, method, params, &err);
 	if (err != 0) {
 		if (err == -EINTR)
-			ctl_fail(ctl, EXIT_REFUSED, "%s: interrupted; the daemon goes on", method);
+			ctl_fail(ctl, EXIT_REFUSED,
+				"%s: interrupted; the daemon completes the request", method);
 		else
 			ctl_fail(ctl, EXIT_NO_DAEMON, "%s: no answer from the daemon at %s: %s",
 				method, ctl->socket,
-				err == -ECONNRESET || err == -EPIPE ? "it closed the connection"
+				err == -ECONNRESET || err == -EPIPE ? "connection closed"
 								    : strerror(-err));
 		return NULL;
 	}

@@ -90,8 +90,8 @@ help_print(void)
 {
 	puts("usage: keelctl [--socket PATH] [--json] [COMMAND...]\n"
 	     "\n"
-	     "Runs one command. Without a command: a shell on a terminal, else the commands of\n"
-	     "standard input, one a line. An argument may hold several commands joined by \";\":\n"
+	     "Runs one command. Without a command: a shell on a terminal, else the commands\n"
+	     "of standard input, one per line. Several commands may be joined by \";\":\n"
 	     "  keelctl 'system-view; bgp 64512; peer 192.0.2.2 keep-all-routes; commit'\n"
 	     "\n"
 	     "Options:");

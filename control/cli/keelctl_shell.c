@@ -123,7 +123,7 @@ help_at(const struct place *p)
 	if (end && *p->begin == '\0')
 		puts("  <cr>");
 	else if (!any && p->choices > 0)
-		printf("  nothing here begins with \"%s\"\n", text_safe(p->begin));
+		printf("  no word begins with \"%s\" here\n", text_safe(p->begin));
 }
 
 static unsigned char
