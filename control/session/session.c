@@ -277,8 +277,8 @@ speaker_busy(void *ctx)
 /* ---- the loop ---- */
 
 /*
- * Handles input of the ready peers in rounds until the deadline. Each peer gets an equal share, so
- * that a flood from one peer does not delay the others, and UPDATEs of several peers for one
+ * Handles input of the ready peers in rounds until the deadline. All peers get equal shares, so
+ * that a flood from one peer does not delay the rest, and UPDATEs of several peers for one
  * destination arrive close together. True: the deadline came first.
  *
  * The next turn begins where this turn ran out of time, or with the first peer that found no batch.
@@ -296,7 +296,7 @@ work_input(struct speaker *s, uint64_t now, uint64_t deadline_ns) RUNS_ON(role_s
 		uint64_t before = p->messages_received;
 		bool more = false;
 
-		/* Rotate before handling the messages: these may make more peers ready. */
+		/* Rotate before handling the messages, since messages may make more peers ready. */
 		ring_remove(&p->ready);
 		ring_insert(&s->ready, &p->ready);
 		for (unsigned i = 0; i < CONN_COUNT; i++)
@@ -387,8 +387,8 @@ removed_free(struct speaker *s) RUNS_ON(role_session)
 }
 
 /*
- * Half of the allowed lead has been read: wakes the walk that waits, so that it writes while the
- * rest is read.
+ * Wakes a waiting walk after half of its allowed lead has been read, so that walk and readers work
+ * in parallel.
  */
 static void
 walks_resume(struct speaker *s) RUNS_ON(role_session)
@@ -410,7 +410,7 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 	qsbr_quiescent(s->config.readers, s->reader);
 	s->starved = false;
 	s->turn++;
-	note_work("messages held back");
+	note_work("freeing update groups");
 	more = leftovers_run(s, now + (deadline_ns - now) / 4);
 	note_work("decoding UPDATEs");
 	if (work_input(s, now, now + (deadline_ns - now) * 5 / 8)) {

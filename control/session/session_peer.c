@@ -154,7 +154,7 @@ peer_down(struct peer *p, uint8_t retain) RUNS_ON(role_session)
 	struct speaker *s = p->speaker;
 	char reason[2 * sizeof(p->last_error)];
 
-	/* A session that stayed up resets the back-off. */
+	/* A session of sufficient length resets the back-off. */
 	if (now_ns() - p->established_ns >= IDLE_HOLD_FORGIVEN_S * NS_PER_S)
 		p->idle_hold_s = p->config.timers.idle_hold_s;
 	p->up = NULL;
@@ -447,7 +447,7 @@ negotiate(struct connection *c, const struct bgp_open *o)
 	uint16_t hold = (uint16_t)k->timers.hold_s;
 
 	c->open = *o;
-	c->open.raw_count = 0; /* raw[] is lent: its pointers lead into the receive buffer */
+	c->open.raw_count = 0; /* raw[] points into the receive buffer */
 	c->n = (struct negotiated){
 		.as4 = o->four_octet_as && k->capabilities.four_octet_as,
 		.extended_message = o->extended_message && k->capabilities.extended_message,
@@ -497,10 +497,11 @@ collision_keeps_ours(const struct peer *p, const struct bgp_open *o)
 }
 
 /*
- * RFC 4271 6.8: both connections are open, and the OPEN on this one shows that the other will win
- * as soon as its OPEN arrives. A KEEPALIVE on this connection would make the session Established on
- * the peer, and the KEEPALIVE of the peer here, so that each side could close the connection that
- * the other side keeps. (Seen with BIRD 2 and FRR 8.4: both connections were closed.)
+ * RFC 4271 6.8: both connections are open. The received OPEN shows that the second connection will
+ * win as soon as the OPEN arrives there. A KEEPALIVE on the losing connection now would make the
+ * session Established at the peer, and the KEEPALIVE of the peer here; then each side could close
+ * the connection that the other side keeps. (Seen with BIRD 2 and FRR 8.4: both connections were
+ * closed.)
  */
 static bool
 collision_defers(struct connection *c, const struct bgp_open *o) RUNS_ON(role_session)
@@ -647,8 +648,8 @@ peer_passive_changed(struct peer *p)
 }
 
 /*
- * Within this time after the session came up, a second connection is the loser of a collision (RFC
- * 4271 6.8), and the peer will close it.
+ * A second connection within this time after session-up is the loser of a collision (RFC 4271 6.8);
+ * the peer will close the connection.
  */
 #define COLLISION_OVER_NS NS_PER_S
 
@@ -662,7 +663,7 @@ peer_is_back(struct peer *p) RUNS_ON(role_session)
 	if (restart_families(p->up) == 0 || !connection_silent(p->up) ||
 		now_ns() - p->established_ns < COLLISION_OVER_NS)
 		return false;
-	peer_error(p, "the peer connected again");
+	peer_error(p, "the peer opened a new connection");
 	connection_event(p->up, EV_TCP_FAIL, NULL);
 	return true;
 }
@@ -690,13 +691,14 @@ peer_accept(struct peer *p, int fd)
 	if (err < 0) {
 		log_event(LOG_WARNING, "connection-refused peer=%s vrf=%s error=\"%s\"",
 			p->config.addr_text, p->vrf_name,
-			err == -EPROTO ? "from too far away" : strerrordesc_np(-err));
+			err == -EPROTO ? "TTL below the minimum of gtsm" : strerrordesc_np(-err));
 		if (err == -EPROTO && p->last_error[0] == '\0')
-			peer_error(p, "a connection came from too far away for GTSM");
+			peer_error(p, "a connection came from too far away: its TTL is below the "
+				      "minimum of gtsm");
 		close(fd);
 		return;
 	}
-	/* The peer connected again, so it has closed its first connection. */
+	/* The peer connected again, so the earlier connection is dead at the peer. */
 	p->came = false;
 	if (in->state == FSM_OPEN_SENT)
 		connection_event(in, EV_TCP_FAIL, NULL);
