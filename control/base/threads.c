@@ -34,7 +34,7 @@ struct thread {
 	sem_t started, ended;
 	uint64_t slept_ns; /* in this turn */
 	struct hist slices, turns;
-	char awaited[32]; /* note of the threads that wait for this thread */
+	char awaited[32]; /* note for threads that wait for this thread */
 	_Atomic(const char *) *doing; /* noted_work of the thread */
 	_Atomic uint64_t turn_began_ns; /* 0: asleep, or not in the loop */
 	_Atomic uint64_t late; /* counted by keel-watch */
@@ -217,9 +217,9 @@ event_next(struct thread *t, struct epoll_event *ev, uint64_t ns)
 }
 
 /*
- * A callback may close other descriptors and free their watches, so events are read one at a time.
- * Descriptors are level-triggered: an unread event appears again. The kernel rotates ready
- * descriptors.
+ * A callback may close further descriptors and free their watches, so the loop reads one event at a
+ * time. Descriptors are level-triggered: an unread event is reported again. The kernel rotates
+ * ready descriptors.
  */
 static void
 descriptors_poll(struct thread *t, uint64_t sleep_ns)

@@ -56,8 +56,8 @@ void thread_end(struct thread *t);
  */
 bool thread_end_within(struct thread *t, uint64_t patience_ns);
 /*
- * After all threads have ended: the caller runs the messages left in the mailbox of `t`, so that
- * receivers can free their memory.
+ * After all threads have ended: the caller runs the remaining messages of the mailbox, so that
+ * receivers can free memory.
  */
 void thread_drain(struct thread *t);
 /* After thread_end(), when no pointer to the thread remains. */
@@ -114,10 +114,7 @@ uint64_t now_ns(void); /* CLOCK_MONOTONIC */
 
 /* ---- figures of the threads; main only ---- */
 
-/*
- * Shorter calls and turns are not counted: they had no work, and would hide the others in a
- * percentile.
- */
+/* Shorter calls and turns are not counted: idle turns would dominate the percentiles. */
 #define FIGURES_FROM_NS 10000u
 
 struct thread_figures {

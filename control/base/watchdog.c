@@ -16,8 +16,7 @@
 #define CHECK_NS 250000000u /* between two checks, unless a turn becomes late sooner */
 #define CHECK_MIN_NS 1000000u
 /*
- * A check later than this means that the process was stopped or had no CPU: turns get one more
- * check.
+ * After a check later than this, the process was stopped or had no CPU: turns get one more check.
  */
 #define CHECK_LATE_NS 500000000u
 #define NAME_FORMAT "%.15s"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Applies lines of the BGP and family views to the fetch_candidate: reads the document, applies the line
+ * Applies lines of the BGP and family views to the candidate: reads the document, applies the line
  * to a copy, and sends the differences in /bgp to config.edit as an RFC 6902 patch. The patch
  * carries the revision of the document, so that concurrent edits are not lost.
  */
@@ -137,7 +137,7 @@ find_object(struct edit *e, size_t *at)
 	return refuse(e, "there is no peer %.64s (-32004)", e->c->peer);
 }
 
-/* A member of the object or, for a peer, of its group (*inherited). */
+/* The member `key` of the object or, for a peer, of its group; *inherited: of the group. */
 static json_t *
 effective_member(const struct edit *e, const json_t *object, const char *key, bool *inherited)
 {
@@ -166,8 +166,8 @@ implicit_family(const struct edit *e, const json_t *peer)
 }
 
 /*
- * Before a group gets its first family: keeps the implicit families of its members explicitly. With
- * `enable` false, the new family stays off for them.
+ * Gives a group its first family: each member keeps its implicit family as an explicit one. With
+ * `enable` false the new family stays disabled for these members.
  */
 static void
 keep_member_families(struct edit *e, bool enable)
@@ -555,7 +555,7 @@ make_patch(json_t *was, json_t *is)
 
 /* ---- edit ---- */
 
-/* Fetches a part of the fetch_candidate; NULL after a message. */
+/* Fetches a part of the candidate; NULL after a message. */
 static json_t *
 fetch_part(struct ctl *ctl, const char *path, json_int_t *revision)
 {
@@ -572,7 +572,7 @@ fetch_part(struct ctl *ctl, const char *path, json_int_t *revision)
 }
 
 /*
- * Fetches the parts of the fetch_candidate that lines can change, with the revision of the first part;
+ * Fetches the parts of the candidate that lines can change, with the revision of the first part;
  * policies and lists may be large. Fetches the whole document only if /bgp is missing. NULL after a
  * message.
  */
@@ -596,7 +596,7 @@ fetch_candidate(struct ctl *ctl, json_int_t *revision)
 	return document;
 }
 
-/* True if the fetch_candidate has changed since it was read. */
+/* True if the candidate has changed since revision `revision`. */
 static bool
 candidate_changed(struct ctl *ctl, json_int_t revision)
 {
@@ -609,7 +609,7 @@ candidate_changed(struct ctl *ctl, json_int_t revision)
 	return moved;
 }
 
-/* Takes `patch`. True: a concurrent edit came first; nothing was changed. */
+/* Takes `patch`. True: nothing was changed, because of a concurrent edit. */
 static bool
 send_patch(struct edit *e, json_t *patch, json_int_t revision, bool last)
 {

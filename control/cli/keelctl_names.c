@@ -38,7 +38,7 @@ texts_of(struct texts *t, const json_t *objects, const char *key, const char *be
 		texts_add(t, json_string_value(json_object_get(o, key)), begin);
 }
 
-/* The running fetch_document; in configuration views the candidate, with the new peers. */
+/* The running document; in configuration views the candidate, with the new peers. */
 static json_t *
 fetch_document(struct ctl *ctl)
 {

@@ -356,8 +356,8 @@ graph_make(void)
 #define SET_MAX 128
 
 /*
- * A possible word, VALUE or end at one position. `from`: index of its predecessor in the previous
- * set.
+ * A possible word, VALUE or end at one position. `from`: index of the predecessor in the set of the
+ * previous position.
  */
 struct state {
 	unsigned short place, from;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* show route: prints fetch_page by fetch_page, so that a full table does not take memory in keelctl. */
+/* show route: prints page by page, so that a full table does not take memory in keelctl. */
 #include "control/cli/keelctl.h"
 
 #include <stdio.h>
@@ -87,8 +87,8 @@ origin_letter(const json_t *route)
 }
 
 /*
- * Prints the AS path in full: it may exceed the size of a cell. It contains digits, blanks and
- * braces only, so no control characters.
+ * Prints the AS path in full, since the path may exceed the size of a cell. An AS path consists of
+ * digits, blanks and braces, without control characters.
  */
 static void
 print_as_path(const json_t *route)
@@ -154,7 +154,7 @@ list_line(const struct ctl *ctl, const json_t *route)
 	putchar('\n');
 }
 
-/* ---- one destination in print_path ---- */
+/* ---- one destination in detail ---- */
 
 static void
 print_words(const json_t *route, const char *key, const char *title)
@@ -290,7 +290,7 @@ print_page(struct ctl *ctl, const json_t *result, unsigned long long *printed)
 		}
 		++*printed;
 	}
-	/* an early end of the reader (| head) ends keelctl here, not after the last fetch_page */
+	/* an early end of the reader (| head) ends keelctl here, not after the last page */
 	fflush(stdout);
 }
 

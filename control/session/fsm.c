@@ -19,9 +19,9 @@
  * RFC 4271 8.2.2, state by state. Events without an entry are ignored and leave the state as it is.
  *
  * RFC 4271 8.2.2, not done: after a TCP failure in Connect and Active the next state is Active, not
- * Idle. Idle refuses connections of the peer, so that two speakers that start one after the other
- * would not meet before the end of a back-off; BIRD and FRR do the same. A NOTIFICATION in OpenSent
- * is not answered with a NOTIFICATION (6.4).
+ * Idle. Idle refuses connections of the peer, so that two speakers with different start times would
+ * not meet before the end of a back-off; BIRD and FRR do the same. A NOTIFICATION in OpenSent is
+ * not answered with a NOTIFICATION (6.4).
  */
 static const struct fsm_result table[FSM_STATE_COUNT][EV_EVENT_COUNT] =
 	{

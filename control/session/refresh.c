@@ -25,7 +25,7 @@ begin_walk(struct refresh_serve *r, uint64_t now_ns)
 	return true;
 }
 
-/* Begins the due walk, or lets it rest. */
+/* Begins the due walk now, or defers the walk to the end of the rest. */
 static bool
 begin_walk_paced(struct refresh_serve *r, const struct refresh_pace *p, uint64_t now_ns)
 {
@@ -37,7 +37,7 @@ begin_walk_paced(struct refresh_serve *r, const struct refresh_pace *p, uint64_t
 	return false;
 }
 
-/* Before its first entry, a walk answers a new request completely. */
+/* True if a new request can share the running walk: no entry has been sent yet. */
 static bool
 can_join(const struct refresh_serve *r)
 {
@@ -59,17 +59,14 @@ refresh_serve_request(struct refresh_serve *r, const struct refresh_pace *p, boo
 	r->coalesced += r->pending_for_peer;
 	r->pending_for_peer = true;
 	/*
-	 * RFC 7313 4: no BoRR before the End-of-RIB. After a running walk, one more walk serves all
-	 * requests until it begins.
+	 * RFC 7313 4: no BoRR before the End-of-RIB. Requests during a running walk share the next
+	 * walk.
 	 */
 	if (r->walking || !end_of_rib_sent) {
 		r->pending = true;
 		return false;
 	}
-	/*
-	 * If a walk was due before an End-of-RIB that was not reported by
-	 * refresh_serve_end_of_rib(), this walk serves it.
-	 */
+	/* The walk may already be due, if the caller has not called refresh_serve_end_of_rib(). */
 	return begin_walk_paced(r, p, now_ns);
 }
 

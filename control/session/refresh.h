@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Soft reset (RFC 2918, RFC 7313) as a state machine for the export to one peer and family: which
- * request waits, when a walk begins, which requests share a walk. Pure: the functions change their
- * arguments only; the session begins the walks. Owner: the session thread.
+ * Soft reset (RFC 2918, RFC 7313) as a state machine for the export to one peer and family: when a
+ * walk begins, and which requests share a walk. Pure: the functions change their arguments only;
+ * the session begins the walks. Owner: the session thread.
  *
- * Order: a request before our End-of-RIB waits for the End-of-RIB, so that no BoRR precedes it. A
- * request joins a running walk until the walk sends its first entry. Later requests set one flag;
- * one more walk then serves all of them.
+ * Order: requests before our End-of-RIB wait for the End-of-RIB, because no BoRR may precede the
+ * End-of-RIB. A request joins a running walk that has not sent an entry. All later requests share
+ * one more walk.
  *
- * Pace: each walk is followed by a rest in proportion to its duration (struct refresh_pace), shared
- * by all peers of the session thread, so that a peer with a thousand requests per second cannot
- * occupy the thread. A request during the rest waits for the end of the rest, or for a walk of its
- * group if earlier. Infrequent requests and orders of an operator never wait.
+ * Pace: a rest follows each walk (struct refresh_pace), shared by all peers of the session thread.
+ * Its length is proportional to the walk, so that a peer with a thousand requests per second cannot
+ * occupy the thread. A request during the rest waits for the end of the rest, or for an earlier
+ * walk of its group. Infrequent requests and orders of an operator never wait.
  */
 #pragma once
 
@@ -23,8 +23,8 @@
 /* Maximum length of a rest. */
 #define REFRESH_REST_MAX_NS 3000000000u
 /*
- * A peer without an answer for this long is answered at once: requests of other peers cannot delay
- * the answer.
+ * A peer that has not been answered for 10 s is answered at once, even if other peers send many
+ * requests.
  */
 #define REFRESH_SELDOM_NS 10000000000u
 
@@ -36,8 +36,8 @@ struct refresh_pace {
 /* The export side of one peer and family. */
 struct refresh_serve {
 	bool walking; /* a refresh walk is running (with or without BoRR) */
-	bool first_sent; /* the walk has sent its first entry */
-	bool pending; /* one more walk is due */
+	bool first_sent; /* the walk has sent an entry */
+	bool pending; /* another walk is due */
 	bool resting; /* the due walk waits for the end of the rest only */
 	/* a request of the peer is a reason of the running or due walk: counts as `served` */
 	bool for_peer, pending_for_peer;

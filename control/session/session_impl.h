@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Shared by the files of the session room. Everything here is owned by the session thread.
+ * Shared by the files of the session room. Owner of everything here: the session thread.
  *
- * A peer has two connections: one that we open and one that the peer opens. Each runs the state
- * machine of RFC 4271 8 until the collision rules (6.8) close one of them. The timers of the peer
- * (connect retry, idle hold) serve both connections.
+ * A peer has two connections, an outgoing and an incoming connection. Both run the state machine of
+ * RFC 4271 8 until the collision rules (6.8) close one of the two. The timers of the peer (connect
+ * retry, idle hold) serve both connections.
  *
  *	session.c          speaker, configuration, requests of main
  *	session_listen.c   listeners, passwords, connections from ranges
@@ -34,7 +34,7 @@
 #define TX_SIZE (512u << 10)
 /* Part of the output buffer reserved for keepalives, refreshes and the NOTIFICATION. */
 #define TX_RESERVE 8192u
-/* Free output space from which export continues: a multiple of the largest message. */
+/* Export continues when this much output space is free: always more than the largest message. */
 #define TX_EXPORT_ROOM (TX_SIZE / 4)
 static_assert(TX_EXPORT_ROOM > BGP_EXTENDED_MSG_MAX + TX_RESERVE, "the largest message fits");
 #define BATCH_SPARES_MAX 24
@@ -118,8 +118,8 @@ enum { CONN_OUT, CONN_IN, CONN_COUNT };
 struct refresh_job {
 	uint32_t id;
 	/*
-	 * Export: the walk that answers the job. Policy: number of update_group_settle(). Import
-	 * without BoRR: number of the End-of-RIB that ends the answer.
+	 * Export: number of the walk that answers the job. Policy: number of update_group_settle().
+	 * Import without BoRR: number of the End-of-RIB at the end of the answer.
 	 */
 	uint32_t walk;
 	bool sent, begun; /* import: the request was sent; a BoRR followed */
@@ -129,7 +129,7 @@ struct refresh_jobs {
 	unsigned count, size;
 };
 
-/* Two peers whose table UPDATEs arrive within this time are loading simultaneously. */
+/* Two peers load simultaneously if UPDATEs of both initial tables arrive within this time. */
 #define LOADING_NS (NS_PER_S / 50)
 
 struct peer_family {
@@ -203,7 +203,7 @@ struct peer {
 	/* memory for SESSION_DYNAMIC_GONE and SESSION_DOWN is reserved */
 	bool gone_reserved, down_reserved;
 	bool again_at_once; /* the peer sent Administrative Reset: no idle hold */
-	struct config_peer config; /* strings point into this struct, or NULL */
+	struct config_peer config; /* strings are stored in this struct, or NULL */
 	char vrf_name[64];
 	char password[HOST_SOCKET_PASSWORD_MAX + 1];
 	struct session_policies policies;
@@ -316,8 +316,8 @@ struct speaker {
 		unsigned spare_count;
 		uint64_t records; /* count of records put, including those in `batch` */
 		/*
-		 * count of records of the first shard that must precede the next record of this
-		 * shard
+		 * records of this shard wait until the first shard has handled this many of its
+		 * records
 		 */
 		uint64_t after;
 	} input[SHARDS_MAX];
@@ -458,7 +458,7 @@ void connection_flush(struct connection *c) RUNS_ON(role_session);
 void connection_keepalive(struct connection *c) RUNS_ON(role_session);
 void connection_notify(struct connection *c, const struct note *note) RUNS_ON(role_session);
 void connection_hold(struct connection *c, uint64_t hold_ns) RUNS_ON(role_session);
-/* An UPDATE was accepted: restarts the hold timer in Established, else EV_UPDATE. */
+/* An UPDATE was accepted: raises EV_UPDATE, which restarts the hold timer. */
 void connection_heard(struct connection *c, uint64_t now_ns) RUNS_ON(role_session);
 void connection_keepalive_start(struct connection *c) RUNS_ON(role_session);
 void connection_stop_timers(struct connection *c) RUNS_ON(role_session);

@@ -21,8 +21,8 @@ static_assert(sizeof(struct rib_record) % 8 == 0, "what follows a record's heade
 #define LABEL_NONE_WIRE 0xfffffu
 
 /*
- * A nearly empty batch waits for at most this many turns of 1 ms, while more input follows and no
- * other shard waits for its records.
+ * A nearly empty batch waits for at most PUSH_TURNS turns of 1 ms, while more input follows and no
+ * shard waits for the records of the batch.
  */
 #define PUSH_TURNS 4u
 
@@ -162,9 +162,8 @@ spares_reserve(struct speaker *s, unsigned shard, unsigned count) RUNS_ON(role_s
 
 /*
  * Order between shards (docs/decisions/0006): a record that may withdraw a prefix follows all
- * earlier records with prefixes that cover the prefix or are covered. If two such prefixes belong
- * to two shards, the wide one belongs to the first shard. `under`: bits of the shards with the
- * covered prefixes.
+ * earlier records of covering and covered prefixes. Of two such prefixes in two shards, the wide
+ * prefix belongs to the first shard. `under`: bits of the shards of the covered prefixes.
  */
 static void
 order_record(const struct speaker *s, uint32_t under, struct rib_order *out) RUNS_ON(role_session)
@@ -295,7 +294,7 @@ input_owe_up(struct peer *p)
 void
 input_owe_down(struct peer *p, uint8_t retain)
 {
-	/* The shard has not received the record of this session: nothing to withdraw. */
+	/* The shard does not know the session yet: nothing to withdraw. */
 	if (p->owed_up) {
 		p->owed_up = false;
 		return;
@@ -744,7 +743,7 @@ static void
 table_ended(struct peer *p)
 {
 	p->loading_table = false;
-	p->speaker->loading_ns = 0; /* set again if two other peers are loading */
+	p->speaker->loading_ns = 0; /* set again when two peers load */
 }
 
 /* False: no batch; the message stays in the buffer. */

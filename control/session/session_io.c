@@ -194,7 +194,7 @@ connection_keepalive(struct connection *c)
 	size_t room;
 	uint8_t *tail = connection_tail(c, BGP_HEADER_LEN, &room);
 
-	/* A peer that does not read the queued octets does not need another keepalive. */
+	/* No more keepalives for a peer that does not read the queued octets. */
 	if (c->ended || tail == NULL)
 		return;
 	connection_wrote(c, bgp_keepalive_encode(tail, room), 1);
@@ -495,7 +495,7 @@ connection_hold(struct connection *c, uint64_t hold_ns)
 void
 connection_heard(struct connection *c, uint64_t now)
 {
-	/* at most one event per turn, not one for each of hundreds of messages */
+	/* one event per turn is enough: a turn may read hundreds of messages */
 	if (c->state != FSM_ESTABLISHED || c->last_message_ns < now)
 		connection_event(c, EV_UPDATE, NULL);
 }

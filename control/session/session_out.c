@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Export of an established session, and soft reset in both directions (RFC 2918, RFC 7313):
- * requests received and sent, and the jobs that wait for their end.
+ * Export of an established session, and soft reset in both directions (RFC 2918, RFC 7313) with its
+ * jobs.
  */
 #include "control/session/session_impl.h"
 
@@ -435,8 +435,8 @@ family_spread(struct peer_family *f)
 }
 
 /*
- * One turn of a family. *taken: a family of this peer has used the output in this round. True while
- * there is more that the socket accepts, or another member of the group has work.
+ * One turn of a family. *taken: the output has been used in this round by a family of the peer.
+ * True while the socket accepts more, or while further members of the group have work.
  */
 static bool
 family_run(struct peer_family *f, uint64_t deadline_ns, bool *taken) RUNS_ON(role_session)
@@ -464,8 +464,8 @@ family_run(struct peer_family *f, uint64_t deadline_ns, bool *taken) RUNS_ON(rol
 		if (t.len > 0)
 			connection_flush(c);
 		/*
-		 * Time spent on this answer, or on packing the answer of another peer, counts
-		 * towards the pace. A simultaneous initial table counts, too.
+		 * The time for the answer, or for packing the answer of a group member, counts
+		 * towards the pace. So does a simultaneous initial table.
 		 */
 		if (began != 0 && (answers || t.walked)) {
 			uint64_t now = now_ns();
@@ -697,8 +697,8 @@ refresh_begun(struct peer_family *f)
 }
 
 /*
- * All routes received since the BoRR were evaluated with the policy of that time, or a newer one:
- * jobs that precede the BoRR are complete.
+ * All routes since the BoRR were evaluated with the policy at the time of the BoRR or a newer
+ * policy: jobs older than the BoRR are complete.
  */
 void
 refresh_ended(struct peer_family *f)
@@ -785,10 +785,10 @@ family_of(struct speaker *s, struct peer_id id, enum family f, const char **reas
 }
 
 /*
- * keel-policy(7) rule 11: a request that the peer has not begun to answer also serves a new job,
+ * keel-policy(7) rule 11: a new job can share a request that the peer has not begun to answer,
  * since the whole answer will follow. Not after REQUEST_ANSWER_NS, because the peer may have lost
- * the request. Not if UPDATEs have arrived since from a peer that never sent a BoRR: they may be
- * the answer (against RFC 7313 4).
+ * the request. Not after UPDATEs of a peer without any BoRR so far, because the UPDATEs may be the
+ * answer (against RFC 7313 4).
  */
 static bool
 request_under_way(const struct peer_family *f)
@@ -894,8 +894,7 @@ session_refresh_export(
 	if (refresh_serve_order(&f->serve, f->end_of_rib_sent, now_ns()))
 		walk_begin_refresh(f);
 	/*
-	 * keel-policy(7) rule 6: route refresh is not required; the reason reports that the peer
-	 * lacks it.
+	 * keel-policy(7) rule 6: route refresh is optional here; *reason reports a peer without it.
 	 */
 	if (!f->peer->up->n.route_refresh)
 		*reason = "no-route-refresh";

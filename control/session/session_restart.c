@@ -28,7 +28,7 @@ end_retains(const struct connection *c, enum fsm_event event, const struct note 
 	case EV_NOTIFICATION:
 		return both && !c->hard_reset;
 	case EV_BAD_MESSAGE:
-		/* After an error we retain; after Cease / Out of Resources we must free memory. */
+		/* Not after Cease / Out of Resources: the memory of the routes is needed. */
 		return both && (note == NULL || note->code != ERR_CEASE);
 	case EV_STOP: /* by an operator, or a limit was exceeded */
 	case EV_OPEN_COLLISION:
