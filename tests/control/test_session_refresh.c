@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a session does of a soft reset with kept routes (keel-policy(7) rules 1 to 5), when a change of export policy is over, resets with
- * a text (RFC 9003), and OPENs with extended optional parameters (RFC 9072).
+ * A session's part in a soft reset with kept routes (keel-policy(7) rules 1 to 5), the end of a
+ * change of export policy, resets with a text (RFC 9003), and OPENs with extended optional
+ * parameters (RFC 9072).
  */
 #include "control/session/session.h"
 
@@ -67,7 +68,7 @@ ask(void (*what)(void *arg), enum family f, const char **reason)
 		assert_string_equal(reason_, why);                                                 \
 	} while (0)
 
-/* Each of the four cases, and a family that is configured and not negotiated. */
+/* The four cases, and a family that is configured but not negotiated. */
 static void
 test_kept_routes(void **state)
 {
@@ -100,7 +101,10 @@ test_kept_routes(void **state)
 		expect_action(call_refresh_import, V4, t[i].action, t[i].reason);
 		sent += t[i].action == REFRESH_SENT;
 		assert_int_equal(node_view(&n, 1).families[V4].requests_sent, sent);
-		/* What fills is asked for all the same, where it can be. */
+		/*
+		 * A request that fills kept routes is sent in any case, if the peer supports
+		 * requests.
+		 */
 		expect_action(call_refresh_fill, V4,
 			t[i].refresh ? REFRESH_SENT : REFRESH_UNSUPPORTED,
 			t[i].refresh ? "" : "no-route-refresh");
@@ -116,7 +120,10 @@ test_kept_routes(void **state)
 	}
 }
 
-/* keel-policy(7) rule 11: until the peer begins to answer, one message is enough; while it answers, one more is. */
+/*
+ * keel-policy(7) rule 11: requests before the answer begins share a message; requests during the
+ * answer share one more.
+ */
 static void
 test_requests_join(void **state)
 {
@@ -141,14 +148,14 @@ test_requests_join(void **state)
 	wait_for(node_events(&n, SESSION_REFRESH_DONE, 42) == 10);
 	expect_action(call_refresh_import, V4, REFRESH_SENT, "");
 	assert_int_equal(node_view(&n, 1).families[V4].requests_sent, 3);
-	/* What fills is never joined to one that may be older than what is to be kept. */
+	/* A request that fills kept routes never joins an earlier request. */
 	expect_action(call_refresh_fill, V4, REFRESH_SENT, "");
 	assert_int_equal(node_view(&n, 1).families[V4].requests_sent, 4);
 	script_close(&s);
 	node_end(&n);
 }
 
-/* Against RFC 7313 4: it answers without BoRR. What was asked after that is not lost. */
+/* Against RFC 7313 4, the peer answers without BoRR. Later requests are not lost. */
 static void
 test_requests_unframed(void **state)
 {
@@ -191,7 +198,7 @@ call_flood(void *arg)
 	} while (v.families[V4].requests_sent > before);
 }
 
-/* Until the connection of one that reads nothing takes no more. */
+/* Sends requests until the connection of a peer that does not read is full. */
 static void
 flood(void)
 {
@@ -204,7 +211,10 @@ flood(void)
 	} while (call.result > 1);
 }
 
-/* The job of a request without BoRR and EoRR ends with the answer's End-of-RIB, or when the peer has been silent; not when it has left. */
+/*
+ * Without BoRR and EoRR, the job of a request ends with the answer's End-of-RIB, or after a silence
+ * of the peer; the loss of the session does not complete the job.
+ */
 static void
 test_unframed_job_ends_with_the_answer(void **state)
 {
@@ -227,14 +237,17 @@ test_unframed_job_ends_with_the_answer(void **state)
 	wait_for(node_events(&n, SESSION_REFRESH_DONE, 42) == 1);
 	expect_action(call_refresh_import, V4, REFRESH_SENT, "");
 	script_send_update(&s, &a.a, 0x0b000000, 1);
-	wait_for(node_events(&n, SESSION_REFRESH_DONE, 42) == 2); /* silent */
+	wait_for(node_events(&n, SESSION_REFRESH_DONE, 42) == 2); /* after a silence */
 	expect_action(call_refresh_import, V4, REFRESH_SENT, "");
 	script_close(&s);
 	wait_for(node_events(&n, SESSION_REFRESH_FAILED, 42) == 1);
 	node_end(&n);
 }
 
-/* The output is full: the request leaves when the peer reads, one for all that wait. */
+/*
+ * With a full output, the request is sent when the peer reads: one message for all waiting
+ * requests.
+ */
 static void
 test_request_waits_for_room(void **state)
 {
@@ -252,7 +265,7 @@ test_request_waits_for_room(void **state)
 		script_send_keepalive(&s);
 		wait_for(node_view(&n, 1).families[V4].end_of_rib_sent);
 		flood();
-		if (framed) { /* those jobs have ended */
+		if (framed) { /* end the jobs of flood() */
 			script_send_end_of_rib(&s, V4);
 			script_send_refresh(&s, REFRESH_BEGIN);
 			script_send_refresh(&s, REFRESH_END);
@@ -303,7 +316,10 @@ test_request_waits_for_room(void **state)
 	}
 }
 
-/* Turned on or off: the session stays. Whether it has to be reset is main's to know; then it is for the configuration's sake. */
+/*
+ * keep_all_routes on or off: the session stays. Main decides about a reset, with the subcode for a
+ * changed configuration.
+ */
 static void
 test_keep_turned_on(void **state)
 {
@@ -351,7 +367,7 @@ done(uint32_t job)
 	return node_events(&n, SESSION_EXPORT_DONE, job);
 }
 
-/* Withdrawals that come next, up to so many. */
+/* Counts the next withdrawals, up to `count`. */
 static unsigned
 read_withdrawn(struct script *of, unsigned count)
 {
@@ -368,7 +384,10 @@ read_withdrawn(struct script *of, unsigned count)
 	return seen;
 }
 
-/* Told when all of it is out, not before; again and again; with nothing to tell, at once; at the session's end, failed. */
+/*
+ * The job of a policy change is reported when all UPDATEs are sent, not before; repeatedly; at once
+ * without a change; as failed at the end of the session.
+ */
 static void
 test_export_job(void **state)
 {
@@ -377,16 +396,16 @@ test_export_job(void **state)
 
 	begin(&c);
 	originate(ROUTES, 1);
-	assert_false(change(1, policy_accept_all(), 5)); /* not up */
+	assert_false(change(1, policy_accept_all(), 5)); /* no session */
 	establish(&s, 1, &o);
 	assert_int_equal(script_read_routes(&s, -1, NULL), ROUTES);
-	assert_true(change(1, policy_accept_all(), 6)); /* the same */
+	assert_true(change(1, policy_accept_all(), 6)); /* unchanged policy */
 	wait_for(done(6) == 1);
 	assert_true(change(1, policy_deny_all(), 7));
 	wait_for(done(7) == 1);
 	assert_int_equal(node_view(&n, 1).families[V4].advertised, 0);
 	assert_int_equal(read_withdrawn(&s, ROUTES), ROUTES);
-	/* There and back without a look between: nothing was told of the first one. */
+	/* Changed and restored between two turns: no intermediate UPDATE was sent. */
 	assert_true(change(1, policy_accept_all(), 8));
 	assert_true(change(1, policy_deny_all(), 9));
 	wait_for(done(8) == 1 && done(9) == 1);
@@ -403,7 +422,10 @@ test_export_job(void **state)
 	node_end(&n);
 }
 
-/* During the first dump it waits for the End-of-RIB; of who reads nothing it waits, and fails with the session. */
+/*
+ * The job waits for the End-of-RIB of the first dump; with a peer that does not read, the job waits
+ * and fails with the session.
+ */
 static void
 test_export_job_slow(void **state)
 {
@@ -435,7 +457,9 @@ test_export_job_slow(void **state)
 	node_end(&n);
 }
 
-/* Of four that share a group two get another policy: each job ends when its own peer has what it is to have. */
+/*
+ * Two of four peers in a group get another policy: each job ends when its own peer has all routes.
+ */
 static void
 test_export_job_apart(void **state)
 {
@@ -470,7 +494,9 @@ test_export_job_apart(void **state)
 
 /* ---- RFC 9003 ---- */
 
-/* 128 octets of whole characters leave; what comes may have 255, and is shown whole. */
+/*
+ * Whole characters of at most 128 octets are sent; up to 255 received octets are shown completely.
+ */
 static void
 test_reset_text(void **state)
 {
@@ -507,7 +533,7 @@ test_reset_text(void **state)
 
 /* ---- RFC 9072 ---- */
 
-/* The same OPEN with extended optional parameters, padded by unknown capabilities. */
+/* The usual OPEN with extended optional parameters, padded with unknown capabilities. */
 static size_t
 open_extended(uint8_t *msg, unsigned unknown)
 {
@@ -516,7 +542,7 @@ open_extended(uint8_t *msg, unsigned unknown)
 	size_t caps, all;
 
 	bgp_open_encode(&o, plain, sizeof(plain));
-	caps = plain[30]; /* of the one parameter */
+	caps = plain[30]; /* length of the single parameter */
 	all = caps + 252u * unknown;
 	memcpy(msg, plain, 28);
 	msg[28] = 255;
@@ -569,7 +595,7 @@ main(void)
 		cmocka_unit_test(test_keep_turned_on), cmocka_unit_test(test_export_job),
 		cmocka_unit_test(test_export_job_apart), cmocka_unit_test(test_reset_text),
 		cmocka_unit_test(test_extended_parameters),
-		cmocka_unit_test(test_export_job_slow), /* the last one: it makes the way slow */
+		cmocka_unit_test(test_export_job_slow), /* last: slows the connection */
 	};
 
 	role_enter_main();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The helper's half of graceful restart, RFC 4724 4.2 and RFC 8538: each way that a session ends, and each way that retention ends.
+ * Helper side of graceful restart, RFC 4724 4.2 and RFC 8538: each kind of session end, and each
+ * kind of retention end.
  */
 #include "control/session/session.h"
 
@@ -37,7 +38,10 @@ announce(struct rig *r, uint32_t addr)
 	wait_for(node_paths(&r->n, addr, 24) == 1);
 }
 
-/* A peer that restarts within `time`, up, with two routes and its End-of-RIB said. What is stale stays so for `stale_s`. */
+/*
+ * A restarting peer with restart time `time`: established, two routes and End-of-RIB sent. Stale
+ * routes stay for `stale_s`.
+ */
 static void
 begin_stale(struct rig *r, uint16_t time, bool notification, uint16_t stale_s)
 {
@@ -71,7 +75,7 @@ gone(struct rig *r)
 	wait_for(node_view(&r->n, 1).state != FSM_ESTABLISHED);
 }
 
-/* Nothing is swept by what has been handed over up to now. */
+/* No UPDATE handed over so far sweeps a route. */
 static void
 expect_retained(struct rig *r)
 {
@@ -97,7 +101,7 @@ end(struct rig *r)
 	node_end(&r->n);
 }
 
-/* Up, then cut, and kept. */
+/* Established, then cut, with routes retained. */
 static void
 lost(struct rig *r)
 {
@@ -106,7 +110,7 @@ lost(struct rig *r)
 	expect_retained(r);
 }
 
-/* And up again, with nothing told as yet. */
+/* Established again, without UPDATEs. */
 static void
 back(struct rig *r)
 {
@@ -116,7 +120,9 @@ back(struct rig *r)
 
 static struct rig rig;
 
-/* The connection is cut; the peer is back, tells one of two routes again, and says End-of-RIB. */
+/*
+ * The connection is cut; the peer returns, announces one of two routes again, and sends End-of-RIB.
+ */
 static void
 test_restart(void **state)
 {
@@ -133,7 +139,7 @@ test_restart(void **state)
 	expect_retained(r);
 	r->o.restart_state = true;
 	established(r);
-	/* RFC 7313 4: refresh has to wait for End-of-RIB. */
+	/* RFC 7313 4: a refresh must wait for End-of-RIB. */
 	script_send_refresh(&r->s, REFRESH_BEGIN);
 	script_send_refresh(&r->s, REFRESH_END);
 	announce(r, ONE);
@@ -144,7 +150,7 @@ test_restart(void **state)
 	wait_for(node_paths(&r->n, TWO, 24) == 0);
 	assert_int_equal(node_paths(&r->n, ONE, 24), 1);
 	assert_false(node_view(&r->n, 1).families[V4].retained);
-	/* Once more: not only the first time. */
+	/* A second restart works the same. */
 	announce(r, TWO);
 	script_close(&r->s);
 	expect_retained(r);
@@ -166,7 +172,7 @@ test_restart_time(void **state)
 	end(r);
 }
 
-/* Back, and then nothing more of it: the stale timer (here 3 s). */
+/* The peer returns and stays silent: the stale timer (here 3 s). */
 static void
 test_no_end_of_rib(void **state)
 {
@@ -184,7 +190,10 @@ test_no_end_of_rib(void **state)
 	end(r);
 }
 
-/* Back without its forwarding state, without the family, without the capability: it all goes at once. */
+/*
+ * The peer returns without its forwarding state, without the family, without the capability: all
+ * routes are removed at once.
+ */
 static void
 test_not_kept(void **state)
 {
@@ -203,7 +212,10 @@ test_not_kept(void **state)
 	}
 }
 
-/* RFC 7313 4: BoRR counts from the End-of-RIB on, also when nothing is retained any more. The shard does as the session does. */
+/*
+ * RFC 7313 4: BoRR counts after End-of-RIB, also when no route is retained. Shard and session
+ * agree.
+ */
 static void
 test_refresh_not_kept(void **state)
 {
@@ -229,7 +241,7 @@ test_refresh_not_kept(void **state)
 	end(r);
 }
 
-/* RFC 4724 4.2: what was stale once is not kept again. */
+/* RFC 4724 4.2: a stale route is not retained a second time. */
 static void
 test_twice(void **state)
 {
@@ -245,7 +257,7 @@ test_twice(void **state)
 	end(r);
 }
 
-/* Without the capability, or with no family in it, nothing stays. */
+/* Without the capability, or with no family in the capability, no route is retained. */
 static void
 test_no_capability(void **state)
 {
@@ -266,7 +278,10 @@ test_no_capability(void **state)
 	}
 }
 
-/* RFC 8538: a NOTIFICATION is the end, unless both sides have the N bit, and then unless it is a Hard Reset. */
+/*
+ * RFC 8538: a NOTIFICATION ends retention, unless both sides have the N bit and the NOTIFICATION is
+ * no Hard Reset.
+ */
 static void
 test_notification(void **state)
 {
@@ -291,7 +306,7 @@ test_notification(void **state)
 	end(r);
 }
 
-/* Ours: an error in what it sent, and its silence. */
+/* NOTIFICATIONs of our own: after a faulty message, and after silence. */
 static void
 test_notification_sent(void **state)
 {
@@ -329,7 +344,10 @@ call_gone(void *arg)
 	c->result = session_gone(c->n->speaker, c->id);
 }
 
-/* The operator's reset means that all is gone, up or waited for; so does taking the peer out. */
+/*
+ * The operator's reset removes all routes, with the session up or retained; so does the removal of
+ * the peer.
+ */
 static void
 test_operator(void **state)
 {
@@ -368,7 +386,7 @@ test_operator(void **state)
 	node_end(&r->n);
 }
 
-/* RFC 4724 5: it restarted so fast that its old connection still stands here. */
+/* RFC 4724 5: the peer restarted before the old connection was noticed as lost. */
 static void
 test_back_unnoticed(void **state)
 {
@@ -376,11 +394,11 @@ test_back_unnoticed(void **state)
 	struct rig *r = &rig;
 
 	begin(r, 60, false);
-	/* So early it is a late collision. */
+	/* This early the connection is a late collision. */
 	script_connect(&again, &r->n, 2, 0);
 	script_read(&again, WAIT_MS);
 	if (now_ns() - node_view(&r->n, 1).established_ns > 900000000u) {
-		/* The machine was slow: it may have been early, or not. */
+		/* On a slow machine the connection may have been early or late. */
 		script_close(&again);
 		end(r);
 		begin(r, 60, false);
@@ -396,7 +414,7 @@ test_back_unnoticed(void **state)
 	script_connect(&again, &r->n, 2, 0);
 	assert_non_null(script_read(&again, WAIT_MS));
 	assert_int_equal(again.type, BGP_OPEN);
-	/* The old one ends without a word. */
+	/* The old connection ends without a NOTIFICATION. */
 	while (script_read(&r->s, WAIT_MS) != NULL)
 		assert_int_not_equal(r->s.type, BGP_NOTIFICATION);
 	expect_retained(r);
@@ -409,7 +427,10 @@ test_back_unnoticed(void **state)
 	end(r);
 }
 
-/* The shard takes nothing meanwhile: what it has not heard of a session needs not be taken back, and what it keeps is not lost. */
+/*
+ * The shard stands still: sessions unknown to the shard need no flush, and retained routes are not
+ * lost.
+ */
 static void
 test_shard_behind(void **state)
 {
@@ -442,7 +463,7 @@ call_shard_remove(void *arg)
 	c->result = shard_peer_remove(c->n->shard, c->id);
 }
 
-/* Taken out before the shard has heard that it came up: its id is not free until then. */
+/* Removed before the shard processed the new session: until then the id is in use. */
 static void
 test_removed_unheard(void **state)
 {

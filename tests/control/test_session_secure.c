@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Who may talk at all: TCP-MD5 (RFC 2385), GTSM (RFC 5082), TTL of single-hop, multihop and internal sessions, source address; each for
- * the connection that the node opens and the one that it takes.
+ * Access to a session: TCP-MD5 (RFC 2385), GTSM (RFC 5082), TTL of single-hop, multihop and
+ * internal sessions, source address; each for outgoing and incoming connections of the node.
  */
 #include "control/session/session.h"
 
@@ -20,7 +20,7 @@
 
 static struct node n;
 
-/* A counter of /proc/net/netstat, of this thread's namespace. */
+/* A counter of /proc/net/netstat in this thread's namespace. */
 static uint64_t
 kernel_counter(const char *name)
 {
@@ -45,7 +45,7 @@ kernel_counter(const char *name)
 	return found;
 }
 
-/* Its SYN is not answered: the kernel says why. */
+/* The SYN remains unanswered: the kernel's counter names the reason. */
 static void
 expect_unheard(struct script *s, const char *counter)
 {
@@ -55,7 +55,7 @@ expect_unheard(struct script *s, const char *counter)
 	script_knock(s, &n, 2);
 	wait_for(kernel_counter(counter) > before);
 	p.fd = s->fd;
-	assert_int_equal(poll(&p, 1, 0), 0); /* not connected, nor refused */
+	assert_int_equal(poll(&p, 1, 0), 0); /* neither connected nor refused */
 	script_close(s);
 }
 
@@ -110,7 +110,7 @@ test_md5_v6(void **state)
 	md5_accepted(&c, &s);
 }
 
-/* The kernel looks at the address alone; the zone is in the rest of it. */
+/* The kernel compares only the address; the zone is a separate field. */
 static void
 test_md5_link_local(void **state)
 {
@@ -122,7 +122,7 @@ test_md5_link_local(void **state)
 	md5_accepted(&c, &s);
 }
 
-/* 80 octets are as many as there can be. */
+/* 80 octets are the maximum. */
 static void
 test_md5_connected(void **state)
 {
@@ -145,7 +145,7 @@ test_md5_connected(void **state)
 	wait_for(kernel_counter("TCPMD5Failure") > before);
 	asked.fd = listener;
 	assert_int_equal(poll(&asked, 1, 0), 0);
-	/* The operator sees that nobody answers. */
+	/* The operator sees the timeout. */
 	wait_for(strcmp(node_view(&n, 1).last_error, "connect: Connection timed out") == 0);
 	close(listener);
 	node_end(&n);
@@ -161,7 +161,10 @@ test_md5_connected(void **state)
 	node_end(&n);
 }
 
-/* Another password, none, one again: a reset each time, and from then on only that is heard. */
+/*
+ * Another password, none, and a password again: each change resets the session, and afterwards only
+ * the new password is accepted.
+ */
 static void
 test_md5_changes(void **state)
 {
@@ -198,13 +201,13 @@ test_md5_changes(void **state)
 		script_establish(&s, &n, 2, &o);
 		wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
 	}
-	/* The same again is no change. */
+	/* An unchanged password is no change. */
 	c.password = password[3];
 	node_do(&n, call_update, &call);
 	assert_false(call.result);
 	assert_int_equal(node_view(&n, 1).established_count, 4);
 	script_close(&s);
-	/* Who is removed leaves no password behind. */
+	/* A removed peer leaves no password behind. */
 	node_do(&n, call_remove, &call);
 	s.password = NULL;
 	script_connect(&s, &n, 2, 0);
@@ -215,7 +218,7 @@ test_md5_changes(void **state)
 
 /* ---- TTL ---- */
 
-/* The node's end of the script's connection: it is in this process. */
+/* The node's end of the script's connection, in the same process. */
 static int
 node_end_of(const struct script *s)
 {
@@ -248,7 +251,7 @@ struct hops {
 	uint32_t asn;
 	uint8_t multihop;
 	bool gtsm;
-	int ttl, min_ttl; /* of both connections */
+	int ttl, min_ttl; /* expected for both connections */
 };
 
 static const struct hops hops[] = {
@@ -303,7 +306,7 @@ test_hops(void **state)
 		check_hops(&hops[i]);
 }
 
-/* What comes from farther away: its SYN shows it, and later each segment does. */
+/* Packets from a greater distance: first the SYN is dropped, later each segment. */
 static void
 gtsm(const char *from, const char *to, int level, int name)
 {
@@ -331,7 +334,7 @@ gtsm(const char *from, const char *to, int level, int name)
 	wait_for(kernel_counter("TCPMinTTLDrop") > before);
 	assert_int_equal(node_view(&n, 1).updates_received, 0);
 	assert_int_equal(setsockopt(s.fd, level, name, &near, sizeof(near)), 0);
-	wait_for(node_view(&n, 1).updates_received == 1); /* said again, by TCP */
+	wait_for(node_view(&n, 1).updates_received == 1); /* retransmitted by TCP */
 	assert_int_equal(node_view(&n, 1).established_count, 1);
 	script_close(&s);
 	node_end(&n);
@@ -344,7 +347,7 @@ test_gtsm(void **state)
 	gtsm("2001:db8:1::2", "2001:db8:1::1", IPPROTO_IPV6, IPV6_UNICAST_HOPS);
 }
 
-/* Who asks for GTSM takes our SYN-ACK: the listener answers with 255 for whomever. */
+/* A peer with GTSM accepts our SYN-ACK: the listener always answers with TTL 255. */
 static void
 test_gtsm_asked(void **state)
 {
@@ -376,6 +379,6 @@ main(void)
 
 	role_enter_main();
 	if (!own_net_enter())
-		return 77; /* 2001:db8:1::/64, and counters of nobody else */
+		return 77; /* addresses in 2001:db8:1::/64, and separate counters */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

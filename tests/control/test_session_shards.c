@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Several shards behind one session thread, each on a thread of its own: what one peer says in an order of its choice reaches another one in
- * an order that never leaves an address without a route which it had all the time, though the prefixes that cover it are of several
- * shards (docs/decisions/0006).
+ * Several shards behind one session thread, each on its own thread: a peer sends changes in its
+ * chosen order, and another peer receives them in an order that never uncovers an address which is
+ * always covered, although the covering prefixes belong to several shards (docs/decisions/0006).
  */
 #include "control/session/session.h"
 
@@ -23,7 +23,7 @@
 static struct node n;
 static struct script says, hears;
 
-/* In different ranges of 12 bits, with what is shorter in common as far as may be. */
+/* In different ranges of 12 bits, with the longest possible common part. */
 static const uint32_t address[ADDRESSES] = {0x0a000000u, 0x0a100000u, 0x0a800000u};
 
 static struct prefix
@@ -34,7 +34,7 @@ prefix_at(unsigned i)
 	return prefix_from_addr(&a, (uint8_t)(i % LENS));
 }
 
-/* Of so many prefixes, which: one bit for each; two that are the same are one. */
+/* A table as flags; equal prefixes share a flag. */
 struct table {
 	bool have[LENS * ADDRESSES];
 };
@@ -64,11 +64,11 @@ table_covers(const struct table *t)
 	return true;
 }
 
-/* ---- who hears ---- */
+/* ---- the receiver ---- */
 
 static struct heard {
 	struct table table;
-	bool complete, ended; /* complete: had its first cover */
+	bool complete, ended; /* complete: the first cover was complete */
 	unsigned holes, updates;
 } heard;
 
@@ -84,7 +84,7 @@ hear_field(const struct bgp_nlri_field *f, bool present)
 	}
 }
 
-/* To the /32 that is said last. */
+/* Reads until the /32 sent last. */
 static void *
 hear(void *arg)
 {
@@ -113,7 +113,7 @@ hear(void *arg)
 	return NULL;
 }
 
-/* ---- who says ---- */
+/* ---- the sender ---- */
 
 static size_t
 say(uint8_t *msg, const struct attr_set *attrs, const struct prefix *p)
@@ -126,7 +126,10 @@ say(uint8_t *msg, const struct attr_set *attrs, const struct prefix *p)
 	return update_packer_finish(&u);
 }
 
-/* Rather one that is there: so most addresses are covered by one prefix or two, and nothing hides a hole. */
+/*
+ * Prefers a present prefix: then most addresses are covered by one or two prefixes, and a hole is
+ * visible.
+ */
 static unsigned
 pick(const struct table *t, uint64_t *rng)
 {
@@ -138,7 +141,7 @@ pick(const struct table *t, uint64_t *rng)
 	return i;
 }
 
-/* One change that leaves all addresses covered, into `msg`. */
+/* Writes one change that leaves all addresses covered into `msg`. */
 static size_t
 change(struct table *t, uint64_t *rng, const struct attr_set *attrs, uint8_t *msg)
 {
@@ -149,7 +152,7 @@ change(struct table *t, uint64_t *rng, const struct attr_set *attrs, uint8_t *ms
 	table_put(t, &p, present);
 	if (!present && !table_covers(t)) {
 		table_put(t, &p, true);
-		present = true; /* the same again */
+		present = true; /* announce again instead */
 	}
 	return say(msg, present ? attrs : NULL, &p);
 }
@@ -160,7 +163,7 @@ nothing(void *arg)
 	(void)arg;
 }
 
-/* These stand still; the other one has had its turns. */
+/* Stops the shards of `bits`; the others have had their turns. */
 static void
 pause_shards(uint32_t bits)
 {
@@ -170,7 +173,10 @@ pause_shards(uint32_t bits)
 	node_wake_shards(&n);
 }
 
-/* All that was said was read; shards that stand still have not begun with it, what the others made of it is told. Others stand still next. */
+/*
+ * All messages were read, and the changes of running shards advertised; stopped shards have not
+ * started. Then stops other shards.
+ */
 static void
 stand_still(uint64_t updates, unsigned round, uint64_t *rng)
 {
@@ -179,11 +185,11 @@ stand_still(uint64_t updates, unsigned round, uint64_t *rng)
 		thread_call(n.rib[i % SHARDS], nothing, NULL);
 	for (unsigned i = 0; i < 3; i++)
 		thread_call(n.session, nothing, NULL);
-	/* now and then none, or one of them has all batches there are */
+	/* sometimes none, sometimes a stopped shard holds all batches */
 	pause_shards(round % 8 == 0 ? 0 : (uint32_t)(splitmix64(rng) >> 32) % (1u << SHARDS));
 }
 
-/* `uneven`: shards take turns in standing still. */
+/* `uneven`: shards stop in turn. */
 static void
 say_all(struct table *t, bool uneven)
 {
@@ -209,7 +215,7 @@ say_all(struct table *t, bool uneven)
 	}
 	script_send(&says, room, len);
 	pause_shards(0);
-	/* What is last in the stream need not be last in the other shards. */
+	/* The last prefix of the stream may not be the last in other shards. */
 	wait_for(node_view(&n, 1).updates_received == CHANGES + 1);
 	len = say(room, &attrs.a, &last);
 	script_send(&says, room, len);
@@ -269,7 +275,10 @@ end(void)
 	node_shards = 1;
 }
 
-/* Prefixes of all shards are among these, and those that cover the others' are not. */
+/*
+ * The prefixes belong to all shards; a covering prefix belongs to another shard than some covered
+ * prefixes.
+ */
 static void
 test_ranges(void **state)
 {
@@ -285,7 +294,7 @@ test_ranges(void **state)
 	assert_true(used[0] && used[1] + used[2] + used[3] >= 2);
 }
 
-/* Says it and is heard; then all shards have had some turns. */
+/* Sends one change, waits for its reception, and gives all shards some turns. */
 static void
 say_one(const struct attr_set *attrs, const char *prefix)
 {
@@ -300,7 +309,10 @@ say_one(const struct attr_set *attrs, const char *prefix)
 	}
 }
 
-/* What is gone in one shard waits for what came before it in another: a wide one for the others, and they for it. */
+/*
+ * A withdrawal in a shard waits for earlier announcements in other shards: a wide prefix waits for
+ * the others, and the others wait for the wide prefix.
+ */
 static void
 test_waits(void **state)
 {
@@ -334,7 +346,10 @@ test_waits(void **state)
 	wait_for(node_paths(&n, 0x0a000000u, 8) == 0);
 	assert_int_equal(node_paths(&n, 0x0a100000u, 16), 1);
 
-	/* what takes nothing away waits for nobody: neither for a wide one before it, nor that for what it covers */
+	/*
+	 * a change without withdrawal never waits: neither for an earlier wide prefix, nor a wide
+	 * prefix for covered prefixes
+	 */
 	pause_shards(1);
 	say_one(&attrs.a, wide);
 	say_one(&attrs.a, below);
@@ -351,7 +366,7 @@ test_waits(void **state)
 	end();
 }
 
-/* Whose ranges a wide prefix covers, each asked by itself. */
+/* Shards whose ranges a wide prefix covers, compared with a check of each range. */
 static void
 test_under(void **state)
 {
@@ -431,7 +446,10 @@ say_every(struct table *t, unsigned step)
 	}
 }
 
-/* BoRR and EoRR go to all shards, and what was not told again goes in all; so does all when the session ends. */
+/*
+ * BoRR and EoRR reach all shards, and each shard sweeps its stale routes; the end of the session
+ * removes all routes.
+ */
 static void
 test_refresh(void **state)
 {
@@ -453,7 +471,7 @@ test_refresh(void **state)
 		shard_peer_counts(n.shards.at[i], (struct peer_id){1}, V4, &c);
 		assert_int_equal(c.eorr_received, 1);
 	}
-	script_send_notification(&says, 6, 4, NULL, 0); /* Cease: nothing is retained */
+	script_send_notification(&says, 6, 4, NULL, 0); /* Cease: no route is retained */
 	wait_for(stored() == 0);
 	wait_for(node_view(&n, 2).families[V4].advertised == 0);
 	end();

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * `timers` of the configuration, one by one, and what ends or skips a wait. (min_advertisement_s: test_session_export.c; stale_refresh_s:
- * test_session.c, test_session_restart.c; send_hold_s: test_session_fair.c.)
+ * `timers` of the configuration, one by one, and events that end or skip a wait.
+ * (min_advertisement_s: test_session_export.c; stale_refresh_s: test_session.c,
+ * test_session_restart.c; send_hold_s: test_session_fair.c.)
  */
 #include "control/session/session.h"
 
@@ -40,7 +41,7 @@ ms_since(uint64_t begin)
 	return (now_ns() - begin) / MS;
 }
 
-/* RFC 4271 4.2: ours is offered, the smaller one holds; 0 on one side is none for both. */
+/* RFC 4271 4.2: our value is offered, the smaller value holds; 0 on one side disables the timer. */
 static void
 test_hold(void **state)
 {
@@ -68,7 +69,7 @@ test_hold(void **state)
 	}
 }
 
-/* Each second, less up to 25 %, though a third of the hold time is 30 s. */
+/* Every second, less up to 25 %, although a third of the hold time is 30 s. */
 static void
 test_keepalive(void **state)
 {
@@ -88,7 +89,7 @@ test_keepalive(void **state)
 	node_end(&n);
 }
 
-/* Tried again and again, each second with 25 % more or less, while the peer closes what it accepts. */
+/* Retries every second, 25 % more or less, while the peer closes accepted connections. */
 static void
 test_connect_retry(void **state)
 {
@@ -101,21 +102,21 @@ test_connect_retry(void **state)
 	begin(&c);
 	for (unsigned i = 0; i < 5; i++) {
 		script_accept(&s, listener);
-		/* all of them: one that is looked at late makes the next look early */
+		/* the sum of all waits: a late check of one wait makes the next wait look short */
 		assert_in_range(ms_since(from), i * 740, 60000);
 		if (i > 0)
 			wait[i - 1] = now_ns() - last;
 		last = now_ns();
 		script_close(&s);
 	}
-	/* not all the same */
+	/* jittered */
 	assert_true(wait[0] / MS != wait[1] / MS || wait[1] / MS != wait[2] / MS ||
 		    wait[2] / MS != wait[3] / MS);
 	close(listener);
 	node_end(&n);
 }
 
-/* A wrong OPEN; how long until the node answers again, in ms. */
+/* Sends a wrong OPEN; returns the time in ms until the node answers again. */
 static uint64_t
 offend(void)
 {
@@ -131,7 +132,7 @@ offend(void)
 	return ms_since(from);
 }
 
-/* 1 s, 2 s, 4 s; a reset ends it and begins anew. False: something took longer. */
+/* 1 s, 2 s, 4 s; a reset ends the wait and starts again at 1 s. False: a wait took longer. */
 static bool
 idle_holds(void)
 {
@@ -162,7 +163,7 @@ idle_holds(void)
 	return took[0] < 1990 && took[1] < 3990 && took[2] < 3900 && took[3] < 1990;
 }
 
-/* What another kept from the processor is not late five times. */
+/* A delay by other processes does not occur five times in a row. */
 static void
 test_idle_hold(void **state)
 {
@@ -172,7 +173,10 @@ test_idle_hold(void **state)
 		assert_true(++times <= 5);
 }
 
-/* The peer's operator reset it: it is let in at once. Twice within a second is another matter. */
+/*
+ * A reset by the peer's operator: the peer may reconnect at once. A second reset within a second
+ * must wait.
+ */
 static void
 test_reset_by_the_peer(void **state)
 {
@@ -194,7 +198,7 @@ test_reset_by_the_peer(void **state)
 	from = now_ns();
 	establish();
 	assert_true(ms_since(from) < 50000);
-	/* A machine that was slow let it be up for more than a second again. */
+	/* On a slow machine the session may have been up for more than a second again. */
 	for (;;) {
 		uint64_t up = node_view(&n, 1).established_ns;
 
@@ -210,7 +214,10 @@ test_reset_by_the_peer(void **state)
 	node_end(&n);
 }
 
-/* RFC 4271 8.2.2: a large one until the OPEN has come; the negotiated one has no part in it. */
+/*
+ * RFC 4271 8.2.2: a large hold time until the OPEN arrives, independent of the negotiated hold
+ * time.
+ */
 static void
 test_open_sent_hold(void **state)
 {

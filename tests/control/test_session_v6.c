@@ -52,7 +52,10 @@ open_of(uint8_t families)
 	return o;
 }
 
-/* Two speakers that both connect, by `a` and `b`; one session with both families comes of it. */
+/*
+ * Two speakers connect to each other, at addresses `a` and `b`; a single session with both families
+ * results.
+ */
 static void
 two_speakers(const char *at_a, const char *at_b)
 {
@@ -69,7 +72,7 @@ two_speakers(const char *at_a, const char *at_b)
 	of_b.tcp_port = a.port;
 	of_a.source = addr_of(at_a);
 	of_b.source = addr_of(at_b);
-	of_b.source.zone = 0; /* the peer's, where it is one of a link */
+	of_b.source.zone = 0; /* the zone is in the peer's address */
 	node_peer(&a, 1, &of_a, policy_accept_all());
 	node_peer(&b, 1, &of_b, policy_accept_all());
 	wait_for(node_view(&a, 1).state == FSM_ESTABLISHED &&
@@ -95,7 +98,7 @@ test_two_speakers(void **state)
 	two_speakers("fe80::2%west", "fe80::1%west");
 }
 
-/* One address on two links is two peers, each with its own AS. */
+/* The same address on two links belongs to two peers, each with its own AS. */
 static void
 test_zones(void **state)
 {
@@ -127,7 +130,10 @@ test_zones(void **state)
 	node_end(&n);
 }
 
-/* Link-local next hops mean our link with the peer, whatever the session runs over; and nothing to a peer some hops away. */
+/*
+ * Link-local next hops belong to the link shared with the peer, over any session; a peer several
+ * hops away cannot use link-local next hops.
+ */
 static void
 test_link_local_next_hops(void **state)
 {
@@ -150,7 +156,7 @@ test_link_local_next_hops(void **state)
 	attrs_of(&attrs, "fe80::9", NULL);
 	script_send_prefix(&s, FAMILY_IPV6_UNICAST, &attrs.a, "2001:db8:b::/48");
 	expect_next_hop(&n, "2001:db8:b::/48", "fe80::9%east");
-	/* Ours (RFC 4271 5.1.3). */
+	/* Our own address (RFC 4271 5.1.3). */
 	attrs_of(&attrs, "2001:db8:1::1", NULL);
 	script_send_prefix(&s, FAMILY_IPV6_UNICAST, &attrs.a, "2001:db8:a::/48");
 	wait_for(paths(&n, "2001:db8:a::/48", NULL) == 0);
@@ -168,7 +174,9 @@ test_link_local_next_hops(void **state)
 	node_end(&n);
 }
 
-/* One UPDATE with RFC 4271's fields and MP_REACH_NLRI: each with its own next hop (RFC 4760 3). */
+/*
+ * An UPDATE with RFC 4271's fields and MP_REACH_NLRI: each part has its own next hop (RFC 4760 3).
+ */
 static void
 test_both_in_one(void **state)
 {
@@ -200,7 +208,9 @@ test_both_in_one(void **state)
 	node_end(&n);
 }
 
-/* RFC 8950: IPv4 by way of an IPv6 next hop, when both have said so; else it is an error. */
+/*
+ * RFC 8950: IPv4 with an IPv6 next hop if both sides negotiated the capability; otherwise an error.
+ */
 static void
 test_extended_next_hop(void **state)
 {
@@ -246,7 +256,10 @@ test_extended_next_hop(void **state)
 	node_end(&n);
 }
 
-/* Only one side has a family: the other one is no error, and nothing of it is taken. */
+/*
+ * A family configured on one side is not negotiated, without an error, and its routes are not
+ * accepted.
+ */
 static void
 test_family_not_negotiated(void **state)
 {
@@ -271,14 +284,14 @@ test_family_not_negotiated(void **state)
 	node_end(&n);
 }
 
-/* ---- families of one session ---- */
+/* ---- families of a session ---- */
 
 #define ROUTES 20000u
-#define HOPS 80u /* some 350 octets a message */
+#define HOPS 80u /* some 350 octets in each message */
 #define UNTOLD 300000u
 #define NO_ADVERTISE "\xff\xff\xff\x02"
 
-/* As fat as it gets, each in a message of its own. */
+/* Routes with large attributes, each in its own message. */
 static void
 call_dump(void *arg)
 {
@@ -320,7 +333,7 @@ call_change(void *arg)
 		shard_originate(n->shard, VRF_DEFAULT, FAMILY_IPV6_UNICAST, &p, &attrs.a), 0);
 }
 
-/* Much of IPv4 of which nobody is told anything, and one route that is. */
+/* Many IPv4 routes that are not advertised, and a single advertised route. */
 static void
 storm(struct node *n, uint32_t med) RUNS_ON(role_rib)
 {
@@ -358,7 +371,10 @@ call_storm_again(void *arg)
 	call_change(arg);
 }
 
-/* On the session thread, which finds all of it at once. (No table may grow meanwhile: that waits for its readers.) */
+/*
+ * On the session thread, so that the session sees all changes at once. (No table may grow in the
+ * call: growth waits for readers.)
+ */
 static void
 call_late(void *arg)
 {
@@ -367,7 +383,7 @@ call_late(void *arg)
 	thread_call(n->rib[0], call_storm_again, n);
 }
 
-/* Prefixes of each family that the next message announces. */
+/* Counts the announced prefixes of the next message by family. */
 static void
 next_announced(struct script *s, unsigned count[FAMILY_COUNT])
 {
@@ -378,7 +394,10 @@ next_announced(struct script *s, unsigned count[FAMILY_COUNT])
 		count[u.announced[i].family] += script_prefixes(&u.announced[i]);
 }
 
-/* A dump of IPv4 fills the output again and again; what changes in IPv6 meanwhile has its turn, and does not wait for the dump's end. */
+/*
+ * A dump of IPv4 keeps the output full; an IPv6 change gets its turn without waiting for the end of
+ * the dump.
+ */
 static void
 test_families_take_turns(void **state)
 {
@@ -405,11 +424,11 @@ test_families_take_turns(void **state)
 	changed_at = count[FAMILY_IPV4_UNICAST];
 	for (unsigned i = 0; count[FAMILY_IPV6_UNICAST] == 0; i++) {
 		if (i % 20 == 0)
-			breathe(); /* slower than it is packed */
+			breathe(); /* slower than the packing */
 		next_announced(&s, count);
 	}
 	print_message("told after %u of IPv4\n", count[FAMILY_IPV4_UNICAST] - changed_at);
-	/* what was in the buffers, and one turn of the other family */
+	/* at most the buffered messages, plus a turn of the other family */
 	assert_in_range(count[FAMILY_IPV4_UNICAST], changed_at, changed_at + ROUTES / 4);
 	while (count[FAMILY_IPV4_UNICAST] < ROUTES)
 		next_announced(&s, count);
@@ -417,7 +436,10 @@ test_families_take_turns(void **state)
 	node_end(&n);
 }
 
-/* Nothing fills the output, but IPv4 could use all the time there is: its only route that is told comes last of many. */
+/*
+ * The output has room, but IPv4 could use all processor time: its only advertised route comes last
+ * of many.
+ */
 static void
 test_families_share_time(void **state)
 {
@@ -432,7 +454,7 @@ test_families_share_time(void **state)
 	thread_call(n.rib[0], call_storm, &n);
 	node_peer(&n, 1, &c, policy_accept_all());
 	script_establish(&s, &n, 0, &o);
-	for (unsigned i = 0; i < 3; i++) /* and End-of-RIB of both */
+	for (unsigned i = 0; i < 3; i++) /* plus End-of-RIB of both families */
 		next_announced(&s, count);
 	assert_int_equal(count[FAMILY_IPV4_UNICAST], 1);
 	thread_call(n.session, call_late, &n);

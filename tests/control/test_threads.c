@@ -20,8 +20,7 @@
 #else
 #define ROUNDS 10000
 #endif
-#define PATIENCE_NS                                                                                \
-	60000000000u /* the machine is shared: a test that fails takes this long, none that passes */
+#define PATIENCE_NS 60000000000u /* the machine is shared: only a failing test takes this long */
 
 static uint64_t rng_state = 0x7468726561647321u;
 
@@ -31,12 +30,14 @@ below(unsigned n)
 	return (unsigned)(splitmix64(&rng_state) % n);
 }
 
-/* One thread under test: counts what its loop does, and sees that nothing runs while it is offline. */
+/*
+ * A thread under test: counts turns, and checks that no callback runs while the thread is offline.
+ */
 struct subject {
 	struct thread *thread;
 	pthread_t id;
-	bool slow_work; /* gives way before work() returns: a wake-up meets the moment before sleep */
-	bool busy_work; /* work() always has more */
+	bool slow_work; /* yields before work() returns: a wake-up meets the moment before sleep */
+	bool busy_work; /* work() always reports more */
 	_Atomic bool online; /* between busy() and idle() */
 	_Atomic unsigned works, idles, stops, offline_calls;
 	_Atomic uint64_t wanted, seen;
@@ -78,7 +79,7 @@ subject_work(void *ctx, uint64_t now, uint64_t deadline)
 	if (deadline != now + SLICE_NS || !pthread_equal(pthread_self(), s->id))
 		atomic_fetch_add(&s->offline_calls, 1000);
 	atomic_fetch_add(&s->works, 1);
-	/* release: what was wanted is seen; relaxed load: thread_wake alone must bring it here */
+	/* release: publishes the value of `wanted`; the relaxed load relies on thread_wake alone */
 	atomic_store_explicit(&s->seen, atomic_load_explicit(&s->wanted, memory_order_relaxed),
 		memory_order_release);
 	if (s->slow_work)
@@ -130,7 +131,7 @@ subject_end(struct subject *s)
 	thread_free(s->thread);
 }
 
-/* Until the other thread has come so far. */
+/* Waits for progress of the other thread. */
 #define AWAIT(condition)                                                                           \
 	do {                                                                                       \
 		uint64_t until_ = now_ns() + PATIENCE_NS;                                          \
@@ -230,7 +231,7 @@ static struct {
 static void
 rearm_fire(struct timer *t)
 {
-	/* cancelling what is due at the same time is heeded */
+	/* a timer due at the same time can still be cancelled */
 	timer_cancel(rearm.s->thread, &rearm.victim);
 	if (++rearm.count < 1000)
 		timer_arm(rearm.s->thread, t, 0);
@@ -245,7 +246,7 @@ never_fire(struct timer *t)
 	wrong = true;
 }
 
-/* A timer that is always due leaves the others their turns. */
+/* A timer that is always due leaves other timers their turns. */
 static void
 test_timer_arms_itself(void **state)
 {
@@ -268,7 +269,7 @@ test_timer_arms_itself(void **state)
 	thread_free(s.thread);
 }
 
-/* The end of time is not now. */
+/* A deadline at the end of time does not fire now. */
 static void
 test_far_timers(void **state)
 {
@@ -293,11 +294,13 @@ test_far_timers(void **state)
 	thread_run(s.thread);
 	assert_false(wrong);
 	assert_int_equal(timers[0].fired, 1);
-	assert_true(s.works < 100); /* it slept */
+	assert_true(s.works < 100); /* the thread slept */
 	thread_free(s.thread);
 }
 
-/* Who waits for several things is woken by the first of them, in whatever order they were asked for. */
+/*
+ * A thread with several deadlines wakes at the earliest, in whatever order the deadlines were set.
+ */
 static void
 test_sooner_moves_to_what_is_sooner(void **state)
 {
@@ -320,7 +323,7 @@ test_sooner_moves_to_what_is_sooner(void **state)
 	timer_cancel(s.thread, &t);
 	assert_int_equal(timer_arm_sooner(s.thread, &t, UINT64_MAX), 0);
 	assert_true(t.deadline_ns == UINT64_MAX);
-	/* it fires then */
+	/* the timer fires at this deadline */
 	memset(timers, 0, sizeof(timers));
 	timers_left = 1;
 	last_due_ns = 0;
@@ -410,7 +413,7 @@ test_mail_keeps_its_order(void **state)
 static void
 add_one(void *arg)
 {
-	++*(unsigned *)arg; /* without a lock: thread_call is one */
+	++*(unsigned *)arg; /* without a lock: thread_call orders the accesses */
 }
 
 static void
@@ -436,7 +439,10 @@ struct waker {
 	unsigned lost;
 };
 
-/* Each round waits until work() has seen it: a wake-up that is lost ends here, as nothing else wakes the thread. */
+/*
+ * Each round waits until work() has seen the value: a lost wake-up ends the round, as nothing else
+ * wakes the thread.
+ */
 static void *
 waker_main(void *arg)
 {
@@ -488,7 +494,7 @@ struct test_watch {
 	struct subject *s;
 	unsigned calls;
 	uint32_t events;
-	struct test_watch **others; /* to be closed and freed by the first that is called */
+	struct test_watch **others; /* closed and freed by the first callback */
 	unsigned other_count;
 };
 
@@ -563,17 +569,17 @@ test_watch_comes_changes_goes(void **state)
 	assert_int_equal(watch_call(&in, EPOLLIN), 0);
 	write_one(pipe_fd[1]);
 	AWAIT(atomic_load(&watch_calls) == 1);
-	/* once for each: level-triggered, and read */
+	/* one call for each octet: level-triggered, and read */
 	write_one(pipe_fd[1]);
 	AWAIT(atomic_load(&watch_calls) == 2);
-	/* out: ready at once, and the callback turns it off again */
+	/* ready for output at once; the callback disables EPOLLOUT */
 	assert_int_equal(watch_call(&out, EPOLLOUT), 0);
 	AWAIT(atomic_load(&watch_calls) == 3);
 	thread_call(s.thread, nothing, NULL);
 	assert_int_equal(out.calls, 1);
 	assert_true(out.events & EPOLLOUT);
 	assert_int_equal(watch_call(&out, 0), 0);
-	/* forgotten, twice, and again */
+	/* removed twice, and added again */
 	assert_int_equal(watch_call(&in, 0), 0);
 	assert_int_equal(watch_call(&in, 0), 0);
 	write_one(pipe_fd[1]);
@@ -582,7 +588,7 @@ test_watch_comes_changes_goes(void **state)
 	assert_int_equal(in.calls, 2);
 	assert_int_equal(watch_call(&in, EPOLLIN), 0);
 	AWAIT(atomic_load(&watch_calls) == 4);
-	/* the other end goes: it is told until it is forgotten */
+	/* the far end closes: reported until removed */
 	close(pipe_fd[1]);
 	assert_int_equal(watch_call(&in, 0), 0);
 	close(pipe_fd[0]);
@@ -599,7 +605,7 @@ closing_ready(struct watch *w, uint32_t events)
 
 	(void)events;
 	here(x->s);
-	/* itself, too: nothing of it may be looked at any more */
+	/* including this watch: the loop must not touch freed watches */
 	for (unsigned i = 0; i < count; i++) {
 		close(others[i]->w.fd);
 		free(others[i]);
@@ -618,7 +624,10 @@ on_watch_all(void *arg)
 		wrong |= watch_set(all[i]->s->thread, &all[i]->w, EPOLLIN) != 0;
 }
 
-/* What was ready in the same turn, closed and freed by another's callback, is not called (ASan sees it). */
+/*
+ * A watch ready in the same turn, but closed and freed by another callback, is not called (checked
+ * by ASan).
+ */
 static void
 test_callback_closes_others(void **state)
 {
@@ -640,7 +649,7 @@ test_callback_closes_others(void **state)
 			.other_count = MANY};
 		write_end[i] = pipe_fd[1];
 	}
-	/* all ready before any is watched, and watched in one message: so they are ready in one turn */
+	/* ready before watched, and watched by one message: all become ready in one turn */
 	for (unsigned i = 0; i < MANY; i++)
 		write_one(write_end[i]);
 	thread_call(s.thread, on_watch_all, all);
@@ -653,7 +662,7 @@ test_callback_closes_others(void **state)
 		close(write_end[i]);
 }
 
-/* Descriptors that are always ready do not keep mail, timers and each other waiting. */
+/* Descriptors that are always ready do not delay mail, timers and each other. */
 static void
 busy_ready(struct watch *w, uint32_t events)
 {
@@ -705,7 +714,7 @@ forward_wake(void *arg)
 	atomic_store((_Atomic bool *)arg, true);
 }
 
-/* Work that never ends is no reason to stay; and of what is posted later nothing runs before somebody drains it. */
+/* Endless work does not delay the end of the thread; later messages run only when drained. */
 static void
 test_quit_while_busy(void **state)
 {
@@ -725,7 +734,7 @@ test_quit_while_busy(void **state)
 	assert_false(late);
 	thread_drain(s.thread);
 	assert_true(late);
-	/* and what nobody drained is not leaked */
+	/* undrained messages are not leaked */
 	assert_int_equal(thread_post(s.thread, forward_wake, &late), 0);
 	thread_free(s.thread);
 }
@@ -752,7 +761,7 @@ stop_and_post(void *ctx)
 
 	subject_stop(ctx);
 	x.s = s;
-	/* as another thread might at this moment; what the receiver needs is gone */
+	/* like another thread at this moment; the receiver's data is gone */
 	thread_post(s->thread, on_late, &x);
 	s->wanted = (uint64_t)(uintptr_t)&x;
 }
@@ -844,7 +853,7 @@ do_nothing(void *arg)
 	(void)arg;
 }
 
-/* The figures of the thread of that name: how many of them. */
+/* Copies the figures of the thread with this name; returns the number of such threads. */
 static unsigned
 figures_of(const char *name, struct thread_figures *out)
 {
@@ -879,7 +888,7 @@ test_long_slices_are_counted(void **state)
 	assert_int_equal(figures_of("figures", &f), 1);
 	hist_summarize((h = f.slices, &h), 1, &slices);
 	hist_summarize((h = f.turns, &h), 1, &turns);
-	/* the five, and what the scheduler made longer than it was */
+	/* the five turns, plus turns prolonged by the scheduler */
 	assert_true(slices.count >= 5);
 	assert_true(slices.max >= LONG_NS);
 	assert_true(slices.min >= FIGURES_FROM_NS);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The export stream against a model: what a receiver makes of its octets is what policy and rules make of the Loc-RIB. A real
- * shard, a real journal (small, so that it is lapped), encode buffers of random size.
+ * The export stream against a model: the routes decoded by a receiver equal the result of policy
+ * and rules on the Loc-RIB. A real shard, a real journal (small, so that consumers are lapped),
+ * encode buffers of random size.
  */
 #include "control/export/update_group.h"
 
@@ -21,7 +22,7 @@
 #define NO_ADVERTISE 0xffffff02u
 #define MARKED 0xfc00000du /* 64512:13 */
 
-/* ---- what policies do, said twice: as configuration and as the model reads it ---- */
+/* ---- policies, twice: as configuration and for the model ---- */
 
 enum export_policy {
 	POLICY_NONE,
@@ -59,7 +60,7 @@ policies_begin(const struct prefix *prefix)
 struct world {
 	struct rig rig;
 	unsigned reader;
-	struct qsbr *nobody; /* exported sets have no readers but us */
+	struct qsbr *nobody; /* exported sets have no readers except the test */
 	struct attr_table *exported;
 	struct policy_set *policies;
 	struct update_groups *groups;
@@ -70,7 +71,7 @@ struct world {
 	enum export_policy policy;
 	struct prefix prefix[PREFIXES];
 	union rig_attrs pool[PEERS][POOL];
-	int announced[PEERS][PREFIXES]; /* index into the pool; -1: not */
+	int announced[PEERS][PREFIXES]; /* index into the pool; -1: not announced */
 
 	/* the receiver */
 	struct route route[PREFIXES];
@@ -112,7 +113,8 @@ attrs_random(union rig_attrs *out, unsigned peer)
 		*p++ = (uint8_t)c;
 		out->a.community_count++;
 	}
-	for (unsigned i = below(4); i > 0; i--, p += 8) { /* some of them not transitive */
+	/* some of the communities are not transitive */
+	for (unsigned i = below(4); i > 0; i--, p += 8) {
 		memcpy(p,
 			below(2) ? "\x00\x02\xfc\x00\x00\x00\x00\x01"
 				 : "\x40\x04\xfc\x00\x00\x00\x00\x02",
@@ -149,7 +151,7 @@ world_begin(struct world *w, bool external, uint32_t journal_capacity)
 		for (unsigned i = 0; i < POOL; i++)
 			attrs_random(&w->pool[p][i], p == 0 ? 4 : p);
 	}
-	w->pool[0][0] = w->pool[2][0]; /* one set from two kinds of source */
+	w->pool[0][0] = w->pool[2][0]; /* the same set from two kinds of source */
 	w->pool[4][0] = w->pool[2][0];
 	w->groups_config = (struct update_groups_config){
 		.arena = w->rig.arena,
@@ -280,7 +282,7 @@ on_mark(void *ctx, enum update_group_mark m)
 	((struct world *)ctx)->marks[m]++;
 }
 
-/* One call of encode. True: there is more. */
+/* One call of encode. True: more to send. */
 static bool
 encode(struct world *w, size_t size)
 {
@@ -316,7 +318,7 @@ has_community(const struct attr_set *a, uint32_t c)
 	return false;
 }
 
-/* What the member is to have of prefix `i`. False: nothing. */
+/* Expected route of the member for prefix `i`. False: no route. */
 static bool
 model(const struct world *w, unsigned i, union rig_attrs *out)
 {
@@ -346,7 +348,7 @@ model(const struct world *w, unsigned i, union rig_attrs *out)
 	else
 		memcpy(out, a, attr_set_size(a));
 	if (w->policy == POLICY_MED) {
-		med = true; /* also where it was 77 */
+		med = true; /* also with a value of 77 before */
 		out->a.has |= ATTR_HAS_MED;
 		out->a.med = 77;
 	}
@@ -363,7 +365,7 @@ model(const struct world *w, unsigned i, union rig_attrs *out)
 				memmove(ext + 8 * kept++, ext + 8 * k, 8);
 		}
 		out->a.ext_community_count = (uint16_t)kept;
-		out->a.cluster_count = 0; /* the last part here */
+		out->a.cluster_count = 0; /* the last part of the attributes */
 		out->a.has &= ~(uint32_t)ATTR_HAS_ORIGINATOR_ID;
 		out->a.originator_id = 0;
 		out->a.next_hop = addr_from_v4(OWN_ADDR);
@@ -487,10 +489,11 @@ test_streams(void **state)
 }
 
 /*
- * All prefixes contain one address, and some of them is always announced: no message may leave the receiver without any. One peer, so that
- * split horizon and policy do not uncover it; consumers at any lag, lapped too; refreshes in between.
+ * All prefixes contain the same address, and at least one is always announced: no message may leave
+ * the receiver without a route. A single peer, so that neither split horizon nor policy uncovers
+ * the address; consumers at any lag, also lapped; refreshes in between.
  */
-#define COVERS 5u /* so few that most of the time only one or two are there */
+#define COVERS 5u /* few, so that mostly one or two are present */
 
 static void
 cover_stream(uint32_t journal_capacity)
@@ -545,7 +548,7 @@ test_cover(void **state)
 	}
 }
 
-/* ---- with a shard that runs beside ---- */
+/* ---- with a shard on another thread ---- */
 
 #define RACE_STEPS 200000u
 
@@ -575,7 +578,7 @@ race_shard(void *arg)
 	return NULL;
 }
 
-/* Between two batches the receiver has what Adj-RIB-Out says. */
+/* Between two batches the receiver's routes equal the Adj-RIB-Out. */
 static void
 check_adj_out(struct world *w)
 {
@@ -592,7 +595,7 @@ check_adj_out(struct world *w)
 	qsbr_offline(w->rig.readers, w->reader);
 }
 
-/* A batch that holds a destination twice, changed in between. */
+/* A batch contains a destination twice, changed in between. */
 static void
 test_race(void **state)
 {
@@ -628,9 +631,9 @@ test_race(void **state)
 	world_end(&r.w);
 }
 
-/* ---- entries that leave the best path what it is ---- */
+/* ---- entries without a change of the best path ---- */
 
-/* A set by which paths of `peer` are the better the fewer hops they have. */
+/* A set for `peer`: fewer hops make the better path. */
 static void
 set_of_hops(struct world *w, unsigned peer, unsigned set, unsigned hops, bool no_export)
 {
@@ -647,8 +650,9 @@ set_of_hops(struct world *w, unsigned peer, unsigned set, unsigned hops, bool no
 }
 
 /*
- * Routes that are told; then the best path of one of them becomes one that is not (by its communities, or because it is the member's own),
- * and `turns` batches later a path behind that changes. Whatever was done by then of the withdrawal, it is done in the end.
+ * Advertised routes; then the best path of a route may no longer be advertised (because of its
+ * communities, or because it came from the member), and `turns` batches later a path behind the
+ * best path changes. The withdrawal must be sent, whatever part was done before.
  */
 static void
 aside_case(unsigned taker, uint32_t journal_capacity, unsigned turns)
@@ -672,7 +676,7 @@ aside_case(unsigned taker, uint32_t journal_capacity, unsigned turns)
 	check(&w);
 	for (unsigned i = 0; i < ROUTES; i++)
 		assert_true(w.route[i].present);
-	withdraw(&w, 2, 0); /* around it what takes a batch of its own, too */
+	withdraw(&w, 2, 0); /* among other changes that fill a batch */
 	announce(&w, taker, 1, 0);
 	withdraw(&w, 2, 2);
 	for (unsigned n = 0; n < 20; n++)
@@ -693,7 +697,7 @@ test_aside(void **state)
 	for (unsigned turns = 0; turns < 40; turns++) {
 		aside_case(3, 1024, turns);
 		aside_case(MEMBER, 1024, turns);
-		/* lapped: by two walks */
+		/* lapped: the same by walks */
 		aside_case(3, 16, turns);
 		aside_case(MEMBER, 16, turns);
 	}
@@ -717,7 +721,7 @@ test_unchanged_sends_nothing(void **state)
 	group_begin(&w);
 	drain(&w);
 	check(&w);
-	/* The same policy under another name of none: an internal peer without policy gets all. */
+	/* No policy has the same effect for an internal peer: all routes. */
 	policy_set_to(&w, POLICY_NONE);
 	qsbr_online(w.rig.readers, w.reader);
 	assert_int_equal(
@@ -738,7 +742,7 @@ messages_told(const struct world *w)
 	return stats.messages;
 }
 
-/* What is told of one prefix at `now_ns` while peers tell their tables: messages. */
+/* Number of messages for a prefix changed at `now_ns` while peers send their tables. */
 static uint64_t
 told_while_loading(struct world *w, uint64_t now_ns)
 {
@@ -752,7 +756,10 @@ told_while_loading(struct world *w, uint64_t now_ns)
 	return messages_told(w) - before;
 }
 
-/* The first change at once, those of the next 20 ms as one behind them, and none later than the end of the loading. */
+/*
+ * The first change is sent at once, changes in the next 20 ms together afterwards, and every change
+ * by the end of the loading.
+ */
 static void
 test_gathers(void **state)
 {
@@ -776,7 +783,7 @@ test_gathers(void **state)
 	world_end(&w);
 }
 
-/* Refreshed: BoRR, everything, EoRR, and MARK_FIRST_ENTRY between. */
+/* A refresh: BoRR, all routes, EoRR, with MARK_FIRST_ENTRY in between. */
 static void
 test_refresh_is_whole(void **state)
 {
@@ -800,7 +807,10 @@ test_refresh_is_whole(void **state)
 	world_end(&w);
 }
 
-/* A set that no message of 4096 octets holds is not announced; where it was, the old route is withdrawn. */
+/*
+ * A set larger than a message of 4096 octets is not announced; an old route of the prefix is
+ * withdrawn.
+ */
 static void
 test_too_large(void **state)
 {

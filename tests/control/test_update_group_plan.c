@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A commit is one plan: import policies of several peers and the export policy of a receiver change at once. Some routes are kept and replayed, others
- * come again in any order, with delays. No destination that both configurations give is ever missing at the receiver, nothing is announced twice where
- * all routes are kept, and the end is that of a fresh start.
+ * A commit is one plan: import policies of several peers and the export policy of a receiver change
+ * at once. Some routes are kept and replayed, others arrive again in any order, with delays. A
+ * destination with a route under both configurations is never missing at the receiver, no route is
+ * announced twice when all routes are kept, and the final state equals a fresh start.
  */
 #include "control/export/update_group_impl.h"
 
@@ -27,7 +28,8 @@ struct side {
 	struct update_member *member;
 	struct route route[PREFIXES];
 	unsigned told[PREFIXES];
-	const struct side *must, *also; /* both give it: so does this one, after each message */
+	/* destinations in both must be present after each message */
+	const struct side *must, *also;
 };
 
 struct world {
@@ -74,7 +76,7 @@ node(unsigned seq, bool permit, json_t *match, json_t *set)
 		permit ? "permit" : "deny", "match", match, "set", set);
 }
 
-/* Tags what it permits; sometimes only what is in a list. */
+/* Tags the permitted routes; sometimes permits only a list of prefixes. */
 static json_t *
 import_policy(const char *name, const char *list)
 {
@@ -134,7 +136,7 @@ document(const struct world *w)
 		"route_policies", policies);
 }
 
-/* ---- one daemon ---- */
+/* ---- a daemon ---- */
 
 static void
 say(struct world *w, struct side *d, uint16_t peer, unsigned i)
@@ -281,7 +283,7 @@ side_end(struct side *d)
 	rig_fini(&d->rig);
 }
 
-/* ---- a commit, as control carries it out ---- */
+/* ---- a commit, in the steps of control ---- */
 
 static void
 commit(struct world *w, struct side *d)
@@ -407,7 +409,10 @@ world_draw(bool all_kept)
 	return w;
 }
 
-/* The configuration after the commit, for a fresh start: what did not change is the old one's. */
+/*
+ * A fresh start with the configuration after the commit; unchanged parts come from the old
+ * configuration.
+ */
 static void
 fresh(struct world *w, struct side *d)
 {
@@ -474,9 +479,9 @@ test_routes_that_are_asked_for(void **state)
 	}
 }
 
-/* ---- single cases: peers 1 and 2 announce all, and are asked ---- */
+/* ---- single cases: peers 1 and 2 announce all prefixes, and are asked to refresh ---- */
 
-/* Imports add this tag (peer 3: tag 0), exports permit that one. */
+/* Imports add `import_tag` (peer 3: tag 0), exports permit `export_tag`. */
 static struct policy_set *
 policies_tagged(unsigned import_tag, unsigned export_tag)
 {
@@ -519,7 +524,7 @@ world_asked(struct policy_set *old, unsigned peers)
 	return w;
 }
 
-/* What control does for one commit. */
+/* The steps of control for a commit. */
 static void
 plan_tagged(struct world *w, struct side *d, struct policy_set *set, unsigned generation)
 {
@@ -564,7 +569,7 @@ all_present(const struct side *d)
 		assert_true(d->route[i].present);
 }
 
-/* The receiver asks for all of it: each destination is evaluated. */
+/* The receiver requests a refresh: each destination is evaluated. */
 static void
 asked_by_receiver(struct side *d)
 {
@@ -573,7 +578,7 @@ asked_by_receiver(struct side *d)
 	all_present(d);
 }
 
-/* A commit changes the export policy and another export rule of one peer. */
+/* A commit changes the export policy and another export rule of the same peer. */
 static void
 test_two_rules_of_one_commit(void **state)
 {
@@ -596,7 +601,10 @@ test_two_rules_of_one_commit(void **state)
 	policy_set_free(new);
 }
 
-/* A commit while the plan of another one runs: a tag is renamed twice. Half of the routes have the tag in between. */
+/*
+ * A commit during the plan of an earlier commit: a tag is renamed twice. Half of the routes have
+ * the middle tag.
+ */
 static void
 test_commit_within_a_plan(void **state)
 {
@@ -622,7 +630,7 @@ test_commit_within_a_plan(void **state)
 	policy_set_free(new);
 }
 
-/* Generations are used in turn: a path may carry that of the plan from an earlier one. */
+/* Generations are reused: a path may carry the plan's generation from an earlier plan. */
 static void
 test_generation_of_an_earlier_plan(void **state)
 {
@@ -648,7 +656,10 @@ test_generation_of_an_earlier_plan(void **state)
 	policy_set_free(new);
 }
 
-/* Peer 3 is not of the plan, and withdraws a route. What is left has a path that export policy refuses: so it does not stay advertised. */
+/*
+ * Peer 3 is outside the plan, and withdraws a route. The export policy refuses the remaining path,
+ * so the route must be withdrawn.
+ */
 static void
 test_a_withdrawal_within_a_plan(void **state)
 {
@@ -674,7 +685,7 @@ test_a_withdrawal_within_a_plan(void **state)
 	policy_set_free(new);
 }
 
-/* The forwarding tables have no room for a route: it is not advertised, within a plan either. */
+/* A route without room in the forwarding tables is not advertised, also during a plan. */
 static void
 test_not_installed_within_a_plan(void **state)
 {
@@ -698,8 +709,8 @@ test_not_installed_within_a_plan(void **state)
 }
 
 /*
- * A split that takes longer than the plan in which it began. The copy of the group must not go by rules from before that plan within the next one: their
- * policies may be gone.
+ * A split that outlives its plan. During the next plan, the copy of the group must not use rules
+ * from before the first plan: their policies may be freed.
  */
 static void
 test_a_split_that_outlives_its_plan(void **state)
@@ -722,7 +733,7 @@ test_a_split_that_outlives_its_plan(void **state)
 	qsbr_online(d.rig.readers, d.reader);
 	assert_true(stream_produce(other->group, UINT64_MAX));
 	assert_non_null(other->group->copy);
-	/* the other member, too, has another policy by now: the old one is used by nobody */
+	/* the other member has a new policy, too: the old policy is unused */
 	update_group_policy(other, policy_set_find(new, "out"));
 	plan_tagged(&w, &d, new, 1);
 	update_group_policy(d.member, policy_set_find(mid, "out"));
@@ -755,7 +766,7 @@ main(int argc, char **argv)
 	};
 
 	role_enter_session();
-	if (argc > 2) { /* one round: SEED, 1 where all routes are kept */
+	if (argc > 2) { /* a single round: SEED, 1 if all routes are kept */
 		seed = rng = strtoull(argv[1], NULL, 10);
 		round_run(argv[2][0] == '1');
 		return 0;

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Update groups against "each member alone in a group": random streams of changes, joins, leaves, members that read nothing for long,
- * refreshes framed and not, changes of policy, over a small journal and a small stream. What each member makes of its octets
- *   is in the end, and at EoRR and End-of-RIB when nothing changed meanwhile, what it is told alone;
- *   never goes back in time: no announcement after a newer withdrawal;
- *   never is its own;
- *   never uncovers an address that was covered all the time (a stream of its own).
+ * Update groups against "each member alone in a group": random streams of changes, joins, leaves,
+ * slow members, framed and unframed refreshes, and changes of policy, over a small journal and a
+ * small stream. In the end, and at EoRR and End-of-RIB without changes in between, each member has
+ * the routes of a member alone. A member never goes back in time (no announcement after a newer
+ * withdrawal), never receives its own route, and never loses an address that is always covered (a
+ * separate stream).
  */
 #include "control/export/update_group.h"
 
 #include "tests/control/update_group_rig.h"
 
 #define PREFIXES 40u
-#define SHARDS 3u /* or one */
-#define PEERS 10u /* 1 to 5 external, 6 and 7 internal, 8 and 9 our clients; 0 ourselves */
+#define SHARDS 3u /* or 1 */
+#define PEERS 10u /* 1 to 5 external, 6 and 7 internal, 8 and 9 our clients; 0 our own routes */
 #define OWN_ADDR 0xc0000200u
 #define HISTORY 500u
 
@@ -24,39 +24,39 @@ struct listener {
 	struct world *w;
 	struct update_member *m; /* NULL: not a member */
 	struct update_member_config config;
-	unsigned lazy; /* reads once in so many turns */
+	unsigned lazy; /* reads once in `lazy` turns */
 	struct route route[PREFIXES];
-	unsigned seen[PREFIXES]; /* place in the history */
+	unsigned seen[PREFIXES]; /* position in the history */
 	bool end_of_rib, refreshing, framed, walking, again, asked_quiet;
 	bool plain; /* accept-all from the start */
 	unsigned told;
 	uint32_t asked; /* update_group_settle() */
-	bool settles,
-		settled; /* it is to have all that its rules make: asked for in quiet, and said to be so */
+	bool settles, settled; /* reported settled while quiet: must have all routes of its rules */
 };
 
-/* What the best path of a prefix was, one after the other. */
+/* The best path of a prefix at one time. */
 struct moment {
 	uint16_t source, serial;
 	bool present;
 };
 
 struct world {
-	struct rig rigs[SHARDS], rig; /* of each shard; the first, of what all share */
+	/* for each shard; `rig`: the first shard, with the shared parts */
+	struct rig rigs[SHARDS], rig;
 	struct journal *journal;
 	struct shards shards;
 	unsigned reader;
 	struct attr_table *exported;
 	struct policy_set *policies;
-	struct update_groups *groups, *lonely; /* where each is told alone */
+	struct update_groups *groups, *lonely; /* for members alone */
 	struct prefix prefix[PREFIXES];
-	uint16_t announced[PEERS][PREFIXES]; /* serial; 0: not */
+	uint16_t announced[PEERS][PREFIXES]; /* serial; 0: not announced */
 	uint16_t serial;
 	struct moment history[PREFIXES][HISTORY];
 	unsigned history_count[PREFIXES];
 	struct listener peer[PEERS], alone;
-	bool quiet; /* nothing changes until all is told */
-	bool cover; /* all prefixes are of one address */
+	bool quiet; /* no change until all is sent */
+	bool cover; /* all prefixes contain the same address */
 	bool evicts;
 	unsigned checked, behind, evicted, splits;
 };
@@ -67,7 +67,7 @@ is_external(unsigned p)
 	return p >= 1 && p <= 5;
 }
 
-/* 4 and 5 are of one AS, and what they say is often equal. */
+/* 4 and 5 are in the same AS, and often announce equal routes. */
 static unsigned
 twin(unsigned p)
 {
@@ -160,7 +160,7 @@ world_begin(struct world *w, uint32_t journal_capacity, bool evicts, bool cover)
 	peers_begin(w);
 	w->serial = 1;
 	for (unsigned i = 0; i < PREFIXES; i++)
-		w->history_count[i] = 1; /* nothing */
+		w->history_count[i] = 1; /* the first moment: no route */
 	c = (struct update_groups_config){
 		.arena = w->rig.arena,
 		.shards = &w->shards,
@@ -171,7 +171,7 @@ world_begin(struct world *w, uint32_t journal_capacity, bool evicts, bool cover)
 		.settle_ns = below(2) ? 1 : 20000,
 		.stall_ns = 1,
 	};
-	if (cover) { /* more of the order shows */
+	if (cover) { /* small values show more of the order */
 		c.batch = 1 + below(4);
 		c.kept_max = 2 + below(150);
 	}
@@ -273,7 +273,7 @@ world_end(struct world *w)
 
 static void settle(struct world *w);
 
-/* Several shards work one after the other, in the order in which it is said. */
+/* Several shards work in sequence, in the order of the changes. */
 static void
 say(struct world *w, unsigned p, const struct prefix *prefix, const struct attr_set *attrs)
 {
@@ -317,7 +317,7 @@ withdraw(struct world *w, unsigned p, unsigned i)
 	say(w, p, &w->prefix[i], NULL);
 }
 
-/* As the shard does it when tombstones are too many, which they seem to be all the time; then it gives back what was held. */
+/* As a shard with too many tombstones, always; then frees the tombstones. */
 static void
 evict(struct world *w)
 {
@@ -331,7 +331,9 @@ evict(struct world *w)
 			shard_table(w->rigs[n / 4].shard, w->rig.table), journal_safe_sequence(j));
 }
 
-/* The shard works, and what is best now becomes history: members can't have seen anything between. */
+/*
+ * Runs the shard and appends the best paths to the history: members cannot see intermediate states.
+ */
 static void
 settle(struct world *w)
 {
@@ -376,7 +378,7 @@ received(void *ctx, const struct prefix *p, const struct attr_set *a)
 
 	route_set(r, a);
 	r->attrs.a.unused = 0;
-	if (a->community_count == 0) { /* the default route that is made up */
+	if (a->community_count == 0) { /* the generated default route */
 		assert_int_equal(i, 0);
 		return;
 	}
@@ -396,7 +398,7 @@ received(void *ctx, const struct prefix *p, const struct attr_set *a)
 	l->seen[i] = at;
 }
 
-/* Nothing for this one, whatever its policy. */
+/* No route for this member under any policy. */
 static bool
 is_nothing(const struct listener *l, const struct moment *m)
 {
@@ -415,7 +417,7 @@ gone(void *ctx, const struct prefix *p)
 
 	l->route[i].present = false;
 	if (l == &w->alone || !was || !l->plain)
-		return; /* there may be other reasons */
+		return; /* other reasons are possible */
 	while (at < w->history_count[i] && !is_nothing(l, &w->history[i][at]))
 		at++;
 	if (at == w->history_count[i])
@@ -477,11 +479,11 @@ on_mark(void *ctx, enum update_group_mark m)
 	l->told++;
 	l->walking = l->again;
 	l->again = false;
-	if (l->walking) /* as the session does, from within */
+	if (l->walking) /* from the callback, like a session */
 		update_group_refresh(l->m, l->framed);
 }
 
-/* True: there is more, for this one or for others of its group. */
+/* True: more to send for this member, or work for others of its group. */
 static bool
 encode(struct listener *l, size_t size)
 {
@@ -502,7 +504,7 @@ encode(struct listener *l, size_t size)
 	return more || others;
 }
 
-/* A member that held too much goes, as its session would. */
+/* A member with too much kept data is removed, as its session would be. */
 static bool
 fallen(struct world *w, unsigned p)
 {
@@ -627,7 +629,7 @@ refresh(struct listener *l)
 	l->walking = true;
 }
 
-/* One policy for one, or for all of a kind, one after the other as a commit does. */
+/* Changes the policy of one member, or of all members of a kind in sequence, like a commit. */
 static void
 policy_change(struct world *w)
 {
@@ -691,7 +693,7 @@ step(struct world *w)
 	else if (what < 860 && p > 0)
 		ask_settled(&w->peer[p]);
 	if (p == 0 && what < 720)
-		settle(w); /* that is at once, and must be history before anybody looks */
+		settle(w); /* takes effect at once, so the history must be updated first */
 }
 
 static void
@@ -716,7 +718,7 @@ members_turn(struct world *w)
 	}
 }
 
-/* Nothing changes: at EoRR and at End-of-RIB each has exactly what it would alone. */
+/* No changes: at EoRR and at End-of-RIB each member has exactly the routes of a member alone. */
 static void
 quiet_refresh(struct world *w)
 {
@@ -733,7 +735,10 @@ quiet_refresh(struct world *w)
 	w->quiet = false;
 }
 
-/* Policies change and nothing else, from where all was told: each has what it would have alone when it is told that it has. */
+/*
+ * Only policies change, after all routes were sent: a member reported as settled has the routes of
+ * a member alone.
+ */
 static void
 quiet_policy(struct world *w)
 {
@@ -803,7 +808,7 @@ streams(void)
 	return text != NULL ? (unsigned)strtoul(text, NULL, 0) : usual;
 }
 
-/* Other streams than the usual ones. */
+/* Selects other streams. */
 static uint64_t
 first_seed(uint64_t usual)
 {
@@ -838,13 +843,13 @@ run_streams(uint64_t first, unsigned count, bool evicts)
 		assert_true(behind > count / 4 && evicted > count / 4);
 }
 
-/* These failed once. (A change of what is asked of `rng` makes other streams of them.) */
+/* Streams that failed before. (A change in the use of `rng` changes the streams.) */
 static void
 test_streams_again(void **state)
 {
 	static const uint64_t seeds[] = {
-		104597, /* joined a walk that had not told anything, behind what the journal told */
-		208641, /* a split left members behind that nobody called */
+		104597, /* joined a walk without output, behind the journal position already sent */
+		208641, /* a split left waiting members without a call */
 	};
 
 	for (unsigned i = 0; i < sizeof(seeds) / sizeof(seeds[0]); i++) {
@@ -859,7 +864,10 @@ test_streams(void **state)
 	run_streams(first_seed(100000), streams(), false);
 }
 
-/* Few tombstones are borne: who takes nothing and holds too many goes, and nobody else notices. */
+/*
+ * With a low limit of tombstones, a member that does not read and holds too many is removed,
+ * without an effect on the others.
+ */
 static void
 test_evictions(void **state)
 {
@@ -870,7 +878,10 @@ test_evictions(void **state)
 
 #define COVERS 6u
 
-/* Peers 2 and 3 announce, each prefix by one of them or none; each has something that the other, and peer 4, can use. */
+/*
+ * Peers 2 and 3 announce each prefix, at most one of them; each peer always has a prefix usable by
+ * the other and by peer 4.
+ */
 static void
 cover_move(struct world *w, unsigned *owner)
 {

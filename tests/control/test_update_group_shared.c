@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Many members: packed once, one walk for all who ask, each with its own next hop; and the rules by which attributes leave. */
+/*
+ * Many members: packed once, one walk for all requests, each member with its own next hop; and the
+ * rules for exported attributes.
+ */
 #include "control/export/update_group.h"
 
 #include "control/bgp/bgp_msg.h"
@@ -49,7 +52,8 @@ struct rigged {
 	struct attr_table *exported;
 	struct update_groups *groups;
 	struct told told[MEMBERS + 1];
-	double longest_s; /* of a call, in CPU time: others may have the machine meanwhile */
+	/* longest call in CPU time: other processes may use the machine meanwhile */
+	double longest_s;
 };
 
 static void
@@ -181,7 +185,7 @@ cpu_s(void)
 	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* Reads what is told, when `look` into each UPDATE. */
+/* Receives output; with `look`, decodes each UPDATE. */
 static bool
 encode_for(struct rigged *r, unsigned i, bool look, uint64_t ns)
 {
@@ -257,7 +261,7 @@ load(struct rigged *r, unsigned count, unsigned shared)
 #define ROUTES 200000u
 #endif
 
-/* CPU seconds of the first dump and of a refresh for so many members. */
+/* CPU seconds of the first dump and of a refresh with `members` members. */
 static void
 measure(unsigned members, double *dump, double *again)
 {
@@ -285,7 +289,7 @@ measure(unsigned members, double *dump, double *again)
 	drain(&r, false);
 	*again = cpu_s() - *again;
 	update_group_stats(r.told[0].m, &s);
-	assert_int_equal(s.walks, 2); /* one for all */
+	assert_int_equal(s.walks, 2); /* shared by all */
 	assert_int_equal(s.own_messages, 0);
 	assert_in_range(s.messages, 2 * messages - messages / 50, 2 * messages + messages / 50);
 	for (unsigned i = 0; i < members; i++) {
@@ -301,7 +305,7 @@ measure(unsigned members, double *dump, double *again)
 	rigged_end(&r);
 }
 
-/* Copying is far from packing; generous, for machines with other things to do. */
+/* Copying is much cheaper than packing; the limit is generous for busy machines. */
 static bool
 packed_once(void)
 {
@@ -323,7 +327,7 @@ test_packed_once(void **state)
 		assert_true(++times <= 3);
 }
 
-/* ---- split for nothing ---- */
+/* ---- unnecessary splits ---- */
 
 static void
 two_join(struct rigged *r)
@@ -336,7 +340,7 @@ two_join(struct rigged *r)
 	drain(r, false);
 }
 
-/* 20,000 routes, and two members that have them. */
+/* Two members with 20,000 routes. */
 static void
 two_told(struct rigged *r)
 {
@@ -345,7 +349,7 @@ two_told(struct rigged *r)
 	two_join(r);
 }
 
-/* There is no group that nobody is in, and that would hold the journal for good. */
+/* A group without members does not exist, and cannot hold the journal. */
 static void
 nobody_holds(struct rigged *r)
 {
@@ -356,7 +360,10 @@ nobody_holds(struct rigged *r)
 	assert_int_equal(journal_safe_sequence(j), journal_head(j) + 1);
 }
 
-/* A commit that takes longer than a group waits: the rest gets the same rules while those told first are being given a group of their own. */
+/*
+ * A commit that outlasts the group's wait: the rest gets the same rules while the first members are
+ * being split off.
+ */
 static void
 test_rest_follows_during_split(void **state)
 {
@@ -372,7 +379,7 @@ test_rest_follows_during_split(void **state)
 		for (s.splits = 0; i == 0 && s.splits == 0; update_group_stats(r.told[0].m, &s))
 			encode_for(&r, 0, false, 1000);
 	}
-	assert_int_equal(s.members, 2); /* and it is not over */
+	assert_int_equal(s.members, 2); /* still running */
 	drain(&r, false);
 	update_group_stats(r.told[0].m, &s);
 	assert_int_equal(s.members, 2);
@@ -380,7 +387,10 @@ test_rest_follows_during_split(void **state)
 	rigged_end(&r);
 }
 
-/* Commits faster than a group is copied: it is copied all the same, and does not hold the journal as long as they come. */
+/*
+ * Commits at shorter intervals than a copy of the group takes: the copy completes nevertheless, and
+ * does not hold the journal until the last commit.
+ */
 static void
 test_commits_faster_than_a_split(void **state)
 {
@@ -393,7 +403,8 @@ test_commits_faster_than_a_split(void **state)
 		for (unsigned i = 0; i < 2; i++) {
 			struct update_rules rules = *update_group_rules_of(r.told[i].m);
 			unsigned number =
-				2 * round + i; /* nobody has the same as one had a round before */
+				/* no member has the rules of another member a round before */
+				2 * round + i;
 
 			rules.next_hop_unchanged = number & 1;
 			rules.remove_private_as = number >> 1 & 1;
@@ -410,7 +421,7 @@ test_commits_faster_than_a_split(void **state)
 	rigged_end(&r);
 }
 
-/* Walks of the shard wait for the group that a split made as for any other. */
+/* Walks of the shard wait for a group made by a split as for any group. */
 static void
 test_split_is_paced(void **state)
 {
@@ -432,7 +443,7 @@ test_split_is_paced(void **state)
 		load(&r, 1000, 3 + i);
 		while (encode(&r, i, false))
 			;
-		/* the other one has read nothing */
+		/* the other group has read no entry */
 		assert_true(journal_lag(shard_journal(r.rig.shard), &position) > 900);
 		drain(&r, false);
 		assert_int_equal(journal_lag(shard_journal(r.rig.shard), &position), 0);
@@ -440,7 +451,7 @@ test_split_is_paced(void **state)
 	rigged_end(&r);
 }
 
-/* ---- who falls behind ---- */
+/* ---- members behind ---- */
 
 static unsigned
 behind_of(const struct rigged *r)
@@ -451,7 +462,10 @@ behind_of(const struct rigged *r)
 	return s.behind;
 }
 
-/* Live changes wait for a member that just has not had its turn, not for one whose connection is full. */
+/*
+ * Live changes wait for a member that has not had its turn, but not for a member with a full
+ * connection.
+ */
 static void
 test_only_full_ones_fall_behind(void **state)
 {
@@ -476,7 +490,10 @@ test_only_full_ones_fall_behind(void **state)
 	rigged_end(&r);
 }
 
-/* However little time a call has, who is behind is told something: collecting what to say does not take all of it, call after call. */
+/*
+ * However short a call is, a member behind receives output: collecting changes does not use up
+ * every call.
+ */
 static void
 test_behind_with_little_time(void **state)
 {
@@ -499,13 +516,13 @@ test_behind_with_little_time(void **state)
 	rigged_end(&r);
 }
 
-/* ---- who is dropped ---- */
+/* ---- dropped members ---- */
 
 #define BORNE 2000u
 #define FLAPPED (4 * BORNE)
 #define LOADED 20000u
 
-/* Prefixes that nobody has seen before. */
+/* Flaps unused prefixes. */
 static void
 flap(struct rigged *r, unsigned first, unsigned count, bool announce)
 {
@@ -524,7 +541,7 @@ flap(struct rigged *r, unsigned first, unsigned count, bool announce)
 	}
 }
 
-/* A turn of the shard, 10 ms after the one before. The table keeps to its bound. */
+/* A turn of the shard, 10 ms after the previous turn. Checks the limit of tombstones. */
 static void
 shard_turn(struct rigged *r)
 {
@@ -534,7 +551,7 @@ shard_turn(struct rigged *r)
 	assert_true(dest_tombstones(shard_table(r->rig.shard, r->rig.table)) < BORNE + 200);
 }
 
-/* Both have read all, and nobody holds anything. */
+/* Both members have read all entries, and no tombstone is held. */
 static void
 all_is_told(struct rigged *r)
 {
@@ -567,7 +584,7 @@ two_told_few_borne(struct rigged *r)
 	shard_settings(r->rig.shard, &settings);
 }
 
-/* The thread of the groups has no turn for ten seconds: nobody's session is to blame for that. */
+/* The thread of the groups has no turn for ten seconds: no session is dropped. */
 static void
 test_late_thread_costs_no_session(void **state)
 {
@@ -588,7 +605,10 @@ test_late_thread_costs_no_session(void **state)
 	rigged_end(&r);
 }
 
-/* One member has its turns and another does not: it holds what is kept for it, and would have taken it. */
+/*
+ * A member without turns beside a member with turns: data is kept for the member, whose connection
+ * has room, and the session stays.
+ */
 static void
 test_late_turn_costs_no_session(void **state)
 {
@@ -633,7 +653,7 @@ dropped(struct rigged *r, unsigned i)
 		assert_false(update_group_dismantle(g, UINT64_MAX));
 }
 
-/* One message. */
+/* Writes at most one message. */
 static void
 encode_little(struct rigged *r, unsigned i)
 {
@@ -648,8 +668,8 @@ encode_little(struct rigged *r, unsigned i)
 }
 
 /*
- * What is kept for one whose connection takes nothing, or one message in `every` turns (0: none), is borne up to the bound; then it goes, and the other
- * one does not notice.
+ * A member with a full connection, or with room for one message in `every` turns (0: none), is kept
+ * up to the limit; then it is dropped, without an effect on the other member.
  */
 static void
 goes(unsigned every)
@@ -686,7 +706,10 @@ test_who_takes_nothing_goes(void **state)
 	goes(50);
 }
 
-/* Nobody of the group takes anything: it reads the journal all the same, and each holds what is its own. */
+/*
+ * All members have full connections: the group reads the journal nevertheless, and each member
+ * holds its own data.
+ */
 static void
 test_nobody_takes_anything(void **state)
 {
@@ -714,7 +737,10 @@ test_nobody_takes_anything(void **state)
 	rigged_end(&r);
 }
 
-/* It took nothing for long while nobody minded, and then it did: what comes later is not its fault. */
+/*
+ * A member was blocked while there was no pressure, then read again: later tombstones are not held
+ * against the member.
+ */
 static void
 test_who_takes_again_stays(void **state)
 {
@@ -734,7 +760,7 @@ test_who_takes_again_stays(void **state)
 		shard_turn(&r);
 		(void)encode(&r, 0, false);
 		if (i == 500)
-			(void)blocked(&r, 1); /* a look at it, after five seconds without */
+			(void)blocked(&r, 1); /* a blocked turn, five seconds after the last */
 		assert_int_equal(member_error(r.told[1].m), 0);
 	}
 	all_is_told(&r);
@@ -742,7 +768,7 @@ test_who_takes_again_stays(void **state)
 	rigged_end(&r);
 }
 
-/* What their policy lets through of the table's /24s, and of no /32. */
+/* Permits the /24s of the table, and no /32. */
 static struct policy *
 only_table(void)
 {
@@ -762,7 +788,10 @@ only_table(void)
 	return p;
 }
 
-/* Its connection takes nothing, but what is gone was never told to it: it holds nothing of that, so it neither goes nor is it waited for. */
+/*
+ * The connection is full, but the withdrawn routes were never advertised to the member: the member
+ * holds no tombstones, so the shard neither drops nor awaits the member.
+ */
 static void
 test_who_holds_nothing_stays(void **state)
 {
@@ -794,7 +823,7 @@ test_who_holds_nothing_stays(void **state)
 	policy_destroy(policy);
 }
 
-/* ---- who goes on with the group ---- */
+/* ---- reading on for the group ---- */
 
 static void
 drain_one(struct rigged *r, unsigned i)
@@ -803,7 +832,7 @@ drain_one(struct rigged *r, unsigned i)
 		;
 }
 
-/* Member 1 is behind, and 100 routes are to be taken back from it. */
+/* Member 1 is behind and must receive 100 withdrawals. */
 static void
 two_told_one_behind(struct rigged *r)
 {
@@ -824,7 +853,7 @@ two_told_one_behind(struct rigged *r)
 	drain_one(r, 0);
 }
 
-/* A part of what there is in the journal, by member 0. */
+/* Member 0 reads a part of the journal. */
 static void
 read_some(struct rigged *r, struct journal *j)
 {
@@ -835,8 +864,9 @@ read_some(struct rigged *r, struct journal *j)
 }
 
 /*
- * Member 1 is behind and has something to take back; member 0 has read a part of the journal at whose end nothing may be taken back, and then its
- * connection is full, well below the bound. The one that reads goes on for both, and in the end leaves the other behind.
+ * Member 1 is behind and has withdrawals to receive; member 0 has read to a position where no
+ * withdrawal is allowed yet, and then has a full connection, well below the limit. Member 1 reads
+ * on for both, and finally overtakes member 0.
  */
 static void
 test_behind_goes_on_for_full_ones(void **state)
@@ -862,13 +892,13 @@ test_behind_goes_on_for_full_ones(void **state)
 	assert_int_equal(journal_lag(j, &position), 0);
 	assert_int_equal(r.told[1].withdrawn, 100);
 	assert_int_equal(behind_of(&r), 0);
-	assert_true(others); /* or nobody calls it */
-	assert_false(blocked(&r, 0)); /* once */
+	assert_true(others); /* otherwise no call would follow */
+	assert_false(blocked(&r, 0)); /* only once */
 	drain(&r, true);
 	rigged_end(&r);
 }
 
-/* The same, and there is more than is kept for those that are full. */
+/* As before, but more changes than the group keeps for full connections. */
 static void
 test_full_ones_fall_behind_by_it(void **state)
 {
@@ -899,7 +929,7 @@ test_full_ones_fall_behind_by_it(void **state)
 
 /* ---- requests ---- */
 
-/* Requests of all the time: one walk under way, and each request is answered by a walk that began after it. */
+/* Constant requests: one walk at a time, and each request is answered by a later walk. */
 static void
 test_requests(void **state)
 {
@@ -987,7 +1017,10 @@ address(const char *text)
 	return a;
 }
 
-/* RFC 2545 3: global alone, with a link-local one, and that alone; RFC 8950: IPv4 by way of an IPv6 next hop. */
+/*
+ * RFC 2545 3: global address, global and link-local, link-local alone; RFC 8950: IPv4 with an IPv6
+ * next hop.
+ */
 static void
 test_ipv6_next_hops(void **state)
 {
@@ -1011,12 +1044,12 @@ test_ipv6_next_hops(void **state)
 			memset(&c.next_hop, 0, sizeof(c.next_hop));
 		join(&r, i, &c);
 	}
-	c = member_config(&r, 4); /* none of ours: nothing can be told */
+	c = member_config(&r, 4); /* no next hop of the family: no route can be advertised */
 	join(&r, 4, &c);
 	announce(&r, SOURCE, "2001:db8:1::/48", &a);
 	drain(&r, true);
 	update_group_stats(r.told[0].m, &s);
-	assert_int_equal(s.members, 2); /* 16 octets, 32 octets: not one rule */
+	assert_int_equal(s.members, 2); /* 16 octets and 32 octets: different groups */
 	for (unsigned i = 0; i < 4; i++) {
 		assert_true(r.told[i].present);
 		assert_int_equal(attrs_of(&r.told[i])->next_hop.b[15], i == 3 ? 0 : i + 1);
@@ -1095,7 +1128,10 @@ seven_steps(void)
 	return p;
 }
 
-/* Prefixes with equal attributes get what the steps of each say, also when the same result comes again. */
+/*
+ * Prefixes with equal attributes each get the result of their own steps, also when a result
+ * repeats.
+ */
 static void
 test_many_outcomes(void **state)
 {
@@ -1172,7 +1208,7 @@ test_as_path_rules(void **state)
 	expect_path(&r.told[2], "64512 65100 64600 3 64512 4200000001");
 	expect_path(&r.told[3], "64999 64512 65100 64600 3 65003 4200000001");
 	assert_int_equal(r.told[4].announced, 2);
-	/* what the policy prepends is not removed */
+	/* AS numbers prepended by the policy are not removed */
 	expect_path(&r.told[5], "64512 64777 64777 3");
 	assert_false(attrs_of(&r.told[0])->has & (ATTR_HAS_MED | ATTR_HAS_LOCAL_PREF));
 	rigged_end(&r);
@@ -1193,7 +1229,7 @@ test_reflection(void **state)
 
 		c.rules.kind = i == 0 ? UPDATE_INTERNAL : i == 1 ? UPDATE_CLIENT : UPDATE_EXTERNAL;
 		c.rules.peer_as = i == 2 ? 65003 : RIG_OWN_ASN;
-		c.rules.next_hop_self = true; /* RFC 4456 10: not for what is reflected */
+		c.rules.next_hop_self = true; /* RFC 4456 10: ignored for reflected routes */
 		join(&r, i, &c);
 	}
 	announce(&r, SOURCE + 1, "10.0.0.0/8", &a);
@@ -1211,7 +1247,10 @@ test_reflection(void **state)
 	drain(&r, true);
 	assert_true(r.told[0].present);
 	assert_int_equal(attrs_of(&r.told[0])->originator_id, 0x0a000000u + SOURCE + 2);
-	/* It comes back under another identifier, while a route of its own set is still known. */
+	/*
+	 * The source returns with another identifier, while a route with the old set is still
+	 * cached.
+	 */
 	announce(&r, SOURCE + 1, "10.2.0.0/16", &a);
 	drain(&r, true);
 	rig_event(&r.rig, RIB_SESSION_DOWN, SOURCE + 2);
@@ -1223,7 +1262,7 @@ test_reflection(void **state)
 	drain(&r, true);
 	assert_true(r.told[0].present);
 	assert_int_equal(attrs_of(&r.told[0])->originator_id, 0x0b000001u);
-	/* And once more, its routes kept meanwhile (RFC 4724). */
+	/* Again, with routes retained (RFC 4724). */
 	rig_down_retained(&r.rig, SOURCE + 2);
 	rig_put(&r.rig);
 	drain(&r, true);
@@ -1235,7 +1274,7 @@ test_reflection(void **state)
 	rigged_end(&r);
 }
 
-/* A committed cluster id is told on sessions that stay; to external peers it says nothing. */
+/* A new cluster id is advertised on existing sessions; external peers see no change. */
 static void
 test_cluster_id_changes(void **state)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The decoders against the protocol vectors of ../shared/data/vectors (format: README.md there), every expectation: what
- * comes of a message, the NOTIFICATION, what is left to use. What Keel does with one that is marked debatable stands in
- * docs/decisions/0004-debatable-vectors.md, and is held against that.
+ * The decoders against the protocol vectors of ../shared/data/vectors (format: README.md there),
+ * every expectation: outcome of a message, NOTIFICATION, usable contents. Keel's decisions about
+ * vectors marked debatable are in docs/decisions/0004-debatable-vectors.md, and are checked against
+ * the document.
  */
 #include "tests/control/vectors.h"
 
@@ -20,7 +21,7 @@ static struct tally {
 	unsigned total, met, debatable, decided;
 } tally;
 
-/* The vector at hand: what came of it, and what is wrong with that. */
+/* The current vector: outcome and complaints. */
 static char outcome[32], complaint[8192];
 
 static bool
@@ -85,7 +86,7 @@ same(const char *what, json_t *got, json_t *expected)
 static const char *const severity_text[] = {
 	"ok", "attribute-discard", "treat-as-withdraw", "session-reset"};
 
-/* Is `e` what the vector wants? `ignored`: a message without effect. */
+/* True if `e` is the result expected in the vector. `ignored`: a message without effect. */
 static bool
 as_expected(const json_t *vector, const struct bgp_error *e, bool ignored)
 {
@@ -109,7 +110,7 @@ as_expected(const json_t *vector, const struct bgp_error *e, bool ignored)
 
 /* ---- OPEN ---- */
 
-/* AFI, SAFI and one octet more, which is a mode (RFC 7911) or flags (RFC 4724). */
+/* AFI, SAFI and one octet, either a mode (RFC 7911) or flags (RFC 4724). */
 static json_t *
 families_json(struct rd v, bool modes)
 {
@@ -147,7 +148,7 @@ next_hop_families_json(struct rd v)
 	return list;
 }
 
-/* From the octets that raw[] points to; open_flags_agree() then holds the struct's fields against them. */
+/* Decoded from the octets in raw[]; open_flags_agree() compares the fields of the struct. */
 static json_t *
 capability_json(const struct bgp_open *o, unsigned i)
 {
@@ -185,7 +186,7 @@ capability_json(const struct bgp_open *o, unsigned i)
 	return j;
 }
 
-/* What the struct says at a glance is what the capabilities say one by one. */
+/* The summary fields of the struct agree with the single capabilities. */
 static bool
 open_flags_agree(const struct bgp_open *o)
 {
@@ -201,7 +202,7 @@ open_flags_agree(const struct bgp_open *o)
 		enhanced |= o->raw[i].code == CAP_ENHANCED_ROUTE_REFRESH;
 		extended |= o->raw[i].code == CAP_EXTENDED_MESSAGE;
 		as4 |= o->raw[i].code == CAP_FOUR_OCTET_AS;
-		if (o->raw[i].code == CAP_GRACEFUL_RESTART) { /* the last one counts */
+		if (o->raw[i].code == CAP_GRACEFUL_RESTART) { /* the last capability counts */
 			restart = true;
 			restart_flags = (uint16_t)(v[0] << 8 | v[1]);
 		}
@@ -254,7 +255,7 @@ check_open(const json_t *vector, const json_t *options, const uint8_t *msg, size
 	got = json_pack("{s:i, s:I, s:i, s:s, s:o}", "version", o.version, "asn", (json_int_t)o.asn,
 		"hold_time", o.hold_time_s, "identifier", v4_text(o.identifier), "capabilities",
 		capabilities);
-	/* How the parameters were framed (RFC 9072) is nothing that is left to use. */
+	/* The framing of parameters (RFC 9072) is not part of the contents. */
 	json_object_del(decoded, "extended_parameters");
 	ok = same("decoded", got, decoded) && open_flags_agree(&o);
 	json_decref(got);
@@ -326,7 +327,7 @@ as_path_json(const struct attr_set *a)
 	return segments;
 }
 
-/* Each `width` octets of `p` as text in the form of the vectors. */
+/* Appends each `width` octets of `p` as text in the vectors' form. */
 static void
 set_list(json_t *j, const char *key, const uint8_t *p, unsigned count, unsigned width)
 {
@@ -414,8 +415,9 @@ attributes_json(const struct attr_set *a, bool with_next_hop)
 }
 
 /*
- * The vectors give attributes as received; what Keel keeps is AS_PATH with AS4_PATH merged into it, unknown ones in order of
- * type, and NEXT_HOP only where NLRI of its own use it. Brings `expected` into that form (plain sequences suffice for the merge).
+ * Vectors list attributes as received; Keel stores AS_PATH merged with AS4_PATH, unknown attributes
+ * ordered by type, and NEXT_HOP only for NLRI fields that use it. Converts `expected` to the stored
+ * form (plain sequences suffice for the merge).
  */
 static json_t *
 expected_attributes(const json_t *decoded, bool with_next_hop)
@@ -536,7 +538,7 @@ announced_json(const struct bgp_update *u, unsigned i, const struct attr_set *a)
 	return j;
 }
 
-/* `expected` without fields that hold no routes: nothing to use is left of them. */
+/* Compares without fields of `expected` that hold no routes. */
 static bool
 same_fields(const char *what, json_t *got, const json_t *expected)
 {
@@ -606,7 +608,7 @@ check_update(const json_t *vector, const json_t *options, const uint8_t *msg, si
 
 /* ---- all ---- */
 
-/* Also the headers: a session decodes nothing whose header is in error. */
+/* Includes headers: a session decodes no message with a faulty header. */
 static bool
 check(const json_t *vector, const json_t *options, const uint8_t *msg, size_t len)
 {
@@ -637,7 +639,7 @@ check(const json_t *vector, const json_t *options, const uint8_t *msg, size_t le
 	}
 }
 
-/* The column `n` of a row of a table in Markdown, without blanks and back quotes; false: there is none. */
+/* Column `n` of a Markdown table row, without blanks and back quotes; false: no such column. */
 static bool
 column(const char *row, unsigned n, char *out, size_t size)
 {
@@ -659,7 +661,7 @@ column(const char *row, unsigned n, char *out, size_t size)
 	return true;
 }
 
-/* What the table of decisions has in the column "Keel" for a vector. False: it has no such row. */
+/* The column "Keel" in the table of decisions for a vector. False: no row. */
 static bool
 decision(const char *name, char *out, size_t size)
 {
@@ -755,7 +757,10 @@ truncate_vector(const json_t *vector)
 	size_t len;
 	uint8_t *msg = from_hex(json_string_value(json_object_get(vector, "hex")), &len);
 
-	/* A long one is long by repetition: its first and last cuts say all, and each cut is a whole decode. */
+	/*
+	 * A long message is long by repetition: its first and last cuts suffice, as each cut is a
+	 * full decode.
+	 */
 	if (len <= 2048) {
 		for (unsigned bits = 0; bits < 256; bits += 17)
 			harness_truncations(msg, len, (uint8_t)bits);
@@ -769,7 +774,7 @@ truncate_vector(const json_t *vector)
 	free(msg);
 }
 
-/* Only a sanitizer, or the harness's checks, can fail it. */
+/* Fails only by a sanitizer or a check of the harness. */
 static void
 test_truncations(void **state)
 {

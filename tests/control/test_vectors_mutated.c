@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * 1,000 mutations of each protocol vector: nothing crashes (a sanitizer's to say, and harness.h's), and a session is reset by
- * those messages only by which it may or must be (tests/fuzz/reset_rule.h, asked by harness.h for each UPDATE).
+ * 1,000 mutations of each protocol vector: no crash (detected by sanitizers and harness.h), and
+ * only a message that may or must reset the session does so (tests/fuzz/reset_rule.h, called from
+ * harness.h for each UPDATE).
  */
 #include "tests/control/vectors.h"
 #include "tests/fuzz/mutate.h"
@@ -31,7 +32,10 @@ static unsigned sample_count;
 struct draft {
 	uint8_t p[MUTATED_MAX];
 	size_t len;
-	/* of an UPDATE that can be read so far: where the attributes are, and where each begins; the last entry is their end */
+	/*
+	 * of a partly readable UPDATE: offset of the attributes, and of each attribute; the last
+	 * entry is the end
+	 */
 	size_t attrs_at, attr[ATTRS_MAX + 1];
 	unsigned attr_count;
 };
@@ -62,7 +66,7 @@ draft_read(struct draft *d)
 	d->attr[d->attr_count] = i;
 }
 
-/* `cut` octets at `at` give way to `n` of `p`, and the attributes' length goes along. */
+/* Replaces `cut` octets at `at` with `n` octets of `p`, and adjusts the attributes' length. */
 static void
 replace(struct draft *d, size_t at, size_t cut, const uint8_t *p, size_t n)
 {
@@ -86,7 +90,7 @@ put_length(uint8_t *p, size_t n)
 	p[1] = (uint8_t)n;
 }
 
-/* A whole attribute, of this message or of another, to a place between two. */
+/* Copies a whole attribute, from this or another message, between two attributes. */
 static void
 graft(struct draft *d, const struct draft *from, uint64_t *s)
 {
@@ -100,7 +104,7 @@ graft(struct draft *d, const struct draft *from, uint64_t *s)
 	replace(d, d->attr[splitmix64(s) % (d->attr_count + 1)], 0, copy, n);
 }
 
-/* One of the kinds that know where attributes begin. */
+/* A mutation that respects attribute boundaries. */
 static void
 mutate_attributes(struct draft *d, const struct draft *other, uint64_t *s)
 {
@@ -108,16 +112,16 @@ mutate_attributes(struct draft *d, const struct draft *other, uint64_t *s)
 	size_t at = d->attr[i], n = d->attr[i + 1] - at;
 
 	switch (splitmix64(s) % 8) {
-	case 0: /* its length, by a little */
+	case 0: /* length, slightly off */
 		d->p[at + (d->p[at] & 0x10 ? 3 : 2)] += (uint8_t)(splitmix64(s) % 9 - 4);
 		break;
-	case 1: /* its flags */
+	case 1: /* flags */
 		d->p[at] ^= (uint8_t)(0x10u << splitmix64(s) % 4);
 		break;
-	case 2: /* its type */
+	case 2: /* type */
 		d->p[at + 1] = (uint8_t)(splitmix64(s) % 40);
 		break;
-	case 3: /* shorter or longer, with a length that says so */
+	case 3: /* shorter or longer, with a matching length */
 		if (d->p[at] & 0x10 || n < 4 || d->p[at + 2] == 255)
 			break;
 		if (splitmix64(s) % 2) {
@@ -138,7 +142,7 @@ mutate_attributes(struct draft *d, const struct draft *other, uint64_t *s)
 	case 6:
 		replace(d, at, n, NULL, 0);
 		break;
-	default: /* what it says */
+	default: /* value */
 		for (unsigned k = 0; k < 1 + n / 64 && n > 4; k++)
 			d->p[at + 3 + splitmix64(s) % (n - 3)] = (uint8_t)splitmix64(s);
 		break;
@@ -159,7 +163,7 @@ truncate_or_splice(struct draft *d, const struct draft *other, uint64_t *s)
 		memcpy(d->p + cut, other->p + from, other->len - from);
 		d->len = cut + other->len - from;
 	}
-	/* Half the time the attributes end where the message does. */
+	/* Half of the time the attributes end with the message. */
 	if (d->attr_count > 0 && d->len > d->attrs_at && d->len - d->attrs_at <= UINT16_MAX &&
 		splitmix64(s) % 2)
 		put_length(d->p + d->attrs_at - 2, d->len - d->attrs_at);
@@ -177,20 +181,20 @@ mutate_draft(struct draft *d, const struct draft *other, uint64_t *s)
 		else
 			d->len = mutate(d->p, d->len, MUTATED_MAX, s);
 	}
-	/* A wrong header hides all the rest, so most get one that is right. */
+	/* A wrong header hides all other errors, so most messages get a valid header. */
 	if (d->len >= BGP_HEADER_LEN && d->len <= UINT16_MAX && splitmix64(s) % 16) {
 		memset(d->p, 0xff, 16);
 		put_length(d->p + 16, d->len);
 	}
 }
 
-/* ---- what comes of them ---- */
+/* ---- results ---- */
 
 static struct tally {
 	unsigned header, waits, other, update[SESSION_RESET + 1];
 } tally;
 
-/* OPEN, NOTIFICATION and ROUTE-REFRESH: what may end a session by them. */
+/* True if OPEN, NOTIFICATION and ROUTE-REFRESH follow their rules for ending a session. */
 static bool
 others_as_ruled(const uint8_t *msg, size_t len)
 {
@@ -218,7 +222,9 @@ others_as_ruled(const uint8_t *msg, size_t len)
 	}
 }
 
-/* As a session does it: the header, then the octets that it says, on a block of exactly that size. */
+/*
+ * Decodes like a session: the header, then the announced octets, in a block of exactly that size.
+ */
 static bool
 as_ruled(const uint8_t *p, size_t len, const struct bgp_update_options *o)
 {
@@ -282,7 +288,7 @@ mutate_sample(const struct sample *x, unsigned seed)
 	for (unsigned i = 0; i < MUTATIONS; i++) {
 		struct bgp_update_options o = x->options;
 
-		/* Now and then on a session with other options than the vector's. */
+		/* Sometimes with other session options than in the vector. */
 		if (splitmix64(&s) % 4 == 0)
 			o = harness_update_options((uint8_t)splitmix64(&s));
 		if (i % 16 == 0)
@@ -317,7 +323,7 @@ test_mutated(void **state)
 		sample_count, sample_count * MUTATIONS, tally.header, tally.waits, tally.other,
 		updates, tally.update[BGP_OK], tally.update[ATTRIBUTE_DISCARD],
 		tally.update[TREAT_AS_WITHDRAW], tally.update[SESSION_RESET]);
-	/* Otherwise the mutations say little. */
+	/* Otherwise the mutations test little. */
 	assert_true(updates > sample_count * MUTATIONS / 2);
 	for (unsigned i = 0; i <= SESSION_RESET; i++)
 		assert_true(tally.update[i] > updates / 50);
