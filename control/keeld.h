@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The daemon as main holds it: the command line, the layers with their threads, and the objects of the rooms above. For the files at the top of
- * control/ alone (main, wiring): no room includes it. Main only, except where a member says otherwise.
+ * The daemon as seen by main: the command line, the layers with their threads, and the objects of
+ * the rooms above. Only for the files at the top of control/ (main, wiring); rooms do not include
+ * this header. Main only, unless a member says otherwise.
  */
 #pragma once
 

@@ -48,9 +48,12 @@
 #define DEFAULT_SOCKET "/run/keel/keel.sock"
 #define DEFAULT_STATE_DIR "/var/lib/keel"
 
-/* keeld(8) and completions (scripts/reference) are made from these tables, too. They end with .name NULL and .text NULL. */
+/*
+ * Also the source of keeld(8) and of the completions (scripts/reference). Terminated by .name NULL
+ * and .text NULL.
+ */
 static const struct program_option {
-	const char *name, *value; /* value NULL: takes none */
+	const char *name, *value; /* value NULL: no argument */
 	int letter;
 	const char *help; /* lines of at most 56 columns */
 } program_options[] = {
@@ -110,14 +113,14 @@ bad_usage(void)
 
 #define OPTIONS_MAX 16
 
-/* -1: go on; else the exit status. */
+/* -1: continue; otherwise the exit status. */
 static int
 parse_options(struct keeld *k, int argc, char **argv)
 {
 	struct option options[OPTIONS_MAX] = {{0}};
 	int c, level;
 
-	/* the first one, -c, is short */
+	/* the first option, -c, is short */
 	for (unsigned i = 1; program_options[i].name != NULL && i < OPTIONS_MAX; i++)
 		options[i - 1] = (struct option){program_options[i].name,
 			program_options[i].value != NULL, NULL, program_options[i].letter};
@@ -169,7 +172,7 @@ parse_options(struct keeld *k, int argc, char **argv)
 	return -1;
 }
 
-/* One line, whatever a key of the document is made of. */
+/* Prints one line, with the characters of the document escaped. */
 static void
 print_fault(const struct keeld *k, const struct fault *f)
 {
@@ -179,7 +182,7 @@ print_fault(const struct keeld *k, const struct fault *f)
 	fprintf(stderr, ": %s\n", f->reason);
 }
 
-/* FILE, parsed. NULL: the faults are on stderr. */
+/* Parses FILE. NULL: the faults are on stderr. */
 static struct config *
 load_config(const struct keeld *k)
 {
@@ -200,7 +203,7 @@ load_config(const struct keeld *k)
 	return c;
 }
 
-/* The folder of `path`, and those above it. */
+/* Creates the folders above `path`; with is_folder also `path`. */
 static int
 make_folders(const char *path, bool is_folder)
 {
@@ -222,7 +225,9 @@ make_folders(const char *path, bool is_folder)
 }
 
 #ifdef KEEL_DATAPLANE
-/* Without the key: every CPU we may use that no worker has, or all when workers have them all. */
+/*
+ * Default of control_cpus: every permitted CPU without a worker, or all if every CPU has a worker.
+ */
 static int
 default_control_cpus(struct config *c)
 {
@@ -351,7 +356,10 @@ start_workers(struct keeld *k)
 
 /* ---- memory ---- */
 
-/* A quiet arena gives freed pages back only when somebody asks: after a lost full table that is a hundred megabytes. */
+/*
+ * An idle arena returns freed pages only on request: after the loss of a full table, some hundred
+ * megabytes.
+ */
 #define DECAY_NS 1000000000u
 
 static void
@@ -384,7 +392,10 @@ signal_ready(struct watch *w, uint32_t events)
 	}
 }
 
-/* Before any thread: all inherit the mask, so that signals come by the descriptor only. */
+/*
+ * Called before any thread starts: all threads inherit the mask, so that signals arrive by the
+ * descriptor only.
+ */
 static int
 block_signals(struct keeld *k)
 {
@@ -411,7 +422,7 @@ report(void *ctx, const char *topic, json_t *members)
 	rpc_event(k->rpc, topic, members);
 }
 
-/* The objects that need no layers yet. Takes `running` over. 0, -errno. */
+/* Creates the objects that do not need the layers. Takes over `running`. 0, -errno. */
 static int
 create_objects(struct keeld *k, struct config *running)
 {
@@ -464,7 +475,7 @@ start(struct keeld *k, struct config *running)
 
 	if (k->state_dir == NULL)
 		k->state_dir = DEFAULT_STATE_DIR;
-	/* Copied: the running configuration may be replaced. */
+	/* Copied, because the running configuration may be replaced. */
 	k->socket = strdup(k->socket_option != NULL  ? k->socket_option
 			   : running->socket != NULL ? running->socket
 						     : DEFAULT_SOCKET);
@@ -492,7 +503,9 @@ start(struct keeld *k, struct config *running)
 	if (!k->no_dataplane && (e = start_ports(k)) != 0)
 		return e;
 #endif
-	/* EAL moved this thread to its main lcore; adopting pins it to control_cpus. */
+	/*
+	 * EAL moved this thread to its main lcore; thread_adopt() pins the thread to control_cpus.
+	 */
 	if ((e = thread_adopt(&main_config, &k->layers.main_thread)) != 0 ||
 		(e = wiring_create(k)) != 0)
 		return e;
@@ -500,7 +513,10 @@ start(struct keeld *k, struct config *running)
 		log_event(LOG_ERROR, "start-failed part=watchdog error=\"%s\"", strerror(-e));
 		return e;
 	}
-	/* The socket before the sessions: a second keeld with the same socket ends here, before it disturbs a peer. */
+	/*
+	 * The RPC socket is opened before the sessions start: a second keeld with the same socket
+	 * ends here, before it disturbs a peer.
+	 */
 	if ((e = memory_guard_create(&k->layers, apply_peers(k->apply), &k->guard)) != 0 ||
 		(e = start_rpc(k)) != 0 || (e = wiring_start(k)) != 0)
 		return e;
@@ -523,7 +539,10 @@ start(struct keeld *k, struct config *running)
 static void
 stop(struct keeld *k)
 {
-	/* The client of a commit is answered, and the threads that the commit needs run. */
+	/*
+	 * Finish the open commit: its client gets an answer, and the threads of the commit still
+	 * run.
+	 */
 	if (k->apply != NULL)
 		apply_commit_finish(k->apply);
 	if (k->rpc != NULL)
@@ -552,7 +571,7 @@ stop(struct keeld *k)
 	(void)log_end(LOG_END_NS);
 }
 
-/* Secrets of the hash tables: before any table exists, and before the first document is parsed. */
+/* Seeds the hash tables, before any table exists and before the first document is parsed. */
 static int
 hashes_init(void)
 {
@@ -564,7 +583,10 @@ hashes_init(void)
 		return e;
 	}
 	hash_key_set(&key);
-	/* jansson takes 32 bits; 0 makes it draw a seed itself. The order of keys does not depend on the seed: objects keep insertion order. */
+	/*
+	 * jansson takes 32 bits; a seed of 0 makes jansson draw one. The order of keys does not
+	 * depend on the seed: objects keep insertion order.
+	 */
 	json_object_seed((uint32_t)hash_bytes("jansson", 7));
 	return 0;
 }

@@ -35,12 +35,12 @@
 #define RIB_READERS_MAX 16
 #define WORKER_READERS_MAX 80
 #define JOURNAL_CAPACITY (1u << 20)
-#define FIB_BATCH_MAX 4096 /* prefixes a commit */
+#define FIB_BATCH_MAX 4096 /* prefixes per commit */
 
 #define RESERVE_WAIT_NS 1000000
 
 static struct message *
-reserve_take(struct wiring *w)
+take_reserved(struct wiring *w)
 {
 	for (unsigned i = 0; i < MESSAGES_RESERVED; i++) {
 		/* acquire: pairs with the release in message_free */
@@ -65,7 +65,7 @@ message_free(struct message *m)
 
 	hops_free(m);
 	if (m->reserved)
-		/* release: pairs with the acquire in reserve_take */
+		/* release: pairs with the acquire in take_reserved */
 		atomic_store_explicit(
 			&w->reserve.taken[m - w->reserve.message], false, memory_order_release);
 	else
@@ -122,7 +122,7 @@ message_receive(struct message *m)
 		break;
 	case MESSAGE_FIB_WATCH:
 		receive_fib_watch(m);
-		return; /* kept until the feed has memory for the question */
+		return; /* kept until the feed has memory */
 	case MESSAGE_RIB_NEXT_HOP:
 		receive_rib_next_hop(m->k, &m->next_hop);
 		break;
@@ -157,7 +157,9 @@ wiring_try_send(const struct message *m)
 {
 	struct message *copy;
 
-	/* The receiver is ending or gone: layers that are taken down still speak to each other. */
+	/*
+	 * The receiver is ending or has ended: layers still send messages while they are destroyed.
+	 */
 	if (atomic_load_explicit(&m->k->wiring->stopping, memory_order_relaxed)) {
 		hops_free(m);
 		return true;
@@ -195,7 +197,7 @@ wiring_send(const struct message *m)
 	struct message *spare;
 
 	while (!wiring_try_send(m)) {
-		spare = reserve_take(m->k->wiring);
+		spare = take_reserved(m->k->wiring);
 		if (spare != NULL) {
 			message_post(spare, m, true);
 			return;
@@ -207,16 +209,16 @@ wiring_send(const struct message *m)
 /* ---- rib <-> fib: next hops ---- */
 
 static void
-watch_owe(struct wiring *w, struct message *m)
+queue_watch(struct wiring *w, struct message *m)
 {
 	m->next = NULL;
 	*w->watch_owed.end = m;
 	w->watch_owed.end = &m->next;
 }
 
-/* True while some are left. */
+/* Retries the waiting next hops. True if some still wait for memory. */
 static bool
-watch_again(struct keeld *k) RUNS_ON(role_fib)
+retry_watches(struct keeld *k) RUNS_ON(role_fib)
 {
 	struct wiring *w = k->wiring;
 	struct message *m;
@@ -237,8 +239,8 @@ receive_fib_watch(struct message *m)
 	struct keeld *k = m->k;
 
 	role_enter_fib();
-	watch_owe(k->wiring, m);
-	if (watch_again(k))
+	queue_watch(k->wiring, m);
+	if (retry_watches(k))
 		log_event(LOG_WARNING, "next-hop-waits error=\"%s\"", strerrordesc_np(ENOMEM));
 }
 
@@ -257,11 +259,11 @@ receive_rib_next_hop(struct keeld *k, const struct message_next_hop *m)
 }
 
 static bool
-tell_next_hop(void *ctx, const struct nexthop_message *nh)
+report_next_hop(void *ctx, const struct nexthop_message *nh)
 {
 	struct keeld *k = ctx;
 
-	/* A shard that did not ask ignores the message. */
+	/* A shard without a request for this next hop ignores the message. */
 	for (unsigned i = 0; i < k->layers.shards.count; i++) {
 		if (!wiring_try_send(&(struct message){.k = k,
 			    .kind = MESSAGE_RIB_NEXT_HOP,
@@ -271,7 +273,7 @@ tell_next_hop(void *ctx, const struct nexthop_message *nh)
 	return true;
 }
 
-/* ---- fib -> rib: what the forwarding tables have no room for ---- */
+/* ---- fib -> rib: prefixes without room in the forwarding tables ---- */
 
 static void
 on_rib_report(void *arg)
@@ -282,7 +284,7 @@ on_rib_report(void *arg)
 	role_enter_rib();
 	if (atomic_load_explicit(&k->wiring->stopping, memory_order_relaxed))
 		return;
-	/* behind shard_report() the context is the fib thread's again */
+	/* after shard_report() the fib thread owns the context again */
 	shard_report(k->layers.shards.at[c->shard], c->report);
 	thread_wake(k->layers.fib_thread);
 }
@@ -303,7 +305,7 @@ report_room(void *ctx, unsigned shard, struct shard_report *r)
 static void
 fib_due(struct timer *t)
 {
-	(void)t; /* the wake-up is all: the loop calls work() after timers */
+	(void)t; /* only wakes the thread: the loop calls work() after timers */
 }
 
 static int
@@ -313,12 +315,13 @@ fib_start(void *ctx, struct thread *self)
 
 	c->self = self;
 	c->due.fire = fib_due;
-	if (timer_arm(self, &c->due, 0) != 0) /* so that it can be armed from now on */
+	/* allocates the heap entry, so that later calls cannot fail */
+	if (timer_arm(self, &c->due, 0) != 0)
 		return -ENOMEM;
 	return qsbr_register(c->k->layers.readers, &c->reader);
 }
 
-#define OWED_NS 100000000 /* messages that found no memory are tried again after this */
+#define OWED_NS 100000000 /* interval between retries after a lack of memory */
 
 static bool
 fib_work(void *ctx, uint64_t now, uint64_t deadline)
@@ -329,7 +332,7 @@ fib_work(void *ctx, uint64_t now, uint64_t deadline)
 
 	role_enter_fib();
 	wiring_links_apply(c->k);
-	owed = watch_again(c->k);
+	owed = retry_watches(c->k);
 	owed |= nexthop_tell_owed(c->k->layers.nexthops);
 	if (owed)
 		(void)timer_arm_sooner(c->self, &c->due, OWED_NS);
@@ -358,9 +361,14 @@ fib_busy(void *ctx)
 	qsbr_online(c->k->layers.readers, c->reader);
 }
 
-/* What was replaced is freed after a grace period: somebody has to look again when no input comes any more. */
+/*
+ * Replaced memory is freed after a grace period: the timer wakes the shard when there is no input.
+ */
 #define RIB_TIDY_NS 100000000
-/* Who waits for consumers is woken by the session thread when it has read; this is for when it does not, or just had. */
+/*
+ * The session thread wakes a shard that waits for consumers. The timer covers a session thread that
+ * does not read, or has just read.
+ */
 #define RIB_PACED_NS 1000000
 
 static void
@@ -375,7 +383,7 @@ rib_tidy(struct timer *t)
 static void
 rib_paced(struct timer *t)
 {
-	(void)t; /* the wake-up is all: the loop calls work() after timers */
+	(void)t; /* only wakes the thread: the loop calls work() after timers */
 }
 
 static int
@@ -398,7 +406,7 @@ rib_work(void *ctx, uint64_t now, uint64_t deadline)
 	role_enter_rib();
 	if (!shard_work(s, now, deadline))
 		return false;
-	/* in turn: what one of them may add is what all together may */
+	/* multiplied by the count of shards: the shards wait in turn for a common limit */
 	return !shard_waits(s) ||
 	       timer_arm(c->self, &c->paced, RIB_PACED_NS * c->k->layers.shards.count) < 0;
 }
@@ -408,7 +416,8 @@ wake_consumers(void *ctx)
 {
 	struct keeld *k = ctx;
 
-	if (k->layers.fib != NULL) /* else it reads no journal */
+	/* without forwarding tables the fib thread does not read the journal */
+	if (k->layers.fib != NULL)
 		thread_wake(k->layers.fib_thread);
 	thread_wake(k->layers.session_thread);
 }
@@ -425,7 +434,7 @@ wake_shard(void *ctx, unsigned shard)
 
 struct event_message {
 	struct thread_mail mail;
-	struct event_message *next; /* among those in reserve */
+	struct event_message *next; /* in the list of reserved messages */
 	struct keeld *k;
 	struct session_event event;
 };
@@ -451,7 +460,7 @@ event_reserve(void *ctx, unsigned count)
 }
 
 static struct event_message *
-event_take(struct wiring *w)
+take_event(struct wiring *w)
 {
 	struct event_message *m = w->events_reserved;
 
@@ -466,7 +475,7 @@ event_release(void *ctx, unsigned count)
 	struct wiring *w = ((struct keeld *)ctx)->wiring;
 
 	while (count-- > 0)
-		free(event_take(w));
+		free(take_event(w));
 }
 
 static void
@@ -486,8 +495,8 @@ session_event(void *ctx, const struct session_event *e)
 	struct event_message *m;
 
 	if (!session_event_reserved(e))
-		return; /* news for tests alone */
-	m = event_take(k->wiring); /* reserved before the session thread acted */
+		return; /* event without a receiver in keeld */
+	m = take_event(k->wiring); /* reserved before the session thread acted */
 	m->k = k;
 	m->event = *e;
 	thread_send(k->layers.main_thread, &m->mail, on_main_session_event, m);
@@ -496,8 +505,10 @@ session_event(void *ctx, const struct session_event *e)
 /* ---- start and stop ---- */
 
 /*
- * Beside forwarding tables of hundreds of megabytes some dozen more do not count (docs/architecture.md, "Memory"); a BGP speaker alone is to be small. Not for the journal, whose pages go
- * back to the system as it is read: a huge one would be broken for that, each time.
+ * Huge pages for the large arenas: beside forwarding tables of hundreds of megabytes, the extra
+ * memory is small (docs/architecture.md, "Memory"). Not without a data plane, where keeld should be
+ * small. Not for the journal: its pages are returned to the system while the journal is read, and
+ * each return would split a huge page.
  */
 static int
 arena_create_large(struct keeld *k, const char *name, struct arena **out)
@@ -529,7 +540,10 @@ create_memory(struct keeld *k)
 	return qsbr_register(k->layers.workers, &k->layers.main_fib_reader);
 }
 
-/* Its owner meets -ESTALE when it reads on; the fib thread is waited for instead. */
+/*
+ * The session thread gets -ESTALE at its next read. The fib thread is never evicted: writers wait
+ * for it.
+ */
 static void
 on_evicted(void *ctx, struct journal_cursor *c)
 {
@@ -630,7 +644,7 @@ create_fib(struct keeld *k)
 	};
 	int err;
 
-	role_enter_fib(); /* no thread of its own yet */
+	role_enter_fib(); /* the fib thread does not exist yet */
 	if (!k->no_dataplane) {
 		if ((err = fib_create(&c, &k->layers.fib)) != 0)
 			return err;
@@ -638,7 +652,7 @@ create_fib(struct keeld *k)
 			return err;
 	}
 	if ((err = nexthop_table_create(
-		     k->layers.arena_fib, tell_next_hop, k, &k->layers.nexthops)) != 0)
+		     k->layers.arena_fib, report_next_hop, k, &k->layers.nexthops)) != 0)
 		return err;
 	feed.fib = k->layers.fib;
 	feed.nexthops = k->layers.nexthops;
@@ -698,8 +712,9 @@ wiring_create(struct keeld *k)
 }
 
 /*
- * The order matters: whom a thread wakes by itself exists before it (rib wakes fib and session, host posts to fib); everybody else is
- * spoken to only in answer to a message, and so after main stored the pointer.
+ * The order matters: a thread is created after all threads that it wakes without being asked (rib
+ * wakes fib and session, host sends to fib). All other messages are answers to main, after main has
+ * stored the pointers.
  */
 int
 wiring_start(struct keeld *k)
@@ -729,7 +744,7 @@ wiring_start(struct keeld *k)
 	unsigned count = 2;
 
 	k->wiring->fib.k = k;
-	/* Shards wake each other, but only for what the session gave them, and it gets its peers last. */
+	/* Shards wake each other only after input from the session, which gets its peers last. */
 	for (unsigned i = 0; i < k->layers.shards.count; i++) {
 		struct rib_context *c = &k->wiring->rib[i];
 
@@ -774,7 +789,10 @@ wiring_stop(struct keeld *k)
 	if (k->wiring == NULL)
 		return;
 	atomic_store_explicit(&k->wiring->stopping, true, memory_order_relaxed);
-	/* Quitting first, freeing last: a thread may still be woken by one that has not ended yet. */
+	/*
+	 * End all threads before freeing any: a thread may be woken by a thread that has not ended
+	 * yet.
+	 */
 	for (unsigned i = 0; i < count; i++) {
 		if (threads[i] != NULL)
 			thread_end(threads[i]);

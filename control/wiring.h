@@ -7,9 +7,12 @@
 
 #include "control/keeld.h"
 
-/* Fills k->layers but for the threads: arenas, QSBRs, shards, forwarding tables, feed, netlink, speaker. k->apply exists. 0, -errno (logged). */
+/*
+ * Creates the layers in k->layers, without the threads: arenas, QSBRs, shards, forwarding tables,
+ * feed, netlink, speaker. Requires k->apply. 0, -errno (logged).
+ */
 int wiring_create(struct keeld *k);
-/* Starts the threads in the order of dependence: fib, session, rib, host. 0, -errno (logged). */
+/* Starts the threads in order of dependence: fib, session, rib, host. 0, -errno (logged). */
 int wiring_start(struct keeld *k);
 /* Ends the threads: session (sends Cease to the peers), rib, host, fib. */
 void wiring_stop(struct keeld *k);

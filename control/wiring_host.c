@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The host thread's side of the wiring: what the mirror of the kernel sees goes to the fib thread and to the XDP maps. */
+/*
+ * The host thread's part of the wiring: forwards changes of links, addresses, routes and neighbours
+ * of the kernel to the fib thread, to main and to the XDP maps.
+ */
 #include "control/wiring_impl.h"
 
 #include "control/host/host_routes.h"
@@ -22,11 +25,11 @@
 #include <sys/epoll.h>
 
 #define GLEAN_POLL_NS                                                                              \
-	10000000 /* a packet that waits for a neighbour is lost anyway; its successors need it soon */
+	10000000 /* the waiting packet is dropped anyway; later packets need the neighbour soon */
 #define GLEANS_PER_POLL 64
 #define TUN_NAME "keel0"
 
-/* For the log: its name, or "-" where it is no port of ours. */
+/* The name of a port for the log; "none" if the interface is not a port. */
 static const char *
 port_text(const struct keeld *k, uint16_t port)
 {
@@ -138,7 +141,10 @@ receive_main_address(struct keeld *k, const struct message_address *m)
 }
 
 #ifdef KEEL_DATAPLANE
-/* An address of any port, of lo or keel0 is ours on every port of the VRF, as long as one of them has it. */
+/*
+ * An address of any port, of lo or keel0 is local on all ports of the VRF while at least one
+ * interface has the address.
+ */
 static void
 local_address(struct keeld *k, struct vrf_id vrf, uint16_t port, const struct ip_addr *local)
 	RUNS_ON(role_host)
@@ -183,7 +189,7 @@ host_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *s
 		local_address(k, vrf, port, local);
 #endif
 	wiring_send(&m);
-	/* RFC 4291 2.5.6: a link's own prefix is nobody else's business. */
+	/* RFC 4291 2.5.6: link-local prefixes are not routed. */
 	if (addr_is_link_local(local))
 		return;
 	m.kind = MESSAGE_MAIN_ADDRESS;
@@ -213,7 +219,10 @@ receive_main_route(struct keeld *k, const struct message_kernel_route *m)
 	host_routes_kernel_route(k->host_routes, m->vrf, &m->prefix, m->ports, m->present);
 }
 
-/* A bit each; 0 where one of them is no port of ours, whose link we do not know. */
+/*
+ * The ports of the hops, a bit each; 0 if a hop is not on a port, because its link state is
+ * unknown.
+ */
 static uint64_t
 ports_of(const struct netlink_hop *hops, unsigned count)
 {
@@ -265,7 +274,7 @@ receive_fib_neighbor(struct keeld *k, const struct message_neighbor *m)
 #ifdef KEEL_DATAPLANE
 	struct adjacency adj = {.ether_len = 14, .port = m->port};
 
-	/* Sent before the link went down: its loss follows. */
+	/* The neighbour was reported before the link went down: its loss follows. */
 	bool resolved = m->resolved &&
 			(m->port >= LINKS_MAX || link_word_up(k->wiring->links.applied[m->port]));
 
@@ -346,7 +355,8 @@ tun_ready(struct watch *w, uint32_t events)
 
 	(void)events;
 	role_enter_host();
-	(void)tun_drain(c->k->tun); /* level-triggered: what is left comes at the next turn */
+	/* level-triggered: the remaining packets follow in the next turn */
+	(void)tun_drain(c->k->tun);
 }
 #endif
 
@@ -458,7 +468,7 @@ wiring_destroy_tun(struct keeld *k)
 void
 wiring_name_zones(struct keeld *k)
 {
-	role_enter_fib(); /* no thread of its own yet */
+	role_enter_fib(); /* the fib thread does not exist yet */
 #ifdef KEEL_DATAPLANE
 	for (uint16_t p = 0; k->layers.fib != NULL && p < port_count(); p++)
 		fib_feed_zone(k->layers.feed, zone_intern(port_name(p)), p);

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * Shared by wiring.c and wiring_host.c: messages between threads.
- */
+/* Shared by wiring.c and wiring_host.c: messages between threads. */
 #pragma once
 
 #include "control/base/threads.h"
@@ -40,7 +38,7 @@ struct message_kernel_route {
 	struct vrf_id vrf;
 	struct prefix prefix;
 	bool present;
-	uint64_t ports; /* to main: the ports of its hops, a bit each; 0: a hop has no port */
+	uint64_t ports; /* to main: the ports of the hops, a bit each; 0: a hop has no port */
 	uint32_t metric; /* to the fib thread, with the hops */
 	unsigned hop_count;
 	struct fib_feed_hop *hops; /* freed with the message */
@@ -63,13 +61,13 @@ struct message_resolve {
 };
 
 /*
- * The receiver frees a message. No message is lost: a sender that gets no memory takes a message of the reserve, or keeps the state in memory of its own
- * and sends later.
+ * The receiver frees a message. No message is lost: without memory, the sender uses a message of
+ * the reserve, or keeps the state in its own memory and sends later.
  */
 struct message {
 	struct thread_mail mail;
 	struct message *next; /* in a list of the owner */
-	bool reserved; /* of the reserve */
+	bool reserved; /* belongs to the reserve */
 	struct keeld *k;
 	enum message_kind kind;
 	union {
@@ -83,7 +81,10 @@ struct message {
 	};
 };
 
-/* Messages for a lack of memory: enough for a full neighbour table. Untouched pages take no memory. */
+/*
+ * The reserve: messages for a lack of memory, enough for a full neighbour table. Untouched pages
+ * take no memory.
+ */
 #define MESSAGES_RESERVED 2048
 #define LINKS_MAX 64
 
@@ -110,7 +111,10 @@ struct host_context {
 	struct watch tun;
 };
 
-/* A report of the fib thread to a shard about prefixes without room in the forwarding tables. At most one report is under way to a shard. */
+/*
+ * A report of the fib thread to a shard about prefixes without room in the forwarding tables. At
+ * most one report per shard is open.
+ */
 struct report_context {
 	struct keeld *k;
 	unsigned shard;
@@ -119,13 +123,16 @@ struct report_context {
 };
 
 struct wiring {
-	/* Main ends the threads: receivers of messages may be freed already. */
+	/* Main is ending the threads: receivers of messages may be freed already. */
 	_Atomic bool stopping;
 	struct {
 		struct message message[MESSAGES_RESERVED];
 		_Atomic bool taken[MESSAGES_RESERVED];
 	} reserve;
-	/* The fib thread's: next hops that wait for memory, oldest first. Later next hops are queued behind. */
+	/*
+	 * Fib thread: next hops that wait for memory, oldest first. Later next hops are queued
+	 * behind.
+	 */
 	struct {
 		struct message *first, **end;
 	} watch_owed;
@@ -133,41 +140,46 @@ struct wiring {
 	struct fib_context fib;
 	struct rib_context rib[SHARDS_MAX];
 	struct host_context host;
-	/* The session thread's: reserved before a change that an event reports. */
+	/* Session thread: reserved before a change that causes an event. */
 	struct event_message *events_reserved;
 	/*
-	 * Links, apart from messages: the loss of a link must not wait behind a thousand neighbours in the fib thread's mailbox. A word is the time
-	 * when the event was read, with bit 0: up. 0: no event yet.
+	 * Links are not sent as messages: the loss of a link must not wait behind a thousand
+	 * neighbours in the mailbox of the fib thread. A word contains the time when the event was
+	 * read, with bit 0: up. 0: no event yet.
 	 */
 	struct {
-		_Atomic uint64_t seen[LINKS_MAX]; /* the host thread's */
-		uint64_t applied[LINKS_MAX]; /* the fib thread's */
+		_Atomic uint64_t seen[LINKS_MAX]; /* written by the host thread */
+		uint64_t applied[LINKS_MAX]; /* written by the fib thread */
 		_Atomic bool changed;
 	} links;
 };
 
 /*
- * Sends a copy of `m` to the thread of its kind; takes over the hops of a route. After wiring_stop() has begun the receiver drops the message. For news
- * of the host thread, and for orders of the fib thread to the host thread: without memory, a message of the reserve (MESSAGES_RESERVED) is used; while
- * all of these are under way the sender waits.
+ * Sends a copy of `m` to the thread of its kind; takes over the hops of a route. After the start of
+ * wiring_stop() the message is dropped. For reports of the host thread, and for requests of the fib
+ * thread to the host thread: without memory, uses a message of the reserve (MESSAGES_RESERVED);
+ * waits while the reserve is exhausted.
  */
 void wiring_send(const struct message *m);
-/* The same for a sender that can send later. False: no memory; nothing was taken over. */
+/*
+ * As wiring_send(), for senders that can retry. False: no memory; the hops still belong to the
+ * caller.
+ */
 bool wiring_try_send(const struct message *m);
-/* calloc() that waits for memory; NULL only after wiring_stop() has begun. */
+/* calloc() that waits for memory; NULL only after the start of wiring_stop(). */
 void *wiring_calloc(struct keeld *k, size_t count, size_t size);
 
 /* ---- wiring_host.c ---- */
 
 int wiring_create_netlink(struct keeld *k);
-/* The way out for our own packets; without it (logged) the rest works. 0. */
+/* Creates keel0, the interface for packets of this host; a failure is logged and not fatal. 0. */
 int wiring_create_tun(struct keeld *k);
 void wiring_destroy_tun(struct keeld *k);
-/* Zones of ports, as long as the fib thread is not there. */
+/* Reports the zones of the ports to the feed, before the fib thread exists. */
 void wiring_name_zones(struct keeld *k);
-/* The feed's callback: a next hop is (no longer) to be kept resolved. On the fib thread. */
+/* Callback of the feed, on the fib thread: starts or stops the resolution of a next hop. */
 void wiring_resolve(void *ctx, uint16_t port, const struct ip_addr *addr, bool wanted);
-/* Losses of links that the host thread has seen; before anything else that the fib thread does. */
+/* Applies link losses seen by the host thread; called before all other work of the fib thread. */
 void wiring_links_apply(struct keeld *k) RUNS_ON(role_fib);
 /* Receivers of messages. */
 void receive_main_link(struct keeld *k, const struct message_link *m);
@@ -177,5 +189,5 @@ void receive_fib_address(struct keeld *k, const struct message_address *m);
 void receive_fib_route(struct keeld *k, const struct message_kernel_route *m);
 void receive_fib_neighbor(struct keeld *k, const struct message_neighbor *m);
 void receive_host_resolve(struct keeld *k, const struct message_resolve *m);
-/* The host thread's start function; ctx is the keeld. */
+/* The start function of the host thread; ctx is the struct keeld. */
 int wiring_host_start(void *ctx, struct thread *self);
