@@ -28,7 +28,7 @@
 #define ETHER_LEN 14
 #define NEXT_HOP_NONE UINT32_MAX
 
-/* classification takes eight packets at a time and fills up the last eight */
+/* Classification takes eight packets at a time: the last group may extend beyond BURST_MAX. */
 #define LANE_ROOM (BURST_MAX + 8)
 
 /*

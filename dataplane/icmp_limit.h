@@ -55,7 +55,7 @@ icmp_limit_bucket_take(uint64_t *full_at, uint64_t now, uint64_t period, uint64_
 {
 	uint64_t at = *full_at;
 
-	/* a time beyond `most` means that the kernel moved the worker to a CPU with an earlier TSC */
+	/* more than `most` ahead of now: the kernel moved the worker to a CPU whose TSC is behind */
 	if (at < now || at - now > most)
 		at = now;
 	if (at + period - now > most)

@@ -544,8 +544,9 @@ is_xdp_socket(int fd)
 }
 
 /*
- * AF_XDP sockets belong to the driver and have no name: the socket unknown to earlier ports
- * belongs to this port.
+ * Returns the AF_XDP socket of the newest port, or -1. The driver opens the sockets and gives no
+ * access to them, so this function searches the descriptors of the process for the only AF_XDP
+ * socket that no earlier port has.
  */
 static int
 find_xdp_socket(void)

@@ -89,7 +89,7 @@ handle_take(struct qsbr *q, unsigned id)
 {
 	uint64_t bit = 1ull << (id % 64);
 
-	/* acquire: pairs with the release in handle_release; release: with the load in qsbr_done */
+	/* acquire: pairs with the release in handle_release; release: pairs with the load in qsbr_done */
 	return (atomic_fetch_or_explicit(&q->used[id / 64], bit, memory_order_acq_rel) & bit) == 0;
 }
 

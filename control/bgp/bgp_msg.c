@@ -414,7 +414,7 @@ bgp_notification_encode(uint8_t code, uint8_t subcode, const uint8_t *data, size
 	begin(&w, BGP_NOTIFICATION);
 	wr_u8(&w, code);
 	wr_u8(&w, subcode);
-	/* The text is cut to the size: a short explanation is better than none. RFC 8654 4 allows longer messages, but not every peer does. */
+	/* Too much data is cut to fit: a part of the explanation is better than none. RFC 8654 4 allows messages above BGP_MSG_MAX; not every peer accepts them. */
 	if (size > BGP_MSG_MAX)
 		size = BGP_MSG_MAX;
 	if (!w.bad && data_len > size - wr_len(&w))

@@ -421,7 +421,7 @@ mpps(const struct rate *r)
 	return (double)r->packets * 1e3 / (double)r->cpu_ns;
 }
 
-/* Adds a window of the running loop. */
+/* Measures the running loop for `window_ns`, and adds its packets and CPU time to `r`. */
 static void
 measure_window(enum beside what, uint64_t warm_ns, uint64_t window_ns, struct rate *r)
 {

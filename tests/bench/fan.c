@@ -103,20 +103,20 @@ session_end(struct receiver *p)
 	p->retry_ns = now_ns() + CONNECT_RETRY_NS;
 }
 
-/* A few octets into an empty socket buffer. */
+/* The message fits the empty socket buffer, so a partial write ends the session. */
 static void
-tell(struct receiver *p, const uint8_t *msg, size_t len)
+message_send(struct receiver *p, const uint8_t *msg, size_t len)
 {
 	if (send(p->fd, msg, len, MSG_NOSIGNAL) != (ssize_t)len)
 		session_end(p);
 }
 
 static void
-tell_keepalive(struct receiver *p)
+keepalive_send(struct receiver *p)
 {
 	uint8_t msg[BGP_HEADER_LEN];
 
-	tell(p, msg, bgp_keepalive_encode(msg, sizeof(msg)));
+	message_send(p, msg, bgp_keepalive_encode(msg, sizeof(msg)));
 }
 
 static void
@@ -156,7 +156,7 @@ open_message(struct receiver *p)
 	if (opt.raw)
 		established(p);
 	else
-		tell(p, msg, bgp_open_encode(&o, msg, sizeof(msg)));
+		message_send(p, msg, bgp_open_encode(&o, msg, sizeof(msg)));
 }
 
 static void
@@ -246,7 +246,7 @@ take(void *ctx, uint8_t type, const uint8_t *msg, size_t len)
 	switch (type) {
 	case BGP_OPEN:
 		p->open_received = true;
-		tell_keepalive(p);
+		keepalive_send(p);
 		break;
 	case BGP_KEEPALIVE:
 		if (p->open_received && !p->established)
@@ -348,7 +348,7 @@ down(void)
 		if (peer[i].fd < 0)
 			continue;
 		if (peer[i].established && !opt.raw)
-			tell(&peer[i], msg, len);
+			message_send(&peer[i], msg, len);
 		if (peer[i].fd >= 0)
 			session_end(&peer[i]);
 	}
@@ -386,7 +386,7 @@ turn(uint64_t now)
 		if (peer[i].fd < 0 && all.wanted && !all.told && now >= peer[i].retry_ns)
 			connect_peer(&peer[i]);
 		if (peer[i].established && keepalive && !opt.raw)
-			tell_keepalive(&peer[i]);
+			keepalive_send(&peer[i]);
 	}
 }
 

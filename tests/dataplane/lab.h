@@ -35,7 +35,7 @@
 #define IP(a, b, c, d)                                                                             \
 	((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
 
-/* True if this CPU supports the level of the build (KEEL_LEVEL: one of the levels of HOT). */
+/* True if this CPU can run code of KEEL_LEVEL, the x86-64 level of this build (HOT in lpm/base.h lists all levels). */
 static inline bool
 cpu_has_level(void)
 {

@@ -355,7 +355,7 @@ test_waiting_first(void **state)
 	check("10.0.0.1", NULL, list[0]);
 	check("10.0.1.1", "10.0.1.1/32", list[1]);
 	check("10.0.2.1", NULL, list[0]);
-	/* a flap of a waiting route does not change its place */
+	/* a waiting route, withdrawn and set again, still gets the next free group */
 	withdraw("10.0.2.1/32");
 	set("10.0.2.1/32", list[2]);
 	withdraw("10.0.1.1/32");
