@@ -99,9 +99,7 @@ void speaker_destroy(struct speaker *s);
 
 /* Callbacks of struct thread_config; ctx is the speaker. */
 int speaker_start(void *ctx, struct thread *self);
-/*
- * sends Cease / Administrative Shutdown to all peers without waiting for the connections to close
- */
+/* Sends Cease / Administrative Shutdown to all peers; does not wait for the peers to close. */
 void speaker_stop(void *ctx);
 bool speaker_work(void *ctx, uint64_t now_ns, uint64_t deadline_ns);
 void speaker_idle(void *ctx);

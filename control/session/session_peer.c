@@ -193,7 +193,7 @@ idle_hold_start(struct peer *p)
 }
 
 /*
- * While routes are retained, connections of the peer are accepted at once: a refused peer may not
+ * While routes are retained, connections of the peer are accepted at once: a refused peer might not
  * retry within its restart time. Only our own attempt waits, at most for the connect retry time.
  */
 static void
