@@ -152,7 +152,8 @@ message_post(struct message *to, const struct message *m, bool reserved)
 	thread_send(message_receiver(to), &to->mail, message_run, to);
 }
 
-bool
+/* wiring_send() for a sender with the means to retry. False: no memory; the sender keeps the message. */
+static bool
 wiring_try_send(const struct message *m)
 {
 	struct message *copy;

@@ -161,11 +161,6 @@ struct wiring {
  * waits while the reserve is exhausted.
  */
 void wiring_send(const struct message *m);
-/*
- * As wiring_send(), for senders that can retry. False: no memory; the hops still belong to the
- * caller.
- */
-bool wiring_try_send(const struct message *m);
 /* calloc() that waits for memory; NULL only after the start of wiring_stop(). */
 void *wiring_calloc(struct keeld *k, size_t count, size_t size);
 

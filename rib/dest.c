@@ -637,13 +637,6 @@ draft_put(struct dest_table *t, struct path_set *s)
 		arena_free(t->arena, s);
 }
 
-void
-path_set_free(struct dest_table *t, struct path_set *s)
-{
-	if (s != NULL)
-		draft_put(t, s);
-}
-
 /* 0: it is to stay as it is; so it does without memory. */
 static uint64_t
 set_pack(struct dest_table *t, const struct path_set *s)

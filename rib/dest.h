@@ -190,7 +190,6 @@ bool dest_ref_is(const struct dest_table *t, struct dest_id id, const struct des
 void dest_publish_ref(struct dest_table *t, struct dest_id id, const struct dest_ref *r,
 	uint64_t sequence) RUNS_ON(role_rib);
 struct path_set *path_set_alloc(struct dest_table *t, unsigned count) RUNS_ON(role_rib);
-void path_set_free(struct dest_table *t, struct path_set *s) RUNS_ON(role_rib);
 /*
  * Owner, once a loop. Tombstones whose last change is before `safe_sequence` begin their grace period; what is past it is reused.
  * A bounded piece of work; true: there is more of it. What waits for readers comes with a later call, so call it now and then when idle, too.

@@ -289,9 +289,6 @@ void fib_hops_fini(struct fib_feed *f) RUNS_ON(role_fib);
 /* The host's own route of exactly `p` that counts. */
 bool fib_own_find(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
 	struct own_answer *out);
-/* Of the longest of these that cover `addr`. */
-bool fib_own_longest(const struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr,
-	struct prefix *p, struct own_answer *out);
 /* `list` is taken over, but for an error. 0, -ENOMEM. */
 int fib_local_add(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
 	enum path_list_kind kind, uint16_t port, struct path_list_id list) RUNS_ON(role_fib);

@@ -229,20 +229,6 @@ fib_own_find(
 	return l != NULL || r != NULL;
 }
 
-bool
-fib_own_longest(const struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr,
-	struct prefix *p, struct own_answer *out)
-{
-	for (int len = (int)prefix_max_len(addr->afi); len >= 0; len--) {
-		if (f->own_lens[family_index(addr->afi)][len] == 0)
-			continue;
-		*p = prefix_from_addr(addr, (uint8_t)len);
-		if (fib_own_find(f, vrf, p, out))
-			return true;
-	}
-	return false;
-}
-
 static void
 answer_add(struct path *path, unsigned *count, struct next_hop_id next_hop)
 {

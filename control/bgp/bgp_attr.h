@@ -76,12 +76,6 @@ struct bgp_encode_options {
 	bool send_communities;
 	bool extended_next_hop; /* IPv4 NLRI of this family may have an IPv6 next hop (RFC 8950) */
 };
-/*
- * Writes the path attributes in ascending order of type, without MP_REACH_NLRI; NEXT_HOP only if `with_next_hop`. A peer with two-octet
- * AS numbers gets AS_TRANS and AS4_PATH/AS4_AGGREGATOR (RFC 6793 4.2.2). False: no room.
- */
-bool bgp_attrs_encode(const struct attr_set *a, const struct bgp_encode_options *o,
-	bool with_next_hop, struct wr *w);
 
 /*
  * Packs UPDATEs of one family: begin, add prefixes until update_packer_add() returns false (full), finish, which returns the length of the

@@ -153,7 +153,11 @@ write_basics(const struct attr_set *a, bool as4, bool with_next_hop, struct wr *
 		write_aggregator(w, a, as4);
 }
 
-bool
+/*
+ * Writes the path attributes in ascending order of type, without MP_REACH_NLRI; NEXT_HOP only if `with_next_hop`. A peer with two-octet
+ * AS numbers gets AS_TRANS and AS4_PATH/AS4_AGGREGATOR (RFC 6793 4.2.2). False: no room.
+ */
+static bool
 bgp_attrs_encode(const struct attr_set *a, const struct bgp_encode_options *o, bool with_next_hop,
 	struct wr *w)
 {

@@ -82,7 +82,6 @@ void ctl_progress_end(struct ctl *ctl);
 
 /* ---- keelctl_run.c: runs commands, single or in scripts ---- */
 
-void command_run(struct ctl *ctl, const struct command *c);
 /* Runs one command in the current view; sets ctl->status. */
 void run_words(struct ctl *ctl, char *const *words, unsigned count);
 /* Runs commands joined by `;` or newlines, up to the first error; modifies `text`. */

@@ -139,7 +139,7 @@ view_command(struct ctl *ctl, const struct command *c)
 
 /* ---- commands ---- */
 
-void
+static void
 command_run(struct ctl *ctl, const struct command *c)
 {
 	switch (c->kind) {

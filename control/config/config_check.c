@@ -85,7 +85,8 @@ write_escaped_before(char *end, const char *key)
 	return end;
 }
 
-char *
+/* The JSON Pointer of `at` (RFC 6901), allocated; NULL: no memory. */
+static char *
 config_at_text(const struct at *at)
 {
 	size_t len = 0;

@@ -47,8 +47,6 @@ struct config_key {
 	size_t include_count;
 };
 
-/* RFC 6901; allocated, NULL when out of memory. */
-char *config_at_text(const struct at *at);
 /* config_whole.c: faults that two places of a document make together. */
 void config_check_whole(
 	const struct config_host *host, const struct config *config, struct faults *f);

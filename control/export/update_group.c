@@ -203,6 +203,34 @@ next_hop_store(struct update_member *m, const struct update_member_config *c, ui
 		memset(&m->next_hop_link_local, 0, sizeof(m->next_hop_link_local));
 }
 
+static void
+walk_request(struct update_member *m, bool framed)
+{
+	struct update_group *g = m->group;
+
+	if (m->walk != 0) { /* a walk is due or runs for the member */
+		if (m->walk == g->serial + 1 && !m->dumping) {
+			m->framed |= framed;
+			return;
+		}
+		m->again = true;
+		m->again_framed |= framed;
+		return;
+	}
+	m->framed = framed;
+	if (g->kind != WALK_SEND || !g->default_due) {
+		m->walk = g->serial + 1;
+		g->waiting++;
+		return;
+	}
+	/* The walk has visited no destination yet: the member takes part in all of it, and in the changes of the journal meanwhile. */
+	m->walk = g->serial;
+	g->walk.end = shards_limit(&g->table);
+	if (m->state == MEMBER_JOINING)
+		member_enter(m);
+	stream_mark(g, MESSAGE_WALK_BEGIN, m->id);
+}
+
 int
 update_group_join(
 	struct update_groups *s, const struct update_member_config *c, struct update_member **out)
@@ -270,34 +298,6 @@ update_group_leave(struct update_member *m)
 }
 
 /* ---- walks of members ---- */
-
-void
-walk_request(struct update_member *m, bool framed)
-{
-	struct update_group *g = m->group;
-
-	if (m->walk != 0) { /* a walk is due or runs for the member */
-		if (m->walk == g->serial + 1 && !m->dumping) {
-			m->framed |= framed;
-			return;
-		}
-		m->again = true;
-		m->again_framed |= framed;
-		return;
-	}
-	m->framed = framed;
-	if (g->kind != WALK_SEND || !g->default_due) {
-		m->walk = g->serial + 1;
-		g->waiting++;
-		return;
-	}
-	/* The walk has visited no destination yet: the member takes part in all of it, and in the changes of the journal meanwhile. */
-	m->walk = g->serial;
-	g->walk.end = shards_limit(&g->table);
-	if (m->state == MEMBER_JOINING)
-		member_enter(m);
-	stream_mark(g, MESSAGE_WALK_BEGIN, m->id);
-}
 
 void
 update_group_refresh(struct update_member *m, bool framed)

@@ -178,7 +178,8 @@ behind_begin(struct update_member *m)
 	m->lap_passed = m->cursor != NULL ? journal_passed(m->cursor) : 0;
 }
 
-void
+/* The member has read all that the group has read, and follows the stream of the group again. */
+static void
 behind_end(struct update_member *m)
 {
 	struct update_group *g = m->group;

@@ -323,7 +323,6 @@ uint64_t member_wait_ns(const struct update_member *m);
 int member_error(struct update_member *m) RUNS_ON(role_session);
 /* Moves on what all have passed. */
 void stream_trim(struct update_group *g);
-void walk_request(struct update_member *m, bool framed);
 /* Its dump begins: from here on the stream is for it. */
 void member_enter(struct update_member *m);
 /* `begin`: BoRR, else the end of a walk. False: no room. */
@@ -364,8 +363,6 @@ bool stream_produce(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_s
 bool stream_pending(const struct update_group *g);
 /* When the journal is read again, of one that rests; else 0. */
 uint64_t stream_rest_ns(const struct update_group *g);
-int stream_append(struct update_group *g, const struct message *head, const uint32_t *ids,
-	const uint8_t *octets);
 /* A mark in the stream, for those behind, too. `who` as with MESSAGE_WALK_BEGIN. */
 void stream_mark(struct update_group *g, enum message_kind kind, struct peer_id who);
 /* MESSAGE_SETTLED for this member. */
@@ -381,8 +378,6 @@ void policy_walk_owe(struct update_group *g);
 
 /* update_group_behind.c */
 void behind_begin(struct update_member *m);
-/* It knows all that the group does. */
-void behind_end(struct update_member *m);
 bool message_is_for(const struct update_member *m, const struct message *msg);
 /* A message that it will not copy any more. */
 void message_miss(struct update_member *m, const struct message *msg);

@@ -42,7 +42,7 @@ message_cost(const struct message *m)
 }
 
 /* The fields of the list in `head` are ignored. 0, -ENOMEM. */
-int
+static int
 stream_append(struct update_group *g, const struct message *head, const uint32_t *ids,
 	const uint8_t *octets)
 {

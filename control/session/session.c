@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-uint32_t
-speaker_random(struct speaker *s)
+static uint32_t
+speaker_random(struct speaker *s) RUNS_ON(role_session)
 {
 	s->random += 0x9e3779b97f4a7c15u;
 	return (uint32_t)(hash_mix(s->random) >> 32);

@@ -389,7 +389,6 @@ connection_other(struct connection *c)
 /* session.c */
 /* NULL: no peer has this id. */
 struct peer *peer_find(const struct speaker *s, struct peer_id id);
-uint32_t speaker_random(struct speaker *s) RUNS_ON(role_session);
 /* `ns`, changed at random by up to -less_percent and +more_percent. */
 uint64_t speaker_jitter(struct speaker *s, uint64_t ns, unsigned less_percent,
 	unsigned more_percent) RUNS_ON(role_session);
@@ -462,8 +461,6 @@ void connection_hold(struct connection *c, uint64_t hold_ns) RUNS_ON(role_sessio
 void connection_heard(struct connection *c, uint64_t now_ns) RUNS_ON(role_session);
 void connection_keepalive_start(struct connection *c) RUNS_ON(role_session);
 void connection_stop_timers(struct connection *c) RUNS_ON(role_session);
-/* The receive buffer holds a whole message, or a header with a wrong length. */
-bool connection_message_ready(const struct connection *c);
 /* No octets of the peer wait to be read or handled. */
 bool connection_silent(const struct connection *c);
 void connection_timers_init(struct connection *c);

@@ -85,17 +85,8 @@ connection_read(struct connection *c) RUNS_ON(role_session)
 	}
 }
 
-bool
-connection_silent(const struct connection *c)
-{
-	int queued = 0;
-
-	if (ioctl(c->watch.fd, SIOCINQ, &queued) < 0)
-		queued = 0;
-	return queued == 0 && !c->waiting && !connection_message_ready(c);
-}
-
-bool
+/* The receive buffer holds a whole message, or a header with a wrong length. */
+static bool
 connection_message_ready(const struct connection *c)
 {
 	size_t have = c->rx_tail - c->rx_head, len;
@@ -105,6 +96,16 @@ connection_message_ready(const struct connection *c)
 		return false;
 	len = (size_t)p[16] << 8 | p[17];
 	return have >= len; /* the decoder refuses a length below the minimum */
+}
+
+bool
+connection_silent(const struct connection *c)
+{
+	int queued = 0;
+
+	if (ioctl(c->watch.fd, SIOCINQ, &queued) < 0)
+		queued = 0;
+	return queued == 0 && !c->waiting && !connection_message_ready(c);
 }
 
 /* ---- output ---- */
