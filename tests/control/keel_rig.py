@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the tests of commits share: a keeld of their own in a network namespace, and a BGP speaker here that writes down what it is told and when."""
+"""Shared by the tests of commits: a separate keeld in a network namespace, and a BGP speaker that records all messages with their times."""
 import functools
 import ipaddress
 import json
@@ -23,7 +23,7 @@ WAIT_S = 60
 
 
 def in_namespace(name, work):
-    """work() on a thread of its own in namespace `name`: sockets made there stay there."""
+    """Runs work() on a separate thread in namespace `name`; sockets made there belong to the namespace."""
     result = []
 
     def run():
@@ -61,7 +61,7 @@ def prefixes(b, version=4):
 
 
 class Speaker:
-    """A peer with both families that keeps what it is told. It answers a ROUTE-REFRESH with all that it announces, between BoRR and EoRR."""
+    """A peer with both families that records received messages. Answers a ROUTE-REFRESH with all announced routes, between BoRR and EoRR."""
 
     def __init__(self, namespace, address=THEM, asn=64513, refresh=True):
         self.address, self.asn = address, asn
@@ -80,7 +80,7 @@ class Speaker:
         self.thread.start()
 
     def established(self):
-        """False: refused, as one is before keeld knows its peers, or in its idle hold."""
+        """False: refused, for example before keeld has configured its peers, or in idle hold."""
         with self.changed:
             assert self.changed.wait_for(lambda: self.up or self.closed(), WAIT_S), "no session"
         return self.up
@@ -98,11 +98,11 @@ class Speaker:
             threading.Event().wait(0.02)
 
     def close(self):
-        """The end of the connection, though another thread reads."""
+        """Ends the connection even while another thread reads."""
         try:
             self.sock.shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass  # it has ended already
+            pass  # already closed
         self.thread.join()
         self.sock.close()
 
@@ -185,25 +185,25 @@ class Speaker:
         return found
 
     def ends(self):
-        """How many End-of-RIB came."""
+        """Number of received End-of-RIB markers."""
         return sum(kind == UPDATE and (body == bytes(4) or body == b"\0\0\0\6\x80\x0f\3\0\2\1") for _, kind, body in self.messages)
 
     def table(self, since=0):
-        """What is left of the updates."""
+        """The routes that remain after all updates."""
         routes = set()
         for _, withdrawn, announced in self.updates(since):
             routes = routes - withdrawn | announced
         return routes
 
     def told(self, since):
-        """All that was announced, and all that was withdrawn."""
+        """All announced prefixes, and all withdrawn prefixes."""
         updates = self.updates(since)
         return set().union(*(u[2] for u in updates)), set().union(*(u[1] for u in updates))
 
 
 class Keel:
     def __init__(self, namespace, folder, document=None):
-        """`document` None: the file is there."""
+        """`document` None: the file exists."""
         self.namespace = namespace
         self.file, self.path, self.state = (os.path.join(folder, name) for name in ("keel.json", "keel.sock", "state"))
         if document is not None:
@@ -267,7 +267,7 @@ class Keel:
 
 
     def notifications(self, *topics):
-        """Reads events: a generator that ends with AssertionError when none comes for WAIT_S."""
+        """Reads events: a generator that raises AssertionError after WAIT_S without an event."""
         s = socket.socket(socket.AF_UNIX)
         s.settimeout(WAIT_S)
         s.connect(self.path)
@@ -283,11 +283,11 @@ class Keel:
 
 
 class Late(Exception):
-    """This machine did not do in time what the test wanted to do; of keeld that says nothing."""
+    """The machine was too slow for the test's timing; keeld is not at fault."""
 
 
 def unhurried(test):
-    """Anew, with a keeld of its own, when the machine was late."""
+    """Repeats the test with a new keeld when the machine was late."""
     @functools.wraps(test)
     def run(self):
         for _ in range(4):
@@ -302,7 +302,7 @@ def unhurried(test):
 
 
 class KeelTest(unittest.TestCase):
-    """A namespace with our address and the peers', and a keeld in it."""
+    """A namespace with our address and the peers' addresses, and a keeld inside."""
 
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="keel-apply-")
@@ -325,7 +325,7 @@ class KeelTest(unittest.TestCase):
         self.keel.log.close()
 
     def speak(self, **how):
-        """A speaker that keeld talks with."""
+        """A speaker with an established session."""
         end = time.monotonic() + WAIT_S
         while True:
             s = Speaker(self.namespace, **how)
@@ -342,7 +342,7 @@ class KeelTest(unittest.TestCase):
         return p and p[0]["state"] == "established" and speaker.ends() == sum(f["negotiated"] for f in p[0]["families"].values())
 
     def wait(self, what, good, changed=None):
-        """Until good(), which may ask keeld; a message to a speaker of this test hurries it."""
+        """Waits until good(), which may call keeld; a message to a speaker of this test ends a wait early."""
         end = time.monotonic() + WAIT_S
         changed = changed or threading.Condition()
         while not good():
@@ -352,13 +352,13 @@ class KeelTest(unittest.TestCase):
 
     @staticmethod
     def in_time(end):
-        """What was done until now was done before a point in time."""
+        """Raises Late unless all steps so far were done before `end`."""
         late = time.monotonic() - end
         if late > 0:
             raise Late("%.2f s" % late)
 
     def silent_until(self, speaker, since, end):
-        """Nothing comes between two points in time."""
+        """No message arrives between two points in time."""
         with speaker.changed:
             speaker.changed.wait_for(lambda: any(m[0] >= since for m in speaker.messages), max(0, end - time.monotonic()))
         self.assertEqual([m for m in speaker.messages if since <= m[0] < end], [])

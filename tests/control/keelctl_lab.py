@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the tests of keelctl share: running it, alone or on a terminal; the shell in a terminal of its own; two daemons that peer with each
+"""Shared by the tests of keelctl: one-shot runs, with or without a terminal; the shell in a separate terminal; two daemons that peer with each
 other, each in a network namespace.
 """
 import fcntl
@@ -34,7 +34,7 @@ def keelctl(*words, sock="/nonexistent/keel.sock", env=None, stdin=None):
 
 
 def on_terminal(*words, sock, env=None):
-    """Exit status and what a terminal shows."""
+    """Exit status, and the output on a terminal."""
     e = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
     e.update({"TERM": "xterm"}, **(env or {}))
     ours, theirs = pty.openpty()
@@ -44,7 +44,7 @@ def on_terminal(*words, sock, env=None):
     while True:
         try:
             part = os.read(ours, 65536)
-        except OSError:  # EIO: the last writer has gone
+        except OSError:  # EIO: the last writer has closed
             break
         if not part:
             break
@@ -64,14 +64,14 @@ def lab_possible():
 
 
 class Shell:
-    """keelctl in a terminal of its own, wide enough that no line is broken. Nothing is typed before the prompt is there."""
+    """keelctl in a separate terminal, wide enough for unbroken lines. Types only after the prompt."""
     PROMPT = r"(?:^|\n)(<keel>|\[[~*]keel[^\]\n]*\]) $"
     ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\r")
 
     def __init__(self, sock, home, columns=400):
         known = os.path.join(home, "suppressions")
         with open(known, "w") as f:
-            f.write("leak:wcsdup\n")  # libedit's el_end() forgets the names of functions that were added
+            f.write("leak:wcsdup\n")  # libedit's el_end() leaks the names of added functions
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             env = dict(os.environ, HOME=home, TERM="xterm", LSAN_OPTIONS="print_suppressions=0:suppressions=" + known)
@@ -82,7 +82,7 @@ class Shell:
         self.start = self.until(self.PROMPT)
 
     def until(self, pattern, timeout=60):
-        """What is shown until it ends with `pattern`; escapes left out."""
+        """The output until `pattern` matches at its end, without escape sequences."""
         end = time.monotonic() + timeout
         shown = ""
         while not re.search(pattern, shown):
@@ -107,14 +107,14 @@ class Shell:
         return self.until(pattern)
 
     def line(self, text, pattern=PROMPT):
-        """(what the command said, the prompt after it)"""
+        """(output of the command, the next prompt)"""
         shown = self.keys(text + "\n", r"\n(?:[^\0]*\n)?" + pattern.replace(r"(?:^|\n)", "", 1))
         said = shown.partition("\n")[2]
         body, _, prompt = said.rpartition("\n")
         return body, prompt.strip()
 
     def end(self, keys="\x15\x04"):
-        """Its exit status; -9 when it did not end by what was typed."""
+        """The exit status; -9 if the typed keys did not end the shell."""
         if self.status is None:
             self.type(keys)
             while select.select([self.fd], [], [], 60)[0]:
@@ -131,7 +131,7 @@ class Shell:
 
 
 class Pair(unittest.TestCase):
-    """Two daemons, 64512 and 64513. documents() says what they are, complete() when they are ready."""
+    """Two daemons, 64512 and 64513. documents() returns their configurations, complete() checks readiness."""
     ADDRESSES = ("192.0.2.1", "192.0.2.2")
 
     @classmethod

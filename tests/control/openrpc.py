@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Validates answers and events of keeld against the OpenRPC document that rpc.discover answers. Needs python3-jsonschema."""
+"""Validates answers and events of keeld against the OpenRPC document returned by rpc.discover. Needs python3-jsonschema."""
 import copy
 
 import jsonschema
 
 
 def closed(schema):
-    """The same schema, in which an object may have no other member than the described ones."""
+    """The schema with undescribed members forbidden in every object."""
     schema = copy.deepcopy(schema)
     stack = [schema]
     while stack:
@@ -40,7 +40,7 @@ class OpenRpc:
         self.topics = set()
 
     def faults(self):
-        """What the document itself lacks."""
+        """Omissions in the document itself."""
         found = []
         for name, m in self.methods.items():
             jsonschema.Draft7Validator.check_schema(m["result"]["schema"])
@@ -63,7 +63,7 @@ class OpenRpc:
         return ["event %s: %s" % (params["topic"], e.message[:300]) for e in v.iter_errors(params)]
 
     def answer(self, method, answer):
-        """The faults of a whole answer: its error must be one that the method names."""
+        """The faults of a whole answer: an error code must be listed for the method."""
         if "result" in answer:
             return self.result(method, answer["result"])
         code = answer["error"]["code"]

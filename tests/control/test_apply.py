@@ -1,8 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Commits against a real keeld, with a speaker here that writes down what it is told and when: policy changes refresh by
-themselves, once per family and direction, after their delay; what did not change says nothing. Needs root (a network
-namespace); else the exit status is 77.
+"""Commits against a real keeld, with a speaker that records all messages with their times: policy changes trigger refreshes automatically, once
+per family and direction, after their delay; an unchanged part sends no message. Needs root (a network namespace); else the exit status is 77.
 
 usage: test_apply.py KEELD
 """
@@ -13,7 +12,7 @@ import keel_rig
 from keel_rig import THEM, US, V4, V6, KeelTest, unhurried
 
 
-MARKER = 99  # a pair that is announced and withdrawn to show that all before it has come
+MARKER = 99  # a pair announced and withdrawn to show that all earlier changes have arrived
 
 
 def pair(i):
@@ -22,7 +21,7 @@ def pair(i):
 
 
 def lists(*numbers, other=()):
-    """The prefix lists: what is exported (the marker always), and one that no policy in use refers to."""
+    """The prefix lists: the exported list (always with the marker), and a list without a referring policy."""
     return [{"name": "l", "entries": [{"action": "permit", "prefix": p} for i in numbers + (MARKER,) for p in pair(i)]},
             {"name": "other", "entries": [{"action": "permit", "prefix": p} for p in other]}]
 
@@ -71,21 +70,21 @@ class Commit(KeelTest):
         super().wait(what, good, changed or getattr(self, "speaker", None) and self.speaker.changed)
 
     def caught_up(self):
-        """All that keeld has had to say until now has come: a network of its own is behind it."""
+        """Waits until all changes so far have arrived: the network of the marker follows them."""
         self.marked = not self.marked
         since = time.monotonic()
         self.keel.commit({"bgp": {"networks": networks(*range(5), *([MARKER] if self.marked else []))}})
         self.wait("the marker", lambda: set(pair(MARKER)) <= self.speaker.told(since)[0 if self.marked else 1])
 
     def told(self, since):
-        """What was announced and withdrawn, without the marker."""
+        """Announced and withdrawn prefixes, without the marker."""
         return tuple(t - set(pair(MARKER)) for t in self.speaker.told(since))
 
     def effects(self, effects):
         return sorted((e["family"], e["direction"], e["effect"]) for e in effects)
 
     def both(self):
-        """The families that this speaker and keeld have in common."""
+        """The families negotiated between this speaker and keeld."""
         return [f for f in (V4, V6) if self.keel.peer()["families"][f]["negotiated"]]
 
     def test_import_change_asks_each_family_once(self):
@@ -168,7 +167,7 @@ class Commit(KeelTest):
         second = self.keel.commit({"prefix_lists": lists(3)})
         self.in_time(since + 1.9)
         self.assertEqual([e["job"] for e in first], [e["job"] for e in second])
-        self.keel.commit({"bgp": {"max_paths": 2}})  # does not hurry it, and keeps what is still run
+        self.keel.commit({"bgp": {"max_paths": 2}})  # neither hurries nor cancels the delayed refresh
         state = self.keel.job(first[0]["job"])
         self.in_time(again + 1.9)
         self.assertEqual(state, "running")
@@ -205,7 +204,7 @@ class Commit(KeelTest):
         self.wait("the new routes", lambda: self.speaker.table() == set(pair(4)))
 
     def test_delay_taken_away_alone(self):
-        """What waits, of either direction, waits no more."""
+        """Without a delay, waiting refreshes of both directions start."""
         self.begin(policy_change_delay_s=600, policy_change_max_delay_s=600)
         since = time.monotonic()
         effects = self.keel.commit({"prefix_lists": lists(3), "route_policies": policies(120)})
@@ -215,7 +214,7 @@ class Commit(KeelTest):
         self.assertEqual([len(self.speaker.requests(since, f)) for f in (V4, V6)], [1, 1])
 
     def families(self, **keys):
-        """A merge for the peer, all of whose families get these keys."""
+        """A merge that sets these keys in every family of the peer."""
         peer = json.loads(json.dumps(document()["bgp"]["peers"][0]))
         for f in peer["families"].values():
             f.update(keys)

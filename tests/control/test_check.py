@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a start on this host refuses, against a real keeld: the same by --check, config.validate and config.commit. Needs root (a network
+"""Faults found at start on this host, against a real keeld: --check, config.validate and config.commit refuse the same. Needs root (a network
 namespace); else the exit status is 77.
 
 usage: test_check.py KEELD
@@ -15,7 +15,7 @@ from keel_rig import KEELD, US, WAIT_S, KeelTest
 
 
 class Check(KeelTest):
-    """--check, a start, config.validate and config.commit refuse the same documents, with the same words."""
+    """--check, a start, config.validate and config.commit refuse the same documents, with equal messages."""
 
     def test_the_soft_limit_of_descriptors_is_raised(self):
         """A start with a soft limit of 256, as some hosts have 1,024: keeld has the hard limit, as /proc says."""

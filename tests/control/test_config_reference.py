@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""The reference of the configuration against a real keeld: the examples of the manual pages are accepted (by the schema, too), each with a planted fault is
-refused, and a change of each key has the effect that its description names. Needs root (a network namespace); else the exit status is 77.
+"""The reference of the configuration against a real keeld: the examples of the manual pages are accepted (also by the schema), an example with a
+planted fault is refused, and a change of each key has the documented effect. Needs root (a network namespace); else the exit status is 77.
 
 usage: test_config_reference.py KEELD
 """
@@ -23,7 +23,7 @@ from tree import Tree  # noqa: E402
 
 EXTERNAL, INTERNAL = "192.0.2.2", "192.0.2.3"
 FAMILY = "families/ipv4-unicast/"
-# Another value of each key of a session: table -> key -> (place below the peer, value, peer).
+# A new value for each key of a session: table -> key -> (place below the peer, value, peer).
 PEER = {
     "shared_peer_keys": {
         "asn": 64514, "description": "text", "passive": True, "shutdown": True, "source": US, "multihop": 2, "gtsm": True, "password": "secret",
@@ -40,7 +40,7 @@ PEER = {
     "max_prefixes_keys": {"limit": 99, "action": "warning", "threshold_percent": 50, "restart_s": 5},
 }
 PLACES = {"capability_keys": "capabilities/", "timer_keys": "timers/", "family_keys": FAMILY, "max_prefixes_keys": FAMILY + "max_prefixes/"}
-# Another value of each key of the router: table -> (place, {key: value}).
+# A new value for each key of the router: table -> (place, {key: value}).
 ROUTER = {
     "router_keys": ("/router/", {"asn": 64599, "router_id": "192.0.2.99"}),
     "management_keys": ("/management/", {"socket": "/tmp/other.sock", "http": "127.0.0.1:9180", "http_token_file": "/tmp/token"}),
@@ -58,7 +58,7 @@ def unescaped(line):
 
 
 def examples():
-    """[(page, document)] of the blocks that follow an @example line."""
+    """[(page, document)] of the blocks after an @example line."""
     found = []
     for page in PAGES:
         text = Tree(ROOT).text(page)
@@ -101,7 +101,7 @@ class ConfigReference(KeelTest):
                     self.assertFalse(validator.is_valid(dict(document, **planted)), planted)
 
     def test_pages(self):
-        """Without warnings; references to pages of this repository may not be installed."""
+        """No warnings; references to pages of this repository may be missing."""
         if shutil.which("mandoc") is None:
             self.skipTest("mandoc is not installed")
 
@@ -114,7 +114,7 @@ class ConfigReference(KeelTest):
             self.assertNotEqual(lint(text.replace(".El", ".Ed", 1)), [], page)
 
     def effects(self, operations):
-        """The effects that a commit of the operations would have; None: refused, as the key is read at start only."""
+        """The effects of a commit of the operations; None: refused, because the key is read only at start."""
         self.keel.call("config.discard")
         self.keel.call("config.edit", {"patch": operations})
         answer = self.keel.answer("bgp.refresh.preview", {"candidate": True})
@@ -169,7 +169,7 @@ class ConfigReference(KeelTest):
                         place = begin if begin == "/vrfs" else begin + key.name
                     tried.add((table, key.name))
                     if value is None or key.name == "vrf":
-                        continue  # this version has one VPN instance
+                        continue  # this version has a single VPN instance
                     operations = [{"op": "add", "path": place, "value": value}]
                     self.assert_effect(key, operations, address)
                     wrong = "commit" if key.effect in ("restart", "reset", "import", "export") else "reset"

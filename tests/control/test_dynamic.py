@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Peers of `listen_ranges` against a real keeld: they come, are refreshed and changed as configured ones are, and go. Needs root (a network
-namespace); else the exit status is 77.
+"""Peers of `listen_ranges` against a real keeld: dynamic peers appear, are refreshed and changed like configured peers, and disappear. Needs root
+(a network namespace); else the exit status is 77.
 
 usage: test_dynamic.py KEELD
 """
@@ -63,7 +63,7 @@ class Dynamic(KeelTest):
         self.assertEqual([(e["address"], e["direction"], e["effect"]) for e in effects], [(FIRST, "import", "route-refresh-sent")])
         self.wait_jobs(effects)
         self.assertEqual(len(s.requests(since)), 1)
-        effects = self.commit(document(group(timers={"hold_s": 30})))  # said in OPEN
+        effects = self.commit(document(group(timers={"hold_s": 30})))  # advertised in OPEN
         self.assertIn((FIRST, "session-reset", "configuration-change"), [(e["address"], e["effect"], e.get("reason")) for e in effects])
         self.wait("the end of the session", s.closed)
         s = self.come(FIRST)
@@ -90,7 +90,7 @@ class Dynamic(KeelTest):
         self.start(document(listen_limit=2))
         self.come(FIRST)
         self.come(SECOND)
-        for times in (1, 2):  # nobody is held after a refusal
+        for times in (1, 2):  # no peer is held after a refusal
             refused = Speaker(self.namespace, address=THIRD)
             self.addCleanup(refused.close)
             self.wait("the refusal", lambda: self.keel.logged().count("dynamic-peer-refused peer=%s reason=listen-limit limit=2" % THIRD) == times)

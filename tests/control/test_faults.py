@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Malformed UPDATEs: what bgp.faults, keelctl and the log of a real keeld say about them (needs root: else the exit
-status is 77).
+"""Malformed UPDATEs: reports of bgp.faults, keelctl and the log of a real keeld (needs root: else the exit status is 77).
 
 usage: test_faults.py KEELD KEELCTL
 """
@@ -27,7 +26,7 @@ ORIGIN = b"\x40\x01\x01\x00"
 
 
 def update(attributes, *seconds):
-    """An UPDATE's body that announces 10.SECOND.0.0/16 for each."""
+    """Body of an UPDATE that announces 10.SECOND.0.0/16 for each number."""
     return struct.pack(">HH", 0, len(attributes)) + attributes + b"".join(bytes([16, 10, n]) for n in seconds)
 
 
@@ -78,7 +77,7 @@ class Faults(KeelTest):
         self.assertRegex(out, r"(?m)^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  treat-as-withdraw, 3 prefixes of ipv4-unicast\n"
                               r"  origin: value 9, expected 0, 1 or 2\n  f{32}003402")
         self.assertEqual(json.loads(self.keelctl("--json", "show", "bgp", "peer", THEM, "fau"))["faults"], faults)
-        # They outlive the session.
+        # Faults outlive the session.
         self.speaker.close()
         self.wait("the end of the session", lambda: self.keel.peer()["state"] != "established")
         self.assertEqual(self.faults(), faults)
@@ -91,7 +90,7 @@ class Faults(KeelTest):
         self.assertEqual(self.keel.call("bgp.faults", {"peer": "192.0.2.50"}), {"faults": []})
 
     def test_a_flood_does_not_fill_the_log(self):
-        """A few lines, then the number of those that were suppressed: at the end of a window, or of keeld."""
+        """A few lines, then the number of suppressed lines: at the end of a window, or of keeld."""
         for i in range(500):
             self.speaker.send(UPDATE, update(ORIGIN + NEXT_HOP, i % 256))
         self.wait("the last one", lambda: self.keel.peer()["updates_received"] == 500)

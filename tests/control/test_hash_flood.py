@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""A peer announces prefixes that collide under the fixed key of the tests: keeld draws a key of its own, so its searches stay short. Needs
-root (a network namespace); else the exit status is 77.
+"""A peer announces prefixes that collide under the fixed key of the tests: keeld draws its own key, so its searches stay short. Needs root (a
+network namespace); else the exit status is 77.
 
 usage: test_hash_flood.py KEELD HASH_FLOOD
 """
@@ -31,7 +31,7 @@ class HashFlood(KeelTest):
         self.wait("all prefixes", lambda: self.keel.peer()["families"][V4]["accepted"] == COUNT)
         info = self.keel.call("system.info")
         print("longest searches: %s" % info["hash_probes"], flush=True)
-        self.assertGreater(info["hash_probes"]["destinations"], 0)  # 10,000 entries in 16,384 places
+        self.assertGreater(info["hash_probes"]["destinations"], 0)  # 10,000 entries in 16,384 slots
         self.assertLess(max(info["hash_probes"].values()), BOUND)
         self.assertEqual([a for a in info["alarms"] if a["kind"] == "hash-probe"], [])
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Configuration history against a real keeld: confirm, rollback, restarts, secrets, and 200 ends by `kill -9` in the midst of commits. Needs root
-(a network namespace); else the exit status is 77.
+"""Configuration history against a real keeld: confirm, rollback, restarts, secrets, and 200 times `kill -9` during commits. Needs root (a network
+namespace); else the exit status is 77.
 
 usage: test_history.py KEELD
 """
@@ -30,7 +30,7 @@ def document(words="first"):
 
 @contextlib.contextmanager
 def immutable(folder):
-    """Nothing comes, goes or is renamed there, root or not."""
+    """No file in the folder can be added, removed or renamed, even as root."""
     if subprocess.run(["chattr", "+i", folder], stderr=subprocess.DEVNULL).returncode != 0:
         raise unittest.SkipTest("no chattr +i on this file system")
     try:
@@ -54,7 +54,7 @@ class History(KeelTest):
         return self.keel.call("config.get", {"source": "running", "path": path})["document"]
 
     def words(self):
-        """What runs, and what FILE says."""
+        """Descriptions of the running configuration and of FILE."""
         return self.running()["description"], self.keel.on_disk()["description"]
 
     def history(self):
@@ -86,7 +86,7 @@ class History(KeelTest):
         self.assertGreater(self.commit("fourth"), answer["commit"])
         self.assertEqual(self.refused(-32004, "config.rollback", to=999)["data"]["path"], "/to")
         self.refused(-32602, "config.rollback")
-        # Another FILE is a commit of its own.
+        # A changed FILE is a new commit.
         self.keel.stop()
         with open(self.keel.file, "w") as f:
             json.dump(document("by hand"), f)
@@ -135,7 +135,7 @@ class History(KeelTest):
         a = self.keel.answer("config.commit", {"confirm_s": 60})
         self.assertIn("confirmed", a["error"]["data"]["reason"])
         self.assertEqual(self.words(), ("second", "second"))
-        self.keel.call("config.rollback", {"to": 0})  # as long as it runs
+        self.keel.call("config.rollback", {"to": 0})  # commit 0 is kept in memory while keeld runs
         self.assertEqual(self.words(), ("first", "first"))
 
     def test_confirm_in_time(self):
@@ -161,7 +161,7 @@ class History(KeelTest):
         self.assertEqual([e["commit"] for e in seen[:2]], [base, unconfirmed])
         self.assertEqual(seen[2]["comment"], "rollback to %d: %d was not confirmed" % (base, unconfirmed))
         self.assertEqual(self.words(), ("second", "second"))
-        # The edit is still one, and of what runs now.
+        # The edit is kept, now relative to the running configuration.
         self.assertEqual(self.keel.call("config.diff")["diff"], [{"op": "add", "path": "/router/description", "value": "an edit of somebody"}])
         self.refused(-32004, "config.confirm")
 
@@ -183,7 +183,7 @@ class History(KeelTest):
                 self.refused(-32004, "config.confirm")
 
     def test_what_was_not_confirmed_stays_in_a_file_that_cannot_be_written(self):
-        """Going back could not be written, so FILE still has what nobody confirmed: no restart may run it."""
+        """The rollback could not be written, so FILE still has the unconfirmed document: no restart may load the document."""
         self.begin()
         self.keel.stop()
         folder = os.path.join(self.folder, "of the file")
@@ -214,13 +214,13 @@ class History(KeelTest):
         answer = self.keel.call("config.commit")
         self.assertEqual((answer["confirmed"], answer["commit"]), (first, first + 1))
         self.refused(-32004, "config.confirm")
-        # Another time to confirm is no confirmation.
+        # A new confirm time is no confirmation.
         waits = self.commit("fourth", confirm_s=60)
         self.edit(description="fifth")
         answer = self.keel.call("config.commit", {"confirm_s": 60})
         self.assertNotIn("confirmed", answer)
         waits = answer["commit"]
-        # A commit that changes nothing confirms, too, and makes no entry.
+        # A commit without changes confirms, too, and adds no entry.
         history = self.history()
         answer = self.keel.call("config.commit", {"comment": "nothing"})
         self.assertEqual((answer["commit"], answer["confirmed"], answer["effects"], answer["persisted"]), (None, waits, [], True))
@@ -238,13 +238,13 @@ class History(KeelTest):
         for params in ({}, {"comment": "nothing"}, {"confirm_s": 60}):
             answer = self.keel.call("config.commit", params)
             self.assertEqual(answer, {"commit": None, "revision": revision, "effects": [], "persisted": True})
-        self.assertEqual(self.words(), ("second", "second"))  # FILE is written all the same
+        self.assertEqual(self.words(), ("second", "second"))  # FILE is written nevertheless
         self.assertNotIn("confirm", self.keel.call("config.history"))
-        # SIGHUP of the file that runs is no commit either.
+        # SIGHUP with an unchanged file is no commit either.
         os.kill(self.keel.process.pid, signal.SIGHUP)
         self.wait("the answer to SIGHUP", lambda: "reload-unchanged" in self.keel.logged())
         self.assertEqual((self.history(), self.keel.call("system.info")["revision"]), (history, revision))
-        # With confirm_s it restarts the time of a commit that waits.
+        # With confirm_s such a commit restarts the time of the waiting commit.
         waits = self.commit("third", confirm_s=60)
         self.assertGreater(self.keel.call("config.commit", {"confirm_s": 3600})["revision"], revision)
         confirm = self.keel.call("config.history")["confirm"]
@@ -273,13 +273,13 @@ class History(KeelTest):
         shown = dict(peer, password="***")
         self.assertEqual(self.running("/bgp/peers/0"), shown)
         self.assertEqual(self.running("/bgp/peers/0/password"), "***")
-        # What was shown is given back: nothing changes.
+        # Committing the shown document changes nothing.
         self.assertFalse(self.edit(bgp={"peers": [shown]})["changed"])
         self.edit(bgp={"peers": [dict(shown, description="words")]})
         self.assertEqual([o["path"] for o in self.keel.call("config.diff")["diff"]], ["/bgp/peers/0/description"])
         self.keel.call("config.commit")
         self.assertEqual(self.keel.on_disk()["bgp"]["peers"][0]["password"], SECRET)
-        # A new one is told as a change, not as itself; *** of the candidate's own is the new one.
+        # A new secret appears as a change without its value; *** then means the candidate's new secret.
         self.edit(bgp={"peers": [dict(peer, password="another " + SECRET)]})
         diff = self.keel.call("config.diff")["diff"]
         self.assertIn({"op": "replace", "path": "/bgp/peers/0/password", "value": "***"}, diff)
@@ -288,7 +288,7 @@ class History(KeelTest):
         self.assertEqual(self.keel.on_disk()["bgp"]["peers"][0]["password"], "another " + SECRET)
         self.keel.call("config.rollback", {"to": 0})
         self.assertEqual(self.keel.on_disk()["bgp"]["peers"][0]["password"], SECRET)
-        # Where there is nothing to keep.
+        # No secret to restore.
         self.edit(bgp={"peers": [dict(shown, address="192.0.2.9")]})
         self.assertEqual(self.refused(-32005, "config.commit")["data"]["path"], "/bgp/peers/0/password")
         answers = [self.keel.answer("config.get", {"source": s}) for s in ("running", "candidate", "startup")]
@@ -296,7 +296,7 @@ class History(KeelTest):
         self.assertNotIn(SECRET, json.dumps(answers) + self.keel.logged())
 
     def hurry(self, begun, sent, answered, start, **params):
-        """Commits one after the other, without waiting between them, until keeld is gone."""
+        """Commits in sequence, without pauses, until keeld is gone."""
         try:
             with socket.socket(socket.AF_UNIX) as s:
                 s.connect(self.keel.path)

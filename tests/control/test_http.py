@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Attacks of strangers on `management.http` of a real keeld: connections that close, clients that do not finish a request, clients that do
-not read. Needs root (a network namespace); else the exit status is 77.
+"""Attacks on `management.http` of a real keeld by strangers: closed connections, unfinished requests, clients that do not read. Needs root (a
+network namespace); else the exit status is 77.
 
 usage: test_http.py KEELD
 """
@@ -15,7 +15,7 @@ import keel_rig
 from keel_rig import US, WAIT_S, KeelTest, in_namespace
 
 PORT = 9179
-LIMIT = 64  # connections in total, and a quarter of them for one address
+LIMIT = 64  # connections in total; a single address may have a quarter
 REQUEST = b"GET /metrics HTTP/1.1\r\nHost: keel\r\nAuthorization: Bearer secret\r\n\r\n"
 
 
@@ -26,7 +26,7 @@ class Http(KeelTest):
         with open(token, "w") as f:
             f.write("secret\n")
         self.start({"router": {"asn": 64512, "router_id": US}, "management": {"http": "0.0.0.0:%d" % PORT, "http_token_file": token}, "bgp": {}})
-        self.ask()  # the listener is there
+        self.ask()  # the listener is ready
 
     def connect(self, source="127.0.0.1", target="127.0.0.1", buffer=None):
         def work():
@@ -44,7 +44,7 @@ class Http(KeelTest):
         return in_namespace(self.namespace, work)
 
     def ask(self, timeout=WAIT_S, **where):
-        """The status line of one request on a connection of its own; an error when none comes within `timeout`."""
+        """The status line for a request on a new connection; an error without an answer within `timeout`."""
         s = self.connect(**where)
         s.settimeout(timeout)
         s.sendall(REQUEST)
@@ -70,7 +70,7 @@ class Http(KeelTest):
                 self.assertEqual(self.status(request, source=US, target=US), elsewhere, request)
 
     def crowd(self, count):
-        """Connections from as many addresses (all of 192.0.2.0/24 is the namespace's own)."""
+        """Connections from as many addresses (192.0.2.0/24 is local in the namespace)."""
         return [self.connect(source="192.0.2.%d" % (100 + i), target=US) for i in range(count)]
 
     @staticmethod
@@ -79,10 +79,10 @@ class Http(KeelTest):
             try:
                 s.sendall(REQUEST[:-2])
             except OSError:
-                pass  # beyond the bounds: keeld has ended it
+                pass  # beyond the bounds: closed by keeld
 
     def test_connections_that_closed_leave_the_listener(self):
-        """The attack: as many connections as there may be, closed again; the next request is answered."""
+        """The attack: the maximum number of connections, closed at once; the next request is answered."""
         for count in (LIMIT, LIMIT + 8):
             for s in self.crowd(count):
                 s.close()
@@ -90,8 +90,8 @@ class Http(KeelTest):
             self.ask(source=US, target=US)
 
     def test_slow_headers_keep_nobody_out(self):
-        """The attack: connections that have begun a request and send no more, from one address and from many. Another client is answered
-        long before these connections end by themselves, also one with the attacker's address."""
+        """The attack: unfinished requests, from one address and from many. Another client, even with the attacker's address, is answered long
+        before these connections time out."""
         begin = time.monotonic()
         one = [self.connect(source="127.0.0.%d" % (i + 1)) for i in range(LIMIT + 8)]
         self.begin_request(one)
@@ -113,7 +113,8 @@ class Http(KeelTest):
             return False
 
     def test_a_request_has_a_time_in_total(self):
-        """The attacks: one octet of headers a second, one of a body, and an answer that is read by the octet. None of them is idle; all end."""
+        """The attacks: headers at an octet per second, a body likewise, and an answer read in single octets. No connection is idle; all are
+        closed."""
         head, body, reader = self.connect(), self.connect(source=US, target=US), self.connect(buffer=4096)
         head.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
         body.sendall(b"POST /rpc HTTP/1.1\r\nHost: keel\r\nContent-Length: 10000\r\n\r\n")
@@ -132,7 +133,7 @@ class Http(KeelTest):
 
     @staticmethod
     def goes_on(s, reads):
-        """One octet more, read or sent. False: keeld has ended the connection (what the kernel still holds to be read is no answer)."""
+        """Reads or sends one more octet. False: keeld has closed the connection (octets still buffered in the kernel do not count)."""
         poll = select.poll()
         poll.register(s, select.POLLIN)
         for _, events in poll.poll(0):

@@ -64,7 +64,7 @@ class JsonFlood(KeelTest):
         self.assertLess(best[0], 3 * best[1])
 
     def test_an_object_of_many_members_is_refused_where_anybody_may_ask(self):
-        """Whatever the seed: the square of 256 is little."""
+        """Under any seed, because the square of 256 is small."""
         few, many = request(keys(256, 0)), request(keys(257, 0))
         self.assertEqual(self.ask(few, ".ro")[0], PARAMS)
         self.assertEqual(self.ask(many, ".ro")[0], INVALID)
@@ -72,7 +72,7 @@ class JsonFlood(KeelTest):
         nested = b'{"jsonrpc":"2.0","id":1,"method":"system.info","params":{"a":[{},{"b":{%s}}]}}\n'
         for count, code in ((256, PARAMS), (257, INVALID)):
             self.assertEqual(self.ask(nested % b",".join(b'"%s":{}' % k for k in keys(count, 0)), ".ro")[0], code)
-        # colons in strings are no members, and each object has its own count
+        # colons in strings do not count as members, and each object has its own count
         self.assertEqual(self.ask(request([b"a:\\\":%d" % i for i in range(200)]), ".ro")[0], PARAMS)
         batch = b"[" + b",".join(few.strip() for _ in range(20)) + b"]\n"
         with socket.socket(socket.AF_UNIX) as s:

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""keelctl against two real daemons that peer with each other, each in a network namespace of its own (needs root: else
-only what goes without a daemon runs, and the exit status is 77).
+"""keelctl against two real daemons that peer with each other, each in a separate network namespace (needs root: otherwise only the tests without a
+daemon run, and the exit status is 77).
 
 usage: test_keelctl.py KEELCTL KEELD
 """
@@ -115,7 +115,7 @@ class Daemons(Pair):
         self.assertEqual(len(json.loads(self.good("show route 100.1.0.0/16 longer --json"))["routes"]), 256)
 
     def test_long_show_on_a_terminal(self):
-        """A line that says how far it is, taken away before the next page; nothing of it in a pipe."""
+        """A progress line, erased before the next page; absent in a pipe."""
         status, shown = on_terminal("show", "route", sock=self.sockets[0])
         self.assertEqual(status, 0)
         self.assertIn("\r\033[K1000 paths, more follow\r\033[K", shown)

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Every command line of the operator's documents and of keelctl(1), all alternatives of every brace and bracket expanded here, in the
-shell and in one-shot form against a real keeld; every line with a word too few, too many or wrong gets a message that points at the word; and
-the shell itself: prompts, `?`, completion, reset's question, history, a daemon that goes away (needs root: else the exit status is 77).
+"""Every command line of the operator's documents and of keelctl(1), with all alternatives of braces and brackets expanded, in the shell and in
+one-shot form against a real keeld; a line with a missing, extra or wrong word gets a message at the faulty word; and the shell: prompts, `?`,
+completion, the confirmation of reset, history, loss of the daemon (needs root: else the exit status is 77).
 
 usage: test_keelctl_grammar.py KEELCTL KEELD
 """
@@ -20,7 +20,7 @@ from keelctl_lab import Pair, Shell, keelctl, run_tests
 
 SEEDS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../shared/seeds/*.txt")
 
-# The documents' lines, in their own words and order.
+# The lines of the documents, verbatim and in order.
 DOCUMENTS = [
     "system-view",
     "bgp as-number",
@@ -44,7 +44,7 @@ DOCUMENTS = [
     "reset bgp vpnv4 [ ipv4-address | ipv6-address ] slow-peer",
 ]
 
-# Lines that keelctl has beside those of the documents; a keyword with "!" is none of the documents' values.
+# Additional lines of keelctl; a keyword with "!" is absent from the documents.
 FAMILY = "[ ipv6 | vpn-instance VRF { ipv4-family | ipv6-family } | vpnv4 | vpnv6 ]"
 PEER = "peer { ADDRESS | GROUP }"
 OWN = {
@@ -103,7 +103,7 @@ def expand(template):
 
 
 def documents():
-    """The command lines of the documents' text, as DOCUMENTS has them."""
+    """The command lines in the text of the documents, in the form of DOCUMENTS."""
     found = []
     for path in sorted(glob.glob(SEEDS)):
         with open(path) as f:
@@ -133,13 +133,13 @@ def lines_of(templates):
 
 
 def prefix_fits(line, words):
-    """Each of `words` may stand where `line` has its own: a name for a name."""
+    """True if `words` can replace the words of `line`: a name may stand for a name."""
     return len(words) <= len(line) and all(
         a == b or (a in NAMES and re.fullmatch(r"[A-Za-z][\w.-]*", b) and b not in RESERVED) for a, b in zip(line, words))
 
 
 def first_fault(lines, words):
-    """None when it is one of the lines; else the place, from 1, of the first word that none of them has there: behind the last when all fit."""
+    """None if `words` is one of the lines; else the position, from 1, of the first word that fits no line (after the last word if all fit)."""
     for n in range(1, len(words) + 1):
         if not any(prefix_fits(line, words[:n]) for line in lines):
             return n
@@ -206,7 +206,7 @@ class Lines(Pair):
         return json.loads(self.good("--json show candidate"))["document"]["bgp"]
 
     def test_documents_one_shot(self):
-        """Accepted as one command with its views; those for VPN instances, vpnv4 and slow-peer answer -32004."""
+        """Accepted as one command with its views; lines for VPN instances, vpnv4 and slow-peer return -32004."""
         for line in lines_of(DOCUMENTS):
             text = " ".join(line)
             if view_of(line) == "user":
@@ -233,7 +233,7 @@ class Lines(Pair):
         for view, templates in OWN.items():
             for line in lines_of(templates):
                 if line[:2] == ["reset", "bgp"] and not unknown_to_this_version(line):
-                    continue  # at once: in the shell, below, it asks
+                    continue  # at once: the shell, below, asks first
                 status, _, err = self.ctl(line) if view == "user" else self.ctl(["; ".join(ENTER[view] + [" ".join(line)])])
                 self.assertNotEqual(status, 2, (line, err))
                 self.assertNotRegex(err, FAULT, line)
@@ -256,7 +256,7 @@ class Lines(Pair):
         shell.line("discard")
 
     def test_wrong_lines(self):
-        """A word dropped, replaced, or put in: the message points at the first word that no line has there."""
+        """A word dropped, replaced, or inserted: the message points at the first unexpected word."""
         shell, count = self.shell(), 0
         for view, templates in OWN.items():
             lines = lines_of(templates)
@@ -265,7 +265,7 @@ class Lines(Pair):
             for words in {tuple(m): m for line in lines for m in mutations(line)}.values():
                 at = first_fault(known, words) if words else None
                 if at is None or words[:1] == ["undo"] and len(words) == 1:
-                    continue  # a line all the same
+                    continue  # still a valid line
                 said, _ = shell.line(" ".join(words))
                 self.assertTrue(points_at(said, words, at), (view, words, at, said))
                 count += 1
@@ -289,7 +289,7 @@ class Lines(Pair):
         self.assertEqual(self.ctl(["system-view; bgp 0.64512"])[0], 0)
 
     def test_edits(self):
-        """What the lines make of the candidate, and that undo takes it back."""
+        """The effect of the lines on the candidate, and their reversal by undo."""
         before = self.candidate()
         bgp, v4 = "system-view; bgp 64512; ", "system-view; bgp 64512; ipv4-family unicast; "
         self.good([bgp + "peer 192.0.2.7 as-number 1.10; peer 192.0.2.7 group transit; peer transit capability-advertise route-refresh; group g"])
@@ -312,7 +312,7 @@ class Lines(Pair):
         self.assertEqual(self.candidate(), before)
 
     def test_a_family_keeps_the_one_that_goes_without_saying(self):
-        """A peer without `families` has that of its address, also when another is spoken of."""
+        """A peer without `families` has the family of its address, also when another family is added."""
         v6 = "system-view; bgp 64512; peer 192.0.2.7 as-number 7; ipv6-family unicast; peer 192.0.2.7 %s"
         self.good([v6 % "enable"])
         self.assertEqual(self.candidate()["peers"][3]["families"], {"ipv4-unicast": {}, "ipv6-unicast": {}})
@@ -431,7 +431,7 @@ class Lines(Pair):
                 shell.keys(a + "\n", r"\[y/n\] $")
             self.assertIn("nothing was reset", shell.line(answers[-1])[0])
         shell.keys("reset bgp 192.0.2.2\n", r"\[y/n\] $")
-        self.assertIn("nothing was reset", shell.keys("\x03", Shell.PROMPT))  # Ctrl-C is no
+        self.assertIn("nothing was reset", shell.keys("\x03", Shell.PROMPT))  # Ctrl-C means no
         self.assertEqual(self.peers()["192.0.2.2"]["established_count"], before)
         shell.keys("reset bgp 192.0.2.2\n", r"\[y/n\] $")
         self.assertRegex(shell.line("y")[0], r"192\.0\.2\.2 +default +reset +ipv4-unicast ipv6-unicast")
@@ -465,7 +465,7 @@ class Lines(Pair):
             self.assertLessEqual(len(f.readlines()), 1001)
 
     def test_interrupt(self):
-        """Ctrl-C takes back a line, and ends the wait for an answer that does not come; the shell goes on."""
+        """Ctrl-C discards a line, and ends the wait for an answer; the shell continues."""
         path = os.path.join(self.dir, "silent.sock")
         with socket.socket(socket.AF_UNIX) as silent:
             silent.bind(path)
@@ -494,7 +494,7 @@ class Lines(Pair):
         self.assertIn("ipv4-unicast", said)
 
     def test_candidate_moves_between(self):
-        """Two who edit at the same time: no edit is lost."""
+        """Simultaneous edits: no edit is lost."""
         lines = ["system-view; bgp 64512; peer 192.0.2.%d as-number 7" % i for i in range(100, 116)]
         threads = [threading.Thread(target=self.ctl, args=([line],)) for line in lines]
         for t in threads:

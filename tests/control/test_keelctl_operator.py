@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""What an operator runs into with keelctl: scripts that stop and say why, octets that are no text, a user without rights, old values in a diff,
-a family that follows from an address, host bits, commits that change nothing or confirm, tables on a terminal of 80 columns (needs root: else
-the exit status is 77).
+"""Situations of an operator with keelctl: scripts that stop with a reason, invalid octets, a user without rights, old values in a diff, a family
+derived from an address, host bits, commits without a change or with confirmation, tables on a terminal of 80 columns (needs root: else the exit
+status is 77).
 
 usage: test_keelctl_operator.py KEELCTL KEELD
 """
@@ -16,13 +16,13 @@ import unittest
 from keelctl_lab import KEELCTL, Pair, keelctl, run_tests
 
 NOBODY = 65534
-LONG = "2001:1db8:1111:2222:3333:4444:5555:6666/128"  # of 43 characters: the longest there is
+LONG = "2001:1db8:1111:2222:3333:4444:5555:6666/128"  # 43 characters, the maximum
 ACCEPT = {"import_policy": "accept-all", "export_policy": "accept-all"}
 
 
 class Usage(unittest.TestCase):
     def test_nul_is_bad_syntax(self):
-        """The octets behind a NUL are not dropped in silence: nothing of the line runs."""
+        """Octets after a NUL are not dropped silently: the line is refused."""
         for text, error in (("system-view\n\0\nhelp\n", "line 2: a NUL octet at column 1\n"), ("help\0 me\n", "line 1: a NUL octet at column 5\n"),
                             ("# a comment\0\nhelp\n", "line 1: a NUL octet at column 12\n")):
             self.assertEqual(keelctl(stdin=text), (2, "", error))
@@ -48,7 +48,7 @@ class Operator(Pair):
         return all(peers.get(a, {}).get("state") == "established" for a in ("192.0.2.2", "2001:db8::2"))
 
     def test_a_script_stops_with_the_reason(self):
-        """Also where every peer is not established: the lines behind it do not run."""
+        """Also when no peer of a command is established: later lines do not run."""
         status, out, err = keelctl(sock=self.sockets[0], stdin="show version\nrefresh bgp 192.0.2.99 import\nshow version\n")
         self.assertEqual((status, err), (1, "line 2: no session was refreshed: 192.0.2.99 is not-established\n"))
         self.assertEqual(out.count("keeld "), 1)
@@ -57,7 +57,7 @@ class Operator(Pair):
         self.assertEqual(out.count("keeld "), 1)
         status, _, err = keelctl(sock=self.sockets[0], stdin="\nreset bgp 64700\nshow version\n")
         self.assertEqual((status, err), (1, "line 2: no session was reset: 192.0.2.98 is not-established\n"))
-        # Of several, one that can is enough.
+        # A single established peer is enough.
         self.assertEqual(keelctl(sock=self.sockets[0], stdin="refresh bgp all import\nshow version\n")[::2], (0, ""))
 
     def test_commits_that_change_nothing_or_confirm(self):
@@ -90,7 +90,7 @@ class Operator(Pair):
         diff = json.loads(self.good("--json show diff"))
         self.assertEqual(diff["old"], ["accept-all", peers[3], None, None])
         self.assertEqual([sorted(op) for op in diff["diff"]], [["op", "path", "value"], ["op", "path"]] + 2 * [["op", "path", "value"]])
-        # A password is shown as such in neither value.
+        # Both values of a password are masked.
         self.good("commit")
         self.addCleanup(self.good, ["rpc", "config.rollback", '{"to": 0}'])
         for change, expected in (({"op": "replace", "path": "/bgp/peers/3/password", "value": "second"}, '~ /bgp/peers/3/password "***" -> "***"'),
@@ -102,7 +102,7 @@ class Operator(Pair):
             self.good("discard")
 
     def test_tables_fit_a_terminal(self):
-        """80 columns, and what follows a long prefix stands below the titles of its columns."""
+        """80 columns; after a long prefix, the columns continue on the next line below their titles."""
         out = self.narrow(self.good("show route ipv6"))
         lines = out.splitlines()
         header = lines[1]
@@ -115,7 +115,7 @@ class Operator(Pair):
         for line in ("show bgp summary", "show bgp peer 2001:db8::2", "show refresh", "show rib", "show threads", "show jobs", "show history",
                      "show route", "show policy", "refresh bgp all import", "show jobs", "preview refresh bgp all export", "show version"):
             self.narrow(self.good(line))
-        # Text that is longer than a terminal goes on below.
+        # Longer text continues on the next line.
         self.good(["system-view; bgp 64512; group wide; commit comment '%s'" % " ".join(["because of this"] * 20)])
         self.addCleanup(self.good, ["rpc", "config.rollback", '{"to": 0}'])
         out = self.narrow(self.good("show history"))
@@ -124,7 +124,7 @@ class Operator(Pair):
                          {out.splitlines()[0].index("Comment")}, out)
 
     def test_the_family_follows(self):
-        """From a prefix or an address; of an IPv6 peer that has no ipv4-unicast, ipv6-unicast."""
+        """From a prefix or an address; for an IPv6 peer without ipv4-unicast, ipv6-unicast."""
         for words in ("2001:db8:ffff::/48", "2001:db8:ffff::1", "2001:db8:ffff::/48 peer 2001:db8::2"):
             self.assertIn("2001:db8:ffff::/48, 1 path\n", self.good("show route " + words))
         routes = json.loads(self.good("--json show route peer 2001:db8::2"))["routes"]
@@ -143,13 +143,13 @@ class Operator(Pair):
         self.assertIn("host bits", self.ctl(["rpc", "rib.routes", '{"family": "ipv4-unicast", "view": "loc", "prefix": "203.0.113.7/24"}'])[2])
 
     def as_nobody(self, *words):
-        """keelctl as a user that may not open the socket (mode 0660), but the read-only one."""
+        """keelctl as a user with access only to the read-only socket (the other socket has mode 0660)."""
         p = subprocess.run([self.program, "--socket", self.sockets[0], *words], capture_output=True, text=True, timeout=60, user=NOBODY,
                            group=NOBODY, extra_groups=[])
         return p.returncode, p.stdout, p.stderr
 
     def test_a_user_without_rights(self):
-        folder = tempfile.mkdtemp(prefix="keelctl-")  # build/ may be closed to others
+        folder = tempfile.mkdtemp(prefix="keelctl-")  # build/ may be inaccessible for other users
         self.addCleanup(shutil.rmtree, folder)
         os.chmod(folder, 0o755)
         os.chmod(self.dir, 0o755)

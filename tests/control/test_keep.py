@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""keel-policy(7) rules 1 to 5, 7 and 8: kept routes, replays, what a commit says that it does and what then
-comes over the wire, against a real keeld. Needs root (a network namespace); else the exit status is 77.
+"""keel-policy(7) rules 1 to 5, 7 and 8: kept routes, replays, effects reported by a commit compared with the messages on the wire, against a real
+keeld. Needs root (a network namespace); else the exit status is 77.
 
 usage: test_keep.py KEELD
 """
@@ -16,7 +16,7 @@ MARKER = "10.0.99.0/24"
 
 
 def policy(*rejected, local_pref=110, pad=()):
-    """The import policy; `pad`: entries of its list that no route meets."""
+    """The import policy; `pad`: list entries that match no route."""
     return {
         "prefix_lists": [{"name": "bad", "entries": [{"action": "permit", "prefix": p} for p in rejected + pad] or
                           [{"action": "permit", "prefix": "203.0.113.0/24"}]}],
@@ -51,7 +51,7 @@ class Keep(KeelTest):
         super().wait(what, good, changed or getattr(self, "other", None) and self.other.changed)
 
     def caught_up(self):
-        """All that keeld has had to say until now has come to both: a network of its own is behind it."""
+        """Waits until all changes so far have arrived at both speakers: the network of the marker follows them."""
         self.marked = not self.marked
         since = time.monotonic()
         self.keel.commit({"bgp": {"networks": [{"prefix": MARKER}] if self.marked else []}})
@@ -59,7 +59,7 @@ class Keep(KeelTest):
             self.wait("the marker", lambda: MARKER in s.told(since)[0 if self.marked else 1])
 
     def told(self, speaker, since):
-        """UPDATEs but for the marker's."""
+        """UPDATEs without the marker."""
         return [u for u in speaker.updates(since) if not u[1] | u[2] <= {MARKER}]
 
     def imports(self, effects, address=THEM, family=V4):
@@ -70,7 +70,7 @@ class Keep(KeelTest):
         return self.keel.call("bgp.refresh", dict({"family": V4, "scope": "peer", "peer": THEM, "direction": "import"}, **more))
 
     def untouched(self, since):
-        """The session is the one it was, and the peer was asked nothing."""
+        """The session is unchanged, and the peer received no request."""
         self.caught_up()
         self.assertEqual(self.them.requests(since), [])
         self.assertEqual(self.peer()["established_count"], self.established)
@@ -114,7 +114,7 @@ class Keep(KeelTest):
         self.assertEqual(self.peer()["established_count"], self.established)
         self.assertEqual(self.peer()["families"][V4]["received"], 3)
         since = time.monotonic()
-        effects = self.keel.commit(policy())  # the one that was rejected is kept by now
+        effects = self.keel.commit(policy())  # the rejected route is kept by now
         self.assertEqual(self.imports(effects), [("replayed", None)])
         self.wait("all routes", lambda: self.seen() == {"20.0.%d.0/24" % i for i in range(3)})
         self.untouched(since)
@@ -124,13 +124,13 @@ class Keep(KeelTest):
         self.them.helpful = False
         since = time.monotonic()
         self.assertEqual(self.imports(self.keel.commit({"bgp": {"peers": peers(True)}})), [("route-refresh-sent", None)])
-        effects = self.keel.commit(policy("20.0.1.0/24"))  # what was rejected is not kept yet
+        effects = self.keel.commit(policy("20.0.1.0/24"))  # the rejected route is not kept yet
         self.assertEqual(self.imports(effects), [("route-refresh-sent", None)])
         self.wait("requests", lambda: len(self.them.requests(since, V4)) > 0)
         self.them.helpful = True
         effects = self.keel.commit(policy("20.0.2.0/24"))
         self.assertEqual(self.imports(effects), [("route-refresh-sent", None)])
-        for _ in range(2):  # the requests that were not answered, late
+        for _ in range(2):  # late answers to the open requests
             for afi in (1, 2):
                 self.them.again(bytes([0, afi]), b"\1")
         self.wait_jobs(effects)
@@ -154,7 +154,7 @@ class Keep(KeelTest):
         self.assertEqual(self.imports(self.keel.commit(policy())), [("replayed", None)])
         self.wait("all routes", lambda: self.seen() == {"20.0.%d.0/24" % i for i in range(3)})
         self.untouched(since)
-        self.assertEqual(self.keel.commit({"bgp": {"peers": peers(False)}}), [])  # off: nobody hears of it
+        self.assertEqual(self.keel.commit({"bgp": {"peers": peers(False)}}), [])  # off: no message to any peer
         self.untouched(since)
         a = self.keel.answer("rib.routes", {"family": V4, "view": "adj-in-pre", "peer": THEM})
         self.assertEqual(a["error"]["code"], -32010)
@@ -174,7 +174,7 @@ class Keep(KeelTest):
         self.assertFalse(with_it.closed())
 
     def test_keep_ends_with_a_policy_change(self):
-        """What is kept serves once more, whatever the delay: the peer can't be asked."""
+        """Kept routes are used a last time, whatever the delay: the peer cannot be asked."""
         self.begin(False, True, "20.0.0.0/24", policy_change_delay_s=600, policy_change_max_delay_s=600)
         since = time.monotonic()
         effects = self.keel.commit(dict(policy("20.0.1.0/24"), bgp={"peers": peers(False)}))
@@ -184,7 +184,7 @@ class Keep(KeelTest):
         self.assertEqual(self.refresh()["peers"][0]["action"], "unsupported")
 
     def test_keep_ends_while_a_policy_change_waits(self):
-        """The same where the policy was changed by an earlier commit: it was to be replayed, and can't be later."""
+        """As before, with the policy changed by an earlier commit: the delayed replay is impossible afterwards."""
         self.begin(False, True, "20.0.0.0/24", policy_change_delay_s=600, policy_change_max_delay_s=600)
         since = time.monotonic()
         first = self.keel.commit(policy("20.0.1.0/24"))
@@ -229,7 +229,7 @@ class Keep(KeelTest):
         self.wait_jobs(second)
         self.wait("the withdrawal", lambda: self.seen() == {"20.0.0.0/24", "20.0.2.0/24"})
         self.assertEqual(self.other.told(since), (set(), {"20.0.1.0/24"}))
-        # A command does not wait, be it a replay by itself or nothing.
+        # A command starts at once, with or without a replay.
         third = self.keel.commit({"prefix_lists": policy()["prefix_lists"]})
         self.refresh()
         self.wait_jobs(e for e in third if e["family"] == V4)
@@ -260,7 +260,7 @@ class Keep(KeelTest):
         self.wait_jobs(effects)
         self.caught_up()
         self.assertEqual([self.told(s, since) for s in (self.them, self.other)], [[], []])
-        # The same text again: not even a question.
+        # An equivalent policy: no request at all.
         since = time.monotonic()
         self.assertEqual(self.keel.commit(policy("20.0.0.0/24", pad=("30.0.0.0/8",))), [])
         self.untouched(since)
@@ -272,7 +272,7 @@ class Keep(KeelTest):
         self.nothing_moves(False, "route-refresh-sent")
 
     def test_preview_of_allow_as_in(self):
-        """What is kept is judged by the candidate's: a loop more or less."""
+        """The candidate's allow_as_in is applied to kept routes: a loop more or less."""
         self.begin(True, True, "20.0.0.0/24")
         self.them.announce("20.0.3.0", asns=(64513, 64512, 7))
         self.wait("the looped route", lambda: self.peer()["families"][V4]["received"] == 4)
@@ -290,7 +290,7 @@ class Keep(KeelTest):
             self.wait("the other peer's routes", lambda: self.peer(OTHER)["families"][V4]["advertised"] == accepted)
 
     def test_preview_of_cluster_id(self):
-        """Internal peers are looked at, in both directions; an external one is not."""
+        """Internal peers are included, in both directions; an external peer is not."""
         internal = {"address": OTHER, "asn": 64512, "passive": True}
         self.start({"router": {"asn": 64512, "router_id": US}, "bgp": {"peers": [{"address": THEM, "asn": 64513, "passive": True}, internal]}})
         for cluster, lines in ((US, []), ("9.9.9.9", [(OTHER, V4, "import"), (OTHER, V4, "export")])):  # ours is the router id
@@ -299,7 +299,7 @@ class Keep(KeelTest):
             self.assertEqual([(l["address"], l["family"], l["direction"]) for l in seen], lines)
 
     def ahead(self, refresh, keep, keep_then):
-        """bgp.refresh.preview of the candidate says what the commit then does, and does nothing."""
+        """bgp.refresh.preview of the candidate predicts the effects of the commit, without a change."""
         self.begin(refresh, keep, "20.0.0.0/24")
         since = time.monotonic()
         self.keel.call("config.edit", {"merge": dict(policy("20.0.1.0/24"), bgp={"peers": peers(keep_then)})})

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Local users against the sockets of a real keeld: one user who takes all connections. Needs root (a network namespace, other users); else the
-exit status is 77.
+"""Local users against the sockets of a real keeld: a user takes all connections. Needs root (a network namespace, other users); else the exit
+status is 77.
 
 usage: test_local_users.py KEELD
 """
@@ -16,7 +16,7 @@ from keel_rig import US, WAIT_S, KeelTest
 LIMIT = 64  # read-only connections; a user has a quarter
 NOBODY, GAMES = 65534, 5
 
-# Connects as another user: prints how many of N connections are answered, waits for a line, and asks once more on a connection of its own.
+# Connects as another user: prints the number of answered connections out of N, waits for a line, and sends another request on a new connection.
 CLIENT = """
 import json, os, socket, sys
 path, uid, count, subscribe = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "subscribe"
@@ -79,7 +79,7 @@ class LocalUsers(KeelTest):
         self.start({"router": {"asn": 64512, "router_id": US}, "bgp": {}})
 
     def test_one_user_leaves_room_for_others(self):
-        """The attack: one user holds as many read-only connections as there may be."""
+        """The attack: a user opens the maximum number of read-only connections."""
         self.begin()
         attacker = User(self, NOBODY, LIMIT + 8)
         self.assertEqual(attacker.answered, LIMIT // 4)
@@ -93,7 +93,7 @@ class LocalUsers(KeelTest):
         self.assertEqual(User(self, 0, 20).answered, 20)
 
     def test_subscribers_stay_and_idle_connections_make_room(self):
-        """A user's bound is full of subscribers: none of them ends, however long nothing happens. Idle connections make room after a while."""
+        """A user's limit is full of subscribers: subscriptions stay, however long no event occurs. Idle connections are closed after a while."""
         self.begin()
         subscriber, idle = User(self, NOBODY, LIMIT // 4, "subscribe"), User(self, GAMES, LIMIT // 4)
         self.assertEqual((subscriber.answered, idle.answered), (LIMIT // 4, LIMIT // 4))

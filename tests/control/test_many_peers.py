@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""4,000 configured peers of which most are idle, against a real keeld: what one live peer costs, and bgp.peers beside other requests. Needs
-root (a network namespace); else the exit status is 77.
+"""4,000 configured peers, mostly idle, against a real keeld: the cost of a live peer, and bgp.peers beside other requests. Needs root (a network
+namespace); else the exit status is 77.
 
 usage: test_many_peers.py KEELD
 """
@@ -36,7 +36,7 @@ class ManyPeers(KeelTest):
         return [t["cpu_s"] for t in self.keel.call("control.stats")["threads"] if t["name"] == "keel-session"][0]
 
     def cost(self, count):
-        """Processor seconds of the session thread for UPDATEs of one peer, each of them awaited at another peer before the next is sent."""
+        """Processor seconds of the session thread for UPDATEs of a peer, each awaited at another peer before the next."""
         self.begin(count)
         them, other = self.speak(), self.speak(address=OTHER, asn=64514)
         before = self.session_cpu_s()
@@ -72,7 +72,7 @@ class ManyPeers(KeelTest):
         return s
 
     def test_bgp_peers_of_all_lets_others_through(self):
-        """While one client is answered all peers, another client's requests are answered: several, before the long answer is there."""
+        """During a long answer with all peers, other clients are answered: several times before the long answer."""
         self.begin(IDLE)
         all_peers = self.connection()
         self.ask(all_peers, 1, "bgp.peers")
@@ -83,7 +83,7 @@ class ManyPeers(KeelTest):
         self.assertGreater(answered, 10)
 
     def answered_before(self, long):
-        """How many requests of another client are answered before anything comes on the socket `long`."""
+        """Number of another client's requests answered before any octet arrives on the socket `long`."""
         other, answered = self.connection(), 0
         lines = other.makefile("rb")
         while not select.select([long], [], [], 0)[0]:
@@ -93,9 +93,9 @@ class ManyPeers(KeelTest):
         return answered
 
     def test_metrics_of_all_let_others_through(self):
-        """The same beside GET /metrics, which anybody may ask for who reaches the port."""
+        """The same beside GET /metrics, which is open to any client that reaches the port."""
         self.begin(IDLE)
-        self.keel.call("system.info")  # it listens for HTTP before it answers
+        self.keel.call("system.info")  # keeld listens for HTTP before the first answer
 
         def connect():
             s = socket.socket()
@@ -140,7 +140,7 @@ class ManyPeers(KeelTest):
             self.assertEqual(self.keel.answer("bgp.peers", params)["error"]["data"]["path"], path, params)
 
     def test_bgp_peers_of_one_does_not_ask_all(self):
-        """Time for one peer and for all, in one run: 4,000 peers take hundreds of times as long as one."""
+        """Time for one peer and for all peers, in the same run: 4,000 peers take hundreds of times as long."""
         self.begin(IDLE)
 
         def least(**params):
@@ -155,7 +155,7 @@ class ManyPeers(KeelTest):
         self.assertLess(20 * one, every)
 
     def test_requests_of_one_client_keep_their_order(self):
-        """A long answer holds the next requests of its client, on a line of their own and in a batch, and a client that leaves is no fault."""
+        """A long answer delays the next requests of its client, in lines and in batches, and a client that leaves causes no fault."""
         self.begin(200)
         s = self.connection()
         lines = s.makefile("rb")
@@ -167,7 +167,7 @@ class ManyPeers(KeelTest):
         self.ask(s, 6, "system.info")
         self.assertEqual([(a["id"], len(a["result"].get("peers", []))) for a in json.loads(lines.readline())], [(i, 202) for i in range(5)] + [(5, 0)])
         self.assertEqual(json.loads(lines.readline())["id"], 6)
-        # a batch that takes several turns, with answers that come later: each request is answered once
+        # a batch over several turns, with late answers: each request is answered once
         preview = {"family": "ipv4-unicast", "scope": "all", "direction": "import"}
         mixed = [("bgp.refresh.preview", preview) if i % 20 == 0 else ("bgp.peers", {}) if i % 50 == 7 else ("rpc.discover", {}) for i in range(400)]
         s.sendall(json.dumps([{"jsonrpc": "2.0", "id": i, "method": m, "params": p} for i, (m, p) in enumerate(mixed)]).encode() + b"\n")

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Memory is short: three innocent peers with 1,000 routes each, and a peer that sends without end, each route with attributes of its own, until RLIMIT_AS
-is reached. The session of that peer ends with Cease / Out of Resources and its routes go; the innocent peers keep their sessions and routes, and are
-served. Twice, as the peer comes again. Against a real keeld. Needs root (a network namespace); else the exit status is 77.
+"""Shortage of memory: three innocent peers with 1,000 routes each, and a peer that sends endless routes with unique attributes until RLIMIT_AS is
+reached. The session of the endless peer ends with Cease / Out of Resources and its routes are removed; the innocent peers keep their sessions
+and routes, and are served. Twice, as the peer returns. Against a real keeld. Needs root (a network namespace); else the exit status is 77.
 
 usage: test_memory.py KEELD
 """
@@ -17,15 +17,15 @@ from keel_rig import NOTIFICATION, UPDATE, US, V4, KeelTest, Speaker
 INNOCENT = {"192.0.2.2": 64513, "192.0.2.3": 64514, "192.0.2.50": 64515}
 TAKER, TAKER_ASN = "192.0.2.51", 64599
 ROUTES = 1000
-ROOM = 48 << 20  # beyond what keeld has when all peers are there
-MOST = 400 << 20  # octets that are sent at most
+ROOM = 48 << 20  # beyond keeld's size with all peers established
+MOST = 400 << 20  # maximum number of octets to send
 COMMUNITIES = 850
 SMALL = 200
 OUT_OF_RESOURCES = bytes([6, 8])
 
 
 class Quiet(Speaker):
-    """Forgets the large UPDATEs, which are the taker's."""
+    """Drops the large UPDATEs, which come from the taker."""
 
     def note(self, kind, body):
         if kind != UPDATE or len(body) < SMALL:
@@ -85,7 +85,7 @@ class Memory(KeelTest):
             self.assertLess(sent, MOST)
             self.wait("flush of the taker's routes", lambda: self.peers()[TAKER]["families"][V4]["received"] == 0)
             reasons = [body[:2] for _, kind, body in taker.messages if kind == NOTIFICATION and body != b"closed"]
-            self.assertIn(reasons, ([OUT_OF_RESOURCES], []))  # a reset may overtake it
+            self.assertIn(reasons, ([OUT_OF_RESOURCES], []))  # a reset may overtake the NOTIFICATION
             peers = self.peers()
             self.assertEqual(peers[TAKER]["last_error"], "sent cease/out-of-resources")
             for a, speaker in innocent.items():
@@ -94,7 +94,7 @@ class Memory(KeelTest):
                 self.assertEqual(peers[a]["families"][V4]["accepted"], ROUTES + again)
                 self.assertLess(peers[a]["memory_bytes"], 1 << 20)
             self.wait("end of the taker's memory", lambda: self.peers()[TAKER]["memory_bytes"] < 1 << 20)
-            # they are served
+            # the innocent peers are served
             second = list(innocent)[1]
             for a, speaker in innocent.items():
                 speaker.say("80.%d.%d.0" % (again, list(innocent).index(a)), (INNOCENT[a],))
@@ -102,7 +102,7 @@ class Memory(KeelTest):
             self.wait("all new routes", lambda: all(self.peers()[a]["families"][V4]["accepted"] == ROUTES + again + 1 for a in INNOCENT))
         kinds = {a["kind"] for a in self.keel.call("system.info")["alarms"]}
         self.assertIn("memory", kinds)
-        self.assertNotIn("rib", kinds)  # no change of anybody was lost
+        self.assertNotIn("rib", kinds)  # no change of any peer was lost
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ class Messages(KeelTest):
             del os.environ["LD_PRELOAD"], os.environ["NO_MALLOC"]
         self.addCleanup(self.fail, False)
         them, other, leaving = self.speak(), self.speak(address=OTHER, asn=64514), self.speak(address=LEAVING, asn=64515)
-        # resolvable only with an address that comes later
+        # resolvable only with an address added later
         self.say(them, "20.1.0.0", "198.51.100.7")
         self.wait("the first routes", lambda: self.peer(THEM)["families"][V4]["received"] == 1)
         events = self.keel.notifications("session")

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""keel-policy(7) rules 13 and 14, against a real keeld: a commit withdraws nothing that the new configuration still gives, in whatever order peers
-answer, and announces nothing twice. ROUTES (5,000), DELAY_S (1) until an asked peer answers, RIB_THREADS. Needs root; else the exit status is 77.
+"""keel-policy(7) rules 13 and 14, against a real keeld: a commit withdraws no route of the new configuration, in any order of the peers' answers,
+and announces no route twice. ROUTES (5,000), DELAY_S (1) until an asked peer answers, RIB_THREADS. Needs root; else the exit status is 77.
 
 usage: test_plan.py KEELD
 """
@@ -25,7 +25,7 @@ FRAMED, UNFRAMED, ENDLESS = "BoRR and EoRR", "End-of-RIB", "nothing"
 
 
 class Transit(Speaker):
-    """Announces the whole table; answers a ROUTE-REFRESH after `delay_s`, and ends its answer as `end` says."""
+    """Announces the whole table; answers a ROUTE-REFRESH after `delay_s`, and ends the answer according to `end`."""
     delay_s = 0
     end = FRAMED
 
@@ -95,7 +95,7 @@ class Plan(KeelTest):
                 break
         s.table_said()
         s.send(UPDATE, bytes(4))
-        # with kept routes, refused ones count as received, too
+        # with kept routes, refused routes count as received, too
         self.wait("its routes", lambda: max(self.family(address)[c] for c in ("received", "rejected_total")) >= ROUTES)
         return s
 
@@ -103,7 +103,7 @@ class Plan(KeelTest):
         return [p for p in self.keel.call("bgp.peers")["peers"] if p["address"] == address][0]["families"][V4]
 
     def moved(self, merge, announced):
-        """The commit; how often each prefix was withdrawn and announced until its jobs and the plan have ended."""
+        """Commits; counts the withdrawals and announcements of each prefix until the jobs and the plan have ended."""
         since = time.monotonic()
         effects = self.keel.commit(merge)
         self.wait_jobs(effects)
@@ -117,7 +117,7 @@ class Plan(KeelTest):
         self.assertEqual([p["established_count"] for p in self.keel.call("bgp.peers")["peers"]], [1, 1, 1])
 
     def caught_up(self):
-        """All that keeld has had to say until now has come: a network of its own is behind it in the journal."""
+        """Waits until all changes so far have arrived: the network of the marker follows them in the journal."""
         self.marked = not self.marked
         since = time.monotonic()
         self.keel.commit({"bgp": {"networks": [{"prefix": MARKER}] if self.marked else []}})
@@ -159,7 +159,7 @@ class Plan(KeelTest):
         self.from_a_to_b(False, end=UNFRAMED)
 
     def test_the_hold_ends(self):
-        """One peer never answers: what the commit takes away goes after commit_hold_s."""
+        """A peer never answers: the removed routes are withdrawn after commit_hold_s."""
         out = [{"seq": 10, "action": "permit"}]
         self.begin(False, nodes=policies(in_a=tagged(1), in_b=tagged(1, False), out=out), commit_hold_s=2)
         self.transit[OTHER].helpful = False
@@ -171,7 +171,7 @@ class Plan(KeelTest):
         self.assertGreater(first[0], since + 1.9)
 
     def test_a_peer_that_cannot_be_asked_holds_nothing_up(self):
-        """No route refresh, nothing kept: the import waits for the next session, the export does not."""
+        """No route refresh, no kept routes: the import waits for the next session, the export does not."""
         out = [{"seq": 10, "action": "permit"}]
         self.begin(False, nodes=policies(in_a=tagged(1), in_b=tagged(1, False), out=out), commit_hold_s=3600, refresh=False)
         since = time.monotonic()
@@ -195,7 +195,7 @@ class Plan(KeelTest):
         self.wait("the withdrawals", lambda: not self.receiver.table(), self.receiver.changed)
 
     def test_the_end_comes_between_the_steps_of_a_commit(self):
-        """SIGTERM behind a commit: keeld ends in order, and FILE has the old document or the new one, as the client was told."""
+        """SIGTERM after a commit: keeld ends in order, and FILE has the old or the new document, consistent with the answer to the client."""
         for i in range(10):
             document = {"router": {"asn": 64512, "router_id": US}, "route_policies": policies(in_a=tagged(1)), "bgp": {"peers": []}}
             keel = keel_rig.Keel(self.namespace, self.folder, document)
@@ -211,7 +211,7 @@ class Plan(KeelTest):
             keel.log.close()
 
     def test_refresh_joins_what_waits(self):
-        """5.14: one walk for the command and for the change that waits for its delay."""
+        """5.14: a single walk for the command and for the delayed change."""
         out = [{"seq": 10, "action": "permit"}]
         self.begin(True, nodes=policies(in_a=tagged(1), in_b=tagged(1, False), out=out), policy_change_delay_s=600, policy_change_max_delay_s=600)
         since = time.monotonic()

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""keel-policy(7) rule 15, against a real keeld: bgp.refresh.preview of the candidate counts what the commit then does to each peer's routes, import and
-export. Commits are drawn at random: COMMITS (60), SEED (1), RIB_THREADS. Needs root; else the exit status is 77.
+"""keel-policy(7) rule 15, against a real keeld: bgp.refresh.preview of the candidate counts the changes of each peer's routes by the commit,
+import and export. Commits are drawn at random: COMMITS (60), SEED (1), RIB_THREADS. Needs root; else the exit status is 77.
 
 usage: test_preview.py KEELD
 """
@@ -38,7 +38,7 @@ class Source(Speaker):
     """Announces routes with attributes drawn at random."""
 
     def draw(self, rng):
-        """Announces or withdraws about half of the prefixes. MED by prefix, different in each announcement, is what tells routes apart."""
+        """Announces or withdraws about half of the prefixes. The MED, different in each announcement of a prefix, distinguishes routes."""
         for family, prefixes in PREFIXES.items():
             for p in prefixes:
                 if rng.random() < 0.4:
@@ -67,7 +67,7 @@ class Source(Speaker):
     def attributes_drawn(self, rng, med):
         internal = self.asn == ASNS[CLIENT]
         path = [] if internal else [self.asn]
-        path += rng.choice(([], [65100], [65100, 65200], [ASNS[CLIENT], 7]))  # the last one is a loop
+        path += rng.choice(([], [65100], [65100, 65200], [ASNS[CLIENT], 7]))  # the last choice is a loop
         segments = struct.pack(">BB%dI" % len(path), 2, len(path), *path) if path else b""
         communities = b"".join(struct.pack(">HH", 64512, i) for i in (1, 2) if rng.random() < 0.4)
         a = attribute(0x40, 1, bytes([rng.randrange(2)])) + attribute(0x40, 2, segments) + attribute(0x80, 4, struct.pack(">I", med))
@@ -94,7 +94,7 @@ class Source(Speaker):
 
 
 class Told:
-    """{family: {prefix: its attributes as they came}} of a speaker, by all messages until now."""
+    """{family: {prefix: received attributes}} of a speaker, from all messages so far."""
 
     def __init__(self):
         self.until, self.routes, self.again = 0, {V4: {}, V6: {}}, {}
@@ -109,7 +109,7 @@ class Told:
             self.routes[family].pop(p, None)
 
     def framed(self, family, kind):
-        """RFC 7313 4: what does not come between BoRR and EoRR is gone."""
+        """RFC 7313 4: routes not announced between BoRR and EoRR are removed."""
         if kind == 1:
             self.again[family] = set()
         elif kind == 2:
@@ -146,7 +146,7 @@ def difference(before, after):
 
 
 class Drawn:
-    """A configuration; each draw() changes some of it."""
+    """A configuration; each draw() changes a part."""
 
     def __init__(self, rng):
         self.rng, self.part = rng, {}
@@ -169,7 +169,7 @@ class Drawn:
             self.rename()
 
     def rename(self):
-        """Imports add another community, and exports match this one: nothing changes where the routes have no other."""
+        """Imports add another community, matched by the exports: no effect on routes without other communities."""
         tag = "64512:%d" % self.rng.randrange(10, 14)
         for a in SOURCES:
             self.part["in-" + a] = [{"seq": 10, "action": "permit", "set": {"communities": {"add": [tag]}}}]
@@ -279,7 +279,8 @@ class Preview(KeelTest):
         self.wait("the routes", arrived)
 
     def marked(self):
-        """Every peer has what came before: changes come in their order, but for those of one batch, and the second marker is of a later batch."""
+        """Waits until every peer has all earlier changes: changes arrive in order, except within a batch, and the second marker is in a later
+        batch."""
         for _ in range(2):
             self.serial += 1
             value = struct.pack(">HH", 64999, self.serial)
@@ -289,7 +290,7 @@ class Preview(KeelTest):
                 self.wait("the marker", lambda: all((8, value) in self.table(a)[f].get(MARKER[f], ()) for f in (V4, V6)), s.changed)
 
     def refreshed(self):
-        """Behind a walk of differences comes this one."""
+        """Waits for a refresh, which follows all walks of differences."""
         before = {a: len(s.messages) for a, s in self.speakers.items()}
         for s in self.speakers.values():
             for afi in (1, 2):
@@ -303,7 +304,7 @@ class Preview(KeelTest):
         tables = {a: self.table(a) for a in self.speakers}
         for routes in tables.values():
             for f, p in MARKER.items():
-                routes[f][p] = tuple(a for a in routes[f][p] if a[0] != 8)  # its serial number
+                routes[f][p] = tuple(a for a in routes[f][p] if a[0] != 8)  # the marker's serial number
         return tables
 
     def table(self, address):
@@ -326,8 +327,8 @@ class Preview(KeelTest):
         return lines, self.state()
 
     def test_a_tag_renamed(self):
-        """Imports add 64512:2 instead of 64512:1, and one receiver's export policy matches 64512:2: its routes change and none goes. The other receiver's
-        configuration stays, and what it is told changes, too."""
+        """Imports add 64512:2 in place of 64512:1, and the export policy of one receiver matches 64512:2: its routes change and stay. The other
+        receiver's configuration is unchanged, and its routes change, too."""
         def document(tag):
             community = "64512:%d" % tag
             return {"community_lists": [{"name": "tag", "entries": [{"action": "permit", "community": community}]}],

@@ -47,7 +47,7 @@ class Block:
 
 
 def blocks(path):
-    """Fenced blocks of a Markdown file. Each needs a kind that this test knows, and indented blocks are faults: else a block escapes the test."""
+    """Fenced blocks of a Markdown file. Each block needs a known kind, and indented blocks are faults: otherwise a block would escape the test."""
     with open(path) as f:
         lines = f.read().split("\n")
     out, opened = [], None
@@ -65,12 +65,12 @@ def blocks(path):
 
 
 def plain(line):
-    """A line of output without what differs from run to run."""
+    """A line of output without the parts that vary between runs."""
     return " ".join(re.sub(r"\d+", "N", line).split())
 
 
 class Shell:
-    """One bash for a document; each block ends in a mark, so that its output is known."""
+    """A bash for each document; each block ends with a mark, which delimits the output."""
 
     def __init__(self):
         self.p = subprocess.Popen(["bash", "-e"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
@@ -103,19 +103,19 @@ class Shell:
             pass
         self.p.stdout.close()
         try:
-            os.killpg(self.p.pid, signal.SIGKILL)  # what a document left running is killed here
+            os.killpg(self.p.pid, signal.SIGKILL)  # kills processes left by a document
         except ProcessLookupError:
             pass
 
 
 def slugs(path):
-    """The anchors of a page's headings, as GitHub makes them."""
+    """The anchors of a page's headings, in GitHub's form."""
     with open(path) as f:
         return {re.sub(r"[^\w\- ]", "", line.lstrip("#").strip().lower()).replace(" ", "-") for line in f if line.startswith("#")}
 
 
 def links():
-    """Each link of README.md, CHANGELOG.md and docs/ leads to a file of the repository, each anchor to a heading; each source file that is named exists."""
+    """Each link of README.md, CHANGELOG.md and docs/ leads to a file of the repository, each anchor to a heading; each named source file exists."""
     pages = [os.path.join(ROOT, p) for p in ("README.md", "CHANGELOG.md")] + sorted(glob.glob(os.path.join(ROOT, "docs", "**", "*.md"), recursive=True))
     broken = []
     for page in pages:
@@ -133,7 +133,7 @@ def links():
         size, lines = len(readme.read()), len(architecture.readlines())
     check("README has at most 6 KB, docs/architecture.md at most 350 lines", size <= 6144 and lines <= 350, "%d octets, %d lines" % (size, lines))
     missing = []
-    for page in (p for p in pages if "/decisions/" not in p and not p.endswith("CHANGELOG.md")):  # those two tell history
+    for page in (p for p in pages if "/decisions/" not in p and not p.endswith("CHANGELOG.md")):  # the excluded documents describe history
         with open(page) as f:
             named = re.findall(r"`((?:control|rib|lpm|dataplane|scripts|tests|docs)/[\w./*-]+)`", f.read())
         missing += ["%s: %s" % (os.path.relpath(page, ROOT), name) for name in sorted(set(named)) if not glob.glob(os.path.join(ROOT, name)) and name != "scripts/package"]
@@ -185,7 +185,7 @@ def inside(keeld, keelctl, path):
 
 
 def has_worker(path):
-    """Whether the document starts a worker, which takes a CPU: such documents run one at a time."""
+    """True if the document starts a worker, which takes a CPU: such documents run in sequence."""
     with open(path) as f:
         text = f.read()
     return any("keeld" in line and "no-dataplane" not in line for line in re.findall(r"^(?:keeld +.*|ip netns exec .*keeld -c.*&)$", text, re.M))

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Nothing vanishes in silence: routes of which every tenth has one of 20 faults. What a real keeld counts, remembers, and raises an alarm for (needs root:
-else the exit status is 77).
+"""Refused routes are always reported: every tenth route has one of 20 faults. Counters, records and alarms of a real keeld (needs root: else the
+exit status is 77).
 
 usage: test_refused.py KEELD KEELCTL
 """
@@ -42,7 +42,8 @@ def as_path(*asns):
                                        (asns[i:i + 255] for i in range(0, len(asns), 255))))
 
 
-ORIGIN, PATH, NEXT_HOP = attribute(0x40, 1, b"\0"), as_path(AS), attribute(0x40, 3, bytes([192, 0, 2, 99]))  # 192.0.2.2 is an address of the router in this namespace
+# 192.0.2.2 is an address of the router in this namespace
+ORIGIN, PATH, NEXT_HOP = attribute(0x40, 1, b"\0"), as_path(AS), attribute(0x40, 3, bytes([192, 0, 2, 99]))
 GOOD = ORIGIN + PATH + NEXT_HOP
 # (cause, attributes, first octets of the prefix; None: any)
 FAULTS = [
@@ -118,7 +119,7 @@ class Refused(KeelTest):
         self.assertEqual(self.refused("20.0.0.0"), [])
         self.assertTrue(any(a["kind"] == "routes-refused" and a["peer"] == THEM for a in self.keel.call("system.info")["alarms"]))
         self.assertRegex(self.keel.logged(), r"alarm kind=routes-refused peer=192\.0\.2\.2 vrf=default family=ipv4-unicast")
-        # in words; and no more once the peer announces it well
+        # as text; and absent after a valid announcement
         network = want["as-loop"]
         out = subprocess.run([KEELCTL, "--socket", self.keel.path, "show", "route", "%s/24" % network], capture_output=True, text=True, timeout=60)
         self.assertRegex(out.stdout, r"no route\n  refused from 192\.0\.2\.2: as-loop, .* ago\n")
@@ -142,7 +143,7 @@ class Refused(KeelTest):
         sent = time.monotonic()
         for _ in range(100000):
             checks = self.keel.call("control.stats")["alarm_checks"]
-            come = bool(select.select([sock], [], [], 0)[0])  # an event of this check or an earlier one was sent before the answer
+            come = bool(select.select([sock], [], [], 0)[0])  # an event of this or an earlier check was sent before the answer
             if first is None and self.family()["refused"]:
                 first, begin = self.keel.call("control.stats")["alarm_checks"], time.monotonic()
             if come:
@@ -154,7 +155,7 @@ class Refused(KeelTest):
         print("alarm %.3f s after the UPDATE, %.3f s after the counter was seen" % (now - sent, now - (begin or now)), flush=True)
 
     def test_unusable_prefixes(self):
-        """Ignored, whatever their length; what only looks like one is not. The session stays."""
+        """Ignored at any length; similar but usable prefixes are accepted. The session stays."""
         bad = ["0.0.0.0/8", "0.1.0.0/16", "127.0.0.0/8", "127.0.0.1/32", "169.254.0.0/16", "169.254.7.0/24", "224.0.0.0/3", "224.0.0.0/4", "239.1.1.1/32",
                "240.0.0.0/4", "255.255.255.255/32"]
         good = ["0.0.0.0/0", "0.0.0.0/7", "0.0.0.0/1", "1.0.0.0/8", "126.0.0.0/8", "128.0.0.0/8", "169.253.0.0/16", "169.254.0.0/15", "192.0.0.0/2", "223.255.255.0/24"]
@@ -169,7 +170,7 @@ class Refused(KeelTest):
         self.assertEqual(self.keel.peer()["state"], "established")
 
     def test_first_as_can_be_left_to_the_peer(self):
-        """enforce_first_as false for a route server: the peer is asked for its routes again; and back."""
+        """enforce_first_as false for a route server: the peer is asked for its routes again; then back to true."""
         self.speaker.announce("20.0.0.0", asns=(64600, AS))
         self.wait("the fault", lambda: self.family()["refused"] == {"first-as": 1})
         faults = self.keel.call("bgp.faults", {"peer": THEM})["faults"]
@@ -184,7 +185,7 @@ class Refused(KeelTest):
         self.assertEqual(self.keel.peer()["established_count"], 1)
 
     def test_next_hops_that_are_none(self):
-        """Paths that are stored and lead nowhere are counted as long as they are there; the ends of a connected subnet are nobody's address."""
+        """Stored paths with an unusable next hop are counted while stored; the ends of a connected subnet belong to no host."""
         for last in (255, 0):
             path = ORIGIN + PATH + attribute(0x40, 3, bytes([192, 0, 2, last]))
             networks = [ipaddress.IPv4Address(0x14000000 + (n << 8)) for n in range(50)]

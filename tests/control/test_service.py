@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """keeld under a service manager: READY, RELOADING, WATCHDOG and STOPPING on $NOTIFY_SOCKET, `keelctl reload`, and native fields for the journal.
-The test plays the service manager and the journal on sockets of its own, the journal's in a namespace of mounts. Needs root (else the exit
-status is 77).
+The test plays the service manager and the journal on its own sockets, the journal's in a mount namespace. Needs root (else the exit status is
+77).
 
 usage: test_service.py KEELD KEELCTL
 """
@@ -18,7 +18,7 @@ import time
 
 INSIDE = "KEEL_SERVICE_NAMESPACE"
 JOURNAL = "/run/systemd/journal/socket"
-WATCHDOG_S = 4  # of the service manager
+WATCHDOG_S = 4  # set by the service manager
 
 if __name__ == "__main__" and os.geteuid() == 0 and INSIDE not in os.environ:
     # /run/systemd is the test's own.
@@ -75,7 +75,7 @@ class Service(KeelTest):
         return self.manager.recv(4096).decode()
 
     def expect(self, text):
-        """Messages until one begins so; what it passes over are the watchdog's."""
+        """Reads messages until one begins with `text`; only watchdog messages are skipped."""
         end = time.monotonic() + WAIT_S
         while time.monotonic() < end:
             m = self.message()
@@ -162,7 +162,7 @@ class Service(KeelTest):
 
 
 class Journal(KeelTest):
-    """The journal is at its usual place, which a namespace of mounts makes the test's own."""
+    """The journal's socket is at its usual place, in a mount namespace of the test."""
 
     def setUp(self):
         super().setUp()
@@ -174,7 +174,7 @@ class Journal(KeelTest):
         self.addCleanup(self.journal.close)
 
     def start_with(self, stream_of):
-        """keeld whose $JOURNAL_STREAM names that file."""
+        """Starts keeld with $JOURNAL_STREAM set to this file."""
         st = os.stat(stream_of)
         os.environ["JOURNAL_STREAM"] = "%d:%d" % (st.st_dev, st.st_ino)
         self.addCleanup(os.environ.pop, "JOURNAL_STREAM")
@@ -195,7 +195,7 @@ class Journal(KeelTest):
         os.kill(self.keel.call("system.info")["pid"], signal.SIGHUP)
         refused = self.event("reload-refused")
         self.assertEqual(refused["PRIORITY"], ["3"])
-        self.assertEqual(refused["PATH"], ['/0"\\\n'])  # as they are, not as the line escapes them
+        self.assertEqual(refused["PATH"], ['/0"\\\n'])  # raw, without the escapes of a line
         self.assertEqual(self.keel.logged(), "")
 
     def touch(self):
@@ -223,11 +223,11 @@ class Journal(KeelTest):
         self.wait("the line", lambda: "keeld-up" in self.keel.logged())
 
     def test_a_full_journal_holds_nobody_up(self):
-        """The journal reads nothing: keeld answers, and later the lines come, or a notice of how many were lost."""
+        """The journal reads no message: keeld answers, and later the lines arrive, or a notice of the number of lost lines."""
         self.start_with(self.touch())
         self.event("keeld-up")
         self.write_bad(400)
-        for _ in range(6):  # beyond what the journal's queue and the ring hold
+        for _ in range(6):  # more than the journal's queue and the ring hold
             os.kill(self.keel.call("system.info")["pid"], signal.SIGHUP)
             self.keel.call("system.info")
         self.assertGreater(int(self.event("log-lost")["LINES"][0]), 0)

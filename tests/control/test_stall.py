@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""A keeld whose stderr is a full pipe that nobody reads. Sessions, RPC and an orderly end must not depend on the reader of the log. Needs root (a
-network namespace); else the exit status is 77.
+"""A keeld with a full, unread pipe as stderr. Sessions, RPC and an orderly end must not depend on the reader of the log. Needs root (a network
+namespace); else the exit status is 77.
 
-usage: test_stall.py KEELD; STALL_S in the environment: how long the peer sends malformed UPDATEs (default 5)
+usage: test_stall.py KEELD; STALL_S in the environment: seconds of malformed UPDATEs (default 5)
 """
 import fcntl
 import json
@@ -48,12 +48,12 @@ class Unread(Keel):
         return int.from_bytes(waiting, "little") > 4096 - 300
 
     def read(self):
-        """What is in the pipe; waits for something."""
+        """Contents of the pipe; waits for the first octet."""
         return os.read(self.unread, 1 << 16).decode()
 
 
 class Impatient(Speaker):
-    """Closes the session when nothing comes for the hold time."""
+    """Closes the session after a hold time without messages."""
 
     def connect(self):
         s = super().connect()
@@ -98,7 +98,7 @@ class Stall(KeelTest):
             threading.Event().wait(0.005)
 
     def fill(self, faults):
-        """Reloads a FILE with so many faults: each is a line. Until the pipe is full and lines wait."""
+        """Reloads a FILE with `faults` faults, one log line each, until the pipe is full and lines wait."""
         with open(self.keel.file) as f:
             good = f.read()
         with open(self.keel.file, "w") as f:
@@ -121,7 +121,7 @@ class Stall(KeelTest):
             s.close()
         self.assertGreater(self.keel.call("control.stats")["log"]["waiting"], 100)
 
-        # The reader is back: lines in their order, the gap with its size, and all figures agree.
+        # The reader returns: lines arrive in order, the gap with its size, and all figures agree.
         text = ""
 
         def agrees():

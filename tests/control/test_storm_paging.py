@@ -17,7 +17,7 @@ import struct
 import threading
 import time
 
-# before keeld starts: a report ends it with this exit status, which Keel.stop() refuses
+# set before keeld starts: after a report, keeld ends with this exit status, which Keel.stop() refuses
 os.environ["TSAN_OPTIONS"] = "exitcode=66 halt_on_error=0 " + os.environ.get("TSAN_OPTIONS", "")
 
 import keel_rig  # noqa: E402
@@ -33,7 +33,7 @@ KEEPS = PEERS[:2]
 
 
 def policies(n):
-    """Each commit changes what the imports set, and what the exports match."""
+    """Each commit changes the attributes set by the imports, and the match of the exports."""
     return {"route_policies": [
         {"name": "in", "nodes": [{"seq": 10, "action": "permit", "match": {}, "set": {"local_pref": 100 + n % 3, "communities": {"add": ["64512:%d" % (n % 5)]}}}]},
         {"name": "out", "nodes": [{"seq": 10, "action": "permit", "match": {}, "set": {"med": n % 7}}]}]}
@@ -47,7 +47,7 @@ def document():
 
 
 class Client:
-    """A thread of its own with a connection of its own; an exception is the test's."""
+    """A thread with its own connection; an exception fails the test."""
 
     def __init__(self, test, turn):
         self.test, self.turn, self.count, self.error = test, turn, 0, None
@@ -92,7 +92,8 @@ class StormPaging(KeelTest):
             more = {"cursor": r["next"]}
 
     def page_routes(self, view, **params):
-        """A destination stays in the table for the whole storm, so each one is on a page; what a peer is advertised changes with the best path."""
+        """A destination stays in the table during the storm, so each destination is on a page; the advertised routes of a peer change with the
+        best path."""
         def turn(client):
             routes = [(r["prefix"], r["peer"]) for r in self.pages(client, "rib.routes", "routes", family=V4, view=view, **params)]
             if not self.ended.is_set():
@@ -115,7 +116,7 @@ class StormPaging(KeelTest):
         client.call("system.info")
 
     def request(self, client):
-        """Asks keeld for its table as a peer, and asks the peers for theirs."""
+        """Requests keeld's table as a peer, and the peers' tables."""
         for s in self.speakers:
             s.send(REFRESH, b"\0\1\0\1")
         client.call("bgp.refresh", family=V4, scope="all", direction="import")

@@ -16,7 +16,7 @@ from keel_rig import US, KeelTest
 
 class Watchdog(KeelTest):
     def give(self, text):
-        """To the reader of the FIFO, if there is one."""
+        """Writes to the reader of the FIFO, if present."""
         try:
             fd = os.open(self.keel.file, os.O_WRONLY | os.O_NONBLOCK)
         except OSError as e:
