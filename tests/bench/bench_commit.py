@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""A commit of one local-pref with 1,000 and 4,000 idle peers, with 1 and 16 shards: until it answers, and the longest answer that another client
-waits for meanwhile (system.info every 1 ms); bgp.peers of one peer and of all, the same way."""
+"""A commit of a new local-pref with 1,000 and 4,000 idle peers, with 1 and 16 shards: time until the answer, and the longest wait of another
+client meanwhile (system.info every 1 ms); bgp.peers of one peer and of all peers, likewise."""
 import json
 import os
 import socket
@@ -17,7 +17,7 @@ POLL_S = 0.001
 
 
 def poll(path):
-    """A process of its own: asks all the time; each line on standard input is answered with the longest answer since the line before, in ms."""
+    """A separate process that calls without pauses; each line on standard input is answered with the longest wait since the previous line, in ms."""
     s = socket.socket(socket.AF_UNIX)
     s.connect(path)
     answers = s.makefile("rb")
@@ -78,7 +78,7 @@ def measure(bench, poller, count, dut, runs):
     last = bench.rpc.call("bgp.peers", limit=10000)["peers"][-1]["address"]
     for run in range(runs):
         poller.longest()
-        time.sleep(0.5)  # what a client waits for when nothing happens: this machine's part of the figures
+        time.sleep(0.5)  # the wait of a client without a commit: the machine's share of the figures
         sample("rest_rpc_%d" % count, "ms", run, poller.longest(), dut)
         bench.rpc.call("config.edit", patch=[{"op": "replace", "path": "/route_policies/0/nodes/0/set/local_pref", "value": 200 + run}])
         poller.longest()

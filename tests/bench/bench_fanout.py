@@ -1,13 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Fan-out of a full table from one peer to 20 receivers (all daemons) and to 100 (Keel, and who is best with 20 or near it:
-who groups its receivers and who does not are nearly equal there, and are not with 100).
+"""Fan-out of a full table from one peer to 20 receivers (all daemons) and to 100 receivers (Keel, and the daemons near the best with 20: daemons
+with and without update groups are nearly equal with 20 receivers, but not with 100).
 
-  live_N, live_N_cpu     they are there before the table is: from the feed's first octet until the last receiver has the last UPDATE
-  late_N, late_N_cpu     as many others, which were never there before, connect when all is at rest
-  floor                  the bytes that Keel sends to one receiver, written by a loop of writev into the same sinks: what the kernel takes of it
+  live_N, live_N_cpu     receivers connect before the table: from the feed's first octet until the last receiver has the last UPDATE
+  late_N, late_N_cpu     N new receivers connect when the daemon is at rest
+  floor                  the bytes sent by Keel to one receiver, written in a loop of writev to the same sinks: the kernel's share
 
-One of the receivers reads and counts what it gets, the others leave throwing it away to the kernel."""
+A single receiver reads and counts its input, the kernel discards the input of the others."""
 import os
 import sys
 import time
@@ -24,12 +24,12 @@ FLOOR_PORT = 1790
 
 
 class Floor:
-    """The name under which the loop's figures stand."""
+    """The name for the loop's figures."""
     name = "floor"
 
 
 def whole(stat, n, dut):
-    """All receivers have as much as the one that counts: attributes and packing may differ a little."""
+    """Checks that all receivers have as many octets as the counting receiver: attributes and packing may differ slightly."""
     if stat["octets_min"] < 0.9 * stat["octets_max"]:
         raise Unable("%s: one of %d receivers has %d octets, another %d" % (dut.name, n, stat["octets_min"], stat["octets_max"]))
 

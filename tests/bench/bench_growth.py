@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Keel's CPU a path as the table grows: a load of 10,000, 100,000, 1,000,000 and 4,000,000 paths (four peers of 1,000,000), with one receiver, and a policy change of
-all of them, kept.
+"""Keel's CPU per path as the table grows: a load of 10,000, 100,000, 1,000,000 and 4,000,000 paths (four peers of 1,000,000), with one receiver,
+and a policy change of all paths, with kept routes.
 
-  path_SIZE     CPU microseconds a path, of `load` and of `reset`
-  times_SIZE    the same, against 100,000 paths of the same run"""
+  path_SIZE     CPU microseconds per path, of `load` and of `reset`
+  times_SIZE    the same, relative to 100,000 paths of the same run"""
 import os
 import sys
 

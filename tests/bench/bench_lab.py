@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the benchmarks of the whole daemon share: keeld without a data plane in a namespace of its own, fed over its loopback, a crowd of
-peers, and samples in the form that scripts/bench reads (METRIC DUT UNIT RUN VALUE)."""
+"""Shared by the benchmarks of the whole daemon: keeld without a data plane in a separate namespace, fed over its loopback, a crowd of peers, and
+samples in the form of scripts/bench (METRIC DUT UNIT RUN VALUE)."""
 import argparse
 import json
 import os
@@ -33,7 +33,7 @@ def sample(metric, unit, run, value, dut="keel"):
 
 
 def kept():
-    """The words of each line that scripts/bench kept of this scenario, samples and marks."""
+    """The words of each line kept by scripts/bench for this scenario, samples and marks."""
     path = os.environ.get("KEEL_BENCH_DONE")
     return [line.split() for line in open(path)] if path else []
 
@@ -63,14 +63,14 @@ def peer(addr, asn, policy=None, **more):
 
 
 def addresses(first, count):
-    """`first` and those behind it, as crowd counts them."""
+    """`first` and the following addresses, counted like crowd."""
     a, b, c, d = map(int, first.split("."))
     n = (a << 24) + (b << 16) + (c << 8) + d
     return [".".join(str((n + i) >> s & 255) for s in (24, 16, 8, 0)) for i in range(count)]
 
 
 class Events:
-    """A program that prints one JSON object a line and takes commands."""
+    """A program that prints one JSON object per line and takes commands."""
 
     def __init__(self, process):
         self.process = process
@@ -108,7 +108,7 @@ class Bench:
 
     def __init__(self, lab, peers, document=None):
         lab.host("rt")
-        # as a document for this daemon alone: routes of 127/8 need no next hop that resolves
+        # as a document for this daemon alone: routes of 127/8 need no resolvable next hop
         config = {"router": {"asn": 64512, "router_id": "127.0.0.1"}, "bgp": {"next_hop_tracking": False, "peers": peers}}
         for key, value in (document or {}).items():
             config.setdefault(key, {}).update(value) if isinstance(value, dict) else config.__setitem__(key, value)

@@ -1,15 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""From UPDATE to the workers: keeld with its data plane on two veth ports has a table from either of two peers; one of them withdraws and
-announces again single prefixes, 1,000, 10,000 and 100,000 updates a second, each of which moves a prefix in the forwarding tables. What keeld
-says of it itself (fib.stats, control.stats): from the reading of an UPDATE until it is visible, and until all workers use it; commits, grace
-periods, and the share of commits that waited for a worker that did not run; slices and processor time of its threads.
+"""From UPDATE to the workers: keeld with its data plane on two veth ports has a table from each of two peers; one peer withdraws and announces
+single prefixes, 1,000, 10,000 and 100,000 updates per second, and each update moves a prefix in the forwarding tables. Figures are keeld's own
+(fib.stats, control.stats): time from the reading of an UPDATE until the change is visible, and until all workers use the change; commits, grace
+periods, and the share of commits that waited for a stopped worker; slices and processor time of its threads.
 
-The reading is the turn of keeld's session thread that decodes the message. What the message waited before that, in the socket and behind others in
-the receive buffer, is in none of these times: where `achieved` (updates a second, until keeld has read the last one) is below the rate, messages
-waited, or the feed was late. The tables have all of it before anything is read from fib.stats, so its slowest ones are in.
+The reading is the turn of keeld's session thread that decodes the message. Earlier waits of the message, in the socket and in the receive buffer, are
+not included: where `achieved` (updates per second, until keeld has read the last update) is below the rate, messages waited, or the feed was late.
+fib.stats is read after the tables contain all updates, so the slowest updates are included.
 
-The worker has a CPU; keeld's control threads, the peers and what else there is have the other ones."""
+The worker has its own CPU; keeld's control threads, the peers and all other processes share the rest."""
 import os
 import sys
 import time
@@ -35,7 +35,7 @@ def document(worker, control):
 
 
 def load(lab, rpc, routes, control):
-    """Two feeds of one table; the first one's address is lower, so its paths are best."""
+    """Two feeds of the same table; the first feed's address is lower, so its paths are best."""
     feeds = {}
     for name, net in PEERS:
         feeds[name] = Events(lab.spawn("feed-" + name, name, [FEED, "--connect", "198.18.%d.1" % net, "--source", "198.18.%d.2" % net, "--asn",
@@ -54,7 +54,7 @@ def updates(rpc):
 
 
 def shown(rpc):
-    """What was written and shown so far."""
+    """Writes and visible changes so far."""
     s = rpc.call("fib.stats")
     return s["commits"], *(t["writes"] for t in s["tables"]), *(s[key]["count"] for _, key in HISTOGRAMS)
 
@@ -66,16 +66,16 @@ def counters(rpc):
 
 
 def measure(rpc, feed, rate, run):
-    rpc.call("fib.audit", limit=1)  # what is on its way has arrived
+    rpc.call("fib.audit", limit=1)  # waits for changes in transit
     rpc.call("dataplane.stats.reset")
     before, began = counters(rpc), time.monotonic()
     feed.say("pace %d %d %d" % (rate * SECONDS, rate, run + 1))
     feed.wait("done", "pace")
     wait_for("all updates read", lambda: updates(rpc) - before["updates"] >= rate * SECONDS, 60, poll=0.005)
-    wall = time.monotonic() - began  # the feed's last octet may be in the kernel long before
-    at_rest(lambda: shown(rpc), 60, poll=0.2)  # what the updates cost the threads is in their figures
+    wall = time.monotonic() - began  # the feed's last octet may have been in the kernel long before
+    at_rest(lambda: shown(rpc), 60, poll=0.2)  # the figures include the cost of the updates
     threads, gap = rpc.call("control.stats")["threads"], rpc.call("dataplane.stats")["workers"][0]["loop_gap_ns"]
-    rpc.call("fib.audit", limit=1)  # behind those, in which its walk would stand: it ends when the workers use all there is
+    rpc.call("fib.audit", limit=1)  # after the updates, whose figures would include its walk: returns when the workers use all changes
     after, name, stats = counters(rpc), "%d_" % rate, rpc.call("fib.stats")
     moved = after["writes"] - before["writes"]
     if moved < rate * SECONDS / 2:

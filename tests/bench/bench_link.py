@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""A link with many prefixes behind it fails: from the netlink message to the last change that the workers see (the next hops' words). Two links
-of one router, one with 10,000 prefixes behind it and one with 1,000,000, fail in turn."""
+"""Failure of a link with many prefixes: time from the netlink message to the last change visible to the workers (the words of the next hops). Two
+links of a router, with 10,000 and 1,000,000 prefixes, fail in turn."""
 import os
 import sys
 
@@ -34,7 +34,7 @@ def main():
             lab.link(name, "up", "198.18.%d.2/24" % net, "rt", name, None)
         _, rpc = lab.keeld("rt", document(cpus), KEELD, cpus=cpus)
         for name, net in LINKS:
-            # other seeds: other prefixes, so that most of them have no other way
+            # different seeds: different prefixes, mostly without a second path
             feed = Events(lab.spawn("feed-" + name, name, [FEED, "--connect", "198.18.%d.1" % net, "--source", "198.18.%d.2" % net, "--asn",
                                                            str(64600 + net), "--peer-asn", "64512", "--count", str(counts[name]), "--seed",
                                                            str(net)], lines=True))
@@ -45,7 +45,7 @@ def main():
             return {p["address"]: p["families"]["ipv4-unicast"]["accepted"] for p in rpc.call("bgp.peers")["peers"]}
 
         def ways(name, net, up):
-            """The shadow's ways lead to that link, or none does."""
+            """True if the shadow's paths use the link (or, when down, no path does)."""
             state = rpc.call("fib.lookup", address="198.18.%d.2" % net)["paths"]
             return bool(state) and state[0]["state"] == "up" if up else not state or state[0]["state"] != "up"
 
@@ -59,7 +59,7 @@ def main():
                 wait_for("the way by %s to be gone" % name, lambda: ways(name, net, False), 60)
                 lab.sh(name, "ip link set dev up up")
                 wait_for("the way by %s to be back" % name, lambda: ways(name, net, True), 60)
-                # the RIB decides anew behind it, in both directions: the next failure begins when that is done
+                # the RIB evaluates again afterwards, in both directions: the next failure begins after the evaluation
                 rpc.call("fib.audit", limit=1)
             if run % 10 == 9:
                 say("%d failures of each" % (run + 1))

@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""A full table from one peer, and the same prefixes with other attributes from four at once, until a receiving peer has the last route.
+"""A full table from one peer, and the same prefixes with different attributes from four peers at once, until a receiving peer has the last route.
 
-  one, four              seconds from the first octet that a feed sends to the receiver's last UPDATE
-  one_cpu, four_cpu      CPU seconds of the daemon, all its processes (FRR: bgpd and zebra, which is given no routes)
+  one, four              seconds from the first octet of a feed to the receiver's last UPDATE
+  one_cpu, four_cpu      CPU seconds of the daemon, all its processes (FRR: bgpd and zebra, without routes for zebra)
   one_memory, ..         resident, of all its processes, afterwards
-Without a data plane. All share the machine's processors with the feeds and the receiver."""
+Without a data plane. The daemon, the feeds and the receiver share the machine's processors."""
 import os
 import sys
 

@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""A commit as one receiver sees it, Keel beside BIRD: 100,000 routes (ROUTES) of two transits with the same table, 1 and 4 shards, both orders of the
-transits in the configuration. The transits' routes are kept, or the transits are asked and answer after 4 s (DELAY_S). Three commits:
+"""A commit as seen by a receiver, Keel beside BIRD: 100,000 routes (ROUTES) of two transits with the same table, 1 and 4 shards, both orders of
+the transits in the configuration. The transits' routes are kept, or the transits are asked and answer after 4 s (DELAY_S). Three commits:
 
-  renamed   the import of the first transit adds another community, and the export matches that community instead
-  swapped   the import policies: permit becomes deny for the first transit, and deny becomes permit for the second one
-  back      the same again, the other way round
+  renamed   the import of the first transit adds another community, and the export matches the new community
+  swapped   the import policies: permit becomes deny for the first transit, and deny becomes permit for the second transit
+  back      the reverse of swapped
 
-For each commit: routes withdrawn, announced, announced more than once, and seconds until the receiver has the last change. The final table is checked."""
+For each commit: routes withdrawn, announced, announced more than once, and seconds until the receiver has the last change. The final table is
+checked."""
 import os
 import socket
 import struct
@@ -23,7 +24,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "lab"))
 from labtest import UPDATE, Speaker  # noqa: E402
 
 ROUTES, DELAY_S = int(os.environ.get("ROUTES", 0)), float(os.environ.get("DELAY_S", 4))
-PER_PATH = 20  # prefixes with one AS path
+PER_PATH = 20  # prefixes with the same AS path
 QUIET_S, LIMIT_S = 2, 120
 A, B, RECEIVER = "198.18.0.2", "198.18.0.3", "198.18.0.4"
 ASN = {A: 64513, B: 64514, RECEIVER: 64515}
@@ -51,7 +52,7 @@ class Transit(Speaker):
         self.send(UPDATE, bytes(4))
 
     def answer(self):
-        time.sleep(DELAY_S)  # the transit's own time: that is what is measured here
+        time.sleep(DELAY_S)  # the transit's own delay is part of the measurement
         try:
             self.refresh(1)
             self.announce()
@@ -61,7 +62,7 @@ class Transit(Speaker):
 
 
 class Receiver(Speaker):
-    """Keeps UPDATEs as they come, with their times; they are read between the commits."""
+    """Keeps received UPDATEs with their times; evaluated between the commits."""
 
     def __init__(self, lab):
         super().__init__(lab.netns("peers"), RECEIVER, RT, ASN[RECEIVER])
@@ -74,7 +75,7 @@ class Receiver(Speaker):
             super().message(kind, body)
 
     def look(self):
-        """Reads what has come since the last call: (withdrawn, {network: times announced}, time of the last UPDATE or None)."""
+        """Evaluates the UPDATEs since the last call: (withdrawn, {network: times announced}, time of the last UPDATE or None)."""
         gone, said, last = 0, {}, None
         new = self.updates[self.read_until:]
         self.read_until += len(new)
@@ -106,7 +107,7 @@ def matching(tag):
     return duts.policy("out", [{"seq": 10, "action": "permit", "match": {"community_list": tags["name"]}}], community_lists=[tags])
 
 
-# name, the tag that the imports add and the export matches, the transit whose import permits
+# name, the tag added by the imports and matched by the export, the transit with a permitting import
 FIRST, COMMITS = ("first", 1, A), (("renamed", 2, A), ("swapped", 2, B), ("back", 2, A))
 
 
@@ -129,13 +130,14 @@ class Run:
         self.seen(FIRST, time.monotonic())
 
     def right(self, tag, chosen):
-        """Whether the receiver's table is the one that this configuration gives."""
+        """True if the receiver's table is the expected table of the configuration."""
         marks = struct.pack(">HH", 64512, tag), struct.pack(">II", ASN[chosen], 3356)
         attributes = set(self.receiver.routes.values())
         return len(self.receiver.routes) == self.count and all(m in a for a in attributes for m in marks)
 
     def seen(self, commit, begin):
-        """Until the table is right and nothing has come for a while: (withdrawn, announced, announced more than once, seconds to the last)."""
+        """Waits until the table is right and no UPDATE has come for a while: (withdrawn, announced, announced more than once, seconds to the
+        last)."""
         gone, said, last, still = 0, {}, begin, time.monotonic()
 
         def settled():

@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""An import policy changes for a full table of kept routes, until two receivers have all; and a change of it that changes nothing.
+"""A change of the import policy for a full table of kept routes, until two receivers have all changes; and a change without effect.
 
   change, change_cpu              every route gets another community: from the commit (or the daemon's own command) to the receivers' last UPDATE
-  probe_p50, probe_p99, probe_max a route that another peer changes each 5 ms, at a peer that is told of this one only, while the change runs
-  none_cpu, none_updates          the policy gets a node that no route matches: CPU seconds, and UPDATEs to the receivers
-  none_fib_writes, ..             the same of Keel with a data plane: writes into the workers' tables"""
+  probe_p50, probe_p99, probe_max a route changed by another peer every 5 ms, at a peer that receives only this route, during the change
+  none_cpu, none_updates          the policy gets a node without a matching route: CPU seconds, and UPDATEs to the receivers
+  none_fib_writes, ..             the same for Keel with a data plane: writes into the workers' tables"""
 import os
 import sys
 import time
@@ -16,7 +16,7 @@ from scenario import EVERYTHING, PROBE_MS, PROBES, RECEIVERS, RT, Arena, Peer, P
 from scenario import addresses, change, feeds, idle, load, receivers, sample, settled, wait_for  # noqa: E402
 import duts  # noqa: E402
 
-LATE_START_S = 4  # BIRD 2 begins some 3 s after it has read its configuration
+LATE_START_S = 4  # BIRD 2 begins some 3 s after reading its configuration
 PROBE_ASN = 65301
 PROBE_ONLY = policy("probe-only", [{"seq": 10, "action": "permit", "match": {"prefix_list": "probe"}}],
                     prefix_lists=[{"name": "probe", "entries": [{"action": "permit", "prefix": "198.51.100.1/32"}]}])
@@ -35,14 +35,14 @@ def peers(document):
 
 
 def loaded(arena, plan, dut):
-    """Its receivers and its prober, when all is at rest."""
+    """The daemon's receivers and prober, at rest."""
     fan, prober = arena.fan(2, RECEIVERS, 65001, "--count", 2, "--no-hosts"), arena.crowd(2, PROBES, PROBE_ASN)
     load(dut, fan, [arena.feed(0, plan.routes)], plan.routes)
     return fan, prober
 
 
 def nothing(dut, fan, document, seconds):
-    """(CPU seconds, UPDATEs) of a change to `document` that no route notices."""
+    """(CPU seconds, UPDATEs) of a change to `document` without an effect on routes."""
     stat, _, cpu = change(dut, fan, peers(document), 0, quiet_s=seconds)
     return cpu, stat["updates"]
 

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""ROUTE-REFRESH as load: 20 peers with the full table ask at once, then 1,000 requests a second in all for 10 s. What is held against what:
-a probe route's way through the daemon at rest and meanwhile; CPU seconds; how many walks answered how many requests.
+"""ROUTE-REFRESH as load: 20 peers with the full table send requests at once, then a total of 1,000 requests per second for 10 s. Measured: latency
+of a probe route through the daemon, at rest and under load; CPU seconds; numbers of walks and of answered requests.
 
-The peers, the daemon and the probe share the machine's processors: latency is that of all of them together."""
+The peers, the daemon and the probe share the machine's processors: latency includes all of them."""
 import os
 import sys
 import time
@@ -16,15 +16,15 @@ PROBES, PROBE_MS = 400, 20
 
 
 def totals(b, crowd):
-    """Of all asking peers: requests received, those answered, walks begun and ended on the wire; of their update groups: walks over the table,
-    messages packed once for all and for one that was behind."""
+    """Sums over all asking peers: requests received and answered, walks begun and ended on the wire; sums over their update groups: walks of the
+    table, messages packed for all members and for a single member behind."""
     t = {"walks": 0, "messages": 0, "own_messages": 0, "requests_received": 0, "served": 0, "coalesced": 0, "borr_sent": 0, "eorr_sent": 0}
     peers = b.peers()
     for a in crowd:
         for k, v in peers[a]["families"]["ipv4-unicast"]["refresh"].items():
             if k in t:
                 t[k] += v
-    # all are members of one group, which counts for all of them
+    # all peers are members of one group, which counts for all of them
     groups = {g["id"]: g for g in (peers[a]["families"]["ipv4-unicast"]["update_group"] for a in crowd)}
     for k in ("walks", "messages", "own_messages"):
         t[k] = sum(g[k] for g in groups.values())

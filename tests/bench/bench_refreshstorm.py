@@ -1,13 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""A storm of ROUTE-REFRESH: 100,000 routes, 20 peers that ask 50 times a second each, with a hold time of 9 s, for 20 s.
+"""A storm of ROUTE-REFRESH: 100,000 routes, 20 peers with 50 requests per second each, with a hold time of 9 s, for 20 s.
 
-  lost                            sessions that ended, of the 20
-  probe_p50, probe_p99, probe_max a route that one more peer changes each 20 ms, at another that is told of this one only, from the storm's beginning to its end
+  lost                            lost sessions, of the 20
+  probe_p50, probe_p99, probe_max a route changed by another peer every 20 ms, at a peer that receives only this route, during the storm
   rest_p99                        the same before the storm
-  cpu                             CPU seconds of the daemon, from the first request until it has nothing to do
-  tables                          full tables that a peer got, by octets: how many walks there were for its 1,000 requests
-  after                           seconds from the last request until the daemon has nothing to do"""
+  cpu                             CPU seconds of the daemon, from the first request until the daemon is idle
+  tables                          full tables received by a peer, by octets: the number of walks for its 1,000 requests
+  after                           seconds from the last request until the daemon is idle"""
 import os
 import sys
 import time
@@ -25,7 +25,7 @@ def peers():
 
 
 def loaded(arena, plan, dut):
-    """The asking peers, the prober, and the octets that a table takes."""
+    """The asking peers, the prober, and the octets of a table."""
     crowd, prober, feed = arena.crowd(PEERS, RECEIVERS, 65001, hold=HOLD_S), arena.crowd(2, PROBES, PROBE_ASN), arena.feed(0, plan.routes)
     wait_for("sessions of all", lambda: crowd.ask("report", "report")["established"] == PEERS and prober.ask("report", "report")["established"] == 2, 60)
     feed.wait("ready")

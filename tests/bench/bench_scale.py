@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""docs/scaling.md's model: fitted at 1,000,000 routes and fewer, held against the real code at 10,000,000 routes, 16 shards and 16 workers, and at
-1,000,000 routes with 1,000 members, which run one after the other on one core (bench_scale, bench_export). Processor time, not the wall clock's; what the model says
-beside what was measured, and the error. At last what it says of a whole router of that size. What shards cost one another is in none of it:
-bench_shards.py has that.
+"""The model of docs/scaling.md: fitted at 1,000,000 routes and fewer, compared with the real code at 10,000,000 routes, 16 shards and 16 workers,
+and at 1,000,000 routes with 1,000 members, run in sequence on one core (bench_scale, bench_export). Processor time, not wall-clock time;
+prediction, measurement, and error. Finally the prediction for a whole router of that size. The interference between shards is not included: see
+bench_shards.py.
 
-    bench_scale.py [--quick]      a tenth of it all"""
+    bench_scale.py [--quick]      a tenth of all sizes"""
 import math
 import os
 import re
@@ -43,13 +43,13 @@ def fib(routes, readers):
 
 
 def export(routes, members):
-    """Seconds of the session thread for a dump to all but one of `members` in one group, and their octets."""
+    """Seconds of the session thread for a dump to all but one of `members` in the same group, and the octets of the dump."""
     m = re.search(r"join late +shard +[\d.]+ ms +session +([\d.]+) ms +([\d.]+) MB", run(EXPORT, "--routes", str(routes), "--members", str(members), "--repeat", "0"))
     return float(m.group(1)) / 1e3, float(m.group(2))
 
 
 def daemon(lab, routes):
-    """Seconds of keeld's threads for a full table from one peer, and for telling it to RECEIVERS: with sockets and the kernel's part."""
+    """Seconds of keeld's threads for a full table from one peer, and for its advertisement to RECEIVERS: with sockets and the kernel's share."""
     crowd = addresses("127.1.0.1", RECEIVERS)
     b = Bench(lab, [peer("127.0.0.2", 64601)] + [peer(a, 65001 + i) for i, a in enumerate(crowd)])
 
@@ -94,8 +94,8 @@ def main():
     sample("fit_sets_of_16_shards", "times", 0, split["sets"] / one["sets"])
 
     def grown(routes, here, smaller, times):
-        """Seconds a route by the size, from those at `fit` and at fit / times: what is touched at random falls out of one cache after the other, so they grow with
-        the logarithm."""
+        """Seconds per route by size, from the values at `fit` and at fit / times: random accesses miss one cache level after another, so the time
+        grows with the logarithm."""
         return here + (here - smaller) * math.log2(routes / fit) / math.log2(times)
 
     def shard_cost(routes):

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""100 peers with a hold time of 3 s and the full table, an import and an export policy that change all the time and refreshes of all of them,
-for 60 s: sessions lost, and how late a keepalive was."""
+"""100 peers with a hold time of 3 s and the full table, constant changes of an import and an export policy, and refreshes of all peers, for 60 s:
+lost sessions, and the delay of keepalives."""
 import itertools
 import os
 import sys
@@ -43,7 +43,7 @@ def main():
             sample("sessions_lost", "sessions", run, lost)
             sample("commits", "commits", run, commits)
             sample("refreshes_asked", "requests", run, refreshes)
-            # what the far end saw between two messages (a keepalive is due each second, less jitter), and how late one left by keeld's own clock
+            # longest silence seen by the far end (a keepalive is due every second, less jitter), and the latest keepalive by keeld's own clock
             sample("longest_silence", "ms", run, seen["longest_silence_ms"])
             sample("latest_keepalive", "ms", run, max(p["keepalive_late_ns"] for p in b.peers().values()) / 1e6)
             sample("octets_sent", "MB", run, seen["octets"] / 1e6)

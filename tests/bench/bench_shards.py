@@ -1,12 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Keel with 1, 2, 4 and 16 shards on one processor: what sharding costs where it can gain nothing. A table is loaded, in the order of its age as far as the feed has one,
-then an import policy changes for the routes, which are kept; until a receiver has all.
+"""Keel with 1, 2, 4 and 16 shards on one processor: the cost of sharding without parallel work. A table is loaded, ordered by age where the feed
+has ages, then an import policy changes for the kept routes; until a receiver has all routes.
 
-  load_cpu, change_cpu     CPU microseconds of keeld a route
+  load_cpu, change_cpu     CPU microseconds of keeld per route
   load, change             seconds
-  sets, sets_fullest       attribute sets of all shards, and of the one that has most
-  prefixes_fullest         of the shard that has most, against the mean
+  sets, sets_fullest       attribute sets of all shards, and of the fullest shard
+  prefixes_fullest         prefixes of the fullest shard, relative to the mean
 Without a data plane. The feed and the receiver have the other processors."""
 import os
 import sys

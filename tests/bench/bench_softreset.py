@@ -1,14 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Soft reset of 1,000,000 routes, Keel beside BIRD, FRR, GoBGP and OpenBGPD: a policy changes, and a receiving peer waits for the last of what changes for it.
+"""Soft reset of 1,000,000 routes, Keel beside BIRD, FRR, GoBGP and OpenBGPD: a policy changes, and a receiving peer waits for its last change.
 
   replay   import policy, routes kept by the daemon
-  refresh  import policy, nothing kept: ROUTE-REFRESH, and the feed says all again
+  refresh  import policy, no kept routes: ROUTE-REFRESH, and the feed announces all routes again
   export   export policy towards the receiver
 
-One external feed, one internal receiver (it sees LOCAL_PREF), on a link of two namespaces; each daemon alone, one after the other, all on the same processors.
-The table and the policies are those of ../shared/data where that is there, and made here in the same shape where it is not. What a daemon can't do or say is left out
-and told on standard error. For Keel, all changes of changes.json must give exactly the counts that it names."""
+One external feed, one internal receiver (to see LOCAL_PREF), on a link of two namespaces; each daemon alone, in sequence, on the same processors. The
+table and the policies come from ../shared/data if present; otherwise the benchmark generates a table and policies of the same shape. Unsupported
+features of a daemon are left out and reported on standard error. For Keel, all changes of changes.json must give exactly the listed counts."""
 import argparse
 import contextlib
 import os
@@ -26,15 +26,15 @@ SINK = os.path.join(BUILD, "tests", "bench", "sink")
 SHARED = os.environ.get("KEEL_SHARED", os.path.join(os.path.dirname(ROOT), "shared"))
 FEED_ADDR, SINK_ADDR = "198.18.0.2", "198.18.0.3"
 QUIET_S, LIMIT_S = 3, 900
-SLOW_S = 15  # what takes longer is done once: noise is not what it suffers from
-TOO_SLOW_S = 50  # and behind what takes longer than this nothing more is asked of that daemon: GoBGP takes minutes for each change
-# a tenth of all origins end so
+SLOW_S = 15  # slower changes are measured once: noise is small in comparison
+TOO_SLOW_S = 50  # after a slower change, no further changes are requested from the daemon: GoBGP takes minutes for each change
+# a tenth of all origins match
 TENTH = duts.policy("tenth", [{"seq": 10, "action": "deny", "match": {"as_path_list": "zero"}}, {"seq": 20, "action": "permit", "match": {}}],
                     as_path_lists=[{"name": "zero", "entries": [{"action": "permit", "regex": "0$"}]}])
 
 
 class KeptFrr(FrrDut):
-    """Stays up from one kind to the next, for the time that its lists take: the first figures of memory are those of a fresh one."""
+    """Stays up between kinds, because loading its lists takes long: the first figures of memory are from a fresh daemon."""
     host, peers_host = "rt-frr", "peers-frr"
     alive = None
 
@@ -49,7 +49,7 @@ class KeptFrr(FrrDut):
         self.apply()
 
     def stop(self):
-        """Its sessions end with their peers; the daemon goes in close()."""
+        """Ends the sessions with the peers; close() ends the daemon."""
 
     @classmethod
     def close(cls):
@@ -66,7 +66,7 @@ def hosts(cls):
 
 
 def peers(kind, policy, feed_asn):
-    """`policy` in the direction that `kind` wants it."""
+    """Peers with `policy` in the direction of `kind`."""
     imports, exports = (policy, EVERYTHING) if kind != "export" else (EVERYTHING, policy)
     return [Peer(FEED_ADDR, feed_asn, imports=imports, keep=kind == "replay"), Peer(SINK_ADDR, US, exports=exports)]
 
@@ -88,7 +88,7 @@ class Run:
         self.quiet(begin)
 
     def quiet(self, since):
-        """Nothing has come for QUIET_S, and the daemon has nothing to do: seconds from `since` to the last difference, 0 when there was none."""
+        """Waits until no UPDATE has come for QUIET_S and the daemon is idle: seconds from `since` to the last difference, 0 without a difference."""
         change, cpu, still = None, self.dut.cpu_seconds(), time.monotonic()
 
         def settled():
@@ -119,7 +119,7 @@ class Run:
 
 
 class Table:
-    """What the feed says, and the policies that fit it."""
+    """The feed's table, and matching policies."""
 
     def __init__(self, args, folder):
         data = os.path.join(SHARED, "data")
@@ -156,7 +156,7 @@ def measured(run, cls, kind, change, i):
 
 
 def compared(lab, cls, table, kind, runs, too_slow):
-    """The changes that all are asked for, each from before to after."""
+    """The changes used for comparison, each from before to after."""
     if cls in too_slow:
         mark("unable", kind, cls.name, "left out, it took %.0f s for one change" % too_slow[cls])
         return
@@ -186,7 +186,7 @@ def compared(lab, cls, table, kind, runs, too_slow):
 
 
 def counted(lab, table):
-    """All changes, whatever they do, with kept routes: exactly the counts of changes.json."""
+    """All changes with kept routes: exactly the counts of changes.json."""
     for c in table.changes:
         if c.expected is None:
             continue

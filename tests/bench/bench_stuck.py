@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""A peer that reads nothing while another one announces and withdraws 5,000,000 /32s, each once: memory against what `tombstones_max` allows,
-who is dropped, and what the others notice: a receiver that reads counts the routes that it was told and those that were taken back, so it shows
-that what it was sent adds up to the table (of the others keeld says only what it has for them, not what they were sent)."""
+"""A peer that never reads while another peer announces and withdraws 5,000,000 unique /32s: memory compared with the limit from `tombstones_max`,
+the dropped peers, and the effect on other peers: a reading receiver counts announced and withdrawn routes, which must add up to the table (for
+other peers keeld reports only its own state, not the sent routes)."""
 import os
 import sys
 import time
@@ -11,20 +11,20 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from bench_lab import BUILD, ROOT, Bench, Events, Lab, addresses, arguments, peer, resident_bytes, sample, say, wait_for  # noqa: E402
 
 TOMBSTONES_MAX = 200000
-FLAPS = 5000000  # fewer may fit into the sockets' buffers, and then nobody is stuck
+FLAPS = 5000000  # fewer may fit into the sockets' buffers, so that no peer is stuck
 OPEN = 100000  # announced and not withdrawn yet: FLAP_OPEN of crowd.c
-# docs/decisions/0009: destination 24 (DEST_BYTES_IPV4), at most 10.7 of the index, Adj-RIB-Out 4 (one update group); the journal is there
-# anyway. What is announced takes no more: one path is in the destination's word.
+# docs/decisions/0009: destination 24 (DEST_BYTES_IPV4), at most 10.7 of the index, Adj-RIB-Out 4 (one update group); the journal is always allocated.
+# An announced prefix takes no more: a single path is in the destination's word.
 BYTES_A_DESTINATION = 24 + 10.7 + 4
 ALLOWED = (TOMBSTONES_MAX + OPEN) * BYTES_A_DESTINATION
 READER, READER_ASN = "127.2.0.1", 65101
 
 
-WARM_UP = 300000  # flaps before anything is measured: buffers that are there from the start are touched for the first time
+WARM_UP = 300000  # flaps before the measurement, to touch all buffers once
 
 
 def settled_bytes(b, seconds=40):
-    """Resident memory when it no longer falls: what is free goes back to the kernel within some ten seconds."""
+    """Resident memory after the last decrease: free memory returns to the kernel within some ten seconds."""
     seen = [resident_bytes(b.keeld)]
 
     def still():
@@ -35,7 +35,7 @@ def settled_bytes(b, seconds=40):
 
 
 def wait_read(reader, count):
-    """What it was told, less what was taken back, is the table."""
+    """Waits until announced minus withdrawn routes equal the table."""
     def read():
         stat = reader.ask("stat", "stat")
         if stat["lost"]:
@@ -109,7 +109,7 @@ def main():
             wait_for("an empty table", prefixes(0), 120)
             wait_read(reader, 0)
             sample("empty_resident", "MB", run, settled_bytes(b) / 1e6)
-            # of the peak's 1,000,000 destinations and OPEN more: index and segments, which stay
+            # index and segments of the peak's 1,000,000 destinations plus OPEN, never freed
             sample("empty_rib_memory", "MB", run, b.rpc.call("rib.summary")["tables"][0]["memory_bytes"] / 1e6)
             feed.say("announce 1 0")
             feed.wait("done", "announce")

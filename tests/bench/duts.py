@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The devices under test of the benchmarks behind one face: Keel, and BIRD, FRR, GoBGP, OpenBGPD of tests/interop/daemons.py with configurations of our own.
+"""The devices under test of the benchmarks behind a common interface: Keel, and BIRD, FRR, GoBGP, OpenBGPD of tests/interop/daemons.py with their
+own configurations.
 
-  dut = CLASS(lab, host)           in a namespace that is there already
-  dut.start(peers)                 waits until it runs
-  dut.prepare(peers), dut.apply()  the same peers with other policies: all that is not the change itself, and the change
+  dut = CLASS(lab, host)           in an existing namespace
+  dut.start(peers)                 waits until the daemon runs
+  dut.prepare(peers), dut.apply()  the same peers with other policies: preparation, and the change itself
   dut.cpu_seconds(), dut.resident_bytes()   of all its processes
   dut.stop()
 
-A peer's policies are documents as Keel takes them (softreset_policies.py translates them), None: nothing passes in this direction. What a daemon can't say raises
-Unable, or is left out and named in `dut.lacks`.
+A peer's policies are Keel documents (translated by softreset_policies.py); None: no route passes in this direction. Features that a daemon lacks
+raise Unable, or are left out and listed in `dut.lacks`.
 """
 import collections
 import json
@@ -23,7 +24,7 @@ import softreset_policies as policies  # noqa: E402
 sys.path.insert(0, os.path.join(ROOT, "tests", "interop"))
 from daemons import Bird, Frr, GoBgp, OpenBgpd, short  # noqa: E402
 
-# 64512 is the origin of two prefixes of the real table, which so would be AS loops
+# 64512 is the origin of two prefixes of the real table, which would be AS loops
 US, RT = 64999, "198.18.0.1"
 SECTIONS = ("prefix_lists", "as_path_lists", "community_lists", "route_policies")
 
@@ -34,12 +35,12 @@ def policy(name, nodes, **lists):
 
 EVERYTHING = policy("everything", [{"seq": 10, "action": "permit", "match": {}}])
 
-# They all connect to the daemon. `keep`: the daemon keeps what the peer says, so that a policy's change needs no refresh.
+# All peers connect to the daemon. `keep`: the daemon keeps the peer's routes, so that a policy change needs no refresh.
 Peer = collections.namedtuple("Peer", "address asn imports exports keep families", defaults=(None, None, False, (V4,)))
 
 
 class Unable(Exception):
-    """What a daemon has no words for, or no time."""
+    """A feature that a daemon lacks, or a lack of time."""
 
 
 def name_of(document):
@@ -47,7 +48,7 @@ def name_of(document):
 
 
 def documents(peers):
-    """What of policies the peers refer to, but for EVERYTHING: {name: document}."""
+    """All policies of the peers except EVERYTHING: {name: document}."""
     out = {}
     for p in peers:
         for d in (p.imports, p.exports):
@@ -57,7 +58,7 @@ def documents(peers):
 
 
 def tree(pid):
-    """It and its children."""
+    """The process and all descendants."""
     out, left = [], [pid]
     while left:
         pid = left.pop()
@@ -71,7 +72,7 @@ def tree(pid):
 
 
 def process_seconds(pid):
-    """Of all its threads but Keel's workers, which poll, to the nanosecond where the kernel counts so."""
+    """CPU seconds of all threads except Keel's polling workers, in nanoseconds where the kernel provides them."""
     folder = "/proc/%d/task" % pid
     try:
         total = 0
@@ -88,8 +89,8 @@ def process_seconds(pid):
 
 class Dut:
     lacks = frozenset()
-    keeps_always = False  # all that peers say, whether it is told to or not
-    asks_refresh = True  # when a policy changes and it keeps nothing
+    keeps_always = False  # keeps all received routes, whether configured or not
+    asks_refresh = True  # after a policy change without kept routes
 
     def __init__(self, lab, host="rt"):
         self.lab, self.host, self.process = lab, host, None
@@ -137,7 +138,7 @@ class Keel(Dut):
         return "deny-all" if document is None else "accept-all" if document == EVERYTHING else name_of(document)
 
     def sections(self, peers):
-        """As parts of the document."""
+        """Parts of the document for these peers."""
         out = {k: [] for k in SECTIONS}
         for d in documents(peers).values():
             for k in SECTIONS:
@@ -167,7 +168,7 @@ class Keel(Dut):
 
 
 class Foreign(Dut):
-    """A daemon of tests/interop/daemons.py: its way of being started."""
+    """A daemon of tests/interop/daemons.py: start and stop."""
     daemon = file = None
 
     @classmethod
@@ -222,8 +223,9 @@ class BirdDut(Foreign):
 
 
 class FrrDut(Foreign):
-    """A change of a policy is another name in the neighbour's line; what it names is there beforehand. FRR 8.4 takes time with the square of a prefix list: 5,000 lines 3
-    minutes of CPU in an empty bgpd, more than 8 in one with a full table. Its zebra is counted too: it has nothing to do, bgpd gives it no routes (-n)."""
+    """A policy change sets another name in the neighbour's line; the named route-map exists beforehand. In FRR 8.4 the time of a prefix list is
+    quadratic: 5,000 lines take 3 minutes of CPU in an empty bgpd, more than 8 with a full table. Its zebra is counted too: without routes from
+    bgpd (-n) zebra is idle."""
     LINES_MAX = 1000
     name, daemon = "frr", Frr
     said = None
@@ -236,7 +238,7 @@ class FrrDut(Foreign):
         return [self.process, self.d.zebra]
 
     def map_lines(self, peers):
-        """What is not said yet of lists and route-maps; afterwards `named` has the route-map of (address, direction)."""
+        """New lines for lists and route-maps; afterwards `named` has the route-map of (address, direction)."""
         lines, maps = [], {"everything": None, None: "nothing"}
         for name, document in documents(peers).items():
             lists = policies.frr_lists(document)
@@ -257,7 +259,7 @@ class FrrDut(Foreign):
 
     def config(self):
         out = ["log stdout", "bgp route-map delay-timer 0", "route-map nothing deny 10", "exit"] + self.map_lines(self.peers)
-        # else updates to new sessions wait 50 ms for each configured peer, up to 10 s
+        # otherwise updates to new sessions wait 50 ms for each configured peer, up to 10 s
         out += ["router bgp %d" % US, " bgp router-id %s" % RT, " coalesce-time 1000", " no bgp ebgp-requires-policy", " no bgp default ipv4-unicast"]
         for p in self.peers:
             out += [" neighbor %s remote-as %d" % (p.address, p.asn), " neighbor %s passive" % p.address]
@@ -300,7 +302,7 @@ class GoBgpDut(Foreign):
     keeps_always, asks_refresh = True, False
 
     def direction(self, way):
-        """(names for the list of policies, their definitions): each policy with the neighbours that it is for; what none of them takes is rejected."""
+        """(names for the list of policies, their definitions): each policy with its neighbours; routes accepted by no policy are rejected."""
         names, out = [], []
         given = [(p.address, getattr(p, way)) for p in self.peers]
         for name, document in dict(documents(self.peers), everything=EVERYTHING).items():
@@ -334,7 +336,7 @@ class OpenBgpdDut(Foreign):
     keeps_always, asks_refresh = True, False
 
     def groups(self):
-        """Peers that have the same policies: {name: peers}."""
+        """Peers grouped by equal policies: {name: peers}."""
         out = {}
         for p in self.peers:
             out.setdefault("-".join("nothing" if d is None else name_of(d) for d in (p.imports, p.exports)), []).append(p)

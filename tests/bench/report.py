@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What scripts/bench writes of samples: build/bench/NAME.json, one report.html over all that is there, and the tables of docs/benchmarks.md."""
+"""Output of scripts/bench from samples: build/bench/NAME.json, a report.html over all results, and the tables of docs/benchmarks.md."""
 import html
 import json
 import math
@@ -12,7 +12,7 @@ import subprocess
 PACKAGES = {"bird": "bird2", "frr": "frr", "gobgp": "gobgpd", "openbgpd": "openbgpd"}
 NAMES = {"keel": "Keel", "bird": "BIRD", "frr": "FRR", "gobgp": "GoBGP", "openbgpd": "OpenBGPD"}
 OURS = ("keel", "left-right", "table_v6")
-OTHERS = (*PACKAGES, "best_other", "rte_lpm", "rte_lpm6", "rte_fib6", "rte_fib6_avx512")  # loops and tables of DPDK's
+OTHERS = (*PACKAGES, "best_other", "rte_lpm", "rte_lpm6", "rte_fib6", "rte_fib6_avx512")  # loops and tables of DPDK
 BEST = "the best other"
 LESS_IS_BETTER = ("s", "CPU-s", "ms", "us", "ns", "MB", "sessions", "CPU-us/path", "CPU-s/s", "ns/prefix", "ns/route", "cycles/packet", "B", "bytes/prefix")
 MORE_IS_BETTER = ("M/s", "Mpps", "routes/s", "walks")
@@ -27,24 +27,24 @@ def spread(values):
 
 
 def pairs(mine, others):
-    """Run by run, because neighbours in time saw the same noise; what the other did once counts for each."""
+    """Pairs by run, because adjacent runs saw the same noise; a single value of the other device is paired with every run."""
     once = next(iter(others.values())) if len(others) == 1 else None
     return [(value, others.get(i, once)) for i, value in mine.items() if others.get(i, once) is not None]
 
 
 def quotient(mine, other):
-    """Where the other has none, some are infinitely many and none is as many."""
+    """With a zero of the other device: infinity, or 1 if both are zero."""
     return mine / other if other else math.inf if mine > 0 else 1.0
 
 
 def ratio(both, against):
-    """Of [(mine, the other's)]; none of what neither ever had any of."""
+    """Ratio of [(mine, the other's)]; empty if all values are zero."""
     quotients = [quotient(mine, other) for mine, other in both] if any(map(any, both)) else []
     return quotients and {"against": against, "ratio": statistics.median(quotients), "min": min(quotients), "max": max(quotients)}
 
 
 def best_other(samples, units, metric, dut):
-    """Of the daemons but `dut` the one with the best median, or None."""
+    """The daemon with the best median, except `dut`; or None."""
     sign = 1 if units[metric] in LESS_IS_BETTER else -1 if units[metric] in MORE_IS_BETTER else 0
     medians = {d: sign * statistics.median(v.values()) for (m, d), v in samples.items() if m == metric and d != dut and d in PACKAGES}
     return min(medians, key=medians.get) if sign and medians else None
@@ -55,8 +55,8 @@ def free_name(taken, metric, who, against):
 
 
 def ratios(samples, units, best, compare):
-    """{metric: ratio of `best` to the best of the other daemons}, and those of `compare` (a second one of a metric goes by METRIC:AGAINST, further ones by
-    METRIC:AGAINST:OF)."""
+    """{metric: ratio of `best` to the best of the other daemons}, and the ratios of `compare` (a second ratio of a metric is named METRIC:AGAINST,
+    further ratios METRIC:AGAINST:OF)."""
     out = {}
     for metric, who in list(samples):
         other = best_other(samples, units, metric, best) if who == best else None
@@ -92,12 +92,12 @@ def document(name, entry, kept, command, date):
 
 
 def plain(doc):
-    """For JSON, which has no infinity: its ratios say it as a word."""
+    """For JSON, which lacks infinity: infinite ratios become a word."""
     return dict(doc, ratios={k: {x: "inf" if v == math.inf else v for x, v in r.items()} for k, r in doc.get("ratios", {}).items()})
 
 
 def read(folder, name):
-    """A report, also one that keelbench wrote."""
+    """Reads a report, also a report of keelbench."""
     try:
         with open(os.path.join(folder, "%s.json" % name), encoding="utf-8") as f:
             doc = json.load(f)
@@ -113,7 +113,7 @@ def read(folder, name):
 
 
 def write(folder, name, doc):
-    """All of it or nothing: what is cut off in the middle can't be read by who comes next."""
+    """Writes atomically: a reader never sees a truncated file."""
     path = os.path.join(folder, "%s.json" % name)
     with open(path + ".new", "w", encoding="utf-8") as f:
         json.dump(plain(doc), f, indent=1)
@@ -143,11 +143,11 @@ def runs_of(doc, dut, metric):
     return m.get("runs", doc["runs"]) if m else 0
 
 
-UNSTEADY = 2  # a reference whose largest figure is more than this times its smallest says little
+UNSTEADY = 2  # a reference with a larger quotient of maximum and minimum is unreliable
 
 
 def doubts(doc, metric, r):
-    """Why the ratio `r` of `metric` says little: measured once, or against a reference that varies. Empty where neither holds."""
+    """Reasons for doubt in the ratio `r` of `metric`: measured once, or an unsteady reference. Empty without doubt."""
     metric, out = metric.split(":")[0], []
     of, who = r.get("of") or "keel", r.get("who") or r["against"]
     once = [NAMES.get(d, d) for d in (of, who) if runs_of(doc, d, metric) == 1]
@@ -162,7 +162,7 @@ def doubts(doc, metric, r):
 
 
 def verdict(doc):
-    """One sentence about the ratios to other daemons and tables (a floor or a bare loop is no competitor); a ratio with a doubt counts for neither side."""
+    """A sentence about the ratios to other daemons and tables (a floor or a bare loop is no competitor); a doubtful ratio counts for neither side."""
     better, worse, doubtful = [], [], 0
     for metric, r in doc["ratios"].items():
         unit = next((x["metrics"][metric.split(":")[0]]["unit"] for x in doc["results"] if metric.split(":")[0] in x["metrics"]), "")
@@ -181,7 +181,7 @@ def verdict(doc):
         len(better), len(better) + len(worse), "" if not doubtful else "; %d more say little" % doubtful, " Worse: %s." % ", ".join(worse) if worse else "")
 
 
-# ---- parts of HTML pages: those of scripts/bench, keelbench and the demo ----
+# ---- parts of HTML pages, shared with scripts/bench, keelbench and the demo ----
 
 STYLE = ("body{font:15px sans-serif;max-width:1040px;margin:2em auto}table{border-collapse:collapse;margin:1em 0}"
          "td,th{padding:.15em .6em;text-align:left;border-bottom:1px solid #ddd;vertical-align:top}"
@@ -211,7 +211,7 @@ def value_text(value):
 
 
 def mark_lines(marks):
-    """gnuplot lines for [{"t", "text"}]: a dashed line each, and its number above the plot, where no curve is."""
+    """gnuplot lines for [{"t", "text"}]: dashed lines, numbered above the plot, outside the curves."""
     lines = ["set arrow from %f, graph 0 to %f, graph 1 nohead lc rgb '#999999' dt 2" % (m["t"], m["t"]) for m in marks]
     if marks:
         lines += ["set x2tics (%s) scale 0 font ',9'" % ", ".join("'%d' %f" % (n, m["t"]) for n, m in enumerate(marks, 1)), "set link x2"]
@@ -219,14 +219,14 @@ def mark_lines(marks):
 
 
 def mark_legend(marks):
-    """What the numbers of mark_lines() mean."""
+    """The legend for the numbers of mark_lines()."""
     return html_table(["mark", "at", "event"], [[n, "%.1f s" % m["t"], m["text"]] for n, m in enumerate(marks, 1)]) if marks else ""
 
 
 # ---- report.html ----
 
 def svg(doc, plot):
-    """Bars of medians with their spread; None when nothing of it was measured or gnuplot is missing."""
+    """Bars of medians with their spread; None without measurements or without gnuplot."""
     data, columns = [], 0
     for category in plot.categories:
         row = [f'"{category}"']
@@ -285,7 +285,7 @@ def write_html(folder, benches):
     return path
 
 
-# ---- docs/benchmarks.md: what stands between `<!-- bench NAME -->` and `<!-- end -->` ----
+# ---- docs/benchmarks.md: text between `<!-- bench NAME -->` and `<!-- end -->` ----
 
 def figure(value):
     if value == math.inf:
@@ -302,7 +302,7 @@ def cell(m):
 
 
 def ratio_cell(r, several):
-    """What Keel needs, as a part of what the best other needs. `several`: of more than one device."""
+    """Keel's value as a part of the value of the best other device. `several`: the table has more than one device."""
     of = NAMES.get(r["of"], r["of"]) + " " if several else ""
     return "%s%s (%s–%s) of %s" % (of, figure(r["ratio"]), figure(r["min"]), figure(r["max"]), NAMES.get(r["who"], r["who"])) if r.get("who") else ""
 
@@ -326,7 +326,7 @@ def page_table(doc):
 
 def page_section(doc):
     machine = doc["machine"]
-    command = re.sub(r" /\S*/(?=build/)", " ", doc.get("command", ""))  # typed in any clone
+    command = re.sub(r" /\S*/(?=build/)", " ", doc.get("command", ""))  # works in any clone
     runs = "one run" if doc["runs"] == 1 else "medians (min–max) of up to %d runs" % doc["runs"]
     lines = ["%s, %s, commit %s%s; %s%s: `%s`." % (
         doc["date"][:16].replace("T", " "), machine, doc.get("version", "?"), "; " + versions(doc) if versions(doc) else "", runs,
@@ -336,7 +336,7 @@ def page_section(doc):
     return lines + ([""] + notes if notes else [])
 
 
-# The table at the head of the page: question, bench, metric, who is compared, the section.
+# The table at the head of the page: question, bench, metric, compared devices, section.
 SUMMARY = [
     ("1,000,000 routes from one peer, until a receiver has all", "load", "one", "#load"),
     ("the same from four peers, CPU", "load", "four_cpu", "#load"),
@@ -370,7 +370,7 @@ def page_summary(docs):
 
 
 def page_worse(docs):
-    """Where somebody else is better: the median of the ratios says so, or those of the figures do."""
+    """Metrics where another device is better, by the median of the ratios or of the figures."""
     lines = []
     for name, doc in docs.items():
         for metric, r in doc["ratios"].items():
@@ -390,8 +390,9 @@ def page_worse(docs):
 
 
 def write_page(folder, benches, path, machine=None):
-    """Fills the page's marked places of which there is a whole measurement (none of --quick, none that was stopped); the others stay as they are. The measurements stay beside the page,
-    in a folder of its name: those of several days make one page. Those of another `machine` stay in a folder there, and stand in places `NAME on MACHINE`."""
+    """Fills the marked places of the page from complete measurements (without --quick, not stopped); other places stay as they are. The
+    measurements are stored beside the page, in a folder named after the page: measurements of several days form a page. Measurements of another
+    `machine` are stored in a subfolder, and fill places `NAME on MACHINE`."""
     beside, _ = os.path.splitext(path)
     mine = os.path.join(beside, machine or "")
     os.makedirs(mine, exist_ok=True)

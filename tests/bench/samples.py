@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a benchmark said so far: build/bench/NAME.samples, appended line by line, so that a run that was stopped goes on where it was.
+"""The results of a benchmark so far: build/bench/NAME.samples, appended line by line, so that a stopped run can be continued.
 
-  @ {"commit", "machine", "quick", ...}   what follows was measured of this; with "fresh" what stands before of the same is void
-  METRIC DUT UNIT RUN VALUE               a later one of the same run replaces an earlier one
+  @ {"commit", "machine", "quick", ...}   conditions of the following measurements; with "fresh", earlier measurements under equal conditions are void
+  METRIC DUT UNIT RUN VALUE               a later value of the same run replaces an earlier value
   # done STEP DUT RUN SECONDS             scenario.py
   # once STEP DUT WORDS
   # unable STEP DUT WORDS
   # wall SECONDS                          of one start of the program
-  # end RUNS                              it came to its end, asked for so many (0: its own default)
+  # end RUNS                              the program completed RUNS runs (0: its own default)
 """
 import collections
 import json
@@ -21,7 +21,7 @@ class Samples:
     KEY = ("commit", "machine", "quick", "dut")
 
     def __init__(self, path, head, fresh=False):
-        """Those of `head` that are there, and room for more."""
+        """Reads the existing samples of `head`; new samples are appended."""
         self.path, self.lines, self.heads = path, [], []
         mine = False
         for line in open(path, encoding="utf-8") if os.path.exists(path) else ():
@@ -41,7 +41,7 @@ class Samples:
         self.opened = False
 
     def append(self, line):
-        """Kept as soon as it is said. False: it is nothing that is kept."""
+        """Stores a line immediately. False: the line is neither a sample nor a mark."""
         if not SAMPLE.match(line) and not line.startswith("# "):
             return False
         with open(self.path, "a", encoding="utf-8") as f:
@@ -54,18 +54,18 @@ class Samples:
         return True
 
     def marks(self, *words):
-        """The words behind each mark of these kinds."""
+        """The words after each mark of these kinds."""
         return [line.split()[1:] for line in self.lines if line.startswith("# ") and line.split()[1] in words]
 
     def whole(self, runs):
-        """Whether there is nothing left to measure: of so many runs, or (None) of the program's own number."""
+        """True if all measurements are complete: for `runs` runs, or (None) for the program's own number."""
         return any(int(w[1]) >= runs if runs else int(w[1]) == 0 for w in self.marks("end"))
 
     def wall_s(self):
         return sum(float(w[1]) for w in self.marks("wall"))
 
     def notes(self):
-        """Who did not do what, or only once."""
+        """Devices without a result for a step, or with a single run."""
         out = []
         for kind, step, dut, *words in self.marks("once", "unable"):
             note = {"dut": dut, "step": step, "kind": kind, "text": " ".join(words)}

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the scenarios share that run side by side with other daemons: one namespace in which each daemon in turn is fed and heard by peers on addresses of their own (over
-the loopback: no link's cost is in the figures), waiting until it has nothing more to do, and the order of runs.
+"""Shared by the scenarios side by side with other daemons: a namespace in which each daemon in turn is connected to peers on separate addresses
+(over the loopback, so that figures include no link), waiting until the daemon is idle, and the order of runs.
 
-Beside samples (bench_lab.sample) a scenario prints what scripts/bench keeps, so that it goes on where it was:
-  # done STEP DUT RUN SECONDS  this run of this step is whole
-  # once STEP DUT WORDS        no more runs of it: one takes so long
-  # unable STEP DUT WORDS      no more runs of it: why
-What is there already, samples and these, stands in the file that KEEL_BENCH_DONE names.
+Beside samples (bench_lab.sample) a scenario prints marks, kept by scripts/bench to continue a stopped scenario:
+  # done STEP DUT RUN SECONDS  this run of this step is complete
+  # once STEP DUT WORDS        no more runs: a run takes too long
+  # unable STEP DUT WORDS      no more runs, with the reason
+Existing samples and marks are in the file named by KEEL_BENCH_DONE.
 """
 import argparse
 import collections
@@ -25,10 +25,10 @@ from duts import EVERYTHING, RT, US, Peer, Unable  # noqa: E402,F401
 
 FAN = os.path.join(BUILD, "tests", "bench", "fan")
 FEEDS, RECEIVERS, LATE, PROBES = "198.18.0.2", "198.18.1.1", "198.18.2.1", "198.18.3.1"
-PER_SET = 8  # prefixes an attribute set
-IDLE = 0.03  # of a processor: who uses less has nothing to do
-LIMIT_S, ONCE_S = 120, 60  # a step's bound; what takes longer is done once
-AGAIN_S = 20  # and what takes longer than this, of a daemon that is the best of the others in nothing
+PER_SET = 8  # prefixes for each attribute set
+IDLE = 0.03  # share of a processor: below, the daemon is idle
+LIMIT_S, ONCE_S = 120, 60  # limit of a step; slower steps run once
+AGAIN_S = 20  # limit for a daemon that is best of the others in no metric
 QUICK_LIMIT_S = 20
 PROBE_MS = 5
 
@@ -37,7 +37,7 @@ def bound(seconds):
     return min(seconds, QUICK_LIMIT_S) if "--quick" in sys.argv else seconds
 
 
-values = collections.defaultdict(list)  # (metric, dut): what was measured, here and before
+values = collections.defaultdict(list)  # (metric, dut): values measured now and before
 units = {}
 
 
@@ -48,8 +48,8 @@ def sample(metric, unit, run, value, dut):
 
 
 class Arena:
-    """Namespace `rt`: the daemon has RT, on a link that it takes for its peers'; their addresses are the host's own. With `far` the peers are behind the link, and the
-    address on this end is left to the daemon."""
+    """Namespace `rt`: the daemon has RT, on a link used for its peers; the peers' addresses are local to the host. With `far` the peers are behind
+    the link, and the daemon has the address on this end."""
 
     def __init__(self, lab, host="rt", far=None):
         self.lab, self.host, self.far, self.serial = lab, host, far or host, 0
@@ -62,7 +62,7 @@ class Arena:
 
     @contextlib.contextmanager
     def dut(self, cls, peers, **options):
-        """Runs with these peers; what was started meanwhile by feed, fan and crowd ends with it."""
+        """Runs a daemon with these peers; ends together with all processes started by feed, fan and crowd."""
         self.mine = []
         dut = cls(self.lab, self.host, **options)
         try:
@@ -85,7 +85,7 @@ class Arena:
         return Events(p)
 
     def feed(self, i, routes, per_set=PER_SET):
-        """The same prefixes from all, attributes of its own; says nothing before `go`."""
+        """The same prefixes for all feeds, with separate attributes; starts sending at `go`."""
         a = addresses(FEEDS, i + 1)[i]
         return self.spawn("feed", [FEED, "--connect", RT, "--source", a, "--next-hop", a, "--asn", 64601 + i, "--peer-asn", US, "--count", routes,
                                    "--per-set", per_set, "--attributes", i + 1, "--wait"])
@@ -106,13 +106,13 @@ def receivers(n, first=RECEIVERS, asn=65001, exports=EVERYTHING):
 
 
 def idle(dut, seconds=0.5, limit=LIMIT_S):
-    """Until the daemon has nothing to do."""
+    """Waits until the daemon is idle."""
     settled(dut, None, 0, seconds, limit)
 
 
 def settled(dut, fan, routes, quiet_s=1.0, limit=LIMIT_S, probing=False):
-    """Until the fan has heard of so many routes, and for quiet_s neither heard more nor the daemon worked (which it does while it is probed): the fan's last `stat`, with
-    the daemon's `cpu` when it had heard the last."""
+    """Waits until the fan has received `routes` routes, and for quiet_s neither received more nor the daemon worked (except while probed): the
+    fan's last `stat`, with the daemon's `cpu` at the last reception."""
     seen, still, cpu, at, stat = None, time.monotonic(), dut.cpu_seconds(), time.monotonic(), None
 
     def done():
@@ -136,7 +136,7 @@ def settled(dut, fan, routes, quiet_s=1.0, limit=LIMIT_S, probing=False):
 
 
 def load(dut, fan, said, routes):
-    """The feeds say their tables: (the fan's stat, seconds from the first octet to the fan's last UPDATE, CPU seconds of the daemon)."""
+    """The feeds send their tables: (the fan's stat, seconds from the first octet to the fan's last UPDATE, CPU seconds of the daemon)."""
     fan.wait("established", timeout=60)
     for f in said:
         f.wait("ready")
@@ -150,7 +150,8 @@ def load(dut, fan, said, routes):
 
 
 def change(dut, fan, peers, routes, quiet_s=1.0):
-    """The peers' policies change, which the fan hears of so many routes: (its stat, seconds from the commit to its last UPDATE, CPU seconds)."""
+    """Changes the peers' policies, with an effect on `routes` routes of the fan: (its stat, seconds from the commit to its last UPDATE, CPU
+    seconds)."""
     fan.ask("mark", "done")
     dut.prepare(peers)
     idle(dut)
@@ -165,7 +166,7 @@ def ours(cls):
 
 
 class Plan:
-    """Options of a scenario and what is there already."""
+    """Options of a scenario, and its existing results."""
 
     def __init__(self, description, runs, routes=1000000, quick_routes=20000):
         ap = argparse.ArgumentParser(description=description.splitlines()[0])
@@ -199,12 +200,12 @@ class Plan:
         return {d: statistics.median(v) for (m, d), v in values.items() if m == metric and d in {c.name for c in duts.ALL} - {"keel"}}
 
     def best_other(self, metric):
-        """The name of who is least in it, but Keel."""
+        """The name of the other daemon with the smallest value."""
         medians = self.others(metric)
         return min(medians, key=medians.get, default=None)
 
     def near_best(self, metric, times):
-        """The names of who needs at most `times` what the least of the others needs."""
+        """The names of the other daemons with at most `times` the smallest value."""
         medians = self.others(metric)
         return {d for d, m in medians.items() if m <= times * min(medians.values())}
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The three route policies of the soft-reset benchmark, of ../shared where that is there and else made here in the same shape, with changes of them;
-and what BIRD, FRR, GoBGP and OpenBGPD make of them in their own languages.
+"""The three route policies of the soft-reset benchmark, from ../shared if present, otherwise generated in the same shape, with changes; and their
+translations into the languages of BIRD, FRR, GoBGP and OpenBGPD.
 
-A policy document is what Keel takes: prefix_lists, as_path_lists, community_lists, route_policies (one). Only its IPv4 part is translated. What a daemon can't say
-is left out and named in `Translation.lacks`; then its counts differ a little from the others'.
+A policy document has Keel's form: prefix_lists, as_path_lists, community_lists, route_policies (one). Only its IPv4 part is translated. Unsupported
+parts are left out and listed in `Translation.lacks`; then the daemon's counts differ slightly.
 """
 import collections
 import copy
@@ -16,13 +16,13 @@ import zlib
 Change = collections.namedtuple("Change", "key name policy before after expected")  # expected: {added, removed, changed}, or None
 Translation = collections.namedtuple("Translation", "text lacks")
 
-# name in changes.json: which nine changes there are of which policy; the first of each policy is what the daemons are compared by
+# name in changes.json: policy; of the nine changes, these three compare the daemons
 COMPARED = {"attributes: last node denies": "attributes", "prefixes: everything preferred differently": "prefixes",
             "mixed: two nodes turned round": "mixed"}
 
 
 def patched(document, operations):
-    """RFC 6902, the operations that changes.json has: add, replace, remove."""
+    """RFC 6902, the operations used in changes.json: add, replace, remove."""
     document = copy.deepcopy(document)
     for o in operations:
         at, keys = document, o["path"].split("/")[1:]
@@ -42,7 +42,7 @@ def patched(document, operations):
 
 
 def shared(folder):
-    """All changes of ../shared/data/policies, with the counts that must come out for the table of gen_table.py."""
+    """All changes of ../shared/data/policies, with the expected counts for the table of gen_table.py."""
     out = []
     for c in json.load(open(os.path.join(folder, "changes.json"))):
         document = json.load(open(os.path.join(folder, c["file"])))
@@ -51,7 +51,7 @@ def shared(folder):
     return out
 
 
-# ---- policies of the same shape, for a table that is made here ----
+# ---- policies of the same shape, for a generated table ----
 
 def permits(kind, values):
     return [{"action": "permit", kind: v} for v in values]
@@ -62,7 +62,8 @@ def node(seq, action, match=None, **set_):
 
 
 def generated(prefixes, asn, seed=1):
-    """`prefixes`: some thousands of the table's; `asn`: its first AS. What decides: whole attribute sets by AS path; prefixes by two long lists; both."""
+    """`prefixes`: some thousands of the table's; `asn`: its first AS. Deciding conditions: whole attribute sets by AS path; prefixes by two long
+    lists; both."""
     rng = random.Random(seed)
     paths = [{"name": "private-as", "entries": permits("regex", ["_(6451[2-9]|645[2-9][0-9]|64[6-9][0-9][0-9]|65[0-4][0-9][0-9])_"])},
              {"name": "one-hop", "entries": permits("regex", ["^[0-9]+ [0-9]+$", "^[0-9]+$"])},
@@ -91,7 +92,7 @@ def generated(prefixes, asn, seed=1):
 # ---- prefix lists ----
 
 def lengths(entry):
-    """The lengths that an entry matches (keel-policy(7))."""
+    """The lengths matched by an entry (keel-policy(7))."""
     own, ge, le = ipaddress.ip_network(entry["prefix"]).prefixlen, entry.get("ge"), entry.get("le")
     if ge is None and le is None:
         return own, own
@@ -140,7 +141,7 @@ def bird_net(entry):
 
 
 def runs(entries):
-    """Neighbours of one action."""
+    """Adjacent entries with the same action."""
     out = []
     for e in entries:
         if not out or out[-1][0] != e["action"]:
@@ -150,7 +151,7 @@ def runs(entries):
 
 
 def denies_first(entries):
-    """A long list with denies here and there as two runs: what a deny has before it of permits that overlap is nearly nothing (2 of 404 in `customers`)."""
+    """A long list with scattered denies as two runs: few denies follow an overlapping permit (2 of 404 in `customers`)."""
     return sorted(entries, key=lambda e: e["action"] != "deny") if len(runs(entries)) > 8 else entries
 
 
@@ -196,7 +197,7 @@ def frr_range(entry):
 
 
 def list_name(entries):
-    """By what is in it: FRR 8.4 takes minutes for a prefix list of 5,000 entries, so one that it has is not said again."""
+    """Named by content: FRR 8.4 takes minutes for a prefix list of 5,000 entries, so an existing list is not sent again."""
     return "l%08x" % zlib.crc32(json.dumps(entries).encode())
 
 
@@ -240,7 +241,7 @@ def quoted(values):
 
 
 def gobgp(name, document, neighbors=None):
-    """Its sets have no deny entries: these are left out. `neighbors`: a set of them that it is for."""
+    """GoBGP's sets have no deny entries: such entries are left out. `neighbors`: a set of the policy's neighbours."""
     out, lacks = [], set()
 
     def entries(p, kind):
@@ -290,8 +291,8 @@ def openbgpd_net(entry):
 
 
 def openbgpd(direction, document):
-    """Only policies that look at prefixes: it has no expressions over AS paths. A prefix-set has no deny entries; one entry is a rule of its own where the set can't say
-    its lengths. None: not expressible. `direction`: "from" or "to", and whom."""
+    """Only policies on prefixes: OpenBGPD has no expressions over AS paths. A prefix-set has no deny entries; an entry becomes a separate rule if
+    the set cannot express its lengths. None: not expressible. `direction`: "from" or "to", with the peer."""
     lacks, out, sets = set(), [], {}
     owner = direction.replace(" ", "-").replace('"', "")
     if document["as_path_lists"] or document["community_lists"]:
