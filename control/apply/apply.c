@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FLUSH_POLL_NS 100000000 /* how often a removed peer is asked whether its routes are gone */
+/* Interval of the checks whether the shards have flushed the routes of a removed peer. */
+#define FLUSH_POLL_NS 100000000
 
 /* ---- views ---- */
 
@@ -54,7 +55,7 @@ apply_run(struct apply *apply, struct config *next)
 	apply->peers->running = next;
 }
 
-/* ---- orders, each on the thread that its name says ---- */
+/* ---- peers ---- */
 
 struct shard_peer
 apply_shard_peer(struct peer_id id, const struct config_peer *c)
@@ -74,8 +75,6 @@ apply_shard_peer(struct peer_id id, const struct config_peer *c)
 	return p;
 }
 
-/* ---- peers ---- */
-
 struct session_policies
 apply_policies_of(const struct config *c, const struct config_peer *p)
 {
@@ -90,9 +89,9 @@ apply_policies_of(const struct config *c, const struct config_peer *p)
 	return s;
 }
 
-/* Of a peer that starts: what the shards judge its routes by. */
+/* Gives the shards the import policies and keep flags of a new peer. */
 static void
-peer_imports(
+start_imports(
 	struct apply *apply, const struct config *c, const struct config_peer *p, struct peer_id id)
 {
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
@@ -132,7 +131,7 @@ apply_export_policies(struct apply *apply, struct peer_id id, const struct sessi
 	apply->applied[id.v].session = *want;
 }
 
-/* The shard may have thousands of this peer's UPDATEs before it, and its policies are about to be freed. */
+/* Replaces the import policies, which are freed next, by deny-all: the shards may still have thousands of queued UPDATEs of the peer. */
 static void
 end_imports(struct apply *apply, struct peer_id id)
 {
@@ -157,7 +156,7 @@ apply_peer_start(
 
 	if (err == 0) {
 		apply->applied[id.v] = (struct applied){0};
-		peer_imports(apply, c, p, id);
+		start_imports(apply, c, p, id);
 		apply->applied[id.v].session = policies;
 		err = session_order(
 			apply->layers, &(struct session_order){.kind = SESSION_ORDER_ADD,
@@ -183,7 +182,7 @@ flush_poll(struct timer *t)
 
 		if (!apply->peers->slot[i].removing)
 			continue;
-		/* The session first: it may still owe the shard the end of this peer. */
+		/* The session first: the session may not have sent the end of the peer to the shards yet. */
 		if (!session_order(apply->layers, &gone) ||
 			shard_order(apply->layers, &removal) == -EBUSY)
 			more = true;
@@ -209,11 +208,11 @@ apply_peer_stop(struct apply *apply, struct peer_id id)
 
 /* ---- commit ---- */
 
-static bool same_but_words(const json_t *a, const json_t *b);
+static bool same_without_descriptions(const json_t *a, const json_t *b);
 
-/* All of `a` but words is in `b`, and the same. */
+/* True if `b` has an equal value for each key of `a` except descriptions. */
 static bool
-within(const json_t *a, const json_t *b)
+object_within(const json_t *a, const json_t *b)
 {
 	const char *key;
 	json_t *value;
@@ -221,29 +220,28 @@ within(const json_t *a, const json_t *b)
 	json_object_foreach((json_t *)(uintptr_t)a, key, value)
 	{
 		if (strcmp(key, "description") != 0 &&
-			!same_but_words(value, json_object_get(b, key)))
+			!same_without_descriptions(value, json_object_get(b, key)))
 			return false;
 	}
 	return true;
 }
 
-/* As deep as the document, 64 levels. A `description` says nothing to keeld. */
+/* Compares without descriptions, which keeld does not use. Recursion is as deep as the document, at most 64 levels. */
 static bool
-same_but_words(const json_t *a, const json_t *b)
+same_without_descriptions(const json_t *a, const json_t *b)
 {
 	bool same = a != NULL && b != NULL;
 
 	if (json_is_object(a) && json_is_object(b))
-		return within(a, b) && within(b, a);
+		return object_within(a, b) && object_within(b, a);
 	if (!json_is_array(a) || !json_is_array(b))
 		return same && json_equal(a, b);
 	same = json_array_size(a) == json_array_size(b);
 	for (size_t i = 0; same && i < json_array_size(a); i++)
-		same = same_but_words(json_array_get(a, i), json_array_get(b, i));
+		same = same_without_descriptions(json_array_get(a, i), json_array_get(b, i));
 	return same;
 }
 
-/* What this version reads only at start. */
 void
 apply_restart_keys(const struct config *old, const struct config *next, struct faults *f)
 {
@@ -255,7 +253,7 @@ apply_restart_keys(const struct config *old, const struct config *next, struct f
 		       *b = json_object_get(next->document, keys[i]);
 		char path[32];
 
-		if (a == b || same_but_words(a, b))
+		if (a == b || same_without_descriptions(a, b))
 			continue;
 		snprintf(path, sizeof(path), "/%s", keys[i]);
 		faults_add(f, path, why);
@@ -270,11 +268,11 @@ apply_check_restart_keys(const struct apply *apply, const struct config *next, s
 	apply_restart_keys(apply->running, next, f);
 }
 
-/* The next configuration's peers: who they are now (NULL: nobody), and their ids. */
+/* For each peer of the next configuration: the present configuration of the peer (NULL: a new peer) and the id. */
 struct joined {
 	const struct config_peer **was;
 	struct peer_id *ids;
-	struct change *changes; /* room for one of each peer */
+	struct change *changes; /* room for all peers, dynamic peers included */
 };
 
 static void
@@ -288,9 +286,9 @@ joined_release(struct apply *apply, struct joined *j, unsigned count)
 	free(j->changes);
 }
 
-/* Those that stay keep their ids. False with a fault: out of memory, or of ids. */
+/* Present peers keep the id; new peers get a free id. False with a fault: out of memory, or no id is free. */
 static bool
-join(struct apply *apply, const struct config *next, struct joined *j, struct faults *f)
+assign_ids(struct apply *apply, const struct config *next, struct joined *j, struct faults *f)
 {
 	j->ids = calloc(next->peer_count + 1, sizeof(*j->ids));
 	j->was = calloc(next->peer_count + 1, sizeof(*j->was));
@@ -331,7 +329,8 @@ peers_remove(struct apply *apply, const struct config *old, const struct peer_id
 }
 
 /*
- * All peers that stay are one plan. `was`: as in struct joined; `changes`: room for all peers. A peer that was dynamic is configured from here on.
+ * Starts new peers, and carries out the changes of all present peers in one plan. `was` and `changes`: as in struct joined. A dynamic peer with an
+ * entry in the running document becomes a configured peer.
  */
 static void
 peers_change(struct apply *apply, const struct config *old, const struct config_peer *const *was,
@@ -372,7 +371,7 @@ apply_settings(struct apply *apply, const struct config *old, const struct confi
 		fib_order_via_default(apply->layers, next->resolve_via_default);
 }
 
-/* All that runs by the old configuration, by the new one, which is `running` already. */
+/* Applies the new configuration, `running` already, to peers, shards, ranges and host routes. */
 static void
 switch_over(struct apply *apply, const struct config *old, const struct peer_id *old_ids,
 	const struct config_peer *const *was, struct change *changes, json_t *effects)
@@ -400,7 +399,7 @@ apply_save(struct apply *apply)
 }
 
 static void
-tell_commit(struct apply *apply, const char *comment, uint32_t confirm_s, const json_t *effects)
+report_commit(struct apply *apply, const char *comment, uint32_t confirm_s, const json_t *effects)
 {
 	char text[256];
 	json_t *e = json_pack("{s:s, s:I, s:I, s:s}", "event", "commit", "commit",
@@ -415,13 +414,13 @@ tell_commit(struct apply *apply, const char *comment, uint32_t confirm_s, const 
 		log_escape(comment, strlen(comment), text, sizeof(text)));
 }
 
-/* ---- a commit, in steps: each one is a turn of main, so that other requests do not wait for all of them ---- */
+/* ---- a commit in steps: each step is a turn of main, so other requests wait for a step, not for the commit ---- */
 
 enum commit_step {
 	COMMIT_PARSE,
 	COMMIT_PREPARE,
 	COMMIT_SWITCH,
-	COMMIT_RELEASE, /* of the old configuration */
+	COMMIT_RELEASE, /* free or hold the old configuration */
 	COMMIT_SAVE,
 	COMMIT_NOTE,
 	COMMIT_DONE
@@ -433,10 +432,10 @@ struct commit {
 	json_t *document;
 	char *comment;
 	uint32_t confirm_s;
-	struct config *next; /* until it runs */
+	struct config *next; /* until COMMIT_SWITCH */
 	struct config *old; /* from COMMIT_SWITCH to COMMIT_RELEASE */
 	struct apply_commit_result result;
-	void (*done)(void *ctx, struct apply_commit_result *r); /* NULL: the caller waits */
+	void (*done)(void *ctx, struct apply_commit_result *r); /* not used by apply_commit() */
 	void *ctx;
 };
 
@@ -448,7 +447,7 @@ commit_fini(struct commit *c)
 	free(c->comment);
 }
 
-/* All that can be refused, but for the number of peers. */
+/* Finds all faults except too many peers, a fault of assign_ids(). */
 static int
 commit_parse(struct commit *c)
 {
@@ -461,7 +460,7 @@ commit_parse(struct commit *c)
 	return f->count > 0 ? -EINVAL : 0;
 }
 
-/* The new configuration runs. Nothing of it is refused from here on. */
+/* Makes the new configuration the running configuration. Nothing can be refused after assign_ids(). */
 static int
 commit_switch(struct commit *c)
 {
@@ -470,7 +469,7 @@ commit_switch(struct commit *c)
 	struct peer_id *old_ids = apply->peers->of_config;
 	struct joined joined;
 
-	if (!join(apply, c->next, &joined, &c->result.faults))
+	if (!assign_ids(apply, c->next, &joined, &c->result.faults))
 		return -EINVAL;
 	c->result.effects = json_array();
 	apply_run(apply, c->next);
@@ -511,7 +510,7 @@ commit_step_run(struct commit *c)
 		break;
 	case COMMIT_NOTE:
 		apply_history_commit(apply, c->comment, c->confirm_s, c->result.persisted);
-		tell_commit(apply, c->comment, c->confirm_s, c->result.effects);
+		report_commit(apply, c->comment, c->confirm_s, c->result.effects);
 		break;
 	case COMMIT_DONE:
 		break;
@@ -674,7 +673,7 @@ apply_start(struct apply *apply)
 	return 0;
 }
 
-/* All of them, whatever their number: nobody else tells the operator who sent SIGHUP. */
+/* Logs every fault, without the rate limit of log_event(): SIGHUP has no other answer. */
 static void
 log_reload_refused(const char *message, const struct faults *f)
 {

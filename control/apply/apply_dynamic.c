@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Dynamic peers: who comes by a listen range gets a peer id and a configuration made of its group, until it is down again. */
+/* Dynamic peers: a connection from a listen range makes a peer, with an id and a configuration from the group of the range, until the session ends. */
 #include "control/apply/apply_impl.h"
 
 #include "control/base/log.h"
@@ -36,7 +36,7 @@ apply_dynamic_count(const struct apply *apply)
 	return n;
 }
 
-/* What a range makes of a peer that is there. */
+/* Writes the configuration of a present peer under `r` to *out. The AS number of the peer stays if the range has none. */
 static void
 range_peer(const struct config_range *r, const struct config_peer *was, struct config_peer *out)
 {
@@ -57,7 +57,7 @@ dynamic_config(const struct config_range *r, const struct ip_addr *addr)
 	return p;
 }
 
-/* Ends the peer; its configuration, too. */
+/* Removes the peer and frees the configuration. */
 static void
 dynamic_end(struct apply *apply, struct peer_id id)
 {
@@ -67,7 +67,7 @@ dynamic_end(struct apply *apply, struct peer_id id)
 	free(p);
 }
 
-/* Else its connection is held until it is too late for another one. */
+/* Closes the held connection, which otherwise waits for a peer until a timer expires. */
 static void
 dynamic_refuse(struct apply *apply, const struct session_event *e)
 {
@@ -84,7 +84,7 @@ dynamic_begin(struct apply *apply, const struct session_event *e)
 	struct peer_id id;
 
 	if (r == NULL || peers_find(apply->peers, e->vrf, &e->addr) != NULL)
-		return; /* the configuration changed since */
+		return; /* the configuration has changed since the event */
 	if (apply_dynamic_count(apply) >= apply->running->listen_limit) {
 		log_event(LOG_WARNING, "dynamic-peer-refused peer=%s reason=listen-limit limit=%u",
 			addr_format(&e->addr, addr), apply->running->listen_limit);
@@ -108,7 +108,7 @@ dynamic_begin(struct apply *apply, const struct session_event *e)
 	dynamic_end(apply, id);
 }
 
-/* Of a range without an AS number its OPEN has told whose it is. */
+/* Takes the AS number from the OPEN, for a range without AS number. */
 static void
 dynamic_up(struct apply *apply, struct peer_id id)
 {
@@ -133,14 +133,14 @@ apply_dynamic_event(struct apply *apply, const struct session_event *e)
 		return;
 	}
 	p = peers_config(apply->peers, e->peer);
-	if (p == NULL || !p->dynamic) /* gone, or the document names it by now */
+	if (p == NULL || !p->dynamic) /* removed, or configured since */
 		return;
 	if (e->kind == SESSION_UP && p->asn == 0)
 		dynamic_up(apply, e->peer);
 	if (e->kind != SESSION_DYNAMIC_GONE)
 		return;
 	apply_peek(apply, e->peer, &view);
-	if (view.state != FSM_ESTABLISHED) /* else it has the id of the one that is meant */
+	if (view.state != FSM_ESTABLISHED) /* established: a later peer has the id */
 		dynamic_end(apply, e->peer);
 }
 
@@ -159,7 +159,7 @@ apply_peer_of(const struct config *next, const struct config_peer *was, struct c
 	return dynamic;
 }
 
-/* Its change, or its end. True: *out is it; `was` is the caller's. */
+/* Writes the change of the peer to *out; ends the peer if `r` is NULL. True: out->was belongs to the caller. */
 static bool
 dynamic_change(struct apply *apply, const struct config *old, struct peer_id id,
 	const struct config_range *r, struct change *out, json_t *effects)

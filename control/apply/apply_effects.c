@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a commit does to each peer: thought out without touching anything (a preview ends there), then done. The shards have what routes are judged by
- * before the session is looked at. keel-rpc(7), config.commit; keel-policy(7) rules 5 to 8.
+ * The effects of a commit on the peers. plan_of() finds the effects without a change, and suffices for a preview; works_run() carries the changes out.
+ * The shards have the new import policies before main reads the state of the sessions. keel-rpc(7), config.commit; keel-policy(7) rules 5 to 8.
  */
 #include "control/apply/apply_impl.h"
 
@@ -12,10 +12,10 @@
 #include <string.h>
 
 enum effect {
-	EFFECT_UNTOUCHED, /* nothing to tell */
+	EFFECT_UNTOUCHED, /* no entry in the answer */
 	EFFECT_NONE,
 	EFFECT_REFRESH,
-	EFFECT_FILL, /* the same word: what keep_all_routes is to keep is asked for once */
+	EFFECT_FILL, /* a route refresh to fill keep_all_routes */
 	EFFECT_REPLAY,
 	EFFECT_READVERTISE,
 	EFFECT_RESET,
@@ -38,7 +38,7 @@ struct part {
 };
 
 struct plan {
-	bool update_resets; /* session_update() does it */
+	bool update_resets; /* session_update() resets the session */
 	bool keep_resets; /* keel-policy(7) rule 5 */
 	struct part import[FAMILY_COUNT], export[FAMILY_COUNT];
 };
@@ -76,7 +76,7 @@ apply_effect_removed(json_t *effects, const struct config_peer *p)
 		&(struct part){EFFECT_RESET, "peer-removed"}, 0);
 }
 
-/* ---- what changed ---- */
+/* ---- differences ---- */
 
 static bool
 policy_same(const struct config *a, const struct config *b, const char *pa, const char *pb)
@@ -93,14 +93,14 @@ export_policy_same(const struct change *c, unsigned f)
 		c->is->families[f].export_policy);
 }
 
-/* RFC 4456 8: it stands in front of what is reflected, and is what a loop is known by. */
+/* RFC 4456 8: the cluster id is prepended to reflected routes, and detects loops in received routes. */
 static bool
 cluster_same(const struct change *c)
 {
 	return c->is->external || c->old->cluster_id == c->next->cluster_id;
 }
 
-/* What is judged before a route is kept: a replay can't show another result. */
+/* Rules for received routes before a route is kept: a replay cannot apply a change of the rules. */
 static bool
 received_rules_same(const struct change *c)
 {
@@ -117,7 +117,7 @@ import_rules_same(const struct change *c, unsigned f)
 	       a->allow_as_in == b->allow_as_in && cluster_same(c) && received_rules_same(c);
 }
 
-/* What of a family's keys, beside the policy, decides what is sent. */
+/* The keys, besides the policy, with an effect on the advertised routes of a family. */
 static bool
 export_rules_same(const struct change *c, unsigned f)
 {
@@ -151,13 +151,14 @@ plan_update_resets(const struct change *c)
 	return resets && c->view.state == FSM_ESTABLISHED;
 }
 
-/* All is kept that it takes; of a session that is gone, too (RFC 4724). Where a fill was not answered, asking again is better. */
+/* True if a replay of kept routes applies the change; also for retained routes of a lost session (RFC 4724). An unanswered fill is sent again instead. */
 static bool
-replays(const struct apply *apply, const struct change *c, unsigned f, const char *idle)
+can_replay(const struct apply *apply, const struct change *c, unsigned f, const char *idle)
 {
 	if (!c->was->families[f].keep_all_routes)
 		return false;
-	if (!c->is->families[f].keep_all_routes) /* the last time, where the peer can't be asked */
+	/* the last replay, for a peer without route refresh */
+	if (!c->is->families[f].keep_all_routes)
 		return idle == NULL && !c->view.route_refresh.negotiated;
 	if (idle != NULL)
 		return c->view.families[f].retained;
@@ -171,8 +172,8 @@ plan_import(const struct apply *apply, const struct change *c, unsigned f)
 	const char *idle = apply_not_in_use(&c->view, (enum family)f);
 	bool fills = keep_begins(c, f) ||
 		     (c->is->families[f].keep_all_routes && !received_rules_same(c));
-	bool replay = !(fills && c->view.route_refresh.negotiated) && replays(apply, c, f, idle);
-	/* an earlier change's, which could not be had later */
+	bool replay = !(fills && c->view.route_refresh.negotiated) && can_replay(apply, c, f, idle);
+	/* a delayed import of an earlier commit, impossible after the kept routes are dropped */
 	bool last = replay && !c->is->families[f].keep_all_routes &&
 		    apply_import_waits(apply, c->id, (enum family)f);
 
@@ -197,7 +198,7 @@ plan_export(const struct change *c, unsigned f)
 	return (struct part){idle != NULL ? EFFECT_NONE : EFFECT_READVERTISE, idle};
 }
 
-/* All families go with a session; the direction in which the word stands is import. */
+/* A reset affects all families. The answer lists the reset under the direction import. */
 static void
 plan_reset(const struct change *c, struct plan *p, const char *reason)
 {
@@ -229,15 +230,16 @@ plan_of(const struct apply *apply, const struct change *c)
 	return p;
 }
 
-/* ---- doing it: one message to each thread for each step ---- */
+/* ---- the changes: one message to each thread for each step ---- */
 
-/* One peer's change on its way through the threads. */
+/* The change of a peer, with the results of the steps. */
 struct work {
 	struct change c;
-	struct session_policies want, given; /* given: with a delay, exports go on as they are */
+	/* `given` has the present export policies during a delay, and otherwise equals `want`. */
+	struct session_policies want, given;
 	struct plan plan;
-	bool shard_key; /* what the shards know of it beside policies */
-	bool reset; /* session_update() reset it */
+	bool shard_key; /* struct shard_peer differs */
+	bool reset; /* the session was reset */
 	bool keep_begins[FAMILY_COUNT], keep_ends[FAMILY_COUNT];
 	bool import_changes[FAMILY_COUNT], planned[FAMILY_COUNT];
 	const struct policy *import[FAMILY_COUNT];
@@ -266,7 +268,7 @@ session_peeks(void *arg)
 	}
 }
 
-/* Policies first: those that the session runs until here may end with the old configuration. */
+/* Policies first: the present policies of the session may be freed with the old configuration. */
 static void
 session_updates(void *arg)
 {
@@ -319,7 +321,7 @@ rib_peers_begin(void *arg)
 		rib_peer_begin(call, &w->work[i], w);
 }
 
-/* What is kept was judged once more. */
+/* Ends keep_all_routes, after the last replay of the kept routes. */
 static void
 rib_peers_end(void *arg)
 {
@@ -334,7 +336,7 @@ rib_peers_end(void *arg)
 					call->shard, w->work[i].c.id, (enum family)f, false);
 }
 
-/* With a delay the session goes on with the export policies that it has. */
+/* Puts the present export policies into `p` for the time of a delay. */
 static void
 exports_delay(struct apply *apply, const struct change *c, struct session_policies *p)
 {
@@ -373,7 +375,7 @@ import_job(struct apply *apply, const struct change *c, enum family f, const str
 	}
 }
 
-/* Its part of the document, and all policies that it runs. Of a thousand peers most are so in most commits: nobody is asked about them. */
+/* True if the peer's part of the document and all policies of the peer are equal. Most commits touch few of a thousand peers; an untouched peer costs no message. */
 static bool
 untouched(const struct apply *apply, const struct change *c, const struct session_policies *want)
 {
@@ -404,7 +406,7 @@ shard_key_same(const struct change *c)
 	return same;
 }
 
-/* What the shards are to be told of it. */
+/* Finds the changes for the shards. */
 static void
 work_prepare(struct apply *apply, struct work *x)
 {
@@ -426,9 +428,9 @@ work_prepare(struct apply *apply, struct work *x)
 	}
 }
 
-/* ---- the plan: whose routes are to be judged anew ---- */
+/* ---- the plan: peers with routes to evaluate again ---- */
 
-/* Has the peer sent routes of that family, accepted or refused? Counting costs a cache line a shard, so a peer that never had a session is not counted. */
+/* True if the peer has sent routes of the family, accepted or refused. Counting reads a cache line of each shard, except for a peer without a session so far. */
 static bool
 has_routes(const struct apply *apply, const struct work *x, enum family f)
 {
@@ -458,8 +460,8 @@ exports_change(const struct works *w, enum family f)
 }
 
 /*
- * A plan is needed where a destination could change twice or lose its path in between: several peers' routes are judged anew, or one's and what is
- * advertised; and while an earlier plan runs. Its paths need marks where exports change.
+ * A plan keeps a destination from changing twice, and from losing the path in between. Needed if the routes of several peers are evaluated again, or the
+ * routes of one peer while exports change, a delay is set or an earlier plan runs. In the last three cases paths are marked by a generation.
  */
 static void
 plan_family(struct works *w, enum family f)
@@ -487,11 +489,11 @@ plan_family(struct works *w, enum family f)
 		w->work[i].planned[f] = false;
 }
 
-/* ---- one step after the other ---- */
+/* ---- steps ---- */
 
-/* True: the peer is touched. */
+/* True: the commit touches the peer. */
 static bool
-work_take(struct works *w, const struct change *given)
+work_add(struct works *w, const struct change *given)
 {
 	struct work *x = &w->work[w->count];
 
@@ -511,7 +513,7 @@ works_resets(struct works *w)
 		struct work *x = &w->work[i];
 		struct session_order o = {.kind = SESSION_ORDER_RESET_CONFIG, .id = x->c.id};
 
-		if (x->reset && !x->plan.update_resets) /* it has come up since */
+		if (x->reset && !x->plan.update_resets) /* established since the plan */
 			plan_reset(&x->c, &x->plan, "configuration-change");
 		if (!x->plan.keep_resets || x->reset)
 			continue;
@@ -567,8 +569,8 @@ any_keep_ends(const struct works *w)
 }
 
 /*
- * The session thread knows the plan before a shard runs a new import policy, and has the new exports; the shards have all imports before the sessions
- * are looked at: a session that comes up from here on has its routes judged by the new policy, one that has come up before is seen, and asked.
+ * The session thread has the plan and the new exports before a shard runs a new import policy. The shards have all imports before main reads the state
+ * of the sessions: the new policy applies to all routes of a later session, and main sends a refresh to each earlier session.
  */
 static void
 works_run(struct works *w, json_t *effects)
@@ -620,14 +622,14 @@ apply_peers_change(struct apply *apply, const struct change *given, unsigned cou
 	w.parts = malloc((count + 1) * FAMILY_COUNT * sizeof(*w.parts));
 	if (w.work != NULL && w.parts != NULL) {
 		for (unsigned i = 0; i < count; i++)
-			(void)work_take(&w, &given[i]);
+			(void)work_add(&w, &given[i]);
 		works_run(&w, effects);
-	} else { /* short of memory: one after the other, without a plan */
+	} else { /* out of memory: peer by peer, without a plan */
 		free(w.work);
 		free(w.parts);
 		for (unsigned i = 0; i < count; i++) {
 			w = (struct works){.apply = apply, .work = &one};
-			if (work_take(&w, &given[i]))
+			if (work_add(&w, &given[i]))
 				works_run(&w, effects);
 		}
 		return;

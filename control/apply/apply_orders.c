@@ -20,8 +20,7 @@ on_shard(void *arg)
 		if (!shard_peer_idle(o->shard, o->id))
 			o->result = -EBUSY;
 		else
-			(void)shard_peer_remove(
-				o->shard, o->id); /* -ENOENT: it was removed before */
+			(void)shard_peer_remove(o->shard, o->id); /* -ENOENT: removed before */
 		break;
 	case SHARD_PEER_IMPORT:
 		shard_peer_import(o->shard, o->id, o->family, o->import);
@@ -87,7 +86,7 @@ on_session(void *arg)
 			s, o->id, o->family, o->refresh.job, &o->refresh.reason);
 		break;
 	case SESSION_ORDER_REFRESH_EXPORT:
-		/* One walk for the refresh and for the policies that a commit has waiting (keel-policy(7) rule 14). */
+		/* One walk for the refresh and the delayed export policies (keel-policy(7) rule 14). */
 		if (o->refresh.policies != NULL) {
 			session_export_policies(s, o->id, o->refresh.policies);
 			speaker_plan_settle(s);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The plan of a commit while it is carried out: the peers and families whose routes are judged by new import rules (shard_plan_begin(),
- * update_groups_plan_begin()). A part ends with the job that replays or asks for its routes, with its session, or after commit_hold_s. When all
- * parts of a family have ended and no path is held any more, the session thread ends the plan there. Old configurations stay until then: their
- * policies may be run.
+ * The plan of a commit under way: the peers and families with routes to evaluate by new import rules (shard_plan_begin(),
+ * update_groups_plan_begin()). A part, a peer and family, ends with the job for the routes, with the session, or after commit_hold_s. The session
+ * thread ends the plan of a family when all parts have ended and the shards hold no path. Old configurations stay until then, because threads may
+ * use the policies.
  */
 #include "control/apply/apply_impl.h"
 
@@ -13,22 +13,22 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-#define RELEASE_POLL_NS 2000000u /* how often the shards are asked whether they still hold paths */
+#define RELEASE_POLL_NS 2000000u /* interval of the checks for held paths */
 
 struct part {
-	bool runs, ended; /* ended: the shards are yet to be told */
-	uint32_t job; /* that ends it; 0: not known yet */
-	uint64_t due_ns; /* the end of commit_hold_s; 0: it has not begun */
+	bool runs, ended; /* ended: shard_plan_done() is due */
+	uint32_t job; /* evaluates the routes; 0: not known yet */
+	uint64_t due_ns; /* the end of commit_hold_s; 0: not begun */
 };
 
 struct apply_plan {
 	struct apply *apply;
 	struct part part[PEER_MAX][FAMILY_COUNT];
-	unsigned count[FAMILY_COUNT]; /* that run */
-	bool open[FAMILY_COUNT]; /* at the session thread */
-	bool ended; /* some part did */
+	unsigned count[FAMILY_COUNT]; /* running parts */
+	bool open[FAMILY_COUNT]; /* until the session thread ends the plan */
+	bool ended; /* any part is `ended` */
 	unsigned generation;
-	struct timer tell, hold;
+	struct timer settle, hold;
 };
 
 /* ---- begin ---- */
@@ -96,7 +96,7 @@ apply_plans_over(const struct apply *apply)
 	return plan_over(apply);
 }
 
-/* Families of which all parts have ended, and the shards know. */
+/* Ends the plan of each family without running parts, when the shards hold no path. */
 static void
 families_end(struct apply *apply)
 {
@@ -114,7 +114,7 @@ families_end(struct apply *apply)
 		apply->plan->open[f] = false;
 	}
 	if (wait)
-		timer_arm(apply->layers->main_thread, &apply->plan->tell, RELEASE_POLL_NS);
+		timer_arm(apply->layers->main_thread, &apply->plan->settle, RELEASE_POLL_NS);
 	if (plan_over(apply)) {
 		timer_cancel(apply->layers->main_thread, &apply->plan->hold);
 		apply_config_release(apply);
@@ -122,10 +122,10 @@ families_end(struct apply *apply)
 }
 
 static void
-tell_fire(struct timer *t)
+settle_fire(struct timer *t)
 {
 	struct apply_plan *plan =
-		(struct apply_plan *)(void *)((char *)t - offsetof(struct apply_plan, tell));
+		(struct apply_plan *)(void *)((char *)t - offsetof(struct apply_plan, settle));
 	struct apply *apply = plan->apply;
 	struct shard_call call = {.arg = plan};
 
@@ -149,7 +149,7 @@ apply_plan_end(struct apply *apply, struct peer_id id, enum family f)
 	*p = (struct part){.ended = true};
 	apply->plan->count[f]--;
 	apply->plan->ended = true;
-	timer_arm(apply->layers->main_thread, &apply->plan->tell, 0);
+	timer_arm(apply->layers->main_thread, &apply->plan->settle, 0);
 }
 
 void
@@ -165,7 +165,7 @@ apply_plan_job_ended(struct apply *apply, struct peer_id id, enum family f, uint
 		apply_plan_end(apply, id, f);
 }
 
-/* Ends the parts that are due, and comes again for the next one. */
+/* Ends the parts that are due, and arms the timer for the next part. */
 static void
 hold_fire(struct timer *t)
 {
@@ -226,15 +226,14 @@ apply_plan_go(struct apply *apply)
 			/* a commit may shorten commit_hold_s, but no commit extends the time of an earlier one */
 			if (begins || p->due_ns > due_ns)
 				p->due_ns = due_ns;
-			if (begins &&
-				p->job ==
-					0) /* its routes can't be had, or are being judged without a job */
+			/* without a job the routes cannot be had again, or are under evaluation */
+			if (begins && p->job == 0)
 				apply_plan_end(
 					apply, (struct peer_id){(uint16_t)i}, (enum family)f);
 		}
 	}
 	timer_arm_sooner(apply->layers->main_thread, &apply->plan->hold, hold_ns);
-	timer_arm(apply->layers->main_thread, &apply->plan->tell, 0);
+	timer_arm(apply->layers->main_thread, &apply->plan->settle, 0);
 }
 
 int
@@ -245,7 +244,7 @@ apply_plan_create(struct apply *apply)
 	if (p == NULL)
 		return -ENOMEM;
 	p->apply = apply;
-	p->tell.fire = tell_fire;
+	p->settle.fire = settle_fire;
 	p->hold.fire = hold_fire;
 	apply->plan = p;
 	return 0;
