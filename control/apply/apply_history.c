@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What was committed, going back to it, and commits that go back by themselves unless they are confirmed. */
+/* The history of commits, rollback, and the rollback of unconfirmed commits. */
 #include "control/apply/apply_impl.h"
 
 #include "control/apply/history.h"
@@ -16,8 +16,8 @@
 struct apply_history {
 	struct apply *apply;
 	struct history *h;
-	uint32_t current; /* the commit that runs */
-	bool waits; /* for a confirmation, until the timer fires */
+	uint32_t current; /* the running commit */
+	bool waits; /* `current` waits for a confirmation until the timer fires */
 	uint32_t back_to;
 	struct timer timer;
 };
@@ -39,7 +39,7 @@ apply_history_prepare(
 	int err = history_prepare(apply->history->h, document, confirm_s != 0 ? back_to : -1);
 
 	log_not_written(err);
-	/* Without that on disk a restart would find nothing to go back to. */
+	/* Without the entry on disk a restart could not roll back. */
 	if (err == 0 || confirm_s == 0)
 		return 0;
 	faults_add(f, "", "the commit can't be kept until it is confirmed: %s", strerror(-err));
@@ -52,7 +52,7 @@ apply_history_commit(struct apply *apply, const char *comment, uint32_t confirm_
 	if (confirm_s != 0 && !apply->history->waits)
 		apply->history->back_to = apply->history->current;
 	apply->history->current = apply->last_commit_id = history_next(apply->history->h);
-	/* FILE may still say what nobody confirmed: then a restart has to go back, too. */
+	/* Not persisted: FILE may still hold an unconfirmed commit, so a restart has to roll back, too. */
 	log_not_written(history_add(apply->history->h, comment, confirm_s != 0 || !persisted));
 	apply->history->waits = confirm_s != 0;
 	timer_cancel(apply->layers->main_thread, &apply->history->timer);
@@ -67,9 +67,9 @@ apply_confirm_waits(const struct apply *apply)
 	return apply->history->waits;
 }
 
-/* ---- going back ---- */
+/* ---- rollback ---- */
 
-/* Edits of the candidate stay edits, of what runs now. */
+/* Applies the edits of the candidate to the new running document. */
 static void
 candidate_follow(struct apply *apply, const json_t *old)
 {
@@ -88,7 +88,7 @@ candidate_follow(struct apply *apply, const json_t *old)
 }
 
 static int
-go_back(struct apply *apply, uint32_t to, const char *comment, json_t **effects, bool *persisted,
+roll_back(struct apply *apply, uint32_t to, const char *comment, json_t **effects, bool *persisted,
 	struct faults *f)
 {
 	json_t *document, *old;
@@ -114,11 +114,11 @@ apply_rollback(
 	char comment[48];
 
 	snprintf(comment, sizeof(comment), "rollback to %u", to);
-	return go_back(apply, to, comment, effects, persisted, f);
+	return roll_back(apply, to, comment, effects, persisted, f);
 }
 
 static void
-confirm_late(struct timer *t)
+confirm_expired(struct timer *t)
 {
 	struct apply_history *history =
 		(struct apply_history *)(void *)((char *)t - offsetof(struct apply_history, timer));
@@ -131,13 +131,13 @@ confirm_late(struct timer *t)
 
 	apply_commit_finish(apply);
 	if (!apply->history->waits)
-		return; /* it confirms */
+		return; /* confirmed by the commit just finished */
 	apply->history->waits = false;
 	log_event(LOG_WARNING, "commit-not-confirmed id=%u back_to=%u", apply->history->current,
 		apply->history->back_to);
 	snprintf(comment, sizeof(comment), "rollback to %u: %u was not confirmed",
 		apply->history->back_to, apply->history->current);
-	err = go_back(apply, apply->history->back_to, comment, &effects, &persisted, &f);
+	err = roll_back(apply, apply->history->back_to, comment, &effects, &persisted, &f);
 	if (err != 0)
 		log_event(LOG_ERROR, "rollback-failed to=%u error=\"%s\" path=%s reason=\"%s\"",
 			apply->history->back_to, strerror(-err), f.count > 0 ? f.fault[0].path : "",
@@ -179,7 +179,7 @@ apply_commit_unchanged(struct apply *apply, uint32_t confirm_s)
 			confirm_s * (uint64_t)1000000000);
 	} else if (apply->history->waits) {
 		apply_confirm(apply);
-	} else if (persisted) { /* FILE may have held a commit that was not confirmed */
+	} else if (persisted) { /* FILE may have held an unconfirmed commit */
 		log_not_written(history_confirmed(apply->history->h));
 	}
 	return persisted;
@@ -203,9 +203,9 @@ apply_commits_json(const struct apply *apply)
 
 /* ---- start ---- */
 
-/* What was not confirmed before the restart is not what to start with. */
+/* Starts with the document of the commit `to`, after a restart without confirmation. False: no usable document (logged). */
 static bool
-start_back(struct apply *apply, uint32_t to, bool *persisted)
+start_rolled_back(struct apply *apply, uint32_t to, bool *persisted)
 {
 	json_t *document = history_document(apply->history->h, to);
 	struct faults f = {0};
@@ -236,9 +236,9 @@ start_back(struct apply *apply, uint32_t to, bool *persisted)
 	return back != NULL;
 }
 
-/* What runs, for those who want to go back to it later. */
+/* Adds the running document to the history, for later rollbacks. */
 static void
-note_start(struct apply *apply, const char *comment, bool persisted)
+add_start(struct apply *apply, const char *comment, bool persisted)
 {
 	int err = history_prepare(apply->history->h, apply->running->document, -1), added;
 
@@ -271,7 +271,7 @@ apply_history_start(struct apply *apply)
 	if (apply->history == NULL)
 		return -ENOMEM;
 	apply->history->apply = apply;
-	apply->history->timer.fire = confirm_late;
+	apply->history->timer.fire = confirm_expired;
 	config_save_tidy(apply->config_file);
 	if (asprintf(&folder, "%s/%s", apply->state_dir, FOLDER) < 0)
 		return -ENOMEM;
@@ -281,13 +281,13 @@ apply_history_start(struct apply *apply)
 		return err;
 	log_not_written(err);
 	if (history_waits(apply->history->h, apply->running->document, &back_to) &&
-		start_back(apply, back_to, &persisted)) {
+		start_rolled_back(apply, back_to, &persisted)) {
 		log_event(LOG_WARNING, "commit-not-confirmed reason=restart back_to=%u", back_to);
 		snprintf(comment, sizeof(comment), "rollback to %u: not confirmed before a restart",
 			back_to);
-		note_start(apply, comment, persisted);
+		add_start(apply, comment, persisted);
 	} else if (!is_last(apply, apply->running->document)) {
-		note_start(apply, "start", true);
+		add_start(apply, "start", true);
 	} else {
 		log_not_written(history_confirmed(apply->history->h));
 	}

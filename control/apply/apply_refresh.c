@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Refreshes: by command, and by a policy change after its delay (keel-policy(7), soft reset). Jobs end here: with the session's event, when the shard has
- * judged what came before an EoRR, or when its replay of kept routes is through.
+ * Refreshes by command, and by a policy change after the delay (keel-policy(7), soft reset). The job of a refresh ends with an event of the session,
+ * when the shards have evaluated all routes before an EoRR, or when the shards have replayed the kept routes.
  */
 #include "control/apply/apply_impl.h"
 
@@ -13,27 +13,28 @@
 #include <string.h>
 
 #define MEMORY_RETRY_NS 1000000000u
-#define SHARD_POLL_NS                                                                              \
-	2000000 /* how often the shard is asked whether it has reached an EoRR that the session has read, or ended a replay */
+/* Interval of the checks whether the shards have reached an EoRR or the end of a replay. */
+#define SHARD_POLL_NS 2000000
 
 /* A refresh that waits for policy_change_delay_s. */
 struct pending_refresh {
 	bool waits;
 	uint32_t job;
-	uint32_t established; /* of the session then: a later one begins with all that is new */
+	/* The count of sessions at the change: a later session starts with the new policies. */
+	uint32_t established;
 };
 
-/* A job that ends when the shard has come so far. */
-struct reaching {
-	struct reaching *next;
+/* A job that ends when the shards have reached both counts. */
+struct shard_wait {
+	struct shard_wait *next;
 	struct peer_id peer;
 	enum family family;
 	uint32_t job;
-	uint64_t eorrs; /* of this peer and family that the shard must have seen; or */
-	uint64_t replays; /* the number of the replay that must be done */
+	uint64_t eorrs; /* EoRRs of the peer and family */
+	uint64_t replays; /* replays of the peer and family */
 };
 
-/* The job of a policy change that another refresh did not leave waiting: it ends with that one's for its peer and family. */
+/* The job of a delayed policy change that a refresh under way includes: ends with the job `follows` of the peer and family. */
 struct follower {
 	struct follower *next;
 	struct peer_id peer;
@@ -42,13 +43,13 @@ struct follower {
 };
 
 struct not_applied {
-	const char *reason; /* NULL: all is applied */
+	const char *reason; /* NULL: the policy is applied */
 	uint32_t established;
 };
 
-/* What keep_all_routes keeps is being asked for. */
+/* A request to the peer for the routes of keep_all_routes. */
 struct filling {
-	uint32_t job; /* 0: all is there */
+	uint32_t job; /* 0: no request is under way */
 	uint32_t established;
 };
 
@@ -57,26 +58,26 @@ struct apply_refreshes {
 	struct filling filling[PEER_MAX][FAMILY_COUNT];
 	struct pending_refresh import[PEER_MAX][FAMILY_COUNT], export[PEER_MAX][FAMILY_COUNT];
 	struct not_applied not_applied[PEER_MAX][FAMILY_COUNT];
-	bool changed; /* some of them began to wait in this commit */
-	/* Old configurations whose export policies are run until the delay is over. */
+	bool changed; /* the commit has delayed an import or export */
+	/* Old configurations: sessions run the old export policies until the delay is over. */
 	struct config **held;
 	unsigned held_count, held_size;
 	struct follower *followers;
-	struct reaching *reaching;
-	struct timer reaching_timer;
+	struct shard_wait *shard_waits;
+	struct timer shard_waits_timer;
 	struct timer timer;
-	uint64_t first_ns; /* the oldest change that waits; 0: none does */
+	uint64_t first_ns; /* time of the oldest delayed change; 0: no change is delayed */
 };
 
 /* ---- orders ---- */
 
-/* A refresh that is begun: a kept family is replayed, or filled first; another one is asked for. */
+/* An import refresh: replays the kept routes of a family, or fills keep_all_routes first, or requests the routes if none are kept. */
 struct import_item {
 	struct peer_id id;
 	enum family family;
 	uint32_t job, established;
-	enum import_way { IMPORT_DONE, IMPORT_FILL, IMPORT_REPLAY, IMPORT_ASK } way;
-	uint64_t replay; /* its number */
+	enum import_way { IMPORT_DONE, IMPORT_FILL, IMPORT_REPLAY, IMPORT_REQUEST } way;
+	uint64_t replay; /* the number of the replay */
 	enum refresh_action action;
 	const char *reason;
 };
@@ -87,7 +88,7 @@ struct import_items {
 	unsigned count;
 };
 
-/* All in one message, so that a destination is judged for all peers at once. */
+/* One message for all peers, so the shards evaluate a destination once. */
 static void
 rib_replays(void *arg)
 {
@@ -101,7 +102,7 @@ rib_replays(void *arg)
 		if (x->item[i].way != IMPORT_REPLAY)
 			continue;
 		number = shard_peer_replay(call->shard, x->item[i].id, x->item[i].family);
-		if (call->index == 0) /* all shards count alike */
+		if (call->index == 0) /* the number is equal on all shards */
 			x->item[i].replay = number;
 	}
 }
@@ -130,7 +131,7 @@ session_imports(void *arg)
 	for (unsigned i = 0; i < x->count; i++) {
 		struct import_item *m = &x->item[i];
 
-		if (m->way == IMPORT_ASK)
+		if (m->way == IMPORT_REQUEST)
 			m->action = session_refresh_import(s, m->id, m->family, m->job, &m->reason);
 		else if (m->way == IMPORT_FILL)
 			m->action = session_refresh_fill(s, m->id, m->family, m->job, &m->reason);
@@ -154,7 +155,7 @@ session_export_jobs(void *arg)
 			x->layers->speaker, x->item[i].id, x->item[i].family, x->item[i].job);
 }
 
-/* ---- what is told ---- */
+/* ---- events ---- */
 
 static void
 event_refresh(struct apply *apply, struct peer_id id, enum family f, const char *event,
@@ -183,7 +184,7 @@ part_ended(struct apply *apply, struct peer_id id, enum family f, uint32_t job, 
 		jobs_advance(apply->jobs, job, 1);
 }
 
-/* `job` has ended for this peer and family, and so have those that follow it there. `failed`: why, or NULL. */
+/* Ends the part of `job`, and of the followers of `job`, for the peer and family. `failed`: the reason, or NULL. */
 static void
 refresh_ended(struct apply *apply, struct peer_id peer, enum family family, uint32_t job,
 	const char *failed)
@@ -202,10 +203,10 @@ refresh_ended(struct apply *apply, struct peer_id peer, enum family family, uint
 	part_ended(apply, peer, family, job, failed);
 }
 
-/* ---- what the shard has to reach ---- */
+/* ---- jobs on the shards ---- */
 
 static bool
-reached(const struct apply *apply, const struct reaching *r)
+shard_wait_over(const struct apply *apply, const struct shard_wait *r)
 {
 	struct adj_rib_in_counts counts = {0};
 
@@ -214,14 +215,14 @@ reached(const struct apply *apply, const struct reaching *r)
 	       counts.eorr_received + counts.eorr_ignored >= r->eorrs;
 }
 
-/* Those that are reached, and those of `gone`, whose id may be another peer's soon. */
+/* Ends the jobs that the shards have completed, and all jobs of the removed peer `gone`, because a new peer may get the id. */
 static void
-reaching_end(struct apply *apply, struct peer_id gone)
+shard_waits_end(struct apply *apply, struct peer_id gone)
 {
-	for (struct reaching **at = &apply->refreshes->reaching, *r; (r = *at) != NULL;) {
+	for (struct shard_wait **at = &apply->refreshes->shard_waits, *r; (r = *at) != NULL;) {
 		bool lost = r->peer.v == gone.v;
 
-		if (!lost && !reached(apply, r)) {
+		if (!lost && !shard_wait_over(apply, r)) {
 			at = &r->next;
 			continue;
 		}
@@ -232,35 +233,35 @@ reaching_end(struct apply *apply, struct peer_id gone)
 }
 
 static void
-reaching_poll(struct timer *t)
+shard_waits_poll(struct timer *t)
 {
 	struct apply_refreshes *refreshes =
 		(struct apply_refreshes *)(void *)((char *)t - offsetof(struct apply_refreshes,
-								       reaching_timer));
+								       shard_waits_timer));
 	struct apply *apply = refreshes->apply;
 
-	reaching_end(apply, (struct peer_id){0});
-	if (apply->refreshes->reaching != NULL)
+	shard_waits_end(apply, (struct peer_id){0});
+	if (apply->refreshes->shard_waits != NULL)
 		timer_arm(apply->layers->main_thread, t, SHARD_POLL_NS);
 }
 
-/* Without memory the job ends now. */
+/* Ends the job when the shards have reached the counts of `wanted`; at once if out of memory. */
 static void
-reach(struct apply *apply, const struct reaching *wanted)
+shard_wait_add(struct apply *apply, const struct shard_wait *wanted)
 {
-	struct reaching *r = malloc(sizeof(*r));
+	struct shard_wait *r = malloc(sizeof(*r));
 
 	if (r == NULL) {
 		refresh_ended(apply, wanted->peer, wanted->family, wanted->job, NULL);
 		return;
 	}
 	*r = *wanted;
-	r->next = apply->refreshes->reaching;
-	apply->refreshes->reaching = r;
-	timer_arm(apply->layers->main_thread, &apply->refreshes->reaching_timer, SHARD_POLL_NS);
+	r->next = apply->refreshes->shard_waits;
+	apply->refreshes->shard_waits = r;
+	timer_arm(apply->layers->main_thread, &apply->refreshes->shard_waits_timer, SHARD_POLL_NS);
 }
 
-/* What is kept of these peers, judged anew (keel-policy(7) rules 3 and 4). */
+/* Evaluates the kept routes of the peers again (keel-policy(7) rules 3 and 4). */
 static void
 replays(struct apply *apply, struct import_items *x)
 {
@@ -273,10 +274,10 @@ replays(struct apply *apply, struct import_items *x)
 		if (m->way != IMPORT_REPLAY)
 			continue;
 		event_refresh(apply, m->id, m->family, "begin", m->job, NULL);
-		reach(apply, &(struct reaching){.peer = m->id,
-				     .family = m->family,
-				     .job = m->job,
-				     .replays = m->replay});
+		shard_wait_add(apply, &(struct shard_wait){.peer = m->id,
+					      .family = m->family,
+					      .job = m->job,
+					      .replays = m->replay});
 	}
 }
 
@@ -298,10 +299,10 @@ import_done(struct apply *apply, const struct session_event *e)
 		return;
 	}
 	apply_peek(apply, e->peer, &view);
-	reach(apply, &(struct reaching){.peer = e->peer,
-			     .family = e->family,
-			     .job = e->job,
-			     .eorrs = view.families[e->family].eorr_received});
+	shard_wait_add(apply, &(struct shard_wait){.peer = e->peer,
+				      .family = e->family,
+				      .job = e->job,
+				      .eorrs = view.families[e->family].eorr_received});
 }
 
 static void
@@ -399,15 +400,15 @@ action_runs(enum refresh_action a)
 	return a == REFRESH_SENT || a == REFRESH_REPLAYED || a == REFRESH_READVERTISED;
 }
 
-/* A command applies at once what a policy change has waiting (keel-policy(7) rules 7 and 14): one request, or one walk, for both. */
+/* A command includes the delayed policy change `p` (keel-policy(7) rules 7 and 14): one request, or one walk, for both. */
 static void
-pending_taken(struct apply *apply, struct pending_refresh *p, struct peer_id id, enum family family,
-	uint32_t job)
+pending_include(struct apply *apply, struct pending_refresh *p, struct peer_id id,
+	enum family family, uint32_t job)
 {
 	struct follower *w = p->waits ? malloc(sizeof(*w)) : NULL;
 
 	if (w == NULL)
-		return; /* nothing waits, or it goes on waiting */
+		return; /* no change is delayed, or out of memory: the change stays delayed */
 	*w = (struct follower){apply->refreshes->followers, id, family, p->job, job};
 	apply->refreshes->followers = w;
 	p->waits = false;
@@ -434,7 +435,7 @@ apply_export_jobs(struct apply *apply, struct export_item *items, unsigned count
 	}
 }
 
-/* The running configuration's export policies, for a session that goes on with others until the delay is over. */
+/* The policies of the session, with the export policy of the running configuration for the family. */
 static struct session_policies
 export_policies_due(struct apply *apply, struct peer_id id, enum family f)
 {
@@ -445,7 +446,7 @@ export_policies_due(struct apply *apply, struct peer_id id, enum family f)
 	return policies;
 }
 
-static void imports_ask(struct apply *apply, struct import_items *x);
+static void imports_begin(struct apply *apply, struct import_items *x);
 static bool import_due(
 	struct apply *apply, struct peer_id id, enum family f, struct import_item *out);
 
@@ -457,7 +458,7 @@ refresh_answer(const struct config_peer *p, const struct session_order *o)
 		o->refresh.reason);
 }
 
-/* One peer's answer of bgp.refresh. True: `job` has a part that runs. */
+/* Refreshes a peer and adds the entry of the peer to the answer of bgp.refresh. True: a part of `job` is under way. */
 static bool
 refresh_one(struct apply *apply, struct peer_id id, enum family family, bool import, uint32_t job,
 	json_t *peers)
@@ -480,10 +481,10 @@ refresh_one(struct apply *apply, struct peer_id id, enum family family, bool imp
 	(void)session_order(apply->layers, &o);
 	runs = action_runs((enum refresh_action)o.result);
 	if (runs)
-		pending_taken(apply, import ? &apply->refreshes->import[id.v][family] : waiting, id,
-			family, job);
-	if (o.refresh.policies != NULL &&
-		waiting->waits) { /* nothing was walked: the session takes it when it comes up */
+		pending_include(apply, import ? &apply->refreshes->import[id.v][family] : waiting,
+			id, family, job);
+	/* no walk has begun: a later session starts with the new policies */
+	if (o.refresh.policies != NULL && waiting->waits) {
 		waiting->waits = false;
 		jobs_advance(apply->jobs, waiting->job, 1);
 	}
@@ -493,9 +494,9 @@ refresh_one(struct apply *apply, struct peer_id id, enum family family, bool imp
 		replay(apply, id, family, job);
 	else if (runs)
 		event_refresh(apply, id, family, "begin", job, NULL);
-	/* keel-policy(7) rule 4: the command does nothing; what a commit has waiting is applied all the same. */
+	/* keel-policy(7) rule 4: the command has no effect, but a delayed import is applied. */
 	if (import && o.result == REFRESH_NO_OP && import_due(apply, id, family, &due))
-		imports_ask(apply,
+		imports_begin(apply,
 			&(struct import_items){.layers = apply->layers, .item = &due, .count = 1});
 	json_array_append_new(peers, refresh_answer(p, &o));
 	return runs;
@@ -524,7 +525,7 @@ apply_refresh(struct apply *apply, const struct apply_selector *s, bool import, 
 			jobs_advance(apply->jobs, *job, 1);
 	}
 	free(ids);
-	if (running == 0) { /* no job when nothing runs */
+	if (running == 0) {
 		jobs_forget(apply->jobs, *job);
 		*job = 0;
 	}
@@ -553,7 +554,7 @@ apply_fill(struct apply *apply, struct peer_id id, enum family f, const struct s
 	}
 	apply->refreshes->filling[id.v][f] = (struct filling){job, v->established_count};
 	event_refresh(apply, id, f, "begin", job, NULL);
-	pending_taken(apply, &apply->refreshes->import[id.v][f], id, f, job);
+	pending_include(apply, &apply->refreshes->import[id.v][f], id, f, job);
 	apply_plan_asked(apply, id, f, job);
 	return job;
 }
@@ -564,12 +565,12 @@ apply_replay(struct apply *apply, struct peer_id id, enum family f)
 	uint32_t job = jobs_begin(apply->jobs, "refresh-import", 1);
 
 	replay(apply, id, f, job);
-	pending_taken(apply, &apply->refreshes->import[id.v][f], id, f, job);
+	pending_include(apply, &apply->refreshes->import[id.v][f], id, f, job);
 	apply_plan_asked(apply, id, f, job);
 	return job;
 }
 
-/* ---- policy changes refresh by themselves ---- */
+/* ---- by policy change ---- */
 
 const char *
 apply_not_in_use(const struct session_view *v, enum family f)
@@ -635,7 +636,7 @@ apply_import_waits(const struct apply *apply, struct peer_id id, enum family f)
 	return apply->refreshes->import[id.v][f].waits;
 }
 
-/* An import that waits, which does so no more. False: none does. */
+/* Ends the delay of an import and writes the refresh to *out. False: no import is delayed. */
 static bool
 import_due(struct apply *apply, struct peer_id id, enum family f, struct import_item *out)
 {
@@ -655,17 +656,16 @@ import_way(struct apply *apply, struct import_item *m)
 	struct session_view v = {.established_count = m->established};
 
 	if (m->established != p->established)
-		m->way =
-			IMPORT_DONE; /* what came since then was judged by the new policy as it came */
+		m->way = IMPORT_DONE; /* a later session, under the new policy from the start */
 	else if (!apply->applied[m->id.v].keep[m->family])
-		m->way = IMPORT_ASK;
+		m->way = IMPORT_REQUEST;
 	else
 		m->way = apply_is_filled(apply, m->id, m->family, &v) ? IMPORT_REPLAY : IMPORT_FILL;
 }
 
-/* What came of asking. */
+/* Handles the result of a request. */
 static void
-import_asked(struct apply *apply, const struct import_item *m)
+import_result(struct apply *apply, const struct import_item *m)
 {
 	struct session_view v = {.established_count = m->established};
 
@@ -682,9 +682,9 @@ import_asked(struct apply *apply, const struct import_item *m)
 	jobs_fail_part(apply->jobs, m->job, refresh_action_text(m->action));
 }
 
-/* All of these at once: one look at the sessions, one message to them, one to the shards. */
+/* Begins the refreshes of all peers: the session thread reports the sessions, then sends the requests; the shards get one message. */
 static void
-imports_ask(struct apply *apply, struct import_items *x)
+imports_begin(struct apply *apply, struct import_items *x)
 {
 	if (x->count == 0)
 		return;
@@ -698,7 +698,7 @@ imports_ask(struct apply *apply, struct import_items *x)
 		struct import_item *m = &x->item[i];
 
 		if (m->way == IMPORT_FILL && !action_runs(m->action))
-			m->way = IMPORT_REPLAY; /* of what there is */
+			m->way = IMPORT_REPLAY; /* of the routes kept so far */
 	}
 	replays(apply, x);
 	for (unsigned i = 0; i < x->count; i++) {
@@ -708,7 +708,7 @@ imports_ask(struct apply *apply, struct import_items *x)
 			apply_plan_end(apply, m->id, m->family);
 			jobs_advance(apply->jobs, m->job, 1);
 		} else if (m->way != IMPORT_REPLAY) {
-			import_asked(apply, m);
+			import_result(apply, m);
 		}
 	}
 }
@@ -727,7 +727,7 @@ apply_config_release(struct apply *apply)
 		held_free(apply);
 }
 
-/* Exports that wait, to their sessions in one message. */
+/* The delayed export policies of all sessions, for one message. */
 struct due_policies {
 	const struct layers *layers;
 	struct {
@@ -748,9 +748,9 @@ session_due_policies(void *arg)
 	speaker_plan_settle(d->layers->speaker);
 }
 
-/* False: out of memory, and they go on to wait. */
+/* Applies all delayed exports. False: out of memory, and the exports stay delayed. */
 static bool
-exports_take(struct apply *apply)
+exports_begin(struct apply *apply)
 {
 	struct due_policies d = {
 		.layers = apply->layers, .peer = calloc(PEER_MAX, sizeof(*d.peer))};
@@ -797,8 +797,8 @@ pending_run(struct timer *t)
 		.item = calloc((size_t)PEER_MAX * FAMILY_COUNT, sizeof(*x.item))};
 
 	(void)t;
-	/* Tried again. Old configurations are not freed before: sessions run their export policies. */
-	if (x.item == NULL || !exports_take(apply)) {
+	/* Tries again later. Until then old configurations stay, because sessions run the old export policies. */
+	if (x.item == NULL || !exports_begin(apply)) {
 		free(x.item);
 		timer_arm(apply->layers->main_thread, &apply->refreshes->timer, MEMORY_RETRY_NS);
 		return;
@@ -807,7 +807,7 @@ pending_run(struct timer *t)
 	for (struct peer_id id = {0}; (id = peers_next(apply->peers, id)).v != 0;)
 		for (unsigned f = 0; f < FAMILY_COUNT; f++)
 			x.count += import_due(apply, id, (enum family)f, &x.item[x.count]);
-	imports_ask(apply, &x);
+	imports_begin(apply, &x);
 	free(x.item);
 	apply_plan_go(apply);
 	apply_config_release(apply);
@@ -827,7 +827,7 @@ apply_config_hold(struct apply *apply, struct config *old)
 		if (grown == NULL) {
 			log_event(LOG_ERROR, "configuration-not-freed error=\"%s\"",
 				strerrordesc_np(ENOMEM));
-			return; /* its policies may still be run */
+			return; /* leaked, because threads may use the policies */
 		}
 		apply->refreshes->held = grown;
 		apply->refreshes->held_size = size;
@@ -838,7 +838,7 @@ apply_config_hold(struct apply *apply, struct config *old)
 		config_free(old);
 }
 
-/* A later change restarts the delay, up to the maximum since the first one. */
+/* A later change restarts the delay, up to the maximum since the first change. */
 void
 apply_pending_schedule(struct apply *apply)
 {
@@ -847,12 +847,12 @@ apply_pending_schedule(struct apply *apply)
 	uint64_t max = (uint64_t)apply->running->policy_change_max_delay_s * 1000000000u;
 
 	if (!apply->refreshes->changed && (delay != 0 || apply->refreshes->first_ns == 0)) {
-		if (apply->refreshes->first_ns == 0) /* nothing is to be asked for */
+		if (apply->refreshes->first_ns == 0) /* no refresh is needed */
 			apply_plan_go(apply);
 		return;
 	}
 	apply->refreshes->changed = false;
-	if (delay == 0) { /* from now on: what waits is due, too */
+	if (delay == 0) { /* also for changes that an earlier commit has delayed */
 		pending_run(&apply->refreshes->timer);
 		return;
 	}
@@ -906,7 +906,7 @@ apply_pending_drop(struct apply *apply, struct peer_id id)
 		apply->refreshes->not_applied[id.v][f] = (struct not_applied){0};
 		apply->refreshes->filling[id.v][f] = (struct filling){0};
 	}
-	reaching_end(apply, id);
+	shard_waits_end(apply, id);
 }
 
 /* ---- life ---- */
@@ -920,7 +920,7 @@ apply_refreshes_create(struct apply *apply)
 		return -ENOMEM;
 	r->apply = apply;
 	r->timer.fire = pending_run;
-	r->reaching_timer.fire = reaching_poll;
+	r->shard_waits_timer.fire = shard_waits_poll;
 	apply->refreshes = r;
 	return 0;
 }
@@ -932,10 +932,10 @@ apply_refreshes_destroy(struct apply *apply)
 		return;
 	held_free(apply);
 	free(apply->refreshes->held);
-	while (apply->refreshes->reaching != NULL) {
-		struct reaching *r = apply->refreshes->reaching;
+	while (apply->refreshes->shard_waits != NULL) {
+		struct shard_wait *r = apply->refreshes->shard_waits;
 
-		apply->refreshes->reaching = r->next;
+		apply->refreshes->shard_waits = r->next;
 		free(r);
 	}
 	while (apply->refreshes->followers != NULL) {

@@ -15,13 +15,12 @@ struct waiter {
 
 struct audits {
 	const struct layers *layers;
-	/* main's */
+	/* of main */
 	struct waiter *running, *queued;
 	bool stopped;
-	/* the fib thread's */
-	bool ran; /* an audit has begun and main does not know its end */
-	struct thread_mail
-		done; /* one audit runs at a time: main begins the next one when this mail has come */
+	/* of the fib thread */
+	bool ran; /* an audit has begun; audits_turn() has to send the end to main */
+	struct thread_mail done; /* never sent twice: main begins an audit after the last mail */
 };
 
 static void
@@ -30,7 +29,7 @@ on_fib_begin(void *arg)
 	struct audits *a = arg;
 
 	role_enter_fib();
-	/* Never -EBUSY: main begins no audit while one runs. -ENOMEM is the result. */
+	/* Not -EBUSY, because main begins audits one after the other. The result shows -ENOMEM. */
 	(void)fib_feed_audit_begin(a->layers->feed);
 	a->ran = true;
 }
@@ -45,7 +44,7 @@ begin_queued(struct audits *a)
 }
 
 static void
-answer(struct waiter *w, const struct fib_audit *result)
+end_waiters(struct waiter *w, const struct fib_audit *result)
 {
 	struct waiter *next;
 
@@ -67,7 +66,7 @@ on_main_done(void *arg)
 	a->running = NULL;
 	/* The result does not change until main begins the next audit. */
 	role_enter_fib();
-	answer(w, fib_feed_audit(a->layers->feed));
+	end_waiters(w, fib_feed_audit(a->layers->feed));
 	begin_queued(a);
 }
 
@@ -128,8 +127,8 @@ audits_stop(struct audits *a)
 
 	a->stopped = true;
 	a->running = a->queued = NULL;
-	answer(running, NULL);
-	answer(queued, NULL);
+	end_waiters(running, NULL);
+	end_waiters(queued, NULL);
 }
 
 void

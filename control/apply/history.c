@@ -17,12 +17,12 @@
 struct history {
 	char *folder;
 	json_t *commits; /* array of {id, time, comment} */
-	json_t *waiting; /* ids of commits that wait for one confirmation; empty: none */
+	json_t *waiting; /* ids of the commits that wait for a confirmation */
 	uint32_t back_to;
 	uint32_t next;
 	int lock; /* the folder, open */
-	int err; /* the folder is of no use: */
-	json_t *memory; /* documents by id, instead of files */
+	int err; /* why the folder cannot be used, or 0 */
+	json_t *memory; /* with `err`: documents by id, instead of files */
 };
 
 static double
@@ -186,7 +186,7 @@ is_listed(const struct history *h, uint32_t id)
 	return false;
 }
 
-/* What a sudden end left: half-written files, and documents of commits that never were. Of a lost index, ids must not come again. */
+/* Removes half-written files and documents of unfinished commits of a killed process. Without an index, ids continue after the ids of the documents. */
 static int
 tidy(struct history *h, bool indexed)
 {
@@ -208,9 +208,9 @@ tidy(struct history *h, bool indexed)
 	return 0;
 }
 
-/* Two keelds in one folder would give out the same ids; the lock goes with the process, however it ends. */
+/* Locks the folder: two keelds would use equal ids. The kernel drops the lock at the end of the process. */
 static int
-take_folder(struct history *h)
+lock_folder(struct history *h)
 {
 	if (mkdir(h->folder, 0700) != 0 && errno != EEXIST)
 		return -errno;
@@ -249,7 +249,7 @@ history_open(const char *folder, struct history **out)
 		history_close(h);
 		return -ENOMEM;
 	}
-	h->err = take_folder(h);
+	h->err = lock_folder(h);
 	if (h->err == 0)
 		h->err = read_folder(h);
 	*out = h;
@@ -285,7 +285,7 @@ history_prepare(struct history *h, const json_t *document, int64_t back_to)
 
 	if (err != 0 || back_to < 0)
 		return err;
-	/* Those that waited go on waiting: FILE has one of them until it has this one. */
+	/* Earlier commits keep waiting: until FILE has the new document, FILE has an earlier document of the list. */
 	if (json_array_size(h->waiting) == 0)
 		h->back_to = (uint32_t)back_to;
 	json_array_append_new(h->waiting, json_integer(h->next));
@@ -306,7 +306,7 @@ drop_document(struct history *h, uint32_t id)
 	json_object_del(h->memory, key_of(id, key));
 }
 
-/* The oldest, but where to go back to. */
+/* Drops the oldest commit that is not the target of a rollback. */
 static void
 drop_oldest(struct history *h)
 {
@@ -339,7 +339,7 @@ history_confirmed(struct history *h)
 	return write_index(h);
 }
 
-/* ---- looking ---- */
+/* ---- queries ---- */
 
 bool
 history_waits(const struct history *h, const json_t *document, uint32_t *back_to)

@@ -14,14 +14,14 @@ struct job {
 	const char *kind;
 	enum job_state state;
 	uint64_t done, total;
-	uint64_t ended; /* the how-manieth that ended; 0: running */
+	uint64_t ended; /* rank of the end, from 1; 0: running */
 	double started_s, finished_s;
 	json_t *result;
 	const char *failure; /* of the first part that failed */
 };
 
 struct jobs {
-	struct job *job; /* by rising id */
+	struct job *job; /* in order of ids */
 	unsigned count, size;
 	unsigned ended_count;
 	uint64_t last_ended;
@@ -61,9 +61,9 @@ job_remove(struct jobs *j, struct job *job)
 	j->count--;
 }
 
-/* Drops the one that ended first when there are more than are kept; a long one that ended just now has a low id. */
+/* Drops the job with the earliest end if more than JOBS_KEPT have ended. The id does not give the order: a long job with a low id ends late. */
 static void
-forget_oldest(struct jobs *j)
+drop_oldest(struct jobs *j)
 {
 	struct job *oldest = NULL;
 
@@ -86,7 +86,7 @@ jobs_begin(struct jobs *j, const char *kind, uint64_t total)
 		struct job *job = realloc(j->job, (size_t)size * sizeof(*job));
 
 		if (job == NULL)
-			return 0; /* the work goes on without a job to watch it */
+			return 0; /* the work runs without a job */
 		j->job = job;
 		j->size = size;
 	}
@@ -166,7 +166,7 @@ jobs_end(struct jobs *j, uint32_t id, bool failed, json_t *result)
 	job->result = result;
 	job->ended = ++j->last_ended;
 	j->ended_count++;
-	forget_oldest(j);
+	drop_oldest(j);
 }
 
 const char *

@@ -16,10 +16,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define LOOK_NS 50000000u
-#define FLUSH_MAX_NS                                                                               \
-	10000000000u /* a flush that takes longer does not keep the next peer from being ended */
-#define TAKER_MIN ((size_t)1 << 20) /* a peer with less is no reason for the shortage */
+#define CHECK_NS 50000000u
+/* After this time the guard may end the session of the next peer, even during a flush. */
+#define FLUSH_MAX_NS 10000000000u
+/* A peer with less memory is not the cause of a shortage. */
+#define VICTIM_MIN ((size_t)1 << 20)
 #define RESERVE_RIB ((size_t)16 << 20)
 #define RESERVE_SESSION ((size_t)16 << 20)
 #define RESERVE_OTHER ((size_t)2 << 20)
@@ -28,10 +29,10 @@ struct memory_guard {
 	const struct layers *layers;
 	const struct peers *peers;
 	struct watch watch;
-	struct timer look;
+	struct timer check;
 	struct peer_id victim; /* .v == 0: no flush is under way */
 	uint64_t since_ns; /* when the session of the victim was ended */
-	size_t left; /* memory of the victim at the last look */
+	size_t left; /* memory of the victim at the last check */
 	uint64_t evictions;
 };
 
@@ -48,7 +49,7 @@ reserve_fill(struct memory_guard *g)
 	return full;
 }
 
-/* ---- the largest taker ---- */
+/* ---- the peer with the most memory ---- */
 
 struct eviction {
 	struct speaker *speaker;
@@ -85,7 +86,7 @@ on_session_end(void *arg)
 }
 
 static size_t
-largest(struct memory_guard *g, struct peer_id *peer)
+find_largest(struct memory_guard *g, struct peer_id *peer)
 {
 	size_t most = 0;
 
@@ -102,17 +103,17 @@ largest(struct memory_guard *g, struct peer_id *peer)
 }
 
 /*
- * The shards come first, as they drop UPDATEs of the victim that are still in their input. The second step ends a session that comes up between
- * the two; where no session is up, the shards drop no more.
+ * The shards come first: a shard drops the queued UPDATEs of the victim. The session thread then ends the session, even if established in between.
+ * Without a session the shards stop dropping.
  */
 static void
 evict(struct memory_guard *g)
 {
 	struct eviction e = {.speaker = g->layers->speaker};
-	size_t bytes = largest(g, &e.peer);
+	size_t bytes = find_largest(g, &e.peer);
 	const struct config_peer *c;
 
-	if (bytes < TAKER_MIN) {
+	if (bytes < VICTIM_MIN) {
 		log_event(LOG_ERROR, "memory-short text=\"no peer takes much: memory went "
 				     "elsewhere, or the limit is too low\"");
 		return;
@@ -132,7 +133,7 @@ evict(struct memory_guard *g)
 		c != NULL ? c->addr_text : "?", c != NULL ? c->vrf_name : "?", bytes);
 }
 
-/* True: the routes of the victim are gone, and its memory is small or does not shrink any more, as peers share the rest. */
+/* True: the shards have flushed the routes of the victim, and the memory is small or does not shrink any more (other peers share the rest). */
 static bool
 flushed(struct memory_guard *g)
 {
@@ -146,12 +147,12 @@ flushed(struct memory_guard *g)
 			return false;
 	}
 	g->left = shards_peer_memory(&g->layers->shards, g->victim);
-	return g->left < TAKER_MIN || g->left == before;
+	return g->left < VICTIM_MIN || g->left == before;
 }
 
-/* ---- waking and looking ---- */
+/* ---- wakeup and check ---- */
 
-/* Any thread, in the middle of an allocation. */
+/* On any thread, during an allocation. */
 static void
 on_short(void *ctx)
 {
@@ -162,9 +163,9 @@ on_short(void *ctx)
 }
 
 static void
-look_again(struct memory_guard *g)
+arm_check(struct memory_guard *g)
 {
-	timer_arm(g->layers->main_thread, &g->look, LOOK_NS);
+	timer_arm(g->layers->main_thread, &g->check, CHECK_NS);
 }
 
 static void
@@ -179,18 +180,18 @@ short_ready(struct watch *w, uint32_t events)
 		return;
 	if (g->victim.v == 0)
 		evict(g);
-	look_again(g);
+	arm_check(g);
 }
 
-/* Until the routes are gone and the reserve is full. A failure after the flush is the next peer's turn. */
+/* Repeats until the routes are flushed and the reserve is full. A failed allocation after the flush ends the session of the next peer. */
 static void
-look(struct timer *t)
+check(struct timer *t)
 {
 	struct memory_guard *g =
-		(struct memory_guard *)(void *)((char *)t - offsetof(struct memory_guard, look));
+		(struct memory_guard *)(void *)((char *)t - offsetof(struct memory_guard, check));
 
 	if (g->victim.v != 0 && !flushed(g) && now_ns() - g->since_ns < FLUSH_MAX_NS) {
-		look_again(g);
+		arm_check(g);
 		return;
 	}
 	if (g->victim.v != 0) {
@@ -200,7 +201,7 @@ look(struct timer *t)
 		arena_trim(g->layers->arena_session);
 	}
 	if (!reserve_fill(g))
-		look_again(g);
+		arm_check(g);
 	if (!arena_is_short())
 		return;
 	arena_short_end();
@@ -219,7 +220,7 @@ memory_guard_create(const struct layers *l, const struct peers *peers, struct me
 		return -ENOMEM;
 	*g = (struct memory_guard){.layers = l,
 		.peers = peers,
-		.look.fire = look,
+		.check.fire = check,
 		.watch = {.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .ready = short_ready}};
 	err = g->watch.fd >= 0 ? watch_set(l->main_thread, &g->watch, EPOLLIN) : -errno;
 	if (err != 0) {
@@ -242,7 +243,7 @@ memory_guard_destroy(struct memory_guard *g)
 	if (g == NULL)
 		return;
 	arena_on_short(NULL, NULL);
-	timer_cancel(g->layers->main_thread, &g->look);
+	timer_cancel(g->layers->main_thread, &g->check);
 	watch_set(g->layers->main_thread, &g->watch, 0);
 	close(g->watch.fd);
 	free(g);

@@ -15,7 +15,7 @@
 
 #define WAITING_MAX 16
 #define SECTION 64 /* destinations in one reader's section */
-#define TURN_NS 3000000u /* of main's loop; then the other RPCs, timers and signals have theirs */
+#define TURN_NS 3000000u /* of main's loop, before main serves other RPCs, timers and signals */
 #define SLICE_EXPORT_NS 500000u /* of the session thread */
 
 /* A line of the answer. */
@@ -23,7 +23,7 @@ struct line {
 	struct peer_id peer;
 	enum family family;
 	bool import, exact;
-	bool quiet; /* its own configuration stays: no line where nothing changes */
+	bool quiet; /* the configuration of the peer stays: no line without a change of routes */
 	struct preview_counts counts;
 };
 
@@ -39,7 +39,7 @@ struct part {
 };
 
 struct job {
-	struct job *behind;
+	struct job *next;
 	struct apply *apply;
 	preview_done *finish;
 	void *ctx;
@@ -70,7 +70,7 @@ cluster_of(const struct config *c)
 struct export_call {
 	struct job *job;
 	struct part *part;
-	struct preview *import; /* of the same table; NULL: its imports stay */
+	struct preview *import; /* the import preview of the table; NULL: imports stay */
 	struct peer_id peer;
 	const struct config_peer *next;
 	const struct policy *policy;
@@ -78,7 +78,7 @@ struct export_call {
 };
 
 static void
-export_create_there(void *arg)
+on_session_create(void *arg)
 {
 	struct export_call *c = arg;
 
@@ -88,7 +88,7 @@ export_create_there(void *arg)
 }
 
 static void
-export_peer_there(void *arg)
+on_session_peer(void *arg)
 {
 	struct export_call *c = arg;
 
@@ -104,16 +104,16 @@ struct export_calls {
 };
 
 static void
-export_peers_there(void *arg)
+on_session_peers(void *arg)
 {
 	struct export_calls *c = arg;
 
 	for (unsigned i = 0; i < c->count; i++)
-		export_peer_there(&c->at[i]);
+		on_session_peer(&c->at[i]);
 }
 
 static void
-export_run_there(void *arg)
+on_session_run(void *arg)
 {
 	struct export_call *c = arg;
 
@@ -128,7 +128,7 @@ export_run_there(void *arg)
 }
 
 static void
-export_destroy_there(void *arg)
+on_session_destroy(void *arg)
 {
 	role_enter_session();
 	export_preview_destroy(arg);
@@ -142,7 +142,7 @@ job_free(struct job *j)
 	for (unsigned i = 0; i < j->part_count; i++) {
 		preview_destroy(j->part[i].import);
 		if (j->part[i].export != NULL)
-			thread_call(j->apply->layers->session_thread, export_destroy_there,
+			thread_call(j->apply->layers->session_thread, on_session_destroy,
 				j->part[i].export);
 	}
 	free(j->line);
@@ -166,7 +166,7 @@ part_find(struct job *j, enum family family, bool import)
 	return NULL;
 }
 
-/* The part of that table and direction; made when it is not there. NULL: out of memory, or a table that nobody has. */
+/* Finds or creates the part of the table and direction. NULL: out of memory, or no such table. */
 static struct part *
 part_get(struct job *j, enum family family, struct vrf_id vrf, bool import)
 {
@@ -193,7 +193,7 @@ part_get(struct job *j, enum family family, struct vrf_id vrf, bool import)
 	if (import)
 		e.err = preview_create(&c, &p->import);
 	else
-		thread_call(j->apply->layers->session_thread, export_create_there, &e);
+		thread_call(j->apply->layers->session_thread, on_session_create, &e);
 	if (e.err != 0)
 		return NULL;
 	j->part_count++;
@@ -216,7 +216,7 @@ line_add(struct job *j, const struct line *l)
 	return 0;
 }
 
-/* ---- who is looked at ---- */
+/* ---- selection of peers ---- */
 
 static const struct policy *
 policy_then(const struct job *j, const struct config_peer *then, enum family f, bool import)
@@ -227,7 +227,7 @@ policy_then(const struct job *j, const struct config_peer *then, enum family f, 
 	return name != NULL ? policy_set_find(j->r.then->policies, name) : NULL;
 }
 
-/* All that is stored is stored as it came: what policy refused, too. */
+/* True if all received routes are stored as received, refused routes included. */
 static bool
 kept_in_full(const struct job *j, const struct config_peer *now, struct peer_id id, enum family f)
 {
@@ -239,7 +239,7 @@ kept_in_full(const struct job *j, const struct config_peer *now, struct peer_id 
 	return c.kept >= c.received;
 }
 
-/* `then` NULL: it goes, or loses the family. */
+/* `then` NULL: the commit removes the peer or the family. */
 static int
 peer_add(struct job *j, const struct config_peer *now, const struct config_peer *then,
 	enum family f, bool import)
@@ -267,7 +267,7 @@ peer_add(struct job *j, const struct config_peer *now, const struct config_peer 
 		e.err = preview_peer(part->import, id, policy,
 			(then != NULL ? then : now)->families[f].allow_as_in);
 	else
-		thread_call(j->apply->layers->session_thread, export_peer_there, &e);
+		thread_call(j->apply->layers->session_thread, on_session_peer, &e);
 	return e.err == 0 || e.err == -ENOENT ? line_add(j, &line) : e.err;
 }
 
@@ -302,7 +302,7 @@ export_same(const struct job *j, const struct config_family *a, const struct con
 	       a->default_originate == b->default_originate;
 }
 
-/* What the candidate does to one peer's family. */
+/* Adds the directions that the candidate changes in a family of a peer. */
 static int
 family_compare(
 	struct job *j, const struct config_peer *now, const struct config_peer *then, enum family f)
@@ -327,7 +327,7 @@ family_compare(
 	return err;
 }
 
-/* Another max_paths: next hops of all destinations, whoever's paths they have. */
+/* A changed max_paths affects the next hops of all destinations, for paths of any peer. */
 static int
 tables_compare(struct job *j)
 {
@@ -366,7 +366,7 @@ imports_change(const struct job *j, enum family f)
 	return false;
 }
 
-/* Peers whose export configuration stays, and to which others' routes are advertised. 0, -ENOMEM. */
+/* Adds all peers with an unchanged export configuration. 0, -ENOMEM. */
 static int
 followers_add(struct job *j, enum family f, struct export_calls *calls)
 {
@@ -388,7 +388,7 @@ followers_add(struct job *j, enum family f, struct export_calls *calls)
 	return err;
 }
 
-/* The imports of a family change: so may what is advertised to each of its peers. 0, -ENOMEM. */
+/* Changed imports of a family may change the advertised routes of each peer of the family. 0, -ENOMEM. */
 static int
 exports_follow(struct job *j, enum family f)
 {
@@ -396,7 +396,7 @@ exports_follow(struct job *j, enum family f)
 	int err = calls.at != NULL ? followers_add(j, f, &calls) : -ENOMEM;
 
 	if (err == 0)
-		thread_call(j->apply->layers->session_thread, export_peers_there, &calls);
+		thread_call(j->apply->layers->session_thread, on_session_peers, &calls);
 	for (unsigned i = 0; i < calls.count && err == 0; i++)
 		err = calls.at[i].err;
 	free(calls.at);
@@ -448,7 +448,7 @@ struct question {
 };
 
 static void
-next_hop_there(void *arg)
+on_shard_next_hop(void *arg)
 {
 	struct question *q = arg;
 
@@ -457,17 +457,17 @@ next_hop_there(void *arg)
 		q->a = preview_next_hop(q->shard, q->q);
 }
 
-/* Asks the shards about a next hop. Never while online: the shard may be waiting for readers. 0, -ENOMEM. */
+/* Resolves a next hop on the shards. Outside of read sections, because a shard may be waiting for readers. 0, -ENOMEM. */
 static int
-next_hop_ask(struct job *j, struct preview *p)
+next_hop_resolve(struct job *j, struct preview *p)
 {
 	struct question q = {.q = preview_question(p)};
 
-	layers_on_shards(j->apply->layers, next_hop_there, &q, &q.shard);
+	layers_on_shards(j->apply->layers, on_shard_next_hop, &q, &q.shard);
 	return preview_answer(p, &q.a);
 }
 
-/* A section. */
+/* Evaluates the destinations of one read section. */
 static int
 import_run(struct job *j, struct part *p)
 {
@@ -482,10 +482,10 @@ import_run(struct job *j, struct part *p)
 	}
 	layers_rib_read_end(j->apply->layers);
 	p->done = p->next >= p->end;
-	return err == -EAGAIN ? next_hop_ask(j, p->import) : err;
+	return err == -EAGAIN ? next_hop_resolve(j, p->import) : err;
 }
 
-/* A slice of the session thread, which uses the import preview meanwhile: main waits for the slice's end. */
+/* Runs a slice on the session thread and waits for the end, because the slice uses the import preview. */
 static int
 export_run(struct job *j, struct part *p)
 {
@@ -493,8 +493,8 @@ export_run(struct job *j, struct part *p)
 	struct export_call e = {
 		.job = j, .part = p, .import = import != NULL ? import->import : NULL};
 
-	thread_call(j->apply->layers->session_thread, export_run_there, &e);
-	return e.err == -EAGAIN ? next_hop_ask(j, e.import) : e.err;
+	thread_call(j->apply->layers->session_thread, on_session_run, &e);
+	return e.err == -EAGAIN ? next_hop_resolve(j, e.import) : e.err;
 }
 
 static int
@@ -547,7 +547,7 @@ line_json(const struct job *j, const struct line *l)
 	json_t *o;
 
 	if (c == NULL)
-		return NULL; /* a dynamic one that left */
+		return NULL; /* the dynamic peer was removed */
 	if (l->quiet && l->counts.added + l->counts.removed + l->counts.changed == 0)
 		return NULL;
 	o = json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I}", "address", c->addr_text, "vrf",
@@ -559,9 +559,9 @@ line_json(const struct job *j, const struct line *l)
 	return o;
 }
 
-/* Export is evaluated on the results of the imports: it is not exact where one of these is not. */
+/* Exports are evaluated on the results of imports: an inexact import makes all exports of the family inexact. */
 static void
-exports_judge(struct job *j)
+mark_inexact_exports(struct job *j)
 {
 	bool inexact[FAMILY_COUNT] = {false};
 
@@ -582,7 +582,7 @@ answer_json(struct job *j)
 {
 	json_t *peers = json_array(), *o = json_pack("{s:o}", "peers", peers);
 
-	exports_judge(j);
+	mark_inexact_exports(j);
 	for (unsigned i = 0; i < j->line_count; i++) {
 		json_t *line = line_json(j, &j->line[i]);
 
@@ -606,13 +606,13 @@ job_end(struct job *j, int err, json_t *answer)
 	struct preview_request r = j->r;
 	void *ctx = j->ctx;
 
-	previews->jobs = j->behind;
+	previews->jobs = j->next;
 	job_free(j);
 	request_free(&r);
 	finish(ctx, err, answer);
 }
 
-/* True: it has ended. */
+/* True: the job has ended. */
 static bool
 job_run(struct job *j, uint64_t deadline_ns)
 {
@@ -653,7 +653,7 @@ jobs_run(struct timer *t)
 		(struct previews *)(void *)((char *)t - offsetof(struct previews, again));
 	uint64_t deadline_ns = now_ns() + TURN_NS;
 
-	/* The end of one preview may begin the next one, which arms the timer and ends in the same turn. */
+	/* No job: the callback of a job may begin a preview, which arms the timer and may end in the same turn. */
 	if (p->jobs == NULL)
 		return;
 	while (p->jobs != NULL && job_run(p->jobs, deadline_ns) && now_ns() < deadline_ns)
@@ -663,11 +663,11 @@ jobs_run(struct timer *t)
 }
 
 static unsigned
-waiting(const struct previews *p)
+count_jobs(const struct previews *p)
 {
 	unsigned n = 0;
 
-	for (const struct job *j = p->jobs; j != NULL; j = j->behind)
+	for (const struct job *j = p->jobs; j != NULL; j = j->next)
 		n++;
 	return n;
 }
@@ -679,7 +679,7 @@ preview_begin(struct apply *apply, const struct preview_request *r, preview_done
 	struct job *j, **at = &p->jobs;
 	int err;
 
-	if (waiting(p) >= WAITING_MAX)
+	if (count_jobs(p) >= WAITING_MAX)
 		return -EBUSY;
 	j = calloc(1, sizeof(*j));
 	if (j == NULL)
@@ -694,7 +694,7 @@ preview_begin(struct apply *apply, const struct preview_request *r, preview_done
 		return err;
 	}
 	while (*at != NULL)
-		at = &(*at)->behind;
+		at = &(*at)->next;
 	*at = j;
 	return 0;
 }
