@@ -18,14 +18,14 @@
 #include <sys/resource.h>
 
 #define TABLE_GROUP_BYTES 1024
-#define TBL8_GROUPS_USEFUL                                                                         \
-	65536 /* 24 bits of address could need more; the real table needs 2,000 */
+/* An internet table needs 2,000 groups; a table with longer prefixes under every /24 would need more. */
+#define TBL8_GROUPS_USEFUL 65536
 #define MEMORY_MB_MAX 1048576u
 /* Listeners, RPC, netlink, threads. */
 #define DESCRIPTORS_OTHER 128u
 
 struct host {
-	struct config_host face; /* first: the face is the host */
+	struct config_host face; /* first, for casts between both */
 	cpu_set_t cpus; /* allowed for threads */
 	rlim_t descriptors;
 };
@@ -44,8 +44,8 @@ host_table_memory(unsigned memory_mb)
 }
 
 /*
- * Two copies of both families' first levels come first; IPv4 gets half of what is left for longer prefixes, at most what a table can use, and
- * IPv6 the rest.
+ * The first levels of both families, in two copies, come first. IPv4 gets half of the remaining memory for longer prefixes, up to the limit of a
+ * table, and IPv6 gets the rest.
  */
 uint32_t
 host_table_groups(size_t memory)
@@ -103,7 +103,7 @@ check_cpus(const struct host *h, const char *key, const unsigned *cpus, unsigned
 	}
 }
 
-/* The process may run on some CPUs only, and still be allowed to move its threads to other CPUs. */
+/* Finds all allowed CPUs: a process with an affinity to few CPUs may still move threads to further CPUs. */
 static void
 cpus_look(struct host *h)
 {
@@ -154,7 +154,7 @@ check_descriptors(const struct host *h, const struct config *c, struct faults *f
 		(unsigned long long)h->descriptors);
 }
 
-/* ---- the face ---- */
+/* ---- interface ---- */
 
 static void
 check(const struct config_host *host, const struct config *c, struct faults *f)

@@ -15,12 +15,12 @@
 #include <string.h>
 
 #define BUCKETS_MIN 64 /* a power of two */
-#define GATHER_NS 20000000 /* what one change of the host's brings comes together */
+#define GATHER_NS 20000000 /* gathers the events of a change on the host */
 #define RETRY_NS 1000000000
-#define ORDER_MAX 256 /* originations that the shard's thread is stopped for at a time */
-#define RECURSION_MAX 8 /* of next hops, as rib/nexthop does it */
+#define ORDER_MAX 256 /* originations in a call of a shard thread */
+#define RECURSION_MAX 8 /* of next hops, as in rib/nexthop */
 
-/* Why a prefix is here, and what of it is in BGP. */
+/* A prefix of the host: the sources of the prefix, and the attributes of the prefix in BGP. */
 struct own {
 	struct own *next; /* in its bucket */
 	struct own *next_dirty;
@@ -28,11 +28,11 @@ struct own {
 	struct prefix prefix;
 	bool dirty, network, kernel;
 	uint64_t kernel_ports; /* host_routes_kernel_route() */
-	enum route_source source; /* of what is in BGP */
-	struct attr_set *originated; /* NULL: nothing */
+	enum route_source source; /* of `originated` */
+	struct attr_set *originated; /* NULL: not in BGP */
 };
 
-/* A subnet on a port: several addresses may be in it. */
+/* A subnet on a port. `users`: the addresses in the subnet. */
 struct subnet {
 	struct subnet *next;
 	struct vrf_id vrf;
@@ -46,8 +46,7 @@ struct host_routes {
 	const struct config *config; /* NULL: not applied yet */
 	struct own **buckets, *dirty;
 	unsigned bucket_count, count;
-	uint32_t kernel_lens[2]
-			    [129]; /* how many of the kernel's routes have that length, by family */
+	uint32_t kernel_lens[2][129]; /* the number of kernel routes, by family and length */
 	struct subnet *subnets;
 	bool port_down[PORT_NONE];
 	struct policy_eval *eval;
@@ -73,7 +72,7 @@ own_grow(struct host_routes *h)
 	struct own **old = h->buckets, **buckets = calloc(count, sizeof(struct own *));
 
 	if (buckets == NULL)
-		return old != NULL ? 0 : -ENOMEM; /* longer chains are no fault */
+		return old != NULL ? 0 : -ENOMEM; /* not an error: chains get longer */
 	h->buckets = buckets;
 	h->bucket_count = count;
 	for (unsigned i = 0; i < old_count; i++) {
@@ -95,7 +94,7 @@ own_find(struct host_routes *h, struct vrf_id vrf, const struct prefix *p)
 	return h->bucket_count > 0 ? *own_slot(h, vrf, p) : NULL;
 }
 
-/* Found or made. NULL: out of memory (logged). */
+/* Finds or adds a prefix. NULL: out of memory (logged). */
 static struct own *
 own_get(struct host_routes *h, struct vrf_id vrf, const struct prefix *p)
 {
@@ -117,7 +116,7 @@ own_get(struct host_routes *h, struct vrf_id vrf, const struct prefix *p)
 }
 
 static void
-mark(struct host_routes *h, struct own *o)
+mark_own(struct host_routes *h, struct own *o)
 {
 	if (o == NULL || o->dirty)
 		return;
@@ -129,7 +128,7 @@ mark(struct host_routes *h, struct own *o)
 static void
 mark_prefix(struct host_routes *h, struct vrf_id vrf, const struct prefix *p)
 {
-	mark(h, own_get(h, vrf, p));
+	mark_own(h, own_get(h, vrf, p));
 }
 
 static void
@@ -141,7 +140,7 @@ mark_networks(struct host_routes *h, const struct config *c)
 		if (o == NULL)
 			continue;
 		o->network = true;
-		mark(h, o);
+		mark_own(h, o);
 	}
 }
 
@@ -151,11 +150,11 @@ mark_all(struct host_routes *h)
 	for (unsigned i = 0; i < h->bucket_count; i++)
 		for (struct own *o = h->buckets[i]; o != NULL; o = o->next) {
 			o->network = false;
-			mark(h, o);
+			mark_own(h, o);
 		}
 }
 
-/* ---- which sources have a prefix now ---- */
+/* ---- the present sources of a prefix ---- */
 
 static bool
 subnet_up(struct host_routes *h, const struct subnet *s)
@@ -172,7 +171,7 @@ is_connected(struct host_routes *h, struct vrf_id vrf, const struct prefix *p)
 	return false;
 }
 
-/* The kernel keeps a route whose link has lost its carrier; it leads nowhere. */
+/* False if all ports of the route are down. The kernel keeps a route over a link without carrier. */
 static bool
 kernel_up(struct host_routes *h, const struct own *o)
 {
@@ -182,7 +181,7 @@ kernel_up(struct host_routes *h, const struct own *o)
 	return o->kernel && o->kernel_ports == 0;
 }
 
-/* Length of the longest connected subnet or kernel route that leads to `addr`; -1: none. */
+/* The length of the longest connected subnet or kernel route to `addr`; -1: none. */
 static int
 host_match(struct host_routes *h, struct vrf_id vrf, const struct ip_addr *addr)
 {
@@ -206,7 +205,7 @@ host_match(struct host_routes *h, struct vrf_id vrf, const struct ip_addr *addr)
 	return best;
 }
 
-/* The zone is a port's, which has its place in the document; without a data plane no link is known to be down. */
+/* False if the port with the zone is down. Ports have the numbers of the document. Without a data plane no link counts as down. */
 static bool
 zone_up(struct host_routes *h, const struct config *c, uint16_t zone)
 {
@@ -216,7 +215,7 @@ zone_up(struct host_routes *h, const struct config *c, uint16_t zone)
 	return true;
 }
 
-/* A static route is there as long as its next hop resolves by what the host has: routes of BGP may depend on it in turn. */
+/* A static route is up while routes of the host resolve the next hop. BGP routes do not count, because BGP routes may depend on static routes. */
 static bool
 static_up(struct host_routes *h, const struct config *c, const struct config_static *s,
 	unsigned depth)
@@ -281,11 +280,11 @@ source_has(struct host_routes *h, const struct config *c, enum route_source sour
 	}
 }
 
-/* ---- what goes into BGP ---- */
+/* ---- origination into BGP ---- */
 
-/* The policy's answer; NULL: no. Lent until the next one. */
+/* Evaluates the policy. NULL: refused. Lent until the next evaluation. */
 static const struct attr_set *
-judge(struct host_routes *h, const struct config *c, const struct config_redistribute *r,
+evaluate_policy(struct host_routes *h, const struct config *c, const struct config_redistribute *r,
 	const struct own *o, uint32_t tag)
 {
 	/* RFC 4271 5.1.1: learned by some other means */
@@ -307,9 +306,9 @@ judge(struct host_routes *h, const struct config *c, const struct config_redistr
 	return v.attrs;
 }
 
-/* NULL: the prefix is not to be in BGP. Lent until the next one. */
+/* The attributes for the prefix in BGP. NULL: the prefix should not be in BGP. Lent until the next evaluation. */
 static const struct attr_set *
-wanted(struct host_routes *h, const struct config *c, const struct own *o,
+wanted_attrs(struct host_routes *h, const struct config *c, const struct own *o,
 	enum route_source *source)
 {
 	static const struct attr_set network = {.origin = ORIGIN_IGP};
@@ -333,10 +332,10 @@ wanted(struct host_routes *h, const struct config *c, const struct own *o,
 	if (best == NULL)
 		return NULL;
 	*source = best->source;
-	return judge(h, c, best, o, best_tag);
+	return evaluate_policy(h, c, best, o, best_tag);
 }
 
-/* One batch for the shard's thread. */
+/* A batch for the shard threads. */
 struct origination {
 	struct own *own;
 	enum route_source source;
@@ -346,7 +345,7 @@ struct origination {
 struct originate_order {
 	const struct layers *layers;
 	struct shard *shard; /* of the thread */
-	bool withdraw, announce; /* what is done now */
+	bool withdraw, announce; /* the kinds to carry out now */
 	unsigned count;
 	struct origination one[ORDER_MAX];
 };
@@ -377,9 +376,9 @@ same_attrs(const struct attr_set *a, const struct attr_set *b)
 	return attr_set_size(a) == attr_set_size(b) && memcmp(a, b, attr_set_size(a)) == 0;
 }
 
-/* Nobody has it any more. */
+/* Frees the prefix if no source has the prefix and the prefix is not in BGP. */
 static void
-own_forget(struct host_routes *h, struct own *o)
+own_free_unused(struct host_routes *h, struct own *o)
 {
 	struct own **slot;
 
@@ -397,7 +396,7 @@ batch_run(struct host_routes *h, struct originate_order *b)
 	char text[PREFIX_TEXT_MAX];
 	int rc = 0;
 
-	/* What covers, or is covered, in another shard: it is there before this one goes (docs/decisions/0006). */
+	/* With several shards all announcements come first: a covering or covered prefix of another shard is present before a withdrawal (docs/decisions/0006). */
 	b->announce = true;
 	b->withdraw = b->layers->shards.count == 1;
 	if (b->count > 0)
@@ -413,20 +412,20 @@ batch_run(struct host_routes *h, struct originate_order *b)
 			log_event(LOG_ERROR, "network-not-announced prefix=%s error=\"%s\"",
 				prefix_format(&o->own->prefix, text), strerror(-o->result));
 			free(o->attrs);
-			mark(h, o->own);
+			mark_own(h, o->own);
 			rc = o->result;
 			continue;
 		}
 		free(o->own->originated);
 		o->own->originated = o->attrs;
 		o->own->source = o->source;
-		own_forget(h, o->own);
+		own_free_unused(h, o->own);
 	}
 	b->count = 0;
 	return rc;
 }
 
-/* -ENOMEM: it is tried again. */
+/* -ENOMEM: the prefix is marked again. */
 static int
 batch_add(struct host_routes *h, struct originate_order *b, struct own *o, enum route_source source,
 	const struct attr_set *attrs)
@@ -435,13 +434,13 @@ batch_add(struct host_routes *h, struct originate_order *b, struct own *o, enum 
 	int rc = 0;
 
 	if (same_attrs(o->originated, attrs) && (attrs == NULL || o->source == source)) {
-		own_forget(h, o);
+		own_free_unused(h, o);
 		return 0;
 	}
 	if (attrs != NULL) {
 		copy = malloc(attr_set_size(attrs));
 		if (copy == NULL) {
-			mark(h, o);
+			mark_own(h, o);
 			return -ENOMEM;
 		}
 		memcpy(copy, attrs, attr_set_size(attrs));
@@ -452,26 +451,26 @@ batch_add(struct host_routes *h, struct originate_order *b, struct own *o, enum 
 	return rc;
 }
 
-static void flush_fire(struct timer *t);
+static void evaluate_fire(struct timer *t);
 
 static void
-flush_later(struct host_routes *h, uint64_t delay_ns)
+evaluate_later(struct host_routes *h, uint64_t delay_ns)
 {
 	if (h->config == NULL || h->timer.deadline_ns != 0)
 		return;
 	(void)timer_arm(h->layers->main_thread, &h->timer, delay_ns);
 }
 
-/* Judges all that is marked. */
+/* Evaluates all marked prefixes. */
 static int
-flush(struct host_routes *h)
+evaluate_marked(struct host_routes *h)
 {
 	struct originate_order *b = malloc(sizeof(*b));
 	struct own *o = h->dirty, *next;
 	int rc = 0, one;
 
 	if (b == NULL) {
-		flush_later(h, RETRY_NS);
+		evaluate_later(h, RETRY_NS);
 		return -ENOMEM;
 	}
 	b->layers = h->layers;
@@ -483,24 +482,24 @@ flush(struct host_routes *h)
 
 		next = o->next_dirty;
 		o->dirty = false;
-		attrs = wanted(h, h->config, o, &source);
+		attrs = wanted_attrs(h, h->config, o, &source);
 		one = batch_add(h, b, o, source, attrs);
 		rc = rc != 0 ? rc : one;
 	}
 	one = batch_run(h, b);
 	free(b);
 	if (h->dirty != NULL)
-		flush_later(h, RETRY_NS);
+		evaluate_later(h, RETRY_NS);
 	return rc != 0 ? rc : one;
 }
 
 static void
-flush_fire(struct timer *t)
+evaluate_fire(struct timer *t)
 {
 	struct host_routes *h =
 		(struct host_routes *)(void *)((char *)t - offsetof(struct host_routes, timer));
 
-	(void)flush(h);
+	(void)evaluate_marked(h);
 }
 
 /* ---- static routes and preferences: the fib thread ---- */
@@ -517,7 +516,7 @@ struct fib_order {
 	int result;
 };
 
-/* The first of the configuration's static routes to this prefix? The others' next hops go with it. */
+/* True for the first static route to a prefix, which also gets the next hops of further static routes to the prefix. */
 static bool
 static_first(const struct config *c, unsigned i)
 {
@@ -581,7 +580,7 @@ static_set(struct fib_order *o, const struct config_static *s, bool present) RUN
 	o->result = rc;
 }
 
-/* New ones before old ones go: what an aggregate gave up, its specifics may have. */
+/* Adds new routes before the removal of old routes: new specifics may replace an aggregate. */
 static void
 fib_statics(void *arg)
 {
@@ -635,7 +634,7 @@ loopbacks_apply(const struct layers *l, const struct config *old, const struct c
 	}
 }
 
-/* ---- the face ---- */
+/* ---- interface ---- */
 
 static void
 mark_statics(struct host_routes *h, const struct config *c)
@@ -652,7 +651,7 @@ host_routes_create(const struct layers *l, struct host_routes **out)
 	if (h == NULL)
 		return -ENOMEM;
 	h->layers = l;
-	h->timer.fire = flush_fire;
+	h->timer.fire = evaluate_fire;
 	*out = h;
 	return 0;
 }
@@ -669,13 +668,13 @@ host_routes_apply(struct host_routes *h, const struct config *old, const struct 
 	loopbacks_apply(l, old, next);
 	thread_call(l->fib_thread, fib_statics, &o);
 	h->config = next;
-	/* Policies, networks, everything may have changed: what stays as it was costs a look. */
+	/* Policies, networks and preferences may have changed. An unchanged prefix costs an evaluation only. */
 	mark_all(h);
 	for (const struct subnet *subnet = h->subnets; subnet != NULL; subnet = subnet->next)
 		mark_prefix(h, subnet->vrf, &subnet->prefix);
 	mark_statics(h, next);
 	mark_networks(h, next);
-	rc = flush(h);
+	rc = evaluate_marked(h);
 	return rc != 0 ? rc : o.result;
 }
 
@@ -701,12 +700,12 @@ host_routes_destroy(struct host_routes *h)
 	free(h);
 }
 
-/* Next hops of static routes may resolve otherwise. */
+/* Next hops of static routes may resolve differently. */
 static void
 host_changed(struct host_routes *h)
 {
 	mark_statics(h, h->config);
-	flush_later(h, GATHER_NS);
+	evaluate_later(h, GATHER_NS);
 }
 
 void
@@ -752,7 +751,7 @@ host_routes_link(struct host_routes *h, uint16_t port, bool up)
 	for (unsigned i = 0; port < 64 && i < h->bucket_count; i++)
 		for (struct own *o = h->buckets[i]; o != NULL; o = o->next)
 			if ((o->kernel_ports >> port & 1) != 0)
-				mark(h, o);
+				mark_own(h, o);
 	host_changed(h);
 }
 
@@ -768,6 +767,6 @@ host_routes_kernel_route(struct host_routes *h, struct vrf_id vrf, const struct 
 		h->kernel_lens[p->afi - AFI_IPV4][p->len] += present ? 1 : -1u;
 	o->kernel = present;
 	o->kernel_ports = present ? ports : 0;
-	mark(h, o);
+	mark_own(h, o);
 	host_changed(h);
 }

@@ -51,7 +51,7 @@ netlink_zone_set(const struct link *l, struct ip_addr *a)
 		a->zone = l->zone;
 }
 
-/* The kernel keeps what it learned in a subnet that has left the interface. */
+/* True if a subnet of the interface contains the address. The kernel keeps neighbours of removed subnets. */
 static bool
 on_link_subnet(const struct netlink *n, unsigned ifindex, const struct ip_addr *addr)
 {
@@ -61,34 +61,34 @@ on_link_subnet(const struct netlink *n, unsigned ifindex, const struct ip_addr *
 	return false;
 }
 
-/* Tells what holds now, if something else was told: usable on a link that is up and has its subnet, or lost. */
+/* Reports a changed neighbour: usable with a link that is up and a subnet for the address, or lost. */
 static void
-neighbor_tell(struct netlink *n, const struct link *l, struct neighbor *e)
+neighbor_report(struct netlink *n, const struct link *l, struct neighbor *e)
 {
 	bool good = e->usable && l->up && on_link_subnet(n, l->ifindex, &e->addr);
 
-	if (good && !(e->told && memcmp(e->told_mac, e->mac, sizeof(e->mac)) == 0)) {
-		e->told = true;
-		memcpy(e->told_mac, e->mac, sizeof(e->mac));
+	if (good && !(e->reported && memcmp(e->reported_mac, e->mac, sizeof(e->mac)) == 0)) {
+		e->reported = true;
+		memcpy(e->reported_mac, e->mac, sizeof(e->mac));
 		n->config.neighbor(n->config.ctx, l->vrf, l->port, &e->addr, e->mac);
-	} else if (!good && e->told) {
-		e->told = false;
+	} else if (!good && e->reported) {
+		e->reported = false;
 		n->config.neighbor(n->config.ctx, l->vrf, l->port, &e->addr, NULL);
 	}
 }
 
 static void
-link_neighbors_tell(struct netlink *n, const struct link *l)
+link_neighbors_report(struct netlink *n, const struct link *l)
 {
 	for (unsigned i = 0; i < NEIGHBOR_BUCKETS; i++)
 		for (struct neighbor *e = n->neighbors[i]; e != NULL; e = e->next)
 			if (e->ifindex == l->ifindex)
-				neighbor_tell(n, l, e);
+				neighbor_report(n, l, e);
 }
 
-/* `a` is in the list, or not in it any more. */
+/* Reports an address that was added to the list, or removed. */
 static void
-address_tell(struct netlink *n, const struct address *a, bool present)
+address_report(struct netlink *n, const struct address *a, bool present)
 {
 	const struct link *l = netlink_link_find(n, a->ifindex);
 
@@ -96,21 +96,21 @@ address_tell(struct netlink *n, const struct address *a, bool present)
 		return;
 	n->config.address(n->config.ctx, l->vrf, l->port, &a->subnet, &a->local, present);
 	if (l->kind != LINK_HOST)
-		link_neighbors_tell(n, l);
+		link_neighbors_report(n, l);
 }
 
 static void
 link_set(struct netlink *n, struct link *l, bool up, uint64_t read_ns)
 {
-	if (l->kind == LINK_HOST || (l->told && l->up == up))
+	if (l->kind == LINK_HOST || (l->reported && l->up == up))
 		return;
-	l->told = true;
+	l->reported = true;
 	l->up = up;
 	n->config.link(n->config.ctx, l->port, up, read_ns);
-	/* After it: on loss the one word about the link has already stopped what the many would. */
-	link_neighbors_tell(n, l);
+	/* The link first: the loss of a link stops traffic to all neighbours at once. */
+	link_neighbors_report(n, l);
 	if (up)
-		netlink_neighbors_ask(n, l);
+		netlink_neighbors_request(n, l);
 }
 
 static struct neighbor **
@@ -124,7 +124,7 @@ neighbor_slot(struct netlink *n, unsigned ifindex, const struct ip_addr *addr)
 	return p;
 }
 
-/* Found or made. NULL: out of memory. */
+/* Finds or adds a neighbour. NULL: out of memory. */
 struct neighbor *
 netlink_neighbor_get(struct netlink *n, unsigned ifindex, const struct ip_addr *addr)
 {
@@ -159,7 +159,7 @@ netlink_neighbor_forget(struct netlink *n, struct neighbor *e)
 	neighbor_free(n, neighbor_slot(n, e->ifindex, &e->addr));
 }
 
-/* The kernel has it no more. True: neither have we; a next hop stays, and is asked for again. */
+/* The kernel has removed the neighbour. A next hop stays and is requested again. True: removed from the mirror, too. */
 static bool
 neighbor_gone(struct netlink *n, struct neighbor **slot)
 {
@@ -169,9 +169,9 @@ neighbor_gone(struct netlink *n, struct neighbor **slot)
 	e->usable = false;
 	e->nud_state = NUD_NONE;
 	if (l != NULL)
-		neighbor_tell(n, l, e);
+		neighbor_report(n, l, e);
 	if (l != NULL && e->asked == ASKED_NEXT_HOP) {
-		(void)netlink_neighbor_ask(n, e);
+		(void)netlink_neighbor_request(n, e);
 		return false;
 	}
 	neighbor_free(n, slot);
@@ -184,13 +184,13 @@ address_remove(struct netlink *n, struct address **slot)
 	struct address *a = *slot;
 
 	*slot = a->next;
-	address_tell(n, a, false);
-	/* Its IPv4 routes may be gone, too: the kernel does not say so. */
+	address_report(n, a, false);
+	/* The kernel may have dropped IPv4 routes with the address, without messages. */
 	n->routes_again = true;
 	arena_free(n->config.arena, a);
 }
 
-/* Removes what the dump that ends did not see (or, with `ifindex`, all of that interface). */
+/* After a dump: removes neighbours without an entry in the dump. With `ifindex`: removes all neighbours of the interface. */
 static void
 neighbors_sweep(struct netlink *n, unsigned ifindex)
 {
@@ -258,7 +258,6 @@ attribute(const struct nlattr *a, void *data)
 {
 	const struct nlattr **table = data;
 
-	/* The largest of the types that we look at. */
 	if (mnl_attr_get_type(a) < ATTRIBUTES_MAX)
 		table[mnl_attr_get_type(a)] = a;
 	return MNL_CB_OK;
@@ -294,7 +293,7 @@ link_slot(struct netlink *n, unsigned ifindex)
 	return p;
 }
 
-/* One that we see first, or that has got another name. NULL: it does not count. */
+/* Finds the link. Without a data plane adds a new link, and replaces a renamed link. NULL: not in the mirror. */
 static struct link *
 link_named(struct netlink *n, unsigned ifindex, const char *name, uint64_t read_ns)
 {
@@ -302,7 +301,7 @@ link_named(struct netlink *n, unsigned ifindex, const char *name, uint64_t read_
 
 	if (l != NULL && l->kind == LINK_OTHER && l->zone != zone_intern(name)) {
 		link_gone(n, p, read_ns);
-		n->dump_again = true; /* its addresses have another zone now */
+		n->dump_again = true; /* link-local addresses have a new zone */
 		l = NULL;
 	}
 	if (l == NULL && n->config.port_count == 0)
@@ -310,7 +309,7 @@ link_named(struct netlink *n, unsigned ifindex, const char *name, uint64_t read_
 	return l;
 }
 
-/* A port's frames carry its address, and none is longer than its MTU. */
+/* Reports a new MAC address or MTU of a port, and the neighbours again if the callback requests a report. */
 static void
 link_changed(struct netlink *n, struct link *l, const struct nlattr *const t[ATTRIBUTES_MAX])
 {
@@ -331,9 +330,9 @@ link_changed(struct netlink *n, struct link *l, const struct nlattr *const t[ATT
 		return;
 	for (unsigned i = 0; i < NEIGHBOR_BUCKETS; i++)
 		for (struct neighbor *e = n->neighbors[i]; e != NULL; e = e->next)
-			if (e->ifindex == l->ifindex && e->told)
+			if (e->ifindex == l->ifindex && e->reported)
 				n->config.neighbor(
-					n->config.ctx, l->vrf, l->port, &e->addr, e->told_mac);
+					n->config.ctx, l->vrf, l->port, &e->addr, e->reported_mac);
 }
 
 static void
@@ -344,7 +343,7 @@ on_link(struct netlink *n, const struct nlmsghdr *h, uint64_t read_ns)
 	struct link *l;
 	bool admin_up = m->ifi_flags & IFF_UP;
 
-	/* A bridge's word about its port is not the link's own. */
+	/* a message of a bridge about a bridge port, not about the link */
 	if (m->ifi_family != AF_UNSPEC)
 		return;
 	if (h->nlmsg_type == RTM_DELLINK) {
@@ -370,7 +369,7 @@ on_link(struct netlink *n, const struct nlmsghdr *h, uint64_t read_ns)
 
 static void links_read(struct netlink *n);
 
-/* Of another message: the interface's own may still wait in the other socket, but not longer than this one. */
+/* Finds the link for an address or neighbour message. The kernel has sent the link message earlier; it may still be queued on the socket for links. */
 static struct link *
 link_of(struct netlink *n, unsigned ifindex)
 {
@@ -383,7 +382,7 @@ link_of(struct netlink *n, unsigned ifindex)
 	return l;
 }
 
-/* False: a message that says nothing of an address of ours. */
+/* False: not a usable address. out->ifindex is set if the message concerns a link in the mirror. */
 static bool
 address_parse(struct netlink *n, const struct nlmsghdr *h, struct address *out)
 {
@@ -398,7 +397,7 @@ address_parse(struct netlink *n, const struct nlmsghdr *h, struct address *out)
 		m->ifa_scope == RT_SCOPE_HOST || (l = link_of(n, m->ifa_index)) == NULL)
 		return false;
 	netlink_attributes(h, sizeof(*m), t);
-	/* On a point-to-point link IFA_ADDRESS is the far end's, and the subnet is there. */
+	/* On a point-to-point link IFA_ADDRESS is the address of the far end, and gives the subnet. */
 	if (!netlink_attr_addr(t[IFA_ADDRESS], m->ifa_family, &far))
 		return false;
 	if (!netlink_attr_addr(t[IFA_LOCAL], m->ifa_family, &local))
@@ -417,7 +416,7 @@ address_parse(struct netlink *n, const struct nlmsghdr *h, struct address *out)
 		.tentative = flags & IFA_F_TENTATIVE,
 		.epoch = n->epoch,
 	};
-	/* RFC 4862 5.4.5: somebody else's. */
+	/* RFC 4862 5.4.5: a duplicate address is not usable. */
 	return !(flags & IFA_F_DADFAILED) || h->nlmsg_type == RTM_DELADDR;
 }
 
@@ -455,9 +454,9 @@ on_address(struct netlink *n, const struct nlmsghdr *h)
 
 		a->epoch = n->epoch;
 		a->tentative = seen.tentative;
-		/* RFC 4861 7.2.2: the kernel could ask nobody without a source. */
+		/* RFC 4861 7.2.2: the kernel could not resolve neighbours without a source address. */
 		if (settled && l != NULL)
-			netlink_neighbors_ask(n, l);
+			netlink_neighbors_request(n, l);
 		return;
 	}
 	a = arena_alloc(n->config.arena, sizeof(*a));
@@ -468,10 +467,10 @@ on_address(struct netlink *n, const struct nlmsghdr *h)
 	*a = seen;
 	a->next = NULL;
 	*p = a;
-	address_tell(n, a, true);
+	address_report(n, a, true);
 }
 
-/* RFC 1812 3.3.2: a link-layer broadcast or multicast address is nobody's; else a datagram would be flooded. */
+/* RFC 1812 3.3.2: refuses link-layer broadcast and multicast addresses, which would flood the datagrams. */
 static bool
 neighbor_mac(const struct nlattr *a, uint8_t mac[6])
 {
@@ -520,9 +519,9 @@ on_neighbor(struct netlink *n, const struct nlmsghdr *h)
 	}
 	e->epoch = n->epoch;
 	e->nud_state = m->ndm_state;
-	/* FAILED and INCOMPLETE are not usable; STALE is: the kernel does not see what we forward. */
+	/* STALE is usable, because the kernel does not see forwarded packets. FAILED and INCOMPLETE are not usable. */
 	e->usable = neighbor_mac(t[NDA_LLADDR], e->mac) && (m->ndm_state & NUD_USABLE);
-	neighbor_tell(n, l, e);
+	neighbor_report(n, l, e);
 	if (n->adopt && e->asked == ASKED_NOT && managed(t[NDA_FLAGS_EXT]))
 		e->asked = ASKED_FOLLOW;
 	netlink_neighbor_follow(n, e);
@@ -560,7 +559,7 @@ dump_request(struct netlink *n, enum dump what)
 	return 0;
 }
 
-/* All, with a new epoch: what none of them shows is gone. Links first: their loss stops most at once. */
+/* Dumps all tables in a new epoch, to remove entries of older epochs. Links first: the loss of a link stops most traffic. */
 static int
 dump_begin(struct netlink *n)
 {
@@ -569,7 +568,7 @@ dump_begin(struct netlink *n)
 	return dump_request(n, DUMP_LINKS);
 }
 
-/* Called when nothing is under way; a request that the kernel refuses now is asked again at the next message. */
+/* Ends a complete dump of a table and requests the next dump. A refused request is repeated after the next message. */
 static void
 dump_next(struct netlink *n)
 {
@@ -612,7 +611,7 @@ dump_done(struct netlink *n, bool whole)
 		dump_next(n);
 		return;
 	}
-	/* Incomplete: nothing may be swept by it. */
+	/* an incomplete dump removes nothing */
 	n->dump = DUMP_NONE;
 	n->dump_again = true;
 }
@@ -645,7 +644,7 @@ on_message(struct netlink *n, const struct nlmsghdr *h, uint64_t read_ns)
 		route_mirror_message(n, h);
 		break;
 	case RTM_DELNEXTHOP:
-		n->routes_again = true; /* IPv4 routes go with it, without a word */
+		n->routes_again = true; /* IPv4 routes are dropped, too, without messages */
 		break;
 	default:
 		break;
@@ -681,7 +680,7 @@ overrun(struct netlink *n)
 		atomic_load_explicit(&n->overruns, memory_order_relaxed) + 1, memory_order_relaxed);
 }
 
-/* One datagram. False: there is none. */
+/* Reads a datagram. False: the socket is empty. */
 static bool
 read_one(struct netlink *n, struct mnl_socket *s, char buffer[MESSAGE_MAX])
 {
@@ -691,7 +690,7 @@ read_one(struct netlink *n, struct mnl_socket *s, char buffer[MESSAGE_MAX])
 	int len = (int)received;
 
 	if (received < 0 && errno == ENOBUFS)
-		overrun(n); /* the kernel dropped some: see everything again, and compare */
+		overrun(n); /* the kernel dropped messages */
 	else if (received <= 0 && errno != EINTR)
 		return false;
 	for (; received > 0 && mnl_nlmsg_ok(h, len); h = mnl_nlmsg_next(h, &len))
@@ -708,12 +707,12 @@ links_read(struct netlink *n)
 			break;
 }
 
-/* Of either socket. Level-triggered: what is left comes at the next turn. */
+/* Reads both sockets. Events are level-triggered: the next turn reads the rest. */
 static void
 events_read(struct netlink *n)
 {
 	for (unsigned i = 0; i < MESSAGES_PER_TURN; i++) {
-		/* The loss of a link, before whatever else is queued. */
+		/* the loss of a link before all other queued messages */
 		links_read(n);
 		if (!read_one(n, n->events, n->buffer))
 			break;
@@ -778,7 +777,7 @@ open_events(struct mnl_socket **out, unsigned groups, struct watch *w)
 	if (rc != 0)
 		return rc;
 	fd = mnl_socket_get_fd(*out);
-	/* Beyond the limit with CAP_NET_ADMIN, else what the limit allows: an overrun costs a dump, no more. */
+	/* With CAP_NET_ADMIN beyond the limit of the system, else up to the limit. An overrun costs a dump. */
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) != 0)
 		(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	w->fd = fd;
@@ -847,7 +846,7 @@ netlink_create(const struct netlink_config *c, struct netlink **out)
 	if (rc == 0)
 		rc = port_guard_create(c->arena, n->main_requests, c->ports, c->port_count,
 			c->state_dir, &n->guard);
-	n->config.ports = NULL; /* the caller's; copied into links and guard */
+	n->config.ports = NULL; /* lent; links and guard have copies */
 	n->adopt = n->guard != NULL && port_guard_killed(n->guard);
 	if (rc != 0) {
 		netlink_destroy(n);
@@ -887,7 +886,7 @@ netlink_destroy(struct netlink *n)
 	if (n->guard != NULL)
 		port_guard_destroy(n->guard);
 	if (n->host_requests != NULL)
-		netlink_neighbors_let_go(n);
+		netlink_neighbors_unmanage(n);
 	mirror_free(n);
 	for (unsigned i = 0; i < sizeof(sockets) / sizeof(sockets[0]); i++)
 		if (sockets[i] != NULL)
@@ -908,7 +907,7 @@ netlink_start(struct netlink *n, struct thread *self)
 	return dump_begin(n);
 }
 
-/* ---- questions ---- */
+/* ---- queries ---- */
 
 bool
 netlink_is_local(const struct netlink *n, struct vrf_id vrf, const struct ip_addr *addr)
@@ -922,7 +921,7 @@ netlink_is_local(const struct netlink *n, struct vrf_id vrf, const struct ip_add
 	return false;
 }
 
-/* How well it serves as a source there; 0: not at all. */
+/* The rank of an address as the source on a port; 0: not usable. */
 static unsigned
 source_rank(const struct link *l, const struct address *a, uint16_t port)
 {

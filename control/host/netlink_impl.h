@@ -44,7 +44,7 @@ struct link {
 	uint16_t port, zone;
 	struct vrf_id vrf;
 	enum link_kind kind;
-	bool told, up;
+	bool reported, up;
 	uint8_t mac[6];
 	uint32_t mtu; /* 0: no message yet */
 	bool admin_up; /* false: the kernel has dropped IPv4 routes through the link, without messages */
@@ -76,8 +76,8 @@ struct neighbor {
 	uint16_t nud_state; /* NUD_NONE: the kernel has no such entry */
 	enum asked asked;
 	bool usable; /* by nud_state */
-	bool told; /* the last call of the callback reported a MAC address */
-	uint8_t told_mac[6];
+	bool reported; /* the last call of the callback reported a MAC address */
+	uint8_t reported_mac[6];
 	uint32_t epoch;
 };
 
@@ -129,12 +129,12 @@ void netlink_zone_set(const struct link *l, struct ip_addr *a);
 /* Sends a request and waits for the immediate acknowledgement of the kernel. 0, -errno. */
 int netlink_request(struct mnl_socket *s, struct nlmsghdr *h);
 /* Requests a neighbour by the socket of the host thread. 0, -errno. */
-int netlink_neighbor_ask(struct netlink *n, struct neighbor *e);
+int netlink_neighbor_request(struct netlink *n, struct neighbor *e);
 void netlink_neighbor_follow(struct netlink *n, struct neighbor *e);
 /* Requests the unresolved next hops of a link again, after a change of the link. */
-void netlink_neighbors_ask(struct netlink *n, const struct link *l);
+void netlink_neighbors_request(struct netlink *n, const struct link *l);
 /* On stop: ends the requests of the kernel for managed neighbours. */
-void netlink_neighbors_let_go(struct netlink *n);
+void netlink_neighbors_unmanage(struct netlink *n);
 
 /* ---- netlink_route.c ---- */
 

@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 
 #define RETRY_NS 1000000000u
-#define TUN_METRIC UINT32_MAX /* behind every route that somebody else has set */
+#define TUN_METRIC UINT32_MAX /* behind all routes of operators and routing daemons */
 
 int
 netlink_request(struct mnl_socket *s, struct nlmsghdr *h)
@@ -20,7 +20,7 @@ netlink_request(struct mnl_socket *s, struct nlmsghdr *h)
 	h->nlmsg_seq = ++seq;
 	if (mnl_socket_sendto(s, h, h->nlmsg_len) < 0)
 		return -errno;
-	/* The kernel answers within sendto; what is older belongs to a request that was interrupted. */
+	/* The kernel answers within sendto. Earlier messages belong to an interrupted request. */
 	for (;;) {
 		ssize_t len = mnl_socket_recvfrom(s, buffer, sizeof(buffer));
 
@@ -86,25 +86,25 @@ forget_request(struct netlink *n, const struct neighbor *e)
 }
 
 static bool
-fixed(const struct neighbor *e)
+is_permanent(const struct neighbor *e)
 {
 	return e->nud_state & (NUD_PERMANENT | NUD_NOARP);
 }
 
-/* The kernel keeps it as any other, or not at all. */
+/* Ends the management by the kernel: a usable neighbour ages, an unusable neighbour is deleted. */
 static void
-let_go(struct netlink *n, const struct neighbor *e)
+unmanage(struct netlink *n, const struct neighbor *e)
 {
-	if (e->asked >= ASKED_FOLLOW && !fixed(e))
+	if (e->asked >= ASKED_FOLLOW && !is_permanent(e))
 		(void)(e->usable ? resolve_request(n, e, false) : forget_request(n, e));
 }
 
 void
-netlink_neighbors_let_go(struct netlink *n)
+netlink_neighbors_unmanage(struct netlink *n)
 {
 	for (unsigned i = 0; i < NEIGHBOR_BUCKETS; i++)
 		for (const struct neighbor *e = n->neighbors[i]; e != NULL; e = e->next)
-			let_go(n, e);
+			unmanage(n, e);
 }
 
 static void
@@ -115,22 +115,22 @@ retry_fire(struct timer *t)
 	for (unsigned i = 0; i < NEIGHBOR_BUCKETS; i++)
 		for (struct neighbor *e = n->neighbors[i]; e != NULL; e = e->next)
 			if (e->asked == ASKED_NEXT_HOP && e->nud_state == NUD_NONE)
-				(void)netlink_neighbor_ask(n, e);
+				(void)netlink_neighbor_request(n, e);
 }
 
 int
-netlink_neighbor_ask(struct netlink *n, struct neighbor *e)
+netlink_neighbor_request(struct netlink *n, struct neighbor *e)
 {
 	const struct link *l = netlink_link_find(n, e->ifindex);
 	int rc;
 
-	/* What an administrator set needs no probing, and the request would make it an ordinary entry. */
-	if (fixed(e))
+	/* A permanent entry needs no probing, and a request would make the entry dynamic. */
+	if (is_permanent(e))
 		return 0;
-	if (l == NULL || (l->told && !l->up))
-		return -ENETDOWN; /* a next hop is asked for when it comes up */
+	if (l == NULL || (l->reported && !l->up))
+		return -ENETDOWN; /* link_set() requests next hops */
 	rc = resolve_request(n, e, e->asked >= ASKED_FOLLOW);
-	/* A kernel before 5.16 does not know it, or ignores it and refuses an entry without a state. */
+	/* A kernel before 5.16 rejects NTF_EXT_MANAGED, or ignores the flag and refuses an entry without a state. */
 	if (rc != 0 && e->asked >= ASKED_FOLLOW)
 		rc = resolve_request(n, e, false);
 	if (rc != 0 && e->asked == ASKED_NEXT_HOP && n->thread != NULL &&
@@ -142,17 +142,17 @@ netlink_neighbor_ask(struct netlink *n, struct neighbor *e)
 }
 
 void
-netlink_neighbors_ask(struct netlink *n, const struct link *l)
+netlink_neighbors_request(struct netlink *n, const struct link *l)
 {
 	for (unsigned i = 0; i < NEIGHBOR_BUCKETS; i++)
 		for (struct neighbor *e = n->neighbors[i]; e != NULL; e = e->next)
 			if (e->ifindex == l->ifindex && e->asked == ASKED_NEXT_HOP && !e->usable)
-				(void)netlink_neighbor_ask(n, e);
+				(void)netlink_neighbor_request(n, e);
 }
 
 /*
- * A neighbour that packets asked for: kept resolved from its first answer on, because the kernel does not see what we forward to it;
- * deleted when it does not answer, so that the kernel's table holds nobody who is not there.
+ * Keeps a neighbour of a waiting packet resolved after the first answer, because the kernel does not see forwarded packets. Deletes a neighbour
+ * without an answer, so the table of the kernel has no entries of absent hosts.
  */
 void
 netlink_neighbor_follow(struct netlink *n, struct neighbor *e)
@@ -177,9 +177,9 @@ link_of_port(const struct netlink *n, uint16_t port)
 	return l;
 }
 
-/* 0: the link is down, too; a next hop waits for it. */
+/* 0, -errno. 0 also for a next hop on a link that is down: link_set() repeats the request. */
 static int
-ask(struct netlink *n, uint16_t port, const struct ip_addr *addr, enum asked how)
+request_neighbor(struct netlink *n, uint16_t port, const struct ip_addr *addr, enum asked how)
 {
 	const struct link *l = link_of_port(n, port);
 	struct ip_addr zoned = *addr;
@@ -194,10 +194,10 @@ ask(struct netlink *n, uint16_t port, const struct ip_addr *addr, enum asked how
 		return -ENOMEM;
 	if (e->asked < how)
 		e->asked = how;
-	rc = netlink_neighbor_ask(n, e);
+	rc = netlink_neighbor_request(n, e);
 	if (rc == 0 || e->asked == ASKED_NEXT_HOP)
 		return rc == -ENETDOWN ? 0 : rc;
-	/* Nothing will come of it: the kernel's table is full, the interface is gone. */
+	/* No answer will come: the table of the kernel is full, or the interface is gone. */
 	if (e->nud_state == NUD_NONE)
 		netlink_neighbor_forget(n, e);
 	return rc;
@@ -206,13 +206,13 @@ ask(struct netlink *n, uint16_t port, const struct ip_addr *addr, enum asked how
 int
 netlink_resolve(struct netlink *n, uint16_t port, const struct ip_addr *addr)
 {
-	return ask(n, port, addr, ASKED_NEXT_HOP);
+	return request_neighbor(n, port, addr, ASKED_NEXT_HOP);
 }
 
 int
 netlink_glean(struct netlink *n, uint16_t port, const struct ip_addr *addr)
 {
-	return ask(n, port, addr, ASKED_GLEAN);
+	return request_neighbor(n, port, addr, ASKED_GLEAN);
 }
 
 void
@@ -229,7 +229,7 @@ netlink_release(struct netlink *n, uint16_t port, const struct ip_addr *addr)
 	if (e == NULL)
 		return;
 	if (e->asked == ASKED_NEXT_HOP) {
-		let_go(n, e);
+		unmanage(n, e);
 		e->asked = ASKED_NOT;
 	}
 	if (e->asked == ASKED_NOT && e->nud_state == NUD_NONE)

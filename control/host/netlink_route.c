@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The mirror of the kernel's main table, both families: what an IGP beside us or an operator put there. Of several routes to a prefix the
- * one with the lowest metric is told that has a way out for us.
+ * The mirror of the kernel's main table, both families: routes of operators and of an IGP on the host. The mirror reports one route to a prefix:
+ * the route with the lowest metric among blackhole routes and routes through an interface of the mirror.
  */
 #include "control/host/netlink_impl.h"
 #include "lpm/arena.h"
@@ -19,7 +19,7 @@ struct kernel_hop {
 };
 
 struct kernel_route {
-	struct kernel_route *next; /* by rising metric */
+	struct kernel_route *next; /* in order of metrics */
 	uint32_t metric, epoch;
 	bool blackhole;
 	uint8_t hop_count;
@@ -30,7 +30,7 @@ struct kernel_prefix {
 	struct kernel_prefix *next;
 	struct prefix prefix;
 	struct kernel_route *routes;
-	const struct kernel_route *told; /* NULL: none; &gone: one that is not there any more */
+	const struct kernel_route *reported; /* NULL: none; &gone: a removed route */
 };
 
 struct route_mirror {
@@ -38,11 +38,11 @@ struct route_mirror {
 	unsigned bucket_count, prefix_count;
 };
 
-/* What a message says. */
+/* A message. */
 struct parsed {
 	struct prefix prefix;
 	uint32_t metric;
-	bool followed; /* else it is none that we follow, but stands where one may have been */
+	bool followed; /* false: not for the mirror, but may have replaced a route of the mirror */
 	bool blackhole;
 	unsigned hop_count;
 	struct kernel_hop hop[PATHS_MAX];
@@ -62,7 +62,7 @@ prefix_slot(const struct route_mirror *m, const struct prefix *p)
 	return at;
 }
 
-/* Failing costs time, no more. */
+/* A failure costs time only. */
 static void
 grow(struct netlink *n, struct route_mirror *m)
 {
@@ -116,9 +116,9 @@ prefix_free(struct netlink *n, struct kernel_prefix **slot)
 	arena_free(n->config.arena, k);
 }
 
-/* ---- what is told ---- */
+/* ---- reports ---- */
 
-/* The hops that lead out of what counts. */
+/* The hops through interfaces of the mirror, without lo and keel0. */
 static unsigned
 hops_of(const struct netlink *n, const struct kernel_route *r, struct netlink_hop out[PATHS_MAX])
 {
@@ -136,7 +136,7 @@ hops_of(const struct netlink *n, const struct kernel_route *r, struct netlink_ho
 }
 
 static void
-prefix_tell(struct netlink *n, struct kernel_prefix *k)
+prefix_report(struct netlink *n, struct kernel_prefix *k)
 {
 	const struct kernel_route *r = k->routes;
 	struct netlink_hop hops[PATHS_MAX];
@@ -147,9 +147,9 @@ prefix_tell(struct netlink *n, struct kernel_prefix *k)
 		if (count > 0 || r->blackhole)
 			break;
 	}
-	if (r == k->told)
+	if (r == k->reported)
 		return;
-	k->told = r;
+	k->reported = r;
 	n->config.route(n->config.ctx, VRF_DEFAULT, &k->prefix, hops, count,
 		r != NULL ? r->metric : 0, r != NULL);
 }
@@ -161,8 +161,8 @@ route_remove(struct netlink *n, struct kernel_prefix *k, struct kernel_route **s
 {
 	struct kernel_route *r = *slot;
 
-	if (k->told == r)
-		k->told = &gone;
+	if (k->reported == r)
+		k->reported = &gone;
 	*slot = r->next;
 	arena_free(n->config.arena, r);
 }
@@ -182,9 +182,9 @@ has_hop(const struct parsed *p, const struct kernel_hop *h)
 	return false;
 }
 
-/* Every hop of `r` is one of those. */
+/* True if the metric and kind are equal, and `p` has all hops of `r`. */
 static bool
-within(const struct kernel_route *r, const struct parsed *p)
+hops_within(const struct kernel_route *r, const struct parsed *p)
 {
 	for (unsigned i = 0; i < r->hop_count; i++)
 		if (!has_hop(p, &r->hop[i]))
@@ -193,9 +193,9 @@ within(const struct kernel_route *r, const struct parsed *p)
 }
 
 static bool
-same(const struct kernel_route *r, const struct parsed *p)
+route_same(const struct kernel_route *r, const struct parsed *p)
 {
-	return within(r, p) && r->hop_count == p->hop_count;
+	return hops_within(r, p) && r->hop_count == p->hop_count;
 }
 
 static void
@@ -222,8 +222,8 @@ route_add(struct netlink *n, struct kernel_prefix *k, const struct parsed *p)
 }
 
 /*
- * The kernel may hold several routes of one prefix and metric (`ip route append`). With NLM_F_REPLACE the first of them makes place; an IPv6
- * route that got another hop comes with all of them, in the place of what it was.
+ * The kernel may hold several routes of a prefix and metric (`ip route append`). NLM_F_REPLACE replaces the first of the routes. A message about a
+ * new hop of an IPv6 route has all hops, and replaces the route with fewer hops.
  */
 static void
 route_new(struct netlink *n, const struct parsed *p, bool replace)
@@ -235,7 +235,7 @@ route_new(struct netlink *n, const struct parsed *p, bool replace)
 		return;
 	}
 	for (struct kernel_route *r = k->routes; r != NULL; r = r->next) {
-		if (same(r, p)) {
+		if (route_same(r, p)) {
 			r->epoch = n->epoch;
 			return;
 		}
@@ -243,17 +243,17 @@ route_new(struct netlink *n, const struct parsed *p, bool replace)
 	for (struct kernel_route **at = &k->routes; *at != NULL; at = &(*at)->next) {
 		if ((*at)->metric != p->metric)
 			continue;
-		if (replace ||
-			(p->prefix.afi == AFI_IPV6 && (*at)->hop_count > 0 && within(*at, p))) {
+		if (replace || (p->prefix.afi == AFI_IPV6 && (*at)->hop_count > 0 &&
+				       hops_within(*at, p))) {
 			route_remove(n, k, at);
 			break;
 		}
 	}
 	route_add(n, k, p);
-	prefix_tell(n, k);
+	prefix_report(n, k);
 }
 
-/* One that we do not follow has come: with NLM_F_REPLACE in the place of the first of its metric. */
+/* A route outside of the mirror has replaced the first route with the metric (NLM_F_REPLACE). */
 static void
 route_replaced(struct netlink *n, const struct parsed *p)
 {
@@ -267,12 +267,12 @@ route_replaced(struct netlink *n, const struct parsed *p)
 	if (*at == NULL)
 		return;
 	route_remove(n, k, at);
-	prefix_tell(n, k);
+	prefix_report(n, k);
 	if (k->routes == NULL)
 		prefix_free(n, slot);
 }
 
-/* IPv6: single hops of a route come and go. True: some are left. */
+/* IPv6: removes single hops of a route. True: the route still has hops. */
 static bool
 hops_remove(struct kernel_prefix *k, struct kernel_route *r, const struct parsed *p)
 {
@@ -286,8 +286,8 @@ hops_remove(struct kernel_prefix *k, struct kernel_route *r, const struct parsed
 	if (rest.hop_count < r->hop_count) {
 		r->hop_count = (uint8_t)rest.hop_count;
 		memcpy(r->hop, rest.hop, rest.hop_count * sizeof(r->hop[0]));
-		if (k->told == r)
-			k->told = &gone;
+		if (k->reported == r)
+			k->reported = &gone;
 	}
 	return true;
 }
@@ -303,14 +303,14 @@ route_del(struct netlink *n, const struct parsed *p)
 	for (at = &k->routes; *at != NULL; at = &(*at)->next) {
 		if ((*at)->metric != p->metric)
 			continue;
-		if (found == NULL || same(*at, p))
+		if (found == NULL || route_same(*at, p))
 			found = at;
 	}
 	if (found == NULL)
 		return;
-	if (p->prefix.afi != AFI_IPV6 || same(*found, p) || !hops_remove(k, *found, p))
+	if (p->prefix.afi != AFI_IPV6 || route_same(*found, p) || !hops_remove(k, *found, p))
 		route_remove(n, k, found);
-	prefix_tell(n, k);
+	prefix_report(n, k);
 	if (k->routes == NULL)
 		prefix_free(n, slot);
 }
@@ -333,7 +333,7 @@ route_mirror_sweep(struct netlink *n)
 				else
 					at = &(*at)->next;
 			}
-			prefix_tell(n, k);
+			prefix_report(n, k);
 			if (k->routes == NULL)
 				prefix_free(n, slot);
 			else
@@ -344,7 +344,7 @@ route_mirror_sweep(struct netlink *n)
 
 /* ---- messages ---- */
 
-/* False: a hop that we cannot take (a tunnel's, or dead). */
+/* False: an unusable hop (of a tunnel, or dead). */
 static bool
 parse_hop(const struct netlink *n, uint8_t family, unsigned ifindex, unsigned flags,
 	const struct nlattr *const t[ATTRIBUTES_MAX], struct kernel_hop *out)
@@ -410,7 +410,7 @@ u32_or(const struct nlattr *a, uint32_t otherwise)
 								    : otherwise;
 }
 
-/* The header alone: a route of the main table, by the destination only. */
+/* True for a route of the main table that depends on the destination only. */
 static bool
 in_main(const struct rtmsg *m, const struct nlattr *const t[ATTRIBUTES_MAX])
 {
@@ -419,20 +419,20 @@ in_main(const struct rtmsg *m, const struct nlattr *const t[ATTRIBUTES_MAX])
 	       u32_or(t[RTA_TABLE], m->rtm_table) == RT_TABLE_MAIN;
 }
 
-/* The header alone: a route that may concern us. */
+/* True if the mirror has routes of the type and protocol. */
 static bool
-relevant(const struct rtmsg *m)
+is_mirrored(const struct rtmsg *m)
 {
-	/* Connected subnets come as addresses. */
+	/* address messages report connected subnets */
 	if (m->rtm_protocol == RTPROT_KERNEL || m->rtm_protocol == RTPROT_REDIRECT)
 		return false;
 	return m->rtm_type == RTN_UNICAST || m->rtm_type == RTN_BLACKHOLE ||
 	       m->rtm_type == RTN_UNREACHABLE || m->rtm_type == RTN_PROHIBIT;
 }
 
-/* The TUN's default route is ours. */
+/* True for the default route of the TUN, a route of keeld. */
 static bool
-ours(const struct netlink *n, const struct parsed *p)
+is_tun_route(const struct netlink *n, const struct parsed *p)
 {
 	for (unsigned i = 0; i < p->hop_count; i++) {
 		const struct link *l = netlink_link_find(n, p->hop[i].ifindex);
@@ -457,7 +457,7 @@ parse(const struct netlink *n, const struct nlmsghdr *h, struct parsed *out)
 	memset(out, 0, sizeof(*out));
 	out->prefix = prefix_from_addr(&dst, m->rtm_dst_len);
 	out->metric = u32_or(t[RTA_PRIORITY], 0);
-	if (!relevant(m))
+	if (!is_mirrored(m))
 		return true;
 	out->followed = true;
 	out->blackhole = m->rtm_type != RTN_UNICAST;
@@ -467,7 +467,7 @@ parse(const struct netlink *n, const struct nlmsghdr *h, struct parsed *out)
 		parse_multipath(n, m->rtm_family, t[RTA_MULTIPATH], out);
 	else if (parse_hop(n, m->rtm_family, u32_or(t[RTA_OIF], 0), m->rtm_flags, t, &out->hop[0]))
 		out->hop_count = 1;
-	out->followed = !ours(n, out);
+	out->followed = !is_tun_route(n, out);
 	return true;
 }
 

@@ -15,8 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define RULE_PRIORITY                                                                              \
-	100 /* behind the local table (0), before main (32766) and what routing daemons add */
+/* Behind the local table (0), before the main table (32766) and the rules of routing daemons. */
+#define RULE_PRIORITY 100
 #define VALUE_MAX 32
 #define FAULTS_MAX 64
 #define BOOT_ID_MAX 40
@@ -26,26 +26,26 @@ struct setting {
 };
 
 /*
- * Below /proc/sys/net/, with %s the interface. rp_filter is the greater of the port's and all's, which is left alone: it
- * guards other interfaces too. accept_redirects holds when either is on (no forwarding in the kernel), so all's goes too.
+ * Below /proc/sys/net/, with the interface for %s. The kernel uses the greater rp_filter of the port and of `all`; `all` stays, because `all` also
+ * guards other interfaces. Without forwarding in the kernel accept_redirects of `all` suffices, so port_guard_create() clears accept_redirects of `all`.
  */
 static const struct setting port_settings[] = {
 	{"ipv4/conf/%s/rp_filter", "0"},
 	{"ipv4/conf/%s/arp_ignore", "1"},
 	{"ipv4/conf/%s/accept_redirects", "0"},
-	/* RFC 4861 7.2.6: neighbours learn another MAC address at once, not when they find that the old one does not answer. */
+	/* RFC 4861 7.2.6: neighbours learn a new MAC address at once, and not after probes of the old address. */
 	{"ipv4/conf/%s/arp_notify", "1"},
 	{"ipv6/conf/%s/ndisc_notify", "1"},
 	{"ipv4/conf/%s/send_redirects", "0"},
 	{"ipv6/conf/%s/accept_ra", "0"},
 	{"ipv6/conf/%s/autoconf", "0"},
 	{"ipv6/conf/%s/accept_redirects", "0"},
-	/* Else the kernel forgets the addresses that it was given when an operator sets the link down. */
+	/* Otherwise the kernel removes configured addresses when an operator sets the link down. */
 	{"ipv6/conf/%s/keep_addr_on_down", "1"},
 };
 #define PORT_SETTINGS (sizeof(port_settings) / sizeof(port_settings[0]))
 
-/* Of the TUN: what comes in by a port leaves there, so that no reverse path is the right one; no address of its own making. */
+/* Of the TUN: packets of all ports reach the kernel by the TUN, so no reverse path fits. The kernel adds no address. */
 static const struct setting tun_settings[] = {
 	{"ipv4/conf/%s/rp_filter", "0"},
 	{"ipv6/conf/%s/disable_ipv6", "0"},
@@ -55,9 +55,9 @@ static const struct setting tun_settings[] = {
 };
 #define TUN_SETTINGS (sizeof(tun_settings) / sizeof(tun_settings[0]))
 
-/* A value that was there, to be put back. */
+/* The previous value of a setting. */
 struct saved {
-	struct saved *next; /* newest first: put back in reverse */
+	struct saved *next; /* newest first, as values are restored */
 	char path[96];
 	char value[VALUE_MAX];
 };
@@ -72,13 +72,13 @@ struct rule {
 struct port_guard {
 	struct arena *arena;
 	struct mnl_socket *socket;
-	bool ipv6; /* the kernel has it */
+	bool ipv6; /* the kernel supports IPv6 */
 	struct saved *saved;
-	struct saved *left; /* what a killed process had to put back */
+	struct saved *left; /* values from the note of a killed process */
 	struct rule *rules;
-	char state[160]; /* the note's path; empty: none */
-	bool state_told; /* that it could not be written */
-	bool killed; /* somebody before us could put nothing back */
+	char state[160]; /* the path of the note; empty: no note */
+	bool state_failed; /* a failure to write the note is in fault[] */
+	bool killed; /* a killed process has left rules */
 	struct netlink_fault fault[FAULTS_MAX];
 	unsigned fault_count;
 };
@@ -164,7 +164,7 @@ saved_pop(struct port_guard *g, struct saved **list)
 	arena_free(g->arena, s);
 }
 
-/* ---- the note for whoever comes after a kill ---- */
+/* ---- the note for the next start after a kill ---- */
 
 static bool
 boot_id(char out[BOOT_ID_MAX])
@@ -177,7 +177,7 @@ boot_id(char out[BOOT_ID_MAX])
 	return good;
 }
 
-/* Of this namespace alone: another keeld may have the same folder. */
+/* The name has the network namespace, because several keelds may use the folder. */
 static void
 note_name(struct port_guard *g, const char *state_dir)
 {
@@ -200,9 +200,9 @@ note_write(struct port_guard *g)
 		return;
 	f = fopen(g->state, "we");
 	if (f == NULL) {
-		if (!g->state_told)
+		if (!g->state_failed)
 			fault(g, g->state, -errno);
-		g->state_told = true;
+		g->state_failed = true;
 		return;
 	}
 	(void)fputs(boot, f);
@@ -211,7 +211,7 @@ note_write(struct port_guard *g)
 	(void)fclose(f);
 }
 
-/* A note from before the last boot says nothing. */
+/* Ignores a note from before the last boot. */
 static void
 note_read(struct port_guard *g)
 {
@@ -236,12 +236,9 @@ note_read(struct port_guard *g)
 
 /* ---- one sysctl ---- */
 
-/*
- * The value that is to be put back: what is there, unless that is ours and a killed process has left a note of what was there before
- * it.
- */
+/* The value to restore: the present value `there`. If `there` is `ours`, the value in the note of a killed process comes first. */
 static const char *
-before(const struct saved *left, const char *path, const char *there, const char *ours)
+value_to_restore(const struct saved *left, const char *path, const char *there, const char *ours)
 {
 	for (; left != NULL && strcmp(there, ours) == 0; left = left->next)
 		if (strcmp(left->path, path) == 0)
@@ -258,13 +255,13 @@ set_value(struct port_guard *g, const char *path, const char *value)
 
 	if (rc != 0)
 		return rc;
-	old = before(g->left, path, there, value);
+	old = value_to_restore(g->left, path, there, value);
 	if (strcmp(old, value) == 0)
-		return 0; /* nothing to put back */
+		return 0; /* nothing to restore */
 	rc = save(g, &g->saved, path, old);
 	if (rc != 0 || strcmp(there, value) == 0)
 		return rc;
-	note_write(g); /* before the change: whoever is killed between them has changed nothing */
+	note_write(g); /* before the change, so that a kill never leaves a change without a note */
 	rc = write_value(path, value);
 	if (rc != 0)
 		saved_pop(g, &g->saved);
@@ -290,8 +287,8 @@ set_values(struct port_guard *g, const struct setting *settings, unsigned count,
 }
 
 /*
- * Of an AF_XDP port: frames are to come with their VLAN tags. 0, or the error with which the port is refused: behind an offload that stays on,
- * a tagged frame would be forwarded as an untagged one, out of its VLAN.
+ * Of an AF_XDP port: frames have to arrive with the VLAN tags. 0, or -errno, which refuses the port: while the offload is on, a tagged frame would
+ * be forwarded without the tag, outside of the VLAN.
  */
 static int
 set_vlan_offload(struct port_guard *g, const struct netlink_port *p, const char *iface)
@@ -327,7 +324,7 @@ set_vlan_offload(struct port_guard *g, const struct netlink_port *p, const char 
 	return 0;
 }
 
-/* The greater of all's and the port's counts, and all's is the operator's. */
+/* The kernel uses the greater value of the port and `all`, and `all` belongs to the operator. */
 static void
 check_rp_filter(struct port_guard *g)
 {
@@ -367,7 +364,7 @@ add_rule(struct port_guard *g, uint8_t family, const char *iface)
 	if (r == NULL)
 		return -ENOMEM;
 	rc = rule_request(g, RTM_NEWRULE, family, iface);
-	/* -EEXIST: a crash left it. It is ours, and goes with us. */
+	/* -EEXIST: left by a killed process, and removed at the end of this process */
 	g->killed |= rc == -EEXIST;
 	if (rc != 0 && rc != -EEXIST) {
 		arena_free(g->arena, r);
@@ -399,7 +396,7 @@ add_rules(struct port_guard *g, const char *iface)
 void
 port_guard_tun(struct port_guard *g, const char *iface)
 {
-	/* Before any of its addresses and routes, and gone with it. */
+	/* before keel0 has addresses and routes */
 	set_values(g, tun_settings, TUN_SETTINGS, iface);
 	add_rules(g, iface);
 }
@@ -422,7 +419,7 @@ port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlink_po
 	note_read(g);
 	*out = g;
 	for (unsigned i = 0; i < count; i++) {
-		/* The port's own name may differ from its interface's (net_af_xdp's iface). */
+		/* The name of a port may differ from the name of the interface (`iface` of net_af_xdp). */
 		char iface[IF_NAMESIZE];
 
 		if (if_indextoname(ports[i].ifindex, iface) == NULL)
@@ -449,7 +446,7 @@ port_guard_destroy(struct port_guard *g)
 {
 	struct rule *r;
 
-	/* An interface that is gone took its values along. */
+	/* fails for a removed interface, which has no values to restore */
 	while (g->saved != NULL) {
 		(void)write_value(g->saved->path, g->saved->value);
 		saved_pop(g, &g->saved);

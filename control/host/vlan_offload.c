@@ -60,7 +60,7 @@ netns_open(const char *name)
 	return fd >= 0 ? fd : -errno;
 }
 
-/* Runs fn(arg) with the calling thread in that namespace ("."; our own). The value of `fn`, or -errno. */
+/* Runs fn(arg) with the calling thread in the namespace (".": the present namespace). Returns the result of `fn`, or -errno. */
 static int
 netns_run(const char *name, int (*fn)(void *arg), void *arg)
 {
@@ -84,7 +84,7 @@ netns_run(const char *name, int (*fn)(void *arg), void *arg)
 	return rc;
 }
 
-/* The ioctls of a socket act on the namespace in which the socket was made. */
+/* The ioctls of a socket act on the namespace at the socket's creation. */
 static int
 socket_make(void *arg)
 {
@@ -124,7 +124,7 @@ feature_count(int fd, const char *iface, unsigned *count)
 	return rc;
 }
 
-/* The bit of that feature: -ENOENT, -errno. */
+/* The bit of the feature; -ENOENT, -errno. */
 static int
 feature_index(int fd, const char *iface, const char *feature, unsigned count)
 {
@@ -326,7 +326,7 @@ on_netns_id(const struct nlmsghdr *h, void *data)
 static int
 ask(struct mnl_socket *s, struct nlmsghdr *h, mnl_cb_t fn, void *data)
 {
-	static uint32_t seq = UINT32_MAX / 2; /* apart from those of netlink_request */
+	static uint32_t seq = UINT32_MAX / 2; /* differs from the numbers of netlink_request() */
 	uint8_t *buffer = malloc(ANSWER_MAX);
 	int rc = -ENOMEM;
 
@@ -366,7 +366,7 @@ link_ask(struct mnl_socket *s, unsigned ifindex, struct link_answer *out)
 	return ask(s, h, on_link, out);
 }
 
-/* Our id of a named namespace, or -1. */
+/* The id of a named namespace, or -1. */
 static int32_t
 netns_id(struct mnl_socket *s, const char *name)
 {
@@ -387,7 +387,7 @@ netns_id(struct mnl_socket *s, const char *name)
 	return id;
 }
 
-/* The name of the namespace with our id `id`: 0, -EXDEV. */
+/* The name of the namespace with the id. 0, -EXDEV. */
 static int
 netns_find(struct mnl_socket *s, int32_t id, char *name, size_t size)
 {
