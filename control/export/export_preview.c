@@ -8,23 +8,23 @@
 
 #include <errno.h>
 
-#define LOOK_EVERY 32u /* destinations between two looks at the clock: some 10 us */
+#define LOOK_EVERY 32u /* destinations between two reads of the clock: about 10 us */
 
 /* Peers of one group that would have the same rules: each destination is evaluated once for them. */
 struct rules_class {
 	struct rules_class *next;
-	const struct rules_class *from; /* whose members left its group; NULL: none */
-	uint32_t group_id; /* of what they are told now */
-	const struct update_group *told; /* it, in this slice; NULL: it is gone */
-	struct update_group *g; /* of the new rules; nobody's */
-	struct preview_counts counts; /* of a member of whom no route comes */
+	const struct rules_class *from; /* the class before a split of its group; NULL: none */
+	uint32_t group_id; /* the present group of these peers */
+	const struct update_group *told; /* the present group, for one slice; NULL: gone */
+	struct update_group *g; /* scratch group with the new rules, without members */
+	struct preview_counts counts; /* for a member that is the source of no route */
 };
 
 struct told {
 	struct peer_id peer;
-	struct rules_class *class; /* NULL: it is told nothing */
-	struct preview_counts
-		own; /* what is to be added to those of the class, modulo 2^64: its own routes are nothing to it */
+	struct rules_class *class; /* NULL: no route is advertised to the peer */
+	/* Correction for routes of the peer itself, to be added to the counts of the class modulo 2^64. */
+	struct preview_counts own;
 };
 
 struct export_preview {
@@ -32,7 +32,7 @@ struct export_preview {
 	struct table_id table;
 	struct preview *import; /* lent; NULL: no import policy changes */
 	struct dest_id zero; /* 0/0 or ::/0 of the table; DEST_DEFAULT: not seen */
-	struct update_groups *set; /* scratch of the rules; its groups are nobody's */
+	struct update_groups *set; /* scratch buffers and caches for the evaluation */
 	struct rules_class *classes;
 	struct told *told;
 	unsigned told_count;
@@ -87,7 +87,7 @@ member_of(const struct export_preview *e, struct peer_id peer)
 	return e->config.member(e->config.ctx, peer, e->config.family);
 }
 
-/* What of a peer's configuration may change without a new session (session.c). */
+/* The rules of a member under the new configuration. Only these fields may change without a new session (session.c). */
 static struct update_rules
 rules_then(const struct update_member *m, const struct config_family *f, uint32_t cluster_id,
 	const struct policy *policy)
@@ -136,7 +136,7 @@ class_get(struct export_preview *e, const struct update_member *m, const struct 
 	return c != NULL ? c : class_create(e, m, r);
 }
 
-/* For a member of `from` that has another group by now. Those before `made` are of this slice: what they begin with is what `from` has now. */
+/* The class for a member of `from` whose group was split. Classes before `made` in the list are new in this slice: they begin with the present counts of `from`. */
 static struct rules_class *
 class_split(struct export_preview *e, const struct rules_class *made,
 	const struct rules_class *from, const struct update_member *m)
@@ -194,7 +194,7 @@ count(struct preview_counts *c, struct attr_id now, struct attr_id then, uint64_
 		c->changed += by;
 }
 
-/* The one from whom the route comes is told nothing of it. */
+/* Corrects the counts of the source of a route: a route is never advertised to its source. */
 static void
 source_count(struct export_preview *e, const struct rules_class *c, struct peer_id source,
 	struct adj_route now, struct adj_route then)
@@ -204,11 +204,11 @@ source_count(struct export_preview *e, const struct rules_class *c, struct peer_
 
 	if (m == NULL)
 		return;
-	count(&t->own, now.set, then.set, UINT64_MAX); /* one less */
+	count(&t->own, now.set, then.set, UINT64_MAX); /* minus one */
 	count(&t->own, member_view(m, now), member_view(m, then), 1);
 }
 
-/* Of one prefix, for all of the class. Takes the reference that `then` holds. */
+/* Counts one prefix for the class. Takes the reference of `then`. */
 static void
 class_count(struct export_preview *e, struct rules_class *c, struct adj_route now,
 	struct adj_route then)
@@ -222,7 +222,7 @@ class_count(struct export_preview *e, struct rules_class *c, struct adj_route no
 		attr_unref(e->config.exported, then.set);
 }
 
-/* Groups come, go and are split between slices: who is in another one has it from here on. 0, -ENOMEM. */
+/* Finds the present group of each peer: groups may be created, freed and split between slices. 0, -ENOMEM. */
 static int
 groups_find(struct export_preview *e)
 {
@@ -245,7 +245,7 @@ groups_find(struct export_preview *e)
 	return 0;
 }
 
-/* The best path of a destination after the imports of the same change. 0, -ENOMEM, -EAGAIN. */
+/* The best path of a destination under the new import policies. 0, -ENOMEM, -EAGAIN. */
 static int
 best_then(const struct export_preview *e, struct dest_id id, const struct dest_view *v,
 	struct preview_best *best)
@@ -254,7 +254,7 @@ best_then(const struct export_preview *e, struct dest_id id, const struct dest_v
 	return e->import != NULL ? preview_best(e->import, id, v, best) : 0;
 }
 
-/* What a group with the new rules will have. 0, -ENOMEM. */
+/* The route of a group with the new rules. 0, -ENOMEM. */
 static int
 evaluate_then(struct rules_class *c, struct dest_id id, const struct dest_view *v,
 	const struct preview_best *best, struct adj_route *then)
@@ -278,7 +278,7 @@ dest_count_for(struct export_preview *e, struct rules_class *c, struct dest_id i
 	return 0;
 }
 
-/* All classes, or none. 0, -ENOMEM, -EAGAIN. */
+/* Counts one destination for all classes. On -EAGAIN no class was counted. 0, -ENOMEM, -EAGAIN. */
 static int
 classes_count(struct export_preview *e, struct dest_id id, const struct dest_view *v)
 {
@@ -327,7 +327,7 @@ export_preview_run(
 	return from;
 }
 
-/* The one that we make up is told instead of the table's: to a peer both are one route. 0, -ENOMEM. */
+/* A default route that we originate replaces the default route of the table: for a peer both are one route. 0, -ENOMEM. */
 static int
 default_count_for(struct export_preview *e, struct rules_class *c, const struct dest_view *v,
 	const struct preview_best *best)

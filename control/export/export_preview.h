@@ -34,25 +34,28 @@ int export_preview_create(const struct export_preview_config *c, struct export_p
 	RUNS_ON(role_session);
 void export_preview_destroy(struct export_preview *e) RUNS_ON(role_session);
 /*
- * `next`: its configuration then (only for the call), `cluster_id` (RFC 4456 7) and `policy` (lent as long as `e`) with it. A peer that is told nothing now, not being up,
- * counts nothing. 0, -ENOMEM.
+ * Adds a peer with its new configuration `next` (lent for the call), `cluster_id` (RFC 4456 7) and `policy` (lent as long as `e`). The counts of a peer
+ * without an established session stay 0. 0, -ENOMEM.
  */
 int export_preview_peer(struct export_preview *e, struct peer_id peer,
 	const struct config_peer *next, uint32_t cluster_id, const struct policy *policy)
 	RUNS_ON(role_session);
 /*
- * The same change has new import policies: each destination is evaluated on its best path after them. `import` is of the same table; lent, and used by
- * export_preview_run() and export_preview_default() only.
+ * For a change that also has new import policies: each destination is evaluated with the best path that results from these policies. `import` is a
+ * preview of the same table; lent, and used only by export_preview_run() and export_preview_default().
  */
 void export_preview_imports(struct export_preview *e, struct preview *import) RUNS_ON(role_session);
 /*
- * From `from` on, until the deadline: where to go on; `end` when it is done. *err: 0, -ENOMEM; -EAGAIN: preview_question() of the import preview has to
- * be answered first.
+ * Evaluates the destinations from `from` on, until the deadline. Returns where the next slice begins; `end`: done. *err: 0, -ENOMEM; -EAGAIN: answer
+ * preview_question() of the import preview first.
  */
 uint32_t export_preview_run(struct export_preview *e, uint32_t from, uint32_t end,
 	uint64_t deadline_ns, int *err) RUNS_ON(role_session);
-/* Behind the last slice, in the same turn: the default route, the table's or the one that we make up. 0, -ENOMEM, -EAGAIN as above: run again, then this. */
+/*
+ * Evaluates the default route, of the table or originated by us (default_originate). After the last slice, in the same turn. 0, -ENOMEM; -EAGAIN, as
+ * above: call export_preview_run() and then this function again.
+ */
 int export_preview_default(struct export_preview *e) RUNS_ON(role_session);
-/* Any thread, while nothing runs. */
+/* Any thread, while no slice runs. */
 void export_preview_counts(
 	const struct export_preview *e, struct peer_id peer, struct preview_counts *out);

@@ -195,7 +195,7 @@ next_hop_store(struct update_member *m, const struct update_member_config *c, ui
 	m->next_hop_link_local = c->next_hop_link_local;
 	if (m->next_hop.afi == AFI_NONE && len >= 16)
 		m->next_hop.afi =
-			AFI_IPV6; /* :: beside a link-local next hop, as other speakers send */
+			AFI_IPV6; /* beside a link-local next hop, :: is sent, as by other speakers */
 	memcpy(m->next_hop_octets, m->next_hop.b, 16);
 	if (len == 32)
 		memcpy(m->next_hop_octets + 16, m->next_hop_link_local.b, 16);
@@ -223,7 +223,7 @@ walk_request(struct update_member *m, bool framed)
 		g->waiting++;
 		return;
 	}
-	/* The walk has visited no destination yet: the member takes part in all of it, and in the changes of the journal meanwhile. */
+	/* The walk has visited no destination yet: the member joins the walk, and the stream of changes. */
 	m->walk = g->serial;
 	g->walk.end = shards_limit(&g->table);
 	if (m->state == MEMBER_JOINING)
@@ -556,7 +556,7 @@ member_send(struct update_member *m, const struct update_io *io, bool pressed, u
 	more = member_pending(m);
 	t->state = more ? TURN_MORE : TURN_IDLE;
 	t->len = io->size - o.room;
-	/* The last term: in its next turn this member may find its output full, and then the members behind drive the group. */
+	/* The last term: the output of `m` may be full in the next turn; the members behind then drive the group. */
 	t->others =
 		shared && (g != began || g->version != version || (blocked && !walk_blocked(g)) ||
 				  (more && g->behind_count > 0 && m->state == MEMBER_STREAM));
@@ -583,7 +583,7 @@ update_member_turn(struct update_member *m, const struct update_io *io, uint64_t
 	return t;
 }
 
-/* ---- what others see ---- */
+/* ---- queries ---- */
 
 uint64_t
 update_group_advertised(const struct update_member *m)
@@ -603,7 +603,7 @@ update_group_exported(const struct update_member *m, struct dest_id dest)
 	if (a == NULL || a->unused != OWN_NEXT_HOP)
 		return a;
 	if (attr_set_size(a) > s->scratch_size)
-		return NULL; /* exported sets are made in the scratch buffer, so this cannot happen */
+		return NULL; /* cannot happen: exported sets are made in this buffer */
 	memcpy(s->scratch[0], a, attr_set_size(a));
 	s->scratch[0]->unused = 0;
 	s->scratch[0]->next_hop = m->next_hop;

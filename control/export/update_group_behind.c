@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Members that fell behind the kept part of the stream. Two bits a destination say which changes the member has missed: `tell`, the destination has a
- * route to announce; `gone`, the route must be withdrawn. Several changes of a destination cost no more than one. The member returns to the stream when
- * no bit is set.
+ * Members behind the kept part of the stream. Two bits a destination record the changes that the member has missed: `tell`, a route must be announced;
+ * `gone`, the route must be withdrawn. Repeated changes of a destination set the same bit. The member returns to the stream when no bit is set.
  *
- * Order: announcements may be early. A member withdraws only when no announcement is left (the member then holds at least what the group holds), and
- * only while the group's place in the journal is one where withdrawals need not wait (rib/journal.h). A cursor of the member holds the tombstones of
- * `gone`. When they become too many, the shards wait; when the peer does not read (below), the shard evicts that cursor alone.
+ * Order: announcements may be early. A member withdraws only when no announcement is left (the peer then has at least the routes of the group), and only
+ * while no withdrawal of the group must wait (rib/journal.h). A cursor of the member holds the tombstones of `gone`. When too many tombstones are held, the
+ * shards wait; when the peer does not read (below), a shard evicts the cursor of this member alone.
  */
 #include "control/export/update_group_impl.h"
 
@@ -205,9 +204,9 @@ behind_pass(struct update_member *m)
 		journal_advance(g->set->journal, m->cursor, journal_passed(g->cursor));
 }
 
-/* ---- whose connection takes nothing ---- */
+/* ---- peers that do not read ---- */
 
-#define LOOK_NS 100000000u /* between two turns; more than this is a delay of this thread */
+#define LOOK_NS 100000000u /* maximum counted between two turns; more is a delay of this thread */
 
 /* A member will drive the group in its turn. */
 static bool
@@ -237,7 +236,7 @@ group_drive(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session)
 }
 
 /*
- * Ends the hold on messages that the whole group keeps for this member: the member falls behind, and holds with a cursor of its own what may be evicted.
+ * The group no longer keeps messages for this member: the member falls behind, and its own cursor, which may be evicted, holds the tombstones.
  */
 static void
 stall(struct update_member *m)
@@ -249,8 +248,8 @@ stall(struct update_member *m)
 		behind_begin(m);
 		stream_trim(g);
 	}
-	if (m->cursor !=
-		NULL) /* a member without withdrawals is late only because this thread is */
+	/* A member without withdrawals is late only when this thread is late. */
+	if (m->cursor != NULL)
 		journal_set_patience(m->cursor, m->gone.count > 0 ? JOURNAL_EVICT : JOURNAL_WAIT);
 }
 
@@ -273,11 +272,11 @@ member_blocked(struct update_member *m, uint64_t deadline_ns)
 		return false;
 	if (m->spent_ns >= m->group->set->c.stall_ns)
 		stall(m);
-	behind_pass(m); /* the group may have read entries that do not concern these members */
+	behind_pass(m); /* the group may have read entries that concern no member */
 	return group_drive(m->group, deadline_ns);
 }
 
-/* ---- telling ---- */
+/* ---- messages of one member ---- */
 
 /* All withdrawals from before the beginning of the last lap have been sent. */
 static void
@@ -331,7 +330,7 @@ items_collect(struct update_member *m, bool gone, uint64_t deadline_ns)
 		if (!prefix_of(g, id, &p) ||
 			(set.v == 0 && default_shadowed(g, id, &p, &other) &&
 				member_view(m, adj_rib_out_get(g->out, other)).v != 0)) {
-			bits_clear(b, id); /* there is nothing to say */
+			bits_clear(b, id); /* no message is due */
 			continue;
 		}
 		if ((set.v == 0) != gone) { /* the destination has changed since its bit was set */
@@ -376,7 +375,7 @@ items_message(struct update_member *m, unsigned first, unsigned n, bool gone, st
 		limit = BGP_EXTENDED_MSG_MAX; /* RFC 8654 */
 	}
 	if (i == 0)
-		return 1; /* the set fits no message: the group finds this, too, and withdraws */
+		return 1; /* the set fits no message: the group will withdraw the destination */
 	if (attrs != NULL && attrs->unused == OWN_NEXT_HOP)
 		memcpy(o->p + u.next_hop_at, m->next_hop_octets, g->next_hop_len);
 	output_take(o, update_packer_finish(&u));
@@ -402,7 +401,7 @@ tell_some(struct update_member *m, bool gone, struct output *o) RUNS_ON(role_ses
 	}
 	if (done > 0 && !gone)
 		member_first_told(m, o);
-	if (done < n) { /* from there again */
+	if (done < n) { /* continue there in the next turn */
 		if (gone)
 			m->gone_at = from;
 		else if (m->tell_at == 0)
@@ -418,7 +417,7 @@ tell_some(struct update_member *m, bool gone, struct output *o) RUNS_ON(role_ses
 	return now_ns() < o->deadline_ns;
 }
 
-/* The peer removes at EoRR every route that was not announced since BoRR. EoRR therefore waits like a withdrawal. */
+/* At EoRR the peer removes every route that was not announced since BoRR. EoRR therefore waits like a withdrawal. */
 static bool
 end_due(const struct update_member *m)
 {

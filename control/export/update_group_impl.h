@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the files of update groups share. All of it is the session thread's.
+ * Structs and functions that the files of update groups share. Only the session thread uses them.
  *
- *	update_group.c         groups, members, the way from the stream into a member's buffer
+ *	update_group.c         groups, members, copying the stream into a member's buffer
  *	update_group_stream.c  journal and walks -> batches -> messages of the stream
- *	update_group_rules.c   what a destination is to a group: policy, attributes, next hop
- *	update_group_behind.c  members that fell behind
- *	update_group_split.c   other rules for some members, or for all
+ *	update_group_rules.c   the route of a destination for a group: policy, attributes, next hop
+ *	update_group_behind.c  members behind the stream
+ *	update_group_split.c   new rules for some members, or for all
  */
 #pragma once
 
@@ -19,39 +19,39 @@
 #define BATCH_CHANGES 1024u
 #define BATCH_ENTRIES (3 * (BATCH_CHANGES + 1))
 #define BATCH_HASH (4 * BATCH_CHANGES)
-/* A batch is packed without a look at the clock: this many octets of attributes, or so many changes, are well below 1 ms. */
+/* A batch is packed without reading the clock. Packing this number of changes, or of octets of attributes, takes well below 1 ms. */
 #define BATCH_OCTETS (256u << 10)
 #define OUTCOME_CACHE 1024u
 #define SEEN_BITS 16u
 #define BEHIND_ITEMS 512u
-#define BEHIND_LOOKS 32u /* destinations between two looks at the clock */
-/* attr_set.unused of an exported set: each member puts in its own next hop */
+#define BEHIND_LOOKS 32u /* destinations between two reads of the clock */
+/* attr_set.unused of an exported set: each member inserts its own next hop. */
 #define OWN_NEXT_HOP 1u
-/* The id under which a default route is kept that we make up: no destination's. */
+/* The id of the default route that we originate; no destination has this id. */
 #define DEST_DEFAULT ((struct dest_id){DEST_NONE})
 
 /* ---- the stream ---- */
 
 enum message_kind {
-	MESSAGE_ALL_BUT, /* `who`; PEER_SELF: nobody */
-	MESSAGE_ONLY,
-	MESSAGE_WALK_BUT, /* of those whom the walk is for */
-	MESSAGE_WALK_BEGIN, /* `who` alone, or all of the walk */
+	MESSAGE_ALL_BUT, /* for all members except `who`; PEER_SELF: for all */
+	MESSAGE_ONLY, /* for `who` */
+	MESSAGE_WALK_BUT, /* for the members of the walk except `who` */
+	MESSAGE_WALK_BEGIN, /* for `who`; PEER_SELF: for all members of the walk */
 	MESSAGE_WALK_END,
 	MESSAGE_POLICY_END,
-	MESSAGE_SETTLED, /* `who` has what it asked for, up to `walk` */
+	MESSAGE_SETTLED, /* for `who`: all requests up to serial number `walk` are done */
 };
 
-/* One UPDATE, or a mark. A list; a member stands on the last one that it passed. */
+/* One UPDATE or mark of the stream, a list. A member stands on the last message that the member has passed. */
 struct message {
 	struct message *next;
-	uint64_t passed; /* of the journal: ids of destinations are good while nobody passes it */
-	uint32_t standing; /* members on this one */
+	uint64_t passed; /* journal sequence; while a cursor is held here, the ids stay valid */
+	uint32_t standing; /* members on this message */
 	uint32_t walk;
 	struct peer_id who;
 	uint8_t kind;
 	bool withdraw;
-	uint16_t next_hop_at; /* 0: nothing to put in */
+	uint16_t next_hop_at; /* offset for the next hop of the member; 0: none */
 	uint16_t len;
 	uint32_t id_count;
 	alignas(8) uint8_t data[]; /* ids, then octets */
@@ -72,7 +72,7 @@ message_octets(const struct message *m)
 /* ---- members ---- */
 
 enum member_state {
-	MEMBER_JOINING, /* waits for its dump: nothing of the stream is for it */
+	MEMBER_JOINING, /* waits for its initial table, and ignores the stream until then */
 	MEMBER_STREAM,
 	MEMBER_BEHIND,
 };
@@ -88,33 +88,35 @@ struct update_member {
 	struct peer_id id;
 	uint8_t state;
 	int error;
-	struct update_rules rules; /* what it is to have */
+	struct update_rules rules; /* configured; the group adopts them later */
 	struct ip_addr next_hop, next_hop_link_local;
 	uint8_t next_hop_octets[32];
 
 	struct message *at; /* MEMBER_STREAM */
 	bool full; /* had no output in its last turn */
-	/* The last turn in which the peer did not read, and how long in all since the output last had room or the peer had everything. */
+	/* Time of the last turn in which the peer did not read, and the total since stall_end(). */
 	uint64_t blocked_ns, spent_ns;
-	/* The walk that it is to take, or takes; 0: none. */
+	/* Serial number of the walk that is due or runs for the member; 0: none. */
 	uint32_t walk;
 	bool begun, first_told, dumping, framed;
-	bool again, again_framed; /* asked for another one meanwhile */
+	bool again, again_framed; /* another walk was requested during this walk */
 
-	/* update_group_settle(): asked for, put into the stream, and come to the end of it. Serial numbers. */
+	/* update_group_settle(): serial numbers that were requested, put into the stream, and reached by the member. */
 	uint32_t settle_asked, settle_put, settled;
 
 	/*
-	 * What it was not told. Of a member in the stream only `gone`: routes that became its own while the order of the journal did not
-	 * allow to take back what it was told before; the journal comes back to these.
+	 * The destinations that the member has missed: `tell` to announce, `gone` to withdraw. A member in the stream has `gone` bits alone: destinations
+	 * whose best path is now the peer's own, and whose earlier route must still be withdrawn. The journal returns to these destinations when the
+	 * withdrawal is allowed.
 	 */
 	struct bits tell, gone;
-	uint32_t tell_at, gone_at; /* where to look next */
-	struct journal_cursor *cursor; /* holds what `gone` names */
-	uint64_t lap_passed; /* of the journal when `gone` was begun from the start */
+	uint32_t tell_at, gone_at; /* next bit to examine */
+	struct journal_cursor *cursor; /* holds the tombstones of `gone` */
+	uint64_t lap_passed; /* journal sequence when the present lap over `gone` began */
 	bool owed_begin, owed_end, owed_policy;
-	uint32_t owed_settled; /* what `settled` is to become */
-	uint32_t laps, end_lap; /* the walk's end goes out when all that it told was */
+	uint32_t owed_settled; /* next value of `settled` */
+	/* Laps over `tell`. At end_lap every announcement of the walk has been sent, so the end of the walk may follow. */
+	uint32_t laps, end_lap;
 };
 
 /* ---- groups ---- */
@@ -122,15 +124,16 @@ struct update_member {
 enum catch_up { CATCH_UP_NONE, CATCH_UP_ANNOUNCE, CATCH_UP_READ, CATCH_UP_WITHDRAW };
 enum walk_kind { WALK_NONE, WALK_SEND, WALK_POLICY };
 
-/* What policy and rules made of an accepted set; holds a reference on `exported` (0: nothing is sent). */
+/* The result of policy and rules for an accepted set. Holds a reference on `exported` (0: not advertised). */
 struct outcome {
 	struct attr_id accepted;
 	uint32_t serial;
 	uint16_t slot; /* policy_verdict.outcome */
 	uint8_t kind; /* enum route_source */
 	bool used;
-	bool before; /* by update_group.before */
-	uint32_t originator; /* of what is reflected; a peer may come back as another */
+	bool before; /* made by update_group.before */
+	uint32_t
+		originator; /* router id of the source of a reflected route; may change with a new session */
 	struct attr_id exported;
 };
 
@@ -138,80 +141,80 @@ struct update_group {
 	struct update_groups *set;
 	struct update_group *next;
 	uint32_t id;
-	struct update_rules rules; /* peer_as, peer: only where they matter */
-	/* Of a plan: the rules changed, and destinations whose best path the old import rules judged go by `before`. */
-	bool stays; /* of a plan: something is advertised that the rules refuse for now */
-	bool planned,
-		by_before; /* by_before: within an evaluation, `rules` and `before` have changed places */
+	struct update_rules rules; /* normalized by rules_normal() */
+	bool stays; /* a plan keeps a route advertised that the rules refuse for now */
+	/* The rules changed within a plan: destinations whose best path was accepted by old import rules are evaluated by `before`. */
+	bool planned;
+	bool by_before; /* during an evaluation: `rules` and `before` are exchanged */
 	struct update_rules before;
 	/*
-	 * `rules` are those of generation `newest` and later ones (bits `after`). mixed: the rules changed again, with another generation; so `before` is not
-	 * what paths without a generation were advertised by.
+	 * `rules` belong to generation `newest` and to later generations (bits in `after`). mixed: a second commit within the plan changed the rules, so
+	 * `before` may differ from the rules by which paths without a generation were advertised.
 	 */
 	bool mixed;
 	uint8_t newest, after;
-	uint8_t next_hop_len; /* of "self": 4, 16, 32; 0: the members have none of the family */
-	struct shards_table table; /* ids of destinations are those of all shards */
+	uint8_t next_hop_len; /* of next hop self: 4, 16, 32; 0: the members have no address */
+	struct shards_table table; /* destination ids are ids of all shards */
 	struct adj_rib_out *out;
 	struct journal_cursor *cursor;
 	int error;
 	bool left; /* being dismantled */
-	bool frozen; /* no policy is looked at until a split is done */
-	uint64_t rules_due_ns; /* members differ: until then the others may follow */
-	struct update_group *copy; /* of a split, until it is complete */
+	bool frozen; /* no destination is evaluated until a split is complete */
+	uint64_t rules_due_ns; /* the rules of the members differ: time of the split; 0: equal */
+	struct update_group *copy; /* the new group of a split, until the split is complete */
 	uint32_t copy_at;
 
 	struct update_member *members;
 	unsigned member_count, stream_count, behind_count;
-	/* Those in the stream that are not full: they go on with it. Without any, those behind do. */
+	/* Members in the stream that are not full: these drive the stream. When there are none, the members behind do. */
 	unsigned ready_count;
-	uint64_t deferred; /* bits `gone` of members in the stream */
+	uint64_t deferred; /* number of `gone` bits of members in the stream */
 
-	/* the stream; `first` is passed by all, `last` is the newest */
+	/* The stream: all members have passed `first`; `last` is the newest message. */
 	struct message *first, *last;
-	uint64_t kept; /* octets behind `first` */
+	uint64_t kept; /* octets after `first` */
 	struct journal_cursor
-		*tail; /* holds the ids behind `first`; NULL: none, or could not be had */
+		*tail; /* holds the ids after `first`; NULL: no ids, or no free cursor */
 
-	/* the walk that runs, and those owed */
+	/* The running walk, and the walks that are due. */
 	enum walk_kind kind;
 	struct walk walk;
 	uint32_t serial; /* of the newest WALK_SEND */
-	unsigned waiting; /* members that are to take the next one */
-	unsigned settling; /* members that asked, and were not answered yet */
-	uint64_t version; /* raised when members may have something to do that they had not */
-	bool default_due; /* the first that a walk looks at; until then others may join it */
-	bool walk_turn; /* the next batch is the walk's, so that neither starves */
-	bool policy_within; /* a WALK_SEND does what a policy walk was owed for */
-	uint32_t policy_end; /* a walk that sends differences is owed over ids below this */
+	unsigned waiting; /* members that take part in the next walk */
+	unsigned settling; /* members with a request of update_group_settle() */
+	uint64_t version; /* incremented when members may have new messages to send */
+	bool default_due; /* a walk visits the default route first; until then members may join */
+	bool walk_turn; /* the walk and the journal take turns */
+	bool policy_within; /* the WALK_SEND replaces a policy walk that was due */
+	uint32_t policy_end; /* a policy walk (sends differences) is due for ids below this */
 	uint64_t walk_began_ns, blocked_ns, waited_ns, retry_ns;
 
-	/* Behind a lapped journal: the steps of rib/journal.h. Withdrawals up to `upto` come last. */
+	/* Recovery after the journal has lapped the cursor, in the steps of rib/journal.h. Withdrawals up to `upto` come last. */
 	enum catch_up catch_up;
 	struct walk catch_up_walk;
 	uint32_t reach_back, upto;
 
-	/* While tables are told: the journal is read up to `due`, and next after `rest_ns`. */
+	/* While peers send their tables: the journal is read up to `due`, and again after `rest_ns`. */
 	uint64_t due, rest_ns;
-	uint64_t run; /* up to `due`: of update_groups.runs */
+	uint64_t run; /* number of the run that ends at `due` */
 
 	struct update_group_stats stats;
 	struct outcome cache[OUTCOME_CACHE];
 };
 
-/* ---- the batch: one at a time, done within one call ---- */
+/* ---- the batch: made and finished within one call ---- */
 
 struct change {
 	struct prefix prefix;
-	bool walk; /* to all whom the walk is for, also if it is as it was */
-	bool may_withdraw; /* its new source may be told that what others told is gone */
-	bool again; /* to all, also if it is as it was */
+	bool walk; /* advertise to the members of the walk, even if unchanged */
+	bool may_withdraw; /* the order of the journal allows a withdrawal to the new source */
+	bool again; /* advertise to all members, even if unchanged */
 	struct dest_id dest;
-	struct adj_pair_id old; /* before the batch; with a reference */
+	struct adj_pair_id old; /* the route before the batch; holds a reference */
 };
 static_assert(sizeof(struct change) == 32, "two a cache line");
 
-/* What goes into the same messages. */
+/* Changes that are packed into the same messages. */
 struct bucket {
 	struct attr_id set; /* 0: withdrawals */
 	struct peer_id who;
@@ -236,45 +239,43 @@ struct update_groups {
 	struct journal *journal;
 	struct policy_eval *eval;
 	struct update_plan {
-		uint16_t peer_count; /* 0: none runs */
-		uint8_t generations; /* bit by generation */
+		uint16_t peer_count; /* 0: no plan runs */
+		uint8_t generations; /* one bit for each generation */
 		uint8_t newest; /* generation */
-		uint32_t
-			began_s[PATH_GENERATIONS +
-				1]; /* a path with that generation and an earlier time has it from a plan that is over */
+		/* A path of a generation that is older than this time got the generation in an earlier plan. */
+		uint32_t began_s[PATH_GENERATIONS + 1];
 		uint64_t peers[PEER_MAX / 64];
-		uint64_t lost[PEER_MAX / 64]; /* their session ended during the plan */
+		uint64_t lost[PEER_MAX / 64]; /* peers whose session ended during the plan */
 	} plan[FAMILY_COUNT];
-	bool policy_refused; /* of one evaluation: export policy refused the best path */
+	bool policy_refused; /* in the last evaluation: export policy refused the best path */
 	bool loading; /* update_groups_gather() */
-	uint64_t now_ns; /* with it */
+	uint64_t now_ns; /* set with `loading` */
 
-	/* of one call: eval_begin() was done for this */
+	/* Within one call: policy_eval_begin() was called for these. */
 	const struct update_group *run_group;
 	struct attr_id run_set;
 	enum route_source run_kind;
 	bool run_valid, run_before;
-	/* of one call: neighbours mostly share their set, so what was found out about the last one is not looked up again */
+	/* Within one call: the result for the last path. Paths of neighbouring destinations mostly share one set. */
 	struct told_run {
 		const struct update_group *group; /* NULL: none */
 		struct attr_id accepted;
 		struct peer_id peer;
 		uint32_t serial;
 		enum route_source kind;
-		const struct attr_set *attrs; /* NULL: it may not be told */
+		const struct attr_set *attrs; /* NULL: the path must not be advertised */
 	} told;
 	struct peer_id source_peer;
 	struct shard_peer source;
 	bool source_valid, source_known;
 
-	/* By the id's low bits: what was taken last of these, as run << SEEN_BITS | id >> SEEN_BITS. */
+	/* Indexed by the low bits of an id: the destination that was evaluated last, as run << SEEN_BITS | id >> SEEN_BITS. */
 	uint64_t runs, seen[1u << SEEN_BITS];
 
 	unsigned change_count, entry_count, bucket_count;
 	uint32_t batch_octets;
-	struct attr_id batch_last; /* of the octets */
-	struct change
-		change[BATCH_CHANGES + 1]; /* one more for a default route that is told again */
+	struct attr_id batch_last; /* the last set in batch_octets */
+	struct change change[BATCH_CHANGES + 1]; /* one more for a default route sent again */
 	struct entry entry[BATCH_ENTRIES];
 	struct bucket bucket[BATCH_ENTRIES];
 	uint16_t change_hash[BATCH_HASH], bucket_hash[BATCH_HASH];
@@ -282,18 +283,18 @@ struct update_groups {
 
 	struct attr_set *scratch[2];
 	size_t scratch_size;
-	struct attr_set *edited; /* what policy is given where rules edit the AS path first */
+	struct attr_set *edited; /* input of policy when rules edit the AS path */
 	size_t edited_size;
 	uint32_t message_id[BGP_EXTENDED_MSG_MAX];
 	uint8_t message[BGP_EXTENDED_MSG_MAX + 1];
 };
 
-/* Where a member's messages go. */
+/* The buffer for a member's messages. */
 struct output {
 	uint8_t *p;
 	size_t room;
 	uint64_t deadline_ns;
-	unsigned until_clock; /* messages to copy before it is looked at again */
+	unsigned until_clock; /* messages to copy before the next read of the clock */
 	void (*mark)(void *ctx, enum update_group_mark m);
 	void *ctx;
 };
@@ -305,7 +306,7 @@ output_take(struct output *o, size_t len)
 	o->room -= len;
 }
 
-/* What a member sees of a route: its own is nothing to it. */
+/* The set that a member gets of a route. A route is never advertised to its source. */
 static inline struct attr_id
 member_view(const struct update_member *m, struct adj_route r)
 {
@@ -315,62 +316,61 @@ member_view(const struct update_member *m, struct adj_route r)
 /* update_group.c */
 struct update_member *member_find(const struct update_group *g, struct peer_id id);
 void member_stand(struct update_member *m, struct message *at);
-/* Something can be done for the member now. Cheap. */
+/* True if a turn of the member would do work now. Cheap. */
 bool member_pending(const struct update_member *m) RUNS_ON(role_session);
-/* Monotonic time of the next turn though nothing is pending; 0: none. */
+/* Monotonic time of the next turn without an event; 0: none. */
 uint64_t member_wait_ns(const struct update_member *m);
-/* 0, or why the member cannot go on: update_turn.error. */
+/* 0, or the error for update_turn.error. */
 int member_error(struct update_member *m) RUNS_ON(role_session);
-/* Moves on what all have passed. */
+/* Frees the messages that all members have passed. */
 void stream_trim(struct update_group *g);
-/* Its dump begins: from here on the stream is for it. */
+/* The initial table of the member begins: the member enters the stream. */
 void member_enter(struct update_member *m);
-/* `begin`: BoRR, else the end of a walk. False: no room. */
+/* Writes the frame at the beginning of a walk (`begin`) or at its end. False: no room. */
 bool member_frame(struct update_member *m, bool begin, struct output *o) RUNS_ON(role_session);
 void member_first_told(struct update_member *m, struct output *o) RUNS_ON(role_session);
 
 /* update_group_rules.c */
-/* *r: what the group is to have, the set with a reference; .set 0: nothing. 0, -ENOMEM. */
+/* *r: the route that the group should advertise, with a reference on its set; .set 0: none. 0, -ENOMEM. */
 int rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view,
 	struct adj_route *r);
-/*
- * The same with a best path that may not be in the table yet: `best` names its peer, or the source of our own. `attrs` need not be a set of a shard:
- * no cache is used.
- */
+/* As rules_evaluate(), for a best path that need not be in the table, with attributes that need not be a set of a shard. Uses no cache. */
 int rules_evaluate_path(struct update_group *g, const struct dest_view *view,
 	const struct rib_path *best, const struct attr_set *attrs, struct adj_route *r);
 int rules_default(struct update_group *g, struct adj_route *r);
 void rules_forget(struct update_group *g);
-/* `g` goes by `to` from here on: within a plan, for what is judged by it; else a walk of differences is owed. */
+/* Gives `g` new rules. Within a plan they hold for the destinations of the new import rules; else a policy walk is due. */
 void rules_take(struct update_group *g, const struct update_rules *to) RUNS_ON(role_session);
-/* A plan runs: `g`, which had the rules of `from`, is a part of it from here on. */
+/* Makes `g`, whose routes are advertised by the rules of `from`, a part of the running plan. */
 void rules_plan(struct update_group *g, const struct update_group *from);
-/* The session of a peer ends: what it announced does not come back within the plan. */
+/* The session of a peer has ended: its routes must not stay advertised for the plan. */
 void rules_lost(struct update_groups *s, enum family family, struct peer_id id);
-/* What was found out about peers and runs of sets was lent until the last quiescent report. */
+/* Ends the caches of one call. Their pointers are valid until the next quiescent report only. */
 void rules_run_end(struct update_groups *s);
-/* With what does not matter left out, so that equal ones compare equal. */
+/* Clears the fields without an effect, so that rules with equal effects compare equal. */
 struct update_rules rules_normal(const struct update_rules *r);
 bool rules_equal(const struct update_rules *a, const struct update_rules *b);
-/* By them nothing is told, whatever there is. */
+/* True if these rules allow no route. */
 bool rules_silent(const struct update_rules *r);
 uint8_t rules_next_hop_len(const struct update_rules *r, const struct ip_addr *next_hop,
 	const struct ip_addr *link_local);
 
 /* update_group_stream.c */
-/* One batch, or a mark. False: there is nothing to be done now. */
+/* Produces one batch or one mark. False: no work now. */
 bool stream_produce(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session);
 bool stream_pending(const struct update_group *g);
-/* When the journal is read again, of one that rests; else 0. */
+/* The time of the next read of the journal, if the journal rests; else 0. */
 uint64_t stream_rest_ns(const struct update_group *g);
-/* A mark in the stream, for those behind, too. `who` as with MESSAGE_WALK_BEGIN. */
+/* Puts a mark into the stream, also for the members behind. `who`: as for MESSAGE_WALK_BEGIN. */
 void stream_mark(struct update_group *g, enum message_kind kind, struct peer_id who);
-/* MESSAGE_SETTLED for this member. */
 void stream_settled(struct update_group *g, const struct update_member *m);
-/* A walk waits for its slowest member. */
+/* True if the walk waits for its slowest member. */
 bool walk_blocked(const struct update_group *g);
 void batch_reset(struct update_groups *s);
-/* Another destination of the same prefix 0/0 is told: a withdrawal would take that away. */
+/*
+ * A default route can come from the table and from default_originate. True if the default route other than `id` is advertised: a withdrawal of 0/0 would
+ * remove that route from the peers.
+ */
 bool default_shadowed(const struct update_group *g, struct dest_id id, const struct prefix *p,
 	struct dest_id *other);
 bool prefix_of(const struct update_group *g, struct dest_id id, struct prefix *out);
@@ -379,18 +379,18 @@ void policy_walk_owe(struct update_group *g);
 /* update_group_behind.c */
 void behind_begin(struct update_member *m);
 bool message_is_for(const struct update_member *m, const struct message *msg);
-/* A message that it will not copy any more. */
+/* Records a message that the member will not copy. */
 void message_miss(struct update_member *m, const struct message *msg);
 void behind_mark(struct update_member *m, struct dest_id id, bool present);
 void behind_run(struct update_member *m, struct output *o) RUNS_ON(role_session);
 bool behind_pending(const struct update_member *m);
-/* Who has nothing to take back holds nothing. */
+/* Moves the cursor of a member without withdrawals, so that the member holds no tombstones. */
 void behind_pass(struct update_member *m);
-/* The peer has read. */
+/* The peer has read: ends the count of stall_ns. */
 void stall_end(struct update_member *m);
 /*
- * The peer of `m` did not read. Counts the time, and acts on it while shards wait for withdrawals to be read. True: the group went on, so its members
- * may have something to do.
+ * The peer of `m` did not read. Counts the time. While shards wait for withdrawals to be read, makes a stalled member evictable and drives the group.
+ * True: the group has new messages.
  */
 bool member_blocked(struct update_member *m, uint64_t deadline_ns) RUNS_ON(role_session);
 bool bits_has(const struct bits *b, struct dest_id id);
@@ -401,11 +401,11 @@ void bits_fini(struct arena *a, struct bits *b);
 
 /* update_group_split.c */
 bool member_settling(const struct update_member *m);
-/* Answers those who can be. True: somebody was. */
+/* Puts MESSAGE_SETTLED into the stream for each member without further differences. True: a mark was put. */
 bool settle_step(struct update_group *g) RUNS_ON(role_session);
 bool settle_pending(const struct update_group *g);
-/* After some member's rules changed, or one left. */
+/* Call after the rules of a member changed, or a member left. */
 void split_settle(struct update_group *g) RUNS_ON(role_session);
-/* True: something was done. */
+/* One step of a split. True: the step did work. */
 bool split_run(struct update_group *g) RUNS_ON(role_session);
 bool split_pending(const struct update_group *g);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The route that a group advertises for a destination: which members may have it (RFC 4271 9.2, RFC 4456 6, RFC 1997, RFC 8212), export policy, and the
- * attributes as they are sent (RFC 4271 5, RFC 4456 8, RFC 2545 3, RFC 8950).
+ * The route that a group advertises for a destination: rules of the RFCs (RFC 4271 9.2, RFC 4456 6, RFC 1997, RFC 8212), export policy, and the exported
+ * attributes (RFC 4271 5, RFC 4456 8, RFC 2545 3, RFC 8950).
  */
 #include "control/export/update_group_impl.h"
 
@@ -79,7 +79,7 @@ rules_next_hop_len(const struct update_rules *r, const struct ip_addr *next_hop,
 	return next_hop->afi == AFI_IPV6 ? 16 : 0;
 }
 
-/* ---- who is told what ---- */
+/* ---- routes that must not be advertised ---- */
 
 /* The peer of a path, cached for a run of paths. NULL: the peer is gone. */
 static const struct shard_peer *
@@ -93,7 +93,7 @@ source_peer(struct update_groups *s, struct peer_id peer)
 	return s->source_known ? &s->source : NULL;
 }
 
-/* RFC 1997: communities that were received with the route bind us; communities that export policy adds are for the peer. */
+/* RFC 1997: we obey the communities that were received with the route; communities that export policy adds are for the peer. */
 static bool
 communities_forbid(const struct update_group *g, const struct attr_set *a)
 {
@@ -152,14 +152,14 @@ as_removed(const struct update_rules *r, uint32_t asn)
 	return r->remove_private_as && as_is_private(asn) && asn != r->peer_as;
 }
 
-/* The policy to be run. accept-all changes nothing, and is not run. */
+/* True if a policy must be run: accept-all is skipped. */
 static bool
 policy_runs(const struct update_rules *r)
 {
 	return r->policy != NULL && r->policy != policy_accept_all();
 }
 
-/* remove_private_as and as_override, in place. Before policy, so that what policy prepends stays. */
+/* remove_private_as and as_override, in place. Runs before policy, so that AS numbers prepended by policy stay. */
 static void
 as_path_edit(const struct update_rules *r, struct attr_set *s)
 {
@@ -381,7 +381,7 @@ exported_make(struct update_group *g, unsigned policy_sets, const struct attr_se
 	return attr_intern(set->c.exported, s, 1, out);
 }
 
-/* ---- outcomes that were made before ---- */
+/* ---- cache of outcomes ---- */
 
 static bool
 cache_find(struct update_group *g, const struct outcome *key, struct outcome **slot,
@@ -490,7 +490,7 @@ policy_run(struct update_group *g, struct attr_id accepted, const struct attr_se
 	return err < 0 ? err : policy_eval_prefix(s->eval, prefix, v);
 }
 
-/* Does the source of a best path allow that the path is advertised? */
+/* True if the source of a best path allows advertising the path to this group. Finds the source and its kind. */
 static bool
 source_permits(const struct update_group *g, const struct rib_path *best, enum route_source *kind,
 	const struct shard_peer **source)
@@ -505,7 +505,7 @@ source_permits(const struct update_group *g, const struct rib_path *best, enum r
 	return !source_forbids(g, *kind, *source);
 }
 
-/* The attributes of a best path whose source and attributes allow that the path is advertised. NULL: they do not. */
+/* The attributes of a best path. NULL: the source or the communities of the path forbid advertising the path. */
 static const struct attr_set *
 tellable(const struct update_group *g, const struct attr_table *table, const struct rib_path *best,
 	enum route_source *kind, const struct shard_peer **source)
@@ -518,7 +518,7 @@ tellable(const struct update_group *g, const struct attr_table *table, const str
 	return attrs != NULL && !communities_forbid(g, attrs) ? attrs : NULL;
 }
 
-/* The same, cached for a run of paths of one peer with one set. From here on, ids of accepted sets are those of all shards. */
+/* As tellable(), cached for a run of paths of one peer with one set. run->accepted is an id of all shards. */
 static const struct told_run *
 told_run(struct update_group *g, unsigned shard, const struct rib_path *best,
 	const struct shard_peer **source)
@@ -539,7 +539,7 @@ told_run(struct update_group *g, unsigned shard, const struct rib_path *best,
 	return run;
 }
 
-/* The destination is not advertised, whatever its best path is. */
+/* True if no best path of this destination would be advertised. */
 static inline __attribute__((always_inline)) bool
 dest_refused(const struct update_group *g, const struct dest_view *view)
 {
@@ -547,7 +547,7 @@ dest_refused(const struct update_group *g, const struct dest_view *view)
 		(g->rules.kind == UPDATE_EXTERNAL && g->rules.policy == NULL)) /* RFC 8212 */
 		return true;
 	if (g->rules.default_originate && view->prefix.len == 0)
-		return true; /* ours is told instead */
+		return true; /* our own default route is advertised instead */
 	return policy_runs(&g->rules) && !policy_may_permit(g->rules.policy, &view->prefix);
 }
 
@@ -636,10 +636,10 @@ bit_of(const uint64_t *word, struct peer_id id)
 enum judged {
 	JUDGED_NOW, /* `rules` */
 	JUDGED_BEFORE, /* `before` */
-	JUDGED_BETWEEN, /* rules of a commit in between, which are not in force at the end */
+	JUDGED_BETWEEN, /* rules of a commit in between, already replaced */
 };
 
-/* For a group whose rules changed: the commit whose import rules accepted the best path. */
+/* For a group with new rules: the export rules for a destination, chosen by the commit that accepted its best path. */
 static enum judged
 judged_by(const struct update_group *g, const struct dest_view *view)
 {
@@ -670,8 +670,8 @@ rules_swap(struct update_group *g)
 }
 
 /*
- * Is the source of the advertised path still there, or will the plan evaluate the paths of its peer again, so that the refusal may be temporary? A path
- * that its peer withdrew, or whose peer is gone, must not stay advertised.
+ * True if the advertised path still exists, or if the plan will evaluate the paths of its peer again (the refusal may then be temporary). After the
+ * peer has withdrawn the path, or its session has ended, the route must not stay advertised.
  */
 static bool
 source_stays(const struct update_group *g, struct dest_id id, struct peer_id source)
@@ -689,7 +689,7 @@ source_stays(const struct update_group *g, struct dest_id id, struct peer_id sou
 	return false;
 }
 
-/* Keeps the advertised route, where the destination has any route that may be advertised. *r gets a reference; it had none. */
+/* Keeps the advertised route, if the destination has a usable path. *r gets a new reference. */
 static void
 advertised_keep(struct update_group *g, struct dest_id id, const struct dest_view *view,
 	struct adj_route *r)
@@ -764,7 +764,7 @@ rules_plan(struct update_group *g, const struct update_group *from)
 		g->mixed = false;
 	} else if (g->newest != plan->newest) {
 		g->mixed =
-			true; /* another commit within the plan: `before` stays what it was at the beginning */
+			true; /* a second commit within the plan: `before` stays as before the first */
 	}
 	g->planned = true;
 	g->newest = plan->newest;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * New rules for members. When all members have the same new rules, the group takes them and sends differences. When the rules differ, the members with
- * other rules get a group of their own, with a copy of the Adj-RIB-Out. The copy is made in slices while the group gathers no changes. Then both groups
- * send differences.
+ * New rules for members. When all members have the same new rules, the group adopts the rules and sends differences. When the rules differ, the group is
+ * split: members with new rules move into a new group, with a copy of the Adj-RIB-Out. The copy is made in slices; meanwhile the group gathers no changes.
+ * Then both groups send differences.
  *
- * A commit changes the members one after the other, so a group waits settle_ns before a split. Until then the group uses the old policy, which lives as
- * long as a member has it.
+ * A commit changes its members one by one, so a group waits settle_ns before a split. Until then the group uses the old policy, which must stay valid while
+ * any member has this policy.
  */
 #include "control/export/update_group_impl.h"
 
@@ -65,7 +65,7 @@ split_settle(struct update_group *g)
 	g->frozen = member_other(g) != NULL;
 }
 
-/* ---- a group of their own ---- */
+/* ---- the new group ---- */
 
 /* Copies the state from which the stream continues. 0, -ENOMEM. */
 static int
@@ -86,7 +86,7 @@ copy_begin(struct update_group *g, const struct update_member *m)
 	memset(n->cache, 0, sizeof(n->cache));
 	n->stats = (struct update_group_stats){0};
 	n->id = ++g->set->last_id;
-	n->run = ++g->set->runs; /* `g` reads entries from here on that the copy has not read */
+	n->run = ++g->set->runs; /* the copy does not read the entries that `g` will read */
 	n->members = NULL;
 	n->member_count = n->stream_count = n->ready_count = n->behind_count = 0;
 	n->waiting = n->settling = 0;
@@ -166,7 +166,7 @@ copy_end(struct update_group *g)
 	}
 	stream_trim(g);
 	n->frozen = false;
-	/* A plan may have ended since the copy began, and freed its rules: `g` has the rules by which its routes are advertised now. */
+	/* A plan may have ended since the copy began, and its rules may be freed. `g` has the rules by which the routes are advertised now. */
 	n->planned = g->planned;
 	n->before = g->before;
 	n->mixed = g->mixed;
@@ -179,10 +179,10 @@ copy_end(struct update_group *g)
 	n->version++;
 	g->version++;
 	if (n->members != NULL)
-		g->copy = NULL; /* else it is dismantled */
+		g->copy = NULL; /* an empty copy is dismantled later */
 }
 
-/* No memory for a group of their own: their sessions end. */
+/* No memory for the new group: ends the sessions of the members with new rules. */
 static void
 copy_fail(struct update_group *g, int err)
 {
@@ -195,9 +195,9 @@ copy_fail(struct update_group *g, int err)
 }
 
 /*
- * Chooses the rules of the copy again: the members for which the copy was begun may have other rules by now, or the group has taken theirs. The copied
- * routes are good for any rules. Beginning the copy anew would never end when commits come faster than a copy takes, and the group, which gathers no changes
- * meanwhile, would hold up the journal and the shards. False: all members have the rules of the group.
+ * Chooses the rules of the copy again, because rules may have changed since the copy began. The copied routes are valid for any rules, so the copy
+ * continues: with a restart, commits in quick succession would prevent the end of the split, and the group, which gathers no changes during the copy, would
+ * hold up the journal and the shards. False: all members have the rules of the group.
  */
 static bool
 copy_aim(struct update_group *g)
@@ -262,7 +262,7 @@ split_run(struct update_group *g)
 	return true;
 }
 
-/* ---- when all of it was told ---- */
+/* ---- update_group_settle() ---- */
 
 bool
 member_settling(const struct update_member *m)
@@ -270,7 +270,7 @@ member_settling(const struct update_member *m)
 	return m->settle_asked != m->settle_put;
 }
 
-/* The group takes the rules of this member. No walk is owed or runs for other rules. */
+/* The group has the rules of this member, and no policy walk is due or running. */
 static bool
 member_settles(const struct update_group *g, const struct update_member *m)
 {
@@ -309,14 +309,14 @@ settle_step(struct update_group *g)
 	return any;
 }
 
-/* ---- what the session asks ---- */
+/* ---- calls of the session ---- */
 
 void
 update_groups_settle(struct update_groups *s)
 {
 	for (struct update_group *g = s->groups; g != NULL; g = g->next)
 		if (g->rules_due_ns != 0)
-			g->rules_due_ns = 1; /* long ago */
+			g->rules_due_ns = 1; /* in the past */
 }
 
 void

@@ -3,7 +3,7 @@
  * The stream is made in batches. A batch gathers changes, from the journal or from a slice of a walk; compares the old and the new route of each
  * destination once; and packs the messages once for all members, announcements before withdrawals.
  *
- * A route (set s1 of source m1) that becomes (s2, m2): s2 goes to all members but m2, and a withdrawal to m2 alone. Where s1 = s2, s2 goes to m1 alone.
+ * When a route (set s1 of source m1) becomes (s2, m2), s2 is sent to all members but m2, and a withdrawal to m2 alone. When s1 = s2, s2 is sent to m1 alone.
  */
 #include "control/export/update_group_impl.h"
 
@@ -19,14 +19,14 @@
 #define AHEAD_PATHS 16u
 #define AHEAD_SLOTS 10u
 #define AHEAD_SETS 5u
-#define SPARSE_ROUTES                                                                              \
-	4096u /* below this, a policy that asks for a few prefixes has let hardly any through */
+/* Below this number of advertised routes, a policy that matches few prefixes has denied nearly all destinations. */
+#define SPARSE_ROUTES 4096u
 #define PUT_AHEAD 8
-#define WALK_IDS 16384u /* of one slice: in a policy walk most ids change nothing */
+#define WALK_IDS 16384u /* ids in one slice: in a policy walk most ids cause no change */
 #define SLOT_NONE UINT16_MAX
 #define RETRY_NS 50000000u /* before a walk that waits tries again */
 /*
- * While peers send their tables: the pause between two reads of the journal, and how many of its 2^20 entries may wait meanwhile. 1,000,000 routes of
+ * While peers send their tables: the pause between two reads of the journal, and the number of its 2^20 entries that may wait. 1,000,000 routes of
  * four peers: 1.06 million announcements with 20 ms (5 ms: 1.25 million, 0: 1.64 million); 1.00 million are the minimum.
  */
 #define REST_NS 20000000u
@@ -172,7 +172,7 @@ batch_touch(struct update_group *g, struct dest_id id, const struct prefix *p,
 		.prefix = *p, .walk = walk, .may_withdraw = may_withdraw, .dest = id, .old = old};
 }
 
-/* Is a withdrawal due to a peer in the stream for a route that became the peer's own? The batch counts, too. */
+/* True if a member in the stream, the source of the present route, is still due a withdrawal of the earlier route (also by this batch). */
 static bool
 is_deferred(struct update_group *g, struct peer_id peer, struct dest_id id)
 {
@@ -221,7 +221,7 @@ change_apply(struct update_group *g, struct dest_id id, const struct prefix *p, 
 	batch_touch(g, id, p, old, walk, may_withdraw);
 }
 
-/* The last change of the destination is an entry that our cursor has not read: a withdrawal belongs to that entry. */
+/* True if the cursor of the group has not read the last change of the destination: a withdrawal must wait for this change. */
 static bool
 journal_ahead(const struct update_group *g, const struct dest_view *view)
 {
@@ -229,7 +229,7 @@ journal_ahead(const struct update_group *g, const struct dest_view *view)
 	uint64_t passed = journal_passed(g->cursor);
 	uint32_t ahead = view->sequence - (uint32_t)passed;
 
-	/* A published change may not be an entry yet. A larger distance is an old sequence that wrapped. */
+	/* A published change need not have an entry yet. A larger distance is an old sequence number that has wrapped. */
 	return ahead != 0 && ahead <= (uint32_t)(journal_newest(j) - passed);
 }
 
@@ -256,7 +256,7 @@ visit_walk(void *ctx, struct dest_id id, const struct dest_view *view)
 	return g->error == 0 && !batch_full(g->set);
 }
 
-/* First walk after the journal lapped us: announces destinations that changed since. */
+/* First walk after the journal has lapped the cursor: announces the destinations that changed since. */
 static bool
 visit_announce(void *ctx, struct dest_id id, const struct dest_view *view)
 {
@@ -278,7 +278,7 @@ visit_announce(void *ctx, struct dest_id id, const struct dest_view *view)
 	return g->error == 0 && !batch_full(g->set);
 }
 
-/* Second walk: withdraws. A destination that changed later has its last entry still to come. */
+/* Second walk: withdraws. For a destination that changed later, the journal will bring the last entry. */
 static bool
 visit_withdraw(void *ctx, struct dest_id id, const struct dest_view *view)
 {
@@ -294,7 +294,7 @@ visit_withdraw(void *ctx, struct dest_id id, const struct dest_view *view)
 	} else if ((int32_t)(view->sequence - g->upto) <= 0) {
 		change_apply(g, id, &view->prefix, r, false, true);
 	} else {
-		/* that entry may be `aside`, and the change that removed the route may have been lost */
+		/* the last entry may be `aside`, and the change that removed the route may be lost */
 		if (r.set.v == 0 || member_find(g, r.source) != NULL)
 			journal_passed_over(g->set->journal, g->cursor, view);
 		if (r.set.v != 0)
@@ -306,7 +306,7 @@ visit_withdraw(void *ctx, struct dest_id id, const struct dest_view *view)
 static void
 catch_up_begin(struct update_group *g)
 {
-	/* The cursor stays pinned until the end, and the tombstones with it: an id that is advertised must not become another prefix. */
+	/* The cursor stays pinned until the end, and holds the tombstones: the id of an advertised destination must not become another prefix. */
 	g->reach_back = (uint32_t)journal_resume(g->set->journal, g->cursor);
 	g->catch_up = CATCH_UP_ANNOUNCE;
 	walk_begin_all(&g->catch_up_walk, &g->table);
@@ -400,7 +400,7 @@ static void
 prefetch_begin(struct journal_prefetch *p, struct update_group *g, const struct journal_entry *e,
 	unsigned n)
 {
-	/* Most destinations are denied by their prefix: the policy looks at few attributes. */
+	/* Most destinations are denied by their prefix, so the policy reads the attributes of few. */
 	bool sparse = g->rules.policy != NULL && policy_asks_few(g->rules.policy) &&
 		      adj_rib_out_count(g->out) < SPARSE_ROUTES;
 
@@ -429,7 +429,7 @@ is_silent(const struct update_group *g)
 	       g->deferred == 0 && adj_rib_out_count(g->out) == 0;
 }
 
-/* ---- while tables are told ---- */
+/* ---- while peers send their tables ---- */
 
 void
 update_groups_gather(struct update_groups *s, uint64_t now_ns, bool loading)
@@ -537,8 +537,8 @@ slowest_is_full(const struct update_group *g)
 }
 
 /*
- * Members with a full output that stand on the oldest message fall behind; at least one, however late it is. False: there is no such member, so the
- * members on the oldest message are waited for.
+ * Members with a full output that stand on the oldest message fall behind; at least one member, even after the deadline. False: every member on the
+ * oldest message has room, so the group waits for these members.
  */
 static bool
 slowest_fall_behind(struct update_group *g, uint64_t deadline_ns)
@@ -557,7 +557,7 @@ slowest_fall_behind(struct update_group *g, uint64_t deadline_ns)
 	return any;
 }
 
-/* A walk may wait for its slowest members for patience_ns and half of the time since it began. */
+/* A walk may wait for its slowest members for patience_ns plus half of the time since the walk began. */
 static bool
 walk_patience(struct update_group *g, uint64_t now)
 {
@@ -712,7 +712,7 @@ deferred_clear(struct update_group *g, struct update_member *m, struct dest_id i
 	return true;
 }
 
-/* The new source must lose the route that it was sent from others: now, or when the order of the journal allows it. */
+/* The peer that is the new source must lose the route of the old source: now, or when the order of the journal allows the withdrawal. */
 static void
 source_withdraw(struct update_group *g, uint32_t i, struct adj_route old, struct adj_route new)
 {
@@ -753,7 +753,7 @@ change_announce(struct update_group *g, uint32_t i, struct adj_route old, struct
 	source_withdraw(g, i, old, new);
 }
 
-/* The other destination of 0/0 is valid now: announces its route, with its own change or, when that was compared before, here. */
+/* Announces the other default route: with its own change in the batch or, after that change was compared, here. */
 static void
 default_tell(struct update_group *g, uint32_t i, struct dest_id other)
 {
@@ -834,7 +834,7 @@ batch_compare(struct update_group *g)
 
 /* ---- packing ---- */
 
-/* Packs as many prefixes as fit one message of `limit` octets, and moves *at. False: the attributes leave no room for a prefix. */
+/* Fills one message of `limit` octets with prefixes, and moves *at. False: the attributes leave no room for a prefix. */
 static bool
 message_pack(struct update_group *g, const struct bucket *b, uint32_t *at, size_t limit,
 	struct message *head)
@@ -999,7 +999,7 @@ policy_walk_start(struct update_group *g)
 	g->policy_end = 0;
 }
 
-/* The step between two batches: ends a walk, or begins one. True: it did. */
+/* Between two batches: ends or begins a walk. True: a walk ended or began. */
 static bool
 walk_step(struct update_group *g)
 {
@@ -1027,7 +1027,7 @@ walk_step(struct update_group *g)
 	return true;
 }
 
-/* ---- the face ---- */
+/* ---- production ---- */
 
 bool
 stream_pending(const struct update_group *g)
