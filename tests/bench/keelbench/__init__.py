@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""keelbench: load and storms for routers that speak BGP, for operators. scripts/keelbench is its face, docs/keelbench.md its manual."""
+"""keelbench: load and storms for BGP routers, for operators. scripts/keelbench is the command, docs/keelbench.md the manual."""

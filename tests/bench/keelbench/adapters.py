@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Routers under test: the daemons of tests/bench/duts.py with the sessions and policies of a plan, made to forward where they can, and asked what they know of
-themselves. What a router can't do is Unable with its reason; what it can't say is None."""
+"""Routers under test: the daemons of tests/bench/duts.py with the sessions and policies of a plan, forwarding if supported, and queried for their
+own figures. A missing feature raises Unable with the reason; a missing figure is None."""
 import contextlib
 import json
 import os
@@ -16,9 +16,9 @@ BIRD_PATHS[THIRD] = "(bgp_path.last >= 10 && bgp_path.last - (bgp_path.last / 10
 
 
 class Router:
-    """What keelbench adds to a daemon of duts.py."""
+    """keelbench's additions to a daemon of duts.py."""
     forwards, kernel_forwards, flips = False, False, True
-    watched = ()  # addresses that a flip moves: settled() is about them
+    watched = ()  # addresses moved by a flip, checked by settled()
 
     def __init__(self, lab, plan, **options):
         super().__init__(lab, "rt", **options)
@@ -34,7 +34,7 @@ class Router:
         return duts.policy("from-" + name, nodes, as_path_lists=[{"name": "third", "entries": [{"action": "permit", "regex": THIRD}]}])
 
     def peers_now(self):
-        """As duts.py takes them."""
+        """The peers in the form of duts.py."""
         imports = {None: None, "all": duts.EVERYTHING, **{"from-" + n: self.policy(n, self.state) for n in "ab"}}
         return [duts.Peer(p.address, p.asn, imports[p.imports], duts.EVERYTHING if p.exports else None, p.keep, (p.family,)) for p in self.plan.peers()]
 
@@ -44,7 +44,7 @@ class Router:
         self.start(self.peers_now())
 
     def host_addresses(self):
-        """Where the daemon gives its links none."""
+        """Sets the addresses of the links, if the daemon sets none."""
         for x in self.plan.links:
             for a in [x.router[V4] + "/24"] + ([x.router[V6] + "/64 nodad"] if self.plan.ipv6 else []):
                 self.lab.sh(self.host, "ip address add %s dev %s" % (a, x.name))
@@ -59,16 +59,16 @@ class Router:
             os.kill(pid, number)
 
     def loaded(self, counts):
-        """Whether the table of each feed, {(name, family): routes}, is in its RIB. None: it doesn't tell (cheaply)."""
+        """True if the RIB has the table of each feed, {(name, family): routes}. None: unknown, or expensive to find out."""
 
     def settled(self):
-        """Whether all of the last flip is where packets see it. None: it doesn't tell."""
+        """True if packets see the whole last flip. None: unknown."""
 
     def audit(self):
-        """Differences between its RIB and what it forwards by. None: it doesn't tell."""
+        """Number of differences between RIB and forwarding tables. None: unknown."""
 
     def counters(self):
-        """{what: packets}: where it lost some. Cumulative."""
+        """{place: packets}: lost packets by place. Cumulative."""
         out = {}
         for x in self.plan.links:
             for k, v in interface_losses(self.process.popen.pid, x.name).items():
@@ -80,12 +80,12 @@ class Router:
         return {}
 
     def reset(self):
-        """Its histograms start anew."""
+        """Clears the histograms."""
 
 
 def interface_losses(pid, dev):
-    """{counter: packets} of an interface in the namespace of a process, those that are not 0. Without entering it: that waits for work on every CPU, and on a
-    worker's for long."""
+    """{counter: packets} of an interface in the namespace of a process, without zeros. Does not enter the namespace: entering waits for work on
+    every CPU, for long on a worker's CPU."""
     with open("/proc/%d/net/dev" % pid) as f:
         fields = next((line.split(":", 1)[1].split() for line in f if line.strip().startswith(dev + ":")), None)
     names = {2: "rx_errors", 3: "rx_dropped", 4: "rx_fifo", 10: "tx_errors", 11: "tx_dropped", 12: "tx_fifo", 14: "tx_carrier"}
@@ -93,8 +93,8 @@ def interface_losses(pid, dev):
 
 
 class Keel(Router, duts.Keel):
-    """`worker`: its CPU; without one there is no data plane. `lab_ports` (tests/lab/lab_ports.py): packets come from memory and go there; the links carry the
-    sessions."""
+    """`worker`: CPU of the worker; None: no data plane. `lab_ports` (tests/lab/lab_ports.py): packets come from memory and return to memory; the
+    links carry the sessions."""
     forwards = True
 
     def __init__(self, lab, plan, worker=None, control=None, memory_mb=1024, lab_ports=None):
@@ -118,7 +118,7 @@ class Keel(Router, duts.Keel):
             self.start(self.peers_now())
 
     def cpu_seconds(self):
-        """Without the workers, which spin."""
+        """Without the spinning workers."""
         total, folder = 0, "/proc/%d/task" % self.process.popen.pid
         for task in os.listdir(folder):
             with open("%s/%s/comm" % (folder, task)) as name, open("%s/%s/schedstat" % (folder, task)) as used:
@@ -153,7 +153,7 @@ class Keel(Router, duts.Keel):
         return True
 
     def lookups(self, addresses):
-        """As one batch."""
+        """Looks up all addresses in one batch."""
         self.rpc.file.write(json.dumps([{"jsonrpc": "2.0", "id": i, "method": "fib.lookup", "params": {"address": a}}
                                         for i, a in enumerate(addresses)]).encode() + b"\n")
         self.rpc.file.flush()
@@ -192,7 +192,7 @@ class Keel(Router, duts.Keel):
 
 
 class Bird(Router, duts.BirdDut):
-    """The kernel's table is its own FIB."""
+    """The kernel's table is BIRD's FIB."""
     forwards = kernel_forwards = True
 
     def config(self):
@@ -210,7 +210,7 @@ class Bird(Router, duts.BirdDut):
 
 class FrrWithZebra(duts.Frr):
     def spawn(self, command, suffix=""):
-        """bgpd gives zebra its routes, and zebra the kernel: without -n."""
+        """Without -n, so that bgpd passes its routes to zebra, and zebra to the kernel."""
         return super().spawn([w for w in command if w != "-n"], suffix)
 
 
@@ -226,23 +226,23 @@ class Frr(Router, duts.FrrDut):
 
 
 class GoBgp(Router, duts.GoBgpDut):
-    """Without zebra it forwards nothing."""
+    """Without zebra GoBGP forwards no packets."""
 
 
 class OpenBgpd(Router, duts.OpenBgpdDut):
-    """Its port to Linux has no way into the kernel's table, so it forwards nothing."""
+    """OpenBGPD's Linux port cannot write the kernel's table, so OpenBGPD forwards no packets."""
     flips = False
 
 
 class Wire:
-    """A box that somebody else runs. The only word that we have with it is the operator's command."""
+    """A box operated by another party. The operator's command is the only interface."""
     forwards, kernel_forwards, watched = True, False, ()
 
     def __init__(self, lab, plan, flip=None, label=None):
         self.command, self.flips, self.name, self.state = flip, bool(flip), label or "wire", 0
 
     def nothing(self, *_):
-        """Of what only it could know or do."""
+        """For figures and actions of the box itself."""
     begin = stop = loaded = settled = audit = cpu_seconds = resident_bytes = must_run = reset = nothing
 
     @staticmethod

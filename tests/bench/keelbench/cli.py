@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The command line of keelbench: what is asked for, checked before anything is started."""
+"""The command line of keelbench: arguments, checked before the start."""
 import argparse
 import ipaddress
 import math
@@ -45,8 +45,8 @@ Exit status:
 Needs root. keelbench(1) describes more.""" % "\n".join("  %-4d %s" % e for e in EXIT_STATUS.items())
 
 
-PACKETS_MAX = 30000000  # of one run of the probe (tests/bench/probe.c), with some to spare
-ROUTES_MAX = 20000000  # the feed has them all in memory, some 100 octets each
+PACKETS_MAX = 30000000  # limit of one run of the probe (tests/bench/probe.c), with a reserve
+ROUTES_MAX = 20000000  # the feed keeps all routes in memory, some 100 octets each
 
 
 def positive(text):
@@ -66,11 +66,11 @@ def integer(least, most=math.inf):
         if not least <= n <= most:
             raise argparse.ArgumentTypeError("%d is not %d%s" % (n, least, " or more" if most == math.inf else " to %d" % most))
         return n
-    read.__name__ = "int"  # argparse says it of what is none
+    read.__name__ = "int"  # argparse uses the name in its message for an invalid value
     return read
 
 
-HOLD = integer(3, 65535)  # RFC 4271 4.2; 0, without keepalives, is not what crowd speaks
+HOLD = integer(3, 65535)  # RFC 4271 4.2; crowd does not support 0, without keepalives
 
 
 def parser():
@@ -169,7 +169,7 @@ def behind(address):
 
 
 def check_links(args):
-    """The emulated peers' addresses are counted from ours: all of them have to be on their link, and on no other."""
+    """The emulated peers' addresses are counted from ours: all must be on their own link, and on no other link."""
     one = {} if args.command in ("storm", "plan") else {"ipv6": False, "one_link": True}
     plan = make_plan(args, asking=getattr(args, "peers", 0), **one)
     nets = [ipaddress.ip_interface(link.router[V4] + "/24").network for link in plan.links]
@@ -193,7 +193,7 @@ def check_interfaces(names):
 
 
 def settle(args):
-    """Defaults that depend on one another; what can't be is said before anything starts."""
+    """Interdependent defaults; impossible combinations are reported before the start."""
     quick = args.quick
     args.routes = args.routes or (20000 if quick else getattr(args, "default_routes", 1000000))
     args.routes6 = args.routes // 5 if args.routes6 is None else args.routes6
@@ -313,7 +313,7 @@ def forwarded(args, s, rep):
 
 
 def rated(args, s, rep):
-    """Frames from memory, as many as the worker takes."""
+    """Frames from memory, at the rate of the worker."""
     load_storm(s, rep)
     ports = s.dut.lab_ports
     s.open_lab(ports)
@@ -357,7 +357,7 @@ def tell(rep, s):
 
 
 def turns(rep, name, of):
-    """One of which no packet went the new way took until its last one at least; where none came at all, nobody knows."""
+    """A flip without a packet on the new path lasted at least until its last packet; without any packet the duration is unknown."""
     for t in of:
         if t["right"] or t["wrong"]:
             rep.add(name, "flip_until_last_packet", "s", t["last_wrong_s"])
@@ -365,7 +365,7 @@ def turns(rep, name, of):
 
 
 def beside(rep, name, g):
-    """What went on beside the traffic of a storm."""
+    """Figures measured beside the traffic of a storm."""
     rep.add(name, "storm_router_cpu", "CPU-s", g.get("router_cpu_s"))
     for k in ("p50", "p99", "max"):
         rep.add(name, "storm_probe_route_" + k, "ms", g["prober"]["%s_us" % k] / 1e3)
@@ -379,7 +379,7 @@ def whole(rep, s):
     """Of all storms together."""
     name = s.dut.name
     rep.add(name, "flips", "flips", s.flips)
-    if s.convergence and s.dut.watched:  # who tells when they are done, and was asked meanwhile
+    if s.convergence and s.dut.watched:  # daemons that report completion, and were asked meanwhile
         for c in s.convergence:
             rep.add(name, "flip_until_tables_lead_there", "s", c)
         rep.add(name, "flips_overtaken", "flips", s.overtaken)
@@ -394,13 +394,13 @@ def whole(rep, s):
 
 
 def in_thirds(rows):
-    """[(word, rows)], none of too few."""
+    """[(word, rows)], empty for too few rows."""
     n = len(rows) // 3
     return [(word, rows[i * n:(i + 1) * n]) for i, word in enumerate(("first", "second", "last"))] if n > 1 else []
 
 
 def thirds(rep, s):
-    """What a run of minutes would hide in one figure: memory, and of a soak the router's CPU and its packets."""
+    """Trends within a long run: memory, and for a soak the router's CPU and packets."""
     name = s.dut.name
     parts = in_thirds(s.samples) if s.samples and "resident_mb" in s.samples[0] else []
     for word, part in parts:
@@ -425,8 +425,8 @@ GROWTH_MINUTES = 10
 
 
 def grown(args, rep, s):
-    """Of a strained soak: the mean of the resident memory (all processes of the router, sampled once a second) in the last third of the storm, as a ratio to
-    that in the second third."""
+    """For a strained soak: the mean of the resident memory (all processes of the router, sampled once per second) in the last third of the storm,
+    relative to the second third."""
     if not s.strains or (args.minutes or 0) < GROWTH_MINUTES:
         return []
     ratio = rep.samples[s.dut.name, "resident_last_to_second"][0]
@@ -434,7 +434,7 @@ def grown(args, rep, s):
 
 
 def strained(rep, s):
-    """The figures of the strains. No failures: those are Storm.failures()'s."""
+    """The figures of the strains. Returns no failures: Storm.failures() has them."""
     for k, (unit, value) in (s.strains.figures() if s.strains else {}).items():
         rep.add(s.dut.name, k, unit, value)
     return []
@@ -485,7 +485,7 @@ def main(argv=None):
     except (RuntimeError, TimeoutError, OSError) as e:
         sys.stderr.write("keelbench: %s: %s (logs: %s)\n" % (args.command, e, os.path.join(args.out, "logs")))
         return 3
-    except Exception as e:  # 1 would say that it was measured, and something was lost
+    except Exception as e:  # status 1 would mean a complete measurement with losses
         traceback.print_exc()
         sys.stderr.write("keelbench: %s: %s: %s (logs: %s)\n" % (args.command, type(e).__name__, e, os.path.join(args.out, "logs")))
         return 3
@@ -498,8 +498,8 @@ def run(args, say):
     if getattr(args, "lab_ports", False):
         if args.worker in args.others:
             raise Unable("--lab-ports: needs a CPU for the worker and another one for all else")
-        args.others = args.others[:1]  # the loop takes it from all that is not the worker
-    os.sched_setaffinity(0, args.others)  # and of all that we start, but for Keel, whose worker has the last CPU
+        args.others = args.others[:1]  # the loop takes CPU from all processes except the worker
+    os.sched_setaffinity(0, args.others)  # also for all our processes, except Keel, whose worker has the last CPU
     keel = args.dut == "keel" and args.command == "storm"
     with Hugepages(512 if keel and not args.no_huge else 0) as pages, Lab(os.path.join(args.out, "logs")) as lab:
         if keel:

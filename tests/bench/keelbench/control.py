@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""keelbench load, refresh, churn: what a BGP speaker does with tables, requests and updates, without traffic through it. Keel runs without its data plane here."""
+"""keelbench load, refresh, churn: a BGP speaker under tables, requests and updates, without traffic. Keel runs without its data plane here."""
 import time
 
 from .adapters import ADAPTERS, Wire
@@ -31,7 +31,7 @@ def ground(args, lab, plan, say, forward=False):
 
 
 class Session:
-    """A router with its peers, for one run; close() ends all of it."""
+    """A router with its peers, for one run; close() ends both."""
 
     def __init__(self, args, lab, say, rep, feeds=("a",), **plan):
         self.args, self.say = args, say
@@ -51,7 +51,7 @@ class Session:
             self.field.close()
 
     def counted(self):
-        """The size of the table, as its feeds say it."""
+        """The size of the table, as reported by the feeds."""
         for f in self.field.feeds.values():
             self.size = f.wait("sending")["prefixes"]
 
@@ -92,7 +92,7 @@ def probe(s, count):
 
 
 def probed(s, rep, at, timeout):
-    """Of a probe route: how it fared; None: changes were still missing at the end."""
+    """Figures of a probe route; None: changes were missing at the end."""
     try:
         r = s.field.crowds["prober"].wait("done", "probe", timeout)
     except (TimeoutError, RuntimeError) as e:
@@ -136,7 +136,7 @@ def refresh(args, lab, say, rep):
                     asking.ask("stall %d" % i, "stalled")
         asking.wait("done", "refresh", args.seconds + 60)
         bad += probed(s, rep, "storm", args.timeout)
-        # every peer that lives hears the end of what it asked for last
+        # every live peer receives the end of the answer to its last request
         last = s.field.quiet("the receiver", limit_s=args.timeout)
         seen = asking.ask("report", "report")
         rep.add(name, "sessions_lost", "sessions", seen["lost"])

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The ground that a run takes place on: namespaces on both sides of the router (or interfaces of this machine on a wire to it), the emulated peers, the
-table and the destinations drawn from it."""
+"""The environment of a run: namespaces on both sides of the router (or interfaces of this machine, wired to the router), the emulated peers, the
+table and the destinations drawn from the table."""
 import collections
 import json
 import os
@@ -20,20 +20,21 @@ from lab import run, wait_for  # noqa: E402
 SINK, PROBE, BARE = (os.path.join(BUILD, "tests", "bench", n) for n in ("sink", "probe", "bare"))
 AFI = {V4: socket.AF_INET, V6: socket.AF_INET6}
 A, B = 1, 2  # bits of the probe's ports
-THIRD, CHURNED = 1, 2  # bits of the classes that Table.draw gives
-EVERY = 20  # churn is about these of each 20 prefixes: offsets of A and B, both inside Table's tenth
+THIRD, CHURNED = 1, 2  # bits of the classes of Table.draw
+EVERY = 20  # churn concerns these offsets of each 20 prefixes, for A and B, both inside Table's tenth
 OFFSETS = {"a": 3, "b": 13}
 # of the updates a second of the whole: A's and B's tables, IPv4 and IPv6
 SHARES = {("a", V4): 0.5, ("b", V4): 0.3, ("a", V6): 0.1, ("b", V6): 0.1}
 
 
 def class_mask(c, third, churned):
-    """Right ports of a class: `third`: of what a flip moves; the rest goes to A; `churned`: of the prefixes that come and go, both are right."""
+    """Right ports of a class: `third`: ports of the prefixes moved by a flip; other prefixes go to A; `churned`: for prefixes under churn, both
+    ports are right."""
     return A | B if c & CHURNED and churned else third if c & THIRD else A
 
 
 class Talker(Events):
-    """Answers that come in another order than they are waited for."""
+    """Accepts answers in another order than awaited."""
 
     def __init__(self, process):
         super().__init__(process)
@@ -52,7 +53,7 @@ class Talker(Events):
 
 
 class Field:
-    """`interfaces`: of this machine, one a link of the plan, where the router is a box on a wire; else veth links to namespace `rt`."""
+    """`interfaces`: interfaces of this machine, one for each link of the plan, for a box on a wire; otherwise veth links to namespace `rt`."""
 
     def __init__(self, lab, plan, say, counts, mrt=None, updates=None, interfaces=None, forward=False, seed=1):
         self.lab, self.plan, self.say, self.counts, self.mrt, self.updates, self.seed = lab, plan, say, counts, mrt, updates, seed
@@ -60,7 +61,7 @@ class Field:
         try:
             self.lay(interfaces, forward)
         except BaseException:
-            self.close()  # a namespace that goes takes with it what is no hardware
+            self.close()  # the end of a namespace removes its virtual interfaces
             raise
 
     def lay(self, interfaces, forward):
@@ -85,7 +86,7 @@ class Field:
             self.devs[link.host] = link_dev
 
     def take(self, dev, link):
-        """An interface of this machine into a namespace of ours, without what it had; close() gives it back."""
+        """Moves an interface of this machine into a namespace of ours, without its configuration; close() returns the interface."""
         if not os.path.exists("/sys/class/net/" + dev):
             raise RuntimeError("--interface %s: this machine has none of that name" % dev)
         run("ip", "link", "set", dev, "netns", self.lab.netns(link.host))
@@ -121,7 +122,7 @@ class Field:
         return self.lab.write("destinations.txt", "".join(lines))
 
     def watched(self):
-        """Of the destinations those that a flip moves and churn leaves alone."""
+        """The drawn destinations that a flip moves and churn leaves alone."""
         with open(self.drawn) as f:
             return [address for address, c in map(str.split, f) if int(c) == THIRD]
 
@@ -180,7 +181,7 @@ class Field:
                  patience=0)
 
     def quiet(self, what, still_s=3, limit_s=1800):
-        """Until the receiver has heard nothing new for a while: when its last news came, on the machine's monotonic clock (0: none)."""
+        """Waits until the receiver has received no change for a while: time of the last change, on the monotonic clock (0: none)."""
         last, since = -1, time.monotonic()
 
         def settled():
@@ -195,7 +196,7 @@ class Field:
     # ---- churn ----
 
     def churn(self, rate):
-        """Updates a second in all from now on; 0: none, and all as in the table. What was made since the last call comes back."""
+        """Sets the total updates per second; 0: no churn, and the original table. Returns the updates since the last call."""
         made = skipped = 0
         keys = [k for k, f in self.feeds.items() if k in SHARES and f.process.running()]
         whole = sum(SHARES[k] for k in keys)
@@ -208,14 +209,14 @@ class Field:
         return made, skipped
 
     def lost_feeds(self):
-        """Sessions of feeds that have ended since it was asked last: a feed ends with its session."""
+        """Number of feed sessions lost since the last call: a feed ends with its session."""
         ended = {k for k, f in self.feeds.items() if not f.process.running()}
         new, self.ended = ended - self.ended, ended
         return len(new)
 
 
 class Traffic:
-    """One run of the probe: numbered packets until stop(), and what became of them."""
+    """A run of the probe: numbered packets until stop(), and the fate of each packet."""
 
     def __init__(self, field, out, name, pps, ports=None, source="src", destinations=None):
         self.lab, self.out = field.lab, os.path.join(out, name)

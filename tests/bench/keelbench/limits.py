@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What keelbench itself can do on this machine, with nothing but its own ends on both sides: routes a second out of a feed and into a receiver, numbered packets a
-second without a loss, and their latency."""
+"""Limits of keelbench on this machine, with its own ends on both sides: routes per second from a feed and into a receiver, numbered packets per
+second without loss, and their latency."""
 import json
 import os
 
@@ -26,12 +26,12 @@ def routes(lab):
     last = sink.ask("stat", "stat")["change_ns"]
     for e in (feed, sink):
         e.process.stop()
-    # a feed encodes while it says that it begins; what is written faster than that is not its to be praised for
+    # a feed encodes while it reports its start; the faster writing of encoded routes is not counted as its rate
     return {"routes_out_per_s": round(ROUTES / max(1e-9, (out - begin) / 1e9)), "routes_in_per_s": round(ROUTES / max(1e-9, (last - begin) / 1e9))}
 
 
 def packets(lab, out, seconds=SECONDS):
-    """The fastest step at which nothing is lost, and the latency of each."""
+    """The fastest step without loss, and the latency of each step."""
     best, latency = 0, {}
     drawn = lab.write("limit.txt", "".join("203.0.113.%d 0\n" % i for i in range(1, 200)))
     for pps in STEPS:
@@ -43,7 +43,7 @@ def packets(lab, out, seconds=SECONDS):
         p.line(30)
         try:
             p.popen.wait(seconds)
-        except Exception:  # it runs until it is told to stop
+        except Exception:  # runs until stopped
             pass
         p.say("stop")
         p.popen.wait(60)

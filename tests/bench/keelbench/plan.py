@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the router under test is to be: its links, peers and policies, as data. Adapters write a daemon's configuration of it; for a box on a wire it is
-printed for the operator."""
+"""The plan for the router under test: links, peers and policies, as data. Adapters write the configuration of a daemon; for a box on a wire the
+plan is printed for the operator."""
 import collections
 import ipaddress
 import os
@@ -14,17 +14,18 @@ V4, V6 = "ipv4-unicast", "ipv6-unicast"
 ASN = 64999
 FEED_ASNS = {"a": 64601, "b": 64602}
 ASKING_ASN, PROBER_ASN, SINK_ASN = 65001, 65501, 65601
-# THIRD: origin ASes whose last two digits are 00 to 32, a third of them. What a policy change moves from A to B.
+# THIRD: origin ASes that end in 00 to 32, a third of all origins. A policy change moves this third from A to B.
 LOCAL_PREF = {"a": 100, "b": 90, "moved": 200}
 
 # Between the router and a namespace of ours. `router`, `ours`: {family: address}.
 Link = collections.namedtuple("Link", "name host router ours")
-# imports: "from-a", "from-b", "all" or None; exports: whether it is told everything. `keep`: its routes are kept beside what policy made of them.
+# imports: "from-a", "from-b", "all" or None; exports: True if the peer receives all routes. `keep`: received routes are kept beside the result of the
+# policy.
 Peer = collections.namedtuple("Peer", "address router asn family imports exports hold keep link", defaults=(90, False, "src"))
 
 
 def addresses(first, count):
-    """`first` and those behind it, as crowd counts them."""
+    """`first` and the following addresses, counted like crowd."""
     a, b, c, d = map(int, first.split("."))
     n = (a << 24) + (b << 16) + (c << 8) + d
     return [".".join(str((n + i) >> s & 255) for s in (24, 16, 8, 0)) for i in range(count)]
@@ -35,14 +36,15 @@ def offset(address, by):
 
 
 class Plan:
-    """Three links: `src` (traffic comes in; the asking peers, the prober and the receiver speak there), `upa` and `upb` (the two that announce the table)."""
+    """Three links: `src` (incoming traffic; sessions of the asking peers, the prober and the receiver), `upa` and `upb` (the two feeds of the
+    table)."""
 
     def __init__(self, router=None, ours=None, router6=None, ours6=None, asn=ASN, asking=20, hold=90, ipv6=True, one_link=False, keep=True):
         router = router or ["198.18.%d.1" % n for n in range(3)]
         ours = ours or ["198.18.%d.2" % n for n in range(3)]
         router6 = router6 or ["2001:db8:%d::1" % n for n in range(3)]
         ours6 = ours6 or ["2001:db8:%d::2" % n for n in range(3)]
-        router6, ours6 = ([str(ipaddress.ip_address(a)) for a in x] for x in (router6, ours6))  # as everybody writes them
+        router6, ours6 = ([str(ipaddress.ip_address(a)) for a in x] for x in (router6, ours6))  # in canonical form
         self.asn, self.router_id, self.ipv6, self.one_link = asn, router[0], ipv6, one_link
         self.links = [Link(name, host, {V4: router[i], V6: router6[i]}, {V4: ours[i], V6: ours6[i]})
                       for i, (name, host) in enumerate((("src", "src"), ("upa", "pa"), ("upb", "pb"))) if not (one_link and i)]
@@ -63,7 +65,7 @@ class Plan:
         return [*self.feeds.values(), *self.asking, *self.prober, self.sink]
 
     def host_addresses(self, link):
-        """What our end of a link has, with lengths."""
+        """Addresses of our end of a link, with lengths."""
         mine = [p.address for p in self.peers() if p.link == link.name and p.family == V4]
         out = ["%s/24" % a for a in dict.fromkeys([link.ours[V4], *mine])]
         if self.ipv6:
@@ -71,7 +73,7 @@ class Plan:
         return out
 
     def describe(self):
-        """For whoever configures a box on a wire."""
+        """Instructions for the operator of a box on a wire."""
         out = ["Configure the router under test like this:", "  local AS %d, router id %s; forwarding on" % (self.asn, self.router_id)]
         for link in self.links:
             out.append("  link %-4s its address %s/24%s, ours %s" % (

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The report of a run: JSON in the form of all of the repository's benchmarks (scenario, machine, date, runs, results, ratios), and the same as HTML with plots."""
+"""The report of a run: JSON in the common form of the repository's benchmarks (scenario, machine, date, runs, results, ratios), and HTML with
+plots."""
 import datetime
 import html
 import json
@@ -35,7 +36,7 @@ class Report:
             self.units[metric] = unit
 
     def ratio(self, metric, dut, against):
-        """Run by run, because neighbours in time saw the same noise."""
+        """Ratios by run, because adjacent runs saw the same noise."""
         r = ratio(list(zip(self.samples.get((dut, metric), []), self.samples.get((against, metric), []))), against)
         if r:
             self.ratios[metric] = {"of": dut, "who": against, **r}
@@ -50,10 +51,10 @@ class Report:
                 "results": [{"dut": d, "version": self.versions.get(d, ""), "metrics": m} for d, m in results.items()], "ratios": self.ratios, **self.more}
 
     def write(self, path=None):
-        """(JSON, HTML): where they are."""
+        """(JSON, HTML): paths of the written files."""
         path = path or os.path.join(self.out, self.scenario + ".json")
         document = self.document()
-        with open(path + ".new", "w", encoding="utf-8") as f:  # whole, or what was there before
+        with open(path + ".new", "w", encoding="utf-8") as f:  # atomic: the whole file or the previous content
             json.dump(plain(document), f, indent=1)
             f.write("\n")
         os.replace(path + ".new", path)
@@ -85,7 +86,7 @@ class Report:
         return "\n".join(parts) + "\n"
 
     def plot(self, folder, title, ylabel, lines, marks=(), log=False):
-        """Lines of gnuplot over files in a folder; nothing without gnuplot."""
+        """gnuplot lines from files in a folder; skipped without gnuplot."""
         script = ["set terminal svg size 1000,280 background '#ffffff'", "set title '%s' noenhanced" % title.replace("'", ""), "set xlabel 'seconds'",
                   "set ylabel '%s'" % ylabel, "set key outside right top", "set grid"] + (["set logscale y"] if log else [])
         script += mark_lines(marks)
@@ -105,7 +106,7 @@ def verdict(d):
 
 
 def cautions(d):
-    """Paragraphs about what the figures cannot carry."""
+    """Paragraphs about the limits of the figures."""
     out = []
     if "--quick" in d["command"]:
         out.append("--quick: one short run with a small table. The figures show that the router survives, not how fast it is.")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""keelbench storm: a full table from two peers, an import policy that flips, peers that ask for refreshes, churn; numbered packets meanwhile. Each storm stands beside
-the same traffic at rest and beside a bare loop on the worker's CPU (where the router is ours to stop)."""
+"""keelbench storm: a full table from two peers, an import policy that flips, peers that request refreshes, churn; with numbered packets. Each
+storm is compared with the same traffic at rest and with a bare loop on the worker's CPU (if keelbench can stop the router)."""
 import math
 import signal
 import time
@@ -11,12 +11,12 @@ from bench_lab import Events
 from lab import clock, wait_for
 
 TICK_S = 0.1
-ARRIVAL_S = 1  # what has not arrived so long after the last one was sent is lost, as of the probe
-PROBES_MAX = 65536  # of one call (tests/bench/crowd.c)
+ARRIVAL_S = 1  # a packet not received within this time after the last sent packet is lost, as in the probe
+PROBES_MAX = 65536  # limit of one call (tests/bench/crowd.c)
 
 
 class LabTraffic:
-    """What a storm says to its traffic (field.Traffic), said to lab ports: frames of all classes run from memory as fast as the worker asks for them."""
+    """The interface of field.Traffic for lab ports: frames of all classes come from memory at the rate of the worker."""
     SRC, PORTS = 0, {A: 0b010, B: 0b100, A | B: 0b110}
 
     def __init__(self, ports):
@@ -71,7 +71,7 @@ class Storm:
     # ---- segments ----
 
     def where(self, running):
-        """Counters of losses outside the probe, cumulative. A router that is stopped answers nothing."""
+        """Counters of losses outside the probe, cumulative. A stopped router is not queried."""
         out = dict(self.dut.counters()) if running else {}
         for host, dev in self.field.devs.items():
             for k, v in interface_losses(self.field.pid_in(host), dev).items():
@@ -79,7 +79,7 @@ class Storm:
         return out
 
     def segment(self, name, kind, seconds, body, **probe):
-        """Traffic while body(traffic, seconds) runs; what came of it."""
+        """Traffic during body(traffic, seconds); returns the results."""
         running = kind != "bare"
         before, cpu = self.where(running), self.dut.cpu_seconds()
         if running:
@@ -117,7 +117,7 @@ class Storm:
             self.dut.must_run()
 
     def storm(self, t, seconds):
-        """Flips, refreshes and churn for so long; then they end, and what they began comes to its end too, still under traffic."""
+        """Flips, refreshes and churn for `seconds`; then all pending work completes, still under traffic."""
         t.say("phase storm")
         t.say("mark storm")
         period, begin = self.begin_storm(t, seconds), time.monotonic()
@@ -125,7 +125,7 @@ class Storm:
         self.stop_storm(t, begin)
 
     def begin_storm(self, t, seconds):
-        """Everybody begins; seconds from one flip to the next."""
+        """Starts all peers; returns the seconds between flips."""
         a, f = self.args, self.field
         t.masks(self.port(), True)
         if self.asking and a.refresh_rate:
@@ -166,7 +166,8 @@ class Storm:
                 self.sample(now)
 
     def flip(self, t):
-        """From now on until the router has done it, the third may leave by either. One that is not done by then took so long at least."""
+        """Until the router has completed the flip, both ports are right for the third. A previous incomplete flip is recorded with its duration so
+        far."""
         if not self.narrow and self.dut.watched and self.narrow_masks(t) is False:
             self.overtaken += 1
             self.convergence.append(time.monotonic() - self.flip_at)
@@ -192,7 +193,7 @@ class Storm:
         return done
 
     def end_storm(self, t):
-        """What is under way ends: the prober's routes have arrived, the last flip is done; then nothing is said any more."""
+        """Completes pending work: the prober's routes arrive, the last flip is done; afterwards no peer sends changes."""
         t.say("mark end")
         end = time.monotonic()
         if self.strains:
@@ -231,7 +232,8 @@ class Storm:
     # ---- the bare loop ----
 
     def build_bare(self, worker):
-        """A loop that passes packets on between two links of its own, on the worker's CPU. Before the router: beside a worker namespaces take long."""
+        """A loop that forwards packets between its own two links, on the worker's CPU. Built before the router: creating namespaces is slow beside
+        a worker."""
         lab = self.field.lab
         for h in ("bs", "bm", "bd"):
             lab.host(h)
@@ -267,19 +269,19 @@ class Storm:
             ports.mac(i, lab.sh("rt", "cat /sys/class/net/%s/address" % x.name).strip())
             if i:
                 ports.limit(i, 0)
-        ports.pattern(0x8421084210842108)  # a fifth is IPv6, as of the routes
+        ports.pattern(0x8421084210842108)  # a fifth is IPv6, like the routes
         self.lab, self.lab_traffic, self.missing = ports, LabTraffic(ports), 0
         self.lab_traffic.masks(self.port(), False)
 
     def build_memory(self, other, *turns):
-        """An unrelated loop in memory on the other CPU."""
+        """An independent loop in memory on the other CPU."""
         self.memory = Events(self.field.lab.spawn("bare-memory", None, [BARE, "memory", "--cpu", str(other), *turns], lines=True))
         self.memory.ask("stop", "done")
 
     def storm_rated(self, i, seconds):
-        """The worker's rate in a storm, and beside the loop, which takes the other CPU from the storm for 60 ms of each 240: what the machine's neighbours do is
-        much the same for both. Then a second without a storm, in which each class has one way; then the sources rest, and what they sent has arrived or is
-        lost."""
+        """The worker's rate in a storm, and of the loop, which runs for 60 ms of each 240 on the other CPU: the machine's neighbours affect both
+        similarly. Then a second without a storm, in which each class has a single port; then the sources rest, until all sent frames have
+        arrived or are lost."""
         t, drops = self.lab_traffic, self.dut.counters()
         self.lab.run(True)
         cpu, before = self.dut.cpu_seconds(), self.lab.stats()
@@ -290,7 +292,7 @@ class Storm:
         m = self.memory.ask("report", "report")
         self.memory.ask("stop", "done")
         after = self.lab.stats()
-        self.stop_storm(t, begin)  # a flip's jobs end before the tables have all of it: nothing is counted here
+        self.stop_storm(t, begin)  # a flip's jobs end before the tables have all changes: no frames are counted here
         t.masks(self.port(), False)
         rest_before = self.lab.stats()
         for _ in clock(1, 1):
@@ -309,12 +311,12 @@ class Storm:
         return r
 
     def lost_by_rest(self):
-        """Frames that were sent since the sources rested last, whatever part of that is measured, and did not arrive."""
+        """Frames sent since the last rest of the sources, measured or not, and not received."""
         self.lab.run(False)
         now = self.lab.stats()
 
         def arrived():
-            """And no burst is sent any more that was begun before."""
+            """True when no burst begun earlier is still being sent."""
             nonlocal now
             before, now = now, self.lab.stats()
             return now["sent"] == before["sent"] and now["sent"] - now["seen"] == self.missing
@@ -327,8 +329,7 @@ class Storm:
         return lost
 
     def sessions(self):
-        """Counts those that were lost: of the asking peers and the prober by what they saw, of the feeds those that ended. The longest time that one heard
-        nothing, in ms."""
+        """Counts lost sessions: asking peers and prober by their own reports, feeds by their end. Returns the longest silence in ms."""
         self.lost_sessions += self.field.lost_feeds()
         silence = 0
         for name in self.field.crowds:
@@ -340,6 +341,6 @@ class Storm:
     def failures(self):
         mine = [g for g in self.segments if g["kind"] != "bare"]
         found = (*(("packets " + k, sum(g[k] for g in mine)) for k in ("lost", "misdirected")),
-                 ("packets damaged", sum(g.get("damaged", 0) for g in mine)),  # lab ports look into them
+                 ("packets damaged", sum(g.get("damaged", 0) for g in mine)),  # lab ports check the contents
                  ("flips not done within %d s" % self.args.timeout, self.undone), ("sessions lost", self.lost_sessions), ("audit mismatches", self.mismatches))
         return ["%d %s" % (n, what) for what, n in found if n] + (self.strains.failures(self.flips) if self.strains else [])

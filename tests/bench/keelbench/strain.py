@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What an unlucky host does to Keel during a soak: a full disk, a log that nobody reads, and a collector of events that does not read. Each comes and goes
-with a period of its own, so that all combinations occur. Strains.failures() lists every commit, log line and event that is missing at the end.
+"""Strains on Keel's host during a soak: a full disk, an unread log, and a collector of events that does not read. Each strain has its own period,
+so that all combinations occur. Strains.failures() lists every commit, log line and event missing at the end.
 
-The disk: keeld's file and state directory are on a tmpfs in the mount namespace of keeld, where a ballast file takes all free space.
-The log: keeld's stderr is a pipe of 4,096 octets. The events: two collectors subscribe to all topics. One reads all the time; the other pauses.
-While the log or the events are not read, ten commits a second of a description, each with a comment of 1,000 octets, fill the queues."""
+The disk: keeld's file and state directory are on a tmpfs in the mount namespace of keeld, where a ballast file takes all free space. The log: keeld's
+stderr is a pipe of 4,096 octets. The events: two collectors subscribe to all topics. One reads all the time; the other pauses. While the log or the
+events are not read, ten commits per second of a description, each with a comment of 1,000 octets, fill the queues."""
 import fcntl
 import json
 import os
@@ -24,7 +24,7 @@ TOPICS = ["commit", "session", "refresh", "slow-peer", "fib", "alarm"]
 
 
 class Collector:
-    """A subscriber of all topics. What it was sent: events by topic, and the number that keeld says it lost."""
+    """A subscriber of all topics. Counts the received events by topic, and the events reported as lost by keeld."""
 
     def __init__(self, path):
         self.sock = socket.socket(socket.AF_UNIX)
@@ -40,7 +40,7 @@ class Collector:
             raise RuntimeError("events.subscribe: %s" % answer)
 
     def read(self):
-        """What has come; only called when there is something."""
+        """Reads available octets; called only when readable."""
         part = self.sock.recv(1 << 20)
         if not part:
             raise RuntimeError("keeld closed the connection of a collector of events")
@@ -74,7 +74,7 @@ class Strains:
         self.gaps = self.lines = 0
         self.end, self.error, self.thread = False, None, None
 
-    # ---- what is strained ----
+    # ---- strained parts ----
 
     def options(self):
         """Of Lab.keeld()."""
@@ -92,11 +92,11 @@ class Strains:
         return "/proc/%d/root%s" % (self.dut.process.popen.pid, os.path.join(self.folder, name))
 
     def drain(self):
-        """A thread: reads what is not stalled."""
+        """A thread: reads the log and the events, except while stalled."""
         try:
             with open(os.path.join(self.lab.logs, "keeld-strained.log"), "wb") as log:
                 self.drain_until_end(log)
-        except Exception as e:  # failures() has it
+        except Exception as e:  # reported by failures()
             self.error = "%s: %s" % (type(e).__name__, e)
 
     def drain_until_end(self, log):
@@ -125,7 +125,7 @@ class Strains:
             if entry and entry.group(1) == b"log-lost":
                 self.gaps += int(entry.group(2))
             else:
-                self.lines += entry is not None  # others: DPDK's own
+                self.lines += entry is not None  # other lines come from DPDK
 
     # ---- in the storm ----
 
@@ -163,13 +163,13 @@ class Strains:
         self.full = False
 
     def note(self):
-        """Commits a description, which changes no route."""
+        """Commits a new description, without an effect on routes."""
         self.commits += 1
         self.dut.rpc.call("config.edit", patch=[{"op": "add", "path": "/bgp/peers/0/description", "value": "commit %d" % self.commits}])
         self.kept(self.dut.rpc.call("config.commit", comment="soak " * 200)["persisted"])
 
     def kept(self, persisted):
-        """Of a commit: it is on disk unless the disk is full, and keeld must say so."""
+        """Checks a commit: persisted unless the disk is full, and keeld must report the result."""
         self.not_kept += not persisted
         if persisted == self.full:
             self.wrong.append("a commit answers persisted: %s, and the disk %s" % (persisted, "is full" if self.full else "has room"))
@@ -179,10 +179,10 @@ class Strains:
         if self.full:
             self.free()
         self.log_stalled = self.events_stalled = False
-        self.note()  # the file has what was committed while the disk was full
+        self.note()  # writes the commits made while the disk was full
 
     def settle(self):
-        """What the strains held back arrives."""
+        """Waits for all delayed lines and events."""
         def agree():
             if self.error:
                 raise RuntimeError("strains: " + self.error)
@@ -203,14 +203,14 @@ class Strains:
         for end in (self.log_end, self.stderr):
             os.close(end)
 
-    # ---- what became of it ----
+    # ---- results ----
 
     def on_disk(self, name):
         with open(self.path(name)) as f:
             return json.load(f)
 
     def failures(self, flips):
-        """`flips`: commits of the storm. Waits for what the strains held back."""
+        """`flips`: commits of the storm. Waits for delayed lines and events."""
         commits = self.commits + flips
         self.settle()
         rpc, out = self.dut.rpc, list(self.wrong)
@@ -243,7 +243,7 @@ class Strains:
                 "events": ("events", self.reader.seen()), "events_lost_stalled_collector": ("events", self.stalling.lost)}
 
     def idle(self):
-        """Strains that never took hold: then the run says nothing. Queues need their time to fill."""
+        """Strains that never took effect: the run then proves nothing. Queues need time to fill."""
         out = []
         if not self.not_kept:
             out.append("no commit met a full disk")

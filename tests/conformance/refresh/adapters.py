@@ -20,7 +20,7 @@ sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "
 import daemons  # noqa: E402
 from labtest import KEELD, commit, peer  # noqa: E402
 
-REJECTED = "10.200.128.0/17"  # and what is more specific
+REJECTED = "10.200.128.0/17"  # and more specific prefixes
 STALE_S = 6
 NO_TIMER = "has no stale timer (the RFC says MAY)"
 
@@ -48,7 +48,7 @@ class Keel(daemons.Daemon):
 
     def run(self, recover):
         checked = subprocess.run([KEELD, "--check", "-c", self.file("check.json", json.dumps(self.config()))], stderr=subprocess.PIPE, text=True)
-        if "keep_all_routes: not supported" in checked.stderr:  # a version that lacks it
+        if "keep_all_routes: not supported" in checked.stderr:  # a version without the key
             self.setup.kept = set()
             self.lacks = {"policy_with_kept_routes": "this version has no keep_all_routes"}
         self.process, self.rpc = self.lab.keeld(self.host, self.config(), KEELD, name=self.host, args=("--no-dataplane",))

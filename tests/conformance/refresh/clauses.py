@@ -28,7 +28,7 @@ def capability_70(kit):
         raise Fail("its capability 70 has a value: %s" % kit.watch.remote_capabilities()[70])
 
 
-# ---- it is asked ----
+# ---- requests to the daemon ----
 
 @clause("RFC 2918 4", MUST, "A request is answered with the whole Adj-RIB-Out of the family")
 def answer_whole(kit):
@@ -95,7 +95,7 @@ def family_not_negotiated(kit):
 
 
 def unanswered(kit, t, mark):
-    """What `t` sent had no effect on it."""
+    """The messages of `t` had no effect on the daemon."""
     kit.fence(t, kit.watch)
     kit.fence(kit.source, t)
     t.must_be_up("after it")
@@ -163,7 +163,7 @@ def third_parties_silent(kit):
         return "no answer was seen"
 
 
-# ---- it asks ----
+# ---- requests of the daemon ----
 
 @clause("RFC 2918 4", MUST, "A request of the daemon names a negotiated family, once, with subtype 0")
 def request_sent(kit):
@@ -181,7 +181,7 @@ def not_asked(kit, t):
     mark = t.mark()
     try:
         kit.dut.ask_refresh(t.peer.name, V4)
-    except RuntimeError:  # it says that it can't
+    except RuntimeError:  # the daemon reports the lack
         pass
     kit.fence(t, kit.watch)
     kit.fence(kit.source, t)
@@ -214,12 +214,12 @@ def capability_change(kit):
         not_asked(kit, t)
 
 
-# ---- it is told: BoRR, routes, EoRR ----
+# ---- answers to the daemon: BoRR, routes, EoRR ----
 
 def gone_and_kept(kit, mark, gone, kept, sender=None):
-    """At the third party; a route that stays is not even withdrawn for a moment. `sender`: who said so last; None where a fence of its own came first."""
+    """Checks at the third party; a kept route is not even withdrawn for a moment. `sender`: the last sender; None after a fence of the sender."""
     kit.watch.wait_lacks("the withdrawal of routes not repeated", gone)
-    if sender:  # what is withdrawn wrongly may come behind what goes rightly
+    if sender:  # a wrong withdrawal may follow the right withdrawals
         kit.fence(sender, kit.watch)
     withdrawn = {p for m in kit.watch.since(mark, UPDATE) for p in m.gone} & set(kept)
     if withdrawn:
@@ -321,7 +321,7 @@ def borr_before_end_of_rib(kit):
 
 
 def repeated_malformed(kit, attributes):
-    """`attributes` of one of the routes that are repeated."""
+    """`attributes` of one of the repeated routes."""
     kit.needs(70)
     block = kit.block(6)
     a, mark = kit.speaker(block), kit.watch.mark()
@@ -384,7 +384,7 @@ def lost_in_refresh(kit):
     a.announce(block[2:4])
     a.end_of_rib()
     kit.watch.wait_has("its routes of the new session", block[2:4])
-    a.ask(EORR)  # of the refresh that is no more
+    a.ask(EORR)  # EoRR of the refresh that ended with its session
     kit.fence(a, kit.watch)
     gone_and_kept(kit, mark, block[:2] + block[4:], block[2:4])
 
@@ -414,7 +414,7 @@ def lost_in_refresh_graceful(kit):
 # ---- policies ----
 
 def served(t, prefixes):
-    """Answers each request with `prefixes`, framed if it has that."""
+    """Answers each request with `prefixes`, framed if negotiated."""
     def answer(_):
         if 70 in t.capabilities:
             t.ask(BORR)

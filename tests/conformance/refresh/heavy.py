@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The clauses that need a table that takes a while, and load; one daemon at a time."""
+"""The clauses that need a large table and load; run for one daemon at a time."""
 import random
 import threading
 import time
@@ -10,16 +10,16 @@ from labtest import ROUTE_REFRESH, UPDATE, V4
 from kit import MUST, clause
 from tester import BORR, EORR, Fail, Ticks
 
-ASKED_EVERY = 0.004  # faster than any feed of the table
+ASKED_EVERY = 0.004  # faster than any transmission of the table
 STARVED_AFTER = 6
-TABLE_S = 40  # for the initial table of all peers that wait for it
+TABLE_S = 40  # limit for the initial table of all waiting peers
 CHURN_S, CHURN_BURST, CHURN_ASKED_EVERY = 5, 20, 0.05
 STORM_PEERS, STORM_RATE, STORM_HOLD = 20, 50, 9
 SEED = 20261120
 
 
 def large_table(kit, count):
-    """From a session of its own: 100 routes an attribute set."""
+    """Announced by a separate session: 100 routes for each attribute set."""
     kit.loader = kit.tester(lasting=True)
     prefixes = ["%d.%d.%d.0/24" % (20 + (i >> 16), i >> 8 & 255, i & 255) for i in range(count)]
     for i in range(0, count, 100):
@@ -31,12 +31,12 @@ def large_table(kit, count):
 
 
 def asked_at_once(kit):
-    """One whose request follows its first KEEPALIVE, when all is quiet: (it, index of BoRR or None). Who has not begun to send the table may answer
-    by that alone."""
+    """A peer whose request follows its first KEEPALIVE, at rest: (the peer, index of BoRR or None). A daemon that has not begun to send the table
+    may answer by the initial table alone."""
     t = kit.tester(up=False, ask_at_once=True)
     t.come()
     t.wait("the table", lambda: len(t.rib) >= len(kit.table()), 30)
-    kit.fence(t, kit.watch)  # its request has been read
+    kit.fence(t, kit.watch)  # the request has been read
     kit.fence(kit.source, t)
     begun = next((i for i, m in enumerate(t.log) if not m.out and m.kind == ROUTE_REFRESH and m.body[2] == BORR), None)
     if begun is not None:
@@ -102,7 +102,7 @@ def starvation(kit):
 
 
 def versions(messages, block):
-    """{prefix: [version or None]} in the order in which it was said."""
+    """{prefix: [version or None]} in the order of the messages."""
     out = {p: [] for p in block}
     for m in messages:
         for p in m.gone:
@@ -115,7 +115,7 @@ def versions(messages, block):
 
 
 def stale_words(told):
-    """Prefixes of which an older version came after a newer one, or one that is withdrawn came again."""
+    """Prefixes with an older version after a newer version, or announced again after the withdrawal."""
     out = []
     for p, words in told.items():
         last, gone = 0, False
@@ -178,7 +178,7 @@ def order(kit):
 
 @clause("RFC 4271 6.5", MUST, "A storm, 50 requests a second of each of 20 peers with a hold time of 9 s, costs no session and no keepalive", heavy=True)
 def storm(kit):
-    kit.fence(kit.source, kit.watch, timeout=4 * tester.WAIT)  # what is still to be said of changes would be taken for an answer
+    kit.fence(kit.source, kit.watch, timeout=4 * tester.WAIT)  # pending changes would be mistaken for an answer
     crowd = [kit.tester(up=False, hold=STORM_HOLD, counting=True) for _ in range(STORM_PEERS)]
     comings = [threading.Thread(target=t.come) for t in crowd]
     for c in comings:

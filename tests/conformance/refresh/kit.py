@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A daemon under test, the peers around it, and the list of clauses.
+"""A daemon under test, the peers around the daemon, and the list of clauses.
 
-Every clause takes peers that none took before, so that nothing of one clause is in the next and no idle hold is waited for. Two sessions are there
-from the start to the end: `source` announces a table, `watch` is the third party that sees what the daemon tells others. That something does not
-come is known by a fence: a route announced after it, seen at the other end, and withdrawn again.
+Every clause uses new peers, so that no state of a clause affects the next and no idle hold causes a wait. Two sessions exist from start to end:
+`source` announces a table, `watch` is the third party that sees the daemon's advertisements. The absence of a message is proven by a fence: a route
+announced afterwards, seen at the other end, and withdrawn again.
 """
 import collections
 import traceback
@@ -23,13 +23,13 @@ FENCES = "10.254."
 MUST, SHOULD, MAY = "MUST", "SHOULD", "MAY"
 
 Clause = collections.namedtuple("Clause", "name function rfc level demand heavy")
-# `good`: True, False, or None: it can't be tried; `text`: why; `capture`: lines.
+# `good`: True, False, or None (not applicable); `text`: the reason; `capture`: lines.
 Result = collections.namedtuple("Result", "good text capture")
 CLAUSES = []
 
 
 def clause(rfc, level, demand, heavy=False):
-    """The function's name is the clause's. `heavy`: with the large table, and one daemon at a time."""
+    """The function's name is the name of the clause. `heavy`: with the large table, for one daemon at a time."""
     def register(function):
         CLAUSES.append(Clause(function.__name__, function, rfc, level, demand, heavy))
         return function
@@ -71,7 +71,7 @@ class Kit:
         lab.link(self.dut_host, "east", [DUT[V4] + "/24", DUT[V6] + "/64"], self.test_host, "west", mine)
         self.dut = adapters.ALL[key](lab, self.dut_host)
         self.source = self.watch = self.loader = self.keepalives = None
-        self.many, self.mute, self.unsettled = [], False, None  # or the prefixes that a heavy clause's peers announced
+        self.many, self.mute, self.unsettled = [], False, None  # or the prefixes announced by the peers of a heavy clause
 
     def start(self):
         self.dut.start(self.setup)
@@ -82,7 +82,7 @@ class Kit:
         self.keepalives = Ticks(15, self.keep_alive)
 
     def keep_alive(self):
-        """A daemon that sends UPDATEs need not send KEEPALIVE, which ours would answer."""
+        """KEEPALIVEs of our own: a daemon that sends UPDATEs may send no KEEPALIVE to answer."""
         for t, _ in self.lasting():
             if not t.closed:
                 try:
@@ -94,11 +94,11 @@ class Kit:
         return [(t, who) for t, who in ((self.source, "the source"), (self.watch, "the third party"), (self.loader, "the loader")) if t]
 
     def patience(self, seconds):
-        """For an answer to a request: less when the daemon was seen to answer none."""
+        """Patience for an answer to a request: less if the daemon has left requests unanswered."""
         return min(seconds, 3) if self.mute else seconds
 
     def anew(self):
-        """The daemon and the lasting sessions, by peers that were not there yet."""
+        """Restarts the daemon and the lasting sessions, with new peers."""
         self.stop()
         self.loader, self.many = None, []
         self.start()
@@ -128,16 +128,16 @@ class Kit:
         t.again(capabilities)
 
     def speaker(self, prefixes, **keys):
-        """One that announced `prefixes`, and `watch` has them."""
+        """A peer that announced `prefixes`, which `watch` has received."""
         t = self.tester(**keys)
         t.announce(prefixes)
-        if t.restart is not None:  # RFC 7313 4: without it BoRR is ignored
+        if t.restart is not None:  # RFC 7313 4: before End-of-RIB, BoRR is ignored
             t.end_of_rib(family_of(prefixes[0]))
         self.watch.wait_has("what the tester announced, at the third party,", prefixes)
         return t
 
     def listener(self, **keys):
-        """One that has the table."""
+        """A peer that has received the table."""
         t = self.tester(**keys)
         t.wait_has("the table", self.table(), 40 if self.many else None)
         return t
@@ -146,7 +146,7 @@ class Kit:
         return TABLE + self.many
 
     def block(self, count=10):
-        """Prefixes that no clause had before."""
+        """New prefixes, used by no earlier clause."""
         b = next(self.blocks)
         return ["10.%d.%d.0/24" % (b, i) for i in range(count)]
 
@@ -155,7 +155,7 @@ class Kit:
         return ["2001:db8:%x%02x::/48" % (b, i) for i in range(count)]
 
     def fence(self, sender, *seers, timeout=None):
-        """What the daemon had from `sender` before is dealt with, and what it had to say to the others about it has been said."""
+        """Waits until the daemon has processed all earlier messages of `sender` and advertised the changes to the other peers."""
         prefix = [FENCES + "%d.0/24" % (self.fences % 256)] if V4 in sender.families else ["2001:db8:fe%02x::/48" % (self.fences % 256)]
         self.fences += 1
         sender.announce(prefix)
@@ -171,7 +171,7 @@ class Kit:
                                  64: "it has no graceful restart (no capability 64)"}.get(code, "it has no capability %d" % code))
 
     def answered(self, t, mark, prefixes, timeout=None, family=V4):
-        """Its request of before: all of `prefixes` are announced, and the frame ends, if one begins."""
+        """Waits for the answer to an earlier request: all of `prefixes` are announced, and a frame, if begun, has ended."""
         wanted = set(prefixes)
 
         def whole():
@@ -189,7 +189,7 @@ class Kit:
     # ---- clauses ----
 
     def run(self, one):
-        """A clause's Result; its peers leave."""
+        """Runs a clause; returns its Result; its peers leave."""
         if one.name in self.dut.lacks:
             return Result(None, self.dut.lacks[one.name], [])
         if self.unsettled is not None and one.name != "uptime":
@@ -204,7 +204,7 @@ class Kit:
             return Result(None, str(e), [])
         except Fail as e:
             return Result(False, str(e), self.capture())
-        except (RuntimeError, OSError, KeyError, ValueError, TimeoutError) as e:  # a command that it refuses, a socket that it closed
+        except (RuntimeError, OSError, KeyError, ValueError, TimeoutError) as e:  # a refused command, a closed socket
             return Result(False, "%s: %s" % (type(e).__name__, " ".join(str(e).split())[:300]), self.capture() + traceback.format_exc().splitlines())
         finally:
             self.unsettled = {p for t in self.testers for m in t.log if m.out for p in m.come} if one.heavy else None
@@ -214,7 +214,7 @@ class Kit:
             self.revive()
 
     def settle(self):
-        """What the heavy clause before left for the daemon to do is not this one's matter."""
+        """Remaining work of the daemon after a heavy clause is not blamed on this clause."""
         try:
             self.watch.wait_lacks("the withdrawal of what its peers had announced", self.unsettled, 8 * tester.WAIT)
             self.fence(self.source, self.watch, timeout=8 * tester.WAIT)
@@ -222,7 +222,7 @@ class Kit:
             print("%s: %s, after a heavy clause" % (self.key, e), flush=True)
 
     def revive(self):
-        """A clause that cost a lasting session is marked as failed for that; the next ones shall have it again."""
+        """A clause that cost a lasting session is marked as failed; later clauses get a new session."""
         if self.source.closed:
             self.back(self.source)
             self.source.announce(TABLE)

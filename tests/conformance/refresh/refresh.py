@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Conformance of route refresh: what RFC 2918 and 7313, and 4271, 4724 and 7606 where they touch it, demand of a daemon, clause by clause, with
-peers of raw messages around it in network namespaces. Prints a table, and the captured messages of what failed. Exit status: 0 no clause failed,
-1 some did, 77 can't run here. A daemon of your own: write an adapter (adapters.py says what it needs)."""
+"""Conformance of route refresh: the requirements of RFC 2918 and 7313, and of 4271, 4724 and 7606 as far as related, clause by clause, for a
+daemon with peers of raw messages in network namespaces. Prints a table, and the captured messages of failed clauses. Exit status: 0 no clause
+failed, 1 a clause failed, 77 impossible here. For another daemon, write an adapter (see adapters.py)."""
 import argparse
 import datetime
 import json
@@ -53,7 +53,7 @@ def run(kit, chosen, results):
         begin = time.monotonic()
         try:
             result = kit.run(one)
-        except Exception as e:  # not even its peers could be dealt with
+        except Exception as e:  # not even the daemon's peers could be handled
             result = Result(False, "the kit could not go on: %s" % e, traceback.format_exc().splitlines())
         results[one.name, kit.key] = result
         tell(kit, one, result, time.monotonic() - begin)
@@ -71,14 +71,14 @@ def light(kit, chosen, results):
 
 
 def loaded(kit, chosen, results, count):
-    """The heavy ones, alone."""
+    """Runs the heavy clauses, alone."""
     chosen = [c for c in chosen if c.heavy and (c.name, kit.key) not in results]
     if not chosen:
         return
     try:
         try:
             heavy.large_table(kit, count)
-        except Fail as e:  # not what is tested here: once more
+        except Fail as e:  # not the subject of the test: try again
             print("%s: %s; started anew" % (kit.key, e), flush=True)
             kit.anew()
             heavy.large_table(kit, count)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A daemon of few lines that does what the clauses demand, but for one `fault` at a time: that the kit sees each is its own test."""
+"""A small daemon that meets the clauses, except for one `fault` at a time: the kit's own test is to detect each fault."""
 import ipaddress
 import socket
 import struct
@@ -13,7 +13,7 @@ import wire
 from labtest import KEEPALIVE, NOTIFICATION, OPEN, ROUTE_REFRESH, UPDATE, V4, V6, Speaker, in_netns
 from tester import BORR, EORR, REQUEST, capabilities_of
 
-# {fault: the clause that must see it}
+# {fault: the clause that must detect the fault}
 FAULTS = {
     "no capability 2": "capability_2", "capability 70 with a value": "capability_70", "answers with half": "answer_whole",
     "answers only who has 70": "answer_plain", "no EoRR": "answer_framed", "frames need capability 64": "framed_without_restart",
@@ -31,7 +31,7 @@ FAULTS = {
 
 
 class Session(Speaker):
-    """A connection that the daemon accepted."""
+    """A connection accepted by the daemon."""
 
     def __init__(self, dut, peer, sock):
         super().__init__(None, peer.x.local, peer.x.remote, dut.setup.asn, families=tuple(peer.x.families), identifier=dut.setup.router_id)
@@ -126,7 +126,7 @@ class Scripted(daemons.Daemon):
                     if p.short and p.refreshing and time.monotonic() > p.begun + adapters.STALE_S and self.fault != "no timer":
                         self.sweep(p)
 
-    # ---- what comes ----
+    # ---- input ----
 
     def message(self, s, kind, body):
         p = s.peer
@@ -152,7 +152,7 @@ class Scripted(daemons.Daemon):
         p = s.peer
         try:
             come, gone, route, end = wire.decode(body)
-        except (IndexError, struct.error) as e:  # RFC 7606 2: what it names is withdrawn
+        except (IndexError, struct.error) as e:  # RFC 7606 2: the named prefixes are withdrawn
             if self.fault == "ORIGIN resets" and isinstance(e, IndexError):
                 return s.end(3, 6)
             if self.fault == "COMMUNITIES are not looked at" and isinstance(e, struct.error):
@@ -258,7 +258,7 @@ class Scripted(daemons.Daemon):
             self.drop(p, p.rib)
         p.refreshing = False
 
-    # ---- what goes ----
+    # ---- output ----
 
     def accepts(self, p, direction, prefix):
         upper = ":" not in prefix and ipaddress.ip_network(prefix).subnet_of(ipaddress.ip_network(adapters.REJECTED))
@@ -286,7 +286,7 @@ class Scripted(daemons.Daemon):
     def say(s, update):
         try:
             s.send(UPDATE, update)
-        except OSError:  # its reader will see the end
+        except OSError:  # the reader will see the end
             pass
 
     def walk(self, s, again=False):
@@ -295,7 +295,7 @@ class Scripted(daemons.Daemon):
         for x in everything[:len(everything) // 2] if half else everything:
             self.tell(s, x, True)
 
-    # ---- what the kit asks ----
+    # ---- calls from the kit ----
 
     def policy(self, session, direction, name):
         with self.lock:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The kit's peer: labtest.Speaker with a log of all messages in both directions, each with its time, and waits that end with a message."""
+"""The kit's peer: labtest.Speaker with a log of all messages in both directions, each with its time, and waits that end on a message."""
 import collections
 import os
 import struct
@@ -13,14 +13,14 @@ from labtest import AFI, KEEPALIVE, NOTIFICATION, OPEN, ROUTE_REFRESH, UPDATE, V
 
 REQUEST, BORR, EORR = 0, 1, 2
 NAMES = {OPEN: "OPEN", UPDATE: "UPDATE", NOTIFICATION: "NOTIFICATION", KEEPALIVE: "KEEPALIVE", ROUTE_REFRESH: "ROUTE-REFRESH"}
-WAIT = int(os.environ.get("KEEL_PATIENCE_S", "8"))  # for what a daemon must do; one that does not costs it
+WAIT = int(os.environ.get("KEEL_PATIENCE_S", "8"))  # limit for a required action; a failing daemon costs the whole limit
 
 # `come`, `gone`: prefixes of an UPDATE; `end`: the family of an End-of-RIB.
 Message = collections.namedtuple("Message", "time out kind body come gone route end")
 
 
 class Fail(Exception):
-    """The clause does not hold; says what was seen."""
+    """The clause does not hold; describes the observation."""
 
 
 def listed(prefixes, many=4):
@@ -82,8 +82,8 @@ class Ticks:
 
 
 class Tester(Speaker):
-    """`restart`: None: no capability 64; a number: that, with the families and forwarding kept (some have all of RFC 7313 only for such a peer).
-    `ask_at_once`: a request follows its first KEEPALIVE. `counting`: says only how much came, for a crowd."""
+    """`restart`: None: no capability 64; a number: the restart time, with the families and forwarding kept (some daemons support all of RFC 7313
+    only for such a peer). `ask_at_once`: a request follows its first KEEPALIVE. `counting`: counts messages without a log, for a crowd."""
 
     def __init__(self, netns, peer, identifier, capabilities=(2, 70), restart=30, hold=90, ask_at_once=False, counting=False):
         super().__init__(netns, peer.remote, peer.local, peer.asn, hold, capabilities, families=tuple(peer.families), identifier=identifier)
@@ -91,7 +91,7 @@ class Tester(Speaker):
         self.news, self.log, self.leaving, self.closed, self.thread = threading.Condition(), [], False, True, None
         self.seen, self.refreshes, self.comings = {}, [], 0
         self.counts, self.last_word, self.longest_gap = collections.Counter(), 0, 0
-        self.told = threading.Event()  # of one that counts: the End-of-RIB came
+        self.told = threading.Event()  # for counting peers: End-of-RIB received
 
     def open_capabilities(self):
         caps = super().open_capabilities()
@@ -109,7 +109,7 @@ class Tester(Speaker):
             raise Fail(str(e))
 
     def again(self, capabilities=None, timeout=30):
-        """The same peer, a new session."""
+        """The same peer in a new session."""
         self.capabilities = self.capabilities if capabilities is None else capabilities
         self.restarted = self.restart is not None
         return self.come(timeout)
@@ -120,7 +120,7 @@ class Tester(Speaker):
         self.told.clear()
         return super().connect()
 
-    # ---- what goes ----
+    # ---- output ----
 
     def send(self, kind, body=b""):
         super().send(kind, body)
@@ -128,7 +128,7 @@ class Tester(Speaker):
             self.log.append(self.entry(True, kind, body))
 
     def announce(self, prefixes, community=None, **keys):
-        """Unless `community` or other attributes are given, always with the same ones."""
+        """Uses the same attributes each time, unless `community` or other attributes are given."""
         route = dict({"as_path": "%d 64999" % self.asn}, **keys)
         if community:
             route["communities"] = [community]
@@ -146,7 +146,7 @@ class Tester(Speaker):
         self.send(ROUTE_REFRESH, struct.pack(">HBB", AFI[family], subtype, 1) + more)
 
     def leave(self):
-        """In order: nothing of ours is retained."""
+        """Leaves in order, so that no route of ours is retained."""
         if self.thread is None:  # never had a connection
             return
         if not self.closed:
@@ -161,7 +161,7 @@ class Tester(Speaker):
         self.leaving = True
         self.close()
 
-    # ---- what comes ----
+    # ---- input ----
 
     def entry(self, out, kind, body):
         come, gone, route, end = (), (), {}, None
@@ -197,7 +197,7 @@ class Tester(Speaker):
 
     def count(self, kind, body):
         now = time.monotonic()
-        if kind in (KEEPALIVE, UPDATE):  # RFC 4271 6.5: what starts the hold timer anew
+        if kind in (KEEPALIVE, UPDATE):  # RFC 4271 6.5: messages that restart the hold timer
             self.longest_gap, self.last_word = max(self.longest_gap, now - self.last_word), now
         self.counts[kind] += 1
         if kind == ROUTE_REFRESH:
@@ -220,7 +220,7 @@ class Tester(Speaker):
         return [m for m in self.log[mark:] if m.out == out and (kind is None or m.kind == kind)]
 
     def announced(self, mark):
-        """Reads on where it was left: waits ask at every message."""
+        """Continues from the previous call: waits call this function for every message."""
         seen = self.seen.setdefault(mark, [mark, set()])
         end = len(self.log)
         for m in self.log[seen[0]:end]:
@@ -230,7 +230,7 @@ class Tester(Speaker):
         return seen[1]
 
     def said(self, mark):
-        """All prefixes that UPDATEs named."""
+        """All prefixes named in UPDATEs."""
         return {p for m in self.since(mark, UPDATE) for p in (*m.come, *m.gone)}
 
     def subtypes(self, mark, family=V4):
