@@ -100,7 +100,7 @@ cluster_same(const struct change *c)
 	return c->is->external || c->old->cluster_id == c->next->cluster_id;
 }
 
-/* Rules for received routes before a route is kept: a replay cannot apply a change of the rules. */
+/* Rules that apply before a received route is kept: a replay of kept routes cannot apply a changed rule. */
 static bool
 received_rules_same(const struct change *c)
 {
@@ -336,7 +336,7 @@ rib_peers_end(void *arg)
 					call->shard, w->work[i].c.id, (enum family)f, false);
 }
 
-/* Puts the present export policies into `p` for the time of a delay. */
+/* Puts the present export policies into `p` for families with a delayed export. */
 static void
 exports_delay(struct apply *apply, const struct change *c, struct session_policies *p)
 {
@@ -430,7 +430,7 @@ work_prepare(struct apply *apply, struct work *x)
 
 /* ---- the plan: peers with routes to evaluate again ---- */
 
-/* True if the peer has sent routes of the family, accepted or refused. Counting reads a cache line of each shard, except for a peer without a session so far. */
+/* True if the peer has sent routes of the family, accepted or refused. Counting reads a cache line of each shard, so a peer without a session so far is skipped. */
 static bool
 has_routes(const struct apply *apply, const struct work *x, enum family f)
 {

@@ -22,8 +22,8 @@
 #include "control/session/session.h"
 
 /*
- * Orders: main calls one function of another thread's layer and waits for its result (apply_orders.c). An order is on main's stack meanwhile. The kind
- * names the function and the part of the union.
+ * Orders: main calls a function of a layer on the thread of the layer and waits for the result (apply_orders.c). The order stays on the stack of main
+ * meanwhile. The kind names the function and the member of the union.
  */
 enum shard_order_kind {
 	SHARD_PEER_ADD,
@@ -82,8 +82,8 @@ struct session_order {
 		struct session_view *view; /* the result of PEEK */
 		struct {
 			uint32_t job;
-			const struct session_policies
-				*policies; /* EXPORT: policies to be taken with it; NULL: none */
+			/* EXPORT: policies to set before the walk; NULL: none */
+			const struct session_policies *policies;
 			const char *reason; /* of the result */
 		} refresh;
 	};
@@ -125,7 +125,7 @@ struct apply {
 
 	struct config *running;
 	uint32_t revision; /* of the running document */
-	json_t *candidate; /* equal to the running document when it holds no edits */
+	json_t *candidate; /* without edits equal to the running document */
 	bool candidate_edited;
 	uint32_t candidate_revision;
 	uint32_t last_commit_id;
@@ -193,7 +193,7 @@ int apply_refreshes_create(struct apply *apply);
 void apply_refreshes_destroy(struct apply *apply);
 /* The reason why a policy change does not affect the session of the family, or NULL. */
 const char *apply_not_in_use(const struct session_view *v, enum family f);
-/* Delays an import or export by policy_change_delay_s, unless it is delayed already. Returns the job. `v`: the session now. */
+/* Delays an import or export by policy_change_delay_s, unless already delayed. Returns the job. `v`: the session now. */
 uint32_t apply_pending_import(
 	struct apply *apply, struct peer_id id, enum family f, const struct session_view *v);
 uint32_t apply_pending_export(struct apply *apply, struct peer_id id, enum family f);
@@ -206,7 +206,7 @@ void apply_pending_done(
 void apply_pending_drop(struct apply *apply, struct peer_id id);
 /* After all peers of a commit: begins the delay, or runs delayed work at once where the delay is 0. */
 void apply_pending_schedule(struct apply *apply);
-/* A job for the differences that a session advertises after a change of its export policies. */
+/* A job for the changes that a session advertises after a change of the export policies. */
 struct export_item {
 	struct peer_id id;
 	enum family family;
@@ -214,7 +214,7 @@ struct export_item {
 	bool runs;
 };
 void apply_export_jobs(struct apply *apply, struct export_item *items, unsigned count);
-/* Evaluates kept routes again at once, before the shards drop them. Returns the job. */
+/* Evaluates kept routes again at once, before the shards drop the kept routes. Returns the job. */
 uint32_t apply_replay(struct apply *apply, struct peer_id id, enum family f);
 /* Sends a ROUTE-REFRESH to fill keep_all_routes. Returns the job; 0: the request was not sent. */
 uint32_t apply_fill(
@@ -225,7 +225,7 @@ bool apply_is_filled(
 /* Notes that only a reset would apply a policy change to the routes of the peer; until the session is established anew. */
 void apply_note_not_applied(struct apply *apply, struct peer_id id, enum family f,
 	const char *reason, const struct session_view *v);
-/* Takes over a replaced configuration. Threads may use its policies until the delay and the plan end. */
+/* Takes over a replaced configuration. Threads may use the old policies until the delay and the plan end. */
 void apply_config_hold(struct apply *apply, struct config *old);
 /* Frees replaced configurations if the delay and the plan have ended. */
 void apply_config_release(struct apply *apply);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Soft resets by command (contract: bgp.refresh) and the selection of their peers. Main only. */
+/* Soft resets by command (keel-rpc(7), bgp.refresh) and the selection of peers. Main only. */
 #pragma once
 
 #include "control/apply/apply.h"
