@@ -42,7 +42,7 @@ apply_history_prepare(
 	/* Without the entry on disk a restart could not roll back. */
 	if (err == 0 || confirm_s == 0)
 		return 0;
-	faults_add(f, "", "the commit can't be kept until it is confirmed: %s", strerror(-err));
+	faults_add(f, "", "the commit cannot be stored until the confirmation: %s", strerror(-err));
 	return err;
 }
 
@@ -217,7 +217,7 @@ start_rolled_back(struct apply *apply, uint32_t to, bool *persisted)
 	if (back == NULL || f.count > 0) {
 		log_event(LOG_ERROR, "rollback-failed to=%u path=%s reason=\"%s\"", to,
 			f.count > 0 ? f.fault[0].path : "",
-			f.count > 0 ? f.fault[0].reason : "not kept");
+			f.count > 0 ? f.fault[0].reason : "the commit is not in the history");
 		config_free(back);
 		back = NULL;
 	} else {

@@ -114,8 +114,8 @@ evict(struct memory_guard *g)
 	const struct config_peer *c;
 
 	if (bytes < VICTIM_MIN) {
-		log_event(LOG_ERROR, "memory-short text=\"no peer takes much: memory went "
-				     "elsewhere, or the limit is too low\"");
+		log_event(LOG_ERROR, "memory-short text=\"no peer uses much memory: check other "
+				     "processes and the memory limit of keeld\"");
 		return;
 	}
 	c = peers_config(g->peers, e.peer);
@@ -128,8 +128,9 @@ evict(struct memory_guard *g)
 	g->since_ns = now_ns();
 	g->evictions++;
 	log_event(LOG_ERROR,
-		"memory-short peer=%s vrf=%s memory_bytes=%zu text=\"this peer takes the most: its "
-		"session ends and its routes go\"",
+		"memory-short peer=%s vrf=%s memory_bytes=%zu text=\"the peer uses the most "
+		"memory: "
+		"session ended, routes are flushed\"",
 		c != NULL ? c->addr_text : "?", c != NULL ? c->vrf_name : "?", bytes);
 }
 
@@ -231,8 +232,8 @@ memory_guard_create(const struct layers *l, const struct peers *peers, struct me
 	}
 	arena_on_short(on_short, g);
 	if (!reserve_fill(g))
-		log_event(LOG_WARNING, "memory-short text=\"no room for the reserve: peers may be "
-				       "ended when a large one takes the rest\"");
+		log_event(LOG_WARNING, "memory-short text=\"no memory for the reserve: a shortage "
+				       "may end sessions; raise the memory limit\"");
 	*out = g;
 	return 0;
 }

@@ -313,11 +313,9 @@ set_vlan_offload(struct port_guard *g, const struct netlink_port *p, const char 
 	}
 	if (rc == -EXDEV)
 		log_event(LOG_WARNING,
-			"vlan-tags port=%s interface=%s text=\"the other end of this veth is in a "
-			"network "
-			"namespace without a name: switch tx-vlan-hw-insert off there, or frames "
-			"of its VLANs "
-			"come in as untagged\"",
+			"vlan-tags port=%s interface=%s text=\"the far end of the veth is in a "
+			"network namespace without a name: switch tx-vlan-hw-insert off at the "
+			"far end, or tagged frames arrive without the tag\"",
 			p->name, iface);
 	else if (rc != -ENOENT)
 		fault(g, "other end of the veth", rc);
@@ -332,7 +330,9 @@ check_rp_filter(struct port_guard *g)
 
 	if (read_value("/proc/sys/net/ipv4/conf/all/rp_filter", value) == 0 &&
 		strcmp(value, "1") == 0)
-		fault(g, "net.ipv4.conf.all.rp_filter 1 drops what comes to us from afar (0 or 2)",
+		fault(g,
+			"net.ipv4.conf.all.rp_filter is 1 and drops packets of remote networks: "
+			"set 0 or 2",
 			-EINVAL);
 }
 
