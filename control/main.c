@@ -363,7 +363,7 @@ start_workers(struct keeld *k)
 #define DECAY_NS 1000000000u
 
 static void
-decay(struct timer *t)
+return_memory(struct timer *t)
 {
 	struct keeld *k = (struct keeld *)(void *)((char *)t - offsetof(struct keeld, decay));
 
@@ -527,7 +527,7 @@ start(struct keeld *k, struct config *running)
 			return e;
 	}
 #endif
-	k->decay.fire = decay;
+	k->decay.fire = return_memory;
 	if ((e = timer_arm(k->layers.main_thread, &k->decay, DECAY_NS)) != 0)
 		return e;
 	if ((e = apply_start(k->apply)) != 0 ||

@@ -255,7 +255,7 @@ struct works {
 };
 
 static void
-session_peeks(void *arg)
+session_read_views(void *arg)
 {
 	struct works *w = arg;
 
@@ -270,7 +270,7 @@ session_peeks(void *arg)
 
 /* Policies first: the present policies of the session may be freed with the old configuration. */
 static void
-session_updates(void *arg)
+session_update_peers(void *arg)
 {
 	struct works *w = arg;
 	struct speaker *s = w->apply->layers->speaker;
@@ -377,7 +377,7 @@ import_job(struct apply *apply, const struct change *c, enum family f, const str
 
 /* True if the peer's part of the document and all policies of the peer are equal. Most commits touch few of a thousand peers; an untouched peer costs no message. */
 static bool
-untouched(const struct apply *apply, const struct change *c, const struct session_policies *want)
+is_untouched(const struct apply *apply, const struct change *c, const struct session_policies *want)
 {
 	const struct applied *a = &apply->applied[c->id.v];
 
@@ -408,7 +408,7 @@ shard_key_same(const struct change *c)
 
 /* Finds the changes for the shards. */
 static void
-work_prepare(struct apply *apply, struct work *x)
+find_shard_changes(struct apply *apply, struct work *x)
 {
 	struct applied *a = &apply->applied[x->c.id.v];
 
@@ -498,16 +498,16 @@ work_add(struct works *w, const struct change *given)
 	struct work *x = &w->work[w->count];
 
 	*x = (struct work){.c = *given, .want = apply_policies_of(given->next, given->is)};
-	if (untouched(w->apply, &x->c, &x->want))
+	if (is_untouched(w->apply, &x->c, &x->want))
 		return false;
 	x->given = x->want;
-	work_prepare(w->apply, x);
+	find_shard_changes(w->apply, x);
 	w->count++;
 	return true;
 }
 
 static void
-works_resets(struct works *w)
+works_reset_sessions(struct works *w)
 {
 	for (unsigned i = 0; i < w->count; i++) {
 		struct work *x = &w->work[i];
@@ -525,7 +525,7 @@ works_resets(struct works *w)
 
 /* Effects and their jobs, in the order of the peers. */
 static void
-works_effects(struct works *w, json_t *effects)
+works_add_effects(struct works *w, json_t *effects)
 {
 	struct export_item *items = calloc(w->count * FAMILY_COUNT + 1, sizeof(*items));
 	unsigned n = 0, at = 0;
@@ -580,7 +580,7 @@ works_run(struct works *w, json_t *effects)
 
 	if (w->count == 0)
 		return;
-	thread_call(apply->layers->session_thread, session_peeks, w);
+	thread_call(apply->layers->session_thread, session_read_views, w);
 	for (unsigned f = 0; f < FAMILY_COUNT && w->parts != NULL; f++)
 		plan_family(w, (enum family)f);
 	for (unsigned i = 0; i < w->count; i++) {
@@ -590,11 +590,11 @@ works_run(struct works *w, json_t *effects)
 		if (!x->plan.update_resets && !session_update_resets(x->c.was, x->c.is))
 			exports_delay(apply, &x->c, &x->given);
 	}
-	thread_call(apply->layers->session_thread, session_updates, w);
+	thread_call(apply->layers->session_thread, session_update_peers, w);
 	layers_call_shards(apply->layers, rib_peers_begin, &call);
 	if (call.result != 0)
 		log_event(LOG_ERROR, "peer-not-changed error=\"%s\"", strerror(-call.result));
-	thread_call(apply->layers->session_thread, session_peeks, w);
+	thread_call(apply->layers->session_thread, session_read_views, w);
 	for (unsigned i = 0; i < w->count; i++) {
 		struct work *x = &w->work[i];
 		bool resets = x->plan.update_resets;
@@ -604,10 +604,10 @@ works_run(struct works *w, json_t *effects)
 			plan_reset(&x->c, &x->plan, "configuration-change");
 		w->apply->applied[x->c.id.v].session = x->reset ? x->want : x->given;
 	}
-	works_resets(w);
+	works_reset_sessions(w);
 	for (unsigned i = 0; i < w->count; i++)
 		apply_pending_done(apply, w->work[i].c.id, &w->work[i].want, w->work[i].reset);
-	works_effects(w, effects);
+	works_add_effects(w, effects);
 	if (any_keep_ends(w))
 		layers_call_shards(apply->layers, rib_peers_end, &call);
 }

@@ -108,7 +108,7 @@ rib_replays(void *arg)
 }
 
 static void
-session_establisheds(void *arg)
+session_read_counts(void *arg)
 {
 	struct import_items *x = arg;
 	struct session_view view;
@@ -122,7 +122,7 @@ session_establisheds(void *arg)
 }
 
 static void
-session_imports(void *arg)
+session_send_requests(void *arg)
 {
 	struct import_items *x = arg;
 	struct speaker *s = x->layers->speaker;
@@ -263,7 +263,7 @@ shard_wait_add(struct apply *apply, const struct shard_wait *wanted)
 
 /* Evaluates the kept routes of the peers again (keel-policy(7) rules 3 and 4). */
 static void
-replays(struct apply *apply, struct import_items *x)
+begin_replays(struct apply *apply, struct import_items *x)
 {
 	struct shard_call call = {.arg = x};
 
@@ -282,11 +282,12 @@ replays(struct apply *apply, struct import_items *x)
 }
 
 static void
-replay(struct apply *apply, struct peer_id id, enum family f, uint32_t job)
+begin_replay(struct apply *apply, struct peer_id id, enum family f, uint32_t job)
 {
 	struct import_item one = {.id = id, .family = f, .job = job, .way = IMPORT_REPLAY};
 
-	replays(apply, &(struct import_items){.layers = apply->layers, .item = &one, .count = 1});
+	begin_replays(
+		apply, &(struct import_items){.layers = apply->layers, .item = &one, .count = 1});
 }
 
 static void
@@ -491,7 +492,7 @@ refresh_one(struct apply *apply, struct peer_id id, enum family family, bool imp
 	if (runs && import)
 		apply_plan_asked(apply, id, family, job);
 	if (o.result == REFRESH_REPLAYED)
-		replay(apply, id, family, job);
+		begin_replay(apply, id, family, job);
 	else if (runs)
 		event_refresh(apply, id, family, "begin", job, NULL);
 	/* keel-policy(7) rule 4: the command has no effect, but a delayed import is applied. */
@@ -564,7 +565,7 @@ apply_replay(struct apply *apply, struct peer_id id, enum family f)
 {
 	uint32_t job = jobs_begin(apply->jobs, "refresh-import", 1);
 
-	replay(apply, id, f, job);
+	begin_replay(apply, id, f, job);
 	pending_include(apply, &apply->refreshes->import[id.v][f], id, f, job);
 	apply_plan_asked(apply, id, f, job);
 	return job;
@@ -688,19 +689,19 @@ imports_begin(struct apply *apply, struct import_items *x)
 {
 	if (x->count == 0)
 		return;
-	thread_call(apply->layers->session_thread, session_establisheds, x);
+	thread_call(apply->layers->session_thread, session_read_counts, x);
 	for (unsigned i = 0; i < x->count; i++) {
 		import_way(apply, &x->item[i]);
 		apply_plan_asked(apply, x->item[i].id, x->item[i].family, x->item[i].job);
 	}
-	thread_call(apply->layers->session_thread, session_imports, x);
+	thread_call(apply->layers->session_thread, session_send_requests, x);
 	for (unsigned i = 0; i < x->count; i++) {
 		struct import_item *m = &x->item[i];
 
 		if (m->way == IMPORT_FILL && !action_runs(m->action))
 			m->way = IMPORT_REPLAY; /* of the routes kept so far */
 	}
-	replays(apply, x);
+	begin_replays(apply, x);
 	for (unsigned i = 0; i < x->count; i++) {
 		const struct import_item *m = &x->item[i];
 
@@ -738,7 +739,7 @@ struct due_policies {
 };
 
 static void
-session_due_policies(void *arg)
+session_set_policies(void *arg)
 {
 	struct due_policies *d = arg;
 
@@ -779,7 +780,7 @@ exports_begin(struct apply *apply)
 		d.peer[d.count++].policies = apply->applied[id.v].session;
 	}
 	if (d.count > 0)
-		thread_call(apply->layers->session_thread, session_due_policies, &d);
+		thread_call(apply->layers->session_thread, session_set_policies, &d);
 	apply_export_jobs(apply, items, n);
 	free(d.peer);
 	free(items);

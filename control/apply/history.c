@@ -100,7 +100,7 @@ write_document(struct history *h, const json_t *document)
 /* ---- reading ---- */
 
 static json_t *
-load(char *path)
+load_document(char *path)
 {
 	struct faults f = {0};
 	char *message = NULL;
@@ -188,7 +188,7 @@ is_listed(const struct history *h, uint32_t id)
 
 /* Removes half-written files and documents of unfinished commits of a killed process. Without an index, ids continue after the ids of the documents. */
 static int
-tidy(struct history *h, bool indexed)
+remove_leftovers(struct history *h, bool indexed)
 {
 	DIR *d = opendir(h->folder);
 	struct dirent *e;
@@ -223,12 +223,12 @@ lock_folder(struct history *h)
 static int
 read_folder(struct history *h)
 {
-	json_t *index = load(path_of(h, "index.json"));
+	json_t *index = load_document(path_of(h, "index.json"));
 	int err;
 
 	if (index != NULL)
 		read_index(h, index);
-	err = tidy(h, index != NULL);
+	err = remove_leftovers(h, index != NULL);
 	json_decref(index);
 	return err;
 }
@@ -367,7 +367,7 @@ history_document(const struct history *h, uint32_t id)
 
 	if (h->err != 0)
 		return json_incref(json_object_get(h->memory, key_of(id, key)));
-	return is_listed(h, id) ? load(document_path(h, id)) : NULL;
+	return is_listed(h, id) ? load_document(document_path(h, id)) : NULL;
 }
 
 json_t *

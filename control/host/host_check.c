@@ -105,7 +105,7 @@ check_cpus(const struct host *h, const char *key, const unsigned *cpus, unsigned
 
 /* Finds all allowed CPUs: a process with an affinity to few CPUs may still move threads to further CPUs. */
 static void
-cpus_look(struct host *h)
+find_cpus(struct host *h)
 {
 	cpu_set_t was;
 
@@ -126,7 +126,7 @@ cpus_look(struct host *h)
 /* ---- descriptors ---- */
 
 static void
-descriptors_raise(struct host *h)
+raise_descriptors(struct host *h)
 {
 	struct rlimit limit;
 
@@ -177,8 +177,8 @@ host_check_create(bool no_dataplane)
 	if (h == NULL)
 		return NULL;
 	h->face = (struct config_host){.no_dataplane = no_dataplane, .check = check};
-	cpus_look(h);
-	descriptors_raise(h);
+	find_cpus(h);
+	raise_descriptors(h);
 	return &h->face;
 }
 

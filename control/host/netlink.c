@@ -254,7 +254,7 @@ links_sweep(struct netlink *n)
 /* ---- messages of the kernel ---- */
 
 static int
-attribute(const struct nlattr *a, void *data)
+collect_attribute(const struct nlattr *a, void *data)
 {
 	const struct nlattr **table = data;
 
@@ -268,7 +268,7 @@ netlink_attributes(
 	const struct nlmsghdr *h, size_t size, const struct nlattr *table[ATTRIBUTES_MAX])
 {
 	memset(table, 0, ATTRIBUTES_MAX * sizeof(*table));
-	mnl_attr_parse(h, (unsigned)size, attribute, table);
+	mnl_attr_parse(h, (unsigned)size, collect_attribute, table);
 }
 
 bool
@@ -483,7 +483,7 @@ neighbor_mac(const struct nlattr *a, uint8_t mac[6])
 }
 
 static bool
-managed(const struct nlattr *flags_ext)
+is_managed(const struct nlattr *flags_ext)
 {
 	return flags_ext != NULL && mnl_attr_validate(flags_ext, MNL_TYPE_U32) == 0 &&
 	       (mnl_attr_get_u32(flags_ext) & NTF_EXT_MANAGED);
@@ -522,7 +522,7 @@ on_neighbor(struct netlink *n, const struct nlmsghdr *h)
 	/* STALE is usable, because the kernel does not see forwarded packets. FAILED and INCOMPLETE are not usable. */
 	e->usable = neighbor_mac(t[NDA_LLADDR], e->mac) && (m->ndm_state & NUD_USABLE);
 	neighbor_report(n, l, e);
-	if (n->adopt && e->asked == ASKED_NOT && managed(t[NDA_FLAGS_EXT]))
+	if (n->adopt && e->asked == ASKED_NOT && is_managed(t[NDA_FLAGS_EXT]))
 		e->asked = ASKED_FOLLOW;
 	netlink_neighbor_follow(n, e);
 }
@@ -673,7 +673,7 @@ header_size(uint16_t type)
 }
 
 static void
-overrun(struct netlink *n)
+on_overrun(struct netlink *n)
 {
 	n->dump_again = true;
 	atomic_store_explicit(&n->overruns,
@@ -690,7 +690,7 @@ read_one(struct netlink *n, struct mnl_socket *s, char buffer[MESSAGE_MAX])
 	int len = (int)received;
 
 	if (received < 0 && errno == ENOBUFS)
-		overrun(n); /* the kernel dropped messages */
+		on_overrun(n); /* the kernel dropped messages */
 	else if (received <= 0 && errno != EINTR)
 		return false;
 	for (; received > 0 && mnl_nlmsg_ok(h, len); h = mnl_nlmsg_next(h, &len))

@@ -64,7 +64,7 @@ prefix_slot(const struct route_mirror *m, const struct prefix *p)
 
 /* A failure costs time only. */
 static void
-grow(struct netlink *n, struct route_mirror *m)
+buckets_grow(struct netlink *n, struct route_mirror *m)
 {
 	unsigned count = 2 * m->bucket_count;
 	struct kernel_prefix **buckets =
@@ -96,7 +96,7 @@ prefix_get(struct netlink *n, const struct prefix *p)
 	if (k != NULL)
 		return k;
 	if (m->prefix_count >= 2 * m->bucket_count)
-		grow(n, m);
+		buckets_grow(n, m);
 	k = arena_calloc(n->config.arena, sizeof(*k));
 	if (k == NULL)
 		return NULL;
@@ -372,7 +372,7 @@ parse_hop(const struct netlink *n, uint8_t family, unsigned ifindex, unsigned fl
 }
 
 static int
-hop_attribute(const struct nlattr *a, void *data)
+collect_attribute(const struct nlattr *a, void *data)
 {
 	const struct nlattr **table = data;
 
@@ -393,7 +393,7 @@ parse_multipath(const struct netlink *n, uint8_t family, const struct nlattr *a,
 		if (nh->rtnh_len < sizeof(*nh) || nh->rtnh_len > end - at)
 			return;
 		(void)mnl_attr_parse_payload(
-			at + sizeof(*nh), nh->rtnh_len - sizeof(*nh), hop_attribute, t);
+			at + sizeof(*nh), nh->rtnh_len - sizeof(*nh), collect_attribute, t);
 		if (parse_hop(n, family, (unsigned)nh->rtnh_ifindex, nh->rtnh_flags, t,
 			    &out->hop[out->hop_count]))
 			out->hop_count++;

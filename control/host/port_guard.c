@@ -84,7 +84,7 @@ struct port_guard {
 };
 
 static void
-fault(struct port_guard *g, const char *what, int error)
+add_fault(struct port_guard *g, const char *what, int error)
 {
 	struct netlink_fault *f;
 
@@ -142,7 +142,7 @@ write_value(const char *path, const char *value)
 }
 
 static int
-save(struct port_guard *g, struct saved **list, const char *path, const char *value)
+saved_push(struct port_guard *g, struct saved **list, const char *path, const char *value)
 {
 	struct saved *s = arena_calloc(g->arena, sizeof(*s));
 
@@ -201,7 +201,7 @@ note_write(struct port_guard *g)
 	f = fopen(g->state, "we");
 	if (f == NULL) {
 		if (!g->state_failed)
-			fault(g, g->state, -errno);
+			add_fault(g, g->state, -errno);
 		g->state_failed = true;
 		return;
 	}
@@ -227,7 +227,7 @@ note_read(struct port_guard *g)
 			continue;
 		*value++ = '\0';
 		value[strcspn(value, "\n")] = '\0';
-		if (save(g, &g->left, line, value) != 0)
+		if (saved_push(g, &g->left, line, value) != 0)
 			break;
 	}
 	if (f != NULL)
@@ -258,7 +258,7 @@ set_value(struct port_guard *g, const char *path, const char *value)
 	old = value_to_restore(g->left, path, there, value);
 	if (strcmp(old, value) == 0)
 		return 0; /* nothing to restore */
-	rc = save(g, &g->saved, path, old);
+	rc = saved_push(g, &g->saved, path, old);
 	if (rc != 0 || strcmp(there, value) == 0)
 		return rc;
 	note_write(g); /* before the change, so that a kill never leaves a change without a note */
@@ -282,7 +282,7 @@ set_values(struct port_guard *g, const struct setting *settings, unsigned count,
 		(void)snprintf(path, sizeof(path), "/proc/sys/net/%s", relative);
 		rc = set_value(g, path, settings[i].value);
 		if (rc != 0)
-			fault(g, path, rc);
+			add_fault(g, path, rc);
 	}
 }
 
@@ -309,7 +309,7 @@ set_vlan_offload(struct port_guard *g, const struct netlink_port *p, const char 
 	for (unsigned i = 0; (rc = vlan_offload_peer(g->socket, p->ifindex, i, path)) == 0; i++) {
 		rc = set_value(g, path, "off");
 		if (rc != 0 && rc != -ENOENT)
-			fault(g, path, rc);
+			add_fault(g, path, rc);
 	}
 	if (rc == -EXDEV)
 		log_event(LOG_WARNING,
@@ -318,7 +318,7 @@ set_vlan_offload(struct port_guard *g, const struct netlink_port *p, const char 
 			"far end, or tagged frames arrive without the tag\"",
 			p->name, iface);
 	else if (rc != -ENOENT)
-		fault(g, "other end of the veth", rc);
+		add_fault(g, "other end of the veth", rc);
 	return 0;
 }
 
@@ -330,7 +330,7 @@ check_rp_filter(struct port_guard *g)
 
 	if (read_value("/proc/sys/net/ipv4/conf/all/rp_filter", value) == 0 &&
 		strcmp(value, "1") == 0)
-		fault(g,
+		add_fault(g,
 			"net.ipv4.conf.all.rp_filter is 1 and drops packets of remote networks: "
 			"set 0 or 2",
 			-EINVAL);
@@ -389,7 +389,7 @@ add_rules(struct port_guard *g, const char *iface)
 		(void)snprintf(what, sizeof(what), "rule iif %s blackhole (%s)", iface,
 			i == 0 ? "IPv4" : "IPv6");
 		if (rc != 0)
-			fault(g, what, rc);
+			add_fault(g, what, rc);
 	}
 }
 
@@ -423,7 +423,7 @@ port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlink_po
 		char iface[IF_NAMESIZE];
 
 		if (if_indextoname(ports[i].ifindex, iface) == NULL)
-			fault(g, ports[i].name, -ENODEV);
+			add_fault(g, ports[i].name, -ENODEV);
 		else {
 			add_rules(g, iface);
 			set_values(g, port_settings, PORT_SETTINGS, iface);
@@ -435,7 +435,7 @@ port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlink_po
 	if (count > 0) {
 		rc = set_value(g, "/proc/sys/net/ipv4/conf/all/accept_redirects", "0");
 		if (rc != 0)
-			fault(g, "/proc/sys/net/ipv4/conf/all/accept_redirects", rc);
+			add_fault(g, "/proc/sys/net/ipv4/conf/all/accept_redirects", rc);
 		check_rp_filter(g);
 	}
 	return 0;

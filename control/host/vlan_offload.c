@@ -324,7 +324,7 @@ on_netns_id(const struct nlmsghdr *h, void *data)
 
 /* 0, -errno; `fn` has seen the answer. */
 static int
-ask(struct mnl_socket *s, struct nlmsghdr *h, mnl_cb_t fn, void *data)
+send_request(struct mnl_socket *s, struct nlmsghdr *h, mnl_cb_t fn, void *data)
 {
 	static uint32_t seq = UINT32_MAX / 2; /* differs from the numbers of netlink_request() */
 	uint8_t *buffer = malloc(ANSWER_MAX);
@@ -354,7 +354,7 @@ ask(struct mnl_socket *s, struct nlmsghdr *h, mnl_cb_t fn, void *data)
 }
 
 static int
-link_ask(struct mnl_socket *s, unsigned ifindex, struct link_answer *out)
+request_link(struct mnl_socket *s, unsigned ifindex, struct link_answer *out)
 {
 	char buffer[256] = {0};
 	struct nlmsghdr *h = mnl_nlmsg_put_header(buffer);
@@ -363,7 +363,7 @@ link_ask(struct mnl_socket *s, unsigned ifindex, struct link_answer *out)
 	h->nlmsg_type = RTM_GETLINK;
 	i = mnl_nlmsg_put_extra_header(h, sizeof(*i));
 	i->ifi_index = (int)ifindex;
-	return ask(s, h, on_link, out);
+	return send_request(s, h, on_link, out);
 }
 
 /* The id of a named namespace, or -1. */
@@ -382,7 +382,7 @@ netns_id(struct mnl_socket *s, const char *name)
 	g = mnl_nlmsg_put_extra_header(h, sizeof(*g));
 	g->rtgen_family = AF_UNSPEC;
 	mnl_attr_put_u32(h, NETNSA_FD, (uint32_t)fd);
-	(void)ask(s, h, on_netns_id, &id);
+	(void)send_request(s, h, on_netns_id, &id);
 	close(fd);
 	return id;
 }
@@ -426,7 +426,7 @@ vlan_offload_peer(
 {
 	struct link_answer l = {.veth = false};
 	struct place p = {.netns = "."};
-	int rc = index < FEATURES ? link_ask(s, ifindex, &l) : -ENOENT;
+	int rc = index < FEATURES ? request_link(s, ifindex, &l) : -ENOENT;
 
 	if (rc == 0 && (!l.veth || l.peer == 0))
 		rc = -ENOENT;
