@@ -26,7 +26,7 @@ from daemons import Frr, GoBgp, Session, Setup  # noqa: E402
 from lab import Hugepages, Lab, Rpc, cpus_of_lab, run, wait_for  # noqa: E402
 from report import STYLE, html_table, html_verdict, mark_legend, mark_lines, value_text  # noqa: E402
 
-# Origin ASes whose last two digits are 00 to 32: a third of them.
+# Origin ASes that end in 00 to 32: a third of all origins.
 THIRD = "([0-2][0-9]|3[0-2])$"
 A, B = 1, 2  # bits of the probe's ports
 REST_S = 4
@@ -34,7 +34,7 @@ BURST = 10  # requests of each upstream and family
 
 
 class Progress:
-    """One line, drawn over itself on a terminal; elsewhere one line a step."""
+    """Progress: a line redrawn on a terminal; elsewhere a line for each step."""
 
     def __init__(self):
         self.tty, self.start, self.last = sys.stderr.isatty(), time.monotonic(), ""
@@ -54,8 +54,8 @@ class Progress:
 
 
 def bird_config(router_id, asn, feed_net, link_net):
-    """A router of an upstream: it has a table from `feed` in each family, and tells keel all of it. The sessions are multihop ones, so that they
-    outlive a link that fails for a moment."""
+    """A router of an upstream: receives a table from `feed` in each family, and announces the whole table to keel. The sessions are multihop, so
+    that they survive a short failure of the link."""
     def channels(family, host, feed_keel, link):
         return """
 protocol bgp feed%s { local %s as %d; neighbor %s as %d; direct; passive; hold time 90;
@@ -71,7 +71,7 @@ protocol bgp keel%s { local %s as %d; neighbor %s as 64512; multihop 2; hold tim
 # (name of the port, net): keel is .1 and ::1 in each.
 PORTS = (("east", 0), ("upa", 1), ("upb", 2), ("frr", 3), ("gobgp", 4))
 UPSTREAMS = (("a", 64601, 1), ("b", 64602, 2))
-# FRR is told everything, GoBGP the third: it needs some ten times the processor time of the others for a route.
+# FRR receives all routes, GoBGP the third: GoBGP needs some ten times the processor time of the others for a route.
 CUSTOMERS = (("frr", 64701, 3, "to-customer"), ("gobgp", 64702, 4, "to-partner"))
 FAMILIES = ("ipv4-unicast", "ipv6-unicast")
 
@@ -99,7 +99,7 @@ def keel_config(worker, control, memory_mb):
         "route_policies": [
             {"name": "from-a", "nodes": [{"seq": 20, "action": "permit", "match": {}, "set": {"local_pref": 100}}]},
             {"name": "from-b", "nodes": [{"seq": 20, "action": "permit", "match": {}, "set": {"local_pref": 90}}]},
-            # what the upstreams hear of each other: the third
+            # routes of each upstream advertised to the other: the third
             {"name": "to-upstream", "nodes": [{"seq": 10, "action": "permit", "match": {"as_path_list": "third"}}]},
             {"name": "to-customer", "nodes": [{"seq": 20, "action": "permit", "match": {}}]},
             {"name": "to-partner", "nodes": [{"seq": 20, "action": "permit", "match": {"as_path_list": "third"}}]}],
@@ -111,14 +111,14 @@ def keel_config(worker, control, memory_mb):
 MOVE = [{"op": "add", "path": "/route_policies/1/nodes/0",
          "value": {"seq": 10, "action": "permit", "match": {"as_path_list": "third"}, "set": {"local_pref": 200}}}]
 MOVE_BACK = [{"op": "remove", "path": "/route_policies/1/nodes/0"}]
-# The customers are told no third.
+# The third is hidden from the customers.
 HIDE = [{"op": "add", "path": "/route_policies/%d/nodes/0" % n, "value": {"seq": 10, "action": "deny", "match": {"as_path_list": "third"}}}
         for n in (3, 4)]
 SHOW = [{"op": "remove", "path": "/route_policies/%d/nodes/0" % n} for n in (3, 4)]
 
 
 class Table:
-    """What a feed announces: (address, length, origin) in its order, and how many prefixes fall into which part."""
+    """The table of a feed: (address, length, origin) in the order of announcement, and the number of prefixes in each part."""
 
     def __init__(self, path, afi):
         self.afi, self.bits = afi, 32 if afi == socket.AF_INET else 128
@@ -135,8 +135,8 @@ class Table:
         self.tenth = len({(a, n) for i, (a, n, _) in enumerate(self.entries) if i % 10 == 3})
 
     def draw(self, count, rng):
-        """Lines `ADDRESS CLASS`, drawn over the whole table, each with the class of the prefix that is its longest match: bit 0, it belongs to
-        the third; bit 1, its prefix is in the tenth that A withdraws."""
+        """Lines `ADDRESS CLASS`, drawn over the whole table, each with the class of its longest match: bit 0: in the third; bit 1: in the tenth
+        withdrawn by A."""
         lengths = sorted({n for _, n, _ in self.entries}, reverse=True)
         third = re.compile(THIRD)
         for _ in range(count):
@@ -154,7 +154,7 @@ def masks(moved, withdrawn):
 
 
 class Sampler(threading.Thread):
-    """FIB generation over time, by a connection of its own."""
+    """FIB generation over time, read on a separate connection."""
 
     def __init__(self, sock):
         super().__init__(daemon=True)
@@ -238,7 +238,7 @@ class Demo:
             self.customers[name] = kind(self.lab, host).start(Setup(asn, "198.18.%d.2" % net, sessions))
 
     def told(self, name, family):
-        """How many routes the customer itself says it was told."""
+        """Number of received routes as reported by the customer."""
         daemon, remote = self.customers[name], address(family, {n: net for n, _, net, _ in CUSTOMERS}[name], 1)
         if name == "frr":
             summary = json.loads(daemon.vty("show bgp %s unicast summary json" % family[:4]))
@@ -252,7 +252,7 @@ class Demo:
         return {p["address"]: p for p in self.rpc.call("bgp.peers")["peers"]}
 
     def wait_accepted(self, what, less=None, timeout=600):
-        """Until both upstreams' tables are there; of A's without `less` prefixes of each family."""
+        """Waits until both upstreams' tables are accepted; A's table without `less` prefixes of each family."""
         less = less or dict.fromkeys(FAMILIES, 0)
         want = {address(f, net, 2): self.tables[f].size - (less[f] if name == "a" else 0) for f in FAMILIES for name, _, net in UPSTREAMS}
 
@@ -264,7 +264,7 @@ class Demo:
         wait_for("%s accepted routes" % want, there, timeout, poll=0.1)
 
     def wait_customers(self, what, hidden, timeout=600):
-        """Until each customer, asked itself, has been told what it is to be told."""
+        """Waits until each customer reports the expected number of routes."""
         for family in FAMILIES:
             third = self.tables[family].third
             for name in self.customers:
@@ -315,7 +315,7 @@ class Demo:
             self.probe_say("mask %d %d" % (c, mask))
 
     def change(self, name, after, action, phase="storm"):
-        """Runs a change: while it is under way both the old and the new port of a class are right, before and after only one."""
+        """Runs a change: meanwhile both the old and the new port of a class are right, before and after only one."""
         self.say(name)
         both = [x | y for x, y in zip(self.now, after)]
         self.set_masks(both)
@@ -393,7 +393,7 @@ class Demo:
         return received, answered
 
     def burst(self):
-        """Both upstreams ask for everything again, many times without waiting. Each request is answered by a walk that begins after it."""
+        """Both upstreams request all routes again, many times without waiting. Each request is answered by a later walk."""
         before, _ = self.refresh_counts()
         asked = 0
         for _ in range(BURST):
@@ -405,13 +405,13 @@ class Demo:
         def served():
             received, answered = self.refresh_counts()
             self.say("ROUTE-REFRESH from both upstreams: %d of %d asked, %d answered" % (received - before, asked, answered - before))
-            # BIRD itself joins requests while it waits for the answer of one
+            # BIRD joins requests while it waits for an answer
             return received - before >= 4 and answered == received
         wait_for("answers to the upstreams' refreshes", served, 300, poll=0.2)
         self.refreshes_out += self.refresh_counts()[0] - before
 
     def forwards_by(self, net):
-        """Whether the first prefix of each table is forwarded to that upstream."""
+        """True if the first prefix of each table is forwarded to this upstream."""
         for table in self.tables.values():
             a, n, _ = table.entries[0]
             text = socket.inet_ntop(table.afi, (a | (1 if n < table.bits else 0)).to_bytes(table.bits // 8, "big"))
@@ -481,7 +481,7 @@ class Demo:
         return self.report(dropped, sampler.samples, time.monotonic() - begin)
 
     def losses(self, probe):
-        """Where a lost packet can have gone, counted by each place itself."""
+        """Possible places of lost packets, each with its own count."""
         where = {"router drops: " + k: v for w in self.stats["workers"] for k, v in w["drops"].items() if v}
         for p in self.stats["ports"]:
             for key in ("rx_missed", "tx_dropped", "xdp_rx_dropped", "xdp_rx_ring_full"):
@@ -537,7 +537,7 @@ class Demo:
         return r
 
     def cpu_seconds(self):
-        """Of keeld's threads and of everybody else, since they began."""
+        """CPU seconds of keeld's threads and of all other processes since their start."""
         ticks, out = os.sysconf("SC_CLK_TCK"), {}
         for p in self.lab.processes:
             if not p.running():
@@ -583,7 +583,7 @@ def write_html(out, r, marks):
 
 
 def details(r):
-    """All other figures of report.json as tables."""
+    """All other figures of report.json, as tables."""
     parts = []
     for title, key, unit in (("Seconds of each change", "durations_s", "s"), ("Processor time", "cpu_s", "s"), ("Lost where", "lost_where", "packets"),
                              ("Link failure", "link_failure", "")):
@@ -652,7 +652,7 @@ def main():
                                                               ("probe", "tests/bench"))}
     say = Progress()
     worker, others = cpus_of_lab()
-    os.sched_setaffinity(0, others)  # and of all that we start, but for keeld, whose worker has the last CPU
+    os.sched_setaffinity(0, others)  # also for all our processes, except keeld, whose worker has the last CPU
     with Hugepages(0 if args.no_huge else 512) as pages, Lab(os.path.join(out, "logs")) as lab:
         args.huge = not args.no_huge and pages >= 512
         demo = Demo(args, lab, say, binaries, out, worker, others)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A lab in network namespaces: hosts, veth links, daemons, and JSON-RPC to keeld.
 
-Everything that a Lab makes has its name and is gone after close(), also after an exception or a signal. What a lab left that was
-killed is removed by the next one (the name holds the process id of its maker).
+All objects of a Lab carry its name and are removed by close(), also after an exception or a signal. Leftovers of a killed lab are removed by the next
+lab (the name holds the process id of its maker).
 """
 import json
 import os
@@ -21,7 +21,7 @@ EAL_FOLDERS = "/run/dpdk"
 
 
 def run(*command, check=True, **kw):
-    """Runs a command, returns its output; an error shows what it printed."""
+    """Runs a command, returns its output; an error contains the output."""
     p = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kw)
     if check and p.returncode != 0:
         raise RuntimeError("%s: exit %d: %s" % (" ".join(command), p.returncode, p.stdout.strip()))
@@ -39,7 +39,7 @@ def alive(pid):
 
 
 def start_time(pid):
-    """Clock ticks since boot when the process began: with the pid it names a process for good."""
+    """Clock ticks from boot to the start of the process: together, pid and start identify a process."""
     try:
         with open("/proc/%d/stat" % pid) as f:
             return int(f.read().rsplit(")", 1)[1].split()[19])
@@ -66,12 +66,12 @@ def read(path):
 
 
 def process_dead(pid, start):
-    """Whether the process that was named so is gone (its id may have been given to another)."""
+    """True if the process is gone (its id may be reused)."""
     return start_time(int(pid)) != int(start)
 
 
 def remove_lab_folder(path):
-    """The folder of a dead lab, and first what it knows of: processes that no namespace names."""
+    """Removes the folder of a dead lab, after its recorded processes outside all namespaces."""
     for line in read(os.path.join(path, "processes")).splitlines():
         pid, start = line.split()
         if not process_dead(pid, start):
@@ -80,7 +80,7 @@ def remove_lab_folder(path):
 
 
 def remove_host_leftovers():
-    """Of dead makers: veth ends that were not yet in their namespaces, folders of EAL, hugepages."""
+    """Leftovers of dead makers: veth ends not yet moved into their namespaces, folders of EAL, hugepages."""
     for dev in os.listdir("/sys/class/net"):
         m = re.fullmatch(r"kl(\d+)[ab]", dev)
         if m and not alive(int(m.group(1))):
@@ -95,7 +95,7 @@ def remove_host_leftovers():
 
 
 def remove_leftovers():
-    """What labs left whose maker is dead: namespaces with their processes, folders, and the like."""
+    """Removes leftovers of labs with a dead maker: namespaces with their processes, folders, and so on."""
     names = [line.split()[0] for line in run("ip", "netns", "list").splitlines() if line]
     for name in names:
         m = re.match(PREFIX + r"-(\d+)-(\d+)-", name)
@@ -108,12 +108,12 @@ def remove_leftovers():
     remove_host_leftovers()
 
 
-PATIENCE_S = 60  # a machine may be slow: a bound that only ends what hangs is no shorter
+PATIENCE_S = 60  # for slow machines: a limit that only ends a hanging test is never shorter
 
 
 def wait_for(what, condition, timeout, poll=0.05, patience=PATIENCE_S):
-    """Waits until condition() is true and returns its value; an error names what did not come. `patience=0`: not coming within `timeout` is an
-    answer, too."""
+    """Waits until condition() is true and returns its value; an error names the missing event. `patience=0`: a timeout after exactly `timeout` is
+    a valid result."""
     timeout = max(timeout, patience)
     end = time.monotonic() + timeout
     while True:
@@ -126,7 +126,7 @@ def wait_for(what, condition, timeout, poll=0.05, patience=PATIENCE_S):
 
 
 def at_rest(read, timeout=20, poll=0.05):
-    """What read() says of the tables when it says so twice, a poll apart: few changes wait for 20 ms, and the other copy's for a turn more."""
+    """The result of read() after two equal results, a poll apart: small changes wait for 20 ms, and a turn more for the second copy."""
     seen = [None]
 
     def same():
@@ -138,8 +138,8 @@ def at_rest(read, timeout=20, poll=0.05):
 
 
 def clock(step_s, total_s):
-    """0, 1, 2, ...: one each `step_s` of a clock for `total_s`, the first at once. For what needs a pace or is measured for a while; a late
-    turn does not move those behind it. To wait for something there is wait_for."""
+    """0, 1, 2, ...: a number each `step_s` for `total_s`, the first at once. For a fixed pace or duration; a late turn does not delay later turns.
+    To wait for an event use wait_for."""
     begin = time.monotonic()
     for n in range(max(1, round(total_s / step_s))):
         time.sleep(max(0, begin + n * step_s - time.monotonic()))
@@ -148,7 +148,7 @@ def clock(step_s, total_s):
 
 
 class Rpc:
-    """One JSON-RPC connection."""
+    """A JSON-RPC connection."""
 
     def __init__(self, path, timeout=600):
         self.sock = socket.socket(socket.AF_UNIX)
@@ -173,13 +173,13 @@ class Rpc:
 
 
 class Process:
-    """A process of the lab. Lines that it prints can be awaited."""
+    """A process of the lab. Its output lines can be awaited."""
 
     def __init__(self, name, popen, log):
         self.name, self.popen, self.log = name, popen, log
 
     def line(self, timeout):
-        """The next line of a process started with lines=True; None at its end."""
+        """The next line of a process started with lines=True; None at the end of its output."""
         ready, _, _ = select.select([self.popen.stdout], [], [], timeout)
         if not ready:
             raise TimeoutError("%s printed nothing for %d s (log: %s)" % (self.name, timeout, self.log))
@@ -202,7 +202,7 @@ class Process:
             return f.read()
 
     def stop(self, timeout=PATIENCE_S, sig=signal.SIGTERM):
-        """Ends it; returns its exit status. What does not end is killed."""
+        """Ends the process, by a kill if necessary; returns its exit status."""
         if self.running():
             self.popen.send_signal(sig)
         try:
@@ -236,7 +236,7 @@ class Lab:
         return self.tag + "-" + host
 
     def host(self, name, forward=False, ipv6=False):
-        """A namespace with loopback up. It forwards only when told to, and has IPv6 only when asked: else link-local chatter is in every capture."""
+        """A namespace with loopback up. Forwarding and IPv6 only on request: otherwise every capture contains link-local traffic."""
         ns = self.netns(name)
         run("ip", "netns", "add", ns)
         self.hosts.append(name)
@@ -249,7 +249,8 @@ class Lab:
         return ns
 
     def link(self, a, a_if, a_addr, b, b_if, b_addr):
-        """A veth pair; addresses with length: one, a list, or None. TCP and UDP leave with whole checksums (a veth gives them away unfinished)."""
+        """A veth pair; addresses with length: one, a list, or None. TCP and UDP are sent with complete checksums (a veth leaves them incomplete by
+        default)."""
         self.links += 1
         tmp = ["kl%d%c" % (os.getpid(), c) for c in "ab"]
         run("ip", "link", "add", tmp[0], "type", "veth", "peer", "name", tmp[1])
@@ -264,7 +265,8 @@ class Lab:
         return run("ip", "netns", "exec", self.netns(host), "sh", "-c", command, check=check)
 
     def spawn(self, name, host, command, cpus=None, lines=False, stderr=None):
-        """Starts a daemon in a host; what it prints goes to a log (its standard output to us with lines=True; its standard error to the descriptor `stderr`)."""
+        """Starts a daemon in a host; its output goes to a log (with lines=True its standard output to us; its standard error to the descriptor
+        `stderr`)."""
         full = ["ip", "netns", "exec", self.netns(host)] if host else []
         if cpus is not None:
             full = ["taskset", "-c", ",".join(map(str, cpus))] + full
@@ -285,8 +287,8 @@ class Lab:
         return path
 
     def keeld(self, host, config, binary, name="keeld", cpus=None, args=(), disk=None, stderr=None):
-        """Starts keeld with a document and waits until its socket answers. Returns (process, rpc). `disk`: (folder, kB), a tmpfs in the mount namespace of
-        keeld (of `ip netns exec`), with the document and the state on it."""
+        """Starts keeld with a document and waits until its socket answers. Returns (process, rpc). `disk`: (folder, kB), a tmpfs in the mount
+        namespace of keeld (of `ip netns exec`), with the document and the state."""
         path = self.write(name + ".json", json.dumps(config, indent=2))
         sock, state, before = os.path.join(self.dir, name + ".sock"), os.path.join(self.dir, name + ".state"), []
         if disk:
@@ -341,16 +343,16 @@ class Lab:
 
 
 def cpus_of_lab():
-    """(the worker's CPU, those of everybody else): the last one we may use, and the rest."""
+    """(the worker's CPU, CPUs of all other processes): the last usable CPU, and the rest."""
     cpus = sorted(os.sched_getaffinity(0))
     return (cpus[-1], cpus[:-1]) if len(cpus) > 1 else (cpus[0], cpus)
 
 
 class Hugepages:
-    """Reserves 2 MiB pages for the time of a `with`, and gives back what was there before."""
+    """Reserves 2 MiB pages during a `with`, and restores the previous number."""
 
     PATH = "/proc/sys/vm/nr_hugepages"
-    RECORD = os.path.join("/run", PREFIX + ".hugepages")  # who reserved, and what was there before: a killed lab's are given back
+    RECORD = os.path.join("/run", PREFIX + ".hugepages")  # maker and previous number, to restore the number after a killed lab
 
     def __init__(self, count):
         self.count = count

@@ -27,7 +27,7 @@ class LabPorts:
         self.made = json.loads(subprocess.run(
             [os.path.join(self.build, PROGRAM), "--create", self.file, "--routes", listing, "--v4", str(v4), "--v6", str(v6), "--seed", str(seed)],
             check=True, stdout=subprocess.PIPE).stdout)
-        # EAL takes no plugin from below a folder that all may write, as a clone's may be; a lab's folder is below /run
+        # EAL refuses plugins below a world-writable folder, such as a clone's parent; a lab's folder is below /run
         self.plugin = shutil.copy(os.path.join(self.build, PLUGIN), folder)
         self.control = None
 
@@ -40,7 +40,7 @@ class LabPorts:
 
     @contextlib.contextmanager
     def environment(self):
-        """For starting keeld: the plugin finds its file by the environment."""
+        """For starting keeld: the plugin reads the name of its file from the environment."""
         os.environ["KEELLAB"] = self.file
         try:
             yield
@@ -59,11 +59,11 @@ class LabPorts:
         return answer
 
     def mac(self, port, address):
-        """What the port answers to: dataplane/port.c has it of the kernel's interface of the port's name."""
+        """MAC address of the port: dataplane/port.c copies the address of the kernel's interface with the port's name."""
         self.say("mac", port, address)
 
     def allow(self, which, mask):
-        """By which lab ports (bits) frames of a class ("all": of every class) may leave; of both generations while routes change."""
+        """Lab ports (bits) allowed for frames of a class ("all": of every class); both generations while routes change."""
         self.say("allow", which, mask)
 
     def limit(self, port, frames):

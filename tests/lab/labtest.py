@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Shared by all labs: checks with a count, binaries under test, a capture of an interface in a namespace, a BGP speaker of a few lines for
-messages that BIRD does not send, and readers of the output of birdc."""
+"""Shared by all labs: counted checks, binaries under test, a capture of an interface in a namespace, a small BGP speaker for messages that BIRD
+does not send, and parsers of birdc output."""
 import ctypes
 import json
 import os
@@ -27,7 +27,7 @@ SHARED = os.environ.get("KEEL_SHARED", os.path.join(os.path.dirname(ROOT), "shar
 
 
 def out_folder(name):
-    """For logs and captures of a test; empty at its start."""
+    """Folder for logs and captures of a test; emptied at the start."""
     path = os.path.join(ROOT, "build", "test", name)
     shutil.rmtree(path, ignore_errors=True)
     os.makedirs(path)
@@ -52,7 +52,7 @@ def need(*programs, files=()):
 
 
 class Checks:
-    """Prints a line a check and counts. A check that fails lets the rest run; an exception is a failure that ends the test."""
+    """Prints and counts a line for each check. After a failed check the test continues; an exception is a failure that ends the test."""
 
     def __init__(self):
         self.good = self.bad = 0
@@ -98,7 +98,7 @@ def main(test):
         test(checks)
     except KeyboardInterrupt:
         return 130
-    except Exception as e:  # what a lab throws is the test's failure
+    except Exception as e:  # an exception of a lab fails the test
         traceback.print_exc()
         checks.true("the test runs to its end", False, e)
     print("%d checks, %d failed, %.0f s" % (checks.good + checks.bad, checks.bad, time.monotonic() - checks.start), flush=True)
@@ -106,7 +106,7 @@ def main(test):
 
 
 def in_netns(name, function):
-    """function() on a thread of its own inside a namespace; sockets that it makes stay there."""
+    """Runs function() on a separate thread inside a namespace; its sockets belong to the namespace."""
     libc = ctypes.CDLL(None, use_errno=True)
     result = []
 
@@ -132,7 +132,8 @@ def in_netns(name, function):
 # ---- captures ----
 
 class Capture:
-    """Frames of an interface (None: of all in the namespace). The kernel queues a frame here when it passes, so what was before stop() is in the file."""
+    """Frames of an interface (None: of all interfaces in the namespace). The kernel queues passing frames, so all frames before stop() are in the
+    file."""
 
     def __init__(self, netns, interface, path):
         def open_socket():
@@ -150,7 +151,7 @@ class Capture:
         self.thread.start()
 
     def prepare(self, sock):
-        """Before anything is captured."""
+        """Called before the capture begins."""
 
     def read(self):
         while True:
@@ -158,7 +159,7 @@ class Capture:
             try:
                 while True:
                     self.frames.append((time.time(), self.sock.recv(65536)))
-            except OSError:  # nothing for a while; or the interface is gone with its lab
+            except OSError:  # no frame for a while; or the interface is gone with its lab
                 if last:
                     return
 
@@ -178,7 +179,7 @@ class Capture:
         return sum(1 for _, f in self.frames if f[12:14] == b"\x86\xdd" and f[20] == 6 and f[22:38] == address and f[67] & 0x12 == 2)
 
     def bgp(self):
-        """(source address, message as tshark shows it), in order."""
+        """(source address, message in tshark's form), in order."""
         p = subprocess.run(["tshark", "-r", self.path, "-d", "tcp.port==179,bgp", "-Y", "bgp", "-T", "json", "--no-duplicate-keys"],
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if p.returncode != 0:
@@ -220,7 +221,7 @@ def prefixes_of(message, key):
 
 
 def mp_prefixes_of(message, kind):
-    """Those of MP_REACH_NLRI or MP_UNREACH_NLRI."""
+    """Prefixes of MP_REACH_NLRI or MP_UNREACH_NLRI."""
     found = []
 
     def walk(v):
@@ -240,8 +241,8 @@ def mp_prefixes_of(message, kind):
 # ---- a speaker ----
 
 class Speaker:
-    """A BGP speaker that says what it is told: 4-octet AS, route refresh, enhanced route refresh. Answers keepalives unless `silent`.
-    on_refresh(speaker) runs for each ROUTE-REFRESH request. `rib` is what it was told: {prefix: attributes}."""
+    """A scripted BGP speaker: 4-octet AS, route refresh, enhanced route refresh. Answers keepalives unless `silent`. on_refresh(speaker) runs for
+    each ROUTE-REFRESH request. `rib` has the received routes: {prefix: attributes}."""
 
     def __init__(self, netns, source, to, asn, hold=90, capabilities=(2, 70), on_refresh=None, families=(V4,), identifier=None):
         self.netns, self.source, self.to, self.asn, self.hold, self.families = netns, source, to, asn, hold, families
@@ -250,7 +251,7 @@ class Speaker:
         self.lock = threading.Lock()
 
     def connect(self):
-        """A connection that got our OPEN; the other side may refuse it (idle hold): None."""
+        """A connection with our OPEN sent; None if the other side refuses (idle hold)."""
         s = socket.socket(socket.AF_INET6 if ":" in self.source else socket.AF_INET)
         try:
             s.bind((self.source, 0))
@@ -283,7 +284,7 @@ class Speaker:
                 wait_for("an answer to OPEN", lambda: self.established.is_set() or self.closed, timeout)
                 if self.established.is_set():
                     return self
-            time.sleep(0.1)  # the next attempt: nobody tells when a peer would accept one
+            time.sleep(0.1)  # between attempts: the end of the peer's refusal is not signalled
         raise TimeoutError("the session of %s did not come up" % self.source)
 
     def send(self, kind, body=b""):
@@ -333,7 +334,7 @@ class Speaker:
             self.ended.add(end)
 
     def updates(self):
-        """Those received that say something: End-of-RIB is empty."""
+        """Received non-empty UPDATEs: End-of-RIB is empty."""
         return [body for kind, body in list(self.received) if kind == UPDATE and body != b"\0\0\0\0"]
 
     def close(self):
@@ -387,7 +388,7 @@ def commit(rpc, patch):
 
 
 def error_of(rpc, method, **params):
-    """The error of a call that must fail; None when it did not."""
+    """The error of a call that must fail; None after success."""
     try:
         rpc.call(method, **params)
     except RuntimeError as e:
@@ -398,7 +399,7 @@ def error_of(rpc, method, **params):
 # ---- BIRD ----
 
 def bird_routes(birdc, *words):
-    """{prefix: {attribute as BIRD prints it: value, "from": protocol}} of `show route all`."""
+    """{prefix: {attribute in BIRD's form: value, "from": protocol}} of `show route all`."""
     out, at = {}, None
     for line in birdc("show", "route", "all", *words).splitlines():
         m = re.match(r"(\d+\.\d+\.\d+\.\d+/\d+)\s+(\w+)?\s*\[(\S+)", line)

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""What scripts/bench keeps of a run that was stopped, who is the best other one, and what of it stands in docs/benchmarks.md. No daemons."""
+"""Results kept by scripts/bench of a stopped run, the choice of the best other device, and the text in docs/benchmarks.md. No daemons."""
 import collections
 import json
 import os
@@ -71,7 +71,7 @@ def compared(kept):
 
 
 def three_against_one(folder):
-    """Each has a ratio of its own, and the page says whose it is."""
+    """Each device has its own ratio, labelled on the page."""
     kept = Samples(os.path.join(folder, "shards.samples"), HEAD)
     for i, dut in enumerate(("one", "two", "four", "sixteen")):
         kept.append("load %s us 0 %d" % (dut, i + 1))
@@ -82,7 +82,7 @@ def three_against_one(folder):
 
 
 def of_none(folder):
-    """Where the best other has none, and we some: infinitely worse, on the page too, and JSON that everybody can read."""
+    """With a zero of the best other device and a positive value of ours: infinitely worse, on the page too, and valid JSON."""
     kept = Samples(os.path.join(folder, "none.samples"), HEAD)
     for run, (lost, gap) in enumerate(((0, 0), (3, 0), (2, 0))):
         for line in ("lost keel sessions %d %d" % (run, lost), "lost bird sessions %d 0" % run, "gap keel us %d %d" % (run, gap), "gap bird us %d 0" % run,
@@ -107,7 +107,7 @@ def of_none(folder):
 
 
 def worse_by_one(folder):
-    """Who is worse by the median of the figures alone, as pairs hide it, stands among the worse, too."""
+    """A device worse by the median of the figures alone, but not by pairs, is listed as worse, too."""
     kept = Samples(os.path.join(folder, "pairs.samples"), HEAD)
     for run, (mine, other) in enumerate(((3, 2), (2, 5), (4, 9))):
         for line in ("load keel s %d %d" % (run, mine), "load bird s %d %d" % (run, other), "late keel s %d %d" % (run, (1, 4, 6)[run]), "late bird s %d %d" % (run, (2, 3, 7)[run])):
@@ -120,7 +120,8 @@ def worse_by_one(folder):
 
 
 def doubted(folder):
-    """Ratios of one run, or against a reference that varies, are marked in the table at the head of the page and in both reports, and count for no verdict."""
+    """Ratios of a single run, or against an unsteady reference, are marked in the table at the head of the page and in both reports, and count for
+    no verdict."""
     kept = Samples(os.path.join(folder, "load.samples"), HEAD)
     for run in range(3):
         for metric, mine, other in (("one", 2, 4), ("four_cpu", 9, 8), ("steady", 2, 3), ("wild", 2, 3 + 4 * run)):
@@ -142,7 +143,7 @@ def doubted(folder):
 
 
 def units():
-    """Of each unit that has been measured it is said whether less of it is better, more, or neither."""
+    """For each measured unit the report knows whether less is better, more, or neither."""
     seen = set()
     for folder, _, names in os.walk(os.path.join(ROOT, "docs", "benchmarks")):
         for name in names:
@@ -152,7 +153,7 @@ def units():
 
 
 def stopped(folder):
-    """What has no end yet is kept and shown, but is no measurement for the page; what can't be written leaves what was there."""
+    """A run without an end is kept and shown, but is no measurement for the page; a failed write leaves the old content."""
     kept = Samples(os.path.join(folder, "stopped.samples"), HEAD)
     kept.append("load keel s 0 2")
     doc = report.document("stopped", Entry(), kept, "scripts/bench stopped", "2026-01-01T00:00:00+00:00")
@@ -199,7 +200,7 @@ def paged(doc, folder):
 
 
 def listed():
-    """The program itself, its options' defaults judged like what is said."""
+    """The program itself; defaults of options are checked like arguments."""
     r = subprocess.run([os.path.join(ROOT, "scripts", "bench"), "--list"], capture_output=True, text=True)
     check("listed", (r.returncode, r.stdout.startswith("load "), r.stderr), (0, True, ""))
     r = subprocess.run([os.path.join(ROOT, "scripts", "bench"), "--page", "--machine", "a/b"], capture_output=True, text=True)
@@ -207,7 +208,8 @@ def listed():
 
 
 def keelbenched(doc, folder):
-    """keelbench writes its documents itself, and its ratios (to a loop of ours) stand in the page too, but are nobody's who is better. What there is no document of says so."""
+    """keelbench writes its own documents, and its ratios (to our loop) appear on the page, but never among better devices. A missing document is
+    reported."""
     from keelbench.report import Report
     r = Report("y", folder)
     for gap, bare in ((3, 2), (4, 2), (5, 2)):
@@ -268,7 +270,7 @@ def thirds(folder):
 
 
 def flips(folder):
-    """One that is not done when the next one is due is not forgotten, nor one of which no packet went the new way."""
+    """A flip not completed before the next flip is counted, and so is a flip without a packet on the new path."""
     from keelbench import cli
     from keelbench.report import Report
     from keelbench.storm import Storm
@@ -276,7 +278,8 @@ def flips(folder):
     dut = types.SimpleNamespace(name="keel", watched=["198.18.0.1"], flip=lambda state: None, settled=lambda: done[-1])
     t = types.SimpleNamespace(say=lambda text: None, masks=lambda third, churned: None)
     s = Storm(types.SimpleNamespace(runs=1, minutes=None, lab_ports=False), types.SimpleNamespace(plan=types.SimpleNamespace(asking=[])), dut, folder, None)
-    for settled in (True, False, True, None, False):  # before the first, which is not asked of; then of each at the next one's time; of the last one later
+    # before the first flip, without a query; then for each flip at the time of the next; for the last flip later
+    for settled in (True, False, True, None, False):
         done.append(settled)
         s.flip(t)
     check("flips, overtaken", (s.flips, s.overtaken), (5, 2))
@@ -294,7 +297,8 @@ def flips(folder):
 
 
 def latency():
-    """bench_latency: who reads late has achieved less, whenever the feed was done; its slowest samples are in, as the tables have all by then."""
+    """bench_latency: a late reader has a lower achieved rate, independent of the feed's end; the slowest samples are included, because the tables
+    have all changes by then."""
     import bench_latency
     asked, said, late_s = [], {}, 0.2
 

@@ -116,7 +116,7 @@ class Test:
             c.equal("... best and valid", self.loc(n, v6), [(True, True, hop)])
             c.comes_to("... advertised to the core", lambda: prefix(n, v6) in self.core.rib, True)
             self.swallowed("...", n, v6)
-        # an internal session leaves the next hop as it is; `discard` is no address, so the router names itself or nobody could send packets here
+        # an internal session keeps the next hop; `discard` is no address, so the router sends its own address, to which packets can be sent
         c.equal("... next hop towards the core: the address", self.core.rib[prefix(67, v6)]["next_hop"], sink)
         c.true("... or the router itself", self.core.rib[prefix(66, v6)]["next_hop"] in ((RT_CORE6,) if v6 else (RT_CORE,)), self.core.rib[prefix(66, v6)])
         c.true("(the customer's network has another)", own == cust_hop, own)
@@ -140,7 +140,7 @@ class Test:
 
 
     def commit(self):
-        """The policy forgets the community, then knows it again: the kept route is replayed, and the preview says so before."""
+        """The policy loses and regains the community: the kept route is replayed, and the preview predicts the change."""
         c, path = self.c, "/route_policies/0/nodes/0/set/next_hop"
         self.announce(self.cust, prefix(66), CUST, communities=[DISCARD])
         c.comes_to("before the commits", lambda: self.lookup(66), (prefix(66), "blackhole"))

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""The RIB against what the workers' tables answer: two full feeds straight into keeld with its data plane, 100,000 updates of churn,
-withdrawals, a feed that dies; fib.audit during and after, and beside it our own comparison with the feed's list. Then, where ../shared is,
-its table and its churn on the wire: every route as the dumps' own text has it. 100,000 prefixes; KEEL_FULL=1: 1,000,000.
+"""The RIB against the answers of the workers' tables: two full feeds directly into keeld with its data plane, 100,000 updates of churn,
+withdrawals, the loss of a feed; fib.audit during and after, and a separate comparison with the feed's list. Then, if ../shared is present, its
+table and its churn on the wire: every route as in the text of the dumps. 100,000 prefixes; KEEL_FULL=1: 1,000,000.
 
     rt (keeld, AS 64512; ports upa, upb, upc) --- fa (feed, AS 64601), fb (feed, AS 64602), mrt (AS 3356)
 """
@@ -24,8 +24,8 @@ NAME = "churn_audit"
 A, B, M = "198.18.1.2", "198.18.2.2", "192.0.2.10"
 COUNT = 1000000 if os.environ.get("KEEL_FULL") else 100000
 UPDATES = 100000
-ROUNDS = 5  # an audit begins while each is under way
-FENCE_EVERY = 4000000000  # one prefix only
+ROUNDS = 5  # an audit begins during each round
+FENCE_EVERY = 4000000000  # a single prefix
 
 
 def config(worker, control):
@@ -51,7 +51,7 @@ def text(n):
 
 
 class Table:
-    """The feed's list, in its order, and the longest match in it, by hand."""
+    """The feed's list in its order, with a separate longest-match search."""
 
     def __init__(self, path):
         self.listed = [line.split()[0] for line in open(path)]
@@ -121,7 +121,7 @@ class Test:
         return sum(peer(self.rpc, a)["updates_received"] for a in (A, B))
 
     def fence(self, feed, address):
-        """All that the feed sent before has been judged: one prefix goes and comes back behind it."""
+        """Waits until all earlier messages of the feed are processed: a prefix is withdrawn and announced again after them."""
         now = self.accepted(address)[0]
         self.ask(feed, "withdraw %d 5" % FENCE_EVERY)
         wait_for("fence of " + address, lambda: self.accepted(address)[0] != now, 120)
@@ -139,7 +139,7 @@ class Test:
                     r["checked"] >= least and r["mismatch_count"] == 0 and r["mismatches"] == [], r)
 
     def compare(self, what, without=frozenset(), via=None, count=400):
-        """Our own audit by drawing: the list's longest match against fib.lookup, its next hop against the RIB's best path."""
+        """A separate audit by sampling: the list's longest match against fib.lookup, its next hop against the RIB's best path."""
         wrong, ports = [], {A: "upa", B: "upb", M: "upc"}
         for _ in range(count):
             address, length = self.rng.choice(tuple(self.sample))
@@ -185,7 +185,7 @@ class Test:
         begin, overlapped, auditor = self.received(), 0, labtest.Rpc(os.path.join(self.lab.dir, "keeld.sock"))
         for i in range(ROUNDS):
             before_round = self.received()
-            for _ in range(3):  # the first begins now, the others when it has ended
+            for _ in range(3):  # the first starts now, the others after its end
                 auditor.file.write(b'{"jsonrpc": "2.0", "id": 1, "method": "fib.audit"}\n')
             auditor.file.flush()
             for feed, seed in ((self.fa, 2 * i), (self.fb, 2 * i + 1)):
@@ -242,7 +242,7 @@ class Test:
     # ---- the shared dumps ----
 
     def shared_text(self, path):
-        """{prefix: attributes} of lines as `bgpdump -m` has them; None: withdrawn."""
+        """{prefix: attributes} of lines in the form of `bgpdump -m`; None: withdrawn."""
         out = {}
         for line in open(path) if not path.endswith(".gz") else gzip.open(path, "rt"):
             f = line.rstrip("\n").split("|")
@@ -253,7 +253,7 @@ class Test:
         return out
 
     def shown(self):
-        """The same of rib.routes."""
+        """The same from rib.routes."""
         names = {"no-export": "65535:65281", "no-advertise": "65535:65282", "no-export-subconfed": "65535:65283", "no-peer": "65535:65284",
                  "blackhole": "65535:666", "graceful-shutdown": "65535:0"}
         return {r["prefix"]: {"as_path": r["as_path"], "origin": r["origin"], "med": r.get("med", 0),

@@ -36,7 +36,7 @@ NEXT_HOP = {f: at(OTHER, 9, f) for f in COUNT}
 
 
 def policies(a=None, b=None):
-    """The import policies of a and b by the tag that they add; None: deny."""
+    """The import policies of a and b, with the tag to add; None: deny."""
     def one(name, tag):
         how = {"action": "deny"} if tag is None else {"action": "permit", "set": {"communities": {"add": ["64512:%d" % tag]}}}
         return {"name": "from-" + name, "nodes": [dict(how, seq=10, match={})]}
@@ -94,7 +94,7 @@ class Test:
         return sorted(prefixes)
 
     def fix_neighbours(self):
-        """No neighbour expires beneath the packets: all of them are permanent in the kernel's table."""
+        """No neighbour expires during the traffic: all are permanent in the kernel's table."""
         for name, port in (("a", "upa"), ("b", "upb")):
             mac = self.lab.sh("f" + name, "cat /sys/class/net/up/address").strip()
             for address in PEERS[name].values():
@@ -108,7 +108,7 @@ class Test:
     # ---- a commit ----
 
     def settled(self, name, what):
-        """Until the routes are those of one transit, in the RIB and in the tables; the audit agrees."""
+        """Waits until the RIB and the tables have the routes of one transit, and the audit agrees."""
         def accepted():
             return {(n, f): self.of(n, f)["accepted"] for n in PEERS for f in COUNT}
         want = {(n, f): self.size[f] if n == name else 0 for n in PEERS for f in COUNT}
@@ -128,7 +128,7 @@ class Test:
         return stats["sent"] == stats["seen"]
 
     def flow(self, on):
-        """Starts the packets, or lets them go on, until the worker has forwarded some more; or ends them, and returns the counts until now."""
+        """Starts or continues the packets until the worker has forwarded some more; or stops the packets, and returns the counts so far."""
         self.ports.run(on)
         if on:
             begin = self.ports.stats()["seen"]
@@ -137,19 +137,19 @@ class Test:
         try:
             wait_for("the last packets", self.rest, 5, patience=0)
         except TimeoutError:
-            pass  # they are lost
+            pass  # the frames are lost
         stats = self.ports.stats()
         return {"sent": stats["sent"], "lost": stats["sent"] - stats["seen"], "misdirected": stats["misdirected"],
                 "by": [p["seen"] for p in stats["ports"]], "wrong": stats["reordered"] + stats["damaged"] + stats["foreign"]}
 
     def move(self, what, name, document):
-        """One commit beneath the packets: they may leave by both transits while it runs, and by the new one alone after its end."""
+        """A commit during traffic: packets may leave by both transits while the commit runs, and by the new transit alone after its end."""
         c, before = self.c, self.last
         self.flow(True)
         self.ports.allow("all", A | B)
         self.commit(document)
         self.settled(name, what)
-        self.flow(True)  # a burst that was looked up before the commit's end has left
+        self.flow(True)  # a burst looked up before the commit's end has left
         self.ports.allow("all", A if name == "a" else B)
         self.flow(True)
         self.last = now = self.flow(False)

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""tests/bench/feed as a peer: it answers ROUTE-REFRESH with what it has announced, so that policy changes reach a router that it feeds."""
+"""tests/bench/feed as a peer: the feed answers ROUTE-REFRESH with its announced routes, so that policy changes take effect on a fed router."""
 import sys
 
 import labtest
@@ -37,7 +37,7 @@ def test(checks):
         feed.say("withdraw 10 3")
         left = PREFIXES - PREFIXES // 10
         checks.comes_to("without a tenth", lambda: preferences(rpc), {200: left})
-        # Each request that comes while an answer leaves is part of the next one: the last policy holds.
+        # Requests during an answer are joined into the next answer: the last policy holds.
         for value in range(300, 310):
             commit(rpc, [{"op": "replace", "path": "/route_policies/0/nodes/0/set/local_pref", "value": value}])
         checks.comes_to("the last of ten policies, and nothing withdrawn came back", lambda: preferences(rpc), {309: left})

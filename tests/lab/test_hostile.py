@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Bad moments: what a commit, a peer or a host may do to a running keeld when it hurts most. Each case names what once went wrong.
-Most telling with KEEL_BUILD at a build with ASan.
+"""Bad moments: actions of a commit, a peer or a host at the worst time for a running keeld. Each case describes a past failure. Most useful with
+KEEL_BUILD at a build with ASan.
 
-    rt (keeld without data plane, AS 64512) --- p (speakers of our own)
+    rt (keeld without data plane, AS 64512) --- p (speakers of the test)
 """
 import json
 import os
@@ -24,7 +24,7 @@ SLOW_LISTS = 10
 
 
 def slow_policy():
-    """Takes the shard some 100 us for each AS path, so that UPDATEs queue up before it."""
+    """Costs the shard some 100 us for each AS path, so that UPDATEs queue up."""
     lists = [{"name": "slow%d" % i, "entries": [{"action": "permit", "regex": "(%d_)+.*_(%d_)*%d$" % (a, a, a)} for a in range(900000, 900030)]}
              for i in range(SLOW_LISTS)]
     nodes = [{"seq": i + 1, "action": "deny", "match": {"as_path_list": "slow%d" % i}} for i in range(SLOW_LISTS)]
@@ -40,7 +40,7 @@ def neighbour(address, asn, import_policy="accept-all", export_policy="accept-al
 
 
 class Case:
-    """A keeld of its own beside a host `p`; what it says at its end is a check."""
+    """A separate keeld beside a host `p`; its exit is a check."""
 
     def __init__(self, checks, name, document, addresses=(P,)):
         self.c, self.name, self.document, self.addresses = checks, name, document, addresses
@@ -75,7 +75,7 @@ def until_closed(speaker, messages):
 
 
 def removed_while_loading(checks):
-    """The policies of a removed peer were freed while the shard still judged by them."""
+    """The policies of a removed peer were freed while still used in the shard."""
     lists, policies = slow_policy()
     rng = random.Random(1)
     messages = [labtest.update(origin() + as_path([65001] + [rng.randrange(1, 1 << 31) for _ in range(20)]) + next_hop(P),
@@ -96,7 +96,7 @@ def removed_while_loading(checks):
 
 
 def match_limit(checks):
-    """The expression of a deny list could not be decided for a padded path, which let the route in."""
+    """The expression of a deny list reached the match limit for a padded path, and the route was accepted."""
     lists = [{"name": "leaks", "entries": [{"action": "permit", "regex": "^(([0-9]+)* *)*[({]$"}]}]
     policies = [{"name": "no-leaks", "nodes": [{"seq": 10, "action": "deny", "match": {"as_path_list": "leaks"}}, {"seq": 20, "action": "permit", "match": {}}]}]
     with Case(checks, "match-limit", config(neighbour(P, 65001, "no-leaks"), as_path_lists=lists, route_policies=policies)) as t:
@@ -116,7 +116,7 @@ def resident_mib(process):
 
 
 def large_batch(checks):
-    """A batch whose answers are gigabytes took as much memory and many times more, and nobody else was served until its end."""
+    """A batch with gigabytes of answers took many times as much memory, and other clients were not served until its end."""
     with Case(checks, "large-batch", config(neighbour(P, 65001))) as t:
         s = t.speaker(65001)
         for i in range(0, 10000, 500):
@@ -145,7 +145,7 @@ def large_batch(checks):
 
 
 def long_paths(checks):
-    """1,000 routes of 60,000 octets of AS path each: a page of them was 160 MB, of 10,000 gigabytes, and nobody else was served."""
+    """1,000 routes with AS paths of 60,000 octets: a page took 160 MB, a page of 10,000 routes gigabytes, and other clients were not served."""
     attributes = origin() + as_path([65001] + [4200000000 + i for i in range(254)], *[[4200000000 + i for i in range(255)] for _ in range(58)]) + next_hop(P)
     prefixes = ["20.%d.%d.0/24" % (i >> 8, i & 255) for i in range(3000)]
     document = config(neighbour(P, 65001))
@@ -168,7 +168,7 @@ def cpu_s(process):
 
 
 def no_descriptors(checks):
-    """Connections that nobody can accept kept both listeners ready, and their threads spinning."""
+    """Connections that could not be accepted kept both listeners ready, and their threads spinning."""
     with Case(checks, "no-descriptors", config(neighbour(P, 65001))) as t:
         pid = t.keeld.popen.pid
         few = len(os.listdir("/proc/%d/fd" % pid)) + 2
@@ -186,7 +186,7 @@ def no_descriptors(checks):
         for failed in (r"[^-]accept-failed", "rpc-accept-failed"):
             wait_for(failed, lambda: re.search(failed, t.keeld.logged()), 10)
         before = cpu_s(t.keeld)
-        for _ in clock(1, 2):  # what does not happen is watched for a while, there is nothing to wait for
+        for _ in clock(1, 2):  # the absence of an event is observed for a fixed time
             pass
         used = cpu_s(t.keeld) - before
         checks.true("without descriptors it does not spin", used < 0.5, "%.2f of 2 s" % used)
@@ -208,7 +208,7 @@ def begins_without_end(checks):
 
 
 def many_commits(checks):
-    """Each commit kept its document for good: 9 MB for a prefix list of 20,000."""
+    """Each commit leaked its document: 9 MB for a prefix list of 20,000."""
     big = {"name": "big", "entries": [{"action": "permit", "prefix": "20.%d.%d.0/24" % (i >> 8, i & 255)} for i in range(20000)]}
     policy = {"name": "p", "nodes": [{"seq": 10, "action": "permit", "match": {"prefix_list": "big"}}]}
     with Case(checks, "many-commits", config(neighbour(P, 65001, "p"), prefix_lists=[big], route_policies=[policy])) as t:

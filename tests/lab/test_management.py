@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""What beside configuration and tables keeld offers to those who manage it: rpc.discover, the read-only socket, events, POST /rpc and
-GET /metrics, policy.test; and bgp.refresh.preview against what a commit then does, while the sessions go on.
+"""Management of keeld beyond configuration and tables: rpc.discover, the read-only socket, events, POST /rpc and GET /metrics, policy.test; and
+bgp.refresh.preview compared with the effects of a commit, with sessions up.
 
     rt (keeld, AS 64512) --- kept (feed, AS 64601, keep_all_routes), plain (feed, AS 64602), all (a speaker, AS 64603)
 """
@@ -90,7 +90,7 @@ class Events:
             self.seen.append(m)
 
     def line(self, timeout):
-        """The next line; None when none comes within that time."""
+        """The next line; None after `timeout`."""
         end = time.monotonic() + timeout
         while b"\n" not in self.data:
             if not select.select([self.sock], [], [], max(0, end - time.monotonic()))[0]:
@@ -103,7 +103,7 @@ class Events:
         return json.loads(line)
 
     def wait(self, topic, condition=lambda e: True, timeout=60):
-        """The first event that matters, of those not looked at yet; its params."""
+        """Params of the first matching event among those not yet examined."""
         end = time.monotonic() + timeout
         while True:
             m = self.seen.pop(0) if self.seen else self.line(max(0, end - time.monotonic()))
@@ -193,7 +193,7 @@ class Test:
         self.bounded(path)
 
     def bounded(self, path):
-        """Anybody may come there: 64 of them, a line of 256 KiB, and whoever is allowed more still gets in."""
+        """The socket is open to all users: at most 64 connections, lines of 256 KiB, and privileged users still get in."""
         c, crowd = self.c, []
         for _ in range(100):
             s = socket.socket(socket.AF_UNIX)
@@ -219,7 +219,7 @@ class Test:
         return self.rpc.call("config.get", source="candidate")
 
     def as_nobody(self, path):
-        """Whether a process without rights gets an answer there, and none at the other one."""
+        """True if a process without rights is answered on this socket, and refused on the other."""
         read, write = os.pipe()
         os.chmod(self.lab.dir, 0o755)
         pid = os.fork()
@@ -270,7 +270,7 @@ class Test:
         other.close()
 
     def lazy_subscriber(self):
-        """Reads nothing while thousands of commits are told: they are counted, and it hears how many it missed; others miss nothing."""
+        """Reads no event during thousands of commits: lost events are counted and reported to the subscriber; other subscribers lose no event."""
         c, rpc = self.c, self.rpc
         lazy, eager = Events(self.socket, "commit"), Events(self.socket, "commit")
         lazy.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -343,7 +343,7 @@ class Test:
         self.control_stats()
 
     def metrics(self, status, headers, body):
-        """Parsed as OpenMetrics 1.0 has it: families in one piece, types before samples, counters end in _total, # EOF at the end."""
+        """Parsed as OpenMetrics 1.0: families contiguous, types before samples, counters end in _total, # EOF at the end."""
         c, values, families, at, text = self.c, {}, [], None, body.decode()
         c.equal("GET /metrics: OpenMetrics", (status, headers["Content-Type"]), (200, "application/openmetrics-text; version=1.0.0; charset=utf-8"))
         wrong = [] if text.endswith("\n# EOF\n") else ["the end"]
@@ -373,7 +373,7 @@ class Test:
                 [1, 1, PREFIXES, self.family(KEPT)["accepted"]])
 
     def control_stats(self):
-        """What the threads did, and that it starts anew without them."""
+        """Figures of the threads, and their reset."""
         c, rpc = self.c, self.rpc
         before = {t["name"]: t for t in rpc.call("control.stats")["threads"]}
         c.equal("control.stats: the threads of control", [n for n in ("keeld", "keel-session", "keel-rib", "keel-fib", "keel-host") if n not in before], [])
@@ -414,12 +414,12 @@ class Test:
     # ---- previews ----
 
     def table(self, view, address):
-        """{prefix: the attributes that policies touch}"""
+        """{prefix: attributes changed by policies}"""
         return {r["prefix"]: (r["as_path"], r.get("local_pref"), r.get("med"), tuple(r.get("communities", ())))
                 for r in routes(self.rpc, view=view, peer=address, limit=10000)}
 
     def quiet(self):
-        """What would move if something were published."""
+        """Counters that would change with any publication."""
         p = {a: peer(self.rpc, a) for a in (KEPT, PLAIN, ALL)}
         return [(v["updates_sent"], v["updates_received"], v["families"][V4]["refresh"]["requests_sent"], v["families"][V4]["accepted"]) for v in p.values()]
 
@@ -456,7 +456,7 @@ class Test:
         c.equal("adj-in-pre of one that is not kept", (e["code"], e["data"]["reason"]), (NOT_KEPT, "not-kept"))
 
         c.equal("a preview of an unchanged candidate", self.preview()[0], {})
-        # Import, kept: what was refused comes in, what was there goes or is changed.
+        # Import, kept: refused routes are accepted, existing routes are removed or changed.
         lines, whole = self.preview({"op": "replace", "path": "/route_policies/0", "value": policy(
             "in-kept", {"action": "permit", "match": {"prefix_list": "low"}, "set": {"local_pref": 90}}, {"action": "deny", "match": {"origin": "igp", "prefix_list": "middle"}},
             {"action": "permit", "match": {"prefix_list": "middle"}, "set": {"local_pref": 200, "med": 3}},
@@ -492,7 +492,7 @@ class Test:
         self.scoped()
 
     def export_to_all(self):
-        """Three peers of one update group, two of which are told all but their own."""
+        """Three peers of one update group, two of which receive all routes except their own."""
         c, rpc = self.c, self.rpc
         lines, whole = self.preview(*({"op": "replace", "path": "/bgp/peers/%d/families/ipv4-unicast/export_policy" % i, "value": "out"} for i in (0, 1)))
         told = {a: lines[a, "export"] for a in (KEPT, PLAIN)}
@@ -511,7 +511,7 @@ class Test:
         commit(rpc, [{"op": "replace", "path": "/bgp/peers/%d/families/ipv4-unicast/export_policy" % i, "value": "deny-all"} for i in (0, 1)])
 
     def scoped(self):
-        """Without the candidate: what a refresh would change now, which is nothing where nothing is pending."""
+        """Without the candidate: the changes of a refresh now, none without a pending change."""
         c, rpc = self.c, self.rpc
         for direction in ("import", "export"):
             r = rpc.call("bgp.refresh.preview", family=V4, scope="external", direction=direction)
@@ -537,7 +537,7 @@ class Test:
         rpc.call("config.discard")
 
     def pending(self):
-        """A policy that is committed and waits: the preview of a refresh tells what it will do."""
+        """A committed policy is pending: the preview predicts the effects of the refresh."""
         c, rpc = self.c, self.rpc
         commit(rpc, [{"op": "add", "path": "/bgp/policy_change_delay_s", "value": 3}])
         was, told = self.table("adj-in", KEPT), dict(self.speaker.rib)
@@ -556,7 +556,7 @@ class Test:
         commit(rpc, [{"op": "remove", "path": "/bgp/policy_change_delay_s"}])
 
     def overtaken(self):
-        """A commit behind a preview on its way: an error, no wrong numbers. And one that never ends, for the stop."""
+        """A commit during a preview: an error, no wrong numbers. Then an endless preview, for the stop."""
         raw = Events(self.socket)
         preview = {"jsonrpc": "2.0", "id": 1, "method": "bgp.refresh.preview", "params": {"family": V4, "scope": "all", "direction": "export"}}
         edit = {"jsonrpc": "2.0", "id": 4, "method": "config.edit", "params": {"merge": {"description": "overtaken"}}}

@@ -18,7 +18,7 @@ NAME = "not_installed"
 A, B = "198.18.1.2", "198.18.2.2"
 HOP6 = "2001:db8:1::2"
 COUNT = 4000
-MEMORY_MB = 440  # two copies of both first levels take 324 of the 330 that EAL leaves: some 1,500 groups of each family
+MEMORY_MB = 440  # two copies of both first levels take 324 of the 330 left by EAL: some 1,500 groups of each family
 PACK = 200
 ATTRIBUTES = attribute(0x40, 1, b"\0") + attribute(0x40, 2, b"\2\1" + struct.pack(">I", 64601))
 
@@ -74,7 +74,7 @@ class Test:
         return {t["family"]: t for t in self.rpc.call("fib.stats")["tables"]}
 
     def settled(self, sent):
-        """Until keeld has all that was sent, and nothing moves any more. Every step is awaited: there is no time within which it has to happen."""
+        """Waits until keeld has all sent routes, and no figure changes. Every step is awaited, without a time limit on its own."""
         def have():
             f = peer(self.rpc, A)["families"]
             return [f[x]["received"] for x in (V4, V6)] == [len(sent[V4]), len(sent[V6])]
@@ -86,7 +86,7 @@ class Test:
         return at_rest(now)
 
     def installed(self, prefixes):
-        """Those that the workers' tables answer with, by their first address."""
+        """The prefixes returned from the workers' tables for their first address."""
         return {p for p in prefixes if self.rpc.call("fib.lookup", address=p.split("/")[0])["prefix"] == p}
 
     def compare(self, what, sent):

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""bgp.refresh.preview with a data plane: how many destinations would lead elsewhere, nowhere, or somewhere again, against what the tables
-then hold; the preview itself writes nothing and makes no generation. Event `fib`, and what GET /metrics has of the data plane.
+"""bgp.refresh.preview with a data plane: numbers of destinations with another path, no path, or a path again, compared with the tables after the
+commit; the preview writes no table and makes no generation. Event `fib`, and the data plane's part of GET /metrics.
 
     rt (keeld, AS 64512; ports upa, upb) --- fa (feed, AS 64601, routes kept), fb (feed, AS 64602), both with one table
 """
@@ -20,7 +20,7 @@ COUNT = 5000
 
 
 def policy(name, low, middle, rest):
-    """Local preference by where a prefix lies; None: denied."""
+    """Local preference by range of the prefix; None: denied."""
     nodes = []
     for i, (where, preference) in enumerate((("low", low), ("middle", middle), (None, rest)), 1):
         node = {"seq": 10 * i, "action": "deny" if preference is None else "permit", "match": {"prefix_list": where} if where else {}}
@@ -67,7 +67,7 @@ class Test:
         self.settled()
 
     def settled(self):
-        """What the audit finds wrong; it waits for what is on its way into the tables."""
+        """Number of mismatches in the audit, which waits for changes in transit."""
         return self.rpc.call("fib.audit")["mismatch_count"]
 
     def best(self):
@@ -95,12 +95,12 @@ class Test:
         return r["fib"]
 
     def two_ways(self):
-        """Destinations to which both lead."""
+        """Number of destinations with paths to both."""
         paths = [self.rpc.call("fib.lookup", address=p.split("/")[0])["paths"] for p in self.best()]
         return sum(sum(not w.get("backup") for w in ways) == 2 for ways in paths)
 
     def max_paths(self):
-        """It alone: no path changes, and no peer has a line."""
+        """A change of max_paths alone: no path changes, and no peer has a line."""
         c = self.c
         self.change("both are as good", policy("in-a", 100, 100, 100), policy("in-b", 100, 100, 100))
         for value, ways in ((2, lambda fib: fib["changed"]), (1, lambda fib: 0)):

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""The conformance kit for route refresh sees what is wrong: a scripted daemon passes every clause, and with each of its faults fails the clause that
-is about it."""
+"""The conformance kit for route refresh detects faults: a scripted daemon passes every clause, and with each of its faults fails the related
+clause."""
 import os
 import sys
 import threading
@@ -50,7 +50,7 @@ def wrong(checks, kit, faults):
     for fault in faults:
         c = CLAUSES[scripted.FAULTS[fault]]
         kit.dut.fault = fault
-        if fault.startswith("no capability") or fault.startswith("capability 70"):  # in the OPEN that the third party had
+        if fault.startswith("no capability") or fault.startswith("capability 70"):  # in the OPEN to the third party
             kit.watch.leave()
             kit.watch.again()
         if fault == "loses the others":
@@ -70,7 +70,7 @@ def test(checks):
     groups = [light[:len(light) // 2], light[len(light) // 2:], [f for f in scripted.FAULTS if f not in light]]
     with Lab(out_folder("refresh-faults")) as lab:
         right(checks, kit_of(lab, "right"))
-        tester.WAIT = 2  # what a fault keeps from coming is waited for
+        tester.WAIT = 2  # messages suppressed by a fault are waited for
         threads = [threading.Thread(target=wrong, args=(checks, kit_of(lab, "wrong%d" % i), group), daemon=True) for i, group in enumerate(groups)]
         for t in threads:
             t.start()

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""A full table read by pages of rib.routes while import and export policies change under it: a route that is there throughout comes exactly
-once, the daemon grows by at most 16 MiB, keepalives are on time, and a commit is answered meanwhile. 100,000 routes; KEEL_FULL=1: 1,000,000.
+"""A full table read by pages of rib.routes during changes of import and export policies: a route present throughout appears exactly once, the
+daemon grows by at most 16 MiB, keepalives are on time, and commits are answered meanwhile. 100,000 routes; KEEL_FULL=1: 1,000,000.
 
     rt (keeld, AS 64512) --- f (feed, AS 64601, keep_all_routes), r (a speaker, AS 64602)
 """
@@ -18,11 +18,11 @@ NAME = "rib_pages"
 FEEDER, READER = "198.18.1.2", "198.18.2.2"
 COUNT = 1000000 if os.environ.get("KEEL_FULL") else 100000
 GROWTH_MIB = 16
-LATE_NS = 3000000000  # of a keepalive due each 2 s; a peer bears 90
+LATE_NS = 3000000000  # for a keepalive due every 2 s; a peer tolerates 90
 
 
 def policies(n):
-    """Import: a quarter of the table is refused or let in by turns, another has another preference. Export: another MED for a quarter."""
+    """Import: a quarter of the table is refused and accepted in turn, another quarter changes its preference. Export: another MED for a quarter."""
     first = {"seq": 10, "match": {"prefix_list": "quarter-1"}}
     first.update({"action": "deny"} if n % 2 else {"action": "permit", "set": {"local_pref": 90}})
     return [{"name": "in", "nodes": [first, {"seq": 20, "action": "permit", "match": {"prefix_list": "quarter-2"}, "set": {"local_pref": 200 + n % 2}},
@@ -42,7 +42,7 @@ CONFIG = {
 
 
 class Changer(threading.Thread):
-    """Commits the other policies again and again; `changes` counts those whose jobs have ended."""
+    """Commits the policies in turn; `changes` counts commits with completed jobs."""
 
     def __init__(self, path):
         super().__init__(daemon=True)
@@ -59,7 +59,7 @@ class Changer(threading.Thread):
                     if e.get("job"):
                         wait_job(self.rpc, e["job"], 300)
                 self.changes += 1
-        except Exception as e:  # told by the test
+        except Exception as e:  # reported by the test
             self.error = e
 
     def stop(self):
@@ -102,7 +102,7 @@ class Test:
             f.write("5")  # proc(5): VmHWM begins at the present VmRSS
 
     def read(self, rpc, **view):
-        """{prefix: how often} of one reading of all pages; how many pages, and the slowest one's time."""
+        """{prefix: count} of one reading of all pages; number of pages, and the slowest page's time."""
         seen, pages, slowest, page = {}, 0, 0.0, {}
         while True:
             begin = time.monotonic()
@@ -116,7 +116,7 @@ class Test:
             page = {"cursor": r["next"]}
 
     def change(self, times):
-        """That many changes with nobody reading: what they alone need."""
+        """Changes without a reader: their cost alone."""
         changer = Changer(self.path)
         changer.changes = self.changes
         changer.start()
@@ -165,7 +165,7 @@ class Test:
 
 
 class Sink(Speaker):
-    """Reads, and keeps nothing."""
+    """Reads, and stores no message."""
 
     def learn(self, come, gone, route, end):
         del self.received[:]
