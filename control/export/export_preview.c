@@ -10,7 +10,7 @@
 
 #define LOOK_EVERY 32u /* destinations between two reads of the clock: about 10 us */
 
-/* Peers of one group that would have the same rules: each destination is evaluated once for them. */
+/* Peers of one group with equal new rules: each destination is evaluated once for all peers of the class. */
 struct rules_class {
 	struct rules_class *next;
 	const struct rules_class *from; /* the class before a split of its group; NULL: none */
@@ -136,7 +136,7 @@ class_get(struct export_preview *e, const struct update_member *m, const struct 
 	return c != NULL ? c : class_create(e, m, r);
 }
 
-/* The class for a member of `from` whose group was split. Classes before `made` in the list are new in this slice: they begin with the present counts of `from`. */
+/* The class for a member of `from` whose group was split. Classes before `made` in the list are new in this slice, and begin with the present counts of `from`. */
 static struct rules_class *
 class_split(struct export_preview *e, const struct rules_class *made,
 	const struct rules_class *from, const struct update_member *m)

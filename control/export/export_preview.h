@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A preview of exports: how the routes that are advertised to peers would change under other export policies and rules. Nothing is sent. The
+ * A preview of exports: how the routes advertised to peers would change under other export policies and rules. Nothing is sent. The
  * rules of control/export/update_group_rules.c run on scratch groups without members and without a stream, and each result is compared with
  * the Adj-RIB-Out of the peer's update group.
  *
- * Writer: the session thread, which is a RIB reader.
+ * Writer: the session thread, a RIB reader.
  */
 #pragma once
 
@@ -41,7 +41,7 @@ int export_preview_peer(struct export_preview *e, struct peer_id peer,
 	const struct config_peer *next, uint32_t cluster_id, const struct policy *policy)
 	RUNS_ON(role_session);
 /*
- * For a change that also has new import policies: each destination is evaluated with the best path that results from these policies. `import` is a
+ * For a change with new import policies, too: each destination is evaluated with the best path under the new import policies. `import` is a
  * preview of the same table; lent, and used only by export_preview_run() and export_preview_default().
  */
 void export_preview_imports(struct export_preview *e, struct preview *import) RUNS_ON(role_session);

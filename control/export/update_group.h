@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Export. Peers with equal export rules share an update group: one Adj-RIB-Out (rib/adj_rib_out.h) and one ordered stream of packed messages. Each
- * member copies the messages from its own place in the stream, and inserts its own next hop.
+ * member copies the messages from a place in the stream, and inserts the next hop of its session.
  *
  * Initial table, live changes, BoRR, EoRR and End-of-RIB are all parts of the stream, so their order is fixed. A group keeps a limited part of the stream
- * for slow members. A member that falls behind this part records the destinations it has missed, with two bits a destination, and later advertises their
- * present routes.
+ * for slow members. A member behind this part records missed destinations, with two bits a destination, and later advertises the present routes of these
+ * destinations.
  *
- * A slow peer does not delay other peers: live changes never wait for a full connection; a walk waits for at most patience_ns plus half of its own
- * duration. When a group holds back too many tombstones, the shards wait. Only a member whose peer does not read can then be evicted.
+ * A slow peer does not delay other peers: live changes never wait for a full connection; a walk waits for at most patience_ns plus half of the
+ * duration of the walk. When a group holds back too many tombstones, the shards wait. Only a member whose peer does not read can then be evicted.
  *
  * Writer: the session thread, a RIB reader. Rules and policies: update_group_rules.c; RFC 4271 5 and 9.2, 4456, 2545, 8950, 8212, 1997. End-of-RIB:
  * RFC 4724 2; BoRR and EoRR: RFC 7313 4.
@@ -35,11 +35,11 @@ struct update_groups_config {
 		*exported; /* exported attribute sets; only the session thread reads them */
 	unsigned batch; /* changes in one batch; 1,024 */
 	uint32_t kept_max; /* octets of the stream kept for slow members; 1 MiB */
-	/* A walk waits for its slowest member for this time plus half of the walk's duration; 1 s. */
+	/* A walk waits for the slowest member for patience_ns plus half of the walk's duration; 1 s. */
 	uint64_t patience_ns;
-	/* A group whose members have different rules waits this long before a split; 250 ms. */
+	/* Delay before a group with different rules of its members is split; 250 ms. */
 	uint64_t settle_ns;
-	/* A member may be evicted when its peer has not read for this time; 3 s. */
+	/* A member may be evicted after the peer has not read for stall_ns; 3 s. */
 	uint64_t stall_ns;
 };
 int update_groups_create(const struct update_groups_config *c, struct update_groups **out);
@@ -86,16 +86,16 @@ struct update_group *update_group_leave(struct update_member *m) RUNS_ON(role_se
 bool update_group_dismantle(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session);
 
 /*
- * A plan is the export side of a commit that changes import rules of peers and export rules of groups, for one family. Until update_groups_plan_end(), a
- * group with new rules evaluates each destination by the export rules that match the import rules of its best path:
+ * A plan is the export side of a commit with new import rules of peers and new export rules of groups, for one family. Until update_groups_plan_end(), a
+ * group with new rules evaluates each destination by the export rules for the import rules of the best path:
  *
  *  - the new rules, where the plan does not contain the peer of the best path, or where the path carries a generation of the plan
  *    (rib_path_generation());
  *  - else the old rules;
- *  - after a second commit within the plan, a path from before that commit matches neither: the advertised route stays until the end.
+ *  - after a second commit within the plan, a path from before the second commit matches neither: the advertised route stays until the end.
  *
- * Destinations without a change are evaluated at the end, by one walk that sends differences. In a plan of several peers, a route that export policy
- * refuses stays advertised until the end, if the destination has a usable path and the source of the route still exists. The policies of both rules are
+ * Destinations without a change are evaluated at the end, by one policy walk. In a plan of several peers, a route refused by export policy
+ * stays advertised until the end, if the destination has a usable path and the source of the route still exists. The policies of both rules are
  * in use until the end.
  *
  * Begin a plan before any shard runs the new import rules; a second begin joins the running plan. now_s: the shards' clock.
@@ -107,25 +107,25 @@ struct update_plan_part {
 void update_groups_plan_begin(struct update_groups *s, unsigned generation, uint32_t now_s,
 	const struct update_plan_part *parts, unsigned count) RUNS_ON(role_session);
 void update_groups_plan_end(struct update_groups *s, enum family family) RUNS_ON(role_session);
-/* All members have their new rules: groups whose members differ are split without waiting for settle_ns. */
+/* All members have the new rules: splits groups with different members without waiting for settle_ns. */
 void update_groups_settle(struct update_groups *s) RUNS_ON(role_session);
 
 /*
- * Changes the export policy, or all rules below the line; the group then sends the differences. The old policy is no longer used after its last member
- * got another policy.
+ * Changes the export policy, or all rules below the line; the group then sends the differences. The old policy is no longer used after the last member
+ * has got a new policy.
  */
 void update_group_policy(struct update_member *m, const struct policy *p) RUNS_ON(role_session);
 void update_group_rules(struct update_member *m, const struct update_rules *r)
 	RUNS_ON(role_session);
 /*
- * Requests MARK_SETTLED after the last difference that results from the present policy and rules of the member; without differences the mark comes at
+ * Requests MARK_SETTLED after the last difference made by the present policy and rules of the member; without differences the mark comes at
  * once. Returns a serial number: the request is done when update_group_settled() has reached the number.
  */
 uint32_t update_group_settle(struct update_member *m) RUNS_ON(role_session);
 uint32_t update_group_settled(const struct update_member *m);
 const struct update_rules *update_group_rules_of(const struct update_member *m);
 /*
- * Sends the whole table again; framed: between BoRR and EoRR (RFC 7313 4). Requests that come before a walk has visited its first destination share the
+ * Sends the whole table again; framed: between BoRR and EoRR (RFC 7313 4). Requests before a walk has visited the first destination share the
  * walk. Requests during a walk share the next walk.
  */
 void update_group_refresh(struct update_member *m, bool framed) RUNS_ON(role_session);
@@ -146,7 +146,7 @@ struct update_io {
 	size_t size; /* of `buf`; at least the largest message of the session */
 	/* Nothing is sent now (min_advertisement_s), unless shards wait for withdrawals to be read. */
 	bool paused;
-	/* With `buf` NULL. True: another family of the peer has filled the output in this turn. False: the peer does not read. */
+	/* With `buf` NULL. True: a different family of the peer has filled the output in this turn. False: the peer does not read. */
 	bool taken;
 	/* Called on this thread for each mark, in the order of the messages. */
 	void (*mark)(void *ctx, enum update_group_mark m);
@@ -161,24 +161,24 @@ enum update_turn_state {
 };
 struct update_turn {
 	enum update_turn_state state;
-	/* Other members of the group may have messages to send now: every member of the group is due a turn. */
+	/* The group has new messages: every member of the group is due a turn. */
 	bool others;
 	bool had_output; /* the member had routes to send, and `buf`; also if len is 0 */
 	bool walked; /* with had_output: the group was sending a whole table */
-	size_t len; /* octets of whole messages that were written to `buf` */
+	size_t len; /* octets of whole messages in `buf` */
 	uint64_t wait_ns; /* TURN_IDLE: monotonic time of the next turn without an event; 0: none */
 	/* -ENOMEM, -ENOSPC; -ESTALE: the peer did not read, and the member held more tombstones than a shard may keep. */
 	int error;
 };
 /*
- * One turn of a member: sends the messages that the group has for the member, and drives the group while `io` has room, until the deadline. When
+ * One turn of a member: sends messages of the group to the member, and drives the group while `io` has room, until the deadline. When
  * several families of a peer have messages, each family gets half of the remaining time, and at least EXPORT_SHARE_NS.
  *
- * A member without output falls behind when the kept part of the stream is full and its oldest message waits for this member. When no member in the stream
+ * A member without output falls behind when the kept part of the stream is full and the oldest message waits for the member. When no member in the stream
  * has room, the members behind drive the group.
  *
  * The time in which a peer does not read is counted between turns, at most 100 ms a turn. After stall_ns, while shards wait for the group to read
- * withdrawals, the member may be evicted (-ESTALE). When no other member can drive the group then, this turn does.
+ * withdrawals, the member may be evicted (-ESTALE). Without a member with output, the turn also drives the group then.
  */
 struct update_turn update_member_turn(struct update_member *m, const struct update_io *io,
 	uint64_t deadline_ns) RUNS_ON(role_session);
@@ -187,8 +187,8 @@ struct update_turn update_member_turn(struct update_member *m, const struct upda
 uint64_t update_share(uint64_t deadline_ns);
 /*
  * For one turn. loading: several peers are sending their tables, so the best path of a destination changes several times in a short time. The
- * groups then pause between two reads of the journal, and do not send routes that are replaced during the pause. The order of the messages and the final
- * routes stay the same.
+ * groups then pause between two reads of the journal, and do not send routes replaced during the pause. The order of the messages and the final
+ * routes do not change.
  */
 void update_groups_gather(struct update_groups *s, uint64_t now_ns, bool loading)
 	RUNS_ON(role_session);
@@ -197,7 +197,7 @@ bool update_group_shared(const struct update_member *a, const struct update_memb
 
 uint64_t update_group_advertised(const struct update_member *m);
 /*
- * The attributes that the member advertises for a destination (an id of all shards), with the member's next hop. NULL: not advertised. Valid until the
+ * The attributes advertised by the member for a destination (an id of all shards), with the member's next hop. NULL: not advertised. Valid until the
  * next call.
  */
 const struct attr_set *update_group_exported(const struct update_member *m, struct dest_id dest);

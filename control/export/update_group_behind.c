@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Members behind the kept part of the stream. Two bits a destination record the changes that the member has missed: `tell`, a route must be announced;
- * `gone`, the route must be withdrawn. Repeated changes of a destination set the same bit. The member returns to the stream when no bit is set.
+ * Members behind the kept part of the stream. Two bits a destination record missed changes: `tell`, a route must be announced;
+ * `gone`, the route must be withdrawn. Repeated changes of a destination set one bit. The member returns to the stream when no bit is set.
  *
  * Order: announcements may be early. A member withdraws only when no announcement is left (the peer then has at least the routes of the group), and only
  * while no withdrawal of the group must wait (rib/journal.h). A cursor of the member holds the tombstones of `gone`. When too many tombstones are held, the
@@ -218,7 +218,7 @@ is_driven(const struct update_group *g)
 	return false;
 }
 
-/* Drives the group where no member can, so that the group's place in the journal does not depend on a connection. */
+/* Drives the group when no member can: the group's place in the journal must not depend on a connection. */
 static bool
 group_drive(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session)
 {

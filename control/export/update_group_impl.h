@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Structs and functions that the files of update groups share. Only the session thread uses them.
+ * Structs and functions shared by the files of update groups. Only the session thread uses them.
  *
  *	update_group.c         groups, members, copying the stream into a member's buffer
  *	update_group_stream.c  journal and walks -> batches -> messages of the stream
@@ -25,9 +25,9 @@
 #define SEEN_BITS 16u
 #define BEHIND_ITEMS 512u
 #define BEHIND_LOOKS 32u /* destinations between two reads of the clock */
-/* attr_set.unused of an exported set: each member inserts its own next hop. */
+/* attr_set.unused of an exported set: each member inserts the next hop of its session. */
 #define OWN_NEXT_HOP 1u
-/* The id of the default route that we originate; no destination has this id. */
+/* The id of a default route originated by us; no destination has this id. */
 #define DEST_DEFAULT ((struct dest_id){DEST_NONE})
 
 /* ---- the stream ---- */
@@ -42,7 +42,7 @@ enum message_kind {
 	MESSAGE_SETTLED, /* for `who`: all requests up to serial number `walk` are done */
 };
 
-/* One UPDATE or mark of the stream, a list. A member stands on the last message that the member has passed. */
+/* One UPDATE or mark of the stream, a list. Each member stands on the last message passed by the member. */
 struct message {
 	struct message *next;
 	uint64_t passed; /* journal sequence; while a cursor is held here, the ids stay valid */
@@ -96,18 +96,18 @@ struct update_member {
 	bool full; /* had no output in its last turn */
 	/* Time of the last turn in which the peer did not read, and the total since stall_end(). */
 	uint64_t blocked_ns, spent_ns;
-	/* Serial number of the walk that is due or runs for the member; 0: none. */
+	/* Serial number of the walk due or running for the member; 0: no walk. */
 	uint32_t walk;
 	bool begun, first_told, dumping, framed;
 	bool again, again_framed; /* another walk was requested during this walk */
 
-	/* update_group_settle(): serial numbers that were requested, put into the stream, and reached by the member. */
+	/* update_group_settle(): serial numbers requested, put into the stream, and reached by the member. */
 	uint32_t settle_asked, settle_put, settled;
 
 	/*
-	 * The destinations that the member has missed: `tell` to announce, `gone` to withdraw. A member in the stream has `gone` bits alone: destinations
-	 * whose best path is now the peer's own, and whose earlier route must still be withdrawn. The journal returns to these destinations when the
-	 * withdrawal is allowed.
+	 * The destinations missed by the member: `tell` to announce, `gone` to withdraw. A member in the stream has `gone` bits alone: the best path of the
+	 * destination is now the peer's own, and the earlier route must still be withdrawn. The journal returns to the destination when the withdrawal is
+	 * allowed.
 	 */
 	struct bits tell, gone;
 	uint32_t tell_at, gone_at; /* next bit to examine */
@@ -142,14 +142,14 @@ struct update_group {
 	struct update_group *next;
 	uint32_t id;
 	struct update_rules rules; /* normalized by rules_normal() */
-	bool stays; /* a plan keeps a route advertised that the rules refuse for now */
-	/* The rules changed within a plan: destinations whose best path was accepted by old import rules are evaluated by `before`. */
+	bool stays; /* a plan keeps a refused route advertised until the end */
+	/* The rules changed within a plan: `before` is used where old import rules accepted the best path. */
 	bool planned;
 	bool by_before; /* during an evaluation: `rules` and `before` are exchanged */
 	struct update_rules before;
 	/*
 	 * `rules` belong to generation `newest` and to later generations (bits in `after`). mixed: a second commit within the plan changed the rules, so
-	 * `before` may differ from the rules by which paths without a generation were advertised.
+	 * `before` need not be the rules that advertised paths without a generation.
 	 */
 	bool mixed;
 	uint8_t newest, after;
@@ -166,7 +166,7 @@ struct update_group {
 
 	struct update_member *members;
 	unsigned member_count, stream_count, behind_count;
-	/* Members in the stream that are not full: these drive the stream. When there are none, the members behind do. */
+	/* Members in the stream that are not full: these drive the stream. Without such members, the members behind drive the stream. */
 	unsigned ready_count;
 	uint64_t deferred; /* number of `gone` bits of members in the stream */
 
@@ -176,16 +176,16 @@ struct update_group {
 	struct journal_cursor
 		*tail; /* holds the ids after `first`; NULL: no ids, or no free cursor */
 
-	/* The running walk, and the walks that are due. */
+	/* The running walk, and due walks. */
 	enum walk_kind kind;
 	struct walk walk;
 	uint32_t serial; /* of the newest WALK_SEND */
-	unsigned waiting; /* members that take part in the next walk */
+	unsigned waiting; /* members of the next walk */
 	unsigned settling; /* members with a request of update_group_settle() */
 	uint64_t version; /* incremented when members may have new messages to send */
 	bool default_due; /* a walk visits the default route first; until then members may join */
 	bool walk_turn; /* the walk and the journal take turns */
-	bool policy_within; /* the WALK_SEND replaces a policy walk that was due */
+	bool policy_within; /* the WALK_SEND replaces a due policy walk */
 	uint32_t policy_end; /* a policy walk (sends differences) is due for ids below this */
 	uint64_t walk_began_ns, blocked_ns, waited_ns, retry_ns;
 
@@ -256,7 +256,7 @@ struct update_groups {
 	struct attr_id run_set;
 	enum route_source run_kind;
 	bool run_valid, run_before;
-	/* Within one call: the result for the last path. Paths of neighbouring destinations mostly share one set. */
+	/* Within one call: the result for the last path. Paths of neighbouring destinations mostly share a set. */
 	struct told_run {
 		const struct update_group *group; /* NULL: none */
 		struct attr_id accepted;
@@ -269,7 +269,7 @@ struct update_groups {
 	struct shard_peer source;
 	bool source_valid, source_known;
 
-	/* Indexed by the low bits of an id: the destination that was evaluated last, as run << SEEN_BITS | id >> SEEN_BITS. */
+	/* Indexed by the low bits of an id: the last evaluated destination, as run << SEEN_BITS | id >> SEEN_BITS. */
 	uint64_t runs, seen[1u << SEEN_BITS];
 
 	unsigned change_count, entry_count, bucket_count;
@@ -306,7 +306,7 @@ output_take(struct output *o, size_t len)
 	o->room -= len;
 }
 
-/* The set that a member gets of a route. A route is never advertised to its source. */
+/* The set of a route for a member. A route is never advertised to its source. */
 static inline struct attr_id
 member_view(const struct update_member *m, struct adj_route r)
 {
@@ -322,30 +322,30 @@ bool member_pending(const struct update_member *m) RUNS_ON(role_session);
 uint64_t member_wait_ns(const struct update_member *m);
 /* 0, or the error for update_turn.error. */
 int member_error(struct update_member *m) RUNS_ON(role_session);
-/* Frees the messages that all members have passed. */
+/* Frees the messages passed by all members. */
 void stream_trim(struct update_group *g);
 /* The initial table of the member begins: the member enters the stream. */
 void member_enter(struct update_member *m);
-/* Writes the frame at the beginning of a walk (`begin`) or at its end. False: no room. */
+/* Writes the frame at the beginning (`begin`) or at the end of a walk. False: no room. */
 bool member_frame(struct update_member *m, bool begin, struct output *o) RUNS_ON(role_session);
 void member_first_told(struct update_member *m, struct output *o) RUNS_ON(role_session);
 
 /* update_group_rules.c */
-/* *r: the route that the group should advertise, with a reference on its set; .set 0: none. 0, -ENOMEM. */
+/* *r: the route that the group should advertise, with a reference on the set; .set 0: no route. 0, -ENOMEM. */
 int rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view,
 	struct adj_route *r);
-/* As rules_evaluate(), for a best path that need not be in the table, with attributes that need not be a set of a shard. Uses no cache. */
+/* As rules_evaluate(), also for a best path outside the table and for attributes outside the sets of a shard. Uses no cache. */
 int rules_evaluate_path(struct update_group *g, const struct dest_view *view,
 	const struct rib_path *best, const struct attr_set *attrs, struct adj_route *r);
 int rules_default(struct update_group *g, struct adj_route *r);
 void rules_forget(struct update_group *g);
-/* Gives `g` new rules. Within a plan they hold for the destinations of the new import rules; else a policy walk is due. */
+/* Gives `g` new rules. Within a plan the new rules hold where new import rules accepted the best path; else a policy walk is due. */
 void rules_take(struct update_group *g, const struct update_rules *to) RUNS_ON(role_session);
 /* Makes `g`, whose routes are advertised by the rules of `from`, a part of the running plan. */
 void rules_plan(struct update_group *g, const struct update_group *from);
-/* The session of a peer has ended: its routes must not stay advertised for the plan. */
+/* The session of a peer has ended: routes of the peer must not stay advertised for the plan. */
 void rules_lost(struct update_groups *s, enum family family, struct peer_id id);
-/* Ends the caches of one call. Their pointers are valid until the next quiescent report only. */
+/* Ends the caches of one call: cached pointers are valid until the next quiescent report only. */
 void rules_run_end(struct update_groups *s);
 /* Clears the fields without an effect, so that rules with equal effects compare equal. */
 struct update_rules rules_normal(const struct update_rules *r);
@@ -364,12 +364,12 @@ uint64_t stream_rest_ns(const struct update_group *g);
 /* Puts a mark into the stream, also for the members behind. `who`: as for MESSAGE_WALK_BEGIN. */
 void stream_mark(struct update_group *g, enum message_kind kind, struct peer_id who);
 void stream_settled(struct update_group *g, const struct update_member *m);
-/* True if the walk waits for its slowest member. */
+/* True if the walk waits for the slowest member. */
 bool walk_blocked(const struct update_group *g);
 void batch_reset(struct update_groups *s);
 /*
- * A default route can come from the table and from default_originate. True if the default route other than `id` is advertised: a withdrawal of 0/0 would
- * remove that route from the peers.
+ * A default route can come from the table and from default_originate. True if the second default route, beside `id`, is advertised: a withdrawal of
+ * 0/0 would remove this route from the peers.
  */
 bool default_shadowed(const struct update_group *g, struct dest_id id, const struct prefix *p,
 	struct dest_id *other);
@@ -379,7 +379,7 @@ void policy_walk_owe(struct update_group *g);
 /* update_group_behind.c */
 void behind_begin(struct update_member *m);
 bool message_is_for(const struct update_member *m, const struct message *msg);
-/* Records a message that the member will not copy. */
+/* Records the destinations or the mark of a message. The member will not copy the message. */
 void message_miss(struct update_member *m, const struct message *msg);
 void behind_mark(struct update_member *m, struct dest_id id, bool present);
 void behind_run(struct update_member *m, struct output *o) RUNS_ON(role_session);

@@ -93,7 +93,7 @@ source_peer(struct update_groups *s, struct peer_id peer)
 	return s->source_known ? &s->source : NULL;
 }
 
-/* RFC 1997: we obey the communities that were received with the route; communities that export policy adds are for the peer. */
+/* RFC 1997: we obey communities received with the route; communities added by export policy are for the peer. */
 static bool
 communities_forbid(const struct update_group *g, const struct attr_set *a)
 {
@@ -112,7 +112,7 @@ communities_forbid(const struct update_group *g, const struct attr_set *a)
 	return false;
 }
 
-/* RFC 4271 9.2, RFC 4456 6: a path of an internal peer goes to an internal peer only where one of the two is our client. */
+/* RFC 4271 9.2, RFC 4456 6: internal peers get the path of an internal peer only if the source or the receiver is our client. */
 static bool
 source_forbids(const struct update_group *g, enum route_source kind, const struct shard_peer *p)
 {
@@ -159,7 +159,7 @@ policy_runs(const struct update_rules *r)
 	return r->policy != NULL && r->policy != policy_accept_all();
 }
 
-/* remove_private_as and as_override, in place. Runs before policy, so that AS numbers prepended by policy stay. */
+/* remove_private_as and as_override, in place. Runs before policy: AS numbers prepended by policy stay. */
 static void
 as_path_edit(const struct update_rules *r, struct attr_set *s)
 {
@@ -215,7 +215,7 @@ as_path_prepend(struct update_group *g, struct attr_set **s)
 
 /* ---- the rest of the attributes ---- */
 
-/* RFC 4360 6: extended communities that are not transitive stay in the AS. */
+/* RFC 4360 6: non-transitive extended communities stay in the AS. */
 static void
 ext_communities_strip(struct attr_set *s)
 {
@@ -233,7 +233,7 @@ ext_communities_strip(struct attr_set *s)
 	}
 }
 
-/* RFC 4271 5.1.4, 5.1.5; RFC 4456 8: attributes that do not leave the AS. */
+/* RFC 4271 5.1.4, 5.1.5; RFC 4456 8: removes attributes for use within the AS. */
 static void
 internal_attrs_strip(struct attr_set *s, unsigned policy_sets, enum route_source kind)
 {
@@ -274,7 +274,7 @@ reflect(const struct update_group *g, struct attr_set *s, const struct shard_pee
 	return 0;
 }
 
-/* RFC 2545 3: a link-local address goes to peers on its link only, and is no next hop alone. */
+/* RFC 2545 3: a link-local address is sent only on the link of the address, and never alone. */
 static bool
 next_hop_tellable(const struct update_group *g, const struct ip_addr *a)
 {
@@ -362,7 +362,7 @@ exported_edit(struct update_group *g, unsigned policy_sets, struct attr_set **s,
 	return 0;
 }
 
-/* `after`: the result of policy, and the attributes that policy set. *out gets a reference, or is 0. 0, -ENOMEM. */
+/* `after`: the result of policy; policy_sets: the attributes set by policy. *out gets a reference, or is 0. 0, -ENOMEM. */
 static int
 exported_make(struct update_group *g, unsigned policy_sets, const struct attr_set *after,
 	enum route_source kind, const struct shard_peer *source, struct attr_id *out)
@@ -639,7 +639,7 @@ enum judged {
 	JUDGED_BETWEEN, /* rules of a commit in between, already replaced */
 };
 
-/* For a group with new rules: the export rules for a destination, chosen by the commit that accepted its best path. */
+/* For a group with new rules: the export rules for a destination, chosen by the commit whose import rules accepted the best path. */
 static enum judged
 judged_by(const struct update_group *g, const struct dest_view *view)
 {
@@ -670,8 +670,8 @@ rules_swap(struct update_group *g)
 }
 
 /*
- * True if the advertised path still exists, or if the plan will evaluate the paths of its peer again (the refusal may then be temporary). After the
- * peer has withdrawn the path, or its session has ended, the route must not stay advertised.
+ * True if the advertised path still exists, or if the plan will evaluate the paths of the peer again (the refusal may then be temporary). After the
+ * peer has withdrawn the path, or the session has ended, the route must not stay advertised.
  */
 static bool
 source_stays(const struct update_group *g, struct dest_id id, struct peer_id source)
@@ -706,8 +706,8 @@ advertised_keep(struct update_group *g, struct dest_id id, const struct dest_vie
 }
 
 /*
- * While the routes of several peers are evaluated again, a best path between the old and the new one is temporary. Where export policy refuses such a
- * path, the advertised route stays. A route that another rule forbids is withdrawn at once.
+ * While the routes of several peers are evaluated again, a best path between the old and the final best path is temporary. When export policy refuses a
+ * temporary path, the advertised route stays. Routes forbidden by an RFC are withdrawn at once.
  */
 int
 rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view,

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * New rules for members. When all members have the same new rules, the group adopts the rules and sends differences. When the rules differ, the group is
+ * New rules for members. When all members have equal new rules, the group adopts the rules and sends differences. When the rules differ, the group is
  * split: members with new rules move into a new group, with a copy of the Adj-RIB-Out. The copy is made in slices; meanwhile the group gathers no changes.
  * Then both groups send differences.
  *
  * A commit changes its members one by one, so a group waits settle_ns before a split. Until then the group uses the old policy, which must stay valid while
- * any member has this policy.
+ * any member has the old policy.
  */
 #include "control/export/update_group_impl.h"
 
@@ -22,7 +22,7 @@ member_agrees(const struct update_member *m, const struct update_rules *r)
 	return rules_equal(&n, r);
 }
 
-/* Members with an error do not count: their sessions are about to end. */
+/* Members with an error do not count: the session is about to end. */
 static unsigned
 agreeing(const struct update_group *g, const struct update_rules *r)
 {
@@ -131,7 +131,7 @@ member_unlink(struct update_member *m)
 	member_stand(m, NULL);
 }
 
-/* Messages of the old stream that the member has not copied become bits of a member behind. */
+/* Uncopied messages of the old stream become bits of a member behind. */
 static void
 member_move(struct update_member *m, struct update_group *n)
 {
@@ -196,7 +196,7 @@ copy_fail(struct update_group *g, int err)
 
 /*
  * Chooses the rules of the copy again, because rules may have changed since the copy began. The copied routes are valid for any rules, so the copy
- * continues: with a restart, commits in quick succession would prevent the end of the split, and the group, which gathers no changes during the copy, would
+ * continues: with a restart, commits in quick succession would prevent the end of the split, and the group, without gathering changes, would
  * hold up the journal and the shards. False: all members have the rules of the group.
  */
 static bool
@@ -217,7 +217,7 @@ copy_run(struct update_group *g) RUNS_ON(role_session)
 {
 	int more;
 
-	/* A group that is being dismantled takes no members. */
+	/* Members cannot join a group during its dismantling. */
 	if (g->copy->left || g->copy->out == NULL || !copy_aim(g)) {
 		if (!update_group_dismantle(g->copy, 0))
 			g->copy = NULL;

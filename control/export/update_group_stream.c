@@ -14,7 +14,7 @@
 #include <string.h>
 
 #define JOURNAL_READ JOURNAL_PREFETCH_MAX
-/* Entries that each stage of the prefetch runs ahead. */
+/* Distance in entries between a stage of the prefetch and the evaluation. */
 #define AHEAD_DESTS 24u
 #define AHEAD_PATHS 16u
 #define AHEAD_SLOTS 10u
@@ -26,7 +26,7 @@
 #define SLOT_NONE UINT16_MAX
 #define RETRY_NS 50000000u /* before a walk that waits tries again */
 /*
- * While peers send their tables: the pause between two reads of the journal, and the number of its 2^20 entries that may wait. 1,000,000 routes of
+ * While peers send their tables: the pause between two reads of the journal, and the number of waiting entries, of 2^20, at which a pause ends. 1,000,000 routes of
  * four peers: 1.06 million announcements with 20 ms (5 ms: 1.25 million, 0: 1.64 million); 1.00 million are the minimum.
  */
 #define REST_NS 20000000u
@@ -420,7 +420,7 @@ prefetch_advertised(void *ctx, const struct journal_entry *e)
 }
 
 /*
- * Nothing is advertised, and the rules allow nothing: destinations need not be evaluated. When the rules change, a walk over all destinations follows.
+ * No route is advertised, and the rules allow no route: destinations need not be evaluated. When the rules change, a walk over all destinations follows.
  */
 static bool
 is_silent(const struct update_group *g)
@@ -537,7 +537,7 @@ slowest_is_full(const struct update_group *g)
 }
 
 /*
- * Members with a full output that stand on the oldest message fall behind; at least one member, even after the deadline. False: every member on the
+ * Members with a full output at the oldest message fall behind; at least one member, even after the deadline. False: every member on the
  * oldest message has room, so the group waits for these members.
  */
 static bool
@@ -753,7 +753,7 @@ change_announce(struct update_group *g, uint32_t i, struct adj_route old, struct
 	source_withdraw(g, i, old, new);
 }
 
-/* Announces the other default route: with its own change in the batch or, after that change was compared, here. */
+/* Announces the second default route: with the change of `other` in the batch or, after this change was compared, here. */
 static void
 default_tell(struct update_group *g, uint32_t i, struct dest_id other)
 {
@@ -865,7 +865,7 @@ message_pack(struct update_group *g, const struct bucket *b, uint32_t *at, size_
 	return true;
 }
 
-/* The set fits no message of these sessions: the destinations are withdrawn from every member. */
+/* The set fits no message of the group's sessions: withdraws the destinations from every member. */
 static void
 bucket_give_up(struct update_group *g, const struct bucket *b, uint32_t at)
 {
@@ -1014,7 +1014,7 @@ walk_step(struct update_group *g)
 			return false;
 		return true;
 	}
-	/* EoRR would remove routes whose withdrawal the journal does not allow yet. */
+	/* EoRR would remove routes before the journal allows the withdrawal. */
 	if (g->kind == WALK_SEND && g->deferred > 0 &&
 		journal_head(g->set->journal) != journal_position(g->cursor))
 		return false;
@@ -1052,7 +1052,7 @@ progress(const struct update_group *g)
 	       ((uint64_t)g->catch_up << 62) + ((uint64_t)g->default_due << 61);
 }
 
-/* Holds ids until every member has passed the stream. Without a free cursor, a member that falls behind is disconnected. */
+/* Holds ids until every member has passed the stream. Without a free cursor, a member is disconnected when falling behind. */
 static void
 tail_need(struct update_group *g)
 {
