@@ -11,6 +11,7 @@ is 77.
 
 usage: test_readme.py KEELD KEELCTL [DOCUMENT...]
        test_readme.py --script DOCUMENT        prints the shell blocks of a document as one script
+       test_readme.py --links FOLDER           checks the links of the documents that are installed in FOLDER
 """
 import collections
 import glob
@@ -114,11 +115,14 @@ def slugs(path):
         return {re.sub(r"[^\w\- ]", "", line.lstrip("#").strip().lower()).replace(" ", "-") for line in f if line.startswith("#")}
 
 
-def links():
-    """Each link of README.md, CHANGELOG.md and docs/ leads to a file of the repository, each anchor to a heading; each named source file exists."""
-    pages = [os.path.join(ROOT, p) for p in ("README.md", "CHANGELOG.md")] + sorted(glob.glob(os.path.join(ROOT, "docs", "**", "*.md"), recursive=True))
+def pages(root):
+    return [os.path.join(root, p) for p in ("README.md", "CHANGELOG.md")] + sorted(glob.glob(os.path.join(root, "docs", "**", "*.md"), recursive=True))
+
+
+def links(root):
+    """Each link of README.md, CHANGELOG.md and docs/ leads to a file below `root`, each anchor to a heading."""
     broken = []
-    for page in pages:
+    for page in pages(root):
         with open(page) as f:
             text = re.sub(r"^```.*?^```", "", f.read(), flags=re.M | re.S)
         for target in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -126,17 +130,22 @@ def links():
                 continue
             name, _, anchor = target.partition("#")
             path = os.path.normpath(os.path.join(os.path.dirname(page), name)) if name else page
-            if not os.path.exists(path) or path != ROOT and not path.startswith(ROOT + "/") or anchor and anchor not in slugs(path):
-                broken.append("%s: %s" % (os.path.relpath(page, ROOT), target))
+            if not os.path.exists(path) or path != root and not path.startswith(root + "/") or anchor and anchor not in slugs(path):
+                broken.append("%s: %s" % (os.path.relpath(page, root), target))
     check("all links of the documents lead somewhere", not broken, "\n".join(broken))
-    with open(pages[0], "rb") as readme, open(os.path.join(ROOT, "docs", "architecture.md")) as architecture:
+
+
+def repository():
+    """The documents against the repository: links, sizes, and names of source files."""
+    links(ROOT)
+    with open(os.path.join(ROOT, "README.md"), "rb") as readme, open(os.path.join(ROOT, "docs", "architecture.md")) as architecture:
         size, lines = len(readme.read()), len(architecture.readlines())
     check("README has at most 6 KB, docs/architecture.md at most 350 lines", size <= 6144 and lines <= 350, "%d octets, %d lines" % (size, lines))
     missing = []
-    for page in (p for p in pages if "/decisions/" not in p and not p.endswith("CHANGELOG.md")):  # the excluded documents describe history
+    for page in (p for p in pages(ROOT) if "/decisions/" not in p and not p.endswith("CHANGELOG.md")):  # decisions and the changelog name files of the past
         with open(page) as f:
             named = re.findall(r"`((?:control|rib|lpm|dataplane|scripts|tests|docs)/[\w./*-]+)`", f.read())
-        missing += ["%s: %s" % (os.path.relpath(page, ROOT), name) for name in sorted(set(named)) if not glob.glob(os.path.join(ROOT, name)) and name != "scripts/package"]
+        missing += ["%s: %s" % (os.path.relpath(page, ROOT), name) for name in sorted(set(named)) if not glob.glob(os.path.join(ROOT, name))]
     check("all files that the documents name exist", not missing, "\n".join(missing))
 
 
@@ -204,6 +213,9 @@ def main():
     if sys.argv[1:2] == ["--script"]:
         print("set -e\n" + "".join(b.text for b in blocks(sys.argv[2]) if b.kind == "sh"), end="")
         return
+    if sys.argv[1:2] == ["--links"]:
+        links(os.path.abspath(sys.argv[2]))
+        sys.exit(1 if failed else 0)
     keeld, keelctl = sys.argv[1:3]
     if INSIDE in os.environ:
         inside(keeld, keelctl, sys.argv[3])
@@ -212,7 +224,7 @@ def main():
         sys.exit(77)
     os.environ[INSIDE] = "yes"
     begin, results = time.monotonic(), {}
-    links()
+    repository()
     documents = sys.argv[3:] or [os.path.join(ROOT, "README.md"), *sorted(glob.glob(os.path.join(ROOT, "docs", "guides", "*.md")))]
     workers = collections.deque(path for path in documents if has_worker(path))
     others = collections.deque(path for path in documents if path not in workers)
