@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""One foreign daemon, one keeld and two speakers of a few lines; the features that are tried on them, and what came of each.
+"""A foreign daemon, a keeld and two small speakers; the features under test, and the results.
 
     up (AS 64605 or 64512) --- rt (keeld, AS 64512) --- d (the daemon, AS 64601 or 64512) --- behind (AS 64600 or 64512)
 """
@@ -25,7 +25,7 @@ D_DOWN = {V4: "198.18.3.1", V6: "2001:db8:3::1"}
 S_DOWN = {V4: "198.18.3.2", V6: "2001:db8:3::2"}
 LOCAL_RT, LOCAL_D = "fe80::1", "fe80::2"
 
-NETWORK = {V4: "203.0.113.0/24", V6: "2001:db8:ffff::/48"}  # of keeld; its export policy gives it the MED 88
+NETWORK = {V4: "203.0.113.0/24", V6: "2001:db8:ffff::/48"}  # network of keeld; keeld's export policy sets MED 88
 OWN = {V4: {"10.7.0.0/24": 77, "10.7.1.0/24": None, "10.7.2.0/24": None, "10.7.9.0/24": None},
        V6: {"2001:db8:700::/48": 77, "2001:db8:701::/48": None, "2001:db8:702::/48": None, "2001:db8:709::/48": None}}
 SPARE = {V4: "10.7.9.0/24", V6: "2001:db8:709::/48"}  # of OWN: not announced at the start
@@ -33,8 +33,8 @@ NETWORK_MED = 88
 
 
 def cases(family, base, asn, internal=False, many=15):
-    """{prefix: attributes}: what a speaker says. Internal ones carry local pref and MED, and no AS of the speaker's own. `many` communities:
-    birdc ends a line that it shows at some 500 characters."""
+    """{prefix: attributes}: routes of a speaker. Internal routes carry local pref and MED, and not the speaker's own AS. `many` communities: birdc
+    truncates lines at some 500 characters."""
     first = "" if internal else "%d " % asn
     bare = [
         {"origin": "igp", "as_path": ""}, {"origin": "egp", "as_path": "64700"}, {"origin": "incomplete", "as_path": "64700"},
@@ -59,7 +59,7 @@ COMPARED = ("origin", "as_path", "next_hop", "med", "local_pref", "communities",
 
 
 def comparable(route, without=()):
-    """The attributes that are compared; communities of a route are a set (RFC 1997, 4360, 8092)."""
+    """The compared attributes; communities of a route are a set (RFC 1997, 4360, 8092)."""
     out = {}
     for k in COMPARED:
         if k in route and k not in without:
@@ -72,7 +72,7 @@ def table(routes, without=()):
 
 
 def difference(seen, expected):
-    """The prefixes that differ, each with its attributes on both sides."""
+    """The prefixes that differ, with the attributes of both sides."""
     out = {}
     for p in sorted(set(seen) | set(expected)):
         a, b = seen.get(p), expected.get(p)
@@ -84,7 +84,7 @@ def difference(seen, expected):
 
 
 class No(Exception):
-    """What the daemon's version lacks, as it was seen."""
+    """A feature missing in the daemon's version, with the observation."""
 
 
 class Feature:
@@ -102,7 +102,7 @@ class Feature:
         return self.true(text, seen == expected, "saw %r instead of %r" % (seen, expected))
 
     def same(self, text, read, expected, timeout=20):
-        """Tables: awaited, and what differs is shown."""
+        """Compares tables: waits for equality, and shows differences."""
         last = [None]
 
         def condition():
@@ -138,18 +138,19 @@ class Bench:
         lab = self.lab
         for h in (self.rt, self.d, self.s):
             lab.host(h, ipv6=True)
-            lab.sh(h, "sysctl -qw net.ipv6.conf.default.addr_gen_mode=1")  # one link-local address, ours
+            lab.sh(h, "sysctl -qw net.ipv6.conf.default.addr_gen_mode=1")  # a single link-local address, ours
 
         def both(a, *more):
             return [a[V4] + "/24", a[V6] + "/64", *more]
         lab.link(self.rt, "east", both(RT, LOCAL_RT + "/64"), self.d, "east", both(D, LOCAL_D + "/64"))
         lab.link(self.rt, "north", both(RT_UP), self.s, "north", both(S_UP))
-        lab.link(self.d, "south", both(D_DOWN, LOCAL_RT + "/64"), self.s, "south", both(S_DOWN, LOCAL_D + "/64"))  # FRR wants one, too
+        # FRR also needs a link-local address
+        lab.link(self.d, "south", both(D_DOWN, LOCAL_RT + "/64"), self.s, "south", both(S_DOWN, LOCAL_D + "/64"))
 
-        # What is behind keeld is no secret to the daemon's host: next hops of internal routes resolve there.
+        # The daemon's host has a route behind keeld: next hops of internal routes resolve.
         lab.sh(self.d, "ip route add 198.18.2.0/24 via %s; ip route add 2001:db8:2::/64 via %s" % (RT[V4], RT[V6]))
 
-    # ---- one arrangement after the other ----
+    # ---- arrangements, in sequence ----
 
     def start_keeld(self, config=None):
         if config is not None:
@@ -198,7 +199,7 @@ class Bench:
         return Speaker(self.lab.netns(self.s), source[family], to[family], asn, families=(family,), identifier=identifier, **keys)
 
     def speakers_up(self):
-        """Those without a session come again and say all they have."""
+        """Speakers without a session reconnect and announce all their routes."""
         for speaker, routes in self.speakers.values():
             if not getattr(speaker, "closed", True):
                 continue
@@ -221,7 +222,7 @@ class Bench:
         except No as e:
             self.cells[key, family] = (False if f.good else None, str(e))
             self.checks.true(f.what("no, as seen: %s" % e), True)
-        except (RuntimeError, OSError, KeyError, ValueError) as e:  # the next feature is tried all the same
+        except (RuntimeError, OSError, KeyError, ValueError) as e:  # the next feature is tested nevertheless
             traceback.print_exc()
             self.cells[key, family] = (None, str(e))
             self.checks.true(f.what("runs to its end"), False, e)

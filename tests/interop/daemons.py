@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Foreign daemons behind one face: start with sessions and routes of their own, what they were told as attributes in the form of wire.py, announce
-and withdraw, stop in order or by kill, ask for a refresh.
-
-A daemon passes routes on between its sessions (`transit`), so that one speaker behind it gives it whatever attributes are wanted; ExaBGP,
-which is none, says them itself.
+"""Foreign daemons behind a common interface: start with sessions and their own routes, received routes as attributes in the form of wire.py,
+announce and withdraw, stop in order or by kill, request a refresh.
 """
 import collections
 import glob
@@ -20,14 +17,14 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 from labtest import V4, V6, run, wait_for
 from wire import ext_community_text
 
-# To keeld or to the speaker behind. `client`: it is the daemon's route reflector client; `next_hop6`: IPv4 with IPv6 next hops (RFC 8950);
-# `passive`: the daemon waits for the connection.
+# A session to keeld or to the speaker behind. `client`: the peer is the daemon's route reflector client; `next_hop6`: IPv4 with IPv6 next hops
+# (RFC 8950); `passive`: the daemon waits for the connection.
 Session = collections.namedtuple("Session", "name local remote asn families interface client passive next_hop6 restart",
                                  defaults=(None, False, False, False, None))
 
 
 class Setup:
-    """What an instance is to be. `own`: {prefix: MED or None} that it can originate, `announced` those it does at once."""
+    """Configuration of an instance. `own`: {prefix: MED or None} that the daemon can originate, `announced`: originated at the start."""
 
     def __init__(self, asn, router_id, sessions, own=(), announced=None):
         self.asn, self.router_id, self.sessions, self.own = asn, router_id, sessions, dict(own)
@@ -47,10 +44,10 @@ def family_of(prefix):
 
 class Daemon:
     name = package = None
-    transit = True  # passes routes from one session to another
-    restarts = True  # keeps its part of RFC 4724 when it restarts
+    transit = True  # passes routes between sessions
+    restarts = True  # supports RFC 4724 as the restarting side
     reflects = True
-    default_med = None  # of what it originates without a word about MED
+    default_med = None  # MED of originated routes without a configured MED
 
     def __init__(self, lab, host):
         self.lab, self.host = lab, host
@@ -73,7 +70,7 @@ class Daemon:
         return self.lab.spawn(self.host + suffix, self.host, command)
 
     def start(self, setup, recover=False):
-        """`recover`: it was killed and shall keep its promise of RFC 4724."""
+        """`recover`: restarts after a kill, as the restarting side of RFC 4724."""
         self.setup = setup
         self.run(recover)
         return self
@@ -84,7 +81,7 @@ class Daemon:
         self.after()
 
     def kill(self):
-        """Without a word to anybody but what its kernel says."""
+        """Kills the daemon: peers receive only the kernel's FIN or reset."""
         os.killpg(self.process.popen.pid, signal.SIGKILL)
         self.process.popen.wait()
         self.after()
@@ -93,11 +90,11 @@ class Daemon:
         pass
 
     def requests_counted(self, session):
-        """What it says of the ROUTE-REFRESH requests that it got, for a note."""
+        """Count of received ROUTE-REFRESH requests as reported by the daemon, for a note."""
         return "counts no requests"
 
     def wake(self):
-        """Ends what it waits for before it takes or makes a connection again."""
+        """Ends delays before the next connection attempt."""
 
     def own_after_start(self):
         for prefix in sorted(self.setup.announced):
@@ -161,7 +158,7 @@ class Bird(Daemon):
 
     @staticmethod
     def community(text):
-        """What is between the brackets of BIRD's extended communities."""
+        """Parses the text in the brackets of BIRD's extended communities."""
         words = text.split(", ")
         if words[0] == "generic":
             return "0x%08x%08x" % (int(words[1], 16), int(words[2], 16))
@@ -208,7 +205,7 @@ class Bird(Daemon):
 
 
 class Frr(Daemon):
-    """bgpd, and zebra for what it knows of interfaces. In a namespace of its own zebra's routes harm nobody; bgpd gives it none (-n)."""
+    """bgpd, with zebra for interfaces. In a separate namespace zebra's routes are harmless; bgpd passes none (-n)."""
     name, package = "FRR", "frr"
     programs = ["/usr/lib/frr/bgpd", "/usr/lib/frr/zebra"]
     default_med = 0
@@ -216,7 +213,7 @@ class Frr(Daemon):
 
     def config(self):
         s = self.setup
-        out = ["log stdout", "bgp route-map delay-timer 0"]  # else it asks for a refresh by itself, 5 s after it has read its configuration
+        out = ["log stdout", "bgp route-map delay-timer 0"]  # otherwise bgpd requests a refresh automatically, 5 s after reading its configuration
         for med in sorted({m for m in s.own.values() if m is not None}):
             out += ["route-map med%d permit 10" % med, " set metric %d" % med, "exit"]
         out += ["route-map all permit 10", " set ipv6 next-hop prefer-global", "exit"]
@@ -414,7 +411,7 @@ class GoBgp(Daemon):
 
     @staticmethod
     def ext_community(c):
-        """As GoBGP's JSON has it."""
+        """An extended community in GoBGP's JSON form."""
         if isinstance(c.get("value"), str) and ":" in c["value"]:
             asn, value = c["value"].split(":")
             if "." in asn:  # asdot (RFC 5396)
@@ -494,8 +491,8 @@ class OpenBgpd(Daemon):
         return "\n".join(out + ["allow from any", "allow to any"]) + "\n"
 
     def with_home(self, command):
-        """The command line that runs it with a home of its own: its children live chrooted in the home of the user _openbgpd, on the host a folder
-        that the package leaves to systemd, and that all daemons would share. `ip netns exec` has a mount namespace."""
+        """The command line with a separate home: OpenBGPD's children run chrooted in the home of the user _openbgpd, on the host a folder managed
+        by systemd and shared by all daemons. `ip netns exec` has a mount namespace."""
         home = os.path.join(self.folder, "home")
         os.makedirs(home, exist_ok=True)
         with open("/etc/passwd") as f:
@@ -516,7 +513,7 @@ class OpenBgpd(Daemon):
         self.own_after_start()
 
     def bgpctl(self, *words):
-        """In its namespace: link-local addresses are named by its links."""
+        """Runs in the daemon's namespace, because link-local addresses contain its interface names."""
         return run("ip", "netns", "exec", self.lab.netns(self.host), "bgpctl", "-s", self.socket, *words)
 
     def requests_counted(self, session):
@@ -524,7 +521,7 @@ class OpenBgpd(Daemon):
         return "counts the request" if o else "counts no request"
 
     def wake(self):
-        """Its idle hold time begins with 30 s and doubles."""
+        """OpenBGPD's idle hold time starts at 30 s and doubles."""
         for x in self.setup.sessions:
             if self.state(x.name) == "idle":
                 self.bgpctl("neighbor", self.name_of(x.name), "up")
@@ -576,7 +573,7 @@ class OpenBgpd(Daemon):
 
 
 class ExaBgp(Daemon):
-    """No router: what it is told comes out of it as JSON, what it shall say goes in as commands. exabgp_process.py stands between."""
+    """Not a router: received routes appear as JSON, announcements are commands. exabgp_process.py connects both."""
     name, package = "ExaBGP", "exabgp"
     programs = ["/usr/sbin/exabgp"]
     transit = reflects = restarts = False
@@ -595,7 +592,7 @@ class ExaBgp(Daemon):
                     "  family { %s }" % " ".join("%s unicast;" % short(f) for f in x.families),
                     "  nexthop { ipv4 unicast ipv6; }" if x.next_hop6 else "",
                     "  api { processes [ lab ]; neighbor-changes; receive { parsed; update; } }", "  static {"]
-            # In the configuration they go before its End-of-RIB, as commands after it.
+            # Configured routes are sent before the End-of-RIB, routes by command after the End-of-RIB.
             out += ["    route %s next-hop %s %s;" % (p, self.hop(x, p), self.words(self.own_route(p))) for p in sorted(s.announced) if family_of(p) in x.families]
             out += ["  }", "}"]
         return "\n".join(out) + "\n"
@@ -619,7 +616,7 @@ class ExaBgp(Daemon):
         self.reader.start()
 
     def after(self):
-        """The other end went with exabgp."""
+        """The far end was closed with exabgp."""
         self.reader.join(60)
         self.connection.close()
 
@@ -653,7 +650,7 @@ class ExaBgp(Daemon):
                 for r in routes:
                     if "nlri" not in r:  # End-of-RIB
                         continue
-                    if hop.startswith("fe80:") and r["nlri"] in said:  # the second one of two (RFC 2545 3)
+                    if hop.startswith("fe80:") and r["nlri"] in said:  # the second address of a pair (RFC 2545 3)
                         rib[r["nlri"]]["next_hop_link_local"] = hop
                     else:
                         rib[r["nlri"]] = dict(self.attributes(u.get("attribute", {})), next_hop=hop)

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""ExaBGP's helper: what it prints to us goes to a Unix socket, what comes from there goes to it as commands."""
+"""ExaBGP's helper: passes ExaBGP's output to a Unix socket, and commands from the socket to ExaBGP."""
 import os
 import socket
 import sys

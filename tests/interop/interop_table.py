@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""docs/interop.md from what the lab saw."""
+"""Writes docs/interop.md from the results of the lab."""
 import textwrap
 
 import os

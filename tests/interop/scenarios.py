@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is tried with every daemon and both families. FEATURES has the order of docs/interop.md."""
+"""The features tested with every daemon and both families. FEATURES has the order of docs/interop.md."""
 from bench import (BEHIND, BEHIND_ID, D, D_DOWN, IT, IT_ID, LOCAL_D, LOCAL_RT, NETWORK, NETWORK_MED, OWN, ROUTER_ID, RT, RT_UP, S_DOWN, S_UP, SPARE, UP,
                    UP_ID, US, No, cases, comparable, table)
 import os
@@ -37,7 +37,7 @@ FEATURES = [
 EXTERNAL = {"import_policy": "accept-all", "export_policy": "out"}
 CAPABILITIES = (("route_refresh", "refresh"), ("enhanced_route_refresh", "enhanced refresh"), ("four_octet_as", "4-octet AS"),
                 ("extended_message", "extended messages"), ("graceful_restart", "graceful restart"))
-WAIT_NO = 3  # seconds in which an answer that does not come would have come
+WAIT_NO = 3  # seconds of silence that prove the absence of an answer
 
 
 def peer_of(address, asn, families, **keys):
@@ -54,7 +54,7 @@ def announced(families):
 
 
 def expected_own(b, family, asn, hop, **more):
-    """What keeld has of the routes that the daemon itself originates."""
+    """Expected routes at keeld from the daemon's own networks."""
     out = {}
     for prefix, med in OWN[family].items():
         med = b.daemon.default_med if med is None else med
@@ -66,7 +66,7 @@ def expected_own(b, family, asn, hop, **more):
 
 
 def without_origin(routes):
-    """Some call what they originate incomplete: theirs to choose."""
+    """Without ORIGIN: some daemons originate routes as incomplete, which is permitted."""
     return {p: {k: v for k, v in r.items() if k != "origin"} for p, r in routes.items()}
 
 
@@ -102,7 +102,7 @@ def external(b):
 
 
 def say_behind(b):
-    """ExaBGP passes nothing on; it says itself what the others have from the speaker behind them."""
+    """ExaBGP passes no routes on; ExaBGP announces the routes that other daemons receive from the speaker behind them."""
     if not b.daemon.transit:
         for f in b.families:
             for prefix, route in cases(f, 1, BEHIND, many=100).items():
@@ -154,7 +154,7 @@ def on_the_wire(messages, source):
 
 
 def framed(messages, source):
-    """The prefixes that it announced between BoRR and EoRR."""
+    """The prefixes announced between BoRR and EoRR."""
     out, inside = set(), False
     for s, kind, subtype, announced_now, _ in messages:
         if s == source and kind == ROUTE_REFRESH and subtype:
@@ -169,7 +169,7 @@ def changes(before, after):
 
 
 def ask_it(b, t, f, name):
-    """We ask; what it sent in answer: (BoRR, EoRR, set of prefixes), and whether the session stayed."""
+    """Requests a refresh from the daemon; returns (BoRR, EoRR, set of prefixes) of the answer, and whether the session stayed."""
     had, updates = b.view("adj-in", D[f], f), peer(b.rpc, D[f])["updates_received"]
     before, count = b.counters(D[f], f), peer(b.rpc, D[f])["established_count"]
     cap = b.capture(name)
@@ -188,7 +188,7 @@ def ask_it(b, t, f, name):
             pass
         p = peer(b.rpc, D[f])
         stayed = (p["state"], p["established_count"]) == ("established", count)
-        if stayed:  # what it says after the answer: the answer is whole
+        if stayed:  # a route announced after the answer: the answer is complete
             fence(b, f)
     finally:
         messages = cap.stop().messages()
@@ -209,7 +209,7 @@ def ask_it(b, t, f, name):
 
 
 def fence(b, f):
-    """The daemon announces a route and withdraws it; what it wanted to say before has been said."""
+    """The daemon announces and withdraws a route: all earlier messages have arrived."""
     b.daemon.announce(SPARE[f])
     wait_for("the fence", lambda: SPARE[f] in b.view("adj-in", D[f], f), 10)
     b.daemon.withdraw(SPARE[f])
@@ -217,7 +217,7 @@ def fence(b, f):
 
 
 def set_capabilities(b, f, **ours):
-    """What we announce: the session comes up anew, and the daemon with all its routes."""
+    """Changes our capabilities: the session restarts, and the daemon announces all its routes again."""
     had, count = len(b.view("adj-in", D[f], f)), peer(b.rpc, D[f])["established_count"]
     index = next(i for i, p in enumerate(b.rpc.call("config.get", source="running")["document"]["bgp"]["peers"]) if p["address"] == D[f])
     commit(b.rpc, [{"op": "add", "path": "/bgp/peers/%d/capabilities" % index, "value": ours}])
@@ -358,7 +358,7 @@ def say_behind_again(b, key):
 
 
 def at_speaker(b, f):
-    """The daemon's routes that the speaker behind us has."""
+    """The daemon's routes received by the speaker behind us."""
     return set(b.speakers["up" + f][0].rib) & set(expected_from_it(b, f))
 
 
@@ -387,12 +387,12 @@ def internal_peer(address, families, **keys):
 
 
 def reflected(routes, originator, hop):
-    """As a reflector of that cluster passes them on (RFC 4456 8, 10)."""
+    """Routes as passed on by a reflector of that cluster (RFC 4456 8, 10)."""
     return table({p: dict(r, next_hop=hop, originator_id=originator[0], cluster_list=[originator[1]]) for p, r in routes.items()})
 
 
 def reflected_by_us(b):
-    """It and a speaker are our clients."""
+    """The daemon and a speaker are our clients."""
     fs, d = b.families, b.daemon
     setup = Setup(US, IT_ID, [Session("keel" + f[3], D[f], RT[f], US, [f]) for f in fs], own(fs), announced(fs))
     speakers = {"up" + f: (b.speaker("up", f, US), cases(f, 2, UP, internal=True)) for f in fs}
@@ -428,7 +428,7 @@ def reflected_by_us(b):
 
 
 def reflected_by_it(b):
-    """We and a speaker are its clients."""
+    """We and a speaker are the daemon's clients."""
     fs, d = b.families, b.daemon
     if not d.reflects:
         for f in fs:
@@ -481,7 +481,7 @@ def link_local(b):
         seen = {}
 
         def own_routes():
-            view = b.view("adj-in", address, V6)  # one, so that what is seen below is what was compared
+            view = b.view("adj-in", address, V6)  # a snapshot, so that the output equals the compared value
             seen.update(view)
             return without_origin({p: comparable(r, ("local_pref", "next_hop")) for p, r in view.items()})
         t.same("its routes", own_routes, without_origin(table(expected_own(b, V6, str(IT), None), ("next_hop",))))
@@ -522,7 +522,7 @@ def next_hop6(b):
 # ---- graceful restart ----
 
 def graceful(b):
-    """The daemon dies and comes back; a speaker that has its routes from us must hear nothing of it."""
+    """The daemon is killed and returns; a speaker with its routes from us must receive no message."""
     fs, d = b.families, b.daemon
     setup = Setup(IT, IT_ID, [Session("keel" + f[3], D[f], RT[f], US, [f], restart=60) for f in fs], own(fs), announced(fs))
     b.arrange(setup, [peer_of(D[f], IT, [f]) for f in fs] + [peer_of(S_UP[f], UP, [f], passive=True) for f in fs],
@@ -569,7 +569,7 @@ def graceful(b):
 
 
 def restart_of(b, f):
-    """Whether its capability 64 names the family; None without the capability."""
+    """True if the daemon's capability 64 names the family; None without the capability."""
     c = peer(b.rpc, D[f])
     if not c["capabilities"]["graceful_restart"]["remote"]:
         return None
@@ -577,7 +577,7 @@ def restart_of(b, f):
 
 
 def stays_stale(b, f, expected):
-    """What is not as it shall be while it is away: nothing, if all its routes stay and are stale."""
+    """Differences during the daemon's absence: none if all its routes stay and are stale."""
     last = [None]
 
     def good():

@@ -29,7 +29,7 @@ PROBE, FEED = (os.path.join(labtest.BUILD, "tests", "bench", n) for n in ("probe
 US = 64512
 NET = {"src": 0, "a": 1, "b": 2, "f": 3, "g": 4, "i": 5}
 ASN = {"a": 64601, "b": 64602, "f": 64603, "g": 64604, "i": US}
-COUNT = 16  # prefixes of a family of a and b; the other daemons announce four
+COUNT = 16  # prefixes of each family of a and b; the other daemons announce four
 A, B = 1, 2  # bits of the probe's ports
 
 
@@ -50,7 +50,7 @@ HALF = {f: SHARED[f][::2] for f in SHARED}
 OWN = {h: {f: [prefix(NET[h], n, f) for n in range(4)] for f in ((V4,) if h == "g" else (V4, V6))} for h in "fgi"}
 FENCE = {V4: "203.0.113.0/24", V6: "2001:db8:ffff::/48"}  # of keeld
 SPARE = {V4: "10.9.9.0/24", V6: "2001:db8:909::/48"}  # of f: not announced at the start
-# (address of the session, family): every peer and family that keeld has. f's IPv4 session has IPv6 configured, and f does not.
+# (address of the session, family): all peers and families of keeld. f's IPv4 session is configured with IPv6 at keeld, but not at f.
 SESSIONS = {"a": at("a"), "b": at("b"), "f": at("f"), "f6": at("f", V6), "g": at("g"), "i": at("i"), "i6": at("i", V6)}
 
 
@@ -81,7 +81,7 @@ HALF_OF = {"prefix_list": "half"}
 
 
 def node(policy, value, n=0):
-    """The edit that puts a node before the n-th."""
+    """The edit that inserts a node before node n."""
     return {"op": "add", "path": "/route_policies/%d/nodes/%d" % (POLICIES.index(policy), n), "value": value}
 
 
@@ -101,7 +101,7 @@ def config(worker, control, keep, hold_s):
         return {"address": at(host, family), "asn": ASN[host], "enforce_first_as": False, "families": families(both, "from-" + host, "to-" + host)}
 
     timers = {"hold_s": hold_s}
-    # FRR 8.4 without capabilities wants an AGGREGATOR of 8 octets from whoever announces the capability that it did not
+    # FRR 8.4 without capabilities expects an AGGREGATOR of 8 octets from a peer that announces the capability, although FRR did not
     plain = dict(one("g", V4, (V4,)), capabilities={"four_octet_as": False})
     preference = {"from-a": 100, "from-b": 90}
     nodes = {p: [permit(10, local_pref=preference[p]) if p in preference else permit(10)] for p in POLICIES}
@@ -125,7 +125,7 @@ def config(worker, control, keep, hold_s):
 
 
 class World:
-    """keeld, the daemons, the probe, and what every test asks of them."""
+    """keeld, the daemons, the probe, and queries shared by all tests."""
 
     def __init__(self, checks, lab, out):
         self.c, self.lab, self.out = checks, lab, out
@@ -140,7 +140,7 @@ class World:
             lab.host(h, ipv6=True)
         for h in NET:
             lab.link(h, "e0", [at(h) + "/24", at(h, V6) + "/64"], "rt", "p" + h, None)
-        # little room between, so that a walk to somebody who reads nothing cannot end
+        # small buffers, so that a walk to a peer that does not read cannot end
         lab.sh("rt", "sysctl -qw net.ipv4.tcp_wmem='4096 16384 32768'")
         lab.sh("f", "sysctl -qw net.ipv4.tcp_rmem='4096 16384 32768'")
         lab.sh("src", "ip route add default via %s; ip -6 route add default via %s" % (ours("src"), ours("src", V6)))
@@ -212,7 +212,7 @@ class World:
         return self.peer(name)["families"][family]
 
     def ctl(self, *words):
-        """(exit status, the last that keelctl prints as JSON, or what it says on stderr)."""
+        """(exit status, last JSON value printed by keelctl, or its text on stderr)."""
         p = subprocess.run([KEELCTL, "--socket", self.sock, "--json", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
         values, text, reader = [], p.stdout.strip(), json.JSONDecoder()
         while text:
@@ -221,7 +221,7 @@ class World:
         return p.returncode, values[-1] if values else p.stderr.strip()
 
     def refresh(self, direction, scope, family=V4, by="rpc", **who):
-        """{name of the session: (action, reason)} of a refresh by either way, and its job's end is waited for."""
+        """{name of the session: (action, reason)} of a refresh by RPC or keelctl, after the end of its job."""
         if by == "rpc":
             r = self.rpc.call("bgp.refresh", family=family, scope=scope, direction=direction, **who)
         else:
@@ -237,7 +237,7 @@ class World:
         return self.effects(commit(self.rpc, list(patch)), wait)
 
     def edit(self, *lines):
-        """As commit(), by keelctl's views: lines as an operator types them, from the system view on."""
+        """As commit(), through keelctl's views: lines typed from the system view on."""
         status, r = self.ctl("; ".join(("system-view", *lines, "commit")))
         self.c.equal("keelctl '%s': exit status" % lines[-1], status, 0)
         return self.effects(r, True)
@@ -254,7 +254,7 @@ class World:
         return at_rest(lambda: sum(t["writes"] for t in self.rpc.call("fib.stats")["tables"]))
 
     def forwarded_to(self, p):
-        """The host that packets to a prefix leave for, as the workers have it."""
+        """The host that the workers forward a prefix to."""
         paths = self.rpc.call("fib.lookup", address=p.split("/")[0])["paths"]
         return paths[0]["port"][1:] if paths and paths[0]["state"] == "up" else None
 
@@ -264,12 +264,12 @@ class World:
     # ---- sessions, at both ends ----
 
     def sessions(self):
-        """What no soft reset may change, as both ends have it."""
+        """State that no soft reset may change, from both ends."""
         here = {n: (p["state"], p["established_count"]) for n, p in ((n, self.peer(n)) for n in SESSIONS)}
         return here, {h: self.since(h) for h in self.daemons}
 
     def established(self):
-        """{session: how often it came up}; None for one that is not up."""
+        """{session: number of times established}; None for a session that is not up."""
         now = {n: self.peer(n) for n in SESSIONS}
         return {n: p["established_count"] if p["state"] == "established" else None for n, p in now.items()}
 
@@ -277,7 +277,7 @@ class World:
         return {n: self.peer(n)["uptime_s"] for n in SESSIONS}
 
     def since(self, host):
-        """When its sessions came up, in the daemon's own words."""
+        """Start times of the daemon's sessions, in the daemon's own form."""
         d = self.daemons[host]
         if isinstance(d, Bird):
             return [Since(d.birdc("show", "protocols", s.name), s.name) for s in d.setup.sessions]
@@ -294,12 +294,12 @@ class World:
         return Wire(self, os.path.join(self.out, "%02d.pcap" % self.captures))
 
     def told(self, host, family):
-        """{prefix: attributes} that the daemon was told by us."""
+        """{prefix: attributes} received by the daemon from us."""
         name = next(s.name for s in self.daemons[host].setup.sessions if family in s.families)
         return self.daemons[host].routes(name, family)
 
     def has(self, host, family, prefix):
-        """Whether it was told that prefix; quick, however many it has."""
+        """True if the daemon has received the prefix; fast for any number of prefixes."""
         d = self.daemons[host]
         if isinstance(d, Frr):
             return "paths" in json.loads(d.vty("show bgp %s unicast %s json" % (family[:4], prefix)) or "{}")
@@ -307,7 +307,7 @@ class World:
         return prefix in d.birdc("show", "route", "table", "master" + family[3], "where", "net = %s" % prefix, "protocol", name)
 
     def fence(self, *hosts):
-        """What keeld had to say before has been said: the journal is one order. A network of ours comes and goes."""
+        """All earlier changes of keeld have been sent: the journal has a single order. A network of ours is added and removed."""
         add = [{"op": "add", "path": "/bgp/networks/0", "value": {"prefix": p}} for p in FENCE.values()]
         for patch, there in ((add, True), ([{"op": "remove", "path": "/bgp/networks/0"}] * 2, False)):
             commit(self.rpc, patch)
@@ -316,7 +316,7 @@ class World:
                     wait_for("fence at %s" % h, lambda: self.has(h, f, FENCE[f]) == there, 20)
 
     def fib_fence(self):
-        """What was to be written to the FIB before has been: a route of f comes and goes. Returns the writes of that."""
+        """All earlier changes have been written to the FIB: a route of f is announced and withdrawn. Returns the number of its writes."""
         before = self.writes()
         for p in SPARE.values():
             self.daemons["f"].announce(p)
@@ -342,8 +342,8 @@ class World:
             raise RuntimeError("probe: %s: %s" % (text, answer))
 
     def without_room(self, lost):
-        """Of those lost: what the kernel had no room for before the worker, a ring being full for a second. That is the machine's, if it has kept the
-        worker from its processor for so long, as the worker's own clock shows."""
+        """Lost packets that the kernel dropped before the worker because a ring was full for a second. The machine is at fault if the worker did
+        not run for as long, by the worker's own clock."""
         stats = self.rpc.call("dataplane.stats")
         full = sum(p["xdp_rx_dropped"] + p["xdp_rx_ring_full"] for p in stats["ports"])
         away_s = max(w["loop_gap_ns"]["max"] for w in stats["workers"]) / 1e9
@@ -364,7 +364,7 @@ class World:
 
 
 class Since:
-    """State and time of a session as BIRD tells it: the time from another clock, so it varies by milliseconds."""
+    """State and time of a session in BIRD's output: the time comes from another clock, and varies by milliseconds."""
 
     def __init__(self, text, name):
         self.state, h, m, s = re.search(r"^%s\s+BGP\s+\S+\s+(\S+)\s+(\d+):(\d+):([\d.]+)" % name, text, re.M).groups()
@@ -395,9 +395,9 @@ class Quiet:
 
 
 class Wire(Capture):
-    """BGP on all ports of rt, and what we said to each host."""
+    """BGP on all ports of rt, with our messages to each host."""
 
-    # classic BPF: TCP over IPv4 or IPv6, all of it; else the packets of the probe were in the way
+    # classic BPF: TCP over IPv4 or IPv6 only; otherwise the probe's packets would fill the capture
     FILTER = ((0x28, 0, 0, 12), (0x15, 0, 2, 0x0800), (0x30, 0, 0, 23), (0x15, 3, 4, 6), (0x15, 0, 3, 0x86DD), (0x30, 0, 0, 20), (0x15, 0, 1, 6),
               (0x06, 0, 0, 0xFFFF), (0x06, 0, 0, 0))
 
@@ -415,7 +415,7 @@ class Wire(Capture):
         return self
 
     def kinds(self, host):
-        """[(type, subtype of ROUTE-REFRESH)] of ours, without a look at what is in them: for many."""
+        """[(type, subtype of ROUTE-REFRESH)] of our messages, without decoding: for many messages."""
         super().stop()
         p = subprocess.run(["tshark", "-r", self.path, "-d", "tcp.port==179,bgp", "-Y", "bgp and ip.src==" + ours(host), "-T", "fields", "-e", "bgp.type",
                             "-e", "bgp.route_refresh.subtype", "-E", "aggregator=,"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=True)
@@ -426,7 +426,7 @@ class Wire(Capture):
         return out
 
     def of(self, host, kind):
-        """Messages of ours to that host."""
+        """Our messages to the host."""
         return [m for s, k, m in self.all if k == kind and s in (ours(host), ours(host, V6))]
 
     def requests(self, host):
@@ -447,7 +447,7 @@ class Wire(Capture):
         return come, gone
 
     def asked(self, **expected):
-        """The requests to each host were these, and to those that are not named there were none."""
+        """Exactly these requests were sent to each host, and none to other hosts."""
         for host in ASN:
             self.w.c.equal("on the wire: requests to " + host, self.requests(host), expected.get(host, []))
 
@@ -460,7 +460,8 @@ class Wire(Capture):
 
 
 def main(name, numbers, keep=False, hold_s=90):
-    """Runs the tests in one world; each is called `number_N_...` and gets the world. `keep`: all routes of a and b are kept from the start."""
+    """Runs the tests in a shared world; each test is named `number_N_...` and receives the world. `keep`: all routes of a and b are kept from the
+    start."""
     def test(checks):
         out = out_folder(name)
         with Lab(out) as lab:

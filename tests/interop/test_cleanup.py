@@ -32,7 +32,7 @@ protocol bgp keel { local 198.18.1.2 as 64601; neighbor 198.18.1.1 as 64512; con
 
 def lab(how, out):
     worker, others = cpus_of_lab()
-    # beyond those that the host may have: else nothing would show whether they are given back
+    # in addition to the host's hugepages: otherwise the test could not see their release
     with Hugepages(int(read(Hugepages.PATH)) + HUGEPAGES), Lab(out) as lab:
         for h in ("rt", "b1", "fa"):
             lab.host(h)
@@ -54,7 +54,7 @@ def lab(how, out):
         if how == "exception":
             raise RuntimeError("as a failing test does")
         if how != "end":
-            threading.Event().wait(300)  # until somebody ends us
+            threading.Event().wait(300)  # until the test ends the process
     return 0
 
 
@@ -65,7 +65,7 @@ def lines(*command):
 
 
 def foreign(text):
-    """Of another lab that runs now (their makers live): not ours to judge."""
+    """True for another running lab (with a live maker), which this test ignores."""
     return any(start_time(int(pid)) == int(start) for pid, start in re.findall(PREFIX + r"-(\d+)-(\d+)", text))
 
 
@@ -75,7 +75,7 @@ def eal_folders():
 
 
 def world():
-    """What may not have grown."""
+    """State that must not have grown."""
     out = {
         "namespaces": {n for n in lines("ip", "netns", "list") if not foreign(n)},
         "mounts": {m.split()[1] for m in read("/proc/self/mounts").splitlines() if not foreign(m)},
@@ -93,7 +93,7 @@ def world():
 
 
 def processes_of(tag):
-    """Those that carry the lab's name in their arguments, or stand in its namespaces."""
+    """Processes with the lab's name in their arguments, or inside its namespaces."""
     names = {n for n in os.listdir("/run/netns") if n.startswith(tag)} if os.path.isdir("/run/netns") else set()
     found = set()
     for n in names:
@@ -115,7 +115,7 @@ def grown(before):
 
 
 class Child:
-    """The lab in a process of its own, ready."""
+    """The lab in a separate process, ready."""
 
     def __init__(self, how, out):
         self.log = os.path.join(out, how + ".log")
@@ -130,7 +130,7 @@ class Child:
         self.started = [line.split() for line in read(os.path.join("/run", self.tag, "processes")).splitlines()]
 
     def processes(self):
-        """Those that it started, wherever they are, and those that name it or stand in its namespaces."""
+        """Processes started by the lab anywhere, and processes with its name or inside its namespaces."""
         return sorted(processes_of(self.tag) | {int(p) for p, start in self.started if start_time(int(p)) == int(start)})
 
     def end(self, sig=None):
@@ -185,7 +185,7 @@ def half_made(c, out):
 
 
 def speaker_leaves(c):
-    """The threads that enter a namespace do not keep it."""
+    """Threads that enter a namespace do not keep the namespace alive."""
     before = world()
     with Lab(os.path.join(labtest.ROOT, "build", "test", NAME, "speaker")) as lab:
         lab.host("one")
@@ -205,7 +205,7 @@ def test(checks):
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--lab"]:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would what it starts
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores SIGINT, and its children would, too
         try:
             sys.exit(lab(sys.argv[2], sys.argv[3]))
         except KeyboardInterrupt:

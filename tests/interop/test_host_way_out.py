@@ -1,10 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""The host's own way out: keeld between two BIRDs. Pings to its loopback and port addresses from hosts that are hops away, a BGP session with a peer
-beyond a routed hop between loopback addresses, static and kernel routes, both families; a keeld that is killed, two on one host, and nothing left
-behind.
-
-    f --- a (BIRD, 64601) --- rt (keeld, 64512) --- b (BIRD, 64602) --- g (BIRD, 64603)
+"""Packets of the host itself: keeld between two BIRDs. Pings to its loopback and port addresses from hosts several hops away, a BGP session
+between loopback addresses with a peer beyond a routed hop, static and kernel routes, both families; a killed keeld, two keelds on one host, and
+no leftovers.
 """
 import re
 
@@ -33,7 +31,7 @@ protocol bgp keel%d { local %s as %d; neighbor %s as 64512; connect retry time 1
 
 
 def router(rid, asn, n):
-    """A BIRD beside keeld, network n: one session a family."""
+    """A BIRD beside keeld, network n: a session for each family."""
     return COMMON % rid + SESSION % (4, "10.%d.0.2" % n, asn, "10.%d.0.1" % n, "ipv4", "next hop self; ", "") + \
         SESSION % (6, "2001:db8:%d::2" % n, asn, "2001:db8:%d::1" % n, "ipv6", "next hop self; ", "")
 
@@ -84,12 +82,12 @@ def topology(lab):
     lab.sh("f", "ip route add default via 10.10.1.1; ip -6 route add default via 2001:db8:a::1")
     lab.sh("g", "ip address add 10.255.0.7/32 dev lo; ip address add 2001:db8:ff::7/128 dev lo; ip address add 198.51.100.1/32 dev lo; "
                 "ip address add 2001:db8:700::1/128 dev lo; ip route add default via 10.20.1.1; ip -6 route add default via 2001:db8:b::1")
-    # b would send what is g's back to keeld, from which it has the better route: it is on the way, and no peer of g.
+    # b would return packets for g to keeld, from which b has the better route: b is a hop on the way, and no peer of g.
     lab.sh("b", "ip route add 198.51.100.0/24 via 10.20.1.2; ip -6 route add 2001:db8:700::/48 via 2001:db8:b::2 metric 1")
 
 
 def host_state(lab):
-    """What keeld must leave as it found it."""
+    """State that keeld must restore."""
     return {what: re.sub(r"\d+sec|id:\d+|qlen \d+", "", lab.sh("rt", command, check=False)) for what, command in {
         "links": "ip -o link show | sed 's/^[0-9]*: //; s/ .*//'", "rules": "ip rule; ip -6 rule", "routes": "ip route show default; ip -6 route show default",
         "sysctls": "sysctl -a 2>/dev/null | grep -E 'conf\\.(all|pa|pb|default)\\.' | grep -vE 'stable_secret|mc_'"}.items()}
@@ -108,7 +106,7 @@ def reaches(c, lab):
             pings(c, lab, "a router's own address", host, address)
     pings(c, lab, "across the router", "f", "10.20.1.2")
     pings(c, lab, "across the router", "f", "2001:db8:b::2")
-    # What leaves carries the loopback's address and keeps its TTL: a is one hop away, f two.
+    # Outgoing packets carry the loopback's address and keep their TTL: a is one hop away, f two.
     for source, target in ((LO4, "10.10.1.2"), (LO6, "2001:db8:a::2"), (LO4, "10.20.1.2"), (LO6, "2001:db8:b::2")):
         pings(c, lab, "out of the router", "rt", "-I %s %s" % (source, target))
     pings(c, lab, "out of the router, source chosen by the kernel", "rt", "10.10.1.2")
@@ -124,7 +122,7 @@ def has_route(lab, host, prefix):
 
 
 def own_routes(c, lab, rpc):
-    """Static routes and what the kernel's table has: forwarded, and told to peers, as long as they are there."""
+    """Static routes and routes of the kernel's table: forwarded and advertised while present."""
     pings(c, lab, "by a static route", "f", "198.18.50.1")
     pings(c, lab, "by a static route with a link-local next hop", "f", "2001:db8:50::1")
     c.comes_to("static routes are announced", lambda: [has_route(lab, "a", p) for p in ("198.18.50.0/24", "2001:db8:50::/48", "198.18.51.0/24")],
@@ -147,7 +145,7 @@ def own_routes(c, lab, rpc):
 
 
 def port_changes(c, lab, rpc):
-    """The port's MAC address and MTU, and its link, while traffic should pass."""
+    """Changes of the port's MAC address, MTU and link, with traffic."""
     lab.sh("rt", "ip link set pb address 02:00:00:00:99:01")
     pings(c, lab, "after the port got another MAC address", "f", "10.20.1.2")
     pings(c, lab, "after the port got another MAC address", "f", "2001:db8:b::2")
@@ -166,7 +164,7 @@ def port_changes(c, lab, rpc):
 
 
 def two_on_one_host(c, lab, worker, others):
-    """Another keeld in another namespace has its own keel0; each goes with its own."""
+    """A second keeld in another namespace has its own keel0; each ends with its keeld."""
     lab.host("other")
     lab.host("c")
     for h in ("other", "c"):
@@ -231,7 +229,7 @@ protocol bgp keel6 { local 2001:db8:7::2 as 64512; neighbor 2001:db8:7::1 as 645
 
 
 def killed(c, lab, config):
-    """kill -9, start, stop: what the operator had is back."""
+    """kill -9, start, stop: the operator's settings are restored."""
     keeld, _ = lab.keeld("rt", config, KEELD, name="killed")
     keeld.popen.kill()
     keeld.popen.wait()
@@ -257,7 +255,7 @@ protocol static far6 { ipv6; route 2001:db8:ff::7/128 via 2001:db8:b::2; }
         reaches(checks, lab)
         wait_established(rpc, "10.255.0.7", "2001:db8:ff::7")
         checks.true("sessions between loopback addresses, two hops apart", True)
-        # What that peer announces is behind its loopback address, which BGP itself knows.
+        # The peer's networks are behind its loopback address, which is resolved through BGP.
         pings(checks, lab, "behind the multihop peer", "f", "198.51.100.1")
         pings(checks, lab, "behind the multihop peer", "f", "2001:db8:700::1")
         own_routes(checks, lab, rpc)

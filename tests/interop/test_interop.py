@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""keeld against BIRD 2, FRR, GoBGP, ExaBGP and OpenBGPD, both families: the scenarios of scenarios.py, all daemons at once. What came of it is
-compared with docs/interop.md; KEEL_WRITE_DOCS=1 writes that instead. Arguments choose daemons and scenarios by name; then nothing is compared."""
+"""keeld against BIRD 2, FRR, GoBGP, ExaBGP and OpenBGPD, both families: the scenarios of scenarios.py, all daemons at once. Results are compared
+with docs/interop.md; KEEL_WRITE_DOCS=1 writes the document. Arguments select daemons and scenarios by name, without the comparison."""
 import difflib
 import os
 import sys
@@ -22,11 +22,11 @@ SCENARIOS = ("external", "reflected_by_us", "reflected_by_it", "link_local", "ne
 
 
 def one(bench, wanted):
-    """All scenarios of a daemon; one that breaks lets the rest run."""
+    """Runs all scenarios of a daemon; after a failed scenario the others run."""
     for scenario in wanted:
         try:
             getattr(scenarios, scenario)(bench)
-        except Exception as e:  # what a lab throws is the test's failure
+        except Exception as e:  # an exception of a lab fails the test
             traceback.print_exc()
             bench.checks.true("%s: %s runs to its end" % (bench.daemon.name, scenario), False, e)
     try:

@@ -22,7 +22,7 @@ from labtest import (KEELD, NOTIFICATION, ROUTE_REFRESH, UPDATE, V4, Capture, La
 NAME = "interop_bird"
 B1, B2, B3, SP, BARE = "198.18.1.2", "198.18.2.2", "198.18.5.2", "198.18.4.2", "198.18.4.3"
 
-# prefix: what b1's export filter does to it.
+# prefix: action of b1's export filter.
 ATTRIBUTES = {
     "10.1.0.0/24": "",
     "10.1.1.0/24": "bgp_origin = ORIGIN_EGP;",
@@ -144,7 +144,7 @@ class Test:
         return os.path.join(self.lab.dir, "keeld.json")
 
     def inject(self):
-        """What BIRD cannot make itself, but passes on."""
+        """Routes that BIRD cannot originate, but passes on."""
         sp = self.injector = Speaker(self.lab.netns("inj"), "198.18.3.2", "198.18.3.1", 64600).up()
         sp.send(UPDATE, update(origin(2) + as_path([64600, 64700], {64702, 64703}) + next_hop("198.18.3.2") + attribute(0x40, 6, b"") +
                                attribute(0xc0, 7, struct.pack(">I4s", 64702, socket.inet_aton("10.9.9.9"))) + attribute(0xc0, 200, b"\1\2\3"),
@@ -163,7 +163,7 @@ class Test:
         return {r["prefix"]: r for r in routes(self.rpc, view="adj-in", peer=address)}
 
     def at(self, birdc):
-        """{prefix: attributes} that a BIRD has from keeld."""
+        """{prefix: attributes} of a BIRD's routes from keeld."""
         return {p: a for p, a in bird_routes(birdc).items() if a["from"] == "keel"}
 
     def capture(self, name, interface):
@@ -173,7 +173,7 @@ class Test:
         return {p["address"]: (p["state"], p["established_count"]) for p in self.rpc.call("bgp.peers")["peers"] if p["address"] in (B1, B2, B3)}
 
     def fence(self):
-        """What happened before it has reached b2 or will not: the journal is one order. A network comes and goes."""
+        """Earlier changes have reached b2 or never will: the journal has a single order. A network is added and removed."""
         commit(self.rpc, [{"op": "add", "path": "/bgp/networks/0", "value": {"prefix": FENCE}}])
         wait_for("fence at b2", lambda: FENCE in self.at(self.birdc2), 20)
         commit(self.rpc, [{"op": "remove", "path": "/bgp/networks/0"}])
@@ -217,7 +217,7 @@ class Test:
 
         has("203.0.113.0/24", origin="IGP", as_path="64512", next_hop="198.18.2.1", local_pref="100", med=None, community=None)
         has("10.1.0.0/24", origin="IGP", as_path="64512 64601", next_hop="198.18.2.1")
-        has("10.1.3.0/24", med=None)  # RFC 4271 5.1.4: not to another AS
+        has("10.1.3.0/24", med=None)  # RFC 4271 5.1.4: not sent to another AS
         has("10.1.4.0/24", community="(64601,1) (64601,65535) (65535,666)")
         has("10.1.6.0/24", ext_community="(rt, 64601, 20) (ro, 64601, 21) (generic, 0x3060000, 0x12345678)")
         has("10.2.0.0/24", as_path="64512 64601 64600 64700 {64702 64703}", aggregator="10.9.9.9 AS64702", atomic_aggr="")
@@ -244,7 +244,7 @@ class Test:
         c.comes_to("and comes back", lambda: [p for b in (self.birdc1, self.birdc2) for p in NETWORKS if p in self.at(b)], NETWORKS * 2)
 
     def refresh_quiet(self):
-        """BIRD's export filter changes without a word; only the refresh shows it."""
+        """BIRD's export filter changes without UPDATEs; only a refresh shows the change."""
         c, rpc = self.c, self.rpc
         self.lab.write("bird-b1.conf", bird1(quiet_rejected=True))
         answer = self.birdc1("configure", "soft")
@@ -263,10 +263,10 @@ class Test:
         c.equal("and back after the next refresh", (QUIET in self.from_peer(B1), self.accepted(B1)), (True, ACCEPTED_B1))
 
     def sweep(self):
-        """What a peer does not repeat between BoRR and EoRR is swept (RFC 7313 4); BIRD withdraws in words, so our speaker stays silent about it."""
+        """Routes not repeated between BoRR and EoRR are swept (RFC 7313 4); BIRD sends withdrawals, so our speaker omits the routes silently."""
         c, rpc = self.c, self.rpc
         asked = self.asked = []
-        # The second community is non-transitive: it ends here (RFC 4360 6).
+        # The second community is non-transitive: removed here (RFC 4360 6).
         attributes = origin() + as_path([64605]) + next_hop(SP) + attribute(0xc0, 16, bytes.fromhex("0002fc5d00000001" "4306000000000002"))
         kept, lost = ["10.5.0.0/24", "10.5.1.0/24"], ["10.5.2.0/24", "10.5.3.0/24", "10.5.4.0/24"]
 
@@ -293,7 +293,7 @@ class Test:
         self.speaker = sp
 
     def delayed(self):
-        """policy_change_delay_s: changes wait together; a command applies them at once (keel-policy(7) rule 7)."""
+        """policy_change_delay_s: changes wait together; a command applies the changes at once (keel-policy(7) rule 7)."""
         c, rpc, asked = self.c, self.rpc, len(self.asked)
 
         def prefer(value, delay):
@@ -323,7 +323,7 @@ class Test:
         c.equal("... and it is there again, idle or active", peer(rpc, SP)["state"] in ("idle", "active", "connect"), True)
 
     def hold_time(self):
-        """A peer that falls silent without a FIN."""
+        """A peer falls silent without a FIN."""
         c = self.c
         self.speaker.close()
         sp = Speaker(self.lab.netns("sp"), SP, "198.18.4.1", 64605).up()

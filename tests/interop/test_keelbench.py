@@ -21,7 +21,7 @@ PROGRAM = os.path.join(ROOT, "scripts", "keelbench")
 
 
 def keelbench(*words):
-    """(exit status, what it printed)"""
+    """(exit status, output)"""
     p = subprocess.run([PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240)
     return p.returncode, p.stdout
 
@@ -55,7 +55,7 @@ def ipv4_alone(c, out):
 
 
 def strained(c, out):
-    """A storm on an unlucky host; and one whose keeld claims that a commit is on a full disk."""
+    """A storm on a strained host; and a storm with a keeld that falsely reports a commit as persisted on a full disk."""
     sys.path.insert(0, os.path.join(ROOT, "tests", "bench"))
     from keelbench import adapters, cli
 
@@ -82,7 +82,7 @@ def strained(c, out):
 
 
 def faults(c, out):
-    """In this process, with a router that is told something else than keelbench believes."""
+    """In this process, with a router configured differently from keelbench's plan."""
     sys.path.insert(0, os.path.join(ROOT, "tests", "bench"))
     import duts
     from keelbench import adapters, cli
@@ -92,12 +92,12 @@ def faults(c, out):
     class Faulty(adapters.Keel):
         @staticmethod
         def policy(name, state):
-            """The third is refused from both, and of B's routes all others are preferred."""
+            """The third is refused from both, and B's other routes are all preferred."""
             nodes = [node(10, "deny", {"as_path_list": "third"})] * state + [node(20, "permit", local_pref=200 if name == "b" and state else 100)]
             return duts.policy("from-" + name, nodes, as_path_lists=[{"name": "third", "entries": [{"action": "permit", "regex": THIRD}]}])
 
         def settled(self):
-            """It believes that it is done: none of these addresses will ever lead to B."""
+            """Falsely reports completion: none of these addresses will ever lead to B."""
             self.left = []
             return super().settled()
 
@@ -119,7 +119,8 @@ def faults(c, out):
 
 
 def gaps(c, out):
-    """Whose a gap between arrivals is: a sender that does not run for 0.3 s makes one, and so does a link that drops all for 0.3 s; only this one is the router's."""
+    """Attribution of gaps between arrivals: a stopped sender causes a gap of 0.3 s, and so does a link that drops all packets for 0.3 s; only the
+    second gap is the router's."""
     import signal
     from lab import Lab, clock
 
@@ -150,7 +151,8 @@ def gaps(c, out):
 
 
 def wire(c, out):
-    """--dut ADDRESS,ADDRESS,ADDRESS: a BIRD as `keelbench plan` says it, that keelbench did not start, behind interfaces that it is given and gives back."""
+    """--dut ADDRESS,ADDRESS,ADDRESS: a BIRD configured from `keelbench plan`, not started by keelbench, behind interfaces that keelbench takes and
+    returns."""
     sys.path.insert(0, os.path.join(ROOT, "tests", "bench"))
     from keelbench.adapters import Bird
     from keelbench.plan import Plan
@@ -183,7 +185,7 @@ def wire(c, out):
 
 
 def given_back(c, out):
-    """Interfaces of a machine that is a namespace itself: whatever keelbench ends with, they are there again, and in no other."""
+    """Interfaces of a machine that is itself a namespace: at any end of keelbench, the interfaces return to their namespace."""
     from lab import Lab
     program = "KEEL_BUILD=%s %s load --dut 198.18.50.1 --interface kw0 --routes 10 --timeout 1 --no-limits --out %s" % (BUILD, PROGRAM, os.path.join(out, "given"))
     with Lab(os.path.join(out, "logs")) as lab:

@@ -10,5 +10,5 @@ from labtest import ROOT
 KIT = os.path.join(ROOT, "tests", "conformance", "refresh", "refresh.py")
 
 if __name__ == "__main__":
-    os.environ.setdefault("KEEL_PATIENCE_S", "40")  # ours does what it must: a machine may be slow
+    os.environ.setdefault("KEEL_PATIENCE_S", "40")  # keeld meets the clauses: patience for a slow machine
     os.execv("/usr/bin/python3", ["/usr/bin/python3", KIT, "--dut", "keel", "--quick", *sys.argv[1:]])

@@ -1,9 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Faulty configurations and broken JSON-RPC. Every fault with its path and exit status 2; every error as keel-rpc(7) has it, while a
-session with BIRD notices nothing; the file, the socket and the signals of a daemon.
-
-    rt (keeld, AS 64512) --- b1 (BIRD, AS 64601)
+"""Faulty configurations and broken JSON-RPC. Every fault with its path and exit status 2; every error as in keel-rpc(7), without an effect on a
+session with BIRD; the file, the socket and the signals of a daemon.
 """
 import json
 import os
@@ -86,7 +84,7 @@ def request(method, rpc_id=1, **params):
 
 
 class Raw:
-    """A connection that says anything."""
+    """A connection for arbitrary octets."""
 
     def __init__(self, path):
         self.sock = socket.socket(socket.AF_UNIX)
@@ -95,7 +93,7 @@ class Raw:
         self.data = b""
 
     def send(self, data):
-        """True when all was taken; a daemon that closes ends it."""
+        """True if all data was sent; False after a close by the daemon."""
         try:
             self.sock.sendall(data)
             return True
@@ -103,7 +101,7 @@ class Raw:
             return False
 
     def line(self, timeout=60):
-        """The next answer; None when the connection ended."""
+        """The next answer; None at the end of the connection."""
         self.sock.settimeout(timeout)
         while b"\n" not in self.data:
             try:
@@ -117,7 +115,7 @@ class Raw:
         return json.loads(line)
 
     def ask(self, data):
-        """The answer to a line; "silence" when none comes before that of a request sent behind it."""
+        """The answer to a line; "silence" if a later request is answered first."""
         self.send(data + b"\n" + request("system.info", "fence") + b"\n")
         answer = self.line()
         if isinstance(answer, dict) and answer.get("id") == "fence":
@@ -133,7 +131,7 @@ class Raw:
 
 
 def describe(answer):
-    """What a test compares: (id, code) of an error, with the path when there is data; (id, "result")."""
+    """The compared part: (id, code) of an error, with the path if data is present; (id, "result")."""
     if isinstance(answer, list):
         return [describe(a) for a in answer]
     if not isinstance(answer, dict):
@@ -148,7 +146,7 @@ def describe(answer):
 
 
 def wellformed(a):
-    """What is wrong with an answer (JSON-RPC 2.0 section 5, keel-rpc(7)); None."""
+    """The fault in the form of an answer (JSON-RPC 2.0 section 5, keel-rpc(7)); None."""
     if a.get("jsonrpc") != "2.0" or "id" not in a or ("result" in a) == ("error" in a) or set(a) - {"jsonrpc", "id", "result", "error"}:
         return "members"
     if "error" not in a:
@@ -262,7 +260,7 @@ class Daemon:
             return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1)) >> 10
 
     def bird_up(self):
-        """What BIRD says of its side. It reckons the time from when on by two clocks, so the same one comes out a millisecond later now and then."""
+        """BIRD's view of its side. BIRD computes the start time from two clocks, so the same time sometimes differs by a millisecond."""
         state, since, information = bird_state(self.birdc, "keel")
         hours, minutes, seconds = since.split(":")
         at = 3600 * int(hours) + 60 * int(minutes) + float(seconds)
@@ -271,7 +269,7 @@ class Daemon:
         return state, self.bird_since, information
 
     def noticed(self):
-        """What the session would show had it noticed anything: those of BIRD's side, too."""
+        """State that shows any effect on the session, from both sides."""
         p = peer(self.rpc, B1)
         return {"state": p["state"], "established_count": p["established_count"], "last_error": p["last_error"], "updates_received": p["updates_received"],
                 "updates_sent": p["updates_sent"], "accepted": p["families"][V4]["accepted"], "refresh": p["families"][V4]["refresh"],
@@ -370,7 +368,7 @@ class Daemon:
             raw.close()
 
         def nested(levels, inner=b"1"):
-            """A request object that has that many levels in all."""
+            """A request object with this total number of levels."""
             return b'{"jsonrpc": "2.0", "id": 1, "method": "system.info", "params": ' + b'{"a":' * (levels - 1) + inner + b"}" * (levels - 1) + b"}"
 
         raw = Raw(self.socket)
@@ -446,7 +444,7 @@ class Daemon:
         self.c.true(what + " within a second", times[len(times) * 9 // 10] < 1 and times[-1] < 10, times[-10:])
 
     def never_reads(self):
-        """Clients that ask for much and read nothing: memory stays, others are served, and one that reads late gets everything."""
+        """Clients that request much and never read: memory stays bounded, other clients are served, and a late reader gets all answers."""
         c, before = self.c, self.resident()
         big = request("config.edit", 1, merge={"route_policies": [{"name": "p%d" % i, "nodes": [], "description": "d" * 4000} for i in range(250)]})
         raw = Raw(self.socket)
@@ -474,18 +472,18 @@ class Daemon:
             r.close()
         self.long_batch(raw, before)
         c.equal("discard", describe(raw.ask(request("config.discard"))), (1, "result"))
-        # Small requests in one go: more than the daemon answers before it is read.
+        # Many small requests at once: more than the daemon answers before the client reads.
         raw.sock.settimeout(60)
         sender = threading.Thread(target=raw.send, args=((request("bgp.peers", 5) + b"\n") * 20000,))
         sender.start()
-        select.select([], [], [], 0.3)  # let it fill up
+        select.select([], [], [], 0.3)  # let the buffers fill up
         got = sum(1 for _ in range(20000) if describe(raw.line()) == (5, "result"))
         sender.join()
         c.equal("20,000 requests in one go, read late: as many answers", got, 20000)
         raw.close()
 
     def long_batch(self, raw, before):
-        """A batch whose answers are 600 MB: a limit ends it, others are served meanwhile, and memory comes back."""
+        """A batch with 600 MB of answers: a limit ends the connection, other clients are served meanwhile, and memory is freed."""
         c, batch, over, times, most = self.c, Raw(self.socket), threading.Event(), [], 0
         batch.sock.settimeout(60)
         batch.send(b"[" + b",".join([request("config.get", 2, source="candidate")] * 600) + b"]\n")
@@ -521,7 +519,7 @@ class Daemon:
             part()
             c.equal("after `%s` the session has noticed nothing" % part.__name__, self.noticed(), before)
         c.true("its uptime goes on", peer(self.rpc, B1)["uptime_s"] - uptime > 0.9 * (time.monotonic() - begin), peer(self.rpc, B1)["uptime_s"])
-        # At least one keepalive interval, so that the capture can say something.
+        # At least one keepalive interval, so that the capture is meaningful.
         wait_for("keepalives", lambda: time.monotonic() - begin > 7, 20)
         cap.stop()
         messages = cap.messages()

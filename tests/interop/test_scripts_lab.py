@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""scripts/lab: faults of a file by line, a lab in the background with five kinds of daemons, commands in its hosts, traffic through the router, a lab in
-the foreground, a lab that fails to start. After each end nothing is left: namespaces, folders, processes."""
+"""scripts/lab: faults of a file by line, a lab in the background with five kinds of daemons, commands in its hosts, traffic through the router, a
+lab in the foreground, a lab that fails to start. No namespaces, folders or processes remain afterwards."""
 import os
 import re
 import signal
@@ -30,7 +30,7 @@ FAULTS = (
     ("bird a 64512 config=missing\n", "missing"),
 )
 NOTHING = ([], [])
-HOSTS = ("rtq", "upq", "pcq", "rsq", "frq", "fullq", "aq", "bq")  # no other lab has these names
+HOSTS = ("rtq", "upq", "pcq", "rsq", "frq", "fullq", "aq", "bq")  # names used by no other lab
 PLAY = """# a router, a speaker without data plane, three kinds of peers
 link   rtq 192.0.2.1/24 2001:db8:1::1/64      upq 192.0.2.2/24 2001:db8:1::2/64
 link   rtq 198.51.100.1/24 2001:db8:2::1/64   pcq 198.51.100.2/24 2001:db8:2::2/64
@@ -124,7 +124,7 @@ def foreground(checks, path):
 
 def test(checks):
     folder = out_folder(NAME)
-    remove_leftovers()  # of an earlier run that was killed
+    remove_leftovers()  # of an earlier, killed run
 
     def file(name, text):
         path = os.path.join(folder, name)

@@ -18,16 +18,17 @@ from labtest import KEELD, NOTIFICATION, V4, V6, Capture, Lab, commit, need, out
 
 NAME = "sessions"
 US, BIRD_AS, FRR_AS, FAR_AS = 64512, 64601, 64602, 64603
-# FRR's is lower than ours, BIRD's is higher: whose connection stays (RFC 4271 6.8).
+# FRR's identifier is lower than ours, BIRD's is higher: decides whose connection stays (RFC 4271 6.8).
 ROUTER_ID, BIRD_ID, FRR_ID, FAR_ID = "198.18.0.1", "198.18.1.100", "198.17.0.1", "198.18.5.2"
 PASSWORD, OTHER = "open-sesame", "open-barley"
 ACCEPT = {"import_policy": "accept-all", "export_policy": "accept-all"}
 TIMERS = {"connect_retry_s": 1, "idle_hold_s": 1}
-FAR = [("198.18.4.1", "198.18.5.2"), ("198.18.4.3", "198.18.5.3"), ("198.18.4.4", "198.18.5.4")]  # ours, its
+FAR = [("198.18.4.1", "198.18.5.2"), ("198.18.4.3", "198.18.5.3"), ("198.18.4.4", "198.18.5.4")]  # our address, the peer's address
 
 
 class Case:
-    """`ours`: keys of our peer; `bird`, `frr`: what they say of it; None: not with that one. `asn`: theirs, where it is not the usual one."""
+    """`ours`: keys of our peer; `bird`, `frr`: the daemon's options for the session; None: not with this daemon. `asn`: the daemon's AS, if not
+    the usual AS."""
 
     def __init__(self, name, ours, bird, frr, family=V4):
         self.name, self.ours, self.bird, self.frr, self.family = name, ours, bird, frr, family
@@ -47,7 +48,7 @@ CASES = [
     Case("gtsm-we-wait", {"gtsm": True, "passive": True}, "ttl security on;", "ttl-security hops 1"),
     Case("gtsm-md5", {"gtsm": True, "password": PASSWORD}, 'ttl security on; password "%s";' % PASSWORD, "ttl-security hops 1|password " + PASSWORD),
     Case("both", {}, "", "", V6),
-    # never, until a commit puts it right
+    # never established, until a commit corrects the peer
     Case("md5-wrong", {"password": OTHER}, 'password "%s";' % PASSWORD, "password " + PASSWORD),
     Case("md5-wrong-v6", {"password": OTHER}, 'password "%s";' % PASSWORD, "password " + PASSWORD, V6),
     Case("md5-missing", {}, 'password "%s";' % PASSWORD, "password " + PASSWORD),
@@ -56,7 +57,7 @@ CASES = [
 NEVER = [c.name for c in CASES if c.name.endswith(("-wrong", "-wrong-v6", "-missing"))]
 RIGHT = {"md5-wrong": {"password": PASSWORD}, "md5-wrong-v6": {"password": PASSWORD}, "md5-missing": {"password": PASSWORD}, "gtsm-missing": {"gtsm": True}}
 LINKS = {"bird": 1, "frr": 2}
-# who comes unasked: last part of the address, AS
+# dynamic peers: last part of the address, AS
 GUESTS = {"bird": [(193, BIRD_AS), (194, US), (195, 4200000001)], "frr": [(193, FRR_AS)]}
 
 
@@ -73,7 +74,7 @@ def guest(daemon, last, secret=False):
 
 
 def host(last, secret=False):
-    """Where it finds us."""
+    """Our address for this session."""
     return "2001:db8:1::d0:%x" % last if secret else "198.18.1.%d" % (last + 40)
 
 
@@ -87,7 +88,7 @@ def identifier(name):
 
 
 def retry(name):
-    """One that is to collide must not begin anew meanwhile."""
+    """The retry time; a session under the collision test must not reconnect meanwhile."""
     return 20 if name == "both" else 1
 
 
@@ -110,7 +111,7 @@ def bird_config():
 
 
 def far_config():
-    """Two hops away: two known as that, and one taken for a neighbour by us."""
+    """Two hops away: two sessions configured as multihop, and one configured as single-hop on our side."""
     out = "log stderr all;\nrouter id %s;\nprotocol device { }\nprotocol static own { ipv4; route 10.3.0.0/24 blackhole; }\n" % FAR_ID
     for (remote, local), words in zip(FAR, ("multihop 2;", "multihop 2;", "multihop 2; passive;")):
         out += bird_protocol("far" + local.replace(".", "_"), local, remote, FAR_AS, words, V4)
@@ -131,7 +132,7 @@ class FrrOfCases(Frr):
             remote = "198.18.2.254"
             names[V4].append(remote)
             out += [" neighbor %s %s" % (remote, x) for x in ("remote-as %d" % US, "update-source " + guest("frr", last), "timers connect 1", "shutdown")]
-        # FRR's own ranges: we are its guest.
+        # FRR's own ranges: we are the dynamic peer.
         out += [" neighbor guests peer-group", " neighbor guests remote-as %d" % US, " bgp listen range 198.18.2.253/32 peer-group guests"]
         names[V4].append("guests")
         for family, word in ((V4, "ipv4"), (V6, "ipv6")):
@@ -142,7 +143,7 @@ class FrrOfCases(Frr):
 
 
     def shutdown(self, down):
-        """Of the session that is to collide."""
+        """For the session of the collision test."""
         remote = ours("frr", next(i for i, c in enumerate(CASES) if c.name == "both"), V6)
         self.vty("configure terminal", "router bgp %d" % FRR_AS, "%sneighbor %s shutdown" % ("" if down else "no ", remote), "end")
 
@@ -219,7 +220,7 @@ class Test:
         return theirs(daemon, i, CASES[i].family)
 
     def kernel(self, name, host="rt"):
-        """A counter of that host's kernel."""
+        """A counter of the host's kernel."""
         rows = [x.split() for x in self.lab.sh(host, "cat /proc/net/netstat /proc/net/snmp").splitlines()]
         for names, values in zip(rows[::2], rows[1::2]):
             if name in names:
@@ -237,14 +238,14 @@ class Test:
         self.c.comes_to("frr: we are a guest by its range", lambda: self.routes_in("198.18.2.99", V4), ("established", 1), 30)
 
     def never(self):
-        """The kernel drops what is signed wrongly or not at all; a peer with GTSM drops what is from too far."""
+        """The kernel drops segments with a wrong or missing signature; a peer with GTSM drops packets from a greater distance."""
         for counter in ("TCPMD5Failure", "TCPMD5Unexpected"):
             self.c.eventually("segments were dropped: " + counter, lambda: (self.kernel(counter) > 0, self.kernel(counter)))
         for d in LINKS:
             self.c.eventually("%s dropped what came from too far" % d, lambda: (self.kernel("TCPMinTTLDrop", d) > 0, "nothing"))
             self.c.equal("%s: says nothing: %s" % (d, ", ".join(NEVER)), {n: self.routes_in(self.address(d, n), self.family(n))[1] for n in NEVER},
                          {n: 0 for n in NEVER})
-            # BIRD sets its least TTL behind connect(): our OPEN may be there before, and be answered. It never hears our KEEPALIVE.
+            # BIRD sets its minimum TTL after connect(): our OPEN may arrive before and be answered. BIRD never receives our KEEPALIVE.
             signed = [n for n in NEVER if n != "gtsm-missing"]
             self.c.equal("%s: never established: %s" % (d, ", ".join(signed)), [peer(self.rpc, self.address(d, n))["established_count"] for n in signed],
                          [0] * len(signed))
@@ -253,7 +254,7 @@ class Test:
         where = {p["address"]: k for k, p in enumerate(document["bgp"]["peers"])}
         commit(self.rpc, [{"op": "add", "path": "/bgp/peers/%d/%s" % (where[self.address(d, n)], k), "value": v}
                           for d in LINKS for n in NEVER for k, v in RIGHT[n].items()])
-        # It hears nothing of ours, not even that the connection is over, and waits for its own timers.
+        # BIRD receives no packets from us, not even the end of the connection, and waits for its own timers.
         self.birdc("restart", identifier("gtsm-missing"))
         self.frr.vty("clear bgp ipv4 unicast " + ours("frr", self.index("gtsm-missing"), V4))
         for d in LINKS:
@@ -284,7 +285,7 @@ class Test:
         self.c.comes_to("far: without multihop our TTL of 1 ends at mid", lambda: peer(self.rpc, FAR[2][1])["last_error"], "connect: No route to host", 30)
 
     def guests(self):
-        """Nobody of them is in the document."""
+        """The dynamic peers are absent from the document."""
         c = self.c
         shown = {p["address"] for p in self.rpc.call("bgp.peers")["peers"]}
         c.equal("no guest is shown before it comes", [a for a in shown if ".19" in a or "c0:" in a], [])
@@ -321,10 +322,11 @@ class Test:
         c.comes_to("back again", lambda: self.state(address), "established", 30)
 
     def collision(self, daemon, process, disable, enable):
-        """Both have connected before either may look: their SYNs go nowhere, both are stopped, and only then do the kernels hear of each other."""
+        """Both sides connect before either can react: their SYNs are dropped, both processes are stopped, and only then do the kernels reach each
+        other."""
         c, address, own = self.c, self.address(daemon, "both"), ours(daemon, self.index("both"), V6)
         where = [p["address"] for p in self.rpc.call("config.get", source="running")["document"]["bgp"]["peers"]].index(address)
-        away = {"rt": (address, daemon), daemon: (own, "up")}  # host: whom it does not reach, by which link
+        away = {"rt": (address, daemon), daemon: (own, "up")}  # host: unreachable address, link
         both = (self.keeld.popen.pid, process.popen.pid)
 
         def connections(host, state):
@@ -355,10 +357,10 @@ class Test:
         c.true("%s: ... and one was closed with a NOTIFICATION" % daemon, ends, "none")
         times = peer(self.rpc, address)["established_count"] - count
         if daemon == "frr" and times > 1:
-            # "peer transfer", then BGP_Stop of the connection that lost hits the one that had won: its log of such a run.
+            # "peer transfer", then BGP_Stop of the losing connection hits the winning connection: FRR's log of such a run.
             print("note: FRR 8.4 closed both connections %d times, and came again" % (times - 1), flush=True)
             return
-        # RFC 4271 6.8: that of the higher identifier: BIRD's own, not FRR's.
+        # RFC 4271 6.8: the connection of the higher identifier: BIRD's own, not FRR's.
         c.equal("%s: ... that of the lower identifier" % daemon, stays == "179", daemon == "bird")
         c.equal("%s: one session came of it" % daemon, times, 1)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Soft reset of what goes out, and what a commit does by itself: keel-policy(7) rules 6 and 7, against
-BIRD and FRR with and without route refresh, on both families, while packets flow."""
+"""Soft reset of exports, and automatic effects of a commit: keel-policy(7) rules 6 and 7, against BIRD and FRR with and without route refresh, on
+both families, with traffic."""
 import time
 
 from softreset import A, B, COUNT, FENCE, HALF_OF, PREFER_B, SESSIONS, SPARE, V4, V6, at, deny, main, node, permit, wait_for, wait_job, without_node
@@ -16,12 +16,12 @@ def delays(w, delay, longest, op="replace"):
 
 
 def sent_to(w, host, family):
-    """What is told a host now."""
+    """The prefixes currently advertised to a host."""
     return sorted(r["prefix"] for r in w.rpc.call("rib.routes", family=family, view="adj-out", peer=SESSIONS[w.session_of(host, family)])["routes"])
 
 
 def number_06_export_advertises_the_whole_again(w):
-    """Between BoRR and EoRR where both sides have them; who has no route refresh is told as well, and the result says so."""
+    """Between BoRR and EoRR if negotiated; a peer without route refresh receives the routes, too, and the result reports the lack."""
     c = w.c
     framed = {"a": True, "b": False, "f": True, "g": False, "i": True}
     cases = (("peer", V4, "rpc", {"peer": at("a")}, "a"), ("peer", V6, "keelctl", {"peer": at("b")}, "b"), ("peer", V4, "keelctl", {"peer": at("g")}, "g"),
@@ -51,8 +51,8 @@ def number_06_export_advertises_the_whole_again(w):
 
 
 def number_07_committed_policies_refresh_by_themselves(w):
-    """Once per peer and family, in the direction that it touches, after the delay; a later change restarts it, up to the longest; a command does not
-    wait; editing does nothing."""
+    """Once per peer and family, in the affected direction, after the delay; a later change restarts the delay, up to the maximum; a command does
+    not wait; editing has no effect."""
     c = w.c
     with w.quiet():
         wire = w.capture()
@@ -137,7 +137,7 @@ def sizes(w):
 
 
 def acceptance_05_nothing_moves_that_need_not(w):
-    """A commit that changes policies and no route's result: no UPDATE of ours to anybody, no FIB write; by route refresh, and by kept routes."""
+    """A commit of policies that changes no route's result: no UPDATE from us, no FIB write; by route refresh, and by kept routes."""
     c = w.c
     other = {"prefix_list": "nothing"}
     of_fence = w.fib_fence()

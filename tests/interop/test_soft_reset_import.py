@@ -1,14 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Soft reset of what comes in: keel-policy(7) rules 1 to 5, against BIRD and FRR with and without route refresh, on both
-families, while packets flow."""
+"""Soft reset of imports: keel-policy(7) rules 1 to 5, against BIRD and FRR with and without route refresh, on both families, with traffic."""
 from softreset import A, B, COUNT, HALF, HALF_OF, PREFER_B, REFUSE_B, SHARED, V4, V6, at, deny, main, node, permit, wait_for, wait_job, without_node
 
 SENT, UNSUPPORTED = ("route-refresh-sent", None), ("unsupported", "no-route-refresh")
 
 
 def number_01_import_asks_a_peer_with_route_refresh(w):
-    """ROUTE-REFRESH for exactly the families named, and only those negotiated."""
+    """ROUTE-REFRESH for exactly the named families, and only negotiated families."""
     c = w.c
     cases = (("peer", V4, "rpc", {"peer": at("a")}, {"a": SENT}, {"a": [(V4, 0)]}),
              ("group", V6, "keelctl", {"group": "transit"}, {"a": SENT, "b": UNSUPPORTED}, {"a": [(V6, 0)]}),
@@ -25,7 +24,7 @@ def number_01_import_asks_a_peer_with_route_refresh(w):
 
 
 def number_02_import_without_route_refresh_is_unsupported(w):
-    """Nothing is sent, the session stays up, and keelctl says 1 where nobody could."""
+    """No message is sent, the session stays up, and keelctl returns 1 if no peer supports the request."""
     with w.quiet():
         wire = w.capture()
         w.c.equal("refresh peer b import", w.refresh("import", "peer", peer=at("b")), {"b": UNSUPPORTED})
@@ -40,11 +39,12 @@ def number_02_import_without_route_refresh_is_unsupported(w):
 
 
 def number_05_keep_all_routes_for_the_first_time(w):
-    """Re-established exactly once without route refresh, never with it: there one request a family fills what is kept. A group: each by its case."""
+    """Re-established exactly once without route refresh, never with route refresh: there one request for each family fills the kept routes. In a
+    group, each peer by its own case."""
     c = w.c
     before, others = {n: w.peer(n)["established_count"] for n in "ab"}, {n: w.peer(n)["established_count"] for n in ("f", "f6", "g", "i", "i6")}
     wire = w.capture()
-    # b's session goes for a moment, and no traffic with it: everything is at a
+    # b's session is down for a moment, without traffic: all traffic goes by a
     effects = w.edit("bgp 64512", *(line for f in ("ipv4-family", "ipv6-family") for line in (f + " unicast", "peer transit keep-all-routes", "quit")))
     c.equal("by keelctl, as the documents have it; effects: a request a family to a, b's session is reset", effects,
             {("a", V4, "import"): SENT, ("a", V6, "import"): SENT,
@@ -66,7 +66,7 @@ def number_05_keep_all_routes_for_the_first_time(w):
 
 
 def number_03_import_with_kept_routes_replays(w):
-    """A peer without route refresh: what it announced and did not withdraw is judged again, without a message to it; what is refused now goes."""
+    """A peer without route refresh: announced routes are evaluated again, without a message to the peer; refused routes are removed."""
     c = w.c
     delay = [{"op": "add", "path": "/bgp/policy_change_delay_s", "value": 300}, {"op": "add", "path": "/bgp/policy_change_max_delay_s", "value": 300}]
     w.commit(*delay)
@@ -112,7 +112,7 @@ def number_03_import_with_kept_routes_replays(w):
 
 
 def number_04_import_with_kept_routes_and_route_refresh_is_a_no_op(w):
-    """Nothing is sent and nothing done, with the reason; a committed policy replays what is kept."""
+    """No message and no change, with the reason; a committed policy replays kept routes."""
     c = w.c
     with w.quiet():
         wire, writes = w.capture(), w.writes()

@@ -12,7 +12,7 @@ NOT_FOUND = -32004
 
 
 def number_08_route_refresh_is_said_in_open(w):
-    """Changing capabilities.route_refresh re-establishes the session, and nobody else's; without it, import is unsupported, and not asked for."""
+    """Changing capabilities.route_refresh re-establishes this session only; without the capability, import is unsupported, and no request is sent."""
     c = w.c
     for name, family in (("i", V4), ("f6", V6)):
         line = "peer %s capability-advertise route-refresh" % SESSIONS[name]
@@ -30,7 +30,7 @@ def number_08_route_refresh_is_said_in_open(w):
 
 
 def number_09_reset(w):
-    """Cease / Administrative Reset, with its text; each scope; the answer names every family that drops. Without `force` nothing happens."""
+    """Cease / Administrative Reset, with its text; each scope; the answer names every dropped family. Without `force` no session is reset."""
     c, names = w.c, {a: n for n, a in SESSIONS.items()}
 
     def reset(family=V4, **params):
@@ -76,7 +76,7 @@ def number_09_reset(w):
             c.true("... with its text", any(text in m for m in said), said)
         c.equal("nobody else's session changed", {n: v for n, v in w.sessions()[0].items() if n != host}, {n: v for n, v in before.items() if n != host})
     w.masks(A | B, A | B)
-    w.say("phase link")  # a and b go together: what is lost has no way
+    w.say("phase link")  # a and b go down together: lost routes have no replacement
     for words, hit in (("external", ("a", "b", "f", "g")), ("all", ("a", "b", "f", "g", "i")), ("group transit", ("a", "b"))):
         before = w.sessions()[0]
         status, r = w.ctl("reset", "bgp", *words.split())
@@ -90,7 +90,7 @@ def number_09_reset(w):
 
 
 def number_10_no_soft_reset_drops_a_session(w):
-    """All of them, in both directions, over and over, while policies change: no session, no uptime; hold times are 9 s."""
+    """All soft resets, in both directions, repeatedly, during policy changes: no session is lost or restarted; hold times are 9 s."""
     c = w.c
     c.equal("the hold time", {w.peer(n)["hold_time_s"] for n in SESSIONS}, {9})
     with w.quiet():
@@ -112,14 +112,14 @@ def number_10_no_soft_reset_drops_a_session(w):
 
 
 def number_11_repeated_requests_cost_one_more_walk(w):
-    """While a walk runs, and while an answer is awaited; none is lost."""
+    """During a walk, and while an answer is pending; no request is lost."""
     c = w.c
     asked = 20
     with w.quiet():
         f, i = w.daemons["f"].process.popen.pid, w.daemons["i"].process.popen.pid
         before = w.family("i")["refresh"]
         wire = w.capture()
-        os.kill(i, signal.SIGSTOP)  # it does not answer
+        os.kill(i, signal.SIGSTOP)  # the peer does not answer
         try:
             jobs = {w.rpc.call("bgp.refresh", family=V4, scope="internal", direction="import")["job"] for _ in range(asked)}
         finally:
@@ -131,7 +131,7 @@ def number_11_repeated_requests_cost_one_more_walk(w):
 
         many_routes(w)
         wire = w.capture()
-        os.kill(f, signal.SIGSTOP)  # it reads nothing: the walk cannot end
+        os.kill(f, signal.SIGSTOP)  # the peer does not read: the walk cannot end
         try:
             jobs = [w.rpc.call("bgp.refresh", family=V4, scope="peer", peer=at("f"), direction="export")["job"] for _ in range(asked)]
             c.equal("export: the walk runs", {w.rpc.call("jobs.get", id=j)["state"] for j in jobs}, {"running"})
@@ -144,11 +144,11 @@ def number_11_repeated_requests_cost_one_more_walk(w):
         c.true("... each of everything", sum(1 for k, _ in kinds if k == UPDATE) > 2 * MANY / 50, len(kinds))
 
 
-MANY = 40000  # some 600 kB of messages: keeld holds 128 of them, the sockets less
+MANY = 40000  # some 600 kB of messages: keeld holds 128 of them, the sockets fewer
 
 
 def many_routes(w):
-    """So many that a walk to somebody who reads nothing fills what is between."""
+    """More routes than all buffers hold on the way to a peer that does not read."""
     w.lab.sh("i", "ip address add 198.18.5.3/24 dev e0")
     w.commit({"op": "add", "path": "/bgp/peers/-", "value": {"address": "198.18.5.3", "asn": 64605, "enforce_first_as": False, "families": {
         V4: {"import_policy": "accept-all", "export_policy": "deny-all"}}}})
@@ -157,7 +157,7 @@ def many_routes(w):
 
 
 def number_12_another_vrf(w):
-    """VRFs cannot be configured yet: a refresh in one that nobody knows is an error, and causes nothing."""
+    """VRFs cannot be configured yet: a refresh in an unknown VRF is an error without effects."""
     c = w.c
     with w.quiet():
         wire, writes = w.capture(), w.writes()

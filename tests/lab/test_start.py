@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Starts that can't succeed: keeld says why, ends with 1, and leaves interface and rules as they were; a keeld that runs notices nothing."""
+"""Starts that must fail: keeld reports the reason, ends with 1, and leaves interface and rules unchanged; a running keeld is not affected."""
 import json
 import subprocess
 import sys
@@ -20,7 +20,7 @@ def config(**dataplane):
 
 
 def attempt(lab, name, document):
-    """(exit status, what it printed) of a keeld that ends by itself; None when it ran for a minute."""
+    """(exit status, output) of a keeld that ends by itself; None after a minute."""
     path = lab.write(name + ".json", json.dumps(document))
     command = ["ip", "netns", "exec", lab.netns("rt"), KEELD, "-c", path, "--socket", path + ".sock", "--state-dir", path + ".state"]
     try:

@@ -17,7 +17,7 @@ from labtest import KEELD, Capture, Lab, in_netns, need, out_folder
 from lab import cpus_of_lab
 
 NAME = "vlan_mtu"
-MARK = 10  # of packets that get a VLAN tag
+MARK = 10  # for packets with a VLAN tag
 TAGGED, PLAIN = 4001, 4002
 COUNT = 20
 TAGGER = """
@@ -75,12 +75,12 @@ def send(lab, port, mark):
 
 
 def arrived(capture, port):
-    """Frames to that UDP port."""
+    """Number of frames to the UDP port."""
     return sum(1 for _, f in capture.frames if f[12:14] == b"\x08\x00" and f[23] == 17 and f[36:38] == port.to_bytes(2, "big"))
 
 
 def forwards(checks, lab, what):
-    """Untagged packets pass, and none of a VLAN."""
+    """Untagged packets pass, tagged packets do not."""
     def warm():
         send(lab, PLAIN, 0)
         return arrived(capture, PLAIN) >= COUNT, arrived(capture, PLAIN)
@@ -89,7 +89,7 @@ def forwards(checks, lab, what):
     checks.eventually(what + ": untagged packets arrive", warm, 30)
     before = arrived(capture, PLAIN)
     send(lab, TAGGED, MARK)
-    send(lab, PLAIN, 0)  # behind them: once these have arrived, those would have, too
+    send(lab, PLAIN, 0)  # sent after the tagged packets: when these arrive, the tagged packets would have arrived, too
     checks.eventually(what + ": untagged packets behind those of the VLAN arrive", lambda: (arrived(capture, PLAIN) >= before + COUNT, before), 20)
     capture.stop()
     checks.equal(what + ": packets of the VLAN that left untagged", arrived(capture, TAGGED), 0)
@@ -99,7 +99,7 @@ def test(checks):
     with Lab(out_folder(NAME)) as lab:
         topology(lab)
         lab.sh("rt", "ip link set pa mtu 9000")
-        # the operator's own choice, which stays
+        # the operator's own setting, which must stay
         lab.sh("rt", "ethtool -K pb rx-vlan-stag-hw-parse off")
         places = [("rt", "pa"), ("rt", "pb"), ("a", "up"), ("b", "up")]
         before = {p: offload(lab, *p) for p in places}

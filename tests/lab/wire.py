@@ -115,7 +115,7 @@ def update(attributes=b"", announced=(), withdrawn=()):
 
 
 def announce(route, prefix, hop):
-    """The body of an UPDATE; `hop` of another family than the prefix is RFC 8950."""
+    """The body of an UPDATE; `hop` of another family than the prefix means RFC 8950."""
     if family_of(prefix) == V4 and ":" not in hop:
         return update(encode(route) + next_hop(hop), [prefix])
     return update(mp_reach(family_of(prefix), [hop], [prefix]) + encode(route))
@@ -131,7 +131,7 @@ def end_of_rib(family):
     return update() if family == V4 else update(mp_unreach(family, []))
 
 
-# ---- what comes ----
+# ---- decoding ----
 
 def prefixes(data, family):
     out, size = [], 4 if family == V4 else 16
@@ -189,7 +189,7 @@ DECODERS = {
 
 
 def decode(body):
-    """([prefix announced], [prefix withdrawn], attributes, family of an End-of-RIB or None)."""
+    """([announced prefixes], [withdrawn prefixes], attributes, family of an End-of-RIB or None)."""
     n = struct.unpack(">H", body[:2])[0]
     gone, rest = prefixes(body[2:2 + n], V4), body[2 + n:]
     n = struct.unpack(">H", rest[:2])[0]
