@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The world of the tests of soft reset (keel-policy(7)): keeld with ports and traffic between foreign daemons, with and without route refresh.
+"""Environment of the tests of soft reset (keel-policy(7)): keeld with ports and traffic between foreign daemons, with and without route refresh.
 
     src (sends) --- rt (keeld, AS 64512) --- a  BIRD, AS 64601, group `transit`     route refresh, enhanced
-                                         \\-- b  BIRD, AS 64602, group `transit`     none of both
-                                         \\-- f  FRR, AS 64603, a session a family  route refresh, enhanced
+                                         \\-- b  BIRD, AS 64602, group `transit`     neither
+                                         \\-- f  FRR, AS 64603, a session per family route refresh, enhanced
                                          \\-- g  FRR, AS 64604, no capability at all: IPv4 only
-                                         \\-- i  BIRD, AS 64512 (internal), a session a family, route refresh
+                                         \\-- i  BIRD, AS 64512 (internal), a session per family, route refresh
 
-a and b announce the same prefixes, and packets to these arrive at one or the other: half of the prefixes are moved by import policies. All of
-a's and b's families are on one IPv4 session. What f, g and i announce is their own.
+a and b announce the same prefixes, and packets to these prefixes arrive at a or b: import policies move half of the prefixes. Both families of
+a and of b share one IPv4 session. f, g and i announce their own prefixes.
 """
 import ctypes
 import json

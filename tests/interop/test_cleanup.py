@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a lab leaves behind: nothing, after its end, an exception, Ctrl-C and SIGTERM; and after SIGKILL nothing once the next lab has begun. Looked
-at from outside: namespaces, processes, mounts, hugepages, policy rules, routes, links, XDP and BPF on the host, files in /run, /dev/shm, /tmp.
+"""A lab leaves no traces: after its end, an exception, Ctrl-C and SIGTERM; and after SIGKILL, once the next lab has begun. Checked
+from outside: namespaces, processes, mounts, hugepages, policy rules, routes, links, XDP and BPF on the host, files in /run, /dev/shm, /tmp.
 
-Run with `--lab HOW` it is the lab that is looked at: keeld with its data plane, BIRD, feed, a process outside every namespace, hugepages.
+With `--lab HOW` the program runs the lab under test: keeld with its data plane, BIRD, feed, a process outside every namespace, hugepages.
 """
 import os
 import re

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""keeld between three BIRDs: what is ours to decide about routes. Policies and changes of them by commit, communities that keep routes in,
-unknown attributes, refreshes that sweep, hold time, RFC 8212, a restart. (Attributes, withdrawals, refreshes and restarts with each
-daemon: test_interop.py.) Where BIRD cannot say something, a speaker of our own (labtest.Speaker) does.
+"""keeld between three BIRDs: keeld's decisions about routes. Policies and their changes by commit, communities that limit advertisement,
+unknown attributes, sweeping refreshes, hold time, RFC 8212, a restart. (Attributes, withdrawals, refreshes and restarts with each
+daemon: test_interop.py.) A scripted speaker (labtest.Speaker) sends messages that BIRD cannot send.
 
     sp (10.x, AS 64605; .3 AS 64606) --- rt (keeld, AS 64512) --- b2 (BIRD, AS 64602)
     inj (AS 64600) --- b1 (BIRD, AS 64601) ---/            \\--- b3 (BIRD, AS 64512: internal)

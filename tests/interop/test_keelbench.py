@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""keelbench from its command line to its report: a small storm against Keel, in which nothing is lost; a policy that moves more than it should, which is seen as
-misdirected packets; one that refuses some, which is seen as loss, and where; what it says to those who ask for what can't be.
+"""keelbench from its command line to its report: a small storm against Keel without losses; a policy that moves too many prefixes, reported as
+misdirected packets; a policy that refuses prefixes, reported as losses with their place; messages for impossible arguments.
 
     src (probe, asking peers, receiver) --- rt (keeld) --- pa (feed A), pb (feed B)
 """

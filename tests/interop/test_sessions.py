@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""How sessions come about, with BIRD and FRR: who connects, from where, signed (RFC 2385), from how far (RFC 5082), unasked (`listen_ranges`), both
-at once (RFC 4271 6.8), and what an operator says at the end (RFC 9003). Every session has a pair of addresses of its own: BIRD has one session with an address.
+"""Establishment of sessions, with BIRD and FRR: the connecting side, source addresses, signatures (RFC 2385), distance (RFC 5082), dynamic peers
+(`listen_ranges`), collisions (RFC 4271 6.8), and the operator's text at the end (RFC 9003). Every session has its own pair of addresses: BIRD allows one
+session with an address.
 
     bird (AS 64601) --- rt (keeld, AS 64512) --- frr (AS 64602)
     far (BIRD, AS 64603) --- mid (forwards) ---/

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Remotely triggered blackholes (RFC 5635), with a data plane, IPv4 and IPv6: a customer marks a host with a community, and the import policy sets the
-next hop to `discard`, or to an address that a static route sends into a blackhole; an internal peer names this address by itself. The path is best and
+next hop to `discard`, or to an address that a static route sends into a blackhole; an internal peer announces this address directly. The path is best and
 advertised, the workers count the packets under `blackhole`, the tables and the audit agree, and a withdrawal ends it.
 
     cust (AS 64601) --- rt (keeld, AS 64512) --- core (AS 64512)

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """A forwarding table without room: prefixes that are not installed are not advertised. A peer sends more prefixes longer than /24 (IPv4) and longer
-than /24 of IPv6 than the tables have groups, and a default route that would take their packets. The receiver must hold what the workers' tables hold, also
-after some of it is withdrawn and other prefixes get their place.
+than /24 of IPv6 than the tables have groups, and a default route that would take their packets. The receiver must hold the prefixes of the workers' tables, also
+after some prefixes are withdrawn and others take their place.
 
     rt (keeld, AS 64512; ports upa, upb) --- fa (speaker, AS 64601), fb (speaker, AS 64602: receives)
 """

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the kit needs of a daemon, for each of them. To test another one, write a class with these methods and put it into ALL:
+"""The kit's interface to each daemon. To test another daemon, write a class with these methods and add the class to ALL:
 
-  start(setup), stop()               the peers of `setup.sessions`, all passive, IPv4 or IPv6 unicast, hold time 90 s, everything accepted and sent;
-                                     those of `kept` keep what was received (if the daemon can), those of `short_stale` give up a refresh that
+  start(setup), stop()               the peers of `setup.sessions`, all passive, IPv4 or IPv6 unicast, hold time 90 s, all routes accepted and sent;
+                                     peers of `kept` keep received routes (if supported), peers of `short_stale` give up a refresh that
                                      has no end after STALE_S
-  policy(session, direction, name)   "all", or "half" which rejects REJECTED, for one peer and one direction, without restarting anything; with
-                                     whatever command the daemon's operator would give besides
+  policy(session, direction, name)   "all", or "half" which rejects REJECTED, for one peer and one direction, without a restart; includes
+                                     any further command that an operator of the daemon would use
   ask_refresh(session, family)       the operator's command that asks the peer for its routes again
   state(session)                     "established" or another word
   wake()                             ends idle holds
-  lacks                              {clause: why it can't be tried}
+  lacks                              {clause: reason why the clause is not applicable}
 """
 import json
 import os
