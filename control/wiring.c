@@ -152,7 +152,10 @@ message_post(struct message *to, const struct message *m, bool reserved)
 	thread_send(message_receiver(to), &to->mail, message_run, to);
 }
 
-/* wiring_send() for a sender with the means to retry. False: no memory; the sender keeps the message. */
+/*
+ * wiring_send() for a sender with the means to retry. False: no memory; the sender keeps the
+ * message.
+ */
 static bool
 wiring_try_send(const struct message *m)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Builds the layers, starts the threads and carries messages between threads. Main calls each function once, in this order. Each callback runs
- * on the thread named in the header of the layer.
+ * Builds the layers, starts the threads and carries messages between threads. Main calls each
+ * function once, in this order. Each callback runs on the thread named in the header of the layer.
  */
 #pragma once
 

@@ -131,7 +131,10 @@ apply_export_policies(struct apply *apply, struct peer_id id, const struct sessi
 	apply->applied[id.v].session = *want;
 }
 
-/* Replaces the import policies, which are freed next, by deny-all: the shards may still have thousands of queued UPDATEs of the peer. */
+/*
+ * Replaces the import policies, which are freed next, by deny-all: the shards may still have
+ * thousands of queued UPDATEs of the peer.
+ */
 static void
 end_imports(struct apply *apply, struct peer_id id)
 {
@@ -182,7 +185,10 @@ flush_poll(struct timer *t)
 
 		if (!apply->peers->slot[i].removing)
 			continue;
-		/* The session first: the session may not have sent the end of the peer to the shards yet. */
+		/*
+		 * The session first: the session may not have sent the end of the peer to the
+		 * shards yet.
+		 */
 		if (!session_order(apply->layers, &gone) ||
 			shard_order(apply->layers, &removal) == -EBUSY)
 			more = true;
@@ -226,7 +232,10 @@ object_within(const json_t *a, const json_t *b)
 	return true;
 }
 
-/* Compares without descriptions, which keeld does not use. Recursion is as deep as the document, at most 64 levels. */
+/*
+ * Compares without descriptions, which keeld does not use. Recursion is as deep as the document, at
+ * most 64 levels.
+ */
 static bool
 same_without_descriptions(const json_t *a, const json_t *b)
 {
@@ -268,7 +277,10 @@ apply_check_restart_keys(const struct apply *apply, const struct config *next, s
 	apply_restart_keys(apply->running, next, f);
 }
 
-/* For each peer of the next configuration: the present configuration of the peer (NULL: a new peer) and the id. */
+/*
+ * For each peer of the next configuration: the present configuration of the peer (NULL: a new peer)
+ * and the id.
+ */
 struct joined {
 	const struct config_peer **was;
 	struct peer_id *ids;
@@ -286,7 +298,10 @@ joined_release(struct apply *apply, struct joined *j, unsigned count)
 	free(j->changes);
 }
 
-/* Present peers keep the id; new peers get a free id. False with a fault: out of memory, or no id is free. */
+/*
+ * Present peers keep the id; new peers get a free id. False with a fault: out of memory, or no id
+ * is free.
+ */
 static bool
 assign_ids(struct apply *apply, const struct config *next, struct joined *j, struct faults *f)
 {
@@ -329,8 +344,9 @@ peers_remove(struct apply *apply, const struct config *old, const struct peer_id
 }
 
 /*
- * Starts new peers, and carries out the changes of all present peers in one plan. `was` and `changes`: as in struct joined. A dynamic peer with an
- * entry in the running document becomes a configured peer.
+ * Starts new peers, and carries out the changes of all present peers in one plan. `was` and
+ * `changes`: as in struct joined. A dynamic peer with an entry in the running document becomes a
+ * configured peer.
  */
 static void
 peers_change(struct apply *apply, const struct config *old, const struct config_peer *const *was,
@@ -414,7 +430,7 @@ report_commit(struct apply *apply, const char *comment, uint32_t confirm_s, cons
 		log_escape(comment, strlen(comment), text, sizeof(text)));
 }
 
-/* ---- a commit in steps: each step is a turn of main, so other requests wait for a step, not for the commit ---- */
+/* ---- a commit in steps: each step is a turn of main, so requests wait for a step only ---- */
 
 enum commit_step {
 	COMMIT_PARSE,
@@ -460,7 +476,9 @@ commit_parse(struct commit *c)
 	return f->count > 0 ? -EINVAL : 0;
 }
 
-/* Makes the new configuration the running configuration. Nothing can be refused after assign_ids(). */
+/*
+ * Makes the new configuration the running configuration. Nothing can be refused after assign_ids().
+ */
 static int
 commit_switch(struct commit *c)
 {

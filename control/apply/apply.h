@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The running configuration: apply_start() starts the peers, commits (control/apply/commit.h) replace the configuration, and refreshes
- * (control/apply/selector.h) apply policies to routes. An apply owns the running configuration, the candidate, the peers and the history of
- * commits, sends requests to the threads of struct layers, and reports events by a callback.
+ * The running configuration: apply_start() starts the peers, commits (control/apply/commit.h)
+ * replace the configuration, and refreshes (control/apply/selector.h) apply policies to routes. An
+ * apply owns the running configuration, the candidate, the peers and the history of commits, sends
+ * requests to the threads of struct layers, and reports events by a callback.
  *
- * Main only. Lifetime: created before the layers, started when the threads run, destroyed after the layers, because shards and sessions use
- * the policies of the running configuration.
+ * Main only. Lifetime: created before the layers, started when the threads run, destroyed after the
+ * layers, because shards and sessions use the policies of the running configuration.
  */
 #pragma once
 
@@ -31,23 +32,34 @@ struct apply_config {
 	const char *config_file, *state_dir;
 	/* The first configuration; taken over. */
 	struct config *running;
-	/* Reports an event of a topic (commit, session, refresh). The callback takes `members` over. */
+	/*
+	 * Reports an event of a topic (commit, session, refresh). The callback takes `members`
+	 * over.
+	 */
 	void (*report)(void *ctx, const char *topic, json_t *members);
 	void *report_ctx;
 };
 
 /* 0; -ENOMEM: nothing was taken over. */
 int apply_create(const struct apply_config *c, struct apply **out);
-/* Opens the history, sets the speaker's ports and ranges, and starts the peers of the first configuration. 0, -errno (logged). */
+/*
+ * Opens the history, sets the speaker's ports and ranges, and starts the peers of the first
+ * configuration. 0, -errno (logged).
+ */
 int apply_start(struct apply *apply);
 void apply_destroy(struct apply *apply);
 
 /* An event of the session thread, on main. */
 void apply_session_event(struct apply *apply, const struct session_event *e);
-/* SIGHUP: commits FILE. Refused while the candidate holds edits or a commit waits for a confirmation. Logs the result. */
+/*
+ * SIGHUP: commits FILE. Refused while the candidate holds edits or a commit waits for a
+ * confirmation. Logs the result.
+ */
 void apply_reload(struct apply *apply);
 
-/* The running configuration, lent until the next commit, and the revision of the running document. */
+/*
+ * The running configuration, lent until the next commit, and the revision of the running document.
+ */
 const struct config *apply_running(const struct apply *apply);
 uint32_t apply_revision(const struct apply *apply);
 /* The peers; lent for the life of the apply. */
@@ -57,8 +69,9 @@ const struct peers *apply_peers(const struct apply *apply);
 const struct policy *apply_policy_of(
 	const struct config *next, const struct config_peer *p, enum family f, bool import);
 /*
- * Why a committed import policy has not reached the routes of a peer: only a reset would apply it. The reason stays until the session is
- * established anew. NULL: the policy is applied. `v`: the session now.
+ * Why a committed import policy has not reached the routes of a peer: only a reset would apply it.
+ * The reason stays until the session is established anew. NULL: the policy is applied. `v`: the
+ * session now.
  */
 const char *apply_not_applied(
 	const struct apply *apply, struct peer_id id, enum family f, const struct session_view *v);

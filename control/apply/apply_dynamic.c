@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Dynamic peers: a connection from a listen range makes a peer, with an id and a configuration from the group of the range, until the session ends. */
+/*
+ * Dynamic peers: a connection from a listen range makes a peer, with an id and a configuration from
+ * the group of the range, until the session ends.
+ */
 #include "control/apply/apply_impl.h"
 
 #include "control/base/log.h"
@@ -36,7 +39,10 @@ apply_dynamic_count(const struct apply *apply)
 	return n;
 }
 
-/* Writes the configuration of a present peer under `r` to *out. The AS number of the peer stays if the range has none. */
+/*
+ * Writes the configuration of a present peer under `r` to *out. The AS number of the peer stays if
+ * the range has none.
+ */
 static void
 range_peer(const struct config_range *r, const struct config_peer *was, struct config_peer *out)
 {
@@ -159,7 +165,10 @@ apply_peer_of(const struct config *next, const struct config_peer *was, struct c
 	return dynamic;
 }
 
-/* Writes the change of the peer to *out; ends the peer if `r` is NULL. True: out->was belongs to the caller. */
+/*
+ * Writes the change of the peer to *out; ends the peer if `r` is NULL. True: out->was belongs to
+ * the caller.
+ */
 static bool
 dynamic_change(struct apply *apply, const struct config *old, struct peer_id id,
 	const struct config_range *r, struct change *out, json_t *effects)

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The effects of a commit on the peers. plan_of() finds the effects without a change, and suffices for a preview; works_run() carries the changes out.
- * The shards have the new import policies before main reads the state of the sessions. keel-rpc(7), config.commit; keel-policy(7) rules 5 to 8.
+ * The effects of a commit on the peers. plan_of() finds the effects without a change, and suffices
+ * for a preview; works_run() carries the changes out. The shards have the new import policies
+ * before main reads the state of the sessions. keel-rpc(7), config.commit; keel-policy(7) rules 5
+ * to 8.
  */
 #include "control/apply/apply_impl.h"
 
@@ -93,14 +95,20 @@ export_policy_same(const struct change *c, unsigned f)
 		c->is->families[f].export_policy);
 }
 
-/* RFC 4456 8: the cluster id is prepended to reflected routes, and detects loops in received routes. */
+/*
+ * RFC 4456 8: the cluster id is prepended to reflected routes, and detects loops in received
+ * routes.
+ */
 static bool
 cluster_same(const struct change *c)
 {
 	return c->is->external || c->old->cluster_id == c->next->cluster_id;
 }
 
-/* Rules that apply before a received route is kept: a replay of kept routes cannot apply a changed rule. */
+/*
+ * Rules that apply before a received route is kept: a replay of kept routes cannot apply a changed
+ * rule.
+ */
 static bool
 received_rules_same(const struct change *c)
 {
@@ -151,7 +159,10 @@ plan_update_resets(const struct change *c)
 	return resets && c->view.state == FSM_ESTABLISHED;
 }
 
-/* True if a replay of kept routes applies the change; also for retained routes of a lost session (RFC 4724). An unanswered fill is sent again instead. */
+/*
+ * True if a replay of kept routes applies the change; also for retained routes of a lost session
+ * (RFC 4724). An unanswered fill is sent again instead.
+ */
 static bool
 can_replay(const struct apply *apply, const struct change *c, unsigned f, const char *idle)
 {
@@ -375,7 +386,10 @@ import_job(struct apply *apply, const struct change *c, enum family f, const str
 	}
 }
 
-/* True if the peer's part of the document and all policies of the peer are equal. Most commits touch few of a thousand peers; an untouched peer costs no message. */
+/*
+ * True if the peer's part of the document and all policies of the peer are equal. Most commits
+ * touch few of a thousand peers; an untouched peer costs no message.
+ */
 static bool
 is_untouched(const struct apply *apply, const struct change *c, const struct session_policies *want)
 {
@@ -430,7 +444,10 @@ find_shard_changes(struct apply *apply, struct work *x)
 
 /* ---- the plan: peers with routes to evaluate again ---- */
 
-/* True if the peer has sent routes of the family, accepted or refused. Counting reads a cache line of each shard, so a peer without a session so far is skipped. */
+/*
+ * True if the peer has sent routes of the family, accepted or refused. Counting reads a cache line
+ * of each shard, so a peer without a session so far is skipped.
+ */
 static bool
 has_routes(const struct apply *apply, const struct work *x, enum family f)
 {
@@ -460,8 +477,9 @@ exports_change(const struct works *w, enum family f)
 }
 
 /*
- * A plan keeps a destination from changing twice, and from losing the path in between. Needed if the routes of several peers are evaluated again, or the
- * routes of one peer while exports change, a delay is set or an earlier plan runs. In the last three cases paths are marked by a generation.
+ * A plan keeps a destination from changing twice, and from losing the path in between. Needed if
+ * the routes of several peers are evaluated again, or the routes of one peer while exports change,
+ * a delay is set or an earlier plan runs. In the last three cases paths are marked by a generation.
  */
 static void
 plan_family(struct works *w, enum family f)
@@ -569,8 +587,9 @@ any_keep_ends(const struct works *w)
 }
 
 /*
- * The session thread has the plan and the new exports before a shard runs a new import policy. The shards have all imports before main reads the state
- * of the sessions: the new policy applies to all routes of a later session, and main sends a refresh to each earlier session.
+ * The session thread has the plan and the new exports before a shard runs a new import policy. The
+ * shards have all imports before main reads the state of the sessions: the new policy applies to
+ * all routes of a later session, and main sends a refresh to each earlier session.
  */
 static void
 works_run(struct works *w, json_t *effects)

@@ -52,7 +52,10 @@ apply_history_commit(struct apply *apply, const char *comment, uint32_t confirm_
 	if (confirm_s != 0 && !apply->history->waits)
 		apply->history->back_to = apply->history->current;
 	apply->history->current = apply->last_commit_id = history_next(apply->history->h);
-	/* Not persisted: FILE may still hold an unconfirmed commit, so a restart has to roll back, too. */
+	/*
+	 * Not persisted: FILE may still hold an unconfirmed commit, so a restart has to roll back,
+	 * too.
+	 */
 	log_not_written(history_add(apply->history->h, comment, confirm_s != 0 || !persisted));
 	apply->history->waits = confirm_s != 0;
 	timer_cancel(apply->layers->main_thread, &apply->history->timer);
@@ -203,7 +206,10 @@ apply_commits_json(const struct apply *apply)
 
 /* ---- start ---- */
 
-/* Starts with the document of the commit `to`, after a restart without confirmation. False: no usable document (logged). */
+/*
+ * Starts with the document of the commit `to`, after a restart without confirmation. False: no
+ * usable document (logged).
+ */
 static bool
 start_rolled_back(struct apply *apply, uint32_t to, bool *persisted)
 {

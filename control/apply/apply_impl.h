@@ -22,8 +22,9 @@
 #include "control/session/session.h"
 
 /*
- * Orders: main calls a function of a layer on the thread of the layer and waits for the result (apply_orders.c). The order stays on the stack of main
- * meanwhile. The kind names the function and the member of the union.
+ * Orders: main calls a function of a layer on the thread of the layer and waits for the result
+ * (apply_orders.c). The order stays on the stack of main meanwhile. The kind names the function and
+ * the member of the union.
  */
 enum shard_order_kind {
 	SHARD_PEER_ADD,
@@ -45,7 +46,10 @@ struct shard_order {
 	};
 	int result;
 };
-/* For each shard in turn. The result: of the last shard; of ADD and REMOVE, the first error, and -EBUSY where one shard is busy. */
+/*
+ * For each shard in turn. The result: of the last shard; of ADD and REMOVE, the first error, and
+ * -EBUSY where one shard is busy.
+ */
 int shard_order(const struct layers *l, struct shard_order *o);
 
 enum session_order_kind {
@@ -143,7 +147,10 @@ struct apply {
 
 /* Reports an event to subscribers; takes `members` over. */
 void apply_report(struct apply *apply, const char *topic, json_t *members);
-/* Makes `next` the running configuration and takes `next` over. The caller then owns the previous configuration. */
+/*
+ * Makes `next` the running configuration and takes `next` over. The caller then owns the previous
+ * configuration.
+ */
 void apply_run(struct apply *apply, struct config *next);
 
 /* ---- apply.c ---- */
@@ -165,7 +172,10 @@ int apply_commit(struct apply *apply, json_t *document, const char *comment, uin
 
 /* ---- apply_effects.c ---- */
 
-/* Carries the changes out and adds their effects to `effects`. Each step sends one message to each thread, for any number of peers. */
+/*
+ * Carries the changes out and adds their effects to `effects`. Each step sends one message to each
+ * thread, for any number of peers.
+ */
 void apply_peers_change(
 	struct apply *apply, const struct change *given, unsigned count, json_t *effects);
 void apply_effect_removed(json_t *effects, const struct config_peer *p);
@@ -174,17 +184,26 @@ void apply_effect_removed(json_t *effects, const struct config_peer *p);
 
 int apply_plan_create(struct apply *apply);
 void apply_plan_destroy(struct apply *apply);
-/* True while the plan of the family runs: routes of a peer are not evaluated by the new rules yet, or shards hold paths. */
+/*
+ * True while the plan of the family runs: routes of a peer are not evaluated by the new rules yet,
+ * or shards hold paths.
+ */
 bool apply_plan_runs(const struct apply *apply, enum family f);
 bool apply_plans_over(const struct apply *apply);
 unsigned apply_plan_generation_next(struct apply *apply);
-/* Adds a part to the plan: the routes of the peer and family have to be evaluated again. The caller informs the threads. */
+/*
+ * Adds a part to the plan: the routes of the peer and family have to be evaluated again. The caller
+ * informs the threads.
+ */
 void apply_plan_part(struct apply *apply, struct peer_id id, enum family f);
 /* Names the job that evaluates the routes; reports the end of a job; ends a part. */
 void apply_plan_asked(struct apply *apply, struct peer_id id, enum family f, uint32_t job);
 void apply_plan_job_ended(struct apply *apply, struct peer_id id, enum family f, uint32_t job);
 void apply_plan_end(struct apply *apply, struct peer_id id, enum family f);
-/* The commit has started all jobs: commit_hold_s begins for the parts of the commit, and parts without a job end. */
+/*
+ * The commit has started all jobs: commit_hold_s begins for the parts of the commit, and parts
+ * without a job end.
+ */
 void apply_plan_go(struct apply *apply);
 
 /* ---- apply_refresh.c ---- */
@@ -193,7 +212,10 @@ int apply_refreshes_create(struct apply *apply);
 void apply_refreshes_destroy(struct apply *apply);
 /* The reason why a policy change does not affect the session of the family, or NULL. */
 const char *apply_not_in_use(const struct session_view *v, enum family f);
-/* Delays an import or export by policy_change_delay_s, unless already delayed. Returns the job. `v`: the session now. */
+/*
+ * Delays an import or export by policy_change_delay_s, unless already delayed. Returns the job.
+ * `v`: the session now.
+ */
 uint32_t apply_pending_import(
 	struct apply *apply, struct peer_id id, enum family f, const struct session_view *v);
 uint32_t apply_pending_export(struct apply *apply, struct peer_id id, enum family f);
@@ -204,7 +226,9 @@ void apply_pending_done(
 	struct apply *apply, struct peer_id id, const struct session_policies *want, bool reset);
 /* Ends all jobs of a removed peer. */
 void apply_pending_drop(struct apply *apply, struct peer_id id);
-/* After all peers of a commit: begins the delay, or runs delayed work at once where the delay is 0. */
+/*
+ * After all peers of a commit: begins the delay, or runs delayed work at once where the delay is 0.
+ */
 void apply_pending_schedule(struct apply *apply);
 /* A job for the changes that a session advertises after a change of the export policies. */
 struct export_item {
@@ -219,13 +243,21 @@ uint32_t apply_replay(struct apply *apply, struct peer_id id, enum family f);
 /* Sends a ROUTE-REFRESH to fill keep_all_routes. Returns the job; 0: the request was not sent. */
 uint32_t apply_fill(
 	struct apply *apply, struct peer_id id, enum family f, const struct session_view *v);
-/* True if the shards keep all routes of the peer: no fill of this session is running or has failed. */
+/*
+ * True if the shards keep all routes of the peer: no fill of this session is running or has failed.
+ */
 bool apply_is_filled(
 	const struct apply *apply, struct peer_id id, enum family f, const struct session_view *v);
-/* Notes that only a reset would apply a policy change to the routes of the peer; until the session is established anew. */
+/*
+ * Notes that only a reset would apply a policy change to the routes of the peer; until the session
+ * is established anew.
+ */
 void apply_note_not_applied(struct apply *apply, struct peer_id id, enum family f,
 	const char *reason, const struct session_view *v);
-/* Takes over a replaced configuration. Threads may use the old policies until the delay and the plan end. */
+/*
+ * Takes over a replaced configuration. Threads may use the old policies until the delay and the
+ * plan end.
+ */
 void apply_config_hold(struct apply *apply, struct config *old);
 /* Frees replaced configurations if the delay and the plan have ended. */
 void apply_config_release(struct apply *apply);
@@ -235,11 +267,17 @@ void apply_config_release(struct apply *apply);
 /* Sends the listen ranges to the session thread. */
 void apply_ranges(struct apply *apply, const struct config *c);
 void apply_dynamic_event(struct apply *apply, const struct session_event *e);
-/* Ends dynamic peers without a range in the running configuration. Writes the changes of the remaining dynamic peers to `out` and returns their number. */
+/*
+ * Ends dynamic peers without a range in the running configuration. Writes the changes of the
+ * remaining dynamic peers to `out` and returns their number.
+ */
 unsigned apply_dynamic_changes(
 	struct apply *apply, const struct config *old, struct change *out, json_t *effects);
 unsigned apply_dynamic_count(const struct apply *apply);
-/* The configuration of a present peer under `next`, of a dynamic peer in `dynamic`. NULL: `next` has no such peer. */
+/*
+ * The configuration of a present peer under `next`, of a dynamic peer in `dynamic`. NULL: `next`
+ * has no such peer.
+ */
 const struct config_peer *apply_peer_of(
 	const struct config *next, const struct config_peer *was, struct config_peer *dynamic);
 
@@ -250,9 +288,15 @@ void apply_previews_destroy(struct apply *apply);
 
 /* ---- apply_history.c ---- */
 
-/* Before the first peer starts. After an unconfirmed commit the previous configuration replaces the running configuration. 0, -ENOMEM. */
+/*
+ * Before the first peer starts. After an unconfirmed commit the previous configuration replaces the
+ * running configuration. 0, -ENOMEM.
+ */
 int apply_history_start(struct apply *apply);
-/* Writes the document to disk before the commit changes anything; with `confirm_s` also that the commit has to be confirmed. 0; -errno with faults. */
+/*
+ * Writes the document to disk before the commit changes anything; with `confirm_s` also that the
+ * commit has to be confirmed. 0; -errno with faults.
+ */
 int apply_history_prepare(
 	struct apply *apply, const json_t *document, uint32_t confirm_s, struct faults *f);
 /* Notes a commit whose configuration runs and, where `persisted`, is in FILE. */

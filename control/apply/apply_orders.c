@@ -86,7 +86,10 @@ on_session(void *arg)
 			s, o->id, o->family, o->refresh.job, &o->refresh.reason);
 		break;
 	case SESSION_ORDER_REFRESH_EXPORT:
-		/* One walk for the refresh and the delayed export policies (keel-policy(7) rule 14). */
+		/*
+		 * One walk for the refresh and the delayed export policies (keel-policy(7) rule
+		 * 14).
+		 */
 		if (o->refresh.policies != NULL) {
 			session_export_policies(s, o->id, o->refresh.policies);
 			speaker_plan_settle(s);

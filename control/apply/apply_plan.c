@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The plan of a commit under way: the peers and families with routes to evaluate by new import rules (shard_plan_begin(),
- * update_groups_plan_begin()). A part, a peer and family, ends with the job for the routes, with the session, or after commit_hold_s. The session
- * thread ends the plan of a family when all parts have ended and the shards hold no path. Old configurations stay until then, because threads may
- * use the policies.
+ * The plan of a commit under way: the peers and families with routes to evaluate by new import
+ * rules (shard_plan_begin(), update_groups_plan_begin()). A part, a peer and family, ends with the
+ * job for the routes, with the session, or after commit_hold_s. The session thread ends the plan of
+ * a family when all parts have ended and the shards hold no path. Old configurations stay until
+ * then, because threads may use the policies.
  */
 #include "control/apply/apply_impl.h"
 
@@ -223,7 +224,10 @@ apply_plan_go(struct apply *apply)
 
 			if (!p->runs)
 				continue;
-			/* a commit may shorten commit_hold_s, but no commit extends the time of an earlier one */
+			/*
+			 * a commit may shorten commit_hold_s, but no commit extends the time of an
+			 * earlier one
+			 */
 			if (begins || p->due_ns > due_ns)
 				p->due_ns = due_ns;
 			/* without a job the routes cannot be had again, or are under evaluation */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Refreshes by command, and by a policy change after the delay (keel-policy(7), soft reset). The job of a refresh ends with an event of the session,
- * when the shards have evaluated all routes before an EoRR, or when the shards have replayed the kept routes.
+ * Refreshes by command, and by a policy change after the delay (keel-policy(7), soft reset). The
+ * job of a refresh ends with an event of the session, when the shards have evaluated all routes
+ * before an EoRR, or when the shards have replayed the kept routes.
  */
 #include "control/apply/apply_impl.h"
 
@@ -34,7 +35,10 @@ struct shard_wait {
 	uint64_t replays; /* replays of the peer and family */
 };
 
-/* The job of a delayed policy change that a refresh under way includes: ends with the job `follows` of the peer and family. */
+/*
+ * The job of a delayed policy change that a refresh under way includes: ends with the job `follows`
+ * of the peer and family.
+ */
 struct follower {
 	struct follower *next;
 	struct peer_id peer;
@@ -71,7 +75,10 @@ struct apply_refreshes {
 
 /* ---- orders ---- */
 
-/* An import refresh: replays the kept routes of a family, or fills keep_all_routes first, or requests the routes if none are kept. */
+/*
+ * An import refresh: replays the kept routes of a family, or fills keep_all_routes first, or
+ * requests the routes if none are kept.
+ */
 struct import_item {
 	struct peer_id id;
 	enum family family;
@@ -184,7 +191,10 @@ part_ended(struct apply *apply, struct peer_id id, enum family f, uint32_t job, 
 		jobs_advance(apply->jobs, job, 1);
 }
 
-/* Ends the part of `job`, and of the followers of `job`, for the peer and family. `failed`: the reason, or NULL. */
+/*
+ * Ends the part of `job`, and of the followers of `job`, for the peer and family. `failed`: the
+ * reason, or NULL.
+ */
 static void
 refresh_ended(struct apply *apply, struct peer_id peer, enum family family, uint32_t job,
 	const char *failed)
@@ -215,7 +225,10 @@ shard_wait_over(const struct apply *apply, const struct shard_wait *r)
 	       counts.eorr_received + counts.eorr_ignored >= r->eorrs;
 }
 
-/* Ends the jobs that the shards have completed, and all jobs of the removed peer `gone`, because a new peer may get the id. */
+/*
+ * Ends the jobs that the shards have completed, and all jobs of the removed peer `gone`, because a
+ * new peer may get the id.
+ */
 static void
 shard_waits_end(struct apply *apply, struct peer_id gone)
 {
@@ -401,7 +414,10 @@ action_runs(enum refresh_action a)
 	return a == REFRESH_SENT || a == REFRESH_REPLAYED || a == REFRESH_READVERTISED;
 }
 
-/* A command includes the delayed policy change `p` (keel-policy(7) rules 7 and 14): one request, or one walk, for both. */
+/*
+ * A command includes the delayed policy change `p` (keel-policy(7) rules 7 and 14): one request, or
+ * one walk, for both.
+ */
 static void
 pending_include(struct apply *apply, struct pending_refresh *p, struct peer_id id,
 	enum family family, uint32_t job)
@@ -436,7 +452,9 @@ apply_export_jobs(struct apply *apply, struct export_item *items, unsigned count
 	}
 }
 
-/* The policies of the session, with the export policy of the running configuration for the family. */
+/*
+ * The policies of the session, with the export policy of the running configuration for the family.
+ */
 static struct session_policies
 export_policies_due(struct apply *apply, struct peer_id id, enum family f)
 {
@@ -459,7 +477,10 @@ refresh_answer(const struct config_peer *p, const struct session_order *o)
 		o->refresh.reason);
 }
 
-/* Refreshes a peer and adds the entry of the peer to the answer of bgp.refresh. True: a part of `job` is under way. */
+/*
+ * Refreshes a peer and adds the entry of the peer to the answer of bgp.refresh. True: a part of
+ * `job` is under way.
+ */
 static bool
 refresh_one(struct apply *apply, struct peer_id id, enum family family, bool import, uint32_t job,
 	json_t *peers)
@@ -683,7 +704,10 @@ import_result(struct apply *apply, const struct import_item *m)
 	jobs_fail_part(apply->jobs, m->job, refresh_action_text(m->action));
 }
 
-/* Begins the refreshes of all peers: the session thread reports the sessions, then sends the requests; the shards get one message. */
+/*
+ * Begins the refreshes of all peers: the session thread reports the sessions, then sends the
+ * requests; the shards get one message.
+ */
 static void
 imports_begin(struct apply *apply, struct import_items *x)
 {
@@ -798,7 +822,10 @@ pending_run(struct timer *t)
 		.item = calloc((size_t)PEER_MAX * FAMILY_COUNT, sizeof(*x.item))};
 
 	(void)t;
-	/* Tries again later. Until then old configurations stay, because sessions run the old export policies. */
+	/*
+	 * Tries again later. Until then old configurations stay, because sessions run the old
+	 * export policies.
+	 */
 	if (x.item == NULL || !exports_begin(apply)) {
 		free(x.item);
 		timer_arm(apply->layers->main_thread, &apply->refreshes->timer, MEMORY_RETRY_NS);

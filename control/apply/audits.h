@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Audits of the forwarding tables (rib/fib_feed.h) for requests on main. The fib thread runs one audit at a time. Requests during an audit share
- * the next audit.
+ * Audits of the forwarding tables (rib/fib_feed.h) for requests on main. The fib thread runs one
+ * audit at a time. Requests during an audit share the next audit.
  *
  * Writer: main, except audits_turn().
  */
@@ -15,13 +15,17 @@ struct layers;
 
 /* 0, -ENOMEM. `l` is lent. */
 int audits_create(const struct layers *l, struct audits **out);
-/* Ends all requests with done(ctx, NULL); no further audit begins. An audit on the fib thread continues. */
+/*
+ * Ends all requests with done(ctx, NULL); no further audit begins. An audit on the fib thread
+ * continues.
+ */
 void audits_stop(struct audits *a);
 /* After audits_stop(), when the threads have ended. */
 void audits_destroy(struct audits *a);
 
 /*
- * Requests an audit that begins after this call. Main calls done() once, with the result (lent), or with NULL after audits_stop().
+ * Requests an audit that begins after this call. Main calls done() once, with the result (lent), or
+ * with NULL after audits_stop().
  * 0; -ENODEV without a data plane; -ENOMEM.
  */
 int audits_begin(

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The candidate: the document for edits by operators, and for the next commit. Without edits the candidate equals the running document. Each
- * change gives the candidate a new revision. Main only.
+ * The candidate: the document for edits by operators, and for the next commit. Without edits the
+ * candidate equals the running document. Each change gives the candidate a new revision. Main only.
  */
 #pragma once
 
@@ -12,11 +12,17 @@ json_t *apply_candidate(const struct apply *apply);
 uint32_t apply_candidate_revision(const struct apply *apply);
 /* True: the candidate differs from the running document. */
 bool apply_candidate_edited(const struct apply *apply);
-/* Replaces the candidate by `next`; takes `next` over. False: `next` equals the candidate, and nothing changed. */
+/*
+ * Replaces the candidate by `next`; takes `next` over. False: `next` equals the candidate, and
+ * nothing changed.
+ */
 bool apply_candidate_replace(struct apply *apply, json_t *next);
 /* The candidate becomes a copy of the running document. */
 void apply_candidate_discard(struct apply *apply);
 /* After a commit of the candidate of `revision`. Edits during the commit remain edits. */
 void apply_candidate_committed(struct apply *apply, uint32_t revision);
-/* Before apply_candidate_committed(), after a commit of FILE: the running document becomes the candidate, unless a client has edited the candidate meanwhile. */
+/*
+ * Before apply_candidate_committed(), after a commit of FILE: the running document becomes the
+ * candidate, unless a client has edited the candidate meanwhile.
+ */
 void apply_candidate_reloaded(struct apply *apply, uint32_t revision);

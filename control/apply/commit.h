@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Commits of documents: effects, confirmation, rollback, history. A commit replaces the running configuration as a whole, or changes nothing.
- * Main only.
+ * Commits of documents: effects, confirmation, rollback, history. A commit replaces the running
+ * configuration as a whole, or changes nothing. Main only.
  */
 #pragma once
 
@@ -9,49 +9,68 @@
 
 /* The result of a commit. `effects` and `faults` are lent. */
 struct apply_commit_result {
-	int err; /* 0; -EINVAL with faults: refused; -EIO: the commit cannot be kept on disk until it is confirmed */
+	/* 0; -EINVAL with faults: refused; -EIO: the document cannot be stored for a confirmation */
+	int err;
 	json_t *effects; /* an array for the answer */
 	bool persisted; /* FILE was written */
 	struct faults faults;
 };
 /*
- * Commits `document` (takes a reference) in steps. Each step is a turn of main, so main answers other requests in between. Finishes a commit
- * under way first. Calls done() at the end, also when the commit is refused.
- * With confirm_s: the previous configuration returns unless apply_confirm() is called within confirm_s seconds and before a restart.
+ * Commits `document` (takes a reference) in steps. Each step is a turn of main, so main answers
+ * other requests in between. Finishes a commit under way first. Calls done() at the end, also when
+ * the commit is refused.
+ * With confirm_s: the previous configuration returns unless apply_confirm() is called within
+ * confirm_s seconds and before a restart.
  * 0; -ENOMEM: done() is not called.
  */
 int apply_commit_start(struct apply *apply, json_t *document, const char *comment,
 	uint32_t confirm_s, void (*done)(void *ctx, struct apply_commit_result *r), void *ctx);
-/* Runs the remaining steps of a commit under way. Required before any use of the running configuration or the history by another request. */
+/*
+ * Runs the remaining steps of a commit under way. Required before any use of the running
+ * configuration or the history by another request.
+ */
 void apply_commit_finish(struct apply *apply);
-/* Adds a fault for each key of `next` that differs from the running document and is read only at start. */
+/*
+ * Adds a fault for each key of `next` that differs from the running document and is read only at
+ * start.
+ */
 void apply_check_restart_keys(
 	const struct apply *apply, const struct config *next, struct faults *f);
 /* The effects of a commit of `document`, without jobs; nothing is changed. NULL with faults. */
 json_t *apply_effects(const struct apply *apply, json_t *document, struct faults *f);
 
-/* Confirms the waiting commit. A later commit without confirm_s confirms as well (RFC 6241 8.4.1). -ENOENT: no commit waits. */
+/*
+ * Confirms the waiting commit. A later commit without confirm_s confirms as well (RFC 6241 8.4.1).
+ * -ENOENT: no commit waits.
+ */
 int apply_confirm(struct apply *apply);
 /* The commit waiting for a confirmation; 0: none. */
 uint32_t apply_commit_waiting(const struct apply *apply);
 /*
- * A commit of the running document. The history gets no entry; FILE is written. Without confirm_s a waiting commit is confirmed; with
- * confirm_s the time of the waiting commit starts anew. True: FILE was written.
+ * A commit of the running document. The history gets no entry; FILE is written. Without confirm_s a
+ * waiting commit is confirmed; with confirm_s the time of the waiting commit starts anew. True:
+ * FILE was written.
  */
 bool apply_commit_unchanged(struct apply *apply, uint32_t confirm_s);
-/* Commits the document of the commit `to` at once. Edits of the candidate remain edits. Errors as in apply_commit_result; -ENOENT: no such commit. */
+/*
+ * Commits the document of the commit `to` at once. Edits of the candidate remain edits. Errors as
+ * in apply_commit_result; -ENOENT: no such commit.
+ */
 int apply_rollback(
 	struct apply *apply, uint32_t to, json_t **effects, bool *persisted, struct faults *f);
 /* The id of the last commit. */
 uint32_t apply_last_commit(const struct apply *apply);
-/* {commits: [{id, time, comment}], confirm: {commit, back_to, remaining_s}}, the oldest first; `confirm` while a commit waits. */
+/*
+ * {commits: [{id, time, comment}], confirm: {commit, back_to, remaining_s}}, the oldest first;
+ * `confirm` while a commit waits.
+ */
 json_t *apply_commits_json(const struct apply *apply);
 
 /* The commits under way on all threads. */
 struct apply_progress {
-	bool running; /* some of their changes may not be advertised yet */
-	unsigned
-		unfinished; /* families of peers whose routes are not yet evaluated by the new import policy */
+	bool running; /* changes may not be advertised yet */
+	/* Families of peers with routes not yet evaluated by the new import policy. */
+	unsigned unfinished;
 	uint64_t held; /* paths refused by the new policy, in use until the end of the commit */
 };
 void apply_progress_get(const struct apply *apply, struct apply_progress *out);

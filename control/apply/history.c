@@ -186,7 +186,10 @@ is_listed(const struct history *h, uint32_t id)
 	return false;
 }
 
-/* Removes half-written files and documents of unfinished commits of a killed process. Without an index, ids continue after the ids of the documents. */
+/*
+ * Removes half-written files and documents of unfinished commits of a killed process. Without an
+ * index, ids continue after the ids of the documents.
+ */
 static int
 remove_leftovers(struct history *h, bool indexed)
 {
@@ -208,7 +211,10 @@ remove_leftovers(struct history *h, bool indexed)
 	return 0;
 }
 
-/* Locks the folder: two keelds would use equal ids. The kernel drops the lock at the end of the process. */
+/*
+ * Locks the folder: two keelds would use equal ids. The kernel drops the lock at the end of the
+ * process.
+ */
 static int
 lock_folder(struct history *h)
 {
@@ -285,7 +291,10 @@ history_prepare(struct history *h, const json_t *document, int64_t back_to)
 
 	if (err != 0 || back_to < 0)
 		return err;
-	/* Earlier commits keep waiting: until FILE has the new document, FILE has an earlier document of the list. */
+	/*
+	 * Earlier commits keep waiting: until FILE has the new document, FILE has an earlier
+	 * document of the list.
+	 */
 	if (json_array_size(h->waiting) == 0)
 		h->back_to = (uint32_t)back_to;
 	json_array_append_new(h->waiting, json_integer(h->next));

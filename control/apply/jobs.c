@@ -61,7 +61,10 @@ job_remove(struct jobs *j, struct job *job)
 	j->count--;
 }
 
-/* Drops the job with the earliest end if more than JOBS_KEPT have ended. The id does not give the order: a long job with a low id ends late. */
+/*
+ * Drops the job with the earliest end if more than JOBS_KEPT have ended. The id does not give the
+ * order: a long job with a low id ends late.
+ */
 static void
 drop_oldest(struct jobs *j)
 {

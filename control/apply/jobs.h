@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Jobs: work that takes longer than an answer, such as a refresh or an audit. The last 1,000 ended jobs are kept. Writer: main.
+ * Jobs: work that takes longer than an answer, such as a refresh or an audit. The last 1,000 ended
+ * jobs are kept. Writer: main.
  */
 #pragma once
 
@@ -12,9 +13,14 @@ struct jobs;
 
 struct jobs *jobs_create(void);
 void jobs_destroy(struct jobs *j);
-/* Begins a job. `kind`: "refresh-import", "refresh-export", "audit". `total` 0: unknown. Returns the id; 0: out of memory. */
+/*
+ * Begins a job. `kind`: "refresh-import", "refresh-export", "audit". `total` 0: unknown. Returns
+ * the id; 0: out of memory.
+ */
 uint32_t jobs_begin(struct jobs *j, const char *kind, uint64_t total);
-/* Adds `done`. A job ends when the sum reaches the total; the job has failed if a part has failed. */
+/*
+ * Adds `done`. A job ends when the sum reaches the total; the job has failed if a part has failed.
+ */
 void jobs_advance(struct jobs *j, uint32_t id, uint64_t done);
 /* Sets the progress of a running job; does not end the job. */
 void jobs_progress(struct jobs *j, uint32_t id, uint64_t done, uint64_t total);
@@ -26,6 +32,9 @@ void jobs_forget(struct jobs *j, uint32_t id);
 void jobs_end(struct jobs *j, uint32_t id, bool failed, json_t *result);
 /* NULL: no such job. */
 const char *jobs_kind(const struct jobs *j, uint32_t id);
-/* {id, kind, state, done, total, started_s, finished_s, result}; NULL: no such job. A new reference. */
+/*
+ * {id, kind, state, done, total, started_s, finished_s, result}; NULL: no such job. A new
+ * reference.
+ */
 json_t *jobs_get(const struct jobs *j, uint32_t id);
 json_t *jobs_list(const struct jobs *j);

@@ -103,8 +103,8 @@ find_largest(struct memory_guard *g, struct peer_id *peer)
 }
 
 /*
- * The shards come first: a shard drops the queued UPDATEs of the victim. The session thread then ends the session, even if established in between.
- * Without a session the shards stop dropping.
+ * The shards come first: a shard drops the queued UPDATEs of the victim. The session thread then
+ * ends the session, even if established in between. Without a session the shards stop dropping.
  */
 static void
 evict(struct memory_guard *g)
@@ -134,7 +134,10 @@ evict(struct memory_guard *g)
 		c != NULL ? c->addr_text : "?", c != NULL ? c->vrf_name : "?", bytes);
 }
 
-/* True: the shards have flushed the routes of the victim, and the memory is small or does not shrink any more (other peers share the rest). */
+/*
+ * True: the shards have flushed the routes of the victim, and the memory is small or does not
+ * shrink any more (other peers share the rest).
+ */
 static bool
 flushed(struct memory_guard *g)
 {
@@ -184,7 +187,10 @@ short_ready(struct watch *w, uint32_t events)
 	arm_check(g);
 }
 
-/* Repeats until the routes are flushed and the reserve is full. A failed allocation after the flush ends the session of the next peer. */
+/*
+ * Repeats until the routes are flushed and the reserve is full. A failed allocation after the flush
+ * ends the session of the next peer.
+ */
 static void
 check(struct timer *t)
 {

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Reaction to a lack of memory (RLIMIT_AS, strict overcommit): the guard ends the session of the peer with the most memory by Cease / Out of
- * Resources (RFC 4486 4), and the shards flush the routes of the peer. Meanwhile the other peers use the reserve of the arenas (lpm/arena.h);
- * where the reserve is too small, UPDATEs wait in the shards.
+ * Reaction to a lack of memory (RLIMIT_AS, strict overcommit): the guard ends the session of the
+ * peer with the most memory by Cease / Out of Resources (RFC 4486 4), and the shards flush the
+ * routes of the peer. Meanwhile the other peers use the reserve of the arenas (lpm/arena.h); where
+ * the reserve is too small, UPDATEs wait in the shards.
  *
- * Main. A failed allocation on any thread wakes main by an eventfd. One guard in a process: arenas report shortage to one place.
+ * Main. A failed allocation on any thread wakes main by an eventfd. One guard in a process: arenas
+ * report shortage to one place.
  */
 #pragma once
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The peers of the running configuration, the dynamic peers, and the ids of both on the other threads. A peer keeps the id over commits. The id of
- * a removed peer is free when the shards have flushed the routes of the peer.
+ * The peers of the running configuration, the dynamic peers, and the ids of both on the other
+ * threads. A peer keeps the id over commits. The id of a removed peer is free when the shards have
+ * flushed the routes of the peer.
  *
  * Writer: main, in control/apply/ alone.
  */
@@ -18,7 +19,10 @@ struct peers;
 struct peer_id peers_id(const struct peers *p, const struct config_peer *c);
 /* The configuration of a peer. NULL: the id belongs to no peer. */
 const struct config_peer *peers_config(const struct peers *p, struct peer_id id);
-/* Iterates: configured peers in the order of the document, then dynamic peers. Begin with .v == 0; .v == 0 behind the last. */
+/*
+ * Iterates: configured peers in the order of the document, then dynamic peers. Begin with .v == 0;
+ * .v == 0 behind the last.
+ */
 struct peer_id peers_next(const struct peers *p, struct peer_id after);
 /* The configured or dynamic peer with the address. NULL: none. */
 const struct config_peer *peers_find(

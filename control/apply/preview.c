@@ -388,7 +388,10 @@ followers_add(struct job *j, enum family f, struct export_calls *calls)
 	return err;
 }
 
-/* Changed imports of a family may change the advertised routes of each peer of the family. 0, -ENOMEM. */
+/*
+ * Changed imports of a family may change the advertised routes of each peer of the family. 0,
+ * -ENOMEM.
+ */
 static int
 exports_follow(struct job *j, enum family f)
 {
@@ -457,7 +460,10 @@ on_shard_next_hop(void *arg)
 		q->a = preview_next_hop(q->shard, q->q);
 }
 
-/* Resolves a next hop on the shards. Outside of read sections, because a shard may be waiting for readers. 0, -ENOMEM. */
+/*
+ * Resolves a next hop on the shards. Outside of read sections, because a shard may be waiting for
+ * readers. 0, -ENOMEM.
+ */
 static int
 next_hop_resolve(struct job *j, struct preview *p)
 {
@@ -485,7 +491,10 @@ import_run(struct job *j, struct part *p)
 	return err == -EAGAIN ? next_hop_resolve(j, p->import) : err;
 }
 
-/* Runs a slice on the session thread and waits for the end, because the slice uses the import preview. */
+/*
+ * Runs a slice on the session thread and waits for the end, because the slice uses the import
+ * preview.
+ */
 static int
 export_run(struct job *j, struct part *p)
 {
@@ -559,7 +568,10 @@ line_json(const struct job *j, const struct line *l)
 	return o;
 }
 
-/* Exports are evaluated on the results of imports: an inexact import makes all exports of the family inexact. */
+/*
+ * Exports are evaluated on the results of imports: an inexact import makes all exports of the
+ * family inexact.
+ */
 static void
 mark_inexact_exports(struct job *j)
 {
@@ -653,7 +665,10 @@ jobs_run(struct timer *t)
 		(struct previews *)(void *)((char *)t - offsetof(struct previews, again));
 	uint64_t deadline_ns = now_ns() + TURN_NS;
 
-	/* No job: the callback of a job may begin a preview, which arms the timer and may end in the same turn. */
+	/*
+	 * No job: the callback of a job may begin a preview, which arms the timer and may end in
+	 * the same turn.
+	 */
 	if (p->jobs == NULL)
 		return;
 	while (p->jobs != NULL && job_run(p->jobs, deadline_ns) && now_ns() < deadline_ns)

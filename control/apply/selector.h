@@ -13,9 +13,15 @@ struct apply_selector {
 	const char *group;
 	uint32_t asn;
 };
-/* Selects the matching peers with the family configured. Writes up to `max` ids to `out`; returns the number of matching peers. */
+/*
+ * Selects the matching peers with the family configured. Writes up to `max` ids to `out`; returns
+ * the number of matching peers.
+ */
 unsigned apply_select(const struct apply *apply, const struct apply_selector *s,
 	struct peer_id *out, unsigned max);
-/* Refreshes the matching peers. *peers: an array for the answer; *job: 0 when no refresh runs. -ENOENT: no peer matches; -ENOMEM. */
+/*
+ * Refreshes the matching peers. *peers: an array for the answer; *job: 0 when no refresh runs.
+ * -ENOENT: no peer matches; -ENOMEM.
+ */
 int apply_refresh(struct apply *apply, const struct apply_selector *s, bool import, json_t **peers,
 	uint32_t *job);

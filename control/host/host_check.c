@@ -18,7 +18,10 @@
 #include <sys/resource.h>
 
 #define TABLE_GROUP_BYTES 1024
-/* An internet table needs 2,000 groups; a table with longer prefixes under every /24 would need more. */
+/*
+ * An internet table needs 2,000 groups; a table with longer prefixes under every /24 would need
+ * more.
+ */
 #define TBL8_GROUPS_USEFUL 65536
 #define MEMORY_MB_MAX 1048576u
 /* Listeners, RPC, netlink, threads. */
@@ -44,8 +47,8 @@ host_table_memory(unsigned memory_mb)
 }
 
 /*
- * The first levels of both families, in two copies, come first. IPv4 gets half of the remaining memory for longer prefixes, up to the limit of a
- * table, and IPv6 gets the rest.
+ * The first levels of both families, in two copies, come first. IPv4 gets half of the remaining
+ * memory for longer prefixes, up to the limit of a table, and IPv6 gets the rest.
  */
 uint32_t
 host_table_groups(size_t memory)
@@ -103,7 +106,10 @@ check_cpus(const struct host *h, const char *key, const unsigned *cpus, unsigned
 	}
 }
 
-/* Finds all allowed CPUs: a process with an affinity to few CPUs may still move threads to further CPUs. */
+/*
+ * Finds all allowed CPUs: a process with an affinity to few CPUs may still move threads to further
+ * CPUs.
+ */
 static void
 find_cpus(struct host *h)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The resources of this host: processors, memory for the forwarding tables, file descriptors. config_parse() refuses a document that asks for
- * more: at start, with --check, in config.validate and in a commit alike.
+ * The resources of this host: processors, memory for the forwarding tables, file descriptors.
+ * config_parse() refuses a document that asks for more: at start, with --check, in config.validate
+ * and in a commit alike.
  */
 #pragma once
 
@@ -12,8 +13,8 @@
 struct config_host;
 
 /*
- * Raises the soft limit of file descriptors to the hard limit and measures the host. Once, before the first thread. The result is for
- * config_parse(). NULL: out of memory.
+ * Raises the soft limit of file descriptors to the hard limit and measures the host. Once, before
+ * the first thread. The result is for config_parse(). NULL: out of memory.
  */
 struct config_host *host_check_create(bool no_dataplane);
 void host_check_destroy(struct config_host *host);

@@ -171,7 +171,9 @@ is_connected(struct host_routes *h, struct vrf_id vrf, const struct prefix *p)
 	return false;
 }
 
-/* False if all ports of the route are down. The kernel keeps a route over a link without carrier. */
+/*
+ * False if all ports of the route are down. The kernel keeps a route over a link without carrier.
+ */
 static bool
 kernel_up(struct host_routes *h, const struct own *o)
 {
@@ -205,7 +207,10 @@ host_match(struct host_routes *h, struct vrf_id vrf, const struct ip_addr *addr)
 	return best;
 }
 
-/* False if the port with the zone is down. Ports have the numbers of the document. Without a data plane no link counts as down. */
+/*
+ * False if the port with the zone is down. Ports have the numbers of the document. Without a data
+ * plane no link counts as down.
+ */
 static bool
 zone_up(struct host_routes *h, const struct config *c, uint16_t zone)
 {
@@ -215,7 +220,10 @@ zone_up(struct host_routes *h, const struct config *c, uint16_t zone)
 	return true;
 }
 
-/* A static route is up while routes of the host resolve the next hop. BGP routes do not count, because BGP routes may depend on static routes. */
+/*
+ * A static route is up while routes of the host resolve the next hop. BGP routes do not count,
+ * because BGP routes may depend on static routes.
+ */
 static bool
 static_up(struct host_routes *h, const struct config *c, const struct config_static *s,
 	unsigned depth)
@@ -306,7 +314,10 @@ evaluate_policy(struct host_routes *h, const struct config *c, const struct conf
 	return v.attrs;
 }
 
-/* The attributes for the prefix in BGP. NULL: the prefix should not be in BGP. Lent until the next evaluation. */
+/*
+ * The attributes for the prefix in BGP. NULL: the prefix should not be in BGP. Lent until the next
+ * evaluation.
+ */
 static const struct attr_set *
 wanted_attrs(struct host_routes *h, const struct config *c, const struct own *o,
 	enum route_source *source)
@@ -396,7 +407,10 @@ batch_run(struct host_routes *h, struct originate_order *b)
 	char text[PREFIX_TEXT_MAX];
 	int rc = 0;
 
-	/* With several shards all announcements come first: a covering or covered prefix of another shard is present before a withdrawal (docs/decisions/0006). */
+	/*
+	 * With several shards all announcements come first: a covering or covered prefix of another
+	 * shard is present before a withdrawal (docs/decisions/0006).
+	 */
 	b->announce = true;
 	b->withdraw = b->layers->shards.count == 1;
 	if (b->count > 0)
@@ -516,7 +530,10 @@ struct fib_order {
 	int result;
 };
 
-/* True for the first static route to a prefix, which also gets the next hops of further static routes to the prefix. */
+/*
+ * True for the first static route to a prefix, which also gets the next hops of further static
+ * routes to the prefix.
+ */
 static bool
 static_first(const struct config *c, unsigned i)
 {
@@ -668,7 +685,10 @@ host_routes_apply(struct host_routes *h, const struct config *old, const struct 
 	loopbacks_apply(l, old, next);
 	thread_call(l->fib_thread, fib_statics, &o);
 	h->config = next;
-	/* Policies, networks and preferences may have changed. An unchanged prefix costs an evaluation only. */
+	/*
+	 * Policies, networks and preferences may have changed. An unchanged prefix costs an
+	 * evaluation only.
+	 */
 	mark_all(h);
 	for (const struct subnet *subnet = h->subnets; subnet != NULL; subnet = subnet->next)
 		mark_prefix(h, subnet->vrf, &subnet->prefix);

@@ -51,7 +51,10 @@ netlink_zone_set(const struct link *l, struct ip_addr *a)
 		a->zone = l->zone;
 }
 
-/* True if a subnet of the interface contains the address. The kernel keeps neighbours of removed subnets. */
+/*
+ * True if a subnet of the interface contains the address. The kernel keeps neighbours of removed
+ * subnets.
+ */
 static bool
 on_link_subnet(const struct netlink *n, unsigned ifindex, const struct ip_addr *addr)
 {
@@ -61,7 +64,9 @@ on_link_subnet(const struct netlink *n, unsigned ifindex, const struct ip_addr *
 	return false;
 }
 
-/* Reports a changed neighbour: usable with a link that is up and a subnet for the address, or lost. */
+/*
+ * Reports a changed neighbour: usable with a link that is up and a subnet for the address, or lost.
+ */
 static void
 neighbor_report(struct netlink *n, const struct link *l, struct neighbor *e)
 {
@@ -159,7 +164,10 @@ netlink_neighbor_forget(struct netlink *n, struct neighbor *e)
 	neighbor_free(n, neighbor_slot(n, e->ifindex, &e->addr));
 }
 
-/* The kernel has removed the neighbour. A next hop stays and is requested again. True: removed from the mirror, too. */
+/*
+ * The kernel has removed the neighbour. A next hop stays and is requested again. True: removed from
+ * the mirror, too.
+ */
 static bool
 neighbor_gone(struct netlink *n, struct neighbor **slot)
 {
@@ -190,7 +198,10 @@ address_remove(struct netlink *n, struct address **slot)
 	arena_free(n->config.arena, a);
 }
 
-/* After a dump: removes neighbours without an entry in the dump. With `ifindex`: removes all neighbours of the interface. */
+/*
+ * After a dump: removes neighbours without an entry in the dump. With `ifindex`: removes all
+ * neighbours of the interface.
+ */
 static void
 neighbors_sweep(struct netlink *n, unsigned ifindex)
 {
@@ -293,7 +304,10 @@ link_slot(struct netlink *n, unsigned ifindex)
 	return p;
 }
 
-/* Finds the link. Without a data plane adds a new link, and replaces a renamed link. NULL: not in the mirror. */
+/*
+ * Finds the link. Without a data plane adds a new link, and replaces a renamed link. NULL: not in
+ * the mirror.
+ */
 static struct link *
 link_named(struct netlink *n, unsigned ifindex, const char *name, uint64_t read_ns)
 {
@@ -309,7 +323,10 @@ link_named(struct netlink *n, unsigned ifindex, const char *name, uint64_t read_
 	return l;
 }
 
-/* Reports a new MAC address or MTU of a port, and the neighbours again if the callback requests a report. */
+/*
+ * Reports a new MAC address or MTU of a port, and the neighbours again if the callback requests a
+ * report.
+ */
 static void
 link_changed(struct netlink *n, struct link *l, const struct nlattr *const t[ATTRIBUTES_MAX])
 {
@@ -369,7 +386,10 @@ on_link(struct netlink *n, const struct nlmsghdr *h, uint64_t read_ns)
 
 static void links_read(struct netlink *n);
 
-/* Finds the link for an address or neighbour message. The kernel has sent the link message earlier; it may still be queued on the socket for links. */
+/*
+ * Finds the link for an address or neighbour message. The kernel has sent the link message earlier;
+ * it may still be queued on the socket for links.
+ */
 static struct link *
 link_of(struct netlink *n, unsigned ifindex)
 {
@@ -397,7 +417,9 @@ address_parse(struct netlink *n, const struct nlmsghdr *h, struct address *out)
 		m->ifa_scope == RT_SCOPE_HOST || (l = link_of(n, m->ifa_index)) == NULL)
 		return false;
 	netlink_attributes(h, sizeof(*m), t);
-	/* On a point-to-point link IFA_ADDRESS is the address of the far end, and gives the subnet. */
+	/*
+	 * On a point-to-point link IFA_ADDRESS is the address of the far end, and gives the subnet.
+	 */
 	if (!netlink_attr_addr(t[IFA_ADDRESS], m->ifa_family, &far))
 		return false;
 	if (!netlink_attr_addr(t[IFA_LOCAL], m->ifa_family, &local))
@@ -454,7 +476,9 @@ on_address(struct netlink *n, const struct nlmsghdr *h)
 
 		a->epoch = n->epoch;
 		a->tentative = seen.tentative;
-		/* RFC 4861 7.2.2: the kernel could not resolve neighbours without a source address. */
+		/*
+		 * RFC 4861 7.2.2: the kernel could not resolve neighbours without a source address.
+		 */
 		if (settled && l != NULL)
 			netlink_neighbors_request(n, l);
 		return;
@@ -470,7 +494,10 @@ on_address(struct netlink *n, const struct nlmsghdr *h)
 	address_report(n, a, true);
 }
 
-/* RFC 1812 3.3.2: refuses link-layer broadcast and multicast addresses, which would flood the datagrams. */
+/*
+ * RFC 1812 3.3.2: refuses link-layer broadcast and multicast addresses, which would flood the
+ * datagrams.
+ */
 static bool
 neighbor_mac(const struct nlattr *a, uint8_t mac[6])
 {
@@ -519,7 +546,10 @@ on_neighbor(struct netlink *n, const struct nlmsghdr *h)
 	}
 	e->epoch = n->epoch;
 	e->nud_state = m->ndm_state;
-	/* STALE is usable, because the kernel does not see forwarded packets. FAILED and INCOMPLETE are not usable. */
+	/*
+	 * STALE is usable, because the kernel does not see forwarded packets. FAILED and INCOMPLETE
+	 * are not usable.
+	 */
 	e->usable = neighbor_mac(t[NDA_LLADDR], e->mac) && (m->ndm_state & NUD_USABLE);
 	neighbor_report(n, l, e);
 	if (n->adopt && e->asked == ASKED_NOT && is_managed(t[NDA_FLAGS_EXT]))
@@ -559,7 +589,10 @@ dump_request(struct netlink *n, enum dump what)
 	return 0;
 }
 
-/* Dumps all tables in a new epoch, to remove entries of older epochs. Links first: the loss of a link stops most traffic. */
+/*
+ * Dumps all tables in a new epoch, to remove entries of older epochs. Links first: the loss of a
+ * link stops most traffic.
+ */
 static int
 dump_begin(struct netlink *n)
 {
@@ -568,7 +601,10 @@ dump_begin(struct netlink *n)
 	return dump_request(n, DUMP_LINKS);
 }
 
-/* Ends a complete dump of a table and requests the next dump. A refused request is repeated after the next message. */
+/*
+ * Ends a complete dump of a table and requests the next dump. A refused request is repeated after
+ * the next message.
+ */
 static void
 dump_next(struct netlink *n)
 {
@@ -777,7 +813,10 @@ open_events(struct mnl_socket **out, unsigned groups, struct watch *w)
 	if (rc != 0)
 		return rc;
 	fd = mnl_socket_get_fd(*out);
-	/* With CAP_NET_ADMIN beyond the limit of the system, else up to the limit. An overrun costs a dump. */
+	/*
+	 * With CAP_NET_ADMIN beyond the limit of the system, else up to the limit. An overrun costs
+	 * a dump.
+	 */
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) != 0)
 		(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	w->fd = fd;

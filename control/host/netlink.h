@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A mirror of the kernel by libmnl: links, addresses and neighbours of the ports, addresses of lo and keel0 (local on every port), routes of the
- * main table. Callbacks report changes. netlink also keeps the kernel from forwarding packets of the ports (a rule `iif PORT ... blackhole`
- * behind the local table) and sets the sysctls of the ports; netlink_destroy() restores both.
+ * A mirror of the kernel by libmnl: links, addresses and neighbours of the ports, addresses of lo
+ * and keel0 (local on every port), routes of the main table. Callbacks report changes. netlink also
+ * keeps the kernel from forwarding packets of the ports (a rule `iif PORT ... blackhole` behind the
+ * local table) and sets the sysctls of the ports; netlink_destroy() restores both.
  *
- * Writer: the host thread. After an overrun (ENOBUFS) the mirror dumps and compares everything again.
+ * Writer: the host thread. After an overrun (ENOBUFS) the mirror dumps and compares everything
+ * again.
  */
 #pragma once
 
@@ -31,23 +33,33 @@ struct netlink_hop {
 
 struct netlink_config {
 	struct arena *arena;
-	const struct netlink_port *
-		ports; /* copied; empty without a data plane: the mirror has every interface, with PORT_NONE */
+	/* Copied. Empty without a data plane: the mirror has every interface, with PORT_NONE. */
+	const struct netlink_port *ports;
 	unsigned port_count;
-	/* The folder for the previous values of the sysctls; the next start restores the values after a kill. May be NULL. */
+	/*
+	 * The folder for the previous values of the sysctls; the next start restores the values
+	 * after a kill. May be NULL.
+	 */
 	const char *state_dir;
-	/* On the host thread. `local`: an address of this host and the subnet. `mac` NULL: the neighbour is lost (FAILED, deleted, or without a subnet). */
+	/*
+	 * On the host thread. `local`: an address of this host and the subnet. `mac` NULL: the
+	 * neighbour is lost (FAILED, deleted, or without a subnet).
+	 */
 	void (*address)(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *subnet,
 		const struct ip_addr *local, bool present);
 	void (*neighbor)(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *addr,
 		const uint8_t mac[6]);
 	void (*link)(void *ctx, uint16_t port, bool up,
 		uint64_t event_ns); /* monotonic time of the message */
-	/* The MAC address or MTU of a port changed. True: report the neighbours of the port again. May be NULL. */
+	/*
+	 * The MAC address or MTU of a port changed. True: report the neighbours of the port again.
+	 * May be NULL.
+	 */
 	bool (*changed)(void *ctx, uint16_t port);
 	/*
-	 * A route of the main table (of an IGP or an operator), except routes of protocol kernel and routes through keel0. A hop out of an interface
-	 * without a port has PORT_NONE, and is omitted with a data plane. count 0 with `present`: blackhole. May be NULL.
+	 * A route of the main table (of an IGP or an operator), except routes of protocol kernel
+	 * and routes through keel0. A hop out of an interface without a port has PORT_NONE, and is
+	 * omitted with a data plane. count 0 with `present`: blackhole. May be NULL.
 	 */
 	void (*route)(void *ctx, struct vrf_id vrf, const struct prefix *p,
 		const struct netlink_hop *hops, unsigned count, uint32_t metric, bool present);
@@ -58,37 +70,51 @@ struct netlink_config {
 int netlink_create(const struct netlink_config *c, struct netlink **out);
 /* Restores rules and sysctls. */
 void netlink_destroy(struct netlink *n);
-/* On the host thread: watches the sockets and requests the first dump (links, addresses, neighbours, routes in this order). */
+/*
+ * On the host thread: watches the sockets and requests the first dump (links, addresses,
+ * neighbours, routes in this order).
+ */
 int netlink_start(struct netlink *n, struct thread *self) RUNS_ON(role_host);
-/* Main, before the ports forward: adds an address to the interface of a port, unless present. 0, -errno. */
+/*
+ * Main, before the ports forward: adds an address to the interface of a port, unless present. 0,
+ * -errno.
+ */
 int netlink_address_add(
 	struct netlink *n, unsigned ifindex, const struct ip_addr *addr, uint8_t len);
 int netlink_address_remove(
 	struct netlink *n, unsigned ifindex, const struct ip_addr *addr, uint8_t len);
 int netlink_link_up(struct netlink *n, unsigned ifindex);
 /*
- * Main, before netlink_start(): sets up keel0, the interface for packets of this host: sysctls, and default routes of both families with metric
- * 4294967295. Addresses of keel0 are local in `address` (PORT_NONE). 0, -errno.
+ * Main, before netlink_start(): sets up keel0, the interface for packets of this host: sysctls, and
+ * default routes of both families with metric 4294967295. Addresses of keel0 are local in `address`
+ * (PORT_NONE). 0, -errno.
  */
 int netlink_tun_add(struct netlink *n, const char *name, unsigned ifindex, struct vrf_id vrf);
-/* Asks the kernel to resolve a neighbour and to keep the neighbour resolved (NTF_EXT_MANAGED, else NTF_USE). 0, -errno. */
+/*
+ * Asks the kernel to resolve a neighbour and to keep the neighbour resolved (NTF_EXT_MANAGED, else
+ * NTF_USE). 0, -errno.
+ */
 int netlink_resolve(struct netlink *n, uint16_t port, const struct ip_addr *addr)
 	RUNS_ON(role_host);
 /* The neighbour is not needed any more and ages in the kernel. */
 void netlink_release(struct netlink *n, uint16_t port, const struct ip_addr *addr)
 	RUNS_ON(role_host);
 /*
- * Resolves a neighbour for a waiting packet: asks once, and keeps the neighbour resolved while the neighbour answers. Otherwise a sender that
- * scans a subnet would make the kernel ask for every address without end.
+ * Resolves a neighbour for a waiting packet: asks once, and keeps the neighbour resolved while the
+ * neighbour answers. Otherwise a sender that scans a subnet would make the kernel ask for every
+ * address without end.
  */
 int netlink_glean(struct netlink *n, uint16_t port, const struct ip_addr *addr) RUNS_ON(role_host);
 /*
- * The source address of ICMP errors about packets received on `port`: the first address of the port (IPv6: global), else an address of lo or
- * keel0, else a link-local address. False: none.
+ * The source address of ICMP errors about packets received on `port`: the first address of the port
+ * (IPv6: global), else an address of lo or keel0, else a link-local address. False: none.
  */
 bool netlink_source(const struct netlink *n, struct vrf_id vrf, uint16_t port, enum afi afi,
 	struct ip_addr *out) RUNS_ON(role_host);
-/* True if `addr` is an address of any interface of the VRF. Also for use in the callback `address`: an address may be set with two lengths. */
+/*
+ * True if `addr` is an address of any interface of the VRF. Also for use in the callback `address`:
+ * an address may be set with two lengths.
+ */
 bool netlink_is_local(const struct netlink *n, struct vrf_id vrf, const struct ip_addr *addr)
 	RUNS_ON(role_host);
 
@@ -103,7 +129,10 @@ struct netlink_neighbor {
 unsigned netlink_neighbors(struct netlink *n, struct netlink_neighbor *out, unsigned max)
 	RUNS_ON(role_host);
 
-/* A failure to set a rule or sysctl, such as with a read-only /proc/sys. The router works; the log and this list inform the operator. */
+/*
+ * A failure to set a rule or sysctl, such as with a read-only /proc/sys. The router works; the log
+ * and this list inform the operator.
+ */
 struct netlink_fault {
 	char what[96];
 	int error; /* -errno */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Shared by netlink.c (the mirror), netlink_route.c (routes of the mirror), netlink_request.c (requests to the kernel) and port_guard.c (rules and
- * sysctls against forwarding by the kernel).
+ * Shared by netlink.c (the mirror), netlink_route.c (routes of the mirror), netlink_request.c
+ * (requests to the kernel) and port_guard.c (rules and sysctls against forwarding by the kernel).
  */
 #pragma once
 
@@ -47,7 +47,8 @@ struct link {
 	bool reported, up;
 	uint8_t mac[6];
 	uint32_t mtu; /* 0: no message yet */
-	bool admin_up; /* false: the kernel has dropped IPv4 routes through the link, without messages */
+	/* False: the kernel has dropped IPv4 routes through the link, without messages. */
+	bool admin_up;
 	uint32_t epoch; /* of the last dump with the link */
 };
 
@@ -63,9 +64,9 @@ struct address {
 /* Requests to the kernel for a neighbour. */
 enum asked {
 	ASKED_NOT, /* no request by keeld */
-	ASKED_GLEAN, /* once, for a waiting packet; a scan of a subnet makes one request for each address */
+	ASKED_GLEAN, /* once, for a waiting packet: a scan causes one request for each address */
 	ASKED_FOLLOW, /* kept resolved while the neighbour answers */
-	ASKED_NEXT_HOP, /* a next hop of routes: kept resolved, and requested until the neighbour answers */
+	ASKED_NEXT_HOP, /* a next hop: requested until the first answer, then kept resolved */
 };
 
 struct neighbor {
@@ -81,13 +82,15 @@ struct neighbor {
 	uint32_t epoch;
 };
 
-/* Writer: the host thread after netlink_start(); main before, and after the end of the host thread. */
+/*
+ * Writer: the host thread after netlink_start(); main before, and after the end of the host thread.
+ */
 struct netlink {
 	struct netlink_config config;
 	struct thread *thread;
 	struct watch link_watch, watch;
-	struct mnl_socket *
-		link_events; /* a separate socket, so that the loss of a link overtakes other messages */
+	/* A separate socket, so that the loss of a link overtakes other messages. */
+	struct mnl_socket *link_events;
 	struct mnl_socket *events;
 	struct mnl_socket *main_requests, *host_requests; /* a socket for each thread */
 	struct port_guard *guard;
@@ -95,7 +98,7 @@ struct netlink {
 	uint32_t seq, dump_seq;
 	enum dump dump;
 	bool dump_again; /* messages were lost during the dump */
-	bool adopt; /* until the end of the first dump: adopt managed neighbours of a killed keeld */
+	bool adopt; /* during the first dump: adopt managed neighbours of a killed keeld */
 	bool routes_again; /* the kernel dropped routes without messages: dump again */
 	uint32_t epoch;
 	struct link *links;
@@ -148,10 +151,11 @@ void route_mirror_sweep(struct netlink *n);
 /* ---- port_guard.c ---- */
 
 /*
- * Main. Sets for each port the rule `iif PORT blackhole` behind the local table in both families, the sysctls, and for an AF_XDP port VLAN
- * offload (vlan_offload.h). First restores the settings changed by a killed process, from the file in `state_dir` (may be NULL). A failure is
- * a fault of port_guard_faults(); only an offload that stays on is an error (-errno, logged). `s` must outlive the guard. 0, -errno; *out is
- * set unless the result is -ENOMEM.
+ * Main. Sets for each port the rule `iif PORT blackhole` behind the local table in both families,
+ * the sysctls, and for an AF_XDP port VLAN offload (vlan_offload.h). First restores the settings
+ * changed by a killed process, from the file in `state_dir` (may be NULL). A failure is a fault of
+ * port_guard_faults(); only an offload that stays on is an error (-errno, logged). `s` must outlive
+ * the guard. 0, -errno; *out is set unless the result is -ENOMEM.
  */
 int port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlink_port *ports,
 	unsigned count, const char *state_dir, struct port_guard **out);
@@ -159,6 +163,8 @@ int port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlin
 void port_guard_tun(struct port_guard *g, const char *iface);
 /* Restores all settings. */
 void port_guard_destroy(struct port_guard *g);
-/* True if a rule was present at the start: a killed keeld left rules and managed neighbours behind. */
+/*
+ * True if a rule was present at the start: a killed keeld left rules and managed neighbours behind.
+ */
 bool port_guard_killed(const struct port_guard *g);
 unsigned port_guard_faults(const struct port_guard *g, struct netlink_fault *out, unsigned max);

@@ -130,7 +130,10 @@ netlink_neighbor_request(struct netlink *n, struct neighbor *e)
 	if (l == NULL || (l->reported && !l->up))
 		return -ENETDOWN; /* link_set() requests next hops */
 	rc = resolve_request(n, e, e->asked >= ASKED_FOLLOW);
-	/* A kernel before 5.16 rejects NTF_EXT_MANAGED, or ignores the flag and refuses an entry without a state. */
+	/*
+	 * A kernel before 5.16 rejects NTF_EXT_MANAGED, or ignores the flag and refuses an entry
+	 * without a state.
+	 */
 	if (rc != 0 && e->asked >= ASKED_FOLLOW)
 		rc = resolve_request(n, e, false);
 	if (rc != 0 && e->asked == ASKED_NEXT_HOP && n->thread != NULL &&
@@ -151,8 +154,9 @@ netlink_neighbors_request(struct netlink *n, const struct link *l)
 }
 
 /*
- * Keeps a neighbour of a waiting packet resolved after the first answer, because the kernel does not see forwarded packets. Deletes a neighbour
- * without an answer, so the table of the kernel has no entries of absent hosts.
+ * Keeps a neighbour of a waiting packet resolved after the first answer, because the kernel does
+ * not see forwarded packets. Deletes a neighbour without an answer, so the table of the kernel has
+ * no entries of absent hosts.
  */
 void
 netlink_neighbor_follow(struct netlink *n, struct neighbor *e)

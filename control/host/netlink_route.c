@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The mirror of the kernel's main table, both families: routes of operators and of an IGP on the host. The mirror reports one route to a prefix:
- * the route with the lowest metric among blackhole routes and routes through an interface of the mirror.
+ * The mirror of the kernel's main table, both families: routes of operators and of an IGP on the
+ * host. The mirror reports one route to a prefix: the route with the lowest metric among blackhole
+ * routes and routes through an interface of the mirror.
  */
 #include "control/host/netlink_impl.h"
 #include "lpm/arena.h"
@@ -222,8 +223,9 @@ route_add(struct netlink *n, struct kernel_prefix *k, const struct parsed *p)
 }
 
 /*
- * The kernel may hold several routes of a prefix and metric (`ip route append`). NLM_F_REPLACE replaces the first of the routes. A message about a
- * new hop of an IPv6 route has all hops, and replaces the route with fewer hops.
+ * The kernel may hold several routes of a prefix and metric (`ip route append`). NLM_F_REPLACE
+ * replaces the first of the routes. A message about a new hop of an IPv6 route has all hops, and
+ * replaces the route with fewer hops.
  */
 static void
 route_new(struct netlink *n, const struct parsed *p, bool replace)

@@ -26,14 +26,19 @@ struct setting {
 };
 
 /*
- * Below /proc/sys/net/, with the interface for %s. The kernel uses the greater rp_filter of the port and of `all`; `all` stays, because `all` also
- * guards other interfaces. Without forwarding in the kernel accept_redirects of `all` suffices, so port_guard_create() clears accept_redirects of `all`.
+ * Below /proc/sys/net/, with the interface for %s. The kernel uses the greater rp_filter of the
+ * port and of `all`; `all` stays, because `all` also guards other interfaces. Without forwarding in
+ * the kernel accept_redirects of `all` suffices, so port_guard_create() clears accept_redirects of
+ * `all`.
  */
 static const struct setting port_settings[] = {
 	{"ipv4/conf/%s/rp_filter", "0"},
 	{"ipv4/conf/%s/arp_ignore", "1"},
 	{"ipv4/conf/%s/accept_redirects", "0"},
-	/* RFC 4861 7.2.6: neighbours learn a new MAC address at once, and not after probes of the old address. */
+	/*
+	 * RFC 4861 7.2.6: neighbours learn a new MAC address at once, and not after probes of the
+	 * old address.
+	 */
 	{"ipv4/conf/%s/arp_notify", "1"},
 	{"ipv6/conf/%s/ndisc_notify", "1"},
 	{"ipv4/conf/%s/send_redirects", "0"},
@@ -45,7 +50,10 @@ static const struct setting port_settings[] = {
 };
 #define PORT_SETTINGS (sizeof(port_settings) / sizeof(port_settings[0]))
 
-/* Of the TUN: packets of all ports reach the kernel by the TUN, so no reverse path fits. The kernel adds no address. */
+/*
+ * Of the TUN: packets of all ports reach the kernel by the TUN, so no reverse path fits. The kernel
+ * adds no address.
+ */
 static const struct setting tun_settings[] = {
 	{"ipv4/conf/%s/rp_filter", "0"},
 	{"ipv6/conf/%s/disable_ipv6", "0"},
@@ -236,7 +244,10 @@ note_read(struct port_guard *g)
 
 /* ---- one sysctl ---- */
 
-/* The value to restore: the present value `there`. If `there` is `ours`, the value in the note of a killed process comes first. */
+/*
+ * The value to restore: the present value `there`. If `there` is `ours`, the value in the note of a
+ * killed process comes first.
+ */
 static const char *
 value_to_restore(const struct saved *left, const char *path, const char *there, const char *ours)
 {
@@ -287,8 +298,9 @@ set_values(struct port_guard *g, const struct setting *settings, unsigned count,
 }
 
 /*
- * Of an AF_XDP port: frames have to arrive with the VLAN tags. 0, or -errno, which refuses the port: while the offload is on, a tagged frame would
- * be forwarded without the tag, outside of the VLAN.
+ * Of an AF_XDP port: frames have to arrive with the VLAN tags. 0, or -errno, which refuses the
+ * port: while the offload is on, a tagged frame would be forwarded without the tag, outside of the
+ * VLAN.
  */
 static int
 set_vlan_offload(struct port_guard *g, const struct netlink_port *p, const char *iface)
@@ -419,7 +431,10 @@ port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlink_po
 	note_read(g);
 	*out = g;
 	for (unsigned i = 0; i < count; i++) {
-		/* The name of a port may differ from the name of the interface (`iface` of net_af_xdp). */
+		/*
+		 * The name of a port may differ from the name of the interface (`iface` of
+		 * net_af_xdp).
+		 */
 		char iface[IF_NAMESIZE];
 
 		if (if_indextoname(ports[i].ifindex, iface) == NULL)

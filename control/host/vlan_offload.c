@@ -60,7 +60,10 @@ netns_open(const char *name)
 	return fd >= 0 ? fd : -errno;
 }
 
-/* Runs fn(arg) with the calling thread in the namespace (".": the present namespace). Returns the result of `fn`, or -errno. */
+/*
+ * Runs fn(arg) with the calling thread in the namespace (".": the present namespace). Returns the
+ * result of `fn`, or -errno.
+ */
 static int
 netns_run(const char *name, int (*fn)(void *arg), void *arg)
 {
