@@ -509,7 +509,7 @@ plan_family(struct works *w, enum family f)
 
 /* ---- steps ---- */
 
-/* True: the commit touches the peer. */
+/* Adds the work for a peer. False: the commit does not touch the peer, and no work is added. */
 static bool
 work_add(struct works *w, const struct change *given)
 {

@@ -18,5 +18,5 @@ struct zone_port {
 void zones_set_ports(const struct zone_port *ports, unsigned count);
 /* The interface of `zone`. 0: no such interface now. */
 unsigned zone_ifindex(uint16_t zone);
-/* The zone of an interface. 0: no such interface, or its name was never interned. */
+/* The zone of an interface. 0: no such interface, or the name of the interface has no zone yet. */
 uint16_t zone_of_ifindex(unsigned ifindex);

@@ -137,7 +137,7 @@ same_word(const char *word, const char *allowed)
 	return strcmp(word, allowed) == 0;
 }
 
-/* A key has only these characters; text with others (control characters) is not repeated in a message. */
+/* True if `text` has only characters of keys. Messages do not repeat other texts, which may contain control characters. */
 static bool
 is_key(const char *text)
 {

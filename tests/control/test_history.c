@@ -119,7 +119,10 @@ test_waiting(void **state)
 	(void)state;
 	commit(h, 0);
 	assert_false(waits(h, 0, &back_to));
-	/* Ended before FILE was replaced: the commit in FILE does not wait for confirmation. */
+	/*
+	 * The daemon ended before the new commit replaced FILE: commit 0 in FILE does not wait for
+	 * confirmation, commit 1 would.
+	 */
 	prepare(h, 1, 0);
 	history_close(h);
 	h = opened();
@@ -226,7 +229,8 @@ test_damage(void **state)
 	put("index.json", "{");
 	put("commit-41.json", "{\"n\": 41}");
 	h = opened();
-	assert_int_equal(history_next(h), 42); /* number 41 may be known as another commit */
+	assert_int_equal(history_next(h),
+		42); /* the lost index may have given number 41 to a different commit */
 	history_close(h);
 }
 

@@ -793,7 +793,10 @@ test_outcomes(void **state)
 	fixture_end(&f);
 }
 
-/* 10 (10/8) med 1 -> 30; 20 local-pref 5; 30 (10.1/16) deny; 40 (10/8 le 15) med 2. */
+/*
+ * The nodes: 10 matches 10/8, sets MED 1 and continues at 30; 20 sets local-pref 5; 30 denies
+ * 10.1/16; 40 matches 10/8 le 15 and sets MED 2.
+ */
 static void
 test_goto(void **state)
 {

@@ -36,8 +36,8 @@ sets_of(const struct rig *r, const struct rib_nlri *n, unsigned paths, unsigned 
 }
 
 /*
- * Prefixes of an UPDATE with equal paths before share a path set afterwards, until a prefix changes
- * alone.
+ * Prefixes of one UPDATE share a path set if their paths were equal before the UPDATE. A prefix
+ * that changes alone leaves the shared set.
  */
 static void
 test_prefixes_share_their_paths(void **state)
@@ -62,7 +62,7 @@ test_prefixes_share_their_paths(void **state)
 	rig_settle(&r);
 	assert_int_equal(sets_of(&r, n, 4, &stale), 2); /* two UPDATEs of each peer */
 	assert_int_equal(stale, 0);
-	/* a refresh of half of the first: the other stamps stay old */
+	/* after BoRR peer 2 repeats four of its 16 prefixes: the other twelve are stale */
 	rig_event(&r, RIB_BEGIN_REFRESH, 2);
 	rig_attrs_make(&a, path_65001, 2, 0x0a000002);
 	rig_update(&r, 2, &a.a, n, 4);
