@@ -9,19 +9,20 @@
 #include <errno.h>
 #include <string.h>
 
-/* `word` says what is published, or holds the owner's links: dest_word_impl.h. */
+/* `word` is the published path set, or links of the owner (dest_word_impl.h). */
 struct destination {
 	_Atomic uint64_t word;
 	_Atomic uint32_t sequence;
-	_Atomic uint32_t time_s; /* of the path that is INLINE */
+	_Atomic uint32_t time_s; /* of an INLINE path */
 	uint8_t len;
 	/*
-	 * USED | enum dest_fib << FIB_AT; 0: the id is free. A free id's prefix may be rewritten; an id gets free a grace period before that.
+	 * USED | enum dest_fib << FIB_AT; 0: the id is free. The prefix of a free id may be
+	 * rewritten; an id becomes free a grace period earlier.
 	 */
 	_Atomic uint8_t used;
 	/*
-	 * owner. fresh: the journal never told of it since dest_get(). The sequence goes on in 15 bits: what is published quietly keeps an old
-	 * one, and 2^31 changes may be a month.
+	 * Owner. fresh: no journal entry since dest_get(). sequence_high extends the sequence by 15
+	 * bits: quiet changes keep an old sequence, and 2^31 changes may take a month.
 	 */
 	uint16_t fresh:1, sequence_high:15;
 	uint8_t b[]; /* 4 or 16 */
@@ -33,21 +34,23 @@ static_assert(offsetof(struct destination, b) + 16 <= DEST_BYTES_IPV6, "a multip
 #define USED 1u
 #define FIB_AT 1u
 
-#define ID_NIL 0x7fffffffu /* also the bound of ids: two of them and LINK fit a word */
+#define ID_NIL 0x7fffffffu /* also the limit of ids: two ids and LINK fit into a word */
 
 #define SEGMENT_BITS 10
 #define SEGMENT_DESTS (1u << SEGMENT_BITS)
 
 /*
- * Open addressing, 4 bytes a slot: in an index of 2^bits slots the low `bits` hold id + 1 and the rest bits of the hash, so a
- * probe rarely reads a destination that is not the one. There are always fewer than 3/4 * 2^bits ids, so neither EMPTY nor
- * GONE can be one. Entries never move within an index: a reader can't miss one that is there all the time.
+ * Open addressing, 4 bytes a slot. In an index of 2^bits slots the low `bits` hold id + 1 and the
+ * high bits hold hash bits, so a probe seldom reads a wrong destination. There are fewer than 3/4 *
+ * 2^bits ids, so no entry equals EMPTY or GONE. Entries never move within an index: a reader finds
+ * every entry that is present during the whole probe.
  */
 struct index {
 	unsigned bits;
 	uint32_t mask;
 	uint32_t filled; /* owner: slots that are not EMPTY */
-	uint32_t cleared; /* owner: the first so many slots; all before it is used */
+	/* owner: slots cleared so far, from the first; all of them before the index is used */
+	uint32_t cleared;
 	_Atomic uint32_t *slot;
 };
 
@@ -57,8 +60,9 @@ struct index {
 #define INDEX_BITS_MAX 30
 
 /*
- * Growing: the next index is cleared, then filled, beside the present one: a piece with each new destination, done after
- * 1.7 % more of them. A piece is about a microsecond, where clearing and filling at once would stop a full table for 20 ms.
+ * Growing: the next index is cleared, then filled, next to the current index, in steps. Each new
+ * destination adds a step of about a microsecond; the new index is complete after 1.7 % more
+ * destinations. One step for all would stop a full table for 20 ms.
  */
 #define CLEAR_STEP 4096
 #define GROW_STEP 64
@@ -67,10 +71,10 @@ struct dest_table {
 	struct arena *arena;
 	enum afi afi;
 	unsigned max_len;
-	uint32_t free_id; /* owner: ID_NIL: none */
-	uint32_t held; /* owner: ids that are in the index */
-	uint32_t oldest, newest; /* owner: tombstones by sequence, fresh ones in front */
-	struct index *next; /* owner: being filled; NULL: none */
+	uint32_t free_id; /* owner; ID_NIL: no free id */
+	uint32_t held; /* owner: ids in the index */
+	uint32_t oldest, newest; /* owner: tombstones by sequence, fresh ids at the front */
+	struct index *next; /* owner: the index being filled, or NULL */
 	uint32_t next_at; /* owner: ids below are in `next` */
 	struct hash_probes probes; /* owner: of dest_get() */
 	unsigned tight_from; /* owner: dest_tight() */
@@ -80,15 +84,18 @@ struct dest_table {
 	uint32_t in_length[129]; /* owner: destinations by prefix length */
 	size_t dest_size;
 	unsigned addr_len;
-	/* owner: room for the next set of so many paths, as path_set_alloc() gives it */
+	/* owner: spare sets of each size for path_set_alloc() */
 	struct path_set *draft[PATHS_PACKED_MAX + 1];
 
-	/* what readers read */
+	/* read by readers */
 	alignas(CACHE_LINE) _Atomic(struct index *) index;
 	_Atomic(struct destination **) segments;
-	_Atomic uint32_t
-		reach; /* ids below have their segment; only a new one changes this line, which readers need for each destination */
-	_Atomic uint64_t lengths[3]; /* bit by prefix length: some destination has it */
+	/*
+	 * ids below have a segment; readers need this line for each destination, so only a new
+	 * segment changes the line
+	 */
+	_Atomic uint32_t reach;
+	_Atomic uint64_t lengths[3]; /* bitmap of prefix lengths in use */
 
 	alignas(CACHE_LINE) _Atomic uint32_t limit; /* ids below were given out once */
 	_Atomic uint32_t count;
@@ -112,7 +119,7 @@ bytes_add(struct dest_table *t, size_t n)
 	atomic_store_explicit(&t->bytes, old + n, memory_order_relaxed);
 }
 
-/* `id` is below a reach or limit that the caller read, or came out of the index: its segment is there. */
+/* `id` is below a reach or limit that the caller loaded, or was found in the index. */
 static struct destination *
 dest_at(const struct dest_table *t, uint32_t id)
 {
@@ -184,18 +191,20 @@ word_of(const struct destination *d)
 static void
 word_set(struct destination *d, uint64_t word)
 {
-	/* release: pairs with the load in dest_peek. For links too, as one of them may be what a reader finds */
+	/*
+	 * release: pairs with the load in dest_peek; also for links, because readers may load them
+	 */
 	atomic_store_explicit(&d->word, word, memory_order_release);
 }
 
-/* `most`: of those that are packed. */
+/* `most`: limit of paths expanded from a packed set. */
 static inline const struct path_set *
 word_paths(const struct destination *d, uint64_t word, unsigned most, union dest_paths *room)
 {
 	if (word & LINK)
 		return NULL;
 	if (word & INLINE)
-		/* relaxed: it may be newer than the word; an age, which nothing is decided by */
+		/* relaxed: the time may be newer than the word; no decision depends on an age */
 		view_inline(word, atomic_load_explicit(&d->time_s, memory_order_relaxed), room);
 	else if (word & PACKED)
 		view_packed(word, most, room);
@@ -222,7 +231,7 @@ tombstone_link(struct dest_table *t, uint32_t id, uint32_t before, uint32_t afte
 	word_set(dest_at(t, id), link_word(before, after));
 }
 
-/* Leaves the word of `id` as it is: what follows stores it. */
+/* The word of `id` stays; the caller stores the next word. */
 static void
 tombstone_unlink(struct dest_table *t, uint32_t id)
 {
@@ -334,8 +343,9 @@ index_find(const struct dest_table *t, const struct index *x, const struct prefi
 }
 
 /*
- * GONE keeps the probes of others going. In front of an EMPTY slot nobody's probe goes on, so there it becomes EMPTY, and what
- * is GONE before it too: a reader that stops earlier than it did a moment ago misses nothing that was there when it began.
+ * A GONE slot keeps the probe sequences of other entries intact. No probe sequence passes an EMPTY
+ * slot, so GONE slots directly before an EMPTY slot become EMPTY. A reader that then stops earlier
+ * misses no entry that was present when the probe began.
  */
 static void
 index_remove(struct index *x, uint64_t hash, uint32_t id)
@@ -355,7 +365,7 @@ index_remove(struct index *x, uint64_t hash, uint32_t id)
 	}
 }
 
-/* True when all of it is. */
+/* True when the whole index is cleared. */
 static bool
 index_clear(struct index *x, uint32_t slots)
 {
@@ -367,7 +377,7 @@ index_clear(struct index *x, uint32_t slots)
 	return x->cleared > x->mask;
 }
 
-/* The slots' cache lines are asked for before the first of them is needed. */
+/* Prefetches the cache lines of all slots of the step first. */
 static void
 grow_step(struct dest_table *t)
 {
@@ -398,7 +408,7 @@ grow_step(struct dest_table *t)
 	retire_push(t->retired, index_free, t, old);
 }
 
-/* Room for one more destination with an id up to the limit. 0, -ENOMEM. */
+/* Makes room in the index for one more destination. 0, -ENOMEM. */
 static int
 index_reserve(struct dest_table *t)
 {
@@ -413,14 +423,16 @@ index_reserve(struct dest_table *t)
 	}
 	if (x->filled < size / 4 * 3 && limit < size / 4 * 3)
 		return 0;
-	/* many of them GONE: the same size again, as long as it then has room for an eighth more */
+	/* many slots are GONE: the size stays if there is room for an eighth more */
 	bits = limit >= size / 4 * 3 || t->held >= size / 8 * 5 ? x->bits + 1 : x->bits;
 	if (bits <= INDEX_BITS_MAX && index_create(t, bits, &t->next) == 0) {
 		t->next_at = 0;
 		return 0;
 	}
 	t->next = NULL;
-	/* without memory it goes on, slower, as long as probes end */
+	/*
+	 * without memory: continue with longer probes while each probe still ends at an EMPTY slot
+	 */
 	return x->filled < size / 16 * 15 && limit < size - 2 ? 0 : -ENOMEM;
 }
 
@@ -456,7 +468,7 @@ segments_grow(struct dest_table *t)
 	return 0;
 }
 
-/* A free id with its place; not yet taken. DEST_NONE: out of memory. */
+/* A free id with a segment, not yet assigned. DEST_NONE: out of memory. */
 static uint32_t
 id_reserve(struct dest_table *t)
 {
@@ -475,7 +487,10 @@ id_reserve(struct dest_table *t)
 	if (segment == NULL)
 		return DEST_NONE;
 	atomic_load_explicit(&t->segments, memory_order_relaxed)[t->segment_count++] = segment;
-	/* release: pairs with the load in is_there; what was not given out is 0 in there: unused, and without paths */
+	/*
+	 * release: pairs with the load in is_there; destinations that were never assigned are zero:
+	 * unused, without paths
+	 */
 	atomic_store_explicit(&t->reach, t->segment_count << SEGMENT_BITS, memory_order_release);
 	bytes_add(t, SEGMENT_DESTS * t->dest_size);
 	return id;
@@ -498,7 +513,7 @@ length_remove(struct dest_table *t, unsigned len)
 			&t->lengths[len / 64], ~(1ull << len % 64), memory_order_release);
 }
 
-/* retire_fn of the ids: nobody can hold this one any more */
+/* retire_fn of ids: after the grace period no reader holds the id */
 static void
 id_free(void *ctx, void *p)
 {
@@ -637,7 +652,7 @@ draft_put(struct dest_table *t, struct path_set *s)
 		arena_free(t->arena, s);
 }
 
-/* 0: it is to stay as it is; so it does without memory. */
+/* The PACKED word of a set; 0 if the set stays as is (an uncommon path, or no memory). */
 static uint64_t
 set_pack(struct dest_table *t, const struct path_set *s)
 {
@@ -679,7 +694,7 @@ set_pack(struct dest_table *t, const struct path_set *s)
 	return word;
 }
 
-/* The word that says so. The set itself is ours again, or what is published. */
+/* Encodes a set as a word. The caller's set is reused, or becomes the published set. */
 static uint64_t
 set_keep(struct dest_table *t, struct path_set *s)
 {
@@ -702,7 +717,7 @@ word_hold(uint64_t word)
 		((struct packed_set *)word_block(word))->refs++;
 }
 
-/* One reference less. What nobody has any more is freed when the readers are through. */
+/* Drops a reference; the last reference retires the set. */
 static void
 word_drop(struct dest_table *t, uint64_t word)
 {
@@ -714,7 +729,7 @@ word_drop(struct dest_table *t, uint64_t word)
 	limbo_push(&t->sets, word_block(word));
 }
 
-/* What is published is `word`, or (0) links. */
+/* Publishes `word`; 0: links. */
 static void
 replace(struct dest_table *t, uint32_t id, uint64_t word, uint32_t time_s)
 {
@@ -747,7 +762,7 @@ dest_stamp(struct dest_table *t, struct dest_id id, unsigned index, uint16_t epo
 	uint64_t word = word_of(d);
 	struct rib_path *p;
 
-	/* relaxed: a stamp orders nothing */
+	/* relaxed: a stamp does not order anything */
 	if (word & INLINE) {
 		word_set(d, (word & ~INLINE_EPOCH_MASK) | (uint64_t)epoch << INLINE_EPOCH_AT);
 	} else if (word & PACKED) {
@@ -766,7 +781,7 @@ dest_stamp(struct dest_table *t, struct dest_id id, unsigned index, uint16_t epo
 static void
 fib_state_set(struct destination *d, enum dest_fib state)
 {
-	/* release: pairs with the load in peek; the sequence comes first */
+	/* release: pairs with the load in peek; the sequence is stored first */
 	atomic_store_explicit(
 		&d->used, (uint8_t)(USED | (unsigned)state << FIB_AT), memory_order_release);
 }
@@ -784,7 +799,7 @@ tombstone_revive(struct dest_table *t, uint32_t id)
 		fib_state_set(d, DEST_ASKED);
 }
 
-/* Takes destination `id` out of the list of tombstones if it is in that list. */
+/* Takes destination `id` out of the list of tombstones if it is in the list. */
 static inline void
 revive(struct dest_table *t, uint32_t id)
 {
@@ -797,7 +812,7 @@ sequence_set(struct destination *d, uint64_t sequence)
 {
 	d->fresh = 0;
 	d->sequence_high = (uint16_t)(sequence >> 32 & 0x7fff);
-	/* before the word: who sees the new paths sees a sequence at least as new */
+	/* before the word: a reader of the new paths sees a sequence at least as new */
 	atomic_store_explicit(&d->sequence, (uint32_t)sequence, memory_order_relaxed);
 }
 
@@ -856,7 +871,7 @@ dest_ref_take(struct dest_table *t, struct dest_id id)
 
 	if (word & LINK)
 		return (struct dest_ref){.word = LINK};
-	/* one that nobody counts is its destination's own */
+	/* a set without a reference count has a single owner */
 	if (!(word & (INLINE | PACKED)))
 		return (struct dest_ref){0};
 	if (word & INLINE)
@@ -960,7 +975,7 @@ dest_limit(const struct dest_table *t)
 	return atomic_load_explicit(&t->limit, memory_order_acquire);
 }
 
-/* Its place; it need not be in use, and may never have been. */
+/* True if `id` has a segment; the id may be unused. */
 static bool
 is_there(const struct dest_table *t, struct dest_id id)
 {
@@ -1009,8 +1024,9 @@ peek(const struct dest_table *t, struct dest_id id, unsigned most, struct dest_v
 		return false;
 	dest_prefix(t, d, &out->prefix);
 	/*
-	 * acquire: pairs with the release store in word_set. The sequence is read after it: it may be newer than the paths (then
-	 * this is not the last entry, and the change comes again), never older.
+	 * acquire: pairs with the release store in word_set. The sequence is loaded afterwards, so
+	 * the sequence may be newer than the paths (then a later journal entry follows) but never
+	 * older.
 	 */
 	word = atomic_load_explicit(&d->word, memory_order_acquire);
 	out->paths = word_paths(d, word, most, &out->room);
@@ -1130,7 +1146,7 @@ dest_prefetch_paths(const struct dest_table *t, struct dest_id id)
 
 	if (!is_there(t, id))
 		return;
-	/* relaxed: a hint, which nothing is read through */
+	/* relaxed: a hint for prefetching, never dereferenced */
 	word = atomic_load_explicit(&dest_at(t, id.v)->word, memory_order_relaxed);
 	if ((word & (LINK | INLINE)) == 0)
 		__builtin_prefetch(word_block(word));
@@ -1145,7 +1161,7 @@ dest_identical(
 	if (!is_there(t, id))
 		return false;
 	d = dest_at(t, id.v);
-	/* a free id's word is links */
+	/* the word of a free id is links */
 	if (word_identity(word_of(d)) != identity)
 		return false;
 	dest_prefix(t, d, prefix);
@@ -1159,7 +1175,7 @@ dest_like_last(const struct dest_table *t, struct dest_id id)
 
 	if (id.v == 0 || !is_there(t, id))
 		return false;
-	/* relaxed: nothing is read through them */
+	/* relaxed: the words are compared, not dereferenced */
 	word = atomic_load_explicit(&dest_at(t, id.v)->word, memory_order_relaxed);
 	last = atomic_load_explicit(&dest_at(t, id.v - 1)->word, memory_order_relaxed);
 	return word == last || (word & last & LINK) != 0;

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The word of a destination: what is published of its paths. For dest.c alone, which says who writes and who reads it.
+ * Encoding of the word of a destination: the published paths. For dest.c alone, which says which
+ * threads read and write the word.
  *
- * By its low bits, INLINE: it is the one path itself, with its time beside it; PACKED: the address of a struct packed_set, and how many paths
- * that has, and with CHANGED what they were received as; neither: the address of a struct path_set. With LINK there are no paths and it holds
- * the owner's links: of a tombstone in the list by age, of a free id in the list of free ones. Readers only look at LINK.
+ * The low bits select the kind. INLINE: the word is a single path, with the time next to the word.
+ * PACKED: the address of a struct packed_set and its number of paths; with CHANGED also the
+ * received attribute sets. LINK: no paths; the word holds list links of the owner (list of
+ * tombstones by age, or of free ids), and readers look at LINK alone. No bit: the address of a
+ * struct path_set.
  */
 #pragma once
 
@@ -13,8 +16,11 @@
 #define LINK 1u
 #define INLINE 2u
 #define PACKED 4u
-#define CHANGED 8u /* beside PACKED */
-/* Blocks are aligned to 16, and above the address of a PACKED one stand how many paths there are, are eligible and forward together. */
+#define CHANGED 8u /* with PACKED */
+/*
+ * Blocks are aligned to 16 bytes. Above the address of a PACKED set, the word holds how many paths
+ * the set has, are eligible and forward together.
+ */
 #define BLOCK_MASK 0x0000fffffffffff0ull
 #define COUNT_AT 48u
 #define ELIGIBLE_AT 52u
@@ -22,9 +28,10 @@
 static_assert(PATHS_PACKED_MAX < 16, "four bits each");
 
 /*
- * A path without path id and label: all but VPN and RFC 7911. A set of up to PATHS_PACKED_MAX such ones is kept so, 12 bytes each, in memory;
- * dest_peek() makes struct rib_path of them. What was received is the accepted set or (refused) the only one; where policy changed a kept route,
- * 4 bytes more for each path of the set say what they were received as.
+ * A common path: no path id and no label (everything except VPN and RFC 7911). A set of up to
+ * PATHS_PACKED_MAX common paths takes 12 bytes a path; dest_peek() expands to struct rib_path. The
+ * received attribute set is the accepted set or, of a refused path, the only set. Where policy
+ * changed a kept route, 4 bytes more for each path of the set hold the received set.
  */
 struct packed_path {
 	uint16_t peer;
@@ -35,22 +42,23 @@ struct packed_path {
 static_assert(sizeof(struct packed_path) == 12, "budget of docs/architecture.md");
 
 /*
- * Destinations with equal paths share one: the prefixes of an UPDATE are replaced together, by dest_publish_ref(). Counted by the owner.
+ * Shared by destinations with equal paths: dest_publish_ref() publishes one set for the prefixes of
+ * an UPDATE. The owner counts references.
  */
 struct packed_set {
 	uint32_t refs;
-	struct packed_path path[]; /* CHANGED: as many uint32_t, `received`, behind them */
+	struct packed_path path[]; /* CHANGED: followed by uint32_t received[count] */
 };
 
 enum packed_flag {
 	PACKED_UP = 1u << 0,
-	PACKED_REJECTED = 1u << 1, /* the set is `received` */
-	PACKED_KEPT = 1u << 2, /* the set is both */
+	PACKED_REJECTED = 1u << 1, /* the set is `received` alone */
+	PACKED_KEPT = 1u << 2, /* the set is both `accepted` and `received` */
 	PACKED_SOURCE_SHIFT = 3, /* four bits */
 };
 #define PACKED_FLAG_BITS 7u
 
-/* The word of one that is INLINE: flags, peer, set, epoch. */
+/* Layout of an INLINE word: flags, peer, set, epoch. */
 #define INLINE_FLAGS_AT 3u
 #define INLINE_PEER_AT (INLINE_FLAGS_AT + PACKED_FLAG_BITS)
 #define INLINE_PEER_BITS 12u
@@ -66,7 +74,10 @@ word_block(uint64_t word)
 	return (void *)(uintptr_t)(word & BLOCK_MASK);
 }
 
-/* Set and flags of a path that can be packed, as struct packed_path has them; 0: it can't. *changed becomes true where `received` is another. */
+/*
+ * Set and flags of a common path, in the format of struct packed_path; 0 if the path is uncommon.
+ * Sets *changed if policy changed a kept route.
+ */
 static inline uint32_t
 path_pack(const struct rib_path *p, bool *changed)
 {
@@ -133,14 +144,14 @@ at_most(unsigned n, unsigned most)
 	return n < most ? n : most;
 }
 
-/* What its paths were received as; NULL: the paths themselves say it. */
+/* Received sets of the paths; NULL if the flags of the paths give the received sets. */
 static inline uint32_t *
 packed_received(struct packed_set *set, uint64_t word)
 {
 	return word & CHANGED ? (uint32_t *)(void *)&set->path[packed_count(word)] : NULL;
 }
 
-/* The first `most` paths. */
+/* Expands the first `most` paths. */
 static inline void
 view_packed(uint64_t word, unsigned most, union dest_paths *out)
 {
@@ -182,7 +193,7 @@ word_count(uint64_t word)
 	return ((const struct path_set *)word_block(word))->count;
 }
 
-/* Beside the destination. */
+/* Bytes of the set outside the destination. */
 static inline size_t
 word_size(uint64_t word)
 {
@@ -192,7 +203,7 @@ word_size(uint64_t word)
 			     : set_size(word_count(word));
 }
 
-/* 0: it takes more than a word. */
+/* The INLINE word of a set of one path; 0 if the path does not fit. */
 static inline uint64_t
 set_inline(const struct path_set *s)
 {
@@ -208,13 +219,16 @@ set_inline(const struct path_set *s)
 	       (uint64_t)atomic_load_explicit(&p->epoch, memory_order_relaxed) << INLINE_EPOCH_AT;
 }
 
-/* The set of the first path, for prefetching: the accepted one, or of a rejected path what was received. 0: there is none. */
+/*
+ * Attribute set of the first path, for prefetching: the accepted set or, of a rejected path, the
+ * received set; 0 without a path.
+ */
 static inline struct attr_id
 word_first_set(uint64_t word)
 {
 	uint32_t set = 0;
 
-	if ((word & LINK) || word == 0) /* 0: its id was never given out */
+	if ((word & LINK) || word == 0) /* a word of 0: the id was never assigned */
 		set = 0;
 	else if (word & INLINE)
 		set = (uint32_t)(word >> INLINE_SET_AT) & ((1u << SET_BITS) - 1);
