@@ -10,10 +10,12 @@
 
 enum cursor_state { CURSOR_FREE, CURSOR_JOINING, CURSOR_USED, CURSOR_EVICTED };
 #define STATE_MASK 3u
-#define STATE_GENERATION                                                                           \
-	4u /* above the state: counts subscribers, so that nobody is evicted in another's place */
+#define STATE_GENERATION 4u /* counts subscribers, so that a stale holder evicts no new one */
 
-/* One line a consumer; only `passed`, `state`, `patience`, `paced` and `read` are read by others. */
+/*
+ * One cache line per consumer. Other threads read `passed`, `state`, `patience`, `paced` and `read`
+ * alone.
+ */
 struct journal_cursor {
 	alignas(CACHE_LINE) _Atomic uint64_t passed;
 	_Atomic uint32_t state;
@@ -21,21 +23,24 @@ struct journal_cursor {
 	_Atomic bool paced;
 	bool pinned;
 	_Atomic uint64_t read; /* `position`, for the writer */
-	uint64_t position; /* what journal_read goes on from */
-	uint64_t horizon; /* withdrawals wait until the position is here */
-	uint64_t held; /* the first entry whose withdrawal waits; 0: none */
-	uint64_t
-		replay; /* entries up to here are read a second time: their withdrawals wait no more */
+	uint64_t position; /* journal_read() continues after this sequence */
+	uint64_t horizon; /* withdrawals wait until the position reaches the horizon */
+	uint64_t held; /* the first entry with a waiting withdrawal; 0: none waits */
+	/* entries up to here are read a second time, and their withdrawals no longer wait */
+	uint64_t replay;
 };
 static_assert(sizeof(struct journal_cursor) == CACHE_LINE, "a consumer's own line");
 
 #define PAGE_BYTES 4096u
 #define PAGE_ENTRIES (PAGE_BYTES / sizeof(uint64_t))
 
-/* One of several writers: nothing of its from here on is an entry yet; 0: nothing is under way. */
+/*
+ * State of one of several writers. No sequence from `from` on is an entry of this writer yet; 0:
+ * nothing reserved.
+ */
 struct journal_writer {
 	alignas(CACHE_LINE) _Atomic uint64_t from;
-	uint64_t seen; /* the writer's: a head that it has seen */
+	uint64_t seen; /* writer: a head seen earlier */
 };
 
 /* Of an entry's 8 bytes: destination in the low half, then the table, then the writer, ASIDE at the top. The sequence is the place in the ring. */
@@ -46,13 +51,16 @@ struct journal {
 	uint64_t mask;
 	uint64_t given_back; /* the writer's: up to here */
 	unsigned writer_count;
-	struct journal_writer writer[JOURNAL_WRITERS_MAX]; /* of more than one */
-	/* the newest sequence; 0: none yet. Of several writers the newest that one of them has, be it written or not */
+	struct journal_writer writer[JOURNAL_WRITERS_MAX]; /* with more than one writer */
+	/*
+	 * newest sequence, 0 before the first; with several writers the newest reserved sequence,
+	 * written or not
+	 */
 	alignas(CACHE_LINE) _Atomic uint64_t head;
 	alignas(CACHE_LINE) _Atomic uint32_t cursor_end; /* slots at and above were never used */
-	_Atomic uint32_t waiting; /* bits: these writers wait for paced consumers */
-	_Atomic uint32_t pressed; /* bits: behind these writers tombstones pile up */
-	unsigned waiter; /* the consumers' thread's: whom it asked to wake last */
+	_Atomic uint32_t waiting; /* bitmap of writers that wait for paced consumers */
+	_Atomic uint32_t pressed; /* bitmap of writers with accumulated tombstones */
+	unsigned waiter; /* consumers' thread: the writer woken last */
 	struct journal_cursor cursor[JOURNAL_CURSORS_MAX];
 };
 
@@ -79,7 +87,9 @@ journal_create_shared(struct arena *a, uint32_t capacity, unsigned writers, stru
 	j->arena = a;
 	j->mask = size - 1;
 	j->writer_count = writers;
-	/* not cleared: nobody reads what was not appended, and pages that are not needed are never touched */
+	/*
+	 * not cleared: entries are read after the append alone, and unused pages are never touched
+	 */
 	j->ring = arena_alloc_aligned(a, PAGE_BYTES, size * sizeof(*j->ring));
 	if (j->ring == NULL) {
 		arena_free(a, j);
@@ -115,7 +125,10 @@ append(struct journal *j, uint64_t entry) RUNS_ON(role_rib)
 {
 	uint64_t sequence = journal_next_sequence(j);
 
-	/* release: pairs with the load in journal_read: who reads this entry also sees a head of at least sequence - 1 */
+	/*
+	 * release: pairs with the load in journal_read: a reader of this entry also sees a head of
+	 * at least sequence - 1
+	 */
 	atomic_store_explicit(&j->ring[sequence & j->mask], entry, memory_order_release);
 	/* release: pairs with the load in journal_head; the destination was published before */
 	atomic_store_explicit(&j->head, sequence, memory_order_release);
@@ -130,17 +143,23 @@ journal_append(struct journal *j, struct table_id table, struct dest_id dest)
 /* ---- several writers ---- */
 
 /*
- * `from` is set before the sequence is taken, to one that is no newer: who sees the sequence taken sees `from`, too, and no head that is
- * beyond it.
+ * `from` is set to a lower bound before the sequence is reserved. A thread that sees the sequence
+ * reserved also sees `from`, and therefore no head beyond the sequence.
  */
 static uint64_t
 shared_reserve(struct journal *j, struct journal_writer *w)
 {
 	uint64_t from = atomic_load_explicit(&j->head, memory_order_relaxed) + 1, sequence;
 
-	/* release: pairs with the load in shared_head; what it wrote before is an entry */
+	/*
+	 * release: pairs with the load in shared_head; earlier reservations of this writer are
+	 * entries
+	 */
 	atomic_store_explicit(&w->from, from, memory_order_release);
-	/* release: pairs with the load in shared_head; acquire: the entries that it has seen come before */
+	/*
+	 * release: pairs with the load in shared_head; acquire: orders the entries that this writer
+	 * has seen before the reservation
+	 */
 	sequence = atomic_fetch_add_explicit(&j->head, 1, memory_order_acq_rel) + 1;
 	atomic_store_explicit(&w->from, sequence, memory_order_release);
 	return sequence;
@@ -149,7 +168,10 @@ shared_reserve(struct journal *j, struct journal_writer *w)
 static uint64_t
 shared_head(const struct journal *j)
 {
-	/* acquire: pairs with the release in shared_reserve: whoever has a sequence up to here has said so */
+	/*
+	 * acquire: pairs with the release in shared_reserve: writers of sequences up to here have
+	 * set `from`
+	 */
 	uint64_t head = atomic_load_explicit(&j->head, memory_order_acquire);
 
 	for (unsigned i = 0; i < j->writer_count; i++) {
@@ -165,13 +187,19 @@ shared_head(const struct journal *j)
 static void
 shared_commit(struct journal *j, struct journal_writer *w, uint64_t sequence, uint64_t entry)
 {
-	/* One that stopped between the two must not write its entry over ours a lap later: it comes first. */
+	/*
+	 * A writer that is delayed between reserve and commit must not overwrite this entry a lap
+	 * later, so wait for that writer.
+	 */
 	while (sequence > w->seen + j->mask) {
 		w->seen = shared_head(j);
 		if (sequence > w->seen + j->mask)
 			sched_yield();
 	}
-	/* release: pairs with the load in journal_read: who reads this entry also sees a head of at least sequence */
+	/*
+	 * release: pairs with the load in journal_read: a reader of this entry also sees a head of
+	 * at least sequence
+	 */
 	atomic_store_explicit(&j->ring[sequence & j->mask], entry, memory_order_release);
 	/* release: pairs with the load in shared_head; the destination was published before */
 	atomic_store_explicit(&w->from, 0, memory_order_release);
@@ -262,10 +290,10 @@ journal_tidy(struct journal *j)
 	uint64_t safe = journal_safe_sequence(j), from = j->given_back / PAGE_ENTRIES;
 	uint64_t end = safe / PAGE_ENTRIES;
 
-	/* with several, one could be writing where there were older ones a moment ago */
+	/* another writer could be writing into pages of older entries */
 	if (pages == 0 || j->writer_count > 1)
 		return;
-	/* what is older has newer entries in its place */
+	/* older entries are overwritten by newer ones */
 	if (head + 1 > pages && from < head + 1 - pages)
 		from = head + 1 - pages;
 	while (from < end) {
@@ -284,7 +312,10 @@ journal_evict(struct journal *j, const struct journal_holder *h)
 
 	if (h->cursor == NULL || h->patience != JOURNAL_EVICT)
 		return false;
-	/* release: pairs with the acquire load in journal_read; nothing was given back before it that this cursor held */
+	/*
+	 * release: pairs with the acquire load in journal_read; entries held by this cursor were
+	 * kept until now
+	 */
 	return atomic_compare_exchange_strong_explicit(&h->cursor->state, &state,
 		(state & ~STATE_MASK) | CURSOR_EVICTED, memory_order_acq_rel, memory_order_relaxed);
 }
@@ -301,7 +332,7 @@ cursor_claim(struct journal_cursor *c)
 		memory_order_relaxed);
 }
 
-/* By its owner: the generation stays. */
+/* Owner of the cursor: the generation stays. */
 static void
 cursor_state_set(struct journal_cursor *c, enum cursor_state state)
 {
@@ -331,7 +362,10 @@ journal_subscribe(struct journal *j, struct journal_cursor **out)
 
 		if (!cursor_claim(c))
 			continue;
-		/* While joining, `passed` is 0 and nothing is given back: the head may be old when it is stored. */
+		/*
+		 * While the cursor joins, `passed` is 0 and holds everything back, so an old head
+		 * is safe.
+		 */
 		cursor_end_raise(j, i + 1);
 		head = journal_head(j);
 		c->position = head;
@@ -371,7 +405,7 @@ journal_hold(struct journal *j, const struct journal_cursor *from, struct journa
 		return err;
 	c->position = journal_passed(from);
 	journal_set_patience(c, atomic_load_explicit(&from->patience, memory_order_relaxed));
-	/* `from` holds all that is behind this until now: nothing was given back of it */
+	/* `from` has held everything after this position until now */
 	atomic_store_explicit(&c->passed, c->position, memory_order_release);
 	if (journal_evicted(from)) {
 		journal_unsubscribe(j, c);
@@ -396,7 +430,7 @@ journal_fork(struct journal *j, const struct journal_cursor *from, struct journa
 	return 0;
 }
 
-/* relaxed, as `read`: nothing is read through it, the writer but waits a little longer or not */
+/* relaxed, as `read`: only the pace of the writer depends on the values */
 void
 journal_set_paced(struct journal_cursor *c)
 {
@@ -473,7 +507,7 @@ journal_pressed(const struct journal *j)
 	return atomic_load_explicit(&j->pressed, memory_order_relaxed) != 0;
 }
 
-/* Places up to this one were given to writers. */
+/* Sequences up to this one are reserved by writers. */
 static uint64_t
 taken(const struct journal *j)
 {
@@ -481,7 +515,10 @@ taken(const struct journal *j)
 	return atomic_load_explicit(&j->head, memory_order_acquire);
 }
 
-/* Is `sequence` still whole in the ring, beside writers that have places up to `head`, and one that may be writing the next? */
+/*
+ * True if entry `sequence` is still intact in the ring while writers have reserved up to `head` and
+ * may write the next.
+ */
 static bool
 in_ring(const struct journal *j, uint64_t sequence, uint64_t head)
 {
@@ -495,7 +532,7 @@ journal_read(struct journal *j, struct journal_cursor *c, struct journal_entry *
 	unsigned n = max;
 
 	if (head < first)
-		n = 0; /* one that is under way took the place from which it seemed to go on */
+		n = 0; /* a pending reservation is before the position of this cursor */
 	else if (head - c->position < max)
 		n = (unsigned)(head - c->position);
 
@@ -506,7 +543,10 @@ journal_read(struct journal *j, struct journal_cursor *c, struct journal_entry *
 	if (!in_ring(j, first, taken(j)))
 		return -EOVERFLOW;
 	for (unsigned i = 0; i < n; i++) {
-		/* acquire: pairs with the release store in journal_append, so that the head below is no older than this entry */
+		/*
+		 * acquire: pairs with the release store in journal_append, so that the head loaded
+		 * below is no older than this entry
+		 */
 		uint64_t e =
 			atomic_load_explicit(&j->ring[(first + i) & j->mask], memory_order_acquire);
 		out[i] = (struct journal_entry){.sequence = first + i,
@@ -541,7 +581,7 @@ journal_advance(struct journal *j, struct journal_cursor *c, uint64_t passed_seq
 	if (passed_sequence > c->position)
 		c->position = passed_sequence;
 	if (c->held > c->position)
-		c->held = 0; /* judged, but not done: it is read again */
+		c->held = 0; /* evaluated but not done: read again */
 	passed_publish(c);
 	if (c->held != 0 && c->horizon <= c->position) {
 		c->replay = c->position;
@@ -555,7 +595,7 @@ uint64_t
 journal_resume(struct journal *j, struct journal_cursor *c)
 {
 	c->position = journal_head(j);
-	c->held = 0; /* the walk finds them */
+	c->held = 0; /* the walk finds these destinations */
 	c->replay = 0;
 	read_publish(c);
 	return journal_passed(c);
@@ -580,7 +620,10 @@ journal_may_withdraw(
 {
 	uint32_t newer = v->sequence - (uint32_t)e->sequence;
 
-	/* older: another's id by now, to whom it was given before this cursor held it (an old head of several writers) */
+	/*
+	 * older: the id was reassigned before this cursor held the entry (an old head of several
+	 * writers)
+	 */
 	if (newer > INT32_MAX)
 		return false;
 	if (newer != 0) {
@@ -598,7 +641,10 @@ journal_may_withdraw(
 bool
 journal_awaits(const struct journal_cursor *c, const struct journal_entry *e)
 {
-	/* who put a withdrawal off until the entry raised the horizon to it; who held it back there waits for a higher one */
+	/*
+	 * journal_may_withdraw() raised the horizon to the entry that a withdrawal waits for, or
+	 * beyond
+	 */
 	return e->sequence <= c->horizon;
 }
 
@@ -607,7 +653,7 @@ journal_passed_over(const struct journal *j, struct journal_cursor *c, const str
 {
 	uint32_t newer = v->sequence - (uint32_t)c->position;
 
-	/* beyond all that can be published: an old one, by wrapping */
+	/* beyond every published sequence: an old sequence, after wrapping */
 	if (newer > journal_newest(j) - c->position)
 		return;
 	if (c->horizon < c->position + newer)
@@ -641,13 +687,19 @@ journal_reserved(const struct journal *j)
 uint64_t
 journal_newest(const struct journal *j)
 {
-	/* of several, what one has seen published may be newer than the head that it sees: each may have one under way */
+	/*
+	 * with several writers, each may have published one sequence beyond the head that this
+	 * thread sees
+	 */
 	return taken(j) + j->writer_count;
 }
 
 uint64_t
 journal_passed(const struct journal_cursor *c)
 {
-	/* acquire: pairs with the release store in passed_publish: the consumer no longer looks at what is before */
+	/*
+	 * acquire: pairs with the release store in passed_publish: the consumer is done with
+	 * earlier entries
+	 */
 	return atomic_load_explicit(&c->passed, memory_order_acquire);
 }

@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The ring of changed destinations; every consumer has a cursor of its own and reads the
- * destination's present state, so ten changes seen late cost one.
- *
- * Writers: the shards, each with a number of its own, without a lock between them (docs/decisions/0006); one alone writes with
+ * Ring of changed destinations. Each consumer has its own cursor and reads the current state of a
+ * destination, so a consumer that sees ten changes late handles one change. Writers: the shards,
+ * each with its own writer number and without a lock (docs/decisions/0006); a single writer uses
  * plain stores. Consumers: fib thread, update groups, event subscribers.
- * Order is sacred: a consumer may take a change early, a withdrawal only at the entry of the destination's last
- * sequence (journal_entry_is_last), else a coalesced aggregate goes before the specifics that replace it: a hole.
  *
- * That alone is not enough. Announce D (1), announce C (2), withdraw D (3), announce E (4), withdraw C (5), all covering one
- * address: who reads 2 to 5 late finds C empty at 2, passes it over, and D's last entry at 3: withdrawing it there leaves a hole until 4. So
- * a withdrawal also waits until the consumer has read up to the last change of every destination that it found empty and
- * passed over (the horizon). At such a position it holds all that the stream held there, and may let the rest go.
- * journal_may_withdraw() is the whole rule; the cursor keeps what it needs. The property is tests/rib/test_journal_property.c.
+ * Order of withdrawals: a consumer may take a change early, but a withdrawal only at the entry of
+ * the last sequence of the destination (journal_entry_is_last()). Otherwise a withdrawn aggregate
+ * could leave before the specifics that replace the aggregate arrive: a hole. A second rule is
+ * needed. Announce D (1), announce C (2), withdraw D (3), announce E (4), withdraw C (5), where all
+ * three cover one address: a consumer that reads 2 to 5 late finds C empty at 2, passes over C, and
+ * reaches the last entry of D at 3. A withdrawal of D at 3 leaves a hole until 4. So a withdrawal
+ * also waits until the consumer has read up to the last change of every destination that the
+ * consumer found empty and passed over (the horizon). At that position the consumer holds
+ * everything that the stream held there, and may withdraw the rest.
+ *
+ * journal_may_withdraw() is the whole rule; the cursor keeps the state.
+ * tests/rib/test_journal_property.c tests the property.
  */
 #pragma once
 
@@ -29,7 +33,10 @@ struct journal_entry {
 	uint64_t sequence; /* from 1 */
 	struct table_id table;
 	uint8_t shard; /* the writer */
-	bool aside; /* there was a route before, and its best path stayed what it is: see journal_awaits() */
+	/*
+	 * the destination had a route before, and the best path stayed the same: journal_awaits()
+	 */
+	bool aside;
 	struct dest_id dest;
 };
 
@@ -38,146 +45,188 @@ struct journal_entry {
 
 /* `capacity` entries (rounded up to a power of two), 8 bytes each. 0, -ENOMEM. */
 int journal_create(struct arena *a, uint32_t capacity, struct journal **out);
-/* The same for several writers, 0 .. `writers` - 1. */
+/* For several writers, 0 to `writers` - 1. */
 int journal_create_shared(
 	struct arena *a, uint32_t capacity, unsigned writers, struct journal **out);
 void journal_destroy(struct journal *j);
 unsigned journal_writers(const struct journal *j);
 
-/* Writer, of a journal that has one. The sequence that the next append will get: dest_publish() needs it first. */
+/* Writer of a journal with a single writer. Sequence of the next append, for dest_publish(). */
 uint64_t journal_next_sequence(const struct journal *j) RUNS_ON(role_rib);
 void journal_append(struct journal *j, struct table_id table, struct dest_id dest)
 	RUNS_ON(role_rib);
 /*
- * Writer, of one of any number. Reserves a sequence for dest_publish(), and then makes it an entry; one at a time. In between no consumer
- * reads on behind it, so nothing is seen out of order.
+ * Any writer. Reserves a sequence for dest_publish(), and makes the reserved sequence an entry; one
+ * at a time. Between the two calls no consumer reads past the reserved sequence, so entries appear
+ * in order.
  */
 uint64_t journal_reserve(struct journal *j, unsigned writer) RUNS_ON(role_rib);
 void journal_commit(struct journal *j, unsigned writer, uint64_t sequence, struct table_id table,
 	struct dest_id dest, bool aside) RUNS_ON(role_rib);
-/* The lowest sequence that some cursor has not passed (head + 1 without cursors): what is older, nobody will ask for. */
+/*
+ * The lowest sequence that some cursor has not passed (head + 1 without cursors). No consumer will
+ * ask for an older entry.
+ */
 uint64_t journal_safe_sequence(const struct journal *j);
 
-/* Writer, now and then: memory of entries that nobody will ask for goes back to the system. */
+/* Writer, now and then: returns the memory of entries before the safe sequence to the system. */
 void journal_tidy(struct journal *j) RUNS_ON(role_rib);
 
 /* Any thread, once for each consumer. The cursor starts behind the newest entry. 0, -ENOSPC. */
 int journal_subscribe(struct journal *j, struct journal_cursor **out);
 void journal_unsubscribe(struct journal *j, struct journal_cursor *c);
 /*
- * The thread of `from`: a second cursor that stands where it stands, waits for what it waits for and holds back what it holds back.
- * 0, -ENOSPC; -ESTALE: `from` is evicted.
+ * Thread of `from`: a second cursor with the position, the waiting withdrawals and the held entries
+ * of `from`. 0, -ENOSPC; -ESTALE: `from` is evicted.
  */
 int journal_fork(struct journal *j, const struct journal_cursor *from, struct journal_cursor **out);
-/* As that, only to hold back: it reads nothing, and journal_advance() moves what it holds. */
+/*
+ * As journal_fork(), for a cursor that reads nothing and holds entries back; journal_advance()
+ * moves the held position.
+ */
 int journal_hold(struct journal *j, const struct journal_cursor *from, struct journal_cursor **out);
 /*
- * What is to be done when tombstones pile up behind this consumer. Without a word, nothing: they pile up.
- *   JOURNAL_EVICT  it is evicted, and knows what to do about -ESTALE (a member whose connection takes nothing)
- *   JOURNAL_WAIT   the shard takes nothing in until it has come on (the fib thread, update groups and all members that read)
+ * What a shard does when tombstones accumulate because of this consumer.
+ * JOURNAL_BEAR (default): nothing.
+ * JOURNAL_EVICT: evicts the cursor. The consumer handles -ESTALE (a member whose connection accepts
+ * no data).
+ * JOURNAL_WAIT: the shard takes no input until the cursor has advanced (fib thread, update groups,
+ * members that read).
  */
 enum journal_patience { JOURNAL_BEAR, JOURNAL_EVICT, JOURNAL_WAIT };
 void journal_set_patience(struct journal_cursor *c, enum journal_patience patience);
-/* Tombstones of that writer's pile up behind a consumer, or do no longer. Any thread sees whether some writer's do: a hint, as journal_wait(). */
+/*
+ * Marks that tombstones of `writer` accumulate because of a consumer, or no longer do. Any thread
+ * reads journal_pressed(): true if there is such a writer; a hint, as journal_wait().
+ */
 void journal_press(struct journal *j, unsigned writer, bool pressed) RUNS_ON(role_rib);
 bool journal_pressed(const struct journal *j);
 
-/* The consumer's thread, after subscribing: long walks of the writer don't run far ahead of this one (shard_walks.c). */
+/*
+ * Thread of the consumer, after subscribing: long walks of the writers stay close to this cursor
+ * (shard_walks.c).
+ */
 void journal_set_paced(struct journal_cursor *c);
-/* Any thread. How many entries the slowest of these has not read, and which was its last; 0 without any. */
+/*
+ * Any thread. Number of entries that the slowest paced cursor has not read, and the last entry
+ * read; 0 without a paced cursor.
+ */
 uint64_t journal_lag(const struct journal *j, uint64_t *position);
 /*
- * That writer's long walks wait for these, or do no longer; the consumers' thread, when it has read, asks for one to be woken (-1: none), in turn,
- * and only where less than `lag` entries are not read. A hint, which may be missed: who waits looks again by itself before long.
+ * journal_wait(): long walks of `writer` wait for the paced cursors, or no longer do.
+ * journal_waiter(), on the thread of the consumers after a read: a waiting writer to wake, in turn,
+ * if less than `lag` entries are unread; otherwise -1. A hint that may be missed: a waiting shard
+ * also polls.
  */
 void journal_wait(struct journal *j, unsigned writer, bool waits) RUNS_ON(role_rib);
 int journal_waiter(struct journal *j, uint64_t lag) RUNS_ON(role_session);
 
 /*
- * Writer. Who holds back most: what is newer than `passed` can't be given back because of it. False: nobody holds anything. The cursor may
- * be gone or another's by the time it is used: only journal_evict() looks at it.
+ * Writer. The cursor that holds back most: entries after `passed` are kept for this cursor. False
+ * if there is no such cursor. Only for journal_evict(): the cursor may have been released or reused
+ * since.
  */
 struct journal_holder {
-	struct journal_cursor *cursor; /* NULL: one that is just subscribing */
+	struct journal_cursor *cursor; /* NULL: a consumer is subscribing */
 	uint64_t passed;
 	uint32_t state;
 	enum journal_patience patience;
 };
 bool journal_holder(const struct journal *j, struct journal_holder *out) RUNS_ON(role_rib);
 /*
- * Writer. It holds nothing from now on, and its journal_read() says -ESTALE; an id that it remembers may mean another destination from its
- * next quiescent report on. False: it is gone meanwhile, or not to be
- * evicted.
+ * Writer. Evicts the cursor: the cursor holds nothing, and journal_read() returns -ESTALE. An id
+ * that the consumer remembers may mean another destination after its next quiescent report. False
+ * if the cursor was released or must not be evicted.
  */
 bool journal_evict(struct journal *j, const struct journal_holder *h) RUNS_ON(role_rib);
 
 /*
- * All below: the cursor's thread, online in the readers' QSBR while it looks at destinations.
+ * Everything below: thread of the cursor, online in the QSBR of RIB readers while destinations are
+ * read.
  *
- * Up to `max` entries behind the cursor's position, in order; the position stays. Returns how many, 0 when there is nothing new, or
- * -EOVERFLOW when the ring lapped this cursor (the last of `capacity` entries is already the writer's). -ESTALE: evicted, for good;
- * all that is left is journal_unsubscribe().
+ * Reads up to `max` entries after the position of the cursor, in order; the position stays. Returns
+ * the number of entries; 0 without new entries; -EOVERFLOW if the ring lapped the cursor (the last
+ * of `capacity` entries belongs to the writer); -ESTALE if the cursor is evicted, and only
+ * journal_unsubscribe() is left.
  */
 int journal_read(
 	struct journal *j, struct journal_cursor *c, struct journal_entry *out, unsigned max);
-/* What journal_read() would say by -ESTALE; of the writer's lines it looks at none. */
+/* True if journal_read() would return -ESTALE. Reads no cache line of the writer. */
 bool journal_evicted(const struct journal_cursor *c);
 /*
- * The entries up to `passed_sequence` are done: the position moves there, and tombstones up to there may be given back, except
- * those whose withdrawal still waits. When the wait is over the position moves back to the first of these, and journal_read() gives the
- * entries from there once more (to read present state again is harmless).
+ * Entries up to `passed_sequence` are done: the position moves there, and tombstones up to there
+ * may be reused, except where a withdrawal waits. When the wait is over the position moves back to
+ * the first waiting withdrawal, and journal_read() returns the entries from there again (reading
+ * current state twice is harmless).
  */
 void journal_advance(struct journal *j, struct journal_cursor *c, uint64_t passed_sequence);
 
 /*
- * At an entry for whose destination the consumer would now hold nothing (no paths, none eligible, refused by its policy): may it take
- * that withdrawal here? On false it leaves what it has; the entry of the last change comes later, or this one comes again.
+ * For an entry whose destination the consumer would now drop (no paths, no eligible path, refused
+ * by policy): true if the consumer may withdraw here. On false the consumer keeps the old state; a
+ * later entry, or this entry again, allows the withdrawal.
  */
 bool journal_may_withdraw(
 	struct journal_cursor *c, const struct journal_entry *e, const struct dest_view *v);
 /*
- * May this entry be one that a withdrawal waits for: put off until it, or to be judged at it again? Who looks at nothing but best paths may
- * pass over an entry that is `aside` and is not awaited (docs/decisions/0002).
+ * True if a withdrawal may wait for this entry. A consumer that reads best paths alone may skip an
+ * `aside` entry that is not awaited (docs/decisions/0002).
  */
 bool journal_awaits(const struct journal_cursor *c, const struct journal_entry *e);
 /*
- * In a walk, for each destination found empty in that sense: withdrawals at later entries then wait for it, and its last entry is awaited. A walk
- * withdraws nothing by itself whose sequence is beyond journal_passed().
+ * In a walk, for each empty destination: withdrawals at later entries wait for the last entry of
+ * `v`, and that entry is awaited. A walk withdraws only destinations whose sequence is at most
+ * journal_passed().
  */
 void journal_passed_over(
 	const struct journal *j, struct journal_cursor *c, const struct dest_view *v);
 
 /*
- * A lapped cursor:
- *   journal_pin(c), reach_back = journal_resume(j, c)
- *   first walk, over all destinations with (int32_t)(view.sequence - reach_back) > 0: the others are applied, for
- *      empty ones journal_passed_over(); no journal_read() meanwhile
- *   journal_read() and journal_advance() as usual until journal_settled(); upto = journal_position(c)
- *   second walk: withdraw what is empty with (int32_t)(view.sequence - upto) <= 0; who passes `aside` entries over says
- *      journal_passed_over() for the other empty ones: what emptied them may lie before `upto`, and the entry that comes be an `aside` one
- *   journal_unpin(c)
- * Lapped again on the way: from the top. Tombstones stay from the old place on until journal_unpin().
+ * Recovery of a lapped cursor:
+ * journal_pin(c), reach_back = journal_resume(j, c)
+ * first walk, all destinations with (int32_t)(view.sequence - reach_back) > 0: apply routes, call
+ * journal_passed_over() for empty destinations; no journal_read() meanwhile
+ * journal_read() and journal_advance() as usual until journal_settled(); upto = journal_position(c)
+ * second walk: withdraw empty destinations with (int32_t)(view.sequence - upto) <= 0. A consumer
+ * that skips `aside` entries calls journal_passed_over() for the remaining empty destinations,
+ * because the change that emptied a destination may be before `upto` and the coming entry be
+ * `aside`.
+ * journal_unpin(c)
+ * If the ring laps the cursor again, start over. Tombstones after the old position are kept until
+ * journal_unpin().
  */
-/* Puts the position behind the newest entry; returns the sequence that the walk must reach back to: journal_passed(). */
+/*
+ * Moves the position to the newest entry; returns journal_passed(), the sequence that the walk must
+ * reach back to.
+ */
 uint64_t journal_resume(struct journal *j, struct journal_cursor *c);
 /* While pinned, journal_advance() moves the position only. */
 void journal_pin(struct journal_cursor *c);
 void journal_unpin(struct journal_cursor *c);
-/* No withdrawal would have to wait at this position. */
+/* True if no withdrawal would have to wait at this position. */
 bool journal_settled(const struct journal_cursor *c);
-/* What journal_read() goes on behind. */
+/* The sequence after which journal_read() continues. */
 uint64_t journal_position(const struct journal_cursor *c);
 
-/* All entries up to this sequence are written; any thread. With several writers it may seem to go back a little. */
+/*
+ * Any thread. All entries up to this sequence are written. With several writers the value may seem
+ * to decrease a little.
+ */
 uint64_t journal_head(const struct journal *j);
-/* What is published by now is an entry up to this sequence, or becomes one without further ado; any thread. */
+/*
+ * Any thread. Each destination published so far has, or will get, an entry at or before this
+ * sequence.
+ */
 uint64_t journal_reserved(const struct journal *j);
 /* No destination has been published with a higher sequence; any thread. */
 uint64_t journal_newest(const struct journal *j);
-/* The highest sequence this cursor passed; any thread. */
+/* Any thread. The highest sequence that this cursor has passed. */
 uint64_t journal_passed(const struct journal_cursor *c);
 
-/* Does an empty destination's view belong to this entry? Necessary for a withdrawal, and not enough: journal_may_withdraw(). */
+/*
+ * True if the view of an empty destination belongs to this entry. Necessary for a withdrawal but
+ * not sufficient: journal_may_withdraw().
+ */
 static inline bool
 journal_entry_is_last(const struct journal_entry *e, const struct dest_view *v)
 {

@@ -23,13 +23,13 @@ struct journal_prefetch_ahead {
 	unsigned dests, paths, slots, sets;
 };
 
-/* A line of the consumer's own that is needed with the stage: `e` is about to be looked at. NULL: none. */
+/* Prefetches a line of the consumer for entry `e`, at the time of the stage. May be NULL. */
 typedef void journal_prefetch_more(void *ctx, const struct journal_entry *e);
 
 struct journal_prefetch {
 	const struct shards *shards;
 	bool attributes; /* false: the stages of slots and sets are left out */
-	unsigned count, at; /* of chosen entries; the next one that the consumer looks at */
+	unsigned count, at; /* number of chosen entries; the next entry of the consumer */
 	unsigned dests, paths, slots, sets; /* chosen entries behind each stage */
 	struct journal_prefetch_entry {
 		const struct journal_entry *entry;
@@ -47,7 +47,10 @@ journal_prefetch_begin(struct journal_prefetch *p, const struct shards *shards, 
 	p->count = p->at = p->dests = p->paths = p->slots = p->sets = 0;
 }
 
-/* The consumer will look at `e`, whose destination is in `table`. In order of the run, before the first step. */
+/*
+ * Chooses entry `e`, whose destination is in `table`. Called in order of the run, before the first
+ * step.
+ */
 static inline void
 journal_prefetch_choose(
 	struct journal_prefetch *p, const struct journal_entry *e, const struct dest_table *table)
@@ -105,7 +108,7 @@ journal_prefetch_step(struct journal_prefetch *p, unsigned count,
 		struct journal_prefetch_entry *c = &p->chosen[p->sets];
 		const struct attr_set *set;
 
-		/* Neighbours of one UPDATE share the set. */
+		/* Adjacent entries of one UPDATE share the set. */
 		if (p->sets > 0 && c->best.v == c[-1].best.v)
 			continue;
 		set = attr_get(shard_attrs(p->shards->at[c->entry->shard]), c->best);
