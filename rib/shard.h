@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A rib shard: batches of decoded UPDATEs in, decided destinations and entries of a journal out. Several share that journal, and
- * nothing else (docs/decisions/0006).
+ * A rib shard turns batches of decoded UPDATEs into evaluated destinations and journal entries.
+ * Several shards share one journal and nothing else (docs/decisions/0006).
  *
- * Writer: the shard's own thread (role_rib). What others see: its tables, attribute sets and the journal, online in the RIB
- * readers' QSBR. Input comes over one pair of rings for each session thread, and one pair to the fib thread for next hops.
- * Commands (peers, policies) are functions that control posts onto the shard's thread.
+ * Writer: the thread of the shard (role_rib). Other threads read tables, attribute sets and the
+ * journal, online in the QSBR of RIB readers. Input arrives over one pair of rings per session
+ * thread; next hops go to and from the fib thread. Control posts commands (peers, policies) to the
+ * thread of the shard.
  *
- * Every long walk (flush of a lost peer, stale sweep, next-hop re-decision) is a resumable scan of dense ids, cut into slices
- * by shard_work()'s deadline. Live batches go first, walks share what is left in turn.
+ * Every long walk (flush of a lost peer, stale sweep, next-hop evaluation) is a resumable scan of
+ * dense ids, cut into slices by the deadline of shard_work(). Input batches run first; walks share
+ * the remaining time in turn.
  */
 #pragma once
 
@@ -30,26 +32,30 @@ struct shard;
 #define SHARD_TABLES_MAX 64
 #define SHARD_INPUTS_MAX 8
 #define SHARDS_MAX JOURNAL_WRITERS_MAX
-#define SHARD_PACE_ENTRIES 2048u /* so far ahead of the paced consumers walks wait */
+#define SHARD_PACE_ENTRIES 2048u /* walks wait when paced consumers are this far behind */
 
 /* ---- batches: session thread -> shard ---- */
 
 enum rib_record_kind {
 	RIB_UPDATE, /* attrs, then announced NLRI; or no attrs, then withdrawn NLRI */
-	RIB_SESSION_UP, /* payload struct rib_session_up: opens an epoch in each of its families */
-	RIB_SESSION_DOWN, /* payload struct rib_session_down: flush all paths of the peer, but for what is retained */
+	/* payload struct rib_session_up: opens an epoch in each family of the session */
+	RIB_SESSION_UP,
+	/* payload struct rib_session_down: flushes paths of the peer except in retained families */
+	RIB_SESSION_DOWN,
 	RIB_BEGIN_REFRESH, /* BoRR (RFC 7313 4): opens an epoch in `family` */
-	RIB_END_REFRESH, /* EoRR: sweeps what is still of an older epoch */
+	RIB_END_REFRESH, /* EoRR: sweeps paths of older epochs */
 	RIB_END_OF_RIB, /* RFC 4724 2 */
-	RIB_STALE_TIMEOUT, /* the session's stale timer: sweeps as EoRR would have done */
+	RIB_STALE_TIMEOUT, /* stale timer of the session: sweeps as EoRR */
 };
 
 /*
- * A record is this header, `attrs_len` bytes of struct attr_set (padded to 8), then `nlri_count` of struct rib_nlri.
+ * A record is this header, `attrs_len` bytes of struct attr_set (padded to 8), then `nlri_count` of
+ * struct rib_nlri. Each input counts records.
  *
- * Each input counts its records. Of several shards, what takes a route away, and all that is no UPDATE, is done when the first shard has done
- * `after` records of the same session thread; with `wide` when each of the others has done as many as it has in the struct rib_order at the
- * record's end. What is waited for was put before, so nobody waits for himself. docs/decisions/0006
+ * With several shards, withdrawals and records other than UPDATE wait until the first shard has
+ * done `after` records of the same session thread. A `wide` record also waits until each other
+ * shard has done the number of records in the struct rib_order at the end of the record. Awaited
+ * records were put earlier, so no record waits for a later record. docs/decisions/0006
  */
 struct rib_record {
 	uint8_t kind;
@@ -58,14 +64,20 @@ struct rib_record {
 	struct vrf_id vrf;
 	uint16_t nlri_count;
 	uint32_t attrs_len; /* 0: withdraw */
-	uint32_t record_len; /* of all, multiple of 8: where the next one begins */
+	/* length including padding, a multiple of 8: offset of the next record */
+	uint32_t record_len;
 	uint64_t received_ns; /* monotonic: when the message was read; feeds update_to_fib_ns */
 	uint32_t attrs_hash; /* attr_set_hash(); 0: not made */
-	bool wide; /* prefixes that cover what other shards have, or all of a peer */
-	uint8_t refused; /* enum refused_cause: the session withdraws a route that it refuses; only without attrs */
+	bool wide; /* prefixes that cover prefixes of other shards, or all prefixes of a peer */
 	/*
-	 * max_prefixes of an announcement; 0: the session knows that the record does not reach the limit. One of several shards counts what all
-	 * of them have: the record is `wide`, and comes after all that was put before of the same session thread.
+	 * enum refused_cause: a withdrawal by the session of a route that the session refuses; only
+	 * without attrs
+	 */
+	uint8_t refused;
+	/*
+	 * max_prefixes of an announcement; 0: the session knows that the record stays below the
+	 * limit. With several shards the prefixes of all shards count: the record is `wide`, and
+	 * comes after all earlier records of the same session thread.
 	 */
 	uint32_t limit;
 	uint64_t after;
@@ -87,57 +99,69 @@ struct rib_session_up {
 	uint32_t asn;
 	bool external;
 	uint8_t families; /* bit by enum family: negotiated */
-	uint8_t end_of_rib; /* bit by enum family: the peer will send one (RFC 4724), until then a BoRR is ignored and counted (RFC 7313 4) */
+	/*
+	 * bit by enum family: the peer will send End-of-RIB (RFC 4724); until then BoRR is ignored
+	 * and counted (RFC 7313 4)
+	 */
+	uint8_t end_of_rib;
 	uint8_t pad[5];
 };
 
-/* Filled by a session thread, given back by the shard: made when all others are under way, freed when they lie about. */
+/*
+ * Filled by a session thread and returned by the shard. Allocated when all batches are in use;
+ * freed when unused.
+ */
 struct rib_batch {
 	uint32_t used; /* bytes of records */
 	uint32_t size;
-	uint64_t before; /* records of this input before it */
-	uint64_t records; /* of it; 0 where nobody asks what is done */
+	uint64_t before; /* records of this input before the batch */
+	uint64_t records; /* records in the batch; 0 if progress is not tracked */
 	alignas(8) uint8_t data[];
 };
 /*
- * Families in `retain` (bit by enum family) keep their paths, stale (RFC 4724 4.2, RFC 8538): the next RIB_SESSION_UP opens an epoch and its
- * End-of-RIB sweeps; RIB_STALE_TIMEOUT sweeps too, session up or not; RIB_SESSION_DOWN without `retain` flushes them.
+ * Families in `retain` (bit by enum family) keep stale paths (RFC 4724 4.2, RFC 8538): the next
+ * RIB_SESSION_UP opens an epoch, and End-of-RIB sweeps. RIB_STALE_TIMEOUT also sweeps, with or
+ * without a session; RIB_SESSION_DOWN without `retain` flushes.
  */
 struct rib_session_down {
 	uint8_t retain;
 	uint8_t pad[7];
 };
 
-#define RIB_BATCH_SIZE (256u << 10) /* one extended UPDATE decoded always fits */
+#define RIB_BATCH_SIZE (256u << 10) /* room for the largest extended UPDATE, decoded */
 #define RIB_BATCHES_PER_INPUT 16 /* 80,000 prefixes: 20 ms of the shard's time */
 
 /* The session side's half of an input. */
 struct shard_input;
-/* An empty batch, or NULL: the shard has them all; stop reading that socket. */
+/* An empty batch, or NULL if the shard has all batches: stop reading from that peer. */
 struct rib_batch *shard_input_get(struct shard_input *in) RUNS_ON(role_session);
 void shard_input_put(struct shard_input *in, struct rib_batch *b) RUNS_ON(role_session);
-/* The shard has done all that were put: what counts show then has all of them. */
+/* True if the shard has done every batch: counters then include all records. */
 bool shard_input_idle(const struct shard_input *in) RUNS_ON(role_session);
-/* The shard has done the first so many. */
+/* True if the shard has done the first `records` records. */
 bool shard_input_did(const struct shard_input *in, uint64_t records) RUNS_ON(role_session);
-/* Another shard waits for what this one gets or has got: a batch that is open should leave. A hint. */
+/* A hint: another shard waits for records of this input, so an open batch should be put now. */
 bool shard_input_awaited(const struct shard_input *in) RUNS_ON(role_session);
-/* Gives an unused one back. */
+/* Returns an unused batch. */
 void shard_input_return(struct shard_input *in, struct rib_batch *b) RUNS_ON(role_session);
-/* Now and then: frees those that were not needed since the last time. False: none is left. */
+/* Now and then: frees batches that were unused since the last call. False if no batch is left. */
 bool shard_input_tidy(struct shard_input *in) RUNS_ON(role_session);
 
 /* ---- next hops: shard <-> fib thread ---- */
 
 /*
- * Both ways, in order; the shard asks with up = false once for each new next hop, the fib thread answers and tells changes. With `unwatch`
- * the shard wants to hear no more of it; it asks again before it uses it again.
+ * In order in both directions. The shard asks with up = false once per new next hop; the fib thread
+ * answers, and reports changes. `unwatch` ends the reports; the shard asks again before the next
+ * use.
  */
 struct nexthop_message {
 	struct vrf_id vrf;
 	bool up; /* resolvable */
-	bool connected; /* on a connected subnet (a link-local one: on its zone): what a single-hop external peer must name */
-	bool unwatch; /* shard -> fib: nobody uses it any more */
+	/*
+	 * on a connected subnet (link-local: of the zone), required of a single-hop external peer
+	 */
+	bool connected;
+	bool unwatch; /* shard -> fib: the next hop is no longer used */
 	uint32_t metric;
 	struct ip_addr addr;
 };
@@ -145,19 +169,23 @@ struct nexthop_message {
 /* ---- the forwarding tables' room: fib thread -> shard ---- */
 
 /*
- * One report is under way to a shard at a time, so a storm takes no more memory than this; what changes meanwhile waits in the fib, one note a
- * prefix (fib_note_peek()).
+ * One report is in flight per shard at a time, which bounds memory in a storm. Further changes wait
+ * in the fib, one note per prefix (fib_note_peek()).
  */
 #define SHARD_REPORT_MAX 512u
 struct shard_report {
-	_Atomic bool busy; /* the shard has it: the fib thread sets it, the shard clears it */
+	_Atomic bool busy; /* set by the fib thread, cleared by the shard when done */
 	unsigned count;
 	struct shard_room {
 		enum shard_room_kind {
-			ROOM_INSTALLED, /* the tables have the prefix, or do not need to have it */
-			ROOM_NONE, /* they have no room for it */
-			ROOM_TIGHT, /* of that family: the tables are nearly full, new destinations of that length and longer wait for an answer */
-			ROOM_PLENTY, /* they are not any more */
+			ROOM_INSTALLED, /* the tables hold the prefix, or do not need the prefix */
+			ROOM_NONE, /* the tables have no room for the prefix */
+			/*
+			 * the tables of the family are nearly full: new destinations with prefixes
+			 * of this length or longer wait for an answer
+			 */
+			ROOM_TIGHT,
+			ROOM_PLENTY, /* end of ROOM_TIGHT */
 		} kind;
 		struct vrf_id vrf;
 		struct prefix prefix;
@@ -172,58 +200,64 @@ struct shard_config {
 	uint32_t own_asn;
 	uint32_t router_id;
 	uint32_t journal_capacity; /* entries; 0: 1 << 20 */
-	/* One of several: the journal that they share (it is lent, and outlives them), which of them, and all of them when they run. */
+	/*
+	 * With several shards: the shared journal (borrowed, outlives the shards), the index of
+	 * this shard, and all shards.
+	 */
 	struct journal *journal;
 	unsigned index;
 	struct shard *const *siblings;
-	void (*wake_sibling)(void *ctx, unsigned index); /* it waits for what was done here */
+	/* the sibling waits for records that this shard has done */
+	void (*wake_sibling)(void *ctx, unsigned index);
 	uint32_t cluster_id; /* RFC 4456 7; 0: the router id */
-	unsigned max_paths; /* equal paths that forward together; 0 and 1: the best alone */
-	uint32_t
-		tombstones_max; /* of one table; 0: an eighth of its destinations, at least 65,536 */
+	/* number of equal paths that forward together; 0 and 1: the best path alone */
+	unsigned max_paths;
+	/* limit per table; 0: an eighth of the destinations, at least 65,536 */
+	uint32_t tombstones_max;
 	/*
-	 * On the shard's thread: that cursor (JOURNAL_EVICT) held back more tombstones than that. Its next journal_read() says -ESTALE, and it
-	 * holds nothing any more. A hint to go and see: its consumer may have left meanwhile.
+	 * Called on the thread of the shard: cursor `c` (JOURNAL_EVICT) held back more than
+	 * tombstones_max tombstones and was evicted. The next journal_read() returns -ESTALE. A
+	 * hint: the consumer may have unsubscribed since.
 	 */
 	void (*evicted)(void *ctx, struct journal_cursor *c);
 	void *evicted_ctx;
 	bool next_hop_tracking; /* false: every next hop is taken as resolvable */
-	void (*wake_consumers)(
-		void *ctx); /* called at the end of a work slice that appended to the journal */
+	/* called at the end of a work slice that appended to the journal */
+	void (*wake_consumers)(void *ctx);
 	void *wake_ctx;
 	/* Passed on to the fib thread by control. False: no memory; the shard asks again in a later turn. */
 	bool (*ask_next_hop)(void *ctx, const struct nexthop_message *m);
 	void *ask_ctx;
 };
 
-/* What of shard_config may change while it runs; 0 means the same there. */
+/* Fields of shard_config that may change at run time, with the same meaning of 0. */
 struct shard_settings {
 	uint32_t cluster_id;
 	unsigned max_paths;
 	uint32_t tombstones_max;
 };
 
-/* What the shard knows of a peer for decision and import; a copy is kept. */
+/* Data of a peer for evaluation and import; the shard keeps a copy. */
 struct shard_peer {
 	struct peer_id id;
 	struct vrf_id vrf;
 	struct ip_addr addr;
 	bool external;
 	bool multihop; /* lifts the check of the next hop's subnet */
-	bool rr_client; /* RFC 4456: a client of ours; what it sends is reflected to all */
-	uint8_t allow_as_in[FAMILY_COUNT]; /* how often our own AS may be in a path of its */
+	bool rr_client; /* RFC 4456: client; routes of a client are reflected to all peers */
+	uint8_t allow_as_in[FAMILY_COUNT]; /* how often the own AS may occur in an AS path */
 	uint32_t asn;
 	uint32_t router_id; /* known when the session is up */
 };
 
-/* 0, -ENOMEM. `inputs` pairs of rings are made, one for each session thread. */
+/* Creates `inputs` pairs of rings, one per session thread. 0, -ENOMEM. */
 int shard_create(const struct shard_config *config, unsigned inputs, struct shard **out);
 void shard_destroy(struct shard *s);
 struct shard_input *shard_input(struct shard *s, unsigned index);
 
-/* Before any route of it. 0, -ENOMEM, -EEXIST. */
+/* Before the first route of the table. 0, -ENOMEM, -EEXIST. */
 int shard_table_add(struct shard *s, struct vrf_id vrf, enum family family, struct table_id *out);
-/* Any thread, after shard_table_add: -ENOENT when there is none. */
+/* Any thread, after shard_table_add(). -ENOENT without the table. */
 int shard_table_find(
 	const struct shard *s, struct vrf_id vrf, enum family family, struct table_id *out);
 struct dest_table *shard_table(const struct shard *s, struct table_id id);
@@ -234,132 +268,164 @@ struct attr_table *shard_attrs(const struct shard *s);
 struct journal *shard_journal(const struct shard *s);
 
 /*
- * On the shard's thread. Other max_paths: all destinations are judged anew by a sliced walk. A new cluster id judges what comes from here
- * on.
+ * Thread of the shard. A new max_paths evaluates all destinations again in a sliced walk. A new
+ * cluster id applies to later input.
  */
 void shard_settings(struct shard *s, const struct shard_settings *settings) RUNS_ON(role_rib);
 
-/* Commands, on the shard's thread. `policy` NULL: no policy (external: nothing is accepted, RFC 8212; internal: all). */
+/*
+ * Commands, on the thread of the shard. Without a policy (NULL), an external peer's routes are
+ * refused (RFC 8212) and an internal peer's are accepted.
+ */
 int shard_peer_add(struct shard *s, const struct shard_peer *p) RUNS_ON(role_rib);
 /*
- * Other rr_client, multihop, allow_as_in, without touching its routes: multihop decides anew by a sliced walk, allow_as_in judges what comes
- * from here on and, as a replay would, what is kept. What a session finds out (asn, router_id, external) stays. 0, -ENOENT, -EINVAL (another address or VRF), -ENOMEM.
+ * Changes rr_client, multihop, allow_as_in without touching routes of the peer. multihop evaluates
+ * next hops again in a sliced walk; allow_as_in applies to later input, and to kept routes as a
+ * replay does. Properties of the session (asn, router_id, external) stay. 0, -ENOENT, -EINVAL
+ * (different address or VRF), -ENOMEM.
  */
 int shard_peer_change(struct shard *s, const struct shard_peer *p) RUNS_ON(role_rib);
-/* Its routes must be gone (shard_peer_idle), else -EBUSY. */
+/* -EBUSY while the peer has routes (shard_peer_idle()). */
 int shard_peer_remove(struct shard *s, struct peer_id id) RUNS_ON(role_rib);
 bool shard_peer_idle(const struct shard *s, struct peer_id id) RUNS_ON(role_rib);
 /*
- * Memory is short, and this peer took the most: its routes are flushed, and its UPDATEs are dropped, until RIB_SESSION_DOWN, which must follow.
- * shard_peer_spare(): there is no session that could end; UPDATEs count again.
+ * Memory is short and this peer uses most: flushes routes of the peer and drops its UPDATEs until
+ * RIB_SESSION_DOWN, which must follow. shard_peer_spare(): there is no session to end; the shard
+ * accepts UPDATEs again.
  */
 void shard_peer_evict(struct shard *s, struct peer_id id) RUNS_ON(role_rib);
 void shard_peer_spare(struct shard *s, struct peer_id id) RUNS_ON(role_rib);
 /*
- * From here on every announcement of this peer and family is judged by `policy`. Routes accepted before stay as they are
- * until they come again (ROUTE-REFRESH) or are replayed; what is kept of a peer that is away (retained) is replayed at once. After return
- * the old policy is not used any more; a replay under way goes on with the new one.
+ * Sets the import policy for later announcements of a peer and family. Earlier routes stay until
+ * the peer announces them again (ROUTE-REFRESH) or a replay; retained routes of an absent peer are
+ * replayed at once. After return the old policy is unused; a running replay continues with the new
+ * policy.
  */
 void shard_peer_import(struct shard *s, struct peer_id id, enum family family,
 	const struct policy *policy) RUNS_ON(role_rib);
 /*
- * keep_all_routes. On: from here on a route is stored as it came beside what policy made of it (struct rib_path), and one that import policy
- * or a loop refuses is kept with PATH_REJECTED; what is there already is kept when it comes again. Off: a sliced walk lets go of what was
- * kept, and a replay under way is over.
+ * keep_all_routes. On: the shard stores the received attributes with the accepted ones (struct
+ * rib_path), and keeps a route that import policy or a loop refuses with PATH_REJECTED; earlier
+ * routes are kept when announced again. Off: a sliced walk drops the received attributes and
+ * refused routes, and a running replay ends.
  */
 void shard_peer_keep(struct shard *s, struct peer_id id, enum family family, bool keep)
 	RUNS_ON(role_rib);
 /*
- * Judges all kept routes of this peer and family anew by its import policy of now, in slices; only what comes out differently is published.
- * Asked for again, or with another policy meanwhile, it goes round to where it was then: at most one more lap. Its number: it is done when
- * adj_rib_in_counts.replays_done has reached it. Whether the session is up does not matter: retained routes are replayed, too. 0: no such peer.
+ * Evaluates all kept routes of the peer and family by the current import policy, in slices, and
+ * publishes changed results. A second request or a new policy extends a running replay up to the
+ * current position: at most one more lap. Returns the number of the replay, done when
+ * adj_rib_in_counts.replays_done reaches the number; 0 for an unknown peer. Replays retained routes
+ * too, without a session.
  */
 uint64_t shard_peer_replay(struct shard *s, struct peer_id id, enum family family)
 	RUNS_ON(role_rib);
 /*
- * A plan: the peers and families of a table whose import rules one commit changes. From shard_plan_begin() on, paths of these that change carry
- * `generation` (1 .. PATH_GENERATIONS; 0: none), so that update groups know which of a destination's paths the new rules have judged.
- * Make before break: a path that import policy refuses stays in use (PATH_HELD) while the destination has no other usable path and another peer
- * of the plan has not finished. A path that the peer withdraws, or that goes with its session, is not held.
- * A plan that begins while another one runs joins it: the peers of both are waited for.
+ * A plan is the set of peers and families of a table whose import rules one commit changes. From
+ * shard_plan_begin() on, changed paths of these peers carry `generation` (1 to PATH_GENERATIONS; 0:
+ * none), so that update groups know which paths of a destination the new rules have evaluated.
+ *
+ * Make before break: a path refused by import policy stays in use (PATH_HELD) while the destination
+ * has no other usable path and another peer of the plan has not finished. A path that the peer
+ * withdraws, or that ends with the session, is not held. A second plan joins a running plan, which
+ * then waits for the peers of both.
  */
 void shard_plan_begin(struct shard *s, struct peer_id id, enum family family, unsigned generation)
 	RUNS_ON(role_rib);
-/* This peer's routes have all been judged by the new rules, or never will be. A sliced walk drops what is held for no other reason. */
+/*
+ * The new rules have evaluated all routes of this peer, or never will. A sliced walk drops paths
+ * that are no longer held.
+ */
 void shard_plan_done(struct shard *s, struct peer_id id, enum family family) RUNS_ON(role_rib);
-/* Any thread: paths that are held now. */
+/* Any thread: number of held paths. */
 uint64_t shard_held(const struct shard *s);
 /*
- * Our own announcement (`networks`, redistribution), one for each prefix; a NULL `attrs` withdraws. Each prefix with attributes of its
- * own, equal ones are shared. `source` goes with the path: rib_path_source().
+ * Announces a prefix from this router (`networks`, redistribution); NULL `attrs` withdraws. Each
+ * call brings the attributes; equal sets are shared. `source` is stored in the path:
+ * rib_path_source().
  */
 int shard_originate_from(struct shard *s, struct vrf_id vrf, enum family family,
 	const struct prefix *p, enum route_source source, const struct attr_set *attrs)
 	RUNS_ON(role_rib);
-/* The same from SOURCE_NETWORK. */
+/* As shard_originate_from(), from SOURCE_NETWORK. */
 int shard_originate(struct shard *s, struct vrf_id vrf, enum family family, const struct prefix *p,
 	const struct attr_set *attrs) RUNS_ON(role_rib);
-/* An answer or change from the fib thread; re-decides what uses that next hop by a sliced walk. */
+/* An answer or change from the fib thread; evaluates paths with that next hop in a sliced walk. */
 void shard_next_hop(struct shard *s, const struct nexthop_message *m) RUNS_ON(role_rib);
 
 /*
- * A report of the fib thread. A destination that is not installed any more, or is again, gets an entry in the journal, so that consumers look at it
- * once more. Clears r->busy when it is done.
+ * A report of the fib thread. A destination that is installed again or no longer gets a journal
+ * entry, so that consumers read the destination. Clears r->busy when done.
  */
 void shard_report(struct shard *s, struct shard_report *r) RUNS_ON(role_rib);
 
-/* One turn of the loop: batches, slices of walks, reclaim. Returns true while there is more to do. Monotonic ns. */
+/*
+ * One turn of the loop: batches, slices of walks, reclaim. Monotonic ns. True if more work is due.
+ */
 bool shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns) RUNS_ON(role_rib);
-/* After it said that there is more: but not before consumers have read some of what was done. journal_waiter() says when; else to look again in 1 ms is soon enough. */
+/*
+ * After shard_work() returned true: true if the work waits for consumers of the journal.
+ * journal_waiter() wakes the shard; polling every 1 ms is enough.
+ */
 bool shard_waits(const struct shard *s) RUNS_ON(role_rib);
 
-/* Any thread: counters of a peer's family, and the peer as the shard knows it (false: no such peer). */
+/* Any thread: counters of a family of a peer. */
 void shard_peer_counts(const struct shard *s, struct peer_id id, enum family family,
 	struct adj_rib_in_counts *out);
 /*
- * Any thread: prefixes refused, by cause, since the session came up; of REFUSED_NEXT_HOP, accepted paths without a valid next hop now. False: none
- * since the peer was added.
+ * Any thread: refused prefixes by cause since the session came up; for REFUSED_NEXT_HOP the
+ * accepted paths that have no valid next hop now. False if the peer had no refused prefix since
+ * shard_peer_add().
  */
 bool shard_peer_refused(
 	const struct shard *s, struct peer_id id, enum family family, uint64_t out[REFUSED_CAUSES]);
 /*
- * Any thread: the peers 64 * word to 64 * word + 63, a bit each. A bit is set while shard_peer_refused() counts a cause that is not policy
- * (refused_by_policy()), and may stay set until the next session of the peer. word < PEER_WORDS.
+ * Any thread: bitmap of peers 64 * word to 64 * word + 63, word < PEER_WORDS. A bit is set while
+ * shard_peer_refused() counts a cause other than policy (refused_by_policy()), and may stay set
+ * until the next session of the peer.
  */
 uint64_t shard_ailing(const struct shard *s, enum family family, unsigned word);
-/* Main: the last refusals of a prefix that are remembered, the newest first; as refused_ring_find(). */
+/* Main: the remembered refusals of a prefix, the newest first; as refused_ring_find(). */
 unsigned shard_refused_find(const struct shard *s, enum family family, const struct prefix *p,
 	struct refused_route *out, unsigned max) RUNS_ON(role_main);
 /*
- * About so many bytes are there for this peer: its paths with their destinations, and the attribute sets that it brought first. Sets that
- * several peers brought count for the first alone.
+ * Estimated bytes for this peer: paths with destinations, and the attribute sets that this peer
+ * brought first. A set of several peers counts for the first peer.
  */
 size_t shard_peer_memory(const struct shard *s, struct peer_id id);
 bool shard_peer_peek(const struct shard *s, struct peer_id id, struct shard_peer *out);
-/* Readers: is this path stale, and what decision_order() needs of it (of a rejected one the attributes as received). */
+/*
+ * Readers: whether a path is stale, and the input of decision_order() for a path (of a rejected
+ * path the received attributes).
+ */
 bool shard_path_stale(const struct shard *s, enum family family, const struct rib_path *p);
 void shard_decision_input(
 	const struct shard *s, const struct rib_path *p, struct decision_input *out);
 /* Monotonic ns when the oldest message behind journal entries up to `sequence` was read; 0: unknown. For update_to_fib_ns. */
 uint64_t shard_received_ns(const struct shard *s, uint64_t sequence);
 /*
- * Any thread: the same for all messages behind the entries after `after` up to `sequence`, one time for those read within 200 us (the oldest
- * one's). *at is 0 at first. False: no more.
+ * Any thread: as shard_received_ns(), for each message behind entries after `after` up to
+ * `sequence`; messages read within 200 us share the time of the oldest. *at starts at 0. False at
+ * the end.
  */
 bool shard_received_next(const struct shard *s, uint64_t after, uint64_t sequence, uint64_t *at,
 	uint64_t *received_ns);
-/* Readers: why a kept path is rejected; DECISION_EQUAL: it is not. */
+/* Readers: the reason of a rejected path; DECISION_EQUAL if the path is not rejected. */
 enum decision_reason shard_path_refused(const struct rib_path *p);
-/* Readers: what the peer sent, kept by keep_all_routes; NULL: not kept. */
+/* Readers: the received attributes, kept by keep_all_routes; NULL if not kept. */
 const struct attr_set *shard_path_received(const struct shard *s, const struct rib_path *p);
 /*
- * Readers: the loop for which these attributes of that peer would be refused before policy is asked (as-loop, originator-loop,
- * cluster-loop), where our own AS may be in the path so often, and by that cluster id; DECISION_EQUAL: none.
+ * Readers: the loop (as-loop, originator-loop, cluster-loop) for which the shard would refuse these
+ * attributes from that peer before policy, with the given allow_as_in and cluster id;
+ * DECISION_EQUAL without a loop.
  */
 enum decision_reason shard_loops(const struct shard *s, struct peer_id id, unsigned allow_as_in,
 	uint32_t cluster_id, const struct attr_set *a);
 uint32_t shard_cluster_id(const struct shard *s); /* RFC 4456 7; any thread */
-/* Any thread: changes lost for want of memory, and records that named no peer, session or table of ours. 0 in good health. */
+/*
+ * Any thread: changes lost for lack of memory, and records that name an unknown peer, session or
+ * table. 0 in normal operation.
+ */
 uint64_t shard_failures(const struct shard *s);
 /* Any thread: of insertions into the shard's table of next hops. */
 const struct hash_probes *shard_next_hop_probes(const struct shard *s);
