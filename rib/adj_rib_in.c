@@ -36,8 +36,10 @@ adj_rib_in_open_epoch(struct adj_rib_in *a)
 {
 	uint16_t epoch = (uint16_t)(atomic_load_explicit(&a->epoch, memory_order_relaxed) + 1);
 
-	/* relaxed: a stamp orders nothing; a reader between this and the sweep sees paths as stale,
-	 * which they are */
+	/*
+	 * relaxed: a stamp does not order anything; a reader before the sweep sees the paths as
+	 * stale, correctly
+	 */
 	atomic_store_explicit(&a->epoch, epoch, memory_order_relaxed);
 	a->fresh_before = a->fresh;
 	a->fresh = 0;
@@ -64,7 +66,7 @@ adj_rib_in_retain(struct adj_rib_in *a, uint16_t *below)
 {
 	bool again = a->retained;
 
-	/* a session that ended before its End-of-RIB: what was stale then has had its time */
+	/* the last session ended before End-of-RIB: paths stale then have expired */
 	*below = atomic_load_explicit(&a->epoch, memory_order_relaxed);
 	adj_rib_in_open_epoch(a);
 	a->refreshing = a->awaiting = false;
@@ -134,7 +136,10 @@ adj_rib_in_end_refresh(struct adj_rib_in *a)
 void
 adj_rib_in_counts_get(const struct adj_rib_in *a, struct adj_rib_in_counts *out)
 {
-	/* acquire: pairs with the release in replays_end; first, so that the rest is not older */
+	/*
+	 * acquire: pairs with the release in replays_end; loaded first, so that the other counters
+	 * are no older
+	 */
 	out->replays_done = atomic_load_explicit(&a->replays_done, memory_order_acquire);
 	out->kept = atomic_load_explicit(&a->kept, memory_order_relaxed);
 	out->counted = atomic_load_explicit(&a->counted, memory_order_relaxed);

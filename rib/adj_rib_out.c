@@ -7,17 +7,20 @@
 #include <string.h>
 
 /*
- * 16 KB a segment: a full table needs 300 of them, a VRF with a hundred routes pays one. The directory alone is moved when it
- * grows; nobody but the owner follows it.
+ * 16 KB a segment: a full table needs 300 segments, a VRF with a hundred routes one. When the
+ * directory grows, only the directory moves; the owner is its only reader.
  */
 #define SEGMENT_BITS 12
 #define SEGMENT_ENTRIES (1u << SEGMENT_BITS)
 #define SEGMENT_MASK (SEGMENT_ENTRIES - 1)
-/* A full table has as many pairs as exported sets, 190,000. */
+/* A full table has 190,000 pairs, as many as exported sets. */
 #define PAIR_BITS 10
 #define PAIR_ENTRIES (1u << PAIR_BITS)
 #define PAIR_MASK (PAIR_ENTRIES - 1)
-/* The pairs of a set by its id, most often one: ids are dense. 1 KB, as those of a small group are spread among all. */
+/*
+ * First pair of each set, by set id; most sets have one pair. 1 KB a segment, as the sets of a
+ * small group are scattered over all ids.
+ */
 #define SET_BITS 8
 #define SET_ENTRIES (1u << SET_BITS)
 #define SET_MASK (SET_ENTRIES - 1)
@@ -27,7 +30,7 @@ struct pair {
 	struct peer_id source;
 	uint16_t unused;
 	uint32_t refs; /* 0: free */
-	uint32_t next; /* of the same set, or the next free one */
+	uint32_t next; /* next pair of the set, or next free pair */
 };
 static_assert(sizeof(struct pair) == 16, "four a cache line");
 
@@ -38,13 +41,13 @@ struct directory {
 };
 
 struct adj_rib_out {
-	struct directory entries; /* struct adj_pair_id by dest + 1: DEST_NONE comes first */
+	struct directory entries; /* struct adj_pair_id at dest + 1, so that DEST_NONE is first */
 	uint64_t count;
 	struct attr_table *exported;
 	struct arena *arena;
 
 	struct directory pairs;
-	struct directory sets; /* uint32_t by set: its first pair */
+	struct directory sets; /* uint32_t by set id: the first pair */
 	uint32_t pair_end, pair_free, pair_count;
 
 	uint32_t from_size;
@@ -90,7 +93,7 @@ pair_at(const struct adj_rib_out *o, uint32_t id)
 	return &((struct pair *)o->pairs.segment[id >> PAIR_BITS])[id & PAIR_MASK];
 }
 
-/* Of a set whose segment is there. */
+/* The segment of the set must exist. */
 static uint32_t *
 first_of(const struct adj_rib_out *o, struct attr_id set)
 {
@@ -114,7 +117,10 @@ pair_alloc(struct adj_rib_out *o)
 	return o->pair_end++;
 }
 
-/* Takes over a reference on the set, gives one on the pair. 0, -ENOMEM (the set's reference is gone). */
+/*
+ * Takes ownership of a reference on the set, returns a reference on the pair. 0, -ENOMEM (the
+ * reference on the set is dropped).
+ */
 static int
 pair_intern(struct adj_rib_out *o, struct adj_route r, uint32_t *out)
 {
@@ -131,7 +137,7 @@ pair_intern(struct adj_rib_out *o, struct adj_route r, uint32_t *out)
 		p = pair_at(o, id);
 		if (p->source.v == r.source.v) {
 			p->refs++;
-			attr_unref(o->exported, r.set); /* the pair has one */
+			attr_unref(o->exported, r.set); /* the pair holds a reference */
 			*out = id;
 			return 0;
 		}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Functions that only tests and benchmarks call: they look at the state of an object or run a part
- * of a module alone. Each belongs to the thread that owns its object, unless it says otherwise.
+ * Functions for tests and benchmarks alone: they inspect an object or run a part of a module. Each
+ * runs on the thread of the owner, unless stated otherwise.
  */
 #pragma once
 
@@ -15,7 +15,7 @@ bool attr_as_path_contains(const struct attr_set *a, uint32_t asn);
 size_t attr_table_bytes(const struct attr_table *t);
 /*
  * Returns < 0 if `a` is preferred, > 0 if `b` is. *reason: the deciding step. MED is compared only
- * within one neighbour AS, so the relation is not transitive; callers rank with decision_order().
+ * within a neighbour AS, so the relation is not transitive; callers rank with decision_order().
  */
 int decision_compare(const struct decision_input *a, const struct decision_input *b,
 	enum decision_reason *reason);

@@ -5,7 +5,10 @@
 
 #include <errno.h>
 
-/* 130,000 objects under way: more than a shard publishes in the tens of ms that the slowest reader takes. */
+/*
+ * 130,000 waiting objects: more than a shard publishes in the tens of ms that the slowest reader
+ * takes.
+ */
 #define CHUNKS_MAX 256
 #define PREFETCH_AHEAD 8
 
@@ -81,7 +84,10 @@ limbo_reclaim(struct limbo *l, unsigned chunks)
 {
 	unsigned freed = retire_reclaim(l->retire, chunks);
 
-	/* one part-filled chunk under way at a time: loops faster than the readers don't fill the list */
+	/*
+	 * one partial chunk waits at a time, so that loops faster than the readers do not fill the
+	 * list
+	 */
 	if (l->open != NULL && l->open->count > 0 && retire_pending(l->retire) == 0)
 		chunk_close(l);
 	return freed == chunks;

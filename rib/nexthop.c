@@ -11,20 +11,21 @@
 #include <string.h>
 
 #define BUCKETS_MIN 64
-#define CHANGES_MAX 256 /* that wait; with more all next hops are looked at */
+#define CHANGES_MAX 256 /* queued changes; beyond, all next hops are processed */
 #define ORDERS (2 * FIB_VRF_MAX)
 #define FILTER_BITS 65536u
-#define VISITED_MAX 64 /* next hops on the way of one; more is no way */
+#define VISITED_MAX 64 /* next hops on the path of a resolution; longer paths do not resolve */
 
 /*
- * Subnets and addresses are arrays: a router has tens of them. What is watched is peers' choice, so it has an index, and an order by address:
- * a peer that names another next hop in each message must not make every question or change a search through all of them.
+ * Connected subnets and own addresses are arrays: a router has tens. Peers choose the watched next
+ * hops, so these have an index and an order by address: a peer with a different next hop in each
+ * message must not turn each question or change into a search through all.
  */
 struct connected {
 	struct vrf_id vrf;
 	uint16_t port;
 	struct prefix subnet;
-	unsigned users; /* several addresses in one subnet */
+	unsigned users; /* number of addresses in the subnet */
 };
 
 struct local_addr {
@@ -63,7 +64,10 @@ struct nexthop_table {
 	unsigned connected_count, connected_size, local_count, local_size;
 	/* the watched addresses (zones left out) of a VRF and family, as an ordered set */
 	struct shadow *order[ORDERS];
-	/* where in `order` there may be any: a full table of prefixes under which there are none costs a load each */
+	/*
+	 * filter for `order`: a prefix that covers no next hop costs one load, also with a full
+	 * table of prefixes
+	 */
 	uint64_t *filter[ORDERS];
 	uint64_t port_down[UINT16_MAX / 64 + 1];
 	struct zone zone[ZONE_MAX + 1];
@@ -71,11 +75,12 @@ struct nexthop_table {
 	struct change changes[CHANGES_MAX]; /* a ring; the first is being looked at */
 	unsigned change_head, change_tail;
 	struct place change_at, all_at;
-	unsigned all_next; /* of `order`: all of these, when no change waits; ORDERS: none */
+	/* index in `order` of a pass over all next hops, without queued changes; ORDERS: no pass */
+	unsigned all_next;
 	bool all_again; /* and once more from the first */
 };
 
-/* What resolve() finds. */
+/* Result of resolve(). */
 struct resolution {
 	bool up, connected, blackhole;
 	unsigned depth, direct_count, on_count;
@@ -84,7 +89,7 @@ struct resolution {
 	struct nexthop *on[PATHS_MAX];
 };
 
-/* Room for one more in an array of the arena's. */
+/* Makes room for one more item in an array. */
 static int
 grow(struct arena *a, void **array, size_t item, unsigned count, unsigned *size)
 {
@@ -191,7 +196,7 @@ host_prefix(const struct ip_addr *addr)
 	return prefix_from_addr(addr, (uint8_t)prefix_max_len(addr->afi));
 }
 
-/* Without the zone: addresses that differ in it alone are neighbours in their bucket. */
+/* Without the zone: addresses that differ in the zone alone share a bucket. */
 static struct nexthop **
 bucket_of(const struct nexthop_table *t, struct vrf_id vrf, const struct prefix *host)
 {
@@ -255,7 +260,7 @@ buckets_grow(struct nexthop_table *t)
 	arena_free(t->arena, from);
 }
 
-/* NULL: there is none (for want of memory, or as no next hop of that family was asked for). */
+/* NULL: no memory, or no next hop of that family. */
 static struct shadow **
 order_of(struct nexthop_table *t, struct vrf_id vrf, uint8_t afi)
 {
@@ -264,7 +269,7 @@ order_of(struct nexthop_table *t, struct vrf_id vrf, uint8_t afi)
 	return &t->order[2 * vrf.v + (afi == AFI_IPV6)];
 }
 
-/* By the first 16 bits of an IPv4 address, the first 32 of an IPv6 one. */
+/* Hash of the first 16 bits of an IPv4 address or 32 bits of an IPv6 address. */
 static unsigned
 filter_bit(const struct prefix *p)
 {
@@ -309,7 +314,7 @@ order_add(struct nexthop_table *t, struct vrf_id vrf, const struct prefix *host)
 	return shadow_set(*order, host, (struct path_list_id){1}, false);
 }
 
-/* ---- what is directly reachable ---- */
+/* ---- directly reachable addresses ---- */
 
 static bool
 is_local(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr)
@@ -344,8 +349,9 @@ connected_longest(const struct nexthop_table *t, struct vrf_id vrf, const struct
 }
 
 /*
- * The network or the broadcast address of an IPv4 subnet: no neighbour has it, and what is sent there goes to all of them (RFC 1122 3.2.1.3). A
- * subnet of 31 or 32 bits has neither (RFC 3021).
+ * True for the network or broadcast address of an IPv4 subnet: no neighbour has the address, and
+ * packets go to all neighbours (RFC 1122 3.2.1.3). Subnets of 31 or 32 bits have neither (RFC
+ * 3021).
  */
 static bool
 is_end_of(const struct prefix *subnet, const struct ip_addr *addr)
@@ -398,7 +404,7 @@ direct_add(struct resolution *r, const struct ip_addr *addr, uint16_t port)
 	r->direct[r->direct_count++] = (struct nexthop_direct){*addr, port};
 }
 
-/* Is `self` among what `n` rests on, near or far? Too many to tell is yes. */
+/* True if `n` depends on `self`, directly or indirectly, or on too many next hops to check. */
 static bool
 rests_on(struct nexthop *n, const struct nexthop *self)
 {
@@ -424,7 +430,7 @@ rests_on(struct nexthop *n, const struct nexthop *self)
 	return false;
 }
 
-/* By a next hop of the route that is itself to be resolved. */
+/* Adds a next hop of the route that needs resolution. */
 static void
 follow(const struct nexthop_table *t, struct vrf_id vrf, const struct nexthop_route *route,
 	const struct ip_addr *addr, const struct nexthop *self, struct resolution *r)
@@ -434,7 +440,7 @@ follow(const struct nexthop_table *t, struct vrf_id vrf, const struct nexthop_ro
 	uint16_t port;
 
 	r->blackhole |= addr_is_discard(addr) || (n != NULL && n->up && n->blackhole);
-	if (n == NULL) { /* nobody asked for it */
+	if (n == NULL) { /* not tracked */
 		if (nexthop_port(t, vrf, addr, &port) == 0)
 			direct_add(r, addr, port);
 		return;
@@ -450,7 +456,10 @@ follow(const struct nexthop_table *t, struct vrf_id vrf, const struct nexthop_ro
 		direct_add(r, &n->direct[i].addr, n->direct[i].port);
 }
 
-/* False: it leads nowhere, or back. A route with both blackholes and reachable next hops uses the reachable ones. */
+/*
+ * False: the route does not resolve, or loops. A route with both blackholes and reachable next hops
+ * uses the reachable ones.
+ */
 static bool
 flatten(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr,
 	const struct nexthop_route *route, const struct nexthop *self, struct resolution *r)
@@ -516,7 +525,10 @@ resolve_way(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_ad
 	direct_add(r, addr, c->port);
 }
 
-/* A blackhole drops packets here, so a single-hop external peer may name it like a neighbour on its subnet. */
+/*
+ * Packets are dropped at a blackhole, so a single-hop external peer may use the blackhole like a
+ * neighbour on its subnet.
+ */
 static void
 resolve(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr,
 	const struct nexthop *self, struct resolution *r) RUNS_ON(role_fib)
@@ -596,7 +608,10 @@ ons_store(struct nexthop_table *t, struct nexthop *n, const struct resolution *r
 	return 0;
 }
 
-/* Shards that did not ask do not listen: with several shards, once more to all of them does no harm. */
+/*
+ * Shards ignore reports on next hops that they do not watch, so with several shards each report
+ * goes to all.
+ */
 static void
 tell_or_owe(struct nexthop_table *t, struct nexthop *n)
 {
@@ -644,7 +659,7 @@ look_at_all(struct nexthop_table *t)
 		t->all_again = true;
 }
 
-/* Resolves it anew. Those that rest on it are looked at later. */
+/* Resolves again. Dependent next hops are queued. */
 static void
 update(struct nexthop_table *t, struct nexthop *n) RUNS_ON(role_fib)
 {
@@ -657,7 +672,7 @@ update(struct nexthop_table *t, struct nexthop *n) RUNS_ON(role_fib)
 	n->blackhole = r.blackhole; /* part of the digest */
 	if ((!ons_equal(n, &r) && ons_store(t, n, &r) != 0) ||
 		(!same && directs_store(t, n, &r) != 0)) {
-		/* as if there were no way; the next change tries again */
+		/* as unresolvable; the next change tries again */
 		r = (struct resolution){0};
 		n->blackhole = false;
 		(void)ons_store(t, n, &r);
@@ -705,12 +720,12 @@ nexthop_ref(struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *ad
 	n->next = *at;
 	*at = n;
 	t->count++;
-	update(t, n); /* without a reference: nobody rests on it yet */
+	update(t, n); /* without a reference: no next hop depends on the new one yet */
 	n->refs = 1;
 	return n;
 }
 
-/* Its address leaves the order with the last of its zones. */
+/* The address leaves the order with its last zone. */
 static void
 forget(struct nexthop_table *t, struct nexthop *n)
 {
@@ -741,7 +756,7 @@ nexthop_unref(struct nexthop_table *t, struct nexthop *n)
 	if (--n->refs > 0)
 		return;
 	n->up = n->blackhole = false;
-	(void)directs_store(t, n, &none); /* less: that cannot fail */
+	(void)directs_store(t, n, &none); /* shrinking cannot fail */
 	if (t->feed.changed != NULL)
 		t->feed.changed(t->feed.ctx, n);
 	(void)ons_store(t, n, &none);
@@ -794,7 +809,7 @@ nexthop_changed(struct nexthop_table *t, struct vrf_id vrf, const struct prefix 
 	last = &t->changes[(t->change_tail - 1) % CHANGES_MAX];
 	if (t->change_tail - t->change_head > 1 && last->vrf.v == vrf.v &&
 		prefix_equal(&last->prefix, p))
-		return; /* it waits already, and nobody has begun */
+		return; /* queued already, and not started */
 	if (t->change_tail - t->change_head == CHANGES_MAX) {
 		t->change_head = t->change_tail;
 		t->change_at.begun = false;
@@ -804,7 +819,7 @@ nexthop_changed(struct nexthop_table *t, struct vrf_id vrf, const struct prefix 
 	t->changes[t->change_tail++ % CHANGES_MAX] = (struct change){vrf, *p};
 }
 
-/* The first address at or behind where we are that lies under `p`. */
+/* The first address at or after the current place that is covered by `p`. */
 static bool
 next_address(struct place *at, const struct shadow *order, const struct prefix *p)
 {
@@ -820,7 +835,7 @@ next_address(struct place *at, const struct shadow *order, const struct prefix *
 	return true;
 }
 
-/* In all its zones. */
+/* The address in all zones. */
 static void
 look_at(struct nexthop_table *t, struct vrf_id vrf, const struct prefix *host) RUNS_ON(role_fib)
 {
@@ -829,12 +844,12 @@ look_at(struct nexthop_table *t, struct vrf_id vrf, const struct prefix *host) R
 		if (n->last.vrf.v == vrf.v && n->last.addr.afi == host->afi &&
 			memcmp(n->last.addr.b, host->b, sizeof(host->b)) == 0) {
 			update(t, n);
-			next = n->next; /* what it rested on may be gone */
+			next = n->next; /* update() may have freed the next entry */
 		}
 	}
 }
 
-/* The present piece of work: under which prefix. False: there is none. */
+/* The current work item: vrf and prefix. False: no work. */
 static bool
 present(const struct nexthop_table *t, struct vrf_id *vrf, struct prefix *p)
 {
@@ -850,7 +865,7 @@ present(const struct nexthop_table *t, struct vrf_id *vrf, struct prefix *p)
 	return t->all_next < ORDERS;
 }
 
-/* Its end was reached. */
+/* The current work item is complete. */
 static void
 piece_done(struct nexthop_table *t)
 {
@@ -978,7 +993,10 @@ nexthop_connected_remove(
 		return -ENOENT;
 	if (--c->users > 0)
 		return -EEXIST;
-	/* The order stays: of two ports with one subnet the older is used, as in the kernel, whatever else comes and goes. */
+	/*
+	 * The order stays: of two ports with one subnet the older is used, as in the kernel,
+	 * independent of later changes.
+	 */
 	memmove(c, c + 1, (size_t)(&t->connected[t->connected_count] - (c + 1)) * sizeof(*c));
 	t->connected_count--;
 	nexthop_changed(t, vrf, subnet);

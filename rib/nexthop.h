@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Next-hop tracking: which next hops the shards asked for, and how each resolves now.
+ * Next-hop tracking: the next hops used by shards, and their resolution.
  *
- * An address on a connected subnet, or a link-local one on its zone (RFC 4007 6), is directly reachable there. Any other, and one for which
- * the host has a longer route of its own, takes the longest route that covers it (static, kernel's, BGP's) and shares what that leads to: so
- * a path list of a recursive next hop has only directly reachable ones. `discard` (lpm/prefix.h), and an address whose longest route is a static
- * blackhole, or a route by such a next hop, is up with no directly reachable address: packets are dropped. A route is passed over when it leads by the next hop itself (also
- * round several corners), or over more than NEXTHOP_DEPTH_MAX routes; then a shorter one decides. No default route, unless it may.
+ * An address on a connected subnet, or a link-local address on its zone (RFC 4007 6), is directly
+ * reachable there. Any other address, and an address with a longer host route, takes the longest
+ * covering route (static, kernel, BGP) and the directly reachable addresses of that route: so the
+ * path list of a recursive next hop has directly reachable addresses alone. `discard`
+ * (lpm/prefix.h), an address whose longest route is a static blackhole, and a route over such a
+ * next hop are up without a directly reachable address: packets are dropped.
  *
- * Writer: the fib thread. Shards hear of every change by a message; they hold no pointer into this table. Changes are noted by prefix
- * and looked at in slices (nexthop_work()), only the next hops that lie under one.
+ * A route over the next hop itself (directly or through further routes), or a chain of more than
+ * NEXTHOP_DEPTH_MAX routes, is skipped; then a shorter route decides. A default route resolves only
+ * if allowed.
+ *
+ * Writer: the fib thread. A message reports each change to the shards, which hold no pointer into
+ * this table. Changes are queued by prefix and processed in slices (nexthop_work()), for the next
+ * hops covered by the prefix.
  */
 #pragma once
 
@@ -24,51 +30,57 @@ struct nexthop_table;
 
 #define NEXTHOP_DEPTH_MAX 8
 
-/* A route that is no connected subnet. */
+/* A route other than a connected subnet. */
 struct nexthop_route {
 	struct prefix prefix;
-	uint32_t metric; /* the kernel's; 0 for static ones */
-	bool bgp; /* its metric is that of its own next hop */
-	bool dead; /* the kernel's blackhole: resolves nothing, and no shorter route does */
-	bool blackhole; /* a static one: resolves, packets are dropped */
+	uint32_t metric; /* kernel metric; 0 for static routes */
+	bool bgp; /* the metric is the metric of the route's own next hop */
+	bool dead; /* kernel blackhole: neither this route nor a shorter one resolves */
+	bool blackhole; /* static blackhole: resolves, and packets are dropped */
 	unsigned count;
 	struct {
 		struct ip_addr addr; /* AFI_NONE: the destination itself is on `port` */
-		uint16_t port; /* PORT_NONE: `addr` is to be resolved */
+		uint16_t port; /* PORT_NONE: resolve `addr` */
 	} via[PATHS_MAX];
 };
 
-/* What the feed gives. */
+/* Callbacks of the feed. */
 struct nexthop_feed {
-	/* The longest route of at most `max_len` bits that covers `addr`; `bgp` false: of the host's alone. False: none. */
+	/*
+	 * The longest route of at most `max_len` bits that covers `addr`; `bgp` false: host routes
+	 * alone. False if there is no route.
+	 */
 	bool (*route)(void *ctx, struct vrf_id vrf, const struct ip_addr *addr, unsigned max_len,
 		bool bgp, struct nexthop_route *out);
-	/* It is resolved otherwise than before, or not at all any more, or is about to be forgotten (then it is down). */
+	/* The resolution of `n` changed, or `n` is down and about to be freed. */
 	void (*changed)(void *ctx, struct nexthop *n);
 	void *ctx;
 };
 
 /*
- * `tell` is called on the fib thread for each answer and change. False: no memory for the message; nexthop_tell_owed() calls again with the
- * state of then. 0, -ENOMEM.
+ * `report` is called on the fib thread for each answer and change. False: no memory for the
+ * message; nexthop_report_owed() repeats the call with the then current state. 0, -ENOMEM.
  */
 int nexthop_table_create(struct arena *a, bool (*tell)(void *ctx, const struct nexthop_message *m),
 	void *ctx, struct nexthop_table **out);
 void nexthop_table_destroy(struct nexthop_table *t);
-const struct hash_probes *nexthop_probes(
-	const struct nexthop_table *t); /* any thread: chains of new next hops */
-/* Before anything else, or not at all: then connected subnets alone resolve. */
+/* any thread: chains of new next hops */
+const struct hash_probes *nexthop_probes(const struct nexthop_table *t);
+/* Optional, before any other call. Without a feed, connected subnets alone resolve. */
 void nexthop_bind(struct nexthop_table *t, const struct nexthop_feed *feed);
-/* The feed goes: nothing is up any more, so that it lets go of what it holds for next hops. Nobody is told. */
+/*
+ * The feed ends: every next hop goes down, so that the feed releases its state of next hops.
+ * Without reports.
+ */
 void nexthop_unbind(struct nexthop_table *t) RUNS_ON(role_fib);
 
-/* A shard asks: answered at once. 0, -ENOMEM (then told as unresolvable). Counted. */
+/* A shard asks for a next hop, answered at once. Counted. 0, -ENOMEM (reported as unresolvable). */
 int nexthop_watch(struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr)
 	RUNS_ON(role_fib);
-/* Nobody of that shard's uses it any more. */
+/* The shard no longer uses the next hop. */
 void nexthop_unwatch(struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr)
 	RUNS_ON(role_fib);
-/* Was it asked for, so that each change of it is told? */
+/* True if a shard watches the next hop, so that changes are reported. */
 bool nexthop_watched(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr)
 	RUNS_ON(role_fib);
 /* Connected subnets come and go. 0, -ENOMEM, -EEXIST, -ENOENT. */
@@ -76,26 +88,29 @@ int nexthop_connected_add(struct nexthop_table *t, struct vrf_id vrf, const stru
 	uint16_t port) RUNS_ON(role_fib);
 int nexthop_connected_remove(struct nexthop_table *t, struct vrf_id vrf,
 	const struct prefix *subnet, uint16_t port) RUNS_ON(role_fib);
-/* The link of a port: while it is down its subnets and zone resolve nothing. */
+/* State of a port's link: while down, subnets and zone of the port resolve nothing. */
 void nexthop_link(struct nexthop_table *t, uint16_t port, bool up) RUNS_ON(role_fib);
-/* The interface that `zone` names is our port; counted. */
+/* The interface of `zone` is `port`; counted. */
 void nexthop_zone(struct nexthop_table *t, uint16_t zone, uint16_t port, bool present)
 	RUNS_ON(role_fib);
-/* The port behind which `addr` is directly reachable, or -ENOENT. The longest subnet decides, among equal ones the oldest. */
+/*
+ * The port on which `addr` is directly reachable, or -ENOENT. The longest subnet decides, among
+ * equal subnets the oldest.
+ */
 int nexthop_port(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr,
 	uint16_t *port) RUNS_ON(role_fib);
-/* Our own addresses: a next hop that names one of them resolves to nothing (RFC 4271 5.1.3). */
+/* Own addresses: a next hop equal to an own address does not resolve (RFC 4271 5.1.3). */
 int nexthop_local(struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr,
 	bool present) RUNS_ON(role_fib);
 /* May a default route resolve? False at first. */
 void nexthop_via_default(struct nexthop_table *t, bool yes) RUNS_ON(role_fib);
-/* A route of this prefix came, went or leads elsewhere. Cheap where no next hop lies under it. */
+/* A route of this prefix was added, removed or changed. Cheap if the prefix covers no next hop. */
 void nexthop_changed(struct nexthop_table *t, struct vrf_id vrf, const struct prefix *p)
 	RUNS_ON(role_fib);
-/* One slice of what changes left to do; true while there is more. `deadline_ns` 0: all of it. */
+/* One slice of queued changes; true if more is due. `deadline_ns` 0: all. */
 bool nexthop_work(struct nexthop_table *t, uint64_t deadline_ns) RUNS_ON(role_fib);
-/* Answers and changes that `tell` refused: once more. True while some are still owed; the caller comes back later. */
+/* Repeats reports that `report` refused. True while some are still owed; call again later. */
 bool nexthop_tell_owed(struct nexthop_table *t) RUNS_ON(role_fib);
-/* Nothing waits for nexthop_work(). */
+/* True if nothing is queued for nexthop_work(). */
 bool nexthop_settled(const struct nexthop_table *t);
 unsigned nexthop_count(const struct nexthop_table *t);

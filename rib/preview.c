@@ -6,31 +6,31 @@
 #include <limits.h>
 #include <string.h>
 
-#define ANSWERS_MIN 64u /* places; a power of two, at most half of them used */
+#define ANSWERS_MIN 64u /* slots; a power of two, at most half full */
 
 enum becomes { SAME, ADDED, REMOVED, CHANGED };
 
-/* A peer whose paths are judged. */
+/* A peer whose paths are evaluated. */
 struct item {
 	struct peer_id peer;
 	struct shard_peer known;
 	const struct policy *policy;
 	unsigned allow_as_in;
 	struct policy_eval *eval;
-	const struct shard *
-		shard; /* policy_eval_begin() was done for its `set`: ids and serials are a shard's own */
+	/* shard of `set` in the last policy_eval_begin(): ids and serials are per shard */
+	const struct shard *shard;
 	struct attr_id set;
 	uint32_t serial;
-	bool kept; /* it is one as received */
-	enum decision_reason loop; /* of that set */
+	bool kept; /* the set is as received */
+	enum decision_reason loop; /* of the set */
 	struct preview_counts counts;
 };
 
-/* What becomes of a path. */
+/* Result for a path. */
 struct outcome {
 	enum becomes becomes;
 	struct item *item;
-	size_t attrs; /* ADDED, CHANGED: where they are in p->copy */
+	size_t attrs; /* ADDED, CHANGED: offset of the attributes in p->copy */
 };
 
 struct answer {
@@ -49,7 +49,7 @@ struct preview {
 	uint16_t of_peer[PEER_MAX]; /* index + 1 in items; 0: not judged */
 	struct preview_counts fib;
 
-	/* of one destination: room for `size` paths */
+	/* scratch of one destination, for `size` paths */
 	unsigned size;
 	struct outcome *outcome;
 	struct decision_input *in;
@@ -202,7 +202,10 @@ reserve(struct preview *p, unsigned n)
 
 /* ---- policy ---- */
 
-/* What was accepted had our AS no more often than allowed when it came; more of it now may be what policy put in front. */
+/*
+ * Accepted attributes passed the loop check on arrival with allow_as_in; extra occurrences of the
+ * own AS may come from policy.
+ */
 static enum decision_reason
 loop_of(const struct preview *p, const struct item *i, bool kept, const struct attr_set *a)
 {
@@ -258,7 +261,7 @@ sets_equal(const struct attr_set *a, const struct attr_set *b)
 	       (attr_set_size(a) == attr_set_size(b) && memcmp(a, b, attr_set_size(a)) == 0);
 }
 
-/* For the decision, which is held when another path's verdict has taken the eval. */
+/* Copies attributes for the decision: the next verdict overwrites the evaluator's memory. */
 static int
 attrs_copy(struct preview *p, const struct attr_set *a, struct outcome *o)
 {
@@ -320,7 +323,7 @@ path_judge(struct preview *p, const struct rib_path *path, const struct prefix *
 
 /* ---- next hops ---- */
 
-/* Its own place, or the free one where it would go. */
+/* The slot of the question, or the free slot for the question. */
 static struct answer *
 answer_place(const struct preview *p, const struct preview_question *q)
 {
@@ -333,7 +336,7 @@ answer_place(const struct preview *p, const struct preview_question *q)
 	}
 }
 
-/* False: it has to be asked for. */
+/* False: unknown; the question must be asked. */
 static bool
 answer_find(struct preview *p, struct peer_id peer, const struct ip_addr *next_hop,
 	struct preview_answer *a)
@@ -411,7 +414,7 @@ hops_now(struct preview *p, const struct path_set *s)
 	unsigned n = 0;
 
 	if (s->eligible == 0 || s->path[0].peer.v == PEER_SELF.v)
-		return 0; /* what leads there is not BGP's */
+		return 0; /* the route is not from BGP */
 	for (unsigned i = 0; i < s->multipath && i < s->eligible; i++) {
 		const struct attr_set *a = attr_get(shard_attrs(p->shard), s->path[i].accepted);
 
@@ -445,7 +448,10 @@ input_of(struct preview *p, const struct rib_path *path, const struct outcome *o
 	return 0;
 }
 
-/* Ranks the paths that will be accepted: how many, in p->in and p->path by p->order; -EAGAIN. */
+/*
+ * Ranks the paths accepted after the change: returns their number, with p->in and p->path ordered
+ * by p->order; -EAGAIN.
+ */
 static int
 rank_then(struct preview *p, const struct path_set *s)
 {
@@ -521,7 +527,7 @@ fib_count(struct preview *p, const struct path_set *s)
 	return 0;
 }
 
-/* What becomes of all paths of the destination, in p->outcome. *any: some path changes. 0, -ENOMEM. */
+/* Results of all paths of the destination, in p->outcome. *any: a path changes. 0, -ENOMEM. */
 static int
 paths_judge(struct preview *p, struct dest_id id, const struct dest_view *v, bool *any)
 {

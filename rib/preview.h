@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What other import policies would make of the paths that are there, and of the routes that lead by them; nothing is changed.
- *
- * Works on its own memory; the caller is a RIB reader, online for each preview_dest() and at most a few dozen of them. A route that is kept
- * as received is judged as the shard would judge it; of others only what was accepted is known.
+ * Result of other import policies for the stored paths and the routes over them, without any
+ * change. Works on its own memory. The caller is a RIB reader, online for at most a few dozen calls
+ * of preview_dest(). A route kept as received is evaluated as by the shard; of a route without kept
+ * attributes only the accepted attributes are known.
  */
 #pragma once
 
@@ -20,35 +20,38 @@ struct preview_counts {
 
 struct preview_config {
 	struct arena *arena;
-	const struct shard *shard; /* the only one, or */
-	const struct shards *shards; /* all of them: ids are theirs */
+	const struct shard *shard; /* a single shard, or */
+	const struct shards *shards; /* all shards, with ids across shards */
 	struct table_id table;
 	enum family family;
 	bool fib; /* compare next hops of destinations, too */
 	unsigned max_paths; /* as in shard_config */
-	uint32_t cluster_id; /* RFC 4456 7, 8: by which internal peers' paths are judged */
-	bool all; /* with `fib`: max_paths is another one than now, so next hops change also where no path does */
+	uint32_t cluster_id; /* RFC 4456 7, 8: cluster id for paths of internal peers */
+	bool all; /* with `fib`: max_paths changes, so next hops may change without a path change */
 };
 
 /* 0, -ENOMEM. */
 int preview_create(const struct preview_config *c, struct preview **out);
 void preview_destroy(struct preview *p);
-/* Its paths are judged by `policy` (lent as long as `p`; NULL: none, RFC 8212) and `allow_as_in`. 0, -ENOMEM, -ENOENT: the shard knows no such peer. */
+/*
+ * Evaluates paths of `peer` by `policy` (borrowed for the lifetime of `p`; NULL: no policy, RFC
+ * 8212) and `allow_as_in`. 0, -ENOMEM, -ENOENT: unknown peer.
+ */
 int preview_peer(
 	struct preview *p, struct peer_id peer, const struct policy *policy, unsigned allow_as_in);
 /*
- * Counts one destination. 0; -ENOMEM; -EAGAIN: nothing was counted, preview_question() has to be answered and the destination asked for
- * again.
+ * Counts one destination. 0; -ENOMEM; -EAGAIN: the destination was not counted; answer
+ * preview_question() and call again.
  */
 int preview_dest(struct preview *p, struct dest_id id);
 /*
- * The best path of a destination after the change, for the export rules. Counts nothing. `v` is the caller's look at `id`. Any thread that is an online
- * RIB reader, while no other thread uses `p`.
+ * The best path of a destination after the change, for export rules. Counts nothing. `v` is the
+ * caller's view of `id`. Any online RIB reader, while no other thread uses `p`.
  */
 struct preview_best {
-	/* False: the best path, or that there is none, stays as it is in the destination's path set. */
+	/* False: the best path, or the lack of a path, stays as in the path set. */
 	bool changes;
-	/* Of `v`: its peer, or the source of our own; NULL: no usable path. */
+	/* From `v`: gives the peer, or the source of an own route; NULL: no usable path. */
 	const struct rib_path *path;
 	/* With `path`, after the new policy; until the next call, or the reader's next quiescent report. */
 	const struct attr_set *attrs;
@@ -57,22 +60,25 @@ struct preview_best {
 int preview_best(
 	struct preview *p, struct dest_id id, const struct dest_view *v, struct preview_best *out);
 
-/* Is that next hop good for a path of that peer? Asked once each, by preview_dest() with `fib` only. */
+/*
+ * A question to the shard: whether the next hop is valid for paths of the peer. Each pair is asked
+ * once, by preview_dest() with `fib`.
+ */
 struct preview_question {
 	struct peer_id peer;
 	struct ip_addr next_hop;
 };
 struct preview_answer {
-	bool eligible, known; /* known: to that shard */
+	bool eligible, known; /* known: the shard tracks the next hop */
 	uint32_t metric;
 };
 const struct preview_question *preview_question(const struct preview *p);
 /* 0, -ENOMEM. */
 int preview_answer(struct preview *p, const struct preview_answer *a);
-/* What the shard knows; of one that nobody has used yet, that it is. Its own memory is not touched. */
+/* The state of a next hop in the shard; an untracked next hop is valid. Reads no memory of `p`. */
 struct preview_answer preview_next_hop(const struct shard *s, const struct preview_question *q)
 	RUNS_ON(role_rib);
 
 void preview_peer_counts(const struct preview *p, struct peer_id peer, struct preview_counts *out);
-/* Destinations to which BGP's paths would lead (no more), or by other next hops. */
+/* Destinations that gain or lose their BGP route, or get other next hops. */
 void preview_fib_counts(const struct preview *p, struct preview_counts *out);

@@ -39,7 +39,10 @@ static const char *const texts[REFUSED_CAUSES] = {
 	[REFUSED_MALFORMED_OTC] = "malformed-only-to-customer",
 };
 
-/* By type code (IANA, BGP Path Attributes). An attribute that RFC 7606 discards (AS4_PATH, AS4_AGGREGATOR) refuses no route. */
+/*
+ * By type code (IANA, BGP Path Attributes). An attribute that RFC 7606 discards (AS4_PATH,
+ * AS4_AGGREGATOR) refuses no route.
+ */
 static const uint8_t malformed[] = {
 	[1] = REFUSED_MALFORMED_ORIGIN,
 	[2] = REFUSED_MALFORMED_AS_PATH,
@@ -84,8 +87,8 @@ refused_by_policy(enum refused_cause cause)
 #define INDEX_NONE UINT32_MAX
 
 /*
- * 32 octets. `stamp` is the entry's number + 1 above the time in seconds; 0: the writer is at work. All words are relaxed between the
- * fences of entry_write() and entry_read(), which pair.
+ * 32 bytes. `stamp` is the entry number + 1 above the time in seconds; 0: the writer is at work.
+ * All words are relaxed between the fences of entry_write() and entry_read(), which pair.
  */
 struct entry {
 	_Atomic uint64_t stamp, prefix[2], what;
@@ -95,7 +98,10 @@ static_assert(sizeof(struct entry) == 32, "REFUSED_RING of them are 4 MiB");
 struct refused_ring {
 	struct arena *arena;
 	_Atomic uint64_t put; /* entries ever written */
-	/* Of the reader: the newest entry of each hash, and for each entry the older one of the same hash. */
+	/*
+	 * Reader: the newest entry of each hash, and for each entry the next older one with an
+	 * equal hash.
+	 */
 	uint64_t indexed; /* entries ever indexed */
 	uint32_t *head, *before;
 	struct entry entry[REFUSED_RING];
@@ -149,7 +155,7 @@ refused_ring_put(struct refused_ring *r, enum family family, const struct prefix
 	atomic_store_explicit(&r->put, n + 1, memory_order_release);
 }
 
-/* Entry `n`. False: a newer one has taken its place. */
+/* Reads entry `n`. False: overwritten by a newer entry. */
 static bool
 entry_read(const struct refused_ring *r, uint64_t n, struct prefix *p, enum family *family,
 	struct refused_route *out)
@@ -233,8 +239,9 @@ has_peer(const struct refused_route *list, unsigned n, struct peer_id peer)
 }
 
 /*
- * A chain goes from the newest entry of a hash to older ones. An entry that a newer one has replaced ends it, since all that follow are
- * older still. Numbers are kept in 32 bits: those in the ring differ by less than REFUSED_RING.
+ * A chain leads from the newest entry of a hash to older entries. An overwritten entry ends the
+ * chain, because all later ones are older still. Numbers are kept in 32 bits: numbers in the ring
+ * differ by less than REFUSED_RING.
  */
 unsigned
 refused_ring_find(struct refused_ring *r, enum family family, const struct prefix *p,

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Why a route that a peer announced is not used: the causes, their names, and how they are counted.
+ * Causes for not using an announced route, with names and counters.
  *
- * The shard counts refused prefixes by peer, family and cause (shard_peer_refused()), and remembers the last of them (rib/refused.c).
- * The session does not count. A session that refuses the routes of an UPDATE puts a withdrawal with the cause in rib_record.refused;
- * the shard then withdraws, counts and remembers each prefix of the record. An ordinary withdrawal has the cause REFUSED_NOT.
+ * The shard counts refused prefixes by peer, family and cause (shard_peer_refused()), and remembers
+ * the last ones (rib/refused.c). The session does not count. A session that refuses the routes of
+ * an UPDATE puts a withdrawal with the cause in rib_record.refused; the shard then withdraws,
+ * counts and remembers each prefix of the record. An ordinary withdrawal has the cause REFUSED_NOT.
  */
 #pragma once
 
@@ -15,8 +16,8 @@
 struct arena;
 
 /*
- * REFUSED_NEXT_HOP and REFUSED_NOT_INSTALLED are states of stored paths, and their counts say how many paths are in that state now.
- * All other counts are of announcements since the session came up.
+ * REFUSED_NEXT_HOP and REFUSED_NOT_INSTALLED are states of stored paths, and count the paths in
+ * that state now. All other causes count announcements since the session came up.
  */
 enum refused_cause {
 	REFUSED_NOT,
@@ -32,7 +33,8 @@ enum refused_cause {
 	REFUSED_UNUSABLE_PREFIX,
 	REFUSED_NOT_INSTALLED, /* no room in the forwarding tables */
 	/* RFC 7606: treated as withdrawn because of an attribute; refused_malformed() */
-	REFUSED_MALFORMED_OTHER, /* "malformed-attribute": a type that is not below, or the list itself */
+	/* "malformed-attribute": a type not listed below, or the attribute list itself */
+	REFUSED_MALFORMED_OTHER,
 	REFUSED_MALFORMED_ORIGIN,
 	REFUSED_MALFORMED_AS_PATH,
 	REFUSED_MALFORMED_NEXT_HOP,
@@ -52,19 +54,23 @@ enum refused_cause {
 	REFUSED_CAUSES,
 };
 
-/* The cause for an attribute of that type (RFC 4271 4.3); 0: no attribute in particular. */
+/* The cause for an attribute type (RFC 4271 4.3); 0: no particular attribute. */
 enum refused_cause refused_malformed(uint8_t attribute_type);
 /* "as-loop", "malformed-as-path": the key in `refused` of bgp.peers. Static text. */
 const char *refused_text(enum refused_cause cause);
-/* An operator's policy: REFUSED_POLICY, REFUSED_NO_POLICY. All other causes are worth an alarm. */
+/*
+ * True for the operator's policy: REFUSED_POLICY, REFUSED_NO_POLICY. All other causes deserve an
+ * alarm.
+ */
 bool refused_by_policy(enum refused_cause cause);
 
 /* ---- the last refused prefixes of a shard ---- */
 
 /*
- * A ring of the last REFUSED_RING refused announcements; a newer entry replaces the oldest one. The shard writes 32 octets an entry, in
- * order, and no index. The reader (main) keeps an index over the ring, and adds the entries that are new when it looks up a prefix.
- * Memory: 4 MiB of entries, made with the first refused prefix of the shard, and 1 MiB of index, made with the first lookup.
+ * A ring of the last REFUSED_RING refused announcements; a new entry replaces the oldest. The shard
+ * writes 32 bytes an entry, in order, and no index. The reader (main) keeps an index over the ring,
+ * and adds new entries at each lookup. Memory: 4 MiB of entries, allocated at the first refusal of
+ * the shard, and 1 MiB of index, allocated at the first lookup.
  */
 #define REFUSED_RING (1u << 17)
 
@@ -82,8 +88,8 @@ void refused_ring_destroy(struct refused_ring *r);
 void refused_ring_put(struct refused_ring *r, enum family family, const struct prefix *p,
 	const struct refused_route *what);
 /*
- * The reader: up to `max` entries of that prefix, the newest first, one for each peer. Returns their number. Without memory for the
- * index it returns 0.
+ * Reader: up to `max` entries of a prefix, the newest first, one per peer. Returns the number; 0
+ * without memory for the index.
  */
 unsigned refused_ring_find(struct refused_ring *r, enum family family, const struct prefix *p,
 	struct refused_route *out, unsigned max) RUNS_ON(role_main);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Life, inputs, tables, peers and the loop. While a lost peer's paths are flushed, those not yet
- * reached are still candidates and forwarded to: a destination whose scan has not come by keeps its
- * old answer, never none.
+ * Life cycle, inputs, tables, peers and the loop of a shard.
+ *
+ * While the paths of a lost peer are flushed, paths that the scan has not reached are still
+ * candidates and still forward: until the scan, a destination keeps the old result instead of
+ * having none.
  */
 #include "rib/shard_impl.h"
 
@@ -13,8 +15,7 @@
 
 #define JOURNAL_CAPACITY (1u << 20)
 #define JOURNAL_TIDY_NS 250000000u
-#define RETIRED_MAX                                                                                \
-	4096u /* records of removed peers and replaced next-hop indexes; both are rare */
+#define RETIRED_MAX 4096u /* records of removed peers and replaced next-hop indexes; both rare */
 
 struct shard_peer_slot *
 shard_slot(const struct shard *s, struct peer_id id)
@@ -38,7 +39,7 @@ shard_input(struct shard *s, unsigned index)
 	return index < s->input_count ? s->input[index] : NULL;
 }
 
-/* NULL: all there may be are made, or no memory. */
+/* NULL: the maximum is allocated, or no memory. */
 static struct rib_batch *
 batch_make(struct shard_input *in)
 {
@@ -68,7 +69,7 @@ batch_free(struct shard_input *in, struct rib_batch *b)
 	arena_release(in->arena, b);
 }
 
-/* What came back last is in the caches, and the others are never touched. */
+/* The batch returned last is in the caches, and surplus batches are never touched. */
 struct rib_batch *
 shard_input_get(struct shard_input *in)
 {
@@ -93,7 +94,7 @@ void
 shard_input_put(struct shard_input *in, struct rib_batch *b)
 {
 	in->put_records = b->before + b->records;
-	/* never full: there are as many places as batches */
+	/* never full: the ring has room for all batches */
 	(void)ring_push(in->full, b);
 }
 
@@ -106,14 +107,14 @@ shard_input_idle(const struct shard_input *in)
 bool
 shard_input_did(const struct shard_input *in, uint64_t records)
 {
-	/* acquire: pairs with the stores in record_end and done_tell */
+	/* acquire: pairs with the stores in record_end and progress_publish */
 	return atomic_load_explicit(&in->records, memory_order_acquire) >= records;
 }
 
 bool
 shard_input_awaited(const struct shard_input *in)
 {
-	/* relaxed: the next turn sees it */
+	/* relaxed: the next turn sees the bit */
 	return atomic_load_explicit(&in->awaited, memory_order_relaxed) != 0;
 }
 
@@ -180,7 +181,7 @@ peer_key_free(void *ctx, void *p)
 	arena_free(s->arena, p);
 }
 
-/* Slots stay for good, their keys come and go: whoever reads counters needs no grace period. */
+/* Slots are never freed, keys come and go: readers of counters need no grace period. */
 static int
 peer_insert(struct shard *s, const struct shard_peer *p)
 {
@@ -210,7 +211,7 @@ peer_insert(struct shard *s, const struct shard_peer *p)
 		slot->rib[f].import = NULL;
 	}
 	slot->up = slot->evicted = false;
-	/* sets that another peer still shares may count for an earlier peer of this id */
+	/* shared sets may still be charged to an earlier peer with this id */
 	atomic_store_explicit(
 		&slot->charged_before, attr_table_charged(s->attrs, p->id.v), memory_order_relaxed);
 	atomic_store_explicit(&slot->router_id, p->router_id, memory_order_relaxed);
@@ -480,7 +481,7 @@ shard_peer_change(struct shard *s, const struct shard_peer *p)
 	return 0;
 }
 
-/* NULL: none of that family. */
+/* NULL: no table of that family. */
 static struct shard_table *
 table_of_peer(struct shard *s, const struct shard_peer_slot *slot, enum family family)
 {
@@ -499,7 +500,7 @@ shard_peer_import(
 		return;
 	r = &slot->rib[family];
 	r->import = policy;
-	/* nobody asks a peer that is away to tell its routes again */
+	/* an absent peer cannot be asked for a refresh */
 	if (r->replaying || (r->counts.retained && !slot->up))
 		replay_start(s, table_of_peer(s, slot, family), r);
 }
@@ -567,7 +568,10 @@ shard_plan_done(struct shard *s, struct peer_id id, enum family family)
 		return;
 	r->planned = false;
 	r->generation_flags = 0;
-	/* The last one but one that finishes frees the last one's paths, the last one all others. */
+	/*
+	 * The last but one member to finish releases paths of the last; the last member releases
+	 * the rest.
+	 */
 	if (--t->planned <= 1)
 		release_start(t);
 }
@@ -614,8 +618,10 @@ shard_originate_from(struct shard *s, struct vrf_id vrf, enum family family, con
 
 /* ---- the loop ---- */
 
-/* Live input goes first; while walks wait, it leaves them a quarter, so that a load never starves a
- * flush. */
+/*
+ * Input first; while walks are pending, a quarter of the turn is left for walks, so that input
+ * never starves a flush.
+ */
 static uint64_t
 live_deadline(const struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 {
@@ -624,7 +630,7 @@ live_deadline(const struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 	return deadline_ns - (deadline_ns - now_ns) / 4;
 }
 
-/* What is past its grace period, until the deadline, at least a piece. True: there is more. */
+/* Reclaims until the deadline, at least one step. True if more is due. */
 static bool
 reclaim(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib)
 {
@@ -642,7 +648,7 @@ reclaim(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib)
 	return more;
 }
 
-/* A quarter of the turn, if there is so much of it; all of it, when giving back does not keep pace with taking in. */
+/* A quarter of the turn if reclaim keeps pace with input; otherwise the whole turn. */
 static uint64_t
 reclaim_deadline(const struct shard *s, uint64_t now_ns, uint64_t deadline_ns) RUNS_ON(role_rib)
 {
@@ -740,7 +746,7 @@ shard_path_stale(const struct shard *s, enum family family, const struct rib_pat
 		       shard_epoch(&slot->rib[family]);
 }
 
-/* A destination with its path, and its share of the index: docs/architecture.md, "Memory". */
+/* A destination with a path, and its share of the index: docs/architecture.md, "Memory". */
 #define PATH_BYTES 48u
 
 size_t
@@ -821,8 +827,10 @@ shard_evictions(const struct shard *s)
 	return shard_load(&s->evictions);
 }
 
-/* The number of the last sample that begins at or before `sequence`, of those in the newer half,
- * which nobody overwrites meanwhile; from 1. 0: none. */
+/*
+ * Number, from 1, of the last sample that begins at or before `sequence`, among the newer half of
+ * the ring, which the shard does not overwrite meanwhile. 0: no sample.
+ */
 static uint64_t
 sample_of(const struct shard *s, uint64_t count, uint64_t sequence)
 {

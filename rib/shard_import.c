@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Records in: what an UPDATE says is checked and judged once for its attribute set, then applied to
- * each of its prefixes. A slice may end within a record; the rest is judged anew in the next one,
- * because a command may have changed the policy between.
+ * Applies records. The attribute set of an UPDATE is checked and evaluated once, then applied to
+ * each prefix. A slice may end within a record; the next slice evaluates the rest again, because a
+ * command may have changed the policy.
  */
 #include "rib/shard_impl.h"
 
@@ -10,8 +10,7 @@
 
 #define PREFETCH_AHEAD 8u
 #define CLOCK_EVERY 32u /* records or prefixes between two looks at the clock: some 10 us */
-#define EFFORT_MAX                                                                                 \
-	64u /* the same in paths that are looked at: one, and one or many of a destination */
+#define EFFORT_MAX 64u /* as CLOCK_EVERY, in paths read: a destination may have many */
 
 static bool record_due(struct shard *s, const struct rib_record *rec, bool await);
 
@@ -24,12 +23,12 @@ struct import {
 	struct shard_table *table;
 	struct shard_rib_in *rib;
 	enum judgement judgement;
-	enum decision_reason reason; /* of what is refused */
-	struct attr_id
-		received; /* with keep_all_routes: `attrs`, a reference is held; else .v == 0 */
+	enum decision_reason reason; /* for refused prefixes */
+	/* with keep_all_routes: `attrs`, with a reference held; otherwise .v == 0 */
+	struct attr_id received;
 };
 
-/* out->id with one reference, which goes when this fails. */
+/* Fills in the next hop of out->id. Drops the reference on out->id on failure. */
 static int
 accepted_next_hop(struct shard *s, struct shard_table *t, struct peer_id peer,
 	const struct attr_set *attrs, struct shard_accepted *out) RUNS_ON(role_rib)
@@ -113,8 +112,9 @@ cluster_list_contains(const struct attr_set *a, uint32_t cluster)
 }
 
 /*
- * Why it can't be taken, DECISION_EQUAL: it can. CLUSTER_LIST and ORIGINATOR_ID say something about
- * internal peers only; from external ones they are dropped by the decoder (RFC 7606 7.9, 7.10).
+ * The loop for which a route is refused; DECISION_EQUAL without a loop. CLUSTER_LIST and
+ * ORIGINATOR_ID are valid from internal peers only; the decoder drops these attributes of external
+ * peers (RFC 7606 7.9, 7.10).
  */
 static enum decision_reason
 loops(const struct shard *s, const struct shard_peer_slot *slot, unsigned allow_as_in,
@@ -298,7 +298,7 @@ nlri_refuse(struct import *m, const struct rib_nlri *n, enum refused_cause cause
 	return err;
 }
 
-/* Prefixes that count against the limit of the record's peer, in all shards. */
+/* Prefixes that count against the limit of the peer, in all shards. */
 static uint64_t
 limit_counted(const struct import *m)
 {
@@ -317,8 +317,9 @@ limit_counted(const struct import *m)
 }
 
 /*
- * RFC 4486 4. Prefix number limit + 1 is not stored. With several shards, the record waits until the siblings have done all records before it;
- * those behind it wait for it, or are known not to reach the limit. So the sum is exact. 0; -EDQUOT: not to be stored; -EAGAIN: wait.
+ * RFC 4486 4. Prefix number limit + 1 is not stored. With several shards, the record waits until
+ * the siblings have done all earlier records; later records wait for this one, or are known to stay
+ * below the limit. So the sum is exact. 0; -EDQUOT: do not store; -EAGAIN: wait.
  */
 static int
 limit_check(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
@@ -357,8 +358,9 @@ nlri_keep_refused(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 }
 
 /*
- * Destinations that no router forwards to (RFC 1122 3.2.1.3, RFC 6890, RFC 4291 2.5 to 2.7): 0.0.0.0/8 but the default route, 127.0.0.0/8,
- * 169.254.0.0/16, multicast and what is above it; ::/8 but the default route, fe80::/10, ff00::/8.
+ * Destinations that no router forwards to (RFC 1122 3.2.1.3, RFC 6890, RFC 4291 2.5 to 2.7):
+ * 0.0.0.0/8 except the default route, 127.0.0.0/8, 169.254.0.0/16, multicast and above; ::/8 except
+ * the default route, fe80::/10, ff00::/8.
  */
 static bool
 prefix_unusable(const struct prefix *p)
@@ -393,7 +395,7 @@ nlri_apply(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 	err = acc != NULL ? nlri_store(m, n, acc) : nlri_keep_refused(m, n);
 	if (err != -EDQUOT)
 		return err;
-	/* nothing of it is stored, so there is nothing to withdraw */
+	/* the prefix was never stored, so there is nothing to withdraw */
 	refused_count(m->s, m->rec->peer, m->table->family, REFUSED_PREFIX_LIMIT, &n->prefix);
 	return 0;
 }
@@ -405,7 +407,7 @@ nlri_valid(const struct import *m, const struct rib_nlri *n)
 	       n->prefix.len <= prefix_max_len(n->prefix.afi);
 }
 
-/* ---- records as they come ---- */
+/* ---- layout of records ---- */
 
 static size_t
 order_len(const struct rib_record *rec)
@@ -434,7 +436,7 @@ attrs_valid(const struct rib_record *rec)
 	       rec->attrs_len - attr_set_size(a) < 8;
 }
 
-/* Our own session threads write these; a check is cheap and keeps a fault there out of here. */
+/* Our session threads write the records; the check is cheap and contains a fault there. */
 static bool
 record_valid(const struct rib_record *rec, size_t left)
 {
@@ -444,7 +446,7 @@ record_valid(const struct rib_record *rec, size_t left)
 	       rec->peer.v < PEER_MAX && rec->refused < REFUSED_CAUSES && attrs_valid(rec);
 }
 
-/* ---- ahead of the work: a destination and its paths are some cache misses, one behind the other ---- */
+/* ---- prefetching: a destination and its paths are several dependent cache misses ---- */
 
 static const struct rib_nlri *
 record_nlri(const struct rib_record *rec)
@@ -453,7 +455,7 @@ record_nlri(const struct rib_record *rec)
 					 (rec->attrs_len + 7ull) / 8 * 8);
 }
 
-/* The one behind it in the batch, if it is an UPDATE. */
+/* The next record in the batch, if it is an UPDATE; otherwise NULL. */
 static const struct rib_record *
 record_next(const struct rib_batch *b, const struct rib_record *rec)
 {
@@ -465,7 +467,10 @@ record_next(const struct rib_batch *b, const struct rib_record *rec)
 	return rec;
 }
 
-/* The id that the first of `rec` has, if its peer goes on as it did: `before` are in front of it. */
+/*
+ * The guessed id of the first prefix of `rec`, if the peer continues in id order after `before`
+ * more prefixes.
+ */
 static struct dest_id
 record_guess(const struct shard *s, const struct rib_record *rec, unsigned before)
 {
@@ -480,7 +485,10 @@ guess_holds(const struct shard_table *t, const struct rib_record *rec, struct de
 	return rec->nlri_count > 0 && dest_is(t->dests, guess, &record_nlri(rec)->prefix);
 }
 
-/* Index lines of the record after the next one, and places of the next one's prefixes; of what is guessed its places alone. */
+/*
+ * Prefetches index lines of the record after next, and destinations for prefixes of the next
+ * record. Guessed records need their destinations alone.
+ */
 static void
 ahead(struct shard *s, const struct shard_table *t, const struct rib_record *rec)
 {
@@ -507,7 +515,7 @@ ahead(struct shard *s, const struct shard_table *t, const struct rib_record *rec
 	if (then == NULL || then->family != t->family)
 		return;
 	if (holds && then->peer.v == next->peer.v) {
-		/* where it does not go on like this, dest_hint() waits */
+		/* a wrong guess costs dest_hint() a cache miss */
 		for (unsigned i = 0; i < then->nlri_count && i < AHEAD_MAX; i += 2)
 			dest_prefetch_id(t->dests, (struct dest_id){guess.v + n + i});
 		return;
@@ -579,7 +587,10 @@ nlri_run(struct import *m, uint64_t deadline_ns) RUNS_ON(role_rib)
 
 /* ---- the order between shards: docs/decisions/0006 ---- */
 
-/* Has that sibling done so many records of the same input? With `await` it wakes us else, when it has done more. */
+/*
+ * True if the sibling has done `count` records of the same input. Otherwise, with `await`, the
+ * sibling wakes this shard after more records.
+ */
 static bool
 sibling_did(struct shard *s, unsigned sibling, uint64_t count, bool await)
 {
@@ -589,11 +600,17 @@ sibling_did(struct shard *s, unsigned sibling, uint64_t count, bool await)
 
 	if (*seen >= count)
 		return true;
-	/* acquire: pairs with the stores in record_end and done_tell: what those records changed is in the journal before what this one does */
+	/*
+	 * acquire: pairs with the stores in record_end and progress_publish: journal entries of those
+	 * records come before entries of this record
+	 */
 	*seen = atomic_load_explicit(&in->records, memory_order_acquire);
 	if (*seen >= count || !await)
 		return *seen >= count;
-	/* seq_cst, both: pairs with done_tell; either we see `records`, or it sees `awaited` */
+	/*
+	 * seq_cst, both: pairs with progress_publish; either this shard sees `records`, or the sibling
+	 * sees `awaited`
+	 */
 	atomic_fetch_or_explicit(&in->awaited, 1u << s->config.index, memory_order_seq_cst);
 	*seen = atomic_load_explicit(&in->records, memory_order_seq_cst);
 	return *seen >= count;
@@ -678,7 +695,7 @@ family_flush(struct shard *s, struct shard_peer_slot *slot, struct shard_table *
 	sweep_start(s, t, r, adj_rib_in_lost(&r->counts), true);
 }
 
-/* RFC 4724 4.2. A second report of the same end changes nothing. */
+/* RFC 4724 4.2. A second report of the same session end changes nothing. */
 static void
 family_retain(struct shard *s, struct shard_peer_slot *slot, struct shard_table *t)
 	RUNS_ON(role_rib)
@@ -735,7 +752,10 @@ shard_peer_spare(struct shard *s, struct peer_id id)
 		slot->evicted = false;
 }
 
-/* With another identity, an equal path is ranked again, and told again: it may be reflected (RFC 4456 8). */
+/*
+ * After a change of the peer's identity an equal path is ranked and advertised again, because
+ * reflection may differ (RFC 4456 8).
+ */
 static void
 family_up(struct shard *s, struct shard_peer_slot *slot, struct shard_table *t,
 	const struct rib_session_up *up, bool same) RUNS_ON(role_rib)
@@ -743,7 +763,7 @@ family_up(struct shard *s, struct shard_peer_slot *slot, struct shard_table *t,
 	struct shard_rib_in *r = &slot->rib[t->family];
 
 	if (!(up->families >> t->family & 1)) {
-		/* RFC 4724 4.2: a family that the new session has not */
+		/* RFC 4724 4.2: the new session does not have the family */
 		if (r->counts.retained)
 			family_flush(s, slot, t);
 		return;
@@ -757,7 +777,8 @@ family_up(struct shard *s, struct shard_peer_slot *slot, struct shard_table *t,
 		r->rerank = true;
 	if (r->counts.retained)
 		rejudge_start(s, t->vrf);
-	replay_start(s, t, r); /* an internal peer's routes are judged in another way */
+	/* import evaluates routes of internal and external peers differently */
+	replay_start(s, t, r);
 }
 
 static void
@@ -768,7 +789,7 @@ session_up(struct shard *s, struct shard_peer_slot *slot, struct vrf_id vrf,
 		    up->external == atomic_load_explicit(&slot->external, memory_order_relaxed);
 
 	if (slot->up)
-		session_down(s, slot, vrf, 0); /* its end was never told */
+		session_down(s, slot, vrf, 0); /* the end of the old session was not reported */
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 		struct shard_table *t = shard_table_of(s, vrf, (enum family)f);
 
@@ -803,7 +824,7 @@ refresh_record(struct shard *s, const struct rib_record *rec, struct shard_rib_i
 
 /* ---- records ---- */
 
-/* Without a payload: nothing. */
+/* 0 without a payload. */
 static unsigned
 retain_of(const struct rib_record *rec)
 {
@@ -812,7 +833,7 @@ retain_of(const struct rib_record *rec)
 	return rec->record_len >= sizeof(*rec) + sizeof(*down) + order_len(rec) ? down->retain : 0;
 }
 
-/* True when it is done. */
+/* True when the record is done. */
 static bool
 record_run(struct shard *s, const struct rib_record *rec, uint64_t deadline_ns) RUNS_ON(role_rib)
 {
@@ -838,7 +859,7 @@ record_run(struct shard *s, const struct rib_record *rec, uint64_t deadline_ns) 
 	}
 	t = shard_table_of(s, vrf, (enum family)rec->family);
 	if (t == NULL || (!slot->up && rec->kind != RIB_STALE_TIMEOUT)) {
-		shard_count(&s->failures, 1); /* it would have an epoch that nothing ever flushes */
+		shard_count(&s->failures, 1); /* the epoch would never be flushed */
 		return true;
 	}
 	if (rec->kind == RIB_UPDATE && slot->evicted)
@@ -875,21 +896,24 @@ record_end(struct shard *s, const struct rib_record *rec)
 	c->offset += rec->record_len;
 	c->nlri = 0;
 	c->record++;
-	c->told = false;
-	/* release: pairs with the acquires in sibling_did and shard_input_idle: what the record changed is in the journal, and counted */
+	c->published = false;
+	/*
+	 * release: pairs with the acquires in sibling_did and shard_input_idle: journal entries and
+	 * counts of the record are complete
+	 */
 	atomic_store_explicit(&c->input->records, c->record, memory_order_release);
 }
 
-/* At the end of a batch and of a slice: that is soon enough for who waits. */
+/* At the end of a batch and of a slice: soon enough for waiting siblings. */
 static void
-done_tell(struct shard *s) RUNS_ON(role_rib)
+progress_publish(struct shard *s) RUNS_ON(role_rib)
 {
 	struct shard_cursor *c = &s->cursor;
 	uint32_t awaited;
 
-	if (c->told)
+	if (c->published)
 		return;
-	c->told = true;
+	c->published = true;
 	/* seq_cst, both: pairs with sibling_did */
 	atomic_store_explicit(&c->input->records, c->record, memory_order_seq_cst);
 	if (atomic_load_explicit(&c->input->awaited, memory_order_seq_cst) == 0)
@@ -905,13 +929,13 @@ batch_end(struct shard *s) RUNS_ON(role_rib)
 	struct shard_cursor *c = &s->cursor;
 	uint64_t end = c->batch->before + c->batch->records;
 
-	/* one that made no sense is done, too */
+	/* an invalid record counts as done */
 	if (c->record < end) {
 		c->record = end;
-		c->told = false;
+		c->published = false;
 	}
-	done_tell(s);
-	/* never full: there are as many places as batches */
+	progress_publish(s);
+	/* never full: the ring has room for all batches */
 	(void)ring_push(c->input->empty, c->batch);
 	c->batch = NULL;
 }
@@ -954,6 +978,6 @@ import_run(struct shard *s, uint64_t deadline_ns)
 {
 	bool more = import_some(s, deadline_ns);
 
-	done_tell(s);
+	progress_publish(s);
 	return more;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the fib thread told us of next hops. Entries that no path uses go when the index must grow:
- * the table follows what is in use, whatever peers sent in the past. The fib thread hears sooner, when
- * nobody has used one for some seconds. An entry that is needed again is asked for again.
+ * State of next hops, as reported by the fib thread. Entries without paths are freed when the index
+ * must grow, so the size follows the current use. The watch of an unused next hop ends after some
+ * seconds; the next use asks again.
  */
 #include "rib/shard_impl.h"
 
@@ -10,7 +10,7 @@
 
 #define INDEX_SIZE_MIN 64u
 #define OF_ATTR_MIN 1024u
-#define TIDY_NS 5000000000u /* between two laps: used again within this, nobody is told anything */
+#define TIDY_NS 5000000000u /* time of a lap; a next hop used again within a lap stays watched */
 #define TIDY_SLOTS 64u /* a turn */
 
 static uint64_t
@@ -105,8 +105,8 @@ next_hop_find(const struct shard *s, struct vrf_id vrf, const struct ip_addr *ad
 }
 
 /*
- * False: no memory for the message, and nothing has changed. A next hop in use is then asked for in a later turn, and an unused one stays
- * watched until the next lap of next_hops_tidy().
+ * False: no memory for the message, and no state changes. A later turn asks for a next hop in use;
+ * an unused next hop stays watched until the next lap of next_hops_tidy().
  */
 static bool
 ask(struct shard *s, struct shard_next_hop *n, bool watch)
@@ -135,7 +135,7 @@ ask_owed(struct shard *s)
 	}
 }
 
-/* As when it was new. */
+/* Resets the entry to the initial state. */
 static void
 forget(struct shard *s, struct shard_next_hop *n)
 {
@@ -169,7 +169,10 @@ next_hops_tidy(struct shard *s)
 	}
 }
 
-/* Entries in use, and those that are still watched, go into `fresh`. The old index is retired with all others. */
+/*
+ * Moves entries in use or still watched to `fresh`. The old index is retired with all other
+ * entries.
+ */
 static void
 index_replace(struct shard *s, struct next_hop_index *fresh)
 {
@@ -196,7 +199,7 @@ index_replace(struct shard *s, struct next_hop_index *fresh)
 	retire_push(s->retired, index_free, NULL, old);
 }
 
-/* Room for one more: slots as many as index places, so that both grow at one time. */
+/* Makes room for one entry. Slots and index places grow together. */
 static int
 room_for_one(struct shard *s)
 {
@@ -260,7 +263,7 @@ next_hop_new(
 	return 0;
 }
 
-/* One that is known has a user more. */
+/* Adds a user to a known next hop. */
 static void
 use(struct shard *s, struct shard_next_hop *n)
 {
@@ -270,7 +273,7 @@ use(struct shard *s, struct shard_next_hop *n)
 		(void)ask(s, n, true);
 }
 
-/* Remembers which next hop a set has, so that nobody has to read the set for it. */
+/* Caches the next hop of a set, so that the set need not be read. */
 static int
 of_attr_set(struct shard *s, struct attr_id attr, uint32_t slot)
 {
@@ -315,9 +318,9 @@ next_hop_hold(struct shard *s, struct vrf_id vrf, struct attr_id attr, const str
 		}
 	}
 	/*
-	 * The cache knows one next hop a set, so it serves one VRF. A set's id keeps its meaning
-	 * while a path of that VRF refers to it: the entry is written whenever a record of that VRF
-	 * brings the set.
+	 * The cache has one next hop per set, so it serves one VRF. An id stays valid while a path
+	 * of that VRF refers to the set; each record of that VRF that brings the set writes the
+	 * entry.
 	 */
 	err = vrf.v == VRF_DEFAULT.v ? of_attr_set(s, attr, n != NULL ? n->slot : 0) : 0;
 	if (err != 0) {
@@ -373,7 +376,7 @@ shard_next_hop(struct shard *s, const struct nexthop_message *m)
 	bool connected = m->up && m->connected;
 
 	if (n == NULL || !n->watched)
-		return; /* told before it heard that nobody asks any more */
+		return; /* sent before the fib thread read the unwatch */
 	if (n->up == m->up && n->connected == connected &&
 		atomic_load_explicit(&n->metric, memory_order_relaxed) == metric)
 		return;

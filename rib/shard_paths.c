@@ -1,25 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One destination's next path set. Reserve, then apply: the new set is filled and ranked before
- * anything is published, so out of memory leaves the destination as it was. What nobody could notice
- * is not published, and what nobody who follows the journal could (rejected paths, what accepted ones
- * were received as) not told there.
+ * Builds and publishes the next path set of a destination.
  *
- * Order within an apply: publish, journal, and only then let go of what the old set referred to; an
- * attribute set's grace period must not begin while a reader can still find its id.
+ * Reserve, then apply: the new set is filled and ranked before anything is published, so without
+ * memory the destination stays unchanged. A set equal for all readers is not published. A change
+ * without effect on readers of the journal (rejected paths, received attributes of accepted paths)
+ * is published without a journal entry.
+ *
+ * Order of an apply: publish, journal entry, then drop the references of the old set. The grace
+ * period of an attribute set must not begin while a reader can still find its id.
  */
 #include "rib/shard_impl.h"
 
 #include <errno.h>
 #include <string.h>
 
-/* What is to become of one peer's path; `accepted` NULL takes it away. */
+/* Change to one peer's path; `accepted` NULL removes the path. */
 struct edit {
 	struct peer_id peer;
 	uint32_t path_id;
 	uint32_t label;
 	const struct shard_accepted *accepted;
-	bool refused; /* with `accepted` NULL: the peer announced it, and import policy refuses it */
+	bool refused; /* with `accepted` NULL: import policy refuses the announcement */
 };
 
 #define SCRATCH_MIN 64u
@@ -96,7 +98,7 @@ scratch_reserve(struct shard *s, uint32_t n)
 	return 0;
 }
 
-/* A path as the record brings it. */
+/* The path of an announcement. */
 static void
 path_make(const struct shard *s, const struct shard_table *t, const struct edit *e,
 	struct rib_path *out)
@@ -135,7 +137,7 @@ count_path(struct shard *s, struct shard_table *t, const struct rib_path *p, int
 	}
 }
 
-/* A path that had the stamp `was` has that of the present epoch. */
+/* Counts a path whose stamp changes from `was` to the current epoch. */
 static void
 count_restamp(struct shard_rib_in *r, uint16_t was)
 {
@@ -193,7 +195,7 @@ publish(struct shard *s, struct shard_table *t, struct dest_id id, struct path_s
 	entry_commit(s, t, id, sequence, aside);
 }
 
-/* Has the path the mark of its peer's plan, if there is one? */
+/* True if the path carries the mark of the plan, or the peer is in no plan. */
 static bool
 is_marked(const struct rib_path *p, const struct shard_rib_in *r)
 {
@@ -209,7 +211,9 @@ path_mark(struct rib_path *p, const struct shard_rib_in *r)
 				 r->generation_flags;
 }
 
-/* A replay has found it as it is to be. The mark alone is no reason to publish the set. */
+/*
+ * A replay has evaluated the path without a change. The mark alone is no reason to publish the set.
+ */
 static void
 path_judged(struct rib_path *p, const struct shard_rib_in *r)
 {
@@ -217,7 +221,7 @@ path_judged(struct rib_path *p, const struct shard_rib_in *r)
 		path_mark(p, r);
 }
 
-/* The marks of a plan change nothing that is forwarded or advertised. */
+/* Marks of a plan do not affect forwarding or advertising, so marks do not count. */
 static bool
 flags_differ(const struct rib_path *a, const struct rib_path *b)
 {
@@ -226,7 +230,7 @@ flags_differ(const struct rib_path *a, const struct rib_path *b)
 	return ((a->label_flags ^ b->label_flags) & ~marks) != 0;
 }
 
-/* The best path stays what it is, and is not one that is told again for what its peer is now. */
+/* True if the best path is the same and its peer has not changed its identity (rerank). */
 static bool
 same_best(const struct shard *s, const struct shard_table *t, const struct path_set *old,
 	const struct path_set *now)
@@ -258,14 +262,14 @@ input_of(const struct shard *s, const struct shard_table *t, const struct rib_pa
 	};
 }
 
-/* Ranks keep[0 .. n-1] into s->order and s->multipath. True when the order is not as it is. */
+/* Ranks keep[0 .. n-1] into s->order and s->multipath. True if the order changes. */
 static bool
 rank(struct shard *s, const struct shard_table *t, unsigned n) RUNS_ON(role_rib)
 {
 	bool moved = false;
 
 	if (n == 1) {
-		/* nearly every destination of a network with one upstream; no set is read */
+		/* most destinations of a network with one upstream; reads no attribute set */
 		s->order[0] = 0;
 		s->multipath = (s->keep[0].label_flags & PATH_NEXT_HOP_UP) != 0;
 		return false;
@@ -279,7 +283,7 @@ rank(struct shard *s, const struct shard_table *t, unsigned n) RUNS_ON(role_rib)
 	return moved;
 }
 
-/* keep[0 .. n-1] in their order, then refused[0 .. refused-1]. */
+/* Fills the set with keep[0 .. n-1] in s->order, then refused[0 .. refused-1]. */
 static void
 set_fill(const struct shard *s, struct path_set *set, unsigned n, unsigned refused)
 {
@@ -296,7 +300,7 @@ set_fill(const struct shard *s, struct path_set *set, unsigned n, unsigned refus
 	set->multipath = (uint16_t)(n > 0 ? s->multipath : 0);
 }
 
-/* With the next hop's present state; true when that changed. */
+/* Applies the current state of the next hop; true if the flags change. */
 static bool
 refresh_flags(const struct shard *s, const struct shard_table *t, struct rib_path *p)
 	RUNS_ON(role_rib)
@@ -325,14 +329,17 @@ is_refused(const struct rib_path *p)
 	return (p->label_flags & PATH_REJECTED) != 0;
 }
 
-/* A set in the making: s->keep and s->refused are what it will hold, s->take and s->drop what comes and goes. */
+/*
+ * A set under construction: s->keep and s->refused are the new paths, s->take and s->drop the added
+ * and removed paths.
+ */
 struct making {
 	unsigned keep, refused, take, drop;
 	unsigned doomed; /* the first of `drop` */
 	unsigned old; /* paths before; of the scan */
-	bool differs; /* to who follows the journal */
-	bool aside; /* but not to who looks at the best path only */
-	bool restamped; /* all that is done: a path had this stamp */
+	bool differs; /* the change affects readers of the journal */
+	bool aside; /* but no reader of best paths alone */
+	bool restamped; /* the only change: a path had this stamp */
 	uint16_t stamp;
 };
 
@@ -345,7 +352,7 @@ make_keep(struct shard *s, struct making *m, const struct rib_path *p)
 		s->keep[m->keep++] = *p;
 }
 
-/* `now` instead of `old`, or (one is NULL) for the first or last time. */
+/* Replaces path `old` by `now`; NULL: no path. */
 static void
 make_change(struct shard *s, struct shard_table *t, struct making *m, const struct rib_path *old,
 	const struct rib_path *now) RUNS_ON(role_rib)
@@ -360,14 +367,17 @@ make_change(struct shard *s, struct shard_table *t, struct making *m, const stru
 	if (old != NULL)
 		s->drop[m->drop++] = *old;
 	if (now != NULL) {
-		/* at once: who judges the next path lets go of what this one was judged with */
+		/* before the next evaluation, which drops the references that this path needs */
 		path_took(s, t, now);
 		s->take[m->take++] = *now;
 		make_keep(s, m, now);
 	}
 }
 
-/* One that was there, as it is now: with the present state of its next hop; and what a replay makes of it. 0, -ENOMEM. */
+/*
+ * An existing path with the current state of its next hop, after a replay if `replayed`. 0,
+ * -ENOMEM.
+ */
 static int
 make_old(struct shard *s, struct shard_table *t, struct making *m, const struct prefix *replayed,
 	const struct rib_path *p) RUNS_ON(role_rib)
@@ -391,9 +401,12 @@ make_old(struct shard *s, struct shard_table *t, struct making *m, const struct 
 	return 0;
 }
 
-/* ---- held paths (struct shard's plan; keel-policy(7) rule 13) ---- */
+/* ---- held paths (plan of struct shard_table; keel-policy(7) rule 13) ---- */
 
-/* The one path of a destination that may be held: the one that is, else the best. NULL: none is in use. */
+/*
+ * The one path of a destination that may be held: the held path, or else the best. NULL: no path is
+ * in use.
+ */
 static const struct rib_path *
 hold_candidate(const struct shard *s, const struct shard_table *t, const struct path_set *old)
 {
@@ -406,7 +419,7 @@ hold_candidate(const struct shard *s, const struct shard_table *t, const struct 
 											    : NULL;
 }
 
-/* Is a path among those made so far that forwards? */
+/* True if the new set so far has a path that forwards. */
 static bool
 keep_usable(const struct shard *s, const struct making *m)
 {
@@ -416,7 +429,7 @@ keep_usable(const struct shard *s, const struct making *m)
 	return false;
 }
 
-/* The path as it was, in use though policy refuses it; `received`: what is kept of the peer's announcement. */
+/* A path that stays in use although policy refuses the route; `received`: the kept announcement. */
 static struct rib_path
 path_hold(const struct rib_path *p, uint16_t epoch, struct attr_id received)
 {
@@ -428,7 +441,7 @@ path_hold(const struct rib_path *p, uint16_t epoch, struct attr_id received)
 	return now;
 }
 
-/* A held path as policy would have it. False: it goes. */
+/* Turns a held path into a refused path. False: the path is removed. */
 static bool
 path_let_go(struct rib_path *p)
 {
@@ -437,7 +450,7 @@ path_let_go(struct rib_path *p)
 	return p->received.v != 0;
 }
 
-/* Behind make_keep(): the last one comes first, where it was. */
+/* After make_keep(): moves the last path to the front, its old place. */
 static void
 keep_first(struct shard *s, const struct making *m, unsigned kept)
 {
@@ -452,8 +465,9 @@ keep_first(struct shard *s, const struct making *m, unsigned kept)
 }
 
 /*
- * The candidate, after all others: what the edit or a replay makes of it, but held where policy refuses it, nothing else is usable and another
- * peer of the plan has not finished. 0, -ENOMEM.
+ * The candidate, after all other paths: applies the edit or the replay, but holds the path if
+ * policy refuses the route, no other path is usable and another member of the plan is unfinished.
+ * 0, -ENOMEM.
  */
 static int
 make_candidate(struct shard *s, struct shard_table *t, struct making *m,
@@ -492,7 +506,7 @@ make_candidate(struct shard *s, struct shard_table *t, struct making *m,
 		reason_is_policy(shard_path_refused(&now)))
 		now = path_hold(p, shard_epoch(r), p->received);
 	else if (rib_path_held(&now) &&
-		 !holds) /* also where the walk has just dropped its kept attributes */
+		 !holds) /* also if the walk has just dropped the kept attributes */
 		is_there = path_let_go(&now);
 	if (!is_refused(&now) && refresh_flags(s, t, &now))
 		m->differs = true;
@@ -522,7 +536,7 @@ make(struct shard *s, struct shard_table *t, struct making *m, const struct dest
 	struct rib_path now;
 	int err = 0;
 
-	/* doomed ones first in `drop`, what is edited stays at its place */
+	/* doomed paths first in `drop`; an edited path keeps its place */
 	for (unsigned i = 0; i < old->count; i++)
 		if (path_doomed(s, t, &old->path[i]) &&
 			!(e != NULL && is_of(&old->path[i], e->peer, e->path_id)))
@@ -560,7 +574,7 @@ make_undo(struct shard *s, struct shard_table *t, const struct making *m) RUNS_O
 	return -ENOMEM;
 }
 
-/* `now` is refused by a replay, and was accepted before: one of old[0 .. n-1]. */
+/* Counts a refusal by a replay: `now` is refused and was accepted in old[0 .. n-1]. */
 static void
 count_refused(struct shard *s, const struct shard_table *t, const struct rib_path *old, unsigned n,
 	const struct rib_path *now) RUNS_ON(role_rib)
@@ -571,7 +585,7 @@ count_refused(struct shard *s, const struct shard_table *t, const struct rib_pat
 				s, now->peer, t->family, refused_of(shard_path_refused(now)), NULL);
 }
 
-/* What was is published no more; `e` as it was made by. */
+/* Releases and counts the removed paths; `e`: the edit, or NULL for the scan. */
 static void
 old_dropped(struct shard *s, struct shard_table *t, const struct edit *e, unsigned take,
 	unsigned doomed, unsigned drop) RUNS_ON(role_rib)
@@ -584,7 +598,7 @@ old_dropped(struct shard *s, struct shard_table *t, const struct edit *e, unsign
 		path_dropped(s, t, &s->drop[i]);
 }
 
-/* ---- the same again ---- */
+/* ---- reuse of the last result ---- */
 
 void
 again_end(struct shard *s)
@@ -601,7 +615,10 @@ again_end(struct shard *s)
 	a->table = NULL;
 }
 
-/* All that the scan does hangs on what there is, but replays, whose policies may ask for the prefix. */
+/*
+ * The scan gives equal results for equal paths, except replays, whose policies may match on the
+ * prefix.
+ */
 static bool
 again_same_scan(const struct shard_again *a, const struct shard_replay *y)
 {
@@ -622,7 +639,10 @@ again_same_edit(const struct shard_again *a, const struct edit *e)
 				       a->received.v == e->accepted->received.v);
 }
 
-/* `before` is taken over. What was published of `id` is what will be of all that had the same. */
+/*
+ * Takes ownership of `before`. The published set of `id` becomes the result for destinations with
+ * equal paths.
+ */
 static void
 again_begin(struct shard *s, struct shard_table *t, struct dest_id id, struct dest_ref before,
 	const struct edit *e, const struct making *m) RUNS_ON(role_rib)
@@ -661,8 +681,9 @@ again_begin(struct shard *s, struct shard_table *t, struct dest_id id, struct de
 }
 
 /*
- * The peer of the best path of a destination that is not installed; PEER_MAX: the destination is installed, or has no route. Without a
- * report that the forwarding tables lack room, every destination of the table counts as installed.
+ * The peer of the best path of a destination that is not installed; PEER_MAX if the destination is
+ * installed or has no route. Without a report of missing room, every destination of the table
+ * counts as installed.
  */
 static inline struct peer_id
 not_installed_of(struct shard_table *t, struct dest_id id) RUNS_ON(role_rib)
@@ -676,7 +697,10 @@ not_installed_of(struct shard_table *t, struct dest_id id) RUNS_ON(role_rib)
 	return view.paths->path[0].peer;
 }
 
-/* `id` was changed: the count of not installed destinations goes from that peer to the present one. */
+/*
+ * After a change of `id`: moves the count of not installed destinations from peer `from` to the
+ * current peer.
+ */
 static inline void
 not_installed_moves(struct shard *s, struct shard_table *t, struct dest_id id, struct peer_id from)
 	RUNS_ON(role_rib)
@@ -694,7 +718,10 @@ not_installed_moves(struct shard *s, struct shard_table *t, struct dest_id id, s
 		refused_not_installed(s, to, t->family, 1);
 }
 
-/* Accepted paths without a valid next hop: `by` 1 where they come, -1 where they go. Returns how many there are; the first `max` are noted. */
+/*
+ * Counts accepted paths without a valid next hop: `by` 1 for added, -1 for removed paths. Returns
+ * the number of such paths; the first `max` are noted.
+ */
 static unsigned
 count_waiting(struct shard *s, const struct shard_table *t, const struct rib_path *p, unsigned n,
 	int8_t by, struct shard_wait *out, unsigned max) RUNS_ON(role_rib)
@@ -713,8 +740,8 @@ count_waiting(struct shard *s, const struct shard_table *t, const struct rib_pat
 }
 
 /*
- * `set` (NULL: none) is what was made of `id`, which had `old`, a copy or what is published (NULL: nothing). A destination that had the
- * same before may have it, too.
+ * Publishes `set` (NULL: no paths) as the new set of `id`; `old` is a copy of the previous paths,
+ * or the published paths (NULL: no paths). Destinations with equal paths may reuse the result.
  */
 static void
 made_publish(struct shard *s, struct shard_table *t, struct dest_id id, struct path_set *set,
@@ -737,7 +764,7 @@ made_publish(struct shard *s, struct shard_table *t, struct dest_id id, struct p
 		dest_publish_quiet(t->dests, id, set);
 	not_installed_moves(s, t, id, missing);
 	again_begin(s, t, id, before, e, m);
-	/* sets that others may share have at most PATHS_PACKED_MAX paths */
+	/* shared sets have at most PATHS_PACKED_MAX paths */
 	if (waits > 2 * PATHS_PACKED_MAX)
 		again_end(s);
 	if (s->again.table == NULL)
@@ -746,7 +773,7 @@ made_publish(struct shard *s, struct shard_table *t, struct dest_id id, struct p
 	memcpy(s->again.wait, wait, waits * sizeof(wait[0]));
 }
 
-/* True: it had what the last one had, and has what that has. */
+/* True if the destination had the paths of the last destination, and has got the result. */
 static bool
 again_run(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e)
 	RUNS_ON(role_rib)
@@ -775,7 +802,10 @@ again_run(struct shard *s, struct shard_table *t, struct dest_id id, const struc
 	return true;
 }
 
-/* The paths there are (some) without what is doomed, edited by `e` (may be NULL) or replayed, in their new order. 0, -ENOMEM. */
+/*
+ * Builds the set from the existing paths without doomed paths, with edit `e` (may be NULL) or
+ * replays, and ranks. 0, -ENOMEM.
+ */
 static int
 rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view,
 	const struct edit *e) RUNS_ON(role_rib)
@@ -785,7 +815,7 @@ rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct 
 	struct path_set *set = NULL;
 	int err;
 
-	again_end(s); /* its paths are in the scratch */
+	again_end(s); /* the scratch holds paths of the last result */
 	err = scratch_reserve(s, old->count + 1u);
 	s->effort += old->count;
 	if (err != 0)
@@ -809,7 +839,7 @@ rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct 
 	return 0;
 }
 
-/* `now` instead of `old`, or (NULL) nothing: rebuild() of a destination with one path. 0, -ENOMEM. */
+/* rebuild() of a destination with one path: replaces `old` by `now` (NULL: no path). 0, -ENOMEM. */
 static int
 replace_only(struct shard *s, struct shard_table *t, struct dest_id id, const struct rib_path *old,
 	const struct rib_path *now) RUNS_ON(role_rib)
@@ -818,7 +848,7 @@ replace_only(struct shard *s, struct shard_table *t, struct dest_id id, const st
 	struct path_set *set = NULL;
 	int err;
 
-	again_end(s); /* its paths are in the scratch */
+	again_end(s); /* the scratch holds paths of the last result */
 	err = scratch_reserve(s, 1);
 	if (err == 0 && now != NULL) {
 		set = path_set_alloc(t->dests, 1);
@@ -836,7 +866,10 @@ replace_only(struct shard *s, struct shard_table *t, struct dest_id id, const st
 	return 0;
 }
 
-/* rebuild() of a destination with one path, where replays are all that is to be done: most destinations of most networks. 0, -ENOMEM. */
+/*
+ * rebuild() of a destination with one path when only replays run: most destinations of most
+ * networks. 0, -ENOMEM.
+ */
 static int
 replay_only(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view)
 	RUNS_ON(role_rib)
@@ -865,7 +898,7 @@ dest_redecide(
 		       : rebuild(s, t, id, view, NULL);
 }
 
-/* The first path of a destination: nothing to rank, nothing to let go. */
+/* The first path of a destination: no ranking, no paths to remove. */
 static int
 announce_first(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e)
 	RUNS_ON(role_rib)
@@ -874,7 +907,7 @@ announce_first(struct shard *s, struct shard_table *t, struct dest_id id, const 
 	struct path_set *set;
 	int err;
 
-	again_end(s); /* its paths are in the scratch */
+	again_end(s); /* the scratch holds paths of the last result */
 	err = scratch_reserve(s, 1);
 	set = err == 0 ? path_set_alloc(t->dests, 1) : NULL;
 	if (set == NULL)
@@ -886,7 +919,7 @@ announce_first(struct shard *s, struct shard_table *t, struct dest_id id, const 
 	return 0;
 }
 
-/* The same again: only the stamp is written, in place. */
+/* True if the announcement equals the path: only the stamp changes. */
 static bool
 announce_same(const struct rib_path *p, const struct edit *e, const struct shard_rib_in *r)
 {
@@ -899,7 +932,10 @@ announce_same(const struct rib_path *p, const struct edit *e, const struct shard
 	       p->received.v == e->accepted->received.v && (p->label_flags & ~generation) == flags;
 }
 
-/* Only the stamp and the mark of path `index`; in place where no other destination shares them and the mark stays. 0, -ENOMEM. */
+/*
+ * Changes the stamp and the mark of path `index`: in place if no destination shares the set and the
+ * mark stays. 0, -ENOMEM.
+ */
 static int
 restamp(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view,
 	unsigned index, const struct edit *e) RUNS_ON(role_rib)
@@ -956,7 +992,7 @@ path_announce(struct shard *s, struct shard_table *t, struct peer_id peer, const
 		return stamp(same) == shard_epoch(r) && is_marked(same, r)
 			       ? 0
 			       : restamp(s, t, id, &view, (unsigned)(same - view.paths->path), &e);
-	/* another best path may not go to somebody who had the old one */
+	/* a new best path may be a withdrawal for a peer that got the old path */
 	if (!import_may_take(s))
 		return -EAGAIN;
 	return rebuild(s, t, id, &view, &e);
@@ -992,7 +1028,7 @@ path_withdraw(struct shard *s, struct shard_table *t, struct peer_id peer, const
 	return rebuild(s, t, id, &view, &e);
 }
 
-/* ---- what the forwarding tables have no room for ---- */
+/* ---- room in the forwarding tables ---- */
 
 static void
 fib_state_change(struct shard *s, struct shard_table *t, const struct prefix *p, enum dest_fib now)
@@ -1021,7 +1057,7 @@ fib_state_change(struct shard *s, struct shard_table *t, const struct prefix *p,
 void
 shard_report(struct shard *s, struct shard_report *r)
 {
-	shard_sample_add(s, 0); /* these entries come of no message */
+	shard_sample_add(s, 0); /* entries of a report come from no message */
 	for (unsigned i = 0; i < r->count; i++) {
 		const struct shard_room *room = &r->at[i];
 		enum family family =

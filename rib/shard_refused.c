@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a shard refused: counts by peer, family and cause, and the last refused prefixes (rib/refused.h). Both are made with the first
- * refused prefix, so a peer whose routes are all taken costs a pointer. Without memory for them, rejected_total alone counts.
+ * Refusals of a shard: counts by peer, family and cause, and the last refused prefixes
+ * (rib/refused.h). Both are allocated at the first refusal, so a peer without refused routes costs
+ * a pointer. Without memory, only rejected_total counts.
  */
 #include "rib/shard_impl.h"
 
@@ -22,7 +23,7 @@ counts_of(struct shard *s, struct shard_rib_in *r) RUNS_ON(role_rib)
 	return c;
 }
 
-/* ---- peers for which an alarm may be due ---- */
+/* ---- peers for which an alarm may be needed ---- */
 
 static void
 ailing_set(struct shard *s, struct peer_id peer, enum family family) RUNS_ON(role_rib)

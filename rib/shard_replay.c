@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * keep_all_routes: what a kept route is to be under the policy of now. The circulating scan asks for each
- * path it meets; most are what they are to be already, and that must be found out fast.
+ * keep_all_routes: evaluates kept routes by the current policy. The circulating scan asks for each
+ * path; most paths stay unchanged, which must be found out fast.
  *
- * What hangs on attributes alone is judged once for a set and kept in a verdict, which its id finds; no
- * regular expression runs twice for a set under one policy. A verdict is good for one context (a replay of
- * one peer's family under one policy) and one serial of its set. Paths that follow each other with one set
- * (most do: ids rise as prefixes came in) share what the policy made of it. Destinations that follow each other
- * with one set of paths are judged once, where policies say the same of their prefixes.
+ * Results that depend on attributes alone are evaluated once per set and stored in a verdict,
+ * indexed by set id; no regular expression runs twice for a set under one policy. A verdict is
+ * valid for one context (a replay of a (peer, family) under one policy) and one serial of the set.
+ * Consecutive paths with one set (most paths: ids rise in order of arrival) share the policy
+ * result. Consecutive destinations with equal paths are evaluated once, if the policies decide
+ * equally for the prefixes.
  */
 #include "rib/shard_impl.h"
 
@@ -21,19 +22,19 @@
 
 enum verdict_kind {
 	VERDICT_REFUSED,
-	VERDICT_OUTCOME, /* one for all prefixes */
+	VERDICT_OUTCOME, /* one outcome for all prefixes */
 	VERDICT_BY_PREFIX, /* the digest decides */
 	VERDICT_BY_EVAL, /* the policy is too long for a digest */
 };
 
-/* What a path is to be. */
+/* Result for a path. */
 struct wanted {
 	enum decision_reason refused; /* DECISION_EQUAL: accepted */
 	struct attr_id accepted; /* .v == 0: refused */
 	uint64_t outcome;
 };
 
-/* A path that is judged, and by whom. */
+/* A path and its context, for evaluation. */
 struct judged {
 	struct shard *s;
 	struct shard_table *t;
@@ -44,7 +45,7 @@ struct judged {
 
 /* ---- verdicts ---- */
 
-/* Two contexts' verdicts of one set don't meet. */
+/* Spreads the verdicts that two contexts have of one set. */
 static uint32_t
 verdict_index(const struct shard_rib_in *r, struct attr_id set)
 {
@@ -74,7 +75,10 @@ replay_forget(struct shard *s)
 	}
 }
 
-/* Of a set that has no verdict yet, all is read; and what it became before. */
+/*
+ * Prefetches the received set, which is read in full without a verdict, and the accepted set, for
+ * comparison.
+ */
 static void
 sets_prefetch(const struct shard *s, const struct shard_table *t, struct dest_id id)
 {
@@ -157,7 +161,7 @@ run_enter(const struct judged *j) RUNS_ON(role_rib)
 	y->run_set = j->path->received.v;
 }
 
-/* s->eval at this set. 0, -ENOMEM. */
+/* Sets up s->eval for the set. 0, -ENOMEM. */
 static int
 run_begin(const struct judged *j, const struct attr_set *attrs) RUNS_ON(role_rib)
 {
@@ -172,9 +176,9 @@ run_begin(const struct judged *j, const struct attr_set *attrs) RUNS_ON(role_rib
 	return err;
 }
 
-/* ---- judging ---- */
+/* ---- evaluation ---- */
 
-/* Each set that is judged takes time, and no destination need have changed by it. */
+/* Evaluating a set takes time, even if no destination changes. */
 static void
 deadline_check(const struct judged *j)
 {
@@ -245,7 +249,9 @@ is_set(const struct judged *j, struct attr_id id, const struct attr_set *a)
 	       __builtin_memcmp(a, b, attr_set_size(a)) == 0;
 }
 
-/* `made` (NULL: to be made) is what outcome w->outcome makes of the set: its id. 0, -ENOMEM. */
+/*
+ * Interns the result of outcome w->outcome; `made` is the result (NULL: evaluate now). 0, -ENOMEM.
+ */
 static int
 outcome_intern(const struct judged *j, struct shard_verdict *v, const struct attr_set *made,
 	struct wanted *w) RUNS_ON(role_rib)
@@ -263,7 +269,7 @@ outcome_intern(const struct judged *j, struct shard_verdict *v, const struct att
 		w->refused = DECISION_REJECTED_BY_POLICY;
 		return 0;
 	}
-	/* most come out as they did before: that is one comparison */
+	/* most results equal the accepted set: one comparison */
 	if (err == 0 && is_set(j, j->path->accepted, made)) {
 		w->accepted = j->path->accepted;
 	} else {
@@ -285,7 +291,7 @@ outcome_intern(const struct judged *j, struct shard_verdict *v, const struct att
 	return 0;
 }
 
-/* The id of what w->outcome makes of the set; it may be of one that nobody uses any more. 0, -ENOMEM. */
+/* The id of the result of w->outcome; the set may have no users. 0, -ENOMEM. */
 static int
 outcome_id(const struct judged *j, struct shard_verdict *v, const struct attr_set *made,
 	struct wanted *w) RUNS_ON(role_rib)
@@ -315,7 +321,7 @@ judge_eval(const struct judged *j, const struct prefix *prefix, struct policy_ve
 	return err != 0 ? err : policy_eval_prefix(j->s->eval, prefix, out);
 }
 
-/* `out`: what of it hangs on the prefix. 0, -ENOMEM. */
+/* `out`: the part that depends on the prefix. 0, -ENOMEM. */
 static int
 judge(const struct judged *j, const struct prefix *prefix, struct wanted *w,
 	struct shard_judged *out) RUNS_ON(role_rib)
@@ -375,7 +381,10 @@ judged_of(struct shard *s, struct shard_table *t, const struct rib_path *p)
 	return (struct judged){s, t, slot, &slot->rib[t->family], p};
 }
 
-/* It has the paths of the last one that was judged: do policies say of its prefix what they said of that? */
+/*
+ * For a destination with the paths of the last evaluated one: true if the policies decide equally
+ * for both prefixes.
+ */
 static bool
 judged_alike(const struct shard_replay *y, const struct prefix *prefix)
 {
@@ -413,7 +422,7 @@ replay_concerns(struct shard *s, struct shard_table *t, const struct dest_view *
 		int err;
 
 		if (path_doomed(s, t, p)) {
-			all = false; /* by its stamp, of which identities say nothing */
+			all = false; /* doomed by a stamp, which is not part of the identity */
 		} else if (p->received.v != 0 && j.rib->letting_go) {
 			y->judged_concerns = true;
 		} else if (p->received.v != 0 && j.rib->replaying) {
@@ -426,7 +435,7 @@ replay_concerns(struct shard *s, struct shard_table *t, const struct dest_view *
 		if (view->paths->count <= PATHS_PACKED_MAX)
 			y->judged[i] = out;
 		else if (y->judged_concerns)
-			break; /* nobody shares such a set and would want to know of all */
+			break; /* a set of this size is never shared, so the rest is not needed */
 	}
 	y->judged_identity = all ? view->identity : 0;
 	return y->judged_concerns;
@@ -443,7 +452,7 @@ replay_passes(const struct shard *s, const struct shard_table *t, struct dest_id
 	       judged_alike(y, &prefix);
 }
 
-/* The run holds what a path is to refer to: *out. 0, -ENOMEM. */
+/* Holds references for a path that changes, until the run ends: *out. 0, -ENOMEM. */
 static int
 wanted_hold(const struct judged *j, const struct wanted *w, const struct shard_accepted **out)
 	RUNS_ON(role_rib)

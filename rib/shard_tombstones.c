@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Tombstones wait for the journal's latest consumer, so one that stands still would let them pile
- * up without end. They are bounded by number, in each table: `tombstones_max`.
+ * Limits the tombstones of each table that wait for the slowest consumer of the journal
+ * (`tombstones_max`).
  *
- * From half of that on nothing is taken in and nothing is swept until the one who holds them back has
- * come on. So a million routes that are withdrawn at once go out as fast as the slowest healthy
- * consumer takes them, and cost nobody its session. The shard can't know why one is late: its thread
- * may have had no time, or other things to do. Who may be evicted (JOURNAL_EVICT) its owner says, which
- * sees the connection: that one is waited for as long as it comes on at a fair pace, once for a tenth of
- * a second when it stands still; at the full number it is evicted.
+ * From half of the limit on, the shard takes no input and sweeps nothing until the slowest consumer
+ * advances. So a million routes withdrawn at once are advertised at the speed of the slowest
+ * healthy consumer, and no session is lost. The shard cannot know the reason of a delay: the thread
+ * of the consumer may be busy. The owner of a cursor knows the connection and decides whether the
+ * cursor may be evicted (JOURNAL_EVICT). The shard waits for such a cursor while progress is fair,
+ * and 100 ms without progress; at the full limit the cursor is evicted.
  */
 #include "rib/shard_impl.h"
 
 #define TOMBSTONES_MIN 65536u
 #define PATIENCE_NS 100000000u
-#define PATIENCE_ENTRIES 16384u /* 160,000 changes a second: a sixth of what a shard makes */
+#define PATIENCE_ENTRIES 16384u /* 160,000 changes a second: a sixth of the rate of a shard */
 #define WAKE_NS 10000000u
 
 static uint32_t
@@ -41,9 +41,9 @@ above(const struct shard *s, unsigned divisor)
 	return false;
 }
 
-/* What nobody holds back. True: there is more. */
+/* Reclaims tombstones that no cursor holds. True if more is due. */
 static bool
-give_back(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib)
+tombstones_reclaim(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib)
 {
 	uint64_t safe = journal_safe_sequence(s->journal);
 	unsigned n = shard_table_count(s);
@@ -57,9 +57,9 @@ give_back(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib)
 	return more;
 }
 
-/* Worth waiting for: it comes on, or it has just begun to hold us up. */
+/* True while waiting is worthwhile: the cursor advances, or has become the slowest just now. */
 static bool
-comes_on(struct shard_late *l, const struct journal_holder *h, uint64_t now_ns)
+makes_progress(struct shard_late *l, const struct journal_holder *h, uint64_t now_ns)
 {
 	if (l->holder.cursor != h->cursor || l->holder.state != h->state) {
 		l->holder = *h;
@@ -83,7 +83,7 @@ press(struct shard *s, bool pressed) RUNS_ON(role_rib)
 	s->late.pressed = pressed;
 }
 
-/* Who has nothing to do but to find out that a connection takes nothing would not look. */
+/* A sleeping consumer would not notice a connection that accepts no data. */
 static void
 wake_late(struct shard *s)
 {
@@ -99,7 +99,7 @@ tombstones_hold(struct shard *s, uint64_t deadline_ns)
 	struct journal_holder h;
 
 	s->late.waits = false;
-	if (above(s, 2) && give_back(s, deadline_ns))
+	if (above(s, 2) && tombstones_reclaim(s, deadline_ns))
 		return true;
 	if (!above(s, 2)) {
 		press(s, false);
@@ -110,7 +110,8 @@ tombstones_hold(struct shard *s, uint64_t deadline_ns)
 		return false;
 	press(s, true);
 	if (h.patience == JOURNAL_WAIT || !above(s, 1)) {
-		s->late.waits = h.patience == JOURNAL_WAIT || comes_on(&s->late, &h, s->now_ns);
+		s->late.waits =
+			h.patience == JOURNAL_WAIT || makes_progress(&s->late, &h, s->now_ns);
 		if (s->late.waits)
 			wake_late(s);
 		return s->late.waits;

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Each table has one scan that goes round its dense ids while anything is to be done there: flushes
- * of lost peers, sweeps of stale routes, re-decisions for changed next hops, replays of kept routes. A job that begins
- * notes where the scan stands and is done when it comes by there again; so a hundred peers lost at
- * once, or a thousand answers about next hops in the middle of a load, cost one lap and a little,
- * and a job that is widened while it runs just goes round to where it was widened.
+ * Each table has one scan, which circulates over the dense ids while the table has jobs: flushes of
+ * lost peers, sweeps of stale routes, evaluations for changed next hops, replays of kept routes. A
+ * job notes the position of the scan and is done when the scan returns to the position. So a
+ * hundred peers lost at once, or a thousand next-hop changes during a load, cost little more than
+ * one lap, and a job that is widened while running takes at most one more lap.
  *
- * Destinations that appear behind a job's begin need nothing of it: their paths have fresh stamps
- * and were decided with the present state of next hops.
+ * Destinations created after the start of a job need no visit: their paths have fresh stamps and
+ * were evaluated with the current next hops.
  */
 #include "rib/shard_impl.h"
 
 #include <errno.h>
 
 #define SLICE_IDS 1024u
-#define SLICE_PATHS 1024u /* ranked, of destinations that have many */
+#define SLICE_PATHS 1024u /* ranked in a slice, for destinations with many paths */
 
 static struct shard_position
 position(const struct shard_table *t)
@@ -47,7 +47,7 @@ scan_begin(struct shard_table *t)
 	t->walk.skip = skip_dest;
 }
 
-/* Here it begins: the lap under way must reach all that exists now. */
+/* The start of a job: the current lap must reach every existing id. */
 static struct shard_position
 job_begin(struct shard_table *t)
 {
@@ -71,7 +71,7 @@ sweep_start(
 {
 	adj_rib_in_doomed(&r->counts, below);
 	if (shard_load(&r->counts.received) == 0) {
-		/* an empty one that still goes round has nothing left to find */
+		/* without received routes a running sweep has nothing to find */
 		r->sweep_below = below;
 		if (lost || !r->sweeping)
 			r->flush_below = below;
@@ -140,7 +140,7 @@ static void
 replays_end(struct shard_rib_in *r)
 {
 	r->replaying = false;
-	/* release: pairs with the acquire in adj_rib_in_counts_get; what came of it is published */
+	/* release: pairs with the acquire in adj_rib_in_counts_get; the results are published */
 	atomic_store_explicit(&r->counts.replays_done, r->replays, memory_order_release);
 }
 
@@ -213,7 +213,7 @@ visit_dest(void *ctx, struct dest_id id, const struct dest_view *view)
 	return v->s->effort < SLICE_PATHS;
 }
 
-/* What could not be done for want of memory is met again a lap later. */
+/* After lack of memory all jobs start over: the next lap visits failed destinations again. */
 static void
 jobs_restart(struct shard_table *t)
 {
@@ -229,7 +229,8 @@ sweep_end(struct shard_rib_in *r)
 {
 	r->sweeping = false;
 	r->rerank = r->rerank && r->counts.retained;
-	r->flush_below = r->sweep_below; /* keeps it near the epoch, as serial numbers need */
+	/* keeps flush_below near the epoch, as serial number arithmetic requires */
+	r->flush_below = r->sweep_below;
 	adj_rib_in_swept(&r->counts, r->sweep_below);
 }
 
@@ -307,15 +308,18 @@ table_slice(struct shard *s, struct shard_table *t, uint64_t deadline_ns) RUNS_O
 	if (v.failed)
 		jobs_restart(t);
 	jobs_finish(s, t);
-	/* a slice that replaces every set it meets makes two chunks of old ones, this frees
-	 * sixteen: the list never fills up */
+	/*
+	 * a slice that replaces every set fills two chunks of old sets; this frees up to sixteen,
+	 * so the list stays short
+	 */
 	(void)dest_reclaim(t->dests, journal_safe_sequence(s->journal));
 }
 
 /*
- * What is live takes its place in the journal behind all that walks have changed: so they go no further ahead of consumers than these read in
- * a millisecond or two. One that does not come on is not waited for. One that does, and whom live input alone keeps so far behind, leaves
- * walks a slice in the same time, be it one shard's or several shards': else they would never end.
+ * Input gets its journal entries after the entries of walks. So walks run ahead of consumers only
+ * as far as consumers read in a millisecond or two. A consumer without progress is not waited for.
+ * If input alone keeps an active consumer behind, all shards together still run one walk slice in
+ * each such period, so that walks end.
  */
 #define PACE_PATIENCE_NS 20000000u
 
@@ -324,7 +328,7 @@ walks_ahead(struct shard *s) RUNS_ON(role_rib)
 {
 	uint64_t position, now;
 
-	/* a flush that gives memory back does not wait for consumers, which need memory to go on */
+	/* a flush that frees memory does not wait for consumers, which may need memory */
 	if (arena_is_short() || journal_lag(s->journal, &position) < SHARD_PACE_ENTRIES)
 		return false;
 	now = walk_clock();

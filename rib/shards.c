@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* Ranges that fall to one shard together. */
+/* Length of a range. */
 #define RANGE_BITS_IPV4 12u
 #define RANGE_BITS_IPV6 24u
 
@@ -18,8 +18,9 @@ shards_init(struct shards *s, struct shard *const *at, unsigned count)
 }
 
 /*
- * Of an address's first bits. Not keyed: all prefixes of one range are in one shard anyway, so a peer that wants to load one shard needs
- * no collisions, and what it gains is bounded by the load of that one shard.
+ * Hashes the first bits of an address. Not keyed: all prefixes of a range are in one shard anyway,
+ * so an attacker that wants to load one shard needs no collisions, and the damage is bounded by the
+ * load of one shard.
  */
 static unsigned
 range_shard(const struct shards *s, uint8_t afi, const uint8_t *b)
@@ -44,7 +45,7 @@ shards_of(const struct shards *s, const struct prefix *p)
 	return range_shard(s, p->afi, p->b);
 }
 
-#define RANGES_MAX 256u /* looked at one by one */
+#define RANGES_MAX 256u /* limit for checking each range; above, all shards are returned */
 
 uint32_t
 shards_under(const struct shards *s, const struct prefix *p)
@@ -114,7 +115,7 @@ shards_longest(const struct shards_table *t, const struct ip_addr *a, struct des
 	struct dest_id id = dest_longest(t->at[i], a, out);
 
 	if (id.v == DEST_NONE && i != 0) {
-		i = 0; /* what is shorter than a range */
+		i = 0; /* prefixes shorter than a range */
 		id = dest_longest(t->at[i], a, out);
 	}
 	if (id.v != DEST_NONE)

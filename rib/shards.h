@@ -1,42 +1,45 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The shards of a RIB as one: which of them has a prefix, and ids that are good for all of them.
+ * The shards of a RIB as a whole: the mapping of prefixes to shards, and ids that are unique across
+ * shards.
  *
- * A shard holds address ranges, by a hash of the first 12 bits of an IPv4 address and 24 of an IPv6 one; shorter prefixes are in shard 0. So an
- * aggregate and its specifics are mostly in one shard, and attribute sets stay shared. They write one journal, whose order is the
- * one in which consumers see their changes; docs/decisions/0006.
- *
- * Readers hold it: nobody writes it after start.
+ * A shard holds address ranges, by a hash of the first 12 bits of an IPv4 address or 24 bits of an
+ * IPv6 address; shorter prefixes are in shard 0. So an aggregate and its specifics are mostly in
+ * one shard, and attribute sets stay shared. The shards write one journal, which gives consumers
+ * one order of changes (docs/decisions/0006). Immutable after start; any thread reads.
  */
 #pragma once
 
 #include "lpm/base.h"
 #include "rib/shard.h"
 
-/* Set by whoever makes the shards. */
+/* Filled by the creator of the shards. */
 struct shards {
 	struct shard *at[SHARDS_MAX];
 	unsigned count;
-	unsigned bits; /* of an id that name the shard */
+	unsigned bits; /* low bits of an id that name the shard */
 };
 
-/* All tables have been added to each in the same order. */
+/* All shards must have the same tables, added in the same order. */
 void shards_init(struct shards *s, struct shard *const *at, unsigned count);
-/* Is it shorter than a range, so that it may cover what other shards have? */
+/* True if the prefix is shorter than a range, and may cover prefixes of several shards. */
 bool shards_wide(const struct prefix *p);
-/* Bits: those that may have what such a one covers, but for the first. */
+/* Bitmap of shards, except shard 0, that may have prefixes covered by a wide prefix. */
 uint32_t shards_under(const struct shards *s, const struct prefix *p);
-/* The one that has it. */
+/* Index of the shard of a prefix. */
 unsigned shards_of(const struct shards *s, const struct prefix *p);
 static inline struct shard *
 shards_for(const struct shards *s, const struct prefix *p)
 {
 	return s->at[s->count > 1 ? shards_of(s, p) : 0];
 }
-/* Where prefixes that cover it are: one or two; how many. */
+/* The one or two shards with prefixes that cover an address; returns the number. */
 unsigned shards_covering(const struct shards *s, const struct ip_addr *a, struct shard *out[2]);
 
-/* ---- ids: of a shard's destination, or attribute set, and of all the same; neighbours of one age lie together ---- */
+/*
+ * ---- ids of destinations and attribute sets: of a shard <-> across shards; ids of similar age are
+ * adjacent ----
+ */
 
 static inline uint32_t
 shards_id(const struct shards *s, unsigned shard, uint32_t id)
@@ -56,10 +59,10 @@ shards_local(const struct shards *s, struct dest_id id)
 	return (struct dest_id){id.v >> s->bits};
 }
 
-/* One table over all shards; as dest_table's of the same name, with ids of all. */
+/* One table across all shards; functions as in dest.h, with ids across shards. */
 struct shards_table {
 	const struct shards *shards;
-	const struct dest_table *at[1 << 4]; /* NULL: no such shard */
+	const struct dest_table *at[1 << 4]; /* NULL: no shard of that index */
 };
 static_assert(SHARDS_MAX == 1 << 4, "places of all ids' shards");
 
@@ -81,7 +84,7 @@ shards_peek(const struct shards_table *t, struct dest_id id, struct dest_view *o
 
 /* Sum of shard_peer_memory(). */
 size_t shards_peer_memory(const struct shards *s, struct peer_id id);
-/* Sums; of what all shards do, as far as all of them have come. */
+/* Sums over the shards, as far as each shard has come. */
 void shards_peer_counts(const struct shards *s, struct peer_id id, enum family family,
 	struct adj_rib_in_counts *out);
 bool shards_peer_refused(const struct shards *s, struct peer_id id, enum family family,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The budgeted cursor over a table's dense ids: refresh, flush, stale sweep, show and audit all use this one.
- * Works on its arguments only; any RIB reader, or the shard.
+ * A budgeted cursor over the dense ids of a table, for refresh, flush, stale sweep, show and audit.
+ * No state outside the arguments; for any RIB reader, and for the shard.
  */
 #pragma once
 
@@ -12,26 +12,26 @@ struct shards_table;
 
 struct walk {
 	const struct dest_table *table;
-	const struct shards_table *over; /* or this, with ids of all shards (rib/shards.h) */
+	const struct shards_table *over; /* or NULL table and ids across shards (rib/shards.h) */
 	uint32_t next; /* id to visit next */
-	uint32_t end; /* dest_limit() when it began: younger destinations are in the journal */
+	uint32_t end; /* dest_limit() at the start: later destinations are in the journal */
 	bool (*skip)(void *ctx,
-		struct dest_id
-			id); /* NULL, or asked first, and quicker than a visit: true: there is nothing to visit */
+		struct dest_id id); /* quick test before a visit: true skips the id. May be NULL */
 };
 
-/* A visitor returns false to end the slice after this destination (it counts as visited). */
+/* Returns false to end the slice after this destination, which counts as visited. */
 typedef bool walk_visit(void *ctx, struct dest_id id, const struct dest_view *view);
 
 void walk_begin(struct walk *w, const struct dest_table *t);
 /* `t` is lent for the walk. */
 void walk_begin_all(struct walk *w, const struct shards_table *t);
 /*
- * Visits up to `max` ids. `now` is asked every 64 visits, and the slice ends when it passes `deadline_ns` (0: no deadline).
- * Free ids are skipped; tombstones are visited with view->paths NULL. True while there is more.
+ * Visits up to `max` ids. `now` is read every 64 visits, and the slice ends after `deadline_ns` (0:
+ * no deadline). Free ids are skipped; tombstones are visited with view->paths NULL. True if more is
+ * due.
  */
 bool walk_slice(struct walk *w, unsigned max, uint64_t deadline_ns, uint64_t (*now)(void),
 	walk_visit *visit, void *ctx);
 bool walk_done(const struct walk *w);
-/* The clock that deadlines of this layer are held against: CLOCK_MONOTONIC in ns. */
+/* The clock for deadlines of this layer: CLOCK_MONOTONIC in ns. */
 uint64_t walk_clock(void);
