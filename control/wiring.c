@@ -337,7 +337,7 @@ fib_work(void *ctx, uint64_t now, uint64_t deadline)
 	role_enter_fib();
 	wiring_links_apply(c->k);
 	owed = retry_watches(c->k);
-	owed |= nexthop_tell_owed(c->k->layers.nexthops);
+	owed |= nexthop_report_owed(c->k->layers.nexthops);
 	if (owed)
 		(void)timer_arm_sooner(c->self, &c->due, OWED_NS);
 	more = fib_feed_work(c->k->layers.feed, now, deadline);

@@ -4,7 +4,7 @@
 #include "rib/inspect.h"
 #include "lpm/arena.h"
 #include "lpm/qsbr.h"
-#include "rib/limbo_impl.h"
+#include "rib/deferred_free_impl.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -303,7 +303,7 @@ struct attr_table {
 	uint32_t free_id; /* list through refs; 0: empty */
 	struct hash_probes probes;
 	uint32_t dying_count, dying[DYING_MAX]; /* ids */
-	struct limbo limbo;
+	struct deferred_free deferred;
 	uint32_t limit; /* owner: ids below have been used before */
 	_Atomic size_t *charged; /* by owner of sets; NULL: no accounting */
 	uint16_t owner; /* of the next set */
@@ -455,12 +455,12 @@ attr_table_create(struct arena *a, struct qsbr *readers, struct attr_table **out
 	t->arena = a;
 	t->index_mask = INDEX_MIN - 1;
 	t->index = arena_calloc(a, (t->index_mask + 1) * sizeof(*t->index));
-	if (t->index == NULL || limbo_init(&t->limbo, a, readers, slot_free, t) < 0) {
+	if (t->index == NULL || deferred_free_init(&t->deferred, a, readers, slot_free, t) < 0) {
 		arena_free(a, t->index);
 		arena_free(a, t);
 		return -ENOMEM;
 	}
-	t->limbo.prefetch = slot_free_prefetch;
+	t->deferred.prefetch = slot_free_prefetch;
 	t->limit = 1;
 	bytes_add(t, sizeof(*t) + (t->index_mask + 1) * sizeof(*t->index));
 	*out = t;
@@ -472,7 +472,7 @@ attr_table_destroy(struct attr_table *t)
 {
 	if (t == NULL)
 		return;
-	limbo_fini(&t->limbo);
+	deferred_free_fini(&t->deferred);
 	for (uint32_t id = 1; id < t->limit; id++)
 		arena_free(
 			t->arena, atomic_load_explicit(&slot_of(t, id)->set, memory_order_relaxed));
@@ -791,7 +791,7 @@ dying_remove(struct attr_table *t)
 		index_remove(t, t->index, t->index_mask, t->dying[i], hash[i]);
 		if (next_filling(t))
 			index_remove(t, t->next, t->next_mask, t->dying[i], hash[i]);
-		limbo_push(&t->limbo, (void *)(uintptr_t)t->dying[i]);
+		deferred_free_push(&t->deferred, (void *)(uintptr_t)t->dying[i]);
 	}
 }
 
@@ -818,7 +818,7 @@ attr_table_reclaim_some(struct attr_table *t)
 	bool more;
 
 	dying_remove(t);
-	more = limbo_reclaim(&t->limbo, 1);
+	more = deferred_free_reclaim(&t->deferred, 1);
 	index_shrink(t);
 	return more || t->next != NULL;
 }
@@ -826,7 +826,7 @@ attr_table_reclaim_some(struct attr_table *t)
 bool
 attr_table_behind(const struct attr_table *t)
 {
-	return limbo_behind(&t->limbo);
+	return deferred_free_behind(&t->deferred);
 }
 
 void

@@ -4,7 +4,7 @@
 #include "lpm/arena.h"
 #include "lpm/qsbr.h"
 #include "rib/dest_word_impl.h"
-#include "rib/limbo_impl.h"
+#include "rib/deferred_free_impl.h"
 
 #include <errno.h>
 #include <string.h>
@@ -79,7 +79,7 @@ struct dest_table {
 	struct hash_probes probes; /* owner: of dest_get() */
 	unsigned tight_from; /* owner: dest_tight() */
 	uint32_t segment_count, segments_size;
-	struct limbo sets, ids;
+	struct deferred_free sets, ids;
 	struct retire_list *retired; /* old indexes and segment lists */
 	uint32_t in_length[129]; /* owner: destinations by prefix length */
 	size_t dest_size;
@@ -534,8 +534,8 @@ dest_table_destroy(struct dest_table *t)
 
 	if (t == NULL)
 		return;
-	limbo_fini(&t->sets);
-	limbo_fini(&t->ids);
+	deferred_free_fini(&t->sets);
+	deferred_free_fini(&t->ids);
 	if (t->retired != NULL)
 		retire_list_destroy(t->retired);
 	limit = atomic_load_explicit(&t->limit, memory_order_relaxed);
@@ -575,8 +575,8 @@ dest_table_create(struct arena *a, struct qsbr *readers, enum afi afi, struct de
 	t->dest_size = afi == AFI_IPV4 ? DEST_BYTES_IPV4 : DEST_BYTES_IPV6;
 	t->free_id = t->oldest = t->newest = ID_NIL;
 	atomic_init(&t->bytes, sizeof(*t));
-	if (limbo_init(&t->sets, a, readers, block_free, t) < 0 ||
-		limbo_init(&t->ids, a, readers, id_free, t) < 0 ||
+	if (deferred_free_init(&t->sets, a, readers, block_free, t) < 0 ||
+		deferred_free_init(&t->ids, a, readers, id_free, t) < 0 ||
 		retire_list_create(a, readers, 8, &t->retired) < 0 ||
 		index_create(t, INDEX_BITS_MIN, &x) < 0) {
 		dest_table_destroy(t);
@@ -726,7 +726,7 @@ word_drop(struct dest_table *t, uint64_t word)
 	if ((word & PACKED) && --((struct packed_set *)word_block(word))->refs > 0)
 		return;
 	bytes_add(t, -word_size(word));
-	limbo_push(&t->sets, word_block(word));
+	deferred_free_push(&t->sets, word_block(word));
 }
 
 /* Publishes `word`; 0: links. */
@@ -926,7 +926,7 @@ tombstone_drop(struct dest_table *t, uint32_t id)
 	t->held--;
 	/* release: pairs with the load in dest_used */
 	atomic_store_explicit(&d->used, 0, memory_order_release);
-	limbo_push(&t->ids, (void *)(uintptr_t)id);
+	deferred_free_push(&t->ids, (void *)(uintptr_t)id);
 }
 
 static bool
@@ -947,9 +947,9 @@ tombstone_passed(const struct dest_table *t, uint32_t id, uint64_t safe_sequence
 bool
 dest_reclaim(struct dest_table *t, uint64_t safe_sequence)
 {
-	bool more = limbo_reclaim(&t->sets, RECLAIM_CHUNKS);
+	bool more = deferred_free_reclaim(&t->sets, RECLAIM_CHUNKS);
 
-	more |= limbo_reclaim(&t->ids, RECLAIM_CHUNKS);
+	more |= deferred_free_reclaim(&t->ids, RECLAIM_CHUNKS);
 	retire_reclaim(t->retired, 8);
 	for (unsigned n = 0; t->oldest != ID_NIL && tombstone_passed(t, t->oldest, safe_sequence);
 		n++) {
@@ -963,7 +963,7 @@ dest_reclaim(struct dest_table *t, uint64_t safe_sequence)
 bool
 dest_behind(const struct dest_table *t)
 {
-	return limbo_behind(&t->sets) || limbo_behind(&t->ids);
+	return deferred_free_behind(&t->sets) || deferred_free_behind(&t->ids);
 }
 
 /* ---- readers ---- */

@@ -52,7 +52,7 @@ struct place {
 
 struct nexthop_table {
 	struct arena *arena;
-	bool (*tell)(void *ctx, const struct nexthop_message *m);
+	bool (*report)(void *ctx, const struct nexthop_message *m);
 	void *ctx;
 	bool owes; /* an entry with `owed` may exist */
 	struct nexthop_feed feed;
@@ -107,7 +107,7 @@ grow(struct arena *a, void **array, size_t item, unsigned count, unsigned *size)
 }
 
 int
-nexthop_table_create(struct arena *a, bool (*tell)(void *ctx, const struct nexthop_message *m),
+nexthop_table_create(struct arena *a, bool (*report)(void *ctx, const struct nexthop_message *m),
 	void *ctx, struct nexthop_table **out)
 {
 	struct nexthop_table *t = arena_calloc(a, sizeof(*t));
@@ -115,7 +115,7 @@ nexthop_table_create(struct arena *a, bool (*tell)(void *ctx, const struct nexth
 	if (t == NULL)
 		return -ENOMEM;
 	t->arena = a;
-	t->tell = tell;
+	t->report = report;
 	t->ctx = ctx;
 	t->all_next = ORDERS;
 	t->bucket_count = BUCKETS_MIN;
@@ -406,7 +406,7 @@ direct_add(struct resolution *r, const struct ip_addr *addr, uint16_t port)
 
 /* True if `n` depends on `self`, directly or indirectly, or on too many next hops to check. */
 static bool
-rests_on(struct nexthop *n, const struct nexthop *self)
+depends_on(struct nexthop *n, const struct nexthop *self)
 {
 	struct nexthop *seen[VISITED_MAX];
 	unsigned count = 1;
@@ -432,7 +432,7 @@ rests_on(struct nexthop *n, const struct nexthop *self)
 
 /* Adds a next hop of the route that needs resolution. */
 static void
-follow(const struct nexthop_table *t, struct vrf_id vrf, const struct nexthop_route *route,
+follow_via(const struct nexthop_table *t, struct vrf_id vrf, const struct nexthop_route *route,
 	const struct ip_addr *addr, const struct nexthop *self, struct resolution *r)
 	RUNS_ON(role_fib)
 {
@@ -445,7 +445,7 @@ follow(const struct nexthop_table *t, struct vrf_id vrf, const struct nexthop_ro
 			direct_add(r, addr, port);
 		return;
 	}
-	if (!n->up || n->depth >= NEXTHOP_DEPTH_MAX || rests_on(n, self))
+	if (!n->up || n->depth >= NEXTHOP_DEPTH_MAX || depends_on(n, self))
 		return;
 	if (route->bgp && (r->on_count == 0 || n->metric < r->metric))
 		r->metric = n->metric;
@@ -461,7 +461,7 @@ follow(const struct nexthop_table *t, struct vrf_id vrf, const struct nexthop_ro
  * uses the reachable ones.
  */
 static bool
-flatten(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr,
+resolve_by_route(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr,
 	const struct nexthop_route *route, const struct nexthop *self, struct resolution *r)
 	RUNS_ON(role_fib)
 {
@@ -474,7 +474,7 @@ flatten(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *
 		uint16_t port = route->via[i].port;
 
 		if (via->afi != AFI_NONE && port == PORT_NONE)
-			follow(t, vrf, route, via, self, r);
+			follow_via(t, vrf, route, via, self, r);
 		else if (nexthop_port_up(t, port))
 			direct_add(r, via->afi != AFI_NONE ? via : addr, port);
 	}
@@ -514,7 +514,7 @@ resolve_way(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_ad
 			break;
 		if (route.dead || (route.prefix.len == 0 && !t->via_default))
 			return;
-		r->up = flatten(t, vrf, addr, &route, self, r);
+		r->up = resolve_by_route(t, vrf, addr, &route, self, r);
 		if (r->up || route.prefix.len == 0)
 			return;
 		max = route.prefix.len - 1u;
@@ -613,14 +613,14 @@ ons_store(struct nexthop_table *t, struct nexthop *n, const struct resolution *r
  * goes to all.
  */
 static void
-tell_or_owe(struct nexthop_table *t, struct nexthop *n)
+report_or_owe(struct nexthop_table *t, struct nexthop *n)
 {
-	n->owed = n->watchers > 0 && !t->tell(t->ctx, &n->last);
+	n->owed = n->watchers > 0 && !t->report(t->ctx, &n->last);
 	t->owes |= n->owed;
 }
 
 bool
-nexthop_tell_owed(struct nexthop_table *t)
+nexthop_report_owed(struct nexthop_table *t)
 {
 	if (!t->owes)
 		return false;
@@ -628,7 +628,7 @@ nexthop_tell_owed(struct nexthop_table *t)
 	for (unsigned i = 0; i < t->bucket_count; i++) {
 		for (struct nexthop *n = t->bucket[i]; n != NULL; n = n->next) {
 			if (n->owed && !t->owes)
-				tell_or_owe(t, n);
+				report_or_owe(t, n);
 			t->owes |= n->owed;
 		}
 	}
@@ -636,7 +636,7 @@ nexthop_tell_owed(struct nexthop_table *t)
 }
 
 static void
-tell(struct nexthop_table *t, struct nexthop *n, bool always) RUNS_ON(role_fib)
+report(struct nexthop_table *t, struct nexthop *n, bool always) RUNS_ON(role_fib)
 {
 	uint32_t metric = n->up ? n->metric : 0;
 	bool connected = n->up && n->connected;
@@ -647,11 +647,11 @@ tell(struct nexthop_table *t, struct nexthop *n, bool always) RUNS_ON(role_fib)
 	n->last.up = n->up;
 	n->last.connected = connected;
 	n->last.metric = metric;
-	tell_or_owe(t, n);
+	report_or_owe(t, n);
 }
 
 static void
-look_at_all(struct nexthop_table *t)
+update_all(struct nexthop_table *t)
 {
 	if (t->all_next == ORDERS)
 		t->all_next = 0;
@@ -684,10 +684,10 @@ update(struct nexthop_table *t, struct nexthop *n) RUNS_ON(role_fib)
 	n->depth = (uint8_t)r.depth;
 	n->metric = r.metric;
 	if (!far_same && n->refs > n->watchers + n->untracked)
-		look_at_all(t);
+		update_all(t);
 	if (!same && t->feed.changed != NULL)
 		t->feed.changed(t->feed.ctx, n);
-	tell(t, n, false);
+	report(t, n, false);
 }
 
 /* ---- life of a next hop ---- */
@@ -770,12 +770,12 @@ nexthop_watch(struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *
 	struct nexthop *n = nexthop_ref(t, vrf, addr);
 
 	if (n == NULL) {
-		(void)t->tell(
+		(void)t->report(
 			t->ctx, &m); /* unresolvable, as each next hop is until the first answer */
 		return -ENOMEM;
 	}
 	n->watchers++;
-	tell(t, n, true);
+	report(t, n, true);
 	return 0;
 }
 
@@ -813,7 +813,7 @@ nexthop_changed(struct nexthop_table *t, struct vrf_id vrf, const struct prefix 
 	if (t->change_tail - t->change_head == CHANGES_MAX) {
 		t->change_head = t->change_tail;
 		t->change_at.begun = false;
-		look_at_all(t);
+		update_all(t);
 		return;
 	}
 	t->changes[t->change_tail++ % CHANGES_MAX] = (struct change){vrf, *p};
@@ -837,7 +837,8 @@ next_address(struct place *at, const struct shadow *order, const struct prefix *
 
 /* The address in all zones. */
 static void
-look_at(struct nexthop_table *t, struct vrf_id vrf, const struct prefix *host) RUNS_ON(role_fib)
+address_update(struct nexthop_table *t, struct vrf_id vrf, const struct prefix *host)
+	RUNS_ON(role_fib)
 {
 	for (struct nexthop *n = *bucket_of(t, vrf, host), *next; n != NULL; n = next) {
 		next = n->next;
@@ -896,7 +897,7 @@ nexthop_work(struct nexthop_table *t, uint64_t deadline_ns)
 		if (order == NULL || !next_address(at, order, &p))
 			piece_done(t);
 		else
-			look_at(t, vrf, &at->at);
+			address_update(t, vrf, &at->at);
 	}
 	return false;
 }
@@ -948,7 +949,7 @@ void
 nexthop_via_default(struct nexthop_table *t, bool yes)
 {
 	if (t->via_default != yes)
-		look_at_all(t);
+		update_all(t);
 	t->via_default = yes;
 }
 

@@ -61,8 +61,9 @@ struct nexthop_feed {
  * `report` is called on the fib thread for each answer and change. False: no memory for the
  * message; nexthop_report_owed() repeats the call with the then current state. 0, -ENOMEM.
  */
-int nexthop_table_create(struct arena *a, bool (*tell)(void *ctx, const struct nexthop_message *m),
-	void *ctx, struct nexthop_table **out);
+int nexthop_table_create(struct arena *a,
+	bool (*report)(void *ctx, const struct nexthop_message *m), void *ctx,
+	struct nexthop_table **out);
 void nexthop_table_destroy(struct nexthop_table *t);
 /* any thread: chains of new next hops */
 const struct hash_probes *nexthop_probes(const struct nexthop_table *t);
@@ -110,7 +111,7 @@ void nexthop_changed(struct nexthop_table *t, struct vrf_id vrf, const struct pr
 /* One slice of queued changes; true if more is due. `deadline_ns` 0: all. */
 bool nexthop_work(struct nexthop_table *t, uint64_t deadline_ns) RUNS_ON(role_fib);
 /* Repeats reports that `report` refused. True while some are still owed; call again later. */
-bool nexthop_tell_owed(struct nexthop_table *t) RUNS_ON(role_fib);
+bool nexthop_report_owed(struct nexthop_table *t) RUNS_ON(role_fib);
 /* True if nothing is queued for nexthop_work(). */
 bool nexthop_settled(const struct nexthop_table *t);
 unsigned nexthop_count(const struct nexthop_table *t);

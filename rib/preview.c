@@ -209,15 +209,15 @@ reserve(struct preview *p, unsigned n)
 static enum decision_reason
 loop_of(const struct preview *p, const struct item *i, bool kept, const struct attr_set *a)
 {
-	bool came_so = !kept && i->allow_as_in >= i->known.allow_as_in[p->c.family];
+	bool checked = !kept && i->allow_as_in >= i->known.allow_as_in[p->c.family];
 
 	return shard_loops(
-		p->shard, i->peer, came_so ? UINT_MAX : i->allow_as_in, p->c.cluster_id, a);
+		p->shard, i->peer, checked ? UINT_MAX : i->allow_as_in, p->c.cluster_id, a);
 }
 
 /* The shard's order: loops, then RFC 8212, then policy (shard_import.c). *v: the verdict on `a`. 0, -ENOMEM. */
 static int
-judge(struct preview *p, struct item *i, struct attr_id id, bool kept, const struct attr_set *a,
+evaluate(struct preview *p, struct item *i, struct attr_id id, bool kept, const struct attr_set *a,
 	const struct prefix *prefix, struct policy_verdict *v)
 {
 	uint32_t serial = attr_serial(shard_attrs(p->shard), id);
@@ -289,7 +289,7 @@ attrs_copied(const struct preview *p, const struct outcome *o)
 
 /* 0, -ENOMEM. */
 static int
-path_judge(struct preview *p, const struct rib_path *path, const struct prefix *prefix,
+path_evaluate(struct preview *p, const struct rib_path *path, const struct prefix *prefix,
 	struct outcome *o)
 {
 	const struct attr_table *table = shard_attrs(p->shard);
@@ -308,7 +308,7 @@ path_judge(struct preview *p, const struct rib_path *path, const struct prefix *
 	input = kept != NULL ? kept : accepted;
 	if (input == NULL)
 		return 0;
-	err = judge(p, o->item, id, kept != NULL, input, prefix, &v);
+	err = evaluate(p, o->item, id, kept != NULL, input, prefix, &v);
 	if (err != 0)
 		return err;
 	if (!v.permit) {
@@ -529,7 +529,7 @@ fib_count(struct preview *p, const struct path_set *s)
 
 /* Results of all paths of the destination, in p->outcome. *any: a path changes. 0, -ENOMEM. */
 static int
-paths_judge(struct preview *p, struct dest_id id, const struct dest_view *v, bool *any)
+paths_evaluate(struct preview *p, struct dest_id id, const struct dest_view *v, bool *any)
 {
 	int err = reserve(p, v->paths->count);
 
@@ -537,7 +537,7 @@ paths_judge(struct preview *p, struct dest_id id, const struct dest_view *v, boo
 	p->shard = p->shards.at[shards_index(&p->shards, id) % p->shards.count];
 	p->copy_len = 0;
 	for (unsigned i = 0; i < v->paths->count && err == 0; i++) {
-		err = path_judge(p, &v->paths->path[i], &v->prefix, &p->outcome[i]);
+		err = path_evaluate(p, &v->paths->path[i], &v->prefix, &p->outcome[i]);
 		*any |= p->outcome[i].becomes != SAME;
 	}
 	return err;
@@ -549,7 +549,7 @@ preview_best(
 {
 	const struct decision_input *best;
 	bool any = false;
-	int n, err = v->paths != NULL ? paths_judge(p, id, v, &any) : 0;
+	int n, err = v->paths != NULL ? paths_evaluate(p, id, v, &any) : 0;
 
 	*out = (struct preview_best){0};
 	if (err != 0 || !any)
@@ -577,7 +577,7 @@ preview_dest(struct preview *p, struct dest_id id)
 
 	if (!shards_peek(&p->table, id, &v) || v.paths == NULL)
 		return 0;
-	err = paths_judge(p, id, &v, &any);
+	err = paths_evaluate(p, id, &v, &any);
 	if (err == 0 && (any || p->c.all) && p->c.fib)
 		err = fib_count(p, v.paths);
 	if (err != 0 || !any)

@@ -405,7 +405,7 @@ shard_settings(struct shard *s, const struct shard_settings *settings)
 	if (settings->max_paths == max_paths)
 		return;
 	for (unsigned i = 0; i < n; i++)
-		rejudge_start(s, s->table[i].vrf);
+		rank_all_start(s, s->table[i].vrf);
 }
 
 /* ---- peers ---- */
@@ -473,7 +473,7 @@ shard_peer_change(struct shard *s, const struct shard_peer *p)
 	/* release: pairs with the acquire in shard_peer_peek */
 	atomic_store_explicit(&slot->key, key, memory_order_release);
 	if (old->multihop != p->multihop)
-		rejudge_start(s, p->vrf);
+		rank_all_start(s, p->vrf);
 	for (unsigned f = 0; f < FAMILY_COUNT; f++)
 		if (old->allow_as_in[f] != p->allow_as_in[f])
 			replay_start(s, shard_table_of(s, p->vrf, (enum family)f), &slot->rib[f]);
@@ -516,11 +516,11 @@ shard_peer_keep(struct shard *s, struct peer_id id, enum family family, bool kee
 	r = &slot->rib[family];
 	r->keep = keep;
 	if (keep)
-		r->letting_go = r->lets_go_then = false;
+		r->dropping = r->drops_then = false;
 	else if (r->replaying)
-		r->lets_go_then = true;
+		r->drops_then = true;
 	else
-		let_go_start(table_of_peer(s, slot, family), r);
+		drop_kept_start(table_of_peer(s, slot, family), r);
 }
 
 uint64_t
@@ -603,7 +603,7 @@ shard_originate_from(struct shard *s, struct vrf_id vrf, enum family family, con
 	shard_sample_add(s, 0);
 	if (attrs == NULL) {
 		err = path_withdraw(s, t, PEER_SELF, p, 0, false);
-		again_end(s);
+		reuse_end(s);
 		return err;
 	}
 	err = accepted_get(s, t, PEER_SELF, attrs, &acc);
@@ -611,7 +611,7 @@ shard_originate_from(struct shard *s, struct vrf_id vrf, enum family family, con
 		return err;
 	acc.flags |= (uint32_t)source << PATH_SOURCE_SHIFT;
 	err = path_announce(s, t, PEER_SELF, &n, &acc);
-	again_end(s);
+	reuse_end(s);
 	accepted_put(s, &acc);
 	return err;
 }

@@ -99,13 +99,13 @@ struct shard_rib_in {
 	/*
 	 * keep_all_routes. `keeps` lists the families with a replay, or with kept routes to drop.
 	 */
-	bool keep, replaying, letting_go;
+	bool keep, replaying, dropping;
 	/* keep was turned off during a replay, the last replay: evaluate, then drop kept routes */
-	bool lets_go_then;
+	bool drops_then;
 	bool keeps_listed;
 	uint64_t replays; /* asked for */
 	uint32_t context; /* identifies verdicts: unique per replay and policy */
-	struct shard_position replay_from, let_go_from;
+	struct shard_position replay_from, drop_from;
 	struct shard_rib_in *keeps_next; /* in shard_table.keeps */
 	/*
 	 * Member of a plan, with routes not yet evaluated by the new rules; the generation mark for
@@ -146,7 +146,7 @@ struct shard_table {
 	bool walking;
 	bool redecide;
 	/* with redecide: every destination, not only destinations with a dirty next hop */
-	bool rejudge;
+	bool rank_all;
 	struct shard_position redecide_from;
 	/*
 	 * The plan: number of unfinished (peer, family) members and of held paths, and the walk
@@ -202,7 +202,7 @@ struct shard_accepted {
 	uint64_t outcome; /* of the policy; in shard.accepted */
 };
 
-enum judgement {
+enum import_result {
 	REFUSE_ALL,
 	ACCEPT_ALL,
 	ASK_POLICY,
@@ -232,7 +232,7 @@ static_assert(
 #define VERDICT_SEGMENTS 256u
 
 /* A path of the last evaluated destination. */
-struct shard_judged {
+struct shard_result {
 	struct attr_id wanted; /* .v == 0: refuse the path, or not evaluated */
 	/*
 	 * policy that matches on the prefix (NULL: no policy does) and its decision; could 0: from
@@ -248,10 +248,10 @@ struct shard_replay {
 	 * The next destination gets the same result if the paths are equal and policies decide
 	 * equally for its prefix.
 	 */
-	uint64_t judged_identity; /* from struct dest_view; 0: judged[] is incomplete */
-	bool judged_concerns;
-	unsigned judged_count;
-	struct shard_judged judged[PATHS_PACKED_MAX];
+	uint64_t results_identity; /* from struct dest_view; 0: result[] is incomplete */
+	bool results_differ;
+	unsigned results_count;
+	struct shard_result result[PATHS_PACKED_MAX];
 	/* within a run of paths each set is evaluated once; no run between slices */
 	const struct shard_rib_in *run_rib;
 	uint32_t run_set;
@@ -269,7 +269,7 @@ struct shard_replay {
  * same paths, as prefixes of one UPDATE do; then ranking is skipped and both share the published
  * set. The paths are in `take` and `drop`.
  */
-struct shard_again {
+struct shard_reuse {
 	const struct shard_table *table; /* NULL: no result */
 	struct dest_ref before, after;
 	struct peer_id peer; /* of the edit */
@@ -284,7 +284,7 @@ struct shard_again {
 	unsigned take, doomed, drop;
 	bool restamped; /* only the stamp of a path changed; stamp: the old value */
 	uint16_t stamp;
-	/* the change in the counts of paths without a valid next hop; applied `runs` times by again_end() */
+	/* the change in the counts of paths without a valid next hop; applied `runs` times by reuse_end() */
 	uint32_t runs;
 	unsigned waits;
 	struct shard_wait {
@@ -317,14 +317,14 @@ struct shard_input {
 	struct rib_batch *all[RIB_BATCHES_PER_INPUT];
 };
 
-#define AHEAD_MAX 32u
+#define GUESSES_MAX 32u
 
 /* Position of the shard in its input; a slice may end within a record. */
 struct shard_cursor {
 	/* guessed destinations for prefixes of the next record */
-	struct dest_id ahead[AHEAD_MAX];
-	uint32_t ahead_offset; /* offset of that record; UINT32_MAX: no guesses */
-	unsigned ahead_count;
+	struct dest_id guess[GUESSES_MAX];
+	uint32_t guess_offset; /* offset of that record; UINT32_MAX: no guesses */
+	unsigned guess_count;
 	struct shard_input *input;
 	struct rib_batch *batch; /* NULL: between batches */
 	unsigned input_index;
@@ -399,7 +399,7 @@ struct shard {
 	struct decision_input *in;
 	unsigned *order;
 	unsigned multipath; /* of `order` */
-	struct shard_again again;
+	struct shard_reuse reuse;
 	uint32_t effort; /* paths ranked since the last look at the clock; EFFORT_SPENT: look now */
 
 	struct shard_next_hops next_hops;
@@ -484,7 +484,7 @@ struct shard_next_hop *next_hop_find(
 	const struct shard *s, struct vrf_id vrf, const struct ip_addr *addr);
 
 /*
- * shard_paths.c: 0, -ENOMEM; -EAGAIN: the change would withdraw a route and import_may_take() is
+ * shard_paths.c: 0, -ENOMEM; -EAGAIN: the change would withdraw a route and import_may_withdraw() is
  * false
  */
 int path_announce(struct shard *s, struct shard_table *t, struct peer_id peer,
@@ -503,13 +503,13 @@ bool path_counted(const struct shard *s, const struct shard_table *t, struct pee
 	const struct prefix *p, uint32_t path_id) RUNS_ON(role_rib);
 bool path_doomed(const struct shard *s, const struct shard_table *t, const struct rib_path *p);
 /*
- * Drops doomed paths, replays kept paths (after replay_concerns()), ranks all, and publishes a
+ * Drops doomed paths, replays kept paths (after replay_evaluate()), ranks all, and publishes a
  * changed set. 0, -ENOMEM.
  */
 int dest_redecide(struct shard *s, struct shard_table *t, struct dest_id id,
 	const struct dest_view *view) RUNS_ON(role_rib);
 /* Ends the reuse of results: policies, peers, next hops or the time may have changed. */
-void again_end(struct shard *s) RUNS_ON(role_rib);
+void reuse_end(struct shard *s) RUNS_ON(role_rib);
 void scratch_free(struct shard *s);
 
 /* shard_refused.c */
@@ -560,7 +560,7 @@ void accepted_keep(struct shard *s, struct shard_accepted *acc, uint64_t outcome
 /* Lets go of s->accepted. */
 void verdicts_end(struct shard *s) RUNS_ON(role_rib);
 /* The part of a verdict that depends on no prefix and no policy node. *reason: with REFUSE_ALL. */
-enum judgement import_judge(const struct shard *s, const struct shard_peer_slot *slot,
+enum import_result import_evaluate(const struct shard *s, const struct shard_peer_slot *slot,
 	enum family family, const struct attr_set *attrs, enum decision_reason *reason);
 void import_context(
 	const struct shard_peer_slot *slot, enum family family, struct policy_context *out);
@@ -581,7 +581,7 @@ void shard_sample_add(struct shard *s, uint64_t received_ns) RUNS_ON(role_rib);
  * True if the current record may withdraw routes. False until siblings have advanced, which then
  * wake this shard.
  */
-bool import_may_take(struct shard *s) RUNS_ON(role_rib);
+bool import_may_withdraw(struct shard *s) RUNS_ON(role_rib);
 
 /* shard_walks.c */
 /* Dooms paths with a stamp before `below`; `lost`: paths of a lost session. */
@@ -590,12 +590,12 @@ void sweep_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r,
 /* Evaluates paths of this vrf with dirty next hops. */
 void redecide_start(struct shard *s, struct vrf_id vrf) RUNS_ON(role_rib);
 /* Ranks all destinations of this vrf again. */
-void rejudge_start(struct shard *s, struct vrf_id vrf) RUNS_ON(role_rib);
+void rank_all_start(struct shard *s, struct vrf_id vrf) RUNS_ON(role_rib);
 /* Drops held paths for which no plan member is pending. */
 void release_start(struct shard_table *t) RUNS_ON(role_rib);
-/* Kept routes of `r` are judged anew, or let go. */
+/* Evaluates, or drops, the kept routes of `r`. */
 void replay_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r) RUNS_ON(role_rib);
-void let_go_start(struct shard_table *t, struct shard_rib_in *r) RUNS_ON(role_rib);
+void drop_kept_start(struct shard_table *t, struct shard_rib_in *r) RUNS_ON(role_rib);
 bool walks_pending(const struct shard *s);
 /* True if a pending walk may run: with `hold`, a walk that makes no tombstones. */
 bool walks_possible(const struct shard *s, bool hold);
@@ -610,7 +610,7 @@ bool walks_run(struct shard *s, uint64_t deadline_ns, bool hold) RUNS_ON(role_ri
  * Evaluates kept paths of the destination and notes the results: 1 if a path changes, 0 if none
  * changes, -ENOMEM.
  */
-int replay_concerns(struct shard *s, struct shard_table *t, const struct dest_view *view)
+int replay_evaluate(struct shard *s, struct shard_table *t, const struct dest_view *view)
 	RUNS_ON(role_rib);
 /*
  * Updates `p`, a copy of a path of that prefix, to the noted result. *gone: drop the path.
@@ -619,7 +619,7 @@ int replay_concerns(struct shard *s, struct shard_table *t, const struct dest_vi
 int replay_path(struct shard *s, struct shard_table *t, const struct prefix *prefix,
 	struct rib_path *p, bool *gone) RUNS_ON(role_rib);
 /* True if the destination equals the last, which did not change. */
-bool replay_passes(const struct shard *s, const struct shard_table *t, struct dest_id id)
+bool replay_unchanged(const struct shard *s, const struct shard_table *t, struct dest_id id)
 	RUNS_ON(role_rib);
 void replay_prefetch(const struct shard *s, const struct shard_table *t, struct dest_id id)
 	RUNS_ON(role_rib);

@@ -22,7 +22,7 @@ struct import {
 	const struct rib_nlri *nlri;
 	struct shard_table *table;
 	struct shard_rib_in *rib;
-	enum judgement judgement;
+	enum import_result import_result;
 	enum decision_reason reason; /* for refused prefixes */
 	/* with keep_all_routes: `attrs`, with a reference held; otherwise .v == 0 */
 	struct attr_id received;
@@ -142,8 +142,8 @@ shard_loops(const struct shard *s, struct peer_id id, unsigned allow_as_in, uint
 	return slot != NULL ? loops(s, slot, allow_as_in, cluster_id, a) : DECISION_EQUAL;
 }
 
-enum judgement
-import_judge(const struct shard *s, const struct shard_peer_slot *slot, enum family family,
+enum import_result
+import_evaluate(const struct shard *s, const struct shard_peer_slot *slot, enum family family,
 	const struct attr_set *attrs, enum decision_reason *reason)
 {
 	const struct shard_peer *key = atomic_load_explicit(&slot->key, memory_order_relaxed);
@@ -183,14 +183,14 @@ intern_received(struct import *m, struct attr_id *out) RUNS_ON(role_rib)
 }
 
 static int
-judge(struct import *m, const struct shard_peer_slot *slot) RUNS_ON(role_rib)
+evaluate(struct import *m, const struct shard_peer_slot *slot) RUNS_ON(role_rib)
 {
 	struct policy_context context;
 	int err = 0;
 
 	m->received.v = 0;
-	m->judgement = import_judge(m->s, slot, m->table->family, m->attrs, &m->reason);
-	if (m->judgement == ASK_POLICY) {
+	m->import_result = import_evaluate(m->s, slot, m->table->family, m->attrs, &m->reason);
+	if (m->import_result == ASK_POLICY) {
 		import_context(slot, m->table->family, &context);
 		err = policy_eval_begin(m->s->eval, m->rib->import, m->attrs, &context);
 	}
@@ -208,9 +208,9 @@ verdict_of(struct import *m, const struct prefix *p, struct shard_accepted **acc
 	int err;
 
 	*acc = NULL;
-	if (m->judgement == REFUSE_ALL)
+	if (m->import_result == REFUSE_ALL)
 		return 0;
-	if (m->judgement == ASK_POLICY) {
+	if (m->import_result == ASK_POLICY) {
 		err = policy_eval_prefix(s->eval, p, &v);
 		if (err != 0)
 			return err;
@@ -490,7 +490,7 @@ guess_holds(const struct shard_table *t, const struct rib_record *rec, struct de
  * record. Guessed records need their destinations alone.
  */
 static void
-ahead(struct shard *s, const struct shard_table *t, const struct rib_record *rec)
+records_prefetch(struct shard *s, const struct shard_table *t, const struct rib_record *rec)
 {
 	struct shard_cursor *c = &s->cursor;
 	const struct rib_record *next = record_next(c->batch, rec), *then;
@@ -498,29 +498,29 @@ ahead(struct shard *s, const struct shard_table *t, const struct rib_record *rec
 	struct dest_id guess;
 	bool holds;
 
-	c->ahead_count = 0;
+	c->guess_count = 0;
 	if (next == NULL || next->family != t->family)
 		return;
-	n = next->nlri_count < AHEAD_MAX ? next->nlri_count : AHEAD_MAX;
+	n = next->nlri_count < GUESSES_MAX ? next->nlri_count : GUESSES_MAX;
 	guess = record_guess(s, next, next->peer.v == rec->peer.v ? before : 0);
 	holds = guess_holds(t, next, guess);
 	for (unsigned i = 0; i < n; i++)
-		c->ahead[i] = holds ? (struct dest_id){guess.v + i}
+		c->guess[i] = holds ? (struct dest_id){guess.v + i}
 				    : dest_hint(t->dests, &record_nlri(next)[i].prefix);
 	if (next->attrs_hash != 0)
 		attr_prefetch_hash(s->attrs, next->attrs_hash);
-	c->ahead_count = n;
-	c->ahead_offset = (uint32_t)((const uint8_t *)next - c->batch->data);
+	c->guess_count = n;
+	c->guess_offset = (uint32_t)((const uint8_t *)next - c->batch->data);
 	then = record_next(c->batch, next);
 	if (then == NULL || then->family != t->family)
 		return;
 	if (holds && then->peer.v == next->peer.v) {
 		/* a wrong guess costs dest_hint() a cache miss */
-		for (unsigned i = 0; i < then->nlri_count && i < AHEAD_MAX; i += 2)
+		for (unsigned i = 0; i < then->nlri_count && i < GUESSES_MAX; i += 2)
 			dest_prefetch_id(t->dests, (struct dest_id){guess.v + n + i});
 		return;
 	}
-	n = then->nlri_count < AHEAD_MAX ? then->nlri_count : AHEAD_MAX;
+	n = then->nlri_count < GUESSES_MAX ? then->nlri_count : GUESSES_MAX;
 	for (unsigned i = 0; i < n; i++)
 		dest_prefetch(t->dests, &record_nlri(then)[i].prefix);
 }
@@ -553,14 +553,14 @@ nlri_run(struct import *m, uint64_t deadline_ns) RUNS_ON(role_rib)
 	struct shard_cursor *c = &m->s->cursor;
 	unsigned count = m->rec->nlri_count, from = c->nlri;
 
-	if (from == 0 && c->ahead_count > 0 && c->ahead_offset == c->offset) {
-		for (unsigned i = 0; i < c->ahead_count; i++)
-			dest_prefetch_paths(m->table->dests, c->ahead[i]);
-		from = c->ahead_count;
+	if (from == 0 && c->guess_count > 0 && c->guess_offset == c->offset) {
+		for (unsigned i = 0; i < c->guess_count; i++)
+			dest_prefetch_paths(m->table->dests, c->guess[i]);
+		from = c->guess_count;
 	}
 	for (unsigned i = from; i < c->nlri + PREFETCH_AHEAD && i < count; i++)
 		dest_prefetch(m->table->dests, &m->nlri[i].prefix);
-	ahead(m->s, m->table, m->rec);
+	records_prefetch(m->s, m->table, m->rec);
 	m->s->effort = 0;
 	while (c->nlri < count) {
 		const struct rib_nlri *n = &m->nlri[c->nlri];
@@ -646,7 +646,7 @@ import_due(struct shard *s)
 }
 
 bool
-import_may_take(struct shard *s)
+import_may_withdraw(struct shard *s)
 {
 	return !s->cursor.behind || import_due(s);
 }
@@ -668,7 +668,7 @@ update_run(struct shard *s, const struct rib_record *rec, struct shard_peer_slot
 	int err;
 
 	attr_table_owner(s->attrs, rec->peer.v);
-	err = m.attrs != NULL ? judge(&m, slot) : 0;
+	err = m.attrs != NULL ? evaluate(&m, slot) : 0;
 	if (err == -ENOMEM && memory_waits(s))
 		return false;
 	if (err != 0) {
@@ -678,7 +678,7 @@ update_run(struct shard *s, const struct rib_record *rec, struct shard_peer_slot
 	s->cursor.behind = !record_due(s, rec, false);
 	done = nlri_run(&m, deadline_ns);
 	s->cursor.behind = false;
-	again_end(s);
+	reuse_end(s);
 	verdicts_end(s);
 	if (m.received.v != 0)
 		attr_unref(s->attrs, m.received);
@@ -776,7 +776,7 @@ family_up(struct shard *s, struct shard_peer_slot *slot, struct shard_table *t,
 	if (r->sweeping || r->counts.retained)
 		r->rerank = true;
 	if (r->counts.retained)
-		rejudge_start(s, t->vrf);
+		rank_all_start(s, t->vrf);
 	/* import evaluates routes of internal and external peers differently */
 	replay_start(s, t, r);
 }
@@ -881,7 +881,7 @@ batch_next(struct shard *s)
 		c->input_index = c->turn++ % s->input_count;
 		c->input = s->input[c->input_index];
 		c->batch = ring_pop(c->input->full);
-		c->offset = c->nlri = c->ahead_count = 0;
+		c->offset = c->nlri = c->guess_count = 0;
 		if (c->batch != NULL)
 			c->record = c->batch->before;
 	}

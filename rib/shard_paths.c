@@ -215,7 +215,7 @@ path_mark(struct rib_path *p, const struct shard_rib_in *r)
  * A replay has evaluated the path without a change. The mark alone is no reason to publish the set.
  */
 static void
-path_judged(struct rib_path *p, const struct shard_rib_in *r)
+path_confirmed(struct rib_path *p, const struct shard_rib_in *r)
 {
 	if (r->replaying)
 		path_mark(p, r);
@@ -393,7 +393,7 @@ make_old(struct shard *s, struct shard_table *t, struct making *m, const struct 
 	if (!is_refused(&now) && refresh_flags(s, t, &now))
 		m->differs = true;
 	if (replayed != NULL && p->received.v != 0)
-		path_judged(&now, &shard_slot(s, p->peer)->rib[t->family]);
+		path_confirmed(&now, &shard_slot(s, p->peer)->rib[t->family]);
 	if (changed > 0)
 		make_change(s, t, m, p, gone ? NULL : &now);
 	else
@@ -443,7 +443,7 @@ path_hold(const struct rib_path *p, uint16_t epoch, struct attr_id received)
 
 /* Turns a held path into a refused path. False: the path is removed. */
 static bool
-path_let_go(struct rib_path *p)
+path_refuse_held(struct rib_path *p)
 {
 	p->accepted.v = 0;
 	p->label_flags = (p->label_flags & ~0xfffu) | refused_flags(DECISION_REJECTED_BY_POLICY);
@@ -507,7 +507,7 @@ make_candidate(struct shard *s, struct shard_table *t, struct making *m,
 		now = path_hold(p, shard_epoch(r), p->received);
 	else if (rib_path_held(&now) &&
 		 !holds) /* also if the walk has just dropped the kept attributes */
-		is_there = path_let_go(&now);
+		is_there = path_refuse_held(&now);
 	if (!is_refused(&now) && refresh_flags(s, t, &now))
 		m->differs = true;
 	if (gone || !is_there)
@@ -517,7 +517,7 @@ make_candidate(struct shard *s, struct shard_table *t, struct making *m,
 		make_change(s, t, m, p, &now);
 	else {
 		if (replayed != NULL && p->received.v != 0)
-			path_judged(&now, r);
+			path_confirmed(&now, r);
 		make_keep(s, m, &now);
 	}
 	keep_first(s, m, kept);
@@ -601,9 +601,9 @@ old_dropped(struct shard *s, struct shard_table *t, const struct edit *e, unsign
 /* ---- reuse of the last result ---- */
 
 void
-again_end(struct shard *s)
+reuse_end(struct shard *s)
 {
-	struct shard_again *a = &s->again;
+	struct shard_reuse *a = &s->reuse;
 
 	if (a->table == NULL)
 		return;
@@ -620,16 +620,16 @@ again_end(struct shard *s)
  * prefix.
  */
 static bool
-again_same_scan(const struct shard_again *a, const struct shard_replay *y)
+reuse_same_scan(const struct shard_reuse *a, const struct shard_replay *y)
 {
 	for (unsigned i = 0; a->table->keeps != NULL && i < a->paths; i++)
-		if (a->wanted[i].v != y->judged[i].wanted.v)
+		if (a->wanted[i].v != y->result[i].wanted.v)
 			return false;
 	return true;
 }
 
 static bool
-again_same_edit(const struct shard_again *a, const struct edit *e)
+reuse_same_edit(const struct shard_reuse *a, const struct edit *e)
 {
 	if (a->peer.v != e->peer.v || a->path_id != e->path_id ||
 		a->announce != (e->accepted != NULL) || a->refused != e->refused)
@@ -644,13 +644,13 @@ again_same_edit(const struct shard_again *a, const struct edit *e)
  * equal paths.
  */
 static void
-again_begin(struct shard *s, struct shard_table *t, struct dest_id id, struct dest_ref before,
+reuse_begin(struct shard *s, struct shard_table *t, struct dest_id id, struct dest_ref before,
 	const struct edit *e, const struct making *m) RUNS_ON(role_rib)
 {
-	struct shard_again *a = &s->again;
+	struct shard_reuse *a = &s->reuse;
 
-	again_end(s);
-	*a = (struct shard_again){.table = t,
+	reuse_end(s);
+	*a = (struct shard_reuse){.table = t,
 		.before = before,
 		.after = dest_ref_take(t->dests, id),
 		.edit = e != NULL,
@@ -675,9 +675,9 @@ again_begin(struct shard *s, struct shard_table *t, struct dest_id id, struct de
 		a->received = e->accepted->received;
 	}
 	if (a->before.word == 0 || a->after.word == 0)
-		again_end(s);
+		reuse_end(s);
 	for (unsigned i = 0; a->table != NULL && e == NULL && i < a->paths; i++)
-		a->wanted[i] = s->replay.judged[i].wanted;
+		a->wanted[i] = s->replay.result[i].wanted;
 }
 
 /*
@@ -763,32 +763,32 @@ made_publish(struct shard *s, struct shard_table *t, struct dest_id id, struct p
 	else
 		dest_publish_quiet(t->dests, id, set);
 	not_installed_moves(s, t, id, missing);
-	again_begin(s, t, id, before, e, m);
+	reuse_begin(s, t, id, before, e, m);
 	/* shared sets have at most PATHS_PACKED_MAX paths */
 	if (waits > 2 * PATHS_PACKED_MAX)
-		again_end(s);
-	if (s->again.table == NULL)
+		reuse_end(s);
+	if (s->reuse.table == NULL)
 		return;
-	s->again.waits = waits;
-	memcpy(s->again.wait, wait, waits * sizeof(wait[0]));
+	s->reuse.waits = waits;
+	memcpy(s->reuse.wait, wait, waits * sizeof(wait[0]));
 }
 
 /* True if the destination had the paths of the last destination, and has got the result. */
 static bool
-again_run(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e)
+reuse_run(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e)
 	RUNS_ON(role_rib)
 {
-	const struct shard_again *a = &s->again;
+	const struct shard_reuse *a = &s->reuse;
 	struct peer_id missing;
 	uint64_t sequence = 0;
 
 	if (a->table != t || a->edit != (e != NULL) || !dest_ref_is(t->dests, id, &a->before))
 		return false;
-	if (!(e != NULL ? again_same_edit(a, e) : again_same_scan(a, &s->replay)))
+	if (!(e != NULL ? reuse_same_edit(a, e) : reuse_same_scan(a, &s->replay)))
 		return false;
 	for (unsigned i = 0; i < a->take; i++)
 		path_took(s, t, &s->take[i]);
-	s->again.runs++;
+	s->reuse.runs++;
 	if (a->restamped)
 		count_restamp(&shard_slot(s, a->peer)->rib[t->family], a->stamp);
 	if (a->differs)
@@ -815,7 +815,7 @@ rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct 
 	struct path_set *set = NULL;
 	int err;
 
-	again_end(s); /* the scratch holds paths of the last result */
+	reuse_end(s); /* the scratch holds paths of the last result */
 	err = scratch_reserve(s, old->count + 1u);
 	s->effort += old->count;
 	if (err != 0)
@@ -848,7 +848,7 @@ replace_only(struct shard *s, struct shard_table *t, struct dest_id id, const st
 	struct path_set *set = NULL;
 	int err;
 
-	again_end(s); /* the scratch holds paths of the last result */
+	reuse_end(s); /* the scratch holds paths of the last result */
 	err = scratch_reserve(s, 1);
 	if (err == 0 && now != NULL) {
 		set = path_set_alloc(t->dests, 1);
@@ -891,7 +891,7 @@ int
 dest_redecide(
 	struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view)
 {
-	if (again_run(s, t, id, NULL))
+	if (reuse_run(s, t, id, NULL))
 		return 0;
 	return view->paths->count == 1 && replays_alone(t) && !table_holds(t)
 		       ? replay_only(s, t, id, view)
@@ -907,7 +907,7 @@ announce_first(struct shard *s, struct shard_table *t, struct dest_id id, const 
 	struct path_set *set;
 	int err;
 
-	again_end(s); /* the scratch holds paths of the last result */
+	reuse_end(s); /* the scratch holds paths of the last result */
 	err = scratch_reserve(s, 1);
 	set = err == 0 ? path_set_alloc(t->dests, 1) : NULL;
 	if (set == NULL)
@@ -983,7 +983,7 @@ path_announce(struct shard *s, struct shard_table *t, struct peer_id peer, const
 	if (err != 0)
 		return err;
 	r->next.v = id.v + 1;
-	if (again_run(s, t, id, &e))
+	if (reuse_run(s, t, id, &e))
 		return 0;
 	if (!dest_peek(t->dests, id, &view) || view.paths == NULL)
 		return announce_first(s, t, id, &e);
@@ -993,7 +993,7 @@ path_announce(struct shard *s, struct shard_table *t, struct peer_id peer, const
 			       ? 0
 			       : restamp(s, t, id, &view, (unsigned)(same - view.paths->path), &e);
 	/* a new best path may be a withdrawal for a peer that got the old path */
-	if (!import_may_take(s))
+	if (!import_may_withdraw(s))
 		return -EAGAIN;
 	return rebuild(s, t, id, &view, &e);
 }
@@ -1020,10 +1020,10 @@ path_withdraw(struct shard *s, struct shard_table *t, struct peer_id peer, const
 	struct dest_view view;
 	struct dest_id id = dest_find(t->dests, p);
 
-	if (id.v == DEST_NONE || again_run(s, t, id, &e) || !dest_peek(t->dests, id, &view) ||
+	if (id.v == DEST_NONE || reuse_run(s, t, id, &e) || !dest_peek(t->dests, id, &view) ||
 		path_find(view.paths, peer, path_id) == NULL)
 		return 0;
-	if (!import_may_take(s))
+	if (!import_may_withdraw(s))
 		return -EAGAIN;
 	return rebuild(s, t, id, &view, &e);
 }

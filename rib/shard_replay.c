@@ -35,7 +35,7 @@ struct wanted {
 };
 
 /* A path and its context, for evaluation. */
-struct judged {
+struct subject {
 	struct shard *s;
 	struct shard_table *t;
 	const struct shard_peer_slot *slot;
@@ -146,11 +146,11 @@ void
 replay_slice_end(struct shard *s)
 {
 	run_end(s);
-	s->replay.judged_identity = 0;
+	s->replay.results_identity = 0;
 }
 
 static void
-run_enter(const struct judged *j) RUNS_ON(role_rib)
+run_enter(const struct subject *j) RUNS_ON(role_rib)
 {
 	struct shard_replay *y = &j->s->replay;
 
@@ -163,7 +163,7 @@ run_enter(const struct judged *j) RUNS_ON(role_rib)
 
 /* Sets up s->eval for the set. 0, -ENOMEM. */
 static int
-run_begin(const struct judged *j, const struct attr_set *attrs) RUNS_ON(role_rib)
+run_begin(const struct subject *j, const struct attr_set *attrs) RUNS_ON(role_rib)
 {
 	struct policy_context context;
 	int err;
@@ -180,7 +180,7 @@ run_begin(const struct judged *j, const struct attr_set *attrs) RUNS_ON(role_rib
 
 /* Evaluating a set takes time, even if no destination changes. */
 static void
-deadline_check(const struct judged *j)
+deadline_check(const struct subject *j)
 {
 	struct shard_replay *y = &j->s->replay;
 	const struct policy *import = j->rib->import;
@@ -193,28 +193,28 @@ deadline_check(const struct judged *j)
 
 /* 0, -ENOMEM. */
 static int
-verdict_fill(const struct judged *j, struct shard_verdict *v) RUNS_ON(role_rib)
+verdict_fill(const struct subject *j, struct shard_verdict *v) RUNS_ON(role_rib)
 {
 	struct attr_id set = j->path->received;
 	const struct attr_set *attrs = attr_get(j->s->attrs, set);
 	struct policy_decision d;
 	enum decision_reason reason;
-	enum judgement judgement;
+	enum import_result import_result;
 	struct policy_digest digest;
 	int err;
 
 	deadline_check(j);
 	v->set = 0;
-	judgement = import_judge(j->s, j->slot, j->t->family, attrs, &reason);
+	import_result = import_evaluate(j->s, j->slot, j->t->family, attrs, &reason);
 	*v = (struct shard_verdict){
 		.serial = attr_serial(j->s->attrs, set),
 		.context = j->rib->context,
-		.kind = judgement == REFUSE_ALL ? VERDICT_REFUSED : VERDICT_OUTCOME,
+		.kind = import_result == REFUSE_ALL ? VERDICT_REFUSED : VERDICT_OUTCOME,
 		.reason = (uint8_t)reason,
 	};
-	if (judgement == ASK_POLICY && !policy_has_digest(j->rib->import)) {
+	if (import_result == ASK_POLICY && !policy_has_digest(j->rib->import)) {
 		v->kind = VERDICT_BY_EVAL;
-	} else if (judgement == ASK_POLICY) {
+	} else if (import_result == ASK_POLICY) {
 		err = run_begin(j, attrs);
 		if (err != 0)
 			return err;
@@ -234,14 +234,14 @@ verdict_fill(const struct judged *j, struct shard_verdict *v) RUNS_ON(role_rib)
 }
 
 static bool
-verdict_good(const struct judged *j, const struct shard_verdict *v)
+verdict_good(const struct subject *j, const struct shard_verdict *v)
 {
 	return v->set == j->path->received.v && v->context == j->rib->context &&
 	       v->serial == attr_serial(j->s->attrs, j->path->received);
 }
 
 static bool
-is_set(const struct judged *j, struct attr_id id, const struct attr_set *a)
+is_set(const struct subject *j, struct attr_id id, const struct attr_set *a)
 {
 	const struct attr_set *b = attr_get(j->s->attrs, id);
 
@@ -253,7 +253,7 @@ is_set(const struct judged *j, struct attr_id id, const struct attr_set *a)
  * Interns the result of outcome w->outcome; `made` is the result (NULL: evaluate now). 0, -ENOMEM.
  */
 static int
-outcome_intern(const struct judged *j, struct shard_verdict *v, const struct attr_set *made,
+outcome_intern(const struct subject *j, struct shard_verdict *v, const struct attr_set *made,
 	struct wanted *w) RUNS_ON(role_rib)
 {
 	struct shard *s = j->s;
@@ -293,7 +293,7 @@ outcome_intern(const struct judged *j, struct shard_verdict *v, const struct att
 
 /* The id of the result of w->outcome; the set may have no users. 0, -ENOMEM. */
 static int
-outcome_id(const struct judged *j, struct shard_verdict *v, const struct attr_set *made,
+outcome_id(const struct subject *j, struct shard_verdict *v, const struct attr_set *made,
 	struct wanted *w) RUNS_ON(role_rib)
 {
 	const struct shard_accepted *acc = accepted_find(j->s, w->outcome);
@@ -313,7 +313,7 @@ outcome_id(const struct judged *j, struct shard_verdict *v, const struct attr_se
 
 /* 0, -ENOMEM. */
 static int
-judge_eval(const struct judged *j, const struct prefix *prefix, struct policy_verdict *out)
+evaluate_prefix(const struct subject *j, const struct prefix *prefix, struct policy_verdict *out)
 	RUNS_ON(role_rib)
 {
 	int err = run_begin(j, attr_get(j->s->attrs, j->path->received));
@@ -323,8 +323,8 @@ judge_eval(const struct judged *j, const struct prefix *prefix, struct policy_ve
 
 /* `out`: the part that depends on the prefix. 0, -ENOMEM. */
 static int
-judge(const struct judged *j, const struct prefix *prefix, struct wanted *w,
-	struct shard_judged *out) RUNS_ON(role_rib)
+evaluate(const struct subject *j, const struct prefix *prefix, struct wanted *w,
+	struct shard_result *out) RUNS_ON(role_rib)
 {
 	struct shard_verdict *v = verdict_at(j->s, j->rib, j->path->received);
 	struct policy_verdict eval = {.attrs = NULL};
@@ -348,13 +348,13 @@ judge(const struct judged *j, const struct prefix *prefix, struct wanted *w,
 			j->rib->import, (struct policy_digest){v->could}, prefix, &d);
 		break;
 	case VERDICT_BY_EVAL:
-		err = judge_eval(j, prefix, &eval);
+		err = evaluate_prefix(j, prefix, &eval);
 		if (err != 0)
 			return err;
 		d = (struct policy_decision){.permit = eval.permit, .outcome = eval.outcome};
 		break;
 	}
-	*out = (struct shard_judged){
+	*out = (struct shard_result){
 		.policy = v->kind >= VERDICT_BY_PREFIX ? j->rib->import : NULL,
 		.could = v->kind == VERDICT_BY_PREFIX ? v->could : 0,
 		.decision = d,
@@ -373,12 +373,12 @@ as_wanted(const struct rib_path *p, const struct wanted *w)
 	       (w->refused != DECISION_EQUAL || p->accepted.v == w->accepted.v);
 }
 
-static struct judged
-judged_of(struct shard *s, struct shard_table *t, const struct rib_path *p)
+static struct subject
+subject_of(struct shard *s, struct shard_table *t, const struct rib_path *p)
 {
 	const struct shard_peer_slot *slot = shard_slot(s, p->peer);
 
-	return (struct judged){s, t, slot, &slot->rib[t->family], p};
+	return (struct subject){s, t, slot, &slot->rib[t->family], p};
 }
 
 /*
@@ -386,12 +386,12 @@ judged_of(struct shard *s, struct shard_table *t, const struct rib_path *p)
  * for both prefixes.
  */
 static bool
-judged_alike(const struct shard_replay *y, const struct prefix *prefix)
+decided_alike(const struct shard_replay *y, const struct prefix *prefix)
 {
 	struct policy_decision d;
 
-	for (unsigned i = 0; i < y->judged_count; i++) {
-		const struct shard_judged *j = &y->judged[i];
+	for (unsigned i = 0; i < y->results_count; i++) {
+		const struct shard_result *j = &y->result[i];
 
 		if (j->policy == NULL)
 			continue;
@@ -403,58 +403,58 @@ judged_alike(const struct shard_replay *y, const struct prefix *prefix)
 }
 
 int
-replay_concerns(struct shard *s, struct shard_table *t, const struct dest_view *view)
+replay_evaluate(struct shard *s, struct shard_table *t, const struct dest_view *view)
 {
 	struct shard_replay *y = &s->replay;
 	bool all = view->paths->count <= PATHS_PACKED_MAX;
 
-	if (y->judged_identity != 0 && y->judged_identity == view->identity &&
-		judged_alike(y, &view->prefix))
-		return y->judged_concerns;
-	y->judged_identity = 0;
-	y->judged_concerns = false;
-	y->judged_count = view->paths->count;
+	if (y->results_identity != 0 && y->results_identity == view->identity &&
+		decided_alike(y, &view->prefix))
+		return y->results_differ;
+	y->results_identity = 0;
+	y->results_differ = false;
+	y->results_count = view->paths->count;
 	for (unsigned i = 0; i < view->paths->count; i++) {
 		const struct rib_path *p = &view->paths->path[i];
-		struct judged j = judged_of(s, t, p);
-		struct shard_judged out = {.policy = NULL};
+		struct subject j = subject_of(s, t, p);
+		struct shard_result out = {.policy = NULL};
 		struct wanted w;
 		int err;
 
 		if (path_doomed(s, t, p)) {
 			all = false; /* doomed by a stamp, which is not part of the identity */
-		} else if (p->received.v != 0 && j.rib->letting_go) {
-			y->judged_concerns = true;
+		} else if (p->received.v != 0 && j.rib->dropping) {
+			y->results_differ = true;
 		} else if (p->received.v != 0 && j.rib->replaying) {
-			err = judge(&j, &view->prefix, &w, &out);
+			err = evaluate(&j, &view->prefix, &w, &out);
 			if (err != 0)
 				return err;
-			y->judged_concerns |= !as_wanted(p, &w);
+			y->results_differ |= !as_wanted(p, &w);
 			all &= out.policy == NULL || out.could != 0;
 		}
 		if (view->paths->count <= PATHS_PACKED_MAX)
-			y->judged[i] = out;
-		else if (y->judged_concerns)
+			y->result[i] = out;
+		else if (y->results_differ)
 			break; /* a set of this size is never shared, so the rest is not needed */
 	}
-	y->judged_identity = all ? view->identity : 0;
-	return y->judged_concerns;
+	y->results_identity = all ? view->identity : 0;
+	return y->results_differ;
 }
 
 bool
-replay_passes(const struct shard *s, const struct shard_table *t, struct dest_id id)
+replay_unchanged(const struct shard *s, const struct shard_table *t, struct dest_id id)
 {
 	const struct shard_replay *y = &s->replay;
 	struct prefix prefix;
 
-	return y->judged_identity != 0 && !y->judged_concerns &&
-	       dest_identical(t->dests, id, y->judged_identity, &prefix) &&
-	       judged_alike(y, &prefix);
+	return y->results_identity != 0 && !y->results_differ &&
+	       dest_identical(t->dests, id, y->results_identity, &prefix) &&
+	       decided_alike(y, &prefix);
 }
 
 /* Holds references for a path that changes, until the run ends: *out. 0, -ENOMEM. */
 static int
-wanted_hold(const struct judged *j, const struct wanted *w, const struct shard_accepted **out)
+wanted_hold(const struct subject *j, const struct wanted *w, const struct shard_accepted **out)
 	RUNS_ON(role_rib)
 {
 	struct shard *s = j->s;
@@ -478,21 +478,21 @@ int
 replay_path(struct shard *s, struct shard_table *t, const struct prefix *prefix, struct rib_path *p,
 	bool *gone)
 {
-	struct judged j = judged_of(s, t, p);
+	struct subject j = subject_of(s, t, p);
 	const uint32_t label = p->label_flags & ~0xfffu;
 	const struct shard_accepted *acc;
-	struct shard_judged out;
+	struct shard_result out;
 	struct wanted w;
 	int err;
 
-	*gone = j.rib->letting_go && (p->label_flags & PATH_REJECTED);
-	if (j.rib->letting_go) {
+	*gone = j.rib->dropping && (p->label_flags & PATH_REJECTED);
+	if (j.rib->dropping) {
 		p->received.v = 0;
 		return 1;
 	}
 	if (!j.rib->replaying)
 		return 0;
-	err = judge(&j, prefix, &w, &out);
+	err = evaluate(&j, prefix, &w, &out);
 	if (err != 0 || as_wanted(p, &w))
 		return err;
 	p->time_s = (uint32_t)(s->now_ns / 1000000000u);

@@ -34,7 +34,7 @@ skip_dest(void *ctx, struct dest_id id)
 	const struct visit *v = ctx;
 
 	role_enter_rib();
-	if (!replays_alone(v->t) || !replay_passes(v->s, v->t, id))
+	if (!replays_alone(v->t) || !replay_unchanged(v->s, v->t, id))
 		return false;
 	replay_prefetch(v->s, v->t, id);
 	return true;
@@ -100,7 +100,7 @@ redecide(struct shard *s, struct vrf_id vrf, bool all) RUNS_ON(role_rib)
 		if (t->vrf.v != vrf.v)
 			continue;
 		t->redecide = true;
-		t->rejudge |= all;
+		t->rank_all |= all;
 		t->redecide_from = job_begin(t);
 	}
 }
@@ -112,7 +112,7 @@ redecide_start(struct shard *s, struct vrf_id vrf)
 }
 
 void
-rejudge_start(struct shard *s, struct vrf_id vrf)
+rank_all_start(struct shard *s, struct vrf_id vrf)
 {
 	redecide(s, vrf, true);
 }
@@ -147,9 +147,9 @@ replays_end(struct shard_rib_in *r)
 void
 replay_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r)
 {
-	if (t == NULL || !(r->keep || r->lets_go_then) || shard_load(&r->counts.kept) == 0) {
+	if (t == NULL || !(r->keep || r->drops_then) || shard_load(&r->counts.kept) == 0) {
 		replays_end(r);
-		r->lets_go_then = false;
+		r->drops_then = false;
 		return;
 	}
 	r->replaying = true;
@@ -159,22 +159,22 @@ replay_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r)
 }
 
 void
-let_go_start(struct shard_table *t, struct shard_rib_in *r)
+drop_kept_start(struct shard_table *t, struct shard_rib_in *r)
 {
 	replays_end(r);
-	r->lets_go_then = false;
+	r->drops_then = false;
 	if (t == NULL || shard_load(&r->counts.kept) == 0)
 		return;
-	r->letting_go = true;
+	r->dropping = true;
 	keeps_list(t, r);
-	r->let_go_from = job_begin(t);
+	r->drop_from = job_begin(t);
 }
 
 static bool
 concerned(const struct shard *s, const struct shard_table *t, const struct path_set *set)
 	RUNS_ON(role_rib)
 {
-	if (t->rejudge)
+	if (t->rank_all)
 		return true;
 	for (unsigned i = 0; i < set->count; i++) {
 		const struct rib_path *p = &set->path[i];
@@ -204,7 +204,7 @@ visit_dest(void *ctx, struct dest_id id, const struct dest_view *view)
 		replay_prefetch(v->s, v->t, id);
 	if (view->paths == NULL)
 		return true;
-	concerns = v->t->keeps != NULL ? replay_concerns(v->s, v->t, view) : 0;
+	concerns = v->t->keeps != NULL ? replay_evaluate(v->s, v->t, view) : 0;
 	if (concerns == 0)
 		concerns = concerned(v->s, v->t, view->paths);
 	if (concerns > 0)
@@ -220,7 +220,7 @@ jobs_restart(struct shard_table *t)
 	for (struct shard_rib_in *r = t->sweeps; r != NULL; r = r->sweep_next)
 		r->from = position(t);
 	for (struct shard_rib_in *r = t->keeps; r != NULL; r = r->keeps_next)
-		r->replay_from = r->let_go_from = position(t);
+		r->replay_from = r->drop_from = position(t);
 	t->redecide_from = t->release_from = position(t);
 }
 
@@ -244,12 +244,12 @@ keeps_finish(struct shard *s, struct shard_table *t) RUNS_ON(role_rib)
 
 		if (r->replaying && job_covered(t, r->replay_from)) {
 			replays_end(r);
-			if (r->lets_go_then)
-				let_go_start(t, r);
+			if (r->drops_then)
+				drop_kept_start(t, r);
 		}
-		if (r->letting_go && job_covered(t, r->let_go_from))
-			r->letting_go = false;
-		if (r->replaying || r->letting_go) {
+		if (r->dropping && job_covered(t, r->drop_from))
+			r->dropping = false;
+		if (r->replaying || r->dropping) {
 			at = &r->keeps_next;
 			continue;
 		}
@@ -278,7 +278,7 @@ jobs_finish(struct shard *s, struct shard_table *t) RUNS_ON(role_rib)
 		}
 	}
 	if (t->redecide && job_covered(t, t->redecide_from)) {
-		t->redecide = t->rejudge = false;
+		t->redecide = t->rank_all = false;
 		for (unsigned i = 0; i < shard_table_count(s); i++)
 			redecides |= s->table[i].redecide;
 		if (!redecides)
@@ -303,7 +303,7 @@ table_slice(struct shard *s, struct shard_table *t, uint64_t deadline_ns) RUNS_O
 		t->lap++;
 		scan_begin(t);
 	}
-	again_end(s);
+	reuse_end(s);
 	replay_slice_end(s);
 	if (v.failed)
 		jobs_restart(t);
@@ -345,7 +345,7 @@ may_walk(const struct shard_table *t, bool hold)
 {
 	/* a replay makes no tombstones, to let go does */
 	for (const struct shard_rib_in *r = t->keeps; hold && r != NULL; r = r->keeps_next)
-		if (r->letting_go)
+		if (r->dropping)
 			return false;
 	return t->walking && !(hold && (t->sweeps != NULL || t->releasing));
 }

@@ -440,10 +440,10 @@ test_answers_without_memory(void **state)
 	assert_int_equal(disconnect("192.0.2.0/24", 3), 0);
 	assert_int_equal(connect("198.51.100.0/24", 3), 0);
 	nexthop_unwatch(table, VRF_DEFAULT, &left);
-	assert_true(nexthop_tell_owed(table));
+	assert_true(nexthop_report_owed(table));
 	assert_int_equal(told_count, 0);
 	no_messages = false;
-	assert_false(nexthop_tell_owed(table));
+	assert_false(nexthop_report_owed(table));
 	assert_int_equal(told_count, 2);
 	for (unsigned i = 0; i < 2; i++) {
 		struct ip_addr up = addr("198.51.100.2");
@@ -451,7 +451,7 @@ test_answers_without_memory(void **state)
 		assert_int_equal(told[i].up, addr_equal(&told[i].addr, &up));
 		assert_int_equal(told[i].connected, told[i].up);
 	}
-	assert_false(nexthop_tell_owed(table));
+	assert_false(nexthop_report_owed(table));
 	assert_int_equal(told_count, 2);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "rib/limbo_impl.h"
+#include "rib/deferred_free_impl.h"
 
 #include "lpm/arena.h"
 
@@ -12,23 +12,24 @@
 #define CHUNKS_MAX 256
 #define PREFETCH_AHEAD 8
 
-struct limbo_chunk {
+struct deferred_chunk {
 	size_t count;
-	void *object[LIMBO_CHUNK];
+	void *object[DEFERRED_CHUNK];
 };
 
 int
-limbo_init(struct limbo *l, struct arena *a, struct qsbr *readers, retire_fn *fn, void *ctx)
+deferred_free_init(
+	struct deferred_free *l, struct arena *a, struct qsbr *readers, retire_fn *fn, void *ctx)
 {
-	*l = (struct limbo){.arena = a, .readers = readers, .fn = fn, .ctx = ctx};
+	*l = (struct deferred_free){.arena = a, .readers = readers, .fn = fn, .ctx = ctx};
 	return retire_list_create(a, readers, CHUNKS_MAX, &l->retire);
 }
 
 static void
 chunk_free(void *ctx, void *p)
 {
-	struct limbo *l = ctx;
-	struct limbo_chunk *c = p;
+	struct deferred_free *l = ctx;
+	struct deferred_chunk *c = p;
 
 	for (size_t i = 0; i < c->count; i++) {
 		if (l->prefetch != NULL && i + PREFETCH_AHEAD < c->count)
@@ -42,18 +43,18 @@ chunk_free(void *ctx, void *p)
 }
 
 static void
-chunk_close(struct limbo *l)
+chunk_close(struct deferred_free *l)
 {
-	struct limbo_chunk *c = l->open;
+	struct deferred_chunk *c = l->open;
 
 	l->open = NULL;
 	retire_push(l->retire, chunk_free, l, c);
 }
 
 static bool
-chunk_open(struct limbo *l)
+chunk_open(struct deferred_free *l)
 {
-	struct limbo_chunk *c = l->spare;
+	struct deferred_chunk *c = l->spare;
 
 	if (c == NULL)
 		c = arena_alloc(l->arena, sizeof(*c));
@@ -67,7 +68,7 @@ chunk_open(struct limbo *l)
 }
 
 void
-limbo_push(struct limbo *l, void *p)
+deferred_free_push(struct deferred_free *l, void *p)
 {
 	if (l->open == NULL && !chunk_open(l)) {
 		qsbr_wait(l->readers, qsbr_start(l->readers));
@@ -75,12 +76,12 @@ limbo_push(struct limbo *l, void *p)
 		return;
 	}
 	l->open->object[l->open->count++] = p;
-	if (l->open->count == LIMBO_CHUNK)
+	if (l->open->count == DEFERRED_CHUNK)
 		chunk_close(l);
 }
 
 bool
-limbo_reclaim(struct limbo *l, unsigned chunks)
+deferred_free_reclaim(struct deferred_free *l, unsigned chunks)
 {
 	unsigned freed = retire_reclaim(l->retire, chunks);
 
@@ -94,13 +95,13 @@ limbo_reclaim(struct limbo *l, unsigned chunks)
 }
 
 bool
-limbo_behind(const struct limbo *l)
+deferred_free_behind(const struct deferred_free *l)
 {
 	return retire_pending(l->retire) > CHUNKS_MAX / 2;
 }
 
 void
-limbo_fini(struct limbo *l)
+deferred_free_fini(struct deferred_free *l)
 {
 	if (l->open != NULL)
 		chunk_close(l);
@@ -108,5 +109,5 @@ limbo_fini(struct limbo *l)
 		retire_list_destroy(l->retire);
 	if (l->spare != NULL)
 		arena_free(l->arena, l->spare);
-	*l = (struct limbo){0};
+	*l = (struct deferred_free){0};
 }

@@ -10,11 +10,11 @@
 
 #include "lpm/qsbr.h"
 
-#define LIMBO_CHUNK 511 /* with the header a page of 4 KiB */
+#define DEFERRED_CHUNK 511 /* with the header a page of 4 KiB */
 
-struct limbo_chunk;
+struct deferred_chunk;
 
-struct limbo {
+struct deferred_free {
 	struct arena *arena;
 	struct qsbr *readers;
 	struct retire_list *retire;
@@ -22,24 +22,25 @@ struct limbo {
 	/* called for an object shortly before `fn`, to prefetch; may be NULL */
 	void (*prefetch)(void *ctx, void *p);
 	void *ctx;
-	struct limbo_chunk *open; /* not yet in the list */
+	struct deferred_chunk *open; /* not yet in the list */
 	/* an empty chunk for reuse: a quiet table opens and closes a chunk each loop */
-	struct limbo_chunk *spare;
+	struct deferred_chunk *spare;
 };
 
-/* `fn` runs for each object in limbo_reclaim(), limbo_fini(), or limbo_push() when memory is short. 0, -ENOMEM. */
-int limbo_init(struct limbo *l, struct arena *a, struct qsbr *readers, retire_fn *fn, void *ctx);
+/* `fn` runs for each object in deferred_free_reclaim(), deferred_free_fini(), or deferred_free_push() when memory is short. 0, -ENOMEM. */
+int deferred_free_init(
+	struct deferred_free *l, struct arena *a, struct qsbr *readers, retire_fn *fn, void *ctx);
 /* True if half of the room is used: reclaim more than is pushed. */
-bool limbo_behind(const struct limbo *l);
+bool deferred_free_behind(const struct deferred_free *l);
 /* Waits until all objects are freed. */
-void limbo_fini(struct limbo *l);
+void deferred_free_fini(struct deferred_free *l);
 /*
  * Defers an object that readers can no longer find. Never fails: without memory for a chunk, waits
  * for a grace period.
  */
-void limbo_push(struct limbo *l, void *p);
+void deferred_free_push(struct deferred_free *l, void *p);
 /*
  * Closes the open chunk if no grace period is running, and frees at most `chunks` chunks whose
  * grace period has elapsed. True if that many were freed.
  */
-bool limbo_reclaim(struct limbo *l, unsigned chunks);
+bool deferred_free_reclaim(struct deferred_free *l, unsigned chunks);
