@@ -58,12 +58,8 @@ struct adj_rib_in {
 	 */
 	_Atomic uint64_t counted;
 	_Atomic uint64_t waiting; /* accepted paths without a valid next hop */
-	uint64_t fresh,
-		/*
-		 * stored paths with the stamp of `epoch`; with the stamp of the previous epoch, at
-		 * its end
-		 */
-		fresh_before;
+	uint64_t fresh; /* stored paths with the stamp of `epoch` */
+	uint64_t fresh_before; /* `fresh` at the end of the previous epoch */
 	_Atomic uint16_t epoch; /* stamp of fresh paths */
 	uint16_t oldest; /* no path has an older stamp */
 	bool refreshing; /* between BoRR and EoRR */
@@ -97,7 +93,10 @@ bool adj_rib_in_timeout(struct adj_rib_in *a);
 uint16_t adj_rib_in_lost(struct adj_rib_in *a);
 /* A new session: opens an epoch. `awaiting`: the peer sends End-of-RIB. */
 void adj_rib_in_up(struct adj_rib_in *a, bool awaiting);
-/* BoRR: opens an epoch. EoRR: true when a sweep must follow, false (counted) when there was no BoRR. */
+/*
+ * BoRR: opens an epoch. EoRR: true when a sweep must follow, false (counted) when there was no
+ * BoRR.
+ */
 void adj_rib_in_begin_refresh(struct adj_rib_in *a);
 bool adj_rib_in_end_refresh(struct adj_rib_in *a);
 void adj_rib_in_counts_get(const struct adj_rib_in *a, struct adj_rib_in_counts *out);

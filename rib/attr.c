@@ -298,8 +298,8 @@ struct attr_table {
 	struct attr_index *index;
 	uint32_t index_mask;
 	struct attr_index *next; /* NULL: none */
-	uint32_t next_mask, next_cleared,
-		next_at; /* positions cleared; positions of `index` below next_at have been copied */
+	uint32_t next_mask, next_cleared; /* next_cleared: positions cleared */
+	uint32_t next_at; /* positions of `index` below have been copied */
 	uint32_t free_id; /* list through refs; 0: empty */
 	struct hash_probes probes;
 	uint32_t dying_count, dying[DYING_MAX]; /* ids */

@@ -206,8 +206,8 @@ bool attr_table_reclaim_some(struct attr_table *t);
 /* True if so many sets wait that attr_unref() will soon have to free them all at once. */
 bool attr_table_behind(const struct attr_table *t);
 uint32_t attr_table_count(const struct attr_table *t); /* any thread */
-const struct hash_probes *attr_table_probes(
-	const struct attr_table *t); /* any thread: of attr_intern() */
+/* any thread: of attr_intern() */
+const struct hash_probes *attr_table_probes(const struct attr_table *t);
 
 /*
  * Returns the set of an id, or NULL if the id is not in use. Readers and the owner. A reader gets

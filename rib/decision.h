@@ -29,7 +29,8 @@ enum decision_reason {
 	DECISION_CLUSTER_LOOP,
 	DECISION_REJECTED_BY_POLICY,
 	DECISION_NO_POLICY,
-	DECISION_PREFERENCE, /* a source of routes with better preference (connected, static, ...) */
+	/* a source of routes with better preference (connected, static, ...) */
+	DECISION_PREFERENCE,
 };
 
 /* One path with the values of its peer: everything that the comparison reads. */

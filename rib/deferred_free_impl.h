@@ -27,7 +27,10 @@ struct deferred_free {
 	struct deferred_chunk *spare;
 };
 
-/* `fn` runs for each object in deferred_free_reclaim(), deferred_free_fini(), or deferred_free_push() when memory is short. 0, -ENOMEM. */
+/*
+ * `fn` runs for each object in deferred_free_reclaim(), deferred_free_fini(), or
+ * deferred_free_push() when memory is short. 0, -ENOMEM.
+ */
 int deferred_free_init(
 	struct deferred_free *l, struct arena *a, struct qsbr *readers, retire_fn *fn, void *ctx);
 /* True if half of the room is used: reclaim more than is pushed. */

@@ -500,7 +500,9 @@ static void
 length_add(struct dest_table *t, unsigned len)
 {
 	if (t->in_length[len]++ == 0)
-		/* release: pairs with the load in dest_longest; comes before the entry in the index */
+		/*
+		 * release: pairs with the load in dest_longest; comes before the entry in the index
+		 */
 		atomic_fetch_or_explicit(
 			&t->lengths[len / 64], 1ull << len % 64, memory_order_release);
 }

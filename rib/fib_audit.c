@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The audit compares what the RIB and the host's routes ask for with what the workers' tables answer, at both edges of every prefix and one address
- * beyond each edge.
+ * The audit compares the routes of the RIB and the host with the answers of the workers' tables, at
+ * both edges of every prefix and one address beyond each edge.
  *
- * For each table, the prefixes of the RIB and of the host are sorted and then swept in order of address, merged with the prefixes of the fib. A stack
- * holds the prefixes that cover the present address, so that every edge has its longest match without a search and without code of the fib. An address
- * with a different answer becomes a suspect. Each suspect is looked up again by a search of all lengths. A suspect is a mismatch when no prefix of the
- * suspect has changed since the first look and the workers' tables contain everything that the RIB held then. While its prefixes keep changing, a
- * suspect waits for at most SUSPECT_NS and then counts as skipped. So an audit ends beside churn.
+ * For each table, the prefixes of the RIB and of the host are sorted and then swept in order of
+ * address, merged with the prefixes of the fib. A stack holds the prefixes that cover the current
+ * address, so that every edge has its longest match without a search and without code of the fib.
+ * An address with a different answer becomes a suspect.
+ *
+ * Each suspect is looked up again by a search of all lengths. A suspect is a mismatch if no prefix
+ * of the suspect has changed since the first lookup and the workers' tables contain everything that
+ * the RIB held then. While its prefixes keep changing, a suspect waits for at most SUSPECT_NS and
+ * then counts as skipped, so an audit ends even during churn.
  */
 #include "lpm/arena.h"
 #include "rib/fib_feed_impl.h"
@@ -18,18 +22,18 @@
 
 #define SUSPECTS_MAX 4096u
 #define SUSPECT_NS 2000000000u
-#define LEVELS_MAX 130u /* IPv6: each length, and one */
+#define LEVELS_MAX 130u /* IPv6: every length, and one more */
 #define CLOCK_EVERY 32u
-#define SLICE_MIN_NS 250000u /* of a turn, however much else there is to do */
+#define SLICE_MIN_NS 250000u /* minimum per turn, with any amount of other work */
 #define UNITS (2u * FIB_VRF_MAX)
 
-/* What the tables must answer where this prefix is the longest one. */
+/* Expected answer where this prefix is the longest match. */
 enum expect {
 	EXPECT_NOTHING, /* no route for packets: the covering prefix decides */
 	EXPECT_RIB,
 	EXPECT_OWN,
 	EXPECT_ANYTHING, /* no id or no memory for the paths: the tables keep the previous answer */
-	EXPECT_LATER, /* the shard has not handled the loss of a next hop yet */
+	EXPECT_LATER, /* the shard has not yet evaluated the loss of a next hop */
 };
 
 struct audit_level {
@@ -37,21 +41,21 @@ struct audit_level {
 	struct ip_addr last;
 	enum expect expect;
 	bool missing; /* the prefix is not installed */
-	int cover; /* index of the level whose answer counts; -1: none */
+	int cover; /* index of the level that decides; -1: no level */
 	uint32_t sequence; /* of the destination's last change; 0: there is no destination */
 	struct path_list_id list; /* EXPECT_OWN */
 	struct feed_answer paths; /* EXPECT_RIB */
 };
 
-/* An address with another answer than the expected one. */
+/* An address with an unexpected answer. */
 struct audit_suspect {
 	struct vrf_id vrf;
 	struct ip_addr addr;
 	struct prefix expected, found; /* .afi == AFI_NONE: none */
 	uint32_t expected_sequence, found_sequence;
-	uint64_t reserved; /* head of the journal at the last look that saw a change */
+	uint64_t reserved; /* head of the journal at the last lookup that saw a change */
 	uint64_t generation; /* of the fib, then */
-	uint64_t since_ns; /* the first look */
+	uint64_t since_ns; /* the first lookup */
 };
 
 /* A running audit. */
@@ -67,7 +71,7 @@ struct audit_run {
 	int error;
 	unsigned bucket;
 	/* the sweep */
-	struct prefix next, rib_next, fib_next; /* .afi == AFI_NONE: no more */
+	struct prefix next, rib_next, fib_next; /* .afi == AFI_NONE: at the end */
 	struct prefix fib_last;
 	struct ip_addr checked; /* the last address */
 	struct audit_level level[LEVELS_MAX];
@@ -83,9 +87,9 @@ struct fib_auditor {
 	_Atomic uint64_t done, total; /* prefixes; read by any thread */
 };
 
-/* ---- what must be there ---- */
+/* ---- expected routes ---- */
 
-/* The destination of `p`; false: there is none. */
+/* The destination of `p`; false without a destination. */
 static bool
 rib_peek(
 	const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, struct dest_view *view)
@@ -144,9 +148,12 @@ level_make(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, struct
 	}
 }
 
-/* Compares a path list with an answer. While path lists are scarce, the list may have more or fewer paths than the answer, so only the first counts. */
+/*
+ * Compares a path list with an answer. While path lists are scarce, the list may have more or fewer
+ * paths than the answer, so only the first counts.
+ */
 static bool
-leads_there(const struct fib_feed *f, struct path_list_id id, const struct feed_answer *want)
+list_matches(const struct fib_feed *f, struct path_list_id id, const struct feed_answer *want)
 {
 	const struct path_list *l = &path_lists_array(f->path_lists)[id.v];
 
@@ -160,9 +167,10 @@ leads_there(const struct fib_feed *f, struct path_list_id id, const struct feed_
 	       memcmp(l->path, want->path, want->count * sizeof(l->path[0])) == 0;
 }
 
-/* Is `found` what level `l` (NULL: no route) asks for? */
+/* True if `found` is the answer expected by level `l` (NULL: no route). */
 static bool
-agrees(const struct fib_feed *f, const struct audit_level *l, const struct fib_result *found)
+answer_matches(
+	const struct fib_feed *f, const struct audit_level *l, const struct fib_result *found)
 {
 	if (l == NULL)
 		return !found->hit;
@@ -171,7 +179,7 @@ agrees(const struct fib_feed *f, const struct audit_level *l, const struct fib_r
 	if (l->expect == EXPECT_LATER || !found->hit || !prefix_equal(&found->prefix, &l->prefix))
 		return false;
 	return l->expect == EXPECT_OWN ? found->path_list.v == l->list.v
-				       : leads_there(f, found->path_list, &l->paths);
+				       : list_matches(f, found->path_list, &l->paths);
 }
 
 /* ---- suspects ---- */
@@ -179,7 +187,7 @@ agrees(const struct fib_feed *f, const struct audit_level *l, const struct fib_r
 static bool
 suspects_full(const struct audit_run *r)
 {
-	return r->suspect_count + 4 > SUSPECTS_MAX; /* of one step */
+	return r->suspect_count + 4 > SUSPECTS_MAX; /* room for the suspects of one step */
 }
 
 /* Notes the present state of a suspect. */
@@ -204,11 +212,12 @@ suspect_same(const struct audit_suspect *a, const struct audit_suspect *b)
 }
 
 /*
- * True if the workers' tables contain everything that the RIB and the host held at that look: the feed has read and committed the journal up to there,
- * no walk that changes tables without a journal entry is running, and both copies of the tables were painted since.
+ * True if the workers' tables contain everything that the RIB and the host held at the lookup: the
+ * feed has read and committed the journal up to there, no walk that changes tables without a
+ * journal entry is running, and both copies of the tables were painted since.
  */
 static bool
-has_arrived(const struct fib_feed *f, const struct audit_suspect *s)
+tables_contain(const struct fib_feed *f, const struct audit_suspect *s)
 {
 	const struct feed_source *source = &f->source;
 
@@ -254,12 +263,13 @@ suspect_look(struct fib_auditor *a, struct audit_suspect *s, uint64_t now) RUNS_
 	struct audit_suspect seen = {.vrf = s->vrf, .addr = s->addr, .since_ns = s->since_ns};
 	struct fib_result found;
 
-	if (fib_lookup(f->config.fib, s->vrf, &s->addr, &found) != 0 || agrees(f, want, &found))
+	if (fib_lookup(f->config.fib, s->vrf, &s->addr, &found) != 0 ||
+		answer_matches(f, want, &found))
 		return true;
 	suspect_note(f, &seen, want, &found);
 	if (!suspect_same(s, &seen)) {
 		*s = seen;
-	} else if ((want == NULL || want->expect != EXPECT_LATER) && has_arrived(f, s)) {
+	} else if ((want == NULL || want->expect != EXPECT_LATER) && tables_contain(f, s)) {
 		report(a, s);
 		return true;
 	}
@@ -349,7 +359,7 @@ check(struct fib_auditor *a, const struct ip_addr *addr) RUNS_ON(role_fib)
 	a->result.checked++;
 	if (r->depth > 0 && r->level[r->depth - 1].cover >= 0)
 		want = &r->level[r->level[r->depth - 1].cover];
-	if (agrees(f, want, &found))
+	if (answer_matches(f, want, &found))
 		return;
 	s = &r->suspect[r->suspect_count++];
 	*s = (struct audit_suspect){.vrf = r->vrf, .addr = *addr, .since_ns = feed_now(f)};
@@ -373,7 +383,7 @@ level_push(struct fib_auditor *a, const struct prefix *p) RUNS_ON(role_fib)
 	r->depth++;
 }
 
-/* Ends the topmost prefix: checks the last address and the address behind it. */
+/* Ends the topmost prefix: checks the last address and the address after the prefix. */
 static void
 level_end(struct fib_auditor *a) RUNS_ON(role_fib)
 {
@@ -430,7 +440,7 @@ sweep_begin(struct fib_auditor *a) RUNS_ON(role_fib)
 	r->depth = 0;
 	r->checked = (struct ip_addr){0};
 	r->rib_next = (struct prefix){0};
-	/* the default route, behind which fib_shadow_next() goes on */
+	/* the default route, after which fib_shadow_next() continues */
 	r->fib_last = (struct prefix){.afi = (uint8_t)r->afi};
 	r->fib_next = fib_shadow_get(f->config.fib, r->vrf, &r->fib_last, &list)
 			      ? r->fib_last
@@ -467,9 +477,9 @@ sweep_step(struct fib_auditor *a) RUNS_ON(role_fib)
 	return true;
 }
 
-/* ---- stages: each returns true while there is more of it ---- */
+/* ---- stages: each returns true if more is due ---- */
 
-/* The next VRF and family that has a forwarding table; false: there is none. */
+/* The next VRF and family with a forwarding table; false at the end. */
 static bool
 unit_begin(struct fib_auditor *a) RUNS_ON(role_fib)
 {

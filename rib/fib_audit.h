@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The audit compares what the RIB and the host's routes ask for with what the workers' tables answer. An audit looks up the first and the last address
- * of every destination, every host route and every prefix of the fib, and one address before and behind, in both families. It is a walk in slices between
- * commits, and does not use the code by which the feed fills the tables.
+ * The audit compares the routes of the RIB and the host with the answers of the workers' tables.
  *
- * An address with another answer is a mismatch when no prefix that covers the address changed between two looks, and the workers' tables contain all that
- * the RIB held at the first look. An address whose prefixes keep changing is skipped after two seconds.
+ * An audit looks up the first and the last address of every destination, every host route and every
+ * prefix of the fib, and the addresses directly before and after, in both families. The audit is a
+ * walk in slices between commits, and shares no code with the feed that fills the tables.
  *
- * Owner: the fib thread, which calls everything but fib_auditor_progress(). An auditor lives as long as its feed.
+ * A different answer is a mismatch if no prefix that covers the address changed between two
+ * lookups, and the workers' tables contain all routes that the RIB held at the first lookup. An
+ * address whose prefixes keep changing is skipped after two seconds.
+ *
+ * Owner: the fib thread, except for fib_auditor_progress(). An auditor lives as long as its feed.
  */
 #pragma once
 
@@ -26,11 +29,11 @@ struct fib_mismatch {
 /* The result of the newest audit. */
 struct fib_audit {
 	bool running;
-	int error; /* -ENOMEM: the audit was given up, and the figures are those of a part */
+	int error; /* -ENOMEM: the audit stopped early, and the figures are partial */
 	uint64_t checked, mismatch_count; /* addresses */
 	uint64_t skipped; /* of the checked addresses: prefixes kept changing */
-	uint64_t
-		not_installed; /* prefixes that the fib has no room for: groups (fib_is_waiting()) or ids of next hops are out */
+	/* prefixes without room in the fib: no groups (fib_is_waiting()) or no ids of next hops */
+	uint64_t not_installed;
 	struct fib_mismatch mismatch[FIB_AUDIT_MISMATCHES_MAX];
 };
 
@@ -38,10 +41,12 @@ struct fib_audit {
 int fib_auditor_create(struct fib_feed *f, struct fib_auditor **out);
 /* Ends a running audit. */
 void fib_auditor_destroy(struct fib_auditor *a);
-/* 0; -EBUSY: an audit is running; -ENODEV: the feed has no fib; -ENOMEM, which the result shows, too. */
+/*
+ * 0; -EBUSY: an audit is running; -ENODEV: the feed has no fib; -ENOMEM, also noted in the result.
+ */
 int fib_auditor_begin(struct fib_auditor *a) RUNS_ON(role_fib);
-/* One slice of a running audit, or nothing. True while there is more to do now. */
+/* One slice of a running audit. True if more work is due now. */
 bool fib_auditor_work(struct fib_auditor *a, uint64_t deadline_ns) RUNS_ON(role_fib);
 const struct fib_audit *fib_auditor_result(const struct fib_auditor *a) RUNS_ON(role_fib);
-/* Any thread: prefixes that the audit has checked, of an estimate of all. */
+/* Any thread: prefixes checked so far, and an estimate of the total. */
 void fib_auditor_progress(const struct fib_auditor *a, uint64_t *done, uint64_t *total);

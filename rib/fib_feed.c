@@ -11,14 +11,12 @@
 
 #define READ_MAX 256 /* journal entries between two looks at the clock */
 #define READERS_SPIN_NS 10000
-#define READERS_RETRY_NS                                                                           \
-	50000 /* a worker reports quiescent every few microseconds; a preempted one after some ms */
+#define READERS_RETRY_NS 50000 /* running workers report every few microseconds */
 #define READERS_RETRY_MAX_NS 1000000
 #define FAILED_RETRY_NS 1000000000u /* a walk over all: not often */
-#define BACKUP_SCAN 8 /* paths behind the ones that forward, in which a backup is looked for */
-#define BACKUPS_UP_TO                                                                              \
-	(PATH_LIST_MAX / 4 * 3) /* lists in use: beyond that the rest is for what has none */
-#define BACKUPS_AGAIN (PATH_LIST_MAX / 2) /* lists in use: below that they are looked for again */
+#define BACKUP_SCAN 8 /* paths after the forwarding paths that may become the backup */
+#define BACKUPS_UP_TO (PATH_LIST_MAX / 4 * 3) /* lists in use above which there are no backups */
+#define BACKUPS_AGAIN (PATH_LIST_MAX / 2) /* lists in use below which backups return */
 #define UNTRACKED_MIN 1024
 
 void
@@ -29,17 +27,17 @@ fib_feed_fail(struct fib_feed *f)
 		f->retry_due_ns = f->work_ns + FAILED_RETRY_NS;
 }
 
-/* True: it failed. */
+/* True on failure. */
 static bool
 set_check(struct fib_feed *f, int err) RUNS_ON(role_fib)
 {
-	if (err == 0 || err == -ENOENT) /* a family that is not forwarded in this VRF */
+	if (err == 0 || err == -ENOENT) /* -ENOENT: the VRF does not forward this family */
 		return false;
 	fib_feed_fail(f);
 	return true;
 }
 
-/* What is connected comes into the tables before all else. True: it failed. */
+/* Connected routes are placed before other routes. True on failure. */
 static bool
 set_own(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, const struct own_answer *own)
 	RUNS_ON(role_fib)
@@ -52,17 +50,18 @@ set_own(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, const str
 static void
 withdraw(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p) RUNS_ON(role_fib)
 {
-	if (fib_withdraw(f->config.fib, vrf, p) != -ENOMEM) /* -ENOENT: it never was there */
+	/* -ENOENT: the prefix was not installed */
+	if (fib_withdraw(f->config.fib, vrf, p) != -ENOMEM)
 		return;
-	/* the walk over the RIB does not find the prefix when its id was given back */
+	/* the walk over the RIB misses the prefix if the id was freed */
 	f->lost.state = f->lost.state == LOST_NONE || f->lost.state == LOST_DUE ? LOST_DUE
 										: LOST_WALK_AGAIN;
 	fib_feed_fail(f);
 }
 
-/* ---- what the RIB wants ---- */
+/* ---- what the RIB asks for ---- */
 
-/* In order of id, so that lists of the same next hops are one. */
+/* Sorted by id, so that equal sets of next hops share a list. */
 static void
 equal_add(struct feed_answer *a, const struct hop *h)
 {
@@ -79,9 +78,12 @@ equal_add(struct feed_answer *a, const struct hop *h)
 	a->count++;
 }
 
-/* Is it no use against the loss of a link, or of a next hop? */
+/*
+ * True if the hop shares the port (or the next hop) with a forwarding path: no protection against
+ * the loss.
+ */
 static bool
-shares(const struct feed_answer *a, const struct hop *h, bool port)
+path_shares(const struct feed_answer *a, const struct hop *h, bool port)
 {
 	for (unsigned i = 0; i < a->count - a->backups; i++) {
 		if (port ? a->port[i] == h->port : a->path[i].next_hop.v == h->next_hop.v)
@@ -90,15 +92,15 @@ shares(const struct feed_answer *a, const struct hop *h, bool port)
 	return false;
 }
 
-/* One backup, on another port when there is one. True: no better one can come. */
+/* Considers a backup, preferably on another port. True if no better backup is possible. */
 static bool
 backup_offer(struct feed_answer *a, const struct hold *hold)
 {
 	for (unsigned i = 0; i < hold->count; i++) {
 		const struct hop *h = hold->hop[i];
-		bool elsewhere = !shares(a, h, true);
+		bool elsewhere = !path_shares(a, h, true);
 
-		if (shares(a, h, false) || (a->backups == 1 && !elsewhere))
+		if (path_shares(a, h, false) || (a->backups == 1 && !elsewhere))
 			continue;
 		if (a->backups == 0)
 			a->backups = 1, a->count++;
@@ -110,9 +112,9 @@ backup_offer(struct feed_answer *a, const struct hold *hold)
 	return false;
 }
 
-/* A next hop that no shard asked for: it is resolved all the same, and nobody is told. */
+/* A next hop that no shard watches: resolved without reports. */
 static struct nexthop *
-untracked(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr) RUNS_ON(role_fib)
+untracked_get(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr) RUNS_ON(role_fib)
 {
 	struct nexthop *n = nexthop_ref(f->config.nexthops, vrf, addr);
 
@@ -123,7 +125,7 @@ untracked(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr) RUN
 	n->untracked_next = f->untracked;
 	f->untracked = n;
 	if (++f->untracked_count > f->untracked_max)
-		fib_feed_rewalk(f); /* marks what is in use; the rest goes */
+		fib_feed_rewalk(f); /* the walk marks used next hops; the sweep frees the rest */
 	return n;
 }
 
@@ -150,7 +152,7 @@ untracked_sweep(struct fib_feed *f) RUNS_ON(role_fib)
 
 enum usable { USABLE, USABLE_LATER, USABLE_NEVER, USABLE_FAILED };
 
-/* The next hop of a path, with what it leads by. */
+/* The hops of a path's next hop. */
 static enum usable
 path_hops(struct fib_feed *f, const struct shard *shard, struct vrf_id vrf,
 	const struct rib_path *path, const struct hold **out) RUNS_ON(role_fib)
@@ -162,14 +164,14 @@ path_hops(struct fib_feed *f, const struct shard *shard, struct vrf_id vrf,
 		return USABLE_NEVER;
 	n = nexthop_find(f->config.nexthops, vrf, attr_next_hop(attrs));
 	if (n == NULL || (n->watchers == 0 && !n->untracked))
-		n = untracked(f, vrf, attr_next_hop(attrs));
+		n = untracked_get(f, vrf, attr_next_hop(attrs));
 	if (n != NULL)
 		n->mark = f->mark;
 	if (n == NULL || (n->up && !fib_hold(f, n))) {
 		fib_feed_fail(f);
 		return USABLE_FAILED;
 	}
-	if (!n->up) /* next hops are not tracked: this is the RIB's last word */
+	if (!n->up) /* next hops are not tracked, so no evaluation by the shard will follow */
 		return n->watchers > 0 ? USABLE_LATER : USABLE_NEVER;
 	n->given = n->digest;
 	*out = n->hold;
@@ -235,15 +237,15 @@ fib_feed_rib_wins(const struct fib_feed *f, const struct feed_source *s, struct 
 	       (f->preference[source] == own->preference && source < own->source);
 }
 
-/* Whatever the RIB has. */
+/* True if the host route is preferred to any RIB route. */
 static bool
-before_all(const struct fib_feed *f, const struct own_answer *own)
+own_before_rib(const struct fib_feed *f, const struct own_answer *own)
 {
 	return own->preference < f->preference[SOURCE_EXTERNAL] &&
 	       own->preference < f->preference[SOURCE_INTERNAL];
 }
 
-/* When lists run out, without the backup, and then by one next hop alone. 0, -ENOSPC. */
+/* When lists run out: without the backup, then with one next hop. 0, -ENOSPC. */
 static int
 answer_list(struct fib_feed *f, const struct feed_answer *a, struct path_list_id *out)
 	RUNS_ON(role_fib)
@@ -263,8 +265,8 @@ answer_list(struct fib_feed *f, const struct feed_answer *a, struct path_list_id
 }
 
 /*
- * The destination's shard is told when the tables have no room for its prefix, or have room again. An installed destination costs two comparisons while
- * no prefix waits. `failed`: for want of memory or of ids.
+ * Reports to the shard if the tables have no room for the prefix, or have room again. For an
+ * installed destination two comparisons while no prefix waits. `failed`: lack of memory or ids.
  */
 static void
 installed_check(struct fib_feed *f, struct vrf_id vrf, const struct dest_view *view, bool wanted,
@@ -281,7 +283,10 @@ installed_check(struct fib_feed *f, struct vrf_id vrf, const struct dest_view *v
 		fib_note_add(f->config.fib, vrf, &view->prefix, installed);
 }
 
-/* Puts what counts for a destination into the open batch. WANT_NOTHING: a withdrawal is due (in its order). */
+/*
+ * Puts the selected route of a destination into the open batch. WANT_NOTHING: a withdrawal is due,
+ * in its order.
+ */
 static enum feed_want
 apply(struct fib_feed *f, struct feed_source *s, struct vrf_id vrf, const struct dest_view *view)
 	RUNS_ON(role_fib)
@@ -298,7 +303,7 @@ apply(struct fib_feed *f, struct feed_source *s, struct vrf_id vrf, const struct
 	answer.count = 0;
 	answer.blackhole = answer.failed = false;
 	want = WANT_NOTHING;
-	if (!has_own || !before_all(f, &own))
+	if (!has_own || !own_before_rib(f, &own))
 		want = fib_feed_want(f, s, vrf, view, &answer);
 	if (has_own && (!feed_answers(&answer) || !fib_feed_rib_wins(f, s, answer.peer, &own))) {
 		failed = set_own(f, vrf, &view->prefix, &own);
@@ -315,8 +320,9 @@ apply(struct fib_feed *f, struct feed_source *s, struct vrf_id vrf, const struct
 		path_list_unref(f->path_lists, list);
 	} else if (want == WANT_LATER) {
 		/*
-		 * The RIB has more than we can have: whatever stands in for this route has its place in the journal by now, behind one of
-		 * another shard that is not written yet perhaps, and no withdrawal may come before it.
+		 * The RIB has a newer state than these tables can take. The replacement for this
+		 * route has a journal entry by now, maybe after an unwritten entry of another
+		 * shard; no withdrawal may come before that entry.
 		 */
 		struct dest_view newest = {.sequence = (uint32_t)journal_reserved(s->journal)};
 
@@ -357,7 +363,7 @@ fib_feed_table(const struct feed_source *s, struct vrf_id vrf, const struct pref
 	return true;
 }
 
-/* What the RIB has of a prefix; false when it has no such destination. */
+/* The RIB's destination of a prefix; false without a destination. */
 static bool
 rib_find(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
 	struct dest_view *view) RUNS_ON(role_fib)
@@ -377,14 +383,14 @@ settled(const struct fib_feed *f)
 	return f->source.reader == JOURNAL_FOLLOWED && journal_settled(f->source.cursor);
 }
 
-/* The prefixes that the host's routes let go of, when the time has come. */
+/* Withdraws prefixes whose host route is gone, once all walks are done. */
 static void
-leave(struct fib_feed *f) RUNS_ON(role_fib)
+pending_withdraw(struct fib_feed *f) RUNS_ON(role_fib)
 {
-	if (f->leaving_count == 0 || !settled(f))
+	if (f->pending_count == 0 || !settled(f))
 		return;
-	for (unsigned i = 0; i < f->leaving_count; i++) {
-		const struct leaving *l = &f->leaving[i];
+	for (unsigned i = 0; i < f->pending_count; i++) {
+		const struct pending_withdrawal *l = &f->pending[i];
 		struct feed_source *s = &f->source;
 		struct own_answer own;
 		struct dest_view view;
@@ -395,16 +401,16 @@ leave(struct fib_feed *f) RUNS_ON(role_fib)
 			(apply(f, s, l->vrf, &view) != WANT_NOTHING ||
 				(int32_t)(view.sequence - (uint32_t)journal_position(s->cursor)) >
 					0))
-			continue; /* it is there, or its entry is still to come */
+			continue; /* installed, or the journal entry is still to come */
 		withdraw(f, l->vrf, &l->prefix);
 	}
-	f->leaving_count = 0;
+	f->pending_count = 0;
 }
 
 /*
- * Where there is neither a route of the host's nor one of the RIB's, the RIB may have had something that our cursor has not passed, or
- * passed without withdrawing it, as the host had the prefix: so the withdrawal waits as one of the journal's would, until no other has to
- * wait.
+ * Without a host route and a RIB route, the RIB may have had a route that this cursor has not
+ * passed, or has passed without a withdrawal because of the host route. So the withdrawal waits, as
+ * withdrawals of the journal do, until no withdrawal has to wait.
  */
 void
 fib_feed_refresh(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
@@ -423,20 +429,20 @@ fib_feed_refresh(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
 	}
 	if (!fib_shadow_get(f->config.fib, vrf, p, &there))
 		return;
-	if (f->leaving_count == f->leaving_size) {
-		unsigned size = f->leaving_size ? 2 * f->leaving_size : 16;
-		struct leaving *grown =
-			arena_realloc(f->config.arena, f->leaving, size * sizeof(*grown));
+	if (f->pending_count == f->pending_size) {
+		unsigned size = f->pending_size ? 2 * f->pending_size : 16;
+		struct pending_withdrawal *grown =
+			arena_realloc(f->config.arena, f->pending, size * sizeof(*grown));
 
 		if (grown == NULL) {
 			withdraw(f, vrf, p);
 			return;
 		}
-		f->leaving = grown;
-		f->leaving_size = size;
+		f->pending = grown;
+		f->pending_size = size;
 	}
-	f->leaving[f->leaving_count++] = (struct leaving){vrf, *p};
-	leave(f);
+	f->pending[f->pending_count++] = (struct pending_withdrawal){vrf, *p};
+	pending_withdraw(f);
 }
 
 int
@@ -489,13 +495,16 @@ batch_room(const struct fib_feed *f)
 	return count < f->config.batch_max ? f->config.batch_max - count : 0;
 }
 
-/* The stages run once for FIB_PREFETCH entries: the shadow, which is larger than the caches, is sought for as many prefixes at once. */
+/*
+ * Each stage runs once for FIB_PREFETCH entries: the shadow exceeds the caches, and is searched for
+ * that many prefixes at once.
+ */
 static const struct journal_prefetch_ahead prefetch_ahead = {.dests = 5 * FIB_PREFETCH,
 	.paths = 4 * FIB_PREFETCH,
 	.slots = 3 * FIB_PREFETCH,
 	.sets = 2 * FIB_PREFETCH};
 
-/* Prefixes that are sought in the shadow together. */
+/* Prefixes to search in the shadow together. */
 struct prefetch_seeks {
 	const struct fib_feed *feed;
 	struct table_id table;
@@ -543,7 +552,7 @@ journal_drain(struct fib_feed *f, struct feed_source *s, uint64_t deadline_ns) R
 	int n;
 
 	while ((room = batch_room(f)) > 0) {
-		/* one may cost more than 1 */
+		/* an entry may cost more than 1 */
 		n = journal_read(
 			j, s->cursor, entries, room / 8 < READ_MAX ? room / 8 + 1 : READ_MAX);
 		if (n == -EOVERFLOW) {
@@ -567,7 +576,10 @@ journal_drain(struct fib_feed *f, struct feed_source *s, uint64_t deadline_ns) R
 			apply_entry(f, s, &entries[i]);
 		}
 		journal_advance(j, s->cursor, entries[n - 1].sequence);
-		/* the position goes back when a withdrawal's wait is over: what is read again was applied before */
+		/*
+		 * the position moves back after the wait of a withdrawal: entries read again are
+		 * already applied
+		 */
 		if (entries[n - 1].sequence > s->applied)
 			s->applied = entries[n - 1].sequence;
 		if (walk_clock() >= deadline_ns)
@@ -576,7 +588,10 @@ journal_drain(struct fib_feed *f, struct feed_source *s, uint64_t deadline_ns) R
 	return true;
 }
 
-/* After an overrun the walks are alone: between the walks the journal is read until no withdrawal waits. */
+/*
+ * After an overrun the walks are alone: between the walks the journal is read until no withdrawal
+ * waits.
+ */
 static bool
 journal_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib)
 {
@@ -598,7 +613,10 @@ struct rewalk_context {
 	struct vrf_id vrf;
 };
 
-/* The second walk withdraws what was empty by then; what is younger has its entry still to come. */
+/*
+ * The second walk withdraws destinations empty before `reach_back`; later changes still have a
+ * journal entry to come.
+ */
 static void
 rewalk_empty(struct rewalk_context *c, const struct dest_view *view) RUNS_ON(role_fib)
 {
@@ -682,16 +700,19 @@ rewalk_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib)
 
 /* ---- commit ---- */
 
-/* By the clock of fib_feed_work()'s argument. */
+/* On the time scale of the argument of fib_feed_work(). */
 static uint64_t
-present(const struct fib_feed *f)
+turn_now(const struct fib_feed *f)
 {
 	return f->work_ns + (walk_clock() - f->work_clock_ns);
 }
 
-/* How long messages behind these entries took until now. `first`: of each shard among them, where there are several. */
+/*
+ * Records the time since messages behind these entries were read. `first`: first entry of each
+ * shard, with several shards.
+ */
 static void
-arrived(struct hist *h, const struct feed_source *s, const uint64_t first[SHARDS_MAX],
+latencies_add(struct hist *h, const struct feed_source *s, const uint64_t first[SHARDS_MAX],
 	uint64_t after, uint64_t to)
 {
 	for (unsigned i = 0; i < s->shards.count; i++) {
@@ -715,24 +736,26 @@ flip_passed(struct fib_feed *f)
 	const struct feed_source *s = &f->source;
 
 	if (f->flip == FLIP_OPEN && s->flip_after != s->flip_to)
-		arrived(&f->use_hist, s, s->flip_first, s->flip_after, s->flip_to);
+		latencies_add(&f->use_hist, s, s->flip_first, s->flip_after, s->flip_to);
 	f->flip = FLIP_PASSED;
 }
 
 static void
-became_visible(struct fib_feed *f, bool flipped)
+visible_advance(struct fib_feed *f, bool flipped)
 {
 	struct feed_source *s = &f->source;
 
 	if (flipped) {
-		flip_passed(
-			f); /* the flip before, unless in_use() has seen it: there is none until then */
+		/*
+		 * the previous flip, if flip_in_use() has not noted it: there is a single flip at a time
+		 */
+		flip_passed(f);
 		s->flip_after = s->visible;
 		s->flip_to = s->applied;
 		memcpy(s->flip_first, s->first, sizeof(s->first));
 	}
 	if (s->visible != s->applied) {
-		arrived(&f->update_hist, s, s->first, s->visible, s->applied);
+		latencies_add(&f->update_hist, s, s->first, s->visible, s->applied);
 		s->visible = s->applied;
 	}
 	memset(s->first, 0, sizeof(s->first));
@@ -742,31 +765,34 @@ became_visible(struct fib_feed *f, bool flipped)
 
 /* False: some worker may still be in the copy before. */
 static bool
-in_use(struct fib_feed *f) RUNS_ON(role_fib)
+flip_in_use(struct fib_feed *f) RUNS_ON(role_fib)
 {
-	if (!fib_in_use(f->config.fib, present(f)))
+	if (!fib_in_use(f->config.fib, turn_now(f)))
 		return false;
 	flip_passed(f);
 	return true;
 }
 
 /*
- * A worker that runs passes within microseconds: to see it at once is cheaper than to come back for it, and lets the other copy be painted
- * now.
+ * A running worker passes within microseconds. Waiting here is cheaper than a further turn, and
+ * allows to paint the other copy now.
  */
 static bool
-in_use_soon(struct fib_feed *f) RUNS_ON(role_fib)
+flip_passes_soon(struct fib_feed *f) RUNS_ON(role_fib)
 {
 	uint64_t until = walk_clock() + READERS_SPIN_NS;
 
 	do {
-		if (in_use(f))
+		if (flip_in_use(f))
 			return true;
 	} while (walk_clock() < until);
 	return false;
 }
 
-/* When a batch that is not full goes: as a flip costs the workers the same whatever it brings, what is little waits longer. */
+/*
+ * When a partial batch is committed: a flip costs the workers the same for any batch, so a small
+ * batch waits longer.
+ */
 static uint64_t
 commit_due(const struct fib_feed *f, unsigned waiting) RUNS_ON(role_fib)
 {
@@ -782,16 +808,19 @@ commit(struct fib_feed *f, uint64_t now_ns, bool more) RUNS_ON(role_fib)
 	bool flipped;
 	int err;
 
-	f->wait_readers = !in_use(f);
+	f->wait_readers = !flip_in_use(f);
 	if (waiting == 0 && fib_settled(f->config.fib)) {
-		became_visible(f, false);
+		visible_advance(f, false);
 		return more;
 	}
-	/* A full batch goes at once; a smaller one waits for company until some time since the last flip is over. */
+	/*
+	 * A full batch is committed at once; a smaller batch waits until an interval after the last
+	 * flip.
+	 */
 	if (waiting > 0 && waiting < f->config.batch_max && now_ns < commit_due(f, waiting))
 		return more;
 	generation = fib_generation(f->config.fib);
-	err = fib_commit(f->config.fib, present(f));
+	err = fib_commit(f->config.fib, turn_now(f));
 	if (err == -EAGAIN)
 		return more && waiting < f->config.batch_max;
 	if (waiting > 0) {
@@ -799,17 +828,17 @@ commit(struct fib_feed *f, uint64_t now_ns, bool more) RUNS_ON(role_fib)
 		f->commit_latest_ns = now_ns + f->config.commit_latest_ns;
 	}
 	flipped = fib_generation(f->config.fib) != generation;
-	became_visible(f, flipped);
+	visible_advance(f, flipped);
 	if (flipped) {
 		f->flip_clock_ns = walk_clock();
-		f->wait_readers = !in_use_soon(f);
+		f->wait_readers = !flip_passes_soon(f);
 	}
 	return more;
 }
 
-/* ---- what shards are told of the tables' room ---- */
+/* ---- reports on the room of the tables ---- */
 
-/* The report of that shard, to be filled; NULL: the shard has it. */
+/* The report for a shard, to fill; NULL: the shard is reading the report. */
 static struct shard_report *
 report_open(const struct fib_feed *f, unsigned shard)
 {
@@ -828,7 +857,7 @@ report_add(struct shard_report *r, enum shard_room_kind kind, struct vrf_id vrf,
 	r->at[r->count++] = (struct shard_room){kind, vrf, *p};
 }
 
-/* Every shard is told of every table that became tight, or is not any more. */
+/* Reports each table that became tight, or is no longer tight. */
 static void
 report_tight(struct fib_feed *f, unsigned shard) RUNS_ON(role_fib)
 {
@@ -855,7 +884,10 @@ report_tight(struct fib_feed *f, unsigned shard) RUNS_ON(role_fib)
 	}
 }
 
-/* Fills the reports that no shard has, and passes them on. The notes wait while the shard of the first one is at its report. */
+/*
+ * Fills and sends the reports that no shard is reading. The notes wait while the shard of the first
+ * note reads a report.
+ */
 static void
 reports_send(struct fib_feed *f) RUNS_ON(role_fib)
 {
@@ -888,7 +920,7 @@ reports_send(struct fib_feed *f) RUNS_ON(role_fib)
 	}
 }
 
-/* A report could not be sent. The shard that has one wakes the fib thread. */
+/* True if a report could not be sent. A shard that reads a report wakes the fib thread. */
 static bool
 reports_wait(const struct fib_feed *f) RUNS_ON(role_fib)
 {
@@ -901,9 +933,12 @@ reports_wait(const struct fib_feed *f) RUNS_ON(role_fib)
 	return false;
 }
 
-/* ---- withdrawals that were lost ---- */
+/* ---- failed withdrawals ---- */
 
-/* One slice of the walk over the fib: withdraws prefixes that neither the RIB nor the host has. */
+/*
+ * One slice of the walk over the fib: withdraws prefixes that are neither in the RIB nor host
+ * routes.
+ */
 static bool
 lost_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib)
 {
@@ -942,7 +977,7 @@ lost_retry(struct fib_feed *f)
 
 /* ---- the turn ---- */
 
-/* What found no id or no memory is tried once more. */
+/* Repeats everything that found no id or memory. */
 static void
 retry(struct fib_feed *f) RUNS_ON(role_fib)
 {
@@ -961,7 +996,7 @@ next_hops_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib)
 	return nexthop_work(f->config.nexthops, deadline_ns);
 }
 
-/* Behind the walk that marks the next hops in use. */
+/* After the walk that marks the next hops in use. */
 static bool
 sweep_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib)
 {
@@ -976,20 +1011,20 @@ sweep_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib)
 }
 
 static bool
-leave_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib)
+pending_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib)
 {
 	(void)deadline_ns;
-	leave(f);
+	pending_withdraw(f);
 	return false;
 }
 
 /*
- * The activities of a turn that fill the open batch, in their order: an activity sees what the activities before it have changed. Each returns true while
- * there is more to do.
+ * The activities of a turn that fill the open batch, in order: an activity sees the changes of
+ * earlier activities. Each returns true if more work is due.
  */
 static const struct activity {
 	const char *name; /* for the watchdog (lpm/note_work.h) */
-	bool without_fib; /* also where only next hops are tracked */
+	bool without_fib; /* also runs when only next hops are tracked */
 	bool (*work)(struct fib_feed *f, uint64_t deadline_ns);
 } activities[] = {
 	{"next hops", true, next_hops_work},
@@ -998,7 +1033,7 @@ static const struct activity {
 	{"RIB journal", false, journal_work},
 	{"sweep of next hops", false, sweep_work},
 	{"lost withdrawals", false, lost_work},
-	{"prefixes that leave", false, leave_work},
+	{"pending withdrawals", false, pending_work},
 };
 
 bool
@@ -1018,7 +1053,7 @@ fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns)
 		note_work(a->name);
 		more |= a->work(f, deadline_ns);
 	}
-	/* an activity may have given work to one before it */
+	/* an activity may have queued work for an earlier one */
 	more |= !nexthop_settled(f->config.nexthops);
 	if (f->config.fib == NULL)
 		return more;
@@ -1034,7 +1069,10 @@ fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns)
 	return more;
 }
 
-/* Until the workers are asked again: soon at first, then ever later, so that a grace period is known to a quarter of it. */
+/*
+ * Time until the workers are checked again: short at first, then longer, so that a grace period is
+ * measured to a quarter of its length.
+ */
 static uint64_t
 readers_retry_ns(const struct fib_feed *f, uint64_t now)
 {
@@ -1065,7 +1103,7 @@ fib_feed_wait_ns(const struct fib_feed *f)
 		return 1000000;
 	if (f->retry_due_ns == 0)
 		return 0;
-	now = present(f);
+	now = turn_now(f);
 	return f->retry_due_ns > now + retry ? f->retry_due_ns - now : retry;
 }
 
@@ -1126,7 +1164,7 @@ fib_feed_create(const struct fib_feed_config *config, struct fib_feed **out)
 			goto fail;
 		journal_set_patience(f->source.cursor, JOURNAL_WAIT);
 		f->source.applied = f->source.visible = journal_passed(f->source.cursor);
-		fib_feed_rewalk(f); /* what the RIB has already */
+		fib_feed_rewalk(f); /* for routes already in the RIB */
 	}
 	err = fib_auditor_create(f, &f->auditor);
 	if (err != 0)
@@ -1149,14 +1187,14 @@ fail:
 void
 fib_feed_destroy(struct fib_feed *f)
 {
-	role_enter_fib(); /* the thread has ended: whoever calls this is the last */
+	role_enter_fib(); /* the thread has ended: the caller is the last user */
 	if (f->source.cursor != NULL)
 		journal_unsubscribe(f->source.journal, f->source.cursor);
 	fib_own_fini(f);
 	nexthop_unbind(f->config.nexthops);
 	fib_hops_fini(f);
 	fib_auditor_destroy(f->auditor);
-	arena_free(f->config.arena, f->leaving);
+	arena_free(f->config.arena, f->pending);
 	arena_free(f->config.arena, f->report);
 	arena_free(f->config.arena, f);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What is directly reachable: a next hop of the tables for each, whose state is one word, whatever the number of prefixes behind it. Routes'
- * next hops hold those they lead by; the kernel keeps these resolved.
+ * Directly reachable addresses. Each has one next hop in the tables, whose state is one word for
+ * any number of prefixes. Next hops of routes hold the addresses of their resolution; the kernel
+ * keeps held addresses resolved.
  */
 #include "lpm/arena.h"
 #include "rib/fib_feed_impl.h"
@@ -77,7 +78,7 @@ hop_get(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint1
 	return h;
 }
 
-/* Nobody needs it and no neighbour stands behind it. Lists that are still in tables keep its next hop. */
+/* Frees a hop without users and without a neighbour. Lists still in tables keep the next hop. */
 static void
 hop_drop_unused(struct fib_feed *f, struct hop *h) RUNS_ON(role_fib)
 {
@@ -163,8 +164,9 @@ fib_hops_sweep(struct fib_feed *f)
 }
 
 /*
- * The new ones are held before the old ones are let go, so that what stays is not asked for again. What stands in tables by the old ones
- * is put in anew, all of it: nobody knows which prefixes lead by one next hop.
+ * Takes the new holds before releasing the old ones, so that a continuing hop is not requested
+ * again. All routes of the tables are applied again, because there is no index from a next hop to
+ * its prefixes.
  */
 void
 fib_next_hop_changed(void *ctx, struct nexthop *n)
@@ -186,9 +188,9 @@ fib_next_hop_changed(void *ctx, struct nexthop *n)
 
 /* ---- from the host ---- */
 
-/* Something newer is said of it. */
+/* Drops a failed neighbour before newer information is applied. */
 static void
-late_forget(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port)
+late_remove(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port)
 {
 	struct late_neighbor **at = &f->late, *l;
 
@@ -252,7 +254,8 @@ neighbor_up(struct fib_feed *f, struct hop *h, const struct adjacency *adj) RUNS
 	memcpy(h->ether, adj->ether, sizeof(h->ether));
 	h->ether_len = adj->ether_len;
 	h->mtu = adj->mtu;
-	if (nexthop_port_up(f->config.nexthops, h->port)) /* else when it comes up */
+	/* otherwise fib_feed_port_up() stores the adjacency */
+	if (nexthop_port_up(f->config.nexthops, h->port))
 		err = hop_store(f, h);
 	if (err != 0 || h->resolved)
 		return err;
@@ -299,7 +302,7 @@ fib_feed_neighbor(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *a
 
 	if (f->config.fib == NULL)
 		return 0;
-	late_forget(f, vrf, addr, port);
+	late_remove(f, vrf, addr, port);
 	if (adj != NULL) {
 		err = neighbor_put(f, vrf, addr, port, adj);
 		if (err != 0)
@@ -326,7 +329,7 @@ fib_neighbors_retry(struct fib_feed *f)
 	}
 }
 
-/* First the stores, which move the packets; then who is to know. */
+/* First the stores that redirect packets, then the reports. */
 void
 fib_feed_port_down(struct fib_feed *f, uint16_t port, uint64_t event_ns)
 {
@@ -347,7 +350,7 @@ fib_feed_port_down(struct fib_feed *f, uint16_t port, uint64_t event_ns)
 	fib_own_rewalk(f, OWN_WALK_ALL);
 }
 
-/* What the kernel has forgotten meanwhile it has told, or is telling. */
+/* The kernel reports neighbours lost while the link was down. */
 void
 fib_feed_port_up(struct fib_feed *f, uint16_t port)
 {
@@ -379,12 +382,12 @@ fib_feed_link_last_ns(const struct fib_feed *f)
 	return atomic_load_explicit(&f->link_last_ns, memory_order_relaxed);
 }
 
-/* The feed goes: what next hops hold is let go of with them. */
+/* The feed ends: releases all holds of next hops. */
 void
 fib_hops_fini(struct fib_feed *f)
 {
 	while (f->late != NULL)
-		late_forget(f, f->late->vrf, &f->late->addr, f->late->port);
+		late_remove(f, f->late->vrf, &f->late->addr, f->late->port);
 	for (unsigned i = 0; i < HOP_BUCKETS; i++) {
 		while (f->hops[i] != NULL) {
 			f->hops[i]->users = 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Routes of the host: connected subnets, our addresses, resolved neighbours; static routes and the kernel's. For each prefix one counts, by
- * preference; against the RIB's best it is weighed again in fib_feed.c.
+ * Routes of the host: connected subnets, own addresses, resolved neighbours, static and kernel
+ * routes. For each prefix one route is selected, by preference; fib_feed.c compares the selected
+ * route with the best path of the RIB.
  */
 #include "lpm/arena.h"
 #include "rib/fib_feed_impl.h"
@@ -23,7 +24,7 @@ family_index(uint8_t afi)
 	return afi == AFI_IPV6;
 }
 
-/* ---- what is connected ---- */
+/* ---- connected routes ---- */
 
 static unsigned
 local_rank(const struct local_route *l)
@@ -31,7 +32,10 @@ local_rank(const struct local_route *l)
 	return l->kind == PATH_LIST_PUNT ? 2 : l->kind == PATH_LIST_FORWARD ? 1 : 0;
 }
 
-/* An address is ours whatever its link does (RFC 1122 3.3.4.2, the weak model, as the kernel's); behind a lost link nothing is reachable. */
+/*
+ * An own address is valid in any state of the link (RFC 1122 3.3.4.2, the weak model, as in the
+ * kernel); with the link down nothing is reachable over the port.
+ */
 static bool
 local_active(const struct fib_feed *f, const struct local_route *l)
 {
@@ -39,8 +43,8 @@ local_active(const struct fib_feed *f, const struct local_route *l)
 }
 
 /*
- * The one that counts, NULL when none: an address of ours before a neighbour before a subnet; of neighbours the newest (it moved), of
- * subnets the oldest (as nexthop_port() and the kernel do).
+ * The selected claim, or NULL: an own address before a neighbour before a subnet; of neighbours the
+ * newest (the host moved), of subnets the oldest (as in nexthop_port() and in the kernel).
  */
 static const struct local_route *
 local_find(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
@@ -79,7 +83,7 @@ fib_local_add(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
 
 	if (l != NULL) {
 		l->users++;
-		path_list_unref(f->path_lists, list); /* the same */
+		path_list_unref(f->path_lists, list); /* equal to l->list */
 		return 0;
 	}
 	l = arena_alloc(f->config.arena, sizeof(*l));
@@ -107,7 +111,7 @@ fib_local_remove(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
 	fib_feed_refresh(f, vrf, p);
 }
 
-/* Without a data plane the kernel's interfaces are all one. */
+/* Without a data plane all kernel interfaces count as ports. */
 static bool
 leads_to_port(const struct fib_feed *f, uint16_t port)
 {
@@ -115,7 +119,7 @@ leads_to_port(const struct fib_feed *f, uint16_t port)
 }
 
 static int
-tracked(struct fib_feed *f, struct vrf_id vrf, const struct prefix *subnet,
+nexthops_connect(struct fib_feed *f, struct vrf_id vrf, const struct prefix *subnet,
 	const struct ip_addr *local, uint16_t port, bool up) RUNS_ON(role_fib)
 {
 	struct nexthop_table *t = f->config.nexthops;
@@ -153,7 +157,7 @@ fib_feed_connected(struct fib_feed *f, struct vrf_id vrf, const struct prefix *s
 {
 	struct prefix host = prefix_from_addr(local, (uint8_t)prefix_max_len(local->afi));
 	bool glean = port != PORT_NONE && !addr_is_link_local(local);
-	int err = tracked(f, vrf, subnet, local, port, up), more;
+	int err = nexthops_connect(f, vrf, subnet, local, port, up), more;
 
 	if (f->config.fib == NULL)
 		return err;
@@ -240,7 +244,7 @@ answer_add(struct path *path, unsigned *count, struct next_hop_id next_hop)
 		path[(*count)++] = (struct path){.next_hop = next_hop, .label = LABEL_NONE};
 }
 
-/* What a hop of a route leads by now, into `path`. False: out of memory or of ids. */
+/* Adds the resolved paths of a hop to `path`. False: out of memory or of ids. */
 static bool
 host_hop_paths(struct fib_feed *f, const struct host_route *r, struct host_hop *h,
 	struct path *path, unsigned *count) RUNS_ON(role_fib)
@@ -263,7 +267,7 @@ host_hop_paths(struct fib_feed *f, const struct host_route *r, struct host_hop *
 	return true;
 }
 
-/* One that is directly on a port, all destinations with it: alone, as a subnet is. */
+/* True for a hop without an address: all destinations are directly on the port, as in a subnet. */
 static bool
 on_link(const struct host_hop *h)
 {
@@ -271,7 +275,7 @@ on_link(const struct host_hop *h)
 }
 
 static bool
-leads_somewhere(const struct fib_feed *f, const struct host_route *r)
+route_resolves(const struct fib_feed *f, const struct host_route *r)
 {
 	for (unsigned i = 0; i < r->count; i++) {
 		const struct host_hop *h = &r->hop[i];
@@ -284,7 +288,7 @@ leads_somewhere(const struct fib_feed *f, const struct host_route *r)
 
 /* A next hop of the route resolves to a blackhole. */
 static bool
-drops(const struct host_route *r)
+route_drops(const struct host_route *r)
 {
 	for (unsigned i = 0; i < r->count; i++) {
 		if (r->hop[i].by != NULL && r->hop[i].by->up && r->hop[i].by->blackhole)
@@ -293,7 +297,7 @@ drops(const struct host_route *r)
 	return r->count == 0;
 }
 
-/* The list for what the route leads by now; PATH_LIST_NONE: nothing. 0, -ENOMEM, -ENOSPC. */
+/* The list for the current resolution; PATH_LIST_NONE: unresolved. 0, -ENOMEM, -ENOSPC. */
 static int
 route_list(struct fib_feed *f, struct host_route *r, struct path_list_id *out) RUNS_ON(role_fib)
 {
@@ -313,16 +317,17 @@ route_list(struct fib_feed *f, struct host_route *r, struct path_list_id *out) R
 			return path_list_get(
 				f->path_lists, PATH_LIST_GLEAN, r->hop[i].key.port, NULL, 0, out);
 	}
-	return drops(r) ? path_list_get(f->path_lists, PATH_LIST_BLACKHOLE, PORT_NONE, NULL, 0, out)
-			: 0;
+	return route_drops(r)
+		       ? path_list_get(f->path_lists, PATH_LIST_BLACKHOLE, PORT_NONE, NULL, 0, out)
+		       : 0;
 }
 
-/* Does it lead elsewhere than before? Then its prefix is weighed anew. */
+/* Resolves the route again, and refreshes the prefix if the resolution changed. */
 static void
 route_update(struct fib_feed *f, struct host_route *r) RUNS_ON(role_fib)
 {
 	struct path_list_id list = {PATH_LIST_NONE};
-	bool active = leads_somewhere(f, r);
+	bool active = route_resolves(f, r);
 
 	if (f->config.fib != NULL) {
 		if (route_list(f, r, &list) != 0) {
@@ -429,8 +434,8 @@ fib_feed_route(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
 		route_unlink(f, at);
 	if (r != NULL) {
 		route_link(f, r);
-		if (old != NULL &&
-			old->active) { /* what it was until it is known what it is: nothing goes meanwhile */
+		/* keep the old state until the new resolution, so that nothing is withdrawn */
+		if (old != NULL && old->active) {
 			r->active = true;
 			r->list = old->list;
 			path_list_ref(f->path_lists, r->list);
@@ -446,7 +451,7 @@ fib_feed_route(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
 	return 0;
 }
 
-/* ---- walks over all of these ---- */
+/* ---- walks over host routes ---- */
 
 void
 fib_own_rewalk(struct fib_feed *f, enum own_walk which)
@@ -506,7 +511,7 @@ fib_feed_preference(struct fib_feed *f, const uint8_t preference[SOURCE_COUNT])
 
 /* ---- for next-hop tracking ---- */
 
-/* What the RIB has of that length; false where it has nothing that leads somewhere. */
+/* The RIB route of exactly `p`; false without a route that resolves packets. */
 static bool
 rib_route_at(const struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf,
 	const struct prefix *p, struct nexthop_route *out)
@@ -603,7 +608,7 @@ fib_route_longest(void *ctx, struct vrf_id vrf, const struct ip_addr *addr, unsi
 	struct nexthop_route learned;
 	bool host = host_route(f, vrf, addr, max_len, out);
 
-	/* of one length, rib_route() has weighed it against the host's own */
+	/* at equal length rib_route() has already compared with the host route */
 	if (bgp && f->source.cursor != NULL && rib_route(f, vrf, addr, max_len, &learned) &&
 		(!host || learned.prefix.len >= out->prefix.len)) {
 		*out = learned;

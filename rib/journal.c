@@ -43,7 +43,10 @@ struct journal_writer {
 	uint64_t seen; /* writer: a head seen earlier */
 };
 
-/* Of an entry's 8 bytes: destination in the low half, then the table, then the writer, ASIDE at the top. The sequence is the place in the ring. */
+/*
+ * Of an entry's 8 bytes: destination in the low half, then the table, then the writer, ASIDE at the
+ * top. The sequence is the place in the ring.
+ */
 #define ASIDE (1ull << 63)
 struct journal {
 	struct arena *arena;

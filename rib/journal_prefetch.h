@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Prefetches the destinations of a run of journal entries. A consumer of an entry meets four cache misses, each behind the one before: the destination,
- * its paths, the slot of the best path's attribute set, and the set. A shard's CPU has just written all of them. Each stage runs its own distance ahead
- * of the entry that the consumer is at, so that a miss is over when the next stage needs the line.
+ * Prefetches the destinations of a run of journal entries. A consumer of an entry meets four cache
+ * misses, each behind the one before: the destination, its paths, the slot of the best path's
+ * attribute set, and the set. A shard's CPU has just written all of them. Each stage runs its own
+ * distance ahead of the entry that the consumer is at, so that a miss is over when the next stage
+ * needs the line.
  *
- * Used by the fib feed and by update groups. The walks over destinations by id (shard_replay.c) and the import by prefix (shard_import.c) have other
- * stages, and keep pipelines of their own.
+ * Used by the fib feed and by update groups. The walks over destinations by id (shard_replay.c) and
+ * the import by prefix (shard_import.c) have other stages, and keep pipelines of their own.
  *
- * Owner: the consumer's thread, on its stack. Inline: the stages of a consumer are constants, and most of a step is loops of length one.
+ * Owner: the consumer's thread, on its stack. Inline: the stages of a consumer are constants, and
+ * most of a step is loops of length one.
  */
 #pragma once
 
@@ -38,7 +41,10 @@ struct journal_prefetch {
 	} chosen[JOURNAL_PREFETCH_MAX];
 };
 
-/* Of a run of at most JOURNAL_PREFETCH_MAX entries. `attributes`: the consumer looks at most attribute sets. */
+/*
+ * Of a run of at most JOURNAL_PREFETCH_MAX entries. `attributes`: the consumer looks at most
+ * attribute sets.
+ */
 static inline void
 journal_prefetch_begin(struct journal_prefetch *p, const struct shards *shards, bool attributes)
 {

@@ -2,9 +2,10 @@
 /*
  * AS-path lists. The first matching entry decides.
  *
- * Most expressions are about whole AS numbers: `_64513_`, `^64513_64514_`, `_(1|2|3)$`, `_6451[2-9]_`, `^$`, `.*`. The list turns them into
- * intervals and sequences of AS numbers. A single pass over the path then finds the first matching entry of all these expressions. PCRE2 runs
- * only the remaining expressions in front of this entry.
+ * Most expressions are about whole AS numbers: `_64513_`, `^64513_64514_`, `_(1|2|3)$`,
+ * `_6451[2-9]_`, `^$`, `.*`. The list turns them into intervals and sequences of AS numbers. A
+ * single pass over the path then finds the first matching entry of all these expressions. PCRE2
+ * runs only the remaining expressions in front of this entry.
  */
 #include "rib/policy_impl.h"
 
@@ -19,7 +20,10 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
-/* Steps of a match. A path of 250 hops against the expressions of ../shared needs under 2,000; 200,000 take about 2 ms. */
+/*
+ * Steps of a match. A path of 250 hops against the expressions of ../shared needs under 2,000;
+ * 200,000 take about 2 ms.
+ */
 #define REGEX_STEPS_MAX 200000
 #define REGEX_STACK_MAX (512 * 1024)
 #define REGEX_LEN_MAX 4096
@@ -64,8 +68,8 @@ struct policy_as_path_list {
 	char *name;
 	uint32_t count, size;
 	bool *permit; /* by entry */
-	uint32_t all, empty,
-		some; /* first entry for every path, for the empty path, for every path that is not empty */
+	/* first entry for every path, for the empty path, for every path that is not empty */
+	uint32_t all, empty, some;
 	unsigned expression_count, expression_size;
 	struct expression *expressions;
 	unsigned range_count, range_size;
@@ -620,8 +624,8 @@ class_name_len(const char *p)
 }
 
 /*
- * Replaces `_` by the delimiter expression, except behind a backslash and inside a bracket expression. Returns the length. `out` has room
- * for 24 bytes per byte of `regex`.
+ * Replaces `_` by the delimiter expression, except behind a backslash and inside a bracket
+ * expression. Returns the length. `out` has room for 24 bytes per byte of `regex`.
  */
 static size_t
 translate(const char *regex, char *out)
@@ -772,7 +776,9 @@ cells_cut(struct policy_as_path_list *l)
 	return 0;
 }
 
-/* The first unpainted cell from `at` on. next[] skips painted cells; the search shortens the skips. */
+/*
+ * The first unpainted cell from `at` on. next[] skips painted cells; the search shortens the skips.
+ */
 static unsigned
 unpainted(unsigned *next, unsigned at)
 {

@@ -76,9 +76,8 @@ void policy_builder_goto(struct policy_builder *b, uint32_t seq);
  * lists. All return 0 or -ENOMEM.
  */
 int policy_builder_match_prefix_list(struct policy_builder *b, struct policy_prefix_list *l);
-int policy_builder_match_next_hop_list(
-	/* matches the next hop as a host prefix */
-	struct policy_builder *b, struct policy_prefix_list *l);
+/* matches the next hop as a host prefix */
+int policy_builder_match_next_hop_list(struct policy_builder *b, struct policy_prefix_list *l);
 int policy_builder_match_as_path_list(struct policy_builder *b, struct policy_as_path_list *l);
 /* Lists of different kinds are conditions of different kinds. */
 int policy_builder_match_community_list(struct policy_builder *b, struct policy_community_list *l);

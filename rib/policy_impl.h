@@ -14,7 +14,10 @@ struct policy_community_list *policy_community_list_ref(struct policy_community_
 
 const char *policy_as_path_list_named(const struct policy_as_path_list *l);
 
-/* The AS path of an attribute set: the first list reads it, further lists share the result. For a single thread. */
+/*
+ * The AS path of an attribute set: the first list reads it, further lists share the result. For a
+ * single thread.
+ */
 struct policy_path;
 int policy_path_create(struct arena *a, struct policy_path **out);
 void policy_path_destroy(struct policy_path *p);
@@ -130,12 +133,8 @@ struct policy {
 	unsigned community_list_count, community_list_size;
 	struct policy_community_list **community_lists;
 	bool has_goto;
-	bool many,
-		/*
-		 * many: more than POLICY_OUTCOMES_MAX results, steps[] is empty; keyed: each has a
-		 * key
-		 */
-		keyed;
+	bool many; /* more than POLICY_OUTCOMES_MAX results; steps[] is empty */
+	bool keyed; /* each result has a key */
 	bool few_prefixes; /* every permitting node matches the prefix, and such nodes are few */
 	unsigned step_count; /* number of outcomes; steps[0] changes nothing */
 	struct policy_step steps[POLICY_OUTCOMES_MAX];

@@ -9,7 +9,10 @@
 
 #define RUN_ITEMS 4096u
 
-/* An item is compared word by word: IPv4 address << 8 | length; IPv6 the two halves of the address, then the length. */
+/*
+ * An item is compared word by word: IPv4 address << 8 | length; IPv6 the two halves of the address,
+ * then the length.
+ */
 #define WORDS_V4 1u
 #define WORDS_V6 3u
 

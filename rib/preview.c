@@ -215,7 +215,10 @@ loop_of(const struct preview *p, const struct item *i, bool kept, const struct a
 		p->shard, i->peer, checked ? UINT_MAX : i->allow_as_in, p->c.cluster_id, a);
 }
 
-/* The shard's order: loops, then RFC 8212, then policy (shard_import.c). *v: the verdict on `a`. 0, -ENOMEM. */
+/*
+ * The shard's order: loops, then RFC 8212, then policy (shard_import.c). *v: the verdict on `a`. 0,
+ * -ENOMEM.
+ */
 static int
 evaluate(struct preview *p, struct item *i, struct attr_id id, bool kept, const struct attr_set *a,
 	const struct prefix *prefix, struct policy_verdict *v)

@@ -53,7 +53,10 @@ struct preview_best {
 	bool changes;
 	/* From `v`: gives the peer, or the source of an own route; NULL: no usable path. */
 	const struct rib_path *path;
-	/* With `path`, after the new policy; until the next call, or the reader's next quiescent report. */
+	/*
+	 * With `path`, after the new policy; until the next call, or the reader's next quiescent
+	 * report.
+	 */
 	const struct attr_set *attrs;
 };
 /* 0; -ENOMEM; -EAGAIN as above. */

@@ -225,7 +225,10 @@ struct shard_config {
 	/* called at the end of a work slice that appended to the journal */
 	void (*wake_consumers)(void *ctx);
 	void *wake_ctx;
-	/* Passed on to the fib thread by control. False: no memory; the shard asks again in a later turn. */
+	/*
+	 * Passed on to the fib thread by control. False: no memory; the shard asks again in a later
+	 * turn.
+	 */
 	bool (*ask_next_hop)(void *ctx, const struct nexthop_message *m);
 	void *ask_ctx;
 };
@@ -401,7 +404,10 @@ bool shard_peer_peek(const struct shard *s, struct peer_id id, struct shard_peer
 bool shard_path_stale(const struct shard *s, enum family family, const struct rib_path *p);
 void shard_decision_input(
 	const struct shard *s, const struct rib_path *p, struct decision_input *out);
-/* Monotonic ns when the oldest message behind journal entries up to `sequence` was read; 0: unknown. For update_to_fib_ns. */
+/*
+ * Monotonic ns when the oldest message behind journal entries up to `sequence` was read; 0:
+ * unknown. For update_to_fib_ns.
+ */
 uint64_t shard_received_ns(const struct shard *s, uint64_t sequence);
 /*
  * Any thread: as shard_received_ns(), for each message behind entries after `after` up to

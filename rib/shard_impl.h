@@ -122,8 +122,8 @@ struct shard_refused {
 };
 
 struct shard_peer_slot {
-	_Atomic(struct shard_peer *)
-		key; /* readers; NULL: free. Immutable but for the three below */
+	/* readers; NULL: free. Immutable except for the next three fields */
+	_Atomic(struct shard_peer *) key;
 	_Atomic uint32_t router_id, asn; /* as reported by the session */
 	_Atomic bool external;
 	bool up;
@@ -158,7 +158,10 @@ struct shard_table {
 	struct shard_position release_from;
 	struct shard_rib_in *sweeps;
 	struct shard_rib_in *keeps;
-	bool fib_short; /* the FIB has reported a lack of room at least once: some destinations may not be installed */
+	/*
+	 * the FIB has reported a lack of room at least once: some destinations may not be installed
+	 */
+	bool fib_short;
 };
 
 /* True if replays are the only job of the scan. */
@@ -284,7 +287,10 @@ struct shard_reuse {
 	unsigned take, doomed, drop;
 	bool restamped; /* only the stamp of a path changed; stamp: the old value */
 	uint16_t stamp;
-	/* the change in the counts of paths without a valid next hop; applied `runs` times by reuse_end() */
+	/*
+	 * the change in the counts of paths without a valid next hop; applied `runs` times by
+	 * reuse_end()
+	 */
 	uint32_t runs;
 	unsigned waits;
 	struct shard_wait {
@@ -484,8 +490,8 @@ struct shard_next_hop *next_hop_find(
 	const struct shard *s, struct vrf_id vrf, const struct ip_addr *addr);
 
 /*
- * shard_paths.c: 0, -ENOMEM; -EAGAIN: the change would withdraw a route and import_may_withdraw() is
- * false
+ * shard_paths.c: 0, -ENOMEM; -EAGAIN: the change would withdraw a route and import_may_withdraw()
+ * is false
  */
 int path_announce(struct shard *s, struct shard_table *t, struct peer_id peer,
 	const struct rib_nlri *n, const struct shard_accepted *acc) RUNS_ON(role_rib);

@@ -286,7 +286,10 @@ reason_is_policy(enum decision_reason reason)
 	return reason == DECISION_REJECTED_BY_POLICY || reason == DECISION_NO_POLICY;
 }
 
-/* Refuses the prefix without storing a path. An earlier path of the peer for the prefix is withdrawn (RFC 4271 9.1.4). */
+/*
+ * Refuses the prefix without storing a path. An earlier path of the peer for the prefix is
+ * withdrawn (RFC 4271 9.1.4).
+ */
 static int
 nlri_refuse(struct import *m, const struct rib_nlri *n, enum refused_cause cause) RUNS_ON(role_rib)
 {
@@ -528,8 +531,9 @@ records_prefetch(struct shard *s, const struct shard_table *t, const struct rib_
 #define MEMORY_WAIT_NS 5000000000u
 
 /*
- * The record in work got no memory. True: the record waits, as the largest taker is about to be flushed. False: no memory came in time, or
- * memory is not what is missing. The next turn tries again, at the latest when the thread's timer wakes the shard.
+ * The record in work got no memory. True: the record waits, as the largest taker is about to be
+ * flushed. False: no memory came in time, or memory is not what is missing. The next turn tries
+ * again, at the latest when the thread's timer wakes the shard.
  */
 static bool
 memory_waits(struct shard *s)
@@ -601,15 +605,15 @@ sibling_did(struct shard *s, unsigned sibling, uint64_t count, bool await)
 	if (*seen >= count)
 		return true;
 	/*
-	 * acquire: pairs with the stores in record_end and progress_publish: journal entries of those
-	 * records come before entries of this record
+	 * acquire: pairs with the stores in record_end and progress_publish: journal entries of
+	 * those records come before entries of this record
 	 */
 	*seen = atomic_load_explicit(&in->records, memory_order_acquire);
 	if (*seen >= count || !await)
 		return *seen >= count;
 	/*
-	 * seq_cst, both: pairs with progress_publish; either this shard sees `records`, or the sibling
-	 * sees `awaited`
+	 * seq_cst, both: pairs with progress_publish; either this shard sees `records`, or the
+	 * sibling sees `awaited`
 	 */
 	atomic_fetch_or_explicit(&in->awaited, 1u << s->config.index, memory_order_seq_cst);
 	*seen = atomic_load_explicit(&in->records, memory_order_seq_cst);

@@ -5,8 +5,8 @@
  *
  * A shard holds address ranges, by a hash of the first 12 bits of an IPv4 address or 24 bits of an
  * IPv6 address; shorter prefixes are in shard 0. So an aggregate and its specifics are mostly in
- * one shard, and attribute sets stay shared. The shards write one journal, which gives consumers
- * one order of changes (docs/decisions/0006). Immutable after start; any thread reads.
+ * one shard, and attribute sets stay shared. The shards write one journal, which orders the changes
+ * for consumers (docs/decisions/0006). Immutable after start; any thread reads.
  */
 #pragma once
 
@@ -20,11 +20,11 @@ struct shards {
 	unsigned bits; /* low bits of an id that name the shard */
 };
 
-/* All shards must have the same tables, added in the same order. */
+/* All shards must have equal tables, added in the same order. */
 void shards_init(struct shards *s, struct shard *const *at, unsigned count);
-/* True if the prefix is shorter than a range, and may cover prefixes of several shards. */
+/* True for a prefix shorter than a range, which may cover prefixes of several shards. */
 bool shards_wide(const struct prefix *p);
-/* Bitmap of shards, except shard 0, that may have prefixes covered by a wide prefix. */
+/* Bitmap of shards, except shard 0, with prefixes covered by a wide prefix. */
 uint32_t shards_under(const struct shards *s, const struct prefix *p);
 /* Index of the shard of a prefix. */
 unsigned shards_of(const struct shards *s, const struct prefix *p);
@@ -33,7 +33,7 @@ shards_for(const struct shards *s, const struct prefix *p)
 {
 	return s->at[s->count > 1 ? shards_of(s, p) : 0];
 }
-/* The one or two shards with prefixes that cover an address; returns the number. */
+/* The shards, at most two, of prefixes that cover an address; returns the number. */
 unsigned shards_covering(const struct shards *s, const struct ip_addr *a, struct shard *out[2]);
 
 /*
