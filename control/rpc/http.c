@@ -86,12 +86,15 @@ request_send(struct rpc_client *c, const char *text, size_t len)
 }
 
 static bool
+request_later(struct rpc_client *c)
+{
+	return !c->closed && timer_arm(c->rpc->thread, &request_of(c)->again, 0) == 0;
+}
+
+static bool
 request_turn_over(struct rpc_client *c)
 {
-	struct request *r = request_of(c);
-
-	return !c->closed && now_ns() - r->turn_ns >= TURN_NS &&
-	       timer_arm(c->rpc->thread, &r->again, 0) == 0;
+	return now_ns() - request_of(c)->turn_ns >= TURN_NS && request_later(c);
 }
 
 /* All is answered: the connection goes on with it, unless it is gone. */
@@ -123,7 +126,7 @@ request_again(struct timer *t)
 }
 
 static const struct rpc_client_ops request_ops = {
-	request_send, request_cut, request_turn_over, request_settle, NULL};
+	request_send, request_cut, request_turn_over, request_later, request_settle, NULL};
 
 static const struct rpc_bounds bounds = {
 	.request = BODY_MAX, .answer = ANSWER_MAX, .connections = HTTP_CONNECTIONS_MAX};

@@ -269,16 +269,19 @@ rpc_hold(struct rpc_call *call)
 	return rpc_defer(call);
 }
 
-/* A batch that waited for a held call goes on; a batch whose turn was over goes on by itself. */
+/*
+ * A batch that waited for a held call continues in a turn of its own: the answer may leave from within another client's request
+ * (apply_commit_finish()), which must not run the next request of the batch. A batch whose turn was over continues by itself.
+ */
 static void
 reply_end(struct batch *b, bool held)
 {
 	struct rpc_client *c = b->c;
 
-	if (held && c->running == b)
-		rpc_batch_run(b);
-	else
+	if (!held || c->running != b)
 		batch_end(b);
+	else if (!c->ops->later(c))
+		rpc_batch_run(b);
 	c->ops->settle(c);
 }
 

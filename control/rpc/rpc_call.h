@@ -38,6 +38,8 @@ struct rpc_client_ops {
 	void (*cut)(struct rpc_client *c);
 	/* Called between two requests of a batch. True: the turn is over, and rpc_batch_run() will be called again. */
 	bool (*turn_over)(struct rpc_client *c);
+	/* Calls rpc_batch_run() in the client's next turn. False: out of memory, or the connection is gone. */
+	bool (*later)(struct rpc_client *c);
 	/* A deferred answer was sent; may free the client. */
 	void (*settle)(struct rpc_client *c);
 	/* Events are queued (subscription_take()); may free the client. NULL: the client cannot subscribe. */

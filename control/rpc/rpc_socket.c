@@ -76,15 +76,21 @@ connection_takes(const struct connection *c)
 	       c->client.held == 0 && output_waiting(c) < OUTPUT_HIGH;
 }
 
+/* Continues in a turn of its own. False: closed, or out of memory. */
+static bool
+yield_turn(struct connection *c)
+{
+	if (c->client.closed || timer_arm(c->client.rpc->thread, &c->again, 0) != 0)
+		return false;
+	c->yielded = true;
+	return true;
+}
+
 /* True when somebody else is to be served before the next request of this one. */
 static bool
 turn_over(struct connection *c)
 {
-	if (c->client.closed || now_ns() - c->turn_ns < TURN_NS ||
-		timer_arm(c->client.rpc->thread, &c->again, 0) != 0)
-		return false;
-	c->yielded = true;
-	return true;
+	return now_ns() - c->turn_ns >= TURN_NS && yield_turn(c);
 }
 
 /* What to wait for next; the end of a connection that has answered everything. Called last, when nobody works on `c`. */
@@ -187,15 +193,20 @@ client_turn_over(struct rpc_client *client)
 	return turn_over(connection_of(client));
 }
 
+static bool
+client_later(struct rpc_client *client)
+{
+	return yield_turn(connection_of(client));
+}
+
 static void
 client_settle(struct rpc_client *client)
 {
 	struct connection *c = connection_of(client);
 
 	/* Lines that waited for a held call. */
-	if (c->in_len > 0 && connection_takes(c) &&
-		timer_arm(client->rpc->thread, &c->again, 0) == 0)
-		c->yielded = true;
+	if (c->in_len > 0 && connection_takes(c))
+		yield_turn(c);
 	connection_settle(c);
 }
 
@@ -214,7 +225,7 @@ events_send(struct connection *c)
 }
 
 static const struct rpc_client_ops connection_ops = {
-	client_send, client_cut, client_turn_over, client_settle, client_settle};
+	client_send, client_cut, client_turn_over, client_later, client_settle, client_settle};
 
 /* ---- connections ---- */
 

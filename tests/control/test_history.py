@@ -28,6 +28,10 @@ def document(words="first"):
     return {"description": words, "router": {"asn": 64512, "router_id": US}}
 
 
+def request(method, **params):
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+
+
 @contextlib.contextmanager
 def immutable(folder):
     """No file in the folder can be added, removed or renamed, even as root."""
@@ -250,6 +254,39 @@ class History(KeelTest):
         confirm = self.keel.call("config.history")["confirm"]
         self.assertEqual(confirm["commit"], waits)
         self.assertGreater(confirm["remaining_s"], 60)
+
+    def together(self, *requests):
+        """keeld finds all requests at the same time, in this order, each on a connection of its own. Returns the answers."""
+        with contextlib.ExitStack() as stack:
+            clients = []
+            for _ in requests:
+                s = stack.enter_context(socket.socket(socket.AF_UNIX))
+                s.settimeout(keel_rig.WAIT_S)
+                s.connect(self.keel.path)
+                clients.append((s, s.makefile()))
+                s.sendall(request("system.info") + b"\n")
+                clients[-1][1].readline()
+            # on a connection of its own: keeld has polled the others since their answers
+            pid = self.keel.call("system.info")["pid"]
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                for (s, _), line in zip(clients, requests):
+                    s.sendall(line + b"\n")
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            return [json.loads(lines.readline()) for _, lines in clients]
+
+    def test_commits_of_a_batch_and_of_another_client(self):
+        """A commit under way ends early for another client's commit. The next commit of the batch does not take the other one's place."""
+        self.begin()
+        batch = b"[" + b",".join(request("config.edit", merge={"description": "batch %d" % i}) + b"," + request("config.commit")
+                                 for i in range(8)) + b"]"
+        for i in range(4):
+            answers = self.together(batch, request("config.reload"), request("config.commit", comment="another client"))
+            self.assertEqual([a for a in answers[0] if "result" not in a], [])
+        self.edit(description="last")
+        self.keel.call("config.commit")
+        self.assertEqual(self.words(), ("last", "last"))
 
     def test_what_ends_the_wait(self):
         self.begin()
