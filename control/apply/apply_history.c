@@ -2,6 +2,7 @@
 /* The history of commits, rollback, and the rollback of unconfirmed commits. */
 #include "control/apply/apply_impl.h"
 
+#include "control/apply/candidate.h"
 #include "control/apply/history.h"
 #include "control/base/log.h"
 
@@ -72,24 +73,6 @@ apply_confirm_waits(const struct apply *apply)
 
 /* ---- rollback ---- */
 
-/* Applies the edits of the candidate to the new running document. */
-static void
-candidate_follow(struct apply *apply, const json_t *old)
-{
-	struct faults f = {0};
-	json_t *edits = config_diff(old, apply->candidate),
-	       *next = config_patch(apply->running->document, edits, &f);
-
-	if (next != NULL) {
-		json_decref(apply->candidate);
-		apply->candidate = next;
-	}
-	apply->candidate_edited = !json_equal(apply->candidate, apply->running->document);
-	apply->candidate_revision++;
-	json_decref(edits);
-	faults_fini(&f);
-}
-
 static int
 roll_back(struct apply *apply, uint32_t to, const char *comment, json_t **effects, bool *persisted,
 	struct faults *f)
@@ -104,7 +87,7 @@ roll_back(struct apply *apply, uint32_t to, const char *comment, json_t **effect
 			       : -ENOENT;
 
 	if (err == 0)
-		candidate_follow(apply, old);
+		apply_candidate_follow(apply, old);
 	json_decref(document);
 	json_decref(old);
 	return err;

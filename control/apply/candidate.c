@@ -38,6 +38,7 @@ apply_candidate_replace(struct apply *apply, json_t *next)
 void
 apply_candidate_discard(struct apply *apply)
 {
+	apply_commit_finish(apply);
 	json_decref(apply->candidate);
 	apply->candidate = json_deep_copy(apply->running->document);
 	apply->candidate_edited = false;
@@ -53,10 +54,18 @@ apply_candidate_committed(struct apply *apply, uint32_t revision)
 }
 
 void
-apply_candidate_reloaded(struct apply *apply, uint32_t revision)
+apply_candidate_follow(struct apply *apply, const json_t *old)
 {
-	if (apply->candidate_revision == revision) {
+	struct faults f = {0};
+	json_t *edits = config_diff(old, apply->candidate),
+	       *next = config_patch(apply->running->document, edits, &f);
+
+	if (next != NULL) {
 		json_decref(apply->candidate);
-		apply->candidate = json_deep_copy(apply->running->document);
+		apply->candidate = next;
 	}
+	apply->candidate_edited = !json_equal(apply->candidate, apply->running->document);
+	apply->candidate_revision++;
+	json_decref(edits);
+	faults_fini(&f);
 }

@@ -17,12 +17,12 @@ bool apply_candidate_edited(const struct apply *apply);
  * nothing changed.
  */
 bool apply_candidate_replace(struct apply *apply, json_t *next);
-/* The candidate becomes a copy of the running document. */
+/* The candidate becomes a copy of the running document. Finishes a commit under way first. */
 void apply_candidate_discard(struct apply *apply);
 /* After a commit of the candidate of `revision`. Edits during the commit remain edits. */
 void apply_candidate_committed(struct apply *apply, uint32_t revision);
 /*
- * Before apply_candidate_committed(), after a commit of FILE: the running document becomes the
- * candidate, unless a client has edited the candidate meanwhile.
+ * After a commit of another document than the candidate; `old` ran before. Applies the edits of
+ * the candidate to the new running document.
  */
-void apply_candidate_reloaded(struct apply *apply, uint32_t revision);
+void apply_candidate_follow(struct apply *apply, const json_t *old);

@@ -258,7 +258,7 @@ config_commit(struct rpc_env *env, json_t *params, struct rpc_call *call)
 	const char *comment = NULL;
 	json_int_t confirm_s = 0;
 	struct committing *c;
-	json_t *document, *held;
+	json_t *document;
 	uint32_t confirmed;
 	int err;
 
@@ -279,27 +279,40 @@ config_commit(struct rpc_env *env, json_t *params, struct rpc_call *call)
 		return rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
 	}
 	*c = (struct committing){env, call, confirmed, apply_candidate_revision(env->apply)};
-	held = rpc_hold(call);
 	err = apply_commit_start(
 		env->apply, document, comment, (uint32_t)confirm_s, commit_done, c);
 	json_decref(document);
-	if (err != 0) {
-		rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
-		rpc_reply(call, NULL);
-		free(c);
-	}
-	return held;
+	if (err == 0)
+		return rpc_hold(call);
+	free(c);
+	return rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
 }
 
-/* The running document becomes the candidate, unless a client has edited the candidate during the commit. */
+/* A reload that is under way, for its answer. */
+struct reloading {
+	struct rpc_env *env;
+	struct rpc_call *call;
+	json_t *old; /* the running document before the reload */
+};
+
+static void
+reloading_free(struct reloading *c)
+{
+	json_decref(c->old);
+	free(c);
+}
+
 static void
 reload_done(void *ctx, struct apply_commit_result *r)
 {
-	struct committing *c = ctx;
+	struct reloading *c = ctx;
+	struct rpc_env *env = c->env;
 
 	if (r->err == 0)
-		apply_candidate_reloaded(c->env->apply, c->candidate_revision);
-	commit_done(ctx, r);
+		apply_candidate_follow(env->apply, c->old);
+	rpc_reply(c->call, commit_answer(env, r->err, json_incref(r->effects), r->persisted, 0,
+				   &r->faults, c->call));
+	reloading_free(c);
 }
 
 static const char *
@@ -315,9 +328,10 @@ reload_refusal(const struct rpc_env *env)
 static json_t *
 config_reload(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
-	json_t *document, *held;
-	struct committing *c;
+	struct reloading *c;
 	const char *refusal;
+	json_t *document;
+	int err;
 
 	(void)params;
 	apply_commit_finish(env->apply);
@@ -337,15 +351,13 @@ config_reload(struct rpc_env *env, json_t *params, struct rpc_call *call)
 		json_decref(document);
 		return rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
 	}
-	*c = (struct committing){env, call, 0, apply_candidate_revision(env->apply)};
-	held = rpc_hold(call);
-	if (apply_commit_start(env->apply, document, "reload", 0, reload_done, c) != 0) {
-		rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
-		rpc_reply(call, NULL);
-		free(c);
-	}
+	*c = (struct reloading){env, call, json_incref(apply_running(env->apply)->document)};
+	err = apply_commit_start(env->apply, document, "reload", 0, reload_done, c);
 	json_decref(document);
-	return held;
+	if (err == 0)
+		return rpc_hold(call);
+	reloading_free(c);
+	return rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
 }
 
 static json_t *

@@ -288,6 +288,26 @@ class History(KeelTest):
         self.keel.call("config.commit")
         self.assertEqual(self.words(), ("last", "last"))
 
+    def test_discard_during_a_commit(self):
+        """The candidate does not keep the document from before the commit."""
+        self.begin()
+        self.edit(description="second")
+        for a in self.together(request("config.commit"), request("config.discard")):
+            self.assertIn("result", a)
+        self.assertEqual(self.keel.call("config.diff")["diff"], [])
+        self.assertEqual(self.words(), ("second", "second"))
+
+    def test_edit_during_a_reload(self):
+        """The edit stays, and does not undo what the reload has changed."""
+        self.begin()
+        with open(self.keel.file, "w") as f:
+            json.dump(document("by FILE"), f)
+        for a in self.together(request("config.reload"), request("config.edit", merge={"bgp": {"policy_change_delay_s": 1}})):
+            self.assertIn("result", a)
+        self.assertEqual([op["path"] for op in self.keel.call("config.diff")["diff"]], ["/bgp"])
+        self.keel.call("config.commit")
+        self.assertEqual(self.words(), ("by FILE", "by FILE"))
+
     def test_what_ends_the_wait(self):
         self.begin()
         self.commit("second", confirm_s=60)
