@@ -13,7 +13,7 @@
 #define SEGMENT_BITS 12
 #define SEGMENT_ENTRIES (1u << SEGMENT_BITS)
 #define SEGMENT_MASK (SEGMENT_ENTRIES - 1)
-/* A full table has 190,000 pairs, as many as exported sets. */
+/* A full table has 190,000 pairs, about one per exported set. */
 #define PAIR_BITS 10
 #define PAIR_ENTRIES (1u << PAIR_BITS)
 #define PAIR_MASK (PAIR_ENTRIES - 1)

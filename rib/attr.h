@@ -203,7 +203,7 @@ void attr_unref(struct attr_table *t, struct attr_id id);
 void attr_table_reclaim(struct attr_table *t);
 /* Likewise for at most 0.1 ms. Returns true if more may be left. */
 bool attr_table_reclaim_some(struct attr_table *t);
-/* True if so many sets wait that attr_unref() will soon have to free them all at once. */
+/* True if many sets wait to be freed: attr_unref() will soon have to free the whole backlog. */
 bool attr_table_behind(const struct attr_table *t);
 uint32_t attr_table_count(const struct attr_table *t); /* any thread */
 /* any thread: of attr_intern() */

@@ -28,8 +28,8 @@ struct deferred_free {
 };
 
 /*
- * `fn` runs for each object in deferred_free_reclaim(), deferred_free_fini(), or
- * deferred_free_push() when memory is short. 0, -ENOMEM.
+ * `fn` runs for each object, in deferred_free_reclaim(), in deferred_free_fini(), or in
+ * deferred_free_push() if memory is short. 0, -ENOMEM.
  */
 int deferred_free_init(
 	struct deferred_free *l, struct arena *a, struct qsbr *readers, retire_fn *fn, void *ctx);

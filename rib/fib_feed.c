@@ -320,9 +320,9 @@ apply(struct fib_feed *f, struct feed_source *s, struct vrf_id vrf, const struct
 		path_list_unref(f->path_lists, list);
 	} else if (want == WANT_LATER) {
 		/*
-		 * The RIB has a newer state than these tables can take. The replacement for this
-		 * route has a journal entry by now, maybe after an unwritten entry of another
-		 * shard; no withdrawal may come before that entry.
+		 * The RIB's route cannot be installed now. The route that replaces it in the tables
+		 * has a journal entry by now, maybe after an unwritten entry of another shard; no
+		 * withdrawal may precede that entry.
 		 */
 		struct dest_view newest = {.sequence = (uint32_t)journal_reserved(s->journal)};
 

@@ -98,7 +98,7 @@ struct host_route {
 
 /* The selected route of the host for a prefix. */
 struct own_answer {
-	int preference; /* lower wins; -1: an address of ours, before all */
+	int preference; /* lower wins; -1: an own address, preferred to all routes */
 	enum route_source source;
 	struct path_list_id list;
 };
@@ -198,7 +198,7 @@ struct fib_feed {
 	struct fib_feed_config config;
 	struct path_lists *path_lists;
 	struct hop *hops[HOP_BUCKETS], *port_hops[PORT_BUCKETS];
-	struct late_neighbor *late; /* tried again by retry() */
+	struct late_neighbor *late; /* retried by retry() */
 	struct local_route *locals[OWN_BUCKETS];
 	struct host_route *routes[OWN_BUCKETS];
 	/* number of routes per family and length, to select the probes */
@@ -220,8 +220,8 @@ struct fib_feed {
 	unsigned untracked_count, untracked_max;
 	uint8_t mark;
 	enum feed_sweep sweep;
-	bool scarce; /* path lists run out: no backups any more */
-	uint64_t work_ns; /* when the present turn began */
+	bool scarce; /* path lists run out: no backups */
+	uint64_t work_ns; /* start of the current turn */
 	uint64_t work_clock_ns; /* work_ns by the real clock; tests pass their own work_ns */
 	enum feed_flip flip;
 	uint64_t flip_clock_ns; /* of the newest flip, by the clock */

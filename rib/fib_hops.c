@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Directly reachable addresses. Each has one next hop in the tables, whose state is one word for
- * any number of prefixes. Next hops of routes hold the addresses of their resolution; the kernel
- * keeps held addresses resolved.
+ * Directly reachable addresses. Each address has one next hop in the tables, with one word of state
+ * for any number of prefixes. Next hops of routes hold the addresses of their resolution; the
+ * kernel keeps held addresses resolved.
  */
 #include "lpm/arena.h"
 #include "rib/fib_feed_impl.h"

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Prefetches the destinations of a run of journal entries. A consumer of an entry meets four cache
- * misses, each behind the one before: the destination, its paths, the slot of the best path's
- * attribute set, and the set. A shard's CPU has just written all of them. Each stage runs its own
- * distance ahead of the entry that the consumer is at, so that a miss is over when the next stage
- * needs the line.
+ * Prefetches the destinations of a run of journal entries. Reading an entry takes four dependent
+ * cache misses: the destination, the paths, the slot of the best path's attribute set, and the set,
+ * all just written by the CPU of a shard. Each stage runs a fixed distance ahead of the current
+ * entry, so that the line has arrived when the next stage needs it.
  *
  * Used by the fib feed and by update groups. The walks over destinations by id (shard_replay.c) and
  * the import by prefix (shard_import.c) have other stages, and keep pipelines of their own.
@@ -42,7 +41,7 @@ struct journal_prefetch {
 };
 
 /*
- * Of a run of at most JOURNAL_PREFETCH_MAX entries. `attributes`: the consumer looks at most
+ * Begins a run of at most JOURNAL_PREFETCH_MAX entries. `attributes`: the consumer reads most
  * attribute sets.
  */
 static inline void

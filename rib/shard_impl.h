@@ -288,7 +288,7 @@ struct shard_reuse {
 	bool restamped; /* only the stamp of a path changed; stamp: the old value */
 	uint16_t stamp;
 	/*
-	 * the change in the counts of paths without a valid next hop; applied `runs` times by
+	 * wait[]: change in the counts of paths without a valid next hop, applied `runs` times by
 	 * reuse_end()
 	 */
 	uint32_t runs;
@@ -313,7 +313,7 @@ struct shard_input {
 	alignas(CACHE_LINE) uint64_t seen[SHARDS_MAX];
 	/*
 	 * the session thread: unused batches, the last used on top; NULL in `all`: not allocated,
-	 * or in use by the shard
+	 * or freed
 	 */
 	alignas(CACHE_LINE) struct rib_batch *spare[RIB_BATCHES_PER_INPUT];
 	unsigned spare_count;

@@ -531,9 +531,9 @@ records_prefetch(struct shard *s, const struct shard_table *t, const struct rib_
 #define MEMORY_WAIT_NS 5000000000u
 
 /*
- * The record in work got no memory. True: the record waits, as the largest taker is about to be
- * flushed. False: no memory came in time, or memory is not what is missing. The next turn tries
- * again, at the latest when the thread's timer wakes the shard.
+ * The current record got no memory. True: the record waits, because the peer that uses most memory
+ * is about to be flushed. False: no memory came in time, or lack of memory is not the cause. The
+ * next turn retries, at the latest when the timer of the thread wakes the shard.
  */
 static bool
 memory_waits(struct shard *s)

@@ -45,7 +45,7 @@ struct subject {
 
 /* ---- verdicts ---- */
 
-/* Spreads the verdicts that two contexts have of one set. */
+/* Keeps verdicts of one set in different contexts apart. */
 static uint32_t
 verdict_index(const struct shard_rib_in *r, struct attr_id set)
 {

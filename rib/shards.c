@@ -19,8 +19,8 @@ shards_init(struct shards *s, struct shard *const *at, unsigned count)
 
 /*
  * Hashes the first bits of an address. Not keyed: all prefixes of a range are in one shard anyway,
- * so an attacker that wants to load one shard needs no collisions, and the damage is bounded by the
- * load of one shard.
+ * so loading one shard needs no collisions, and the damage of an attack is bounded by the load of
+ * one shard.
  */
 static unsigned
 range_shard(const struct shards *s, uint8_t afi, const uint8_t *b)
@@ -45,7 +45,7 @@ shards_of(const struct shards *s, const struct prefix *p)
 	return range_shard(s, p->afi, p->b);
 }
 
-#define RANGES_MAX 256u /* limit for checking each range; above, all shards are returned */
+#define RANGES_MAX 256u /* most ranges that are checked singly; above, all shards are returned */
 
 uint32_t
 shards_under(const struct shards *s, const struct prefix *p)

@@ -24,7 +24,7 @@ struct shards {
 void shards_init(struct shards *s, struct shard *const *at, unsigned count);
 /* True for a prefix shorter than a range, which may cover prefixes of several shards. */
 bool shards_wide(const struct prefix *p);
-/* Bitmap of shards, except shard 0, with prefixes covered by a wide prefix. */
+/* Bitmap of shards, except shard 0, that may have prefixes covered by a wide prefix. */
 uint32_t shards_under(const struct shards *s, const struct prefix *p);
 /* Index of the shard of a prefix. */
 unsigned shards_of(const struct shards *s, const struct prefix *p);
