@@ -467,7 +467,7 @@ test_hold_while_reading_stops(void **state)
 			silent = now_ns();
 		}
 	}
-	/* Reading has stopped. Two rearms are a third of the hold time apart. */
+	/* Reading has stopped. Rearms of the hold timer are a third of the hold time apart. */
 	begin = now_ns();
 	rearmed = node_view(&n, 1).hold_rearmed;
 	wait_for(node_view(&n, 1).hold_rearmed >= rearmed + 2);

@@ -306,7 +306,7 @@ test_notification(void **state)
 	end(r);
 }
 
-/* NOTIFICATIONs of our own: after a faulty message, and after silence. */
+/* NOTIFICATIONs sent by keeld: after a faulty message, and after silence of the peer. */
 static void
 test_notification_sent(void **state)
 {

@@ -347,8 +347,8 @@ test_waits(void **state)
 	assert_int_equal(node_paths(&n, 0x0a100000u, 16), 1);
 
 	/*
-	 * a change without withdrawal never waits: neither for an earlier wide prefix, nor a wide
-	 * prefix for covered prefixes
+	 * an announcement waits for no other change: a covered prefix does not wait for an earlier
+	 * wide prefix, nor a wide prefix for covered prefixes
 	 */
 	pause_shards(1);
 	say_one(&attrs.a, wide);

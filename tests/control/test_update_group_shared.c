@@ -388,8 +388,8 @@ test_rest_follows_during_split(void **state)
 }
 
 /*
- * Commits at shorter intervals than a copy of the group takes: the copy completes nevertheless, and
- * does not hold the journal until the last commit.
+ * Commits follow each other faster than a group is copied: the copy completes nevertheless, and
+ * does not hold the journal throughout.
  */
 static void
 test_commits_faster_than_a_split(void **state)

@@ -65,7 +65,7 @@ random_input(struct decision_input *in, struct attr_set *a, unsigned i, unsigned
 		.peer_addr = addr_from_v4(0xc0000200u + below(3)),
 		.path_id = i,
 	};
-	if (below(3)) /* without MED and local-pref, candidates tie for longer */
+	if (below(3)) /* mostly without local-pref, so that ties last longer */
 		a->has &= ~(uint32_t)ATTR_HAS_LOCAL_PREF;
 }
 
