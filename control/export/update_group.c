@@ -194,8 +194,7 @@ next_hop_store(struct update_member *m, const struct update_member_config *c, ui
 	m->next_hop = c->next_hop;
 	m->next_hop_link_local = c->next_hop_link_local;
 	if (m->next_hop.afi == AFI_NONE && len >= 16)
-		m->next_hop.afi =
-			AFI_IPV6; /* beside a link-local next hop, :: is sent, as by other speakers */
+		m->next_hop.afi = AFI_IPV6; /* :: beside a link-local address, as other speakers */
 	memcpy(m->next_hop_octets, m->next_hop.b, 16);
 	if (len == 32)
 		memcpy(m->next_hop_octets + 16, m->next_hop_link_local.b, 16);
@@ -389,8 +388,8 @@ member_copy(struct update_member *m, struct output *o) RUNS_ON(role_session)
 		case MESSAGE_WALK_END:
 			if (o->room < BGP_MSG_MAX)
 				return false;
-			member_stand(
-				m, msg); /* the session may ask for another walk in the callback */
+			/* First: the session may request another walk in the callback. */
+			member_stand(m, msg);
 			member_frame(m, msg->kind == MESSAGE_WALK_BEGIN, o);
 			break;
 		case MESSAGE_POLICY_END:
@@ -429,7 +428,7 @@ member_step(struct update_member *m, struct output *o) RUNS_ON(role_session)
 		if (m->state == MEMBER_STREAM)
 			return true;
 		if (g->ready_count > 0)
-			return false; /* they drive the stream */
+			return false; /* the ready members drive the stream */
 	} else if (m->state == MEMBER_STREAM && m->at->next != NULL) {
 		return member_copy(m, o);
 	}
@@ -549,7 +548,7 @@ member_send(struct update_member *m, const struct update_io *io, bool pressed, u
 		stall_end(m);
 	rules_run_end(g->set);
 	while (member_error(m) == 0 && member_step(m, &o))
-		g = m->group; /* a split may move it */
+		g = m->group; /* a split may move the member */
 	if (m->state == MEMBER_STREAM && m->at->next == NULL)
 		stall_end(m);
 	behind_pass(m);

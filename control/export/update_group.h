@@ -31,8 +31,8 @@ struct update_groups_config {
 	struct arena *arena;
 	struct shard *shard; /* the only shard, where `shards` is NULL */
 	const struct shards *shards; /* all shards, with one journal */
-	struct attr_table
-		*exported; /* exported attribute sets; only the session thread reads them */
+	/* Exported attribute sets; only the session thread reads them. */
+	struct attr_table *exported;
 	unsigned batch; /* changes in one batch; 1,024 */
 	uint32_t kept_max; /* octets of the stream kept for slow members; 1 MiB */
 	/* A walk waits for the slowest member for patience_ns plus half of the walk's duration; 1 s. */
@@ -58,14 +58,14 @@ struct update_rules {
 	enum family family;
 	enum update_kind kind;
 	uint32_t own_as; /* router.asn */
-	uint32_t
-		local_as; /* our AS number towards the peer; prepended before own_as when different */
+	/* Our AS number towards the peer; prepended before own_as when different. */
+	uint32_t local_as;
 	uint32_t peer_as;
 	struct bgp_encode_options encode; /* including extended_next_hop */
 	/* ---- */
 	uint32_t cluster_id; /* RFC 4456 7 */
-	const struct policy
-		*policy; /* NULL: no policy; an external peer then gets no routes (RFC 8212) */
+	/* NULL: no policy; an external peer then gets no routes (RFC 8212). */
+	const struct policy *policy;
 	struct ip_addr peer; /* input of policies */
 	bool next_hop_self, next_hop_unchanged, remove_private_as, as_override, default_originate;
 };

@@ -132,8 +132,8 @@ struct outcome {
 	uint8_t kind; /* enum route_source */
 	bool used;
 	bool before; /* made by update_group.before */
-	uint32_t
-		originator; /* router id of the source of a reflected route; may change with a new session */
+	/* Router id of the source of a reflected route; may change with a new session. */
+	uint32_t originator;
 	struct attr_id exported;
 };
 
@@ -173,8 +173,8 @@ struct update_group {
 	/* The stream: all members have passed `first`; `last` is the newest message. */
 	struct message *first, *last;
 	uint64_t kept; /* octets after `first` */
-	struct journal_cursor
-		*tail; /* holds the ids after `first`; NULL: no ids, or no free cursor */
+	/* Holds the ids after `first`; NULL: no ids, or no free cursor. */
+	struct journal_cursor *tail;
 
 	/* The running walk, and due walks. */
 	enum walk_kind kind;

@@ -20,28 +20,29 @@
 /* libmicrohttpd still holds connections that the gate has ended. */
 #define MHD_CONNECTIONS_MAX (2 * HTTP_CONNECTIONS_MAX)
 #define TOKEN_MAX 4096
-#define TURN_NS 20000000u /* of one batch; then the others, timers and signals have theirs */
+#define TURN_NS 20000000u /* of one batch; then main serves other descriptors, timers and signals */
 
 struct http {
 	struct rpc *rpc;
 	struct http_gate *gate;
 	struct MHD_Daemon *mhd;
-	struct watch watch; /* its epoll descriptor */
-	struct timer timer; /* its timeouts */
+	struct watch watch; /* epoll descriptor of libmicrohttpd */
+	struct timer timer; /* timeouts of libmicrohttpd */
 	struct request *requests;
-	char origin[2][ADDR_TEXT_MAX + 24]; /* ours; the second one: by name, on the loopback */
+	char origin[2][ADDR_TEXT_MAX +
+		       24]; /* accepted values of Origin; [1]: localhost, for a loopback address */
 	char *token_file; /* NULL: none */
 };
 
 struct request {
 	struct rpc_client client;
-	struct http *http; /* NULL: its connection is gone, the answer is still to come */
+	struct http *http; /* NULL: the connection is gone, and an answer is due */
 	struct request *next;
 	struct MHD_Connection *connection;
 	int fd; /* of the connection */
-	struct timer again; /* goes on with a batch */
+	struct timer again; /* continues a batch */
 	uint64_t turn_ns;
-	unsigned status; /* decided before the body came; 0: not */
+	unsigned status; /* set before the body has arrived; 0: not set */
 	char *body, *answer;
 	size_t len, size, answer_len;
 	bool asked, suspended;
@@ -97,7 +98,7 @@ request_turn_over(struct rpc_client *c)
 	return now_ns() - request_of(c)->turn_ns >= TURN_NS && request_later(c);
 }
 
-/* All is answered: the connection goes on with it, unless it is gone. */
+/* Resumes the connection after the last answer. Frees the request if the connection is gone. */
 static void
 request_settle(struct rpc_client *c)
 {
@@ -110,8 +111,8 @@ request_settle(struct rpc_client *c)
 	} else if (r->suspended) {
 		r->suspended = false;
 		MHD_resume_connection(r->connection);
-		timer_arm(c->rpc->thread, &r->http->timer,
-			0); /* resuming takes effect in MHD_run() */
+		/* The resume takes effect in MHD_run(). */
+		timer_arm(c->rpc->thread, &r->http->timer, 0);
 	}
 }
 
@@ -204,7 +205,7 @@ connection_changed(void *ctx, struct MHD_Connection *connection, void **socket_c
 		http_gate_closed(h->gate, connection_fd(connection));
 }
 
-/* ---- who may ---- */
+/* ---- authorization ---- */
 
 static const char *
 header(const struct request *r, const char *name)
@@ -226,7 +227,7 @@ origin_good(const struct request *r)
 	return false;
 }
 
-/* Without blanks and newlines around it. 0: there is none. */
+/* Reads the token without surrounding blanks and newlines. Returns the length; 0: no token. */
 static size_t
 token_read(const char *path, char *out, size_t size)
 {
@@ -243,7 +244,7 @@ token_read(const char *path, char *out, size_t size)
 	return n > 0 ? (size_t)n : 0;
 }
 
-/* How long it takes tells nothing of where they differ. */
+/* Compares in constant time. */
 static bool
 token_equal(const char *a, size_t a_len, const char *b, size_t b_len)
 {
@@ -254,7 +255,7 @@ token_equal(const char *a, size_t a_len, const char *b, size_t b_len)
 	return differs == 0 && a_len > 0;
 }
 
-/* The client is a user of this host: the loopback of the kernel accepts no packet from elsewhere. */
+/* True if the client runs on this host: the kernel's loopback accepts no packets from other hosts. */
 static bool
 client_is_local(const struct request *r)
 {
@@ -272,8 +273,8 @@ client_is_local(const struct request *r)
 }
 
 /*
- * MHD_HTTP_OK: `client.read_only` says what the client may do. Without a token a client on the loopback may read, and any other client
- * may do nothing.
+ * MHD_HTTP_OK: `client.read_only` holds the rights of the client. Without a token, a client on the loopback may read, and a remote client is
+ * refused.
  */
 static unsigned
 authorize(struct request *r)
@@ -336,7 +337,7 @@ respond(struct request *r, unsigned status, const char *type, char *text, size_t
 	return result;
 }
 
-/* With r->answer. */
+/* Sends r->answer. */
 static enum MHD_Result
 respond_answer(struct request *r, const char *type)
 {
@@ -363,7 +364,7 @@ metrics_done(void *ctx, char *text, size_t len)
 	request_settle(&r->client);
 }
 
-/* The answer is made in several turns of the loop; then MHD calls again. */
+/* Suspends the connection while main makes the answer in several turns; MHD calls again after the resume. */
 static enum MHD_Result
 answer_metrics(struct request *r)
 {
@@ -387,7 +388,7 @@ answer_metrics(struct request *r)
 	return respond_answer(r, types[format]);
 }
 
-/* The body is there, or the answer. Notifications have none. */
+/* Call when the body or the answer is complete. Notifications have no answer. */
 static enum MHD_Result
 answer_rpc(struct request *r)
 {
@@ -416,7 +417,7 @@ body_take(struct request *r, const char *data, size_t len)
 	char *p;
 
 	if (r->status != 0)
-		return; /* refused already: read and forgotten */
+		return; /* already refused: the body is read and dropped */
 	if (need > r->client.bounds->request) {
 		r->status = MHD_HTTP_CONTENT_TOO_LARGE;
 		return;
@@ -434,7 +435,7 @@ body_take(struct request *r, const char *data, size_t len)
 	r->len = need;
 }
 
-/* Called with the headers, then with each part of the body, then with none; and again after a resume. */
+/* MHD calls this with the headers, with each part of the body, at the end of the body, and after a resume. */
 static enum MHD_Result
 handle(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,
 	const char *version, const char *data, size_t *len, void **request)
@@ -514,7 +515,7 @@ http_free(struct http *h)
 	free(h);
 }
 
-/* All but the gate's listener. */
+/* Everything except the listener of the gate. */
 static int
 daemon_start(struct http *h)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * `management.http`: POST /rpc with the methods of the socket, and GET /metrics. Requests without the bearer token of `http_token_file` may call
- * only methods that change nothing. Requests with a foreign Origin are refused, because pages in a browser must not call methods.
+ * only methods for reading. Requests with a foreign Origin are refused, because pages in a browser must not call methods.
  *
  * libmicrohttpd runs in main's loop. Writer: main.
  */
@@ -21,7 +21,7 @@ struct http_config {
 
 /* Listens. 0, -errno. */
 int http_create(struct rpc *r, const struct http_config *c, struct http **out);
-/* Ends all connections; requests whose answer is still to come are forgotten when it does. */
+/* Ends all connections. A request with a deferred answer is freed when the answer comes. */
 void http_destroy(struct http *h);
 
 /*
@@ -36,5 +36,5 @@ struct rpc_env;
 typedef void http_metrics_done(void *ctx, char *text, size_t len);
 int http_metrics(
 	struct rpc_env *env, enum http_metrics_format format, http_metrics_done *done, void *ctx);
-/* By the header Accept: the preferred one of the two, OpenMetrics when both are equal or `accept` is NULL. */
+/* The format preferred by the header Accept; OpenMetrics when both formats are equal or `accept` is NULL. */
 enum http_metrics_format http_metrics_format(const char *accept);

@@ -17,14 +17,14 @@
 #define ANSWER_NS (10 * NS_PER_S) /* plus the answer's octets at ANSWER_RATE */
 #define ANSWER_RATE 1000000u /* octets a second */
 #define ACCEPT_RETRY_NS 100000000u
-#define LOG_NS (10 * NS_PER_S) /* between two log lines */
+#define LOG_NS (10 * NS_PER_S) /* minimum between two log lines */
 
 struct gate_connection {
 	struct http_gate *gate;
 	struct gate_connection *next;
 	struct timer deadline;
 	struct prefix source; /* connections are counted by source */
-	uint64_t since_ns; /* of its phase */
+	uint64_t since_ns; /* begin of the phase */
 	int fd;
 	uint8_t phase; /* enum http_phase */
 	bool closing; /* shut down; the daemon has not closed it yet */
@@ -127,7 +127,7 @@ http_gate_phase(struct http_gate *g, int fd, enum http_phase phase, size_t octet
 
 	if (c == NULL || c->closing)
 		return;
-	/* The time of the first request runs from the accept: its headers do not start it anew. */
+	/* The deadline of the first request runs from the accept; the headers do not extend the deadline. */
 	if (phase == HTTP_BODY && c->phase == HTTP_FIRST)
 		return;
 	connection_phase(c, phase, octets);
@@ -174,7 +174,7 @@ source_count(const struct http_gate *g, const struct prefix *source)
 	return count;
 }
 
-/* The connection of `source` (NULL: of the source with most connections) that has waited longest for its client. NULL: none waits for its client. */
+/* The connection of `source` (NULL: of the source with most connections) with the longest wait for the client. NULL: no connection waits for a client. */
 static struct gate_connection *
 longest_waiting(const struct http_gate *g, const struct prefix *source)
 {

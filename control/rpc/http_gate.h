@@ -4,8 +4,8 @@
  * libmicrohttpd handles a connection after the gate has accepted the connection. With a listener of its own, libmicrohttpd 0.9.75 takes a
  * full daemon's listener out of epoll and adds the listener again only when another event makes the daemon run.
  *
- * A full gate closes the connection that has waited longest for its client, of the address that has most connections. A client that does
- * not finish its request, or does not read its answer, therefore keeps no other client out.
+ * A full gate closes, of the address with most connections, the connection with the longest wait for the client. An unfinished request or an
+ * unread answer therefore never locks out further clients.
  *
  * Writer: main.
  */
@@ -17,7 +17,7 @@
 #include <sys/socket.h>
 
 #define HTTP_CONNECTIONS_MAX 64u
-/* Of one IPv4 address or one IPv6 /64. 127.0.0.0/8 counts as one address: local users may bind to each address in 127.0.0.0/8. */
+/* Connections of one IPv4 address or one IPv6 /64. 127.0.0.0/8 counts as one address: local users may bind to each address in 127.0.0.0/8. */
 #define HTTP_ADDRESS_CONNECTIONS_MAX 16u
 
 enum http_phase {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * GET /metrics: one table of metrics, whose samples come from the answers of RPC methods. OpenMetrics 1.0, or the text format 0.0.4. Main only.
+ * GET /metrics: one table of metrics. The samples are taken from the answers of RPC methods. OpenMetrics 1.0, or the text format 0.0.4. Main only.
  */
 #include "control/rpc/http.h"
 
@@ -14,7 +14,7 @@
 
 enum kind { GAUGE, COUNTER, SUMMARY, INFO };
 
-/* ---- where samples come from ---- */
+/* ---- sources of samples ---- */
 
 /* In the order of the page. */
 enum source {
@@ -37,8 +37,8 @@ enum source {
 #define LABELS_MAX 3
 
 /*
- * One sample for each element of an array of a method's answer (`rows` NULL: one for the answer). With `map` one for each member of that object in the
- * row; the last label is the member's name.
+ * One sample for each element of an array in a method's answer (`rows` NULL: for the answer). With `map`, one sample for each member of the object `map` in
+ * a row; the last label is the name of the member.
  */
 static const struct metric_source {
 	const char *method, *rows, *map;
@@ -62,7 +62,7 @@ static const struct metric_source {
 
 /* ---- the metrics ---- */
 
-/* keel-rpc(7) (scripts/reference) is made from this table. Summaries are in seconds, their members in nanoseconds. */
+/* keel-rpc(7) (scripts/reference) is made from this table. Summaries are in seconds, the members of the answers in nanoseconds. */
 static const struct metric {
 	const char *name; /* without the _total of a counter and the _info of an info */
 	enum kind kind;
@@ -165,7 +165,7 @@ static const struct metric {
 
 #define METRICS (sizeof(metrics) / sizeof(metrics[0]))
 
-/* A page that is being made: each metric has a text of its own, because its samples stand together and the peers come one by one. */
+/* A page in the making. Each metric has a separate text: the samples of a metric must be adjacent, but peers are visited one by one. */
 struct http_metrics {
 	struct rpc_env *env;
 	enum http_metrics_format format;
@@ -184,14 +184,14 @@ is_text_format(const struct http_metrics *m)
 	return m->format == HTTP_METRICS_TEXT;
 }
 
-/* What OpenMetrics appends to the name of the family in its samples. */
+/* The suffix of a sample's name in OpenMetrics. */
 static const char *
 suffix(enum kind kind)
 {
 	return kind == COUNTER ? "_total" : kind == INFO ? "_info" : "";
 }
 
-/* The text format 0.0.4 names the family as its samples, and has no infos. */
+/* In text format 0.0.4 the family has the name of the samples, and the type info does not exist. */
 static void
 head(const struct http_metrics *m, unsigned i)
 {
@@ -281,7 +281,7 @@ summary(FILE *f, const struct metric *metric, const json_t *row, const json_t *h
 	number(f, json_object_get(hist, "count"));
 }
 
-/* The value at "a/b" in `v`, or at "a/0/b" in an array; NULL: there is none. */
+/* The value at "a/b" in `v`, or at "a/0/b" in an array; NULL: no value. */
 static const json_t *
 value_at(const json_t *v, const char *key)
 {
@@ -374,7 +374,7 @@ peer_samples(void *ctx, const json_t *peer)
 	return true;
 }
 
-/* False: some part is not whole. */
+/* False: a part is incomplete. */
 static bool
 parts_close(struct http_metrics *m)
 {
@@ -475,7 +475,7 @@ quality(const char *params, size_t len)
 	return 1000;
 }
 
-/* The greater of `before` and the quality of the media range `range` when that is `type`. */
+/* The greater of `before` and the quality of the media range `range`, if `range` is `type`; else `before`. */
 static unsigned
 quality_of(const char *type, const char *range, size_t len, unsigned before)
 {

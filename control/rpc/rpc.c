@@ -10,12 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One line's requests: a single one, or a batch whose answers leave together. */
+/* The requests of one line: a single request, or a batch with one line of answers. */
 struct batch {
 	struct rpc_client *c;
 	json_t *requests; /* of an array; NULL: single */
-	size_t next; /* of those */
-	char *text; /* answers of an array so far: as text, many times smaller than the values are */
+	size_t next; /* next request */
+	char *text; /* answers of an array so far; text takes much less memory than JSON values */
 	size_t len, size;
 	unsigned pending;
 };
@@ -148,7 +148,7 @@ batch_end(struct batch *b)
 	if (b->pending > 0)
 		return;
 	if (b->len > 0) {
-		b->text[b->len] = ']'; /* text_append() left room for it */
+		b->text[b->len] = ']'; /* text_append() left room */
 		c->ops->send(c, b->text, b->len + 1);
 	}
 	json_decref(b->requests);
@@ -241,7 +241,7 @@ call_end(struct rpc_call *call, json_t *result)
 	call_free(call);
 }
 
-/* As answer_json() with a result, written. To be freed; NULL: out of memory. */
+/* As answer_json() with a result, but as text. The caller frees the text; NULL: out of memory. */
 static char *
 answer_text(const json_t *id, const char *result)
 {
@@ -270,8 +270,8 @@ rpc_hold(struct rpc_call *call)
 }
 
 /*
- * A batch that waited for a held call continues in a turn of its own: the answer may leave from within another client's request
- * (apply_commit_finish()), which must not run the next request of the batch. A batch whose turn was over continues by itself.
+ * A batch that waited for a held call continues in a new turn: the answer may be sent within another client's request (apply_commit_finish()), and the
+ * next request of the batch must not run there. A batch at the end of a turn is continued by the timer of the connection.
  */
 static void
 reply_end(struct batch *b, bool held)
@@ -324,7 +324,7 @@ rpc_method_next(const struct rpc_method *m)
 
 	if (m != NULL && (++m)->name != NULL)
 		return m;
-	/* Behind the end of a table: which one is it? */
+	/* `m` is the end of a table: find the table. */
 	for (; m != NULL && t < count; t++) {
 		const struct rpc_method *end = tables[t];
 
@@ -406,7 +406,7 @@ rpc_result(struct rpc_env *env, const char *method)
 	return result;
 }
 
-/* What makes a request one (JSON-RPC 2.0 section 4); NULL when it is. */
+/* Checks a request object (JSON-RPC 2.0 section 4). NULL: valid; else the fault. */
 static const char *
 request_fault(const json_t *r)
 {
@@ -464,8 +464,8 @@ send_error(struct rpc_client *c, int code, const char *reason)
 }
 
 /*
- * Checks the nesting and the members of objects before anything is built. Returns why the text must not be parsed; NULL: it may. Text
- * that is not JSON is refused by the parser.
+ * Checks the nesting and the members of objects before the parser allocates values. Returns why the text must not be parsed; NULL: parse the
+ * text. The parser refuses invalid JSON.
  */
 static const char *
 text_fault(const char *text, size_t len, unsigned levels, unsigned members)
@@ -510,7 +510,7 @@ rpc_batch_run(struct batch *b)
 	while (b->next < count && !c->closed) {
 		handle_one(b, json_array_get(b->requests, b->next++));
 		if (c->held > 0)
-			return; /* reply_end() goes on */
+			return; /* reply_end() continues */
 		if (b->next < count && c->ops->turn_over(c))
 			return;
 	}
@@ -528,7 +528,7 @@ handle_value(struct rpc_client *c, json_t *value)
 		return;
 	b->c = c;
 	c->pending++;
-	b->pending = 1; /* ours, while we go through it */
+	b->pending = 1; /* the loop below holds the batch */
 	if (json_is_array(value)) {
 		b->requests = json_incref(value);
 		rpc_batch_run(b);

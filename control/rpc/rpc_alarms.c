@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What is wrong now and stays wrong until somebody does something about it: system.info, event `alarm`. */
+/* Alarms: faults that last until an operator acts. Result of system.info, and event `alarm`. */
 #include "control/rpc/rpc_impl.h"
 
 #include "control/base/log.h"
@@ -23,7 +23,7 @@ enum {
 	ALARM_POLICY,
 	ALARM_HASH,
 	ALARM_MEMORY,
-	ALARM_COUNTERS, /* those above: raised while a number is not 0 */
+	ALARM_COUNTERS, /* the alarms above are raised while a counter is not 0 */
 	ALARM_MAX_PREFIXES = ALARM_COUNTERS,
 	ALARM_REFUSED,
 	ALARM_LATE,
@@ -35,7 +35,7 @@ static_assert(ALARM_COUNTERS <= sizeof(((struct rpc_env *)NULL)->alarm_since_s) 
 /* keel-rpc(7) (scripts/reference) is made from this table. */
 static const struct alarm_kind {
 	const char *kind;
-	const char *text; /* of a counter: the alarm's text, with the number */
+	const char *text; /* for a counter: the text of the alarm, with the number */
 	const char *help; /* cause, and what to do */
 } alarms[ALARM_KINDS] = {
 	[ALARM_RIB] = {"rib",
@@ -188,9 +188,9 @@ rpc_hash_probes(const struct rpc_env *env)
 		(json_int_t)l.path_lists);
 }
 
-/* ---- of a peer's family ---- */
+/* ---- alarms of a peer's family ---- */
 
-/* Alarms that are raised in this look; `before` has those of the last one. */
+/* Alarms raised in this check; `before` has the alarms of the last check. */
 struct peer_alarms {
 	struct rpc_env *env;
 	json_t *list, *since;
@@ -243,7 +243,7 @@ limit_look(struct peer_alarms *a)
 	peer_alarm(a, alarms[ALARM_MAX_PREFIXES].kind, text);
 }
 
-/* Had the peer paths without a valid next hop in the last look? Notes that it has. */
+/* True if the peer also had paths without a valid next hop in the last check. Records the present check. */
 static bool
 next_hop_again(struct peer_alarms *a)
 {
@@ -254,7 +254,7 @@ next_hop_again(struct peer_alarms *a)
 	return json_object_get(a->env->peer_alarms_since, key) != NULL;
 }
 
-/* Routes that vanish by another cause than policy; the text has the most frequent causes. */
+/* Routes refused by causes other than policy. The text names the most frequent causes. */
 static void
 refused_look(struct peer_alarms *a)
 {
@@ -269,7 +269,7 @@ refused_look(struct peer_alarms *a)
 			count[c] = 0;
 		sum += count[c];
 	}
-	/* for a moment the next hop of a new path is not resolved yet: an alarm when it is so in the next look, too */
+	/* The next hop of a new path needs a moment to be resolved: alarm only if unresolved in two checks. */
 	if (sum > 0 && sum == count[REFUSED_NEXT_HOP] && !next_hop_again(a))
 		return;
 	if (sum == 0)
@@ -292,7 +292,7 @@ refused_look(struct peer_alarms *a)
 	peer_alarm(a, alarms[ALARM_REFUSED].kind, text);
 }
 
-/* Idle peers and peers without a fault cost a bit each, whatever the number of shards. */
+/* An idle or faultless peer costs one bit, for any number of shards. */
 static void
 peers_look(struct rpc_env *env, json_t *list)
 {
@@ -317,7 +317,7 @@ peers_look(struct rpc_env *env, json_t *list)
 	env->peer_alarms_since = a.since;
 }
 
-/* Turns that last too long, and the last ones of main. */
+/* Late turns recorded by the watchdog, if they raise an alarm. */
 static void
 late_look(struct rpc_env *env, json_t *list)
 {

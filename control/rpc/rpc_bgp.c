@@ -64,7 +64,7 @@ refresh_json(const struct session_view *v, enum family f, const struct adj_rib_i
 		(json_int_t)in->stale_swept, "borr_ignored", (json_int_t)in->borr_ignored);
 }
 
-/* Whom this peer shares its updates with, and what was made for all of them. */
+/* The update group of a peer and its counters. */
 static json_t *
 update_group_json(const struct update_group_stats *g)
 {
@@ -76,7 +76,7 @@ update_group_json(const struct update_group_stats *g)
 		(json_int_t)g->evicted, "splits", (json_int_t)g->splits);
 }
 
-/* RFC 8212: the directions in which nothing passes for want of a policy. */
+/* RFC 8212: the directions without a policy, in which no route passes. */
 static json_t *
 no_policy_json(const struct session_view *v, enum family f)
 {
@@ -107,7 +107,7 @@ max_prefixes_json(const struct session_view *v, enum family f)
 	return o;
 }
 
-/* Causes of which there is none have no key. */
+/* Causes with count 0 have no key. */
 static json_t *
 refused_json(const struct rpc_env *env, struct peer_id id, enum family f)
 {
@@ -167,7 +167,7 @@ families_json(const struct rpc_env *env, const struct config_peer *p, struct pee
 	return families;
 }
 
-/* What is so of some peers only has no key with the others. The password never leaves. */
+/* Properties of some peers have no key for other peers. The password is never shown. */
 static void
 peculiarities_add(json_t *o, const struct rpc_env *env, const struct config_peer *p,
 	const struct session_view *v)
@@ -199,7 +199,7 @@ json_t *
 rpc_peer_json(struct rpc_env *env, struct peer_id id, const struct config_peer *p,
 	const struct session_view *v)
 {
-	bool any_as = p->asn == 0; /* of a range: as its OPEN says */
+	bool any_as = p->asn == 0; /* of a range: the AS number of the OPEN */
 	double uptime = 0;
 	json_t *o;
 
@@ -315,7 +315,7 @@ scope_read(json_t *params, bool reset, unsigned *scope, struct rpc_call *call)
 	return false;
 }
 
-/* A parameter that goes with one scope: there with it, and only with it. */
+/* Checks a parameter for one scope: required with this scope, refused with any other scope. */
 static bool
 goes_with(bool given, bool wanted, bool allowed, const char *path, const char *scope,
 	struct rpc_call *call)
@@ -420,7 +420,7 @@ reset_session(void *arg)
 	r->done = session_reset(r->env->layers->speaker, r->id, r->text);
 }
 
-/* A session carries all its families: each that it has now, or whose routes wait for its return, goes with it. */
+/* The families affected by a reset: negotiated families of an established session, and families with retained routes. */
 static json_t *
 families_dropped(const struct session_view *v)
 {
@@ -434,7 +434,7 @@ families_dropped(const struct session_view *v)
 	return families;
 }
 
-/* Nothing is up, but session_reset() has something to end. */
+/* True if session_reset() has an effect without an established session: a held session, idle hold, retained routes. */
 static bool
 waits(const struct session_view *v)
 {
@@ -455,7 +455,7 @@ reset_one(struct rpc_env *env, struct peer_id id, bool force, const char *text)
 
 	thread_call(env->layers->session_thread, peek_session, &peek);
 	can = peek.found && (peek.view.state == FSM_ESTABLISHED || waits(&peek.view));
-	/* One that waits in idle hold tries again at once; that is no session that was reset. */
+	/* A peer in idle hold connects at once, but does not count as a reset session. */
 	if ((can || peek.view.idle_hold) && force)
 		thread_call(env->layers->session_thread, reset_session, &r);
 	return json_pack("{s:s, s:s, s:s, s:o}", "address", p->addr_text, "vrf", p->vrf_name,
@@ -488,7 +488,7 @@ bgp_reset(struct rpc_env *env, json_t *params, struct rpc_call *call)
 	if (n == 0)
 		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer of this scope has %s",
 			family_text(s.family));
-	if (slow) /* keel-policy(7) rule 9: only peers that are slow now */
+	if (slow) /* keel-policy(7) rule 9: only presently slow peers */
 		return rpc_fail(call, RPC_NOT_FOUND, "/scope",
 			"no peer of this scope with %s is slow now", family_text(s.family));
 	peers = json_array();

@@ -16,7 +16,7 @@ struct rpc_client;
 struct subscription;
 
 /*
- * Limits of requests from the read-only socket and over HTTP without a token, which any local user can send. Main parses a request in one turn: 256 KiB
+ * Limits of requests from the read-only socket and over HTTP without a token, open to any local user. Main parses a request in one turn: 256 KiB
  * take 15 ms. Parsing an object with colliding keys takes time quadratic in its members; no method needs more than 20 members.
  */
 #define RPC_READ_ONLY_REQUEST_MAX (256u << 10)
@@ -53,7 +53,7 @@ struct rpc_client {
 	struct subscription *subscription; /* NULL: none */
 	struct batch *running; /* the batch with requests that are not dispatched yet */
 	unsigned pending; /* lines without a complete answer */
-	unsigned held; /* calls of rpc_hold(); the next request waits until they are answered */
+	unsigned held; /* unanswered calls of rpc_hold(); the next request waits for the answers */
 	const struct rpc_bounds *bounds;
 	bool read_only;
 	bool closed; /* the connection is gone; the client is freed when nothing is pending */
@@ -83,8 +83,8 @@ struct rpc {
 	bool watched; /* a client subscribed to `fib` or `alarm` */
 	uint64_t fib_generation;
 	json_t *alarms; /* kinds for which an event was sent */
-	uint64_t
-		late_seen; /* number of the last late turn for which an event was sent (control/base/watchdog.h) */
+	/* Number of the last late turn for which an event was sent (control/base/watchdog.h). */
+	uint64_t late_seen;
 	uint64_t late_open; /* bit N % 64: late turn N has not ended */
 	struct http *http; /* NULL: off, or not listening yet */
 	struct timer http_timer; /* retries to listen */
@@ -95,7 +95,7 @@ struct rpc {
 bool rpc_line(struct rpc_client *c, const char *line, size_t len);
 /* Answers a line that was not parsed with -32600. */
 void rpc_line_refused(struct rpc_client *c, const char *reason);
-/* Dispatches requests of a batch in their order, at least one. The client's next line waits until the batch is done. */
+/* Dispatches requests of a batch in order, at least one request. The client's next line waits until the batch is done. */
 void rpc_batch_run(struct batch *b);
 /* The parts of a field's type. */
 enum rpc_kind {
@@ -139,7 +139,7 @@ extern const struct rpc_topic rpc_topics[];
 /* rpc_check.c: checks the parameters by the method's table. False after rpc_fail_faults() with all faults. */
 bool rpc_params_check(const struct rpc_method *m, json_t *params, struct rpc_call *call);
 struct rpc_client *rpc_call_client(const struct rpc_call *call);
-/* The next method of all tables, in their order: begin with NULL; NULL behind the last. */
+/* The next method of all tables, in order: begin with NULL; NULL after the last method. */
 const struct rpc_method *rpc_method_next(const struct rpc_method *m);
 
 /* rpc_http.c */
@@ -147,7 +147,7 @@ void rpc_http_start(struct rpc *r);
 void rpc_http_end(struct rpc *r);
 
 /* rpc_events.c */
-/* What waits for this subscriber: lines, without the last newline. It is forgotten here. NULL: nothing. To be freed. */
+/* Takes the queued events of a subscriber: lines, without the last newline. The caller frees the text. NULL: no events. */
 char *subscription_take(struct rpc_client *c, size_t *len);
 void subscription_end(struct rpc_client *c);
 int rpc_events_start(struct rpc *r);

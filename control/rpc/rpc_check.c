@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define UNKNOWN_PARAMS_MAX 100 /* named: the answer must stay small where a request has millions */
+#define UNKNOWN_PARAMS_MAX 100 /* named in an answer: a request may have millions */
 #define REASON_MAX 512
 
 /* RFC 6901 3. A long key is cut off. */

@@ -41,7 +41,7 @@ system_info(struct rpc_env *env, json_t *params, struct rpc_call *call)
 		plan.running, "unfinished", (int)plan.unfinished, "held", (json_int_t)plan.held);
 }
 
-/* The document of FILE. NULL: the call has failed; `path` points at the parameter that asked for FILE. */
+/* The document of FILE. NULL: the call has failed; `path`: the parameter with the value FILE. */
 static json_t *
 read_startup(struct rpc_env *env, const char *path, struct rpc_call *call)
 {
@@ -81,8 +81,8 @@ config_get(struct rpc_env *env, json_t *params, struct rpc_call *call)
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/source",
 			"\"%.64s\" is not one of running, candidate, startup", source);
 	}
-	shown = json_deep_copy(
-		document); /* before `path` is looked up: it may be a password's own */
+	/* Passwords are hidden before `path` is looked up: `path` may point at a password. */
+	shown = json_deep_copy(document);
 	json_decref(document);
 	config_secrets_hide(shown);
 	part = json_incref(config_pointer_get(shown, path));
@@ -144,9 +144,8 @@ config_edit(struct rpc_env *env, json_t *params, struct rpc_call *call)
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/patch",
 			"the edited document must be an object");
 	}
-	config_secrets_keep(next,
-		apply_candidate(
-			env->apply)); /* what was shown as "***" and is given back stays as it is */
+	/* A value "***" means the present secret. */
+	config_secrets_keep(next, apply_candidate(env->apply));
 	config_secrets_keep(next, apply_running(env->apply)->document);
 	changed = apply_candidate_replace(env->apply, next);
 	return json_pack("{s:b, s:i}", "changed", changed, "revision",
@@ -198,10 +197,10 @@ config_discard(struct rpc_env *env, json_t *params, struct rpc_call *call)
 }
 
 #define CONFIRM_MAX_S 86400
-#define COMMENT_MAX                                                                                \
-	4096 /* as a description: a hundred are kept, and written anew with each commit */
+/* As for a description; the last 100 comments are written with each commit. */
+#define COMMENT_MAX 4096
 
-/* What commit and rollback answer, or why they are refused. `confirmed`: the commit that this one confirms; 0: none. */
+/* The answer to commit and rollback, or the reason for a refusal. `confirmed`: number of the confirmed commit; 0: none. */
 static json_t *
 commit_answer(struct rpc_env *env, int err, json_t *effects, bool persisted, uint32_t confirmed,
 	struct faults *f, struct rpc_call *call)
@@ -218,7 +217,7 @@ commit_answer(struct rpc_env *env, int err, json_t *effects, bool persisted, uin
 	return answer;
 }
 
-/* The candidate is what runs. */
+/* The answer to a commit of an unchanged candidate. */
 static json_t *
 unchanged_answer(struct rpc_env *env, uint32_t confirm_s, uint32_t confirmed)
 {
@@ -231,12 +230,12 @@ unchanged_answer(struct rpc_env *env, uint32_t confirm_s, uint32_t confirmed)
 	return answer;
 }
 
-/* A commit that is under way, for its answer. */
+/* A running commit, for the answer. */
 struct committing {
 	struct rpc_env *env;
 	struct rpc_call *call;
 	uint32_t confirmed;
-	uint32_t candidate_revision; /* edits that come meanwhile stay edits */
+	uint32_t candidate_revision; /* later edits stay in the candidate */
 };
 
 static void

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* control.*: how keeld's own threads do, with a data plane or without. */
+/* The methods control.*: the control threads of keeld, with or without a data plane. */
 #include "control/rpc/rpc_impl.h"
 
 #include "control/base/log.h"

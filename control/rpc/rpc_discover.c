@@ -138,7 +138,7 @@ error_json(const struct rpc_error_text *e)
 		e->text);
 }
 
-/* The errors of one method: its own, and those of the protocol that depend on its parameters. */
+/* The errors of one method, including the protocol errors for invalid parameters. */
 static json_t *
 method_errors(const struct rpc_method *m)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * events.subscribe: notifications `event`, a bounded queue for each subscriber. A queue is text that leaves when the client has read all that
- * was written before; what does not fit is counted and told when it reads again.
+ * events.subscribe: notifications `event`, with a bounded queue for each subscriber. The queued text is sent after the client has read all earlier
+ * output. Events beyond the bound are counted, and the count is sent (`lost`) when the client reads again.
  */
 #include "control/rpc/rpc.h"
 #include "control/rpc/rpc_call.h"
@@ -15,10 +15,10 @@
 #include <time.h>
 
 #define QUEUE_MAX (256u << 10) /* octets of one subscriber */
-#define WATCH_NS                                                                                   \
-	200000000u /* how often generation and alarms are looked at while somebody wants to know */
+/* Between two checks of generation and alarms while a client subscribes to either. */
+#define WATCH_NS 200000000u
 
-#define LOOK_NS 500000000u /* and while nobody does: an alarm is in the log within a second */
+#define LOOK_NS 500000000u /* without a subscriber: an alarm is logged within a second */
 
 static const struct rpc_field commit_fields[] = {
 	{"event", "commit|confirmed", "A commit took effect, or was confirmed."},
@@ -69,7 +69,7 @@ static const struct rpc_field lost_fields[] = {
 
 enum { TOPIC_FIB = 4, TOPIC_ALARM = 5, TOPIC_COUNT = 6, TOPIC_ALL = (1 << TOPIC_COUNT) - 1 };
 
-/* `lost` cannot be subscribed to: it comes after the first TOPIC_COUNT. */
+/* `lost` cannot be subscribed to, and therefore follows the first TOPIC_COUNT topics. */
 const struct rpc_topic rpc_topics[] = {
 	{"commit", "The configuration changed.", commit_fields},
 	{"session", "A session came up or went down.", session_fields},
@@ -88,7 +88,7 @@ const struct rpc_topic rpc_topics[] = {
 
 struct subscription {
 	unsigned topics; /* bits */
-	uint64_t lost; /* since it was last told */
+	uint64_t lost; /* events lost since the last event `lost` */
 	size_t len, size;
 	char *text;
 };
@@ -102,7 +102,7 @@ rpc_wall_s(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
-/* TOPIC_COUNT: none of ours. */
+/* TOPIC_COUNT: unknown topic. */
 static unsigned
 topic_find(const char *name)
 {
@@ -113,7 +113,7 @@ topic_find(const char *name)
 	return t;
 }
 
-/* One line without its newline; NULL: no memory. */
+/* One line without the newline; NULL: no memory. */
 static char *
 event_text(const char *topic, json_t *members)
 {
@@ -146,7 +146,7 @@ queue_room(struct subscription *s, size_t len)
 	return true;
 }
 
-/* False: lost. What comes behind a loss waits for the client to hear of it: the order stays. */
+/* False: the event is lost. After a loss all events are lost until the client has got the event `lost`, to keep the order. */
 static bool
 queue_put(struct subscription *s, const char *text)
 {
@@ -187,7 +187,7 @@ subscription_take(struct rpc_client *c, size_t *len)
 	return text;
 }
 
-/* ---- who wants to hear ---- */
+/* ---- subscriptions ---- */
 
 void
 subscription_end(struct rpc_client *c)
@@ -240,7 +240,7 @@ rpc_event(struct rpc *r, const char *topic, json_t *members)
 	free(text);
 }
 
-/* ---- what nobody posts: fib, alarm ---- */
+/* ---- polled topics: fib, alarm ---- */
 
 static void
 fib_look(struct rpc *r)
@@ -260,7 +260,7 @@ fib_look(struct rpc *r)
 
 #define ALARM_KEY_MAX 256
 
-/* What makes two alarms the same one: the kind, and of a peer's the peer. */
+/* Alarms with equal keys are the same alarm: the kind and, for alarms of a peer, the peer. */
 static void
 alarm_key(const json_t *alarm, char key[ALARM_KEY_MAX])
 {
@@ -298,7 +298,7 @@ alarms_look(struct rpc *r)
 	r->alarms = raised;
 }
 
-/* A late turn has two events: its begin and its end. Both come when main is late itself. */
+/* A late turn has two events, begin and end. After a late turn of main both follow together. */
 static void
 late_event(struct rpc *r, const struct watchdog_late *late)
 {
@@ -311,20 +311,20 @@ late_event(struct rpc *r, const struct watchdog_late *late)
 			(double)late->ns / 1e9));
 }
 
-/* `tell` false: what is late already is no event, only its end. */
+/* `begins` false: for turns that are already late, only the end is an event. */
 static void
-late_look(struct rpc *r, bool tell)
+late_look(struct rpc *r, bool begins)
 {
 	uint64_t count = r->env.watchdog != NULL ? watchdog_late_count(r->env.watchdog) : 0;
 	struct watchdog_late late;
 
 	for (; r->late_seen < count; r->late_seen++) {
 		if (!watchdog_late_get(r->env.watchdog, r->late_seen + 1, &late) ||
-			(!tell && late.ended))
+			(!begins && late.ended))
 			continue;
 		r->late_open |= UINT64_C(1) << late.number % WATCHDOG_RECORDS;
 		late.ended = false;
-		if (tell)
+		if (begins)
 			late_event(r, &late);
 	}
 	for (uint64_t n = count; n > 0 && n + WATCHDOG_RECORDS > count; n--) {
@@ -352,13 +352,13 @@ watch_fire(struct timer *t)
 	}
 	r->env.alarm_checks++;
 	r->watched = topics_wanted(r) & (1u << TOPIC_FIB | 1u << TOPIC_ALARM);
-	/* an alarm that begins is logged, whoever listens */
+	/* a new alarm is logged also without subscribers */
 	if (!r->watched)
 		json_decref(rpc_alarms(&r->env));
 	timer_arm(r->thread, &r->watch, r->watched ? WATCH_NS : LOOK_NS);
 }
 
-/* From here on: what is so already is no event. */
+/* The first subscription: the present generation and the present alarms cause no event. */
 static void
 watch_begin(struct rpc *r)
 {

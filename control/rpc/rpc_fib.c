@@ -425,7 +425,7 @@ neighbor_json(const struct netlink_neighbor *n)
 	return o;
 }
 
-/* More may come between two looks. */
+/* The mirror may grow between the two calls. */
 static bool
 neighbors_get(struct neighbors *n)
 {

@@ -11,7 +11,7 @@
 
 #define RETRY_NS 5000000000u
 
-/* An address that is not there yet, or a port that somebody has, is no reason not to route. */
+/* keeld routes also when the address does not exist yet or the port is in use: the listener retries. */
 static void
 server_start(struct timer *t)
 {

@@ -44,7 +44,7 @@ struct rpc_env {
 	uint64_t started_ns;
 
 	struct rpc_marks *marks;
-	struct attr_set *attr_buf; /* ATTR_SET_MAX octets, for the method that runs */
+	struct attr_set *attr_buf; /* ATTR_SET_MAX octets, for the running method */
 	struct rpc_audit *audit_jobs; /* audits that run as jobs */
 	struct rpc_page *page; /* of bgp.peers; NULL: not allocated yet */
 	struct rpc_peers_walk *walks; /* through all peers, not ended yet */
@@ -63,7 +63,7 @@ enum rpc_reads {
 };
 
 /*
- * One named value: a parameter of a method, or a member of a result, of an event, or of an object in one. rpc_check.c checks parameters by
+ * One named value: a parameter of a method, or a member of a result, of an event, or of a nested object. rpc_check.c checks parameters by
  * these tables; rpc.discover and keel-rpc(7) (scripts/reference) are made from them. A table ends with {0}.
  *
  * Types: string, integer, integer=MIN..MAX, number, boolean, object, any, family, address, prefix, or the allowed words (import|export).
@@ -77,8 +77,8 @@ struct rpc_field {
 };
 
 /*
- * A method. Unknown parameters, missing parameters and wrong types are answered with -32602 before `fn` is called. The table of a result that is
- * not an object has one field, whose name is empty.
+ * A method. Unknown parameters, missing parameters and wrong types are answered with -32602 before `fn` is called. For a result other than
+ * an object, the table has one field with an empty name.
  */
 struct rpc_method {
 	const char *name;
@@ -87,8 +87,8 @@ struct rpc_method {
 	const char *summary; /* one line */
 	const char *text; /* paragraph for callers, or NULL */
 	uint8_t reads; /* enum rpc_reads; the read-only socket refuses RPC_CHANGES (-32011) */
-	uint16_t
-		errors; /* RPC_ERROR() bits of the method's own errors; every method may answer -32602 and -32603 */
+	/* RPC_ERROR() bits of the method's own errors; every method may answer -32602 and -32603. */
+	uint16_t errors;
 };
 #define RPC_ERROR(code) (1u << (-32000 - (code)))
 
@@ -101,7 +101,7 @@ extern const struct rpc_method rpc_config_methods[], rpc_bgp_methods[], rpc_prev
 	rpc_rib_methods[], rpc_fib_methods[], rpc_control_methods[], rpc_own_methods[];
 
 /*
- * Sets the error of a call. `path`: JSON Pointer into params. Returns NULL, so that a method can return the call. A second RPC_INVALID_PARAMS is added
+ * Sets the error of a call. `path`: JSON Pointer into params. Always NULL, for use in a return statement. A second RPC_INVALID_PARAMS is added
  * to the first; any other error replaces the error before.
  */
 json_t *rpc_fail(struct rpc_call *call, int code, const char *path, const char *fmt, ...)
@@ -112,7 +112,7 @@ json_t *rpc_fail_faults(struct rpc_call *call, int code, const struct faults *f)
 /* Defers the answer. rpc_reply() must follow exactly once, on this thread: with a result (taken over), or with NULL after rpc_fail(). */
 json_t *rpc_defer(struct rpc_call *call);
 void rpc_reply(struct rpc_call *call, json_t *result);
-/* As rpc_defer(). The client's next request waits for the answer, so a client has at most one such call. */
+/* As rpc_defer(). The client's next request waits for the answer: at most one held call for each client. */
 json_t *rpc_hold(struct rpc_call *call);
 /* As rpc_reply() with a result in JSON text, which is lent. */
 void rpc_reply_text(struct rpc_call *call, const char *result);
@@ -149,14 +149,14 @@ json_t *rpc_peer_json(struct rpc_env *env, struct peer_id id, const struct confi
 rpc_function rpc_bgp_peers;
 int rpc_peers_each(struct rpc_env *env, bool (*peer)(void *ctx, const json_t *peer),
 	void (*end)(void *ctx, bool whole), void *ctx);
-/* The result of a method that has no required parameters and never defers; NULL after an error. */
+/* The result of a method without required parameters and without deferral; NULL after an error. */
 json_t *rpc_result(struct rpc_env *env, const char *method);
-/* The alarms that are raised now, as in system.info. */
+/* The presently raised alarms, as in system.info. */
 json_t *rpc_alarms(struct rpc_env *env);
 /* For each kind of hash table: entries that the longest search since the start passed. */
 json_t *rpc_hash_probes(const struct rpc_env *env);
 json_t *rpc_addr(const struct ip_addr *a);
-/* Add the attributes to the object of a route; read them from such an object into `out`, which has ATTR_SET_MAX octets (false after rpc_fail()). */
+/* Add the attributes to the JSON object of a route; read attributes from a route into `out` of ATTR_SET_MAX octets (false after rpc_fail()). */
 struct attr_set;
 void rpc_attrs(json_t *route, const struct attr_set *a);
 bool rpc_attrs_read(json_t *route, struct attr_set *out, struct rpc_call *call);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Parameters of methods, and values as answers have them. */
+/* Parameters of methods, and values in answers. */
 #include "control/rpc/rpc_impl.h"
 
 #include "control/config/config.h"
@@ -96,7 +96,7 @@ rpc_vrf(struct rpc_env *env, json_t *params, struct vrf_id *out, struct rpc_call
 	return false;
 }
 
-/* A link-local address on an interface that nobody has named yet: nobody's, but an address. */
+/* True for a valid link-local address on an unknown interface. */
 static bool
 has_unknown_zone(const char *text)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bgp.peers. Main asks the session thread for a page of peers by one call, and writes the page out before the next call: between two pages
- * main serves others. At 4,000 peers a call for each peer took 1.5 s, in which main answered nothing else.
+ * bgp.peers. Main reads a page of peers by one call to the session thread, and formats the page before the next call. Between two pages main serves
+ * other clients. With 4,000 peers and a call for each peer, main was blocked for 1.5 s.
  */
 #include "control/rpc/rpc_call.h"
 
@@ -13,10 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGE 16u /* 150 us each to write out: others wait for some 3 ms */
+#define PAGE 16u /* 150 us each to format: other clients wait for about 3 ms */
 #define LIMIT_MAX 10000
-#define DYNAMIC_KEY                                                                                \
-	PEER_MAX /* cursors: configured peers by place in the document, then dynamic ones by id */
+/* Cursors: configured peers by place in the document, then dynamic peers by id. */
+#define DYNAMIC_KEY PEER_MAX
 
 struct rpc_page {
 	struct rpc_env *env;
@@ -26,7 +26,7 @@ struct rpc_page {
 	struct session_view view[PAGE];
 };
 
-/* Pages one after the other, a page each turn of main's loop. */
+/* A walk through all peers, one page in each turn of main's loop. */
 struct rpc_peers_walk {
 	struct rpc_env *env;
 	struct rpc_peers_walk *next;
@@ -38,7 +38,7 @@ struct rpc_peers_walk {
 	struct peer_id id[];
 };
 
-/* The answer to a call that takes several pages. */
+/* The answer to a call for several pages. */
 struct listing {
 	struct rpc_env *env;
 	struct rpc_call *call;
@@ -59,7 +59,7 @@ page_peek(void *arg)
 		p->found[i] = session_peek(p->env->layers->speaker, p->id[i], &p->view[i]);
 }
 
-/* The sessions of the first `count` peers, at most a page of them. Lent until the next call. NULL: out of memory. */
+/* The sessions of the first `count` peers, at most a page. Lent until the next call. NULL: out of memory. */
 static const struct rpc_page *
 page_read(struct rpc_env *env, const struct peer_id *id, unsigned count)
 {
@@ -87,7 +87,7 @@ page_peer(const struct rpc_page *page, unsigned i)
 		       : NULL;
 }
 
-/* ---- which peers ---- */
+/* ---- selection of peers ---- */
 
 static uint32_t
 peer_key(const struct rpc_env *env, struct peer_id id, const struct config_peer *p)
@@ -128,7 +128,7 @@ query_read(struct rpc_env *env, json_t *params, struct query *q, struct rpc_call
 	return true;
 }
 
-/* The peers that match, in order. *next: the cursor behind the last peer, 0 when no peer follows. */
+/* The matching peers, in order. *next: the cursor after the last peer, 0 when no peer follows. */
 static unsigned
 query_run(struct rpc_env *env, const struct query *q, struct peer_id *out, uint32_t *next)
 {
@@ -285,7 +285,7 @@ listing_finish(struct listing *l)
 	answer_end(l->env, end, l->cursor);
 	text = json_dumps(end, JSON_COMPACT);
 	json_decref(end);
-	/* The rest of the object without its opening brace. */
+	/* The rest of the object, without the opening brace. */
 	good = text != NULL && fprintf(l->out, "],%s", text + 1) > 0 && ferror(l->out) == 0;
 	free(text);
 	return good;
@@ -325,7 +325,7 @@ listing_start(struct rpc_env *env, const struct peer_id *id, unsigned count, uin
 	return NULL;
 }
 
-/* ---- the face ---- */
+/* ---- calls of other files ---- */
 
 json_t *
 rpc_bgp_peers(struct rpc_env *env, json_t *params, struct rpc_call *call)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* bgp.refresh.preview and policy.test: what policies would do, nothing published. */
+/* bgp.refresh.preview and policy.test: evaluate policies without publishing routes. */
 #include "control/rpc/rpc_impl.h"
 
 #include "control/config/config.h"
@@ -18,7 +18,7 @@ rpc_preview_end(struct rpc_env *env)
 
 /* ---- bgp.refresh.preview ---- */
 
-/* With `candidate` alone, or without it with what bgp.refresh must have. */
+/* Checks the keys: either `candidate` alone, or the required parameters of bgp.refresh. */
 static bool
 preview_keys(json_t *params, bool candidate, struct rpc_call *call)
 {
@@ -172,7 +172,7 @@ route_keys(json_t *route, struct rpc_call *call)
 	return true;
 }
 
-/* Whom and what a policy may look at beside attributes. */
+/* Reads the inputs of a policy other than attributes: prefix, peer, tag. */
 static bool
 context_read(json_t *route, struct test *t, struct rpc_call *call)
 {

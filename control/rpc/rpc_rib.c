@@ -18,20 +18,19 @@
 #include <string.h>
 
 #define SECTION 64 /* destinations in one reader's section: well below 1 ms */
-#define SECTION_SCAN 16384 /* ids looked at in one section when few match */
-#define SCAN_MAX                                                                                   \
-	262144 /* ids looked at for one page, some 2 ms: a page may be empty and have a `next` */
+#define SECTION_SCAN 16384 /* ids examined in one section when few match */
+#define SCAN_MAX 262144 /* ids examined for one page, about 2 ms: an empty page may have a `next` */
 #define LIMIT_DEFAULT 1000
 #define LIMIT_MAX 10000
 #define PATHS_USUAL 64
-#define PAGE_ATTRS_MAX                                                                             \
-	(4u << 20) /* octets of attributes in a page: a peer may give each route 64 KiB of them, 25 times that as JSON */
+/* Octets of attributes in a page: a route may have 64 KiB, and 25 times as much in JSON. */
+#define PAGE_ATTRS_MAX (4u << 20)
 
 enum view { VIEW_ADJ_IN_PRE, VIEW_ADJ_IN, VIEW_LOC, VIEW_ADJ_OUT };
 
-#define INSTALLED_ASK 1024 /* in one go: well below 1 ms of the fib thread's time */
+#define INSTALLED_ASK 1024 /* prefixes in one call: well below 1 ms of the fib thread's time */
 
-/* Best routes, and which of them the forwarding table could not take. */
+/* Best routes, to be checked for installation in the forwarding table. */
 struct installed {
 	struct rpc_env *env;
 	struct vrf_id vrf;
@@ -47,7 +46,7 @@ struct query {
 	enum family family;
 	struct vrf_id vrf;
 	struct shards_table table;
-	const struct shard *shard; /* of the destination at hand */
+	const struct shard *shard; /* of the present destination */
 	const struct config_peer *peer;
 	struct peer_id peer_id;
 	bool has_prefix, longer;
@@ -68,7 +67,7 @@ peer_text(struct rpc_env *env, struct peer_id id)
 	return rpc_addr(&p.addr);
 }
 
-/* ---- what the forwarding table could not take: asked of the fib thread, and only when there is any ---- */
+/* ---- routes missing in the forwarding table; the fib thread is asked only when some are missing ---- */
 
 static void
 installed_read(void *arg)
@@ -110,7 +109,7 @@ some_not_installed(const struct rpc_env *env)
 	return s.not_installed > 0 || fib_feed_failed(env->layers->feed) > 0;
 }
 
-/* `route` is a best one, not our own (`networks` have no entry in the tables). */
+/* `route` is a best route, and not one of `networks` (which have no entry in the tables). */
 static void
 installed_ask(struct query *q, const struct prefix *p, json_t *route)
 {
@@ -126,7 +125,7 @@ installed_ask(struct query *q, const struct prefix *p, json_t *route)
 
 /* ---- routes ---- */
 
-/* Of our own: where it comes from. */
+/* The source of our own path. */
 static const char *
 source_text(const struct rib_path *p)
 {
@@ -136,7 +135,7 @@ source_text(const struct rib_path *p)
 	return rib_path_source(p) < SOURCE_COUNT ? text[rib_path_source(p)] : "?";
 }
 
-/* The attributes that the view has of it: as received, or as import policy left them. NULL: it is not in the view. */
+/* The attributes of a path in the view: as received, or after import policy. NULL: the path is not in the view. */
 static const struct attr_set *
 path_attrs(const struct query *q, const struct rib_path *p)
 {
@@ -179,7 +178,7 @@ struct ranking {
 	unsigned *order;
 };
 
-/* All paths of a destination, or those of one peer. */
+/* All paths of a destination, or the paths of one peer. */
 static void
 paths_add_ranked(struct query *q, const struct dest_view *v, const struct ranking *r, unsigned n)
 {
@@ -284,7 +283,7 @@ page_full(const struct query *q, unsigned more)
 	       q->attrs_len >= PAGE_ATTRS_MAX;
 }
 
-/* From `next` on; stops behind the destination that fills the page, the section or the scan. Returns where to go on. */
+/* Scans from `next` on until the page, the section or the scan is full. Returns where the next section begins. */
 static uint32_t
 scan_section(struct query *q, uint32_t next, uint32_t end, struct adj_out_section *out)
 {
@@ -330,7 +329,7 @@ one_prefix(struct query *q, struct adj_out_section *out)
 
 #define REFUSED_PEERS 64u
 
-/* Has the peer a path for the prefix now? What was refused of it before says nothing any more. */
+/* True if the peer has a path for the prefix now: an earlier refusal is then obsolete. */
 static bool
 has_path(const struct query *q, struct peer_id peer)
 {
@@ -345,7 +344,7 @@ has_path(const struct query *q, struct peer_id peer)
 	return has;
 }
 
-/* The peers that announced the exact prefix and were refused, as far as the shard remembers. */
+/* The peers whose announcements of the exact prefix were refused, as far as the shard has records. */
 static json_t *
 refused_json(const struct query *q)
 {
@@ -433,7 +432,7 @@ query_read(struct query *q, json_t *params, json_int_t *cursor, struct rpc_call 
 	return true;
 }
 
-/* False: nobody has such a table. */
+/* False: the table does not exist. */
 static bool
 query_table(struct query *q)
 {
@@ -459,7 +458,7 @@ rib_routes(struct rpc_env *env, json_t *params, struct rpc_call *call)
 	q.routes = json_array();
 	o = json_pack("{s:o}", "routes", q.routes);
 	if (!query_table(&q))
-		return o; /* a family that nobody uses has no routes */
+		return o; /* an unused family has no table */
 	if (q.has_prefix && !q.longer) {
 		one_prefix(&q, &out);
 		installed_flush(&q.installed);
@@ -511,7 +510,7 @@ rib_lookup(struct rpc_env *env, json_t *params, struct rpc_call *call)
 	return o;
 }
 
-/* Sums over the shards, whose attribute sets serve all their tables. */
+/* Sums over the shards. The attribute sets of a shard serve all tables of the shard. */
 static json_t *
 table_json(const struct rpc_env *env, struct table_id id, json_int_t sets)
 {

@@ -46,8 +46,8 @@ large_communities_json(const struct attr_set *a)
 }
 
 /*
- * "rt:64512:1", "soo:…" for the transitive route target and origin types (RFC 4360, 5668); else 0x and 16 hex digits, and so is a four-octet
- * AS that would fit two: as text it would be the other type.
+ * "rt:64512:1", "soo:…" for the transitive route target and origin types (RFC 4360, 5668); else 0x and 16 hex digits. The hex form is also used for
+ * a four-octet AS number up to 65535: its text would be read as the two-octet type.
  */
 static void
 ext_community_text(const uint8_t *p, char *text, size_t size)
@@ -88,7 +88,7 @@ router_id_json(uint32_t id)
 	return json_string(text);
 }
 
-/* Who aggregated (RFC 4271 5.1.6, 5.1.7) and who reflected (RFC 4456 8). */
+/* Aggregator (RFC 4271 5.1.6, 5.1.7), originator and clusters of a reflected route (RFC 4456 8). */
 static void
 origins_add(json_t *o, const struct attr_set *a)
 {
@@ -159,7 +159,7 @@ put_u32(uint8_t *p, uint32_t v)
 	p[3] = (uint8_t)v;
 }
 
-/* A plain number up to 4294967295. False: none is there. */
+/* Reads a decimal number up to 4294967295. False: no number. */
 static bool
 read_asn(const char **text, uint32_t *asn)
 {
@@ -175,7 +175,7 @@ read_asn(const char **text, uint32_t *asn)
 	return true;
 }
 
-/* One segment at *text into `out` (room for SEGMENT_MAX of them). Its octets; 0: not a segment. */
+/* Reads one segment at *text into `out` (room for SEGMENT_MAX AS numbers). Returns the octets; 0: not a segment. */
 static size_t
 read_segment(const char **text, uint8_t *out)
 {
@@ -201,12 +201,12 @@ read_segment(const char **text, uint8_t *out)
 	return n > 0 ? 2 + 4 * (size_t)n : 0;
 }
 
-/* What is read of a route. `set` has room for ATTR_SET_MAX. */
+/* A route in the making. `set` has room for ATTR_SET_MAX octets. */
 struct reading {
 	struct attr_set *set;
 	size_t len; /* of `var` so far */
 	struct rpc_call *call;
-	const char *key; /* being read */
+	const char *key; /* the present key */
 };
 
 static bool
@@ -254,7 +254,7 @@ parse_community(const char *text, uint8_t *out)
 	return err;
 }
 
-/* Values of `size` octets each, behind what is there. */
+/* Appends values of `size` octets each. */
 static bool
 read_list(struct reading *r, json_t *v, value_parse *parse, size_t size, uint16_t *count)
 {
@@ -307,7 +307,7 @@ read_address(struct reading *r, json_t *v, struct ip_addr *out)
 	return fail(r, "is not an IP address");
 }
 
-/* In the order in which they stand in a set. */
+/* In the order of the attributes in a set. */
 static bool
 read_one(struct reading *r, unsigned i, json_t *v)
 {

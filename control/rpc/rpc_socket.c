@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The two Unix sockets and their connections: lines in, answers and events out, each client its turn and its bound of memory. */
+/* The two Unix sockets and their connections: reads lines, writes answers and events, with turns and a memory bound for each client. */
 #include "control/rpc/rpc.h"
 #include "control/rpc/rpc_call.h"
 
@@ -16,14 +16,14 @@
 #include <unistd.h>
 
 #define READ_STEP (64u << 10)
-#define OUTPUT_HIGH                                                                                \
-	(1u << 20) /* as long as so much waits to be read, no further request is taken up */
-#define BUFFER_KEPT (1u << 20) /* a larger buffer is given back when it is empty */
+#define OUTPUT_HIGH (1u << 20) /* octets of unread output at which no further request is read */
+#define BUFFER_KEPT (1u << 20) /* an empty buffer above this size is freed */
 #define ACCEPT_RETRY_NS 100000000u
-#define TURN_NS 20000000u /* of one connection; then the others, timers and signals have theirs */
-/* One user has at most this part of a socket's connections. Root and keeld's own user have as many connections again, which no other user takes. */
+/* Of one connection; then main serves other descriptors, timers and signals. */
+#define TURN_NS 20000000u
+/* One user has at most this part of a socket's connections. An equal number beyond the limit is reserved for root and keeld's own user. */
 #define USER_PART 4u
-/* Beyond a bound, a connection that has been idle for so long makes room for a new one. */
+/* At a limit, a connection idle for this time is closed in favour of a new connection. */
 #define IDLE_NS 10000000000u
 
 struct connection {
@@ -33,12 +33,12 @@ struct connection {
 	struct connection *next;
 	char *in, *out;
 	size_t in_len, in_size, scanned, out_len, out_size, out_sent;
-	bool finish; /* close when everything is written */
-	bool yielded; /* its turn was over: `again` goes on with it */
+	bool finish; /* close after the last octet is written */
+	bool yielded; /* the turn was over: the timer `again` continues */
 	uid_t uid; /* of the client (SO_PEERCRED) */
 	uint64_t active_ns; /* when the client last sent or took octets */
 	struct timer again;
-	uint64_t turn_ns; /* when its turn began */
+	uint64_t turn_ns; /* when the turn began */
 };
 
 static struct connection *
@@ -68,7 +68,7 @@ output_waiting(const struct connection *c)
 	return c->out_len - c->out_sent;
 }
 
-/* Another request is taken up: a client that does not read gets no more than OUTPUT_HIGH and an answer ahead of it. */
+/* True if another request may be read. Unread output of a client is at most OUTPUT_HIGH plus one answer. */
 static bool
 connection_takes(const struct connection *c)
 {
@@ -76,7 +76,7 @@ connection_takes(const struct connection *c)
 	       c->client.held == 0 && output_waiting(c) < OUTPUT_HIGH;
 }
 
-/* Continues in a turn of its own. False: closed, or out of memory. */
+/* Continues in a new turn. False: closed, or out of memory. */
 static bool
 yield_turn(struct connection *c)
 {
@@ -86,14 +86,14 @@ yield_turn(struct connection *c)
 	return true;
 }
 
-/* True when somebody else is to be served before the next request of this one. */
+/* True if other clients are due before the next request of this connection. */
 static bool
 turn_over(struct connection *c)
 {
 	return now_ns() - c->turn_ns >= TURN_NS && yield_turn(c);
 }
 
-/* What to wait for next; the end of a connection that has answered everything. Called last, when nobody works on `c`. */
+/* Sets the events to wait for, or closes a finished connection. May free `c`: call last. */
 static void
 connection_settle(struct connection *c)
 {
@@ -134,7 +134,7 @@ connection_flush(struct connection *c)
 	}
 }
 
-/* Room for `len` octets more. */
+/* Makes room for `len` more octets. */
 static bool
 output_room(struct connection *c, size_t len)
 {
@@ -159,7 +159,7 @@ output_room(struct connection *c, size_t len)
 	return true;
 }
 
-/* Without its newline, which is added. */
+/* Appends the text and a newline. */
 static void
 connection_send_text(struct connection *c, const char *text, size_t len)
 {
@@ -210,7 +210,7 @@ client_settle(struct rpc_client *client)
 	connection_settle(c);
 }
 
-/* Behind all answers: a client that reads nothing has its events, too, wait where they are bounded. */
+/* Sends events only after all answers are read: until then the events wait in the bounded queue. */
 static void
 events_send(struct connection *c)
 {
@@ -240,7 +240,7 @@ connection_close(struct connection *c)
 	watch_set(r->thread, &c->watch, 0);
 	close(c->watch.fd);
 	c->client.closed = true;
-	/* Of a running batch it comes once more, and ends it. */
+	/* For a running batch the timer fires once more, and ends the batch. */
 	if (c->client.running == NULL)
 		timer_cancel(r->thread, &c->again);
 	for (struct connection **at = &r->connections; *at != NULL; at = &(*at)->next) {
@@ -266,7 +266,7 @@ line_too_long(struct connection *c)
 	rpc_line_refused(&c->client, c->client.bounds->too_long);
 }
 
-/* Every whole line, as long as the client reads the answers; what is left moves to the front. */
+/* Handles complete lines while the client reads the answers; moves the rest to the front. */
 static void
 connection_lines(struct connection *c)
 {
@@ -330,7 +330,7 @@ connection_read(struct connection *c)
 		c->in_len += (size_t)n;
 		connection_lines(c);
 	} else if (n == 0) {
-		/* The last line may lack its newline; answers still leave. */
+		/* The last line may lack a newline; due answers are still sent. */
 		if (c->in_len > 0)
 			line_handle(c, c->in, c->in_len);
 		c->in_len = c->scanned = 0;
@@ -345,11 +345,11 @@ connection_ready(struct watch *w, uint32_t events)
 {
 	struct connection *c = (struct connection *)(void *)w; /* its first member */
 
-	c->client.pending++; /* not freed under our feet */
+	c->client.pending++; /* keeps `c` alive in this function */
 	c->turn_ns = c->active_ns = now_ns();
 	if (events & EPOLLOUT) {
 		connection_flush(c);
-		connection_lines(c); /* those that waited for the client to read */
+		connection_lines(c); /* lines held back by unread output */
 	}
 	if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) && connection_takes(c))
 		connection_read(c);
@@ -396,7 +396,7 @@ user_count(const struct rpc_listener *l, uid_t uid)
 	return count;
 }
 
-/* keeld waits for the client: there is nothing to answer and no subscription, which may be silent for as long as it likes. */
+/* True if keeld has waited IDLE_NS for a request. A client with a subscription is never idle. */
 static bool
 is_idle(const struct connection *c)
 {
@@ -405,7 +405,7 @@ is_idle(const struct connection *c)
 }
 
 /*
- * The connection that has been idle longest: of `uid`, or with `any` of the unprivileged user with most connections. NULL: none is idle.
+ * The longest idle connection: of `uid`, or with `any` of the unprivileged user with most connections. NULL: no idle connection.
  */
 static struct connection *
 longest_idle(const struct rpc_listener *l, uid_t uid, bool any)
@@ -429,7 +429,7 @@ longest_idle(const struct rpc_listener *l, uid_t uid, bool any)
 	return found;
 }
 
-/* True when `uid` may have one connection more, if need be in place of an idle one. */
+/* True if `uid` may open a connection; at a limit, after closing an idle connection. */
 static bool
 make_room(struct rpc_listener *l, const struct rpc_bounds *bounds, uid_t uid)
 {
@@ -454,7 +454,7 @@ make_room(struct rpc_listener *l, const struct rpc_bounds *bounds, uid_t uid)
 	return true;
 }
 
-/* A client that the kernel does not name is nobody. */
+/* (uid_t)-1 if the kernel does not know the client. */
 static uid_t
 client_uid(int fd)
 {
@@ -503,7 +503,7 @@ listener_ready(struct watch *w, uint32_t events)
 
 	(void)events;
 	if (fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-		/* The client stays in the kernel's queue and the listener ready: without descriptors we would spin. */
+		/* The client stays in the kernel's queue. The listener pauses, because without free descriptors it would be ready forever. */
 		log_event(LOG_ERROR, "rpc-accept-failed error=\"%s\"", strerror(errno));
 		if (timer_arm(r->thread, &l->again, ACCEPT_RETRY_NS) == 0)
 			watch_set(r->thread, w, 0);
@@ -525,7 +525,7 @@ listener_again(struct timer *t)
 	watch_set(l->rpc->thread, &l->watch, EPOLLIN);
 }
 
-/* Does somebody answer there? A file left by a crash answers ECONNREFUSED. */
+/* True if a process listens at the path. A file left by a crash answers ECONNREFUSED. */
 static bool
 socket_lives(const struct sockaddr_un *sa)
 {
@@ -537,7 +537,7 @@ socket_lives(const struct sockaddr_un *sa)
 	return lives;
 }
 
-/* Takes the place of a dead daemon's socket. */
+/* Replaces the socket of a dead daemon. */
 static int
 address_take(const char *path, struct sockaddr_un *sa)
 {
@@ -573,12 +573,12 @@ listener_open(struct rpc_listener *l, struct rpc *r, const char *path, bool read
 		socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), listener_ready};
 	if (l->watch.fd < 0)
 		return -errno;
-	mask = umask(read_only ? 0111 : 0117); /* 0666 or 0660 from the first moment */
+	mask = umask(read_only ? 0111 : 0117); /* 0666 or 0660 at creation */
 	if (bind(l->watch.fd, (struct sockaddr *)&sa, sizeof(sa)) != 0)
 		err = -errno;
 	umask(mask);
 	if (err == 0) {
-		memcpy(l->path, path, strlen(path) + 1); /* ours: to be removed */
+		memcpy(l->path, path, strlen(path) + 1); /* to be removed at the end */
 		if (listen(l->watch.fd, SOMAXCONN) != 0)
 			err = -errno;
 	}
@@ -622,7 +622,7 @@ rpc_create(const struct rpc_config *c, struct rpc **out)
 		.marks = calloc(1, sizeof(*r->env.marks)),
 		.attr_buf = malloc(ATTR_SET_MAX)};
 	snprintf(read_only, sizeof(read_only), "%s.ro", c->socket);
-	/* the read-only socket first: a client that can connect to `c->socket` finds both */
+	/* The read-only socket first: when `c->socket` accepts clients, both sockets exist. */
 	err = r->env.marks != NULL && r->env.attr_buf != NULL
 		      ? listener_open(&r->listener[1], r, read_only, true)
 		      : -ENOMEM;
@@ -660,8 +660,7 @@ rpc_destroy(struct rpc *r)
 		connection_close(c);
 		if (c->client.running != NULL) {
 			timer_cancel(r->thread, &c->again);
-			rpc_batch_run(
-				c->client.running); /* closed: no request is taken up any more */
+			rpc_batch_run(c->client.running); /* closed: no further request is read */
 		}
 		connection_free_if_idle(c);
 	}
