@@ -30,6 +30,7 @@ from report import STYLE, html_table, html_verdict, mark_legend, mark_lines, val
 THIRD = "([0-2][0-9]|3[0-2])$"
 A, B = 1, 2  # bits of the probe's ports
 REST_S = 4
+PRIVILEGES = ("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Seccomp_filters")
 BURST = 10  # requests of each upstream and family
 
 
@@ -294,8 +295,12 @@ class Demo:
 
     def start_keeld(self):
         config = keel_config(self.worker, self.others, 1024)
-        self.daemon, self.rpc = self.lab.keeld("rt", config, self.bin["keeld"], cpus=self.others + [self.worker])
-        self.sock = os.path.join(self.lab.dir, "keeld.sock")
+        cpus = self.others + [self.worker]
+        if self.args.as_unit:
+            self.daemon, self.rpc, self.sock = self.lab.keeld_unit(self.args.as_unit, "rt", config, cpus)
+        else:
+            self.daemon, self.rpc = self.lab.keeld("rt", config, self.bin["keeld"], cpus=cpus)
+            self.sock = os.path.join(self.lab.dir, "keeld.sock")
 
     # ---- probe ----
 
@@ -525,6 +530,7 @@ class Demo:
             "link_ns": self.fib.get("link_ns"),
             "tables": self.summary["tables"],
             "resident_bytes": self.resident(),
+            "privileges": self.privileges(),
             "cpu_s": self.cpu,
             "longest_gap_at_s": probe["longest_gap_at_s"],
         }
@@ -549,6 +555,17 @@ class Demo:
                 fields = fields.split()
                 out[key] = out.get(key, 0) + (int(fields[11]) + int(fields[12])) / ticks
         return {k: round(v, 2) for k, v in sorted(out.items()) if v >= 0.01}
+
+    def privileges(self):
+        """Each distinct set of privileges of keeld's threads, as the kernel shows it."""
+        seen = []
+        for task in os.listdir("/proc/%d/task" % self.daemon.popen.pid):
+            with open("/proc/%d/task/%s/status" % (self.daemon.popen.pid, task)) as f:
+                status = dict(line.split(":", 1) for line in f)
+            row = {k: " ".join(status[k].split()) for k in PRIVILEGES}
+            if row not in seen:
+                seen.append(row)
+        return seen
 
     def resident(self):
         with open("/proc/%d/status" % self.daemon.popen.pid) as f:
@@ -641,6 +658,7 @@ def main():
     ap.add_argument("--prefixes", type=int, default=0, help="another number of IPv4 prefixes; of IPv6 a fifth")
     ap.add_argument("--pps", type=int, default=10000)
     ap.add_argument("--rest-s", type=int, default=REST_S, help="seconds at rest between changes (default %d)" % REST_S)
+    ap.add_argument("--as-unit", metavar="UNIT", help="keeld of the installed systemd unit (keel), with its user, capabilities and system-call filter")
     ap.add_argument("--build", default=os.path.join(ROOT, "build"))
     args = ap.parse_args()
     args.prefixes = args.prefixes or (50000 if args.quick else 1000000)

@@ -94,6 +94,15 @@ def remove_host_leftovers():
         Hugepages.give_back(int(words[2]))
 
 
+def remove_unit(unit):
+    """Ends a unit of a lab and removes its file."""
+    run("systemctl", "kill", "--signal=KILL", unit, check=False)
+    run("systemctl", "stop", unit, check=False)
+    os.unlink(os.path.join(UNIT_FOLDER, unit))
+    run("systemctl", "reset-failed", unit, check=False)
+    run("systemctl", "daemon-reload", check=False)
+
+
 def remove_leftovers():
     """Removes leftovers of labs with a dead maker: namespaces with their processes, folders, and so on."""
     names = [line.split()[0] for line in run("ip", "netns", "list").splitlines() if line]
@@ -101,6 +110,10 @@ def remove_leftovers():
         m = re.match(PREFIX + r"-(\d+)-(\d+)-", name)
         if m and start_time(int(m.group(1))) != int(m.group(2)):
             remove_namespace(name)
+    for entry in os.listdir(UNIT_FOLDER) if os.path.isdir(UNIT_FOLDER) else []:
+        m = re.fullmatch(PREFIX + r"-(\d+)-(\d+)\.service", entry)
+        if m and process_dead(*m.groups()):
+            remove_unit(entry)
     for entry in os.listdir("/run"):
         m = re.fullmatch(PREFIX + r"-(\d+)-(\d+)", entry)
         if m and start_time(int(m.group(1))) != int(m.group(2)):
@@ -212,6 +225,48 @@ class Process:
             return self.popen.wait()
 
 
+def unit_state(unit, name):
+    return run("systemctl", "show", "-P", name, unit).strip()
+
+
+class UnitPopen:
+    """The main process of a systemd unit, with those parts of subprocess.Popen that a Lab uses."""
+    stdin = stdout = None
+
+    def __init__(self, unit):
+        self.unit, self.pid, self.returncode = unit, int(unit_state(unit, "MainPID")), None
+
+    def poll(self):
+        if self.returncode is None and unit_state(self.unit, "ActiveState") in ("inactive", "failed"):
+            self.returncode = int(unit_state(self.unit, "ExecMainStatus"))
+        return self.returncode
+
+    def send_signal(self, sig):
+        run("systemctl", "kill", "--kill-whom=main", "--signal=%d" % sig, self.unit)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+    def wait(self, timeout=None):
+        end = time.monotonic() + (PATIENCE_S if timeout is None else timeout)
+        while self.poll() is None:
+            if time.monotonic() > end:
+                raise subprocess.TimeoutExpired(self.unit, timeout)
+            time.sleep(0.05)
+        return self.returncode
+
+
+# Lines of a unit that name files, or other units. A lab has files of its own, and does not stop a keeld that the machine runs.
+UNIT_FILES = re.compile(r"^(ExecStart|ExecReload|Conflicts|Restart|\w+Directory|\w+DirectoryMode|ReadWritePaths)=")
+UNIT_FOLDER = "/run/systemd/system"
+
+
+def unit_text(unit):
+    """The installed unit's file."""
+    with open(unit_state(unit, "FragmentPath")) as f:
+        return f.read()
+
+
 class Lab:
     def __init__(self, logs):
         remove_leftovers()
@@ -222,6 +277,7 @@ class Lab:
         self.logs = logs
         self.hosts, self.processes = [], []
         self.links = 0
+        self.unit = None
         for s in (signal.SIGTERM, signal.SIGHUP):
             if threading.current_thread() is threading.main_thread():
                 signal.signal(s, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
@@ -280,6 +336,39 @@ class Lab:
             f.write("%d %d\n" % (popen.pid, start_time(popen.pid)))
         return p
 
+    def start_unit(self, like, host, command, folder, cpus):
+        """Starts a command as systemd starts the service `like`: a unit of the lab has all lines of that unit but those that name files. `folder` belongs to
+        the unit's user."""
+        unit = self.tag + ".service"
+        lines = [line for line in unit_text(like).splitlines() if not UNIT_FILES.match(line)]
+        user, group = (next(line.split("=")[1] for line in lines if line.startswith(key + "=")) for key in ("User", "Group"))
+        for path in [folder, *(os.path.join(folder, name) for name in os.listdir(folder))]:
+            shutil.chown(path, user, group)
+        log = os.path.join(self.logs, like + ".log")
+        own = {"ExecStart": " ".join(command), "NetworkNamespacePath": "/run/netns/" + self.netns(host), "CPUAffinity": " ".join(map(str, cpus)),
+               "ReadWritePaths": folder, "StandardOutput": "append:" + log, "StandardError": "append:" + log}
+        at = lines.index("[Service]") + 1
+        lines[at:at] = ["%s=%s" % line for line in own.items()]
+        os.makedirs(UNIT_FOLDER, exist_ok=True)
+        with open(os.path.join(UNIT_FOLDER, unit), "w") as f:
+            f.write("\n".join(lines) + "\n")
+        self.unit = unit
+        run("systemctl", "daemon-reload")
+        run("systemctl", "start", unit)
+        p = Process(like, UnitPopen(unit), log)
+        self.processes.append(p)
+        return p
+
+    def keeld_unit(self, like, host, config, cpus):
+        """As keeld(), by the program and with the privileges of an installed unit."""
+        folder = os.path.join(self.dir, "unit")
+        os.mkdir(folder)
+        path = self.write("unit/keeld.json", json.dumps(config, indent=2))
+        sock = os.path.join(folder, "keeld.sock")
+        program = re.search(r"^ExecStart=(\S+)", unit_text(like), re.M).group(1)
+        p = self.start_unit(like, host, [program, "-c", path, "--socket", sock, "--state-dir", os.path.join(folder, "state")], folder, cpus)
+        return p, Rpc(sock), sock
+
     def write(self, name, text):
         path = os.path.join(self.dir, name)
         with open(path, "w") as f:
@@ -336,6 +425,8 @@ class Lab:
                     except OSError:
                         pass
         self.processes = []
+        if self.unit:
+            remove_unit(self.unit)
         for h in self.hosts:
             remove_namespace(self.netns(h))
         self.hosts = []
