@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """The packages of build/package/ in a clean Debian 12 root that systemd boots: they install, both units start and have the privileges that they
-name and no others, each capability is needed, a refused reload says so, an upgrade keeps the configuration, and a purge leaves nothing.
+name and no others, each capability is needed, the guide "first router" and the demo pass, a refused reload says so, an upgrade keeps the configuration,
+and a purge leaves nothing.
 `scripts/package --test` runs it. Needs root; else the exit status is 77.
 
 usage: test_package.py [TEST ...]
@@ -13,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 from container import Container, base, run, wait_for
@@ -23,6 +25,9 @@ PROGRAMS = ["/usr/sbin/keeld", "/usr/bin/keelctl"] + ["/usr/lib/keelbench/build/
                                                        ("bare", "crowd", "fan", "feed", "lab_ports", "probe", "sink")]
 CAPABILITIES = {"cap_net_bind_service": 10, "cap_net_admin": 12, "cap_net_raw": 13, "cap_ipc_lock": 14, "cap_bpf": 39}
 EXPOSURE = {"keel": 3.0, "keel-bgp": 2.0}
+README_TEST = os.path.join(ROOT, "tests", "control", "test_readme.py")
+FIRST_ROUTER_S = 60  # from the begin of the installation
+DEMO_S = 600
 PEER = {"address": "192.0.2.2", "asn": 64513, "passive": True}
 PORTS = [{"name": "east", "device": "net_af_xdp_east,iface=east", "addresses": ["192.0.2.1/24"]}]
 # Of a purged root, what differs without being keel's: caches, logs and dpkg's own records.
@@ -55,6 +60,16 @@ class Host(unittest.TestCase):
         p = subprocess.run(["lintian", "--fail-on", "error", *debs().values()], stdout=subprocess.PIPE, text=True)
         self.assertEqual(p.returncode, 0, p.stdout)
 
+    def test_links(self):
+        """Of the documents as they are installed."""
+        with tempfile.TemporaryDirectory() as folder:
+            for path in debs().values():
+                run("dpkg-deb", "-x", path, folder)
+            docs = os.path.join(folder, "usr/share/doc/keel")
+            print(run(sys.executable, README_TEST, "--links", docs), end="")
+            os.rename(os.path.join(docs, "docs/limits.md"), os.path.join(docs, "docs/borders.md"))
+            self.assertEqual(subprocess.run([sys.executable, README_TEST, "--links", docs], stdout=subprocess.PIPE).returncode, 1)  # the check can fail
+
     def test_hardening(self):
         with tempfile.TemporaryDirectory() as folder:
             for path in debs().values():
@@ -82,8 +97,9 @@ class Installed(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         os.makedirs(os.path.join(PACKAGES, "container"), exist_ok=True)
-        packages = dependencies() | {"systemd-sysv", "dbus", "libpam-systemd", "iproute2", "ethtool", "procps", "python3-minimal"}
-        cls.c = Container(base(PACKAGES, packages), bind=[PACKAGES + ":/packages"])
+        packages = dependencies() | {"systemd-sysv", "dbus", "libpam-systemd", "iproute2", "ethtool", "procps", "python3-minimal",
+                                      "iputils-ping", "bird2", "frr", "gobgpd", "gnuplot-nox"}
+        cls.c = Container(base(PACKAGES, packages), bind=[PACKAGES + ":/packages"], mask=["bird", "frr", "gobgpd"])
         cls.addClassCleanup(cls.c.close)
         cls.before = cls.files()
 
@@ -136,7 +152,9 @@ class Installed(unittest.TestCase):
         self.assertEqual((s["NoNewPrivs"], s["Seccomp"]), ("1", "2"))
 
     def test_01_install(self):
+        begin = time.monotonic()
         self.sh("dpkg -i /packages/keel_*.deb /packages/keelbench_*.deb")
+        type(self).installation_s = time.monotonic() - begin
         self.assertEqual(self.sh("systemctl is-active keel keel-bgp", check=False).split(), ["inactive", "inactive"])
         self.assertEqual(self.sh("stat -c '%U:%G %a' /etc/keel /etc/keel/keel.json").split("\n")[:2], ["keel:keel 750", "keel:keel 600"])
         self.assertEqual(self.sh("keeld --check -c /etc/keel/keel.json"), "")
@@ -144,7 +162,20 @@ class Installed(unittest.TestCase):
         for example in ("route-reflector.json", "router.json"):
             self.sh("keeld --no-dataplane --check -c /usr/share/doc/keel/examples/" + example)
 
-    def test_02_units(self):
+    def test_02_first_router(self):
+        """The installed guide, as a script, forwards a minute after the begin of the installation."""
+        guide = run(sys.executable, README_TEST, "--script", os.path.join(self.c.root, "usr/share/doc/keel/docs/guides/first-router.md"))
+        self.c.write("/opt/guide", guide)
+        begin = time.monotonic()
+        status, out = self.c.status("bash /opt/guide; status=$?; rm /opt/guide; ip netns list; exit $status")
+        took = time.monotonic() - begin
+        self.assertEqual(status, 0, out)
+        self.assertIn("3 packets transmitted, 3 received", out)
+        self.assertEqual(self.sh("ip netns list"), "")
+        print("      installed in %.1f s, the whole guide in %.1f s" % (self.installation_s, took), flush=True)
+        self.assertLess(self.installation_s + took, FIRST_ROUTER_S)
+
+    def test_03_units(self):
         for unit, most in EXPOSURE.items():
             path = "/lib/systemd/system/%s.service" % unit
             # the root has no man, by which verify would look pages up
@@ -153,14 +184,14 @@ class Installed(unittest.TestCase):
             level = self.sh("systemd-analyze security --offline=true --no-pager " + path)
             self.assertLessEqual(float(re.search(r"Overall exposure level for \S+: ([\d.]+)", level).group(1)), most)
 
-    def test_03_bgp_alone(self):
+    def test_04_bgp_alone(self):
         self.configure(self.document())
         self.start("keel-bgp")
         self.assertEqual(self.capabilities("keel-bgp"), 1 << CAPABILITIES["cap_net_bind_service"])
         self.has_the_units_privileges("keel-bgp")
         self.assertIn("LISTEN", self.sh("ss -ltnH 'sport = :179'"))
 
-    def test_04_users(self):
+    def test_05_users(self):
         """Members of the group use the socket; others have the read-only one."""
         self.sh("useradd -G keel member; useradd stranger")
         self.assertIn("0.2", self.sh("runuser -u member -- keelctl show version"))
@@ -172,7 +203,7 @@ class Installed(unittest.TestCase):
         self.assertEqual(self.sh("stat -c '%a %U:%G' /run/keel/keel.sock /run/keel/keel.sock.ro"), "660 keel:keel\n666 keel:keel\n")
         self.sh("userdel member; userdel stranger")
 
-    def test_05_reload(self):
+    def test_06_reload(self):
         self.configure({**self.document(), "colour": 1})
         status, out = self.c.status("systemctl reload keel-bgp")
         self.assertNotEqual(status, 0, out)
@@ -182,19 +213,19 @@ class Installed(unittest.TestCase):
         self.sh("systemctl reload keel-bgp")
         self.assertIn("192.0.2.3", self.sh("keelctl show bgp summary"))
 
-    def test_06_commit(self):
+    def test_07_commit(self):
         """A commit writes FILE; the unit may write nothing else in /etc."""
         self.sh("""keelctl rpc config.edit '{"merge": {"bgp": {"cluster_id": "192.0.2.77"}}}' && keelctl commit""")
         self.assertIn("192.0.2.77", self.sh("cat /etc/keel/keel.json"))
         self.assertEqual(self.sh("stat -c '%U %a' /etc/keel/keel.json"), "keel 600\n")
 
-    def test_07_journal(self):
+    def test_08_journal(self):
         lines = self.sh("journalctl --no-pager -o json -u keel-bgp EVENT=keeld-up").splitlines()
         self.assertEqual(len(lines), 1)
         up = json.loads(lines[0])
         self.assertEqual((up["PRIORITY"], up["SYSLOG_IDENTIFIER"], up["ASN"], up["DATAPLANE"]), ("6", "keeld", "64512", "no"))
 
-    def test_08_watchdog(self):
+    def test_09_watchdog(self):
         """keeld that stands still is ended and started again."""
         self.c.write("/run/systemd/system/keel-bgp.service.d/watchdog.conf", "")
         self.sh("mkdir -p /run/systemd/system/keel-bgp.service.d; printf '[Service]\\nWatchdogSec=3\\n' > /run/systemd/system/keel-bgp.service.d/w.conf; "
@@ -205,7 +236,7 @@ class Installed(unittest.TestCase):
         self.assertNotEqual(self.show("keel-bgp", "MainPID"), pid)
         self.sh("rm -r /run/systemd/system/keel-bgp.service.d; systemctl daemon-reload; systemctl stop keel-bgp")
 
-    def test_09_dataplane(self):
+    def test_10_dataplane(self):
         """On AF_XDP, also without hugepages; a crash; no trace after the stop."""
         self.sh("ip link add east type veth peer name far && ip link set east up && ip link set far up && ip address add 192.0.2.2/24 dev far")
         self.configure(self.dataplane())
@@ -236,7 +267,7 @@ class Installed(unittest.TestCase):
         finally:
             self.sh("systemctl stop %s; rm -r /run/systemd/system/%s.service.d; systemctl daemon-reload" % (unit, unit))
 
-    def test_10_each_capability_is_needed(self):
+    def test_11_each_capability_is_needed(self):
         fault = r"listen-failed|port-failed|dataplane-failed|host-not-set|address-not-set"
         self.assertNotRegex(self.without("keel", None), fault)
         for capability in CAPABILITIES:
@@ -247,7 +278,27 @@ class Installed(unittest.TestCase):
         self.assertNotRegex(self.without("keel-bgp", None), fault)
         self.assertRegex(self.without("keel-bgp", "cap_net_bind_service"), "listen-failed")
 
-    def test_11_upgrade(self):
+    def test_12_demo(self):
+        """The demo passes with keeld started as the unit starts keeld, and each thread has the unit's privileges and no others."""
+        self.configure(self.dataplane())
+        self.start("keel")
+        filters = self.process("keel")["Seccomp_filters"]
+        self.sh("systemctl stop keel")
+        for path, program in {"control/keeld": "/usr/sbin/keeld", "control/keelctl": "/usr/bin/keelctl",
+                              **{"tests/bench/" + e: "/usr/lib/keelbench/build/tests/bench/" + e for e in ("feed", "probe")}}.items():
+            self.sh("mkdir -p /tmp/demo/%s && ln -s %s /tmp/demo/%s" % (os.path.dirname(path), program, path))
+        demo = "python3 -B /usr/lib/keelbench/tests/lab/demo.py --quick --no-huge --as-unit keel --build /tmp/demo"
+        status, out = self.c.status(demo + " 2> /tmp/demo/progress", DEMO_S)
+        print(out, flush=True)
+        self.assertEqual(status, 0, self.sh("tail -n 5 /tmp/demo/progress /tmp/demo/demo/logs/*", check=False))
+        mask, keel = "%016x" % self.capabilities("keel"), [self.sh("id -%s keel" % k).strip() for k in "ug"]
+        self.assertEqual(json.loads(self.sh("cat /tmp/demo/demo/report.json"))["privileges"], [{
+            "Uid": " ".join([keel[0]] * 4), "Gid": " ".join([keel[1]] * 4), "Groups": keel[1],
+            **dict.fromkeys(("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"), mask), "NoNewPrivs": "1", "Seccomp": "2", "Seccomp_filters": filters}])
+        self.assertEqual(self.sh("ip netns list; ls /run/systemd/system | grep keel-lab", check=False), "")
+        self.configure(self.document())
+
+    def test_13_upgrade(self):
         self.sh("systemctl start keel-bgp")
         pid, text = self.show("keel-bgp", "MainPID"), self.sh("sha256sum /etc/keel/keel.json; stat -c '%U %a' /etc/keel/keel.json")
         with tempfile.TemporaryDirectory() as folder:
@@ -266,7 +317,7 @@ class Installed(unittest.TestCase):
         wait_for("restart", lambda: self.show("keel-bgp", "ActiveState") == "active" and self.show("keel-bgp", "MainPID") not in (pid, "0"))
         self.assertIn("192.0.2.2", self.sh("keelctl show bgp summary"))
 
-    def test_12_purge(self):
+    def test_14_purge(self):
         self.sh("systemctl enable keel-bgp; dpkg --purge keelbench keel; systemctl daemon-reload")
         self.assertEqual(self.sh("pgrep -x keeld", check=False), "")
         self.assertEqual(self.sh("getent passwd keel; getent group keel", check=False), "")
