@@ -8,7 +8,7 @@
  * waits for a grace period.
  *
  * A destination without paths is a tombstone. Its id and prefix stay until every journal cursor has
- * passed its last change and a grace period has elapsed; then the id is reused.
+ * passed the last change and a grace period has elapsed; then the id is reused.
  *
  * Memory: a destination takes 24 bytes (IPv6: 40), including a single common path. A set of several
  * common paths takes 4 bytes + 12 per path (16 where policy changed a kept route), shared by

@@ -46,7 +46,7 @@ struct preview {
 	const struct shard *shard; /* of the destination */
 	struct item **items;
 	unsigned item_count;
-	uint16_t of_peer[PEER_MAX]; /* index + 1 in items; 0: not judged */
+	uint16_t of_peer[PEER_MAX]; /* index + 1 in items; 0: not previewed */
 	struct preview_counts fib;
 
 	/* scratch of one destination, for `size` paths */

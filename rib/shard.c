@@ -454,7 +454,7 @@ shard_peer_remove(struct shard *s, struct peer_id id)
 	return 0;
 }
 
-/* Control says when; readers may still look at the old key. */
+/* Control posts the change; readers may still use the old key. */
 int
 shard_peer_change(struct shard *s, const struct shard_peer *p)
 {

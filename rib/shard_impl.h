@@ -32,7 +32,7 @@ struct shard_next_hop {
 	uint32_t dirty;
 	bool watched; /* the fib thread was asked and reports changes */
 	bool idle; /* had no users at the last visit of next_hops_tidy() */
-	uint32_t users; /* paths, and the record in work */
+	uint32_t users; /* paths, and the current record */
 	uint32_t slot; /* in next_hops.entry */
 	_Atomic uint32_t metric; /* readers: shard_decision_input */
 	struct shard_next_hop *dropped_next;
@@ -56,7 +56,7 @@ struct shard_next_hops {
 	uint32_t count;
 	/* number of the current evaluation walk, from 1; increases when no walk runs */
 	uint32_t dirty;
-	uint32_t tidy_at; /* slot to look at next */
+	uint32_t tidy_at; /* next slot to check */
 	uint64_t tidy_ns; /* start of this lap */
 	bool owed; /* a next hop in use may not be watched: the question could not be sent */
 	struct hash_probes probes; /* of insertions */
@@ -191,7 +191,7 @@ rib_in_holds(const struct shard_table *t, const struct shard_rib_in *r)
 	return t->planned > (r->planned ? 1u : 0u);
 }
 
-/* ---- the record in work ---- */
+/* ---- the current record ---- */
 
 struct shard_accepted {
 	struct attr_id id; /* one reference is held during the record; .v == 0: rejected */
@@ -357,7 +357,7 @@ struct shard_sample {
  */
 #define SHARD_SAMPLE_NS 200000u
 
-/* Where the slowest paced consumer stands, and since when. */
+/* Position of the slowest paced consumer, and the time of the last progress. */
 struct shard_pace {
 	uint64_t position, since_ns;
 	uint64_t walked_ns; /* the last slice of a walk */
@@ -412,7 +412,7 @@ struct shard {
 	struct shard_late late;
 	struct shard_pace pace;
 	_Atomic uint64_t evictions;
-	/* when the record in work began to wait for memory; 0: no record waits */
+	/* when the current record began to wait for memory; 0: no record waits */
 	uint64_t short_since_ns;
 	_Atomic uint64_t held; /* of all tables */
 	unsigned walk_turn;
@@ -563,7 +563,7 @@ struct shard_accepted *accepted_find(struct shard *s, uint64_t outcome);
 struct shard_accepted *accepted_place(struct shard *s, uint64_t outcome) RUNS_ON(role_rib);
 /* The place holds the verdict from now on. */
 void accepted_keep(struct shard *s, struct shard_accepted *acc, uint64_t outcome);
-/* Lets go of s->accepted. */
+/* Drops the verdicts of s->accepted. */
 void verdicts_end(struct shard *s) RUNS_ON(role_rib);
 /* The part of a verdict that depends on no prefix and no policy node. *reason: with REFUSE_ALL. */
 enum import_result import_evaluate(const struct shard *s, const struct shard_peer_slot *slot,

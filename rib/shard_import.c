@@ -14,7 +14,7 @@
 
 static bool record_due(struct shard *s, const struct rib_record *rec, bool await);
 
-/* The record in work. */
+/* The current record. */
 struct import {
 	struct shard *s;
 	const struct rib_record *rec;
@@ -637,7 +637,7 @@ record_due(struct shard *s, const struct rib_record *rec, bool await)
 	return true;
 }
 
-/* Of the record in work. */
+/* As record_due(), for the current record. */
 static bool
 import_due(struct shard *s)
 {

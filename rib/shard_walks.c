@@ -343,7 +343,7 @@ walks_ahead(struct shard *s) RUNS_ON(role_rib)
 static bool
 may_walk(const struct shard_table *t, bool hold)
 {
-	/* a replay makes no tombstones, to let go does */
+	/* a replay makes no tombstones; dropping kept routes does */
 	for (const struct shard_rib_in *r = t->keeps; hold && r != NULL; r = r->keeps_next)
 		if (r->dropping)
 			return false;

@@ -84,7 +84,7 @@ shards_peek(const struct shards_table *t, struct dest_id id, struct dest_view *o
 
 /* Sum of shard_peer_memory(). */
 size_t shards_peer_memory(const struct shards *s, struct peer_id id);
-/* Sums over the shards, as far as each shard has come. */
+/* Sums over the shards, which may have processed different parts of the input. */
 void shards_peer_counts(const struct shards *s, struct peer_id id, enum family family,
 	struct adj_rib_in_counts *out);
 bool shards_peer_refused(const struct shards *s, struct peer_id id, enum family family,
