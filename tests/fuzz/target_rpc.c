@@ -166,6 +166,13 @@ client_turn_over(struct rpc_client *c)
 	return seen.options >> (1 + seen.turns++ % 7) & 1;
 }
 
+/* settle() continues the batch. */
+static bool
+client_later(struct rpc_client *c)
+{
+	return !c->closed;
+}
+
 static void
 client_settle(struct rpc_client *c)
 {
@@ -173,7 +180,7 @@ client_settle(struct rpc_client *c)
 }
 
 static const struct rpc_client_ops client_ops = {
-	client_send, client_cut, client_turn_over, client_settle, NULL};
+	client_send, client_cut, client_turn_over, client_later, client_settle, NULL};
 
 /* Its peers come from the configuration; nothing is started. */
 static struct apply *
