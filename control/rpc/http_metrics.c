@@ -460,36 +460,53 @@ http_metrics(
 
 /* ---- Accept (RFC 9110 12.5.1) ---- */
 
-/* The `q` of a media range's parameters, in thousandths. */
-static unsigned
+#define REFUSED (-1)
+#define NOT_NAMED 0
+
+/* A weight in thousandths; REFUSED: 0, or malformed. */
+static int
+weight(const char *p)
+{
+	int q = *p == '0' || *p == '1' ? (*p++ - '0') * 1000 : 0;
+
+	if (*p == '.') {
+		for (int unit = 100; unit > 0 && *++p >= '0' && *p <= '9'; unit /= 10)
+			q += (*p - '0') * unit;
+	}
+	return q == 0 ? REFUSED : q < 1000 ? q : 1000;
+}
+
+/* The weight of a media range with these parameters. */
+static int
 quality(const char *params, size_t len)
 {
 	for (const char *p = params; p + 3 < params + len; p++) {
 		if (*p == ';') {
 			p += 1 + strspn(p + 1, " \t");
 			if ((*p == 'q' || *p == 'Q') && p[1] == '=')
-				return (unsigned)(strtod(p + 2, NULL) * 1000);
+				return weight(p + 2);
 			p--;
 		}
 	}
 	return 1000;
 }
 
-/* The greater of `before` and the quality of the media range `range`, if `range` is `type`; else `before`. */
-static unsigned
-quality_of(const char *type, const char *range, size_t len, unsigned before)
+/* The weight of `type` after this media range; `before`: the weight before. */
+static int
+quality_of(const char *type, const char *range, size_t len, int before)
 {
-	unsigned q = 0;
+	int q;
 
-	if (strcspn(range, ";, \t") == strlen(type) && strncasecmp(range, type, strlen(type)) == 0)
-		q = quality(range, len);
-	return q > before ? q : before;
+	if (strcspn(range, ";, \t") != strlen(type) || strncasecmp(range, type, strlen(type)) != 0)
+		return before;
+	q = quality(range, len);
+	return before == NOT_NAMED || q > before ? q : before;
 }
 
 enum http_metrics_format
 http_metrics_format(const char *accept)
 {
-	unsigned open = 0, text = 0;
+	int open = NOT_NAMED, text = NOT_NAMED;
 
 	for (const char *p = accept; p != NULL && *p != '\0'; p += *p == ',') {
 		size_t len;

@@ -137,7 +137,11 @@ class Reference(KeelTest):
         for accept, kind in ((None, openmetrics), ("*/*", openmetrics), ("text/plain", text), ("text/plain;version=0.0.4;q=0.5,*/*;q=0.1", text),
                              ("application/openmetrics-text;version=1.0.0;q=0.8,application/openmetrics-text;version=0.0.1;q=0.75,"
                               "text/plain;version=0.0.4;q=0.5,*/*;q=0.1", openmetrics),
-                             ("Text/Plain ; q=1.0, application/openmetrics-text; q=0.2", text), ("text/html", openmetrics), (";;,, ;q=,q", openmetrics)):
+                             ("Text/Plain ; q=1.0, application/openmetrics-text; q=0.2", text), ("text/html", openmetrics), (";;,, ;q=,q", openmetrics),
+                             ("application/openmetrics-text;q=0, */*", text), ("text/plain;q=0", openmetrics),
+                             ("text/plain;q=-1, application/openmetrics-text;q=0.001", openmetrics),
+                             ("application/openmetrics-text;q=1e30, text/plain;q=0.1", openmetrics),
+                             ("text/plain;q=0.5, text/plain;q=0", text), ("text/plain;q=nan", openmetrics), ("text/plain;q=1.", text)):
             got, page = self.page(accept)
             self.assertEqual(got, kind, accept)
             self.assertEqual(page.endswith("\n# EOF\n"), kind == openmetrics, accept)
