@@ -332,7 +332,7 @@ member_frame(struct update_member *m, bool begin, struct output *o)
 	output_take(o, frame_octets(m, begin, o));
 	if (begin) {
 		m->begun = true;
-		m->first_told = false;
+		m->first_sent = false;
 		if (framed && !dumping)
 			o->mark(o->ctx, MARK_BORR);
 		return true;
@@ -356,11 +356,11 @@ member_frame(struct update_member *m, bool begin, struct output *o)
 }
 
 void
-member_first_told(struct update_member *m, struct output *o)
+member_first_sent(struct update_member *m, struct output *o)
 {
-	if (m->begun && !m->first_told && !m->dumping)
+	if (m->begun && !m->first_sent && !m->dumping)
 		o->mark(o->ctx, MARK_FIRST_ENTRY);
-	m->first_told = m->begun;
+	m->first_sent = m->begun;
 }
 
 /* ---- into a member's buffer ---- */
@@ -408,7 +408,7 @@ member_copy(struct update_member *m, struct output *o) RUNS_ON(role_session)
 					m->group->next_hop_len);
 			output_take(o, msg->len);
 			if (!msg->withdraw)
-				member_first_told(m, o);
+				member_first_sent(m, o);
 			break;
 		}
 	}

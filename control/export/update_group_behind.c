@@ -239,7 +239,7 @@ group_drive(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session)
  * The group no longer keeps messages for this member: the member falls behind, and its own cursor, which may be evicted, holds the tombstones.
  */
 static void
-stall(struct update_member *m)
+member_stall(struct update_member *m)
 {
 	struct update_group *g = m->group;
 
@@ -271,7 +271,7 @@ member_blocked(struct update_member *m, uint64_t deadline_ns)
 	if (member_error(m) != 0 || !journal_pressed(m->group->set->journal))
 		return false;
 	if (m->spent_ns >= m->group->set->c.stall_ns)
-		stall(m);
+		member_stall(m);
 	behind_pass(m); /* the group may have read entries that concern no member */
 	return group_drive(m->group, deadline_ns);
 }
@@ -292,7 +292,7 @@ lap_done(struct update_member *m)
 }
 
 static bool
-may_let_go(const struct update_member *m)
+member_may_withdraw(const struct update_member *m)
 {
 	const struct update_group *g = m->group;
 
@@ -385,7 +385,7 @@ items_message(struct update_member *m, unsigned first, unsigned n, bool gone, st
 
 /* False: no room, or no time. */
 static bool
-tell_some(struct update_member *m, bool gone, struct output *o) RUNS_ON(role_session)
+send_destinations(struct update_member *m, bool gone, struct output *o) RUNS_ON(role_session)
 {
 	struct bits *b = gone ? &m->gone : &m->tell;
 	uint32_t from = gone ? m->gone_at : m->tell_at;
@@ -400,7 +400,7 @@ tell_some(struct update_member *m, bool gone, struct output *o) RUNS_ON(role_ses
 			bits_clear(b, (struct dest_id){m->group->set->item[done].id});
 	}
 	if (done > 0 && !gone)
-		member_first_told(m, o);
+		member_first_sent(m, o);
 	if (done < n) { /* continue there in the next turn */
 		if (gone)
 			m->gone_at = from;
@@ -423,12 +423,12 @@ end_due(const struct update_member *m)
 {
 	bool takes_away = m->framed && !m->dumping && m->gone.count > 0;
 
-	return m->owed_end && !m->owed_begin && (!takes_away || may_let_go(m)) &&
+	return m->owed_end && !m->owed_begin && (!takes_away || member_may_withdraw(m)) &&
 	       (m->tell.count == 0 || (int32_t)(m->laps - m->end_lap) >= 0);
 }
 
 static void
-settled_tell(struct update_member *m, struct output *o)
+report_settled(struct update_member *m, struct output *o)
 {
 	if ((int32_t)(m->owed_settled - m->settled) <= 0)
 		return;
@@ -449,16 +449,16 @@ behind_run(struct update_member *m, struct output *o)
 				return;
 			m->owed_end = false;
 		} else if (m->tell.count > 0) {
-			if (!tell_some(m, false, o))
+			if (!send_destinations(m, false, o))
 				return;
 		} else if (m->gone.count > 0) {
-			if (!may_let_go(m) || !tell_some(m, true, o))
+			if (!member_may_withdraw(m) || !send_destinations(m, true, o))
 				return;
 		} else {
 			if (m->owed_policy)
 				o->mark(o->ctx, MARK_POLICY_DONE);
 			m->owed_policy = false;
-			settled_tell(m, o);
+			report_settled(m, o);
 			behind_end(m);
 		}
 	}
@@ -467,6 +467,6 @@ behind_run(struct update_member *m, struct output *o)
 bool
 behind_pending(const struct update_member *m)
 {
-	return m->owed_begin || m->tell.count > 0 || m->gone.count == 0 || may_let_go(m) ||
+	return m->owed_begin || m->tell.count > 0 || m->gone.count == 0 || member_may_withdraw(m) ||
 	       (m->group->ready_count == 0 && stream_pending(m->group));
 }

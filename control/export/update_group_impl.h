@@ -98,7 +98,7 @@ struct update_member {
 	uint64_t blocked_ns, spent_ns;
 	/* Serial number of the walk due or running for the member; 0: no walk. */
 	uint32_t walk;
-	bool begun, first_told, dumping, framed;
+	bool begun, first_sent, dumping, framed;
 	bool again, again_framed; /* another walk was requested during this walk */
 
 	/* update_group_settle(): serial numbers requested, put into the stream, and reached by the member. */
@@ -257,7 +257,7 @@ struct update_groups {
 	enum route_source run_kind;
 	bool run_valid, run_before;
 	/* Within one call: the result for the last path. Paths of neighbouring destinations mostly share a set. */
-	struct told_run {
+	struct path_run {
 		const struct update_group *group; /* NULL: none */
 		struct attr_id accepted;
 		struct peer_id peer;
@@ -328,7 +328,7 @@ void stream_trim(struct update_group *g);
 void member_enter(struct update_member *m);
 /* Writes the frame at the beginning (`begin`) or at the end of a walk. False: no room. */
 bool member_frame(struct update_member *m, bool begin, struct output *o) RUNS_ON(role_session);
-void member_first_told(struct update_member *m, struct output *o) RUNS_ON(role_session);
+void member_first_sent(struct update_member *m, struct output *o) RUNS_ON(role_session);
 
 /* update_group_rules.c */
 /* *r: the route that the group should advertise, with a reference on the set; .set 0: no route. 0, -ENOMEM. */

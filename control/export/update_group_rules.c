@@ -276,7 +276,7 @@ reflect(const struct update_group *g, struct attr_set *s, const struct shard_pee
 
 /* RFC 2545 3: a link-local address is sent only on the link of the address, and never alone. */
 static bool
-next_hop_tellable(const struct update_group *g, const struct ip_addr *a)
+next_hop_permitted(const struct update_group *g, const struct ip_addr *a)
 {
 	if (a->afi == AFI_IPV6)
 		return !addr_is_link_local(a) && !addr_is_unspecified(a) &&
@@ -316,7 +316,7 @@ next_hop_choose(const struct update_group *g, unsigned policy_sets, struct attr_
 				       addr_is_link_local(&s->next_hop))))
 		return next_hop_own(g, s);
 	memset(&s->next_hop_link_local, 0, sizeof(s->next_hop_link_local));
-	return next_hop_tellable(g, &s->next_hop);
+	return next_hop_permitted(g, &s->next_hop);
 }
 
 /* ---- an exported set ---- */
@@ -507,8 +507,8 @@ source_permits(const struct update_group *g, const struct rib_path *best, enum r
 
 /* The attributes of a best path. NULL: the source or the communities of the path forbid advertising the path. */
 static const struct attr_set *
-tellable(const struct update_group *g, const struct attr_table *table, const struct rib_path *best,
-	enum route_source *kind, const struct shard_peer **source)
+exportable_attrs(const struct update_group *g, const struct attr_table *table,
+	const struct rib_path *best, enum route_source *kind, const struct shard_peer **source)
 {
 	const struct attr_set *attrs;
 
@@ -518,22 +518,22 @@ tellable(const struct update_group *g, const struct attr_table *table, const str
 	return attrs != NULL && !communities_forbid(g, attrs) ? attrs : NULL;
 }
 
-/* As tellable(), cached for a run of paths of one peer with one set. run->accepted is an id of all shards. */
-static const struct told_run *
-told_run(struct update_group *g, unsigned shard, const struct rib_path *best,
+/* As exportable_attrs(), cached for a run of paths of one peer with one set. run->accepted is an id of all shards. */
+static const struct path_run *
+path_run_get(struct update_group *g, unsigned shard, const struct rib_path *best,
 	const struct shard_peer **source)
 {
 	const struct shards *shards = &g->set->shards;
 	struct attr_id accepted = {shards_id(shards, shard, best->accepted.v)};
-	struct told_run *run = &g->set->told;
+	struct path_run *run = &g->set->told;
 
 	if (run->group == g && run->accepted.v == accepted.v && run->peer.v == best->peer.v &&
 		best->peer.v != PEER_SELF.v) {
 		*source = source_peer(g->set, best->peer);
 		return run;
 	}
-	*run = (struct told_run){.group = g, .accepted = accepted, .peer = best->peer};
-	run->attrs = tellable(g, shard_attrs(shards->at[shard]), best, &run->kind, source);
+	*run = (struct path_run){.group = g, .accepted = accepted, .peer = best->peer};
+	run->attrs = exportable_attrs(g, shard_attrs(shards->at[shard]), best, &run->kind, source);
 	if (run->attrs != NULL)
 		run->serial = attr_serial(shard_attrs(shards->at[shard]), best->accepted);
 	return run;
@@ -555,7 +555,7 @@ static int
 evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view,
 	struct adj_route *r)
 {
-	const struct told_run *run;
+	const struct path_run *run;
 	const struct rib_path *best;
 	const struct shard_peer *source;
 	struct policy_verdict v;
@@ -574,7 +574,7 @@ evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view
 		return 0;
 	}
 	best = &view->paths->path[0];
-	run = told_run(g, shards_index(&g->set->shards, id), best, &source);
+	run = path_run_get(g, shards_index(&g->set->shards, id), best, &source);
 	if (run->attrs == NULL)
 		return 0;
 	err = policy_run(g, run->accepted, run->attrs, run->kind, &view->prefix, &v);

@@ -755,7 +755,7 @@ change_announce(struct update_group *g, uint32_t i, struct adj_route old, struct
 
 /* Announces the second default route: with the change of `other` in the batch or, after this change was compared, here. */
 static void
-default_tell(struct update_group *g, uint32_t i, struct dest_id other)
+announce_other_default(struct update_group *g, uint32_t i, struct dest_id other)
 {
 	struct update_groups *s = g->set;
 	struct adj_route r = adj_rib_out_get(g->out, other);
@@ -787,7 +787,7 @@ change_withdraw(struct update_group *g, uint32_t i, struct adj_route old)
 	if (old.set.v == 0)
 		return;
 	if (default_shadowed(g, c->dest, &c->prefix, &other)) {
-		default_tell(g, i, other);
+		announce_other_default(g, i, other);
 		return;
 	}
 	if (g->deferred > 0 && deferred_clear(g, streaming(g, old.source), c->dest))
