@@ -253,7 +253,7 @@ default_control_cpus(struct config *c)
 }
 
 static int
-start_ports(struct keeld *k)
+start_ports(struct keeld *k) RUNS_ON(role_main)
 {
 	const struct config *c = apply_running(k->apply);
 	char name[32];
@@ -304,7 +304,7 @@ start_ports(struct keeld *k)
 }
 
 static void
-set_addresses(struct keeld *k)
+set_addresses(struct keeld *k) RUNS_ON(role_main)
 {
 	const struct config *c = apply_running(k->apply);
 	struct netlink_fault faults[FAULTS_SHOWN];
@@ -335,7 +335,7 @@ set_addresses(struct keeld *k)
 }
 
 static int
-start_workers(struct keeld *k)
+start_workers(struct keeld *k) RUNS_ON(role_main)
 {
 	struct dataplane_error err = {""};
 	struct workers_config w = {
@@ -374,7 +374,7 @@ return_memory(struct timer *t)
 /* ---- signals ---- */
 
 static void
-signal_ready(struct watch *w, uint32_t events)
+signal_ready(struct watch *w, uint32_t events) RUNS_ON(role_main)
 {
 	struct keeld *k = (struct keeld *)(void *)((char *)w - offsetof(struct keeld, signals));
 	struct signalfd_siginfo si;
@@ -415,7 +415,7 @@ block_signals(struct keeld *k)
 /* ---- start and stop ---- */
 
 static void
-report(void *ctx, const char *topic, json_t *members)
+report(void *ctx, const char *topic, json_t *members) RUNS_ON(role_main)
 {
 	struct keeld *k = ctx;
 
@@ -424,7 +424,7 @@ report(void *ctx, const char *topic, json_t *members)
 
 /* Creates the objects that do not need the layers. Takes over `running`. 0, -errno. */
 static int
-create_objects(struct keeld *k, struct config *running)
+create_objects(struct keeld *k, struct config *running) RUNS_ON(role_main)
 {
 	struct apply_config c = {.host = k->host,
 		.layers = &k->layers,
@@ -447,7 +447,7 @@ create_objects(struct keeld *k, struct config *running)
 }
 
 static int
-start_rpc(struct keeld *k)
+start_rpc(struct keeld *k) RUNS_ON(role_main)
 {
 	struct rpc_config c = {.socket = k->socket,
 		.host = k->host,
@@ -468,7 +468,7 @@ start_rpc(struct keeld *k)
 }
 
 static int
-start(struct keeld *k, struct config *running)
+start(struct keeld *k, struct config *running) RUNS_ON(role_main)
 {
 	struct thread_config main_config = {.name = "keeld"};
 	int e;
@@ -537,7 +537,7 @@ start(struct keeld *k, struct config *running)
 }
 
 static void
-stop(struct keeld *k)
+stop(struct keeld *k) RUNS_ON(role_main)
 {
 	/*
 	 * Finish the open commit: its client gets an answer, and the threads of the commit still

@@ -72,84 +72,97 @@ message_free(struct message *m)
 		free(m);
 }
 
-static struct thread *
-message_receiver(const struct message *m)
+/* False: wiring_stop() has begun, and the message is dropped. */
+static bool
+message_wanted(const struct message *m)
 {
-	const struct layers *l = &m->k->layers;
-
-	switch (m->kind) {
-	case MESSAGE_MAIN_LINK:
-	case MESSAGE_MAIN_ADDRESS:
-	case MESSAGE_MAIN_ROUTE:
-		return l->main_thread;
-	case MESSAGE_FIB_ADDRESS:
-	case MESSAGE_FIB_ROUTE:
-	case MESSAGE_FIB_NEIGHBOR:
-	case MESSAGE_FIB_WATCH:
-		return l->fib_thread;
-	case MESSAGE_RIB_NEXT_HOP:
-		return l->rib_thread[m->next_hop.shard];
-	case MESSAGE_HOST_RESOLVE:
-		return l->host_thread;
-	}
-	return NULL;
+	return !atomic_load_explicit(&m->k->wiring->stopping, memory_order_relaxed);
 }
 
-static void receive_fib_watch(struct message *m);
-static void receive_rib_next_hop(struct keeld *k, const struct message_next_hop *m);
+static void
+on_main_message(void *arg) RUNS_ON(role_main)
+{
+	struct message *m = arg;
+
+	if (message_wanted(m)) {
+		if (m->kind == MESSAGE_MAIN_LINK)
+			receive_main_link(m->k, &m->link);
+		else if (m->kind == MESSAGE_MAIN_ADDRESS)
+			receive_main_address(m->k, &m->address);
+		else if (m->kind == MESSAGE_MAIN_ROUTE)
+			receive_main_route(m->k, &m->route);
+	}
+	message_free(m);
+}
+
+static void receive_fib_watch(struct message *m) RUNS_ON(role_fib);
 
 static void
-message_receive(struct message *m)
+on_fib_message(void *arg) RUNS_ON(role_fib)
 {
-	switch (m->kind) {
-	case MESSAGE_MAIN_LINK:
-		receive_main_link(m->k, &m->link);
-		break;
-	case MESSAGE_MAIN_ADDRESS:
-		receive_main_address(m->k, &m->address);
-		break;
-	case MESSAGE_MAIN_ROUTE:
-		receive_main_route(m->k, &m->route);
-		break;
-	case MESSAGE_FIB_ADDRESS:
-		receive_fib_address(m->k, &m->address);
-		break;
-	case MESSAGE_FIB_ROUTE:
-		receive_fib_route(m->k, &m->route);
-		break;
-	case MESSAGE_FIB_NEIGHBOR:
-		receive_fib_neighbor(m->k, &m->neighbor);
-		break;
-	case MESSAGE_FIB_WATCH:
-		receive_fib_watch(m);
-		return; /* kept until the feed has memory */
-	case MESSAGE_RIB_NEXT_HOP:
-		receive_rib_next_hop(m->k, &m->next_hop);
-		break;
-	case MESSAGE_HOST_RESOLVE:
-		receive_host_resolve(m->k, &m->resolve);
-		break;
+	struct message *m = arg;
+
+	if (message_wanted(m)) {
+		if (m->kind == MESSAGE_FIB_WATCH) {
+			receive_fib_watch(m);
+			return; /* kept until the feed has memory */
+		}
+		if (m->kind == MESSAGE_FIB_ADDRESS)
+			receive_fib_address(m->k, &m->address);
+		else if (m->kind == MESSAGE_FIB_ROUTE)
+			receive_fib_route(m->k, &m->route);
+		else if (m->kind == MESSAGE_FIB_NEIGHBOR)
+			receive_fib_neighbor(m->k, &m->neighbor);
 	}
 	message_free(m);
 }
 
 static void
-message_run(void *arg)
+on_rib_message(void *arg) RUNS_ON(role_rib)
 {
 	struct message *m = arg;
 
-	if (atomic_load_explicit(&m->k->wiring->stopping, memory_order_relaxed))
-		message_free(m);
-	else
-		message_receive(m);
+	if (message_wanted(m))
+		shard_next_hop(m->k->layers.shards.at[m->next_hop.shard], &m->next_hop.next_hop);
+	message_free(m);
+}
+
+static void
+on_host_message(void *arg) RUNS_ON(role_host)
+{
+	struct message *m = arg;
+
+	if (message_wanted(m))
+		receive_host_resolve(m->k, &m->resolve);
+	message_free(m);
 }
 
 static void
 message_post(struct message *to, const struct message *m, bool reserved)
 {
+	const struct layers *l = &m->k->layers;
+
 	*to = *m;
 	to->reserved = reserved;
-	thread_send(message_receiver(to), &to->mail, message_run, to);
+	switch (m->kind) {
+	case MESSAGE_MAIN_LINK:
+	case MESSAGE_MAIN_ADDRESS:
+	case MESSAGE_MAIN_ROUTE:
+		layers_send_main(l, &to->mail, on_main_message, to);
+		break;
+	case MESSAGE_FIB_ADDRESS:
+	case MESSAGE_FIB_ROUTE:
+	case MESSAGE_FIB_NEIGHBOR:
+	case MESSAGE_FIB_WATCH:
+		layers_send_fib(l, &to->mail, on_fib_message, to);
+		break;
+	case MESSAGE_RIB_NEXT_HOP:
+		layers_send_rib(l, m->next_hop.shard, &to->mail, on_rib_message, to);
+		break;
+	case MESSAGE_HOST_RESOLVE:
+		layers_send_host(l, &to->mail, on_host_message, to);
+		break;
+	}
 }
 
 /*
@@ -242,7 +255,6 @@ receive_fib_watch(struct message *m)
 {
 	struct keeld *k = m->k;
 
-	role_enter_fib();
 	queue_watch(k->wiring, m);
 	if (retry_watches(k))
 		log_event(LOG_WARNING, "next-hop-waits error=\"%s\"", strerrordesc_np(ENOMEM));
@@ -253,13 +265,6 @@ ask_next_hop(void *ctx, const struct nexthop_message *nh)
 {
 	return wiring_try_send(
 		&(struct message){.k = ctx, .kind = MESSAGE_FIB_WATCH, .watch = *nh});
-}
-
-static void
-receive_rib_next_hop(struct keeld *k, const struct message_next_hop *m)
-{
-	role_enter_rib();
-	shard_next_hop(k->layers.shards.at[m->shard], &m->next_hop);
 }
 
 static bool
@@ -280,12 +285,11 @@ report_next_hop(void *ctx, const struct nexthop_message *nh)
 /* ---- fib -> rib: prefixes without room in the forwarding tables ---- */
 
 static void
-on_rib_report(void *arg)
+on_rib_report(void *arg) RUNS_ON(role_rib)
 {
 	const struct report_context *c = arg;
 	struct keeld *k = c->k;
 
-	role_enter_rib();
 	if (atomic_load_explicit(&k->wiring->stopping, memory_order_relaxed))
 		return;
 	/* after shard_report() the fib thread owns the context again */
@@ -299,7 +303,7 @@ report_room(void *ctx, unsigned shard, struct shard_report *r)
 	struct keeld *k = ctx;
 
 	k->wiring->report[shard] = (struct report_context){.k = k, .shard = shard, .report = r};
-	thread_send(k->layers.rib_thread[shard], &k->wiring->report[shard].mail, on_rib_report,
+	layers_send_rib(&k->layers, shard, &k->wiring->report[shard].mail, on_rib_report,
 		&k->wiring->report[shard]);
 	return 0;
 }
@@ -483,7 +487,7 @@ event_release(void *ctx, unsigned count)
 }
 
 static void
-on_main_session_event(void *arg)
+on_main_session_event(void *arg) RUNS_ON(role_main)
 {
 	struct event_message *m = arg;
 
@@ -503,7 +507,7 @@ session_event(void *ctx, const struct session_event *e)
 	m = take_event(k->wiring); /* reserved before the session thread acted */
 	m->k = k;
 	m->event = *e;
-	thread_send(k->layers.main_thread, &m->mail, on_main_session_event, m);
+	layers_send_main(&k->layers, &m->mail, on_main_session_event, m);
 }
 
 /* ---- start and stop ---- */
@@ -558,7 +562,7 @@ on_evicted(void *ctx, struct journal_cursor *c)
 }
 
 static int
-create_rib(struct keeld *k)
+create_rib(struct keeld *k) RUNS_ON(role_main)
 {
 	struct shard_config c = {
 		.readers = k->layers.readers,
@@ -605,32 +609,31 @@ create_rib(struct keeld *k)
 }
 
 static int
-create_tables(struct keeld *k) RUNS_ON(role_fib)
+create_tables(struct fib *fib, unsigned memory_mb) RUNS_ON(role_fib)
 {
-	int err = fib_vrf_add(k->layers.fib, VRF_DEFAULT, AFI_IPV4);
+	int err = fib_vrf_add(fib, VRF_DEFAULT, AFI_IPV4);
 
 	if (err == 0)
-		err = fib_vrf_add(k->layers.fib, VRF_DEFAULT, AFI_IPV6);
+		err = fib_vrf_add(fib, VRF_DEFAULT, AFI_IPV6);
 	if (err == -ENOSPC)
 		log_event(LOG_ERROR,
 			"tables-do-not-fit text=\"/dataplane/memory_mb: the forwarding tables get "
 			"%zu "
 			"MiB of %u and need %zu MiB and room for long prefixes; increase it\"",
-			host_table_memory(apply_running(k->apply)->dataplane.memory_mb) >> 20,
-			apply_running(k->apply)->dataplane.memory_mb,
+			host_table_memory(memory_mb) >> 20, memory_mb,
 			(2 * (table_v4_bytes(0) + table_v6_bytes(0))) >> 20);
 	return err;
 }
 
 static int
-create_fib(struct keeld *k)
+create_fib(struct keeld *k) RUNS_ON(role_main)
 {
+	unsigned memory_mb = apply_running(k->apply)->dataplane.memory_mb;
 	struct fib_config c = {
 		.arena = k->layers.arena_fib,
 		.workers = k->layers.workers,
-		.memory_bytes = host_table_memory(apply_running(k->apply)->dataplane.memory_mb),
-		.tbl8_groups = host_table_groups(
-			host_table_memory(apply_running(k->apply)->dataplane.memory_mb)),
+		.memory_bytes = host_table_memory(memory_mb),
+		.tbl8_groups = host_table_groups(host_table_memory(memory_mb)),
 		.huge = k->huge,
 	};
 	struct fib_feed_config feed = {
@@ -652,7 +655,7 @@ create_fib(struct keeld *k)
 	if (!k->no_dataplane) {
 		if ((err = fib_create(&c, &k->layers.fib)) != 0)
 			return err;
-		if ((err = create_tables(k)) != 0)
+		if ((err = create_tables(k->layers.fib, memory_mb)) != 0)
 			return err;
 	}
 	if ((err = nexthop_table_create(
@@ -664,7 +667,7 @@ create_fib(struct keeld *k)
 }
 
 static int
-create_speaker(struct keeld *k)
+create_speaker(struct keeld *k) RUNS_ON(role_main)
 {
 	struct speaker_config c = {
 		.arena = k->layers.arena_session,

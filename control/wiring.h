@@ -11,10 +11,10 @@
  * Creates the layers in k->layers, without the threads: arenas, QSBRs, shards, forwarding tables,
  * feed, netlink, speaker. Requires k->apply. 0, -errno (logged).
  */
-int wiring_create(struct keeld *k);
+int wiring_create(struct keeld *k) RUNS_ON(role_main);
 /* Starts the threads in order of dependence: fib, session, rib, host. 0, -errno (logged). */
-int wiring_start(struct keeld *k);
+int wiring_start(struct keeld *k) RUNS_ON(role_main);
 /* Ends the threads: session (sends Cease to the peers), rib, host, fib. */
-void wiring_stop(struct keeld *k);
+void wiring_stop(struct keeld *k) RUNS_ON(role_main);
 /* After wiring_stop(), or when wiring_create() failed. */
-void wiring_destroy(struct keeld *k);
+void wiring_destroy(struct keeld *k) RUNS_ON(role_main);

@@ -100,14 +100,13 @@ host_link(void *ctx, uint16_t port, bool up, uint64_t event_ns)
 
 #ifdef KEEL_DATAPLANE
 static bool
-host_changed(void *ctx, uint16_t port)
+host_changed(void *ctx, uint16_t port) RUNS_ON(role_host)
 {
 	struct keeld *k = ctx;
 	uint8_t mac[6];
 	bool changed = false;
 	int err;
 
-	role_enter_host();
 	err = k->layers.fib != NULL ? port_refresh(port, &changed) : 0;
 	if (err != 0)
 		log_event(LOG_ERROR, "port-not-refreshed port=%s error=\"%s\"", port_name(port),
@@ -126,7 +125,6 @@ host_changed(void *ctx, uint16_t port)
 void
 receive_fib_address(struct keeld *k, const struct message_address *m)
 {
-	role_enter_fib();
 	wiring_links_apply(k);
 	if (fib_feed_connected(
 		    k->layers.feed, m->vrf, &m->subnet, &m->local, m->port, m->present) != 0)
@@ -169,7 +167,7 @@ local_address(struct keeld *k, struct vrf_id vrf, uint16_t port, const struct ip
 
 static void
 host_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *subnet,
-	const struct ip_addr *local, bool present)
+	const struct ip_addr *local, bool present) RUNS_ON(role_host)
 {
 	struct keeld *k = ctx;
 	struct message m = {.k = k,
@@ -181,7 +179,6 @@ host_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *s
 			.present = present}};
 	char text[ADDR_TEXT_MAX];
 
-	role_enter_host();
 	log_event(LOG_INFO, "address %s=%s/%u port=%s", present ? "added" : "removed",
 		addr_format(local, text), subnet->len, port_text(k, port));
 #ifdef KEEL_DATAPLANE
@@ -204,7 +201,6 @@ receive_fib_route(struct keeld *k, const struct message_kernel_route *m)
 	char text[PREFIX_TEXT_MAX];
 	int err;
 
-	role_enter_fib();
 	wiring_links_apply(k);
 	err = fib_feed_route(k->layers.feed, m->vrf, &m->prefix, SOURCE_KERNEL, m->hops,
 		m->hop_count, m->metric, m->present);
@@ -269,7 +265,6 @@ receive_fib_neighbor(struct keeld *k, const struct message_neighbor *m)
 {
 	int err = 0;
 
-	role_enter_fib();
 	wiring_links_apply(k);
 #ifdef KEEL_DATAPLANE
 	struct adjacency adj = {.ether_len = 14, .port = m->port};
@@ -311,7 +306,6 @@ receive_host_resolve(struct keeld *k, const struct message_resolve *m)
 	char text[ADDR_TEXT_MAX];
 	int err = 0;
 
-	role_enter_host();
 	if (m->wanted)
 		err = netlink_resolve(k->layers.netlink, m->port, &m->addr);
 	else
@@ -333,14 +327,13 @@ wiring_resolve(void *ctx, uint16_t port, const struct ip_addr *addr, bool wanted
 
 #ifdef KEEL_DATAPLANE
 static void
-gleans_poll(struct timer *t)
+gleans_poll(struct timer *t) RUNS_ON(role_host)
 {
 	struct host_context *c =
 		(struct host_context *)(void *)((char *)t - offsetof(struct host_context, gleans));
 	struct glean g[GLEANS_PER_POLL];
 	unsigned n;
 
-	role_enter_host();
 	n = worker_gleans(g, GLEANS_PER_POLL);
 	for (unsigned i = 0; i < n; i++)
 		netlink_glean(c->k->layers.netlink, g[i].port, &g[i].addr);
@@ -348,13 +341,12 @@ gleans_poll(struct timer *t)
 }
 
 static void
-tun_ready(struct watch *w, uint32_t events)
+tun_ready(struct watch *w, uint32_t events) RUNS_ON(role_host)
 {
 	struct host_context *c =
 		(struct host_context *)(void *)((char *)w - offsetof(struct host_context, tun));
 
 	(void)events;
-	role_enter_host();
 	/* level-triggered: the remaining packets follow in the next turn */
 	(void)tun_drain(c->k->tun);
 }

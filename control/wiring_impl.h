@@ -177,12 +177,12 @@ void wiring_resolve(void *ctx, uint16_t port, const struct ip_addr *addr, bool w
 /* Applies link losses seen by the host thread; called before all other work of the fib thread. */
 void wiring_links_apply(struct keeld *k) RUNS_ON(role_fib);
 /* Receivers of messages. */
-void receive_main_link(struct keeld *k, const struct message_link *m);
-void receive_main_address(struct keeld *k, const struct message_address *m);
-void receive_main_route(struct keeld *k, const struct message_kernel_route *m);
-void receive_fib_address(struct keeld *k, const struct message_address *m);
-void receive_fib_route(struct keeld *k, const struct message_kernel_route *m);
-void receive_fib_neighbor(struct keeld *k, const struct message_neighbor *m);
-void receive_host_resolve(struct keeld *k, const struct message_resolve *m);
+void receive_main_link(struct keeld *k, const struct message_link *m) RUNS_ON(role_main);
+void receive_main_address(struct keeld *k, const struct message_address *m) RUNS_ON(role_main);
+void receive_main_route(struct keeld *k, const struct message_kernel_route *m) RUNS_ON(role_main);
+void receive_fib_address(struct keeld *k, const struct message_address *m) RUNS_ON(role_fib);
+void receive_fib_route(struct keeld *k, const struct message_kernel_route *m) RUNS_ON(role_fib);
+void receive_fib_neighbor(struct keeld *k, const struct message_neighbor *m) RUNS_ON(role_fib);
+void receive_host_resolve(struct keeld *k, const struct message_resolve *m) RUNS_ON(role_host);
 /* The start function of the host thread; ctx is the struct keeld. */
 int wiring_host_start(void *ctx, struct thread *self);

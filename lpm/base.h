@@ -5,7 +5,13 @@
  *
  * A role names the thread that may call a function. Under clang, roles are thread-safety
  * capabilities: a call from a function of another role is a warning at compile time. Under gcc the
- * macros are empty. The main function of each thread calls its role_enter_*() once, at the top.
+ * macros are empty.
+ *
+ * RUNS_ON stands behind the parameters: at the prototype of a public function, at the definition of
+ * a static one. The main functions of each thread call role_enter_*() at the top; `scripts/check
+ * roles` lists all other claims. A call through a pointer is not checked. So a function for another
+ * thread is passed by FUNCTION_ON(), and a callback (a timer, a watch, a visitor) has the role of
+ * the functions that set it.
  */
 #pragma once
 
@@ -85,6 +91,42 @@ static inline void
 role_enter_worker(void) ROLE_ENTERS(role_worker)
 {
 }
+
+/*
+ * FUNCTION_ON(session, fn): the address of `fn`, a `void fn(void *arg)` that a thread of this role
+ * will call. Clang does not check calls through pointers, so the check is here, where the address is
+ * passed: a call that never happens, in that role and in no other. `fn` must be the name of a
+ * function, because a variable does not carry the role. The check leaves no code behind.
+ */
+#if defined(__clang__)
+#define ROLES_ALL role_main, role_host, role_session, role_rib, role_fib, role_worker
+static inline void
+roles_enter(void) __attribute__((assert_capability(ROLES_ALL)))
+{
+}
+static inline void
+roles_leave(void) __attribute__((release_capability(ROLES_ALL), no_thread_safety_analysis))
+{
+}
+static inline bool
+role_never(void)
+{
+	return false;
+}
+#define FUNCTION_ON(role, fn)                                                                      \
+	({                                                                                         \
+		if (role_never()) {                                                                \
+			roles_enter(); /* only a held role can be left */                          \
+			roles_leave();                                                             \
+			role_enter_##role();                                                       \
+			(fn)(NULL);                                                                \
+			__builtin_unreachable();                                                   \
+		}                                                                                  \
+		_Generic(&(fn), void (*)(void *) : (fn));                                          \
+	})
+#else
+#define FUNCTION_ON(role, fn) _Generic(&(fn), void (*)(void *) : (fn))
+#endif
 
 /*
  * An id type is a struct with one member, so a destination id cannot be passed as an attribute id.

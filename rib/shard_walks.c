@@ -29,11 +29,10 @@ struct visit {
 };
 
 static bool
-skip_dest(void *ctx, struct dest_id id)
+skip_dest(void *ctx, struct dest_id id) RUNS_ON(role_rib)
 {
 	const struct visit *v = ctx;
 
-	role_enter_rib();
 	if (!replays_alone(v->t) || !replay_unchanged(v->s, v->t, id))
 		return false;
 	replay_prefetch(v->s, v->t, id);
@@ -194,12 +193,11 @@ concerned(const struct shard *s, const struct shard_table *t, const struct path_
 }
 
 static bool
-visit_dest(void *ctx, struct dest_id id, const struct dest_view *view)
+visit_dest(void *ctx, struct dest_id id, const struct dest_view *view) RUNS_ON(role_rib)
 {
 	struct visit *v = ctx;
 	int concerns;
 
-	role_enter_rib();
 	if (v->t->keeps != NULL)
 		replay_prefetch(v->s, v->t, id);
 	if (view->paths == NULL)

@@ -91,8 +91,8 @@ apply_policies_of(const struct config *c, const struct config_peer *p)
 
 /* Gives the shards the import policies and keep flags of a new peer. */
 static void
-start_imports(
-	struct apply *apply, const struct config *c, const struct config_peer *p, struct peer_id id)
+start_imports(struct apply *apply, const struct config *c, const struct config_peer *p,
+	struct peer_id id) RUNS_ON(role_main)
 {
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 		struct shard_order import = {.kind = SHARD_PEER_IMPORT,
@@ -136,7 +136,7 @@ apply_export_policies(struct apply *apply, struct peer_id id, const struct sessi
  * thousands of queued UPDATEs of the peer.
  */
 static void
-end_imports(struct apply *apply, struct peer_id id)
+end_imports(struct apply *apply, struct peer_id id) RUNS_ON(role_main)
 {
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 		struct shard_order o = {.kind = SHARD_PEER_IMPORT,
@@ -173,7 +173,7 @@ apply_peer_start(
 }
 
 static void
-flush_poll(struct timer *t)
+flush_poll(struct timer *t) RUNS_ON(role_main)
 {
 	struct apply *apply =
 		(struct apply *)(void *)((char *)t - offsetof(struct apply, flush_timer));
@@ -304,6 +304,7 @@ joined_release(struct apply *apply, struct joined *j, unsigned count)
  */
 static bool
 assign_ids(struct apply *apply, const struct config *next, struct joined *j, struct faults *f)
+	RUNS_ON(role_main)
 {
 	j->ids = calloc(next->peer_count + 1, sizeof(*j->ids));
 	j->was = calloc(next->peer_count + 1, sizeof(*j->was));
@@ -332,7 +333,7 @@ assign_ids(struct apply *apply, const struct config *next, struct joined *j, str
 
 static void
 peers_remove(struct apply *apply, const struct config *old, const struct peer_id *old_ids,
-	json_t *effects)
+	json_t *effects) RUNS_ON(role_main)
 {
 	for (unsigned i = 0; i < old->peer_count; i++) {
 		if (config_peer_find(apply->running, old->peers[i].vrf, &old->peers[i].addr) !=
@@ -350,7 +351,7 @@ peers_remove(struct apply *apply, const struct config *old, const struct peer_id
  */
 static void
 peers_change(struct apply *apply, const struct config *old, const struct config_peer *const *was,
-	struct change *changes, json_t *effects)
+	struct change *changes, json_t *effects) RUNS_ON(role_main)
 {
 	unsigned n = 0;
 
@@ -376,6 +377,7 @@ peers_change(struct apply *apply, const struct config *old, const struct config_
 
 static void
 apply_settings(struct apply *apply, const struct config *old, const struct config *next)
+	RUNS_ON(role_main)
 {
 	struct shard_settings settings = {next->cluster_id, next->max_paths, next->tombstones_max};
 
@@ -391,6 +393,7 @@ apply_settings(struct apply *apply, const struct config *old, const struct confi
 static void
 switch_over(struct apply *apply, const struct config *old, const struct peer_id *old_ids,
 	const struct config_peer *const *was, struct change *changes, json_t *effects)
+	RUNS_ON(role_main)
 {
 	for (unsigned i = 0; i < apply->running->peer_count; i++)
 		apply->peers->slot[apply->peers->of_config[i].v].config = &apply->running->peers[i];
@@ -416,6 +419,7 @@ apply_save(struct apply *apply)
 
 static void
 report_commit(struct apply *apply, const char *comment, uint32_t confirm_s, const json_t *effects)
+	RUNS_ON(role_main)
 {
 	char text[256];
 	json_t *e = json_pack("{s:s, s:I, s:I, s:s}", "event", "commit", "commit",
@@ -480,7 +484,7 @@ commit_parse(struct commit *c)
  * Makes the new configuration the running configuration. Nothing can be refused after assign_ids().
  */
 static int
-commit_switch(struct commit *c)
+commit_switch(struct commit *c) RUNS_ON(role_main)
 {
 	struct apply *apply = c->apply;
 	struct config *old = apply->running;
@@ -503,7 +507,7 @@ commit_switch(struct commit *c)
 }
 
 static void
-commit_step_run(struct commit *c)
+commit_step_run(struct commit *c) RUNS_ON(role_main)
 {
 	struct apply *apply = c->apply;
 	int err = 0;
@@ -550,7 +554,7 @@ commit_end(struct commit *c)
 }
 
 static void
-commit_fire(struct timer *t)
+commit_fire(struct timer *t) RUNS_ON(role_main)
 {
 	struct apply *apply =
 		(struct apply *)(void *)((char *)t - offsetof(struct apply, commit_timer));

@@ -41,29 +41,29 @@ struct apply_config {
 };
 
 /* 0; -ENOMEM: nothing was taken over. */
-int apply_create(const struct apply_config *c, struct apply **out);
+int apply_create(const struct apply_config *c, struct apply **out) RUNS_ON(role_main);
 /*
  * Opens the history, sets the speaker's ports and ranges, and starts the peers of the first
  * configuration. 0, -errno (logged).
  */
-int apply_start(struct apply *apply);
-void apply_destroy(struct apply *apply);
+int apply_start(struct apply *apply) RUNS_ON(role_main);
+void apply_destroy(struct apply *apply) RUNS_ON(role_main);
 
 /* An event of the session thread, on main. */
-void apply_session_event(struct apply *apply, const struct session_event *e);
+void apply_session_event(struct apply *apply, const struct session_event *e) RUNS_ON(role_main);
 /*
  * SIGHUP: commits FILE. Refused while the candidate holds edits or a commit waits for a
  * confirmation. Logs the result.
  */
-void apply_reload(struct apply *apply);
+void apply_reload(struct apply *apply) RUNS_ON(role_main);
 
 /*
  * The running configuration, lent until the next commit, and the revision of the running document.
  */
-const struct config *apply_running(const struct apply *apply);
-uint32_t apply_revision(const struct apply *apply);
+const struct config *apply_running(const struct apply *apply) RUNS_ON(role_main);
+uint32_t apply_revision(const struct apply *apply) RUNS_ON(role_main);
 /* The peers; lent for the life of the apply. */
-const struct peers *apply_peers(const struct apply *apply);
+const struct peers *apply_peers(const struct apply *apply) RUNS_ON(role_main);
 
 /* The import or export policy of a peer under `next`, a parsed document. NULL: none. */
 const struct policy *apply_policy_of(
@@ -73,5 +73,5 @@ const struct policy *apply_policy_of(
  * The reason stays until the session is established anew. NULL: the policy is applied. `v`: the
  * session now.
  */
-const char *apply_not_applied(
-	const struct apply *apply, struct peer_id id, enum family f, const struct session_view *v);
+const char *apply_not_applied(const struct apply *apply, struct peer_id id, enum family f,
+	const struct session_view *v) RUNS_ON(role_main);

@@ -65,7 +65,7 @@ dynamic_config(const struct config_range *r, const struct ip_addr *addr)
 
 /* Removes the peer and frees the configuration. */
 static void
-dynamic_end(struct apply *apply, struct peer_id id)
+dynamic_end(struct apply *apply, struct peer_id id) RUNS_ON(role_main)
 {
 	struct config_peer *p = (struct config_peer *)(uintptr_t)apply->peers->slot[id.v].config;
 
@@ -75,14 +75,14 @@ dynamic_end(struct apply *apply, struct peer_id id)
 
 /* Closes the held connection, which otherwise waits for a peer until a timer expires. */
 static void
-dynamic_refuse(struct apply *apply, const struct session_event *e)
+dynamic_refuse(struct apply *apply, const struct session_event *e) RUNS_ON(role_main)
 {
 	(void)session_order(
 		apply->layers, &(struct session_order){.kind = SESSION_ORDER_REFUSE, .refused = e});
 }
 
 static void
-dynamic_begin(struct apply *apply, const struct session_event *e)
+dynamic_begin(struct apply *apply, const struct session_event *e) RUNS_ON(role_main)
 {
 	const struct config_range *r = config_range_find(apply->running, e->vrf, &e->addr);
 	char addr[ADDR_TEXT_MAX];
@@ -116,7 +116,7 @@ dynamic_begin(struct apply *apply, const struct session_event *e)
 
 /* Takes the AS number from the OPEN, for a range without AS number. */
 static void
-dynamic_up(struct apply *apply, struct peer_id id)
+dynamic_up(struct apply *apply, struct peer_id id) RUNS_ON(role_main)
 {
 	struct config_peer *p = (struct config_peer *)(uintptr_t)apply->peers->slot[id.v].config;
 	struct session_view view;
@@ -171,7 +171,7 @@ apply_peer_of(const struct config *next, const struct config_peer *was, struct c
  */
 static bool
 dynamic_change(struct apply *apply, const struct config *old, struct peer_id id,
-	const struct config_range *r, struct change *out, json_t *effects)
+	const struct config_range *r, struct change *out, json_t *effects) RUNS_ON(role_main)
 {
 	struct config_peer *was = (struct config_peer *)(uintptr_t)apply->peers->slot[id.v].config;
 	struct config_peer *is = r != NULL ? malloc(sizeof(*is)) : NULL;

@@ -165,6 +165,7 @@ plan_update_resets(const struct change *c)
  */
 static bool
 can_replay(const struct apply *apply, const struct change *c, unsigned f, const char *idle)
+	RUNS_ON(role_main)
 {
 	if (!c->was->families[f].keep_all_routes)
 		return false;
@@ -178,7 +179,7 @@ can_replay(const struct apply *apply, const struct change *c, unsigned f, const 
 }
 
 static struct part
-plan_import(const struct apply *apply, const struct change *c, unsigned f)
+plan_import(const struct apply *apply, const struct change *c, unsigned f) RUNS_ON(role_main)
 {
 	const char *idle = apply_not_in_use(&c->view, (enum family)f);
 	bool fills = keep_begins(c, f) ||
@@ -221,7 +222,7 @@ plan_reset(const struct change *c, struct plan *p, const char *reason)
 }
 
 static struct plan
-plan_of(const struct apply *apply, const struct change *c)
+plan_of(const struct apply *apply, const struct change *c) RUNS_ON(role_main)
 {
 	struct plan p = {.update_resets = plan_update_resets(c)};
 
@@ -266,11 +267,10 @@ struct works {
 };
 
 static void
-session_read_views(void *arg)
+session_read_views(void *arg) RUNS_ON(role_session)
 {
 	struct works *w = arg;
 
-	role_enter_session();
 	for (unsigned i = 0; i < w->count; i++) {
 		struct change *c = &w->work[i].c;
 
@@ -281,12 +281,11 @@ session_read_views(void *arg)
 
 /* Policies first: the present policies of the session may be freed with the old configuration. */
 static void
-session_update_peers(void *arg)
+session_update_peers(void *arg) RUNS_ON(role_session)
 {
 	struct works *w = arg;
 	struct speaker *s = w->apply->layers->speaker;
 
-	role_enter_session();
 	if (w->part_count > 0)
 		speaker_plan_begin(s, w->generation, w->parts, w->part_count);
 	for (unsigned i = 0; i < w->count; i++) {
@@ -322,24 +321,22 @@ rib_peer_begin(struct shard_call *call, const struct work *x, const struct works
 }
 
 static void
-rib_peers_begin(void *arg)
+rib_peers_begin(void *arg) RUNS_ON(role_rib)
 {
 	struct shard_call *call = arg;
 	const struct works *w = call->arg;
 
-	role_enter_rib();
 	for (unsigned i = 0; i < w->count; i++)
 		rib_peer_begin(call, &w->work[i], w);
 }
 
 /* Ends keep_all_routes, after the last replay of the kept routes. */
 static void
-rib_peers_end(void *arg)
+rib_peers_end(void *arg) RUNS_ON(role_rib)
 {
 	struct shard_call *call = arg;
 	const struct works *w = call->arg;
 
-	role_enter_rib();
 	for (unsigned i = 0; i < w->count; i++)
 		for (unsigned f = 0; f < FAMILY_COUNT; f++)
 			if (w->work[i].keep_ends[f])
@@ -350,6 +347,7 @@ rib_peers_end(void *arg)
 /* Puts the present export policies into `p` for families with a delayed export. */
 static void
 exports_delay(struct apply *apply, const struct change *c, struct session_policies *p)
+	RUNS_ON(role_main)
 {
 	uint32_t job;
 
@@ -368,6 +366,7 @@ exports_delay(struct apply *apply, const struct change *c, struct session_polici
 
 static uint32_t
 import_job(struct apply *apply, const struct change *c, enum family f, const struct part *part)
+	RUNS_ON(role_main)
 {
 	switch (part->effect) {
 	case EFFECT_REPLAY:
@@ -482,7 +481,7 @@ exports_change(const struct works *w, enum family f)
  * a delay is set or an earlier plan runs. In the last three cases paths are marked by a generation.
  */
 static void
-plan_family(struct works *w, enum family f)
+plan_family(struct works *w, enum family f) RUNS_ON(role_main)
 {
 	bool exports = exports_change(w, f), delay, runs = apply_plan_runs(w->apply, f);
 	unsigned first = w->part_count;
@@ -525,7 +524,7 @@ work_add(struct works *w, const struct change *given)
 }
 
 static void
-works_reset_sessions(struct works *w)
+works_reset_sessions(struct works *w) RUNS_ON(role_main)
 {
 	for (unsigned i = 0; i < w->count; i++) {
 		struct work *x = &w->work[i];
@@ -543,7 +542,7 @@ works_reset_sessions(struct works *w)
 
 /* Effects and their jobs, in the order of the peers. */
 static void
-works_add_effects(struct works *w, json_t *effects)
+works_add_effects(struct works *w, json_t *effects) RUNS_ON(role_main)
 {
 	struct export_item *items = calloc(w->count * FAMILY_COUNT + 1, sizeof(*items));
 	unsigned n = 0, at = 0;
@@ -592,14 +591,14 @@ any_keep_ends(const struct works *w)
  * all routes of a later session, and main sends a refresh to each earlier session.
  */
 static void
-works_run(struct works *w, json_t *effects)
+works_run(struct works *w, json_t *effects) RUNS_ON(role_main)
 {
 	struct shard_call call = {.arg = w};
 	struct apply *apply = w->apply;
 
 	if (w->count == 0)
 		return;
-	thread_call(apply->layers->session_thread, session_read_views, w);
+	layers_call_session(apply->layers, session_read_views, w);
 	for (unsigned f = 0; f < FAMILY_COUNT && w->parts != NULL; f++)
 		plan_family(w, (enum family)f);
 	for (unsigned i = 0; i < w->count; i++) {
@@ -609,11 +608,11 @@ works_run(struct works *w, json_t *effects)
 		if (!x->plan.update_resets && !session_update_resets(x->c.was, x->c.is))
 			exports_delay(apply, &x->c, &x->given);
 	}
-	thread_call(apply->layers->session_thread, session_update_peers, w);
+	layers_call_session(apply->layers, session_update_peers, w);
 	layers_call_shards(apply->layers, rib_peers_begin, &call);
 	if (call.result != 0)
 		log_event(LOG_ERROR, "peer-not-changed error=\"%s\"", strerror(-call.result));
-	thread_call(apply->layers->session_thread, session_read_views, w);
+	layers_call_session(apply->layers, session_read_views, w);
 	for (unsigned i = 0; i < w->count; i++) {
 		struct work *x = &w->work[i];
 		bool resets = x->plan.update_resets;

@@ -75,7 +75,7 @@ apply_confirm_waits(const struct apply *apply)
 
 static int
 roll_back(struct apply *apply, uint32_t to, const char *comment, json_t **effects, bool *persisted,
-	struct faults *f)
+	struct faults *f) RUNS_ON(role_main)
 {
 	json_t *document, *old;
 	int err;
@@ -104,7 +104,7 @@ apply_rollback(
 }
 
 static void
-confirm_expired(struct timer *t)
+confirm_expired(struct timer *t) RUNS_ON(role_main)
 {
 	struct apply_history *history =
 		(struct apply_history *)(void *)((char *)t - offsetof(struct apply_history, timer));
@@ -194,7 +194,7 @@ apply_commits_json(const struct apply *apply)
  * usable document (logged).
  */
 static bool
-start_rolled_back(struct apply *apply, uint32_t to, bool *persisted)
+start_rolled_back(struct apply *apply, uint32_t to, bool *persisted) RUNS_ON(role_main)
 {
 	json_t *document = history_document(apply->history->h, to);
 	struct faults f = {0};
@@ -227,7 +227,7 @@ start_rolled_back(struct apply *apply, uint32_t to, bool *persisted)
 
 /* Adds the running document to the history, for later rollbacks. */
 static void
-add_start(struct apply *apply, const char *comment, bool persisted)
+add_start(struct apply *apply, const char *comment, bool persisted) RUNS_ON(role_main)
 {
 	int err = history_prepare(apply->history->h, apply->running->document, -1), added;
 
@@ -237,7 +237,7 @@ add_start(struct apply *apply, const char *comment, bool persisted)
 }
 
 static bool
-is_last(struct apply *apply, const json_t *document)
+is_last(struct apply *apply, const json_t *document) RUNS_ON(role_main)
 {
 	json_t *last = history_last(apply->history->h, &apply->history->current)
 			       ? history_document(apply->history->h, apply->history->current)

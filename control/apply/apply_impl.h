@@ -50,7 +50,7 @@ struct shard_order {
  * For each shard in turn. The result: of the last shard; of ADD and REMOVE, the first error, and
  * -EBUSY where one shard is busy.
  */
-int shard_order(const struct layers *l, struct shard_order *o);
+int shard_order(const struct layers *l, struct shard_order *o) RUNS_ON(role_main);
 
 enum session_order_kind {
 	SESSION_ORDER_LISTEN,
@@ -93,9 +93,9 @@ struct session_order {
 	};
 	int result; /* of the function: 0 or -errno, a bool, or enum refresh_action */
 };
-int session_order(const struct layers *l, struct session_order *o);
+int session_order(const struct layers *l, struct session_order *o) RUNS_ON(role_main);
 
-void fib_order_via_default(const struct layers *l, bool yes);
+void fib_order_via_default(const struct layers *l, bool yes) RUNS_ON(role_main);
 
 /* The policies that the session of a peer and the shards run. */
 struct applied {
@@ -146,29 +146,30 @@ struct apply {
 };
 
 /* Reports an event to subscribers; takes `members` over. */
-void apply_report(struct apply *apply, const char *topic, json_t *members);
+void apply_report(struct apply *apply, const char *topic, json_t *members) RUNS_ON(role_main);
 /*
  * Makes `next` the running configuration and takes `next` over. The caller then owns the previous
  * configuration.
  */
-void apply_run(struct apply *apply, struct config *next);
+void apply_run(struct apply *apply, struct config *next) RUNS_ON(role_main);
 
 /* ---- apply.c ---- */
 
 /* Adds the peer to the shards and the speaker. 0, -errno (logged). */
 int apply_peer_start(struct apply *apply, const struct config *c, const struct config_peer *p,
-	struct peer_id id);
-void apply_peer_stop(struct apply *apply, struct peer_id id);
+	struct peer_id id) RUNS_ON(role_main);
+void apply_peer_stop(struct apply *apply, struct peer_id id) RUNS_ON(role_main);
 struct shard_peer apply_shard_peer(struct peer_id id, const struct config_peer *c);
 struct session_policies apply_policies_of(const struct config *c, const struct config_peer *p);
 /* Gives the session other export policies; copies `want`. */
-void apply_export_policies(
-	struct apply *apply, struct peer_id id, const struct session_policies *want);
-void apply_peek(const struct apply *apply, struct peer_id id, struct session_view *out);
+void apply_export_policies(struct apply *apply, struct peer_id id,
+	const struct session_policies *want) RUNS_ON(role_main);
+void apply_peek(const struct apply *apply, struct peer_id id, struct session_view *out)
+	RUNS_ON(role_main);
 /* Adds a fault for each key that is read only at start and differs. */
 void apply_restart_keys(const struct config *old, const struct config *next, struct faults *f);
 int apply_commit(struct apply *apply, json_t *document, const char *comment, uint32_t confirm_s,
-	json_t **effects, bool *persisted, struct faults *f);
+	json_t **effects, bool *persisted, struct faults *f) RUNS_ON(role_main);
 
 /* ---- apply_effects.c ---- */
 
@@ -176,60 +177,65 @@ int apply_commit(struct apply *apply, json_t *document, const char *comment, uin
  * Carries the changes out and adds their effects to `effects`. Each step sends one message to each
  * thread, for any number of peers.
  */
-void apply_peers_change(
-	struct apply *apply, const struct change *given, unsigned count, json_t *effects);
+void apply_peers_change(struct apply *apply, const struct change *given, unsigned count,
+	json_t *effects) RUNS_ON(role_main);
 void apply_effect_removed(json_t *effects, const struct config_peer *p);
 
 /* ---- apply_plan.c ---- */
 
-int apply_plan_create(struct apply *apply);
-void apply_plan_destroy(struct apply *apply);
+int apply_plan_create(struct apply *apply) RUNS_ON(role_main);
+void apply_plan_destroy(struct apply *apply) RUNS_ON(role_main);
 /*
  * True while the plan of the family runs: routes of a peer are not evaluated by the new rules yet,
  * or shards hold paths.
  */
-bool apply_plan_runs(const struct apply *apply, enum family f);
-bool apply_plans_over(const struct apply *apply);
-unsigned apply_plan_generation_next(struct apply *apply);
+bool apply_plan_runs(const struct apply *apply, enum family f) RUNS_ON(role_main);
+bool apply_plans_over(const struct apply *apply) RUNS_ON(role_main);
+unsigned apply_plan_generation_next(struct apply *apply) RUNS_ON(role_main);
 /*
  * Adds a part to the plan: the routes of the peer and family have to be evaluated again. The caller
  * informs the threads.
  */
-void apply_plan_part(struct apply *apply, struct peer_id id, enum family f);
+void apply_plan_part(struct apply *apply, struct peer_id id, enum family f) RUNS_ON(role_main);
 /* Names the job that evaluates the routes; reports the end of a job; ends a part. */
-void apply_plan_asked(struct apply *apply, struct peer_id id, enum family f, uint32_t job);
-void apply_plan_job_ended(struct apply *apply, struct peer_id id, enum family f, uint32_t job);
-void apply_plan_end(struct apply *apply, struct peer_id id, enum family f);
+void apply_plan_asked(struct apply *apply, struct peer_id id, enum family f, uint32_t job)
+	RUNS_ON(role_main);
+void apply_plan_job_ended(struct apply *apply, struct peer_id id, enum family f, uint32_t job)
+	RUNS_ON(role_main);
+void apply_plan_end(struct apply *apply, struct peer_id id, enum family f) RUNS_ON(role_main);
 /*
  * The commit has started all jobs: commit_hold_s begins for the parts of the commit, and parts
  * without a job end.
  */
-void apply_plan_go(struct apply *apply);
+void apply_plan_go(struct apply *apply) RUNS_ON(role_main);
 
 /* ---- apply_refresh.c ---- */
 
-int apply_refreshes_create(struct apply *apply);
-void apply_refreshes_destroy(struct apply *apply);
+int apply_refreshes_create(struct apply *apply) RUNS_ON(role_main);
+void apply_refreshes_destroy(struct apply *apply) RUNS_ON(role_main);
 /* The reason why a policy change does not affect the session of the family, or NULL. */
 const char *apply_not_in_use(const struct session_view *v, enum family f);
 /*
  * Delays an import or export by policy_change_delay_s, unless already delayed. Returns the job.
  * `v`: the session now.
  */
-uint32_t apply_pending_import(
-	struct apply *apply, struct peer_id id, enum family f, const struct session_view *v);
-uint32_t apply_pending_export(struct apply *apply, struct peer_id id, enum family f);
-bool apply_export_waits(const struct apply *apply, struct peer_id id, enum family f, uint32_t *job);
-bool apply_import_waits(const struct apply *apply, struct peer_id id, enum family f);
+uint32_t apply_pending_import(struct apply *apply, struct peer_id id, enum family f,
+	const struct session_view *v) RUNS_ON(role_main);
+uint32_t apply_pending_export(struct apply *apply, struct peer_id id, enum family f)
+	RUNS_ON(role_main);
+bool apply_export_waits(const struct apply *apply, struct peer_id id, enum family f, uint32_t *job)
+	RUNS_ON(role_main);
+bool apply_import_waits(const struct apply *apply, struct peer_id id, enum family f)
+	RUNS_ON(role_main);
 /* Ends delayed imports and exports of a session that has `want` already, or that was reset. */
-void apply_pending_done(
-	struct apply *apply, struct peer_id id, const struct session_policies *want, bool reset);
+void apply_pending_done(struct apply *apply, struct peer_id id, const struct session_policies *want,
+	bool reset) RUNS_ON(role_main);
 /* Ends all jobs of a removed peer. */
-void apply_pending_drop(struct apply *apply, struct peer_id id);
+void apply_pending_drop(struct apply *apply, struct peer_id id) RUNS_ON(role_main);
 /*
  * After all peers of a commit: begins the delay, or runs delayed work at once where the delay is 0.
  */
-void apply_pending_schedule(struct apply *apply);
+void apply_pending_schedule(struct apply *apply) RUNS_ON(role_main);
 /* A job for the changes that a session advertises after a change of the export policies. */
 struct export_item {
 	struct peer_id id;
@@ -237,43 +243,44 @@ struct export_item {
 	uint32_t job; /* in: 0 begins a new job; out: 0 where nothing differs */
 	bool runs;
 };
-void apply_export_jobs(struct apply *apply, struct export_item *items, unsigned count);
+void apply_export_jobs(struct apply *apply, struct export_item *items, unsigned count)
+	RUNS_ON(role_main);
 /* Evaluates kept routes again at once, before the shards drop the kept routes. Returns the job. */
-uint32_t apply_replay(struct apply *apply, struct peer_id id, enum family f);
+uint32_t apply_replay(struct apply *apply, struct peer_id id, enum family f) RUNS_ON(role_main);
 /* Sends a ROUTE-REFRESH to fill keep_all_routes. Returns the job; 0: the request was not sent. */
-uint32_t apply_fill(
-	struct apply *apply, struct peer_id id, enum family f, const struct session_view *v);
+uint32_t apply_fill(struct apply *apply, struct peer_id id, enum family f,
+	const struct session_view *v) RUNS_ON(role_main);
 /*
  * True if the shards keep all routes of the peer: no fill of this session is running or has failed.
  */
-bool apply_is_filled(
-	const struct apply *apply, struct peer_id id, enum family f, const struct session_view *v);
+bool apply_is_filled(const struct apply *apply, struct peer_id id, enum family f,
+	const struct session_view *v) RUNS_ON(role_main);
 /*
  * Notes that only a reset would apply a policy change to the routes of the peer; until the session
  * is established anew.
  */
 void apply_note_not_applied(struct apply *apply, struct peer_id id, enum family f,
-	const char *reason, const struct session_view *v);
+	const char *reason, const struct session_view *v) RUNS_ON(role_main);
 /*
  * Takes over a replaced configuration. Threads may use the old policies until the delay and the
  * plan end.
  */
-void apply_config_hold(struct apply *apply, struct config *old);
+void apply_config_hold(struct apply *apply, struct config *old) RUNS_ON(role_main);
 /* Frees replaced configurations if the delay and the plan have ended. */
-void apply_config_release(struct apply *apply);
+void apply_config_release(struct apply *apply) RUNS_ON(role_main);
 
 /* ---- apply_dynamic.c ---- */
 
 /* Sends the listen ranges to the session thread. */
-void apply_ranges(struct apply *apply, const struct config *c);
-void apply_dynamic_event(struct apply *apply, const struct session_event *e);
+void apply_ranges(struct apply *apply, const struct config *c) RUNS_ON(role_main);
+void apply_dynamic_event(struct apply *apply, const struct session_event *e) RUNS_ON(role_main);
 /*
  * Ends dynamic peers without a range in the running configuration. Writes the changes of the
  * remaining dynamic peers to `out` and returns their number.
  */
-unsigned apply_dynamic_changes(
-	struct apply *apply, const struct config *old, struct change *out, json_t *effects);
-unsigned apply_dynamic_count(const struct apply *apply);
+unsigned apply_dynamic_changes(struct apply *apply, const struct config *old, struct change *out,
+	json_t *effects) RUNS_ON(role_main);
+unsigned apply_dynamic_count(const struct apply *apply) RUNS_ON(role_main);
 /*
  * The configuration of a present peer under `next`, of a dynamic peer in `dynamic`. NULL: `next`
  * has no such peer.
@@ -283,8 +290,8 @@ const struct config_peer *apply_peer_of(
 
 /* ---- preview.c ---- */
 
-int apply_previews_create(struct apply *apply);
-void apply_previews_destroy(struct apply *apply);
+int apply_previews_create(struct apply *apply) RUNS_ON(role_main);
+void apply_previews_destroy(struct apply *apply) RUNS_ON(role_main);
 
 /* ---- apply_history.c ---- */
 
@@ -292,17 +299,17 @@ void apply_previews_destroy(struct apply *apply);
  * Before the first peer starts. After an unconfirmed commit the previous configuration replaces the
  * running configuration. 0, -ENOMEM.
  */
-int apply_history_start(struct apply *apply);
+int apply_history_start(struct apply *apply) RUNS_ON(role_main);
 /*
  * Writes the document to disk before the commit changes anything; with `confirm_s` also that the
  * commit has to be confirmed. 0; -errno with faults.
  */
-int apply_history_prepare(
-	struct apply *apply, const json_t *document, uint32_t confirm_s, struct faults *f);
+int apply_history_prepare(struct apply *apply, const json_t *document, uint32_t confirm_s,
+	struct faults *f) RUNS_ON(role_main);
 /* Notes a commit whose configuration runs and, where `persisted`, is in FILE. */
-void apply_history_commit(
-	struct apply *apply, const char *comment, uint32_t confirm_s, bool persisted);
+void apply_history_commit(struct apply *apply, const char *comment, uint32_t confirm_s,
+	bool persisted) RUNS_ON(role_main);
 /* Writes the running document to FILE. False: not written, and logged. */
-bool apply_save(struct apply *apply);
-bool apply_confirm_waits(const struct apply *apply);
-void apply_history_destroy(struct apply *apply);
+bool apply_save(struct apply *apply) RUNS_ON(role_main);
+bool apply_confirm_waits(const struct apply *apply) RUNS_ON(role_main);
+void apply_history_destroy(struct apply *apply) RUNS_ON(role_main);

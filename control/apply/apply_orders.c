@@ -6,11 +6,10 @@
 #include <errno.h>
 
 static void
-on_shard(void *arg)
+on_shard(void *arg) RUNS_ON(role_rib)
 {
 	struct shard_order *o = arg;
 
-	role_enter_rib();
 	switch (o->kind) {
 	case SHARD_PEER_ADD:
 		if (o->result == 0)
@@ -42,12 +41,11 @@ shard_order(const struct layers *l, struct shard_order *o)
 }
 
 static void
-on_session(void *arg)
+on_session(void *arg) RUNS_ON(role_session)
 {
 	struct session_order *o = arg;
 	struct speaker *s = o->speaker;
 
-	role_enter_session();
 	switch (o->kind) {
 	case SESSION_ORDER_LISTEN:
 		o->result = speaker_listen(s, VRF_DEFAULT);
@@ -107,7 +105,7 @@ int
 session_order(const struct layers *l, struct session_order *o)
 {
 	o->speaker = l->speaker;
-	thread_call(l->session_thread, on_session, o);
+	layers_call_session(l, on_session, o);
 	return o->result;
 }
 
@@ -117,11 +115,10 @@ struct via_default_call {
 };
 
 static void
-on_fib_via_default(void *arg)
+on_fib_via_default(void *arg) RUNS_ON(role_fib)
 {
 	const struct via_default_call *c = arg;
 
-	role_enter_fib();
 	fib_feed_resolve_via_default(c->feed, c->yes);
 }
 
@@ -130,5 +127,5 @@ fib_order_via_default(const struct layers *l, bool yes)
 {
 	struct via_default_call c = {.feed = l->feed, .yes = yes};
 
-	thread_call(l->fib_thread, on_fib_via_default, &c);
+	layers_call_fib(l, on_fib_via_default, &c);
 }

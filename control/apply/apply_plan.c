@@ -60,12 +60,11 @@ apply_plan_part(struct apply *apply, struct peer_id id, enum family f)
 /* ---- end ---- */
 
 static void
-rib_plan_done(void *arg)
+rib_plan_done(void *arg) RUNS_ON(role_rib)
 {
 	struct shard_call *call = arg;
 	const struct apply_plan *done = call->arg;
 
-	role_enter_rib();
 	for (unsigned i = 0; i < PEER_MAX; i++)
 		for (unsigned f = 0; f < FAMILY_COUNT; f++)
 			if (done->part[i][f].ended)
@@ -99,7 +98,7 @@ apply_plans_over(const struct apply *apply)
 
 /* Ends the plan of each family without running parts, when the shards hold no path. */
 static void
-families_end(struct apply *apply)
+families_end(struct apply *apply) RUNS_ON(role_main)
 {
 	bool held = held_anywhere(apply), wait = false;
 
@@ -123,7 +122,7 @@ families_end(struct apply *apply)
 }
 
 static void
-settle_fire(struct timer *t)
+settle_fire(struct timer *t) RUNS_ON(role_main)
 {
 	struct apply_plan *plan =
 		(struct apply_plan *)(void *)((char *)t - offsetof(struct apply_plan, settle));
@@ -168,7 +167,7 @@ apply_plan_job_ended(struct apply *apply, struct peer_id id, enum family f, uint
 
 /* Ends the parts that are due, and arms the timer for the next part. */
 static void
-hold_fire(struct timer *t)
+hold_fire(struct timer *t) RUNS_ON(role_main)
 {
 	struct apply_plan *plan =
 		(struct apply_plan *)(void *)((char *)t - offsetof(struct apply_plan, hold));

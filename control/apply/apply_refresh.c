@@ -97,12 +97,11 @@ struct import_items {
 
 /* One message for all peers, so the shards evaluate a destination once. */
 static void
-rib_replays(void *arg)
+rib_replays(void *arg) RUNS_ON(role_rib)
 {
 	struct shard_call *call = arg;
 	struct import_items *x = call->arg;
 
-	role_enter_rib();
 	for (unsigned i = 0; i < x->count; i++) {
 		uint64_t number;
 
@@ -115,12 +114,11 @@ rib_replays(void *arg)
 }
 
 static void
-session_read_counts(void *arg)
+session_read_counts(void *arg) RUNS_ON(role_session)
 {
 	struct import_items *x = arg;
 	struct session_view view;
 
-	role_enter_session();
 	for (unsigned i = 0; i < x->count; i++) {
 		view.established_count = 0;
 		(void)session_peek(x->layers->speaker, x->item[i].id, &view);
@@ -129,12 +127,11 @@ session_read_counts(void *arg)
 }
 
 static void
-session_send_requests(void *arg)
+session_send_requests(void *arg) RUNS_ON(role_session)
 {
 	struct import_items *x = arg;
 	struct speaker *s = x->layers->speaker;
 
-	role_enter_session();
 	for (unsigned i = 0; i < x->count; i++) {
 		struct import_item *m = &x->item[i];
 
@@ -152,11 +149,10 @@ struct export_items {
 };
 
 static void
-session_export_jobs(void *arg)
+session_export_jobs(void *arg) RUNS_ON(role_session)
 {
 	struct export_items *x = arg;
 
-	role_enter_session();
 	for (unsigned i = 0; i < x->count; i++)
 		x->item[i].runs = session_export_job(
 			x->layers->speaker, x->item[i].id, x->item[i].family, x->item[i].job);
@@ -166,7 +162,7 @@ session_export_jobs(void *arg)
 
 static void
 event_refresh(struct apply *apply, struct peer_id id, enum family f, const char *event,
-	uint32_t job, const char *failed)
+	uint32_t job, const char *failed) RUNS_ON(role_main)
 {
 	const struct config_peer *p = peers_config(apply->peers, id);
 	const char *kind = jobs_kind(apply->jobs, job);
@@ -182,6 +178,7 @@ event_refresh(struct apply *apply, struct peer_id id, enum family f, const char 
 
 static void
 part_ended(struct apply *apply, struct peer_id id, enum family f, uint32_t job, const char *failed)
+	RUNS_ON(role_main)
 {
 	event_refresh(apply, id, f, "end", job, failed);
 	apply_plan_job_ended(apply, id, f, job);
@@ -197,7 +194,7 @@ part_ended(struct apply *apply, struct peer_id id, enum family f, uint32_t job, 
  */
 static void
 refresh_ended(struct apply *apply, struct peer_id peer, enum family family, uint32_t job,
-	const char *failed)
+	const char *failed) RUNS_ON(role_main)
 {
 	for (struct follower **at = &apply->refreshes->followers, *w; (w = *at) != NULL;) {
 		if (w->follows != job || w->peer.v != peer.v || w->family != family) {
@@ -230,7 +227,7 @@ shard_wait_over(const struct apply *apply, const struct shard_wait *r)
  * new peer may get the id.
  */
 static void
-shard_waits_end(struct apply *apply, struct peer_id gone)
+shard_waits_end(struct apply *apply, struct peer_id gone) RUNS_ON(role_main)
 {
 	for (struct shard_wait **at = &apply->refreshes->shard_waits, *r; (r = *at) != NULL;) {
 		bool lost = r->peer.v == gone.v;
@@ -246,7 +243,7 @@ shard_waits_end(struct apply *apply, struct peer_id gone)
 }
 
 static void
-shard_waits_poll(struct timer *t)
+shard_waits_poll(struct timer *t) RUNS_ON(role_main)
 {
 	struct apply_refreshes *refreshes =
 		(struct apply_refreshes *)(void *)((char *)t - offsetof(struct apply_refreshes,
@@ -260,7 +257,7 @@ shard_waits_poll(struct timer *t)
 
 /* Ends the job when the shards have reached the counts of `wanted`; at once if out of memory. */
 static void
-shard_wait_add(struct apply *apply, const struct shard_wait *wanted)
+shard_wait_add(struct apply *apply, const struct shard_wait *wanted) RUNS_ON(role_main)
 {
 	struct shard_wait *r = malloc(sizeof(*r));
 
@@ -276,7 +273,7 @@ shard_wait_add(struct apply *apply, const struct shard_wait *wanted)
 
 /* Evaluates the kept routes of the peers again (keel-policy(7) rules 3 and 4). */
 static void
-begin_replays(struct apply *apply, struct import_items *x)
+begin_replays(struct apply *apply, struct import_items *x) RUNS_ON(role_main)
 {
 	struct shard_call call = {.arg = x};
 
@@ -295,7 +292,7 @@ begin_replays(struct apply *apply, struct import_items *x)
 }
 
 static void
-begin_replay(struct apply *apply, struct peer_id id, enum family f, uint32_t job)
+begin_replay(struct apply *apply, struct peer_id id, enum family f, uint32_t job) RUNS_ON(role_main)
 {
 	struct import_item one = {.id = id, .family = f, .job = job, .way = IMPORT_REPLAY};
 
@@ -304,7 +301,7 @@ begin_replay(struct apply *apply, struct peer_id id, enum family f, uint32_t job
 }
 
 static void
-import_done(struct apply *apply, const struct session_event *e)
+import_done(struct apply *apply, const struct session_event *e) RUNS_ON(role_main)
 {
 	struct session_view view;
 
@@ -320,7 +317,7 @@ import_done(struct apply *apply, const struct session_event *e)
 }
 
 static void
-event_session(struct apply *apply, const struct session_event *e)
+event_session(struct apply *apply, const struct session_event *e) RUNS_ON(role_main)
 {
 	const struct config_peer *p = peers_config(apply->peers, e->peer);
 	struct session_view view;
@@ -441,7 +438,7 @@ apply_export_jobs(struct apply *apply, struct export_item *items, unsigned count
 	for (unsigned i = 0; i < count; i++)
 		if (items[i].job == 0)
 			items[i].job = jobs_begin(apply->jobs, "refresh-export", 1);
-	thread_call(apply->layers->session_thread, session_export_jobs, &x);
+	layers_call_session(apply->layers, session_export_jobs, &x);
 	for (unsigned i = 0; i < count; i++) {
 		if (items[i].runs) {
 			event_refresh(
@@ -456,7 +453,7 @@ apply_export_jobs(struct apply *apply, struct export_item *items, unsigned count
  * The policies of the session, with the export policy of the running configuration for the family.
  */
 static struct session_policies
-export_policies_due(struct apply *apply, struct peer_id id, enum family f)
+export_policies_due(struct apply *apply, struct peer_id id, enum family f) RUNS_ON(role_main)
 {
 	struct session_policies policies = apply->applied[id.v].session;
 
@@ -465,7 +462,7 @@ export_policies_due(struct apply *apply, struct peer_id id, enum family f)
 	return policies;
 }
 
-static void imports_begin(struct apply *apply, struct import_items *x);
+static void imports_begin(struct apply *apply, struct import_items *x) RUNS_ON(role_main);
 static bool import_due(
 	struct apply *apply, struct peer_id id, enum family f, struct import_item *out);
 
@@ -483,7 +480,7 @@ refresh_answer(const struct config_peer *p, const struct session_order *o)
  */
 static bool
 refresh_one(struct apply *apply, struct peer_id id, enum family family, bool import, uint32_t job,
-	json_t *peers)
+	json_t *peers) RUNS_ON(role_main)
 {
 	const struct config_peer *p = peers_config(apply->peers, id);
 	struct pending_refresh *waiting = &apply->refreshes->export[id.v][family];
@@ -619,7 +616,7 @@ apply_not_applied(
 }
 
 static uint32_t
-pending_begin(struct apply *apply, struct pending_refresh *p, const char *kind)
+pending_begin(struct apply *apply, struct pending_refresh *p, const char *kind) RUNS_ON(role_main)
 {
 	if (!p->waits)
 		*p = (struct pending_refresh){
@@ -672,7 +669,7 @@ import_due(struct apply *apply, struct peer_id id, enum family f, struct import_
 }
 
 static void
-import_way(struct apply *apply, struct import_item *m)
+import_way(struct apply *apply, struct import_item *m) RUNS_ON(role_main)
 {
 	const struct pending_refresh *p = &apply->refreshes->import[m->id.v][m->family];
 	struct session_view v = {.established_count = m->established};
@@ -687,7 +684,7 @@ import_way(struct apply *apply, struct import_item *m)
 
 /* Handles the result of a request. */
 static void
-import_result(struct apply *apply, const struct import_item *m)
+import_result(struct apply *apply, const struct import_item *m) RUNS_ON(role_main)
 {
 	struct session_view v = {.established_count = m->established};
 
@@ -713,12 +710,12 @@ imports_begin(struct apply *apply, struct import_items *x)
 {
 	if (x->count == 0)
 		return;
-	thread_call(apply->layers->session_thread, session_read_counts, x);
+	layers_call_session(apply->layers, session_read_counts, x);
 	for (unsigned i = 0; i < x->count; i++) {
 		import_way(apply, &x->item[i]);
 		apply_plan_asked(apply, x->item[i].id, x->item[i].family, x->item[i].job);
 	}
-	thread_call(apply->layers->session_thread, session_send_requests, x);
+	layers_call_session(apply->layers, session_send_requests, x);
 	for (unsigned i = 0; i < x->count; i++) {
 		struct import_item *m = &x->item[i];
 
@@ -763,11 +760,10 @@ struct due_policies {
 };
 
 static void
-session_set_policies(void *arg)
+session_set_policies(void *arg) RUNS_ON(role_session)
 {
 	struct due_policies *d = arg;
 
-	role_enter_session();
 	for (unsigned i = 0; i < d->count; i++)
 		session_export_policies(d->layers->speaker, d->peer[i].id, &d->peer[i].policies);
 	speaker_plan_settle(d->layers->speaker);
@@ -775,7 +771,7 @@ session_set_policies(void *arg)
 
 /* Applies all delayed exports. False: out of memory, and the exports stay delayed. */
 static bool
-exports_begin(struct apply *apply)
+exports_begin(struct apply *apply) RUNS_ON(role_main)
 {
 	struct due_policies d = {
 		.layers = apply->layers, .peer = calloc(PEER_MAX, sizeof(*d.peer))};
@@ -804,7 +800,7 @@ exports_begin(struct apply *apply)
 		d.peer[d.count++].policies = apply->applied[id.v].session;
 	}
 	if (d.count > 0)
-		thread_call(apply->layers->session_thread, session_set_policies, &d);
+		layers_call_session(apply->layers, session_set_policies, &d);
 	apply_export_jobs(apply, items, n);
 	free(d.peer);
 	free(items);
@@ -812,7 +808,7 @@ exports_begin(struct apply *apply)
 }
 
 static void
-pending_run(struct timer *t)
+pending_run(struct timer *t) RUNS_ON(role_main)
 {
 	struct apply_refreshes *refreshes =
 		(struct apply_refreshes *)(void *)((char *)t -
@@ -917,7 +913,7 @@ apply_pending_done(
 }
 
 static void
-pending_drop_one(struct apply *apply, struct pending_refresh *p)
+pending_drop_one(struct apply *apply, struct pending_refresh *p) RUNS_ON(role_main)
 {
 	if (p->waits)
 		jobs_fail_part(apply->jobs, p->job, "peer-removed");

@@ -20,27 +20,27 @@ struct audits {
 	bool stopped;
 	/* of the fib thread */
 	bool ran; /* an audit has begun; audits_turn() has to send the end to main */
+	const struct fib_audit *result; /* of main after `done`: unchanged until the next audit */
 	struct thread_mail done; /* never sent twice: main begins an audit after the last mail */
 };
 
 static void
-on_fib_begin(void *arg)
+on_fib_begin(void *arg) RUNS_ON(role_fib)
 {
 	struct audits *a = arg;
 
-	role_enter_fib();
 	/* Not -EBUSY, because main begins audits one after the other. The result shows -ENOMEM. */
 	(void)fib_feed_audit_begin(a->layers->feed);
 	a->ran = true;
 }
 
 static void
-begin_queued(struct audits *a)
+begin_queued(struct audits *a) RUNS_ON(role_main)
 {
 	a->running = a->queued;
 	a->queued = NULL;
 	if (a->running != NULL)
-		thread_call(a->layers->fib_thread, on_fib_begin, a);
+		layers_call_fib(a->layers, on_fib_begin, a);
 }
 
 static void
@@ -56,7 +56,7 @@ end_waiters(struct waiter *w, const struct fib_audit *result)
 }
 
 static void
-on_main_done(void *arg)
+on_main_done(void *arg) RUNS_ON(role_main)
 {
 	struct audits *a = arg;
 	struct waiter *w = a->running;
@@ -64,9 +64,7 @@ on_main_done(void *arg)
 	if (a->stopped)
 		return;
 	a->running = NULL;
-	/* The result does not change until main begins the next audit. */
-	role_enter_fib();
-	end_waiters(w, fib_feed_audit(a->layers->feed));
+	end_waiters(w, a->result);
 	begin_queued(a);
 }
 
@@ -76,7 +74,8 @@ audits_turn(struct audits *a)
 	if (!a->ran || fib_feed_audit(a->layers->feed)->running)
 		return;
 	a->ran = false;
-	thread_send(a->layers->main_thread, &a->done, on_main_done, a);
+	a->result = fib_feed_audit(a->layers->feed);
+	layers_send_main(a->layers, &a->done, on_main_done, a);
 }
 
 int

@@ -8,21 +8,21 @@
 #include "control/apply/apply.h"
 
 /* Lent until the next change. */
-json_t *apply_candidate(const struct apply *apply);
-uint32_t apply_candidate_revision(const struct apply *apply);
+json_t *apply_candidate(const struct apply *apply) RUNS_ON(role_main);
+uint32_t apply_candidate_revision(const struct apply *apply) RUNS_ON(role_main);
 /* True: the candidate differs from the running document. */
-bool apply_candidate_edited(const struct apply *apply);
+bool apply_candidate_edited(const struct apply *apply) RUNS_ON(role_main);
 /*
  * Replaces the candidate by `next`; takes `next` over. False: `next` equals the candidate, and
  * nothing changed.
  */
-bool apply_candidate_replace(struct apply *apply, json_t *next);
+bool apply_candidate_replace(struct apply *apply, json_t *next) RUNS_ON(role_main);
 /* The candidate becomes a copy of the running document. Finishes a commit under way first. */
-void apply_candidate_discard(struct apply *apply);
+void apply_candidate_discard(struct apply *apply) RUNS_ON(role_main);
 /* After a commit of the candidate of `revision`. Edits during the commit remain edits. */
-void apply_candidate_committed(struct apply *apply, uint32_t revision);
+void apply_candidate_committed(struct apply *apply, uint32_t revision) RUNS_ON(role_main);
 /*
  * After a commit of another document than the candidate; `old` ran before. Applies the edits of
  * the candidate to the new running document.
  */
-void apply_candidate_follow(struct apply *apply, const json_t *old);
+void apply_candidate_follow(struct apply *apply, const json_t *old) RUNS_ON(role_main);

@@ -24,47 +24,49 @@ struct apply_commit_result {
  * 0; -ENOMEM: done() is not called.
  */
 int apply_commit_start(struct apply *apply, json_t *document, const char *comment,
-	uint32_t confirm_s, void (*done)(void *ctx, struct apply_commit_result *r), void *ctx);
+	uint32_t confirm_s, void (*done)(void *ctx, struct apply_commit_result *r), void *ctx)
+	RUNS_ON(role_main);
 /*
  * Runs the remaining steps of a commit under way. Required before any use of the running
  * configuration or the history by another request.
  */
-void apply_commit_finish(struct apply *apply);
+void apply_commit_finish(struct apply *apply) RUNS_ON(role_main);
 /*
  * Adds a fault for each key of `next` that differs from the running document and is read only at
  * start.
  */
 void apply_check_restart_keys(
-	const struct apply *apply, const struct config *next, struct faults *f);
+	const struct apply *apply, const struct config *next, struct faults *f) RUNS_ON(role_main);
 /* The effects of a commit of `document`, without jobs; nothing is changed. NULL with faults. */
-json_t *apply_effects(const struct apply *apply, json_t *document, struct faults *f);
+json_t *apply_effects(const struct apply *apply, json_t *document, struct faults *f)
+	RUNS_ON(role_main);
 
 /*
  * Confirms the waiting commit. A later commit without confirm_s confirms as well (RFC 6241 8.4.1).
  * -ENOENT: no commit waits.
  */
-int apply_confirm(struct apply *apply);
+int apply_confirm(struct apply *apply) RUNS_ON(role_main);
 /* The commit waiting for a confirmation; 0: none. */
-uint32_t apply_commit_waiting(const struct apply *apply);
+uint32_t apply_commit_waiting(const struct apply *apply) RUNS_ON(role_main);
 /*
  * A commit of the running document. The history gets no entry; FILE is written. Without confirm_s a
  * waiting commit is confirmed; with confirm_s the time of the waiting commit starts anew. True:
  * FILE was written.
  */
-bool apply_commit_unchanged(struct apply *apply, uint32_t confirm_s);
+bool apply_commit_unchanged(struct apply *apply, uint32_t confirm_s) RUNS_ON(role_main);
 /*
  * Commits the document of the commit `to` at once. Edits of the candidate remain edits. Errors as
  * in apply_commit_result; -ENOENT: no such commit.
  */
-int apply_rollback(
-	struct apply *apply, uint32_t to, json_t **effects, bool *persisted, struct faults *f);
+int apply_rollback(struct apply *apply, uint32_t to, json_t **effects, bool *persisted,
+	struct faults *f) RUNS_ON(role_main);
 /* The id of the last commit. */
-uint32_t apply_last_commit(const struct apply *apply);
+uint32_t apply_last_commit(const struct apply *apply) RUNS_ON(role_main);
 /*
  * {commits: [{id, time, comment}], confirm: {commit, back_to, remaining_s}}, the oldest first;
  * `confirm` while a commit waits.
  */
-json_t *apply_commits_json(const struct apply *apply);
+json_t *apply_commits_json(const struct apply *apply) RUNS_ON(role_main);
 
 /* The commits under way on all threads. */
 struct apply_progress {
@@ -73,4 +75,4 @@ struct apply_progress {
 	unsigned unfinished;
 	uint64_t held; /* paths refused by the new policy, in use until the end of the commit */
 };
-void apply_progress_get(const struct apply *apply, struct apply_progress *out);
+void apply_progress_get(const struct apply *apply, struct apply_progress *out) RUNS_ON(role_main);

@@ -10,6 +10,8 @@
  */
 #pragma once
 
+#include "lpm/base.h"
+
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,31 +25,32 @@ struct history;
  * folder cannot be used (-EWOULDBLOCK: another keeld uses the folder). In the last case *out is a
  * history in memory, and functions that write return the error.
  */
-int history_open(const char *folder, struct history **out);
-void history_close(struct history *h);
+int history_open(const char *folder, struct history **out) RUNS_ON(role_main);
+void history_close(struct history *h) RUNS_ON(role_main);
 
 /* The id of the next commit, from 0. */
-uint32_t history_next(const struct history *h);
+uint32_t history_next(const struct history *h) RUNS_ON(role_main);
 /*
  * Writes the document of the next commit. `back_to` not negative: the commit waits for a
  * confirmation, or rolls back to `back_to`. 0, -errno.
  */
-int history_prepare(struct history *h, const json_t *document, int64_t back_to);
+int history_prepare(struct history *h, const json_t *document, int64_t back_to) RUNS_ON(role_main);
 /*
  * Adds the prepared commit. Without `waits` no commit waits for a confirmation any more. 0, -errno;
  * the commit has its id in either case.
  */
-int history_add(struct history *h, const char *comment, bool waits);
+int history_add(struct history *h, const char *comment, bool waits) RUNS_ON(role_main);
 /* No commit waits for a confirmation any more. 0, -errno. */
-int history_confirmed(struct history *h);
+int history_confirmed(struct history *h) RUNS_ON(role_main);
 /*
  * True if `document` is a commit that waits for a confirmation; *back_to: the commit to roll back
  * to. After a restart the waiting commit has expired.
  */
-bool history_waits(const struct history *h, const json_t *document, uint32_t *back_to);
+bool history_waits(const struct history *h, const json_t *document, uint32_t *back_to)
+	RUNS_ON(role_main);
 /* The document of a commit, a new reference; NULL: not kept. */
-json_t *history_document(const struct history *h, uint32_t id);
+json_t *history_document(const struct history *h, uint32_t id) RUNS_ON(role_main);
 /* [{id, time, comment}], the oldest first; a new reference. */
-json_t *history_list(const struct history *h);
+json_t *history_list(const struct history *h) RUNS_ON(role_main);
 /* The id of the last commit. False: no commit is kept. */
-bool history_last(const struct history *h, uint32_t *id);
+bool history_last(const struct history *h, uint32_t *id) RUNS_ON(role_main);

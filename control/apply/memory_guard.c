@@ -59,34 +59,31 @@ struct eviction {
 };
 
 static void
-on_rib_evict(void *arg)
+on_rib_evict(void *arg) RUNS_ON(role_rib)
 {
 	struct eviction *e = arg;
 
-	role_enter_rib();
 	shard_peer_evict(e->shard, e->peer);
 }
 
 static void
-on_rib_spare(void *arg)
+on_rib_spare(void *arg) RUNS_ON(role_rib)
 {
 	struct eviction *e = arg;
 
-	role_enter_rib();
 	shard_peer_spare(e->shard, e->peer);
 }
 
 static void
-on_session_end(void *arg)
+on_session_end(void *arg) RUNS_ON(role_session)
 {
 	struct eviction *e = arg;
 
-	role_enter_session();
 	e->ended = session_out_of_resources(e->speaker, e->peer);
 }
 
 static size_t
-find_largest(struct memory_guard *g, struct peer_id *peer)
+find_largest(struct memory_guard *g, struct peer_id *peer) RUNS_ON(role_main)
 {
 	size_t most = 0;
 
@@ -107,7 +104,7 @@ find_largest(struct memory_guard *g, struct peer_id *peer)
  * ends the session, even if established in between. Without a session the shards stop dropping.
  */
 static void
-evict(struct memory_guard *g)
+evict(struct memory_guard *g) RUNS_ON(role_main)
 {
 	struct eviction e = {.speaker = g->layers->speaker};
 	size_t bytes = find_largest(g, &e.peer);
@@ -120,7 +117,7 @@ evict(struct memory_guard *g)
 	}
 	c = peers_config(g->peers, e.peer);
 	layers_on_shards(g->layers, on_rib_evict, &e, &e.shard);
-	thread_call(g->layers->session_thread, on_session_end, &e);
+	layers_call_session(g->layers, on_session_end, &e);
 	if (!e.ended)
 		layers_on_shards(g->layers, on_rib_spare, &e, &e.shard);
 	g->victim = e.peer;
@@ -173,7 +170,7 @@ arm_check(struct memory_guard *g)
 }
 
 static void
-short_ready(struct watch *w, uint32_t events)
+short_ready(struct watch *w, uint32_t events) RUNS_ON(role_main)
 {
 	struct memory_guard *g =
 		(struct memory_guard *)(void *)((char *)w - offsetof(struct memory_guard, watch));

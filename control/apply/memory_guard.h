@@ -10,6 +10,8 @@
  */
 #pragma once
 
+#include "lpm/base.h"
+
 #include <stdint.h>
 
 struct layers;
@@ -17,9 +19,9 @@ struct memory_guard;
 struct peers;
 
 /* When the layers exist, before their threads run. `l` and `peers` are lent. 0, -errno. */
-int memory_guard_create(
-	const struct layers *l, const struct peers *peers, struct memory_guard **out);
+int memory_guard_create(const struct layers *l, const struct peers *peers,
+	struct memory_guard **out) RUNS_ON(role_main);
 /* When the threads have ended. */
-void memory_guard_destroy(struct memory_guard *g);
+void memory_guard_destroy(struct memory_guard *g) RUNS_ON(role_main);
 /* The number of sessions ended by the guard. */
-uint64_t memory_guard_evictions(const struct memory_guard *g);
+uint64_t memory_guard_evictions(const struct memory_guard *g) RUNS_ON(role_main);

@@ -16,14 +16,14 @@ struct config_peer;
 struct peers;
 
 /* The id of a peer. .v == 0: none. */
-struct peer_id peers_id(const struct peers *p, const struct config_peer *c);
+struct peer_id peers_id(const struct peers *p, const struct config_peer *c) RUNS_ON(role_main);
 /* The configuration of a peer. NULL: the id belongs to no peer. */
-const struct config_peer *peers_config(const struct peers *p, struct peer_id id);
+const struct config_peer *peers_config(const struct peers *p, struct peer_id id) RUNS_ON(role_main);
 /*
  * Iterates: configured peers in the order of the document, then dynamic peers. Begin with .v == 0;
  * .v == 0 behind the last.
  */
-struct peer_id peers_next(const struct peers *p, struct peer_id after);
+struct peer_id peers_next(const struct peers *p, struct peer_id after) RUNS_ON(role_main);
 /* The configured or dynamic peer with the address. NULL: none. */
 const struct config_peer *peers_find(
-	const struct peers *p, struct vrf_id vrf, const struct ip_addr *addr);
+	const struct peers *p, struct vrf_id vrf, const struct ip_addr *addr) RUNS_ON(role_main);

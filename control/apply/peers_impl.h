@@ -21,7 +21,7 @@ struct peers {
 };
 
 /* NULL: out of memory. */
-struct peers *peers_create(const struct config *running);
-void peers_destroy(struct peers *p);
+struct peers *peers_create(const struct config *running) RUNS_ON(role_main);
+void peers_destroy(struct peers *p) RUNS_ON(role_main);
 /* Takes a free id. .v == 0: none is free. */
-struct peer_id peers_id_new(struct peers *p);
+struct peer_id peers_id_new(struct peers *p) RUNS_ON(role_main);

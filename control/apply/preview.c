@@ -78,21 +78,19 @@ struct export_call {
 };
 
 static void
-on_session_create(void *arg)
+on_session_create(void *arg) RUNS_ON(role_session)
 {
 	struct export_call *c = arg;
 
-	role_enter_session();
 	c->err = speaker_export_preview(
 		c->job->apply->layers->speaker, c->part->family, &c->part->export);
 }
 
 static void
-on_session_peer(void *arg)
+on_session_peer(void *arg) RUNS_ON(role_session)
 {
 	struct export_call *c = arg;
 
-	role_enter_session();
 	c->err = export_preview_peer(
 		c->part->export, c->peer, c->next, cluster_of(c->job->r.then), c->policy);
 }
@@ -104,7 +102,7 @@ struct export_calls {
 };
 
 static void
-on_session_peers(void *arg)
+on_session_peers(void *arg) RUNS_ON(role_session)
 {
 	struct export_calls *c = arg;
 
@@ -113,11 +111,10 @@ on_session_peers(void *arg)
 }
 
 static void
-on_session_run(void *arg)
+on_session_run(void *arg) RUNS_ON(role_session)
 {
 	struct export_call *c = arg;
 
-	role_enter_session();
 	export_preview_imports(c->part->export, c->import);
 	c->part->next = export_preview_run(
 		c->part->export, c->part->next, c->part->end, now_ns() + SLICE_EXPORT_NS, &c->err);
@@ -128,22 +125,21 @@ on_session_run(void *arg)
 }
 
 static void
-on_session_destroy(void *arg)
+on_session_destroy(void *arg) RUNS_ON(role_session)
 {
-	role_enter_session();
 	export_preview_destroy(arg);
 }
 
 /* ---- life ---- */
 
 static void
-job_free(struct job *j)
+job_free(struct job *j) RUNS_ON(role_main)
 {
 	for (unsigned i = 0; i < j->part_count; i++) {
 		preview_destroy(j->part[i].import);
 		if (j->part[i].export != NULL)
-			thread_call(j->apply->layers->session_thread, on_session_destroy,
-				j->part[i].export);
+			layers_call_session(
+				j->apply->layers, on_session_destroy, j->part[i].export);
 	}
 	free(j->line);
 	free(j);
@@ -168,7 +164,7 @@ part_find(struct job *j, enum family family, bool import)
 
 /* Finds or creates the part of the table and direction. NULL: out of memory, or no such table. */
 static struct part *
-part_get(struct job *j, enum family family, struct vrf_id vrf, bool import)
+part_get(struct job *j, enum family family, struct vrf_id vrf, bool import) RUNS_ON(role_main)
 {
 	struct preview_config c = {
 		.arena = j->apply->layers->arena_control,
@@ -193,7 +189,7 @@ part_get(struct job *j, enum family family, struct vrf_id vrf, bool import)
 	if (import)
 		e.err = preview_create(&c, &p->import);
 	else
-		thread_call(j->apply->layers->session_thread, on_session_create, &e);
+		layers_call_session(j->apply->layers, on_session_create, &e);
 	if (e.err != 0)
 		return NULL;
 	j->part_count++;
@@ -242,7 +238,7 @@ kept_in_full(const struct job *j, const struct config_peer *now, struct peer_id 
 /* `then` NULL: the commit removes the peer or the family. */
 static int
 peer_add(struct job *j, const struct config_peer *now, const struct config_peer *then,
-	enum family f, bool import)
+	enum family f, bool import) RUNS_ON(role_main)
 {
 	struct peer_id id = peers_id(j->apply->peers, now);
 	struct line line = {.peer = id,
@@ -267,7 +263,7 @@ peer_add(struct job *j, const struct config_peer *now, const struct config_peer 
 		e.err = preview_peer(part->import, id, policy,
 			(then != NULL ? then : now)->families[f].allow_as_in);
 	else
-		thread_call(j->apply->layers->session_thread, on_session_peer, &e);
+		layers_call_session(j->apply->layers, on_session_peer, &e);
 	return e.err == 0 || e.err == -ENOENT ? line_add(j, &line) : e.err;
 }
 
@@ -304,8 +300,8 @@ export_same(const struct job *j, const struct config_family *a, const struct con
 
 /* Adds the directions that the candidate changes in a family of a peer. */
 static int
-family_compare(
-	struct job *j, const struct config_peer *now, const struct config_peer *then, enum family f)
+family_compare(struct job *j, const struct config_peer *now, const struct config_peer *then,
+	enum family f) RUNS_ON(role_main)
 {
 	const struct config_family *a = &now->families[f], *b;
 	bool cluster;
@@ -329,7 +325,7 @@ family_compare(
 
 /* A changed max_paths affects the next hops of all destinations, for paths of any peer. */
 static int
-tables_compare(struct job *j)
+tables_compare(struct job *j) RUNS_ON(role_main)
 {
 	if (j->apply->layers->fib == NULL || j->r.then->max_paths == j->apply->running->max_paths)
 		return 0;
@@ -368,7 +364,7 @@ imports_change(const struct job *j, enum family f)
 
 /* Adds all peers with an unchanged export configuration. 0, -ENOMEM. */
 static int
-followers_add(struct job *j, enum family f, struct export_calls *calls)
+followers_add(struct job *j, enum family f, struct export_calls *calls) RUNS_ON(role_main)
 {
 	int err = 0;
 
@@ -393,13 +389,13 @@ followers_add(struct job *j, enum family f, struct export_calls *calls)
  * -ENOMEM.
  */
 static int
-exports_follow(struct job *j, enum family f)
+exports_follow(struct job *j, enum family f) RUNS_ON(role_main)
 {
 	struct export_calls calls = {.at = calloc(PEER_MAX, sizeof(*calls.at))};
 	int err = calls.at != NULL ? followers_add(j, f, &calls) : -ENOMEM;
 
 	if (err == 0)
-		thread_call(j->apply->layers->session_thread, on_session_peers, &calls);
+		layers_call_session(j->apply->layers, on_session_peers, &calls);
 	for (unsigned i = 0; i < calls.count && err == 0; i++)
 		err = calls.at[i].err;
 	free(calls.at);
@@ -407,7 +403,7 @@ exports_follow(struct job *j, enum family f)
 }
 
 static int
-select_candidate(struct job *j)
+select_candidate(struct job *j) RUNS_ON(role_main)
 {
 	int err = tables_compare(j);
 
@@ -427,7 +423,7 @@ select_candidate(struct job *j)
 
 /* 0, -ENOMEM, -ENOENT. */
 static int
-select_scope(struct job *j)
+select_scope(struct job *j) RUNS_ON(role_main)
 {
 	const struct apply_selector *s = &j->r.selector;
 	struct peer_id ids[PEER_MAX];
@@ -451,11 +447,10 @@ struct question {
 };
 
 static void
-on_shard_next_hop(void *arg)
+on_shard_next_hop(void *arg) RUNS_ON(role_rib)
 {
 	struct question *q = arg;
 
-	role_enter_rib();
 	if (!q->a.known)
 		q->a = preview_next_hop(q->shard, q->q);
 }
@@ -465,7 +460,7 @@ on_shard_next_hop(void *arg)
  * readers. 0, -ENOMEM.
  */
 static int
-next_hop_resolve(struct job *j, struct preview *p)
+next_hop_resolve(struct job *j, struct preview *p) RUNS_ON(role_main)
 {
 	struct question q = {.q = preview_question(p)};
 
@@ -475,7 +470,7 @@ next_hop_resolve(struct job *j, struct preview *p)
 
 /* Evaluates the destinations of one read section. */
 static int
-import_run(struct job *j, struct part *p)
+import_run(struct job *j, struct part *p) RUNS_ON(role_main)
 {
 	uint32_t end = p->end - p->next > SECTION ? p->next + SECTION : p->end;
 	int err = 0;
@@ -496,18 +491,18 @@ import_run(struct job *j, struct part *p)
  * preview.
  */
 static int
-export_run(struct job *j, struct part *p)
+export_run(struct job *j, struct part *p) RUNS_ON(role_main)
 {
 	const struct part *import = part_find(j, p->family, true);
 	struct export_call e = {
 		.job = j, .part = p, .import = import != NULL ? import->import : NULL};
 
-	thread_call(j->apply->layers->session_thread, on_session_run, &e);
+	layers_call_session(j->apply->layers, on_session_run, &e);
 	return e.err == -EAGAIN ? next_hop_resolve(j, e.import) : e.err;
 }
 
 static int
-part_run(struct job *j, struct part *p)
+part_run(struct job *j, struct part *p) RUNS_ON(role_main)
 {
 	if (p->end == 0) {
 		struct shards_table t;
@@ -550,7 +545,7 @@ part_end(struct job *j, struct part *p)
 /* ---- the answer ---- */
 
 static json_t *
-line_json(const struct job *j, const struct line *l)
+line_json(const struct job *j, const struct line *l) RUNS_ON(role_main)
 {
 	const struct config_peer *c = peers_config(j->apply->peers, l->peer);
 	json_t *o;
@@ -590,7 +585,7 @@ mark_inexact_exports(struct job *j)
 }
 
 static json_t *
-answer_json(struct job *j)
+answer_json(struct job *j) RUNS_ON(role_main)
 {
 	json_t *peers = json_array(), *o = json_pack("{s:o}", "peers", peers);
 
@@ -611,7 +606,7 @@ answer_json(struct job *j)
 }
 
 static void
-job_end(struct job *j, int err, json_t *answer)
+job_end(struct job *j, int err, json_t *answer) RUNS_ON(role_main)
 {
 	struct previews *previews = j->apply->previews;
 	preview_done *finish = j->finish;
@@ -626,7 +621,7 @@ job_end(struct job *j, int err, json_t *answer)
 
 /* True: the job has ended. */
 static bool
-job_run(struct job *j, uint64_t deadline_ns)
+job_run(struct job *j, uint64_t deadline_ns) RUNS_ON(role_main)
 {
 	if (j->apply->revision != j->revision) {
 		job_end(j, -EAGAIN, NULL);
@@ -652,14 +647,14 @@ job_run(struct job *j, uint64_t deadline_ns)
 }
 
 static void
-jobs_end_all(struct previews *p, int err)
+jobs_end_all(struct previews *p, int err) RUNS_ON(role_main)
 {
 	while (p->jobs != NULL)
 		job_end(p->jobs, err, NULL);
 }
 
 static void
-jobs_run(struct timer *t)
+jobs_run(struct timer *t) RUNS_ON(role_main)
 {
 	struct previews *p =
 		(struct previews *)(void *)((char *)t - offsetof(struct previews, again));

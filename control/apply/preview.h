@@ -35,7 +35,7 @@ typedef void preview_done(void *ctx, int err, json_t *answer);
  * Queues a preview; done() is called later. 0; -ENOMEM, -ENOENT (no peer matches), -EBUSY (too many
  * previews wait): nothing was taken over.
  */
-int preview_begin(
-	struct apply *apply, const struct preview_request *r, preview_done *done, void *ctx);
+int preview_begin(struct apply *apply, const struct preview_request *r, preview_done *done,
+	void *ctx) RUNS_ON(role_main);
 /* Ends all previews: the daemon stops. */
-void preview_end_all(struct apply *apply);
+void preview_end_all(struct apply *apply) RUNS_ON(role_main);

@@ -18,10 +18,10 @@ struct apply_selector {
  * the number of matching peers.
  */
 unsigned apply_select(const struct apply *apply, const struct apply_selector *s,
-	struct peer_id *out, unsigned max);
+	struct peer_id *out, unsigned max) RUNS_ON(role_main);
 /*
  * Refreshes the matching peers. *peers: an array for the answer; *job: 0 when no refresh runs.
  * -ENOENT: no peer matches; -ENOMEM.
  */
 int apply_refresh(struct apply *apply, const struct apply_selector *s, bool import, json_t **peers,
-	uint32_t *job);
+	uint32_t *job) RUNS_ON(role_main);

@@ -5,7 +5,7 @@
 #include "lpm/qsbr.h"
 
 void
-layers_on_shards(const struct layers *l, void (*fn)(void *arg), void *arg, struct shard **shard)
+layers_on_each(const struct layers *l, void (*fn)(void *arg), void *arg, struct shard **shard)
 {
 	for (unsigned i = 0; i < l->shards.count; i++) {
 		*shard = l->shards.at[i];
@@ -14,7 +14,7 @@ layers_on_shards(const struct layers *l, void (*fn)(void *arg), void *arg, struc
 }
 
 void
-layers_call_shards(const struct layers *l, void (*fn)(void *arg), struct shard_call *call)
+layers_call_each(const struct layers *l, void (*fn)(void *arg), struct shard_call *call)
 {
 	struct shard_call calls[SHARDS_MAX];
 	void *args[SHARDS_MAX];

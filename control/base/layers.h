@@ -37,9 +37,28 @@ struct layers {
 	struct thread *rib_thread[SHARDS_MAX];
 };
 
+/*
+ * Requests to the threads. `fn` is the name of a function `void fn(void *arg)`; clang checks that fn
+ * runs on the role of the receiver (FUNCTION_ON in lpm/base.h).
+ *
+ * Main: layers_call_*() runs fn(arg) on the thread and waits. 0, -errno.
+ */
+#define layers_call_session(l, fn, arg)                                                            \
+	thread_call((l)->session_thread, FUNCTION_ON(session, fn), arg)
+#define layers_call_fib(l, fn, arg) thread_call((l)->fib_thread, FUNCTION_ON(fib, fn), arg)
+#define layers_call_host(l, fn, arg) thread_call((l)->host_thread, FUNCTION_ON(host, fn), arg)
+/* Any thread: layers_send_*() runs fn(arg) on the thread later; see thread_send() about `mail`. */
+#define layers_send_main(l, mail, fn, arg)                                                         \
+	thread_send((l)->main_thread, mail, FUNCTION_ON(main, fn), arg)
+#define layers_send_fib(l, mail, fn, arg)                                                          \
+	thread_send((l)->fib_thread, mail, FUNCTION_ON(fib, fn), arg)
+#define layers_send_host(l, mail, fn, arg)                                                         \
+	thread_send((l)->host_thread, mail, FUNCTION_ON(host, fn), arg)
+#define layers_send_rib(l, shard, mail, fn, arg)                                                   \
+	thread_send((l)->rib_thread[shard], mail, FUNCTION_ON(rib, fn), arg)
+
 /* Main: runs fn(arg) on the thread of each shard in turn. *shard is the shard of the thread during the call. */
-void layers_on_shards(
-	const struct layers *l, void (*fn)(void *arg), void *arg, struct shard **shard);
+#define layers_on_shards(l, fn, arg, shard) layers_on_each(l, FUNCTION_ON(rib, fn), arg, shard)
 
 /* A call to all shards at once, with the answer of each. */
 struct shard_call {
@@ -49,13 +68,19 @@ struct shard_call {
 	int result;
 };
 /* Main: runs fn(copy of *call) on the threads of all shards at once and waits. call->result: a result that is not 0, or unchanged. */
-void layers_call_shards(const struct layers *l, void (*fn)(void *arg), struct shard_call *call);
+#define layers_call_shards(l, fn, call) layers_call_each(l, FUNCTION_ON(rib, fn), call)
+
+/* For the macros above: functions without a check of the role of `fn`. */
+void layers_on_each(const struct layers *l, void (*fn)(void *arg), void *arg, struct shard **shard)
+	RUNS_ON(role_main);
+void layers_call_each(const struct layers *l, void (*fn)(void *arg), struct shard_call *call)
+	RUNS_ON(role_main);
 
 /* Main: a read section of the RIB (rib/dest.h) or of the forwarding tables (fib_lookup()). At most 1 ms between begin and end. */
-void layers_rib_read_begin(const struct layers *l);
-void layers_rib_read_end(const struct layers *l);
-void layers_fib_read_begin(const struct layers *l);
-void layers_fib_read_end(const struct layers *l);
+void layers_rib_read_begin(const struct layers *l) RUNS_ON(role_main);
+void layers_rib_read_end(const struct layers *l) RUNS_ON(role_main);
+void layers_fib_read_begin(const struct layers *l) RUNS_ON(role_main);
+void layers_fib_read_end(const struct layers *l) RUNS_ON(role_main);
 
 /* Bytes of memory of the RIB. */
 size_t layers_rib_bytes(const struct layers *l);

@@ -80,10 +80,10 @@ void thread_send(struct thread *t, struct thread_mail *m, void (*fn)(void *arg),
  * Main only, so that two threads never wait for each other: runs fn(arg) on `t` and waits for the
  * end.
  */
-int thread_call(struct thread *t, void (*fn)(void *arg), void *arg);
+int thread_call(struct thread *t, void (*fn)(void *arg), void *arg) RUNS_ON(role_main);
 /* Main only: runs fn(arg[i]) on t[i] for `count` threads simultaneously and waits for all. */
-int thread_call_each(
-	struct thread *const *t, unsigned count, void (*fn)(void *arg), void *const *arg);
+int thread_call_each(struct thread *const *t, unsigned count, void (*fn)(void *arg),
+	void *const *arg) RUNS_ON(role_main);
 /*
  * Any thread: makes a sleeping thread call work(). Costs one locked instruction if the thread is
  * awake.

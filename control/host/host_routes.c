@@ -362,11 +362,10 @@ struct originate_order {
 };
 
 static void
-rib_originate(void *arg)
+rib_originate(void *arg) RUNS_ON(role_rib)
 {
 	struct originate_order *b = arg;
 
-	role_enter_rib();
 	for (unsigned i = 0; i < b->count; i++) {
 		struct origination *o = &b->one[i];
 		enum family family =
@@ -402,7 +401,7 @@ own_free_unused(struct host_routes *h, struct own *o)
 }
 
 static int
-batch_run(struct host_routes *h, struct originate_order *b)
+batch_run(struct host_routes *h, struct originate_order *b) RUNS_ON(role_main)
 {
 	char text[PREFIX_TEXT_MAX];
 	int rc = 0;
@@ -442,7 +441,7 @@ batch_run(struct host_routes *h, struct originate_order *b)
 /* -ENOMEM: the prefix is marked again. */
 static int
 batch_add(struct host_routes *h, struct originate_order *b, struct own *o, enum route_source source,
-	const struct attr_set *attrs)
+	const struct attr_set *attrs) RUNS_ON(role_main)
 {
 	struct attr_set *copy = NULL;
 	int rc = 0;
@@ -465,7 +464,7 @@ batch_add(struct host_routes *h, struct originate_order *b, struct own *o, enum 
 	return rc;
 }
 
-static void evaluate_fire(struct timer *t);
+static void evaluate_fire(struct timer *t) RUNS_ON(role_main);
 
 static void
 evaluate_later(struct host_routes *h, uint64_t delay_ns)
@@ -477,7 +476,7 @@ evaluate_later(struct host_routes *h, uint64_t delay_ns)
 
 /* Evaluates all marked prefixes. */
 static int
-evaluate_marked(struct host_routes *h)
+evaluate_marked(struct host_routes *h) RUNS_ON(role_main)
 {
 	struct originate_order *b = malloc(sizeof(*b));
 	struct own *o = h->dirty, *next;
@@ -599,11 +598,10 @@ static_set(struct fib_order *o, const struct config_static *s, bool present) RUN
 
 /* Adds new routes before the removal of old routes: new specifics may replace an aggregate. */
 static void
-fib_statics(void *arg)
+fib_statics(void *arg) RUNS_ON(role_fib)
 {
 	struct fib_order *o = arg;
 
-	role_enter_fib();
 	fib_feed_preference(o->layers->feed, o->next->preference);
 	fib_feed_resolve_via_default(o->layers->feed, o->next->resolve_via_default);
 	for (unsigned i = 0; i < o->next->static_count; i++)
@@ -683,7 +681,7 @@ host_routes_apply(struct host_routes *h, const struct config *old, const struct 
 	if (h->eval == NULL && (rc = policy_eval_create(l->arena_control, &h->eval)) != 0)
 		return rc;
 	loopbacks_apply(l, old, next);
-	thread_call(l->fib_thread, fib_statics, &o);
+	layers_call_fib(l, fib_statics, &o);
 	h->config = next;
 	/*
 	 * Policies, networks and preferences may have changed. An unchanged prefix costs an

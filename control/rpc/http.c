@@ -117,7 +117,7 @@ request_settle(struct rpc_client *c)
 }
 
 static void
-request_again(struct timer *t)
+request_again(struct timer *t) RUNS_ON(role_main)
 {
 	struct request *r = (struct request *)(void *)((char *)t - offsetof(struct request, again));
 
@@ -180,7 +180,7 @@ request_forget(struct request *r)
 
 static void
 completed(void *ctx, struct MHD_Connection *connection, void **request,
-	enum MHD_RequestTerminationCode code)
+	enum MHD_RequestTerminationCode code) RUNS_ON(role_main)
 {
 	(void)ctx;
 	(void)connection;
@@ -196,7 +196,7 @@ completed(void *ctx, struct MHD_Connection *connection, void **request,
 
 static void
 connection_changed(void *ctx, struct MHD_Connection *connection, void **socket_context,
-	enum MHD_ConnectionNotificationCode code)
+	enum MHD_ConnectionNotificationCode code) RUNS_ON(role_main)
 {
 	struct http *h = ctx;
 
@@ -314,7 +314,7 @@ admit(struct request *r, const char *url, const char *method)
 
 static enum MHD_Result
 respond(struct request *r, unsigned status, const char *type, char *text, size_t len,
-	enum MHD_ResponseMemoryMode mode)
+	enum MHD_ResponseMemoryMode mode) RUNS_ON(role_main)
 {
 	struct MHD_Response *response = MHD_create_response_from_buffer(len, text, mode);
 	enum MHD_Result result;
@@ -339,7 +339,7 @@ respond(struct request *r, unsigned status, const char *type, char *text, size_t
 
 /* Sends r->answer. */
 static enum MHD_Result
-respond_answer(struct request *r, const char *type)
+respond_answer(struct request *r, const char *type) RUNS_ON(role_main)
 {
 	char *text = r->answer;
 
@@ -348,7 +348,7 @@ respond_answer(struct request *r, const char *type)
 }
 
 static enum MHD_Result
-refuse(struct request *r, unsigned status)
+refuse(struct request *r, unsigned status) RUNS_ON(role_main)
 {
 	return respond(r, status, NULL, (char *)(uintptr_t) "", 0, MHD_RESPMEM_PERSISTENT);
 }
@@ -366,7 +366,7 @@ metrics_done(void *ctx, char *text, size_t len)
 
 /* Suspends the connection while main makes the answer in several turns; MHD calls again after the resume. */
 static enum MHD_Result
-answer_metrics(struct request *r)
+answer_metrics(struct request *r) RUNS_ON(role_main)
 {
 	static const char *const types[] = {
 		[HTTP_METRICS_OPEN] = "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -390,7 +390,7 @@ answer_metrics(struct request *r)
 
 /* Call when the body or the answer is complete. Notifications have no answer. */
 static enum MHD_Result
-answer_rpc(struct request *r)
+answer_rpc(struct request *r) RUNS_ON(role_main)
 {
 	if (!r->asked) {
 		r->asked = true;
@@ -438,7 +438,7 @@ body_take(struct request *r, const char *data, size_t len)
 /* MHD calls this with the headers, with each part of the body, at the end of the body, and after a resume. */
 static enum MHD_Result
 handle(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,
-	const char *version, const char *data, size_t *len, void **request)
+	const char *version, const char *data, size_t *len, void **request) RUNS_ON(role_main)
 {
 	struct request *r = *request;
 	unsigned status;
@@ -508,7 +508,7 @@ origins_set(struct http *h, const struct http_config *c)
 }
 
 static void
-http_free(struct http *h)
+http_free(struct http *h) RUNS_ON(role_main)
 {
 	http_gate_destroy(h->gate);
 	free(h->token_file);

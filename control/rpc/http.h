@@ -20,9 +20,9 @@ struct http_config {
 };
 
 /* Listens. 0, -errno. */
-int http_create(struct rpc *r, const struct http_config *c, struct http **out);
+int http_create(struct rpc *r, const struct http_config *c, struct http **out) RUNS_ON(role_main);
 /* Ends all connections. A request with a deferred answer is freed when the answer comes. */
-void http_destroy(struct http *h);
+void http_destroy(struct http *h) RUNS_ON(role_main);
 
 /*
  * http_metrics.c: the page of metrics. Some peers are written in each turn of main's loop; then done() is called once with the text, to be freed, or
@@ -34,7 +34,7 @@ enum http_metrics_format {
 };
 struct rpc_env;
 typedef void http_metrics_done(void *ctx, char *text, size_t len);
-int http_metrics(
-	struct rpc_env *env, enum http_metrics_format format, http_metrics_done *done, void *ctx);
+int http_metrics(struct rpc_env *env, enum http_metrics_format format, http_metrics_done *done,
+	void *ctx) RUNS_ON(role_main);
 /* The format preferred by the header Accept; OpenMetrics when both formats are equal or `accept` is NULL. */
 enum http_metrics_format http_metrics_format(const char *accept);

@@ -221,6 +221,7 @@ make_room(struct http_gate *g, const struct prefix *source)
 
 static void
 admit(struct http_gate *g, int fd, const struct sockaddr_storage *sa, socklen_t len)
+	RUNS_ON(role_main)
 {
 	struct prefix source = source_of(sa);
 	struct gate_connection *c = make_room(g, &source) ? calloc(1, sizeof(*c)) : NULL;
@@ -243,7 +244,7 @@ admit(struct http_gate *g, int fd, const struct sockaddr_storage *sa, socklen_t 
 }
 
 static void
-gate_ready(struct watch *w, uint32_t events)
+gate_ready(struct watch *w, uint32_t events) RUNS_ON(role_main)
 {
 	struct http_gate *g = (struct http_gate *)(void *)w; /* its first member */
 	struct sockaddr_storage sa;

@@ -31,17 +31,19 @@ enum http_phase {
 struct http_gate;
 
 /* Listens at `addr`, `port`; adds each connection to the MHD daemon of http_gate_start(). 0, -errno. */
-int http_gate_create(
-	struct thread *t, const struct ip_addr *addr, uint16_t port, struct http_gate **out);
+int http_gate_create(struct thread *t, const struct ip_addr *addr, uint16_t port,
+	struct http_gate **out) RUNS_ON(role_main);
 /* Accepts from now on. `run` is armed when the daemon has to run. 0, -errno. */
 struct MHD_Daemon;
-int http_gate_start(struct http_gate *g, struct MHD_Daemon *mhd, struct timer *run);
+int http_gate_start(struct http_gate *g, struct MHD_Daemon *mhd, struct timer *run)
+	RUNS_ON(role_main);
 /* Stops accepting. */
-void http_gate_stop(struct http_gate *g);
+void http_gate_stop(struct http_gate *g) RUNS_ON(role_main);
 /* After the daemon has ended, and with the daemon all connections. */
-void http_gate_destroy(struct http_gate *g);
+void http_gate_destroy(struct http_gate *g) RUNS_ON(role_main);
 
 /* The connection `fd` enters a phase; the deadline follows from it. `octets`: of the answer. */
-void http_gate_phase(struct http_gate *g, int fd, enum http_phase phase, size_t octets);
+void http_gate_phase(struct http_gate *g, int fd, enum http_phase phase, size_t octets)
+	RUNS_ON(role_main);
 /* The daemon is about to close `fd`. */
-void http_gate_closed(struct http_gate *g, int fd);
+void http_gate_closed(struct http_gate *g, int fd) RUNS_ON(role_main);

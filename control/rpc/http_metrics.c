@@ -342,7 +342,7 @@ of_peers(const struct metric *metric)
 
 /* All samples of one answer. */
 static void
-samples_of(struct http_metrics *m, const char *method)
+samples_of(struct http_metrics *m, const char *method) RUNS_ON(role_main)
 {
 	json_t *answer = rpc_result(m->env, method), *row;
 	size_t at;
@@ -419,7 +419,7 @@ page(const struct http_metrics *m, size_t *len)
 }
 
 static void
-peers_end(void *ctx, bool whole)
+peers_end(void *ctx, bool whole) RUNS_ON(role_main)
 {
 	static const char *const methods[] = {
 		"system.info", "control.stats", "rib.summary", "fib.stats", "dataplane.stats"};

@@ -274,7 +274,7 @@ rpc_hold(struct rpc_call *call)
  * next request of the batch must not run there. A batch at the end of a turn is continued by the timer of the connection.
  */
 static void
-reply_end(struct batch *b, bool held)
+reply_end(struct batch *b, bool held) RUNS_ON(role_main)
 {
 	struct rpc_client *c = b->c;
 
@@ -360,7 +360,7 @@ changes(const struct rpc_method *m, const json_t *params)
 }
 
 static json_t *
-dispatch(struct rpc_env *env, json_t *request, struct rpc_call *call)
+dispatch(struct rpc_env *env, json_t *request, struct rpc_call *call) RUNS_ON(role_main)
 {
 	json_t *params = json_object_get(request, "params");
 	const char *name = json_string_value(json_object_get(request, "method"));
@@ -427,7 +427,7 @@ request_fault(const json_t *r)
 }
 
 static void
-handle_one(struct batch *b, json_t *request)
+handle_one(struct batch *b, json_t *request) RUNS_ON(role_main)
 {
 	const char *fault = request_fault(request);
 	json_t *id = json_object_get(request, "id");
@@ -520,7 +520,7 @@ rpc_batch_run(struct batch *b)
 }
 
 static void
-handle_value(struct rpc_client *c, json_t *value)
+handle_value(struct rpc_client *c, json_t *value) RUNS_ON(role_main)
 {
 	struct batch *b = calloc(1, sizeof(*b));
 

@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include "lpm/base.h"
+
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -54,14 +56,14 @@ enum rpc_code {
  * Listens on `socket` (mode 0660) and on `socket`.ro (mode 0666), where methods that change something are refused. Replaces the socket of a
  * dead daemon. 0; -EADDRINUSE: a daemon uses the socket; -errno.
  */
-int rpc_create(const struct rpc_config *c, struct rpc **out);
+int rpc_create(const struct rpc_config *c, struct rpc **out) RUNS_ON(role_main);
 /* Serves, and starts the HTTP server of the running configuration (control/rpc/http.h). 0, -errno. */
-int rpc_start(struct rpc *r, struct thread *main_thread);
+int rpc_start(struct rpc *r, struct thread *main_thread) RUNS_ON(role_main);
 /*
  * Sends a notification `event` {topic, time, ...members} to the subscribers of `topic`: commit session refresh slow-peer fib alarm. Takes
  * `members` over (NULL: none). A subscriber has a queue of 256 KiB. Events beyond the queue are lost; when the subscriber has read the
  * queue, an event of topic `lost` gives the number of lost events (`lost`).
  */
-void rpc_event(struct rpc *r, const char *topic, json_t *members);
+void rpc_event(struct rpc *r, const char *topic, json_t *members) RUNS_ON(role_main);
 /* Closes and removes the socket. */
-void rpc_destroy(struct rpc *r);
+void rpc_destroy(struct rpc *r) RUNS_ON(role_main);

@@ -294,7 +294,7 @@ refused_look(struct peer_alarms *a)
 
 /* An idle or faultless peer costs one bit, for any number of shards. */
 static void
-peers_look(struct rpc_env *env, json_t *list)
+peers_look(struct rpc_env *env, json_t *list) RUNS_ON(role_main)
 {
 	struct peer_alarms a = {.env = env, .list = list, .since = json_object()};
 	uint64_t ailing[FAMILY_COUNT][PEER_WORDS];

@@ -18,11 +18,10 @@ struct peek {
 };
 
 static void
-peek_session(void *arg)
+peek_session(void *arg) RUNS_ON(role_session)
 {
 	struct peek *p = arg;
 
-	role_enter_session();
 	p->found = session_peek(p->env->layers->speaker, p->id, &p->view);
 }
 
@@ -124,7 +123,7 @@ refused_json(const struct rpc_env *env, struct peer_id id, enum family f)
 
 static json_t *
 family_json(const struct rpc_env *env, const struct config_peer *p, struct peer_id id,
-	enum family f, const struct session_view *v)
+	enum family f, const struct session_view *v) RUNS_ON(role_main)
 {
 	const char *not_applied = apply_not_applied(env->apply, id, f, v);
 	struct adj_rib_in_counts in = {0};
@@ -155,7 +154,7 @@ family_json(const struct rpc_env *env, const struct config_peer *p, struct peer_
 
 static json_t *
 families_json(const struct rpc_env *env, const struct config_peer *p, struct peer_id id,
-	const struct session_view *v)
+	const struct session_view *v) RUNS_ON(role_main)
 {
 	json_t *families = json_object();
 
@@ -170,7 +169,7 @@ families_json(const struct rpc_env *env, const struct config_peer *p, struct pee
 /* Properties of some peers have no key for other peers. The password is never shown. */
 static void
 peculiarities_add(json_t *o, const struct rpc_env *env, const struct config_peer *p,
-	const struct session_view *v)
+	const struct session_view *v) RUNS_ON(role_main)
 {
 	const struct {
 		const char *key;
@@ -234,11 +233,10 @@ struct faults_call {
 };
 
 static void
-faults_get(void *arg)
+faults_get(void *arg) RUNS_ON(role_session)
 {
 	struct faults_call *c = arg;
 
-	role_enter_session();
 	c->count = session_faults(c->env->layers->speaker, c->id, c->fault);
 }
 
@@ -267,7 +265,7 @@ fault_json(const struct session_fault *f)
 }
 
 static json_t *
-bgp_faults(struct rpc_env *env, json_t *params, struct rpc_call *call)
+bgp_faults(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	struct faults_call c = {.env = env};
 	struct vrf_id vrf = VRF_DEFAULT;
@@ -280,7 +278,7 @@ bgp_faults(struct rpc_env *env, json_t *params, struct rpc_call *call)
 	if (c.fault == NULL)
 		return NULL;
 	c.id = peers_id(env->peers, p);
-	thread_call(env->layers->session_thread, faults_get, &c);
+	layers_call_session(env->layers, faults_get, &c);
 	faults = json_array();
 	for (unsigned i = 0; i < c.count; i++)
 		json_array_append_new(faults, fault_json(&c.fault[i]));
@@ -291,7 +289,7 @@ bgp_faults(struct rpc_env *env, json_t *params, struct rpc_call *call)
 enum { SCOPE_SLOW_PEER = SCOPE_ASN + 1 }; /* of bgp.reset, beside apply_select()'s */
 
 static bool
-scope_read(json_t *params, bool reset, unsigned *scope, struct rpc_call *call)
+scope_read(json_t *params, bool reset, unsigned *scope, struct rpc_call *call) RUNS_ON(role_main)
 {
 	static const char *const words[] = {[SCOPE_ALL] = "all",
 		[SCOPE_PEER] = "peer",
@@ -331,7 +329,7 @@ goes_with(bool given, bool wanted, bool allowed, const char *path, const char *s
 
 static bool
 selector_scope(struct rpc_env *env, json_t *params, bool reset, struct apply_selector *s,
-	bool *slow, struct rpc_call *call)
+	bool *slow, struct rpc_call *call) RUNS_ON(role_main)
 {
 	const struct config_peer *peer;
 	json_int_t asn = 0;
@@ -379,7 +377,7 @@ rpc_refresh_selector(struct rpc_env *env, json_t *params, struct apply_selector 
 }
 
 static json_t *
-bgp_refresh(struct rpc_env *env, json_t *params, struct rpc_call *call)
+bgp_refresh(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	struct apply_selector s;
 	json_t *peers = NULL, *o;
@@ -412,11 +410,10 @@ struct reset {
 };
 
 static void
-reset_session(void *arg)
+reset_session(void *arg) RUNS_ON(role_session)
 {
 	struct reset *r = arg;
 
-	role_enter_session();
 	r->done = session_reset(r->env->layers->speaker, r->id, r->text);
 }
 
@@ -446,18 +443,18 @@ waits(const struct session_view *v)
 }
 
 static json_t *
-reset_one(struct rpc_env *env, struct peer_id id, bool force, const char *text)
+reset_one(struct rpc_env *env, struct peer_id id, bool force, const char *text) RUNS_ON(role_main)
 {
 	const struct config_peer *p = peers_config(env->peers, id);
 	struct peek peek = {.env = env, .id = id};
 	struct reset r = {.env = env, .id = id, .text = text};
 	bool can;
 
-	thread_call(env->layers->session_thread, peek_session, &peek);
+	layers_call_session(env->layers, peek_session, &peek);
 	can = peek.found && (peek.view.state == FSM_ESTABLISHED || waits(&peek.view));
 	/* A peer in idle hold connects at once, but does not count as a reset session. */
 	if ((can || peek.view.idle_hold) && force)
-		thread_call(env->layers->session_thread, reset_session, &r);
+		layers_call_session(env->layers, reset_session, &r);
 	return json_pack("{s:s, s:s, s:s, s:o}", "address", p->addr_text, "vrf", p->vrf_name,
 		"action",
 		can && r.done	? "reset"
@@ -467,7 +464,7 @@ reset_one(struct rpc_env *env, struct peer_id id, bool force, const char *text)
 }
 
 static json_t *
-bgp_reset(struct rpc_env *env, json_t *params, struct rpc_call *call)
+bgp_reset(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	struct apply_selector s = {.vrf = VRF_DEFAULT};
 	struct peer_id ids[PEER_MAX];
@@ -498,7 +495,7 @@ bgp_reset(struct rpc_env *env, json_t *params, struct rpc_call *call)
 }
 
 static json_t *
-jobs_list_method(struct rpc_env *env, json_t *params, struct rpc_call *call)
+jobs_list_method(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	(void)params;
 	(void)call;
@@ -507,7 +504,7 @@ jobs_list_method(struct rpc_env *env, json_t *params, struct rpc_call *call)
 }
 
 static json_t *
-jobs_get_method(struct rpc_env *env, json_t *params, struct rpc_call *call)
+jobs_get_method(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	json_int_t id = 0;
 	json_t *job;

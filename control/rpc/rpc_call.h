@@ -92,11 +92,11 @@ struct rpc {
 
 /* rpc.c */
 /* Handles one JSON value. False: the value exceeded a limit, was answered, and the connection must end. */
-bool rpc_line(struct rpc_client *c, const char *line, size_t len);
+bool rpc_line(struct rpc_client *c, const char *line, size_t len) RUNS_ON(role_main);
 /* Answers a line that was not parsed with -32600. */
-void rpc_line_refused(struct rpc_client *c, const char *reason);
+void rpc_line_refused(struct rpc_client *c, const char *reason) RUNS_ON(role_main);
 /* Dispatches requests of a batch in order, at least one request. The client's next line waits until the batch is done. */
-void rpc_batch_run(struct batch *b);
+void rpc_batch_run(struct batch *b) RUNS_ON(role_main);
 /* The parts of a field's type. */
 enum rpc_kind {
 	RPC_STRING,
@@ -137,18 +137,19 @@ struct rpc_topic {
 };
 extern const struct rpc_topic rpc_topics[];
 /* rpc_check.c: checks the parameters by the method's table. False after rpc_fail_faults() with all faults. */
-bool rpc_params_check(const struct rpc_method *m, json_t *params, struct rpc_call *call);
-struct rpc_client *rpc_call_client(const struct rpc_call *call);
+bool rpc_params_check(const struct rpc_method *m, json_t *params, struct rpc_call *call)
+	RUNS_ON(role_main);
+struct rpc_client *rpc_call_client(const struct rpc_call *call) RUNS_ON(role_main);
 /* The next method of all tables, in order: begin with NULL; NULL after the last method. */
 const struct rpc_method *rpc_method_next(const struct rpc_method *m);
 
 /* rpc_http.c */
-void rpc_http_start(struct rpc *r);
-void rpc_http_end(struct rpc *r);
+void rpc_http_start(struct rpc *r) RUNS_ON(role_main);
+void rpc_http_end(struct rpc *r) RUNS_ON(role_main);
 
 /* rpc_events.c */
 /* Takes the queued events of a subscriber: lines, without the last newline. The caller frees the text. NULL: no events. */
-char *subscription_take(struct rpc_client *c, size_t *len);
-void subscription_end(struct rpc_client *c);
-int rpc_events_start(struct rpc *r);
-void rpc_events_stop(struct rpc *r);
+char *subscription_take(struct rpc_client *c, size_t *len) RUNS_ON(role_main);
+void subscription_end(struct rpc_client *c) RUNS_ON(role_main);
+int rpc_events_start(struct rpc *r) RUNS_ON(role_main);
+void rpc_events_stop(struct rpc *r) RUNS_ON(role_main);

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 static json_t *
-system_info(struct rpc_env *env, json_t *params, struct rpc_call *call)
+system_info(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	struct fib_stats s = {0};
 	struct apply_progress plan;
@@ -43,7 +43,7 @@ system_info(struct rpc_env *env, json_t *params, struct rpc_call *call)
 
 /* The document of FILE. NULL: the call has failed; `path`: the parameter with the value FILE. */
 static json_t *
-read_startup(struct rpc_env *env, const char *path, struct rpc_call *call)
+read_startup(struct rpc_env *env, const char *path, struct rpc_call *call) RUNS_ON(role_main)
 {
 	struct faults f = {0};
 	char *message = NULL;
@@ -59,7 +59,7 @@ read_startup(struct rpc_env *env, const char *path, struct rpc_call *call)
 }
 
 static json_t *
-config_get(struct rpc_env *env, json_t *params, struct rpc_call *call)
+config_get(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	const char *source = "running", *path = "";
 	uint32_t revision = apply_revision(env->apply);
@@ -95,7 +95,7 @@ config_get(struct rpc_env *env, json_t *params, struct rpc_call *call)
 
 /* Pointers into the array of operations become pointers into params. */
 static json_t *
-patch_refused(struct rpc_call *call, const struct faults *f)
+patch_refused(struct rpc_call *call, const struct faults *f) RUNS_ON(role_main)
 {
 	struct faults moved = {0};
 
@@ -112,7 +112,7 @@ patch_refused(struct rpc_call *call, const struct faults *f)
 }
 
 static json_t *
-config_edit(struct rpc_env *env, json_t *params, struct rpc_call *call)
+config_edit(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	json_t *patch = json_object_get(params, "patch"), *merge = json_object_get(params, "merge"),
 	       *next;
@@ -153,7 +153,7 @@ config_edit(struct rpc_env *env, json_t *params, struct rpc_call *call)
 }
 
 static json_t *
-config_validate(struct rpc_env *env, json_t *params, struct rpc_call *call)
+config_validate(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	struct faults f = {0};
 	struct config *c = config_parse(env->host, apply_candidate(env->apply), &f);
@@ -175,7 +175,7 @@ config_validate(struct rpc_env *env, json_t *params, struct rpc_call *call)
 }
 
 static json_t *
-config_diff_method(struct rpc_env *env, json_t *params, struct rpc_call *call)
+config_diff_method(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	json_t *old, *diff = config_diff_old(apply_running(env->apply)->document,
 			     apply_candidate(env->apply), &old);
@@ -188,7 +188,7 @@ config_diff_method(struct rpc_env *env, json_t *params, struct rpc_call *call)
 }
 
 static json_t *
-config_discard(struct rpc_env *env, json_t *params, struct rpc_call *call)
+config_discard(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	(void)params;
 	(void)call;
@@ -203,7 +203,7 @@ config_discard(struct rpc_env *env, json_t *params, struct rpc_call *call)
 /* The answer to commit and rollback, or the reason for a refusal. `confirmed`: number of the confirmed commit; 0: none. */
 static json_t *
 commit_answer(struct rpc_env *env, int err, json_t *effects, bool persisted, uint32_t confirmed,
-	struct faults *f, struct rpc_call *call)
+	struct faults *f, struct rpc_call *call) RUNS_ON(role_main)
 {
 	json_t *answer;
 
@@ -219,7 +219,7 @@ commit_answer(struct rpc_env *env, int err, json_t *effects, bool persisted, uin
 
 /* The answer to a commit of an unchanged candidate. */
 static json_t *
-unchanged_answer(struct rpc_env *env, uint32_t confirm_s, uint32_t confirmed)
+unchanged_answer(struct rpc_env *env, uint32_t confirm_s, uint32_t confirmed) RUNS_ON(role_main)
 {
 	bool persisted = apply_commit_unchanged(env->apply, confirm_s);
 	json_t *answer = json_pack("{s:n, s:I, s:[], s:b}", "commit", "revision",
@@ -239,7 +239,7 @@ struct committing {
 };
 
 static void
-commit_done(void *ctx, struct apply_commit_result *r)
+commit_done(void *ctx, struct apply_commit_result *r) RUNS_ON(role_main)
 {
 	struct committing *c = ctx;
 	struct rpc_env *env = c->env;
@@ -252,7 +252,7 @@ commit_done(void *ctx, struct apply_commit_result *r)
 }
 
 static json_t *
-config_commit(struct rpc_env *env, json_t *params, struct rpc_call *call)
+config_commit(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	const char *comment = NULL;
 	json_int_t confirm_s = 0;
@@ -302,7 +302,7 @@ reloading_free(struct reloading *c)
 }
 
 static void
-reload_done(void *ctx, struct apply_commit_result *r)
+reload_done(void *ctx, struct apply_commit_result *r) RUNS_ON(role_main)
 {
 	struct reloading *c = ctx;
 	struct rpc_env *env = c->env;
@@ -315,7 +315,7 @@ reload_done(void *ctx, struct apply_commit_result *r)
 }
 
 static const char *
-reload_refusal(const struct rpc_env *env)
+reload_refusal(const struct rpc_env *env) RUNS_ON(role_main)
 {
 	if (apply_candidate_edited(env->apply))
 		return "the candidate holds edits; commit or discard them first";
@@ -325,7 +325,7 @@ reload_refusal(const struct rpc_env *env)
 }
 
 static json_t *
-config_reload(struct rpc_env *env, json_t *params, struct rpc_call *call)
+config_reload(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	struct reloading *c;
 	const char *refusal;
@@ -360,7 +360,7 @@ config_reload(struct rpc_env *env, json_t *params, struct rpc_call *call)
 }
 
 static json_t *
-config_confirm(struct rpc_env *env, json_t *params, struct rpc_call *call)
+config_confirm(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	(void)params;
 	return apply_confirm(env->apply) == 0
@@ -369,7 +369,7 @@ config_confirm(struct rpc_env *env, json_t *params, struct rpc_call *call)
 }
 
 static json_t *
-config_rollback(struct rpc_env *env, json_t *params, struct rpc_call *call)
+config_rollback(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	json_int_t to = 0;
 	struct faults f = {0};
@@ -390,7 +390,7 @@ config_rollback(struct rpc_env *env, json_t *params, struct rpc_call *call)
 }
 
 static json_t *
-config_history(struct rpc_env *env, json_t *params, struct rpc_call *call)
+config_history(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	(void)params;
 	(void)call;

@@ -55,7 +55,7 @@ control_stats(struct rpc_env *env, json_t *params, struct rpc_call *call)
 }
 
 static json_t *
-control_stats_reset(struct rpc_env *env, json_t *params, struct rpc_call *call)
+control_stats_reset(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	(void)params;
 	(void)call;

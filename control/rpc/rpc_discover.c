@@ -189,7 +189,7 @@ event_json(const struct rpc_topic *t)
 }
 
 json_t *
-rpc_discover(struct rpc_env *env, json_t *params, struct rpc_call *call)
+rpc_discover(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	json_t *methods = json_array(), *events = json_array(), *errors = json_object();
 	char code[16];

@@ -243,7 +243,7 @@ rpc_event(struct rpc *r, const char *topic, json_t *members)
 /* ---- polled topics: fib, alarm ---- */
 
 static void
-fib_look(struct rpc *r)
+fib_look(struct rpc *r) RUNS_ON(role_main)
 {
 	struct fib_stats s;
 
@@ -276,7 +276,7 @@ alarm_key(const json_t *alarm, char key[ALARM_KEY_MAX])
 }
 
 static void
-alarms_look(struct rpc *r)
+alarms_look(struct rpc *r) RUNS_ON(role_main)
 {
 	json_t *now = rpc_alarms(&r->env), *raised = json_object(), *alarm;
 	size_t i;
@@ -300,7 +300,7 @@ alarms_look(struct rpc *r)
 
 /* A late turn has two events, begin and end. After a late turn of main both follow together. */
 static void
-late_event(struct rpc *r, const struct watchdog_late *late)
+late_event(struct rpc *r, const struct watchdog_late *late) RUNS_ON(role_main)
 {
 	char text[160];
 
@@ -313,7 +313,7 @@ late_event(struct rpc *r, const struct watchdog_late *late)
 
 /* `begins` false: for turns that are already late, only the end is an event. */
 static void
-late_look(struct rpc *r, bool begins)
+late_look(struct rpc *r, bool begins) RUNS_ON(role_main)
 {
 	uint64_t count = r->env.watchdog != NULL ? watchdog_late_count(r->env.watchdog) : 0;
 	struct watchdog_late late;
@@ -339,7 +339,7 @@ late_look(struct rpc *r, bool begins)
 }
 
 static void
-watch_fire(struct timer *t)
+watch_fire(struct timer *t) RUNS_ON(role_main)
 {
 	struct rpc *r = (struct rpc *)(void *)((char *)t - offsetof(struct rpc, watch));
 	unsigned wanted = topics_wanted(r);
@@ -360,7 +360,7 @@ watch_fire(struct timer *t)
 
 /* The first subscription: the present generation and the present alarms cause no event. */
 static void
-watch_begin(struct rpc *r)
+watch_begin(struct rpc *r) RUNS_ON(role_main)
 {
 	struct fib_stats s = {0};
 	json_t *now, *alarm;
@@ -446,7 +446,7 @@ topics_json(unsigned bits)
 }
 
 static json_t *
-events_subscribe(struct rpc_env *env, json_t *params, struct rpc_call *call)
+events_subscribe(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	struct rpc_client *c = rpc_call_client(call);
 	unsigned bits = 0;
@@ -472,7 +472,7 @@ events_subscribe(struct rpc_env *env, json_t *params, struct rpc_call *call)
 }
 
 static json_t *
-events_unsubscribe(struct rpc_env *env, json_t *params, struct rpc_call *call)
+events_unsubscribe(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	struct rpc_client *c = rpc_call_client(call);
 	unsigned bits = 0;

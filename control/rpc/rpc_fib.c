@@ -68,7 +68,7 @@ kind_text(uint8_t kind)
 }
 
 static json_t *
-fib_lookup_method(struct rpc_env *env, json_t *params, struct rpc_call *call)
+fib_lookup_method(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	const struct path_lists *lists;
 	const struct path_list *list;
@@ -225,7 +225,7 @@ audit_request_free(struct rpc_audit *r)
 }
 
 static void
-audit_done(void *ctx, const struct fib_audit *a)
+audit_done(void *ctx, const struct fib_audit *a) RUNS_ON(role_main)
 {
 	struct rpc_audit *r = ctx;
 	json_t *result = NULL;
@@ -265,7 +265,7 @@ rpc_fib_progress(struct rpc_env *env)
 }
 
 static json_t *
-fib_audit_method(struct rpc_env *env, json_t *params, struct rpc_call *call)
+fib_audit_method(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	struct rpc_audit *r;
 	json_int_t limit = 100;
@@ -354,7 +354,7 @@ dataplane_stats(struct rpc_env *env, json_t *params, struct rpc_call *call)
 }
 
 static json_t *
-dataplane_stats_reset(struct rpc_env *env, json_t *params, struct rpc_call *call)
+dataplane_stats_reset(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	(void)params;
 	if (!need_dataplane(env, call))
@@ -384,11 +384,10 @@ struct neighbors {
 };
 
 static void
-neighbors_read(void *arg)
+neighbors_read(void *arg) RUNS_ON(role_host)
 {
 	struct neighbors *n = arg;
 
-	role_enter_host();
 	n->count = netlink_neighbors(n->env->layers->netlink, n->neighbor, n->size);
 }
 
@@ -427,7 +426,7 @@ neighbor_json(const struct netlink_neighbor *n)
 
 /* The mirror may grow between the two calls. */
 static bool
-neighbors_get(struct neighbors *n)
+neighbors_get(struct neighbors *n) RUNS_ON(role_main)
 {
 	do {
 		free(n->neighbor);
@@ -435,13 +434,13 @@ neighbors_get(struct neighbors *n)
 		n->neighbor = calloc(n->size, sizeof(*n->neighbor));
 		if (n->neighbor == NULL)
 			return false;
-		thread_call(n->env->layers->host_thread, neighbors_read, n);
+		layers_call_host(n->env->layers, neighbors_read, n);
 	} while (n->count > n->size);
 	return true;
 }
 
 static json_t *
-dataplane_neighbors(struct rpc_env *env, json_t *params, struct rpc_call *call)
+dataplane_neighbors(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	struct neighbors n = {.env = env};
 	json_t *array;

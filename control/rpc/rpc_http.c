@@ -13,7 +13,7 @@
 
 /* keeld routes also when the address does not exist yet or the port is in use: the listener retries. */
 static void
-server_start(struct timer *t)
+server_start(struct timer *t) RUNS_ON(role_main)
 {
 	struct rpc *r = (struct rpc *)(void *)((char *)t - offsetof(struct rpc, http_timer));
 	const struct config *c = apply_running(r->env.apply);

@@ -108,65 +108,69 @@ json_t *rpc_fail(struct rpc_call *call, int code, const char *path, const char *
 	__attribute__((format(printf, 4, 5)));
 /* Sets an error with all faults of a document. */
 struct faults;
-json_t *rpc_fail_faults(struct rpc_call *call, int code, const struct faults *f);
+json_t *rpc_fail_faults(struct rpc_call *call, int code, const struct faults *f) RUNS_ON(role_main);
 /* Defers the answer. rpc_reply() must follow exactly once, on this thread: with a result (taken over), or with NULL after rpc_fail(). */
-json_t *rpc_defer(struct rpc_call *call);
-void rpc_reply(struct rpc_call *call, json_t *result);
+json_t *rpc_defer(struct rpc_call *call) RUNS_ON(role_main);
+void rpc_reply(struct rpc_call *call, json_t *result) RUNS_ON(role_main);
 /* As rpc_defer(). The client's next request waits for the answer: at most one held call for each client. */
-json_t *rpc_hold(struct rpc_call *call);
+json_t *rpc_hold(struct rpc_call *call) RUNS_ON(role_main);
 /* As rpc_reply() with a result in JSON text, which is lent. */
-void rpc_reply_text(struct rpc_call *call, const char *result);
+void rpc_reply_text(struct rpc_call *call, const char *result) RUNS_ON(role_main);
 
 /* Read one parameter. False after rpc_fail(). An absent parameter leaves *out unchanged. */
-bool rpc_string(json_t *params, const char *name, const char **out, struct rpc_call *call);
+bool rpc_string(json_t *params, const char *name, const char **out, struct rpc_call *call)
+	RUNS_ON(role_main);
 bool rpc_integer(json_t *params, const char *name, json_int_t min, json_int_t max, json_int_t *out,
-	struct rpc_call *call);
-bool rpc_boolean(json_t *params, const char *name, bool *out, struct rpc_call *call);
-bool rpc_family(json_t *params, enum family *out, struct rpc_call *call);
+	struct rpc_call *call) RUNS_ON(role_main);
+bool rpc_boolean(json_t *params, const char *name, bool *out, struct rpc_call *call)
+	RUNS_ON(role_main);
+bool rpc_family(json_t *params, enum family *out, struct rpc_call *call) RUNS_ON(role_main);
 /* Parameter `vrf`; the default VRF when absent. */
-bool rpc_vrf(struct rpc_env *env, json_t *params, struct vrf_id *out, struct rpc_call *call);
+bool rpc_vrf(struct rpc_env *env, json_t *params, struct vrf_id *out, struct rpc_call *call)
+	RUNS_ON(role_main);
 /* Parameter `peer`: the address of a configured peer, else -32004. *out is NULL when absent. */
 bool rpc_peer(struct rpc_env *env, json_t *params, struct vrf_id vrf,
-	const struct config_peer **out, struct rpc_call *call);
+	const struct config_peer **out, struct rpc_call *call) RUNS_ON(role_main);
 /* Parameter `group`: the name of a configured group, else -32004. *out is NULL when absent. */
-bool rpc_group(struct rpc_env *env, json_t *params, const char **out, struct rpc_call *call);
+bool rpc_group(struct rpc_env *env, json_t *params, const char **out, struct rpc_call *call)
+	RUNS_ON(role_main);
 
 /* rpc_bgp.c: the parameters of bgp.refresh. False after rpc_fail(). */
 bool rpc_refresh_selector(struct rpc_env *env, json_t *params, struct apply_selector *s,
-	bool *import, struct rpc_call *call);
+	bool *import, struct rpc_call *call) RUNS_ON(role_main);
 /* The daemon stops: answer the deferred calls with an error. */
-void rpc_preview_end(struct rpc_env *env);
-void rpc_peers_end(struct rpc_env *env);
-void rpc_audits_end(struct rpc_env *env);
+void rpc_preview_end(struct rpc_env *env) RUNS_ON(role_main);
+void rpc_peers_end(struct rpc_env *env) RUNS_ON(role_main);
+void rpc_audits_end(struct rpc_env *env) RUNS_ON(role_main);
 /* rpc_bgp.c: an element of bgp.peers. */
 struct session_view;
 json_t *rpc_peer_json(struct rpc_env *env, struct peer_id id, const struct config_peer *p,
-	const struct session_view *v);
+	const struct session_view *v) RUNS_ON(role_main);
 /*
  * rpc_peers.c: the method bgp.peers. rpc_peers_each() calls peer() with the answer for each peer, some peers in each turn of main's loop, until
  * peer() returns false; then end() once, also when the daemon stops. 0, -ENOMEM (end() is not called).
  */
 rpc_function rpc_bgp_peers;
 int rpc_peers_each(struct rpc_env *env, bool (*peer)(void *ctx, const json_t *peer),
-	void (*end)(void *ctx, bool whole), void *ctx);
+	void (*end)(void *ctx, bool whole), void *ctx) RUNS_ON(role_main);
 /* The result of a method without required parameters and without deferral; NULL after an error. */
-json_t *rpc_result(struct rpc_env *env, const char *method);
+json_t *rpc_result(struct rpc_env *env, const char *method) RUNS_ON(role_main);
 /* The presently raised alarms, as in system.info. */
-json_t *rpc_alarms(struct rpc_env *env);
+json_t *rpc_alarms(struct rpc_env *env) RUNS_ON(role_main);
 /* For each kind of hash table: entries that the longest search since the start passed. */
-json_t *rpc_hash_probes(const struct rpc_env *env);
+json_t *rpc_hash_probes(const struct rpc_env *env) RUNS_ON(role_main);
 json_t *rpc_addr(const struct ip_addr *a);
 /* Add the attributes to the JSON object of a route; read attributes from a route into `out` of ATTR_SET_MAX octets (false after rpc_fail()). */
 struct attr_set;
 void rpc_attrs(json_t *route, const struct attr_set *a);
-bool rpc_attrs_read(json_t *route, struct attr_set *out, struct rpc_call *call);
+bool rpc_attrs_read(json_t *route, struct attr_set *out, struct rpc_call *call) RUNS_ON(role_main);
 json_t *rpc_prefix(const struct prefix *p);
 json_t *rpc_hist(const struct hist_summary *h);
 json_t *rpc_hist_since(const struct hist *h, const struct hist *mark);
 /* Restart the histograms of control.stats and of fib.stats. */
-void rpc_control_mark(struct rpc_env *env);
-void rpc_fib_mark(struct rpc_env *env);
+void rpc_control_mark(struct rpc_env *env) RUNS_ON(role_main);
+void rpc_fib_mark(struct rpc_env *env) RUNS_ON(role_main);
 /* Updates `done` and `total` of the jobs of running audits. */
-void rpc_fib_progress(struct rpc_env *env);
+void rpc_fib_progress(struct rpc_env *env) RUNS_ON(role_main);
 const char *rpc_vrf_name(struct vrf_id vrf);
 double rpc_wall_s(void);

@@ -50,18 +50,17 @@ struct listing {
 };
 
 static void
-page_peek(void *arg)
+page_peek(void *arg) RUNS_ON(role_session)
 {
 	struct rpc_page *p = arg;
 
-	role_enter_session();
 	for (unsigned i = 0; i < p->count; i++)
 		p->found[i] = session_peek(p->env->layers->speaker, p->id[i], &p->view[i]);
 }
 
 /* The sessions of the first `count` peers, at most a page. Lent until the next call. NULL: out of memory. */
 static const struct rpc_page *
-page_read(struct rpc_env *env, const struct peer_id *id, unsigned count)
+page_read(struct rpc_env *env, const struct peer_id *id, unsigned count) RUNS_ON(role_main)
 {
 	struct rpc_page *p = env->page;
 
@@ -72,13 +71,13 @@ page_read(struct rpc_env *env, const struct peer_id *id, unsigned count)
 	p->env = env;
 	p->id = id;
 	p->count = count < PAGE ? count : PAGE;
-	thread_call(env->layers->session_thread, page_peek, p);
+	layers_call_session(env->layers, page_peek, p);
 	return p;
 }
 
 /* NULL: the peer is gone, or out of memory. */
 static json_t *
-page_peer(const struct rpc_page *page, unsigned i)
+page_peer(const struct rpc_page *page, unsigned i) RUNS_ON(role_main)
 {
 	const struct config_peer *p = peers_config(page->env->peers, page->id[i]);
 
@@ -91,6 +90,7 @@ page_peer(const struct rpc_page *page, unsigned i)
 
 static uint32_t
 peer_key(const struct rpc_env *env, struct peer_id id, const struct config_peer *p)
+	RUNS_ON(role_main)
 {
 	return p->dynamic ? (uint32_t)DYNAMIC_KEY + id.v
 			  : (uint32_t)(p - apply_running(env->apply)->peers) + 1;
@@ -106,6 +106,7 @@ struct query {
 
 static bool
 query_read(struct rpc_env *env, json_t *params, struct query *q, struct rpc_call *call)
+	RUNS_ON(role_main)
 {
 	const char *cursor = NULL;
 	unsigned long key;
@@ -131,6 +132,7 @@ query_read(struct rpc_env *env, json_t *params, struct query *q, struct rpc_call
 /* The matching peers, in order. *next: the cursor after the last peer, 0 when no peer follows. */
 static unsigned
 query_run(struct rpc_env *env, const struct query *q, struct peer_id *out, uint32_t *next)
+	RUNS_ON(role_main)
 {
 	unsigned count = 0;
 	uint32_t last = 0;
@@ -173,6 +175,7 @@ answer_end(struct rpc_env *env, json_t *answer, uint32_t next)
 
 static json_t *
 answer_at_once(struct rpc_env *env, const struct peer_id *id, unsigned count, uint32_t next)
+	RUNS_ON(role_main)
 {
 	json_t *peers = json_array(), *answer = json_pack("{s:o}", "peers", peers);
 
@@ -207,7 +210,7 @@ walk_end(struct rpc_peers_walk *w, bool whole)
 }
 
 static void
-walk_page(struct timer *t)
+walk_page(struct timer *t) RUNS_ON(role_main)
 {
 	struct rpc_peers_walk *w =
 		(struct rpc_peers_walk *)(void *)((char *)t -
@@ -264,7 +267,7 @@ rpc_peers_end(struct rpc_env *env)
 /* ---- an answer of several pages ---- */
 
 static bool
-listing_peer(void *ctx, const json_t *peer)
+listing_peer(void *ctx, const json_t *peer) RUNS_ON(role_main)
 {
 	struct listing *l = ctx;
 
@@ -292,7 +295,7 @@ listing_finish(struct listing *l)
 }
 
 static void
-listing_end(void *ctx, bool whole)
+listing_end(void *ctx, bool whole) RUNS_ON(role_main)
 {
 	struct listing *l = ctx;
 
@@ -307,7 +310,7 @@ listing_end(void *ctx, bool whole)
 
 static json_t *
 listing_start(struct rpc_env *env, const struct peer_id *id, unsigned count, uint32_t next,
-	struct rpc_call *call)
+	struct rpc_call *call) RUNS_ON(role_main)
 {
 	struct listing *l = calloc(1, sizeof(*l));
 
@@ -328,7 +331,7 @@ listing_start(struct rpc_env *env, const struct peer_id *id, unsigned count, uin
 /* ---- calls of other files ---- */
 
 json_t *
-rpc_bgp_peers(struct rpc_env *env, json_t *params, struct rpc_call *call)
+rpc_bgp_peers(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	struct query q = {.vrf = VRF_DEFAULT};
 	struct peer_id ids[PEER_MAX];

@@ -48,6 +48,7 @@ preview_keys(json_t *params, bool candidate, struct rpc_call *call)
 /* NULL after rpc_fail(). */
 static struct config *
 config_of(const struct config_host *host, json_t *document, struct rpc_call *call)
+	RUNS_ON(role_main)
 {
 	struct faults f = {0};
 	struct config *c = config_parse(host, document, &f);
@@ -59,7 +60,7 @@ config_of(const struct config_host *host, json_t *document, struct rpc_call *cal
 }
 
 static void
-preview_end(void *ctx, int err, json_t *answer)
+preview_end(void *ctx, int err, json_t *answer) RUNS_ON(role_main)
 {
 	struct rpc_call *call = ctx;
 
@@ -71,6 +72,7 @@ preview_end(void *ctx, int err, json_t *answer)
 
 static json_t *
 preview_start(struct rpc_env *env, const struct preview_request *r, struct rpc_call *call)
+	RUNS_ON(role_main)
 {
 	int err = preview_begin(env->apply, r, preview_end, call);
 
@@ -87,7 +89,7 @@ preview_start(struct rpc_env *env, const struct preview_request *r, struct rpc_c
 }
 
 static json_t *
-refresh_preview(struct rpc_env *env, json_t *params, struct rpc_call *call)
+refresh_preview(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	struct preview_request r = {0};
 
@@ -174,7 +176,7 @@ route_keys(json_t *route, struct rpc_call *call)
 
 /* Reads the inputs of a policy other than attributes: prefix, peer, tag. */
 static bool
-context_read(json_t *route, struct test *t, struct rpc_call *call)
+context_read(json_t *route, struct test *t, struct rpc_call *call) RUNS_ON(role_main)
 {
 	json_t *prefix = json_object_get(route, "prefix"), *peer = json_object_get(route, "peer"),
 	       *tag = json_object_get(route, "tag");
@@ -251,7 +253,7 @@ test_run(struct rpc_env *env, struct test *t)
 }
 
 static json_t *
-policy_test(struct rpc_env *env, json_t *params, struct rpc_call *call)
+policy_test(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	json_t *route = json_object_get(params, "route");
 	struct test t = {.attrs = env->attr_buf};

@@ -70,11 +70,10 @@ peer_text(struct rpc_env *env, struct peer_id id)
 /* ---- routes missing in the forwarding table; the fib thread is asked only when some are missing ---- */
 
 static void
-installed_read(void *arg)
+installed_read(void *arg) RUNS_ON(role_fib)
 {
 	struct installed *in = arg;
 
-	role_enter_fib();
 	for (unsigned i = 0; i < in->count; i++) {
 		struct path_list_id list;
 
@@ -86,11 +85,11 @@ installed_read(void *arg)
 }
 
 static void
-installed_flush(struct installed *in)
+installed_flush(struct installed *in) RUNS_ON(role_main)
 {
 	if (in->count == 0)
 		return;
-	thread_call(in->env->layers->fib_thread, installed_read, in);
+	layers_call_fib(in->env->layers, installed_read, in);
 	for (unsigned i = 0; i < in->count; i++) {
 		if (in->missing[i])
 			json_object_set_new(in->route[i], "installed", json_false());
@@ -227,12 +226,11 @@ struct adj_out_section {
 };
 
 static void
-adj_out_read(void *arg)
+adj_out_read(void *arg) RUNS_ON(role_session)
 {
 	struct adj_out_section *s = arg;
 	struct attr_set *buf = s->q->env->attr_buf;
 
-	role_enter_session();
 	for (unsigned i = 0; i < s->count; i++) {
 		int n = session_adj_out(s->q->env->layers->speaker, s->q->peer_id, s->q->family,
 			s->id[i], buf, ATTR_SET_MAX);
@@ -244,9 +242,9 @@ adj_out_read(void *arg)
 }
 
 static void
-adj_out_flush(struct adj_out_section *s)
+adj_out_flush(struct adj_out_section *s) RUNS_ON(role_main)
 {
-	thread_call(s->q->env->layers->session_thread, adj_out_read, s);
+	layers_call_session(s->q->env->layers, adj_out_read, s);
 	for (unsigned i = 0; i < s->count; i++) {
 		json_t *o;
 
@@ -286,6 +284,7 @@ page_full(const struct query *q, unsigned more)
 /* Scans from `next` on until the page, the section or the scan is full. Returns where the next section begins. */
 static uint32_t
 scan_section(struct query *q, uint32_t next, uint32_t end, struct adj_out_section *out)
+	RUNS_ON(role_main)
 {
 	unsigned taken = 0, looked = 0;
 
@@ -316,7 +315,7 @@ scan_section(struct query *q, uint32_t next, uint32_t end, struct adj_out_sectio
 
 /* The exact prefix, without a scan. */
 static void
-one_prefix(struct query *q, struct adj_out_section *out)
+one_prefix(struct query *q, struct adj_out_section *out) RUNS_ON(role_main)
 {
 	struct dest_id id;
 
@@ -331,7 +330,7 @@ one_prefix(struct query *q, struct adj_out_section *out)
 
 /* True if the peer has a path for the prefix now: an earlier refusal is then obsolete. */
 static bool
-has_path(const struct query *q, struct peer_id peer)
+has_path(const struct query *q, struct peer_id peer) RUNS_ON(role_main)
 {
 	struct dest_view v;
 	bool has = false;
@@ -346,14 +345,13 @@ has_path(const struct query *q, struct peer_id peer)
 
 /* The peers whose announcements of the exact prefix were refused, as far as the shard has records. */
 static json_t *
-refused_json(const struct query *q)
+refused_json(const struct query *q) RUNS_ON(role_main)
 {
 	struct refused_route list[REFUSED_PEERS];
 	const struct shard *s = shards_for(&q->env->layers->shards, &q->prefix);
 	json_t *out = json_array();
 	unsigned n;
 
-	role_enter_main();
 	n = shard_refused_find(s, q->family, &q->prefix, list, REFUSED_PEERS);
 	for (unsigned i = 0; i < n; i++) {
 		struct shard_peer p;
@@ -392,6 +390,7 @@ query_view(struct query *q, const char *text, struct rpc_call *call)
 
 static bool
 query_read(struct query *q, json_t *params, json_int_t *cursor, struct rpc_call *call)
+	RUNS_ON(role_main)
 {
 	const char *view = NULL, *prefix = NULL, *cursor_text = NULL;
 	char *end;
@@ -445,7 +444,7 @@ query_table(struct query *q)
 }
 
 static json_t *
-rib_routes(struct rpc_env *env, json_t *params, struct rpc_call *call)
+rib_routes(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	struct query q = {.env = env, .vrf = VRF_DEFAULT, .limit = LIMIT_DEFAULT};
 	struct adj_out_section out = {.q = &q};
@@ -481,7 +480,7 @@ rib_routes(struct rpc_env *env, json_t *params, struct rpc_call *call)
 }
 
 static json_t *
-rib_lookup(struct rpc_env *env, json_t *params, struct rpc_call *call)
+rib_lookup(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	struct query q = {.env = env, .view = VIEW_LOC, .vrf = VRF_DEFAULT, .limit = LIMIT_MAX};
 	const char *text = NULL;

@@ -49,8 +49,8 @@ connection_of(struct rpc_client *c)
 
 /* ---- output ---- */
 
-static void connection_close(struct connection *c);
-static void events_send(struct connection *c);
+static void connection_close(struct connection *c) RUNS_ON(role_main);
+static void events_send(struct connection *c) RUNS_ON(role_main);
 
 static void
 connection_free_if_idle(struct connection *c)
@@ -95,7 +95,7 @@ turn_over(struct connection *c)
 
 /* Sets the events to wait for, or closes a finished connection. May free `c`: call last. */
 static void
-connection_settle(struct connection *c)
+connection_settle(struct connection *c) RUNS_ON(role_main)
 {
 	size_t waiting;
 
@@ -110,7 +110,7 @@ connection_settle(struct connection *c)
 }
 
 static void
-connection_flush(struct connection *c)
+connection_flush(struct connection *c) RUNS_ON(role_main)
 {
 	while (c->out_sent < c->out_len) {
 		ssize_t n = send(
@@ -161,7 +161,7 @@ output_room(struct connection *c, size_t len)
 
 /* Appends the text and a newline. */
 static void
-connection_send_text(struct connection *c, const char *text, size_t len)
+connection_send_text(struct connection *c, const char *text, size_t len) RUNS_ON(role_main)
 {
 	if (c->client.closed)
 		return;
@@ -176,13 +176,13 @@ connection_send_text(struct connection *c, const char *text, size_t len)
 }
 
 static void
-client_cut(struct rpc_client *client)
+client_cut(struct rpc_client *client) RUNS_ON(role_main)
 {
 	connection_close(connection_of(client));
 }
 
 static void
-client_send(struct rpc_client *client, const char *text, size_t len)
+client_send(struct rpc_client *client, const char *text, size_t len) RUNS_ON(role_main)
 {
 	connection_send_text(connection_of(client), text, len);
 }
@@ -200,7 +200,7 @@ client_later(struct rpc_client *client)
 }
 
 static void
-client_settle(struct rpc_client *client)
+client_settle(struct rpc_client *client) RUNS_ON(role_main)
 {
 	struct connection *c = connection_of(client);
 
@@ -253,14 +253,14 @@ connection_close(struct connection *c)
 }
 
 static void
-line_handle(struct connection *c, const char *line, size_t len)
+line_handle(struct connection *c, const char *line, size_t len) RUNS_ON(role_main)
 {
 	if (!rpc_line(&c->client, line, len))
 		c->finish = true;
 }
 
 static void
-line_too_long(struct connection *c)
+line_too_long(struct connection *c) RUNS_ON(role_main)
 {
 	c->finish = true;
 	rpc_line_refused(&c->client, c->client.bounds->too_long);
@@ -268,7 +268,7 @@ line_too_long(struct connection *c)
 
 /* Handles complete lines while the client reads the answers; moves the rest to the front. */
 static void
-connection_lines(struct connection *c)
+connection_lines(struct connection *c) RUNS_ON(role_main)
 {
 	size_t begin = 0;
 	char *end;
@@ -320,7 +320,7 @@ connection_room(struct connection *c)
 }
 
 static void
-connection_read(struct connection *c)
+connection_read(struct connection *c) RUNS_ON(role_main)
 {
 	ssize_t n = connection_room(c)
 			    ? recv(c->watch.fd, c->in + c->in_len, c->in_size - c->in_len, 0)
@@ -341,7 +341,7 @@ connection_read(struct connection *c)
 }
 
 static void
-connection_ready(struct watch *w, uint32_t events)
+connection_ready(struct watch *w, uint32_t events) RUNS_ON(role_main)
 {
 	struct connection *c = (struct connection *)(void *)w; /* its first member */
 
@@ -358,7 +358,7 @@ connection_ready(struct watch *w, uint32_t events)
 }
 
 static void
-connection_again(struct timer *t)
+connection_again(struct timer *t) RUNS_ON(role_main)
 {
 	struct connection *c =
 		(struct connection *)(void *)((char *)t - offsetof(struct connection, again));
@@ -431,7 +431,7 @@ longest_idle(const struct rpc_listener *l, uid_t uid, bool any)
 
 /* True if `uid` may open a connection; at a limit, after closing an idle connection. */
 static bool
-make_room(struct rpc_listener *l, const struct rpc_bounds *bounds, uid_t uid)
+make_room(struct rpc_listener *l, const struct rpc_bounds *bounds, uid_t uid) RUNS_ON(role_main)
 {
 	unsigned user = user_count(l, uid), privileged = user_count(l, 0);
 	bool user_full = user >= (is_privileged(uid) ? bounds->connections
@@ -468,7 +468,7 @@ client_uid(int fd)
 
 /* NULL: refused, and `fd` is closed. */
 static struct connection *
-connection_create(struct rpc_listener *l, int fd)
+connection_create(struct rpc_listener *l, int fd) RUNS_ON(role_main)
 {
 	const struct rpc_bounds *bounds = l->read_only ? &bounds_read_only : &bounds_all;
 	struct rpc *r = l->rpc;
@@ -494,7 +494,7 @@ connection_create(struct rpc_listener *l, int fd)
 }
 
 static void
-listener_ready(struct watch *w, uint32_t events)
+listener_ready(struct watch *w, uint32_t events) RUNS_ON(role_main)
 {
 	struct rpc_listener *l = (struct rpc_listener *)(void *)w; /* its first member */
 	struct rpc *r = l->rpc;

@@ -79,9 +79,8 @@ window_end(struct peer_faults *f)
 }
 
 static void
-window_fire(struct timer *t)
+window_fire(struct timer *t) RUNS_ON(role_session)
 {
-	role_enter_session();
 	window_end(container_of(t, struct peer_faults, window));
 }
 

@@ -29,12 +29,11 @@ static_assert(sizeof(struct rib_record) % 8 == 0, "what follows a record's heade
 /* ---- batches ---- */
 
 static void
-tidy_fire(struct timer *t)
+tidy_fire(struct timer *t) RUNS_ON(role_session)
 {
 	struct speaker *s = container_of(t, struct speaker, tidy);
 	bool left = false;
 
-	role_enter_session();
 	for (unsigned i = 0; i < s->shards.count; i++) {
 		struct speaker_input *in = &s->input[i];
 

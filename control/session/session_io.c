@@ -356,14 +356,13 @@ refuse(int fd, uint8_t code, uint8_t subcode)
 /* ---- opening ---- */
 
 static void
-connection_ready(struct watch *w, uint32_t events)
+connection_ready(struct watch *w, uint32_t events) RUNS_ON(role_session)
 {
 	struct connection *c = container_of(w, struct connection, watch);
 	struct peer *p = c->peer;
 	socklen_t len = sizeof(int);
 	int fd = w->fd, error = 0;
 
-	role_enter_session();
 	if (!c->connecting) {
 		if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
 			connection_read(c);
@@ -455,13 +454,12 @@ connection_adopt(struct connection *c, int fd)
 /* ---- timers ---- */
 
 static void
-hold_fire(struct timer *t)
+hold_fire(struct timer *t) RUNS_ON(role_session)
 {
 	struct connection *c = container_of(t, struct connection, hold);
 	struct thread *thread = c->peer->speaker->thread;
 	uint64_t elapsed = now_ns() - c->last_message_ns;
 
-	role_enter_session();
 	/*
 	 * The timer is not armed for each message: wait for the rest of the hold time since the
 	 * last message.
@@ -518,12 +516,11 @@ connection_keepalive_start(struct connection *c)
 }
 
 static void
-keepalive_fire(struct timer *t)
+keepalive_fire(struct timer *t) RUNS_ON(role_session)
 {
 	struct connection *c = container_of(t, struct connection, keepalive);
 	uint64_t late = now_ns() - c->keepalive_due_ns;
 
-	role_enter_session();
 	hist_add(&c->peer->speaker->keepalive_late, late);
 	if (late > c->peer->keepalive_late_ns)
 		c->peer->keepalive_late_ns = late;
@@ -531,12 +528,11 @@ keepalive_fire(struct timer *t)
 }
 
 static void
-send_hold_fire(struct timer *t)
+send_hold_fire(struct timer *t) RUNS_ON(role_session)
 {
 	struct connection *c = container_of(t, struct connection, send_hold);
 	uint64_t hold = send_hold_ns(c), elapsed = now_ns() - c->sent_ns;
 
-	role_enter_session();
 	if (elapsed < hold)
 		timer_arm(c->peer->speaker->thread, t, hold - elapsed);
 	else

@@ -121,11 +121,10 @@ limit_log(const struct peer_family *f, const char *event, uint64_t counted)
 }
 
 static void
-restart_fire(struct timer *t)
+restart_fire(struct timer *t) RUNS_ON(role_session)
 {
 	struct peer *p = container_of(t, struct peer, limit_restart);
 
-	role_enter_session();
 	if (p->held && !p->removed)
 		peer_start(p);
 }
@@ -226,13 +225,12 @@ inputs_idle(const struct speaker *s) RUNS_ON(role_session)
 
 /* Checks the limited peers with recent UPDATEs. */
 static void
-limits_fire(struct timer *t)
+limits_fire(struct timer *t) RUNS_ON(role_session)
 {
 	struct speaker *s = container_of(t, struct speaker, limits);
 	struct peer *p;
 	bool idle;
 
-	role_enter_session();
 	idle = inputs_idle(s); /* before the counts are read */
 	RING_EACH(p, &s->limit_peers, limit_ring)
 	{

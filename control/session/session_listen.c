@@ -306,7 +306,7 @@ peer_from(const struct listener *l, const struct ip_addr *addr)
 }
 
 static void
-listener_ready(struct watch *w, uint32_t events)
+listener_ready(struct watch *w, uint32_t events) RUNS_ON(role_session)
 {
 	struct listener *l = container_of(w, struct listener, watch);
 	struct ip_addr addr;
@@ -314,7 +314,6 @@ listener_ready(struct watch *w, uint32_t events)
 	struct peer *p;
 	int fd;
 
-	role_enter_session();
 	(void)events;
 	while ((fd = host_socket_accept(w->fd, &addr, &port)) >= 0) {
 		p = peer_from(l, &addr);

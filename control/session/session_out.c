@@ -114,13 +114,12 @@ walk_begin_refresh(struct peer_family *f) RUNS_ON(role_session)
 
 /* End of the rest; armed again if more walks have run meanwhile. */
 static void
-pace_fire(struct timer *t)
+pace_fire(struct timer *t) RUNS_ON(role_session)
 {
 	struct speaker *s = container_of(t, struct speaker, pace_timer);
 	uint64_t now = now_ns();
 	struct peer *p;
 
-	role_enter_session();
 	RING_EACH(p, &s->established, established)
 	{
 		for (unsigned i = 0; i < FAMILY_COUNT; i++) {
@@ -180,11 +179,10 @@ policy_jobs_end(struct peer_family *f)
 }
 
 static void
-on_mark(void *ctx, enum update_group_mark m)
+on_mark(void *ctx, enum update_group_mark m) RUNS_ON(role_session)
 {
 	struct peer_family *f = ctx;
 
-	role_enter_session();
 	switch (m) {
 	case MARK_NONE:
 		break;
@@ -541,13 +539,12 @@ answered_report(struct peer_family *f)
 }
 
 static void
-answer_fire(struct timer *t)
+answer_fire(struct timer *t) RUNS_ON(role_session)
 {
 	struct peer_family *f = container_of(t, struct peer_family, answer);
 	struct peer *p = f->peer;
 	bool began = p->updates_received != f->requested_updates;
 
-	role_enter_session();
 	if (f->answered != 0) {
 		if (answer_handled(f))
 			answered_report(f);
@@ -727,13 +724,12 @@ refresh_ended(struct peer_family *f)
 }
 
 static void
-stale_fire(struct timer *t)
+stale_fire(struct timer *t) RUNS_ON(role_session)
 {
 	struct peer_family *f = container_of(t, struct peer_family, stale);
 	struct peer *p = f->peer;
 	bool begun = f->refreshing;
 
-	role_enter_session();
 	timer_cancel(p->speaker->thread, &f->answer);
 	log_event(LOG_WARNING, "refresh-timeout peer=%s vrf=%s family=%s begun=%s",
 		p->config.addr_text, p->vrf_name, family_text(f->family),

@@ -265,11 +265,10 @@ peer_restart(struct peer *p)
 }
 
 static void
-idle_hold_fire(struct timer *t)
+idle_hold_fire(struct timer *t) RUNS_ON(role_session)
 {
 	struct peer *p = container_of(t, struct peer, idle_hold);
 
-	role_enter_session();
 	if (p->running && p->up == NULL)
 		peer_begin(p);
 }
@@ -282,12 +281,11 @@ collision_fire(struct timer *t)
 }
 
 static void
-connect_retry_fire(struct timer *t)
+connect_retry_fire(struct timer *t) RUNS_ON(role_session)
 {
 	struct peer *p = container_of(t, struct peer, connect_retry);
 	struct speaker *s = p->speaker;
 
-	role_enter_session();
 	/* A connection of the peer is open: our own would collide. */
 	if (p->conn[CONN_IN].state >= FSM_OPEN_SENT) {
 		timer_arm(s->thread, t,

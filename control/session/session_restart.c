@@ -152,11 +152,10 @@ restart_forget(struct peer *p)
 
 /* The peer has not returned, or has not sent End-of-RIB. */
 static void
-restart_fire(struct timer *t)
+restart_fire(struct timer *t) RUNS_ON(role_session)
 {
 	struct peer_family *f = container_of(t, struct peer_family, restart);
 
-	role_enter_session();
 	if (!f->retained)
 		return;
 	retained_flush(f, f->peer->up != NULL ? "no-end-of-rib" : "restart-time");
