@@ -17,11 +17,11 @@
 
 /* Writer: main in service_open(), before other threads exist. */
 static struct {
-	int fd; /* 0: no service manager */
+	int fd; /* -1: no service manager */
 	struct sockaddr_un address;
 	socklen_t address_len;
 	uint64_t watchdog_ns;
-} service;
+} service = {.fd = -1};
 
 /* A path, or '@' and a name in the abstract namespace. */
 static int
@@ -81,10 +81,8 @@ service_open(void)
 	if (err != 0)
 		return err;
 	service.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (service.fd < 0) {
-		service.fd = 0;
+	if (service.fd < 0)
 		return -errno;
-	}
 	service.watchdog_ns = watchdog_read();
 	unsetenv("NOTIFY_SOCKET");
 	unsetenv("WATCHDOG_USEC");
@@ -95,7 +93,7 @@ service_open(void)
 void
 service_notify(const char *message)
 {
-	if (service.fd != 0)
+	if (service.fd >= 0)
 		(void)sendto(service.fd, message, strlen(message), MSG_NOSIGNAL | MSG_DONTWAIT,
 			(const struct sockaddr *)&service.address, service.address_len);
 }

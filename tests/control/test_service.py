@@ -96,6 +96,17 @@ class Service(KeelTest):
         self.keel.process.terminate()
         self.expect("STOPPING")
 
+    def test_standard_input_is_closed(self):
+        """keeld's socket to the service manager may have the descriptor 0."""
+        stdin = os.dup(0)
+        os.close(0)
+        try:
+            self.start(DOCUMENT)
+        finally:
+            os.dup2(stdin, 0)
+            os.close(stdin)
+        self.expect("READY")
+
     def test_a_thread_that_is_late_starves_the_watchdog(self):
         """Main waits for FILE, a FIFO without a writer: WATCHDOG=1 stops after half of the interval, and comes again after the turn."""
         self.start(DOCUMENT)
