@@ -167,7 +167,7 @@ class Installed(unittest.TestCase):
         guide = run(sys.executable, README_TEST, "--script", os.path.join(self.c.root, "usr/share/doc/keel/docs/guides/first-router.md"))
         self.c.write("/opt/guide", guide)
         begin = time.monotonic()
-        status, out = self.c.status("bash /opt/guide; status=$?; rm /opt/guide; ip netns list; exit $status")
+        status, out = self.c.status("timeout -k 1 %d bash /opt/guide; status=$?; rm /opt/guide; exit $status" % FIRST_ROUTER_S)
         took = time.monotonic() - begin
         self.assertEqual(status, 0, out)
         self.assertIn("3 packets transmitted, 3 received", out)
