@@ -174,6 +174,10 @@ request_forget(struct request *r)
 	}
 	r->http = NULL;
 	r->client.closed = true;
+	if (r->client.running != NULL) {
+		timer_cancel(r->client.rpc->thread, &r->again);
+		rpc_batch_run(r->client.running); /* ends the batch */
+	}
 	if (r->client.pending == 0)
 		request_free(r);
 }

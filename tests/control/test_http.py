@@ -112,6 +112,16 @@ class Http(KeelTest):
         except OSError:
             return False
 
+    def test_the_end_during_a_batch(self):
+        """keeld ends with status 0: a sanitizer finds no memory of the batches that were not finished."""
+        batch = json.dumps([{"jsonrpc": "2.0", "id": i, "method": "rpc.discover"} for i in range(300)]).encode()
+        clients = [self.connect() for _ in range(5)]
+        for s in clients:
+            s.sendall(b"POST /rpc HTTP/1.1\r\nHost: keel\r\nContent-Length: %d\r\n\r\n" % len(batch) + batch)
+        self.ask()  # behind the first requests of the batches
+        self.keel.stop()
+        self.keel.start()
+
     def test_a_request_has_a_time_in_total(self):
         """The attacks: headers at an octet per second, a body likewise, and an answer read in single octets. No connection is idle; all are
         closed."""
