@@ -164,7 +164,7 @@ request_create(struct http *h, struct MHD_Connection *connection)
 }
 
 static void
-request_forget(struct request *r)
+request_forget(struct request *r) RUNS_ON(role_main)
 {
 	for (struct request **at = &r->http->requests; *at != NULL; at = &(*at)->next) {
 		if (*at == r) {
