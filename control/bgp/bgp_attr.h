@@ -20,34 +20,34 @@ struct bgp_update_options {
 	bool external; /* eBGP */
 	bool confederation; /* the peer is in our confederation: AS_CONFED segments are allowed */
 	bool enforce_first_as; /* eBGP: the leftmost AS must be the AS of the peer (RFC 4271 6.3, optional in the RFC) */
-	uint32_t
-		max_as_path_length; /* limit of AS numbers in AS_PATH, including AS_SETs; 0: no limit */
+	/* limit of AS numbers in AS_PATH, including AS_SETs; 0: no limit */
+	uint32_t max_as_path_length;
 	uint32_t peer_as; /* 0: any */
-	uint32_t
-		local_id; /* our BGP identifier and address, host order: refused as NEXT_HOP; 0: no check */
+	/* our BGP identifier and address, host order: refused as NEXT_HOP; 0: no check */
+	uint32_t local_id;
 	uint8_t families; /* negotiated families: bits by enum family, NLRI_BIT_ for families without a table; the sets below have the same bits */
 	uint8_t add_path; /* families with path identifiers from the peer (RFC 7911) */
 	uint8_t multiple_labels; /* a prefix may have several labels (RFC 8277 2.1) */
 	bool extended_message;
 	uint8_t extended_next_hop; /* IPv6 next hops negotiated (RFC 8950) */
-	uint16_t
-		zone; /* zone of link-local next hops: the shared link with the peer (RFC 2545 3); 0: none */
+	/* zone of link-local next hops: the shared link with the peer (RFC 2545 3); 0: none */
+	uint16_t zone;
 	struct ip_addr local_v6; /* our IPv6 address, refused as a next hop; AFI_NONE: no check */
 };
 
 /* A decoded UPDATE. NLRI stay in the message, so their number has no limit; nlri_read() reads NLRI. */
 struct bgp_update {
-	struct bgp_error
-		error; /* the most severe error. TREAT_AS_WITHDRAW: the caller withdraws all of announced[] */
+	/* the most severe error. TREAT_AS_WITHDRAW: the caller withdraws all of announced[] */
+	struct bgp_error error;
 	bool has_attrs; /* `attrs` is filled: the message announces prefixes */
 	bool end_of_rib; /* RFC 4724 2 */
-	enum family
-		end_of_rib_family; /* FAMILY_COUNT: a family without a table, see end_of_rib_afi */
+	/* FAMILY_COUNT: a family without a table, see end_of_rib_afi */
+	enum family end_of_rib_family;
 	uint8_t end_of_rib_afi, end_of_rib_safi;
 	/* the fields of RFC 4271 and MP_(UN)REACH_NLRI: at most two each */
 	struct bgp_nlri_field {
-		enum family
-			family; /* FAMILY_COUNT: a family without a table; `form` describes the octets */
+		/* FAMILY_COUNT: a family without a table; `form` describes the octets */
+		enum family family;
 		struct nlri_form form;
 		struct rd nlri;
 		bool mp; /* the next hop came in MP_REACH_NLRI */

@@ -33,8 +33,8 @@ struct nlri {
 	uint8_t label_count; /* 0: a family without labels, or a withdrawal */
 	uint32_t path_id;
 	uint32_t label; /* the first label, 20 bits */
-	uint64_t
-		rd; /* route distinguisher as a number, type in the two highest octets (RFC 4364 4.2); VPN families */
+	/* route distinguisher as a number, type in the two highest octets (RFC 4364 4.2); VPN families */
+	uint64_t rd;
 	const uint8_t *labels; /* lent: three octets each, points into the message */
 };
 

@@ -61,8 +61,8 @@ struct config_family {
 	uint32_t max_prefixes; /* 0: no limit */
 	uint8_t max_prefixes_action; /* enum max_prefixes_action */
 	uint8_t max_prefixes_threshold; /* percent of the limit: an alarm */
-	uint32_t
-		max_prefixes_restart_s; /* after a shutdown; 0: the peer stays down until an operator resets the peer */
+	/* after a shutdown; 0: the peer stays down until an operator resets the peer */
+	uint32_t max_prefixes_restart_s;
 };
 
 struct config_peer {
@@ -112,8 +112,8 @@ struct config_range {
 	struct vrf_id vrf;
 	const char *group;
 	uint32_t asn; /* its own; 0: the group's */
-	struct config_peer
-		peer; /* template of a dynamic peer, without address, addr_text and zone */
+	/* template of a dynamic peer, without address, addr_text and zone */
+	struct config_peer peer;
 };
 
 struct config_network {
@@ -158,11 +158,11 @@ struct config {
 	unsigned loopback_count;
 	uint8_t preference[SOURCE_COUNT]; /* the lowest value wins */
 	uint32_t policy_change_delay_s, policy_change_max_delay_s;
-	uint32_t
-		commit_hold_s; /* how long a path that a commit rejects may stay in use as the last path */
+	/* how long a path that a commit rejects may stay in use as the last path */
+	uint32_t commit_hold_s;
 	struct policy_set *policies; /* control/config/policy_compile.h */
-	uint32_t *
-		peer_index; /* open addressing by VRF and address: index in peers + 1; 0: free. NULL: no peers */
+	/* open addressing by VRF and address: index in peers + 1; 0: free. NULL: no peers */
+	uint32_t *peer_index;
 	uint32_t peer_index_mask;
 	json_t *merged; /* peers after inheritance, as documents, in the order of `peers`; owner of the strings above */
 };

@@ -14,8 +14,8 @@ struct policy_set {
 	const char **names; /* the built-in ones, then by the document; NULL-terminated */
 	struct policy **policies; /* without the built-in ones */
 	json_t *index; /* of policies[], by name */
-	json_t **
-		meaning; /* nodes of policies[i] with the contents of lists in place of names, for comparisons */
+	/* nodes of policies[i] with the contents of lists in place of names, for comparisons */
+	json_t **meaning;
 };
 
 #define BUILT_IN 2

@@ -15,8 +15,8 @@ struct rpc;
 struct http_config {
 	struct ip_addr addr;
 	uint16_t port;
-	const char *
-		token_file; /* NULL: none. Copied; the file is read with each request that has a token */
+	/* NULL: none. Copied; the file is read with each request that has a token */
+	const char *token_file;
 };
 
 /* Listens. 0, -errno. */

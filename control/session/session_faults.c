@@ -35,8 +35,8 @@ struct fault_entry {
 
 struct peer_faults {
 	struct peer *peer;
-	uint64_t
-		count; /* since the peer exists; the entry of fault N is entry[N % SESSION_FAULTS] */
+	/* since the peer exists; the entry of fault N is entry[N % SESSION_FAULTS] */
+	uint64_t count;
 	struct fault_entry entry[SESSION_FAULTS];
 	struct timer window; /* armed: a window is open */
 	unsigned lines; /* logged in this window */

@@ -214,8 +214,8 @@ struct peer {
 	uint32_t idle_hold_s; /* duration of the next idle hold */
 	/* the peer is sending its initial table: no pause and no End-of-RIB yet */
 	bool loading_table;
-	uint64_t
-		table_update_ns; /* when the peer last sent part of its initial table; 0: not yet */
+	/* when the peer last sent part of its initial table; 0: not yet */
+	uint64_t table_update_ns;
 	struct peer_family family[FAMILY_COUNT];
 	uint8_t export_first; /* the family that exports first in the next turn */
 

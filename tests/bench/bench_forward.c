@@ -79,8 +79,8 @@ static struct {
 	struct qsbr *qsbr;
 	struct fib *fib;
 	struct path_lists *lists;
-	struct path_list_id
-		list[HOPS]; /* route i goes to hop i % HOPS, which is on port hop % OUTPUTS */
+	/* route i goes to hop i % HOPS, which is on port hop % OUTPUTS */
+	struct path_list_id list[HOPS];
 	struct prefix *route;
 	uint8_t *hop; /* of route i, now */
 	size_t count;
