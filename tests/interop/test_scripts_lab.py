@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
 import labtest
@@ -113,8 +114,12 @@ def foreground(checks, path):
             if line.startswith("Ctrl-C"):
                 break
         checks.true("a lab in the foreground says how it ends", p.poll() is None)
+        started, end = len(left()[0]), time.monotonic() + 60
         p.send_signal(signal.SIGINT)
-        checks.equal("Ctrl-C ends the lab", p.wait(60), 0)
+        while len(left()[0]) == started and time.monotonic() < end:
+            time.sleep(0.001)
+        p.send_signal(signal.SIGINT)  # while the lab removes its namespaces
+        checks.equal("Ctrl-C, and again during the removal, ends the lab", p.wait(60), 0)
     finally:
         p.kill()
         p.wait()

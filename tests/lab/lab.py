@@ -286,7 +286,12 @@ class Lab:
         return self
 
     def __exit__(self, *exc):
+        main = threading.current_thread() is threading.main_thread()
+        ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if main else ()  # a second Ctrl-C must not end the removal half way
+        before = [signal.signal(s, signal.SIG_IGN) for s in ignored]
         self.close()
+        for s, handler in zip(ignored, before):
+            signal.signal(s, handler)
 
     def netns(self, host):
         return self.tag + "-" + host
