@@ -137,7 +137,7 @@ class History(KeelTest):
         self.assertIn("history-not-written", self.keel.logged())
         self.edit(description="third")
         a = self.keel.answer("config.commit", {"confirm_s": 60})
-        self.assertIn("confirmed", a["error"]["data"]["reason"])
+        self.assertIn("until the confirmation", a["error"]["data"]["reason"])
         self.assertEqual(self.words(), ("second", "second"))
         self.keel.call("config.rollback", {"to": 0})  # commit 0 is kept in memory while keeld runs
         self.assertEqual(self.words(), ("first", "first"))
