@@ -2,8 +2,9 @@
 /*
  * Ring of changed destinations. Each consumer has its own cursor and reads the current state of a
  * destination, so a consumer that sees ten changes late handles one change. Writers: the shards,
- * each with its own writer number and without a lock (docs/decisions/0006); a single writer uses
- * plain stores. Consumers: fib thread, update groups, event subscribers.
+ * each with its own writer number and without a lock (docs/decisions/0006); a single writer needs
+ * no atomic read-modify-write. Consumers: the fib thread, update groups, and members of a group
+ * that have fallen behind.
  *
  * Order of withdrawals: a consumer may take a change early, but a withdrawal only at the entry of
  * the last sequence of the destination (journal_entry_is_last()). Otherwise a withdrawn aggregate
@@ -43,9 +44,9 @@ struct journal_entry {
 #define JOURNAL_CURSORS_MAX 1024
 #define JOURNAL_WRITERS_MAX 16
 
-/* `capacity` entries (rounded up to a power of two), 8 bytes each. 0, -ENOMEM. */
+/* A single writer; `capacity` entries of 8 bytes, rounded up to a power of two. 0, -ENOMEM. */
 int journal_create(struct arena *a, uint32_t capacity, struct journal **out);
-/* For several writers, 0 to `writers` - 1. */
+/* As journal_create(), for the writers 0 to `writers` - 1. -EINVAL: 0, or too many writers. */
 int journal_create_shared(
 	struct arena *a, uint32_t capacity, unsigned writers, struct journal **out);
 void journal_destroy(struct journal *j);
@@ -69,10 +70,16 @@ void journal_commit(struct journal *j, unsigned writer, uint64_t sequence, struc
  */
 uint64_t journal_safe_sequence(const struct journal *j);
 
-/* Writer, now and then: returns the memory of entries before the safe sequence to the system. */
+/*
+ * Writer, now and then: returns the memory of entries before the safe sequence to the system.
+ * Nothing happens in a journal of several writers.
+ */
 void journal_tidy(struct journal *j) RUNS_ON(role_rib);
 
-/* Any thread, once for each consumer. The cursor starts behind the newest entry. 0, -ENOSPC. */
+/*
+ * Any thread, once for each consumer. The cursor starts after the newest entry. 0; -ENOSPC: all
+ * JOURNAL_CURSORS_MAX cursors are in use.
+ */
 int journal_subscribe(struct journal *j, struct journal_cursor **out);
 void journal_unsubscribe(struct journal *j, struct journal_cursor *c);
 /*
@@ -81,17 +88,17 @@ void journal_unsubscribe(struct journal *j, struct journal_cursor *c);
  */
 int journal_fork(struct journal *j, const struct journal_cursor *from, struct journal_cursor **out);
 /*
- * As journal_fork(), for a cursor that reads nothing and holds entries back; journal_advance()
- * moves the held position.
+ * As journal_fork(), for a cursor that never reads: the cursor keeps tombstones after
+ * journal_passed(from). journal_advance() ends this up to a sequence.
  */
 int journal_hold(struct journal *j, const struct journal_cursor *from, struct journal_cursor **out);
 /*
  * What a shard does when tombstones accumulate because of this consumer.
  * JOURNAL_BEAR (default): nothing.
- * JOURNAL_EVICT: evicts the cursor. The consumer handles -ESTALE (a member whose connection accepts
- * no data).
- * JOURNAL_WAIT: the shard takes no input until the cursor has advanced (fib thread, update groups,
- * members that read).
+ * JOURNAL_EVICT: waits while the cursor advances; evicts the cursor at the limit of tombstones
+ * (tombstones_max). The consumer handles -ESTALE (a member whose connection accepts no data).
+ * JOURNAL_WAIT: takes no input until the cursor has advanced (fib thread, update groups, members
+ * that read).
  */
 enum journal_patience { JOURNAL_BEAR, JOURNAL_EVICT, JOURNAL_WAIT };
 void journal_set_patience(struct journal_cursor *c, enum journal_patience patience);
@@ -145,19 +152,19 @@ bool journal_evict(struct journal *j, const struct journal_holder *h) RUNS_ON(ro
  * read.
  *
  * Reads up to `max` entries after the position of the cursor, in order; the position stays. Returns
- * the number of entries; 0 without new entries; -EOVERFLOW if the ring lapped the cursor (the last
- * of `capacity` entries belongs to the writer); -ESTALE if the cursor is evicted, and only
- * journal_unsubscribe() is left.
+ * the number of entries; 0 without new entries; -EOVERFLOW: the ring lapped the cursor, with
+ * `capacity` or more unread entries (a writer may be overwriting the oldest); -ESTALE if the cursor
+ * is evicted: the consumer may then only call journal_unsubscribe().
  */
 int journal_read(
 	struct journal *j, struct journal_cursor *c, struct journal_entry *out, unsigned max);
-/* True if journal_read() would return -ESTALE. Reads no cache line of the writer. */
+/* True if journal_read() would return -ESTALE. Cheaper: reads no cache line of the writers. */
 bool journal_evicted(const struct journal_cursor *c);
 /*
  * Entries up to `passed_sequence` are done: the position moves there, and tombstones up to there
- * may be reused, except where a withdrawal waits. When the wait is over the position moves back to
- * the first waiting withdrawal, and journal_read() returns the entries from there again (reading
- * current state twice is harmless).
+ * may be reused, but not from the first waiting withdrawal on. When the wait is over the position
+ * moves back to the first waiting withdrawal, and journal_read() returns the entries from there
+ * again (reading current state twice is harmless).
  */
 void journal_advance(struct journal *j, struct journal_cursor *c, uint64_t passed_sequence);
 
@@ -218,14 +225,17 @@ uint64_t journal_head(const struct journal *j);
  * sequence.
  */
 uint64_t journal_reserved(const struct journal *j);
-/* No destination has been published with a higher sequence; any thread. */
+/* Any thread. No destination has been published with a higher sequence. */
 uint64_t journal_newest(const struct journal *j);
-/* Any thread. The highest sequence that this cursor has passed. */
+/*
+ * Any thread. The consumer is done with all entries up to this sequence: tombstones up to there are
+ * not kept for this cursor.
+ */
 uint64_t journal_passed(const struct journal_cursor *c);
 
 /*
- * True if the view of an empty destination belongs to this entry. Necessary for a withdrawal but
- * not sufficient: journal_may_withdraw().
+ * True if the view of an empty destination belongs to this entry. A withdrawal needs more: see
+ * journal_may_withdraw().
  */
 static inline bool
 journal_entry_is_last(const struct journal_entry *e, const struct dest_view *v)

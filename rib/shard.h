@@ -5,12 +5,12 @@
  *
  * Writer: the thread of the shard (role_rib). Other threads read tables, attribute sets and the
  * journal, online in the QSBR of RIB readers. Input arrives over one pair of rings per session
- * thread; next hops go to and from the fib thread. Control posts commands (peers, policies) to the
- * thread of the shard.
+ * thread; next hops go to and from the fib thread. Control calls the commands (peers, policies) on
+ * the thread of the shard.
  *
- * Every long walk (flush of a lost peer, stale sweep, next-hop evaluation) is a resumable scan of
- * dense ids, cut into slices by the deadline of shard_work(). Input batches run first; walks share
- * the remaining time in turn.
+ * Every long walk (flush of a lost peer, stale sweep, next-hop evaluation, replay) is a resumable
+ * scan of dense ids, cut into slices by the deadline of shard_work(). Input batches run first, and
+ * leave a quarter of the turn to pending walks.
  */
 #pragma once
 
@@ -44,7 +44,7 @@ enum rib_record_kind {
 	RIB_SESSION_DOWN,
 	RIB_BEGIN_REFRESH, /* BoRR (RFC 7313 4): opens an epoch in `family` */
 	RIB_END_REFRESH, /* EoRR: sweeps paths of older epochs */
-	RIB_END_OF_RIB, /* RFC 4724 2 */
+	RIB_END_OF_RIB, /* RFC 4724 2: sweeps the paths retained from an earlier session */
 	RIB_STALE_TIMEOUT, /* stale timer of the session: sweeps as EoRR */
 };
 
@@ -108,8 +108,8 @@ struct rib_session_up {
 };
 
 /*
- * Filled by a session thread and returned by the shard. Allocated when all batches are in use;
- * freed when unused.
+ * Filled by a session thread and returned by the shard. shard_input_get() allocates a batch when no
+ * returned batch is left; shard_input_tidy() frees unused batches.
  */
 struct rib_batch {
 	uint32_t used; /* bytes of records */
@@ -129,11 +129,12 @@ struct rib_session_down {
 };
 
 #define RIB_BATCH_SIZE (256u << 10) /* room for the largest extended UPDATE, decoded */
-#define RIB_BATCHES_PER_INPUT 16 /* 80,000 prefixes: 20 ms of the shard's time */
+/* the most in existence; full batches hold some 80,000 prefixes, 20 ms of work for the shard */
+#define RIB_BATCHES_PER_INPUT 16
 
 /* The session side's half of an input. */
 struct shard_input;
-/* An empty batch, or NULL if the shard has all batches: stop reading from that peer. */
+/* An empty batch. NULL: the shard has all batches, or no memory; do not read from peers now. */
 struct rib_batch *shard_input_get(struct shard_input *in) RUNS_ON(role_session);
 void shard_input_put(struct shard_input *in, struct rib_batch *b) RUNS_ON(role_session);
 /* True if the shard has done every batch: counters then include all records. */
@@ -199,13 +200,11 @@ struct shard_config {
 	struct qsbr *readers; /* RIB readers */
 	uint32_t own_asn;
 	uint32_t router_id;
-	uint32_t journal_capacity; /* entries; 0: 1 << 20 */
-	/*
-	 * With several shards: the shared journal (borrowed, outlives the shards), the index of
-	 * this shard, and all shards.
-	 */
+	uint32_t journal_capacity; /* entries of a journal of its own; 0: 1 << 20 */
+	/* Borrowed, outlives the shards. NULL: the shard creates a journal of its own. */
 	struct journal *journal;
-	unsigned index;
+	unsigned index; /* of this shard: its number as a writer of `journal` */
+	/* SHARDS_MAX places: all shards of `journal`, then NULL. No array: this is the only shard */
 	struct shard *const *siblings;
 	/* the sibling waits for records that this shard has done */
 	void (*wake_sibling)(void *ctx, unsigned index);
@@ -253,12 +252,15 @@ struct shard_peer {
 	uint32_t router_id; /* known when the session is up */
 };
 
-/* Creates `inputs` pairs of rings, one per session thread. 0, -ENOMEM. */
+/* Creates `inputs` pairs of rings, one per session thread. 0, -ENOMEM, -EINVAL (too many). */
 int shard_create(const struct shard_config *config, unsigned inputs, struct shard **out);
 void shard_destroy(struct shard *s);
 struct shard_input *shard_input(struct shard *s, unsigned index);
 
-/* Before the first route of the table. 0, -ENOMEM, -EEXIST. */
+/*
+ * Before the first route of the table. 0; -EEXIST, with *out set; -ENOMEM, also with
+ * SHARD_TABLES_MAX tables.
+ */
 int shard_table_add(struct shard *s, struct vrf_id vrf, enum family family, struct table_id *out);
 /* Any thread, after shard_table_add(). -ENOENT without the table. */
 int shard_table_find(
@@ -276,9 +278,11 @@ struct journal *shard_journal(const struct shard *s);
  */
 void shard_settings(struct shard *s, const struct shard_settings *settings) RUNS_ON(role_rib);
 
+/* ---- commands, on the thread of the shard ---- */
+
 /*
- * Commands, on the thread of the shard. Without a policy (NULL), an external peer's routes are
- * refused (RFC 8212) and an internal peer's are accepted.
+ * Adds a peer without import policies: routes of an external peer are refused (RFC 8212), routes of
+ * an internal peer are accepted. 0, -EINVAL (id), -EEXIST, -ENOMEM.
  */
 int shard_peer_add(struct shard *s, const struct shard_peer *p) RUNS_ON(role_rib);
 /*
@@ -288,8 +292,9 @@ int shard_peer_add(struct shard *s, const struct shard_peer *p) RUNS_ON(role_rib
  * (different address or VRF), -ENOMEM.
  */
 int shard_peer_change(struct shard *s, const struct shard_peer *p) RUNS_ON(role_rib);
-/* -EBUSY while the peer has routes (shard_peer_idle()). */
+/* 0, -ENOENT; -EBUSY: shard_peer_idle() is false. */
 int shard_peer_remove(struct shard *s, struct peer_id id) RUNS_ON(role_rib);
+/* True if the peer has no session, no routes and no job of a walk; also for an unknown peer. */
 bool shard_peer_idle(const struct shard *s, struct peer_id id) RUNS_ON(role_rib);
 /*
  * Memory is short and this peer uses most: flushes routes of the peer and drops its UPDATEs until
@@ -310,7 +315,7 @@ void shard_peer_import(struct shard *s, struct peer_id id, enum family family,
  * keep_all_routes. On: the shard stores the received attributes with the accepted ones (struct
  * rib_path), and keeps a route that import policy or a loop refuses with PATH_REJECTED; earlier
  * routes are kept when announced again. Off: a sliced walk drops the received attributes and
- * refused routes, and a running replay ends.
+ * refused routes, after the end of a running replay.
  */
 void shard_peer_keep(struct shard *s, struct peer_id id, enum family family, bool keep)
 	RUNS_ON(role_rib);
@@ -345,7 +350,7 @@ uint64_t shard_held(const struct shard *s);
 /*
  * Announces a prefix from this router (`networks`, redistribution); NULL `attrs` withdraws. Each
  * call brings the attributes; equal sets are shared. `source` is stored in the path:
- * rib_path_source().
+ * rib_path_source(). 0, -ENOENT (no table), -ENOMEM.
  */
 int shard_originate_from(struct shard *s, struct vrf_id vrf, enum family family,
 	const struct prefix *p, enum route_source source, const struct attr_set *attrs)
@@ -392,10 +397,11 @@ uint64_t shard_ailing(const struct shard *s, enum family family, unsigned word);
 unsigned shard_refused_find(const struct shard *s, enum family family, const struct prefix *p,
 	struct refused_route *out, unsigned max) RUNS_ON(role_main);
 /*
- * Estimated bytes for this peer: paths with destinations, and the attribute sets that this peer
- * brought first. A set of several peers counts for the first peer.
+ * Any thread: estimated bytes for this peer: paths with destinations, and the attribute sets that
+ * this peer brought first. A set of several peers counts for the first peer.
  */
 size_t shard_peer_memory(const struct shard *s, struct peer_id id);
+/* Readers: copies the data of a peer, with the values of the session. False: unknown peer. */
 bool shard_peer_peek(const struct shard *s, struct peer_id id, struct shard_peer *out);
 /*
  * Readers: whether a path is stale, and the input of decision_order() for a path (of a rejected
@@ -433,7 +439,7 @@ uint32_t shard_cluster_id(const struct shard *s); /* RFC 4456 7; any thread */
  * table. 0 in normal operation.
  */
 uint64_t shard_failures(const struct shard *s);
-/* Any thread: of insertions into the shard's table of next hops. */
+/* Any thread: hash statistics of the shard's table of next hops. */
 const struct hash_probes *shard_next_hop_probes(const struct shard *s);
 /* Any thread: consumers evicted because of `tombstones_max`. */
 uint64_t shard_evictions(const struct shard *s);
