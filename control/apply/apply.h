@@ -33,8 +33,8 @@ struct apply_config {
 	/* The first configuration; taken over. */
 	struct config *running;
 	/*
-	 * Reports an event of a topic (commit, session, refresh). The callback takes `members`
-	 * over.
+	 * Reports an event of a topic (commit, session, refresh); `members` are the members of its
+	 * JSON object, taken over by the callback.
 	 */
 	void (*report)(void *ctx, const char *topic, json_t *members);
 	void *report_ctx;
@@ -43,8 +43,9 @@ struct apply_config {
 /* 0; -ENOMEM: nothing was taken over. */
 int apply_create(const struct apply_config *c, struct apply **out) RUNS_ON(role_main);
 /*
- * Opens the history, sets the speaker's ports and ranges, and starts the peers of the first
- * configuration. 0, -errno (logged).
+ * Opens the history, and returns to the document before a commit that the previous run did not
+ * confirm. Then listens on the BGP port, applies settings, ranges and host routes of the running
+ * configuration, and starts its peers. 0, -errno.
  */
 int apply_start(struct apply *apply) RUNS_ON(role_main);
 void apply_destroy(struct apply *apply) RUNS_ON(role_main);
@@ -52,8 +53,9 @@ void apply_destroy(struct apply *apply) RUNS_ON(role_main);
 /* An event of the session thread, on main. */
 void apply_session_event(struct apply *apply, const struct session_event *e) RUNS_ON(role_main);
 /*
- * SIGHUP: commits FILE. Refused while the candidate holds edits or a commit waits for a
- * confirmation. Logs the result.
+ * SIGHUP: finishes a running commit, then commits FILE. Refused while the candidate holds edits or
+ * a commit waits for a confirmation. Nothing happens if FILE equals the running document. Logs the
+ * result.
  */
 void apply_reload(struct apply *apply) RUNS_ON(role_main);
 

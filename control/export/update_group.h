@@ -8,7 +8,8 @@
  * destinations.
  *
  * A slow peer does not delay other peers: live changes never wait for a full connection; a walk waits for at most patience_ns plus half of the
- * duration of the walk. When a group holds back too many tombstones, the shards wait. Only a member whose peer does not read can then be evicted.
+ * duration of the walk. When a group or a member holds back too many tombstones, the shards wait. Only a member whose peer does not read can then
+ * be evicted: the session ends.
  *
  * Writer: the session thread, a RIB reader. Rules and policies: update_group_rules.c; RFC 4271 5 and 9.2, 4456, 2545, 8950, 8212, 1997. End-of-RIB:
  * RFC 4724 2; BoRR and EoRR: RFC 7313 4.
@@ -86,8 +87,8 @@ struct update_group *update_group_leave(struct update_member *m) RUNS_ON(role_se
 bool update_group_dismantle(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session);
 
 /*
- * A plan is the export side of a commit with new import rules of peers and new export rules of groups, for one family. Until update_groups_plan_end(), a
- * group with new rules evaluates each destination by the export rules for the import rules of the best path:
+ * A plan is the export side of a commit, one plan for each family with new import rules of peers. Until update_groups_plan_end(), a group whose export
+ * rules change in the plan keeps old and new rules. The best path of a destination selects the rules for the destination:
  *
  *  - the new rules, where the plan does not contain the peer of the best path, or where the path carries a generation of the plan
  *    (rib_path_generation());
@@ -98,7 +99,8 @@ bool update_group_dismantle(struct update_group *g, uint64_t deadline_ns) RUNS_O
  * stays advertised until the end, if the destination has a usable path and the source of the route still exists. The policies of both rules are
  * in use until the end.
  *
- * Begin a plan before any shard runs the new import rules; a second begin joins the running plan. now_s: the shards' clock.
+ * Begin a plan before any shard runs the new import rules; a second begin joins the running plan. now_s: monotonic seconds, as
+ * rib_path.time_s.
  */
 struct update_plan_part {
 	struct peer_id peer;
@@ -132,12 +134,12 @@ void update_group_refresh(struct update_member *m, bool framed) RUNS_ON(role_ses
 
 enum update_group_mark {
 	MARK_NONE,
-	MARK_END_OF_RIB,
+	MARK_END_OF_RIB, /* end of the initial table */
 	MARK_BORR,
-	MARK_FIRST_ENTRY,
+	MARK_FIRST_ENTRY, /* the first route of a refresh: a later request needs a further walk */
 	MARK_EORR,
-	MARK_WALK_DONE /* end of a refresh, framed or not */,
-	MARK_POLICY_DONE,
+	MARK_WALK_DONE, /* end of a refresh, framed or not */
+	MARK_POLICY_DONE, /* end of the differences of new rules of the group */
 	MARK_SETTLED /* update_group_settled() has grown */
 };
 /* The output of a member in one turn. */
@@ -178,7 +180,7 @@ struct update_turn {
  * has room, the members behind drive the group.
  *
  * The time in which a peer does not read is counted between turns, at most 100 ms a turn. After stall_ns, while shards wait for the group to read
- * withdrawals, the member may be evicted (-ESTALE). Without a member with output, the turn also drives the group then.
+ * withdrawals, the member may be evicted (-ESTALE). While shards wait and no member has output, a turn without output also drives the group.
  */
 struct update_turn update_member_turn(struct update_member *m, const struct update_io *io,
 	uint64_t deadline_ns) RUNS_ON(role_session);

@@ -34,9 +34,16 @@ enum session_event_kind {
 	 * shards have handled all of the answer
 	 */
 	SESSION_REFRESH_DONE,
-	/* the session ended, or the stale timer expired, before the end of the answer */
+	/*
+	 * a job failed, see `reason`: the session ended, or the stale timer expired, before the end
+	 * of the answer or of the export; or memory was short
+	 */
 	SESSION_REFRESH_FAILED,
-	SESSION_EXPORT_DONE, /* a walk of `family` for this peer has ended */
+	/*
+	 * the initial table, a refresh or the differences of new rules in `family` are in the
+	 * output buffer of this peer
+	 */
+	SESSION_EXPORT_DONE,
 	/*
 	 * a peer in one of speaker_ranges() has connected from `addr`; the connection waits for
 	 * session_add()
@@ -49,8 +56,9 @@ struct session_event {
 	enum session_event_kind kind;
 	struct peer_id peer;
 	enum family family;
-	bool framed; /* enhanced route refresh: BoRR and EoRR delimit the answer */
-	uint32_t job; /* as given to session_refresh_*(); 0: no job */
+	bool framed; /* enhanced route refresh: BoRR and EoRR delimit the answer or the refresh */
+	/* as given to session_refresh_*() or session_export_job(); 0: no job */
+	uint32_t job;
 	const char *reason; /* SESSION_REFRESH_FAILED: a string literal for the result of the job */
 	struct vrf_id vrf; /* SESSION_DYNAMIC */
 	struct ip_addr addr; /* SESSION_DYNAMIC */
@@ -77,7 +85,7 @@ struct speaker_config {
 	 * speaker_busy()
 	 */
 	struct qsbr *readers;
-	const struct shards *shards; /* each shard with its first input */
+	const struct shards *shards; /* the speaker uses input 0 of each shard */
 	void (*wake_shard)(void *ctx, unsigned shard);
 	void (*event)(void *ctx, const struct session_event *e); /* called on the session thread */
 	/*
@@ -160,7 +168,7 @@ struct session_policies {
 
 /*
  * Adds a session; copies the configuration. The session starts at once unless `shutdown` is set. 0,
- * -ENOMEM, -EEXIST.
+ * -ENOMEM, -EEXIST, -EINVAL (id).
  */
 int session_add(struct speaker *s, struct peer_id id, const struct config_peer *c,
 	const struct session_policies *p) RUNS_ON(role_session);
@@ -169,12 +177,15 @@ void session_remove(struct speaker *s, struct peer_id id) RUNS_ON(role_session);
 /* True if the shards have handled all records of a removed session, so that the id is free. */
 bool session_gone(const struct speaker *s, struct peer_id id) RUNS_ON(role_session);
 /*
- * Applies a new configuration of a peer. True if the session had to be reset (Cease / Other
- * Configuration Change).
+ * Applies a new configuration of a peer. True if an established session was reset (Cease / Other
+ * Configuration Change; with `shutdown`, Administrative Shutdown).
  */
 bool session_update(struct speaker *s, struct peer_id id, const struct config_peer *c,
 	const struct session_policies *p) RUNS_ON(role_session);
-/* True if session_update() would reset the session. */
+/*
+ * True if session_update() would reset the session. A change of send_communities also resets an
+ * established session, and is not included here.
+ */
 bool session_update_resets(const struct config_peer *old, const struct config_peer *new_config);
 /*
  * Replaces the export policies; the session then sends the differences. The old policies are not
@@ -217,9 +228,10 @@ enum refresh_action {
  *	with keep_all_routes and route refresh: REFRESH_NO_OP, reason "keep-all-routes"
  *	with keep_all_routes only: REFRESH_REPLAYED; the caller must call shard_peer_replay()
  *
- * `*reason` is a word for `unsupported` and `no-op` ("no-route-refresh", "not-negotiated",
- * "keep-all-routes"), or NULL. Events carry `job`. REFRESH_SENT: the request was sent, or is next
- * in the output of the peer.
+ * Without an established session: REFRESH_NOT_ESTABLISHED. `*reason` is a word for `unsupported`
+ * and `no-op` ("no-route-refresh", "not-negotiated", "keep-all-routes", "out-of-memory"), or NULL.
+ * Events carry `job`. REFRESH_SENT: the request was sent, is next in the output of the peer, or is
+ * an earlier request that the peer has not begun to answer.
  */
 enum refresh_action session_refresh_import(struct speaker *s, struct peer_id id, enum family f,
 	uint32_t job, const char **reason) RUNS_ON(role_session);
@@ -231,7 +243,8 @@ enum refresh_action session_refresh_fill(struct speaker *s, struct peer_id id, e
 	uint32_t job, const char **reason) RUNS_ON(role_session);
 /*
  * Advertises the whole Adj-RIB-Out again (soft reset out), between BoRR and EoRR if enhanced route
- * refresh was negotiated.
+ * refresh was negotiated: REFRESH_READVERTISED, with `*reason` "no-route-refresh" for a peer
+ * without route refresh. SESSION_EXPORT_DONE or SESSION_REFRESH_FAILED follows.
  */
 enum refresh_action session_refresh_export(struct speaker *s, struct peer_id id, enum family f,
 	uint32_t job, const char **reason) RUNS_ON(role_session);
