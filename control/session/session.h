@@ -158,7 +158,9 @@ void speaker_refuse(struct speaker *s, struct vrf_id vrf, const struct ip_addr *
 
 /*
  * Policies of a session by family. A NULL export policy rejects all routes of an external peer (RFC
- * 8212). Policies are lent until they are replaced or the session is removed.
+ * 8212). An export policy is lent: sessions share update groups, so the policy stays valid until
+ * every session with this policy has got a new policy or is removed, and, if a plan is running,
+ * until speaker_plan_end().
  */
 struct session_policies {
 	const struct policy *export_policy[FAMILY_COUNT];
@@ -188,8 +190,8 @@ bool session_update(struct speaker *s, struct peer_id id, const struct config_pe
  */
 bool session_update_resets(const struct config_peer *old, const struct config_peer *new_config);
 /*
- * Replaces the export policies; the session then sends the differences. The old policies are not
- * used after return.
+ * Replaces the export policies; the session then sends the differences. The old policies may be in
+ * use for longer: see struct session_policies.
  */
 void session_export_policies(struct speaker *s, struct peer_id id, const struct session_policies *p)
 	RUNS_ON(role_session);
