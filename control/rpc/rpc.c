@@ -271,7 +271,8 @@ rpc_hold(struct rpc_call *call)
 
 /*
  * A batch that waited for a held call continues in a new turn: the answer may be sent within another client's request (apply_commit_finish()), and the
- * next request of the batch must not run there. A batch at the end of a turn is continued by the timer of the connection.
+ * next request of the batch must not run there. Without a next request the batch ends at once: at the end of keeld there is no new turn. A batch at the
+ * end of a turn is continued by the timer of the connection.
  */
 static void
 reply_end(struct batch *b, bool held) RUNS_ON(role_main)
@@ -280,7 +281,7 @@ reply_end(struct batch *b, bool held) RUNS_ON(role_main)
 
 	if (!held || c->running != b)
 		batch_end(b);
-	else if (!c->ops->later(c))
+	else if (b->next == json_array_size(b->requests) || !c->ops->later(c))
 		rpc_batch_run(b);
 	c->ops->settle(c);
 }

@@ -255,8 +255,8 @@ class History(KeelTest):
         self.assertEqual(confirm["commit"], waits)
         self.assertGreater(confirm["remaining_s"], 60)
 
-    def together(self, *requests):
-        """keeld finds all requests at the same time, in this order, each on a connection of its own. Returns the answers."""
+    def together(self, *requests, signals=()):
+        """keeld finds all requests, then the signals, at the same time, in this order, each request on a connection of its own. Returns the answers."""
         with contextlib.ExitStack() as stack:
             clients = []
             for _ in requests:
@@ -272,6 +272,8 @@ class History(KeelTest):
             try:
                 for (s, _), line in zip(clients, requests):
                     s.sendall(line + b"\n")
+                for number in signals:
+                    os.kill(pid, number)
             finally:
                 os.kill(pid, signal.SIGCONT)
             return [json.loads(lines.readline()) for _, lines in clients]
@@ -287,6 +289,17 @@ class History(KeelTest):
         self.edit(description="last")
         self.keel.call("config.commit")
         self.assertEqual(self.words(), ("last", "last"))
+
+    def test_commit_of_a_batch_at_the_end_of_keeld(self):
+        """keeld finishes the commit under way when it ends, and answers the batch whose last request is this commit."""
+        self.begin()
+        batch = b"[" + request("config.edit", merge={"description": "batch"}) + b"," + request("config.commit") + b"]"
+        answers, = self.together(batch, signals=[signal.SIGTERM])
+        self.assertEqual([a for a in answers if "result" not in a], [])
+        self.assertTrue(answers[-1]["result"]["persisted"])
+        self.assertEqual(self.keel.process.wait(keel_rig.WAIT_S), 0)
+        self.keel.start()
+        self.assertEqual(self.words(), ("batch", "batch"))
 
     def test_discard_during_a_commit(self):
         """The candidate does not keep the document from before the commit."""
