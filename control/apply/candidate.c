@@ -56,9 +56,7 @@ apply_candidate_committed(struct apply *apply, uint32_t revision)
 void
 apply_candidate_follow(struct apply *apply, const json_t *old)
 {
-	struct faults f = {0};
-	json_t *edits = config_diff(old, apply->candidate),
-	       *next = config_patch(apply->running->document, edits, &f);
+	json_t *next = config_rebase(old, apply->candidate, apply->running->document);
 
 	if (next != NULL) {
 		json_decref(apply->candidate);
@@ -66,6 +64,4 @@ apply_candidate_follow(struct apply *apply, const json_t *old)
 	}
 	apply->candidate_edited = !json_equal(apply->candidate, apply->running->document);
 	apply->candidate_revision++;
-	json_decref(edits);
-	faults_fini(&f);
 }

@@ -222,3 +222,8 @@ json_t *config_diff(const json_t *from, const json_t *to);
  * memory.
  */
 json_t *config_diff_old(const json_t *from, const json_t *to, json_t **old);
+/*
+ * Applies the edits between `from` and `edited` to `onto`. Elements of arrays are matched by their identifying keys, not by position. Where `onto` has
+ * another change of the same value, the edit wins. An edit of an element missing in `onto` is dropped. NULL: out of memory.
+ */
+json_t *config_rebase(const json_t *from, const json_t *edited, const json_t *onto);

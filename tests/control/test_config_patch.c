@@ -356,6 +356,60 @@ test_copies_are_bounded(void **state)
 	json_decref(from);
 }
 
+/* The edits from `from` to `edited`, on `onto`. */
+static void
+test_rebase(void **state)
+{
+#define A "{'address': '192.0.2.2'}"
+#define B "{'address': '192.0.2.3'}"
+#define B_EDITED "{'address': '192.0.2.3', 'description': 'edited'}"
+#define B_OF_RED "{'address': '192.0.2.3', 'vrf': 'red'}"
+#define C "{'address': '192.0.2.4'}"
+	static const struct {
+		const char *from, *edited, *onto, *to;
+	} cases[] = {
+		/* an edit belongs to its peer, not to the position */
+		{"{'p': [" A "," B "]}", "{'p': [" A "," B_EDITED "]}", "{'p': [" B "]}",
+			"{'p': [" B_EDITED "]}"},
+		{"{'p': [" A "," B "]}", "{'p': [" A "," B_EDITED "]}", "{'p': [" B "," C "]}",
+			"{'p': [" B_EDITED "," C "]}"},
+		{"{'p': [" A "," B "]}", "{'p': [" B "]}", "{'p': [" C "," A "," B "]}",
+			"{'p': [" C "," B "]}"},
+		{"{'p': [" A "]}", "{'p': [" A "," B "]}", "{'p': [" C "," A "]}",
+			"{'p': [" C "," A "," B "]}"},
+		{"{'p': [" B "," B_OF_RED "]}", "{'p': [" B_OF_RED "]}",
+			"{'p': [" B "," B_OF_RED "," C "]}", "{'p': [" B_OF_RED "," C "]}"},
+		/* the peer is gone, and its edit with it */
+		{"{'p': [" A "," B "]}", "{'p': [" A "," B_EDITED "]}", "{'p': [" A "," C "]}",
+			"{'p': [" A "," C "]}"},
+		/* the edit wins */
+		{"{'x': 1}", "{'x': 2}", "{'x': 3, 'y': 4}", "{'x': 2, 'y': 4}"},
+		{"{'x': 1}", "{}", "{'x': 3, 'y': 4}", "{'y': 4}"},
+		{"{'x': {'a': 1}}", "{'x': {'a': 1, 'b': 2}}", "{'x': {'a': 5}}",
+			"{'x': {'a': 5, 'b': 2}}"},
+		/* without an edit the new document */
+		{"{'x': 1, 'z': 1}", "{'x': 1, 'z': 1}", "{'y': 3}", "{'y': 3}"},
+		/* elements without a key */
+		{"{'l': ['-a', 'b']}", "{'l': ['-a', 'c']}", "{'l': ['-a', 'b'], 'q': 1}",
+			"{'l': ['-a', 'c'], 'q': 1}"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		json_t *from = document_of(cases[i].from), *edited = document_of(cases[i].edited),
+		       *onto = document_of(cases[i].onto), *to = document_of(cases[i].to),
+		       *made = config_rebase(from, edited, onto);
+
+		if (!json_equal(made, to))
+			fail_msg("case %zu: %s", i, json_dumps(made, JSON_COMPACT));
+		json_decref(made);
+		json_decref(to);
+		json_decref(onto);
+		json_decref(edited);
+		json_decref(from);
+	}
+}
+
 int
 main(void)
 {
@@ -368,6 +422,7 @@ main(void)
 		cmocka_unit_test(test_diff_makes_what_it_says),
 		cmocka_unit_test(test_diff_of_long_lists),
 		cmocka_unit_test(test_diff_is_short),
+		cmocka_unit_test(test_rebase),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

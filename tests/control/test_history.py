@@ -321,6 +321,20 @@ class History(KeelTest):
         self.keel.call("config.commit")
         self.assertEqual(self.words(), ("by FILE", "by FILE"))
 
+    def test_edits_follow_their_peer_over_a_rollback(self):
+        """The edit of a peer stays with this peer where the rollback moves the peer in the array."""
+        peers = [{"address": "192.0.2.%d" % i, "asn": 64513, "passive": True} for i in (2, 3)]
+        self.begin()
+        self.edit(bgp={"peers": peers[1:]})
+        one = self.keel.call("config.commit")["commit"]
+        self.edit(bgp={"peers": peers})
+        self.keel.call("config.commit")
+        self.edit(bgp={"peers": [peers[0], dict(peers[1], description="edited")]})
+        self.keel.call("config.rollback", {"to": one})
+        candidate = self.keel.call("config.get", {"source": "candidate"})["document"]
+        self.assertEqual(candidate["bgp"]["peers"], [dict(peers[1], description="edited")])
+        self.assertEqual([op["path"] for op in self.keel.call("config.diff")["diff"]], ["/bgp/peers/0/description"])
+
     def test_what_ends_the_wait(self):
         self.begin()
         self.commit("second", confirm_s=60)
