@@ -345,11 +345,10 @@ peers_remove(struct apply *apply, const struct config *old, const struct peer_id
 }
 
 /*
- * Starts new peers, and carries out the changes of all present peers in one plan. `was` and
- * `changes`: as in struct joined. A dynamic peer with an entry in the running document becomes a
- * configured peer.
+ * Starts new peers and lists the changes of the present peers. A dynamic peer with an entry in the
+ * running document becomes a configured peer.
  */
-static void
+static unsigned
 peers_change(struct apply *apply, const struct config *old, const struct config_peer *const *was,
 	struct change *changes, json_t *effects) RUNS_ON(role_main)
 {
@@ -368,11 +367,7 @@ peers_change(struct apply *apply, const struct config *old, const struct config_
 				.is = is,
 				.id = id};
 	}
-	n += apply_dynamic_changes(apply, old, &changes[n], effects);
-	apply_peers_change(apply, changes, n, effects);
-	for (unsigned i = 0; i < n; i++)
-		if (changes[i].was->dynamic)
-			free((void *)(uintptr_t)changes[i].was);
+	return n + apply_dynamic_changes(apply, old, &changes[n], effects);
 }
 
 static void
@@ -389,8 +384,11 @@ apply_settings(struct apply *apply, const struct config *old, const struct confi
 		fib_order_via_default(apply->layers, next->resolve_via_default);
 }
 
-/* Applies the new configuration, `running` already, to peers, shards, ranges and host routes. */
-static void
+/*
+ * Applies the new configuration, `running` already, to settings, ranges, removed and new peers. Returns
+ * the number of `changes`, which COMMIT_CHANGE carries out.
+ */
+static unsigned
 switch_over(struct apply *apply, const struct config *old, const struct peer_id *old_ids,
 	const struct config_peer *const *was, struct change *changes, json_t *effects)
 	RUNS_ON(role_main)
@@ -401,9 +399,7 @@ switch_over(struct apply *apply, const struct config *old, const struct peer_id 
 	apply_settings(apply, old, apply->running);
 	apply_ranges(apply, apply->running);
 	peers_remove(apply, old, old_ids, effects);
-	peers_change(apply, old, was, changes, effects);
-	host_routes_apply(apply->host_routes, old, apply->running);
-	apply_pending_schedule(apply);
+	return peers_change(apply, old, was, changes, effects);
 }
 
 bool
@@ -440,6 +436,7 @@ enum commit_step {
 	COMMIT_PARSE,
 	COMMIT_PREPARE,
 	COMMIT_SWITCH,
+	COMMIT_CHANGE, /* the changes of present peers; several turns */
 	COMMIT_RELEASE, /* free or hold the old configuration */
 	COMMIT_SAVE,
 	COMMIT_NOTE,
@@ -454,6 +451,9 @@ struct commit {
 	uint32_t confirm_s;
 	struct config *next; /* until COMMIT_SWITCH */
 	struct config *old; /* from COMMIT_SWITCH to COMMIT_RELEASE */
+	struct change *changes; /* of COMMIT_CHANGE */
+	unsigned change_count;
+	struct works *works;
 	struct apply_commit_result result;
 	void (*done)(void *ctx, struct apply_commit_result *r); /* not used by apply_commit() */
 	void *ctx;
@@ -498,12 +498,32 @@ commit_switch(struct commit *c) RUNS_ON(role_main)
 	c->next = NULL;
 	apply->peers->of_config = joined.ids;
 	apply->revision++;
-	switch_over(apply, old, old_ids, joined.was, joined.changes, c->result.effects);
 	c->old = old;
+	c->changes = joined.changes;
+	c->change_count =
+		switch_over(apply, old, old_ids, joined.was, joined.changes, c->result.effects);
 	free(old_ids);
 	free(joined.was);
-	free(joined.changes);
+	c->works = apply_works_begin(apply, c->changes, c->change_count, c->result.effects);
 	return 0;
+}
+
+/* True if the step needs another turn. */
+static bool
+commit_change(struct commit *c) RUNS_ON(role_main)
+{
+	if (c->works != NULL && apply_works_step(c->works))
+		return true;
+	apply_works_end(c->works);
+	c->works = NULL;
+	for (unsigned i = 0; i < c->change_count; i++)
+		if (c->changes[i].was->dynamic)
+			free((void *)(uintptr_t)c->changes[i].was);
+	free(c->changes);
+	c->changes = NULL;
+	host_routes_apply(c->apply->host_routes, c->old, c->apply->running);
+	apply_pending_schedule(c->apply);
+	return false;
 }
 
 static void
@@ -522,6 +542,10 @@ commit_step_run(struct commit *c) RUNS_ON(role_main)
 		break;
 	case COMMIT_SWITCH:
 		err = commit_switch(c);
+		break;
+	case COMMIT_CHANGE:
+		if (commit_change(c))
+			return;
 		break;
 	case COMMIT_RELEASE:
 		apply_config_hold(c->apply, c->old);
@@ -569,6 +593,13 @@ commit_fire(struct timer *t) RUNS_ON(role_main)
 	commit_step_run(c);
 	if (timer_arm(c->apply->layers->main_thread, t, 0) != 0)
 		apply_commit_finish(c->apply);
+}
+
+void
+apply_changes_finish(struct apply *apply)
+{
+	while (apply->under_way != NULL && apply->under_way->step == COMMIT_CHANGE)
+		commit_step_run(apply->under_way);
 }
 
 void

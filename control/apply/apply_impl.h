@@ -117,6 +117,7 @@ struct apply_plan;
 struct apply_refreshes;
 struct commit;
 struct previews;
+struct works;
 
 struct apply {
 	const struct config_host *host;
@@ -168,17 +169,27 @@ void apply_peek(const struct apply *apply, struct peer_id id, struct session_vie
 	RUNS_ON(role_main);
 /* Adds a fault for each key that is read only at start and differs. */
 void apply_restart_keys(const struct config *old, const struct config *next, struct faults *f);
+/*
+ * Carries out all changes of a commit under way. To be called before main changes peers, jobs or the
+ * plan, and before main asks for the state of a peer: between two steps of a commit the threads have
+ * the rules of different configurations.
+ */
+void apply_changes_finish(struct apply *apply) RUNS_ON(role_main);
 int apply_commit(struct apply *apply, json_t *document, const char *comment, uint32_t confirm_s,
 	json_t **effects, bool *persisted, struct faults *f) RUNS_ON(role_main);
 
 /* ---- apply_effects.c ---- */
 
 /*
- * Carries the changes out and adds their effects to `effects`. Each step sends one message to each
- * thread, for any number of peers.
+ * The changes of a commit, carried out in steps; each step is a turn of main and sends one message to
+ * each thread, for any number of peers. `given` and `effects` are lent until apply_works_end().
+ * NULL, without memory: the changes were carried out at once, peer by peer.
  */
-void apply_peers_change(struct apply *apply, const struct change *given, unsigned count,
+struct works *apply_works_begin(struct apply *apply, const struct change *given, unsigned count,
 	json_t *effects) RUNS_ON(role_main);
+/* One step; true if more are due. */
+bool apply_works_step(struct works *w) RUNS_ON(role_main);
+void apply_works_end(struct works *w);
 void apply_effect_removed(json_t *effects, const struct config_peer *p);
 
 /* ---- apply_plan.c ---- */

@@ -129,6 +129,7 @@ settle_fire(struct timer *t) RUNS_ON(role_main)
 	struct apply *apply = plan->apply;
 	struct shard_call call = {.arg = plan};
 
+	apply_changes_finish(apply);
 	if (apply->plan->ended) {
 		layers_call_shards(apply->layers, rib_plan_done, &call);
 		for (unsigned i = 0; i < PEER_MAX; i++)
@@ -175,6 +176,7 @@ hold_fire(struct timer *t) RUNS_ON(role_main)
 	uint64_t now = now_ns(), next = UINT64_MAX;
 	unsigned ended = 0;
 
+	apply_changes_finish(apply);
 	for (unsigned i = 0; i < PEER_MAX; i++) {
 		for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 			const struct part *p = &apply->plan->part[i][f];

@@ -250,6 +250,7 @@ shard_waits_poll(struct timer *t) RUNS_ON(role_main)
 								       shard_waits_timer));
 	struct apply *apply = refreshes->apply;
 
+	apply_changes_finish(apply);
 	shard_waits_end(apply, (struct peer_id){0});
 	if (apply->refreshes->shard_waits != NULL)
 		timer_arm(apply->layers->main_thread, t, SHARD_POLL_NS);
@@ -335,6 +336,7 @@ event_session(struct apply *apply, const struct session_event *e) RUNS_ON(role_m
 void
 apply_session_event(struct apply *apply, const struct session_event *e)
 {
+	apply_changes_finish(apply);
 	switch (e->kind) {
 	case SESSION_UP:
 		apply_dynamic_event(apply, e);
@@ -530,6 +532,7 @@ apply_refresh(struct apply *apply, const struct apply_selector *s, bool import, 
 
 	if (ids == NULL)
 		return -ENOMEM;
+	apply_changes_finish(apply);
 	n = apply_select(apply, s, ids, PEER_MAX);
 	if (n == 0) {
 		free(ids);
@@ -808,16 +811,11 @@ exports_begin(struct apply *apply) RUNS_ON(role_main)
 }
 
 static void
-pending_run(struct timer *t) RUNS_ON(role_main)
+pending_run(struct apply *apply) RUNS_ON(role_main)
 {
-	struct apply_refreshes *refreshes =
-		(struct apply_refreshes *)(void *)((char *)t -
-						   offsetof(struct apply_refreshes, timer));
-	struct apply *apply = refreshes->apply;
 	struct import_items x = {.layers = apply->layers,
 		.item = calloc((size_t)PEER_MAX * FAMILY_COUNT, sizeof(*x.item))};
 
-	(void)t;
 	/*
 	 * Tries again later. Until then old configurations stay, because sessions run the old
 	 * export policies.
@@ -835,6 +833,17 @@ pending_run(struct timer *t) RUNS_ON(role_main)
 	free(x.item);
 	apply_plan_go(apply);
 	apply_config_release(apply);
+}
+
+static void
+pending_fire(struct timer *t) RUNS_ON(role_main)
+{
+	struct apply_refreshes *refreshes =
+		(struct apply_refreshes *)(void *)((char *)t -
+						   offsetof(struct apply_refreshes, timer));
+
+	apply_changes_finish(refreshes->apply);
+	pending_run(refreshes->apply);
 }
 
 void
@@ -877,7 +886,7 @@ apply_pending_schedule(struct apply *apply)
 	}
 	apply->refreshes->changed = false;
 	if (delay == 0) { /* also for changes that an earlier commit has delayed */
-		pending_run(&apply->refreshes->timer);
+		pending_run(apply);
 		return;
 	}
 	if (apply->refreshes->first_ns == 0)
@@ -943,7 +952,7 @@ apply_refreshes_create(struct apply *apply)
 	if (r == NULL)
 		return -ENOMEM;
 	r->apply = apply;
-	r->timer.fire = pending_run;
+	r->timer.fire = pending_fire;
 	r->shard_waits_timer.fire = shard_waits_poll;
 	apply->refreshes = r;
 	return 0;

@@ -666,6 +666,7 @@ jobs_run(struct timer *t) RUNS_ON(role_main)
 	 */
 	if (p->jobs == NULL)
 		return;
+	apply_changes_finish(p->apply);
 	while (p->jobs != NULL && job_run(p->jobs, deadline_ns) && now_ns() < deadline_ns)
 		;
 	if (p->jobs != NULL && timer_arm(p->apply->layers->main_thread, t, 0) != 0)

@@ -94,12 +94,17 @@ change(struct config *next)
 	struct config *old = apply->running;
 	struct change c = {
 		.old = old, .next = next, .was = old->peers, .is = next->peers, .id = {1}};
+	struct works *works;
 
 	policy_set_keep(next->policies, old->policies);
 	apply_run(apply, next);
 	apply->peers->slot[1].config = next->peers;
 	thread_post(n.rib[0], peer_comes, NULL);
-	apply_peers_change(apply, &c, 1, effects);
+	works = apply_works_begin(apply, &c, 1, effects);
+	assert_non_null(works);
+	while (apply_works_step(works))
+		;
+	apply_works_end(works);
 	apply_pending_schedule(apply);
 	config_free(old);
 	return effects;
