@@ -68,7 +68,13 @@ asn_put(uint8_t *b, uint32_t asn)
 void
 attr_set_derive(struct attr_set *a)
 {
-	const uint8_t *p = attr_as_path(a), *end = p + a->as_path_len;
+	attr_derive_path(a, attr_as_path(a));
+}
+
+void
+attr_derive_path(struct attr_set *a, const uint8_t *p)
+{
+	const uint8_t *end = p + a->as_path_len;
 	struct segment s;
 	bool first = true;
 
@@ -94,7 +100,13 @@ attr_set_derive(struct attr_set *a)
 unsigned
 attr_as_path_count(const struct attr_set *a, uint32_t asn)
 {
-	const uint8_t *p = attr_as_path(a), *end = p + a->as_path_len;
+	return attr_path_count(attr_as_path(a), a->as_path_len, asn);
+}
+
+unsigned
+attr_path_count(const uint8_t *p, size_t len, uint32_t asn)
+{
+	const uint8_t *end = p + len;
 	struct segment s;
 	unsigned n = 0;
 
@@ -253,7 +265,7 @@ attr_as_path_numbers(const struct attr_set *a, struct as_path_number *out, unsig
  * released, because a reader may have the id from a path set that was replaced meanwhile.
  */
 struct attr_slot {
-	_Atomic(struct attr_set *) set; /* NULL: free */
+	_Atomic(struct attr_packed *) set; /* NULL: free */
 	_Atomic uint32_t serial; /* number of uses of the id; survives freeing */
 	uint32_t refs; /* owner only, with DYING; in a free slot: the next free id */
 };
@@ -301,6 +313,8 @@ struct attr_table {
 	uint32_t next_mask, next_cleared; /* next_cleared: positions cleared */
 	uint32_t next_at; /* positions of `index` below have been copied */
 	uint32_t free_id; /* list through refs; 0: empty */
+	struct attr_packed *scratch; /* attr_intern(): the set packed */
+	size_t scratch_size;
 	struct hash_probes probes;
 	uint32_t dying_count, dying[DYING_MAX]; /* ids */
 	struct deferred_free deferred;
@@ -404,18 +418,12 @@ count_add(struct attr_table *t, uint32_t n)
 	atomic_store_explicit(&t->count, old + n, memory_order_relaxed);
 }
 
-static uint32_t
-set_hash(const struct attr_set *a, size_t size)
+uint32_t
+attr_packed_hash(const struct attr_packed *p, size_t size)
 {
-	uint32_t h = (uint32_t)hash_bytes(a, size);
+	uint32_t h = (uint32_t)hash_bytes(p, size);
 
 	return h != 0 ? h : 1;
-}
-
-uint32_t
-attr_set_hash(const struct attr_set *a)
-{
-	return set_hash(a, attr_set_size(a));
 }
 
 static void
@@ -424,12 +432,13 @@ slot_free(void *ctx, void *p)
 	struct attr_table *t = ctx;
 	uint32_t id = (uint32_t)(uintptr_t)p;
 	struct attr_slot *s = slot_of(t, id);
-	struct attr_set *set = atomic_load_explicit(&s->set, memory_order_relaxed);
+	struct attr_packed *set = atomic_load_explicit(&s->set, memory_order_relaxed);
+	size_t size = attr_packed_size(set);
 
 	/* relaxed: no reader has this id any more */
 	atomic_store_explicit(&s->set, NULL, memory_order_relaxed);
-	bytes_add(t, -attr_set_size(set));
-	discharge(t, id, attr_set_size(set));
+	bytes_add(t, -size);
+	discharge(t, id, size);
 	arena_free(t->arena, set);
 	s->refs = t->free_id;
 	t->free_id = id;
@@ -478,6 +487,7 @@ attr_table_destroy(struct attr_table *t)
 			t->arena, atomic_load_explicit(&slot_of(t, id)->set, memory_order_relaxed));
 	for (unsigned i = 0; i < SEGMENTS_MAX && t->segment[i] != NULL; i++)
 		arena_free(t->arena, t->segment[i]);
+	arena_free(t->arena, t->scratch);
 	arena_free(t->arena, t->charged);
 	arena_free(t->arena, t->next);
 	arena_free(t->arena, t->index);
@@ -663,7 +673,7 @@ id_reserve(struct attr_table *t)
 }
 
 static void
-slot_publish(struct attr_table *t, uint32_t id, struct attr_set *copy, uint32_t refs)
+slot_publish(struct attr_table *t, uint32_t id, struct attr_packed *copy, uint32_t refs)
 {
 	struct attr_slot *s = slot_of(t, id);
 	uint32_t serial = atomic_load_explicit(&s->serial, memory_order_relaxed) + 1;
@@ -679,16 +689,16 @@ slot_publish(struct attr_table *t, uint32_t id, struct attr_set *copy, uint32_t 
 }
 
 static uint32_t
-index_find(struct attr_table *t, const struct attr_set *a, size_t size, uint32_t hash)
+index_find(struct attr_table *t, const struct attr_packed *a, size_t size, uint32_t hash)
 {
 	uint32_t i = hash & t->index_mask, id;
 
 	for (; (id = t->index[i].id) != 0; i = (i + 1) & t->index_mask) {
 		if (t->index[i].hash != hash)
 			continue;
-		const struct attr_set *b =
+		const struct attr_packed *b =
 			atomic_load_explicit(&slot_of(t, id)->set, memory_order_relaxed);
-		if (attr_set_size(b) == size && memcmp(a, b, size) == 0)
+		if (attr_packed_size(b) == size && memcmp(a, b, size) == 0)
 			break;
 	}
 	hash_probes_add(&t->probes, (i - hash) & t->index_mask);
@@ -710,19 +720,52 @@ attr_prefetch_hash(const struct attr_table *t, uint32_t hash)
 	__builtin_prefetch(&t->index[hash & t->index_mask]);
 }
 
-int
-attr_intern(struct attr_table *t, const struct attr_set *a, uint32_t refs, struct attr_id *out)
+/* Packs `a` into t->scratch. Returns the size, -ENOMEM or -E2BIG. */
+static int
+scratch_pack(struct attr_table *t, const struct attr_set *a)
 {
-	return attr_intern_hashed(t, a, attr_set_hash(a), refs, out);
+	size_t bound = attr_pack_bound(a);
+
+	if (attr_set_size(a) > ATTR_SET_MAX)
+		return -E2BIG;
+	if (bound > t->scratch_size) {
+		struct attr_packed *p = arena_realloc(t->arena, t->scratch, bound);
+
+		if (p == NULL)
+			return -ENOMEM;
+		t->scratch = p;
+		t->scratch_size = bound;
+	}
+	return (int)attr_pack(a, t->scratch);
 }
 
 int
-attr_intern_hashed(struct attr_table *t, const struct attr_set *a, uint32_t hash, uint32_t refs,
-	struct attr_id *out)
+attr_intern(struct attr_table *t, const struct attr_set *a, uint32_t refs, struct attr_id *out)
 {
-	size_t size = attr_set_size(a);
+	int size = scratch_pack(t, a);
+
+	if (size < 0)
+		return size;
+	return attr_intern_packed(
+		t, t->scratch, (size_t)size, attr_packed_hash(t->scratch, (size_t)size), refs, out);
+}
+
+bool
+attr_equals(struct attr_table *t, struct attr_id id, const struct attr_set *a)
+{
+	const struct attr_packed *p = attr_get(t, id);
+	int size = p != NULL ? scratch_pack(t, a) : -1;
+
+	return size >= 0 && attr_packed_size(p) == (size_t)size &&
+	       memcmp(p, t->scratch, (size_t)size) == 0;
+}
+
+int
+attr_intern_packed(struct attr_table *t, const struct attr_packed *a, size_t size, uint32_t hash,
+	uint32_t refs, struct attr_id *out)
+{
 	uint32_t id = index_find(t, a, size, hash);
-	struct attr_set *copy;
+	struct attr_packed *copy;
 
 	if (id != 0) {
 		slot_ref(t, slot_of(t, id), refs);
@@ -777,14 +820,14 @@ dying_remove(struct attr_table *t)
 		if (s->refs > 0)
 			continue;
 		t->dying[n++] = t->dying[i];
-		attr_set_prefetch(atomic_load_explicit(&s->set, memory_order_relaxed));
+		attr_packed_prefetch(atomic_load_explicit(&s->set, memory_order_relaxed));
 	}
 	t->dying_count = 0;
 	for (uint32_t i = 0; i < n; i++) {
-		const struct attr_set *set =
+		const struct attr_packed *set =
 			atomic_load_explicit(&slot_of(t, t->dying[i])->set, memory_order_relaxed);
 
-		hash[i] = set_hash(set, attr_set_size(set));
+		hash[i] = attr_packed_hash(set, attr_packed_size(set));
 		__builtin_prefetch(&t->index[hash[i] & t->index_mask], 1);
 	}
 	for (uint32_t i = 0; i < n; i++) {
@@ -863,13 +906,21 @@ slot_read(const struct attr_table *t, struct attr_id id)
 	return slot_of(t, id.v);
 }
 
-const struct attr_set *
+const struct attr_packed *
 attr_get(const struct attr_table *t, struct attr_id id)
 {
 	const struct attr_slot *s = slot_read(t, id);
 
 	/* acquire: pairs with the release store in slot_publish */
 	return s != NULL ? atomic_load_explicit(&s->set, memory_order_acquire) : NULL;
+}
+
+struct attr_set *
+attr_read(const struct attr_table *t, struct attr_id id, struct attr_set *out)
+{
+	const struct attr_packed *p = attr_get(t, id);
+
+	return p != NULL ? attr_unpack(p, out) : NULL;
 }
 
 uint32_t
@@ -896,9 +947,9 @@ attr_prefetch(const struct attr_table *t, struct attr_id id)
 }
 
 void
-attr_set_prefetch(const struct attr_set *a)
+attr_packed_prefetch(const struct attr_packed *p)
 {
 	/* most sets end within these lines */
-	for (unsigned at = 0; at < 3 * CACHE_LINE; at += CACHE_LINE)
-		__builtin_prefetch((const uint8_t *)a + at);
+	__builtin_prefetch(p);
+	__builtin_prefetch((const uint8_t *)p + CACHE_LINE);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Attribute sets, shared by paths (RFC 4271 5). A set is a value in canonical form, hashed and
- * compared as bytes. Interned in a table, a set has an id and a reference count.
+ * Attribute sets, shared by paths (RFC 4271 5). struct attr_set is the form that is built, edited
+ * and matched. Interned in a table, a set is stored packed (rib/attr_packed.h) and has an id and a
+ * reference count.
  *
  * Owner and writer of a table: a single thread (a rib shard for received and accepted sets, a
  * session thread for exported sets). Readers: any RIB reader, by id, until its next quiescent
@@ -11,6 +12,7 @@
 
 #include "lpm/base.h"
 #include "lpm/prefix.h"
+#include "rib/attr_packed.h"
 
 struct arena;
 struct qsbr;
@@ -119,25 +121,36 @@ attr_unknown(const struct attr_set *a)
  * link-local.
  */
 static inline const struct ip_addr *
+attr_next_hop_of(const struct ip_addr *next_hop, const struct ip_addr *link_local)
+{
+	if (link_local->afi != AFI_NONE &&
+		(addr_is_unspecified(next_hop) || addr_is_link_local(next_hop)))
+		return link_local;
+	return next_hop;
+}
+
+static inline const struct ip_addr *
 attr_next_hop(const struct attr_set *a)
 {
-	if (a->next_hop_link_local.afi != AFI_NONE &&
-		(addr_is_unspecified(&a->next_hop) || addr_is_link_local(&a->next_hop)))
-		return &a->next_hop_link_local;
-	return &a->next_hop;
+	return attr_next_hop_of(&a->next_hop, &a->next_hop_link_local);
 }
 
 #define ATTR_SET_MAX                                                                               \
 	(sizeof(struct attr_set) +                                                                 \
 		131072) /* an extended message (RFC 8654) with 2-octet ASNs widened */
 
+#define ATTR_PACKED_MAX (ATTR_SET_MAX + 8)
+
 /*
  * Computes as_path_hops, first_asn and origin_asn from the path in `var`. Call after building or
  * editing a set.
  */
 void attr_set_derive(struct attr_set *a);
+/* attr_set_derive() with the `as_path_len` octets of the path at `path`. */
+void attr_derive_path(struct attr_set *a, const uint8_t *path);
 /* Number of occurrences. */
 unsigned attr_as_path_count(const struct attr_set *a, uint32_t asn);
+unsigned attr_path_count(const uint8_t *path, size_t len, uint32_t asn);
 /*
  * Copies `a` to `out` (room for `out_size` bytes) with `asn` prepended `count` times (RFC 4271
  * 5.1.2). Splits segments above 255 numbers. Returns 0 or -ENOSPC.
@@ -180,18 +193,20 @@ void attr_table_owner(struct attr_table *t, unsigned owner);
 size_t attr_table_charged(const struct attr_table *t, unsigned owner); /* any thread */
 
 /*
- * Finds an equal set or copies `a`; takes `refs` references. Returns 0, or -ENOMEM (nothing
- * changed).
+ * Finds an equal set or stores `a`; takes `refs` references. Returns 0, -ENOMEM or -E2BIG (above
+ * ATTR_SET_MAX); on error nothing changed.
  */
 int attr_intern(struct attr_table *t, const struct attr_set *a, uint32_t refs, struct attr_id *out);
 /*
- * attr_intern() with a hash computed earlier, possibly by another thread, so the index could be
- * prefetched.
+ * attr_intern() of a set packed and hashed earlier, possibly by another thread, so the index could
+ * be prefetched. `size` is attr_packed_size().
  */
-uint32_t attr_set_hash(const struct attr_set *a); /* keyed (lpm/hash.h); never 0 */
+uint32_t attr_packed_hash(const struct attr_packed *p, size_t size); /* keyed (lpm/hash.h); not 0 */
 void attr_prefetch_hash(const struct attr_table *t, uint32_t hash);
-int attr_intern_hashed(struct attr_table *t, const struct attr_set *a, uint32_t hash, uint32_t refs,
-	struct attr_id *out);
+int attr_intern_packed(struct attr_table *t, const struct attr_packed *p, size_t size,
+	uint32_t hash, uint32_t refs, struct attr_id *out);
+/* True if the interned set equals `a`. The owner; packs `a`. False also without memory. */
+bool attr_equals(struct attr_table *t, struct attr_id id, const struct attr_set *a);
 void attr_ref(struct attr_table *t, struct attr_id id, uint32_t refs);
 /*
  * attr_ref() for an id kept from before with an unchanged serial. Returns false, without change,
@@ -210,14 +225,19 @@ uint32_t attr_table_count(const struct attr_table *t); /* any thread */
 const struct hash_probes *attr_table_probes(const struct attr_table *t);
 
 /*
- * Returns the set of an id, or NULL if the id is not in use. Readers and the owner. A reader gets
- * ids from published data while online; for an id kept from before (a cache), only attr_serial()
- * may be used.
+ * Returns the packed set of an id, or NULL if the id is not in use. Readers and the owner. A reader
+ * gets ids from published data while online; for an id kept from before (a cache), only
+ * attr_serial() may be used.
  */
-const struct attr_set *attr_get(const struct attr_table *t, struct attr_id id);
+const struct attr_packed *attr_get(const struct attr_table *t, struct attr_id id);
+/*
+ * attr_get(), unpacked into `out` with room for ATTR_SET_MAX. Returns `out`, or NULL if the id is
+ * not in use.
+ */
+struct attr_set *attr_read(const struct attr_table *t, struct attr_id id, struct attr_set *out);
 /* Prefetches the slot read by attr_serial(). Any id is allowed. */
 void attr_prefetch(const struct attr_table *t, struct attr_id id);
 /* Prefetches the set itself. NULL is allowed. */
-void attr_set_prefetch(const struct attr_set *a);
+void attr_packed_prefetch(const struct attr_packed *p);
 /* Serial number of an id: changes each time the id is reused; 0 if the id is not in use. */
 uint32_t attr_serial(const struct attr_table *t, struct attr_id id);

@@ -35,7 +35,7 @@ enum decision_reason {
 
 /* One path with the values of its peer: everything that the comparison reads. */
 struct decision_input {
-	const struct attr_set *attrs;
+	const struct attr_set *attrs; /* the fixed part only */
 	bool eligible; /* next hop resolvable, not rejected */
 	/*
 	 * reason of a rejection, which ranks behind all accepted paths; DECISION_EQUAL:
@@ -49,6 +49,8 @@ struct decision_input {
 	uint32_t router_id;
 	struct ip_addr peer_addr;
 	uint32_t path_id;
+	/* room for `attrs` of an interned set: attr_unpack_fixed() */
+	alignas(struct attr_set) uint8_t fixed[sizeof(struct attr_set)];
 };
 
 /*

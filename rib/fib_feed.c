@@ -157,14 +157,16 @@ static enum usable
 path_hops(struct fib_feed *f, const struct shard *shard, struct vrf_id vrf,
 	const struct rib_path *path, const struct hold **out) RUNS_ON(role_fib)
 {
-	const struct attr_set *attrs = attr_get(shard_attrs(shard), path->accepted);
+	const struct attr_packed *attrs = attr_get(shard_attrs(shard), path->accepted);
+	struct ip_addr next_hop;
 	struct nexthop *n;
 
 	if (path->peer.v == PEER_SELF.v || attrs == NULL)
 		return USABLE_NEVER;
-	n = nexthop_find(f->config.nexthops, vrf, attr_next_hop(attrs));
+	next_hop = attr_packed_next_hop(attrs);
+	n = nexthop_find(f->config.nexthops, vrf, &next_hop);
 	if (n == NULL || (n->watchers == 0 && !n->untracked))
-		n = untracked_get(f, vrf, attr_next_hop(attrs));
+		n = untracked_get(f, vrf, &next_hop);
 	if (n != NULL)
 		n->mark = f->mark;
 	if (n == NULL || (n->up && !fib_hold(f, n))) {

@@ -532,14 +532,14 @@ rib_route_at(const struct fib_feed *f, const struct feed_source *s, struct vrf_i
 		return false;
 	*out = (struct nexthop_route){.prefix = *p, .bgp = true};
 	for (unsigned i = 0; i < view.paths->eligible && out->count < PATHS_MAX; i++) {
-		const struct attr_set *attrs = attr_get(
+		const struct attr_packed *attrs = attr_get(
 			shard_attrs(shards_for(&s->shards, p)), view.paths->path[i].accepted);
 
 		if (i > 0 && i >= view.paths->multipath)
 			break;
 		if (attrs == NULL)
 			continue;
-		out->via[out->count].addr = *attr_next_hop(attrs);
+		out->via[out->count].addr = attr_packed_next_hop(attrs);
 		out->via[out->count++].port = PORT_NONE;
 	}
 	return out->count > 0;

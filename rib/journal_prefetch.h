@@ -111,14 +111,14 @@ journal_prefetch_step(struct journal_prefetch *p, unsigned count,
 	}
 	for (unsigned end = journal_prefetch_end(p, ahead.sets); p->sets < end; p->sets++) {
 		struct journal_prefetch_entry *c = &p->chosen[p->sets];
-		const struct attr_set *set;
+		const struct attr_packed *set;
 
 		/* Adjacent entries of one UPDATE share the set. */
 		if (p->sets > 0 && c->best.v == c[-1].best.v)
 			continue;
 		set = attr_get(shard_attrs(p->shards->at[c->entry->shard]), c->best);
 		if (set != NULL)
-			attr_set_prefetch(set);
+			attr_packed_prefetch(set);
 	}
 	p->at += count;
 }

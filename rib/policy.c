@@ -637,6 +637,8 @@ set_apply(struct policy_eval *e, const struct set *s, const struct attr_set *in,
 		memcpy(a->var, in->var, attr_set_var_len(in));
 	}
 	*out = a;
+	if (attr_set_size(a) > ATTR_SET_MAX)
+		return -E2BIG;
 	if (s->prepend_count == 0)
 		return 0;
 	/* each new segment has two bytes of its own */
@@ -646,6 +648,8 @@ set_apply(struct policy_eval *e, const struct set *s, const struct attr_set *in,
 	if (!longer)
 		return -ENOMEM;
 	*out = longer;
+	if (size > ATTR_SET_MAX)
+		size = ATTR_SET_MAX;
 	return attr_set_prepend(a, s->prepend_asn, s->prepend_count, longer, size) ? -E2BIG : 0;
 }
 

@@ -11,6 +11,12 @@
 enum becomes { SAME, ADDED, REMOVED, CHANGED };
 
 /* A peer whose paths are evaluated. */
+/* An unpacked attribute set. */
+struct room {
+	struct attr_set *set;
+	size_t size;
+};
+
 struct item {
 	struct peer_id peer;
 	struct shard_peer known;
@@ -23,6 +29,7 @@ struct item {
 	uint32_t serial;
 	bool kept; /* the set is as received */
 	enum decision_reason loop; /* of the set */
+	struct room input; /* the set, read by `eval` */
 	struct preview_counts counts;
 };
 
@@ -55,9 +62,12 @@ struct preview {
 	struct decision_input *in;
 	const struct rib_path **path; /* of in[] */
 	unsigned *order;
-	const struct ip_addr **now, **then; /* next hops */
+	struct ip_addr *now; /* next hops */
+	const struct ip_addr **then;
 	uint8_t *copy;
 	size_t copy_len, copy_size;
+
+	struct room accepted, best; /* preview_best(): the path stays as it is */
 
 	struct preview_question question;
 	struct answer *answer;
@@ -90,6 +100,7 @@ item_free(struct preview *p, struct item *i)
 {
 	if (i->eval != NULL)
 		policy_eval_destroy(i->eval);
+	arena_free(p->c.arena, i->input.set);
 	arena_free(p->c.arena, i);
 }
 
@@ -111,6 +122,8 @@ preview_destroy(struct preview *p)
 	arena_free(a, p->now);
 	arena_free(a, p->then);
 	arena_free(a, p->copy);
+	arena_free(a, p->accepted.set);
+	arena_free(a, p->best.set);
 	arena_free(a, p->answer);
 	arena_free(a, p);
 }
@@ -207,7 +220,7 @@ reserve(struct preview *p, unsigned n)
  * own AS may come from policy.
  */
 static enum decision_reason
-loop_of(const struct preview *p, const struct item *i, bool kept, const struct attr_set *a)
+loop_of(const struct preview *p, const struct item *i, bool kept, const struct attr_packed *a)
 {
 	bool checked = !kept && i->allow_as_in >= i->known.allow_as_in[p->c.family];
 
@@ -215,13 +228,30 @@ loop_of(const struct preview *p, const struct item *i, bool kept, const struct a
 		p->shard, i->peer, checked ? UINT_MAX : i->allow_as_in, p->c.cluster_id, a);
 }
 
+/* NULL: no memory. */
+static const struct attr_set *
+unpack(struct preview *p, struct room *r, const struct attr_packed *a)
+{
+	size_t size = attr_packed_set_size(a);
+
+	if (size > r->size) {
+		struct attr_set *grown = arena_realloc(p->c.arena, r->set, size);
+
+		if (grown == NULL)
+			return NULL;
+		r->set = grown;
+		r->size = size;
+	}
+	return attr_unpack(a, r->set);
+}
+
 /*
  * The shard's order: loops, then RFC 8212, then policy (shard_import.c). *v: the verdict on `a`. 0,
  * -ENOMEM.
  */
 static int
-evaluate(struct preview *p, struct item *i, struct attr_id id, bool kept, const struct attr_set *a,
-	const struct prefix *prefix, struct policy_verdict *v)
+evaluate(struct preview *p, struct item *i, struct attr_id id, bool kept,
+	const struct attr_packed *a, const struct prefix *prefix, struct policy_verdict *v)
 {
 	uint32_t serial = attr_serial(shard_attrs(p->shard), id);
 	struct policy_context context = {.peer = i->known.addr,
@@ -231,12 +261,13 @@ evaluate(struct preview *p, struct item *i, struct attr_id id, bool kept, const 
 		i->shard != p->shard || i->set.v != id.v || i->serial != serial || i->kept != kept;
 	int err;
 
-	*v = (struct policy_verdict){.permit = false, .attrs = a};
 	if (fresh) {
 		i->set.v = 0;
+		if (unpack(p, &i->input, a) == NULL)
+			return -ENOMEM;
 		i->loop = loop_of(p, i, kept, a);
 		if (asks_policy(i)) {
-			err = policy_eval_begin(i->eval, i->policy, a, &context);
+			err = policy_eval_begin(i->eval, i->policy, i->input.set, &context);
 			if (err != 0 && err != -E2BIG)
 				return err;
 		}
@@ -245,6 +276,7 @@ evaluate(struct preview *p, struct item *i, struct attr_id id, bool kept, const 
 		i->serial = serial;
 		i->kept = kept;
 	}
+	*v = (struct policy_verdict){.permit = false, .attrs = i->input.set};
 	if (i->loop != DECISION_EQUAL || i->policy == policy_deny_all() ||
 		(i->policy == NULL && i->known.external))
 		return 0;
@@ -296,7 +328,8 @@ path_evaluate(struct preview *p, const struct rib_path *path, const struct prefi
 	struct outcome *o)
 {
 	const struct attr_table *table = shard_attrs(p->shard);
-	const struct attr_set *kept, *accepted, *input;
+	const struct attr_packed *kept, *accepted, *input;
+	const struct attr_set *before;
 	bool rejected = path->label_flags & PATH_REJECTED;
 	struct policy_verdict v;
 	struct attr_id id;
@@ -318,8 +351,13 @@ path_evaluate(struct preview *p, const struct rib_path *path, const struct prefi
 		o->becomes = rejected ? SAME : REMOVED;
 		return 0;
 	}
-	if (accepted != NULL && sets_equal(v.attrs, accepted))
-		return 0;
+	if (accepted != NULL) {
+		before = unpack(p, &p->accepted, accepted);
+		if (before == NULL)
+			return -ENOMEM;
+		if (sets_equal(v.attrs, before))
+			return 0;
+	}
 	o->becomes = rejected ? ADDED : CHANGED;
 	return attrs_copy(p, v.attrs, o);
 }
@@ -419,10 +457,10 @@ hops_now(struct preview *p, const struct path_set *s)
 	if (s->eligible == 0 || s->path[0].peer.v == PEER_SELF.v)
 		return 0; /* the route is not from BGP */
 	for (unsigned i = 0; i < s->multipath && i < s->eligible; i++) {
-		const struct attr_set *a = attr_get(shard_attrs(p->shard), s->path[i].accepted);
+		const struct attr_packed *a = attr_get(shard_attrs(p->shard), s->path[i].accepted);
 
 		if (a != NULL)
-			p->now[n++] = attr_next_hop(a);
+			p->now[n++] = attr_packed_next_hop(a);
 	}
 	return n;
 }
@@ -503,7 +541,7 @@ hops_equal(const struct preview *p, unsigned now, unsigned then)
 
 	for (unsigned i = 0; i < now; i++) {
 		for (unsigned k = 0; k < then; k++) {
-			if (addr_equal(p->now[i], p->then[k])) {
+			if (addr_equal(&p->now[i], p->then[k])) {
 				found++;
 				break;
 			}
@@ -566,6 +604,12 @@ preview_best(
 		return 0;
 	out->path = p->path[p->order[0]];
 	out->attrs = best->attrs;
+	if (p->outcome[out->path - v->paths->path].becomes == SAME) {
+		out->attrs =
+			unpack(p, &p->best, attr_get(shard_attrs(p->shard), out->path->accepted));
+		if (out->attrs == NULL)
+			return -ENOMEM;
+	}
 	out->changes = out->path != v->paths->path || v->paths->eligible == 0 ||
 		       p->outcome[0].becomes != SAME;
 	return 0;

@@ -243,6 +243,10 @@ parts_create(struct shard *s, unsigned inputs)
 		err = journal_create(s->arena, capacity, &s->journal);
 	if (err == 0)
 		err = policy_eval_create(s->arena, &s->eval);
+	if (err == 0) {
+		s->unpacked = arena_alloc(s->arena, ATTR_SET_MAX);
+		err = s->unpacked != NULL ? 0 : -ENOMEM;
+	}
 	if (err == 0)
 		err = retire_list_create(s->arena, s->config.readers, RETIRED_MAX, &s->retired);
 	if (err == 0)
@@ -306,6 +310,7 @@ shard_destroy(struct shard *s)
 	refused_fini(s);
 	if (s->eval != NULL)
 		policy_eval_destroy(s->eval);
+	arena_free(s->arena, s->unpacked);
 	if (s->journal != NULL && s->config.journal == NULL)
 		journal_destroy(s->journal);
 	if (s->attrs != NULL)
@@ -770,7 +775,7 @@ shard_path_refused(const struct rib_path *p)
 	return flags_refused(p->label_flags);
 }
 
-const struct attr_set *
+const struct attr_packed *
 shard_path_received(const struct shard *s, const struct rib_path *p)
 {
 	return attr_get(s->attrs, p->received);
@@ -781,15 +786,17 @@ shard_decision_input(const struct shard *s, const struct rib_path *p, struct dec
 {
 	struct shard_peer peer = {0};
 	enum decision_reason refused = shard_path_refused(p);
-	const struct attr_set *a =
+	const struct attr_packed *a =
 		attr_get(s->attrs, refused != DECISION_EQUAL ? p->received : p->accepted);
 	const struct shard_next_hop *n = NULL;
+	struct ip_addr next_hop;
 
 	(void)shard_peer_peek(s, p->peer, &peer);
-	if (s->config.next_hop_tracking && p->peer.v != PEER_SELF.v && a != NULL)
-		n = next_hop_find(s, peer.vrf, attr_next_hop(a));
+	if (s->config.next_hop_tracking && p->peer.v != PEER_SELF.v && a != NULL) {
+		next_hop = attr_packed_next_hop(a);
+		n = next_hop_find(s, peer.vrf, &next_hop);
+	}
 	*out = (struct decision_input){
-		.attrs = a,
 		.eligible =
 			(p->label_flags & (PATH_NEXT_HOP_UP | PATH_REJECTED)) == PATH_NEXT_HOP_UP,
 		.refused = refused,
@@ -801,6 +808,8 @@ shard_decision_input(const struct shard *s, const struct rib_path *p, struct dec
 		.peer_addr = peer.addr,
 		.path_id = p->path_id,
 	};
+	if (a != NULL)
+		out->attrs = attr_unpack_fixed(a, (struct attr_set *)(void *)out->fixed);
 }
 
 uint32_t

@@ -49,7 +49,7 @@ enum rib_record_kind {
 };
 
 /*
- * A record is this header, `attrs_len` bytes of struct attr_set (padded to 8), then `nlri_count` of
+ * A record is this header, `attrs_len` bytes of a packed attribute set (padded to 8), then `nlri_count` of
  * struct rib_nlri. Each input counts records.
  *
  * With several shards, withdrawals and records other than UPDATE wait until the first shard has
@@ -67,7 +67,7 @@ struct rib_record {
 	/* length including padding, a multiple of 8: offset of the next record */
 	uint32_t record_len;
 	uint64_t received_ns; /* monotonic: when the message was read; feeds update_to_fib_ns */
-	uint32_t attrs_hash; /* attr_set_hash(); 0: not made */
+	uint32_t attrs_hash; /* attr_packed_hash(); 0: not made */
 	bool wide; /* prefixes that cover prefixes of other shards, or all prefixes of a peer */
 	/*
 	 * enum refused_cause: a withdrawal by the session of a route that the session refuses; only
@@ -425,14 +425,14 @@ bool shard_received_next(const struct shard *s, uint64_t after, uint64_t sequenc
 /* Readers: the reason of a rejected path; DECISION_EQUAL if the path is not rejected. */
 enum decision_reason shard_path_refused(const struct rib_path *p);
 /* Readers: the received attributes, kept by keep_all_routes; NULL if not kept. */
-const struct attr_set *shard_path_received(const struct shard *s, const struct rib_path *p);
+const struct attr_packed *shard_path_received(const struct shard *s, const struct rib_path *p);
 /*
  * Readers: the loop (as-loop, originator-loop, cluster-loop) for which the shard would refuse these
  * attributes from that peer before policy, with the given allow_as_in and cluster id;
  * DECISION_EQUAL without a loop.
  */
 enum decision_reason shard_loops(const struct shard *s, struct peer_id id, unsigned allow_as_in,
-	uint32_t cluster_id, const struct attr_set *a);
+	uint32_t cluster_id, const struct attr_packed *a);
 uint32_t shard_cluster_id(const struct shard *s); /* RFC 4456 7; any thread */
 /*
  * Any thread: changes lost for lack of memory, and records that name an unknown peer, session or

@@ -380,6 +380,7 @@ struct shard {
 	struct attr_table *attrs;
 	struct journal *journal;
 	struct policy_eval *eval;
+	struct attr_set *unpacked; /* ATTR_SET_MAX: the input of `eval` */
 	struct retire_list *retired;
 	uint64_t now_ns; /* of the turn */
 	uint64_t entries; /* journal entries written by this shard */
@@ -567,7 +568,7 @@ void accepted_keep(struct shard *s, struct shard_accepted *acc, uint64_t outcome
 void verdicts_end(struct shard *s) RUNS_ON(role_rib);
 /* The part of a verdict that depends on no prefix and no policy node. *reason: with REFUSE_ALL. */
 enum import_result import_evaluate(const struct shard *s, const struct shard_peer_slot *slot,
-	enum family family, const struct attr_set *attrs, enum decision_reason *reason);
+	enum family family, const struct attr_packed *attrs, enum decision_reason *reason);
 void import_context(
 	const struct shard_peer_slot *slot, enum family family, struct policy_context *out);
 /* label_flags of a path rejected for `reason`. */

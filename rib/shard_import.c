@@ -18,7 +18,8 @@ static bool record_due(struct shard *s, const struct rib_record *rec, bool await
 struct import {
 	struct shard *s;
 	const struct rib_record *rec;
-	const struct attr_set *attrs; /* NULL: withdraw */
+	const struct attr_packed *attrs; /* NULL: withdraw */
+	const struct attr_set *unpacked; /* for the import policy; NULL: no policy runs */
 	const struct rib_nlri *nlri;
 	struct shard_table *table;
 	struct shard_rib_in *rib;
@@ -31,8 +32,9 @@ struct import {
 /* Fills in the next hop of out->id. Drops the reference on out->id on failure. */
 static int
 accepted_next_hop(struct shard *s, struct shard_table *t, struct peer_id peer,
-	const struct attr_set *attrs, struct shard_accepted *out) RUNS_ON(role_rib)
+	struct shard_accepted *out) RUNS_ON(role_rib)
 {
+	struct ip_addr next_hop;
 	int err;
 
 	out->next_hop = NULL;
@@ -40,7 +42,8 @@ accepted_next_hop(struct shard *s, struct shard_table *t, struct peer_id peer,
 	out->flags = PATH_NEXT_HOP_UP;
 	if (peer.v == PEER_SELF.v)
 		return 0;
-	err = next_hop_hold(s, t->vrf, out->id, attr_next_hop(attrs), &out->next_hop);
+	next_hop = attr_packed_next_hop(attr_get(s->attrs, out->id));
+	err = next_hop_hold(s, t->vrf, out->id, &next_hop, &out->next_hop);
 	if (err != 0)
 		attr_unref(s->attrs, out->id);
 	else if (!next_hop_eligible(s, shard_slot(s, peer), peer, out->next_hop))
@@ -56,19 +59,24 @@ accepted_get(struct shard *s, struct shard_table *t, struct peer_id peer,
 
 	attr_table_owner(s->attrs, peer.v);
 	err = attr_intern(s->attrs, attrs, 1, &out->id);
-	return err != 0 ? err : accepted_next_hop(s, t, peer, attrs, out);
+	return err != 0 ? err : accepted_next_hop(s, t, peer, out);
 }
 
 int
 accepted_hold(struct shard *s, struct shard_table *t, struct peer_id peer, struct attr_id id,
 	struct shard_accepted *out)
 {
-	const struct attr_set *attrs = attr_get(s->attrs, id);
+	int err = 0;
 
-	if (!attr_ref_again(s->attrs, id, 1))
-		return accepted_get(s, t, peer, attrs, out);
 	out->id = id;
-	return accepted_next_hop(s, t, peer, attrs, out);
+	if (!attr_ref_again(s->attrs, id, 1)) {
+		const struct attr_packed *p = attr_get(s->attrs, id);
+		size_t size = attr_packed_size(p);
+
+		attr_table_owner(s->attrs, peer.v);
+		err = attr_intern_packed(s->attrs, p, size, attr_packed_hash(p, size), 1, &out->id);
+	}
+	return err != 0 ? err : accepted_next_hop(s, t, peer, out);
 }
 
 void
@@ -99,18 +107,6 @@ shard_sample_add(struct shard *s, uint64_t received_ns)
 	atomic_store_explicit(&s->sample_count, count, memory_order_release);
 }
 
-static bool
-cluster_list_contains(const struct attr_set *a, uint32_t cluster)
-{
-	const uint8_t *p = attr_cluster_list(a);
-
-	for (unsigned i = 0; i < a->cluster_count; i++, p += 4)
-		if (((uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3]) ==
-			cluster)
-			return true;
-	return false;
-}
-
 /*
  * The loop for which a route is refused; DECISION_EQUAL without a loop. CLUSTER_LIST and
  * ORIGINATOR_ID are valid from internal peers only; the decoder drops these attributes of external
@@ -118,24 +114,24 @@ cluster_list_contains(const struct attr_set *a, uint32_t cluster)
  */
 static enum decision_reason
 loops(const struct shard *s, const struct shard_peer_slot *slot, unsigned allow_as_in,
-	uint32_t cluster_id, const struct attr_set *a)
+	uint32_t cluster_id, const struct attr_packed *a)
 {
 	/* RFC 4271 9.1.2 */
-	if (attr_as_path_count(a, s->config.own_asn) > allow_as_in)
+	if (attr_packed_as_path_count(a, s->config.own_asn) > allow_as_in)
 		return DECISION_AS_LOOP;
 	if (atomic_load_explicit(&slot->external, memory_order_relaxed))
 		return DECISION_EQUAL;
 	/* RFC 4456 8 */
-	if ((a->has & ATTR_HAS_ORIGINATOR_ID) && a->originator_id == s->config.router_id)
+	if (attr_packed_originator_is(a, s->config.router_id))
 		return DECISION_ORIGINATOR_LOOP;
-	if (cluster_list_contains(a, cluster_id))
+	if (attr_packed_cluster_contains(a, cluster_id))
 		return DECISION_CLUSTER_LOOP;
 	return DECISION_EQUAL;
 }
 
 enum decision_reason
 shard_loops(const struct shard *s, struct peer_id id, unsigned allow_as_in, uint32_t cluster_id,
-	const struct attr_set *a)
+	const struct attr_packed *a)
 {
 	const struct shard_peer_slot *slot = shard_slot(s, id);
 
@@ -144,7 +140,7 @@ shard_loops(const struct shard *s, struct peer_id id, unsigned allow_as_in, uint
 
 enum import_result
 import_evaluate(const struct shard *s, const struct shard_peer_slot *slot, enum family family,
-	const struct attr_set *attrs, enum decision_reason *reason)
+	const struct attr_packed *attrs, enum decision_reason *reason)
 {
 	const struct shard_peer *key = atomic_load_explicit(&slot->key, memory_order_relaxed);
 	const struct policy *policy = slot->rib[family].import;
@@ -176,10 +172,11 @@ import_context(const struct shard_peer_slot *slot, enum family family, struct po
 static int
 intern_received(struct import *m, struct attr_id *out) RUNS_ON(role_rib)
 {
+	size_t size = attr_packed_size(m->attrs);
 	uint32_t hash = m->rec->attrs_hash;
 
-	return attr_intern_hashed(
-		m->s->attrs, m->attrs, hash != 0 ? hash : attr_set_hash(m->attrs), 1, out);
+	return attr_intern_packed(m->s->attrs, m->attrs, size,
+		hash != 0 ? hash : attr_packed_hash(m->attrs, size), 1, out);
 }
 
 static int
@@ -192,7 +189,8 @@ evaluate(struct import *m, const struct shard_peer_slot *slot) RUNS_ON(role_rib)
 	m->import_result = import_evaluate(m->s, slot, m->table->family, m->attrs, &m->reason);
 	if (m->import_result == ASK_POLICY) {
 		import_context(slot, m->table->family, &context);
-		err = policy_eval_begin(m->s->eval, m->rib->import, m->attrs, &context);
+		m->unpacked = attr_unpack(m->attrs, m->s->unpacked);
+		err = policy_eval_begin(m->s->eval, m->rib->import, m->unpacked, &context);
 	}
 	if (err == 0 && m->rib->keep)
 		err = intern_received(m, &m->received);
@@ -203,7 +201,7 @@ evaluate(struct import *m, const struct shard_peer_slot *slot) RUNS_ON(role_rib)
 static int
 verdict_of(struct import *m, const struct prefix *p, struct shard_accepted **acc) RUNS_ON(role_rib)
 {
-	struct policy_verdict v = {.permit = true, .attrs = m->attrs, .outcome = 0};
+	struct policy_verdict v = {.permit = true, .attrs = m->unpacked, .outcome = 0};
 	struct shard *s = m->s;
 	int err;
 
@@ -223,10 +221,10 @@ verdict_of(struct import *m, const struct prefix *p, struct shard_accepted **acc
 	*acc = accepted_place(s, v.outcome);
 	if (v.outcome == 0 && m->received.v != 0) {
 		err = accepted_hold(s, m->table, m->rec->peer, m->received, *acc);
-	} else if (v.attrs == m->attrs) {
+	} else if (v.attrs == m->unpacked) {
 		err = intern_received(m, &(*acc)->id);
 		if (err == 0)
-			err = accepted_next_hop(s, m->table, m->rec->peer, v.attrs, *acc);
+			err = accepted_next_hop(s, m->table, m->rec->peer, *acc);
 	} else {
 		err = accepted_get(s, m->table, m->rec->peer, v.attrs, *acc);
 	}
@@ -430,13 +428,10 @@ payload_len(const struct rib_record *rec)
 static bool
 attrs_valid(const struct rib_record *rec)
 {
-	const struct attr_set *a = (const struct attr_set *)(rec + 1);
-
 	if (rec->kind != RIB_UPDATE || rec->attrs_len == 0)
 		return true;
 	/* attrs_len may count the padding or not */
-	return rec->attrs_len >= sizeof(*a) && attr_set_size(a) <= rec->attrs_len &&
-	       rec->attrs_len - attr_set_size(a) < 8;
+	return attr_packed_valid((const struct attr_packed *)(rec + 1), rec->attrs_len);
 }
 
 /* Our session threads write the records; the check is cheap and contains a fault there. */
@@ -663,7 +658,7 @@ update_run(struct shard *s, const struct rib_record *rec, struct shard_peer_slot
 	struct import m = {
 		.s = s,
 		.rec = rec,
-		.attrs = rec->attrs_len > 0 ? (const struct attr_set *)body : NULL,
+		.attrs = rec->attrs_len > 0 ? (const struct attr_packed *)body : NULL,
 		.nlri = record_nlri(rec),
 		.table = t,
 		.rib = &slot->rib[t->family],

@@ -335,14 +335,18 @@ next_hop_hold(struct shard *s, struct vrf_id vrf, struct attr_id attr, const str
 struct shard_next_hop *
 next_hop_of(const struct shard *s, struct vrf_id vrf, const struct rib_path *p)
 {
-	const struct attr_set *a;
+	const struct attr_packed *a;
+	struct ip_addr addr;
 
 	if (!s->config.next_hop_tracking || p->peer.v == PEER_SELF.v)
 		return NULL;
 	if (vrf.v == VRF_DEFAULT.v)
 		return s->next_hops.entry[s->next_hops.of_attr[p->accepted.v]];
 	a = attr_get(s->attrs, p->accepted);
-	return a != NULL ? next_hop_find(s, vrf, attr_next_hop(a)) : NULL;
+	if (a == NULL)
+		return NULL;
+	addr = attr_packed_next_hop(a);
+	return next_hop_find(s, vrf, &addr);
 }
 
 bool

@@ -250,7 +250,6 @@ input_of(const struct shard *s, const struct shard_table *t, const struct rib_pa
 	const struct shard_next_hop *n = next_hop_of(s, t->vrf, p);
 
 	*out = (struct decision_input){
-		.attrs = attr_get(s->attrs, p->accepted),
 		.eligible = (p->label_flags & PATH_NEXT_HOP_UP) != 0,
 		.external = atomic_load_explicit(&slot->external, memory_order_relaxed),
 		.local = p->peer.v == PEER_SELF.v,
@@ -260,6 +259,8 @@ input_of(const struct shard *s, const struct shard_table *t, const struct rib_pa
 		.peer_addr = atomic_load_explicit(&slot->key, memory_order_relaxed)->addr,
 		.path_id = p->path_id,
 	};
+	out->attrs = attr_unpack_fixed(
+		attr_get(s->attrs, p->accepted), (struct attr_set *)(void *)out->fixed);
 }
 
 /* Ranks keep[0 .. n-1] into s->order and s->multipath. True if the order changes. */

@@ -97,8 +97,8 @@ sets_prefetch(const struct shard *s, const struct shard_table *t, struct dest_id
 	if (segment != NULL && segment[i % (1u << VERDICT_SEGMENT_BITS)].set == p->received.v &&
 		segment[i % (1u << VERDICT_SEGMENT_BITS)].context == r->context)
 		return;
-	attr_set_prefetch(attr_get(s->attrs, p->received));
-	attr_set_prefetch(attr_get(s->attrs, p->accepted));
+	attr_packed_prefetch(attr_get(s->attrs, p->received));
+	attr_packed_prefetch(attr_get(s->attrs, p->accepted));
 }
 
 static void
@@ -163,14 +163,16 @@ run_enter(const struct subject *j) RUNS_ON(role_rib)
 
 /* Sets up s->eval for the set. 0, -ENOMEM. */
 static int
-run_begin(const struct subject *j, const struct attr_set *attrs) RUNS_ON(role_rib)
+run_begin(const struct subject *j) RUNS_ON(role_rib)
 {
 	struct policy_context context;
+	const struct attr_set *attrs;
 	int err;
 
 	if (j->s->replay.run_begun)
 		return 0;
 	import_context(j->slot, j->t->family, &context);
+	attrs = attr_read(j->s->attrs, j->path->received, j->s->unpacked);
 	err = policy_eval_begin(j->s->eval, j->rib->import, attrs, &context);
 	j->s->replay.run_begun = err == 0;
 	return err;
@@ -196,7 +198,7 @@ static int
 verdict_fill(const struct subject *j, struct shard_verdict *v) RUNS_ON(role_rib)
 {
 	struct attr_id set = j->path->received;
-	const struct attr_set *attrs = attr_get(j->s->attrs, set);
+	const struct attr_packed *attrs = attr_get(j->s->attrs, set);
 	struct policy_decision d;
 	enum decision_reason reason;
 	enum import_result import_result;
@@ -215,7 +217,7 @@ verdict_fill(const struct subject *j, struct shard_verdict *v) RUNS_ON(role_rib)
 	if (import_result == ASK_POLICY && !policy_has_digest(j->rib->import)) {
 		v->kind = VERDICT_BY_EVAL;
 	} else if (import_result == ASK_POLICY) {
-		err = run_begin(j, attrs);
+		err = run_begin(j);
 		if (err != 0)
 			return err;
 		digest = policy_eval_digest(j->s->eval);
@@ -240,15 +242,6 @@ verdict_good(const struct subject *j, const struct shard_verdict *v)
 	       v->serial == attr_serial(j->s->attrs, j->path->received);
 }
 
-static bool
-is_set(const struct subject *j, struct attr_id id, const struct attr_set *a)
-{
-	const struct attr_set *b = attr_get(j->s->attrs, id);
-
-	return b != NULL && attr_set_size(a) == attr_set_size(b) &&
-	       __builtin_memcmp(a, b, attr_set_size(a)) == 0;
-}
-
 /*
  * Interns the result of outcome w->outcome; `made` is the result (NULL: evaluate now). 0, -ENOMEM.
  */
@@ -263,14 +256,14 @@ outcome_intern(const struct subject *j, struct shard_verdict *v, const struct at
 	if (made == NULL) {
 		s->replay.run_begun = false;
 		err = policy_eval_outcome(s->eval, j->rib->import,
-			attr_get(s->attrs, j->path->received), w->outcome, &made);
+			attr_read(s->attrs, j->path->received, s->unpacked), w->outcome, &made);
 	}
 	if (err == -E2BIG) {
 		w->refused = DECISION_REJECTED_BY_POLICY;
 		return 0;
 	}
 	/* most results equal the accepted set: one comparison */
-	if (err == 0 && is_set(j, j->path->accepted, made)) {
+	if (err == 0 && attr_equals(s->attrs, j->path->accepted, made)) {
 		w->accepted = j->path->accepted;
 	} else {
 		acc = accepted_place(s, w->outcome);
@@ -316,7 +309,7 @@ static int
 evaluate_prefix(const struct subject *j, const struct prefix *prefix, struct policy_verdict *out)
 	RUNS_ON(role_rib)
 {
-	int err = run_begin(j, attr_get(j->s->attrs, j->path->received));
+	int err = run_begin(j);
 
 	return err != 0 ? err : policy_eval_prefix(j->s->eval, prefix, out);
 }

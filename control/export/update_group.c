@@ -45,7 +45,10 @@ update_groups_create(const struct update_groups_config *c, struct update_groups 
 	s->scratch_size = 2048;
 	s->scratch[0] = arena_alloc(c->arena, s->scratch_size);
 	s->scratch[1] = arena_alloc(c->arena, s->scratch_size);
-	if (s->scratch[0] != NULL && s->scratch[1] != NULL)
+	s->accepted = arena_alloc(c->arena, ATTR_SET_MAX);
+	s->exported = arena_alloc(c->arena, ATTR_SET_MAX);
+	if (s->scratch[0] != NULL && s->scratch[1] != NULL && s->accepted != NULL &&
+		s->exported != NULL)
 		err = policy_eval_create(c->arena, &s->eval);
 	if (err < 0) {
 		update_groups_destroy(s);
@@ -66,6 +69,8 @@ update_groups_destroy(struct update_groups *s)
 	arena_free(s->c.arena, s->scratch[0]);
 	arena_free(s->c.arena, s->scratch[1]);
 	arena_free(s->c.arena, s->edited);
+	arena_free(s->c.arena, s->accepted);
+	arena_free(s->c.arena, s->exported);
 	arena_free(s->c.arena, s);
 }
 
@@ -597,17 +602,14 @@ update_group_exported(const struct update_member *m, struct dest_id dest)
 {
 	struct update_groups *s = m->group->set;
 	struct attr_id id = member_view(m, adj_rib_out_get(m->group->out, dest));
-	const struct attr_set *a = id.v != 0 ? attr_get(s->c.exported, id) : NULL;
+	struct attr_set *a = id.v != 0 ? attr_read(s->c.exported, id, s->exported) : NULL;
 
 	if (a == NULL || a->unused != OWN_NEXT_HOP)
 		return a;
-	if (attr_set_size(a) > s->scratch_size)
-		return NULL; /* cannot happen: exported sets are made in this buffer */
-	memcpy(s->scratch[0], a, attr_set_size(a));
-	s->scratch[0]->unused = 0;
-	s->scratch[0]->next_hop = m->next_hop;
-	s->scratch[0]->next_hop_link_local = m->next_hop_link_local;
-	return s->scratch[0];
+	a->unused = 0;
+	a->next_hop = m->next_hop;
+	a->next_hop_link_local = m->next_hop_link_local;
+	return a;
 }
 
 const struct update_rules *

@@ -353,7 +353,8 @@ items_message(struct update_member *m, unsigned first, unsigned n, bool gone, st
 	struct update_group *g = m->group;
 	const struct behind_item *item = &g->set->item[first];
 	const struct attr_set *attrs =
-		gone ? NULL : attr_get(g->set->c.exported, (struct attr_id){item->set});
+		gone ? NULL
+		     : attr_read(g->set->c.exported, (struct attr_id){item->set}, g->set->exported);
 	size_t limit = BGP_MSG_MAX;
 	struct update_packer u;
 	unsigned i = 0;

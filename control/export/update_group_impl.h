@@ -285,6 +285,9 @@ struct update_groups {
 	size_t scratch_size;
 	struct attr_set *edited; /* input of policy when rules edit the AS path */
 	size_t edited_size;
+	/* ATTR_SET_MAX each: an accepted set, unpacked within one call, with its id of all shards; an exported set */
+	struct attr_set *accepted, *exported;
+	struct attr_id accepted_id;
 	uint32_t message_id[BGP_EXTENDED_MSG_MAX];
 	uint8_t message[BGP_EXTENDED_MSG_MAX + 1];
 };

@@ -378,7 +378,8 @@ exported_make(struct update_group *g, unsigned policy_sets, const struct attr_se
 	memcpy(s, after, attr_set_size(after));
 	if (exported_edit(g, policy_sets, &s, kind, source) < 0)
 		return 0;
-	return attr_intern(set->c.exported, s, 1, out);
+	err = attr_intern(set->c.exported, s, 1, out);
+	return err == -E2BIG ? 0 : err;
 }
 
 /* ---- cache of outcomes ---- */
@@ -421,6 +422,7 @@ rules_run_end(struct update_groups *s)
 {
 	s->run_valid = s->source_valid = false;
 	s->told.group = NULL;
+	s->accepted_id.v = 0;
 }
 
 void
@@ -505,16 +507,31 @@ source_permits(const struct update_group *g, const struct rib_path *best, enum r
 	return !source_forbids(g, *kind, *source);
 }
 
+/* The accepted set of a path, `id` in all shards, unpacked for the groups that evaluate the path one after another. NULL: not in use. */
+static const struct attr_set *
+accepted_attrs(struct update_groups *s, const struct attr_table *table, const struct rib_path *best,
+	struct attr_id id)
+{
+	if (s->accepted_id.v == id.v)
+		return s->accepted;
+	s->accepted_id.v = 0;
+	if (attr_read(table, best->accepted, s->accepted) == NULL)
+		return NULL;
+	s->accepted_id = id;
+	return s->accepted;
+}
+
 /* The attributes of a best path. NULL: the source or the communities of the path forbid advertising the path. */
 static const struct attr_set *
 exportable_attrs(const struct update_group *g, const struct attr_table *table,
-	const struct rib_path *best, enum route_source *kind, const struct shard_peer **source)
+	const struct rib_path *best, struct attr_id id, enum route_source *kind,
+	const struct shard_peer **source)
 {
 	const struct attr_set *attrs;
 
 	if (!source_permits(g, best, kind, source))
 		return NULL;
-	attrs = attr_get(table, best->accepted);
+	attrs = accepted_attrs(g->set, table, best, id);
 	return attrs != NULL && !communities_forbid(g, attrs) ? attrs : NULL;
 }
 
@@ -533,7 +550,8 @@ path_run_get(struct update_group *g, unsigned shard, const struct rib_path *best
 		return run;
 	}
 	*run = (struct path_run){.group = g, .accepted = accepted, .peer = best->peer};
-	run->attrs = exportable_attrs(g, shard_attrs(shards->at[shard]), best, &run->kind, source);
+	run->attrs = exportable_attrs(
+		g, shard_attrs(shards->at[shard]), best, accepted, &run->kind, source);
 	if (run->attrs != NULL)
 		run->serial = attr_serial(shard_attrs(shards->at[shard]), best->accepted);
 	return run;

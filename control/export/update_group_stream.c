@@ -194,7 +194,7 @@ octets_count(struct update_group *g, struct attr_id set)
 	if (set.v == 0 || set.v == s->batch_last.v)
 		return;
 	s->batch_last = set;
-	s->batch_octets += (uint32_t)attr_set_size(attr_get(s->c.exported, set));
+	s->batch_octets += (uint32_t)attr_packed_set_size(attr_get(s->c.exported, set));
 }
 
 /*
@@ -840,7 +840,8 @@ message_pack(struct update_group *g, const struct bucket *b, uint32_t *at, size_
 	struct message *head)
 {
 	struct update_groups *s = g->set;
-	const struct attr_set *attrs = b->set.v != 0 ? attr_get(s->c.exported, b->set) : NULL;
+	const struct attr_set *attrs =
+		b->set.v != 0 ? attr_read(s->c.exported, b->set, s->exported) : NULL;
 	struct update_packer u;
 
 	if (!update_packer_begin(&u, g->rules.family, attrs, &g->rules.encode, s->message, limit))

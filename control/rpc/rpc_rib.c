@@ -134,15 +134,20 @@ source_text(const struct rib_path *p)
 	return rib_path_source(p) < SOURCE_COUNT ? text[rib_path_source(p)] : "?";
 }
 
-/* The attributes of a path in the view: as received, or after import policy. NULL: the path is not in the view. */
+/*
+ * The attributes of a path in the view: as received, or after import policy; until the next call. NULL: the path is not in
+ * the view.
+ */
 static const struct attr_set *
 path_attrs(const struct query *q, const struct rib_path *p)
 {
+	const struct attr_packed *a = NULL;
+
 	if (q->view == VIEW_ADJ_IN_PRE)
-		return shard_path_received(q->shard, p);
-	if (p->label_flags & PATH_REJECTED)
-		return NULL;
-	return attr_get(shard_attrs(q->shard), p->accepted);
+		a = shard_path_received(q->shard, p);
+	else if (!(p->label_flags & PATH_REJECTED))
+		a = attr_get(shard_attrs(q->shard), p->accepted);
+	return a != NULL ? attr_unpack(a, q->env->attr_buf) : NULL;
 }
 
 static json_t *

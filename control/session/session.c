@@ -65,8 +65,10 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 	limits_init(s);
 	pace_init(s);
 	s->random = now_ns() ^ (uint64_t)c->router_id << 32;
-	s->attrs = arena_alloc(c->arena, 2 * (ATTR_SET_MAX + 8));
-	if (s->attrs == NULL)
+	s->attrs = arena_alloc(c->arena, ATTR_SET_MAX);
+	s->packed[0] = arena_alloc(c->arena, ATTR_PACKED_MAX);
+	s->packed[1] = arena_alloc(c->arena, ATTR_PACKED_MAX);
+	if (s->attrs == NULL || s->packed[0] == NULL || s->packed[1] == NULL)
 		goto fail;
 	err = qsbr_create(c->arena, 1, &s->no_readers);
 	if (err < 0)
@@ -85,6 +87,8 @@ fail:
 	if (s->no_readers != NULL)
 		qsbr_destroy(s->no_readers);
 	arena_free(c->arena, s->attrs);
+	arena_free(c->arena, s->packed[0]);
+	arena_free(c->arena, s->packed[1]);
 	arena_free(c->arena, s);
 	return err;
 }
@@ -255,6 +259,8 @@ speaker_destroy(struct speaker *s)
 	qsbr_destroy(s->no_readers);
 	arena_free(s->config.arena, s->ranges);
 	arena_free(s->config.arena, s->attrs);
+	arena_free(s->config.arena, s->packed[0]);
+	arena_free(s->config.arena, s->packed[1]);
 	arena_free(s->config.arena, s);
 }
 

@@ -324,7 +324,9 @@ struct speaker {
 	bool starved; /* no batch was free */
 	struct timer retry;
 	struct timer tidy; /* returns unused batches */
+	/* of the current UPDATE: decoded, and packed for its two announced fields */
 	struct attr_set *attrs; /* ATTR_SET_MAX */
+	struct attr_packed *packed[2]; /* ATTR_PACKED_MAX */
 	uint64_t random;
 	unsigned turn;
 	struct refresh_pace pace;

@@ -352,7 +352,7 @@ input_settle(struct speaker *s)
 
 #define BATCH_OVERHEAD                                                                             \
 	(sizeof(struct rib_batch) + sizeof(struct rib_record) + sizeof(struct rib_order) + 16)
-static_assert(RIB_BATCH_SIZE - BATCH_OVERHEAD > ATTR_SET_MAX + 1024,
+static_assert(RIB_BATCH_SIZE - BATCH_OVERHEAD > ATTR_PACKED_MAX + 1024,
 	"the largest set leaves room in a batch");
 
 static size_t
@@ -363,8 +363,9 @@ nlri_per_batch(size_t attrs_len)
 
 /* The prefixes of one field of an UPDATE, with their attributes. */
 struct input_field {
-	const struct attr_set *attrs; /* NULL: withdraw */
+	const struct attr_packed *attrs; /* NULL: withdraw */
 	size_t attrs_len;
+	uint32_t attrs_hash;
 	/* without attrs: the cause for which the announced prefixes are refused */
 	enum refused_cause refused;
 	enum family family;
@@ -378,21 +379,26 @@ struct input_update {
 	unsigned count;
 };
 
+/* `attrs`: the packed set of an announced field, NULL: none. `from`: the same set, to be packed. */
 static void
 input_add(struct input_update *in, const struct connection *c, const struct bgp_nlri_field *f,
-	const struct attr_set *attrs, enum refused_cause refused)
+	const struct attr_set *from, struct attr_packed *attrs, enum refused_cause refused)
 {
 	struct input_field *to = &in->field[in->count];
 
 	if (!(c->n.families & 1u << f->family) ||
 		(f->family != FAMILY_IPV4_UNICAST && f->family != FAMILY_IPV6_UNICAST))
 		return; /* RFC 4760 7 permits ignoring the field */
-	*to = (struct input_field){
-		.attrs = attrs, .refused = refused, .family = f->family, .nlri = f->nlri};
-	to->attrs_len = attrs != NULL ? attr_set_size(attrs) : 0;
+	*to = (struct input_field){.refused = refused, .family = f->family, .nlri = f->nlri};
 	to->count = nlri_count(f->nlri);
-	if (to->count > 0)
-		in->count++;
+	if (to->count == 0)
+		return;
+	if (from != NULL) {
+		to->attrs = attrs;
+		to->attrs_len = attr_pack(from, attrs);
+		to->attrs_hash = attr_packed_hash(attrs, to->attrs_len);
+	}
+	in->count++;
 }
 
 /* The next prefix of a field that the decoder has checked. False: end of the field. */
@@ -441,8 +447,7 @@ field_put(struct speaker *s, const struct peer *p, struct input_field *f, unsign
 		r = record_begin(in, p, RIB_UPDATE, f->family, f->attrs, f->attrs_len, now);
 		r->refused = (uint8_t)f->refused;
 		r->limit = f->limit;
-		if (f->attrs != NULL)
-			r->attrs_hash = attr_set_hash(f->attrs);
+		r->attrs_hash = f->attrs_hash;
 		nlri_put(
 			f, n, (struct rib_nlri *)(void *)((uint8_t *)(r + 1) + pad8(f->attrs_len)));
 		record_end(in, r, n, order);
@@ -502,8 +507,7 @@ part_open(struct speaker *s, const struct peer *p, const struct input_field *f, 
 		&s->input[shard], p, RIB_UPDATE, f->family, f->attrs, f->attrs_len, now);
 	part->record->refused = (uint8_t)f->refused;
 	part->record->limit = f->limit;
-	if (f->attrs != NULL)
-		part->record->attrs_hash = attr_set_hash(f->attrs);
+	part->record->attrs_hash = f->attrs_hash;
 	part->to = (struct rib_nlri *)(void *)((uint8_t *)(part->record + 1) + pad8(f->attrs_len));
 	return true;
 }
@@ -700,23 +704,23 @@ update_refused(const struct bgp_update *u)
  */
 static void
 update_fields(struct connection *c, const struct bgp_update *u, struct attr_set *attrs,
-	struct attr_set *second, struct input_update *in)
+	struct input_update *in)
 {
+	struct speaker *s = c->peer->speaker;
 	enum refused_cause refused = update_refused(u);
 
 	in->count = 0;
 	for (unsigned i = 0; i < u->withdrawn_count; i++)
-		input_add(in, c, &u->withdrawn[i], NULL, REFUSED_NOT);
+		input_add(in, c, &u->withdrawn[i], NULL, NULL, REFUSED_NOT);
 	for (unsigned i = 0; i < u->announced_count; i++) {
 		const struct attr_set *a = refused != REFUSED_NOT || !u->has_attrs ? NULL : attrs;
 
 		if (i == 1 && a != NULL) {
-			memcpy(second, attrs, attr_set_size(attrs));
-			second->next_hop = u->mp_next_hop;
-			second->next_hop_link_local = u->mp_next_hop_link_local;
-			a = second;
+			attrs->next_hop = u->mp_next_hop;
+			attrs->next_hop_link_local = u->mp_next_hop_link_local;
 		}
-		input_add(in, c, &u->announced[i], a, a == NULL ? refused : REFUSED_NOT);
+		input_add(in, c, &u->announced[i], a, s->packed[i],
+			a == NULL ? refused : REFUSED_NOT);
 	}
 }
 
@@ -752,8 +756,6 @@ update_received(struct connection *c, const uint8_t *msg, size_t len, uint64_t n
 {
 	struct peer *p = c->peer;
 	struct speaker *s = p->speaker;
-	struct attr_set *second =
-		(struct attr_set *)(void *)((uint8_t *)s->attrs + pad8(ATTR_SET_MAX));
 	struct bgp_update_options o = update_options(c);
 	struct input_update in;
 	struct bgp_update u;
@@ -780,7 +782,7 @@ update_received(struct connection *c, const uint8_t *msg, size_t len, uint64_t n
 		table_ended(p);
 		restart_end_of_rib(&p->family[u.end_of_rib_family]);
 	}
-	update_fields(c, &u, s->attrs, second, &in);
+	update_fields(c, &u, s->attrs, &in);
 	if (!update_put(s, p, &in, now))
 		return false;
 	p->updates_received++;

@@ -12,6 +12,7 @@
 #include "lpm/arena.h"
 #include "lpm/qsbr.h"
 #include "rib/shard.h"
+#include "tests/rib/attr_of.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -441,7 +442,7 @@ node_paths_of(struct node *n, const struct prefix *p, struct ip_addr *next_hop)
 	id = dest_find(t, p);
 	count = id.v != DEST_NONE && dest_peek(t, id, &v) && v.paths != NULL ? v.paths->count : 0;
 	if (count > 0 && next_hop != NULL)
-		*next_hop = *attr_next_hop(attr_get(shard_attrs(s), v.paths->path[0].accepted));
+		*next_hop = *attr_next_hop(attr_of(shard_attrs(s), v.paths->path[0].accepted));
 	qsbr_offline(n->readers, n->reader);
 	return count;
 }

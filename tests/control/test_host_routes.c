@@ -15,6 +15,7 @@
 #include "tests/control/config_test.h"
 #include "tests/lpm/text.h"
 #include "tests/lpm/tick.h"
+#include "tests/rib/attr_of.h"
 
 #include <pthread.h>
 
@@ -257,7 +258,7 @@ rib_question(void *arg)
 	if (id.v == DEST_NONE || !dest_peek(shard_table(the_shard, table), id, &view) ||
 		view.paths == NULL)
 		return;
-	a = attr_get(shard_attrs(the_shard), view.paths->path[0].accepted);
+	a = attr_of(shard_attrs(the_shard), view.paths->path[0].accepted);
 	snprintf(q->answer, sizeof(q->answer), "%s %s %u",
 		sources[rib_path_source(&view.paths->path[0])],
 		a->origin == ORIGIN_IGP ? "igp" : "incomplete", a->has & ATTR_HAS_MED ? a->med : 0);

@@ -9,6 +9,7 @@
 #include "lpm/qsbr.h"
 #include "rib/policy_build.h"
 #include "rib/shards.h"
+#include "tests/rib/attr_of.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -326,8 +327,10 @@ static inline void
 rig_update_in(struct rig *r, enum family family, uint16_t peer, const struct attr_set *attrs,
 	const struct rib_nlri *nlri, unsigned count, uint64_t received_ns)
 {
-	size_t attrs_len = attrs != NULL ? attr_set_size(attrs) : 0,
-	       padded = (attrs_len + 7) / 8 * 8;
+	static _Thread_local alignas(8) uint8_t packed[ATTR_PACKED_MAX];
+	size_t attrs_len =
+		attrs != NULL ? attr_pack(attrs, (struct attr_packed *)(void *)packed) : 0;
+	size_t padded = (attrs_len + 7) / 8 * 8;
 	struct rib_record head = {
 		.kind = RIB_UPDATE,
 		.family = (uint8_t)family,
@@ -339,7 +342,7 @@ rig_update_in(struct rig *r, enum family family, uint16_t peer, const struct att
 	uint8_t *body = rig_record(r, &head, padded + count * sizeof(*nlri));
 
 	if (attrs != NULL)
-		memcpy(body, attrs, attrs_len);
+		memcpy(body, packed, attrs_len);
 	memcpy(body + padded, nlri, count * sizeof(*nlri));
 }
 

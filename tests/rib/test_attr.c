@@ -2,6 +2,7 @@
 #include "rib/attr.h"
 #include "rib/inspect.h"
 #include "tests/lpm/one_thread.h"
+#include "tests/rib/attr_of.h"
 #include "tests/rib/rib_test.h"
 
 #include <errno.h>
@@ -218,6 +219,253 @@ prepending_leaves_sets_alone(void **state)
 	assert_int_equal(attr_set_prepend(a, 5, UINT32_MAX, &copy.set, sizeof(copy)), -ENOSPC);
 }
 
+/* ---- the packed form ---- */
+
+#define RANDOM_SETS 200000
+
+static uint64_t dice = 7;
+
+static bool
+once_in(unsigned n)
+{
+	return random_below(&dice, n) == 0;
+}
+
+static uint32_t
+random_asn(void)
+{
+	static const uint32_t edge[] = {0, 0xfeff, 0xff00, 0xff01, 0xffff, 0x10000, 0xfeffff,
+		0xff0000, 0xffffff, 0x1000000, 4200000000, UINT32_MAX};
+
+	if (once_in(3))
+		return edge[random_below(&dice, sizeof(edge) / sizeof(edge[0]))];
+	return (uint32_t)random_next(&dice) >> random_below(&dice, 32);
+}
+
+/* Mostly a single sequence; sometimes other segments, or octets that are no path. */
+static void
+random_path(struct attr_set *a)
+{
+	static uint32_t asn[255];
+	unsigned segments = once_in(4) ? random_below(&dice, 4) : 1;
+
+	for (; segments > 0; segments--) {
+		unsigned count =
+			once_in(10) ? 1 + random_below(&dice, 255) : random_below(&dice, 8);
+
+		for (unsigned i = 0; i < count; i++)
+			asn[i] = once_in(20) ? 4200000000 : random_asn();
+		path_add(a, once_in(5) ? (uint8_t)random_below(&dice, 6) : SEQUENCE, count, asn);
+	}
+	if (once_in(20) && a->as_path_len > 0)
+		a->as_path_len--;
+}
+
+static struct ip_addr
+random_addr(void)
+{
+	struct ip_addr a = {0};
+	unsigned form = random_below(&dice, 8);
+
+	for (unsigned i = 0; i < 16; i++)
+		a.b[i] = form < 4 && i >= 4 ? 0 : (uint8_t)random_next(&dice);
+	a.afi = form < 4 ? AFI_IPV4 : form < 7 ? AFI_IPV6 : AFI_NONE;
+	if (form == 7)
+		memset(a.b, 0, sizeof(a.b));
+	if (form == 6) {
+		a.b[0] = 0xfe;
+		a.b[1] = 0x80;
+		a.zone = (uint16_t)random_below(&dice, 3);
+	}
+	return a;
+}
+
+static uint16_t
+random_count(unsigned most)
+{
+	if (once_in(2))
+		return 0;
+	return (uint16_t)random_below(&dice, once_in(20) ? most : 6);
+}
+
+/* Any value that a decoder or a policy can make, and some that they cannot (`odd`). */
+static struct attr_set *
+random_set(struct attr_buffer *b, bool *odd)
+{
+	struct attr_set *a = &b->set;
+	size_t path;
+
+	memset(a, 0, sizeof(*a));
+	*odd = once_in(20);
+	a->origin = (uint8_t)random_below(&dice, *odd ? 256 : 3);
+	a->has = (uint32_t)random_next(&dice) & (*odd ? UINT32_MAX : 0x3f);
+	if (*odd || a->has & ATTR_HAS_MED)
+		a->med = random_asn();
+	if (*odd || a->has & ATTR_HAS_LOCAL_PREF)
+		a->local_pref = random_asn();
+	if (*odd || a->has & ATTR_HAS_AGGREGATOR) {
+		a->aggregator_asn = random_asn();
+		a->aggregator_addr = random_asn();
+	}
+	if (*odd || a->has & ATTR_HAS_ORIGINATOR_ID)
+		a->originator_id = random_below(&dice, 4);
+	if (*odd || a->has & ATTR_HAS_OTC)
+		a->otc = random_asn();
+	a->unused = once_in(5);
+	a->next_hop = random_addr();
+	if (*odd && once_in(2))
+		a->next_hop.unused = 1;
+	if (once_in(4))
+		a->next_hop_link_local = random_addr();
+	random_path(a);
+	path = a->as_path_len;
+	a->community_count = random_count(300);
+	a->ext_community_count = random_count(20);
+	a->large_community_count = random_count(20);
+	a->cluster_count = random_count(20);
+	a->unknown_len = random_count(200);
+	for (size_t i = path; i < attr_set_var_len(a); i++)
+		a->var[i] = (uint8_t)random_below(&dice, 4);
+	attr_set_derive(a);
+	if (*odd && once_in(2))
+		a->as_path_hops++;
+	else if (*odd && once_in(2))
+		a->origin_asn++;
+	return a;
+}
+
+static alignas(8) uint8_t packed_room[2][ATTR_PACKED_MAX];
+
+static bool
+clusters_have(const struct attr_set *a, uint32_t cluster)
+{
+	const uint8_t *p = attr_cluster_list(a);
+
+	for (unsigned i = 0; i < a->cluster_count; i++, p += 4)
+		if (((uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3]) ==
+			cluster)
+			return true;
+	return false;
+}
+
+static void
+packed_agrees(const struct attr_set *a, const struct attr_packed *p, size_t size)
+{
+	static const uint32_t asked[] = {0, 1, 0xff00, 0x10000, 4200000000, UINT32_MAX};
+	struct ip_addr next_hop = attr_packed_next_hop(p);
+	alignas(struct attr_set) uint8_t fixed[sizeof(struct attr_set)];
+
+	assert_true(size <= attr_pack_bound(a));
+	assert_int_equal(attr_packed_size(p), size);
+	assert_true(attr_packed_valid(p, size));
+	assert_true(attr_packed_valid(p, size + 7));
+	assert_false(attr_packed_valid(p, size + 8));
+	assert_int_equal(attr_packed_set_size(p), attr_set_size(a));
+	memset(&copy, 0xa5, attr_set_size(a));
+	assert_ptr_equal(attr_unpack(p, &copy.set), &copy.set);
+	assert_memory_equal(&copy.set, a, attr_set_size(a));
+	(void)attr_unpack_fixed(p, (struct attr_set *)(void *)fixed);
+	assert_memory_equal(fixed, a, sizeof(fixed));
+	assert_memory_equal(&next_hop, attr_next_hop(a), sizeof(next_hop));
+	for (unsigned i = 0; i < sizeof(asked) / sizeof(asked[0]); i++)
+		assert_int_equal(
+			attr_packed_as_path_count(p, asked[i]), attr_as_path_count(a, asked[i]));
+	assert_int_equal(attr_packed_originator_is(p, 2),
+		(a->has & ATTR_HAS_ORIGINATOR_ID) && a->originator_id == 2);
+	assert_int_equal(attr_packed_cluster_contains(p, 0x02010300), clusters_have(a, 0x02010300));
+}
+
+/* Also: two sets are equal exactly if their packed forms are. The next set differs in one octet. */
+static void
+packing_keeps_every_set(void **state)
+{
+	struct attr_packed *p = (struct attr_packed *)(void *)packed_room[0],
+			   *q = (struct attr_packed *)(void *)packed_room[1];
+	unsigned odd_sets = 0, clusters = 0;
+
+	for (unsigned n = 0; n < RANDOM_SETS; n++) {
+		bool odd;
+		struct attr_set *a = random_set(&buffer, &odd);
+		size_t size = attr_pack(a, p), at, other;
+
+		odd_sets += odd;
+		clusters += clusters_have(a, 0x02010300);
+		packed_agrees(a, p, size);
+		if (attr_set_var_len(a) == 0)
+			continue;
+		at = random_below(&dice, (uint32_t)attr_set_var_len(a));
+		a->var[at] ^= 1;
+		attr_set_derive(a);
+		other = attr_pack(a, q);
+		packed_agrees(a, q, other);
+		assert_false(size == other && memcmp(p, q, size) == 0);
+	}
+	assert_true(odd_sets > 1000);
+	assert_true(clusters > 10);
+}
+
+/* The sizes that the figures of docs/architecture.md rest on. */
+static void
+usual_sets_are_small(void **state)
+{
+	struct attr_packed *p = (struct attr_packed *)(void *)packed_room[0];
+	struct attr_set *a = buffer_clear(&buffer);
+	static uint32_t path[255];
+
+	PATH_ADD(a, SEQUENCE, 64496, 3356, 174, 200000);
+	attr_set_derive(a);
+	a->next_hop = addr_from_v4(0x0a000001);
+	assert_int_equal(attr_pack(a, p), 4 + 4 + 3 * 2 + 4);
+	a->has = ATTR_HAS_MED;
+	a->community_count = 3;
+	memset(a->var + a->as_path_len, 1, 12);
+	assert_int_equal(attr_pack(a, p), 4 + 4 + 4 + 3 * 2 + 4 + 12);
+	a->next_hop.afi = AFI_IPV6;
+	a->next_hop.b[15] = 1;
+	assert_int_equal(attr_pack(a, p), 4 + 16 + 4 + 3 * 2 + 4 + 12);
+
+	/* paths of 255 numbers that a pair of octets, and only four octets, can hold */
+	for (unsigned i = 0; i < 255; i++)
+		path[i] = i;
+	a = buffer_clear(&buffer);
+	path_add(a, SEQUENCE, 255, path);
+	attr_set_derive(a);
+	assert_int_equal(attr_pack(a, p), 4 + 2 * 255);
+	memset(path, 0xee, sizeof(path));
+	a = buffer_clear(&buffer);
+	path_add(a, SEQUENCE, 255, path);
+	attr_set_derive(a);
+	assert_int_equal(attr_pack(a, p), 4 + 2 + 2 + 2 + 4 * 255);
+}
+
+/* A record with a damaged set is recognised without reading behind its end. */
+static void
+damaged_sets_are_recognised(void **state)
+{
+	struct attr_packed *p = (struct attr_packed *)(void *)packed_room[0];
+
+	for (unsigned n = 0; n < 20000; n++) {
+		bool odd;
+		size_t size = attr_pack(random_set(&buffer, &odd), p);
+		uint8_t *exact = malloc(size);
+
+		assert_non_null(exact);
+		memcpy(exact, p, size);
+		for (size_t len = size > 40 ? size - 40 : 0; len < size; len++) {
+			uint8_t *cut = malloc(len > 0 ? len : 1);
+
+			assert_non_null(cut);
+			memcpy(cut, exact, len);
+			assert_false(attr_packed_valid((struct attr_packed *)(void *)cut, len));
+			free(cut);
+		}
+		for (unsigned i = 0; i < 8; i++)
+			exact[random_below(&dice, (uint32_t)size)] = (uint8_t)random_next(&dice);
+		(void)attr_packed_valid((struct attr_packed *)(void *)exact, size);
+		free(exact);
+	}
+}
+
 /* ---- interning ---- */
 
 #define VALUES 3000
@@ -292,7 +540,7 @@ interning_agrees_with_a_list(void **state)
 			}
 			assert_int_equal(id.v, o->id);
 			assert_int_equal(attr_serial(t, id), o->serial);
-			const struct attr_set *got = attr_get(t, id), *want = value_set(value);
+			const struct attr_set *got = attr_of(t, id), *want = value_set(value);
 			assert_int_equal(attr_set_size(got), attr_set_size(want));
 			assert_memory_equal(got, want, attr_set_size(want));
 			o->refs += refs;
@@ -332,7 +580,7 @@ a_reader_keeps_what_it_saw(void **state)
 	attr_unref(t, id);
 	for (unsigned i = 0; i < 3; i++)
 		attr_table_reclaim(t);
-	assert_int_equal(attr_get(t, id)->med, 0);
+	assert_int_equal(attr_of(t, id)->med, 0);
 	assert_int_equal(attr_serial(t, id), serial);
 	/* the same value interned meanwhile gets another id */
 	assert_int_equal(attr_intern(t, value_set(1), 1, &other), 0);
@@ -340,15 +588,15 @@ a_reader_keeps_what_it_saw(void **state)
 	qsbr_quiescent(base.readers, reader);
 	for (unsigned i = 0; i < 3; i++)
 		attr_table_reclaim(t);
-	assert_null(attr_get(t, id));
+	assert_null(attr_of(t, id));
 	assert_int_equal(attr_serial(t, id), 0);
 	assert_int_equal(attr_table_bytes(t), bytes);
 	assert_int_equal(attr_intern(t, value_set(5), 1, &other), 0);
 	assert_int_equal(other.v, id.v);
 	assert_int_not_equal(attr_serial(t, id), serial);
-	assert_null(attr_get(t, (struct attr_id){0}));
-	assert_null(attr_get(t, (struct attr_id){3}));
-	assert_null(attr_get(t, (struct attr_id){UINT32_MAX}));
+	assert_null(attr_of(t, (struct attr_id){0}));
+	assert_null(attr_of(t, (struct attr_id){3}));
+	assert_null(attr_of(t, (struct attr_id){UINT32_MAX}));
 	qsbr_offline(base.readers, reader);
 	qsbr_unregister(base.readers, reader);
 	attr_table_destroy(t);
@@ -375,7 +623,7 @@ read_ids(void *arg)
 	qsbr_online(s->base.readers, reader);
 	while (!atomic_load_explicit(&s->stop, memory_order_relaxed)) {
 		struct attr_id id = {atomic_load_explicit(&s->id, memory_order_acquire)};
-		const struct attr_set *a = attr_get(s->table, id);
+		const struct attr_set *a = attr_of(s->table, id);
 
 		s->looks++;
 		if (id.v != 0 && (a == NULL || a->med != 2 * a->local_pref ||
@@ -495,6 +743,9 @@ main(void)
 		one_thread_test(a_short_buffer_is_cut),
 		one_thread_test(prepending_splits_at_255),
 		one_thread_test(prepending_leaves_sets_alone),
+		one_thread_test(packing_keeps_every_set),
+		one_thread_test(usual_sets_are_small),
+		one_thread_test(damaged_sets_are_recognised),
 		one_thread_test(interning_agrees_with_a_list),
 		one_thread_test(a_reader_keeps_what_it_saw),
 		one_thread_test(the_index_follows),

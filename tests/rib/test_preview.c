@@ -257,7 +257,7 @@ see(const struct world *w, struct seen seen[PREFIXES])
 		seen[i].best = v.paths->eligible > 0 ? v.paths->path[0].peer.v : 0;
 		for (unsigned k = 0; k < v.paths->count; k++) {
 			const struct rib_path *p = &v.paths->path[k];
-			const struct attr_set *a = attr_get(t, p->accepted);
+			const struct attr_set *a = attr_of(t, p->accepted);
 
 			if (p->label_flags & PATH_REJECTED)
 				continue;

@@ -203,7 +203,7 @@ test_originate_many(void **state)
 		assert_int_equal(
 			rib_path_source(&v.paths->path[0]), i % 2 ? SOURCE_STATIC : SOURCE_KERNEL);
 		assert_int_equal(
-			attr_get(shard_attrs(r.shard), v.paths->path[0].accepted)->med, i / 10);
+			attr_of(shard_attrs(r.shard), v.paths->path[0].accepted)->med, i / 10);
 	}
 	/* repeating an origination writes nothing; another source does */
 	uint64_t head = journal_head(shard_journal(r.shard));

@@ -142,7 +142,7 @@ check_refused(struct rig *r, uint16_t peer, const struct attr_set *a, enum decis
 	assert_int_equal(v.paths->eligible + v.paths->multipath, 0);
 	assert_int_equal(v.paths->path[0].accepted.v, 0);
 	assert_int_equal(shard_path_refused(&v.paths->path[0]), why);
-	received = shard_path_received(r->shard, &v.paths->path[0]);
+	received = attr_unpacked(shard_path_received(r->shard, &v.paths->path[0]));
 	assert_non_null(received);
 	assert_memory_equal(received, a, attr_set_size(a));
 	shard_decision_input(r->shard, &v.paths->path[0], &in);
@@ -157,6 +157,16 @@ check_refused(struct rig *r, uint16_t peer, const struct attr_set *a, enum decis
 	assert_int_equal(head(r), told);
 	assert_int_equal(dest_tombstones(shard_table(r->shard, r->table)), 0);
 	assert_int_equal(attr_table_count(shard_attrs(r->shard)), 0);
+}
+
+static const struct attr_packed *
+packed(const struct attr_set *a)
+{
+	static alignas(8) uint8_t room[512];
+
+	assert_true(attr_pack_bound(a) <= sizeof(room));
+	(void)attr_pack(a, (struct attr_packed *)(void *)room);
+	return (const struct attr_packed *)(const void *)room;
 }
 
 /* Each kept and rejected path has a reason. */
@@ -174,7 +184,7 @@ test_reasons(void **state)
 	check_refused(&r, 1, &a.a, DECISION_REJECTED_BY_POLICY);
 	rig_attrs_make(&a, loop, 2, 0x0a000001);
 	check_refused(&r, 1, &a.a, DECISION_AS_LOOP);
-	assert_int_equal(shard_loops(r.shard, one, 0, 0, &a.a), DECISION_AS_LOOP);
+	assert_int_equal(shard_loops(r.shard, one, 0, 0, packed(&a.a)), DECISION_AS_LOOP);
 	assert_int_equal(counts(&r, one).rejected_total, 3);
 	/* RFC 4456 8 */
 	rig_peer(&r, 3, RIG_OWN_ASN, false, false);
@@ -219,7 +229,8 @@ test_never_a_candidate(void **state)
 	rig_settle(&r);
 	assert_int_equal(head(&r), told);
 	assert_true(rig_view(&r, &n.prefix, &v));
-	assert_true(shard_path_received(r.shard, &v.paths->path[1])->has & ATTR_HAS_MED);
+	assert_true(
+		attr_unpacked(shard_path_received(r.shard, &v.paths->path[1]))->has & ATTR_HAS_MED);
 	/* the accepted path is withdrawn: a journal entry, and the rejected path remains */
 	rig_update(&r, 2, NULL, &n, 1);
 	rig_settle(&r);
@@ -262,9 +273,9 @@ test_replay_is_the_policy_of_now(void **state)
 	assert_true(rig_view(&r, &low.prefix, &v));
 	assert_int_equal(shard_path_refused(&v.paths->path[0]), DECISION_REJECTED_BY_POLICY);
 	assert_true(rig_view(&r, &high.prefix, &v));
-	assert_int_equal(
-		attr_get(shard_attrs(r.shard), v.paths->path[0].accepted)->local_pref, 150);
-	assert_false(shard_path_received(r.shard, &v.paths->path[0])->has & ATTR_HAS_LOCAL_PREF);
+	assert_int_equal(attr_of(shard_attrs(r.shard), v.paths->path[0].accepted)->local_pref, 150);
+	assert_false(attr_unpacked(shard_path_received(r.shard, &v.paths->path[0]))->has &
+		     ATTR_HAS_LOCAL_PREF);
 	/* an unchanged result writes no journal entry, and rejected routes are not counted twice */
 	replay(&r, half);
 	assert_int_equal(head(&r), 2 * MANY);
@@ -400,8 +411,7 @@ test_ids_used_again(void **state)
 	assert_int_equal(counts(&r, one).replays_done, 1);
 	rig_settle(&r);
 	assert_true(rig_view(&r, &back.prefix, &v));
-	assert_int_equal(
-		attr_get(shard_attrs(r.shard), v.paths->path[0].accepted)->local_pref, 150);
+	assert_int_equal(attr_of(shard_attrs(r.shard), v.paths->path[0].accepted)->local_pref, 150);
 	rig_fini(&r);
 	policy_destroy(half);
 }
@@ -447,7 +457,7 @@ test_last_policy_alone(void **state)
 		assert_true(rig_view(&r, &n.prefix, &v));
 		assert_int_equal(v.paths->eligible, i >= 10);
 		if (i >= 10)
-			assert_int_equal(attr_get(shard_attrs(r.shard), v.paths->path[0].accepted)
+			assert_int_equal(attr_of(shard_attrs(r.shard), v.paths->path[0].accepted)
 						 ->local_pref,
 				160);
 	}
@@ -527,7 +537,7 @@ test_off_in_a_replay(void **state)
 	assert_int_equal(v.paths->eligible, 1);
 	assert_true(rig_view(&r, &high.prefix, &v));
 	assert_null(shard_path_received(r.shard, &v.paths->path[0]));
-	assert_false(attr_get(shard_attrs(r.shard), v.paths->path[0].accepted)->has &
+	assert_false(attr_of(shard_attrs(r.shard), v.paths->path[0].accepted)->has &
 		     ATTR_HAS_LOCAL_PREF);
 	assert_int_equal(attr_table_count(shard_attrs(r.shard)), 1);
 	rig_fini(&r);
@@ -586,7 +596,7 @@ test_loops_are_judged_again(void **state)
 	rig_allow_as_in(&r, 1, 1);
 	rig_settle(&r);
 	check_counts(&r, one, 1, 1, 1);
-	assert_int_equal(shard_loops(r.shard, one, 1, 0, &a.a), DECISION_EQUAL);
+	assert_int_equal(shard_loops(r.shard, one, 1, 0, packed(&a.a)), DECISION_EQUAL);
 	rig_allow_as_in(&r, 1, 0);
 	rig_settle(&r);
 	check_counts(&r, one, 1, 0, 1);

@@ -547,9 +547,9 @@ check_path(struct model *o, const struct rib_path *p, unsigned prefix)
 	assert_int_equal(shard_path_stale(o->rig.shard, rig_family(), p), r->stale);
 	assert_int_equal(p->received.v != 0, r->kept);
 	if (r->kept) /* rib adj-in-pre */
-		attrs_equal(shard_path_received(o->rig.shard, p), &o->set[r->set]);
+		attrs_equal(attr_unpacked(shard_path_received(o->rig.shard, p)), &o->set[r->set]);
 	if (r->refused == DECISION_EQUAL) /* rib adj-in */
-		attrs_equal(attr_get(shard_attrs(o->rig.shard), p->accepted), &r->accepted);
+		attrs_equal(attr_of(shard_attrs(o->rig.shard), p->accepted), &r->accepted);
 	else
 		assert_int_equal(p->accepted.v, 0);
 }
@@ -599,7 +599,7 @@ see(struct model *o, const struct path_set *set, struct seen *out)
 	out->multipath = set->multipath;
 	for (unsigned i = 0; i < set->count; i++) {
 		const struct rib_path *p = &set->path[i];
-		const struct attr_set *a = attr_get(shard_attrs(o->rig.shard), p->accepted);
+		const struct attr_set *a = attr_of(shard_attrs(o->rig.shard), p->accepted);
 
 		if (shard_path_refused(p) != DECISION_EQUAL)
 			continue;
@@ -833,7 +833,7 @@ static void
 look(struct reader *me, const struct rib_path *p)
 {
 	struct shard *s = me->rig->shard;
-	const struct attr_set *received = shard_path_received(s, p);
+	const struct attr_packed *received = shard_path_received(s, p);
 	bool refused = shard_path_refused(p) != DECISION_EQUAL;
 	struct adj_rib_in_counts c;
 	struct decision_input in;

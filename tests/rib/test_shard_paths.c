@@ -132,12 +132,12 @@ check_preferences(const struct rig *r, const struct rib_nlri *n, unsigned count,
 			if (v.paths->path[k].peer.v == 1)
 				p = &v.paths->path[k];
 		assert_non_null(p);
-		assert_int_equal(attr_get(shard_attrs(r->shard), p->accepted)->local_pref,
+		assert_int_equal(attr_of(shard_attrs(r->shard), p->accepted)->local_pref,
 			i < count ? first : others);
 		assert_int_not_equal(p->received.v, 0);
 		assert_int_not_equal(p->received.v, p->accepted.v);
 		assert_int_equal(
-			attr_get(shard_attrs(r->shard), p->received)->has & ATTR_HAS_LOCAL_PREF, 0);
+			attr_of(shard_attrs(r->shard), p->received)->has & ATTR_HAS_LOCAL_PREF, 0);
 	}
 }
 

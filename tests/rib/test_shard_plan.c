@@ -149,7 +149,7 @@ check_end(const struct world *w)
 			continue;
 		assert_int_equal(v.paths->eligible, candidates);
 		assert_int_equal(
-			attr_get(shard_attrs(w->r.shard), v.paths->path[0].accepted)->local_pref,
+			attr_of(shard_attrs(w->r.shard), v.paths->path[0].accepted)->local_pref,
 			best);
 		assert_false(rib_path_held(&v.paths->path[0]));
 	}

@@ -472,7 +472,7 @@ model_check_dest(const struct model *o, unsigned prefix)
 	assert_int_equal(v.paths->multipath, ref_multipath(in, n, order, o->max_paths));
 	for (unsigned i = 0; i < n; i++) {
 		const struct rib_path *path = &v.paths->path[i];
-		const struct attr_set *a = attr_get(shard_attrs(o->rig.shard), path->accepted),
+		const struct attr_set *a = attr_of(shard_attrs(o->rig.shard), path->accepted),
 				      *b = in[order[i]].attrs;
 		struct decision_input seen;
 
