@@ -40,6 +40,30 @@ static_assert(offsetof(struct destination, b) + 16 <= DEST_BYTES_IPV6, "a multip
 #define SEGMENT_DESTS (1u << SEGMENT_BITS)
 
 /*
+ * The owner's record of a segment. Ids come from the lowest segment with room, so that the ids in use
+ * move to the front as destinations come and go. A segment without ids in use is freed: readers then
+ * find `vacant`, and a new segment takes the place when all lower segments are full.
+ */
+struct segment_use {
+	uint16_t held; /* ids in use, or waiting for readers */
+	uint16_t given; /* ids below were given out */
+	uint16_t free; /* list of free ids below `given`; NO_FREE: empty */
+};
+#define NO_FREE SEGMENT_DESTS
+static_assert(SEGMENT_DESTS <= UINT16_MAX, "places in a segment have 16 bits");
+
+/* Never written: the destinations of a freed segment, all unused. */
+static struct {
+	alignas(CACHE_LINE) uint8_t b[SEGMENT_DESTS * DEST_BYTES_IPV6];
+} vacant;
+
+static struct destination *
+vacant_segment(void)
+{
+	return (struct destination *)(void *)vacant.b;
+}
+
+/*
  * Open addressing, 4 bytes a slot. In an index of 2^bits slots the low `bits` hold id + 1 and the
  * high bits hold hash bits, so a probe seldom reads a wrong destination. There are fewer than 3/4 *
  * 2^bits ids, so no entry equals EMPTY or GONE. Entries never move within an index: a reader finds
@@ -66,19 +90,25 @@ struct index {
  */
 #define CLEAR_STEP 4096
 #define GROW_STEP 64
+#define TIDY_STEPS 16 /* in a call of dest_reclaim() */
+
+typedef _Atomic(struct destination *) segment_at;
 
 struct dest_table {
 	struct arena *arena;
 	enum afi afi;
 	unsigned max_len;
-	uint32_t free_id; /* owner; ID_NIL: no free id */
 	uint32_t held; /* owner: ids in the index */
 	uint32_t oldest, newest; /* owner: tombstones by sequence, fresh ids at the front */
 	struct index *next; /* owner: the index being filled, or NULL */
 	uint32_t next_at; /* owner: ids below are in `next` */
 	struct hash_probes probes; /* owner: of dest_get() */
 	unsigned tight_from; /* owner: dest_tight() */
+	/* owner: segments below segment_count are in use or vacant; the last is in use */
 	uint32_t segment_count, segments_size;
+	struct segment_use *use; /* owner, by segment */
+	uint64_t *room; /* owner: bitmap of segments with a free id */
+	uint32_t filling; /* owner: the segment of the next new id, if it has room */
 	struct deferred_free sets, ids;
 	struct retire_list *retired; /* old indexes and segment lists */
 	uint32_t in_length[129]; /* owner: destinations by prefix length */
@@ -89,7 +119,7 @@ struct dest_table {
 
 	/* read by readers */
 	alignas(CACHE_LINE) _Atomic(struct index *) index;
-	_Atomic(struct destination **) segments;
+	_Atomic(segment_at *) segments;
 	/*
 	 * ids below have a segment; readers need this line for each destination, so only a new
 	 * segment changes the line
@@ -97,7 +127,8 @@ struct dest_table {
 	_Atomic uint32_t reach;
 	_Atomic uint64_t lengths[3]; /* bitmap of prefix lengths in use */
 
-	alignas(CACHE_LINE) _Atomic uint32_t limit; /* ids below were given out once */
+	/* no id in use is at or above; falls when the last segment is freed */
+	alignas(CACHE_LINE) _Atomic uint32_t limit;
 	_Atomic uint32_t count;
 	_Atomic uint32_t path_count, tombstones;
 	_Atomic size_t bytes;
@@ -124,9 +155,12 @@ static struct destination *
 dest_at(const struct dest_table *t, uint32_t id)
 {
 	/* acquire: pairs with the release store in segments_grow */
-	struct destination **segments = atomic_load_explicit(&t->segments, memory_order_acquire);
+	segment_at *segments = atomic_load_explicit(&t->segments, memory_order_acquire);
+	/* acquire: pairs with the release stores in segment_place and segment_vacate */
+	struct destination *first =
+		atomic_load_explicit(&segments[id >> SEGMENT_BITS], memory_order_acquire);
 
-	return (struct destination *)(void *)((uint8_t *)segments[id >> SEGMENT_BITS] +
+	return (struct destination *)(void *)((uint8_t *)first +
 					      (id & (SEGMENT_DESTS - 1)) * t->dest_size);
 }
 
@@ -382,7 +416,7 @@ static void
 grow_step(struct dest_table *t)
 {
 	uint32_t limit = atomic_load_explicit(&t->limit, memory_order_relaxed);
-	uint32_t from = t->next_at;
+	uint32_t from = t->next_at < limit ? t->next_at : limit; /* the limit may have fallen */
 	uint32_t n = limit - from > GROW_STEP ? GROW_STEP : limit - from;
 	uint64_t hash[GROW_STEP];
 	struct index *old;
@@ -436,6 +470,29 @@ index_reserve(struct dest_table *t)
 	return x->filled < size / 16 * 15 && limit < size - 2 ? 0 : -ENOMEM;
 }
 
+/*
+ * After a withdrawal: a smaller index replaces an index that is less than an eighth full, even with
+ * all ids below the limit. Also continues the growth of a table without new destinations. True if
+ * more is due.
+ */
+static bool
+index_tidy(struct dest_table *t)
+{
+	const struct index *x = atomic_load_explicit(&t->index, memory_order_relaxed);
+	uint32_t limit = atomic_load_explicit(&t->limit, memory_order_relaxed);
+	unsigned bits = INDEX_BITS_MIN;
+
+	if (t->next == NULL && x->bits > INDEX_BITS_MIN && limit < (x->mask + 1) / 8) {
+		while (1u << bits < 4 * limit)
+			bits++;
+		if (index_create(t, bits, &t->next) == 0)
+			t->next_at = 0;
+	}
+	for (unsigned i = 0; i < TIDY_STEPS && t->next != NULL; i++)
+		grow_step(t);
+	return t->next != NULL;
+}
+
 /* ---- segments ---- */
 
 /* retire_fn */
@@ -447,53 +504,158 @@ block_free(void *ctx, void *p)
 	arena_free(t->arena, p);
 }
 
+#define SEGMENT_OVERHEAD (sizeof(segment_at) + sizeof(struct segment_use))
+
+/* Doubles the arrays with an element a segment. 0, -ENOMEM. */
 static int
 segments_grow(struct dest_table *t)
 {
-	struct destination **old = atomic_load_explicit(&t->segments, memory_order_relaxed),
-			   **bigger;
-	uint32_t size = t->segments_size ? t->segments_size * 2 : 4;
+	segment_at *old = atomic_load_explicit(&t->segments, memory_order_relaxed), *bigger;
+	uint32_t size = t->segments_size ? t->segments_size * 2 : 64;
+	struct segment_use *use = arena_realloc(t->arena, t->use, size * sizeof(*use));
+	uint64_t *room;
 
-	bigger = arena_calloc(t->arena, size * sizeof(*bigger));
+	if (use == NULL)
+		return -ENOMEM;
+	t->use = use;
+	room = arena_realloc(t->arena, t->room, size / 64 * sizeof(*room));
+	if (room == NULL)
+		return -ENOMEM;
+	t->room = room;
+	bigger = arena_alloc(t->arena, size * sizeof(*bigger));
 	if (bigger == NULL)
 		return -ENOMEM;
-	if (old != NULL) {
-		memcpy(bigger, old, t->segment_count * sizeof(*old));
-		retire_push(t->retired, block_free, t, old);
+	for (uint32_t i = 0; i < t->segments_size; i++)
+		atomic_init(&bigger[i], atomic_load_explicit(&old[i], memory_order_relaxed));
+	for (uint32_t i = t->segments_size; i < size; i++) {
+		atomic_init(&bigger[i], vacant_segment());
+		use[i] = (struct segment_use){.free = NO_FREE};
 	}
+	memset(&room[t->segments_size / 64], 0, (size - t->segments_size) / 8);
 	/* release: pairs with the load in dest_at */
 	atomic_store_explicit(&t->segments, bigger, memory_order_release);
-	bytes_add(t, (size - t->segments_size) * sizeof(*bigger));
+	if (old != NULL)
+		retire_push(t->retired, block_free, t, old);
+	bytes_add(t, (size - t->segments_size) * SEGMENT_OVERHEAD);
 	t->segments_size = size;
 	return 0;
 }
 
-/* A free id with a segment, not yet assigned. DEST_NONE: out of memory. */
+static void
+room_set(struct dest_table *t, uint32_t segment, bool room)
+{
+	uint64_t bit = 1ull << segment % 64;
+
+	if (room)
+		t->room[segment / 64] |= bit;
+	else
+		t->room[segment / 64] &= ~bit;
+}
+
+/* Allocates the segment. 0, -ENOMEM. */
+static int
+segment_place(struct dest_table *t, uint32_t segment)
+{
+	struct destination *d = arena_calloc_touched(t->arena, SEGMENT_DESTS * t->dest_size);
+
+	if (d == NULL)
+		return -ENOMEM;
+	t->use[segment] = (struct segment_use){.free = NO_FREE};
+	/* release: pairs with the load in dest_at; unused destinations are zero */
+	atomic_store_explicit(&atomic_load_explicit(&t->segments, memory_order_relaxed)[segment], d,
+		memory_order_release);
+	room_set(t, segment, true);
+	if (segment == t->segment_count) {
+		t->segment_count++;
+		/* release: pairs with the load in is_there */
+		atomic_store_explicit(
+			&t->reach, t->segment_count << SEGMENT_BITS, memory_order_release);
+	}
+	bytes_add(t, SEGMENT_DESTS * t->dest_size);
+	return 0;
+}
+
+static bool
+segment_is_vacant(const struct dest_table *t, uint32_t segment)
+{
+	return atomic_load_explicit(
+		       &atomic_load_explicit(&t->segments, memory_order_relaxed)[segment],
+		       memory_order_relaxed) == vacant_segment();
+}
+
+/* Frees a segment without ids in use, after a grace period. Lowers the limit if it was the last. */
+static void
+segment_vacate(struct dest_table *t, uint32_t segment)
+{
+	segment_at *at = &atomic_load_explicit(&t->segments, memory_order_relaxed)[segment];
+	struct destination *d = atomic_load_explicit(at, memory_order_relaxed);
+
+	/* release: pairs with the load in dest_at */
+	atomic_store_explicit(at, vacant_segment(), memory_order_release);
+	t->use[segment] = (struct segment_use){.free = NO_FREE};
+	room_set(t, segment, false);
+	bytes_add(t, -(SEGMENT_DESTS * t->dest_size));
+	deferred_free_push(&t->sets, d);
+	if (segment + 1 < t->segment_count)
+		return;
+	while (t->segment_count > 0 && segment_is_vacant(t, t->segment_count - 1))
+		t->segment_count--;
+	/* a reader with the old limit or reach finds unused destinations */
+	atomic_store_explicit(&t->limit,
+		t->segment_count == 0 ? 0
+				      : (t->segment_count - 1) * SEGMENT_DESTS +
+						t->use[t->segment_count - 1].given,
+		memory_order_release);
+	atomic_store_explicit(&t->reach, t->segment_count << SEGMENT_BITS, memory_order_release);
+}
+
+/* The lowest segment with a free id, allocated if necessary. False: out of memory. */
+static bool
+segment_open(struct dest_table *t)
+{
+	uint32_t i = 0;
+
+	for (; i < t->segment_count / 64 + 1 && i < t->segments_size / 64; i++) {
+		if (t->room[i] == 0)
+			continue;
+		t->filling = i * 64 + (uint32_t)__builtin_ctzll(t->room[i]);
+		return true;
+	}
+	for (i = 0; i < t->segment_count && !segment_is_vacant(t, i); i++)
+		;
+	if (i >= ID_NIL / SEGMENT_DESTS - 1 || (i == t->segments_size && segments_grow(t) < 0) ||
+		segment_place(t, i) < 0)
+		return false;
+	t->filling = i;
+	return true;
+}
+
+/* A free id with a segment, not yet taken. DEST_NONE: out of memory. */
 static uint32_t
 id_reserve(struct dest_table *t)
 {
-	uint32_t id = atomic_load_explicit(&t->limit, memory_order_relaxed);
-	struct destination *segment;
+	const struct segment_use *use;
 
-	if (t->free_id != ID_NIL)
-		return t->free_id;
-	if (id < t->segment_count << SEGMENT_BITS)
-		return id;
-	if (id >= ID_NIL - SEGMENT_DESTS)
+	if ((t->filling >= t->segment_count || t->use[t->filling].held == SEGMENT_DESTS ||
+		    segment_is_vacant(t, t->filling)) &&
+		!segment_open(t))
 		return DEST_NONE;
-	if (t->segment_count == t->segments_size && segments_grow(t) < 0)
-		return DEST_NONE;
-	segment = arena_calloc_touched(t->arena, SEGMENT_DESTS * t->dest_size);
-	if (segment == NULL)
-		return DEST_NONE;
-	atomic_load_explicit(&t->segments, memory_order_relaxed)[t->segment_count++] = segment;
-	/*
-	 * release: pairs with the load in is_there; destinations that were never assigned are zero:
-	 * unused, without paths
-	 */
-	atomic_store_explicit(&t->reach, t->segment_count << SEGMENT_BITS, memory_order_release);
-	bytes_add(t, SEGMENT_DESTS * t->dest_size);
-	return id;
+	use = &t->use[t->filling];
+	return t->filling << SEGMENT_BITS | (use->free != NO_FREE ? use->free : use->given);
+}
+
+/* Takes the id of id_reserve(). */
+static void
+id_take(struct dest_table *t, uint32_t id)
+{
+	struct segment_use *use = &t->use[id >> SEGMENT_BITS];
+
+	if (use->free != NO_FREE)
+		use->free = (uint16_t)link_after(word_of(dest_at(t, id)));
+	else
+		use->given++;
+	if (++use->held == SEGMENT_DESTS)
+		room_set(t, id >> SEGMENT_BITS, false);
 }
 
 static void
@@ -520,10 +682,17 @@ static void
 id_free(void *ctx, void *p)
 {
 	struct dest_table *t = ctx;
-	uint32_t id = (uint32_t)(uintptr_t)p;
+	uint32_t id = (uint32_t)(uintptr_t)p, segment = id >> SEGMENT_BITS;
+	struct segment_use *use = &t->use[segment];
 
-	word_set(dest_at(t, id), link_word(ID_NIL, t->free_id));
-	t->free_id = id;
+	word_set(dest_at(t, id), link_word(ID_NIL, use->free));
+	use->free = (uint16_t)(id & (SEGMENT_DESTS - 1));
+	if (--use->held == 0)
+		segment_vacate(t, segment);
+	else
+		room_set(t, segment, true);
+	if (segment < t->filling)
+		t->filling = segment;
 }
 
 /* ---- the table ---- */
@@ -531,13 +700,13 @@ id_free(void *ctx, void *p)
 void
 dest_table_destroy(struct dest_table *t)
 {
-	struct destination **segments;
+	segment_at *segments;
 	uint32_t limit;
 
 	if (t == NULL)
 		return;
+	deferred_free_fini(&t->ids); /* frees segments by `sets` */
 	deferred_free_fini(&t->sets);
-	deferred_free_fini(&t->ids);
 	if (t->retired != NULL)
 		retire_list_destroy(t->retired);
 	limit = atomic_load_explicit(&t->limit, memory_order_relaxed);
@@ -551,8 +720,12 @@ dest_table_destroy(struct dest_table *t)
 		arena_free(t->arena, t->draft[i]);
 	segments = atomic_load_explicit(&t->segments, memory_order_relaxed);
 	for (uint32_t i = 0; i < t->segment_count; i++)
-		arena_free(t->arena, segments[i]);
+		if (!segment_is_vacant(t, i))
+			arena_free(
+				t->arena, atomic_load_explicit(&segments[i], memory_order_relaxed));
 	arena_free(t->arena, segments);
+	arena_free(t->arena, t->use);
+	arena_free(t->arena, t->room);
 	if (t->next != NULL)
 		index_free(t, t->next);
 	if (atomic_load_explicit(&t->index, memory_order_relaxed) != NULL)
@@ -575,7 +748,7 @@ dest_table_create(struct arena *a, struct qsbr *readers, enum afi afi, struct de
 	t->addr_len = t->max_len / 8;
 	t->tight_from = DEST_TIGHT_NEVER;
 	t->dest_size = afi == AFI_IPV4 ? DEST_BYTES_IPV4 : DEST_BYTES_IPV6;
-	t->free_id = t->oldest = t->newest = ID_NIL;
+	t->oldest = t->newest = ID_NIL;
 	atomic_init(&t->bytes, sizeof(*t));
 	if (deferred_free_init(&t->sets, a, readers, block_free, t) < 0 ||
 		deferred_free_init(&t->ids, a, readers, id_free, t) < 0 ||
@@ -608,8 +781,7 @@ dest_get(struct dest_table *t, const struct prefix *p, struct dest_id *out)
 	if (id == DEST_NONE || index_reserve(t) < 0)
 		return -ENOMEM;
 	d = dest_at(t, id);
-	if (id == t->free_id)
-		t->free_id = link_after(word_of(d));
+	id_take(t, id);
 	memcpy(d->b, p->b, t->addr_len);
 	d->len = p->len;
 	d->fresh = 1;
@@ -622,7 +794,7 @@ dest_get(struct dest_table *t, const struct prefix *p, struct dest_id *out)
 	index_insert(atomic_load_explicit(&t->index, memory_order_relaxed), hash, id);
 	if (t->next != NULL && id < t->next_at)
 		index_insert(t->next, hash, id);
-	if (id == atomic_load_explicit(&t->limit, memory_order_relaxed))
+	if (id >= atomic_load_explicit(&t->limit, memory_order_relaxed))
 		/* release: pairs with the load in dest_limit */
 		atomic_store_explicit(&t->limit, id + 1, memory_order_release);
 	out->v = id;
@@ -953,6 +1125,7 @@ dest_reclaim(struct dest_table *t, uint64_t safe_sequence)
 
 	more |= deferred_free_reclaim(&t->ids, RECLAIM_CHUNKS);
 	retire_reclaim(t->retired, 8);
+	more |= index_tidy(t);
 	for (unsigned n = 0; t->oldest != ID_NIL && tombstone_passed(t, t->oldest, safe_sequence);
 		n++) {
 		if (n == RECLAIM_TOMBSTONES)

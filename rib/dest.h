@@ -15,6 +15,9 @@
  * destinations with equal paths. An uncommon set takes 8 + 24 per path. dest_word_impl.h defines
  * "common". The index takes 4 bytes per slot and is 3/8 to 3/4 full. A larger index is filled next
  * to the current index, 64 ids per new destination, so that each step takes microseconds.
+ *
+ * After a withdrawal, a segment of 1,024 ids without a destination is freed, and new destinations
+ * take the lowest segments with room. When the highest ids are gone, a smaller index takes over.
  */
 #pragma once
 
@@ -210,8 +213,8 @@ void dest_publish_ref(struct dest_table *t, struct dest_id id, const struct dest
 struct path_set *path_set_alloc(struct dest_table *t, unsigned count) RUNS_ON(role_rib);
 /*
  * Owner, once a loop and now and then when idle. Starts the grace period of tombstones whose last
- * change is before `safe_sequence`; frees ids and sets whose grace period has elapsed. A bounded
- * step; true if more is due.
+ * change is before `safe_sequence`; frees ids, sets and segments whose grace period has elapsed;
+ * continues the growth or shrinking of the index. A bounded step; true if more is due.
  */
 bool dest_reclaim(struct dest_table *t, uint64_t safe_sequence) RUNS_ON(role_rib);
 /*
@@ -220,7 +223,10 @@ bool dest_reclaim(struct dest_table *t, uint64_t safe_sequence) RUNS_ON(role_rib
  */
 bool dest_behind(const struct dest_table *t) RUNS_ON(role_rib);
 
-/* Readers and the owner: ids are 0 to dest_limit() - 1, with gaps of free ids. */
+/*
+ * Readers and the owner: ids are 0 to dest_limit() - 1, with gaps of free ids. The limit falls when
+ * the last destinations go.
+ */
 uint32_t dest_limit(const struct dest_table *t);
 /* Owner. True, with the prefix of `id`, if the paths of `id` have `identity` (not 0). */
 bool dest_identical(

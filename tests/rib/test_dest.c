@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 #ifdef KEEL_SANITIZED
@@ -546,6 +547,104 @@ what_is_quiet_has_no_sequence_of_its_own(void **state)
 	rib_test_end(&base);
 }
 
+/* ---- memory after a withdrawal ---- */
+
+#define MANY 20000u /* several segments, and an index of 2^15 slots */
+
+static uint32_t
+many_addr(uint32_t i)
+{
+	return 0x0a000000 | i << 4;
+}
+
+/* Withdraws destinations `from` to before `end`, except `kept`. */
+static void
+withdraw_many(struct dest_table *t, uint32_t from, uint32_t end, uint32_t kept, uint64_t *sequence)
+{
+	for (uint32_t i = from; i < end; i++) {
+		struct prefix p = test_prefix(many_addr(i), 28);
+
+		if (i != kept)
+			dest_publish(t, dest_find(t, &p), NULL, ++*sequence);
+	}
+	/* ids wait in two lists, one after the other */
+	for (unsigned idle = 0; idle < 8;)
+		idle = dest_reclaim(t, *sequence + 1) ? 0 : idle + 1;
+}
+
+static void
+a_withdrawal_frees_segments_and_index(void **state)
+{
+	struct rib_test base;
+	struct dest_table *t;
+	size_t empty, full, bytes;
+	uint64_t sequence = 0;
+	struct dest_id ids[MANY], id;
+	struct dest_view v;
+
+	rib_test_begin(&base);
+	assert_int_equal(dest_table_create(base.arena, base.readers, test_afi, &t), 0);
+	put(t, many_addr(0), 28, ++sequence, 1);
+	withdraw_many(t, 0, 1, DEST_NONE, &sequence);
+	empty = dest_table_bytes(t);
+	for (unsigned round = 0; round < 2; round++) {
+		for (uint32_t i = 0; i < MANY; i++)
+			ids[i] = put(t, many_addr(i), 28, ++sequence, i);
+		full = dest_table_bytes(t);
+		/* ids are dense, and in the order of arrival after each withdrawal of all */
+		assert_int_equal(dest_limit(t), MANY);
+		for (uint32_t i = 0; i < MANY; i++)
+			assert_int_equal(ids[i].v, i);
+		/* one destination in the middle keeps the ids below, not their memory */
+		withdraw_many(t, 0, MANY, MANY / 2, &sequence);
+		assert_true(dest_limit(t) > MANY / 2 && dest_limit(t) < MANY);
+		bytes = dest_table_bytes(t) - empty;
+		assert_true(bytes < (full - empty) / 4);
+		for (uint32_t i = 0; i < MANY; i++)
+			assert_int_equal(dest_peek(t, ids[i], &v), i == MANY / 2);
+		/* a new destination needs no new segment */
+		id = put(t, 0x0b000000, 28, ++sequence, 7);
+		assert_true(id.v < MANY);
+		assert_true(dest_table_bytes(t) - empty < bytes + 100);
+		assert_true(dest_peek(t, ids[MANY / 2], &v));
+		assert_int_equal(v.paths->path[0].time_s, MANY / 2);
+		dest_publish(t, id, NULL, ++sequence);
+		withdraw_many(t, MANY / 2, MANY / 2 + 1, DEST_NONE, &sequence);
+		assert_int_equal(dest_limit(t), 0);
+		assert_int_equal(dest_table_bytes(t), empty);
+	}
+	dest_table_destroy(t);
+	rib_test_end(&base);
+}
+
+/* Ids that are withdrawn and reused while most destinations stay: no id above the highest in use. */
+static void
+ids_come_from_the_lowest_segment(void **state)
+{
+	struct rib_test base;
+	struct dest_table *t;
+	uint64_t sequence = 0;
+
+	rib_test_begin(&base);
+	assert_int_equal(dest_table_create(base.arena, base.readers, test_afi, &t), 0);
+	for (uint32_t i = 0; i < MANY; i++)
+		put(t, many_addr(i), 28, ++sequence, i);
+	for (uint32_t i = 0; i < MANY; i += 100)
+		withdraw_many(t, i, i + 50, DEST_NONE, &sequence);
+	for (uint32_t i = 0; i < MANY / 2; i++)
+		assert_true(put(t, 0x0b000000 | i << 4, 28, ++sequence, i).v < MANY);
+	assert_int_equal(dest_limit(t), MANY);
+	assert_int_equal(put(t, 0x0c000000, 28, ++sequence, 1).v, MANY);
+	for (uint32_t i = 50; i < MANY; i += 100) {
+		struct prefix p = test_prefix(many_addr(i), 28);
+		struct dest_id id = dest_find(t, &p);
+
+		assert_int_equal(id.v, i);
+	}
+	dest_table_destroy(t);
+	rib_test_end(&base);
+}
+
 /* ---- readers beside the owner ---- */
 
 #define STABLE 2000 /* always present: 10.x.y.0/24 */
@@ -643,6 +742,24 @@ read_table(void *arg)
 	return NULL;
 }
 
+/* Withdraws all destinations that come and go; their segments are freed beside the readers. */
+static void
+end_of_wave(struct dest_table *t, uint64_t *sequence)
+{
+	for (uint32_t i = 0; i < CHURN; i++) {
+		struct prefix p = test_prefix(0x0b000000 | i, 32);
+		struct dest_id id = dest_find(t, &p);
+
+		if (id.v != DEST_NONE)
+			dest_publish(t, id, NULL, ++*sequence);
+	}
+	for (unsigned i = 0; dest_limit(t) > 2 * STABLE; i++) {
+		assert_true(i < 10000000);
+		if (!dest_reclaim(t, *sequence + 1))
+			(void)sched_yield();
+	}
+}
+
 static void
 readers_beside_the_owner(void **state)
 {
@@ -675,6 +792,8 @@ readers_beside_the_owner(void **state)
 			dest_publish(s.table, id, NULL, ++sequence);
 		if (n % 32 == 0)
 			dest_reclaim(s.table, sequence > 100 ? sequence - 100 : 0);
+		if (n % 100000 == 99999)
+			end_of_wave(s.table, &sequence);
 	}
 	atomic_store(&s.stop, true);
 	for (unsigned i = 0; i < 2; i++) {
@@ -695,6 +814,8 @@ main(void)
 		one_thread_test(what_is_never_published_goes),
 		one_thread_test(tombstones_pass_across_the_wrap),
 		one_thread_test(what_is_quiet_has_no_sequence_of_its_own),
+		one_thread_test(a_withdrawal_frees_segments_and_index),
+		one_thread_test(ids_come_from_the_lowest_segment),
 		cmocka_unit_test(readers_beside_the_owner),
 	};
 
