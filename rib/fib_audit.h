@@ -4,7 +4,8 @@
  *
  * An audit looks up the first and the last address of every destination, every host route and every
  * prefix of the fib, and the addresses directly before and after, in both families. The audit is a
- * walk in slices between commits, and shares no code with the feed that fills the tables.
+ * walk in slices between commits. The audit finds longest matches by itself, without code of the
+ * tables.
  *
  * A different answer is a mismatch if no prefix that covers the address changed between two
  * lookups, and the workers' tables contain all routes that the RIB held at the first lookup. An
