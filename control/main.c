@@ -357,8 +357,8 @@ start_workers(struct keeld *k) RUNS_ON(role_main)
 /* ---- memory ---- */
 
 /*
- * An idle arena returns freed pages only on request: after the loss of a full table, some hundred
- * megabytes.
+ * Interval of arena_decay(). An idle arena returns freed pages only on request. Without the requests
+ * keeld would keep some hundred megabytes after the loss of a full table.
  */
 #define DECAY_NS 1000000000u
 

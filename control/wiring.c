@@ -751,7 +751,7 @@ wiring_start(struct keeld *k)
 	unsigned count = 2;
 
 	k->wiring->fib.k = k;
-	/* Shards wake each other only after input from the session, which gets its peers last. */
+	/* Shards wake each other only on input. Input needs peers, which the session gets after all threads exist. */
 	for (unsigned i = 0; i < k->layers.shards.count; i++) {
 		struct rib_context *c = &k->wiring->rib[i];
 

@@ -25,7 +25,7 @@
 #include <sys/epoll.h>
 
 #define GLEAN_POLL_NS                                                                              \
-	10000000 /* the waiting packet is dropped anyway; later packets need the neighbour soon */
+	10000000 /* the packet that asks for a neighbour is dropped; later packets need it soon */
 #define GLEANS_PER_POLL 64
 #define TUN_NAME "keel0"
 

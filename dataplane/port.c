@@ -332,8 +332,9 @@ pool_size(void)
 }
 
 /*
- * AF_XDP's driver maps only the first memory chunk of a pool, so the pool must have a single
- * chunk. This holds without the demand for IOVA-contiguous objects, which no software port has.
+ * AF_XDP's driver maps only the first memory chunk of a pool, so the pool must have a single chunk.
+ * A pool has a single chunk if its objects need not be IOVA-contiguous; software ports do not need
+ * contiguous objects.
  */
 static struct rte_mempool *
 soft_pool_create(void)

@@ -123,8 +123,8 @@ object_id(int fd, bool is_program)
 }
 
 /*
- * A new descriptor of the object, from those that this process has: the driver keeps the program
- * and the maps that it has loaded open. -ENOENT: none of them, or -errno.
+ * The driver keeps descriptors of its program and maps open in this process. Returns a new
+ * descriptor of the one with this id. -ENOENT: there is none; -errno.
  */
 static int
 own_descriptor(const char *link, uint32_t id)

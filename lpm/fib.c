@@ -680,7 +680,7 @@ paints_end(struct paints *p, const struct fib_table *t, struct table_v4 *copy, u
 		uint32_t addr = shadow_v4_addr(p->key[i]);
 		uint8_t len = shadow_v4_len(p->key[i]);
 
-		/* 0/0 is the generation's miss entry */
+		/* 0/0 is not painted: the generation keeps its path list as `miss` */
 		if (len == 0 || addr < *done)
 			continue;
 		writes += table_v4_paint_end(copy, t->routes, p->key[i], &p->cursor[i]);

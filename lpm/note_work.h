@@ -14,6 +14,6 @@ extern _Thread_local _Atomic(const char *) noted_work;
 static inline void
 note_work(const char *work)
 {
-	/* relaxed: the watchdog does not read data of the named work */
+	/* relaxed: the watchdog reads the literal only, not data that the work has written */
 	atomic_store_explicit(&noted_work, work, memory_order_relaxed);
 }

@@ -68,10 +68,7 @@ static const uint8_t extra_size[EXTRAS] = {
 	(ATTR_HAS_MED | ATTR_HAS_LOCAL_PREF | ATTR_HAS_ATOMIC_AGGREGATE | ATTR_HAS_AGGREGATOR |    \
 		ATTR_HAS_ORIGINATOR_ID | ATTR_HAS_OTC)
 
-static_assert(sizeof(struct ip_addr) == 20, "addr_is_zero()");
 static_assert(HEAD == 4, "a value stored verbatim is aligned");
-static_assert(
-	HEAD_VERBATIM == 0x80 && MORE_EXTRAS == 0x80, "attr_packed_size() tests both at once");
 
 /* ---- AS numbers ---- */
 
@@ -196,29 +193,24 @@ path_put(const struct attr_set *a, struct attr_packed *out, uint8_t *w)
 static bool
 addr_is_zero(const struct ip_addr *a)
 {
-	uint64_t w[2];
-	uint32_t last;
+	static const struct ip_addr zero;
 
-	memcpy(w, a, sizeof(w));
-	memcpy(&last, (const uint8_t *)a + sizeof(w), sizeof(last));
-	return (w[0] | w[1] | last) == 0;
+	return memcmp(a, &zero, sizeof(zero)) == 0;
 }
 
 /* HEAD_NEXT_HOP of the address, or -1: an extra. */
 static int
 next_hop_form(const struct ip_addr *a)
 {
-	uint64_t rest;
+	struct ip_addr v4;
 
 	if (a->afi == AFI_IPV6)
 		return a->unused == 0 && a->zone == 0 ? HEAD_NEXT_HOP_V6 : -1;
 	if (a->afi == AFI_NONE)
 		return addr_is_zero(a) ? 0 : -1;
-	memcpy(&rest, a->b + 8, sizeof(rest));
-	return rest == 0 && load_u32(a->b + 4) == 0 && a->afi == AFI_IPV4 && a->unused == 0 &&
-			       a->zone == 0
-		       ? HEAD_NEXT_HOP_V4
-		       : -1;
+	v4 = (struct ip_addr){.afi = AFI_IPV4};
+	memcpy(v4.b, a->b, 4);
+	return memcmp(a, &v4, sizeof(v4)) == 0 ? HEAD_NEXT_HOP_V4 : -1;
 }
 
 /* True if each value is zero without its attr_bit, and no unknown bit is set. */
@@ -245,12 +237,12 @@ pack_verbatim(const struct attr_set *a, struct attr_packed *out)
 }
 
 /* The extras except EXTRA_PATH, as bits. */
-static __attribute__((noinline)) unsigned
-extras_find_out(const struct attr_set *a, int next_hop)
+static unsigned
+extras_of(const struct attr_set *a, int next_hop)
 {
 	unsigned extras = next_hop < 0 ? 1u << EXTRA_NEXT_HOP : 0;
 
-	if (!addr_is_zero(&a->next_hop_link_local))
+	if (a->next_hop_link_local.afi != AFI_NONE || !addr_is_zero(&a->next_hop_link_local))
 		extras |= 1u << EXTRA_LINK_LOCAL;
 	if (a->has & ATTR_HAS_AGGREGATOR)
 		extras |= 1u << EXTRA_AGGREGATOR;
@@ -271,20 +263,6 @@ extras_find_out(const struct attr_set *a, int next_hop)
 	if (a->unknown_len > 0)
 		extras |= 1u << EXTRA_UNKNOWN;
 	return extras;
-}
-
-/* Most sets have none. */
-static unsigned
-extras_of(const struct attr_set *a, int next_hop)
-{
-	unsigned rare = (a->has & (ATTR_HAS_AGGREGATOR | ATTR_HAS_ORIGINATOR_ID | ATTR_HAS_OTC)) |
-			a->ext_community_count | a->large_community_count | a->cluster_count |
-			a->unknown_len | a->unused;
-
-	if (rare == 0 && next_hop >= 0 && a->community_count < COUNTED &&
-		addr_is_zero(&a->next_hop_link_local))
-		return 0;
-	return extras_find_out(a, next_hop);
 }
 
 static uint8_t *
@@ -341,9 +319,10 @@ body_put(const struct attr_set *a, unsigned extras, int next_hop, struct attr_pa
 	if (extras != 0)
 		w = extras_put(a, extras, w);
 	if (next_hop > 0) {
-		/* NEXT_HOP of IPv4 has 12 octets of zero, which the next part overwrites */
-		memcpy(w, a->next_hop.b, 16);
-		w += next_hop == HEAD_NEXT_HOP_V4 ? 4 : 16;
+		size_t len = next_hop == HEAD_NEXT_HOP_V4 ? 4 : 16;
+
+		memcpy(w, a->next_hop.b, len);
+		w += len;
 	}
 	if (a->has & ATTR_HAS_MED)
 		w = store_u32(w, a->med);
@@ -419,37 +398,35 @@ extras_find(const uint8_t *p, struct parts *out)
 	return p;
 }
 
-/* Octets of NEXT_HOP, MED and LOCAL_PREF, by the four bits of the head from HEAD_NEXT_HOP on. */
-static const uint8_t leading_len[16] = {0, 4, 16, 0, 4, 8, 20, 4, 4, 8, 20, 4, 8, 12, 24, 8};
-static_assert(HEAD_NEXT_HOP_V4 >> 2 == 1 && HEAD_NEXT_HOP_V6 >> 2 == 2 && HEAD_MED >> 2 == 4 &&
-		      HEAD_LOCAL_PREF >> 2 == 8,
-	"leading_len[]");
-
-static __attribute__((noinline)) void
-extras_apply(const struct attr_packed *p, struct parts *out)
+/* NEXT_HOP, MED and LOCAL_PREF, as far as `bits` has them. */
+static size_t
+leading_len(uint8_t bits)
 {
-	out->next_hop = extras_find(p->body, out);
-	if (out->extras & 1u << EXTRA_PATH)
-		out->path_len = load_u16(out->extra[EXTRA_PATH]);
-	if (out->extras & 1u << EXTRA_COMMUNITIES)
-		out->community_count = load_u16(out->extra[EXTRA_COMMUNITIES]);
-	out->rest_len = 8u * extra_u16(out, EXTRA_EXT_COMMUNITIES) +
-			12u * extra_u16(out, EXTRA_LARGE_COMMUNITIES) +
-			4u * extra_u16(out, EXTRA_CLUSTER_LIST) + extra_u16(out, EXTRA_UNKNOWN);
+	static const uint8_t next_hop_len[4] = {0, 4, 16, 0};
+
+	return next_hop_len[(bits & HEAD_NEXT_HOP) >> 2] + (bits & HEAD_MED ? 4u : 0u) +
+	       (bits & HEAD_LOCAL_PREF ? 4u : 0u);
 }
 
-/* Most sets have no extras. */
-static inline __attribute__((always_inline)) void
+static inline void
 parts_find(const struct attr_packed *p, struct parts *out)
 {
 	out->extras = 0;
-	out->next_hop = p->body;
+	out->next_hop = p->more & MORE_EXTRAS ? extras_find(p->body, out) : p->body;
+	out->path = out->next_hop + leading_len(p->bits);
 	out->path_len = 2u * p->units;
 	out->community_count = p->more & MORE_COMMUNITIES;
 	out->rest_len = 0;
-	if (p->more & MORE_EXTRAS)
-		extras_apply(p, out);
-	out->path = out->next_hop + leading_len[p->bits >> 2 & 15];
+	if (out->extras != 0) {
+		if (out->extras & 1u << EXTRA_PATH)
+			out->path_len = load_u16(out->extra[EXTRA_PATH]);
+		if (out->extras & 1u << EXTRA_COMMUNITIES)
+			out->community_count = load_u16(out->extra[EXTRA_COMMUNITIES]);
+		out->rest_len = 8u * extra_u16(out, EXTRA_EXT_COMMUNITIES) +
+				12u * extra_u16(out, EXTRA_LARGE_COMMUNITIES) +
+				4u * extra_u16(out, EXTRA_CLUSTER_LIST) +
+				extra_u16(out, EXTRA_UNKNOWN);
+	}
 	out->rest = out->path + out->path_len;
 	out->rest_len += 4u * out->community_count;
 }
@@ -465,8 +442,6 @@ attr_packed_size(const struct attr_packed *p)
 {
 	struct parts s;
 
-	if (!((p->bits | p->more) & 0x80))
-		return HEAD + leading_len[p->bits >> 2 & 15] + 2u * p->units + 4u * p->more;
 	if (p->bits & HEAD_VERBATIM)
 		return HEAD + attr_set_size(verbatim(p));
 	parts_find(p, &s);

@@ -591,8 +591,8 @@ journal_drain(struct fib_feed *f, struct feed_source *s, uint64_t deadline_ns) R
 }
 
 /*
- * After an overrun the walks are alone: between the walks the journal is read until no withdrawal
- * waits.
+ * While a walk after an overrun runs, the journal is not read; between the walks it is read until no
+ * withdrawal waits.
  */
 static bool
 journal_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib)

@@ -130,7 +130,7 @@ enum feed_journal {
 	JOURNAL_FOLLOWED,
 	/*
 	 * The cursor was overrun. The journal is pinned until the walk over the RIB has replaced
-	 * the lost entries (journal.h, "A lapped cursor").
+	 * the lost entries (journal.h, "Recovery of a lapped cursor").
 	 */
 	JOURNAL_LAPPED,
 };

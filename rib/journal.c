@@ -535,7 +535,7 @@ journal_read(struct journal *j, struct journal_cursor *c, struct journal_entry *
 	unsigned n = max;
 
 	if (head < first)
-		n = 0; /* a pending reservation is before the position of this cursor */
+		n = 0; /* a reserved, unwritten entry holds the head before this cursor */
 	else if (head - c->position < max)
 		n = (unsigned)(head - c->position);
 

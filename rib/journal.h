@@ -57,9 +57,9 @@ uint64_t journal_next_sequence(const struct journal *j) RUNS_ON(role_rib);
 void journal_append(struct journal *j, struct table_id table, struct dest_id dest)
 	RUNS_ON(role_rib);
 /*
- * Any writer. Reserves a sequence for dest_publish(), and makes the reserved sequence an entry; one
- * at a time. Between the two calls no consumer reads past the reserved sequence, so entries appear
- * in order.
+ * Any writer. journal_reserve() reserves a sequence for dest_publish(), journal_commit() writes its
+ * entry. A writer has one reservation at a time. Between the two calls no consumer reads past the
+ * reserved sequence, so entries appear in order.
  */
 uint64_t journal_reserve(struct journal *j, unsigned writer) RUNS_ON(role_rib);
 void journal_commit(struct journal *j, unsigned writer, uint64_t sequence, struct table_id table,
@@ -103,8 +103,8 @@ int journal_hold(struct journal *j, const struct journal_cursor *from, struct jo
 enum journal_patience { JOURNAL_BEAR, JOURNAL_EVICT, JOURNAL_WAIT };
 void journal_set_patience(struct journal_cursor *c, enum journal_patience patience);
 /*
- * Marks that tombstones of `writer` accumulate because of a consumer, or no longer do. Any thread
- * reads journal_pressed(): true if there is such a writer; a hint, as journal_wait().
+ * journal_press(): with `pressed`, tombstones of `writer` accumulate because of a slow consumer.
+ * journal_pressed(): true if any writer is pressed. For any thread; may be slightly out of date.
  */
 void journal_press(struct journal *j, unsigned writer, bool pressed) RUNS_ON(role_rib);
 bool journal_pressed(const struct journal *j);

@@ -17,9 +17,9 @@
 #define VISITED_MAX 64 /* next hops on the path of a resolution; longer paths do not resolve */
 
 /*
- * Connected subnets and own addresses are arrays: a router has tens. Peers choose the watched next
- * hops, so these have an index and an order by address: a peer with a different next hop in each
- * message must not turn each question or change into a search through all.
+ * Connected subnets and own addresses are arrays, because a router has tens of them. Peers choose the
+ * watched next hops, so watched next hops have a hash index and an order by address: otherwise a peer
+ * with many next hops could make each question or change a search through all of them.
  */
 struct connected {
 	struct vrf_id vrf;

@@ -65,7 +65,7 @@ enum policy_set_attr { POLICY_SETS_MED = 1, POLICY_SETS_NEXT_HOP = 2 };
 
 /*
  * Position of an outcome in a cache of POLICY_OUTCOMES_MAX entries. Outcomes below this number
- * have a position each.
+ * have positions of their own.
  */
 static inline unsigned
 policy_outcome_place(uint64_t outcome)

@@ -101,7 +101,7 @@ struct node {
 	unsigned goto_index; /* 0: the walk ends here */
 	bool permit;
 	unsigned set; /* index in policy.sets; 0: no change */
-	unsigned bit; /* bit of the key, for a `set` with a goto */
+	unsigned bit; /* for a node with `set` and goto: its bit in the key of an outcome */
 	unsigned prefix_lists; /* number of leading conditions on prefix lists */
 	unsigned count, size;
 	struct condition *conditions;

@@ -127,7 +127,7 @@ run_sort(const struct prefix_sort *s, struct run *r)
 		s->words == WORDS_V4 ? compare_v4 : compare_v6);
 }
 
-/* An empty run at the end. 0, -ENOMEM. */
+/* Appends an empty run. 0, -ENOMEM. */
 static int
 run_add(struct prefix_sort *s)
 {

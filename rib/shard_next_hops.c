@@ -248,7 +248,7 @@ next_hop_new(
 	n = arena_calloc(s->arena, sizeof(*n));
 	if (n == NULL)
 		return -ENOMEM;
-	/* at most 3/4 of the slots are taken */
+	/* ends: at most 3/4 of the slots are taken */
 	while (h->entry[h->entry_free] != NULL)
 		h->entry_free = h->entry_free + 1 < h->entry_size ? h->entry_free + 1 : 1;
 	n->vrf = vrf;

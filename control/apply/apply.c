@@ -385,8 +385,9 @@ apply_settings(struct apply *apply, const struct config *old, const struct confi
 }
 
 /*
- * Applies the new configuration, `running` already, to settings, ranges, removed and new peers. Returns
- * the number of `changes`, which COMMIT_CHANGE carries out.
+ * After apply->running is the new configuration: applies settings and ranges, removes peers, and adds
+ * new peers. Writes the changes of the remaining peers to `changes`, for COMMIT_CHANGE, and returns
+ * their number.
  */
 static unsigned
 switch_over(struct apply *apply, const struct config *old, const struct peer_id *old_ids,

@@ -169,7 +169,7 @@ can_replay(const struct apply *apply, const struct change *c, unsigned f, const 
 {
 	if (!c->was->families[f].keep_all_routes)
 		return false;
-	/* the last replay, for a peer without route refresh */
+	/* keep_all_routes ends: one last replay, for a peer without route refresh */
 	if (!c->is->families[f].keep_all_routes)
 		return idle == NULL && !c->view.route_refresh.negotiated;
 	if (idle != NULL)

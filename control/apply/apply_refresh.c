@@ -25,14 +25,14 @@ struct pending_refresh {
 	uint32_t established;
 };
 
-/* A job that ends when the shards have reached both counts. */
+/* A job of a peer and family that waits for the shards. */
 struct shard_wait {
 	struct shard_wait *next;
 	struct peer_id peer;
 	enum family family;
 	uint32_t job;
-	uint64_t eorrs; /* EoRRs of the peer and family */
-	uint64_t replays; /* replays of the peer and family */
+	uint64_t eorrs; /* the shards must have handled this number of EoRRs */
+	uint64_t replays; /* the shards must have done replays up to this number */
 };
 
 /*
@@ -84,7 +84,7 @@ struct import_item {
 	enum family family;
 	uint32_t job, established;
 	enum import_way { IMPORT_DONE, IMPORT_FILL, IMPORT_REPLAY, IMPORT_REQUEST } way;
-	uint64_t replay; /* the number of the replay */
+	uint64_t replay; /* shard_peer_replay() */
 	enum refresh_action action;
 	const char *reason;
 };
@@ -256,7 +256,7 @@ shard_waits_poll(struct timer *t) RUNS_ON(role_main)
 		timer_arm(apply->layers->main_thread, t, SHARD_POLL_NS);
 }
 
-/* Ends the job when the shards have reached the counts of `wanted`; at once if out of memory. */
+/* Ends the job when the shards are as far as `wanted` says; at once if out of memory. */
 static void
 shard_wait_add(struct apply *apply, const struct shard_wait *wanted) RUNS_ON(role_main)
 {

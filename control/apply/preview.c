@@ -27,7 +27,7 @@ struct line {
 	struct preview_counts counts;
 };
 
-/* A table, in one direction. */
+/* The part of a preview for one table and direction. */
 struct part {
 	enum family family;
 	bool is_import;

@@ -61,7 +61,7 @@ struct bgp_open {
 	bool multiprotocol; /* any capability 1 */
 	uint8_t families; /* known families, bits by enum family; without `multiprotocol` the caller assumes ipv4-unicast */
 	uint8_t add_path_send,
-		add_path_receive; /* bits by enum family, as the peer sent the capability */
+		add_path_receive; /* bits by enum family; the directions of the peer */
 	uint8_t extended_next_hop; /* bits by enum family: IPv4 families with IPv6 next hops (RFC 8950) */
 	/* every capability in order, for display: value points into the message */
 	unsigned raw_count;

@@ -102,7 +102,7 @@ void config_take_vrf(CONFIG_TAKE_ARGS); /* struct vrf_id */
 void config_take_bgp(CONFIG_TAKE_ARGS);
 void config_bgp_defaults(struct config *config);
 void config_take_preference(
-	CONFIG_TAKE_ARGS); /* struct config; in the document's root or in `bgp` */
+	CONFIG_TAKE_ARGS); /* struct config: the key may be in the root or in `bgp` */
 
 /* "ADDRESS/LEN", host bits allowed. 0, -EINVAL. */
 int config_parse_addr_len(const char *text, struct ip_addr *addr, uint8_t *len);

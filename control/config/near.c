@@ -8,7 +8,7 @@
 
 enum { SAME_WORD, WITH_SUFFIX, LETTERS /* plus their number */ };
 
-/* Words of BIRD, FRR, GoBGP, OpenBGPD, IOS and Junos, and the key of ours. */
+/* Words of BIRD, FRR, GoBGP, OpenBGPD, IOS and Junos, each with Keel's key for it. */
 static const char *const words[][2] = {
 	{"address_families", "families"},
 	{"address_family", "families"},

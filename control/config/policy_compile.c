@@ -11,8 +11,8 @@
 
 struct policy_set {
 	unsigned count;
-	const char **names; /* the built-in ones, then by the document; NULL-terminated */
-	struct policy **policies; /* without the built-in ones */
+	const char **names; /* built-in policies, then policies of the document; NULL-terminated */
+	struct policy **policies; /* of the document only */
 	json_t *index; /* of policies[], by name */
 	/* nodes of policies[i] with the contents of lists in place of names, for comparisons */
 	json_t **meaning;

@@ -356,7 +356,7 @@ struct origination {
 struct originate_order {
 	const struct layers *layers;
 	struct shard *shard; /* of the thread */
-	bool withdraw, announce; /* the kinds to carry out now */
+	bool withdraw, announce; /* carry out withdrawals, announcements, or both */
 	unsigned count;
 	struct origination one[ORDER_MAX];
 };

@@ -43,7 +43,7 @@ struct route_mirror {
 struct parsed {
 	struct prefix prefix;
 	uint32_t metric;
-	bool followed; /* false: not for the mirror, but may have replaced a route of the mirror */
+	bool followed; /* false: the mirror ignores the route, but it may replace a mirrored route */
 	bool blackhole;
 	unsigned hop_count;
 	struct kernel_hop hop[PATHS_MAX];

@@ -39,7 +39,7 @@ int http_gate_start(struct http_gate *g, struct MHD_Daemon *mhd, struct timer *r
 	RUNS_ON(role_main);
 /* Stops accepting. */
 void http_gate_stop(struct http_gate *g) RUNS_ON(role_main);
-/* After the daemon has ended, and with the daemon all connections. */
+/* Call after MHD_stop_daemon(), which closes all connections. */
 void http_gate_destroy(struct http_gate *g) RUNS_ON(role_main);
 
 /* The connection `fd` enters a phase; the deadline follows from it. `octets`: of the answer. */

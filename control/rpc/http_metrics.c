@@ -281,7 +281,10 @@ summary(FILE *f, const struct metric *metric, const json_t *row, const json_t *h
 	number(f, json_object_get(hist, "count"));
 }
 
-/* The value at "a/b" in `v`, or at "a/0/b" in an array; NULL: no value. */
+/*
+ * Follows `key`, names and array indices separated by "/" (as "a/0/b"), from `v`. NULL: there is no
+ * such value.
+ */
 static const json_t *
 value_at(const json_t *v, const char *key)
 {

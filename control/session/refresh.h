@@ -49,23 +49,26 @@ struct refresh_serve {
 /* Adds `spent_ns`, the time of walks until `now_ns`, to the rest. */
 void refresh_pace_spent(struct refresh_pace *p, uint64_t now_ns, uint64_t spent_ns);
 
-/* Handles a ROUTE-REFRESH of the peer. True: begin a walk now. */
+/* Handles a ROUTE-REFRESH of the peer. Returns true if the caller must begin a walk now. */
 bool refresh_serve_request(struct refresh_serve *r, const struct refresh_pace *p,
 	bool end_of_rib_sent, uint64_t now_ns);
 /*
- * Handles an order of an operator: as a request, but not counted and without rest. True: begin a
- * walk now.
+ * Handles a refresh by an operator: as a request, but not counted and without rest. Returns true if
+ * the caller must begin a walk now.
  */
 bool refresh_serve_order(struct refresh_serve *r, bool end_of_rib_sent, uint64_t now_ns);
-/* Our End-of-RIB was sent. True: begin a walk now for waiting requests. */
+/* Our End-of-RIB was sent. Returns true if the caller must begin a walk for waiting requests. */
 bool refresh_serve_end_of_rib(
 	struct refresh_serve *r, const struct refresh_pace *p, uint64_t now_ns);
 /* The walk is about to send its first entry. */
 void refresh_serve_first_entry(struct refresh_serve *r);
-/* The walk ended (EoRR sent). True: begin the next walk now. */
+/* The walk ended (EoRR sent). Returns true if the caller must begin the next walk now. */
 bool refresh_serve_walk_done(
 	struct refresh_serve *r, const struct refresh_pace *p, uint64_t now_ns);
-/* The rest is over, or a walk of the group begins. True: begin a walk now. */
+/*
+ * The rest is over, or a walk of the update group begins. Returns true if a request was waiting: the
+ * caller must begin a walk now.
+ */
 bool refresh_serve_resume(struct refresh_serve *r, uint64_t now_ns);
 /* The session ended. The counters stay. */
 void refresh_serve_reset(struct refresh_serve *r);

@@ -210,8 +210,8 @@ void speaker_plan_end(struct speaker *s, enum family f) RUNS_ON(role_session);
  * result from the current policies and rules, including changes by session_update(). "Sent" means
  * written to the output buffer. SESSION_REFRESH_FAILED follows instead if the session ends first.
  *
- * To be called after session_export_policies() or session_update(). False, without an event: the
- * session is not established, the family is not negotiated, or memory is short.
+ * Call after session_export_policies() or session_update(). Returns false, and no event follows, if
+ * the session is not established, the family is not negotiated, or memory is short.
  */
 bool session_export_job(struct speaker *s, struct peer_id id, enum family f, uint32_t job)
 	RUNS_ON(role_session);

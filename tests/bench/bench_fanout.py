@@ -24,7 +24,7 @@ FLOOR_PORT = 1790
 
 
 class Floor:
-    """The name for the loop's figures."""
+    """Stands in for a daemon: gives the figures of the writev loop a name."""
     name = "floor"
 
 

@@ -652,7 +652,7 @@ run_family(bool v6)
 	return 0;
 }
 
-/* A process for each family, as EAL starts once. */
+/* Runs each family in a process of its own, because EAL can start only once in a process. */
 static int
 run_apart(bool v6)
 {

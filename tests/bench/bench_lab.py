@@ -39,7 +39,7 @@ def kept():
 
 
 def mark(word, step, dut, text):
-    """For scripts/bench to keep (tests/bench/samples.py)."""
+    """Prints a mark, which scripts/bench stores (tests/bench/samples.py)."""
     print("# %s %s %s %s" % (word, step, dut, text), flush=True)
 
 

@@ -35,7 +35,7 @@ def peers(document):
 
 
 def loaded(arena, plan, dut):
-    """The daemon's receivers and prober, at rest."""
+    """Loads the table; returns the receivers and the prober, at rest."""
     fan, prober = arena.fan(2, RECEIVERS, 65001, "--count", 2, "--no-hosts"), arena.crowd(2, PROBES, PROBE_ASN)
     load(dut, fan, [arena.feed(0, plan.routes)], plan.routes)
     return fan, prober

@@ -25,7 +25,7 @@ def peers():
 
 
 def loaded(arena, plan, dut):
-    """The asking peers, the prober, and the octets of a table."""
+    """Loads the table; returns the asking peers, the prober, and the size of the table in octets."""
     crowd, prober, feed = arena.crowd(PEERS, RECEIVERS, 65001, hold=HOLD_S), arena.crowd(2, PROBES, PROBE_ASN), arena.feed(0, plan.routes)
     wait_for("sessions of all", lambda: crowd.ask("report", "report")["established"] == PEERS and prober.ask("report", "report")["established"] == 2, 60)
     feed.wait("ready")

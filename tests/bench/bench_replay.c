@@ -136,7 +136,7 @@ shard_begin(struct bench *b, bool keep, const struct policy *policy)
 {
 	shard_bench_begin(&b->s, 1u << 22);
 	rig_peer(&b->s.rig, PEER, 3356, true, false);
-	/* the table has two of our own AS */
+	/* two routes of the table have our own AS in the path */
 	rig_allow_as_in(&b->s.rig, PEER, UINT8_MAX);
 	shard_peer_keep(b->s.rig.shard, (struct peer_id){PEER}, rig_family(), keep);
 	shard_peer_import(b->s.rig.shard, (struct peer_id){PEER}, rig_family(), policy);

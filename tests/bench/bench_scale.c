@@ -4,7 +4,7 @@
  * bench_scale.py fits a model at small sizes and compares the model with these figures.
  *
  *   bench_scale shards ROUTES SHARDS [PATHS]   a table of ROUTES prefixes, from PATHS peers each, split over SHARDS by the first twelve bits
- *       (docs/architecture.md): each shard in turn loads its share, is measured, and is destroyed. A line a shard.
+ *       (docs/architecture.md): each shard in turn loads its share, is measured, and is destroyed. Prints one line for each shard.
  *   bench_scale fib ROUTES READERS             ROUTES prefixes into the forwarding tables, then one change of each, by one writer,
  *       with READERS workers, which report once between two steps of the writer
  */

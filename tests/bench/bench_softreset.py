@@ -34,7 +34,7 @@ TENTH = duts.policy("tenth", [{"seq": 10, "action": "deny", "match": {"as_path_l
 
 
 class KeptFrr(FrrDut):
-    """Stays up between kinds, because loading its lists takes long: the first figures of memory are from a fresh daemon."""
+    """FRR keeps running between kinds, because loading its lists takes long. So only the first figures of memory are from a fresh daemon."""
     host, peers_host = "rt-frr", "peers-frr"
     alive = None
 
@@ -186,7 +186,7 @@ def compared(lab, cls, table, kind, runs, too_slow):
 
 
 def counted(lab, table):
-    """All changes with kept routes: exactly the counts of changes.json."""
+    """Checks that every change of kept routes gives exactly the counts of changes.json."""
     for c in table.changes:
         if c.expected is None:
             continue
@@ -200,7 +200,7 @@ def counted(lab, table):
 
 
 def memory(lab, table, runs):
-    """A tenth rejected, kept and not kept."""
+    """Measures memory with a tenth of the routes rejected, with and without keep_all_routes."""
     for i in range(runs):
         for kind, name in (("refresh", "not-kept"), ("replay", "kept")):
             run = Run(lab, Keel(lab), table, kind, TENTH)

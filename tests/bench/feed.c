@@ -69,7 +69,7 @@ static struct {
 	uint64_t routes; /* received and dropped */
 } s = {.fd = -1};
 
-#define RATE_OPEN 4096u /* prefixes different from the table at a time */
+#define RATE_OPEN 4096u /* at most this many prefixes differ from the table at a time */
 #define BEHIND_BYTES                                                                               \
 	(4u << 20) /* with more octets to send the far end is too slow: no more updates */
 

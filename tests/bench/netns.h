@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* For probe and bare: this thread into a namespace, which `ip netns` named. */
+/* For probe and bare: moves the calling thread into a namespace of `ip netns`. */
 #pragma once
 
 #include "tests/bench/tool.h"

@@ -33,7 +33,7 @@ def pairs(mine, others):
 
 
 def quotient(mine, other):
-    """With a zero of the other device: infinity, or 1 if both are zero."""
+    """mine / other. If `other` is 0: infinity, or 1 if both are 0."""
     return mine / other if other else math.inf if mine > 0 else 1.0
 
 
@@ -92,7 +92,7 @@ def document(name, entry, kept, command, date):
 
 
 def plain(doc):
-    """For JSON, which lacks infinity: infinite ratios become a word."""
+    """The document with infinite ratios as the word "inf", because JSON has no infinity."""
     return dict(doc, ratios={k: {x: "inf" if v == math.inf else v for x, v in r.items()} for k, r in doc.get("ratios", {}).items()})
 
 

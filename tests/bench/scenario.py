@@ -85,7 +85,7 @@ class Arena:
         return Events(p)
 
     def feed(self, i, routes, per_set=PER_SET):
-        """The same prefixes for all feeds, with separate attributes; starts sending at `go`."""
+        """Starts a feed. All feeds have the same prefixes, with attributes of their own; a feed sends after the command `go`."""
         a = addresses(FEEDS, i + 1)[i]
         return self.spawn("feed", [FEED, "--connect", RT, "--source", a, "--next-hop", a, "--asn", 64601 + i, "--peer-asn", US, "--count", routes,
                                    "--per-set", per_set, "--attributes", i + 1, "--wait"])
@@ -218,7 +218,7 @@ class Plan:
         say("%s %s: %s %s" % (step, dut, word, why))
 
     def alternate(self, step, classes, action, runs=None, once_s=ONCE_S):
-        """action(class, run), the daemons in turn."""
+        """Runs action(class, run) for each run, with the daemons in turn."""
         if self.args.step and not step.startswith(self.args.step):
             return
         for run in range(runs or self.runs):

@@ -151,7 +151,7 @@ def runs(entries):
 
 
 def denies_first(entries):
-    """A long list with scattered denies as two runs: few denies follow an overlapping permit (2 of 404 in `customers`)."""
+    """Orders a long list with scattered denies into denies, then permits. Few denies follow an overlapping permit (2 of 404 in `customers`)."""
     return sorted(entries, key=lambda e: e["action"] != "deny") if len(runs(entries)) > 8 else entries
 
 
@@ -197,7 +197,7 @@ def frr_range(entry):
 
 
 def list_name(entries):
-    """Named by content: FRR 8.4 takes minutes for a prefix list of 5,000 entries, so an existing list is not sent again."""
+    """A name by content: FRR 8.4 takes minutes for a prefix list of 5,000 entries, so an existing list is not sent again."""
     return "l%08x" % zlib.crc32(json.dumps(entries).encode())
 
 

@@ -153,7 +153,7 @@ class Speaker:
         self.send(UPDATE, struct.pack(">HH", 0, len(path)) + path + bytes([24]) + socket.inet_aton(network)[:3])
 
     def announce(self, *networks, asns=None):
-        """Networks of /24, as 20.0.0.0."""
+        """Announces /24 networks, given as 20.0.0.0."""
         for n in networks:
             self.announced[n] = asns or (self.asn,)
             self.say(n, self.announced[n])
@@ -337,7 +337,7 @@ class KeelTest(unittest.TestCase):
         return s
 
     def begun(self, speaker):
-        """End-of-RIB of each family has come."""
+        """True if the session is established and End-of-RIB of each negotiated family has arrived."""
         p = [p for p in self.keel.call("bgp.peers")["peers"] if p["address"] == speaker.address]
         return p and p[0]["state"] == "established" and speaker.ends() == sum(f["negotiated"] for f in p[0]["families"].values())
 
@@ -358,7 +358,7 @@ class KeelTest(unittest.TestCase):
             raise Late("%.2f s" % late)
 
     def silent_until(self, speaker, since, end):
-        """No message arrives between two points in time."""
+        """Checks that no message arrives between the times `since` and `end`."""
         with speaker.changed:
             speaker.changed.wait_for(lambda: any(m[0] >= since for m in speaker.messages), max(0, end - time.monotonic()))
         self.assertEqual([m for m in speaker.messages if since <= m[0] < end], [])

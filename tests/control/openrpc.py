@@ -19,7 +19,7 @@ def closed(schema):
 
 
 def undescribed(schema, where):
-    """Where a member has no description, or an object no members."""
+    """The places of members without a description, and of objects without members."""
     found = []
     for name, s in schema.get("properties", {}).items():
         if not s.get("description"):
@@ -40,7 +40,7 @@ class OpenRpc:
         self.topics = set()
 
     def faults(self):
-        """Omissions in the document itself."""
+        """Missing parts of the document itself."""
         found = []
         for name, m in self.methods.items():
             jsonschema.Draft7Validator.check_schema(m["result"]["schema"])

@@ -16,7 +16,7 @@ MARKER = 99  # a pair announced and withdrawn to show that all earlier changes h
 
 
 def pair(i):
-    """A network of each family."""
+    """Network number i of each family."""
     return ["10.0.%d.0/24" % i, "2001:db8:a%d::/48" % i]
 
 
@@ -47,7 +47,7 @@ def document(**bgp):
 
 
 def policies(local_pref):
-    """The whole array: RFC 7396 replaces arrays."""
+    """The complete array of policies, because a merge (RFC 7396) replaces arrays."""
     p = document()["route_policies"]
     p[0]["nodes"][0]["set"]["local_pref"] = local_pref
     return p

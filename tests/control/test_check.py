@@ -80,7 +80,7 @@ class Check(KeelTest):
             self.assertEqual((status, [f.split(":")[0] for f in faults]), (0, []) if good else (2, ["/bgp/peers"]), (count, hard))
 
     def test_with_a_data_plane(self):
-        """Needs no port: refused before EAL begins."""
+        """Faults of the data plane are found before EAL starts, so the test needs no port."""
         status, faults = self.run_keeld(self.document(dataplane={"memory_mb": 1024}), "--check")
         if status == 0 or not any("CPU 1 does" in f for f in faults):
             self.assertEqual((status, faults), (0, []))

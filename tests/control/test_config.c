@@ -824,7 +824,7 @@ remove_folder(void **state)
 static void
 write_file(const char *text, size_t len)
 {
-	/* Not truncated in place: ext4 would flush each of thousands to disk. */
+	/* A new file: ext4 would flush every truncated file to disk, and the test writes thousands. */
 	unlink(file);
 	FILE *out = fopen(file, "w");
 

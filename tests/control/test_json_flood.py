@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Requests whose keys collide under the seed that keeld gave jansson once (1): a real keeld must read them as fast as other requests. Needs
-root (a network namespace); else the exit status is 77.
+"""Requests whose keys collide under seed 1, which earlier versions of keeld gave to jansson: a real keeld must read them as fast as other
+requests. Needs root (a network namespace); else the exit status is 77.
 
 usage: test_json_flood.py KEELD JSON_FLOOD
 """
@@ -34,7 +34,7 @@ class JsonFlood(KeelTest):
         self.start({"router": {"asn": 64512, "router_id": US}})
 
     def cpu_ns(self):
-        """Of keeld's main thread."""
+        """CPU time of keeld's main thread."""
         pid = self.keel.process.pid
         with open("/proc/%d/task/%d/schedstat" % (pid, pid)) as f:
             return int(f.read().split()[0])
@@ -64,7 +64,7 @@ class JsonFlood(KeelTest):
         self.assertLess(best[0], 3 * best[1])
 
     def test_an_object_of_many_members_is_refused_where_anybody_may_ask(self):
-        """Under any seed, because the square of 256 is small."""
+        """With at most 256 members in an object, collisions under any seed cost little."""
         few, many = request(keys(256, 0)), request(keys(257, 0))
         self.assertEqual(self.ask(few, ".ro")[0], PARAMS)
         self.assertEqual(self.ask(many, ".ro")[0], INVALID)

@@ -48,7 +48,7 @@ class Operator(Pair):
         return all(peers.get(a, {}).get("state") == "established" for a in ("192.0.2.2", "2001:db8::2"))
 
     def test_a_script_stops_with_the_reason(self):
-        """Also when no peer of a command is established: later lines do not run."""
+        """A script stops at the first failed line, also when the command has no established peer."""
         status, out, err = keelctl(sock=self.sockets[0], stdin="show version\nrefresh bgp 192.0.2.99 import\nshow version\n")
         self.assertEqual((status, err), (1, "line 2: no session was refreshed: 192.0.2.99 is not-established\n"))
         self.assertEqual(out.count("keeld "), 1)
@@ -124,7 +124,7 @@ class Operator(Pair):
                          {out.splitlines()[0].index("Comment")}, out)
 
     def test_the_family_follows(self):
-        """From a prefix or an address; for an IPv6 peer without ipv4-unicast, ipv6-unicast."""
+        """The family follows from a prefix or an address. For an IPv6 peer without ipv4-unicast it is ipv6-unicast."""
         for words in ("2001:db8:ffff::/48", "2001:db8:ffff::1", "2001:db8:ffff::/48 peer 2001:db8::2"):
             self.assertIn("2001:db8:ffff::/48, 1 path\n", self.good("show route " + words))
         routes = json.loads(self.good("--json show route peer 2001:db8::2"))["routes"]

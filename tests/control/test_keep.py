@@ -272,7 +272,7 @@ class Keep(KeelTest):
         self.nothing_moves(False, "route-refresh-sent")
 
     def test_preview_of_allow_as_in(self):
-        """The candidate's allow_as_in is applied to kept routes: a loop more or less."""
+        """The candidate's allow_as_in is applied to kept routes: a looped route is accepted or refused."""
         self.begin(True, True, "20.0.0.0/24")
         self.them.announce("20.0.3.0", asns=(64513, 64512, 7))
         self.wait("the looped route", lambda: self.peer()["families"][V4]["received"] == 4)

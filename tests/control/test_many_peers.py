@@ -93,7 +93,7 @@ class ManyPeers(KeelTest):
         return answered
 
     def test_metrics_of_all_let_others_through(self):
-        """The same beside GET /metrics, which is open to any client that reaches the port."""
+        """Other clients are answered during GET /metrics, too, which is open to any client that reaches the port."""
         self.begin(IDLE)
         self.keel.call("system.info")  # keeld listens for HTTP before the first answer
 

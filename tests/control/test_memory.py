@@ -46,7 +46,7 @@ class Memory(KeelTest):
         self.fail("no session with %s" % address)
 
     def flood(self, speaker):
-        """Sends until the session is closed; how many octets."""
+        """Sends until the session is closed; returns the number of octets."""
         speaker.sock.settimeout(60)
         prefix, sent, i = socket.inet_aton(speaker.address), 0, 0
         path = bytes([0x40, 1, 1, 0, 0x40, 2, 6, 2, 1]) + struct.pack(">I", TAKER_ASN) + b"\x40\x03\x04" + prefix

@@ -65,7 +65,7 @@ def policies(**nodes):
 
 
 def matched(tag):
-    """With the marker."""
+    """Nodes that permit the marker and the routes with this tag."""
     return [{"seq": 5, "action": "permit", "match": {"source": "network"}},
             {"seq": 10, "action": "permit", "match": {"community_list": "tag%d" % tag}}]
 

@@ -81,7 +81,7 @@ class Client:
 
 class StormPaging(KeelTest):
     def pages(self, client, method, key, **params):
-        """All entries of all pages."""
+        """The entries of all pages of a method."""
         found, more = [], {}
         while True:
             r = client.call(method, limit=PAGE, **params, **more)

@@ -761,7 +761,7 @@ stop_and_post(void *ctx)
 
 	subject_stop(ctx);
 	x.s = s;
-	/* like another thread at this moment; the receiver's data is gone */
+	/* as another thread could do now: the data of the receiver is freed already */
 	thread_post(s->thread, on_late, &x);
 	s->wanted = (uint64_t)(uintptr_t)&x;
 }

@@ -892,7 +892,7 @@ test_behind_goes_on_for_full_ones(void **state)
 	assert_int_equal(journal_lag(j, &position), 0);
 	assert_int_equal(r.told[1].withdrawn, 100);
 	assert_int_equal(behind_of(&r), 0);
-	assert_true(others); /* otherwise no call would follow */
+	assert_true(others); /* without work for other members the session would not call again */
 	assert_false(blocked(&r, 0)); /* only once */
 	drain(&r, true);
 	rigged_end(&r);

@@ -164,7 +164,7 @@ class Bench:
         return "keeld-%s-%d" % (self.tag, self.runs)
 
     def arrange(self, setup, peers, speakers, wait=60, patience=labtest.PATIENCE_S, **bgp):
-        """Everything anew."""
+        """Starts the daemon, keeld and the speakers again, with new configurations."""
         self.tear_down()
         self.daemon.start(setup)
         self.start_keeld({

@@ -76,7 +76,7 @@ class Daemon:
         return self
 
     def stop(self):
-        """In order."""
+        """Stops the daemon in order (SIGTERM)."""
         self.process.stop(30)
         self.after()
 
@@ -573,7 +573,7 @@ class OpenBgpd(Daemon):
 
 
 class ExaBgp(Daemon):
-    """Not a router: received routes appear as JSON, announcements are commands. exabgp_process.py connects both."""
+    """ExaBGP is not a router: it prints received routes as JSON, and announces routes by commands. exabgp_process.py connects the tests to both."""
     name, package = "ExaBGP", "exabgp"
     programs = ["/usr/sbin/exabgp"]
     transit = reflects = restarts = False
@@ -616,7 +616,7 @@ class ExaBgp(Daemon):
         self.reader.start()
 
     def after(self):
-        """The far end was closed with exabgp."""
+        """ExaBGP closed the other end of the socket when it ended."""
         self.reader.join(60)
         self.connection.close()
 

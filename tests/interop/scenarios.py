@@ -66,7 +66,7 @@ def expected_own(b, family, asn, hop, **more):
 
 
 def without_origin(routes):
-    """Without ORIGIN: some daemons originate routes as incomplete, which is permitted."""
+    """The routes without their ORIGIN, because some daemons originate routes as incomplete, which is permitted."""
     return {p: {k: v for k, v in r.items() if k != "origin"} for p, r in routes.items()}
 
 
@@ -102,7 +102,7 @@ def external(b):
 
 
 def say_behind(b):
-    """ExaBGP passes no routes on; ExaBGP announces the routes that other daemons receive from the speaker behind them."""
+    """ExaBGP does not propagate routes. So ExaBGP itself announces the routes that other daemons receive from the speaker behind them."""
     if not b.daemon.transit:
         for f in b.families:
             for prefix, route in cases(f, 1, BEHIND, many=100).items():
@@ -209,7 +209,7 @@ def ask_it(b, t, f, name):
 
 
 def fence(b, f):
-    """The daemon announces and withdraws a route: all earlier messages have arrived."""
+    """Waits until all earlier messages of the daemon have arrived: the daemon announces a route and withdraws it again."""
     b.daemon.announce(SPARE[f])
     wait_for("the fence", lambda: SPARE[f] in b.view("adj-in", D[f], f), 10)
     b.daemon.withdraw(SPARE[f])
@@ -358,7 +358,7 @@ def say_behind_again(b, key):
 
 
 def at_speaker(b, f):
-    """The daemon's routes received by the speaker behind us."""
+    """The daemon's routes that the speaker behind Keel has received."""
     return set(b.speakers["up" + f][0].rib) & set(expected_from_it(b, f))
 
 
@@ -392,7 +392,7 @@ def reflected(routes, originator, hop):
 
 
 def reflected_by_us(b):
-    """The daemon and a speaker are our clients."""
+    """Keel is a route reflector; the daemon and a scripted speaker are its clients."""
     fs, d = b.families, b.daemon
     setup = Setup(US, IT_ID, [Session("keel" + f[3], D[f], RT[f], US, [f]) for f in fs], own(fs), announced(fs))
     speakers = {"up" + f: (b.speaker("up", f, US), cases(f, 2, UP, internal=True)) for f in fs}
@@ -428,7 +428,7 @@ def reflected_by_us(b):
 
 
 def reflected_by_it(b):
-    """We and a speaker are the daemon's clients."""
+    """The daemon is a route reflector; Keel and a scripted speaker are its clients."""
     fs, d = b.families, b.daemon
     if not d.reflects:
         for f in fs:

@@ -181,7 +181,7 @@ class World:
         labtest.wait_established(self.rpc, *SESSIONS.values())
 
     def wait_whole(self, best="a"):
-        """Everybody's routes are there, and forwarded: by a or b."""
+        """Waits until the routes of all peers are accepted, and the shared ones are forwarded to `best`."""
         for name, address in SESSIONS.items():
             for f, v in self.peer(name)["families"].items():
                 want = COUNT if name in "ab" else 4
@@ -202,7 +202,7 @@ class World:
 
     @staticmethod
     def but(prefixes, *groups):
-        """Without fences."""
+        """The prefixes without those of `groups`, such as fences."""
         return [p for p in prefixes if not any(p in g.values() for g in groups)]
 
     def peer(self, name):
@@ -307,7 +307,7 @@ class World:
         return prefix in d.birdc("show", "route", "table", "master" + family[3], "where", "net = %s" % prefix, "protocol", name)
 
     def fence(self, *hosts):
-        """All earlier changes of keeld have been sent: the journal has a single order. A network of ours is added and removed."""
+        """Waits until keeld has sent all earlier changes: adds and removes a network, which is later in the journal."""
         add = [{"op": "add", "path": "/bgp/networks/0", "value": {"prefix": p}} for p in FENCE.values()]
         for patch, there in ((add, True), ([{"op": "remove", "path": "/bgp/networks/0"}] * 2, False)):
             commit(self.rpc, patch)
@@ -316,7 +316,7 @@ class World:
                     wait_for("fence at %s" % h, lambda: self.has(h, f, FENCE[f]) == there, 20)
 
     def fib_fence(self):
-        """All earlier changes have been written to the FIB: a route of f is announced and withdrawn. Returns the number of its writes."""
+        """Waits until all earlier changes are in the FIB: f announces and withdraws a route. Returns the number of table writes for this route."""
         before = self.writes()
         for p in SPARE.values():
             self.daemons["f"].announce(p)
@@ -331,7 +331,7 @@ class World:
     # ---- traffic ----
 
     def masks(self, half, rest):
-        """Where packets of both classes may arrive from now on."""
+        """Sets for the probe where packets of the two classes may arrive from now on."""
         for c, mask in enumerate((half, rest)):
             self.say("mask %d %d" % (c, mask))
 
@@ -352,7 +352,7 @@ class World:
         return min(lost, full) if away_s > 0.5 else 0
 
     def end(self):
-        """The traffic's sum, the audit, and keeld's last word."""
+        """Checks at the end: the counts of the traffic, the audit, and the exit of keeld."""
         self.probe.say("stop")
         self.probe.popen.wait(30)
         with open(os.path.join(self.out, "probe.json")) as f:
@@ -452,7 +452,7 @@ class Wire(Capture):
             self.w.c.equal("on the wire: requests to " + host, self.requests(host), expected.get(host, []))
 
     def silent(self, what, *hosts):
-        """Neither a request nor an UPDATE of ours but the fence's."""
+        """Checks that keeld has sent no request and no UPDATE to these hosts, except for the fence."""
         for h in hosts:
             come, gone = self.told(h)
             seen = self.requests(h), self.w.but(come + gone, FENCE)

@@ -75,7 +75,7 @@ def eal_folders():
 
 
 def world():
-    """State that must not have grown."""
+    """State of the machine that a lab must leave as it was."""
     out = {
         "namespaces": {n for n in lines("ip", "netns", "list") if not foreign(n)},
         "mounts": {m.split()[1] for m in read("/proc/self/mounts").splitlines() if not foreign(m)},
@@ -115,7 +115,7 @@ def grown(before):
 
 
 class Child:
-    """The lab in a separate process, ready."""
+    """A running lab in a separate process."""
 
     def __init__(self, how, out):
         self.log = os.path.join(out, how + ".log")

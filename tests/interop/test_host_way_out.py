@@ -31,7 +31,7 @@ protocol bgp keel%d { local %s as %d; neighbor %s as 64512; connect retry time 1
 
 
 def router(rid, asn, n):
-    """A BIRD beside keeld, network n: a session for each family."""
+    """Configuration of a BIRD connected to keeld by network n, with a session for each family."""
     return COMMON % rid + SESSION % (4, "10.%d.0.2" % n, asn, "10.%d.0.1" % n, "ipv4", "next hop self; ", "") + \
         SESSION % (6, "2001:db8:%d::2" % n, asn, "2001:db8:%d::1" % n, "ipv6", "next hop self; ", "")
 

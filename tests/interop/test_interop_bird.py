@@ -144,7 +144,7 @@ class Test:
         return os.path.join(self.lab.dir, "keeld.json")
 
     def inject(self):
-        """Routes that BIRD cannot originate, but passes on."""
+        """Routes that BIRD cannot originate, but propagates."""
         sp = self.injector = Speaker(self.lab.netns("inj"), "198.18.3.2", "198.18.3.1", 64600).up()
         sp.send(UPDATE, update(origin(2) + as_path([64600, 64700], {64702, 64703}) + next_hop("198.18.3.2") + attribute(0x40, 6, b"") +
                                attribute(0xc0, 7, struct.pack(">I4s", 64702, socket.inet_aton("10.9.9.9"))) + attribute(0xc0, 200, b"\1\2\3"),
@@ -173,7 +173,7 @@ class Test:
         return {p["address"]: (p["state"], p["established_count"]) for p in self.rpc.call("bgp.peers")["peers"] if p["address"] in (B1, B2, B3)}
 
     def fence(self):
-        """Earlier changes have reached b2 or never will: the journal has a single order. A network is added and removed."""
+        """Waits until all earlier changes have reached b2: adds and removes a network, which is later in the journal."""
         commit(self.rpc, [{"op": "add", "path": "/bgp/networks/0", "value": {"prefix": FENCE}}])
         wait_for("fence at b2", lambda: FENCE in self.at(self.birdc2), 20)
         commit(self.rpc, [{"op": "remove", "path": "/bgp/networks/0"}])

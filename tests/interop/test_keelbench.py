@@ -201,7 +201,7 @@ def given_back(c, out):
 
 
 def rated(c, out):
-    """The worker's rate in a storm and beside a loop, by turns."""
+    """The worker's packet rate by turns: in the storm, and beside a loop that only reads memory."""
     status, said = keelbench("storm", *SMALL, "--lab-ports", "--out", out)
     c.true("a storm with lab ports: exit 0", status == 0, said[-3000:])
     document, m = metrics(os.path.join(out, "storm.json"))

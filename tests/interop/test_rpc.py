@@ -146,7 +146,7 @@ def describe(answer):
 
 
 def wellformed(a):
-    """The fault in the form of an answer (JSON-RPC 2.0 section 5, keel-rpc(7)); None."""
+    """The fault in the form of an answer (JSON-RPC 2.0 section 5, keel-rpc(7)); None without a fault."""
     if a.get("jsonrpc") != "2.0" or "id" not in a or ("result" in a) == ("error" in a) or set(a) - {"jsonrpc", "id", "result", "error"}:
         return "members"
     if "error" not in a:
@@ -439,7 +439,7 @@ class Daemon:
         wait_for("a new connection after that", lambda: describe(Raw(self.socket).ask(request("system.info"))) == (1, "result"), 20)
 
     def in_time(self, what, times):
-        """Nine of ten; a machine may be slow now and then."""
+        """Checks that nine of ten answers came within a second; the machine may sometimes be slow."""
         times.sort()
         self.c.true(what + " within a second", times[len(times) * 9 // 10] < 1 and times[-1] < 10, times[-10:])
 

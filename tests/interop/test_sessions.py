@@ -75,7 +75,7 @@ def guest(daemon, last, secret=False):
 
 
 def host(last, secret=False):
-    """Our address for this session."""
+    """The address of keeld's host for this session."""
     return "2001:db8:1::d0:%x" % last if secret else "198.18.1.%d" % (last + 40)
 
 
@@ -84,7 +84,7 @@ def own_route(daemon, family):
 
 
 def identifier(name):
-    """For BIRD, where `md5` is a word."""
+    """A name for a protocol of BIRD; the prefix is needed because `md5` is a keyword of BIRD."""
     return "s_" + name.replace("-", "_")
 
 
@@ -144,7 +144,7 @@ class FrrOfCases(Frr):
 
 
     def shutdown(self, down):
-        """For the session of the collision test."""
+        """Shuts the session of the collision test down in FRR, or restores it."""
         remote = ours("frr", next(i for i, c in enumerate(CASES) if c.name == "both"), V6)
         self.vty("configure terminal", "router bgp %d" % FRR_AS, "%sneighbor %s shutdown" % ("" if down else "no ", remote), "end")
 
@@ -269,7 +269,7 @@ class Test:
         self.c.true("no password is shown", PASSWORD not in shown and OTHER not in shown, shown)
 
     def password_removed(self):
-        """Signed no more on our side: never heard; given back, heard."""
+        """Removes the password in Keel: signed segments of BIRD are dropped. Then restores the password: the session returns."""
         address = self.address("bird", "md5")
         k = [p["address"] for p in self.rpc.call("config.get", source="running")["document"]["bgp"]["peers"]].index(address)
         dropped = self.kernel("TCPMD5Unexpected")
@@ -310,7 +310,7 @@ class Test:
         c.comes_to("... and not there any more", lambda: [a for a in gone if peer(self.rpc, a)], [])
 
     def texts(self):
-        """RFC 9003, both ways."""
+        """Shutdown texts (RFC 9003), in both directions."""
         c, address = self.c, self.address("bird", "we-wait")
         self.birdc("disable", "s_we_wait", '"back at five, Grüße"')
         c.comes_to("what BIRD's operator says is shown", lambda: peer(self.rpc, address)["last_error"],

@@ -21,7 +21,7 @@ def sent_to(w, host, family):
 
 
 def number_06_export_advertises_the_whole_again(w):
-    """Between BoRR and EoRR if negotiated; a peer without route refresh receives the routes, too, and the result reports the lack."""
+    """Routes are sent between BoRR and EoRR if negotiated. A peer without route refresh receives the routes, too, and the result reports the missing capability."""
     c = w.c
     framed = {"a": True, "b": False, "f": True, "g": False, "i": True}
     cases = (("peer", V4, "rpc", {"peer": at("a")}, "a"), ("peer", V6, "keelctl", {"peer": at("b")}, "b"), ("peer", V4, "keelctl", {"peer": at("g")}, "g"),
@@ -51,8 +51,8 @@ def number_06_export_advertises_the_whole_again(w):
 
 
 def number_07_committed_policies_refresh_by_themselves(w):
-    """Once per peer and family, in the affected direction, after the delay; a later change restarts the delay, up to the maximum; a command does
-    not wait; editing has no effect."""
+    """A refresh runs once per peer and family, in the affected direction, after the delay. A later change restarts the delay, up to the maximum. A
+    command does not wait. An edit without a commit has no effect."""
     c = w.c
     with w.quiet():
         wire = w.capture()
@@ -101,7 +101,7 @@ def number_07_committed_policies_refresh_by_themselves(w):
     with w.quiet():
         for times in range(5):
             wire, begin, jobs = w.capture(), time.monotonic(), set()
-            for n in range(3):  # at 0, 1.2 and 2.4 s: due at 4.4, but at most at 3
+            for n in range(3):  # commits at 0, 1.2 and 2.4 s; each restarts the delay of 2 s (until 4.4 s), but the limit is 3 s
                 wait_for("its time", lambda: time.monotonic() >= begin + 1.2 * n, 3, poll=0.01)
                 w.commit(node("to-i", permit(n + 1, {"prefix_list": "nothing"}, med=n)), node("to-f", permit(5 - n, HALF_OF, med=n)),
                          node("from-f", permit(5 - n, {"prefix_list": "nothing"})), wait=False)
@@ -137,7 +137,7 @@ def sizes(w):
 
 
 def acceptance_05_nothing_moves_that_need_not(w):
-    """A commit of policies that changes no route's result: no UPDATE from us, no FIB write; by route refresh, and by kept routes."""
+    """A commit of policies without an effect on any route: keeld sends no UPDATE and writes nothing to the FIB, with route refresh and with kept routes."""
     c = w.c
     other = {"prefix_list": "nothing"}
     of_fence = w.fib_fence()

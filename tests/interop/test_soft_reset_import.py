@@ -7,7 +7,7 @@ SENT, UNSUPPORTED = ("route-refresh-sent", None), ("unsupported", "no-route-refr
 
 
 def number_01_import_asks_a_peer_with_route_refresh(w):
-    """ROUTE-REFRESH for exactly the named families, and only negotiated families."""
+    """keeld sends ROUTE-REFRESH for exactly the named families that are negotiated."""
     c = w.c
     cases = (("peer", V4, "rpc", {"peer": at("a")}, {"a": SENT}, {"a": [(V4, 0)]}),
              ("group", V6, "keelctl", {"group": "transit"}, {"a": SENT, "b": UNSUPPORTED}, {"a": [(V6, 0)]}),
@@ -112,7 +112,7 @@ def number_03_import_with_kept_routes_replays(w):
 
 
 def number_04_import_with_kept_routes_and_route_refresh_is_a_no_op(w):
-    """No message and no change, with the reason; a committed policy replays kept routes."""
+    """The command sends no message, changes nothing, and returns the reason. A committed policy replays kept routes."""
     c = w.c
     with w.quiet():
         wire, writes = w.capture(), w.writes()

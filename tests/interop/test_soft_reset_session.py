@@ -112,7 +112,7 @@ def number_10_no_soft_reset_drops_a_session(w):
 
 
 def number_11_repeated_requests_cost_one_more_walk(w):
-    """During a walk, and while an answer is pending; no request is lost."""
+    """Requests during a walk share one more walk, and so do requests while an answer is pending; no request is lost."""
     c = w.c
     asked = 20
     with w.quiet():

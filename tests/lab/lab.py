@@ -39,7 +39,7 @@ def alive(pid):
 
 
 def start_time(pid):
-    """Clock ticks from boot to the start of the process: together, pid and start identify a process."""
+    """Start time of the process in clock ticks since boot. Pid and start time together identify a process."""
     try:
         with open("/proc/%d/stat" % pid) as f:
             return int(f.read().rsplit(")", 1)[1].split()[19])
@@ -139,7 +139,7 @@ def wait_for(what, condition, timeout, poll=0.05, patience=PATIENCE_S):
 
 
 def at_rest(read, timeout=20, poll=0.05):
-    """The result of read() after two equal results, a poll apart: small changes wait for 20 ms, and a turn more for the second copy."""
+    """Polls read() until two results in a row are equal, and returns the result. Small FIB changes wait for 20 ms, and one turn more for the second copy."""
     seen = [None]
 
     def same():
@@ -365,7 +365,7 @@ class Lab:
         return p
 
     def keeld_unit(self, like, host, config, cpus):
-        """As keeld(), by the program and with the privileges of an installed unit."""
+        """As keeld(), but runs the program of an installed unit with the privileges of this unit."""
         folder = os.path.join(self.dir, "unit")
         os.mkdir(folder)
         path = self.write("unit/keeld.json", json.dumps(config, indent=2))

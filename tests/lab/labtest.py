@@ -71,7 +71,7 @@ class Checks:
         return self.true(what, seen == expected, "saw %r instead of %r" % (seen, expected))
 
     def eventually(self, what, condition, timeout=20):
-        """condition() gives (good, seen)."""
+        """Waits until condition() returns (True, seen); a failure shows `seen`."""
         last = [None]
 
         def good():
@@ -338,7 +338,7 @@ class Speaker:
         return [body for kind, body in list(self.received) if kind == UPDATE and body != b"\0\0\0\0"]
 
     def close(self):
-        """With FIN, also while the reader sits in recv()."""
+        """Closes the connection with a FIN, also while the reader waits in recv()."""
         try:
             self.sock.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -358,7 +358,7 @@ def refresh_counters(rpc, address):
 
 
 def routes(rpc, **params):
-    """All pages."""
+    """The routes of rib.routes, from all pages."""
     out, page = [], {}
     while True:
         r = rpc.call("rib.routes", family=V4, **params, **page)

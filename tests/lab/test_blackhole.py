@@ -86,7 +86,7 @@ class Test:
         return sum(w["drops"].get("blackhole", 0) for w in self.rpc.call("dataplane.stats")["workers"])
 
     def answers(self, n, v6=False):
-        """Of three pings from the core."""
+        """Number of answers to three pings from the core."""
         out = self.lab.sh("core", "ping -n -i 0.2 -W 1 -c 3 %s || true" % host(n, v6))
         return int(out.split(" received")[0].split(",")[-1])
 

@@ -75,7 +75,7 @@ def until_closed(speaker, messages):
 
 
 def removed_while_loading(checks):
-    """The policies of a removed peer were freed while still used in the shard."""
+    """Past failure: the policies of a removed peer were freed while still used in the shard."""
     lists, policies = slow_policy()
     rng = random.Random(1)
     messages = [labtest.update(origin() + as_path([65001] + [rng.randrange(1, 1 << 31) for _ in range(20)]) + next_hop(P),
@@ -96,7 +96,7 @@ def removed_while_loading(checks):
 
 
 def match_limit(checks):
-    """The expression of a deny list reached the match limit for a padded path, and the route was accepted."""
+    """Past failure: a padded path made the expression of a deny list reach the match limit, and the route was accepted."""
     lists = [{"name": "leaks", "entries": [{"action": "permit", "regex": "^(([0-9]+)* *)*[({]$"}]}]
     policies = [{"name": "no-leaks", "nodes": [{"seq": 10, "action": "deny", "match": {"as_path_list": "leaks"}}, {"seq": 20, "action": "permit", "match": {}}]}]
     with Case(checks, "match-limit", config(neighbour(P, 65001, "no-leaks"), as_path_lists=lists, route_policies=policies)) as t:
@@ -116,7 +116,7 @@ def resident_mib(process):
 
 
 def large_batch(checks):
-    """A batch with gigabytes of answers took many times as much memory, and other clients were not served until its end."""
+    """Past failure: a batch with gigabytes of answers took many times as much memory, and other clients were not served until its end."""
     with Case(checks, "large-batch", config(neighbour(P, 65001))) as t:
         s = t.speaker(65001)
         for i in range(0, 10000, 500):
@@ -145,7 +145,7 @@ def large_batch(checks):
 
 
 def long_paths(checks):
-    """1,000 routes with AS paths of 60,000 octets: a page took 160 MB, a page of 10,000 routes gigabytes, and other clients were not served."""
+    """Past failure with 1,000 routes with AS paths of 60,000 octets: a page took 160 MB, a page of 10,000 routes gigabytes, and other clients were not served."""
     attributes = origin() + as_path([65001] + [4200000000 + i for i in range(254)], *[[4200000000 + i for i in range(255)] for _ in range(58)]) + next_hop(P)
     prefixes = ["20.%d.%d.0/24" % (i >> 8, i & 255) for i in range(3000)]
     document = config(neighbour(P, 65001))
@@ -168,7 +168,7 @@ def cpu_s(process):
 
 
 def no_descriptors(checks):
-    """Connections that could not be accepted kept both listeners ready, and their threads spinning."""
+    """Past failure: connections that could not be accepted kept both listeners ready, and their threads spinning."""
     with Case(checks, "no-descriptors", config(neighbour(P, 65001))) as t:
         pid = t.keeld.popen.pid
         few = len(os.listdir("/proc/%d/fd" % pid)) + 2
@@ -196,7 +196,7 @@ def no_descriptors(checks):
 
 
 def begins_without_end(checks):
-    """After 32,768 BoRR the routes of a lost session looked fresh, and stayed."""
+    """Past failure: after 32,768 BoRR the routes of a lost session looked fresh, and stayed."""
     with Case(checks, "begins-without-end", config(neighbour(P, 65001))) as t:
         s = t.speaker(65001)
         s.send(UPDATE, labtest.update(origin() + as_path([65001]) + next_hop(P), ["20.0.0.0/24", "20.0.1.0/24"]))
@@ -208,7 +208,7 @@ def begins_without_end(checks):
 
 
 def many_commits(checks):
-    """Each commit leaked its document: 9 MB for a prefix list of 20,000."""
+    """Past failure: each commit leaked its document: 9 MB for a prefix list of 20,000."""
     big = {"name": "big", "entries": [{"action": "permit", "prefix": "20.%d.%d.0/24" % (i >> 8, i & 255)} for i in range(20000)]}
     policy = {"name": "p", "nodes": [{"seq": 10, "action": "permit", "match": {"prefix_list": "big"}}]}
     with Case(checks, "many-commits", config(neighbour(P, 65001, "p"), prefix_lists=[big], route_policies=[policy])) as t:

@@ -36,7 +36,7 @@ def policy(name, *nodes):
 
 
 def low(permit=True):
-    """The lower half of IPv4 or so."""
+    """A node that matches about the lower half of the IPv4 addresses."""
     return {"action": "permit" if permit else "deny", "match": {"prefix_list": "low"}}
 
 
@@ -511,7 +511,7 @@ class Test:
         commit(rpc, [{"op": "replace", "path": "/bgp/peers/%d/families/ipv4-unicast/export_policy" % i, "value": "deny-all"} for i in (0, 1)])
 
     def scoped(self):
-        """Without the candidate: the changes of a refresh now, none without a pending change."""
+        """Previews without the candidate count the changes of a refresh now: none without a pending change."""
         c, rpc = self.c, self.rpc
         for direction in ("import", "export"):
             r = rpc.call("bgp.refresh.preview", family=V4, scope="external", direction=direction)
@@ -556,7 +556,7 @@ class Test:
         commit(rpc, [{"op": "remove", "path": "/bgp/policy_change_delay_s"}])
 
     def overtaken(self):
-        """A commit during a preview: an error, no wrong numbers. Then an endless preview, for the stop."""
+        """A commit during a preview: the preview ends with an error, not with wrong numbers. Then leaves previews running, so that the stop has to end them."""
         raw = Events(self.socket)
         preview = {"jsonrpc": "2.0", "id": 1, "method": "bgp.refresh.preview", "params": {"family": V4, "scope": "all", "direction": "export"}}
         edit = {"jsonrpc": "2.0", "id": 4, "method": "config.edit", "params": {"merge": {"description": "overtaken"}}}

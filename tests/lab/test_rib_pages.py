@@ -116,7 +116,7 @@ class Test:
             page = {"cursor": r["next"]}
 
     def change(self, times):
-        """Changes without a reader: their cost alone."""
+        """Runs changes without a reader, to measure the cost of changes alone."""
         changer = Changer(self.path)
         changer.changes = self.changes
         changer.start()
@@ -165,7 +165,7 @@ class Test:
 
 
 class Sink(Speaker):
-    """Reads, and stores no message."""
+    """A speaker that reads all messages, and stores none."""
 
     def learn(self, come, gone, route, end):
         del self.received[:]

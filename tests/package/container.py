@@ -33,7 +33,7 @@ def wait_for(what, good, timeout=WAIT_S):
 
 
 def mirror():
-    """The mirror of this machine's own apt."""
+    """The Debian mirror that apt uses on this machine."""
     for line in run("apt-cache", "policy").splitlines():
         words = line.split()
         if len(words) > 2 and words[1].startswith("http") and words[2].startswith("bookworm/main"):

@@ -43,7 +43,7 @@ def debs():
 
 
 def dependencies():
-    """Names, the first of each choice, without our own."""
+    """Names of the packages that Keel's packages depend on, the first of each choice; without Keel's own."""
     names = set()
     for path in debs().values():
         for field in run("dpkg-deb", "-f", path, "Depends").split(","):
@@ -54,14 +54,14 @@ def dependencies():
 
 
 class Host(unittest.TestCase):
-    """What needs no container."""
+    """Tests that need no container."""
 
     def test_lintian(self):
         p = subprocess.run(["lintian", "--fail-on", "error", *debs().values()], stdout=subprocess.PIPE, text=True)
         self.assertEqual(p.returncode, 0, p.stdout)
 
     def test_links(self):
-        """Of the documents as they are installed."""
+        """Checks the links of the installed documents."""
         with tempfile.TemporaryDirectory() as folder:
             for path in debs().values():
                 run("dpkg-deb", "-x", path, folder)
@@ -139,7 +139,7 @@ class Installed(unittest.TestCase):
         return dict(line.split(":\t", 1) for line in self.sh("cat /proc/%s/status" % pid).splitlines() if ":\t" in line)
 
     def capabilities(self, unit):
-        """As a mask, of the unit's text."""
+        """The capabilities in the text of the unit, as a mask."""
         m = re.search(r"^CapabilityBoundingSet=(.*)$", self.sh("cat /lib/systemd/system/%s.service" % unit), re.M)
         return sum(1 << CAPABILITIES[c] for c in m.group(1).lower().split())
 
@@ -192,7 +192,7 @@ class Installed(unittest.TestCase):
         self.assertIn("LISTEN", self.sh("ss -ltnH 'sport = :179'"))
 
     def test_05_users(self):
-        """Members of the group use the socket; others have the read-only one."""
+        """Members of the group may use the socket; other users may use the read-only socket."""
         self.sh("useradd -G keel member; useradd stranger")
         self.assertIn("0.2", self.sh("runuser -u member -- keelctl show version"))
         self.assertIn("192.0.2.2", self.sh("runuser -u member -- keelctl show bgp summary"))
@@ -226,7 +226,7 @@ class Installed(unittest.TestCase):
         self.assertEqual((up["PRIORITY"], up["SYSLOG_IDENTIFIER"], up["ASN"], up["DATAPLANE"]), ("6", "keeld", "64512", "no"))
 
     def test_09_watchdog(self):
-        """keeld that stands still is ended and started again."""
+        """The watchdog of systemd ends a stopped keeld, and starts it again."""
         self.c.write("/run/systemd/system/keel-bgp.service.d/watchdog.conf", "")
         self.sh("mkdir -p /run/systemd/system/keel-bgp.service.d; printf '[Service]\\nWatchdogSec=3\\n' > /run/systemd/system/keel-bgp.service.d/w.conf; "
                 "systemctl daemon-reload; systemctl restart keel-bgp")
@@ -237,7 +237,7 @@ class Installed(unittest.TestCase):
         self.sh("rm -r /run/systemd/system/keel-bgp.service.d; systemctl daemon-reload; systemctl stop keel-bgp")
 
     def test_10_dataplane(self):
-        """On AF_XDP, also without hugepages; a crash; no trace after the stop."""
+        """The unit runs on AF_XDP, also without hugepages, restarts after a crash, and leaves no trace after the stop."""
         self.sh("ip link add east type veth peer name far && ip link set east up && ip link set far up && ip address add 192.0.2.2/24 dev far")
         self.configure(self.dataplane())
         self.start("keel")
@@ -255,7 +255,7 @@ class Installed(unittest.TestCase):
         self.assertNotIn("xdp", self.sh("ip link show east").split("link/ether")[0])
 
     def without(self, unit, capability):
-        """What the unit logs when it is started without a capability."""
+        """Without one of its capabilities, the unit logs which one is missing."""
         names = [c for c in sorted(CAPABILITIES, key=CAPABILITIES.get) if self.capabilities(unit) >> CAPABILITIES[c] & 1 and c != capability]
         text = "[Service]\nRestart=no\nCapabilityBoundingSet=\nAmbientCapabilities=\n"
         text += "".join("%s=%s\n" % (k, " ".join(names).upper()) for k in ("CapabilityBoundingSet", "AmbientCapabilities") if names)

@@ -158,7 +158,7 @@ test_skips_what_keeps_changing(void **state)
 	begin(FEED_BATCH);
 	feed_rig_announce(&r, 1, V4(20, 0, 0, 0), 24, HOP, 100);
 	feed_rig_settle(&r);
-	/* no worker passes: the first of these changes becomes visible, the others do not */
+	/* no worker reports quiescence: the first of these changes becomes visible, the others wait */
 	for (; turns < 4 || fib_feed_audit(r.feed)->running; turns++) {
 		uint32_t hop = turns < 3 ? HOP2 : V4(192, 0, 2, 10) + turns % 100;
 

@@ -549,7 +549,8 @@ test_nobody(void **state)
 }
 
 /*
- * Ids of attribute sets belong to a shard: equal id and serial mean another set in the next shard.
+ * Ids of attribute sets belong to a shard: in a different shard, the same id and serial name a
+ * different set.
  */
 static void
 test_shards(void **state)

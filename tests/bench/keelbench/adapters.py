@@ -26,7 +26,7 @@ class Router:
 
     @staticmethod
     def policy(name, state):
-        """from-a, from-b: with state 1 the third is preferred through B."""
+        """The policy from-a or from-b. With state 1 a third of the table is preferred through B."""
         nodes = [node(20, "permit", local_pref=LOCAL_PREF[name])]
         if name == "a" or not state:
             return duts.policy("from-" + name, nodes)
@@ -118,7 +118,7 @@ class Keel(Router, duts.Keel):
             self.start(self.peers_now())
 
     def cpu_seconds(self):
-        """Without the spinning workers."""
+        """CPU time of keeld without its workers, which spin."""
         total, folder = 0, "/proc/%d/task" % self.process.popen.pid
         for task in os.listdir(folder):
             with open("%s/%s/comm" % (folder, task)) as name, open("%s/%s/schedstat" % (folder, task)) as used:
@@ -192,7 +192,7 @@ class Keel(Router, duts.Keel):
 
 
 class Bird(Router, duts.BirdDut):
-    """The kernel's table is BIRD's FIB."""
+    """BIRD forwards by the kernel, so it exports its routes into the kernel's table."""
     forwards = kernel_forwards = True
 
     def config(self):
@@ -242,7 +242,7 @@ class Wire:
         self.command, self.flips, self.name, self.state = flip, bool(flip), label or "wire", 0
 
     def nothing(self, *_):
-        """For figures and actions of the box itself."""
+        """Figures and actions that need access to the box: unknown, or without effect."""
     begin = stop = loaded = settled = audit = cpu_seconds = resident_bytes = must_run = reset = nothing
 
     @staticmethod

@@ -302,7 +302,7 @@ def load_storm(s, rep):
 
 
 def forwarded(args, s, rep):
-    """Numbered packets over links."""
+    """Runs storms with numbered packets over links."""
     load_storm(s, rep)
     for i in range(args.runs):
         s.segment("rest-%d" % i, "rest", min(args.seconds, 5), s.rest)
@@ -313,7 +313,7 @@ def forwarded(args, s, rep):
 
 
 def rated(args, s, rep):
-    """Frames from memory, at the rate of the worker."""
+    """Runs storms with frames from memory, at the rate of the worker."""
     load_storm(s, rep)
     ports = s.dut.lab_ports
     s.open_lab(ports)
@@ -376,7 +376,7 @@ def beside(rep, name, g):
 
 
 def whole(rep, s):
-    """Of all storms together."""
+    """Adds the figures over all storms."""
     name = s.dut.name
     rep.add(name, "flips", "flips", s.flips)
     if s.convergence and s.dut.watched:  # daemons that report completion, and were asked meanwhile

@@ -51,7 +51,7 @@ class Session:
             self.field.close()
 
     def counted(self):
-        """The size of the table, as reported by the feeds."""
+        """Sets self.size, the size of the table, from the reports of the feeds."""
         for f in self.field.feeds.values():
             self.size = f.wait("sending")["prefixes"]
 
@@ -64,7 +64,7 @@ class Session:
 
 
 def load(args, lab, say, rep):
-    """Until the receiver has the last route, from the feeds' connection on."""
+    """Measures the time from the connection of the feeds until the receiver has the last route."""
     s = Session(args, lab, say, rep, feeds="ab"[:args.from_peers], asking=0)
     try:
         s.field.start_sink().wait("established", timeout=args.timeout)
@@ -104,7 +104,7 @@ def probed(s, rep, at, timeout):
 
 
 def begin(s, args):
-    """Everybody is there and knows everything."""
+    """Starts all peers, and waits until each of them has received the whole table."""
     s.field.start_crowd("prober", s.plan.prober)
     if s.plan.asking:
         s.field.start_crowd("asking", s.plan.asking)

@@ -34,7 +34,7 @@ def class_mask(c, third, churned):
 
 
 class Talker(Events):
-    """Accepts answers in another order than awaited."""
+    """A process whose events may arrive in a different order than the waits for them."""
 
     def __init__(self, process):
         super().__init__(process)
@@ -142,7 +142,7 @@ class Field:
         return next(x.host for x in self.plan.links if x.name == peer.link)
 
     def pid_in(self, host):
-        """Of a process of ours in a namespace."""
+        """The pid of a process of this run inside a namespace."""
         if host == "src":
             return self.sink.process.popen.pid
         return next(f.process.popen.pid for k, f in self.feeds.items() if self.host_of(self.plan.feeds[k]) == host)

@@ -119,7 +119,7 @@ def cautions(d):
 
 
 def text(d):
-    """For the terminal: the verdict first."""
+    """The report as text for a terminal, with the verdict first."""
     out = [verdict(d)]
     for r in d["results"]:
         for k, m in r["metrics"].items():

@@ -23,7 +23,7 @@ class LabTraffic:
         self.ports = ports
 
     def say(self, text):
-        """Phases, turns and marks are the probe's."""
+        """Does nothing: phases, turns and marks are commands for the probe."""
 
     def masks(self, third, churned):
         for c in range(4):
@@ -166,8 +166,8 @@ class Storm:
                 self.sample(now)
 
     def flip(self, t):
-        """Until the router has completed the flip, both ports are right for the third. A previous incomplete flip is recorded with its duration so
-        far."""
+        """Flips the policy. Both ports are right for the third until the router has completed the flip. An earlier, incomplete flip is recorded with
+        its duration so far."""
         if not self.narrow and self.dut.watched and self.narrow_masks(t) is False:
             self.overtaken += 1
             self.convergence.append(time.monotonic() - self.flip_at)
@@ -184,7 +184,7 @@ class Storm:
         self.flip_at = begin
 
     def narrow_masks(self, t):
-        """As Router.settled()."""
+        """Asks Router.settled(); if it is true, only the new port remains right. Returns the answer."""
         done = self.dut.settled()
         if done:
             self.convergence.append(time.monotonic() - self.flip_at)

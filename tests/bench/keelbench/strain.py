@@ -59,7 +59,7 @@ class Collector:
 
 
 class Strains:
-    """begin() before the peers, step() in the storm, release() at its end, then failures() and close()."""
+    """Order of calls: begin() before the peers, step() in the storm, release() at its end, then failures() and close()."""
 
     def __init__(self, lab, seconds):
         self.lab, self.cycle_s = lab, min(CYCLE_S, seconds / 3)
@@ -77,22 +77,22 @@ class Strains:
     # ---- strained parts ----
 
     def options(self):
-        """Of Lab.keeld()."""
+        """Arguments for Lab.keeld()."""
         return {"disk": (self.folder, DISK_KB), "stderr": self.stderr}
 
     def begin(self, dut):
-        """keeld runs, and no peer yet."""
+        """Called when keeld runs, before the peers start."""
         self.dut, socket_path = dut, os.path.join(self.lab.dir, "keeld.sock")
         self.reader, self.stalling = Collector(socket_path), Collector(socket_path)
         self.thread = threading.Thread(target=self.drain, daemon=True)
         self.thread.start()
 
     def path(self, name):
-        """Of a file on keeld's disk."""
+        """The path of a file on keeld's disk, from outside of its namespace."""
         return "/proc/%d/root%s" % (self.dut.process.popen.pid, os.path.join(self.folder, name))
 
     def drain(self):
-        """A thread: reads the log and the events, except while stalled."""
+        """The body of a thread that reads the log and the events, except while stalled."""
         try:
             with open(os.path.join(self.lab.logs, "keeld-strained.log"), "wb") as log:
                 self.drain_until_end(log)
@@ -148,7 +148,7 @@ class Strains:
             self.note()  # a line and an event at least
 
     def fill(self):
-        """Takes the last free octet."""
+        """Fills the disk to the last free octet."""
         with open(self.path("ballast"), "wb", buffering=0) as f:
             for size in (1 << 16, 4096):
                 try:
@@ -175,7 +175,7 @@ class Strains:
             self.wrong.append("a commit answers persisted: %s, and the disk %s" % (persisted, "is full" if self.full else "has room"))
 
     def release(self):
-        """The end of all strains."""
+        """Ends all strains."""
         if self.full:
             self.free()
         self.log_stalled = self.events_stalled = False

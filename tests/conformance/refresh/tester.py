@@ -146,7 +146,7 @@ class Tester(Speaker):
         self.send(ROUTE_REFRESH, struct.pack(">HBB", AFI[family], subtype, 1) + more)
 
     def leave(self):
-        """Leaves in order, so that no route of ours is retained."""
+        """Sends a NOTIFICATION before the close, so that the daemon retains no route of this peer."""
         if self.thread is None:  # never had a connection
             return
         if not self.closed:
@@ -157,7 +157,7 @@ class Tester(Speaker):
         self.drop()
 
     def drop(self):
-        """Without a word."""
+        """Closes the connection without a NOTIFICATION."""
         self.leaving = True
         self.close()
 
@@ -220,7 +220,7 @@ class Tester(Speaker):
         return [m for m in self.log[mark:] if m.out == out and (kind is None or m.kind == kind)]
 
     def announced(self, mark):
-        """Continues from the previous call: waits call this function for every message."""
+        """The prefixes announced since `mark`. Continues from the previous call, because waits call this function for every message."""
         seen = self.seen.setdefault(mark, [mark, set()])
         end = len(self.log)
         for m in self.log[seen[0]:end]:
@@ -240,7 +240,7 @@ class Tester(Speaker):
         return capabilities_of(next(m.body for m in self.log if m.kind == OPEN and not m.out))
 
     def lost(self):
-        """Closed, and not by us."""
+        """True if the daemon, not this peer, has closed the connection."""
         return self.closed and not self.leaving
 
     def why_lost(self):
