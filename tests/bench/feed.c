@@ -4,15 +4,18 @@
  * standard output, one JSON object a line.
  *
  *   feed --connect ADDRESS [--port N] [--source ADDRESS] [--next-hop ADDRESS] --asn N --peer-asn N [--ipv6] [--count N | --mrt FILE]
- *        [--seed N] [--per-set N [--attributes SEED]] [--wait] [--mrt-updates FILE]
+ *        [--seed N] [--per-set N [--attributes SEED] [--shuffle] [--own-as] [--hops N] [--communities N]] [--wait] [--mrt-updates FILE]
  *   feed [--ipv6] --count N --list FILE        writes `PREFIX ORIGIN` lines and ends
  *
  * With --ipv6 the table is IPv6; the session has the family of ADDRESS.
  *
- * --per-set N: N neighbouring prefixes share an attribute set, instead of the sets of the generator. --wait: {"event": "ready"} when the table is encoded;
+ * --per-set N: N neighbouring prefixes share an attribute set drawn by SEED, instead of the sets of the generator; with --shuffle in an order drawn by
+ * SEED, with --own-as each path begins with our AS, with --hops and --communities all sets have that many. --wait: {"event": "ready"} when the table is encoded;
  * the table leaves at the command `go`.
  *
  * Commands: `withdraw EVERY OFFSET` (each prefix whose index modulo EVERY is OFFSET), `announce EVERY OFFSET`,
+ * `single UPDATES SEED` (UPDATES messages of one prefix each, encoded before the first leaves: withdrawn or changed, and restored some thousand
+ * updates later; ends with the full table),
  * `churn UPDATES SEED` (UPDATES prefixes, each alone: attributes changed, withdrawn, announced again; ends with the full table),
  * `pace UPDATES RATE SEED` (RATE a second, a message and a prefix each: withdrawn, and announced again 10,000 updates later; ends with the
  * full table),
@@ -46,12 +49,12 @@
 static struct {
 	const char *connect, *source, *next_hop, *mrt, *list, *mrt_updates;
 	enum family family;
-	uint32_t asn, peer_asn, count, per_set;
-	uint64_t seed, attributes;
+	uint32_t asn, peer_asn, count;
+	uint64_t seed;
 	uint16_t port;
-	bool wait;
-} opt = {
-	.count = 1000000, .seed = 1, .attributes = 1, .port = 179, .asn = 64601, .peer_asn = 64601};
+	bool wait, own_as;
+	struct table_own own;
+} opt = {.count = 1000000, .seed = 1, .own.seed = 1, .port = 179, .asn = 64601, .peer_asn = 64601};
 
 static struct table table;
 static bool *withdrawn; /* by index */
@@ -359,6 +362,27 @@ steady_touch(void)
 }
 
 static void
+steady_one(void)
+{
+	if (steady.count == RATE_OPEN || (steady.count > RATE_OPEN / 2 && steady.made % 2))
+		steady_restore();
+	else
+		steady_touch();
+}
+
+static void
+single(uint32_t updates, uint64_t seed)
+{
+	steady.state = seed;
+	steady.every = 1;
+	steady.offset = 0;
+	for (steady.made = 0; steady.made + steady.count < updates;)
+		steady_one();
+	while (steady.count > 0)
+		steady_restore();
+}
+
+static void
 steady_run(uint64_t now)
 {
 	uint64_t due;
@@ -371,10 +395,7 @@ steady_run(uint64_t now)
 			steady.skipped = due - steady.made;
 			return;
 		}
-		if (steady.count == RATE_OPEN || (steady.count > RATE_OPEN / 2 && steady.made % 2))
-			steady_restore();
-		else
-			steady_touch();
+		steady_one();
 	}
 }
 
@@ -638,6 +659,9 @@ command(char *line)
 	} else if (strcmp(word, "announce") == 0 && x > 0 && y < x) {
 		table_send(x, y, false);
 		s.running = "announce";
+	} else if (strcmp(word, "single") == 0 && x > 1 && steady.rate == 0) {
+		single(x, y);
+		s.running = "single";
 	} else if (strcmp(word, "churn") == 0 && x > 0) {
 		churn(x, y);
 		s.running = "churn";
@@ -782,13 +806,22 @@ parse_options(int argc, char **argv)
 		{"mrt", OPTION_TEXT, &opt.mrt}, {"seed", OPTION_U64, &opt.seed},
 		{"list", OPTION_TEXT, &opt.list}, {"port", OPTION_U16, &opt.port},
 		{"ipv6", OPTION_FLAG, &ipv6}, {"next-hop", OPTION_TEXT, &opt.next_hop},
-		{"per-set", OPTION_U32, &opt.per_set}, {"wait", OPTION_FLAG, &opt.wait},
-		{"attributes", OPTION_U64, &opt.attributes},
+		{"per-set", OPTION_U32, &opt.own.per_set}, {"wait", OPTION_FLAG, &opt.wait},
+		{"attributes", OPTION_U64, &opt.own.seed},
+		{"shuffle", OPTION_FLAG, &opt.own.shuffle}, {"own-as", OPTION_FLAG, &opt.own_as},
+		{"hops", OPTION_U32, &opt.own.hops},
+		{"communities", OPTION_U32, &opt.own.communities},
 		{"mrt-updates", OPTION_TEXT, &opt.mrt_updates}};
 
 	options_read(argc, argv, options, sizeof(options) / sizeof(options[0]));
 	if (ipv6)
 		opt.family = FAMILY_IPV6_UNICAST;
+	if (opt.own_as)
+		opt.own.first_asn = opt.asn;
+	if (opt.own.hops > TABLE_OWN_MAX || opt.own.communities > TABLE_OWN_MAX) {
+		fprintf(stderr, "feed: --hops and --communities are at most %u\n", TABLE_OWN_MAX);
+		exit(2);
+	}
 	if (opt.connect == NULL && opt.list == NULL) {
 		fprintf(stderr, "feed: --connect or --list is missing\n");
 		exit(2);
@@ -808,7 +841,7 @@ main(int argc, char **argv)
 			      : table_generate(&table, afi, opt.count, opt.seed);
 	if (err != 0)
 		die(opt.mrt != NULL ? opt.mrt : "table", err);
-	if (opt.per_set > 0 && (err = table_attributes(&table, opt.per_set, opt.attributes)) != 0)
+	if (opt.own.per_set > 0 && (err = table_own(&table, &opt.own)) != 0)
 		die("attributes", err);
 	withdrawn = calloc(table.entry_count + 1u, sizeof(*withdrawn));
 	if (withdrawn == NULL)

@@ -95,7 +95,7 @@ put_u32(uint8_t *p, uint32_t v)
 
 /* One AS_SEQUENCE; one path in six has its origin or a transit prepended. */
 static uint8_t *
-random_path(uint64_t *state, struct attr_set *a, uint8_t *p)
+random_path(uint64_t *state, const struct table_own *own, struct attr_set *a, uint8_t *p)
 {
 	static const uint16_t lengths[] = {
 		20, 80, 353, 303, 135, 60, 23, 12, 8, 6}; /* 1 to 10 hops */
@@ -106,12 +106,18 @@ random_path(uint64_t *state, struct attr_set *a, uint8_t *p)
 	uint32_t last = 0;
 	uint8_t *count;
 
+	if (own->hops > 0) {
+		hops = own->hops;
+		prepend = 0;
+	}
 	*p++ = 2; /* AS_SEQUENCE */
 	count = p++;
 	*count = (uint8_t)(hops + prepend);
 	for (unsigned i = 0; i < hops; i++) {
 		last = i == 0 || (i == 1 && hops > 2) ? transits[below(state, 16)]
 						      : random_asn(state);
+		if (i == 0 && own->first_asn != 0)
+			last = own->first_asn;
 		p = put_u32(p, last);
 	}
 	for (unsigned i = 0; i < prepend; i++)
@@ -121,10 +127,12 @@ random_path(uint64_t *state, struct attr_set *a, uint8_t *p)
 }
 
 static uint8_t *
-random_communities(uint64_t *state, struct attr_set *a, uint8_t *p)
+random_communities(uint64_t *state, const struct table_own *own, struct attr_set *a, uint8_t *p)
 {
 	a->community_count =
 		below(state, 100) < 88 ? (uint16_t)(1 + below(state, 4) + below(state, 5)) : 0;
+	if (own->communities > 0)
+		a->community_count = (uint16_t)own->communities;
 	for (unsigned i = 0; i < a->community_count; i++)
 		p = put_u32(p, (174 + below(state, 60000)) << 16 | below(state, 10000));
 	if (below(state, 1000) < 14) {
@@ -141,7 +149,7 @@ random_communities(uint64_t *state, struct attr_set *a, uint8_t *p)
 }
 
 static int
-random_set(struct table *t, uint64_t *state)
+random_set(struct table *t, uint64_t *state, const struct table_own *own)
 {
 	uint8_t buf[sizeof(struct attr_set) + 1024] __attribute__((aligned(8)));
 	struct attr_set *a = (struct attr_set *)(void *)buf;
@@ -149,8 +157,8 @@ random_set(struct table *t, uint64_t *state)
 
 	memset(a, 0, sizeof(*a));
 	a->origin = below(state, 10) < 8 ? ORIGIN_IGP : ORIGIN_INCOMPLETE;
-	p = random_path(state, a, p);
-	random_communities(state, a, p);
+	p = random_path(state, own, a, p);
+	random_communities(state, own, a, p);
 	if (below(state, 100) < 30) {
 		a->has |= ATTR_HAS_MED;
 		a->med = below(state, 500);
@@ -165,6 +173,8 @@ random_set(struct table *t, uint64_t *state)
 	attr_set_derive(a);
 	return set_add(t, a);
 }
+
+static const struct table_own as_generated;
 
 /* ---- prefixes ---- */
 
@@ -236,7 +246,7 @@ generate_unit(struct table *t, uint32_t count, uint64_t *state, struct seen *see
 
 		if (reserved(addr, len) || !seen_add(seen, addr, len))
 			continue;
-		if (t->set_count == set && (err = random_set(t, state)) != 0)
+		if (t->set_count == set && (err = random_set(t, state, &as_generated)) != 0)
 			break;
 		p = prefix_from_v4(addr, (uint8_t)len);
 		err = entry_add(t, &p, set);
@@ -289,7 +299,7 @@ generate_unit_v6(struct table *t, uint32_t count, uint64_t *state, struct seen *
 		/* the upper half of the key differs from IPv4: 32 bits for 48 bits and a length would collide, so the bits are mixed */
 		if (!seen_add(seen, (uint32_t)hash_mix(bits), len))
 			continue;
-		if (t->set_count == set && (err = random_set(t, state)) != 0)
+		if (t->set_count == set && (err = random_set(t, state, &as_generated)) != 0)
 			break;
 		for (unsigned b = 0; b < 6; b++)
 			a.b[b] = (uint8_t)(bits >> (40 - 8 * b));
@@ -321,17 +331,31 @@ table_generate(struct table *t, enum afi afi, uint32_t count, uint64_t seed)
 	return err;
 }
 
-int
-table_attributes(struct table *t, uint32_t per_set, uint64_t seed)
+static void
+shuffle(struct table *t, uint64_t *state)
 {
-	uint64_t state = seed;
+	for (uint32_t i = t->entry_count; i > 1; i--) {
+		uint32_t k = below(state, i);
+		struct table_entry e = t->entry[i - 1];
 
+		t->entry[i - 1] = t->entry[k];
+		t->entry[k] = e;
+	}
+}
+
+int
+table_own(struct table *t, const struct table_own *own)
+{
+	uint64_t state = own->seed, order = ~own->seed;
+
+	if (own->shuffle)
+		shuffle(t, &order);
 	for (uint32_t i = 0; i < t->set_count; i++)
 		free(t->sets[i]);
 	t->set_count = 0;
 	for (uint32_t i = 0; i < t->entry_count; i++) {
-		if (i % per_set == 0) {
-			int err = random_set(t, &state);
+		if (i % own->per_set == 0) {
+			int err = random_set(t, &state, own);
 
 			if (err != 0)
 				return err;

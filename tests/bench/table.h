@@ -27,8 +27,17 @@ struct table {
 
 /* `count` prefixes of one family. Equal count and seed give an equal table. 0, -ENOMEM. */
 int table_generate(struct table *t, enum afi afi, uint32_t count, uint64_t seed);
-/* New attributes for all prefixes: each `per_set` neighbours share a set, drawn by `seed`. 0, -ENOMEM. */
-int table_attributes(struct table *t, uint32_t per_set, uint64_t seed);
+/* What makes the table of one peer differ from the generated table. Zero: as generated. */
+struct table_own {
+	uint64_t seed;
+	uint32_t per_set; /* neighbours that share an attribute set */
+	uint32_t hops, communities; /* of each set, at most TABLE_OWN_MAX */
+	uint32_t first_asn; /* of each path: the AS of an external peer (RFC 4271 6.3) */
+	bool shuffle; /* prefixes in an order drawn by `seed` */
+};
+#define TABLE_OWN_MAX 100
+/* New order and new attributes for all prefixes. 0, -ENOMEM. */
+int table_own(struct table *t, const struct table_own *own);
 /* Unicast entries of the first peer of a dump; `path` may end in .gz. `limit` 0: all. 0, -errno. */
 int table_read_mrt(struct table *t, enum afi afi, const char *path, uint32_t limit);
 void table_free(struct table *t);
