@@ -3,17 +3,19 @@
  * fan: many BGP peers that receive at the lowest cost and report the time of the last octet; also the floor for comparison with the fan-out of
  * a speaker. Commands on standard input, one a line; answers on standard output, one JSON object a line.
  *
- *   fan --connect ADDRESS [--port N] --source FIRST-IPV4-ADDRESS --peers N --asn N [--hold SECONDS] [--count K] [--save FILE] [--late] [--raw] [--no-hosts]
+ *   fan --connect ADDRESS [--port N] --source FIRST-IPV4-ADDRESS --peers N --asn N [--hold SECONDS] [--count K [--tables]] [--ipv6]
+ *      [--save FILE] [--late] [--raw] [--no-hosts]
  *   fan --serve FILE --connect ADDRESS --port N --peers N
  *
  * Peer i (from 0) speaks from address FIRST + i as AS N + i. The first K (1) read UPDATEs and count routes; for further peers the kernel
- * discards the input. --save: all UPDATEs of peer 0 as received. --late: connects at `up`. --raw: no BGP, a connection is up at once. --no-hosts: an
+ * discards the input. --tables: counting peers keep their tables. --ipv6: the sessions have IPv6 routes instead of IPv4. --save: all UPDATEs of peer 0 as received. --late: connects at `up`. --raw: no BGP, a connection is up at once. --no-hosts: an
  * UPDATE of one /32 belongs to a probe and does not count.
  *   up       connects all peers; {"event": "established"} when all sessions are up
  *   down     closes all
  *   mark     resets the counters
  *   stat     {"event": "stat", "established", "lost", "octets", "octets_min", "octets_max": of a peer; "routes", "withdrawn", "updates": of the counting
  *            peer with the lowest count; "first_ns", "last_ns": first and last arrival at any peer}
+ *   tables   {"event": "tables", "held": prefixes of each counting peer, "sum": over their routes (held.h)}; with --tables
  *   quit
  * Times are CLOCK_MONOTONIC, one clock for the whole machine.
  *
@@ -22,6 +24,7 @@
 #include "control/bgp/bgp_msg.h"
 #include "control/base/threads.h"
 #include "lpm/prefix.h"
+#include "tests/bench/held.h"
 #include "tests/bench/stream.h"
 
 #include <arpa/inet.h>
@@ -50,7 +53,7 @@ static struct {
 	const char *connect, *source, *save, *serve;
 	uint32_t asn, peers, hold_s, count;
 	uint16_t port;
-	bool late, raw, no_hosts;
+	bool late, raw, no_hosts, tables, ipv6;
 } opt = {.asn = 65001, .peers = 1, .hold_s = 90, .count = 1, .port = 179};
 
 struct receiver {
@@ -61,6 +64,7 @@ struct receiver {
 	uint8_t *rx; /* of counting peers; further peers share one buffer until the session is up */
 	size_t rx_len;
 	uint64_t octets, routes, withdrawn, updates;
+	struct held held;
 	size_t sent; /* --serve */
 };
 
@@ -100,6 +104,8 @@ session_end(struct receiver *p)
 	all.lost += p->established && all.wanted;
 	p->established = p->open_received = p->connecting = false;
 	p->rx_len = 0;
+	free(p->held.slot);
+	p->held = (struct held){0};
 	p->retry_ns = now_ns() + CONNECT_RETRY_NS;
 }
 
@@ -144,7 +150,7 @@ open_message(struct receiver *p)
 {
 	struct bgp_open_options o = {.asn = opt.asn + p->index,
 		.hold_time_s = (uint16_t)opt.hold_s,
-		.families = 1u << FAMILY_IPV4_UNICAST,
+		.families = 1u << (opt.ipv6 ? FAMILY_IPV6_UNICAST : FAMILY_IPV4_UNICAST),
 		.route_refresh = true,
 		.enhanced_route_refresh = true,
 		.four_octet_as = true,
@@ -197,15 +203,40 @@ connected(struct receiver *p)
 
 /* ---- what comes ---- */
 
-/* RFC 4271 4.3: number of prefixes. */
+/* RFC 4271 4.3: number of prefixes, which the table of the peer gets with these attributes (NULL: withdrawn). */
 static uint64_t
-prefixes(const uint8_t *p, const uint8_t *end)
+prefixes(struct receiver *r, const uint8_t *p, const uint8_t *end, const uint64_t *attributes)
 {
 	uint64_t n = 0;
 
-	for (; p < end; n++)
-		p += 1 + (*p + 7) / 8;
+	for (; p < end; n++) {
+		unsigned octets = (*p + 7u) / 8;
+		uint64_t prefix;
+
+		if (octets >= (size_t)(end - p))
+			die("UPDATE", EPROTO);
+		if (opt.tables) {
+			prefix = held_prefix(*p, p + 1);
+			held_set(&r->held, prefix,
+				attributes != NULL ? held_route(prefix, *attributes) : 0);
+		}
+		p += 1 + octets;
+	}
 	return n;
+}
+
+/* RFC 4760 3 and 4: NLRI of MP_REACH_NLRI and MP_UNREACH_NLRI. */
+static void
+mp_prefixes(struct receiver *r, const struct wire_attributes *a, uint64_t attributes)
+{
+	if (a->unreach.len > 3)
+		r->withdrawn += prefixes(r, a->unreach.p + 3, a->unreach.p + a->unreach.len, NULL);
+	if (a->reach.len == 0)
+		return;
+	if (a->reach.len < 5 || a->reach.len < 5u + a->reach.p[3])
+		die("MP_REACH_NLRI", EPROTO);
+	r->routes +=
+		prefixes(r, a->reach.p + 5 + a->reach.p[3], a->reach.p + a->reach.len, &attributes);
 }
 
 static void
@@ -213,18 +244,26 @@ update(struct receiver *p, const uint8_t *msg, size_t len, uint64_t now)
 {
 	const uint8_t *at = msg + BGP_HEADER_LEN, *end = msg + len;
 	size_t withdrawn = (size_t)at[0] << 8 | at[1], attributes;
+	struct wire_attributes a = {0};
+	uint64_t sum = 0;
 
 	if (len < BGP_HEADER_LEN + 4 || withdrawn + 4 > (size_t)(end - at))
 		die("UPDATE", EPROTO);
-	p->withdrawn += prefixes(at + 2, at + 2 + withdrawn);
+	p->withdrawn += prefixes(p, at + 2, at + 2 + withdrawn, NULL);
 	at += 2 + withdrawn;
 	attributes = (size_t)at[0] << 8 | at[1];
 	if (attributes + 2 > (size_t)(end - at))
 		die("UPDATE", EPROTO);
+	if (opt.tables || opt.ipv6) {
+		if (!wire_attributes_read(at + 2, attributes, &a))
+			die("UPDATE", EPROTO);
+		sum = a.sum + a.med_sum + held_path(a.path.p, a.path.len);
+	}
 	at += 2 + attributes;
 	if (opt.no_hosts && withdrawn == 0 && end - at == 5 && *at == 32)
 		return;
-	p->routes += prefixes(at, end);
+	p->routes += prefixes(p, at, end, &sum);
+	mp_prefixes(p, &a, sum);
 	p->updates++;
 	came(now);
 	if (p->index == 0 && save_fd >= 0 && write(save_fd, msg, len) != (ssize_t)len)
@@ -338,6 +377,20 @@ stat_print(void)
 }
 
 static void
+tables_print(void)
+{
+	unsigned n = opt.count < opt.peers ? opt.count : opt.peers;
+
+	printf("{\"event\": \"tables\", \"held\": [");
+	for (unsigned i = 0; i < n; i++)
+		printf("%s%llu", i > 0 ? ", " : "", (unsigned long long)peer[i].held.count);
+	printf("], \"sum\": [");
+	for (unsigned i = 0; i < n; i++)
+		printf("%s%llu", i > 0 ? ", " : "", (unsigned long long)peer[i].held.sum);
+	printf("]}\n");
+}
+
+static void
 down(void)
 {
 	uint8_t msg[256];
@@ -369,6 +422,8 @@ command(char *line)
 		mark();
 	else if (strcmp(line, "stat") == 0)
 		stat_print();
+	else if (strcmp(line, "tables") == 0)
+		tables_print();
 	else
 		printf("{\"event\": \"error\", \"reason\": \"command\"}\n");
 	fflush(stdout);
@@ -540,7 +595,8 @@ parse_options(int argc, char **argv)
 		{"port", OPTION_U16, &opt.port}, {"count", OPTION_U32, &opt.count},
 		{"save", OPTION_TEXT, &opt.save}, {"serve", OPTION_TEXT, &opt.serve},
 		{"late", OPTION_FLAG, &opt.late}, {"raw", OPTION_FLAG, &opt.raw},
-		{"no-hosts", OPTION_FLAG, &opt.no_hosts}};
+		{"no-hosts", OPTION_FLAG, &opt.no_hosts}, {"tables", OPTION_FLAG, &opt.tables},
+		{"ipv6", OPTION_FLAG, &opt.ipv6}};
 	struct ip_addr source;
 
 	options_read(argc, argv, options, sizeof(options) / sizeof(options[0]));
