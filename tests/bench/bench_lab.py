@@ -14,7 +14,7 @@ BUILD = os.path.abspath(os.environ.get("KEEL_BUILD", os.path.join(ROOT, "build")
 KEELD = os.path.join(BUILD, "control", "keeld")
 FEED, CROWD = (os.path.join(BUILD, "tests", "bench", n) for n in ("feed", "crowd"))
 TICKS = os.sysconf("SC_CLK_TCK")
-V4 = "ipv4-unicast"
+V4, V6 = "ipv4-unicast", "ipv6-unicast"
 ACCEPT = {"import_policy": "accept-all", "export_policy": "accept-all"}
 
 

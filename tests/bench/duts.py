@@ -139,10 +139,13 @@ class Keel(Dut):
 
     def sections(self, peers):
         """Parts of the document for these peers."""
-        out = {k: [] for k in SECTIONS}
+        named = {k: {} for k in SECTIONS}
         for d in documents(peers).values():
             for k in SECTIONS:
-                out[k] += [x for x in d[k] if x not in out[k]]
+                for x in d[k]:
+                    if named[k].setdefault(x["name"], x) != x:
+                        raise ValueError("two of %s with the name %s" % (k, x["name"]))
+        out = {k: list(v.values()) for k, v in named.items()}
         out["bgp"] = dict(self.document.get("bgp", {}), peers=[{"address": p.address, "asn": p.asn, "passive": True, "enforce_first_as": False, "families": {
             f: {"import_policy": self.word(p.imports), "export_policy": self.word(p.exports), "keep_all_routes": p.keep} for f in p.families}} for p in peers])
         return out

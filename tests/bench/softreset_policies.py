@@ -11,6 +11,7 @@ import ipaddress
 import json
 import os
 import random
+import re
 import zlib
 
 Change = collections.namedtuple("Change", "key name policy before after expected")  # expected: {added, removed, changed}, or None
@@ -132,6 +133,16 @@ BIRD_PATHS = {
     "^[0-9]+ [0-9]+$": "bgp_path ~ [= ? ? =]", "^[0-9]+$": "bgp_path ~ [= ? =]"}
 
 
+ONE_AS = re.compile("_([0-9]+)_$")
+
+
+def bird_path(entries):
+    """The condition for entries of one action; entries of one AS number each become one set."""
+    numbers = [m.group(1) for m in (ONE_AS.match(e["regex"]) for e in entries) if m]
+    sets = ["bgp_path ~ [%s]" % ", ".join(numbers)] if numbers else []
+    return " || ".join(sets + [BIRD_PATHS[e["regex"]] for e in entries if not ONE_AS.match(e["regex"])])
+
+
 def pair(community):
     return "(%s, %s)" % tuple(community.split(":"))
 
@@ -166,9 +177,9 @@ def bird(name, document):
         if v4(p["entries"]):
             out.append(bird_function(name, "net", p["name"], denies_first(v4(p["entries"])), lambda g: "net ~ [%s]" % ", ".join(map(bird_net, g))))
     for p in document["as_path_lists"]:
-        known = [e for e in p["entries"] if e["regex"] in BIRD_PATHS]
+        known = [e for e in p["entries"] if e["regex"] in BIRD_PATHS or ONE_AS.match(e["regex"])]
         lacks |= {e["regex"] for e in p["entries"]} - {e["regex"] for e in known}
-        out.append(bird_function(name, "path", p["name"], known, lambda g: " || ".join(BIRD_PATHS[e["regex"]] for e in g)))
+        out.append(bird_function(name, "path", p["name"], known, bird_path))
     for p in document["community_lists"]:
         out.append(bird_function(name, "comm", p["name"], p["entries"], lambda g: "bgp_community ~ [%s]" % ", ".join(pair(e["community"]) for e in g)))
     out.append("filter %s {\n" % name)

@@ -1,0 +1,85 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""A route that changes every 5 ms, at a receiver that meanwhile gets a policy change of a full table; and beside 100 peers with a hold time of 3 s.
+
+  kept_p50, kept_p99, kept_max        the import policy changes for kept routes: from the change until the receivers have all
+  refresh_p50, refresh_p99, ..        the same, the routes asked for by ROUTE-REFRESH (OpenBGPD keeps all routes in both)
+  kept_cpu, refresh_cpu               CPU seconds of the daemon for the change
+  hold_p50, hold_p99, hold_max        at a peer that receives only this route, while the policy changes and all 100 peers ask for a refresh, every 5 s
+  hold_lost                           lost sessions, of the 100
+The table of a second receiver equals an oracle's (tests/bench/oracle.c) after the change."""
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from bench_policy import PROBE_ASN, PROBE_ONLY, changing  # noqa: E402
+from scenario import CLIENT_ASN, CLIENTS, EVERYTHING, PROBE_MS, PROBES, RECEIVERS, Peer, Plan, Tables, addresses  # noqa: E402
+from scenario import feeds, idle, load, must_hold, ours, receivers, sample, settled, wait_for  # noqa: E402
+
+PEERS, HOLD_S, HOLD_ROUTES, EVERY_S = 100, 3, 100000, 5
+
+
+def probes(exports):
+    announcer, listener = addresses(PROBES, 2)
+    return [Peer(announcer, PROBE_ASN, imports=EVERYTHING), Peer(listener, PROBE_ASN + 1, exports=exports)]
+
+
+def main():
+    plan = Plan(__doc__, 5, beside=("openbgpd",))
+    tables = Tables(1, plan.routes)
+    with plan.arena() as arena:
+        def told(kind):
+            def one(cls, run):
+                def peers(n):
+                    return feeds(1, imports=changing(n), keep=kind == "kept") + receivers(1) + probes(EVERYTHING)
+                with arena.dut(cls, peers(1)) as dut:
+                    fan, prober = arena.holders(1, RECEIVERS, 65001, "--no-hosts"), arena.crowd(2, PROBES, PROBE_ASN)
+                    load(dut, fan, arena.own_feeds(tables), plan.routes)
+                    dut.prepare(peers(2))
+                    prober.say("probe 0 1 65536 %d" % PROBE_MS)
+                    wait_for("the first probes", lambda: prober.ask("report", "report")["updates"] > 0, 30)
+                    fan.ask("mark", "done")
+                    cpu, begin = dut.cpu_seconds(), time.monotonic()
+                    dut.apply()
+                    stat = settled(dut, fan, plan.routes, probing=True)
+                    prober.say("probe-stop %d %d" % (begin * 1e9, max(stat["last_ns"], begin * 1e9)))
+                    probe = prober.wait("done", "probe", timeout=60)
+                    must_hold(fan, tables.expected(1, (0,), 2))
+                    for k in ("p50", "p99", "max"):
+                        sample("%s_%s" % (kind, k), "ms", run, probe[k + "_us"] / 1000, dut=cls.name)
+                    sample(kind + "_cpu", "CPU-s", run, stat["cpu"] - cpu, dut=cls.name)
+            return one
+
+        def hold(cls, run):
+            few = Tables(1, plan.args.routes or HOLD_ROUTES // (50 if plan.quick else 1))
+
+            def peers(n):
+                return feeds(1, imports=changing(n), keep=True) + receivers(1) + receivers(PEERS, CLIENTS, CLIENT_ASN) + probes(PROBE_ONLY)
+            with arena.dut(cls, peers(1)) as dut:
+                fan, prober, crowd = arena.holders(1, RECEIVERS, 65001, "--no-hosts"), arena.crowd(2, PROBES, PROBE_ASN), arena.crowd(
+                    PEERS, CLIENTS, CLIENT_ASN, hold=HOLD_S)
+                wait_for("sessions of all", lambda: crowd.ask("report", "report")["established"] == PEERS, 60)
+                load(dut, fan, arena.own_feeds(few), few.routes)
+                begin = time.monotonic()
+                prober.say("probe 0 1 65536 %d" % PROBE_MS)
+                for n in range(2, 4 if plan.quick else 8):
+                    dut.prepare(peers(n))
+                    dut.apply()
+                    crowd.ask("refresh", "done")
+                    time.sleep(max(0, begin + (n - 1) * EVERY_S - time.monotonic()))
+                prober.say("probe-stop %d %d" % (begin * 1e9, time.monotonic() * 1e9))
+                probe, seen = prober.wait("done", "probe", timeout=60), crowd.ask("report", "report")
+                idle(dut)
+                must_hold(fan, few.expected(1, (0,), n))
+                sample("hold_lost", "sessions", run, PEERS - seen["established"], dut=cls.name)
+                for k in ("p50", "p99", "max"):
+                    sample("hold_" + k, "ms", run, probe[k + "_us"] / 1000, dut=cls.name)
+
+        plan.alternate("kept", plan.classes, told("kept"))
+        plan.alternate("refresh", plan.classes, told("refresh"))
+        plan.alternate("hold", [c for c in plan.classes if ours(c)], hold)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""A full table from one peer to receivers with an export policy each: receiver i gets no path through one AS of its own, and its routes have a
+community of its own. 20 receivers (200,000 prefixes), 100 (100,000), and as many sessions as Keel promises with 1,000 prefixes.
+
+  cpu_N, memory_N   CPU seconds of the daemon until all N receivers have their table; resident
+  lost_N            lost sessions
+The tables of all receivers equal an oracle's (tests/bench/oracle.c)."""
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from scenario import CLIENT_ASN, CLIENTS, Plan, Tables, clients, denied_ases, feeds, load, must_hold, sample  # noqa: E402
+
+STEPS = ((20, 200000), (100, 100000), (1101, 1000), (4094, 1000))
+QUICK = ((20, 5000), (100, 2000), (1101, 100))
+
+
+def main():
+    plan = Plan(__doc__, 5, beside=("bird",))
+    with plan.arena() as arena:
+        def fanned(number, routes):
+            def one(cls, run):
+                tables = Tables(1, routes)
+                expected = tables.expected(number, denied_ases(number))
+                with arena.dut(cls, feeds(1) + clients(number)) as dut:
+                    fan = arena.holders(number, CLIENTS, CLIENT_ASN)
+                    stat, _, cpu = load(dut, fan, arena.own_feeds(tables), min(expected["held"]), may_lose=True)
+                    sample("cpu_%d" % number, "CPU-s", run, cpu, dut=cls.name)
+                    sample("memory_%d" % number, "MB", run, dut.resident_bytes() / 1e6, dut=cls.name)
+                    sample("lost_%d" % number, "sessions", run, number - stat["established"], dut=cls.name)
+                    if stat["established"] == number:
+                        must_hold(fan, expected)
+            return one
+        for number, routes in QUICK if plan.quick else STEPS:
+            plan.alternate("clients%d" % number, plan.classes, fanned(number, routes))
+
+
+if __name__ == "__main__":
+    main()
