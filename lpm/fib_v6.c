@@ -296,7 +296,7 @@ batch_paint(const struct fib_table *t, struct table_v6 *copy, const struct shado
 
 	shadow_seek(batch, NULL, &c);
 	while (shadow_next(&c, &e)) {
-		/* ::/0 is the generation's miss entry */
+		/* ::/0 is not painted: the generation keeps its path list as `miss` */
 		if (e.prefix.len == 0 || (done.afi != AFI_NONE && prefix_covers(&done, &e.prefix)))
 			continue;
 		writes += table_v6_paint(copy, t->routes, &e.prefix);

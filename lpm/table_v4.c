@@ -150,7 +150,7 @@ has_group(uint32_t word)
 	return (word & RTE_LPM_VALID_EXT_ENTRY_BITMASK) == RTE_LPM_VALID_EXT_ENTRY_BITMASK;
 }
 
-/* Table word of a packed entry. 0 for 0/0, which the generation's miss entry answers. */
+/* Table word of a packed entry. 0 for 0/0, which is `miss` in the generation. */
 static uint32_t
 word_of(uint64_t entry)
 {

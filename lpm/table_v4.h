@@ -7,7 +7,7 @@
  *
  * Painting writes the content of the shadow: each slot in the range gets its final value with one
  * store, whatever it held before. Painting is therefore repeatable and independent of the order of
- * changes. Not painted: 0/0 (kept as miss entry in the generation) and `waiting` entries. A /24
+ * changes. Not painted: 0/0 (kept as `miss` in the generation) and `waiting` entries. A /24
  * with longer prefixes needs a tbl8 group; the caller marks enough /24s as waiting for the rest to
  * fit.
  *

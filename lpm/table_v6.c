@@ -198,7 +198,7 @@ groups_put(struct table_v6 *t, uint32_t word)
 	}
 }
 
-/* Table word of a list. 0 for ::/0, which the generation's miss entry answers. */
+/* Table word of a list. 0 for ::/0, which is `miss` in the generation. */
 static uint32_t
 word_of(uint32_t list, unsigned len)
 {

@@ -14,8 +14,8 @@
  * Painting writes the content of the shadow: each slot in the range gets its final value with one
  * store, whatever it held before. Painting is therefore repeatable and independent of the order of
  * changes. A group exists if and only if the shadow has a longer prefix below its slot; the caller
- * has reserved groups for all entries that do not wait. Not painted: ::/0 (kept as miss entry in
- * the generation) and `waiting` entries.
+ * has reserved groups for all entries that do not wait. Not painted: ::/0 (kept as `miss` in the
+ * generation) and `waiting` entries.
  *
  * Writer: the fib thread, on a copy without readers. Readers: table_v6_lookup_bulk() and
  * table_v6_read(), on the words. The lookup is inline because calls would take most of the time.

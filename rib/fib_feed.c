@@ -731,7 +731,7 @@ latencies_add(struct hist *h, const struct feed_source *s, const uint64_t first[
 	}
 }
 
-/* All workers have passed the newest flip. */
+/* All workers use the newest generation. */
 static void
 flip_passed(struct fib_feed *f)
 {
@@ -776,8 +776,8 @@ flip_in_use(struct fib_feed *f) RUNS_ON(role_fib)
 }
 
 /*
- * A running worker passes within microseconds. Waiting here is cheaper than a further turn, and
- * allows to paint the other copy now.
+ * A running worker reports quiescence within microseconds. Waiting for the report is cheaper than a
+ * further turn, and the feed can paint the other copy at once.
  */
 static bool
 flip_passes_soon(struct fib_feed *f) RUNS_ON(role_fib)

@@ -75,7 +75,10 @@ void nexthop_bind(struct nexthop_table *t, const struct nexthop_feed *feed);
  */
 void nexthop_unbind(struct nexthop_table *t) RUNS_ON(role_fib);
 
-/* A shard asks for a next hop, answered at once. Counted. 0, -ENOMEM (reported as unresolvable). */
+/*
+ * A shard asks for a next hop and gets an answer at once. Calls are counted: each needs a
+ * nexthop_unwatch(). 0; -ENOMEM: the next hop was reported as unresolvable.
+ */
 int nexthop_watch(struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr)
 	RUNS_ON(role_fib);
 /* The shard no longer uses the next hop. */

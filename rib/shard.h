@@ -204,7 +204,7 @@ struct shard_config {
 	/* Borrowed, outlives the shards. NULL: the shard creates a journal of its own. */
 	struct journal *journal;
 	unsigned index; /* of this shard: its number as a writer of `journal` */
-	/* SHARDS_MAX places: all shards of `journal`, then NULL. No array: this is the only shard */
+	/* NULL: the only shard. Otherwise SHARDS_MAX places: all shards of `journal`, then NULL */
 	struct shard *const *siblings;
 	/* the sibling waits for records that this shard has done */
 	void (*wake_sibling)(void *ctx, unsigned index);

@@ -637,7 +637,7 @@ diff_in_order(struct diff *d, const json_t *from, const json_t *to, size_t first
 	}
 }
 
-/* 4 million cells are 8 MB and some 20 ms: a list of 2,000 changed all over. */
+/* Enough for a list of about 2,000 elements that all changed: 8 MB and some 20 ms. */
 #define CELLS_MAX 4000000
 
 static void

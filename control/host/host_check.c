@@ -28,7 +28,7 @@
 #define DESCRIPTORS_OTHER 128u
 
 struct host {
-	struct config_host face; /* first, for casts between both */
+	struct config_host face; /* first: a pointer to `face` is a pointer to the struct */
 	cpu_set_t cpus; /* allowed for threads */
 	rlim_t descriptors;
 };

@@ -814,8 +814,8 @@ open_events(struct mnl_socket **out, unsigned groups, struct watch *w)
 		return rc;
 	fd = mnl_socket_get_fd(*out);
 	/*
-	 * With CAP_NET_ADMIN beyond the limit of the system, else up to the limit. An overrun costs
-	 * a dump.
+	 * With CAP_NET_ADMIN beyond the limit of the system, else up to the limit. After an
+	 * overrun the mirror needs a complete dump.
 	 */
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) != 0)
 		(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));

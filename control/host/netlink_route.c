@@ -31,7 +31,8 @@ struct kernel_prefix {
 	struct kernel_prefix *next;
 	struct prefix prefix;
 	struct kernel_route *routes;
-	const struct kernel_route *reported; /* NULL: none; &gone: a removed route */
+	/* the last report; NULL: no report yet, &gone: that there is no route */
+	const struct kernel_route *reported;
 };
 
 struct route_mirror {

@@ -198,7 +198,7 @@ json_t *
 rpc_peer_json(struct rpc_env *env, struct peer_id id, const struct config_peer *p,
 	const struct session_view *v)
 {
-	bool any_as = p->asn == 0; /* of a range: the AS number of the OPEN */
+	bool any_as = p->asn == 0; /* a peer from a range: its OPEN gives the AS number */
 	double uptime = 0;
 	json_t *o;
 

@@ -81,7 +81,7 @@ sets_number(struct table *t)
 	for (uint32_t i = 0; i < t->entry_count; i++) {
 		uint32_t low = 0, high = t->set_count;
 
-		while (low < high) { /* the first entry not less */
+		while (low < high) { /* searches the first set that is not less */
 			uint32_t middle = low + (high - low) / 2;
 
 			if (by_value(&sorted[middle], &t->sets[t->entry[i].set]) < 0)

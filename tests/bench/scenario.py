@@ -178,8 +178,9 @@ def idle(dut, seconds=0.5, limit=LIMIT_S):
 
 
 def settled(dut, fan, routes, quiet_s=1.0, limit=LIMIT_S, probing=False, may_lose=False):
-    """Waits until the fan has received `routes` routes, and for quiet_s neither received more nor the daemon worked (except while probed): the
-    fan's last `stat`, with the daemon's `cpu` at the last reception. `may_lose`: a lost session does not end the run, and `routes` no longer counts."""
+    """Waits until the fan has received `routes` routes, and then, for quiet_s, the fan has received no more and the daemon has used no CPU (not required
+    while probed). Returns the fan's last `stat`, with the daemon's `cpu` at the last reception. `may_lose`: after a lost session the run continues, and
+    does not wait for `routes` any more."""
     seen, still, cpu, at, stat = None, time.monotonic(), dut.cpu_seconds(), time.monotonic(), None
 
     def done():

@@ -107,7 +107,7 @@ class Commit(KeelTest):
         self.begin(policy_change_delay_s=2, policy_change_max_delay_s=3)
         since = time.monotonic()
         jobs = set()
-        for i in range(3):  # at 0, 1.2 and 2.4 s: due at 4.4, but at most at 3
+        for i in range(3):  # commits at 0, 1.2 and 2.4 s; each restarts the delay of 2 s (until 4.4 s), but the limit is 3 s
             self.silent_until(self.speaker, since, since + 1.2 * i)
             jobs |= {e["job"] for e in self.keel.commit({"route_policies": policies(120 + i)})}
             self.in_time(since + (0.7, 1.9, 2.8)[i])

@@ -10,5 +10,5 @@ from labtest import ROOT
 KIT = os.path.join(ROOT, "tests", "conformance", "refresh", "refresh.py")
 
 if __name__ == "__main__":
-    os.environ.setdefault("KEEL_PATIENCE_S", "40")  # keeld meets the clauses: patience for a slow machine
+    os.environ.setdefault("KEEL_PATIENCE_S", "40")  # a long limit for slow machines; only a daemon that fails a clause uses it up
     os.execv("/usr/bin/python3", ["/usr/bin/python3", KIT, "--dut", "keel", "--quick", *sys.argv[1:]])

@@ -112,8 +112,8 @@ count_of(const struct hist *h)
 }
 
 /*
- * A visible route counts as used only after the worker has passed. A change that leaves the tables
- * as they are needs no pass.
+ * A visible route counts as used only after the worker has reported quiescence. A change without an
+ * effect on the tables counts as used without a report.
  */
 static void
 test_used_when_the_worker_has_passed(void **state)

@@ -73,7 +73,8 @@ test_flush_and_new_session(void **state)
 	rig_update(&r, 1, &other.a, &n, 1);
 	rig_event(&r, RIB_BEGIN_REFRESH,
 		/*
-		 * plus a refresh in between: the new routes are stale, but not of the lost session
+		 * plus a refresh in between, which makes the new routes stale; they are not routes of the
+		 * lost session
 		 */
 		1);
 	rig_drain(&r);
