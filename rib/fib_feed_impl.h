@@ -45,7 +45,7 @@ struct hop {
 	/* the kernel has the MAC address; unless link-local, there is a host route */
 	bool resolved;
 	uint8_t ether_len;
-	uint8_t ether[14]; /* for when the link comes back */
+	uint8_t ether[14]; /* kept while the link is down */
 	uint16_t mtu;
 };
 
@@ -103,7 +103,7 @@ struct own_answer {
 	struct path_list_id list;
 };
 
-/* What the RIB asks of the tables for a destination. */
+/* The action of the tables for a destination, by the state of the RIB. */
 enum feed_want {
 	/* withdraw: no eligible path, an own route, or no usable next hop and no report to come */
 	WANT_NOTHING,

@@ -3,7 +3,7 @@
  * Causes for not using an announced route, with names and counters.
  *
  * The shard counts refused prefixes by peer, family and cause (shard_peer_refused()), and remembers
- * the last ones (rib/refused.c). The session does not count. A session that refuses the routes of
+ * the last ones (rib/refused.c). Sessions have no counters for refusals. A session that refuses the routes of
  * an UPDATE puts a withdrawal with the cause in rib_record.refused; the shard then withdraws,
  * counts and remembers each prefix of the record. An ordinary withdrawal has the cause REFUSED_NOT.
  */

@@ -68,7 +68,7 @@ void bgp_update_decode(const uint8_t *msg, size_t len, const struct bgp_update_o
 
 /* Name of the attribute type for logs, for example "as-path"; "unknown" without a decoder. Static text. */
 const char *bgp_attr_name(uint8_t type);
-/* Has the type a decoder, and a name? */
+/* True if the type has a decoder, and therefore a name. */
 bool bgp_attr_known(uint8_t type);
 
 struct bgp_encode_options {

@@ -298,7 +298,7 @@ alarms_look(struct rpc *r) RUNS_ON(role_main)
 	r->alarms = raised;
 }
 
-/* A late turn has two events, begin and end. After a late turn of main both follow together. */
+/* A late turn has two events, begin and end. For a late turn of main, both are sent after the turn. */
 static void
 late_event(struct rpc *r, const struct watchdog_late *late) RUNS_ON(role_main)
 {

@@ -391,7 +391,7 @@ neighbors_read(void *arg) RUNS_ON(role_host)
 	n->count = netlink_neighbors(n->env->layers->netlink, n->neighbor, n->size);
 }
 
-/* The words of `ip neighbour`. */
+/* The name of a neighbour state, as in the output of `ip neighbour`. */
 static const char *
 nud_text(uint16_t state)
 {

@@ -14,7 +14,7 @@ enum forward_kind { FORWARD_IO, FORWARD_KEEL, FORWARD_LPM, FORWARD_FIB, FORWARD_
 /* Tables with the same routes as ours, whose answers are path lists' ids. */
 void forward_tables_make(const struct prefix *route, const uint8_t *hop,
 	const struct path_list_id *list, size_t count, bool v6);
-/* rte_lpm's table is our own. */
+/* The loop with rte_lpm looks up in Keel's table, which is an rte_lpm. */
 void forward_lpm_set(struct rte_lpm *lpm);
 /* Where answers lead to: port and Ethernet addresses. */
 void forward_hop_set(uint32_t list, uint16_t port, const uint8_t ether[12]);

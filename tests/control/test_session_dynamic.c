@@ -309,7 +309,7 @@ test_operator(void **state)
 	came(1);
 	add(1, 0);
 	talk(PEER_AS, 1);
-	/* The learned AS number is no change. */
+	/* A configuration without an AS number is no change of the learned AS number. */
 	node_do(&n, call_update, &call);
 	assert_false(call.result);
 	assert_int_equal(node_view(&n, 1).state, FSM_ESTABLISHED);

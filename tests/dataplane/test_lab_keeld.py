@@ -65,7 +65,7 @@ class LabPortsOfKeeld(unittest.TestCase):
         self.assertEqual([s[k] for k in ("sent", "seen", "misdirected", "reordered", "damaged", "foreign")], [FRAMES, FRAMES, 0, 0, 0, 0])
         self.assertGreaterEqual(s["checked"], FRAMES // 64 - 1)
         self.assertTrue(all(p["seen"] > FRAMES // 3 for p in s["ports"]))
-        ports.allow(1, 0b01)  # which is not what the routes say
+        ports.allow(1, 0b01)  # the routes lead to a different port
         s = self.send(ports, 2 * FRAMES)
         self.assertEqual(s["seen"], 2 * FRAMES)
         self.assertEqual(s["misdirected"], s["ports"][1]["misdirected"])
