@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Adj-RIB-Out of an update group: 4 bytes per destination id, which name an interned pair (exported
- * set, source). The members of the group advertise the set; the source is the peer of the route,
- * excluded by split horizon.
+ * Adj-RIB-Out of an update group: 4 bytes per destination id. An entry names a record, which
+ * identifies the advertised path, and an edit: a number of the group for the changes by rules and
+ * policy. The exported attributes are not stored: the packer makes the octets from the accepted
+ * set.
  *
- * Writer: the session thread that owns the group. Entries never move, and each step takes
+ * Records are shared by the groups of a session thread. A record holds no reference on the
+ * accepted set, because sets belong to the thread of a shard; the serial number shows whether the
+ * id still names the same set.
+ *
+ * Writer: the session thread that owns the groups. Entries never move, and each step takes
  * microseconds. DEST_NONE is a valid id here: the default route generated for a peer
  * (`default_originate`).
  */
@@ -14,18 +19,52 @@
 #include "rib/attr.h"
 #include "rib/dest.h"
 
+struct adj_records;
 struct adj_rib_out;
 struct arena;
+struct hash_probes;
 
-DEFINE_ID(adj_pair_id, uint32_t); /* 0: not advertised */
+DEFINE_ID(adj_record_id, uint32_t); /* 0: none; below ADJ_RECORDS_MAX */
+#define ADJ_RECORDS_MAX (UINT32_C(1) << 24)
 
-struct adj_route {
-	struct attr_id set; /* 0: not advertised */
-	struct peer_id source; /* PEER_SELF: a route of this router, or not advertised */
+/* An advertised path. */
+struct adj_path {
+	/* id across shards (rib/shards.h); 0: a default route made by the group */
+	struct attr_id accepted;
+	uint32_t serial; /* attr_serial() of the accepted set */
+	uint32_t originator; /* router id of the source, if the route is reflected */
+	struct peer_id source; /* PEER_SELF: a route of this router */
+	uint8_t kind; /* enum route_source */
 };
 
-/* Pairs hold references in `exported`. 0, -ENOMEM. */
-int adj_rib_out_create(struct arena *a, struct attr_table *exported, struct adj_rib_out **out);
+/* Created first, destroyed last. 0, -ENOMEM. */
+int adj_records_create(struct arena *a, struct adj_records **out);
+void adj_records_destroy(struct adj_records *r);
+/*
+ * The record of `p` with a reference for the caller, found or made. 0, -ENOMEM (also for too many
+ * records).
+ */
+int adj_record_get(struct adj_records *r, const struct adj_path *p, struct adj_record_id *out);
+void adj_record_put(struct adj_records *r, struct adj_record_id id);
+const struct adj_path *adj_record_path(const struct adj_records *r, struct adj_record_id id);
+/*
+ * A hash of the attributes of the accepted set that external peers receive; 0: not computed. The
+ * caller sets the hash while the set exists.
+ */
+uint64_t adj_record_likeness(const struct adj_records *r, struct adj_record_id id);
+void adj_record_like(struct adj_records *r, struct adj_record_id id, uint64_t likeness);
+uint32_t adj_records_count(const struct adj_records *r);
+/* of adj_record_get(); any thread */
+const struct hash_probes *adj_records_probes(const struct adj_records *r);
+
+struct adj_route {
+	struct adj_record_id record; /* 0: not advertised */
+	uint8_t edit; /* 1 to ADJ_EDIT_MAX; 0: not advertised */
+};
+#define ADJ_EDIT_MAX 255u
+
+/* 0, -ENOMEM. */
+int adj_rib_out_create(struct arena *a, struct adj_records *records, struct adj_rib_out **out);
 void adj_rib_out_destroy(struct adj_rib_out *o);
 /*
  * A bounded step of emptying (4,096 entries); true if more is due. Afterwards only
@@ -33,25 +72,23 @@ void adj_rib_out_destroy(struct adj_rib_out *o);
  */
 bool adj_rib_out_dismantle(struct adj_rib_out *o);
 /*
- * Sets the route of `dest`. Takes ownership of one reference on `r.set`. 1: the route changed, and
- * *old with its reference belongs to the caller (adj_pair_put()). 0: the route is unchanged.
- * -ENOMEM: nothing changed and the reference is dropped; never for a withdrawal.
+ * Sets the route of `dest`. Takes ownership of one reference on r.record; the reference of the old
+ * route passes to the caller in *old. 0; -ENOMEM: nothing changed and the reference is dropped;
+ * never for a withdrawal.
  */
 int adj_rib_out_set(
-	struct adj_rib_out *o, struct dest_id dest, struct adj_route r, struct adj_pair_id *old);
+	struct adj_rib_out *o, struct dest_id dest, struct adj_route r, struct adj_route *old);
 struct adj_route adj_rib_out_get(const struct adj_rib_out *o, struct dest_id dest);
-/* As adj_rib_out_get(), as a pair with a reference for the caller. */
-struct adj_pair_id adj_rib_out_hold(struct adj_rib_out *o, struct dest_id dest);
-struct adj_route adj_pair_get(const struct adj_rib_out *o, struct adj_pair_id id);
-void adj_pair_put(struct adj_rib_out *o, struct adj_pair_id id);
-/* Prefetches for adj_rib_out_set(), and for adj_pair_put() after adj_pair_get(). */
+/* As adj_rib_out_get(), with a reference on the record for the caller. */
+struct adj_route adj_rib_out_hold(struct adj_rib_out *o, struct dest_id dest);
+/* Prefetches the record of an entry. */
 void adj_rib_out_prefetch(const struct adj_rib_out *o, struct dest_id dest);
-void adj_pair_prefetch(const struct adj_rib_out *o, struct adj_pair_id id);
 
 uint64_t adj_rib_out_count(const struct adj_rib_out *o);
 /* Number of entries from `source`. */
 uint64_t adj_rib_out_count_from(const struct adj_rib_out *o, struct peer_id source);
-uint32_t adj_rib_out_pairs(const struct adj_rib_out *o);
+/* Sets used[n] for each edit n of an entry. Reads all entries. */
+void adj_rib_out_edits(const struct adj_rib_out *o, bool used[ADJ_EDIT_MAX + 1]);
 /*
  * A bounded step of copying `from` into an empty Adj-RIB-Out: 4,096 entries at *at, which advances.
  * 1 if more is due, 0, -ENOMEM. `from` must not change during the copy.

@@ -898,3 +898,56 @@ policy_eval_outcome(struct policy_eval *e, const struct policy *p, const struct 
 	*out = err ? NULL : made.attrs;
 	return err;
 }
+
+/* ---- hashes of outcomes ---- */
+
+static uint64_t
+values_hash(const struct values *v, unsigned size, uint64_t h)
+{
+	if (!v->given && v->count == 0)
+		return h;
+	return hash_words(
+		h, v->count + 1, v->count > 0 ? hash_bytes(v->v, (size_t)v->count * size) : 0);
+}
+
+/* Continues the hash of the changes so far with the changes of `s`. */
+static uint64_t
+set_hash(const struct set *s, uint64_t h)
+{
+	h = hash_words(h, s->what,
+		hash_words(s->what & SET_LOCAL_PREF ? s->local_pref : 0,
+			s->what & SET_MED ? s->med : 0, s->what & SET_ORIGIN ? s->origin : 0));
+	if (s->what & SET_NEXT_HOP)
+		h = hash_words(h, hash_bytes(&s->next_hop, sizeof(s->next_hop)), 1);
+	if (s->prepend_count > 0)
+		h = hash_words(h, s->prepend_asn, s->prepend_count);
+	if (!(s->what & SET_COMMUNITIES))
+		return h;
+	for (unsigned kind = 0; kind < COMMUNITIES_KINDS; kind++) {
+		for (unsigned edit = 0; edit < EDIT_COUNT; edit++)
+			h = values_hash(&s->communities[kind][edit], policy_community_size[kind],
+				hash_words(h, kind, edit));
+	}
+	return h;
+}
+
+uint64_t
+policy_outcome_hash(const struct policy *p, uint64_t outcome)
+{
+	unsigned chain[POLICY_OUTCOMES_MAX], n = 0;
+	uint64_t h = 0;
+
+	if (outcome == 0)
+		return 0;
+	if (p->many) {
+		n = key_sets(p, outcome, chain);
+		for (unsigned i = 0; i < n; i++)
+			h = set_hash(&p->sets[chain[i]], h);
+		return h;
+	}
+	for (unsigned at = (unsigned)outcome; at != 0; at = p->steps[at].before)
+		chain[n++] = p->steps[at].set;
+	while (n > 0)
+		h = set_hash(&p->sets[chain[--n]], h);
+	return h;
+}

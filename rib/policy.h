@@ -143,6 +143,11 @@ struct policy_digest policy_eval_digest(const struct policy_eval *e);
 int policy_eval_outcome(struct policy_eval *e, const struct policy *p, const struct attr_set *attrs,
 	uint64_t outcome, const struct attr_set **out);
 /*
+ * Hash of the changes that make an outcome (not POLICY_OUTCOME_ALONE): equal changes have equal
+ * hashes, in any policy. 0 for the outcome 0. Any thread.
+ */
+uint64_t policy_outcome_hash(const struct policy *p, uint64_t outcome);
+/*
  * Number of errors of all evals since the process started, and the place of the last error (`last`
  * may be NULL). Any thread except workers.
  */

@@ -15,7 +15,7 @@ struct rules_class {
 	struct rules_class *next;
 	const struct rules_class *from; /* the class before a split of its group; NULL: none */
 	uint32_t group_id; /* the present group of these peers */
-	const struct update_group *told; /* the present group, for one slice; NULL: gone */
+	struct update_group *told; /* the present group, for one slice; NULL: gone */
 	struct update_group *g; /* scratch group with the new rules, without members */
 	struct preview_counts counts; /* for a member that is the source of no route */
 };
@@ -43,7 +43,7 @@ int
 export_preview_create(const struct export_preview_config *config, struct export_preview **out)
 {
 	struct update_groups_config c = {
-		.arena = config->arena, .shards = config->shards, .exported = config->exported};
+		.arena = config->arena, .shards = config->shards, .records = config->records};
 	struct export_preview *e = arena_calloc(config->arena, sizeof(*e));
 	int err;
 
@@ -72,7 +72,7 @@ export_preview_destroy(struct export_preview *e)
 		struct rules_class *c = e->classes;
 
 		e->classes = c->next;
-		rules_forget(c->g);
+		arena_free(a, c->g->edits);
 		arena_free(a, c->g);
 		arena_free(a, c);
 	}
@@ -181,45 +181,83 @@ export_preview_peer(struct export_preview *e, struct peer_id peer, const struct 
 	return 0;
 }
 
+/* The routes of one destination. PEER_SELF as source: of this router, or no route. */
+struct comparison {
+	bool now, then, same;
+	struct peer_id now_source, then_source;
+};
+
 static void
-count(struct preview_counts *c, struct attr_id now, struct attr_id then, uint64_t by)
+count(struct preview_counts *c, bool now, bool then, bool same, uint64_t by)
 {
-	if (now.v == then.v)
+	if (!now && !then)
 		return;
-	if (now.v == 0)
+	if (!now)
 		c->added += by;
-	else if (then.v == 0)
+	else if (!then)
 		c->removed += by;
-	else
+	else if (!same)
 		c->changed += by;
 }
 
 /* Corrects the counts of the source of a route: a route is never advertised to its source. */
 static void
 source_count(struct export_preview *e, const struct rules_class *c, struct peer_id source,
-	struct adj_route now, struct adj_route then)
+	const struct comparison *k)
 {
 	struct told *t = e->of_peer[source.v] != 0 ? &e->told[e->of_peer[source.v] - 1] : NULL;
-	const struct update_member *m = t != NULL && t->class == c ? member_of(e, source) : NULL;
 
-	if (m == NULL)
+	if (t == NULL || t->class != c || member_of(e, source) == NULL)
 		return;
-	count(&t->own, now.set, then.set, UINT64_MAX); /* minus one */
-	count(&t->own, member_view(m, now), member_view(m, then), 1);
+	count(&t->own, k->now, k->then, k->same, UINT64_MAX); /* minus one */
+	count(&t->own, k->now && k->now_source.v != source.v,
+		k->then && k->then_source.v != source.v, k->same, 1);
 }
 
-/* Counts one prefix for the class. Takes the reference of `then`. */
-static void
-class_count(struct export_preview *e, struct rules_class *c, struct adj_route now,
-	struct adj_route then)
+/* True if the present route has the attributes of `then`. */
+static bool
+content_same(struct rules_class *c, struct dest_id id, struct adj_route now,
+	const struct offer *then, uint64_t hash)
 {
-	count(&c->counts, now.set, then.set, 1);
-	if (now.source.v != PEER_SELF.v)
-		source_count(e, c, now.source, now, then);
-	if (then.source.v != PEER_SELF.v && then.source.v != now.source.v)
-		source_count(e, c, then.source, now, then);
-	if (then.set.v != 0)
-		attr_unref(e->config.exported, then.set);
+	struct update_group *g = c->told;
+	struct offer o;
+	uint64_t now_hash;
+	int err;
+
+	if (now.edit != EDIT_UNNAMED && then->edit != EDIT_UNNAMED &&
+		g->edits[now.edit].hash == c->g->edits[then->edit].hash) {
+		struct offer same = *then;
+
+		same.edit = now.edit;
+		if (offer_is(g, &same, now))
+			return true;
+	}
+	if (route_has_content(g, now, hash))
+		return true;
+	return route_again(g, id, now, &o) && offer_content(g, &o, &now_hash, &err) != NULL &&
+	       now_hash == hash;
+}
+
+/* Counts one prefix for the class. `id`: the destination of `now`. 0, -ENOMEM. */
+static int
+class_count(struct export_preview *e, struct rules_class *c, struct dest_id id,
+	struct adj_route now, const struct offer *then)
+{
+	struct comparison k = {.now = now.record.v != 0, .now_source = route_source(c->told, now)};
+	uint64_t hash;
+	int err = 0;
+
+	k.then = then->permit && offer_content(c->g, then, &hash, &err) != NULL;
+	k.then_source = k.then ? then->path.source : PEER_SELF;
+	if (err < 0)
+		return err;
+	k.same = k.now && k.then && content_same(c, id, now, then, hash);
+	count(&c->counts, k.now, k.then, k.same, 1);
+	if (k.now_source.v != PEER_SELF.v)
+		source_count(e, c, k.now_source, &k);
+	if (k.then_source.v != PEER_SELF.v && k.then_source.v != k.now_source.v)
+		source_count(e, c, k.then_source, &k);
+	return 0;
 }
 
 /* Finds the present group of each peer: groups may be created, freed and split between slices. 0, -ENOMEM. */
@@ -257,11 +295,11 @@ best_then(const struct export_preview *e, struct dest_id id, const struct dest_v
 /* The route of a group with the new rules. 0, -ENOMEM. */
 static int
 evaluate_then(struct rules_class *c, struct dest_id id, const struct dest_view *v,
-	const struct preview_best *best, struct adj_route *then)
+	const struct preview_best *best, struct offer *then)
 {
 	if (!best->changes)
 		return rules_evaluate(c->g, id, v, then);
-	*then = (struct adj_route){0};
+	*then = (struct offer){.made = MADE_NONE};
 	return best->path != NULL ? rules_evaluate_path(c->g, v, best->path, best->attrs, then) : 0;
 }
 
@@ -269,13 +307,12 @@ static int
 dest_count_for(struct export_preview *e, struct rules_class *c, struct dest_id id,
 	const struct dest_view *v, const struct preview_best *best)
 {
-	struct adj_route then;
+	struct offer then;
 	int err = c->told != NULL ? evaluate_then(c, id, v, best, &then) : 0;
 
 	if (err != 0 || c->told == NULL)
 		return err;
-	class_count(e, c, adj_rib_out_get(c->told->out, id), then);
-	return 0;
+	return class_count(e, c, id, adj_rib_out_get(c->told->out, id), &then);
 }
 
 /* Counts one destination for all classes. On -EAGAIN no class was counted. 0, -ENOMEM, -EAGAIN. */
@@ -332,17 +369,18 @@ static int
 default_count_for(struct export_preview *e, struct rules_class *c, const struct dest_view *v,
 	const struct preview_best *best)
 {
-	struct adj_route now = adj_rib_out_get(c->told->out, DEST_DEFAULT), then;
+	struct adj_route now = adj_rib_out_get(c->told->out, DEST_DEFAULT);
+	struct dest_id id = DEST_DEFAULT;
+	struct offer then;
 	int err = rules_default(c->g, &then);
 
-	if (now.set.v == 0)
-		now = adj_rib_out_get(c->told->out, e->zero);
-	if (err == 0 && then.set.v == 0)
+	if (now.record.v == 0) {
+		id = e->zero;
+		now = adj_rib_out_get(c->told->out, id);
+	}
+	if (err == 0 && !then.permit)
 		err = evaluate_then(c, e->zero, v, best, &then);
-	if (err != 0)
-		return err;
-	class_count(e, c, now, then);
-	return 0;
+	return err != 0 ? err : class_count(e, c, id, now, &then);
 }
 
 int

@@ -14,7 +14,7 @@
 #include "rib/shards.h"
 
 struct arena;
-struct attr_table;
+struct adj_records;
 struct config_peer;
 struct export_preview;
 struct update_member;
@@ -23,7 +23,7 @@ struct update_member;
 struct export_preview_config {
 	struct arena *arena;
 	const struct shards *shards;
-	struct attr_table *exported; /* of the session thread */
+	struct adj_records *records; /* of the session thread */
 	enum family family;
 	/* The member of `peer` in an update group of `family`. NULL: no route of the family is advertised to the peer. */
 	const struct update_member *(*member)(void *ctx, struct peer_id peer, enum family family);

@@ -27,6 +27,7 @@ update_groups_create(const struct update_groups_config *c, struct update_groups 
 	if (s == NULL)
 		return -ENOMEM;
 	s->c = *c;
+	s->records = c->records;
 	if (s->c.batch == 0 || s->c.batch > BATCH_CHANGES)
 		s->c.batch = BATCH_CHANGES;
 	if (s->c.kept_max < 2)
@@ -46,9 +47,10 @@ update_groups_create(const struct update_groups_config *c, struct update_groups 
 	s->scratch[0] = arena_alloc(c->arena, s->scratch_size);
 	s->scratch[1] = arena_alloc(c->arena, s->scratch_size);
 	s->accepted = arena_alloc(c->arena, ATTR_SET_MAX);
-	s->exported = arena_alloc(c->arena, ATTR_SET_MAX);
+	s->room = arena_alloc(c->arena, ROOM_SIZE);
+	s->content = arena_calloc(c->arena, CONTENT_CACHE * sizeof(*s->content));
 	if (s->scratch[0] != NULL && s->scratch[1] != NULL && s->accepted != NULL &&
-		s->exported != NULL)
+		s->room != NULL && s->content != NULL)
 		err = policy_eval_create(c->arena, &s->eval);
 	if (err < 0) {
 		update_groups_destroy(s);
@@ -66,11 +68,12 @@ update_groups_destroy(struct update_groups *s)
 		return;
 	if (s->eval != NULL)
 		policy_eval_destroy(s->eval);
+	arena_free(s->c.arena, s->room);
+	arena_free(s->c.arena, s->content);
 	arena_free(s->c.arena, s->scratch[0]);
 	arena_free(s->c.arena, s->scratch[1]);
 	arena_free(s->c.arena, s->edited);
 	arena_free(s->c.arena, s->accepted);
-	arena_free(s->c.arena, s->exported);
 	arena_free(s->c.arena, s);
 }
 
@@ -97,7 +100,7 @@ group_create(struct update_groups *s, const struct update_rules *rules, uint8_t 
 	g->next_hop_len = next_hop_len;
 	shards_table(&s->shards, rules->table, &g->table);
 	g->first = g->last = stream_begin(s->c.arena);
-	err = g->last != NULL ? adj_rib_out_create(s->c.arena, s->c.exported, &g->out) : -ENOMEM;
+	err = g->last != NULL ? adj_rib_out_create(s->c.arena, s->records, &g->out) : -ENOMEM;
 	if (err == 0)
 		err = journal_subscribe(s->journal, &g->cursor);
 	g->next = s->groups;
@@ -146,6 +149,7 @@ update_group_dismantle(struct update_group *g, uint64_t deadline_ns)
 			return true;
 	}
 	adj_rib_out_destroy(g->out);
+	arena_free(g->set->c.arena, g->edits);
 	arena_free(g->set->c.arena, g);
 	return false;
 }
@@ -597,19 +601,36 @@ update_group_advertised(const struct update_member *m)
 	return adj_rib_out_count(o) - adj_rib_out_count_from(o, m->id);
 }
 
+bool
+update_group_advertises(const struct update_member *m, struct dest_id dest)
+{
+	return member_has(m, adj_rib_out_get(m->group->out, dest));
+}
+
 const struct attr_set *
 update_group_exported(const struct update_member *m, struct dest_id dest)
 {
-	struct update_groups *s = m->group->set;
-	struct attr_id id = member_view(m, adj_rib_out_get(m->group->out, dest));
-	struct attr_set *a = id.v != 0 ? attr_read(s->c.exported, id, s->exported) : NULL;
+	struct update_group *g = m->group;
+	struct adj_route r = adj_rib_out_get(g->out, dest);
+	const struct attr_set *a;
+	struct attr_set *out;
+	struct offer o;
+	uint64_t hash;
+	int err;
 
-	if (a == NULL || a->unused != OWN_NEXT_HOP)
-		return a;
-	a->unused = 0;
-	a->next_hop = m->next_hop;
-	a->next_hop_link_local = m->next_hop_link_local;
-	return a;
+	rules_run_end(g->set);
+	if (!member_has(m, r) || !route_again(g, dest, r, &o))
+		return NULL;
+	a = offer_content(g, &o, &hash, &err);
+	if (a == NULL)
+		return NULL;
+	out = a == g->set->scratch[0] ? g->set->scratch[0] : g->set->scratch[1];
+	if (out->unused == OWN_NEXT_HOP) {
+		out->unused = 0;
+		out->next_hop = m->next_hop;
+		out->next_hop_link_local = m->next_hop_link_local;
+	}
+	return out;
 }
 
 const struct update_rules *

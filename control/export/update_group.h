@@ -22,7 +22,7 @@
 #include "rib/shards.h"
 
 struct arena;
-struct attr_table;
+struct adj_records;
 struct update_group;
 struct update_groups;
 struct update_member;
@@ -32,8 +32,7 @@ struct update_groups_config {
 	struct arena *arena;
 	struct shard *shard; /* the only shard, where `shards` is NULL */
 	const struct shards *shards; /* all shards, with one journal */
-	/* Exported attribute sets; only the session thread reads them. */
-	struct attr_table *exported;
+	struct adj_records *records; /* advertised paths, of all groups of the session thread */
 	unsigned batch; /* changes in one batch; 1,024 */
 	uint32_t kept_max; /* octets of the stream kept for slow members; 1 MiB */
 	/* A walk waits for the slowest member for patience_ns plus half of the walk's duration; 1 s. */
@@ -199,9 +198,10 @@ bool update_group_shared(const struct update_member *a, const struct update_memb
 
 uint64_t update_group_advertised(const struct update_member *m);
 /*
- * The attributes advertised by the member for a destination (an id of all shards), with the member's next hop. NULL: not advertised. Valid until the
- * next call.
+ * The attributes advertised by the member for a destination (an id of all shards), with the member's next hop; made from the present paths. NULL: not
+ * advertised, or the destination has changed and the change was not read yet. Valid until the next call.
  */
+bool update_group_advertises(const struct update_member *m, struct dest_id dest);
 const struct attr_set *update_group_exported(const struct update_member *m, struct dest_id dest);
 
 struct update_group_stats {

@@ -169,6 +169,8 @@ behind_begin(struct update_member *m)
 	member_stand(m, NULL);
 	m->state = MEMBER_BEHIND;
 	m->tell_at = m->gone_at = 0;
+	m->later = m->lap_sent = false;
+	m->later_until = 0;
 	g->stream_count--;
 	g->ready_count -= !m->full;
 	g->behind_count++;
@@ -304,40 +306,74 @@ item_compare(const void *a, const void *b)
 {
 	const struct behind_item *x = a, *y = b;
 
-	if (x->set != y->set)
-		return x->set < y->set ? -1 : 1;
+	if (x->made != y->made)
+		return x->made < y->made ? -1 : 1;
 	return x->id < y->id ? -1 : x->id > y->id;
 }
 
-/* Collects the next destinations, sorted by set. Collecting takes at most half of the time, so that the other half is left for the messages. */
+/* What is due for a destination with a bit. */
+enum due { DUE_NOTHING, DUE_OTHER, DUE_LATER, DUE_NOW };
+
+/* *made: the attributes of an announcement, in the batch. DUE_LATER: the destination has changed, and the journal or a walk will bring the change. */
+static enum due
+item_due(struct update_member *m, struct dest_id id, bool gone, uint16_t *made)
+{
+	struct update_group *g = m->group;
+	struct adj_route r = adj_rib_out_get(g->out, id);
+	bool has = member_has(m, r);
+	struct offer o = {.made = MADE_NONE};
+	struct dest_id other;
+	struct prefix p;
+	int err = 0;
+
+	if (!prefix_of(g, id, &p) || (!has && default_shadowed(g, id, &p, &other) &&
+					     member_has(m, adj_rib_out_get(g->out, other))))
+		return DUE_NOTHING;
+	if (has == gone)
+		return DUE_OTHER;
+	if (gone)
+		return DUE_NOW;
+	if (!route_again(g, id, r, &o) || !offer_make(g, &o, &err)) {
+		m->error = err;
+		return DUE_LATER;
+	}
+	*made = o.made;
+	return DUE_NOW;
+}
+
+/*
+ * Collects the next destinations, sorted by attributes, which are in the batch until batch_reset(). Collecting takes at most half of the time, so that the
+ * other half is left for the messages.
+ */
 static unsigned
 items_collect(struct update_member *m, bool gone, uint64_t deadline_ns)
 {
-	struct update_group *g = m->group;
-	struct update_groups *s = g->set;
+	struct update_groups *s = m->group->set;
 	struct bits *b = gone ? &m->gone : &m->tell;
 	uint32_t *at = gone ? &m->gone_at : &m->tell_at;
 	uint64_t now = now_ns(), half = now < deadline_ns ? now + (deadline_ns - now) / 2 : now;
 	unsigned n = 0, looked = 0;
 	struct dest_id id;
 
-	while (n < BEHIND_ITEMS && (++looked % BEHIND_LOOKS != 0 || now_ns() < half) &&
-		bits_next(b, at, &id)) {
-		struct attr_id set = member_view(m, adj_rib_out_get(g->out, id));
-		struct dest_id other;
-		struct prefix p;
+	rules_run_end(s);
+	while (n < BEHIND_ITEMS && s->batch_octets < BATCH_OCTETS &&
+		(++looked % BEHIND_LOOKS != 0 || now_ns() < half) && bits_next(b, at, &id)) {
+		uint16_t made = MADE_NONE;
 
-		if (!prefix_of(g, id, &p) ||
-			(set.v == 0 && default_shadowed(g, id, &p, &other) &&
-				member_view(m, adj_rib_out_get(g->out, other)).v != 0)) {
-			bits_clear(b, id); /* no message is due */
-			continue;
-		}
-		if ((set.v == 0) != gone) { /* the destination has changed since its bit was set */
+		switch (item_due(m, id, gone, &made)) {
+		case DUE_NOTHING:
+			bits_clear(b, id);
+			break;
+		case DUE_OTHER: /* the destination has changed since its bit was set */
 			behind_mark(m, id, gone);
-			continue;
+			break;
+		case DUE_LATER:
+			m->later = true;
+			break;
+		case DUE_NOW:
+			s->item[n++] = (struct behind_item){made, id.v};
+			break;
 		}
-		s->item[n++] = (struct behind_item){set.v, id.v};
 	}
 	if (*at == 0 && !gone)
 		m->laps++;
@@ -352,9 +388,7 @@ items_message(struct update_member *m, unsigned first, unsigned n, bool gone, st
 {
 	struct update_group *g = m->group;
 	const struct behind_item *item = &g->set->item[first];
-	const struct attr_set *attrs =
-		gone ? NULL
-		     : attr_read(g->set->c.exported, (struct attr_id){item->set}, g->set->exported);
+	const struct attr_set *attrs = gone ? NULL : g->set->made[item->made].attrs;
 	size_t limit = BGP_MSG_MAX;
 	struct update_packer u;
 	unsigned i = 0;
@@ -366,7 +400,7 @@ items_message(struct update_member *m, unsigned first, unsigned n, bool gone, st
 			return 0;
 		if (update_packer_begin(
 			    &u, g->rules.family, attrs, &g->rules.encode, o->p, limit)) {
-			while (i < n && item[i].set == item->set &&
+			while (i < n && item[i].made == item->made &&
 				prefix_of(g, (struct dest_id){item[i].id}, &p) &&
 				update_packer_add(&u, &p, 0))
 				i++;
@@ -384,6 +418,25 @@ items_message(struct update_member *m, unsigned first, unsigned n, bool gone, st
 	return i;
 }
 
+/* The routes that cannot be made now wait until the group has read more. EoRR waits for these routes, too. */
+static void
+tell_lap_end(struct update_member *m)
+{
+	if (m->later) {
+		m->end_lap = m->laps + 1;
+		if (!m->lap_sent)
+			m->later_until = m->group->version + 1;
+	}
+	m->later = m->lap_sent = false;
+}
+
+/* True if no announcement can be made before the group has read more. */
+static bool
+tell_waits(const struct update_member *m)
+{
+	return m->later_until == m->group->version + 1;
+}
+
 /* False: no room, or no time. */
 static bool
 send_destinations(struct update_member *m, bool gone, struct output *o) RUNS_ON(role_session)
@@ -391,6 +444,7 @@ send_destinations(struct update_member *m, bool gone, struct output *o) RUNS_ON(
 	struct bits *b = gone ? &m->gone : &m->tell;
 	uint32_t from = gone ? m->gone_at : m->tell_at;
 	unsigned n = items_collect(m, gone, o->deadline_ns), done = 0;
+	struct update_groups *s = m->group->set;
 
 	while (done < n) {
 		unsigned k = items_message(m, done, n - done, gone, o);
@@ -398,10 +452,14 @@ send_destinations(struct update_member *m, bool gone, struct output *o) RUNS_ON(
 		if (k == 0)
 			break;
 		for (; k > 0; k--, done++)
-			bits_clear(b, (struct dest_id){m->group->set->item[done].id});
+			bits_clear(b, (struct dest_id){s->item[done].id});
 	}
-	if (done > 0 && !gone)
+	if (s->made_count > 0)
+		batch_reset(s);
+	if (done > 0 && !gone) {
 		member_first_sent(m, o);
+		m->lap_sent = true;
+	}
 	if (done < n) { /* continue there in the next turn */
 		if (gone)
 			m->gone_at = from;
@@ -415,6 +473,8 @@ send_destinations(struct update_member *m, bool gone, struct output *o) RUNS_ON(
 		m->gone_at = 0;
 		lap_done(m);
 	}
+	if (!gone && m->tell_at == 0)
+		tell_lap_end(m);
 	return now_ns() < o->deadline_ns;
 }
 
@@ -450,7 +510,7 @@ behind_run(struct update_member *m, struct output *o)
 				return;
 			m->owed_end = false;
 		} else if (m->tell.count > 0) {
-			if (!send_destinations(m, false, o))
+			if (tell_waits(m) || !send_destinations(m, false, o))
 				return;
 		} else if (m->gone.count > 0) {
 			if (!member_may_withdraw(m) || !send_destinations(m, true, o))
@@ -468,6 +528,7 @@ behind_run(struct update_member *m, struct output *o)
 bool
 behind_pending(const struct update_member *m)
 {
-	return m->owed_begin || m->tell.count > 0 || m->gone.count == 0 || member_may_withdraw(m) ||
+	return m->owed_begin || (m->tell.count > 0 && !tell_waits(m)) ||
+	       (m->tell.count == 0 && m->gone.count == 0) || member_may_withdraw(m) ||
 	       (m->group->ready_count == 0 && stream_pending(m->group));
 }

@@ -21,7 +21,7 @@
 #define BATCH_HASH (4 * BATCH_CHANGES)
 /* A batch is packed without reading the clock. Packing this number of changes, or of octets of attributes, takes well below 1 ms. */
 #define BATCH_OCTETS (256u << 10)
-#define OUTCOME_CACHE 1024u
+#define CONTENT_CACHE (1u << 16)
 #define SEEN_BITS 16u
 #define BEHIND_ITEMS 512u
 #define BEHIND_LOOKS 32u /* destinations between two reads of the clock */
@@ -111,6 +111,9 @@ struct update_member {
 	 */
 	struct bits tell, gone;
 	uint32_t tell_at, gone_at; /* next bit to examine */
+	/* In this lap over `tell`: a route could not be made, a route was sent. Then nothing is due until the group makes progress. */
+	bool later, lap_sent;
+	uint64_t later_until; /* update_group.version + 1; 0: does not wait */
 	struct journal_cursor *cursor; /* holds the tombstones of `gone` */
 	uint64_t lap_passed; /* journal sequence when the present lap over `gone` began */
 	bool owed_begin, owed_end, owed_policy;
@@ -124,18 +127,37 @@ struct update_member {
 enum catch_up { CATCH_UP_NONE, CATCH_UP_ANNOUNCE, CATCH_UP_READ, CATCH_UP_WITHDRAW };
 enum walk_kind { WALK_NONE, WALK_SEND, WALK_POLICY };
 
-/* The result of policy and rules for an accepted set. Holds a reference on `exported` (0: not advertised). */
-struct outcome {
-	struct attr_id accepted;
-	uint32_t serial;
-	uint16_t slot; /* policy_verdict.outcome */
-	uint8_t kind; /* enum route_source */
-	bool used;
-	bool before; /* made by update_group.before */
-	/* Router id of the source of a reflected route; may change with a new session. */
-	uint32_t originator;
-	struct attr_id exported;
+/*
+ * The changes that rules and policy make to a path, named by a number in the Adj-RIB-Out of the group. Numbers survive a change of policy: equal changes
+ * of the old and the new policy have one number.
+ */
+struct edit {
+	uint64_t hash; /* of rules and changes; 0: free */
+	/* The result depends on nothing that external peers do not receive (exported_likeness()). */
+	bool plain;
 };
+/* Changes without a name, or more than the numbers: two routes with this number may differ. */
+#define EDIT_UNNAMED ADJ_EDIT_MAX
+#define EDIT_OUTCOMES POLICY_OUTCOMES_MAX
+
+/* The route that a group should advertise for a destination. */
+struct offer {
+	bool permit; /* false: no route */
+	bool kept; /* within a plan: the advertised route stays as is */
+	/* Set by offer_compare(): the members have these attributes from this source. */
+	bool same;
+	uint8_t edit;
+	bool by_before; /* made by update_group.before */
+	uint16_t
+		made; /* set by offer_compare(): the attributes in the batch; MADE_NONE: not made */
+	struct adj_path path;
+	/* Input of the attributes; valid until the next evaluation. */
+	unsigned sets; /* policy_verdict.sets */
+	const struct attr_set *attrs; /* the accepted set */
+	const struct attr_set *after; /* the result of policy */
+	const struct shard_peer *source;
+};
+#define MADE_NONE UINT16_MAX
 
 struct update_group {
 	struct update_groups *set;
@@ -185,6 +207,9 @@ struct update_group {
 	uint64_t version; /* incremented when members may have new messages to send */
 	bool default_due; /* a walk visits the default route first; until then members may join */
 	bool walk_turn; /* the walk and the journal take turns */
+	/* Of the WALK_SEND: a plan keeps routes that cannot be sent now; the end waits until the journal was read up to here. */
+	bool walk_unsent;
+	uint64_t end_after;
 	bool policy_within; /* the WALK_SEND replaces a due policy walk */
 	uint32_t policy_end; /* a policy walk (sends differences) is due for ids below this */
 	uint64_t walk_began_ns, blocked_ns, waited_ns, retry_ns;
@@ -198,8 +223,12 @@ struct update_group {
 	uint64_t due, rest_ns;
 	uint64_t run; /* number of the run that ends at `due` */
 
+	struct edit *edits; /* by number; [0] is not used */
+	unsigned edit_count, edit_size;
+	uint64_t rules_hash[2]; /* [by_before]; 0: not computed */
+	uint8_t edit_of[2][EDIT_OUTCOMES]; /* [by_before], by outcome of the policy; 0: not known */
+
 	struct update_group_stats stats;
-	struct outcome cache[OUTCOME_CACHE];
 };
 
 /* ---- the batch: made and finished within one call ---- */
@@ -209,14 +238,30 @@ struct change {
 	bool walk; /* advertise to the members of the walk, even if unchanged */
 	bool may_withdraw; /* the order of the journal allows a withdrawal to the new source */
 	bool again; /* advertise to all members, even if unchanged */
+	uint16_t made; /* attributes of the present route */
 	struct dest_id dest;
-	struct adj_pair_id old; /* the route before the batch; holds a reference */
+	struct adj_route old; /* the route before the batch; holds a reference */
 };
-static_assert(sizeof(struct change) == 32, "two a cache line");
+
+/* Exported attributes that the batch needs. */
+struct made {
+	uint64_t hash;
+	const struct attr_set *attrs;
+};
+/* Finds the attributes of a path and edit that are already in the batch. */
+struct made_key {
+	uint64_t key;
+	uint32_t batch;
+	uint16_t made;
+};
+#define MADE_KEYS 1024u
+/* Attributes above this size fit no message. */
+#define MADE_SIZE_MAX (128u << 10)
+#define ROOM_SIZE (BATCH_OCTETS + 2 * MADE_SIZE_MAX)
 
 /* Changes that are packed into the same messages. */
 struct bucket {
-	struct attr_id set; /* 0: withdrawals */
+	uint16_t made; /* MADE_NONE: withdrawals */
 	struct peer_id who;
 	uint8_t kind;
 	uint32_t first, last; /* entries */
@@ -227,7 +272,7 @@ struct entry {
 #define ENTRY_NONE UINT32_MAX
 
 struct behind_item {
-	uint32_t set, id;
+	uint32_t made, id;
 };
 
 struct update_groups {
@@ -238,6 +283,7 @@ struct update_groups {
 	struct shards shards;
 	struct journal *journal;
 	struct policy_eval *eval;
+	struct adj_records *records;
 	struct update_plan {
 		uint16_t peer_count; /* 0: no plan runs */
 		uint8_t generations; /* one bit for each generation */
@@ -273,8 +319,18 @@ struct update_groups {
 	uint64_t runs, seen[1u << SEEN_BITS];
 
 	unsigned change_count, entry_count, bucket_count;
-	uint32_t batch_octets;
-	struct attr_id batch_last; /* the last set in batch_octets */
+	uint32_t batch_octets; /* of attributes in `room` */
+	uint32_t batch_number;
+	unsigned made_count;
+	struct made made[BATCH_CHANGES + 2];
+	uint16_t made_hash[BATCH_HASH];
+	struct made_key made_key[MADE_KEYS];
+	uint8_t *room; /* ROOM_SIZE */
+	/*
+	 * Hashes of exported attributes made before, by path and edit: 24 bits of the key, 40 bits of the hash. A route whose entry is lost may be sent
+	 * again without a change, no more.
+	 */
+	uint64_t *content;
 	struct change change[BATCH_CHANGES + 1]; /* one more for a default route sent again */
 	struct entry entry[BATCH_ENTRIES];
 	struct bucket bucket[BATCH_ENTRIES];
@@ -285,8 +341,8 @@ struct update_groups {
 	size_t scratch_size;
 	struct attr_set *edited; /* input of policy when rules edit the AS path */
 	size_t edited_size;
-	/* ATTR_SET_MAX each: an accepted set, unpacked within one call, with its id of all shards; an exported set */
-	struct attr_set *accepted, *exported;
+	/* ATTR_SET_MAX octets: an accepted set, unpacked within one call, with its id of all shards. */
+	struct attr_set *accepted;
 	struct attr_id accepted_id;
 	uint32_t message_id[BGP_EXTENDED_MSG_MAX];
 	uint8_t message[BGP_EXTENDED_MSG_MAX + 1];
@@ -309,11 +365,18 @@ output_take(struct output *o, size_t len)
 	o->room -= len;
 }
 
-/* The set of a route for a member. A route is never advertised to its source. */
-static inline struct attr_id
-member_view(const struct update_member *m, struct adj_route r)
+/* True if a route of the group is advertised to the member. A route is never advertised to its source. */
+static inline bool
+member_has(const struct update_member *m, struct adj_route r)
 {
-	return r.source.v == m->id.v ? (struct attr_id){0} : r.set;
+	return r.record.v != 0 &&
+	       adj_record_path(m->group->set->records, r.record)->source.v != m->id.v;
+}
+
+static inline struct peer_id
+route_source(const struct update_group *g, struct adj_route r)
+{
+	return r.record.v != 0 ? adj_record_path(g->set->records, r.record)->source : PEER_SELF;
 }
 
 /* update_group.c */
@@ -334,13 +397,36 @@ bool member_frame(struct update_member *m, bool begin, struct output *o) RUNS_ON
 void member_first_sent(struct update_member *m, struct output *o) RUNS_ON(role_session);
 
 /* update_group_rules.c */
-/* *r: the route that the group should advertise, with a reference on the set; .set 0: no route. 0, -ENOMEM. */
-int rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view,
-	struct adj_route *r);
+/* *o: the route that the group should advertise. 0, -ENOMEM. */
+int rules_evaluate(
+	struct update_group *g, struct dest_id id, const struct dest_view *view, struct offer *o);
 /* As rules_evaluate(), also for a best path outside the table and for attributes outside the sets of a shard. Uses no cache. */
 int rules_evaluate_path(struct update_group *g, const struct dest_view *view,
-	const struct rib_path *best, const struct attr_set *attrs, struct adj_route *r);
-int rules_default(struct update_group *g, struct adj_route *r);
+	const struct rib_path *best, const struct attr_set *attrs, struct offer *o);
+int rules_default(struct update_group *g, struct offer *o);
+/*
+ * The exported attributes of an offer that was just evaluated, in a scratch buffer; *hash: their hash. NULL: the attributes fit no message, or no next hop
+ * exists; *err: 0, -ENOMEM.
+ */
+const struct attr_set *offer_content(
+	struct update_group *g, const struct offer *o, uint64_t *hash, int *err);
+/* Puts the exported attributes of an offer into the batch. False: as offer_content(); the offer then permits no route. */
+bool offer_make(struct update_group *g, struct offer *o, int *err);
+/* After an evaluation: compares the offer with the advertised route of `id`, and makes the attributes of a changed route. 0, -ENOMEM. */
+int offer_compare(struct update_group *g, struct dest_id id, struct offer *o);
+/* Before the record becomes part of a route of `g`, while the accepted set exists. */
+void record_like(struct update_group *g, struct adj_record_id record, const struct offer *o);
+/* True if members receive equal attributes by both routes. False: differ, or not known. */
+bool routes_alike(const struct update_group *g, struct adj_route a, struct adj_route b);
+/* True if `r` has the exported attributes with this hash. False: differs, or not known. */
+bool route_has_content(const struct update_group *g, struct adj_route r, uint64_t hash);
+/* True if the offer is the route `r` of the group, except for the router id of a reflected route. */
+bool offer_is(const struct update_group *g, const struct offer *o, struct adj_route r);
+/*
+ * Evaluates the advertised route `r` of `id` again, for the exported attributes. False: the attributes cannot be made now, because the destination or the
+ * rules have changed since, or for lack of memory.
+ */
+bool route_again(struct update_group *g, struct dest_id id, struct adj_route r, struct offer *o);
 void rules_forget(struct update_group *g);
 /* Gives `g` new rules. Within a plan the new rules hold where new import rules accepted the best path; else a policy walk is due. */
 void rules_take(struct update_group *g, const struct update_rules *to) RUNS_ON(role_session);

@@ -362,60 +362,309 @@ exported_edit(struct update_group *g, unsigned policy_sets, struct attr_set **s,
 	return 0;
 }
 
-/* `after`: the result of policy; policy_sets: the attributes set by policy. *out gets a reference, or is 0. 0, -ENOMEM. */
-static int
-exported_make(struct update_group *g, unsigned policy_sets, const struct attr_set *after,
-	enum route_source kind, const struct shard_peer *source, struct attr_id *out)
-{
-	struct update_groups *set = g->set;
-	struct attr_set *s;
-	int err = scratch_reserve(set, attr_set_size(after) + GROWTH);
+/* ---- edits ---- */
 
-	out->v = 0;
-	if (err < 0)
-		return err;
-	s = set->scratch[0];
-	memcpy(s, after, attr_set_size(after));
-	if (exported_edit(g, policy_sets, &s, kind, source) < 0)
-		return 0;
-	err = attr_intern(set->c.exported, s, 1, out);
-	return err == -E2BIG ? 0 : err;
+/* A hash of the rules that change attributes. The other rules permit or refuse routes. */
+static uint64_t
+rules_hash(struct update_group *g)
+{
+	const struct update_rules *r = &g->rules;
+	uint64_t *h = &g->rules_hash[g->by_before];
+
+	if (*h == 0)
+		*h = hash_words((uint64_t)r->own_as << 32 | r->local_as,
+			     (uint64_t)r->peer_as << 32 | r->cluster_id,
+			     (uint64_t)r->kind << 8 | (r->next_hop_self ? 1u : 0u) |
+				     (r->next_hop_unchanged ? 2u : 0u) |
+				     (r->remove_private_as ? 4u : 0u) |
+				     (r->as_override ? 8u : 0u)) |
+		     1;
+	return *h;
 }
 
-/* ---- cache of outcomes ---- */
+/* Frees the numbers that no route has, of the group or of the batch. */
+static void
+edits_sweep(struct update_group *g)
+{
+	struct update_groups *s = g->set;
+	bool used[ADJ_EDIT_MAX + 1] = {false};
+
+	if (g->out != NULL)
+		adj_rib_out_edits(g->out, used);
+	for (unsigned i = 0; i < s->change_count; i++)
+		used[s->change[i].old.edit] = true;
+	for (unsigned i = 1; i <= g->edit_count; i++)
+		if (!used[i])
+			g->edits[i] = (struct edit){0};
+	memset(g->edit_of, 0, sizeof(g->edit_of));
+}
 
 static bool
-cache_find(struct update_group *g, const struct outcome *key, struct outcome **slot,
-	struct attr_id *set)
+edits_grow(struct update_group *g)
 {
-	uint64_t h =
-		hash_words((uint64_t)key->accepted.v << 32 | (uint64_t)key->slot << 8 | key->kind,
-			key->originator, 0);
-	struct outcome *o = &g->cache[h % OUTCOME_CACHE];
+	unsigned size = g->edit_size > 0 ? 2 * g->edit_size : 4;
+	struct edit *edits = arena_realloc(g->set->c.arena, g->edits, size * sizeof(*edits));
 
-	*slot = o;
-	if (!o->used || o->before != key->before || o->accepted.v != key->accepted.v ||
-		o->serial != key->serial || o->slot != key->slot || o->kind != key->kind ||
-		o->originator != key->originator)
+	if (edits == NULL)
 		return false;
-	*set = o->exported;
-	if (set->v != 0)
-		attr_ref(g->set->c.exported, *set, 1);
+	g->edits = edits;
+	g->edit_size = size;
 	return true;
 }
 
-static void
-cache_store(
-	struct update_group *g, struct outcome *slot, const struct outcome *key, struct attr_id set)
+/* The number of an edit. EDIT_UNNAMED: no number is free. */
+static uint8_t
+edit_number(struct update_group *g, uint64_t hash, bool plain)
 {
-	if (slot->used && slot->exported.v != 0)
-		attr_unref(g->set->c.exported, slot->exported);
-	*slot = *key;
-	slot->used = true;
-	slot->exported = set;
-	if (set.v != 0)
-		attr_ref(g->set->c.exported, set, 1);
+	unsigned n;
+
+	for (n = 1; n <= g->edit_count; n++)
+		if (g->edits[n].hash == hash)
+			return (uint8_t)n;
+	if (n == EDIT_UNNAMED) {
+		edits_sweep(g);
+		for (n = 1; n < EDIT_UNNAMED && g->edits[n].hash != 0;)
+			n++;
+		if (n == EDIT_UNNAMED)
+			return EDIT_UNNAMED;
+	} else if (n >= g->edit_size && !edits_grow(g)) {
+		return EDIT_UNNAMED;
+	}
+	g->edits[n] = (struct edit){.hash = hash, .plain = plain};
+	g->edit_count = g->edit_count > n ? g->edit_count : n;
+	return (uint8_t)n;
 }
+
+static uint8_t
+edit_find(struct update_group *g, const struct policy_verdict *v)
+{
+	bool numbered = v->outcome < EDIT_OUTCOMES;
+	uint8_t n = numbered ? g->edit_of[g->by_before][v->outcome] : 0;
+
+	if (n != 0)
+		return n;
+	if (v->outcome == POLICY_OUTCOME_ALONE)
+		return EDIT_UNNAMED;
+	n = edit_number(g,
+		hash_words(rules_hash(g),
+			v->outcome != 0 ? policy_outcome_hash(g->rules.policy, v->outcome) : 0, 0),
+		g->rules.kind == UPDATE_EXTERNAL && !g->rules.next_hop_unchanged && v->sets == 0);
+	if (numbered && n != EDIT_UNNAMED)
+		g->edit_of[g->by_before][v->outcome] = n;
+	return n;
+}
+
+/* ---- the attributes of an offer ---- */
+
+static void rules_swap(struct update_group *g);
+
+static const struct attr_set *
+content_make(struct update_group *g, const struct offer *o, int *err)
+{
+	struct update_groups *set = g->set;
+	struct attr_set *s;
+
+	*err = scratch_reserve(set, attr_set_size(o->after) + GROWTH);
+	if (*err < 0)
+		return NULL;
+	s = set->scratch[0];
+	memcpy(s, o->after, attr_set_size(o->after));
+	if (exported_edit(g, o->sets, &s, (enum route_source)o->path.kind, o->source) < 0 ||
+		attr_set_size(s) > MADE_SIZE_MAX)
+		return NULL;
+	return s;
+}
+
+const struct attr_set *
+offer_content(struct update_group *g, const struct offer *o, uint64_t *hash, int *err)
+{
+	bool swaps = o->by_before != g->by_before;
+	const struct attr_set *s;
+
+	if (swaps)
+		rules_swap(g);
+	s = content_make(g, o, err);
+	if (swaps)
+		rules_swap(g);
+	*hash = s != NULL ? hash_bytes(s, attr_set_size(s)) : 0;
+	return s;
+}
+
+/* What external peers receive of a set, if neither rules nor policy add something. MED stays for routes of this router. */
+static uint64_t
+exported_likeness(struct update_groups *set, const struct offer *o)
+{
+	struct attr_set *s;
+
+	if (scratch_reserve(set, attr_set_size(o->attrs) + GROWTH) < 0)
+		return 0;
+	s = set->scratch[0];
+	memcpy(s, o->attrs, attr_set_size(o->attrs));
+	internal_attrs_strip(s, 0, (enum route_source)o->path.kind);
+	memset(&s->next_hop, 0, sizeof(s->next_hop));
+	memset(&s->next_hop_link_local, 0, sizeof(s->next_hop_link_local));
+	return hash_bytes(s, attr_set_size(s)) | 1;
+}
+
+/* A key for caches. 0: the edit has no name. */
+static uint64_t
+content_key(const struct update_group *g, const struct adj_path *p, uint8_t edit)
+{
+	if (edit == EDIT_UNNAMED)
+		return 0;
+	return hash_words((uint64_t)p->accepted.v << 32 | p->serial, g->edits[edit].hash,
+		       (uint64_t)p->originator << 8 | p->kind) |
+	       1;
+}
+
+#define CONTENT_BITS 40
+#define CONTENT_MASK ((UINT64_C(1) << CONTENT_BITS) - 1)
+
+static uint64_t *
+content_slot(const struct update_groups *s, uint64_t key)
+{
+	return &s->content[(key >> 1) % CONTENT_CACHE];
+}
+
+static uint64_t
+content_as(uint64_t key, uint64_t hash)
+{
+	return (key & ~CONTENT_MASK) | (hash & CONTENT_MASK);
+}
+
+bool
+route_has_content(const struct update_group *g, struct adj_route r, uint64_t hash)
+{
+	uint64_t key = r.record.v != 0
+			       ? content_key(g, adj_record_path(g->set->records, r.record), r.edit)
+			       : 0;
+
+	return key != 0 && *content_slot(g->set, key) == content_as(key, hash);
+}
+
+/* The place of these attributes in the batch. */
+static uint16_t
+made_find(struct update_groups *s, const struct attr_set *a, uint64_t hash)
+{
+	unsigned h = (unsigned)(hash % BATCH_HASH);
+	size_t size = attr_set_size(a);
+	uint8_t *at = s->room + s->batch_octets;
+
+	for (; s->made_hash[h] != MADE_NONE; h = (h + 1) % BATCH_HASH)
+		if (s->made[s->made_hash[h]].hash == hash)
+			return s->made_hash[h];
+	if (s->made_count == sizeof(s->made) / sizeof(s->made[0]) ||
+		s->batch_octets + size > ROOM_SIZE)
+		return MADE_NONE;
+	memcpy(at, a, size);
+	s->batch_octets += (uint32_t)((size + 15) & ~(size_t)15);
+	s->made_hash[h] = (uint16_t)s->made_count;
+	s->made[s->made_count] =
+		(struct made){.hash = hash, .attrs = (const struct attr_set *)(const void *)at};
+	return (uint16_t)s->made_count++;
+}
+
+bool
+offer_make(struct update_group *g, struct offer *o, int *err)
+{
+	struct update_groups *s = g->set;
+	uint64_t key = content_key(g, &o->path, o->edit), hash;
+	struct made_key *k = &s->made_key[(key >> 1) % MADE_KEYS];
+	const struct attr_set *a;
+
+	*err = 0;
+	if (o->made != MADE_NONE)
+		return true;
+	if (key != 0 && k->key == key && k->batch == s->batch_number) {
+		o->made = k->made;
+		return true;
+	}
+	a = offer_content(g, o, &hash, err);
+	if (a == NULL) {
+		o->permit = false;
+		return false;
+	}
+	o->made = made_find(s, a, hash);
+	if (o->made == MADE_NONE) {
+		*err = -ENOMEM; /* cannot happen: a batch ends when the attributes are many */
+		return false;
+	}
+	if (key != 0) {
+		*k = (struct made_key){key, s->batch_number, o->made};
+		*content_slot(s, key) = content_as(key, hash);
+	}
+	return true;
+}
+
+static bool
+same_path(const struct adj_path *a, const struct adj_path *b)
+{
+	return a->accepted.v == b->accepted.v && a->serial == b->serial &&
+	       a->source.v == b->source.v && a->kind == b->kind;
+}
+
+bool
+offer_is(const struct update_group *g, const struct offer *o, struct adj_route r)
+{
+	return o->permit && r.record.v != 0 && r.edit == o->edit && o->edit != EDIT_UNNAMED &&
+	       same_path(adj_record_path(g->set->records, r.record), &o->path);
+}
+
+/* Sets the likeness of a record that names the path of `o`. */
+void
+record_like(struct update_group *g, struct adj_record_id record, const struct offer *o)
+{
+	if (g->rules.kind == UPDATE_EXTERNAL && o->path.accepted.v != 0 &&
+		adj_record_likeness(g->set->records, record) == 0)
+		adj_record_like(g->set->records, record, exported_likeness(g->set, o));
+}
+
+bool
+routes_alike(const struct update_group *g, struct adj_route a, struct adj_route b)
+{
+	const struct adj_records *records = g->set->records;
+	uint64_t like;
+
+	if (a.edit != b.edit || a.edit == EDIT_UNNAMED || a.record.v == 0 || b.record.v == 0)
+		return false;
+	if (a.record.v == b.record.v)
+		return true;
+	like = adj_record_likeness(records, a.record);
+	return g->edits[a.edit].plain && like != 0 &&
+	       like == adj_record_likeness(records, b.record);
+}
+
+int
+offer_compare(struct update_group *g, struct dest_id id, struct offer *o)
+{
+	struct adj_route r = adj_rib_out_get(g->out, id), n = {.edit = o->edit};
+	int err;
+
+	o->same = false;
+	o->made = MADE_NONE;
+	if (!o->permit)
+		return 0;
+	if (offer_is(g, o, r) &&
+		adj_record_path(g->set->records, r.record)->originator == o->path.originator) {
+		o->same = true;
+		return 0;
+	}
+	if (r.record.v != 0 && route_source(g, r).v == o->path.source.v) {
+		err = adj_record_get(g->set->records, &o->path, &n.record);
+		if (err < 0)
+			return err;
+		record_like(g, n.record, o);
+		o->same = routes_alike(g, r, n);
+		adj_record_put(g->set->records, n.record);
+	}
+	if (o->same || !offer_make(g, o, &err))
+		return o->same ? 0 : err;
+	o->same = r.record.v != 0 && route_source(g, r).v == o->path.source.v &&
+		  route_has_content(g, r, g->set->made[o->made].hash);
+	return 0;
+}
+
+/* ---- caches of one call ---- */
 
 void
 rules_run_end(struct update_groups *s)
@@ -428,11 +677,8 @@ rules_run_end(struct update_groups *s)
 void
 rules_forget(struct update_group *g)
 {
-	for (unsigned i = 0; i < OUTCOME_CACHE; i++) {
-		if (g->cache[i].used && g->cache[i].exported.v != 0)
-			attr_unref(g->set->c.exported, g->cache[i].exported);
-		g->cache[i].used = false;
-	}
+	memset(g->edit_of, 0, sizeof(g->edit_of));
+	memset(g->rules_hash, 0, sizeof(g->rules_hash));
 	rules_run_end(g->set);
 }
 
@@ -569,18 +815,43 @@ dest_refused(const struct update_group *g, const struct dest_view *view)
 	return policy_runs(&g->rules) && !policy_may_permit(g->rules.policy, &view->prefix);
 }
 
+/* The offer of one path of a usable destination. */
 static int
-evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view,
-	struct adj_route *r)
+evaluate_path(struct update_group *g, struct dest_id id, const struct dest_view *view,
+	const struct rib_path *best, struct offer *o)
 {
 	const struct path_run *run;
-	const struct rib_path *best;
 	const struct shard_peer *source;
 	struct policy_verdict v;
-	struct outcome key, *slot;
 	int err;
 
-	*r = (struct adj_route){0};
+	run = path_run_get(g, shards_index(&g->set->shards, id), best, &source);
+	if (run->attrs == NULL)
+		return 0;
+	err = policy_run(g, run->accepted, run->attrs, run->kind, &view->prefix, &v);
+	g->set->policy_refused = err == 0 && !v.permit;
+	if (err < 0 || !v.permit)
+		return err;
+	o->permit = true;
+	o->by_before = g->by_before;
+	o->edit = edit_find(g, &v);
+	o->sets = v.sets;
+	o->attrs = run->attrs;
+	o->after = v.attrs;
+	o->source = source;
+	o->path = (struct adj_path){.accepted = run->accepted,
+		.serial = run->serial,
+		.source = best->peer,
+		.kind = (uint8_t)run->kind};
+	if (run->kind == SOURCE_INTERNAL && g->rules.kind != UPDATE_EXTERNAL)
+		o->path.originator = source != NULL ? source->router_id : 0;
+	return 0;
+}
+
+static int
+evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view, struct offer *o)
+{
+	*o = (struct offer){.made = MADE_NONE};
 	g->set->policy_refused = false;
 	if (view->paths == NULL || view->paths->eligible == 0)
 		return 0;
@@ -591,43 +862,19 @@ evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view
 		g->set->policy_refused = own ? g->planned : g->rules.policy != NULL;
 		return 0;
 	}
-	best = &view->paths->path[0];
-	run = path_run_get(g, shards_index(&g->set->shards, id), best, &source);
-	if (run->attrs == NULL)
-		return 0;
-	err = policy_run(g, run->accepted, run->attrs, run->kind, &view->prefix, &v);
-	g->set->policy_refused = err == 0 && !v.permit;
-	if (err < 0 || !v.permit)
-		return err;
-	key = (struct outcome){.accepted = run->accepted,
-		.serial = run->serial,
-		.slot = (uint16_t)v.outcome,
-		.kind = (uint8_t)run->kind,
-		.before = g->by_before};
-	if (run->kind == SOURCE_INTERNAL && g->rules.kind != UPDATE_EXTERNAL)
-		key.originator = source != NULL ? source->router_id : 0;
-	if (v.outcome >= POLICY_OUTCOMES_MAX) { /* the cache has keys for numbered outcomes alone */
-		err = exported_make(g, v.sets, v.attrs, run->kind, source, &r->set);
-	} else if (!cache_find(g, &key, &slot, &r->set)) {
-		err = exported_make(g, v.sets, v.attrs, run->kind, source, &r->set);
-		if (err == 0)
-			cache_store(g, slot, &key, r->set);
-	}
-	if (r->set.v != 0)
-		r->source = best->peer;
-	return err;
+	return evaluate_path(g, id, view, &view->paths->path[0], o);
 }
 
 int
 rules_evaluate_path(struct update_group *g, const struct dest_view *view,
-	const struct rib_path *best, const struct attr_set *attrs, struct adj_route *r)
+	const struct rib_path *best, const struct attr_set *attrs, struct offer *o)
 {
 	const struct shard_peer *source;
 	struct policy_verdict v;
 	enum route_source kind;
 	int err;
 
-	*r = (struct adj_route){0};
+	*o = (struct offer){.made = MADE_NONE};
 	if (dest_refused(g, view) || !source_permits(g, best, &kind, &source) ||
 		communities_forbid(g, attrs))
 		return 0;
@@ -636,10 +883,16 @@ rules_evaluate_path(struct update_group *g, const struct dest_view *view,
 	g->set->run_valid = false;
 	if (err < 0 || !v.permit)
 		return err;
-	err = exported_make(g, v.sets, v.attrs, kind, source, &r->set);
-	if (r->set.v != 0)
-		r->source = best->peer;
-	return err;
+	*o = (struct offer){.permit = true,
+		.by_before = g->by_before,
+		.edit = EDIT_UNNAMED,
+		.made = MADE_NONE,
+		.path = {.source = best->peer, .kind = (uint8_t)kind},
+		.sets = v.sets,
+		.attrs = attrs,
+		.after = v.attrs,
+		.source = source};
+	return 0;
 }
 
 /* ---- within a plan (struct update_plan) ---- */
@@ -707,19 +960,19 @@ source_stays(const struct update_group *g, struct dest_id id, struct peer_id sou
 	return false;
 }
 
-/* Keeps the advertised route, if the destination has a usable path. *r gets a new reference. */
+/* Keeps the advertised route, if the destination has a usable path. */
 static void
-advertised_keep(struct update_group *g, struct dest_id id, const struct dest_view *view,
-	struct adj_route *r)
+advertised_keep(
+	struct update_group *g, struct dest_id id, const struct dest_view *view, struct offer *o)
 {
+	struct adj_route r;
+
 	if (view->paths == NULL || view->paths->eligible == 0 || view->fib != DEST_INSTALLED)
 		return;
-	*r = adj_rib_out_get(g->out, id);
-	if (r->set.v != 0 && !source_stays(g, id, r->source))
-		*r = (struct adj_route){0};
-	if (r->set.v == 0)
+	r = adj_rib_out_get(g->out, id);
+	if (r.record.v == 0 || !source_stays(g, id, route_source(g, r)))
 		return;
-	attr_ref(g->set->c.exported, r->set, 1);
+	o->kept = true;
 	g->stays = true;
 }
 
@@ -728,48 +981,91 @@ advertised_keep(struct update_group *g, struct dest_id id, const struct dest_vie
  * temporary path, the advertised route stays. Routes forbidden by an RFC are withdrawn at once.
  */
 int
-rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view,
-	struct adj_route *r)
+rules_evaluate(
+	struct update_group *g, struct dest_id id, const struct dest_view *view, struct offer *o)
 {
 	enum judged by = g->planned ? judged_by(g, view) : JUDGED_NOW;
 	int err;
 
 	if (by == JUDGED_BETWEEN) {
-		*r = (struct adj_route){0};
-		advertised_keep(g, id, view, r);
+		*o = (struct offer){.made = MADE_NONE};
+		advertised_keep(g, id, view, o);
 		return 0;
 	}
 	if (by == JUDGED_BEFORE)
 		rules_swap(g);
-	err = evaluate(g, id, view, r);
+	err = evaluate(g, id, view, o);
 	if (by == JUDGED_BEFORE)
 		rules_swap(g);
-	if (err == 0 && r->set.v == 0 && g->set->policy_refused &&
+	if (err == 0 && !o->permit && g->set->policy_refused &&
 		(g->set->plan[g->rules.family].peer_count > 1 ||
 			(g->planned && view->prefix.len == 0)))
-		advertised_keep(g, id, view, r);
+		advertised_keep(g, id, view, o);
 	return err;
 }
 
 /* Our own default route changes in the walk at the end of the plan. */
 int
-rules_default(struct update_group *g, struct adj_route *r)
+rules_default(struct update_group *g, struct offer *o)
 {
+	static const struct attr_set none = {.origin = ORIGIN_IGP};
 	bool before = g->planned;
-	struct attr_set none;
-	int err = 0;
 
-	*r = (struct adj_route){0};
+	*o = (struct offer){.made = MADE_NONE};
 	if (before)
 		rules_swap(g);
 	if (g->rules.default_originate) {
-		memset(&none, 0, sizeof(none));
-		none.origin = ORIGIN_IGP;
-		err = exported_make(g, 0, &none, SOURCE_NETWORK, NULL, &r->set);
+		o->permit = true;
+		o->by_before = g->by_before;
+		o->edit = edit_number(g, hash_words(rules_hash(g), 0, 1), false);
+		o->attrs = o->after = &none;
+		o->path.kind = SOURCE_NETWORK;
 	}
 	if (before)
 		rules_swap(g);
-	return err;
+	return 0;
+}
+
+/* The offer of the path that `r` names, by the rules in force, or by the rules from before the plan. */
+static bool
+path_again(struct update_group *g, struct dest_id id, const struct dest_view *view,
+	const struct rib_path *path, struct adj_route r, struct offer *o)
+{
+	bool found;
+
+	*o = (struct offer){.made = MADE_NONE};
+	if (evaluate_path(g, id, view, path, o) == 0 && offer_is(g, o, r))
+		return true;
+	if (!g->planned)
+		return false;
+	*o = (struct offer){.made = MADE_NONE};
+	rules_swap(g);
+	found = evaluate_path(g, id, view, path, o) == 0 && offer_is(g, o, r);
+	rules_swap(g);
+	return found;
+}
+
+bool
+route_again(struct update_group *g, struct dest_id id, struct adj_route r, struct offer *o)
+{
+	struct shards *shards = &g->set->shards;
+	struct dest_view view;
+	unsigned shard = shards_index(shards, id);
+
+	if (id.v == DEST_DEFAULT.v)
+		return rules_default(g, o) == 0 && offer_is(g, o, r);
+	if (!shards_peek(&g->table, id, &view) || view.paths == NULL)
+		return false;
+	for (unsigned i = 0; i < view.paths->eligible; i++) {
+		const struct rib_path *path = &view.paths->path[i];
+		const struct adj_path *p = adj_record_path(g->set->records, r.record);
+
+		if (path->peer.v == p->source.v &&
+			shards_id(shards, shard, path->accepted.v) == p->accepted.v &&
+			path_again(g, id, &view, path, r, o))
+			return true;
+	}
+	return false;
 }
 
 void

@@ -67,6 +67,20 @@ split_settle(struct update_group *g)
 
 /* ---- the new group ---- */
 
+/* The copied routes have the numbers of `g`. */
+static int
+edits_copy(struct update_group *n, const struct update_group *g)
+{
+	n->edits = arena_alloc(
+		n->set->c.arena, (g->edit_size > 0 ? g->edit_size : 1) * sizeof(*n->edits));
+	if (n->edits == NULL)
+		return -ENOMEM;
+	if (g->edit_size > 0)
+		memcpy(n->edits, g->edits, g->edit_size * sizeof(*n->edits));
+	rules_forget(n);
+	return 0;
+}
+
 /* Copies the state from which the stream continues. 0, -ENOMEM. */
 static int
 copy_begin(struct update_group *g, const struct update_member *m)
@@ -83,7 +97,7 @@ copy_begin(struct update_group *g, const struct update_member *m)
 	if (n->catch_up_walk.over != NULL)
 		n->catch_up_walk.over = &n->table;
 	n->rules = rules_normal(&m->rules);
-	memset(n->cache, 0, sizeof(n->cache));
+	n->edits = NULL;
 	n->stats = (struct update_group_stats){0};
 	n->id = ++g->set->last_id;
 	n->run = ++g->set->runs; /* the copy does not read the entries that `g` will read */
@@ -96,7 +110,9 @@ copy_begin(struct update_group *g, const struct update_member *m)
 	n->out = NULL;
 	n->copy = NULL;
 	n->first = n->last = arena_calloc(s->c.arena, sizeof(struct message));
-	err = n->last != NULL ? adj_rib_out_create(s->c.arena, s->c.exported, &n->out) : -ENOMEM;
+	err = n->last != NULL ? adj_rib_out_create(s->c.arena, s->records, &n->out) : -ENOMEM;
+	if (err == 0)
+		err = edits_copy(n, g);
 	if (err == 0)
 		err = journal_fork(s->journal, g->cursor, &n->cursor);
 	if (err == 0)

@@ -3,7 +3,8 @@
  * The stream is made in batches. A batch gathers changes, from the journal or from a slice of a walk; compares the old and the new route of each
  * destination once; and packs the messages once for all members, announcements before withdrawals.
  *
- * When a route (set s1 of source m1) becomes (s2, m2), s2 is sent to all members but m2, and a withdrawal to m2 alone. When s1 = s2, s2 is sent to m1 alone.
+ * When a route (attributes a1 of source m1) becomes (a2, m2), a2 is sent to all members but m2, and a withdrawal to m2 alone. When a1 = a2, a2 is sent to m1
+ * alone.
  */
 #include "control/export/update_group_impl.h"
 
@@ -21,7 +22,6 @@
 #define AHEAD_SETS 5u
 /* Below this number of advertised routes, a policy that matches few prefixes has denied nearly all destinations. */
 #define SPARSE_ROUTES 4096u
-#define PUT_AHEAD 8
 #define WALK_IDS 16384u /* ids in one slice: in a policy walk most ids cause no change */
 #define SLOT_NONE UINT16_MAX
 #define RETRY_NS 50000000u /* before a walk that waits tries again */
@@ -125,9 +125,10 @@ stream_settled(struct update_group *g, const struct update_member *m)
 void
 batch_reset(struct update_groups *s)
 {
-	s->change_count = s->entry_count = s->bucket_count = 0;
+	s->change_count = s->entry_count = s->bucket_count = s->made_count = 0;
 	s->batch_octets = 0;
-	s->batch_last.v = 0;
+	s->batch_number++;
+	memset(s->made_hash, 0xff, sizeof(s->made_hash));
 	memset(s->change_hash, 0xff, sizeof(s->change_hash));
 	memset(s->bucket_hash, 0xff, sizeof(s->bucket_hash));
 }
@@ -135,7 +136,8 @@ batch_reset(struct update_groups *s)
 static bool
 batch_full(const struct update_groups *s)
 {
-	return s->change_count >= s->c.batch || s->batch_octets >= BATCH_OCTETS;
+	return s->change_count >= s->c.batch || s->made_count >= BATCH_CHANGES ||
+	       s->batch_octets >= BATCH_OCTETS;
 }
 
 /* The change of `id` in the batch. NULL: there is none; *h is its place in the hash. */
@@ -152,10 +154,10 @@ batch_find(struct update_groups *s, struct dest_id id, unsigned *h)
 	return NULL;
 }
 
-/* Takes over the reference on `old`. */
+/* Takes over the reference of `old`. `made`: the attributes of the present route, or MADE_NONE if nothing is announced. */
 static void
-batch_touch(struct update_group *g, struct dest_id id, const struct prefix *p,
-	struct adj_pair_id old, bool walk, bool may_withdraw)
+batch_touch(struct update_group *g, struct dest_id id, const struct prefix *p, struct adj_route old,
+	uint16_t made, bool walk, bool may_withdraw)
 {
 	struct update_groups *s = g->set;
 	unsigned h;
@@ -164,12 +166,18 @@ batch_touch(struct update_group *g, struct dest_id id, const struct prefix *p,
 	if (c != NULL) {
 		c->walk |= walk;
 		c->may_withdraw = may_withdraw;
-		adj_pair_put(g->out, old); /* the route from before the batch counts */
+		if (made != MADE_NONE)
+			c->made = made;
+		adj_record_put(s->records, old.record); /* the route from before the batch counts */
 		return;
 	}
 	s->change_hash[h] = (uint16_t)s->change_count;
-	s->change[s->change_count++] = (struct change){
-		.prefix = *p, .walk = walk, .may_withdraw = may_withdraw, .dest = id, .old = old};
+	s->change[s->change_count++] = (struct change){.prefix = *p,
+		.walk = walk,
+		.may_withdraw = may_withdraw,
+		.made = made,
+		.dest = id,
+		.old = old};
 }
 
 /* True if a member in the stream, the source of the present route, is still due a withdrawal of the earlier route (also by this batch). */
@@ -186,39 +194,132 @@ is_deferred(struct update_group *g, struct peer_id peer, struct dest_id id)
 	return (c != NULL && !c->may_withdraw) || bits_has(&m->gone, id);
 }
 
+/* Withdraws the route of a destination. */
 static void
-octets_count(struct update_group *g, struct attr_id set)
+route_remove(struct update_group *g, struct dest_id id, const struct prefix *p, bool walk,
+	bool may_withdraw)
 {
-	struct update_groups *s = g->set;
+	struct adj_route old;
 
-	if (set.v == 0 || set.v == s->batch_last.v)
+	if (adj_rib_out_get(g->out, id).record.v == 0)
 		return;
-	s->batch_last = set;
-	s->batch_octets += (uint32_t)attr_packed_set_size(attr_get(s->c.exported, set));
+	(void)adj_rib_out_set(g->out, id, (struct adj_route){0}, &old);
+	batch_touch(g, id, p, old, MADE_NONE, walk, may_withdraw);
+}
+
+/* Stores the path of an offer. The reference of the old route passes to the caller. */
+static bool
+route_store(struct update_group *g, struct dest_id id, const struct offer *o, struct adj_route *old)
+{
+	struct adj_route r = {.edit = o->edit};
+
+	g->error = adj_record_get(g->set->records, &o->path, &r.record);
+	if (g->error == 0) {
+		record_like(g, r.record, o);
+		g->error = adj_rib_out_set(g->out, id, r, old);
+	}
+	return g->error == 0;
+}
+
+/* The members have the attributes of the offer. Sends them again where the batch must. */
+static void
+route_same(struct update_group *g, struct dest_id id, const struct prefix *p, struct offer *o,
+	bool walk, bool may_withdraw)
+{
+	struct adj_route old = {0};
+	int err;
+
+	if (!offer_is(g, o, adj_rib_out_get(g->out, id))) {
+		if (!route_store(g, id, o, &old))
+			return;
+		adj_record_put(g->set->records, old.record);
+	}
+	if (!walk && !(may_withdraw && is_deferred(g, o->path.source, id)))
+		return;
+	if (!offer_make(g, o, &err)) {
+		g->error = err;
+		return;
+	}
+	batch_touch(g, id, p, adj_rib_out_hold(g->out, id), o->made, walk, may_withdraw);
+}
+
+/* Sends the advertised route to the members of the walk. False: the attributes cannot be made now. */
+static bool
+route_resend(struct update_group *g, struct dest_id id, const struct prefix *p, bool may_withdraw)
+{
+	struct adj_route r = adj_rib_out_get(g->out, id);
+	struct offer o = {.made = MADE_NONE};
+	int err = 0;
+
+	if (!route_again(g, id, r, &o) || !offer_make(g, &o, &err)) {
+		g->error = err;
+		return false;
+	}
+	batch_touch(g, id, p, adj_rib_out_hold(g->out, id), o.made, true, may_withdraw);
+	return true;
+}
+
+/* Within a plan the advertised route stays, though the rules refuse the best path. */
+static void
+route_kept(struct update_group *g, struct dest_id id, const struct prefix *p, bool walk,
+	bool may_withdraw)
+{
+	struct adj_route r = adj_rib_out_get(g->out, id);
+
+	if (walk && !route_resend(g, id, p, may_withdraw))
+		g->walk_unsent = true;
+	if (may_withdraw && is_deferred(g, route_source(g, r), id))
+		batch_touch(g, id, p, adj_rib_out_hold(g->out, id), MADE_NONE, false, may_withdraw);
 }
 
 /*
- * Sets the route in Adj-RIB-Out and in the batch. Takes over the reference on `r.set`. `walk`: also when the route has not changed. `may_withdraw`: the
- * order of the journal allows a withdrawal to the new source.
+ * Sets the route in Adj-RIB-Out and in the batch. `walk`: also when the route has not changed. `may_withdraw`: the order of the journal allows a
+ * withdrawal to the new source.
  */
 static void
-change_apply(struct update_group *g, struct dest_id id, const struct prefix *p, struct adj_route r,
+change_apply(struct update_group *g, struct dest_id id, const struct prefix *p, struct offer *o,
 	bool walk, bool may_withdraw)
 {
-	struct adj_pair_id old;
-	int changed = adj_rib_out_set(g->out, id, r, &old);
+	struct adj_route old;
 
-	if (changed < 0) {
-		g->error = changed;
-		return;
-	}
-	if (changed == 0) {
-		if (r.set.v == 0 || !(walk || (may_withdraw && is_deferred(g, r.source, id))))
-			return;
-		old = adj_rib_out_hold(g->out, id);
-	}
-	octets_count(g, r.set);
-	batch_touch(g, id, p, old, walk, may_withdraw);
+	if (o->kept)
+		route_kept(g, id, p, walk, may_withdraw);
+	else if (!o->permit)
+		route_remove(g, id, p, walk, may_withdraw);
+	else if (o->same)
+		route_same(g, id, p, o, walk, may_withdraw);
+	else if (route_store(g, id, o, &old))
+		batch_touch(g, id, p, old, o->made, walk, may_withdraw);
+}
+
+/* The offer for a destination, compared with the advertised route. 0, -ENOMEM. */
+static int
+offer_get(struct update_group *g, struct dest_id id, const struct dest_view *view, struct offer *o)
+{
+	int err = rules_evaluate(g, id, view, o);
+
+	return err < 0 ? err : offer_compare(g, id, o);
+}
+
+/* True if the group would withdraw the destination. */
+static bool
+offer_none(const struct offer *o)
+{
+	return !o->permit && !o->kept;
+}
+
+/* The source of the offered or kept route. */
+static struct peer_id
+offer_source(const struct update_group *g, struct dest_id id, const struct offer *o)
+{
+	return o->kept ? route_source(g, adj_rib_out_get(g->out, id)) : o->path.source;
+}
+
+/* True if a withdrawal depends on the order of the journal: of the route, or from its new source. */
+static bool
+offer_withdraws(const struct update_group *g, struct dest_id id, const struct offer *o)
+{
+	return offer_none(o) || member_find(g, offer_source(g, id, o)) != NULL;
 }
 
 /* True if the cursor of the group has not read the last change of the destination: a withdrawal must wait for this change. */
@@ -233,26 +334,45 @@ journal_ahead(const struct update_group *g, const struct dest_view *view)
 	return ahead != 0 && ahead <= (uint32_t)(journal_newest(j) - passed);
 }
 
+/*
+ * The advertised route of a changed destination cannot be sent again. The walk ends after the journal has brought the change, which is then sent even if the
+ * route is again as before.
+ */
+static void
+walk_end_after(struct update_group *g, struct dest_id id, const struct dest_view *view)
+{
+	uint64_t passed = journal_passed(g->cursor);
+	uint64_t last = passed + (uint32_t)(view->sequence - (uint32_t)passed);
+	struct adj_route r = adj_rib_out_hold(g->out, id), old;
+
+	r.edit = EDIT_UNNAMED;
+	if (adj_rib_out_set(g->out, id, r, &old) == 0)
+		adj_record_put(g->set->records, old.record);
+	if (g->end_after < last)
+		g->end_after = last;
+}
+
 static bool
 visit_walk(void *ctx, struct dest_id id, const struct dest_view *view)
 {
 	struct update_group *g = ctx;
 	bool walk = g->kind == WALK_SEND, ahead;
-	struct adj_route r;
-	int err = rules_evaluate(g, id, view, &r);
+	struct offer o;
+	int err = offer_get(g, id, view, &o);
 
 	if (err < 0) {
 		g->error = err;
 		return false;
 	}
 	ahead = journal_ahead(g, view);
-	if (r.set.v == 0 || member_find(g, r.source) != NULL)
+	if (offer_withdraws(g, id, &o))
 		journal_passed_over(g->set->journal, g->cursor, view);
-	if (r.set.v != 0 || !ahead)
-		change_apply(g, id, &view->prefix, r, walk, !ahead);
-	else if (walk && adj_rib_out_get(g->out, id).set.v != 0)
+	if (!offer_none(&o) || !ahead)
+		change_apply(g, id, &view->prefix, &o, walk, !ahead);
+	else if (walk && adj_rib_out_get(g->out, id).record.v != 0 &&
+		 !route_resend(g, id, &view->prefix, false))
 		/* the withdrawal comes with the entry; until then EoRR must not remove the route */
-		batch_touch(g, id, &view->prefix, adj_rib_out_hold(g->out, id), true, false);
+		walk_end_after(g, id, view);
 	return g->error == 0 && !batch_full(g->set);
 }
 
@@ -261,20 +381,20 @@ static bool
 visit_announce(void *ctx, struct dest_id id, const struct dest_view *view)
 {
 	struct update_group *g = ctx;
-	struct adj_route r;
+	struct offer o;
 	int err;
 
 	if ((int32_t)(view->sequence - g->reach_back) <= 0)
 		return true;
-	err = rules_evaluate(g, id, view, &r);
+	err = offer_get(g, id, view, &o);
 	if (err < 0) {
 		g->error = err;
 		return false;
 	}
-	if (r.set.v == 0 || member_find(g, r.source) != NULL)
+	if (offer_withdraws(g, id, &o))
 		journal_passed_over(g->set->journal, g->cursor, view);
-	if (r.set.v != 0)
-		change_apply(g, id, &view->prefix, r, false, false);
+	if (!offer_none(&o))
+		change_apply(g, id, &view->prefix, &o, false, false);
 	return g->error == 0 && !batch_full(g->set);
 }
 
@@ -283,23 +403,19 @@ static bool
 visit_withdraw(void *ctx, struct dest_id id, const struct dest_view *view)
 {
 	struct update_group *g = ctx;
-	struct adj_route r;
+	struct offer o;
 	int err;
 
-	if (adj_rib_out_get(g->out, id).set.v == 0)
+	if (adj_rib_out_get(g->out, id).record.v == 0)
 		return true;
-	err = rules_evaluate(g, id, view, &r);
-	if (err < 0) {
+	err = offer_get(g, id, view, &o);
+	if (err < 0)
 		g->error = err;
-	} else if ((int32_t)(view->sequence - g->upto) <= 0) {
-		change_apply(g, id, &view->prefix, r, false, true);
-	} else {
+	else if ((int32_t)(view->sequence - g->upto) <= 0)
+		change_apply(g, id, &view->prefix, &o, false, true);
+	else if (offer_withdraws(g, id, &o))
 		/* the last entry may be `aside`, and the change that removed the route may be lost */
-		if (r.set.v == 0 || member_find(g, r.source) != NULL)
-			journal_passed_over(g->set->journal, g->cursor, view);
-		if (r.set.v != 0)
-			attr_unref(g->set->c.exported, r.set);
-	}
+		journal_passed_over(g->set->journal, g->cursor, view);
 	return g->error == 0 && !batch_full(g->set);
 }
 
@@ -375,23 +491,23 @@ journal_take(struct update_group *g, const struct journal_entry *e)
 {
 	struct dest_id id = entry_id(g, e);
 	struct dest_view view;
-	struct adj_route r;
+	struct offer o;
 	bool may = true;
 	int err;
 
 	if (e->table.v != g->rules.table.v ||
 		!dest_peek_best(g->table.at[e->shard], e->dest, &view))
 		return;
-	err = rules_evaluate(g, id, &view, &r);
+	err = offer_get(g, id, &view, &o);
 	if (err < 0) {
 		g->error = err;
 		return;
 	}
-	if (r.set.v == 0 || member_find(g, r.source) != NULL)
+	if (offer_withdraws(g, id, &o))
 		may = journal_may_withdraw(g->cursor, e, &view);
-	if (r.set.v != 0 || may)
-		change_apply(g, id, &view.prefix, r, false, may);
-	if (r.set.v != 0 && may && g->error == 0)
+	if (!offer_none(&o) || may)
+		change_apply(g, id, &view.prefix, &o, false, may);
+	if (!offer_none(&o) && may && g->error == 0)
 		*seen_slot(g, id) = seen_as(g, id);
 }
 
@@ -612,14 +728,16 @@ walk_gather(struct update_group *g, uint64_t deadline_ns)
 {
 	if (g->default_due) {
 		struct prefix p = {.afi = (uint8_t)family_afi(g->rules.family)};
-		struct adj_route r;
-		int err = rules_default(g, &r);
+		struct offer o;
+		int err = rules_default(g, &o);
 
 		g->default_due = false;
+		if (err == 0)
+			err = offer_compare(g, DEST_DEFAULT, &o);
 		if (err < 0)
 			g->error = err;
 		else
-			change_apply(g, DEST_DEFAULT, &p, r, g->kind == WALK_SEND, true);
+			change_apply(g, DEST_DEFAULT, &p, &o, g->kind == WALK_SEND, true);
 	}
 	if (is_silent(g))
 		g->walk.next = g->walk.end;
@@ -658,20 +776,20 @@ gather(struct update_group *g, uint64_t deadline_ns)
 /* ---- from changes to messages ---- */
 
 static struct bucket *
-bucket_of(struct update_groups *s, enum message_kind kind, struct peer_id who, struct attr_id set)
+bucket_of(struct update_groups *s, enum message_kind kind, struct peer_id who, uint16_t made)
 {
-	unsigned h = (unsigned)hash_word((uint64_t)set.v << 32 | (uint64_t)who.v << 8 | kind) %
+	unsigned h = (unsigned)hash_word((uint64_t)made << 32 | (uint64_t)who.v << 8 | kind) %
 		     BATCH_HASH;
 	struct bucket *b;
 
 	for (; s->bucket_hash[h] != SLOT_NONE; h = (h + 1) % BATCH_HASH) {
 		b = &s->bucket[s->bucket_hash[h]];
-		if (b->set.v == set.v && b->who.v == who.v && b->kind == kind)
+		if (b->made == made && b->who.v == who.v && b->kind == kind)
 			return b;
 	}
 	s->bucket_hash[h] = (uint16_t)s->bucket_count;
 	b = &s->bucket[s->bucket_count++];
-	*b = (struct bucket){.set = set,
+	*b = (struct bucket){.made = made,
 		.who = who,
 		.kind = (uint8_t)kind,
 		.first = ENTRY_NONE,
@@ -679,11 +797,12 @@ bucket_of(struct update_groups *s, enum message_kind kind, struct peer_id who, s
 	return b;
 }
 
+/* `made`: the attributes; MADE_NONE: a withdrawal. */
 static void
-entry_add(struct update_groups *s, enum message_kind kind, struct peer_id who, struct attr_id set,
+entry_add(struct update_groups *s, enum message_kind kind, struct peer_id who, uint16_t made,
 	uint32_t change)
 {
-	struct bucket *b = bucket_of(s, kind, who, set);
+	struct bucket *b = bucket_of(s, kind, who, made);
 	uint32_t i = s->entry_count++;
 
 	s->entry[i] = (struct entry){change, ENTRY_NONE};
@@ -714,17 +833,18 @@ deferred_clear(struct update_group *g, struct update_member *m, struct dest_id i
 
 /* The peer that is the new source must lose the route of the old source: now, or when the order of the journal allows the withdrawal. */
 static void
-source_withdraw(struct update_group *g, uint32_t i, struct adj_route old, struct adj_route new)
+source_withdraw(struct update_group *g, uint32_t i, struct adj_route new)
 {
 	struct change *c = &g->set->change[i];
-	struct update_member *m = streaming(g, new.source);
+	struct peer_id source = route_source(g, new);
+	struct update_member *m = streaming(g, source);
 
-	if (m == NULL || !((old.set.v != 0 && old.source.v != new.source.v) ||
+	if (m == NULL || !((c->old.record.v != 0 && route_source(g, c->old).v != source.v) ||
 				 (g->deferred > 0 && bits_has(&m->gone, c->dest))))
 		return;
 	if (c->may_withdraw) {
 		deferred_clear(g, m, c->dest);
-		entry_add(g->set, MESSAGE_ONLY, new.source, (struct attr_id){0}, i);
+		entry_add(g->set, MESSAGE_ONLY, source, MADE_NONE, i);
 	} else if (!bits_has(&m->gone, c->dest)) {
 		int err = bits_set(g->set->c.arena, &m->gone, c->dest);
 
@@ -734,82 +854,104 @@ source_withdraw(struct update_group *g, uint32_t i, struct adj_route old, struct
 	}
 }
 
+/* True if the attributes differ from those before the batch. */
+static bool
+change_differs(const struct update_group *g, const struct change *c, struct adj_route new)
+{
+	if (c->made == MADE_NONE)
+		return false;
+	return c->again || !(routes_alike(g, c->old, new) ||
+				   route_has_content(g, c->old, g->set->made[c->made].hash));
+}
+
 static void
-change_announce(struct update_group *g, uint32_t i, struct adj_route old, struct adj_route new)
+change_announce(struct update_group *g, uint32_t i, struct adj_route new, bool differs)
 {
 	struct update_groups *s = g->set;
 	struct change *c = &s->change[i];
+	struct peer_id from = route_source(g, new), before = route_source(g, c->old);
 
-	if (old.set.v != new.set.v || c->again) {
-		entry_add(s, MESSAGE_ALL_BUT, new.source, new.set, i);
-	} else {
-		if (old.source.v != new.source.v && streaming(g, old.source) != NULL)
-			entry_add(s, MESSAGE_ONLY, old.source, new.set, i);
+	if (differs) {
+		entry_add(s, MESSAGE_ALL_BUT, from, c->made, i);
+	} else if (c->made != MADE_NONE) {
+		if (before.v != from.v && streaming(g, before) != NULL)
+			entry_add(s, MESSAGE_ONLY, before, c->made, i);
 		if (c->walk)
-			entry_add(s, MESSAGE_WALK_BUT, new.source, new.set, i);
+			entry_add(s, MESSAGE_WALK_BUT, from, c->made, i);
 	}
-	if (g->deferred > 0 && old.source.v != new.source.v)
-		deferred_clear(g, streaming(g, old.source), c->dest);
-	source_withdraw(g, i, old, new);
+	if (g->deferred > 0 && before.v != from.v)
+		deferred_clear(g, streaming(g, before), c->dest);
+	source_withdraw(g, i, new);
 }
 
-/* Announces the second default route: with the change of `other` in the batch or, after this change was compared, here. */
-static void
+/*
+ * Announces the second default route: with the change of `other` in the batch or, after this change was compared, here. False: the attributes cannot be made
+ * now. The second route is then withdrawn, and the next change of the destination announces it.
+ */
+static bool
 announce_other_default(struct update_group *g, uint32_t i, struct dest_id other)
 {
 	struct update_groups *s = g->set;
 	struct adj_route r = adj_rib_out_get(g->out, other);
+	struct peer_id source = route_source(g, r);
+	struct offer o;
 	struct change *c;
 	unsigned h;
+	int err = 0;
 
-	if (streaming(g, r.source) != NULL)
-		entry_add(s, MESSAGE_ONLY, r.source, (struct attr_id){0}, i);
-	batch_touch(g, other, &s->change[i].prefix, adj_rib_out_hold(g->out, other), false, true);
+	if (!route_again(g, other, r, &o) || !offer_make(g, &o, &err)) {
+		g->error = err;
+		(void)adj_rib_out_set(g->out, other, (struct adj_route){0}, &r);
+		adj_record_put(s->records, r.record);
+		return false;
+	}
+	if (streaming(g, source) != NULL)
+		entry_add(s, MESSAGE_ONLY, source, MADE_NONE, i);
+	batch_touch(g, other, &s->change[i].prefix, adj_rib_out_hold(g->out, other), o.made, false,
+		true);
 	c = batch_find(s, other, &h);
 	if (c > &s->change[i]) {
 		c->again = true;
-		return;
+		return true;
 	}
-	entry_add(s, MESSAGE_ALL_BUT, r.source, r.set, (uint32_t)(c - s->change));
+	entry_add(s, MESSAGE_ALL_BUT, source, o.made, (uint32_t)(c - s->change));
 	for (struct update_member *m = g->members; m != NULL; m = m->next) {
-		if (m->state == MEMBER_BEHIND && member_view(m, r).v != 0)
+		if (m->state == MEMBER_BEHIND && member_has(m, r))
 			behind_mark(m, other, true);
 	}
+	return true;
 }
 
 static void
-change_withdraw(struct update_group *g, uint32_t i, struct adj_route old)
+change_withdraw(struct update_group *g, uint32_t i)
 {
 	const struct change *c = &g->set->change[i];
-	struct peer_id but = old.source;
+	struct peer_id but = route_source(g, c->old);
 	struct dest_id other;
 
-	if (old.set.v == 0)
+	if (c->old.record.v == 0)
 		return;
-	if (default_shadowed(g, c->dest, &c->prefix, &other)) {
-		announce_other_default(g, i, other);
+	if (default_shadowed(g, c->dest, &c->prefix, &other) && announce_other_default(g, i, other))
 		return;
-	}
-	if (g->deferred > 0 && deferred_clear(g, streaming(g, old.source), c->dest))
+	if (g->deferred > 0 && deferred_clear(g, streaming(g, but), c->dest))
 		but = PEER_SELF;
-	entry_add(g->set, MESSAGE_ALL_BUT, but, (struct attr_id){0}, i);
+	entry_add(g->set, MESSAGE_ALL_BUT, but, MADE_NONE, i);
 }
 
 /* Members behind set two bits. */
 static void
-change_remember(
-	struct update_group *g, const struct change *c, struct adj_route old, struct adj_route new)
+change_remember(struct update_group *g, const struct change *c, struct adj_route new, bool differs)
 {
 	for (struct update_member *m = g->members; m != NULL; m = m->next) {
-		struct attr_id had, has;
+		bool had, has;
 
 		if (m->state != MEMBER_BEHIND)
 			continue;
-		had = member_view(m, old);
-		has = member_view(m, new);
-		if (had.v != has.v || (c->again && has.v != 0) ||
-			(c->walk && has.v != 0 && g->kind == WALK_SEND && m->walk == g->serial))
-			behind_mark(m, c->dest, has.v != 0);
+		had = member_has(m, c->old);
+		has = member_has(m, new);
+		if (had != has || (has && differs) ||
+			(c->walk && has && g->kind == WALK_SEND && m->walk == g->serial))
+			behind_mark(m, c->dest, has);
 	}
 }
 
@@ -820,15 +962,15 @@ batch_compare(struct update_group *g)
 
 	for (uint32_t i = 0; i < s->change_count; i++) {
 		struct change *c = &s->change[i];
-		struct adj_route old = adj_pair_get(g->out, c->old);
 		struct adj_route new = adj_rib_out_get(g->out, c->dest);
+		bool differs = new.record.v != 0 && change_differs(g, c, new);
 
-		if (new.set.v != 0)
-			change_announce(g, i, old, new);
+		if (new.record.v != 0)
+			change_announce(g, i, new, differs);
 		else
-			change_withdraw(g, i, old);
+			change_withdraw(g, i);
 		if (g->behind_count > 0)
-			change_remember(g, c, old, new);
+			change_remember(g, c, new, differs);
 	}
 }
 
@@ -840,8 +982,7 @@ message_pack(struct update_group *g, const struct bucket *b, uint32_t *at, size_
 	struct message *head)
 {
 	struct update_groups *s = g->set;
-	const struct attr_set *attrs =
-		b->set.v != 0 ? attr_read(s->c.exported, b->set, s->exported) : NULL;
+	const struct attr_set *attrs = b->made != MADE_NONE ? s->made[b->made].attrs : NULL;
 	struct update_packer u;
 
 	if (!update_packer_begin(&u, g->rules.family, attrs, &g->rules.encode, s->message, limit))
@@ -866,23 +1007,23 @@ message_pack(struct update_group *g, const struct bucket *b, uint32_t *at, size_
 	return true;
 }
 
-/* The set fits no message of the group's sessions: withdraws the destinations from every member. */
+/* The attributes fit no message of the group's sessions: withdraws the destinations from every member. */
 static void
 bucket_give_up(struct update_group *g, const struct bucket *b, uint32_t at)
 {
 	struct update_groups *s = g->set;
-	struct adj_pair_id old;
+	struct adj_route old;
 	uint32_t next;
 
 	for (; at != ENTRY_NONE; at = next) {
 		struct change *c = &s->change[s->entry[at].change];
 
 		next = s->entry[at].next;
-		if (adj_rib_out_get(g->out, c->dest).set.v != b->set.v)
+		if (c->made != b->made || adj_rib_out_get(g->out, c->dest).record.v == 0)
 			continue;
-		if (adj_rib_out_set(g->out, c->dest, (struct adj_route){0}, &old) == 1)
-			adj_pair_put(g->out, old);
-		entry_add(s, MESSAGE_ALL_BUT, PEER_SELF, (struct attr_id){0}, s->entry[at].change);
+		(void)adj_rib_out_set(g->out, c->dest, (struct adj_route){0}, &old);
+		adj_record_put(s->records, old.record);
+		entry_add(s, MESSAGE_ALL_BUT, PEER_SELF, MADE_NONE, s->entry[at].change);
 		for (struct update_member *m = g->members; m != NULL; m = m->next) {
 			if (m->state == MEMBER_BEHIND)
 				behind_mark(m, c->dest, false);
@@ -917,11 +1058,11 @@ batch_pack(struct update_group *g, uint64_t passed)
 	struct update_groups *s = g->set;
 
 	for (unsigned i = 0; i < s->bucket_count; i++) {
-		if (s->bucket[i].set.v != 0)
+		if (s->bucket[i].made != MADE_NONE)
 			bucket_pack(g, i, passed);
 	}
 	for (unsigned i = 0; i < s->bucket_count; i++) {
-		if (s->bucket[i].set.v == 0)
+		if (s->bucket[i].made == MADE_NONE)
 			bucket_pack(g, i, passed);
 	}
 }
@@ -937,11 +1078,8 @@ batch_finish(struct update_group *g, uint64_t passed)
 		batch_compare(g);
 		batch_pack(g, passed);
 	}
-	for (unsigned i = 0; i < s->change_count; i++) {
-		if (i + PUT_AHEAD < s->change_count)
-			adj_pair_prefetch(g->out, s->change[i + PUT_AHEAD].old);
-		adj_pair_put(g->out, s->change[i].old);
-	}
+	for (unsigned i = 0; i < s->change_count; i++)
+		adj_record_put(s->records, s->change[i].old.record);
 	batch_reset(s);
 }
 
@@ -971,6 +1109,8 @@ walk_start(struct update_group *g)
 	g->serial++;
 	g->waiting = 0;
 	g->kind = WALK_SEND;
+	g->walk_unsent = false;
+	g->end_after = 0;
 	g->default_due = true;
 	/* The walk sends every route by the present policy: no walk of differences is owed any more. */
 	g->policy_within = g->policy_end > 0;
@@ -1000,6 +1140,19 @@ policy_walk_start(struct update_group *g)
 	g->policy_end = 0;
 }
 
+/*
+ * A walk met routes whose attributes cannot be made now: of changed destinations, which the journal will bring, or kept by a plan. In the second case the
+ * walk runs again when the plan has ended.
+ */
+static bool
+walk_awaits(const struct update_group *g)
+{
+	if (g->kind != WALK_SEND || walk_runs(g))
+		return false;
+	return journal_passed(g->cursor) < g->end_after ||
+	       (g->walk_unsent && g->set->plan[g->rules.family].peer_count > 0);
+}
+
 /* Between two batches: ends or begins a walk. True: a walk ended or began. */
 static bool
 walk_step(struct update_group *g)
@@ -1019,6 +1172,14 @@ walk_step(struct update_group *g)
 	if (g->kind == WALK_SEND && g->deferred > 0 &&
 		journal_head(g->set->journal) != journal_position(g->cursor))
 		return false;
+	/* EoRR would remove the routes that could not be sent. */
+	if (walk_awaits(g))
+		return false;
+	if (g->kind == WALK_SEND && g->walk_unsent) {
+		g->walk_unsent = false;
+		walk_begin_all(&g->walk, &g->table);
+		return true;
+	}
 	if (g->kind == WALK_SEND)
 		stream_mark(g, MESSAGE_WALK_END, PEER_SELF);
 	if (g->kind == WALK_POLICY || g->policy_within)
@@ -1042,6 +1203,8 @@ stream_pending(const struct update_group *g)
 		return true;
 	if (g->kind == WALK_NONE)
 		return g->waiting > 0 || g->policy_end > 0;
+	if (walk_awaits(g))
+		return false;
 	return !walk_runs(g) || !walk_blocked(g);
 }
 
@@ -1122,5 +1285,5 @@ default_shadowed(const struct update_group *g, struct dest_id id, const struct p
 		if (other->v == DEST_NONE)
 			return false;
 	}
-	return adj_rib_out_get(g->out, *other).set.v != 0;
+	return adj_rib_out_get(g->out, *other).record.v != 0;
 }

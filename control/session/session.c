@@ -3,6 +3,8 @@
 
 #include "control/base/log.h"
 #include "control/session/session_impl.h"
+
+#include "rib/adj_rib_out.h"
 #include "lpm/note_work.h"
 #include "lpm/qsbr.h"
 
@@ -29,7 +31,7 @@ speaker_jitter(struct speaker *s, uint64_t ns, unsigned less_percent, unsigned m
 const struct hash_probes *
 speaker_exported_probes(const struct speaker *s)
 {
-	return attr_table_probes(s->exported);
+	return adj_records_probes(s->records);
 }
 
 struct peer *
@@ -70,10 +72,7 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 	s->packed[1] = arena_alloc(c->arena, ATTR_PACKED_MAX);
 	if (s->attrs == NULL || s->packed[0] == NULL || s->packed[1] == NULL)
 		goto fail;
-	err = qsbr_create(c->arena, 1, &s->no_readers);
-	if (err < 0)
-		goto fail;
-	err = attr_table_create(c->arena, s->no_readers, &s->exported);
+	err = adj_records_create(c->arena, &s->records);
 	if (err < 0)
 		goto fail;
 	err = qsbr_register(c->readers, &s->reader);
@@ -82,10 +81,7 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 	*out = s;
 	return 0;
 fail:
-	if (s->exported != NULL)
-		attr_table_destroy(s->exported);
-	if (s->no_readers != NULL)
-		qsbr_destroy(s->no_readers);
+	adj_records_destroy(s->records);
 	arena_free(c->arena, s->attrs);
 	arena_free(c->arena, s->packed[0]);
 	arena_free(c->arena, s->packed[1]);
@@ -255,8 +251,7 @@ speaker_destroy(struct speaker *s)
 	}
 	qsbr_unregister(s->config.readers, s->reader);
 	update_groups_destroy(s->groups);
-	attr_table_destroy(s->exported);
-	qsbr_destroy(s->no_readers);
+	adj_records_destroy(s->records);
 	arena_free(s->config.arena, s->ranges);
 	arena_free(s->config.arena, s->attrs);
 	arena_free(s->config.arena, s->packed[0]);
@@ -436,9 +431,8 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 		note_work("export to peers");
 		more |= work_export(s, deadline_ns);
 	}
-	note_work("freeing exported attributes");
+	note_work("freeing removed peers");
 	removed_free(s);
-	attr_table_reclaim(s->exported);
 	walks_resume(s);
 	/* No batch was free; the shard returns one soon. Retrying at once would be a busy loop. */
 	if (s->starved && s->retry.deadline_ns == 0)

@@ -278,13 +278,7 @@ struct speaker {
 	struct speaker_config config;
 	struct thread *thread;
 	unsigned reader;
-	/*
-	 * Exported attribute sets are read by this thread only, so their grace periods need no
-	 * readers. The thread is a reader of the RIB: with the RIB's qsbr, a full retire list (the
-	 * whole Adj-RIB-Out of a lost peer) would wait for the thread itself.
-	 */
-	struct qsbr *no_readers;
-	struct attr_table *exported;
+	struct adj_records *records; /* of advertised paths */
 	struct update_groups *groups; /* created with the first established session */
 	struct leftover *leftovers;
 	struct peer *by_id[PEER_MAX]; /* all peers */

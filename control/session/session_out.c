@@ -270,7 +270,7 @@ static int
 groups_create(struct speaker *s)
 {
 	struct update_groups_config c = {
-		.arena = s->config.arena, .shards = &s->shards, .exported = s->exported};
+		.arena = s->config.arena, .shards = &s->shards, .records = s->records};
 
 	return s->groups != NULL ? 0 : update_groups_create(&c, &s->groups);
 }

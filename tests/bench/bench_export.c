@@ -7,6 +7,7 @@
  */
 #include "control/base/threads.h"
 #include "control/export/update_group.h"
+#include "rib/adj_rib_out.h"
 #include "rib/policy_build.h"
 #include "tests/bench/shard_bench.h"
 #include "tests/bench/table.h"
@@ -27,8 +28,7 @@ static struct {
 static struct {
 	struct shard_bench s;
 	struct table table;
-	struct qsbr *none; /* exported sets have no further readers */
-	struct attr_table *exported;
+	struct adj_records *records;
 	struct update_groups *groups;
 	struct update_member *member[MEMBERS_MAX];
 	unsigned members, turn;
@@ -104,7 +104,6 @@ export_turn(void)
 		more |= t.state == TURN_MORE || t.others;
 	}
 	b.turn += k < b.members ? k : 1;
-	attr_table_reclaim(b.exported);
 	b.export_ns += shard_bench_cpu() - begun;
 	qsbr_quiescent(b.s.rig.readers, b.s.reader);
 	return more || k < b.members;
@@ -257,11 +256,9 @@ main(int argc, char **argv)
 	same = policy_of("same", 200, 64512u << 16 | 1);
 
 	shard_bench_begin(&b.s, 0);
-	must(qsbr_create(b.s.rig.arena, 1, &b.none) == 0 &&
-			attr_table_create(b.s.rig.arena, b.none, &b.exported) == 0,
-		"tables");
+	must(adj_records_create(b.s.rig.arena, &b.records) == 0, "records");
 	c = (struct update_groups_config){
-		.arena = b.s.rig.arena, .shard = b.s.rig.shard, .exported = b.exported};
+		.arena = b.s.rig.arena, .shard = b.s.rig.shard, .records = b.records};
 	must(update_groups_create(&c, &b.groups) == 0, "groups");
 	rig_peer(&b.s.rig, SOURCE, 3356, true, true);
 	rig_allow_as_in(&b.s.rig, SOURCE, UINT8_MAX);
@@ -292,8 +289,7 @@ main(int argc, char **argv)
 	report("all ask for a refresh");
 	leave();
 	update_groups_destroy(b.groups);
-	attr_table_destroy(b.exported);
-	qsbr_destroy(b.none);
+	adj_records_destroy(b.records);
 	shard_bench_end(&b.s);
 	policy_destroy(a);
 	policy_destroy(z);

@@ -60,8 +60,7 @@ policies_begin(const struct prefix *prefix)
 struct world {
 	struct rig rig;
 	unsigned reader;
-	struct qsbr *nobody; /* exported sets have no readers except the test */
-	struct attr_table *exported;
+	struct adj_records *records;
 	struct policy_set *policies;
 	struct update_groups *groups;
 	struct update_groups_config groups_config;
@@ -136,8 +135,7 @@ world_begin(struct world *w, bool external, uint32_t journal_capacity)
 	memset(w, 0, sizeof(*w));
 	rig_init_journal(&w->rig, false, journal_capacity);
 	assert_int_equal(qsbr_register(w->rig.readers, &w->reader), 0);
-	assert_int_equal(qsbr_create(w->rig.arena, 1, &w->nobody), 0);
-	assert_int_equal(attr_table_create(w->rig.arena, w->nobody, &w->exported), 0);
+	assert_int_equal(adj_records_create(w->rig.arena, &w->records), 0);
 	prefixes_random(w->prefix, 0, PREFIXES);
 	w->policies = policies_begin(w->prefix);
 	memset(w->announced, 0xff, sizeof(w->announced));
@@ -156,7 +154,7 @@ world_begin(struct world *w, bool external, uint32_t journal_capacity)
 	w->groups_config = (struct update_groups_config){
 		.arena = w->rig.arena,
 		.shard = w->rig.shard,
-		.exported = w->exported,
+		.records = w->records,
 		.batch = below(2) ? 0 : 1 + below(12),
 	};
 	w->external = external;
@@ -201,9 +199,8 @@ world_end(struct world *w)
 {
 	assert_false(update_group_dismantle(update_group_leave(w->group), UINT64_MAX));
 	update_groups_destroy(w->groups);
-	assert_int_equal(attr_table_count(w->exported), 0);
-	attr_table_destroy(w->exported);
-	qsbr_destroy(w->nobody);
+	assert_int_equal(adj_records_count(w->records), 0);
+	adj_records_destroy(w->records);
 	policy_set_free(w->policies);
 	qsbr_unregister(w->rig.readers, w->reader);
 	rig_fini(&w->rig);
@@ -286,7 +283,7 @@ on_mark(void *ctx, enum update_group_mark m)
 static bool
 encode(struct world *w, size_t size)
 {
-	struct group_reader g = {w->rig.readers, w->reader, w->exported};
+	struct group_reader g = {w->rig.readers, w->reader, w->records};
 	struct receiver_ops ops = receiver(w);
 	bool others, more = encode_once(&g, w->group, size, on_mark, &ops, w, &others);
 
@@ -590,7 +587,7 @@ check_adj_out(struct world *w)
 
 		if (id.v != DEST_NONE)
 			assert_int_equal(
-				update_group_exported(w->group, id) != NULL, w->route[i].present);
+				update_group_advertises(w->group, id), w->route[i].present);
 	}
 	qsbr_offline(w->rig.readers, w->reader);
 }
@@ -619,7 +616,6 @@ test_race(void **state)
 		qsbr_online(r.w.rig.readers, r.w.reader);
 		len = turn_send(
 			r.w.group, buf, sizeof(buf), UINT64_MAX, &more, &others, on_mark, &r.w);
-		attr_table_reclaim(r.w.exported);
 		qsbr_offline(r.w.rig.readers, r.w.reader);
 		receive(&ops, &r.w, buf, len);
 		if (!more)

@@ -22,8 +22,7 @@
 struct side {
 	struct rig rig;
 	unsigned reader;
-	struct qsbr *nobody;
-	struct attr_table *exported;
+	struct adj_records *records;
 	struct update_groups *groups;
 	struct update_member *member;
 	struct route route[PREFIXES];
@@ -201,7 +200,7 @@ on_mark(void *ctx, enum update_group_mark m)
 static bool
 encode(struct side *d)
 {
-	struct group_reader g = {d->rig.readers, d->reader, d->exported};
+	struct group_reader g = {d->rig.readers, d->reader, d->records};
 	struct receiver_ops ops = {.as4 = true,
 		.external = true,
 		.announced = on_announced,
@@ -233,8 +232,7 @@ side_begin(struct world *w, struct side *d, struct policy_set *policies)
 	memset(d, 0, sizeof(*d));
 	rig_init(&d->rig, false);
 	assert_int_equal(qsbr_register(d->rig.readers, &d->reader), 0);
-	assert_int_equal(qsbr_create(d->rig.arena, 1, &d->nobody), 0);
-	assert_int_equal(attr_table_create(d->rig.arena, d->nobody, &d->exported), 0);
+	assert_int_equal(adj_records_create(d->rig.arena, &d->records), 0);
 	for (uint16_t p = 1; p <= PEERS; p++) {
 		rig_peer(&d->rig, p, 65000u + p, true, true);
 		shard_peer_keep(d->rig.shard, (struct peer_id){p}, FAMILY_IPV4_UNICAST, w->kept[p]);
@@ -248,7 +246,7 @@ side_begin(struct world *w, struct side *d, struct policy_set *policies)
 	rig_settle(&d->rig);
 	c = (struct update_groups_config){.arena = d->rig.arena,
 		.shard = d->rig.shard,
-		.exported = d->exported,
+		.records = d->records,
 		.batch = below(2) ? 0 : 1 + below(12)};
 	m = (struct update_member_config){
 		.id = {RECEIVER},
@@ -276,9 +274,8 @@ side_end(struct side *d)
 {
 	assert_false(update_group_dismantle(update_group_leave(d->member), UINT64_MAX));
 	update_groups_destroy(d->groups);
-	assert_int_equal(attr_table_count(d->exported), 0);
-	attr_table_destroy(d->exported);
-	qsbr_destroy(d->nobody);
+	assert_int_equal(adj_records_count(d->records), 0);
+	adj_records_destroy(d->records);
 	qsbr_unregister(d->rig.readers, d->reader);
 	rig_fini(&d->rig);
 }

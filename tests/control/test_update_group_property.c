@@ -46,7 +46,7 @@ struct world {
 	struct journal *journal;
 	struct shards shards;
 	unsigned reader;
-	struct attr_table *exported;
+	struct adj_records *records;
 	struct policy_set *policies;
 	struct update_groups *groups, *lonely; /* for members alone */
 	struct prefix prefix[PREFIXES];
@@ -154,7 +154,7 @@ world_begin(struct world *w, uint32_t journal_capacity, bool evicts, bool cover)
 	w->journal = shard_journal(w->rig.shard);
 	journal_press(w->journal, 0, evicts || seed % 4 > 1);
 	assert_int_equal(qsbr_register(w->rig.readers, &w->reader), 0);
-	assert_int_equal(attr_table_create(w->rig.arena, w->rig.readers, &w->exported), 0);
+	assert_int_equal(adj_records_create(w->rig.arena, &w->records), 0);
 	prefixes_begin(w);
 	w->policies = policies_begin(w->prefix);
 	peers_begin(w);
@@ -164,7 +164,7 @@ world_begin(struct world *w, uint32_t journal_capacity, bool evicts, bool cover)
 	c = (struct update_groups_config){
 		.arena = w->rig.arena,
 		.shards = &w->shards,
-		.exported = w->exported,
+		.records = w->records,
 		.batch = below(2) ? 0 : 1 + below(12),
 		.kept_max = below(2) ? 0 : 2 + below(below(2) ? 200 : 6000),
 		.patience_ns = below(2) ? 1 : 20000,
@@ -262,8 +262,8 @@ world_end(struct world *w)
 	}
 	update_groups_destroy(w->groups);
 	update_groups_destroy(w->lonely);
-	assert_int_equal(attr_table_count(w->exported), 0);
-	attr_table_destroy(w->exported);
+	assert_int_equal(adj_records_count(w->records), 0);
+	adj_records_destroy(w->records);
 	policy_set_free(w->policies);
 	qsbr_unregister(w->rig.readers, w->reader);
 	rigs_fini(w->rigs, w->shards.count);
@@ -487,7 +487,7 @@ on_mark(void *ctx, enum update_group_mark m)
 static bool
 encode(struct listener *l, size_t size)
 {
-	struct group_reader g = {l->w->rig.readers, l->w->reader, l->w->exported};
+	struct group_reader g = {l->w->rig.readers, l->w->reader, l->w->records};
 	struct receiver_ops ops = {.as4 = true,
 		.external = l->config.rules.kind == UPDATE_EXTERNAL,
 		.announced = received,
@@ -701,7 +701,6 @@ blocked(struct world *w, unsigned p)
 {
 	qsbr_online(w->rig.readers, w->reader);
 	(void)turn_block(w->peer[p].m, UINT64_MAX);
-	attr_table_reclaim(w->exported);
 	qsbr_offline(w->rig.readers, w->reader);
 }
 

@@ -49,7 +49,7 @@ struct rigged {
 	struct rig rig;
 	enum family family;
 	unsigned reader;
-	struct attr_table *exported;
+	struct adj_records *records;
 	struct update_groups *groups;
 	struct told told[MEMBERS + 1];
 	/* longest call in CPU time: other processes may use the machine meanwhile */
@@ -68,11 +68,9 @@ rigged_begin(struct rigged *r, enum family family)
 		assert_int_equal(
 			shard_table_add(r->rig.shard, VRF_DEFAULT, family, &r->rig.table), 0);
 	assert_int_equal(qsbr_register(r->rig.readers, &r->reader), 0);
-	assert_int_equal(attr_table_create(r->rig.arena, r->rig.readers, &r->exported), 0);
-	c = (struct update_groups_config){.arena = r->rig.arena,
-		.shard = r->rig.shard,
-		.exported = r->exported,
-		.stall_ns = 1};
+	assert_int_equal(adj_records_create(r->rig.arena, &r->records), 0);
+	c = (struct update_groups_config){
+		.arena = r->rig.arena, .shard = r->rig.shard, .records = r->records, .stall_ns = 1};
 	assert_int_equal(update_groups_create(&c, &r->groups), 0);
 	for (uint16_t p = SOURCE; p < SOURCE + 3; p++) {
 		struct shard_peer k = {.id = {p},
@@ -126,7 +124,7 @@ rigged_end(struct rigged *r)
 			assert_false(update_group_dismantle(g, UINT64_MAX));
 	}
 	update_groups_destroy(r->groups);
-	attr_table_destroy(r->exported);
+	adj_records_destroy(r->records);
 	qsbr_unregister(r->rig.readers, r->reader);
 	rig_fini(&r->rig);
 }
@@ -201,7 +199,6 @@ encode_for(struct rigged *r, unsigned i, bool look, uint64_t ns)
 	begun = cpu_s() - begun;
 	if (begun > r->longest_s)
 		r->longest_s = begun;
-	attr_table_reclaim(r->exported);
 	qsbr_offline(r->rig.readers, r->reader);
 	assert_int_equal(member_error(t->m), 0);
 	t->octets += len;
@@ -638,7 +635,6 @@ blocked(struct rigged *r, unsigned i)
 
 	qsbr_online(r->rig.readers, r->reader);
 	others = turn_block(r->told[i].m, now_ns() + 1000000);
-	attr_table_reclaim(r->exported);
 	qsbr_offline(r->rig.readers, r->reader);
 	return others;
 }
@@ -663,7 +659,6 @@ encode_little(struct rigged *r, unsigned i)
 	qsbr_online(r->rig.readers, r->reader);
 	(void)turn_send(r->told[i].m, buf, sizeof(buf), now_ns() + 1000000, &more, &others, on_mark,
 		&r->told[i]);
-	attr_table_reclaim(r->exported);
 	qsbr_offline(r->rig.readers, r->reader);
 }
 

@@ -205,7 +205,7 @@ receive(const struct receiver_ops *ops, void *ctx, const uint8_t *p, size_t len)
 struct group_reader {
 	struct qsbr *readers;
 	unsigned reader;
-	struct attr_table *exported;
+	struct adj_records *records;
 };
 
 /*
@@ -223,7 +223,6 @@ encode_once(const struct group_reader *g, struct update_member *m, size_t size,
 
 	qsbr_online(g->readers, g->reader);
 	len = turn_send(m, buf, size, below(20) == 0 ? 1 : UINT64_MAX, &more, others, on_mark, ctx);
-	attr_table_reclaim(g->exported);
 	qsbr_offline(g->readers, g->reader);
 	assert_true(len <= size);
 	receive(ops, ctx, buf, len);

@@ -8,58 +8,48 @@
 
 struct fixture {
 	struct rib_test t;
-	struct attr_table *sets;
+	struct adj_records *records;
 	struct adj_rib_out *out;
-	struct attr_id id[SETS + 1]; /* [0]: no set */
 };
-
-static struct attr_set
-set_of(uint32_t med)
-{
-	struct attr_set a;
-
-	memset(&a, 0, sizeof(a));
-	a.has = ATTR_HAS_MED;
-	a.med = med;
-	return a;
-}
 
 static void
 begin(struct fixture *f)
 {
 	rib_test_begin(&f->t);
-	assert_int_equal(attr_table_create(f->t.arena, f->t.readers, &f->sets), 0);
-	assert_int_equal(adj_rib_out_create(f->t.arena, f->sets, &f->out), 0);
-	f->id[0].v = 0;
-	for (unsigned i = 1; i <= SETS; i++) {
-		struct attr_set a = set_of(i);
-
-		assert_int_equal(attr_intern(f->sets, &a, 1, &f->id[i]), 0);
-	}
+	assert_int_equal(adj_records_create(f->t.arena, &f->records), 0);
+	assert_int_equal(adj_rib_out_create(f->t.arena, f->records, &f->out), 0);
 }
 
+/* All references are returned. */
 static void
 end(struct fixture *f)
 {
-	for (unsigned i = 1; i <= SETS; i++)
-		attr_unref(f->sets, f->id[i]);
-	attr_table_destroy(f->sets);
+	assert_int_equal(adj_records_count(f->records), 0);
+	adj_records_destroy(f->records);
 	rib_test_end(&f->t);
 }
 
-static bool
-set_from(struct fixture *f, uint32_t dest, unsigned i, uint16_t source)
+static struct adj_path
+path_of(unsigned set, uint16_t source)
 {
-	struct adj_route r = {f->id[i], {i != 0 ? source : 0}};
-	struct adj_pair_id old;
-	int changed;
+	return (struct adj_path){.accepted = {set}, .serial = 7, .source = {source}};
+}
 
-	if (i != 0)
-		attr_ref(f->sets, f->id[i], 1);
-	changed = adj_rib_out_set(f->out, (struct dest_id){dest}, r, &old);
-	assert_in_range(changed, 0, 1);
-	if (changed)
-		adj_pair_put(f->out, old);
+/* Set 0: no route. True if the route changed. */
+static bool
+set_from(struct fixture *f, uint32_t dest, unsigned set, uint16_t source)
+{
+	struct adj_path p = path_of(set, source);
+	struct adj_route r = {{0}, 0}, old;
+	bool changed;
+
+	if (set != 0) {
+		r.edit = (uint8_t)(1 + set % ADJ_EDIT_MAX);
+		assert_int_equal(adj_record_get(f->records, &p, &r.record), 0);
+	}
+	assert_int_equal(adj_rib_out_set(f->out, (struct dest_id){dest}, r, &old), 0);
+	changed = old.record.v != r.record.v || old.edit != r.edit;
+	adj_record_put(f->records, old.record);
 	return changed;
 }
 
@@ -76,8 +66,8 @@ test_empty(void **state)
 
 	begin(&f);
 	assert_int_equal(adj_rib_out_count(f.out), 0);
-	assert_int_equal(adj_rib_out_get(f.out, (struct dest_id){0}).set.v, 0);
-	assert_int_equal(adj_rib_out_get(f.out, (struct dest_id){UINT32_MAX - 1}).set.v, 0);
+	assert_int_equal(adj_rib_out_get(f.out, (struct dest_id){0}).record.v, 0);
+	assert_int_equal(adj_rib_out_get(f.out, (struct dest_id){UINT32_MAX - 1}).record.v, 0);
 	assert_false(set(&f, 77, 0));
 	assert_int_equal(adj_rib_out_count(f.out), 0);
 	adj_rib_out_destroy(f.out);
@@ -116,37 +106,73 @@ test_random(void **state)
 		assert_int_equal(
 			adj_rib_out_count_from(f.out, (struct peer_id){source}), from[source]);
 	}
-	assert_true(adj_rib_out_pairs(f.out) > SETS * SOURCES * 9 / 10);
+	assert_true(adj_records_count(f.records) > SETS * SOURCES * 9 / 10);
 	for (uint32_t d = 0; d < DESTS; d++) {
 		struct adj_route r =
 			adj_rib_out_get(f.out, (struct dest_id){d == 7 ? DEST_NONE : d});
 
-		assert_int_equal(r.set.v, f.id[model[d].set].v);
-		assert_int_equal(r.source.v, model[d].source);
+		assert_int_equal(r.record.v != 0, model[d].set != 0);
+		if (r.record.v == 0)
+			continue;
+		assert_int_equal(adj_record_path(f.records, r.record)->accepted.v, model[d].set);
+		assert_int_equal(adj_record_path(f.records, r.record)->source.v, model[d].source);
+		assert_int_equal(r.edit, 1 + model[d].set % ADJ_EDIT_MAX);
 	}
 	/* dismantled in pieces, then destroyed at once */
 	assert_true(adj_rib_out_dismantle(f.out));
 	adj_rib_out_destroy(f.out);
-	assert_int_equal(attr_table_count(f.sets), SETS); /* only our references are left */
 	end(&f);
 }
 
-/* A held pair stays unchanged, whatever happens to its entry. */
+/* A held record stays unchanged, whatever happens to its entry. */
 static void
 test_hold(void **state)
 {
-	struct adj_pair_id held;
+	struct adj_route held;
 	struct fixture f;
 
 	begin(&f);
 	assert_true(set_from(&f, 3, 5, 9));
 	held = adj_rib_out_hold(f.out, (struct dest_id){3});
 	assert_true(set_from(&f, 3, 0, 0));
-	assert_int_equal(adj_pair_get(f.out, held).set.v, f.id[5].v);
-	assert_int_equal(adj_pair_get(f.out, held).source.v, 9);
-	adj_pair_put(f.out, held);
-	assert_int_equal(adj_rib_out_pairs(f.out), 0);
-	assert_int_equal(adj_rib_out_hold(f.out, (struct dest_id){3}).v, 0);
+	assert_int_equal(adj_record_path(f.records, held.record)->accepted.v, 5);
+	assert_int_equal(adj_record_path(f.records, held.record)->source.v, 9);
+	adj_record_put(f.records, held.record);
+	assert_int_equal(adj_records_count(f.records), 0);
+	assert_int_equal(adj_rib_out_hold(f.out, (struct dest_id){3}).record.v, 0);
+	adj_rib_out_destroy(f.out);
+	end(&f);
+}
+
+/* Paths that differ in one field have records of their own; a reused id of a set has another serial. */
+static void
+test_records(void **state)
+{
+	struct adj_path p[] = {{.accepted = {3}, .serial = 1, .source = {2}},
+		{.accepted = {4}, .serial = 1, .source = {2}},
+		{.accepted = {3}, .serial = 2, .source = {2}},
+		{.accepted = {3}, .serial = 1, .source = {5}},
+		{.accepted = {3}, .serial = 1, .source = {2}, .originator = 9},
+		{.accepted = {3}, .serial = 1, .source = {2}, .kind = 1}};
+	enum { COUNT = sizeof(p) / sizeof(p[0]) };
+	struct adj_record_id id[COUNT], again;
+	struct fixture f;
+
+	begin(&f);
+	for (unsigned i = 0; i < COUNT; i++) {
+		assert_int_equal(adj_record_get(f.records, &p[i], &id[i]), 0);
+		assert_int_equal(adj_record_likeness(f.records, id[i]), 0);
+		adj_record_like(f.records, id[i], 100 + i);
+	}
+	assert_int_equal(adj_records_count(f.records), COUNT);
+	for (unsigned i = 0; i < COUNT; i++) {
+		assert_int_equal(adj_record_get(f.records, &p[i], &again), 0);
+		assert_int_equal(again.v, id[i].v);
+		assert_int_equal(adj_record_likeness(f.records, again), 100 + i);
+		adj_record_put(f.records, again);
+		adj_record_put(f.records, again);
+		assert_int_equal(adj_records_count(f.records), COUNT - 1 - i);
+	}
 	adj_rib_out_destroy(f.out);
 	end(&f);
 }
@@ -161,7 +187,7 @@ test_copy(void **state)
 	int more;
 
 	begin(&f);
-	assert_int_equal(adj_rib_out_create(f.t.arena, f.sets, &copy), 0);
+	assert_int_equal(adj_rib_out_create(f.t.arena, f.records, &copy), 0);
 	for (unsigned n = 0; n < DESTS; n++)
 		set_from(&f, random_below(&seed, DESTS), random_below(&seed, SETS + 1),
 			(uint16_t)random_below(&seed, SOURCES));
@@ -170,38 +196,15 @@ test_copy(void **state)
 		;
 	assert_int_equal(more, 0);
 	assert_int_equal(adj_rib_out_count(copy), adj_rib_out_count(f.out));
-	assert_int_equal(adj_rib_out_pairs(copy), adj_rib_out_pairs(f.out));
 	for (uint32_t d = DEST_NONE; d != DESTS; d++) {
 		struct adj_route a = adj_rib_out_get(f.out, (struct dest_id){d});
 		struct adj_route b = adj_rib_out_get(copy, (struct dest_id){d});
 
-		assert_int_equal(a.set.v, b.set.v);
-		assert_int_equal(a.source.v, b.source.v);
+		assert_int_equal(a.record.v, b.record.v);
+		assert_int_equal(a.edit, b.edit);
 	}
 	adj_rib_out_destroy(f.out);
 	adj_rib_out_destroy(copy);
-	end(&f);
-}
-
-/* A set goes with its last entry. */
-static void
-test_references(void **state)
-{
-	struct fixture f;
-	struct attr_set a = set_of(1000);
-	struct adj_route r = {.source = {1}};
-	struct adj_pair_id old;
-
-	begin(&f);
-	assert_int_equal(attr_intern(f.sets, &a, 1, &r.set), 0);
-	assert_int_equal(adj_rib_out_set(f.out, (struct dest_id){5}, r, &old), 1);
-	assert_int_equal(old.v, 0);
-	assert_int_equal(attr_table_count(f.sets), SETS + 1);
-	attr_ref(f.sets, r.set, 1);
-	assert_int_equal(adj_rib_out_set(f.out, (struct dest_id){5}, r, &old), 0);
-	assert_true(set(&f, 5, 3));
-	assert_int_equal(attr_table_count(f.sets), SETS);
-	adj_rib_out_destroy(f.out);
 	end(&f);
 }
 
@@ -211,7 +214,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_random),
-		cmocka_unit_test(test_references),
+		cmocka_unit_test(test_records),
 		cmocka_unit_test(test_hold),
 		cmocka_unit_test(test_copy),
 	};
