@@ -117,8 +117,8 @@ prefixes_old_v6(unsigned count)
 	}
 }
 
-/* Hashes in one 128th of the largest index; smaller indexes use fewer of these bits. */
-#define REGION 0x1fc00u
+/* Hashes in one 128th of the lines of the largest index; smaller indexes use fewer of these bits. */
+#define REGION 0x1fc0u
 
 /* Host prefixes of one region, by the current key or by the old hash. */
 static void
