@@ -319,6 +319,11 @@ struct attr_table {
 	uint32_t dying_count, dying[DYING_MAX]; /* ids */
 	struct deferred_free deferred;
 	uint32_t limit; /* owner: ids below have been used before */
+	/*
+	 * with accounting, by segment: the owners of its sets. Slots and owners are blocks of their
+	 * own, because both sizes are size classes of the allocator, and the sum is not.
+	 */
+	uint16_t **owners;
 	_Atomic size_t *charged; /* by owner of sets; NULL: no accounting */
 	uint16_t owner; /* of the next set */
 	_Atomic uint32_t count; /* with references */
@@ -328,22 +333,10 @@ struct attr_table {
 	struct attr_slot *segment[SEGMENTS_MAX]; /* written before `reach` passes its ids */
 };
 
-/*
- * Owner of a set. The owners of a segment lie after its slots, if accounting is enabled. Ids are
- * dense, so neighbours share a cache line.
- */
 static uint16_t *
 owner_of(const struct attr_table *t, uint32_t id)
 {
-	return (uint16_t *)(t->segment[id >> SEGMENT_BITS] + SEGMENT_SLOTS) +
-	       (id & (SEGMENT_SLOTS - 1));
-}
-
-static size_t
-segment_bytes(const struct attr_table *t)
-{
-	return SEGMENT_SLOTS *
-	       (sizeof(struct attr_slot) + (t->charged != NULL ? sizeof(uint16_t) : 0));
+	return &t->owners[id >> SEGMENT_BITS][id & (SEGMENT_SLOTS - 1)];
 }
 
 #define SET_OVERHEAD 32 /* its slot and its share of the index */
@@ -379,7 +372,9 @@ discharge(struct attr_table *t, uint32_t id, size_t size)
 int
 attr_table_charge(struct attr_table *t, unsigned owners)
 {
-	t->charged = arena_calloc(t->arena, owners * sizeof(*t->charged));
+	t->owners = arena_calloc(t->arena, SEGMENTS_MAX * sizeof(*t->owners));
+	if (t->owners != NULL)
+		t->charged = arena_calloc(t->arena, owners * sizeof(*t->charged));
 	return t->charged != NULL ? 0 : -ENOMEM;
 }
 
@@ -487,6 +482,9 @@ attr_table_destroy(struct attr_table *t)
 			t->arena, atomic_load_explicit(&slot_of(t, id)->set, memory_order_relaxed));
 	for (unsigned i = 0; i < SEGMENTS_MAX && t->segment[i] != NULL; i++)
 		arena_free(t->arena, t->segment[i]);
+	for (unsigned i = 0; t->owners != NULL && i < SEGMENTS_MAX && t->owners[i] != NULL; i++)
+		arena_free(t->arena, t->owners[i]);
+	arena_free(t->arena, t->owners);
 	arena_free(t->arena, t->scratch);
 	arena_free(t->arena, t->charged);
 	arena_free(t->arena, t->next);
@@ -662,12 +660,19 @@ id_reserve(struct attr_table *t)
 	if (n >= SEGMENTS_MAX)
 		return 0;
 	if (t->segment[n] == NULL) {
-		t->segment[n] = arena_calloc_touched(t->arena, segment_bytes(t));
+		size_t owners_size = SEGMENT_SLOTS * sizeof(**t->owners);
+		size_t slots_size = SEGMENT_SLOTS * sizeof(struct attr_slot);
+
+		if (t->charged != NULL && t->owners[n] == NULL)
+			t->owners[n] = arena_alloc(t->arena, owners_size);
+		if (t->charged != NULL && t->owners[n] == NULL)
+			return 0;
+		t->segment[n] = arena_calloc_touched(t->arena, slots_size);
 		if (t->segment[n] == NULL)
 			return 0;
 		/* release: pairs with the load in slot_read; unused slots have no set */
 		atomic_store_explicit(&t->reach, (n + 1) << SEGMENT_BITS, memory_order_release);
-		bytes_add(t, segment_bytes(t));
+		bytes_add(t, slots_size + (t->charged != NULL ? owners_size : 0));
 	}
 	return id;
 }

@@ -604,21 +604,20 @@ attr_unpack_fixed(const struct attr_packed *p, struct attr_set *out)
 {
 	struct parts s;
 
-	if (p->bits & HEAD_VERBATIM)
-		return memcpy(out, p->body, FIXED);
+	if (p->bits & HEAD_VERBATIM) {
+		memcpy(out, p->body, FIXED);
+		out->origin_asn = 0;
+		return out;
+	}
 	parts_find(p, &s);
 	fixed_get(p, &s, out);
 	if (p->hops > 0) {
-		const uint8_t *at = s.path;
-
-		(void)number_take_last(at, &out->first_asn);
-		for (unsigned i = 1; i < p->hops; i++)
-			at = number_take(at, &out->origin_asn);
-		(void)number_take_last(at, &out->origin_asn);
+		(void)number_take_last(s.path, &out->first_asn);
 		out->as_path_hops = p->hops;
 	} else if (s.path_len > 0) {
 		attr_derive_path(out, s.path);
 	}
+	out->origin_asn = 0;
 	return out;
 }
 

@@ -36,7 +36,7 @@ size_t attr_packed_set_size(const struct attr_packed *p);
 struct attr_set *attr_unpack(const struct attr_packed *p, struct attr_set *out);
 /*
  * Unpacks the fixed part only: `out` is a struct attr_set without room for `var`. For the decision
- * process, which reads no variable part.
+ * process, which reads no variable part. `origin_asn` is 0: the end of the path is not read.
  */
 struct attr_set *attr_unpack_fixed(const struct attr_packed *p, struct attr_set *out);
 

@@ -365,6 +365,8 @@ packed_agrees(const struct attr_set *a, const struct attr_packed *p, size_t size
 	assert_ptr_equal(attr_unpack(p, &copy.set), &copy.set);
 	assert_memory_equal(&copy.set, a, attr_set_size(a));
 	(void)attr_unpack_fixed(p, (struct attr_set *)(void *)fixed);
+	assert_int_equal(((struct attr_set *)(void *)fixed)->origin_asn, 0);
+	((struct attr_set *)(void *)fixed)->origin_asn = a->origin_asn;
 	assert_memory_equal(fixed, a, sizeof(fixed));
 	assert_memory_equal(&next_hop, attr_next_hop(a), sizeof(next_hop));
 	for (unsigned i = 0; i < sizeof(asked) / sizeof(asked[0]); i++)
