@@ -266,15 +266,30 @@ attr_as_path_numbers(const struct attr_set *a, struct as_path_number *out, unsig
  */
 struct attr_slot {
 	_Atomic(struct attr_packed *) set; /* NULL: free */
-	_Atomic uint32_t serial; /* number of uses of the id; survives freeing */
-	uint32_t refs; /* owner only, with DYING; in a free slot: the next free id */
+	/* changes with each use of the id; survives freeing. 0: not used, or the pages were given back */
+	_Atomic uint32_t serial;
+	uint32_t refs; /* owner only, with DYING; in a free slot: the next free slot, as below */
 };
 #define DYING (1u << 31) /* the id is in attr_table.dying */
 static_assert(sizeof(struct attr_slot) == 16, "16 bytes a set beside the set itself");
 
 #define SEGMENT_BITS 12
 #define SEGMENT_SLOTS (1u << SEGMENT_BITS)
+#define DISCARD_STEP 4u /* segments in a piece of work: some 20 us */
 #define SEGMENTS_MAX 4096u /* 16.7 million sets: sixty full tables without a common set */
+
+/*
+ * Ids come from the lowest segment with a free slot, so that segments at the end become empty when
+ * sets go. The pages of an empty segment are given back to the system. The address range stays:
+ * a reader with an old id finds a slot without a set.
+ */
+struct attr_segment {
+	uint16_t used; /* slots with a set, or with a set that waits to be freed */
+	uint16_t fresh; /* slots from here on have not been used since the segment was empty */
+	uint16_t free; /* slot + 1 of the first free one below `fresh`; 0: none */
+	uint8_t pages; /* enum segment_pages */
+};
+enum segment_pages { PAGES_USED, PAGES_EMPTY /* counted in empty_count */, PAGES_GIVEN_BACK };
 
 /*
  * The owner's index: open addressing, with the low half of the hash, so growing and failed
@@ -312,13 +327,17 @@ struct attr_table {
 	struct attr_index *next; /* NULL: none */
 	uint32_t next_mask, next_cleared; /* next_cleared: positions cleared */
 	uint32_t next_at; /* positions of `index` below have been copied */
-	uint32_t free_id; /* list through refs; 0: empty */
 	struct attr_packed *scratch; /* attr_intern(): the set packed */
 	size_t scratch_size;
 	struct hash_probes probes;
 	uint32_t dying_count, dying[DYING_MAX]; /* ids */
 	struct deferred_free deferred;
-	uint32_t limit; /* owner: ids below have been used before */
+	uint32_t serial_floor; /* no serial of a segment given back is higher */
+	uint32_t empty_count; /* segments that are PAGES_EMPTY */
+	uint32_t room_from; /* words of `room` below are 0 */
+	uint64_t
+		room[SEGMENTS_MAX / 64]; /* bits: segments with a free slot, or not yet allocated */
+	struct attr_segment state[SEGMENTS_MAX];
 	/*
 	 * with accounting, by segment: the owners of its sets. Slots and owners are blocks of their
 	 * own, because both sizes are size classes of the allocator, and the sum is not.
@@ -421,6 +440,68 @@ attr_packed_hash(const struct attr_packed *p, size_t size)
 	return h != 0 ? h : 1;
 }
 
+static size_t
+segment_bytes(const struct attr_table *t)
+{
+	return SEGMENT_SLOTS *
+	       (sizeof(struct attr_slot) + (t->charged != NULL ? sizeof(uint16_t) : 0));
+}
+
+/* Puts the slot of a freed set on the list of its segment. */
+static void
+slot_release(struct attr_table *t, uint32_t id)
+{
+	uint32_t n = id >> SEGMENT_BITS;
+	struct attr_segment *g = &t->state[n];
+
+	slot_of(t, id)->refs = g->free;
+	g->free = (uint16_t)((id & (SEGMENT_SLOTS - 1)) + 1);
+	t->room[n / 64] |= UINT64_C(1) << n % 64;
+	if (n / 64 < t->room_from)
+		t->room_from = n / 64;
+	if (--g->used > 0)
+		return;
+	g->free = g->fresh = 0;
+	g->pages = PAGES_EMPTY;
+	t->empty_count++;
+}
+
+/* Gives the pages of an empty segment back. */
+static void
+segment_discard(struct attr_table *t, uint32_t n)
+{
+	for (uint32_t i = 0; i < SEGMENT_SLOTS; i++) {
+		uint32_t serial =
+			atomic_load_explicit(&t->segment[n][i].serial, memory_order_relaxed);
+
+		if (serial > t->serial_floor)
+			t->serial_floor = serial;
+	}
+	arena_discard(t->segment[n], SEGMENT_SLOTS * sizeof(struct attr_slot));
+	if (t->charged != NULL)
+		arena_discard(t->owners[n], SEGMENT_SLOTS * sizeof(**t->owners));
+	bytes_add(t, -segment_bytes(t));
+	t->state[n].pages = PAGES_GIVEN_BACK;
+	t->empty_count--;
+}
+
+/* True if an empty segment is left. */
+static bool
+segments_discard_some(struct attr_table *t)
+{
+	uint32_t reach = atomic_load_explicit(&t->reach, memory_order_relaxed) >> SEGMENT_BITS;
+
+	for (unsigned left = DISCARD_STEP; left > 0 && t->empty_count > 0; left--) {
+		uint32_t n = reach;
+
+		do
+			n--;
+		while (t->state[n].pages != PAGES_EMPTY);
+		segment_discard(t, n);
+	}
+	return t->empty_count > 0;
+}
+
 static void
 slot_free(void *ctx, void *p)
 {
@@ -435,8 +516,7 @@ slot_free(void *ctx, void *p)
 	bytes_add(t, -size);
 	discharge(t, id, size);
 	arena_free(t->arena, set);
-	s->refs = t->free_id;
-	t->free_id = id;
+	slot_release(t, id);
 }
 
 /* Prefetches the head of the set, which contains its size. */
@@ -465,7 +545,8 @@ attr_table_create(struct arena *a, struct qsbr *readers, struct attr_table **out
 		return -ENOMEM;
 	}
 	t->deferred.prefetch = slot_free_prefetch;
-	t->limit = 1;
+	memset(t->room, 0xff, sizeof(t->room));
+	t->state[0] = (struct attr_segment){.used = 1, .fresh = 1}; /* id 0 */
 	bytes_add(t, sizeof(*t) + (t->index_mask + 1) * sizeof(*t->index));
 	*out = t;
 	return 0;
@@ -477,11 +558,12 @@ attr_table_destroy(struct attr_table *t)
 	if (t == NULL)
 		return;
 	deferred_free_fini(&t->deferred);
-	for (uint32_t id = 1; id < t->limit; id++)
-		arena_free(
-			t->arena, atomic_load_explicit(&slot_of(t, id)->set, memory_order_relaxed));
-	for (unsigned i = 0; i < SEGMENTS_MAX && t->segment[i] != NULL; i++)
-		arena_free(t->arena, t->segment[i]);
+	for (unsigned n = 0; n < SEGMENTS_MAX && t->segment[n] != NULL; n++) {
+		for (unsigned i = 0; i < t->state[n].fresh; i++)
+			arena_free(t->arena,
+				atomic_load_explicit(&t->segment[n][i].set, memory_order_relaxed));
+		arena_free(t->arena, t->segment[n]);
+	}
 	for (unsigned i = 0; t->owners != NULL && i < SEGMENTS_MAX && t->owners[i] != NULL; i++)
 		arena_free(t->arena, t->owners[i]);
 	arena_free(t->arena, t->owners);
@@ -648,49 +730,75 @@ index_shrink(struct attr_table *t)
 		next_step(t);
 }
 
+/* 0, -ENOMEM. */
+static int
+segment_add(struct attr_table *t, uint32_t n)
+{
+	if (t->charged != NULL && t->owners[n] == NULL) {
+		t->owners[n] = arena_alloc(t->arena, SEGMENT_SLOTS * sizeof(**t->owners));
+		if (t->owners[n] == NULL)
+			return -ENOMEM;
+	}
+	t->segment[n] = arena_calloc_touched(t->arena, SEGMENT_SLOTS * sizeof(struct attr_slot));
+	if (t->segment[n] == NULL)
+		return -ENOMEM;
+	/* release: pairs with the load in slot_read; unused slots have no set */
+	atomic_store_explicit(&t->reach, (n + 1) << SEGMENT_BITS, memory_order_release);
+	bytes_add(t, segment_bytes(t));
+	return 0;
+}
+
 /* Returns a free id with a slot, without taking the id. 0: none. */
 static uint32_t
 id_reserve(struct attr_table *t)
 {
-	uint32_t id = t->limit;
-	uint32_t n = id >> SEGMENT_BITS;
+	const struct attr_segment *g;
+	uint32_t n;
 
-	if (t->free_id != 0)
-		return t->free_id;
-	if (n >= SEGMENTS_MAX)
+	while (t->room_from < SEGMENTS_MAX / 64 && t->room[t->room_from] == 0)
+		t->room_from++;
+	if (t->room_from == SEGMENTS_MAX / 64)
 		return 0;
-	if (t->segment[n] == NULL) {
-		size_t owners_size = SEGMENT_SLOTS * sizeof(**t->owners);
-		size_t slots_size = SEGMENT_SLOTS * sizeof(struct attr_slot);
+	n = t->room_from * 64 + (uint32_t)__builtin_ctzll(t->room[t->room_from]);
+	if (t->segment[n] == NULL && segment_add(t, n) < 0)
+		return 0;
+	g = &t->state[n];
+	return n << SEGMENT_BITS | (g->free != 0 ? g->free - 1u : g->fresh);
+}
 
-		if (t->charged != NULL && t->owners[n] == NULL)
-			t->owners[n] = arena_alloc(t->arena, owners_size);
-		if (t->charged != NULL && t->owners[n] == NULL)
-			return 0;
-		t->segment[n] = arena_calloc_touched(t->arena, slots_size);
-		if (t->segment[n] == NULL)
-			return 0;
-		/* release: pairs with the load in slot_read; unused slots have no set */
-		atomic_store_explicit(&t->reach, (n + 1) << SEGMENT_BITS, memory_order_release);
-		bytes_add(t, slots_size + (t->charged != NULL ? owners_size : 0));
-	}
-	return id;
+/* Takes the id of id_reserve(). */
+static void
+id_take(struct attr_table *t, uint32_t id)
+{
+	uint32_t n = id >> SEGMENT_BITS;
+	struct attr_segment *g = &t->state[n];
+
+	if (g->free != 0)
+		g->free = (uint16_t)slot_of(t, id)->refs;
+	else
+		g->fresh++;
+	g->used++;
+	if (g->pages == PAGES_EMPTY)
+		t->empty_count--;
+	else if (g->pages == PAGES_GIVEN_BACK)
+		bytes_add(t, segment_bytes(t));
+	g->pages = PAGES_USED;
+	if (g->free == 0 && g->fresh == SEGMENT_SLOTS)
+		t->room[n / 64] &= ~(UINT64_C(1) << n % 64);
 }
 
 static void
 slot_publish(struct attr_table *t, uint32_t id, struct attr_packed *copy, uint32_t refs)
 {
 	struct attr_slot *s = slot_of(t, id);
-	uint32_t serial = atomic_load_explicit(&s->serial, memory_order_relaxed) + 1;
+	uint32_t serial = atomic_load_explicit(&s->serial, memory_order_relaxed);
 
-	if (id == t->free_id)
-		t->free_id = s->refs;
+	serial = (serial != 0 ? serial : t->serial_floor) + 1;
+	id_take(t, id);
 	s->refs = refs;
 	atomic_store_explicit(&s->serial, serial != 0 ? serial : 1, memory_order_relaxed);
 	/* release: pairs with the loads in attr_get and attr_serial */
 	atomic_store_explicit(&s->set, copy, memory_order_release);
-	if (id == t->limit)
-		t->limit++;
 }
 
 static uint32_t
@@ -868,6 +976,8 @@ attr_table_reclaim_some(struct attr_table *t)
 	dying_remove(t);
 	more = deferred_free_reclaim(&t->deferred, 1);
 	index_shrink(t);
+	if (!more)
+		more = segments_discard_some(t);
 	return more || t->next != NULL;
 }
 
@@ -905,7 +1015,7 @@ attr_table_bytes(const struct attr_table *t)
 static const struct attr_slot *
 slot_read(const struct attr_table *t, struct attr_id id)
 {
-	/* acquire: pairs with the release store in id_reserve */
+	/* acquire: pairs with the release store in segment_add */
 	if (id.v == 0 || id.v >= atomic_load_explicit(&t->reach, memory_order_acquire))
 		return NULL;
 	return slot_of(t, id.v);
