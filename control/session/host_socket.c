@@ -15,6 +15,11 @@
 
 /* Network control, DSCP 48, as in BIRD and FRR. */
 #define TOS_CS6 0xc0
+/*
+ * The kernel accepts octets only while fewer are unsent, and reports room below half of this.
+ * Octets on their way do not count, so a long path keeps its throughput.
+ */
+#define UNSENT_MAX (64 << 10)
 
 /* Returns the length, or -ENODEV: the interface does not exist. */
 static int
@@ -142,6 +147,8 @@ set_common(int fd, enum afi afi)
 	bool v6 = afi == AFI_IPV6;
 	int rc = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 
+	if (rc == 0)
+		rc = set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_MAX);
 	if (rc == 0)
 		rc = set_int(
 			fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_TCLASS : IP_TOS, TOS_CS6);

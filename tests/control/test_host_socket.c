@@ -57,6 +57,7 @@ check_options(int fd, enum afi afi, int ttl)
 	assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
 	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
 	assert_int_equal(get_int(fd, IPPROTO_TCP, TCP_NODELAY), 1);
+	assert_int_equal(get_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT), 64 << 10);
 	if (afi == AFI_IPV6) {
 		assert_int_equal(get_int(fd, IPPROTO_IPV6, IPV6_TCLASS), 0xc0);
 		assert_int_equal(get_int(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS), ttl);
