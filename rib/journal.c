@@ -44,10 +44,11 @@ struct journal_writer {
 };
 
 /*
- * Of an entry's 8 bytes: destination in the low half, then the table, then the writer, ASIDE at the
- * top. The sequence is the place in the ring.
+ * Of an entry's 8 bytes: destination in the low half, then the table, then the writer, the flags at
+ * the top. The sequence is the place in the ring.
  */
-#define ASIDE (1ull << 63)
+#define FLAGS_SHIFT 62
+#define FLAG(f) ((uint64_t)(f) << FLAGS_SHIFT)
 struct journal {
 	struct arena *arena;
 	_Atomic uint64_t *ring;
@@ -60,6 +61,7 @@ struct journal {
 	 * written or not
 	 */
 	alignas(CACHE_LINE) _Atomic uint64_t head;
+	_Atomic uint64_t bulk; /* newest bulk entry */
 	alignas(CACHE_LINE) _Atomic uint32_t cursor_end; /* slots at and above were never used */
 	_Atomic uint32_t waiting; /* bitmap of writers that wait for paced consumers */
 	_Atomic uint32_t pressed; /* bitmap of writers with accumulated tombstones */
@@ -217,10 +219,13 @@ journal_reserve(struct journal *j, unsigned writer)
 
 void
 journal_commit(struct journal *j, unsigned writer, uint64_t sequence, struct table_id table,
-	struct dest_id dest, bool aside)
+	struct dest_id dest, unsigned flags)
 {
-	uint64_t entry =
-		(aside ? ASIDE : 0) | (uint64_t)writer << 48 | (uint64_t)table.v << 32 | dest.v;
+	uint64_t entry = FLAG(flags) | (uint64_t)writer << 48 | (uint64_t)table.v << 32 | dest.v;
+
+	/* relaxed: a reader that misses this entry sees the next */
+	if (flags & JOURNAL_BULK)
+		atomic_store_explicit(&j->bulk, sequence, memory_order_relaxed);
 
 	if (j->writer_count == 1)
 		append(j, entry);
@@ -528,6 +533,17 @@ in_ring(const struct journal *j, uint64_t sequence, uint64_t head)
 	return sequence + j->mask > head;
 }
 
+static struct journal_entry
+entry_of(uint64_t e, uint64_t sequence)
+{
+	return (struct journal_entry){.sequence = sequence,
+		.table = {(uint16_t)(e >> 32)},
+		.shard = e >> 48 & (JOURNAL_WRITERS_MAX - 1),
+		.aside = (e & FLAG(JOURNAL_ASIDE)) != 0,
+		.bulk = (e & FLAG(JOURNAL_BULK)) != 0,
+		.dest = {(uint32_t)e}};
+}
+
 int
 journal_read(struct journal *j, struct journal_cursor *c, struct journal_entry *out, unsigned max)
 {
@@ -552,13 +568,41 @@ journal_read(struct journal *j, struct journal_cursor *c, struct journal_entry *
 		 */
 		uint64_t e =
 			atomic_load_explicit(&j->ring[(first + i) & j->mask], memory_order_acquire);
-		out[i] = (struct journal_entry){.sequence = first + i,
-			.table = {(uint16_t)(e >> 32)},
-			.shard = (uint8_t)(e >> 48),
-			.aside = (e & ASIDE) != 0,
-			.dest = {(uint32_t)e}};
+		out[i] = entry_of(e, first + i);
 	}
 	return in_ring(j, first, taken(j)) ? (int)n : -EOVERFLOW;
+}
+
+uint64_t
+journal_bulk(const struct journal *j)
+{
+	return atomic_load_explicit(&j->bulk, memory_order_relaxed);
+}
+
+int
+journal_read_live(struct journal *j, const struct journal_cursor *c, uint64_t *from,
+	struct journal_entry *out, unsigned max)
+{
+	uint64_t head = journal_head(j), at = *from < c->position ? c->position : *from;
+	uint64_t first = at + 1, end = head > at + JOURNAL_LOOK ? at + JOURNAL_LOOK : head;
+	unsigned n = 0;
+
+	if (head < first)
+		return 0;
+	if (!in_ring(j, first, taken(j)))
+		return -EOVERFLOW;
+	for (; at < end && n < max; at++) {
+		/* acquire: as in journal_read() */
+		uint64_t e =
+			atomic_load_explicit(&j->ring[(at + 1) & j->mask], memory_order_acquire);
+
+		if ((e & FLAG(JOURNAL_ASIDE | JOURNAL_BULK)) == 0)
+			out[n++] = entry_of(e, at + 1);
+	}
+	if (!in_ring(j, first, taken(j)))
+		return -EOVERFLOW;
+	*from = at;
+	return (int)n;
 }
 
 static void

@@ -38,8 +38,14 @@ struct journal_entry {
 	 * the destination had a route before, and the best path stayed the same: journal_awaits()
 	 */
 	bool aside;
+	/*
+	 * made by a walk over the table, or for a peer that is sending a whole table:
+	 * journal_read_live()
+	 */
+	bool bulk;
 	struct dest_id dest;
 };
+enum journal_flags { JOURNAL_ASIDE = 1, JOURNAL_BULK = 2 };
 
 #define JOURNAL_CURSORS_MAX 1024
 #define JOURNAL_WRITERS_MAX 16
@@ -62,8 +68,9 @@ void journal_append(struct journal *j, struct table_id table, struct dest_id des
  * reserved sequence, so entries appear in order.
  */
 uint64_t journal_reserve(struct journal *j, unsigned writer) RUNS_ON(role_rib);
+/* `flags`: of enum journal_flags. */
 void journal_commit(struct journal *j, unsigned writer, uint64_t sequence, struct table_id table,
-	struct dest_id dest, bool aside) RUNS_ON(role_rib);
+	struct dest_id dest, unsigned flags) RUNS_ON(role_rib);
 /*
  * The lowest sequence that some cursor has not passed (head + 1 without cursors). No consumer will
  * ask for an older entry.
@@ -158,6 +165,18 @@ bool journal_evict(struct journal *j, const struct journal_holder *h) RUNS_ON(ro
  */
 int journal_read(
 	struct journal *j, struct journal_cursor *c, struct journal_entry *out, unsigned max);
+/*
+ * Entries that a consumer may take before the bulk entries in front of them: entries after *from
+ * that are neither `bulk` nor `aside`, at most `max`, in order. Moves *from over the examined
+ * entries, at most JOURNAL_LOOK of them; the position of the cursor stays. Such an entry may bring a
+ * route early. A withdrawal must wait until journal_read() returns the entry. Returns the number of
+ * entries, or -EOVERFLOW, as journal_read().
+ */
+#define JOURNAL_LOOK 16384u
+int journal_read_live(struct journal *j, const struct journal_cursor *c, uint64_t *from,
+	struct journal_entry *out, unsigned max);
+/* Any thread. The newest bulk entry; with several writers, the newest of one of the writers. */
+uint64_t journal_bulk(const struct journal *j);
 /* True if journal_read() would return -ESTALE. Cheaper: reads no cache line of the writers. */
 bool journal_evicted(const struct journal_cursor *c);
 /*

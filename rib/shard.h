@@ -69,6 +69,8 @@ struct rib_record {
 	uint64_t received_ns; /* monotonic: when the message was read; feeds update_to_fib_ns */
 	uint32_t attrs_hash; /* attr_packed_hash(); 0: not made */
 	bool wide; /* prefixes that cover prefixes of other shards, or all prefixes of a peer */
+	/* the peer is sending a whole table: consumers may take live changes first */
+	bool bulk;
 	/*
 	 * enum refused_cause: a withdrawal by the session of a route that the session refuses; only
 	 * without attrs

@@ -306,7 +306,7 @@ struct shard_input {
 	alignas(CACHE_LINE) _Atomic uint64_t records;
 	/*
 	 * bitmap of siblings that wait for records: each sibling sets its bit, the shard clears all
-	 * bits, the session thread reads
+	 * bits
 	 */
 	_Atomic uint32_t awaited;
 	/* the shard: lower bounds of the records done by siblings */
@@ -384,6 +384,7 @@ struct shard {
 	struct retire_list *retired;
 	uint64_t now_ns; /* of the turn */
 	uint64_t entries; /* journal entries written by this shard */
+	bool bulk; /* the current changes are bulk (struct journal_entry) */
 	/*
 	 * value of `entries` at the last wake-up of consumers; each shard wakes consumers for its
 	 * own entries

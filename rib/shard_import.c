@@ -675,7 +675,9 @@ update_run(struct shard *s, const struct rib_record *rec, struct shard_peer_slot
 		return true;
 	}
 	s->cursor.behind = !record_due(s, rec, false);
+	s->bulk = rec->bulk;
 	done = nlri_run(&m, deadline_ns);
+	s->bulk = false;
 	s->cursor.behind = false;
 	reuse_end(s);
 	verdicts_end(s);

@@ -181,7 +181,9 @@ static void
 entry_commit(struct shard *s, const struct shard_table *t, struct dest_id id, uint64_t sequence,
 	bool aside) RUNS_ON(role_rib)
 {
-	journal_commit(s->journal, s->config.index, sequence, t->id, id, aside);
+	unsigned flags = (aside ? JOURNAL_ASIDE : 0) | (s->bulk ? JOURNAL_BULK : 0);
+
+	journal_commit(s->journal, s->config.index, sequence, t->id, id, flags);
 	s->entries++;
 }
 

@@ -116,6 +116,7 @@ struct rig {
 	struct journal_cursor *last_evicted;
 	uint8_t end_of_rib; /* for the next rig_up() */
 	bool without_family; /* the next session does not negotiate the family */
+	bool bulk; /* the next UPDATEs are part of a whole table */
 	bool no_messages; /* messages to the fib thread fail for lack of memory */
 	void (*asked)(struct rig *r, const struct nexthop_message *m);
 	void *ctx;
@@ -338,6 +339,7 @@ rig_update_in(struct rig *r, enum family family, uint16_t peer, const struct att
 		.nlri_count = (uint16_t)count,
 		.attrs_len = (uint32_t)attrs_len,
 		.received_ns = received_ns,
+		.bulk = r->bulk,
 	};
 	uint8_t *body = rig_record(r, &head, padded + count * sizeof(*nlri));
 
