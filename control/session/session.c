@@ -323,30 +323,43 @@ work_input(struct speaker *s, uint64_t now, uint64_t deadline_ns) RUNS_ON(role_s
 }
 
 /*
- * Exports to the established peers in turn. Each peer gets half of the remaining time, with a
- * minimum, so that a long export to one peer does not delay a short one to the next. The next turn
- * continues after the last served peer, or begins with a different peer if all were served. True:
- * there is more to do.
+ * Exports to the established peers in turn: those whose last turn left something to send (`more`),
+ * or all others. Each peer gets half of the remaining time, with a minimum, so that a long export
+ * to one peer does not delay a short one to the next. After the deadline the next call continues
+ * behind the last served peer. True: there is more to do.
  */
 static bool
-work_export(struct speaker *s, uint64_t deadline_ns) RUNS_ON(role_session)
+export_some(struct speaker *s, bool more, uint64_t deadline_ns) RUNS_ON(role_session)
 {
-	unsigned count = s->established_count, served = 0;
-	bool more = false;
+	unsigned count = s->established_count;
+	bool again = false;
 
-	while (served < count && !ring_empty(&s->established)) {
+	for (unsigned i = 0; i < count && !ring_empty(&s->established); i++) {
 		struct peer *p = container_of(s->established.next, struct peer, established);
 
 		/* Rotate first: the session may end in export_run(). */
 		ring_remove(&p->established);
 		ring_insert(&s->established, &p->established);
-		more |= export_run(p, update_share(deadline_ns));
-		served++;
+		if (p->export_more != more)
+			continue;
+		again |= export_run(p, update_share(deadline_ns));
 		if (now_ns() >= deadline_ns)
-			break;
+			return true;
 	}
-	if (served < count)
-		return true;
+	return again;
+}
+
+/*
+ * Peers that were sent everything come first, so that a live change does not wait for the whole
+ * tables of other peers. The other peers get a quarter of the time.
+ */
+static bool
+work_export(struct speaker *s, uint64_t now, uint64_t deadline_ns) RUNS_ON(role_session)
+{
+	uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
+	bool more = export_some(s, false, deadline_ns - left / 4);
+
+	more |= export_some(s, true, deadline_ns);
 	if (!ring_empty(&s->established)) {
 		struct ring *first = s->established.next;
 
@@ -429,7 +442,7 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 		if (s->groups != NULL)
 			update_groups_gather(s->groups, now, now - s->loading_ns < LOADING_NS);
 		note_work("export to peers");
-		more |= work_export(s, deadline_ns);
+		more |= work_export(s, now_ns(), deadline_ns);
 	}
 	note_work("freeing removed peers");
 	removed_free(s);

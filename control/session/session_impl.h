@@ -31,12 +31,17 @@
 
 #define NS_PER_S 1000000000ull
 #define RX_SIZE (256u << 10)
-#define TX_SIZE (512u << 10)
+#define TX_SIZE (128u << 10)
 /* Part of the output buffer reserved for keepalives, refreshes and the NOTIFICATION. */
 #define TX_RESERVE 8192u
-/* Export continues when this much output space is free: always more than the largest message. */
-#define TX_EXPORT_ROOM (TX_SIZE / 4)
-static_assert(TX_EXPORT_ROOM > BGP_EXTENDED_MSG_MAX + TX_RESERVE, "the largest message fits");
+/*
+ * Export writes at most this much, and only after the socket has accepted everything before: a live
+ * change waits for what lies here and in the socket (host_socket.c), and for the messages of one
+ * batch.
+ */
+#define TX_EXPORT (64u << 10)
+static_assert(TX_EXPORT > BGP_EXTENDED_MSG_MAX, "the largest message fits");
+static_assert(TX_EXPORT + TX_RESERVE <= TX_SIZE, "other messages have room");
 #define BATCH_SPARES_MAX 24
 #define LISTENERS_MAX 128
 #define ADDRESS_BUCKETS 4096u
@@ -218,6 +223,7 @@ struct peer {
 	uint64_t table_update_ns;
 	struct peer_family family[FAMILY_COUNT];
 	uint8_t export_first; /* the family that exports first in the next turn */
+	bool export_more; /* the last turn of export left something to send */
 
 	/* Records that wait for a batch. DOWN precedes UP; UP followed by DOWN cancels out. */
 	bool owed_down, owed_up;

@@ -432,20 +432,23 @@ family_spread(struct peer_family *f)
 	timer_arm(f->peer->speaker->thread, &f->spread, ns);
 }
 
-/*
- * One turn of a family. *taken: the output has been used in this round by a family of the peer.
- * True while the socket accepts more, or while further members of the group have work.
- */
 static bool
-family_run(struct peer_family *f, uint64_t deadline_ns, bool *taken) RUNS_ON(role_session)
+output_empty(const struct connection *c)
+{
+	return c->tx_head == c->tx_tail;
+}
+
+/* Packs messages into the output once, and sends. */
+static struct update_turn
+family_send(struct peer_family *f, uint64_t deadline_ns, bool *taken) RUNS_ON(role_session)
 {
 	struct peer *p = f->peer;
 	struct speaker *s = p->speaker;
 	struct connection *c = p->up;
-	size_t room = TX_RESERVE;
-	uint8_t *tail = connection_tail(c, TX_EXPORT_ROOM, &room);
-	struct update_io io = {.buf = c->ended ? NULL : tail,
-		.size = room - TX_RESERVE,
+	size_t room;
+	uint8_t *tail = output_empty(c) && !c->ended ? connection_tail(c, TX_EXPORT, &room) : NULL;
+	struct update_io io = {.buf = tail,
+		.size = TX_EXPORT,
 		.paused = f->not_before_ns != 0 && now_ns() < f->not_before_ns,
 		.taken = *taken && !c->ended,
 		.mark = on_mark,
@@ -471,21 +474,42 @@ family_run(struct peer_family *f, uint64_t deadline_ns, bool *taken) RUNS_ON(rol
 			refresh_pace_spent(&s->pace, now, now - began);
 		}
 	}
+	return t;
+}
+
+/*
+ * One turn of a family. *taken: the output has been used in this round by a family of the peer.
+ * True while the socket accepts more, or while further members of the group have work.
+ */
+static bool
+family_run(struct peer_family *f, uint64_t deadline_ns, bool *taken) RUNS_ON(role_session)
+{
+	struct peer *p = f->peer;
+	struct connection *c = p->up;
+	bool others = false, sent = false;
+	struct update_turn t;
+
+	do {
+		t = family_send(f, deadline_ns, taken);
+		others |= t.others;
+		sent |= t.len > 0;
+	} while (t.state == TURN_MORE && t.len > 0 && output_empty(c) && now_ns() < deadline_ns);
+	p->export_more |= t.state == TURN_MORE || t.state == TURN_HELD;
 	switch (t.state) {
 	case TURN_FAILED:
 		export_failed(f, t.error);
 		return true;
 	case TURN_HELD:
-		return t.others;
+		return others;
 	case TURN_MORE:
-		return t.others || connection_room(c) >= TX_EXPORT_ROOM;
+		return others || output_empty(c);
 	case TURN_IDLE:
 		break;
 	}
 	family_wait(f, t.wait_ns);
-	if (t.len > 0)
+	if (sent)
 		family_spread(f);
-	return t.others;
+	return others;
 }
 
 /* ---- the end of an answer without BoRR and EoRR ---- */
@@ -654,6 +678,7 @@ export_run(struct peer *p, uint64_t deadline_ns)
 	unsigned first = p->export_first;
 	bool more = false, taken = false;
 
+	p->export_more = false;
 	for (unsigned i = 0; i < FAMILY_COUNT && p->up != NULL; i++) {
 		struct peer_family *f = &p->family[(first + i) % FAMILY_COUNT];
 
