@@ -14,6 +14,7 @@
 #define PATIENCE_NS 1000000000u
 #define SETTLE_NS 250000000u
 #define STALL_NS 3000000000u
+#define LIVE_BEHIND 256u /* fewer entries are in the next batch anyway */
 #define CLOCK_EVERY 32u /* a copy takes about as long as reading the clock */
 
 /* ---- the groups of a thread ---- */
@@ -36,6 +37,8 @@ update_groups_create(const struct update_groups_config *c, struct update_groups 
 		s->c.patience_ns = PATIENCE_NS;
 	if (s->c.settle_ns == 0)
 		s->c.settle_ns = SETTLE_NS;
+	if (s->c.live_behind == 0)
+		s->c.live_behind = LIVE_BEHIND;
 	if (s->c.stall_ns == 0)
 		s->c.stall_ns = STALL_NS;
 	if (c->shards != NULL)
@@ -56,6 +59,7 @@ update_groups_create(const struct update_groups_config *c, struct update_groups 
 		update_groups_destroy(s);
 		return err;
 	}
+	s->whole = UINT64_MAX;
 	batch_reset(s);
 	*out = s;
 	return 0;

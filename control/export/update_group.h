@@ -39,6 +39,8 @@ struct update_groups_config {
 	uint64_t patience_ns;
 	/* Delay before a group with different rules of its members is split; 250 ms. */
 	uint64_t settle_ns;
+	/* With this number of unread entries, live changes come before bulk entries; 256. */
+	unsigned live_behind;
 	/* A member may be evicted after the peer has not read for stall_ns; 3 s. */
 	uint64_t stall_ns;
 };
@@ -193,6 +195,8 @@ uint64_t update_share(uint64_t deadline_ns);
  */
 void update_groups_gather(struct update_groups *s, uint64_t now_ns, bool loading)
 	RUNS_ON(role_session);
+/* The groups read the journal up to this sequence. UINT64_MAX: all of the journal. */
+void update_groups_whole(struct update_groups *s, uint64_t sequence) RUNS_ON(role_session);
 /* True if both members are in one group. NULL is in no group. */
 bool update_group_shared(const struct update_member *a, const struct update_member *b);
 

@@ -98,6 +98,14 @@ behind_mark(struct update_member *m, struct dest_id id, bool present)
 		m->error = -ENOMEM;
 }
 
+/* With too many such destinations, the rest comes in the order of ids. */
+void
+behind_urge(struct update_member *m, struct dest_id id)
+{
+	if (m->urgent_count < URGENT_MAX)
+		m->urgent[m->urgent_count++] = id;
+}
+
 bool
 message_is_for(const struct update_member *m, const struct message *msg)
 {
@@ -168,7 +176,7 @@ behind_begin(struct update_member *m)
 		message_miss(m, msg);
 	member_stand(m, NULL);
 	m->state = MEMBER_BEHIND;
-	m->tell_at = m->gone_at = 0;
+	m->tell_at = m->gone_at = m->urgent_count = 0;
 	m->later = m->lap_sent = false;
 	m->later_until = 0;
 	g->stream_count--;
@@ -478,6 +486,34 @@ send_destinations(struct update_member *m, bool gone, struct output *o) RUNS_ON(
 	return now_ns() < o->deadline_ns;
 }
 
+/* False: no room. */
+static bool
+send_urgent(struct update_member *m, struct output *o) RUNS_ON(role_session)
+{
+	struct update_groups *s = m->group->set;
+	bool sent = false, room = true;
+
+	rules_run_end(s);
+	while (room && m->urgent_count > 0) {
+		struct dest_id id = m->urgent[m->urgent_count - 1];
+		uint16_t made = MADE_NONE;
+
+		if (bits_has(&m->tell, id) && item_due(m, id, false, &made) == DUE_NOW) {
+			s->item[0] = (struct behind_item){made, id.v};
+			room = items_message(m, 0, 1, false, o) > 0;
+			if (room)
+				bits_clear(&m->tell, id);
+			sent |= room;
+		}
+		m->urgent_count -= room;
+	}
+	if (s->made_count > 0)
+		batch_reset(s);
+	if (sent)
+		member_first_sent(m, o);
+	return room;
+}
+
 /* At EoRR the peer removes every route that was not announced since BoRR. EoRR therefore waits like a withdrawal. */
 static bool
 end_due(const struct update_member *m)
@@ -509,6 +545,9 @@ behind_run(struct update_member *m, struct output *o)
 			if (!member_frame(m, false, o))
 				return;
 			m->owed_end = false;
+		} else if (m->urgent_count > 0) {
+			if (!send_urgent(m, o))
+				return;
 		} else if (m->tell.count > 0) {
 			if (tell_waits(m) || !send_destinations(m, false, o))
 				return;

@@ -24,6 +24,7 @@
 #define CONTENT_CACHE (1u << 16)
 #define SEEN_BITS 16u
 #define BEHIND_ITEMS 512u
+#define URGENT_MAX 32u
 #define BEHIND_LOOKS 32u /* destinations between two reads of the clock */
 /* attr_set.unused of an exported set: each member inserts the next hop of its session. */
 #define OWN_NEXT_HOP 1u
@@ -114,6 +115,9 @@ struct update_member {
 	/* In this lap over `tell`: a route could not be made, a route was sent. Then nothing is due until the group makes progress. */
 	bool later, lap_sent;
 	uint64_t later_until; /* update_group.version + 1; 0: does not wait */
+	/* Destinations of `tell` that come first: live changes. */
+	struct dest_id urgent[URGENT_MAX];
+	unsigned urgent_count;
 	struct journal_cursor *cursor; /* holds the tombstones of `gone` */
 	uint64_t lap_passed; /* journal sequence when the present lap over `gone` began */
 	bool owed_begin, owed_end, owed_policy;
@@ -214,6 +218,11 @@ struct update_group {
 	uint32_t policy_end; /* a policy walk (sends differences) is due for ids below this */
 	uint64_t walk_began_ns, blocked_ns, waited_ns, retry_ns;
 
+	uint64_t live_from; /* journal entries up to here were examined for live changes */
+	bool live; /* the batch has live changes only */
+	bool bulk; /* the journal has unread bulk entries */
+	bool bulk_held; /* and these wait for the members */
+
 	/* Recovery after the journal has lapped the cursor, in the steps of rib/journal.h. Withdrawals up to `upto` come last. */
 	enum catch_up catch_up;
 	struct walk catch_up_walk;
@@ -295,7 +304,7 @@ struct update_groups {
 	} plan[FAMILY_COUNT];
 	bool policy_refused; /* in the last evaluation: export policy refused the best path */
 	bool loading; /* update_groups_gather() */
-	uint64_t now_ns; /* set with `loading` */
+	uint64_t now_ns, whole; /* set with `loading` */
 
 	/* Within one call: policy_eval_begin() was called for these. */
 	const struct update_group *run_group;
@@ -471,6 +480,8 @@ bool message_is_for(const struct update_member *m, const struct message *msg);
 /* Records the destinations or the mark of a message. The member will not copy the message. */
 void message_miss(struct update_member *m, const struct message *msg);
 void behind_mark(struct update_member *m, struct dest_id id, bool present);
+/* The destination, also marked by behind_mark(), comes before the other destinations of the member. */
+void behind_urge(struct update_member *m, struct dest_id id);
 void behind_run(struct update_member *m, struct output *o) RUNS_ON(role_session);
 bool behind_pending(const struct update_member *m);
 /* Moves the cursor of a member without withdrawals, so that the member holds no tombstones. */

@@ -31,6 +31,7 @@
  */
 #define REST_NS 20000000u
 #define REST_ENTRIES (1u << 18)
+#define BULK_HELD_MAX (1u << 18) /* bulk entries wait for members up to this number of entries */
 static_assert(BATCH_ENTRIES < SLOT_NONE, "indexes fit the hash");
 
 /* ---- the stream as a list ---- */
@@ -425,6 +426,7 @@ catch_up_begin(struct update_group *g)
 	/* The cursor stays pinned until the end, and holds the tombstones: the id of an advertised destination must not become another prefix. */
 	g->reach_back = (uint32_t)journal_resume(g->set->journal, g->cursor);
 	g->catch_up = CATCH_UP_ANNOUNCE;
+	g->bulk_held = false;
 	walk_begin_all(&g->catch_up_walk, &g->table);
 }
 
@@ -554,6 +556,27 @@ update_groups_gather(struct update_groups *s, uint64_t now_ns, bool loading)
 	s->loading = loading;
 }
 
+void
+update_groups_whole(struct update_groups *s, uint64_t sequence)
+{
+	s->whole = sequence;
+}
+
+/* The groups read the journal up to here. */
+static uint64_t
+journal_end(const struct update_groups *s)
+{
+	uint64_t head = journal_head(s->journal);
+
+	return head < s->whole ? head : s->whole;
+}
+
+static bool
+journal_unread(const struct update_group *g)
+{
+	return journal_position(g->cursor) < journal_end(g->set);
+}
+
 /* The journal is not read until rest_ns. Marks and walks are not held up. */
 static bool
 journal_rests(const struct update_group *g)
@@ -578,9 +601,9 @@ stream_rest_ns(const struct update_group *g)
 static void
 journal_begin(struct update_group *g)
 {
-	uint64_t position = journal_position(g->cursor), head = journal_head(g->set->journal);
+	uint64_t position = journal_position(g->cursor), head = journal_end(g->set);
 
-	if (position < g->due || position == head)
+	if (position < g->due || position >= head)
 		return;
 	g->due = head;
 	g->run = ++g->set->runs;
@@ -606,8 +629,11 @@ journal_gather(struct update_group *g, uint64_t deadline_ns)
 	if (journal_rests(g))
 		return;
 	journal_begin(g);
-	while (!batch_full(g->set) && !journal_rests(g)) {
-		n = journal_read(g->set->journal, g->cursor, e, JOURNAL_READ);
+	while (!batch_full(g->set) && !journal_rests(g) && journal_unread(g)) {
+		uint64_t left = journal_end(g->set) - journal_position(g->cursor);
+
+		n = journal_read(g->set->journal, g->cursor, e,
+			left < JOURNAL_READ ? (unsigned)left : JOURNAL_READ);
 		if (n == -EOVERFLOW) {
 			catch_up_begin(g);
 			return;
@@ -618,15 +644,18 @@ journal_gather(struct update_group *g, uint64_t deadline_ns)
 			return;
 		prefetch_begin(&prefetch, g, e, (unsigned)n);
 		for (i = 0; i < n && g->error == 0 && !batch_full(g->set); i++) {
-			bool looks = journal_prefetch_next(&prefetch, &e[i]);
+			bool looks;
 
+			if (e[i].bulk && g->bulk_held)
+				break;
+			looks = journal_prefetch_next(&prefetch, &e[i]);
 			if (looks)
 				journal_prefetch_step(
 					&prefetch, 1, ahead, prefetch_advertised, NULL, g);
 			if (looks || journal_awaits(g->cursor, &e[i]))
 				journal_take(g, &e[i]);
 		}
-		if (g->error != 0)
+		if (g->error != 0 || i == 0)
 			return;
 		journal_advance(g->set->journal, g->cursor, e[i - 1].sequence);
 		catch_up_settle(g);
@@ -635,7 +664,57 @@ journal_gather(struct update_group *g, uint64_t deadline_ns)
 	}
 }
 
+/* ---- live changes before bulk ---- */
+
+static bool
+live_due(const struct update_group *g)
+{
+	const struct journal *j = g->set->journal;
+	uint64_t position = journal_position(g->cursor), head = journal_head(j);
+	uint64_t from = g->live_from > position ? g->live_from : position;
+
+	if (head <= from || is_silent(g))
+		return false;
+	return g->catch_up == CATCH_UP_ANNOUNCE || g->catch_up == CATCH_UP_WITHDRAW ||
+	       (journal_bulk(j) > position &&
+		       (head - position >= g->set->c.live_behind || g->bulk_held));
+}
+
+/* Announces live changes before the bulk entries in front of them; withdrawals keep the order. */
+static void
+live_gather(struct update_group *g)
+{
+	struct journal_entry e[JOURNAL_READ];
+	struct update_groups *s = g->set;
+	unsigned room = s->c.batch - s->change_count;
+	int n = journal_read_live(
+		s->journal, g->cursor, &g->live_from, e, room < JOURNAL_READ ? room : JOURNAL_READ);
+
+	for (int i = 0; i < n && g->error == 0; i++) {
+		struct dest_id id = entry_id(g, &e[i]);
+		struct dest_view view;
+		struct offer o;
+
+		if (e[i].table.v != g->rules.table.v ||
+			!dest_peek_best(g->table.at[e[i].shard], e[i].dest, &view))
+			continue;
+		g->error = offer_get(g, id, &view, &o);
+		if (g->error != 0 || offer_none(&o))
+			continue;
+		if (offer_withdraws(g, id, &o))
+			journal_passed_over(s->journal, g->cursor, &view);
+		change_apply(g, id, &view.prefix, &o, false, false);
+	}
+}
+
 /* ---- room for more ---- */
+
+/* Bulk waits while the stream holds this much for the slowest member. */
+static uint64_t
+bulk_max(const struct update_group *g)
+{
+	return g->set->c.kept_max / 8 + 1;
+}
 
 static bool
 is_slowest(const struct update_group *g, const struct update_member *m)
@@ -673,7 +752,10 @@ slowest_fall_behind(struct update_group *g, uint64_t deadline_ns)
 	return any;
 }
 
-/* A walk may wait for its slowest members for patience_ns plus half of the time since the walk began. */
+/*
+ * Bulk, of a walk or of the journal, may wait for its slowest members for patience_ns plus half of the time since the walk began, or since the group
+ * last had no bulk.
+ */
 static bool
 walk_patience(struct update_group *g, uint64_t now)
 {
@@ -694,9 +776,9 @@ walk_unblock(struct update_group *g)
 }
 
 static bool
-walk_may_run(struct update_group *g, uint64_t deadline_ns)
+bulk_may_run(struct update_group *g, uint64_t deadline_ns)
 {
-	while (g->kept >= g->set->c.kept_max / 2) {
+	while (g->kept >= bulk_max(g)) {
 		uint64_t now = now_ns();
 
 		if (!slowest_is_full(g)) {
@@ -720,7 +802,7 @@ walk_may_run(struct update_group *g, uint64_t deadline_ns)
 bool
 walk_blocked(const struct update_group *g)
 {
-	return g->blocked_ns != 0 && g->kept >= g->set->c.kept_max / 2 && now_ns() < g->retry_ns;
+	return g->blocked_ns != 0 && g->kept >= bulk_max(g) && now_ns() < g->retry_ns;
 }
 
 static void
@@ -751,6 +833,23 @@ walk_runs(const struct update_group *g)
 	return g->kind != WALK_NONE && (g->default_due || !walk_done(&g->walk));
 }
 
+/* True if bulk entries of the journal wait for the members. */
+static bool
+bulk_waits(struct update_group *g, uint64_t deadline_ns)
+{
+	struct journal *j = g->set->journal;
+	uint64_t position = journal_position(g->cursor);
+	bool bulk = journal_bulk(j) > position;
+
+	if (g->kind == WALK_NONE && (!bulk || !g->bulk)) {
+		g->walk_began_ns = now_ns();
+		g->blocked_ns = g->waited_ns = 0;
+	}
+	g->bulk = bulk;
+	return bulk && !journal_pressed(j) && journal_head(j) - position < BULK_HELD_MAX &&
+	       !bulk_may_run(g, deadline_ns);
+}
+
 /* Fills the batch. The journal and a walk alternate. */
 static void
 gather(struct update_group *g, uint64_t deadline_ns)
@@ -758,6 +857,12 @@ gather(struct update_group *g, uint64_t deadline_ns)
 	while (g->kept >= g->set->c.kept_max)
 		if (!slowest_fall_behind(g, deadline_ns) || now_ns() >= deadline_ns)
 			return;
+	if (live_due(g)) {
+		live_gather(g);
+		g->live = g->set->change_count > 0;
+		if (g->live)
+			return;
+	}
 	if (g->catch_up == CATCH_UP_ANNOUNCE || g->catch_up == CATCH_UP_WITHDRAW) {
 		catch_up_slice(g, deadline_ns);
 		return;
@@ -767,10 +872,12 @@ gather(struct update_group *g, uint64_t deadline_ns)
 		return;
 	}
 	g->walk_turn = !g->walk_turn;
-	if (g->walk_turn && walk_runs(g) && walk_may_run(g, deadline_ns))
+	if (g->walk_turn && walk_runs(g) && bulk_may_run(g, deadline_ns)) {
 		walk_gather(g, deadline_ns);
-	else
-		journal_gather(g, deadline_ns);
+		return;
+	}
+	g->bulk_held = bulk_waits(g, deadline_ns);
+	journal_gather(g, deadline_ns);
 }
 
 /* ---- from changes to messages ---- */
@@ -949,6 +1056,8 @@ change_remember(struct update_group *g, const struct change *c, struct adj_route
 			continue;
 		had = member_has(m, c->old);
 		has = member_has(m, new);
+		if (g->live && has && (had != has || differs))
+			behind_urge(m, c->dest);
 		if (had != has || (has && differs) ||
 			(c->walk && has && g->kind == WALK_SEND && m->walk == g->serial))
 			behind_mark(m, c->dest, has);
@@ -1199,7 +1308,8 @@ stream_pending(const struct update_group *g)
 	if (g->frozen)
 		return true;
 	if (g->catch_up != CATCH_UP_NONE || split_pending(g) || settle_pending(g) ||
-		(journal_head(g->set->journal) != journal_position(g->cursor) && !journal_rests(g)))
+		(journal_unread(g) && !journal_rests(g) && !(g->bulk_held && walk_blocked(g))) ||
+		live_due(g))
 		return true;
 	if (g->kind == WALK_NONE)
 		return g->waiting > 0 || g->policy_end > 0;
@@ -1212,7 +1322,7 @@ stream_pending(const struct update_group *g)
 static uint64_t
 progress(const struct update_group *g)
 {
-	return journal_position(g->cursor) + g->walk.next + g->catch_up_walk.next +
+	return journal_position(g->cursor) + g->live_from + g->walk.next + g->catch_up_walk.next +
 	       ((uint64_t)g->catch_up << 62) + ((uint64_t)g->default_due << 61);
 }
 
@@ -1244,6 +1354,7 @@ stream_produce(struct update_group *g, uint64_t deadline_ns)
 	before = progress(g);
 	passed = journal_passed(g->cursor);
 	journal_pin(g->cursor);
+	g->live = false;
 	gather(g, deadline_ns);
 	done = g->set->change_count > 0 || progress(g) != before;
 	if (g->set->change_count > 0) {

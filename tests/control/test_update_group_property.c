@@ -58,6 +58,7 @@ struct world {
 	bool quiet; /* no change until all is sent */
 	bool cover; /* all prefixes contain the same address */
 	bool evicts;
+	unsigned bulk; /* so many of four changes */
 	unsigned checked, behind, evicted, splits;
 };
 
@@ -170,7 +171,9 @@ world_begin(struct world *w, uint32_t journal_capacity, bool evicts, bool cover)
 		.patience_ns = below(2) ? 1 : 20000,
 		.settle_ns = below(2) ? 1 : 20000,
 		.stall_ns = 1,
+		.live_behind = 1 + below(4),
 	};
+	w->bulk = below(5);
 	if (cover) { /* small values show more of the order */
 		c.batch = 1 + below(4);
 		c.kept_max = 2 + below(150);
@@ -277,7 +280,10 @@ static void settle(struct world *w);
 static void
 say(struct world *w, unsigned p, const struct prefix *prefix, const struct attr_set *attrs)
 {
-	group_rig_say(&w->rigs[shards_of(&w->shards, prefix)], p, prefix, attrs);
+	struct rig *r = &w->rigs[shards_of(&w->shards, prefix)];
+
+	r->bulk = below(4) < w->bulk;
+	group_rig_say(r, p, prefix, attrs);
 	if (w->shards.count > 1)
 		settle(w);
 }
