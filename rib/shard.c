@@ -111,13 +111,6 @@ shard_input_did(const struct shard_input *in, uint64_t records)
 	return atomic_load_explicit(&in->records, memory_order_acquire) >= records;
 }
 
-bool
-shard_input_awaited(const struct shard_input *in)
-{
-	/* relaxed: the next turn sees the bit */
-	return atomic_load_explicit(&in->awaited, memory_order_relaxed) != 0;
-}
-
 void
 shard_input_return(struct shard_input *in, struct rib_batch *b)
 {

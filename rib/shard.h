@@ -143,8 +143,6 @@ void shard_input_put(struct shard_input *in, struct rib_batch *b) RUNS_ON(role_s
 bool shard_input_idle(const struct shard_input *in) RUNS_ON(role_session);
 /* True if the shard has done the first `records` records. */
 bool shard_input_did(const struct shard_input *in, uint64_t records) RUNS_ON(role_session);
-/* A hint: another shard waits for records of this input, so an open batch should be put now. */
-bool shard_input_awaited(const struct shard_input *in) RUNS_ON(role_session);
 /* Returns an unused batch. */
 void shard_input_return(struct shard_input *in, struct rib_batch *b) RUNS_ON(role_session);
 /* Now and then: frees batches that were unused since the last call. False if no batch is left. */

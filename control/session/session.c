@@ -427,20 +427,18 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 	note_work("freeing update groups");
 	more = leftovers_run(s, now + (deadline_ns - now) / 4);
 	note_work("decoding UPDATEs");
-	if (work_input(s, now, now + (deadline_ns - now) * 5 / 8)) {
-		more = true;
-		input_push_some(s);
-	} else {
-		input_push(s);
-	}
+	more |= work_input(s, now, now + (deadline_ns - now) * 5 / 8);
+	input_push_run(s);
 	/*
 	 * Without memory an export would end the session of its receiver: exports wait until the
 	 * peer with the most memory is flushed.
 	 */
 	if (!arena_is_short()) {
 		note_work("update groups");
-		if (s->groups != NULL)
+		if (s->groups != NULL) {
 			update_groups_gather(s->groups, now, now - s->loading_ns < LOADING_NS);
+			update_groups_whole(s->groups, input_whole(s, now));
+		}
 		note_work("export to peers");
 		more |= work_export(s, now_ns(), deadline_ns);
 	}

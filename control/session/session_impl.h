@@ -43,6 +43,7 @@
 static_assert(TX_EXPORT > BGP_EXTENDED_MSG_MAX, "the largest message fits");
 static_assert(TX_EXPORT + TX_RESERVE <= TX_SIZE, "other messages have room");
 #define BATCH_SPARES_MAX 24
+#define INPUT_RUNS_MAX 2
 #define LISTENERS_MAX 128
 #define ADDRESS_BUCKETS 4096u
 #define LINGERERS_MAX 64
@@ -321,7 +322,24 @@ struct speaker {
 		 */
 		uint64_t after;
 	} input[SHARDS_MAX];
-	bool starved; /* no batch was free */
+	bool starved; /* no batch was free, or too many runs are unfinished */
+	/*
+	 * Input goes to the shards in runs of limited size, and reading stops while runs_max() runs
+	 * are unfinished: a live change waits for few prefixes of a peer that sends a table.
+	 */
+	struct {
+		unsigned prefixes; /* in the open run */
+		unsigned count; /* of unfinished runs */
+		/*
+		 * Of the unfinished runs, the oldest first: prefixes, and counts of records at the
+		 * end.
+		 */
+		unsigned size[INPUT_RUNS_MAX];
+		uint64_t end[INPUT_RUNS_MAX][SHARDS_MAX];
+		uint64_t whole; /* journal sequence before the oldest unfinished run */
+		uint64_t whole_ns; /* when that run was handed over */
+		uint64_t pushed_ns; /* when the newest run was handed over */
+	} run;
 	struct timer retry;
 	struct timer tidy; /* returns unused batches */
 	/* of the current UPDATE: decoded, and packed for its two announced fields */
@@ -395,6 +413,11 @@ struct peer *peer_find(const struct speaker *s, struct peer_id id);
 uint64_t speaker_jitter(struct speaker *s, uint64_t ns, unsigned less_percent,
 	unsigned more_percent) RUNS_ON(role_session);
 
+/*
+ * For export from several shards: the journal up to this sequence holds whole UPDATEs. Bounded: a
+ * shard that is late does not delay export. UINT64_MAX: all of the journal.
+ */
+uint64_t input_whole(struct speaker *s, uint64_t now) RUNS_ON(role_session);
 /* Schedules input of the peer for the next speaker_work(). */
 void peer_ready(struct peer *p) RUNS_ON(role_session);
 /* The first peer in the bucket of an address, regardless of the zone; follow next_of_address. */
@@ -486,11 +509,8 @@ void input_init(struct speaker *s);
 void input_end(struct speaker *s) RUNS_ON(role_session);
 /* Hands the open batches to the shards. */
 void input_push(struct speaker *s) RUNS_ON(role_session);
-/*
- * As input_push(), while more input follows at once: with several shards, a nearly empty batch
- * waits.
- */
-void input_push_some(struct speaker *s) RUNS_ON(role_session);
+/* As input_push(), unless too many runs are unfinished. */
+void input_push_run(struct speaker *s) RUNS_ON(role_session);
 
 /* session_out.c */
 int export_up(struct peer *p) RUNS_ON(role_session);

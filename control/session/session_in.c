@@ -20,12 +20,6 @@ static_assert(sizeof(struct rib_record) % 8 == 0, "what follows a record's heade
 /* Unicast routes have no label; 0 is a valid label (rib/dest.h). */
 #define LABEL_NONE_WIRE 0xfffffu
 
-/*
- * A nearly empty batch waits for at most PUSH_TURNS turns of 1 ms, while more input follows and no
- * shard waits for the records of the batch.
- */
-#define PUSH_TURNS 4u
-
 /* ---- batches ---- */
 
 static void
@@ -82,23 +76,111 @@ batch_push(struct speaker *s, unsigned shard) RUNS_ON(role_session)
 	s->config.wake_shard(s->config.ctx, shard);
 }
 
-void
-input_push(struct speaker *s)
+/* ---- runs ---- */
+
+/* About 1 ms of work for a shard. */
+#define RUN_PREFIXES 2048u
+#define RUN_WAIT_NS 4000000u
+
+/* With several shards, one: the parts of an UPDATE come close together in the journal. */
+static unsigned
+runs_max(const struct speaker *s)
+{
+	return s->shards.count > 1 ? 1 : INPUT_RUNS_MAX;
+}
+
+static unsigned
+run_prefixes(const struct speaker *s)
+{
+	return s->shards.count > 1 ? 2 * RUN_PREFIXES : RUN_PREFIXES;
+}
+
+static bool
+run_finished(const struct speaker *s, const uint64_t *end) RUNS_ON(role_session)
 {
 	for (unsigned i = 0; i < s->shards.count; i++)
-		batch_push(s, i);
+		if (!shard_input_did(s->input[i].to, end[i]))
+			return false;
+	return true;
+}
+
+/* Forgets the finished runs. */
+static void
+runs_finish(struct speaker *s) RUNS_ON(role_session)
+{
+	while (s->run.count > 0 && run_finished(s, s->run.end[0])) {
+		s->run.count--;
+		memmove(s->run.size, s->run.size + 1, s->run.count * sizeof(s->run.size[0]));
+		memmove(s->run.end, s->run.end + 1, s->run.count * sizeof(s->run.end[0]));
+	}
+}
+
+uint64_t
+input_whole(struct speaker *s, uint64_t now)
+{
+	if (s->shards.count == 1)
+		return UINT64_MAX;
+	runs_finish(s);
+	return s->run.count > 0 && now - s->run.whole_ns < RUN_WAIT_NS ? s->run.whole : UINT64_MAX;
 }
 
 void
-input_push_some(struct speaker *s)
+input_push(struct speaker *s)
+{
+	unsigned last;
+
+	runs_finish(s);
+	s->run.pushed_ns = now_ns();
+	if (s->run.count == 0) {
+		s->run.whole = journal_head(shard_journal(s->shards.at[0]));
+		s->run.whole_ns = s->run.pushed_ns;
+	}
+	if (s->run.count < runs_max(s))
+		s->run.size[s->run.count++] = 0;
+	last = s->run.count - 1;
+	s->run.size[last] += s->run.prefixes;
+	for (unsigned i = 0; i < s->shards.count; i++) {
+		batch_push(s, i);
+		s->run.end[last][i] = s->input[i].records;
+	}
+	s->run.prefixes = 0;
+}
+
+/*
+ * With several shards a run also ends after some time, because no shard waits for another without a
+ * reason.
+ */
+static bool
+run_may_begin(const struct speaker *s)
+{
+	unsigned prefixes = s->run.prefixes;
+
+	if (s->shards.count > 1)
+		return s->run.count == 0 || now_ns() - s->run.pushed_ns >= RUN_WAIT_NS;
+	for (unsigned i = 0; i < s->run.count; i++)
+		prefixes += s->run.size[i];
+	return s->run.count == 0 || prefixes <= INPUT_RUNS_MAX * RUN_PREFIXES;
+}
+
+/* False: too many runs are unfinished. */
+static bool
+run_push(struct speaker *s) RUNS_ON(role_session)
+{
+	runs_finish(s);
+	if (!run_may_begin(s))
+		return false;
+	input_push(s);
+	return true;
+}
+
+void
+input_push_run(struct speaker *s)
 {
 	for (unsigned i = 0; i < s->shards.count; i++) {
-		const struct rib_batch *b = s->input[i].batch;
-
-		if (s->shards.count == 1 || s->turn % PUSH_TURNS == i % PUSH_TURNS ||
-			(b != NULL && (b->used >= RIB_BATCH_SIZE / 4 ||
-					      shard_input_awaited(s->input[i].to))))
-			batch_push(s, i);
+		if (s->input[i].batch == NULL || s->input[i].batch->used == 0)
+			continue;
+		s->starved |= !run_push(s);
+		return;
 	}
 }
 
@@ -369,6 +451,7 @@ struct input_field {
 	/* without attrs: the cause for which the announced prefixes are refused */
 	enum refused_cause refused;
 	enum family family;
+	bool bulk; /* is_bulk() */
 	uint32_t limit; /* limit_of() */
 	struct rd nlri;
 	unsigned count;
@@ -378,6 +461,16 @@ struct input_update {
 	struct input_field field[4];
 	unsigned count;
 };
+
+/*
+ * True while the peer is sending a whole table: the initial table, or the answer to our
+ * ROUTE-REFRESH.
+ */
+static bool
+is_bulk(const struct peer *p, enum family f)
+{
+	return p->loading_table || p->family[f].refreshing || p->family[f].import_jobs.count > 0;
+}
 
 /* `attrs`: the packed set of an announced field, NULL: none. `from`: the same set, to be packed. */
 static void
@@ -389,7 +482,10 @@ input_add(struct input_update *in, const struct connection *c, const struct bgp_
 	if (!(c->n.families & 1u << f->family) ||
 		(f->family != FAMILY_IPV4_UNICAST && f->family != FAMILY_IPV6_UNICAST))
 		return; /* RFC 4760 7 permits ignoring the field */
-	*to = (struct input_field){.refused = refused, .family = f->family, .nlri = f->nlri};
+	*to = (struct input_field){.refused = refused,
+		.family = f->family,
+		.bulk = is_bulk(c->peer, f->family),
+		.nlri = f->nlri};
 	to->count = nlri_count(f->nlri);
 	if (to->count == 0)
 		return;
@@ -446,6 +542,7 @@ field_put(struct speaker *s, const struct peer *p, struct input_field *f, unsign
 			return;
 		r = record_begin(in, p, RIB_UPDATE, f->family, f->attrs, f->attrs_len, now);
 		r->refused = (uint8_t)f->refused;
+		r->bulk = f->bulk;
 		r->limit = f->limit;
 		r->attrs_hash = f->attrs_hash;
 		nlri_put(
@@ -506,6 +603,7 @@ part_open(struct speaker *s, const struct peer *p, const struct input_field *f, 
 	part->record = record_begin(
 		&s->input[shard], p, RIB_UPDATE, f->family, f->attrs, f->attrs_len, now);
 	part->record->refused = (uint8_t)f->refused;
+	part->record->bulk = f->bulk;
 	part->record->limit = f->limit;
 	part->record->attrs_hash = f->attrs_hash;
 	part->to = (struct rib_nlri *)(void *)((uint8_t *)(part->record + 1) + pad8(f->attrs_len));
@@ -605,6 +703,13 @@ fields_limit(struct peer *p, struct input_update *in) RUNS_ON(role_session)
 			in->field[i].limit = limit_of(p, in->field[i].family, in->field[i].count);
 }
 
+static void
+run_count(struct speaker *s, const struct input_update *in)
+{
+	for (unsigned i = 0; i < in->count; i++)
+		s->run.prefixes += in->field[i].count;
+}
+
 /* Puts all fields or none. False: no batch. */
 static bool
 update_put_split(struct speaker *s, struct peer *p, struct input_update *in, uint64_t now)
@@ -634,6 +739,7 @@ update_put_split(struct speaker *s, struct peer *p, struct input_update *in, uin
 			return false;
 	}
 	fields_limit(p, in);
+	run_count(s, in);
 	for (unsigned i = 0; i < in->count; i++)
 		field_put_split(s, p, &in->field[i], &split[i], now);
 	return true;
@@ -659,9 +765,20 @@ update_put(struct speaker *s, struct peer *p, struct input_update *in, uint64_t 
 	if (batch_room(&s->input[0]) < all && !spares_reserve(s, 0, batches))
 		return false;
 	fields_limit(p, in);
+	run_count(s, in);
 	for (unsigned i = 0; i < in->count; i++)
 		field_put(s, p, &in->field[i], 0, NULL, now);
 	return true;
+}
+
+/* False: the open run is full, and earlier runs are unfinished. */
+static bool
+run_reserve(struct speaker *s) RUNS_ON(role_session)
+{
+	if (s->run.prefixes < run_prefixes(s) || run_push(s))
+		return true;
+	s->starved = true;
+	return false;
 }
 
 static struct bgp_update_options
@@ -760,7 +877,7 @@ update_received(struct connection *c, const uint8_t *msg, size_t len, uint64_t n
 	struct input_update in;
 	struct bgp_update u;
 
-	if (!input_settle(s))
+	if (!input_settle(s) || !run_reserve(s))
 		return false;
 	bgp_update_decode(msg, len, &o, s->attrs, &u);
 	if (u.error.severity == SESSION_RESET) {
