@@ -219,7 +219,6 @@ struct update_group {
 	uint64_t walk_began_ns, blocked_ns, waited_ns, retry_ns;
 
 	uint64_t live_from; /* journal entries up to here were examined for live changes */
-	bool live; /* the batch has live changes only */
 	bool bulk; /* the journal has unread bulk entries */
 	bool bulk_held; /* and these wait for the members */
 
@@ -247,6 +246,7 @@ struct change {
 	bool walk; /* advertise to the members of the walk, even if unchanged */
 	bool may_withdraw; /* the order of the journal allows a withdrawal to the new source */
 	bool again; /* advertise to all members, even if unchanged */
+	bool live; /* from a journal entry that is not bulk */
 	uint16_t made; /* attributes of the present route */
 	struct dest_id dest;
 	struct adj_route old; /* the route before the batch; holds a reference */
@@ -303,6 +303,7 @@ struct update_groups {
 		uint64_t lost[PEER_MAX / 64]; /* peers whose session ended during the plan */
 	} plan[FAMILY_COUNT];
 	bool policy_refused; /* in the last evaluation: export policy refused the best path */
+	bool live; /* the changes applied now are live */
 	bool loading; /* update_groups_gather() */
 	uint64_t now_ns, whole; /* set with `loading` */
 

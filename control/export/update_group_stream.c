@@ -166,6 +166,7 @@ batch_touch(struct update_group *g, struct dest_id id, const struct prefix *p, s
 
 	if (c != NULL) {
 		c->walk |= walk;
+		c->live |= s->live;
 		c->may_withdraw = may_withdraw;
 		if (made != MADE_NONE)
 			c->made = made;
@@ -176,6 +177,7 @@ batch_touch(struct update_group *g, struct dest_id id, const struct prefix *p, s
 	s->change[s->change_count++] = (struct change){.prefix = *p,
 		.walk = walk,
 		.may_withdraw = may_withdraw,
+		.live = s->live,
 		.made = made,
 		.dest = id,
 		.old = old};
@@ -507,8 +509,10 @@ journal_take(struct update_group *g, const struct journal_entry *e)
 	}
 	if (offer_withdraws(g, id, &o))
 		may = journal_may_withdraw(g->cursor, e, &view);
+	g->set->live = !e->bulk;
 	if (!offer_none(&o) || may)
 		change_apply(g, id, &view.prefix, &o, false, may);
+	g->set->live = false;
 	if (!offer_none(&o) && may && g->error == 0)
 		*seen_slot(g, id) = seen_as(g, id);
 }
@@ -690,6 +694,7 @@ live_gather(struct update_group *g)
 	int n = journal_read_live(
 		s->journal, g->cursor, &g->live_from, e, room < JOURNAL_READ ? room : JOURNAL_READ);
 
+	s->live = true;
 	for (int i = 0; i < n && g->error == 0; i++) {
 		struct dest_id id = entry_id(g, &e[i]);
 		struct dest_view view;
@@ -705,6 +710,7 @@ live_gather(struct update_group *g)
 			journal_passed_over(s->journal, g->cursor, &view);
 		change_apply(g, id, &view.prefix, &o, false, false);
 	}
+	s->live = false;
 }
 
 /* ---- room for more ---- */
@@ -859,8 +865,7 @@ gather(struct update_group *g, uint64_t deadline_ns)
 			return;
 	if (live_due(g)) {
 		live_gather(g);
-		g->live = g->set->change_count > 0;
-		if (g->live)
+		if (g->set->change_count > 0)
 			return;
 	}
 	if (g->catch_up == CATCH_UP_ANNOUNCE || g->catch_up == CATCH_UP_WITHDRAW) {
@@ -1056,7 +1061,7 @@ change_remember(struct update_group *g, const struct change *c, struct adj_route
 			continue;
 		had = member_has(m, c->old);
 		has = member_has(m, new);
-		if (g->live && has && (had != has || differs))
+		if (c->live && has && (had != has || differs))
 			behind_urge(m, c->dest);
 		if (had != has || (has && differs) ||
 			(c->walk && has && g->kind == WALK_SEND && m->walk == g->serial))
@@ -1354,7 +1359,6 @@ stream_produce(struct update_group *g, uint64_t deadline_ns)
 	before = progress(g);
 	passed = journal_passed(g->cursor);
 	journal_pin(g->cursor);
-	g->live = false;
 	gather(g, deadline_ns);
 	done = g->set->change_count > 0 || progress(g) != before;
 	if (g->set->change_count > 0) {

@@ -38,6 +38,7 @@
 
 /* number of shards of nodes created later */
 static bool node_listens = true; /* false: the test starts the listeners */
+static uint32_t node_journal = 4096; /* entries; a small one is lapped */
 static unsigned node_shards = 1;
 
 struct node {
@@ -198,7 +199,7 @@ node_begin_with(struct node *n, uint32_t asn, uint32_t id, uint32_t tombstones_m
 {
 	struct shard_config s = {.own_asn = asn,
 		.router_id = id,
-		.journal_capacity = 4096,
+		.journal_capacity = node_journal,
 		.tombstones_max = tombstones_max,
 		.wake_consumers = node_wake_session,
 		.wake_sibling = node_wake_one,

@@ -132,6 +132,7 @@ test_overtakes(void **state)
 	unsigned announced = 0;
 	size_t octets;
 
+	node_journal = 1u << 16;
 	node_begin(&n, OWN_AS, OWN_ID);
 	establish(&live, 3, LIVE_AS);
 	script_send_end_of_rib(&live, V4);
