@@ -1,20 +1,29 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Keel's CPU per path as the table grows: a load of 10,000, 100,000, 1,000,000 and 4,000,000 paths (four peers of 1,000,000), with one receiver,
-and a policy change of all paths, with kept routes.
+"""Keel's cost as the table grows: a load of 10,000, 100,000, 1,000,000 and 4,000,000 paths (four peers of 1,000,000), with one receiver, and a policy
+change of all paths, with kept routes.
 
   path_SIZE     CPU microseconds per path, of `load` and of `reset`
-  times_SIZE    the same, relative to 100,000 paths of the same run"""
+  times_SIZE    the same, relative to 100,000 paths of the same run
+
+Then loads for the model of docs/scaling.md: one dimension grows, the tables of the receivers are an oracle's (tests/bench/oracle.c).
+
+  cpu_P_F_G     CPU microseconds of the load per path: P prefixes from each of F feeds to G receivers, all with a policy of their own (G 1: none)
+  bytes_P_F_G   resident bytes per path, above the daemon with its sessions"""
 import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from bench_policy import changing  # noqa: E402
-from scenario import Plan, change, feeds, load, receivers, sample  # noqa: E402
+from scenario import CLIENT_ASN, CLIENTS, Plan, Tables, change, clients, denied_ases, feeds, load, must_hold, ready, receivers, sample, send  # noqa: E402
 import duts  # noqa: E402
 
 SIZES = [("100k", 1, 100000), ("10k", 1, 10000), ("1M", 1, 1000000), ("4M", 4, 1000000)]
 QUICK = 20  # times smaller
+# prefixes, feeds, groups
+POINTS = [(10000, 1, 1), (100000, 1, 1), (1000000, 1, 1), (4000000, 1, 1), (40000, 4, 1), (40000, 10, 1), (40000, 30, 1), (40000, 100, 1), (40000, 1, 10),
+          (40000, 1, 100), (40000, 1, 1000)]
+LIMIT_S = 300
 
 
 def main():
@@ -39,6 +48,24 @@ def main():
                     sample("path_" + name, "CPU-us/path", run, value, dut=kind)
                     sample("times_" + name, "times", run, value / of, dut=kind)
         plan.alternate("growth", [duts.Keel], one)
+
+        def point(routes, number, groups):
+            def load_one(cls, run):
+                tables, name = Tables(number, routes), "%d_%d_%d" % (routes, number, groups)
+                denied = denied_ases(groups) if groups > 1 else ()
+                expected = tables.expected(groups, denied)
+                with arena.dut(cls, feeds(number) + (clients(groups) if groups > 1 else receivers(1, CLIENTS, CLIENT_ASN))) as dut:
+                    fan, said = arena.holders(groups, CLIENTS, CLIENT_ASN), arena.own_feeds(tables)
+                    ready(dut, fan, said)
+                    empty = dut.resident_bytes()
+                    _, _, cpu = send(dut, fan, said, min(expected["held"]), limit=LIMIT_S)
+                    must_hold(fan, expected)
+                    sample("cpu_" + name, "CPU-us/path", run, cpu / number / routes * 1e6, dut="keel")
+                    sample("bytes_" + name, "B", run, (dut.resident_bytes() - empty) / number / routes, dut="keel")
+            return load_one
+        for routes, number, groups in POINTS:
+            routes //= QUICK if plan.quick else 1
+            plan.alternate("point_%d_%d_%d" % (routes, number, groups), [duts.Keel], point(routes, number, groups))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""A route that changes every 5 ms, at a receiver that meanwhile gets a policy change of a full table; and beside 100 peers with a hold time of 3 s.
+"""A route that changes every 5 ms, at a receiver that meanwhile gets a policy change of a full table, an attribute set for each prefix; and beside 100
+peers with a hold time of 3 s.
 
   kept_p50, kept_p99, kept_max        the import policy changes for kept routes: from the change until the receivers have all
   refresh_p50, refresh_p99, ..        the same, the routes asked for by ROUTE-REFRESH (OpenBGPD keeps all routes in both)
@@ -26,8 +27,8 @@ def probes(exports):
 
 
 def main():
-    plan = Plan(__doc__, 5, beside=("openbgpd",))
-    tables = Tables(1, plan.routes)
+    plan = Plan(__doc__, 5, routes=400000, beside=("openbgpd",))
+    tables = Tables(1, plan.routes, 1)
     with plan.arena() as arena:
         def told(kind):
             def one(cls, run):

@@ -5,6 +5,8 @@ has ages, then an import policy changes for the kept routes; until a receiver ha
 
   load_cpu, change_cpu     CPU microseconds of keeld per route
   load, change             seconds
+  updates                  UPDATE messages of the load to the receiver
+  memory                   resident after the load
   sets, sets_fullest       attribute sets of all shards, and of the fullest shard
   prefixes_fullest         prefixes of the fullest shard, relative to the mean
 Without a data plane. The feed and the receiver have the other processors."""
@@ -36,9 +38,11 @@ def main():
                 sample(metric, unit, run, value, dut=cls.name)
             with arena.dut(cls, peers(1), document={"dataplane": {"rib_threads": cls.count}}, cpus=[0]) as dut:
                 fan = arena.fan(1)
-                _, seconds, cpu = load(dut, fan, [arena.feed(0, plan.routes, per_set=0)], plan.routes)
+                stat, seconds, cpu = load(dut, fan, [arena.feed(0, plan.routes, per_set=0)], plan.routes)
                 put("load_cpu", "us", cpu / plan.routes * 1e6)
                 put("load", "s", seconds)
+                put("updates", "messages", stat["updates"])
+                put("memory", "MB", dut.resident_bytes() / 1e6)
                 each = dut.rpc.call("rib.summary")["shards"]
                 put("sets", "sets", sum(s["attribute_sets"] for s in each))
                 put("sets_fullest", "sets", max(s["attribute_sets"] for s in each))

@@ -5,10 +5,11 @@
  * in the form of fan's `tables`.
  *
  *   oracle [--ipv6] --count N [--seed N] --per-set N [--shuffle] [--hops N] [--communities N] --feeds N --asn N --us N
- *          [--refused ASN,ASN,...] [--receivers N [--denied ASN,ASN,...] [--tag N]]
+ *          [--origins ASN,ASN,...] [--receivers N [--denied ASN,ASN,...] [--tag N]]
  *
  * Feed i (from 0) is `feed --own-as --attributes i+1 --asn ASN+i` with the same options; a lower feed has a lower BGP identifier.
- * Each receiver gets the best path of each prefix with AS `us` prepended and without MED. Paths through an ASN of --refused are not accepted. With --denied receiver r gets no path through the r-th ASN of the list, and its routes have the
+ * Each receiver gets the best path of each prefix with AS `us` prepended and without MED. With --origins only
+ * paths that end with an ASN of this list are accepted. With --denied receiver r gets no path through the r-th ASN of the list, and its routes have the
  * further community US:TAG+r.
  *
  * The decision is RFC 4271 9.1.2.2 for these feeds: length of the path, ORIGIN, BGP identifier. MED is never compared, because the
@@ -27,7 +28,7 @@
 static struct {
 	uint32_t count, feeds, asn, us, receivers, tag;
 	uint64_t seed;
-	const char *denied, *refused;
+	const char *denied, *origins;
 	bool ipv6;
 	struct table_own own;
 } opt = {.seed = 1, .feeds = 1, .receivers = 1, .asn = 64601, .us = 64999, .own.per_set = 8};
@@ -50,7 +51,7 @@ struct asns {
 	unsigned count;
 };
 static struct asns denied; /* by receiver */
-static struct asns refused; /* ascending */
+static struct asns origins; /* ascending; none: all are accepted */
 
 /* A set as the feed sends the set. */
 struct sent {
@@ -119,15 +120,12 @@ by_number(const void *a, const void *b)
 static bool
 accepted(const struct sent *s)
 {
-	uint32_t asn;
+	uint32_t origin;
 
-	for (unsigned i = 0; i < s->a.path.p[1]; i++) {
-		memcpy(&asn, s->a.path.p + 2 + 4 * i, sizeof(asn));
-		asn = ntohl(asn);
-		if (bsearch(&asn, refused.asn, refused.count, sizeof(asn), by_number) != NULL)
-			return false;
-	}
-	return true;
+	memcpy(&origin, s->a.path.p + s->a.path.len - 4, sizeof(origin));
+	origin = ntohl(origin);
+	return origins.count == 0 ||
+	       bsearch(&origin, origins.asn, origins.count, sizeof(origin), by_number) != NULL;
 }
 
 static bool
@@ -265,7 +263,7 @@ main(int argc, char **argv)
 		{"communities", OPTION_U32, &opt.own.communities},
 		{"feeds", OPTION_U32, &opt.feeds}, {"asn", OPTION_U32, &opt.asn},
 		{"us", OPTION_U32, &opt.us}, {"receivers", OPTION_U32, &opt.receivers},
-		{"denied", OPTION_TEXT, &opt.denied}, {"refused", OPTION_TEXT, &opt.refused},
+		{"denied", OPTION_TEXT, &opt.denied}, {"origins", OPTION_TEXT, &opt.origins},
 		{"tag", OPTION_U32, &opt.tag}};
 
 	options_read(argc, argv, options, sizeof(options) / sizeof(options[0]));
@@ -275,8 +273,8 @@ main(int argc, char **argv)
 		return 2;
 	}
 	asns_read(opt.denied, &denied);
-	asns_read(opt.refused, &refused);
-	qsort(refused.asn, refused.count, sizeof(refused.asn[0]), by_number);
+	asns_read(opt.origins, &origins);
+	qsort(origins.asn, origins.count, sizeof(origins.asn[0]), by_number);
 	start();
 	for (uint32_t i = 0; i < opt.feeds; i++)
 		feed_add(i);

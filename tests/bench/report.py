@@ -348,6 +348,7 @@ SUMMARY = [
     ("a policy for each of 100 receivers, resident memory", "policies", "memory_100", "#a-policy-for-each-receiver"),
     ("an attribute set for each of 1,000,000 prefixes, memory", "sets", "memory_v4", "#an-attribute-set-for-each-prefix"),
     ("a single update from one of four peers, CPU", "churn", "single", "#churn"),
+    ("100,000 routes through a list of 5,000 origin ASes, CPU", "aslist", "cpu", "#a-list-of-as-numbers"),
     ("one route beside a whole policy change, p99", "live", "kept_p99", "#a-live-route-beside-a-change"),
     ("an import policy changes 1,000,000 kept routes", "policy", "change", "#a-policy-changes"),
     ("1,000 ROUTE-REFRESH a second: delay of a route, p99", "refreshstorm", "probe_p99", "#a-storm-of-route-refresh"),

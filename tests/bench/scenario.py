@@ -127,10 +127,10 @@ class Tables(collections.namedtuple("Tables", "feeds routes per_set hops communi
         return ["--count", self.routes, "--per-set", self.per_set, "--shuffle", "--hops", self.hops, "--communities", self.communities] + ["--ipv6"] * self.ipv6
 
     @functools.lru_cache(maxsize=None)
-    def expected(self, receivers=1, denied=(), tag=0, refused=()):
+    def expected(self, receivers=1, denied=(), tag=0, origins=()):
         """What the receivers must hold, in the form of fan's `tables`."""
         words = [ORACLE, *self.options(), "--feeds", self.feeds, "--asn", FEED_ASN, "--us", US, "--receivers", receivers, "--tag", tag]
-        for option, asns in (("--denied", denied), ("--refused", refused)):
+        for option, asns in (("--denied", denied), ("--origins", origins)):
             words += [option, ",".join(map(str, asns))] if asns else []
         return json.loads(subprocess.run(list(map(str, words)), capture_output=True, text=True, check=True).stdout)
 
@@ -242,7 +242,7 @@ def single_updates(dut, fan, said, updates, limit=LIMIT_S):
     return dut.cpu_seconds() - cpu
 
 
-def change(dut, fan, peers, routes, quiet_s=1.0):
+def change(dut, fan, peers, routes, quiet_s=1.0, **more):
     """Changes the peers' policies, with an effect on `routes` routes of the fan: (its stat, seconds from the commit to its last UPDATE, CPU
     seconds)."""
     fan.ask("mark", "done")
@@ -250,7 +250,7 @@ def change(dut, fan, peers, routes, quiet_s=1.0):
     idle(dut)
     cpu, begin = dut.cpu_seconds(), time.monotonic()
     dut.apply()
-    stat = settled(dut, fan, routes, quiet_s)
+    stat = settled(dut, fan, routes, quiet_s, **more)
     return stat, stat["last_ns"] / 1e9 - begin, dut.cpu_seconds() - cpu
 
 

@@ -134,13 +134,23 @@ BIRD_PATHS = {
 
 
 ONE_AS = re.compile("_([0-9]+)_$")
+ORIGINS = re.compile(r"\^([0-9]+)\(_\[0-9\]\+\)\*_\(([0-9|]+)\)\$$")  # a line of bgpq4: from a neighbour, with one of these origins
 
 
 def bird_path(entries):
-    """The condition for entries of one action; entries of one AS number each become one set."""
-    numbers = [m.group(1) for m in (ONE_AS.match(e["regex"]) for e in entries) if m]
-    sets = ["bgp_path ~ [%s]" % ", ".join(numbers)] if numbers else []
-    return " || ".join(sets + [BIRD_PATHS[e["regex"]] for e in entries if not ONE_AS.match(e["regex"])])
+    """The condition for entries of one action; AS numbers of alike entries become one set."""
+    containing, origins, others = [], {}, []
+    for e in entries:
+        one, several = ONE_AS.match(e["regex"]), ORIGINS.match(e["regex"])
+        if one:
+            containing.append(one.group(1))
+        elif several:
+            origins.setdefault(several.group(1), []).extend(several.group(2).split("|"))
+        else:
+            others.append(BIRD_PATHS[e["regex"]])
+    sets = ["bgp_path ~ [%s]" % ", ".join(containing)] if containing else []
+    sets += ["(bgp_path.first = %s && bgp_path.last ~ [%s])" % (first, ", ".join(asns)) for first, asns in origins.items()]
+    return " || ".join(sets + others)
 
 
 def pair(community):
@@ -177,7 +187,7 @@ def bird(name, document):
         if v4(p["entries"]):
             out.append(bird_function(name, "net", p["name"], denies_first(v4(p["entries"])), lambda g: "net ~ [%s]" % ", ".join(map(bird_net, g))))
     for p in document["as_path_lists"]:
-        known = [e for e in p["entries"] if e["regex"] in BIRD_PATHS or ONE_AS.match(e["regex"])]
+        known = [e for e in p["entries"] if e["regex"] in BIRD_PATHS or ONE_AS.match(e["regex"]) or ORIGINS.match(e["regex"])]
         lacks |= {e["regex"] for e in p["entries"]} - {e["regex"] for e in known}
         out.append(bird_function(name, "path", p["name"], known, bird_path))
     for p in document["community_lists"]:
