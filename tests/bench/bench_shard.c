@@ -6,6 +6,11 @@
  * quiescent between turns.
  *
  *   bench_shard [PREFIXES [PREFIXES_A_SET [PEERS [4|6]]]]
+ *   bench_shard feeds [PREFIXES [PREFIXES_A_SET [PEERS [MED]]]]
+ *
+ * feeds: the peers announce the same prefixes, each in an order and with attributes of its own. Cost of a path whenever 1, 4, 8, 20, 30, 60, ...
+ * peers have announced the table, then of single updates: random peers announce random prefixes with new attributes, or withdraw and announce
+ * them. MED: every MEDth peer sends a MED (0: no peer).
  */
 #include "rib/inspect.h"
 #include "rib/policy_build.h"
@@ -15,7 +20,7 @@
 
 struct bench {
 	struct shard_bench s;
-	unsigned prefixes, set_size, peers;
+	unsigned prefixes, set_size, peers, med;
 };
 
 static uint64_t
@@ -162,11 +167,151 @@ run(struct bench *b, const struct policy *policy, const char *name)
 	shard_bench_end(&b->s);
 }
 
+/* ---- feeds ---- */
+
+#define SINGLES 200000u
+
+/* The index of the peer's prefix number `k`: another order for each peer. */
+static uint64_t
+own_order(const struct bench *b, unsigned peer, uint64_t k)
+{
+	static const uint32_t step[] = {1, 7919, 104729, 15485863, 32452843, 49979687, 67867967};
+
+	/* primes that no usual number of prefixes has as a factor */
+	return (k * step[peer % 7] + mix(peer)) % b->prefixes;
+}
+
+static void
+own_attrs(const struct bench *b, uint64_t serial, unsigned peer, union rig_attrs *a)
+{
+	attrs_at(mix(serial * 4099 + peer), peer, a);
+	a->a.origin = mix(serial + peer) % 8 == 0 ? ORIGIN_INCOMPLETE : ORIGIN_IGP;
+	if (b->med == 0 || peer % b->med != 0)
+		return;
+	a->a.has |= ATTR_HAS_MED;
+	a->a.med = 1 + (uint32_t)(mix(serial) % 100);
+}
+
+static void
+own_table(struct bench *b, unsigned peer)
+{
+	struct rib_nlri n[64];
+	union rig_attrs a;
+
+	for (uint64_t k = 0; k + b->set_size <= b->prefixes; k += b->set_size) {
+		for (unsigned i = 0; i < b->set_size; i++)
+			n[i] = nlri_at(own_order(b, peer, k + i));
+		own_attrs(b, k, peer, &a);
+		shard_bench_update(&b->s, (uint16_t)peer, &a.a, n, b->set_size);
+	}
+	shard_bench_settle(&b->s);
+}
+
+static void
+single_updates(struct bench *b, unsigned peers, bool withdraw)
+{
+	union rig_attrs a;
+
+	shard_bench_reset(&b->s);
+	for (uint64_t i = 0; i < SINGLES; i++) {
+		uint64_t r = mix(i / (withdraw ? 2 : 1) * 31 + peers + withdraw);
+		unsigned peer = 1 + (unsigned)(r % peers);
+		struct rib_nlri n = nlri_at((r >> 20) % b->prefixes);
+
+		own_attrs(b, mix(i), peer, &a);
+		shard_bench_update(
+			&b->s, (uint16_t)peer, withdraw && i % 2 == 0 ? NULL : &a.a, &n, 1);
+	}
+	shard_bench_settle(&b->s);
+}
+
+/* The peer's session and next hop come up. */
+static void
+own_peer(struct bench *b, uint16_t p)
+{
+	struct rib_nlri n = nlri_at(0);
+	union rig_attrs a;
+
+	rig_peer(&b->s.rig, p, 65000u + p, true, false);
+	shard_peer_import(b->s.rig.shard, (struct peer_id){p}, rig_family(), policy_accept_all());
+	rig_up(&b->s.rig, p, 65000u + p, p, true);
+	own_attrs(b, 0, p, &a);
+	shard_bench_update(&b->s, p, &a.a, &n, 1);
+	shard_bench_settle(&b->s);
+	rig_tell(&b->s.rig, 0, 0x0a000000u + p, true, true, 0);
+	shard_bench_settle(&b->s);
+}
+
+static void
+run_feeds(struct bench *b)
+{
+	static const unsigned at[] = {1, 4, 8, 20, 30, 60, 100, 200, 500, 1000};
+	const struct dest_table *t;
+	unsigned from = 1;
+
+	shard_bench_begin(&b->s, 0);
+	t = shard_table(b->s.rig.shard, b->s.rig.table);
+	printf("%6s %12s %12s %10s %10s %10s %14s %14s\n", "peers", "ns a path", "ns, mean",
+		"entries", "B a path", "sets", "ns an update", "ns a withdrawal");
+	for (unsigned i = 0; i < sizeof(at) / sizeof(at[0]) && at[i] <= b->peers; i++) {
+		uint64_t all = 0, entries = 0, last = 0;
+		double single, withdrawn;
+
+		for (; from <= at[i]; from++) {
+			own_peer(b, (uint16_t)from);
+			shard_bench_reset(&b->s);
+			own_table(b, from);
+			last = b->s.busy_ns;
+			all += b->s.busy_ns;
+			entries += b->s.entries;
+		}
+		single_updates(b, at[i], false);
+		single = (double)b->s.busy_ns / SINGLES;
+		single_updates(b, at[i], true);
+		withdrawn = (double)b->s.busy_ns / SINGLES;
+		printf("%6u %12.0f %12.0f %10.2f %10.1f %10u %14.0f %14.0f\n", at[i],
+			(double)last / b->prefixes,
+			(double)all / b->prefixes / (i > 0 ? at[i] - at[i - 1] : at[i]),
+			(double)entries / b->prefixes / (i > 0 ? at[i] - at[i - 1] : at[i]),
+			(double)dest_table_bytes(t) / (double)dest_path_count(t),
+			attr_table_count(shard_attrs(b->s.rig.shard)), single, withdrawn);
+		fflush(stdout);
+	}
+	shard_bench_end(&b->s);
+}
+
+static unsigned
+number(int argc, char **argv, int i, unsigned other)
+{
+	return argc > i ? (unsigned)strtoul(argv[i], NULL, 10) : other;
+}
+
+static int
+main_feeds(struct bench *b, int argc, char **argv)
+{
+	b->prefixes = number(argc, argv, 2, 20000);
+	b->set_size = number(argc, argv, 3, 6);
+	b->peers = number(argc, argv, 4, 60);
+	b->med = number(argc, argv, 5, 0);
+	if (b->prefixes == 0 || b->set_size == 0 || b->set_size > 64 || b->peers > 1000) {
+		fprintf(stderr, "usage: bench_shard feeds [PREFIXES [PREFIXES_A_SET, at most 64 "
+				"[PEERS, at most 1000 [MED]]]]\n");
+		return 2;
+	}
+	role_enter_rib();
+	role_enter_session();
+	run_feeds(b);
+	return 0;
+}
+
 int
 main(int argc, char **argv)
 {
 	static struct bench b;
 	const struct policy *small;
+
+	if (argc > 1 && strcmp(argv[1], "feeds") == 0)
+		return main_feeds(&b, argc, argv);
 
 	b.prefixes = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 1000000;
 	b.set_size = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 6;
