@@ -137,6 +137,49 @@ decision_compare(const struct decision_input *a, const struct decision_input *b,
 	return compare(a, b, same_neighbour(a->attrs, b->attrs), reason);
 }
 
+/* ---- one path beside ranked paths ---- */
+
+/* The key from the top: 1 bit next hop, 1 preference, 18 local-pref, 8 AS hops, 2 origin, 2 unused. */
+#define KEY_PREF_MAX 0x3ffffu
+#define KEY_HOPS_MAX 0xffu
+
+uint32_t
+decision_key(const struct decision_input *in)
+{
+	uint32_t pref = local_pref(in->attrs), hops = in->attrs->as_path_hops;
+	uint32_t key = 1 | (in->eligible ? 0 : 1u << 31) | (in->local ? 0 : 1u << 30);
+
+	/* behind a field at its limit the key says nothing */
+	if (pref >= KEY_PREF_MAX)
+		return key;
+	key |= (KEY_PREF_MAX - pref) << 12;
+	if (hops >= KEY_HOPS_MAX)
+		return key | KEY_HOPS_MAX << 4;
+	return key | hops << 4 | (uint32_t)in->attrs->origin << 2;
+}
+
+bool
+decision_before(const struct decision_input *a, const struct decision_input *b)
+{
+	enum decision_reason unused;
+
+	return compare(a, b, false, &unused) < 0;
+}
+
+bool
+decision_med_differs(const struct attr_set *a, const struct attr_set *b)
+{
+	return same_neighbour(a, b) && med(a) != med(b);
+}
+
+bool
+decision_equal_cost(const struct decision_input *a, const struct decision_input *b)
+{
+	enum decision_reason unused;
+
+	return compare_head(a, b, &unused) == 0 && compare_distance(a, b, &unused) == 0;
+}
+
 /* ---- ranking ---- */
 
 /* Order over indices. Ties go to the lower index, so every sort gives the same result. */

@@ -63,6 +63,18 @@ void decision_order(
 	const struct decision_input *in, unsigned n, unsigned *order, enum decision_reason *reason);
 
 /*
+ * Rank of an accepted path in the steps before MED, as a number: a path with a lower key ranks
+ * before a path with a higher key. Never 0. Equal keys decide nothing.
+ */
+uint32_t decision_key(const struct decision_input *in);
+/* The comparison without MED: true if `a` ranks before `b`. A total order. */
+bool decision_before(const struct decision_input *a, const struct decision_input *b);
+/* True if MED decides between the two: paths of one neighbour AS with different MEDs. */
+bool decision_med_differs(const struct attr_set *a, const struct attr_set *b);
+/* True if both can forward together, next hop aside: RFC 4271 9.1.2.2 a to e without MED. */
+bool decision_equal_cost(const struct decision_input *a, const struct decision_input *b);
+
+/*
  * Selects the paths that forward together with the best (ECMP), at most `max_paths`, and returns
  * their number; 0 if the best is not eligible. `order` is the result of decision_order(); selected
  * paths move up behind the best, the rest keeps its order. Selected are paths equal to the best in

@@ -12,9 +12,11 @@
  *
  * Memory: a destination takes 24 bytes (IPv6: 40), including a single common path. A set of several
  * common paths takes 4 bytes + 12 per path (16 where policy changed a kept route), shared by
- * destinations with equal paths. An uncommon set takes 8 + 24 per path. dest_word_impl.h defines
- * "common". The index takes 4 bytes per slot and is 3/8 to 3/4 full. A larger index is filled next
- * to the current index, 64 ids per new destination, so that each step takes microseconds.
+ * destinations with equal paths. More than PATHS_PACKED_MAX common paths take 136 bytes + 12 per
+ * path behind the first PATHS_PACKED_MAX, never shared. An uncommon set takes 8 + 24 per path.
+ * dest_word_impl.h defines "common". The index takes 4 bytes per slot and is 3/8 to 3/4 full. A
+ * larger index is filled next to the current index, 64 ids per new destination, so that each step
+ * takes microseconds.
  *
  * After a withdrawal, a segment of 1,024 ids without a destination is freed, and new destinations
  * take the lowest segments with room. When the highest ids are gone, a smaller index takes over.
@@ -45,6 +47,7 @@ enum path_flag {
 	PATH_REJECTED =
 		1u << 1, /* kept by keep_all_routes, refused by import policy; never a candidate */
 	PATH_STALE = 1u << 2, /* set only in the output of rib.routes; derived from the epoch */
+	PATH_MED = 1u << 3, /* accepted attributes with a MED above 0 */
 };
 /*
  * Four bits above the flags: of a path of this router enum route_source; of a rejected path the
@@ -140,9 +143,17 @@ enum dest_fib {
 struct dest_view {
 	struct prefix prefix;
 	const struct path_set *paths; /* NULL for a tombstone */
+	unsigned
+		ordered; /* paths in the order of rank; the rest of dest_peek_all() is in no order */
+	/* at least the number of paths that are not in `paths`, but in those of dest_peek_all() */
+	unsigned behind;
 	uint32_t sequence; /* low 32 bits of the journal sequence of the last change */
 	enum dest_fib fib;
-	uint64_t identity; /* identity of the paths without epochs: equal identity, equal paths */
+	/*
+	 * identity of the paths without epochs: equal identity, equal paths; 0: none, if more paths
+	 * are behind
+	 */
+	uint64_t identity;
 	union dest_paths {
 		struct path_set set;
 		struct {
@@ -210,6 +221,51 @@ bool dest_ref_is(const struct dest_table *t, struct dest_id id, const struct des
 /* As dest_publish(), or dest_publish_quiet() if `sequence` is 0. Allocates no memory. */
 void dest_publish_ref(struct dest_table *t, struct dest_id id, const struct dest_ref *r,
 	uint64_t sequence) RUNS_ON(role_rib);
+/*
+ * Owner. The tail: paths behind the first paths by rank, in no order. Entry numbers are valid until
+ * the next change of the destination.
+ */
+struct dest_tail {
+	unsigned entries, paths; /* entries may be empty */
+	bool med; /* a path may have PATH_MED */
+	uint32_t *front_key; /* of the caller; 0 after each change of the first paths */
+};
+#define DEST_NO_PATH UINT32_MAX
+struct dest_tail dest_tail_of(const struct dest_table *t, struct dest_id id) RUNS_ON(role_rib);
+/* The peer of a tail entry, and its path; false: the entry is empty. */
+uint16_t dest_tail_peer(const struct dest_table *t, struct dest_id id, unsigned entry)
+	RUNS_ON(role_rib);
+bool dest_tail_path(const struct dest_table *t, struct dest_id id, unsigned entry,
+	struct rib_path *out) RUNS_ON(role_rib);
+/* Index of the peer's path in the tail, for dest_stamp() and dest_edit; DEST_NO_PATH: none. */
+unsigned dest_tail_find(const struct dest_table *t, struct dest_id id, struct peer_id peer,
+	struct rib_path *out) RUNS_ON(role_rib);
+/*
+ * Owner. A change of one path, without a look at the other paths. The caller knows the place.
+ * dest_edit_begin(): 0, -ENOMEM; -ENOTSUP if the change needs a set by dest_publish(): paths that
+ * are not common, the last path of a destination. No reader sees a difference before
+ * dest_edit_end(), which must follow; `sequence` as of dest_publish(), 0 as of
+ * dest_publish_quiet().
+ */
+#define DEST_BEHIND (UINT32_MAX - 1)
+struct dest_edit {
+	unsigned remove; /* index; DEST_NO_PATH: none */
+	/* index among the first paths after the removal, DEST_BEHIND: the tail, or DEST_NO_PATH */
+	unsigned insert;
+	unsigned multipath; /* afterwards */
+	struct rib_path path; /* to insert */
+};
+struct dest_change {
+	uint64_t word, body;
+	uint32_t time_s;
+	unsigned fill, hole;
+	int paths;
+	uint16_t epoch, holes;
+};
+int dest_edit_begin(struct dest_table *t, struct dest_id id, const struct dest_edit *e,
+	struct dest_change *c) RUNS_ON(role_rib);
+void dest_edit_end(struct dest_table *t, struct dest_id id, const struct dest_change *c,
+	uint64_t sequence) RUNS_ON(role_rib);
 struct path_set *path_set_alloc(struct dest_table *t, unsigned count) RUNS_ON(role_rib);
 /*
  * Owner, once a loop and now and then when idle. Starts the grace period of tombstones whose last
@@ -236,10 +292,22 @@ bool dest_identical(
  * first serves both.
  */
 bool dest_like_last(const struct dest_table *t, struct dest_id id);
-/* False: the id is free. */
+/*
+ * False: the id is free. All paths, or of a set of more than PATHS_PACKED_MAX common paths the
+ * first PATHS_PACKED_MAX or fewer: all paths that forward, and backups.
+ */
 bool dest_peek(const struct dest_table *t, struct dest_id id, struct dest_view *out);
 /* As dest_peek(), for the first path alone. */
 bool dest_peek_best(const struct dest_table *t, struct dest_id id, struct dest_view *out);
+/*
+ * As dest_peek(), for all paths: the paths behind the front follow in no order, eligible paths
+ * first, rejected paths last. `room` has room for `size` paths. The view stays as of dest_peek() if
+ * `size` is below paths->count + behind.
+ */
+bool dest_peek_all(const struct dest_table *t, struct dest_id id, struct dest_view *out,
+	struct path_set *room, unsigned size);
+/* True if the peer has an eligible path. */
+bool dest_offers(const struct dest_table *t, struct dest_id id, struct peer_id peer);
 /* Exact match; .v == DEST_NONE if there is no destination. */
 struct dest_id dest_find(const struct dest_table *t, const struct prefix *p);
 /*

@@ -5,7 +5,8 @@
  *
  * The low bits select the kind. INLINE: the word is a single path, with the time next to the word.
  * PACKED: the address of a struct packed_set and its number of paths; with CHANGED also the
- * received attribute sets. LINK: no paths; the word holds list links of the owner (list of
+ * received attribute sets. CHANGED alone (WIDE): the address of a struct wide_set and the number of
+ * entries behind the front. LINK: no paths; the word holds list links of the owner (list of
  * tombstones by age, or of free ids), and readers look at LINK alone. No bit: the address of a
  * struct path_set.
  */
@@ -17,6 +18,8 @@
 #define INLINE 2u
 #define PACKED 4u
 #define CHANGED 8u /* with PACKED */
+#define WIDE CHANGED /* without PACKED */
+#define KIND_BITS 15u
 /*
  * Blocks are aligned to 16 bytes. Above the address of a PACKED set, the word holds how many paths
  * the set has, are eligible and forward together.
@@ -55,8 +58,58 @@ enum packed_flag {
 	PACKED_REJECTED = 1u << 1, /* the set is `received` alone */
 	PACKED_KEPT = 1u << 2, /* the set is both `accepted` and `received` */
 	PACKED_SOURCE_SHIFT = 3, /* four bits */
+	PACKED_MED = 1u << 7,
 };
-#define PACKED_FLAG_BITS 7u
+#define PACKED_FLAG_BITS 8u
+
+/*
+ * A set of more than PATHS_PACKED_MAX common paths: the first paths by rank, in order, and the tail
+ * with the rest in any order. An announcement that loses is appended to the tail in place, and
+ * published by the number of entries in the word. So the cost of a path does not depend on the
+ * number of paths.
+ *
+ * Readers see `front` immutable, except for epochs. A new front is a new wide_set, mostly with the
+ * same tail. A tail entry keeps its peer. The owner may replace the entry's path in place; a body
+ * of 0 is no path. A new path of the peer fills the entry again.
+ */
+struct tail_peer {
+	uint16_t peer;
+	_Atomic uint16_t epoch;
+};
+
+/* One store replaces a path: set_flags << 32 | time_s. */
+typedef _Atomic uint64_t tail_body;
+
+struct path_tail {
+	uint16_t size; /* entries that fit */
+	bool changed; /* with received[] */
+	uint8_t unused[5];
+	tail_body body[]; /* size; followed by struct tail_peer[size] and uint32_t received[size] */
+};
+static_assert(sizeof(struct path_tail) == 8, "12 bytes a path from here");
+
+struct wide_set {
+	struct path_tail *tail;
+	/* the owner's: a bit for peer % 64 of each tail entry */
+	uint64_t peers;
+	uint32_t key; /* the owner's: dest_front_key() */
+	uint16_t holes; /* the owner's: tail entries without a path */
+	bool changed; /* with received[] */
+	bool med; /* the owner's: a tail entry may have PACKED_MED */
+	uint8_t count, eligible, multipath;
+	uint8_t unused[5];
+	/* CHANGED sets: followed by uint32_t received[PATHS_PACKED_MAX] */
+	struct packed_path path[PATHS_PACKED_MAX];
+};
+static_assert(
+	sizeof(struct wide_set) == 128, "two cache lines, beside 12 bytes for a further path");
+#define TAIL_MAX 0xffffu
+
+static inline bool
+packed_eligible(uint32_t set_flags)
+{
+	return (set_flags & (PACKED_UP | PACKED_REJECTED)) == PACKED_UP;
+}
 
 /* Layout of an INLINE word: flags, peer, set, epoch. */
 #define INLINE_FLAGS_AT 3u
@@ -81,7 +134,8 @@ word_block(uint64_t word)
 static inline uint32_t
 path_pack(const struct rib_path *p, bool *changed)
 {
-	const uint32_t all = PATH_NEXT_HOP_UP | PATH_REJECTED | 0xfu << PATH_SOURCE_SHIFT;
+	const uint32_t all =
+		PATH_NEXT_HOP_UP | PATH_REJECTED | PATH_MED | 0xfu << PATH_SOURCE_SHIFT;
 	bool rejected = p->label_flags & PATH_REJECTED;
 	uint32_t set = rejected ? p->received.v : p->accepted.v;
 	uint32_t flags = (p->label_flags >> PATH_SOURCE_SHIFT & 0xfu) << PACKED_SOURCE_SHIFT;
@@ -99,6 +153,8 @@ path_pack(const struct rib_path *p, bool *changed)
 		*changed = true;
 	if (p->label_flags & PATH_NEXT_HOP_UP)
 		flags |= PACKED_UP;
+	if (p->label_flags & PATH_MED)
+		flags |= PACKED_MED;
 	return set << 8 | flags;
 }
 
@@ -115,7 +171,8 @@ path_unpack(struct rib_path *p, uint16_t peer, uint16_t epoch, uint32_t set_flag
 	p->path_id = 0;
 	p->label_flags =
 		0xfffffu << 12 | (set_flags >> PACKED_SOURCE_SHIFT & 0xfu) << PATH_SOURCE_SHIFT |
-		(rejected ? PATH_REJECTED : 0u) | (set_flags & PACKED_UP ? PATH_NEXT_HOP_UP : 0u);
+		(rejected ? PATH_REJECTED : 0u) | (set_flags & PACKED_UP ? PATH_NEXT_HOP_UP : 0u) |
+		(set_flags & PACKED_MED ? PATH_MED : 0u);
 	p->time_s = time_s;
 }
 
@@ -170,6 +227,100 @@ view_packed(uint64_t word, unsigned most, union dest_paths *out)
 		out->room.path[i].received.v = received[i];
 }
 
+/* ---- wide sets ---- */
+
+static inline bool
+word_is_wide(uint64_t word)
+{
+	return (word & (LINK | INLINE | PACKED | CHANGED)) == WIDE;
+}
+
+static inline struct wide_set *
+word_wide(uint64_t word)
+{
+	return word_block(word);
+}
+
+/* Entries of the tail, with holes. */
+static inline unsigned
+wide_entries(uint64_t word)
+{
+	return (unsigned)(word >> COUNT_AT);
+}
+
+static inline struct tail_peer *
+tail_peers(struct path_tail *t)
+{
+	return (struct tail_peer *)((uintptr_t)t->body + t->size * sizeof(tail_body));
+}
+
+static inline uint32_t *
+tail_received(struct path_tail *t)
+{
+	return t->changed ? (uint32_t *)(void *)&tail_peers(t)[t->size] : NULL;
+}
+
+static inline size_t
+tail_bytes(unsigned size, bool changed)
+{
+	return sizeof(struct path_tail) + size * (sizeof(tail_body) + sizeof(struct tail_peer) +
+							 (changed ? sizeof(uint32_t) : 0));
+}
+
+static inline size_t
+wide_bytes(bool changed)
+{
+	return sizeof(struct wide_set) + (changed ? PATHS_PACKED_MAX * sizeof(uint32_t) : 0);
+}
+
+static inline uint32_t *
+wide_received(struct wide_set *w)
+{
+	return w->changed ? (uint32_t *)(void *)&w->path[PATHS_PACKED_MAX] : NULL;
+}
+
+static inline uint64_t
+body_of(uint32_t set_flags, uint32_t time_s)
+{
+	return (uint64_t)set_flags << 32 | time_s;
+}
+
+/* False: the entry is a hole. */
+static inline bool
+tail_path(struct path_tail *t, unsigned i, struct rib_path *out)
+{
+	/* acquire: pairs with the release store in tail_fill; the attribute set is there */
+	uint64_t body = atomic_load_explicit(&t->body[i], memory_order_acquire);
+	struct tail_peer *p = &tail_peers(t)[i];
+
+	if (body == 0)
+		return false;
+	path_unpack(out, p->peer, atomic_load_explicit(&p->epoch, memory_order_relaxed),
+		(uint32_t)(body >> 32), (uint32_t)body);
+	if (t->changed)
+		out->received.v = tail_received(t)[i];
+	return true;
+}
+
+/* Expands the first `most` paths of the front. */
+static inline void
+view_wide(uint64_t word, unsigned most, union dest_paths *out)
+{
+	struct wide_set *w = word_wide(word);
+	const uint32_t *received = wide_received(w);
+	unsigned count = at_most(w->count, most);
+
+	out->set = (struct path_set){.count = (uint16_t)count,
+		.eligible = (uint16_t)at_most(w->eligible, most),
+		.multipath = (uint16_t)at_most(w->multipath, most)};
+	for (unsigned i = 0; i < count; i++)
+		path_unpack(&out->room.path[i], w->path[i].peer,
+			atomic_load_explicit(&w->path[i].epoch, memory_order_relaxed),
+			w->path[i].set_flags, w->path[i].time_s);
+	for (unsigned i = 0; received != NULL && i < count; i++)
+		out->room.path[i].received.v = received[i];
+}
+
 static inline size_t
 set_size(unsigned count)
 {
@@ -190,6 +341,8 @@ word_count(uint64_t word)
 		return 1;
 	if (word & PACKED)
 		return packed_count(word);
+	if (word & WIDE)
+		return word_wide(word)->count + wide_entries(word) - word_wide(word)->holes;
 	return ((const struct path_set *)word_block(word))->count;
 }
 
@@ -199,23 +352,133 @@ word_size(uint64_t word)
 {
 	if (word & INLINE)
 		return 0;
-	return word & PACKED ? packed_size(packed_count(word), word & CHANGED)
-			     : set_size(word_count(word));
+	if (word & PACKED)
+		return packed_size(packed_count(word), word & CHANGED);
+	if (word & WIDE)
+		return wide_bytes(word_wide(word)->changed) +
+		       tail_bytes(word_wide(word)->tail->size, word_wide(word)->changed);
+	return set_size(word_count(word));
 }
 
-/* The INLINE word of a set of one path; 0 if the path does not fit. */
-static inline uint64_t
-set_inline(const struct path_set *s)
+/* The first paths of a set, while the owner builds the next set. */
+struct front {
+	unsigned count, eligible, multipath;
+	struct packed_path path[PATHS_PACKED_MAX + 1];
+	uint32_t received[PATHS_PACKED_MAX + 1];
+};
+
+/* The received set if it is no set of its own. */
+static inline uint32_t
+packed_kept(const struct packed_path *p)
 {
-	const struct rib_path *p = &s->path[0];
+	return p->set_flags & (PACKED_REJECTED | PACKED_KEPT) ? p->set_flags >> 8 : 0;
+}
+
+static inline bool
+front_changed(const struct front *f)
+{
+	for (unsigned i = 0; i < f->count; i++)
+		if (f->received[i] != packed_kept(&f->path[i]))
+			return true;
+	return false;
+}
+
+/* False: the path is uncommon. */
+static inline bool
+front_put(struct front *f, unsigned at, const struct rib_path *p)
+{
 	bool changed = false;
 	uint32_t set_flags = path_pack(p, &changed);
-	unsigned up = set_flags & PACKED_UP;
 
-	if (set_flags == 0 || changed || s->eligible != up || s->multipath != up)
+	if (set_flags == 0)
+		return false;
+	f->path[at].peer = p->peer.v;
+	f->path[at].set_flags = set_flags;
+	f->path[at].time_s = p->time_s;
+	atomic_init(&f->path[at].epoch, atomic_load_explicit(&p->epoch, memory_order_relaxed));
+	f->received[at] = p->received.v;
+	return true;
+}
+
+static inline void
+packed_copy(struct packed_path *to, const struct packed_path *from)
+{
+	to->peer = from->peer;
+	to->set_flags = from->set_flags;
+	to->time_s = from->time_s;
+	atomic_init(&to->epoch, atomic_load_explicit(&from->epoch, memory_order_relaxed));
+}
+
+/* `time_s`: of an INLINE path. No path: the word is a link. */
+static inline void
+front_load(struct front *f, uint64_t word, uint32_t time_s)
+{
+	const struct packed_path *path = NULL;
+	const uint32_t *received = NULL;
+	union dest_paths one;
+
+	*f = (struct front){.count = 0};
+	if (word & LINK)
+		return;
+	if (word & INLINE) {
+		view_inline(word, time_s, &one);
+		f->count = 1;
+		f->eligible = one.set.eligible;
+		f->multipath = one.set.multipath;
+		(void)front_put(f, 0, &one.room.path[0]);
+		return;
+	}
+	if (word & PACKED) {
+		path = ((const struct packed_set *)word_block(word))->path;
+		received = packed_received(word_block(word), word);
+		f->count = packed_count(word);
+		f->eligible = word >> ELIGIBLE_AT & 0xf;
+		f->multipath = word >> MULTIPATH_AT & 0xf;
+	} else {
+		path = word_wide(word)->path;
+		received = wide_received(word_wide(word));
+		f->count = word_wide(word)->count;
+		f->eligible = word_wide(word)->eligible;
+		f->multipath = word_wide(word)->multipath;
+	}
+	for (unsigned i = 0; i < f->count; i++) {
+		packed_copy(&f->path[i], &path[i]);
+		f->received[i] = received != NULL ? received[i] : packed_kept(&path[i]);
+	}
+}
+
+static inline void
+front_remove(struct front *f, unsigned at)
+{
+	f->count--;
+	for (unsigned i = at; i < f->count; i++) {
+		packed_copy(&f->path[i], &f->path[i + 1]);
+		f->received[i] = f->received[i + 1];
+	}
+}
+
+/* Makes room for a path at `at`. */
+static inline void
+front_open(struct front *f, unsigned at)
+{
+	for (unsigned i = f->count++; i > at; i--) {
+		packed_copy(&f->path[i], &f->path[i - 1]);
+		f->received[i] = f->received[i - 1];
+	}
+}
+
+/* The INLINE word of a single path; 0 if the path does not fit. */
+static inline uint64_t
+front_inline(const struct front *f)
+{
+	const struct packed_path *p = &f->path[0];
+	unsigned up = p->set_flags & PACKED_UP;
+
+	if (f->count != 1 || front_changed(f) || f->eligible != up || f->multipath != up)
 		return 0;
-	return INLINE | (uint64_t)(set_flags & 0xffu) << INLINE_FLAGS_AT |
-	       (uint64_t)p->peer.v << INLINE_PEER_AT | (uint64_t)(set_flags >> 8) << INLINE_SET_AT |
+	return INLINE | (uint64_t)(p->set_flags & 0xffu) << INLINE_FLAGS_AT |
+	       (uint64_t)p->peer << INLINE_PEER_AT |
+	       (uint64_t)(p->set_flags >> 8) << INLINE_SET_AT |
 	       (uint64_t)atomic_load_explicit(&p->epoch, memory_order_relaxed) << INLINE_EPOCH_AT;
 }
 
@@ -234,6 +497,8 @@ word_first_set(uint64_t word)
 		set = (uint32_t)(word >> INLINE_SET_AT) & ((1u << SET_BITS) - 1);
 	else if (word & PACKED)
 		set = ((const struct packed_set *)word_block(word))->path[0].set_flags >> 8;
+	else if (word & WIDE)
+		set = word_wide(word)->path[0].set_flags >> 8;
 	else
 		set = ((const struct path_set *)word_block(word))->path[0].accepted.v;
 	return (struct attr_id){set};

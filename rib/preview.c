@@ -66,6 +66,9 @@ struct preview {
 	const struct ip_addr **then;
 	uint8_t *copy;
 	size_t copy_len, copy_size;
+	struct dest_view view; /* with all paths */
+	struct path_set *all; /* of a destination with many paths: room for `all_size` */
+	unsigned all_size;
 
 	struct room accepted, best; /* preview_best(): the path stays as it is */
 
@@ -122,6 +125,7 @@ preview_destroy(struct preview *p)
 	arena_free(a, p->now);
 	arena_free(a, p->then);
 	arena_free(a, p->copy);
+	arena_free(a, p->all);
 	arena_free(a, p->accepted.set);
 	arena_free(a, p->best.set);
 	arena_free(a, p->answer);
@@ -584,15 +588,40 @@ paths_evaluate(struct preview *p, struct dest_id id, const struct dest_view *v, 
 	return err;
 }
 
+/* All paths of a destination; v->paths NULL: none. 0, -ENOMEM. */
+static int
+view_all(struct preview *p, struct dest_id id, struct dest_view *v)
+{
+	v->paths = NULL;
+	while (shards_peek_all(&p->table, id, v, p->all, p->all_size) && v->paths != NULL &&
+		v->behind > 0) {
+		unsigned size = 2 * (v->paths->count + v->behind);
+		struct path_set *all = arena_realloc(
+			p->c.arena, p->all, sizeof(*all) + size * sizeof(all->path[0]));
+
+		if (all == NULL)
+			return -ENOMEM;
+		p->all = all;
+		p->all_size = size;
+	}
+	return 0;
+}
+
 int
 preview_best(
 	struct preview *p, struct dest_id id, const struct dest_view *v, struct preview_best *out)
 {
 	const struct decision_input *best;
 	bool any = false;
-	int n, err = v->paths != NULL ? paths_evaluate(p, id, v, &any) : 0;
+	int n, err = 0;
 
 	*out = (struct preview_best){0};
+	if (v->behind > 0) {
+		err = view_all(p, id, &p->view);
+		v = &p->view;
+	}
+	if (err == 0 && v->paths != NULL)
+		err = paths_evaluate(p, id, v, &any);
 	if (err != 0 || !any)
 		return err;
 	n = rank_then(p, v->paths);
@@ -620,10 +649,10 @@ preview_dest(struct preview *p, struct dest_id id)
 {
 	struct dest_view v;
 	bool any;
-	int err;
+	int err = view_all(p, id, &v);
 
-	if (!shards_peek(&p->table, id, &v) || v.paths == NULL)
-		return 0;
+	if (err != 0 || v.paths == NULL)
+		return err;
 	err = paths_evaluate(p, id, &v, &any);
 	if (err == 0 && (any || p->c.all) && p->c.fib)
 		err = fib_count(p, v.paths);

@@ -404,6 +404,8 @@ struct shard {
 	/* scratch of shard_paths.c: room for `scratch_size` paths */
 	uint32_t scratch_size;
 	struct rib_path *keep, *refused, *take, *drop;
+	struct path_set *all; /* of dest_expand(): room for `all_size` paths */
+	unsigned all_size;
 	struct decision_input *in;
 	unsigned *order;
 	unsigned multipath; /* of `order` */
@@ -428,6 +430,11 @@ struct shard {
 	_Atomic unsigned table_count;
 	struct shard_table table[SHARD_TABLES_MAX];
 	_Atomic(struct shard_peer_slot *) peer[PEER_MAX];
+	/*
+	 * The neighbour AS of all accepted paths of the peer, the peer's own; 0: paths of the peer
+	 * may have other neighbour ASes. Tells groups of MED apart without a look at attribute sets.
+	 */
+	uint32_t near_as[PEER_MAX];
 
 	_Atomic uint64_t sample_count; /* ever; the newest is at (count - 1) % SHARD_SAMPLES */
 	struct shard_sample sample[SHARD_SAMPLES];
@@ -509,6 +516,9 @@ int path_withdraw(struct shard *s, struct shard_table *t, struct peer_id peer,
  */
 bool path_counted(const struct shard *s, const struct shard_table *t, struct peer_id peer,
 	const struct prefix *p, uint32_t path_id) RUNS_ON(role_rib);
+/* Looks again at a destination with paths behind the view, for all paths. 0, -ENOMEM. */
+int dest_expand(struct shard *s, struct shard_table *t, struct dest_id id, struct dest_view *view)
+	RUNS_ON(role_rib);
 bool path_doomed(const struct shard *s, const struct shard_table *t, const struct rib_path *p);
 /*
  * Drops doomed paths, replays kept paths (after replay_evaluate()), ranks all, and publishes a

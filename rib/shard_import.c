@@ -34,20 +34,24 @@ static int
 accepted_next_hop(struct shard *s, struct shard_table *t, struct peer_id peer,
 	struct shard_accepted *out) RUNS_ON(role_rib)
 {
-	struct ip_addr next_hop;
+	struct attr_set attrs; /* the fixed part */
+	uint32_t med;
 	int err;
 
+	(void)attr_unpack_fixed(attr_get(s->attrs, out->id), &attrs);
+	med = (attrs.has & ATTR_HAS_MED) != 0 && attrs.med != 0 ? PATH_MED : 0;
 	out->next_hop = NULL;
 	out->received.v = 0;
-	out->flags = PATH_NEXT_HOP_UP;
+	out->flags = PATH_NEXT_HOP_UP | med;
 	if (peer.v == PEER_SELF.v)
 		return 0;
-	next_hop = attr_packed_next_hop(attr_get(s->attrs, out->id));
-	err = next_hop_hold(s, t->vrf, out->id, &next_hop, &out->next_hop);
+	if (attrs.first_asn != s->near_as[peer.v])
+		s->near_as[peer.v] = 0;
+	err = next_hop_hold(s, t->vrf, out->id, attr_next_hop(&attrs), &out->next_hop);
 	if (err != 0)
 		attr_unref(s->attrs, out->id);
 	else if (!next_hop_eligible(s, shard_slot(s, peer), peer, out->next_hop))
-		out->flags = 0;
+		out->flags = med;
 	return err;
 }
 
@@ -782,6 +786,21 @@ family_up(struct shard *s, struct shard_peer_slot *slot, struct shard_table *t,
 	replay_start(s, t, r);
 }
 
+/* Paths of an earlier session may have a different neighbour AS. */
+static void
+near_as_set(struct shard *s, const struct shard_peer_slot *slot, const struct rib_session_up *up)
+{
+	uint16_t peer = atomic_load_explicit(&slot->key, memory_order_relaxed)->id.v;
+	uint64_t paths = 0;
+
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		paths += shard_load(&slot->rib[f].counts.received);
+	if (paths == 0)
+		s->near_as[peer] = up->external ? up->asn : 0;
+	else if (s->near_as[peer] != up->asn || !up->external)
+		s->near_as[peer] = 0;
+}
+
 static void
 session_up(struct shard *s, struct shard_peer_slot *slot, struct vrf_id vrf,
 	const struct rib_session_up *up) RUNS_ON(role_rib)
@@ -797,6 +816,7 @@ session_up(struct shard *s, struct shard_peer_slot *slot, struct vrf_id vrf,
 		if (t != NULL)
 			family_up(s, slot, t, up, same);
 	}
+	near_as_set(s, slot, up);
 	atomic_store_explicit(&slot->router_id, up->router_id, memory_order_relaxed);
 	atomic_store_explicit(&slot->asn, up->asn, memory_order_relaxed);
 	atomic_store_explicit(&slot->external, up->external, memory_order_relaxed);

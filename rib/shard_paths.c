@@ -13,6 +13,7 @@
 #include "rib/shard_impl.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 /* Change to one peer's path; `accepted` NULL removes the path. */
@@ -41,6 +42,25 @@ path_find(const struct path_set *set, struct peer_id peer, uint32_t path_id)
 	return NULL;
 }
 
+/*
+ * The path of a peer, also behind the view (then in *room). *at: its index for dest_stamp() and
+ * struct dest_edit. NULL: none.
+ */
+static const struct rib_path *
+path_locate(const struct shard_table *t, struct dest_id id, const struct dest_view *view,
+	struct peer_id peer, uint32_t path_id, struct rib_path *room, unsigned *at)
+	RUNS_ON(role_rib)
+{
+	const struct rib_path *p = path_find(view->paths, peer, path_id);
+
+	*at = DEST_NO_PATH;
+	if (p != NULL)
+		*at = (unsigned)(p - view->paths->path);
+	else if (view->behind > 0 && path_id == 0)
+		*at = dest_tail_find(t->dests, id, peer, room);
+	return p != NULL ? p : *at != DEST_NO_PATH ? room : NULL;
+}
+
 static uint16_t
 stamp(const struct rib_path *p)
 {
@@ -58,8 +78,8 @@ path_doomed(const struct shard *s, const struct shard_table *t, const struct rib
 	return r->sweeping && shard_epoch_before(stamp(p), r->sweep_below);
 }
 
-void
-scratch_free(struct shard *s)
+static void
+scratch_drop(struct shard *s)
 {
 	arena_free(s->arena, s->keep);
 	arena_free(s->arena, s->refused);
@@ -73,6 +93,34 @@ scratch_free(struct shard *s)
 	s->scratch_size = 0;
 }
 
+void
+scratch_free(struct shard *s)
+{
+	scratch_drop(s);
+	arena_free(s->arena, s->all);
+	s->all = NULL;
+	s->all_size = 0;
+}
+
+int
+dest_expand(struct shard *s, struct shard_table *t, struct dest_id id, struct dest_view *view)
+{
+	unsigned n = view->paths->count + view->behind;
+
+	if (n > s->all_size) {
+		unsigned size = n + n / 4;
+		struct path_set *all =
+			arena_realloc(s->arena, s->all, sizeof(*all) + size * sizeof(all->path[0]));
+
+		if (all == NULL)
+			return -ENOMEM;
+		s->all = all;
+		s->all_size = size;
+	}
+	(void)dest_peek_all(t->dests, id, view, s->all, s->all_size);
+	return 0;
+}
+
 static int
 scratch_reserve(struct shard *s, uint32_t n)
 {
@@ -82,7 +130,7 @@ scratch_reserve(struct shard *s, uint32_t n)
 		return 0;
 	while (size < n)
 		size *= 2;
-	scratch_free(s);
+	scratch_drop(s);
 	s->keep = arena_alloc(s->arena, size * sizeof(*s->keep));
 	s->refused = arena_alloc(s->arena, size * sizeof(*s->refused));
 	s->take = arena_alloc(s->arena, size * sizeof(*s->take));
@@ -91,7 +139,7 @@ scratch_reserve(struct shard *s, uint32_t n)
 	s->order = arena_alloc(s->arena, size * sizeof(*s->order));
 	if (s->keep == NULL || s->refused == NULL || s->take == NULL || s->drop == NULL ||
 		s->in == NULL || s->order == NULL) {
-		scratch_free(s);
+		scratch_drop(s);
 		return -ENOMEM;
 	}
 	s->scratch_size = size;
@@ -265,9 +313,12 @@ input_of(const struct shard *s, const struct shard_table *t, const struct rib_pa
 		attr_get(s->attrs, p->accepted), (struct attr_set *)(void *)out->fixed);
 }
 
-/* Ranks keep[0 .. n-1] into s->order and s->multipath. True if the order changes. */
+/*
+ * Ranks keep[0 .. n-1] into s->order and s->multipath. True if the order of the first `ordered`
+ * paths changes: the order that readers see.
+ */
 static bool
-rank(struct shard *s, const struct shard_table *t, unsigned n) RUNS_ON(role_rib)
+rank(struct shard *s, const struct shard_table *t, unsigned n, unsigned ordered) RUNS_ON(role_rib)
 {
 	bool moved = false;
 
@@ -281,7 +332,7 @@ rank(struct shard *s, const struct shard_table *t, unsigned n) RUNS_ON(role_rib)
 		input_of(s, t, &s->keep[i], &s->in[i]);
 	decision_order(s->in, n, s->order, NULL);
 	s->multipath = decision_multipath(s->in, n, s->order, s->config.max_paths);
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n && i < ordered; i++)
 		moved |= s->order[i] != i;
 	return moved;
 }
@@ -807,10 +858,10 @@ reuse_run(struct shard *s, struct shard_table *t, struct dest_id id, const struc
 
 /*
  * Builds the set from the existing paths without doomed paths, with edit `e` (may be NULL) or
- * replays, and ranks. 0, -ENOMEM.
+ * replays, and ranks. `view` has all paths. 0, -ENOMEM.
  */
 static int
-rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view,
+rebuild_all(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view,
 	const struct edit *e) RUNS_ON(role_rib)
 {
 	const struct path_set *old = view->paths;
@@ -827,7 +878,7 @@ rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct 
 	if (err != 0 || m.keep + m.refused > UINT16_MAX)
 		return make_undo(s, t, &m);
 	if (m.keep > 0)
-		m.differs |= rank(s, t, m.keep) || s->multipath != old->multipath;
+		m.differs |= rank(s, t, m.keep, view->ordered) || s->multipath != old->multipath;
 	if (!m.differs && m.take + m.drop == 0)
 		return 0;
 	if (m.keep + m.refused > 0) {
@@ -839,6 +890,302 @@ rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct 
 	}
 	made_publish(s, t, id, set, old->path, old->count, e, &m);
 	old_dropped(s, t, e, m.take, m.doomed, m.drop);
+	return 0;
+}
+
+/* rebuild_all(), also with paths behind the view. 0, -ENOMEM. */
+static int
+rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view,
+	const struct edit *e) RUNS_ON(role_rib)
+{
+	struct dest_view all;
+	int err;
+
+	if (view->behind > 0) {
+		if (!dest_peek(t->dests, id, &all))
+			return 0;
+		err = dest_expand(s, t, id, &all);
+		if (err != 0)
+			return err;
+		view = &all;
+	}
+	return rebuild_all(s, t, id, view, e);
+}
+
+/* ---- one path ---- */
+
+/* Fewer first paths, with more behind, are filled up again by rebuild(). */
+#define FRONT_LOW 4u
+
+/* A change of one path beside ranked paths. */
+struct one {
+	const struct edit *e;
+	const struct rib_path *was; /* NULL: a new path */
+	struct rib_path now; /* unless the edit withdraws */
+	unsigned at; /* index of `was`; DEST_NO_PATH */
+	unsigned place; /* of `now`: as dest_edit.insert */
+	bool is; /* `now` is accepted */
+	bool front_med; /* a path of the front has a MED */
+	struct decision_input in; /* of `now`, if accepted */
+};
+
+static bool
+front_has_med(const struct path_set *front)
+{
+	uint32_t flags = 0;
+
+	for (unsigned i = 0; i < front->count; i++)
+		flags |= front->path[i].label_flags;
+	return (flags & PATH_MED) != 0;
+}
+
+static bool
+any_med(const struct dest_tail *tail, const struct one *o)
+{
+	return o->front_med || tail->med || (o->is && (o->now.label_flags & PATH_MED)) ||
+	       (o->was != NULL && (o->was->label_flags & PATH_MED));
+}
+
+/* False: the two peers announce paths of different neighbour ASes. */
+static bool
+may_be_neighbours(const struct shard *s, uint16_t a, uint16_t b)
+{
+	return s->near_as[a] == s->near_as[b] || s->near_as[a] == 0 || s->near_as[b] == 0;
+}
+
+static bool
+med_differs(const struct shard *s, const struct attr_set *a, const struct rib_path *p)
+{
+	struct attr_set b;
+
+	return !is_refused(p) &&
+	       decision_med_differs(a, attr_unpack_fixed(attr_get(s->attrs, p->accepted), &b));
+}
+
+/*
+ * True if MED decides between `p` and a path of the destination except path `skip`: then the group
+ * of `p` must be ranked.
+ */
+static bool
+med_decides(const struct shard *s, const struct shard_table *t, struct dest_id id,
+	const struct path_set *front, const struct dest_tail *tail, const struct rib_path *p,
+	unsigned skip) RUNS_ON(role_rib)
+{
+	struct rib_path other;
+	struct attr_set a;
+
+	(void)attr_unpack_fixed(attr_get(s->attrs, p->accepted), &a);
+	for (unsigned i = 0; i < front->count; i++)
+		if (i != skip && may_be_neighbours(s, p->peer.v, front->path[i].peer.v) &&
+			med_differs(s, &a, &front->path[i]))
+			return true;
+	for (unsigned i = 0; i < tail->entries; i++)
+		if (i + PATHS_PACKED_MAX != skip &&
+			may_be_neighbours(s, p->peer.v, dest_tail_peer(t->dests, id, i)) &&
+			dest_tail_path(t->dests, id, i, &other) && med_differs(s, &a, &other))
+			return true;
+	return false;
+}
+
+/* True if the new path ranks before `p`. */
+static bool
+ranks_before(const struct shard *s, const struct shard_table *t, const struct one *o,
+	const struct rib_path *p) RUNS_ON(role_rib)
+{
+	struct decision_input in;
+
+	if (is_refused(p))
+		return true;
+	input_of(s, t, p, &in);
+	return decision_before(&o->in, &in);
+}
+
+/*
+ * True if the new path loses against all paths of the front by the key alone. Without MED in the
+ * front the last path has the highest key.
+ */
+static bool
+loses_by_key(const struct shard *s, const struct shard_table *t, const struct one *o,
+	const struct path_set *front, uint32_t *front_key) RUNS_ON(role_rib)
+{
+	struct decision_input in;
+
+	if (*front_key == 0 && is_refused(&front->path[front->count - 1]))
+		return false;
+	if (*front_key == 0) {
+		for (unsigned i = o->front_med ? 0 : front->count - 1u; i < front->count; i++) {
+			input_of(s, t, &front->path[i], &in);
+			if (decision_key(&in) > *front_key)
+				*front_key = decision_key(&in);
+		}
+	}
+	return decision_key(&o->in) > *front_key;
+}
+
+/*
+ * With max_paths above 1: true if the change may alter the paths that forward together. `n`: length
+ * of the front.
+ */
+static bool
+multipath_changes(const struct shard *s, const struct shard_table *t, const struct path_set *front,
+	const struct one *o) RUNS_ON(role_rib)
+{
+	struct decision_input best, last;
+
+	if (front->multipath == 0 || o->at < front->multipath)
+		return true;
+	if (!o->is)
+		return false;
+	input_of(s, t, &front->path[0], &best);
+	input_of(s, t, &front->path[front->multipath - 1], &last);
+	if (decision_before(&o->in, &last))
+		return true;
+	return front->multipath < s->config.max_paths && decision_equal_cost(&best, &o->in);
+}
+
+/* Finds o->place. False: the front must be filled up, or the change is not of one path alone. */
+static bool
+place_find(const struct shard *s, const struct shard_table *t, const struct path_set *front,
+	const struct dest_tail *tail, struct one *o) RUNS_ON(role_rib)
+{
+	bool in_front = o->at < front->count;
+	unsigned count = front->count - in_front, low, high = count;
+	unsigned behind = tail->paths - (o->was != NULL && !in_front);
+	unsigned enough = front->multipath < FRONT_LOW ? FRONT_LOW : front->multipath + 1u;
+
+	low = s->config.max_paths > 1 ? front->multipath : 0;
+	o->place = DEST_NO_PATH;
+	if (!o->is)
+		low = high;
+	else if (!in_front && behind > 0 && loses_by_key(s, t, o, front, tail->front_key))
+		low = high;
+	/* with MED the front is no sorted sequence: the first path that loses */
+	while (o->front_med && low < high &&
+		!ranks_before(s, t, o, &front->path[low + (low >= o->at)]))
+		low++;
+	while (!o->front_med && low < high) {
+		unsigned mid = low + (high - low) / 2;
+
+		if (ranks_before(s, t, o, &front->path[mid + (mid >= o->at)]))
+			high = mid;
+		else
+			low = mid + 1;
+	}
+	if (o->e->accepted != NULL)
+		o->place = low < count || (behind == 0 && count < PATHS_PACKED_MAX) ? low
+										    : DEST_BEHIND;
+	return behind == 0 || count + (o->place <= count) >= enough;
+}
+
+/* The effects of the change on readers of the journal. */
+static void
+one_effects(const struct path_set *front, const struct one *o, struct making *m)
+{
+	bool was = o->was != NULL && !is_refused(o->was) && o->at < front->count,
+	     is = o->is && o->place <= PATHS_PACKED_MAX;
+	bool same = was && is && o->was->accepted.v == o->now.accepted.v &&
+		    !flags_differ(o->was, &o->now);
+
+	m->differs = (was || is) && !(same && o->place == o->at);
+	m->aside = front->eligible > 0 && (o->at != 0 ? o->place != 0 : same && o->place == 0);
+}
+
+/* True if the first path after the change is eligible. */
+static bool
+first_is_up(const struct path_set *front, const struct one *o)
+{
+	const struct rib_path *first = &front->path[o->at == 0];
+
+	if (o->place == 0)
+		first = &o->now;
+	else if (front->count == (o->at == 0))
+		return false;
+	return (first->label_flags & (PATH_NEXT_HOP_UP | PATH_REJECTED)) == PATH_NEXT_HOP_UP;
+}
+
+static void
+one_publish(struct shard *s, struct shard_table *t, struct dest_id id, const struct one *o,
+	const struct dest_change *change, struct making *m) RUNS_ON(role_rib)
+{
+	struct dest_ref before;
+	struct shard_wait wait[2];
+	struct peer_id missing;
+	uint64_t sequence = 0;
+	unsigned waits = 0;
+
+	reuse_end(s); /* the scratch holds paths of the last result */
+	before = dest_ref_take(t->dests, id);
+	missing = not_installed_of(t, id);
+	if (o->was != NULL) {
+		waits = count_waiting(s, t, o->was, 1, -1, wait, 1);
+		s->drop[m->drop++] = *o->was;
+	}
+	if (o->e->accepted != NULL) {
+		waits += count_waiting(s, t, &o->now, 1, 1, wait + waits, 1);
+		path_took(s, t, &o->now);
+		s->take[m->take++] = o->now;
+	}
+	if (m->differs)
+		sequence = journal_reserve(s->journal, s->config.index);
+	dest_edit_end(t->dests, id, change, sequence);
+	if (m->differs)
+		entry_commit(s, t, id, sequence, m->aside);
+	not_installed_moves(s, t, id, missing);
+	reuse_begin(s, t, id, before, o->e, m);
+	if (s->reuse.table != NULL) {
+		s->reuse.waits = waits;
+		memcpy(s->reuse.wait, wait, waits * sizeof(wait[0]));
+	}
+	old_dropped(s, t, o->e, m->take, 0, m->drop);
+}
+
+/*
+ * Applies an edit beside the ranked paths without ranking all. 0, -ENOMEM; -ENOTSUP: rebuild().
+ */
+static int
+edit_one(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view,
+	const struct edit *e, unsigned at, const struct rib_path *was) RUNS_ON(role_rib)
+{
+	struct shard_rib_in *r = &shard_slot(s, e->peer)->rib[t->family];
+	const struct path_set *front = view->paths;
+	struct dest_tail tail = dest_tail_of(t->dests, id);
+	struct one o = {.e = e, .was = was, .at = at};
+	struct making m = {.old = front->count};
+	struct dest_edit edit = {.remove = at};
+	struct dest_change change;
+	int err;
+
+	/* jobs of the scan, or a changed peer: other paths of the destination may change, too */
+	if (t->sweeps != NULL || t->rank_all || t->releasing || table_holds(t) || r->rerank ||
+		e->path_id != 0 || e->label != SHARD_LABEL_NONE)
+		return -ENOTSUP;
+	if (e->accepted != NULL) {
+		path_make(s, t, e, &o.now);
+		o.is = !is_refused(&o.now);
+	}
+	o.front_med = front_has_med(front);
+	if (any_med(&tail, &o) && ((o.is && med_decides(s, t, id, front, &tail, &o.now, at)) ||
+					  (was != NULL && !is_refused(was) &&
+						  med_decides(s, t, id, front, &tail, was, at))))
+		return -ENOTSUP;
+	if (o.is)
+		input_of(s, t, &o.now, &o.in);
+	if (s->config.max_paths > 1 && multipath_changes(s, t, front, &o))
+		return -ENOTSUP;
+	if (!place_find(s, t, front, &tail, &o))
+		return -ENOTSUP;
+	edit.insert = o.place;
+	edit.multipath =
+		s->config.max_paths > 1 ? front->multipath : (unsigned)first_is_up(front, &o);
+	edit.path = o.now;
+	err = scratch_reserve(s, 1);
+	if (err == 0)
+		err = dest_edit_begin(t->dests, id, &edit, &change);
+	if (err != 0)
+		return err;
+	one_effects(front, &o, &m);
+	s->effort++;
+	one_publish(s, t, id, &o, &change, &m);
 	return 0;
 }
 
@@ -861,7 +1208,7 @@ replace_only(struct shard *s, struct shard_table *t, struct dest_id id, const st
 		return err;
 	make_change(s, t, &m, old, now);
 	if (m.keep > 0)
-		(void)rank(s, t, m.keep);
+		(void)rank(s, t, m.keep, m.keep);
 	if (set != NULL)
 		set_fill(s, set, m.keep, m.refused);
 	made_publish(s, t, id, set, old, 1, NULL, &m);
@@ -936,34 +1283,52 @@ announce_same(const struct rib_path *p, const struct edit *e, const struct shard
 }
 
 /*
- * Changes the stamp and the mark of path `index`: in place if no destination shares the set and the
- * mark stays. 0, -ENOMEM.
+ * Changes the stamp and the mark of `same`, path `at`: in place if no destination shares the set
+ * and the mark stays. 0, -ENOMEM.
  */
 static int
-restamp(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view,
-	unsigned index, const struct edit *e) RUNS_ON(role_rib)
+restamp(struct shard *s, struct shard_table *t, struct dest_id id, struct dest_view *view,
+	const struct rib_path *same, unsigned at, const struct edit *e) RUNS_ON(role_rib)
 {
 	struct shard_rib_in *r = &shard_slot(s, e->peer)->rib[t->family];
-	uint16_t epoch = shard_epoch(r), was = stamp(&view->paths->path[index]);
-	struct making m = {.keep = view->paths->count, .restamped = true, .stamp = was};
+	uint16_t epoch = shard_epoch(r), was = stamp(same);
+	struct making m = {.restamped = true, .stamp = was};
 	struct path_set *set;
+	int err;
 
-	if (is_marked(&view->paths->path[index], r) && dest_stamp(t->dests, id, index, epoch)) {
+	if (is_marked(same, r) && dest_stamp(t->dests, id, at, epoch)) {
 		count_restamp(r, was);
 		return 0;
 	}
+	err = view->behind > 0 ? dest_expand(s, t, id, view) : 0;
+	if (err != 0)
+		return err;
+	m.keep = view->paths->count;
 	set = path_set_alloc(t->dests, view->paths->count);
 	if (set == NULL)
 		return -ENOMEM;
 	set->eligible = view->paths->eligible;
 	set->multipath = view->paths->multipath;
-	for (unsigned i = 0; i < set->count; i++)
+	for (unsigned i = 0; i < set->count; i++) {
 		set->path[i] = view->paths->path[i];
-	atomic_store_explicit(&set->path[index].epoch, epoch, memory_order_relaxed);
-	path_mark(&set->path[index], r);
+		if (!is_of(&set->path[i], e->peer, e->path_id))
+			continue;
+		atomic_store_explicit(&set->path[i].epoch, epoch, memory_order_relaxed);
+		path_mark(&set->path[i], r);
+	}
 	count_restamp(r, was);
 	made_publish(s, t, id, set, view->paths->path, view->paths->count, e, &m);
 	return 0;
+}
+
+/* Applies an edit of `was`, path `at`. 0, -ENOMEM. */
+static int
+edit_apply(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view,
+	const struct edit *e, unsigned at, const struct rib_path *was) RUNS_ON(role_rib)
+{
+	int err = edit_one(s, t, id, view, e, at, was);
+
+	return err == -ENOTSUP ? rebuild(s, t, id, view, e) : err;
 }
 
 int
@@ -979,7 +1344,9 @@ path_announce(struct shard *s, struct shard_table *t, struct peer_id peer, const
 	};
 	struct shard_rib_in *r = &shard_slot(s, peer)->rib[t->family];
 	const struct rib_path *same;
+	struct rib_path behind;
 	struct dest_view view;
+	unsigned at;
 	struct dest_id id = r->next;
 	int err = dest_is(t->dests, id, &n->prefix) ? 0 : dest_get(t->dests, &n->prefix, &id);
 
@@ -990,15 +1357,15 @@ path_announce(struct shard *s, struct shard_table *t, struct peer_id peer, const
 		return 0;
 	if (!dest_peek(t->dests, id, &view) || view.paths == NULL)
 		return announce_first(s, t, id, &e);
-	same = path_find(view.paths, peer, e.path_id);
+	same = path_locate(t, id, &view, peer, e.path_id, &behind, &at);
 	if (same != NULL && announce_same(same, &e, r))
 		return stamp(same) == shard_epoch(r) && is_marked(same, r)
 			       ? 0
-			       : restamp(s, t, id, &view, (unsigned)(same - view.paths->path), &e);
+			       : restamp(s, t, id, &view, same, at, &e);
 	/* a new best path may be a withdrawal for a peer that got the old path */
 	if (!import_may_withdraw(s))
 		return -EAGAIN;
-	return rebuild(s, t, id, &view, &e);
+	return edit_apply(s, t, id, &view, &e, at, same);
 }
 
 bool
@@ -1007,11 +1374,13 @@ path_counted(const struct shard *s, const struct shard_table *t, struct peer_id 
 {
 	struct dest_id id = dest_find(t->dests, p);
 	const struct rib_path *path;
+	struct rib_path behind;
 	struct dest_view view;
+	unsigned at;
 
 	if (id.v == DEST_NONE || !dest_peek(t->dests, id, &view))
 		return false;
-	path = path_find(view.paths, peer, path_id);
+	path = path_locate(t, id, &view, peer, path_id, &behind, &at);
 	return path != NULL && !path_doomed(s, t, path);
 }
 
@@ -1019,16 +1388,22 @@ int
 path_withdraw(struct shard *s, struct shard_table *t, struct peer_id peer, const struct prefix *p,
 	uint32_t path_id, bool refused)
 {
-	struct edit e = {.peer = peer, .path_id = path_id, .refused = refused};
+	struct edit e = {
+		.peer = peer, .path_id = path_id, .label = SHARD_LABEL_NONE, .refused = refused};
+	const struct rib_path *was;
+	struct rib_path behind;
 	struct dest_view view;
 	struct dest_id id = dest_find(t->dests, p);
+	unsigned at;
 
-	if (id.v == DEST_NONE || reuse_run(s, t, id, &e) || !dest_peek(t->dests, id, &view) ||
-		path_find(view.paths, peer, path_id) == NULL)
+	if (id.v == DEST_NONE || reuse_run(s, t, id, &e) || !dest_peek(t->dests, id, &view))
+		return 0;
+	was = path_locate(t, id, &view, peer, path_id, &behind, &at);
+	if (was == NULL)
 		return 0;
 	if (!import_may_withdraw(s))
 		return -EAGAIN;
-	return rebuild(s, t, id, &view, &e);
+	return edit_apply(s, t, id, &view, &e, at, was);
 }
 
 /* ---- room in the forwarding tables ---- */

@@ -196,12 +196,22 @@ static bool
 visit_dest(void *ctx, struct dest_id id, const struct dest_view *view) RUNS_ON(role_rib)
 {
 	struct visit *v = ctx;
+	struct dest_view all;
 	int concerns;
 
 	if (v->t->keeps != NULL)
 		replay_prefetch(v->s, v->t, id);
 	if (view->paths == NULL)
 		return true;
+	if (view->behind > 0) {
+		if (!dest_peek(v->t->dests, id, &all))
+			return true;
+		if (dest_expand(v->s, v->t, id, &all) != 0) {
+			v->failed = true;
+			return true;
+		}
+		view = &all;
+	}
 	concerns = v->t->keeps != NULL ? replay_evaluate(v->s, v->t, view) : 0;
 	if (concerns == 0)
 		concerns = concerned(v->s, v->t, view->paths);

@@ -80,6 +80,23 @@ shards_peek(const struct shards_table *t, struct dest_id id, struct dest_view *o
 	return d != NULL && dest_peek(d, shards_local(t->shards, id), out);
 }
 
+static inline bool
+shards_peek_all(const struct shards_table *t, struct dest_id id, struct dest_view *out,
+	struct path_set *room, unsigned size)
+{
+	const struct dest_table *d = t->at[shards_index(t->shards, id)];
+
+	return d != NULL && dest_peek_all(d, shards_local(t->shards, id), out, room, size);
+}
+
+static inline bool
+shards_offers(const struct shards_table *t, struct dest_id id, struct peer_id peer)
+{
+	const struct dest_table *d = t->at[shards_index(t->shards, id)];
+
+	return d != NULL && dest_offers(d, shards_local(t->shards, id), peer);
+}
+
 /* ---- peers ---- */
 
 /* Sum of shard_peer_memory(). */

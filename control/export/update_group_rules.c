@@ -948,16 +948,10 @@ static bool
 source_stays(const struct update_group *g, struct dest_id id, struct peer_id source)
 {
 	const struct update_plan *plan = &g->set->plan[g->rules.family];
-	struct dest_view view;
 
 	if (source.v != PEER_SELF.v && bit_of(plan->peers, source) && !bit_of(plan->lost, source))
 		return true;
-	if (!shards_peek(&g->table, id, &view) || view.paths == NULL)
-		return false;
-	for (unsigned i = 0; i < view.paths->eligible; i++)
-		if (view.paths->path[i].peer.v == source.v)
-			return true;
-	return false;
+	return shards_offers(&g->table, id, source);
 }
 
 /* Keeps the advertised route, if the destination has a usable path. */

@@ -182,6 +182,19 @@ struct ranking {
 	unsigned *order;
 };
 
+/* Sorts r->order: the first paths stay, the rest by rank. */
+static void
+keep_front(const struct ranking *r, unsigned ordered, unsigned n)
+{
+	unsigned at = n;
+
+	for (unsigned i = n; i-- > 0;)
+		if (r->order[i] >= ordered)
+			r->order[--at] = r->order[i];
+	for (unsigned i = 0; i < at; i++)
+		r->order[i] = i;
+}
+
 /* All paths of a destination, or the paths of one peer. */
 static void
 paths_add_ranked(struct query *q, const struct dest_view *v, const struct ranking *r, unsigned n)
@@ -189,7 +202,9 @@ paths_add_ranked(struct query *q, const struct dest_view *v, const struct rankin
 	for (unsigned i = 0; i < n; i++)
 		shard_decision_input(q->shard, &v->paths->path[i], &r->in[i]);
 	decision_order(r->in, n, r->order, r->reason);
-	for (unsigned i = 0; i < n; i++) {
+	keep_front(r, v->ordered, n);
+	for (unsigned k = 0; k < n; k++) {
+		unsigned i = r->order[k];
 		const struct rib_path *p = &v->paths->path[i];
 		const struct attr_set *a =
 			q->peer == NULL || p->peer.v == q->peer_id.v ? path_attrs(q, p) : NULL;
@@ -218,6 +233,25 @@ paths_add(struct query *q, const struct dest_view *v)
 	free(r.in);
 	free(r.reason);
 	free(r.order);
+}
+
+/* A destination whose view may show the first paths only. */
+static void
+dest_add(struct query *q, struct dest_id id, struct dest_view *v)
+{
+	struct path_set *all = NULL;
+
+	while (v->paths != NULL && v->behind > 0) {
+		unsigned size = 2 * (v->paths->count + v->behind);
+
+		free(all);
+		all = calloc(1, sizeof(*all) + size * sizeof(all->path[0]));
+		if (all == NULL || !shards_peek_all(&q->table, id, v, all, size))
+			v->paths = NULL;
+	}
+	if (v->paths != NULL)
+		paths_add(q, v);
+	free(all);
 }
 
 /* ---- adj-out: read on the session thread, a section at a time ---- */
@@ -307,7 +341,7 @@ scan_section(struct query *q, uint32_t next, uint32_t end, struct adj_out_sectio
 			out->prefix[out->count++] = v.prefix;
 		} else {
 			q->shard = shards_for(&q->env->layers->shards, &v.prefix);
-			paths_add(q, &v);
+			dest_add(q, (struct dest_id){next}, &v);
 		}
 	}
 	layers_rib_read_end(q->env->layers);

@@ -514,6 +514,23 @@ rig_view(const struct rig *r, const struct prefix *p, struct dest_view *v)
 	return id.v != DEST_NONE && dest_peek(t, id, v) && v->paths != NULL;
 }
 
+#define RIG_PATHS_ALL 128u /* of rig_view_all() */
+
+/* As rig_view(), with all paths, valid until the next call. */
+static inline bool
+rig_view_all(const struct rig *r, const struct prefix *p, struct dest_view *v)
+{
+	static union {
+		struct path_set set;
+		uint8_t room[sizeof(struct path_set) + RIG_PATHS_ALL * sizeof(struct rib_path)];
+	} room;
+	struct dest_table *t = shard_table(r->shard, r->table);
+	struct dest_id id = dest_find(t, p);
+
+	return id.v != DEST_NONE && dest_peek_all(t, id, v, &room.set, RIG_PATHS_ALL) &&
+	       v->paths != NULL;
+}
+
 static inline uint64_t
 rig_received(const struct rig *r, uint16_t peer)
 {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A shard against a model without queues and walks. */
+/*
+ * A shard against a model without queues and walks. Compiled twice: with few peers and path
+ * identifiers, and with many peers (KEEL_MANY_PEERS), whose path sets have a front and a tail.
+ */
 #include "rib/shard.h"
 
 #include "rib/policy_build.h"
@@ -33,17 +36,31 @@ below(unsigned n)
 	return (unsigned)(rng() % n);
 }
 
-#ifdef __SANITIZE_THREAD__ /* ThreadSanitizer is ten times slower */
-#define SEEDS 20
+#ifdef KEEL_MANY_PEERS
+#define SEEDS_ALL 60 /* of 2,000 steps each, in four modes: 480,000 steps */
+#define PEERS 40 /* 1..40 */
+#define PREFIXES 64
+#define HOT_COUNT 16
+#define PATH_IDS 1
+#define HOPS 12
+#define SETS 48
+#define MAX_PATHS 12
 #else
-#define SEEDS 100
-#endif
+#define SEEDS_ALL 100
 #define PEERS 6 /* 1..6 */
 #define PREFIXES 512 /* several slices of a walk, so that events occur within a walk */
 #define HOT_COUNT 16 /* used most of the time, so that paths of several peers meet */
 #define PATH_IDS 2
 #define HOPS 5
 #define SETS 16
+#define MAX_PATHS 5
+#endif
+#ifdef __SANITIZE_THREAD__ /* ThreadSanitizer is ten times slower */
+#define SEEDS (SEEDS_ALL / 5)
+#else
+#define SEEDS SEEDS_ALL
+#endif
+#define PATHS_MOST ((PEERS + 1) * PATH_IDS)
 
 struct model_path {
 	bool there, stale;
@@ -70,22 +87,27 @@ struct model {
 	const struct policy *policy[4];
 	struct policy *built;
 	struct journal_cursor *cursor;
-	uint64_t replica[PREFIXES]; /* identities of path sets */
+	uint64_t replica[PREFIXES]; /* digests of the paths that readers of the journal use */
 };
 
 static unsigned
 any_prefix(void)
 {
-	return below(3) ? below(HOT_COUNT) * (PREFIXES / HOT_COUNT) + 5 : below(PREFIXES);
+	return below(3) ? below(HOT_COUNT) * (PREFIXES / HOT_COUNT) + 5 % (PREFIXES / HOT_COUNT)
+			: below(PREFIXES);
 }
 
-static const uint32_t peer_asn[PEERS + 1] = {
-	RIG_OWN_ASN, 65001, 65002, 65003, 65004, RIG_OWN_ASN, RIG_OWN_ASN};
-
+/* Two thirds of the peers are external; some share an AS. */
 static bool
 is_external(unsigned peer)
 {
-	return peer >= 1 && peer <= 4;
+	return peer >= 1 && peer <= (PEERS * 2 + 2) / 3;
+}
+
+static uint32_t
+peer_asn(unsigned peer)
+{
+	return is_external(peer) ? 65001 + (peer - 1) % 20 : RIG_OWN_ASN;
 }
 
 static bool
@@ -161,7 +183,7 @@ model_import(unsigned policy, unsigned peer, unsigned prefix, union rig_attrs *a
 static void
 model_add_peer(struct model *o, unsigned p)
 {
-	rig_peer(&o->rig, (uint16_t)p, peer_asn[p], is_external(p), is_multihop(p));
+	rig_peer(&o->rig, (uint16_t)p, peer_asn(p), is_external(p), is_multihop(p));
 	o->peer[p].exists = true;
 	o->peer[p].refreshing = o->peer[p].retained = o->peer[p].awaiting = false;
 	o->peer[p].policy = below(4);
@@ -185,7 +207,7 @@ model_init(struct model *o)
 	for (unsigned i = 0; i < PREFIXES; i++)
 		o->nlri[i] = rig_nlri(0x01000000 + (i << 8), 24);
 	for (unsigned i = 0; i < SETS; i++) {
-		uint32_t path[4] = {65001 + below(3), 65100 + below(2), 65200, RIG_OWN_ASN};
+		uint32_t path[4] = {65001 + below(PEERS / 2), 65100 + below(2), 65200, RIG_OWN_ASN};
 
 		o->set_loops[i] = i == 0;
 		rig_attrs_make(&o->set[i], path, i == 0 ? 4 : below(4), 0x0a000000 + below(HOPS));
@@ -297,7 +319,7 @@ model_up(struct model *o, unsigned p)
 	}
 	if (below(2))
 		o->peer[p].router_id = 1 + below(8);
-	rig_up(&o->rig, (uint16_t)p, peer_asn[p], o->peer[p].router_id, is_external(p));
+	rig_up(&o->rig, (uint16_t)p, peer_asn(p), o->peer[p].router_id, is_external(p));
 }
 
 static void
@@ -361,7 +383,7 @@ model_command(struct model *o, unsigned p)
 	rig_drain(&o->rig);
 	switch (below(5)) {
 	case 4:
-		o->max_paths = below(5);
+		o->max_paths = below(3) ? below(3) : below(MAX_PATHS);
 		shard_settings(o->rig.shard, &(struct shard_settings){.max_paths = o->max_paths});
 		break;
 	case 0:
@@ -448,10 +470,66 @@ model_input(const struct model *o, unsigned p, const struct model_path *m, uint3
 }
 
 static void
+check_stored(const struct model *o, const struct rib_path *path, unsigned peer, unsigned prefix,
+	const struct decision_input *want)
+{
+	const struct attr_set *a = attr_of(shard_attrs(o->rig.shard), path->accepted),
+			      *b = want->attrs;
+	struct decision_input seen;
+
+	assert_int_equal(path->peer.v, peer);
+	assert_int_equal(path->path_id, want->path_id);
+	assert_int_equal((path->label_flags & PATH_NEXT_HOP_UP) != 0, want->eligible);
+	assert_int_equal(path->received.v, 0);
+	assert_non_null(a);
+	assert_int_equal(attr_set_size(a), attr_set_size(b));
+	assert_memory_equal(a, b, attr_set_size(a));
+	shard_decision_input(o->rig.shard, path, &seen);
+	assert_int_equal(seen.igp_metric, want->igp_metric);
+	assert_int_equal(seen.router_id, want->router_id);
+	assert_int_equal(seen.external, want->external);
+	assert_int_equal(seen.eligible, want->eligible);
+	assert_int_equal(shard_path_stale(o->rig.shard, rig_family(), path),
+		peer != 0 && (o->peer[peer].refreshing || o->peer[peer].retained) &&
+			o->peer[peer].path[prefix][path->path_id].stale);
+}
+
+/*
+ * The order and the reasons of rib.routes: the ordered paths, then the rest ranked by the reader.
+ * want[]: the peer and the reason of each path by rank.
+ */
+static void
+check_reader_ranks(const struct model *o, const struct dest_view *v, const unsigned *from,
+	const unsigned *order, const enum decision_reason *reason)
+{
+	struct decision_input in[PATHS_MOST];
+	enum decision_reason mine[PATHS_MOST];
+	unsigned mine_order[PATHS_MOST], n = v->paths->count, at = v->ordered;
+
+	for (unsigned i = 0; i < n; i++)
+		shard_decision_input(o->rig.shard, &v->paths->path[i], &in[i]);
+	decision_order(in, n, mine_order, mine);
+	for (unsigned i = 0; i < n; i++) {
+		unsigned k = mine_order[i];
+
+		if (k < v->ordered)
+			continue;
+		assert_int_equal(v->paths->path[k].peer.v, from[order[at++]]);
+	}
+	assert_int_equal(at, n);
+	for (unsigned i = 0; i < n; i++)
+		for (unsigned k = 0; k < n; k++)
+			if (v->paths->path[k].peer.v == from[i] &&
+				v->paths->path[k].path_id == in[k].path_id && PATH_IDS == 1)
+				assert_int_equal(mine[k], reason[i]);
+}
+
+static void
 model_check_dest(const struct model *o, unsigned prefix)
 {
-	struct decision_input in[(PEERS + 1) * PATH_IDS];
-	unsigned from[(PEERS + 1) * PATH_IDS], order[(PEERS + 1) * PATH_IDS], n = 0, eligible = 0;
+	struct decision_input in[PATHS_MOST];
+	enum decision_reason reason[PATHS_MOST];
+	unsigned from[PATHS_MOST], order[PATHS_MOST], n = 0, eligible = 0;
 	struct dest_view v = {0};
 
 	for (unsigned p = 0; p <= PEERS; p++) {
@@ -463,38 +541,31 @@ model_check_dest(const struct model *o, unsigned prefix)
 			eligible += in[n++].eligible;
 		}
 	}
-	assert_int_equal(rig_view(&o->rig, &o->nlri[prefix].prefix, &v), n > 0);
+	assert_int_equal(rig_view_all(&o->rig, &o->nlri[prefix].prefix, &v), n > 0);
 	if (n == 0)
 		return;
 	assert_int_equal(v.paths->count, n);
 	assert_int_equal(v.paths->eligible, eligible);
+	decision_order(in, n, order, reason);
 	ref_order(in, n, order);
 	assert_int_equal(v.paths->multipath, ref_multipath(in, n, order, o->max_paths));
+	/* the paths that forward, and a backup */
+	assert_true(v.ordered <= n);
+	assert_true(v.ordered == n || v.ordered > v.paths->multipath);
+	assert_true(v.ordered == n || v.ordered >= 4);
 	for (unsigned i = 0; i < n; i++) {
-		const struct rib_path *path = &v.paths->path[i];
-		const struct attr_set *a = attr_of(shard_attrs(o->rig.shard), path->accepted),
-				      *b = in[order[i]].attrs;
-		struct decision_input seen;
+		unsigned k = i;
 
-		assert_int_equal(path->peer.v, from[order[i]]);
-		assert_int_equal(path->path_id, in[order[i]].path_id);
+		if (i >= v.ordered) /* in any order */
+			for (k = v.ordered; k < n; k++)
+				if (v.paths->path[k].peer.v == from[order[i]])
+					break;
+		assert_true(k < n);
+		check_stored(o, &v.paths->path[k], from[order[i]], prefix, &in[order[i]]);
 		assert_int_equal(
-			(path->label_flags & PATH_NEXT_HOP_UP) != 0, in[order[i]].eligible);
-		assert_int_equal(path->received.v, 0);
-		assert_non_null(a);
-		assert_int_equal(attr_set_size(a), attr_set_size(b));
-		assert_memory_equal(a, b, attr_set_size(a));
-		shard_decision_input(o->rig.shard, path, &seen);
-		assert_int_equal(seen.igp_metric, in[order[i]].igp_metric);
-		assert_int_equal(seen.router_id, in[order[i]].router_id);
-		assert_int_equal(seen.external, in[order[i]].external);
-		assert_int_equal(seen.eligible, in[order[i]].eligible);
-		assert_int_equal(shard_path_stale(o->rig.shard, rig_family(), path),
-			from[order[i]] != 0 &&
-				(o->peer[from[order[i]]].refreshing ||
-					o->peer[from[order[i]]].retained) &&
-				o->peer[from[order[i]]].path[prefix][path->path_id].stale);
+			(v.paths->path[k].label_flags & PATH_NEXT_HOP_UP) != 0, k < eligible);
 	}
+	check_reader_ranks(o, &v, from, order, reason);
 }
 
 /* shard_ailing() has a bit exactly for peers with refusals for causes other than policy. */
@@ -519,7 +590,7 @@ model_check_counts(const struct model *o)
 	for (unsigned i = 0; i < PREFIXES; i++) {
 		struct dest_view v;
 
-		if (!rig_view(&o->rig, &o->nlri[i].prefix, &v))
+		if (!rig_view_all(&o->rig, &o->nlri[i].prefix, &v))
 			continue;
 		dests++;
 		for (unsigned k = 0; k < v.paths->count; k++) {
@@ -547,7 +618,22 @@ model_check_counts(const struct model *o)
 	assert_int_equal(dest_path_count(t), paths);
 }
 
-/* A consumer of the journal knows the current path set of every destination. */
+/* Of the paths that dest_peek() shows: of many paths the first by rank. */
+static uint64_t
+paths_digest(const struct dest_view *v)
+{
+	uint64_t digest = v->paths->multipath + 1u;
+
+	for (unsigned i = 0; i < v->paths->count; i++) {
+		const struct rib_path *p = &v->paths->path[i];
+
+		digest = hash_mix(digest + p->peer.v) + p->accepted.v;
+		digest = hash_mix(digest + p->label_flags) + p->path_id;
+	}
+	return digest;
+}
+
+/* A consumer of the journal knows the current paths of every destination. */
 static void
 model_check_journal(struct model *o)
 {
@@ -561,7 +647,8 @@ model_check_journal(struct model *o)
 
 			if (!dest_peek(shard_table(o->rig.shard, e[i].table), e[i].dest, &v))
 				continue;
-			o->replica[(rig_prefix_number(&v.prefix) - 0x01000000) >> 8] = v.identity;
+			o->replica[(rig_prefix_number(&v.prefix) - 0x01000000) >> 8] =
+				v.paths != NULL ? paths_digest(&v) : 0;
 		}
 		journal_advance(j, o->cursor, e[n - 1].sequence);
 	}
@@ -569,9 +656,8 @@ model_check_journal(struct model *o)
 	for (unsigned i = 0; i < PREFIXES; i++) {
 		struct dest_view v = {0};
 
-		if (!rig_view(&o->rig, &o->nlri[i].prefix, &v))
-			v.identity = 0;
-		assert_int_equal(o->replica[i], v.identity);
+		assert_int_equal(o->replica[i],
+			rig_view(&o->rig, &o->nlri[i].prefix, &v) ? paths_digest(&v) : 0);
 	}
 }
 
@@ -605,6 +691,10 @@ test_property(void **state)
 			model_step(&o);
 			if (below(30) == 0)
 				model_check_counts(&o);
+			if (PATH_IDS == 1 && below(5) == 0) {
+				rig_settle(&o.rig);
+				model_check_dest(&o, any_prefix());
+			}
 			if (below(150) == 0)
 				model_check(&o);
 		}
@@ -638,6 +728,7 @@ reader_main(void *arg)
 {
 	struct reader *me = arg;
 	struct shard *s = me->rig->shard;
+	struct path_set *room = calloc(1, sizeof(*room) + 2 * PATHS_MOST * sizeof(room->path[0]));
 	unsigned id;
 
 	assert(qsbr_register(me->rig->readers, &id) == 0);
@@ -650,9 +741,13 @@ reader_main(void *arg)
 			struct decision_input in;
 			struct dest_view v;
 
-			if (!dest_peek(t, (struct dest_id){i}, &v) || v.paths == NULL)
+			if (!dest_peek_all(t, (struct dest_id){i}, &v, room, 2 * PATHS_MOST) ||
+				v.paths == NULL)
 				continue;
+			assert(v.behind == 0);
 			for (unsigned k = 0; k < v.paths->count; k++) {
+				for (unsigned j = 0; j < k && PATH_IDS == 1; j++)
+					assert(v.paths->path[j].peer.v != v.paths->path[k].peer.v);
 				shard_decision_input(s, &v.paths->path[k], &in);
 				me->seen += in.attrs != NULL && in.attrs->as_path_hops <= 4;
 				me->seen += shard_path_stale(s, rig_family(), &v.paths->path[k]);
@@ -664,6 +759,7 @@ reader_main(void *arg)
 		qsbr_offline(me->rig->readers, id);
 	}
 	qsbr_unregister(me->rig->readers, id);
+	free(room);
 	return NULL;
 }
 
