@@ -323,9 +323,9 @@ struct attr_index {
 struct attr_table {
 	struct arena *arena;
 	struct attr_index *index;
-	uint32_t index_mask;
+	uint32_t index_size; /* entries: a power of two, or one and a half */
 	struct attr_index *next; /* NULL: none */
-	uint32_t next_mask, next_cleared; /* next_cleared: positions cleared */
+	uint32_t next_size, next_cleared; /* next_cleared: positions cleared */
 	uint32_t next_at; /* positions of `index` below have been copied */
 	struct attr_packed *scratch; /* attr_intern(): the set packed */
 	size_t scratch_size;
@@ -537,8 +537,8 @@ attr_table_create(struct arena *a, struct qsbr *readers, struct attr_table **out
 		return -ENOMEM;
 	memset(t, 0, sizeof(*t));
 	t->arena = a;
-	t->index_mask = INDEX_MIN - 1;
-	t->index = arena_calloc(a, (t->index_mask + 1) * sizeof(*t->index));
+	t->index_size = INDEX_MIN;
+	t->index = arena_calloc(a, t->index_size * sizeof(*t->index));
 	if (t->index == NULL || deferred_free_init(&t->deferred, a, readers, slot_free, t) < 0) {
 		arena_free(a, t->index);
 		arena_free(a, t);
@@ -547,7 +547,7 @@ attr_table_create(struct arena *a, struct qsbr *readers, struct attr_table **out
 	t->deferred.prefetch = slot_free_prefetch;
 	memset(t->room, 0xff, sizeof(t->room));
 	t->state[0] = (struct attr_segment){.used = 1, .fresh = 1}; /* id 0 */
-	bytes_add(t, sizeof(*t) + (t->index_mask + 1) * sizeof(*t->index));
+	bytes_add(t, sizeof(*t) + t->index_size * sizeof(*t->index));
 	*out = t;
 	return 0;
 }
@@ -574,23 +574,46 @@ attr_table_destroy(struct attr_table *t)
 	arena_free(t->arena, t);
 }
 
-static void
-index_insert(struct attr_index *index, uint32_t mask, struct attr_index e)
+/*
+ * The home of a hash. Homes keep the order of the hashes, so that one index is copied to another
+ * from front to back.
+ */
+static inline uint32_t
+index_home(uint32_t hash, uint32_t size)
 {
-	uint32_t i = e.hash & mask;
+	return (uint32_t)((uint64_t)hash * size >> 32);
+}
+
+static inline uint32_t
+index_after(uint32_t i, uint32_t size)
+{
+	return i + 1 < size ? i + 1 : 0;
+}
+
+/* How many positions `i` comes after `from`. */
+static inline uint32_t
+index_distance(uint32_t from, uint32_t i, uint32_t size)
+{
+	return i >= from ? i - from : i + size - from;
+}
+
+static void
+index_insert(struct attr_index *index, uint32_t size, struct attr_index e)
+{
+	uint32_t i = index_home(e.hash, size);
 
 	while (index[i].id != 0)
-		i = (i + 1) & mask;
+		i = index_after(i, size);
 	index[i] = e;
 }
 
 /* index_insert() unless the entry exists. */
 static void
-index_insert_once(struct attr_index *index, uint32_t mask, struct attr_index e)
+index_insert_once(struct attr_index *index, uint32_t size, struct attr_index e)
 {
-	uint32_t i = e.hash & mask;
+	uint32_t i = index_home(e.hash, size);
 
-	for (; index[i].id != 0; i = (i + 1) & mask)
+	for (; index[i].id != 0; i = index_after(i, size))
 		if (index[i].id == e.id)
 			return;
 	index[i] = e;
@@ -600,26 +623,27 @@ index_insert_once(struct attr_index *index, uint32_t mask, struct attr_index e)
 static bool
 next_filling(const struct attr_table *t)
 {
-	return t->next != NULL && t->next_cleared > t->next_mask;
+	return t->next != NULL && t->next_cleared == t->next_size;
 }
 
 /* Removes an entry from `index` (which may not contain the entry), and closes the gap. */
 static void
 index_remove(
-	struct attr_table *t, struct attr_index *index, uint32_t mask, uint32_t id, uint32_t hash)
+	struct attr_table *t, struct attr_index *index, uint32_t size, uint32_t id, uint32_t hash)
 {
-	uint32_t hole = hash & mask;
+	uint32_t hole = index_home(hash, size);
 	bool copies = index == t->index && next_filling(t);
 
-	for (; index[hole].id != id; hole = (hole + 1) & mask)
+	for (; index[hole].id != id; hole = index_after(hole, size))
 		if (index[hole].id == 0)
 			return;
-	for (uint32_t i = (hole + 1) & mask; index[i].id != 0; i = (i + 1) & mask) {
-		if (((i - index[i].hash) & mask) < ((i - hole) & mask))
+	for (uint32_t i = index_after(hole, size); index[i].id != 0; i = index_after(i, size)) {
+		if (index_distance(index_home(index[i].hash, size), i, size) <
+			index_distance(hole, i, size))
 			continue; /* the entry's own position is after the gap */
 		index[hole] = index[i];
 		if (copies && hole < t->next_at)
-			index_insert_once(t->next, t->next_mask, index[hole]);
+			index_insert_once(t->next, t->next_size, index[hole]);
 		hole = i;
 	}
 	index[hole] = (struct attr_index){0};
@@ -632,7 +656,7 @@ next_begin(struct attr_table *t, uint32_t size)
 	if (t->next == NULL)
 		return -ENOMEM;
 	bytes_add(t, size * sizeof(*t->next));
-	t->next_mask = size - 1;
+	t->next_size = size;
 	t->next_cleared = 0;
 	t->next_at = 0;
 	return 0;
@@ -642,21 +666,20 @@ next_begin(struct attr_table *t, uint32_t size)
 static bool
 next_clear(struct attr_table *t)
 {
-	uint32_t left = t->next_mask + 1 - t->next_cleared,
-		 n = left < CLEAR_STEP ? left : CLEAR_STEP;
+	uint32_t left = t->next_size - t->next_cleared, n = left < CLEAR_STEP ? left : CLEAR_STEP;
 
 	memset(&t->next[t->next_cleared], 0, n * sizeof(*t->next));
 	t->next_cleared += n;
-	return t->next_cleared > t->next_mask;
+	return t->next_cleared == t->next_size;
 }
 
 static void
 next_use(struct attr_table *t)
 {
-	bytes_add(t, -((size_t)t->index_mask + 1) * sizeof(*t->index));
+	bytes_add(t, -(size_t)t->index_size * sizeof(*t->index));
 	arena_release(t->arena, t->index);
 	t->index = t->next;
-	t->index_mask = t->next_mask;
+	t->index_size = t->next_size;
 	t->next = NULL;
 }
 
@@ -665,9 +688,9 @@ next_copy(struct attr_table *t)
 {
 	while (!next_clear(t))
 		;
-	for (uint32_t i = 0; i <= t->index_mask; i++)
+	for (uint32_t i = 0; i < t->index_size; i++)
 		if (t->index[i].id != 0)
-			index_insert(t->next, t->next_mask, t->index[i]);
+			index_insert(t->next, t->next_size, t->index[i]);
 	next_use(t);
 }
 
@@ -676,7 +699,7 @@ next_step(struct attr_table *t)
 {
 	uint32_t end;
 
-	if (t->index_mask < AT_ONCE_MAX) {
+	if (t->index_size <= AT_ONCE_MAX) {
 		next_copy(t);
 		return;
 	}
@@ -684,48 +707,55 @@ next_step(struct attr_table *t)
 		(void)next_clear(t);
 		return;
 	}
-	end = t->index_mask - t->next_at >= COPY_STEP ? t->next_at + COPY_STEP : t->index_mask + 1;
+	end = t->index_size - t->next_at > COPY_STEP ? t->next_at + COPY_STEP : t->index_size;
 	for (; t->next_at < end; t->next_at++)
 		if (t->index[t->next_at].id != 0)
-			index_insert_once(t->next, t->next_mask, t->index[t->next_at]);
-	if (t->next_at > t->index_mask)
+			index_insert_once(t->next, t->next_size, t->index[t->next_at]);
+	if (t->next_at == t->index_size)
 		next_use(t);
 }
 
 static void
 next_drop(struct attr_table *t)
 {
-	bytes_add(t, -((size_t)t->next_mask + 1) * sizeof(*t->next));
+	bytes_add(t, -(size_t)t->next_size * sizeof(*t->next));
 	arena_free(t->arena, t->next);
 	t->next = NULL;
+}
+
+/* The next larger size. Above AT_ONCE_MAX an index is at least half full after it has grown. */
+static uint32_t
+size_above(uint32_t size)
+{
+	if (size < AT_ONCE_MAX)
+		return size * 2;
+	return size + (1u << (31 - __builtin_clz(size)) >> 1);
 }
 
 /* Makes room for one more entry, below a load of 3/4 or while resizing. */
 static int
 index_reserve(struct attr_table *t)
 {
-	uint32_t size = t->index_mask + 1;
 	uint32_t count = atomic_load_explicit(&t->count, memory_order_relaxed);
 
-	if (t->next != NULL && count + 1 > (t->next_mask + 1) / 4 * 3)
+	if (t->next != NULL && count + 1 > t->next_size / 4 * 3)
 		next_drop(t); /* it was meant to be smaller */
-	if (t->next == NULL && count + 1 > size / 4 * 3)
-		(void)next_begin(t, size * 2);
+	if (t->next == NULL && count + 1 > t->index_size / 4 * 3)
+		(void)next_begin(t, size_above(t->index_size));
 	if (t->next != NULL)
 		next_step(t);
 	/* without memory the index continues, slower, as long as probes terminate */
-	return count < t->index_mask / 16 * 15 ? 0 : -ENOMEM;
+	return count < t->index_size / 16 * 15 ? 0 : -ENOMEM;
 }
 
 /* Shrinks the index to a quarter when an eighth is in use. */
 static void
 index_shrink(struct attr_table *t)
 {
-	uint32_t size = t->index_mask + 1,
-		 count = atomic_load_explicit(&t->count, memory_order_relaxed);
+	uint32_t count = atomic_load_explicit(&t->count, memory_order_relaxed);
 
-	if (t->next == NULL && size > INDEX_MIN && count < size / 8)
-		(void)next_begin(t, size / 4 > INDEX_MIN ? size / 4 : INDEX_MIN);
+	if (t->next == NULL && t->index_size > INDEX_MIN && count < t->index_size / 8)
+		(void)next_begin(t, t->index_size / 4 > INDEX_MIN ? t->index_size / 4 : INDEX_MIN);
 	for (unsigned i = 0; i < 4 && t->next != NULL; i++)
 		next_step(t);
 }
@@ -804,9 +834,9 @@ slot_publish(struct attr_table *t, uint32_t id, struct attr_packed *copy, uint32
 static uint32_t
 index_find(struct attr_table *t, const struct attr_packed *a, size_t size, uint32_t hash)
 {
-	uint32_t i = hash & t->index_mask, id;
+	uint32_t home = index_home(hash, t->index_size), i = home, id;
 
-	for (; (id = t->index[i].id) != 0; i = (i + 1) & t->index_mask) {
+	for (; (id = t->index[i].id) != 0; i = index_after(i, t->index_size)) {
 		if (t->index[i].hash != hash)
 			continue;
 		const struct attr_packed *b =
@@ -814,7 +844,7 @@ index_find(struct attr_table *t, const struct attr_packed *a, size_t size, uint3
 		if (attr_packed_size(b) == size && memcmp(a, b, size) == 0)
 			break;
 	}
-	hash_probes_add(&t->probes, (i - hash) & t->index_mask);
+	hash_probes_add(&t->probes, index_distance(home, i, t->index_size));
 	return id;
 }
 
@@ -830,7 +860,7 @@ slot_ref(struct attr_table *t, struct attr_slot *s, uint32_t refs)
 void
 attr_prefetch_hash(const struct attr_table *t, uint32_t hash)
 {
-	__builtin_prefetch(&t->index[hash & t->index_mask]);
+	__builtin_prefetch(&t->index[index_home(hash, t->index_size)]);
 }
 
 /* Packs `a` into t->scratch. Returns the size, -ENOMEM or -E2BIG. */
@@ -894,9 +924,9 @@ attr_intern_packed(struct attr_table *t, const struct attr_packed *a, size_t siz
 	memcpy(copy, a, size);
 	bytes_add(t, size);
 	count_add(t, 1);
-	index_insert(t->index, t->index_mask, (struct attr_index){id, hash});
+	index_insert(t->index, t->index_size, (struct attr_index){id, hash});
 	if (next_filling(t))
-		index_insert(t->next, t->next_mask, (struct attr_index){id, hash});
+		index_insert(t->next, t->next_size, (struct attr_index){id, hash});
 	slot_publish(t, id, copy, refs);
 	charge(t, id, size);
 	out->v = id;
@@ -941,12 +971,12 @@ dying_remove(struct attr_table *t)
 			atomic_load_explicit(&slot_of(t, t->dying[i])->set, memory_order_relaxed);
 
 		hash[i] = attr_packed_hash(set, attr_packed_size(set));
-		__builtin_prefetch(&t->index[hash[i] & t->index_mask], 1);
+		__builtin_prefetch(&t->index[index_home(hash[i], t->index_size)], 1);
 	}
 	for (uint32_t i = 0; i < n; i++) {
-		index_remove(t, t->index, t->index_mask, t->dying[i], hash[i]);
+		index_remove(t, t->index, t->index_size, t->dying[i], hash[i]);
 		if (next_filling(t))
-			index_remove(t, t->next, t->next_mask, t->dying[i], hash[i]);
+			index_remove(t, t->next, t->next_size, t->dying[i], hash[i]);
 		deferred_free_push(&t->deferred, (void *)(uintptr_t)t->dying[i]);
 	}
 }
