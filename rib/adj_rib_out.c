@@ -8,8 +8,8 @@
 #include <string.h>
 
 /*
- * 16 KB a segment: a full table needs 300 segments, a VRF with a hundred routes one. When the
- * directory grows, only the directory moves; the owner is its only reader.
+ * 512 octets a segment with one edit: a full table needs 300 segments, a VRF with a hundred routes
+ * one. When the directory grows, only the directory moves; the owner is its only reader.
  */
 #define SEGMENT_BITS 12
 #define SEGMENT_ENTRIES (1u << SEGMENT_BITS)
@@ -46,14 +46,67 @@ struct adj_records {
 	struct directory sets; /* uint32_t by id of the accepted set: the first record */
 	uint32_t end, free, count;
 	struct hash_probes probes;
+	struct directory tables; /* struct shared, by table */
 };
 
-/* An entry: record << 8 | edit; 0: not advertised. */
+/*
+ * Groups of a table mostly advertise the same path for a destination, so the record is stored once
+ * for all groups, in one of two slots; a group stores which slot, and its edit. Two slots, because
+ * groups read a change one after another: while some groups still have the old path in one slot,
+ * the others use the other slot. A group that needs a third path keeps a record of its own (an
+ * exception).
+ */
+#define SLOTS 2
+#define BLOCK_BITS 8
+#define BLOCK_ENTRIES (1u << BLOCK_BITS)
+#define BLOCK_MASK (BLOCK_ENTRIES - 1)
+struct block {
+	uint32_t record[BLOCK_ENTRIES]; /* with a reference, while used */
+	uint16_t uses[BLOCK_ENTRIES]; /* number of groups */
+	uint32_t used; /* entries with uses > 0 */
+};
+struct shared {
+	uint32_t groups;
+	struct directory slot[SLOTS]; /* struct block, by dest + 1 */
+};
+
+/*
+ * The entries of a group: edit << 2 | where. 0: not advertised. WHERE_SLOT + n: the record is in
+ * slot n.
+ */
+#define WHERE_SLOT 1u
+#define WHERE_OWN 3u /* an exception */
+#define WHERE_MASK 3u
+
+/*
+ * Entries of a segment, as indexes into a palette of the values that occur: a group with one edit
+ * takes one bit a destination. With more than 256 values the entries are the values.
+ */
+struct column {
+	uint8_t width; /* bits of an entry: 1, 2, 4, 8; 16: no palette */
+	uint8_t log_width, mask;
+	uint16_t used; /* entries that are not 0 */
+	uint16_t *value, *count; /* the palette; value[0] is 0 */
+	uint8_t *entry;
+};
+#define WIDTH_VALUES 16u
+
+/* Open addressing; key 0 is free, as keys are dest + 2. */
+struct exception {
+	uint64_t key;
+	uint32_t record; /* with a reference */
+	uint32_t unused;
+};
+
 struct adj_rib_out {
-	struct directory entries; /* uint32_t at dest + 1, so that DEST_NONE is first */
+	struct directory columns; /* struct column, by dest + 1: DEST_NONE is first */
 	uint64_t count;
 	struct adj_records *records;
+	struct shared *shared;
 	struct arena *arena;
+
+	struct exception *exceptions;
+	uint32_t exception_count, exception_size;
 
 	uint32_t from_size;
 	uint32_t *from; /* entries by source */
@@ -61,9 +114,9 @@ struct adj_rib_out {
 
 /* ---- directories ---- */
 
-/* 0, -ENOMEM. Then segment `s` is there, zero when new. */
+/* 0, -ENOMEM. Then segment `s` has a place, NULL when new. */
 static int
-directory_reserve(struct arena *a, struct directory *d, uint32_t s, size_t segment_size)
+directory_room(struct arena *a, struct directory *d, uint32_t s)
 {
 	if (s >= d->count) {
 		uint32_t count = d->count > 0 ? d->count : 4;
@@ -78,6 +131,15 @@ directory_reserve(struct arena *a, struct directory *d, uint32_t s, size_t segme
 		d->segment = segment;
 		d->count = count;
 	}
+	return 0;
+}
+
+/* 0, -ENOMEM. Then segment `s` is there, zero when new. */
+static int
+directory_reserve(struct arena *a, struct directory *d, uint32_t s, size_t segment_size)
+{
+	if (directory_room(a, d, s) < 0)
+		return -ENOMEM;
 	if (d->segment[s] == NULL)
 		d->segment[s] = arena_calloc_touched(a, segment_size);
 	return d->segment[s] != NULL ? 0 : -ENOMEM;
@@ -127,6 +189,7 @@ adj_records_destroy(struct adj_records *r)
 		return;
 	directory_fini(r->arena, &r->records);
 	directory_fini(r->arena, &r->sets);
+	directory_fini(r->arena, &r->tables);
 	arena_free(r->arena, r);
 }
 
@@ -194,6 +257,12 @@ record_free(struct adj_records *r, uint32_t id)
 }
 
 void
+adj_record_ref(struct adj_records *r, struct adj_record_id id)
+{
+	record_at(r, id.v)->refs++;
+}
+
+void
 adj_record_put(struct adj_records *r, struct adj_record_id id)
 {
 	if (id.v != 0 && --record_at(r, id.v)->refs == 0)
@@ -230,22 +299,289 @@ adj_records_probes(const struct adj_records *r)
 	return &r->probes;
 }
 
-/* ---- life ---- */
+/* ---- columns ---- */
 
-static uint32_t
-entry_of(struct adj_route r)
+static size_t
+column_size(unsigned width)
 {
-	return r.record.v << 8 | r.edit;
+	size_t palette = width == WIDTH_VALUES ? 0 : 2 * sizeof(uint16_t) << width;
+
+	return sizeof(struct column) + palette + SEGMENT_ENTRIES * width / 8;
 }
 
-static struct adj_route
-route_of(uint32_t entry)
+static struct column *
+column_create(struct arena *a, unsigned width)
 {
-	return (struct adj_route){{entry >> 8}, (uint8_t)entry};
+	struct column *c = arena_calloc(a, column_size(width));
+
+	if (c == NULL)
+		return NULL;
+	c->width = (uint8_t)width;
+	c->log_width = (uint8_t)__builtin_ctz(width);
+	c->mask = (uint8_t)((1u << width) - 1);
+	c->value = (uint16_t *)(c + 1);
+	c->count = width == WIDTH_VALUES ? c->value : c->value + (1u << width);
+	c->entry = (uint8_t *)(width == WIDTH_VALUES ? c->value : c->count + (1u << width));
+	return c;
+}
+
+/* The number of bits of an entry is a power of two: entries never span octets. */
+static inline unsigned
+column_index(const struct column *c, uint32_t i)
+{
+	uint32_t bit = i << c->log_width;
+
+	return c->entry[bit / 8] >> bit % 8 & c->mask;
+}
+
+static inline unsigned
+column_get(const struct column *c, uint32_t i)
+{
+	uint16_t v;
+
+	if (c->width != WIDTH_VALUES)
+		return c->value[column_index(c, i)];
+	memcpy(&v, c->entry + 2 * (size_t)i, 2);
+	return v;
+}
+
+/* The place of a value in the palette, or a free place. The size of the palette: there is none. */
+static unsigned
+palette_find(const struct column *c, unsigned value)
+{
+	unsigned size = 1u << c->width, place = size;
+
+	if (value == 0)
+		return 0;
+	for (unsigned n = 1; n < size; n++) {
+		if (c->count[n] > 0 && c->value[n] == value)
+			return n;
+		if (c->count[n] == 0 && place == size)
+			place = n;
+	}
+	return place;
+}
+
+static bool
+column_fits(const struct column *c, unsigned value)
+{
+	return c->width == WIDTH_VALUES || palette_find(c, value) < 1u << c->width;
+}
+
+/* There must be a place for the value. */
+static void
+column_set(struct column *c, uint32_t i, unsigned value)
+{
+	unsigned old = column_get(c, i), place;
+	uint32_t bit = i << c->log_width;
+	uint16_t v = (uint16_t)value;
+
+	c->used = (uint16_t)(c->used + (value != 0) - (old != 0));
+	if (c->width == WIDTH_VALUES) {
+		memcpy(c->entry + 2 * (size_t)i, &v, 2);
+		return;
+	}
+	c->count[column_index(c, i)]--;
+	place = palette_find(c, value);
+	c->value[place] = v;
+	c->count[place]++;
+	c->entry[bit / 8] =
+		(uint8_t)((c->entry[bit / 8] & ~((unsigned)c->mask << bit % 8)) | place << bit % 8);
+}
+
+/* The segment of an entry, with a place for `value`. NULL: no memory. */
+static struct column *
+column_reserve(struct adj_rib_out *o, uint32_t at, unsigned value)
+{
+	uint32_t s = at >> SEGMENT_BITS;
+	struct column *c, *wider;
+
+	if (directory_room(o->arena, &o->columns, s) < 0)
+		return NULL;
+	c = o->columns.segment[s];
+	if (c == NULL)
+		return o->columns.segment[s] = column_create(o->arena, 1);
+	if (column_fits(c, value))
+		return c;
+	wider = column_create(o->arena, 2u * c->width);
+	if (wider == NULL)
+		return NULL;
+	for (uint32_t i = 0; i < SEGMENT_ENTRIES; i++) {
+		unsigned v = column_get(c, i);
+
+		if (v != 0)
+			column_set(wider, i, v);
+	}
+	arena_free(o->arena, c);
+	return o->columns.segment[s] = wider;
+}
+
+static struct column *
+column_find(const struct adj_rib_out *o, uint32_t at)
+{
+	uint32_t s = at >> SEGMENT_BITS;
+
+	return s < o->columns.count ? o->columns.segment[s] : NULL;
+}
+
+/* ---- exceptions ---- */
+
+static uint64_t
+exception_key(uint32_t at)
+{
+	return (uint64_t)at + 1;
+}
+
+static uint32_t
+exception_place(const struct adj_rib_out *o, uint64_t key)
+{
+	uint32_t i = (uint32_t)hash_word(key) & (o->exception_size - 1);
+
+	while (o->exceptions[i].key != 0 && o->exceptions[i].key != key)
+		i = (i + 1) & (o->exception_size - 1);
+	return i;
+}
+
+static int
+exceptions_reserve(struct adj_rib_out *o, uint32_t more)
+{
+	struct exception *old = o->exceptions;
+	uint32_t size = o->exception_size > 0 ? o->exception_size : 16, n = o->exception_size;
+
+	while (o->exception_count + more > size / 2)
+		size *= 2;
+	if (size == o->exception_size)
+		return 0;
+	o->exceptions = arena_calloc(o->arena, size * sizeof(*o->exceptions));
+	if (o->exceptions == NULL) {
+		o->exceptions = old;
+		return -ENOMEM;
+	}
+	o->exception_size = size;
+	for (uint32_t i = 0; i < n; i++)
+		if (old[i].key != 0)
+			o->exceptions[exception_place(o, old[i].key)] = old[i];
+	arena_free(o->arena, old);
+	return 0;
+}
+
+static void
+exception_add(struct adj_rib_out *o, uint32_t at, uint32_t record)
+{
+	o->exceptions[exception_place(o, exception_key(at))] =
+		(struct exception){.key = exception_key(at), .record = record};
+	o->exception_count++;
+}
+
+static uint32_t
+exception_get(const struct adj_rib_out *o, uint32_t at)
+{
+	return o->exceptions[exception_place(o, exception_key(at))].record;
+}
+
+static void
+exception_remove(struct adj_rib_out *o, uint32_t at)
+{
+	uint32_t mask = o->exception_size - 1, hole = exception_place(o, exception_key(at));
+
+	o->exception_count--;
+	for (uint32_t i = (hole + 1) & mask; o->exceptions[i].key != 0; i = (i + 1) & mask) {
+		uint32_t home = (uint32_t)hash_word(o->exceptions[i].key) & mask;
+
+		if (((i - home) & mask) >= ((i - hole) & mask)) {
+			o->exceptions[hole] = o->exceptions[i];
+			hole = i;
+		}
+	}
+	o->exceptions[hole] = (struct exception){0};
+	if (o->exception_count == 0) {
+		arena_free(o->arena, o->exceptions);
+		o->exceptions = NULL;
+		o->exception_size = 0;
+	}
+}
+
+/* ---- slots ---- */
+
+static struct block *
+block_find(const struct adj_rib_out *o, unsigned slot, uint32_t at)
+{
+	const struct directory *d = &o->shared->slot[slot];
+	uint32_t s = at >> BLOCK_BITS;
+
+	return s < d->count ? d->segment[s] : NULL;
+}
+
+static void
+slot_use(struct block *b, uint32_t at, uint32_t record)
+{
+	uint32_t i = at & BLOCK_MASK;
+
+	b->used += b->uses[i] == 0;
+	b->uses[i]++;
+	b->record[i] = record;
+}
+
+/* Ends a use. True: the last one; the reference of the slot is the caller's. */
+static bool
+slot_release(struct adj_rib_out *o, unsigned slot, uint32_t at)
+{
+	struct block *b = block_find(o, slot, at);
+	uint32_t i = at & BLOCK_MASK;
+
+	if (--b->uses[i] > 0)
+		return false;
+	b->record[i] = 0;
+	if (--b->used == 0) {
+		arena_free(o->records->arena, b);
+		o->shared->slot[slot].segment[at >> BLOCK_BITS] = NULL;
+	}
+	return true;
+}
+
+/*
+ * The slot for a record: with the record, else free after this group has left slot `old` (SLOTS:
+ * none). SLOTS: no slot is free. -ENOMEM.
+ */
+static int
+slot_reserve(struct adj_rib_out *o, uint32_t at, uint32_t record, unsigned old)
+{
+	int unused = SLOTS;
+
+	for (unsigned n = 0; n < SLOTS; n++) {
+		const struct block *b = block_find(o, n, at);
+		unsigned uses = b != NULL ? b->uses[at & BLOCK_MASK] : 0;
+
+		if (uses > 0 && b->record[at & BLOCK_MASK] == record)
+			return (int)n;
+		if ((uses == 0 || (uses == 1 && n == old)) &&
+			(unused == SLOTS ||
+				(b != NULL && block_find(o, (unsigned)unused, at) == NULL)))
+			unused = (int)n;
+	}
+	if (unused < SLOTS && directory_reserve(o->records->arena, &o->shared->slot[unused],
+				      at >> BLOCK_BITS, sizeof(struct block)) < 0)
+		return -ENOMEM;
+	return unused;
+}
+
+/* ---- life ---- */
+
+static struct shared *
+shared_get(struct adj_records *r, uint16_t table)
+{
+	struct shared *s;
+
+	if (directory_reserve(r->arena, &r->tables, table, sizeof(struct shared)) < 0)
+		return NULL;
+	s = r->tables.segment[table];
+	s->groups++;
+	return s;
 }
 
 int
-adj_rib_out_create(struct arena *a, struct adj_records *records, struct adj_rib_out **out)
+adj_rib_out_create(struct arena *a, struct adj_records *records, struct table_id table,
+	struct adj_rib_out **out)
 {
 	struct adj_rib_out *o = arena_calloc(a, sizeof(*o));
 
@@ -253,22 +589,70 @@ adj_rib_out_create(struct arena *a, struct adj_records *records, struct adj_rib_
 		return -ENOMEM;
 	o->arena = a;
 	o->records = records;
+	o->shared = shared_get(records, table.v);
+	if (o->shared == NULL) {
+		arena_free(a, o);
+		return -ENOMEM;
+	}
 	*out = o;
 	return 0;
+}
+
+/* ---- entries ---- */
+
+/* The record of an entry that is not 0. */
+static uint32_t
+record_of(const struct adj_rib_out *o, uint32_t at, unsigned value)
+{
+	unsigned where = value & WHERE_MASK;
+
+	if (where == WHERE_OWN)
+		return exception_get(o, at);
+	return block_find(o, where - WHERE_SLOT, at)->record[at & BLOCK_MASK];
+}
+
+static struct adj_route
+route_of(const struct adj_rib_out *o, uint32_t at, unsigned value)
+{
+	if (value == 0)
+		return (struct adj_route){0};
+	return (struct adj_route){{record_of(o, at, value)}, (uint8_t)(value >> 2)};
+}
+
+/* Ends the use of the record of an entry. The reference passes to the caller. */
+static void
+entry_release(struct adj_rib_out *o, uint32_t at, unsigned value, uint32_t record)
+{
+	unsigned where = value & WHERE_MASK;
+
+	if (where == WHERE_OWN)
+		exception_remove(o, at);
+	else if (!slot_release(o, where - WHERE_SLOT, at))
+		record_at(o->records, record)->refs++;
 }
 
 bool
 adj_rib_out_dismantle(struct adj_rib_out *o)
 {
-	uint32_t *segment;
+	struct column *c;
+	uint32_t s;
 
-	if (o->entries.count == 0)
+	if (o->columns.count == 0)
 		return false;
-	segment = o->entries.segment[--o->entries.count];
-	for (uint32_t i = 0; segment != NULL && i < SEGMENT_ENTRIES; i++)
-		adj_record_put(o->records, route_of(segment[i]).record);
-	arena_free(o->arena, segment);
-	return o->entries.count > 0;
+	s = --o->columns.count;
+	c = o->columns.segment[s];
+	for (uint32_t i = 0; c != NULL && i < SEGMENT_ENTRIES; i++) {
+		uint32_t at = s << SEGMENT_BITS | i, record;
+		unsigned value = column_get(c, i);
+
+		if (value == 0)
+			continue;
+		record = record_of(o, at, value);
+		entry_release(o, at, value, record);
+		adj_record_put(o->records, (struct adj_record_id){record});
+	}
+	arena_free(o->arena, c);
+	return o->columns.count > 0;
 }
 
 void
@@ -278,21 +662,14 @@ adj_rib_out_destroy(struct adj_rib_out *o)
 		return;
 	while (adj_rib_out_dismantle(o))
 		;
-	directory_fini(o->arena, &o->entries);
+	directory_fini(o->arena, &o->columns);
+	arena_free(o->arena, o->exceptions);
 	arena_free(o->arena, o->from);
+	if (--o->shared->groups == 0) {
+		for (unsigned n = 0; n < SLOTS; n++)
+			directory_fini(o->records->arena, &o->shared->slot[n]);
+	}
 	arena_free(o->arena, o);
-}
-
-/* ---- entries ---- */
-
-static uint32_t *
-entry_find(const struct adj_rib_out *o, struct dest_id dest)
-{
-	uint32_t at = dest.v + 1, s = at >> SEGMENT_BITS;
-
-	if (s >= o->entries.count || o->entries.segment[s] == NULL)
-		return NULL;
-	return &((uint32_t *)o->entries.segment[s])[at & SEGMENT_MASK];
 }
 
 static int
@@ -313,15 +690,6 @@ from_reserve(struct adj_rib_out *o, struct peer_id source)
 	return 0;
 }
 
-static int
-entry_reserve(struct adj_rib_out *o, struct dest_id dest, struct peer_id source)
-{
-	int err = directory_reserve(o->arena, &o->entries, (dest.v + 1) >> SEGMENT_BITS,
-		SEGMENT_ENTRIES * sizeof(uint32_t));
-
-	return err == 0 ? from_reserve(o, source) : err;
-}
-
 static void
 entry_count(struct adj_rib_out *o, struct adj_route r, int by)
 {
@@ -331,33 +699,93 @@ entry_count(struct adj_rib_out *o, struct adj_route r, int by)
 	o->from[record_at(o->records, r.record.v)->path.source.v] += (uint32_t)by;
 }
 
+static void
+entry_remove(struct adj_rib_out *o, uint32_t at, unsigned value, struct adj_route old)
+{
+	struct column *c = column_find(o, at);
+
+	entry_release(o, at, value, old.record.v);
+	column_set(c, at & SEGMENT_MASK, 0);
+	if (c->used == 0) {
+		arena_free(o->arena, c);
+		o->columns.segment[at >> SEGMENT_BITS] = NULL;
+	}
+}
+
+/* Nothing has changed on an error. */
+static int
+entry_set(struct adj_rib_out *o, uint32_t at, unsigned value, struct adj_route r,
+	struct adj_route old)
+{
+	unsigned where = value & WHERE_MASK,
+		 had = value != 0 && where != WHERE_OWN ? where - WHERE_SLOT : SLOTS;
+	int slot = slot_reserve(o, at, r.record.v, had);
+	unsigned new =
+		(unsigned)r.edit << 2 | (slot == SLOTS ? WHERE_OWN : WHERE_SLOT + (unsigned)slot);
+	struct column *c;
+	struct block *b;
+
+	if (slot < 0 || from_reserve(o, record_at(o->records, r.record.v)->path.source) < 0 ||
+		(slot == SLOTS && exceptions_reserve(o, 1) < 0))
+		return -ENOMEM;
+	c = column_reserve(o, at, new);
+	if (c == NULL)
+		return -ENOMEM;
+	b = slot < SLOTS ? block_find(o, (unsigned)slot, at) : NULL;
+	if (b != NULL && b->uses[at & BLOCK_MASK] > 0 && b->record[at & BLOCK_MASK] != r.record.v) {
+		b->record[at & BLOCK_MASK] = r.record.v; /* this group alone used the slot */
+		column_set(c, at & SEGMENT_MASK, new);
+		return 0;
+	}
+	if (b != NULL) {
+		if (b->uses[at & BLOCK_MASK] > 0)
+			record_at(o->records, r.record.v)->refs--; /* the slot has a reference */
+		slot_use(b, at, r.record.v);
+	}
+	if (b == NULL && value != 0 && where == WHERE_OWN) {
+		o->exceptions[exception_place(o, exception_key(at))].record = r.record.v;
+	} else {
+		if (b == NULL)
+			exception_add(o, at, r.record.v);
+		if (value != 0)
+			entry_release(o, at, value, old.record.v);
+	}
+	column_set(c, at & SEGMENT_MASK, new);
+	return 0;
+}
+
 int
 adj_rib_out_set(
 	struct adj_rib_out *o, struct dest_id dest, struct adj_route r, struct adj_route *old)
 {
-	uint32_t *entry = entry_find(o, dest);
+	uint32_t at = dest.v + 1;
+	const struct column *c = column_find(o, at);
+	unsigned value = c != NULL ? column_get(c, at & SEGMENT_MASK) : 0;
 
-	*old = entry != NULL ? route_of(*entry) : (struct adj_route){0};
-	if (r.record.v == 0 && old->record.v == 0)
+	*old = route_of(o, at, value);
+	if (r.record.v == 0) {
+		if (value != 0) {
+			entry_count(o, *old, -1);
+			entry_remove(o, at, value, *old);
+		}
 		return 0;
-	if (r.record.v != 0 &&
-		entry_reserve(o, dest, adj_record_path(o->records, r.record)->source) < 0) {
+	}
+	if (entry_set(o, at, value, r, *old) < 0) {
 		adj_record_put(o->records, r.record);
 		return -ENOMEM;
 	}
-	entry = entry_find(o, dest);
 	entry_count(o, *old, -1);
 	entry_count(o, r, 1);
-	*entry = entry_of(r);
 	return 0;
 }
 
 struct adj_route
 adj_rib_out_get(const struct adj_rib_out *o, struct dest_id dest)
 {
-	const uint32_t *entry = entry_find(o, dest);
+	uint32_t at = dest.v + 1;
+	const struct column *c = column_find(o, at);
 
-	return entry != NULL ? route_of(*entry) : (struct adj_route){0};
+	return route_of(o, at, c != NULL ? column_get(c, at & SEGMENT_MASK) : 0);
 }
 
 struct adj_route
@@ -373,10 +801,14 @@ adj_rib_out_hold(struct adj_rib_out *o, struct dest_id dest)
 void
 adj_rib_out_prefetch(const struct adj_rib_out *o, struct dest_id dest)
 {
-	struct adj_route r = adj_rib_out_get(o, dest);
+	uint32_t at = dest.v + 1;
+	const struct column *c = column_find(o, at);
+	const struct block *b = block_find(o, 0, at);
 
-	if (r.record.v != 0)
-		__builtin_prefetch(record_at(o->records, r.record.v), 1);
+	if (c != NULL)
+		__builtin_prefetch(&c->entry[((at & SEGMENT_MASK) << c->log_width) / 8], 1);
+	if (b != NULL)
+		__builtin_prefetch(&b->record[at & BLOCK_MASK], 1);
 }
 
 uint64_t
@@ -394,32 +826,64 @@ adj_rib_out_count_from(const struct adj_rib_out *o, struct peer_id source)
 void
 adj_rib_out_edits(const struct adj_rib_out *o, bool used[ADJ_EDIT_MAX + 1])
 {
-	for (uint32_t s = 0; s < o->entries.count; s++) {
-		const uint32_t *segment = o->entries.segment[s];
+	for (uint32_t s = 0; s < o->columns.count; s++) {
+		const struct column *c = o->columns.segment[s];
 
-		for (uint32_t i = 0; segment != NULL && i < SEGMENT_ENTRIES; i++)
-			used[route_of(segment[i]).edit] = true;
+		for (uint32_t i = 0; c != NULL && i < SEGMENT_ENTRIES; i++)
+			used[column_get(c, i) >> 2] = true;
 	}
+}
+
+/* The number of exceptions in a column. */
+static uint32_t
+column_exceptions(const struct column *c)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < SEGMENT_ENTRIES; i++)
+		n += (column_get(c, i) & WHERE_MASK) == WHERE_OWN;
+	return n;
 }
 
 int
 adj_rib_out_copy(struct adj_rib_out *o, const struct adj_rib_out *from, uint32_t *at)
 {
-	const uint32_t *segment;
-	struct adj_route old;
+	const struct column *c;
+	struct column *copy;
+	uint32_t s = *at;
 
-	if (*at >= from->entries.count)
+	if (s >= from->columns.count)
 		return 0;
-	segment = from->entries.segment[*at];
-	for (uint32_t i = 0; segment != NULL && i < SEGMENT_ENTRIES; i++) {
-		struct adj_route r = route_of(segment[i]);
+	c = from->columns.segment[s];
+	if (c != NULL) {
+		uint32_t exceptions = column_exceptions(c);
 
-		if (r.record.v == 0)
-			continue;
-		record_at(o->records, r.record.v)->refs++;
-		if (adj_rib_out_set(o, (struct dest_id){(*at << SEGMENT_BITS) + i - 1}, r, &old) <
-			0)
+		copy = column_create(o->arena, c->width);
+		if (copy == NULL || directory_room(o->arena, &o->columns, s) < 0 ||
+			(from->from_size > 0 &&
+				from_reserve(o, (struct peer_id){(uint16_t)(from->from_size - 1)}) <
+					0) ||
+			(exceptions > 0 && exceptions_reserve(o, exceptions) < 0)) {
+			arena_free(o->arena, copy);
 			return -ENOMEM;
+		}
+		o->columns.segment[s] = copy;
+		for (uint32_t i = 0; i < SEGMENT_ENTRIES; i++) {
+			unsigned value = column_get(c, i), where = value & WHERE_MASK;
+			uint32_t key = s << SEGMENT_BITS | i;
+			struct adj_route r = route_of(from, key, value);
+
+			if (value == 0)
+				continue;
+			column_set(copy, i, value);
+			entry_count(o, r, 1);
+			if (where == WHERE_OWN) {
+				record_at(o->records, r.record.v)->refs++;
+				exception_add(o, key, r.record.v);
+			} else {
+				slot_use(block_find(o, where - WHERE_SLOT, key), key, r.record.v);
+			}
+		}
 	}
-	return ++*at < from->entries.count;
+	return ++*at < from->columns.count;
 }

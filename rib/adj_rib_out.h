@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Adj-RIB-Out of an update group: 4 bytes per destination id. An entry names a record, which
- * identifies the advertised path, and an edit: a number of the group for the changes by rules and
- * policy. The exported attributes are not stored: the packer makes the octets from the accepted
- * set.
+ * Adj-RIB-Out of an update group. An entry names a record, which identifies the advertised path,
+ * and an edit: a number of the group for the changes by rules and policy. The exported attributes
+ * are not stored: the packer makes the octets from the accepted set.
+ *
+ * Groups of a table share what they agree on: the record of a destination takes 6 bytes once for
+ * all groups (12 after a change), and a group with one edit takes one bit a destination.
  *
  * Records are shared by the groups of a session thread. A record holds no reference on the
  * accepted set, because sets belong to the thread of a shard; the serial number shows whether the
  * id still names the same set.
  *
- * Writer: the session thread that owns the groups. Entries never move, and each step takes
- * microseconds. DEST_NONE is a valid id here: the default route generated for a peer
+ * Writer: the session thread that owns the groups. Each step takes microseconds. DEST_NONE is a valid id here: the default route generated for a peer
  * (`default_originate`).
  */
 #pragma once
@@ -18,6 +19,7 @@
 #include "lpm/base.h"
 #include "rib/attr.h"
 #include "rib/dest.h"
+#include "rib/journal.h"
 
 struct adj_records;
 struct adj_rib_out;
@@ -45,6 +47,7 @@ void adj_records_destroy(struct adj_records *r);
  * records).
  */
 int adj_record_get(struct adj_records *r, const struct adj_path *p, struct adj_record_id *out);
+void adj_record_ref(struct adj_records *r, struct adj_record_id id);
 void adj_record_put(struct adj_records *r, struct adj_record_id id);
 const struct adj_path *adj_record_path(const struct adj_records *r, struct adj_record_id id);
 /*
@@ -63,8 +66,9 @@ struct adj_route {
 };
 #define ADJ_EDIT_MAX 255u
 
-/* 0, -ENOMEM. */
-int adj_rib_out_create(struct arena *a, struct adj_records *records, struct adj_rib_out **out);
+/* Of a group of `table`. 0, -ENOMEM. */
+int adj_rib_out_create(struct arena *a, struct adj_records *records, struct table_id table,
+	struct adj_rib_out **out);
 void adj_rib_out_destroy(struct adj_rib_out *o);
 /*
  * A bounded step of emptying (4,096 entries); true if more is due. Afterwards only
@@ -81,7 +85,7 @@ int adj_rib_out_set(
 struct adj_route adj_rib_out_get(const struct adj_rib_out *o, struct dest_id dest);
 /* As adj_rib_out_get(), with a reference on the record for the caller. */
 struct adj_route adj_rib_out_hold(struct adj_rib_out *o, struct dest_id dest);
-/* Prefetches the record of an entry. */
+/* Prefetches an entry. */
 void adj_rib_out_prefetch(const struct adj_rib_out *o, struct dest_id dest);
 
 uint64_t adj_rib_out_count(const struct adj_rib_out *o);

@@ -70,6 +70,7 @@ update_groups_destroy(struct update_groups *s)
 {
 	if (s == NULL)
 		return;
+	rules_run_end(s);
 	if (s->eval != NULL)
 		policy_eval_destroy(s->eval);
 	arena_free(s->c.arena, s->room);
@@ -104,7 +105,8 @@ group_create(struct update_groups *s, const struct update_rules *rules, uint8_t 
 	g->next_hop_len = next_hop_len;
 	shards_table(&s->shards, rules->table, &g->table);
 	g->first = g->last = stream_begin(s->c.arena);
-	err = g->last != NULL ? adj_rib_out_create(s->c.arena, s->records, &g->out) : -ENOMEM;
+	err = g->last != NULL ? adj_rib_out_create(s->c.arena, s->records, rules->table, &g->out)
+			      : -ENOMEM;
 	if (err == 0)
 		err = journal_subscribe(s->journal, &g->cursor);
 	g->next = s->groups;

@@ -150,6 +150,7 @@ struct offer {
 	bool kept; /* within a plan: the advertised route stays as is */
 	/* Set by offer_compare(): the members have these attributes from this source. */
 	bool same;
+	bool differs; /* certainly other attributes than the advertised route has */
 	uint8_t edit;
 	bool by_before; /* made by update_group.before */
 	uint16_t
@@ -247,7 +248,10 @@ struct change {
 	bool may_withdraw; /* the order of the journal allows a withdrawal to the new source */
 	bool again; /* advertise to all members, even if unchanged */
 	bool live; /* from a journal entry that is not bulk */
+	bool present; /* a route is advertised now, from `source` */
+	bool differs; /* true: the attributes differ from `old`; false: not compared yet */
 	uint16_t made; /* attributes of the present route */
+	struct peer_id source;
 	struct dest_id dest;
 	struct adj_route old; /* the route before the batch; holds a reference */
 };
@@ -328,13 +332,22 @@ struct update_groups {
 	/* Indexed by the low bits of an id: the last evaluated destination, as run << SEEN_BITS | id >> SEEN_BITS. */
 	uint64_t runs, seen[1u << SEEN_BITS];
 
-	unsigned change_count, entry_count, bucket_count;
+	unsigned change_count, entry_count, bucket_count, bucket_last;
 	uint32_t batch_octets; /* of attributes in `room` */
 	uint32_t batch_number;
 	unsigned made_count;
 	struct made made[BATCH_CHANGES + 2];
 	uint16_t made_hash[BATCH_HASH];
 	struct made_key made_key[MADE_KEYS];
+	/* The last path with a record, with a reference; attributes of that path in this batch, for one group and edit. */
+	struct {
+		struct adj_path path;
+		struct adj_record_id record; /* 0: none */
+		const struct update_group *group;
+		uint32_t batch;
+		uint8_t edit;
+		uint16_t made;
+	} last;
 	uint8_t *room; /* ROOM_SIZE */
 	/*
 	 * Hashes of exported attributes made before, by path and edit: 24 bits of the key, 40 bits of the hash. A route whose entry is lost may be sent
@@ -424,8 +437,8 @@ const struct attr_set *offer_content(
 bool offer_make(struct update_group *g, struct offer *o, int *err);
 /* After an evaluation: compares the offer with the advertised route of `id`, and makes the attributes of a changed route. 0, -ENOMEM. */
 int offer_compare(struct update_group *g, struct dest_id id, struct offer *o);
-/* Before the record becomes part of a route of `g`, while the accepted set exists. */
-void record_like(struct update_group *g, struct adj_record_id record, const struct offer *o);
+/* The record of the path of an offer, with a reference for the caller. 0, -ENOMEM. */
+int offer_record(struct update_group *g, const struct offer *o, struct adj_record_id *out);
 /* True if members receive equal attributes by both routes. False: differ, or not known. */
 bool routes_alike(const struct update_group *g, struct adj_route a, struct adj_route b);
 /* True if `r` has the exported attributes with this hash. False: differs, or not known. */

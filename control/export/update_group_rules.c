@@ -564,19 +564,49 @@ made_find(struct update_groups *s, const struct attr_set *a, uint64_t hash)
 	return (uint16_t)s->made_count++;
 }
 
+static bool
+path_equal(const struct adj_path *a, const struct adj_path *b)
+{
+	return a->accepted.v == b->accepted.v && a->serial == b->serial &&
+	       a->originator == b->originator && a->source.v == b->source.v && a->kind == b->kind;
+}
+
+/* The attributes of the last path were made. */
+static void
+last_made(struct update_group *g, const struct offer *o)
+{
+	struct update_groups *s = g->set;
+
+	if (s->last.record.v == 0 || !path_equal(&s->last.path, &o->path))
+		return;
+	s->last.group = g;
+	s->last.batch = s->batch_number;
+	s->last.edit = o->edit;
+	s->last.made = o->made;
+}
+
 bool
 offer_make(struct update_group *g, struct offer *o, int *err)
 {
 	struct update_groups *s = g->set;
-	uint64_t key = content_key(g, &o->path, o->edit), hash;
-	struct made_key *k = &s->made_key[(key >> 1) % MADE_KEYS];
 	const struct attr_set *a;
+	struct made_key *k;
+	uint64_t key, hash;
 
 	*err = 0;
 	if (o->made != MADE_NONE)
 		return true;
+	if (s->last.made != MADE_NONE && s->last.batch == s->batch_number && s->last.group == g &&
+		s->last.edit == o->edit && o->edit != EDIT_UNNAMED &&
+		path_equal(&s->last.path, &o->path)) {
+		o->made = s->last.made;
+		return true;
+	}
+	key = content_key(g, &o->path, o->edit);
+	k = &s->made_key[(key >> 1) % MADE_KEYS];
 	if (key != 0 && k->key == key && k->batch == s->batch_number) {
 		o->made = k->made;
+		last_made(g, o);
 		return true;
 	}
 	a = offer_content(g, o, &hash, err);
@@ -592,6 +622,7 @@ offer_make(struct update_group *g, struct offer *o, int *err)
 	if (key != 0) {
 		*k = (struct made_key){key, s->batch_number, o->made};
 		*content_slot(s, key) = content_as(key, hash);
+		last_made(g, o);
 	}
 	return true;
 }
@@ -610,13 +641,30 @@ offer_is(const struct update_group *g, const struct offer *o, struct adj_route r
 	       same_path(adj_record_path(g->set->records, r.record), &o->path);
 }
 
-/* Sets the likeness of a record that names the path of `o`. */
-void
-record_like(struct update_group *g, struct adj_record_id record, const struct offer *o)
+int
+offer_record(struct update_group *g, const struct offer *o, struct adj_record_id *out)
 {
+	struct update_groups *s = g->set;
+	int err;
+
+	if (s->last.record.v != 0 && path_equal(&s->last.path, &o->path)) {
+		*out = s->last.record;
+		adj_record_ref(s->records, *out);
+	} else {
+		err = adj_record_get(s->records, &o->path, out);
+		if (err < 0)
+			return err;
+		adj_record_ref(s->records, *out);
+		adj_record_put(s->records, s->last.record);
+		s->last.path = o->path;
+		s->last.record = *out;
+		s->last.made = MADE_NONE;
+	}
+	/* while the accepted set exists */
 	if (g->rules.kind == UPDATE_EXTERNAL && o->path.accepted.v != 0 &&
-		adj_record_likeness(g->set->records, record) == 0)
-		adj_record_like(g->set->records, record, exported_likeness(g->set, o));
+		adj_record_likeness(s->records, *out) == 0)
+		adj_record_like(s->records, *out, exported_likeness(s, o));
+	return 0;
 }
 
 bool
@@ -638,9 +686,10 @@ int
 offer_compare(struct update_group *g, struct dest_id id, struct offer *o)
 {
 	struct adj_route r = adj_rib_out_get(g->out, id), n = {.edit = o->edit};
+	bool rivals;
 	int err;
 
-	o->same = false;
+	o->same = o->differs = false;
 	o->made = MADE_NONE;
 	if (!o->permit)
 		return 0;
@@ -649,18 +698,16 @@ offer_compare(struct update_group *g, struct dest_id id, struct offer *o)
 		o->same = true;
 		return 0;
 	}
-	if (r.record.v != 0 && route_source(g, r).v == o->path.source.v) {
-		err = adj_record_get(g->set->records, &o->path, &n.record);
-		if (err < 0)
-			return err;
-		record_like(g, n.record, o);
-		o->same = routes_alike(g, r, n);
-		adj_record_put(g->set->records, n.record);
-	}
+	rivals = r.record.v != 0 && route_source(g, r).v == o->path.source.v;
+	err = offer_record(g, o, &n.record);
+	if (err < 0)
+		return err;
+	o->same = rivals && routes_alike(g, r, n);
+	adj_record_put(g->set->records, n.record); /* `last` has a reference */
 	if (o->same || !offer_make(g, o, &err))
 		return o->same ? 0 : err;
-	o->same = r.record.v != 0 && route_source(g, r).v == o->path.source.v &&
-		  route_has_content(g, r, g->set->made[o->made].hash);
+	o->same = rivals && route_has_content(g, r, g->set->made[o->made].hash);
+	o->differs = r.record.v == 0 || (rivals && !o->same);
 	return 0;
 }
 
@@ -669,6 +716,9 @@ offer_compare(struct update_group *g, struct dest_id id, struct offer *o)
 void
 rules_run_end(struct update_groups *s)
 {
+	adj_record_put(s->records, s->last.record);
+	s->last.record.v = 0;
+	s->last.made = MADE_NONE;
 	s->run_valid = s->source_valid = false;
 	s->told.group = NULL;
 	s->accepted_id.v = 0;

@@ -155,8 +155,11 @@ batch_find(struct update_groups *s, struct dest_id id, unsigned *h)
 	return NULL;
 }
 
-/* Takes over the reference of `old`. `made`: the attributes of the present route, or MADE_NONE if nothing is announced. */
-static void
+/*
+ * Takes over the reference of `old`. `made`: the attributes of the present route, or MADE_NONE if nothing is announced. The route is removed, unless
+ * change_present() follows.
+ */
+static struct change *
 batch_touch(struct update_group *g, struct dest_id id, const struct prefix *p, struct adj_route old,
 	uint16_t made, bool walk, bool may_withdraw)
 {
@@ -170,17 +173,27 @@ batch_touch(struct update_group *g, struct dest_id id, const struct prefix *p, s
 		c->may_withdraw = may_withdraw;
 		if (made != MADE_NONE)
 			c->made = made;
+		c->differs = c->present = false;
 		adj_record_put(s->records, old.record); /* the route from before the batch counts */
-		return;
+		return c;
 	}
 	s->change_hash[h] = (uint16_t)s->change_count;
-	s->change[s->change_count++] = (struct change){.prefix = *p,
+	c = &s->change[s->change_count++];
+	*c = (struct change){.prefix = *p,
 		.walk = walk,
 		.may_withdraw = may_withdraw,
 		.live = s->live,
 		.made = made,
 		.dest = id,
 		.old = old};
+	return c;
+}
+
+static void
+change_present(struct change *c, struct peer_id source)
+{
+	c->present = true;
+	c->source = source;
 }
 
 /* True if a member in the stream, the source of the present route, is still due a withdrawal of the earlier route (also by this batch). */
@@ -216,11 +229,9 @@ route_store(struct update_group *g, struct dest_id id, const struct offer *o, st
 {
 	struct adj_route r = {.edit = o->edit};
 
-	g->error = adj_record_get(g->set->records, &o->path, &r.record);
-	if (g->error == 0) {
-		record_like(g, r.record, o);
+	g->error = offer_record(g, o, &r.record);
+	if (g->error == 0)
 		g->error = adj_rib_out_set(g->out, id, r, old);
-	}
 	return g->error == 0;
 }
 
@@ -243,7 +254,9 @@ route_same(struct update_group *g, struct dest_id id, const struct prefix *p, st
 		g->error = err;
 		return;
 	}
-	batch_touch(g, id, p, adj_rib_out_hold(g->out, id), o->made, walk, may_withdraw);
+	change_present(
+		batch_touch(g, id, p, adj_rib_out_hold(g->out, id), o->made, walk, may_withdraw),
+		o->path.source);
 }
 
 /* Sends the advertised route to the members of the walk. False: the attributes cannot be made now. */
@@ -258,7 +271,9 @@ route_resend(struct update_group *g, struct dest_id id, const struct prefix *p, 
 		g->error = err;
 		return false;
 	}
-	batch_touch(g, id, p, adj_rib_out_hold(g->out, id), o.made, true, may_withdraw);
+	change_present(
+		batch_touch(g, id, p, adj_rib_out_hold(g->out, id), o.made, true, may_withdraw),
+		o.path.source);
 	return true;
 }
 
@@ -272,7 +287,9 @@ route_kept(struct update_group *g, struct dest_id id, const struct prefix *p, bo
 	if (walk && !route_resend(g, id, p, may_withdraw))
 		g->walk_unsent = true;
 	if (may_withdraw && is_deferred(g, route_source(g, r), id))
-		batch_touch(g, id, p, adj_rib_out_hold(g->out, id), MADE_NONE, false, may_withdraw);
+		change_present(batch_touch(g, id, p, adj_rib_out_hold(g->out, id), MADE_NONE, false,
+				       may_withdraw),
+			route_source(g, r));
 }
 
 /*
@@ -291,8 +308,13 @@ change_apply(struct update_group *g, struct dest_id id, const struct prefix *p, 
 		route_remove(g, id, p, walk, may_withdraw);
 	else if (o->same)
 		route_same(g, id, p, o, walk, may_withdraw);
-	else if (route_store(g, id, o, &old))
-		batch_touch(g, id, p, old, o->made, walk, may_withdraw);
+	else if (route_store(g, id, o, &old)) {
+		unsigned before = g->set->change_count;
+		struct change *c = batch_touch(g, id, p, old, o->made, walk, may_withdraw);
+
+		change_present(c, o->path.source);
+		c->differs = o->differs && g->set->change_count > before;
+	}
 }
 
 /* The offer for a destination, compared with the advertised route. 0, -ENOMEM. */
@@ -890,16 +912,22 @@ gather(struct update_group *g, uint64_t deadline_ns)
 static struct bucket *
 bucket_of(struct update_groups *s, enum message_kind kind, struct peer_id who, uint16_t made)
 {
-	unsigned h = (unsigned)hash_word((uint64_t)made << 32 | (uint64_t)who.v << 8 | kind) %
-		     BATCH_HASH;
-	struct bucket *b;
+	struct bucket *b = s->bucket_count > 0 ? &s->bucket[s->bucket_last] : NULL;
+	unsigned h;
+
+	if (b != NULL && b->made == made && b->who.v == who.v && b->kind == kind)
+		return b;
+	h = (unsigned)hash_word((uint64_t)made << 32 | (uint64_t)who.v << 8 | kind) % BATCH_HASH;
 
 	for (; s->bucket_hash[h] != SLOT_NONE; h = (h + 1) % BATCH_HASH) {
 		b = &s->bucket[s->bucket_hash[h]];
-		if (b->made == made && b->who.v == who.v && b->kind == kind)
+		if (b->made == made && b->who.v == who.v && b->kind == kind) {
+			s->bucket_last = s->bucket_hash[h];
 			return b;
+		}
 	}
 	s->bucket_hash[h] = (uint16_t)s->bucket_count;
+	s->bucket_last = s->bucket_count;
 	b = &s->bucket[s->bucket_count++];
 	*b = (struct bucket){.made = made,
 		.who = who,
@@ -945,10 +973,10 @@ deferred_clear(struct update_group *g, struct update_member *m, struct dest_id i
 
 /* The peer that is the new source must lose the route of the old source: now, or when the order of the journal allows the withdrawal. */
 static void
-source_withdraw(struct update_group *g, uint32_t i, struct adj_route new)
+source_withdraw(struct update_group *g, uint32_t i)
 {
 	struct change *c = &g->set->change[i];
-	struct peer_id source = route_source(g, new);
+	struct peer_id source = c->source;
 	struct update_member *m = streaming(g, source);
 
 	if (m == NULL || !((c->old.record.v != 0 && route_source(g, c->old).v != source.v) ||
@@ -966,22 +994,23 @@ source_withdraw(struct update_group *g, uint32_t i, struct adj_route new)
 	}
 }
 
-/* True if the attributes differ from those before the batch. */
+/* True if the attributes of the present route differ from those before the batch. */
 static bool
-change_differs(const struct update_group *g, const struct change *c, struct adj_route new)
+change_differs(const struct update_group *g, const struct change *c)
 {
-	if (c->made == MADE_NONE)
+	if (!c->present || c->made == MADE_NONE)
 		return false;
-	return c->again || !(routes_alike(g, c->old, new) ||
-				   route_has_content(g, c->old, g->set->made[c->made].hash));
+	return c->again || c->differs ||
+	       !(routes_alike(g, c->old, adj_rib_out_get(g->out, c->dest)) ||
+		       route_has_content(g, c->old, g->set->made[c->made].hash));
 }
 
 static void
-change_announce(struct update_group *g, uint32_t i, struct adj_route new, bool differs)
+change_announce(struct update_group *g, uint32_t i, bool differs)
 {
 	struct update_groups *s = g->set;
 	struct change *c = &s->change[i];
-	struct peer_id from = route_source(g, new), before = route_source(g, c->old);
+	struct peer_id from = c->source, before = route_source(g, c->old);
 
 	if (differs) {
 		entry_add(s, MESSAGE_ALL_BUT, from, c->made, i);
@@ -993,7 +1022,7 @@ change_announce(struct update_group *g, uint32_t i, struct adj_route new, bool d
 	}
 	if (g->deferred > 0 && before.v != from.v)
 		deferred_clear(g, streaming(g, before), c->dest);
-	source_withdraw(g, i, new);
+	source_withdraw(g, i);
 }
 
 /*
@@ -1015,13 +1044,16 @@ announce_other_default(struct update_group *g, uint32_t i, struct dest_id other)
 		g->error = err;
 		(void)adj_rib_out_set(g->out, other, (struct adj_route){0}, &r);
 		adj_record_put(s->records, r.record);
+		c = batch_find(s, other, &h);
+		if (c != NULL)
+			c->present = false;
 		return false;
 	}
 	if (streaming(g, source) != NULL)
 		entry_add(s, MESSAGE_ONLY, source, MADE_NONE, i);
-	batch_touch(g, other, &s->change[i].prefix, adj_rib_out_hold(g->out, other), o.made, false,
-		true);
-	c = batch_find(s, other, &h);
+	c = batch_touch(g, other, &s->change[i].prefix, adj_rib_out_hold(g->out, other), o.made,
+		false, true);
+	change_present(c, source);
 	if (c > &s->change[i]) {
 		c->again = true;
 		return true;
@@ -1052,7 +1084,7 @@ change_withdraw(struct update_group *g, uint32_t i)
 
 /* Members behind set two bits. */
 static void
-change_remember(struct update_group *g, const struct change *c, struct adj_route new, bool differs)
+change_remember(struct update_group *g, const struct change *c, bool differs)
 {
 	for (struct update_member *m = g->members; m != NULL; m = m->next) {
 		bool had, has;
@@ -1060,7 +1092,7 @@ change_remember(struct update_group *g, const struct change *c, struct adj_route
 		if (m->state != MEMBER_BEHIND)
 			continue;
 		had = member_has(m, c->old);
-		has = member_has(m, new);
+		has = c->present && c->source.v != m->id.v;
 		if (c->live && has && (had != has || differs))
 			behind_urge(m, c->dest);
 		if (had != has || (has && differs) ||
@@ -1076,15 +1108,14 @@ batch_compare(struct update_group *g)
 
 	for (uint32_t i = 0; i < s->change_count; i++) {
 		struct change *c = &s->change[i];
-		struct adj_route new = adj_rib_out_get(g->out, c->dest);
-		bool differs = new.record.v != 0 && change_differs(g, c, new);
+		bool differs = change_differs(g, c);
 
-		if (new.record.v != 0)
-			change_announce(g, i, new, differs);
+		if (c->present)
+			change_announce(g, i, differs);
 		else
 			change_withdraw(g, i);
 		if (g->behind_count > 0)
-			change_remember(g, c, new, differs);
+			change_remember(g, c, differs);
 	}
 }
 

@@ -5,6 +5,7 @@
 
 #define DESTS 40000u
 #define SETS 50u
+#define TABLE ((struct table_id){3})
 
 struct fixture {
 	struct rib_test t;
@@ -17,7 +18,7 @@ begin(struct fixture *f)
 {
 	rib_test_begin(&f->t);
 	assert_int_equal(adj_records_create(f->t.arena, &f->records), 0);
-	assert_int_equal(adj_rib_out_create(f->t.arena, f->records, &f->out), 0);
+	assert_int_equal(adj_rib_out_create(f->t.arena, f->records, TABLE, &f->out), 0);
 }
 
 /* All references are returned. */
@@ -37,7 +38,7 @@ path_of(unsigned set, uint16_t source)
 
 /* Set 0: no route. True if the route changed. */
 static bool
-set_from(struct fixture *f, uint32_t dest, unsigned set, uint16_t source)
+set_in(struct fixture *f, struct adj_rib_out *out, uint32_t dest, unsigned set, uint16_t source)
 {
 	struct adj_path p = path_of(set, source);
 	struct adj_route r = {{0}, 0}, old;
@@ -47,10 +48,16 @@ set_from(struct fixture *f, uint32_t dest, unsigned set, uint16_t source)
 		r.edit = (uint8_t)(1 + set % ADJ_EDIT_MAX);
 		assert_int_equal(adj_record_get(f->records, &p, &r.record), 0);
 	}
-	assert_int_equal(adj_rib_out_set(f->out, (struct dest_id){dest}, r, &old), 0);
+	assert_int_equal(adj_rib_out_set(out, (struct dest_id){dest}, r, &old), 0);
 	changed = old.record.v != r.record.v || old.edit != r.edit;
 	adj_record_put(f->records, old.record);
 	return changed;
+}
+
+static bool
+set_from(struct fixture *f, uint32_t dest, unsigned set, uint16_t source)
+{
+	return set_in(f, f->out, dest, set, source);
 }
 
 static bool
@@ -177,6 +184,83 @@ test_records(void **state)
 	end(&f);
 }
 
+#define GROUPS 7u
+#define FEW 700u /* destinations, so that groups meet; more than a block of slots */
+
+/*
+ * Groups that mostly follow one path of each destination, at different times, with few or many edits. Groups come, are copied, and go.
+ */
+static void
+test_groups(void **state)
+{
+	static struct {
+		unsigned set;
+		uint16_t source;
+	} model[GROUPS][FEW], now[FEW];
+	struct adj_rib_out *out[GROUPS];
+	struct fixture f;
+	uint64_t seed = 9;
+
+	begin(&f);
+	memset(model, 0, sizeof(model));
+	memset(now, 0, sizeof(now));
+	out[0] = f.out;
+	for (unsigned g = 1; g < GROUPS; g++)
+		assert_int_equal(adj_rib_out_create(f.t.arena, f.records, TABLE, &out[g]), 0);
+	for (unsigned n = 0; n < 400000; n++) {
+		unsigned g = random_below(&seed, GROUPS), d = random_below(&seed, FEW);
+		uint32_t dest = d == 7 ? DEST_NONE : d * 3;
+
+		if (random_below(&seed, 10) == 0) {
+			now[d].set = random_below(&seed, n % 100000 < 50000 ? 3 : 400);
+			now[d].source = (uint16_t)(now[d].set != 0 ? random_below(&seed, 3) : 0);
+		}
+		set_in(&f, out[g], dest, now[d].set, now[d].source);
+		model[g][d].set = now[d].set;
+		model[g][d].source = now[d].source;
+		if (random_below(&seed, 5000) == 0) {
+			unsigned from = random_below(&seed, GROUPS);
+			uint32_t at = 0;
+
+			if (from == g)
+				continue;
+			adj_rib_out_destroy(out[g]);
+			assert_int_equal(
+				adj_rib_out_create(f.t.arena, f.records, TABLE, &out[g]), 0);
+			while (adj_rib_out_copy(out[g], out[from], &at) == 1)
+				;
+			memcpy(model[g], model[from], sizeof(model[g]));
+		}
+		if (random_below(&seed, 1000) > 0)
+			continue;
+		for (g = 0; g < GROUPS; g++) {
+			uint64_t count = 0, from = 0;
+
+			for (d = 0; d < FEW; d++) {
+				struct adj_route r = adj_rib_out_get(
+					out[g], (struct dest_id){d == 7 ? DEST_NONE : d * 3});
+				unsigned set = model[g][d].set;
+
+				count += set != 0;
+				from += set != 0 && model[g][d].source == 2;
+				assert_int_equal(r.record.v != 0, set != 0);
+				if (set == 0)
+					continue;
+				assert_int_equal(r.edit, 1 + set % ADJ_EDIT_MAX);
+				assert_int_equal(
+					adj_record_path(f.records, r.record)->accepted.v, set);
+				assert_int_equal(adj_record_path(f.records, r.record)->source.v,
+					model[g][d].source);
+			}
+			assert_int_equal(adj_rib_out_count(out[g]), count);
+			assert_int_equal(adj_rib_out_count_from(out[g], (struct peer_id){2}), from);
+		}
+	}
+	for (unsigned g = 0; g < GROUPS; g++)
+		adj_rib_out_destroy(out[g]);
+	end(&f);
+}
+
 static void
 test_copy(void **state)
 {
@@ -187,7 +271,7 @@ test_copy(void **state)
 	int more;
 
 	begin(&f);
-	assert_int_equal(adj_rib_out_create(f.t.arena, f.records, &copy), 0);
+	assert_int_equal(adj_rib_out_create(f.t.arena, f.records, TABLE, &copy), 0);
 	for (unsigned n = 0; n < DESTS; n++)
 		set_from(&f, random_below(&seed, DESTS), random_below(&seed, SETS + 1),
 			(uint16_t)random_below(&seed, SOURCES));
@@ -217,6 +301,7 @@ main(void)
 		cmocka_unit_test(test_records),
 		cmocka_unit_test(test_hold),
 		cmocka_unit_test(test_copy),
+		cmocka_unit_test(test_groups),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
