@@ -31,6 +31,8 @@ struct journal_cursor {
 };
 static_assert(sizeof(struct journal_cursor) == CACHE_LINE, "a consumer's own line");
 
+#define CHUNK_CURSORS 256u
+
 #define PAGE_BYTES 4096u
 #define PAGE_ENTRIES (PAGE_BYTES / sizeof(uint64_t))
 
@@ -66,7 +68,9 @@ struct journal {
 	_Atomic uint32_t waiting; /* bitmap of writers that wait for paced consumers */
 	_Atomic uint32_t pressed; /* bitmap of writers with accumulated tombstones */
 	unsigned waiter; /* consumers' thread: the writer woken last */
-	struct journal_cursor cursor[JOURNAL_CURSORS_MAX];
+	_Atomic uint32_t cursor_free; /* a hint: slots below are in use */
+	/* allocated when the first of a chunk is used, until the end */
+	_Atomic(struct journal_cursor *) chunk[JOURNAL_CURSORS_MAX / CHUNK_CURSORS];
 };
 
 int
@@ -109,6 +113,8 @@ journal_destroy(struct journal *j)
 {
 	if (j == NULL)
 		return;
+	for (unsigned i = 0; i < JOURNAL_CURSORS_MAX / CHUNK_CURSORS; i++)
+		arena_free(j->arena, atomic_load_explicit(&j->chunk[i], memory_order_relaxed));
 	arena_free(j->arena, j->ring);
 	arena_free(j->arena, j);
 }
@@ -235,6 +241,35 @@ journal_commit(struct journal *j, unsigned writer, uint64_t sequence, struct tab
 
 /* ---- cursors ---- */
 
+/* Of a slot below `cursor_end`, or after chunk_reserve(). */
+static struct journal_cursor *
+cursor_at(const struct journal *j, uint32_t i)
+{
+	/* acquire: pairs with the release in chunk_reserve */
+	return &atomic_load_explicit(
+		&j->chunk[i / CHUNK_CURSORS], memory_order_acquire)[i % CHUNK_CURSORS];
+}
+
+/* The cursors of a new chunk are free. False: no memory. */
+static bool
+chunk_reserve(struct journal *j, uint32_t i)
+{
+	_Atomic(struct journal_cursor *) *at = &j->chunk[i / CHUNK_CURSORS];
+	struct journal_cursor *chunk, *none = NULL;
+
+	if (atomic_load_explicit(at, memory_order_acquire) != NULL)
+		return true;
+	chunk = arena_alloc_aligned(j->arena, CACHE_LINE, CHUNK_CURSORS * sizeof(*chunk));
+	if (chunk == NULL)
+		return false;
+	memset(chunk, 0, CHUNK_CURSORS * sizeof(*chunk));
+	/* release: pairs with the load in cursor_at */
+	if (!atomic_compare_exchange_strong_explicit(
+		    at, &none, chunk, memory_order_acq_rel, memory_order_acquire))
+		arena_free(j->arena, chunk); /* another thread was first */
+	return true;
+}
+
 static uint32_t
 cursor_state(const struct journal_cursor *c)
 {
@@ -249,7 +284,7 @@ journal_holder(const struct journal *j, struct journal_holder *out)
 
 	*out = (struct journal_holder){.passed = journal_head(j)};
 	for (uint32_t i = 0; i < end; i++) {
-		const struct journal_cursor *c = &j->cursor[i];
+		const struct journal_cursor *c = cursor_at(j, i);
 		uint32_t state = cursor_state(c);
 		uint64_t passed;
 
@@ -279,7 +314,7 @@ journal_safe_sequence(const struct journal *j)
 	uint64_t safe = head + 1;
 
 	for (uint32_t i = 0; i < end; i++) {
-		const struct journal_cursor *c = &j->cursor[i];
+		const struct journal_cursor *c = cursor_at(j, i);
 		uint32_t state = cursor_state(c) & STATE_MASK;
 
 		if (state == CURSOR_FREE || state == CURSOR_EVICTED)
@@ -361,39 +396,72 @@ cursor_end_raise(struct journal *j, uint32_t end)
 		;
 }
 
-int
-journal_subscribe(struct journal *j, struct journal_cursor **out)
+static struct journal_cursor *
+cursor_find_free(struct journal *j)
 {
-	for (uint32_t i = 0; i < JOURNAL_CURSORS_MAX; i++) {
-		struct journal_cursor *c = &j->cursor[i];
-		uint64_t head;
+	uint32_t from = atomic_load_explicit(&j->cursor_free, memory_order_relaxed);
 
-		if (!cursor_claim(c))
+	for (uint32_t n = 0; n < JOURNAL_CURSORS_MAX; n++) {
+		uint32_t i = (from + n) % JOURNAL_CURSORS_MAX;
+
+		if (!chunk_reserve(j, i))
+			return NULL;
+		if (!cursor_claim(cursor_at(j, i)))
 			continue;
+		atomic_store_explicit(&j->cursor_free, i + 1, memory_order_relaxed);
 		/*
 		 * While the cursor joins, `passed` is 0 and holds everything back, so an old head
 		 * is safe.
 		 */
 		cursor_end_raise(j, i + 1);
-		head = journal_head(j);
-		c->position = head;
-		c->horizon = c->held = c->replay = 0;
-		c->pinned = false;
-		atomic_store_explicit(&c->patience, JOURNAL_BEAR, memory_order_relaxed);
-		atomic_store_explicit(&c->paced, false, memory_order_relaxed);
-		atomic_store_explicit(&c->passed, head, memory_order_release);
-		cursor_state_set(c, CURSOR_USED);
-		*out = c;
-		return 0;
+		return cursor_at(j, i);
 	}
-	return -ENOSPC;
+	return NULL;
+}
+
+int
+journal_subscribe(struct journal *j, struct journal_cursor **out)
+{
+	struct journal_cursor *c = cursor_find_free(j);
+	uint64_t head;
+
+	if (c == NULL)
+		return -ENOSPC;
+	head = journal_head(j);
+	c->position = head;
+	c->horizon = c->held = c->replay = 0;
+	c->pinned = false;
+	atomic_store_explicit(&c->patience, JOURNAL_BEAR, memory_order_relaxed);
+	atomic_store_explicit(&c->paced, false, memory_order_relaxed);
+	atomic_store_explicit(&c->passed, head, memory_order_release);
+	cursor_state_set(c, CURSOR_USED);
+	*out = c;
+	return 0;
+}
+
+static uint32_t
+cursor_index(const struct journal *j, const struct journal_cursor *c)
+{
+	for (uint32_t n = 0; n < JOURNAL_CURSORS_MAX / CHUNK_CURSORS; n++) {
+		const struct journal_cursor *chunk =
+			atomic_load_explicit(&j->chunk[n], memory_order_relaxed);
+
+		if (chunk != NULL && c >= chunk && c < chunk + CHUNK_CURSORS)
+			return n * CHUNK_CURSORS + (uint32_t)(c - chunk);
+	}
+	return 0;
 }
 
 void
 journal_unsubscribe(struct journal *j, struct journal_cursor *c)
 {
+	uint32_t i = cursor_index(j, c);
+
 	atomic_store_explicit(&c->passed, 0, memory_order_relaxed);
 	cursor_state_set(c, CURSOR_FREE);
+	/* low slots first, so that few slots are looked at; a lost store costs a search */
+	if (i < atomic_load_explicit(&j->cursor_free, memory_order_relaxed))
+		atomic_store_explicit(&j->cursor_free, i, memory_order_relaxed);
 }
 
 bool
@@ -455,7 +523,7 @@ journal_lag(const struct journal *j, uint64_t *position)
 
 	*position = head;
 	for (uint32_t i = 0; i < end; i++) {
-		const struct journal_cursor *c = &j->cursor[i];
+		const struct journal_cursor *c = cursor_at(j, i);
 		uint64_t at;
 
 		if (!atomic_load_explicit(&c->paced, memory_order_relaxed) ||

@@ -47,7 +47,11 @@ struct journal_entry {
 };
 enum journal_flags { JOURNAL_ASIDE = 1, JOURNAL_BULK = 2 };
 
-#define JOURNAL_CURSORS_MAX 1024
+/*
+ * Memory is taken for the cursors in use. Sessions of 4,095 peers in groups of their own need two
+ * cursors a group and one for each slow member.
+ */
+#define JOURNAL_CURSORS_MAX 32768
 #define JOURNAL_WRITERS_MAX 16
 
 /* A single writer; `capacity` entries of 8 bytes, rounded up to a power of two. 0, -ENOMEM. */

@@ -92,7 +92,8 @@ static void
 safe_is_the_slowest(void **state)
 {
 	struct fixture f;
-	struct journal_cursor *slow, *all[JOURNAL_CURSORS_MAX], *over;
+	static struct journal_cursor *all[JOURNAL_CURSORS_MAX];
+	struct journal_cursor *slow, *over;
 
 	fixture_begin(&f, 16);
 	append(f.journal, 3);
