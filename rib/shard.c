@@ -50,7 +50,7 @@ batch_make(struct shard_input *in)
 		i++;
 	if (i == RIB_BATCHES_PER_INPUT)
 		return NULL;
-	b = arena_alloc(in->arena, sizeof(*b) + RIB_BATCH_SIZE);
+	b = arena_alloc(in->arena, sizeof(*b) + RIB_BATCH_SIZE + RIB_NLRI_SLACK);
 	if (b == NULL)
 		return NULL;
 	*b = (struct rib_batch){.size = RIB_BATCH_SIZE};

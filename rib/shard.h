@@ -21,6 +21,7 @@
 #include "rib/decision.h"
 #include "rib/dest.h"
 #include "rib/journal.h"
+#include "rib/nlri.h"
 #include "rib/policy.h"
 #include "rib/refused.h"
 
@@ -49,8 +50,8 @@ enum rib_record_kind {
 };
 
 /*
- * A record is this header, `attrs_len` bytes of a packed attribute set (padded to 8), then `nlri_count` of
- * struct rib_nlri. Each input counts records.
+ * A record is this header, `attrs_len` bytes of a packed attribute set (padded to 8), then `nlri_len`
+ * octets with `nlri_count` prefixes (rib/nlri.h), padded to 8. Each input counts records.
  *
  * With several shards, withdrawals and records other than UPDATE wait until the first shard has
  * done `after` records of the same session thread. A `wide` record also waits until each other
@@ -76,24 +77,20 @@ struct rib_record {
 	 * without attrs
 	 */
 	uint8_t refused;
+	uint8_t nlri_form; /* bits of enum rib_nlri_form */
 	/*
 	 * max_prefixes of an announcement; 0: the session knows that the record stays below the
 	 * limit. With several shards the prefixes of all shards count: the record is `wide`, and
 	 * comes after all earlier records of the same session thread.
 	 */
 	uint32_t limit;
+	uint32_t nlri_len;
 	uint64_t after;
 };
+static_assert(sizeof(struct rib_record) == 48, "beside the attributes and 4 octets a prefix");
 
 struct rib_order {
 	uint64_t after[SHARDS_MAX];
-};
-
-struct rib_nlri {
-	struct prefix prefix;
-	uint8_t pad[2];
-	uint32_t path_id;
-	uint32_t label;
 };
 
 struct rib_session_up {
@@ -131,7 +128,7 @@ struct rib_session_down {
 };
 
 #define RIB_BATCH_SIZE (256u << 10) /* room for the largest extended UPDATE, decoded */
-/* the most in existence; full batches hold some 80,000 prefixes, 20 ms of work for the shard */
+/* the most in existence; full batches hold some 120,000 prefixes, 20 ms of work for the shard */
 #define RIB_BATCHES_PER_INPUT 16
 
 /* The session side's half of an input. */

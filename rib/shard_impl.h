@@ -20,7 +20,7 @@
 #include "rib/shard.h"
 #include "rib/walk.h"
 
-#define SHARD_LABEL_NONE 0xfffffu
+#define SHARD_LABEL_NONE RIB_LABEL_NONE
 
 /* ---- next hops ---- */
 
@@ -323,14 +323,25 @@ struct shard_input {
 	struct rib_batch *all[RIB_BATCHES_PER_INPUT];
 };
 
-#define GUESSES_MAX 32u
+/*
+ * The first prefixes of a record, read while the shard works on earlier records, so that their index
+ * lines and destinations are in the caches.
+ */
+#define AHEAD_NLRI 32u
+struct shard_ahead {
+	const struct rib_record *rec; /* NULL: empty */
+	unsigned first, count; /* of the record's prefixes */
+	bool guessed; /* guess[] is valid, and the destinations are prefetched */
+	struct rib_nlri_reader rest; /* the prefixes that follow */
+	struct rib_nlri nlri[AHEAD_NLRI];
+	struct dest_id guess[AHEAD_NLRI];
+};
+#define AHEAD_RECORDS 3u /* the current record and two more */
 
 /* Position of the shard in its input; a slice may end within a record. */
 struct shard_cursor {
-	/* guessed destinations for prefixes of the next record */
-	struct dest_id guess[GUESSES_MAX];
-	uint32_t guess_offset; /* offset of that record; UINT32_MAX: no guesses */
-	unsigned guess_count;
+	struct shard_ahead ahead[AHEAD_RECORDS]; /* of the current batch, used in turn */
+	unsigned ahead_at; /* of the current record */
 	struct shard_input *input;
 	struct rib_batch *batch; /* NULL: between batches */
 	unsigned input_index;

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 
-#define PREFETCH_AHEAD 8u
 #define CLOCK_EVERY 32u /* records or prefixes between two looks at the clock: some 10 us */
 #define EFFORT_MAX 64u /* as CLOCK_EVERY, in paths read: a destination may have many */
 
@@ -20,7 +19,6 @@ struct import {
 	const struct rib_record *rec;
 	const struct attr_packed *attrs; /* NULL: withdraw */
 	const struct attr_set *unpacked; /* for the import policy; NULL: no policy runs */
-	const struct rib_nlri *nlri;
 	struct shard_table *table;
 	struct shard_rib_in *rib;
 	enum import_result import_result;
@@ -405,13 +403,6 @@ nlri_apply(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 	return 0;
 }
 
-static bool
-nlri_valid(const struct import *m, const struct rib_nlri *n)
-{
-	return n->prefix.afi == family_afi(m->table->family) &&
-	       n->prefix.len <= prefix_max_len(n->prefix.afi);
-}
-
 /* ---- layout of records ---- */
 
 static size_t
@@ -424,8 +415,7 @@ static size_t
 payload_len(const struct rib_record *rec)
 {
 	if (rec->kind == RIB_UPDATE)
-		return (rec->attrs_len + 7ull) / 8 * 8 +
-		       (size_t)rec->nlri_count * sizeof(struct rib_nlri) + order_len(rec);
+		return (rec->attrs_len + 7ull) / 8 * 8 + (size_t)rec->nlri_len + order_len(rec);
 	return (rec->kind == RIB_SESSION_UP ? sizeof(struct rib_session_up) : 0) + order_len(rec);
 }
 
@@ -450,11 +440,49 @@ record_valid(const struct rib_record *rec, size_t left)
 
 /* ---- prefetching: a destination and its paths are several dependent cache misses ---- */
 
-static const struct rib_nlri *
+static struct rib_nlri_reader
 record_nlri(const struct rib_record *rec)
 {
-	return (const struct rib_nlri *)((const uint8_t *)(rec + 1) +
-					 (rec->attrs_len + 7ull) / 8 * 8);
+	const uint8_t *p = (const uint8_t *)(rec + 1) + (rec->attrs_len + 7ull) / 8 * 8;
+
+	return (struct rib_nlri_reader){.p = p,
+		.end = p + rec->nlri_len,
+		.afi = (uint8_t)family_afi((enum family)rec->family),
+		.form = rec->nlri_form};
+}
+
+/* Reads the prefixes that follow into `a`. */
+static void
+ahead_read(struct shard_ahead *a)
+{
+	a->first += a->count;
+	a->count = 0;
+	a->guessed = false;
+	while (a->count < AHEAD_NLRI && rib_nlri_next(&a->rest, &a->nlri[a->count]))
+		a->count++;
+}
+
+static void
+ahead_begin(struct shard_ahead *a, const struct rib_record *rec)
+{
+	a->rec = rec;
+	a->first = a->count = 0;
+	a->rest = record_nlri(rec);
+	ahead_read(a);
+}
+
+/* The buffer of the record that comes `n` records after the current record. */
+static struct shard_ahead *
+ahead_of(struct shard_cursor *c, unsigned n)
+{
+	return &c->ahead[(c->ahead_at + n) % AHEAD_RECORDS];
+}
+
+static void
+ahead_reset(struct shard_cursor *c)
+{
+	for (unsigned i = 0; i < AHEAD_RECORDS; i++)
+		c->ahead[i].rec = NULL;
 }
 
 /* The next record in the batch, if it is an UPDATE; otherwise NULL. */
@@ -481,10 +509,20 @@ record_guess(const struct shard *s, const struct rib_record *rec, unsigned befor
 	return (struct dest_id){slot != NULL ? slot->rib[rec->family].next.v + before : DEST_NONE};
 }
 
-static bool
-guess_holds(const struct shard_table *t, const struct rib_record *rec, struct dest_id guess)
+/* Guesses the destinations of the prefixes in `a`, whose index lines are in the caches. */
+static void
+ahead_guess(const struct shard_table *t, struct shard_ahead *a)
 {
-	return rec->nlri_count > 0 && dest_is(t->dests, guess, &record_nlri(rec)->prefix);
+	for (unsigned i = 0; i < a->count; i++)
+		a->guess[i] = dest_hint(t->dests, &a->nlri[i].prefix);
+	a->guessed = true;
+}
+
+static void
+ahead_prefetch(const struct shard_table *t, const struct shard_ahead *a)
+{
+	for (unsigned i = 0; i < a->count; i++)
+		dest_prefetch(t->dests, &a->nlri[i].prefix);
 }
 
 /*
@@ -496,35 +534,35 @@ records_prefetch(struct shard *s, const struct shard_table *t, const struct rib_
 {
 	struct shard_cursor *c = &s->cursor;
 	const struct rib_record *next = record_next(c->batch, rec), *then;
-	unsigned n, before = rec->nlri_count - c->nlri;
+	struct shard_ahead *a = ahead_of(c, 1), *b = ahead_of(c, 2);
+	unsigned before = rec->nlri_count - c->nlri;
 	struct dest_id guess;
 	bool holds;
 
-	c->guess_count = 0;
 	if (next == NULL || next->family != t->family)
 		return;
-	n = next->nlri_count < GUESSES_MAX ? next->nlri_count : GUESSES_MAX;
+	if (a->rec != next)
+		ahead_begin(a, next);
 	guess = record_guess(s, next, next->peer.v == rec->peer.v ? before : 0);
-	holds = guess_holds(t, next, guess);
-	for (unsigned i = 0; i < n; i++)
-		c->guess[i] = holds ? (struct dest_id){guess.v + i}
-				    : dest_hint(t->dests, &record_nlri(next)[i].prefix);
+	holds = a->count > 0 && dest_is(t->dests, guess, &a->nlri[0].prefix);
+	for (unsigned i = 0; holds && i < a->count; i++)
+		a->guess[i] = (struct dest_id){guess.v + i};
+	a->guessed = holds;
+	if (!holds)
+		ahead_guess(t, a);
 	if (next->attrs_hash != 0)
 		attr_prefetch_hash(s->attrs, next->attrs_hash);
-	c->guess_count = n;
-	c->guess_offset = (uint32_t)((const uint8_t *)next - c->batch->data);
 	then = record_next(c->batch, next);
 	if (then == NULL || then->family != t->family)
 		return;
-	if (holds && then->peer.v == next->peer.v) {
-		/* a wrong guess costs dest_hint() a cache miss */
-		for (unsigned i = 0; i < then->nlri_count && i < GUESSES_MAX; i += 2)
-			dest_prefetch_id(t->dests, (struct dest_id){guess.v + n + i});
+	ahead_begin(b, then);
+	if (!holds || then->peer.v != next->peer.v) {
+		ahead_prefetch(t, b);
 		return;
 	}
-	n = then->nlri_count < GUESSES_MAX ? then->nlri_count : GUESSES_MAX;
-	for (unsigned i = 0; i < n; i++)
-		dest_prefetch(t->dests, &record_nlri(then)[i].prefix);
+	/* a wrong guess costs dest_hint() a cache miss */
+	for (unsigned i = 0; i < b->count; i += 2)
+		dest_prefetch_id(t->dests, (struct dest_id){guess.v + a->count + i});
 }
 
 #define MEMORY_WAIT_NS 5000000000u
@@ -549,29 +587,52 @@ memory_waits(struct shard *s)
 	return true;
 }
 
+/* Prepares the first prefixes of the record for nlri_run(). */
+static void
+nlri_prepare(struct import *m, struct shard_ahead *a) RUNS_ON(role_rib)
+{
+	if (a->rec != m->rec) {
+		ahead_begin(a, m->rec);
+		ahead_prefetch(m->table, a);
+	}
+	for (unsigned i = 0; a->guessed && i < a->count; i++)
+		dest_prefetch_paths(m->table->dests, a->guess[i]);
+	records_prefetch(m->s, m->table, m->rec);
+}
+
+/* The next prefix of the record. NULL: the octets are no prefix. */
+static const struct rib_nlri *
+nlri_next(const struct import *m, struct shard_ahead *a)
+{
+	unsigned i = m->s->cursor.nlri - a->first;
+
+	if (i < a->count)
+		return &a->nlri[i];
+	ahead_read(a);
+	ahead_prefetch(m->table, a);
+	ahead_guess(m->table, a);
+	return a->count > 0 ? &a->nlri[0] : NULL;
+}
+
 /* From s->cursor.nlri on. True when the record is done. */
 static bool
 nlri_run(struct import *m, uint64_t deadline_ns) RUNS_ON(role_rib)
 {
 	struct shard_cursor *c = &m->s->cursor;
-	unsigned count = m->rec->nlri_count, from = c->nlri;
+	struct shard_ahead *a = ahead_of(c, 0);
+	unsigned count = m->rec->nlri_count;
 
-	if (from == 0 && c->guess_count > 0 && c->guess_offset == c->offset) {
-		for (unsigned i = 0; i < c->guess_count; i++)
-			dest_prefetch_paths(m->table->dests, c->guess[i]);
-		from = c->guess_count;
-	}
-	for (unsigned i = from; i < c->nlri + PREFETCH_AHEAD && i < count; i++)
-		dest_prefetch(m->table->dests, &m->nlri[i].prefix);
-	records_prefetch(m->s, m->table, m->rec);
+	nlri_prepare(m, a);
 	m->s->effort = 0;
 	while (c->nlri < count) {
-		const struct rib_nlri *n = &m->nlri[c->nlri];
+		const struct rib_nlri *n = nlri_next(m, a);
 		int err;
 
-		if (c->nlri + PREFETCH_AHEAD < count)
-			dest_prefetch(m->table->dests, &n[PREFETCH_AHEAD].prefix);
-		err = nlri_valid(m, n) ? nlri_apply(m, n) : -EINVAL;
+		if (n == NULL) {
+			shard_count(&m->s->failures, count - c->nlri);
+			return true;
+		}
+		err = nlri_apply(m, n);
 		if (err == -EAGAIN || (err == -ENOMEM && memory_waits(m->s)))
 			break;
 		if (err != 0)
@@ -663,7 +724,6 @@ update_run(struct shard *s, const struct rib_record *rec, struct shard_peer_slot
 		.s = s,
 		.rec = rec,
 		.attrs = rec->attrs_len > 0 ? (const struct attr_packed *)body : NULL,
-		.nlri = record_nlri(rec),
 		.table = t,
 		.rib = &slot->rib[t->family],
 	};
@@ -902,7 +962,8 @@ batch_next(struct shard *s)
 		c->input_index = c->turn++ % s->input_count;
 		c->input = s->input[c->input_index];
 		c->batch = ring_pop(c->input->full);
-		c->offset = c->nlri = c->guess_count = 0;
+		c->offset = c->nlri = 0;
+		ahead_reset(c);
 		if (c->batch != NULL)
 			c->record = c->batch->before;
 	}
@@ -916,6 +977,7 @@ record_end(struct shard *s, const struct rib_record *rec)
 
 	c->offset += rec->record_len;
 	c->nlri = 0;
+	c->ahead_at = (c->ahead_at + 1) % AHEAD_RECORDS;
 	c->record++;
 	c->published = false;
 	/*

@@ -42,7 +42,7 @@
 #define TX_EXPORT (64u << 10)
 static_assert(TX_EXPORT > BGP_EXTENDED_MSG_MAX, "the largest message fits");
 static_assert(TX_EXPORT + TX_RESERVE <= TX_SIZE, "other messages have room");
-#define BATCH_SPARES_MAX 24
+#define BATCH_SPARES_MAX 4 /* one for each field of an UPDATE */
 #define INPUT_RUNS_MAX 2
 #define LISTENERS_MAX 128
 #define ADDRESS_BUCKETS 4096u

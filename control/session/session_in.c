@@ -17,8 +17,6 @@ static_assert(sizeof(struct rib_record) % 8 == 0, "what follows a record's heade
 #define CLOCK_OCTETS 2048u /* octets between two reads of the clock: about 10 us */
 #define INPUT_OCTETS (16u << 10) /* octets of one peer before the next peer: about 0.1 ms */
 
-/* Unicast routes have no label; 0 is a valid label (rib/dest.h). */
-#define LABEL_NONE_WIRE 0xfffffu
 
 /* ---- batches ---- */
 
@@ -272,10 +270,9 @@ pad8(size_t len)
 }
 
 static size_t
-record_len(size_t payload_len, size_t nlri_count)
+record_len(size_t payload_len, size_t nlri_len)
 {
-	return pad8(sizeof(struct rib_record) + pad8(payload_len) +
-		    nlri_count * sizeof(struct rib_nlri));
+	return pad8(sizeof(struct rib_record) + pad8(payload_len) + nlri_len);
 }
 
 /* Room must be reserved. `payload` (may be NULL) is copied and padded. */
@@ -304,11 +301,9 @@ record_begin(const struct speaker_input *in, const struct peer *p, enum rib_reco
 
 /* `order` (may be NULL): for a wide record of the first shard. */
 static void
-record_end(struct speaker_input *in, struct rib_record *r, unsigned nlri_count,
-	const struct rib_order *order)
+record_end(struct speaker_input *in, struct rib_record *r, const struct rib_order *order)
 {
-	r->nlri_count = (uint16_t)nlri_count;
-	r->record_len = (uint32_t)record_len(r->attrs_len, nlri_count);
+	r->record_len = (uint32_t)record_len(r->attrs_len, r->nlri_len);
 	if (order != NULL) {
 		memcpy((uint8_t *)r + r->record_len, order, sizeof(*order));
 		r->record_len += sizeof(*order);
@@ -337,7 +332,7 @@ record_put(struct speaker *s, const struct peer *p, enum rib_record_kind kind, e
 
 		if (i == 0)
 			order_record(s, others, &order);
-		record_end(in, record_begin(in, p, kind, f, payload, payload_len, now), 0,
+		record_end(in, record_begin(in, p, kind, f, payload, payload_len, now),
 			i == 0 && others != 0 ? &order : NULL);
 	}
 	order_later_records(s, others);
@@ -432,16 +427,9 @@ input_settle(struct speaker *s)
 
 /* ---- UPDATE ---- */
 
-#define BATCH_OVERHEAD                                                                             \
-	(sizeof(struct rib_batch) + sizeof(struct rib_record) + sizeof(struct rib_order) + 16)
-static_assert(RIB_BATCH_SIZE - BATCH_OVERHEAD > ATTR_PACKED_MAX + 1024,
-	"the largest set leaves room in a batch");
-
-static size_t
-nlri_per_batch(size_t attrs_len)
-{
-	return (RIB_BATCH_SIZE - BATCH_OVERHEAD - pad8(attrs_len)) / sizeof(struct rib_nlri);
-}
+static_assert(RIB_BATCH_SIZE > sizeof(struct rib_record) + ATTR_PACKED_MAX + BGP_EXTENDED_MSG_MAX +
+				       sizeof(struct rib_order) + 16,
+	"an empty batch has room for a field of the largest message");
 
 /* The prefixes of one field of an UPDATE, with their attributes. */
 struct input_field {
@@ -453,7 +441,7 @@ struct input_field {
 	enum family family;
 	bool bulk; /* is_bulk() */
 	uint32_t limit; /* limit_of() */
-	struct rd nlri;
+	struct rd nlri; /* as received: the wire form of records (rib/nlri.h) */
 	unsigned count;
 };
 
@@ -513,68 +501,71 @@ field_next(const struct input_field *f, struct rd *r, struct prefix *out)
 	return true;
 }
 
-/* Copies the next `n` prefixes, which must exist. */
-static void
-nlri_put(struct input_field *f, unsigned n, struct rib_nlri *to)
+/* Begins a record for prefixes of the field. Room must be reserved. */
+static struct rib_record *
+field_begin(const struct speaker_input *in, const struct peer *p, const struct input_field *f,
+	uint64_t now)
 {
-	for (unsigned i = 0; i < n; i++) {
-		(void)field_next(f, &f->nlri, &to[i].prefix);
-		memset(to[i].pad, 0, sizeof(to[i].pad));
-		to[i].path_id = 0;
-		to[i].label = LABEL_NONE_WIRE;
-	}
+	struct rib_record *r =
+		record_begin(in, p, RIB_UPDATE, f->family, f->attrs, f->attrs_len, now);
+
+	r->refused = (uint8_t)f->refused;
+	r->bulk = f->bulk;
+	r->limit = f->limit;
+	r->attrs_hash = f->attrs_hash;
+	return r;
 }
 
-/* `order` (may be NULL): for wide records of the first shard. */
+/* Where the prefixes of the record begin. */
+static uint8_t *
+record_nlri(struct rib_record *r)
+{
+	return (uint8_t *)(r + 1) + pad8(r->attrs_len);
+}
+
+/* Puts the whole field. `order` (may be NULL): for a wide record of the first shard. */
 static void
-field_put(struct speaker *s, const struct peer *p, struct input_field *f, unsigned shard,
+field_put(struct speaker *s, const struct peer *p, const struct input_field *f, unsigned shard,
 	const struct rib_order *order, uint64_t now) RUNS_ON(role_session)
 {
 	struct speaker_input *in = &s->input[shard];
+	size_t len = rd_left(&f->nlri);
+	struct rib_record *r;
 
-	while (f->count > 0) {
-		unsigned per = (unsigned)nlri_per_batch(f->attrs_len),
-			 n = f->count < per ? f->count : per;
-		struct rib_record *r;
-
-		/* cannot fail after spares_reserve() */
-		if (!batch_reserve(s, shard, record_len(f->attrs_len, n) + sizeof(*order)))
-			return;
-		r = record_begin(in, p, RIB_UPDATE, f->family, f->attrs, f->attrs_len, now);
-		r->refused = (uint8_t)f->refused;
-		r->bulk = f->bulk;
-		r->limit = f->limit;
-		r->attrs_hash = f->attrs_hash;
-		nlri_put(
-			f, n, (struct rib_nlri *)(void *)((uint8_t *)(r + 1) + pad8(f->attrs_len)));
-		record_end(in, r, n, order);
-		f->count -= n;
-	}
+	/* cannot fail after spares_reserve() */
+	if (!batch_reserve(s, shard, record_len(f->attrs_len, len) + sizeof(*order)))
+		return;
+	r = field_begin(in, p, f, now);
+	memcpy(record_nlri(r), f->nlri.p, len);
+	r->nlri_count = (uint16_t)f->count;
+	r->nlri_len = (uint32_t)len;
+	record_end(in, r, order);
 }
 
 /* ---- UPDATE, for several shards ---- */
 
 /* The division of a field between the shards. */
 struct input_split {
-	uint32_t shards; /* bits; count[] is valid for these shards only */
+	uint32_t shards; /* bits; len[] is valid for these shards only */
 	uint32_t under; /* shards with prefixes covered by the wide prefixes of the field */
-	unsigned count[SHARDS_MAX];
+	uint32_t len[SHARDS_MAX]; /* octets of prefixes */
 };
 
 static void
 field_split(const struct speaker *s, const struct input_field *f, struct input_split *out)
 {
 	struct rd r = f->nlri;
+	const uint8_t *from = r.p;
 	struct prefix p;
 
 	out->shards = out->under = 0;
-	while (field_next(f, &r, &p)) {
+	for (; field_next(f, &r, &p); from = r.p) {
 		unsigned i = shards_of(&s->shards, &p);
 
 		if (!(out->shards >> i & 1))
-			out->count[i] = 0;
+			out->len[i] = 0;
 		out->shards |= 1u << i;
-		out->count[i]++;
+		out->len[i] += (uint32_t)(r.p - from);
 		if (i == 0 && shards_wide(&p))
 			out->under |= shards_under(&s->shards, &p);
 	}
@@ -582,44 +573,29 @@ field_split(const struct speaker *s, const struct input_field *f, struct input_s
 
 /* The part of a field for one shard. */
 struct input_part {
-	unsigned count; /* prefixes still to put */
-	unsigned filled, room; /* of the record */
-	struct rib_record *record; /* NULL: no record is open */
-	struct rib_nlri *to;
+	struct rib_record *record;
+	uint8_t *to; /* the next prefix */
 };
 
 /* False: no batch; cannot happen after update_put_split(). */
 static bool
 part_open(struct speaker *s, const struct peer *p, const struct input_field *f, unsigned shard,
-	struct input_part *part, uint64_t now) RUNS_ON(role_session)
+	uint32_t len, struct input_part *part, uint64_t now) RUNS_ON(role_session)
 {
-	unsigned per = (unsigned)nlri_per_batch(f->attrs_len);
-
-	part->room = part->count < per ? part->count : per;
-	part->filled = 0;
-	if (!batch_reserve(
-		    s, shard, record_len(f->attrs_len, part->room) + sizeof(struct rib_order)))
+	if (!batch_reserve(s, shard, record_len(f->attrs_len, len) + sizeof(struct rib_order)))
 		return false;
-	part->record = record_begin(
-		&s->input[shard], p, RIB_UPDATE, f->family, f->attrs, f->attrs_len, now);
-	part->record->refused = (uint8_t)f->refused;
-	part->record->bulk = f->bulk;
-	part->record->limit = f->limit;
-	part->record->attrs_hash = f->attrs_hash;
-	part->to = (struct rib_nlri *)(void *)((uint8_t *)(part->record + 1) + pad8(f->attrs_len));
+	part->record = field_begin(&s->input[shard], p, f, now);
+	part->record->nlri_len = len;
+	part->to = record_nlri(part->record);
 	return true;
 }
 
 static void
-part_add(struct speaker *s, unsigned shard, struct input_part *part, const struct prefix *prefix,
-	const struct rib_order *order)
+part_add(struct input_part *part, const uint8_t *from, size_t len)
 {
-	part->to[part->filled++] = (struct rib_nlri){.prefix = *prefix, .label = LABEL_NONE_WIRE};
-	part->count--;
-	if (part->filled < part->room)
-		return;
-	record_end(&s->input[shard], part->record, part->filled, order);
-	part->record = NULL;
+	memcpy(part->to, from, len);
+	part->to += len;
+	part->record->nlri_count++;
 }
 
 static void
@@ -629,19 +605,21 @@ parts_put(struct speaker *s, const struct peer *p, const struct input_field *f,
 {
 	struct input_part part[SHARDS_MAX];
 	struct rd r = f->nlri;
+	const uint8_t *from = r.p;
 	struct prefix prefix;
 
 	for (uint32_t left = split->shards; left != 0; left &= left - 1) {
 		unsigned i = (unsigned)__builtin_ctz(left);
 
-		part[i] = (struct input_part){.count = split->count[i]};
-	}
-	while (field_next(f, &r, &prefix)) {
-		unsigned i = shards_of(&s->shards, &prefix);
-
-		if (part[i].record == NULL && !part_open(s, p, f, i, &part[i], now))
+		if (!part_open(s, p, f, i, split->len[i], &part[i], now))
 			return;
-		part_add(s, i, &part[i], &prefix, i == 0 ? order : NULL);
+	}
+	for (; field_next(f, &r, &prefix); from = r.p)
+		part_add(&part[shards_of(&s->shards, &prefix)], from, (size_t)(r.p - from));
+	for (uint32_t left = split->shards; left != 0; left &= left - 1) {
+		unsigned i = (unsigned)__builtin_ctz(left);
+
+		record_end(&s->input[i], part[i].record, i == 0 ? order : NULL);
 	}
 }
 
@@ -658,24 +636,24 @@ parts_put_limited(struct speaker *s, const struct peer *p, const struct input_fi
 
 	for (uint32_t left = split->shards; left != 0; left &= left - 1) {
 		unsigned shard = (unsigned)__builtin_ctz(left);
-		struct input_part part = {.count = split->count[shard]};
 		struct rd r = f->nlri;
+		const uint8_t *from = r.p;
+		struct input_part part;
 		struct rib_order order;
 		struct prefix prefix;
 
 		order_record(s, all & ~(1u << shard), &order);
-		while (field_next(f, &r, &prefix)) {
-			if (shards_of(&s->shards, &prefix) != shard)
-				continue;
-			if (part.record == NULL && !part_open(s, p, f, shard, &part, now))
-				return;
-			part_add(s, shard, &part, &prefix, &order);
-		}
+		if (!part_open(s, p, f, shard, split->len[shard], &part, now))
+			return;
+		for (; field_next(f, &r, &prefix); from = r.p)
+			if (shards_of(&s->shards, &prefix) == shard)
+				part_add(&part, from, (size_t)(r.p - from));
+		record_end(&s->input[shard], part.record, &order);
 	}
 }
 
 static void
-field_put_split(struct speaker *s, const struct peer *p, struct input_field *f,
+field_put_split(struct speaker *s, const struct peer *p, const struct input_field *f,
 	const struct input_split *split, uint64_t now) RUNS_ON(role_session)
 {
 	struct rib_order order, *wide = split->under != 0 ? &order : NULL;
@@ -727,13 +705,11 @@ update_put_split(struct speaker *s, struct peer *p, struct input_update *in, uin
 		size_t all = 0;
 
 		for (unsigned i = 0; i < in->count; i++) {
-			size_t attrs_len = in->field[i].attrs_len, per = nlri_per_batch(attrs_len);
-			unsigned count = split[i].shards >> shard & 1 ? split[i].count[shard] : 0;
-
-			if (count == 0)
+			if (!(split[i].shards >> shard & 1))
 				continue;
-			all += record_len(attrs_len, count) + sizeof(struct rib_order);
-			batches += (unsigned)((count + per - 1) / per);
+			all += record_len(in->field[i].attrs_len, split[i].len[shard]) +
+			       sizeof(struct rib_order);
+			batches++;
 		}
 		if (batch_room(&s->input[shard]) < all && !spares_reserve(s, shard, batches))
 			return false;
@@ -751,18 +727,13 @@ update_put(struct speaker *s, struct peer *p, struct input_update *in, uint64_t 
 	RUNS_ON(role_session)
 {
 	size_t all = 0;
-	unsigned batches = 0;
 
 	if (s->shards.count > 1)
 		return update_put_split(s, p, in, now);
-	for (unsigned i = 0; i < in->count; i++) {
-		size_t per = nlri_per_batch(in->field[i].attrs_len);
-
-		all += record_len(in->field[i].attrs_len, in->field[i].count) +
+	for (unsigned i = 0; i < in->count; i++)
+		all += record_len(in->field[i].attrs_len, rd_left(&in->field[i].nlri)) +
 		       sizeof(struct rib_order);
-		batches += (unsigned)((in->field[i].count + per - 1) / per);
-	}
-	if (batch_room(&s->input[0]) < all && !spares_reserve(s, 0, batches))
+	if (batch_room(&s->input[0]) < all && !spares_reserve(s, 0, in->count))
 		return false;
 	fields_limit(p, in);
 	run_count(s, in);

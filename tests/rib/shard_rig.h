@@ -323,6 +323,17 @@ rig_record(struct rig *r, struct rib_record *head, size_t payload)
 	return rec + 1;
 }
 
+static inline unsigned
+rig_nlri_form(const struct rib_nlri *nlri, unsigned count)
+{
+	unsigned form = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		form |= (nlri[i].path_id != 0 ? RIB_NLRI_PATH_ID : 0u) |
+			(nlri[i].label != RIB_LABEL_NONE ? RIB_NLRI_LABEL : 0u);
+	return form;
+}
+
 /* Withdraws when `attrs` is NULL. */
 static inline void
 rig_update_in(struct rig *r, enum family family, uint16_t peer, const struct attr_set *attrs,
@@ -337,15 +348,22 @@ rig_update_in(struct rig *r, enum family family, uint16_t peer, const struct att
 		.family = (uint8_t)family,
 		.peer = {peer},
 		.nlri_count = (uint16_t)count,
+		.nlri_form = (uint8_t)rig_nlri_form(nlri, count),
 		.attrs_len = (uint32_t)attrs_len,
 		.received_ns = received_ns,
 		.bulk = r->bulk,
 	};
-	uint8_t *body = rig_record(r, &head, padded + count * sizeof(*nlri));
+	uint8_t *body, *to;
 
+	for (unsigned i = 0; i < count; i++)
+		head.nlri_len += rib_nlri_len(&nlri[i], head.nlri_form);
+	body = rig_record(r, &head, padded + head.nlri_len);
 	if (attrs != NULL)
 		memcpy(body, packed, attrs_len);
-	memcpy(body + padded, nlri, count * sizeof(*nlri));
+	to = body + padded;
+	for (unsigned i = 0; i < count; i++)
+		to = rib_nlri_write(to, &nlri[i], head.nlri_form);
+	assert(to == body + padded + head.nlri_len);
 }
 
 static inline void

@@ -442,9 +442,14 @@ test_received_ns(void **state)
 static void
 test_bad_records(void **state)
 {
-	struct rib_record head = {.kind = RIB_UPDATE, .peer = {1}, .nlri_count = 200};
+	struct rib_record head = {.kind = RIB_UPDATE,
+		.family = (uint8_t)rig_family(),
+		.peer = {1},
+		.nlri_count = 200,
+		.nlri_len = 800};
 	struct rib_nlri n = rig_nlri(0x01010100, 24);
 	union rig_attrs a;
+	uint8_t *octets;
 	struct rig r;
 
 	rig_simple(&r, policy_accept_all());
@@ -458,15 +463,21 @@ test_bad_records(void **state)
 	rig_update(&r, 77, &a.a, &n, 1);
 	rig_settle(&r);
 	assert_int_equal(shard_failures(r.shard), 2);
-	n.prefix.len = (uint8_t)(prefix_max_len(n.prefix.afi) + 1);
+	/* octets that are no prefix, after a prefix: the rest of the record fails */
 	rig_update(&r, 1, &a.a, &n, 1);
 	rig_settle(&r);
-	assert_int_equal(shard_failures(r.shard), 3);
-	n = rig_nlri(0x01010100, 24);
+	assert_int_equal(rig_received(&r, 1), 1);
+	head.nlri_count = 3;
+	head.nlri_len = rib_nlri_len(&n, 0) + 1;
+	octets = rig_record(&r, &head, head.nlri_len);
+	*rib_nlri_write(octets, &n, 0) = (uint8_t)(prefix_max_len(n.prefix.afi) + 1);
+	rig_settle(&r);
+	assert_int_equal(rig_received(&r, 1), 0); /* withdrawn by the first prefix */
+	assert_int_equal(shard_failures(r.shard), 4);
 	rig_event(&r, RIB_SESSION_DOWN, 1);
 	rig_update(&r, 1, &a.a, &n, 1); /* without a session */
 	rig_settle(&r);
-	assert_int_equal(shard_failures(r.shard), 4);
+	assert_int_equal(shard_failures(r.shard), 5);
 	assert_int_equal(rig_received(&r, 1), 0);
 	assert_true(rig_drained(&r));
 	rig_fini(&r);
