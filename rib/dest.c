@@ -113,6 +113,11 @@ struct dest_table {
 	unsigned max_len;
 	uint32_t held; /* owner: ids in the index */
 	uint32_t oldest, newest; /* owner: tombstones by sequence, fresh ids at the front */
+	/*
+	 * owner: the id of the last dest_get(), not yet in the list, because paths mostly follow at
+	 * once; ID_NIL: none
+	 */
+	uint32_t newborn;
 	struct index *next; /* owner: the index being filled, or NULL */
 	uint32_t next_at; /* owner: lines of the index below are in `next` */
 	struct hash_probes probes; /* owner: of dest_get() */
@@ -301,6 +306,15 @@ tombstone_unlink(struct dest_table *t, uint32_t id)
 	}
 }
 
+/* A newborn id without paths becomes a fresh tombstone. */
+static void
+newborn_link(struct dest_table *t)
+{
+	if (t->newborn != ID_NIL)
+		tombstone_link(t, t->newborn, ID_NIL, t->oldest);
+	t->newborn = ID_NIL;
+}
+
 /* ---- index ---- */
 
 static int
@@ -363,7 +377,7 @@ index_prefetch(const struct index *x, uint64_t hash)
 
 /* Bits by slot of a line. */
 struct line {
-	uint32_t match, empty, gone;
+	uint32_t match, empty;
 };
 
 #if defined(__SSE2__) && !defined(KEEL_SANITIZED)
@@ -377,26 +391,26 @@ lane_bits(const __m128i lane[4])
 }
 
 /*
- * Slots whose bits of `mask` equal `tag`. The loads of 16 bytes are aligned, so each slot is read in
- * one piece, and x86 orders them before the loads of the destinations that follow.
+ * Slots whose bits of `mask` equal `tag`, EMPTY and GONE slots included. The loads of 16 bytes are
+ * aligned, so each slot is read in one piece, and x86 orders them before the loads of the
+ * destinations that follow.
  */
 static inline struct line
 line_read(const _Atomic uint32_t *slot, uint32_t mask, uint32_t tag)
 {
 	const __m128i *p = (const __m128i *)(uintptr_t)slot;
 	__m128i masks = _mm_set1_epi32((int)mask), tags = _mm_set1_epi32((int)tag);
-	__m128i match[4], empty[4], gone[4];
+	__m128i match[4], empty[4];
 
 	for (unsigned i = 0; i < 4; i++) {
 		__m128i v = _mm_load_si128(&p[i]);
 
 		match[i] = _mm_cmpeq_epi32(_mm_and_si128(v, masks), tags);
 		empty[i] = _mm_cmpeq_epi32(v, _mm_setzero_si128());
-		gone[i] = _mm_cmpeq_epi32(v, _mm_set1_epi32(-1));
 	}
 	/* acquire: as below, for the compiler */
 	atomic_signal_fence(memory_order_acquire);
-	return (struct line){lane_bits(match), lane_bits(empty), lane_bits(gone)};
+	return (struct line){lane_bits(match), lane_bits(empty)};
 }
 
 #else
@@ -412,12 +426,18 @@ line_read(const _Atomic uint32_t *slot, uint32_t mask, uint32_t tag)
 
 		l.match |= (uint32_t)((v & mask) == tag) << i;
 		l.empty |= (uint32_t)(v == EMPTY) << i;
-		l.gone |= (uint32_t)(v == GONE) << i;
 	}
 	return l;
 }
 
 #endif
+
+static void
+slot_set(struct index *x, uint32_t i, uint32_t v)
+{
+	/* release: pairs with the load in line_read; the destination's prefix comes first */
+	atomic_store_explicit(&x->slot[i], v, memory_order_release);
+}
 
 /* Returns the line of the new entry. */
 static uint32_t
@@ -426,18 +446,17 @@ index_insert(struct index *x, uint64_t hash, uint32_t id)
 	uint32_t i = index_line(x, hash), v = index_tag(x, hash) | (id + 1);
 	struct line l;
 
+	/* `match`: GONE slots, which go first, because a full line stays full */
 	for (;;) {
-		l = line_read(&x->slot[i], 0, 1);
-		if ((l.empty | l.gone) != 0)
+		l = line_read(&x->slot[i], UINT32_MAX, GONE);
+		if ((l.empty | l.match) != 0)
 			break;
 		i = (i + LINE_SLOTS) & x->mask;
 		v |= index_displaced(x);
 	}
-	/* a GONE slot first: a full line stays full */
-	i += (uint32_t)__builtin_ctz(l.gone != 0 ? l.gone : l.empty);
-	x->filled += l.gone == 0;
-	/* release: pairs with the load in line_read; the destination's prefix comes first */
-	atomic_store_explicit(&x->slot[i], v, memory_order_release);
+	i += (uint32_t)__builtin_ctz(l.match != 0 ? l.match : l.empty);
+	x->filled += l.match == 0;
+	slot_set(x, i, v);
 	return i >> LINE_BITS;
 }
 
@@ -458,7 +477,7 @@ index_find(const struct dest_table *t, const struct index *x, const struct prefi
 
 	for (*steps = 0;; *steps += LINE_SLOTS) {
 		l = line_read(&x->slot[i], ~x->mask, tag);
-		for (l.match &= ~(l.empty | l.gone); l.match != 0; l.match &= l.match - 1) {
+		for (l.match &= ~l.empty; l.match != 0; l.match &= l.match - 1) {
 			/* relaxed: line_read() has the order; the entry may have changed since */
 			uint32_t v =
 				atomic_load_explicit(&x->slot[i + (uint32_t)__builtin_ctz(l.match)],
@@ -508,21 +527,54 @@ index_clear(struct index *x, uint32_t slots)
 	return x->cleared > x->mask;
 }
 
-/* Copies the entries of a line into the next index. */
+/* The hash of an entry, as far as the index uses it. */
+static uint64_t
+entry_hash(const struct dest_table *t, const struct index *x, uint32_t line, uint32_t v)
+{
+	if (v & index_displaced(x))
+		return dest_hash(t, dest_at(t, (v & x->mask) - 1));
+	return (uint64_t)(v >> (x->bits + 1)) << (x->bits - LINE_BITS) | line;
+}
+
+/*
+ * Copies the entries of a line into the next index. When the index grows, the entries go to two
+ * lines; otherwise, to one. Each of the lines is read once: a load of 16 bytes would wait for the
+ * stores of 4 before.
+ */
 static void
 line_copy(struct dest_table *t, const struct index *x, uint32_t line)
 {
-	for (uint32_t i = line << LINE_BITS; i < (line + 1) << LINE_BITS; i++) {
-		uint32_t v = atomic_load_explicit(&x->slot[i], memory_order_relaxed), id;
+	struct index *n = t->next;
+	uint32_t second = n->bits > x->bits ? 1u << x->bits : 0, first = index_line(n, line);
+	uint32_t empty[2], left = 0;
+
+	empty[0] = line_read(&n->slot[first], UINT32_MAX, GONE).empty;
+	empty[1] = line_read(&n->slot[first | second], UINT32_MAX, GONE).empty;
+	for (uint32_t k = 0; k < LINE_SLOTS; k++) {
+		uint32_t v =
+			atomic_load_explicit(&x->slot[line << LINE_BITS | k], memory_order_relaxed);
 		uint64_t hash;
+		unsigned to;
 
 		if (v == EMPTY || v == GONE)
 			continue;
-		id = (v & x->mask) - 1;
-		hash = (uint64_t)(v >> (x->bits + 1)) << (x->bits - LINE_BITS) | line;
-		if (v & index_displaced(x))
-			hash = dest_hash(t, dest_at(t, id));
-		(void)index_insert(t->next, hash, id);
+		hash = v & index_displaced(x) ? 0 : entry_hash(t, x, line, v);
+		to = (index_line(n, hash) & second) != 0;
+		if ((v & index_displaced(x)) || empty[to] == 0) {
+			left |= 1u << k;
+			continue;
+		}
+		slot_set(n, index_line(n, hash) + (uint32_t)__builtin_ctz(empty[to]),
+			index_tag(n, hash) | (v & x->mask));
+		empty[to] &= empty[to] - 1;
+		n->filled++;
+	}
+	for (; left != 0; left &= left - 1) {
+		uint32_t v = atomic_load_explicit(
+			&x->slot[line << LINE_BITS | (uint32_t)__builtin_ctz(left)],
+			memory_order_relaxed);
+
+		(void)index_insert(n, entry_hash(t, x, line, v), (v & x->mask) - 1);
 	}
 }
 
@@ -873,7 +925,7 @@ dest_table_create(struct arena *a, struct qsbr *readers, enum afi afi, struct de
 	t->addr_len = t->max_len / 8;
 	t->tight_from = DEST_TIGHT_NEVER;
 	t->dest_size = afi == AFI_IPV4 ? DEST_BYTES_IPV4 : DEST_BYTES_IPV6;
-	t->oldest = t->newest = ID_NIL;
+	t->oldest = t->newest = t->newborn = ID_NIL;
 	atomic_init(&t->bytes, sizeof(*t));
 	if (deferred_free_init(&t->sets, a, readers, block_free, t) < 0 ||
 		deferred_free_init(&t->ids, a, readers, id_free, t) < 0 ||
@@ -891,7 +943,12 @@ dest_table_create(struct arena *a, struct qsbr *readers, enum afi afi, struct de
 int
 dest_get(struct dest_table *t, const struct prefix *p, struct dest_id *out)
 {
-	uint64_t hash = prefix_hash(p);
+	return dest_get_hashed(t, p, prefix_hash(p), out);
+}
+
+int
+dest_get_hashed(struct dest_table *t, const struct prefix *p, uint64_t hash, struct dest_id *out)
+{
 	struct destination *d;
 	uint32_t id, steps;
 
@@ -911,7 +968,9 @@ dest_get(struct dest_table *t, const struct prefix *p, struct dest_id *out)
 	d->len = p->len;
 	d->fresh = 1;
 	atomic_store_explicit(&d->sequence, 0, memory_order_relaxed);
-	tombstone_link(t, id, ID_NIL, t->oldest);
+	newborn_link(t);
+	word_set(d, link_word(ID_NIL, ID_NIL));
+	t->newborn = id;
 	/* release: pairs with the load in dest_used */
 	atomic_store_explicit(&d->used, USED, memory_order_release);
 	length_add(t, p->len);
@@ -1259,7 +1318,10 @@ tombstone_revive(struct dest_table *t, uint32_t id)
 {
 	struct destination *d = dest_at(t, id);
 
-	tombstone_unlink(t, id);
+	if (id == t->newborn)
+		t->newborn = ID_NIL;
+	else
+		tombstone_unlink(t, id);
 	if (!d->fresh)
 		count_add(&t->tombstones, -1u);
 	if (d->len >= t->tight_from)
@@ -1670,6 +1732,7 @@ dest_reclaim(struct dest_table *t, uint64_t safe_sequence)
 	more |= deferred_free_reclaim(&t->ids, RECLAIM_CHUNKS);
 	retire_reclaim(t->retired, 8);
 	more |= index_tidy(t);
+	newborn_link(t);
 	for (unsigned n = 0; t->oldest != ID_NIL && tombstone_passed(t, t->oldest, safe_sequence);
 		n++) {
 		if (n == RECLAIM_TOMBSTONES)
@@ -1919,26 +1982,25 @@ dest_is(const struct dest_table *t, struct dest_id id, const struct prefix *p)
 }
 
 void
-dest_prefetch(const struct dest_table *t, const struct prefix *p)
+dest_prefetch(const struct dest_table *t, uint64_t hash)
 {
 	/* acquire: pairs with the release store in grow_step */
 	const struct index *x = atomic_load_explicit(&t->index, memory_order_acquire);
 
-	index_prefetch(x, prefix_hash(p));
+	index_prefetch(x, hash);
 }
 
 struct dest_id
-dest_hint(const struct dest_table *t, const struct prefix *p)
+dest_hint(const struct dest_table *t, uint64_t hash)
 {
 	/* acquire: pairs with the release store in grow_step */
 	const struct index *x = atomic_load_explicit(&t->index, memory_order_acquire);
-	uint64_t hash = prefix_hash(p);
 	uint32_t i = index_line(x, hash), tag = index_tag(x, hash), v;
 	struct line l;
 
 	for (;;) {
 		l = line_read(&x->slot[i], ~x->mask, tag);
-		l.match &= ~(l.empty | l.gone);
+		l.match &= ~l.empty;
 		if (l.match != 0)
 			break;
 		if (l.empty != 0)

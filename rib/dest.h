@@ -172,6 +172,9 @@ void dest_table_destroy(struct dest_table *t);
  * destination has no paths; the next dest_reclaim() frees the id unless paths are published first.
  */
 int dest_get(struct dest_table *t, const struct prefix *p, struct dest_id *out) RUNS_ON(role_rib);
+/* `hash`: prefix_hash(p). */
+int dest_get_hashed(struct dest_table *t, const struct prefix *p, uint64_t hash,
+	struct dest_id *out) RUNS_ON(role_rib);
 /*
  * Owner. Publishes `paths` (NULL: no paths) with one release store and retires the old set.
  * `sequence` is stored first. Takes ownership of `paths`, which path_set_alloc() returned.
@@ -318,10 +321,10 @@ struct dest_id dest_longest(
 	const struct dest_table *t, const struct ip_addr *a, struct dest_view *out);
 /* Owner. True if `id` is the destination of `p`. Any value of `id` is safe. */
 bool dest_is(const struct dest_table *t, struct dest_id id, const struct prefix *p);
-/* For batches, the first stage: prefetches the index line of a prefix. */
-void dest_prefetch(const struct dest_table *t, const struct prefix *p);
+/* For batches, the first stage: prefetches the index line of a prefix, by prefix_hash(). */
+void dest_prefetch(const struct dest_table *t, uint64_t hash);
 /* The second stage: a guess of dest_find() from the index alone; prefetches the destination. */
-struct dest_id dest_hint(const struct dest_table *t, const struct prefix *p);
+struct dest_id dest_hint(const struct dest_table *t, uint64_t hash);
 /* Prefetches a destination. Any value of `id` is safe. */
 void dest_prefetch_id(const struct dest_table *t, struct dest_id id);
 /* For walks, after dest_prefetch_id(): prefetches the path set. */

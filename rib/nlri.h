@@ -23,6 +23,7 @@ struct rib_nlri {
 	uint8_t pad[2];
 	uint32_t path_id; /* 0: none */
 	uint32_t label; /* 20 bits */
+	uint64_t hash; /* prefix_hash() of the prefix; 0: not computed */
 };
 
 struct rib_nlri_reader {
@@ -88,6 +89,7 @@ rib_nlri_next(struct rib_nlri_reader *r, struct rib_nlri *out)
 	out->label = label > 0 ? rib_nlri_number(p, label) : RIB_LABEL_NONE;
 	p += label;
 	rib_nlri_prefix(p, r->afi, len, &out->prefix);
+	out->hash = 0;
 	r->p = p + (len + 7u) / 8;
 	return true;
 }

@@ -509,20 +509,29 @@ record_guess(const struct shard *s, const struct rib_record *rec, unsigned befor
 	return (struct dest_id){slot != NULL ? slot->rib[rec->family].next.v + before : DEST_NONE};
 }
 
+static void
+ahead_hash(struct shard_ahead *a)
+{
+	for (unsigned i = 0; i < a->count && a->nlri[i].hash == 0; i++)
+		a->nlri[i].hash = prefix_hash(&a->nlri[i].prefix);
+}
+
 /* Guesses the destinations of the prefixes in `a`, whose index lines are in the caches. */
 static void
 ahead_guess(const struct shard_table *t, struct shard_ahead *a)
 {
+	ahead_hash(a);
 	for (unsigned i = 0; i < a->count; i++)
-		a->guess[i] = dest_hint(t->dests, &a->nlri[i].prefix);
+		a->guess[i] = dest_hint(t->dests, a->nlri[i].hash);
 	a->guessed = true;
 }
 
 static void
-ahead_prefetch(const struct shard_table *t, const struct shard_ahead *a)
+ahead_prefetch(const struct shard_table *t, struct shard_ahead *a)
 {
+	ahead_hash(a);
 	for (unsigned i = 0; i < a->count; i++)
-		dest_prefetch(t->dests, &a->nlri[i].prefix);
+		dest_prefetch(t->dests, a->nlri[i].hash);
 }
 
 /*
@@ -548,7 +557,8 @@ records_prefetch(struct shard *s, const struct shard_table *t, const struct rib_
 	for (unsigned i = 0; holds && i < a->count; i++)
 		a->guess[i] = (struct dest_id){guess.v + i};
 	a->guessed = holds;
-	if (!holds)
+	/* a peer whose last prefix got the highest id announces new prefixes, without destinations */
+	if (!holds && record_guess(s, next, 0).v != dest_limit(t->dests))
 		ahead_guess(t, a);
 	if (next->attrs_hash != 0)
 		attr_prefetch_hash(s->attrs, next->attrs_hash);

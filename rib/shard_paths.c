@@ -1348,8 +1348,11 @@ path_announce(struct shard *s, struct shard_table *t, struct peer_id peer, const
 	struct dest_view view;
 	unsigned at;
 	struct dest_id id = r->next;
-	int err = dest_is(t->dests, id, &n->prefix) ? 0 : dest_get(t->dests, &n->prefix, &id);
+	int err = 0;
 
+	if (!dest_is(t->dests, id, &n->prefix))
+		err = dest_get_hashed(t->dests, &n->prefix,
+			n->hash != 0 ? n->hash : prefix_hash(&n->prefix), &id);
 	if (err != 0)
 		return err;
 	r->next.v = id.v + 1;

@@ -17,7 +17,6 @@ static_assert(sizeof(struct rib_record) % 8 == 0, "what follows a record's heade
 #define CLOCK_OCTETS 2048u /* octets between two reads of the clock: about 10 us */
 #define INPUT_OCTETS (16u << 10) /* octets of one peer before the next peer: about 0.1 ms */
 
-
 /* ---- batches ---- */
 
 static void

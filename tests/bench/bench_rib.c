@@ -94,7 +94,7 @@ publish_pass(struct bench *b, enum pass pass, bool timed)
 		/* in a different order, like a second peer */
 		uint32_t i = pass_index(b, n);
 		if (n + 16 < b->count)
-			dest_prefetch(b->table, &b->prefix[pass_index(b, n + 16)]);
+			dest_prefetch(b->table, prefix_hash(&b->prefix[pass_index(b, n + 16)]));
 		if (timed)
 			t0 = now_ns();
 		must(dest_get(b->table, &b->prefix[i], &id) == 0, "dest_get");
