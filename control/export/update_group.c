@@ -29,8 +29,15 @@ update_groups_create(const struct update_groups_config *c, struct update_groups 
 		return -ENOMEM;
 	s->c = *c;
 	s->records = c->records;
-	if (s->c.batch == 0 || s->c.batch > BATCH_CHANGES)
-		s->c.batch = BATCH_CHANGES;
+	if (c->shards != NULL)
+		s->shards = *c->shards;
+	else
+		shards_init(&s->shards, &c->shard, 1);
+	if (s->c.batch == 0)
+		s->c.batch = s->shards.count > 1 ? BATCH_CHANGES_MAX : BATCH_CHANGES;
+	if (s->c.batch > BATCH_CHANGES_MAX)
+		s->c.batch = BATCH_CHANGES_MAX;
+	s->hash_mask = (s->c.batch > BATCH_CHANGES ? BATCH_HASH : 4 * BATCH_CHANGES) - 1;
 	if (s->c.kept_max < 2)
 		s->c.kept_max = s->c.kept_max == 0 ? KEPT_MAX : 2;
 	if (s->c.patience_ns == 0)
@@ -41,10 +48,6 @@ update_groups_create(const struct update_groups_config *c, struct update_groups 
 		s->c.live_behind = LIVE_BEHIND;
 	if (s->c.stall_ns == 0)
 		s->c.stall_ns = STALL_NS;
-	if (c->shards != NULL)
-		s->shards = *c->shards;
-	else
-		shards_init(&s->shards, &c->shard, 1);
 	s->journal = shard_journal(s->shards.at[0]);
 	s->scratch_size = 2048;
 	s->scratch[0] = arena_alloc(c->arena, s->scratch_size);

@@ -33,7 +33,7 @@ struct update_groups_config {
 	struct shard *shard; /* the only shard, where `shards` is NULL */
 	const struct shards *shards; /* all shards, with one journal */
 	struct adj_records *records; /* advertised paths, of all groups of the session thread */
-	unsigned batch; /* changes in one batch; 1,024 */
+	unsigned batch; /* changes in one batch; 1,024, with several shards 4,096 */
 	uint32_t kept_max; /* octets of the stream kept for slow members; 1 MiB */
 	/* A walk waits for the slowest member for patience_ns plus half of the walk's duration; 1 s. */
 	uint64_t patience_ns;

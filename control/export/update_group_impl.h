@@ -17,14 +17,20 @@
 #include "rib/walk.h"
 
 #define BATCH_CHANGES 1024u
-#define BATCH_ENTRIES (3 * (BATCH_CHANGES + 1))
-#define BATCH_HASH (4 * BATCH_CHANGES)
+/*
+ * With several shards, whose entries alternate in large pieces: a batch holds all parts of an UPDATE if it holds a run of the session's input
+ * (session_in.c).
+ */
+#define BATCH_CHANGES_MAX (4 * BATCH_CHANGES)
+#define BATCH_ENTRIES (3 * (BATCH_CHANGES_MAX + 1))
+#define BATCH_HASH (4 * BATCH_CHANGES_MAX)
 /* A batch is packed without reading the clock. Packing this number of changes, or of octets of attributes, takes well below 1 ms. */
 #define BATCH_OCTETS (256u << 10)
 #define CONTENT_CACHE (1u << 16)
 #define SEEN_BITS 16u
 #define BEHIND_ITEMS 512u
 #define URGENT_MAX 32u
+#define PARTS_MAX 32u
 #define BEHIND_LOOKS 32u /* destinations between two reads of the clock */
 /* attr_set.unused of an exported set: each member inserts the next hop of its session. */
 #define OWN_NEXT_HOP 1u
@@ -309,7 +315,10 @@ struct update_groups {
 	bool policy_refused; /* in the last evaluation: export policy refused the best path */
 	bool live; /* the changes applied now are live */
 	bool loading; /* update_groups_gather() */
-	uint64_t now_ns, whole; /* set with `loading` */
+	uint64_t now_ns; /* set with `loading` */
+	/* update_groups_whole(), and its last values in a ring */
+	uint64_t whole, part[PARTS_MAX];
+	unsigned part_count;
 
 	/* Within one call: policy_eval_begin() was called for these. */
 	const struct update_group *run_group;
@@ -336,8 +345,9 @@ struct update_groups {
 	uint32_t batch_octets; /* of attributes in `room` */
 	uint32_t batch_number;
 	unsigned made_count;
-	struct made made[BATCH_CHANGES + 2];
+	struct made made[BATCH_CHANGES_MAX + 2];
 	uint16_t made_hash[BATCH_HASH];
+	unsigned hash_mask; /* the hashes of a batch use this part of their arrays */
 	struct made_key made_key[MADE_KEYS];
 	/* The last path with a record, with a reference; attributes of that path in this batch, for one group and edit. */
 	struct {
@@ -354,7 +364,7 @@ struct update_groups {
 	 * again without a change, no more.
 	 */
 	uint64_t *content;
-	struct change change[BATCH_CHANGES + 1]; /* one more for a default route sent again */
+	struct change change[BATCH_CHANGES_MAX + 1]; /* one more for a default route sent again */
 	struct entry entry[BATCH_ENTRIES];
 	struct bucket bucket[BATCH_ENTRIES];
 	uint16_t change_hash[BATCH_HASH], bucket_hash[BATCH_HASH];

@@ -546,11 +546,11 @@ route_has_content(const struct update_group *g, struct adj_route r, uint64_t has
 static uint16_t
 made_find(struct update_groups *s, const struct attr_set *a, uint64_t hash)
 {
-	unsigned h = (unsigned)(hash % BATCH_HASH);
+	unsigned h = (unsigned)hash & s->hash_mask;
 	size_t size = attr_set_size(a);
 	uint8_t *at = s->room + s->batch_octets;
 
-	for (; s->made_hash[h] != MADE_NONE; h = (h + 1) % BATCH_HASH)
+	for (; s->made_hash[h] != MADE_NONE; h = (h + 1) & s->hash_mask)
 		if (s->made[s->made_hash[h]].hash == hash)
 			return s->made_hash[h];
 	if (s->made_count == sizeof(s->made) / sizeof(s->made[0]) ||

@@ -129,15 +129,15 @@ batch_reset(struct update_groups *s)
 	s->change_count = s->entry_count = s->bucket_count = s->made_count = 0;
 	s->batch_octets = 0;
 	s->batch_number++;
-	memset(s->made_hash, 0xff, sizeof(s->made_hash));
-	memset(s->change_hash, 0xff, sizeof(s->change_hash));
-	memset(s->bucket_hash, 0xff, sizeof(s->bucket_hash));
+	memset(s->made_hash, 0xff, (s->hash_mask + 1) * sizeof(s->made_hash[0]));
+	memset(s->change_hash, 0xff, (s->hash_mask + 1) * sizeof(s->change_hash[0]));
+	memset(s->bucket_hash, 0xff, (s->hash_mask + 1) * sizeof(s->bucket_hash[0]));
 }
 
 static bool
 batch_full(const struct update_groups *s)
 {
-	return s->change_count >= s->c.batch || s->made_count >= BATCH_CHANGES ||
+	return s->change_count >= s->c.batch || s->made_count > s->hash_mask / 4 ||
 	       s->batch_octets >= BATCH_OCTETS;
 }
 
@@ -145,8 +145,8 @@ batch_full(const struct update_groups *s)
 static struct change *
 batch_find(struct update_groups *s, struct dest_id id, unsigned *h)
 {
-	*h = (unsigned)hash_word(id.v) % BATCH_HASH;
-	for (; s->change_hash[*h] != SLOT_NONE; *h = (*h + 1) % BATCH_HASH) {
+	*h = (unsigned)hash_word(id.v) & s->hash_mask;
+	for (; s->change_hash[*h] != SLOT_NONE; *h = (*h + 1) & s->hash_mask) {
 		struct change *c = &s->change[s->change_hash[*h]];
 
 		if (c->dest.v == id.v)
@@ -585,6 +585,8 @@ update_groups_gather(struct update_groups *s, uint64_t now_ns, bool loading)
 void
 update_groups_whole(struct update_groups *s, uint64_t sequence)
 {
+	if (sequence != UINT64_MAX && sequence != s->whole)
+		s->part[s->part_count++ % PARTS_MAX] = sequence;
 	s->whole = sequence;
 }
 
@@ -595,6 +597,30 @@ journal_end(const struct update_groups *s)
 	uint64_t head = journal_head(s->journal);
 
 	return head < s->whole ? head : s->whole;
+}
+
+/*
+ * The end of the next run of a group. With several shards a run ends where all parts of the UPDATEs before are in the journal, and is no longer than a
+ * batch.
+ */
+static uint64_t
+part_end(const struct update_group *g)
+{
+	const struct update_groups *s = g->set;
+	uint64_t position = journal_position(g->cursor), end = journal_end(s), next = end;
+	bool fits = false;
+
+	for (unsigned i = 0; i < PARTS_MAX && i < s->part_count; i++) {
+		uint64_t at = s->part[i];
+		bool in = at <= position + s->c.batch;
+
+		if (at <= position || at > end)
+			continue;
+		if (in ? !fits || at > next : !fits && at < next)
+			next = at;
+		fits |= in;
+	}
+	return next;
 }
 
 static bool
@@ -627,7 +653,7 @@ stream_rest_ns(const struct update_group *g)
 static void
 journal_begin(struct update_group *g)
 {
-	uint64_t position = journal_position(g->cursor), head = journal_end(g->set);
+	uint64_t position = journal_position(g->cursor), head = part_end(g);
 
 	if (position < g->due || position >= head)
 		return;
@@ -635,6 +661,14 @@ journal_begin(struct update_group *g)
 	g->run = ++g->set->runs;
 	rules_run_end(g->set); /* cached peers must not be older than the head */
 	g->rest_ns = g->set->now_ns + REST_NS;
+}
+
+/* With several shards, the rest of the run may have further parts of the same UPDATEs. */
+static bool
+holds_parts(const struct update_group *g)
+{
+	return g->set->shards.count > 1 && g->set->change_count > 0 &&
+	       journal_position(g->cursor) < g->due;
 }
 
 static void
@@ -655,11 +689,14 @@ journal_gather(struct update_group *g, uint64_t deadline_ns)
 	if (journal_rests(g))
 		return;
 	journal_begin(g);
-	while (!batch_full(g->set) && !journal_rests(g) && journal_unread(g)) {
-		uint64_t left = journal_end(g->set) - journal_position(g->cursor);
+	while (!batch_full(g->set) && !journal_rests(g)) {
+		uint64_t end = g->set->shards.count > 1 ? g->due : journal_end(g->set);
+		uint64_t position = journal_position(g->cursor);
 
+		if (position >= end)
+			return;
 		n = journal_read(g->set->journal, g->cursor, e,
-			left < JOURNAL_READ ? (unsigned)left : JOURNAL_READ);
+			end - position < JOURNAL_READ ? (unsigned)(end - position) : JOURNAL_READ);
 		if (n == -EOVERFLOW) {
 			catch_up_begin(g);
 			return;
@@ -685,7 +722,8 @@ journal_gather(struct update_group *g, uint64_t deadline_ns)
 			return;
 		journal_advance(g->set->journal, g->cursor, e[i - 1].sequence);
 		catch_up_settle(g);
-		if (g->catch_up == CATCH_UP_WITHDRAW || now_ns() >= deadline_ns)
+		if (g->catch_up == CATCH_UP_WITHDRAW ||
+			(now_ns() >= deadline_ns && !holds_parts(g)))
 			return;
 	}
 }
@@ -917,9 +955,9 @@ bucket_of(struct update_groups *s, enum message_kind kind, struct peer_id who, u
 
 	if (b != NULL && b->made == made && b->who.v == who.v && b->kind == kind)
 		return b;
-	h = (unsigned)hash_word((uint64_t)made << 32 | (uint64_t)who.v << 8 | kind) % BATCH_HASH;
+	h = (unsigned)hash_word((uint64_t)made << 32 | (uint64_t)who.v << 8 | kind) & s->hash_mask;
 
-	for (; s->bucket_hash[h] != SLOT_NONE; h = (h + 1) % BATCH_HASH) {
+	for (; s->bucket_hash[h] != SLOT_NONE; h = (h + 1) & s->hash_mask) {
 		b = &s->bucket[s->bucket_hash[h]];
 		if (b->made == made && b->who.v == who.v && b->kind == kind) {
 			s->bucket_last = s->bucket_hash[h];

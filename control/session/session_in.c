@@ -77,7 +77,7 @@ batch_push(struct speaker *s, unsigned shard) RUNS_ON(role_session)
 
 /* About 1 ms of work for a shard. */
 #define RUN_PREFIXES 2048u
-#define RUN_WAIT_NS 4000000u
+#define RUN_WAIT_NS 10000000u
 
 /* With several shards, one: the parts of an UPDATE come close together in the journal. */
 static unsigned
@@ -89,7 +89,7 @@ runs_max(const struct speaker *s)
 static unsigned
 run_prefixes(const struct speaker *s)
 {
-	return s->shards.count > 1 ? 2 * RUN_PREFIXES : RUN_PREFIXES;
+	return s->shards.count > 1 ? 2 * RUN_PREFIXES - 256 : RUN_PREFIXES;
 }
 
 static bool
@@ -118,7 +118,7 @@ input_whole(struct speaker *s, uint64_t now)
 	if (s->shards.count == 1)
 		return UINT64_MAX;
 	runs_finish(s);
-	return s->run.count > 0 && now - s->run.whole_ns < RUN_WAIT_NS ? s->run.whole : UINT64_MAX;
+	return s->run.count > 0 && now < s->run.whole_ns + RUN_WAIT_NS ? s->run.whole : UINT64_MAX;
 }
 
 void

@@ -366,6 +366,60 @@ test_waits(void **state)
 	end();
 }
 
+#define PARTS 16u /* prefixes of an UPDATE, in ranges of their own */
+#define WHOLES 2000u
+
+/*
+ * Prefixes that arrive in one UPDATE leave in one, although several shards decide them. A shard
+ * that gets no CPU for 10 ms is not waited for.
+ */
+static void
+test_parts(void **state)
+{
+	static uint8_t room[65536];
+	unsigned updates = 0, prefixes = 0;
+	size_t len = 0;
+
+	node_journal = 1u << 16;
+	begin();
+	for (unsigned i = 0; i < WHOLES; i++) {
+		struct bgp_encode_options o = {.as4 = true, .send_communities = true};
+		union script_attrs attrs;
+		struct update_packer u;
+		uint8_t *c;
+
+		script_attrs(&attrs, SAYS, 0xc0000263u);
+		c = attrs.a.var + attrs.a.as_path_len;
+		c[0] = 0xfd, c[1] = 0xe8, c[2] = (uint8_t)(i >> 8), c[3] = (uint8_t)i;
+		attrs.a.community_count = 1;
+		assert_true(
+			update_packer_begin(&u, V4, &attrs.a, &o, room + len, sizeof(room) - len));
+		for (unsigned k = 0; k < PARTS; k++) {
+			struct prefix p = prefix_from_v4(0x10000000u + (k << 20) + (i << 8), 24);
+
+			assert_true(update_packer_add(&u, &p, 0));
+		}
+		len += update_packer_finish(&u);
+		if (len + BGP_MSG_MAX > sizeof(room) || i + 1 == WHOLES) {
+			script_send(&says, room, len);
+			len = 0;
+		}
+	}
+	while (prefixes < WHOLES * PARTS) {
+		const uint8_t *p = script_next(&hears);
+		struct bgp_update u;
+
+		(void)script_decode(&hears, p, 1, &u);
+		for (unsigned i = 0; i < u.announced_count; i++)
+			prefixes += script_prefixes(&u.announced[i]);
+		updates++;
+	}
+	print_message("%u UPDATEs for %u\n", updates, WHOLES);
+	assert_true(updates < WHOLES * 3 / 2);
+	end();
+	node_journal = 4096;
+}
+
 /* Shards whose ranges a wide prefix covers, compared with a check of each range. */
 static void
 test_under(void **state)
@@ -482,6 +536,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ranges),
+		cmocka_unit_test(test_parts),
 		cmocka_unit_test(test_under),
 		cmocka_unit_test(test_waits),
 		cmocka_unit_test(test_no_hole),
