@@ -139,23 +139,29 @@ decision_compare(const struct decision_input *a, const struct decision_input *b,
 
 /* ---- one path beside ranked paths ---- */
 
-/* The key from the top: 1 bit next hop, 1 preference, 18 local-pref, 8 AS hops, 2 origin, 2 unused. */
+const struct attr_set decision_any_attrs;
+
+/*
+ * The key from the top: 2 bits for decision_key(), 18 local-pref, 8 AS hops, 2 origin,
+ * DECISION_KEY_RARE, 1.
+ */
 #define KEY_PREF_MAX 0x3ffffu
 #define KEY_HOPS_MAX 0xffu
 
 uint32_t
-decision_key(const struct decision_input *in)
+decision_attr_key(const struct attr_set *a)
 {
-	uint32_t pref = local_pref(in->attrs), hops = in->attrs->as_path_hops;
-	uint32_t key = 1 | (in->eligible ? 0 : 1u << 31) | (in->local ? 0 : 1u << 30);
+	uint32_t pref = local_pref(a), hops = a->as_path_hops, key = 1;
 
+	if ((a->has & ATTR_HAS_ORIGINATOR_ID) || a->cluster_count > 0)
+		key |= DECISION_KEY_RARE;
 	/* behind a field at its limit the key says nothing */
 	if (pref >= KEY_PREF_MAX)
-		return key;
+		return key | DECISION_KEY_RARE;
 	key |= (KEY_PREF_MAX - pref) << 12;
 	if (hops >= KEY_HOPS_MAX)
-		return key | KEY_HOPS_MAX << 4;
-	return key | hops << 4 | (uint32_t)in->attrs->origin << 2;
+		return key | KEY_HOPS_MAX << 4 | DECISION_KEY_RARE;
+	return key | hops << 4 | (uint32_t)a->origin << 2;
 }
 
 bool

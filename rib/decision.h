@@ -63,10 +63,24 @@ void decision_order(
 	const struct decision_input *in, unsigned n, unsigned *order, enum decision_reason *reason);
 
 /*
- * Rank of an accepted path in the steps before MED, as a number: a path with a lower key ranks
- * before a path with a higher key. Never 0. Equal keys decide nothing.
+ * Rank of attributes in the steps before MED, as a number, in the bits of DECISION_KEY_RANK: the
+ * lower number wins, equal numbers are equal in these steps. Never 0. With DECISION_KEY_RARE equal
+ * numbers decide nothing, and the steps after MED need the attributes, too (ORIGINATOR_ID,
+ * CLUSTER_LIST).
  */
-uint32_t decision_key(const struct decision_input *in);
+#define DECISION_KEY_RARE 2u
+#define DECISION_KEY_RANK (~3u)
+uint32_t decision_attr_key(const struct attr_set *a);
+/* The key of an accepted path with attributes of this key: also the steps before. */
+static inline uint32_t
+decision_key(uint32_t attr_key, bool eligible, bool local)
+{
+	return attr_key | (eligible ? 0 : 1u << 31) | (local ? 0 : 1u << 30);
+}
+/*
+ * Attributes for comparisons after MED of two paths with equal keys without DECISION_KEY_RARE.
+ */
+extern const struct attr_set decision_any_attrs;
 /* The comparison without MED: true if `a` ranks before `b`. A total order. */
 bool decision_before(const struct decision_input *a, const struct decision_input *b);
 /* True if MED decides between the two: paths of one neighbour AS with different MEDs. */

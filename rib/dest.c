@@ -1069,15 +1069,17 @@ tail_alloc(struct dest_table *t, unsigned count, bool changed)
 	return tail;
 }
 
-/* Writes entry `i`, which no reader sees yet. */
+/* Writes entry `i` of the tail, which no reader sees yet. Reads nothing of the tail. */
 static void
-tail_init(struct path_tail *t, unsigned i, const struct packed_path *p, uint32_t received)
+tail_init(struct wide_set *w, unsigned i, const struct packed_path *p, uint32_t received)
 {
-	tail_peers(t)[i].peer = p->peer;
-	atomic_init(&tail_peers(t)[i].epoch, atomic_load_explicit(&p->epoch, memory_order_relaxed));
-	atomic_init(&t->body[i], body_of(p->set_flags, p->time_s));
-	if (t->changed)
-		tail_received(t)[i] = received;
+	struct dest_tail_peer *peer = &tail_peers_of(w->tail, w->tail_size)[i];
+
+	peer->peer = p->peer;
+	atomic_init(&peer->epoch, atomic_load_explicit(&p->epoch, memory_order_relaxed));
+	atomic_init(&w->tail->body[i], body_of(p->set_flags, p->time_s));
+	if (w->changed)
+		tail_received(w->tail)[i] = received;
 }
 
 /* Stores a path of the entry's peer in entry `i`, which readers see. */
@@ -1190,11 +1192,12 @@ set_widen(struct dest_table *t, const struct path_set *s)
 		arena_free(t->arena, w);
 		return 0;
 	}
+	w->tail_size = w->tail->size;
 	for (unsigned i = 0; i < behind; i++) {
 		const struct rib_path *p = &s->path[PATHS_PACKED_MAX + i];
 
 		(void)front_put(&f, 0, p);
-		tail_init(w->tail, i, &f.path[0], p->received.v);
+		tail_init(w, i, &f.path[0], p->received.v);
 		wide_note(w, &f.path[0]);
 	}
 	return wide_word(w, behind);
@@ -1356,7 +1359,9 @@ dest_tail_of(const struct dest_table *t, struct dest_id id)
 	if (!word_is_wide(word))
 		return (struct dest_tail){.entries = 0};
 	w = word_wide(word);
-	return (struct dest_tail){.entries = wide_entries(word),
+	return (struct dest_tail){.peers = tail_peers_of(w->tail, w->tail_size),
+		.peer_mask = w->peers,
+		.entries = wide_entries(word),
 		.paths = wide_entries(word) - w->holes,
 		.med = w->med,
 		.front_key = &w->key};
@@ -1368,18 +1373,12 @@ dest_tail_path(const struct dest_table *t, struct dest_id id, unsigned entry, st
 	return tail_path(word_wide(word_of(dest_at(t, id.v)))->tail, entry, out);
 }
 
-uint16_t
-dest_tail_peer(const struct dest_table *t, struct dest_id id, unsigned entry)
-{
-	return tail_peers(word_wide(word_of(dest_at(t, id.v)))->tail)[entry].peer;
-}
-
 /* The entry of the peer, `hole` or not; TAIL_MAX: none. */
 static unsigned
 tail_find(uint64_t word, uint16_t peer, bool hole)
 {
 	const struct wide_set *w = word_wide(word);
-	const struct tail_peer *p = tail_peers(w->tail);
+	const struct dest_tail_peer *p = tail_peers_of(w->tail, w->tail_size);
 	unsigned n = wide_entries(word);
 
 	if (!(w->peers & peer_bit(peer)))
@@ -1460,7 +1459,7 @@ wide_edit(struct dest_table *t, const struct front *f, bool front_stays, bool ch
 	struct wide_set *w = e->old;
 	unsigned entries = e->entries;
 
-	if (e->added != NULL && (tail == NULL || entries == tail->size)) {
+	if (e->added != NULL && (tail == NULL || entries == e->old->tail_size)) {
 		grown = tail_alloc(t, entries - c->holes + 1, changed);
 		if (grown == NULL)
 			return -ENOMEM;
@@ -1474,15 +1473,17 @@ wide_edit(struct dest_table *t, const struct front *f, bool front_stays, bool ch
 		w->peers = e->old != NULL ? e->old->peers : 0;
 		w->med = e->old != NULL && e->old->med;
 		w->tail = tail;
+		w->tail_size = tail != NULL ? e->old->tail_size : 0;
 	}
 	if (grown != NULL) {
 		entries = tail != NULL ? tail_copy(grown, tail, entries, e->removed) : 0;
 		w->tail = grown;
+		w->tail_size = grown->size;
 		c->holes = 0;
 		e->removed = DEST_NO_PATH;
 	}
 	if (e->added != NULL) {
-		tail_init(w->tail, entries++, e->added, e->received);
+		tail_init(w, entries++, e->added, e->received);
 		wide_note(w, e->added);
 	}
 	c->hole = e->removed;
@@ -2035,6 +2036,8 @@ dest_prefetch_paths(const struct dest_table *t, struct dest_id id)
 	word = atomic_load_explicit(&dest_at(t, id.v)->word, memory_order_relaxed);
 	if ((word & (LINK | INLINE)) == 0)
 		__builtin_prefetch(word_block(word));
+	if (word_is_wide(word))
+		__builtin_prefetch((const uint8_t *)word_block(word) + CACHE_LINE);
 }
 
 bool

@@ -228,16 +228,20 @@ void dest_publish_ref(struct dest_table *t, struct dest_id id, const struct dest
  * Owner. The tail: paths behind the first paths by rank, in no order. Entry numbers are valid until
  * the next change of the destination.
  */
+struct dest_tail_peer {
+	uint16_t peer;
+	_Atomic uint16_t epoch;
+};
 struct dest_tail {
+	const struct dest_tail_peer *peers; /* of the entries */
+	uint64_t peer_mask; /* a bit for peer % 64 of each entry */
 	unsigned entries, paths; /* entries may be empty */
 	bool med; /* a path may have PATH_MED */
 	uint32_t *front_key; /* of the caller; 0 after each change of the first paths */
 };
 #define DEST_NO_PATH UINT32_MAX
 struct dest_tail dest_tail_of(const struct dest_table *t, struct dest_id id) RUNS_ON(role_rib);
-/* The peer of a tail entry, and its path; false: the entry is empty. */
-uint16_t dest_tail_peer(const struct dest_table *t, struct dest_id id, unsigned entry)
-	RUNS_ON(role_rib);
+/* The path of a tail entry; false: the entry is empty. */
 bool dest_tail_path(const struct dest_table *t, struct dest_id id, unsigned entry,
 	struct rib_path *out) RUNS_ON(role_rib);
 /* Index of the peer's path in the tail, for dest_stamp() and dest_edit; DEST_NO_PATH: none. */

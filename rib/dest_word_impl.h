@@ -72,11 +72,6 @@ enum packed_flag {
  * same tail. A tail entry keeps its peer. The owner may replace the entry's path in place; a body
  * of 0 is no path. A new path of the peer fills the entry again.
  */
-struct tail_peer {
-	uint16_t peer;
-	_Atomic uint16_t epoch;
-};
-
 /* One store replaces a path: set_flags << 32 | time_s. */
 typedef _Atomic uint64_t tail_body;
 
@@ -84,7 +79,8 @@ struct path_tail {
 	uint16_t size; /* entries that fit */
 	bool changed; /* with received[] */
 	uint8_t unused[5];
-	tail_body body[]; /* size; followed by struct tail_peer[size] and uint32_t received[size] */
+	tail_body body
+		[]; /* size; followed by struct dest_tail_peer[size] and uint32_t received[size] */
 };
 static_assert(sizeof(struct path_tail) == 8, "12 bytes a path from here");
 
@@ -97,7 +93,9 @@ struct wide_set {
 	bool changed; /* with received[] */
 	bool med; /* the owner's: a tail entry may have PACKED_MED */
 	uint8_t count, eligible, multipath;
-	uint8_t unused[5];
+	uint8_t unused;
+	uint16_t tail_size; /* the owner's: tail->size, without a look at the tail */
+	uint8_t unused2[2];
 	/* CHANGED sets: followed by uint32_t received[PATHS_PACKED_MAX] */
 	struct packed_path path[PATHS_PACKED_MAX];
 };
@@ -248,10 +246,16 @@ wide_entries(uint64_t word)
 	return (unsigned)(word >> COUNT_AT);
 }
 
-static inline struct tail_peer *
+static inline struct dest_tail_peer *
+tail_peers_of(struct path_tail *t, unsigned size)
+{
+	return (struct dest_tail_peer *)((uintptr_t)t->body + size * sizeof(tail_body));
+}
+
+static inline struct dest_tail_peer *
 tail_peers(struct path_tail *t)
 {
-	return (struct tail_peer *)((uintptr_t)t->body + t->size * sizeof(tail_body));
+	return tail_peers_of(t, t->size);
 }
 
 static inline uint32_t *
@@ -263,8 +267,9 @@ tail_received(struct path_tail *t)
 static inline size_t
 tail_bytes(unsigned size, bool changed)
 {
-	return sizeof(struct path_tail) + size * (sizeof(tail_body) + sizeof(struct tail_peer) +
-							 (changed ? sizeof(uint32_t) : 0));
+	return sizeof(struct path_tail) +
+	       size * (sizeof(tail_body) + sizeof(struct dest_tail_peer) +
+			      (changed ? sizeof(uint32_t) : 0));
 }
 
 static inline size_t
@@ -291,7 +296,7 @@ tail_path(struct path_tail *t, unsigned i, struct rib_path *out)
 {
 	/* acquire: pairs with the release store in tail_fill; the attribute set is there */
 	uint64_t body = atomic_load_explicit(&t->body[i], memory_order_acquire);
-	struct tail_peer *p = &tail_peers(t)[i];
+	struct dest_tail_peer *p = &tail_peers(t)[i];
 
 	if (body == 0)
 		return false;

@@ -264,6 +264,7 @@ shard_create(const struct shard_config *config, unsigned inputs, struct shard **
 		return -ENOMEM;
 	s->config = *config;
 	s->arena = config->arena;
+	s->near_changes = 1;
 	if (s->config.cluster_id == 0)
 		s->config.cluster_id = config->router_id; /* RFC 4456 7 */
 	atomic_init(&s->cluster_id, s->config.cluster_id);

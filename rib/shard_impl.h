@@ -21,6 +21,7 @@
 #include "rib/walk.h"
 
 #define SHARD_LABEL_NONE RIB_LABEL_NONE
+#define NEAR_AS_ANY UINT32_MAX
 
 /* ---- next hops ---- */
 
@@ -60,8 +61,14 @@ struct shard_next_hops {
 	uint64_t tidy_ns; /* start of this lap */
 	bool owed; /* a next hop in use may not be watched: the question could not be sent */
 	struct hash_probes probes; /* of insertions */
-	uint32_t *of_attr; /* attribute set id -> slot, for VRF_DEFAULT only: spares a walk two
-			      cache misses a path */
+	/*
+	 * attribute set id -> what the decision needs, for VRF_DEFAULT only: spares a walk, and the
+	 * rank of a path, two cache misses a path
+	 */
+	struct shard_of_attr {
+		uint32_t slot;
+		uint32_t key; /* decision_attr_key() */
+	} * of_attr;
 	uint32_t of_attr_size;
 };
 
@@ -442,10 +449,15 @@ struct shard {
 	struct shard_table table[SHARD_TABLES_MAX];
 	_Atomic(struct shard_peer_slot *) peer[PEER_MAX];
 	/*
-	 * The neighbour AS of all accepted paths of the peer, the peer's own; 0: paths of the peer
-	 * may have other neighbour ASes. Tells groups of MED apart without a look at attribute sets.
+	 * The neighbour AS of all accepted paths of the peer; 0: no path yet; NEAR_AS_ANY: paths may
+	 * have different neighbour ASes. Tells groups of MED apart without a look at attribute
+	 * sets. near_mask: of the other peers that may have a path of the same neighbour AS, a bit
+	 * for peer % 64; valid if near_mask_of equals near_changes.
 	 */
 	uint32_t near_as[PEER_MAX];
+	uint64_t near_mask[PEER_MAX];
+	uint32_t near_mask_of[PEER_MAX];
+	uint32_t near_changes; /* from 1 */
 
 	_Atomic uint64_t sample_count; /* ever; the newest is at (count - 1) % SHARD_SAMPLES */
 	struct shard_sample sample[SHARD_SAMPLES];
@@ -485,14 +497,17 @@ struct shard_table *shard_table_of(struct shard *s, struct vrf_id vrf, enum fami
 int next_hops_init(struct shard *s);
 void next_hops_fini(struct shard *s);
 /*
- * The next hop of a set just interned in a table of `vrf`, with one more user; asks the fib thread
+ * The next hop of a set just interned in a table of `vrf`, whose decision_attr_key() is `key`, with one more user; asks the fib thread
  * about a new next hop. *out is NULL if the next hop is not tracked. 0, -ENOMEM.
  */
-int next_hop_hold(struct shard *s, struct vrf_id vrf, struct attr_id attr,
+int next_hop_hold(struct shard *s, struct vrf_id vrf, struct attr_id attr, uint32_t key,
 	const struct ip_addr *addr, struct shard_next_hop **out) RUNS_ON(role_rib);
 /* The next hop of a path in a table of `vrf`. */
 struct shard_next_hop *next_hop_of(
 	const struct shard *s, struct vrf_id vrf, const struct rib_path *p) RUNS_ON(role_rib);
+/* decision_attr_key() of the accepted set of a path in a table of `vrf`. */
+uint32_t attr_key_of(const struct shard *s, struct vrf_id vrf, const struct rib_path *p)
+	RUNS_ON(role_rib);
 /* Prefetches for next_hop_of() of a path with this set. */
 static inline void
 next_hop_prefetch(const struct shard *s, struct attr_id set)
@@ -530,6 +545,8 @@ bool path_counted(const struct shard *s, const struct shard_table *t, struct pee
 /* Looks again at a destination with paths behind the view, for all paths. 0, -ENOMEM. */
 int dest_expand(struct shard *s, struct shard_table *t, struct dest_id id, struct dest_view *view)
 	RUNS_ON(role_rib);
+/* Sets near_as of a peer. */
+void near_as_set(struct shard *s, struct peer_id peer, uint32_t as);
 bool path_doomed(const struct shard *s, const struct shard_table *t, const struct rib_path *p);
 /*
  * Drops doomed paths, replays kept paths (after replay_evaluate()), ranks all, and publishes a

@@ -44,8 +44,9 @@ accepted_next_hop(struct shard *s, struct shard_table *t, struct peer_id peer,
 	if (peer.v == PEER_SELF.v)
 		return 0;
 	if (attrs.first_asn != s->near_as[peer.v])
-		s->near_as[peer.v] = 0;
-	err = next_hop_hold(s, t->vrf, out->id, attr_next_hop(&attrs), &out->next_hop);
+		near_as_set(s, peer, NEAR_AS_ANY);
+	err = next_hop_hold(s, t->vrf, out->id, decision_attr_key(&attrs), attr_next_hop(&attrs),
+		&out->next_hop);
 	if (err != 0)
 		attr_unref(s->attrs, out->id);
 	else if (!next_hop_eligible(s, shard_slot(s, peer), peer, out->next_hop))
@@ -624,6 +625,16 @@ nlri_next(const struct import *m, struct shard_ahead *a)
 	return a->count > 0 ? &a->nlri[0] : NULL;
 }
 
+/* The paths of the guessed destinations of the next record. */
+static void
+guesses_prefetch(struct shard_cursor *c, const struct shard_table *t)
+{
+	const struct shard_ahead *next = ahead_of(c, 1);
+
+	for (unsigned i = 0; next->guessed && i < next->count; i++)
+		dest_prefetch_paths(t->dests, next->guess[i]);
+}
+
 /* From s->cursor.nlri on. True when the record is done. */
 static bool
 nlri_run(struct import *m, uint64_t deadline_ns) RUNS_ON(role_rib)
@@ -649,7 +660,9 @@ nlri_run(struct import *m, uint64_t deadline_ns) RUNS_ON(role_rib)
 			shard_count(&m->s->failures, 1);
 		else if (m->attrs != NULL)
 			m->s->short_since_ns = 0;
-		c->nlri++;
+		/* the destinations are there; half a record is time enough for the paths */
+		if (c->nlri++ == count / 2)
+			guesses_prefetch(c, m->table);
 		if (++m->s->effort < EFFORT_MAX)
 			continue;
 		m->s->effort = 0;
@@ -858,17 +871,15 @@ family_up(struct shard *s, struct shard_peer_slot *slot, struct shard_table *t,
 
 /* Paths of an earlier session may have a different neighbour AS. */
 static void
-near_as_set(struct shard *s, const struct shard_peer_slot *slot, const struct rib_session_up *up)
+near_as_begin(struct shard *s, const struct shard_peer_slot *slot, const struct rib_session_up *up)
 {
-	uint16_t peer = atomic_load_explicit(&slot->key, memory_order_relaxed)->id.v;
+	struct peer_id peer = atomic_load_explicit(&slot->key, memory_order_relaxed)->id;
+	uint32_t as = up->external ? up->asn : NEAR_AS_ANY;
 	uint64_t paths = 0;
 
 	for (unsigned f = 0; f < FAMILY_COUNT; f++)
 		paths += shard_load(&slot->rib[f].counts.received);
-	if (paths == 0)
-		s->near_as[peer] = up->external ? up->asn : 0;
-	else if (s->near_as[peer] != up->asn || !up->external)
-		s->near_as[peer] = 0;
+	near_as_set(s, peer, paths == 0 || s->near_as[peer.v] == as ? as : NEAR_AS_ANY);
 }
 
 static void
@@ -886,7 +897,7 @@ session_up(struct shard *s, struct shard_peer_slot *slot, struct vrf_id vrf,
 		if (t != NULL)
 			family_up(s, slot, t, up, same);
 	}
-	near_as_set(s, slot, up);
+	near_as_begin(s, slot, up);
 	atomic_store_explicit(&slot->router_id, up->router_id, memory_order_relaxed);
 	atomic_store_explicit(&slot->asn, up->asn, memory_order_relaxed);
 	atomic_store_explicit(&slot->external, up->external, memory_order_relaxed);

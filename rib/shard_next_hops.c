@@ -275,7 +275,7 @@ use(struct shard *s, struct shard_next_hop *n)
 
 /* Caches the next hop of a set, so that the set need not be read. */
 static int
-of_attr_set(struct shard *s, struct attr_id attr, uint32_t slot)
+of_attr_set(struct shard *s, struct attr_id attr, uint32_t slot, uint32_t key)
 {
 	struct shard_next_hops *h = &s->next_hops;
 
@@ -284,22 +284,23 @@ of_attr_set(struct shard *s, struct attr_id attr, uint32_t slot)
 
 		while (size <= attr.v)
 			size *= 2;
-		uint32_t *grown = arena_realloc(s->arena, h->of_attr, size * sizeof(*grown));
+		struct shard_of_attr *grown =
+			arena_realloc(s->arena, h->of_attr, size * sizeof(*grown));
 
 		if (grown == NULL)
 			return -ENOMEM;
 		for (uint32_t i = h->of_attr_size; i < size; i++)
-			grown[i] = 0;
+			grown[i] = (struct shard_of_attr){0};
 		h->of_attr = grown;
 		h->of_attr_size = size;
 	}
-	h->of_attr[attr.v] = slot;
+	h->of_attr[attr.v] = (struct shard_of_attr){slot, key};
 	return 0;
 }
 
 int
-next_hop_hold(struct shard *s, struct vrf_id vrf, struct attr_id attr, const struct ip_addr *addr,
-	struct shard_next_hop **out)
+next_hop_hold(struct shard *s, struct vrf_id vrf, struct attr_id attr, uint32_t key,
+	const struct ip_addr *addr, struct shard_next_hop **out)
 {
 	struct shard_next_hop *n = NULL;
 	int err;
@@ -322,7 +323,7 @@ next_hop_hold(struct shard *s, struct vrf_id vrf, struct attr_id attr, const str
 	 * of that VRF refers to the set; each record of that VRF that brings the set writes the
 	 * entry.
 	 */
-	err = vrf.v == VRF_DEFAULT.v ? of_attr_set(s, attr, n != NULL ? n->slot : 0) : 0;
+	err = vrf.v == VRF_DEFAULT.v ? of_attr_set(s, attr, n != NULL ? n->slot : 0, key) : 0;
 	if (err != 0) {
 		if (n != NULL)
 			n->users--;
@@ -341,12 +342,22 @@ next_hop_of(const struct shard *s, struct vrf_id vrf, const struct rib_path *p)
 	if (!s->config.next_hop_tracking || p->peer.v == PEER_SELF.v)
 		return NULL;
 	if (vrf.v == VRF_DEFAULT.v)
-		return s->next_hops.entry[s->next_hops.of_attr[p->accepted.v]];
+		return s->next_hops.entry[s->next_hops.of_attr[p->accepted.v].slot];
 	a = attr_get(s->attrs, p->accepted);
 	if (a == NULL)
 		return NULL;
 	addr = attr_packed_next_hop(a);
 	return next_hop_find(s, vrf, &addr);
+}
+
+uint32_t
+attr_key_of(const struct shard *s, struct vrf_id vrf, const struct rib_path *p)
+{
+	struct attr_set a;
+
+	if (s->config.next_hop_tracking && p->peer.v != PEER_SELF.v && vrf.v == VRF_DEFAULT.v)
+		return s->next_hops.of_attr[p->accepted.v].key;
+	return decision_attr_key(attr_unpack_fixed(attr_get(s->attrs, p->accepted), &a));
 }
 
 bool

@@ -292,25 +292,38 @@ same_best(const struct shard *s, const struct shard_table *t, const struct path_
 	       !shard_slot(s, b->peer)->rib[t->family].rerank;
 }
 
+/* All but the attributes. */
 static void
-input_of(const struct shard *s, const struct shard_table *t, const struct rib_path *p,
+peer_input(const struct shard *s, const struct shard_table *t, const struct rib_path *p,
 	struct decision_input *out) RUNS_ON(role_rib)
 {
 	const struct shard_peer_slot *slot = shard_slot(s, p->peer);
 	const struct shard_next_hop *n = next_hop_of(s, t->vrf, p);
 
-	*out = (struct decision_input){
-		.eligible = (p->label_flags & PATH_NEXT_HOP_UP) != 0,
-		.external = atomic_load_explicit(&slot->external, memory_order_relaxed),
-		.local = p->peer.v == PEER_SELF.v,
-		.igp_metric =
-			n != NULL ? atomic_load_explicit(&n->metric, memory_order_relaxed) : 0,
-		.router_id = atomic_load_explicit(&slot->router_id, memory_order_relaxed),
-		.peer_addr = atomic_load_explicit(&slot->key, memory_order_relaxed)->addr,
-		.path_id = p->path_id,
-	};
-	out->attrs = attr_unpack_fixed(
-		attr_get(s->attrs, p->accepted), (struct attr_set *)(void *)out->fixed);
+	out->attrs = NULL;
+	out->eligible = (p->label_flags & PATH_NEXT_HOP_UP) != 0;
+	out->refused = DECISION_EQUAL;
+	out->external = atomic_load_explicit(&slot->external, memory_order_relaxed);
+	out->local = p->peer.v == PEER_SELF.v;
+	out->igp_metric = n != NULL ? atomic_load_explicit(&n->metric, memory_order_relaxed) : 0;
+	out->router_id = atomic_load_explicit(&slot->router_id, memory_order_relaxed);
+	out->peer_addr = atomic_load_explicit(&slot->key, memory_order_relaxed)->addr;
+	out->path_id = p->path_id;
+}
+
+static const struct attr_set *
+attrs_of(const struct shard *s, const struct rib_path *p, struct decision_input *in)
+{
+	return attr_unpack_fixed(
+		attr_get(s->attrs, p->accepted), (struct attr_set *)(void *)in->fixed);
+}
+
+static void
+input_of(const struct shard *s, const struct shard_table *t, const struct rib_path *p,
+	struct decision_input *out) RUNS_ON(role_rib)
+{
+	peer_input(s, t, p, out);
+	out->attrs = attrs_of(s, p, out);
 }
 
 /*
@@ -926,7 +939,7 @@ struct one {
 	unsigned place; /* of `now`: as dest_edit.insert */
 	bool is; /* `now` is accepted */
 	bool front_med; /* a path of the front has a MED */
-	struct decision_input in; /* of `now`, if accepted */
+	uint32_t key; /* decision_key() of `now`, if accepted */
 };
 
 static bool
@@ -950,7 +963,43 @@ any_med(const struct dest_tail *tail, const struct one *o)
 static bool
 may_be_neighbours(const struct shard *s, uint16_t a, uint16_t b)
 {
-	return s->near_as[a] == s->near_as[b] || s->near_as[a] == 0 || s->near_as[b] == 0;
+	return s->near_as[a] == s->near_as[b] || s->near_as[a] == NEAR_AS_ANY ||
+	       s->near_as[b] == NEAR_AS_ANY;
+}
+
+void
+near_as_set(struct shard *s, struct peer_id peer, uint32_t as)
+{
+	if (s->near_as[peer.v] == as)
+		return;
+	s->near_as[peer.v] = as;
+	s->near_changes++;
+}
+
+static uint64_t
+near_mask(struct shard *s, uint16_t peer)
+{
+	uint64_t mask = 0;
+
+	if (s->near_mask_of[peer] == s->near_changes)
+		return s->near_mask[peer];
+	for (unsigned i = 0; i < PEER_MAX; i++)
+		if (i != peer && s->near_as[i] != 0 && may_be_neighbours(s, peer, (uint16_t)i))
+			mask |= 1ull << i % 64;
+	s->near_mask[peer] = mask;
+	s->near_mask_of[peer] = s->near_changes;
+	return mask;
+}
+
+/* A bit for peer % 64 of each path of the destination. */
+static uint64_t
+peers_mask(const struct path_set *front, const struct dest_tail *tail)
+{
+	uint64_t mask = tail->peer_mask;
+
+	for (unsigned i = 0; i < front->count; i++)
+		mask |= 1ull << front->path[i].peer.v % 64;
+	return mask;
 }
 
 static bool
@@ -967,13 +1016,15 @@ med_differs(const struct shard *s, const struct attr_set *a, const struct rib_pa
  * of `p` must be ranked.
  */
 static bool
-med_decides(const struct shard *s, const struct shard_table *t, struct dest_id id,
+med_decides(struct shard *s, const struct shard_table *t, struct dest_id id,
 	const struct path_set *front, const struct dest_tail *tail, const struct rib_path *p,
 	unsigned skip) RUNS_ON(role_rib)
 {
 	struct rib_path other;
 	struct attr_set a;
 
+	if ((near_mask(s, p->peer.v) & peers_mask(front, tail)) == 0)
+		return false;
 	(void)attr_unpack_fixed(attr_get(s->attrs, p->accepted), &a);
 	for (unsigned i = 0; i < front->count; i++)
 		if (i != skip && may_be_neighbours(s, p->peer.v, front->path[i].peer.v) &&
@@ -981,10 +1032,37 @@ med_decides(const struct shard *s, const struct shard_table *t, struct dest_id i
 			return true;
 	for (unsigned i = 0; i < tail->entries; i++)
 		if (i + PATHS_PACKED_MAX != skip &&
-			may_be_neighbours(s, p->peer.v, dest_tail_peer(t->dests, id, i)) &&
+			may_be_neighbours(s, p->peer.v, tail->peers[i].peer) &&
 			dest_tail_path(t->dests, id, i, &other) && med_differs(s, &a, &other))
 			return true;
 	return false;
+}
+
+static uint32_t
+key_of(const struct shard *s, const struct shard_table *t, const struct rib_path *p)
+	RUNS_ON(role_rib)
+{
+	return decision_key(attr_key_of(s, t->vrf, p), (p->label_flags & PATH_NEXT_HOP_UP) != 0,
+		p->peer.v == PEER_SELF.v);
+}
+
+/*
+ * Inputs of two accepted paths for a comparison without MED. False if the keys decide; most paths
+ * with equal keys need no look at attribute sets.
+ */
+static bool
+inputs_of(const struct shard *s, const struct shard_table *t, const struct rib_path *p, uint32_t a,
+	const struct rib_path *q, uint32_t b, struct decision_input in[2]) RUNS_ON(role_rib)
+{
+	bool whole = ((a | b) & DECISION_KEY_RARE) != 0;
+
+	if (((a ^ b) & DECISION_KEY_RANK) != 0)
+		return false;
+	peer_input(s, t, p, &in[0]);
+	peer_input(s, t, q, &in[1]);
+	in[0].attrs = whole ? attrs_of(s, p, &in[0]) : &decision_any_attrs;
+	in[1].attrs = whole ? attrs_of(s, q, &in[1]) : &decision_any_attrs;
+	return true;
 }
 
 /* True if the new path ranks before `p`. */
@@ -992,12 +1070,14 @@ static bool
 ranks_before(const struct shard *s, const struct shard_table *t, const struct one *o,
 	const struct rib_path *p) RUNS_ON(role_rib)
 {
-	struct decision_input in;
+	struct decision_input in[2];
+	uint32_t key;
 
 	if (is_refused(p))
 		return true;
-	input_of(s, t, p, &in);
-	return decision_before(&o->in, &in);
+	key = key_of(s, t, p);
+	return inputs_of(s, t, &o->now, o->key, p, key, in) ? decision_before(&in[0], &in[1])
+							    : o->key < key;
 }
 
 /*
@@ -1008,18 +1088,16 @@ static bool
 loses_by_key(const struct shard *s, const struct shard_table *t, const struct one *o,
 	const struct path_set *front, uint32_t *front_key) RUNS_ON(role_rib)
 {
-	struct decision_input in;
-
 	if (*front_key == 0 && is_refused(&front->path[front->count - 1]))
 		return false;
 	if (*front_key == 0) {
 		for (unsigned i = o->front_med ? 0 : front->count - 1u; i < front->count; i++) {
-			input_of(s, t, &front->path[i], &in);
-			if (decision_key(&in) > *front_key)
-				*front_key = decision_key(&in);
+			uint32_t key = key_of(s, t, &front->path[i]);
+
+			*front_key = *front_key > key ? *front_key : key;
 		}
 	}
-	return decision_key(&o->in) > *front_key;
+	return (o->key & DECISION_KEY_RANK) > (*front_key & DECISION_KEY_RANK);
 }
 
 /*
@@ -1030,17 +1108,18 @@ static bool
 multipath_changes(const struct shard *s, const struct shard_table *t, const struct path_set *front,
 	const struct one *o) RUNS_ON(role_rib)
 {
-	struct decision_input best, last;
+	const struct rib_path *best = &front->path[0];
+	struct decision_input in[2];
 
 	if (front->multipath == 0 || o->at < front->multipath)
 		return true;
 	if (!o->is)
 		return false;
-	input_of(s, t, &front->path[0], &best);
-	input_of(s, t, &front->path[front->multipath - 1], &last);
-	if (decision_before(&o->in, &last))
+	if (ranks_before(s, t, o, &front->path[front->multipath - 1]))
 		return true;
-	return front->multipath < s->config.max_paths && decision_equal_cost(&best, &o->in);
+	return front->multipath < s->config.max_paths &&
+	       inputs_of(s, t, &o->now, o->key, best, key_of(s, t, best), in) &&
+	       decision_equal_cost(&in[0], &in[1]);
 }
 
 /* Finds o->place. False: the front must be filled up, or the change is not of one path alone. */
@@ -1169,7 +1248,7 @@ edit_one(struct shard *s, struct shard_table *t, struct dest_id id, const struct
 						  med_decides(s, t, id, front, &tail, was, at))))
 		return -ENOTSUP;
 	if (o.is)
-		input_of(s, t, &o.now, &o.in);
+		o.key = key_of(s, t, &o.now);
 	if (s->config.max_paths > 1 && multipath_changes(s, t, front, &o))
 		return -ENOTSUP;
 	if (!place_find(s, t, front, &tail, &o))
