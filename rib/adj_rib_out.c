@@ -34,6 +34,23 @@ struct record {
 };
 static_assert(sizeof(struct record) == 32, "two a cache line");
 
+/* A segment without records in use is freed. */
+struct record_segment {
+	uint32_t used;
+	uint32_t given; /* records from here on were never in use */
+	uint32_t free; /* list of free records, through `next`: index + 1 */
+	/* in the list of segments with room: segment + 1 */
+	uint32_t before, after;
+	uint32_t unused[3];
+	struct record at[RECORD_ENTRIES];
+};
+
+/* The first record of accepted sets, by id of the set. A segment of zeros is freed. */
+struct set_segment {
+	uint32_t used; /* entries that are not 0 */
+	uint32_t first[SET_ENTRIES];
+};
+
 /* A segmented array: directory of segments. */
 struct directory {
 	void **segment;
@@ -42,9 +59,10 @@ struct directory {
 
 struct adj_records {
 	struct arena *arena;
-	struct directory records;
-	struct directory sets; /* uint32_t by id of the accepted set: the first record */
-	uint32_t end, free, count;
+	struct directory records; /* struct record_segment; record 0 is never in use */
+	struct directory sets; /* struct set_segment */
+	uint32_t room; /* the first segment of records with room, + 1; 0: none */
+	uint32_t count;
 	struct hash_probes probes;
 	struct directory tables; /* struct shared, by table */
 };
@@ -156,17 +174,23 @@ directory_fini(struct arena *a, struct directory *d)
 
 /* ---- records ---- */
 
+static struct record_segment *
+record_segment(const struct adj_records *r, uint32_t segment)
+{
+	return r->records.segment[segment];
+}
+
 static struct record *
 record_at(const struct adj_records *r, uint32_t id)
 {
-	return &((struct record *)r->records.segment[id >> RECORD_BITS])[id & RECORD_MASK];
+	return &record_segment(r, id >> RECORD_BITS)->at[id & RECORD_MASK];
 }
 
 /* The segment of the set must exist. */
-static uint32_t *
-first_of(const struct adj_records *r, struct attr_id set)
+static struct set_segment *
+set_segment(const struct adj_records *r, struct attr_id set)
 {
-	return &((uint32_t *)r->sets.segment[set.v >> SET_BITS])[set.v & SET_MASK];
+	return r->sets.segment[set.v >> SET_BITS];
 }
 
 int
@@ -177,7 +201,6 @@ adj_records_create(struct arena *a, struct adj_records **out)
 	if (r == NULL)
 		return -ENOMEM;
 	r->arena = a;
-	r->end = 1;
 	*out = r;
 	return 0;
 }
@@ -193,20 +216,84 @@ adj_records_destroy(struct adj_records *r)
 	arena_free(r->arena, r);
 }
 
+static void
+room_link(struct adj_records *r, uint32_t segment)
+{
+	struct record_segment *g = record_segment(r, segment);
+
+	g->before = 0;
+	g->after = r->room;
+	if (r->room != 0)
+		record_segment(r, r->room - 1)->before = segment + 1;
+	r->room = segment + 1;
+}
+
+static void
+room_unlink(struct adj_records *r, uint32_t segment)
+{
+	struct record_segment *g = record_segment(r, segment);
+
+	if (g->before != 0)
+		record_segment(r, g->before - 1)->after = g->after;
+	else
+		r->room = g->after;
+	if (g->after != 0)
+		record_segment(r, g->after - 1)->before = g->before;
+}
+
+/* Allocates the first missing segment. 0, -ENOMEM. */
+static int
+record_segment_add(struct adj_records *r)
+{
+	uint32_t n = 0;
+
+	while (n < r->records.count && r->records.segment[n] != NULL)
+		n++;
+	if (n == ADJ_RECORDS_MAX >> RECORD_BITS ||
+		directory_reserve(r->arena, &r->records, n, sizeof(struct record_segment)) < 0)
+		return -ENOMEM;
+	if (n == 0) /* id 0 is no record */
+		record_segment(r, 0)->used = record_segment(r, 0)->given = 1;
+	room_link(r, n);
+	return 0;
+}
+
+/* 0: no memory. */
 static uint32_t
 record_alloc(struct adj_records *r)
 {
-	uint32_t id = r->free;
+	struct record_segment *g;
+	uint32_t n, i;
 
-	if (id != 0) {
-		r->free = record_at(r, id)->next;
-		return id;
-	}
-	if (r->end == ADJ_RECORDS_MAX ||
-		directory_reserve(r->arena, &r->records, r->end >> RECORD_BITS,
-			RECORD_ENTRIES * sizeof(struct record)) < 0)
+	if (r->room == 0 && record_segment_add(r) < 0)
 		return 0;
-	return r->end++;
+	n = r->room - 1;
+	g = record_segment(r, n);
+	i = g->free != 0 ? g->free - 1 : g->given;
+	if (g->free != 0)
+		g->free = g->at[i].next;
+	else
+		g->given++;
+	if (++g->used == RECORD_ENTRIES)
+		room_unlink(r, n);
+	return n << RECORD_BITS | i;
+}
+
+static void
+record_release(struct adj_records *r, uint32_t id)
+{
+	uint32_t n = id >> RECORD_BITS, i = id & RECORD_MASK;
+	struct record_segment *g = record_segment(r, n);
+
+	g->at[i] = (struct record){.next = g->free};
+	g->free = i + 1;
+	if (g->used-- == RECORD_ENTRIES)
+		room_link(r, n);
+	if (g->used > 0)
+		return;
+	room_unlink(r, n);
+	arena_free(r->arena, g);
+	r->records.segment[n] = NULL;
 }
 
 static bool
@@ -216,15 +303,28 @@ path_equal(const struct adj_path *a, const struct adj_path *b)
 	       a->originator == b->originator && a->source.v == b->source.v && a->kind == b->kind;
 }
 
+static void
+set_segment_tidy(struct adj_records *r, struct attr_id set)
+{
+	struct set_segment *g = set_segment(r, set);
+
+	if (g->used > 0)
+		return;
+	arena_free(r->arena, g);
+	r->sets.segment[set.v >> SET_BITS] = NULL;
+}
+
 int
 adj_record_get(struct adj_records *r, const struct adj_path *p, struct adj_record_id *out)
 {
 	uint32_t *first, id, steps = 0;
+	struct set_segment *g;
 
-	if (directory_reserve(r->arena, &r->sets, p->accepted.v >> SET_BITS,
-		    SET_ENTRIES * sizeof(uint32_t)) < 0)
+	if (directory_reserve(
+		    r->arena, &r->sets, p->accepted.v >> SET_BITS, sizeof(struct set_segment)) < 0)
 		return -ENOMEM;
-	first = first_of(r, p->accepted);
+	g = set_segment(r, p->accepted);
+	first = &g->first[p->accepted.v & SET_MASK];
 	for (id = *first; id != 0; id = record_at(r, id)->next, steps++) {
 		if (path_equal(&record_at(r, id)->path, p)) {
 			record_at(r, id)->refs++;
@@ -234,8 +334,11 @@ adj_record_get(struct adj_records *r, const struct adj_path *p, struct adj_recor
 		}
 	}
 	id = record_alloc(r);
-	if (id == 0)
+	if (id == 0) {
+		set_segment_tidy(r, p->accepted);
 		return -ENOMEM;
+	}
+	g->used += *first == 0;
 	*record_at(r, id) = (struct record){.path = *p, .refs = 1, .next = *first};
 	*first = out->v = id;
 	r->count++;
@@ -245,14 +348,16 @@ adj_record_get(struct adj_records *r, const struct adj_path *p, struct adj_recor
 static void
 record_free(struct adj_records *r, uint32_t id)
 {
-	struct record *p = record_at(r, id);
-	uint32_t *at = first_of(r, p->path.accepted);
+	struct attr_id set = record_at(r, id)->path.accepted;
+	struct set_segment *g = set_segment(r, set);
+	uint32_t *at = &g->first[set.v & SET_MASK];
 
 	while (*at != id)
 		at = &record_at(r, *at)->next;
-	*at = p->next;
-	*p = (struct record){.next = r->free};
-	r->free = id;
+	*at = record_at(r, id)->next;
+	g->used -= g->first[set.v & SET_MASK] == 0;
+	set_segment_tidy(r, set);
+	record_release(r, id);
 	r->count--;
 }
 

@@ -5,6 +5,7 @@
 #include "lpm/arena.h"
 #include "lpm/qsbr.h"
 #include "rib/deferred_free_impl.h"
+#include "rib/slab_impl.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -322,6 +323,7 @@ struct attr_index {
 
 struct attr_table {
 	struct arena *arena;
+	struct slab sets; /* the packed sets */
 	struct attr_index *index;
 	uint32_t index_size; /* entries: a power of two, or one and a half */
 	struct attr_index *next; /* NULL: none */
@@ -515,7 +517,7 @@ slot_free(void *ctx, void *p)
 	atomic_store_explicit(&s->set, NULL, memory_order_relaxed);
 	bytes_add(t, -size);
 	discharge(t, id, size);
-	arena_free(t->arena, set);
+	slab_free(&t->sets, set, size);
 	slot_release(t, id);
 }
 
@@ -537,6 +539,7 @@ attr_table_create(struct arena *a, struct qsbr *readers, struct attr_table **out
 		return -ENOMEM;
 	memset(t, 0, sizeof(*t));
 	t->arena = a;
+	slab_init(&t->sets, a);
 	t->index_size = INDEX_MIN;
 	t->index = arena_calloc(a, t->index_size * sizeof(*t->index));
 	if (t->index == NULL || deferred_free_init(&t->deferred, a, readers, slot_free, t) < 0) {
@@ -559,9 +562,13 @@ attr_table_destroy(struct attr_table *t)
 		return;
 	deferred_free_fini(&t->deferred);
 	for (unsigned n = 0; n < SEGMENTS_MAX && t->segment[n] != NULL; n++) {
-		for (unsigned i = 0; i < t->state[n].fresh; i++)
-			arena_free(t->arena,
-				atomic_load_explicit(&t->segment[n][i].set, memory_order_relaxed));
+		for (unsigned i = 0; i < t->state[n].fresh; i++) {
+			struct attr_packed *set =
+				atomic_load_explicit(&t->segment[n][i].set, memory_order_relaxed);
+
+			if (set != NULL)
+				slab_free(&t->sets, set, attr_packed_size(set));
+		}
 		arena_free(t->arena, t->segment[n]);
 	}
 	for (unsigned i = 0; t->owners != NULL && i < SEGMENTS_MAX && t->owners[i] != NULL; i++)
@@ -918,7 +925,7 @@ attr_intern_packed(struct attr_table *t, const struct attr_packed *a, size_t siz
 	id = id_reserve(t);
 	if (id == 0 || index_reserve(t) < 0)
 		return -ENOMEM;
-	copy = arena_alloc(t->arena, size);
+	copy = slab_alloc(&t->sets, size);
 	if (copy == NULL)
 		return -ENOMEM;
 	memcpy(copy, a, size);

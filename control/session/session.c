@@ -72,6 +72,9 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 	s->packed[1] = arena_alloc(c->arena, ATTR_PACKED_MAX);
 	if (s->attrs == NULL || s->packed[0] == NULL || s->packed[1] == NULL)
 		goto fail;
+	err = buffers_init(s);
+	if (err < 0)
+		goto fail;
 	err = adj_records_create(c->arena, &s->records);
 	if (err < 0)
 		goto fail;
@@ -82,6 +85,7 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 	return 0;
 fail:
 	adj_records_destroy(s->records);
+	buffers_fini(s);
 	arena_free(c->arena, s->attrs);
 	arena_free(c->arena, s->packed[0]);
 	arena_free(c->arena, s->packed[1]);
@@ -252,6 +256,7 @@ speaker_destroy(struct speaker *s)
 	qsbr_unregister(s->config.readers, s->reader);
 	update_groups_destroy(s->groups);
 	adj_records_destroy(s->records);
+	buffers_fini(s);
 	arena_free(s->config.arena, s->ranges);
 	arena_free(s->config.arena, s->attrs);
 	arena_free(s->config.arena, s->packed[0]);

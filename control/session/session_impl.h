@@ -43,6 +43,7 @@
 static_assert(TX_EXPORT > BGP_EXTENDED_MSG_MAX, "the largest message fits");
 static_assert(TX_EXPORT + TX_RESERVE <= TX_SIZE, "other messages have room");
 #define BATCH_SPARES_MAX 4 /* one for each field of an UPDATE */
+#define BUFFER_SPARES_MAX 4
 #define INPUT_RUNS_MAX 2
 #define LISTENERS_MAX 128
 #define ADDRESS_BUCKETS 4096u
@@ -110,7 +111,7 @@ struct connection {
 	uint64_t sent_ns; /* when the peer last accepted octets, or the output buffer was empty */
 	uint64_t keepalive_due_ns;
 
-	uint8_t *rx, *tx;
+	uint8_t *rx, *tx; /* NULL while empty */
 	size_t rx_head, rx_tail, tx_head, tx_tail;
 
 	struct bgp_open open; /* of the peer, without raw[] */
@@ -286,6 +287,10 @@ struct speaker {
 	struct thread *thread;
 	unsigned reader;
 	struct adj_records *records; /* of advertised paths */
+	struct buffer_pool {
+		uint8_t *spare[BUFFER_SPARES_MAX];
+		unsigned count;
+	} rx_pool, tx_pool;
 	struct update_groups *groups; /* created with the first established session */
 	struct leftover *leftovers;
 	struct peer *by_id[PEER_MAX]; /* all peers */
@@ -464,17 +469,20 @@ bool connection_open_received(struct connection *c, const uint8_t *msg, size_t l
 /* session_io.c */
 struct host_socket_options peer_socket(const struct peer *p);
 int connection_connect(struct connection *c) RUNS_ON(role_session);
-/*
- * Allocates buffers and sets up the watch and the local address of a connected socket. 0, or
- * -errno: closed.
- */
+/* Sets up the watch and the local address of a connected socket. 0, or -errno: closed. */
 int connection_adopt(struct connection *c, int fd) RUNS_ON(role_session);
 void connection_close(struct connection *c) RUNS_ON(role_session);
+/* Buffers of connections, shared by all peers. 0, -ENOMEM. */
+int buffers_init(struct speaker *s);
+void buffers_fini(struct speaker *s);
+/* Returns the buffer of received octets, or of octets to send, if the buffer is empty. */
+void connection_handled(struct connection *c);
+void connection_drained(struct connection *c);
 void connection_interest(struct connection *c) RUNS_ON(role_session);
 size_t connection_room(const struct connection *c);
 /*
- * Returns room for at least `need` octets, to be committed with connection_wrote(). NULL: the
- * output is full.
+ * Returns room for at least `need` octets, to be committed with connection_wrote() and
+ * connection_flush(), or returned with connection_drained(). NULL: the output is full, or no memory.
  */
 uint8_t *connection_tail(struct connection *c, size_t need, size_t *room);
 void connection_wrote(struct connection *c, size_t len, unsigned messages) RUNS_ON(role_session);

@@ -1087,6 +1087,7 @@ connection_input(struct connection *c, uint64_t now, uint64_t deadline_ns)
 	}
 	if (c->watch.fd < 0 || c->connecting)
 		return false;
+	connection_handled(c);
 	if (c->ended && !more && !c->waiting) {
 		connection_lost(c);
 		return false;

@@ -58,11 +58,74 @@ connection_interest(struct connection *c)
 		c->interest = want;
 }
 
+/* ---- buffers ---- */
+
+/*
+ * A connection has a buffer only while octets wait in it. Most connections are idle, and the few buffers in use stay in the cache of the CPU. NULL: no
+ * memory.
+ */
+static uint8_t *
+buffer_take(struct speaker *s, struct buffer_pool *p, size_t size)
+{
+	return p->count > 0 ? p->spare[--p->count] : arena_alloc(s->config.arena, size);
+}
+
+static void
+buffer_give(struct speaker *s, struct buffer_pool *p, uint8_t *buffer)
+{
+	if (buffer == NULL)
+		return;
+	if (p->count < BUFFER_SPARES_MAX)
+		p->spare[p->count++] = buffer;
+	else
+		arena_release(s->config.arena, buffer);
+}
+
+int
+buffers_init(struct speaker *s)
+{
+	s->rx_pool.spare[0] = arena_alloc(s->config.arena, RX_SIZE);
+	s->tx_pool.spare[0] = arena_alloc(s->config.arena, TX_SIZE);
+	s->rx_pool.count = s->rx_pool.spare[0] != NULL;
+	s->tx_pool.count = s->tx_pool.spare[0] != NULL;
+	return s->rx_pool.count + s->tx_pool.count == 2 ? 0 : -ENOMEM;
+}
+
+void
+buffers_fini(struct speaker *s)
+{
+	while (s->rx_pool.count > 0)
+		arena_free(s->config.arena, s->rx_pool.spare[--s->rx_pool.count]);
+	while (s->tx_pool.count > 0)
+		arena_free(s->config.arena, s->tx_pool.spare[--s->tx_pool.count]);
+}
+
+void
+connection_handled(struct connection *c)
+{
+	if (c->rx_head != c->rx_tail)
+		return;
+	buffer_give(c->peer->speaker, &c->peer->speaker->rx_pool, c->rx);
+	c->rx = NULL;
+	c->rx_head = c->rx_tail = 0;
+}
+
+void
+connection_drained(struct connection *c)
+{
+	if (c->tx_head != c->tx_tail)
+		return;
+	buffer_give(c->peer->speaker, &c->peer->speaker->tx_pool, c->tx);
+	c->tx = NULL;
+	c->tx_head = c->tx_tail = 0;
+}
+
 /* ---- input ---- */
 
 static void
 connection_read(struct connection *c) RUNS_ON(role_session)
 {
+	struct speaker *s = c->peer->speaker;
 	ssize_t n;
 
 	if (c->rx_head == c->rx_tail) {
@@ -74,6 +137,10 @@ connection_read(struct connection *c) RUNS_ON(role_session)
 	}
 	if (c->rx_tail == RX_SIZE || c->ended)
 		return;
+	if (c->rx == NULL)
+		c->rx = buffer_take(s, &s->rx_pool, RX_SIZE);
+	if (c->rx == NULL)
+		return; /* epoll reports the input again */
 	n = recv(c->watch.fd, c->rx + c->rx_tail, RX_SIZE - c->rx_tail, 0);
 	if (n > 0) {
 		c->rx_tail += (size_t)n;
@@ -83,6 +150,7 @@ connection_read(struct connection *c) RUNS_ON(role_session)
 	} else if (errno != EAGAIN && errno != EINTR) {
 		connection_fail(c, errno);
 	}
+	connection_handled(c);
 }
 
 /* The receive buffer holds a whole message, or a header with a wrong length. */
@@ -124,6 +192,10 @@ connection_tail(struct connection *c, size_t need, size_t *room)
 	if (c->tx_head == c->tx_tail)
 		c->tx_head = c->tx_tail = 0;
 	if (connection_room(c) < need)
+		return NULL;
+	if (c->tx == NULL)
+		c->tx = buffer_take(c->peer->speaker, &c->peer->speaker->tx_pool, TX_SIZE);
+	if (c->tx == NULL)
 		return NULL;
 	if (TX_SIZE - c->tx_tail < need) {
 		memmove(c->tx, c->tx + c->tx_head, c->tx_tail - c->tx_head);
@@ -179,6 +251,7 @@ connection_flush(struct connection *c)
 			break;
 		}
 	}
+	connection_drained(c);
 	if (progress)
 		c->sent_ns = now_ns();
 	if (c->tx_head == c->tx_tail)
@@ -428,10 +501,7 @@ connection_connect(struct connection *c)
 int
 connection_adopt(struct connection *c, int fd)
 {
-	struct arena *a = c->peer->speaker->config.arena;
-
-	c->rx = arena_alloc(a, RX_SIZE);
-	c->tx = arena_alloc(a, TX_SIZE);
+	c->rx = c->tx = NULL;
 	c->watch = (struct watch){.fd = fd, .ready = connection_ready};
 	c->connecting = c->ended = c->waiting = c->noted = c->hard_reset = false;
 	c->error = 0;
@@ -442,7 +512,7 @@ connection_adopt(struct connection *c, int fd)
 	memset(&c->n, 0, sizeof(c->n));
 	memset(&c->open, 0, sizeof(c->open));
 	c->events = event_reserve(c->peer->speaker, CONNECTION_EVENTS) == 0 ? CONNECTION_EVENTS : 0;
-	if (c->rx != NULL && c->tx != NULL && c->events > 0) {
+	if (c->events > 0) {
 		connection_interest(c);
 		if (c->interest != 0)
 			return 0;

@@ -474,6 +474,8 @@ family_send(struct peer_family *f, uint64_t deadline_ns, bool *taken) RUNS_ON(ro
 			refresh_pace_spent(&s->pace, now, now - began);
 		}
 	}
+	if (tail != NULL)
+		connection_drained(c);
 	return t;
 }
 

@@ -292,6 +292,36 @@ test_copy(void **state)
 	end(&f);
 }
 
+/* A path of its own for each destination: the memory of paths that are gone is freed. */
+static void
+test_memory_comes_back(void **state)
+{
+	size_t empty, full;
+	struct fixture f;
+
+	begin(&f);
+	set(&f, 1, 1);
+	set(&f, 1, 0);
+	empty = arena_bytes(f.t.arena);
+	for (unsigned round = 0; round < 2; round++) {
+		for (uint32_t d = 0; d < DESTS; d++)
+			assert_true(set(&f, d, 1 + d));
+		full = arena_bytes(f.t.arena) - empty;
+		assert_int_equal(adj_records_count(f.records), DESTS);
+		/* one path stays, and is found */
+		for (uint32_t d = 0; d < DESTS; d++)
+			if (d != DESTS / 2)
+				assert_true(set(&f, d, 0));
+		assert_int_equal(adj_records_count(f.records), 1);
+		assert_true(arena_bytes(f.t.arena) - empty < full / 10);
+		assert_false(set(&f, DESTS / 2, 1 + DESTS / 2));
+		assert_true(set(&f, DESTS / 2, 0));
+		assert_true(arena_bytes(f.t.arena) - empty < full / 20);
+	}
+	adj_rib_out_destroy(f.out);
+	end(&f);
+}
+
 int
 main(void)
 {
@@ -302,6 +332,7 @@ main(void)
 		cmocka_unit_test(test_hold),
 		cmocka_unit_test(test_copy),
 		cmocka_unit_test(test_groups),
+		cmocka_unit_test(test_memory_comes_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
