@@ -655,6 +655,46 @@ several_write(void **state)
 	several_write_to(256); /* writers wait for each other */
 }
 
+/* Live entries are found behind bulk entries, each once, in order; the position stays. */
+static void
+live_entries(void **state)
+{
+	struct rib_test base;
+	struct journal *j;
+	struct journal_cursor *c;
+	struct journal_entry e[8];
+	uint64_t from = 0;
+
+	rib_test_begin(&base);
+	assert_int_equal(journal_create(base.arena, 64, &j), 0);
+	assert_int_equal(journal_subscribe(j, &c), 0);
+	assert_int_equal(journal_read_live(j, c, &from, e, 8), 0);
+	assert_int_equal(journal_bulk(j), 0);
+	for (uint32_t i = 1; i <= 20; i++) {
+		unsigned flags = i % 5 != 0 ? JOURNAL_BULK : i == 15 ? JOURNAL_ASIDE : 0;
+
+		journal_commit(j, 0, journal_reserve(j, 0), (struct table_id){3},
+			(struct dest_id){i}, flags);
+	}
+	assert_int_equal(journal_bulk(j), 19);
+	assert_int_equal(journal_read_live(j, c, &from, e, 2), 2);
+	assert_true(e[0].sequence == 5 && e[0].dest.v == 5 && e[0].table.v == 3 && !e[0].bulk);
+	assert_true(e[1].sequence == 10 && from == 10);
+	assert_int_equal(journal_read_live(j, c, &from, e, 8), 1);
+	assert_true(e[0].sequence == 20 && from == 20);
+	assert_int_equal(journal_read_live(j, c, &from, e, 8), 0);
+	assert_int_equal(journal_position(c), 0);
+	assert_int_equal(journal_read(j, c, e, 8), 8);
+	assert_true(e[3].bulk && !e[4].bulk && !e[4].aside);
+	for (uint32_t i = 0; i < 64; i++)
+		journal_append(j, (struct table_id){3}, (struct dest_id){i});
+	from = 0;
+	assert_int_equal(journal_read_live(j, c, &from, e, 8), -EOVERFLOW);
+	journal_unsubscribe(j, c);
+	journal_destroy(j);
+	rib_test_end(&base);
+}
+
 /*
  * A writer with a reserved slot and no entry yet holds back the head for all writers; a new cursor
  * misses no entry.
@@ -738,6 +778,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(several_write),
+		cmocka_unit_test(live_entries),
 		cmocka_unit_test(one_is_slow),
 		cmocka_unit_test(what_is_given_back_nobody_asks_for),
 		cmocka_unit_test(entries_come_in_order),

@@ -6,7 +6,8 @@
  * that would uncover one of its chosen addresses; covers are kept tight, so that most of the chosen
  * addresses depend on a single prefix. Consumers take small random steps between (and inside) the
  * changes, pause, and fall off a small ring. In some streams consumers refuse some routes, which
- * then cover no address, and one consumer skips `aside` entries.
+ * then cover no address, and one consumer skips `aside` entries. Half of the entries are bulk, and
+ * one consumer takes the routes of the other entries early.
  */
 #include "rib/journal.h"
 #include "rib/walk.h"
@@ -95,7 +96,9 @@ stream_commit(struct stream *s, unsigned writer)
 
 	if (p->dest >= 0)
 		journal_commit(s->journal, writer, p->sequence, (struct table_id){0},
-			(struct dest_id){(uint32_t)p->dest}, p->aside);
+			(struct dest_id){(uint32_t)p->dest},
+			(p->aside ? JOURNAL_ASIDE : 0) |
+				(p->sequence / 8 % 2 != 0 ? JOURNAL_BULK : 0));
 	p->dest = -1;
 }
 
@@ -224,6 +227,8 @@ struct consumer {
 	struct stream *stream;
 	enum rule rule;
 	bool passes_aside;
+	bool early; /* takes live routes before the bulk in front of them */
+	uint64_t live_from;
 	struct journal_cursor *cursor;
 	unsigned reader;
 	uint64_t random;
@@ -234,7 +239,7 @@ struct consumer {
 	struct walk walk;
 	uint32_t reach_back, upto;
 	bool checked; /* the first cover was complete */
-	unsigned violations, lapped, held, passed;
+	unsigned violations, lapped, held, passed, before;
 };
 
 /* True for a route that consumers accept. */
@@ -377,6 +382,25 @@ consumer_read(struct consumer *c)
 	return n > 0;
 }
 
+/* Withdrawals wait for the entries in order. */
+static void
+consumer_early(struct consumer *c)
+{
+	struct journal *j = c->stream->journal;
+	struct journal_entry e[4];
+	int n = journal_read_live(j, c->cursor, &c->live_from, e, 1 + random_below(&c->random, 4));
+
+	for (int i = 0; i < n; i++) {
+		struct dest_view v;
+
+		assert_true(!e[i].bulk && !e[i].aside);
+		if (!dest_peek(c->stream->table, e[i].dest, &v) || !is_present(&v))
+			continue;
+		c->before += e[i].sequence > journal_position(c->cursor) + 1;
+		consumer_put(c, &v, true);
+	}
+}
+
 /* One small step. False: no work left. */
 static bool
 consumer_step(struct consumer *c)
@@ -384,6 +408,8 @@ consumer_step(struct consumer *c)
 	bool more = true;
 
 	qsbr_online(c->stream->base.readers, c->reader);
+	if (c->early && random_below(&c->random, 4) == 0)
+		consumer_early(c);
 	if (c->mode == MODE_SETTLE && c->next == c->entries && journal_settled(c->cursor)) {
 		c->mode = MODE_WALK_EMPTY;
 		c->upto = (uint32_t)journal_position(c->cursor);
@@ -410,7 +436,7 @@ consumer_drain(struct consumer *c)
 static const enum rule rules[CONSUMERS] = {RULE_WHOLE, RULE_WHOLE, RULE_LAST, RULE_PRESENT};
 
 struct totals {
-	uint64_t changes, violations[3], lapped, held, passed;
+	uint64_t changes, violations[3], lapped, held, passed, before;
 };
 
 static void
@@ -424,6 +450,7 @@ run_stream(struct stream *s, uint64_t seed, unsigned writers, bool refuses, stru
 	for (unsigned i = 0; i < CONSUMERS; i++) {
 		consumer_begin(&c[i], s, rules[i], seed + i);
 		c[i].passes_aside = refuses && i == 0;
+		c[i].early = i == 1;
 	}
 	stream_cover(s);
 	for (unsigned i = 0; i < CONSUMERS; i++) {
@@ -450,6 +477,7 @@ run_stream(struct stream *s, uint64_t seed, unsigned writers, bool refuses, stru
 		total->violations[c[i].rule] += c[i].violations;
 		total->lapped += c[i].lapped;
 		total->passed += c[i].passed;
+		total->before += c[i].before;
 		total->held += c[i].rule == RULE_WHOLE ? c[i].held : 0;
 		if (c[i].rule == RULE_WHOLE && (c[i].violations != 0 || c[i].have != s->have))
 			fail_msg("seed %llu: consumer %u: %u times uncovered; at the end has %llx "
@@ -488,6 +516,7 @@ streams_run(unsigned streams, unsigned writers, bool refuses)
 	assert_true(total.violations[RULE_PRESENT] > 0);
 	assert_true(total.violations[RULE_LAST] > 0);
 	assert_true(total.lapped > 0 && total.held > 0 && (total.passed > 0) == refuses);
+	assert_true(total.before > streams);
 	rib_test_end(&s.base);
 }
 
