@@ -12,6 +12,7 @@
  * UPDATE of one /32 belongs to a probe and does not count.
  *   up       connects all peers; {"event": "established"} when all sessions are up
  *   down     closes all
+ *   keep     peers without a session stay so; {"event": "done"}
  *   mark     resets the counters
  *   stat     {"event": "stat", "established", "lost", "octets", "octets_min", "octets_max": of a peer; "routes", "withdrawn", "updates": of the counting
  *            peer with the lowest count; "first_ns", "last_ns": first and last arrival at any peer}
@@ -355,6 +356,13 @@ mark(void)
 }
 
 static void
+keep(void)
+{
+	all.told = true;
+	printf("{\"event\": \"done\", \"command\": \"keep\"}\n");
+}
+
+static void
 stat_print(void)
 {
 	uint64_t octets = 0, min = UINT64_MAX, max = 0;
@@ -418,6 +426,8 @@ command(char *line)
 		all.wanted = true;
 	else if (strcmp(line, "down") == 0)
 		down();
+	else if (strcmp(line, "keep") == 0)
+		keep();
 	else if (strcmp(line, "mark") == 0)
 		mark();
 	else if (strcmp(line, "stat") == 0)
