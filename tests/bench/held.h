@@ -173,12 +173,13 @@ held_find(struct held *h, uint64_t prefix)
 	return &h->slot[at];
 }
 
+/* `size`: a power of two. */
 static inline void
-held_grow(struct held *h)
+held_resize(struct held *h, size_t size)
 {
 	struct held old = *h;
 
-	h->size = old.size > 0 ? 2 * old.size : 1024;
+	h->size = size;
 	h->slot = calloc(h->size, sizeof(*h->slot));
 	if (h->slot == NULL)
 		die("table", ENOMEM);
@@ -196,7 +197,7 @@ held_set(struct held *h, uint64_t prefix, uint64_t route)
 	struct held_slot *s;
 
 	if (2 * h->used >= h->size)
-		held_grow(h);
+		held_resize(h, h->size > 0 ? 2 * h->size : 1024);
 	s = held_find(h, prefix);
 	if (s->prefix == 0) {
 		s->prefix = prefix;
