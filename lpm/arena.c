@@ -575,11 +575,20 @@ arena_calloc(struct arena *a, size_t size)
 	return p;
 }
 
+/*
+ * Large blocks begin at a page: jemalloc would place an unaligned block within an extra page. The
+ * pages are mapped by one call.
+ */
+#define TOUCHED_PAGES 4u
+
 void *
 arena_calloc_touched(struct arena *a, size_t size)
 {
-	void *p = arena_alloc(a, size);
+	bool large = size >= TOUCHED_PAGES * ARENA_PAGE;
+	void *p = large ? arena_alloc_aligned(a, ARENA_PAGE, size) : arena_alloc(a, size);
 
+	if (p != NULL && large)
+		arena_populate(p, size);
 	if (p != NULL)
 		memset(p, 0, size);
 	return p;
@@ -638,17 +647,31 @@ arena_free(struct arena *a, void *p)
 	cache_count(a, c, -(int64_t)usable);
 }
 
-#define PAGE_BYTES 4096u
+/* For the whole pages inside a block. Errors are harmless: the pages stay as they are. */
+static void
+pages_advise(void *p, size_t size, int advice)
+{
+	uintptr_t from = ((uintptr_t)p + ARENA_PAGE - 1) & ~(uintptr_t)(ARENA_PAGE - 1);
+	uintptr_t end = ((uintptr_t)p + size) & ~(uintptr_t)(ARENA_PAGE - 1);
+
+	if (from < end)
+		(void)madvise((void *)from, end - from, advice);
+}
 
 void
 arena_discard(void *p, size_t size)
 {
-	uintptr_t from = ((uintptr_t)p + PAGE_BYTES - 1) & ~(uintptr_t)(PAGE_BYTES - 1);
-	uintptr_t end = ((uintptr_t)p + size) & ~(uintptr_t)(PAGE_BYTES - 1);
+	pages_advise(p, size, MADV_DONTNEED);
+}
 
-	/* on failure the pages stay resident, which is harmless */
-	if (from < end)
-		(void)madvise((void *)from, end - from, MADV_DONTNEED);
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14; an older kernel refuses */
+#endif
+
+void
+arena_populate(void *p, size_t size)
+{
+	pages_advise(p, size, MADV_POPULATE_WRITE);
 }
 
 void

@@ -37,6 +37,7 @@ void *arena_calloc(struct arena *a, size_t size) __attribute__((malloc));
  */
 void *arena_calloc_touched(struct arena *a, size_t size) __attribute__((malloc));
 /* `align` is a power of two; `size` is rounded up to a multiple of `align`. */
+#define ARENA_PAGE 4096u
 void *arena_alloc_aligned(struct arena *a, size_t align, size_t size) __attribute__((malloc));
 /* Like realloc(3): if it returns NULL, the old block is unchanged. */
 void *arena_realloc(struct arena *a, void *p, size_t size);
@@ -51,6 +52,11 @@ void arena_release(struct arena *a, void *p);
  * undefined until written again.
  */
 void arena_discard(void *p, size_t size);
+/*
+ * Maps the whole pages inside a block, which will be written soon: a call for many pages is cheaper
+ * than a page fault for each. The content stays.
+ */
+void arena_populate(void *p, size_t size);
 
 /*
  * Keeps a reserve for the time when the system is out of memory. A failing allocation frees the

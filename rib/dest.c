@@ -71,12 +71,12 @@ vacant_segment(void)
  * compares the whole line at once, and continues with the next line only if no slot of the line is
  * EMPTY. So most searches read one line, which a prefetch can load in advance.
  *
- * In an index of 2^bits slots an entry has, from the low bits: id + 1 in `bits` bits; a bit that
- * says that the entry is in a later line than the hash selects (displaced); the tag, hash bits. There
- * are fewer than 3/4 * 2^bits ids, so no entry equals EMPTY or GONE. The line and the tag give
- * HASH_BITS bits of the hash, whatever the size: an index of another size is filled line by line,
- * without reading a destination. Entries never move within an index: a reader finds every entry that
- * is present during the whole search.
+ * In an index of 2^bits slots an entry has, from the low bits: id + 1 in `bits` bits; in two bits by
+ * how many lines the entry is behind the line of the hash, FAR: three or more; the tag, hash bits.
+ * There are fewer than 3/4 * 2^bits ids, so no entry equals EMPTY or GONE. Line, distance and tag
+ * give HASH_BITS bits of the hash, whatever the size: an index of another size is filled line by
+ * line, without reading a destination. Entries never move within an index: a reader finds every
+ * entry that is present during the whole search.
  */
 struct index {
 	unsigned bits;
@@ -92,9 +92,10 @@ struct index {
 #define LINE_BITS 4u
 #define LINE_SLOTS (1u << LINE_BITS)
 static_assert(LINE_SLOTS * sizeof(uint32_t) == CACHE_LINE, "a search reads a cache line");
-#define HASH_BITS (31u - LINE_BITS)
+#define FAR 3u
+#define HASH_BITS (30u - LINE_BITS)
 #define INDEX_BITS_MIN 8
-#define INDEX_BITS_MAX 30
+#define INDEX_BITS_MAX 29
 
 /*
  * Growing: the next index is cleared, then filled, next to the current index, in steps. Each new
@@ -325,7 +326,7 @@ index_create(struct dest_table *t, unsigned bits, struct index **out)
 	if (x == NULL)
 		return -ENOMEM;
 	*x = (struct index){.bits = bits, .mask = (1u << bits) - 1};
-	x->slot = arena_alloc_aligned(t->arena, CACHE_LINE, sizeof(*x->slot) << bits);
+	x->slot = arena_alloc_aligned(t->arena, ARENA_PAGE, sizeof(*x->slot) << bits);
 	if (x->slot == NULL) {
 		arena_free(t->arena, x);
 		return -ENOMEM;
@@ -343,7 +344,11 @@ index_free(void *ctx, void *p)
 	struct index *x = p;
 
 	bytes_add(t, -(sizeof(*x->slot) << x->bits));
-	arena_release(t->arena, x->slot);
+	/* a growing table needs the pages soon, for destinations and sets */
+	if (x->bits < atomic_load_explicit(&t->index, memory_order_relaxed)->bits)
+		arena_free(t->arena, x->slot);
+	else
+		arena_release(t->arena, x->slot);
 	arena_free(t->arena, x);
 }
 
@@ -359,13 +364,20 @@ index_tag(const struct index *x, uint64_t hash)
 {
 	uint32_t known = (uint32_t)hash & ((1u << HASH_BITS) - 1);
 
-	return known >> (x->bits - LINE_BITS) << (x->bits + 1);
+	return known >> (x->bits - LINE_BITS) << (x->bits + 2);
 }
 
-static uint32_t
-index_displaced(const struct index *x)
+static unsigned
+entry_distance(const struct index *x, uint32_t v)
 {
-	return x->mask + 1;
+	return v >> x->bits & FAR;
+}
+
+/* The entry, one line further on. */
+static uint32_t
+entry_further(const struct index *x, uint32_t v)
+{
+	return entry_distance(x, v) < FAR ? v + (1u << x->bits) : v;
 }
 
 static void
@@ -452,7 +464,7 @@ index_insert(struct index *x, uint64_t hash, uint32_t id)
 		if ((l.empty | l.match) != 0)
 			break;
 		i = (i + LINE_SLOTS) & x->mask;
-		v |= index_displaced(x);
+		v = entry_further(x, v);
 	}
 	i += (uint32_t)__builtin_ctz(l.match != 0 ? l.match : l.empty);
 	x->filled += l.match == 0;
@@ -490,7 +502,7 @@ index_find(const struct dest_table *t, const struct index *x, const struct prefi
 		if (l.empty != 0)
 			return DEST_NONE;
 		i = (i + LINE_SLOTS) & x->mask;
-		tag |= index_displaced(x);
+		tag = entry_further(x, tag);
 	}
 }
 
@@ -506,7 +518,7 @@ index_remove(struct index *x, uint64_t hash, uint32_t id)
 
 	while ((l = line_read(&x->slot[i], UINT32_MAX, v)).match == 0) {
 		i = (i + LINE_SLOTS) & x->mask;
-		v |= index_displaced(x);
+		v = entry_further(x, v);
 	}
 	i += (uint32_t)__builtin_ctz(l.match);
 	/* release: pairs with the load in line_read */
@@ -520,9 +532,10 @@ static bool
 index_clear(struct index *x, uint32_t slots)
 {
 	uint32_t left = x->mask + 1 - x->cleared, n = slots < left ? slots : left;
+	void *from = (void *)((uintptr_t)x->slot + x->cleared * sizeof(*x->slot));
 
-	memset((void *)((uintptr_t)x->slot + x->cleared * sizeof(*x->slot)), EMPTY,
-		n * sizeof(*x->slot));
+	arena_populate(from, n * sizeof(*x->slot));
+	memset(from, EMPTY, n * sizeof(*x->slot));
 	x->cleared += n;
 	return x->cleared > x->mask;
 }
@@ -531,9 +544,12 @@ index_clear(struct index *x, uint32_t slots)
 static uint64_t
 entry_hash(const struct dest_table *t, const struct index *x, uint32_t line, uint32_t v)
 {
-	if (v & index_displaced(x))
+	unsigned distance = entry_distance(x, v);
+
+	if (distance == FAR)
 		return dest_hash(t, dest_at(t, (v & x->mask) - 1));
-	return (uint64_t)(v >> (x->bits + 1)) << (x->bits - LINE_BITS) | line;
+	return (uint64_t)(v >> (x->bits + 2)) << (x->bits - LINE_BITS) |
+	       ((line - distance) & (x->mask >> LINE_BITS));
 }
 
 /*
@@ -558,9 +574,9 @@ line_copy(struct dest_table *t, const struct index *x, uint32_t line)
 
 		if (v == EMPTY || v == GONE)
 			continue;
-		hash = v & index_displaced(x) ? 0 : entry_hash(t, x, line, v);
+		hash = entry_distance(x, v) == 0 ? entry_hash(t, x, line, v) : 0;
 		to = (index_line(n, hash) & second) != 0;
-		if ((v & index_displaced(x)) || empty[to] == 0) {
+		if (entry_distance(x, v) > 0 || empty[to] == 0) {
 			left |= 1u << k;
 			continue;
 		}
@@ -2007,7 +2023,7 @@ dest_hint(const struct dest_table *t, uint64_t hash)
 		if (l.empty != 0)
 			return (struct dest_id){DEST_NONE};
 		i = (i + LINE_SLOTS) & x->mask;
-		tag |= index_displaced(x);
+		tag = entry_further(x, tag);
 	}
 	i += (uint32_t)__builtin_ctz(l.match);
 	/* relaxed: a hint */

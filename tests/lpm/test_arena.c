@@ -55,6 +55,43 @@ calloc_clears_used_memory(void **state)
 	}
 }
 
+/* Also in memory that was used before; large blocks begin at a page. */
+static void
+touched_memory_is_clear(void **state)
+{
+	struct arena *a = *state;
+
+	for (size_t size = 100; size < 1u << 20; size = size * 3 + 24) {
+		for (unsigned round = 0; round < 2; round++) {
+			uint8_t *p = arena_calloc_touched(a, size);
+
+			assert_non_null(p);
+			for (size_t i = 0; i < size; i++)
+				assert_int_equal(p[i], 0);
+			if (size >= 4 * ARENA_PAGE)
+				assert_int_equal((uintptr_t)p % ARENA_PAGE, 0);
+			memset(p, 0xa5, size);
+			arena_free(a, p);
+		}
+	}
+}
+
+static void
+populated_memory_keeps_its_content(void **state)
+{
+	const size_t size = 10 * ARENA_PAGE + 77;
+	struct arena *a = *state;
+	uint8_t *p = arena_alloc(a, size);
+
+	assert_non_null(p);
+	memset(p, 0x5a, size / 2);
+	arena_populate(p, size);
+	for (size_t i = 0; i < size / 2; i++)
+		assert_int_equal(p[i], 0x5a);
+	memset(p, 0, size);
+	arena_free(a, p);
+}
+
 static void
 aligned_as_asked(void **state)
 {
@@ -282,6 +319,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(counts_what_is_held, setup, teardown),
 		cmocka_unit_test_setup_teardown(calloc_clears_used_memory, setup, teardown),
+		cmocka_unit_test_setup_teardown(touched_memory_is_clear, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			populated_memory_keeps_its_content, setup, teardown),
 		cmocka_unit_test_setup_teardown(aligned_as_asked, setup, teardown),
 		cmocka_unit_test_setup_teardown(realloc_keeps_content_and_count, setup, teardown),
 		cmocka_unit_test_setup_teardown(too_large_is_null, setup, teardown),
