@@ -240,6 +240,7 @@ struct update_group {
 
 	struct edit *edits; /* by number; [0] is not used */
 	unsigned edit_count, edit_size;
+	uint32_t edit_pause; /* calls before the next search for free numbers */
 	uint64_t rules_hash[2]; /* [by_before]; 0: not computed */
 	uint8_t edit_of[2][EDIT_OUTCOMES]; /* [by_before], by outcome of the policy; 0: not known */
 

@@ -382,7 +382,13 @@ rules_hash(struct update_group *g)
 	return *h;
 }
 
-/* Frees the numbers that no route has, of the group or of the batch. */
+#define SWEEP_ROUTES 16u /* routes read for a search, at most, by each route without a number */
+#define SWEEP_PAUSE 256u
+
+/*
+ * Frees the numbers that no route has, of the group or of the batch. Reads all routes: after a search without a result, the next search waits for
+ * a number of calls that grows with the routes.
+ */
 static void
 edits_sweep(struct update_group *g)
 {
@@ -397,6 +403,7 @@ edits_sweep(struct update_group *g)
 		if (!used[i])
 			g->edits[i] = (struct edit){0};
 	memset(g->edit_of, 0, sizeof(g->edit_of));
+	s->last.made = MADE_NONE; /* its edit may have another number from now on */
 }
 
 static bool
@@ -422,11 +429,20 @@ edit_number(struct update_group *g, uint64_t hash, bool plain)
 		if (g->edits[n].hash == hash)
 			return (uint8_t)n;
 	if (n == EDIT_UNNAMED) {
+		if (g->edit_pause > 0) {
+			g->edit_pause--;
+			return EDIT_UNNAMED;
+		}
 		edits_sweep(g);
 		for (n = 1; n < EDIT_UNNAMED && g->edits[n].hash != 0;)
 			n++;
-		if (n == EDIT_UNNAMED)
+		if (n == EDIT_UNNAMED) {
+			g->edit_pause = SWEEP_PAUSE;
+			if (g->out != NULL)
+				g->edit_pause +=
+					(uint32_t)(adj_rib_out_count(g->out) / SWEEP_ROUTES);
 			return EDIT_UNNAMED;
+		}
 	} else if (n >= g->edit_size && !edits_grow(g)) {
 		return EDIT_UNNAMED;
 	}
@@ -729,6 +745,7 @@ rules_forget(struct update_group *g)
 {
 	memset(g->edit_of, 0, sizeof(g->edit_of));
 	memset(g->rules_hash, 0, sizeof(g->rules_hash));
+	g->edit_pause = 0;
 	rules_run_end(g->set);
 }
 
@@ -1070,6 +1087,19 @@ rules_default(struct update_group *g, struct offer *o)
 	return 0;
 }
 
+/*
+ * True if the offer is the advertised route. For a route without a number of its edit: if the path is the same. Then the rules in force make the
+ * attributes, so within a plan such a route is not found.
+ */
+static bool
+offer_again(const struct update_group *g, const struct offer *o, struct adj_route r)
+{
+	if (r.edit != EDIT_UNNAMED)
+		return offer_is(g, o, r);
+	return o->permit && !g->planned && r.record.v != 0 &&
+	       same_path(adj_record_path(g->set->records, r.record), &o->path);
+}
+
 /* The offer of the path that `r` names, by the rules in force, or by the rules from before the plan. */
 static bool
 path_again(struct update_group *g, struct dest_id id, const struct dest_view *view,
@@ -1078,7 +1108,7 @@ path_again(struct update_group *g, struct dest_id id, const struct dest_view *vi
 	bool found;
 
 	*o = (struct offer){.made = MADE_NONE};
-	if (evaluate_path(g, id, view, path, o) == 0 && offer_is(g, o, r))
+	if (evaluate_path(g, id, view, path, o) == 0 && offer_again(g, o, r))
 		return true;
 	if (!g->planned)
 		return false;
@@ -1097,7 +1127,7 @@ route_again(struct update_group *g, struct dest_id id, struct adj_route r, struc
 	unsigned shard = shards_index(shards, id);
 
 	if (id.v == DEST_DEFAULT.v)
-		return rules_default(g, o) == 0 && offer_is(g, o, r);
+		return rules_default(g, o) == 0 && offer_again(g, o, r);
 	if (!shards_peek(&g->table, id, &view) || view.paths == NULL)
 		return false;
 	for (unsigned i = 0; i < view.paths->eligible; i++) {
