@@ -759,6 +759,12 @@ prefix_lists_hold(const struct policy *p, const struct node *n, const struct pre
 }
 
 bool
+policy_asks_prefix(const struct policy *p)
+{
+	return p->prefix_list_count > 0;
+}
+
+bool
 policy_asks_few(const struct policy *p)
 {
 	return p->few_prefixes;

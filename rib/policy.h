@@ -94,6 +94,8 @@ bool policy_may_take_long(const struct policy *p);
  * found by a search in few lists. Any thread.
  */
 bool policy_may_permit(const struct policy *p, const struct prefix *prefix);
+/* False: all prefixes of a set get the same verdict. Any thread. */
+bool policy_asks_prefix(const struct policy *p);
 /* False: policy_may_permit() is true for all prefixes. Any thread. */
 bool policy_asks_few(const struct policy *p);
 

@@ -221,7 +221,7 @@ next_hop_store(struct update_member *m, const struct update_member_config *c, ui
 }
 
 static void
-walk_request(struct update_member *m, bool framed)
+walk_request(struct update_member *m, bool framed) RUNS_ON(role_session)
 {
 	struct update_group *g = m->group;
 
@@ -392,6 +392,18 @@ output_late(struct output *o)
 	return now_ns() >= o->deadline_ns;
 }
 
+void
+member_write(struct update_member *m, const struct message *head, const uint8_t *octets,
+	struct output *o)
+{
+	memcpy(o->p, octets, head->len);
+	if (head->next_hop_at != 0)
+		memcpy(o->p + head->next_hop_at, m->next_hop_octets, m->group->next_hop_len);
+	output_take(o, head->len);
+	if (!head->withdraw)
+		member_first_sent(m, o);
+}
+
 /* Copies the next message of the stream. False: no room, or no time. */
 static bool
 member_copy(struct update_member *m, struct output *o) RUNS_ON(role_session)
@@ -420,13 +432,7 @@ member_copy(struct update_member *m, struct output *o) RUNS_ON(role_session)
 		case MESSAGE_ALL_BUT:
 		case MESSAGE_ONLY:
 		case MESSAGE_WALK_BUT:
-			memcpy(o->p, message_octets(msg), msg->len);
-			if (msg->next_hop_at != 0)
-				memcpy(o->p + msg->next_hop_at, m->next_hop_octets,
-					m->group->next_hop_len);
-			output_take(o, msg->len);
-			if (!msg->withdraw)
-				member_first_sent(m, o);
+			member_write(m, msg, message_octets(msg), o);
 			break;
 		}
 	}
@@ -440,6 +446,7 @@ static bool
 member_step(struct update_member *m, struct output *o) RUNS_ON(role_session)
 {
 	struct update_group *g = m->group;
+	bool made;
 
 	if (m->state == MEMBER_BEHIND) {
 		behind_run(m, o);
@@ -452,7 +459,11 @@ member_step(struct update_member *m, struct output *o) RUNS_ON(role_session)
 	}
 	if (o->room < BGP_MSG_MAX || now_ns() >= o->deadline_ns)
 		return false;
-	return stream_produce(g, o->deadline_ns);
+	g->set->direct = g->member_count == 1 ? m : NULL;
+	g->set->direct_output = o;
+	made = stream_produce(g, o->deadline_ns);
+	g->set->direct = NULL;
+	return made;
 }
 
 /* ---- turns ---- */

@@ -334,6 +334,9 @@ struct update_groups {
 		uint32_t serial;
 		enum route_source kind;
 		const struct attr_set *attrs; /* NULL: the path must not be advertised */
+		bool decided,
+			before; /* `offer` holds for all prefixes, with by_before as `before` */
+		struct offer offer;
 	} told;
 	struct peer_id source_peer;
 	struct shard_peer source;
@@ -370,6 +373,10 @@ struct update_groups {
 	struct bucket bucket[BATCH_ENTRIES];
 	uint16_t change_hash[BATCH_HASH], bucket_hash[BATCH_HASH];
 	struct behind_item item[BEHIND_ITEMS];
+
+	/* While a turn of the only member of a group produces: the member and its output. NULL: none. */
+	struct update_member *direct;
+	struct output *direct_output;
 
 	struct attr_set *scratch[2];
 	size_t scratch_size;
@@ -422,6 +429,9 @@ bool member_pending(const struct update_member *m) RUNS_ON(role_session);
 uint64_t member_wait_ns(const struct update_member *m);
 /* 0, or the error for update_turn.error. */
 int member_error(struct update_member *m) RUNS_ON(role_session);
+/* Writes an UPDATE of the stream into the output of the member, which has room. */
+void member_write(struct update_member *m, const struct message *head, const uint8_t *octets,
+	struct output *o) RUNS_ON(role_session);
 /* Frees the messages passed by all members. */
 void stream_trim(struct update_group *g);
 /* The initial table of the member begins: the member enters the stream. */
@@ -485,8 +495,9 @@ bool stream_pending(const struct update_group *g);
 /* The time of the next read of the journal, if the journal rests; else 0. */
 uint64_t stream_rest_ns(const struct update_group *g);
 /* Puts a mark into the stream, also for the members behind. `who`: as for MESSAGE_WALK_BEGIN. */
-void stream_mark(struct update_group *g, enum message_kind kind, struct peer_id who);
-void stream_settled(struct update_group *g, const struct update_member *m);
+void stream_mark(struct update_group *g, enum message_kind kind, struct peer_id who)
+	RUNS_ON(role_session);
+void stream_settled(struct update_group *g, const struct update_member *m) RUNS_ON(role_session);
 /* True if the walk waits for the slowest member. */
 bool walk_blocked(const struct update_group *g);
 void batch_reset(struct update_groups *s);

@@ -195,21 +195,19 @@ as_path_edit(const struct update_rules *r, struct attr_set *s)
 	attr_set_derive(s);
 }
 
-/* RFC 4271 5.1.2: own_as in front of the path, and local_as before own_as. *s is the result, in one of the two scratch buffers. */
+/* RFC 4271 5.1.2: own_as in front of the path, and local_as before own_as. `in` is not scratch[1]; *s is the result, in one of the scratch buffers. */
 static int
-as_path_prepend(struct update_group *g, struct attr_set **s)
+as_path_prepend(struct update_group *g, const struct attr_set *in, struct attr_set **s)
 {
 	struct update_groups *set = g->set;
-	struct attr_set *other = *s == set->scratch[0] ? set->scratch[1] : set->scratch[0], *swap;
-	int err = attr_set_prepend(*s, g->rules.own_as, 1, other, set->scratch_size);
+	int err = attr_set_prepend(in, g->rules.own_as, 1, set->scratch[1], set->scratch_size);
 
+	*s = set->scratch[1];
 	if (err == 0 && g->rules.local_as != g->rules.own_as) {
-		swap = *s;
-		*s = other;
-		other = swap;
-		err = attr_set_prepend(*s, g->rules.local_as, 1, other, set->scratch_size);
+		*s = set->scratch[0];
+		err = attr_set_prepend(
+			set->scratch[1], g->rules.local_as, 1, *s, set->scratch_size);
 	}
-	*s = other;
 	return err;
 }
 
@@ -336,17 +334,23 @@ scratch_reserve(struct update_groups *s, size_t size)
 	return 0;
 }
 
-/* Completes the result of policy in *s, a scratch buffer. 0; -E2BIG: too large for any message. */
+/* Completes the result of policy, `after`; *s is the result, in a scratch buffer. 0; -E2BIG: too large for any message. */
 static int
-exported_edit(struct update_group *g, unsigned policy_sets, struct attr_set **s,
-	enum route_source kind, const struct shard_peer *source)
+exported_edit(struct update_group *g, unsigned policy_sets, const struct attr_set *after,
+	struct attr_set **s, enum route_source kind, const struct shard_peer *source)
 {
+	bool external = g->rules.kind == UPDATE_EXTERNAL;
+	bool edits = external && !policy_runs(&g->rules) &&
+		     (g->rules.remove_private_as || g->rules.as_override);
 	int err = 0;
 
-	if (g->rules.kind == UPDATE_EXTERNAL) {
-		if (!policy_runs(&g->rules))
+	*s = g->set->scratch[0];
+	if (!external || edits)
+		memcpy(*s, after, attr_set_size(after));
+	if (external) {
+		if (edits)
 			as_path_edit(&g->rules, *s);
-		err = as_path_prepend(g, s);
+		err = as_path_prepend(g, edits ? *s : after, s);
 		if (err == 0)
 			internal_attrs_strip(*s, policy_sets, kind);
 	} else {
@@ -483,9 +487,8 @@ content_make(struct update_group *g, const struct offer *o, int *err)
 	*err = scratch_reserve(set, attr_set_size(o->after) + GROWTH);
 	if (*err < 0)
 		return NULL;
-	s = set->scratch[0];
-	memcpy(s, o->after, attr_set_size(o->after));
-	if (exported_edit(g, o->sets, &s, (enum route_source)o->path.kind, o->source) < 0 ||
+	if (exported_edit(g, o->sets, o->after, &s, (enum route_source)o->path.kind, o->source) <
+			0 ||
 		attr_set_size(s) > MADE_SIZE_MAX)
 		return NULL;
 	return s;
@@ -849,7 +852,7 @@ exportable_attrs(const struct update_group *g, const struct attr_table *table,
 }
 
 /* As exportable_attrs(), cached for a run of paths of one peer with one set. run->accepted is an id of all shards. */
-static const struct path_run *
+static struct path_run *
 path_run_get(struct update_group *g, unsigned shard, const struct rib_path *best,
 	const struct shard_peer **source)
 {
@@ -887,7 +890,7 @@ static int
 evaluate_path(struct update_group *g, struct dest_id id, const struct dest_view *view,
 	const struct rib_path *best, struct offer *o)
 {
-	const struct path_run *run;
+	struct path_run *run;
 	const struct shard_peer *source;
 	struct policy_verdict v;
 	int err;
@@ -895,10 +898,21 @@ evaluate_path(struct update_group *g, struct dest_id id, const struct dest_view 
 	run = path_run_get(g, shards_index(&g->set->shards, id), best, &source);
 	if (run->attrs == NULL)
 		return 0;
+	if (run->decided && run->before == g->by_before) {
+		*o = run->offer;
+		o->source = source;
+		g->set->policy_refused = !o->permit;
+		return 0;
+	}
 	err = policy_run(g, run->accepted, run->attrs, run->kind, &view->prefix, &v);
-	g->set->policy_refused = err == 0 && !v.permit;
-	if (err < 0 || !v.permit)
+	if (err < 0)
 		return err;
+	g->set->policy_refused = !v.permit;
+	run->decided = !policy_runs(&g->rules) || !policy_asks_prefix(g->rules.policy);
+	run->before = g->by_before;
+	run->offer = *o;
+	if (!v.permit)
+		return 0;
 	o->permit = true;
 	o->by_before = g->by_before;
 	o->edit = edit_find(g, &v);
@@ -912,6 +926,7 @@ evaluate_path(struct update_group *g, struct dest_id id, const struct dest_view 
 		.kind = (uint8_t)run->kind};
 	if (run->kind == SOURCE_INTERNAL && g->rules.kind != UPDATE_EXTERNAL)
 		o->path.originator = source != NULL ? source->router_id : 0;
+	run->offer = *o;
 	return 0;
 }
 
