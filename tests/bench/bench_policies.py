@@ -5,16 +5,19 @@ community of its own. 20 receivers (200,000 prefixes), 100 (100,000), and as man
 
   cpu_N, memory_N   CPU seconds of the daemon until all N receivers have their table; resident
   lost_N            lost sessions
+  rest_N            CPU seconds a second of the daemon at rest afterwards
 The tables of all receivers equal an oracle's (tests/bench/oracle.c)."""
 import os
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from scenario import CLIENT_ASN, CLIENTS, Plan, Tables, clients, denied_ases, feeds, load, must_hold, ours, sample  # noqa: E402
+from scenario import CLIENT_ASN, CLIENTS, IDLE, Plan, Tables, clients, denied_ases, feeds, load, must_hold, ours, sample  # noqa: E402
 
 STEPS = ((20, 200000), (100, 100000), (1101, 1000), (4094, 1000))
 QUICK = ((20, 5000), (100, 2000), (1101, 100))
 
+REST_S = 2
 BESIDE_MAX = 100  # BIRD needs minutes for 1,101 sessions
 
 
@@ -27,10 +30,13 @@ def main():
                 expected = tables.expected(number, denied_ases(number))
                 with arena.dut(cls, feeds(1) + clients(number)) as dut:
                     fan = arena.holders(number, CLIENTS, CLIENT_ASN)
-                    stat, _, cpu = load(dut, fan, arena.own_feeds(tables), min(expected["held"]), may_lose=True)
+                    stat, _, cpu = load(dut, fan, arena.own_feeds(tables), min(expected["held"]), may_lose=True, busy=2 if number > BESIDE_MAX else IDLE)
                     sample("cpu_%d" % number, "CPU-s", run, cpu, dut=cls.name)
                     sample("memory_%d" % number, "MB", run, dut.resident_bytes() / 1e6, dut=cls.name)
                     sample("lost_%d" % number, "sessions", run, number - stat["established"], dut=cls.name)
+                    cpu, begin = dut.cpu_seconds(), time.monotonic()
+                    time.sleep(REST_S)
+                    sample("rest_%d" % number, "CPU-s/s", run, (dut.cpu_seconds() - cpu) / (time.monotonic() - begin), dut=cls.name)
                     if stat["established"] == number:
                         must_hold(fan, expected)
             return one

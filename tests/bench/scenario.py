@@ -172,12 +172,12 @@ def clients(n, tag=0):
         for i, (a, asn) in enumerate(zip(addresses(CLIENTS, n), denied_ases(n)))]
 
 
-def idle(dut, seconds=0.5, limit=LIMIT_S):
+def idle(dut, seconds=0.5, limit=LIMIT_S, busy=IDLE):
     """Waits until the daemon is idle."""
-    settled(dut, None, 0, seconds, limit)
+    settled(dut, None, 0, seconds, limit, busy=busy)
 
 
-def settled(dut, fan, routes, quiet_s=1.0, limit=LIMIT_S, probing=False, may_lose=False):
+def settled(dut, fan, routes, quiet_s=1.0, limit=LIMIT_S, probing=False, may_lose=False, busy=IDLE):
     """Waits until the fan has received `routes` routes, and then, for quiet_s, the fan has received no more and the daemon has used no CPU (not required
     while probed). Returns the fan's last `stat`, with the daemon's `cpu` at the last reception. `may_lose`: after a lost session the run continues, and
     does not wait for `routes` any more."""
@@ -191,7 +191,7 @@ def settled(dut, fan, routes, quiet_s=1.0, limit=LIMIT_S, probing=False, may_los
             raise Unable("it drops %d sessions" % stat["lost"])
         now, used = time.monotonic(), dut.cpu_seconds()
         stat["cpu"] = used if stat["last_ns"] != seen or not probing else before["cpu"]
-        if stat["last_ns"] != seen or (used - cpu > IDLE * (now - at) and not probing) or (stat["routes"] < routes and not stat["lost"]):
+        if stat["last_ns"] != seen or (used - cpu > busy * (now - at) and not probing) or (stat["routes"] < routes and not stat["lost"]):
             still = now
         seen, cpu, at = stat["last_ns"], used, now
         return now - still >= quiet_s
@@ -203,7 +203,7 @@ def settled(dut, fan, routes, quiet_s=1.0, limit=LIMIT_S, probing=False, may_los
     return stat
 
 
-def ready(dut, fan, said, may_lose=False):
+def ready(dut, fan, said, may_lose=False, busy=IDLE):
     """All sessions are established (`may_lose`: or have had the time), and the daemon is idle."""
     try:
         fan.wait("established", timeout=bound(60))
@@ -213,13 +213,13 @@ def ready(dut, fan, said, may_lose=False):
         fan.ask("keep", "done")
     for f in said:
         f.wait("ready")
-    idle(dut)
+    idle(dut, busy=busy)
 
 
-def load(dut, fan, said, routes, may_lose=False, **more):
+def load(dut, fan, said, routes, may_lose=False, busy=IDLE, **more):
     """ready(), and send()."""
-    ready(dut, fan, said, may_lose)
-    return send(dut, fan, said, routes, may_lose=may_lose, **more)
+    ready(dut, fan, said, may_lose, busy)
+    return send(dut, fan, said, routes, may_lose=may_lose, busy=busy, **more)
 
 
 def send(dut, fan, said, routes, **more):
