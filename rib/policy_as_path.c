@@ -3,9 +3,10 @@
  * AS-path lists. The first matching entry decides.
  *
  * Most expressions are about whole AS numbers: `_64513_`, `^64513_64514_`, `_(1|2|3)$`,
- * `_6451[2-9]_`, `^$`, `.*`. The list turns them into intervals and sequences of AS numbers. A
- * single pass over the path then finds the first matching entry of all these expressions. PCRE2
- * runs only the remaining expressions in front of this entry.
+ * `_6451[2-9]_`, `^64513(_[0-9]+)*_(1|2|3)$`, `^$`, `.*`. The list turns them into intervals,
+ * sequences, and pairs of first and last AS number. A single pass over the path then finds the
+ * first matching entry of all these expressions. PCRE2 runs only the remaining expressions in front
+ * of this entry.
  */
 #include "rib/policy_impl.h"
 
@@ -52,6 +53,11 @@ struct sequence {
 	uint32_t entry[PLACES];
 };
 
+/* The first and the last of two or more AS numbers with single delimiters between neighbours. */
+struct pair {
+	uint32_t first, last, entry;
+};
+
 /* An interval: its first entry for each place. */
 struct cell {
 	uint32_t entry[PLACES];
@@ -80,6 +86,8 @@ struct policy_as_path_list {
 	unsigned sequence_count, sequence_size, pool_count, pool_size;
 	struct sequence *sequences; /* sorted by length, then by numbers */
 	uint32_t *pool;
+	unsigned pair_count, pair_size;
+	struct pair *pairs; /* sorted by numbers */
 };
 
 int
@@ -135,6 +143,7 @@ policy_as_path_list_unref(struct policy_as_path_list *l)
 	free(l->cells);
 	free(l->sequences);
 	free(l->pool);
+	free(l->pairs);
 	free(l);
 }
 
@@ -517,6 +526,32 @@ add_sequences(const struct shape *x, enum place place)
 	return 0;
 }
 
+/* The pairs of two elements with any numbers between them. 0, -ENOMEM; -ENOTSUP: too many. */
+static int
+add_pairs(const struct shape *x)
+{
+	struct policy_as_path_list *l = x->l;
+	unsigned firsts = x->first[1];
+
+	if (firsts * (x->range_count - firsts) > PRODUCT_MAX)
+		return -ENOTSUP;
+	for (unsigned i = 0; i < x->range_count; i++)
+		if (x->range[i].low != x->range[i].high)
+			return -ENOTSUP;
+	for (unsigned i = 0; i < firsts; i++)
+		for (unsigned k = firsts; k < x->range_count; k++) {
+			struct pair *grown = policy_vector_reserve(
+				l->pairs, l->pair_count, &l->pair_size, sizeof(*grown));
+
+			if (!grown)
+				return -ENOMEM;
+			l->pairs = grown;
+			grown[l->pair_count++] =
+				(struct pair){x->range[i].low, x->range[k].low, x->entry};
+		}
+	return 0;
+}
+
 static bool
 is_one_of(const struct shape *x, const char *const *texts)
 {
@@ -541,6 +576,9 @@ add_alternative(struct shape *x)
 	static const char *const all[] = {"", ".*", "^.*", ".*$", "^.*$", "^", "$", "_", NULL};
 	static const char *const some[] = {".", ".+", "^.+", ".+$", "^.+$", NULL};
 	static const char *const empty[] = {"^$", NULL};
+	static const char *const at_end[] = {"$", NULL};
+	static const char *const any_numbers[] = {
+		"(_[0-9]+)*_", "(?:_[0-9]+)*_", "(_\\d+)*_", "(?:_\\d+)*_", NULL};
 	unsigned place = PLACE_ANY;
 
 	x->element_count = x->range_count = x->tried = 0;
@@ -557,6 +595,8 @@ add_alternative(struct shape *x)
 numbers:
 	if (!parse_begin(x, &place) || !parse_element(x))
 		return -ENOTSUP;
+	if (place == PLACE_FIRST && eat_any(x, any_numbers))
+		return parse_element(x) && is_one_of(x, at_end) ? add_pairs(x) : -ENOTSUP;
 	while (!parse_end(x, &place))
 		if (!eat(x, "_") || !parse_element(x))
 			return -ENOTSUP;
@@ -603,6 +643,7 @@ add_numbers(struct policy_as_path_list *l, const char *regex)
 		l->range_count = before.range_count;
 		l->sequence_count = before.sequence_count;
 		l->pool_count = before.pool_count;
+		l->pair_count = before.pair_count;
 	}
 	return err;
 }
@@ -847,6 +888,36 @@ sequences_sort(struct policy_as_path_list *l)
 	l->sequence_count = kept;
 }
 
+static int
+pair_compare(const void *a, const void *b)
+{
+	const struct pair *x = a, *y = b;
+
+	if (x->first != y->first)
+		return x->first < y->first ? -1 : 1;
+	if (x->last != y->last)
+		return x->last < y->last ? -1 : 1;
+	return x->entry < y->entry ? -1 : x->entry > y->entry;
+}
+
+/* Keeps the first entry of each pair. */
+static void
+pairs_sort(struct policy_as_path_list *l)
+{
+	unsigned kept = 0;
+
+	if (l->pair_count)
+		qsort(l->pairs, l->pair_count, sizeof(*l->pairs), pair_compare);
+	for (unsigned i = 0; i < l->pair_count; i++) {
+		const struct pair *p = &l->pairs[i];
+
+		if (!kept || l->pairs[kept - 1].first != p->first ||
+			l->pairs[kept - 1].last != p->last)
+			l->pairs[kept++] = *p;
+	}
+	l->pair_count = kept;
+}
+
 int
 policy_as_path_list_seal(struct policy_as_path_list *l)
 {
@@ -854,6 +925,7 @@ policy_as_path_list_seal(struct policy_as_path_list *l)
 	int err;
 
 	sequences_sort(l);
+	pairs_sort(l);
 	if (l->range_count == 0)
 		return 0;
 	err = cells_cut(l);
@@ -1037,6 +1109,33 @@ sequences_at(const struct policy_as_path_list *l, const struct policy_path *p, u
 	return best;
 }
 
+static uint32_t
+pairs_at(const struct policy_as_path_list *l, const struct policy_path *p)
+{
+	unsigned low = 0, high = l->pair_count;
+	uint32_t first, last;
+
+	if (p->count < 2 || !p->numbers[0].first || !p->numbers[p->count - 1].last)
+		return NO_ENTRY;
+	for (unsigned i = 1; i < p->count; i++)
+		if (!p->numbers[i].follows)
+			return NO_ENTRY;
+	first = p->numbers[0].asn;
+	last = p->numbers[p->count - 1].asn;
+	while (low < high) {
+		unsigned middle = (low + high) / 2;
+		const struct pair *at = &l->pairs[middle];
+
+		if (at->first == first && at->last == last)
+			return at->entry;
+		if (at->first < first || (at->first == first && at->last < last))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NO_ENTRY;
+}
+
 /* The first matching entry, without PCRE2's. */
 static uint32_t
 match_numbers(const struct policy_as_path_list *l, const struct policy_path *p)
@@ -1044,6 +1143,8 @@ match_numbers(const struct policy_as_path_list *l, const struct policy_path *p)
 	uint32_t best = l->all;
 
 	first_entry(&best, p->count == 0 ? l->empty : l->some);
+	if (l->pair_count > 0)
+		first_entry(&best, pairs_at(l, p));
 	for (unsigned i = 0; i < p->count && best > 0; i++) {
 		const struct as_path_number *n = &p->numbers[i];
 

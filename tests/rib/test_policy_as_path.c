@@ -121,7 +121,18 @@ put_alternative(struct text *t, uint64_t *seed)
 	static const char *const end[] = {"_", "_", "$", "$", "_.*", "_.*$", "(_|$)", "($|_)",
 		"(_.*)?$", "", "_$", "_?$", ".*", NULL};
 	static const char *const between[] = {"_", "_", "_", " ", "__", ",", ".", NULL};
+	static const char *const numbers[] = {
+		"(_[0-9]+)*_", "(?:_[0-9]+)*_", "(_\\d+)*_", "(_[0-9]+)+_", "(_[0-9]*)*_", NULL};
 
+	/* the paths from an AS to some others, as written by bgpq4 */
+	if (random_below(seed, 6) == 0) {
+		put(t, random_below(seed, 8) ? "^" : any_of(seed, begin));
+		put_element(t, seed);
+		put(t, any_of(seed, numbers));
+		put_element(t, seed);
+		put(t, random_below(seed, 8) ? "$" : any_of(seed, end));
+		return;
+	}
 	if (random_below(seed, 12) == 0) {
 		put(t, any_of(seed, whole));
 		return;
@@ -259,7 +270,8 @@ test_common_expressions(void **state)
 {
 	static const char *const common[] = {"_64513_", "^64513_", "_64513$", "^64513$", "^$", ".*",
 		"^64513_64514_", "_(1|2|3)_", "_6451[2-9]_", "^64513_.*", ".*_64513_.*", "^[0-9]+$",
-		PRIVATE_ASNS, "_42[0-9]{8}_", "(^|_)64513(_|$)", "^(64513|64514)_(64515|64516)$",
+		PRIVATE_ASNS, "_42[0-9]{8}_", "(^|_)64513(_|$)", "^64513(_[0-9]+)*_(64514|64515)$",
+		"^(64513|64514)(?:_\\d+)*_64515$", "^(64513|64514)_(64515|64516)$",
 		"^64513_|_64514$", "_0_", "^64513(_.*)?$"};
 	static const char *const others[] = {
 		"^64513(_64513)*$", "64513", "_64513", "^64513_[0-9]+$", "(_64513)+$", "^(.)\\1"};
