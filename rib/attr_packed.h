@@ -5,8 +5,8 @@
  * that is built and edited; attr_pack() and attr_unpack() convert without loss.
  *
  * The head has four octets. NEXT_HOP, MED, LOCAL_PREF, AS_PATH and communities follow if present.
- * Rare attributes (AGGREGATOR, ORIGINATOR_ID, OTC, a link-local next hop, further lists) have a
- * list of their own, which exists only if one of them does. A path that is a single AS_SEQUENCE
+ * Rare attributes (AGGREGATOR, ORIGINATOR_ID, OTC, a link-local next hop, further lists) come
+ * in a separate list, only if present. A path that is a single AS_SEQUENCE
  * takes two octets for most AS numbers. A set of a full table takes some 40 octets.
  *
  * Pure functions on their arguments; any thread.

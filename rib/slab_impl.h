@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Blocks of 16 to SLAB_BLOCK_MAX bytes in size classes of 8 bytes, cut from chunks of 32 KiB. For
- * many blocks of slightly different sizes, which an arena would round to classes of 16 to 64
- * bytes, and which one thread allocates and frees without the cost of a shared allocator. A chunk
- * without blocks is returned to the arena at once.
+ * many blocks of slightly different sizes: an arena rounds sizes to classes of 16 to 64 bytes. A
+ * slab has no lock and no thread cache. A chunk without blocks is returned to the arena at once.
  *
- * Owner and user: one thread. Blocks may be read by any thread as long as their owner keeps them.
+ * Owner and user: a single thread. Blocks may be read by any thread until the owner frees them.
  */
 #pragma once
 
