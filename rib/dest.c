@@ -633,6 +633,15 @@ index_drop(struct dest_table *t, uint64_t hash, uint32_t id)
 		(void)index_remove(t->next, hash, id);
 }
 
+/* True if one more destination, of id `limit` or below, needs a larger index. */
+static bool
+index_is_short(const struct index *x, uint32_t limit)
+{
+	uint32_t most = (x->mask + 1) / 4 * 3;
+
+	return x->filled >= most || limit >= most;
+}
+
 /* Makes room in the index for one more destination. 0, -ENOMEM. */
 static int
 index_reserve(struct dest_table *t)
@@ -642,11 +651,15 @@ index_reserve(struct dest_table *t)
 	uint32_t size = x->mask + 1;
 	unsigned bits;
 
+	if (t->next != NULL && index_is_short(t->next, limit)) {
+		index_free(t, t->next); /* it was meant to be smaller */
+		t->next = NULL;
+	}
 	if (t->next != NULL) {
 		grow_step(t);
 		return 0;
 	}
-	if (x->filled < size / 4 * 3 && limit < size / 4 * 3)
+	if (!index_is_short(x, limit))
 		return 0;
 	/* many slots are GONE: the size stays if there is room for an eighth more */
 	bits = limit >= size / 4 * 3 || t->held >= size / 8 * 5 ? x->bits + 1 : x->bits;

@@ -635,6 +635,45 @@ a_withdrawal_frees_segments_and_index(void **state)
 	rib_test_end(&base);
 }
 
+/* A table returns while a smaller index is being filled: the smaller index has no room for it. */
+static void
+a_table_returns_while_the_index_shrinks(void **state)
+{
+	struct rib_test base;
+	struct dest_table *t;
+	uint64_t sequence = 0;
+
+	rib_test_begin(&base);
+	assert_int_equal(dest_table_create(base.arena, base.readers, test_afi, &t), 0);
+	for (unsigned round = 0; round < 8; round++) {
+		for (uint32_t i = 0; i < 5 * MANY; i++)
+			put(t, many_addr(i), 28, ++sequence, i);
+		for (uint32_t i = 0; i < 5 * MANY; i++) {
+			struct prefix p = test_prefix(many_addr(i), 28);
+
+			dest_publish(t, dest_find(t, &p), NULL, ++sequence);
+		}
+		while (dest_limit(t) > 0)
+			(void)dest_reclaim(t, sequence + 1);
+		for (unsigned i = 0; i < round * 8; i++)
+			(void)dest_reclaim(t, sequence + 1);
+		for (uint32_t i = 0; i < MANY; i++)
+			put(t, many_addr(i), 28, ++sequence, i + round);
+		for (uint32_t i = 0; i < MANY; i++) {
+			struct prefix p = test_prefix(many_addr(i), 28);
+			struct dest_id id = dest_find(t, &p);
+			struct dest_view v;
+
+			assert_true(dest_peek(t, id, &v));
+			assert_true(prefix_equal(&v.prefix, &p));
+			assert_int_equal(v.paths->path[0].time_s, i + round);
+		}
+		assert_int_equal(dest_count(t), MANY);
+	}
+	dest_table_destroy(t);
+	rib_test_end(&base);
+}
+
 /* Ids that are withdrawn and reused while most destinations stay: no id above the highest in use. */
 static void
 ids_come_from_the_lowest_segment(void **state)
@@ -833,6 +872,7 @@ main(void)
 		one_thread_test(tombstones_pass_across_the_wrap),
 		one_thread_test(what_is_quiet_has_no_sequence_of_its_own),
 		one_thread_test(a_withdrawal_frees_segments_and_index),
+		one_thread_test(a_table_returns_while_the_index_shrinks),
 		one_thread_test(ids_come_from_the_lowest_segment),
 		cmocka_unit_test(readers_beside_the_owner),
 	};
