@@ -124,6 +124,7 @@ rigged_end(struct rigged *r)
 			assert_false(update_group_dismantle(g, UINT64_MAX));
 	}
 	update_groups_destroy(r->groups);
+	assert_int_equal(adj_records_count(r->records), 0);
 	adj_records_destroy(r->records);
 	qsbr_unregister(r->rig.readers, r->reader);
 	rig_fini(&r->rig);
@@ -1289,6 +1290,64 @@ test_as_path_rules(void **state)
 	policy_destroy(prepends);
 }
 
+#define OWN_GROUPS 2100u
+
+/*
+ * Groups of one member, as of receivers with a policy each: more groups than the journal had cursors. Each member gets the table, a change, and nothing
+ * else; members that do not read hold the ids of their streams.
+ */
+static void
+test_groups_of_their_own(void **state)
+{
+	static struct rigged r;
+	static struct told own[OWN_GROUPS];
+	static uint8_t buf[8192];
+	union rig_attrs a;
+	size_t octets[2] = {0};
+
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	rig_attrs_make(&a, (uint32_t[]){65100}, 1, 0x0a0a0a0a);
+	announce(&r, SOURCE, "10.0.0.0/8", &a);
+	rig_settle(&r.rig);
+	for (unsigned i = 0; i < OWN_GROUPS; i++) {
+		struct update_member_config c = member_config(&r, 1000 + i);
+
+		c.rules.local_as = 100000 + i;
+		qsbr_online(r.rig.readers, r.reader);
+		assert_int_equal(update_group_join(r.groups, &c, &own[i].m), 0);
+		qsbr_offline(r.rig.readers, r.reader);
+	}
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < OWN_GROUPS; i++) {
+			bool more, others;
+			size_t len;
+
+			qsbr_online(r.rig.readers, r.reader);
+			len = turn_send(own[i].m, buf, sizeof(buf), UINT64_MAX, &more, &others,
+				on_mark, &own[i]);
+			qsbr_offline(r.rig.readers, r.reader);
+			assert_int_equal(member_error(own[i].m), 0);
+			assert_false(more);
+			assert_true(len > 0);
+			octets[round] += len;
+			assert_int_equal(update_group_advertised(own[i].m), 1 + round);
+		}
+		announce(&r, SOURCE, "10.1.0.0/16", &a);
+		rig_settle(&r.rig);
+	}
+	printf("%u groups: %zu octets of dumps, %zu of a change\n", OWN_GROUPS, octets[0],
+		octets[1]);
+	for (unsigned i = 0; i < OWN_GROUPS; i++) {
+		struct update_group *g;
+
+		assert_int_equal(own[i].marks[MARK_END_OF_RIB], 1);
+		g = update_group_leave(own[i].m);
+		assert_non_null(g);
+		assert_false(update_group_dismantle(g, UINT64_MAX));
+	}
+	rigged_end(&r);
+}
+
 /* RFC 4456: a non-client's route to clients, a client's to all; ORIGINATOR_ID and CLUSTER_LIST. */
 static void
 test_reflection(void **state)
@@ -1393,6 +1452,7 @@ main(void)
 		cmocka_unit_test(test_behind_without_edit_numbers),
 		cmocka_unit_test(test_cost_without_edit_numbers),
 		cmocka_unit_test(test_as_path_rules),
+		cmocka_unit_test(test_groups_of_their_own),
 		cmocka_unit_test(test_reflection),
 		cmocka_unit_test(test_cluster_id_changes),
 		cmocka_unit_test(test_rest_follows_during_split),

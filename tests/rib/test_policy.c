@@ -677,6 +677,103 @@ test_community_kinds_change(void **state)
 	fixture_end(&f);
 }
 
+#define CHANGES 17u
+
+static void
+change_build(struct policy_builder *b, unsigned which)
+{
+	struct ip_addr hop = addr_from_v4(0x0a000001u + (which == 13));
+
+	switch (which) {
+	case 0:
+	case 1:
+		policy_builder_set_number(b, NUMBER_MED, 5 + which);
+		break;
+	case 2:
+		policy_builder_set_number(b, NUMBER_LOCAL_PREF, 5);
+		break;
+	case 3:
+	case 4:
+		policy_builder_set_prepend(b, 7, which);
+		break;
+	case 5:
+		policy_builder_set_prepend(b, 8, 3);
+		break;
+	case 6:
+	case 7:
+	case 8:
+		policy_builder_set_communities(b, COMMUNITIES_STANDARD,
+			(enum policy_edit)(EDIT_REPLACE + which - 6), (const uint8_t *)"\0\1\0\1",
+			1);
+		break;
+	case 9:
+		policy_builder_set_communities(b, COMMUNITIES_STANDARD, EDIT_REPLACE, NULL, 0);
+		break;
+	case 10:
+		policy_builder_set_communities(
+			b, COMMUNITIES_STANDARD, EDIT_ADD, (const uint8_t *)"\0\1\0\2", 1);
+		break;
+	case 11:
+		policy_builder_set_communities(b, COMMUNITIES_EXTENDED, EDIT_REPLACE, NULL, 0);
+		break;
+	case 12:
+	case 13:
+		policy_builder_set_next_hop(b, &hop);
+		break;
+	case 14:
+	case 15:
+		policy_builder_set_origin(b, which == 14 ? ORIGIN_IGP : ORIGIN_EGP);
+		break;
+	default: /* the changes 0 and 10 together */
+		change_build(b, 0);
+		change_build(b, 10);
+	}
+}
+
+/* The hash of change `which`, in a policy whose earlier nodes make other changes; by number or, with `many`, by key. */
+static uint64_t
+change_hash(unsigned which, unsigned before, bool permits)
+{
+	struct fixture f;
+	struct policy_prefix_list *eleven = list_of("11.0.0.0/8", 32);
+	struct policy_verdict v;
+	uint64_t h;
+
+	fixture_begin(&f);
+	for (unsigned i = 0; i < before; i++) {
+		policy_builder_node(f.b, 1 + i, true);
+		policy_builder_match_prefix_list(f.b, eleven);
+		policy_builder_set_number(f.b, NUMBER_MED, 1000 + i);
+	}
+	policy_builder_node(f.b, 1000, permits);
+	change_build(f.b, which);
+	fixture_finish(&f);
+	policy_prefix_list_unref(eleven);
+	v = verdict_of(&f, plain_attrs(), "10.0.0.0/8");
+	assert_int_equal(v.permit, permits);
+	h = policy_outcome_hash(f.p, v.outcome);
+	fixture_end(&f);
+	return h;
+}
+
+/* Equal changes have equal hashes in any policy, also where their numbers differ; different changes have different hashes. */
+static void
+test_outcome_hash(void **state)
+{
+	uint64_t hash[CHANGES];
+
+	(void)state;
+	for (unsigned i = 0; i < CHANGES; i++) {
+		hash[i] = change_hash(i, 0, true);
+		assert_true(hash[i] != 0);
+		assert_true(hash[i] == change_hash(i, 3, true));
+		assert_true(hash[i] == change_hash(i, POLICY_OUTCOMES_MAX + 5, true));
+		for (unsigned k = 0; k < i; k++)
+			assert_true(hash[i] != hash[k]);
+	}
+	assert_true(change_hash(0, 3, false) == 0);
+}
+
 static void
 test_changes_keep_the_rest(void **state)
 {
@@ -1300,6 +1397,7 @@ main(void)
 		cmocka_unit_test(test_uses_peer),
 		cmocka_unit_test(test_next_hop_link_local),
 		cmocka_unit_test(test_community_kinds_change),
+		cmocka_unit_test(test_outcome_hash),
 		cmocka_unit_test(test_changes_keep_the_rest),
 		cmocka_unit_test(test_path_too_long),
 		cmocka_unit_test(test_outcomes),
