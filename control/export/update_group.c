@@ -590,6 +590,12 @@ member_send(struct update_member *m, const struct update_io *io, bool pressed, u
 				  (more && g->behind_count > 0 && m->state == MEMBER_STREAM));
 }
 
+bool
+update_member_pending(const struct update_member *m)
+{
+	return member_pending(m);
+}
+
 struct update_turn
 update_member_turn(struct update_member *m, const struct update_io *io, uint64_t deadline_ns)
 {

@@ -8,6 +8,7 @@
 #include "lpm/note_work.h"
 #include "lpm/qsbr.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -60,6 +61,7 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 	s->config = *c;
 	ring_init(&s->ready);
 	ring_init(&s->established);
+	ring_init(&s->exports);
 	ring_init(&s->owing);
 	ring_init(&s->leaving);
 	input_init(s);
@@ -125,6 +127,13 @@ peer_ready(struct peer *p)
 	p->speaker->ready_count++;
 }
 
+void
+peer_export_due(struct peer *p)
+{
+	if (p->up != NULL && p->exports.next == NULL)
+		ring_insert(&p->speaker->exports, &p->exports);
+}
+
 static void
 address_link(struct speaker *s, struct peer *p)
 {
@@ -150,6 +159,7 @@ peer_unlink(struct speaker *s, struct peer *p)
 	address_unlink(s, p);
 	s->ready_count -= ring_remove(&p->ready);
 	s->established_count -= ring_remove(&p->established);
+	ring_remove(&p->exports);
 	ring_remove(&p->owing);
 	ring_remove(&p->leaving);
 	s->by_id[p->id.v] = NULL;
@@ -328,16 +338,15 @@ work_input(struct speaker *s, uint64_t now, uint64_t deadline_ns) RUNS_ON(role_s
 }
 
 /*
- * Exports to the established peers in turn: those whose last turn left something to send (`more`),
+ * Exports to all established peers in turn: those whose last turn left something to send (`more`),
  * or all others. Each peer gets half of the remaining time, with a minimum, so that a long export
  * to one peer does not delay a short one to the next. After the deadline the next call continues
- * behind the last served peer. True: there is more to do.
+ * behind the last served peer. True: the pass reached all peers.
  */
 static bool
-export_some(struct speaker *s, bool more, uint64_t deadline_ns) RUNS_ON(role_session)
+export_each(struct speaker *s, bool more, uint64_t deadline_ns) RUNS_ON(role_session)
 {
 	unsigned count = s->established_count;
-	bool again = false;
 
 	for (unsigned i = 0; i < count && !ring_empty(&s->established); i++) {
 		struct peer *p = container_of(s->established.next, struct peer, established);
@@ -347,31 +356,94 @@ export_some(struct speaker *s, bool more, uint64_t deadline_ns) RUNS_ON(role_ses
 		ring_insert(&s->established, &p->established);
 		if (p->export_more != more)
 			continue;
-		again |= export_run(p, update_share(deadline_ns));
+		ring_remove(&p->exports);
+		export_run(p, update_share(deadline_ns));
 		if (now_ns() >= deadline_ns)
-			return true;
+			return i + 1 == count;
 	}
-	return again;
+	return true;
 }
 
+/* As export_each(), for the peers that are due at the call. */
+static void
+export_due(struct speaker *s, bool more, uint64_t deadline_ns) RUNS_ON(role_session)
+{
+	struct ring *last = s->exports.prev;
+
+	while (!ring_empty(&s->exports)) {
+		struct peer *p = container_of(s->exports.next, struct peer, exports);
+		bool ends = &p->exports == last;
+
+		ring_remove(&p->exports);
+		if (p->export_more != more) {
+			ring_insert(&s->exports, &p->exports);
+		} else {
+			export_run(p, update_share(deadline_ns));
+			if (now_ns() >= deadline_ns)
+				return;
+		}
+		if (ends)
+			return;
+	}
+}
+
+#ifdef __SANITIZE_ADDRESS__
+/* In builds with ASan: no peer has something to send without being due, waiting for its socket, or for a timer. */
+static void
+export_check(const struct speaker *s) RUNS_ON(role_session)
+{
+	const struct peer *p;
+
+	RING_EACH(p, &s->established, established)
+	{
+		for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+			const struct peer_family *k = &p->family[f];
+
+			assert(k->group == NULL || p->exports.next != NULL || p->export_more ||
+				k->spread.deadline_ns != 0 || !update_member_pending(k->group));
+		}
+	}
+}
+#endif
+
 /*
+ * Most wake-ups concern one peer: only peers that are due get a turn. Changes of the journal and of
+ * groups concern all members.
+ *
  * Peers that were sent everything come first, so that a live change does not wait for the whole
- * tables of other peers. The other peers get a quarter of the time.
+ * tables of other peers. The other peers get a quarter of the time. True: there is more to do.
  */
 static bool
 work_export(struct speaker *s, uint64_t now, uint64_t deadline_ns) RUNS_ON(role_session)
 {
 	uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
-	bool more = export_some(s, false, deadline_ns - left / 4);
+	const struct journal *j = shard_journal(s->shards.at[0]);
+	uint64_t head = journal_head(j);
+	bool all = s->export_all || head != s->export_head || journal_pressed(j);
 
-	more |= export_some(s, true, deadline_ns);
+	s->export_head = head;
+	s->export_all = false;
+	if (!all) {
+		export_due(s, false, deadline_ns - left / 4);
+		export_due(s, true, deadline_ns);
+#ifdef __SANITIZE_ADDRESS__
+		if (!s->export_all && journal_head(j) == head)
+			export_check(s);
+#endif
+		return s->export_all || !ring_empty(&s->exports);
+	}
+	/* a peer that the first pass did not reach is due, whatever the second pass reaches */
+	if (!export_each(s, false, deadline_ns - left / 4))
+		s->export_all = true;
+	if (!export_each(s, true, deadline_ns))
+		s->export_all = true;
 	if (!ring_empty(&s->established)) {
 		struct ring *first = s->established.next;
 
 		ring_remove(first);
 		ring_insert(&s->established, first);
 	}
-	return more;
+	return s->export_all || !ring_empty(&s->exports);
 }
 
 /*
@@ -441,11 +513,17 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 	if (!arena_is_short()) {
 		note_work("update groups");
 		if (s->groups != NULL) {
+			uint64_t whole = input_whole(s, now);
+
 			update_groups_gather(s->groups, now, now - s->loading_ns < LOADING_NS);
-			update_groups_whole(s->groups, input_whole(s, now));
+			update_groups_whole(s->groups, whole);
+			s->export_all |= whole != s->export_whole;
+			s->export_whole = whole;
 		}
 		note_work("export to peers");
 		more |= work_export(s, now_ns(), deadline_ns);
+	} else {
+		s->export_all = true;
 	}
 	note_work("freeing removed peers");
 	removed_free(s);
@@ -643,8 +721,10 @@ session_export_policies(
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 		struct update_member *g = p->family[f].group;
 
-		if (g != NULL && p->policies.export_policy[f] != policies->export_policy[f])
-			update_group_policy(g, policies->export_policy[f]);
+		if (g == NULL || p->policies.export_policy[f] == policies->export_policy[f])
+			continue;
+		update_group_policy(g, policies->export_policy[f]);
+		s->export_all = true;
 	}
 	p->policies = *policies;
 }
@@ -656,6 +736,7 @@ speaker_plan_begin(struct speaker *s, unsigned generation, const struct update_p
 	if (s->groups != NULL) /* otherwise no routes have been advertised yet */
 		update_groups_plan_begin(
 			s->groups, generation, (uint32_t)(now_ns() / NS_PER_S), parts, count);
+	s->export_all = true;
 }
 
 void
@@ -663,6 +744,7 @@ speaker_plan_settle(struct speaker *s)
 {
 	if (s->groups != NULL)
 		update_groups_settle(s->groups);
+	s->export_all = true;
 }
 
 void
@@ -670,6 +752,7 @@ speaker_plan_end(struct speaker *s, enum family f)
 {
 	if (s->groups != NULL)
 		update_groups_plan_end(s->groups, f);
+	s->export_all = true;
 }
 
 /* Also ends max_prefixes hold, idle hold, and the retention of routes. */

@@ -191,7 +191,7 @@ struct peer_family {
 struct peer {
 	struct speaker *speaker;
 	/* Links in the lists of the speaker. */
-	struct ring ready, established, owing, leaving;
+	struct ring ready, established, exports, owing, leaving;
 	struct peer *next_of_address; /* in the bucket of speaker.by_address */
 	struct peer_id id;
 	bool running, removed;
@@ -300,11 +300,19 @@ struct speaker {
 	 * idle.
 	 *	ready        octets were read, or a connection ended
 	 *	established  the session is established
+	 *	exports      due a turn of export: output drained, a timer, a request, more to send
 	 *	owing        records wait for a batch
 	 *	leaving      removed; the shards have not handled the last records
 	 */
-	struct ring ready, established, owing, leaving;
+	struct ring ready, established, exports, owing, leaving;
 	unsigned ready_count, established_count;
+	/*
+	 * All established peers are due: a group has new messages or new rules, or a pass did not
+	 * reach all peers. Likewise when the journal has more entries to read than at the last
+	 * pass.
+	 */
+	bool export_all;
+	uint64_t export_head, export_whole; /* of the last pass */
 	struct listener listener[LISTENERS_MAX];
 	unsigned listener_count;
 	struct range *ranges;
@@ -425,6 +433,8 @@ uint64_t speaker_jitter(struct speaker *s, uint64_t ns, unsigned less_percent,
 uint64_t input_whole(struct speaker *s, uint64_t now) RUNS_ON(role_session);
 /* Schedules input of the peer for the next speaker_work(). */
 void peer_ready(struct peer *p) RUNS_ON(role_session);
+/* Schedules a turn of export for the peer, if the session is established. */
+void peer_export_due(struct peer *p) RUNS_ON(role_session);
 /* The first peer in the bucket of an address, regardless of the zone; follow next_of_address. */
 struct peer *address_first(const struct speaker *s, struct vrf_id vrf, const struct ip_addr *addr);
 
@@ -527,8 +537,8 @@ void export_down(struct peer *p) RUNS_ON(role_session);
 bool leftovers_run(struct speaker *s, uint64_t deadline_ns) RUNS_ON(role_session);
 /* Applies changed export rules of the configuration. */
 void export_rules(struct peer *p) RUNS_ON(role_session);
-/* Exports to one peer for a slice. True while there is more that the socket accepts. */
-bool export_run(struct peer *p, uint64_t deadline_ns) RUNS_ON(role_session);
+/* Exports to one peer for a slice. The peer is due again while the socket accepts more. */
+void export_run(struct peer *p, uint64_t deadline_ns) RUNS_ON(role_session);
 void export_timers_init(struct peer_family *f);
 void pace_init(struct speaker *s);
 void refresh_received(struct peer_family *f) RUNS_ON(role_session);

@@ -254,6 +254,8 @@ connection_flush(struct connection *c)
 	connection_drained(c);
 	if (progress)
 		c->sent_ns = now_ns();
+	if (c->tx_head == c->tx_tail && c->peer->up == c && c->peer->export_more)
+		peer_export_due(c->peer);
 	if (c->tx_head == c->tx_tail)
 		timer_cancel(c->peer->speaker->thread, &c->send_hold);
 	else if (c->send_hold.deadline_ns == 0 &&

@@ -13,6 +13,8 @@
 #define REQUEST_ANSWER_NS                                                                          \
 	(10 * NS_PER_S) /* BIRD 2 begins to answer a second request after three seconds */
 
+#define OUTPUT_RETRY_NS 10000000u
+
 /* ---- jobs ---- */
 
 static bool
@@ -92,6 +94,7 @@ walk_begin_one(struct peer_family *f) RUNS_ON(role_session)
 {
 	f->walks++;
 	update_group_refresh(f->group, f->peer->up->n.enhanced_route_refresh);
+	peer_export_due(f->peer);
 	serve_changed(f);
 }
 
@@ -305,6 +308,7 @@ export_rules(struct peer *p)
 			continue;
 		r = rules_of(&p->family[i]);
 		update_group_rules(p->family[i].group, &r);
+		p->speaker->export_all = true;
 	}
 }
 
@@ -331,8 +335,10 @@ group_leave(struct speaker *s, struct update_member *m) RUNS_ON(role_session)
 	struct update_group *g = update_group_leave(m);
 	struct leftover *l;
 
-	if (g == NULL)
+	if (g == NULL) {
+		s->export_all = true; /* the remaining members drive the group */
 		return;
+	}
 	l = arena_alloc(s->config.arena, sizeof(*l));
 	if (l == NULL) {
 		update_group_dismantle(g, UINT64_MAX);
@@ -480,38 +486,43 @@ family_send(struct peer_family *f, uint64_t deadline_ns, bool *taken) RUNS_ON(ro
 }
 
 /*
- * One turn of a family. *taken: the output has been used in this round by a family of the peer.
- * True while the socket accepts more, or while further members of the group have work.
+ * One turn of a family. *taken: the output has been used in this round by a family of the peer. The
+ * peer is due again while the socket accepts more; when the output drains, connection_flush() makes
+ * the peer due.
  */
-static bool
+static void
 family_run(struct peer_family *f, uint64_t deadline_ns, bool *taken) RUNS_ON(role_session)
 {
 	struct peer *p = f->peer;
 	struct connection *c = p->up;
-	bool others = false, sent = false;
+	bool sent = false;
 	struct update_turn t;
 
 	do {
 		t = family_send(f, deadline_ns, taken);
-		others |= t.others;
+		p->speaker->export_all |= t.others;
 		sent |= t.len > 0;
 	} while (t.state == TURN_MORE && t.len > 0 && output_empty(c) && now_ns() < deadline_ns);
 	p->export_more |= t.state == TURN_MORE || t.state == TURN_HELD;
 	switch (t.state) {
 	case TURN_FAILED:
 		export_failed(f, t.error);
-		return true;
+		return;
 	case TURN_HELD:
-		return others;
+		/* no memory for the output: no event follows */
+		if (output_empty(c) && !c->ended)
+			family_wait(f, now_ns() + OUTPUT_RETRY_NS);
+		return;
 	case TURN_MORE:
-		return others || output_empty(c);
+		if (output_empty(c))
+			peer_export_due(p);
+		return;
 	case TURN_IDLE:
 		break;
 	}
 	family_wait(f, t.wait_ns);
 	if (sent)
 		family_spread(f);
-	return others;
 }
 
 /* ---- the end of an answer without BoRR and EoRR ---- */
@@ -657,8 +668,10 @@ request_send(struct peer_family *f) RUNS_ON(role_session)
 	uint8_t *tail = connection_tail(c, BGP_MSG_MAX, &room);
 
 	f->request_owed = tail == NULL;
-	if (tail == NULL)
+	if (tail == NULL) {
+		f->peer->export_more = true; /* due when the output drains */
 		return;
+	}
 	connection_wrote(c, bgp_refresh_encode(f->family, REFRESH_REQUEST, tail, room), 1);
 	connection_flush(c);
 	f->requests_sent++;
@@ -674,11 +687,11 @@ refresh_request(struct peer_family *f)
 		request_send(f);
 }
 
-bool
+void
 export_run(struct peer *p, uint64_t deadline_ns)
 {
 	unsigned first = p->export_first;
-	bool more = false, taken = false;
+	bool taken = false;
 
 	p->export_more = false;
 	for (unsigned i = 0; i < FAMILY_COUNT && p->up != NULL; i++) {
@@ -688,11 +701,10 @@ export_run(struct peer *p, uint64_t deadline_ns)
 			request_send(f);
 		if (f->group == NULL)
 			continue;
-		more |= family_run(f, deadline_ns, &taken);
+		family_run(f, deadline_ns, &taken);
 		if (taken && now_ns() >= deadline_ns)
 			deadline_ns = update_share(deadline_ns);
 	}
-	return more && p->up != NULL;
 }
 
 /* ---- requests of the peer ---- */
@@ -773,9 +785,12 @@ stale_fire(struct timer *t) RUNS_ON(role_session)
 
 /* Only wakes the loop. */
 static void
-spread_fire(struct timer *t)
+spread_fire(struct timer *t) RUNS_ON(role_session)
 {
-	container_of(t, struct peer_family, spread)->not_before_ns = 0;
+	struct peer_family *f = container_of(t, struct peer_family, spread);
+
+	f->not_before_ns = 0;
+	peer_export_due(f->peer);
 }
 
 void
@@ -896,6 +911,7 @@ session_export_job(struct speaker *s, struct peer_id id, enum family family, uin
 	if (f == NULL)
 		return false;
 	j.walk = update_group_settle(f->group);
+	f->peer->speaker->export_all = true;
 	return jobs_add(f, &f->policy_jobs, &j);
 }
 

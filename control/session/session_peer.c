@@ -106,6 +106,7 @@ peer_established(struct peer *p, struct connection *c) RUNS_ON(role_session)
 	p->up = c;
 	ring_insert(&p->speaker->established, &p->established);
 	p->speaker->established_count++;
+	peer_export_due(p);
 	p->established_ns = now_ns();
 	p->established_count++;
 	/* reserved by connection_adopt(); the other reservation is for SESSION_UP below */
@@ -159,6 +160,7 @@ peer_down(struct peer *p, uint8_t retain) RUNS_ON(role_session)
 		p->idle_hold_s = p->config.timers.idle_hold_s;
 	p->up = NULL;
 	s->established_count -= ring_remove(&p->established);
+	ring_remove(&p->exports);
 	p->established_ns = 0;
 	log_event(LOG_INFO, "session-down peer=%s vrf=%s reason=%s", p->config.addr_text,
 		p->vrf_name,
