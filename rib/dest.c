@@ -1388,6 +1388,11 @@ dest_tail_of(const struct dest_table *t, struct dest_id id)
 	if (!word_is_wide(word))
 		return (struct dest_tail){.entries = 0};
 	w = word_wide(word);
+	/* for tail_init() */
+	__builtin_prefetch(
+		(const void *)((uintptr_t)w->tail->body + wide_entries(word) * sizeof(tail_body)),
+		1);
+	__builtin_prefetch(&tail_peers_of(w->tail, w->tail_size)[wide_entries(word)], 1);
 	return (struct dest_tail){.peers = tail_peers_of(w->tail, w->tail_size),
 		.peer_mask = w->peers,
 		.entries = wide_entries(word),
@@ -1481,7 +1486,7 @@ tail_refill(const struct dest_table *t, uint64_t word, struct tail_edit *e, stru
  * -ENOMEM.
  */
 static int
-wide_edit(struct dest_table *t, const struct front *f, bool front_stays, bool changed,
+wide_edit(struct dest_table *t, struct front *f, uint64_t word, bool front_stays, bool changed,
 	struct tail_edit *e, struct dest_change *c)
 {
 	struct path_tail *tail = e->old != NULL ? e->old->tail : NULL, *grown = NULL;
@@ -1494,7 +1499,11 @@ wide_edit(struct dest_table *t, const struct front *f, bool front_stays, bool ch
 			return -ENOMEM;
 	}
 	if (!front_stays || grown != NULL || w == NULL) {
-		w = wide_alloc(t, f, changed);
+		struct front same;
+
+		if (front_stays)
+			front_load(&same, word, 0);
+		w = wide_alloc(t, front_stays ? &same : f, changed);
 		if (w == NULL) {
 			arena_free(t->arena, grown);
 			return -ENOMEM;
@@ -1528,14 +1537,19 @@ dest_edit_begin(
 	const struct destination *d = dest_at(t, id.v);
 	uint64_t word = word_of(d);
 	struct tail_edit tail = {.removed = DEST_NO_PATH};
-	bool front_stays = e->remove >= PATHS_PACKED_MAX && e->insert > PATHS_PACKED_MAX, changed;
+	bool front_stays =
+		word_is_wide(word) && e->remove >= PATHS_PACKED_MAX && e->insert > PATHS_PACKED_MAX;
+	uint32_t time_s = atomic_load_explicit(&d->time_s, memory_order_relaxed);
 	unsigned paths = 0;
+	bool changed;
 	struct front f;
 
 	*c = (struct dest_change){.fill = DEST_NO_PATH, .hole = DEST_NO_PATH};
 	if ((word & KIND_BITS) == 0)
 		return -ENOTSUP;
-	front_load(&f, word, atomic_load_explicit(&d->time_s, memory_order_relaxed));
+	f.count = f.eligible = f.multipath = 0;
+	if (!front_stays)
+		front_load(&f, word, time_s);
 	if (word_is_wide(word)) {
 		tail.old = word_wide(word);
 		tail.entries = wide_entries(word);
@@ -1559,10 +1573,13 @@ dest_edit_begin(
 		tail.received = f.received[f.count];
 		paths++;
 	}
-	front_settle(&f, e->multipath);
+	if (!front_stays)
+		front_settle(&f, e->multipath);
 	c->paths = (e->insert != DEST_NO_PATH) - (e->remove != DEST_NO_PATH);
-	c->time_s = f.path[0].time_s;
 	if (paths == 0) {
+		if (front_stays)
+			front_load(&f, word, time_s);
+		c->time_s = f.path[0].time_s;
 		c->word = f.count > 0 ? front_word(t, &f) : 0;
 		return c->word != 0 ? 0 : f.count > 0 ? -ENOMEM : -ENOTSUP;
 	}
@@ -1573,7 +1590,7 @@ dest_edit_begin(
 	if (tail.old != NULL)
 		changed = tail.old->changed;
 	tail_refill(t, word, &tail, c);
-	return wide_edit(t, &f, front_stays, changed, &tail, c);
+	return wide_edit(t, &f, word, front_stays, changed, &tail, c);
 }
 
 /* Frees the set of `old` except parts in use by `now`. */

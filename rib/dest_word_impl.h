@@ -422,7 +422,7 @@ front_load(struct front *f, uint64_t word, uint32_t time_s)
 	const uint32_t *received = NULL;
 	union dest_paths one;
 
-	*f = (struct front){.count = 0};
+	f->count = f->eligible = f->multipath = 0;
 	if (word & LINK)
 		return;
 	if (word & INLINE) {

@@ -1210,7 +1210,8 @@ one_publish(struct shard *s, struct shard_table *t, struct dest_id id, const str
 	if (m->differs)
 		entry_commit(s, t, id, sequence, m->aside);
 	not_installed_moves(s, t, id, missing);
-	reuse_begin(s, t, id, before, o->e, m);
+	if (before.word != 0) /* the set could be shared */
+		reuse_begin(s, t, id, before, o->e, m);
 	if (s->reuse.table != NULL) {
 		s->reuse.waits = waits;
 		memcpy(s->reuse.wait, wait, waits * sizeof(wait[0]));
