@@ -367,6 +367,16 @@ set_fill(const struct shard *s, struct path_set *set, unsigned n, unsigned refus
 	set->multipath = (uint16_t)(n > 0 ? s->multipath : 0);
 }
 
+/* True if the next hop has changed, for the present job of the scan. */
+static bool
+is_dirty(const struct shard *s, const struct shard_table *t, const struct rib_path *p)
+	RUNS_ON(role_rib)
+{
+	const struct shard_next_hop *n = next_hop_of(s, t->vrf, p);
+
+	return t->redecide && n != NULL && n->dirty == s->next_hops.dirty;
+}
+
 /* Applies the current state of the next hop; true if the flags change. */
 static bool
 refresh_flags(const struct shard *s, const struct shard_table *t, struct rib_path *p)
@@ -892,6 +902,8 @@ rebuild_all(struct shard *s, struct shard_table *t, struct dest_id id, const str
 		return make_undo(s, t, &m);
 	if (m.keep > 0)
 		m.differs |= rank(s, t, m.keep, view->ordered) || s->multipath != old->multipath;
+	/* a front is filled up */
+	m.differs |= view->ordered < old->count && view->ordered < PATHS_PACKED_MAX;
 	if (!m.differs && m.take + m.drop == 0)
 		return 0;
 	if (m.keep + m.refused > 0) {
@@ -932,9 +944,11 @@ rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct 
 
 /* A change of one path beside ranked paths. */
 struct one {
-	const struct edit *e;
+	const struct edit *e; /* NULL: by the scan */
+	bool there; /* the path stays, or is new: `now` */
+	bool doomed; /* `was` is removed by a sweep */
 	const struct rib_path *was; /* NULL: a new path */
-	struct rib_path now; /* unless the edit withdraws */
+	struct rib_path now;
 	unsigned at; /* index of `was`; DEST_NO_PATH */
 	unsigned place; /* of `now`: as dest_edit.insert */
 	bool is; /* `now` is accepted */
@@ -1150,7 +1164,7 @@ place_find(const struct shard *s, const struct shard_table *t, const struct path
 		else
 			low = mid + 1;
 	}
-	if (o->e->accepted != NULL)
+	if (o->there)
 		o->place = low < count || (behind == 0 && count < PATHS_PACKED_MAX) ? low
 										    : DEST_BEHIND;
 	return behind == 0 || count + (o->place <= count) >= enough;
@@ -1199,7 +1213,7 @@ one_publish(struct shard *s, struct shard_table *t, struct dest_id id, const str
 		waits = count_waiting(s, t, o->was, 1, -1, wait, 1);
 		s->drop[m->drop++] = *o->was;
 	}
-	if (o->e->accepted != NULL) {
+	if (o->there) {
 		waits += count_waiting(s, t, &o->now, 1, 1, wait + waits, 1);
 		path_took(s, t, &o->now);
 		s->take[m->take++] = o->now;
@@ -1216,57 +1230,106 @@ one_publish(struct shard *s, struct shard_table *t, struct dest_id id, const str
 		s->reuse.waits = waits;
 		memcpy(s->reuse.wait, wait, waits * sizeof(wait[0]));
 	}
-	old_dropped(s, t, o->e, m->take, 0, m->drop);
+	old_dropped(s, t, o->e, m->take, m->doomed, m->drop);
 }
 
 /*
- * Applies an edit beside the ranked paths without ranking all. 0, -ENOMEM; -ENOTSUP: rebuild().
+ * Changes one path beside the ranked paths without ranking all. `view` as of dest_peek(). 0,
+ * -ENOMEM; -ENOTSUP: rebuild().
  */
 static int
-edit_one(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view,
-	const struct edit *e, unsigned at, const struct rib_path *was) RUNS_ON(role_rib)
+change_one(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view,
+	struct one *o) RUNS_ON(role_rib)
 {
-	struct shard_rib_in *r = &shard_slot(s, e->peer)->rib[t->family];
 	const struct path_set *front = view->paths;
 	struct dest_tail tail = dest_tail_of(t->dests, id);
-	struct one o = {.e = e, .was = was, .at = at};
-	struct making m = {.old = front->count};
-	struct dest_edit edit = {.remove = at};
+	struct making m = {.old = front->count, .doomed = o->doomed};
+	struct dest_edit edit = {.remove = o->at};
 	struct dest_change change;
 	int err;
 
-	/* jobs of the scan, or a changed peer: other paths of the destination may change, too */
-	if (t->sweeps != NULL || t->rank_all || t->releasing || table_holds(t) || r->rerank ||
-		e->path_id != 0 || e->label != SHARD_LABEL_NONE)
+	o->is = o->there && !is_refused(&o->now);
+	o->front_med = front_has_med(front);
+	if (any_med(&tail, o) &&
+		((o->is && med_decides(s, t, id, front, &tail, &o->now, o->at)) ||
+			(o->was != NULL && !is_refused(o->was) &&
+				med_decides(s, t, id, front, &tail, o->was, o->at))))
 		return -ENOTSUP;
-	if (e->accepted != NULL) {
-		path_make(s, t, e, &o.now);
-		o.is = !is_refused(&o.now);
-	}
-	o.front_med = front_has_med(front);
-	if (any_med(&tail, &o) && ((o.is && med_decides(s, t, id, front, &tail, &o.now, at)) ||
-					  (was != NULL && !is_refused(was) &&
-						  med_decides(s, t, id, front, &tail, was, at))))
+	if (o->is)
+		o->key = key_of(s, t, &o->now);
+	if (s->config.max_paths > 1 && multipath_changes(s, t, front, o))
 		return -ENOTSUP;
-	if (o.is)
-		o.key = key_of(s, t, &o.now);
-	if (s->config.max_paths > 1 && multipath_changes(s, t, front, &o))
+	if (!place_find(s, t, front, &tail, o))
 		return -ENOTSUP;
-	if (!place_find(s, t, front, &tail, &o))
-		return -ENOTSUP;
-	edit.insert = o.place;
+	one_effects(front, o, &m);
+	s->effort++;
+	if (o->e == NULL && o->there && !m.differs && o->now.label_flags == o->was->label_flags)
+		return 0;
+	edit.insert = o->place;
 	edit.multipath =
-		s->config.max_paths > 1 ? front->multipath : (unsigned)first_is_up(front, &o);
-	edit.path = o.now;
+		s->config.max_paths > 1 ? front->multipath : (unsigned)first_is_up(front, o);
+	edit.path = o->now;
 	err = scratch_reserve(s, 1);
 	if (err == 0)
 		err = dest_edit_begin(t->dests, id, &edit, &change);
 	if (err != 0)
 		return err;
-	one_effects(front, &o, &m);
-	s->effort++;
-	one_publish(s, t, id, &o, &change, &m);
+	one_publish(s, t, id, o, &change, &m);
 	return 0;
+}
+
+/* An edit by change_one(). Jobs of the scan may change other paths of the destination, too. */
+static int
+edit_one(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view,
+	const struct edit *e, unsigned at, const struct rib_path *was) RUNS_ON(role_rib)
+{
+	struct one o = {.e = e, .was = was, .at = at, .there = e->accepted != NULL};
+
+	if (t->sweeps != NULL || t->rank_all || t->releasing || table_holds(t) ||
+		shard_slot(s, e->peer)->rib[t->family].rerank || e->path_id != 0 ||
+		e->label != SHARD_LABEL_NONE)
+		return -ENOTSUP;
+	if (o.there)
+		path_make(s, t, e, &o.now);
+	return change_one(s, t, id, view, &o);
+}
+
+/*
+ * The scan by change_one(), if a sweep or a next hop changes one path only. `view` has all paths.
+ * 0, -ENOMEM; -ENOTSUP: rebuild().
+ */
+static int
+redecide_one(struct shard *s, struct shard_table *t, struct dest_id id,
+	const struct dest_view *view) RUNS_ON(role_rib)
+{
+	struct one o = {.at = DEST_NO_PATH};
+	const struct rib_path *found = NULL;
+	struct rib_path behind, now;
+	struct dest_view front;
+
+	if (t->rank_all || t->releasing || table_holds(t) || t->keeps != NULL)
+		return -ENOTSUP;
+	for (unsigned i = 0; i < view->paths->count; i++) {
+		const struct rib_path *p = &view->paths->path[i];
+		bool doomed = path_doomed(s, t, p);
+
+		now = *p;
+		if (!doomed &&
+			(is_refused(p) || (!refresh_flags(s, t, &now) && !is_dirty(s, t, p))))
+			continue;
+		if (found != NULL)
+			return -ENOTSUP;
+		found = p;
+		o.doomed = doomed;
+		o.there = !doomed;
+		o.now = now;
+	}
+	if (found == NULL)
+		return 0;
+	if (!dest_peek(t->dests, id, &front) || front.paths == NULL)
+		return -ENOTSUP;
+	o.was = path_locate(t, id, &front, found->peer, found->path_id, &behind, &o.at);
+	return o.was != NULL ? change_one(s, t, id, &front, &o) : -ENOTSUP;
 }
 
 /* rebuild() of a destination with one path: replaces `old` by `now` (NULL: no path). 0, -ENOMEM. */
@@ -1321,8 +1384,13 @@ int
 dest_redecide(
 	struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view)
 {
+	int err;
+
 	if (reuse_run(s, t, id, NULL))
 		return 0;
+	err = redecide_one(s, t, id, view);
+	if (err != -ENOTSUP)
+		return err;
 	return view->paths->count == 1 && replays_alone(t) && !table_holds(t)
 		       ? replay_only(s, t, id, view)
 		       : rebuild(s, t, id, view, NULL);
