@@ -66,7 +66,6 @@ struct preview {
 	const struct ip_addr **then;
 	uint8_t *copy;
 	size_t copy_len, copy_size;
-	struct dest_view view; /* with all paths */
 	struct path_set *all; /* of a destination with many paths: room for `all_size` */
 	unsigned all_size;
 
@@ -75,6 +74,8 @@ struct preview {
 	struct preview_question question;
 	struct answer *answer;
 	uint32_t answer_size, answer_count;
+
+	struct dest_view view; /* scratch: with all paths; ends with room for paths */
 };
 
 /* ---- life ---- */
