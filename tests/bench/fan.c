@@ -46,6 +46,8 @@
 #define RX_SIZE (1u << 20)
 #define DISCARD (64u << 20) /* in one call, without a copy */
 #define CONNECT_RETRY_NS 100000000u
+/* At a time: BIRD listens with a backlog of 8, and a SYN beyond the backlog waits for seconds. */
+#define CONNECTING_MAX 4
 #define NS_PER_S 1000000000ull
 #define CHUNK (64u << 10) /* of the floor: octets of one entry of a writev */
 #define CHUNKS 16
@@ -444,12 +446,18 @@ static void
 turn(uint64_t now)
 {
 	bool keepalive = now >= all.keepalive_due_ns;
+	unsigned connecting = 0;
 
+	for (unsigned i = 0; i < opt.peers; i++)
+		connecting += peer[i].connecting;
 	if (keepalive)
 		all.keepalive_due_ns = now + opt.hold_s * NS_PER_S / 3;
 	for (unsigned i = 0; i < opt.peers; i++) {
-		if (peer[i].fd < 0 && all.wanted && !all.told && now >= peer[i].retry_ns)
+		if (peer[i].fd < 0 && all.wanted && !all.told && now >= peer[i].retry_ns &&
+			connecting < CONNECTING_MAX) {
 			connect_peer(&peer[i]);
+			connecting++;
+		}
 		if (peer[i].established && keepalive && !opt.raw)
 			keepalive_send(&peer[i]);
 	}
