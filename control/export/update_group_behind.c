@@ -376,6 +376,8 @@ items_collect(struct update_member *m, bool gone, uint64_t deadline_ns)
 			behind_mark(m, id, gone);
 			break;
 		case DUE_LATER:
+			if (!m->later)
+				m->later_since = m->group->version;
 			m->later = true;
 			break;
 		case DUE_NOW:
@@ -433,7 +435,7 @@ tell_lap_end(struct update_member *m)
 	if (m->later) {
 		m->end_lap = m->laps + 1;
 		if (!m->lap_sent)
-			m->later_until = m->group->version + 1;
+			m->later_until = m->later_since + 1;
 	}
 	m->later = m->lap_sent = false;
 }

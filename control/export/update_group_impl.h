@@ -120,6 +120,7 @@ struct update_member {
 	uint32_t tell_at, gone_at; /* next bit to examine */
 	/* In this lap over `tell`: a route could not be made, a route was sent. Then nothing is due until the group makes progress. */
 	bool later, lap_sent;
+	uint64_t later_since; /* update_group.version at the first such route of the lap */
 	uint64_t later_until; /* update_group.version + 1; 0: does not wait */
 	/* Destinations of `tell` that come first: live changes. */
 	struct dest_id urgent[URGENT_MAX];

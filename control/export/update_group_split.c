@@ -156,6 +156,8 @@ member_move(struct update_member *m, struct update_group *n)
 		behind_begin(m);
 	member_unlink(m);
 	m->group = n;
+	m->later_since = UINT64_MAX; /* versions of the old group say nothing */
+	m->later_until = 0;
 	m->next = n->members;
 	n->members = m;
 	n->member_count++;
