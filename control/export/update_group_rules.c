@@ -407,7 +407,9 @@ edits_sweep(struct update_group *g)
 		if (!used[i])
 			g->edits[i] = (struct edit){0};
 	memset(g->edit_of, 0, sizeof(g->edit_of));
-	s->last.made = MADE_NONE; /* its edit may have another number from now on */
+	/* their edits may have other numbers from now on */
+	s->last.made = MADE_NONE;
+	s->told.group = NULL;
 }
 
 static bool

@@ -1412,12 +1412,20 @@ stream_pending(const struct update_group *g)
 	return !walk_runs(g) || !walk_blocked(g);
 }
 
-/* Grows with every kind of progress. */
-static uint64_t
-progress(const struct update_group *g)
+/* The positions of a group: any kind of progress changes one of them. */
+struct positions {
+	uint64_t journal, live, walk, catch_up_walk, catch_up, default_due;
+};
+
+static struct positions
+positions_of(const struct update_group *g)
 {
-	return journal_position(g->cursor) + g->live_from + g->walk.next + g->catch_up_walk.next +
-	       ((uint64_t)g->catch_up << 62) + ((uint64_t)g->default_due << 61);
+	return (struct positions){.journal = journal_position(g->cursor),
+		.live = g->live_from,
+		.walk = g->walk.next,
+		.catch_up_walk = g->catch_up_walk.next,
+		.catch_up = g->catch_up,
+		.default_due = g->default_due};
 }
 
 /* Holds ids until every member has passed the stream. Without a free cursor, a member is disconnected when falling behind. */
@@ -1431,7 +1439,8 @@ tail_need(struct update_group *g)
 bool
 stream_produce(struct update_group *g, uint64_t deadline_ns)
 {
-	uint64_t passed, before;
+	struct positions before, now;
+	uint64_t passed;
 	bool done;
 
 	if (g->error != 0)
@@ -1445,11 +1454,12 @@ stream_produce(struct update_group *g, uint64_t deadline_ns)
 		g->version++;
 		return true;
 	}
-	before = progress(g);
+	before = positions_of(g);
 	passed = journal_passed(g->cursor);
 	journal_pin(g->cursor);
 	gather(g, deadline_ns);
-	done = g->set->change_count > 0 || progress(g) != before;
+	now = positions_of(g);
+	done = g->set->change_count > 0 || memcmp(&now, &before, sizeof(now)) != 0;
 	if (g->set->change_count > 0) {
 		batch_finish(g, passed);
 		g->version++;

@@ -140,7 +140,8 @@ run_kind(const struct kind *k, uint32_t count)
 		must(table_generate(&r.table, k->afi, 5 * count, 1) == 0, "table_generate");
 		r.count = r.table.set_count;
 	}
-	must(arena_create("bench", &arena) == 0 && qsbr_create(arena, 4, &readers) == 0, "memory");
+	must(arena_create("bench", &arena) == 0, "arena_create");
+	must(qsbr_create(arena, 4, &readers) == 0, "qsbr_create");
 	before = arena_bytes(arena);
 	must(attr_table_create(arena, readers, &t) == 0, "attr_table_create");
 	ids = malloc(2 * (size_t)r.count * sizeof(*ids));
