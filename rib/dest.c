@@ -490,10 +490,13 @@ index_find(const struct dest_table *t, const struct index *x, const struct prefi
 	for (*steps = 0;; *steps += LINE_SLOTS) {
 		l = line_read(&x->slot[i], ~x->mask, tag);
 		for (l.match &= ~l.empty; l.match != 0; l.match &= l.match - 1) {
-			/* relaxed: line_read() has the order; the entry may have changed since */
+			/*
+			 * acquire: pairs with the release store in slot_set. The entry may have
+			 * changed since line_read().
+			 */
 			uint32_t v =
 				atomic_load_explicit(&x->slot[i + (uint32_t)__builtin_ctz(l.match)],
-					memory_order_relaxed);
+					memory_order_acquire);
 
 			if ((v & ~x->mask) == tag && v != GONE && v != EMPTY &&
 				dest_has(t, dest_at(t, (v & x->mask) - 1), p))

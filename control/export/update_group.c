@@ -633,6 +633,18 @@ update_group_advertises(const struct update_member *m, struct dest_id dest)
 	return member_has(m, adj_rib_out_get(m->group->out, dest));
 }
 
+/* The route that the group advertises next. False: none for the member. */
+static bool
+route_next(const struct update_member *m, struct dest_id dest, struct offer *o)
+	RUNS_ON(role_session)
+{
+	struct dest_view view;
+
+	return shards_peek(&m->group->table, dest, &view) && view.paths != NULL &&
+	       rules_evaluate(m->group, dest, &view, o) == 0 && o->permit &&
+	       o->path.source.v != m->id.v;
+}
+
 const struct attr_set *
 update_group_exported(const struct update_member *m, struct dest_id dest)
 {
@@ -645,7 +657,7 @@ update_group_exported(const struct update_member *m, struct dest_id dest)
 	int err;
 
 	rules_run_end(g->set);
-	if (!member_has(m, r) || !route_again(g, dest, r, &o))
+	if (!member_has(m, r) || (!route_again(g, dest, r, &o) && !route_next(m, dest, &o)))
 		return NULL;
 	a = offer_content(g, &o, &hash, &err);
 	if (a == NULL)

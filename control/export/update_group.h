@@ -204,8 +204,8 @@ bool update_group_shared(const struct update_member *a, const struct update_memb
 
 uint64_t update_group_advertised(const struct update_member *m);
 /*
- * The attributes advertised by the member for a destination (an id of all shards), with the member's next hop; made from the present paths. NULL: not
- * advertised, or the destination has changed and the change was not read yet. Valid until the next call.
+ * The attributes advertised by the member for a destination (an id of all shards), with the member's next hop; made from the present paths: of a
+ * destination with an unread change, the attributes that the group advertises next. NULL: not advertised, or withdrawn next. Valid until the next call.
  */
 bool update_group_advertises(const struct update_member *m, struct dest_id dest);
 const struct attr_set *update_group_exported(const struct update_member *m, struct dest_id dest);

@@ -340,23 +340,16 @@ def page_section(doc):
 SUMMARY = [
     ("1,000,000 routes from one peer, until a receiver has all", "load", "one", "#load"),
     ("the same from four peers, CPU", "load", "four_cpu", "#load"),
-    ("the same from one peer, resident memory", "load", "one_memory", "#load"),
-    ("the table to 20 receivers, CPU", "fanout", "live_20_cpu", "#fan-out"),
     ("the table to 100 receivers, until the last has all", "fanout", "live_100", "#fan-out"),
     ("100,000 prefixes from 60 peers, CPU", "feeds", "load_60", "#many-feeds"),
-    ("a single update beside 60 peers, CPU", "feeds", "single_60", "#many-feeds"),
     ("a policy for each of 100 receivers, resident memory", "policies", "memory_100", "#a-policy-for-each-receiver"),
     ("an attribute set for each of 1,000,000 prefixes, memory", "sets", "memory_v4", "#an-attribute-set-for-each-prefix"),
-    ("a single update from one of four peers, CPU", "churn", "single", "#churn"),
-    ("100,000 routes through a list of 5,000 origin ASes, CPU", "aslist", "cpu", "#a-list-of-as-numbers"),
     ("one route beside a whole policy change, p99", "live", "kept_p99", "#a-live-route-beside-a-change"),
     ("an import policy changes 1,000,000 kept routes", "policy", "change", "#a-policy-changes"),
     ("1,000 ROUTE-REFRESH a second: delay of a route, p99", "refreshstorm", "probe_p99", "#a-storm-of-route-refresh"),
     ("a commit renames a tag: routes withdrawn in between", "plan", "renamed_kept_withdrawn", "#a-commit"),
-    ("one worker, IPv4, full table, 64-byte frames", "forward", "rate_v4", "#forwarding"),
     ("one worker, IPv6, full table, 64-byte frames", "forward", "rate_v6", "#forwarding"),
     ("packets lost in a storm of changes", "storm", "storm_lost", "#the-storm"),
-    ("UPDATE to use by all workers, 100,000 a second, p99", "latency", "100000_update_to_workers_p99", "#from-update-to-the-workers"),
 ]
 
 
