@@ -636,7 +636,6 @@ update_group_advertises(const struct update_member *m, struct dest_id dest)
 /* The route that the group advertises next. False: none for the member. */
 static bool
 route_next(const struct update_member *m, struct dest_id dest, struct offer *o)
-	RUNS_ON(role_session)
 {
 	struct dest_view view;
 
