@@ -1908,27 +1908,35 @@ path_class(const struct rib_path *p)
 	return p->label_flags & PATH_NEXT_HOP_UP ? 0 : 1;
 }
 
+/*
+ * Each entry is read once: the owner may replace a path while a reader is here, and the path must
+ * not count in two classes, nor in none.
+ */
 static void
 tail_append(uint64_t word, const struct path_set *front, struct path_set *to)
 {
 	struct path_tail *tail = word_wide(word)->tail;
-	unsigned n = wide_entries(word);
+	unsigned n = wide_entries(word), end[3]; /* of each class in `to` */
 	struct rib_path p;
 
 	to->count = front->count;
-	to->eligible = front->eligible;
 	to->multipath = front->multipath;
 	to->unused = 0;
 	memcpy(to->path, front->path, front->count * sizeof(to->path[0]));
-	for (unsigned class = 0; class < 3; class ++) {
-		for (unsigned i = 0; i < n; i++) {
-			if (!tail_path(tail, i, &p) || path_class(&p) != class ||
-				is_among(front->path, front->count, p.peer.v))
-				continue;
-			to->eligible += class == 0;
-			to->path[to->count++] = p;
-		}
+	end[0] = end[1] = end[2] = front->count;
+	for (unsigned i = 0; i < n; i++) {
+		unsigned class;
+
+		if (!tail_path(tail, i, &p) || is_among(front->path, front->count, p.peer.v))
+			continue;
+		class = path_class(&p);
+		/* the first path of each class behind moves to the end of that class */
+		for (unsigned k = 2; k > class; k--)
+			to->path[end[k]++] = to->path[end[k - 1]];
+		to->path[end[class]++] = p;
 	}
+	to->eligible = (uint16_t)(front->eligible + end[0] - front->count);
+	to->count = (uint16_t)end[2];
 }
 
 #define PEEK_ATTEMPTS 16 /* each change of a destination takes longer than a copy */
