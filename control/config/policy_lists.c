@@ -2,6 +2,8 @@
 /* Communities as text, and the lists that policies refer to: prefixes, AS paths, three kinds of communities. */
 #include "control/config/policy_compile_impl.h"
 
+#include "rib/vpn.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,52 +85,15 @@ policy_large_community_parse(const char *text, uint8_t out[12])
 	return 0;
 }
 
-/* `rt:` and `soo:` (RFC 4360 4, 5) by an AS of two octets, an IPv4 address (3.2) or an AS of four (RFC 5668). */
-static bool
-parse_route_target(const char *text, uint8_t out[8])
-{
-	const char *colon = strchr(text, ':');
-	struct ip_addr addr;
-	char part[16];
-	uint64_t high, low;
-
-	if (colon && (size_t)(colon - text) < sizeof(part) &&
-		memchr(text, '.', (size_t)(colon - text))) {
-		snprintf(part, sizeof(part), "%.*s", (int)(colon - text), text);
-		colon++;
-		if (addr_parse(part, &addr) || !parse_part(&colon, 65535, '\0', &low))
-			return false;
-		out[0] = 1;
-		high = addr_v4(&addr);
-	} else {
-		if (!parse_part(&text, UINT32_MAX, ':', &high))
-			return false;
-		out[0] = high > 65535 ? 2 : 0;
-		if (!parse_part(&text, out[0] ? 65535 : UINT32_MAX, '\0', &low))
-			return false;
-	}
-	uint64_t value = out[0] ? high << 16 | low : high << 32 | low;
-	for (unsigned i = 0; i < 6; i++)
-		out[2 + i] = (uint8_t)(value >> (40 - 8 * i));
-	return true;
-}
-
 int
 policy_ext_community_parse(const char *text, uint8_t out[8])
 {
-	bool rt = !strncmp(text, "rt:", 3);
+	struct ext_community c;
+	int err = ext_community_parse(text, &c);
 
-	if (rt || !strncmp(text, "soo:", 4)) {
-		out[1] = rt ? 2 : 3;
-		return parse_route_target(strchr(text, ':') + 1, out) ? 0 : -EINVAL;
-	}
-	if (strncmp(text, "0x", 2) || strlen(text) != 18 ||
-		strspn(text + 2, "0123456789abcdefABCDEF") != 16)
-		return -EINVAL;
-	uint64_t value = strtoull(text + 2, NULL, 16);
-	for (unsigned i = 0; i < 8; i++)
-		out[i] = (uint8_t)(value >> (56 - 8 * i));
-	return 0;
+	if (err == 0)
+		ext_community_put(c, out);
+	return err;
 }
 
 bool

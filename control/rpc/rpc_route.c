@@ -4,6 +4,7 @@
 
 #include "control/config/policy_compile.h"
 #include "rib/attr.h"
+#include "rib/vpn.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -45,35 +46,16 @@ large_communities_json(const struct attr_set *a)
 	return array;
 }
 
-/*
- * "rt:64512:1", "soo:…" for the transitive route target and origin types (RFC 4360, 5668); else 0x and 16 hex digits. The hex form is also used for
- * a four-octet AS number up to 65535: its text would be read as the two-octet type.
- */
-static void
-ext_community_text(const uint8_t *p, char *text, size_t size)
-{
-	const char *word = p[1] == 2 ? "rt" : p[1] == 3 ? "soo" : NULL;
-
-	if (word != NULL && p[0] == 0)
-		snprintf(text, size, "%s:%u:%u", word, p[2] << 8 | p[3], be32(p + 4));
-	else if (word != NULL && p[0] == 1)
-		snprintf(text, size, "%s:%u.%u.%u.%u:%u", word, p[2], p[3], p[4], p[5],
-			p[6] << 8 | p[7]);
-	else if (word != NULL && p[0] == 2 && be32(p + 2) > UINT16_MAX)
-		snprintf(text, size, "%s:%u:%u", word, be32(p + 2), p[6] << 8 | p[7]);
-	else
-		snprintf(text, size, "0x%08x%08x", be32(p), be32(p + 4));
-}
-
 static json_t *
 ext_communities_json(const struct attr_set *a)
 {
 	json_t *array = json_array();
-	char text[48];
+	char text[VPN_TEXT_MAX];
 
 	for (unsigned i = 0; i < a->ext_community_count; i++) {
-		ext_community_text(attr_ext_communities(a) + 8 * i, text, sizeof(text));
-		json_array_append_new(array, json_string(text));
+		struct ext_community c = ext_community_get(attr_ext_communities(a) + 8 * i);
+
+		json_array_append_new(array, json_string(ext_community_format(c, text)));
 	}
 	return array;
 }
