@@ -36,6 +36,7 @@ struct decode {
 	bool broken; /* the list of attributes was not readable to the end */
 	uint8_t attr_count; /* 2: or more */
 	uint8_t refused; /* for bgp_error.refused of the present attribute */
+	uint8_t nlri_fault; /* for bgp_error.nlri_fault of the present attribute */
 	const struct attribute *row; /* row of the present attribute */
 	struct rd as_path, as4_path;
 	struct rd communities, ext_communities, large_communities, cluster_list;
@@ -61,11 +62,13 @@ fail(struct decode *d, enum bgp_severity severity, uint8_t subcode, uint8_t type
 		.subcode = subcode,
 		.attribute = type,
 		.refused = d->refused,
+		.nlri_fault = d->nlri_fault,
 		.data_len = (uint16_t)(end - data),
 		.data = data,
 	};
 
 	d->refused = REFUSED_NOT;
+	d->nlri_fault = NLRI_SOUND;
 	d->u->error = bgp_error_stronger(d->u->error, e);
 }
 
@@ -356,6 +359,25 @@ decode_mp_next_hop(struct decode *d, const struct nlri_form *form, struct rd v)
 	return true;
 }
 
+static uint8_t
+nlri_refuse(struct decode *d, enum nlri_fault fault)
+{
+	d->nlri_fault = (uint8_t)fault;
+	return UPDATE_OPTIONAL_ATTRIBUTE;
+}
+
+/* RFC 8277 2.1: a prefix with more labels than we announced is withdrawn, with all others of the UPDATE. */
+static void
+labels_limit(struct decode *d, const struct bgp_nlri_field *f)
+{
+	uint8_t max = d->o->labels_max;
+
+	if (!f->form.multiple_labels || max == 0 || max == UINT8_MAX ||
+		nlri_labels_most(f->nlri, f->form) <= max)
+		return;
+	fail_plain(d, TREAT_AS_WITHDRAW, nlri_refuse(d, NLRI_TOO_MANY_LABELS), ATTR_MP_REACH);
+}
+
 /* RFC 7606 5.3, 7.11 */
 static uint8_t
 decode_mp_reach(struct decode *d, struct rd v)
@@ -367,15 +389,18 @@ decode_mp_reach(struct decode *d, struct rd v)
 
 	rd_u8(&v); /* reserved */
 	if (v.bad)
-		return UPDATE_OPTIONAL_ATTRIBUTE;
+		return nlri_refuse(d, NLRI_ATTRIBUTE_CUT);
 	d->has_mp_reach = true;
 	if (!in_use(d, afi, safi)) {
 		d->reachable = true;
 		return 0;
 	}
 	f = field_of(d, afi, safi, false, v);
-	if (!decode_mp_next_hop(d, &f.form, next_hop) || !nlri_check_form(v, f.form))
-		return UPDATE_OPTIONAL_ATTRIBUTE;
+	if (!decode_mp_next_hop(d, &f.form, next_hop))
+		return nlri_refuse(d, NLRI_NEXT_HOP_LENGTH);
+	if (!nlri_check_form(v, f.form))
+		return nlri_refuse(d, nlri_fault_find(v, f.form));
+	labels_limit(d, &f);
 	d->reachable |= rd_left(&v) > 0;
 	d->mp_reach = f;
 	return 0;
@@ -390,7 +415,7 @@ decode_mp_unreach(struct decode *d, struct rd v)
 	struct bgp_nlri_field f = field_of(d, afi, safi, true, v);
 
 	if (v.bad)
-		return UPDATE_OPTIONAL_ATTRIBUTE;
+		return nlri_refuse(d, NLRI_ATTRIBUTE_CUT);
 	d->has_mp_unreach = true;
 	d->mp_unreach_empty = rd_left(&v) == 0;
 	d->mp_unreach = f;
@@ -398,7 +423,7 @@ decode_mp_unreach(struct decode *d, struct rd v)
 		d->mp_unreach.nlri = rd_init(v.end, 0);
 		return 0;
 	}
-	return nlri_check_form(v, f.form) ? 0 : UPDATE_OPTIONAL_ATTRIBUTE;
+	return nlri_check_form(v, f.form) ? 0 : nlri_refuse(d, nlri_fault_find(v, f.form));
 }
 
 static const struct attribute attributes[ATTR_TYPE_COUNT] = {

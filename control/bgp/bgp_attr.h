@@ -28,6 +28,7 @@ struct bgp_update_options {
 	uint8_t families; /* negotiated families: bits by enum family, NLRI_BIT_ for families without a table; the sets below have the same bits */
 	uint8_t add_path; /* families with path identifiers from the peer (RFC 7911) */
 	uint8_t multiple_labels; /* a prefix may have several labels (RFC 8277 2.1) */
+	uint8_t labels_max; /* labels of a prefix in our Multiple Labels capability; 0 or 255: no limit */
 	bool extended_message;
 	uint8_t extended_next_hop; /* IPv6 next hops negotiated (RFC 8950) */
 	/* zone of link-local next hops: the shared link with the peer (RFC 2545 3); 0: none */
@@ -75,26 +76,32 @@ struct bgp_encode_options {
 	bool as4, add_path, extended_message;
 	bool send_communities;
 	bool extended_next_hop; /* IPv4 NLRI of this family may have an IPv6 next hop (RFC 8950) */
+	bool multiple_labels; /* a prefix may have several labels (RFC 8277 2.1) */
 };
 
 /*
  * Packs UPDATEs of one family: begin, add prefixes until update_packer_add() returns false (full), finish, which returns the length of the
- * message. IPv4 unicast with an IPv4 next hop uses the NLRI field of RFC 4271, everything else MP_REACH_NLRI and MP_UNREACH_NLRI.
+ * message. IPv4 unicast with an IPv4 next hop uses the NLRI field of RFC 4271, everything else MP_REACH_NLRI and MP_UNREACH_NLRI. In VPN
+ * families each address of the next hop follows a route distinguisher of zero (RFC 4364 4.3.2, RFC 4659 3.2.1, RFC 8950 3).
  */
 struct update_packer {
 	struct wr w;
 	uint8_t *buf;
 	size_t mark; /* offset of the length field to fill in */
 	enum family family;
+	struct nlri_form form;
 	bool withdraw, mp, add_path;
 	unsigned count;
 	size_t tail_len; /* length of the attributes kept at the end of the buffer until MP_REACH_NLRI is complete (RFC 7606 5.1) */
 	size_t next_hop_at; /* offset of the next hop in `buf`, so that a caller can overwrite the next hop with another of equal length; announcements only */
-	uint8_t next_hop_len; /* 4, 16 or 32 */
+	uint8_t next_hop_len; /* 4, 16 or 32; of VPN families 12, 24 or 48, with the distinguishers */
 };
 /* `attrs` NULL: withdrawals. False: the attributes alone do not fit into `size`, or the family cannot have the next hop. */
 bool update_packer_begin(struct update_packer *u, enum family f, const struct attr_set *attrs,
 	const struct bgp_encode_options *o, uint8_t *buf, size_t size);
+/* Families without labels. */
 bool update_packer_add(struct update_packer *u, const struct prefix *p, uint32_t path_id);
+/* All families. False also for a prefix that the family cannot carry: nlri_form_len(u->form, n) is 0. */
+bool update_packer_add_form(struct update_packer *u, const struct nlri *n);
 size_t update_packer_finish(struct update_packer *u);
 size_t bgp_end_of_rib_encode(enum family f, uint8_t *buf, size_t size);

@@ -211,25 +211,53 @@ patch_u16(uint8_t *p, size_t v)
 	p[1] = (uint8_t)v;
 }
 
+/* An address of the next hop field, in VPN families behind a route distinguisher of zero. */
+static void
+write_next_hop_address(struct wr *w, enum family f, const struct ip_addr *a)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	if (family_safi(f) == SAFI_VPN)
+		wr_u64(w, 0);
+	/* RFC 4659 3.2.1.2: IPv6 prefixes over IPv4 have the IPv4 address in IPv6 form */
+	if (a->afi == AFI_IPV4 && family_afi(f) == AFI_IPV6)
+		wr_bytes(w, mapped, sizeof(mapped));
+	wr_bytes(w, a->b, a->afi == AFI_IPV4 ? 4 : 16);
+}
+
+/* Can MP_REACH_NLRI of the family carry the next hop? */
+static bool
+mp_next_hop_fits(enum family f, const struct attr_set *a, bool extended)
+{
+	bool vpn = family_safi(f) == SAFI_VPN;
+
+	if (a->next_hop.afi == AFI_IPV4)
+		return vpn && a->next_hop_link_local.afi == AFI_NONE;
+	/* RFC 8950 4 */
+	return a->next_hop.afi == AFI_IPV6 && (family_afi(f) == AFI_IPV6 || extended);
+}
+
 /* Writes the next hop field of MP_REACH_NLRI. False: the family cannot have this next hop. */
 static bool
 write_mp_next_hop(struct update_packer *u, const struct attr_set *a, bool extended)
 {
-	bool link_local = a->next_hop_link_local.afi == AFI_IPV6;
 	struct wr *w = &u->w;
+	size_t at;
 
-	if (a->next_hop.afi != AFI_IPV6) /* an IPv4 next hop for IPv6 prefixes */
-		return false;
-	if (family_afi(u->family) == AFI_IPV4 && !extended) /* RFC 8950 4 */
+	if (!mp_next_hop_fits(u->family, a, extended))
 		return false;
 	wr_u16(w, family_afi(u->family));
 	wr_u8(w, (uint8_t)family_safi(u->family));
-	u->next_hop_len = link_local ? 32 : 16;
-	wr_u8(w, u->next_hop_len);
+	at = wr_len(w);
+	wr_u8(w, 0);
 	u->next_hop_at = wr_len(w);
-	wr_bytes(w, a->next_hop.b, 16);
-	if (link_local)
-		wr_bytes(w, a->next_hop_link_local.b, 16);
+	write_next_hop_address(w, u->family, &a->next_hop);
+	if (a->next_hop_link_local.afi == AFI_IPV6)
+		write_next_hop_address(w, u->family, &a->next_hop_link_local);
+	if (w->bad)
+		return false;
+	u->next_hop_len = (uint8_t)(wr_len(w) - u->next_hop_at);
+	u->buf[at] = u->next_hop_len;
 	wr_u8(w, 0);
 	return true;
 }
@@ -275,9 +303,14 @@ update_packer_begin(struct update_packer *u, enum family f, const struct attr_se
 	u->family = f;
 	u->withdraw = !attrs;
 	u->add_path = o->add_path;
+	u->form = (struct nlri_form){.afi = (uint8_t)family_afi(f),
+		.safi = (uint8_t)family_safi(f),
+		.add_path = o->add_path,
+		.multiple_labels = o->multiple_labels,
+		.withdrawn = u->withdraw};
 	u->mp = f != FAMILY_IPV4_UNICAST || (attrs && attrs->next_hop.afi != AFI_IPV4);
 	u->w = wr_init(buf, size < BGP_EXTENDED_MSG_MAX ? size : BGP_EXTENDED_MSG_MAX);
-	if (f != FAMILY_IPV4_UNICAST && f != FAMILY_IPV6_UNICAST)
+	if (f >= FAMILY_COUNT)
 		return false;
 	write_message_header(&u->w);
 	u->mark = wr_len(&u->w);
@@ -314,9 +347,19 @@ update_packer_begin(struct update_packer *u, enum family f, const struct attr_se
 bool
 update_packer_add(struct update_packer *u, const struct prefix *p, uint32_t path_id)
 {
-	if ((size_t)(u->w.end - u->w.p) < nlri_wire_len(p, u->add_path))
+	if (u->form.safi != SAFI_UNICAST ||
+		(size_t)(u->w.end - u->w.p) < nlri_wire_len(p, u->add_path))
 		return false;
 	nlri_write(&u->w, p, u->add_path, path_id);
+	u->count++;
+	return true;
+}
+
+bool
+update_packer_add_form(struct update_packer *u, const struct nlri *n)
+{
+	if (!nlri_write_form(&u->w, u->form, n))
+		return false;
 	u->count++;
 	return true;
 }

@@ -84,7 +84,10 @@ flags_text(const struct bgp_error *e, const char *name, char *buf, size_t size)
 		flags & KIND_MASK, (unsigned)bgp_attr_flags(e->attribute));
 }
 
-/* UPDATE_INVALID_NEXT_HOP: `data` is the attribute for NEXT_HOP, the address for MP_REACH_NLRI. */
+/*
+ * UPDATE_INVALID_NEXT_HOP: `data` is the attribute for NEXT_HOP, the next hop field for MP_REACH_NLRI: one or two addresses, in VPN
+ * families (12, 24 or 48 octets) with a route distinguisher before each address.
+ */
 static void
 next_hop_text(const struct bgp_error *e, const char *name, char *buf, size_t size)
 {
@@ -92,11 +95,53 @@ next_hop_text(const struct bgp_error *e, const char *name, char *buf, size_t siz
 	char text[INET6_ADDRSTRLEN] = "?";
 	size_t len = rd_left(&v);
 
-	if (len == 4)
+	if (len == 12 || len == 24 || len == 48)
+		rd_bytes(&v, 8);
+	if (len == 4 || len == 12)
 		inet_ntop(AF_INET, v.p, text, sizeof(text));
-	else if (len == 16 || len == 32)
+	else if (len == 16 || len == 32 || len == 24 || len == 48)
 		inet_ntop(AF_INET6, v.p, text, sizeof(text));
 	snprintf(buf, size, "%s: next hop %s is ours, or the address of no host", name, text);
+}
+
+/* RFC 4760 3, RFC 4364 4.3.2, RFC 4659 3.2.1, RFC 8950 3: lengths of the next hop in MP_REACH_NLRI. */
+static const char *
+next_hop_lengths(uint16_t afi, uint8_t safi)
+{
+	if (afi == AFI_IPV4)
+		return safi == SAFI_VPN ? "12, or with IPv6 next hops negotiated 24 or 48"
+					: "4, or with IPv6 next hops negotiated 16 or 32";
+	return safi == SAFI_VPN ? "24 or 48" : "16 or 32";
+}
+
+/* MP_REACH_NLRI or MP_UNREACH_NLRI. */
+static void
+mp_text(const struct bgp_error *e, const char *name, char *buf, size_t size)
+{
+	static const char *const faults[NLRI_FAULTS] = {
+		[NLRI_SOUND] = "wrong flags, or a length beyond the list of attributes",
+		[NLRI_ATTRIBUTE_CUT] = "the attribute ends before its prefixes",
+		[NLRI_CUT] = "the last prefix is longer than the attribute",
+		[NLRI_NO_LABEL] = "the length of a prefix leaves no room for a label",
+		[NLRI_NO_BOTTOM] = "the label stack of a prefix has no bottom",
+		[NLRI_NO_DISTINGUISHER] =
+			"the length of a prefix leaves no room for a route distinguisher",
+		[NLRI_TOO_LONG] = "a prefix is longer than an address of the family",
+		[NLRI_TOO_MANY_LABELS] = "a prefix has more labels than our capability allows",
+	};
+	struct rd v;
+	uint16_t afi;
+	uint8_t safi;
+
+	if (e->nlri_fault != NLRI_NEXT_HOP_LENGTH) {
+		snprintf(buf, size, "%s: %s", name, faults[e->nlri_fault]);
+		return;
+	}
+	v = value_of(e);
+	afi = rd_u16(&v);
+	safi = rd_u8(&v);
+	snprintf(buf, size, "%s: length %u of the next hop, expected %s", name, rd_u8(&v),
+		next_hop_lengths(afi, safi));
 }
 
 /* UPDATE_OPTIONAL_ATTRIBUTE: malformed, or received from a peer without the right to send the attribute. */
@@ -119,7 +164,7 @@ optional_text(const struct bgp_error *e, const char *name, char *buf, size_t siz
 		break;
 	case ATTR_MP_REACH:
 	case ATTR_MP_UNREACH:
-		snprintf(buf, size, "%s: malformed flags, length, next hop or prefix", name);
+		mp_text(e, name, buf, size);
 		break;
 	default:
 		snprintf(buf, size, "%s is malformed", name);

@@ -67,11 +67,26 @@ enum {
 }; /* RFC 4486, 8538 */
 enum { REFRESH_INVALID_LENGTH = 1 };
 
+/* What is wrong with MP_REACH_NLRI or MP_UNREACH_NLRI (RFC 4760 3 and 4). */
+enum nlri_fault {
+	NLRI_SOUND,
+	NLRI_ATTRIBUTE_CUT, /* the attribute ends before its NLRI begin */
+	NLRI_NEXT_HOP_LENGTH, /* no length of a next hop of the family */
+	NLRI_CUT, /* the last prefix is longer than the attribute */
+	NLRI_NO_LABEL, /* the length leaves no room for a label (RFC 8277 2) */
+	NLRI_NO_BOTTOM, /* no label of the stack has the S bit (RFC 8277 2.3) */
+	NLRI_NO_DISTINGUISHER, /* the length leaves no room for the distinguisher (RFC 4364 4.3.4) */
+	NLRI_TOO_LONG, /* the prefix is longer than an address of the family */
+	NLRI_TOO_MANY_LABELS, /* more labels than we announced to take (RFC 8277 2.1) */
+	NLRI_FAULTS,
+};
+
 struct bgp_error {
 	uint8_t severity; /* enum bgp_severity */
 	uint8_t code, subcode; /* of the NOTIFICATION for a session reset */
 	uint8_t attribute; /* attribute type with the error; 0: none */
 	uint8_t refused; /* enum refused_cause for a well-formed attribute with a refused value; 0: the attribute is malformed */
+	uint8_t nlri_fault; /* enum nlri_fault, for MP_REACH_NLRI and MP_UNREACH_NLRI */
 	uint16_t data_len; /* length of `data`, the data of the NOTIFICATION */
 	const uint8_t *data; /* lent: points into the message */
 };

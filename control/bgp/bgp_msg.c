@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/bgp/bgp_msg.h"
 
+#include "control/bgp/bgp_nlri.h"
+
 static struct bgp_error
 reset(uint8_t code, uint8_t subcode)
 {
@@ -74,9 +76,12 @@ static bool
 capability_multiprotocol(struct rd v, struct bgp_open *out)
 {
 	uint16_t afi = rd_u16(&v);
+	uint8_t safi;
 
 	rd_u8(&v);
-	out->families |= family_bit(afi, rd_u8(&v));
+	safi = rd_u8(&v);
+	out->families |= family_bit(afi, safi);
+	out->rt_constraint |= afi == AFI_IPV4 && safi == SAFI_RT_CONSTRAINT;
 	out->multiprotocol = true;
 	return !v.bad && rd_left(&v) == 0;
 }
@@ -92,6 +97,29 @@ capability_extended_next_hop(struct rd v, struct bgp_open *out)
 			out->extended_next_hop |= family_bit(afi, (uint8_t)safi);
 	}
 	return !v.bad;
+}
+
+/*
+ * RFC 8277 2.1: the first triple of a family counts, and a count below 2 has no meaning. A malformed capability is ignored: the session
+ * then has one label a prefix.
+ */
+static void
+capability_multiple_labels(struct rd v, struct bgp_open *out)
+{
+	unsigned seen = 0;
+
+	if (rd_left(&v) % 4 != 0)
+		return;
+	while (rd_left(&v) > 0) {
+		uint16_t afi = rd_u16(&v);
+		enum family f = family_from_afi_safi(afi, rd_u8(&v));
+		uint8_t count = rd_u8(&v);
+
+		if (f == FAMILY_COUNT || seen >> f & 1)
+			continue;
+		seen |= 1u << f;
+		out->labels_max[f] = count < 2 || family_safi(f) == SAFI_UNICAST ? 0 : count;
+	}
 }
 
 /* RFC 4724 3: the last of several capabilities counts; RFC 8538 2 */
@@ -153,6 +181,9 @@ capability(uint8_t code, struct rd v, struct bgp_open *out)
 	case CAP_EXTENDED_MESSAGE:
 		out->extended_message = true;
 		return len == 0;
+	case CAP_MULTIPLE_LABELS:
+		capability_multiple_labels(v, out);
+		return true;
 	case CAP_GRACEFUL_RESTART:
 		return capability_graceful_restart(v, out);
 	case CAP_FOUR_OCTET_AS:
@@ -311,6 +342,26 @@ encode_extended_next_hop(uint8_t families, struct wr *w)
 	}
 }
 
+/* RFC 8277 2.1 */
+static void
+encode_multiple_labels(const uint8_t labels_max[FAMILY_COUNT], struct wr *w)
+{
+	unsigned count = 0;
+
+	for (enum family f = 0; f < FAMILY_COUNT; f++)
+		count += labels_max[f] >= 2;
+	if (count == 0)
+		return;
+	wr_u16(w, (uint16_t)(CAP_MULTIPLE_LABELS << 8 | 4 * count));
+	for (enum family f = 0; f < FAMILY_COUNT; f++) {
+		if (labels_max[f] < 2)
+			continue;
+		wr_u16(w, family_afi(f));
+		wr_u8(w, (uint8_t)family_safi(f));
+		wr_u8(w, labels_max[f]);
+	}
+}
+
 /* RFC 4724 3: without families: helper and End-of-RIB only, and the restart time has no meaning. */
 static void
 encode_graceful_restart(const struct bgp_open_options *o, struct wr *w)
@@ -352,6 +403,7 @@ encode_capabilities(const struct bgp_open_options *o, struct wr *w)
 	encode_extended_next_hop(o->extended_next_hop, w);
 	if (o->extended_message)
 		wr_u16(w, CAP_EXTENDED_MESSAGE << 8);
+	encode_multiple_labels(o->labels_max, w);
 	if (o->graceful_restart)
 		encode_graceful_restart(o, w);
 	if (o->four_octet_as) {
@@ -366,7 +418,7 @@ size_t
 bgp_open_encode(const struct bgp_open_options *o, uint8_t *buf, size_t size)
 {
 	uint8_t caps
-		[128]; /* encode_capabilities() writes at most 92 octets: four families, each with extended next hop and restart flags, and six other capabilities */
+		[128]; /* encode_capabilities() writes at most 110 octets: four families, each with extended next hop, labels and restart flags, and six other capabilities */
 	struct wr c = wr_init(caps, sizeof(caps));
 	struct wr w = wr_init(buf, size);
 	uint8_t len;

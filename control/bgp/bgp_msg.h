@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Message header, OPEN with capabilities, NOTIFICATION, ROUTE-REFRESH: decode and encode.
- * RFC 4271 4 and 6, 5492, 2918, 7313, 6286, 6793, 8654, 8950, 9072, 4724, 8538, 9003. Works on its arguments only.
+ * RFC 4271 4 and 6, 5492, 2918, 7313, 6286, 6793, 8654, 8950, 9072, 4724, 8538, 9003, 8277 2.1. Works on its arguments only.
  */
 #pragma once
 
@@ -38,6 +38,7 @@ enum bgp_capability_code {
 	CAP_ROUTE_REFRESH = 2,
 	CAP_EXTENDED_NEXT_HOP = 5,
 	CAP_EXTENDED_MESSAGE = 6,
+	CAP_MULTIPLE_LABELS = 8, /* RFC 8277 2.1 */
 	CAP_ROLE = 9,
 	CAP_GRACEFUL_RESTART = 64,
 	CAP_FOUR_OCTET_AS = 65,
@@ -63,6 +64,9 @@ struct bgp_open {
 	uint8_t add_path_send,
 		add_path_receive; /* bits by enum family; the directions of the peer */
 	uint8_t extended_next_hop; /* bits by enum family: IPv4 families with IPv6 next hops (RFC 8950) */
+	uint8_t labels_max
+		[FAMILY_COUNT]; /* labels of a prefix that the peer accepts (RFC 8277 2.1); 0: one, by a missing capability */
+	bool rt_constraint; /* capability 1 with AFI 1, SAFI 132 (RFC 4684 7) */
 	/* every capability in order, for display: value points into the message */
 	unsigned raw_count;
 	struct {
@@ -89,6 +93,8 @@ struct bgp_open_options {
 	uint8_t restart_families, forwarding_families; /* bits by enum family */
 	bool restart_notification; /* RFC 8538 N bit */
 	uint8_t extended_next_hop; /* bits by enum family, of IPv4 families */
+	uint8_t labels_max
+		[FAMILY_COUNT]; /* RFC 8277 2.1; below 2: not announced. For families with labels */
 };
 /* Encode whole messages with header. Return the length; 0: `size` is too small. */
 size_t bgp_open_encode(const struct bgp_open_options *o, uint8_t *buf, size_t size);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/bgp/bgp_nlri.h"
 
+static_assert(NLRI_BIT_IPV4_LABELED >= 1u << FAMILY_COUNT, "a bit for each family");
+
 uint8_t
 nlri_bit(uint16_t afi, uint8_t safi)
 {
@@ -86,8 +88,8 @@ nlri_count(struct rd r)
 	return count;
 }
 
-/* RFC 8277 2.2 to 2.4: consumes the labels at the start of `v`; `*bits` is the length field of the prefix. False: truncated. */
-static bool
+/* RFC 8277 2.2 to 2.4: consumes the labels at the start of `v`; `*bits` is the length field of the prefix. */
+static enum nlri_fault
 labels_read(struct rd *v, unsigned *bits, struct nlri_form form, struct nlri *out)
 {
 	const uint8_t *p;
@@ -95,36 +97,36 @@ labels_read(struct rd *v, unsigned *bits, struct nlri_form form, struct nlri *ou
 
 	out->labels = v->p;
 	do {
-		p = rd_bytes(v, 3);
-		if (!p || *bits < 24)
-			return false;
-		*bits -= 24;
+		p = rd_bytes(v, LABEL_OCTETS);
+		if (!p || *bits < 8 * LABEL_OCTETS)
+			return count == 0 ? NLRI_NO_LABEL : NLRI_NO_BOTTOM;
+		*bits -= 8 * LABEL_OCTETS;
 		count++;
 	} while (form.multiple_labels && !form.withdrawn && !(p[2] & 1));
 	if (form.withdrawn)
-		return true;
+		return NLRI_SOUND;
 	out->label_count = (uint8_t)count;
-	p = out->labels;
-	out->label = (uint32_t)p[0] << 12 | (uint32_t)p[1] << 4 | p[2] >> 4;
-	return true;
+	out->label = label_get(out->labels);
+	return NLRI_SOUND;
 }
 
 /* Consumes the parts under the length field of a prefix: labels, route distinguisher, address. */
-static bool
+static enum nlri_fault
 labelled_read(struct rd *v, unsigned bits, struct nlri_form form, struct nlri *out)
 {
+	enum nlri_fault fault = labels_read(v, &bits, form, out);
 	size_t octets;
 
-	if (!labels_read(v, &bits, form, out))
-		return false;
+	if (fault != NLRI_SOUND)
+		return fault;
 	if (form.safi == SAFI_VPN) {
 		if (bits < 64)
-			return false;
-		out->rd = rd_u64(v);
+			return NLRI_NO_DISTINGUISHER;
+		out->rd.v = rd_u64(v);
 		bits -= 64;
 	}
 	if (bits > prefix_max_len((enum afi)form.afi))
-		return false;
+		return NLRI_TOO_LONG;
 	out->prefix.afi = form.afi;
 	out->prefix.len = (uint8_t)bits;
 	octets = (bits + 7) / 8;
@@ -132,27 +134,41 @@ labelled_read(struct rd *v, unsigned bits, struct nlri_form form, struct nlri *o
 	/* RFC 4271 4.3: bits beyond the length are irrelevant. */
 	if (bits % 8)
 		out->prefix.b[octets - 1] &= (uint8_t)(0xff << (8 - bits % 8));
-	return true;
+	return NLRI_SOUND;
+}
+
+/* Consumes a prefix of a family with labels. `r` is not empty. */
+static enum nlri_fault
+form_read(struct rd *r, struct nlri_form form, struct nlri *out)
+{
+	enum nlri_fault fault;
+	struct rd v;
+	unsigned bits;
+
+	memset(out, 0, sizeof(*out));
+	out->path_id = form.add_path ? rd_u32(r) : 0;
+	bits = rd_u8(r);
+	v = rd_sub(r, (bits + 7) / 8);
+	if (r->bad)
+		return NLRI_CUT;
+	fault = labelled_read(&v, bits, form, out);
+	if (fault != NLRI_SOUND)
+		*r = (struct rd){r->end, r->end, true};
+	return fault;
 }
 
 bool
 nlri_read_form(struct rd *r, struct nlri_form form, struct nlri *out)
 {
-	struct rd v;
-	unsigned bits;
-
 	if (form.safi == SAFI_UNICAST)
 		return nlri_read(r, family_from_afi_safi(form.afi, form.safi), form.add_path, out);
 	if (r->p == r->end)
 		return false;
-	memset(out, 0, sizeof(*out));
-	out->path_id = form.add_path ? rd_u32(r) : 0;
-	bits = rd_u8(r);
-	v = rd_sub(r, (bits + 7) / 8);
-	if (nlri_bit(form.afi, form.safi) != 0 && !r->bad && labelled_read(&v, bits, form, out))
-		return true;
-	*r = (struct rd){r->end, r->end, true};
-	return false;
+	if (nlri_bit(form.afi, form.safi) == 0) {
+		*r = (struct rd){r->end, r->end, true};
+		return false;
+	}
+	return form_read(r, form, out) == NLRI_SOUND;
 }
 
 bool
@@ -165,6 +181,89 @@ nlri_check_form(struct rd r, struct nlri_form form)
 	while (nlri_read_form(&r, form, &n))
 		;
 	return !r.bad && nlri_bit(form.afi, form.safi) != 0;
+}
+
+enum nlri_fault
+nlri_fault_find(struct rd r, struct nlri_form form)
+{
+	enum nlri_fault fault = NLRI_SOUND;
+	struct nlri n;
+
+	if (form.safi == SAFI_UNICAST) {
+		const uint8_t *start = r.p;
+
+		while (nlri_read_form(&r, form, &n))
+			start = r.p;
+		if (!r.bad)
+			return NLRI_SOUND;
+		r = rd_init(start, (size_t)(r.end - start));
+		rd_bytes(&r, form.add_path ? 4 : 0);
+		return rd_u8(&r) > prefix_max_len((enum afi)form.afi) ? NLRI_TOO_LONG : NLRI_CUT;
+	}
+	while (fault == NLRI_SOUND && r.p != r.end)
+		fault = form_read(&r, form, &n);
+	return fault;
+}
+
+unsigned
+nlri_labels_most(struct rd r, struct nlri_form form)
+{
+	unsigned most = 0;
+	struct nlri n;
+
+	while (nlri_read_form(&r, form, &n))
+		most = n.label_count > most ? n.label_count : most;
+	return most;
+}
+
+size_t
+nlri_form_len(struct nlri_form form, const struct nlri *n)
+{
+	size_t labels = form.withdrawn ? 1 : n->label_count, bits = n->prefix.len;
+
+	if (n->prefix.afi != form.afi || nlri_bit(form.afi, form.safi) == 0)
+		return 0;
+	if (form.safi != SAFI_UNICAST) {
+		/* RFC 8277 2: several labels only if both sides announced the capability */
+		if (labels == 0 || (labels > 1 && !form.multiple_labels))
+			return 0;
+		bits += 8 * LABEL_OCTETS * labels + (form.safi == SAFI_VPN ? 64 : 0);
+	}
+	return bits > UINT8_MAX ? 0 : (form.add_path ? 5u : 1u) + (bits + 7) / 8;
+}
+
+static void
+labels_write(uint8_t *p, struct nlri_form form, const struct nlri *n)
+{
+	if (form.withdrawn) { /* RFC 8277 2.4 */
+		memcpy(p, (const uint8_t[]){0x80, 0, 0}, LABEL_OCTETS);
+		return;
+	}
+	memcpy(p, n->labels, (size_t)LABEL_OCTETS * n->label_count);
+	for (unsigned i = 0; i < n->label_count; i++, p += LABEL_OCTETS)
+		p[2] = (uint8_t)((p[2] & ~1u) | (i + 1u == n->label_count));
+}
+
+bool
+nlri_write_form(struct wr *w, struct nlri_form form, const struct nlri *n)
+{
+	size_t len = nlri_form_len(form, n), octets = (n->prefix.len + 7u) / 8;
+	size_t labels = form.safi == SAFI_UNICAST ? 0 : form.withdrawn ? 1 : n->label_count;
+	size_t rd_len = form.safi == SAFI_VPN ? 8 : 0;
+	uint8_t *p;
+
+	if (len == 0 || w->bad || (size_t)(w->end - w->p) < len)
+		return false;
+	if (form.add_path)
+		wr_u32(w, n->path_id);
+	wr_u8(w, (uint8_t)(8 * LABEL_OCTETS * labels + 8 * rd_len + n->prefix.len));
+	p = wr_reserve(w, LABEL_OCTETS * labels);
+	if (labels > 0)
+		labels_write(p, form, n);
+	if (rd_len > 0)
+		wr_u64(w, n->rd.v);
+	wr_bytes(w, n->prefix.b, octets);
+	return true;
 }
 
 size_t

@@ -8,11 +8,13 @@
 #include "control/bgp/bgp_error.h"
 #include "control/bgp/wire.h"
 #include "lpm/prefix.h"
+#include "rib/vpn.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #define SAFI_LABELED_UNICAST 4 /* RFC 8277 2: decoded, but without a table */
+#define SAFI_RT_CONSTRAINT 132 /* RFC 4684 7: not decoded */
 
 /*
  * Sets of families are octets with a bit for each enum family, and these bits for families outside of enum family.
@@ -33,10 +35,26 @@ struct nlri {
 	uint8_t label_count; /* 0: a family without labels, or a withdrawal */
 	uint32_t path_id;
 	uint32_t label; /* the first label, 20 bits */
-	/* route distinguisher as a number, type in the two highest octets (RFC 4364 4.2); VPN families */
-	uint64_t rd;
+	struct vpn_rd rd; /* VPN families */
 	const uint8_t *labels; /* lent: three octets each, points into the message */
 };
+
+#define LABEL_OCTETS 3u
+
+/* Writes a label as in NLRI, with the S bit on the last label of a stack (RFC 8277 2.2, RFC 3032 2.1). */
+static inline void
+label_put(uint8_t octets[LABEL_OCTETS], uint32_t label, bool bottom)
+{
+	octets[0] = (uint8_t)(label >> 12);
+	octets[1] = (uint8_t)(label >> 4);
+	octets[2] = (uint8_t)(label << 4 | bottom);
+}
+
+static inline uint32_t
+label_get(const uint8_t octets[LABEL_OCTETS])
+{
+	return (uint32_t)octets[0] << 12 | (uint32_t)octets[1] << 4 | octets[2] >> 4;
+}
 
 /* The bit of (afi, safi) in sets of families; 0: Keel does not decode the pair. */
 uint8_t nlri_bit(uint16_t afi, uint8_t safi);
@@ -45,6 +63,21 @@ uint8_t nlri_bit(uint16_t afi, uint8_t safi);
 bool nlri_read_form(struct rd *r, struct nlri_form form, struct nlri *out);
 /* Checks the whole field. */
 bool nlri_check_form(struct rd r, struct nlri_form form);
+/* The fault of a field that nlri_check_form() refused; NLRI_SOUND for all other fields. */
+enum nlri_fault nlri_fault_find(struct rd r, struct nlri_form form);
+/* The largest number of labels of a prefix in a field that passed nlri_check_form(). */
+unsigned nlri_labels_most(struct rd r, struct nlri_form form);
+
+/*
+ * Length on the wire in octets. 0: the family cannot carry the prefix: wrong address family, no label, several labels without
+ * `multiple_labels`, or more than 255 bits. Withdrawals ignore the labels.
+ */
+size_t nlri_form_len(struct nlri_form form, const struct nlri *n);
+/*
+ * Writes the prefix if nlri_form_len() is not 0. The last label gets the S bit, all others have none. A withdrawal has 0x800000 in place
+ * of labels (RFC 8277 2.4). Returns false, without change, if the prefix cannot be written or does not fit.
+ */
+bool nlri_write_form(struct wr *w, struct nlri_form form, const struct nlri *n);
 
 /* nlri_read_form() for the two families without labels and distinguishers; false for all other families. */
 bool nlri_read(struct rd *r, enum family f, bool add_path, struct nlri *out);

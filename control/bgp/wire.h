@@ -135,6 +135,13 @@ wr_u32(struct wr *w, uint32_t v)
 }
 
 static inline void
+wr_u64(struct wr *w, uint64_t v)
+{
+	wr_u32(w, (uint32_t)(v >> 32));
+	wr_u32(w, (uint32_t)v);
+}
+
+static inline void
 wr_bytes(struct wr *w, const void *v, size_t len)
 {
 	uint8_t *p = wr_reserve(w, len);

@@ -416,13 +416,302 @@ test_packer_refuses(void **state)
 	assert_false(update_packer_begin(&u, FAMILY_IPV4_UNICAST, room(0), &eo, buf, sizeof(buf)));
 	random_set(room(0), FAMILY_IPV4_UNICAST, false, &s);
 	assert_false(update_packer_begin(&u, FAMILY_IPV6_UNICAST, room(0), &eo, buf, sizeof(buf)));
-	assert_false(update_packer_begin(&u, FAMILY_VPNV4_UNICAST, room(0), &eo, buf, sizeof(buf)));
+	assert_false(update_packer_begin(&u, FAMILY_COUNT, room(0), &eo, buf, sizeof(buf)));
 	for (size_t size = 0; size < 60;
 		size++) /* at least 23, ORIGIN, AS_PATH, NEXT_HOP, LOCAL_PREF */
 		if (update_packer_begin(&u, FAMILY_IPV4_UNICAST, room(0), &eo, buf, size))
 			assert_true(size >= 23 + 4 + 3 + 7 + 7);
 	for (size_t size = 0; size < 23; size++)
 		assert_false(update_packer_begin(&u, FAMILY_IPV4_UNICAST, NULL, &eo, buf, size));
+}
+
+/* Random prefixes of a VPN family, with one or more labels. */
+static void
+random_vpn(struct nlri *n, uint8_t stack[], enum family f, unsigned labels_max, uint64_t *s)
+{
+	struct ip_addr addr = {.afi = (uint8_t)family_afi(f)};
+	unsigned max = prefix_max_len(family_afi(f));
+
+	memset(n, 0, sizeof(*n));
+	for (unsigned i = 0; i < max / 8; i++)
+		addr.b[i] = (uint8_t)splitmix64(s);
+	n->prefix = prefix_from_addr(&addr, (uint8_t)(splitmix64(s) % (max + 1)));
+	n->path_id = (uint32_t)splitmix64(s);
+	n->rd.v = splitmix64(s);
+	n->label_count = (uint8_t)(1 + splitmix64(s) % labels_max);
+	for (unsigned i = 0; i < n->label_count; i++)
+		label_put(stack + 3 * i, (uint32_t)splitmix64(s) & MPLS_LABEL_MAX,
+			i + 1 == n->label_count);
+	n->labels = stack;
+	n->label = label_get(stack);
+}
+
+/* Packs random prefixes of a VPN family until the message is full; decoding must return the input. */
+static void
+check_packed_vpn(const struct attr_set *a, enum family f, const struct bgp_encode_options *eo,
+	unsigned next_hop_len, uint64_t *s)
+{
+	enum { MOST = 600, LABELS = 2 };
+	static uint8_t buf[BGP_MSG_MAX], stack[MOST][3 * LABELS];
+	static struct nlri sent[MOST];
+	uint8_t bits = (uint8_t)(1u << f);
+	struct bgp_update_options o = {.as4 = true,
+		.families = bits,
+		.add_path = eo->add_path ? bits : 0,
+		.multiple_labels = eo->multiple_labels ? bits : 0,
+		.labels_max = LABELS,
+		.extended_next_hop = bits,
+		.zone = ZONE};
+	unsigned count = 0, limit = 1 + (unsigned)(splitmix64(s) % (MOST - 1));
+	struct bgp_nlri_field *field;
+	struct update_packer u;
+	struct bgp_update got;
+	struct nlri n;
+	size_t len;
+
+	if (!update_packer_begin(&u, f, a, eo, buf, sizeof(buf))) {
+		assert_true(attr_set_size(a) > sizeof(buf) / 2);
+		return;
+	}
+	assert_false(update_packer_add(&u, &(struct prefix){.afi = (uint8_t)family_afi(f)}, 0));
+	while (count < limit) {
+		random_vpn(&sent[count], stack[count], f, eo->multiple_labels ? LABELS : 1, s);
+		if (!update_packer_add_form(&u, &sent[count]))
+			break;
+		count++;
+	}
+	len = update_packer_finish(&u);
+	if (count == 0) {
+		assert_int_equal(len, 0);
+		return;
+	}
+	assert_in_range(len, 24, sizeof(buf));
+	if (count < limit)
+		assert_true(len + 36 > sizeof(buf));
+	bgp_update_decode(buf, len, &o, room(1), &got);
+	assert_int_equal(got.error.severity, BGP_OK);
+	assert_int_equal(got.announced_count, a ? 1 : 0);
+	assert_int_equal(got.withdrawn_count, a ? 0 : 1);
+	field = a ? &got.announced[0] : &got.withdrawn[0];
+	assert_int_equal(field->family, f);
+	for (unsigned i = 0; i < count; i++) {
+		assert_true(nlri_read_form(&field->nlri, field->form, &n));
+		assert_memory_equal(&n.prefix, &sent[i].prefix, sizeof(n.prefix));
+		assert_true(vpn_rd_compare(n.rd, sent[i].rd) == 0);
+		assert_int_equal(n.path_id, eo->add_path ? sent[i].path_id : 0);
+		assert_int_equal(n.label_count, a ? sent[i].label_count : 0);
+		if (a)
+			assert_memory_equal(n.labels, stack[i], 3u * n.label_count);
+		else
+			assert_memory_equal(n.labels, "\x80\0\0", 3);
+	}
+	assert_int_equal(rd_left(&field->nlri), 0);
+	if (a == NULL)
+		return;
+	assert_int_equal(u.next_hop_len, next_hop_len);
+	for (unsigned i = 0; i < 8; i++) /* RFC 4364 4.3.2: a distinguisher of zero */
+		assert_int_equal(buf[u.next_hop_at + i], 0);
+	assert_int_equal(buf[u.next_hop_at - 1], next_hop_len);
+	/* RFC 4659 3.2.1.2: VPNv6 with an IPv4 next hop has the address in IPv6 form */
+	if (f == FAMILY_VPNV6_UNICAST && a->next_hop.afi == AFI_IPV4) {
+		char text[ADDR_TEXT_MAX], mapped[ADDR_TEXT_MAX], v4[ADDR_TEXT_MAX];
+
+		snprintf(mapped, sizeof(mapped), "::ffff:%s", addr_format(&a->next_hop, v4));
+		assert_string_equal(addr_format(&room(1)->next_hop, text), mapped);
+		return;
+	}
+	assert_int_equal(attr_set_size(a), attr_set_size(room(1)));
+	assert_memory_equal(a, room(1), attr_set_size(a));
+}
+
+/* Next hops of 12, 24 and 48 octets, one and several labels, path identifiers, withdrawals. */
+static void
+test_packer_vpn(void **state)
+{
+	for (uint64_t seed = 1; seed <= 1500; seed++) {
+		uint64_t s = seed;
+		enum family f = splitmix64(&s) % 2 ? FAMILY_VPNV4_UNICAST : FAMILY_VPNV6_UNICAST;
+		bool v6 = splitmix64(&s) % 2;
+		struct bgp_encode_options eo = {.as4 = true,
+			.add_path = splitmix64(&s) % 4 == 0,
+			.multiple_labels = splitmix64(&s) % 2,
+			.send_communities = true,
+			.extended_next_hop = v6};
+
+		random_set(room(0), FAMILY_IPV4_UNICAST, v6, &s);
+		check_packed_vpn(room(0), f, &eo,
+			!v6 ? (f == FAMILY_VPNV4_UNICAST ? 12 : 24)
+			: room(0)->next_hop_link_local.afi != AFI_NONE ? 48
+								       : 24,
+			&s);
+		check_packed_vpn(NULL, f, &eo, 0, &s);
+		/* RFC 8950 4: an IPv6 next hop for VPNv4 needs the capability */
+		eo.extended_next_hop = false;
+		if (v6 && f == FAMILY_VPNV4_UNICAST) {
+			uint8_t buf[BGP_MSG_MAX];
+			struct update_packer u;
+
+			assert_false(update_packer_begin(&u, f, room(0), &eo, buf, sizeof(buf)));
+		}
+	}
+}
+
+/* MP_REACH_NLRI of a VPN family with a next hop of `len` octets and one prefix, then ORIGIN, AS_PATH. */
+static size_t
+vpn_message(uint8_t *buf, enum family f, const uint8_t *next_hop, uint8_t len, const char *prefix,
+	size_t prefix_len)
+{
+	static const uint8_t rest[] = {
+		0x40, 1, 1, 0, 0x40, 2, 6, 2, 1, 0, 0, 0xfd, 0xe9, 0x40, 5, 4, 0, 0, 0, 100};
+	size_t value = 5 + len + prefix_len, attrs = 4 + value + sizeof(rest);
+	struct wr w = wr_init(buf, BGP_MSG_MAX);
+
+	memset(wr_reserve(&w, 16), 0xff, 16);
+	wr_u16(&w, (uint16_t)(23 + attrs));
+	wr_u8(&w, BGP_UPDATE);
+	wr_u16(&w, 0);
+	wr_u16(&w, (uint16_t)attrs);
+	wr_u16(&w, 0x900e);
+	wr_u16(&w, (uint16_t)value);
+	wr_u16(&w, family_afi(f));
+	wr_u8(&w, (uint8_t)family_safi(f));
+	wr_u8(&w, len);
+	wr_bytes(&w, next_hop, len);
+	wr_u8(&w, 0);
+	wr_bytes(&w, prefix, prefix_len);
+	wr_bytes(&w, rest, sizeof(rest));
+	assert_false(w.bad);
+	return wr_len(&w);
+}
+
+#define VPN_DEFAULT_ROUTE "\x58\x00\x3e\x91\x00\x00\xfc\x00\x00\x00\x00\x01"
+
+/*
+ * RFC 4364 4.3.2, RFC 4659 3.2.1, RFC 8950 3, RFC 7606 7.11: every length of the next hop. An octet of
+ * the distinguisher that is not zero is ignored.
+ */
+static void
+test_vpn_next_hops(void **state)
+{
+	uint8_t field[64] = {0, 0, 0, 0, 0, 0, 0, 1, 0x20, 1, 0x0d,
+		0xb8, [23] = 9, [32] = 0xfe, [33] = 0x80, [47] = 9};
+	struct bgp_update_options o = {.as4 = true, .families = 0x0f};
+	char text[ADDR_TEXT_MAX];
+	uint8_t buf[BGP_MSG_MAX];
+	struct bgp_update u;
+
+	for (unsigned i = 0; i < 2 * 64; i++) {
+		uint8_t len = (uint8_t)(i / 2);
+		bool extended = i % 2;
+
+		o.extended_next_hop = extended ? 0x0f : 0;
+		for (enum family f = FAMILY_VPNV4_UNICAST; f <= FAMILY_VPNV6_UNICAST; f++) {
+			bool v4 = f == FAMILY_VPNV4_UNICAST;
+			bool good = v4 && len == 12;
+
+			good |= (!v4 || extended) && (len == 24 || len == 48);
+			bgp_update_decode(buf,
+				vpn_message(buf, f, field, len, VPN_DEFAULT_ROUTE,
+					sizeof(VPN_DEFAULT_ROUTE) - 1),
+				&o, room(0), &u);
+			assert_int_equal(u.error.severity, good ? BGP_OK : SESSION_RESET);
+			if (!good) {
+				assert_int_equal(u.error.nlri_fault, NLRI_NEXT_HOP_LENGTH);
+				continue;
+			}
+			assert_string_equal(addr_format(&room(0)->next_hop, text),
+				len == 12 ? "32.1.13.184" : "2001:db8::9");
+			assert_int_equal(
+				room(0)->next_hop_link_local.afi, len == 48 ? AFI_IPV6 : AFI_NONE);
+		}
+	}
+	/* 0.0.0.0: no host (RFC 4271 6.3) */
+	memset(field, 0, sizeof(field));
+	bgp_update_decode(buf,
+		vpn_message(buf, FAMILY_VPNV4_UNICAST, field, 12, VPN_DEFAULT_ROUTE,
+			sizeof(VPN_DEFAULT_ROUTE) - 1),
+		&o, room(0), &u);
+	assert_int_equal(u.error.severity, TREAT_AS_WITHDRAW);
+	assert_int_equal(u.announced_count, 1);
+	bgp_error_text(&u.error, text, sizeof(text));
+	assert_string_equal(text, "mp-reach-nlri: next hop 0.0.0.0 is ours, or the address of no");
+}
+
+#define FAULT(severity, fault, text, family, len, prefix)                                          \
+	{                                                                                          \
+		severity, fault, text, family, len, prefix, sizeof(prefix) - 1                     \
+	}
+
+/* RFC 7606 5.3, RFC 8277 2.1: the action and the words for each fault. */
+static void
+test_vpn_faults(void **state)
+{
+	static const struct {
+		uint8_t severity, fault;
+		const char *text;
+		enum family family;
+		uint8_t next_hop_len;
+		const char *prefix;
+		size_t prefix_len;
+	} cases[] = {
+		FAULT(BGP_OK, NLRI_SOUND, NULL, FAMILY_VPNV4_UNICAST, 12, VPN_DEFAULT_ROUTE),
+		FAULT(SESSION_RESET, NLRI_NEXT_HOP_LENGTH,
+			"mp-reach-nlri: length 4 of the next hop, expected 12, or with IPv6 next "
+			"hops negotiated 24 or 48",
+			FAMILY_VPNV4_UNICAST, 4, VPN_DEFAULT_ROUTE),
+		FAULT(SESSION_RESET, NLRI_NEXT_HOP_LENGTH,
+			"mp-reach-nlri: length 16 of the next hop, expected 24 or 48",
+			FAMILY_VPNV6_UNICAST, 16, VPN_DEFAULT_ROUTE),
+		FAULT(SESSION_RESET, NLRI_CUT,
+			"mp-reach-nlri: the last prefix is longer than the attribute",
+			FAMILY_VPNV4_UNICAST, 12, VPN_DEFAULT_ROUTE "\x58\x00"),
+		FAULT(SESSION_RESET, NLRI_NO_LABEL,
+			"mp-reach-nlri: the length of a prefix leaves no room for a label",
+			FAMILY_VPNV4_UNICAST, 12, "\x10\x0a\x01"),
+		FAULT(SESSION_RESET, NLRI_NO_BOTTOM,
+			"mp-reach-nlri: the label stack of a prefix has no bottom",
+			FAMILY_VPNV6_UNICAST, 24,
+			"\x58\x00\x3e\x90\x00\x00\xfc\x00\x00\x00\x00\x02"),
+		FAULT(SESSION_RESET, NLRI_NO_DISTINGUISHER,
+			"mp-reach-nlri: the length of a prefix leaves no room for a route "
+			"distinguisher",
+			FAMILY_VPNV6_UNICAST, 24, "\x28\x00\x3e\x91\x0a\x01"),
+		FAULT(SESSION_RESET, NLRI_TOO_LONG,
+			"mp-reach-nlri: a prefix is longer than an address of the family",
+			FAMILY_VPNV4_UNICAST, 12,
+			"\x79\x00\x3e\x91\x00\x00\xfc\x00\x00\x00\x00\x02\x0a\x01\x02\x03\x00"),
+		/* two labels where we announced two, three where we announced two */
+		FAULT(BGP_OK, NLRI_SOUND, NULL, FAMILY_VPNV6_UNICAST, 24,
+			"\x70\x00\x3e\x90\x00\x3e\xa1\x00\x00\xfc\x00\x00\x00\x00\x01"),
+		FAULT(TREAT_AS_WITHDRAW, NLRI_TOO_MANY_LABELS,
+			"mp-reach-nlri: a prefix has more labels than our capability allows",
+			FAMILY_VPNV6_UNICAST, 24,
+			VPN_DEFAULT_ROUTE
+			"\x88\x00\x3e\x90\x00\x3e\xa0\x00\x3e\xb1\x00\x00\xfc\x00\x00\x00\x00\x01"),
+	};
+	static const uint8_t field[48] = {[8] = 0x20, 1, 0x0d, 0xb8, [23] = 9};
+	struct bgp_update_options o = {.as4 = true,
+		.families = 0x0f,
+		.multiple_labels = 1u << FAMILY_VPNV6_UNICAST,
+		.labels_max = 2};
+	uint8_t buf[BGP_MSG_MAX];
+	struct bgp_update u;
+	char text[160];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		size_t len = vpn_message(buf, cases[i].family, field, cases[i].next_hop_len,
+			cases[i].prefix, cases[i].prefix_len);
+
+		bgp_update_decode(buf, len, &o, room(0), &u);
+		assert_int_equal(u.error.severity, cases[i].severity);
+		assert_int_equal(u.error.nlri_fault, cases[i].fault);
+		assert_int_equal(u.announced_count, cases[i].severity != SESSION_RESET);
+		if (cases[i].text == NULL)
+			continue;
+		assert_int_equal(u.error.subcode, UPDATE_OPTIONAL_ATTRIBUTE);
+		bgp_error_text(&u.error, text, sizeof(text));
+		assert_string_equal(text, cases[i].text);
+	}
 }
 
 static void
@@ -669,6 +958,9 @@ main(void)
 		cmocka_unit_test(test_packer_round_trips),
 		cmocka_unit_test(test_no_communities),
 		cmocka_unit_test(test_packer_refuses),
+		cmocka_unit_test(test_packer_vpn),
+		cmocka_unit_test(test_vpn_next_hops),
+		cmocka_unit_test(test_vpn_faults),
 		cmocka_unit_test(test_end_of_rib),
 		cmocka_unit_test(test_own_next_hop),
 		cmocka_unit_test(test_v6_next_hops),

@@ -210,6 +210,49 @@ test_open_next_hops(void **state)
 	assert_int_equal(bgp_open_decode(msg, sizeof(msg), &o).severity, SESSION_RESET);
 }
 
+/*
+ * RFC 8277 2.1: the first triple of a family counts, a count below 2 has no meaning; unicast and
+ * unknown families are ignored. RFC 4684 7: route target membership.
+ */
+static void
+test_open_labels(void **state)
+{
+	static const uint8_t body[] = {4, 0xfd, 0xe9, 0, 90, 10, 0, 0, 1, 34, 2, 32, 8, 24, 0, 1,
+		128, 3, 0, 1, 128, 9, 0, 2, 128, 1, 0, 2, 128, 5, 0, 1, 1, 4, 0, 1, 4, 2, 1, 4, 0,
+		1, 0, 132};
+	struct bgp_open_options options = {.asn = 65001,
+		.identifier = 1,
+		.families = 1u << FAMILY_VPNV4_UNICAST | 1u << FAMILY_VPNV6_UNICAST,
+		.labels_max = {[FAMILY_VPNV4_UNICAST] = 255, [FAMILY_VPNV6_UNICAST] = 2}};
+	uint8_t msg[BGP_HEADER_LEN + sizeof(body)], buf[256];
+	struct bgp_open o;
+
+	header(msg, sizeof(msg), BGP_OPEN);
+	memcpy(msg + BGP_HEADER_LEN, body, sizeof(body));
+	assert_int_equal(bgp_open_decode(msg, sizeof(msg), &o).severity, BGP_OK);
+	assert_int_equal(o.labels_max[FAMILY_VPNV4_UNICAST], 3);
+	assert_int_equal(o.labels_max[FAMILY_VPNV6_UNICAST], 0);
+	assert_int_equal(o.labels_max[FAMILY_IPV4_UNICAST], 0);
+	assert_true(o.rt_constraint);
+	assert_int_equal(o.families, 0);
+	/* not a multiple of four: ignored */
+	msg[BGP_HEADER_LEN + 13] = 23;
+	msg[BGP_HEADER_LEN + 11] = 25;
+	msg[BGP_HEADER_LEN + 9] = 27;
+	header(msg, BGP_HEADER_LEN + 10 + 27, BGP_OPEN);
+	assert_int_equal(bgp_open_decode(msg, BGP_HEADER_LEN + 10 + 27, &o).severity, BGP_OK);
+	assert_int_equal(o.labels_max[FAMILY_VPNV4_UNICAST], 0);
+	assert_false(o.rt_constraint);
+	assert_int_equal(o.raw_count, 1);
+
+	assert_int_equal(
+		bgp_open_decode(buf, bgp_open_encode(&options, buf, sizeof(buf)), &o).severity,
+		BGP_OK);
+	assert_int_equal(o.labels_max[FAMILY_VPNV4_UNICAST], 255);
+	assert_int_equal(o.labels_max[FAMILY_VPNV6_UNICAST], 2);
+	assert_int_equal(o.families, options.families);
+}
+
 /* Capabilities beyond the size of raw[] still take effect. */
 static void
 test_open_many(void **state)
@@ -436,6 +479,7 @@ main(void)
 		cmocka_unit_test(test_open_round_trip),
 		cmocka_unit_test(test_open_details),
 		cmocka_unit_test(test_open_next_hops),
+		cmocka_unit_test(test_open_labels),
 		cmocka_unit_test(test_open_many),
 		cmocka_unit_test(test_open_check),
 		cmocka_unit_test(test_extended_parameters),

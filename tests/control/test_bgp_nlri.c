@@ -120,6 +120,30 @@ static const struct nlri_form vpn4 = {.afi = AFI_IPV4, .safi = SAFI_VPN},
 			      labeled4 = {.afi = AFI_IPV4, .safi = SAFI_LABELED_UNICAST},
 			      labeled6 = {.afi = AFI_IPV6, .safi = SAFI_LABELED_UNICAST};
 
+/* nlri_write_form() writes the octets of a sender, but for the field in place of withdrawn labels. */
+static void
+check_write(struct nlri_form form, const struct nlri *n, const uint8_t *octets, size_t len)
+{
+	size_t labels = form.add_path ? 5 : 1;
+	uint8_t buf[48];
+	struct wr w = wr_init(buf, sizeof(buf));
+
+	assert_int_equal(nlri_form_len(form, n), len);
+	assert_true(nlri_write_form(&w, form, n));
+	assert_int_equal(wr_len(&w), len);
+	if (form.withdrawn) {
+		assert_memory_equal(buf, octets, labels);
+		assert_memory_equal(buf + labels, "\x80\0\0", 3);
+		assert_memory_equal(buf + labels + 3, octets + labels + 3, len - labels - 3);
+	} else {
+		assert_memory_equal(buf, octets, len);
+	}
+	/* A buffer too short by one octet stays as before. */
+	w = wr_init(buf, len - 1);
+	assert_false(nlri_write_form(&w, form, n));
+	assert_true(wr_len(&w) == 0 && !w.bad);
+}
+
 /*
  * Prefixes with each number of labels and each length that fit the octet; every truncation is
  * malformed, and so is a length wrong by one.
@@ -140,7 +164,7 @@ labelled_round_trip(struct nlri_form form, uint64_t *s)
 				.label_count = (uint8_t)labels,
 				.labels = stack,
 				.path_id = form.add_path ? (uint32_t)splitmix64(s) : 0,
-				.rd = fixed ? splitmix64(s) : 0};
+				.rd = {fixed ? splitmix64(s) : 0}};
 			struct wr w = wr_init(buf, sizeof(buf));
 			struct nlri got;
 			struct rd r;
@@ -151,6 +175,7 @@ labelled_round_trip(struct nlri_form form, uint64_t *s)
 				stack[3 * i + 2] =
 					(uint8_t)((stack[3 * i + 2] & 0xfe) | (i == labels - 1));
 			harness_nlri_write(&w, form, &n);
+			check_write(form, &n, buf, wr_len(&w));
 			r = rd_init(buf, wr_len(&w));
 			assert_true(nlri_check_form(r, form));
 			assert_true(nlri_read_form(&r, form, &got));
@@ -158,7 +183,7 @@ labelled_round_trip(struct nlri_form form, uint64_t *s)
 			r = rd_init(buf, wr_len(&w));
 			nlri_read_form(&r, form, &got);
 			assert_true(prefix_equal(&got.prefix, &n.prefix));
-			assert_true(got.path_id == n.path_id && got.rd == n.rd);
+			assert_true(got.path_id == n.path_id && vpn_rd_compare(got.rd, n.rd) == 0);
 			assert_int_equal(got.label_count, form.withdrawn ? 0 : labels);
 			if (!form.withdrawn) {
 				assert_memory_equal(got.labels, stack, 3 * labels);
@@ -239,6 +264,109 @@ test_labelled_malformed(void **state)
 	assert_false(nlri_check_form(rd_init(no_rd, 0), unknown));
 }
 
+/* RFC 8277 2.2 to 2.4: the S bit of each label, and what cannot be sent. */
+static void
+test_write(void **state)
+{
+	static const uint8_t stack[] = {0, 0x3e, 0x91, 0, 0x7d, 0x00, 0xff, 0xff, 0xf1};
+	static const uint8_t one[] = {112, 0, 0x3e, 0x91, 0, 0, 0xfc, 0, 0, 0, 0, 1, 10, 1, 2},
+			     three[] = {160, 0, 0x3e, 0x90, 0, 0x7d, 0x00, 0xff, 0xff, 0xf1, 0, 0,
+				     0xfc, 0, 0, 0, 0, 1, 10, 1, 2},
+			     gone[] = {112, 0x80, 0, 0, 0, 0, 0xfc, 0, 0, 0, 0, 1, 10, 1, 2};
+	struct nlri n = {.prefix = prefix_from_v4(0x0a010200, 24),
+		.rd = {UINT64_C(0x0000fc0000000001)},
+		.labels = stack,
+		.label_count = 1};
+	struct nlri_form form = vpn4;
+	uint8_t buf[64];
+	struct wr w = wr_init(buf, sizeof(buf));
+
+	assert_true(nlri_write_form(&w, form, &n));
+	assert_int_equal(wr_len(&w), sizeof(one));
+	assert_memory_equal(buf, one, sizeof(one));
+	/* several labels need the capability of both sides */
+	n.label_count = 3;
+	assert_int_equal(nlri_form_len(form, &n), 0);
+	assert_false(nlri_write_form(&w, form, &n));
+	form.multiple_labels = true;
+	w = wr_init(buf, sizeof(buf));
+	assert_true(nlri_write_form(&w, form, &n));
+	assert_memory_equal(buf, three, sizeof(three));
+	n.label_count = 0;
+	assert_int_equal(nlri_form_len(form, &n), 0);
+	form.withdrawn = true;
+	w = wr_init(buf, sizeof(buf));
+	assert_true(nlri_write_form(&w, form, &n));
+	assert_int_equal(wr_len(&w), sizeof(gone));
+	assert_memory_equal(buf, gone, sizeof(gone));
+	/* another address family, and lengths above 255 bits */
+	form = vpn6;
+	n.label_count = 1;
+	assert_int_equal(nlri_form_len(form, &n), 0);
+	n.prefix = (struct prefix){.afi = AFI_IPV6, .len = 128};
+	form.multiple_labels = true;
+	n.label_count = 2;
+	assert_int_equal(nlri_form_len(form, &n), 1 + 6 + 8 + 16);
+	n.label_count = 3;
+	assert_int_equal(nlri_form_len(form, &n), 0);
+	n.prefix.len = 119;
+	assert_int_equal(nlri_form_len(form, &n), 1 + 9 + 8 + 15);
+}
+
+#define FAULT(fault, form, ...)                                                                    \
+	do {                                                                                       \
+		static const uint8_t octets[] = {__VA_ARGS__};                                     \
+		struct rd field = rd_init(octets, sizeof(octets));                                 \
+		assert_int_equal(nlri_fault_find(field, form), fault);                             \
+		assert_int_equal(nlri_check_form(field, form), (fault) == NLRI_SOUND);             \
+	} while (0)
+
+/* The name of each fault, behind a sound prefix and alone. */
+static void
+test_faults(void **state)
+{
+	const struct nlri_form v4 = {.afi = AFI_IPV4, .safi = SAFI_UNICAST},
+			       v6_path = {.afi = AFI_IPV6, .safi = SAFI_UNICAST, .add_path = true},
+			       stack4 = {.afi = AFI_IPV4,
+				       .safi = SAFI_VPN,
+				       .multiple_labels = true},
+			       path4 = {.afi = AFI_IPV4, .safi = SAFI_VPN, .add_path = true};
+
+	FAULT(NLRI_SOUND, v4, 8, 10, 0);
+	FAULT(NLRI_CUT, v4, 8, 10, 16, 10);
+	FAULT(NLRI_TOO_LONG, v4, 8, 10, 33, 10, 0, 0, 0, 0);
+	FAULT(NLRI_CUT, v6_path, 0, 0, 0);
+	FAULT(NLRI_CUT, v6_path, 0, 0, 0, 1);
+	FAULT(NLRI_TOO_LONG, v6_path, 0, 0, 0, 1, 129);
+	FAULT(NLRI_SOUND, vpn4, 88, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2);
+	FAULT(NLRI_CUT, vpn4, 88, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 88);
+	FAULT(NLRI_CUT, path4, 0, 0, 0, 1, 88, 0, 0, 1);
+	FAULT(NLRI_NO_LABEL, vpn4, 0);
+	FAULT(NLRI_NO_LABEL, vpn4, 23, 0, 0, 1);
+	FAULT(NLRI_NO_LABEL, labeled6, 16, 0x20, 1);
+	FAULT(NLRI_NO_DISTINGUISHER, vpn4, 24, 0, 0, 1);
+	FAULT(NLRI_NO_DISTINGUISHER, vpn4, 87, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2);
+	FAULT(NLRI_TOO_LONG, vpn4, 121, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 1, 2, 3, 4, 5);
+	FAULT(NLRI_TOO_LONG, labeled4, 57, 0, 0, 1, 1, 2, 3, 4, 5);
+	/* RFC 8277 2.3: no S bit up to the end */
+	FAULT(NLRI_NO_BOTTOM, stack4, 96, 0, 0x10, 0, 0, 0, 0, 0, 0, 0x10, 0, 2, 10);
+	FAULT(NLRI_NO_DISTINGUISHER, stack4, 88, 0, 0x10, 0, 0, 0x20, 1, 0, 0, 0xfc, 0, 0);
+}
+
+static void
+test_labels_most(void **state)
+{
+	static const uint8_t field[] = {88, 0, 0x10, 1, 0, 0, 0, 1, 0, 0, 0, 2, 136, 0, 0x10, 0, 0,
+		0x20, 0, 0, 0x30, 1, 0, 0, 0, 1, 0, 0, 0, 2, 112, 0, 0x10, 0, 0, 0x20, 1, 0, 0, 0,
+		1, 0, 0, 0, 2};
+	struct nlri_form form = vpn4;
+
+	form.multiple_labels = true;
+	assert_int_equal(nlri_labels_most(rd_init(field, sizeof(field)), form), 3);
+	assert_int_equal(nlri_labels_most(rd_init(field, 12), form), 1);
+	assert_int_equal(nlri_labels_most(rd_init(field, 0), form), 0);
+}
+
 static void
 test_bits(void **state)
 {
@@ -263,6 +391,9 @@ main(void)
 		cmocka_unit_test(test_labelled),
 		cmocka_unit_test(test_labels),
 		cmocka_unit_test(test_labelled_malformed),
+		cmocka_unit_test(test_write),
+		cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_labels_most),
 		cmocka_unit_test(test_bits),
 	};
 

@@ -475,6 +475,19 @@ rd_json(uint64_t rd)
 	}
 }
 
+/* Keel's text of a distinguisher, where the vectors have the same form. */
+static void
+check_rd_text(struct vpn_rd rd, const char *expected)
+{
+	char text[VPN_TEXT_MAX];
+	struct vpn_rd again;
+
+	assert_int_equal(vpn_rd_parse(vpn_rd_format(rd, text), &again), 0);
+	assert_true(vpn_rd_compare(rd, again) == 0);
+	if (text[1] != 'x')
+		assert_string_equal(text, expected);
+}
+
 static json_t *
 labels_json(const struct nlri *n)
 {
@@ -505,8 +518,10 @@ routes_json(struct rd nlri, struct nlri_form form)
 			j, "prefix", json_sprintf("%s/%u", addr_text(&a), n.prefix.len));
 		if (form.add_path)
 			json_object_set_new(j, "path_id", json_integer(n.path_id));
-		if (form.safi == SAFI_VPN)
-			json_object_set_new(j, "rd", rd_json(n.rd));
+		if (form.safi == SAFI_VPN) {
+			json_object_set_new(j, "rd", rd_json(n.rd.v));
+			check_rd_text(n.rd, json_string_value(json_object_get(j, "rd")));
+		}
 		if (n.label_count > 0)
 			json_object_set_new(j, "labels", labels_json(&n));
 		json_array_append_new(routes, j);

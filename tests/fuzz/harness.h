@@ -99,6 +99,9 @@ harness_open(const uint8_t *msg, size_t len)
 
 	harness_error(&e);
 	HARNESS_CHECK(o.raw_count <= OPEN_RAW_CAPABILITIES_MAX);
+	for (enum family f = 0; f < FAMILY_COUNT; f++)
+		HARNESS_CHECK(o.labels_max[f] != 1 &&
+			      (family_safi(f) != SAFI_UNICAST || o.labels_max[f] == 0));
 	for (unsigned i = 0; i < o.raw_count; i++)
 		harness_touch(o.raw[i].value, o.raw[i].len);
 	if (e.severity == BGP_OK) {
@@ -151,8 +154,8 @@ harness_nlri_write(struct wr *w, struct nlri_form form, const struct nlri *n)
 	wr_u8(w, (uint8_t)bits);
 	wr_bytes(w, n->labels, 3u * labels);
 	if (form.safi == SAFI_VPN) {
-		wr_u32(w, (uint32_t)(n->rd >> 32));
-		wr_u32(w, (uint32_t)n->rd);
+		wr_u32(w, (uint32_t)(n->rd.v >> 32));
+		wr_u32(w, (uint32_t)n->rd.v);
 	}
 	wr_bytes(w, n->prefix.b, (n->prefix.len + 7u) / 8);
 }
@@ -160,8 +163,37 @@ harness_nlri_write(struct wr *w, struct nlri_form form, const struct nlri *n)
 static inline bool
 harness_same_nlri(const struct nlri *a, const struct nlri *b)
 {
-	return prefix_equal(&a->prefix, &b->prefix) && a->path_id == b->path_id && a->rd == b->rd &&
-	       a->label == b->label && a->label_count == b->label_count;
+	return prefix_equal(&a->prefix, &b->prefix) && a->path_id == b->path_id &&
+	       a->rd.v == b->rd.v && a->label == b->label && a->label_count == b->label_count;
+}
+
+/*
+ * nlri_write_form() writes what was read, in the length said before, and nothing where the octets
+ * do not fit.
+ */
+static inline void
+harness_nlri_form(struct nlri_form form, const struct nlri *n)
+{
+	size_t len = nlri_form_len(form, n);
+	struct nlri again;
+	uint8_t buf[48];
+	struct wr w = wr_init(buf, len - 1);
+	struct rd back;
+
+	HARNESS_CHECK(len > 0 && len <= sizeof(buf));
+	HARNESS_CHECK(!nlri_write_form(&w, form, n) && wr_len(&w) == 0 && !w.bad);
+	w = wr_init(buf, len);
+	HARNESS_CHECK(nlri_write_form(&w, form, n) && wr_len(&w) == len);
+	back = rd_init(buf, len);
+	HARNESS_CHECK(nlri_read_form(&back, form, &again) && rd_left(&back) == 0);
+	HARNESS_CHECK(harness_same_nlri(n, &again));
+	for (unsigned i = 0; i < n->label_count; i++) {
+		HARNESS_CHECK(label_get(again.labels + 3 * i) == label_get(n->labels + 3 * i));
+		HARNESS_CHECK((again.labels[3 * i + 2] & 1) == (i + 1u == n->label_count));
+	}
+	/* RFC 8277 2.4 */
+	if (form.withdrawn && form.safi != SAFI_UNICAST)
+		HARNESS_CHECK(memcmp(again.labels, "\x80\0\0", 3) == 0);
 }
 
 /*
@@ -187,6 +219,7 @@ harness_nlri(const uint8_t *p, size_t len, struct nlri_form form)
 		back = rd_init(buf, wr_len(&w));
 		HARNESS_CHECK(nlri_read_form(&back, form, &again) && rd_left(&back) == 0);
 		HARNESS_CHECK(harness_same_nlri(&n, &again));
+		harness_nlri_form(form, &n);
 		if (form.safi != SAFI_UNICAST)
 			continue;
 		w = wr_init(buf, sizeof(buf));
@@ -195,6 +228,7 @@ harness_nlri(const uint8_t *p, size_t len, struct nlri_form form)
 			      wr_len(&w) == (size_t)(back.end - buf));
 	}
 	HARNESS_CHECK(good == !r.bad);
+	HARNESS_CHECK(good == (nlri_fault_find(rd_init(p, len), form) == NLRI_SOUND));
 }
 
 static inline uint8_t *
@@ -286,6 +320,57 @@ harness_round_trip(struct attr_set *a)
 		harness_round_trip_in(a, FAMILY_IPV6_UNICAST);
 }
 
+/*
+ * Encodes the prefixes of a VPN field and decodes again: equal prefixes, and an equal attribute set.
+ * `a` NULL: withdrawals.
+ */
+static inline void
+harness_round_trip_vpn(const struct bgp_nlri_field *f, const struct attr_set *a)
+{
+	static uint8_t buf[BGP_EXTENDED_MSG_MAX];
+	struct attr_set *again = (struct attr_set *)harness_room(1);
+	struct bgp_encode_options eo = {.as4 = true,
+		.add_path = f->form.add_path,
+		.extended_message = true,
+		.send_communities = true,
+		.extended_next_hop = true,
+		.multiple_labels = f->form.multiple_labels};
+	struct bgp_update_options o = {.as4 = true,
+		.families = 0x0f,
+		.add_path = f->form.add_path ? 0x0f : 0,
+		.multiple_labels = f->form.multiple_labels ? 0x0f : 0,
+		.extended_message = true,
+		.extended_next_hop = 0x0f,
+		.zone = HARNESS_ZONE};
+	struct rd from = f->nlri, back;
+	struct update_packer u;
+	struct bgp_update out;
+	struct nlri n, m;
+	size_t len;
+
+	if (!update_packer_begin(&u, f->family, a, &eo, buf, sizeof(buf)))
+		return; /* the attributes of an extended message may grow */
+	while (nlri_read_form(&from, f->form, &n) && update_packer_add_form(&u, &n))
+		;
+	if (u.count == 0)
+		return;
+	len = update_packer_finish(&u);
+	HARNESS_CHECK(len > 0);
+	bgp_update_decode(buf, len, &o, again, &out);
+	HARNESS_CHECK(out.error.severity == BGP_OK && out.has_attrs == (a != NULL));
+	HARNESS_CHECK(out.announced_count == (a != NULL) && out.withdrawn_count == (a == NULL));
+	if (a != NULL)
+		HARNESS_CHECK(attr_set_size(a) == attr_set_size(again) &&
+			      memcmp(a, again, attr_set_size(a)) == 0);
+	back = a != NULL ? out.announced[0].nlri : out.withdrawn[0].nlri;
+	from = f->nlri;
+	for (unsigned i = 0; i < u.count; i++) {
+		HARNESS_CHECK(nlri_read_form(&from, f->form, &n));
+		HARNESS_CHECK(nlri_read_form(&back, f->form, &m) && harness_same_nlri(&n, &m));
+	}
+	HARNESS_CHECK(rd_left(&back) == 0);
+}
+
 static inline struct bgp_update_options
 harness_update_options(uint8_t bits)
 {
@@ -302,6 +387,7 @@ harness_update_options(uint8_t bits)
 		/* shares a bit, so the corpus keeps its meaning */
 		.extended_next_hop = bits & 16 ? 0xcf : 0,
 		.multiple_labels = bits & 4 ? 0xcf : 0,
+		.labels_max = bits & 8 ? 2 : 0,
 		.zone = HARNESS_ZONE,
 	};
 }
@@ -355,6 +441,18 @@ harness_update_with(const uint8_t *msg, size_t len, const struct bgp_update_opti
 		harness_touch((const uint8_t *)a, attr_set_size(a));
 		harness_packed(a);
 		harness_round_trip(a);
+	}
+	for (unsigned i = 0; i < u.announced_count + u.withdrawn_count; i++) {
+		const struct bgp_nlri_field *f = i < u.announced_count
+							 ? &u.announced[i]
+							 : &u.withdrawn[i - u.announced_count];
+
+		if (f->form.safi != SAFI_VPN)
+			continue;
+		if (f->form.withdrawn)
+			harness_round_trip_vpn(f, NULL);
+		else if (u.has_attrs && i == 0)
+			harness_round_trip_vpn(f, a);
 	}
 	return u.error;
 }

@@ -66,6 +66,9 @@ opens(void)
 	o.restart_time_s = 120;
 	o.restart_state = true;
 	keep("open", "restarting", -1, buf, bgp_open_encode(&o, buf, sizeof(buf)));
+	o.labels_max[FAMILY_VPNV4_UNICAST] = 6;
+	o.labels_max[FAMILY_VPNV6_UNICAST] = 2;
+	keep("open", "labels", -1, buf, bgp_open_encode(&o, buf, sizeof(buf)));
 }
 
 static void
@@ -233,7 +236,7 @@ write_field(struct wr *w, struct nlri_form form)
 		struct ip_addr addr = {.afi = form.afi, .b = {0x20, 1, 0x0d, 0xb8}};
 		struct nlri n = {.prefix = prefix_from_addr(&addr, len),
 			.path_id = len,
-			.rd = UINT64_C(0x0000fc0000000001),
+			.rd = {UINT64_C(0x0000fc0000000001)},
 			.labels = form.withdrawn ? none
 				  : several	 ? two
 						 : one,
