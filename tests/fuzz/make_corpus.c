@@ -275,6 +275,29 @@ fields(void)
 	}
 }
 
+/* Text and octets of distinguishers and extended communities (rib/vpn.h). */
+static void
+vpn_values(void)
+{
+	static const struct {
+		const char *name, *text;
+	} all[] = {
+		{"two-octet-as", "65000:4294967295"},
+		{"address", "192.0.2.1:65535"},
+		{"four-octet-as", "4200000000:1"},
+		{"opaque", "0x0002000000010001"},
+		{"target", "rt:64512:1"},
+		{"origin", "soo:192.0.2.1:7"},
+		{"target-four-octet-as", "rt:4200000000:65535"},
+	};
+	static const uint8_t octets[] = {0, 2, 0xfc, 0, 0, 0, 0, 1, 1, 3, 192, 0, 2, 1, 0, 7, 2, 2,
+		0xfa, 0x56, 0xea, 0, 0, 1, 0x43, 0x0b, 0xaa, 0, 0, 0, 0, 0x64};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		keep("vpn", all[i].name, -1, (const uint8_t *)all[i].text, strlen(all[i].text));
+	keep("vpn", "octets", -1, octets, sizeof(octets));
+}
+
 static void
 begin_attribute(struct wr *w, struct nlri_form form)
 {
@@ -353,5 +376,6 @@ main(int argc, char **argv)
 	updates();
 	labelled_updates();
 	fields();
+	vpn_values();
 	return 0;
 }

@@ -82,6 +82,65 @@ target_nlri(const uint8_t *data, size_t len)
 	harness_nlri(data + 1, len - 1, form);
 }
 
+/* The text of a value is short, printable, and parses to the value. */
+static inline void
+check_rd(struct vpn_rd rd)
+{
+	char text[VPN_TEXT_MAX];
+	struct vpn_rd again;
+
+	HARNESS_CHECK(vpn_rd_parse(vpn_rd_format(rd, text), &again) == 0);
+	HARNESS_CHECK(vpn_rd_compare(rd, again) == 0 && strlen(text) < VPN_TEXT_MAX - 1);
+}
+
+/* Likewise; returns the text. */
+static inline const char *
+check_ext_community(struct ext_community c)
+{
+	static char text[VPN_TEXT_MAX];
+	struct ext_community again;
+	uint8_t octets[8];
+
+	HARNESS_CHECK(ext_community_parse(ext_community_format(c, text), &again) == 0);
+	HARNESS_CHECK(again.v == c.v && strlen(text) < VPN_TEXT_MAX - 1);
+	ext_community_put(c, octets);
+	HARNESS_CHECK(ext_community_get(octets).v == c.v);
+	return text;
+}
+
+/*
+ * Route distinguishers and extended communities (rib/vpn.h): the input as text, then each eight
+ * octets as a value.
+ */
+static inline void
+target_vpn(const uint8_t *data, size_t len)
+{
+	char text[VPN_TEXT_MAX], *input = malloc(len + 1);
+	struct ext_community c, target;
+	struct vpn_rd rd;
+
+	HARNESS_CHECK(input);
+	if (len > 0)
+		memcpy(input, data, len);
+	input[len] = '\0';
+	if (vpn_rd_parse(input, &rd) == 0)
+		check_rd(rd);
+	if (ext_community_parse(input, &c) == 0)
+		check_ext_community(c);
+	/* The text of a target is the text of the distinguisher with the same numbers. */
+	if (route_target_parse(input, &target) == 0) {
+		HARNESS_CHECK(ext_community_is(target, EXT_ROUTE_TARGET));
+		HARNESS_CHECK(vpn_rd_parse(input, &rd) == 0);
+		HARNESS_CHECK(
+			strcmp(vpn_rd_format(rd, text), check_ext_community(target) + 3) == 0);
+	}
+	free(input);
+	for (size_t i = 0; i + 8 <= len; i++) {
+		check_ext_community(ext_community_get(data + i));
+		check_rd((struct vpn_rd){ext_community_get(data + i).v});
+	}
+}
+
 void target_config(const uint8_t *data, size_t len);
 void target_rpc(const uint8_t *data, size_t len);
 void target_keelctl(const uint8_t *data, size_t len);
@@ -105,6 +164,7 @@ static const struct target {
 	{"config", target_config, 1000, true},
 	{"rpc", target_rpc, 5000, true},
 	{"keelctl", target_keelctl, 20000, true},
+	{"vpn", target_vpn, 100000, false},
 	{"aspath", target_aspath, 2000, false},
 };
 
