@@ -259,6 +259,12 @@ static const struct config_key vrf_keys[] = {
 	{"import_targets", config_take_unsupported},
 	/* Route targets of the VPN routes that the instance exports. */
 	{"export_targets", config_take_unsupported},
+	/* Route policy for VPN routes that the instance imports. */
+	{"import_policy", config_take_unsupported},
+	/* Route policy for routes of the instance that become VPN routes. */
+	{"export_policy", config_take_unsupported},
+	/* Limit of routes in the instance, and the action at the limit. */
+	{"max_routes", config_take_unsupported},
 	/* How MPLS labels are assigned: one label for the instance (`per-vrf`). */
 	{"label_mode", config_take_unsupported},
 };
@@ -462,6 +468,8 @@ static const struct config_key port_keys[] = {
 	 * as well. Default: none.
 	 */
 	{"addresses", take_port_addresses},
+	/* True: labelled packets from this port are forwarded by their labels. */
+	{"mpls", config_take_unsupported},
 };
 
 static void

@@ -315,6 +315,8 @@ static const struct config_key families_keys[] = {
 	{"vpnv4-unicast", take_other_family},
 	/* IPv6 VPN routes (RFC 4659). */
 	{"vpnv6-unicast", take_other_family},
+	/* Route targets that the peer wants (RFC 4684). */
+	{"rt-constraint", take_other_family},
 };
 
 static void
