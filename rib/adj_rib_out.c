@@ -884,6 +884,105 @@ adj_rib_out_set(
 	return 0;
 }
 
+/* The column and the blocks of the last destination, and the place of the new value. */
+struct add_place {
+	uint32_t column_at, block_at; /* UINT32_MAX: not looked up */
+	struct column *column; /* with `value` at `place` of the palette; NULL: none */
+	unsigned value, place;
+	struct block *block[SLOTS];
+};
+
+static void
+add_look(const struct adj_rib_out *o, uint32_t at, struct add_place *p)
+{
+	if (p->column_at != at >> SEGMENT_BITS) {
+		p->column_at = at >> SEGMENT_BITS;
+		p->column = column_find(o, at);
+		p->place = 0;
+	}
+	if (p->block_at == at >> BLOCK_BITS)
+		return;
+	p->block_at = at >> BLOCK_BITS;
+	for (unsigned n = 0; n < SLOTS; n++)
+		p->block[n] = block_find(o, n, at);
+}
+
+/* True if the palette of the column has the value. */
+static bool
+add_has_place(struct add_place *p)
+{
+	struct column *c = p->column;
+
+	if (p->place > 0)
+		return true;
+	if (c == NULL || c->width == WIDTH_VALUES || !column_fits(c, p->value))
+		return false;
+	p->place = palette_find(c, p->value);
+	c->value[p->place] = (uint16_t)p->value;
+	return true;
+}
+
+/* Where the record goes into slot 0 without an allocation. False: nothing changed. */
+static bool
+add_quickly(struct adj_rib_out *o, uint32_t at, uint32_t record, struct add_place *p)
+{
+	struct block *b = p->block[0], *other = p->block[1];
+	uint32_t i = at & BLOCK_MASK, bit;
+	struct column *c = p->column;
+
+	if (b == NULL)
+		return false;
+	if (b->uses[i] > 0 ? b->record[i] != record
+			   : other != NULL && other->uses[i] > 0 && other->record[i] == record)
+		return false;
+	if (!add_has_place(p))
+		return false;
+	record_at(o->records, record)->refs += b->uses[i] == 0;
+	slot_use(b, at, record);
+	bit = (at & SEGMENT_MASK) << c->log_width;
+	c->entry[bit / 8] = (uint8_t)(c->entry[bit / 8] | p->place << bit % 8);
+	c->count[0]--;
+	c->count[p->place]++;
+	c->used++;
+	return true;
+}
+
+int
+adj_rib_out_add(struct adj_rib_out *o, const struct dest_id *dest, unsigned n, struct adj_route r,
+	bool *added, unsigned *count)
+{
+	struct peer_id source = record_at(o->records, r.record.v)->path.source;
+	struct add_place p = {.column_at = UINT32_MAX,
+		.block_at = UINT32_MAX,
+		.value = (unsigned)r.edit << 2 | WHERE_SLOT};
+	unsigned i;
+
+	*count = 0;
+	if (from_reserve(o, source) < 0)
+		return -ENOMEM;
+	for (i = 0; i < n; i++) {
+		uint32_t at = dest[i].v + 1;
+
+		add_look(o, at, &p);
+		added[i] = p.column == NULL || column_get(p.column, at & SEGMENT_MASK) == 0;
+		if (!added[i])
+			continue;
+		if (!add_quickly(o, at, r.record.v, &p)) {
+			record_at(o->records, r.record.v)->refs++;
+			if (entry_set(o, at, 0, r, (struct adj_route){0}) < 0) {
+				adj_record_put(o->records, r.record);
+				break;
+			}
+			p.column_at = p.block_at = UINT32_MAX; /* may have moved */
+		}
+		++*count;
+	}
+	memset(added + i, 0, n - i);
+	o->count += *count;
+	o->from[source.v] += *count;
+	return i == n ? 0 : -ENOMEM;
+}
+
 struct adj_route
 adj_rib_out_get(const struct adj_rib_out *o, struct dest_id dest)
 {

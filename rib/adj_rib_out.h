@@ -82,6 +82,13 @@ bool adj_rib_out_dismantle(struct adj_rib_out *o);
  */
 int adj_rib_out_set(
 	struct adj_rib_out *o, struct dest_id dest, struct adj_route r, struct adj_route *old);
+/*
+ * Sets the route of those of `n` destinations that have no route; added[i] becomes true for these,
+ * else false. *count: their number. Takes the needed references on r.record itself. 0; -ENOMEM: the
+ * first destinations are set, and added[] is valid for these and *count.
+ */
+int adj_rib_out_add(struct adj_rib_out *o, const struct dest_id *dest, unsigned n,
+	struct adj_route r, bool *added, unsigned *count);
 struct adj_route adj_rib_out_get(const struct adj_rib_out *o, struct dest_id dest);
 /* As adj_rib_out_get(), with a reference on the record for the caller. */
 struct adj_route adj_rib_out_hold(struct adj_rib_out *o, struct dest_id dest);

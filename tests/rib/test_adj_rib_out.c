@@ -187,16 +187,49 @@ test_records(void **state)
 #define GROUPS 7u
 #define FEW 700u /* destinations, so that groups meet; more than a block of slots */
 
+struct group_model {
+	unsigned set;
+	uint16_t source;
+};
+
+static struct dest_id
+few_dest(unsigned d)
+{
+	return (struct dest_id){d == 7 ? DEST_NONE : d * 3};
+}
+
+/* One route for many destinations: only those without a route get the route. */
+static void
+add_many(struct fixture *f, struct adj_rib_out *out, struct group_model *model,
+	const struct group_model *now, uint64_t *seed)
+{
+	struct adj_path p = path_of(now->set, now->source);
+	unsigned from = random_below(seed, FEW), n = 1 + random_below(seed, FEW - from), count = 0;
+	struct adj_route r = {.edit = (uint8_t)(1 + now->set % ADJ_EDIT_MAX)};
+	struct dest_id dest[FEW];
+	bool added[FEW];
+
+	for (unsigned i = 0; i < n; i++)
+		dest[i] = few_dest(from + i);
+	assert_int_equal(adj_record_get(f->records, &p, &r.record), 0);
+	assert_int_equal(adj_rib_out_add(out, dest, n, r, added, &count), 0);
+	adj_record_put(f->records, r.record);
+	for (unsigned i = 0; i < n; i++) {
+		assert_int_equal(added[i], model[from + i].set == 0);
+		count -= added[i];
+		if (added[i])
+			model[from + i] = *now;
+	}
+	assert_int_equal(count, 0);
+}
+
 /*
  * Groups that mostly follow one path of each destination, at different times, with few or many edits. Groups come, are copied, and go.
  */
 static void
 test_groups(void **state)
 {
-	static struct {
-		unsigned set;
-		uint16_t source;
-	} model[GROUPS][FEW], now[FEW];
+	static struct group_model model[GROUPS][FEW], now[FEW];
 	struct adj_rib_out *out[GROUPS];
 	struct fixture f;
 	uint64_t seed = 9;
@@ -218,6 +251,8 @@ test_groups(void **state)
 		set_in(&f, out[g], dest, now[d].set, now[d].source);
 		model[g][d].set = now[d].set;
 		model[g][d].source = now[d].source;
+		if (now[d].set != 0 && random_below(&seed, 50) == 0)
+			add_many(&f, out[g], model[g], &now[d], &seed);
 		if (random_below(&seed, 5000) == 0) {
 			unsigned from = random_below(&seed, GROUPS);
 			uint32_t at = 0;
