@@ -3,7 +3,10 @@
  * Cost of a policy change over kept routes, and of a full table for many members: a shard and an update group in one thread, the processor
  * time of each. Members have no sockets and copy messages into a buffer.
  *
- *   bench_export [--routes N] [--per-set N] [--members N] [--repeat N] [--external] [--mrt DUMP]
+ *   bench_export [--routes N] [--per-set N] [--members N] [--repeat N] [--external] [--own] [--mrt DUMP]
+ *
+ * --own: each member has a policy of its own, which adds a community, and joins before the load, which is then the
+ * only step.
  */
 #include "control/base/threads.h"
 #include "control/export/update_group.h"
@@ -22,7 +25,7 @@
 static struct {
 	uint32_t routes, per_set, members, repeat;
 	const char *mrt;
-	bool external;
+	bool external, own;
 } opt = {.routes = 0, .per_set = 8, .members = 2, .repeat = 3};
 
 static struct {
@@ -31,6 +34,7 @@ static struct {
 	struct adj_records *records;
 	struct update_groups *groups;
 	struct update_member *member[MEMBERS_MAX];
+	struct policy *own[MEMBERS_MAX];
 	unsigned members, turn;
 	uint8_t *buffer;
 	uint64_t export_ns, octets, marks;
@@ -165,41 +169,6 @@ announce(uint32_t routes)
 	settle();
 }
 
-static void
-join(unsigned i)
-{
-	struct update_member_config c = {
-		.id = {(uint16_t)(SOURCE + 1 + i)},
-		.rules = {.table = b.s.rig.table,
-			.family = FAMILY_IPV4_UNICAST,
-			.kind = opt.external ? UPDATE_EXTERNAL : UPDATE_INTERNAL,
-			.own_as = RIG_OWN_ASN,
-			.local_as = RIG_OWN_ASN,
-			.peer_as = opt.external ? 65001 + i : RIG_OWN_ASN,
-			.cluster_id = 0x01020304,
-			.encode = {.as4 = true, .send_communities = true},
-			.policy = policy_accept_all(),
-			.peer = addr_from_v4(0xc6336401u + i)},
-		.next_hop = addr_from_v4(0xc0000201u + i),
-	};
-
-	must(update_group_join(b.groups, &c, &b.member[i]) == 0, "joining");
-	b.members = i + 1;
-}
-
-static void
-leave(void)
-{
-	for (; b.members > 0; b.members--) {
-		struct update_group *g = update_group_leave(b.member[b.members - 1]);
-
-		if (g != NULL)
-			must(!update_group_dismantle(g, UINT64_MAX), "leaving");
-	}
-}
-
-/* ---- policies ---- */
-
 static struct policy *
 policy_of(const char *name, uint32_t local_pref, uint32_t community)
 {
@@ -218,6 +187,45 @@ policy_of(const char *name, uint32_t local_pref, uint32_t community)
 }
 
 static void
+join(unsigned i)
+{
+	struct update_member_config c = {
+		.id = {(uint16_t)(SOURCE + 1 + i)},
+		.rules = {.table = b.s.rig.table,
+			.family = FAMILY_IPV4_UNICAST,
+			.kind = opt.external ? UPDATE_EXTERNAL : UPDATE_INTERNAL,
+			.own_as = RIG_OWN_ASN,
+			.local_as = RIG_OWN_ASN,
+			.peer_as = opt.external ? 65001 + i : RIG_OWN_ASN,
+			.cluster_id = 0x01020304,
+			.encode = {.as4 = true, .send_communities = true},
+			.policy = policy_accept_all(),
+			.peer = addr_from_v4(0xc6336401u + i)},
+		.next_hop = addr_from_v4(0xc0000201u + i),
+	};
+
+	if (opt.own) {
+		b.own[i] = policy_of("own", 200, 64512u << 16 | (1 + i));
+		c.rules.policy = b.own[i];
+	}
+	must(update_group_join(b.groups, &c, &b.member[i]) == 0, "joining");
+	b.members = i + 1;
+}
+
+static void
+leave(void)
+{
+	for (; b.members > 0; b.members--) {
+		struct update_group *g = update_group_leave(b.member[b.members - 1]);
+
+		if (g != NULL)
+			must(!update_group_dismantle(g, UINT64_MAX), "leaving");
+	}
+}
+
+/* ---- policies ---- */
+
+static void
 replay(const struct policy *p, const char *what)
 {
 	begin();
@@ -233,7 +241,7 @@ main(int argc, char **argv)
 	const struct tool_option options[] = {{"routes", OPTION_U32, &opt.routes},
 		{"per-set", OPTION_U32, &opt.per_set}, {"members", OPTION_U32, &opt.members},
 		{"repeat", OPTION_U32, &opt.repeat}, {"external", OPTION_FLAG, &opt.external},
-		{"mrt", OPTION_TEXT, &opt.mrt}};
+		{"own", OPTION_FLAG, &opt.own}, {"mrt", OPTION_TEXT, &opt.mrt}};
 	struct update_groups_config c;
 	struct policy *a, *z, *same;
 
@@ -265,32 +273,37 @@ main(int argc, char **argv)
 	shard_peer_keep(b.s.rig.shard, (struct peer_id){SOURCE}, rig_family(), true);
 	shard_peer_import(b.s.rig.shard, (struct peer_id){SOURCE}, rig_family(), a);
 	rig_up(&b.s.rig, SOURCE, 3356, 7, true);
-	join(0);
+	for (unsigned i = 0; i < (opt.own ? opt.members : 1); i++)
+		join(i);
 	begin();
 	announce(1); /* the next hop is requested */
 	rig_tell(&b.s.rig, 0, 0x0a000001, true, true, 0);
 	announce(b.table.entry_count);
-	report("load, one member");
+	report(opt.own ? "load, all members" : "load, one member");
 	begin();
-	for (unsigned i = 1; i < opt.members; i++)
+	for (unsigned i = b.members; i < opt.members; i++)
 		join(i);
 	settle();
-	report("the others join late");
-	for (unsigned i = 0; i < opt.repeat; i++) {
+	if (!opt.own)
+		report("the others join late");
+	for (unsigned i = 0; i < opt.repeat && !opt.own; i++) {
 		replay(z, "each route changes");
 		replay(a, "and back");
 		replay(same, "nothing changes");
 		shard_peer_import(b.s.rig.shard, (struct peer_id){SOURCE}, rig_family(), a);
 	}
 	begin();
-	for (unsigned i = 0; i < b.members; i++)
+	for (unsigned i = 0; i < b.members && !opt.own; i++)
 		update_group_refresh(b.member[i], true);
 	settle();
-	report("all ask for a refresh");
+	if (!opt.own)
+		report("all ask for a refresh");
 	leave();
 	update_groups_destroy(b.groups);
 	adj_records_destroy(b.records);
 	shard_bench_end(&b.s);
+	for (unsigned i = 0; i < MEMBERS_MAX; i++)
+		policy_destroy(b.own[i]);
 	policy_destroy(a);
 	policy_destroy(z);
 	policy_destroy(same);
