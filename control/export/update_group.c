@@ -74,6 +74,7 @@ update_groups_destroy(struct update_groups *s)
 	if (s == NULL)
 		return;
 	rules_run_end(s);
+	windows_tidy(s, true);
 	if (s->eval != NULL)
 		policy_eval_destroy(s->eval);
 	arena_free(s->c.arena, s->room);
@@ -112,6 +113,7 @@ group_create(struct update_groups *s, const struct update_rules *rules, uint8_t 
 			      : -ENOMEM;
 	if (err == 0)
 		err = journal_subscribe(s->journal, &g->cursor);
+	windows_look(g);
 	g->next = s->groups;
 	s->groups = g;
 	if (err < 0) {
@@ -602,6 +604,7 @@ update_member_turn(struct update_member *m, const struct update_io *io, uint64_t
 	struct update_turn t = {.state = TURN_IDLE};
 	bool pressed;
 
+	windows_turn(m->group->set);
 	if (member_error(m) == 0 && member_pending(m)) {
 		pressed = journal_pressed(m->group->set->journal);
 		if (io->buf == NULL || (io->paused && !pressed))
@@ -614,6 +617,7 @@ update_member_turn(struct update_member *m, const struct update_io *io, uint64_t
 		t.state = TURN_FAILED;
 	if (t.state == TURN_IDLE)
 		t.wait_ns = member_wait_ns(m);
+	t.yields = t.state == TURN_MORE && windows_full(m->group->set);
 	return t;
 }
 

@@ -167,6 +167,8 @@ struct update_turn {
 	/* The group has new messages: every member of the group is due a turn. */
 	bool others;
 	bool had_output; /* the member had routes to send, and `buf`; also if len is 0 */
+	/* TURN_MORE: other groups should have a turn first, to use what this turn has read of the journal. */
+	bool yields;
 	bool walked; /* with had_output: the group was sending a whole table */
 	size_t len; /* octets of whole messages in `buf` */
 	uint64_t wait_ns; /* TURN_IDLE: monotonic time of the next turn without an event; 0: none */

@@ -3,6 +3,7 @@
  * Structs and functions shared by the files of update groups. Only the session thread uses them.
  *
  *	update_group.c         groups, members, copying the stream into a member's buffer
+ *	update_group_window.c  parts of the journal, read once for all groups
  *	update_group_stream.c  journal and walks -> batches -> messages of the stream
  *	update_group_rules.c   the route of a destination for a group: policy, attributes, next hop
  *	update_group_behind.c  members behind the stream
@@ -237,7 +238,10 @@ struct update_group {
 
 	/* While peers send their tables: the journal is read up to `due`, and again after `rest_ns`. */
 	uint64_t due, rest_ns;
-	uint64_t run; /* number of the run that ends at `due` */
+	uint64_t
+		looked; /* windows up to this serial number are older than what the group has read */
+	uint64_t run; /* of the last window */
+	bool run_whole; /* the group has read the run from its beginning */
 
 	struct edit *edits; /* by number; [0] is not used */
 	unsigned edit_count, edit_size;
@@ -246,6 +250,91 @@ struct update_group {
 	uint8_t edit_of[2][EDIT_OUTCOMES]; /* [by_before], by outcome of the policy; 0: not known */
 
 	struct update_group_stats stats;
+};
+
+/* ---- windows: parts of the journal, read once for all groups ---- */
+
+/* A path that is the best path of some destinations of a window, with copies of all that groups read. */
+struct window_path {
+	struct attr_id accepted; /* id of all shards */
+	uint32_t serial;
+	struct peer_id peer;
+	uint8_t kind; /* enum route_source */
+	uint8_t forbidden; /* enum forbidden */
+	const struct attr_set *attrs; /* NULL: no set */
+	bool known; /* the peer of the path exists: */
+	struct shard_peer source;
+	uint16_t next; /* path of the same class; WINDOW_NONE: none */
+	uint16_t first, last; /* entries, by window_entry.next */
+	uint16_t from, end; /* of the order */
+};
+
+struct window_entry {
+	struct prefix prefix;
+	uint16_t at; /* sequence - window.first */
+	struct dest_id dest; /* id of all shards */
+	uint32_t sequence; /* dest_view.sequence */
+	struct rib_path best;
+	uint16_t eligible; /* 0: no route */
+	uint16_t path, next;
+	uint8_t shard, fib;
+	bool bulk, aside;
+	bool repeated; /* an earlier entry of the run has the destination */
+	bool unread; /* `prefix` to `path` are not set */
+};
+
+/* Paths with equal attributes of one peer: several shards give equal sets different ids. */
+struct window_class {
+	uint64_t hash;
+	uint16_t first, last; /* paths */
+	uint16_t from, end; /* of the order */
+};
+
+#define WINDOW_NONE UINT16_MAX
+#define WINDOW_ENTRIES 512u
+#define WINDOW_ENTRIES_MAX BATCH_CHANGES_MAX /* with several shards */
+#define WINDOWS 8u
+#define WINDOWS_SHARED 4u /* of WINDOW_ENTRIES_MAX */
+#define WINDOW_ROOM (192u << 10)
+#define WINDOW_NLRI 17u /* octets of a prefix, at most */
+
+/*
+ * The entries of one table among the journal entries from `first` to `last`, with copies of destinations and attributes: a state of the past. A
+ * group uses windows in the order of their serial numbers, so that no destination goes back in time.
+ */
+struct window {
+	uint64_t serial; /* 0: empty */
+	uint64_t first, last;
+	uint64_t run, run_first; /* of the run: number, first entry */
+	uint64_t bulk; /* the first bulk entry; UINT64_MAX: none */
+	struct table_id table;
+	bool copied; /* false: of one group, without attributes */
+	unsigned count, path_count, class_count, ordered;
+	unsigned room_used;
+	struct window_entry *entry;
+	struct window_path *path;
+	struct window_class *class;
+	uint8_t *room; /* attributes */
+	/* Entries whose routes can be advertised without a look at each, by class and path: */
+	uint16_t *order;
+	struct dest_id *id;
+	uint32_t *nlri_at; /* offset in `nlri`, and one for the end */
+	uint8_t *nlri;
+};
+
+struct windows {
+	struct window at[WINDOWS + 1]; /* the last: of one group */
+	unsigned size; /* entries of a window */
+	unsigned count, next;
+	unsigned used; /* in the turn of this member */
+	uint64_t serial;
+	uint64_t run, due, last; /* the run of the newest window; its end; the last entry read */
+	uint64_t run_first;
+	struct table_id table; /* of the run */
+	struct journal_entry *raw;
+	uint16_t *hash; /* paths; classes in the second half */
+	bool *done, *added; /* entries; places of the order */
+	unsigned unused; /* calls of update_groups_gather() without use */
 };
 
 /* ---- the batch: made and finished within one call ---- */
@@ -327,9 +416,12 @@ struct update_groups {
 	struct attr_id run_set;
 	enum route_source run_kind;
 	bool run_valid, run_before;
+	/* The path of a window that is evaluated; NULL: sets and peers are read from the shards. */
+	const struct window_path *from, *run_from;
 	/* Within one call: the result for the last path. Paths of neighbouring destinations mostly share a set. */
 	struct path_run {
 		const struct update_group *group; /* NULL: none */
+		const struct window_path *from;
 		struct attr_id accepted;
 		struct peer_id peer;
 		uint32_t serial;
@@ -343,9 +435,11 @@ struct update_groups {
 	struct shard_peer source;
 	bool source_valid, source_known;
 
-	/* Indexed by the low bits of an id: the last evaluated destination, as run << SEEN_BITS | id >> SEEN_BITS. */
+	struct windows windows;
+	/* Indexed by the low bits of an id: the last destination of a window, as run << SEEN_BITS | id >> SEEN_BITS. */
 	uint64_t runs, seen[1u << SEEN_BITS];
 
+	unsigned quick_count; /* routes advertised in this batch without a change of their own */
 	unsigned change_count, entry_count, bucket_count, bucket_last;
 	uint32_t batch_octets; /* of attributes in `room` */
 	uint32_t batch_number;
@@ -442,6 +536,11 @@ bool member_frame(struct update_member *m, bool begin, struct output *o) RUNS_ON
 void member_first_sent(struct update_member *m, struct output *o) RUNS_ON(role_session);
 
 /* update_group_rules.c */
+enum forbidden { FORBID_INTERNAL = 1, FORBID_EXTERNAL = 2 };
+/*
+ * RFC 1997: we obey communities received with the route; communities added by export policy are for the peer. Returns bits of enum forbidden.
+ */
+unsigned communities_forbid(const struct attr_set *a);
 /* *o: the route that the group should advertise. 0, -ENOMEM. */
 int rules_evaluate(
 	struct update_group *g, struct dest_id id, const struct dest_view *view, struct offer *o);
@@ -488,6 +587,31 @@ bool rules_equal(const struct update_rules *a, const struct update_rules *b);
 bool rules_silent(const struct update_rules *r);
 uint8_t rules_next_hop_len(const struct update_rules *r, const struct ip_addr *next_hop,
 	const struct ip_addr *link_local);
+
+/*
+ * An offer by a path of a window, which holds for all prefixes without rules of their own. False: each prefix must be evaluated, or the group does not advertise
+ * the path. *err: 0, -ENOMEM.
+ */
+bool rules_evaluate_window(
+	struct update_group *g, const struct window_path *p, struct offer *o, int *err);
+/* The route of an offer, with a reference; the path is `p`, of the same class. 0, -ENOMEM. */
+int offer_route(struct update_group *g, struct offer *o, const struct window_path *p,
+	struct adj_route *out);
+/* The attributes of an offer were put into a message: route_has_content() finds their hash. */
+void offer_sent(struct update_group *g, const struct offer *o, uint64_t hash);
+
+/* update_group_window.c */
+/* The window that begins at, or before, the next entry of the group, and ends at `end` or before; read if there is none. NULL: *err as of journal_read(). */
+const struct window *window_get(struct update_group *g, uint64_t end, int *err);
+void window_view(const struct window_entry *e, struct dest_view *out);
+/* The group has read destinations now: older windows are out of date for the group. */
+void windows_look(struct update_group *g);
+/* A turn begins. Between turns of several groups, the windows of one turn stay for the other groups. */
+void windows_turn(struct update_groups *s);
+/* True if the turn has read so much that other groups should use the windows first. */
+bool windows_full(const struct update_groups *s);
+/* Frees the windows if they have not been used for some time, or with `all`. */
+void windows_tidy(struct update_groups *s, bool all);
 
 /* update_group_stream.c */
 /* Produces one batch or one mark. False: no work now. */

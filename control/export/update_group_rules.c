@@ -93,23 +93,28 @@ source_peer(struct update_groups *s, struct peer_id peer)
 	return s->source_known ? &s->source : NULL;
 }
 
-/* RFC 1997: we obey communities received with the route; communities added by export policy are for the peer. */
-static bool
-communities_forbid(const struct update_group *g, const struct attr_set *a)
+unsigned
+communities_forbid(const struct attr_set *a)
 {
 	const uint8_t *p = attr_communities(a);
+	unsigned forbidden = 0;
 
 	for (unsigned i = 0; i < a->community_count; i++, p += 4) {
 		uint32_t c =
 			(uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 
 		if (c == COMMUNITY_NO_ADVERTISE)
-			return true;
-		if (g->rules.kind == UPDATE_EXTERNAL &&
-			(c == COMMUNITY_NO_EXPORT || c == COMMUNITY_NO_EXPORT_SUBCONFED))
-			return true;
+			forbidden |= FORBID_INTERNAL | FORBID_EXTERNAL;
+		if (c == COMMUNITY_NO_EXPORT || c == COMMUNITY_NO_EXPORT_SUBCONFED)
+			forbidden |= FORBID_EXTERNAL;
 	}
-	return false;
+	return forbidden;
+}
+
+static unsigned
+forbid_bit(const struct update_group *g)
+{
+	return g->rules.kind == UPDATE_EXTERNAL ? FORBID_EXTERNAL : FORBID_INTERNAL;
 }
 
 /* RFC 4271 9.2, RFC 4456 6: internal peers get the path of an internal peer only if the source or the receiver is our client. */
@@ -742,6 +747,7 @@ rules_run_end(struct update_groups *s)
 	s->last.made = MADE_NONE;
 	s->run_valid = s->source_valid = false;
 	s->told.group = NULL;
+	s->from = NULL;
 	s->accepted_id.v = 0;
 }
 
@@ -793,7 +799,7 @@ policy_run(struct update_group *g, struct attr_id accepted, const struct attr_se
 	if (!policy_runs(&g->rules))
 		return 0;
 	if (!s->run_valid || s->run_group != g || s->run_before != g->by_before ||
-		s->run_set.v != accepted.v || s->run_kind != kind) {
+		s->run_from != s->from || s->run_set.v != accepted.v || s->run_kind != kind) {
 		struct policy_context context = {
 			.peer = g->rules.peer, .family = g->rules.family, .source = kind};
 
@@ -803,6 +809,7 @@ policy_run(struct update_group *g, struct attr_id accepted, const struct attr_se
 				    : -ENOMEM;
 		s->run_group = g;
 		s->run_before = g->by_before;
+		s->run_from = s->from;
 		s->run_set = accepted;
 		s->run_kind = kind;
 		s->run_valid = err == 0;
@@ -850,7 +857,28 @@ exportable_attrs(const struct update_group *g, const struct attr_table *table,
 	if (!source_permits(g, best, kind, source))
 		return NULL;
 	attrs = accepted_attrs(g->set, table, best, id);
-	return attrs != NULL && !communities_forbid(g, attrs) ? attrs : NULL;
+	return attrs != NULL && !(communities_forbid(attrs) & forbid_bit(g)) ? attrs : NULL;
+}
+
+/* As path_run_get(), of a path of a window. */
+static struct path_run *
+path_run_window(
+	struct update_group *g, const struct window_path *p, const struct shard_peer **source)
+{
+	struct path_run *run = &g->set->told;
+
+	*source = p->known ? &p->source : NULL;
+	if (run->group == g && run->from == p)
+		return run;
+	*run = (struct path_run){.group = g,
+		.from = p,
+		.accepted = p->accepted,
+		.peer = p->peer,
+		.serial = p->serial,
+		.kind = (enum route_source)p->kind};
+	if (!(p->forbidden & forbid_bit(g)) && !source_forbids(g, run->kind, *source))
+		run->attrs = p->attrs;
+	return run;
 }
 
 /* As exportable_attrs(), cached for a run of paths of one peer with one set. run->accepted is an id of all shards. */
@@ -862,8 +890,10 @@ path_run_get(struct update_group *g, unsigned shard, const struct rib_path *best
 	struct attr_id accepted = {shards_id(shards, shard, best->accepted.v)};
 	struct path_run *run = &g->set->told;
 
-	if (run->group == g && run->accepted.v == accepted.v && run->peer.v == best->peer.v &&
-		best->peer.v != PEER_SELF.v) {
+	if (g->set->from != NULL)
+		return path_run_window(g, g->set->from, source);
+	if (run->group == g && run->from == NULL && run->accepted.v == accepted.v &&
+		run->peer.v == best->peer.v && best->peer.v != PEER_SELF.v) {
 		*source = source_peer(g->set, best->peer);
 		return run;
 	}
@@ -960,7 +990,7 @@ rules_evaluate_path(struct update_group *g, const struct dest_view *view,
 
 	*o = (struct offer){.made = MADE_NONE};
 	if (dest_refused(g, view) || !source_permits(g, best, &kind, &source) ||
-		communities_forbid(g, attrs))
+		communities_forbid(attrs) & forbid_bit(g))
 		return 0;
 	g->set->run_valid = false;
 	err = policy_run(g, (struct attr_id){0}, attrs, kind, &view->prefix, &v);
@@ -977,6 +1007,45 @@ rules_evaluate_path(struct update_group *g, const struct dest_view *view,
 		.after = v.attrs,
 		.source = source};
 	return 0;
+}
+
+bool
+rules_evaluate_window(
+	struct update_group *g, const struct window_path *p, struct offer *o, int *err)
+{
+	const struct update_plan *plan = &g->set->plan[g->rules.family];
+	struct dest_view view = {.prefix = {.afi = (uint8_t)family_afi(g->rules.family)}};
+	struct rib_path best = {.peer = p->peer};
+
+	*err = 0;
+	if (g->planned || plan->peer_count > 0 || member_find(g, p->peer) != NULL ||
+		(g->rules.kind == UPDATE_EXTERNAL && g->rules.policy == NULL) ||
+		(policy_runs(&g->rules) && policy_asks_prefix(g->rules.policy)))
+		return false;
+	*o = (struct offer){.made = MADE_NONE};
+	g->set->from = p;
+	*err = evaluate_path(g, DEST_DEFAULT, &view, &best, o);
+	g->set->from = NULL;
+	return *err == 0 && o->permit && o->edit != EDIT_UNNAMED;
+}
+
+int
+offer_route(
+	struct update_group *g, struct offer *o, const struct window_path *p, struct adj_route *out)
+{
+	o->path.accepted = p->accepted;
+	o->path.serial = p->serial;
+	out->edit = o->edit;
+	return offer_record(g, o, &out->record);
+}
+
+void
+offer_sent(struct update_group *g, const struct offer *o, uint64_t hash)
+{
+	uint64_t key = content_key(g, &o->path, o->edit);
+
+	if (key != 0)
+		*content_slot(g->set, key) = content_as(key, hash);
 }
 
 /* ---- within a plan (struct update_plan) ---- */

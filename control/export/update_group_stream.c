@@ -9,19 +9,11 @@
 #include "control/export/update_group_impl.h"
 
 #include "control/base/threads.h"
-#include "rib/journal_prefetch.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define JOURNAL_READ JOURNAL_PREFETCH_MAX
-/* Distance in entries between a stage of the prefetch and the evaluation. */
-#define AHEAD_DESTS 24u
-#define AHEAD_PATHS 16u
-#define AHEAD_SLOTS 10u
-#define AHEAD_SETS 5u
-/* Below this number of advertised routes, a policy that matches few prefixes has denied nearly all destinations. */
-#define SPARSE_ROUTES 4096u
+#define JOURNAL_READ 512u
 #define WALK_IDS 16384u /* ids in one slice: in a policy walk most ids cause no change */
 #define SLOT_NONE UINT16_MAX
 #define RETRY_NS 50000000u /* before a walk that waits tries again */
@@ -147,6 +139,7 @@ void
 batch_reset(struct update_groups *s)
 {
 	s->change_count = s->entry_count = s->bucket_count = s->made_count = 0;
+	s->quick_count = 0;
 	s->batch_octets = 0;
 	s->batch_number++;
 	memset(s->made_hash, 0xff, (s->hash_mask + 1) * sizeof(s->made_hash[0]));
@@ -157,7 +150,7 @@ batch_reset(struct update_groups *s)
 static bool
 batch_full(const struct update_groups *s)
 {
-	return s->change_count >= s->c.batch || s->made_count > s->hash_mask / 4 ||
+	return s->change_count + s->quick_count >= s->c.batch || s->made_count > s->hash_mask / 4 ||
 	       s->batch_octets >= BATCH_OCTETS;
 }
 
@@ -471,6 +464,7 @@ catch_up_begin(struct update_group *g)
 	g->reach_back = (uint32_t)journal_resume(g->set->journal, g->cursor);
 	g->catch_up = CATCH_UP_ANNOUNCE;
 	g->bulk_held = false;
+	g->run = 0;
 	walk_begin_all(&g->catch_up_walk, &g->table);
 }
 
@@ -490,7 +484,10 @@ catch_up_slice(struct update_group *g, uint64_t deadline_ns)
 {
 	walk_visit *visit = g->catch_up == CATCH_UP_ANNOUNCE ? visit_announce : visit_withdraw;
 
-	if (walk_slice(&g->catch_up_walk, WALK_IDS, deadline_ns, now_ns, visit, g) || g->error != 0)
+	bool more = walk_slice(&g->catch_up_walk, WALK_IDS, deadline_ns, now_ns, visit, g);
+
+	windows_look(g);
+	if (more || g->error != 0)
 		return;
 	if (g->catch_up == CATCH_UP_ANNOUNCE) {
 		g->catch_up = CATCH_UP_READ;
@@ -507,80 +504,26 @@ entry_id(const struct update_group *g, const struct journal_entry *e)
 	return (struct dest_id){shards_id(&g->set->shards, e->shard, e->dest.v)};
 }
 
-/*
- * A run of the journal ends at the head at the time of its beginning. The first entry of a destination in a run brings all changes up to the head, so
- * the other entries of the run are skipped, but for entries that a withdrawal waits for (docs/decisions/0002).
- */
-static uint64_t *
-seen_slot(struct update_group *g, struct dest_id id)
-{
-	return &g->set->seen[id.v & ((1u << SEEN_BITS) - 1)];
-}
-
-static uint64_t
-seen_as(const struct update_group *g, struct dest_id id)
-{
-	return g->run << SEEN_BITS | id.v >> SEEN_BITS;
-}
-
-static bool
-is_seen(struct update_group *g, const struct journal_entry *e)
-{
-	struct dest_id id = entry_id(g, e);
-
-	return e->sequence <= g->due && *seen_slot(g, id) == seen_as(g, id);
-}
-
 /* Takes one entry. A change may be early; a withdrawal, also to a new source, only where the journal allows it. */
 static void
-journal_take(struct update_group *g, const struct journal_entry *e)
+journal_take(struct update_group *g, const struct journal_entry *e, const struct dest_view *view)
 {
 	struct dest_id id = entry_id(g, e);
-	struct dest_view view;
 	struct offer o;
 	bool may = true;
 	int err;
 
-	if (e->table.v != g->rules.table.v ||
-		!dest_peek_best(g->table.at[e->shard], e->dest, &view))
-		return;
-	err = offer_get(g, id, &view, &o);
+	err = offer_get(g, id, view, &o);
 	if (err < 0) {
 		g->error = err;
 		return;
 	}
 	if (offer_withdraws(g, id, &o))
-		may = journal_may_withdraw(g->cursor, e, &view);
+		may = journal_may_withdraw(g->cursor, e, view);
 	g->set->live = !e->bulk;
 	if (!offer_none(&o) || may)
-		change_apply(g, id, &view.prefix, &o, false, may);
+		change_apply(g, id, &view->prefix, &o, false, may);
 	g->set->live = false;
-	if (!offer_none(&o) && may && g->error == 0)
-		*seen_slot(g, id) = seen_as(g, id);
-}
-
-/* Chooses the entries that will be evaluated. */
-static void
-prefetch_begin(struct journal_prefetch *p, struct update_group *g, const struct journal_entry *e,
-	unsigned n)
-{
-	/* Most destinations are denied by their prefix, so the policy reads the attributes of few. */
-	bool sparse = g->rules.policy != NULL && policy_asks_few(g->rules.policy) &&
-		      adj_rib_out_count(g->out) < SPARSE_ROUTES;
-
-	journal_prefetch_begin(p, &g->set->shards, !sparse);
-	for (unsigned i = 0; i < n; i++) {
-		if (e[i].table.v == g->rules.table.v && !e[i].aside && !is_seen(g, &e[i]))
-			journal_prefetch_choose(p, &e[i], g->table.at[e[i].shard]);
-	}
-}
-
-static void
-prefetch_advertised(void *ctx, const struct journal_entry *e)
-{
-	const struct update_group *g = ctx;
-
-	adj_rib_out_prefetch(g->out, entry_id(g, e));
 }
 
 /*
@@ -600,6 +543,7 @@ update_groups_gather(struct update_groups *s, uint64_t now_ns, bool loading)
 {
 	s->now_ns = now_ns;
 	s->loading = loading;
+	windows_tidy(s, false);
 }
 
 void
@@ -678,7 +622,6 @@ journal_begin(struct update_group *g)
 	if (position < g->due || position >= head)
 		return;
 	g->due = head;
-	g->run = ++g->set->runs;
 	rules_run_end(g->set); /* cached peers must not be older than the head */
 	g->rest_ns = g->set->now_ns + REST_NS;
 }
@@ -687,22 +630,258 @@ journal_begin(struct update_group *g)
 static bool
 holds_parts(const struct update_group *g)
 {
-	return g->set->shards.count > 1 && g->set->change_count > 0 &&
+	return g->set->shards.count > 1 && g->set->change_count + g->set->quick_count > 0 &&
 	       journal_position(g->cursor) < g->due;
 }
 
-static void
-journal_gather(struct update_group *g, uint64_t deadline_ns)
-{
-	struct journal_entry e[JOURNAL_READ];
-	const struct journal_prefetch_ahead ahead = {.dests = AHEAD_DESTS,
-		.paths = AHEAD_PATHS,
-		.slots = AHEAD_SLOTS,
-		.sets = AHEAD_SETS};
-	struct journal_prefetch prefetch;
-	int n, i;
+/* ---- routes of a window ---- */
 
+/* Of a class of a window: the offer, and places of the order. */
+struct quick {
+	const struct window *w;
+	struct offer offer;
+	struct update_packer packer;
+	unsigned from, end;
+	uint64_t hash; /* of the attributes */
+	bool own_next_hop;
+};
+
+/* Begins a message with the attributes of the offer. False: the routes need messages of their own. */
+static bool
+quick_begin(struct update_group *g, struct quick *q)
+{
+	struct update_groups *s = g->set;
+	const struct attr_set *a = offer_content(g, &q->offer, &q->hash, &g->error);
+
+	q->own_next_hop = a != NULL && a->unused == OWN_NEXT_HOP;
+	return a != NULL &&
+	       update_packer_begin(
+		       &q->packer, g->rules.family, a, &g->rules.encode, s->message, BGP_MSG_MAX) &&
+	       (size_t)(q->packer.w.end - q->packer.w.p) >= WINDOW_NLRI;
+}
+
+/* Puts added routes from *at on into the message, and moves *at. */
+static void
+quick_fill(struct update_group *g, struct quick *q, unsigned *at, struct message *head)
+{
+	struct update_groups *s = g->set;
+	const struct window *w = q->w;
+	struct wr *to = &q->packer.w;
+
+	head->id_count = 0;
+	for (; *at < q->end; ++*at) {
+		uint32_t from = w->nlri_at[*at], len = w->nlri_at[*at + 1] - from;
+
+		if (!s->windows.added[*at])
+			continue;
+		if ((size_t)(to->end - to->p) < len)
+			return;
+		memcpy(to->p, w->nlri + from, len);
+		to->p += len;
+		q->packer.count++;
+		s->message_id[head->id_count++] = w->id[*at].v;
+	}
+}
+
+/* Sends the added routes; the first message has begun. */
+static void
+quick_send(struct update_group *g, struct quick *q) RUNS_ON(role_session)
+{
+	struct update_groups *s = g->set;
+	struct message head = {.kind = MESSAGE_ALL_BUT,
+		.who = q->offer.path.source,
+		.walk = g->serial,
+		.passed = journal_passed(g->cursor)};
+	unsigned at = q->from;
+
+	for (bool begun = true; g->error == 0; begun = false) {
+		while (at < q->end && !s->windows.added[at])
+			at++;
+		if (at == q->end || (!begun && !quick_begin(g, q)))
+			return;
+		head.next_hop_at = q->own_next_hop ? (uint16_t)q->packer.next_hop_at : 0;
+		quick_fill(g, q, &at, &head);
+		head.len = (uint16_t)update_packer_finish(&q->packer);
+		g->stats.messages++;
+		g->stats.octets += head.len;
+		g->error = stream_append(g, &head, s->message_id, s->message);
+	}
+}
+
+/* Adds the routes of a path that are not advertised, at the places from `from` to `end`. Returns their number. */
+static unsigned
+quick_add(struct update_group *g, struct quick *q, const struct window_path *p, unsigned from,
+	unsigned end)
+{
+	struct windows *ws = &g->set->windows;
+	struct adj_route r;
+	unsigned added = 0;
+
+	g->error = offer_route(g, &q->offer, p, &r);
+	if (g->error < 0)
+		return 0;
+	g->error =
+		adj_rib_out_add(g->out, q->w->id + from, end - from, r, ws->added + from, &added);
+	adj_record_put(g->set->records, r.record);
+	return added;
+}
+
+/*
+ * Advertises the routes of a class that the group did not advertise, between two sequences, without a change in the batch for each: the members lose no route, so the place of the entries
+ * in the journal does not matter.
+ */
+static void
+quick_class(struct update_group *g, const struct window *w, const struct window_class *c,
+	uint64_t after, uint64_t upto) RUNS_ON(role_session)
+{
+	struct windows *ws = &g->set->windows;
+	struct quick q = {.w = w, .from = c->from, .end = c->end};
+	unsigned added = 0;
+	int err;
+
+	if (!rules_evaluate_window(g, &w->path[c->first], &q.offer, &err) || !quick_begin(g, &q)) {
+		g->error = g->error != 0 ? g->error : err;
+		return;
+	}
+	offer_sent(g, &q.offer, q.hash);
+	memset(ws->added + c->from, 0, c->end - c->from);
+	for (uint16_t n = c->first; n != WINDOW_NONE && g->error == 0; n = w->path[n].next) {
+		const struct window_path *p = &w->path[n];
+		unsigned from = p->from, end = p->end;
+
+		/* the entries of a path are in the order of the journal */
+		while (from < end && w->first + w->entry[w->order[from]].at <= after)
+			from++;
+		while (from < end && w->first + w->entry[w->order[end - 1]].at > upto)
+			end--;
+		if (from < end)
+			added += quick_add(g, &q, p, from, end);
+	}
+	if (added == 0)
+		return;
+	for (unsigned i = c->from; i < c->end; i++)
+		ws->done[w->order[i]] |= ws->added[i];
+	g->set->quick_count += added;
+	quick_send(g, &q);
+}
+
+/* The entries after `after` and up to `upto`. Members behind need a change for each route. */
+static void
+quick_window(struct update_group *g, const struct window *w, uint64_t after, uint64_t upto)
+	RUNS_ON(role_session)
+{
+	struct update_groups *s = g->set;
+
+	memset(s->windows.done, 0, w->count);
+	if (!w->copied || s->change_count > 0 || g->behind_count > 0 || g->rules.encode.add_path)
+		return;
+	for (unsigned i = 0; i < w->class_count && g->error == 0; i++)
+		if (w->class[i].from < w->class[i].end)
+			quick_class(g, w, &w->class[i], after, upto);
+}
+
+/* An entry without a copy of the destination. False: no interest. */
+static bool
+entry_look(struct update_group *g, const struct journal_entry *e) RUNS_ON(role_session)
+{
+	struct dest_view view;
+
+	if (!dest_peek_best(g->table.at[e->shard], e->dest, &view))
+		return false;
+	journal_take(g, e, &view);
+	windows_look(g);
+	return true;
+}
+
+static void
+entry_take(struct update_group *g, const struct window *w, const struct window_entry *entry,
+	const struct journal_entry *e)
+{
+	struct dest_view view;
+
+	window_view(entry, &view);
+	g->set->from = entry->path != WINDOW_NONE ? &w->path[entry->path] : NULL;
+	journal_take(g, e, &view);
+	g->set->from = NULL;
+	if (!w->copied)
+		windows_look(g);
+}
+
+/* True if the group need not look at the entry: the best path is unchanged, or an earlier entry of the run has brought all changes. */
+static bool
+entry_skips(const struct update_group *g, const struct window_entry *entry,
+	const struct journal_entry *e)
+{
+	if (!entry->aside && !(entry->repeated && g->run_whole))
+		return false;
+	return !journal_awaits(g->cursor, e);
+}
+
+/* Takes the other entries in the order of the journal. Returns the sequence of the last entry. */
+static uint64_t
+window_take(struct update_group *g, const struct window *w, uint64_t after, uint64_t upto)
+	RUNS_ON(role_session)
+{
+	for (unsigned i = 0; i < w->count; i++) {
+		const struct window_entry *entry = &w->entry[i];
+		const struct journal_entry e = {.sequence = w->first + entry->at,
+			.table = w->table,
+			.shard = entry->shard,
+			.aside = entry->aside,
+			.bulk = entry->bulk,
+			.dest = shards_local(&g->set->shards, entry->dest)};
+
+		if (e.sequence <= after || g->set->windows.done[i] || entry_skips(g, entry, &e))
+			continue;
+		if (e.sequence > upto)
+			break;
+		if (entry->unread) {
+			/* newer than the rest of the window, which is read again */
+			if (entry_look(g, &e))
+				return e.sequence;
+			continue;
+		}
+		entry_take(g, w, entry, &e);
+		if (g->error != 0 || batch_full(g->set))
+			return e.sequence;
+	}
+	return upto;
+}
+
+/* Reads the next entries of the journal, up to `end`. False: no entry was taken. */
+static bool
+window_gather(struct update_group *g, uint64_t end) RUNS_ON(role_session)
+{
+	uint64_t after = journal_position(g->cursor), upto;
+	const struct window *w;
+	int err;
+
+	w = window_get(g, end, &err);
+	if (err == -EOVERFLOW)
+		catch_up_begin(g);
+	else if (err < 0)
+		g->error = err;
+	if (w == NULL)
+		return false;
+	upto = g->bulk_held && w->bulk <= w->last ? w->bulk - 1 : w->last;
+	if (upto <= after)
+		return false;
+	quick_window(g, w, after, upto);
+	if (g->error == 0)
+		upto = window_take(g, w, after, upto);
+	if (g->error != 0)
+		return false;
+	journal_advance(g->set->journal, g->cursor, upto);
+	if (journal_position(g->cursor) < upto)
+		windows_look(g); /* entries are read a second time: now */
+	return true;
+}
+
+static void
+journal_gather(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session)
+{
 	if (is_silent(g)) {
+		g->run = 0;
 		journal_advance(g->set->journal, g->cursor, journal_head(g->set->journal));
 		return;
 	}
@@ -711,36 +890,9 @@ journal_gather(struct update_group *g, uint64_t deadline_ns)
 	journal_begin(g);
 	while (!batch_full(g->set) && !journal_rests(g)) {
 		uint64_t end = g->set->shards.count > 1 ? g->due : journal_end(g->set);
-		uint64_t position = journal_position(g->cursor);
 
-		if (position >= end)
+		if (!window_gather(g, end))
 			return;
-		n = journal_read(g->set->journal, g->cursor, e,
-			end - position < JOURNAL_READ ? (unsigned)(end - position) : JOURNAL_READ);
-		if (n == -EOVERFLOW) {
-			catch_up_begin(g);
-			return;
-		}
-		if (n < 0)
-			g->error = n;
-		if (n <= 0)
-			return;
-		prefetch_begin(&prefetch, g, e, (unsigned)n);
-		for (i = 0; i < n && g->error == 0 && !batch_full(g->set); i++) {
-			bool looks;
-
-			if (e[i].bulk && g->bulk_held)
-				break;
-			looks = journal_prefetch_next(&prefetch, &e[i]);
-			if (looks)
-				journal_prefetch_step(
-					&prefetch, 1, ahead, prefetch_advertised, NULL, g);
-			if (looks || journal_awaits(g->cursor, &e[i]))
-				journal_take(g, &e[i]);
-		}
-		if (g->error != 0 || i == 0)
-			return;
-		journal_advance(g->set->journal, g->cursor, e[i - 1].sequence);
 		catch_up_settle(g);
 		if (g->catch_up == CATCH_UP_WITHDRAW ||
 			(now_ns() >= deadline_ns && !holds_parts(g)))
@@ -791,6 +943,7 @@ live_gather(struct update_group *g)
 		change_apply(g, id, &view.prefix, &o, false, false);
 	}
 	s->live = false;
+	windows_look(g);
 }
 
 /* ---- room for more ---- */
@@ -911,6 +1064,7 @@ walk_gather(struct update_group *g, uint64_t deadline_ns)
 		g->walk.next = g->walk.end;
 	if (!batch_full(g->set) && g->error == 0)
 		walk_slice(&g->walk, WALK_IDS, deadline_ns, now_ns, visit_walk, g);
+	windows_look(g);
 }
 
 static bool
@@ -938,7 +1092,7 @@ bulk_waits(struct update_group *g, uint64_t deadline_ns)
 
 /* Fills the batch. The journal and a walk alternate. */
 static void
-gather(struct update_group *g, uint64_t deadline_ns)
+gather(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session)
 {
 	while (g->kept >= g->set->c.kept_max)
 		if (!slowest_fall_behind(g, deadline_ns) || now_ns() >= deadline_ns)
@@ -1459,9 +1613,13 @@ stream_produce(struct update_group *g, uint64_t deadline_ns)
 	journal_pin(g->cursor);
 	gather(g, deadline_ns);
 	now = positions_of(g);
-	done = g->set->change_count > 0 || memcmp(&now, &before, sizeof(now)) != 0;
+	done = g->set->change_count + g->set->quick_count > 0 ||
+	       memcmp(&now, &before, sizeof(now)) != 0;
 	if (g->set->change_count > 0) {
 		batch_finish(g, passed);
+		g->version++;
+	} else if (g->set->quick_count > 0) {
+		g->set->quick_count = 0;
 		g->version++;
 	} else if (done && g->behind_count > 0) {
 		g->version++; /* members that are behind wait for a place in the journal */

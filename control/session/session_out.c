@@ -502,7 +502,8 @@ family_run(struct peer_family *f, uint64_t deadline_ns, bool *taken) RUNS_ON(rol
 		t = family_send(f, deadline_ns, taken);
 		p->speaker->export_all |= t.others;
 		sent |= t.len > 0;
-	} while (t.state == TURN_MORE && t.len > 0 && output_empty(c) && now_ns() < deadline_ns);
+	} while (t.state == TURN_MORE && !t.yields && t.len > 0 && output_empty(c) &&
+		 now_ns() < deadline_ns);
 	p->export_more |= t.state == TURN_MORE || t.state == TURN_HELD;
 	switch (t.state) {
 	case TURN_FAILED:

@@ -1,0 +1,567 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Windows: the groups of a thread read the same entries of the journal. The first group copies the destinations of some hundred entries, and the attributes of
+ * their best paths; the other groups use the copies. A window shows the table at the time of the copy. A later change of a destination has an entry behind the
+ * window, so a group that uses an old window acts like a group that read the destinations at that time (docs/decisions/0013).
+ */
+#include "control/export/update_group_impl.h"
+
+#include "rib/journal_prefetch.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Distance in entries between a stage of the prefetch and the copy. */
+#define AHEAD_DESTS 24u
+#define AHEAD_PATHS 16u
+#define AHEAD_SLOTS 10u
+#define AHEAD_SETS 5u
+/* Below this number of advertised routes, a policy that matches few prefixes has denied nearly all destinations. */
+#define SPARSE_ROUTES 4096u
+#define UNUSED_MAX 64u
+
+/* ---- memory ---- */
+
+static void
+window_fini(struct arena *a, struct window *w)
+{
+	arena_free(a, w->entry);
+	arena_free(a, w->path);
+	arena_free(a, w->class);
+	arena_free(a, w->room);
+	arena_free(a, w->order);
+	arena_free(a, w->id);
+	arena_free(a, w->nlri_at);
+	arena_free(a, w->nlri);
+	*w = (struct window){0};
+}
+
+void
+windows_tidy(struct update_groups *s, bool all)
+{
+	struct windows *ws = &s->windows;
+
+	if (ws->raw == NULL || (!all && ws->unused++ < UNUSED_MAX))
+		return;
+	for (unsigned i = 0; i <= WINDOWS; i++)
+		window_fini(s->c.arena, &ws->at[i]);
+	arena_free(s->c.arena, ws->raw);
+	arena_free(s->c.arena, ws->hash);
+	arena_free(s->c.arena, ws->done);
+	arena_free(s->c.arena, ws->added);
+	ws->raw = NULL;
+	ws->hash = NULL;
+	ws->done = ws->added = NULL;
+	ws->next = 0;
+	s->told.group = NULL;
+	s->run_valid = false;
+}
+
+static int
+windows_reserve(struct update_groups *s)
+{
+	struct windows *ws = &s->windows;
+	bool shared = s->shards.count > 1;
+
+	if (ws->raw != NULL)
+		return 0;
+	ws->size = shared ? WINDOW_ENTRIES_MAX : WINDOW_ENTRIES;
+	ws->count = shared ? WINDOWS_SHARED : WINDOWS;
+	if (ws->size > s->c.batch)
+		ws->size = s->c.batch;
+	ws->raw = arena_alloc(s->c.arena, ws->size * sizeof(*ws->raw));
+	ws->hash = arena_alloc(s->c.arena, 8 * ws->size * sizeof(*ws->hash));
+	ws->done = arena_alloc(s->c.arena, ws->size * sizeof(*ws->done));
+	ws->added = arena_alloc(s->c.arena, ws->size * sizeof(*ws->added));
+	if (ws->raw != NULL && ws->hash != NULL && ws->done != NULL && ws->added != NULL)
+		return 0;
+	arena_free(s->c.arena, ws->raw);
+	arena_free(s->c.arena, ws->hash);
+	arena_free(s->c.arena, ws->done);
+	arena_free(s->c.arena, ws->added);
+	ws->raw = NULL;
+	return -ENOMEM;
+}
+
+static int
+window_reserve(struct update_groups *s, struct window *w)
+{
+	struct arena *a = s->c.arena;
+	unsigned n = s->windows.size;
+
+	if (w->entry != NULL)
+		return 0;
+	w->entry = arena_alloc(a, n * sizeof(*w->entry));
+	w->path = arena_alloc(a, n * sizeof(*w->path));
+	w->class = arena_alloc(a, n * sizeof(*w->class));
+	w->room = arena_alloc(a, WINDOW_ROOM);
+	w->order = arena_alloc(a, n * sizeof(*w->order));
+	w->id = arena_alloc(a, n * sizeof(*w->id));
+	w->nlri_at = arena_alloc(a, (n + 1) * sizeof(*w->nlri_at));
+	w->nlri = arena_alloc(a, n * WINDOW_NLRI);
+	if (w->entry != NULL && w->path != NULL && w->class != NULL && w->room != NULL &&
+		w->order != NULL && w->id != NULL && w->nlri_at != NULL && w->nlri != NULL)
+		return 0;
+	window_fini(a, w);
+	return -ENOMEM;
+}
+
+/* ---- paths and classes ---- */
+
+static void
+path_source(struct update_groups *s, struct window *w, struct window_path *p,
+	const struct rib_path *best)
+{
+	const struct window_path *last = w->path_count > 0 ? p - 1 : NULL;
+
+	if (best->peer.v == PEER_SELF.v) {
+		p->kind = (uint8_t)rib_path_source(best);
+		return;
+	}
+	if (last != NULL && last->peer.v == best->peer.v) {
+		p->known = last->known;
+		p->source = last->source;
+	} else {
+		p->known = shard_peer_peek(s->shards.at[0], best->peer, &p->source);
+	}
+	p->kind = p->known && !p->source.external ? SOURCE_INTERNAL : SOURCE_EXTERNAL;
+}
+
+/* Copies a path. False: the window has no room for the attributes. */
+static bool
+path_copy(struct update_groups *s, struct window *w, struct window_path *p, unsigned shard,
+	const struct rib_path *best, struct attr_id accepted)
+{
+	const struct attr_table *table = shard_attrs(s->shards.at[shard]);
+	const struct attr_set *a;
+	size_t size;
+
+	*p = (struct window_path){.accepted = accepted,
+		.serial = attr_serial(table, best->accepted),
+		.peer = best->peer,
+		.next = WINDOW_NONE,
+		.first = WINDOW_NONE,
+		.last = WINDOW_NONE};
+	path_source(s, w, p, best);
+	s->accepted_id.v = 0;
+	a = attr_read(table, best->accepted, s->accepted);
+	if (a == NULL)
+		return true;
+	size = (attr_set_size(a) + 15) & ~(size_t)15;
+	if (size > WINDOW_ROOM - w->room_used)
+		return false;
+	memcpy(w->room + w->room_used, a, attr_set_size(a));
+	p->attrs = (const struct attr_set *)(const void *)(w->room + w->room_used);
+	w->room_used += (unsigned)size;
+	p->forbidden = (uint8_t)communities_forbid(p->attrs);
+	return true;
+}
+
+static uint64_t
+class_hash(const struct window_path *p)
+{
+	return hash_words(p->attrs != NULL ? hash_bytes(p->attrs, attr_set_size(p->attrs)) : 0,
+		(uint64_t)p->peer.v << 8 | p->kind, 1);
+}
+
+/* Puts the path into a class: of its own with one shard, where equal sets have one id. */
+static void
+class_join(struct update_groups *s, struct window *w, uint16_t path, unsigned mask)
+{
+	uint16_t *hash = s->windows.hash + mask + 1, n = (uint16_t)w->class_count;
+	bool shared = s->shards.count > 1;
+	uint64_t key = shared ? class_hash(&w->path[path]) : 0;
+	unsigned h = (unsigned)key & mask;
+
+	for (; shared && hash[h] != WINDOW_NONE; h = (h + 1) & mask)
+		if (w->class[hash[h]].hash == key)
+			break;
+	if (shared && hash[h] != WINDOW_NONE) {
+		struct window_class *c = &w->class[hash[h]];
+
+		w->path[c->last].next = path;
+		c->last = path;
+		return;
+	}
+	hash[h] = n;
+	w->class[n] = (struct window_class){.hash = key, .first = path, .last = path};
+	w->class_count++;
+}
+
+/* The place of a best path in the window. WINDOW_NONE: no room. */
+static uint16_t
+path_find(struct update_groups *s, struct window *w, unsigned shard, const struct rib_path *best,
+	unsigned mask)
+{
+	uint16_t *hash = s->windows.hash, n = (uint16_t)w->path_count;
+	struct attr_id accepted = {shards_id(&s->shards, shard, best->accepted.v)};
+	uint8_t kind = best->peer.v == PEER_SELF.v ? (uint8_t)rib_path_source(best) : 0;
+	unsigned h = (unsigned)hash_word(
+			     (uint64_t)accepted.v << 32 | (uint64_t)best->peer.v << 8 | kind) &
+		     mask;
+
+	for (; hash[h] != WINDOW_NONE; h = (h + 1) & mask) {
+		const struct window_path *p = &w->path[hash[h]];
+
+		if (p->accepted.v == accepted.v && p->peer.v == best->peer.v &&
+			(best->peer.v != PEER_SELF.v || p->kind == kind))
+			return hash[h];
+	}
+	if (!path_copy(s, w, &w->path[n], shard, best, accepted))
+		return WINDOW_NONE;
+	hash[h] = n;
+	w->path_count++;
+	class_join(s, w, n, mask);
+	return n;
+}
+
+/* ---- reading ---- */
+
+/* Without the epoch, which the shard writes in place. */
+static struct rib_path
+best_copy(const struct rib_path *p)
+{
+	return (struct rib_path){.peer = p->peer,
+		.accepted = p->accepted,
+		.label_flags = p->label_flags,
+		.time_s = p->time_s};
+}
+
+/* False: the window ends before this entry. */
+static bool
+entry_copy(struct update_group *g, struct window *w, struct window_entry *e,
+	const struct journal_entry *from, unsigned mask)
+{
+	struct update_groups *s = g->set;
+	struct dest_view view;
+
+	if (!dest_peek_best(g->table.at[from->shard], from->dest, &view)) {
+		e->eligible = 0;
+		e->unread = true; /* the id is free: no group has an interest */
+		return true;
+	}
+	e->prefix = view.prefix;
+	e->sequence = view.sequence;
+	e->fib = (uint8_t)view.fib;
+	e->eligible = view.paths != NULL ? view.paths->eligible : 0;
+	e->path = WINDOW_NONE;
+	if (e->eligible == 0)
+		return true;
+	e->best = best_copy(&view.paths->path[0]);
+	if (!w->copied)
+		return true;
+	if (w->count > 0 && !e[-1].unread && e[-1].path != WINDOW_NONE && e[-1].shard == e->shard &&
+		e[-1].best.accepted.v == e->best.accepted.v &&
+		e[-1].best.peer.v == e->best.peer.v && e->best.peer.v != PEER_SELF.v)
+		e->path = e[-1].path;
+	else
+		e->path = path_find(s, w, from->shard, &e->best, mask);
+	return e->path != WINDOW_NONE;
+}
+
+/* A destination of the run that an earlier entry has. */
+static bool
+is_repeated(struct update_groups *s, const struct window *w, struct dest_id id)
+{
+	uint64_t *slot = &s->seen[id.v & ((1u << SEEN_BITS) - 1)];
+	uint64_t as = w->run << SEEN_BITS | id.v >> SEEN_BITS;
+	bool repeated = *slot == as;
+
+	*slot = as;
+	return repeated;
+}
+
+/* Chooses the entries of the table. */
+static void
+window_choose(struct update_group *g, struct window *w, const struct journal_entry *raw, unsigned n,
+	struct journal_prefetch *p)
+{
+	struct update_groups *s = g->set;
+
+	journal_prefetch_begin(p, &s->shards, w->copied);
+	for (unsigned i = 0; i < n; i++) {
+		struct dest_id id = {shards_id(&s->shards, raw[i].shard, raw[i].dest.v)};
+		struct window_entry *e = &w->entry[w->count];
+
+		if (raw[i].table.v != w->table.v)
+			continue;
+		*e = (struct window_entry){.at = (uint16_t)(raw[i].sequence - w->first),
+			.dest = id,
+			.path = WINDOW_NONE,
+			.next = WINDOW_NONE,
+			.shard = raw[i].shard,
+			.bulk = raw[i].bulk,
+			.aside = raw[i].aside};
+		if (e->bulk && w->bulk == UINT64_MAX)
+			w->bulk = raw[i].sequence;
+		e->repeated = !e->aside && is_repeated(s, w, id);
+		e->unread = e->aside || e->repeated;
+		if (!e->unread)
+			journal_prefetch_choose(p, &raw[i], g->table.at[raw[i].shard]);
+		w->count++;
+	}
+}
+
+/* Copies the destinations of up to JOURNAL_PREFETCH_MAX entries. False: the room is used up. */
+static bool
+window_part(struct update_group *g, struct window *w, const struct journal_entry *raw, unsigned n,
+	unsigned mask)
+{
+	const struct journal_prefetch_ahead ahead = {.dests = AHEAD_DESTS,
+		.paths = AHEAD_PATHS,
+		.slots = AHEAD_SLOTS,
+		.sets = AHEAD_SETS};
+	struct journal_prefetch prefetch;
+	unsigned i = w->count, at = 0, count;
+
+	window_choose(g, w, raw, n, &prefetch);
+	count = w->count;
+	for (w->count = i; i < count; i++, w->count++) {
+		struct window_entry *e = &w->entry[i];
+
+		if (e->unread)
+			continue;
+		while (raw[at].sequence != w->first + e->at)
+			at++;
+		journal_prefetch_step(&prefetch, 1, ahead, NULL, NULL, NULL);
+		if (!entry_copy(g, w, e, &raw[at], mask)) {
+			w->last = raw[at].sequence - 1;
+			return false;
+		}
+	}
+	w->last = raw[n - 1].sequence;
+	return true;
+}
+
+static void
+path_append(struct window *w, uint16_t i)
+{
+	struct window_path *p = &w->path[w->entry[i].path];
+
+	if (p->first == WINDOW_NONE)
+		p->first = i;
+	else
+		w->entry[p->last].next = i;
+	p->last = i;
+}
+
+static void
+order_append(struct window *w, uint16_t i, uint32_t *len)
+{
+	const struct window_entry *e = &w->entry[i];
+	unsigned n = w->ordered++, octets = (e->prefix.len + 7u) / 8;
+
+	w->order[n] = i;
+	w->id[n] = e->dest;
+	w->nlri_at[n] = *len;
+	w->nlri[*len] = e->prefix.len;
+	memcpy(w->nlri + *len + 1, e->prefix.b, octets);
+	*len += 1 + octets;
+}
+
+/* Orders the routes by class and path. */
+static void
+window_order(struct window *w)
+{
+	uint32_t len = 0;
+
+	w->ordered = 0;
+	for (unsigned i = 0; i < w->count; i++) {
+		const struct window_entry *e = &w->entry[i];
+
+		if (!e->unread && e->path != WINDOW_NONE && e->fib == DEST_INSTALLED &&
+			e->prefix.len > 0)
+			path_append(w, (uint16_t)i);
+	}
+	for (unsigned k = 0; k < w->class_count; k++) {
+		struct window_class *c = &w->class[k];
+
+		c->from = (uint16_t)w->ordered;
+		for (uint16_t n = c->first; n != WINDOW_NONE; n = w->path[n].next) {
+			struct window_path *p = &w->path[n];
+
+			p->from = (uint16_t)w->ordered;
+			for (uint16_t i = p->first; i != WINDOW_NONE; i = w->entry[i].next)
+				order_append(w, i, &len);
+			p->end = (uint16_t)w->ordered;
+		}
+		c->end = (uint16_t)w->ordered;
+	}
+	w->nlri_at[w->ordered] = len;
+}
+
+/* Continues the run of the newest window, or begins a run that ends at `end`. */
+static uint64_t
+window_run(struct update_groups *s, struct window *w, uint64_t end)
+{
+	struct windows *ws = &s->windows;
+
+	if (!w->copied) {
+		w->run = ++s->runs;
+		w->run_first = w->first;
+		return end;
+	}
+	if (ws->table.v != w->table.v || ws->last + 1 != w->first || w->first > ws->due) {
+		ws->run = ++s->runs;
+		ws->run_first = w->first;
+		ws->due = end;
+		ws->table = w->table;
+	}
+	w->run = ws->run;
+	w->run_first = ws->run_first;
+	return ws->due < end ? ws->due : end;
+}
+
+/* 0: no entries; 1; an error of journal_read(). */
+static int
+window_read(struct update_group *g, struct window *w, uint64_t end)
+{
+	struct update_groups *s = g->set;
+	struct windows *ws = &s->windows;
+	unsigned mask = 4, n;
+	int got;
+
+	w->first = journal_position(g->cursor) + 1;
+	w->table = g->rules.table;
+	w->bulk = UINT64_MAX;
+	w->count = w->path_count = w->class_count = w->room_used = w->ordered = 0;
+	if (end < w->first)
+		return 0;
+	end = window_run(s, w, end);
+	n = end - w->first + 1 < ws->size ? (unsigned)(end - w->first + 1) : ws->size;
+	got = journal_read(s->journal, g->cursor, ws->raw, n);
+	if (got <= 0)
+		return got;
+	while (mask < 2 * (unsigned)got)
+		mask *= 2;
+	memset(ws->hash, 0xff, 2 * mask * sizeof(*ws->hash));
+	n = (unsigned)got;
+	for (unsigned i = 0; i < n; i += JOURNAL_PREFETCH_MAX) {
+		unsigned part = n - i < JOURNAL_PREFETCH_MAX ? n - i : JOURNAL_PREFETCH_MAX;
+
+		if (!window_part(g, w, ws->raw + i, part, mask - 1)) {
+			ws->due = 0; /* the next window begins a run: later entries count as seen */
+			break;
+		}
+	}
+	if (w->copied) {
+		window_order(w);
+		ws->last = w->last;
+	}
+	return 1;
+}
+
+/* Most destinations are denied by their prefix, so the policy reads the attributes of few. */
+static bool
+is_sparse(const struct update_group *g)
+{
+	return g->rules.policy != NULL && policy_asks_few(g->rules.policy) &&
+	       adj_rib_out_count(g->out) < SPARSE_ROUTES;
+}
+
+static struct window *
+window_find(struct update_group *g, uint64_t end)
+{
+	struct windows *ws = &g->set->windows;
+	uint64_t next = journal_position(g->cursor) + 1;
+	struct window *found = NULL;
+
+	for (unsigned i = 0; i < ws->count; i++) {
+		struct window *w = &ws->at[i];
+
+		if (w->serial > g->looked && w->table.v == g->rules.table.v && w->first <= next &&
+			next <= w->last && w->last <= end &&
+			(found == NULL || w->serial > found->serial))
+			found = w;
+	}
+	return found;
+}
+
+static struct window *
+window_make(struct update_group *g, uint64_t end, bool copied, int *err)
+{
+	struct update_groups *s = g->set;
+	struct windows *ws = &s->windows;
+	struct window *w;
+
+	*err = windows_reserve(s);
+	if (*err < 0)
+		return NULL;
+	w = &ws->at[copied ? ws->next : WINDOWS];
+	*err = window_reserve(s, w);
+	if (*err < 0)
+		return NULL;
+	w->copied = copied;
+	w->serial = 0;
+	s->told.group = NULL; /* may point to the paths that are overwritten */
+	s->run_valid = false;
+	*err = window_read(g, w, end);
+	if (*err <= 0)
+		return NULL;
+	w->serial = ++ws->serial;
+	if (copied)
+		ws->next = (ws->next + 1) % ws->count;
+	return w;
+}
+
+const struct window *
+window_get(struct update_group *g, uint64_t end, int *err)
+{
+	struct update_groups *s = g->set;
+	bool copied = !is_sparse(g);
+	struct window *w;
+
+	*err = 0;
+	if (windows_full(s))
+		return NULL;
+	w = copied ? window_find(g, end) : NULL;
+	if (w == NULL)
+		w = window_make(g, end, copied, err);
+	s->windows.unused = 0;
+	if (w == NULL)
+		return NULL;
+	s->windows.used++;
+	if (g->looked < w->serial - 1)
+		g->looked = w->serial - 1;
+	if (g->run != w->run) {
+		g->run = w->run;
+		g->run_whole = journal_position(g->cursor) < w->run_first;
+	}
+	return w;
+}
+
+void
+window_view(const struct window_entry *e, struct dest_view *out)
+{
+	out->prefix = e->prefix;
+	out->paths = e->eligible > 0 ? &out->room.set : NULL;
+	out->ordered = 1;
+	out->behind = 0;
+	out->sequence = e->sequence;
+	out->fib = (enum dest_fib)e->fib;
+	out->identity = 0;
+	out->room.set.count = 1;
+	out->room.set.eligible = e->eligible;
+	out->room.set.multipath = 1;
+	out->room.set.unused = 0;
+	out->room.room.path[0] = e->best;
+}
+
+void
+windows_look(struct update_group *g)
+{
+	g->looked = g->set->windows.serial;
+}
+
+void
+windows_turn(struct update_groups *s)
+{
+	s->windows.used = 0;
+}
+
+bool
+windows_full(const struct update_groups *s)
+{
+	return s->groups != NULL && s->groups->next != NULL && s->windows.count > 0 &&
+	       s->windows.used >= s->windows.count;
+}
