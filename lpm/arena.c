@@ -71,6 +71,13 @@ static _Thread_local struct slot thread_slots[ARENAS_MAX];
 
 #ifdef KEEL_JEMALLOC
 
+/*
+ * jemalloc reads this at start. One arena for malloc(): by default jemalloc makes four a CPU, of
+ * some 60 KB each, and assigns threads to them in turn. All frequent allocations name an arena.
+ */
+extern const char *malloc_conf;
+const char *malloc_conf = "narenas:1";
+
 static int
 backend_open(struct arena *a)
 {

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
+ * Only the inline functions of rte_rcu_qsbr are used. librte_rcu would add the thread registry of
+ * rte_rcu_qsbr_check(), for which `used` and qsbr_done() stand here, and would load EAL into a
+ * process without a data plane.
+ *
  * The retire list starts one grace period per batch instead of one per object. Objects pushed
  * while a batch waits form the next batch. An object therefore waits for at most two grace
  * periods, and a push is one store.
@@ -12,6 +16,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <rte_rcu_qsbr.h>
 
 #define READERS_MAX 128
@@ -52,20 +57,15 @@ qsbr_create(struct arena *a, unsigned max_readers, struct qsbr **out)
 
 	if (max_readers == 0 || max_readers > READERS_MAX)
 		return -EINVAL;
-	size = rte_rcu_qsbr_get_memsize(max_readers);
-	q = arena_alloc_aligned(a, alignof(struct qsbr), offsetof(struct qsbr, v) + size);
+	size = sizeof(*q) + max_readers * sizeof(q->v.qsbr_cnt[0]);
+	q = arena_alloc_aligned(a, alignof(struct qsbr), size);
 	if (q == NULL)
 		return -ENOMEM;
-	/* fails with 1, not with a negative number */
-	if (rte_rcu_qsbr_init(&q->v, max_readers) != 0) {
-		arena_free(a, q);
-		return -EINVAL;
-	}
+	memset(q, 0, size); /* all readers are offline: __RTE_QSBR_CNT_THR_OFFLINE is 0 */
 	q->arena = a;
 	q->max_readers = max_readers;
-	for (unsigned i = 0; i < READERS_MAX / 64; i++)
-		atomic_init(&q->used[i], 0);
-	atomic_init(&q->gone, 0);
+	q->v.token = __RTE_QSBR_CNT_INIT;
+	q->v.max_threads = max_readers;
 	*out = q;
 	return 0;
 }
@@ -99,10 +99,6 @@ qsbr_register(struct qsbr *q, unsigned *id)
 	for (unsigned i = 0; i < q->max_readers; i++) {
 		if (!handle_take(q, i))
 			continue;
-		if (rte_rcu_qsbr_thread_register(&q->v, i) != 0) {
-			handle_release(q, i);
-			return -ENOSPC;
-		}
 		*id = i;
 		return 0;
 	}
@@ -114,9 +110,8 @@ qsbr_unregister(struct qsbr *q, unsigned id)
 {
 	/* the next owner of the handle starts offline */
 	rte_rcu_qsbr_thread_offline(&q->v, id);
-	/* release: pairs with qsbr_done. TSan does not see the release inside librte_rcu. */
+	/* release: pairs with the load in qsbr_done */
 	atomic_fetch_add_explicit(&q->gone, 1, memory_order_release);
-	(void)rte_rcu_qsbr_thread_unregister(&q->v, id);
 	handle_release(q, id);
 }
 

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 /*
  * Selects rte_ring's acquire/release variant: same instructions on x86, and ThreadSanitizer
  * understands the variant.
@@ -25,27 +26,26 @@ struct ring {
 int
 ring_create(struct arena *a, const char *name, unsigned count, struct ring **out)
 {
-	char short_name[RTE_RING_NAMESIZE];
 	unsigned slots = 2;
 	struct ring *r;
-	ssize_t size;
+	size_t size;
 
 	if (count == 0 || count > RING_COUNT_MAX)
 		return -EINVAL;
 	while (slots - 1 < count)
 		slots *= 2;
-	size = rte_ring_get_memsize(slots);
-	if (size < 0)
-		return -EINVAL;
-	r = arena_alloc_aligned(a, alignof(struct ring), offsetof(struct ring, r) + (size_t)size);
+	size = sizeof(*r) + slots * sizeof(void *);
+	r = arena_alloc_aligned(a, alignof(struct ring), size);
 	if (r == NULL)
 		return -ENOMEM;
-	snprintf(short_name, sizeof(short_name), "%s", name);
-	if (rte_ring_init(&r->r, short_name, slots, RING_F_SP_ENQ | RING_F_SC_DEQ) != 0) {
-		arena_free(a, r);
-		return -EINVAL;
-	}
+	memset(r, 0, size);
 	r->arena = a;
+	/* as rte_ring_init(), without librte_ring: that library loads EAL into a process without a data plane */
+	snprintf(r->r.name, sizeof(r->r.name), "%s", name);
+	r->r.flags = RING_F_SP_ENQ | RING_F_SC_DEQ;
+	r->r.prod.sync_type = r->r.cons.sync_type = RTE_RING_SYNC_ST;
+	r->r.size = slots;
+	r->r.mask = r->r.capacity = slots - 1;
 	*out = r;
 	return 0;
 }
