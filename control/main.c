@@ -28,6 +28,8 @@
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
@@ -171,6 +173,26 @@ parse_options(struct keeld *k, int argc, char **argv)
 	}
 	return -1;
 }
+
+#ifdef KEEL_DATAPLANE
+#define SPEAKER_SUFFIX "-bgp"
+
+/*
+ * keeld --no-dataplane continues as keeld-bgp, the same program without the libraries of the data
+ * plane: these take 4 MB of memory. Returns if keeld-bgp is not installed beside keeld.
+ */
+static void
+continue_as_speaker(char **argv)
+{
+	char path[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path));
+
+	if (n <= 0 || (size_t)n + sizeof(SPEAKER_SUFFIX) > sizeof(path))
+		return;
+	memcpy(path + n, SPEAKER_SUFFIX, sizeof(SPEAKER_SUFFIX));
+	(void)execv(path, argv);
+}
+#endif
 
 /* Prints one line, with the characters of the document escaped. */
 static void
@@ -602,6 +624,11 @@ main(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	role_enter_main();
+#ifdef KEEL_DATAPLANE
+	if (k.no_dataplane)
+		continue_as_speaker(argv);
+#endif
+	pthread_setname_np(pthread_self(), "keeld"); /* also of keeld-bgp */
 	if (hashes_init() != 0)
 		return EXIT_RUN_TIME;
 #ifndef KEEL_DATAPLANE

@@ -2,12 +2,12 @@
 #include "control/rpc/http.h"
 
 #include "control/rpc/http_gate.h"
+#include "control/rpc/http_mhd.h"
 #include "control/base/log.h"
 #include "control/rpc/rpc_call.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <microhttpd.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +25,7 @@
 struct http {
 	struct rpc *rpc;
 	struct http_gate *gate;
+	struct http_mhd lib;
 	struct MHD_Daemon *mhd;
 	struct watch watch; /* epoll descriptor of libmicrohttpd */
 	struct timer timer; /* timeouts of libmicrohttpd */
@@ -110,7 +111,7 @@ request_settle(struct rpc_client *c)
 		request_free(r);
 	} else if (r->suspended) {
 		r->suspended = false;
-		MHD_resume_connection(r->connection);
+		r->http->lib.resume_connection(r->connection);
 		/* The resume takes effect in MHD_run(). */
 		timer_arm(c->rpc->thread, &r->http->timer, 0);
 	}
@@ -137,10 +138,10 @@ static const struct rpc_bounds bounds_read_only = {.request = RPC_READ_ONLY_REQU
 	.connections = HTTP_CONNECTIONS_MAX};
 
 static int
-connection_fd(struct MHD_Connection *connection)
+connection_fd(const struct http *h, struct MHD_Connection *connection)
 {
 	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+		h->lib.get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 
 	return info != NULL ? info->connect_fd : -1;
 }
@@ -156,7 +157,7 @@ request_create(struct http *h, struct MHD_Connection *connection)
 		.ops = &request_ops, .rpc = h->rpc, .bounds = &bounds_read_only, .read_only = true};
 	r->http = h;
 	r->connection = connection;
-	r->fd = connection_fd(connection);
+	r->fd = connection_fd(h, connection);
 	r->again.fire = request_again;
 	r->next = h->requests;
 	h->requests = r;
@@ -206,7 +207,7 @@ connection_changed(void *ctx, struct MHD_Connection *connection, void **socket_c
 
 	(void)socket_context;
 	if (code == MHD_CONNECTION_NOTIFY_CLOSED)
-		http_gate_closed(h->gate, connection_fd(connection));
+		http_gate_closed(h->gate, connection_fd(h, connection));
 }
 
 /* ---- authorization ---- */
@@ -214,7 +215,7 @@ connection_changed(void *ctx, struct MHD_Connection *connection, void **socket_c
 static const char *
 header(const struct request *r, const char *name)
 {
-	return MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
+	return r->http->lib.lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
 }
 
 static bool
@@ -264,7 +265,7 @@ static bool
 client_is_local(const struct request *r)
 {
 	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+		r->http->lib.get_connection_info(r->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 	const struct sockaddr *sa = info != NULL ? info->client_addr : NULL;
 
 	if (sa == NULL)
@@ -320,7 +321,7 @@ static enum MHD_Result
 respond(struct request *r, unsigned status, const char *type, char *text, size_t len,
 	enum MHD_ResponseMemoryMode mode) RUNS_ON(role_main)
 {
-	struct MHD_Response *response = MHD_create_response_from_buffer(len, text, mode);
+	struct MHD_Response *response = r->http->lib.create_response_from_buffer(len, text, mode);
 	enum MHD_Result result;
 
 	if (response == NULL) {
@@ -330,14 +331,14 @@ respond(struct request *r, unsigned status, const char *type, char *text, size_t
 	}
 	http_gate_phase(r->http->gate, r->fd, HTTP_ANSWER, len);
 	if (type != NULL)
-		MHD_add_response_header(response, "Content-Type", type);
-	MHD_add_response_header(response, "Cache-Control", "no-store");
+		r->http->lib.add_response_header(response, "Content-Type", type);
+	r->http->lib.add_response_header(response, "Cache-Control", "no-store");
 	if (status == MHD_HTTP_UNAUTHORIZED)
-		MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
+		r->http->lib.add_response_header(response, "WWW-Authenticate", "Bearer");
 	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
-		MHD_add_response_header(response, "Allow", "GET, POST");
-	result = MHD_queue_response(r->connection, status, response);
-	MHD_destroy_response(response);
+		r->http->lib.add_response_header(response, "Allow", "GET, POST");
+	result = r->http->lib.queue_response(r->connection, status, response);
+	r->http->lib.destroy_response(response);
 	return result;
 }
 
@@ -383,7 +384,7 @@ answer_metrics(struct request *r) RUNS_ON(role_main)
 		if (http_metrics(&r->http->rpc->env, format, metrics_done, r) == 0) {
 			r->client.pending++;
 			r->suspended = true;
-			MHD_suspend_connection(r->connection);
+			r->http->lib.suspend_connection(r->connection);
 			return MHD_YES;
 		}
 	}
@@ -403,7 +404,7 @@ answer_rpc(struct request *r) RUNS_ON(role_main)
 		rpc_line(&r->client, r->body != NULL ? r->body : "", r->len);
 		if (r->client.pending > 0) {
 			r->suspended = true;
-			MHD_suspend_connection(r->connection);
+			r->http->lib.suspend_connection(r->connection);
 			return MHD_YES;
 		}
 	}
@@ -474,8 +475,8 @@ run(struct http *h)
 {
 	MHD_UNSIGNED_LONG_LONG ms;
 
-	MHD_run(h->mhd);
-	if (MHD_get_timeout(h->mhd, &ms) == MHD_YES)
+	h->lib.run(h->mhd);
+	if (h->lib.get_timeout(h->mhd, &ms) == MHD_YES)
 		timer_arm(h->rpc->thread, &h->timer, ms * 1000000u);
 	else
 		timer_cancel(h->rpc->thread, &h->timer);
@@ -525,14 +526,14 @@ daemon_start(struct http *h)
 {
 	const union MHD_DaemonInfo *info;
 
-	h->mhd = MHD_start_daemon(
+	h->mhd = h->lib.start_daemon(
 		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL,
 		handle, h, MHD_OPTION_CONNECTION_LIMIT, MHD_CONNECTIONS_MAX,
 		MHD_OPTION_NOTIFY_COMPLETED, completed, h, MHD_OPTION_NOTIFY_CONNECTION,
 		connection_changed, h, MHD_OPTION_END);
 	if (h->mhd == NULL)
 		return -ENOMEM;
-	info = MHD_get_daemon_info(h->mhd, MHD_DAEMON_INFO_EPOLL_FD);
+	info = h->lib.get_daemon_info(h->mhd, MHD_DAEMON_INFO_EPOLL_FD);
 	if (info == NULL)
 		return -ENOMEM;
 	h->timer.fire = fire;
@@ -548,6 +549,11 @@ http_create(struct rpc *r, const struct http_config *c, struct http **out)
 
 	if (h == NULL)
 		return -ENOMEM;
+	err = http_mhd_load(&h->lib);
+	if (err != 0) {
+		free(h);
+		return err;
+	}
 	h->rpc = r;
 	h->token_file = c->token_file != NULL ? strdup(c->token_file) : NULL;
 	origins_set(h, c);
@@ -557,10 +563,10 @@ http_create(struct rpc *r, const struct http_config *c, struct http **out)
 	if (err == 0)
 		err = daemon_start(h);
 	if (err == 0)
-		err = http_gate_start(h->gate, h->mhd, &h->timer);
+		err = http_gate_start(h->gate, &h->lib, h->mhd, &h->timer);
 	if (err != 0) {
 		if (h->mhd != NULL)
-			MHD_stop_daemon(h->mhd);
+			h->lib.stop_daemon(h->mhd);
 		http_free(h);
 		return err;
 	}
@@ -578,10 +584,10 @@ http_destroy(struct http *h)
 	for (struct request *r = h->requests; r != NULL; r = r->next) {
 		if (r->suspended) {
 			r->suspended = false;
-			MHD_resume_connection(r->connection);
+			h->lib.resume_connection(r->connection);
 		}
 	}
-	MHD_stop_daemon(h->mhd);
+	h->lib.stop_daemon(h->mhd);
 	timer_cancel(h->rpc->thread, &h->timer);
 	http_free(h);
 }

@@ -2,9 +2,9 @@
 #include "control/rpc/http_gate.h"
 
 #include "control/base/log.h"
+#include "control/rpc/http_mhd.h"
 
 #include <errno.h>
-#include <microhttpd.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +34,7 @@ struct http_gate {
 	struct watch watch;
 	struct timer again; /* accepts again after descriptors or memory were short */
 	struct thread *thread;
+	const struct http_mhd *lib;
 	struct MHD_Daemon *mhd;
 	struct timer *run;
 	struct gate_connection *connections;
@@ -237,7 +238,7 @@ admit(struct http_gate *g, int fd, const struct sockaddr_storage *sa, socklen_t 
 		.deadline.fire = deadline_fire};
 	g->connections = c;
 	connection_phase(c, HTTP_FIRST, 0);
-	if (MHD_add_connection(g->mhd, fd, (const struct sockaddr *)sa, len) == MHD_YES)
+	if (g->lib->add_connection(g->mhd, fd, (const struct sockaddr *)sa, len) == MHD_YES)
 		timer_arm(g->thread, g->run, 0);
 	else if (connection_find(g, fd) == c) /* the daemon has closed `fd` */
 		http_gate_closed(g, fd);
@@ -330,8 +331,10 @@ http_gate_create(
 }
 
 int
-http_gate_start(struct http_gate *g, struct MHD_Daemon *mhd, struct timer *run)
+http_gate_start(
+	struct http_gate *g, const struct http_mhd *lib, struct MHD_Daemon *mhd, struct timer *run)
 {
+	g->lib = lib;
 	g->mhd = mhd;
 	g->run = run;
 	return watch_set(g->thread, &g->watch, EPOLLIN);

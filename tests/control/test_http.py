@@ -81,6 +81,19 @@ class Http(KeelTest):
             except OSError:
                 pass  # beyond the bounds: closed by keeld
 
+    def mapped(self):
+        with open("/proc/%d/maps" % self.keel.call("system.info")["pid"]) as f:
+            return {os.path.basename(line.split()[-1]).split(".so")[0] for line in f if ".so" in line}
+
+    def test_only_used_libraries_are_loaded(self):
+        """Without a data plane keeld loads no library of DPDK; without an HTTP server no libmicrohttpd and no GnuTLS."""
+        mapped = self.mapped()
+        self.assertLessEqual({"libmicrohttpd", "libgnutls"}, mapped)
+        self.assertEqual([m for m in mapped if m.startswith(("librte_", "libbpf"))], [])
+        self.end()
+        self.start({"router": {"asn": 64512, "router_id": US}})
+        self.assertEqual({"libmicrohttpd", "libgnutls"} & self.mapped(), set())
+
     def test_connections_that_closed_leave_the_listener(self):
         """The attack: the maximum number of connections, closed at once; the next request is answered."""
         for count in (LIMIT, LIMIT + 8):
