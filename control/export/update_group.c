@@ -108,7 +108,7 @@ group_create(struct update_groups *s, const struct update_rules *rules, uint8_t 
 	g->rules = *rules;
 	g->next_hop_len = next_hop_len;
 	shards_table(&s->shards, rules->table, &g->table);
-	g->first = g->last = stream_begin(s->c.arena);
+	g->first = g->last = g->front = stream_begin(s->c.arena);
 	err = g->last != NULL ? adj_rib_out_create(s->c.arena, s->records, rules->table, &g->out)
 			      : -ENOMEM;
 	if (err == 0)
@@ -178,8 +178,12 @@ member_find(const struct update_group *g, struct peer_id id)
 void
 member_stand(struct update_member *m, struct message *at)
 {
+	struct update_group *g = m->group;
+
 	if (m->at != NULL)
 		m->at->standing--;
+	if (at != NULL && (at == g->last || m->at == g->front))
+		g->front = at;
 	m->at = at;
 	if (at != NULL)
 		at->standing++;
@@ -672,6 +676,29 @@ update_group_exported(const struct update_member *m, struct dest_id dest)
 		out->next_hop_link_local = m->next_hop_link_local;
 	}
 	return out;
+}
+
+bool
+update_group_waits(const struct update_member *m)
+{
+	const struct update_group *g = m->group;
+
+	return m->state == MEMBER_BEHIND || (m->state == MEMBER_STREAM && m->at->next != NULL) ||
+	       (g->ready_count == 0 && stream_pending(g));
+}
+
+/* A member of a group without messages for others has no member to lag behind. */
+uint64_t
+update_group_lag_ns(const struct update_member *m, uint64_t now_ns)
+{
+	const struct update_group *g = m->group;
+	uint32_t now = tick_of(now_ns), since = now;
+
+	if (m->state == MEMBER_BEHIND && g->stream_count > 0)
+		since = m->behind_tick;
+	else if (m->state == MEMBER_STREAM && m->at->next != NULL && m->at != g->front)
+		since = m->at->next->tick;
+	return since < now ? (uint64_t)(now - since) << TICK_SHIFT : 0;
 }
 
 const struct update_rules *

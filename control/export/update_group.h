@@ -204,6 +204,14 @@ void update_groups_whole(struct update_groups *s, uint64_t sequence) RUNS_ON(rol
 /* True if both members are in one group. NULL is in no group. */
 bool update_group_shared(const struct update_member *a, const struct update_member *b);
 
+/* For the detection of slow peers. True if routes wait for the output of the member. */
+bool update_group_waits(const struct update_member *m) RUNS_ON(role_session);
+/*
+ * Time since the group made the oldest message that the member has not passed, if a different member has passed this message; else 0. Of a member behind the
+ * kept part of the stream: since the first message missed by the member, until the member returns to the stream. Resolution: 0.13 s.
+ */
+uint64_t update_group_lag_ns(const struct update_member *m, uint64_t now_ns);
+
 uint64_t update_group_advertised(const struct update_member *m);
 /*
  * The attributes advertised by the member for a destination (an id of all shards), with the member's next hop; made from the present paths: of a

@@ -171,6 +171,7 @@ behind_begin(struct update_member *m)
 	} else if (msg != NULL) {
 		journal_advance(g->set->journal, m->cursor, msg->passed);
 	}
+	m->behind_tick = msg != NULL ? msg->tick : tick_of(g->set->now_ns);
 	g->deferred -= m->gone.count;
 	for (; msg != NULL; msg = msg->next)
 		message_miss(m, msg);

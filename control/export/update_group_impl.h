@@ -50,6 +50,15 @@ enum message_kind {
 	MESSAGE_SETTLED, /* for `who`: all requests up to serial number `walk` are done */
 };
 
+/* Resolution of the times of the stream: 0.13 s. 32 bits last for 18 years after the start of the machine. */
+#define TICK_SHIFT 27u
+
+static inline uint32_t
+tick_of(uint64_t now_ns)
+{
+	return (uint32_t)(now_ns >> TICK_SHIFT);
+}
+
 /* One UPDATE or mark of the stream, a list. Each member stands on the last message passed by the member. */
 struct message {
 	struct message *next;
@@ -62,6 +71,7 @@ struct message {
 	uint16_t next_hop_at; /* offset for the next hop of the member; 0: none */
 	uint16_t len;
 	uint32_t id_count;
+	uint32_t tick; /* when the message was appended */
 	alignas(8) uint8_t data[]; /* ids, then octets */
 };
 
@@ -127,6 +137,7 @@ struct update_member {
 	struct dest_id urgent[URGENT_MAX];
 	unsigned urgent_count;
 	struct journal_cursor *cursor; /* holds the tombstones of `gone` */
+	uint32_t behind_tick; /* MEMBER_BEHIND: when the first missed message was appended */
 	uint64_t lap_passed; /* journal sequence when the present lap over `gone` began */
 	bool owed_begin, owed_end, owed_policy;
 	uint32_t owed_settled; /* next value of `settled` */
@@ -207,6 +218,7 @@ struct update_group {
 
 	/* The stream: all members have passed `first`; `last` is the newest message. */
 	struct message *first, *last;
+	struct message *front; /* the furthest place that a member has reached; never NULL */
 	uint64_t kept; /* octets after `first` */
 	/* Holds the ids after `first`; NULL: no ids, or no free cursor. */
 	struct journal_cursor *tail;
@@ -406,7 +418,7 @@ struct update_groups {
 	bool policy_refused; /* in the last evaluation: export policy refused the best path */
 	bool live; /* the changes applied now are live */
 	bool loading; /* update_groups_gather() */
-	uint64_t now_ns; /* set with `loading` */
+	uint64_t now_ns; /* set with `loading`; the time of the messages of the stream */
 	/* update_groups_whole(), and its last values in a ring */
 	uint64_t whole, part[PARTS_MAX];
 	unsigned part_count;

@@ -109,7 +109,7 @@ copy_begin(struct update_group *g, const struct update_member *m)
 	n->tail = n->cursor = NULL;
 	n->out = NULL;
 	n->copy = NULL;
-	n->first = n->last = arena_calloc(s->c.arena, sizeof(struct message));
+	n->first = n->last = n->front = arena_calloc(s->c.arena, sizeof(struct message));
 	err = n->last != NULL ? adj_rib_out_create(s->c.arena, s->records, n->rules.table, &n->out)
 			      : -ENOMEM;
 	if (err == 0)

@@ -69,6 +69,7 @@ stream_append(struct update_group *g, const struct message *head, const uint32_t
 	*m = *head;
 	m->next = NULL;
 	m->standing = 0;
+	m->tick = tick_of(g->set->now_ns);
 	if (head->len > 0) {
 		memcpy(m->data, ids, ids_size);
 		memcpy(m->data + ids_size, octets, head->len);
@@ -89,6 +90,8 @@ stream_trim(struct update_group *g)
 		struct message *m = g->first;
 
 		g->first = m->next;
+		if (g->front == m)
+			g->front = g->first;
 		g->kept -= message_cost(g->first);
 		arena_free(g->set->c.arena, m);
 	}

@@ -1442,6 +1442,110 @@ test_cluster_id_changes(void **state)
 	rigged_end(&r);
 }
 
+/* ---- how far a member is behind ---- */
+
+#define S UINT64_C(1000000000)
+
+/* A changed route at time `now`. */
+static void
+change_at(struct rigged *r, uint64_t now)
+{
+	static uint32_t number = 80000;
+	uint32_t path[2] = {65100, ++number};
+	struct rib_nlri n = {.prefix = prefix_from_v4(0x0a000000u, 24), .label = 0xfffff};
+	union rig_attrs a;
+
+	rig_attrs_make(&a, path, 2, 0x0a0a0a0a);
+	rig_update(&r->rig, SOURCE, &a.a, &n, 1);
+	rig_settle(&r->rig);
+	update_groups_gather(r->groups, now, false);
+}
+
+static void
+take_all(struct rigged *r, unsigned i)
+{
+	while (encode(r, i, false) || member_pending(r->told[i].m))
+		;
+}
+
+/* The first messages of a batch. */
+static void
+take_some(struct rigged *r, unsigned i)
+{
+	static uint8_t buf[2 * BGP_MSG_MAX];
+	bool more, others;
+
+	qsbr_online(r->rig.readers, r->reader);
+	assert_int_not_equal(turn_send(r->told[i].m, buf, sizeof(buf), UINT64_MAX, &more, &others,
+				     on_mark, &r->told[i]),
+		0);
+	qsbr_offline(r->rig.readers, r->reader);
+}
+
+static void
+expect_lag(struct rigged *r, unsigned i, uint64_t now, uint64_t lag)
+{
+	uint64_t seen = update_group_lag_ns(r->told[i].m, now);
+
+	assert_in_range(seen, lag > S / 5 ? lag - S / 5 : 0, lag > 0 ? lag + S / 5 : 0);
+}
+
+static void
+test_lag(void **state)
+{
+	static struct rigged r;
+	uint64_t t = 100 * S;
+
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	load(&r, 10, 1);
+	update_groups_gather(r.groups, t, false);
+	for (unsigned i = 0; i < 2; i++) {
+		struct update_member_config c = member_config(&r, i);
+
+		join(&r, i, &c);
+	}
+	drain(&r, false);
+	assert_true(update_group_shared(r.told[0].m, r.told[1].m));
+	for (unsigned i = 0; i < 2; i++) {
+		expect_lag(&r, i, t + 50 * S, 0);
+		assert_false(update_group_waits(r.told[i].m));
+	}
+	/* The oldest message counts. */
+	change_at(&r, t + S);
+	turn_block(r.told[1].m, UINT64_MAX);
+	take_all(&r, 0);
+	change_at(&r, t + 5 * S);
+	take_all(&r, 0);
+	assert_true(update_group_waits(r.told[1].m));
+	expect_lag(&r, 1, t + 11 * S, 10 * S);
+	expect_lag(&r, 0, t + 11 * S, 0);
+	/* Likewise behind the stream, and until the member is back. */
+	behind_begin(r.told[1].m);
+	assert_true(update_group_waits(r.told[1].m));
+	expect_lag(&r, 1, t + 21 * S, 20 * S);
+	take_all(&r, 1);
+	assert_false(update_group_waits(r.told[1].m));
+	expect_lag(&r, 1, t + 21 * S, 0);
+	/* Messages that no member has taken are no distance. */
+	load(&r, 2000, 1);
+	update_groups_gather(r.groups, t + 30 * S, false);
+	take_some(&r, 0);
+	for (unsigned i = 0; i < 2; i++)
+		turn_block(r.told[i].m, 0);
+	assert_true(update_group_waits(r.told[0].m));
+	expect_lag(&r, 0, t + 50 * S, 0);
+	expect_lag(&r, 1, t + 50 * S, 20 * S);
+	/* The other member passes, and leaves. */
+	take_all(&r, 1);
+	expect_lag(&r, 1, t + 50 * S, 0);
+	expect_lag(&r, 0, t + 50 * S, 20 * S);
+	assert_null(update_group_leave(r.told[1].m));
+	r.told[1].m = NULL;
+	take_all(&r, 0);
+	expect_lag(&r, 0, t + 50 * S, 0);
+	rigged_end(&r);
+}
+
 int
 main(void)
 {
@@ -1470,6 +1574,7 @@ main(void)
 		cmocka_unit_test(test_who_holds_nothing_stays),
 		cmocka_unit_test(test_behind_goes_on_for_full_ones),
 		cmocka_unit_test(test_full_ones_fall_behind_by_it),
+		cmocka_unit_test(test_lag),
 	};
 
 	role_enter_rib();
