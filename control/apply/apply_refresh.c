@@ -333,6 +333,19 @@ event_session(struct apply *apply, const struct session_event *e) RUNS_ON(role_m
 									      : NULL));
 }
 
+static void
+event_slow(struct apply *apply, const struct session_event *e) RUNS_ON(role_main)
+{
+	const struct config_peer *p = peers_config(apply->peers, e->peer);
+
+	if (p != NULL)
+		apply_report(apply, "slow-peer",
+			json_pack("{s:s, s:s, s:s, s:s, s:s}", "event",
+				e->kind == SESSION_SLOW ? "begin" : "end", "address", p->addr_text,
+				"vrf", p->vrf_name, "family", family_text(e->family), "reason",
+				e->reason));
+}
+
 void
 apply_session_event(struct apply *apply, const struct session_event *e)
 {
@@ -359,6 +372,10 @@ apply_session_event(struct apply *apply, const struct session_event *e)
 		if (e->job != 0)
 			refresh_ended(apply, e->peer, e->family, e->job,
 				e->reason != NULL ? e->reason : "session-lost");
+		break;
+	case SESSION_SLOW:
+	case SESSION_SLOW_END:
+		event_slow(apply, e);
 		break;
 	case SESSION_DYNAMIC:
 	case SESSION_DYNAMIC_GONE:

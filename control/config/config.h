@@ -45,6 +45,11 @@ struct config_timers {
 		stale_refresh_s;
 };
 
+/* When a peer is slow (session/slow_peer.h). */
+struct config_slow_peer {
+	uint32_t absolute_s, relative_s /* 0: off */, switch_back_s;
+};
+
 /* RFC 4486 4: what happens to prefix number limit + 1. */
 enum max_prefixes_action {
 	MAX_PREFIXES_WARNING, /* stored */
@@ -88,6 +93,7 @@ struct config_peer {
 	bool enforce_first_as; /* external peers, RFC 4271 6.3 */
 	uint32_t max_as_path_length; /* the router's */
 	struct config_timers timers;
+	struct config_slow_peer slow_peer;
 	struct config_family families[FAMILY_COUNT];
 };
 

@@ -80,6 +80,40 @@ take_timers(CONFIG_TAKE_ARGS)
 		config_fault(c, &hold_at, "%u is neither 0 nor at least 3", t->hold_s);
 }
 
+/*
+ * Detection of a slow peer, for each address family. A slow peer has `slow` in `bgp.peers`; the
+ * event `slow-peer` and a line of the log report the beginning and the end. Only time with a full
+ * connection counts. Other peers do not wait for a slow peer: a slow peer falls behind its update
+ * group, and later gets the present routes. Effect: commit.
+ */
+static const struct config_key slow_peer_keys[] = {
+	/*
+	 * The peer is slow after its connection has accepted no data for this time, while routes
+	 * wait for the peer. 0 turns this limit off. Unit: seconds.
+	 */
+	{"absolute_s", config_take_u32, offsetof(struct config_slow_peer, absolute_s), 0, 86400},
+	/*
+	 * The peer is slow when it is this far behind the peers with the same routes and export
+	 * rules. 0 turns this limit off. Unit: seconds.
+	 */
+	{"relative_s", config_take_u32, offsetof(struct config_slow_peer, relative_s), 0, 86400,
+		.def = 300},
+	/*
+	 * The peer is no longer slow after this time, and detection starts again. Earlier, the
+	 * peer is no longer slow when it has caught up and has stayed so for the smaller of the
+	 * two limits. Unit: seconds.
+	 */
+	{"switch_back_s", config_take_u32, offsetof(struct config_slow_peer, switch_back_s), 1,
+		86400, .def = 3600},
+};
+
+static void
+take_slow_peer(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	CONFIG_TAKE(c, at, value, slow_peer_keys, out);
+}
+
 #define CAPABILITY(name) offsetof(struct config_peer, capabilities.name)
 
 /*
@@ -455,8 +489,8 @@ static const struct config_key shared_peer_keys[] = {
 	 * server. Effect: import.
 	 */
 	{"enforce_first_as", config_take_bool, PEER(enforce_first_as), .def = true},
-	/* Detection of peers that take updates slowly. */
-	{"slow_peer", config_take_unsupported},
+	/* When the peer is slow. */
+	{"slow_peer", take_slow_peer, PEER(slow_peer)},
 };
 /*
  * A BGP peer. VPN instance and address together identify the peer; the same pair twice is a
@@ -495,6 +529,7 @@ peer_defaults(void)
 	CONFIG_DEFAULTS(peer_keys, &p);
 	CONFIG_DEFAULTS(capability_keys, &p);
 	CONFIG_DEFAULTS(timer_keys, &p.timers);
+	CONFIG_DEFAULTS(slow_peer_keys, &p.slow_peer);
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 		CONFIG_DEFAULTS(family_keys, &p.families[f]);
 		p.families[f].enabled = false;

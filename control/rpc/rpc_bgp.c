@@ -136,16 +136,17 @@ family_json(const struct rpc_env *env, const struct config_peer *p, struct peer_
 		(json_int_t)v->families[f].advertised, "negotiated", v->families[f].negotiated,
 		"end_of_rib_received", v->families[f].end_of_rib_received, "end_of_rib_sent",
 		v->families[f].end_of_rib_sent, "keep_all_routes", p->families[f].keep_all_routes,
-		"slow", 0, "graceful_restart", v->families[f].graceful_restart, "forwarding_kept",
-		v->families[f].forwarding_kept, "retained", v->families[f].retained,
-		"extended_next_hop", v->families[f].extended_next_hop, "no_policy",
-		no_policy_json(v, f), "refresh", refresh_json(v, f, &in));
+		"slow", v->families[f].slow, "graceful_restart", v->families[f].graceful_restart,
+		"forwarding_kept", v->families[f].forwarding_kept, "retained",
+		v->families[f].retained, "extended_next_hop", v->families[f].extended_next_hop,
+		"no_policy", no_policy_json(v, f), "refresh", refresh_json(v, f, &in));
 	if (p->families[f].keep_all_routes)
 		json_object_set_new(o, "kept", json_integer((json_int_t)in.kept));
 	if (not_applied != NULL)
 		json_object_set_new(o, "not_applied", json_string(not_applied));
 	if (v->families[f].group.id != 0)
 		json_object_set_new(o, "update_group", update_group_json(&v->families[f].group));
+	json_object_set_new(o, "slow_total", json_integer((json_int_t)v->families[f].slow_count));
 	json_object_set_new(o, "refused", refused_json(env, id, f));
 	if (v->families[f].max_prefixes != 0)
 		json_object_set_new(o, "max_prefixes", max_prefixes_json(v, f));
@@ -463,6 +464,18 @@ reset_one(struct rpc_env *env, struct peer_id id, bool force, const char *text) 
 		"families_dropped", families_dropped(&peek.view));
 }
 
+/* Keeps the slow peers of `ids`, in order. Their number. */
+static unsigned
+slow_only(const struct rpc_env *env, enum family f, struct peer_id *ids, unsigned count)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		if (speaker_is_slow(env->layers->speaker, ids[i], f))
+			ids[n++] = ids[i];
+	return n;
+}
+
 static json_t *
 bgp_reset(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
@@ -486,6 +499,8 @@ bgp_reset(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(ro
 		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer of this scope has %s",
 			family_text(s.family));
 	if (slow) /* keel-policy(7) rule 9: only presently slow peers */
+		n = slow_only(env, s.family, ids, n);
+	if (n == 0)
 		return rpc_fail(call, RPC_NOT_FOUND, "/scope",
 			"no peer of this scope with %s is slow now", family_text(s.family));
 	peers = json_array();
@@ -600,7 +615,8 @@ static const struct rpc_field family_fields[] = {
 	{"end_of_rib_received", "boolean", "The peer has sent its whole table once."},
 	{"end_of_rib_sent", "boolean", "The whole table was sent to the peer once."},
 	{"keep_all_routes", "boolean", "Routes are kept as received."},
-	{"slow", "boolean", "The peer is slow; always false in this version."},
+	{"slow", "boolean", "The peer takes the routes of the family slowly (`slow_peer`)."},
+	{"slow_total", "integer", "Times the peer became slow."},
 	{"graceful_restart", "boolean", "The peer keeps the family across its restart."},
 	{"forwarding_kept", "boolean", "The peer kept its forwarding state (F bit)."},
 	{"retained", "boolean", "Routes of an earlier session are kept until the peer returns."},

@@ -45,6 +45,16 @@ static const struct rpc_field refresh_fields[] = {
 	{"reason?", "string", "Why the refresh failed."},
 	{0},
 };
+static const struct rpc_field slow_fields[] = {
+	{"event", "begin|end", "The peer became slow, or is slow no more."},
+	{"address", "string", "Address of the peer."},
+	{"vrf", "string", "VRF of the peer."},
+	{"family", "family", "Address family."},
+	{"reason", "absolute|relative|caught-up|switch-back|limits-off|session-down",
+		"`begin`: the limit that was reached. `end`: the peer has caught up, "
+		"`switch_back_s` is over, a commit turned both limits off, or the session ended."},
+	{0},
+};
 static const struct rpc_field fib_fields[] = {
 	{"generation", "integer", "Generation of the forwarding tables."},
 	{"commits", "integer", "Transactions since the start."},
@@ -74,7 +84,8 @@ const struct rpc_topic rpc_topics[] = {
 	{"commit", "The configuration changed.", commit_fields},
 	{"session", "A session came up or went down.", session_fields},
 	{"refresh", "A refresh of one peer and address family began or ended.", refresh_fields},
-	{"slow-peer", "Reserved: this version sends no such event.", NULL},
+	{"slow-peer", "A peer became slow in an address family (`slow_peer`), or is slow no more.",
+		slow_fields},
 	{"fib", "The forwarding tables have a new generation; at most five events a second.",
 		fib_fields},
 	{"alarm", "An alarm was raised.", alarm_fields},

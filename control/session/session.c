@@ -67,6 +67,7 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 	input_init(s);
 	s->retry.fire = retry_fire;
 	limits_init(s);
+	slow_init(s);
 	pace_init(s);
 	s->random = now_ns() ^ (uint64_t)c->router_id << 32;
 	s->attrs = arena_alloc(c->arena, ATTR_SET_MAX);
@@ -171,7 +172,8 @@ session_event_reserved(const struct session_event *e)
 {
 	return e->kind != SESSION_REFRESH_SENT &&
 	       (e->kind == SESSION_UP || e->kind == SESSION_DOWN || e->kind == SESSION_DYNAMIC ||
-		       e->kind == SESSION_DYNAMIC_GONE || e->job != 0);
+		       e->kind == SESSION_DYNAMIC_GONE || e->kind == SESSION_SLOW ||
+		       e->kind == SESSION_SLOW_END || e->job != 0);
 }
 
 int
@@ -248,6 +250,7 @@ speaker_stop(void *ctx)
 	input_push(s);
 	timer_cancel(s->thread, &s->retry);
 	timer_cancel(s->thread, &s->limits);
+	timer_cancel(s->thread, &s->slow_timer);
 	timer_cancel(s->thread, &s->pace_timer);
 	timer_cancel(s->thread, &s->tidy);
 	input_end(s);
@@ -678,6 +681,7 @@ update_stays(struct peer *p, const struct config_peer *c, const struct session_p
 		if (p->held)
 			peer_start(p);
 	}
+	slow_config(p);
 	if (old.passive != c->passive)
 		peer_passive_changed(p);
 	return !export_rules_change(p, &old);
@@ -848,6 +852,8 @@ view_family(
 	out->families[id].max_prefixes_threshold = p->config.families[id].max_prefixes_threshold;
 	out->families[id].max_prefixes_restart_s = p->config.families[id].max_prefixes_restart_s;
 	out->families[id].max_prefixes_exceeded = f->limit.level == LIMIT_PASSED;
+	out->families[id].slow = f->slow.slow;
+	out->families[id].slow_count = f->slow.count;
 	out->families[id].end_of_rib_received = f->end_of_rib_received;
 	out->families[id].end_of_rib_sent = f->end_of_rib_sent;
 }

@@ -50,6 +50,8 @@ enum session_event_kind {
 	 */
 	SESSION_DYNAMIC,
 	SESSION_DYNAMIC_GONE, /* a dynamic session is down; main should remove the session */
+	SESSION_SLOW, /* the peer is slow in `family`; `reason`: the limit that was reached */
+	SESSION_SLOW_END, /* the peer is slow no more */
 };
 
 struct session_event {
@@ -59,14 +61,15 @@ struct session_event {
 	bool framed; /* enhanced route refresh: BoRR and EoRR delimit the answer or the refresh */
 	/* as given to session_refresh_*() or session_export_job(); 0: no job */
 	uint32_t job;
-	const char *reason; /* SESSION_REFRESH_FAILED: a string literal for the result of the job */
+	/* a string literal. SESSION_REFRESH_FAILED: for the result of the job; SESSION_SLOW */
+	const char *reason;
 	struct vrf_id vrf; /* SESSION_DYNAMIC */
 	struct ip_addr addr; /* SESSION_DYNAMIC */
 };
 
 /*
  * True if speaker_config.event_reserve() reserves memory for `e`: session up and down, dynamic
- * events, and the end of a job.
+ * events, slow peers, and the end of a job.
  */
 bool session_event_reserved(const struct session_event *e);
 
@@ -115,6 +118,8 @@ void speaker_busy(void *ctx);
 
 /* Any thread. */
 enum limit_level speaker_limit_level(const struct speaker *s, struct peer_id id, enum family f);
+/* Any thread. True if the peer is slow in this family (`slow_peer`). */
+bool speaker_is_slow(const struct speaker *s, struct peer_id id, enum family f);
 
 /* Listens in this VRF on both address families. 0, -errno. */
 int speaker_listen(struct speaker *s, struct vrf_id vrf) RUNS_ON(role_session);
@@ -310,6 +315,8 @@ struct session_view {
 		/* stale routes of an earlier session are kept until End-of-RIB or a timer */
 		bool retained;
 		bool extended_next_hop; /* negotiated for this family (RFC 8950) */
+		bool slow;
+		uint64_t slow_count; /* how often the peer became slow, all sessions */
 		uint32_t max_prefixes; /* 0: no limit */
 		uint32_t max_prefixes_restart_s; /* 0: off */
 		enum max_prefixes_action max_prefixes_action;

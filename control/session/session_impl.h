@@ -15,6 +15,7 @@
  *	session_restart.c  retained routes of an ended session (RFC 4724, RFC 8538)
  *	session_limit.c    max_prefixes
  *	session_faults.c   faulty messages of a peer
+ *	session_slow.c     slow peers
  */
 #pragma once
 
@@ -23,6 +24,7 @@
 #include "control/session/host_socket.h"
 #include "control/session/refresh.h"
 #include "control/session/session.h"
+#include "control/session/slow_peer.h"
 #include "control/base/threads.h"
 #include "control/export/update_group.h"
 #include "lpm/arena.h"
@@ -113,6 +115,7 @@ struct connection {
 
 	uint8_t *rx, *tx; /* NULL while empty */
 	size_t rx_head, rx_tail, tx_head, tx_tail;
+	uint8_t tx_families; /* of the routes in `tx`, bits by enum family */
 
 	struct bgp_open open; /* of the peer, without raw[] */
 	struct negotiated n;
@@ -185,6 +188,7 @@ struct peer_family {
 		uint64_t sent_after_mark;
 		uint64_t mark[SHARDS_MAX]; /* count of records */
 	} limit; /* max_prefixes */
+	struct slow_peer slow;
 	uint64_t requests_sent, borr_sent, eorr_sent, borr_received, eorr_received;
 };
 
@@ -203,6 +207,7 @@ struct peer {
 	struct ring limit_ring; /* in speaker.limit_peers */
 	unsigned limit_looks; /* remaining checks */
 	struct timer limit_restart; /* restart_s, while held */
+	struct ring slow_ring; /* in speaker.slow_peers */
 	uint64_t up_at[SHARDS_MAX]; /* count of records that begin the session */
 	bool as_from_open; /* the last OPEN determined config.asn and .external */
 	bool came; /* dynamic: a connection was accepted */
@@ -370,6 +375,10 @@ struct speaker {
 	size_t fault_octets; /* of faulty messages, all peers */
 	struct ring limit_peers; /* peers with recent UPDATEs */
 	_Atomic uint8_t limit_level[PEER_MAX][FAMILY_COUNT]; /* enum limit_level; main reads */
+	struct ring slow_peers; /* peers with a full connection, and slow peers */
+	struct timer slow_timer;
+	uint64_t slow_due_ns; /* when slow_timer is due */
+	_Atomic uint8_t slow[PEER_MAX]; /* bits by enum family; main reads */
 	struct hist keepalive_late, turns;
 };
 
@@ -583,6 +592,15 @@ void limit_down(struct peer *p) RUNS_ON(role_session);
 uint32_t limit_of(struct peer *p, enum family f, unsigned count) RUNS_ON(role_session);
 /* An UPDATE of the peer was received. */
 void limit_received(struct peer *p) RUNS_ON(role_session);
+
+/* session_slow.c */
+void slow_init(struct speaker *s);
+/* The connection of the established session is full: the looks at the peer begin. */
+void slow_watch(struct peer *p) RUNS_ON(role_session);
+/* The limits may have changed. */
+void slow_config(struct peer *p) RUNS_ON(role_session);
+/* The session ends: ends the looks, and the flags. */
+void slow_down(struct peer *p) RUNS_ON(role_session);
 
 /* session_faults.c */
 struct bgp_update;

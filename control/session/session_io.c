@@ -118,6 +118,7 @@ connection_drained(struct connection *c)
 	buffer_give(c->peer->speaker, &c->peer->speaker->tx_pool, c->tx);
 	c->tx = NULL;
 	c->tx_head = c->tx_tail = 0;
+	c->tx_families = 0;
 }
 
 /* ---- input ---- */
@@ -261,6 +262,8 @@ connection_flush(struct connection *c)
 	else if (c->send_hold.deadline_ns == 0 &&
 		 !(c->state == FSM_ESTABLISHED && c->n.hold_time_s == 0))
 		timer_arm(c->peer->speaker->thread, &c->send_hold, send_hold_ns(c));
+	if (c->tx_head < c->tx_tail && c->peer->up == c)
+		slow_watch(c->peer);
 	connection_interest(c);
 }
 
@@ -509,6 +512,7 @@ connection_adopt(struct connection *c, int fd)
 	c->error = 0;
 	c->deferred_ns = 0;
 	c->rx_head = c->rx_tail = c->tx_head = c->tx_tail = 0;
+	c->tx_families = 0;
 	host_socket_local(fd, &c->peer->config.addr, &c->local);
 	c->local_addr = c->local.addr;
 	memset(&c->n, 0, sizeof(c->n));

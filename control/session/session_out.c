@@ -468,8 +468,10 @@ family_send(struct peer_family *f, uint64_t deadline_ns, bool *taken) RUNS_ON(ro
 			p->export_first = (uint8_t)((f->family + 1) % FAMILY_COUNT);
 		*taken = true;
 		connection_wrote(c, t.len, messages_count(tail, t.len, &p->updates_sent));
-		if (t.len > 0)
+		if (t.len > 0) {
+			c->tx_families = (uint8_t)(1u << f->family); /* `tx` was empty before */
 			connection_flush(c);
+		}
 		/*
 		 * The time for the answer, or for packing the answer of a group member, counts
 		 * towards the pace. So does a simultaneous initial table.

@@ -166,6 +166,7 @@ peer_down(struct peer *p, uint8_t retain) RUNS_ON(role_session)
 		p->vrf_name,
 		log_escape(p->last_error, strlen(p->last_error), reason, sizeof(reason)));
 	limit_down(p);
+	slow_down(p);
 	export_down(p);
 	restart_lost(c, retain);
 	input_settle(s);

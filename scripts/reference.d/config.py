@@ -106,6 +106,7 @@ COMMUNITIES = {"communities": "community", "large_communities": "large_community
 NAMES = {
     "vrf_keys": "vrf", "port_keys": "port", "static_keys": "static_route", "preference_keys": "preference", "bgp_keys": "bgp",
     "network_keys": "network", "group_keys": "group", "peer_keys": "peer", "capability_keys": "capabilities", "timer_keys": "timers",
+    "slow_peer_keys": "slow_peer",
     "families_keys": "families", "family_keys": "family", "max_prefixes_keys": "max_prefixes", "redistribute_keys": "redistribute",
     "policy_keys": "route_policy", "node_keys": "node", "match_keys": "match", "set_keys": "set", "prefix_entry_keys": "prefix_entry",
     "as_path_entry_keys": "as_path_entry", "community_entry_keys": "community_entry", "prefix_list_keys": "prefix_list",

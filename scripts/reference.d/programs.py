@@ -647,8 +647,7 @@ def check_errors(tree, reader):
 
 def check_events(tree, reader, page_text):
     sent = {t for text in sources_of(tree, *CONTROL).values() for t in re.findall(r'\b(?:(?:rpc_event|apply_report)\([^"();]+|event_text\()"([\w-]+)"', text)}
-    reserved = {"slow-peer"}  # no event of this topic is sent yet
-    return differ("topic", sent | reserved, re.findall(r"^\.Ss (\S+)$", section(page_text, "EVENTS"), re.M), "keel-rpc(7)")
+    return differ("topic", sent, re.findall(r"^\.Ss (\S+)$", section(page_text, "EVENTS"), re.M), "keel-rpc(7)")
 
 
 def check_lines(tree, reader, page_text):
