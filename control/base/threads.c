@@ -230,13 +230,8 @@ descriptors_poll(struct thread *t, uint64_t sleep_ns)
 	for (unsigned i = 0; i < EVENTS_PER_TURN; i++) {
 		if (event_next(t, &ev, i == 0 ? sleep_ns : 0) <= 0)
 			return;
-		if (ev.data.ptr == t) {
-			uint64_t count;
-			ssize_t n = read(t->event_fd, &count, sizeof(count));
-
-			(void)n; /* non-blocking: EAGAIN if an earlier turn has read the counter */
-			return;
-		}
+		if (ev.data.ptr == t)
+			return; /* edge-triggered: the counter is never read */
 		struct watch *w = ev.data.ptr;
 		note_work("descriptors");
 		w->ready(w, ev.events);
@@ -259,7 +254,7 @@ event_fd_ring(struct thread *t)
 	uint64_t one = 1;
 	ssize_t n = write(t->event_fd, &one, sizeof(one));
 
-	(void)n; /* EAGAIN: the counter is full, so the thread wakes anyway */
+	(void)n; /* the counter is full after 2^64 - 1 writes */
 }
 
 void
@@ -623,7 +618,7 @@ thread_new(const struct thread_config *c, struct thread **out)
 	sem_init(&t->ended, 0, 0);
 	t->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	t->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	ev = (struct epoll_event){.events = EPOLLIN, .data.ptr = t};
+	ev = (struct epoll_event){.events = EPOLLIN | EPOLLET, .data.ptr = t};
 	if (t->epoll_fd < 0 || t->event_fd < 0 ||
 		epoll_ctl(t->epoll_fd, EPOLL_CTL_ADD, t->event_fd, &ev) != 0) {
 		int err = -errno;
