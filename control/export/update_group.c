@@ -63,7 +63,9 @@ update_groups_create(const struct update_groups_config *c, struct update_groups 
 		return err;
 	}
 	s->whole = UINT64_MAX;
-	batch_reset(s);
+	memset(s->made_hash, 0xff, sizeof(s->made_hash));
+	memset(s->change_hash, 0xff, sizeof(s->change_hash));
+	memset(s->bucket_hash, 0xff, sizeof(s->bucket_hash));
 	*out = s;
 	return 0;
 }

@@ -138,16 +138,65 @@ stream_settled(struct update_group *g, const struct update_member *m)
 
 /* ---- gathering ---- */
 
+/* Clears a hash with `count` entries; a batch of live changes has few. `home`: where the search for entry i begins. */
+static void
+hash_clear(const struct update_groups *s, uint16_t *hash, unsigned count,
+	unsigned (*home)(const struct update_groups *s, unsigned i))
+{
+	if (count > s->hash_mask / 64) {
+		memset(hash, 0xff, (s->hash_mask + 1) * sizeof(hash[0]));
+		return;
+	}
+	for (unsigned i = 0; i < count; i++) {
+		unsigned h = home(s, i);
+
+		while (hash[h] != i)
+			h = (h + 1) & s->hash_mask;
+		hash[h] = SLOT_NONE;
+	}
+}
+
+static unsigned
+change_home(const struct update_groups *s, struct dest_id id)
+{
+	return (unsigned)hash_word(id.v) & s->hash_mask;
+}
+
+static unsigned
+bucket_home(const struct update_groups *s, uint16_t made, struct peer_id who, uint8_t kind)
+{
+	return (unsigned)hash_word((uint64_t)made << 32 | (uint64_t)who.v << 8 | kind) &
+	       s->hash_mask;
+}
+
+static unsigned
+home_of_change(const struct update_groups *s, unsigned i)
+{
+	return change_home(s, s->change[i].dest);
+}
+
+static unsigned
+home_of_bucket(const struct update_groups *s, unsigned i)
+{
+	return bucket_home(s, s->bucket[i].made, s->bucket[i].who, s->bucket[i].kind);
+}
+
+static unsigned
+home_of_made(const struct update_groups *s, unsigned i)
+{
+	return (unsigned)s->made[i].hash & s->hash_mask;
+}
+
 void
 batch_reset(struct update_groups *s)
 {
+	hash_clear(s, s->made_hash, s->made_count, home_of_made);
+	hash_clear(s, s->change_hash, s->change_count, home_of_change);
+	hash_clear(s, s->bucket_hash, s->bucket_count, home_of_bucket);
 	s->change_count = s->entry_count = s->bucket_count = s->made_count = 0;
 	s->quick_count = 0;
 	s->batch_octets = 0;
 	s->batch_number++;
-	memset(s->made_hash, 0xff, (s->hash_mask + 1) * sizeof(s->made_hash[0]));
-	memset(s->change_hash, 0xff, (s->hash_mask + 1) * sizeof(s->change_hash[0]));
-	memset(s->bucket_hash, 0xff, (s->hash_mask + 1) * sizeof(s->bucket_hash[0]));
 }
 
 static bool
@@ -161,7 +210,7 @@ batch_full(const struct update_groups *s)
 static struct change *
 batch_find(struct update_groups *s, struct dest_id id, unsigned *h)
 {
-	*h = (unsigned)hash_word(id.v) & s->hash_mask;
+	*h = change_home(s, id);
 	for (; s->change_hash[*h] != SLOT_NONE; *h = (*h + 1) & s->hash_mask) {
 		struct change *c = &s->change[s->change_hash[*h]];
 
@@ -1132,8 +1181,7 @@ bucket_of(struct update_groups *s, enum message_kind kind, struct peer_id who, u
 
 	if (b != NULL && b->made == made && b->who.v == who.v && b->kind == kind)
 		return b;
-	h = (unsigned)hash_word((uint64_t)made << 32 | (uint64_t)who.v << 8 | kind) & s->hash_mask;
-
+	h = bucket_home(s, made, who, (uint8_t)kind);
 	for (; s->bucket_hash[h] != SLOT_NONE; h = (h + 1) & s->hash_mask) {
 		b = &s->bucket[s->bucket_hash[h]];
 		if (b->made == made && b->who.v == who.v && b->kind == kind) {
