@@ -64,6 +64,7 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 	ring_init(&s->exports);
 	ring_init(&s->owing);
 	ring_init(&s->leaving);
+	streams_init(s);
 	input_init(s);
 	s->retry.fire = retry_fire;
 	limits_init(s);
@@ -251,6 +252,7 @@ speaker_stop(void *ctx)
 	timer_cancel(s->thread, &s->retry);
 	timer_cancel(s->thread, &s->limits);
 	timer_cancel(s->thread, &s->slow_timer);
+	timer_cancel(s->thread, &s->poll);
 	timer_cancel(s->thread, &s->pace_timer);
 	timer_cancel(s->thread, &s->tidy);
 	input_end(s);

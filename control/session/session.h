@@ -332,6 +332,8 @@ bool session_peek(struct speaker *s, struct peer_id id, struct session_view *out
 /* Any thread: the delays of keepalives of all peers, in ns. */
 void speaker_keepalive_late(const struct speaker *s, struct hist_summary *out);
 const struct hist *speaker_keepalive_hist(const struct speaker *s);
+/* Number of connections that are polled, because their peers send a steady stream of UPDATEs. */
+unsigned speaker_streams(const struct speaker *s) RUNS_ON(role_session);
 /* Any thread: the durations of busy turns of speaker_work(), in ns. */
 void speaker_turns(const struct speaker *s, struct hist_summary *out);
 

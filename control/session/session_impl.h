@@ -44,6 +44,18 @@
 #define TX_EXPORT (64u << 10)
 static_assert(TX_EXPORT > BGP_EXTENDED_MSG_MAX, "the largest message fits");
 static_assert(TX_EXPORT + TX_RESERVE <= TX_SIZE, "other messages have room");
+/*
+ * The connection of a peer that sends a steady stream of UPDATEs is polled every STREAM_POLL_NS
+ * instead of watched by epoll, so that changes of the stream leave together
+ * (docs/decisions/0020). Polling begins after STREAM_READS reads of less than STREAM_OCTETS, each
+ * within STREAM_GAP_NS of the read before. Polling ends after STREAM_MISSES polls without octets, or
+ * at a read of STREAM_OCTETS: the thread is then slower than the peer, and epoll gives large reads.
+ */
+#define STREAM_GAP_NS 2000000u
+#define STREAM_READS 16u
+#define STREAM_MISSES 3u
+#define STREAM_OCTETS (16u << 10)
+#define STREAM_POLL_NS 4000000u
 #define BATCH_SPARES_MAX 4 /* one for each field of an UPDATE */
 #define BUFFER_SPARES_MAX 4
 #define INPUT_RUNS_MAX 2
@@ -112,6 +124,10 @@ struct connection {
 	uint64_t hold_ns, hold_armed_ns, last_message_ns;
 	uint64_t sent_ns; /* when the peer last accepted octets, or the output buffer was empty */
 	uint64_t keepalive_due_ns;
+
+	struct ring polled; /* in speaker.polled */
+	uint64_t read_ns; /* of the last read with octets */
+	unsigned stream_reads, stream_misses;
 
 	uint8_t *rx, *tx; /* NULL while empty */
 	size_t rx_head, rx_tail, tx_head, tx_tail;
@@ -311,6 +327,8 @@ struct speaker {
 	 */
 	struct ring ready, established, exports, owing, leaving;
 	unsigned ready_count, established_count;
+	struct ring polled; /* connections of peers that send a stream */
+	struct timer poll; /* armed while a connection is polled */
 	/*
 	 * All established peers are due: a group has new messages or new rules, or a pass did not
 	 * reach all peers. Likewise when the journal has more entries to read than at the last
@@ -516,6 +534,7 @@ void connection_stop_timers(struct connection *c) RUNS_ON(role_session);
 /* No octets of the peer wait to be read or handled. */
 bool connection_silent(const struct connection *c);
 void connection_timers_init(struct connection *c);
+void streams_init(struct speaker *s);
 /* Sends a NOTIFICATION on an unused socket and closes the socket. */
 void refuse(int fd, uint8_t code, uint8_t subcode);
 void lingerers_close(struct speaker *s) RUNS_ON(role_session);

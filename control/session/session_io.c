@@ -46,7 +46,7 @@ connection_interest(struct connection *c)
 	if (c->connecting) {
 		want = EPOLLOUT;
 	} else if (!c->ended) {
-		if (rx_free(c) >= RX_SIZE / 4)
+		if (rx_free(c) >= RX_SIZE / 4 && c->polled.next == NULL)
 			want |= EPOLLIN;
 		if (c->tx_head < c->tx_tail)
 			want |= EPOLLOUT;
@@ -123,7 +123,8 @@ connection_drained(struct connection *c)
 
 /* ---- input ---- */
 
-static void
+/* Returns the number of octets. */
+static size_t
 connection_read(struct connection *c) RUNS_ON(role_session)
 {
 	struct speaker *s = c->peer->speaker;
@@ -137,11 +138,11 @@ connection_read(struct connection *c) RUNS_ON(role_session)
 		c->rx_head = 0;
 	}
 	if (c->rx_tail == RX_SIZE || c->ended)
-		return;
+		return 0;
 	if (c->rx == NULL)
 		c->rx = buffer_take(s, &s->rx_pool, RX_SIZE);
 	if (c->rx == NULL)
-		return; /* epoll reports the input again */
+		return 0; /* epoll reports the input again */
 	n = recv(c->watch.fd, c->rx + c->rx_tail, RX_SIZE - c->rx_tail, 0);
 	if (n > 0) {
 		c->rx_tail += (size_t)n;
@@ -152,6 +153,73 @@ connection_read(struct connection *c) RUNS_ON(role_session)
 		connection_fail(c, errno);
 	}
 	connection_handled(c);
+	return n > 0 ? (size_t)n : 0;
+}
+
+/* ---- streams ---- */
+
+static void
+stream_end(struct connection *c) RUNS_ON(role_session)
+{
+	c->stream_reads = c->stream_misses = 0;
+	if (ring_remove(&c->polled))
+		connection_interest(c);
+}
+
+/* Notes a read that epoll has reported. */
+static void
+stream_read(struct connection *c, size_t octets) RUNS_ON(role_session)
+{
+	struct speaker *s = c->peer->speaker;
+	uint64_t now = now_ns(), gap = now - c->read_ns;
+
+	c->read_ns = now;
+	if (gap > STREAM_GAP_NS || octets == 0 || octets >= STREAM_OCTETS ||
+		c->state != FSM_ESTABLISHED || c->peer->loading_table) {
+		c->stream_reads = 0;
+		return;
+	}
+	if (++c->stream_reads < STREAM_READS || c->polled.next != NULL)
+		return;
+	if (s->poll.deadline_ns != 0 || timer_arm(s->thread, &s->poll, STREAM_POLL_NS) == 0)
+		ring_insert(&s->polled, &c->polled);
+}
+
+static void
+streams_poll(struct timer *t) RUNS_ON(role_session)
+{
+	struct speaker *s = container_of(t, struct speaker, poll);
+	struct ring *next;
+
+	for (struct ring *at = s->polled.next; at != &s->polled; at = next) {
+		struct connection *c = container_of(at, struct connection, polled);
+		size_t octets = connection_read(c);
+
+		next = at->next;
+		c->stream_misses = octets > 0 ? 0 : c->stream_misses + 1;
+		if (c->stream_misses == STREAM_MISSES || octets >= STREAM_OCTETS || c->ended)
+			stream_end(c);
+	}
+	if (!ring_empty(&s->polled) && timer_arm(s->thread, t, STREAM_POLL_NS) < 0)
+		while (!ring_empty(&s->polled)) /* no memory: epoll reports the input */
+			stream_end(container_of(s->polled.next, struct connection, polled));
+}
+
+unsigned
+speaker_streams(const struct speaker *s)
+{
+	unsigned count = 0;
+
+	for (const struct ring *at = s->polled.next; at != &s->polled; at = at->next)
+		count++;
+	return count;
+}
+
+void
+streams_init(struct speaker *s)
+{
+	ring_init(&s->polled);
+	s->poll.fire = streams_poll;
 }
 
 /* The receive buffer holds a whole message, or a header with a wrong length. */
@@ -404,6 +472,7 @@ connection_close(struct connection *c)
 	struct speaker *s = c->peer->speaker;
 
 	connection_stop_timers(c);
+	ring_remove(&c->polled);
 	if (c->watch.fd >= 0) {
 		watch_set(s->thread, &c->watch, 0);
 		if (!connection_linger(c))
@@ -443,7 +512,7 @@ connection_ready(struct watch *w, uint32_t events) RUNS_ON(role_session)
 
 	if (!c->connecting) {
 		if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-			connection_read(c);
+			stream_read(c, connection_read(c));
 		if (events & EPOLLOUT)
 			connection_flush(c);
 		connection_interest(c);
@@ -510,6 +579,7 @@ connection_adopt(struct connection *c, int fd)
 	c->watch = (struct watch){.fd = fd, .ready = connection_ready};
 	c->connecting = c->ended = c->waiting = c->noted = c->hard_reset = false;
 	c->error = 0;
+	c->stream_reads = c->stream_misses = 0;
 	c->deferred_ns = 0;
 	c->rx_head = c->rx_tail = c->tx_head = c->tx_tail = 0;
 	c->tx_families = 0;
