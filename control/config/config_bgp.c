@@ -301,32 +301,18 @@ static const struct config_key family_keys[] = {
 	{"site_of_origin", config_take_unsupported},
 };
 
+/* The key is the name of the family. */
 static void
-take_family(struct check *c, const struct at *at, const json_t *value, struct config_family *family)
+take_family(CONFIG_TAKE_ARGS)
 {
+	struct config_peer *peer = out;
+	struct config_family *family = &peer->families[family_from_text(key->name)];
+
 	family->enabled = true; /* by its presence */
 	CONFIG_TAKE(c, at, value, family_keys, family);
 	if (family->next_hop_self && family->next_hop_unchanged)
 		config_fault(
 			c, at, "only one of `next_hop_self` and `next_hop_unchanged` can be true");
-}
-
-static void
-take_ipv4_unicast(CONFIG_TAKE_ARGS)
-{
-	struct config_peer *peer = out;
-
-	(void)key;
-	take_family(c, at, value, &peer->families[FAMILY_IPV4_UNICAST]);
-}
-
-static void
-take_ipv6_unicast(CONFIG_TAKE_ARGS)
-{
-	struct config_peer *peer = out;
-
-	(void)key;
-	take_family(c, at, value, &peer->families[FAMILY_IPV6_UNICAST]);
 }
 
 /* Not config_take_unsupported: `{}` enables the family. */
@@ -342,9 +328,9 @@ take_other_family(CONFIG_TAKE_ARGS)
 /* Families of a session, by name. Default: the unicast family of the peer's address. */
 static const struct config_key families_keys[] = {
 	/* IPv4 unicast routes. */
-	{"ipv4-unicast", take_ipv4_unicast},
+	{"ipv4-unicast", take_family},
 	/* IPv6 unicast routes. */
-	{"ipv6-unicast", take_ipv6_unicast},
+	{"ipv6-unicast", take_family},
 	/* IPv4 VPN routes (RFC 4364). */
 	{"vpnv4-unicast", take_other_family},
 	/* IPv6 VPN routes (RFC 4659). */
