@@ -682,7 +682,7 @@ apply_create(const struct apply_config *c, struct apply **out)
 		.flush_timer.fire = flush_poll,
 		.commit_timer.fire = commit_fire};
 	apply->peers = peers_create(c->running);
-	apply->candidate = json_deep_copy(c->running->document);
+	apply->candidate = json_incref(c->running->document);
 	if (apply->peers == NULL || apply->candidate == NULL || apply_plan_create(apply) != 0 ||
 		apply_refreshes_create(apply) != 0 || apply_previews_create(apply) != 0) {
 		apply_destroy(apply);
@@ -771,7 +771,7 @@ apply_reload(struct apply *apply)
 	if (document != NULL &&
 		apply_commit(apply, document, "SIGHUP", 0, &effects, &persisted, &f) == 0) {
 		json_decref(apply->candidate);
-		apply->candidate = json_deep_copy(document);
+		apply->candidate = json_incref(document);
 		apply->candidate_revision++;
 	}
 	log_reload_refused(message, &f);

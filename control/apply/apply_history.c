@@ -213,7 +213,7 @@ start_rolled_back(struct apply *apply, uint32_t to, bool *persisted) RUNS_ON(rol
 		config_free(apply->running);
 		apply_run(apply, back);
 		json_decref(apply->candidate);
-		apply->candidate = json_deep_copy(document);
+		apply->candidate = json_incref(document);
 		err = config_save(apply->config_file, document);
 		*persisted = err == 0;
 		if (err != 0)

@@ -21,6 +21,26 @@ apply_candidate_edited(const struct apply *apply)
 	return apply->candidate_edited;
 }
 
+/* The candidate equals the running document. Documents are immutable, so both are one. */
+static void
+share_running(struct apply *apply)
+{
+	json_t *old = apply->candidate;
+
+	apply->candidate = json_incref(apply->running->document);
+	json_decref(old);
+	apply->candidate_edited = false;
+}
+
+/* Compares the candidate with the running document. */
+static void
+compare_running(struct apply *apply)
+{
+	apply->candidate_edited = true;
+	if (json_equal(apply->candidate, apply->running->document))
+		share_running(apply);
+}
+
 bool
 apply_candidate_replace(struct apply *apply, json_t *next)
 {
@@ -31,7 +51,7 @@ apply_candidate_replace(struct apply *apply, json_t *next)
 	json_decref(apply->candidate);
 	apply->candidate = next;
 	apply->candidate_revision++;
-	apply->candidate_edited = !json_equal(next, apply->running->document);
+	compare_running(apply);
 	return true;
 }
 
@@ -39,17 +59,17 @@ void
 apply_candidate_discard(struct apply *apply)
 {
 	apply_commit_finish(apply);
-	json_decref(apply->candidate);
-	apply->candidate = json_deep_copy(apply->running->document);
-	apply->candidate_edited = false;
+	share_running(apply);
 	apply->candidate_revision++;
 }
 
 void
 apply_candidate_committed(struct apply *apply, uint32_t revision)
 {
-	apply->candidate_edited = apply->candidate_revision != revision &&
-				  !json_equal(apply->candidate, apply->running->document);
+	bool edits = apply->candidate_revision != revision;
+
+	compare_running(apply);
+	apply->candidate_edited &= edits;
 	apply->candidate_revision++;
 }
 
@@ -62,6 +82,6 @@ apply_candidate_follow(struct apply *apply, const json_t *old)
 		json_decref(apply->candidate);
 		apply->candidate = next;
 	}
-	apply->candidate_edited = !json_equal(apply->candidate, apply->running->document);
+	compare_running(apply);
 	apply->candidate_revision++;
 }

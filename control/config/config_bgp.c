@@ -699,8 +699,15 @@ take_peer(struct check *c, const struct at *at, const json_t *value, void *out)
 	CONFIG_TAKE(c, at, value, peer_keys, &scratch);
 	const char *group_name = json_string_value(json_object_get(value, "group"));
 	const json_t *group = group_name ? find_group(c, group_name) : NULL;
-	json_t *merged = inherit(json_is_object(group) ? group : NULL, value);
-	json_object_del(merged, "name");
+	json_t *merged;
+
+	if (json_is_object(group)) {
+		merged = inherit(group, value);
+		json_object_del(merged, "name");
+	} else {
+		merged = json_is_object(value) ? json_incref((json_t *)(uintptr_t)value)
+					       : json_object();
+	}
 	if (json_array_append_new(config->merged, merged)) {
 		config_fault(c, at, "out of memory");
 		return;

@@ -272,7 +272,7 @@ config_commit(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_O
 	if (json_equal(apply_candidate(env->apply), apply_running(env->apply)->document))
 		return unchanged_answer(env, (uint32_t)confirm_s, confirmed);
 	c = malloc(sizeof(*c));
-	document = c != NULL ? json_deep_copy(apply_candidate(env->apply)) : NULL;
+	document = c != NULL ? json_incref(apply_candidate(env->apply)) : NULL;
 	if (document == NULL) {
 		free(c);
 		return rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
