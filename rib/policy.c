@@ -905,6 +905,35 @@ policy_eval_outcome(struct policy_eval *e, const struct policy *p, const struct 
 	return err;
 }
 
+static bool
+edits_only_add(const struct values edit[EDIT_COUNT])
+{
+	return !edit[EDIT_REPLACE].given && edit[EDIT_REPLACE].count == 0 &&
+	       edit[EDIT_REMOVE].count == 0;
+}
+
+bool
+policy_outcome_appends(
+	const struct policy *p, uint64_t outcome, const uint8_t **values, unsigned *count)
+{
+	const struct set *s;
+
+	*values = NULL;
+	*count = 0;
+	if (outcome == 0)
+		return true;
+	if (p->many || p->steps[outcome].before != 0)
+		return false;
+	s = &p->sets[p->steps[outcome].set];
+	for (unsigned kind = 0; kind < COMMUNITIES_KINDS; kind++)
+		if (!edits_only_add(s->communities[kind]) ||
+			(kind != COMMUNITIES_STANDARD && s->communities[kind][EDIT_ADD].count > 0))
+			return false;
+	*values = s->communities[COMMUNITIES_STANDARD][EDIT_ADD].v;
+	*count = s->communities[COMMUNITIES_STANDARD][EDIT_ADD].count;
+	return (s->what & (SET_MED | SET_ORIGIN | SET_NEXT_HOP)) == 0 && s->prepend_count == 0;
+}
+
 /* ---- hashes of outcomes ---- */
 
 static uint64_t

@@ -145,6 +145,13 @@ struct policy_digest policy_eval_digest(const struct policy_eval *e);
 int policy_eval_outcome(struct policy_eval *e, const struct policy *p, const struct attr_set *attrs,
 	uint64_t outcome, const struct attr_set **out);
 /*
+ * True if an outcome appends standard communities, and changes nothing else that external peers
+ * receive (the local preference stays in the AS): *count values of 4 bytes at *values, lent by the
+ * policy. A set does not get a value twice. Any thread.
+ */
+bool policy_outcome_appends(
+	const struct policy *p, uint64_t outcome, const uint8_t **values, unsigned *count);
+/*
  * Hash of the changes that make an outcome (not POLICY_OUTCOME_ALONE): equal changes have equal
  * hashes, in any policy. 0 for the outcome 0. Any thread.
  */

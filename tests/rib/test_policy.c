@@ -774,6 +774,51 @@ test_outcome_hash(void **state)
 	assert_true(change_hash(0, 3, false) == 0);
 }
 
+/* True if change `which` appends communities alone; the result of the policy must then say so. */
+static bool
+change_appends(unsigned which)
+{
+	struct fixture f;
+	const struct attr_set *a = plain_attrs();
+	struct policy_verdict v;
+	const uint8_t *values;
+	unsigned count, had = a->community_count;
+	bool appends;
+
+	fixture_begin(&f);
+	policy_builder_node(f.b, 10, true);
+	change_build(f.b, which);
+	fixture_finish(&f);
+	v = verdict_of(&f, a, "10.0.0.0/8");
+	assert_true(v.permit);
+	appends = policy_outcome_appends(f.p, v.outcome, &values, &count);
+	if (appends) {
+		assert_int_equal(v.sets, 0);
+		assert_int_equal(v.attrs->origin, a->origin);
+		assert_int_equal(attr_set_var_len(v.attrs) - attr_set_var_len(a),
+			4 * (v.attrs->community_count - had));
+		assert_memory_equal(v.attrs->var, a->var, a->as_path_len + 4 * had);
+		assert_true(v.attrs->community_count <= had + count);
+		for (unsigned i = had; i < v.attrs->community_count; i++)
+			assert_memory_equal(attr_communities(v.attrs) + 4 * i,
+				values + 4 * (count - v.attrs->community_count + i), 4);
+	}
+	fixture_end(&f);
+	return appends;
+}
+
+static void
+test_outcome_appends(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < CHANGES; i++) {
+		/* the local preference stays in the AS */
+		bool expected = i == 2 || i == 6 + EDIT_ADD - EDIT_REPLACE || i == 10;
+
+		assert_int_equal(change_appends(i), expected);
+	}
+}
+
 static void
 test_changes_keep_the_rest(void **state)
 {
@@ -1398,6 +1443,7 @@ main(void)
 		cmocka_unit_test(test_next_hop_link_local),
 		cmocka_unit_test(test_community_kinds_change),
 		cmocka_unit_test(test_outcome_hash),
+		cmocka_unit_test(test_outcome_appends),
 		cmocka_unit_test(test_changes_keep_the_rest),
 		cmocka_unit_test(test_path_too_long),
 		cmocka_unit_test(test_outcomes),
