@@ -99,6 +99,19 @@ struct update_packer {
 /* `attrs` NULL: withdrawals. False: the attributes alone do not fit into `size`, or the family cannot have the next hop. */
 bool update_packer_begin(struct update_packer *u, enum family f, const struct attr_set *attrs,
 	const struct bgp_encode_options *o, uint8_t *buf, size_t size);
+/* COMMUNITIES among the attributes of a message, or its place: offset, octets of header and values. */
+struct update_communities {
+	uint16_t at, header, values;
+};
+/* Of a message that has begun, of IPv4 unicast with an IPv4 next hop. */
+void update_packer_communities(const struct update_packer *u, struct update_communities *out);
+/*
+ * As update_packer_begin(), from the octets of a message of IPv4 unicast that has begun before: appends communities, except those already present. False: the
+ * attributes do not fit into `size`; the message may use BGP_MSG_MAX octets.
+ */
+bool update_packer_append(struct update_packer *u, const uint8_t *begun, size_t len,
+	const struct update_communities *at, const uint8_t *values, unsigned count, uint8_t *buf,
+	size_t size);
 /* Families without labels. */
 bool update_packer_add(struct update_packer *u, const struct prefix *p, uint32_t path_id);
 /* All families. False also for a prefix that the family cannot carry: nlri_form_len(u->form, n) is 0. */

@@ -344,6 +344,65 @@ update_packer_begin(struct update_packer *u, enum family f, const struct attr_se
 	return !u->w.bad;
 }
 
+#define LIST_AT (BGP_HEADER_LEN + 4u) /* of the attributes: behind two lengths */
+
+void
+update_packer_communities(const struct update_packer *u, struct update_communities *out)
+{
+	const uint8_t *p = u->buf + LIST_AT, *end = u->w.p;
+
+	while (p < end && p[1] < ATTR_COMMUNITIES)
+		p += p[0] & FLAG_EXTENDED_LENGTH ? 4 + ((size_t)p[2] << 8 | p[3])
+						 : 3 + (size_t)p[2];
+	*out = (struct update_communities){.at = (uint16_t)(p - u->buf)};
+	if (p == end || p[1] != ATTR_COMMUNITIES)
+		return;
+	out->header = p[0] & FLAG_EXTENDED_LENGTH ? 4 : 3;
+	out->values = out->header == 4 ? (uint16_t)(p[2] << 8 | p[3]) : p[2];
+}
+
+/* Appends a community unless present. Returns the new length of the values. */
+static size_t
+community_append(uint8_t *values, size_t len, const uint8_t *value)
+{
+	for (size_t i = 0; i < len; i += 4)
+		if (memcmp(values + i, value, 4) == 0)
+			return len;
+	memcpy(values + len, value, 4);
+	return len + 4;
+}
+
+bool
+update_packer_append(struct update_packer *u, const uint8_t *begun, size_t len,
+	const struct update_communities *at, const uint8_t *values, unsigned count, uint8_t *buf,
+	size_t size)
+{
+	size_t behind = (size_t)at->at + at->header + at->values,
+	       all = at->values + 4u * (size_t)count;
+	size_t header = all == 0 ? 0 : all > UINT8_MAX ? 4 : 3, have = at->values;
+	struct wr w = wr_init(buf, size);
+
+	*u = (struct update_packer){.buf = buf,
+		.family = FAMILY_IPV4_UNICAST,
+		.form = {.afi = AFI_IPV4, .safi = SAFI_UNICAST}};
+	wr_bytes(&w, begun, at->at);
+	if (w.bad || (size_t)(w.end - w.p) < header + all + (len - behind))
+		return false;
+	memcpy(w.p + header, begun + at->at + at->header, have);
+	for (unsigned i = 0; i < count; i++)
+		have = community_append(w.p + header, have, values + 4 * i);
+	if (header == 4 && have <= UINT8_MAX) /* the values beyond were present */
+		memmove(w.p + 3, w.p + 4, have);
+	if (have > 0)
+		write_header(&w, bgp_attr_flags(ATTR_COMMUNITIES), ATTR_COMMUNITIES, have);
+	w.p += have;
+	wr_bytes(&w, begun + behind, len - behind);
+	patch_u16(buf + LIST_AT - 2, wr_len(&w) - LIST_AT);
+	u->w = wr_init(buf, BGP_MSG_MAX);
+	u->w.p = w.p;
+	return true;
+}
+
 bool
 update_packer_add(struct update_packer *u, const struct prefix *p, uint32_t path_id)
 {

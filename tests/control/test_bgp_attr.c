@@ -380,6 +380,86 @@ test_packer_round_trips(void **state)
 	}
 }
 
+/* `set` with further communities, as policy appends them. */
+static void
+communities_append(struct attr_set *set, const uint8_t *values, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		uint8_t *end = set->var + set->as_path_len + 4u * set->community_count;
+		uint8_t *p = set->var + set->as_path_len;
+
+		while (p < end && memcmp(p, values + 4 * i, 4) != 0)
+			p += 4;
+		if (p < end)
+			continue;
+		memmove(end + 4, end, set->var + attr_set_var_len(set) - end);
+		memcpy(end, values + 4 * i, 4);
+		set->community_count++;
+	}
+}
+
+static void
+communities_cut(struct attr_set *set, uint16_t most)
+{
+	uint8_t *p = set->var + set->as_path_len;
+	uint8_t *end = p + 4u * set->community_count;
+
+	if (set->community_count <= most)
+		return;
+	memmove(p + 4u * most, end, set->var + attr_set_var_len(set) - end);
+	set->community_count = most;
+}
+
+/* Communities appended to the octets of a message: the octets of the set with these communities. */
+static void
+test_packer_appends(void **state)
+{
+	unsigned longer = 0, refused = 0;
+
+	for (uint64_t seed = 1; seed <= 3000; seed++) {
+		uint64_t s = seed;
+		struct bgp_encode_options eo = {
+			.as4 = splitmix64(&s) % 2, .send_communities = true};
+		struct prefix p = prefix_from_v4(0x0a000000, 8);
+		uint8_t base[BGP_MSG_MAX], want[BGP_MSG_MAX], got[BGP_MSG_MAX], values[24];
+		unsigned count = (unsigned)(splitmix64(&s) % 7);
+		struct update_communities at;
+		struct update_packer u;
+		size_t len, base_len;
+
+		random_set(room(0), FAMILY_IPV4_UNICAST, false, &s);
+		if (splitmix64(&s) % 2)
+			communities_cut(room(0), (uint16_t)(splitmix64(&s) % 2));
+		assert_true(update_packer_begin(
+			&u, FAMILY_IPV4_UNICAST, room(0), &eo, base, sizeof(base)));
+		update_packer_communities(&u, &at);
+		base_len = (size_t)(u.w.p - base);
+		for (unsigned i = 0; i < 4 * count; i++)
+			values[i] = (uint8_t)splitmix64(&s);
+		for (unsigned i = 0; i < count && room(0)->community_count > 0; i += 2)
+			memcpy(values + 4 * i,
+				attr_communities(room(0)) +
+					4 * (splitmix64(&s) % room(0)->community_count),
+				4);
+		longer += 4u * room(0)->community_count <= UINT8_MAX;
+		communities_append(room(0), values, count);
+		longer -= 4u * room(0)->community_count <= UINT8_MAX;
+		assert_true(update_packer_begin(
+			&u, FAMILY_IPV4_UNICAST, room(0), &eo, want, sizeof(want)));
+		assert_true(update_packer_add(&u, &p, 0));
+		len = update_packer_finish(&u);
+		assert_true(update_packer_append(
+			&u, base, base_len, &at, values, count, got, sizeof(got)));
+		assert_true(update_packer_add(&u, &p, 0));
+		assert_int_equal(update_packer_finish(&u), len);
+		assert_memory_equal(got, want, len);
+		refused += !update_packer_append(
+			&u, base, base_len, &at, values, count, got, base_len - 1);
+	}
+	assert_true(longer > 20);
+	assert_int_equal(refused, 3000);
+}
+
 static void
 test_no_communities(void **state)
 {
@@ -956,6 +1036,7 @@ main(void)
 		cmocka_unit_test(test_large_repeated),
 		cmocka_unit_test(test_unknown_sorted),
 		cmocka_unit_test(test_packer_round_trips),
+		cmocka_unit_test(test_packer_appends),
 		cmocka_unit_test(test_no_communities),
 		cmocka_unit_test(test_packer_refuses),
 		cmocka_unit_test(test_packer_vpn),
