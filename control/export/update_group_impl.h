@@ -4,6 +4,7 @@
  *
  *	update_group.c         groups, members, copying the stream into a member's buffer
  *	update_group_window.c  parts of the journal, read once for all groups
+ *	update_group_quick.c   new routes of a window -> messages of the stream
  *	update_group_stream.c  journal and walks -> batches -> messages of the stream
  *	update_group_rules.c   the route of a destination for a group: policy, attributes, next hop
  *	update_group_behind.c  members behind the stream
@@ -279,6 +280,7 @@ struct window_path {
 	uint16_t next; /* path of the same class; WINDOW_NONE: none */
 	uint16_t first, last; /* entries, by window_entry.next */
 	uint16_t from, end; /* of the order */
+	struct adj_record_id record; /* for external peers, with a reference; 0: not known */
 };
 
 struct window_entry {
@@ -295,9 +297,19 @@ struct window_entry {
 	bool unread; /* `prefix` to `path` are not set */
 };
 
+/* The beginning of a message with the attributes of a class, as exported by rules without a change by policy. */
+struct window_base {
+	uint64_t rules; /* rules_key(); 0: none */
+	uint32_t at; /* in window.base */
+	uint16_t len, size; /* octets in use, and reserved */
+	struct update_communities communities;
+	uint16_t next_hop_at; /* own next hop; 0: none */
+};
+
 /* Paths with equal attributes of one peer: several shards give equal sets different ids. */
 struct window_class {
 	uint64_t hash;
+	struct window_base base;
 	uint16_t first, last; /* paths */
 	uint16_t from, end; /* of the order */
 };
@@ -308,6 +320,7 @@ struct window_class {
 #define WINDOWS 8u
 #define WINDOWS_SHARED 4u /* of WINDOW_ENTRIES_MAX */
 #define WINDOW_ROOM (192u << 10)
+#define WINDOW_BASE (64u << 10)
 #define WINDOW_NLRI 17u /* octets of a prefix, at most */
 
 /*
@@ -322,11 +335,12 @@ struct window {
 	struct table_id table;
 	bool copied; /* false: of one group, without attributes */
 	unsigned count, path_count, class_count, ordered;
-	unsigned room_used;
+	unsigned room_used, base_used;
 	struct window_entry *entry;
 	struct window_path *path;
 	struct window_class *class;
 	uint8_t *room; /* attributes */
+	uint8_t *base; /* of classes */
 	/* Entries whose routes can be advertised without a look at each, by class and path: */
 	uint16_t *order;
 	struct dest_id *id;
@@ -606,6 +620,22 @@ uint8_t rules_next_hop_len(const struct update_rules *r, const struct ip_addr *n
  */
 bool rules_evaluate_window(
 	struct update_group *g, const struct window_path *p, struct offer *o, int *err);
+/*
+ * The verdict for a path of a window, where the changes by policy are appended communities, and the path is exported to external peers. False: the verdict needs
+ * rules_evaluate_window(). *err: 0, -ENOMEM.
+ */
+struct window_verdict {
+	bool permit;
+	uint8_t edit;
+	unsigned count; /* of the values */
+	const uint8_t *values;
+};
+bool rules_append_window(
+	struct update_group *g, const struct window_path *p, struct window_verdict *v, int *err);
+/* A key of the rules that change attributes or octets, without the policy. 0: the octets of a class must not be shared. */
+uint64_t rules_key(struct update_group *g);
+/* The offer of a path of a window to external peers, without a change by policy. */
+struct offer offer_window(const struct window_path *p);
 /* The route of an offer, with a reference; the path is `p`, of the same class. 0, -ENOMEM. */
 int offer_route(struct update_group *g, struct offer *o, const struct window_path *p,
 	struct adj_route *out);
@@ -614,7 +644,7 @@ void offer_sent(struct update_group *g, const struct offer *o, uint64_t hash);
 
 /* update_group_window.c */
 /* The window that begins at, or before, the next entry of the group, and ends at `end` or before; read if there is none. NULL: *err as of journal_read(). */
-const struct window *window_get(struct update_group *g, uint64_t end, int *err);
+struct window *window_get(struct update_group *g, uint64_t end, int *err);
 void window_view(const struct window_entry *e, struct dest_view *out);
 /* The group has read destinations now: older windows are out of date for the group. */
 void windows_look(struct update_group *g);
@@ -625,7 +655,18 @@ bool windows_full(const struct update_groups *s);
 /* Frees the windows if they have not been used for some time, or with `all`. */
 void windows_tidy(struct update_groups *s, bool all);
 
+/* update_group_quick.c */
+/*
+ * Advertises new routes of the window whose entries are after `after` and up to `upto`, and marks their entries in windows.done. The other entries need a look
+ * each. Members behind need a change of the batch for each route.
+ */
+void quick_window(struct update_group *g, struct window *w, uint64_t after, uint64_t upto)
+	RUNS_ON(role_session);
+
 /* update_group_stream.c */
+/* Appends a message; the fields of the list in `head` are ignored. 0, -ENOMEM. */
+int stream_append(struct update_group *g, const struct message *head, const uint32_t *ids,
+	const uint8_t *octets) RUNS_ON(role_session);
 /* Produces one batch or one mark. False: no work now. */
 bool stream_produce(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session);
 bool stream_pending(const struct update_group *g);

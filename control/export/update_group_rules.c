@@ -1009,24 +1009,111 @@ rules_evaluate_path(struct update_group *g, const struct dest_view *view,
 	return 0;
 }
 
+/* False: the prefixes or the group need a look at each destination. */
+static bool
+window_suits(const struct update_group *g, const struct window_path *p)
+{
+	const struct update_plan *plan = &g->set->plan[g->rules.family];
+
+	return !g->planned && plan->peer_count == 0 && member_find(g, p->peer) == NULL &&
+	       (g->rules.kind != UPDATE_EXTERNAL || g->rules.policy != NULL) &&
+	       !(policy_runs(&g->rules) && policy_asks_prefix(g->rules.policy));
+}
+
 bool
 rules_evaluate_window(
 	struct update_group *g, const struct window_path *p, struct offer *o, int *err)
 {
-	const struct update_plan *plan = &g->set->plan[g->rules.family];
 	struct dest_view view = {.prefix = {.afi = (uint8_t)family_afi(g->rules.family)}};
 	struct rib_path best = {.peer = p->peer};
 
 	*err = 0;
-	if (g->planned || plan->peer_count > 0 || member_find(g, p->peer) != NULL ||
-		(g->rules.kind == UPDATE_EXTERNAL && g->rules.policy == NULL) ||
-		(policy_runs(&g->rules) && policy_asks_prefix(g->rules.policy)))
+	if (!window_suits(g, p))
 		return false;
 	*o = (struct offer){.made = MADE_NONE};
 	g->set->from = p;
 	*err = evaluate_path(g, DEST_DEFAULT, &view, &best, o);
 	g->set->from = NULL;
 	return *err == 0 && o->permit && o->edit != EDIT_UNNAMED;
+}
+
+uint64_t
+rules_key(struct update_group *g)
+{
+	const struct update_rules *r = &g->rules;
+	const struct bgp_encode_options *e = &r->encode;
+
+	/* other families have MP_REACH_NLRI in front of the attributes */
+	if (r->kind != UPDATE_EXTERNAL || r->family != FAMILY_IPV4_UNICAST ||
+		r->next_hop_unchanged || r->remove_private_as || r->as_override ||
+		e->extended_next_hop)
+		return 0;
+	return hash_words(rules_hash(g), g->next_hop_len,
+		       (e->as4 ? 1u : 0u) | (e->send_communities ? 2u : 0u)) |
+	       1;
+}
+
+/* Runs policy for the attributes of the path alone. False: as rules_append_window(). */
+static bool
+policy_decide(
+	struct update_group *g, const struct window_path *p, struct policy_decision *d, int *err)
+{
+	struct update_groups *s = g->set;
+	const struct policy *policy = g->rules.policy;
+	struct policy_context context = {.peer = g->rules.peer,
+		.family = g->rules.family,
+		.source = (enum route_source)p->kind};
+
+	*d = (struct policy_decision){.permit = true};
+	if (!policy_runs(&g->rules))
+		return true;
+	if (!policy_has_digest(policy))
+		return false;
+	s->run_valid = false;
+	*err = policy_eval_begin(s->eval, policy, p->attrs, &context);
+	return *err == 0 && policy_digest_decide(policy, policy_eval_digest(s->eval), NULL, d);
+}
+
+bool
+rules_append_window(
+	struct update_group *g, const struct window_path *p, struct window_verdict *v, int *err)
+{
+	struct policy_decision d;
+	struct policy_verdict named;
+
+	*err = 0;
+	*v = (struct window_verdict){0};
+	if (!window_suits(g, p))
+		return false;
+	if (p->attrs == NULL || p->forbidden & FORBID_EXTERNAL)
+		return true;
+	if (!policy_decide(g, p, &d, err))
+		return false;
+	v->permit = d.permit;
+	if (!d.permit)
+		return true;
+	if (d.outcome != 0 &&
+		!policy_outcome_appends(g->rules.policy, d.outcome, &v->values, &v->count))
+		return false;
+	if (!g->rules.encode.send_communities)
+		v->count = 0;
+	named = (struct policy_verdict){.outcome = d.outcome};
+	v->edit = edit_find(g, &named);
+	return v->edit != EDIT_UNNAMED;
+}
+
+struct offer
+offer_window(const struct window_path *p)
+{
+	return (struct offer){.permit = true,
+		.made = MADE_NONE,
+		.path = {.accepted = p->accepted,
+			.serial = p->serial,
+			.source = p->peer,
+			.kind = p->kind},
+		.attrs = p->attrs,
+		.after = p->attrs,
+		.source = p->known ? &p->source : NULL};
 }
 
 int

@@ -53,8 +53,7 @@ stream_bypass(struct update_group *g, const struct message *head, const uint8_t 
 	return true;
 }
 
-/* The fields of the list in `head` are ignored. 0, -ENOMEM. */
-static int
+int
 stream_append(struct update_group *g, const struct message *head, const uint32_t *ids,
 	const uint8_t *octets) RUNS_ON(role_session)
 {
@@ -686,151 +685,7 @@ holds_parts(const struct update_group *g)
 	       journal_position(g->cursor) < g->due;
 }
 
-/* ---- routes of a window ---- */
-
-/* Of a class of a window: the offer, and places of the order. */
-struct quick {
-	const struct window *w;
-	struct offer offer;
-	struct update_packer packer;
-	unsigned from, end;
-	uint64_t hash; /* of the attributes */
-	bool own_next_hop;
-};
-
-/* Begins a message with the attributes of the offer. False: the routes need messages of their own. */
-static bool
-quick_begin(struct update_group *g, struct quick *q)
-{
-	struct update_groups *s = g->set;
-	const struct attr_set *a = offer_content(g, &q->offer, &q->hash, &g->error);
-
-	q->own_next_hop = a != NULL && a->unused == OWN_NEXT_HOP;
-	return a != NULL &&
-	       update_packer_begin(
-		       &q->packer, g->rules.family, a, &g->rules.encode, s->message, BGP_MSG_MAX) &&
-	       (size_t)(q->packer.w.end - q->packer.w.p) >= WINDOW_NLRI;
-}
-
-/* Puts added routes from *at on into the message, and moves *at. */
-static void
-quick_fill(struct update_group *g, struct quick *q, unsigned *at, struct message *head)
-{
-	struct update_groups *s = g->set;
-	const struct window *w = q->w;
-	struct wr *to = &q->packer.w;
-
-	head->id_count = 0;
-	for (; *at < q->end; ++*at) {
-		uint32_t from = w->nlri_at[*at], len = w->nlri_at[*at + 1] - from;
-
-		if (!s->windows.added[*at])
-			continue;
-		if ((size_t)(to->end - to->p) < len)
-			return;
-		memcpy(to->p, w->nlri + from, len);
-		to->p += len;
-		q->packer.count++;
-		s->message_id[head->id_count++] = w->id[*at].v;
-	}
-}
-
-/* Sends the added routes; the first message has begun. */
-static void
-quick_send(struct update_group *g, struct quick *q) RUNS_ON(role_session)
-{
-	struct update_groups *s = g->set;
-	struct message head = {.kind = MESSAGE_ALL_BUT,
-		.who = q->offer.path.source,
-		.walk = g->serial,
-		.passed = journal_passed(g->cursor)};
-	unsigned at = q->from;
-
-	for (bool begun = true; g->error == 0; begun = false) {
-		while (at < q->end && !s->windows.added[at])
-			at++;
-		if (at == q->end || (!begun && !quick_begin(g, q)))
-			return;
-		head.next_hop_at = q->own_next_hop ? (uint16_t)q->packer.next_hop_at : 0;
-		quick_fill(g, q, &at, &head);
-		head.len = (uint16_t)update_packer_finish(&q->packer);
-		g->stats.messages++;
-		g->stats.octets += head.len;
-		g->error = stream_append(g, &head, s->message_id, s->message);
-	}
-}
-
-/* Adds the routes of a path that are not advertised, at the places from `from` to `end`. Returns their number. */
-static unsigned
-quick_add(struct update_group *g, struct quick *q, const struct window_path *p, unsigned from,
-	unsigned end)
-{
-	struct windows *ws = &g->set->windows;
-	struct adj_route r;
-	unsigned added = 0;
-
-	g->error = offer_route(g, &q->offer, p, &r);
-	if (g->error < 0)
-		return 0;
-	g->error =
-		adj_rib_out_add(g->out, q->w->id + from, end - from, r, ws->added + from, &added);
-	adj_record_put(g->set->records, r.record);
-	return added;
-}
-
-/*
- * Advertises the routes of a class that the group did not advertise, between two sequences, without a change in the batch for each: the members lose no route, so the place of the entries
- * in the journal does not matter.
- */
-static void
-quick_class(struct update_group *g, const struct window *w, const struct window_class *c,
-	uint64_t after, uint64_t upto) RUNS_ON(role_session)
-{
-	struct windows *ws = &g->set->windows;
-	struct quick q = {.w = w, .from = c->from, .end = c->end};
-	unsigned added = 0;
-	int err;
-
-	if (!rules_evaluate_window(g, &w->path[c->first], &q.offer, &err) || !quick_begin(g, &q)) {
-		g->error = g->error != 0 ? g->error : err;
-		return;
-	}
-	offer_sent(g, &q.offer, q.hash);
-	memset(ws->added + c->from, 0, c->end - c->from);
-	for (uint16_t n = c->first; n != WINDOW_NONE && g->error == 0; n = w->path[n].next) {
-		const struct window_path *p = &w->path[n];
-		unsigned from = p->from, end = p->end;
-
-		/* the entries of a path are in the order of the journal */
-		while (from < end && w->first + w->entry[w->order[from]].at <= after)
-			from++;
-		while (from < end && w->first + w->entry[w->order[end - 1]].at > upto)
-			end--;
-		if (from < end)
-			added += quick_add(g, &q, p, from, end);
-	}
-	if (added == 0)
-		return;
-	for (unsigned i = c->from; i < c->end; i++)
-		ws->done[w->order[i]] |= ws->added[i];
-	g->set->quick_count += added;
-	quick_send(g, &q);
-}
-
-/* The entries after `after` and up to `upto`. Members behind need a change for each route. */
-static void
-quick_window(struct update_group *g, const struct window *w, uint64_t after, uint64_t upto)
-	RUNS_ON(role_session)
-{
-	struct update_groups *s = g->set;
-
-	memset(s->windows.done, 0, w->count);
-	if (!w->copied || s->change_count > 0 || g->behind_count > 0 || g->rules.encode.add_path)
-		return;
-	for (unsigned i = 0; i < w->class_count && g->error == 0; i++)
-		if (w->class[i].from < w->class[i].end)
-			quick_class(g, w, &w->class[i], after, upto);
-}
+/* ---- entries of a window ---- */
 
 /* An entry without a copy of the destination. False: no interest. */
 static bool
@@ -876,6 +731,9 @@ window_take(struct update_group *g, const struct window *w, uint64_t after, uint
 {
 	for (unsigned i = 0; i < w->count; i++) {
 		const struct window_entry *entry = &w->entry[i];
+
+		if (g->set->windows.done[i])
+			continue;
 		const struct journal_entry e = {.sequence = w->first + entry->at,
 			.table = w->table,
 			.shard = entry->shard,
@@ -883,7 +741,7 @@ window_take(struct update_group *g, const struct window *w, uint64_t after, uint
 			.bulk = entry->bulk,
 			.dest = shards_local(&g->set->shards, entry->dest)};
 
-		if (e.sequence <= after || g->set->windows.done[i] || entry_skips(g, entry, &e))
+		if (e.sequence <= after || entry_skips(g, entry, &e))
 			continue;
 		if (e.sequence > upto)
 			break;
@@ -905,7 +763,7 @@ static bool
 window_gather(struct update_group *g, uint64_t end) RUNS_ON(role_session)
 {
 	uint64_t after = journal_position(g->cursor), upto;
-	const struct window *w;
+	struct window *w;
 	int err;
 
 	w = window_get(g, end, &err);

@@ -23,8 +23,22 @@
 /* ---- memory ---- */
 
 static void
-window_fini(struct arena *a, struct window *w)
+window_clear(struct update_groups *s, struct window *w)
 {
+	for (unsigned i = 0; i < w->path_count; i++)
+		adj_record_put(s->records, w->path[i].record);
+	w->count = w->path_count = w->class_count = w->ordered = 0;
+	w->room_used = w->base_used = 0;
+	w->serial = 0;
+}
+
+static void
+window_fini(struct update_groups *s, struct window *w)
+{
+	struct arena *a = s->c.arena;
+
+	window_clear(s, w);
+	arena_free(a, w->base);
 	arena_free(a, w->entry);
 	arena_free(a, w->path);
 	arena_free(a, w->class);
@@ -44,7 +58,7 @@ windows_tidy(struct update_groups *s, bool all)
 	if (ws->raw == NULL || (!all && ws->unused++ < UNUSED_MAX))
 		return;
 	for (unsigned i = 0; i <= WINDOWS; i++)
-		window_fini(s->c.arena, &ws->at[i]);
+		window_fini(s, &ws->at[i]);
 	arena_free(s->c.arena, ws->raw);
 	arena_free(s->c.arena, ws->hash);
 	arena_free(s->c.arena, ws->done);
@@ -95,14 +109,16 @@ window_reserve(struct update_groups *s, struct window *w)
 	w->path = arena_alloc(a, n * sizeof(*w->path));
 	w->class = arena_alloc(a, n * sizeof(*w->class));
 	w->room = arena_alloc(a, WINDOW_ROOM);
+	w->base = arena_alloc(a, WINDOW_BASE);
 	w->order = arena_alloc(a, n * sizeof(*w->order));
 	w->id = arena_alloc(a, n * sizeof(*w->id));
 	w->nlri_at = arena_alloc(a, (n + 1) * sizeof(*w->nlri_at));
 	w->nlri = arena_alloc(a, n * WINDOW_NLRI);
 	if (w->entry != NULL && w->path != NULL && w->class != NULL && w->room != NULL &&
-		w->order != NULL && w->id != NULL && w->nlri_at != NULL && w->nlri != NULL)
+		w->base != NULL && w->order != NULL && w->id != NULL && w->nlri_at != NULL &&
+		w->nlri != NULL)
 		return 0;
-	window_fini(a, w);
+	window_fini(s, w);
 	return -ENOMEM;
 }
 
@@ -424,7 +440,6 @@ window_read(struct update_group *g, struct window *w, uint64_t end)
 	w->first = journal_position(g->cursor) + 1;
 	w->table = g->rules.table;
 	w->bulk = UINT64_MAX;
-	w->count = w->path_count = w->class_count = w->room_used = w->ordered = 0;
 	if (end < w->first)
 		return 0;
 	end = window_run(s, w, end);
@@ -491,8 +506,8 @@ window_make(struct update_group *g, uint64_t end, bool copied, int *err)
 	*err = window_reserve(s, w);
 	if (*err < 0)
 		return NULL;
+	window_clear(s, w);
 	w->copied = copied;
-	w->serial = 0;
 	s->told.group = NULL; /* may point to the paths that are overwritten */
 	s->run_valid = false;
 	*err = window_read(g, w, end);
@@ -504,7 +519,7 @@ window_make(struct update_group *g, uint64_t end, bool copied, int *err)
 	return w;
 }
 
-const struct window *
+struct window *
 window_get(struct update_group *g, uint64_t end, int *err)
 {
 	struct update_groups *s = g->set;

@@ -325,6 +325,77 @@ test_packed_once(void **state)
 		assert_true(++times <= 3);
 }
 
+/* ---- new routes and routes sent again ---- */
+
+#define OWN_POLICIES 4u
+
+/* 0: appends a community; 1: appends, also one that the route has; 2: sets the MED; 3: refuses the route. */
+static struct policy *
+own_policy(unsigned i)
+{
+	struct policy_builder *b;
+	struct policy *p;
+
+	assert_int_equal(policy_builder_create("own", &b), 0);
+	assert_int_equal(policy_builder_node(b, 10, i != 3), 0);
+	if (i < 2)
+		policy_builder_set_communities(b, COMMUNITIES_STANDARD, EDIT_ADD,
+			(const uint8_t *)"\0\7\0\1\0\1\0\2\0\7\0\3", i == 0 ? 1 : 3);
+	if (i == 2)
+		policy_builder_set_number(b, NUMBER_MED, 77);
+	assert_int_equal(policy_builder_finish(b, &p), 0);
+	return p;
+}
+
+/* A new route has the attributes of the same route sent again, which is made from the whole set by policy and rules. */
+static void
+test_new_as_again(void **state)
+{
+	static struct rigged r;
+	struct policy *policy[OWN_POLICIES];
+	uint8_t first[OWN_POLICIES][sizeof(r.told[0].attrs)];
+
+	(void)state;
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	for (unsigned i = 0; i < OWN_POLICIES; i++) {
+		struct update_member_config c = member_config(&r, i);
+
+		policy[i] = own_policy(i);
+		c.rules.policy = policy[i];
+		join(&r, i, &c);
+	}
+	drain(&r, true);
+	for (unsigned i = 0; i < 3000; i++) {
+		struct rib_nlri n = {
+			.prefix = prefix_from_v4(0x0a000000u + i * 256, 24), .label = 0xfffff};
+		union rig_attrs a;
+
+		rig_attrs_make(&a, (uint32_t[]){65100, 70000}, 2, 0x0a0a0a0a);
+		memcpy(a.a.var + a.a.as_path_len, "\0\1\0\1\0\1\0\2", 8);
+		a.a.community_count = 2;
+		rig_update(&r.rig, SOURCE, &a.a, &n, 1);
+	}
+	drain(&r, true);
+	for (unsigned i = 0; i < OWN_POLICIES; i++) {
+		assert_int_equal(r.told[i].announced, i == 3 ? 0 : 3000);
+		assert_true(i == 3 || r.told[i].updates < 10); /* full messages */
+		memcpy(first[i], r.told[i].attrs, sizeof(first[i]));
+		update_group_refresh(r.told[i].m, true);
+	}
+	drain(&r, true);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(r.told[i].announced, 6000);
+		assert_memory_equal(first[i], r.told[i].attrs, sizeof(first[i]));
+		assert_int_equal(attrs_of(&r.told[i])->community_count, i == 0	 ? 3
+									: i == 1 ? 4
+										 : 2);
+		assert_int_equal(attrs_of(&r.told[i])->med, i == 2 ? 77 : 0);
+	}
+	rigged_end(&r);
+	for (unsigned i = 0; i < OWN_POLICIES; i++)
+		policy_destroy(policy[i]);
+}
+
 /* ---- unnecessary splits ---- */
 
 static void
@@ -1564,6 +1635,7 @@ main(void)
 		cmocka_unit_test(test_split_is_paced),
 		cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_packed_once),
+		cmocka_unit_test(test_new_as_again),
 		cmocka_unit_test(test_only_full_ones_fall_behind),
 		cmocka_unit_test(test_behind_with_little_time),
 		cmocka_unit_test(test_late_thread_costs_no_session),

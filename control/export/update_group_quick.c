@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * New routes of a window: destinations that the group does not advertise yet. All destinations of a path with equal attributes take one verdict, and their
+ * prefixes are copied from the window into messages. For external peers whose policy appends communities, or nothing, the attributes are encoded once for all groups
+ * with equal rules.
+ */
+#include "control/export/update_group_impl.h"
+
+#include <string.h>
+
+/* Of a class of a window: its verdict, and places of the order. */
+struct quick {
+	struct window *w;
+	struct window_class *class;
+	struct window_verdict verdict;
+	bool appends; /* the message is made from `class->base`; else from `offer` */
+	struct offer offer;
+	struct update_packer packer;
+	unsigned from, end, added;
+	uint16_t next_hop_at;
+};
+
+/* False: no memory, or the attributes have no place in a common message. */
+static bool
+base_make(struct update_group *g, struct quick *q, uint64_t rules)
+{
+	struct update_groups *s = g->set;
+	struct window_base *b = &q->class->base;
+	const struct attr_set *a;
+	size_t len;
+	uint64_t hash;
+
+	q->offer = offer_window(&q->w->path[q->class->first]);
+	b->rules = 0;
+	a = offer_content(g, &q->offer, &hash, &g->error);
+	if (a == NULL || !update_packer_begin(&q->packer, g->rules.family, a, &g->rules.encode,
+				 s->message, BGP_MSG_MAX))
+		return false;
+	len = (size_t)(q->packer.w.p - s->message);
+	if (q->packer.mp || len > WINDOW_BASE - (b->size < len ? q->w->base_used : 0))
+		return false;
+	if (b->size < len) {
+		b->at = q->w->base_used;
+		b->size = (uint16_t)len;
+		q->w->base_used += (uint32_t)len;
+	}
+	b->rules = rules;
+	b->len = (uint16_t)len;
+	b->next_hop_at = a->unused == OWN_NEXT_HOP ? (uint16_t)q->packer.next_hop_at : 0;
+	update_packer_communities(&q->packer, &b->communities);
+	memcpy(q->w->base + b->at, s->message, len);
+	return true;
+}
+
+/* Writes the attributes of the class with the appended communities. False: no room. */
+static bool
+base_append(struct update_group *g, struct quick *q)
+{
+	const struct window_base *b = &q->class->base;
+
+	q->next_hop_at = b->next_hop_at;
+	return update_packer_append(&q->packer, q->w->base + b->at, b->len, &b->communities,
+		q->verdict.values, q->verdict.count, g->set->message, BGP_MSG_MAX - WINDOW_NLRI);
+}
+
+/* Begins a message with the attributes of the class. False: the routes need messages of their own. */
+static bool
+quick_begin(struct update_group *g, struct quick *q)
+{
+	struct update_groups *s = g->set;
+	const struct attr_set *a;
+	uint64_t hash;
+
+	if (q->appends)
+		return base_append(g, q);
+	a = offer_content(g, &q->offer, &hash, &g->error);
+	if (a == NULL || !update_packer_begin(&q->packer, g->rules.family, a, &g->rules.encode,
+				 s->message, BGP_MSG_MAX))
+		return false;
+	q->next_hop_at = a->unused == OWN_NEXT_HOP ? (uint16_t)q->packer.next_hop_at : 0;
+	offer_sent(g, &q->offer, hash);
+	return (size_t)(q->packer.w.end - q->packer.w.p) >= WINDOW_NLRI;
+}
+
+/* Puts added routes from *at on into the message, and moves *at. */
+static void
+quick_fill(struct update_group *g, struct quick *q, unsigned *at, struct message *head)
+{
+	struct update_groups *s = g->set;
+	const struct window *w = q->w;
+	struct wr *to = &q->packer.w;
+	unsigned n = q->end - *at;
+	uint32_t from = w->nlri_at[*at], len = w->nlri_at[q->end] - from;
+
+	if (q->added == q->end - q->from && len <= (size_t)(to->end - to->p)) {
+		memcpy(to->p, w->nlri + from, len);
+		memcpy(s->message_id, w->id + *at, n * sizeof(w->id[0]));
+		to->p += len;
+		q->packer.count = head->id_count = n;
+		*at = q->end;
+		return;
+	}
+	head->id_count = 0;
+	for (; *at < q->end; ++*at) {
+		from = w->nlri_at[*at];
+		len = w->nlri_at[*at + 1] - from;
+		if (!s->windows.added[*at])
+			continue;
+		if ((size_t)(to->end - to->p) < len)
+			return;
+		memcpy(to->p, w->nlri + from, len);
+		to->p += len;
+		q->packer.count++;
+		s->message_id[head->id_count++] = w->id[*at].v;
+	}
+}
+
+/* Sends the added routes; the first message has begun. */
+static void
+quick_send(struct update_group *g, struct quick *q) RUNS_ON(role_session)
+{
+	struct update_groups *s = g->set;
+	struct message head = {.kind = MESSAGE_ALL_BUT,
+		.who = q->w->path[q->class->first].peer,
+		.walk = g->serial,
+		.passed = journal_passed(g->cursor)};
+	unsigned at = q->from;
+
+	for (bool begun = true; g->error == 0; begun = false) {
+		while (at < q->end && !s->windows.added[at])
+			at++;
+		if (at == q->end || (!begun && !quick_begin(g, q)))
+			return;
+		head.next_hop_at = q->next_hop_at;
+		quick_fill(g, q, &at, &head);
+		head.len = (uint16_t)update_packer_finish(&q->packer);
+		g->stats.messages++;
+		g->stats.octets += head.len;
+		g->error = stream_append(g, &head, s->message_id, s->message);
+	}
+}
+
+/* The route of a path of the class, with a reference on the record. */
+static struct adj_route
+quick_route(struct update_group *g, struct quick *q, struct window_path *p)
+{
+	struct adj_records *records = g->set->records;
+	struct adj_route r = {.edit = q->verdict.edit};
+
+	if (!q->appends) {
+		g->error = offer_route(g, &q->offer, p, &r);
+		return r;
+	}
+	if (p->record.v == 0) {
+		q->offer = offer_window(p);
+		g->error = offer_record(g, &q->offer, &p->record);
+	}
+	r.record = p->record;
+	if (g->error == 0)
+		adj_record_ref(records, r.record);
+	return r;
+}
+
+/* Adds the routes of a path that are not advertised, at the places from `from` to `end`. */
+static void
+quick_add(
+	struct update_group *g, struct quick *q, struct window_path *p, unsigned from, unsigned end)
+{
+	struct windows *ws = &g->set->windows;
+	struct adj_route r = quick_route(g, q, p);
+	unsigned added = 0;
+
+	if (g->error < 0)
+		return;
+	g->error =
+		adj_rib_out_add(g->out, q->w->id + from, end - from, r, ws->added + from, &added);
+	adj_record_put(g->set->records, r.record);
+	q->added += added;
+}
+
+/* Refused routes that are not advertised, at the entry of the last change: no member has them, and no change was passed over. */
+static void
+quick_refuse(struct update_group *g, const struct quick *q)
+{
+	for (unsigned i = q->from; i < q->end; i++) {
+		const struct window_entry *e = &q->w->entry[q->w->order[i]];
+
+		if (e->sequence == (uint32_t)(q->w->first + e->at) &&
+			adj_rib_out_get(g->out, e->dest).record.v == 0)
+			g->set->windows.done[q->w->order[i]] = true;
+	}
+}
+
+/* The verdict for all routes of the class, and the beginning of a message. False: each route needs a look. */
+static bool
+quick_judge(struct update_group *g, struct quick *q, uint64_t rules)
+{
+	const struct window_path *p = &q->w->path[q->class->first];
+	int err = 0;
+
+	if (rules != 0 && rules_append_window(g, p, &q->verdict, &err)) {
+		if (!q->verdict.permit) {
+			quick_refuse(g, q);
+			return false;
+		}
+		q->appends = (q->class->base.rules == rules || base_make(g, q, rules)) &&
+			     base_append(g, q);
+		if (q->appends)
+			return true;
+	}
+	if (err == 0 && g->error == 0 && rules_evaluate_window(g, p, &q->offer, &err)) {
+		q->verdict.edit = q->offer.edit;
+		return quick_begin(g, q);
+	}
+	if (g->error == 0)
+		g->error = err;
+	return false;
+}
+
+/*
+ * Advertises the routes of a class that the group did not advertise, between two sequences, without a change of the batch for each: the members lose no route, so the place of
+ * the entries in the journal does not matter.
+ */
+static void
+quick_class(struct update_group *g, struct quick *q, uint64_t rules, uint64_t after, uint64_t upto)
+	RUNS_ON(role_session)
+{
+	struct windows *ws = &g->set->windows;
+	struct window *w = q->w;
+
+	if (!quick_judge(g, q, rules))
+		return;
+	memset(ws->added + q->from, 0, q->end - q->from);
+	for (uint16_t n = q->class->first; n != WINDOW_NONE && g->error == 0; n = w->path[n].next) {
+		struct window_path *p = &w->path[n];
+		unsigned from = p->from, end = p->end;
+
+		/* the entries of a path are in the order of the journal */
+		while (from < end && w->first + w->entry[w->order[from]].at <= after)
+			from++;
+		while (from < end && w->first + w->entry[w->order[end - 1]].at > upto)
+			end--;
+		if (from < end)
+			quick_add(g, q, p, from, end);
+	}
+	if (q->added == 0)
+		return;
+	for (unsigned i = q->from; i < q->end; i++)
+		ws->done[w->order[i]] |= ws->added[i];
+	g->set->quick_count += q->added;
+	quick_send(g, q);
+}
+
+void
+quick_window(struct update_group *g, struct window *w, uint64_t after, uint64_t upto)
+{
+	struct update_groups *s = g->set;
+	uint64_t rules;
+
+	memset(s->windows.done, 0, w->count);
+	if (!w->copied || s->change_count > 0 || g->behind_count > 0 || g->rules.encode.add_path ||
+		family_safi(g->rules.family) != SAFI_UNICAST)
+		return;
+	rules = rules_key(g);
+	for (unsigned i = 0; i < w->class_count && g->error == 0; i++) {
+		struct window_class *c = &w->class[i];
+		struct quick q = {.w = w, .class = c, .from = c->from, .end = c->end};
+
+		if (c->from < c->end)
+			quick_class(g, &q, rules, after, upto);
+	}
+}
