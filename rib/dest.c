@@ -1382,6 +1382,18 @@ sequence_set(struct destination *d, uint64_t sequence)
 
 /* ---- edits of one path ---- */
 
+/* Prefetches what tail_init() will write. */
+static void
+tail_prefetch(uint64_t word)
+{
+	const struct wide_set *w = word_wide(word);
+
+	__builtin_prefetch(
+		(const void *)((uintptr_t)w->tail->body + wide_entries(word) * sizeof(tail_body)),
+		1);
+	__builtin_prefetch(&tail_peers_of(w->tail, w->tail_size)[wide_entries(word)], 1);
+}
+
 struct dest_tail
 dest_tail_of(const struct dest_table *t, struct dest_id id)
 {
@@ -1391,11 +1403,7 @@ dest_tail_of(const struct dest_table *t, struct dest_id id)
 	if (!word_is_wide(word))
 		return (struct dest_tail){.entries = 0};
 	w = word_wide(word);
-	/* for tail_init() */
-	__builtin_prefetch(
-		(const void *)((uintptr_t)w->tail->body + wide_entries(word) * sizeof(tail_body)),
-		1);
-	__builtin_prefetch(&tail_peers_of(w->tail, w->tail_size)[wide_entries(word)], 1);
+	tail_prefetch(word);
 	return (struct dest_tail){.peers = tail_peers_of(w->tail, w->tail_size),
 		.peer_mask = w->peers,
 		.entries = wide_entries(word),
@@ -2095,6 +2103,33 @@ dest_prefetch_paths(const struct dest_table *t, struct dest_id id)
 		__builtin_prefetch(word_block(word));
 	if (word_is_wide(word))
 		__builtin_prefetch((const uint8_t *)word_block(word) + CACHE_LINE);
+	else if ((word & (LINK | PACKED)) == PACKED)
+		__builtin_prefetch((const uint8_t *)word_block(word) +
+				   packed_size(packed_count(word), word & CHANGED) - 1);
+}
+
+unsigned
+dest_hint_rivals(
+	const struct dest_table *t, struct dest_id id, struct attr_id set[PATHS_PACKED_MAX])
+{
+	const struct packed_path *path;
+	unsigned count = 0;
+	uint64_t word;
+
+	if (!is_there(t, id))
+		return 0;
+	/* relaxed: the owner's own store */
+	word = atomic_load_explicit(&dest_at(t, id.v)->word, memory_order_relaxed);
+	if (word & LINK)
+		return 0;
+	if (word_is_wide(word))
+		tail_prefetch(word);
+	if (word & INLINE)
+		set[count++] = word_first_set(word);
+	path = word & PACKED ? ((const struct packed_set *)word_block(word))->path : NULL;
+	for (; path != NULL && count < packed_count(word); count++)
+		set[count].v = path[count].set_flags >> 8;
+	return count;
 }
 
 bool
@@ -2111,6 +2146,19 @@ dest_identical(
 		return false;
 	dest_prefix(t, d, prefix);
 	return true;
+}
+
+bool
+dest_alike(const struct dest_table *t, struct dest_id a, struct dest_id b)
+{
+	uint64_t first = LINK, second = LINK;
+
+	/* relaxed: the words are compared, not dereferenced */
+	if (is_there(t, a))
+		first = atomic_load_explicit(&dest_at(t, a.v)->word, memory_order_relaxed);
+	if (is_there(t, b))
+		second = atomic_load_explicit(&dest_at(t, b.v)->word, memory_order_relaxed);
+	return first == second || (first & second & LINK) != 0;
 }
 
 bool

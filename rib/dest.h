@@ -299,6 +299,8 @@ bool dest_identical(
  * first serves both.
  */
 bool dest_like_last(const struct dest_table *t, struct dest_id id);
+/* A hint: both destinations share their path set, or have no paths. Any ids; free ids have none. */
+bool dest_alike(const struct dest_table *t, struct dest_id a, struct dest_id b);
 /*
  * False: the id is free. All paths, or of a set of more than PATHS_PACKED_MAX common paths the
  * first PATHS_PACKED_MAX or fewer: all paths that forward, and backups.
@@ -333,6 +335,12 @@ struct dest_id dest_hint(const struct dest_table *t, uint64_t hash);
 void dest_prefetch_id(const struct dest_table *t, struct dest_id id);
 /* For walks, after dest_prefetch_id(): prefetches the path set. */
 void dest_prefetch_paths(const struct dest_table *t, struct dest_id id);
+/*
+ * The owner, after dest_prefetch_paths(): prefetches the places of the next path behind the first
+ * paths. Without paths behind, returns the attribute sets of the paths, for prefetching.
+ */
+unsigned dest_hint_rivals(const struct dest_table *t, struct dest_id id,
+	struct attr_id set[PATHS_PACKED_MAX]) RUNS_ON(role_rib);
 /* The prefix of `id`, for prefetching. False if `id` is free. */
 bool dest_hint_prefix(const struct dest_table *t, struct dest_id id, struct prefix *out);
 /*

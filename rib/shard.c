@@ -609,6 +609,7 @@ shard_originate_from(struct shard *s, struct vrf_id vrf, enum family family, con
 	if (err != 0)
 		return err;
 	acc.flags |= (uint32_t)source << PATH_SOURCE_SHIFT;
+	s->hint.v = DEST_NONE;
 	err = path_announce(s, t, PEER_SELF, &n, &acc);
 	reuse_end(s);
 	accepted_put(s, &acc);

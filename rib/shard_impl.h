@@ -97,6 +97,7 @@ struct shard_rib_in {
 	 * the same order; then no index lookup is needed.
 	 */
 	struct dest_id next;
+	bool in_order; /* the last announced destination was `next` */
 	_Atomic(struct shard_refused *) refused; /* NULL until the first refusal; never freed */
 	/* The peer's router id or kind changed while paths of the old session were there: an equal
 	 * path is ranked again. */
@@ -428,6 +429,9 @@ struct shard {
 	unsigned *order;
 	unsigned multipath; /* of `order` */
 	struct shard_reuse reuse;
+	/* the next prefix of the record had other paths: the result will not be used again */
+	bool alone;
+	struct dest_id hint; /* maybe the destination of the current prefix; any value is safe */
 	uint32_t effort; /* paths ranked since the last look at the clock; EFFORT_SPENT: look now */
 
 	struct shard_next_hops next_hops;

@@ -500,14 +500,16 @@ record_next(const struct rib_batch *b, const struct rib_record *rec)
 
 /*
  * The guessed id of the first prefix of `rec`, if the peer continues in id order after `before`
- * more prefixes.
+ * more prefixes. DEST_NONE: the peer has an order of its own, and a look at the guess would be a
+ * cache miss.
  */
 static struct dest_id
 record_guess(const struct shard *s, const struct rib_record *rec, unsigned before)
 {
 	const struct shard_peer_slot *slot = shard_slot(s, rec->peer);
+	const struct shard_rib_in *r = slot != NULL ? &slot->rib[rec->family] : NULL;
 
-	return (struct dest_id){slot != NULL ? slot->rib[rec->family].next.v + before : DEST_NONE};
+	return (struct dest_id){r != NULL && r->in_order ? r->next.v + before : DEST_NONE};
 }
 
 static void
@@ -598,6 +600,18 @@ memory_waits(struct shard *s)
 	return true;
 }
 
+/* What change_one() reads beside the path set of a destination. */
+static void
+rivals_prefetch(const struct shard *s, const struct shard_table *t, struct dest_id id)
+	RUNS_ON(role_rib)
+{
+	struct attr_id set[PATHS_PACKED_MAX];
+	unsigned n = dest_hint_rivals(t->dests, id, set);
+
+	for (unsigned i = 0; i < n; i++)
+		next_hop_prefetch(s, set[i]);
+}
+
 /* Prepares the first prefixes of the record for nlri_run(). */
 static void
 nlri_prepare(struct import *m, struct shard_ahead *a) RUNS_ON(role_rib)
@@ -607,7 +621,7 @@ nlri_prepare(struct import *m, struct shard_ahead *a) RUNS_ON(role_rib)
 		ahead_prefetch(m->table, a);
 	}
 	for (unsigned i = 0; a->guessed && i < a->count; i++)
-		dest_prefetch_paths(m->table->dests, a->guess[i]);
+		rivals_prefetch(m->s, m->table, a->guess[i]);
 	records_prefetch(m->s, m->table, m->rec);
 }
 
@@ -635,6 +649,24 @@ guesses_prefetch(struct shard_cursor *c, const struct shard_table *t)
 		dest_prefetch_paths(t->dests, next->guess[i]);
 }
 
+static struct dest_id
+import_hint(const struct import *m, const struct shard_ahead *a, unsigned i)
+{
+	if (a->guessed)
+		return a->guess[i];
+	return m->rib->in_order ? m->rib->next : (struct dest_id){DEST_NONE};
+}
+
+/* True if prefix `i` of `a` is known to be the last of its record with these paths. */
+static bool
+is_alone(const struct import *m, const struct shard_ahead *a, unsigned i)
+{
+	if (m->s->cursor.nlri + 1 == m->rec->nlri_count)
+		return true;
+	return a->guessed && i + 1 < a->count &&
+	       !dest_alike(m->table->dests, a->guess[i], a->guess[i + 1]);
+}
+
 /* From s->cursor.nlri on. True when the record is done. */
 static bool
 nlri_run(struct import *m, uint64_t deadline_ns) RUNS_ON(role_rib)
@@ -653,6 +685,8 @@ nlri_run(struct import *m, uint64_t deadline_ns) RUNS_ON(role_rib)
 			shard_count(&m->s->failures, count - c->nlri);
 			return true;
 		}
+		m->s->alone = is_alone(m, a, (unsigned)(n - a->nlri));
+		m->s->hint = import_hint(m, a, (unsigned)(n - a->nlri));
 		err = nlri_apply(m, n);
 		if (err == -EAGAIN || (err == -ENOMEM && memory_waits(m->s)))
 			break;
@@ -764,7 +798,7 @@ update_run(struct shard *s, const struct rib_record *rec, struct shard_peer_slot
 	s->cursor.behind = !record_due(s, rec, false);
 	s->bulk = rec->bulk;
 	done = nlri_run(&m, deadline_ns);
-	s->bulk = false;
+	s->bulk = s->alone = false;
 	s->cursor.behind = false;
 	reuse_end(s);
 	verdicts_end(s);

@@ -825,7 +825,7 @@ made_publish(struct shard *s, struct shard_table *t, struct dest_id id, struct p
 	const struct rib_path *old, unsigned old_count, const struct edit *e,
 	const struct making *m) RUNS_ON(role_rib)
 {
-	struct dest_ref before = dest_ref_take(t->dests, id);
+	struct dest_ref before = reuse_before(s, t, id, e);
 	struct shard_wait wait[2 * PATHS_PACKED_MAX];
 	unsigned waits = count_waiting(s, t, old, old_count, -1, wait, PATHS_PACKED_MAX);
 	struct peer_id missing = not_installed_of(t, id);
@@ -840,6 +840,8 @@ made_publish(struct shard *s, struct shard_table *t, struct dest_id id, struct p
 	else
 		dest_publish_quiet(t->dests, id, set);
 	not_installed_moves(s, t, id, missing);
+	if (before.word == 0) /* the set has one owner */
+		return;
 	reuse_begin(s, t, id, before, e, m);
 	/* shared sets have at most PATHS_PACKED_MAX paths */
 	if (waits > 2 * PATHS_PACKED_MAX)
@@ -877,6 +879,14 @@ reuse_run(struct shard *s, struct shard_table *t, struct dest_id id, const struc
 		entry_commit(s, t, id, sequence, a->aside);
 	old_dropped(s, t, e, a->take, a->doomed, a->drop);
 	return true;
+}
+
+/* The present paths, for reuse_begin(); none if no destination will use the result. */
+static struct dest_ref
+reuse_before(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e)
+	RUNS_ON(role_rib)
+{
+	return e != NULL && s->alone ? (struct dest_ref){0} : dest_ref_take(t->dests, id);
 }
 
 /*
@@ -1207,7 +1217,7 @@ one_publish(struct shard *s, struct shard_table *t, struct dest_id id, const str
 	unsigned waits = 0;
 
 	reuse_end(s); /* the scratch holds paths of the last result */
-	before = dest_ref_take(t->dests, id);
+	before = reuse_before(s, t, id, o->e);
 	missing = not_installed_of(t, id);
 	if (o->was != NULL) {
 		waits = count_waiting(s, t, o->was, 1, -1, wait, 1);
@@ -1495,7 +1505,7 @@ path_announce(struct shard *s, struct shard_table *t, struct peer_id peer, const
 	struct rib_path behind;
 	struct dest_view view;
 	unsigned at;
-	struct dest_id id = r->next;
+	struct dest_id id = s->hint;
 	int err = 0;
 
 	if (!dest_is(t->dests, id, &n->prefix))
@@ -1503,6 +1513,7 @@ path_announce(struct shard *s, struct shard_table *t, struct peer_id peer, const
 			n->hash != 0 ? n->hash : prefix_hash(&n->prefix), &id);
 	if (err != 0)
 		return err;
+	r->in_order = id.v == r->next.v;
 	r->next.v = id.v + 1;
 	if (reuse_run(s, t, id, &e))
 		return 0;
