@@ -326,6 +326,91 @@ input_of(const struct shard *s, const struct shard_table *t, const struct rib_pa
 	out->attrs = attrs_of(s, p, out);
 }
 
+/* False: the two peers announce paths of different neighbour ASes. */
+static bool
+may_be_neighbours(const struct shard *s, uint16_t a, uint16_t b)
+{
+	return s->near_as[a] == s->near_as[b] || s->near_as[a] == NEAR_AS_ANY ||
+	       s->near_as[b] == NEAR_AS_ANY;
+}
+
+static uint32_t
+key_of(const struct shard *s, const struct shard_table *t, const struct rib_path *p)
+	RUNS_ON(role_rib)
+{
+	return decision_key(attr_key_of(s, t->vrf, p), (p->label_flags & PATH_NEXT_HOP_UP) != 0,
+		p->peer.v == PEER_SELF.v);
+}
+
+/*
+ * Inputs of two accepted paths for a comparison without MED. False if the keys decide; most paths
+ * with equal keys need no look at attribute sets.
+ */
+static bool
+inputs_of(const struct shard *s, const struct shard_table *t, const struct rib_path *p, uint32_t a,
+	const struct rib_path *q, uint32_t b, struct decision_input in[2]) RUNS_ON(role_rib)
+{
+	bool whole = ((a | b) & DECISION_KEY_RARE) != 0;
+
+	if (((a ^ b) & DECISION_KEY_RANK) != 0)
+		return false;
+	peer_input(s, t, p, &in[0]);
+	peer_input(s, t, q, &in[1]);
+	in[0].attrs = whole ? attrs_of(s, p, &in[0]) : &decision_any_attrs;
+	in[1].attrs = whole ? attrs_of(s, q, &in[1]) : &decision_any_attrs;
+	return true;
+}
+
+/* RANK_BY_KEY_MAX: an insertion sort, and pairs of neighbours */
+#define RANK_BY_KEY_MAX 16u
+
+/* True if MED may decide between two of the paths. */
+static bool
+med_may_decide(const struct shard *s, const struct rib_path *p, unsigned n)
+{
+	uint32_t flags = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		flags |= p[i].label_flags;
+	for (unsigned i = 1; (flags & PATH_MED) != 0 && i < n; i++)
+		for (unsigned j = 0; j < i; j++)
+			if (may_be_neighbours(s, p[i].peer.v, p[j].peer.v))
+				return true;
+	return false;
+}
+
+/*
+ * rank() of few paths without MED and multipath: the keys decide most comparisons, and no attribute
+ * set is read. False: not possible.
+ */
+static bool
+rank_by_key(struct shard *s, const struct shard_table *t, unsigned n) RUNS_ON(role_rib)
+{
+	uint32_t key[RANK_BY_KEY_MAX];
+	struct decision_input in[2];
+
+	if (n > RANK_BY_KEY_MAX || s->config.max_paths > 1 || med_may_decide(s, s->keep, n))
+		return false;
+	for (unsigned i = 0; i < n; i++) {
+		unsigned at = i;
+
+		key[i] = key_of(s, t, &s->keep[i]);
+		for (; at > 0; at--) {
+			unsigned other = s->order[at - 1];
+			bool before = key[i] < key[other];
+
+			if (inputs_of(s, t, &s->keep[i], key[i], &s->keep[other], key[other], in))
+				before = decision_before(&in[0], &in[1]);
+			if (!before)
+				break;
+			s->order[at] = other;
+		}
+		s->order[at] = i;
+	}
+	s->multipath = (s->keep[s->order[0]].label_flags & PATH_NEXT_HOP_UP) != 0;
+	return true;
+}
+
 /*
  * Ranks keep[0 .. n-1] into s->order and s->multipath. True if the order of the first `ordered`
  * paths changes: the order that readers see.
@@ -341,10 +426,12 @@ rank(struct shard *s, const struct shard_table *t, unsigned n, unsigned ordered)
 		s->multipath = (s->keep[0].label_flags & PATH_NEXT_HOP_UP) != 0;
 		return false;
 	}
-	for (unsigned i = 0; i < n; i++)
-		input_of(s, t, &s->keep[i], &s->in[i]);
-	decision_order(s->in, n, s->order, NULL);
-	s->multipath = decision_multipath(s->in, n, s->order, s->config.max_paths);
+	if (!rank_by_key(s, t, n)) {
+		for (unsigned i = 0; i < n; i++)
+			input_of(s, t, &s->keep[i], &s->in[i]);
+		decision_order(s->in, n, s->order, NULL);
+		s->multipath = decision_multipath(s->in, n, s->order, s->config.max_paths);
+	}
 	for (unsigned i = 0; i < n && i < ordered; i++)
 		moved |= s->order[i] != i;
 	return moved;
@@ -816,6 +903,14 @@ count_waiting(struct shard *s, const struct shard_table *t, const struct rib_pat
 	return count;
 }
 
+/* The present paths, for reuse_begin(); none if no destination will use the result. */
+static struct dest_ref
+reuse_before(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e)
+	RUNS_ON(role_rib)
+{
+	return e != NULL && s->alone ? (struct dest_ref){0} : dest_ref_take(t->dests, id);
+}
+
 /*
  * Publishes `set` (NULL: no paths) as the new set of `id`; `old` is a copy of the previous paths,
  * or the published paths (NULL: no paths). Destinations with equal paths may reuse the result.
@@ -879,14 +974,6 @@ reuse_run(struct shard *s, struct shard_table *t, struct dest_id id, const struc
 		entry_commit(s, t, id, sequence, a->aside);
 	old_dropped(s, t, e, a->take, a->doomed, a->drop);
 	return true;
-}
-
-/* The present paths, for reuse_begin(); none if no destination will use the result. */
-static struct dest_ref
-reuse_before(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e)
-	RUNS_ON(role_rib)
-{
-	return e != NULL && s->alone ? (struct dest_ref){0} : dest_ref_take(t->dests, id);
 }
 
 /*
@@ -983,14 +1070,6 @@ any_med(const struct dest_tail *tail, const struct one *o)
 	       (o->was != NULL && (o->was->label_flags & PATH_MED));
 }
 
-/* False: the two peers announce paths of different neighbour ASes. */
-static bool
-may_be_neighbours(const struct shard *s, uint16_t a, uint16_t b)
-{
-	return s->near_as[a] == s->near_as[b] || s->near_as[a] == NEAR_AS_ANY ||
-	       s->near_as[b] == NEAR_AS_ANY;
-}
-
 void
 near_as_set(struct shard *s, struct peer_id peer, uint32_t as)
 {
@@ -1060,33 +1139,6 @@ med_decides(struct shard *s, const struct shard_table *t, struct dest_id id,
 			dest_tail_path(t->dests, id, i, &other) && med_differs(s, &a, &other))
 			return true;
 	return false;
-}
-
-static uint32_t
-key_of(const struct shard *s, const struct shard_table *t, const struct rib_path *p)
-	RUNS_ON(role_rib)
-{
-	return decision_key(attr_key_of(s, t->vrf, p), (p->label_flags & PATH_NEXT_HOP_UP) != 0,
-		p->peer.v == PEER_SELF.v);
-}
-
-/*
- * Inputs of two accepted paths for a comparison without MED. False if the keys decide; most paths
- * with equal keys need no look at attribute sets.
- */
-static bool
-inputs_of(const struct shard *s, const struct shard_table *t, const struct rib_path *p, uint32_t a,
-	const struct rib_path *q, uint32_t b, struct decision_input in[2]) RUNS_ON(role_rib)
-{
-	bool whole = ((a | b) & DECISION_KEY_RARE) != 0;
-
-	if (((a ^ b) & DECISION_KEY_RANK) != 0)
-		return false;
-	peer_input(s, t, p, &in[0]);
-	peer_input(s, t, q, &in[1]);
-	in[0].attrs = whole ? attrs_of(s, p, &in[0]) : &decision_any_attrs;
-	in[1].attrs = whole ? attrs_of(s, q, &in[1]) : &decision_any_attrs;
-	return true;
 }
 
 /* True if the new path ranks before `p`. */
