@@ -55,7 +55,7 @@ struct journal {
 	struct arena *arena;
 	_Atomic uint64_t *ring;
 	uint64_t mask;
-	uint64_t given_back; /* the writer's: up to here */
+	uint64_t given_back; /* of the first writer: up to here */
 	unsigned writer_count;
 	struct journal_writer writer[JOURNAL_WRITERS_MAX]; /* with more than one writer */
 	/*
@@ -64,6 +64,8 @@ struct journal {
 	 */
 	alignas(CACHE_LINE) _Atomic uint64_t head;
 	_Atomic uint64_t bulk; /* newest bulk entry */
+	/* several writers: entries from this sequence on wait for the end of journal_tidy() */
+	_Atomic uint64_t limit;
 	alignas(CACHE_LINE) _Atomic uint32_t cursor_end; /* slots at and above were never used */
 	_Atomic uint32_t waiting; /* bitmap of writers that wait for paced consumers */
 	_Atomic uint32_t pressed; /* bitmap of writers with accumulated tombstones */
@@ -96,6 +98,7 @@ journal_create_shared(struct arena *a, uint32_t capacity, unsigned writers, stru
 	j->arena = a;
 	j->mask = size - 1;
 	j->writer_count = writers;
+	atomic_init(&j->limit, UINT64_MAX);
 	/*
 	 * not cleared: entries are read after the append alone, and unused pages are never touched
 	 */
@@ -207,6 +210,9 @@ shared_commit(struct journal *j, struct journal_writer *w, uint64_t sequence, ui
 		if (sequence > w->seen + j->mask)
 			sched_yield();
 	}
+	/* acquire: pairs with the release in tidy_end; tidy_begin describes the first load */
+	while (sequence >= atomic_load_explicit(&j->limit, memory_order_acquire))
+		sched_yield();
 	/*
 	 * release: pairs with the load in journal_read: a reader of this entry also sees a head of
 	 * at least sequence
@@ -326,25 +332,56 @@ journal_safe_sequence(const struct journal *j)
 	return safe;
 }
 
+/* Of the capacity: room between the head and the pages that journal_tidy() gives back. */
+#define TIDY_ROOM 16u
+
+/*
+ * No entry from the returned sequence on is written before tidy_end(). Entries below may be written
+ * meanwhile.
+ */
+static uint64_t
+tidy_begin(struct journal *j)
+{
+	uint64_t limit, head;
+
+	if (j->writer_count == 1)
+		return journal_head(j) + 1;
+	limit = atomic_load_explicit(&j->head, memory_order_relaxed) + (j->mask + 1) / TIDY_ROOM;
+	atomic_store_explicit(&j->limit, limit, memory_order_relaxed);
+	/*
+	 * acq_rel: pairs with the reservation in shared_reserve: a sequence above `head` is reserved
+	 * after this operation, and its writer sees `limit`
+	 */
+	head = atomic_fetch_add_explicit(&j->head, 0, memory_order_acq_rel);
+	return head < limit ? limit : head + 1;
+}
+
+static void
+tidy_end(struct journal *j)
+{
+	/* release: pairs with the load in shared_commit: the pages are given back */
+	atomic_store_explicit(&j->limit, UINT64_MAX, memory_order_release);
+}
+
 void
 journal_tidy(struct journal *j)
 {
-	uint64_t pages = (j->mask + 1) / PAGE_ENTRIES, head = journal_head(j) / PAGE_ENTRIES;
-	uint64_t safe = journal_safe_sequence(j), from = j->given_back / PAGE_ENTRIES;
-	uint64_t end = safe / PAGE_ENTRIES;
+	uint64_t pages = (j->mask + 1) / PAGE_ENTRIES, safe = journal_safe_sequence(j);
+	uint64_t from = j->given_back / PAGE_ENTRIES, end = safe / PAGE_ENTRIES, newest;
 
-	/* another writer could be writing into pages of older entries */
-	if (pages == 0 || j->writer_count > 1)
+	if (pages == 0 || from >= end)
 		return;
-	/* older entries are overwritten by newer ones */
-	if (head + 1 > pages && from < head + 1 - pages)
-		from = head + 1 - pages;
+	newest = tidy_begin(j) / PAGE_ENTRIES;
+	/* the places of older entries have newer entries, or get them meanwhile */
+	if (newest + 1 > pages && from < newest + 1 - pages)
+		from = newest + 1 - pages;
 	while (from < end) {
 		uint64_t at = from % pages, n = end - from < pages - at ? end - from : pages - at;
 
 		arena_discard((void *)(uintptr_t)(j->ring + at * PAGE_ENTRIES), n * PAGE_BYTES);
 		from += n;
 	}
+	tidy_end(j);
 	j->given_back = safe;
 }
 

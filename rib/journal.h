@@ -82,8 +82,8 @@ void journal_commit(struct journal *j, unsigned writer, uint64_t sequence, struc
 uint64_t journal_safe_sequence(const struct journal *j);
 
 /*
- * Writer, now and then: returns the memory of entries before the safe sequence to the system.
- * Nothing happens in a journal of several writers.
+ * The first writer, now and then: returns the memory of entries before the safe sequence to the
+ * system. Further writers wait meanwhile if they are about to reuse that memory.
  */
 void journal_tidy(struct journal *j) RUNS_ON(role_rib);
 

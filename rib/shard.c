@@ -685,7 +685,7 @@ shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 			s->config.wake_consumers(s->config.wake_ctx);
 	}
 	next_hops_tidy(s);
-	if (now_ns - s->journal_tidied_ns >= JOURNAL_TIDY_NS) {
+	if (s->config.index == 0 && now_ns - s->journal_tidied_ns >= JOURNAL_TIDY_NS) {
 		s->journal_tidied_ns = now_ns;
 		journal_tidy(s->journal);
 	}

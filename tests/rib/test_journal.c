@@ -584,6 +584,8 @@ write_shared(void *arg)
 		atomic_store_explicit(&shared.published[writer], i, memory_order_relaxed);
 		journal_commit(shared.journal, writer, sequence,
 			(struct table_id){(uint16_t)writer}, (struct dest_id){i}, i % 3 == 0);
+		if (writer == 0 && i % 4 == 0)
+			journal_tidy(shared.journal);
 	}
 	atomic_fetch_add_explicit(&shared.done, 1, memory_order_release);
 	return NULL;
@@ -591,7 +593,7 @@ write_shared(void *arg)
 
 /*
  * Every entry is read once, in the order of its writer, and never before its destination is
- * published. After a lap, reading continues at the head.
+ * published. After a lap, reading continues at the head. The first writer gives memory back.
  */
 static void
 several_write_to(uint32_t capacity)
@@ -652,6 +654,7 @@ static void
 several_write(void **state)
 {
 	several_write_to(1u << 19);
+	several_write_to(1024); /* two pages; writers wait for journal_tidy() */
 	several_write_to(256); /* writers wait for each other */
 }
 
