@@ -20,6 +20,7 @@
 struct arena;
 struct shadow;
 
+#define COMPACT_ROUTES_MAX 16000u /* up to here no table is too large */
 #define COMPACT_TREE_FROM 2049u
 #define COMPACT_RANGES_BELOW 1024u
 /* a tree of scattered long prefixes may be large: above this size a range table is used */

@@ -16,6 +16,7 @@
 #include "lpm/fib.h"
 
 #include "lpm/arena.h"
+#include "lpm/compact.h"
 #include "lpm/fib_impl.h"
 #include "lpm/fib_read.h"
 #include "lpm/inspect.h"
@@ -41,6 +42,7 @@
 #define GROUPS_KEPT 16 /* one in 16 groups is kept for host routes */
 #define GROUPS_TIGHT 4 /* a table is tight while less than one in 4 groups is free */
 #define COST_V6 8 /* an IPv6 prefix takes 0.9 us (fib_v6.c), an IPv4 prefix 0.1 us */
+#define COST_PART_INSTANCE 2 /* building an instance takes 0.05 us a route (bench_range) */
 #define NOTHING ((struct path_list_id){PATH_LIST_NONE})
 
 struct fib {
@@ -58,6 +60,12 @@ struct fib {
 	 */
 	_Atomic(struct fib_table *) table[FIB_VRF_MAX][2];
 	_Atomic unsigned vrf_end; /* VRFs from here on have no tables */
+	/* tables with changes for a copy, or with routes to retry */
+	struct fib_table *dirty;
+	struct fib_table *painted; /* all tables with painted copies */
+	struct shadow *nothing[2]; /* for shadows that instances never fill */
+	unsigned instance_notes; /* notes of all instances */
+	bool instance_notes_lost;
 	unsigned idle; /* the copy that new readers do not use */
 	bool grace_open; /* readers may still use the idle copy */
 	bool flip_wanted; /* a table was added */
@@ -115,6 +123,16 @@ table_next(const struct fib *f, unsigned *at)
 	return NULL;
 }
 
+static void
+table_touch(struct fib *f, struct fib_table *t)
+{
+	if (t->dirty)
+		return;
+	t->dirty = true;
+	t->dirty_next = f->dirty;
+	f->dirty = t;
+}
+
 int
 fib_create(const struct fib_config *config, struct fib **out)
 {
@@ -153,7 +171,13 @@ table_destroy(struct fib *f, struct fib_table *t)
 {
 	if (t == NULL)
 		return;
-	for (unsigned i = 0; i < 2; i++) {
+	if (t->instance) {
+		if (t->compact[0] != t->compact[1])
+			compact_destroy(t->compact[0]);
+		compact_destroy(t->compact[1]);
+		t->waiting = t->host_waiting = t->added_groups = NULL; /* shared */
+	}
+	for (unsigned i = 0; i < 2 && !t->instance; i++) {
 		if (t->afi == AFI_IPV6)
 			table_v6_destroy(t->copy_v6[i]);
 		else
@@ -179,6 +203,8 @@ fib_destroy(struct fib *f)
 		return;
 	while ((t = table_next(f, &at)) != NULL)
 		table_destroy(f, t);
+	shadow_destroy(f->nothing[0]);
+	shadow_destroy(f->nothing[1]);
 	path_lists_destroy(f->path_lists);
 	arena_free(f->arena, f);
 }
@@ -257,19 +283,89 @@ table_create(
 	return 0;
 }
 
+/* The empty shadow of all instances of a family, for shadows that instances never fill. */
+static struct shadow *
+nothing_of(struct fib *f, enum afi afi)
+{
+	struct shadow **s = &f->nothing[afi - AFI_IPV4];
+
+	if (*s == NULL && shadow_create(f->arena, afi, s) != 0)
+		*s = NULL;
+	return *s;
+}
+
+static int
+instance_create(struct fib *f, struct vrf_id vrf, enum afi afi, struct fib_table **out)
+{
+	struct shadow *nothing = nothing_of(f, afi);
+	struct fib_table *t;
+
+	if (nothing == NULL)
+		return -ENOMEM;
+	t = arena_alloc_aligned(f->arena, alignof(struct fib_table), sizeof(*t));
+	if (t == NULL)
+		return -ENOMEM;
+	*t = (struct fib_table){.vrf = vrf,
+		.afi = afi,
+		.instance = true,
+		.waiting = nothing,
+		.host_waiting = nothing,
+		.added_groups = nothing};
+	if (shadow_create(f->arena, afi, &t->routes) != 0 ||
+		shadow_create(f->arena, afi, &t->open) != 0 ||
+		shadow_create(f->arena, afi, &t->behind) != 0) {
+		table_destroy(f, t);
+		return -ENOMEM;
+	}
+	*out = t;
+	return 0;
+}
+
+/* Checks whether a table can be added. Returns 0, or 1 if the table exists. */
+static int
+table_check(const struct fib *f, struct vrf_id vrf, enum afi afi)
+{
+	if (afi != AFI_IPV4 && afi != AFI_IPV6)
+		return -EAFNOSUPPORT;
+	if (vrf.v >= FIB_VRF_MAX)
+		return -ENOSPC;
+	return table_get(f, vrf, afi) != NULL;
+}
+
+static void
+table_add(struct fib *f, struct fib_table *t)
+{
+	if (t->vrf.v >= atomic_load_explicit(&f->vrf_end, memory_order_relaxed))
+		atomic_store_explicit(&f->vrf_end, t->vrf.v + 1u, memory_order_relaxed);
+	/* release: pairs with the acquire in table_get */
+	atomic_store_explicit(&f->table[t->vrf.v][t->afi - AFI_IPV4], t, memory_order_release);
+}
+
+static_assert(FIB_INSTANCE_ROUTES <= COMPACT_ROUTES_MAX, "-E2BIG does not occur");
+
+int
+fib_instance_add(struct fib *f, struct vrf_id vrf, enum afi afi)
+{
+	struct fib_table *t;
+	int err = table_check(f, vrf, afi);
+
+	if (err != 0)
+		return err < 0 ? err : 0;
+	err = instance_create(f, vrf, afi, &t);
+	if (err == 0)
+		table_add(f, t);
+	return err;
+}
+
 int
 fib_vrf_add(struct fib *f, struct vrf_id vrf, enum afi afi)
 {
 	struct fib_table *t;
 	uint32_t groups;
-	int err;
+	int err = table_check(f, vrf, afi);
 
-	if (afi != AFI_IPV4 && afi != AFI_IPV6)
-		return -EAFNOSUPPORT;
-	if (vrf.v >= FIB_VRF_MAX)
-		return -ENOSPC;
-	if (table_get(f, vrf, afi) != NULL)
-		return 0;
+	if (err != 0)
+		return err < 0 ? err : 0;
 	err = groups_choose(
 		f->memory_left, afi == AFI_IPV6 ? f->groups_v6 : f->tbl8_groups, afi, &groups);
 	if (err == 0)
@@ -277,10 +373,10 @@ fib_vrf_add(struct fib *f, struct vrf_id vrf, enum afi afi)
 	if (err != 0)
 		return err;
 	f->memory_left -= t->mapped_bytes;
-	if (vrf.v >= atomic_load_explicit(&f->vrf_end, memory_order_relaxed))
-		atomic_store_explicit(&f->vrf_end, vrf.v + 1u, memory_order_relaxed);
-	/* release: pairs with the acquire in table_get */
-	atomic_store_explicit(&f->table[vrf.v][afi - AFI_IPV4], t, memory_order_release);
+	t->painted_next = f->painted;
+	f->painted = t;
+	table_touch(f, t);
+	table_add(f, t);
 	f->flip_wanted = true;
 	return 0;
 }
@@ -401,6 +497,8 @@ route_insert(struct fib_table *t, const struct prefix *p, struct path_list_id li
 	bool waiting;
 	int err;
 
+	if (t->instance)
+		return shadow_set(t->routes, p, list, false);
 	if (t->afi == AFI_IPV6)
 		return fib_v6_insert(t, p, list, own);
 	err = group_claim(t, p, own, &waiting);
@@ -425,12 +523,13 @@ route_replace(struct fib_table *t, const struct prefix *p, struct path_list_id l
 static void
 route_remove(struct fib_table *t, const struct prefix *p, bool waiting)
 {
-	if (t->afi == AFI_IPV6) {
+	if (t->afi == AFI_IPV6 && !t->instance) {
 		fib_v6_remove(t, p, waiting);
 		return;
 	}
 	(void)shadow_remove(t->routes, p);
-	group_disclaim(t, p, waiting);
+	if (!t->instance)
+		group_disclaim(t, p, waiting);
 }
 
 static int
@@ -448,6 +547,9 @@ set(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_i
 	present = route_get(t, p, &old);
 	if (present && old.list.v == list.v)
 		return 0;
+	if (t->instance && !present && shadow_count(t->routes) >= FIB_INSTANCE_ROUTES)
+		return -ENOSPC;
+	table_touch(f, t);
 	err = fib_batch_add(t, p, old.list, &added);
 	if (err != 0)
 		return err;
@@ -497,6 +599,7 @@ fib_withdraw(struct fib *f, struct vrf_id vrf, const struct prefix *p)
 
 	if (t == NULL || !route_get(t, p, &old))
 		return -ENOENT;
+	table_touch(f, t);
 	if (fib_batch_add(t, p, old.list, &added) != 0)
 		return -ENOMEM;
 	route_remove(t, p, old.waiting);
@@ -509,11 +612,9 @@ fib_withdraw(struct fib *f, struct vrf_id vrf, const struct prefix *p)
 unsigned
 fib_batch_count(const struct fib *f)
 {
-	struct fib_table *t;
-	unsigned at = 0;
 	uint64_t count = 0;
 
-	while ((t = table_next(f, &at)) != NULL)
+	for (const struct fib_table *t = f->dirty; t != NULL; t = t->dirty_next)
 		count += shadow_count(t->open);
 	return (unsigned)count;
 }
@@ -521,12 +622,13 @@ fib_batch_count(const struct fib *f)
 unsigned
 fib_batch_cost(const struct fib *f)
 {
-	struct fib_table *t;
-	unsigned at = 0;
 	uint64_t cost = 0;
 
-	while ((t = table_next(f, &at)) != NULL)
-		cost += shadow_count(t->open) * (t->afi == AFI_IPV6 ? COST_V6 : 1);
+	for (const struct fib_table *t = f->dirty; t != NULL; t = t->dirty_next) {
+		if (t->instance && shadow_count(t->open) > 0)
+			cost += shadow_count(t->routes) / COST_PART_INSTANCE;
+		cost += shadow_count(t->open) * (t->afi == AFI_IPV6 && !t->instance ? COST_V6 : 1);
+	}
 	return (unsigned)cost;
 }
 
@@ -590,9 +692,11 @@ fib_set_host(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct pa
 	 * The route or its /24 was waiting before. If memory is short, the route still waits; the
 	 * next retry or call tries again.
 	 */
-	if (err == 0 && t->waiting_routes > 0 && route_get(t, p, &e) && e.waiting &&
-		install(t, p) != 0)
-		(void)shadow_set(t->host_waiting, p, NOTHING, false);
+	if (err == 0 && t->waiting_routes > 0 && route_get(t, p, &e) && e.waiting) {
+		table_touch(f, t);
+		if (install(t, p) != 0)
+			(void)shadow_set(t->host_waiting, p, NOTHING, false);
+	}
 	return err;
 }
 
@@ -727,6 +831,29 @@ table_rebuild(struct fib_table *t, unsigned copy)
 	return table_v4_rebuild(t->copy[copy], t->routes);
 }
 
+/*
+ * Brings an instance up to date in the idle generation: the newest table, or with an open batch a
+ * new table. The idle generation has no reader. Returns 0, or -ENOMEM: the open batch is missing.
+ */
+static int
+instance_build(struct fib *f, struct fib_table *t)
+{
+	struct compact *used = t->compact[f->idle ^ 1], *made = used;
+	uint64_t changes = shadow_count(t->open);
+	int err = 0;
+
+	if (changes > 0 && shadow_count(t->routes) == 0)
+		made = NULL;
+	else if (changes > 0)
+		err = compact_create(f->arena, t->afi, t->routes, used, &made);
+	if (t->compact[f->idle] != used)
+		compact_destroy(t->compact[f->idle]);
+	t->compact[f->idle] = made;
+	if (changes > 0 && err == 0)
+		counter_add(&t->counters.writes, changes);
+	return err;
+}
+
 static void
 table_paint(struct fib_table *t, unsigned copy)
 {
@@ -757,27 +884,35 @@ miss_of(const struct fib_table *t)
 }
 
 /*
- * Publishes the generation of the idle copy. This generation has had no reader since the last
- * grace period, so writing is safe.
+ * Enters a table into the generation of the idle copy. This generation has had no reader since the
+ * last grace period, so writing is safe.
  */
+static void
+table_enter(struct fib *f, const struct fib_table *t)
+{
+	struct fib_generation *g = &f->generation[f->idle];
+
+	if (t->instance && t->afi == AFI_IPV6) {
+		g->v6[t->vrf.v].compact = t->compact[f->idle];
+	} else if (t->instance) {
+		g->v4[t->vrf.v].compact = t->compact[f->idle];
+	} else if (t->afi == AFI_IPV6) {
+		g->v6[t->vrf.v].words = table_v6_words(t->copy_v6[f->idle]);
+		g->v6[t->vrf.v].miss = miss_of(t);
+	} else {
+		g->v4[t->vrf.v].lpm = table_v4_lpm(t->copy[f->idle]);
+		g->v4[t->vrf.v].answers = table_v4_answers(t->copy[f->idle]);
+		g->v4[t->vrf.v].miss = miss_of(t);
+	}
+}
+
+/* Publishes the generation of the idle copy. */
 static void
 publish(struct fib *f)
 {
 	struct fib_generation *g = &f->generation[f->idle];
-	struct fib_table *t;
-	unsigned at = 0;
 
 	g->number = counter_get(&f->number) + 1;
-	while ((t = table_next(f, &at)) != NULL) {
-		if (t->afi == AFI_IPV6) {
-			g->v6[t->vrf.v].words = table_v6_words(t->copy_v6[f->idle]);
-			g->v6[t->vrf.v].miss = miss_of(t);
-		} else {
-			g->v4[t->vrf.v].lpm = table_v4_lpm(t->copy[f->idle]);
-			g->v4[t->vrf.v].answers = table_v4_answers(t->copy[f->idle]);
-			g->v4[t->vrf.v].miss = miss_of(t);
-		}
-	}
 	/* release: pairs with the acquire in fib_read_begin */
 	atomic_store_explicit(&f->reader.current, g, memory_order_release);
 	f->grace_token = qsbr_start(f->workers);
@@ -789,9 +924,12 @@ publish(struct fib *f)
 	counter_add(&f->commits, 1);
 }
 
-/* Both copies have been painted without the lists replaced by `behind`: release the references. */
+/*
+ * Both copies have been painted without the lists replaced by `behind`: release the references. The
+ * open batch is the next `behind`, unless its changes are still missing (`built` is false).
+ */
 static void
-batch_drop(struct fib *f, struct fib_table *t) RUNS_ON(role_fib)
+batch_drop(struct fib *f, struct fib_table *t, bool built) RUNS_ON(role_fib)
 {
 	struct shadow *batch = t->behind;
 	struct shadow_cursor c;
@@ -803,8 +941,32 @@ batch_drop(struct fib *f, struct fib_table *t) RUNS_ON(role_fib)
 			path_list_unref(f->path_lists, e.list);
 	}
 	shadow_clear(batch);
+	if (!built)
+		return;
 	t->behind = t->open;
 	t->open = batch;
+}
+
+static size_t
+painted_bytes(const struct fib_table *t)
+{
+	return t->mapped_bytes + shadow_bytes(t->routes) + shadow_bytes(t->open) +
+	       shadow_bytes(t->behind) + shadow_bytes(t->waiting) + shadow_bytes(t->host_waiting) +
+	       shadow_bytes(t->added_groups) + shadow_bytes(t->notes);
+}
+
+static size_t
+instance_bytes(const struct fib_table *t)
+{
+	size_t bytes = shadow_bytes(t->routes) + shadow_bytes(t->open) + shadow_bytes(t->behind);
+
+	if (t->notes != NULL)
+		bytes += shadow_bytes(t->notes);
+	for (unsigned i = 0; i < 2; i++) {
+		if (t->compact[i] != NULL && (i == 0 || t->compact[i] != t->compact[0]))
+			bytes += compact_bytes(t->compact[i]);
+	}
+	return bytes;
 }
 
 static void
@@ -816,11 +978,7 @@ table_count(struct fib_table *t)
 		shadow_count(t->routes) - (t->afi == AFI_IPV4 ? t->waiting_routes : 0));
 	counter_set(&n->not_installed, t->waiting_routes);
 	counter_set(&n->groups_used, t->groups_wanted);
-	counter_set(
-		&n->memory_bytes, t->mapped_bytes + shadow_bytes(t->routes) +
-					  shadow_bytes(t->open) + shadow_bytes(t->behind) +
-					  shadow_bytes(t->waiting) + shadow_bytes(t->host_waiting) +
-					  shadow_bytes(t->added_groups) + shadow_bytes(t->notes));
+	counter_set(&n->memory_bytes, t->instance ? instance_bytes(t) : painted_bytes(t));
 }
 
 static bool
@@ -833,27 +991,39 @@ grant_pays(const struct fib_table *t)
 }
 
 static bool
+table_has_work(const struct fib_table *t)
+{
+	return shadow_count(t->open) > 0 || shadow_count(t->behind) > 0 || grant_pays(t);
+}
+
+static bool
 has_work(const struct fib *f)
 {
-	struct fib_table *t;
-	unsigned at = 0;
-
-	while ((t = table_next(f, &at)) != NULL) {
-		if (shadow_count(t->open) > 0 || shadow_count(t->behind) > 0)
-			return true;
-		if (grant_pays(t))
+	for (const struct fib_table *t = f->dirty; t != NULL; t = t->dirty_next) {
+		if (table_has_work(t))
 			return true;
 	}
 	return f->flip_wanted;
 }
 
+/* Keeps only tables with work in the list. */
+static void
+dirty_clean(struct fib *f)
+{
+	for (struct fib_table **at = &f->dirty, *t; (t = *at) != NULL;) {
+		if (table_has_work(t)) {
+			at = &t->dirty_next;
+			continue;
+		}
+		t->dirty = false;
+		*at = t->dirty_next;
+	}
+}
+
 static int
 commit_status(const struct fib *f)
 {
-	struct fib_table *t;
-	unsigned at = 0;
-
-	while ((t = table_next(f, &at)) != NULL) {
+	for (const struct fib_table *t = f->painted; t != NULL; t = t->painted_next) {
 		if (t->waiting_routes > 0)
 			return -ENOSPC;
 	}
@@ -904,40 +1074,55 @@ commit_delayed(struct fib *f)
 	return -EAGAIN;
 }
 
+static void
+table_grant(struct fib_table *t)
+{
+	if (grant_pays(t))
+		host_grant(t);
+	if (t->afi == AFI_IPV6)
+		fib_v6_grant(t);
+	else
+		groups_grant(t);
+}
+
 int
 fib_commit(struct fib *f, uint64_t now_ns)
 {
 	bool flip = f->flip_wanted;
 	uint64_t begin_ns, took_ns;
-	struct fib_table *t;
+	int err = 0;
 
 	if (!has_work(f))
 		return commit_status(f);
 	if (!grace_over(f, now_ns))
 		return commit_delayed(f);
 	begin_ns = clock_ns();
-	for (unsigned at = 0; (t = table_next(f, &at)) != NULL;) {
-		if (grant_pays(t))
-			host_grant(t);
-		if (t->afi == AFI_IPV6)
-			fib_v6_grant(t);
-		else
-			groups_grant(t);
-		flip |= shadow_count(t->open) > 0;
-		table_paint(t, f->idle);
+	for (struct fib_table *t = f->dirty; t != NULL; t = t->dirty_next) {
+		t->built = true;
+		if (t->instance) {
+			t->built = instance_build(f, t) == 0;
+			if (!t->built)
+				err = -ENOMEM;
+		} else {
+			table_grant(t);
+			table_paint(t, f->idle);
+		}
+		flip |= t->built && shadow_count(t->open) > 0;
+		table_enter(f, t);
 	}
 	if (flip)
 		publish(f);
-	for (unsigned at = 0; (t = table_next(f, &at)) != NULL;) {
-		batch_drop(f, t);
+	for (struct fib_table *t = f->dirty; t != NULL; t = t->dirty_next) {
+		batch_drop(f, t, t->built);
 		table_count(t);
 	}
+	dirty_clean(f);
 	took_ns = clock_ns() - begin_ns;
 	if (flip) {
 		f->published_ns = now_ns + took_ns;
 		hist_add(&f->commit_hist, took_ns);
 	}
-	return commit_status(f);
+	return err != 0 ? err : commit_status(f);
 }
 
 bool
@@ -1017,24 +1202,46 @@ void
 fib_note_add(struct fib *f, struct vrf_id vrf, const struct prefix *p, bool installed)
 {
 	struct fib_table *t = table_get(f, vrf, p->afi);
+	uint64_t before;
 
-	if (t != NULL)
-		note_add(t, p, installed ? NOTE_INSTALLED : NOTE_NOT_INSTALLED);
+	if (t == NULL)
+		return;
+	if (t->notes == NULL && shadow_create(f->arena, t->afi, &t->notes) != 0) {
+		f->instance_notes_lost = true;
+		return;
+	}
+	before = shadow_count(t->notes);
+	note_add(t, p, installed ? NOTE_INSTALLED : NOTE_NOT_INSTALLED);
+	if (t->instance) {
+		f->instance_notes += (unsigned)(shadow_count(t->notes) - before);
+		f->instance_notes_lost |= t->notes_lost;
+	}
+}
+
+static bool
+note_of(const struct fib_table *t, struct shadow_entry *out)
+{
+	struct shadow_cursor c;
+
+	if (t->notes == NULL || shadow_count(t->notes) == 0)
+		return false;
+	shadow_seek(t->notes, NULL, &c);
+	return shadow_next(&c, out);
 }
 
 /* Finds the first note of all tables. Returns its table, or NULL without notes. */
 static struct fib_table *
 note_first(const struct fib *f, struct shadow_entry *out)
 {
-	struct shadow_cursor c;
 	struct fib_table *t;
 	unsigned at = 0;
 
-	while ((t = table_next(f, &at)) != NULL) {
-		if (shadow_count(t->notes) == 0)
-			continue;
-		shadow_seek(t->notes, NULL, &c);
-		if (shadow_next(&c, out))
+	for (t = f->painted; t != NULL; t = t->painted_next) {
+		if (note_of(t, out))
+			return t;
+	}
+	while (f->instance_notes > 0 && (t = table_next(f, &at)) != NULL) {
+		if (note_of(t, out))
 			return t;
 	}
 	return NULL;
@@ -1057,21 +1264,23 @@ fib_note_remove(struct fib *f)
 	struct shadow_entry e;
 	struct fib_table *t = note_first(f, &e);
 
-	if (t != NULL)
-		(void)shadow_remove(t->notes, &e.prefix);
+	if (t == NULL)
+		return;
+	(void)shadow_remove(t->notes, &e.prefix);
+	if (t->instance)
+		f->instance_notes--;
 }
 
 bool
 fib_notes_lost(struct fib *f)
 {
-	struct fib_table *t;
-	unsigned at = 0;
-	bool lost = false;
+	bool lost = f->instance_notes_lost;
 
-	while ((t = table_next(f, &at)) != NULL) {
+	for (struct fib_table *t = f->painted; t != NULL; t = t->painted_next) {
 		lost |= t->notes_lost;
 		t->notes_lost = false;
 	}
+	f->instance_notes_lost = false;
 	return lost;
 }
 
@@ -1127,6 +1336,11 @@ generation_read(const struct fib_generation *g, struct vrf_id vrf, const struct 
 	const uint16_t *answers = g->v4[vrf.v].answers;
 	const uint32_t *words = g->v6[vrf.v].words;
 
+	const struct compact *c =
+		addr->afi == AFI_IPV6 ? g->v6[vrf.v].compact : g->v4[vrf.v].compact;
+
+	if (c != NULL)
+		return compact_read(c, addr->b, list, len);
 	if (addr->afi == AFI_IPV6)
 		return words != NULL && table_v6_read(words, addr->b, list, len);
 	return answers != NULL &&

@@ -16,6 +16,10 @@
  * groups become free; the rest of the batch is not affected. A large batch rebuilds the idle copy
  * from the shadow. The default route is not in the table; each generation keeps its path list as
  * the answer for misses.
+ *
+ * The table of a VPN instance (fib_instance_add()) is immutable (lpm/compact.h). fib_commit() builds
+ * a new one for each instance with changes, and the generation refers to the newest. A commit visits
+ * only tables with changes, with any number of instances.
  */
 #pragma once
 
@@ -28,7 +32,7 @@ struct arena;
 struct fib;
 struct qsbr;
 
-#define FIB_VRF_MAX 64
+#define FIB_VRF_MAX 1024
 
 struct fib_config {
 	struct arena *arena;
@@ -81,12 +85,21 @@ void fib_destroy(struct fib *f);
  */
 int fib_vrf_add(struct fib *f, struct vrf_id vrf, enum afi afi) RUNS_ON(role_fib);
 
+/*
+ * Creates the table of a VPN instance: like fib_vrf_add(), but for at most FIB_INSTANCE_ROUTES
+ * routes, with memory in proportion to the routes, and without a share in memory_bytes. A table
+ * exists until fib_destroy(); without routes it takes some kilobytes. Returns 0 (also if the table
+ * exists), -ENOMEM, -ENOSPC or -EAFNOSUPPORT.
+ */
+#define FIB_INSTANCE_ROUTES 16000u
+int fib_instance_add(struct fib *f, struct vrf_id vrf, enum afi afi) RUNS_ON(role_fib);
+
 struct path_lists *fib_path_lists(struct fib *f);
 
 /*
  * Sets the path list of a route, in the open batch. Setting an unchanged list does nothing. The
- * fib takes its own reference on `list`. Returns 0, -ENOENT (no such table), or -ENOMEM (nothing
- * changed).
+ * fib takes its own reference on `list`. Returns 0, -ENOENT (no such table), -ENOSPC (the table of
+ * the instance is full), or -ENOMEM; after an error nothing has changed.
  */
 int fib_set(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list)
 	RUNS_ON(role_fib);
@@ -135,7 +148,7 @@ unsigned fib_batch_cost(const struct fib *f);
 /*
  * Publishes the open batch. Returns 0; -EAGAIN: readers still use the idle copy, nothing was done,
  * call again soon; -ENOSPC: done, and some routes are not installed (returned as long as any route
- * waits). `now_ns` is the time for the histograms of commits and grace periods. With an empty
+ * waits); -ENOMEM: done, but the changes of some instances remain in the open batch. `now_ns` is the time for the histograms of commits and grace periods. With an empty
  * batch, only the idle copy is brought up to date.
  */
 int fib_commit(struct fib *f, uint64_t now_ns) RUNS_ON(role_fib);

@@ -9,6 +9,7 @@
 
 #include <stdatomic.h>
 
+struct compact;
 struct shadow;
 struct shadow_entry;
 struct table_v4;
@@ -22,6 +23,12 @@ struct table_counters {
 struct fib_table {
 	struct vrf_id vrf;
 	enum afi afi;
+	/* an instance: immutable tables (lpm/compact.h) instead of painted copies, no groups */
+	bool instance;
+	bool dirty; /* in the list of tables with changes */
+	bool built; /* during a commit: the open batch is in the idle copy */
+	struct fib_table *dirty_next;
+	struct fib_table *painted_next; /* the list of tables with painted copies */
 	struct shadow *routes; /* all routes; IPv6: without waiting routes */
 	struct shadow *open; /* the open batch: prefix -> list before the batch */
 	struct shadow *behind; /* the last batch: published, but missing in the idle copy */
@@ -33,7 +40,7 @@ struct fib_table {
 	 * Notes of fib_note_add(): list 0 means installed, 1 not installed. `notes_lost`: a note
 	 * was lost for lack of memory.
 	 */
-	struct shadow *notes;
+	struct shadow *notes; /* of an instance: NULL until the first note */
 	bool notes_lost;
 	/*
 	 * IPv6: groups added while routes below waited; such routes may be able to use these
@@ -43,6 +50,7 @@ struct fib_table {
 	union {
 		struct table_v4 *copy[2];
 		struct table_v6 *copy_v6[2];
+		struct compact *compact[2]; /* NULL: no routes; both may be one table */
 	};
 	uint32_t groups_max;
 	uint32_t groups_kept; /* part of groups_max, for host routes only */

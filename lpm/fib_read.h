@@ -11,6 +11,7 @@
 #pragma once
 
 #include "lpm/base.h"
+#include "lpm/compact.h"
 #include "lpm/fib.h"
 #include "lpm/path_list.h"
 #include "lpm/table_v4.h"
@@ -21,7 +22,7 @@
 
 /*
  * Immutable while published. v4[vrf] and v6[vrf] have NULL tables if the VRF has no table of the
- * family.
+ * family. An instance has only `compact`, or NULL without routes.
  */
 struct fib_generation {
 	uint64_t number;
@@ -29,10 +30,12 @@ struct fib_generation {
 		struct rte_lpm *lpm;
 		const uint16_t *answers; /* table_v4_answers() */
 		uint32_t miss; /* path list of 0/0, or PATH_LIST_NONE */
+		const struct compact *compact;
 	} v4[FIB_VRF_MAX];
 	struct {
 		const uint32_t *words;
 		uint32_t miss; /* path list of ::/0, or PATH_LIST_NONE */
+		const struct compact *compact;
 	} v6[FIB_VRF_MAX];
 };
 
@@ -105,6 +108,19 @@ fib_read_v4_look(
 			list[i] = fib_read_v4_lpm(lpm, ip[i], miss);
 }
 
+/* fib_read_v4_lists() for a VRF without a painted table. */
+static __attribute__((noinline, unused)) void
+fib_read_v4_instance(const struct fib_generation *g, struct vrf_id vrf, const uint32_t *ip,
+	uint32_t *list, unsigned n)
+{
+	const struct compact *c = g->v4[vrf.v].compact;
+
+	if (c != NULL)
+		compact_v4_lookup(c, ip, list, n);
+	else
+		__builtin_memset(list, 0, n * sizeof(*list));
+}
+
 /*
  * `address >> FIB_READ_V4_FIRST` is the index of the 32-bit word of the first level with the
  * answer, for prefetching.
@@ -130,7 +146,7 @@ fib_read_v4_lists(const struct fib_generation *g, struct vrf_id vrf, const uint3
 	unsigned i = 0;
 
 	if (__builtin_expect(answers == NULL, 0)) {
-		__builtin_memset(list, 0, n * sizeof(*list));
+		fib_read_v4_instance(g, vrf, ip, list, n);
 		return;
 	}
 	for (; i + 8 <= n; i += 8)
@@ -156,6 +172,19 @@ fib_read_v4_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint32
 	fib_read_v4_lists(g, vrf, ip, out, n);
 }
 
+/* fib_read_v6_bulk() for a VRF without a painted table. */
+static __attribute__((noinline, unused)) void
+fib_read_v6_instance(const struct fib_generation *g, struct vrf_id vrf, const uint8_t (*ip)[16],
+	uint32_t *list, unsigned n)
+{
+	const struct compact *c = g->v6[vrf.v].compact;
+
+	if (c != NULL)
+		compact_v6_lookup(c, ip, list, n);
+	else
+		__builtin_memset(list, 0, n * sizeof(*list));
+}
+
 /* Like fib_read_v4_bulk(), for IPv6 addresses in wire order. */
 static inline __attribute__((always_inline)) void
 fib_read_v6_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint8_t (*ip)[16],
@@ -164,8 +193,7 @@ fib_read_v6_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint8_
 	const uint32_t *words = g->v6[vrf.v].words;
 
 	if (words == NULL) {
-		for (unsigned i = 0; i < n; i++)
-			out[i] = PATH_LIST_NONE;
+		fib_read_v6_instance(g, vrf, ip, out, n);
 		return;
 	}
 	table_v6_lookup_bulk(words, ip, out, n, g->v6[vrf.v].miss);
@@ -175,7 +203,7 @@ fib_read_v6_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint8_
  * fib_read_v6_bulk() in steps (table_v6_lookup_step()), so the caller can do work in between. All
  * steps must use one generation. At most TABLE_V6_BURST addresses. After the last step, slot[i] is
  * the slot with the answer, or with a reference to deeper levels (table_v6_goes_on() is true for
- * its word).
+ * its word). For an instance the first step finds the answers, and slot[i] is the path list.
  */
 static inline __attribute__((always_inline)) void
 fib_read_v6_step(const struct fib_generation *g, struct vrf_id vrf, const uint8_t (*ip)[16],
@@ -183,6 +211,8 @@ fib_read_v6_step(const struct fib_generation *g, struct vrf_id vrf, const uint8_
 {
 	if (g->v6[vrf.v].words != NULL)
 		table_v6_lookup_step(g->v6[vrf.v].words, ip, slot, rest, n, step);
+	else if (step == 0)
+		fib_read_v6_instance(g, vrf, ip, slot, n);
 }
 
 /*
@@ -200,7 +230,7 @@ fib_read_v6_lists(const struct fib_generation *g, struct vrf_id vrf, const uint3
 	unsigned i = 0;
 
 	if (__builtin_expect(words == NULL, 0)) {
-		__builtin_memset(list, 0, n * sizeof(*list));
+		__builtin_memcpy(list, slot, n * sizeof(*list));
 		return false;
 	}
 	for (; i + 8 <= n; i += 8) {

@@ -6,16 +6,16 @@ dir=${1:?usage: hot.sh BUILD-FOLDER}
 allowed='
 memcpy memset memmove memcmp __stack_chk_fail _GLOBAL_OFFSET_TABLE_
 forward_split forward_choose ip4_classify ip4_finish ip6_classify ip6_look_up ip6_finish rewrite_flow_hash_v4 rewrite_flow_hash_v6
-addr_from_v4 next_hop_peek icmp_allowed icmp_make qsbr_online qsbr_offline qsbr_quiescent ring_push ring_pop
+addr_from_v4 next_hop_peek icmp_allowed icmp_make compact_v4_lookup compact_v6_lookup qsbr_online qsbr_offline qsbr_quiescent ring_push ring_pop
 __cpu_indicator_init __cpu_model __cpu_features2
 rte_eth_fp_ops rte_eth_call_rx_callbacks rte_eth_call_tx_callbacks rte_pktmbuf_free_bulk
 '
 status=0
-for object in worker forward ip4 ip6 icmp rewrite; do
-	file=$(find "$dir/dataplane" -path '*keel_dataplane*' -name "$object.c.o")
-	[ -n "$file" ] || { echo "hot: no object of dataplane/$object.c in $dir"; exit 1; }
+for object in dataplane/worker dataplane/forward dataplane/ip4 dataplane/ip6 dataplane/icmp dataplane/rewrite lpm/compact_lookup; do
+	file=$(find "$dir/${object%/*}" -path "*keel_${object%/*}*" -name "${object#*/}.c.o")
+	[ -n "$file" ] || { echo "hot: no object of $object.c in $dir"; exit 1; }
 	for symbol in $(nm -u "$file" | awk '{print $2}' | sed 's/@.*//'); do
-		grep -qwF -- "$symbol" <<<"$allowed" || { echo "hot: dataplane/$object.c calls $symbol"; status=1; }
+		grep -qwF -- "$symbol" <<<"$allowed" || { echo "hot: $object.c calls $symbol"; status=1; }
 	done
 done
 # It must be able to say no: an object that calls the kernel is refused.

@@ -6,10 +6,15 @@
  * many_*: 1,000 instances of 100 routes; all addresses of a burst belong to one instance (burst),
  * or each address belongs to a random instance (random). size_N_*: four instances of N routes.
  *
+ * flip_*: a commit of one changed route of one instance, beside the default table and 1 or 1,000
+ * instances of 100 + 100 routes, and a commit that changes one route of the default table.
+ *
  * Prints one sample a line, `METRIC DUT UNIT RUN VALUE`. Rates are by CPU time of the thread.
  */
 #include "lpm/arena.h"
+#include "lpm/fib.h"
 #include "lpm/group_tree.h"
+#include "lpm/qsbr.h"
 #include "lpm/range_table.h"
 #include "lpm/shadow.h"
 #include "tests/bench/bench.h"
@@ -356,6 +361,96 @@ bench(unsigned instances, unsigned count, const char *name, bool random)
 	instances_drop();
 }
 
+static struct prefix flip_prefix[2][100];
+static struct path_list_id list[2];
+
+static void
+flip_routes(struct fib *fib, struct vrf_id vrf) RUNS_ON(role_fib)
+{
+	for (unsigned i = 0; i < 200; i++) {
+		if (fib_set(fib, vrf, &flip_prefix[i / 100][i % 100], list[0]) != 0)
+			die("fib_set");
+	}
+}
+
+/* Microseconds of a commit that changes one route of `vrf`. */
+static double
+flip_us(struct fib *fib, struct vrf_id vrf) RUNS_ON(role_fib)
+{
+	enum { FLIPS = 2000 };
+	uint64_t cpu = 0;
+
+	for (unsigned i = 0; i < FLIPS; i++) {
+		uint64_t begin;
+
+		if (fib_set(fib, vrf, &flip_prefix[i % 2][i % 100], list[i / 100 % 2 ^ 1]) != 0)
+			die("fib_set");
+		begin = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+		if (fib_commit(fib, 0) != 0)
+			die("fib_commit");
+		cpu += clock_ns(CLOCK_THREAD_CPUTIME_ID) - begin;
+	}
+	return (double)cpu / 1e3 / FLIPS;
+}
+
+static void
+bench_flips(unsigned instances, unsigned run)
+{
+	struct fib_config config = {.arena = arena, .memory_bytes = (size_t)1 << 30};
+	char name[32];
+	struct fib *fib;
+	size_t before;
+
+	role_enter_fib();
+	if (qsbr_create(arena, 1, &config.workers) != 0 || fib_create(&config, &fib) != 0 ||
+		fib_vrf_add(fib, VRF_DEFAULT, AFI_IPV4) != 0 ||
+		fib_vrf_add(fib, VRF_DEFAULT, AFI_IPV6) != 0)
+		die("no memory for the tables");
+	for (uint32_t i = 0; i < 2; i++) {
+		struct ip_addr addr = addr_from_v4(0xc0000200 + i);
+		struct path path = {.label = LABEL_NONE};
+
+		if (next_hop_get(fib_path_lists(fib), VRF_DEFAULT, &addr, 0, &path.next_hop) != 0 ||
+			path_list_get(fib_path_lists(fib), PATH_LIST_FORWARD, PORT_NONE, &path, 1,
+				&list[i]) != 0)
+			die("no path list");
+	}
+	flip_routes(fib, VRF_DEFAULT);
+	(void)fib_commit(fib, 0);
+	(void)fib_commit(fib, 0);
+	before = arena_bytes(arena);
+	for (uint16_t v = 1; v <= instances; v++) {
+		struct vrf_id vrf = {v};
+
+		if (fib_instance_add(fib, vrf, AFI_IPV4) != 0 ||
+			fib_instance_add(fib, vrf, AFI_IPV6) != 0)
+			die("no instance");
+		flip_routes(fib, vrf);
+	}
+	while (!fib_settled(fib))
+		(void)fib_commit(fib, 0);
+	snprintf(name, sizeof(name), "flip_%u", instances);
+	sample(name, "bytes", "bytes/instance", run,
+		(double)(arena_bytes(arena) - before) / instances);
+	sample(name, "instance", "us", run, flip_us(fib, (struct vrf_id){1}));
+	sample(name, "default", "us", run, flip_us(fib, VRF_DEFAULT));
+	fib_destroy(fib);
+	qsbr_destroy(config.workers);
+}
+
+static void
+flips(void)
+{
+	for (unsigned i = 0; i < 200; i++) {
+		afi = i < 100 ? AFI_IPV4 : AFI_IPV6;
+		flip_prefix[i / 100][i % 100] = vpn_route();
+	}
+	for (unsigned run = 0; run < options.runs; run++) {
+		bench_flips(1, run);
+		bench_flips(INSTANCES, run);
+	}
+}
+
 int
 main(int argc, char **argv)
 {
@@ -371,6 +466,7 @@ main(int argc, char **argv)
 	asked = malloc(ASKED * sizeof(*asked));
 	if (asked == NULL || arena_create("bench", &arena) != 0)
 		die("out of memory");
+	flips();
 	for (unsigned family = 0; family < 2; family++) {
 		const char *v = family == 0 ? "v4" : "v6";
 		char name[32];

@@ -88,6 +88,15 @@ struct lab_fib {
 	struct path_lists *lists;
 };
 
+/* The VRF of the ports and routes: the default table, or a VPN instance with compact tables. */
+#ifdef KEEL_LAB_INSTANCE
+#define LAB_VRF ((struct vrf_id){KEEL_LAB_INSTANCE})
+#define LAB_ADD fib_instance_add
+#else
+#define LAB_VRF VRF_DEFAULT
+#define LAB_ADD fib_vrf_add
+#endif
+
 static inline void
 lab_fib_up(struct lab_fib *l)
 {
@@ -101,8 +110,8 @@ lab_fib_up(struct lab_fib *l)
 					    .groups_v6 = LAB_GROUPS_V6},
 				 &l->fib),
 		0);
-	assert_int_equal(fib_vrf_add(l->fib, VRF_DEFAULT, AFI_IPV4), 0);
-	assert_int_equal(fib_vrf_add(l->fib, VRF_DEFAULT, AFI_IPV6), 0);
+	assert_int_equal(LAB_ADD(l->fib, LAB_VRF, AFI_IPV4), 0);
+	assert_int_equal(LAB_ADD(l->fib, LAB_VRF, AFI_IPV6), 0);
 	l->lists = fib_path_lists(l->fib);
 }
 
@@ -157,7 +166,7 @@ lab_route_backed(struct lab_fib *l, const struct prefix *p, enum path_list_kind 
 		assert_int_equal(path_list_get_backed(l->lists, path, count, backups, &list), 0);
 	else
 		assert_int_equal(path_list_get(l->lists, kind, port, path, count, &list), 0);
-	assert_int_equal(fib_set(l->fib, VRF_DEFAULT, p, list), 0);
+	assert_int_equal(fib_set(l->fib, LAB_VRF, p, list), 0);
 	path_list_unref(l->lists, list);
 }
 
@@ -242,7 +251,8 @@ lab_port(const char *name, const char *device)
 	struct dataplane_error err = {""};
 	uint16_t port = 0;
 	int rc = port_add(
-		&(struct port_config){.name = name, .device = device, .mtu = 1500}, 1, &port, &err);
+		&(struct port_config){.name = name, .device = device, .vrf = LAB_VRF, .mtu = 1500},
+		1, &port, &err);
 
 	if (rc != 0)
 		fail_msg("port_add %s: %d %s", name, rc, err.text);

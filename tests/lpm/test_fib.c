@@ -996,6 +996,32 @@ test_beside_readers(void **state)
 	fib_unmake();
 }
 
+/* A waiting route becomes a host route with the same list, in a table without other changes. */
+static void
+test_host_route_again(void **state)
+{
+	struct prefix p;
+
+	(void)state;
+	role_enter_fib();
+	fib_make(32);
+	lists_make(1);
+	for (unsigned i = 0; i < 31; i++) {
+		p = prefix_from_v4((10u << 24) + (i << 8), 32);
+		assert_int_equal(fib_set(fib, VRF_DEFAULT, &p, list[0]), 0);
+	}
+	settle();
+	assert_true(fib_is_waiting(fib, VRF_DEFAULT, &p));
+	set_own("10.0.30.0/32", list[0]);
+	assert_false(fib_settled(fib));
+	assert_int_equal(commit(), 0);
+	check("10.0.30.0", "10.0.30.0/32", list[0]);
+	settle();
+	check("10.0.30.0", "10.0.30.0/32", list[0]);
+	lists_drop(1);
+	fib_unmake();
+}
+
 int
 main(void)
 {
@@ -1013,6 +1039,7 @@ main(void)
 		one_thread_test(test_groups_kept_back),
 		one_thread_test(test_own_waits),
 		one_thread_test(test_group_for_a_slot),
+		one_thread_test(test_host_route_again),
 		one_thread_test(test_full_table),
 		cmocka_unit_test(test_beside_readers),
 	};
