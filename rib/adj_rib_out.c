@@ -314,6 +314,19 @@ set_segment_tidy(struct adj_records *r, struct attr_id set)
 	r->sets.segment[set.v >> SET_BITS] = NULL;
 }
 
+void
+adj_record_prefetch(const struct adj_records *r, struct attr_id accepted, bool record)
+{
+	uint32_t s = accepted.v >> SET_BITS;
+	const struct set_segment *g = s < r->sets.count ? r->sets.segment[s] : NULL;
+	const uint32_t *first = g != NULL ? &g->first[accepted.v & SET_MASK] : NULL;
+
+	if (first != NULL && !record)
+		__builtin_prefetch(first);
+	else if (first != NULL && *first != 0)
+		__builtin_prefetch(record_at(r, *first), 1);
+}
+
 int
 adj_record_get(struct adj_records *r, const struct adj_path *p, struct adj_record_id *out)
 {
@@ -1003,12 +1016,19 @@ adj_rib_out_hold(struct adj_rib_out *o, struct dest_id dest)
 }
 
 void
-adj_rib_out_prefetch(const struct adj_rib_out *o, struct dest_id dest)
+adj_rib_out_prefetch(const struct adj_rib_out *o, struct dest_id dest, bool record)
 {
 	uint32_t at = dest.v + 1;
 	const struct column *c = column_find(o, at);
 	const struct block *b = block_find(o, 0, at);
 
+	if (record) {
+		struct adj_route r = adj_rib_out_get(o, dest);
+
+		if (r.record.v != 0)
+			__builtin_prefetch(record_at(o->records, r.record.v), 1);
+		return;
+	}
 	if (c != NULL)
 		__builtin_prefetch(&c->entry[((at & SEGMENT_MASK) << c->log_width) / 8], 1);
 	if (b != NULL)

@@ -47,6 +47,8 @@ void adj_records_destroy(struct adj_records *r);
  * records).
  */
 int adj_record_get(struct adj_records *r, const struct adj_path *p, struct adj_record_id *out);
+/* Prefetches the list for adj_record_get(). With `record`, in a later call: the first record. */
+void adj_record_prefetch(const struct adj_records *r, struct attr_id accepted, bool record);
 void adj_record_ref(struct adj_records *r, struct adj_record_id id);
 void adj_record_put(struct adj_records *r, struct adj_record_id id);
 const struct adj_path *adj_record_path(const struct adj_records *r, struct adj_record_id id);
@@ -92,8 +94,8 @@ int adj_rib_out_add(struct adj_rib_out *o, const struct dest_id *dest, unsigned 
 struct adj_route adj_rib_out_get(const struct adj_rib_out *o, struct dest_id dest);
 /* As adj_rib_out_get(), with a reference on the record for the caller. */
 struct adj_route adj_rib_out_hold(struct adj_rib_out *o, struct dest_id dest);
-/* Prefetches an entry. */
-void adj_rib_out_prefetch(const struct adj_rib_out *o, struct dest_id dest);
+/* Prefetches an entry. With `record`, in a later call: the record of the entry. */
+void adj_rib_out_prefetch(const struct adj_rib_out *o, struct dest_id dest, bool record);
 
 uint64_t adj_rib_out_count(const struct adj_rib_out *o);
 /* Number of entries from `source`. */

@@ -14,6 +14,9 @@
 #include <string.h>
 
 #define JOURNAL_READ 512u
+/* Distance in entries between a stage of the prefetch and the evaluation for a group. */
+#define AHEAD_ENTRIES 12u
+#define AHEAD_RECORDS 6u
 #define WALK_IDS 16384u /* ids in one slice: in a policy walk most ids cause no change */
 #define SLOT_NONE UINT16_MAX
 #define RETRY_NS 50000000u /* before a walk that waits tries again */
@@ -724,14 +727,34 @@ entry_skips(const struct update_group *g, const struct window_entry *entry,
 	return !journal_awaits(g->cursor, e);
 }
 
+/* Prefetches what entry `i` needs. With `record` the second of two stages, which reads the octets of the first. */
+static void
+entry_prefetch(const struct update_group *g, const struct window *w, unsigned i, bool record)
+{
+	const struct window_entry *entry;
+
+	if (i >= w->count || g->set->windows.done[i] || w->entry[i].unread)
+		return;
+	entry = &w->entry[i];
+	adj_rib_out_prefetch(g->out, entry->dest, record);
+	if (entry->path != WINDOW_NONE)
+		adj_record_prefetch(g->set->records, w->path[entry->path].accepted, record);
+}
+
 /* Takes the other entries in the order of the journal. Returns the sequence of the last entry. */
 static uint64_t
 window_take(struct update_group *g, const struct window *w, uint64_t after, uint64_t upto)
 	RUNS_ON(role_session)
 {
+	for (unsigned i = 0; i < AHEAD_ENTRIES; i++)
+		entry_prefetch(g, w, i, false);
+	for (unsigned i = 0; i < AHEAD_RECORDS; i++)
+		entry_prefetch(g, w, i, true);
 	for (unsigned i = 0; i < w->count; i++) {
 		const struct window_entry *entry = &w->entry[i];
 
+		entry_prefetch(g, w, i + AHEAD_ENTRIES, false);
+		entry_prefetch(g, w, i + AHEAD_RECORDS, true);
 		if (g->set->windows.done[i])
 			continue;
 		const struct journal_entry e = {.sequence = w->first + entry->at,
