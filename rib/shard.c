@@ -662,6 +662,16 @@ reclaim_deadline(const struct shard *s, uint64_t now_ns, uint64_t deadline_ns) R
 	return deadline_ns > now_ns ? now_ns + (deadline_ns - now_ns) / 4 : deadline_ns;
 }
 
+void
+consumers_wake(struct shard *s)
+{
+	if (s->entries == s->woken)
+		return;
+	s->woken = s->entries;
+	if (s->config.wake_consumers != NULL)
+		s->config.wake_consumers(s->config.wake_ctx);
+}
+
 bool
 shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 {
@@ -676,14 +686,11 @@ shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 	hold = tombstones_hold(s, deadline_ns);
 	note_work("import of UPDATEs");
 	more = !hold && import_run(s, live_deadline(s, now_ns, deadline_ns));
+	consumers_wake(s);
 	note_work("walks over tables");
 	walks = walks_run(s, deadline_ns, hold);
 	note_work("clearing up after a turn");
-	if (s->entries != s->woken) {
-		s->woken = s->entries;
-		if (s->config.wake_consumers != NULL)
-			s->config.wake_consumers(s->config.wake_ctx);
-	}
+	consumers_wake(s);
 	next_hops_tidy(s);
 	if (s->config.index == 0 && now_ns - s->journal_tidied_ns >= JOURNAL_TIDY_NS) {
 		s->journal_tidied_ns = now_ns;

@@ -592,6 +592,8 @@ void refused_fini(struct shard *s);
 /* shard_import.c */
 /* One turn of input, until the deadline. True if more input is due. */
 bool import_run(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib);
+/* Wakes the consumers of the journal, if entries were appended since the last wake-up. */
+void consumers_wake(struct shard *s) RUNS_ON(role_rib);
 int accepted_get(struct shard *s, struct shard_table *t, struct peer_id peer,
 	const struct attr_set *attrs, struct shard_accepted *out) RUNS_ON(role_rib);
 /* As accepted_get(), for an interned set that may wait to be freed. */

@@ -1078,6 +1078,18 @@ batch_end(struct shard *s) RUNS_ON(role_rib)
 	c->batch = NULL;
 }
 
+/* True for a live record in front of bulk: the consumers read the change while the shard imports the bulk. */
+static bool
+is_last_live(const struct shard_cursor *c, const struct rib_record *rec)
+{
+	const struct rib_record *next;
+
+	if (rec->kind != RIB_UPDATE || rec->bulk)
+		return false;
+	next = record_next(c->batch, rec);
+	return next != NULL && next->bulk;
+}
+
 static bool
 import_some(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib)
 {
@@ -1101,6 +1113,8 @@ import_some(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib)
 		if (!record_run(s, rec, deadline_ns))
 			return !c->blocked;
 		since_clock += 1 + rec->nlri_count;
+		if (is_last_live(c, rec))
+			consumers_wake(s);
 		record_end(s, rec);
 		if (since_clock >= CLOCK_EVERY) {
 			since_clock = 0;

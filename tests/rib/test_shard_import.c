@@ -59,6 +59,34 @@ test_unchanged_writes_nothing(void **state)
 	rig_fini(&r);
 }
 
+/* One turn: the consumers are woken for the live changes, before the bulk behind them, and once more at the end. */
+static void
+test_live_wakes(void **state)
+{
+	struct rib_nlri n[64];
+	union rig_attrs a;
+	struct rig r;
+
+	rig_simple(&r, policy_accept_all());
+	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
+	for (unsigned i = 0; i < 64; i++)
+		n[i] = rig_nlri(0x01000000 + (i << 8), 24);
+	for (unsigned live = 0; live < 3; live++) {
+		r.woken = 0;
+		for (unsigned i = 0; i < 64; i++) {
+			a.a.med = live;
+			a.a.has |= ATTR_HAS_MED;
+			r.bulk = live < 2 && i >= live * 8;
+			rig_update(&r, 1, &a.a, &n[i], 1);
+		}
+		rig_put(&r);
+		(void)shard_work(r.shard, r.now_ns, rig_clock() + 60000000000u);
+		assert_true(rig_drained(&r));
+		assert_int_equal(r.woken, live == 1 ? 2 : 1);
+	}
+	rig_fini(&r);
+}
+
 /*
  * So many BoRR that a 16-bit stamp would wrap and old paths look new: the routes of the lost
  * session then stayed forever.
@@ -499,6 +527,7 @@ main(void)
 		cmocka_unit_test(test_allow_as_in),
 		cmocka_unit_test(test_received_ns),
 		cmocka_unit_test(test_bad_records),
+		cmocka_unit_test(test_live_wakes),
 	};
 
 	int failed = 0;
