@@ -375,6 +375,9 @@ struct speaker {
 		uint64_t whole; /* journal sequence before the oldest unfinished run */
 		uint64_t whole_ns; /* when that run was handed over */
 		uint64_t pushed_ns; /* when the newest run was handed over */
+		unsigned live; /* live prefixes in the open run */
+		/* when the last live prefix, and the last prefix of a whole table, was received */
+		uint64_t live_ns, bulk_ns;
 	} run;
 	struct timer retry;
 	struct timer tidy; /* returns unused batches */

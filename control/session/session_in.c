@@ -78,6 +78,9 @@ batch_push(struct speaker *s, unsigned shard) RUNS_ON(role_session)
 /* About 1 ms of work for a shard. */
 #define RUN_PREFIXES 2048u
 #define RUN_WAIT_NS 10000000u
+/* While one peer sends a whole table and another peer sends live changes. */
+#define RUN_PREFIXES_MIXED 256u
+#define RUN_MIXED_NS NS_PER_S
 
 /* With several shards, one: the parts of an UPDATE come close together in the journal. */
 static unsigned
@@ -89,7 +92,19 @@ runs_max(const struct speaker *s)
 static unsigned
 run_prefixes(const struct speaker *s)
 {
-	return s->shards.count > 1 ? 2 * RUN_PREFIXES - 256 : RUN_PREFIXES;
+	if (s->shards.count > 1)
+		return 2 * RUN_PREFIXES - 256;
+	return s->run.bulk_ns < s->run.live_ns + RUN_MIXED_NS &&
+			       s->run.live_ns < s->run.bulk_ns + RUN_MIXED_NS
+		       ? RUN_PREFIXES_MIXED
+		       : RUN_PREFIXES;
+}
+
+/* True if live prefixes in the open run would wait for the whole table of another peer. */
+static bool
+run_mixed(const struct speaker *s, uint64_t now)
+{
+	return s->run.live > 0 && now < s->run.bulk_ns + RUN_MIXED_NS;
 }
 
 static bool
@@ -140,7 +155,7 @@ input_push(struct speaker *s)
 		batch_push(s, i);
 		s->run.end[last][i] = s->input[i].records;
 	}
-	s->run.prefixes = 0;
+	s->run.prefixes = s->run.live = 0;
 }
 
 /*
@@ -156,7 +171,7 @@ run_may_begin(const struct speaker *s)
 		return s->run.count == 0 || now_ns() - s->run.pushed_ns >= RUN_WAIT_NS;
 	for (unsigned i = 0; i < s->run.count; i++)
 		prefixes += s->run.size[i];
-	return s->run.count == 0 || prefixes <= INPUT_RUNS_MAX * RUN_PREFIXES;
+	return s->run.count == 0 || prefixes <= INPUT_RUNS_MAX * run_prefixes(s);
 }
 
 /* False: too many runs are unfinished. */
@@ -681,10 +696,17 @@ fields_limit(struct peer *p, struct input_update *in) RUNS_ON(role_session)
 }
 
 static void
-run_count(struct speaker *s, const struct input_update *in)
+run_count(struct speaker *s, const struct input_update *in, uint64_t now)
 {
-	for (unsigned i = 0; i < in->count; i++)
+	for (unsigned i = 0; i < in->count; i++) {
 		s->run.prefixes += in->field[i].count;
+		if (in->field[i].bulk) {
+			s->run.bulk_ns = now;
+		} else {
+			s->run.live += in->field[i].count;
+			s->run.live_ns = now;
+		}
+	}
 }
 
 /* Puts all fields or none. False: no batch. */
@@ -714,7 +736,7 @@ update_put_split(struct speaker *s, struct peer *p, struct input_update *in, uin
 			return false;
 	}
 	fields_limit(p, in);
-	run_count(s, in);
+	run_count(s, in, now);
 	for (unsigned i = 0; i < in->count; i++)
 		field_put_split(s, p, &in->field[i], &split[i], now);
 	return true;
@@ -735,17 +757,27 @@ update_put(struct speaker *s, struct peer *p, struct input_update *in, uint64_t 
 	if (batch_room(&s->input[0]) < all && !spares_reserve(s, 0, in->count))
 		return false;
 	fields_limit(p, in);
-	run_count(s, in);
+	run_count(s, in, now);
 	for (unsigned i = 0; i < in->count; i++)
 		field_put(s, p, &in->field[i], 0, NULL, now);
 	return true;
 }
 
+/* Live changes of `p` do not wait for the tables of other peers. */
+static bool
+run_has_live_room(const struct speaker *s, const struct peer *p)
+{
+	for (enum family f = 0; f < FAMILY_COUNT; f++)
+		if (is_bulk(p, f))
+			return false;
+	return s->shards.count == 1 && s->run.live < RUN_PREFIXES_MIXED;
+}
+
 /* False: the open run is full, and earlier runs are unfinished. */
 static bool
-run_reserve(struct speaker *s) RUNS_ON(role_session)
+run_reserve(struct speaker *s, const struct peer *p) RUNS_ON(role_session)
 {
-	if (s->run.prefixes < run_prefixes(s) || run_push(s))
+	if (s->run.prefixes < run_prefixes(s) || run_push(s) || run_has_live_room(s, p))
 		return true;
 	s->starved = true;
 	return false;
@@ -847,7 +879,7 @@ update_received(struct connection *c, const uint8_t *msg, size_t len, uint64_t n
 	struct input_update in;
 	struct bgp_update u;
 
-	if (!input_settle(s) || !run_reserve(s))
+	if (!input_settle(s) || !run_reserve(s, p))
 		return false;
 	bgp_update_decode(msg, len, &o, s->attrs, &u);
 	if (u.error.severity == SESSION_RESET) {
@@ -1088,6 +1120,8 @@ connection_input(struct connection *c, uint64_t now, uint64_t deadline_ns)
 	if (c->watch.fd < 0 || c->connecting)
 		return false;
 	connection_handled(c);
+	if (c->peer->speaker->shards.count == 1 && run_mixed(c->peer->speaker, now))
+		input_push(c->peer->speaker);
 	if (c->ended && !more && !c->waiting) {
 		connection_lost(c);
 		return false;

@@ -68,6 +68,7 @@ table_send(unsigned updates, unsigned prefixes)
 }
 
 #define RUN 2048u /* of one shard */
+#define RUN_MIXED 256u
 #define EACH 100u
 
 /* The shard stands still: the session stops reading after three runs. */
@@ -89,6 +90,47 @@ test_runs(void **state)
 	wait_for(node_view(&n, 1).updates_received == updates);
 	wait_for(node_paths(&n, 0x0a000000u + (updates * EACH - 1) * 256, 24) == 1);
 	script_close(&table);
+	node_end(&n);
+}
+
+/* The shard stands still, and the table of a peer waits: the session still reads live changes of the other peer, up to a limit. */
+static void
+test_live_is_read(void **state)
+{
+	const unsigned updates = 200, changes = 10000;
+	uint64_t seen = 0;
+	union script_attrs attrs;
+
+	node_begin(&n, OWN_AS, OWN_ID);
+	establish(&live, 3, LIVE_AS);
+	script_send_end_of_rib(&live, V4);
+	establish(&table, 1, TABLE_AS);
+	script_attrs(&attrs, LIVE_AS, NEXT_HOP);
+	script_send_update(&live, &attrs.a, LIVE, 1);
+	wait_for(node_paths(&n, LIVE, 24) == 1);
+	atomic_store(&n.paused_shards, 1);
+	table_send(updates, EACH);
+	wait_for(node_view(&n, 1).updates_received >= RUN_MIXED / EACH);
+	for (unsigned i = 0; i < 20; i++)
+		thread_call(n.session, nothing, NULL);
+	assert_true(node_view(&n, 1).updates_received < updates);
+	script_send_update(&live, &attrs.a, LIVE, 1);
+	wait_for(node_view(&n, 3).updates_received == 3);
+	for (unsigned i = 0; i < changes; i++)
+		script_send_update(&live, &attrs.a, LIVE + 256 * i, 1);
+	while (seen != node_view(&n, 3).updates_received) {
+		seen = node_view(&n, 3).updates_received;
+		for (unsigned i = 0; i < 20; i++)
+			thread_call(n.session, nothing, NULL);
+	}
+	assert_true(seen < 3 + changes);
+	atomic_store(&n.paused_shards, 0);
+	node_wake_shards(&n);
+	wait_for(node_view(&n, 1).updates_received == updates &&
+		 node_view(&n, 3).updates_received == 3 + changes);
+	wait_for(node_paths(&n, LIVE + 256 * (changes - 1), 24) == 1);
+	script_close(&table);
+	script_close(&live);
 	node_end(&n);
 }
 
@@ -169,6 +211,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_runs),
+		cmocka_unit_test(test_live_is_read),
 		cmocka_unit_test(test_overtakes),
 	};
 
