@@ -5,7 +5,7 @@
  *
  * A turn of the loop runs the mailbox, the timers, work(), then the file descriptors. The thread
  * sleeps in epoll only if work() returned false. Timers and watches belong to their thread and run
- * between slices of at most 1 ms.
+ * between slices of at most SLICE_NS.
  */
 #pragma once
 
@@ -16,7 +16,7 @@ struct thread;
 
 #define THREADS_MAX 64
 /* maximum length of a slice: work() between two checks of timers and sockets */
-#define SLICE_NS 1000000u
+#define SLICE_NS 250000u
 
 struct thread_config {
 	const char *name; /* at most 15 bytes */
