@@ -233,6 +233,7 @@ class Slow(KeelTest):
             sessions, s = self.all_receive(pace)
             seconds[pace].append(s)
             memory.setdefault(pace, []).append(resident(pid))
+            self.keel.call("bgp.reset", {"family": V4, "scope": "group", "group": "receivers", "force": True})  # no idle hold follows
             for x in sessions:
                 x.close()
             self.wait("the end of the sessions", lambda: list(self.established()) == [FEEDER])
