@@ -239,6 +239,8 @@ struct update_group {
 	bool policy_within; /* the WALK_SEND replaces a due policy walk */
 	uint32_t policy_end; /* a policy walk (sends differences) is due for ids below this */
 	uint64_t walk_began_ns, blocked_ns, waited_ns, retry_ns;
+	/* While bulk waits for few members: since when, the last check, and the time counted by the checks. */
+	uint64_t few_since_ns, few_look_ns, few_ns;
 
 	uint64_t live_from; /* journal entries up to here were examined for live changes */
 	bool bulk; /* the journal has unread bulk entries */

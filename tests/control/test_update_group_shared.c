@@ -1513,6 +1513,40 @@ test_cluster_id_changes(void **state)
 	rigged_end(&r);
 }
 
+/* ---- one member in ten that takes nothing ---- */
+
+/* The other members get the whole table long before the patience of the walk ends. */
+static void
+test_few_hold_up_nobody(void **state)
+{
+	static struct rigged r;
+	uint64_t until = now_ns() + UINT64_C(30000000000);
+	struct update_group_stats s;
+
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	r.groups->c.patience_ns = UINT64_C(600000000000);
+	load(&r, 20000, 1);
+	for (unsigned i = 0; i < 10; i++) {
+		struct update_member_config c = member_config(&r, i);
+
+		join(&r, i, &c);
+	}
+	while (r.told[0].marks[MARK_END_OF_RIB] == 0 && now_ns() < until)
+		for (unsigned i = 0; i < 10; i++) {
+			if (i == 9)
+				turn_block(r.told[i].m, 0);
+			else
+				encode(&r, i, false);
+		}
+	assert_int_equal(r.told[0].marks[MARK_END_OF_RIB], 1);
+	update_group_stats(r.told[0].m, &s);
+	assert_int_equal(s.fell_behind, 1);
+	assert_int_equal(r.told[9].octets, 0);
+	drain(&r, false);
+	assert_int_equal(r.told[9].marks[MARK_END_OF_RIB], 1);
+	rigged_end(&r);
+}
+
 /* ---- how far a member is behind ---- */
 
 #define S UINT64_C(1000000000)
@@ -1647,6 +1681,7 @@ main(void)
 		cmocka_unit_test(test_behind_goes_on_for_full_ones),
 		cmocka_unit_test(test_full_ones_fall_behind_by_it),
 		cmocka_unit_test(test_lag),
+		cmocka_unit_test(test_few_hold_up_nobody),
 	};
 
 	role_enter_rib();
