@@ -873,6 +873,7 @@ live_gather(struct update_group *g)
 		if (e[i].table.v != g->rules.table.v ||
 			!dest_peek_best(g->table.at[e[i].shard], e[i].dest, &view))
 			continue;
+		windows_look(g);
 		g->error = offer_get(g, id, &view, &o);
 		if (g->error != 0 || offer_none(&o))
 			continue;
@@ -881,7 +882,6 @@ live_gather(struct update_group *g)
 		change_apply(g, id, &view.prefix, &o, false, false);
 	}
 	s->live = false;
-	windows_look(g);
 }
 
 /* ---- room for more ---- */
