@@ -17,6 +17,7 @@
 /* Distance in entries between a stage of the prefetch and the evaluation for a group. */
 #define AHEAD_ENTRIES 12u
 #define AHEAD_RECORDS 6u
+#define LOOKED_BITS 4096u
 #define WALK_IDS 16384u /* ids in one slice: in a policy walk most ids cause no change */
 #define SLOT_NONE UINT16_MAX
 #define RETRY_NS 50000000u /* before a walk that waits tries again */
@@ -695,17 +696,29 @@ holds_parts(const struct update_group *g)
 
 /* ---- entries of a window ---- */
 
-/* An entry without a copy of the destination. False: no interest. */
-static bool
+/* An entry without a copy of the destination. */
+static void
 entry_look(struct update_group *g, const struct journal_entry *e) RUNS_ON(role_session)
 {
 	struct dest_view view;
 
 	if (!dest_peek_best(g->table.at[e->shard], e->dest, &view))
-		return false;
+		return; /* the id is free: no group has an interest */
 	journal_take(g, e, &view);
 	windows_look(g);
-	return true;
+}
+
+/* Destinations that were read after the window was made, by the low bits of the id: a false hit costs a look. */
+static bool
+looked_has(const uint64_t looked[LOOKED_BITS / 64], struct dest_id id)
+{
+	return looked[id.v % LOOKED_BITS / 64] >> id.v % 64 & 1;
+}
+
+static void
+looked_add(uint64_t looked[LOOKED_BITS / 64], struct dest_id id)
+{
+	looked[id.v % LOOKED_BITS / 64] |= 1ull << id.v % 64;
 }
 
 static void
@@ -732,25 +745,48 @@ entry_skips(const struct update_group *g, const struct window_entry *entry,
 	return !journal_awaits(g->cursor, e);
 }
 
+/* Prefetches a destination of which the window has no copy. */
+static void
+entry_prefetch_dest(const struct update_group *g, const struct window_entry *e, bool paths)
+{
+	const struct shards *s = &g->set->shards;
+	const struct dest_table *t = g->table.at[shards_index(s, e->dest)];
+
+	if (paths)
+		dest_prefetch_paths(t, shards_local(s, e->dest));
+	else
+		dest_prefetch_id(t, shards_local(s, e->dest));
+}
+
 /* Prefetches what entry `i` needs. With `record` the second of two stages, which reads the octets of the first. */
 static void
 entry_prefetch(const struct update_group *g, const struct window *w, unsigned i, bool record)
 {
 	const struct window_entry *entry;
 
-	if (i >= w->count || g->set->windows.done[i] || w->entry[i].unread)
+	if (i >= w->count || g->set->windows.done[i])
 		return;
 	entry = &w->entry[i];
+	if (entry->unread && !journal_awaits(g->cursor,
+				     &(struct journal_entry){.sequence = w->first + entry->at}))
+		return;
+	if (entry->unread)
+		entry_prefetch_dest(g, entry, record);
 	adj_rib_out_prefetch(g->out, entry->dest, record);
 	if (entry->path != WINDOW_NONE)
 		adj_record_prefetch(g->set->records, w->path[entry->path].accepted, record);
 }
 
-/* Takes the other entries in the order of the journal. Returns the sequence of the last entry. */
+/*
+ * Takes the other entries in the order of the journal. Returns the sequence of the last entry. An unread entry shows the destination as the destination is now,
+ * newer than the copies; so no copy of that destination may follow.
+ */
 static uint64_t
 window_take(struct update_group *g, const struct window *w, uint64_t after, uint64_t upto)
 	RUNS_ON(role_session)
 {
+	uint64_t looked[LOOKED_BITS / 64] = {0};
+
 	for (unsigned i = 0; i < AHEAD_ENTRIES; i++)
 		entry_prefetch(g, w, i, false);
 	for (unsigned i = 0; i < AHEAD_RECORDS; i++)
@@ -773,13 +809,12 @@ window_take(struct update_group *g, const struct window *w, uint64_t after, uint
 			continue;
 		if (e.sequence > upto)
 			break;
-		if (entry->unread) {
-			/* newer than the rest of the window, which is read again */
-			if (entry_look(g, &e))
-				return e.sequence;
-			continue;
+		if (entry->unread || looked_has(looked, entry->dest)) {
+			looked_add(looked, entry->dest);
+			entry_look(g, &e);
+		} else {
+			entry_take(g, w, entry, &e);
 		}
-		entry_take(g, w, entry, &e);
 		if (g->error != 0 || batch_full(g->set))
 			return e.sequence;
 	}
