@@ -160,7 +160,7 @@ peer_unlink(struct speaker *s, struct peer *p)
 {
 	address_unlink(s, p);
 	s->ready_count -= ring_remove(&p->ready);
-	s->established_count -= ring_remove(&p->established);
+	ring_remove(&p->established);
 	ring_remove(&p->exports);
 	ring_remove(&p->owing);
 	ring_remove(&p->leaving);
@@ -343,33 +343,11 @@ work_input(struct speaker *s, uint64_t now, uint64_t deadline_ns) RUNS_ON(role_s
 }
 
 /*
- * Exports to all established peers in turn: those whose last turn left something to send (`more`),
- * or all others. Each peer gets half of the remaining time, with a minimum, so that a long export
- * to one peer does not delay a short one to the next. After the deadline the next call continues
- * behind the last served peer. True: the pass reached all peers.
+ * Exports to the peers that are due at the call: to those whose last turn left something to send
+ * (`more`), or to all others. Each peer gets half of the remaining time, with a minimum, so that a
+ * long export to one peer does not delay a short one to the next. Peers that the deadline leaves
+ * out stay due, so each pass goes on where the last pass ended, however many peers there are.
  */
-static bool
-export_each(struct speaker *s, bool more, uint64_t deadline_ns) RUNS_ON(role_session)
-{
-	unsigned count = s->established_count;
-
-	for (unsigned i = 0; i < count && !ring_empty(&s->established); i++) {
-		struct peer *p = container_of(s->established.next, struct peer, established);
-
-		/* Rotate first: the session may end in export_run(). */
-		ring_remove(&p->established);
-		ring_insert(&s->established, &p->established);
-		if (p->export_more != more)
-			continue;
-		ring_remove(&p->exports);
-		export_run(p, update_share(deadline_ns));
-		if (now_ns() >= deadline_ns)
-			return i + 1 == count;
-	}
-	return true;
-}
-
-/* As export_each(), for the peers that are due at the call. */
 static void
 export_due(struct speaker *s, bool more, uint64_t deadline_ns) RUNS_ON(role_session)
 {
@@ -429,29 +407,21 @@ work_export(struct speaker *s, uint64_t now, uint64_t deadline_ns) RUNS_ON(role_
 	const struct journal *j = shard_journal(s->shards.at[0]);
 	uint64_t head = journal_head(j);
 	bool all = s->export_all || head != s->export_head || journal_pressed(j);
+	struct peer *p;
 
 	s->export_head = head;
 	s->export_all = false;
-	if (!all) {
-		export_due(s, false, deadline_ns - left / 4);
-		export_due(s, true, deadline_ns);
+	if (all)
+		RING_EACH(p, &s->established, established)
+		{
+			peer_export_due(p);
+		}
+	export_due(s, false, deadline_ns - left / 4);
+	export_due(s, true, deadline_ns);
 #ifdef __SANITIZE_ADDRESS__
-		if (!s->export_all)
-			export_check(s, j, head);
+	if (!s->export_all)
+		export_check(s, j, head);
 #endif
-		return s->export_all || !ring_empty(&s->exports);
-	}
-	/* a peer that the first pass did not reach is due, whatever the second pass reaches */
-	if (!export_each(s, false, deadline_ns - left / 4))
-		s->export_all = true;
-	if (!export_each(s, true, deadline_ns))
-		s->export_all = true;
-	if (!ring_empty(&s->established)) {
-		struct ring *first = s->established.next;
-
-		ring_remove(first);
-		ring_insert(&s->established, first);
-	}
 	return s->export_all || !ring_empty(&s->exports);
 }
 

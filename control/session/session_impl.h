@@ -326,13 +326,12 @@ struct speaker {
 	 *	leaving      removed; the shards have not handled the last records
 	 */
 	struct ring ready, established, exports, owing, leaving;
-	unsigned ready_count, established_count;
+	unsigned ready_count;
 	struct ring polled; /* connections of peers that send a stream */
 	struct timer poll; /* armed while a connection is polled */
 	/*
-	 * All established peers are due: a group has new messages or new rules, or a pass did not
-	 * reach all peers. Likewise when the journal has more entries to read than at the last
-	 * pass.
+	 * All established peers are due: a group has new messages or new rules. Likewise when the
+	 * journal has more entries to read than at the last pass.
 	 */
 	bool export_all;
 	uint64_t export_head, export_whole; /* of the last pass */

@@ -105,7 +105,6 @@ peer_established(struct peer *p, struct connection *c) RUNS_ON(role_session)
 
 	p->up = c;
 	ring_insert(&p->speaker->established, &p->established);
-	p->speaker->established_count++;
 	peer_export_due(p);
 	p->established_ns = now_ns();
 	p->established_count++;
@@ -159,7 +158,7 @@ peer_down(struct peer *p, uint8_t retain) RUNS_ON(role_session)
 	if (now_ns() - p->established_ns >= IDLE_HOLD_FORGIVEN_S * NS_PER_S)
 		p->idle_hold_s = p->config.timers.idle_hold_s;
 	p->up = NULL;
-	s->established_count -= ring_remove(&p->established);
+	ring_remove(&p->established);
 	ring_remove(&p->exports);
 	p->established_ns = 0;
 	log_event(LOG_INFO, "session-down peer=%s vrf=%s reason=%s", p->config.addr_text,
