@@ -4,7 +4,7 @@
  * and rules on the Loc-RIB. A real shard, a real journal (small, so that consumers are lapped),
  * encode buffers of random size.
  */
-#include "control/export/update_group.h"
+#include "control/export/update_group_impl.h"
 
 #include "tests/control/update_group_rig.h"
 #include "tests/lpm/one_thread.h"
@@ -687,6 +687,46 @@ aside_case(unsigned taker, uint32_t journal_capacity, unsigned turns)
 	world_end(&w);
 }
 
+/*
+ * A withdrawal waits for the last entry, behind many entries without a change of the best path: each
+ * of these is read, but not the rest of the window for each.
+ */
+static void
+test_awaited(void **state)
+{
+	enum { ENTRIES = 300 };
+	static struct world w;
+
+	seed = rng = 5;
+	world_begin(&w, true, 1024);
+	w.groups_config.batch = 0;
+	policy_set_to(&w, POLICY_ALL);
+	for (unsigned set = 0; set < 3; set++)
+		set_of_hops(&w, 2, set, 2 + set, false);
+	set_of_hops(&w, 3, 0, 1, false);
+	announce(&w, 3, 1, 0);
+	announce(&w, 3, 0, 0);
+	rig_settle(&w.rig);
+	group_begin(&w);
+	drain(&w);
+	check(&w);
+	withdraw(&w, 3, 0);
+	announce(&w, 2, 0, 0);
+	rig_settle(&w.rig);
+	for (unsigned n = 0; n < ENTRIES; n++) {
+		announce(&w, 2, 1, 1 + n % 2);
+		rig_settle(&w.rig);
+	}
+	withdraw(&w, 2, 0);
+	rig_settle(&w.rig);
+	drain(&w);
+	check(&w);
+	assert_false(w.route[0].present);
+	assert_true(w.route[1].present);
+	assert_in_range(w.groups->windows.serial, 1, ENTRIES / 10);
+	world_end(&w);
+}
+
 static void
 test_aside(void **state)
 {
@@ -852,6 +892,7 @@ main(void)
 		one_thread_test(test_refresh_is_whole),
 		one_thread_test(test_too_large),
 		one_thread_test(test_aside),
+		one_thread_test(test_awaited),
 		cmocka_unit_test(test_race),
 		one_thread_test(test_streams),
 		one_thread_test(test_cover),
