@@ -5,9 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Reads decimal digits up to `max`, then `stop`. False for any other text. */
-static bool
-number(const char **text, uint64_t max, char stop, uint64_t *out)
+bool
+text_part_parse(const char **text, uint64_t max, char stop, uint64_t *out)
 {
 	const char *p = *text;
 	uint64_t v = 0;
@@ -37,16 +36,16 @@ administered(const char *text, enum vpn_type *type, uint64_t *value)
 			return false;
 		snprintf(part, sizeof(part), "%.*s", (int)(colon - text), text);
 		text = colon + 1;
-		if (addr_parse(part, &addr) != 0 || !number(&text, UINT16_MAX, '\0', &low))
+		if (addr_parse(part, &addr) != 0 || !text_part_parse(&text, UINT16_MAX, '\0', &low))
 			return false;
 		*type = VPN_TYPE_IPV4;
 		*value = (uint64_t)addr_v4(&addr) << 16 | low;
 		return true;
 	}
-	if (!number(&text, UINT32_MAX, ':', &high))
+	if (!text_part_parse(&text, UINT32_MAX, ':', &high))
 		return false;
 	*type = high > UINT16_MAX ? VPN_TYPE_AS4 : VPN_TYPE_AS2;
-	if (!number(&text, *type == VPN_TYPE_AS4 ? UINT16_MAX : UINT32_MAX, '\0', &low))
+	if (!text_part_parse(&text, *type == VPN_TYPE_AS4 ? UINT16_MAX : UINT32_MAX, '\0', &low))
 		return false;
 	*value = *type == VPN_TYPE_AS4 ? high << 16 | low : high << 32 | low;
 	return true;

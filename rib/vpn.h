@@ -25,6 +25,11 @@ struct vpn_rd {
 
 #define VPN_TEXT_MAX 32 /* longest text, with the NUL */
 
+/*
+ * A part of the text of a community, target or distinguisher: decimal digits of a number up to
+ * `max`, then `stop`. Moves *text behind `stop`. False for any other text.
+ */
+bool text_part_parse(const char **text, uint64_t max, char stop, uint64_t *out);
 /* Returns 0 or -EINVAL. */
 int vpn_rd_parse(const char *text, struct vpn_rd *out);
 /* Writes at most VPN_TEXT_MAX bytes, including the NUL, and returns `buf`. */

@@ -29,22 +29,6 @@ static const struct {
 	{"no-peer", 0xffffff04}, /* RFC 3765 */
 };
 
-/* Digits up to `max`, then `stop`. False for any different text. */
-static bool
-parse_part(const char **text, uint64_t max, char stop, uint64_t *out)
-{
-	const char *p = *text;
-	uint64_t v = 0;
-
-	for (; *p >= '0' && *p <= '9' && v <= max; p++)
-		v = v * 10 + (unsigned)(*p - '0');
-	if (p == *text || v > max || *p != stop)
-		return false;
-	*text = p + 1;
-	*out = v;
-	return true;
-}
-
 int
 policy_community_parse(const char *text, uint32_t *out)
 {
@@ -55,7 +39,8 @@ policy_community_parse(const char *text, uint32_t *out)
 			*out = well_known[i].value;
 			return 0;
 		}
-	if (!parse_part(&text, 65535, ':', &high) || !parse_part(&text, 65535, '\0', &low))
+	if (!text_part_parse(&text, 65535, ':', &high) ||
+		!text_part_parse(&text, 65535, '\0', &low))
 		return -EINVAL;
 	*out = (uint32_t)(high << 16 | low);
 	return 0;
@@ -77,7 +62,7 @@ policy_large_community_parse(const char *text, uint8_t out[12])
 	uint64_t part;
 
 	for (unsigned i = 0; i < 3; i++) {
-		if (!parse_part(&text, UINT32_MAX, i < 2 ? ':' : '\0', &part))
+		if (!text_part_parse(&text, UINT32_MAX, i < 2 ? ':' : '\0', &part))
 			return -EINVAL;
 		for (unsigned j = 0; j < 4; j++)
 			out[4 * i + j] = (uint8_t)(part >> (24 - 8 * j));
