@@ -12,18 +12,6 @@ static_assert(offsetof(struct range_table, head) == 0, "a compact table is a ran
 static_assert(offsetof(struct group_tree, head) == 0, "or a tree");
 static_assert(COMPACT_ROUTES_MAX <= RANGE_ROUTES_MAX, "");
 
-static const struct range_table *
-ranges_of(const struct compact *c)
-{
-	return (const struct range_table *)(const void *)c;
-}
-
-static const struct group_tree *
-tree_of(const struct compact *c)
-{
-	return (const struct group_tree *)(const void *)c;
-}
-
 static bool
 tree_wanted(enum afi afi, const struct shadow *routes, const struct compact *old)
 {
@@ -66,12 +54,13 @@ compact_destroy(struct compact *c)
 size_t
 compact_bytes(const struct compact *c)
 {
-	return c->kind == COMPACT_TREE ? tree_of(c)->bytes : range_table_bytes(ranges_of(c));
+	return c->kind == COMPACT_TREE ? compact_tree(c)->bytes
+				       : range_table_bytes(compact_ranges(c));
 }
 
 bool
 compact_read(const struct compact *c, const uint8_t *addr, struct path_list_id *list, uint8_t *len)
 {
-	return c->kind == COMPACT_TREE ? group_tree_read(tree_of(c), addr, list, len)
-				       : range_table_read(ranges_of(c), addr, list, len);
+	return c->kind == COMPACT_TREE ? group_tree_read(compact_tree(c), addr, list, len)
+				       : range_table_read(compact_ranges(c), addr, list, len);
 }

@@ -18,6 +18,8 @@
 #include "lpm/prefix.h"
 
 struct arena;
+struct group_tree;
+struct range_table;
 struct shadow;
 
 #define COMPACT_ROUTES_MAX 16000u /* up to here no table is too large */
@@ -33,6 +35,20 @@ struct compact {
 	uint8_t kind; /* enum compact_kind */
 	uint8_t afi;
 };
+
+/* The table of COMPACT_RANGES. */
+static inline const struct range_table *
+compact_ranges(const struct compact *c)
+{
+	return (const struct range_table *)(const void *)c;
+}
+
+/* The table of COMPACT_TREE. */
+static inline const struct group_tree *
+compact_tree(const struct compact *c)
+{
+	return (const struct group_tree *)(const void *)c;
+}
 
 /*
  * Builds the table of all routes of the shadow, the default route included. `old`, or NULL, is the

@@ -36,31 +36,19 @@ static const struct {
 	  .key = {HIGHEST_16(INT64_C(0x7fffffff7fffffff))},
 };
 
-static const struct range_table *
-ranges_of(const struct compact *c)
-{
-	return (const struct range_table *)(const void *)c;
-}
-
-static const struct group_tree *
-tree_of(const struct compact *c)
-{
-	return (const struct group_tree *)(const void *)c;
-}
-
 HOT void
 compact_v4_lookup(const struct compact *c, const uint32_t *ip, uint32_t *list, unsigned n)
 {
 	if (c->kind == COMPACT_TREE)
-		group_tree_lookup(tree_of(c), ip, list, n);
+		group_tree_lookup(compact_tree(c), ip, list, n);
 	else
-		range_v4_lookup(ranges_of(c), ip, list, n);
+		range_v4_lookup(compact_ranges(c), ip, list, n);
 }
 
 HOT void
 compact_v6_lookup(const struct compact *c, const uint8_t (*ip)[16], uint32_t *list, unsigned n)
 {
-	range_v6_lookup(ranges_of(c), ip, list, n);
+	range_v6_lookup(compact_ranges(c), ip, list, n);
 }
 
 /*
@@ -77,7 +65,7 @@ ranges_each(const struct compact *const *c, const struct range_table *none,
 		bool tree = c[i] != NULL && c[i]->kind == COMPACT_TREE;
 
 		trees |= tree;
-		t[i] = c[i] == NULL || tree ? none : ranges_of(c[i]);
+		t[i] = c[i] == NULL || tree ? none : compact_ranges(c[i]);
 	}
 	return trees;
 }
@@ -96,7 +84,7 @@ compact_v4_lookup_each(
 		range_v4_lookup_each(t, ip, list, count);
 		for (unsigned i = 0; trees && i < count; i++) {
 			if (c[i] != NULL && c[i]->kind == COMPACT_TREE)
-				group_tree_lookup(tree_of(c[i]), ip + i, list + i, 1);
+				group_tree_lookup(compact_tree(c[i]), ip + i, list + i, 1);
 		}
 	}
 }
