@@ -737,12 +737,13 @@ entry_take(struct update_group *g, const struct window *w, const struct window_e
 
 /* True if the group need not look at the entry: the best path is unchanged, or an earlier entry of the run has brought all changes. */
 static bool
-entry_skips(const struct update_group *g, const struct window_entry *entry,
-	const struct journal_entry *e)
+entry_skips(const struct update_group *g, const struct window *w, const struct window_entry *entry)
 {
+	const struct journal_entry e = {.sequence = w->first + entry->at};
+
 	if (!entry->aside && !(entry->repeated && g->run_whole))
 		return false;
-	return !journal_awaits(g->cursor, e);
+	return !journal_awaits(g->cursor, &e);
 }
 
 /* Prefetches a destination of which the window has no copy. */
@@ -767,8 +768,7 @@ entry_prefetch(const struct update_group *g, const struct window *w, unsigned i,
 	if (i >= w->count || g->set->windows.done[i])
 		return;
 	entry = &w->entry[i];
-	if (entry->unread && !journal_awaits(g->cursor,
-				     &(struct journal_entry){.sequence = w->first + entry->at}))
+	if (entry_skips(g, w, entry))
 		return;
 	if (entry->unread)
 		entry_prefetch_dest(g, entry, record);
@@ -805,7 +805,7 @@ window_take(struct update_group *g, const struct window *w, uint64_t after, uint
 			.bulk = entry->bulk,
 			.dest = shards_local(&g->set->shards, entry->dest)};
 
-		if (e.sequence <= after || entry_skips(g, entry, &e))
+		if (e.sequence <= after || entry_skips(g, w, entry))
 			continue;
 		if (e.sequence > upto)
 			break;

@@ -50,6 +50,20 @@ window_fini(struct update_groups *s, struct window *w)
 	*w = (struct window){0};
 }
 
+static void
+buffers_free(struct update_groups *s)
+{
+	struct windows *ws = &s->windows;
+
+	arena_free(s->c.arena, ws->raw);
+	arena_free(s->c.arena, ws->hash);
+	arena_free(s->c.arena, ws->done);
+	arena_free(s->c.arena, ws->added);
+	ws->raw = NULL;
+	ws->hash = NULL;
+	ws->done = ws->added = NULL;
+}
+
 void
 windows_tidy(struct update_groups *s, bool all)
 {
@@ -59,13 +73,7 @@ windows_tidy(struct update_groups *s, bool all)
 		return;
 	for (unsigned i = 0; i <= WINDOWS; i++)
 		window_fini(s, &ws->at[i]);
-	arena_free(s->c.arena, ws->raw);
-	arena_free(s->c.arena, ws->hash);
-	arena_free(s->c.arena, ws->done);
-	arena_free(s->c.arena, ws->added);
-	ws->raw = NULL;
-	ws->hash = NULL;
-	ws->done = ws->added = NULL;
+	buffers_free(s);
 	ws->next = 0;
 	s->told.group = NULL;
 	s->run_valid = false;
@@ -89,11 +97,7 @@ windows_reserve(struct update_groups *s)
 	ws->added = arena_alloc(s->c.arena, ws->size * sizeof(*ws->added));
 	if (ws->raw != NULL && ws->hash != NULL && ws->done != NULL && ws->added != NULL)
 		return 0;
-	arena_free(s->c.arena, ws->raw);
-	arena_free(s->c.arena, ws->hash);
-	arena_free(s->c.arena, ws->done);
-	arena_free(s->c.arena, ws->added);
-	ws->raw = NULL;
+	buffers_free(s);
 	return -ENOMEM;
 }
 
