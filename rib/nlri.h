@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Prefixes in the records between session and shard (struct rib_record), in the wire form of RFC 4271 4.3: a length and the significant
- * octets of the address. An IPv4 /24 takes 4 octets. Two forms add octets: path identifiers (RFC 7911 3), and labels. Works on its
- * arguments only.
+ * octets of the address. An IPv4 /24 takes 4 octets. Three forms add octets: path identifiers (RFC 7911 3), labels, and route
+ * distinguishers (RFC 4364 4.2). Works on its arguments only.
+ *
+ * The order is [path identifier] length [label] [distinguisher] prefix. Unlike the length on the wire of BGP (RFC 8277 2), the length
+ * counts the bits of the prefix alone.
  */
 #pragma once
 
 #include "lpm/prefix.h"
+#include "rib/vpn.h"
 
 enum rib_nlri_form {
 	RIB_NLRI_PATH_ID = 1u << 0, /* four octets before the length */
-	RIB_NLRI_LABEL = 1u << 1, /* three octets after the length */
+	RIB_NLRI_LABEL = 1u << 1, /* three octets after the length: one label as a number */
+	RIB_NLRI_RD = 1u << 2, /* eight octets before the prefix; in records of VPN families */
 };
 
 /* A reader loads addresses as whole words, so these octets after the last prefix must be readable. */
@@ -23,7 +28,8 @@ struct rib_nlri {
 	uint8_t pad[2];
 	uint32_t path_id; /* 0: none */
 	uint32_t label; /* 20 bits */
-	uint64_t hash; /* prefix_hash() of the prefix; 0: not computed */
+	struct vpn_rd rd; /* 0 without RIB_NLRI_RD */
+	uint64_t hash; /* prefix_hash(), with RIB_NLRI_RD vpn_prefix_hash(); 0: not computed */
 };
 
 struct rib_nlri_reader {
@@ -32,14 +38,22 @@ struct rib_nlri_reader {
 	uint8_t form; /* bits of enum rib_nlri_form */
 };
 
-static inline uint32_t
+static inline uint64_t
 rib_nlri_number(const uint8_t *p, unsigned octets)
 {
-	uint32_t v = 0;
+	uint64_t v = 0;
 
 	for (unsigned i = 0; i < octets; i++)
 		v = v << 8 | p[i];
 	return v;
+}
+
+static inline uint8_t *
+rib_nlri_number_write(uint8_t *p, uint64_t v, unsigned octets)
+{
+	for (unsigned i = octets; i-- > 0;)
+		*p++ = (uint8_t)(v >> 8 * i);
+	return p;
 }
 
 /* Keeps the first `len` bits, at most 64, of a word in memory order. */
@@ -76,6 +90,7 @@ static inline bool
 rib_nlri_next(struct rib_nlri_reader *r, struct rib_nlri *out)
 {
 	unsigned id = r->form & RIB_NLRI_PATH_ID ? 4 : 0, label = r->form & RIB_NLRI_LABEL ? 3 : 0;
+	unsigned rd = r->form & RIB_NLRI_RD ? 8 : 0;
 	const uint8_t *p = r->p + id;
 	uint8_t len;
 
@@ -83,11 +98,13 @@ rib_nlri_next(struct rib_nlri_reader *r, struct rib_nlri *out)
 		return false;
 	len = *p++;
 	if (len > (r->afi == AFI_IPV4 ? 32 : 128) ||
-		r->end - p < (ptrdiff_t)(label + (len + 7u) / 8))
+		r->end - p < (ptrdiff_t)(label + rd + (len + 7u) / 8))
 		return false;
-	out->path_id = rib_nlri_number(r->p, id);
-	out->label = label > 0 ? rib_nlri_number(p, label) : RIB_LABEL_NONE;
+	out->path_id = (uint32_t)rib_nlri_number(r->p, id);
+	out->label = label > 0 ? (uint32_t)rib_nlri_number(p, label) : RIB_LABEL_NONE;
 	p += label;
+	out->rd.v = rd > 0 ? rib_nlri_number(p, rd) : 0;
+	p += rd;
 	rib_nlri_prefix(p, r->afi, len, &out->prefix);
 	out->hash = 0;
 	r->p = p + (len + 7u) / 8;
@@ -98,7 +115,7 @@ static inline unsigned
 rib_nlri_len(const struct rib_nlri *n, unsigned form)
 {
 	return (form & RIB_NLRI_PATH_ID ? 4u : 0u) + 1u + (form & RIB_NLRI_LABEL ? 3u : 0u) +
-	       (n->prefix.len + 7u) / 8;
+	       (form & RIB_NLRI_RD ? 8u : 0u) + (n->prefix.len + 7u) / 8;
 }
 
 /* Writes a prefix; returns the end. */
@@ -107,11 +124,13 @@ rib_nlri_write(uint8_t *p, const struct rib_nlri *n, unsigned form)
 {
 	unsigned octets = (n->prefix.len + 7u) / 8;
 
-	for (unsigned i = 4; form & RIB_NLRI_PATH_ID && i-- > 0;)
-		*p++ = (uint8_t)(n->path_id >> 8 * i);
+	if (form & RIB_NLRI_PATH_ID)
+		p = rib_nlri_number_write(p, n->path_id, 4);
 	*p++ = n->prefix.len;
-	for (unsigned i = 3; form & RIB_NLRI_LABEL && i-- > 0;)
-		*p++ = (uint8_t)(n->label >> 8 * i);
+	if (form & RIB_NLRI_LABEL)
+		p = rib_nlri_number_write(p, n->label, 3);
+	if (form & RIB_NLRI_RD)
+		p = rib_nlri_number_write(p, n->rd.v, 8);
 	for (unsigned i = 0; i < octets; i++)
 		*p++ = n->prefix.b[i];
 	return p;

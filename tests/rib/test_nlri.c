@@ -3,7 +3,7 @@
 #include "rib/nlri.h"
 #include "tests/rib/rib_test.h"
 
-#define ALL_FORMS (RIB_NLRI_PATH_ID | RIB_NLRI_LABEL)
+#define ALL_FORMS (RIB_NLRI_PATH_ID | RIB_NLRI_LABEL | RIB_NLRI_RD)
 #define ROOM 64u
 
 static struct rib_nlri
@@ -17,6 +17,7 @@ nlri_of(enum afi afi, unsigned len, unsigned form)
 		.prefix = prefix_from_addr(&a, (uint8_t)len),
 		.path_id = form & RIB_NLRI_PATH_ID ? 0x01020304 + len : 0,
 		.label = form & RIB_NLRI_LABEL ? 0x81234 - len : RIB_LABEL_NONE,
+		.rd = {form & RIB_NLRI_RD ? 0x0001c00002010000u + len : 0},
 	};
 }
 
@@ -33,6 +34,7 @@ assert_equal(const struct rib_nlri *a, const struct rib_nlri *b)
 	assert_true(prefix_equal(&a->prefix, &b->prefix));
 	assert_int_equal(a->path_id, b->path_id);
 	assert_int_equal(a->label, b->label);
+	assert_int_equal(a->rd.v, b->rd.v);
 }
 
 static void
@@ -116,6 +118,20 @@ a_length_above_the_family(void **state)
 	assert_ptr_equal(r.p, octets);
 }
 
+/* [path identifier] length [label] [distinguisher] prefix */
+static void
+the_order_of_the_parts(void **state)
+{
+	static const uint8_t want[] = {
+		0, 0, 0, 9, 16, 0x01, 0x02, 0x03, 0x00, 0x01, 192, 0, 2, 1, 0x12, 0x34, 10, 7};
+	struct rib_nlri n = {.path_id = 9, .label = 0x10203, .rd = {0x0001c00002011234u}};
+	uint8_t octets[ROOM];
+
+	n.prefix = prefix_from_v4(0x0a070000, 16);
+	assert_int_equal(rib_nlri_write(octets, &n, ALL_FORMS) - octets, sizeof(want));
+	assert_memory_equal(octets, want, sizeof(want));
+}
+
 int
 main(void)
 {
@@ -123,6 +139,7 @@ main(void)
 		cmocka_unit_test(each_length_in_each_form),
 		cmocka_unit_test(bits_beyond_the_length),
 		cmocka_unit_test(a_length_above_the_family),
+		cmocka_unit_test(the_order_of_the_parts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
