@@ -703,3 +703,20 @@ attr_packed_cluster_contains(const struct attr_packed *p, uint32_t cluster_id)
 		s.rest + s.rest_len - extra_u16(&s, EXTRA_UNKNOWN) - (size_t)4 * count, count,
 		cluster_id);
 }
+
+const uint8_t *
+attr_packed_ext_communities(const struct attr_packed *p, unsigned *count)
+{
+	struct parts s;
+
+	*count = 0;
+	if (p->bits & HEAD_VERBATIM) {
+		*count = verbatim(p)->ext_community_count;
+		return attr_ext_communities(verbatim(p));
+	}
+	if (!(p->more & MORE_EXTRAS))
+		return NULL;
+	parts_find(p, &s);
+	*count = extra_u16(&s, EXTRA_EXT_COMMUNITIES);
+	return s.rest + (size_t)4 * s.community_count;
+}

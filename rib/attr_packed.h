@@ -48,3 +48,5 @@ unsigned attr_packed_as_path_count(const struct attr_packed *p, uint32_t asn);
 bool attr_packed_originator_is(const struct attr_packed *p, uint32_t originator_id);
 /* True if CLUSTER_LIST contains the cluster. */
 bool attr_packed_cluster_contains(const struct attr_packed *p, uint32_t cluster_id);
+/* The extended communities of the set: *count values of eight octets, in any alignment. */
+const uint8_t *attr_packed_ext_communities(const struct attr_packed *p, unsigned *count);

@@ -48,6 +48,8 @@ enum path_flag {
 		1u << 1, /* kept by keep_all_routes, refused by import policy; never a candidate */
 	PATH_STALE = 1u << 2, /* set only in the output of rib.routes; derived from the epoch */
 	PATH_MED = 1u << 3, /* accepted attributes with a MED above 0 */
+	/* of a VPN instance: leaked by route targets; the peer is that of the source */
+	PATH_IMPORTED = 1u << 4,
 };
 /*
  * Four bits above the flags: of a path of this router enum route_source; of a rejected path the

@@ -24,6 +24,7 @@
 #include "rib/nlri.h"
 #include "rib/policy.h"
 #include "rib/refused.h"
+#include "rib/vpn.h"
 
 struct arena;
 struct qsbr;
@@ -355,6 +356,67 @@ int shard_originate_from(struct shard *s, struct vrf_id vrf, enum family family,
 /* As shard_originate_from(), from SOURCE_NETWORK. */
 int shard_originate(struct shard *s, struct vrf_id vrf, enum family family, const struct prefix *p,
 	const struct attr_set *attrs) RUNS_ON(role_rib);
+/*
+ * ---- VPN instances: routes leak by route targets (docs/decisions/0023) ----
+ *
+ * A path of the tables (default, vpnv4-unicast) and (default, vpnv6-unicast) is imported into the
+ * unicast table of each instance that imports one of its targets. An imported path has PATH_IMPORTED,
+ * the label of its source, and a path id of this shard (shard_path_origin()); its next hop resolves
+ * in the VRF of its peer. The best own path of a destination of an instance is exported: as a path
+ * of PEER_SELF in the VPN table, and into the other local instances that import one of its targets.
+ * Own are the paths of sessions, `networks` and static routes of the instance, not imported paths.
+ */
+#define SHARD_INSTANCES_MAX 4096u
+
+struct shard_instance {
+	struct vrf_id vrf; /* 1 to SHARD_INSTANCES_MAX - 1 */
+	struct vpn_rd rd; /* of exported routes; 0: the instance exports nothing */
+	uint32_t label; /* of exported routes */
+	/* lent for the call; the shard keeps copies */
+	const struct ext_community *import_targets, *export_targets;
+	unsigned import_count, export_count;
+	/* NULL: permit. In use until the next shard_instance_set() or the end of the removal. */
+	const struct policy *import_policy, *export_policy;
+	/*
+	 * Most destinations with a path, of both families; 0: no limit. An import above the limit is
+	 * refused, and repeated when there is room. Own paths count and are never refused.
+	 */
+	uint32_t max_routes;
+};
+
+/*
+ * Adds or changes an instance. Routes follow in slices: what the change adds, removes or evaluates
+ * differently. The tables of the instance, and the VPN tables, must exist before; a family without
+ * a table does not leak. 0; -EINVAL (vrf); -ENOMEM: nothing changed.
+ */
+int shard_instance_set(struct shard *s, const struct shard_instance *i) RUNS_ON(role_rib);
+/*
+ * Withdraws all that the instance imports and exports, in slices. shard_instance_set() meanwhile
+ * keeps the instance. 0, -ENOENT.
+ */
+int shard_instance_remove(struct shard *s, struct vrf_id vrf) RUNS_ON(role_rib);
+/*
+ * True if routes have followed all changes of the instance; after shard_instance_remove() also: the
+ * instance is gone, its tables have no imported path, and its policies are unused. True for an
+ * unknown instance.
+ */
+bool shard_instance_idle(const struct shard *s, struct vrf_id vrf) RUNS_ON(role_rib);
+struct shard_instance_counts {
+	uint64_t imported, exported; /* paths */
+	/* imports refused because of max_routes since the last attempt to import them */
+	uint64_t refused;
+};
+/* Any thread. Zeros for an unknown instance. */
+void shard_instance_counts(
+	const struct shard *s, struct vrf_id vrf, struct shard_instance_counts *out);
+/*
+ * Any thread, of a path read from a table: the source of an imported path. False if the path is not
+ * imported.
+ */
+struct leak_origin;
+bool shard_path_origin(
+	const struct shard *s, const struct rib_path *p, struct leak_origin *out);
+
 /* An answer or change from the fib thread; evaluates paths with that next hop in a sliced walk. */
 void shard_next_hop(struct shard *s, const struct nexthop_message *m) RUNS_ON(role_rib);
 

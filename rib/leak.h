@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Lookup structures of the leak engine (rib/shard_leak.c): which VPN instances import a route target
+ * (RFC 4364 4.3.1), and where an imported path comes from.
+ *
+ * Owner and writer: the thread of a shard. Other threads call leak_origin_get() only.
+ */
+#pragma once
+
+#include "lpm/base.h"
+#include "rib/vpn.h"
+
+struct arena;
+
+/* ---- value -> instances ---- */
+
+/*
+ * From a route target, or any other number of 64 bits, to the instances that are listed for the
+ * number. A lookup costs the same with 1 and with 1,000 instances.
+ */
+struct leak_index;
+int leak_index_create(struct arena *a, struct leak_index **out);
+void leak_index_destroy(struct leak_index *x);
+/* Lists the instance, once. 0, -ENOMEM. */
+int leak_index_add(struct leak_index *x, uint64_t key, struct vrf_id vrf);
+void leak_index_remove(struct leak_index *x, uint64_t key, struct vrf_id vrf);
+/* The instances of a key, in no order, valid until the next change; *count 0: none. */
+const struct vrf_id *leak_index_find(const struct leak_index *x, uint64_t key, unsigned *count);
+/* Number of keys. */
+unsigned leak_index_keys(const struct leak_index *x);
+
+/* ---- origins of imported paths ---- */
+
+/*
+ * An imported path has the peer of its source. The RD and the path id of the source have one number,
+ * which is the path id of the imported path: two sites behind one reflector are two paths.
+ */
+struct leak_origin {
+	struct vpn_rd rd;
+	struct vrf_id vrf; /* the local instance that exports the route; VRF_DEFAULT: a peer */
+	uint32_t path_id; /* as received */
+};
+
+struct leak_origins;
+int leak_origins_create(struct arena *a, struct leak_origins **out);
+void leak_origins_destroy(struct leak_origins *o);
+/* The number of an origin, from 1, with one more reference. 0, -ENOMEM. */
+int leak_origin_hold(struct leak_origins *o, const struct leak_origin *key, uint32_t *out);
+/* The number of an origin; 0: no path has this origin. */
+uint32_t leak_origin_find(const struct leak_origins *o, const struct leak_origin *key);
+void leak_origin_ref(struct leak_origins *o, uint32_t number);
+/* The number of an origin without references is used again. */
+void leak_origin_unref(struct leak_origins *o, uint32_t number);
+/*
+ * Any thread, of a path read from a table: false if the number is unknown. A path that is withdrawn
+ * meanwhile may show the origin of a newer path.
+ */
+bool leak_origin_get(const struct leak_origins *o, uint32_t number, struct leak_origin *out);
+unsigned leak_origins_count(const struct leak_origins *o);
