@@ -82,9 +82,11 @@ struct block {
 	uint32_t record[BLOCK_ENTRIES]; /* with a reference, while used */
 	uint16_t uses[BLOCK_ENTRIES]; /* number of groups */
 	uint32_t used; /* entries with uses > 0 */
+	uint32_t label[]; /* in tables with labels: BLOCK_ENTRIES */
 };
 struct shared {
 	uint32_t groups;
+	bool labels;
 	struct directory slot[SLOTS]; /* struct block, by dest + 1 */
 };
 
@@ -113,7 +115,7 @@ struct column {
 struct exception {
 	uint64_t key;
 	uint32_t record; /* with a reference */
-	uint32_t unused;
+	uint32_t label;
 };
 
 struct adj_rib_out {
@@ -583,18 +585,19 @@ exceptions_reserve(struct adj_rib_out *o, uint32_t more)
 	return 0;
 }
 
-static void
-exception_add(struct adj_rib_out *o, uint32_t at, uint32_t record)
-{
-	o->exceptions[exception_place(o, exception_key(at))] =
-		(struct exception){.key = exception_key(at), .record = record};
-	o->exception_count++;
-}
-
-static uint32_t
+/* The exception of an entry, which must exist. */
+static struct exception *
 exception_get(const struct adj_rib_out *o, uint32_t at)
 {
-	return o->exceptions[exception_place(o, exception_key(at))].record;
+	return &o->exceptions[exception_place(o, exception_key(at))];
+}
+
+static void
+exception_add(struct adj_rib_out *o, uint32_t at, struct adj_route r)
+{
+	o->exceptions[exception_place(o, exception_key(at))] = (struct exception){
+		.key = exception_key(at), .record = r.record.v, .label = r.label};
+	o->exception_count++;
 }
 
 static void
@@ -630,14 +633,39 @@ block_find(const struct adj_rib_out *o, unsigned slot, uint32_t at)
 	return s < d->count ? d->segment[s] : NULL;
 }
 
+static size_t
+block_size(const struct adj_rib_out *o)
+{
+	return sizeof(struct block) + (o->shared->labels ? BLOCK_ENTRIES * sizeof(uint32_t) : 0);
+}
+
+/* Stores the record and the label of an entry. */
 static void
-slot_use(struct block *b, uint32_t at, uint32_t record)
+slot_store(const struct adj_rib_out *o, struct block *b, uint32_t at, struct adj_route r)
+{
+	b->record[at & BLOCK_MASK] = r.record.v;
+	if (o->shared->labels)
+		b->label[at & BLOCK_MASK] = r.label;
+}
+
+/* True if a group uses the slot for this record and label. */
+static bool
+slot_has(const struct adj_rib_out *o, const struct block *b, uint32_t at, struct adj_route r)
+{
+	uint32_t i = at & BLOCK_MASK;
+
+	return b->uses[i] > 0 && b->record[i] == r.record.v &&
+	       (!o->shared->labels || b->label[i] == r.label);
+}
+
+static void
+slot_use(const struct adj_rib_out *o, struct block *b, uint32_t at, struct adj_route r)
 {
 	uint32_t i = at & BLOCK_MASK;
 
 	b->used += b->uses[i] == 0;
 	b->uses[i]++;
-	b->record[i] = record;
+	slot_store(o, b, at, r);
 }
 
 /* Ends a use. True: the last one; the reference of the slot is the caller's. */
@@ -658,11 +686,11 @@ slot_release(struct adj_rib_out *o, unsigned slot, uint32_t at)
 }
 
 /*
- * The slot for a record: with the record, else free after this group has left slot `old` (SLOTS:
- * none). SLOTS: no slot is free. -ENOMEM.
+ * The slot for a route: with its record and label, else free after this group has left slot `old`
+ * (SLOTS: none). SLOTS: no slot is free. -ENOMEM.
  */
 static int
-slot_reserve(struct adj_rib_out *o, uint32_t at, uint32_t record, unsigned old)
+slot_reserve(struct adj_rib_out *o, uint32_t at, struct adj_route r, unsigned old)
 {
 	int unused = SLOTS;
 
@@ -670,7 +698,7 @@ slot_reserve(struct adj_rib_out *o, uint32_t at, uint32_t record, unsigned old)
 		const struct block *b = block_find(o, n, at);
 		unsigned uses = b != NULL ? b->uses[at & BLOCK_MASK] : 0;
 
-		if (uses > 0 && b->record[at & BLOCK_MASK] == record)
+		if (uses > 0 && slot_has(o, b, at, r))
 			return (int)n;
 		if ((uses == 0 || (uses == 1 && n == old)) &&
 			(unused == SLOTS ||
@@ -678,7 +706,7 @@ slot_reserve(struct adj_rib_out *o, uint32_t at, uint32_t record, unsigned old)
 			unused = (int)n;
 	}
 	if (unused < SLOTS && directory_reserve(o->records->arena, &o->shared->slot[unused],
-				      at >> BLOCK_BITS, sizeof(struct block)) < 0)
+				      at >> BLOCK_BITS, block_size(o)) < 0)
 		return -ENOMEM;
 	return unused;
 }
@@ -686,19 +714,21 @@ slot_reserve(struct adj_rib_out *o, uint32_t at, uint32_t record, unsigned old)
 /* ---- life ---- */
 
 static struct shared *
-shared_get(struct adj_records *r, uint16_t table)
+shared_get(struct adj_records *r, uint16_t table, bool labels)
 {
 	struct shared *s;
 
 	if (directory_reserve(r->arena, &r->tables, table, sizeof(struct shared)) < 0)
 		return NULL;
 	s = r->tables.segment[table];
+	assert(s->groups == 0 || s->labels == labels);
+	s->labels = labels;
 	s->groups++;
 	return s;
 }
 
 int
-adj_rib_out_create(struct arena *a, struct adj_records *records, struct table_id table,
+adj_rib_out_create(struct arena *a, struct adj_records *records, struct table_id table, bool labels,
 	struct adj_rib_out **out)
 {
 	struct adj_rib_out *o = arena_calloc(a, sizeof(*o));
@@ -707,7 +737,7 @@ adj_rib_out_create(struct arena *a, struct adj_records *records, struct table_id
 		return -ENOMEM;
 	o->arena = a;
 	o->records = records;
-	o->shared = shared_get(records, table.v);
+	o->shared = shared_get(records, table.v, labels);
 	if (o->shared == NULL) {
 		arena_free(a, o);
 		return -ENOMEM;
@@ -718,23 +748,24 @@ adj_rib_out_create(struct arena *a, struct adj_records *records, struct table_id
 
 /* ---- entries ---- */
 
-/* The record of an entry that is not 0. */
-static uint32_t
-record_of(const struct adj_rib_out *o, uint32_t at, unsigned value)
-{
-	unsigned where = value & WHERE_MASK;
-
-	if (where == WHERE_OWN)
-		return exception_get(o, at);
-	return block_find(o, where - WHERE_SLOT, at)->record[at & BLOCK_MASK];
-}
-
 static struct adj_route
 route_of(const struct adj_rib_out *o, uint32_t at, unsigned value)
 {
-	if (value == 0)
-		return (struct adj_route){0};
-	return (struct adj_route){{record_of(o, at, value)}, (uint8_t)(value >> 2)};
+	unsigned where = value & WHERE_MASK;
+	struct adj_route r = {.edit = (uint8_t)(value >> 2)};
+
+	if (where == WHERE_OWN) {
+		const struct exception *e = exception_get(o, at);
+
+		r.record.v = e->record;
+		r.label = e->label;
+	} else if (value != 0) {
+		const struct block *b = block_find(o, where - WHERE_SLOT, at);
+
+		r.record.v = b->record[at & BLOCK_MASK];
+		r.label = o->shared->labels ? b->label[at & BLOCK_MASK] : 0;
+	}
+	return r;
 }
 
 /* Ends the use of the record of an entry. The reference passes to the caller. */
@@ -765,7 +796,7 @@ adj_rib_out_dismantle(struct adj_rib_out *o)
 
 		if (value == 0)
 			continue;
-		record = record_of(o, at, value);
+		record = route_of(o, at, value).record.v;
 		entry_release(o, at, value, record);
 		adj_record_put(o->records, (struct adj_record_id){record});
 	}
@@ -837,7 +868,7 @@ entry_set(struct adj_rib_out *o, uint32_t at, unsigned value, struct adj_route r
 {
 	unsigned where = value & WHERE_MASK,
 		 had = value != 0 && where != WHERE_OWN ? where - WHERE_SLOT : SLOTS;
-	int slot = slot_reserve(o, at, r.record.v, had);
+	int slot = slot_reserve(o, at, r, had);
 	unsigned new =
 		(unsigned)r.edit << 2 | (slot == SLOTS ? WHERE_OWN : WHERE_SLOT + (unsigned)slot);
 	struct column *c;
@@ -850,21 +881,22 @@ entry_set(struct adj_rib_out *o, uint32_t at, unsigned value, struct adj_route r
 	if (c == NULL)
 		return -ENOMEM;
 	b = slot < SLOTS ? block_find(o, (unsigned)slot, at) : NULL;
-	if (b != NULL && b->uses[at & BLOCK_MASK] > 0 && b->record[at & BLOCK_MASK] != r.record.v) {
-		b->record[at & BLOCK_MASK] = r.record.v; /* this group alone used the slot */
+	if (b != NULL && b->uses[at & BLOCK_MASK] > 0 && !slot_has(o, b, at, r)) {
+		slot_store(o, b, at, r); /* this group alone used the slot */
 		column_set(c, at & SEGMENT_MASK, new);
 		return 0;
 	}
 	if (b != NULL) {
 		if (b->uses[at & BLOCK_MASK] > 0)
 			record_at(o->records, r.record.v)->refs--; /* the slot has a reference */
-		slot_use(b, at, r.record.v);
+		slot_use(o, b, at, r);
 	}
 	if (b == NULL && value != 0 && where == WHERE_OWN) {
-		o->exceptions[exception_place(o, exception_key(at))].record = r.record.v;
+		exception_get(o, at)->record = r.record.v;
+		exception_get(o, at)->label = r.label;
 	} else {
 		if (b == NULL)
-			exception_add(o, at, r.record.v);
+			exception_add(o, at, r);
 		if (value != 0)
 			entry_release(o, at, value, old.record.v);
 	}
@@ -935,9 +967,9 @@ add_has_place(struct add_place *p)
 	return true;
 }
 
-/* Where the record goes into slot 0 without an allocation. False: nothing changed. */
+/* Where the route goes into slot 0 without an allocation. False: nothing changed. */
 static bool
-add_quickly(struct adj_rib_out *o, uint32_t at, uint32_t record, struct add_place *p)
+add_quickly(struct adj_rib_out *o, uint32_t at, struct adj_route r, struct add_place *p)
 {
 	struct block *b = p->block[0], *other = p->block[1];
 	uint32_t i = at & BLOCK_MASK, bit;
@@ -945,13 +977,12 @@ add_quickly(struct adj_rib_out *o, uint32_t at, uint32_t record, struct add_plac
 
 	if (b == NULL)
 		return false;
-	if (b->uses[i] > 0 ? b->record[i] != record
-			   : other != NULL && other->uses[i] > 0 && other->record[i] == record)
+	if (b->uses[i] > 0 ? !slot_has(o, b, at, r) : other != NULL && slot_has(o, other, at, r))
 		return false;
 	if (!add_has_place(p))
 		return false;
-	record_at(o->records, record)->refs += b->uses[i] == 0;
-	slot_use(b, at, record);
+	record_at(o->records, r.record.v)->refs += b->uses[i] == 0;
+	slot_use(o, b, at, r);
 	bit = (at & SEGMENT_MASK) << c->log_width;
 	c->entry[bit / 8] = (uint8_t)(c->entry[bit / 8] | p->place << bit % 8);
 	c->count[0]--;
@@ -962,7 +993,7 @@ add_quickly(struct adj_rib_out *o, uint32_t at, uint32_t record, struct add_plac
 
 int
 adj_rib_out_add(struct adj_rib_out *o, const struct dest_id *dest, unsigned n, struct adj_route r,
-	bool *added, unsigned *count)
+	const uint32_t *label, bool *added, unsigned *count)
 {
 	struct peer_id source = record_at(o->records, r.record.v)->path.source;
 	struct add_place p = {.column_at = UINT32_MAX,
@@ -980,7 +1011,9 @@ adj_rib_out_add(struct adj_rib_out *o, const struct dest_id *dest, unsigned n, s
 		added[i] = p.column == NULL || column_get(p.column, at & SEGMENT_MASK) == 0;
 		if (!added[i])
 			continue;
-		if (!add_quickly(o, at, r.record.v, &p)) {
+		if (o->shared->labels)
+			r.label = label[i];
+		if (!add_quickly(o, at, r, &p)) {
 			record_at(o->records, r.record.v)->refs++;
 			if (entry_set(o, at, 0, r, (struct adj_route){0}) < 0) {
 				adj_record_put(o->records, r.record);
@@ -1103,9 +1136,9 @@ adj_rib_out_copy(struct adj_rib_out *o, const struct adj_rib_out *from, uint32_t
 			entry_count(o, r, 1);
 			if (where == WHERE_OWN) {
 				record_at(o->records, r.record.v)->refs++;
-				exception_add(o, key, r.record.v);
+				exception_add(o, key, r);
 			} else {
-				slot_use(block_find(o, where - WHERE_SLOT, key), key, r.record.v);
+				slot_use(o, block_find(o, where - WHERE_SLOT, key), key, r);
 			}
 		}
 	}

@@ -5,7 +5,9 @@
  * are not stored: the packer makes the octets from the accepted set.
  *
  * Groups of a table share what they agree on: the record of a destination takes 6 bytes once for
- * all groups (12 after a change), and a group with one edit takes one bit a destination.
+ * all groups (12 after a change), and a group with one edit takes one bit a destination. In a table
+ * with labels (RFC 8277) an entry also has the advertised label, which takes 4 bytes more: routes of
+ * one record may have different labels.
  *
  * Records are shared by the groups of a session thread. A record holds no reference on the
  * accepted set, because sets belong to the thread of a shard; the serial number shows whether the
@@ -64,13 +66,14 @@ const struct hash_probes *adj_records_probes(const struct adj_records *r);
 
 struct adj_route {
 	struct adj_record_id record; /* 0: not advertised */
+	uint32_t label; /* 0 in a table without labels, and if not advertised */
 	uint8_t edit; /* 1 to ADJ_EDIT_MAX; 0: not advertised */
 };
 #define ADJ_EDIT_MAX 255u
 
-/* Of a group of `table`. 0, -ENOMEM. */
+/* Of a group of `table`; `labels`: the table has labels, the same for all groups. 0, -ENOMEM. */
 int adj_rib_out_create(struct arena *a, struct adj_records *records, struct table_id table,
-	struct adj_rib_out **out);
+	bool labels, struct adj_rib_out **out);
 void adj_rib_out_destroy(struct adj_rib_out *o);
 /*
  * A bounded step of emptying (4,096 entries); true if more is due. Afterwards only
@@ -86,11 +89,12 @@ int adj_rib_out_set(
 	struct adj_rib_out *o, struct dest_id dest, struct adj_route r, struct adj_route *old);
 /*
  * Sets the route of those of `n` destinations that have no route; added[i] becomes true for these,
- * else false. *count: their number. Takes the needed references on r.record itself. 0; -ENOMEM: the
- * first destinations are set, and added[] is valid for these and *count.
+ * else false. *count: their number. In a table with labels, destination i gets label[i] instead of
+ * r.label. Takes the needed references on r.record itself. 0; -ENOMEM: the first destinations are
+ * set, and added[] is valid for these and *count.
  */
 int adj_rib_out_add(struct adj_rib_out *o, const struct dest_id *dest, unsigned n,
-	struct adj_route r, bool *added, unsigned *count);
+	struct adj_route r, const uint32_t *label, bool *added, unsigned *count);
 struct adj_route adj_rib_out_get(const struct adj_rib_out *o, struct dest_id dest);
 /* As adj_rib_out_get(), with a reference on the record for the caller. */
 struct adj_route adj_rib_out_hold(struct adj_rib_out *o, struct dest_id dest);

@@ -111,8 +111,9 @@ group_create(struct update_groups *s, const struct update_rules *rules, uint8_t 
 	g->next_hop_len = next_hop_len;
 	shards_table(&s->shards, rules->table, &g->table);
 	g->first = g->last = g->front = stream_begin(s->c.arena);
-	err = g->last != NULL ? adj_rib_out_create(s->c.arena, s->records, rules->table, &g->out)
-			      : -ENOMEM;
+	err = g->last != NULL
+		      ? adj_rib_out_create(s->c.arena, s->records, rules->table, false, &g->out)
+		      : -ENOMEM;
 	if (err == 0)
 		err = journal_subscribe(s->journal, &g->cursor);
 	windows_look(g);

@@ -172,8 +172,8 @@ quick_add(
 
 	if (g->error < 0)
 		return;
-	g->error =
-		adj_rib_out_add(g->out, q->w->id + from, end - from, r, ws->added + from, &added);
+	g->error = adj_rib_out_add(
+		g->out, q->w->id + from, end - from, r, NULL, ws->added + from, &added);
 	adj_record_put(g->set->records, r.record);
 	q->added += added;
 }

@@ -6,6 +6,10 @@
 #define DESTS 40000u
 #define SETS 50u
 #define TABLE ((struct table_id){3})
+#define LABELS 5u
+
+/* Of the fixture: the table has labels. */
+static bool labels;
 
 struct fixture {
 	struct rib_test t;
@@ -18,7 +22,7 @@ begin(struct fixture *f)
 {
 	rib_test_begin(&f->t);
 	assert_int_equal(adj_records_create(f->t.arena, &f->records), 0);
-	assert_int_equal(adj_rib_out_create(f->t.arena, f->records, TABLE, &f->out), 0);
+	assert_int_equal(adj_rib_out_create(f->t.arena, f->records, TABLE, labels, &f->out), 0);
 }
 
 /* All references are returned. */
@@ -38,10 +42,11 @@ path_of(unsigned set, uint16_t source)
 
 /* Set 0: no route. True if the route changed. */
 static bool
-set_in(struct fixture *f, struct adj_rib_out *out, uint32_t dest, unsigned set, uint16_t source)
+set_label(struct fixture *f, struct adj_rib_out *out, uint32_t dest, unsigned set, uint16_t source,
+	uint32_t label)
 {
 	struct adj_path p = path_of(set, source);
-	struct adj_route r = {{0}, 0}, old;
+	struct adj_route r = {.label = label}, old;
 	bool changed;
 
 	if (set != 0) {
@@ -49,9 +54,15 @@ set_in(struct fixture *f, struct adj_rib_out *out, uint32_t dest, unsigned set, 
 		assert_int_equal(adj_record_get(f->records, &p, &r.record), 0);
 	}
 	assert_int_equal(adj_rib_out_set(out, (struct dest_id){dest}, r, &old), 0);
-	changed = old.record.v != r.record.v || old.edit != r.edit;
+	changed = old.record.v != r.record.v || old.edit != r.edit || old.label != r.label;
 	adj_record_put(f->records, old.record);
 	return changed;
+}
+
+static bool
+set_in(struct fixture *f, struct adj_rib_out *out, uint32_t dest, unsigned set, uint16_t source)
+{
+	return set_label(f, out, dest, set, source, 0);
 }
 
 static bool
@@ -189,6 +200,7 @@ test_records(void **state)
 
 struct group_model {
 	unsigned set;
+	uint32_t label;
 	uint16_t source;
 };
 
@@ -207,18 +219,23 @@ add_many(struct fixture *f, struct adj_rib_out *out, struct group_model *model,
 	unsigned from = random_below(seed, FEW), n = 1 + random_below(seed, FEW - from), count = 0;
 	struct adj_route r = {.edit = (uint8_t)(1 + now->set % ADJ_EDIT_MAX)};
 	struct dest_id dest[FEW];
+	uint32_t label[FEW];
 	bool added[FEW];
 
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
 		dest[i] = few_dest(from + i);
+		label[i] = labels ? now->label + i % LABELS : 0;
+	}
 	assert_int_equal(adj_record_get(f->records, &p, &r.record), 0);
-	assert_int_equal(adj_rib_out_add(out, dest, n, r, added, &count), 0);
+	assert_int_equal(adj_rib_out_add(out, dest, n, r, label, added, &count), 0);
 	adj_record_put(f->records, r.record);
 	for (unsigned i = 0; i < n; i++) {
 		assert_int_equal(added[i], model[from + i].set == 0);
 		count -= added[i];
-		if (added[i])
+		if (added[i]) {
 			model[from + i] = *now;
+			model[from + i].label = label[i];
+		}
 	}
 	assert_int_equal(count, 0);
 }
@@ -227,7 +244,7 @@ add_many(struct fixture *f, struct adj_rib_out *out, struct group_model *model,
  * Groups that mostly follow one path of each destination, at different times, with few or many edits. Groups come, are copied, and go.
  */
 static void
-test_groups(void **state)
+groups_random(unsigned steps)
 {
 	static struct group_model model[GROUPS][FEW], now[FEW];
 	struct adj_rib_out *out[GROUPS];
@@ -239,8 +256,9 @@ test_groups(void **state)
 	memset(now, 0, sizeof(now));
 	out[0] = f.out;
 	for (unsigned g = 1; g < GROUPS; g++)
-		assert_int_equal(adj_rib_out_create(f.t.arena, f.records, TABLE, &out[g]), 0);
-	for (unsigned n = 0; n < 400000; n++) {
+		assert_int_equal(
+			adj_rib_out_create(f.t.arena, f.records, TABLE, labels, &out[g]), 0);
+	for (unsigned n = 0; n < steps; n++) {
 		unsigned g = random_below(&seed, GROUPS), d = random_below(&seed, FEW);
 		uint32_t dest = d == 7 ? DEST_NONE : d * 3;
 
@@ -248,9 +266,12 @@ test_groups(void **state)
 			now[d].set = random_below(&seed, n % 100000 < 50000 ? 3 : 400);
 			now[d].source = (uint16_t)(now[d].set != 0 ? random_below(&seed, 3) : 0);
 		}
-		set_in(&f, out[g], dest, now[d].set, now[d].source);
-		model[g][d].set = now[d].set;
-		model[g][d].source = now[d].source;
+		if (labels && now[d].set != 0 && random_below(&seed, 3) == 0)
+			now[d].label = random_below(&seed, LABELS);
+		if (now[d].set == 0)
+			now[d].label = 0;
+		set_label(&f, out[g], dest, now[d].set, now[d].source, now[d].label);
+		model[g][d] = now[d];
 		if (now[d].set != 0 && random_below(&seed, 50) == 0)
 			add_many(&f, out[g], model[g], &now[d], &seed);
 		if (random_below(&seed, 5000) == 0) {
@@ -261,7 +282,8 @@ test_groups(void **state)
 				continue;
 			adj_rib_out_destroy(out[g]);
 			assert_int_equal(
-				adj_rib_out_create(f.t.arena, f.records, TABLE, &out[g]), 0);
+				adj_rib_out_create(f.t.arena, f.records, TABLE, labels, &out[g]),
+				0);
 			while (adj_rib_out_copy(out[g], out[from], &at) == 1)
 				;
 			memcpy(model[g], model[from], sizeof(model[g]));
@@ -279,6 +301,7 @@ test_groups(void **state)
 				count += set != 0;
 				from += set != 0 && model[g][d].source == 2;
 				assert_int_equal(r.record.v != 0, set != 0);
+				assert_int_equal(r.label, model[g][d].label);
 				if (set == 0)
 					continue;
 				assert_int_equal(r.edit, 1 + set % ADJ_EDIT_MAX);
@@ -297,6 +320,33 @@ test_groups(void **state)
 }
 
 static void
+test_groups(void **state)
+{
+	groups_random(400000);
+}
+
+/* Routes of one record with other labels. */
+static void
+test_labels(void **state)
+{
+	struct fixture f;
+
+	labels = true;
+	groups_random(200000);
+	begin(&f);
+	assert_true(set_label(&f, f.out, 3, 5, 9, 16));
+	assert_false(set_label(&f, f.out, 3, 5, 9, 16));
+	assert_true(set_label(&f, f.out, 3, 5, 9, 17));
+	assert_int_equal(adj_rib_out_get(f.out, (struct dest_id){3}).label, 17);
+	assert_int_equal(adj_records_count(f.records), 1);
+	assert_true(set_label(&f, f.out, 3, 0, 0, 0));
+	assert_int_equal(adj_rib_out_get(f.out, (struct dest_id){3}).label, 0);
+	adj_rib_out_destroy(f.out);
+	end(&f);
+	labels = false;
+}
+
+static void
 test_copy(void **state)
 {
 	struct adj_rib_out *copy;
@@ -306,7 +356,7 @@ test_copy(void **state)
 	int more;
 
 	begin(&f);
-	assert_int_equal(adj_rib_out_create(f.t.arena, f.records, TABLE, &copy), 0);
+	assert_int_equal(adj_rib_out_create(f.t.arena, f.records, TABLE, labels, &copy), 0);
 	for (unsigned n = 0; n < DESTS; n++)
 		set_from(&f, random_below(&seed, DESTS), random_below(&seed, SETS + 1),
 			(uint16_t)random_below(&seed, SOURCES));
@@ -367,6 +417,7 @@ main(void)
 		cmocka_unit_test(test_hold),
 		cmocka_unit_test(test_copy),
 		cmocka_unit_test(test_groups),
+		cmocka_unit_test(test_labels),
 		cmocka_unit_test(test_memory_comes_back),
 	};
 
