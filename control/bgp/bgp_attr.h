@@ -74,7 +74,7 @@ bool bgp_attr_known(uint8_t type);
 
 struct bgp_encode_options {
 	bool as4, add_path, extended_message;
-	bool send_communities;
+	bool send_communities; /* false: no communities, but for the extended communities of VPN routes */
 	bool extended_next_hop; /* IPv4 NLRI of this family may have an IPv6 next hop (RFC 8950) */
 	bool multiple_labels; /* a prefix may have several labels (RFC 8277 2.1) */
 };
@@ -96,6 +96,13 @@ struct update_packer {
 	size_t next_hop_at; /* offset of the next hop in `buf`, so that a caller can overwrite the next hop with another of equal length; announcements only */
 	uint8_t next_hop_len; /* 4, 16 or 32; of VPN families 12, 24 or 48, with the distinguishers */
 };
+/*
+ * Writes the next hop field of MP_REACH_NLRI, and for IPv4 unicast the value of NEXT_HOP: `next_hop`, and `link_local` unless its AFI is AFI_NONE. Returns the
+ * length.
+ */
+#define BGP_NEXT_HOP_MAX 48u
+size_t bgp_next_hop_encode(enum family f, const struct ip_addr *next_hop,
+	const struct ip_addr *link_local, uint8_t out[BGP_NEXT_HOP_MAX]);
 /* `attrs` NULL: withdrawals. False: the attributes alone do not fit into `size`, or the family cannot have the next hop. */
 bool update_packer_begin(struct update_packer *u, enum family f, const struct attr_set *attrs,
 	const struct bgp_encode_options *o, uint8_t *buf, size_t size);

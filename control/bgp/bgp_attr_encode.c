@@ -154,12 +154,13 @@ write_basics(const struct attr_set *a, bool as4, bool with_next_hop, struct wr *
 }
 
 /*
- * Writes the path attributes in ascending order of type, without MP_REACH_NLRI; NEXT_HOP only if `with_next_hop`. A peer with two-octet
- * AS numbers gets AS_TRANS and AS4_PATH/AS4_AGGREGATOR (RFC 6793 4.2.2). False: no room.
+ * Writes the path attributes in ascending order of type, without MP_REACH_NLRI; NEXT_HOP only for IPv4 unicast with an IPv4 next hop. A peer with two-octet
+ * AS numbers gets AS_TRANS and AS4_PATH/AS4_AGGREGATOR (RFC 6793 4.2.2). VPN routes always have their extended communities: a route without targets
+ * has no use (RFC 4364 4.3.1). False: no room.
  */
 static bool
-bgp_attrs_encode(const struct attr_set *a, const struct bgp_encode_options *o, bool with_next_hop,
-	struct wr *w)
+bgp_attrs_encode(const struct attr_set *a, const struct bgp_encode_options *o, enum family f,
+	bool with_next_hop, struct wr *w)
 {
 	struct rd unknown = rd_init(attr_unknown(a), a->unknown_len);
 	bool communities = o->send_communities;
@@ -171,7 +172,7 @@ bgp_attrs_encode(const struct attr_set *a, const struct bgp_encode_options *o, b
 		write_attr_u32(w, ATTR_ORIGINATOR_ID, a->originator_id);
 	write_list(w, ATTR_CLUSTER_LIST, attr_cluster_list(a), 4u * a->cluster_count);
 	write_unknown_below(w, &unknown, ATTR_EXT_COMMUNITIES);
-	if (communities)
+	if (communities || family_safi(f) == SAFI_VPN)
 		write_list(w, ATTR_EXT_COMMUNITIES, attr_ext_communities(a),
 			8u * a->ext_community_count);
 	if (!o->as4) {
@@ -225,6 +226,18 @@ write_next_hop_address(struct wr *w, enum family f, const struct ip_addr *a)
 	wr_bytes(w, a->b, a->afi == AFI_IPV4 ? 4 : 16);
 }
 
+size_t
+bgp_next_hop_encode(enum family f, const struct ip_addr *next_hop, const struct ip_addr *link_local,
+	uint8_t out[BGP_NEXT_HOP_MAX])
+{
+	struct wr w = wr_init(out, BGP_NEXT_HOP_MAX);
+
+	write_next_hop_address(&w, f, next_hop);
+	if (link_local->afi == AFI_IPV6)
+		write_next_hop_address(&w, f, link_local);
+	return wr_len(&w);
+}
+
 /* Can MP_REACH_NLRI of the family carry the next hop? */
 static bool
 mp_next_hop_fits(enum family f, const struct attr_set *a, bool extended)
@@ -241,25 +254,20 @@ mp_next_hop_fits(enum family f, const struct attr_set *a, bool extended)
 static bool
 write_mp_next_hop(struct update_packer *u, const struct attr_set *a, bool extended)
 {
+	uint8_t octets[BGP_NEXT_HOP_MAX];
 	struct wr *w = &u->w;
-	size_t at;
 
 	if (!mp_next_hop_fits(u->family, a, extended))
 		return false;
+	u->next_hop_len = (uint8_t)bgp_next_hop_encode(
+		u->family, &a->next_hop, &a->next_hop_link_local, octets);
 	wr_u16(w, family_afi(u->family));
 	wr_u8(w, (uint8_t)family_safi(u->family));
-	at = wr_len(w);
-	wr_u8(w, 0);
+	wr_u8(w, u->next_hop_len);
 	u->next_hop_at = wr_len(w);
-	write_next_hop_address(w, u->family, &a->next_hop);
-	if (a->next_hop_link_local.afi == AFI_IPV6)
-		write_next_hop_address(w, u->family, &a->next_hop_link_local);
-	if (w->bad)
-		return false;
-	u->next_hop_len = (uint8_t)(wr_len(w) - u->next_hop_at);
-	u->buf[at] = u->next_hop_len;
+	wr_bytes(w, octets, u->next_hop_len);
 	wr_u8(w, 0);
-	return true;
+	return !w->bad;
 }
 
 /*
@@ -272,7 +280,7 @@ begin_mp_reach(
 {
 	struct wr scratch = u->w;
 
-	if (!bgp_attrs_encode(attrs, o, false, &scratch))
+	if (!bgp_attrs_encode(attrs, o, u->family, false, &scratch))
 		return false;
 	u->tail_len = (size_t)(scratch.p - u->w.p);
 	u->w.end -= u->tail_len;
@@ -335,7 +343,7 @@ update_packer_begin(struct update_packer *u, enum family f, const struct attr_se
 			return false;
 	} else {
 		u->mark = wr_len(&u->w);
-		if (!bgp_attrs_encode(attrs, o, true, &u->w))
+		if (!bgp_attrs_encode(attrs, o, f, true, &u->w))
 			return false;
 		patch_u16(buf + u->mark - 2, wr_len(&u->w) - u->mark);
 		u->next_hop_at = next_hop_find(buf + u->mark) + u->mark;
