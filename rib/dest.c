@@ -28,11 +28,13 @@ struct destination {
 	 * bits: quiet changes keep an old sequence, and 2^31 changes may take a month.
 	 */
 	uint16_t fresh:1, sequence_high:15;
-	uint8_t b[]; /* 4 or 16 */
+	uint8_t b[]; /* 4 or 16; in a VPN table padding and the distinguisher follow */
 };
 static_assert(offsetof(struct destination, b) + 4 == DEST_BYTES_IPV4,
 	"budget of docs/architecture.md: x 1.2 million = 29 MB");
 static_assert(offsetof(struct destination, b) + 16 <= DEST_BYTES_IPV6, "a multiple of the word");
+static_assert(DEST_BYTES_VPNV4 == DEST_BYTES_IPV4 + 8 && DEST_BYTES_VPNV6 == DEST_BYTES_IPV6 + 8,
+	"the distinguisher is the last word");
 
 #define USED 1u
 #define FIB_AT 1u
@@ -57,7 +59,7 @@ static_assert(SEGMENT_DESTS <= UINT16_MAX, "places in a segment have 16 bits");
 
 /* Never written: the destinations of a freed segment, all unused. */
 static struct {
-	alignas(CACHE_LINE) uint8_t b[SEGMENT_DESTS * DEST_BYTES_IPV6];
+	alignas(CACHE_LINE) uint8_t b[SEGMENT_DESTS * DEST_BYTES_VPNV6];
 } vacant;
 
 static struct destination *
@@ -133,6 +135,7 @@ struct dest_table {
 	uint32_t in_length[129]; /* owner: destinations by prefix length */
 	size_t dest_size;
 	unsigned addr_len;
+	unsigned rd_at; /* offset of the distinguisher in a destination; 0: the table has none */
 	/* owner: spare sets of each size for path_set_alloc() */
 	struct path_set *draft[PATHS_PACKED_MAX + 1];
 
@@ -192,6 +195,16 @@ dest_octets_v4(const struct destination *d)
 	return octets;
 }
 
+static inline struct vpn_rd
+dest_rd(const struct dest_table *t, const struct destination *d)
+{
+	struct vpn_rd rd = {0};
+
+	if (t->rd_at != 0)
+		memcpy(&rd, (const uint8_t *)d + t->rd_at, sizeof(rd));
+	return rd;
+}
+
 static void
 dest_prefix(const struct dest_table *t, const struct destination *d, struct prefix *out)
 {
@@ -204,15 +217,21 @@ dest_prefix(const struct dest_table *t, const struct destination *d, struct pref
 	out->len = d->len;
 }
 
+uint64_t
+dest_key_hash(const struct dest_table *t, struct vpn_rd rd, const struct prefix *p)
+{
+	return t->rd_at != 0 ? vpn_prefix_hash(rd, p) : prefix_hash(p);
+}
+
 static uint64_t
 dest_hash(const struct dest_table *t, const struct destination *d)
 {
 	struct prefix p;
 
-	if (t->addr_len == 4)
+	if (t->addr_len == 4 && t->rd_at == 0)
 		return prefix_hash_octets_v4(dest_octets_v4(d), d->len);
 	dest_prefix(t, d, &p);
-	return prefix_hash(&p);
+	return dest_key_hash(t, dest_rd(t, d), &p);
 }
 
 /* ---- links of tombstones and free ids ---- */
@@ -473,16 +492,18 @@ index_insert(struct index *x, uint64_t hash, uint32_t id)
 }
 
 static inline bool
-dest_has(const struct dest_table *t, const struct destination *d, const struct prefix *p)
+dest_has(const struct dest_table *t, const struct destination *d, struct vpn_rd rd,
+	const struct prefix *p)
 {
 	return d->len == p->len &&
-	       (t->addr_len == 4 ? memcmp(d->b, p->b, 4) == 0 : memcmp(d->b, p->b, 16) == 0);
+	       (t->addr_len == 4 ? memcmp(d->b, p->b, 4) == 0 : memcmp(d->b, p->b, 16) == 0) &&
+	       dest_rd(t, d).v == rd.v;
 }
 
 /* *steps: how many slots beyond the first line were read. */
 static inline uint32_t
-index_find(const struct dest_table *t, const struct index *x, const struct prefix *p, uint64_t hash,
-	uint32_t *steps)
+index_find(const struct dest_table *t, const struct index *x, struct vpn_rd rd,
+	const struct prefix *p, uint64_t hash, uint32_t *steps)
 {
 	uint32_t tag = index_tag(x, hash), i = index_line(x, hash);
 	struct line l;
@@ -499,7 +520,7 @@ index_find(const struct dest_table *t, const struct index *x, const struct prefi
 					memory_order_acquire);
 
 			if ((v & ~x->mask) == tag && v != GONE && v != EMPTY &&
-				dest_has(t, dest_at(t, (v & x->mask) - 1), p))
+				dest_has(t, dest_at(t, (v & x->mask) - 1), rd, p))
 				return (v & x->mask) - 1;
 		}
 		if (l.empty != 0)
@@ -942,8 +963,8 @@ dest_table_destroy(struct dest_table *t)
 	arena_free(t->arena, t);
 }
 
-int
-dest_table_create(struct arena *a, struct qsbr *readers, enum afi afi, struct dest_table **out)
+static int
+table_create(struct arena *a, struct qsbr *readers, enum afi afi, bool vpn, struct dest_table **out)
 {
 	struct dest_table *t = arena_alloc_aligned(a, CACHE_LINE, sizeof(*t));
 	struct index *x;
@@ -957,6 +978,10 @@ dest_table_create(struct arena *a, struct qsbr *readers, enum afi afi, struct de
 	t->addr_len = t->max_len / 8;
 	t->tight_from = DEST_TIGHT_NEVER;
 	t->dest_size = afi == AFI_IPV4 ? DEST_BYTES_IPV4 : DEST_BYTES_IPV6;
+	if (vpn) {
+		t->rd_at = (unsigned)t->dest_size;
+		t->dest_size += sizeof(struct vpn_rd);
+	}
 	t->oldest = t->newest = t->newborn = ID_NIL;
 	atomic_init(&t->bytes, sizeof(*t));
 	if (deferred_free_init(&t->sets, a, readers, block_free, t) < 0 ||
@@ -973,21 +998,40 @@ dest_table_create(struct arena *a, struct qsbr *readers, enum afi afi, struct de
 }
 
 int
-dest_get(struct dest_table *t, const struct prefix *p, struct dest_id *out)
+dest_table_create(struct arena *a, struct qsbr *readers, enum afi afi, struct dest_table **out)
 {
-	return dest_get_hashed(t, p, prefix_hash(p), out);
+	return table_create(a, readers, afi, false, out);
 }
 
 int
-dest_get_hashed(struct dest_table *t, const struct prefix *p, uint64_t hash, struct dest_id *out)
+dest_table_create_vpn(struct arena *a, struct qsbr *readers, enum afi afi, struct dest_table **out)
+{
+	return table_create(a, readers, afi, true, out);
+}
+
+int
+dest_get(struct dest_table *t, const struct prefix *p, struct dest_id *out)
+{
+	return dest_get_rd(t, (struct vpn_rd){0}, p, out);
+}
+
+int
+dest_get_rd(struct dest_table *t, struct vpn_rd rd, const struct prefix *p, struct dest_id *out)
+{
+	return dest_get_hashed(t, rd, p, dest_key_hash(t, rd, p), out);
+}
+
+int
+dest_get_hashed(struct dest_table *t, struct vpn_rd rd, const struct prefix *p, uint64_t hash,
+	struct dest_id *out)
 {
 	struct destination *d;
 	uint32_t id, steps;
 
-	if (p->afi != t->afi || p->len > t->max_len)
+	if (p->afi != t->afi || p->len > t->max_len || (rd.v != 0 && t->rd_at == 0))
 		return -EINVAL;
 	out->v = index_find(
-		t, atomic_load_explicit(&t->index, memory_order_relaxed), p, hash, &steps);
+		t, atomic_load_explicit(&t->index, memory_order_relaxed), rd, p, hash, &steps);
 	hash_probes_add(&t->probes, steps);
 	if (out->v != DEST_NONE)
 		return 0;
@@ -997,6 +1041,8 @@ dest_get_hashed(struct dest_table *t, const struct prefix *p, uint64_t hash, str
 	d = dest_at(t, id);
 	id_take(t, id);
 	memcpy(d->b, p->b, t->addr_len);
+	if (t->rd_at != 0)
+		memcpy((uint8_t *)d + t->rd_at, &rd, sizeof(rd));
 	d->len = p->len;
 	d->fresh = 1;
 	atomic_store_explicit(&d->sequence, 0, memory_order_relaxed);
@@ -1865,6 +1911,7 @@ peek(const struct dest_table *t, struct dest_id id, unsigned most, struct dest_v
 	if (d == NULL)
 		return false;
 	dest_prefix(t, d, &out->prefix);
+	out->rd = dest_rd(t, d);
 	/*
 	 * acquire: pairs with the release store in word_set. The sequence is loaded afterwards, so
 	 * the sequence may be newer than the paths (then a later journal entry follows) but never
@@ -1996,13 +2043,19 @@ dest_offers(const struct dest_table *t, struct dest_id id, struct peer_id peer)
 struct dest_id
 dest_find(const struct dest_table *t, const struct prefix *p)
 {
+	return dest_find_rd(t, (struct vpn_rd){0}, p);
+}
+
+struct dest_id
+dest_find_rd(const struct dest_table *t, struct vpn_rd rd, const struct prefix *p)
+{
 	/* acquire: pairs with the release store in grow_step */
 	const struct index *x = atomic_load_explicit(&t->index, memory_order_acquire);
 	uint32_t steps;
 
 	if (p->afi != t->afi)
 		return (struct dest_id){DEST_NONE};
-	return (struct dest_id){index_find(t, x, p, prefix_hash(p), &steps)};
+	return (struct dest_id){index_find(t, x, rd, p, dest_key_hash(t, rd, p), &steps)};
 }
 
 static bool
@@ -2037,14 +2090,14 @@ dest_longest(const struct dest_table *t, const struct ip_addr *a, struct dest_vi
 }
 
 bool
-dest_is(const struct dest_table *t, struct dest_id id, const struct prefix *p)
+dest_is(const struct dest_table *t, struct dest_id id, struct vpn_rd rd, const struct prefix *p)
 {
 	const struct destination *d;
 
 	if (!is_there(t, id) || p->afi != t->afi)
 		return false;
 	d = dest_at(t, id.v);
-	return dest_has(t, d, p) && atomic_load_explicit(&d->used, memory_order_relaxed);
+	return dest_has(t, d, rd, p) && atomic_load_explicit(&d->used, memory_order_relaxed);
 }
 
 void

@@ -2,6 +2,7 @@
 /*
  * Destinations of one (vrf, family) in a shard. The table maps a prefix to a dense id; each
  * destination publishes one immutable set of paths. Destinations live in segments and never move.
+ * In a VPN table the key is a route distinguisher and a prefix (RFC 4364 4.1).
  *
  * Writer: the thread of the shard (the owner). Readers: fib, session and main threads, online in
  * the QSBR of RIB readers. The owner must not be online there: when memory is short, dest_publish()
@@ -10,7 +11,7 @@
  * A destination without paths is a tombstone. Its id and prefix stay until every journal cursor has
  * passed the last change and a grace period has elapsed; then the id is reused.
  *
- * Memory: a destination takes 24 bytes (IPv6: 40), including a single common path. A set of several
+ * Memory: a destination takes 24 bytes (IPv6: 40; in a VPN table 8 more), including a single common path. A set of several
  * common paths takes 4 bytes + 12 per path (16 where policy changed a kept route), shared by
  * destinations with equal paths. More than PATHS_PACKED_MAX common paths take 136 bytes + 12 per
  * path behind the first PATHS_PACKED_MAX, never shared. An uncommon set takes 8 + 24 per path.
@@ -26,6 +27,7 @@
 #include "lpm/base.h"
 #include "lpm/prefix.h"
 #include "rib/attr.h"
+#include "rib/vpn.h"
 
 #include <stdatomic.h>
 
@@ -135,6 +137,8 @@ enum dest_fib {
 
 #define DEST_BYTES_IPV4 24u
 #define DEST_BYTES_IPV6 40u
+#define DEST_BYTES_VPNV4 32u
+#define DEST_BYTES_VPNV6 48u
 #define PATHS_PACKED_MAX 8u /* longest set of common paths that is packed */
 
 /*
@@ -144,6 +148,7 @@ enum dest_fib {
  */
 struct dest_view {
 	struct prefix prefix;
+	struct vpn_rd rd; /* 0 in a table without distinguishers */
 	const struct path_set *paths; /* NULL for a tombstone */
 	unsigned
 		ordered; /* paths in the order of rank; the rest of dest_peek_all() is in no order */
@@ -167,16 +172,25 @@ struct dest_view {
 
 /* `afi` selects the size of prefixes. 0, -ENOMEM. */
 int dest_table_create(struct arena *a, struct qsbr *readers, enum afi afi, struct dest_table **out);
+/* As dest_table_create(), for a VPN table: route distinguishers are part of the keys. */
+int dest_table_create_vpn(
+	struct arena *a, struct qsbr *readers, enum afi afi, struct dest_table **out);
 void dest_table_destroy(struct dest_table *t);
 
 /*
- * Owner. Finds or creates the destination of `p`. 0, -ENOMEM, -EINVAL (wrong family). A new
- * destination has no paths; the next dest_reclaim() frees the id unless paths are published first.
+ * Owner. Finds or creates the destination of `p`, of (rd, p) in a VPN table. 0, -ENOMEM, -EINVAL
+ * (wrong family, or a distinguisher in another table). A new destination has no paths; the next
+ * dest_reclaim() frees the id unless paths are published first.
  */
-int dest_get(struct dest_table *t, const struct prefix *p, struct dest_id *out) RUNS_ON(role_rib);
-/* `hash`: prefix_hash(p). */
-int dest_get_hashed(struct dest_table *t, const struct prefix *p, uint64_t hash,
+int dest_get_rd(struct dest_table *t, struct vpn_rd rd, const struct prefix *p, struct dest_id *out)
+	RUNS_ON(role_rib);
+/* `hash`: dest_key_hash(). */
+int dest_get_hashed(struct dest_table *t, struct vpn_rd rd, const struct prefix *p, uint64_t hash,
 	struct dest_id *out) RUNS_ON(role_rib);
+/* dest_get_rd() for the distinguisher 0. */
+int dest_get(struct dest_table *t, const struct prefix *p, struct dest_id *out) RUNS_ON(role_rib);
+/* Any thread. vpn_prefix_hash() in a VPN table, otherwise prefix_hash(). */
+uint64_t dest_key_hash(const struct dest_table *t, struct vpn_rd rd, const struct prefix *p);
 /*
  * Owner. Publishes `paths` (NULL: no paths) with one release store and retires the old set.
  * `sequence` is stored first. Takes ownership of `paths`, which path_set_alloc() returned.
@@ -320,16 +334,19 @@ bool dest_peek_all(const struct dest_table *t, struct dest_id id, struct dest_vi
 /* True if the peer has an eligible path. */
 bool dest_offers(const struct dest_table *t, struct dest_id id, struct peer_id peer);
 /* Exact match; .v == DEST_NONE if there is no destination. */
+struct dest_id dest_find_rd(const struct dest_table *t, struct vpn_rd rd, const struct prefix *p);
+/* dest_find_rd() for the distinguisher 0. */
 struct dest_id dest_find(const struct dest_table *t, const struct prefix *p);
 /*
- * Longest match among destinations with eligible paths, with one probe per prefix length in use;
- * DEST_NONE if there is no match.
+ * Longest match among destinations with eligible paths and the distinguisher 0, with one probe per
+ * prefix length in use; DEST_NONE if there is no match.
  */
 struct dest_id dest_longest(
 	const struct dest_table *t, const struct ip_addr *a, struct dest_view *out);
-/* Owner. True if `id` is the destination of `p`. Any value of `id` is safe. */
-bool dest_is(const struct dest_table *t, struct dest_id id, const struct prefix *p);
-/* For batches, the first stage: prefetches the index line of a prefix, by prefix_hash(). */
+/* Owner. True if `id` is the destination of (rd, p). Any value of `id` is safe. */
+bool dest_is(
+	const struct dest_table *t, struct dest_id id, struct vpn_rd rd, const struct prefix *p);
+/* For batches, the first stage: prefetches the index line of a key, by dest_key_hash(). */
 void dest_prefetch(const struct dest_table *t, uint64_t hash);
 /* The second stage: a guess of dest_find() from the index alone; prefetches the destination. */
 struct dest_id dest_hint(const struct dest_table *t, uint64_t hash);

@@ -100,11 +100,18 @@ rib_nlri_next(struct rib_nlri_reader *r, struct rib_nlri *out)
 	if (len > (r->afi == AFI_IPV4 ? 32 : 128) ||
 		r->end - p < (ptrdiff_t)(label + rd + (len + 7u) / 8))
 		return false;
-	out->path_id = (uint32_t)rib_nlri_number(r->p, id);
-	out->label = label > 0 ? (uint32_t)rib_nlri_number(p, label) : RIB_LABEL_NONE;
-	p += label;
-	out->rd.v = rd > 0 ? rib_nlri_number(p, rd) : 0;
-	p += rd;
+	out->path_id = 0;
+	out->label = RIB_LABEL_NONE;
+	out->rd.v = 0;
+	if (r->form != 0) {
+		if (id > 0)
+			out->path_id = (uint32_t)rib_nlri_number(r->p, id);
+		if (label > 0)
+			out->label = (uint32_t)rib_nlri_number(p, label);
+		if (rd > 0)
+			out->rd.v = rib_nlri_number(p + label, rd);
+		p += label + rd;
+	}
 	rib_nlri_prefix(p, r->afi, len, &out->prefix);
 	out->hash = 0;
 	r->p = p + (len + 7u) / 8;

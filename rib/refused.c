@@ -87,13 +87,20 @@ refused_by_policy(enum refused_cause cause)
 #define INDEX_NONE UINT32_MAX
 
 /*
- * 32 bytes. `stamp` is the entry number + 1 above the time in seconds; 0: the writer is at work.
+ * 40 bytes. `stamp` is the entry number + 1 above the time in seconds; 0: the writer is at work.
  * All words are relaxed between the fences of entry_write() and entry_read(), which pair.
  */
 struct entry {
-	_Atomic uint64_t stamp, prefix[2], what;
+	_Atomic uint64_t stamp, prefix[2], rd, what;
 };
-static_assert(sizeof(struct entry) == 32, "REFUSED_RING of them are 4 MiB");
+static_assert(sizeof(struct entry) == 40, "REFUSED_RING of them are 5 MiB");
+
+/* What an entry is about. */
+struct subject {
+	struct prefix prefix;
+	struct vpn_rd rd;
+	enum family family;
+};
 
 struct refused_ring {
 	struct arena *arena;
@@ -137,8 +144,8 @@ entry_what(enum family family, const struct prefix *p, const struct refused_rout
 }
 
 void
-refused_ring_put(struct refused_ring *r, enum family family, const struct prefix *p,
-	const struct refused_route *what)
+refused_ring_put(struct refused_ring *r, enum family family, struct vpn_rd rd,
+	const struct prefix *p, const struct refused_route *what)
 {
 	uint64_t n = atomic_load_explicit(&r->put, memory_order_relaxed), b[2];
 	struct entry *e = &r->entry[n % REFUSED_RING];
@@ -149,6 +156,7 @@ refused_ring_put(struct refused_ring *r, enum family family, const struct prefix
 	atomic_thread_fence(memory_order_release);
 	atomic_store_explicit(&e->prefix[0], b[0], memory_order_relaxed);
 	atomic_store_explicit(&e->prefix[1], b[1], memory_order_relaxed);
+	atomic_store_explicit(&e->rd, rd.v, memory_order_relaxed);
 	atomic_store_explicit(&e->what, entry_what(family, p, what), memory_order_relaxed);
 	/* release, both: pair with the acquires of entry_read() and index_add() */
 	atomic_store_explicit(&e->stamp, (n + 1) << 32 | what->time_s, memory_order_release);
@@ -157,8 +165,7 @@ refused_ring_put(struct refused_ring *r, enum family family, const struct prefix
 
 /* Reads entry `n`. False: overwritten by a newer entry. */
 static bool
-entry_read(const struct refused_ring *r, uint64_t n, struct prefix *p, enum family *family,
-	struct refused_route *out)
+entry_read(const struct refused_ring *r, uint64_t n, struct subject *on, struct refused_route *out)
 {
 	const struct entry *e = &r->entry[n % REFUSED_RING];
 	/* acquire: pairs with the release in refused_ring_put() */
@@ -166,16 +173,17 @@ entry_read(const struct refused_ring *r, uint64_t n, struct prefix *p, enum fami
 
 	b[0] = atomic_load_explicit(&e->prefix[0], memory_order_relaxed);
 	b[1] = atomic_load_explicit(&e->prefix[1], memory_order_relaxed);
+	on->rd.v = atomic_load_explicit(&e->rd, memory_order_relaxed);
 	what = atomic_load_explicit(&e->what, memory_order_relaxed);
 	/* acquire: pairs with the release fence of refused_ring_put() */
 	atomic_thread_fence(memory_order_acquire);
 	if (atomic_load_explicit(&e->stamp, memory_order_relaxed) != stamp ||
 		stamp >> 32 != (uint32_t)(n + 1))
 		return false;
-	memcpy(p->b, b, sizeof(b));
-	p->afi = (uint8_t)(what >> 32);
-	p->len = (uint8_t)(what >> 40);
-	*family = (enum family)(what >> 24 & 0xff);
+	memcpy(on->prefix.b, b, sizeof(b));
+	on->prefix.afi = (uint8_t)(what >> 32);
+	on->prefix.len = (uint8_t)(what >> 40);
+	on->family = (enum family)(what >> 24 & 0xff);
 	*out = (struct refused_route){.peer = {(uint16_t)what},
 		.cause = (enum refused_cause)(what >> 16 & 0xff),
 		.time_s = (uint32_t)stamp};
@@ -183,9 +191,9 @@ entry_read(const struct refused_ring *r, uint64_t n, struct prefix *p, enum fami
 }
 
 static uint32_t
-index_slot(enum family family, const struct prefix *p)
+index_slot(const struct subject *on)
 {
-	return (uint32_t)(prefix_hash(p) + family) % REFUSED_RING;
+	return (uint32_t)(vpn_prefix_hash(on->rd, &on->prefix) + on->family) % REFUSED_RING;
 }
 
 static bool
@@ -212,17 +220,16 @@ index_add(struct refused_ring *r)
 	/* acquire: pairs with the release in refused_ring_put() */
 	uint64_t put = atomic_load_explicit(&r->put, memory_order_acquire);
 	struct refused_route what;
-	enum family family;
-	struct prefix p;
+	struct subject on;
 
 	if (put - r->indexed > REFUSED_RING)
 		r->indexed = put - REFUSED_RING;
 	for (; r->indexed < put; r->indexed++) {
 		uint32_t slot;
 
-		if (!entry_read(r, r->indexed, &p, &family, &what))
+		if (!entry_read(r, r->indexed, &on, &what))
 			continue;
-		slot = index_slot(family, &p);
+		slot = index_slot(&on);
 		r->before[r->indexed % REFUSED_RING] = r->head[slot];
 		r->head[slot] = (uint32_t)r->indexed;
 	}
@@ -244,9 +251,10 @@ has_peer(const struct refused_route *list, unsigned n, struct peer_id peer)
  * differ by less than REFUSED_RING.
  */
 unsigned
-refused_ring_find(struct refused_ring *r, enum family family, const struct prefix *p,
-	struct refused_route *out, unsigned max)
+refused_ring_find(struct refused_ring *r, enum family family, struct vpn_rd rd,
+	const struct prefix *p, struct refused_route *out, unsigned max)
 {
+	const struct subject on = {*p, rd, family};
 	unsigned count = 0;
 	uint32_t at, age = 0;
 	uint64_t put;
@@ -254,20 +262,19 @@ refused_ring_find(struct refused_ring *r, enum family family, const struct prefi
 	if (r == NULL || !index_create(r))
 		return 0;
 	put = index_add(r);
-	at = r->head[index_slot(family, p)];
+	at = r->head[index_slot(&on)];
 	while (at != INDEX_NONE && count < max) {
 		uint32_t now = (uint32_t)(put - 1) - at;
 		struct refused_route what;
-		enum family its_family;
-		struct prefix its;
+		struct subject its;
 
 		/* `now < age`: a number of an earlier round of 2^32 */
 		if (now >= REFUSED_RING || now >= put || now < age)
 			break;
 		age = now + 1;
-		if (!entry_read(r, put - 1 - now, &its, &its_family, &what))
+		if (!entry_read(r, put - 1 - now, &its, &what))
 			break;
-		if (its_family == family && prefix_equal(&its, p) &&
+		if (its.family == family && its.rd.v == rd.v && prefix_equal(&its.prefix, p) &&
 			!has_peer(out, count, what.peer))
 			out[count++] = what;
 		at = r->before[(put - 1 - now) % REFUSED_RING];

@@ -12,6 +12,7 @@
 #include "lpm/base.h"
 #include "lpm/prefix.h"
 #include "rib/dest.h"
+#include "rib/vpn.h"
 
 struct arena;
 
@@ -68,8 +69,8 @@ bool refused_by_policy(enum refused_cause cause);
 
 /*
  * A ring of the last REFUSED_RING refused announcements; a new entry replaces the oldest. The shard
- * writes 32 bytes an entry, in order, and no index. The reader (main) keeps an index over the ring,
- * and adds new entries at each lookup. Memory: 4 MiB of entries, allocated at the first refusal of
+ * writes 40 bytes an entry, in order, and no index. The reader (main) keeps an index over the ring,
+ * and adds new entries at each lookup. Memory: 5 MiB of entries, allocated at the first refusal of
  * the shard, and 1 MiB of index, allocated at the first lookup.
  */
 #define REFUSED_RING (1u << 17)
@@ -84,12 +85,12 @@ struct refused_route {
 /* 0, -ENOMEM. */
 int refused_ring_create(struct arena *a, struct refused_ring **out);
 void refused_ring_destroy(struct refused_ring *r);
-/* The writer. */
-void refused_ring_put(struct refused_ring *r, enum family family, const struct prefix *p,
-	const struct refused_route *what);
+/* The writer. `rd`: 0 except in VPN families. */
+void refused_ring_put(struct refused_ring *r, enum family family, struct vpn_rd rd,
+	const struct prefix *p, const struct refused_route *what);
 /*
  * Reader: up to `max` entries of a prefix, the newest first, one per peer. Returns the number; 0
  * without memory for the index.
  */
-unsigned refused_ring_find(struct refused_ring *r, enum family family, const struct prefix *p,
-	struct refused_route *out, unsigned max) RUNS_ON(role_main);
+unsigned refused_ring_find(struct refused_ring *r, enum family family, struct vpn_rd rd,
+	const struct prefix *p, struct refused_route *out, unsigned max) RUNS_ON(role_main);

@@ -326,7 +326,10 @@ shard_table_add(struct shard *s, struct vrf_id vrf, enum family family, struct t
 	if (n == SHARD_TABLES_MAX)
 		return -ENOMEM;
 	*t = (struct shard_table){.vrf = vrf, .family = family, .id = {(uint16_t)n}};
-	err = dest_table_create(s->arena, s->config.readers, family_afi(family), &t->dests);
+	err = family_safi(family) == SAFI_VPN ? dest_table_create_vpn(s->arena, s->config.readers,
+							family_afi(family), &t->dests)
+					      : dest_table_create(s->arena, s->config.readers,
+							family_afi(family), &t->dests);
 	if (err != 0)
 		return err;
 	*out = t->id;
@@ -601,7 +604,7 @@ shard_originate_from(struct shard *s, struct vrf_id vrf, enum family family, con
 		return -ENOENT;
 	shard_sample_add(s, 0);
 	if (attrs == NULL) {
-		err = path_withdraw(s, t, PEER_SELF, p, 0, false);
+		err = path_withdraw(s, t, PEER_SELF, &n, false);
 		reuse_end(s);
 		return err;
 	}

@@ -453,8 +453,8 @@ bool shard_peer_refused(
  */
 uint64_t shard_ailing(const struct shard *s, enum family family, unsigned word);
 /* Main: the remembered refusals of a prefix, the newest first; as refused_ring_find(). */
-unsigned shard_refused_find(const struct shard *s, enum family family, const struct prefix *p,
-	struct refused_route *out, unsigned max) RUNS_ON(role_main);
+unsigned shard_refused_find(const struct shard *s, enum family family, struct vpn_rd rd,
+	const struct prefix *p, struct refused_route *out, unsigned max) RUNS_ON(role_main);
 /*
  * Any thread: estimated bytes for this peer: paths with destinations, and the attribute sets that
  * this peer brought first. A set of several peers counts for the first peer.

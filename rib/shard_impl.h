@@ -539,13 +539,13 @@ int path_announce(struct shard *s, struct shard_table *t, struct peer_id peer,
  * the old path may be held.
  */
 int path_withdraw(struct shard *s, struct shard_table *t, struct peer_id peer,
-	const struct prefix *p, uint32_t path_id, bool refused) RUNS_ON(role_rib);
+	const struct rib_nlri *n, bool refused) RUNS_ON(role_rib);
 /*
  * True if the peer has a path for the prefix that no sweep will remove: max_prefixes already counts
  * the path.
  */
 bool path_counted(const struct shard *s, const struct shard_table *t, struct peer_id peer,
-	const struct prefix *p, uint32_t path_id) RUNS_ON(role_rib);
+	const struct rib_nlri *n) RUNS_ON(role_rib);
 /* Looks again at a destination with paths behind the view, for all paths. 0, -ENOMEM. */
 int dest_expand(struct shard *s, struct shard_table *t, struct dest_id id, struct dest_view *view)
 	RUNS_ON(role_rib);
@@ -564,11 +564,11 @@ void scratch_free(struct shard *s);
 
 /* shard_refused.c */
 /*
- * Counts a refused prefix. `p` is remembered; NULL for a path that is kept, because the path stores
+ * Counts a refused prefix. `n` is remembered; NULL for a path that is kept, because the path stores
  * the reason.
  */
 void refused_count(struct shard *s, struct peer_id peer, enum family family,
-	enum refused_cause cause, const struct prefix *p) RUNS_ON(role_rib);
+	enum refused_cause cause, const struct rib_nlri *n) RUNS_ON(role_rib);
 /*
  * Adds `by` to the destinations whose best path is from that peer and that are not installed
  * (REFUSED_NOT_INSTALLED); not a rejected route.

@@ -294,11 +294,10 @@ reason_is_policy(enum decision_reason reason)
 static int
 nlri_refuse(struct import *m, const struct rib_nlri *n, enum refused_cause cause) RUNS_ON(role_rib)
 {
-	int err = path_withdraw(
-		m->s, m->table, m->rec->peer, &n->prefix, n->path_id, refused_by_policy(cause));
+	int err = path_withdraw(m->s, m->table, m->rec->peer, n, refused_by_policy(cause));
 
 	if (err != -EAGAIN)
-		refused_count(m->s, m->rec->peer, m->table->family, cause, &n->prefix);
+		refused_count(m->s, m->rec->peer, m->table->family, cause, n);
 	return err;
 }
 
@@ -336,7 +335,7 @@ limit_check(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 	}
 	if (limit_counted(m) < m->rec->limit)
 		return 0;
-	return path_counted(m->s, m->table, m->rec->peer, &n->prefix, n->path_id) ? 0 : -EDQUOT;
+	return path_counted(m->s, m->table, m->rec->peer, n) ? 0 : -EDQUOT;
 }
 
 static int
@@ -387,7 +386,7 @@ nlri_apply(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 	if (m->attrs == NULL && m->rec->refused != REFUSED_NOT)
 		return nlri_refuse(m, n, (enum refused_cause)m->rec->refused);
 	if (m->attrs == NULL)
-		return path_withdraw(m->s, m->table, m->rec->peer, &n->prefix, n->path_id, false);
+		return path_withdraw(m->s, m->table, m->rec->peer, n, false);
 	/* RFC 4271 6.3: the prefix is ignored and the session stays */
 	if (prefix_unusable(&n->prefix))
 		return nlri_refuse(m, n, REFUSED_UNUSABLE_PREFIX);
@@ -400,7 +399,7 @@ nlri_apply(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 	if (err != -EDQUOT)
 		return err;
 	/* the prefix was never stored, so there is nothing to withdraw */
-	refused_count(m->s, m->rec->peer, m->table->family, REFUSED_PREFIX_LIMIT, &n->prefix);
+	refused_count(m->s, m->rec->peer, m->table->family, REFUSED_PREFIX_LIMIT, n);
 	return 0;
 }
 
@@ -515,8 +514,11 @@ record_guess(const struct shard *s, const struct rib_record *rec, unsigned befor
 static void
 ahead_hash(struct shard_ahead *a)
 {
+	bool vpn = (a->rest.form & RIB_NLRI_RD) != 0;
+
 	for (unsigned i = 0; i < a->count && a->nlri[i].hash == 0; i++)
-		a->nlri[i].hash = prefix_hash(&a->nlri[i].prefix);
+		a->nlri[i].hash = vpn ? vpn_prefix_hash(a->nlri[i].rd, &a->nlri[i].prefix)
+				      : prefix_hash(&a->nlri[i].prefix);
 }
 
 /* Guesses the destinations of the prefixes in `a`, whose index lines are in the caches. */
@@ -556,7 +558,7 @@ records_prefetch(struct shard *s, const struct shard_table *t, const struct rib_
 	if (a->rec != next)
 		ahead_begin(a, next);
 	guess = record_guess(s, next, next->peer.v == rec->peer.v ? before : 0);
-	holds = a->count > 0 && dest_is(t->dests, guess, &a->nlri[0].prefix);
+	holds = a->count > 0 && dest_is(t->dests, guess, a->nlri[0].rd, &a->nlri[0].prefix);
 	for (unsigned i = 0; holds && i < a->count; i++)
 		a->guess[i] = (struct dest_id){guess.v + i};
 	a->guessed = holds;
@@ -969,6 +971,13 @@ retain_of(const struct rib_record *rec)
 	return rec->record_len >= sizeof(*rec) + sizeof(*down) + order_len(rec) ? down->retain : 0;
 }
 
+/* True if the prefixes of an UPDATE have distinguishers in a VPN table, and only there. */
+static bool
+form_fits(const struct rib_record *rec, const struct shard_table *t)
+{
+	return ((rec->nlri_form & RIB_NLRI_RD) != 0) == (family_safi(t->family) == SAFI_VPN);
+}
+
 /* True when the record is done. */
 static bool
 record_run(struct shard *s, const struct rib_record *rec, uint64_t deadline_ns) RUNS_ON(role_rib)
@@ -994,7 +1003,8 @@ record_run(struct shard *s, const struct rib_record *rec, uint64_t deadline_ns) 
 		return true;
 	}
 	t = shard_table_of(s, vrf, (enum family)rec->family);
-	if (t == NULL || (!slot->up && rec->kind != RIB_STALE_TIMEOUT)) {
+	if (t == NULL || (!slot->up && rec->kind != RIB_STALE_TIMEOUT) ||
+		(rec->kind == RIB_UPDATE && !form_fits(rec, t))) {
 		shard_count(&s->failures, 1); /* the epoch would never be flushed */
 		return true;
 	}

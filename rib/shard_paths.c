@@ -1545,11 +1545,10 @@ int
 path_announce(struct shard *s, struct shard_table *t, struct peer_id peer, const struct rib_nlri *n,
 	const struct shard_accepted *acc)
 {
-	bool labelled = family_safi(t->family) == SAFI_VPN;
 	struct edit e = {
 		.peer = peer,
 		.path_id = n->path_id,
-		.label = labelled ? n->label & SHARD_LABEL_NONE : SHARD_LABEL_NONE,
+		.label = n->label & SHARD_LABEL_NONE,
 		.accepted = acc,
 	};
 	struct shard_rib_in *r = &shard_slot(s, peer)->rib[t->family];
@@ -1560,9 +1559,9 @@ path_announce(struct shard *s, struct shard_table *t, struct peer_id peer, const
 	struct dest_id id = s->hint;
 	int err = 0;
 
-	if (!dest_is(t->dests, id, &n->prefix))
-		err = dest_get_hashed(t->dests, &n->prefix,
-			n->hash != 0 ? n->hash : prefix_hash(&n->prefix), &id);
+	if (!dest_is(t->dests, id, n->rd, &n->prefix))
+		err = dest_get_hashed(t->dests, n->rd, &n->prefix,
+			n->hash != 0 ? n->hash : dest_key_hash(t->dests, n->rd, &n->prefix), &id);
 	if (err != 0)
 		return err;
 	r->in_order = id.v == r->next.v;
@@ -1584,9 +1583,9 @@ path_announce(struct shard *s, struct shard_table *t, struct peer_id peer, const
 
 bool
 path_counted(const struct shard *s, const struct shard_table *t, struct peer_id peer,
-	const struct prefix *p, uint32_t path_id)
+	const struct rib_nlri *n)
 {
-	struct dest_id id = dest_find(t->dests, p);
+	struct dest_id id = dest_find_rd(t->dests, n->rd, &n->prefix);
 	const struct rib_path *path;
 	struct rib_path behind;
 	struct dest_view view;
@@ -1594,25 +1593,25 @@ path_counted(const struct shard *s, const struct shard_table *t, struct peer_id 
 
 	if (id.v == DEST_NONE || !dest_peek(t->dests, id, &view))
 		return false;
-	path = path_locate(t, id, &view, peer, path_id, &behind, &at);
+	path = path_locate(t, id, &view, peer, n->path_id, &behind, &at);
 	return path != NULL && !path_doomed(s, t, path);
 }
 
 int
-path_withdraw(struct shard *s, struct shard_table *t, struct peer_id peer, const struct prefix *p,
-	uint32_t path_id, bool refused)
+path_withdraw(struct shard *s, struct shard_table *t, struct peer_id peer, const struct rib_nlri *n,
+	bool refused)
 {
 	struct edit e = {
-		.peer = peer, .path_id = path_id, .label = SHARD_LABEL_NONE, .refused = refused};
+		.peer = peer, .path_id = n->path_id, .label = SHARD_LABEL_NONE, .refused = refused};
 	const struct rib_path *was;
 	struct rib_path behind;
 	struct dest_view view;
-	struct dest_id id = dest_find(t->dests, p);
+	struct dest_id id = dest_find_rd(t->dests, n->rd, &n->prefix);
 	unsigned at;
 
 	if (id.v == DEST_NONE || reuse_run(s, t, id, &e) || !dest_peek(t->dests, id, &view))
 		return 0;
-	was = path_locate(t, id, &view, peer, path_id, &behind, &at);
+	was = path_locate(t, id, &view, peer, n->path_id, &behind, &at);
 	if (was == NULL)
 		return 0;
 	if (!import_may_withdraw(s))

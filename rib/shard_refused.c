@@ -77,7 +77,7 @@ ring_of(struct shard *s) RUNS_ON(role_rib)
 
 void
 refused_count(struct shard *s, struct peer_id peer, enum family family, enum refused_cause cause,
-	const struct prefix *p)
+	const struct rib_nlri *n)
 {
 	struct shard_rib_in *in = &shard_slot(s, peer)->rib[family];
 	struct shard_refused *c = counts_of(s, in);
@@ -90,11 +90,11 @@ refused_count(struct shard *s, struct peer_id peer, enum family family, enum ref
 		shard_count(&c->count[cause], 1);
 	if (c != NULL && !refused_by_policy(cause))
 		ailing_set(s, peer, family);
-	if (p == NULL)
+	if (n == NULL)
 		return;
 	ring = ring_of(s);
 	if (ring != NULL)
-		refused_ring_put(ring, family, p, &what);
+		refused_ring_put(ring, family, n->rd, &n->prefix, &what);
 }
 
 void
@@ -181,11 +181,11 @@ shard_ailing(const struct shard *s, enum family family, unsigned word)
 }
 
 unsigned
-shard_refused_find(const struct shard *s, enum family family, const struct prefix *p,
-	struct refused_route *out, unsigned max)
+shard_refused_find(const struct shard *s, enum family family, struct vpn_rd rd,
+	const struct prefix *p, struct refused_route *out, unsigned max)
 {
 	/* acquire: pairs with the release in ring_of() */
 	struct refused_ring *r = atomic_load_explicit(&s->refused_ring, memory_order_acquire);
 
-	return refused_ring_find(r, family, p, out, max);
+	return refused_ring_find(r, family, rd, p, out, max);
 }

@@ -100,8 +100,14 @@ shards_limit(const struct shards_table *t)
 struct dest_id
 shards_find(const struct shards_table *t, const struct prefix *p)
 {
+	return shards_find_rd(t, (struct vpn_rd){0}, p);
+}
+
+struct dest_id
+shards_find_rd(const struct shards_table *t, struct vpn_rd rd, const struct prefix *p)
+{
 	unsigned i = shards_of(t->shards, p);
-	struct dest_id id = dest_find(t->at[i], p);
+	struct dest_id id = dest_find_rd(t->at[i], rd, p);
 
 	if (id.v != DEST_NONE)
 		id.v = shards_id(t->shards, i, id.v);

@@ -69,6 +69,8 @@ static_assert(SHARDS_MAX == 1 << 4, "places of all ids' shards");
 void shards_table(const struct shards *s, struct table_id id, struct shards_table *out);
 uint32_t shards_limit(const struct shards_table *t);
 struct dest_id shards_find(const struct shards_table *t, const struct prefix *p);
+struct dest_id shards_find_rd(
+	const struct shards_table *t, struct vpn_rd rd, const struct prefix *p);
 struct dest_id shards_longest(
 	const struct shards_table *t, const struct ip_addr *a, struct dest_view *out);
 

@@ -324,9 +324,9 @@ rig_record(struct rig *r, struct rib_record *head, size_t payload)
 }
 
 static inline unsigned
-rig_nlri_form(const struct rib_nlri *nlri, unsigned count)
+rig_nlri_form(enum family family, const struct rib_nlri *nlri, unsigned count)
 {
-	unsigned form = 0;
+	unsigned form = family_safi(family) == SAFI_VPN ? RIB_NLRI_RD : 0;
 
 	for (unsigned i = 0; i < count; i++)
 		form |= (nlri[i].path_id != 0 ? RIB_NLRI_PATH_ID : 0u) |
@@ -348,7 +348,7 @@ rig_update_in(struct rig *r, enum family family, uint16_t peer, const struct att
 		.family = (uint8_t)family,
 		.peer = {peer},
 		.nlri_count = (uint16_t)count,
-		.nlri_form = (uint8_t)rig_nlri_form(nlri, count),
+		.nlri_form = (uint8_t)rig_nlri_form(family, nlri, count),
 		.attrs_len = (uint32_t)attrs_len,
 		.received_ns = received_ns,
 		.bulk = r->bulk,
@@ -392,7 +392,7 @@ rig_up(struct rig *r, uint16_t peer, uint32_t asn, uint32_t router_id, bool exte
 		.router_id = router_id,
 		.asn = asn,
 		.external = external,
-		.families = (1u << FAMILY_IPV4_UNICAST) | (1u << FAMILY_IPV6_UNICAST),
+		.families = (1u << FAMILY_COUNT) - 1,
 		.end_of_rib = r->end_of_rib,
 	};
 

@@ -21,6 +21,7 @@ enum entry_state { NONE, LIVE, TOMBSTONE };
 
 struct entry {
 	struct prefix prefix;
+	struct vpn_rd rd;
 	enum entry_state state;
 	uint32_t id;
 	uint32_t value; /* value of its first path */
@@ -33,17 +34,31 @@ struct model {
 	struct rib_test base;
 	struct dest_table *table;
 	enum afi afi;
+	bool vpn; /* keys with one of RDS distinguishers */
 	uint64_t random, sequence, safe;
 	uint32_t live, tombstones, paths, entries;
-	struct entry *entry; /* sorted by prefix */
+	struct entry *entry; /* sorted by prefix and distinguisher */
 	uint32_t *owner; /* by id: entry + 1 while the id is in the table */
 };
 
 static int
 entry_compare(const void *a, const void *b)
 {
-	return prefix_compare(
-		&((const struct entry *)a)->prefix, &((const struct entry *)b)->prefix);
+	const struct entry *x = a, *y = b;
+	int order = prefix_compare(&x->prefix, &y->prefix);
+
+	return order != 0 ? order : vpn_rd_compare(x->rd, y->rd);
+}
+
+/* Few distinguishers that share octets; 0 among them. */
+#define RDS 8u
+
+static struct vpn_rd
+random_rd(struct model *m)
+{
+	uint64_t i = m->vpn ? random_below(&m->random, RDS) : 0;
+
+	return (struct vpn_rd){(i & 1) << 48 | (i & 2) << 30 | i >> 2};
 }
 
 /* Nested prefixes: few leading bits, all lengths. */
@@ -59,21 +74,24 @@ random_prefix(struct model *m)
 }
 
 static void
-model_begin(struct model *m, enum afi afi, uint64_t seed)
+model_begin(struct model *m, enum afi afi, bool vpn, uint64_t seed)
 {
-	*m = (struct model){.afi = afi, .random = seed};
+	*m = (struct model){.afi = afi, .vpn = vpn, .random = seed};
 	rib_test_begin(&m->base);
-	assert_int_equal(dest_table_create(m->base.arena, m->base.readers, afi, &m->table), 0);
+	assert_int_equal((vpn ? dest_table_create_vpn : dest_table_create)(
+				 m->base.arena, m->base.readers, afi, &m->table),
+		0);
 	m->entry = calloc(UNIVERSE, sizeof(*m->entry));
 	m->owner = calloc(UNIVERSE * 4, sizeof(*m->owner));
 	assert_non_null(m->entry);
 	assert_non_null(m->owner);
-	for (unsigned i = 0; i < UNIVERSE; i++)
+	for (unsigned i = 0; i < UNIVERSE; i++) {
 		m->entry[i].prefix = random_prefix(m);
+		m->entry[i].rd = random_rd(m);
+	}
 	qsort(m->entry, UNIVERSE, sizeof(*m->entry), entry_compare);
 	for (unsigned i = 0; i < UNIVERSE; i++)
-		if (m->entries == 0 ||
-			!prefix_equal(&m->entry[i].prefix, &m->entry[m->entries - 1].prefix))
+		if (m->entries == 0 || entry_compare(&m->entry[i], &m->entry[m->entries - 1]) != 0)
 			m->entry[m->entries++] = m->entry[i];
 }
 
@@ -161,7 +179,7 @@ check_best(const struct dest_table *t, struct dest_id id, const struct dest_view
 	struct dest_view v;
 
 	assert_true(dest_peek_best(t, id, &v));
-	assert_true(prefix_equal(&v.prefix, &all->prefix));
+	assert_true(prefix_equal(&v.prefix, &all->prefix) && v.rd.v == all->rd.v);
 	assert_true(v.sequence == all->sequence && v.identity == all->identity);
 	assert_non_null(v.paths);
 	assert_true(v.paths->count >= 1 && v.paths->count <= all->paths->count);
@@ -191,7 +209,7 @@ check_entry(struct model *m, const struct entry *e)
 		struct path_set set;
 		uint8_t room[sizeof(struct path_set) + 16 * sizeof(struct rib_path)];
 	} room;
-	struct dest_id id = dest_find(m->table, &e->prefix);
+	struct dest_id id = dest_find_rd(m->table, e->rd, &e->prefix);
 	struct prefix prefix;
 	struct dest_view v;
 
@@ -203,8 +221,10 @@ check_entry(struct model *m, const struct entry *e)
 	assert_true(dest_hint_prefix(m->table, id, &prefix) && prefix_equal(&prefix, &e->prefix));
 	assert_true(dest_peek_all(m->table, id, &v, &room.set, 16));
 	assert_true(prefix_equal(&v.prefix, &e->prefix));
-	assert_true(dest_is(m->table, id, &e->prefix));
-	assert_false(dest_is(m->table, (struct dest_id){id.v + 1}, &e->prefix));
+	assert_int_equal(v.rd.v, e->rd.v);
+	assert_true(dest_is(m->table, id, e->rd, &e->prefix));
+	assert_false(dest_is(m->table, (struct dest_id){id.v + 1}, e->rd, &e->prefix));
+	assert_false(dest_is(m->table, id, (struct vpn_rd){e->rd.v + RDS}, &e->prefix));
 	assert_int_equal(v.sequence, (uint32_t)e->sequence);
 	if (e->state == TOMBSTONE) {
 		assert_null(v.paths);
@@ -246,7 +266,7 @@ change(struct model *m, struct entry *e)
 	struct path_set *set = NULL;
 	struct dest_id id;
 
-	assert_int_equal(dest_get(m->table, &e->prefix, &id), 0);
+	assert_int_equal(dest_get_rd(m->table, e->rd, &e->prefix, &id), 0);
 	if (e->state == NONE) {
 		/* no other entry owns this id */
 		assert_int_equal(m->owner[id.v], 0);
@@ -341,7 +361,7 @@ check_all(struct model *m)
 		struct dest_id never = {dest_limit(m->table) + 600 * beyond};
 
 		assert_false(dest_peek(m->table, never, &v));
-		assert_false(dest_is(m->table, never, &m->entry[0].prefix));
+		assert_false(dest_is(m->table, never, m->entry[0].rd, &m->entry[0].prefix));
 		assert_int_equal(dest_hint_best(m->table, never).v, 0);
 		assert_false(dest_hint_prefix(m->table, never, &v.prefix));
 		dest_prefetch_paths(m->table, never);
@@ -352,11 +372,11 @@ check_all(struct model *m)
 }
 
 static void
-agrees_with_a_sorted_array(enum afi afi, unsigned operations, uint64_t seed)
+agrees_with_a_sorted_array(enum afi afi, bool vpn, unsigned operations, uint64_t seed)
 {
 	struct model m;
 
-	model_begin(&m, afi, seed);
+	model_begin(&m, afi, vpn, seed);
 	for (unsigned n = 0; n < operations; n++) {
 		struct entry *e = &m.entry[random_below(&m.random, m.entries)];
 
@@ -381,13 +401,25 @@ agrees_with_a_sorted_array(enum afi afi, unsigned operations, uint64_t seed)
 static void
 ipv4_agrees_with_a_sorted_array(void **state)
 {
-	agrees_with_a_sorted_array(AFI_IPV4, OPERATIONS, 11);
+	agrees_with_a_sorted_array(AFI_IPV4, false, OPERATIONS, 11);
 }
 
 static void
 ipv6_agrees_with_a_sorted_array(void **state)
 {
-	agrees_with_a_sorted_array(AFI_IPV6, OPERATIONS / 4, 12);
+	agrees_with_a_sorted_array(AFI_IPV6, false, OPERATIONS / 4, 12);
+}
+
+static void
+vpnv4_agrees_with_a_sorted_array(void **state)
+{
+	agrees_with_a_sorted_array(AFI_IPV4, true, OPERATIONS / 4, 13);
+}
+
+static void
+vpnv6_agrees_with_a_sorted_array(void **state)
+{
+	agrees_with_a_sorted_array(AFI_IPV6, true, OPERATIONS / 4, 14);
 }
 
 /* ---- ids ---- */
@@ -491,6 +523,8 @@ what_is_never_published_goes(void **state)
 	assert_int_equal(
 		prefix_parse(test_afi == AFI_IPV4 ? "2001:db8::/32" : "192.0.2.0/24", &other), 0);
 	assert_int_equal(dest_get(t, &other, &id), -EINVAL);
+	assert_int_equal(dest_get_rd(t, (struct vpn_rd){1}, &p, &id), -EINVAL);
+	assert_int_equal(dest_find_rd(t, (struct vpn_rd){1}, &p).v, DEST_NONE);
 	assert_int_equal(dest_find(t, &other).v, DEST_NONE);
 	dest_table_destroy(t);
 	rib_test_end(&base);
@@ -880,6 +914,8 @@ main(void)
 	const struct CMUnitTest both[] = {
 		one_thread_test(ipv4_agrees_with_a_sorted_array),
 		one_thread_test(ipv6_agrees_with_a_sorted_array),
+		one_thread_test(vpnv4_agrees_with_a_sorted_array),
+		one_thread_test(vpnv6_agrees_with_a_sorted_array),
 	};
 	int failed;
 

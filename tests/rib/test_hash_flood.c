@@ -363,6 +363,51 @@ prefixes_that_collide_under_another_key_cost_what_others_cost(void **state)
 	rib_test_end(&t);
 }
 
+#define RDS 500u
+
+/* Each prefix in RDS distinguishers. `keyed`: by the hash of both, otherwise by the prefix alone. */
+static struct cost
+vpn_cost(struct rib_test *t, unsigned count, bool keyed)
+{
+	struct dest_table *table;
+	struct dest_id id;
+	struct cost c;
+
+	assert_int_equal(
+		dest_table_create_vpn(t->arena, t->readers, (enum afi)prefixes[0].afi, &table), 0);
+	for (unsigned i = 0; i < count; i++) {
+		const struct prefix *p = &prefixes[i / RDS];
+		struct vpn_rd rd = {1ull << 48 | i % RDS};
+
+		assert_int_equal(dest_get_hashed(table, rd, p,
+					 keyed ? dest_key_hash(table, rd, p) : prefix_hash(p), &id),
+			0);
+	}
+	assert_int_equal(dest_limit(table), count);
+	c = cost_of(count, dest_table_probes(table));
+	dest_table_destroy(table);
+	return c;
+}
+
+static void
+one_prefix_in_many_vpns_costs_what_others_cost(void **state)
+{
+	struct rib_test t;
+	struct cost random;
+
+	(void)state;
+	hash_key_set(&ours);
+	rib_test_begin(&t);
+	for (unsigned f = 0; f < 2; f++) {
+		prefixes_random(f ? AFI_IPV6 : AFI_IPV4, MOST, 12);
+		random = dest_cost(&t, MOST);
+		expect_cheap(vpn_cost(&t, MOST, true), random);
+		random = dest_cost(&t, FEW);
+		expect_dear(vpn_cost(&t, FEW, false), random);
+	}
+	rib_test_end(&t);
+}
+
 static void
 sets_that_collide_elsewhere_cost_what_others_cost(void **state)
 {
@@ -412,6 +457,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		one_thread_test(prefixes_that_collided_cost_what_others_cost),
 		one_thread_test(prefixes_that_collide_under_another_key_cost_what_others_cost),
+		one_thread_test(one_prefix_in_many_vpns_costs_what_others_cost),
 		one_thread_test(sets_that_collide_elsewhere_cost_what_others_cost),
 		one_thread_test(next_hops_that_collided_cost_what_others_cost),
 	};

@@ -11,6 +11,7 @@
 #define V4 FAMILY_IPV4_UNICAST
 #define V6 FAMILY_IPV6_UNICAST
 #define FEW 100000u
+#define RD_NONE ((struct vpn_rd){0})
 
 static struct arena *arena;
 static struct refused_ring *ring;
@@ -53,7 +54,7 @@ put(uint32_t i)
 	struct refused_route r = route_at(i);
 	struct prefix p = prefix_at(i);
 
-	refused_ring_put(ring, V4, &p, &r);
+	refused_ring_put(ring, V4, RD_NONE, &p, &r);
 }
 
 static void
@@ -61,7 +62,7 @@ assert_found(uint32_t i, bool there)
 {
 	struct refused_route found[4], want = route_at(i);
 	struct prefix p = prefix_at(i);
-	unsigned n = refused_ring_find(ring, V4, &p, found, 4);
+	unsigned n = refused_ring_find(ring, V4, RD_NONE, &p, found, 4);
 
 	assert_int_equal(n, there);
 	if (!there)
@@ -99,9 +100,9 @@ test_remembers(void **state)
 		put(i);
 	for (uint32_t i = 0; i < FEW; i++)
 		assert_found(i, true);
-	assert_int_equal(refused_ring_find(ring, V6, &p, found, 1), 0);
+	assert_int_equal(refused_ring_find(ring, V6, RD_NONE, &p, found, 1), 0);
 	p.len = 23;
-	assert_int_equal(refused_ring_find(ring, V4, &p, found, 1), 0);
+	assert_int_equal(refused_ring_find(ring, V4, RD_NONE, &p, found, 1), 0);
 	for (uint32_t i = FEW; i < 3 * REFUSED_RING; i++)
 		put(i);
 	for (uint32_t i = 0; i < 3 * REFUSED_RING; i++)
@@ -120,15 +121,37 @@ test_each_peer_once(void **state)
 			.cause = i < 4000 ? REFUSED_POLICY : REFUSED_AS_LOOP,
 			.time_s = i};
 
-		refused_ring_put(ring, V4, &p, &r);
+		refused_ring_put(ring, V4, RD_NONE, &p, &r);
 	}
-	assert_int_equal(refused_ring_find(ring, V4, &p, found, 8), 3);
+	assert_int_equal(refused_ring_find(ring, V4, RD_NONE, &p, found, 8), 3);
 	for (unsigned i = 0; i < 3; i++) {
 		assert_int_equal(found[i].time_s, 4999 - i);
 		assert_int_equal(found[i].peer.v, 1 + (4999 - i) % 3);
 		assert_int_equal(found[i].cause, REFUSED_AS_LOOP);
 	}
-	assert_int_equal(refused_ring_find(ring, V4, &p, found, 2), 2);
+	assert_int_equal(refused_ring_find(ring, V4, RD_NONE, &p, found, 2), 2);
+}
+
+/* One prefix in two VPNs is two routes. */
+static void
+test_each_distinguisher(void **state)
+{
+	struct prefix p = prefix_at(1);
+	struct refused_route found[4];
+
+	for (uint64_t rd = 1; rd <= 2; rd++) {
+		struct refused_route r = route_at((uint32_t)rd);
+
+		refused_ring_put(ring, FAMILY_VPNV4_UNICAST, (struct vpn_rd){rd}, &p, &r);
+	}
+	for (uint64_t rd = 0; rd <= 3; rd++) {
+		unsigned n = refused_ring_find(
+			ring, FAMILY_VPNV4_UNICAST, (struct vpn_rd){rd}, &p, found, 4);
+
+		assert_int_equal(n, rd == 1 || rd == 2);
+		if (n == 1)
+			assert_int_equal(found[0].peer.v, route_at((uint32_t)rd).peer.v);
+	}
 }
 
 static _Atomic uint32_t written;
@@ -160,7 +183,7 @@ test_beside_the_writer(void **state)
 			struct prefix p = prefix_at(i);
 			struct refused_route want = route_at(i);
 
-			if (refused_ring_find(ring, V4, &p, found, 4) == 0)
+			if (refused_ring_find(ring, V4, RD_NONE, &p, found, 4) == 0)
 				continue;
 			assert_int_equal(found[0].peer.v, want.peer.v);
 			assert_int_equal(found[0].cause, want.cause);
@@ -179,6 +202,7 @@ main(void)
 		cmocka_unit_test(test_causes_have_names),
 		cmocka_unit_test_setup_teardown(test_remembers, begin, end),
 		cmocka_unit_test_setup_teardown(test_each_peer_once, begin, end),
+		cmocka_unit_test_setup_teardown(test_each_distinguisher, begin, end),
 		cmocka_unit_test_setup_teardown(test_beside_the_writer, begin, end),
 	};
 
