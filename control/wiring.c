@@ -590,7 +590,6 @@ create_rib(struct keeld *k) RUNS_ON(role_main)
 	c.siblings = count > 1 ? k->layers.shards.at : NULL;
 	for (unsigned i = 0; i < count; i++) {
 		struct shard *at[SHARDS_MAX];
-		struct table_id table;
 
 		if ((err = arena_create_large(k, "rib-shard", &k->layers.arena_shard[i])) != 0)
 			return err;
@@ -600,10 +599,12 @@ create_rib(struct keeld *k) RUNS_ON(role_main)
 		if ((err = shard_create(&c, 1, &at[i])) != 0)
 			return err;
 		shards_init(&k->layers.shards, at, i + 1);
-		if ((err = shard_table_add(at[i], VRF_DEFAULT, FAMILY_IPV4_UNICAST, &table)) != 0 ||
-			(err = shard_table_add(at[i], VRF_DEFAULT, FAMILY_IPV6_UNICAST, &table)) !=
-				0)
-			return err;
+		for (enum family f = 0; f < FAMILY_COUNT; f++) {
+			struct table_id table;
+
+			if ((err = shard_table_add(at[i], VRF_DEFAULT, f, &table)) != 0)
+				return err;
+		}
 	}
 	return 0;
 }

@@ -391,7 +391,7 @@ refused_json(const struct query *q) RUNS_ON(role_main)
 	json_t *out = json_array();
 	unsigned n;
 
-	n = shard_refused_find(s, q->family, &q->prefix, list, REFUSED_PEERS);
+	n = shard_refused_find(s, q->family, (struct vpn_rd){0}, &q->prefix, list, REFUSED_PEERS);
 	for (unsigned i = 0; i < n; i++) {
 		struct shard_peer p;
 		double age_s = (double)now_ns() / 1e9 - list[i].time_s;
