@@ -414,8 +414,7 @@ void shard_instance_counts(
  * imported.
  */
 struct leak_origin;
-bool shard_path_origin(
-	const struct shard *s, const struct rib_path *p, struct leak_origin *out);
+bool shard_path_origin(const struct shard *s, const struct rib_path *p, struct leak_origin *out);
 
 /* An answer or change from the fib thread; evaluates paths with that next hop in a sliced walk. */
 void shard_next_hop(struct shard *s, const struct nexthop_message *m) RUNS_ON(role_rib);
