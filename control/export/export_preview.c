@@ -119,6 +119,7 @@ class_create(struct export_preview *e, const struct update_member *m, const stru
 	}
 	c->g->set = e->set;
 	c->g->rules = *r;
+	c->g->labels = m->group->labels;
 	c->g->next_hop_len = m->group->next_hop_len;
 	c->group_id = m->group->id;
 	c->next = e->classes;
@@ -214,7 +215,7 @@ source_count(struct export_preview *e, const struct rules_class *c, struct peer_
 		k->then && k->then_source.v != source.v, k->same, 1);
 }
 
-/* True if the present route has the attributes of `then`. */
+/* True if the present route has the attributes and the label of `then`. */
 static bool
 content_same(struct rules_class *c, struct dest_id id, struct adj_route now,
 	const struct offer *then, uint64_t hash)
@@ -224,6 +225,8 @@ content_same(struct rules_class *c, struct dest_id id, struct adj_route now,
 	uint64_t now_hash;
 	int err;
 
+	if (now.label != then->label)
+		return false;
 	if (now.edit != EDIT_UNNAMED && then->edit != EDIT_UNNAMED &&
 		g->edits[now.edit].hash == c->g->edits[then->edit].hash) {
 		struct offer same = *then;
@@ -350,7 +353,8 @@ export_preview_run(
 		struct dest_view v;
 
 		if (shards_peek(&t, (struct dest_id){from}, &v)) {
-			if (v.prefix.len == 0) {
+			/* VPN families have a default route for each distinguisher, and originate none */
+			if (v.prefix.len == 0 && family_safi(e->config.family) == SAFI_UNICAST) {
 				e->zero.v = from;
 				continue;
 			}

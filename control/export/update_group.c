@@ -108,11 +108,12 @@ group_create(struct update_groups *s, const struct update_rules *rules, uint8_t 
 	g->set = s;
 	g->id = ++s->last_id;
 	g->rules = *rules;
+	g->labels = rules_labels(rules);
 	g->next_hop_len = next_hop_len;
 	shards_table(&s->shards, rules->table, &g->table);
 	g->first = g->last = g->front = stream_begin(s->c.arena);
 	err = g->last != NULL
-		      ? adj_rib_out_create(s->c.arena, s->records, rules->table, false, &g->out)
+		      ? adj_rib_out_create(s->c.arena, s->records, rules->table, g->labels, &g->out)
 		      : -ENOMEM;
 	if (err == 0)
 		err = journal_subscribe(s->journal, &g->cursor);
@@ -218,15 +219,18 @@ group_find(struct update_groups *s, const struct update_rules *rules, uint8_t ne
 static void
 next_hop_store(struct update_member *m, const struct update_member_config *c, uint8_t len)
 {
+	size_t stored;
+
 	m->next_hop = c->next_hop;
-	m->next_hop_link_local = c->next_hop_link_local;
 	if (m->next_hop.afi == AFI_NONE && len >= 16)
 		m->next_hop.afi = AFI_IPV6; /* :: beside a link-local address, as other speakers */
-	memcpy(m->next_hop_octets, m->next_hop.b, 16);
-	if (len == 32)
-		memcpy(m->next_hop_octets + 16, m->next_hop_link_local.b, 16);
-	else
-		memset(&m->next_hop_link_local, 0, sizeof(m->next_hop_link_local));
+	if (len == 32 || len == 48)
+		m->next_hop_link_local = c->next_hop_link_local;
+	if (len == 0)
+		return;
+	stored = bgp_next_hop_encode(
+		c->rules.family, &m->next_hop, &m->next_hop_link_local, m->next_hop_octets);
+	assert(stored == len);
 }
 
 static void

@@ -69,6 +69,10 @@ struct update_rules {
 	/* NULL: no policy; an external peer then gets no routes (RFC 8212). */
 	const struct policy *policy;
 	struct ip_addr peer; /* input of policies */
+	/*
+	 * In VPN families a label stays with its next hop: a path that these rules, or the policy, give another next hop is not advertised, because no label
+	 * is swapped (RFC 4364 10 b). default_originate has no effect there.
+	 */
 	bool next_hop_self, next_hop_unchanged, remove_private_as, as_override, default_originate;
 };
 
@@ -228,5 +232,7 @@ struct update_group_stats {
 	uint64_t messages, octets; /* packed once for all members */
 	uint64_t own_messages; /* packed for one member behind */
 	uint64_t fell_behind, evicted, splits;
+	uint64_t
+		foreign_labels; /* evaluations that refused a path: its label would get another next hop */
 };
 void update_group_stats(const struct update_member *m, struct update_group_stats *out);

@@ -332,11 +332,11 @@ item_due(struct update_member *m, struct dest_id id, bool gone, uint16_t *made)
 	bool has = member_has(m, r);
 	struct offer o = {.made = MADE_NONE};
 	struct dest_id other;
-	struct prefix p;
+	struct route_key k;
 	int err = 0;
 
-	if (!prefix_of(g, id, &p) || (!has && default_shadowed(g, id, &p, &other) &&
-					     member_has(m, adj_rib_out_get(g->out, other))))
+	if (!key_of(g, id, &k) || (!has && default_shadowed(g, id, &k, &other) &&
+					  member_has(m, adj_rib_out_get(g->out, other))))
 		return DUE_NOTHING;
 	if (has == gone)
 		return DUE_OTHER;
@@ -405,15 +405,17 @@ items_message(struct update_member *m, unsigned first, unsigned n, bool gone, st
 	unsigned i = 0;
 
 	for (;;) {
-		struct prefix p;
+		struct route_key k;
 
 		if (o->room < limit)
 			return 0;
 		if (update_packer_begin(
 			    &u, g->rules.family, attrs, &g->rules.encode, o->p, limit)) {
 			while (i < n && item[i].made == item->made &&
-				prefix_of(g, (struct dest_id){item[i].id}, &p) &&
-				update_packer_add(&u, &p, 0))
+				key_of(g, (struct dest_id){item[i].id}, &k) &&
+				key_pack(&u, &k,
+					adj_rib_out_get(g->out, (struct dest_id){item[i].id})
+						.label))
 				i++;
 		}
 		if (i > 0 || limit > BGP_MSG_MAX || !g->rules.encode.extended_message)

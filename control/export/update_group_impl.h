@@ -109,7 +109,7 @@ struct update_member {
 	int error;
 	struct update_rules rules; /* configured; the group adopts them later */
 	struct ip_addr next_hop, next_hop_link_local;
-	uint8_t next_hop_octets[32];
+	uint8_t next_hop_octets[BGP_NEXT_HOP_MAX]; /* the next hop field of messages */
 
 	struct message *at; /* MEMBER_STREAM */
 	bool full; /* had no output in its last turn */
@@ -148,6 +148,18 @@ struct update_member {
 
 /* ---- groups ---- */
 
+/* A destination as in NLRI; the distinguisher is 0 in unicast families. */
+struct route_key {
+	struct vpn_rd rd;
+	struct prefix prefix;
+};
+
+static inline struct route_key
+view_key(const struct dest_view *v)
+{
+	return (struct route_key){v->rd, v->prefix};
+}
+
 enum catch_up { CATCH_UP_NONE, CATCH_UP_ANNOUNCE, CATCH_UP_READ, CATCH_UP_WITHDRAW };
 enum walk_kind { WALK_NONE, WALK_SEND, WALK_POLICY };
 
@@ -173,6 +185,7 @@ struct offer {
 	bool differs; /* certainly other attributes than the advertised route has */
 	uint8_t edit;
 	bool by_before; /* made by update_group.before */
+	uint32_t label; /* as adj_route.label */
 	uint16_t
 		made; /* set by offer_compare(): the attributes in the batch; MADE_NONE: not made */
 	struct adj_path path;
@@ -200,7 +213,9 @@ struct update_group {
 	 */
 	bool mixed;
 	uint8_t newest, after;
-	uint8_t next_hop_len; /* of next hop self: 4, 16, 32; 0: the members have no address */
+	bool labels; /* of a VPN family: prefixes have distinguishers and labels */
+	/* of next hop self: 4, 16, 32; of VPN families 12, 24, 48; 0: the members have no address */
+	uint8_t next_hop_len;
 	struct shards_table table; /* destination ids are ids of all shards */
 	struct adj_rib_out *out;
 	struct journal_cursor *cursor;
@@ -286,7 +301,7 @@ struct window_path {
 };
 
 struct window_entry {
-	struct prefix prefix;
+	struct route_key key;
 	uint16_t at; /* sequence - window.first */
 	struct dest_id dest; /* id of all shards */
 	uint32_t sequence; /* dest_view.sequence */
@@ -296,7 +311,7 @@ struct window_entry {
 	uint8_t shard, fib;
 	bool bulk, aside;
 	bool repeated; /* an earlier entry of the run has the destination */
-	bool unread; /* `prefix` to `path` are not set */
+	bool unread; /* `key` to `path` are not set */
 };
 
 /* The beginning of a message with the attributes of a class, as exported by rules without a change by policy. */
@@ -323,7 +338,7 @@ struct window_class {
 #define WINDOWS_SHARED 4u /* of WINDOW_ENTRIES_MAX */
 #define WINDOW_ROOM (192u << 10)
 #define WINDOW_BASE (64u << 10)
-#define WINDOW_NLRI 17u /* octets of a prefix, at most */
+#define WINDOW_NLRI 28u /* octets of a prefix with label and distinguisher, at most */
 
 /*
  * The entries of one table among the journal entries from `first` to `last`, with copies of destinations and attributes: a state of the past. A
@@ -336,6 +351,7 @@ struct window {
 	uint64_t bulk; /* the first bulk entry; UINT64_MAX: none */
 	struct table_id table;
 	bool copied; /* false: of one group, without attributes */
+	bool labels; /* of the table */
 	unsigned count, path_count, class_count, ordered;
 	unsigned room_used, base_used;
 	struct window_entry *entry;
@@ -346,6 +362,7 @@ struct window {
 	/* Entries whose routes can be advertised without a look at each, by class and path: */
 	uint16_t *order;
 	struct dest_id *id;
+	uint32_t *label; /* as adj_route.label */
 	uint32_t *nlri_at; /* offset in `nlri`, and one for the end */
 	uint8_t *nlri;
 };
@@ -368,7 +385,8 @@ struct windows {
 /* ---- the batch: made and finished within one call ---- */
 
 struct change {
-	struct prefix prefix;
+	struct route_key key;
+	uint32_t label; /* of the present route, as adj_route.label */
 	bool walk; /* advertise to the members of the walk, even if unchanged */
 	bool may_withdraw; /* the order of the journal allows a withdrawal to the new source */
 	bool again; /* advertise to all members, even if unchanged */
@@ -457,6 +475,7 @@ struct update_groups {
 		const struct attr_set *attrs; /* NULL: the path must not be advertised */
 		bool decided,
 			before; /* `offer` holds for all prefixes, with by_before as `before` */
+		bool refused; /* `offer` is refused by export policy */
 		struct offer offer;
 	} told;
 	struct peer_id source_peer;
@@ -588,7 +607,7 @@ bool offer_make(struct update_group *g, struct offer *o, int *err);
 int offer_compare(struct update_group *g, struct dest_id id, struct offer *o);
 /* The record of the path of an offer, with a reference for the caller. 0, -ENOMEM. */
 int offer_record(struct update_group *g, const struct offer *o, struct adj_record_id *out);
-/* True if members receive equal attributes by both routes. False: differ, or not known. */
+/* True if members receive equal attributes and labels by both routes. False: differ, or not known. */
 bool routes_alike(const struct update_group *g, struct adj_route a, struct adj_route b);
 /* True if `r` has the exported attributes with this hash. False: differs, or not known. */
 bool route_has_content(const struct update_group *g, struct adj_route r, uint64_t hash);
@@ -613,6 +632,8 @@ struct update_rules rules_normal(const struct update_rules *r);
 bool rules_equal(const struct update_rules *a, const struct update_rules *b);
 /* True if these rules allow no route. */
 bool rules_silent(const struct update_rules *r);
+/* True for families with route distinguishers and labels. */
+bool rules_labels(const struct update_rules *r);
 uint8_t rules_next_hop_len(const struct update_rules *r, const struct ip_addr *next_hop,
 	const struct ip_addr *link_local);
 
@@ -685,9 +706,11 @@ void batch_reset(struct update_groups *s);
  * A default route can come from the table and from default_originate. True if the second default route, beside `id`, is advertised: a withdrawal of
  * 0/0 would remove this route from the peers.
  */
-bool default_shadowed(const struct update_group *g, struct dest_id id, const struct prefix *p,
+bool default_shadowed(const struct update_group *g, struct dest_id id, const struct route_key *k,
 	struct dest_id *other);
-bool prefix_of(const struct update_group *g, struct dest_id id, struct prefix *out);
+bool key_of(const struct update_group *g, struct dest_id id, struct route_key *out);
+/* Adds an NLRI to a message, with the label in families with labels. False: no room. */
+bool key_pack(struct update_packer *u, const struct route_key *k, uint32_t label);
 void policy_walk_owe(struct update_group *g);
 
 /* update_group_behind.c */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * New routes of a window: destinations that the group does not advertise yet. All destinations of a path with equal attributes take one verdict, and their
- * prefixes are copied from the window into messages. For external peers whose policy appends communities, or nothing, the attributes are encoded once for all groups
+ * prefixes (of VPN families with label and distinguisher) are copied from the window into messages. For external peers whose policy appends communities, or nothing, the attributes are encoded once for all groups
  * with equal rules.
  */
 #include "control/export/update_group_impl.h"
@@ -172,8 +172,8 @@ quick_add(
 
 	if (g->error < 0)
 		return;
-	g->error = adj_rib_out_add(
-		g->out, q->w->id + from, end - from, r, NULL, ws->added + from, &added);
+	g->error = adj_rib_out_add(g->out, q->w->id + from, end - from, r, q->w->label + from,
+		ws->added + from, &added);
 	adj_record_put(g->set->records, r.record);
 	q->added += added;
 }
@@ -258,8 +258,7 @@ quick_window(struct update_group *g, struct window *w, uint64_t after, uint64_t 
 	uint64_t rules;
 
 	memset(s->windows.done, 0, w->count);
-	if (!w->copied || s->change_count > 0 || g->behind_count > 0 || g->rules.encode.add_path ||
-		family_safi(g->rules.family) != SAFI_UNICAST)
+	if (!w->copied || s->change_count > 0 || g->behind_count > 0 || g->rules.encode.add_path)
 		return;
 	rules = rules_key(g);
 	for (unsigned i = 0; i < w->class_count && g->error == 0; i++) {

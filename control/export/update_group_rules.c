@@ -35,8 +35,9 @@ rules_normal(const struct update_rules *r)
 		n.peer_as = 0;
 	if (r->policy == NULL || !policy_uses_peer(r->policy))
 		memset(&n.peer, 0, sizeof(n.peer));
-	if (external && r->policy == NULL)
-		n.default_originate = false; /* RFC 8212 */
+	if ((external && r->policy == NULL) || rules_labels(r))
+		n.default_originate =
+			false; /* RFC 8212; and a default route of VPN families needs a label */
 	return n;
 }
 
@@ -65,18 +66,30 @@ rules_silent(const struct update_rules *r)
 	return r->policy == policy_deny_all() && !r->default_originate;
 }
 
-/* RFC 2545 3, RFC 8950 3: an IPv6 next hop is 16 octets, or 32 with our link-local address for a peer on the same link. */
+bool
+rules_labels(const struct update_rules *r)
+{
+	return family_safi(r->family) == SAFI_VPN;
+}
+
+/*
+ * RFC 2545 3, RFC 8950 3: an IPv6 next hop is 16 octets, or 32 with our link-local address for a peer on the same link. In VPN families each address follows
+ * a route distinguisher, and IPv6 prefixes may have an IPv4 next hop in IPv6 form (RFC 4364 4.3.2, RFC 4659 3.2.1).
+ */
 uint8_t
 rules_next_hop_len(const struct update_rules *r, const struct ip_addr *next_hop,
 	const struct ip_addr *link_local)
 {
-	if (family_afi(r->family) == AFI_IPV4 && next_hop->afi == AFI_IPV4)
-		return 4;
-	if (family_afi(r->family) == AFI_IPV4 && !r->encode.extended_next_hop)
+	bool v4 = family_afi(r->family) == AFI_IPV4, labels = rules_labels(r);
+	uint8_t rd = labels ? 8 : 0;
+
+	if (next_hop->afi == AFI_IPV4 && (v4 || labels))
+		return (uint8_t)((v4 ? 4 : 16) + rd);
+	if (v4 && !r->encode.extended_next_hop)
 		return 0;
 	if (link_local->afi == AFI_IPV6)
-		return 32;
-	return next_hop->afi == AFI_IPV6 ? 16 : 0;
+		return (uint8_t)(2 * (16 + rd));
+	return next_hop->afi == AFI_IPV6 ? (uint8_t)(16 + rd) : 0;
 }
 
 /* ---- routes that must not be advertised ---- */
@@ -285,7 +298,7 @@ next_hop_permitted(const struct update_group *g, const struct ip_addr *a)
 		return !addr_is_link_local(a) && !addr_is_unspecified(a) &&
 		       (family_afi(g->rules.family) == AFI_IPV6 ||
 			       g->rules.encode.extended_next_hop);
-	return a->afi == family_afi(g->rules.family);
+	return a->afi == AFI_IPV4 && (g->labels || family_afi(g->rules.family) == AFI_IPV4);
 }
 
 /* Leaves room for the next hop of each member: zeros of the right length, and a mark. */
@@ -295,31 +308,54 @@ next_hop_own(const struct update_group *g, struct attr_set *s)
 	memset(&s->next_hop, 0, sizeof(s->next_hop));
 	memset(&s->next_hop_link_local, 0, sizeof(s->next_hop_link_local));
 	s->unused = OWN_NEXT_HOP;
-	s->next_hop.afi = g->next_hop_len == 4 ? AFI_IPV4 : AFI_IPV6;
-	if (g->next_hop_len == 32)
+	s->next_hop.afi = g->next_hop_len == 4 || g->next_hop_len == 12 ? AFI_IPV4 : AFI_IPV6;
+	if (g->next_hop_len == 32 || g->next_hop_len == 48)
 		s->next_hop_link_local.afi = AFI_IPV6;
 	return g->next_hop_len != 0;
+}
+
+/* True if each member's own address replaces the next hop `a`, the result of policy. */
+static bool
+next_hop_is_own(const struct update_group *g, unsigned policy_sets, const struct ip_addr *a,
+	enum route_source kind, struct peer_id from)
+{
+	bool self;
+
+	if (g->labels && from.v == PEER_SELF.v)
+		self = true; /* the label is ours, whatever the next hop in the instance */
+	else if (g->rules.kind == UPDATE_EXTERNAL)
+		self = !g->rules.next_hop_unchanged; /* RFC 4271 5.1.3 */
+	else
+		self = g->rules.next_hop_self && kind != SOURCE_INTERNAL; /* RFC 4456 10 */
+	/* `discard` is no address: we drop the packets, and the peer needs an address of ours */
+	return addr_is_discard(a) ||
+	       (!(policy_sets & POLICY_SETS_NEXT_HOP) &&
+		       (self || addr_is_unspecified(a) || addr_is_link_local(a)));
 }
 
 /* False: there is no next hop for this session. */
 static bool
 next_hop_choose(const struct update_group *g, unsigned policy_sets, struct attr_set *s,
-	enum route_source kind)
+	enum route_source kind, struct peer_id from)
 {
-	bool by_policy = policy_sets & POLICY_SETS_NEXT_HOP;
-	bool self;
-
-	if (g->rules.kind == UPDATE_EXTERNAL)
-		self = !g->rules.next_hop_unchanged; /* RFC 4271 5.1.3 */
-	else
-		self = g->rules.next_hop_self && kind != SOURCE_INTERNAL; /* RFC 4456 10 */
-	/* `discard` is no address: we drop the packets, and the peer needs an address of ours */
-	if (addr_is_discard(&s->next_hop) ||
-		(!by_policy && (self || addr_is_unspecified(&s->next_hop) ||
-				       addr_is_link_local(&s->next_hop))))
+	if (next_hop_is_own(g, policy_sets, &s->next_hop, kind, from))
 		return next_hop_own(g, s);
 	memset(&s->next_hop_link_local, 0, sizeof(s->next_hop_link_local));
 	return next_hop_permitted(g, &s->next_hop);
+}
+
+/*
+ * True if the label of a path means nothing at the advertised next hop. A label belongs to the next hop that came with the label. With another next hop the
+ * route needs a label of that router: RFC 4364 10 b, not done: no label is swapped, so the route is not advertised. The labels of our own routes are ours.
+ */
+static bool
+label_is_foreign(const struct update_group *g, const struct policy_verdict *v,
+	const struct attr_set *attrs, enum route_source kind, struct peer_id from)
+{
+	if (!g->labels || from.v == PEER_SELF.v)
+		return false;
+	return next_hop_is_own(g, v->sets, &v->attrs->next_hop, kind, from) ||
+	       !addr_equal(&v->attrs->next_hop, &attrs->next_hop);
 }
 
 /* ---- an exported set ---- */
@@ -342,8 +378,9 @@ scratch_reserve(struct update_groups *s, size_t size)
 /* Completes the result of policy, `after`; *s is the result, in a scratch buffer. 0; -E2BIG: too large for any message. */
 static int
 exported_edit(struct update_group *g, unsigned policy_sets, const struct attr_set *after,
-	struct attr_set **s, enum route_source kind, const struct shard_peer *source)
+	struct attr_set **s, const struct adj_path *path, const struct shard_peer *source)
 {
+	enum route_source kind = (enum route_source)path->kind;
 	bool external = g->rules.kind == UPDATE_EXTERNAL;
 	bool edits = external && !policy_runs(&g->rules) &&
 		     (g->rules.remove_private_as || g->rules.as_override);
@@ -366,7 +403,7 @@ exported_edit(struct update_group *g, unsigned policy_sets, const struct attr_se
 			(*s)->local_pref = LOCAL_PREF_DEFAULT;
 		}
 	}
-	if (err < 0 || !next_hop_choose(g, policy_sets, *s, kind))
+	if (err < 0 || !next_hop_choose(g, policy_sets, *s, kind, path->source))
 		return -E2BIG;
 	return 0;
 }
@@ -494,8 +531,7 @@ content_make(struct update_group *g, const struct offer *o, int *err)
 	*err = scratch_reserve(set, attr_set_size(o->after) + GROWTH);
 	if (*err < 0)
 		return NULL;
-	if (exported_edit(g, o->sets, o->after, &s, (enum route_source)o->path.kind, o->source) <
-			0 ||
+	if (exported_edit(g, o->sets, o->after, &s, &o->path, o->source) < 0 ||
 		attr_set_size(s) > MADE_SIZE_MAX)
 		return NULL;
 	return s;
@@ -664,6 +700,7 @@ bool
 offer_is(const struct update_group *g, const struct offer *o, struct adj_route r)
 {
 	return o->permit && r.record.v != 0 && r.edit == o->edit && o->edit != EDIT_UNNAMED &&
+	       r.label == o->label &&
 	       same_path(adj_record_path(g->set->records, r.record), &o->path);
 }
 
@@ -699,7 +736,8 @@ routes_alike(const struct update_group *g, struct adj_route a, struct adj_route 
 	const struct adj_records *records = g->set->records;
 	uint64_t like;
 
-	if (a.edit != b.edit || a.edit == EDIT_UNNAMED || a.record.v == 0 || b.record.v == 0)
+	if (a.edit != b.edit || a.edit == EDIT_UNNAMED || a.record.v == 0 || b.record.v == 0 ||
+		a.label != b.label)
 		return false;
 	if (a.record.v == b.record.v)
 		return true;
@@ -711,7 +749,7 @@ routes_alike(const struct update_group *g, struct adj_route a, struct adj_route 
 int
 offer_compare(struct update_group *g, struct dest_id id, struct offer *o)
 {
-	struct adj_route r = adj_rib_out_get(g->out, id), n = {.edit = o->edit};
+	struct adj_route r = adj_rib_out_get(g->out, id), n = {.edit = o->edit, .label = o->label};
 	bool rivals;
 	int err;
 
@@ -732,7 +770,8 @@ offer_compare(struct update_group *g, struct dest_id id, struct offer *o)
 	adj_record_put(g->set->records, n.record); /* `last` has a reference */
 	if (o->same || !offer_make(g, o, &err))
 		return o->same ? 0 : err;
-	o->same = rivals && route_has_content(g, r, g->set->made[o->made].hash);
+	o->same = rivals && r.label == o->label &&
+		  route_has_content(g, r, g->set->made[o->made].hash);
 	o->differs = r.record.v == 0 || (rivals && !o->same);
 	return 0;
 }
@@ -917,6 +956,14 @@ dest_refused(const struct update_group *g, const struct dest_view *view)
 	return policy_runs(&g->rules) && !policy_may_permit(g->rules.policy, &view->prefix);
 }
 
+/* The label advertised for a path, as adj_route.label. False: a path of a VPN family without a label. */
+static bool
+label_of(const struct update_group *g, const struct rib_path *p, uint32_t *label)
+{
+	*label = g->labels ? p->label_flags >> 12 : 0;
+	return *label != RIB_LABEL_NONE;
+}
+
 /* The offer of one path of a usable destination. */
 static int
 evaluate_path(struct update_group *g, struct dest_id id, const struct dest_view *view,
@@ -925,27 +972,35 @@ evaluate_path(struct update_group *g, struct dest_id id, const struct dest_view 
 	struct path_run *run;
 	const struct shard_peer *source;
 	struct policy_verdict v;
+	uint32_t label;
 	int err;
 
 	run = path_run_get(g, shards_index(&g->set->shards, id), best, &source);
-	if (run->attrs == NULL)
+	if (run->attrs == NULL || !label_of(g, best, &label))
 		return 0;
 	if (run->decided && run->before == g->by_before) {
 		*o = run->offer;
 		o->source = source;
-		g->set->policy_refused = !o->permit;
+		o->label = label;
+		g->set->policy_refused = run->refused;
+		g->stats.foreign_labels += !o->permit && !run->refused;
 		return 0;
 	}
 	err = policy_run(g, run->accepted, run->attrs, run->kind, &view->prefix, &v);
 	if (err < 0)
 		return err;
-	g->set->policy_refused = !v.permit;
+	g->set->policy_refused = run->refused = !v.permit;
 	run->decided = !policy_runs(&g->rules) || !policy_asks_prefix(g->rules.policy);
 	run->before = g->by_before;
 	run->offer = *o;
 	if (!v.permit)
 		return 0;
+	if (label_is_foreign(g, &v, run->attrs, run->kind, best->peer)) {
+		g->stats.foreign_labels++;
+		return 0;
+	}
 	o->permit = true;
+	o->label = label;
 	o->by_before = g->by_before;
 	o->edit = edit_find(g, &v);
 	o->sets = v.sets;
@@ -986,20 +1041,22 @@ rules_evaluate_path(struct update_group *g, const struct dest_view *view,
 	const struct shard_peer *source;
 	struct policy_verdict v;
 	enum route_source kind;
+	uint32_t label;
 	int err;
 
 	*o = (struct offer){.made = MADE_NONE};
 	if (dest_refused(g, view) || !source_permits(g, best, &kind, &source) ||
-		communities_forbid(attrs) & forbid_bit(g))
+		communities_forbid(attrs) & forbid_bit(g) || !label_of(g, best, &label))
 		return 0;
 	g->set->run_valid = false;
 	err = policy_run(g, (struct attr_id){0}, attrs, kind, &view->prefix, &v);
 	g->set->run_valid = false;
-	if (err < 0 || !v.permit)
+	if (err < 0 || !v.permit || label_is_foreign(g, &v, attrs, kind, best->peer))
 		return err;
 	*o = (struct offer){.permit = true,
 		.by_before = g->by_before,
 		.edit = EDIT_UNNAMED,
+		.label = label,
 		.made = MADE_NONE,
 		.path = {.source = best->peer, .kind = (uint8_t)kind},
 		.sets = v.sets,
@@ -1269,7 +1326,7 @@ offer_again(const struct update_group *g, const struct offer *o, struct adj_rout
 {
 	if (r.edit != EDIT_UNNAMED)
 		return offer_is(g, o, r);
-	return o->permit && !g->planned && r.record.v != 0 &&
+	return o->permit && !g->planned && r.record.v != 0 && r.label == o->label &&
 	       same_path(adj_record_path(g->set->records, r.record), &o->path);
 }
 

@@ -110,9 +110,9 @@ copy_begin(struct update_group *g, const struct update_member *m)
 	n->out = NULL;
 	n->copy = NULL;
 	n->first = n->last = n->front = arena_calloc(s->c.arena, sizeof(struct message));
-	err = n->last != NULL
-		      ? adj_rib_out_create(s->c.arena, s->records, n->rules.table, false, &n->out)
-		      : -ENOMEM;
+	err = n->last != NULL ? adj_rib_out_create(
+					s->c.arena, s->records, n->rules.table, n->labels, &n->out)
+			      : -ENOMEM;
 	if (err == 0)
 		err = edits_copy(n, g);
 	if (err == 0)

@@ -233,8 +233,8 @@ batch_find(struct update_groups *s, struct dest_id id, unsigned *h)
  * change_present() follows.
  */
 static struct change *
-batch_touch(struct update_group *g, struct dest_id id, const struct prefix *p, struct adj_route old,
-	uint16_t made, bool walk, bool may_withdraw)
+batch_touch(struct update_group *g, struct dest_id id, const struct route_key *k,
+	struct adj_route old, uint16_t made, bool walk, bool may_withdraw)
 {
 	struct update_groups *s = g->set;
 	unsigned h;
@@ -252,7 +252,7 @@ batch_touch(struct update_group *g, struct dest_id id, const struct prefix *p, s
 	}
 	s->change_hash[h] = (uint16_t)s->change_count;
 	c = &s->change[s->change_count++];
-	*c = (struct change){.prefix = *p,
+	*c = (struct change){.key = *k,
 		.walk = walk,
 		.may_withdraw = may_withdraw,
 		.live = s->live,
@@ -263,10 +263,11 @@ batch_touch(struct update_group *g, struct dest_id id, const struct prefix *p, s
 }
 
 static void
-change_present(struct change *c, struct peer_id source)
+change_present(struct change *c, struct peer_id source, uint32_t label)
 {
 	c->present = true;
 	c->source = source;
+	c->label = label;
 }
 
 /* True if a member in the stream, the source of the present route, is still due a withdrawal of the earlier route (also by this batch). */
@@ -285,7 +286,7 @@ is_deferred(struct update_group *g, struct peer_id peer, struct dest_id id)
 
 /* Withdraws the route of a destination. */
 static void
-route_remove(struct update_group *g, struct dest_id id, const struct prefix *p, bool walk,
+route_remove(struct update_group *g, struct dest_id id, const struct route_key *k, bool walk,
 	bool may_withdraw)
 {
 	struct adj_route old;
@@ -293,14 +294,14 @@ route_remove(struct update_group *g, struct dest_id id, const struct prefix *p, 
 	if (adj_rib_out_get(g->out, id).record.v == 0)
 		return;
 	(void)adj_rib_out_set(g->out, id, (struct adj_route){0}, &old);
-	batch_touch(g, id, p, old, MADE_NONE, walk, may_withdraw);
+	batch_touch(g, id, k, old, MADE_NONE, walk, may_withdraw);
 }
 
 /* Stores the path of an offer. The reference of the old route passes to the caller. */
 static bool
 route_store(struct update_group *g, struct dest_id id, const struct offer *o, struct adj_route *old)
 {
-	struct adj_route r = {.edit = o->edit};
+	struct adj_route r = {.edit = o->edit, .label = o->label};
 
 	g->error = offer_record(g, o, &r.record);
 	if (g->error == 0)
@@ -310,7 +311,7 @@ route_store(struct update_group *g, struct dest_id id, const struct offer *o, st
 
 /* The members have the attributes of the offer. Sends them again where the batch must. */
 static void
-route_same(struct update_group *g, struct dest_id id, const struct prefix *p, struct offer *o,
+route_same(struct update_group *g, struct dest_id id, const struct route_key *k, struct offer *o,
 	bool walk, bool may_withdraw)
 {
 	struct adj_route old = {0};
@@ -328,13 +329,14 @@ route_same(struct update_group *g, struct dest_id id, const struct prefix *p, st
 		return;
 	}
 	change_present(
-		batch_touch(g, id, p, adj_rib_out_hold(g->out, id), o->made, walk, may_withdraw),
-		o->path.source);
+		batch_touch(g, id, k, adj_rib_out_hold(g->out, id), o->made, walk, may_withdraw),
+		o->path.source, o->label);
 }
 
 /* Sends the advertised route to the members of the walk. False: the attributes cannot be made now. */
 static bool
-route_resend(struct update_group *g, struct dest_id id, const struct prefix *p, bool may_withdraw)
+route_resend(
+	struct update_group *g, struct dest_id id, const struct route_key *k, bool may_withdraw)
 {
 	struct adj_route r = adj_rib_out_get(g->out, id);
 	struct offer o = {.made = MADE_NONE};
@@ -345,24 +347,24 @@ route_resend(struct update_group *g, struct dest_id id, const struct prefix *p, 
 		return false;
 	}
 	change_present(
-		batch_touch(g, id, p, adj_rib_out_hold(g->out, id), o.made, true, may_withdraw),
-		o.path.source);
+		batch_touch(g, id, k, adj_rib_out_hold(g->out, id), o.made, true, may_withdraw),
+		o.path.source, o.label);
 	return true;
 }
 
 /* Within a plan the advertised route stays, though the rules refuse the best path. */
 static void
-route_kept(struct update_group *g, struct dest_id id, const struct prefix *p, bool walk,
+route_kept(struct update_group *g, struct dest_id id, const struct route_key *k, bool walk,
 	bool may_withdraw)
 {
 	struct adj_route r = adj_rib_out_get(g->out, id);
 
-	if (walk && !route_resend(g, id, p, may_withdraw))
+	if (walk && !route_resend(g, id, k, may_withdraw))
 		g->walk_unsent = true;
 	if (may_withdraw && is_deferred(g, route_source(g, r), id))
-		change_present(batch_touch(g, id, p, adj_rib_out_hold(g->out, id), MADE_NONE, false,
+		change_present(batch_touch(g, id, k, adj_rib_out_hold(g->out, id), MADE_NONE, false,
 				       may_withdraw),
-			route_source(g, r));
+			route_source(g, r), r.label);
 }
 
 /*
@@ -370,22 +372,22 @@ route_kept(struct update_group *g, struct dest_id id, const struct prefix *p, bo
  * withdrawal to the new source.
  */
 static void
-change_apply(struct update_group *g, struct dest_id id, const struct prefix *p, struct offer *o,
+change_apply(struct update_group *g, struct dest_id id, const struct route_key *k, struct offer *o,
 	bool walk, bool may_withdraw)
 {
 	struct adj_route old;
 
 	if (o->kept)
-		route_kept(g, id, p, walk, may_withdraw);
+		route_kept(g, id, k, walk, may_withdraw);
 	else if (!o->permit)
-		route_remove(g, id, p, walk, may_withdraw);
+		route_remove(g, id, k, walk, may_withdraw);
 	else if (o->same)
-		route_same(g, id, p, o, walk, may_withdraw);
+		route_same(g, id, k, o, walk, may_withdraw);
 	else if (route_store(g, id, o, &old)) {
 		unsigned before = g->set->change_count;
-		struct change *c = batch_touch(g, id, p, old, o->made, walk, may_withdraw);
+		struct change *c = batch_touch(g, id, k, old, o->made, walk, may_withdraw);
 
-		change_present(c, o->path.source);
+		change_present(c, o->path.source, o->label);
 		c->differs = o->differs && g->set->change_count > before;
 	}
 }
@@ -455,6 +457,7 @@ visit_walk(void *ctx, struct dest_id id, const struct dest_view *view)
 {
 	struct update_group *g = ctx;
 	bool walk = g->kind == WALK_SEND, ahead;
+	struct route_key k = view_key(view);
 	struct offer o;
 	int err = offer_get(g, id, view, &o);
 
@@ -466,9 +469,9 @@ visit_walk(void *ctx, struct dest_id id, const struct dest_view *view)
 	if (offer_withdraws(g, id, &o))
 		journal_passed_over(g->set->journal, g->cursor, view);
 	if (!offer_none(&o) || !ahead)
-		change_apply(g, id, &view->prefix, &o, walk, !ahead);
+		change_apply(g, id, &k, &o, walk, !ahead);
 	else if (walk && adj_rib_out_get(g->out, id).record.v != 0 &&
-		 !route_resend(g, id, &view->prefix, false))
+		 !route_resend(g, id, &k, false))
 		/* the withdrawal comes with the entry; until then EoRR must not remove the route */
 		walk_end_after(g, id, view);
 	return g->error == 0 && !batch_full(g->set);
@@ -479,6 +482,7 @@ static bool
 visit_announce(void *ctx, struct dest_id id, const struct dest_view *view)
 {
 	struct update_group *g = ctx;
+	struct route_key k = view_key(view);
 	struct offer o;
 	int err;
 
@@ -492,7 +496,7 @@ visit_announce(void *ctx, struct dest_id id, const struct dest_view *view)
 	if (offer_withdraws(g, id, &o))
 		journal_passed_over(g->set->journal, g->cursor, view);
 	if (!offer_none(&o))
-		change_apply(g, id, &view->prefix, &o, false, false);
+		change_apply(g, id, &k, &o, false, false);
 	return g->error == 0 && !batch_full(g->set);
 }
 
@@ -501,6 +505,7 @@ static bool
 visit_withdraw(void *ctx, struct dest_id id, const struct dest_view *view)
 {
 	struct update_group *g = ctx;
+	struct route_key k = view_key(view);
 	struct offer o;
 	int err;
 
@@ -510,7 +515,7 @@ visit_withdraw(void *ctx, struct dest_id id, const struct dest_view *view)
 	if (err < 0)
 		g->error = err;
 	else if ((int32_t)(view->sequence - g->upto) <= 0)
-		change_apply(g, id, &view->prefix, &o, false, true);
+		change_apply(g, id, &k, &o, false, true);
 	else if (offer_withdraws(g, id, &o))
 		/* the last entry may be `aside`, and the change that removed the route may be lost */
 		journal_passed_over(g->set->journal, g->cursor, view);
@@ -569,6 +574,7 @@ static void
 journal_take(struct update_group *g, const struct journal_entry *e, const struct dest_view *view)
 {
 	struct dest_id id = entry_id(g, e);
+	struct route_key k = view_key(view);
 	struct offer o;
 	bool may = true;
 	int err;
@@ -582,7 +588,7 @@ journal_take(struct update_group *g, const struct journal_entry *e, const struct
 		may = journal_may_withdraw(g->cursor, e, view);
 	g->set->live = !e->bulk;
 	if (!offer_none(&o) || may)
-		change_apply(g, id, &view->prefix, &o, false, may);
+		change_apply(g, id, &k, &o, false, may);
 	g->set->live = false;
 }
 
@@ -902,6 +908,7 @@ live_gather(struct update_group *g)
 	s->live = true;
 	for (int i = 0; i < n && g->error == 0; i++) {
 		struct dest_id id = entry_id(g, &e[i]);
+		struct route_key k;
 		struct dest_view view;
 		struct offer o;
 
@@ -914,7 +921,8 @@ live_gather(struct update_group *g)
 			continue;
 		if (offer_withdraws(g, id, &o))
 			journal_passed_over(s->journal, g->cursor, &view);
-		change_apply(g, id, &view.prefix, &o, false, false);
+		k = view_key(&view);
+		change_apply(g, id, &k, &o, false, false);
 	}
 	s->live = false;
 }
@@ -1074,7 +1082,7 @@ static void
 walk_gather(struct update_group *g, uint64_t deadline_ns)
 {
 	if (g->default_due) {
-		struct prefix p = {.afi = (uint8_t)family_afi(g->rules.family)};
+		struct route_key k = {.prefix.afi = (uint8_t)family_afi(g->rules.family)};
 		struct offer o;
 		int err = rules_default(g, &o);
 
@@ -1084,7 +1092,7 @@ walk_gather(struct update_group *g, uint64_t deadline_ns)
 		if (err < 0)
 			g->error = err;
 		else
-			change_apply(g, DEST_DEFAULT, &p, &o, g->kind == WALK_SEND, true);
+			change_apply(g, DEST_DEFAULT, &k, &o, g->kind == WALK_SEND, true);
 	}
 	if (is_silent(g))
 		g->walk.next = g->walk.end;
@@ -1237,7 +1245,7 @@ change_differs(const struct update_group *g, const struct change *c)
 {
 	if (!c->present || c->made == MADE_NONE)
 		return false;
-	return c->again || c->differs ||
+	return c->again || c->differs || c->old.label != c->label ||
 	       !(routes_alike(g, c->old, adj_rib_out_get(g->out, c->dest)) ||
 		       route_has_content(g, c->old, g->set->made[c->made].hash));
 }
@@ -1288,9 +1296,9 @@ announce_other_default(struct update_group *g, uint32_t i, struct dest_id other)
 	}
 	if (streaming(g, source) != NULL)
 		entry_add(s, MESSAGE_ONLY, source, MADE_NONE, i);
-	c = batch_touch(g, other, &s->change[i].prefix, adj_rib_out_hold(g->out, other), o.made,
-		false, true);
-	change_present(c, source);
+	c = batch_touch(
+		g, other, &s->change[i].key, adj_rib_out_hold(g->out, other), o.made, false, true);
+	change_present(c, source, r.label);
 	if (c > &s->change[i]) {
 		c->again = true;
 		return true;
@@ -1312,7 +1320,7 @@ change_withdraw(struct update_group *g, uint32_t i)
 
 	if (c->old.record.v == 0)
 		return;
-	if (default_shadowed(g, c->dest, &c->prefix, &other) && announce_other_default(g, i, other))
+	if (default_shadowed(g, c->dest, &c->key, &other) && announce_other_default(g, i, other))
 		return;
 	if (g->deferred > 0 && deferred_clear(g, streaming(g, but), c->dest))
 		but = PEER_SELF;
@@ -1373,7 +1381,7 @@ message_pack(struct update_group *g, const struct bucket *b, uint32_t *at, size_
 	while (*at != ENTRY_NONE) {
 		const struct change *c = &s->change[s->entry[*at].change];
 
-		if (!update_packer_add(&u, &c->prefix, 0))
+		if (!key_pack(&u, &c->key, c->label))
 			break;
 		s->message_id[head->id_count++] = c->dest.v;
 		*at = s->entry[*at].next;
@@ -1656,29 +1664,41 @@ stream_produce(struct update_group *g, uint64_t deadline_ns)
 }
 
 bool
-prefix_of(const struct update_group *g, struct dest_id id, struct prefix *out)
+key_of(const struct update_group *g, struct dest_id id, struct route_key *out)
 {
 	struct dest_view v;
 
 	if (id.v == DEST_DEFAULT.v) {
-		*out = (struct prefix){.afi = (uint8_t)family_afi(g->rules.family)};
+		*out = (struct route_key){.prefix.afi = (uint8_t)family_afi(g->rules.family)};
 		return true;
 	}
 	if (!shards_peek(&g->table, id, &v))
 		return false;
-	*out = v.prefix;
+	*out = view_key(&v);
 	return true;
 }
 
 bool
-default_shadowed(const struct update_group *g, struct dest_id id, const struct prefix *p,
+key_pack(struct update_packer *u, const struct route_key *k, uint32_t label)
+{
+	uint8_t octets[LABEL_OCTETS];
+	struct nlri n = {.prefix = k->prefix, .rd = k->rd, .label_count = 1, .labels = octets};
+
+	if (u->form.safi == SAFI_UNICAST)
+		return update_packer_add(u, &k->prefix, 0);
+	label_put(octets, label, true);
+	return update_packer_add_form(u, &n);
+}
+
+bool
+default_shadowed(const struct update_group *g, struct dest_id id, const struct route_key *k,
 	struct dest_id *other)
 {
-	if (p->len != 0)
+	if (k->prefix.len != 0 || g->labels) /* no default route is originated in VPN families */
 		return false;
 	*other = DEST_DEFAULT;
 	if (id.v == DEST_DEFAULT.v) {
-		*other = shards_find(&g->table, p);
+		*other = shards_find(&g->table, &k->prefix);
 		if (other->v == DEST_NONE)
 			return false;
 	}

@@ -45,6 +45,7 @@ window_fini(struct update_groups *s, struct window *w)
 	arena_free(a, w->room);
 	arena_free(a, w->order);
 	arena_free(a, w->id);
+	arena_free(a, w->label);
 	arena_free(a, w->nlri_at);
 	arena_free(a, w->nlri);
 	*w = (struct window){0};
@@ -116,11 +117,12 @@ window_reserve(struct update_groups *s, struct window *w)
 	w->base = arena_alloc(a, WINDOW_BASE);
 	w->order = arena_alloc(a, n * sizeof(*w->order));
 	w->id = arena_alloc(a, n * sizeof(*w->id));
+	w->label = arena_alloc(a, n * sizeof(*w->label));
 	w->nlri_at = arena_alloc(a, (n + 1) * sizeof(*w->nlri_at));
 	w->nlri = arena_alloc(a, n * WINDOW_NLRI);
 	if (w->entry != NULL && w->path != NULL && w->class != NULL && w->room != NULL &&
-		w->base != NULL && w->order != NULL && w->id != NULL && w->nlri_at != NULL &&
-		w->nlri != NULL)
+		w->base != NULL && w->order != NULL && w->id != NULL && w->label != NULL &&
+		w->nlri_at != NULL && w->nlri != NULL)
 		return 0;
 	window_fini(s, w);
 	return -ENOMEM;
@@ -260,7 +262,7 @@ entry_copy(struct update_group *g, struct window *w, struct window_entry *e,
 		e->unread = true; /* the id is free: no group has an interest */
 		return true;
 	}
-	e->prefix = view.prefix;
+	e->key = view_key(&view);
 	e->sequence = view.sequence;
 	e->fib = (uint8_t)view.fib;
 	e->eligible = view.paths != NULL ? view.paths->eligible : 0;
@@ -369,14 +371,33 @@ static void
 order_append(struct window *w, uint16_t i, uint32_t *len)
 {
 	const struct window_entry *e = &w->entry[i];
-	unsigned n = w->ordered++, octets = (e->prefix.len + 7u) / 8;
+	const struct prefix *p = &e->key.prefix;
+	unsigned n = w->ordered++, octets = (p->len + 7u) / 8;
+	uint8_t *to = w->nlri + *len;
 
 	w->order[n] = i;
 	w->id[n] = e->dest;
+	w->label[n] = 0;
 	w->nlri_at[n] = *len;
-	w->nlri[*len] = e->prefix.len;
-	memcpy(w->nlri + *len + 1, e->prefix.b, octets);
-	*len += 1 + octets;
+	*to++ = (uint8_t)(p->len + (w->labels ? 8 * (LABEL_OCTETS + 8) : 0));
+	if (w->labels) {
+		uint64_t rd = __builtin_bswap64(e->key.rd.v);
+
+		w->label[n] = e->best.label_flags >> 12;
+		label_put(to, w->label[n], true);
+		memcpy(to + LABEL_OCTETS, &rd, 8);
+		to += LABEL_OCTETS + 8;
+	}
+	memcpy(to, p->b, octets);
+	*len = (uint32_t)(to + octets - w->nlri);
+}
+
+/* True if the route of an entry needs no look of its own before it is advertised. A default route may compete with the default route that we originate. */
+static bool
+is_plain(const struct window *w, const struct window_entry *e)
+{
+	return !e->unread && e->path != WINDOW_NONE && e->fib == DEST_INSTALLED &&
+	       (w->labels ? e->best.label_flags >> 12 != RIB_LABEL_NONE : e->key.prefix.len > 0);
 }
 
 /* Orders the routes by class and path. */
@@ -386,13 +407,9 @@ window_order(struct window *w)
 	uint32_t len = 0;
 
 	w->ordered = 0;
-	for (unsigned i = 0; i < w->count; i++) {
-		const struct window_entry *e = &w->entry[i];
-
-		if (!e->unread && e->path != WINDOW_NONE && e->fib == DEST_INSTALLED &&
-			e->prefix.len > 0)
+	for (unsigned i = 0; i < w->count; i++)
+		if (is_plain(w, &w->entry[i]))
 			path_append(w, (uint16_t)i);
-	}
 	for (unsigned k = 0; k < w->class_count; k++) {
 		struct window_class *c = &w->class[k];
 
@@ -443,6 +460,7 @@ window_read(struct update_group *g, struct window *w, uint64_t end)
 
 	w->first = journal_position(g->cursor) + 1;
 	w->table = g->rules.table;
+	w->labels = g->labels;
 	w->bulk = UINT64_MAX;
 	if (end < w->first)
 		return 0;
@@ -552,7 +570,8 @@ window_get(struct update_group *g, uint64_t end, int *err)
 void
 window_view(const struct window_entry *e, struct dest_view *out)
 {
-	out->prefix = e->prefix;
+	out->prefix = e->key.prefix;
+	out->rd = e->key.rd;
 	out->paths = e->eligible > 0 ? &out->room.set : NULL;
 	out->ordered = 1;
 	out->behind = 0;

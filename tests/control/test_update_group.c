@@ -215,15 +215,15 @@ route_of(struct world *w, const struct prefix *p)
 }
 
 static void
-on_announced(void *ctx, const struct prefix *p, const struct attr_set *a)
+on_announced(void *ctx, const struct nlri *n, const struct attr_set *a)
 {
-	route_set(route_of(ctx, p), a);
+	route_set(route_of(ctx, &n->prefix), a);
 }
 
 static void
-on_withdrawn(void *ctx, const struct prefix *p)
+on_withdrawn(void *ctx, const struct nlri *n)
 {
-	route_of(ctx, p)->present = false;
+	route_of(ctx, &n->prefix)->present = false;
 }
 
 static void

@@ -149,12 +149,12 @@ say(struct world *w, struct side *d, uint16_t peer, unsigned i)
 }
 
 static void
-on_announced(void *ctx, const struct prefix *p, const struct attr_set *a)
+on_announced(void *ctx, const struct nlri *n, const struct attr_set *a)
 {
 	struct side *d = ctx;
 	unsigned i = 0;
 
-	while (prefix_v4(p) != 0x0a000000u + (i << 8))
+	while (prefix_v4(&n->prefix) != 0x0a000000u + (i << 8))
 		i++;
 	assert_true(i < PREFIXES);
 	route_set(&d->route[i], a);
@@ -162,10 +162,10 @@ on_announced(void *ctx, const struct prefix *p, const struct attr_set *a)
 }
 
 static void
-on_withdrawn(void *ctx, const struct prefix *p)
+on_withdrawn(void *ctx, const struct nlri *n)
 {
 	struct side *d = ctx;
-	unsigned i = (prefix_v4(p) - 0x0a000000u) >> 8;
+	unsigned i = (prefix_v4(&n->prefix) - 0x0a000000u) >> 8;
 
 	assert_true(i < PREFIXES);
 	d->route[i].present = false;

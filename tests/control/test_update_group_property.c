@@ -5,7 +5,8 @@
  * small stream. In the end, and at EoRR and End-of-RIB without changes in between, each member has
  * the routes of a member alone. A member never goes back in time (no announcement after a newer
  * withdrawal), never receives its own route, and never loses an address that is always covered (a
- * separate stream).
+ * separate stream). VPN families: destinations with equal prefixes and other distinguishers, labels
+ * that change alone, and rules that would give a label another next hop.
  */
 #include "control/export/update_group.h"
 
@@ -15,6 +16,7 @@
 #define SHARDS 3u /* or 1 */
 #define PEERS 10u /* 1 to 5 external, 6 and 7 internal, 8 and 9 our clients; 0 our own routes */
 #define OWN_ADDR 0xc0000200u
+#define VPN_PREFIXES 8u /* different prefixes of a VPN world, each with 5 distinguishers */
 #define HISTORY 500u
 
 #define POLICIES 5u
@@ -37,6 +39,7 @@ struct listener {
 /* The best path of a prefix at one time. */
 struct moment {
 	uint16_t source, serial;
+	uint32_t label;
 	bool present;
 };
 
@@ -49,8 +52,11 @@ struct world {
 	struct adj_records *records;
 	struct policy_set *policies;
 	struct update_groups *groups, *lonely; /* for members alone */
+	enum family family;
 	struct prefix prefix[PREFIXES];
+	struct vpn_rd rd[PREFIXES];
 	uint16_t announced[PEERS][PREFIXES]; /* serial; 0: not announced */
+	uint32_t label[PEERS][PREFIXES]; /* of VPN families */
 	uint16_t serial;
 	struct moment history[PREFIXES][HISTORY];
 	unsigned history_count[PREFIXES];
@@ -75,6 +81,12 @@ twin(unsigned p)
 	return p == 5 ? 4 : p;
 }
 
+static bool
+is_vpn(const struct world *w)
+{
+	return family_safi(w->family) == SAFI_VPN;
+}
+
 static uint32_t
 as_of(unsigned p)
 {
@@ -84,13 +96,13 @@ as_of(unsigned p)
 /* ---- set-up ---- */
 
 static struct policy_set *
-policies_begin(const struct prefix *prefix)
+policies_begin(const struct prefix *prefix, unsigned prefixes)
 {
 	return policies_compile(json_pack("{s:[{s:s,s:o}], s:["
 					  "{s:s,s:[{s:i,s:s,s:{s:s}},{s:i,s:s,s:{}}]},"
 					  "{s:s,s:[{s:i,s:s,s:{},s:{s:i}}]},"
 					  "{s:s,s:[{s:i,s:s,s:{s:s}},{s:i,s:s,s:{},s:{s:i}}]}]}",
-		"prefix_lists", "name", "thirds", "entries", thirds(prefix, PREFIXES),
+		"prefix_lists", "name", "thirds", "entries", thirds(prefix, prefixes),
 		/**/ "route_policies", "name", "third", "nodes", "seq", 10, "action", "deny",
 		"match", "prefix_list", "thirds", "seq", 20, "action", "permit", "match",
 		/**/ "name", "med", "nodes", "seq", 10, "action", "permit", "match", "set", "med",
@@ -125,7 +137,7 @@ peers_begin(struct world *w)
 			struct rig *r = &w->rigs[i];
 
 			assert_int_equal(shard_peer_add(r->shard, &k), 0);
-			shard_peer_import(r->shard, k.id, FAMILY_IPV4_UNICAST, policy_accept_all());
+			shard_peer_import(r->shard, k.id, w->family, policy_accept_all());
 			rig_up(r, p, k.asn, p, k.external);
 		}
 	}
@@ -139,25 +151,36 @@ prefixes_begin(struct world *w)
 	if (w->cover)
 		return;
 	w->prefix[0] = prefix_from_v4(0, 0);
-	prefixes_random(w->prefix, 1, PREFIXES);
+	prefixes_random(w->prefix, 1, is_vpn(w) ? VPN_PREFIXES : PREFIXES);
+	for (unsigned i = 0; i < PREFIXES && is_vpn(w); i++) {
+		uint64_t k = i / VPN_PREFIXES;
+
+		w->prefix[i] = w->prefix[i % VPN_PREFIXES];
+		w->rd[i].v = k > 0 ? k % 3 << 48 | 0xfc0000000000u | k : 0;
+	}
 }
 
 static void
-world_begin(struct world *w, uint32_t journal_capacity, bool evicts, bool cover)
+world_begin(struct world *w, enum family family, uint32_t journal_capacity, bool evicts, bool cover)
 {
 	struct update_groups_config c;
 
 	memset(w, 0, sizeof(*w));
+	w->family = family;
 	w->cover = cover;
 	w->evicts = evicts;
 	rigs_init(w->rigs, seed % 4 == 3 ? SHARDS : 1, false, journal_capacity, &w->shards);
+	for (unsigned i = 0; i < w->shards.count && is_vpn(w); i++)
+		assert_int_equal(
+			shard_table_add(w->rigs[i].shard, VRF_DEFAULT, family, &w->rigs[i].table),
+			0);
 	w->rig = w->rigs[0];
 	w->journal = shard_journal(w->rig.shard);
 	journal_press(w->journal, 0, evicts || seed % 4 > 1);
 	assert_int_equal(qsbr_register(w->rig.readers, &w->reader), 0);
 	assert_int_equal(adj_records_create(w->rig.arena, &w->records), 0);
 	prefixes_begin(w);
-	w->policies = policies_begin(w->prefix);
+	w->policies = policies_begin(w->prefix, is_vpn(w) ? VPN_PREFIXES : PREFIXES);
 	peers_begin(w);
 	w->serial = 1;
 	for (unsigned i = 0; i < PREFIXES; i++)
@@ -194,7 +217,7 @@ listener_config(struct world *w, unsigned p)
 	l->config = (struct update_member_config){
 		.id = {(uint16_t)p},
 		.rules = {.table = w->rig.table,
-			.family = FAMILY_IPV4_UNICAST,
+			.family = w->family,
 			.kind = is_external(p) ? UPDATE_EXTERNAL
 				: p >= 8       ? UPDATE_CLIENT
 					       : UPDATE_INTERNAL,
@@ -212,6 +235,17 @@ listener_config(struct world *w, unsigned p)
 		l->config.rules.policy = policy_accept_all();
 	else if (below(8) == 0)
 		l->config.rules.default_originate = true;
+	if (is_vpn(w) && is_external(p))
+		l->config.rules.next_hop_unchanged = below(4) > 0;
+}
+
+/* True if the rules give no label of this source another next hop. */
+static bool
+keeps_next_hop(const struct update_rules *r, unsigned source)
+{
+	if (r->kind == UPDATE_EXTERNAL)
+		return r->next_hop_unchanged;
+	return !r->next_hop_self || !is_external(source);
 }
 
 static void
@@ -234,8 +268,9 @@ join(struct world *w, unsigned p)
 	l->lazy = below(3) == 0 ? 30 + below(300) : 1 + below(4);
 	l->framed = below(3) > 0;
 	l->asked_quiet = w->quiet;
-	l->plain =
-		l->config.rules.policy == policy_accept_all() && !l->config.rules.default_originate;
+	l->plain = l->config.rules.policy == policy_accept_all() &&
+		   !l->config.rules.default_originate &&
+		   (!is_vpn(w) || keeps_next_hop(&l->config.rules, 1));
 	qsbr_online(w->rig.readers, w->reader);
 	assert_int_equal(update_group_join(w->groups, &l->config, &l->m), 0);
 	qsbr_offline(w->rig.readers, w->reader);
@@ -278,12 +313,16 @@ static void settle(struct world *w);
 
 /* Several shards work in sequence, in the order of the changes. */
 static void
-say(struct world *w, unsigned p, const struct prefix *prefix, const struct attr_set *attrs)
+say(struct world *w, unsigned p, unsigned i, const struct attr_set *attrs)
 {
-	struct rig *r = &w->rigs[shards_of(&w->shards, prefix)];
+	struct rib_nlri n = {.prefix = w->prefix[i], .rd = w->rd[i], .label = w->label[p][i]};
+	struct rig *r = &w->rigs[shards_of(&w->shards, &n.prefix)];
 
 	r->bulk = below(4) < w->bulk;
-	group_rig_say(r, p, prefix, attrs);
+	if (is_vpn(w))
+		rig_update_in(r, w->family, (uint16_t)p, attrs, &n, 1, r->now_ns);
+	else
+		group_rig_say(r, p, &n.prefix, attrs);
 	if (w->shards.count > 1)
 		settle(w);
 }
@@ -304,14 +343,31 @@ serial_attrs(union rig_attrs *out, unsigned p, uint16_t serial)
 	out->a.community_count = 1;
 }
 
+/* The source announces the route again, with the same attributes; in VPN families with a new label. */
 static void
-announce(struct world *w, unsigned p, unsigned i)
+announce_again(struct world *w, unsigned p, unsigned i)
 {
 	union rig_attrs a;
 
-	w->announced[p][i] = twin(p) == 4 ? (uint16_t)(w->serial | 31) : w->serial;
 	serial_attrs(&a, p, w->announced[p][i]);
-	say(w, p, &w->prefix[i], &a.a);
+	if (is_vpn(w)) {
+		uint8_t *c = a.a.var + a.a.as_path_len + 4;
+
+		ext_community_put((struct ext_community){0x0002fc0000000000u + i}, c);
+		a.a.ext_community_count = 1;
+		w->label[p][i] = below(2) ? below(4) : MPLS_LABEL_MAX - 1 - below(4);
+	}
+	say(w, p, i, &a.a);
+}
+
+/* No route of this router is in a VPN world. */
+static void
+announce(struct world *w, unsigned p, unsigned i)
+{
+	if (p == 0 && is_vpn(w))
+		return;
+	w->announced[p][i] = twin(p) == 4 ? (uint16_t)(w->serial | 31) : w->serial;
+	announce_again(w, p, i);
 }
 
 static void
@@ -320,7 +376,7 @@ withdraw(struct world *w, unsigned p, unsigned i)
 	if (w->announced[p][i] == 0)
 		return;
 	w->announced[p][i] = 0;
-	say(w, p, &w->prefix[i], NULL);
+	say(w, p, i, NULL);
 }
 
 /* As a shard with too many tombstones, always; then frees the tombstones. */
@@ -352,7 +408,7 @@ settle(struct world *w)
 		evict(w);
 	for (unsigned i = 0; i < PREFIXES; i++) {
 		struct moment now = {0}, *last;
-		struct dest_id id = shards_find(&t, &w->prefix[i]);
+		struct dest_id id = shards_find_rd(&t, w->rd[i], &w->prefix[i]);
 		struct dest_view v;
 
 		if (id.v != DEST_NONE && shards_peek(&t, id, &v) && v.paths != NULL &&
@@ -360,6 +416,7 @@ settle(struct world *w)
 			now.present = true;
 			now.source = v.paths->path[0].peer.v;
 			now.serial = w->announced[now.source][i];
+			now.label = w->label[now.source][i];
 		}
 		last = &w->history[i][w->history_count[i] - 1];
 		if (memcmp(last, &now, sizeof(now)) == 0)
@@ -372,11 +429,23 @@ settle(struct world *w)
 
 /* ---- a receiver ---- */
 
+static unsigned
+nlri_index(const struct world *w, const struct nlri *n)
+{
+	if (!is_vpn(w))
+		return prefix_index(w->prefix, PREFIXES, &n->prefix);
+	for (unsigned i = 0; i < PREFIXES; i++)
+		if (w->rd[i].v == n->rd.v && prefix_equal(&w->prefix[i], &n->prefix))
+			return i;
+	fail_msg("a destination that no peer announced, seed %llu", (unsigned long long)seed);
+	return 0;
+}
+
 static void
-received(void *ctx, const struct prefix *p, const struct attr_set *a)
+received(void *ctx, const struct nlri *n, const struct attr_set *a)
 {
 	struct listener *l = ctx;
-	unsigned i = prefix_index(l->w->prefix, PREFIXES, p);
+	unsigned i = nlri_index(l->w, n);
 	const uint8_t *c = attr_communities(a);
 	struct world *w = l->w;
 	struct route *r = &l->route[i];
@@ -384,8 +453,11 @@ received(void *ctx, const struct prefix *p, const struct attr_set *a)
 
 	route_set(r, a);
 	r->attrs.a.unused = 0;
+	r->label = n->label;
+	assert_int_equal(a->ext_community_count, is_vpn(w));
 	if (a->community_count == 0) { /* the generated default route */
 		assert_int_equal(i, 0);
+		assert_false(is_vpn(w));
 		return;
 	}
 	r->source = c[1];
@@ -396,7 +468,8 @@ received(void *ctx, const struct prefix *p, const struct attr_set *a)
 		fail_msg("peer %u gets its own, seed %llu", r->source, (unsigned long long)seed);
 	while (at < w->history_count[i] &&
 		(!w->history[i][at].present || twin(w->history[i][at].source) != r->source ||
-			w->history[i][at].serial != r->serial))
+			w->history[i][at].serial != r->serial ||
+			w->history[i][at].label != r->label))
 		at++;
 	if (at == w->history_count[i])
 		fail_msg("peer %u, prefix %u: what was is announced after what is, seed %llu",
@@ -413,11 +486,11 @@ is_nothing(const struct listener *l, const struct moment *m)
 }
 
 static void
-gone(void *ctx, const struct prefix *p)
+gone(void *ctx, const struct nlri *n)
 {
 	struct listener *l = ctx;
 	struct world *w = l->w;
-	unsigned i = prefix_index(w->prefix, PREFIXES, p);
+	unsigned i = nlri_index(w, n);
 	unsigned at = l->seen[i];
 	bool was = l->route[i].present;
 
@@ -494,7 +567,8 @@ static bool
 encode(struct listener *l, size_t size)
 {
 	struct group_reader g = {l->w->rig.readers, l->w->reader, l->w->records};
-	struct receiver_ops ops = {.as4 = true,
+	struct receiver_ops ops = {.family = l->w->family,
+		.as4 = true,
 		.external = l->config.rules.kind == UPDATE_EXTERNAL,
 		.announced = received,
 		.withdrawn = gone,
@@ -568,6 +642,26 @@ tell_alone(struct world *w, unsigned p)
 	l->m = NULL;
 }
 
+/*
+ * VPN families, without the code under test: a route has the label that its source announced last,
+ * and under the policy accept-all it is advertised unless the rules change its next hop.
+ */
+static void
+check_vpn(const struct world *w, unsigned p, unsigned i)
+{
+	const struct listener *l = &w->peer[p];
+	const struct update_rules *rules = update_group_rules_of(l->m);
+	const struct moment *m = &w->history[i][w->history_count[i] - 1];
+	const struct route *r = &l->route[i];
+
+	if (r->present)
+		assert_int_equal(r->label, m->label);
+	if (rules->policy == policy_accept_all())
+		assert_int_equal(r->present, !is_nothing(l, m) && keeps_next_hop(rules, m->source));
+	if (r->present) /* the addresses of serial_attrs() */
+		assert_int_equal(addr_v4(&r->attrs.a.next_hop), 0x0a0a0000u + twin(m->source));
+}
+
 static void
 check_member(struct world *w, unsigned p)
 {
@@ -589,6 +683,11 @@ check_member(struct world *w, unsigned p)
 				(unsigned long long)seed);
 		if (a->present)
 			assert_true(r->attrs.a.next_hop.afi == AFI_IPV4);
+		if (a->present && a->label != r->label)
+			fail_msg("peer %u, destination %u has label %u, not %u, seed %llu", p, i,
+				r->label, a->label, (unsigned long long)seed);
+		if (is_vpn(w))
+			check_vpn(w, p, i);
 	}
 	assert_int_equal(update_group_advertised(l->m), count);
 }
@@ -678,7 +777,9 @@ step(struct world *w)
 {
 	unsigned p = below(PEERS), i = below(PREFIXES), what = below(1000);
 
-	if (what < 450)
+	if (what < 150 && is_vpn(w) && w->announced[p][i] != 0)
+		announce_again(w, p, i);
+	else if (what < 450)
 		announce(w, p, i);
 	else if (what < 720)
 		withdraw(w, p, i);
@@ -774,11 +875,11 @@ quiet_policy(struct world *w)
 }
 
 static void
-stream(struct world *w, unsigned steps, bool evicts)
+stream(struct world *w, enum family family, unsigned steps, bool evicts)
 {
 	static const uint32_t journals[] = {16, 64, 1024, 4096};
 
-	world_begin(w, journals[below(4)], evicts, false);
+	world_begin(w, family, journals[below(4)], evicts, false);
 	for (unsigned n = below(200); n > 0; n--)
 		announce(w, below(PEERS), below(PREFIXES));
 	settle(w);
@@ -826,7 +927,7 @@ first_seed(uint64_t usual)
 }
 
 static void
-run_streams(uint64_t first, unsigned count, bool evicts)
+run_streams(enum family family, uint64_t first, unsigned count, bool evicts)
 {
 	const char *text = getenv("KEEL_TEST_SEED");
 	unsigned checked = 0, behind = 0, evicted = 0, split = 0;
@@ -834,7 +935,7 @@ run_streams(uint64_t first, unsigned count, bool evicts)
 
 	for (unsigned n = 0; n < count; n++) {
 		seed = rng = text != NULL ? strtoull(text, NULL, 0) : first + n;
-		stream(&w, 400, evicts);
+		stream(&w, family, 400, evicts);
 		checked += w.checked;
 		behind += w.behind;
 		world_end(&w);
@@ -862,15 +963,21 @@ test_streams_again(void **state)
 	};
 
 	for (unsigned i = 0; i < sizeof(seeds) / sizeof(seeds[0]); i++) {
-		run_streams(seeds[i], 1, false);
-		run_streams(seeds[i], 1, true);
+		run_streams(FAMILY_IPV4_UNICAST, seeds[i], 1, false);
+		run_streams(FAMILY_IPV4_UNICAST, seeds[i], 1, true);
 	}
 }
 
 static void
 test_streams(void **state)
 {
-	run_streams(first_seed(100000), streams(), false);
+	run_streams(FAMILY_IPV4_UNICAST, first_seed(100000), streams(), false);
+}
+
+static void
+test_vpn_streams(void **state)
+{
+	run_streams(FAMILY_VPNV4_UNICAST, first_seed(400000), streams() / 5, false);
 }
 
 /*
@@ -880,7 +987,7 @@ test_streams(void **state)
 static void
 test_evictions(void **state)
 {
-	run_streams(first_seed(200000), streams() / 2, true);
+	run_streams(FAMILY_IPV4_UNICAST, first_seed(200000), streams() / 2, true);
 }
 
 /* ---- covers ---- */
@@ -921,7 +1028,7 @@ cover_stream(struct world *w)
 	static const uint32_t journals[] = {16, 64, 1024};
 	unsigned owner[COVERS] = {2, 3};
 
-	world_begin(w, journals[below(3)], false, true);
+	world_begin(w, FAMILY_IPV4_UNICAST, journals[below(3)], false, true);
 	announce(w, 2, 0);
 	announce(w, 3, 1);
 	settle(w);
@@ -962,6 +1069,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_streams_again),
 		cmocka_unit_test(test_streams),
+		cmocka_unit_test(test_vpn_streams),
 		cmocka_unit_test(test_covers),
 		cmocka_unit_test(test_evictions),
 	};

@@ -22,7 +22,7 @@
 #include <cmocka.h>
 /* clang-format on */
 
-static uint64_t seed, rng;
+static uint64_t seed __attribute__((unused)), rng;
 
 static inline uint32_t
 below(uint32_t n)
@@ -114,13 +114,15 @@ group_rig_say(struct rig *r, unsigned peer, const struct prefix *p, const struct
 struct route {
 	bool present, stale;
 	uint16_t source, serial;
+	uint32_t label; /* VPN families */
 	union rig_attrs attrs;
 };
 
 struct receiver_ops {
+	enum family family;
 	bool as4, external;
-	void (*announced)(void *ctx, const struct prefix *p, const struct attr_set *a);
-	void (*withdrawn)(void *ctx, const struct prefix *p);
+	void (*announced)(void *ctx, const struct nlri *n, const struct attr_set *a);
+	void (*withdrawn)(void *ctx, const struct nlri *n);
 	void (*end_of_rib)(void *ctx);
 	void (*refresh)(void *ctx, uint8_t subtype);
 	void (*after)(void *ctx); /* after each message */
@@ -160,7 +162,9 @@ receive_update(const struct receiver_ops *ops, void *ctx, const uint8_t *msg, si
 		struct attr_set a;
 		uint8_t room[ATTR_SET_MAX];
 	} attrs;
-	struct bgp_update_options o = {.as4 = ops->as4, .external = ops->external, .families = 1};
+	struct bgp_update_options o = {.as4 = ops->as4,
+		.external = ops->external,
+		.families = (uint8_t)(1u << ops->family)};
 	struct bgp_update u;
 	struct nlri n;
 
@@ -169,12 +173,12 @@ receive_update(const struct receiver_ops *ops, void *ctx, const uint8_t *msg, si
 	if (u.end_of_rib)
 		ops->end_of_rib(ctx);
 	for (unsigned i = 0; i < u.withdrawn_count; i++) {
-		while (nlri_read(&u.withdrawn[i].nlri, FAMILY_IPV4_UNICAST, false, &n))
-			ops->withdrawn(ctx, &n.prefix);
+		while (nlri_read_form(&u.withdrawn[i].nlri, u.withdrawn[i].form, &n))
+			ops->withdrawn(ctx, &n);
 	}
 	for (unsigned i = 0; i < u.announced_count; i++) {
-		while (nlri_read(&u.announced[i].nlri, FAMILY_IPV4_UNICAST, false, &n))
-			ops->announced(ctx, &n.prefix, &attrs.a);
+		while (nlri_read_form(&u.announced[i].nlri, u.announced[i].form, &n))
+			ops->announced(ctx, &n, &attrs.a);
 	}
 }
 

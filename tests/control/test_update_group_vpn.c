@@ -1,0 +1,790 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * VPNv4 and VPNv6 in update groups, octet by octet: reflection, labels that change alone, next hops of 12, 24 and 48 octets, labels that would get a
+ * foreign next hop, and previews. Input and expected output are messages written here in the forms of RFC 4364 4.3, RFC 4659 3.2, RFC 4760 and RFC 8277, or
+ * vectors of ../shared/data, never output of the code under test.
+ */
+#include "control/export/export_preview.h"
+
+#include "control/config/config.h"
+#include "tests/control/update_group_rig.h"
+
+#define MEMBERS 4u
+#define SOURCE 100u /* external; 101 is internal, 102 our client */
+#define INTERNAL 101u
+#define CLIENT 102u
+#define CLUSTER 0x01020304u
+#define V4 FAMILY_VPNV4_UNICAST
+#define V6 FAMILY_VPNV6_UNICAST
+
+#define RD_ZERO "0000000000000000"
+#define HOP_V4 RD_ZERO "c0000209" /* 192.0.2.9 */
+#define HOP_V6 RD_ZERO "20010db8000000000000000000000009"
+#define HOP_MAPPED RD_ZERO "00000000000000000000ffffc0000209"
+#define HOP_LINK_LOCAL RD_ZERO "fe800000000000000000000000000009"
+#define HOP_V4_7 RD_ZERO "c0000207" /* 192.0.2.7 */
+#define HOP_V6_7 RD_ZERO "20010db8000000000000000000000007"
+#define HOP_MAPPED_7 RD_ZERO "00000000000000000000ffffc0000207"
+/* 10.1.0.0/24 of two sites: distinguishers 64512:1 and 192.0.2.1:7, labels 16 and 1048574 */
+#define SITE_1 "0000fc0000000001"
+#define SITE_2 "0001c00002010007"
+#define NLRI_1                                                                                     \
+	"70"                                                                                       \
+	"000101" SITE_1 "0a0100"
+#define NLRI_2                                                                                     \
+	"70"                                                                                       \
+	"ffffe1" SITE_2 "0a0100"
+#define ORIGIN_IGP_ATTR "40010100"
+#define NO_PATH "400200"
+#define LOCAL_PREF_100 "40050400000064"
+#define COMMUNITY "c00804fc000001"
+#define TARGET "c010080002fc0000000001" /* rt:64512:1 */
+
+struct told {
+	struct update_member *m;
+	uint8_t octets[4096];
+	size_t len;
+};
+
+struct world {
+	struct rig rig;
+	enum family family;
+	unsigned reader;
+	struct adj_records *records;
+	struct update_groups *groups;
+	struct told told[MEMBERS];
+};
+
+static void
+begin(struct world *w, enum family family)
+{
+	struct update_groups_config c;
+
+	memset(w, 0, sizeof(*w));
+	rig_init(&w->rig, false);
+	w->family = family;
+	assert_int_equal(shard_table_add(w->rig.shard, VRF_DEFAULT, family, &w->rig.table), 0);
+	assert_int_equal(qsbr_register(w->rig.readers, &w->reader), 0);
+	assert_int_equal(adj_records_create(w->rig.arena, &w->records), 0);
+	c = (struct update_groups_config){
+		.arena = w->rig.arena, .shard = w->rig.shard, .records = w->records};
+	assert_int_equal(update_groups_create(&c, &w->groups), 0);
+	for (uint16_t p = SOURCE; p <= CLIENT; p++) {
+		struct shard_peer k = {.id = {p},
+			.addr = addr_from_v4(0xc6336400u + p),
+			.external = p == SOURCE,
+			.multihop = true,
+			.rr_client = p == CLIENT,
+			.asn = p == SOURCE ? 65001 : RIG_OWN_ASN};
+
+		assert_int_equal(shard_peer_add(w->rig.shard, &k), 0);
+		shard_peer_import(w->rig.shard, k.id, family, policy_accept_all());
+		rig_up(&w->rig, p, k.asn, 0x0a000000u + p, k.external);
+	}
+}
+
+static struct update_member_config
+member_config(const struct world *w, unsigned i, enum update_kind kind)
+{
+	return (struct update_member_config){
+		.id = {(uint16_t)(1 + i)},
+		.rules = {.table = w->rig.table,
+			.family = w->family,
+			.kind = kind,
+			.own_as = RIG_OWN_ASN,
+			.local_as = RIG_OWN_ASN,
+			.peer_as = kind == UPDATE_EXTERNAL ? 65010 : RIG_OWN_ASN,
+			.cluster_id = CLUSTER,
+			.encode = {.as4 = true, .send_communities = true},
+			.policy = policy_accept_all()},
+		.next_hop = addr_from_v4(0xc0000201u + i),
+	};
+}
+
+static void
+join(struct world *w, unsigned i, const struct update_member_config *c)
+{
+	qsbr_online(w->rig.readers, w->reader);
+	assert_int_equal(update_group_join(w->groups, c, &w->told[i].m), 0);
+	qsbr_offline(w->rig.readers, w->reader);
+}
+
+static void
+end(struct world *w)
+{
+	for (unsigned i = 0; i < MEMBERS; i++) {
+		struct update_group *g =
+			w->told[i].m != NULL ? update_group_leave(w->told[i].m) : NULL;
+
+		if (g != NULL)
+			assert_false(update_group_dismantle(g, UINT64_MAX));
+	}
+	update_groups_destroy(w->groups);
+	assert_int_equal(adj_records_count(w->records), 0);
+	adj_records_destroy(w->records);
+	qsbr_unregister(w->rig.readers, w->reader);
+	rig_fini(&w->rig);
+}
+
+/* ---- messages ---- */
+
+static void
+put_hex(struct wr *w, const char *hex)
+{
+	for (; *hex != '\0'; hex += 2) {
+		char octet[3] = {hex[0], hex[1], 0};
+
+		wr_u8(w, (uint8_t)strtoul(octet, NULL, 16));
+	}
+	assert_false(w->bad);
+}
+
+/* An UPDATE with MP_REACH_NLRI, then `attrs`; without a next hop MP_UNREACH_NLRI alone. Returns the length. */
+static size_t
+update_message(
+	uint8_t *buf, enum family f, const char *next_hop, const char *nlri, const char *attrs)
+{
+	struct wr w = wr_init(buf, BGP_MSG_MAX);
+	size_t hop = next_hop != NULL ? strlen(next_hop) / 2 : 0, len = strlen(nlri) / 2;
+	size_t value = 3 + len + (next_hop != NULL ? 2 + hop : 0);
+
+	put_hex(&w, "ffffffffffffffffffffffffffffffff");
+	wr_u16(&w, (uint16_t)(23 + 4 + value + strlen(attrs) / 2));
+	put_hex(&w, "020000");
+	wr_u16(&w, (uint16_t)(4 + value + strlen(attrs) / 2));
+	put_hex(&w, next_hop != NULL ? "900e" : "900f");
+	wr_u16(&w, (uint16_t)value);
+	wr_u16(&w, family_afi(f));
+	wr_u8(&w, SAFI_VPN);
+	if (next_hop != NULL) {
+		wr_u8(&w, (uint8_t)hop);
+		put_hex(&w, next_hop);
+		wr_u8(&w, 0);
+	}
+	put_hex(&w, nlri);
+	put_hex(&w, attrs);
+	return wr_len(&w);
+}
+
+/* A peer sends a message. */
+static void
+hear(struct world *w, unsigned peer, const uint8_t *msg, size_t len)
+{
+	static union {
+		struct attr_set a;
+		uint8_t room[ATTR_SET_MAX];
+	} attrs;
+	struct bgp_update_options o = {.as4 = true,
+		.external = peer == SOURCE,
+		.extended_next_hop = 0xf,
+		.families = (uint8_t)(1u << w->family)};
+	struct bgp_update u;
+	struct rib_nlri list[16];
+	struct nlri n;
+
+	bgp_update_decode(msg, len, &o, &attrs.a, &u);
+	assert_int_equal(u.error.severity, BGP_OK);
+	for (unsigned i = 0; i < u.announced_count + u.withdrawn_count; i++) {
+		bool withdraws = i >= u.announced_count;
+		struct bgp_nlri_field *f =
+			withdraws ? &u.withdrawn[i - u.announced_count] : &u.announced[i];
+		unsigned count = 0;
+
+		while (nlri_read_form(&f->nlri, f->form, &n)) {
+			assert_true(count < 16);
+			list[count++] =
+				(struct rib_nlri){.prefix = n.prefix, .rd = n.rd, .label = n.label};
+		}
+		rig_update_in(&w->rig, w->family, (uint16_t)peer, withdraws ? NULL : &attrs.a, list,
+			count, w->rig.now_ns);
+	}
+	rig_settle(&w->rig);
+}
+
+static void
+announce(struct world *w, unsigned peer, const char *next_hop, const char *nlri, const char *attrs)
+{
+	uint8_t msg[BGP_MSG_MAX];
+
+	hear(w, peer, msg, update_message(msg, w->family, next_hop, nlri, attrs));
+}
+
+static void
+withdraw(struct world *w, unsigned peer, const char *nlri)
+{
+	uint8_t msg[BGP_MSG_MAX];
+
+	hear(w, peer, msg, update_message(msg, w->family, NULL, nlri, ""));
+}
+
+static void
+on_mark(void *ctx, enum update_group_mark m)
+{
+}
+
+/* Lets all members send; what they sent before is forgotten. */
+static void
+drain(struct world *w)
+{
+	bool more = true, again, others;
+
+	for (unsigned i = 0; i < MEMBERS; i++)
+		w->told[i].len = 0;
+	while (more) {
+		more = false;
+		for (unsigned i = 0; i < MEMBERS; i++) {
+			struct told *t = &w->told[i];
+			uint8_t buf[BGP_MSG_MAX];
+			size_t len;
+
+			if (t->m == NULL)
+				continue;
+			qsbr_online(w->rig.readers, w->reader);
+			len = turn_send(
+				t->m, buf, sizeof(buf), UINT64_MAX, &again, &others, on_mark, NULL);
+			qsbr_offline(w->rig.readers, w->reader);
+			assert_true(t->len + len <= sizeof(t->octets));
+			memcpy(t->octets + t->len, buf, len);
+			t->len += len;
+			more |= again | others;
+		}
+	}
+}
+
+/* The member has sent exactly these octets since drain() began. */
+static void
+expect_octets(const struct told *t, const uint8_t *octets, size_t len, int line)
+{
+	if (t->len == len && memcmp(t->octets, octets, len) == 0)
+		return;
+	fprintf(stderr, "line %d: sent ", line);
+	for (size_t i = 0; i < t->len; i++)
+		fprintf(stderr, "%02x", t->octets[i]);
+	fprintf(stderr, "\nexpected  ");
+	for (size_t i = 0; i < len; i++)
+		fprintf(stderr, "%02x", octets[i]);
+	fprintf(stderr, "\n");
+	fail_msg("line %d: other octets", line);
+}
+
+#define expect_update(w, i, hop, nlri, attrs)                                                      \
+	do {                                                                                       \
+		uint8_t msg_[BGP_MSG_MAX];                                                         \
+		size_t len_ = update_message(msg_, (w)->family, hop, nlri, attrs);                 \
+		expect_octets(&(w)->told[i], msg_, len_, __LINE__);                                \
+	} while (0)
+#define expect_withdrawal(w, i, nlri) expect_update(w, i, NULL, nlri, "")
+#define expect_nothing(w, i) expect_octets(&(w)->told[i], NULL, 0, __LINE__)
+
+/* The member joins, and sends End-of-RIB. */
+static void
+join_empty(struct world *w, unsigned i, const struct update_member_config *c)
+{
+	uint8_t msg[64];
+
+	join(w, i, c);
+	drain(w);
+	expect_octets(
+		&w->told[i], msg, bgp_end_of_rib_encode(w->family, msg, sizeof(msg)), __LINE__);
+}
+
+static void
+join_kind(struct world *w, unsigned i, enum update_kind kind)
+{
+	struct update_member_config c = member_config(w, i, kind);
+
+	join_empty(w, i, &c);
+}
+
+/* ---- reflection ---- */
+
+/* RFC 4456 8 and 10, RFC 4364 4.3.4: next hop, labels, distinguishers and targets pass unchanged. */
+static void
+test_reflected(void **state)
+{
+	struct world w;
+
+	begin(&w, V4);
+	join_kind(&w, 0, UPDATE_CLIENT);
+	join_kind(&w, 1, UPDATE_INTERNAL);
+	announce(&w, INTERNAL, HOP_V4, NLRI_1 NLRI_2,
+		ORIGIN_IGP_ATTR NO_PATH LOCAL_PREF_100 COMMUNITY TARGET);
+	drain(&w);
+	expect_update(&w, 0, HOP_V4, NLRI_1 NLRI_2,
+		ORIGIN_IGP_ATTR NO_PATH LOCAL_PREF_100 COMMUNITY "8009040a000065"
+								 "800a0401020304" TARGET);
+	expect_nothing(&w, 1); /* an internal peer that is no client */
+	/* the label changes alone, of one of two sites with the same prefix */
+	announce(&w, INTERNAL, HOP_V4,
+		"70"
+		"000111" SITE_1 "0a0100",
+		ORIGIN_IGP_ATTR NO_PATH LOCAL_PREF_100 COMMUNITY TARGET);
+	drain(&w);
+	expect_update(&w, 0, HOP_V4,
+		"70"
+		"000111" SITE_1 "0a0100",
+		ORIGIN_IGP_ATTR NO_PATH LOCAL_PREF_100 COMMUNITY "8009040a000065"
+								 "800a0401020304" TARGET);
+	announce(&w, INTERNAL, HOP_V4,
+		"70"
+		"000111" SITE_1 "0a0100",
+		ORIGIN_IGP_ATTR NO_PATH LOCAL_PREF_100 COMMUNITY TARGET);
+	drain(&w);
+	expect_nothing(&w, 0);
+	/* RFC 8277 2.4: withdrawals have 0x800000 in place of the label */
+	withdraw(&w, INTERNAL,
+		"70"
+		"000000" SITE_2 "0a0100");
+	drain(&w);
+	expect_withdrawal(&w, 0,
+		"70"
+		"800000" SITE_2 "0a0100");
+	/* from a client to all, with the labels 0 and 3 and a default route */
+	announce(&w, CLIENT, HOP_V4,
+		"58"
+		"000001" SITE_1 "70"
+		"000031" SITE_2 "0a0100",
+		ORIGIN_IGP_ATTR NO_PATH LOCAL_PREF_100 TARGET);
+	drain(&w);
+	for (unsigned i = 0; i < 2; i++)
+		expect_update(&w, i, HOP_V4,
+			"58"
+			"000001" SITE_1 "70"
+			"000031" SITE_2 "0a0100",
+			ORIGIN_IGP_ATTR NO_PATH LOCAL_PREF_100 "8009040a000066"
+							       "800a0401020304" TARGET);
+	end(&w);
+}
+
+/* frr-mp-ipv4-vpnv4-bogus-rd-type and gobgp-mpreachnlriwithvpnv6prefix-1: a distinguisher of unknown type, traffic class bits and no S bit behind the labels. */
+static void
+test_vectors(void **state)
+{
+	static const char *const path = "4002"
+					"0a"
+					"0202"
+					"0000fde9"
+					"0000fdf2";
+	char attrs[200];
+	struct world w;
+
+	snprintf(attrs, sizeof(attrs), ORIGIN_IGP_ATTR "%s" LOCAL_PREF_100, path);
+	begin(&w, V4);
+	join_kind(&w, 0, UPDATE_INTERNAL);
+	announce(&w, SOURCE, RD_ZERO "c0a80001",
+		"68"
+		"000102"
+		"ff00000200ff0304"
+		"0a01"
+		"69"
+		"ff0000"
+		"0000c0a800010a02"
+		"030000",
+		"40010100"
+		"40020a02020000fde90000fdf2");
+	drain(&w);
+	expect_update(&w, 0, RD_ZERO "c0a80001",
+		"68"
+		"000101"
+		"ff00000200ff0304"
+		"0a01"
+		"69"
+		"ff0001"
+		"0000c0a800010a02"
+		"030000",
+		attrs);
+	withdraw(&w, SOURCE,
+		"68"
+		"000102"
+		"ff00000200ff0304"
+		"0a01");
+	drain(&w);
+	expect_withdrawal(&w, 0,
+		"68"
+		"800000"
+		"ff00000200ff0304"
+		"0a01");
+	end(&w);
+
+	begin(&w, V6);
+	join_kind(&w, 0, UPDATE_INTERNAL);
+	announce(&w, SOURCE, RD_ZERO "20010db8000100000000000000000001",
+		"d4"
+		"000101"
+		"0000fde800000064"
+		"20010001000000000000000000000000",
+		"40010100"
+		"40020a02020000fde90000fdf2");
+	drain(&w);
+	expect_update(&w, 0, RD_ZERO "20010db8000100000000000000000001",
+		"d4"
+		"000101"
+		"0000fde800000064"
+		"20010001000000000000000000000000",
+		attrs);
+	end(&w);
+}
+
+/* ---- next hops ---- */
+
+/* A received next hop, and the one that an internal peer gets. */
+static void
+test_next_hops_kept(void **state)
+{
+	static const struct {
+		enum family family;
+		const char *received, *sent; /* NULL: the route is not advertised */
+		bool extended;
+	} cases[] = {
+		{V4, HOP_V4, HOP_V4, false},
+		/* RFC 8950 3: only where the session has negotiated the encoding */
+		{V4, HOP_V6, HOP_V6, true},
+		{V4, HOP_V6, NULL, false},
+		{V6, HOP_V6, HOP_V6, false},
+		/* RFC 4659 3.2.1.2 */
+		{V6, HOP_MAPPED, HOP_MAPPED, false},
+		/* RFC 2545 3: a link-local address stays on its link */
+		{V6, HOP_V6 HOP_LINK_LOCAL, HOP_V6, false},
+	};
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *nlri = cases[i].family == V4 ? NLRI_1
+							 : "78"
+							   "000101" SITE_1 "20010db8";
+		struct update_member_config c;
+		struct world w;
+
+		begin(&w, cases[i].family);
+		c = member_config(&w, 0, UPDATE_CLIENT);
+		c.rules.encode.extended_next_hop = cases[i].extended;
+		join_empty(&w, 0, &c);
+		announce(&w, SOURCE, cases[i].received, nlri,
+			ORIGIN_IGP_ATTR "40020602010000fde9" TARGET);
+		drain(&w);
+		if (cases[i].sent == NULL)
+			expect_nothing(&w, 0);
+		else
+			expect_update(&w, 0, cases[i].sent, nlri,
+				ORIGIN_IGP_ATTR "40020602010000fde9" LOCAL_PREF_100 TARGET);
+		end(&w);
+	}
+}
+
+/* Publishes a route of this router, as an instance exports routes: with a label of ours and without a next hop. */
+static void
+own_route(struct world *w, const struct prefix *p, uint32_t label)
+{
+	struct dest_table *t = shard_table(w->rig.shard, w->rig.table);
+	struct journal *j = shard_journal(w->rig.shard);
+	struct path_set *paths = path_set_alloc(t, 1);
+	struct attr_set a = {.origin = ORIGIN_IGP};
+	struct dest_id id;
+
+	assert_non_null(paths);
+	assert_int_equal(dest_get_rd(t, (struct vpn_rd){0x0000fc0000000001u}, p, &id), 0);
+	paths->eligible = paths->multipath = 1;
+	paths->path[0] = (struct rib_path){.peer = PEER_SELF,
+		.label_flags =
+			label << 12 | SOURCE_NETWORK << PATH_SOURCE_SHIFT | PATH_NEXT_HOP_UP};
+	assert_int_equal(
+		attr_intern(shard_attrs(w->rig.shard), &a, 1, &paths->path[0].accepted), 0);
+	dest_publish(t, id, paths, journal_next_sequence(j));
+	journal_append(j, w->rig.table, id);
+}
+
+/* Our own address as next hop, in all forms: each member its own. */
+static void
+test_next_hops_own(void **state)
+{
+	static const struct {
+		enum family family;
+		const char *next_hop, *next_hop_7, *link_local;
+		bool extended;
+		const char *sent, *sent_7; /* NULL: no address, so nothing is advertised */
+	} cases[] = {
+		{V4, "192.0.2.9", "192.0.2.7", NULL, false, HOP_V4, HOP_V4_7},
+		{V4, "192.0.2.9", "192.0.2.7", NULL, true, HOP_V4, HOP_V4_7},
+		{V4, "2001:db8::9", "2001:db8::7", NULL, true, HOP_V6, HOP_V6_7},
+		{V4, "2001:db8::9", "2001:db8::7", "fe80::9", true, HOP_V6 HOP_LINK_LOCAL,
+			HOP_V6_7 HOP_LINK_LOCAL},
+		{V4, "2001:db8::9", "2001:db8::7", NULL, false, NULL, NULL},
+		{V6, "2001:db8::9", "2001:db8::7", NULL, false, HOP_V6, HOP_V6_7},
+		{V6, "2001:db8::9", "2001:db8::7", "fe80::9", false, HOP_V6 HOP_LINK_LOCAL,
+			HOP_V6_7 HOP_LINK_LOCAL},
+		{V6, "192.0.2.9", "192.0.2.7", NULL, false, HOP_MAPPED, HOP_MAPPED_7},
+	};
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *nlri = cases[i].family == V4 ? NLRI_1
+							 : "78"
+							   "000101" SITE_1 "20010db8";
+		struct prefix p;
+		struct world w;
+
+		begin(&w, cases[i].family);
+		for (unsigned m = 0; m < 2; m++) {
+			struct update_member_config c = member_config(&w, m, UPDATE_INTERNAL);
+
+			c.rules.encode.extended_next_hop = cases[i].extended;
+			assert_int_equal(
+				addr_parse(m == 0 ? cases[i].next_hop : cases[i].next_hop_7,
+					&c.next_hop),
+				0);
+			if (cases[i].link_local != NULL)
+				assert_int_equal(
+					addr_parse(cases[i].link_local, &c.next_hop_link_local), 0);
+			join_empty(&w, m, &c);
+		}
+		assert_true(update_group_shared(w.told[0].m, w.told[1].m));
+		assert_int_equal(
+			prefix_parse(cases[i].family == V4 ? "10.1.0.0/24" : "2001:db8::/32", &p),
+			0);
+		own_route(&w, &p, 16);
+		drain(&w);
+		if (cases[i].sent == NULL) {
+			expect_nothing(&w, 0);
+			expect_nothing(&w, 1);
+		} else {
+			expect_update(
+				&w, 0, cases[i].sent, nlri, ORIGIN_IGP_ATTR NO_PATH LOCAL_PREF_100);
+			expect_update(&w, 1, cases[i].sent_7, nlri,
+				ORIGIN_IGP_ATTR NO_PATH LOCAL_PREF_100);
+		}
+		end(&w);
+	}
+}
+
+/* ---- labels that would get another next hop ---- */
+
+#define EXTERNAL_PATH "40020602010000fde9"
+#define PREPENDED "40020a02020000fc000000fde9"
+
+/* A label is advertised with the next hop that it came with, or not at all. */
+static void
+test_foreign_labels(void **state)
+{
+	uint8_t octets[2 * BGP_MSG_MAX];
+	struct update_group_stats stats;
+	struct update_member_config c;
+	struct update_rules rules;
+	struct world w;
+	size_t len;
+
+	begin(&w, V4);
+	c = member_config(&w, 0, UPDATE_EXTERNAL); /* sets its own next hop */
+	join_empty(&w, 0, &c);
+	c = member_config(&w, 1, UPDATE_EXTERNAL);
+	c.rules.next_hop_unchanged = true;
+	join_empty(&w, 1, &c);
+	c = member_config(&w, 2, UPDATE_INTERNAL);
+	c.rules.next_hop_self = true;
+	join_empty(&w, 2, &c);
+	c = member_config(&w, 3, UPDATE_INTERNAL);
+	join_empty(&w, 3, &c);
+	announce(&w, SOURCE, HOP_V4, NLRI_1, ORIGIN_IGP_ATTR EXTERNAL_PATH TARGET);
+	drain(&w);
+	expect_nothing(&w, 0);
+	expect_update(&w, 1, HOP_V4, NLRI_1, ORIGIN_IGP_ATTR PREPENDED TARGET);
+	expect_nothing(&w, 2);
+	expect_update(&w, 3, HOP_V4, NLRI_1, ORIGIN_IGP_ATTR EXTERNAL_PATH LOCAL_PREF_100 TARGET);
+	assert_int_equal(update_group_advertised(w.told[0].m), 0);
+	update_group_stats(w.told[0].m, &stats);
+	assert_true(stats.foreign_labels > 0);
+	update_group_stats(w.told[1].m, &stats);
+	assert_int_equal(stats.foreign_labels, 0);
+	/* RFC 4456 10: next_hop_self leaves the next hop of a reflected route, so the label stays */
+	announce(&w, CLIENT, HOP_V4, NLRI_2, ORIGIN_IGP_ATTR NO_PATH LOCAL_PREF_100 TARGET);
+	drain(&w);
+	expect_nothing(&w, 0);
+	expect_update(&w, 2, HOP_V4, NLRI_2,
+		ORIGIN_IGP_ATTR NO_PATH LOCAL_PREF_100 "8009040a000066"
+						       "800a0401020304" TARGET);
+	/* the rules change: the route goes and comes */
+	rules = *update_group_rules_of(w.told[1].m);
+	rules.next_hop_unchanged = false;
+	update_group_rules(w.told[1].m, &rules);
+	drain(&w);
+	len = update_message(octets, V4, NULL,
+		"70"
+		"800000" SITE_1 "0a0100",
+		"");
+	len += update_message(octets + len, V4, NULL,
+		"70"
+		"800000" SITE_2 "0a0100",
+		"");
+	expect_octets(&w.told[1], octets, len, __LINE__); /* in batches by source */
+	rules.next_hop_unchanged = true;
+	update_group_rules(w.told[1].m, &rules);
+	drain(&w);
+	assert_int_equal(update_group_advertised(w.told[1].m), 2);
+	end(&w);
+}
+
+/* Import policy keeps the label with its next hop; export policy must not give the label another next hop. */
+static void
+test_policy_next_hop(void **state)
+{
+	struct policy_set *set = policies_compile(
+		json_pack("{s:[{s:s,s:[{s:i,s:s,s:{},s:{s:s}}]},{s:s,s:[{s:i,s:s,s:{},s:{s:s}}]}]}",
+			"route_policies", "name", "other", "nodes", "seq", 10, "action", "permit",
+			"match", "set", "next_hop", "192.0.2.77",
+			/**/ "name", "same", "nodes", "seq", 10, "action", "permit", "match", "set",
+			"next_hop", "192.0.2.9"));
+	struct world w;
+
+	begin(&w, V4);
+	for (unsigned m = 0; m < 2; m++) {
+		struct update_member_config c = member_config(&w, m, UPDATE_INTERNAL);
+
+		c.rules.policy = policy_set_find(set, m == 0 ? "other" : "same");
+		join_empty(&w, m, &c);
+	}
+	announce(&w, SOURCE, HOP_V4, NLRI_1, ORIGIN_IGP_ATTR EXTERNAL_PATH TARGET);
+	drain(&w);
+	expect_nothing(&w, 0);
+	expect_update(&w, 1, HOP_V4, NLRI_1, ORIGIN_IGP_ATTR EXTERNAL_PATH LOCAL_PREF_100 TARGET);
+	end(&w);
+	policy_set_free(set);
+}
+
+/* Without communities the targets stay: no router could import the route. */
+static void
+test_send_communities(void **state)
+{
+	struct update_member_config c;
+	struct world w;
+
+	begin(&w, V4);
+	c = member_config(&w, 0, UPDATE_INTERNAL);
+	c.rules.encode.send_communities = false;
+	join_empty(&w, 0, &c);
+	announce(&w, SOURCE, HOP_V4, NLRI_1, ORIGIN_IGP_ATTR EXTERNAL_PATH COMMUNITY TARGET);
+	drain(&w);
+	expect_update(&w, 0, HOP_V4, NLRI_1, ORIGIN_IGP_ATTR EXTERNAL_PATH LOCAL_PREF_100 TARGET);
+	end(&w);
+}
+
+/* ---- refresh ---- */
+
+/* BoRR and EoRR of the family, and between them all routes with their present labels. */
+static void
+test_refresh(void **state)
+{
+	uint8_t octets[BGP_MSG_MAX];
+	struct world w;
+	size_t len;
+
+	begin(&w, V4);
+	join_kind(&w, 0, UPDATE_INTERNAL);
+	announce(&w, SOURCE, HOP_V4, NLRI_1 NLRI_2, ORIGIN_IGP_ATTR EXTERNAL_PATH TARGET);
+	drain(&w);
+	update_group_refresh(w.told[0].m, true);
+	drain(&w);
+	len = bgp_refresh_encode(V4, REFRESH_BEGIN, octets, sizeof(octets));
+	len += update_message(octets + len, V4, HOP_V4, NLRI_1 NLRI_2,
+		ORIGIN_IGP_ATTR EXTERNAL_PATH LOCAL_PREF_100 TARGET);
+	len += bgp_refresh_encode(V4, REFRESH_END, octets + len, sizeof(octets) - len);
+	expect_octets(&w.told[0], octets, len, __LINE__);
+	end(&w);
+}
+
+/* ---- previews ---- */
+
+static const struct update_member *
+member_of(void *ctx, struct peer_id peer, enum family family)
+{
+	const struct world *w = ctx;
+
+	return w->told[peer.v - 1].m;
+}
+
+/* The counts for member 0 under another configuration. */
+static struct preview_counts
+preview(struct world *w, const struct config_family *then, const struct policy *policy)
+{
+	struct shards shards;
+	struct export_preview_config c = {.arena = w->rig.arena,
+		.shards = &shards,
+		.records = w->records,
+		.family = w->family,
+		.member = member_of,
+		.ctx = w};
+	static struct config_peer next;
+	struct preview_counts counts;
+	struct shards_table t;
+	struct export_preview *e;
+	int err;
+
+	shards_init(&shards, &w->rig.shard, 1);
+	shards_table(&shards, w->rig.table, &t);
+	next.families[w->family] = *then;
+	qsbr_online(w->rig.readers, w->reader);
+	assert_int_equal(export_preview_create(&c, &e), 0);
+	assert_int_equal(export_preview_peer(e, (struct peer_id){1}, &next, CLUSTER, policy), 0);
+	(void)export_preview_run(e, 0, shards_limit(&t), UINT64_MAX, &err);
+	assert_int_equal(err, 0);
+	assert_int_equal(export_preview_default(e), 0);
+	export_preview_counts(e, (struct peer_id){1}, &counts);
+	export_preview_destroy(e);
+	qsbr_offline(w->rig.readers, w->reader);
+	return counts;
+}
+
+#define expect_counts(got, add, remove, change)                                                    \
+	do {                                                                                       \
+		struct preview_counts c_ = got;                                                    \
+		assert_int_equal(c_.added, add);                                                   \
+		assert_int_equal(c_.removed, remove);                                              \
+		assert_int_equal(c_.changed, change);                                              \
+	} while (0)
+
+/* Each distinguisher has a default route of its own; a preview of new rules follows the labels. */
+static void
+test_preview(void **state)
+{
+	struct config_family kept = {.next_hop_unchanged = true}, own = {0};
+	struct update_member_config c;
+	struct world w;
+
+	begin(&w, V4);
+	c = member_config(&w, 0, UPDATE_EXTERNAL);
+	c.rules.next_hop_unchanged = true;
+	join_empty(&w, 0, &c);
+	announce(&w, SOURCE, HOP_V4,
+		NLRI_1 NLRI_2 "58"
+			      "000001" SITE_1 "58"
+			      "000011" SITE_2,
+		ORIGIN_IGP_ATTR EXTERNAL_PATH TARGET);
+	drain(&w);
+	assert_int_equal(update_group_advertised(w.told[0].m), 4);
+	expect_counts(preview(&w, &kept, policy_accept_all()), 0, 0, 0);
+	expect_counts(preview(&w, &kept, policy_deny_all()), 0, 4, 0);
+	expect_counts(preview(&w, &own, policy_accept_all()), 0, 4, 0);
+	/* the stream has not sent the new label yet */
+	announce(&w, SOURCE, HOP_V4,
+		"58"
+		"000021" SITE_2,
+		ORIGIN_IGP_ATTR EXTERNAL_PATH TARGET);
+	expect_counts(preview(&w, &kept, policy_accept_all()), 0, 0, 1);
+	end(&w);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_reflected),
+		cmocka_unit_test(test_vectors),
+		cmocka_unit_test(test_next_hops_kept),
+		cmocka_unit_test(test_next_hops_own),
+		cmocka_unit_test(test_foreign_labels),
+		cmocka_unit_test(test_policy_next_hop),
+		cmocka_unit_test(test_send_communities),
+		cmocka_unit_test(test_refresh),
+		cmocka_unit_test(test_preview),
+	};
+
+	role_enter_rib();
+	role_enter_session();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
