@@ -31,20 +31,35 @@ fib_feed_fail(struct fib_feed *f)
 static bool
 set_check(struct fib_feed *f, int err) RUNS_ON(role_fib)
 {
-	if (err == 0 || err == -ENOENT) /* -ENOENT: the VRF does not forward this family */
+	if (err == 0 || err == -ENOENT) /* -ENOENT: no table of this family */
 		return false;
 	fib_feed_fail(f);
 	return true;
 }
 
-/* Connected routes are placed before other routes. True on failure. */
+/*
+ * Sets a route; `host` for connected routes, which are placed before other routes. The first route
+ * of a VPN instance creates the table of the instance. Returns 0 or the error of fib_set().
+ */
+static int
+table_set(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list,
+	bool host) RUNS_ON(role_fib)
+{
+	int err = host ? fib_set_host(f->config.fib, vrf, p, list)
+		       : fib_set(f->config.fib, vrf, p, list);
+
+	if (err != -ENOENT || vrf.v == VRF_DEFAULT.v)
+		return err;
+	err = fib_instance_add(f->config.fib, vrf, (enum afi)p->afi);
+	return err != 0 ? err : fib_set(f->config.fib, vrf, p, list);
+}
+
+/* True on failure. */
 static bool
 set_own(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, const struct own_answer *own)
 	RUNS_ON(role_fib)
 {
-	return set_check(f, own->source == SOURCE_CONNECTED
-				    ? fib_set_host(f->config.fib, vrf, p, own->list)
-				    : fib_set(f->config.fib, vrf, p, own->list));
+	return set_check(f, table_set(f, vrf, p, own->list, own->source == SOURCE_CONNECTED));
 }
 
 static void
@@ -318,7 +333,7 @@ apply(struct fib_feed *f, struct feed_source *s, struct vrf_id vrf, const struct
 			installed_check(f, vrf, view, true, true);
 			return WANT_LATER;
 		}
-		failed = set_check(f, fib_set(f->config.fib, vrf, &view->prefix, list));
+		failed = set_check(f, table_set(f, vrf, &view->prefix, list, false));
 		path_list_unref(f->path_lists, list);
 	} else if (want == WANT_LATER) {
 		/*
@@ -816,21 +831,24 @@ commit(struct fib_feed *f, uint64_t now_ns, bool more) RUNS_ON(role_fib)
 		return more;
 	}
 	/*
-	 * A full batch is committed at once; a smaller batch waits until an interval after the last
-	 * flip.
+	 * A full batch is committed at once; a smaller batch, and what lacked memory, waits until an
+	 * interval after the last flip.
 	 */
-	if (waiting > 0 && waiting < f->config.batch_max && now_ns < commit_due(f, waiting))
-		return more;
+	if ((f->commit_short || (waiting > 0 && waiting < f->config.batch_max)) &&
+		now_ns < commit_due(f, waiting))
+		return more && waiting < f->config.batch_max;
 	generation = fib_generation(f->config.fib);
 	err = fib_commit(f->config.fib, turn_now(f));
 	if (err == -EAGAIN)
 		return more && waiting < f->config.batch_max;
-	if (waiting > 0) {
+	if (waiting > 0 || err == -ENOMEM) {
 		f->commit_due_ns = now_ns + f->config.commit_interval_ns;
 		f->commit_latest_ns = now_ns + f->config.commit_latest_ns;
 	}
 	flipped = fib_generation(f->config.fib) != generation;
-	visible_advance(f, flipped);
+	f->commit_short = err == -ENOMEM;
+	if (!f->commit_short)
+		visible_advance(f, flipped);
 	if (flipped) {
 		f->flip_clock_ns = walk_clock();
 		f->wait_readers = !flip_passes_soon(f);

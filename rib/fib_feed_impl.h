@@ -229,6 +229,11 @@ struct fib_feed {
 	uint64_t commit_due_ns;
 	uint64_t commit_latest_ns; /* earliest commit of a smaller batch; 0: nothing is pending */
 	bool wait_readers; /* a worker still used the other copy at the last commit */
+	/*
+	 * the last commit lacked memory for some instances: their changes are in the open batch, and
+	 * `visible` stays
+	 */
+	bool commit_short;
 	/* time to retry after a failure, or to look for backups again; 0: no retry */
 	uint64_t retry_due_ns;
 	_Atomic uint64_t failed;

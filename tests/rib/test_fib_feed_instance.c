@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The feed and the tables of VPN instances. */
+#include "rib/fib_feed.h"
+
+#include "tests/rib/feed_rig.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define V4(a, b, c, d)                                                                             \
+	((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
+#define RED ((struct vrf_id){3})
+#define HOP "192.0.2.1"
+
+static struct feed_rig r;
+
+static void
+begin(void)
+{
+	feed_rig_init(&r, true, 0, FEED_BATCH);
+	feed_rig_peer(&r, 1);
+	rig_up(&r.rig, 1, RIG_OWN_ASN, 1, false);
+	assert_int_equal(feed_rig_connected(&r, V4(192, 0, 2, 254), 24, 0, true), 0);
+	feed_rig_settle(&r);
+}
+
+static void
+connect_in(struct vrf_id vrf, const char *local, uint8_t len, uint16_t port, bool up)
+{
+	struct ip_addr a = text_addr(local);
+	struct prefix p = prefix_from_addr(&a, len);
+
+	assert_int_equal(fib_feed_connected(r.feed, vrf, &p, &a, port, up), 0);
+}
+
+static void
+static_in(struct vrf_id vrf, const char *prefix, const char *hop, bool present)
+{
+	struct prefix p = text_prefix(prefix);
+	struct fib_feed_hop h = {.port = PORT_NONE};
+
+	if (hop != NULL)
+		h.addr = text_addr(hop);
+	assert_int_equal(
+		fib_feed_route(r.feed, vrf, &p, SOURCE_STATIC, &h, hop != NULL, 0, present), 0);
+}
+
+/* The list that a worker finds in an instance; NULL: no route. */
+static const struct path_list *
+look_up(struct vrf_id vrf, const char *text, uint8_t len)
+{
+	struct ip_addr a = text_addr(text);
+	struct fib_result found;
+
+	if (fib_lookup(r.fib, vrf, &a, &found) != 0 || !found.hit)
+		return NULL;
+	assert_int_equal(found.prefix.len, len);
+	return &path_lists_array(fib_path_lists(r.fib))[found.path_list.v];
+}
+
+static void
+test_routes_of_the_host(void **state)
+{
+	struct adjacency adj = {
+		.ether = {2, 0, 0, 0, 0, 9}, .ether_len = 14, .port = 5, .mtu = 1500};
+	struct ip_addr hop = text_addr(HOP);
+	const struct path_list *l;
+	struct next_hop_view v;
+
+	(void)state;
+	begin();
+	assert_null(look_up(RED, HOP, 0));
+	/* the subnet of the default table, on another port */
+	connect_in(RED, "192.0.2.253", 24, 5, true);
+	connect_in(RED, "2001:db8:1::1", 64, 5, true);
+	static_in(RED, "10.0.0.0/8", HOP, true);
+	static_in(RED, "2001:db8:2::/48", NULL, true);
+	feed_rig_settle(&r);
+	assert_int_equal(look_up(RED, "192.0.2.77", 24)->kind, PATH_LIST_GLEAN);
+	assert_int_equal(look_up(RED, "192.0.2.77", 24)->port, 5);
+	assert_int_equal(look_up(RED, "192.0.2.253", 32)->kind, PATH_LIST_PUNT);
+	assert_int_equal(look_up(RED, "2001:db8:1::7", 64)->kind, PATH_LIST_GLEAN);
+	assert_int_equal(look_up(RED, "2001:db8:2::7", 48)->kind, PATH_LIST_BLACKHOLE);
+	assert_null(look_up(VRF_DEFAULT, "10.0.0.1", 8));
+	assert_int_equal(look_up(VRF_DEFAULT, "192.0.2.77", 24)->port, 0);
+	/* the neighbour in RED is not the neighbour of the default table */
+	assert_int_equal(fib_feed_neighbor(r.feed, RED, &hop, 5, &adj), 0);
+	feed_rig_settle(&r);
+	l = look_up(RED, "10.0.0.1", 8);
+	assert_int_equal(l->kind, PATH_LIST_FORWARD);
+	assert_true(next_hop_peek(fib_path_lists(r.fib), l->path[0].next_hop, &v));
+	assert_int_equal(v.vrf.v, RED.v);
+	assert_int_equal(v.state, NEXT_HOP_UP);
+	assert_int_equal(v.adjacency.ether[5], 9);
+	assert_int_equal(look_up(RED, HOP, 32)->kind, PATH_LIST_FORWARD);
+	assert_int_equal(look_up(VRF_DEFAULT, HOP, 24)->kind, PATH_LIST_GLEAN);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	/* the link is lost */
+	fib_feed_port_down(r.feed, 5, 0);
+	feed_rig_settle(&r);
+	assert_null(look_up(RED, "10.0.0.1", 8));
+	fib_feed_port_up(r.feed, 5);
+	feed_rig_settle(&r);
+	assert_non_null(look_up(RED, "10.0.0.1", 8));
+	static_in(RED, "10.0.0.0/8", NULL, false);
+	static_in(RED, "2001:db8:2::/48", NULL, false);
+	assert_int_equal(fib_feed_neighbor(r.feed, RED, &hop, 5, NULL), 0);
+	connect_in(RED, "192.0.2.253", 24, 5, false);
+	connect_in(RED, "2001:db8:1::1", 64, 5, false);
+	feed_rig_settle(&r);
+	assert_null(look_up(RED, "192.0.2.253", 0));
+	assert_null(look_up(RED, "2001:db8:1::7", 0));
+	assert_int_equal(feed_rig_audit(&r), 0);
+	feed_rig_fini(&r);
+}
+
+static size_t
+address_space(void)
+{
+	FILE *f = fopen("/proc/self/statm", "r");
+	unsigned long pages = 0;
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%lu", &pages), 1);
+	(void)fclose(f);
+	return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static uint64_t
+visible(void)
+{
+	const struct hist *h = fib_feed_update_hist(r.feed);
+	struct hist_summary s;
+
+	hist_summarize(&h, 1, &s);
+	return s.count;
+}
+
+#define SCATTERED 3900u /* a tree of 4 MB, which needs a mapping of its own */
+
+/*
+ * The table of an instance finds no memory. Changes of other tables are published; the journal does
+ * not count as visible, and the batch is committed when there is memory.
+ */
+static void
+test_short(void **state)
+{
+	struct rlimit before, limit;
+	uint64_t generation, seen;
+
+	(void)state;
+#ifdef KEEL_SANITIZED
+	skip();
+#endif
+	begin();
+	seen = visible();
+	generation = fib_generation(r.fib);
+	for (unsigned i = 0; i < SCATTERED; i++) {
+		struct prefix p = prefix_from_v4(V4(1, 0, 0, 0) + (i << 16), 24);
+
+		assert_int_equal(
+			fib_feed_route(r.feed, RED, &p, SOURCE_STATIC, NULL, 0, 0, true), 0);
+	}
+	feed_rig_announce_text(&r, 1, "198.51.100.0/24", HOP, 100);
+	rig_settle(&r.rig);
+	while (feed_rig_pump_ask(&r) || feed_rig_pump_tell(&r))
+		rig_settle(&r.rig);
+	assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+	limit = (struct rlimit){address_space() + (1 << 20), before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+	for (unsigned i = 0; i < 5; i++) {
+		qsbr_quiescent(r.workers, r.worker);
+		r.now_ns += FEED_INTERVAL_NS;
+		(void)feed_rig_turn(&r, UINT64_MAX);
+	}
+	assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+	assert_true(fib_generation(r.fib) > generation);
+	assert_non_null(look_up(VRF_DEFAULT, "198.51.100.1", 24));
+	assert_null(look_up(RED, "1.7.0.1", 24));
+	assert_int_equal(fib_batch_count(r.fib), SCATTERED);
+	assert_int_equal(visible(), seen);
+	feed_rig_settle(&r);
+	assert_int_equal(visible(), seen + 1);
+	assert_non_null(look_up(RED, "1.7.0.1", 24));
+	assert_int_equal(feed_rig_audit(&r), 0);
+	feed_rig_fini(&r);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_routes_of_the_host),
+		cmocka_unit_test(test_short),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
