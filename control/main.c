@@ -303,8 +303,11 @@ start_ports(struct keeld *k) RUNS_ON(role_main)
 	}
 	for (unsigned i = 0; i < c->port_count; i++) {
 		const struct config_port *p = &c->ports[i];
-		struct port_config pc = {
-			.name = p->name, .device = p->device, .vrf = p->vrf, .mtu = p->mtu};
+		struct port_config pc = {.name = p->name,
+			.device = p->device,
+			.vrf = p->vrf,
+			.mpls = p->mpls,
+			.mtu = p->mtu};
 		uint16_t port;
 
 		e = port_add(&pc, 1, &port, &err);
@@ -366,6 +369,7 @@ start_workers(struct keeld *k) RUNS_ON(role_main)
 		.path_lists = fib_path_lists(k->layers.fib),
 		.qsbr = k->layers.workers,
 		.count = apply_running(k->apply)->dataplane.worker_count,
+		.mpls_pipe = apply_running(k->apply)->dataplane.mpls_pipe,
 	};
 	int e = workers_start(&w, &err);
 

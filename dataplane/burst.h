@@ -88,12 +88,13 @@ tx_add(struct tx_buffer *t, struct rte_mbuf *m)
 struct outbox {
 	struct tx_buffer *tx; /* indexed by port */
 	unsigned ports;
+	bool pipe; /* RFC 3443 3.2: labels do not carry the TTL of the packet */
 	uint64_t pending; /* bit n: port n has packets */
 };
 
 /*
  * A packet whose neighbour is not resolved: a next hop, or, with NEXT_HOP_NONE, the destination on
- * the subnet of `port`.
+ * the subnet of `port`. A labelled packet has AFI_NONE, and causes no ICMP error.
  */
 struct waiting {
 	struct rte_mbuf *pkt;
@@ -111,9 +112,21 @@ struct fault {
 	uint8_t afi;
 };
 
+/* The labelled packets of a burst. ip[] points to the outermost label. */
+struct label_lane {
+	struct rte_mbuf *pkt[LANE_ROOM];
+	uint8_t *ip[LANE_ROOM];
+	unsigned count;
+};
+
 struct burst {
 	struct lane v4, v6;
 	struct worker_stats *stats;
+	/*
+	 * packets of many VPN instances: rte_mbuf.port is the VRF of each. Otherwise all packets
+	 * belong to the VRF of the burst.
+	 */
+	bool each;
 	bool group; /* some packets were received as link-layer broadcast or multicast */
 	bool own; /* packets of this router: TTL and hop limit stay unchanged */
 	unsigned dropped_count;
@@ -122,6 +135,7 @@ struct burst {
 	struct rte_mbuf *dropped[BURST_MAX];
 	struct waiting waiting[BURST_MAX];
 	struct fault fault[BURST_MAX];
+	struct label_lane mpls;
 };
 
 static inline void
@@ -129,12 +143,12 @@ burst_init(struct burst *b, struct worker_stats *stats, bool own)
 {
 	static const uint32_t nothing[LANE_ROOM];
 
-	b->v4.count = b->v6.count = 0;
+	b->v4.count = b->v6.count = b->mpls.count = 0;
 	b->v4.prefetch_words = b->v4.prefetch_first = b->v6.prefetch_words = b->v6.prefetch_first =
 		nothing;
 	b->dropped_count = b->waiting_count = b->fault_count = 0;
 	b->stats = stats;
-	b->group = false;
+	b->group = b->each = false;
 	b->own = own;
 }
 

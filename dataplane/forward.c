@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dataplane/forward.h"
+#include "dataplane/mpls.h"
 #include "dataplane/rewrite.h"
 
 #include <rte_ether.h>
@@ -18,7 +19,7 @@ drop_reason_of(const struct rte_mbuf *m, const uint8_t *frame, const uint8_t mac
 static __attribute__((noinline)) void
 split_mixed(struct burst *b, unsigned n, const uint8_t mac[6]) RUNS_ON(role_worker)
 {
-	unsigned v4 = 0, v6 = 0;
+	unsigned v4 = 0, v6 = 0, mpls = 0;
 	uint64_t group = 0, to = 0;
 
 	memcpy(&to, mac, 6);
@@ -26,7 +27,7 @@ split_mixed(struct burst *b, unsigned n, const uint8_t mac[6]) RUNS_ON(role_work
 		struct rte_mbuf *m = b->v4.pkt[i];
 		uint8_t *ip = b->v4.ip[i];
 		const uint8_t *frame = ip - ETHER_LEN;
-		bool is_v4, is_v6, mine;
+		bool is_v4, is_v6, is_mpls, mine;
 		uint64_t first;
 		uint16_t type;
 
@@ -34,22 +35,26 @@ split_mixed(struct burst *b, unsigned n, const uint8_t mac[6]) RUNS_ON(role_work
 		memcpy(&type, frame + 12, sizeof(type));
 		is_v4 = type == RTE_BE16(RTE_ETHER_TYPE_IPV4);
 		is_v6 = type == RTE_BE16(RTE_ETHER_TYPE_IPV6);
+		is_mpls = type == RTE_BE16(RTE_ETHER_TYPE_MPLS);
 		mine = ((first ^ to) << 16 == 0) | (first & 1);
-		if (__builtin_expect(
-			    !mine | !(is_v4 | is_v6) | (rte_pktmbuf_data_len(m) < ETHER_LEN), 0)) {
+		if (__builtin_expect(!mine | !(is_v4 | is_v6 | is_mpls) |
+					     (rte_pktmbuf_data_len(m) < ETHER_LEN),
+			    0)) {
 			burst_drop(b, m, drop_reason_of(m, frame, mac));
 			continue;
 		}
 		group |= first & 1;
 		/*
-		 * write to both lanes and advance one: a branch on the family would be
+		 * write to all lanes and advance one: a branch on the family would be
 		 * mispredicted
 		 */
-		b->v4.pkt[v4] = b->v6.pkt[v6] = m;
-		b->v4.ip[v4] = b->v6.ip[v6] = ip;
+		b->v4.pkt[v4] = b->v6.pkt[v6] = b->mpls.pkt[mpls] = m;
+		b->v4.ip[v4] = b->v6.ip[v6] = b->mpls.ip[mpls] = ip;
 		v4 += is_v4;
 		v6 += is_v6;
+		mpls += is_mpls;
 	}
+	b->mpls.count = mpls;
 	b->v4.count = v4;
 	b->v6.count = v6;
 	b->group = group != 0;
@@ -82,6 +87,14 @@ all_v6(struct burst *b, unsigned n)
 	b->v6.count = n;
 }
 
+static inline void
+all_mpls(struct burst *b, unsigned n)
+{
+	memcpy(b->mpls.pkt, b->v4.pkt, n * sizeof(b->mpls.pkt[0]));
+	memcpy(b->mpls.ip, b->v4.ip, n * sizeof(b->mpls.ip[0]));
+	b->mpls.count = n;
+}
+
 /*
  * Most bursts are of one family and addressed to this router; a check of all headers together
  * finds these. Classification checks the length.
@@ -99,7 +112,7 @@ forward_split(struct burst *b, unsigned n, const uint8_t mac[6])
 	prefetch_headers8(l, 0);
 	memcpy(&to, mac, 6);
 	type = ether_type(l->ip[0]);
-	if (type != RTE_BE16(RTE_ETHER_TYPE_IPV6))
+	if (type != RTE_BE16(RTE_ETHER_TYPE_IPV6) && type != RTE_BE16(RTE_ETHER_TYPE_MPLS))
 		type = RTE_BE16(RTE_ETHER_TYPE_IPV4);
 	wanted = (longs2){to, (uint64_t)type << 32};
 	for (unsigned i = 0; i < n; i += 8) {
@@ -114,6 +127,8 @@ forward_split(struct burst *b, unsigned n, const uint8_t mac[6])
 		split_mixed(b, n, mac);
 	else if (type == RTE_BE16(RTE_ETHER_TYPE_IPV6))
 		all_v6(b, n);
+	else if (type == RTE_BE16(RTE_ETHER_TYPE_MPLS))
+		all_mpls(b, n);
 	else
 		l->count = n;
 }
@@ -148,10 +163,11 @@ wait_for(struct burst *b, const struct lane *l, unsigned i, enum afi afi, uint16
 
 const struct adjacency *
 forward_choose(struct burst *b, const struct lane *l, unsigned i, enum afi afi, uint32_t id,
-	const struct fib_reader *fib)
+	const struct fib_reader *fib, uint32_t *label)
 {
 	const struct path_list *list = &fib->path_lists[id];
 	const struct adjacency *a;
+	const struct path *path;
 	enum drop_reason reason = DROP_invariant;
 	uint32_t hash = 0;
 
@@ -161,12 +177,15 @@ forward_choose(struct burst *b, const struct lane *l, unsigned i, enum afi afi, 
 	}
 	switch ((enum path_list_kind)list->kind) {
 	case PATH_LIST_FORWARD:
+	case PATH_LIST_PUSH:
 		if (list->path_count > 1)
 			hash = flow_hash(l->pkt[i], afi);
-		a = fib_read_adjacency(fib, list, hash);
-		if (a == NULL)
+		path = fib_read_path(fib, list, hash, &a);
+		if (path == NULL)
 			wait_for(b, l, i, afi, PORT_NONE,
 				list->path[fib_read_choice(list, hash)].next_hop.v);
+		else
+			*label = path->label;
 		return a;
 	case PATH_LIST_GLEAN:
 		wait_for(b, l, i, afi, list->port, NEXT_HOP_NONE);
@@ -180,4 +199,28 @@ forward_choose(struct burst *b, const struct lane *l, unsigned i, enum afi afi, 
 	}
 	burst_drop(b, l->pkt[i], reason);
 	return NULL;
+}
+
+void
+forward_push(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
+	const struct adjacency *a, uint32_t label, struct outbox *out)
+{
+	static const uint8_t type[2][2] = {{0x08, 0x00}, {0x86, 0xdd}};
+	struct rte_mbuf *m = l->pkt[i];
+	uint8_t *ip = rte_pktmbuf_mtod_offset(m, uint8_t *, ETHER_LEN);
+	unsigned labels = MPLS_ENTRY * (a->label_count + (label != LABEL_NONE));
+
+	if (!b->own && forward_ttl(ip, afi) <= 1) {
+		burst_fault(b, m, afi, DROP_ttl_expired, 0);
+	} else if (forward_len(ip, afi) + labels > a->mtu) {
+		/* RFC 3032 3.4, 3.5 */
+		burst_fault(b, m, afi, DROP_too_big, (uint16_t)(a->mtu - labels));
+	} else {
+		if (!b->own && afi == AFI_IPV4)
+			memcpy(ip + 8, &l->ttl_word[i], sizeof(l->ttl_word[i]));
+		else if (!b->own)
+			ip[7]--;
+		mpls_send(b, m, ip, type[afi == AFI_IPV6],
+			&(struct mpls_push){a, label, forward_ttl(ip, afi)}, out);
+	}
 }

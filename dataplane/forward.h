@@ -18,15 +18,22 @@
 
 /*
  * Splits the received packets v4.pkt[0..n) by EtherType into the lanes (pkt[] and ip[]); drops the
- * rest. `mac` is the address of the receiving port.
+ * rest. `mac` is the address of the receiving port. The lane of MPLS is checked by mpls_finish().
  */
 void forward_split(struct burst *b, unsigned n, const uint8_t mac[6]) RUNS_ON(role_worker);
 /*
- * Chooses the adjacency for pkt[i] by path list `id`. Returns NULL if the packet has moved to
- * dropped[], fault[] or waiting[].
+ * Chooses the adjacency for pkt[i] by path list `id`, and the label of the path, or LABEL_NONE.
+ * Returns NULL if the packet has moved to dropped[], fault[] or waiting[].
  */
 const struct adjacency *forward_choose(struct burst *b, const struct lane *l, unsigned i,
-	enum afi afi, uint32_t id, const struct fib_reader *fib) RUNS_ON(role_worker);
+	enum afi afi, uint32_t id, const struct fib_reader *fib, uint32_t *label)
+	RUNS_ON(role_worker);
+/*
+ * Finishes pkt[i], which gets the labels of the adjacency and `label`: checks TTL and MTU, and adds
+ * the packet to `out`, dropped[] or fault[].
+ */
+void forward_push(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
+	const struct adjacency *a, uint32_t label, struct outbox *out) RUNS_ON(role_worker);
 
 /* True if the packet was received as link-layer broadcast or multicast. */
 static inline bool
@@ -122,11 +129,16 @@ forward_general(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 	const struct fib_reader *fib, struct outbox *out) RUNS_ON(role_worker)
 {
 	uint8_t *ip = rte_pktmbuf_mtod_offset(l->pkt[i], uint8_t *, ETHER_LEN);
-	const struct adjacency *a = forward_choose(b, l, i, afi, l->list[i], fib);
+	uint32_t label;
+	const struct adjacency *a = forward_choose(b, l, i, afi, l->list[i], fib, &label);
 	enum drop_reason reason;
 
 	if (a == NULL)
 		return;
+	if (label != LABEL_NONE || a->label_count > 0) {
+		forward_push(b, l, i, afi, a, label, out);
+		return;
+	}
 	reason = forward_check(ip, a, afi, b->own);
 	if (reason != DROP_NOT) {
 		burst_fault(b, l->pkt[i], afi, reason, a->mtu);
@@ -151,8 +163,8 @@ forward_prefetch(const uint32_t *words, uint32_t at)
 
 /*
  * Finishes packets of pkt[i..end), none with an expiring TTL, while they are of the common kind: a
- * list with a single path and without backups, and a next hop that is up and takes the longest
- * packet of the lane. Returns the index of the first packet left. Makes no calls, so all values
+ * list with a single path, without labels and backups, and a next hop that is up and takes the
+ * longest packet of the lane. Returns the index of the first packet left. Makes no calls, so all values
  * stay in registers.
  */
 static __rte_always_inline unsigned
@@ -172,7 +184,7 @@ forward_plain(const struct lane *l, unsigned i, unsigned end, enum afi afi,
 		const struct path_list *list = &lists[l->list[i]];
 		const struct adjacency *a;
 		struct {
-			uint16_t port, mtu;
+			uint16_t port, mtu; /* mtu_plain */
 		} to;
 		uint32_t id;
 

@@ -228,3 +228,28 @@ ip4_finish(struct burst *b, const struct fib_reader *fib, const struct fib_gener
 	fib_read_v4_lists(generation, vrf, b->v4.destination.v4, b->v4.list, b->v4.count);
 	forward_finish(b, &b->v4, 0, b->v4.count, AFI_IPV4, fib, out, finish_plain);
 }
+
+HOT void
+ip4_finish_each(struct burst *b, const struct fib_reader *fib,
+	const struct fib_generation *generation, struct outbox *out)
+{
+	const struct compact *table[BURST_MAX];
+	struct lane *l = &b->v4;
+	bool painted = false;
+	unsigned i = 0;
+
+	do {
+		uint16_t vrf = l->pkt[i]->port;
+
+		table[i] = generation->v4[vrf].compact;
+		painted |= generation->v4[vrf].answers != NULL;
+	} while (++i < l->count);
+	compact_v4_lookup_each(table, l->destination.v4, l->list, l->count);
+	for (i = 0; painted && i < l->count; i++) {
+		struct vrf_id vrf = {l->pkt[i]->port};
+
+		if (generation->v4[vrf.v].answers != NULL)
+			l->list[i] = fib_read_v4_one(generation, vrf, l->destination.v4[i]);
+	}
+	forward_finish(b, l, 0, l->count, AFI_IPV4, fib, out, finish_plain);
+}

@@ -23,3 +23,6 @@ void ip4_classify(struct burst *b) RUNS_ON(role_worker);
 void ip4_finish(struct burst *b, const struct fib_reader *fib,
 	const struct fib_generation *generation, struct vrf_id vrf, struct outbox *out)
 	RUNS_ON(role_worker);
+/* ip4_finish() for a burst with `each`. */
+void ip4_finish_each(struct burst *b, const struct fib_reader *fib,
+	const struct fib_generation *generation, struct outbox *out) RUNS_ON(role_worker);

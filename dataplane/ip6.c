@@ -202,3 +202,29 @@ ip6_finish(struct burst *b, const struct fib_reader *fib, const struct fib_gener
 		forward_finish(b, l, i, i + n, AFI_IPV6, fib, out, finish_plain);
 	}
 }
+
+HOT void
+ip6_finish_each(struct burst *b, const struct fib_reader *fib,
+	const struct fib_generation *generation, struct outbox *out)
+{
+	const struct compact *table[BURST_MAX];
+	struct lane *l = &b->v6;
+	const uint8_t(*to)[16] = (const uint8_t(*)[16])l->destination.v6;
+	bool painted = false;
+	unsigned i = 0;
+
+	do {
+		uint16_t vrf = l->pkt[i]->port;
+
+		table[i] = generation->v6[vrf].compact;
+		painted |= generation->v6[vrf].words != NULL;
+	} while (++i < l->count);
+	compact_v6_lookup_each(table, to, l->list, l->count);
+	for (i = 0; painted && i < l->count; i++) {
+		struct vrf_id vrf = {l->pkt[i]->port};
+
+		if (generation->v6[vrf.v].words != NULL)
+			fib_read_v6_bulk(generation, vrf, to + i, l->list + i, 1);
+	}
+	forward_finish(b, l, 0, l->count, AFI_IPV6, fib, out, finish_plain);
+}

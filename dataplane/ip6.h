@@ -30,3 +30,6 @@ void ip6_look_up(struct burst *b, const struct fib_generation *generation, struc
 void ip6_finish(struct burst *b, const struct fib_reader *fib,
 	const struct fib_generation *generation, struct vrf_id vrf, struct outbox *out)
 	RUNS_ON(role_worker);
+/* ip6_finish() for a burst with `each`, with the lookup. */
+void ip6_finish_each(struct burst *b, const struct fib_reader *fib,
+	const struct fib_generation *generation, struct outbox *out) RUNS_ON(role_worker);

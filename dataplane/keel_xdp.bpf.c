@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (BSD-3-Clause OR GPL-2.0-only)
 /*
- * XDP program of AF_XDP ports. Hands IPv4 and IPv6 unicast packets for other hosts to the worker.
+ * XDP program of AF_XDP ports. Hands IPv4 and IPv6 unicast packets for other hosts to the worker,
+ * and labelled packets (MPLS), which the worker drops under a name on a port without `mpls`.
  * Everything else goes to the kernel: ARP, neighbour discovery, VLAN tags, multicast and broadcast
  * of both layers, link-local destinations, packets for local addresses (selected by address, not
  * by TCP port, so BGP in transit is forwarded), and all packets while no worker is bound to the
@@ -102,7 +103,7 @@ keel_xdp(struct xdp_md *ctx)
 	} else if (eth->h_proto == bpf_htons(ETH_P_IPV6)) {
 		if (is_ours_v6((const void *)(eth + 1), end))
 			return XDP_PASS;
-	} else {
+	} else if (eth->h_proto != bpf_htons(ETH_P_MPLS_UC)) {
 		return XDP_PASS;
 	}
 	return (int)bpf_redirect_map(&xsks_map, ctx->rx_queue_index, XDP_PASS);

@@ -56,6 +56,7 @@ struct port {
 	char name[PORT_NAME_MAX];
 	char iface[IFNAMSIZ]; /* AF_XDP only, else empty */
 	struct vrf_id vrf;
+	bool mpls;
 	_Atomic uint16_t mtu;
 	uint16_t mtu_max;
 	uint16_t ethdev;
@@ -813,8 +814,11 @@ port_add(const struct port_config *c, unsigned rx_queues, uint16_t *port,
 	if (dp->port_count == PORTS_MAX)
 		return dataplane_fail(
 			err, -ENOSPC, "port %s: too many ports: at most %u", c->name, PORTS_MAX);
-	*p = (struct port){
-		.vrf = c->vrf, .mtu = c->mtu, .mtu_given = c->mtu != 0, .xdp_socket = -1};
+	*p = (struct port){.vrf = c->vrf,
+		.mpls = c->mpls,
+		.mtu = c->mtu,
+		.mtu_given = c->mtu != 0,
+		.xdp_socket = -1};
 	(void)snprintf(p->name, sizeof(p->name), "%s", c->name);
 	p->xdp = strncmp(c->device, "net_af_xdp", strlen("net_af_xdp")) == 0;
 	if (p->xdp)
@@ -894,6 +898,14 @@ port_vrf(uint16_t port)
 	const struct port *p = port_find(port);
 
 	return p != NULL ? p->vrf : VRF_DEFAULT;
+}
+
+bool
+port_mpls(uint16_t port)
+{
+	const struct port *p = port_find(port);
+
+	return p != NULL && p->mpls;
 }
 
 uint16_t

@@ -34,6 +34,7 @@ struct port_config {
 	const char *name; /* name of the kernel interface */
 	const char *device; /* DPDK device arguments */
 	struct vrf_id vrf;
+	bool mpls; /* labelled packets are forwarded; otherwise they are dropped */
 	/* set on the device and the kernel interface; 0: keep the MTU of the interface */
 	uint16_t mtu;
 };
@@ -79,6 +80,7 @@ void port_icmp_source_set(uint16_t port, enum afi afi, const struct ip_addr *add
 unsigned port_count(void);
 const char *port_name(uint16_t port);
 struct vrf_id port_vrf(uint16_t port);
+bool port_mpls(uint16_t port);
 uint16_t port_mtu(uint16_t port);
 /*
  * MTU of the interface when the port was added, if port_config.mtu was 0; otherwise 0. A value

@@ -5,6 +5,7 @@
 #include "dataplane/icmp.h"
 #include "dataplane/ip4.h"
 #include "dataplane/ip6.h"
+#include "dataplane/mpls.h"
 #include "dataplane/worker_impl.h"
 #include "lpm/fib_read.h"
 #include "lpm/path_list.h"
@@ -137,7 +138,10 @@ glean(struct worker *w, const struct waiting *x, uint64_t now) RUNS_ON(role_work
 	glean_push(w, &g);
 }
 
-/* Moves every waiting packet to fault[] or dropped[]; the drop is already counted. */
+/*
+ * Moves every waiting packet to fault[] or dropped[]; the drop is already counted. Labelled packets
+ * cause no error.
+ */
 static void
 report_waiting(struct worker *w, struct burst *b, uint64_t now) RUNS_ON(role_worker)
 {
@@ -145,7 +149,7 @@ report_waiting(struct worker *w, struct burst *b, uint64_t now) RUNS_ON(role_wor
 		const struct waiting *x = &b->waiting[i];
 
 		glean(w, x, now);
-		if (!b->own && glean_failed(w, x, now))
+		if (!b->own && x->afi != AFI_NONE && glean_failed(w, x, now))
 			b->fault[b->fault_count++] = (struct fault){
 				.pkt = x->pkt, .reason = DROP_unresolved, .afi = x->afi};
 		else
@@ -161,12 +165,16 @@ static inline uint64_t
 route(struct worker *w, struct burst *b, const struct fib_generation *generation, struct vrf_id vrf,
 	uint64_t now) RUNS_ON(role_worker)
 {
-	struct outbox out = {.tx = w->tx, .ports = w->port_count};
+	struct outbox out = {.tx = w->tx, .ports = w->port_count, .pipe = w->mpls_pipe};
 
-	if (b->v4.count > 0)
+	if (b->v4.count > 0 && !b->each)
 		ip4_finish(b, w->fib, generation, vrf, &out);
-	if (b->v6.count > 0)
+	else if (b->v4.count > 0)
+		ip4_finish_each(b, w->fib, generation, &out);
+	if (b->v6.count > 0 && !b->each)
 		ip6_finish(b, w->fib, generation, vrf, &out);
+	else if (b->v6.count > 0)
+		ip6_finish_each(b, w->fib, generation, &out);
 	stage_end(STAGE_FINISH);
 	if (b->waiting_count > 0)
 		report_waiting(w, b, now);
@@ -207,7 +215,7 @@ static inline void
 look_up(struct burst *b, const struct fib_generation *generation, struct vrf_id vrf, unsigned step)
 	RUNS_ON(role_worker)
 {
-	if (b->v6.count == 0)
+	if (b->v6.count == 0 || b->each)
 		return;
 	ip6_look_up(b, generation, vrf, step);
 	stage_end(STAGE_FINISH);
@@ -238,7 +246,24 @@ route_and_transmit(struct worker *w, struct burst *b, const struct fib_generatio
 	stage_end(STAGE_TRANSMIT);
 }
 
-/* Sends the ICMP errors about the faults of a burst, as a burst of this router. */
+/*
+ * The port with the source address of ICMP errors: the receiving port, or for a packet popped to a
+ * VPN instance a port of the instance. Without one: the receiving port.
+ */
+static uint16_t
+source_port(const struct worker *w, const struct source *s, struct vrf_id vrf) RUNS_ON(role_worker)
+{
+	for (uint16_t port = 0; vrf.v != s->vrf.v && port < w->port_count; port++) {
+		if (w->port_vrf[port].v == vrf.v)
+			return port;
+	}
+	return s->port;
+}
+
+/*
+ * Sends the ICMP errors about the faults of a burst, as a burst of this router. The errors are
+ * routed in the VRF of the packets.
+ */
 static __attribute__((noinline)) void
 answer_faults(struct worker *w, const struct burst *about, const struct source *s, uint64_t now)
 	RUNS_ON(role_worker)
@@ -246,24 +271,54 @@ answer_faults(struct worker *w, const struct burst *about, const struct source *
 	struct burst b;
 
 	burst_init(&b, &w->stats, true);
+	b.each = about->each;
 	for (unsigned i = 0; i < about->fault_count; i++) {
 		const struct fault *f = &about->fault[i];
+		struct vrf_id vrf = {about->each ? f->pkt->port : s->vrf.v};
 
 		if (!icmp_allowed(f)) {
 			b.dropped[b.dropped_count++] = f->pkt;
 		} else if (!icmp_limit_take(&w->icmp_limit,
 				   rte_pktmbuf_mtod_offset(f->pkt, const uint8_t *, ETHER_LEN),
-				   (enum afi)f->afi, s->vrf,
+				   (enum afi)f->afi, vrf,
 				   f->reason == DROP_too_big ? ICMP_CLASS_TOO_BIG
 							     : ICMP_CLASS_OTHER,
 				   now)) {
 			burst_drop(&b, f->pkt, DROP_icmp_limited);
-		} else if (!icmp_make(&b, f, w->icmp_sources, s->port)) {
+		} else if (!icmp_make(&b, f, w->icmp_sources, source_port(w, s, vrf))) {
 			b.dropped[b.dropped_count++] = f->pkt;
 		}
 	}
 	count_add(&w->stats.icmp_errors, b.v4.count + b.v6.count);
 	route_and_transmit(w, &b, look_up_all(w, &b, s->vrf), s->vrf, now, &w->stats.originated);
+}
+
+/*
+ * Forwards the labelled packets of a burst. Packets that leave their last label become a further
+ * burst, in which each packet has a VRF of its own.
+ */
+static __attribute__((noinline)) void
+finish_labelled(struct worker *w, const struct burst *b, const struct source *s, uint64_t now)
+	RUNS_ON(role_worker)
+{
+	const struct mpls_from from = {.vrf = s->vrf, .allowed = s->mpls};
+	struct outbox out = {.tx = w->tx, .ports = w->port_count, .pipe = w->mpls_pipe};
+	const struct fib_generation *generation;
+	struct burst *inner = &w->inner;
+	uint64_t pending;
+
+	burst_init(inner, &w->stats, false);
+	inner->each = true;
+	read_begin(w);
+	generation = fib_read_begin(w->fib);
+	mpls_finish(b, inner, &from, w->fib, &out);
+	classify(inner);
+	pending = route(w, inner, generation, s->vrf, now);
+	read_end(w);
+	flush(w, pending | out.pending, &w->stats.forwarded);
+	stage_end(STAGE_TRANSMIT);
+	if (inner->fault_count > 0)
+		answer_faults(w, inner, s, now);
 }
 
 /* Finishes a received burst after its lookup, and sends its ICMP errors. */
@@ -274,6 +329,8 @@ finish(struct worker *w, struct burst *b, const struct source *s,
 	route_and_transmit(w, b, generation, s->vrf, now, &w->stats.forwarded);
 	if (b->fault_count > 0)
 		answer_faults(w, b, s, now);
+	if (__builtin_expect(b->mpls.count > 0, 0))
+		finish_labelled(w, b, s, now);
 }
 
 /* Finishes the held burst when no other burst follows. */

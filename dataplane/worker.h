@@ -28,6 +28,8 @@ struct workers_config {
 	 * own subnet still do.
 	 */
 	const struct path_lists *path_lists;
+	/* RFC 3443: labels and packets have separate TTLs (pipe model), instead of one (uniform) */
+	bool mpls_pipe;
 };
 
 /* A neighbour to resolve. A link-local address has its zone. */

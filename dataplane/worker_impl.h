@@ -39,6 +39,7 @@ struct source {
 	uint16_t ethdev, queue;
 	uint16_t port;
 	struct vrf_id vrf;
+	bool mpls; /* port_config.mpls */
 	const _Atomic uint64_t *mac; /* port_mac_place() */
 	uint16_t most; /* size limit of the next burst */
 };
@@ -59,6 +60,7 @@ struct worker {
 	unsigned reader;
 	unsigned source_count;
 	unsigned port_count;
+	struct vrf_id port_vrf[PORTS_MAX];
 	uint16_t tx_queue;
 	/*
 	 * An AF_XDP driver makes system calls in receive and transmit, and these may wait for a
@@ -66,11 +68,13 @@ struct worker {
 	 * working on a burst.
 	 */
 	bool driver_may_sleep;
+	bool mpls_pipe; /* workers_config.mpls_pipe */
 	uint64_t tsc_to_ns; /* ns = tsc * tsc_to_ns >> 32, without division */
 	_Atomic bool stop, ended;
 	struct source source[SOURCES_MAX];
 	struct tx_buffer tx[PORTS_MAX];
 	struct burst burst[2];
+	struct burst inner; /* packets whose last label was removed */
 	struct burst *held; /* classified but not finished; or NULL */
 	const struct source *held_source;
 

@@ -113,6 +113,7 @@ add_source(struct worker *w, uint16_t port, unsigned queue)
 	s->port = port;
 	s->queue = (uint16_t)queue;
 	s->vrf = port_vrf(port);
+	s->mpls = port_mpls(port);
 	s->mac = port_mac_place(port);
 	s->most = BURST_V4;
 }
@@ -188,6 +189,7 @@ worker_init(struct worker *w, const struct workers_config *c, unsigned index)
 	w->fib = c->fib;
 	w->icmp_sources = port_icmp_sources();
 	w->path_lists = c->path_lists;
+	w->mpls_pipe = c->mpls_pipe;
 	w->lcore = index + 1;
 	w->cpu = dataplane_worker_cpu(index);
 	w->tx_queue = (uint16_t)index;
@@ -199,6 +201,7 @@ worker_init(struct worker *w, const struct workers_config *c, unsigned index)
 	w->port_count = port_count();
 	for (uint16_t port = 0; port < w->port_count; port++) {
 		w->tx[port].ethdev = port_ethdev(port);
+		w->port_vrf[port] = port_vrf(port);
 		w->driver_may_sleep |= port_is_xdp(port);
 	}
 }

@@ -20,6 +20,7 @@
 #include "lpm/fib_impl.h"
 #include "lpm/fib_read.h"
 #include "lpm/inspect.h"
+#include "lpm/label_table.h"
 #include "lpm/qsbr.h"
 #include "lpm/shadow.h"
 #include "lpm/table_impl.h"
@@ -28,6 +29,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <time.h>
 
 /*
@@ -51,6 +53,7 @@ struct fib {
 	struct arena *arena;
 	struct qsbr *workers;
 	struct path_lists *path_lists;
+	struct label_table *labels;
 	size_t memory_left;
 	bool huge;
 	uint32_t tbl8_groups, groups_v6;
@@ -152,7 +155,10 @@ fib_create(const struct fib_config *config, struct fib **out)
 		.number = 1,
 	};
 	err = path_lists_create(config->arena, config->workers, &f->path_lists);
+	if (err == 0)
+		err = label_table_create(config->arena, f->path_lists, &f->labels);
 	if (err != 0) {
+		path_lists_destroy(f->path_lists);
 		arena_free(config->arena, f);
 		return err;
 	}
@@ -160,6 +166,7 @@ fib_create(const struct fib_config *config, struct fib **out)
 	f->reader.path_lists = path_lists_array(f->path_lists);
 	f->reader.next_hops = next_hops_array(f->path_lists);
 	f->reader.adjacencies = adjacencies_array(f->path_lists);
+	f->reader.labels = label_reader(f->labels);
 	/* release: pairs with the acquire in fib_read_begin */
 	atomic_store_explicit(&f->reader.current, &f->generation[0], memory_order_release);
 	*out = f;
@@ -171,12 +178,11 @@ table_destroy(struct fib *f, struct fib_table *t)
 {
 	if (t == NULL)
 		return;
-	if (t->instance) {
-		if (t->compact[0] != t->compact[1])
-			compact_destroy(t->compact[0]);
-		compact_destroy(t->compact[1]);
+	if (t->compact[0] != t->compact[1])
+		compact_destroy(t->compact[0]);
+	compact_destroy(t->compact[1]);
+	if (t->instance)
 		t->waiting = t->host_waiting = t->added_groups = NULL; /* shared */
-	}
 	for (unsigned i = 0; i < 2 && !t->instance; i++) {
 		if (t->afi == AFI_IPV6)
 			table_v6_destroy(t->copy_v6[i]);
@@ -205,6 +211,8 @@ fib_destroy(struct fib *f)
 		table_destroy(f, t);
 	shadow_destroy(f->nothing[0]);
 	shadow_destroy(f->nothing[1]);
+	role_enter_fib(); /* the caller is the last user */
+	label_table_destroy(f->labels);
 	path_lists_destroy(f->path_lists);
 	arena_free(f->arena, f);
 }
@@ -387,6 +395,12 @@ fib_path_lists(struct fib *f)
 	return f->path_lists;
 }
 
+struct label_table *
+fib_labels(struct fib *f)
+{
+	return f->labels;
+}
+
 static struct prefix
 slot_prefix(const struct prefix *p)
 {
@@ -532,6 +546,78 @@ route_remove(struct fib_table *t, const struct prefix *p, bool waiting)
 		group_disclaim(t, p, waiting);
 }
 
+/* Inserts all routes of an instance into the empty painted table `to`. */
+static int
+routes_copy(struct fib_table *to, const struct shadow *routes)
+{
+	struct shadow_cursor c;
+	struct shadow_entry e;
+	int err = 0;
+
+	shadow_seek(routes, NULL, &c);
+	while (err == 0 && shadow_next(&c, &e))
+		err = route_insert(to, &e.prefix, e.list, false);
+	return err;
+}
+
+/*
+ * Gives an instance a painted table. Readers use the compact tables until the next two commits,
+ * which paint all routes. The table keeps its address, because any thread may read the counters.
+ * Returns 0, -ENOSPC or -ENOMEM; after an error nothing has changed.
+ */
+static int
+table_promote(struct fib *f, struct fib_table *t)
+{
+	struct fib_table *made;
+	uint32_t groups;
+	int err = t->too_large ? -ENOSPC
+			       : groups_choose(f->memory_left,
+					 t->afi == AFI_IPV6 ? f->groups_v6 : f->tbl8_groups, t->afi,
+					 &groups);
+
+	if (err == 0)
+		err = table_create(f, t->vrf, t->afi, groups, &made);
+	if (err != 0)
+		return err;
+	err = routes_copy(made, t->routes);
+	if (err == 0 && made->waiting_routes > 0) {
+		t->too_large = true; /* else each further route would try again, for milliseconds */
+		err = -ENOSPC;
+	}
+	if (err != 0) {
+		table_destroy(f, made);
+		return err;
+	}
+	f->memory_left -= made->mapped_bytes;
+	shadow_destroy(t->routes);
+	t->routes = made->routes;
+	t->waiting = made->waiting;
+	t->host_waiting = made->host_waiting;
+	t->added_groups = made->added_groups;
+	if (t->notes != NULL) {
+		f->instance_notes -= (unsigned)shadow_count(t->notes);
+		shadow_destroy(made->notes);
+	} else {
+		t->notes = made->notes;
+	}
+	memcpy(t->copy, made->copy, sizeof(t->copy));
+	t->groups_max = made->groups_max;
+	t->groups_kept = made->groups_kept;
+	t->groups_wanted = made->groups_wanted;
+	t->waiting_routes = made->waiting_routes;
+	t->retry_from_v6 = made->retry_from_v6;
+	t->added_from = made->added_from;
+	t->mapped_bytes = made->mapped_bytes;
+	t->instance = false;
+	t->unpainted[0] = t->unpainted[1] = true;
+	t->painted_next = f->painted;
+	f->painted = t;
+	shadow_destroy(made->open);
+	shadow_destroy(made->behind);
+	arena_free(f->arena, made);
+	return 0;
+}
+
 static int
 set(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list, bool own)
 	RUNS_ON(role_fib)
@@ -547,8 +633,11 @@ set(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_i
 	present = route_get(t, p, &old);
 	if (present && old.list.v == list.v)
 		return 0;
-	if (t->instance && !present && shadow_count(t->routes) >= FIB_INSTANCE_ROUTES)
-		return -ENOSPC;
+	if (t->instance && !present && shadow_count(t->routes) >= FIB_INSTANCE_ROUTES) {
+		err = table_promote(f, t);
+		if (err != 0)
+			return err;
+	}
 	table_touch(f, t);
 	err = fib_batch_add(t, p, old.list, &added);
 	if (err != 0)
@@ -604,6 +693,8 @@ fib_withdraw(struct fib *f, struct vrf_id vrf, const struct prefix *p)
 		return -ENOMEM;
 	route_remove(t, p, old.waiting);
 	host_waiting_remove(t, p);
+	if (shadow_count(t->routes) < FIB_INSTANCE_ROUTES / 2)
+		t->too_large = false;
 	if (!added)
 		path_list_unref(f->path_lists, old.list);
 	return 0;
@@ -625,6 +716,8 @@ fib_batch_cost(const struct fib *f)
 	uint64_t cost = 0;
 
 	for (const struct fib_table *t = f->dirty; t != NULL; t = t->dirty_next) {
+		if (t->lacks)
+			continue;
 		if (t->instance && shadow_count(t->open) > 0)
 			cost += shadow_count(t->routes) / COST_PART_INSTANCE;
 		cost += shadow_count(t->open) * (t->afi == AFI_IPV6 && !t->instance ? COST_V6 : 1);
@@ -859,8 +952,9 @@ table_paint(struct fib_table *t, unsigned copy)
 {
 	uint64_t writes;
 
-	if (rebuild_pays(t)) {
+	if (t->unpainted[copy] || rebuild_pays(t)) {
 		writes = table_rebuild(t, copy);
+		t->unpainted[copy] = false;
 	} else if (t->afi == AFI_IPV6) {
 		writes = fib_v6_paint(t, t->copy_v6[copy]);
 	} else {
@@ -872,6 +966,15 @@ table_paint(struct fib_table *t, unsigned copy)
 	}
 	if (shadow_count(t->open) > 0)
 		counter_add(&t->counters.writes, writes);
+}
+
+/* Frees the compact table of the idle generation, whose readers have left, after table_promote(). */
+static void
+compact_drop(struct fib_table *t, unsigned idle)
+{
+	if (t->compact[idle] != t->compact[idle ^ 1])
+		compact_destroy(t->compact[idle]);
+	t->compact[idle] = NULL;
 }
 
 static uint32_t
@@ -897,9 +1000,11 @@ table_enter(struct fib *f, const struct fib_table *t)
 	} else if (t->instance) {
 		g->v4[t->vrf.v].compact = t->compact[f->idle];
 	} else if (t->afi == AFI_IPV6) {
+		g->v6[t->vrf.v].compact = NULL;
 		g->v6[t->vrf.v].words = table_v6_words(t->copy_v6[f->idle]);
 		g->v6[t->vrf.v].miss = miss_of(t);
 	} else {
+		g->v4[t->vrf.v].compact = NULL;
 		g->v4[t->vrf.v].lpm = table_v4_lpm(t->copy[f->idle]);
 		g->v4[t->vrf.v].answers = table_v4_answers(t->copy[f->idle]);
 		g->v4[t->vrf.v].miss = miss_of(t);
@@ -993,7 +1098,8 @@ grant_pays(const struct fib_table *t)
 static bool
 table_has_work(const struct fib_table *t)
 {
-	return shadow_count(t->open) > 0 || shadow_count(t->behind) > 0 || grant_pays(t);
+	return shadow_count(t->open) > 0 || shadow_count(t->behind) > 0 || t->unpainted[0] ||
+	       t->unpainted[1] || grant_pays(t);
 }
 
 static bool
@@ -1101,11 +1207,13 @@ fib_commit(struct fib *f, uint64_t now_ns)
 		t->built = true;
 		if (t->instance) {
 			t->built = instance_build(f, t) == 0;
-			if (!t->built)
+			t->lacks = !t->built;
+			if (t->lacks)
 				err = -ENOMEM;
 		} else {
 			table_grant(t);
 			table_paint(t, f->idle);
+			compact_drop(t, f->idle);
 		}
 		flip |= t->built && shadow_count(t->open) > 0;
 		table_enter(f, t);

@@ -30,6 +30,7 @@
 
 struct arena;
 struct fib;
+struct label_table;
 struct qsbr;
 
 #define FIB_VRF_MAX 1024
@@ -86,20 +87,23 @@ void fib_destroy(struct fib *f);
 int fib_vrf_add(struct fib *f, struct vrf_id vrf, enum afi afi) RUNS_ON(role_fib);
 
 /*
- * Creates the table of a VPN instance: like fib_vrf_add(), but for at most FIB_INSTANCE_ROUTES
- * routes, with memory in proportion to the routes, and without a share in memory_bytes. A table
- * exists until fib_destroy(); without routes it takes some kilobytes. Returns 0 (also if the table
- * exists), -ENOMEM, -ENOSPC or -EAFNOSUPPORT.
+ * Creates the table of a VPN instance: like fib_vrf_add(), but with memory in proportion to the
+ * routes, and without a share in memory_bytes. With more than FIB_INSTANCE_ROUTES routes the
+ * instance gets a painted table, as by fib_vrf_add(), and keeps the painted table. A table exists
+ * until fib_destroy(); without routes it takes some kilobytes. Returns 0 (also if the table exists),
+ * -ENOMEM, -ENOSPC or -EAFNOSUPPORT.
  */
 #define FIB_INSTANCE_ROUTES 16000u
 int fib_instance_add(struct fib *f, struct vrf_id vrf, enum afi afi) RUNS_ON(role_fib);
 
 struct path_lists *fib_path_lists(struct fib *f);
+/* The actions for incoming MPLS labels, the same in all generations. */
+struct label_table *fib_labels(struct fib *f);
 
 /*
  * Sets the path list of a route, in the open batch. Setting an unchanged list does nothing. The
- * fib takes its own reference on `list`. Returns 0, -ENOENT (no such table), -ENOSPC (the table of
- * the instance is full), or -ENOMEM; after an error nothing has changed.
+ * fib takes its own reference on `list`. Returns 0, -ENOENT (no such table), -ENOSPC (the instance
+ * needs a painted table, and memory_bytes has no room), or -ENOMEM; after an error nothing has changed.
  */
 int fib_set(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list)
 	RUNS_ON(role_fib);
@@ -126,7 +130,8 @@ void fib_prefetch(const struct fib *f, struct vrf_id vrf, const struct prefix *p
 unsigned fib_batch_count(const struct fib *f);
 /*
  * Cost of painting the open batch, in units of one IPv4 prefix. An IPv6 prefix costs more because
- * more levels are painted.
+ * more levels are painted. Without instances for which the last commit found no memory, so that
+ * these do not hold up the others.
  */
 unsigned fib_batch_cost(const struct fib *f);
 
@@ -148,8 +153,9 @@ unsigned fib_batch_cost(const struct fib *f);
 /*
  * Publishes the open batch. Returns 0; -EAGAIN: readers still use the idle copy, nothing was done,
  * call again soon; -ENOSPC: done, and some routes are not installed (returned as long as any route
- * waits); -ENOMEM: done, but the changes of some instances remain in the open batch. `now_ns` is the time for the histograms of commits and grace periods. With an empty
- * batch, only the idle copy is brought up to date.
+ * waits); -ENOMEM: done, but the changes of some
+ * instances remain in the open batch. `now_ns` is the time for the histograms of commits and grace
+ * periods. With an empty batch, only the idle copy is brought up to date.
  */
 int fib_commit(struct fib *f, uint64_t now_ns) RUNS_ON(role_fib);
 /*

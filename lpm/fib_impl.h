@@ -27,6 +27,7 @@ struct fib_table {
 	bool instance;
 	bool dirty; /* in the list of tables with changes */
 	bool built; /* during a commit: the open batch is in the idle copy */
+	bool lacks; /* the last commit found no memory for the table of the instance */
 	struct fib_table *dirty_next;
 	struct fib_table *painted_next; /* the list of tables with painted copies */
 	struct shadow *routes; /* all routes; IPv6: without waiting routes */
@@ -50,8 +51,15 @@ struct fib_table {
 	union {
 		struct table_v4 *copy[2];
 		struct table_v6 *copy_v6[2];
-		struct compact *compact[2]; /* NULL: no routes; both may be one table */
 	};
+	/*
+	 * of an instance. NULL: no routes; both may be one table. After table_promote() until both
+	 * copies are painted: the tables that readers may still use
+	 */
+	struct compact *compact[2];
+	bool unpainted[2]; /* copies that need all routes, after table_promote() */
+	/* of an instance: the groups of a painted table do not suffice; until half the routes are gone */
+	bool too_large;
 	uint32_t groups_max;
 	uint32_t groups_kept; /* part of groups_max, for host routes only */
 	uint32_t groups_wanted; /* number of groups needed by all routes that do not wait */

@@ -13,6 +13,7 @@
 #include "lpm/base.h"
 #include "lpm/compact.h"
 #include "lpm/fib.h"
+#include "lpm/label_table.h"
 #include "lpm/path_list.h"
 #include "lpm/table_v4.h"
 #include "lpm/table_v6.h"
@@ -44,6 +45,7 @@ struct fib_reader {
 	const struct path_list *path_lists;
 	const _Atomic uint64_t *next_hops;
 	const struct adjacency *adjacencies;
+	const struct label_reader *labels;
 };
 
 static inline const struct fib_generation *
@@ -275,30 +277,46 @@ fib_read_choice(const struct path_list *list, uint32_t hash)
 }
 
 /*
- * Finds an adjacency when the chosen next hop is not up: first among the remaining equal-cost
- * paths, then among the backups in order.
+ * Finds a path and its adjacency when the chosen next hop is not up: first among the remaining
+ * equal-cost paths, then among the backups in order. Returns the path, or NULL.
  */
-static __attribute__((noinline, unused)) const struct adjacency *
-fib_read_fallback(const struct fib_reader *r, const struct path_list *list, unsigned chosen)
+static __attribute__((noinline, unused)) const struct path *
+fib_read_fallback(const struct fib_reader *r, const struct path_list *list, unsigned chosen,
+	const struct adjacency **out)
 {
 	unsigned all = list->path_count + (unsigned)list->backup_count;
 
 	for (unsigned n = 1; n < all; n++) {
 		unsigned i = n < list->path_count ? (chosen + n) % list->path_count : n;
-		const struct adjacency *adj = fib_read_next_hop(r, list->path[i].next_hop);
 
-		if (adj != NULL)
-			return adj;
+		*out = fib_read_next_hop(r, list->path[i].next_hop);
+		if (*out != NULL)
+			return &list->path[i];
 	}
 	return NULL;
 }
 
-/* Adjacency for a packet with this flow hash, or NULL if no next hop of the list is up. */
+/*
+ * Path and adjacency for a packet with this flow hash. Returns NULL if no next hop of the list is
+ * up.
+ */
+static inline const struct path *
+fib_read_path(const struct fib_reader *r, const struct path_list *list, uint32_t hash,
+	const struct adjacency **out)
+{
+	unsigned i = fib_read_choice(list, hash);
+
+	*out = fib_read_next_hop(r, list->path[i].next_hop);
+	if (__builtin_expect(*out != NULL, 1))
+		return &list->path[i];
+	return fib_read_fallback(r, list, i, out);
+}
+
+/* Like fib_read_path(); returns the adjacency. */
 static inline const struct adjacency *
 fib_read_adjacency(const struct fib_reader *r, const struct path_list *list, uint32_t hash)
 {
-	unsigned i = fib_read_choice(list, hash);
-	const struct adjacency *adj = fib_read_next_hop(r, list->path[i].next_hop);
+	const struct adjacency *adj;
 
-	return __builtin_expect(adj != NULL, 1) ? adj : fib_read_fallback(r, list, i);
+	return fib_read_path(r, list, hash, &adj) != NULL ? adj : NULL;
 }

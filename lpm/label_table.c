@@ -49,7 +49,8 @@ label_table_create(struct arena *a, struct path_lists *lists, struct label_table
 static bool
 has_list(uint64_t word)
 {
-	return word != 0 && label_word_op(word) != LABEL_POP_INSTANCE;
+	return word != 0 && label_word_op(word) != LABEL_POP_INSTANCE &&
+	       label_word_op(word) != LABEL_REMOVED;
 }
 
 /* Releases the reference of a word that readers may still use. */
@@ -114,6 +115,8 @@ word_of(const struct label_entry *e)
 	switch (e->op) {
 	case LABEL_POP_INSTANCE:
 		return op | (uint64_t)e->vrf.v << 24;
+	case LABEL_REMOVED:
+		return op;
 	case LABEL_POP_FORWARD:
 	case LABEL_SWAP:
 	case LABEL_SWAP_STACK:
@@ -176,7 +179,7 @@ label_table_get(const struct label_table *t, uint32_t label, struct label_entry 
 	*out = (struct label_entry){.op = label_word_op(word), .out = label_word_out(word)};
 	if (has_list(word))
 		out->list.v = label_word_target(word);
-	else
+	else if (out->op == LABEL_POP_INSTANCE)
 		out->vrf.v = (uint16_t)label_word_target(word);
 	return true;
 }

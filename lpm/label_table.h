@@ -33,12 +33,13 @@ enum label_op {
 	LABEL_POP_FORWARD, /* remove the label, send by the path list */
 	LABEL_SWAP, /* replace the label by `out`, send by the path list */
 	LABEL_SWAP_STACK, /* replace the label by the labels of stack number `out`, send likewise */
+	LABEL_REMOVED, /* the instance of the label was removed: drop, under a reason of its own */
 };
 
 struct label_entry {
 	enum label_op op;
 	struct vrf_id vrf; /* LABEL_POP_INSTANCE */
-	struct path_list_id list; /* all but LABEL_POP_INSTANCE */
+	struct path_list_id list; /* all but LABEL_POP_INSTANCE and LABEL_REMOVED */
 	uint32_t out; /* LABEL_SWAP: a label; LABEL_SWAP_STACK: a number of the caller; 20 bits */
 };
 

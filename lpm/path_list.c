@@ -21,7 +21,7 @@
 #define POOL_MAX (1u << 16)
 #define RECLAIM_BUDGET 4096
 /* compared bytes of an adjacency: all except padding */
-#define ADJACENCY_BYTES (offsetof(struct adjacency, mtu) + sizeof(((struct adjacency *)0)->mtu))
+#define ADJACENCY_BYTES (offsetof(struct adjacency, label) + sizeof(((struct adjacency *)0)->label))
 
 static_assert(PATH_LIST_MAX == POOL_MAX && NEXT_HOP_MAX == POOL_MAX && ADJACENCY_MAX == POOL_MAX,
 	"one size of pool");
@@ -248,11 +248,16 @@ adjacency_unref(struct path_lists *p, uint32_t id)
 static uint32_t
 adjacency_get(struct path_lists *p, const struct adjacency *adj) RUNS_ON(role_fib)
 {
-	struct adjacency a = {.ether_len = adj->ether_len, .port = adj->port, .mtu = adj->mtu};
+	struct adjacency a = {.ether_len = adj->ether_len,
+		.label_count = adj->label_count,
+		.port = adj->port,
+		.mtu_plain = adj->label_count == 0 ? adj->mtu : 0,
+		.mtu = adj->mtu};
 	uint32_t hash, id;
 
 	/* bytes without meaning must not make equal adjacencies differ */
 	memcpy(a.ether, adj->ether, adj->ether_len);
+	memcpy(a.label, adj->label, adj->label_count * sizeof(a.label[0]));
 	hash = (uint32_t)hash_bytes(&a, ADJACENCY_BYTES);
 	for (id = pool_first(&p->adjacencies, hash); id != 0;
 		id = pool_next(&p->adjacencies, id, hash)) {
@@ -358,7 +363,8 @@ next_hop_up(struct path_lists *p, struct next_hop_id id, const struct adjacency 
 {
 	uint32_t old, new;
 
-	if (!hop_in_use(p, id) || adj->ether_len != sizeof(adj->ether))
+	if (!hop_in_use(p, id) || adj->ether_len != sizeof(adj->ether) ||
+		adj->label_count > LABELS_MAX)
 		return -EINVAL;
 	old = word_adjacency(p, id.v);
 	new = adjacency_get(p, adj);
@@ -424,9 +430,12 @@ list_make(const struct path_lists *p, enum path_list_kind kind, uint16_t port,
 		if (count <= backups || count > PATHS_MAX)
 			return -EINVAL;
 		for (unsigned i = 0; i < count; i++) {
-			if (!hop_in_use(p, path[i].next_hop))
+			if (!hop_in_use(p, path[i].next_hop) ||
+				(path[i].label != LABEL_NONE && path[i].label >= 1u << 20))
 				return -EINVAL;
 			l->path[i] = path[i];
+			if (path[i].label != LABEL_NONE)
+				l->kind = PATH_LIST_PUSH;
 		}
 		return 0;
 	case PATH_LIST_GLEAN:
@@ -435,6 +444,8 @@ list_make(const struct path_lists *p, enum path_list_kind kind, uint16_t port,
 	case PATH_LIST_PUNT:
 	case PATH_LIST_BLACKHOLE:
 		return count == 0 ? 0 : -EINVAL;
+	case PATH_LIST_PUSH:
+		break;
 	}
 	return -EINVAL;
 }

@@ -33,18 +33,26 @@ DEFINE_ID(adjacency_id, uint32_t);
 #define PATHS_MAX 15 /* per list; the limit for ECMP */
 #define PORT_NONE UINT16_MAX
 #define LABEL_NONE UINT32_MAX
+#define LABELS_MAX 6 /* transport labels of an adjacency */
 
 /*
- * All data a worker needs to send a packet, in one cache line: Ethernet header, port, MTU. Workers
- * write the EtherType (ether[12] and [13]) by packet and ignore the value here, because one
- * neighbour serves both families (IPv4 with an IPv6 next hop: RFC 8950).
+ * All data a worker needs to send a packet, in one cache line: Ethernet header, port, MTU, and the
+ * labels of the tunnel to a remote edge router (RFC 3031). Workers write the EtherType (ether[12]
+ * and [13]) by packet and ignore the value here, because one neighbour serves both families (IPv4
+ * with an IPv6 next hop: RFC 8950).
  */
 struct adjacency {
 	alignas(CACHE_LINE) uint8_t ether[14]; /* destination, source and type in wire order */
 	uint8_t ether_len; /* length of ether[]; next_hop_up() accepts only the full length */
-	uint8_t unused;
+	uint8_t label_count;
 	uint16_t port; /* port index */
-	uint16_t mtu; /* maximum size of the L3 packet */
+	/*
+	 * written by next_hop_up(): mtu, or 0 with labels. The loop for the common kind of packets
+	 * reads this field, and leaves packets that get labels to the general path.
+	 */
+	uint16_t mtu_plain;
+	uint16_t mtu; /* maximum size of the packet with all labels */
+	uint32_t label[LABELS_MAX]; /* outermost first, in host order */
 };
 static_assert(sizeof(struct adjacency) == CACHE_LINE, "a worker reads one line");
 
@@ -55,11 +63,12 @@ enum path_list_kind {
 	PATH_LIST_GLEAN, /* connected subnet of `port`: resolve the destination address itself */
 	PATH_LIST_PUNT, /* local address: to the kernel */
 	PATH_LIST_BLACKHOLE, /* drop without ICMP */
+	PATH_LIST_PUSH, /* like PATH_LIST_FORWARD, with a label on some path; made by path_list_get() */
 };
 
 struct path {
 	struct next_hop_id next_hop;
-	uint32_t label; /* LABEL_NONE: no label (RFC 3032 labels are for VPNv4) */
+	uint32_t label; /* pushed below the labels of the adjacency; LABEL_NONE: no label */
 };
 
 struct path_list {
@@ -95,8 +104,9 @@ int next_hop_get(struct path_lists *p, struct vrf_id vrf, const struct ip_addr *
 	struct next_hop_id *out) RUNS_ON(role_fib);
 void next_hop_unref(struct path_lists *p, struct next_hop_id id) RUNS_ON(role_fib);
 /*
- * Sets the next hop to up with this adjacency, by one store. Equal adjacencies are shared. Returns
- * 0, -ENOSPC (the next hop is now unresolved), or -EINVAL.
+ * Sets the next hop to up with this adjacency, by one store. Equal adjacencies are shared. The
+ * adjacency of a remote edge router has the Ethernet header of the neighbour on the way and the
+ * transport labels. Returns 0, -ENOSPC (the next hop is now unresolved), or -EINVAL.
  */
 int next_hop_up(struct path_lists *p, struct next_hop_id id, const struct adjacency *adj)
 	RUNS_ON(role_fib);
@@ -106,7 +116,8 @@ void next_hop_down(struct path_lists *p, struct next_hop_id id, enum next_hop_st
 
 /*
  * Takes a reference on the path list with these paths in this order; creates the list if
- * necessary. A list holds references on its next hops. Returns 0, -ENOSPC or -EINVAL.
+ * necessary. A list holds references on its next hops. A path with a label below LABEL_COUNT makes
+ * PATH_LIST_FORWARD a PATH_LIST_PUSH. Returns 0, -ENOSPC or -EINVAL.
  */
 int path_list_get(struct path_lists *p, enum path_list_kind kind, uint16_t port,
 	const struct path *path, unsigned count, struct path_list_id *out) RUNS_ON(role_fib);

@@ -159,7 +159,7 @@ list_matches(const struct fib_feed *f, struct path_list_id id, const struct feed
 
 	if (want->blackhole)
 		return l->kind == PATH_LIST_BLACKHOLE;
-	if (want->count == 0 || l->kind != PATH_LIST_FORWARD)
+	if (want->count == 0 || (l->kind != PATH_LIST_FORWARD && l->kind != PATH_LIST_PUSH))
 		return false;
 	if (f->scarce)
 		return l->path[0].next_hop.v == want->path[0].next_hop.v;

@@ -227,6 +227,12 @@ static const struct config_key dataplane_keys[] = {
 	{"memory_mb", config_take_u32, offsetof(struct config, dataplane.memory_mb), 64, 1048576,
 		.def = 1024},
 	/*
+	 * The TTL of packets with MPLS labels (RFC 3443). False, the uniform model: labels carry the
+	 * TTL or hop limit of the packet, and each router on the way counts. True, the pipe model:
+	 * labels have a TTL of their own, and the way of the labels counts as one router.
+	 */
+	{"mpls_pipe", config_take_bool, offsetof(struct config, dataplane.mpls_pipe)},
+	/*
 	 * Further arguments for DPDK's environment abstraction layer, one array element for
 	 * each argument. Default: none.
 	 */
@@ -468,8 +474,12 @@ static const struct config_key port_keys[] = {
 	 * as well. Default: none.
 	 */
 	{"addresses", take_port_addresses},
-	/* True: labelled packets from this port are forwarded by their labels. */
-	{"mpls", config_take_unsupported},
+	/*
+	 * True: labelled packets (MPLS) from this port are forwarded by their labels. False: they are
+	 * dropped, so that a customer cannot send into another VPN instance. Labelled packets leave by
+	 * any port.
+	 */
+	{"mpls", config_take_bool, offsetof(struct config_port, mpls)},
 };
 
 static void

@@ -34,6 +34,7 @@ struct config_address {
 struct config_port {
 	const char *name, *device;
 	struct vrf_id vrf;
+	bool mpls;
 	uint16_t mtu; /* 0: the interface's own counts */
 	struct config_address *addresses;
 	unsigned address_count;
@@ -136,6 +137,7 @@ struct config {
 			memory_mb;
 		const char **eal_args;
 		unsigned eal_arg_count;
+		bool mpls_pipe; /* RFC 3443 */
 		bool present; /* the document has the section: a data plane is wanted */
 	} dataplane;
 	const char *socket; /* NULL: the command line's */

@@ -43,11 +43,24 @@ mac_json(const uint8_t m[6])
 	return json_string(text);
 }
 
+/* The labels that a packet gets, outermost first. */
 static json_t *
-path_json(const struct next_hop_view *v, bool backup)
+labels_json(const struct next_hop_view *v, uint32_t label)
 {
-	json_t *o = json_pack("{s:o, s:[], s:s}", "next_hop", rpc_addr(&v->addr), "labels", "state",
-		state_text(v->state));
+	json_t *labels = json_array();
+
+	for (unsigned i = 0; v->state == NEXT_HOP_UP && i < v->adjacency.label_count; i++)
+		json_array_append_new(labels, json_integer(v->adjacency.label[i]));
+	if (label != LABEL_NONE)
+		json_array_append_new(labels, json_integer(label));
+	return labels;
+}
+
+static json_t *
+path_json(const struct next_hop_view *v, uint32_t label, bool backup)
+{
+	json_t *o = json_pack("{s:o, s:o, s:s}", "next_hop", rpc_addr(&v->addr), "labels",
+		labels_json(v, label), "state", state_text(v->state));
 
 #ifdef KEEL_DATAPLANE
 	json_object_set_new(o, "port", json_string(v->port != PORT_NONE ? port_name(v->port) : ""));
@@ -62,9 +75,9 @@ path_json(const struct next_hop_view *v, bool backup)
 static const char *
 kind_text(uint8_t kind)
 {
-	static const char *const text[] = {"forward", "connected", "local", "blackhole"};
+	static const char *const text[] = {"forward", "connected", "local", "blackhole", "forward"};
 
-	return kind < 4 ? text[kind] : "?";
+	return kind < sizeof(text) / sizeof(text[0]) ? text[kind] : "?";
 }
 
 static json_t *
@@ -94,7 +107,8 @@ fib_lookup_method(struct rpc_env *env, json_t *params, struct rpc_call *call) RU
 		struct next_hop_view v;
 
 		if (next_hop_peek(lists, list->path[i].next_hop, &v))
-			json_array_append_new(paths, path_json(&v, i >= list->path_count));
+			json_array_append_new(
+				paths, path_json(&v, list->path[i].label, i >= list->path_count));
 	}
 	o = json_pack("{s:I, s:o}", "generation", (json_int_t)r.generation, "paths", paths);
 	if (r.hit) {

@@ -44,9 +44,10 @@ PLACES = {"capability_keys": "capabilities/", "timer_keys": "timers/", "family_k
 ROUTER = {
     "router_keys": ("/router/", {"asn": 64599, "router_id": "192.0.2.99"}),
     "management_keys": ("/management/", {"socket": "/tmp/other.sock", "http": "127.0.0.1:9180", "http_token_file": "/tmp/token"}),
-    "dataplane_keys": ("/dataplane/", {"worker_cpus": [7], "control_cpus": [0], "rib_threads": 2, "memory_mb": 2048, "eal_args": ["--x"]}),
+    "dataplane_keys": ("/dataplane/", {"worker_cpus": [7], "control_cpus": [0], "rib_threads": 2, "memory_mb": 2048, "eal_args": ["--x"],
+                                        "mpls_pipe": True}),
     "vrf_keys": ("/vrfs", {"name": [{"name": "default"}]}),
-    "port_keys": ("/ports/0/", {"name": "other", "device": "net_null7", "vrf": None, "mtu": 1400, "addresses": ["198.51.100.1/24"]}),
+    "port_keys": ("/ports/0/", {"name": "other", "device": "net_null7", "vrf": None, "mtu": 1400, "addresses": ["198.51.100.1/24"], "mpls": True}),
     "bgp_keys": ("/bgp/", {"policy_change_delay_s": 5, "policy_change_max_delay_s": 60, "commit_hold_s": 5, "next_hop_tracking": False,
                            "resolve_via_default": True, "max_paths": 2, "max_as_path_length": 100, "tombstones_max": 5000,
                            "cluster_id": "192.0.2.99", "listen_limit": 5}),

@@ -100,7 +100,7 @@ make_packet(struct lab_frame *f, uint64_t *seed)
 		if (lab_below(seed, 2)) {
 			f->b[12] = 0x88; /* MPLS */
 			f->b[13] = 0x47;
-			reason = DROP_not_ipv4;
+			reason = DROP_mpls_port;
 		}
 		break;
 	case 6:

@@ -235,7 +235,7 @@ test_v6_short_frames(void **state)
 static void
 test_other_protocols(void **state)
 {
-	static const uint16_t types[] = {0x0806, 0x8100, 0x88a8, 0x8847, 0x88cc, 0x0801, 0x0008};
+	static const uint16_t types[] = {0x0806, 0x8100, 0x88a8, 0x8848, 0x88cc, 0x0801, 0x0008};
 	struct lab_frame f;
 	uint64_t seed = 1;
 
@@ -246,6 +246,23 @@ test_other_protocols(void **state)
 		f.b[13] = (uint8_t)types[i];
 		assert_int_equal(verdict(f.b, f.len), XDP_PASS);
 	}
+}
+
+/* Labelled packets go to the worker, also those that are cut short. */
+static void
+test_labels(void **state)
+{
+	struct lab_frame f;
+	uint64_t seed = 1;
+
+	(void)state;
+	lab_udp(&f, our_mac, IP(198, 51, 100, 1), IP(10, 0, 0, 1), 64, 0, 20, &seed);
+	f.b[12] = 0x88;
+	f.b[13] = 0x47;
+	for (unsigned len = 14; len < f.len; len++)
+		assert_int_equal(verdict(f.b, len), XDP_REDIRECT);
+	f.b[0] |= 1;
+	assert_int_equal(verdict(f.b, f.len), XDP_PASS);
 }
 
 static void
@@ -308,6 +325,7 @@ main(void)
 		cmocka_unit_test(test_v6_discovery),
 		cmocka_unit_test(test_v6_short_frames),
 		cmocka_unit_test(test_other_protocols),
+		cmocka_unit_test(test_labels),
 		cmocka_unit_test(test_short_frames),
 		cmocka_unit_test(test_fragment),
 		cmocka_unit_test(test_without_a_socket),

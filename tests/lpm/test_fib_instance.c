@@ -155,13 +155,18 @@ test_basics(void **state)
 	fib_unmake();
 }
 
-/* An instance grows to its bound, by way of a tree, and shrinks again. */
+/*
+ * Without memory for painted tables an instance grows to its bound, by way of a tree, and shrinks
+ * again.
+ */
 static void
 test_full(void **state)
 {
 	(void)state;
 	role_enter_fib();
-	begin(7);
+	fib_begin((struct fib_config){
+		.memory_bytes = (size_t)100 << 20, .tbl8_groups = 64, .groups_v6 = 64});
+	assert_int_equal(fib_instance_add(fib, RED, AFI_IPV4), 0);
 	lists_make(2);
 	for (unsigned i = 0; i < FIB_INSTANCE_ROUTES; i++) {
 		struct prefix p = prefix_from_v4((10u << 24) + (i << 8), 24);
@@ -193,6 +198,99 @@ test_full(void **state)
 	withdraw_in(RED, "10.0.0.0/24");
 	settle();
 	lists_drop(2);
+	fib_unmake();
+}
+
+static struct prefix
+large_route(unsigned i)
+{
+	return prefix_from_v4((10u << 24) + (i << 8), i % 1000 == 7 ? 28 : 24);
+}
+
+/*
+ * An instance with more routes gets painted tables, also while routes of the open and the last batch
+ * are missing in a generation; readers find all routes at each step.
+ */
+static void
+test_promotion(void **state)
+{
+	struct fib_stats stats;
+
+	(void)state;
+	role_enter_fib();
+	begin(7);
+	lists_make(2);
+	set_in(RED, "0.0.0.0/0", list[1]);
+	set_in((struct vrf_id){3}, "10.0.0.0/8", list[1]);
+	for (unsigned i = 0; i < FIB_INSTANCE_ROUTES + 5000; i++) {
+		struct prefix p = large_route(i);
+
+		assert_int_equal(fib_set(fib, RED, &p, list[i % 2]), 0);
+		if (i == 15000 || i == 15500 || i == FIB_INSTANCE_ROUTES + 1000)
+			assert_int_equal(commit(), 0);
+		if (i == FIB_INSTANCE_ROUTES + 500)
+			check_in(RED, "10.61.0.1", "0.0.0.0/0", list[1]);
+	}
+	check_in(RED, "10.62.127.1", "10.62.127.0/24", list[1]);
+	assert_int_equal(commit(), 0);
+	check_in(RED, "10.81.0.1", "10.81.0.0/24", list[0]);
+	check_in(RED, "10.0.7.1", "10.0.7.0/28", list[1]);
+	check_in(RED, "10.0.7.17", "0.0.0.0/0", list[1]);
+	check_in((struct vrf_id){3}, "10.81.0.1", "10.0.0.0/8", list[1]);
+	settle();
+	check_in(RED, "10.81.0.1", "10.81.0.0/24", list[0]);
+	check_in(RED, "10.0.0.1", "10.0.0.0/24", list[0]);
+	assert_int_equal(fib_table_stats_get(fib, RED, AFI_IPV4, &stats), 0);
+	assert_int_equal(stats.installed, FIB_INSTANCE_ROUTES + 5001);
+	assert_int_equal(stats.groups_used, 21);
+	/* changes are painted now */
+	set_in(RED, "10.0.0.0/24", list[1]);
+	assert_int_equal(commit(), 0);
+	check_in(RED, "10.0.0.1", "10.0.0.0/24", list[1]);
+	for (unsigned i = 0; i < FIB_INSTANCE_ROUTES + 5000; i++) {
+		struct prefix p = large_route(i);
+
+		assert_int_equal(fib_withdraw(fib, RED, &p), 0);
+	}
+	settle();
+	check_in(RED, "10.0.0.1", "0.0.0.0/0", list[1]);
+	withdraw_in(RED, "0.0.0.0/0");
+	withdraw_in((struct vrf_id){3}, "10.0.0.0/8");
+	settle();
+	check_in(RED, "10.0.0.1", NULL, list[1]);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(path_list_refs(fib_path_lists(fib), list[i]), 1);
+	lists_drop(2);
+	fib_unmake();
+}
+
+/* Routes that need more groups than painted tables have: the instance keeps its compact table. */
+static void
+test_too_large(void **state)
+{
+	struct prefix p;
+
+	(void)state;
+	role_enter_fib();
+	begin(7); /* with 64 groups */
+	lists_make(1);
+	for (unsigned i = 0; i < FIB_INSTANCE_ROUTES; i++) {
+		p = prefix_from_v4((10u << 24) + (i << 8), 25);
+		assert_int_equal(fib_set(fib, RED, &p, list[0]), 0);
+	}
+	p = prefix_from_v4(11u << 24, 8);
+	for (unsigned i = 0; i < 1000; i++) /* without another attempt each time */
+		assert_int_equal(fib_set(fib, RED, &p, list[0]), -ENOSPC);
+	assert_int_equal(commit(), 0);
+	check_in(RED, "10.62.127.1", "10.62.127.0/25", list[0]);
+	settle();
+	for (unsigned i = 1; i < FIB_INSTANCE_ROUTES; i++) {
+		p = prefix_from_v4((10u << 24) + (i << 8), 25);
+		assert_int_equal(fib_withdraw(fib, RED, &p), 0);
+	}
+	withdraw_in(RED, "10.0.0.0/25");
+	settle();
+	lists_drop(1);
 	fib_unmake();
 }
 
@@ -464,6 +562,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		one_thread_test(test_basics),
 		one_thread_test(test_full),
+		one_thread_test(test_promotion),
+		one_thread_test(test_too_large),
 		one_thread_test(test_notes),
 		one_thread_test(test_memory),
 		one_thread_test(test_random),

@@ -125,10 +125,13 @@ one_word_up_and_down(void **state)
 	assert_int_equal(next_hop_up(p, a, &adj), 0);
 	first = adjacency_of(p, a);
 	assert_int_not_equal(first, 0);
-	assert_memory_equal(&adjacencies_array(p)[first], &adj, 20);
-	/* equal content is shared regardless of padding; a repeated "up" changes nothing */
-	memset((uint8_t *)&adj + 20, 0xee, sizeof(adj) - 20);
-	adj.unused = 9;
+	assert_memory_equal(
+		&adjacencies_array(p)[first], &adj, offsetof(struct adjacency, mtu_plain));
+	assert_int_equal(adjacencies_array(p)[first].mtu, adj.mtu);
+	assert_int_equal(adjacencies_array(p)[first].mtu_plain, adj.mtu);
+	/* equal content is shared regardless of unused labels; a repeated "up" changes nothing */
+	memset(adj.label, 0xee, sizeof(adj.label));
+	adj.mtu_plain = 9;
 	assert_int_equal(next_hop_up(p, b, &adj), 0);
 	assert_int_equal(adjacency_of(p, b), first);
 	assert_int_equal(next_hop_up(p, a, &adj), 0);
@@ -152,6 +155,14 @@ one_word_up_and_down(void **state)
 	assert_int_equal(state_of(p, b), NEXT_HOP_UP);
 	bad.ether_len = 15;
 	assert_int_equal(next_hop_up(p, b, &bad), -EINVAL);
+	/* with labels: another adjacency, which the loop for plain packets does not take */
+	adj.label_count = 2;
+	assert_int_equal(next_hop_up(p, b, &adj), 0);
+	assert_int_not_equal(adjacency_of(p, b), first);
+	assert_int_equal(adjacencies_array(p)[adjacency_of(p, b)].mtu, adj.mtu);
+	assert_int_equal(adjacencies_array(p)[adjacency_of(p, b)].mtu_plain, 0);
+	adj.label_count = LABELS_MAX + 1;
+	assert_int_equal(next_hop_up(p, b, &adj), -EINVAL);
 }
 
 static void
@@ -174,6 +185,10 @@ lists_are_interned(void **state)
 	assert_int_not_equal(x.v, y.v);
 	assert_int_equal(path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, labelled, 2, &y), 0);
 	assert_int_not_equal(x.v, y.v);
+	assert_int_equal(path_lists_array(p)[y.v].kind, PATH_LIST_PUSH);
+	assert_int_equal(path_lists_array(p)[x.v].kind, PATH_LIST_FORWARD);
+	labelled[0].label = 1u << 20;
+	assert_int_equal(path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, labelled, 2, &y), -EINVAL);
 	assert_int_equal(path_lists_in_use(p), 4);
 
 	assert_int_equal(path_list_get(p, PATH_LIST_GLEAN, 1, NULL, 0, &x), 0);

@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "dataplane/mpls.h"
+#include "dataplane/forward.h"
+#include "dataplane/rewrite.h"
+
+#include <rte_byteorder.h>
+#include <rte_ip.h>
+#include <string.h>
+
+#define BOTTOM 0x100u /* S */
+#define TRAFFIC_CLASS 0xe00u
+#define V4_NULL 0u /* RFC 3032 2.1: explicit nulls */
+#define V6_NULL 2u
+#define HASHED_LABELS 4 /* labels of a stack that select one of several paths */
+
+static const uint8_t type_mpls[2] = {0x88, 0x47}, type_v4[2] = {0x08, 0x00},
+		     type_v6[2] = {0x86, 0xdd};
+
+static inline uint32_t
+entry_read(const uint8_t *at)
+{
+	uint32_t v;
+
+	memcpy(&v, at, sizeof(v));
+	return rte_be_to_cpu_32(v);
+}
+
+static inline void
+entry_write(uint8_t *at, uint32_t v)
+{
+	v = rte_cpu_to_be_32(v);
+	memcpy(at, &v, sizeof(v));
+}
+
+static inline uint32_t
+entry_label(uint32_t entry)
+{
+	return entry >> 12;
+}
+
+static inline uint8_t
+entry_ttl(uint32_t entry)
+{
+	return (uint8_t)entry;
+}
+
+/* Bytes from `at` to the end of the first buffer. */
+static inline unsigned
+bytes_from(const struct rte_mbuf *m, const uint8_t *at)
+{
+	return rte_pktmbuf_data_len(m) - (unsigned)(at - rte_pktmbuf_mtod(m, const uint8_t *));
+}
+
+/* Makes `at` the start of the Ethernet header. */
+static inline void
+start_at(struct rte_mbuf *m, const uint8_t *at)
+{
+	int cut = (int)(at - rte_pktmbuf_mtod(m, const uint8_t *));
+
+	m->data_off = (uint16_t)(m->data_off + cut);
+	m->data_len = (uint16_t)(m->data_len - cut);
+	m->pkt_len = (uint32_t)((int)m->pkt_len - cut);
+}
+
+/* ---- sending ---- */
+
+void
+mpls_send(struct burst *b, struct rte_mbuf *m, uint8_t *at, const uint8_t type[2],
+	const struct mpls_push *push, struct outbox *out)
+{
+	const struct adjacency *a = push->adjacency;
+	unsigned own = push->label != LABEL_NONE, labels = a->label_count + own;
+	uint8_t *start = at - MPLS_ENTRY * labels - ETHER_LEN, *entry = at;
+	uint32_t bottom = type[0] == type_mpls[0] && type[1] == type_mpls[1] ? 0 : BOTTOM;
+	unsigned ttl = out->pipe ? UINT8_MAX : push->ttl;
+
+	if (a->port >= out->ports || start < (uint8_t *)m->buf_addr) {
+		burst_drop(b, m, DROP_invariant);
+		return;
+	}
+	for (unsigned n = labels; n-- > 0; bottom = 0) {
+		uint32_t label = n == a->label_count ? push->label : a->label[n];
+
+		entry -= MPLS_ENTRY;
+		entry_write(entry, label << 12 | bottom | ttl);
+	}
+	start_at(m, start);
+	memcpy(start, a->ether, ETHER_LEN - 2);
+	memcpy(start + ETHER_LEN - 2, labels > 0 ? type_mpls : type, 2);
+	tx_add(&out->tx[a->port], m);
+	out->pending |= UINT64_C(1) << a->port;
+}
+
+/* ---- receiving ---- */
+
+/* A packet of the lane. */
+struct labelled {
+	struct rte_mbuf *m;
+	uint8_t *at; /* the label to act on */
+	uint32_t entry; /* at `at` */
+};
+
+/* The lane at work. */
+struct mpls {
+	struct burst *inner;
+	const struct mpls_from *from;
+	const struct fib_reader *fib;
+	struct outbox *out;
+};
+
+/*
+ * Checks the frame and passes explicit nulls above other labels (RFC 4182): in the uniform model the
+ * next label gets the lower TTL. Returns DROP_NOT, or a reason to drop.
+ */
+static inline enum drop_reason
+check(const struct mpls *x, struct labelled *p)
+{
+	unsigned left = bytes_from(p->m, p->at);
+
+	if (!x->from->allowed)
+		return DROP_mpls_port;
+	if (forward_vlan_stripped(p->m))
+		return DROP_vlan_stripped;
+	if (left < MPLS_ENTRY)
+		return DROP_mpls_short;
+	if (forward_is_group(p->m))
+		return DROP_link_broadcast;
+	p->entry = entry_read(p->at);
+	for (unsigned nulls = 0; !(p->entry & BOTTOM) && (entry_label(p->entry) == V4_NULL ||
+								 entry_label(p->entry) == V6_NULL);
+		nulls++) {
+		uint8_t *below = p->at + MPLS_ENTRY;
+
+		left -= MPLS_ENTRY;
+		if (nulls == MPLS_NULLS_MAX)
+			return DROP_mpls_label;
+		if (entry_ttl(p->entry) <= 1)
+			return DROP_mpls_ttl;
+		if (left < MPLS_ENTRY)
+			return DROP_mpls_short;
+		if (!x->out->pipe && below[3] > entry_ttl(p->entry))
+			below[3] = entry_ttl(p->entry);
+		p->at = below;
+		p->entry = entry_read(below);
+	}
+	return DROP_NOT;
+}
+
+/* Lowers the TTL or hop limit to `ttl`; the checksum by RFC 1624 equation 3. */
+static inline void
+ttl_lower(uint8_t *ip, unsigned len, uint8_t ttl)
+{
+	uint16_t was, is, sum;
+	uint32_t changed;
+
+	if (*ip >> 4 == 6) {
+		if (len > 7 && ip[7] > ttl)
+			ip[7] = ttl;
+		return;
+	}
+	if (len < 12 || ip[8] <= ttl)
+		return;
+	memcpy(&was, ip + 8, sizeof(was));
+	ip[8] = ttl;
+	memcpy(&is, ip + 8, sizeof(is));
+	memcpy(&sum, ip + 10, sizeof(sum));
+	changed = (uint32_t)(uint16_t)~sum + (uint16_t)~was + is;
+	changed = (changed & 0xffff) + (changed >> 16);
+	changed = (changed & 0xffff) + (changed >> 16);
+	sum = (uint16_t)~changed;
+	memcpy(ip + 10, &sum, sizeof(sum));
+}
+
+/* EtherType of the packet below the last label, or NULL. */
+static inline const uint8_t *
+payload_type(uint8_t first)
+{
+	return first >> 4 == 4 ? type_v4 : first >> 4 == 6 ? type_v6 : NULL;
+}
+
+/* Removes the last label; the packet joins the lane of its family, with the VRF for the lookup. */
+static inline void
+pop_ip(struct mpls *x, const struct labelled *p, struct vrf_id vrf)
+{
+	uint8_t *ip = p->at + MPLS_ENTRY, ttl = entry_ttl(p->entry);
+	unsigned len = bytes_from(p->m, ip);
+	const uint8_t *frame = rte_pktmbuf_mtod(p->m, const uint8_t *), *type;
+	struct lane *l;
+	uint64_t front;
+	uint32_t back;
+
+	if (len == 0) {
+		burst_drop(x->inner, p->m, DROP_mpls_short);
+		return;
+	}
+	type = payload_type(*ip);
+	if (type == NULL) {
+		burst_drop(x->inner, p->m, DROP_mpls_payload);
+		return;
+	}
+	if (!x->out->pipe) {
+		ttl_lower(ip, len, ttl); /* IP forwarding takes one off, and reports the end */
+	} else if (ttl <= 1) {
+		burst_drop(x->inner, p->m, DROP_mpls_ttl);
+		return;
+	}
+	/* the addresses may overlap their new place */
+	memcpy(&front, frame, sizeof(front));
+	memcpy(&back, frame + sizeof(front), sizeof(back));
+	start_at(p->m, ip - ETHER_LEN);
+	memcpy(ip - ETHER_LEN, &front, sizeof(front));
+	memcpy(ip - ETHER_LEN + sizeof(front), &back, sizeof(back));
+	memcpy(ip - 2, type, 2);
+	p->m->port = vrf.v;
+	l = type == type_v6 ? &x->inner->v6 : &x->inner->v4;
+	l->ip[l->count] = ip;
+	l->pkt[l->count++] = p->m;
+}
+
+/* Hash of the first labels and, below the last one, of the packet's flow. */
+static uint32_t
+stack_hash(const struct labelled *p) RUNS_ON(role_worker)
+{
+	const uint8_t *at = p->at;
+	unsigned len = bytes_from(p->m, at);
+	uint64_t hash = 0;
+
+	for (unsigned n = 0; n < HASHED_LABELS && len >= MPLS_ENTRY; n++) {
+		uint32_t entry = entry_read(at);
+
+		hash = hash_mix(hash ^ entry_label(entry));
+		at += MPLS_ENTRY;
+		len -= MPLS_ENTRY;
+		if (!(entry & BOTTOM))
+			continue;
+		if (len >= sizeof(struct rte_ipv4_hdr) && *at >> 4 == 4)
+			hash ^= rewrite_flow_hash_v4(at, len);
+		else if (len >= sizeof(struct rte_ipv6_hdr) && *at >> 4 == 6)
+			hash ^= rewrite_flow_hash_v6(at, len);
+		break;
+	}
+	return (uint32_t)hash_mix(hash);
+}
+
+static void
+wait_for(struct burst *inner, struct rte_mbuf *m, struct next_hop_id next_hop)
+{
+	inner->waiting[inner->waiting_count++] = (struct waiting){
+		.pkt = m, .next_hop = next_hop.v, .port = PORT_NONE, .afi = AFI_NONE};
+	count_add(&inner->stats->drops[DROP_unresolved], 1);
+}
+
+/*
+ * Pops or swaps the label of a packet that leaves by a path list. Returns the start of the packet
+ * without the labels to push, and its EtherType; NULL: dropped for *reason.
+ */
+static uint8_t *
+relabel(const struct mpls *x, const struct labelled *p, uint64_t word, const uint8_t **type,
+	enum drop_reason *reason)
+{
+	uint8_t ttl = (uint8_t)(entry_ttl(p->entry) - 1), *below = p->at + MPLS_ENTRY;
+	unsigned len = bytes_from(p->m, below);
+
+	*type = type_mpls;
+	if (label_word_op(word) == LABEL_SWAP) {
+		entry_write(p->at,
+			label_word_out(word) << 12 | (p->entry & (TRAFFIC_CLASS | BOTTOM)) | ttl);
+		return p->at;
+	}
+	*reason = DROP_mpls_short;
+	if (len < (p->entry & BOTTOM ? 1 : MPLS_ENTRY))
+		return NULL;
+	if (!(p->entry & BOTTOM)) {
+		if (!x->out->pipe && below[3] > ttl)
+			below[3] = ttl;
+		return below;
+	}
+	*type = payload_type(*below);
+	*reason = DROP_mpls_payload;
+	if (*type == NULL)
+		return NULL;
+	/* RFC 3443 3.3: in the pipe model with a penultimate hop, the TTL of the packet is kept */
+	if (!x->out->pipe)
+		ttl_lower(below, len, ttl);
+	return below;
+}
+
+/* Sends a packet by the path list of its label. */
+static void
+switch_label(struct mpls *x, const struct labelled *p, uint64_t word) RUNS_ON(role_worker)
+{
+	const struct path_list *list = &x->fib->path_lists[label_word_target(word)];
+	uint8_t ttl = (uint8_t)(entry_ttl(p->entry) - 1), *at;
+	enum drop_reason reason = DROP_mpls_ttl;
+	const struct adjacency *a;
+	const struct path *path;
+	const uint8_t *type;
+	unsigned labels;
+	uint32_t hash = 0;
+
+	if (entry_ttl(p->entry) <= 1)
+		goto drop;
+	reason = list->kind == PATH_LIST_BLACKHOLE ? DROP_blackhole : DROP_invariant;
+	if (list->kind != PATH_LIST_FORWARD && list->kind != PATH_LIST_PUSH)
+		goto drop;
+	if (list->path_count > 1)
+		hash = stack_hash(p);
+	path = fib_read_path(x->fib, list, hash, &a);
+	if (path == NULL) {
+		wait_for(x->inner, p->m, list->path[fib_read_choice(list, hash)].next_hop);
+		return;
+	}
+	at = relabel(x, p, word, &type, &reason);
+	if (at == NULL)
+		goto drop;
+	labels = MPLS_ENTRY * (a->label_count + (path->label != LABEL_NONE));
+	reason = DROP_too_big;
+	if (rte_pktmbuf_pkt_len(p->m) + labels -
+			(unsigned)(at - rte_pktmbuf_mtod(p->m, const uint8_t *)) >
+		a->mtu)
+		goto drop;
+	mpls_send(x->inner, p->m, at, type, &(struct mpls_push){a, path->label, ttl}, x->out);
+	return;
+drop:
+	burst_drop(x->inner, p->m, reason);
+}
+
+static void
+act(struct mpls *x, const struct labelled *p, uint64_t word) RUNS_ON(role_worker)
+{
+	enum drop_reason reason = DROP_mpls_label;
+	uint32_t label = entry_label(p->entry);
+	struct vrf_id vrf;
+
+	switch (label_word_op(word)) {
+	case LABEL_POP_INSTANCE:
+		vrf.v = (uint16_t)label_word_target(word);
+		reason = DROP_mpls_bottom;
+		if (!(p->entry & BOTTOM))
+			break;
+		reason = DROP_invariant;
+		if (vrf.v >= FIB_VRF_MAX)
+			break;
+		pop_ip(x, p, vrf);
+		return;
+	case LABEL_POP_FORWARD:
+	case LABEL_SWAP:
+		switch_label(x, p, word);
+		return;
+	case LABEL_REMOVED:
+		reason = DROP_mpls_removed;
+		break;
+	case LABEL_UNKNOWN:
+		if (label != V4_NULL && label != V6_NULL)
+			break;
+		/* the last label: check() passes explicit nulls above others */
+		pop_ip(x, p, x->from->vrf);
+		return;
+	case LABEL_SWAP_STACK: /* not in use: the further labels are in the adjacency */
+		break;
+	}
+	burst_drop(x->inner, p->m, reason);
+}
+
+/* All labels are looked up together, because their words may lie in 8 MiB. */
+void
+mpls_finish(const struct burst *b, struct burst *inner, const struct mpls_from *from,
+	const struct fib_reader *fib, struct outbox *out)
+{
+	struct mpls x = {.inner = inner, .from = from, .fib = fib, .out = out};
+	struct labelled p[BURST_MAX];
+	uint32_t label[BURST_MAX];
+	uint64_t word[BURST_MAX];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < b->mpls.count; i++) {
+		enum drop_reason reason;
+
+		p[n] = (struct labelled){.m = b->mpls.pkt[i], .at = b->mpls.ip[i]};
+		reason = check(&x, &p[n]);
+		if (reason != DROP_NOT) {
+			burst_drop(inner, p[n].m, reason);
+			continue;
+		}
+		label[n] = entry_label(p[n].entry);
+		n++;
+	}
+	label_lookup(fib->labels, label, word, n);
+	for (unsigned i = 0; i < n; i++)
+		act(&x, &p[i], word[i]);
+}

@@ -1,0 +1,695 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Property test: a random mix of labelled and IP packets passes the worker. An independent model
+ * gives the outcome of each packet: the frame byte for byte, or the reason of the drop. The Ethernet
+ * address of a forwarded frame names the instance that was asked. Each reason occurs.
+ *
+ * With LAB_PIPE the worker uses the pipe model of RFC 3443. KEEL_SEED (20261123), KEEL_PACKETS
+ * (8000).
+ */
+#include "lab.h"
+#include "lpm/label_table.h"
+#include "pcap.h"
+
+#ifndef LAB_PIPE
+#define LAB_PIPE 0
+#endif
+#define PACKETS_MAX 100000
+#define INSTANCES 40
+#define PAINTED 1 /* this instance has painted tables */
+#define NO_ROUTES 41 /* an instance without a table */
+#define ERRORS 5 /* of this instance an ICMP error is expected */
+#define LABEL_OF(vrf) (1000u + (vrf))
+#define LABEL_EMPTY (LABEL_COUNT - 1)
+#define LABEL_SWAPPED 17u
+#define LABEL_TUNNEL 18u /* swapped, into a tunnel of two labels */
+#define LABEL_PHP 19u /* popped, to a next hop */
+#define LABEL_LOST 20u /* swapped, to an unresolved next hop */
+#define LABEL_GONE 21u
+#define LABEL_DROPPED 22u /* swapped, to a blackhole */
+#define OUT_LABEL 500000u
+#define VPN_LABEL 77777u
+static const uint32_t tunnel[2] = {300001, 300002};
+
+static char directory[] = "/tmp/keel-test-mpls-XXXXXX";
+static struct lab_fib lab;
+static uint64_t seed;
+static unsigned packets;
+static const uint8_t in_mac[6] = {0x02, 'p', 'c', 'a', 'p', 1},
+		     plain_mac[6] = {0x02, 'p', 'c', 'a', 'p', 2};
+static uint8_t out_mac[6];
+
+static struct lab_frame *expected, *got;
+static unsigned expected_count;
+static uint64_t drops[DROP_COUNT];
+
+/* ---- routes: the MAC of a next hop ends in its number ---- */
+
+enum { HOP_SWAP = 100, HOP_TUNNEL, HOP_PHP, HOP_LOST, HOP_DEFAULT, HOP_EDGE };
+
+static void
+hop_mac(unsigned number, uint8_t mac[6])
+{
+	memcpy(mac, "\x02\x00\x00\x00\x01\x00", 6);
+	mac[5] = (uint8_t)number;
+}
+
+static struct next_hop_id
+make_hop(unsigned number, bool up, const uint32_t *labels, unsigned label_count)
+{
+	struct adjacency adj = {
+		.ether_len = 14, .label_count = (uint8_t)label_count, .port = 1, .mtu = 1500};
+	struct ip_addr a = addr_from_v4(IP(192, 0, 2, number));
+	struct next_hop_id id;
+
+	role_enter_fib();
+	hop_mac(number, adj.ether);
+	memcpy(adj.ether + 6, out_mac, 6);
+	memcpy(adj.label, labels, label_count * sizeof(*labels));
+	assert_int_equal(next_hop_get(lab.lists, VRF_DEFAULT, &a, 1, &id), 0);
+	if (up)
+		assert_int_equal(next_hop_up(lab.lists, id, &adj), 0);
+	return id;
+}
+
+static struct path_list_id
+make_list(struct next_hop_id hop, uint32_t label)
+{
+	struct path path = {.next_hop = hop, .label = label};
+	struct path_list_id list;
+
+	role_enter_fib();
+	assert_int_equal(
+		path_list_get(lab.lists, PATH_LIST_FORWARD, PORT_NONE, &path, 1, &list), 0);
+	return list;
+}
+
+static void
+route(uint16_t vrf, const char *text, struct path_list_id list)
+{
+	struct prefix p;
+
+	role_enter_fib();
+	assert_int_equal(prefix_parse(text, &p), 0);
+	assert_int_equal(fib_set(lab.fib, (struct vrf_id){vrf}, &p, list), 0);
+}
+
+static void
+set_label(uint32_t label, struct label_entry e)
+{
+	role_enter_fib();
+	assert_int_equal(label_table_set(fib_labels(lab.fib), label, &e), 0);
+}
+
+static void
+make_instances(void)
+{
+	role_enter_fib();
+	for (uint16_t v = 1; v <= INSTANCES; v++) {
+		struct path_list_id list = make_list(make_hop(v, true, NULL, 0), LABEL_NONE);
+
+		if (v == PAINTED)
+			assert_int_equal(fib_vrf_add(lab.fib, (struct vrf_id){v}, AFI_IPV4), 0);
+		else
+			assert_int_equal(
+				fib_instance_add(lab.fib, (struct vrf_id){v}, AFI_IPV4), 0);
+		assert_int_equal(fib_instance_add(lab.fib, (struct vrf_id){v}, AFI_IPV6), 0);
+		/* equal prefixes in all instances */
+		route(v, "10.0.0.0/8", list);
+		route(v, "2001:db8:1::/48", list);
+		for (unsigned i = 0; v == 2 && i < 3000; i++) { /* a tree */
+			struct prefix p = prefix_from_v4(IP(11, 0, 0, 0) + (i << 8), 24);
+
+			assert_int_equal(fib_set(lab.fib, (struct vrf_id){v}, &p, list), 0);
+		}
+		set_label(LABEL_OF(v), (struct label_entry){.op = LABEL_POP_INSTANCE, .vrf = {v}});
+	}
+	set_label(LABEL_EMPTY, (struct label_entry){.op = LABEL_POP_INSTANCE, .vrf = {NO_ROUTES}});
+}
+
+static void
+make_labels(void)
+{
+	struct path_list_id list, blackhole;
+
+	list = make_list(make_hop(HOP_SWAP, true, NULL, 0), LABEL_NONE);
+	set_label(LABEL_SWAPPED,
+		(struct label_entry){.op = LABEL_SWAP, .list = list, .out = OUT_LABEL});
+	list = make_list(make_hop(HOP_TUNNEL, true, tunnel, 2), LABEL_NONE);
+	set_label(LABEL_TUNNEL,
+		(struct label_entry){.op = LABEL_SWAP, .list = list, .out = OUT_LABEL});
+	route(0, "10.8.0.0/16", list); /* IP into a tunnel without a label of its own */
+	list = make_list(make_hop(HOP_PHP, true, NULL, 0), LABEL_NONE);
+	set_label(LABEL_PHP, (struct label_entry){.op = LABEL_POP_FORWARD, .list = list});
+	list = make_list(make_hop(HOP_LOST, false, NULL, 0), LABEL_NONE);
+	set_label(
+		LABEL_LOST, (struct label_entry){.op = LABEL_SWAP, .list = list, .out = OUT_LABEL});
+	set_label(LABEL_GONE, (struct label_entry){.op = LABEL_REMOVED});
+	role_enter_fib();
+	assert_int_equal(
+		path_list_get(lab.lists, PATH_LIST_BLACKHOLE, PORT_NONE, NULL, 0, &blackhole), 0);
+	set_label(LABEL_DROPPED,
+		(struct label_entry){.op = LABEL_SWAP, .list = blackhole, .out = OUT_LABEL});
+	route(0, "10.1.0.0/16", make_list(make_hop(HOP_DEFAULT, true, NULL, 0), LABEL_NONE));
+	route(0, "2001:db8:1::/48", make_list(make_hop(HOP_DEFAULT, true, NULL, 0), LABEL_NONE));
+	list = make_list(make_hop(HOP_EDGE, true, tunnel, 2), VPN_LABEL);
+	route(0, "10.9.0.0/16", list);
+	route(0, "2001:db8:9::/48", list);
+}
+
+/* ---- frames ---- */
+
+/* Inserts a label above the packet. */
+static void
+put_label(struct lab_frame *f, uint32_t label, bool bottom, uint8_t class, uint8_t ttl)
+{
+	memmove(f->b + 18, f->b + 14, f->len - 14);
+	f->len += 4;
+	lab_set32(f->b + 14, label << 12 | (uint32_t) class << 9 | (uint32_t)bottom << 8 | ttl);
+	f->b[12] = 0x88;
+	f->b[13] = 0x47;
+}
+
+/* A packet to x.second.*.* or 2001:db8:second::*, which causes no ICMP error. */
+static void
+make_ip(struct lab_frame *f, bool v6, uint8_t second, uint8_t ttl, unsigned payload)
+{
+	uint8_t src[16] = {0x20, 1, 0xd, 0xb8, 0xff}, dst[16] = {0x20, 1, 0xd, 0xb8, 0, second};
+
+	if (v6) {
+		for (unsigned i = 8; i < 16; i++)
+			src[i] = dst[i] = (uint8_t)(lab_random(&seed) | 1);
+		lab_udp6(f, in_mac, src, dst, ttl, payload, &seed);
+		f->b[20] = 58; /* ICMPv6, destination unreachable */
+		f->b[54] = 1;
+		return;
+	}
+	lab_udp(f, in_mac, IP(20, 1, 2, lab_below(&seed, 256)),
+		IP(10, second, lab_below(&seed, 256), lab_below(&seed, 256)), ttl,
+		lab_below(&seed, 4) == 0 ? 2 : 0, payload, &seed);
+	f->b[23] = 1; /* ICMP, destination unreachable */
+	f->b[14 + (f->b[14] & 15) * 4] = 3;
+	lab_fix_checksum(f);
+}
+
+static bool
+is_v6(const struct lab_frame *f)
+{
+	return f->b[12] == 0x86;
+}
+
+static void
+ttl_set(struct lab_frame *f, uint8_t ttl)
+{
+	f->b[is_v6(f) ? 21 : 22] = ttl;
+	if (!is_v6(f))
+		lab_fix_checksum(f);
+}
+
+static uint32_t
+addr_v4_of(const uint8_t *b)
+{
+	return IP(b[0], b[1], b[2], b[3]);
+}
+
+static uint8_t
+least(uint8_t a, uint8_t b)
+{
+	return a < b ? a : b;
+}
+
+static struct lab_frame *
+expect(const struct lab_frame *f, unsigned hop)
+{
+	struct lab_frame *e = &expected[expected_count++];
+
+	*e = *f;
+	hop_mac(hop, e->b);
+	memcpy(e->b + 6, out_mac, 6);
+	return e;
+}
+
+/* Makes a packet and its outcome; `labelled`: for an instance. */
+static void
+make_packet(struct lab_frame *f, bool labelled)
+{
+	unsigned kind = labelled ? 40 : lab_below(&seed, 36);
+	uint16_t vrf = (uint16_t)(1 + lab_below(&seed, INSTANCES));
+	uint8_t class = (uint8_t)lab_below(&seed, 8);
+	uint8_t inner = (uint8_t)(2 + lab_below(&seed, 254));
+	uint8_t outer = (uint8_t)(2 + lab_below(&seed, 254));
+	bool v6 = lab_below(&seed, 2), end = kind == 3 || kind == 4;
+	unsigned payload = 8 + lab_below(&seed, 1200), cut;
+	struct lab_frame ip, *e;
+
+	if (end) /* the label or the packet is at its end */
+		*(kind == 3 ? &outer : &inner) = (uint8_t)lab_below(&seed, 2);
+	make_ip(&ip, v6, 1, inner, payload);
+	*f = ip;
+	switch (kind) {
+	case 0: /* a reserved label; 0 and 2 are valid */
+		put_label(f, (uint32_t[]){1, 3, 4, 7, 13, 15}[lab_below(&seed, 6)], true, class,
+			outer);
+		drops[DROP_mpls_label]++;
+		return;
+	case 1:
+		put_label(f, 2000 + lab_below(&seed, 900000), true, class, outer);
+		drops[DROP_mpls_label]++;
+		return;
+	case 2:
+		put_label(f, LABEL_GONE, lab_below(&seed, 2), class, outer);
+		drops[DROP_mpls_removed]++;
+		return;
+	case 3:
+	case 4:
+		put_label(f, LABEL_OF(vrf), true, class, outer);
+		drops[kind == 3 && LAB_PIPE ? DROP_mpls_ttl : DROP_ttl_expired]++;
+		return;
+	case 5:
+		put_label(f, 16 + lab_below(&seed, 900), true, class, outer);
+		put_label(f, LABEL_OF(vrf), false, class, outer);
+		drops[DROP_mpls_bottom]++;
+		return;
+	case 6: /* ends within the label */
+		put_label(f, LABEL_OF(vrf), true, class, outer);
+		f->len = 14 + lab_below(&seed, 4);
+		drops[DROP_mpls_short]++;
+		return;
+	case 7: /* ends after the label; with other labels, within the second one */
+		put_label(f, (uint32_t[]){LABEL_OF(vrf), LABEL_PHP, 0, 2}[lab_below(&seed, 4)],
+			true, class, outer);
+		f->len = 18;
+		drops[DROP_mpls_short]++;
+		return;
+	case 8:
+		put_label(
+			f, (uint32_t[]){LABEL_PHP, 0, 2}[lab_below(&seed, 3)], false, class, outer);
+		f->len = 18 + lab_below(&seed, 4);
+		drops[DROP_mpls_short]++;
+		return;
+	case 9:
+		put_label(f, lab_below(&seed, 2) ? LABEL_OF(vrf) : LABEL_PHP, true, class, outer);
+		f->b[18] = (uint8_t)((f->b[18] & 15) | (lab_below(&seed, 2) ? 0x50 : 0xf0));
+		drops[DROP_mpls_payload]++;
+		return;
+	case 10:
+		put_label(f,
+			(uint32_t[]){LABEL_SWAPPED, LABEL_TUNNEL, LABEL_PHP}[lab_below(&seed, 3)],
+			true, class, (uint8_t)lab_below(&seed, 2));
+		drops[DROP_mpls_ttl]++;
+		return;
+	case 11:
+		put_label(f, LABEL_LOST, true, class, outer);
+		drops[DROP_unresolved]++;
+		return;
+	case 12:
+		put_label(f, LABEL_DROPPED, true, class, outer);
+		drops[DROP_blackhole]++;
+		return;
+	case 13:
+		put_label(f, LABEL_OF(vrf), true, class, outer);
+		f->b[0] |= 1;
+		drops[DROP_link_broadcast]++;
+		return;
+	case 14:
+		put_label(f, LABEL_OF(vrf), true, class, outer);
+		f->b[5] ^= 0x40;
+		drops[DROP_other_host]++;
+		return;
+	case 15: /* no route: an unknown destination, or an instance without a table */
+		make_ip(f, v6, v6 ? 2 : 1, inner, payload);
+		if (!v6) {
+			lab_set32(f->b + 30, IP(12, 0, 0, 1));
+			lab_fix_checksum(f);
+		}
+		put_label(f, lab_below(&seed, 2) ? LABEL_OF(vrf) : LABEL_EMPTY, true, class, outer);
+		drops[DROP_no_route]++;
+		return;
+	case 16: /* a changed TTL does not repair the checksum */
+		make_ip(f, false, 1, inner, payload);
+		f->b[25] ^= 0x10;
+		put_label(f, LABEL_OF(vrf), true, class, outer);
+		drops[DROP_bad_checksum]++;
+		return;
+	case 17: /* an incomplete IP packet */
+		make_ip(f, false, 1, inner, payload);
+		cut = 1 + lab_below(&seed, 19);
+		put_label(f, LABEL_OF(vrf), true, class, outer);
+		f->len = 18 + cut;
+		drops[DROP_too_short]++;
+		return;
+	case 18:
+		put_label(f, LABEL_SWAPPED, lab_below(&seed, 2), class, outer);
+		e = expect(f, HOP_SWAP);
+		lab_set32(e->b + 14, OUT_LABEL << 12 | (uint32_t) class << 9 |
+					     (f->b[16] & 1u) << 8 | (outer - 1u));
+		return;
+	case 19:
+		put_label(f, LABEL_TUNNEL, true, class, outer);
+		e = expect(f, HOP_TUNNEL);
+		lab_set32(
+			e->b + 14, OUT_LABEL << 12 | (uint32_t) class << 9 | 0x100u | (outer - 1u));
+		for (unsigned i = 2; i-- > 0;)
+			put_label(e, tunnel[i], false, 0, LAB_PIPE ? 255 : (uint8_t)(outer - 1));
+		return;
+	case 20:
+		put_label(f, LABEL_PHP, true, class, outer);
+		if (!LAB_PIPE)
+			ttl_set(&ip, least(inner, (uint8_t)(outer - 1)));
+		(void)expect(&ip, HOP_PHP);
+		return;
+	case 21: /* a label is left */
+		put_label(&ip, 9999, true, class, inner);
+		*f = ip;
+		put_label(f, LABEL_PHP, false, class, outer);
+		if (!LAB_PIPE)
+			ip.b[17] = least(inner, (uint8_t)(outer - 1));
+		(void)expect(&ip, HOP_PHP);
+		return;
+	case 22: /* explicit null to the VRF of the port */
+		put_label(f, v6 ? 2 : 0, true, class, outer);
+		ttl_set(&ip, (uint8_t)((LAB_PIPE ? inner : least(inner, outer)) - 1));
+		(void)expect(&ip, HOP_DEFAULT);
+		return;
+	case 23: /* explicit nulls above the label of an instance */
+		put_label(f, LABEL_OF(vrf), true, class, 200);
+		for (unsigned i = 1 + lab_below(&seed, 3); i-- > 0;)
+			put_label(f, lab_below(&seed, 2) * 2, false, class, outer);
+		ttl_set(&ip, (uint8_t)((LAB_PIPE ? inner : least(least(inner, outer), 200)) - 1));
+		(void)expect(&ip, vrf);
+		return;
+	case 24: /* too many of them */
+		put_label(f, LABEL_OF(vrf), true, class, outer);
+		for (unsigned i = 0; i < 5; i++)
+			put_label(f, 0, false, class, outer);
+		drops[DROP_mpls_label]++;
+		return;
+	case 25: /* IP gets the labels of the tunnel, and a label of its own */
+	case 26:
+		make_ip(&ip, v6, 9, inner, payload);
+		*f = ip;
+		ttl_set(&ip, (uint8_t)(inner - 1));
+		e = expect(&ip, HOP_EDGE);
+		put_label(e, VPN_LABEL, true, 0, LAB_PIPE ? 255 : (uint8_t)(inner - 1));
+		for (unsigned i = 2; i-- > 0;)
+			put_label(e, tunnel[i], false, 0, LAB_PIPE ? 255 : (uint8_t)(inner - 1));
+		return;
+	case 27: /* the labels of the tunnel alone */
+		make_ip(&ip, false, 8, inner, payload);
+		*f = ip;
+		ttl_set(&ip, (uint8_t)(inner - 1));
+		e = expect(&ip, HOP_TUNNEL);
+		put_label(e, tunnel[1], true, 0, LAB_PIPE ? 255 : (uint8_t)(inner - 1));
+		put_label(e, tunnel[0], false, 0, LAB_PIPE ? 255 : (uint8_t)(inner - 1));
+		return;
+	case 28: /* one byte more than fits with three labels; without the options of make_ip() */
+		lab_udp(f, in_mac, IP(20, 1, 2, 3), IP(10, 9, 0, 1), 64, 0,
+			1500 - 12 - 28 + lab_below(&seed, 2), &seed);
+		if (f->len - 14 + 12 > 1500) {
+			drops[DROP_too_big]++;
+			return;
+		}
+		ip = *f;
+		ttl_set(&ip, 63);
+		e = expect(&ip, HOP_EDGE);
+		put_label(e, VPN_LABEL, true, 0, LAB_PIPE ? 255 : 63);
+		for (unsigned i = 2; i-- > 0;)
+			put_label(e, tunnel[i], false, 0, LAB_PIPE ? 255 : 63);
+		return;
+	case 29: /* labelled, and too big with two more labels */
+		lab_udp(f, in_mac, IP(20, 1, 2, 3), IP(10, 9, 0, 1), 64, 0, 1500 - 8 - 28, &seed);
+		put_label(f, LABEL_TUNNEL, true, class, outer);
+		drops[DROP_too_big]++;
+		return;
+	case 30: /* IP beside labels */
+		make_ip(&ip, v6, 1, inner, payload);
+		*f = ip;
+		ttl_set(&ip, (uint8_t)(inner - 1));
+		(void)expect(&ip, HOP_DEFAULT);
+		return;
+	default:
+		put_label(f, LABEL_OF(vrf), true, class, outer);
+		ttl_set(&ip, (uint8_t)((LAB_PIPE ? inner : least(inner, outer)) - 1));
+		(void)expect(&ip, vrf);
+		return;
+	}
+}
+
+/* ---- the run ---- */
+
+static bool
+all_seen(void *ctx)
+{
+	return lab_seen() >= *(unsigned *)ctx;
+}
+
+/* No route in the instance, and an ICMP error about it. */
+static void
+make_fault(struct lab_frame *f, bool v6)
+{
+	uint8_t src[16] = {0x20, 1, 0xd, 0xb8, 0, 1, [15] = 7}, dst[16] = {0x20, 1, 0xd, 0xb8, 7};
+
+	if (v6)
+		lab_udp6(f, in_mac, src, dst, 64, 40, &seed);
+	else
+		lab_udp(f, in_mac, IP(10, 1, 1, 7), IP(12, 0, 0, 1), 64, 0, 40, &seed);
+	put_label(f, LABEL_OF(ERRORS), true, 0, 64);
+	drops[DROP_no_route]++;
+}
+
+/* The error is routed in the instance, and comes from the port. */
+static bool
+is_error(const struct lab_frame *f)
+{
+	uint8_t mac[6];
+
+	if (f->b[12] == 0x08 ? addr_v4_of(f->b + 26) != IP(192, 0, 2, 254) || f->b[34] != 3
+			     : f->b[12] != 0x86 || f->b[29] != 0xfe || f->b[54] != 1)
+		return false;
+	hop_mac(ERRORS, mac);
+	assert_memory_equal(f->b, mac, 6);
+	if (f->b[12] == 0x08)
+		assert_int_equal(addr_v4_of(f->b + 30), IP(10, 1, 1, 7));
+	else
+		assert_int_equal(f->b[53], 7);
+	return true;
+}
+
+static bool
+all_told(void *ctx)
+{
+	(void)ctx;
+	return worker_stats(0)->originated == 2;
+}
+
+static void
+write_input(const char *in, const char *plain)
+{
+	FILE *f = pcap_create(in);
+	struct lab_frame frame;
+
+	assert_non_null(f);
+	for (unsigned i = 0; i < packets; i++) {
+		/* mixed bursts, and bursts of labels alone */
+		make_packet(&frame, i / 500 % 4 == 3);
+		pcap_put(f, frame.b, frame.len);
+	}
+	for (unsigned v6 = 0; v6 < 2; v6++) {
+		make_fault(&frame, v6);
+		pcap_put(f, frame.b, frame.len);
+	}
+	packets += 2;
+	assert_int_equal(fclose(f), 0);
+	/* a port without `mpls` takes IP alone */
+	f = pcap_create(plain);
+	assert_non_null(f);
+	for (unsigned i = 0; i < 100; i++) {
+		make_ip(&frame, i % 2, 1, 64, 100);
+		memcpy(frame.b, plain_mac, 6);
+		if (i % 3 == 0) {
+			put_label(&frame, LABEL_OF(3), true, 0, 64);
+			drops[DROP_mpls_port]++;
+		} else {
+			struct lab_frame *e = expect(&frame, HOP_DEFAULT);
+
+			ttl_set(e, 63);
+		}
+		pcap_put(f, frame.b, frame.len);
+	}
+	assert_int_equal(fclose(f), 0);
+	packets += 100;
+}
+
+static int
+frame_order(const void *a, const void *b)
+{
+	const struct lab_frame *x = a, *y = b;
+
+	if (x->len != y->len)
+		return x->len < y->len ? -1 : 1;
+	return memcmp(x->b, y->b, x->len);
+}
+
+static void
+compare_output(const char *path)
+{
+	FILE *f = pcap_open(path);
+	unsigned count = 0, errors = 0;
+	int len;
+
+	assert_non_null(f);
+	while (count < expected_count + 2 &&
+		(len = pcap_next(f, got[count].b, sizeof(got[count].b))) >= 0) {
+		got[count].len = (unsigned)len;
+		if (is_error(&got[count]))
+			errors++;
+		else
+			count++;
+	}
+	fclose(f);
+	assert_int_equal(count, expected_count);
+	assert_int_equal(errors, 2);
+	qsort(expected, count, sizeof(*expected), frame_order);
+	qsort(got, count, sizeof(*got), frame_order);
+	for (unsigned i = 0; i < count; i++) {
+		if (frame_order(&expected[i], &got[i]) == 0)
+			continue;
+		for (unsigned k = 0; k < expected[i].len && k < 80; k++)
+			print_message("%02x%s", expected[i].b[k],
+				expected[i].b[k] == got[i].b[k] ? " " : "! ");
+		fail_msg("frame %u of %u: %u bytes, expected %u", i, count, got[i].len,
+			expected[i].len);
+	}
+}
+
+static void
+compare_drops(void)
+{
+	for (unsigned i = 0; i < DROP_COUNT; i++)
+		if (lab_drops((enum drop_reason)i) != drops[i])
+			fail_msg("dropped for %s: %lu, expected %lu",
+				drop_reason_text((enum drop_reason)i),
+				(unsigned long)lab_drops((enum drop_reason)i),
+				(unsigned long)drops[i]);
+	for (unsigned i = DROP_mpls_port; i <= DROP_mpls_payload; i++)
+		assert_true(drops[i] > 0);
+}
+
+static uint16_t
+port(const char *name, const char *device, bool mpls)
+{
+	struct dataplane_error err = {""};
+	uint16_t number = 0;
+	int rc = port_add(
+		&(struct port_config){.name = name, .device = device, .mpls = mpls, .mtu = 1500}, 1,
+		&number, &err);
+
+	if (rc != 0)
+		fail_msg("port_add %s: %d %s", name, rc, err.text);
+	return number;
+}
+
+/* Ports of an instance would come first; this router has none. */
+static void
+set_sources(uint16_t number)
+{
+	struct ip_addr v4 = lab_addr("192.0.2.254"), v6 = lab_addr("2001:db8:a::fe");
+
+	role_enter_host();
+	v6.b[7] = 0xfe; /* to be seen in the output */
+	port_icmp_source_set(number, AFI_IPV4, &v4);
+	port_icmp_source_set(number, AFI_IPV6, &v6);
+}
+
+static void
+workers_up(void)
+{
+	struct dataplane_error err = {""};
+	int rc = workers_start(&(struct workers_config){.arena = lab.arena,
+				       .fib = fib_reader(lab.fib),
+				       .qsbr = lab.qsbr,
+				       .count = 1,
+				       .path_lists = lab.lists,
+				       .mpls_pipe = LAB_PIPE},
+		&err);
+
+	if (rc != 0)
+		fail_msg("workers_start: %d %s", rc, err.text);
+}
+
+static void
+test_mix(void **state)
+{
+	char in[64], plain[64], out[64], device[200];
+	uint8_t mac[6];
+
+	(void)state;
+	expected = calloc(packets + 110, sizeof(*expected));
+	got = calloc(packets + 110, sizeof(*got));
+	assert_true(expected != NULL && got != NULL);
+	snprintf(in, sizeof(in), "%s/in.pcap", directory);
+	snprintf(plain, sizeof(plain), "%s/plain.pcap", directory);
+	snprintf(out, sizeof(out), "%s/out.pcap", directory);
+	lab_eal_up(directory, 64);
+	(void)port("null", "net_null0,no-rx=1", false);
+	snprintf(device, sizeof(device), "net_pcap0,tx_pcap=%s", out);
+	port_mac(port("out", device, false), out_mac);
+	write_input(in, plain);
+	snprintf(device, sizeof(device), "net_pcap1,rx_pcap=%s", in);
+	port_mac(port("in", device, true), mac);
+	assert_memory_equal(mac, in_mac, 6);
+	snprintf(device, sizeof(device), "net_pcap2,rx_pcap=%s", plain);
+	port_mac(port("plain", device, false), mac);
+	assert_memory_equal(mac, plain_mac, 6);
+	lab_fib_up(&lab);
+	make_instances();
+	make_labels();
+	lab_commit(&lab);
+	set_sources(2);
+	workers_up();
+	if (!lab_wait(all_seen, &packets, 60)) {
+		compare_drops();
+		fail_msg("not all were seen");
+	}
+	compare_drops();
+	assert_int_equal(worker_stats(0)->forwarded, expected_count);
+	assert_true(lab_wait(all_told, NULL, 60));
+	workers_stop();
+	dataplane_fini();
+	lab_fib_down(&lab);
+	compare_output(out);
+	unlink(in);
+	unlink(plain);
+	unlink(out);
+	free(expected);
+	free(got);
+}
+
+static uint64_t
+setting(const char *name, uint64_t otherwise)
+{
+	const char *text = getenv(name);
+
+	return text != NULL ? strtoull(text, NULL, 10) : otherwise;
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_mix)};
+	int failed;
+
+	if (!cpu_has_level())
+		return 77;
+	role_enter_main();
+	seed = setting("KEEL_SEED", 20261123);
+	packets = (unsigned)setting("KEEL_PACKETS", 8000);
+	if (packets > PACKETS_MAX)
+		packets = PACKETS_MAX;
+	print_message("seed %lu, %u packets\n", (unsigned long)seed, packets);
+	if (mkdtemp(directory) == NULL)
+		return 1;
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	rmdir(directory);
+	return failed;
+}
