@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Lookup structures of the leak engine (rib/shard_leak.c): which VPN instances import a route target
- * (RFC 4364 4.3.1), and where an imported path comes from.
+ * Lookup structures of the leak engine (rib/shard_leak.c): the VPN instances of a route target
+ * (RFC 4364 4.3.1), and the origins of imported paths.
  *
  * Owner and writer: the thread of a shard. Other threads call leak_origin_get() only.
  */
@@ -15,8 +15,8 @@ struct arena;
 /* ---- value -> instances ---- */
 
 /*
- * From a route target, or any other number of 64 bits, to the instances that are listed for the
- * number. A lookup costs the same with 1 and with 1,000 instances.
+ * Lists instances for a route target or another number of 64 bits. A lookup costs the same with 1 and
+ * with 1,000 instances.
  */
 struct leak_index;
 int leak_index_create(struct arena *a, struct leak_index **out);
@@ -33,11 +33,11 @@ unsigned leak_index_keys(const struct leak_index *x);
 
 /*
  * An imported path has the peer of its source. The RD and the path id of the source have one number,
- * which is the path id of the imported path: two sites behind one reflector are two paths.
+ * used as the path id of the imported path: two sites behind one reflector are two paths.
  */
 struct leak_origin {
 	struct vpn_rd rd;
-	struct vrf_id vrf; /* the local instance that exports the route; VRF_DEFAULT: a peer */
+	struct vrf_id vrf; /* the exporting local instance; VRF_DEFAULT: a peer */
 	uint32_t path_id; /* as received */
 };
 
@@ -52,8 +52,8 @@ void leak_origin_ref(struct leak_origins *o, uint32_t number);
 /* The number of an origin without references is used again. */
 void leak_origin_unref(struct leak_origins *o, uint32_t number);
 /*
- * Any thread, of a path read from a table: false if the number is unknown. A path that is withdrawn
- * meanwhile may show the origin of a newer path.
+ * Any thread, of a path read from a table: false if the number is unknown. The origin of a path
+ * withdrawn meanwhile may be of a newer path.
  */
 bool leak_origin_get(const struct leak_origins *o, uint32_t number, struct leak_origin *out);
 unsigned leak_origins_count(const struct leak_origins *o);

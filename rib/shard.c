@@ -300,6 +300,7 @@ shard_destroy(struct shard *s)
 		retire_list_destroy(s->retired);
 	next_hops_fini(s);
 	replay_forget(s);
+	leak_fini(s);
 	scratch_free(s);
 	refused_fini(s);
 	if (s->eval != NULL)
@@ -332,6 +333,7 @@ shard_table_add(struct shard *s, struct vrf_id vrf, enum family family, struct t
 							family_afi(family), &t->dests);
 	if (err != 0)
 		return err;
+	leak_table_mark(s, t);
 	*out = t->id;
 	/* release: pairs with the acquire in shard_table_count */
 	atomic_store_explicit(&s->table_count, n + 1, memory_order_release);
@@ -429,7 +431,8 @@ shard_peer_idle(const struct shard *s, struct peer_id id)
 
 	if (slot == NULL)
 		return true;
-	if (slot->up)
+	/* an imported path of the peer may wait for its removal */
+	if (slot->up || leak_pending(s))
 		return false;
 	for (unsigned f = 0; f < FAMILY_COUNT; f++)
 		if (slot->rib[f].sweeping || slot->rib[f].keeps_listed ||
@@ -608,7 +611,7 @@ shard_originate_from(struct shard *s, struct vrf_id vrf, enum family family, con
 		reuse_end(s);
 		return err;
 	}
-	err = accepted_get(s, t, PEER_SELF, attrs, &acc);
+	err = accepted_get(s, t->vrf, PEER_SELF, attrs, &acc);
 	if (err != 0)
 		return err;
 	acc.flags |= (uint32_t)source << PATH_SOURCE_SHIFT;
@@ -678,7 +681,7 @@ consumers_wake(struct shard *s)
 bool
 shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 {
-	bool more, walks, garbage, hold, waits;
+	bool more, walks, leaks, garbage, hold, waits;
 
 	s->now_ns = now_ns;
 	if (s->pace.waits)
@@ -687,11 +690,14 @@ shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 	note_work("freeing replaced paths");
 	garbage = reclaim(s, reclaim_deadline(s, now_ns, deadline_ns));
 	hold = tombstones_hold(s, deadline_ns);
+	note_work("leaking of VPN routes");
+	leaks = !hold && leak_run(s, live_deadline(s, now_ns, deadline_ns));
 	note_work("import of UPDATEs");
-	more = !hold && import_run(s, live_deadline(s, now_ns, deadline_ns));
+	more = !hold && !leaks && import_run(s, live_deadline(s, now_ns, deadline_ns));
 	consumers_wake(s);
 	note_work("walks over tables");
 	walks = walks_run(s, deadline_ns, hold);
+	leaks = leak_pending(s) || (!hold && leak_scan(s, deadline_ns));
 	note_work("clearing up after a turn");
 	consumers_wake(s);
 	next_hops_tidy(s);
@@ -705,7 +711,7 @@ shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 	s->pace.waits = waits && !more && !garbage && hold == s->late.waits;
 	if (s->pace.waits)
 		journal_wait(s->journal, s->config.index, true);
-	return more || hold || walks || garbage;
+	return more || hold || walks || leaks || garbage;
 }
 
 bool
@@ -751,7 +757,7 @@ shard_path_stale(const struct shard *s, enum family family, const struct rib_pat
 {
 	const struct shard_peer_slot *slot = shard_slot(s, p->peer);
 
-	return slot != NULL && family < FAMILY_COUNT &&
+	return slot != NULL && family < FAMILY_COUNT && !(p->label_flags & PATH_IMPORTED) &&
 	       atomic_load_explicit(&p->epoch, memory_order_relaxed) !=
 		       shard_epoch(&slot->rib[family]);
 }

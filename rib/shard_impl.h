@@ -11,6 +11,7 @@
  * shard_tombstones.c: limit of tombstones that wait for a late consumer
  * shard_walks.c: one circulating scan per table for flushes, sweeps, evaluations and replays
  * shard_replay.c: keep_all_routes: evaluates kept routes by the current policy
+ * shard_leak.c: routes between VPN tables and instances
  */
 #pragma once
 
@@ -170,6 +171,14 @@ struct shard_table {
 	 * the FIB has reported a lack of room at least once: some destinations may not be installed
 	 */
 	bool fib_short;
+	/* shard_leak.c */
+	enum leak_kind {
+		LEAK_NOTHING,
+		LEAK_VPN, /* paths are imported into instances */
+		LEAK_OWN, /* of an instance: own paths are exported */
+	} leak;
+	struct shard_rib_in imports; /* of the imported paths, in the place of that of their peer */
+	unsigned locals; /* imported paths from a local instance */
 };
 
 /* True if replays are the only job of the scan. */
@@ -434,6 +443,7 @@ struct shard {
 	struct dest_id hint; /* maybe the destination of the current prefix; any value is safe */
 	uint32_t effort; /* paths ranked since the last look at the clock; EFFORT_SPENT: look now */
 
+	_Atomic(struct shard_leak *) leak; /* NULL: there was no VPN instance yet */
 	struct shard_next_hops next_hops;
 	struct shard_late late;
 	struct shard_pace pace;
@@ -493,6 +503,9 @@ shard_epoch_before(uint16_t a, uint16_t b)
 	return (int16_t)(uint16_t)(a - b) < 0;
 }
 
+/* The VRF in which the next hop of a path resolves: that of its peer. */
+struct vrf_id path_vrf(
+	const struct shard *s, const struct shard_table *t, const struct rib_path *p);
 /* NULL: unknown peer. */
 struct shard_peer_slot *shard_slot(const struct shard *s, struct peer_id id);
 struct shard_table *shard_table_of(struct shard *s, struct vrf_id vrf, enum family family);
@@ -560,6 +573,18 @@ int dest_redecide(struct shard *s, struct shard_table *t, struct dest_id id,
 	const struct dest_view *view) RUNS_ON(role_rib);
 /* Ends the reuse of results: policies, peers, next hops or the time may have changed. */
 void reuse_end(struct shard *s) RUNS_ON(role_rib);
+/*
+ * Sets or removes (`acc` NULL) an imported path, whose path id is the number of an origin. `label`:
+ * of the source. 0, -ENOMEM.
+ */
+int path_import(struct shard *s, struct shard_table *t, struct peer_id peer, const struct prefix *p,
+	uint32_t origin, uint32_t label, const struct shard_accepted *acc) RUNS_ON(role_rib);
+/* Copies the path of a peer. False: none. */
+bool path_read(const struct shard_table *t, struct dest_id id, struct peer_id peer,
+	uint32_t path_id, struct rib_path *out) RUNS_ON(role_rib);
+/* The best eligible path that is not imported. 0; -ENOENT: none; -ENOMEM. */
+int path_best_own(struct shard *s, struct shard_table *t, struct dest_id id, struct rib_path *out)
+	RUNS_ON(role_rib);
 void scratch_free(struct shard *s);
 
 /* shard_refused.c */
@@ -594,10 +619,11 @@ void refused_fini(struct shard *s);
 bool import_run(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib);
 /* Wakes the consumers of the journal, if entries were appended since the last wake-up. */
 void consumers_wake(struct shard *s) RUNS_ON(role_rib);
-int accepted_get(struct shard *s, struct shard_table *t, struct peer_id peer,
+/* `vrf`: in which the next hop resolves. */
+int accepted_get(struct shard *s, struct vrf_id vrf, struct peer_id peer,
 	const struct attr_set *attrs, struct shard_accepted *out) RUNS_ON(role_rib);
 /* As accepted_get(), for an interned set that may wait to be freed. */
-int accepted_hold(struct shard *s, struct shard_table *t, struct peer_id peer, struct attr_id id,
+int accepted_hold(struct shard *s, struct vrf_id vrf, struct peer_id peer, struct attr_id id,
 	struct shard_accepted *out) RUNS_ON(role_rib);
 void accepted_put(struct shard *s, struct shard_accepted *acc) RUNS_ON(role_rib);
 /* The verdict of an outcome, or NULL. */
@@ -635,7 +661,33 @@ void shard_sample_add(struct shard *s, uint64_t received_ns) RUNS_ON(role_rib);
  */
 bool import_may_withdraw(struct shard *s) RUNS_ON(role_rib);
 
+/* shard_leak.c */
+/*
+ * Room for `n` items of the list, before a change of a destination is published: one for each path
+ * that is added or removed. 0, -ENOMEM.
+ */
+int leak_room(struct shard *s, const struct shard_table *t, unsigned n) RUNS_ON(role_rib);
+/*
+ * A published change, with references on the sets of both lists. `own`: the own paths of an instance
+ * may have changed.
+ */
+void leak_changed(struct shard *s, struct shard_table *t, struct dest_id id,
+	const struct rib_path *take, unsigned takes, const struct rib_path *drop, unsigned drops,
+	bool own) RUNS_ON(role_rib);
+/* An imported path was added (by 1) or removed (by -1). */
+void leak_path_counts(struct shard *s, struct shard_table *t, const struct rib_path *p, int by);
+/* Sets t->leak. */
+void leak_table_mark(struct shard *s, struct shard_table *t);
+bool leak_pending(const struct shard *s); /* the list has items */
+/* Applies the list until the deadline. True if items are left. */
+bool leak_run(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib);
+/* With an empty list: slices of the scans and of the fill. True if more is due. */
+bool leak_scan(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib);
+void leak_fini(struct shard *s);
+
 /* shard_walks.c */
+/* True if walks wait until the consumers of the journal have read more. */
+bool walks_ahead(struct shard *s) RUNS_ON(role_rib);
 /* Dooms paths with a stamp before `below`; `lost`: paths of a lost session. */
 void sweep_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r, uint16_t below,
 	bool lost) RUNS_ON(role_rib);

@@ -29,7 +29,7 @@ struct import {
 
 /* Fills in the next hop of out->id. Drops the reference on out->id on failure. */
 static int
-accepted_next_hop(struct shard *s, struct shard_table *t, struct peer_id peer,
+accepted_next_hop(struct shard *s, struct vrf_id vrf, struct peer_id peer,
 	struct shard_accepted *out) RUNS_ON(role_rib)
 {
 	struct attr_set attrs; /* the fixed part */
@@ -45,8 +45,8 @@ accepted_next_hop(struct shard *s, struct shard_table *t, struct peer_id peer,
 		return 0;
 	if (attrs.first_asn != s->near_as[peer.v])
 		near_as_set(s, peer, NEAR_AS_ANY);
-	err = next_hop_hold(s, t->vrf, out->id, decision_attr_key(&attrs), attr_next_hop(&attrs),
-		&out->next_hop);
+	err = next_hop_hold(
+		s, vrf, out->id, decision_attr_key(&attrs), attr_next_hop(&attrs), &out->next_hop);
 	if (err != 0)
 		attr_unref(s->attrs, out->id);
 	else if (!next_hop_eligible(s, shard_slot(s, peer), peer, out->next_hop))
@@ -55,18 +55,18 @@ accepted_next_hop(struct shard *s, struct shard_table *t, struct peer_id peer,
 }
 
 int
-accepted_get(struct shard *s, struct shard_table *t, struct peer_id peer,
-	const struct attr_set *attrs, struct shard_accepted *out)
+accepted_get(struct shard *s, struct vrf_id vrf, struct peer_id peer, const struct attr_set *attrs,
+	struct shard_accepted *out)
 {
 	int err;
 
 	attr_table_owner(s->attrs, peer.v);
 	err = attr_intern(s->attrs, attrs, 1, &out->id);
-	return err != 0 ? err : accepted_next_hop(s, t, peer, out);
+	return err != 0 ? err : accepted_next_hop(s, vrf, peer, out);
 }
 
 int
-accepted_hold(struct shard *s, struct shard_table *t, struct peer_id peer, struct attr_id id,
+accepted_hold(struct shard *s, struct vrf_id vrf, struct peer_id peer, struct attr_id id,
 	struct shard_accepted *out)
 {
 	int err = 0;
@@ -79,7 +79,7 @@ accepted_hold(struct shard *s, struct shard_table *t, struct peer_id peer, struc
 		attr_table_owner(s->attrs, peer.v);
 		err = attr_intern_packed(s->attrs, p, size, attr_packed_hash(p, size), 1, &out->id);
 	}
-	return err != 0 ? err : accepted_next_hop(s, t, peer, out);
+	return err != 0 ? err : accepted_next_hop(s, vrf, peer, out);
 }
 
 void
@@ -223,13 +223,13 @@ verdict_of(struct import *m, const struct prefix *p, struct shard_accepted **acc
 		return 0;
 	*acc = accepted_place(s, v.outcome);
 	if (v.outcome == 0 && m->received.v != 0) {
-		err = accepted_hold(s, m->table, m->rec->peer, m->received, *acc);
+		err = accepted_hold(s, m->table->vrf, m->rec->peer, m->received, *acc);
 	} else if (v.attrs == m->unpacked) {
 		err = intern_received(m, &(*acc)->id);
 		if (err == 0)
-			err = accepted_next_hop(s, m->table, m->rec->peer, *acc);
+			err = accepted_next_hop(s, m->table->vrf, m->rec->peer, *acc);
 	} else {
-		err = accepted_get(s, m->table, m->rec->peer, v.attrs, *acc);
+		err = accepted_get(s, m->table->vrf, m->rec->peer, v.attrs, *acc);
 	}
 	if (err != 0)
 		return err;
@@ -1126,6 +1126,8 @@ import_some(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib)
 		if (is_last_live(c, rec))
 			consumers_wake(s);
 		record_end(s, rec);
+		if (leak_run(s, deadline_ns))
+			return true;
 		if (since_clock >= CLOCK_EVERY) {
 			since_clock = 0;
 			if (walk_clock() >= deadline_ns)

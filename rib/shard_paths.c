@@ -67,6 +67,36 @@ stamp(const struct rib_path *p)
 	return atomic_load_explicit(&p->epoch, memory_order_relaxed);
 }
 
+static bool
+is_imported(const struct rib_path *p)
+{
+	return (p->label_flags & PATH_IMPORTED) != 0;
+}
+
+/* Epochs, counts and plan of a path. Imported paths have those of the table. */
+static const struct shard_rib_in *
+rib_of(const struct shard *s, const struct shard_table *t, const struct rib_path *p)
+{
+	return is_imported(p) ? &t->imports : &shard_slot(s, p->peer)->rib[t->family];
+}
+
+static struct shard_rib_in *
+rib_counts(struct shard *s, struct shard_table *t, const struct rib_path *p)
+{
+	return is_imported(p) ? &t->imports : &shard_slot(s, p->peer)->rib[t->family];
+}
+
+struct vrf_id
+path_vrf(const struct shard *s, const struct shard_table *t, const struct rib_path *p)
+{
+	const struct shard_peer_slot *slot;
+
+	if (!is_imported(p))
+		return t->vrf;
+	slot = shard_slot(s, p->peer);
+	return atomic_load_explicit(&slot->key, memory_order_relaxed)->vrf;
+}
+
 bool
 path_doomed(const struct shard *s, const struct shard_table *t, const struct rib_path *p)
 {
@@ -74,7 +104,7 @@ path_doomed(const struct shard *s, const struct shard_table *t, const struct rib
 
 	if (t->sweeps == NULL)
 		return false;
-	r = &shard_slot(s, p->peer)->rib[t->family];
+	r = rib_of(s, t, p);
 	return r->sweeping && shard_epoch_before(stamp(p), r->sweep_below);
 }
 
@@ -151,7 +181,9 @@ static void
 path_make(const struct shard *s, const struct shard_table *t, const struct edit *e,
 	struct rib_path *out)
 {
-	const struct shard_rib_in *r = &shard_slot(s, e->peer)->rib[t->family];
+	const struct shard_rib_in *r = e->accepted->flags & PATH_IMPORTED
+					       ? &t->imports
+					       : &shard_slot(s, e->peer)->rib[t->family];
 
 	*out = (struct rib_path){
 		.peer = e->peer,
@@ -168,7 +200,7 @@ path_make(const struct shard *s, const struct shard_table *t, const struct edit 
 static void
 count_path(struct shard *s, struct shard_table *t, const struct rib_path *p, int by)
 {
-	struct shard_rib_in *r = &shard_slot(s, p->peer)->rib[t->family];
+	struct shard_rib_in *r = rib_counts(s, t, p);
 
 	shard_count(&r->counts.received, by);
 	if (stamp(p) == shard_epoch(r))
@@ -199,7 +231,7 @@ count_restamp(struct shard_rib_in *r, uint16_t was)
 static void
 path_took(struct shard *s, struct shard_table *t, const struct rib_path *p) RUNS_ON(role_rib)
 {
-	struct shard_next_hop *n = next_hop_of(s, t->vrf, p);
+	struct shard_next_hop *n = next_hop_of(s, path_vrf(s, t, p), p);
 
 	if (p->accepted.v != 0)
 		attr_ref(s->attrs, p->accepted, 1);
@@ -207,16 +239,20 @@ path_took(struct shard *s, struct shard_table *t, const struct rib_path *p) RUNS
 		attr_ref(s->attrs, p->received, 1);
 	if (n != NULL)
 		n->users++;
+	if (is_imported(p))
+		leak_path_counts(s, t, p, 1);
 	count_path(s, t, p, 1);
 }
 
 static void
 path_dropped(struct shard *s, struct shard_table *t, const struct rib_path *p) RUNS_ON(role_rib)
 {
-	struct shard_next_hop *n = next_hop_of(s, t->vrf, p);
+	struct shard_next_hop *n = next_hop_of(s, path_vrf(s, t, p), p);
 
 	if (n != NULL)
 		n->users--;
+	if (is_imported(p))
+		leak_path_counts(s, t, p, -1);
 	count_path(s, t, p, -1);
 	if (p->accepted.v != 0)
 		attr_unref(s->attrs, p->accepted);
@@ -288,8 +324,7 @@ same_best(const struct shard *s, const struct shard_table *t, const struct path_
 	const struct rib_path *a = &old->path[0], *b = &now->path[0];
 
 	return old->eligible > 0 && now->eligible > 0 && is_of(a, b->peer, b->path_id) &&
-	       a->accepted.v == b->accepted.v && !flags_differ(a, b) &&
-	       !shard_slot(s, b->peer)->rib[t->family].rerank;
+	       a->accepted.v == b->accepted.v && !flags_differ(a, b) && !rib_of(s, t, b)->rerank;
 }
 
 /* All but the attributes. */
@@ -298,7 +333,7 @@ peer_input(const struct shard *s, const struct shard_table *t, const struct rib_
 	struct decision_input *out) RUNS_ON(role_rib)
 {
 	const struct shard_peer_slot *slot = shard_slot(s, p->peer);
-	const struct shard_next_hop *n = next_hop_of(s, t->vrf, p);
+	const struct shard_next_hop *n = next_hop_of(s, path_vrf(s, t, p), p);
 
 	out->attrs = NULL;
 	out->eligible = (p->label_flags & PATH_NEXT_HOP_UP) != 0;
@@ -338,8 +373,8 @@ static uint32_t
 key_of(const struct shard *s, const struct shard_table *t, const struct rib_path *p)
 	RUNS_ON(role_rib)
 {
-	return decision_key(attr_key_of(s, t->vrf, p), (p->label_flags & PATH_NEXT_HOP_UP) != 0,
-		p->peer.v == PEER_SELF.v);
+	return decision_key(attr_key_of(s, path_vrf(s, t, p), p),
+		(p->label_flags & PATH_NEXT_HOP_UP) != 0, p->peer.v == PEER_SELF.v);
 }
 
 /*
@@ -459,7 +494,7 @@ static bool
 is_dirty(const struct shard *s, const struct shard_table *t, const struct rib_path *p)
 	RUNS_ON(role_rib)
 {
-	const struct shard_next_hop *n = next_hop_of(s, t->vrf, p);
+	const struct shard_next_hop *n = next_hop_of(s, path_vrf(s, t, p), p);
 
 	return t->redecide && n != NULL && n->dirty == s->next_hops.dirty;
 }
@@ -469,7 +504,8 @@ static bool
 refresh_flags(const struct shard *s, const struct shard_table *t, struct rib_path *p)
 	RUNS_ON(role_rib)
 {
-	bool up = next_hop_eligible(s, shard_slot(s, p->peer), p->peer, next_hop_of(s, t->vrf, p));
+	bool up = next_hop_eligible(
+		s, shard_slot(s, p->peer), p->peer, next_hop_of(s, path_vrf(s, t, p), p));
 	uint32_t flags =
 		(p->label_flags & ~(uint32_t)PATH_NEXT_HOP_UP) | (up ? PATH_NEXT_HOP_UP : 0);
 	bool changed = flags != p->label_flags;
@@ -525,7 +561,7 @@ make_change(struct shard *s, struct shard_table *t, struct making *m, const stru
 
 	if (was && is)
 		m->differs |= old->accepted.v != now->accepted.v || flags_differ(old, now) ||
-			      shard_slot(s, now->peer)->rib[t->family].rerank;
+			      rib_of(s, t, now)->rerank;
 	else
 		m->differs |= was || is;
 	if (old != NULL)
@@ -557,7 +593,7 @@ make_old(struct shard *s, struct shard_table *t, struct making *m, const struct 
 	if (!is_refused(&now) && refresh_flags(s, t, &now))
 		m->differs = true;
 	if (replayed != NULL && p->received.v != 0)
-		path_confirmed(&now, &shard_slot(s, p->peer)->rib[t->family]);
+		path_confirmed(&now, rib_of(s, t, p));
 	if (changed > 0)
 		make_change(s, t, m, p, gone ? NULL : &now);
 	else
@@ -638,7 +674,7 @@ make_candidate(struct shard *s, struct shard_table *t, struct making *m,
 	const struct prefix *replayed, const struct rib_path *p, const struct edit *e)
 	RUNS_ON(role_rib)
 {
-	const struct shard_rib_in *r = &shard_slot(s, p->peer)->rib[t->family];
+	const struct shard_rib_in *r = rib_of(s, t, p);
 	bool holds = rib_in_holds(t, r) && !keep_usable(s, m), is_there = true;
 	unsigned kept = m->keep;
 	struct rib_path now = *p;
@@ -751,9 +787,11 @@ count_refused(struct shard *s, const struct shard_table *t, const struct rib_pat
 
 /* Releases and counts the removed paths; `e`: the edit, or NULL for the scan. */
 static void
-old_dropped(struct shard *s, struct shard_table *t, const struct edit *e, unsigned take,
-	unsigned doomed, unsigned drop) RUNS_ON(role_rib)
+old_dropped(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e,
+	unsigned take, unsigned doomed, unsigned drop, bool own) RUNS_ON(role_rib)
 {
+	if (t->leak != LEAK_NOTHING)
+		leak_changed(s, t, id, s->take, take, s->drop, drop, own);
 	for (unsigned i = 0; i < doomed; i++)
 		count_swept(s, t, &s->drop[i]);
 	for (unsigned i = 0; e == NULL && i < take; i++)
@@ -856,7 +894,7 @@ not_installed_of(struct shard_table *t, struct dest_id id) RUNS_ON(role_rib)
 
 	if (!t->fib_short || dest_fib_get(t->dests, id) != DEST_NOT_INSTALLED ||
 		!dest_peek_best(t->dests, id, &view) || view.paths == NULL ||
-		view.paths->eligible == 0)
+		view.paths->eligible == 0 || is_imported(&view.paths->path[0]))
 		return (struct peer_id){PEER_MAX};
 	return view.paths->path[0].peer;
 }
@@ -893,7 +931,8 @@ count_waiting(struct shard *s, const struct shard_table *t, const struct rib_pat
 	unsigned count = 0;
 
 	for (unsigned i = 0; i < n; i++) {
-		if (is_refused(&p[i]) || (p[i].label_flags & PATH_NEXT_HOP_UP))
+		if (is_refused(&p[i]) || (p[i].label_flags & PATH_NEXT_HOP_UP) ||
+			is_imported(&p[i]))
 			continue;
 		refused_waiting(s, p[i].peer, t->family, by);
 		if (count < max)
@@ -960,6 +999,8 @@ reuse_run(struct shard *s, struct shard_table *t, struct dest_id id, const struc
 		return false;
 	if (!(e != NULL ? reuse_same_edit(a, e) : reuse_same_scan(a, &s->replay)))
 		return false;
+	if (leak_room(s, t, a->take + a->drop + 1) != 0)
+		return false;
 	for (unsigned i = 0; i < a->take; i++)
 		path_took(s, t, &s->take[i]);
 	s->reuse.runs++;
@@ -972,8 +1013,22 @@ reuse_run(struct shard *s, struct shard_table *t, struct dest_id id, const struc
 	not_installed_moves(s, t, id, missing);
 	if (a->differs)
 		entry_commit(s, t, id, sequence, a->aside);
-	old_dropped(s, t, e, a->take, a->doomed, a->drop);
+	/* sets with imported paths are never shared */
+	old_dropped(s, t, id, e, a->take, a->doomed, a->drop, a->differs);
 	return true;
+}
+
+/* True if a path before or after is not imported. */
+static bool
+any_own(const struct shard *s, const struct making *m)
+{
+	for (unsigned i = 0; i < m->keep; i++)
+		if (!is_imported(&s->keep[i]))
+			return true;
+	for (unsigned i = 0; i < m->drop; i++)
+		if (!is_imported(&s->drop[i]))
+			return true;
+	return false;
 }
 
 /*
@@ -995,7 +1050,8 @@ rebuild_all(struct shard *s, struct shard_table *t, struct dest_id id, const str
 	if (err != 0)
 		return err;
 	err = make(s, t, &m, view, e);
-	if (err != 0 || m.keep + m.refused > UINT16_MAX)
+	if (err != 0 || m.keep + m.refused > UINT16_MAX ||
+		leak_room(s, t, m.take + m.drop + 1) != 0)
 		return make_undo(s, t, &m);
 	if (m.keep > 0)
 		m.differs |= rank(s, t, m.keep, view->ordered) || s->multipath != old->multipath;
@@ -1011,7 +1067,7 @@ rebuild_all(struct shard *s, struct shard_table *t, struct dest_id id, const str
 		m.aside = same_best(s, t, old, set);
 	}
 	made_publish(s, t, id, set, old->path, old->count, e, &m);
-	old_dropped(s, t, e, m.take, m.doomed, m.drop);
+	old_dropped(s, t, id, e, m.take, m.doomed, m.drop, any_own(s, &m));
 	return 0;
 }
 
@@ -1292,7 +1348,8 @@ one_publish(struct shard *s, struct shard_table *t, struct dest_id id, const str
 		s->reuse.waits = waits;
 		memcpy(s->reuse.wait, wait, waits * sizeof(wait[0]));
 	}
-	old_dropped(s, t, o->e, m->take, m->doomed, m->drop);
+	/* sets with imported paths are published by rebuild() */
+	old_dropped(s, t, id, o->e, m->take, m->doomed, m->drop, m->differs);
 }
 
 /*
@@ -1332,6 +1389,8 @@ change_one(struct shard *s, struct shard_table *t, struct dest_id id, const stru
 		s->config.max_paths > 1 ? front->multipath : (unsigned)first_is_up(front, o);
 	edit.path = o->now;
 	err = scratch_reserve(s, 1);
+	if (err == 0)
+		err = leak_room(s, t, 2);
 	if (err == 0)
 		err = dest_edit_begin(t->dests, id, &edit, &change);
 	if (err != 0)
@@ -1405,6 +1464,8 @@ replace_only(struct shard *s, struct shard_table *t, struct dest_id id, const st
 
 	reuse_end(s); /* the scratch holds paths of the last result */
 	err = scratch_reserve(s, 1);
+	if (err == 0)
+		err = leak_room(s, t, 2);
 	if (err == 0 && now != NULL) {
 		set = path_set_alloc(t->dests, 1);
 		err = set != NULL ? 0 : -ENOMEM;
@@ -1417,7 +1478,7 @@ replace_only(struct shard *s, struct shard_table *t, struct dest_id id, const st
 	if (set != NULL)
 		set_fill(s, set, m.keep, m.refused);
 	made_publish(s, t, id, set, old, 1, NULL, &m);
-	old_dropped(s, t, NULL, m.take, 0, m.drop);
+	old_dropped(s, t, id, NULL, m.take, 0, m.drop, !is_imported(old));
 	return 0;
 }
 
@@ -1469,6 +1530,8 @@ announce_first(struct shard *s, struct shard_table *t, struct dest_id id, const 
 
 	reuse_end(s); /* the scratch holds paths of the last result */
 	err = scratch_reserve(s, 1);
+	if (err == 0)
+		err = leak_room(s, t, 1);
 	set = err == 0 ? path_set_alloc(t->dests, 1) : NULL;
 	if (set == NULL)
 		return -ENOMEM;
@@ -1476,6 +1539,8 @@ announce_first(struct shard *s, struct shard_table *t, struct dest_id id, const 
 	path_make(s, t, e, &set->path[0]);
 	make_change(s, t, &m, NULL, &set->path[0]);
 	made_publish(s, t, id, set, NULL, 0, e, &m);
+	if (t->leak != LEAK_NOTHING)
+		leak_changed(s, t, id, s->take, m.take, NULL, 0, !is_imported(&s->take[0]));
 	return 0;
 }
 
@@ -1617,6 +1682,89 @@ path_withdraw(struct shard *s, struct shard_table *t, struct peer_id peer, const
 	if (!import_may_withdraw(s))
 		return -EAGAIN;
 	return edit_apply(s, t, id, &view, &e, at, was);
+}
+
+/* ---- leaked paths ---- */
+
+int
+path_import(struct shard *s, struct shard_table *t, struct peer_id peer, const struct prefix *p,
+	uint32_t origin, uint32_t label, const struct shard_accepted *acc)
+{
+	struct edit e = {.peer = peer, .path_id = origin, .label = label, .accepted = acc};
+	struct dest_id id = dest_find(t->dests, p);
+	const struct rib_path *was = NULL;
+	struct dest_view view;
+	int err;
+
+	if (id.v == DEST_NONE && acc == NULL)
+		return 0;
+	if (id.v == DEST_NONE) {
+		err = dest_get(t->dests, p, &id);
+		if (err != 0)
+			return err;
+	}
+	if (!dest_peek(t->dests, id, &view))
+		view.paths = NULL;
+	was = path_find(view.paths, peer, origin);
+	if (acc == NULL)
+		return was != NULL ? rebuild(s, t, id, &view, &e) : 0;
+	if (was != NULL && was->accepted.v == acc->id.v &&
+		was->label_flags == (label << 12 | acc->flags))
+		return 0;
+	return view.paths == NULL ? announce_first(s, t, id, &e) : rebuild(s, t, id, &view, &e);
+}
+
+bool
+path_read(const struct shard_table *t, struct dest_id id, struct peer_id peer, uint32_t path_id,
+	struct rib_path *out)
+{
+	const struct rib_path *p;
+	struct rib_path behind;
+	struct dest_view view;
+	unsigned at;
+
+	if (!dest_peek(t->dests, id, &view) || view.paths == NULL)
+		return false;
+	p = path_locate(t, id, &view, peer, path_id, &behind, &at);
+	if (p != NULL)
+		*out = *p;
+	return p != NULL;
+}
+
+int
+path_best_own(struct shard *s, struct shard_table *t, struct dest_id id, struct rib_path *out)
+{
+	struct dest_view view;
+	unsigned n = 0;
+	int err;
+
+	if (!dest_peek(t->dests, id, &view) || view.paths == NULL)
+		return -ENOENT;
+	reuse_end(s); /* the scratch holds paths of the last result */
+	err = scratch_reserve(s, view.paths->count);
+	if (err != 0)
+		return err;
+	for (unsigned i = 0; i < view.paths->eligible; i++) {
+		const struct rib_path *p = &view.paths->path[i];
+
+		if (is_imported(p))
+			continue;
+		/* a set with paths behind the front has no imported paths */
+		if (view.behind > 0 || view.paths->count == 1) {
+			*out = *p;
+			return 0;
+		}
+		s->keep[n++] = *p;
+	}
+	if (n == 0)
+		return -ENOENT;
+	/*
+	 * Imported paths must not affect the order, as they may do by MED: routes would leak in a
+	 * circle.
+	 */
+	(void)rank(s, t, n, n);
+	*out = s->keep[s->order[0]];
+	return 0;
 }
 
 /* ---- room in the forwarding tables ---- */

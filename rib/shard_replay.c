@@ -268,7 +268,7 @@ outcome_intern(const struct subject *j, struct shard_verdict *v, const struct at
 	} else {
 		acc = accepted_place(s, w->outcome);
 		if (err == 0)
-			err = accepted_get(s, j->t, j->path->peer, made, acc);
+			err = accepted_get(s, j->t->vrf, j->path->peer, made, acc);
 		if (err != 0)
 			return err;
 		acc->received = j->path->received;
@@ -458,7 +458,7 @@ wanted_hold(const struct subject *j, const struct wanted *w, const struct shard_
 	if (acc != NULL)
 		return 0;
 	acc = accepted_place(s, w->outcome);
-	err = accepted_hold(s, j->t, j->path->peer, w->accepted, acc);
+	err = accepted_hold(s, j->t->vrf, j->path->peer, w->accepted, acc);
 	if (err != 0)
 		return err;
 	acc->received = j->path->received;

@@ -96,7 +96,9 @@ redecide(struct shard *s, struct vrf_id vrf, bool all) RUNS_ON(role_rib)
 	for (unsigned i = 0; i < n; i++) {
 		struct shard_table *t = &s->table[i];
 
-		if (t->vrf.v != vrf.v)
+		/* imported paths resolve where their peers are */
+		if (t->vrf.v != vrf.v && t->locals == 0 &&
+			(vrf.v != VRF_DEFAULT.v || shard_load(&t->imports.counts.received) == 0))
 			continue;
 		t->redecide = true;
 		t->rank_all |= all;
@@ -185,7 +187,7 @@ concerned(const struct shard *s, const struct shard_table *t, const struct path_
 			return true;
 		if (!t->redecide)
 			continue;
-		n = next_hop_of(s, t->vrf, p);
+		n = next_hop_of(s, path_vrf(s, t, p), p);
 		if (n != NULL && n->dirty == s->next_hops.dirty)
 			return true;
 	}
@@ -333,8 +335,8 @@ table_slice(struct shard *s, struct shard_table *t, uint64_t deadline_ns) RUNS_O
  */
 #define PACE_PATIENCE_NS 20000000u
 
-static bool
-walks_ahead(struct shard *s) RUNS_ON(role_rib)
+bool
+walks_ahead(struct shard *s)
 {
 	uint64_t position, now;
 
@@ -382,7 +384,7 @@ walks_run(struct shard *s, uint64_t deadline_ns, bool hold)
 {
 	unsigned n = shard_table_count(s);
 
-	if (!walks_possible(s, hold))
+	if (!walks_possible(s, hold) || leak_pending(s))
 		return walks_pending(s);
 	if (walks_ahead(s)) {
 		s->pace.waits = true;
@@ -397,7 +399,8 @@ walks_run(struct shard *s, uint64_t deadline_ns, bool hold)
 		while (!may_walk(t, hold));
 		table_slice(s, t, deadline_ns);
 		s->pace.walked_ns = walk_clock();
-		if (!walks_possible(s, hold))
+		if ((!hold && leak_run(s, deadline_ns)) || leak_pending(s) ||
+			!walks_possible(s, hold))
 			return walks_pending(s);
 		s->pace.waits = walks_ahead(s);
 	} while (!s->pace.waits && walk_clock() < deadline_ns);
