@@ -249,90 +249,6 @@ take_dataplane(CONFIG_TAKE_ARGS)
 	CONFIG_TAKE(c, at, value, dataplane_keys, config);
 }
 
-/* ---- vrfs ---- */
-
-struct vrf_draft {
-	const char *name;
-};
-
-/* A VPN instance. This version has only the instance `default`. Effect: restart. */
-static const struct config_key vrf_keys[] = {
-	/* Name of the instance, at most 10 characters. This version accepts only `default`. */
-	{"name", config_take_name, offsetof(struct vrf_draft, name), 0, 0, true},
-	/* Route distinguisher, as `64512:1`. */
-	{"rd", config_take_unsupported},
-	/* Route targets of the VPN routes that the instance imports. */
-	{"import_targets", config_take_unsupported},
-	/* Route targets of the VPN routes that the instance exports. */
-	{"export_targets", config_take_unsupported},
-	/* Route policy for VPN routes that the instance imports. */
-	{"import_policy", config_take_unsupported},
-	/* Route policy for routes of the instance that become VPN routes. */
-	{"export_policy", config_take_unsupported},
-	/* Limit of routes in the instance, and the action at the limit. */
-	{"max_routes", config_take_unsupported},
-	/* How MPLS labels are assigned: one label for the instance (`per-vrf`). */
-	{"label_mode", config_take_unsupported},
-};
-
-static void
-take_vrf(struct check *c, const struct at *at, const json_t *value, void *out)
-{
-	struct vrf_draft vrf = {0};
-
-	(void)out;
-	if (!CONFIG_TAKE(c, at, value, vrf_keys, &vrf) || !vrf.name)
-		return;
-	struct at name_at = AT_KEY(at, "name");
-	if (strlen(vrf.name) > 10)
-		config_fault(c, &name_at,
-			"\"%s\" is %zu characters long; the name of a VRF has at most 10", vrf.name,
-			strlen(vrf.name));
-	else if (strcmp(vrf.name, "default"))
-		config_fault(c, at,
-			"VRF \"%s\" is not supported in this version; only \"default\" is",
-			vrf.name);
-}
-
-static void
-take_vrfs(CONFIG_TAKE_ARGS)
-{
-	(void)key;
-	if (config_take_each(c, at, value, take_vrf, out))
-		config_check_unique(c, at, value, "name");
-}
-
-static bool
-vrf_is_declared(const struct check *c, const char *name)
-{
-	size_t i;
-	json_t *vrf;
-
-	json_array_foreach(json_object_get(c->document, "vrfs"), i, vrf)
-	{
-		const char *other = json_string_value(json_object_get(vrf, "name"));
-		if (other && !strcmp(other, name))
-			return true;
-	}
-	return false;
-}
-
-/* The key `vrf` of a port, network or peer. A VRF in `vrfs` besides `default` is a fault of `vrfs`. */
-void
-config_take_vrf(CONFIG_TAKE_ARGS)
-{
-	char buf[CONFIG_QUOTE_MAX];
-
-	(void)key;
-	if (!json_is_string(value))
-		config_fault_type(c, at, value, "a string");
-	else if (strcmp(json_string_value(value), "default") &&
-		 !vrf_is_declared(c, json_string_value(value)))
-		config_fault(c, at, "there is no VRF %s", config_quote(value, buf));
-	else
-		*(struct vrf_id *)out = VRF_DEFAULT;
-}
-
 /* ---- ports ---- */
 
 /* The rules of the kernel for names of interfaces (dev_valid_name). Names of TUN devices begin with keel. */
@@ -581,13 +497,14 @@ take_static(struct check *c, const struct at *at, const json_t *value, void *out
 	config->statics[config->static_count++] = d.route;
 }
 
-/* A prefix has several next hops or one blackhole. */
+/* A prefix of an instance has several next hops or one blackhole. */
 static void
 check_statics(
 	struct check *c, const struct at *at, const json_t *value, const struct config *config)
 {
 	json_t *seen = json_object(), *ways = json_object();
-	char prefix[PREFIX_TEXT_MAX], hop[ADDR_TEXT_MAX], text[PREFIX_TEXT_MAX + ADDR_TEXT_MAX + 2];
+	char prefix[PREFIX_TEXT_MAX], hop[ADDR_TEXT_MAX], key[PREFIX_TEXT_MAX + 8],
+		text[sizeof(key) + ADDR_TEXT_MAX + 1];
 
 	for (unsigned i = 0; i < config->static_count; i++) {
 		const struct config_static *s = &config->statics[i];
@@ -595,8 +512,9 @@ check_statics(
 		if (s->prefix.afi == AFI_NONE)
 			continue;
 		prefix_format(&s->prefix, prefix);
-		snprintf(text, sizeof(text), "%s %s", prefix, addr_format(&s->next_hop, hop));
-		const json_t *other = json_object_get(ways, prefix);
+		snprintf(key, sizeof(key), "%u %s", s->vrf.v, prefix);
+		snprintf(text, sizeof(text), "%s %s", key, addr_format(&s->next_hop, hop));
+		const json_t *other = json_object_get(ways, key);
 		if (other && json_boolean_value(other) != (s->next_hop.afi == AFI_NONE)) {
 			struct at element_at = AT_INDEX(at, i),
 				  here = AT_KEY(&element_at, "prefix");
@@ -605,7 +523,7 @@ check_statics(
 				prefix);
 			continue;
 		}
-		json_object_set_new(ways, prefix, json_boolean(s->next_hop.afi == AFI_NONE));
+		json_object_set_new(ways, key, json_boolean(s->next_hop.afi == AFI_NONE));
 		config_note_unique(c, at, i, "prefix", prefix_value, text, seen);
 	}
 	json_decref(seen);
@@ -700,8 +618,8 @@ config_take_preference(CONFIG_TAKE_ARGS)
 /* ---- the document ---- */
 
 /*
- * The document. `router` is read before all other sections, because peers are compared with its
- * AS number.
+ * The document. `router` and `vrfs` are read before all other sections, because peers are compared
+ * with the AS number, and other sections name instances.
  */
 static const struct config_key root_keys[] = {
 	/* Identity of this router in BGP. */
@@ -713,10 +631,8 @@ static const struct config_key root_keys[] = {
 	{"dataplane", take_dataplane},
 	/* Where RPC clients and metrics collectors connect. */
 	{"management", take_management},
-	/*
-	 * VPN instances. This version has only the instance `default`, which need not be listed.
-	 */
-	{"vrfs", take_vrfs},
+	/* VPN instances. The instance `default` always exists and need not be listed. */
+	{"vrfs", config_take_elsewhere},
 	/*
 	 * The interfaces that the workers forward on. With `--no-dataplane` ports are checked
 	 * and not opened.
@@ -768,13 +684,17 @@ static const struct config_key root_keys[] = {
 static void
 take_root(struct check *c, const json_t *document)
 {
-	struct at root = AT_ROOT, router_at = AT_KEY(&root, "router");
-	const json_t *router = json_object_get(document, "router");
+	struct at root = AT_ROOT, router_at = AT_KEY(&root, "router"),
+		  vrfs_at = AT_KEY(&root, "vrfs");
+	const json_t *router = json_object_get(document, "router"),
+		     *vrfs = json_object_get(document, "vrfs");
 	json_t *nothing = json_object();
 
 	/* An absent section is checked as an empty section, for faults that name the missing keys. */
 	if (json_is_object(document))
 		take_router(c, &router_at, router ? router : nothing, NULL, c->config);
+	if (vrfs)
+		config_take_vrfs(c, &vrfs_at, vrfs, NULL, c->config);
 	CONFIG_TAKE(c, &root, document, root_keys, c->config);
 	json_decref(nothing);
 }
@@ -807,9 +727,11 @@ config_parse(const struct config_host *host, json_t *document, struct faults *f)
 		return NULL;
 	}
 	config->document = json_incref(document);
+	config->vrf_names = host != NULL ? host->vrf_names : NULL;
 	take_root(&c, document);
 	json_decref(c.groups_by_name);
 	json_decref(c.policies_by_name);
+	json_decref(c.vrf_ids);
 	if (json_is_object(document))
 		config->policies = policy_set_compile(document, f);
 	if (f->count == before && f->lost == lost_before)
@@ -832,6 +754,7 @@ config_free(struct config *c)
 	for (unsigned i = 0; i < c->port_count; i++)
 		free(c->ports[i].addresses);
 	free(c->ports);
+	config_vrfs_free(c);
 	free(c->peers);
 	free(c->peer_index);
 	free(c->ranges);

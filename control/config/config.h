@@ -9,6 +9,7 @@
 #include "lpm/base.h"
 #include "lpm/prefix.h"
 #include "rib/policy.h"
+#include "rib/vpn.h"
 
 #include <jansson.h>
 
@@ -26,9 +27,33 @@ void faults_add(struct faults *f, const char *path, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 void faults_fini(struct faults *f);
 
+struct vrf_names;
+
 struct config_address {
 	struct ip_addr addr;
 	uint8_t len;
+};
+
+struct config_targets {
+	struct ext_community *at;
+	unsigned count;
+};
+
+/* What happens to route number limit + 1 of an instance. */
+enum max_routes_action {
+	MAX_ROUTES_DISCARD, /* refused, and accepted when there is room */
+	MAX_ROUTES_WARNING, /* accepted */
+};
+
+/* A VPN instance other than `default`. */
+struct config_vrf {
+	const char *name;
+	struct vrf_id id; /* control/config/vrf_names.h */
+	struct vpn_rd rd; /* .v == 0: none */
+	struct config_targets import_targets, export_targets;
+	const char *import_policy, *export_policy; /* NULL: all routes */
+	uint32_t max_routes; /* 0: no limit */
+	uint8_t max_routes_action; /* enum max_routes_action */
 };
 
 struct config_port {
@@ -144,6 +169,9 @@ struct config {
 	struct ip_addr http_addr; /* AFI_NONE: no HTTP */
 	uint16_t http_port;
 	const char *http_token_file; /* NULL: none */
+	struct config_vrf *vrfs; /* in the order of the document; without `default` */
+	unsigned vrf_count;
+	struct vrf_names *vrf_names; /* of the references of `vrfs`; NULL: no references */
 	struct config_port *ports;
 	unsigned port_count;
 	struct config_peer *peers; /* after inheritance */
@@ -177,6 +205,11 @@ struct config {
 
 /* The host that a document is for. Lent for each config_parse(). */
 struct config_host {
+	/*
+	 * The ids of the VPN instances; NULL: an id is the place in the document. Outlives every struct
+	 * config.
+	 */
+	struct vrf_names *vrf_names;
 	/* Without a data plane the zone of a link-local address may be any interface; with a data plane it is a port of the document. */
 	bool no_dataplane;
 	/* Adds a fault for each thing that a start on this host would refuse; sees only documents without other faults. NULL: the host has no limits. */
@@ -197,6 +230,9 @@ void config_range_peer(
 	const struct config_range *r, const struct ip_addr *addr, struct config_peer *out);
 const struct config_peer *config_peer_find(
 	const struct config *c, struct vrf_id vrf, const struct ip_addr *addr);
+/* NULL: no such instance, or `default`. */
+const struct config_vrf *config_vrf_find(const struct config *c, struct vrf_id id);
+const struct config_vrf *config_vrf_named(const struct config *c, const char *name);
 
 /*
  * Reads FILE: syntax errors as `FILE:LINE:COLUMN: text`, duplicate keys by their pointer. The document, or NULL with

@@ -160,8 +160,8 @@ policy_is_defined(struct check *c, const char *name)
 		       name) != NULL;
 }
 
-static void
-take_policy_name(CONFIG_TAKE_ARGS)
+void
+config_take_policy_name(CONFIG_TAKE_ARGS)
 {
 	char buf[CONFIG_QUOTE_MAX];
 
@@ -244,13 +244,13 @@ static const struct config_key family_keys[] = {
 	 * `deny-all` always exist. Default: an external session accepts nothing (RFC 8212); an
 	 * internal session accepts all. Effect: import.
 	 */
-	{"import_policy", take_policy_name, offsetof(struct config_family, import_policy)},
+	{"import_policy", config_take_policy_name, offsetof(struct config_family, import_policy)},
 	/*
 	 * Route policy for routes to the peer; see keel-policy(7). The policy sees attributes
 	 * before keeld sets next hop and own AS number. Default: an external session sends
 	 * nothing (RFC 8212); an internal session sends all. Effect: export.
 	 */
-	{"export_policy", take_policy_name, offsetof(struct config_family, export_policy)},
+	{"export_policy", config_take_policy_name, offsetof(struct config_family, export_policy)},
 	/*
 	 * Routes of external peers are advertised to this internal peer with the address of
 	 * this router as next hop. No effect on reflected routes (RFC 4456 10) and on external peers, which get the address of this router
@@ -716,6 +716,8 @@ take_peer(struct check *c, const struct at *at, const json_t *value, void *out)
 	c->muted = true;
 	CONFIG_TAKE(c, at, merged, peer_keys, peer);
 	c->muted = false;
+	if (peer->vrf.v != VRF_DEFAULT.v)
+		peer->vrf_name = json_string_value(json_object_get(merged, "vrf"));
 	default_family(peer, merged);
 	config->peer_count++;
 	finish_peer(config, peer);
@@ -792,6 +794,8 @@ range_template(struct check *c, const struct at *at, const json_t *value, struct
 	c->muted = false;
 	p->group = r->group;
 	p->vrf = r->vrf;
+	if (r->vrf.v != VRF_DEFAULT.v)
+		p->vrf_name = json_string_value(json_object_get(value, "vrf"));
 	p->passive = p->dynamic = true;
 	memcpy(p->addr.b, r->prefix.b, sizeof(p->addr.b));
 	p->addr.afi = r->prefix.afi;
@@ -826,7 +830,6 @@ take_ranges(CONFIG_TAKE_ARGS)
 	config->ranges = calloc(json_array_size(value) + 1, sizeof(*config->ranges));
 	if (!config->ranges)
 		config_fault(c, at, "out of memory");
-	/* There is one VRF, so the prefix is the key. */
 	else if (config_take_each(c, at, value, take_range, config))
 		config_check_unique_prefixes(c, at, value);
 }
@@ -861,7 +864,6 @@ take_networks(CONFIG_TAKE_ARGS)
 	config->networks = calloc(json_array_size(value) + 1, sizeof(*config->networks));
 	if (!config->networks)
 		config_fault(c, at, "out of memory");
-	/* There is one VRF, so the prefix is the key. */
 	else if (config_take_each(c, at, value, take_network, config))
 		config_check_unique_prefixes(c, at, value);
 }
@@ -911,7 +913,7 @@ static const struct config_key redistribute_keys[] = {
 	 * Route policy for the routes; see keel-policy(7). Default: all routes of the source
 	 * are originated.
 	 */
-	{"policy", take_policy_name, offsetof(struct config_redistribute, policy)},
+	{"policy", config_take_policy_name, offsetof(struct config_redistribute, policy)},
 };
 
 static void
@@ -932,9 +934,8 @@ take_redistribute(CONFIG_TAKE_ARGS)
 	config->redistribute = calloc(json_array_size(value) + 1, sizeof(*config->redistribute));
 	if (!config->redistribute)
 		config_fault(c, at, "out of memory");
-	/* There is one VRF, so the source is the key. */
 	else if (config_take_each(c, at, value, take_redistribute_one, config))
-		config_check_unique(c, at, value, "source");
+		config_check_unique_in_vrf(c, at, value, "source");
 }
 
 /* BGP: what is originated, and the peers. */

@@ -342,20 +342,53 @@ config_check_unique(struct check *c, const struct at *at, const json_t *array, c
 	json_decref(seen);
 }
 
+#define VRF_TEXT_MAX 66 /* a name has 63 octets (config_take_name) */
+
+/* The text of a key in the instance of `element`. */
+static void
+in_vrf(const json_t *element, const char *key, char *text, size_t size)
+{
+	const char *vrf = json_string_value(json_object_get(element, "vrf"));
+
+	snprintf(text, size, "%.63s %s", vrf != NULL ? vrf : "default", key);
+}
+
 void
 config_check_unique_prefixes(struct check *c, const struct at *at, const json_t *array)
 {
 	json_t *seen = json_object(), *element;
-	char text[PREFIX_TEXT_MAX];
+	char prefix[PREFIX_TEXT_MAX], text[PREFIX_TEXT_MAX + VRF_TEXT_MAX];
 	size_t i;
 
 	json_array_foreach(array, i, element)
 	{
 		const json_t *value = json_object_get(element, "prefix");
 		struct prefix p;
-		if (json_is_string(value) && !prefix_parse(json_string_value(value), &p))
-			config_note_unique(
-				c, at, i, "prefix", value, prefix_format(&p, text), seen);
+
+		if (!json_is_string(value) || prefix_parse(json_string_value(value), &p))
+			continue;
+		in_vrf(element, prefix_format(&p, prefix), text, sizeof(text));
+		config_note_unique(c, at, i, "prefix", value, text, seen);
+	}
+	json_decref(seen);
+}
+
+void
+config_check_unique_in_vrf(
+	struct check *c, const struct at *at, const json_t *array, const char *key)
+{
+	json_t *seen = json_object(), *element;
+	char text[CONFIG_QUOTE_MAX + VRF_TEXT_MAX];
+	size_t i;
+
+	json_array_foreach(array, i, element)
+	{
+		const json_t *value = json_object_get(element, key);
+
+		if (!json_is_string(value) || json_string_length(value) >= CONFIG_QUOTE_MAX)
+			continue;
+		in_vrf(element, json_string_value(value), text, sizeof(text));
+		config_note_unique(c, at, i, key, value, text, seen);
 	}
 	json_decref(seen);
 }

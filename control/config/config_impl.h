@@ -26,6 +26,7 @@ struct check {
 	struct config *config; /* being filled; NULL in policy_set_compile */
 	const struct policy_set *policies; /* NULL: names of policies are not looked up */
 	json_t *groups_by_name, *policies_by_name; /* of the document; made by config_named() */
+	json_t *vrf_ids; /* name of an instance without faults -> id; NULL: no `vrfs` */
 };
 
 /*
@@ -97,8 +98,13 @@ void config_take_unsupported(CONFIG_TAKE_ARGS);
 /* A known key with a check of its own outside of the table. */
 void config_take_elsewhere(CONFIG_TAKE_ARGS);
 
-/* Between config.c and config_bgp.c. */
-void config_take_vrf(CONFIG_TAKE_ARGS); /* struct vrf_id */
+/* config_vrf.c */
+void config_take_vrfs(CONFIG_TAKE_ARGS); /* before every section with a key `vrf` */
+void config_vrfs_free(struct config *config);
+void config_take_vrf(CONFIG_TAKE_ARGS); /* struct vrf_id: the key `vrf` */
+
+/* Between config.c, config_vrf.c and config_bgp.c. */
+void config_take_policy_name(CONFIG_TAKE_ARGS); /* const char *: a route policy of the document */
 void config_take_bgp(CONFIG_TAKE_ARGS);
 void config_bgp_defaults(struct config *config);
 void config_take_preference(
@@ -126,8 +132,11 @@ int config_value_word(
 /* Adds a fault for each element of `array` whose `key` equals the `key` of an earlier element. */
 void config_check_unique(
 	struct check *c, const struct at *at, const json_t *array, const char *key);
-/* As config_check_unique() for the key `prefix`; compares prefixes, not texts. */
+/* As config_check_unique() for the key `prefix` in an instance; compares prefixes, not texts. */
 void config_check_unique_prefixes(struct check *c, const struct at *at, const json_t *array);
+/* As config_check_unique(), in an instance: elements may have different keys `vrf`. */
+void config_check_unique_in_vrf(
+	struct check *c, const struct at *at, const json_t *array, const char *key);
 /* One step of both functions: adds a fault when `seen` has `text`. `value` is the text of the document at `key`. */
 void config_note_unique(struct check *c, const struct at *array_at, size_t index, const char *key,
 	const json_t *value, const char *text, json_t *seen);

@@ -63,12 +63,27 @@ own_address(const struct config *config, const struct config_peer *p, char place
 	return true;
 }
 
+/* The first family not allowed in the instance of the peer; FAMILY_COUNT: all are allowed. */
+static enum family
+family_refused(const struct config_peer *p)
+{
+	for (unsigned i = 0; p->vrf.v != VRF_DEFAULT.v && i < FAMILY_COUNT; i++)
+		if (p->families[i].enabled && i != FAMILY_IPV4_UNICAST && i != FAMILY_IPV6_UNICAST)
+			return (enum family)i;
+	return FAMILY_COUNT;
+}
+
 static void
 check_peer(const struct config *config, unsigned i, struct faults *f)
 {
 	const struct config_peer *p = &config->peers[i];
+	enum family family = family_refused(p);
 	char path[PATH_SIZE], place[PATH_SIZE];
 
+	if (family != FAMILY_COUNT) {
+		snprintf(path, sizeof(path), "/bgp/peers/%u/families/%s", i, family_text(family));
+		faults_add(f, path, "only valid in the VRF \"default\"");
+	}
 	if (p->gtsm && p->multihop != 0) {
 		snprintf(path, sizeof(path), "/bgp/peers/%u/gtsm", i);
 		faults_add(f, path, "only valid without `multihop` (%u)", p->multihop);
@@ -79,22 +94,49 @@ check_peer(const struct config *config, unsigned i, struct faults *f)
 	}
 }
 
-void
-config_check_whole(const struct config_host *host, const struct config *config, struct faults *f)
+static void
+check_range(const struct config *config, unsigned i, struct faults *f)
+{
+	const struct config_range *r = &config->ranges[i];
+	enum family family = family_refused(&r->peer);
+	char path[PATH_SIZE];
+
+	snprintf(path, sizeof(path), "/bgp/listen_ranges/%u/group", i);
+	if (r->peer.gtsm && r->peer.multihop != 0)
+		faults_add(f, path,
+			"\"%s\" has both `gtsm` and `multihop`; only one of them is valid",
+			r->group);
+	if (family != FAMILY_COUNT)
+		faults_add(f, path,
+			"\"%s\" has the family %s, which is only valid in the VRF \"default\"",
+			r->group, family_text(family));
+}
+
+/* With --no-dataplane ports are checked and not opened. */
+static void
+check_ports(const struct config_host *host, const struct config *config, struct faults *f)
 {
 	char path[PATH_SIZE];
 
+	if (host != NULL && host->no_dataplane)
+		return;
+	for (unsigned i = 0; i < config->port_count; i++) {
+		if (config->ports[i].vrf.v == VRF_DEFAULT.v)
+			continue;
+		snprintf(path, sizeof(path), "/ports/%u/vrf", i);
+		faults_add(f, path, "a port in a VPN instance is not supported in this version");
+	}
+}
+
+void
+config_check_whole(const struct config_host *host, const struct config *config, struct faults *f)
+{
 	check_cpus(host, config, f);
 	for (unsigned i = 0; i < config->peer_count; i++)
 		check_peer(config, i, f);
-	for (unsigned i = 0; i < config->range_count; i++) {
-		if (!config->ranges[i].peer.gtsm || config->ranges[i].peer.multihop == 0)
-			continue;
-		snprintf(path, sizeof(path), "/bgp/listen_ranges/%u/group", i);
-		faults_add(f, path,
-			"\"%s\" has both `gtsm` and `multihop`; only one of them is valid",
-			config->ranges[i].group);
-	}
+	for (unsigned i = 0; i < config->range_count; i++)
+		check_range(config, i, f);
+	check_ports(host, config, f);
 	if (config->peer_count > PEER_MAX - 1)
 		faults_add(f, "/bgp/peers", "%u peers are configured; at most %u are supported",
 			config->peer_count, PEER_MAX - 1);

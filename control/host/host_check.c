@@ -2,6 +2,7 @@
 #include "control/host/host_check.h"
 
 #include "control/config/config.h"
+#include "control/config/vrf_names.h"
 #include "control/base/log.h"
 #include "lpm/fib.h"
 #include "lpm/table_v4.h"
@@ -182,7 +183,12 @@ host_check_create(bool no_dataplane)
 
 	if (h == NULL)
 		return NULL;
-	h->face = (struct config_host){.no_dataplane = no_dataplane, .check = check};
+	h->face = (struct config_host){
+		.vrf_names = vrf_names_create(), .no_dataplane = no_dataplane, .check = check};
+	if (h->face.vrf_names == NULL) {
+		free(h);
+		return NULL;
+	}
 	find_cpus(h);
 	raise_descriptors(h);
 	return &h->face;
@@ -191,5 +197,8 @@ host_check_create(bool no_dataplane)
 void
 host_check_destroy(struct config_host *host)
 {
+	if (host == NULL)
+		return;
+	vrf_names_destroy(host->vrf_names);
 	free(host);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The resources of this host: processors, memory for the forwarding tables, file descriptors.
- * config_parse() refuses a document that asks for more: at start, with --check, in config.validate
+ * The resources of this host: processors, memory for the forwarding tables, file descriptors; and
+ * the ids of the VPN instances (control/config/vrf_names.h). config_parse() refuses a document that asks for more: at start, with --check, in config.validate
  * and in a commit alike.
  */
 #pragma once

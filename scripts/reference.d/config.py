@@ -13,7 +13,7 @@ import c_tables
 import mdoc
 from tree import Fault
 
-SOURCES = ["control/config/" + name for name in ("config.c", "config_bgp.c", "policy_compile.c", "policy_lists.c", "config_check.c")]
+SOURCES = ["control/config/" + name for name in ("config.c", "config_bgp.c", "config_vrf.c", "policy_compile.c", "policy_lists.c", "config_check.c")]
 SCHEMA = "docs/keel.schema.json"
 PAGES = {"docs/man/keel.json.5": "scripts/reference.d/keel.json.5.in", "docs/man/keel-policy.7": "scripts/reference.d/keel-policy.7.in"}
 U32 = 4294967295
@@ -33,7 +33,7 @@ DEFS = {
     "community": {"type": "string", "anyOf": [{"pattern": "^[0-9]+:[0-9]+$"}, {"enum": None}]},
     "large_community": {"type": "string", "pattern": "^[0-9]+:[0-9]+:[0-9]+$"},
     "ext_community": {"type": "string", "pattern": "^((rt|soo):[0-9.]+:[0-9]+|0x[0-9A-Fa-f]{16})$"},
-    "vrf_name": {"type": "string", "const": "default", "default": "default"},
+    "vrf_name": {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_.-]{0,9}$", "default": "default"},
 }
 
 
@@ -42,6 +42,7 @@ def ref(name):
 
 
 ADDRESS_LENGTH = {"type": "string", "pattern": "^[0-9A-Fa-f:.]+/[0-9]{1,3}$"}
+ADMINISTERED = {"type": "string", "pattern": "^([0-9.]+:[0-9]+|0x[0-9A-Fa-f]{16})$"}
 NUMBER = {"type": "integer", "minimum": 0, "maximum": U32}
 # Checkers of scalars: (schema, words for the manual).
 SCALARS = {
@@ -64,7 +65,9 @@ SCALARS = {
     "take_static_next_hop": (ref("host"), "IP address"),
     "take_peer_address": (ref("host"), "IP address"),
     "take_source": (ref("host"), "IP address"),
-    "take_policy_name": (ref("name"), "name of a route policy"),
+    "config_take_policy_name": (ref("name"), "name of a route policy"),
+    "take_rd": (ADMINISTERED, "route distinguisher"),
+    "take_target": (ADMINISTERED, "route target"),
     "take_group_name": (ref("name"), "name of a group"),
     "take_list_name": (ref("name"), "name"),
     "take_policy_own_name": ({**ref("name"), "not": {"enum": ["accept-all", "deny-all"]}}, "name"),
@@ -92,6 +95,7 @@ KEYS = {
 # Root keys that policy_set_compile() and take_root() read apart: (table, table of the entries).
 ELSEWHERE = {
     "router": ("router_keys", None),
+    "vrfs": ("vrf_keys", "vrf_keys"),
     "prefix_lists": ("prefix_list_keys", "prefix_entry_keys"),
     "as_path_lists": ("as_path_list_keys", "as_path_entry_keys"),
     "community_lists": ("community_list_keys", "community_entry_keys"),
@@ -107,7 +111,7 @@ NAMES = {
     "vrf_keys": "vrf", "port_keys": "port", "static_keys": "static_route", "preference_keys": "preference", "bgp_keys": "bgp",
     "network_keys": "network", "group_keys": "group", "peer_keys": "peer", "capability_keys": "capabilities", "timer_keys": "timers",
     "slow_peer_keys": "slow_peer",
-    "families_keys": "families", "family_keys": "family", "max_prefixes_keys": "max_prefixes", "redistribute_keys": "redistribute",
+    "families_keys": "families", "family_keys": "family", "max_prefixes_keys": "max_prefixes", "max_routes_keys": "max_routes", "redistribute_keys": "redistribute",
     "policy_keys": "route_policy", "node_keys": "node", "match_keys": "match", "set_keys": "set", "prefix_entry_keys": "prefix_entry",
     "as_path_entry_keys": "as_path_entry", "community_entry_keys": "community_entry", "prefix_list_keys": "prefix_list",
     "large_community_entry_keys": "large_community_entry", "ext_community_entry_keys": "ext_community_entry", "as_path_list_keys": "as_path_list",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/config/config.h"
 #include "control/config/policy_compile.h"
+#include "control/config/vrf_names.h"
 #include "tests/control/config_test.h"
 
 #include <errno.h>
@@ -16,6 +17,9 @@
 	       "'net_null1'}]"
 #define PEER(keys)                                                                                 \
 	"{" ROUTER ", 'bgp': {'peers': [{'address': '192.0.2.2', 'asn': 64513, " keys "}]}}"
+
+#define VRFS(keys) "{" ROUTER ", 'vrfs': [{'name': 'red', " keys "}]}"
+#define IN_RED(keys) "{" ROUTER ", 'vrfs': [{'name': 'red'}], 'bgp': {" keys "}}"
 
 static const struct config_host *host; /* NULL: with a data plane */
 
@@ -394,16 +398,45 @@ static const struct {
 		"1 is not an integer from 64"},
 	{"{" ROUTER ", 'dataplane': {'eal_args': [1]}}", "/dataplane/eal_args/0",
 		"1 is not a string"},
-	{"{" ROUTER ", 'vrfs': [{'name': 'red'}]}", "/vrfs/0", "not supported in this version"},
+	{"{" ROUTER ", 'vrfs': [{}]}", "/vrfs/0/name", "is missing"},
 	{"{" ROUTER ", 'vrfs': [{'name': 'elevenchars'}]}", "/vrfs/0/name", "has at most 10"},
+	{"{" ROUTER ", 'vrfs': [{'name': 'all'}]}", "/vrfs/0/name", "\"all\""},
 	{"{" ROUTER ", 'vrfs': [{'name': 'default', 'rd': '1:1'}]}", "/vrfs/0/rd",
-		"not supported in this version"},
-	{"{" ROUTER ", 'vrfs': [{'name': 'default', 'import_policy': 'p'}]}",
-		"/vrfs/0/import_policy", "not supported in this version"},
-	{"{" ROUTER ", 'vrfs': [{'name': 'default', 'export_policy': 'p'}]}",
-		"/vrfs/0/export_policy", "not supported in this version"},
-	{"{" ROUTER ", 'vrfs': [{'name': 'default', 'max_routes': {'limit': 1}}]}",
-		"/vrfs/0/max_routes", "not supported in this version"},
+		"only valid for an instance other than \"default\""},
+	{VRFS("'rd': '1'"), "/vrfs/0/rd", "\"1\" is not a route distinguisher"},
+	{VRFS("'rd': 1"), "/vrfs/0/rd", "1 is not a string"},
+	{VRFS("'rd': '0:0'"), "/vrfs/0/rd", "can't be the route distinguisher"},
+	{VRFS("'rd': '1:1'}, {'name': 'blue', 'rd': '1:1'"), "/vrfs/1/rd",
+		"already used at /vrfs/0"},
+	{VRFS("'rd': '192.0.2.1:1'}, {'name': 'blue', 'rd': '0x0001c00002010001'"), "/vrfs/1/rd",
+		"already used at /vrfs/0"},
+	{VRFS("'import_targets': '1:1'"), "/vrfs/0/import_targets", "is not an array"},
+	{VRFS("'import_targets': ['1:1', 'x']"), "/vrfs/0/import_targets/1",
+		"\"x\" is not a route target"},
+	{VRFS("'import_targets': ['1:1', '1:1']"), "/vrfs/0/import_targets/1", "is listed twice"},
+	{VRFS("'rd': '1:1', 'export_targets': ['1:70000', '70000:70000']"),
+		"/vrfs/0/export_targets/1", "is not a route target"},
+	{VRFS("'export_targets': ['1:1']"), "/vrfs/0/export_targets", "only valid with `rd`"},
+	{VRFS("'import_policy': 'p'"), "/vrfs/0/import_policy", "there is no route policy \"p\""},
+	{VRFS("'export_policy': 'p'"), "/vrfs/0/export_policy", "there is no route policy \"p\""},
+	{VRFS("'max_routes': {}"), "/vrfs/0/max_routes/limit", "is missing"},
+	{VRFS("'max_routes': {'limit': 1, 'action': 'shutdown'}"), "/vrfs/0/max_routes/action",
+		"is not one of discard, warning"},
+	{VRFS("'label_mode': 'per-prefix'"), "/vrfs/0/label_mode", "\"per-prefix\""},
+	{VRFS("'description': 'x'}, {'name': 'red'"), "/vrfs/1/name", "already used at /vrfs/0"},
+	{IN_RED("'peers': [{'address': '192.0.2.2', 'asn': 1, 'vrf': 'blue'}]"), "/bgp/peers/0/vrf",
+		"there is no VRF \"blue\""},
+	{IN_RED("'peers': [{'address': '192.0.2.2', 'asn': 1, 'vrf': 'red'}, {'address': "
+		"'192.0.2.2', 'asn': 1, 'vrf': 'red'}]"),
+		"/bgp/peers/1/address", "is the same peer as /bgp/peers/0"},
+	{IN_RED("'networks': [{'prefix': '10.0.0.0/8', 'vrf': 'red'}, {'prefix': '10.0.0.0/8'}, "
+		"{'prefix': '10.0.0.0/8', 'vrf': 'red'}]"),
+		"/bgp/networks/2/prefix", "already used at /bgp/networks/0"},
+	{IN_RED("'redistribute': [{'source': 'static', 'vrf': 'red'}, {'source': 'static'}, "
+		"{'source': 'static'}]"),
+		"/bgp/redistribute/2/source", "already used at /bgp/redistribute/1"},
+	{VRFS("'rd': '1:1'}], 'ports': [{'name': 'a', 'device': 'net_null0', 'vrf': 'red'"),
+		"/ports/0/vrf", "not supported in this version"},
 	{"{" ROUTER ", 'vrfs': [{'name': 'default'}, {'name': 'default'}]}", "/vrfs/1/name",
 		"already used at /vrfs/0"},
 	{"{" ROUTER ", 'static_routes': [{'prefix': '203.0.113.0/24', 'next_hop': '192.0.2'}]}",
@@ -693,6 +726,104 @@ test_faults(void **state)
 		}
 		assert_only_fault(faulty[i].document, faulty[i].path, faulty[i].part);
 	}
+}
+
+/* Values of VPN instances; other sections name the instances, whatever the order of the sections. */
+static void
+test_vrfs(void **state)
+{
+	struct config *c = parsed(
+		"{" ROUTER ", 'bgp': {'peers': [{'address': '192.0.2.2', 'asn': 1}, {'address': "
+		"'192.0.2.2', 'asn': 2, 'vrf': 'blue'}], 'networks': [{'prefix': '10.0.0.0/8', "
+		"'vrf': 'red'}, {'prefix': '10.0.0.0/8'}], 'groups': [{'name': 'g', 'asn': 7}], "
+		"'listen_ranges': [{'prefix': '198.51.100.0/24', 'group': 'g', 'vrf': 'red'}]},"
+		" 'static_routes': [{'prefix': '10.1.0.0/16', 'next_hop': '192.0.2.9', 'vrf': "
+		"'blue'}, {'prefix': '10.1.0.0/16', 'blackhole': true}],"
+		" 'vrfs': [{'name': 'default', 'description': 'x'}, {'name': 'red', 'rd': "
+		"'64512:1', 'import_targets': ['64512:1', '192.0.2.1:2'], 'export_targets': "
+		"['4200000000:3'], 'import_policy': 'accept-all', 'export_policy': 'deny-all', "
+		"'max_routes': {'limit': 10, 'action': 'warning'}, 'label_mode': 'per-vrf'}, "
+		"{'name': 'blue', 'description': 'y'}]}");
+	const struct config_vrf *red = config_vrf_named(c, "red"),
+				*blue = config_vrf_named(c, "blue");
+
+	(void)state;
+	assert_int_equal(c->vrf_count, 2);
+	assert_null(config_vrf_named(c, "default"));
+	assert_int_equal(red->id.v, 1);
+	assert_int_equal(blue->id.v, 2);
+	assert_ptr_equal(config_vrf_find(c, blue->id), blue);
+	assert_true(red->rd.v == UINT64_C(0x0000fc0000000001));
+	assert_int_equal(red->import_targets.count, 2);
+	assert_true(red->import_targets.at[1].v == UINT64_C(0x0102c00002010002));
+	assert_int_equal(red->export_targets.count, 1);
+	assert_true(red->export_targets.at[0].v == UINT64_C(0x0202fa56ea000003));
+	assert_string_equal(red->import_policy, "accept-all");
+	assert_string_equal(red->export_policy, "deny-all");
+	assert_int_equal(red->max_routes, 10);
+	assert_int_equal(red->max_routes_action, MAX_ROUTES_WARNING);
+	assert_true(blue->rd.v == 0);
+	assert_int_equal(blue->max_routes, 0);
+	assert_int_equal(blue->max_routes_action, MAX_ROUTES_DISCARD);
+	assert_int_equal(c->peers[0].vrf.v, VRF_DEFAULT.v);
+	assert_string_equal(c->peers[0].vrf_name, "default");
+	assert_int_equal(c->peers[1].vrf.v, blue->id.v);
+	assert_string_equal(c->peers[1].vrf_name, "blue");
+	assert_ptr_equal(config_peer_find(c, blue->id, &c->peers[1].addr), &c->peers[1]);
+	assert_int_equal(c->networks[0].vrf.v, red->id.v);
+	assert_int_equal(c->networks[1].vrf.v, VRF_DEFAULT.v);
+	assert_int_equal(c->statics[0].vrf.v, blue->id.v);
+	assert_int_equal(c->ranges[0].peer.vrf.v, red->id.v);
+	assert_string_equal(c->ranges[0].peer.vrf_name, "red");
+	config_free(c);
+}
+
+/* A name keeps its id while any configuration has the name; a free id is used again. */
+static void
+test_vrf_ids(void **state)
+{
+	struct config_host with = {.no_dataplane = true, .vrf_names = vrf_names_create()};
+	struct config *a, *b, *c;
+	struct vrf_id id;
+
+	(void)state;
+	host = &with;
+	a = parsed("{" ROUTER ", 'vrfs': [{'name': 'red'}, {'name': 'blue'}]}");
+	b = parsed("{" ROUTER ", 'vrfs': [{'name': 'green'}, {'name': 'blue'}]}");
+	assert_int_equal(config_vrf_named(a, "red")->id.v, 1);
+	assert_int_equal(config_vrf_named(a, "blue")->id.v, 2);
+	assert_int_equal(config_vrf_named(b, "green")->id.v, 3);
+	assert_int_equal(config_vrf_named(b, "blue")->id.v, 2);
+	assert_int_equal(vrf_names_take(with.vrf_names, "red", &id), 0);
+	config_free(a);
+	c = parsed("{" ROUTER ", 'vrfs': [{'name': 'white'}]}");
+	assert_int_equal(config_vrf_named(c, "white")->id.v, 4);
+	config_free(c);
+	assert_string_equal(vrf_names_text(with.vrf_names, id), "red");
+	vrf_names_drop(with.vrf_names, id);
+	assert_null(vrf_names_text(with.vrf_names, id));
+	assert_false(vrf_names_find(with.vrf_names, "red", &id));
+	c = parsed("{" ROUTER ", 'vrfs': [{'name': 'white'}]}");
+	assert_int_equal(config_vrf_named(c, "white")->id.v, 1);
+	config_free(c);
+	/* a refused document leaves no reference */
+	assert_only_fault("{" ROUTER ", 'vrfs': [{'name': 'white'}, {'name': 'x', 'rd': '1'}]}",
+		"/vrfs/1/rd", "is not a route distinguisher");
+	assert_false(vrf_names_find(with.vrf_names, "white", &id));
+	assert_false(vrf_names_find(with.vrf_names, "x", &id));
+	config_free(b);
+	assert_null(vrf_names_text(with.vrf_names, (struct vrf_id){2}));
+	assert_string_equal(vrf_names_text(with.vrf_names, VRF_DEFAULT), "default");
+	for (unsigned i = 1; i < VRF_IDS_MAX; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "n%u", i);
+		assert_int_equal(vrf_names_take(with.vrf_names, name, &id), 0);
+	}
+	assert_only_fault("{" ROUTER ", 'vrfs': [{'name': 'red'}]}", "/vrfs/0",
+		"one instance too many; 1023 are supported");
+	vrf_names_destroy(with.vrf_names);
+	host = NULL;
 }
 
 /* A fault caused only by group and peer together is reported at the peer. */
@@ -1076,6 +1207,7 @@ test_schema_knows_no_more_keys(void **state)
 		{"/properties/dataplane", "/dataplane", "{'dataplane': {}}"},
 		{"/properties/management", "/management", "{'management': {}}"},
 		{"/$defs/vrf", "/vrfs/0", "{'vrfs': [{}]}"},
+		{"/$defs/max_routes", "/vrfs/0/max_routes", "{'vrfs': [{'max_routes': {}}]}"},
 		{"/$defs/port", "/ports/0", "{'ports': [{}]}"},
 		{"/$defs/prefix_list", "/prefix_lists/0", "{'prefix_lists': [{}]}"},
 		{"/$defs/prefix_entry", "/prefix_lists/0/entries/0",
@@ -1209,6 +1341,8 @@ main(void)
 		cmocka_unit_test(test_further_keys),
 		cmocka_unit_test(test_inheritance),
 		cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_vrfs),
+		cmocka_unit_test(test_vrf_ids),
 		cmocka_unit_test(test_fault_of_the_merge),
 		cmocka_unit_test(test_all_faults_in_one_pass),
 		cmocka_unit_test(test_long_values),
