@@ -154,7 +154,10 @@ apply_peer_start(
 {
 	struct shard_peer peer = apply_shard_peer(id, p);
 	struct session_policies policies = apply_policies_of(c, p);
-	int err = shard_order(apply->layers,
+	int err;
+
+	apply->peers->slot[id.v].vrf = p->vrf;
+	err = shard_order(apply->layers,
 		&(struct shard_order){.kind = SHARD_PEER_ADD, .id = id, .peer = &peer});
 
 	if (err == 0) {
@@ -254,7 +257,7 @@ same_without_descriptions(const json_t *a, const json_t *b)
 void
 apply_restart_keys(const struct config *old, const struct config *next, struct faults *f)
 {
-	static const char *const keys[] = {"router", "dataplane", "management", "vrfs", "ports"};
+	static const char *const keys[] = {"router", "dataplane", "management", "ports"};
 	static const char why[] = "is read at start only; change the file and restart keeld";
 
 	for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
@@ -397,6 +400,8 @@ switch_over(struct apply *apply, const struct config *old, const struct peer_id 
 	for (unsigned i = 0; i < apply->running->peer_count; i++)
 		apply->peers->slot[apply->peers->of_config[i].v].config = &apply->running->peers[i];
 	policy_set_keep(apply->running->policies, old->policies);
+	apply_instances_effects(old, apply->running, effects);
+	apply_instances_switch(apply);
 	apply_settings(apply, old, apply->running);
 	apply_ranges(apply, apply->running);
 	peers_remove(apply, old, old_ids, effects);
@@ -482,7 +487,8 @@ commit_parse(struct commit *c)
 }
 
 /*
- * Makes the new configuration the running configuration. Nothing can be refused after assign_ids().
+ * Makes the new configuration the running configuration. Nothing can be refused after the tables of
+ * new instances and assign_ids().
  */
 static int
 commit_switch(struct commit *c) RUNS_ON(role_main)
@@ -492,8 +498,11 @@ commit_switch(struct commit *c) RUNS_ON(role_main)
 	struct peer_id *old_ids = apply->peers->of_config;
 	struct joined joined;
 
-	if (!assign_ids(apply, c->next, &joined, &c->result.faults))
+	if (!apply_instances_prepare(apply, c->next, &c->result.faults) ||
+		!assign_ids(apply, c->next, &joined, &c->result.faults)) {
+		apply_instances_switch(apply);
 		return -EINVAL;
+	}
 	c->result.effects = json_array();
 	apply_run(apply, c->next);
 	c->next = NULL;
@@ -684,7 +693,8 @@ apply_create(const struct apply_config *c, struct apply **out)
 	apply->peers = peers_create(c->running);
 	apply->candidate = json_incref(c->running->document);
 	if (apply->peers == NULL || apply->candidate == NULL || apply_plan_create(apply) != 0 ||
-		apply_refreshes_create(apply) != 0 || apply_previews_create(apply) != 0) {
+		apply_instances_create(apply) != 0 || apply_refreshes_create(apply) != 0 ||
+		apply_previews_create(apply) != 0) {
 		apply_destroy(apply);
 		return -ENOMEM;
 	}
@@ -709,6 +719,9 @@ apply_start(struct apply *apply)
 		log_event(LOG_ERROR, "listen-failed port=179 error=\"%s\"", strerror(-err));
 		return err;
 	}
+	err = apply_instances_start(apply);
+	if (err != 0)
+		return err;
 	apply_settings(apply, NULL, apply->running);
 	apply_ranges(apply, apply->running);
 	host_routes_apply(apply->host_routes, NULL, apply->running);
@@ -791,6 +804,7 @@ apply_destroy(struct apply *apply)
 	apply_refreshes_destroy(apply);
 	apply_plan_destroy(apply);
 	apply_history_destroy(apply);
+	apply_instances_destroy(apply);
 	config_free(apply->running);
 	json_decref(apply->candidate);
 	free(apply);

@@ -67,6 +67,18 @@ uint32_t apply_revision(const struct apply *apply) RUNS_ON(role_main);
 /* The peers; lent for the life of the apply. */
 const struct peers *apply_peers(const struct apply *apply) RUNS_ON(role_main);
 
+/*
+ * The name of an instance, `default` included, until the tables of the instance are removed; "?" for
+ * a free id. Lent until the next commit.
+ */
+const char *apply_vrf_name(const struct apply *apply, struct vrf_id id) RUNS_ON(role_main);
+/* The MPLS label of an instance; 0: none. */
+uint32_t apply_instance_label(const struct apply *apply, struct vrf_id id) RUNS_ON(role_main);
+/* The alarm about labels of instances. False: no alarm. */
+#define APPLY_ALARM_MAX 320
+bool apply_instances_alarm(const struct apply *apply, char text[static APPLY_ALARM_MAX])
+	RUNS_ON(role_main);
+
 /* The import or export policy of a peer under `next`, a parsed document. NULL: none. */
 const struct policy *apply_policy_of(
 	const struct config *next, const struct config_peer *p, enum family f, bool import);

@@ -772,6 +772,8 @@ apply_effects(const struct apply *apply, json_t *document, struct faults *f)
 		return NULL;
 	apply_restart_keys(apply->running, next, f);
 	effects = f->count == faults ? json_array() : NULL;
+	if (effects != NULL)
+		apply_instances_effects(apply->running, next, effects);
 	for (struct peer_id id = {0};
 		effects != NULL && (id = peers_next(apply->peers, id)).v != 0;) {
 		struct change c = {.old = apply->running,

@@ -6,6 +6,7 @@
  *	apply_plan.c     the peers whose routes a commit has not evaluated yet
  *	apply_refresh.c  refreshes by command and by policy change, and their jobs
  *	apply_dynamic.c  dynamic peers
+ *	apply_instances.c  VPN instances
  *	apply_history.c  confirmation, rollback, history
  *	apply_orders.c   calls of other threads
  *	preview.c        previews
@@ -113,6 +114,7 @@ struct change {
 };
 
 struct apply_history;
+struct apply_instances;
 struct apply_plan;
 struct apply_refreshes;
 struct commit;
@@ -143,6 +145,7 @@ struct apply {
 	struct apply_plan *plan;
 	struct apply_refreshes *refreshes;
 	struct apply_history *history;
+	struct apply_instances *instances;
 	struct previews *previews;
 };
 
@@ -279,6 +282,30 @@ void apply_note_not_applied(struct apply *apply, struct peer_id id, enum family 
 void apply_config_hold(struct apply *apply, struct config *old) RUNS_ON(role_main);
 /* Frees replaced configurations if the delay and the plan have ended. */
 void apply_config_release(struct apply *apply) RUNS_ON(role_main);
+
+/* ---- apply_instances.c ---- */
+
+int apply_instances_create(struct apply *apply) RUNS_ON(role_main);
+/* At start: reads the labels of the state directory, and adds the instances. 0, -ENOMEM. */
+int apply_instances_start(struct apply *apply) RUNS_ON(role_main);
+void apply_instances_destroy(struct apply *apply) RUNS_ON(role_main);
+/*
+ * Reserves tables in all shards for the new instances of `next`. False with a fault. After a fault,
+ * or when the commit is refused later, apply_instances_switch() releases the tables.
+ */
+bool apply_instances_prepare(struct apply *apply, const struct config *next, struct faults *f)
+	RUNS_ON(role_main);
+/*
+ * After a change of the running configuration: starts its instances, before peers and routes are
+ * added, and begins the end of all removed instances.
+ */
+void apply_instances_switch(struct apply *apply) RUNS_ON(role_main);
+/*
+ * Adds an effect, without a peer, for each instance that `next` adds, changes or removes:
+ * instance-added, instance-changed, instance-removed.
+ */
+void apply_instances_effects(const struct config *old, const struct config *next, json_t *effects)
+	RUNS_ON(role_main);
 
 /* ---- apply_dynamic.c ---- */
 

@@ -10,6 +10,7 @@ struct config;
 struct peer_slot {
 	struct peer_id id;
 	const struct config_peer *config; /* running or dynamic; NULL unless `used` */
+	struct vrf_id vrf; /* while `used` or `removing`, since the start of the peer */
 	bool used; /* configured now */
 	bool removing; /* removed; the shards still flush the routes of the peer */
 };

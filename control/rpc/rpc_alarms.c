@@ -23,6 +23,7 @@ enum {
 	ALARM_POLICY,
 	ALARM_HASH,
 	ALARM_MEMORY,
+	ALARM_LABELS,
 	ALARM_COUNTERS, /* the alarms above are raised while a counter is not 0 */
 	ALARM_MAX_PREFIXES = ALARM_COUNTERS,
 	ALARM_REFUSED,
@@ -69,6 +70,9 @@ static const struct alarm_kind {
 		"memory ran short; the sessions of the peers that took most were ended: %llu",
 		"Raise the limit of memory, or set `max_prefixes` for these peers. The log event "
 		"`memory-short` names them."},
+	[ALARM_LABELS] = {"labels", NULL,
+		"VPN instances have no MPLS label, or a broken file of labels was kept. The text "
+		"names the file and the fault."},
 	[ALARM_MAX_PREFIXES] = {"max-prefixes", NULL,
 		"A peer is near its limit `max_prefixes`, or exceeded it. Raise the limit, or ask "
 		"the "
@@ -83,6 +87,22 @@ static const struct alarm_kind {
 		"and work. Check that other processes leave the control CPUs to keeld."},
 };
 
+/* `text` NULL: the alarm is off. */
+static void
+alarm_set(struct rpc_env *env, json_t *list, unsigned a, const char *text)
+{
+	if (text == NULL) {
+		env->alarm_since_s[a] = 0;
+		return;
+	}
+	if (env->alarm_since_s[a] == 0) {
+		env->alarm_since_s[a] = rpc_wall_s();
+		log_event(LOG_WARNING, "alarm kind=%s text=\"%s\"", alarms[a].kind, text);
+	}
+	json_array_append_new(list, json_pack("{s:f, s:s, s:s}", "time", env->alarm_since_s[a],
+					    "kind", alarms[a].kind, "text", text));
+}
+
 /* `more`: appended to the text, helps the operator to find the place. */
 static void
 alarm_look_at(struct rpc_env *env, json_t *list, unsigned a, uint64_t n, const char *more)
@@ -91,7 +111,7 @@ alarm_look_at(struct rpc_env *env, json_t *list, unsigned a, uint64_t n, const c
 	size_t len;
 
 	if (n == 0) {
-		env->alarm_since_s[a] = 0;
+		alarm_set(env, list, a, NULL);
 		return;
 	}
 #pragma GCC diagnostic push
@@ -99,12 +119,7 @@ alarm_look_at(struct rpc_env *env, json_t *list, unsigned a, uint64_t n, const c
 	len = (size_t)snprintf(text, sizeof(text), alarms[a].text, (unsigned long long)n);
 #pragma GCC diagnostic pop
 	snprintf(text + len, sizeof(text) - len, "%s", more);
-	if (env->alarm_since_s[a] == 0) {
-		env->alarm_since_s[a] = rpc_wall_s();
-		log_event(LOG_WARNING, "alarm kind=%s text=\"%s\"", alarms[a].kind, text);
-	}
-	json_array_append_new(list, json_pack("{s:f, s:s, s:s}", "time", env->alarm_since_s[a],
-					    "kind", alarms[a].kind, "text", text));
+	alarm_set(env, list, a, text);
 }
 
 static void
@@ -340,6 +355,7 @@ json_t *
 rpc_alarms(struct rpc_env *env)
 {
 	json_t *list = json_array();
+	char labels[APPLY_ALARM_MAX];
 	struct fib_stats s = {0};
 	uint64_t failures = 0;
 
@@ -354,6 +370,8 @@ rpc_alarms(struct rpc_env *env)
 		env->layers->fib != NULL ? fib_feed_failed(env->layers->feed) : 0);
 	policy_look(env, list);
 	alarm_look(env, list, ALARM_HASH, longest_too_long(env));
+	alarm_set(
+		env, list, ALARM_LABELS, apply_instances_alarm(env->apply, labels) ? labels : NULL);
 	late_look(env, list);
 	if (env->layers->speaker != NULL && apply_running(env->apply) != NULL)
 		peers_look(env, list);

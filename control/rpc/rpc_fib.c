@@ -208,7 +208,8 @@ prefix_or_null(const struct prefix *p)
 }
 
 static json_t *
-audit_result(const struct fib_audit *a, json_int_t limit)
+audit_result(const struct rpc_env *env, const struct fib_audit *a, json_int_t limit)
+	RUNS_ON(role_main)
 {
 	json_t *mismatches = json_array();
 
@@ -217,9 +218,9 @@ audit_result(const struct fib_audit *a, json_int_t limit)
 		const struct fib_mismatch *m = &a->mismatch[i];
 
 		json_array_append_new(mismatches,
-			json_pack("{s:s, s:o, s:o, s:o}", "vrf", rpc_vrf_name(m->vrf), "address",
-				rpc_addr(&m->addr), "expected", prefix_or_null(&m->expected),
-				"found", prefix_or_null(&m->found)));
+			json_pack("{s:s, s:o, s:o, s:o}", "vrf", apply_vrf_name(env->apply, m->vrf),
+				"address", rpc_addr(&m->addr), "expected",
+				prefix_or_null(&m->expected), "found", prefix_or_null(&m->found)));
 	}
 	return json_pack("{s:I, s:I, s:I, s:I, s:o}", "checked", (json_int_t)a->checked, "skipped",
 		(json_int_t)a->skipped, "mismatch_count", (json_int_t)a->mismatch_count,
@@ -246,7 +247,7 @@ audit_done(void *ctx, const struct fib_audit *a) RUNS_ON(role_main)
 	uint64_t done, total;
 
 	if (a != NULL && a->error == 0) {
-		result = audit_result(a, r->limit);
+		result = audit_result(r->env, a, r->limit);
 		/* the number of prefixes was an estimate when the audit began */
 		fib_feed_audit_progress(r->env->layers->feed, &done, &total);
 		jobs_progress(r->env->jobs, r->job, done, done);
@@ -424,13 +425,13 @@ nud_text(uint16_t state)
 }
 
 static json_t *
-neighbor_json(const struct netlink_neighbor *n)
+neighbor_json(const struct rpc_env *env, const struct netlink_neighbor *n) RUNS_ON(role_main)
 {
 	static const uint8_t none[6];
 	bool has_mac = memcmp(n->mac, none, sizeof(none)) != 0;
-	json_t *o = json_pack("{s:s, s:o, s:o, s:s}", "vrf", rpc_vrf_name(n->vrf), "address",
-		rpc_addr(&n->addr), "mac", has_mac ? mac_json(n->mac) : json_null(), "state",
-		nud_text(n->nud_state));
+	json_t *o = json_pack("{s:s, s:o, s:o, s:s}", "vrf", apply_vrf_name(env->apply, n->vrf),
+		"address", rpc_addr(&n->addr), "mac", has_mac ? mac_json(n->mac) : json_null(),
+		"state", nud_text(n->nud_state));
 
 #ifdef KEEL_DATAPLANE
 	json_object_set_new(o, "port", json_string(n->port != PORT_NONE ? port_name(n->port) : ""));
@@ -464,7 +465,7 @@ dataplane_neighbors(struct rpc_env *env, json_t *params, struct rpc_call *call) 
 		return NULL;
 	array = json_array();
 	for (unsigned i = 0; i < n.count; i++)
-		json_array_append_new(array, neighbor_json(&n.neighbor[i]));
+		json_array_append_new(array, neighbor_json(env, &n.neighbor[i]));
 	free(n.neighbor);
 	return array;
 }

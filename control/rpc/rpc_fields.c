@@ -76,11 +76,14 @@ const struct rpc_field rpc_job_fields[] = {
 };
 
 const struct rpc_field rpc_effect_fields[] = {
-	{"address", "address", "Address of the peer."},
-	{"vrf", "string", "VRF of the peer."},
-	{"family", "family", "Address family."},
-	{"direction", "import|export", "The direction that the commit touches."},
-	{"effect", "route-refresh-sent|replayed|readvertised|session-reset|not-applied|none",
+	{"address", "address|null", "Address of the peer; null in an effect on an instance."},
+	{"vrf", "string", "VRF of the peer, or the VPN instance."},
+	{"family", "family|null", "Address family; null in an effect on an instance."},
+	{"direction", "import|export|null",
+		"The direction that the commit touches; null in an effect on an instance."},
+	{"effect",
+		"route-refresh-sent|replayed|readvertised|session-reset|not-applied|none|"
+		"instance-added|instance-changed|instance-removed",
 		"What the commit does about it. `not-applied`: the change reaches the peer only "
 		"when "
 		"the session is established again; `reason` says why."},

@@ -98,7 +98,8 @@ extern const struct rpc_field rpc_histogram_fields[], rpc_route_fields[], rpc_jo
 
 /* End with .name NULL. */
 extern const struct rpc_method rpc_config_methods[], rpc_bgp_methods[], rpc_preview_methods[],
-	rpc_rib_methods[], rpc_fib_methods[], rpc_control_methods[], rpc_own_methods[];
+	rpc_rib_methods[], rpc_fib_methods[], rpc_vrf_methods[], rpc_control_methods[],
+	rpc_own_methods[];
 
 /*
  * Sets the error of a call. `path`: JSON Pointer into params. Always NULL, for use in a return statement. A second RPC_INVALID_PARAMS is added
@@ -125,7 +126,7 @@ bool rpc_integer(json_t *params, const char *name, json_int_t min, json_int_t ma
 bool rpc_boolean(json_t *params, const char *name, bool *out, struct rpc_call *call)
 	RUNS_ON(role_main);
 bool rpc_family(json_t *params, enum family *out, struct rpc_call *call) RUNS_ON(role_main);
-/* Parameter `vrf`; the default VRF when absent. */
+/* Parameter `vrf`: an instance of the running configuration, else -32004. The default VRF when absent. */
 bool rpc_vrf(struct rpc_env *env, json_t *params, struct vrf_id *out, struct rpc_call *call)
 	RUNS_ON(role_main);
 /* Parameter `peer`: the address of a configured peer, else -32004. *out is NULL when absent. */
@@ -172,5 +173,4 @@ void rpc_control_mark(struct rpc_env *env) RUNS_ON(role_main);
 void rpc_fib_mark(struct rpc_env *env) RUNS_ON(role_main);
 /* Updates `done` and `total` of the jobs of running audits. */
 void rpc_fib_progress(struct rpc_env *env) RUNS_ON(role_main);
-const char *rpc_vrf_name(struct vrf_id vrf);
 double rpc_wall_s(void);

@@ -75,23 +75,22 @@ rpc_family(json_t *params, enum family *out, struct rpc_call *call)
 	return false;
 }
 
-const char *
-rpc_vrf_name(struct vrf_id vrf)
-{
-	return vrf.v == VRF_DEFAULT.v ? "default" : "?";
-}
-
 bool
 rpc_vrf(struct rpc_env *env, json_t *params, struct vrf_id *out, struct rpc_call *call)
 {
 	const char *text = "default";
+	const struct config_vrf *vrf;
 
-	(void)env;
 	if (!rpc_string(params, "vrf", &text, call))
 		return false;
 	*out = VRF_DEFAULT;
 	if (strcmp(text, "default") == 0)
 		return true;
+	vrf = config_vrf_named(apply_running(env->apply), text);
+	if (vrf != NULL) {
+		*out = vrf->id;
+		return true;
+	}
 	rpc_fail(call, RPC_NOT_FOUND, "/vrf", "there is no VRF \"%.64s\"", text);
 	return false;
 }

@@ -97,7 +97,8 @@ peer_key(const struct rpc_env *env, struct peer_id id, const struct config_peer 
 }
 
 struct query {
-	struct vrf_id vrf;
+	bool all_vrfs;
+	struct vrf_id vrf; /* unless all_vrfs */
 	const char *group;
 	const struct config_peer *peer; /* NULL: all */
 	json_int_t limit; /* 0: none */
@@ -117,6 +118,7 @@ query_read(struct rpc_env *env, json_t *params, struct query *q, struct rpc_call
 		!rpc_integer(params, "limit", 1, LIMIT_MAX, &q->limit, call) ||
 		!rpc_string(params, "cursor", &cursor, call))
 		return false;
+	q->all_vrfs = q->peer == NULL && json_object_get(params, "vrf") == NULL;
 	if (cursor == NULL)
 		return true;
 	key = strtoul(cursor, &end, 10);
@@ -142,7 +144,8 @@ query_run(struct rpc_env *env, const struct query *q, struct peer_id *out, uint3
 		const struct config_peer *p = peers_config(env->peers, id);
 		uint32_t key = peer_key(env, id, p);
 
-		if (key <= q->cursor || p->vrf.v != q->vrf.v || (q->peer != NULL && p != q->peer) ||
+		if (key <= q->cursor || (!q->all_vrfs && p->vrf.v != q->vrf.v) ||
+			(q->peer != NULL && p != q->peer) ||
 			(q->group != NULL && (p->group == NULL || strcmp(p->group, q->group) != 0)))
 			continue;
 		if (q->limit > 0 && count == q->limit) {
@@ -349,7 +352,7 @@ int
 rpc_peers_each(struct rpc_env *env, bool (*peer)(void *ctx, const json_t *peer),
 	void (*end)(void *ctx, bool whole), void *ctx)
 {
-	struct query q = {.vrf = VRF_DEFAULT};
+	struct query q = {.all_vrfs = true};
 	struct peer_id ids[PEER_MAX];
 	uint32_t next;
 	unsigned count = query_run(env, &q, ids, &next);

@@ -550,7 +550,7 @@ rib_lookup(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(r
 
 /* Sums over the shards. The attribute sets of a shard serve all tables of the shard. */
 static json_t *
-table_json(const struct rpc_env *env, struct table_id id, json_int_t sets)
+table_json(const struct rpc_env *env, struct table_id id, json_int_t sets) RUNS_ON(role_main)
 {
 	json_int_t prefixes = 0, paths = 0, tombstones = 0;
 	enum family family;
@@ -564,14 +564,14 @@ table_json(const struct rpc_env *env, struct table_id id, json_int_t sets)
 		tombstones += dest_tombstones(t);
 	}
 	shard_table_key(env->layers->shards.at[0], id, &vrf, &family);
-	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "vrf", rpc_vrf_name(vrf), "family",
-		family_text(family), "prefixes", prefixes, "paths", paths, "attribute_sets", sets,
-		"memory_bytes", (json_int_t)layers_rib_bytes(env->layers), "tombstones",
-		tombstones);
+	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "vrf",
+		apply_vrf_name(env->apply, vrf), "family", family_text(family), "prefixes",
+		prefixes, "paths", paths, "attribute_sets", sets, "memory_bytes",
+		(json_int_t)layers_rib_bytes(env->layers), "tombstones", tombstones);
 }
 
 static json_t *
-rib_summary(struct rpc_env *env, json_t *params, struct rpc_call *call)
+rib_summary(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	json_t *tables = json_array(), *shards = json_array();
 	json_int_t sets = 0;

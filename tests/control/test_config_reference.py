@@ -46,7 +46,13 @@ ROUTER = {
     "management_keys": ("/management/", {"socket": "/tmp/other.sock", "http": "127.0.0.1:9180", "http_token_file": "/tmp/token"}),
     "dataplane_keys": ("/dataplane/", {"worker_cpus": [7], "control_cpus": [0], "rib_threads": 2, "memory_mb": 2048, "eal_args": ["--x"],
                                         "mpls_pipe": True}),
-    "vrf_keys": ("/vrfs", {"name": [{"name": "default"}]}),
+    "vrf_keys": ("/vrfs", {
+        "name": [{"name": "red"}], "rd": [{"name": "red", "rd": "64512:1"}], "import_targets": [{"name": "red", "import_targets": ["64512:1"]}],
+        "export_targets": [{"name": "red", "rd": "64512:1", "export_targets": ["64512:1"]}],
+        "import_policy": [{"name": "red", "import_policy": "accept-all"}], "export_policy": [{"name": "red", "export_policy": "accept-all"}],
+        "label_mode": [{"name": "red", "label_mode": "per-vrf"}]}),
+    "max_routes_keys": ("/vrfs", {"limit": [{"name": "red", "max_routes": {"limit": 5}}],
+                                  "action": [{"name": "red", "max_routes": {"limit": 5, "action": "warning"}}]}),
     "port_keys": ("/ports/0/", {"name": "other", "device": "net_null7", "vrf": None, "mtu": 1400, "addresses": ["198.51.100.1/24"], "mpls": True}),
     "bgp_keys": ("/bgp/", {"policy_change_delay_s": 5, "policy_change_max_delay_s": 60, "commit_hold_s": 5, "next_hop_tracking": False,
                            "resolve_via_default": True, "max_paths": 2, "max_as_path_length": 100, "tombstones_max": 5000,
@@ -130,7 +136,7 @@ class ConfigReference(KeelTest):
         name = "%s of %s: %s, %s" % (key.name, key.table, key.effect, effects)
         self.assertEqual(effects is None, key.effect == "restart", name)
         mine = [e for e in effects or [] if address is None or e["address"] == address]
-        kinds = {(e["direction"], e["effect"]) for e in mine if e["effect"] != "none"}
+        kinds = {(e["direction"], e["effect"]) for e in mine if e["effect"] != "none" and e["direction"]}
         resets = {k for k in kinds if k[1] == "session-reset"}
         self.assertEqual(bool(resets), key.effect == "reset", name)
         routes = {direction for direction, _ in kinds - resets}

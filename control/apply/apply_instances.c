@@ -1,0 +1,504 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The VPN instances of the running configuration: tables in the shards, and labels. A commit adds an
+ * instance before peers and routes of the instance. A removed instance ends when all peers of the
+ * instance are gone and the tables are empty. An instance that a commit adds again before the end
+ * continues with id, tables and label.
+ */
+#include "control/apply/apply_impl.h"
+
+#include "control/apply/labels.h"
+#include "control/base/log.h"
+#include "control/config/policy_compile.h"
+#include "control/config/vrf_names.h"
+#include "lpm/fib.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define END_POLL_NS UINT64_C(50000000)
+#define RETRY_NS UINT64_C(10000000000) /* for a label or memory */
+#define UNICAST_FAMILIES 2
+
+static const enum family unicast[UNICAST_FAMILIES] = {FAMILY_IPV4_UNICAST, FAMILY_IPV6_UNICAST};
+
+enum instance_state {
+	INSTANCE_RESERVED, /* for the configuration of a commit under way */
+	INSTANCE_RUNS,
+	INSTANCE_ENDS,
+};
+
+struct instance {
+	enum instance_state state;
+	struct vrf_id id;
+	char name[VRF_NAME_MAX + 1];
+	uint32_t label; /* 0: none */
+	/* of the last shard_instance_set() */
+	uint32_t leak_label;
+	const struct policy *import_policy, *export_policy;
+	bool leak_due; /* the last call failed */
+};
+
+struct apply_instances {
+	struct apply *apply;
+	struct labels *labels;
+	/* running at the last apply_instances_switch(); lives until the end of the commit */
+	const struct config *applied;
+	struct instance *by_id[VRF_IDS_MAX];
+	struct timer timer; /* while an instance ends, or lacks a label or memory */
+};
+
+/* ---- tables ---- */
+
+struct tables_order {
+	struct shard *shard; /* of the thread */
+	bool add;
+	const struct vrf_id *ids;
+	unsigned count;
+	int result;
+};
+
+/* An empty table stays for the next instance with the id. */
+static int
+table_remove(struct shard *s, struct vrf_id id, enum family family) RUNS_ON(role_rib)
+{
+	struct table_id table;
+
+	if (shard_table_find(s, id, family, &table) != 0)
+		return -ENOENT;
+	return dest_count(shard_table(s, table)) > 0 ? -EBUSY : 0;
+}
+
+static void
+rib_tables(void *arg) RUNS_ON(role_rib)
+{
+	struct tables_order *o = arg;
+
+	for (unsigned i = 0; i < o->count; i++) {
+		for (unsigned f = 0; f < UNICAST_FAMILIES; f++) {
+			struct table_id table;
+			int err;
+
+			if (o->add)
+				err = shard_table_add(o->shard, o->ids[i], unicast[f], &table);
+			else
+				err = table_remove(o->shard, o->ids[i], unicast[f]);
+			if (err != 0 && err != -EEXIST && err != -ENOENT)
+				o->result = err;
+		}
+	}
+}
+
+static int
+tables_order(struct apply *apply, bool add, const struct vrf_id *ids, unsigned count)
+	RUNS_ON(role_main)
+{
+	struct tables_order o = {.add = add, .ids = ids, .count = count};
+
+	layers_on_shards(apply->layers, rib_tables, &o, &o.shard);
+	return o.result;
+}
+
+struct fib_tables_order {
+	struct fib *fib;
+	const struct vrf_id *ids;
+	unsigned count;
+	int result;
+};
+
+static void
+fib_tables(void *arg) RUNS_ON(role_fib)
+{
+	struct fib_tables_order *o = arg;
+
+	for (unsigned i = 0; i < o->count && o->result == 0; i++) {
+		o->result = fib_instance_add(o->fib, o->ids[i], AFI_IPV4);
+		if (o->result == 0)
+			o->result = fib_instance_add(o->fib, o->ids[i], AFI_IPV6);
+	}
+}
+
+/* ---- leaking ---- */
+
+struct leak_order {
+	struct shard *shard; /* of the thread */
+	const struct shard_instance *set; /* NULL: removes `vrf` */
+	struct vrf_id vrf;
+	bool idle; /* of all shards */
+	int result;
+};
+
+static void
+rib_leak(void *arg) RUNS_ON(role_rib)
+{
+	struct leak_order *o = arg;
+	int err = o->set != NULL ? shard_instance_set(o->shard, o->set)
+				 : shard_instance_remove(o->shard, o->vrf);
+
+	if (err != 0 && err != -ENOENT)
+		o->result = err;
+}
+
+static void
+rib_leak_idle(void *arg) RUNS_ON(role_rib)
+{
+	struct leak_order *o = arg;
+
+	o->idle &= shard_instance_idle(o->shard, o->vrf);
+}
+
+static const struct policy *
+policy_named(const struct config *c, const char *name)
+{
+	return name != NULL ? policy_set_find(c->policies, name) : NULL;
+}
+
+static bool
+same_targets(const struct config_targets *a, const struct config_targets *b)
+{
+	for (unsigned i = 0; i < a->count; i++) {
+		unsigned n = 0;
+
+		while (n < b->count && b->at[n].v != a->at[i].v)
+			n++;
+		if (n == b->count)
+			return false;
+	}
+	return a->count == b->count;
+}
+
+/* Compares all but the policies. */
+static bool
+same_values(const struct config_vrf *a, const struct config_vrf *b)
+{
+	return a->rd.v == b->rd.v && same_targets(&a->import_targets, &b->import_targets) &&
+	       same_targets(&a->export_targets, &b->export_targets) &&
+	       a->max_routes == b->max_routes && a->max_routes_action == b->max_routes_action;
+}
+
+/*
+ * Gives the shards the instance as in the running configuration, with its label. `was`: the
+ * instance at the last call; NULL: a new instance. Without memory the instance is due again.
+ */
+static void
+leak_apply(struct apply *apply, struct instance *i, const struct config_vrf *was,
+	const struct config_vrf *is) RUNS_ON(role_main)
+{
+	struct shard_instance set = {.vrf = i->id,
+		.rd = is->rd,
+		.label = i->label != 0 ? i->label : RIB_LABEL_NONE,
+		.import_targets = is->import_targets.at,
+		.export_targets = is->export_targets.at,
+		.import_count = is->import_targets.count,
+		.export_count = is->export_targets.count,
+		.import_policy = policy_named(apply->running, is->import_policy),
+		.export_policy = policy_named(apply->running, is->export_policy),
+		.max_routes = is->max_routes_action == MAX_ROUTES_DISCARD ? is->max_routes : 0};
+	struct leak_order o = {.set = &set};
+
+	/* without a label nothing can be exported */
+	if (i->label == 0)
+		set.export_count = 0;
+	if (was != NULL && !i->leak_due && same_values(was, is) && i->leak_label == i->label &&
+		i->import_policy == set.import_policy && i->export_policy == set.export_policy)
+		return;
+	layers_on_shards(apply->layers, rib_leak, &o, &o.shard);
+	i->leak_due = o.result != 0;
+	i->leak_label = i->label;
+	i->import_policy = set.import_policy;
+	i->export_policy = set.export_policy;
+	if (i->leak_due)
+		log_event(LOG_ERROR, "instance-not-set vrf=%s error=\"%s\"", i->name,
+			strerrordesc_np(-o.result));
+}
+
+/* Without policies, which are freed with the old configuration, and without targets. */
+static void
+leak_end(struct apply *apply, const struct instance *i) RUNS_ON(role_main)
+{
+	const struct shard_instance empty = {.vrf = i->id, .label = RIB_LABEL_NONE};
+	struct leak_order set = {.set = &empty}, end = {.vrf = i->id};
+
+	layers_on_shards(apply->layers, rib_leak, &set, &set.shard);
+	layers_on_shards(apply->layers, rib_leak, &end, &end.shard);
+}
+
+static bool
+leak_ended(struct apply *apply, struct vrf_id id) RUNS_ON(role_main)
+{
+	struct leak_order o = {.vrf = id, .idle = true};
+
+	layers_on_shards(apply->layers, rib_leak_idle, &o, &o.shard);
+	return o.idle;
+}
+
+/* ---- life ---- */
+
+/* NULL: in a test without a host. */
+static struct vrf_names *
+names_of(const struct apply *apply)
+{
+	return apply->host != NULL ? apply->host->vrf_names : NULL;
+}
+
+static struct instance *
+instance_new(struct apply *apply, const struct config_vrf *vrf)
+{
+	struct instance *i = calloc(1, sizeof(*i));
+
+	if (i == NULL)
+		return NULL;
+	*i = (struct instance){.id = vrf->id};
+	strcpy(i->name, vrf->name);
+	/* cannot fail: the configuration has a reference */
+	if (names_of(apply) != NULL)
+		(void)vrf_names_take(names_of(apply), vrf->name, &i->id);
+	apply->instances->by_id[i->id.v] = i;
+	return i;
+}
+
+static void
+instance_free(struct apply *apply, struct instance *i)
+{
+	apply->instances->by_id[i->id.v] = NULL;
+	if (names_of(apply) != NULL)
+		vrf_names_drop(names_of(apply), i->id);
+	free(i);
+}
+
+bool
+apply_instances_prepare(struct apply *apply, const struct config *next, struct faults *f)
+{
+	struct vrf_id *ids = calloc(next->vrf_count + 1, sizeof(*ids));
+	unsigned count = 0;
+	int err = ids != NULL ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; err == 0 && i < next->vrf_count; i++) {
+		if (apply->instances->by_id[next->vrfs[i].id.v] != NULL)
+			continue;
+		if (instance_new(apply, &next->vrfs[i]) == NULL)
+			err = -ENOMEM;
+		else
+			ids[count++] = next->vrfs[i].id;
+	}
+	if (err == 0 && count > 0)
+		err = tables_order(apply, true, ids, count);
+	if (err == 0 && count > 0 && apply->layers->fib != NULL) {
+		struct fib_tables_order o = {apply->layers->fib, ids, count, 0};
+
+		layers_call_fib(apply->layers, fib_tables, &o);
+		err = o.result;
+	}
+	free(ids);
+	if (err != 0)
+		faults_add(f, "/vrfs", "the tables of %u instances cannot be made: %s", count,
+			strerrordesc_np(-err));
+	return err == 0;
+}
+
+/* True if no peer of the instance is left, in any thread. */
+static bool
+peers_gone(const struct apply *apply, struct vrf_id id)
+{
+	for (unsigned i = 1; i < PEER_MAX; i++) {
+		const struct peer_slot *s = &apply->peers->slot[i];
+
+		if ((s->used || s->removing) && s->vrf.v == id.v)
+			return false;
+	}
+	return true;
+}
+
+/* Frees the instance. False: peers or routes of the instance are left. */
+static bool
+instance_end(struct apply *apply, struct instance *i) RUNS_ON(role_main)
+{
+	if (!peers_gone(apply, i->id) || !leak_ended(apply, i->id) ||
+		tables_order(apply, false, &i->id, 1) != 0)
+		return false;
+	labels_release(apply->instances->labels, i->name, now_ns());
+	log_event(LOG_INFO, "instance-removed vrf=%s", i->name);
+	instance_free(apply, i);
+	return true;
+}
+
+/* False: the instance has no label yet (labels_alarm()), or the shards lack memory. */
+static bool
+instance_run(struct apply *apply, struct instance *i, const struct config_vrf *was)
+	RUNS_ON(role_main)
+{
+	const struct config_vrf *is = config_vrf_find(apply->running, i->id);
+
+	if (i->label == 0)
+		(void)labels_take(apply->instances->labels, i->name, now_ns(), &i->label);
+	leak_apply(apply, i, was, is);
+	return i->label != 0 && !i->leak_due;
+}
+
+static void
+instances_fire(struct timer *t) RUNS_ON(role_main)
+{
+	struct apply_instances *in =
+		(struct apply_instances *)(void *)((char *)t -
+						   offsetof(struct apply_instances, timer));
+	uint64_t wait_ns = UINT64_MAX;
+
+	apply_changes_finish(in->apply);
+	for (unsigned i = 1; i < VRF_IDS_MAX; i++) {
+		struct instance *one = in->by_id[i];
+
+		if (one == NULL)
+			continue;
+		if (one->state == INSTANCE_RUNS) {
+			if (!instance_run(
+				    in->apply, one, config_vrf_find(in->apply->running, one->id)) &&
+				wait_ns > RETRY_NS)
+				wait_ns = RETRY_NS;
+		} else if (!instance_end(in->apply, one)) {
+			wait_ns = END_POLL_NS;
+		}
+	}
+	if (wait_ns != UINT64_MAX)
+		(void)timer_arm(in->apply->layers->main_thread, t, wait_ns);
+}
+
+void
+apply_instances_switch(struct apply *apply)
+{
+	struct apply_instances *in = apply->instances;
+	const struct config *was = in->applied != NULL ? in->applied : apply->running;
+	bool waits = false;
+
+	for (unsigned i = 1; i < VRF_IDS_MAX; i++) {
+		struct instance *one = in->by_id[i];
+
+		if (one == NULL)
+			continue;
+		if (config_vrf_find(apply->running, one->id) == NULL) {
+			if (one->state == INSTANCE_RUNS)
+				leak_end(apply, one);
+			one->state = INSTANCE_ENDS;
+			waits = true;
+			continue;
+		}
+		if (one->state != INSTANCE_RUNS) {
+			log_event(LOG_INFO, "instance-added vrf=%s", one->name);
+			one->state = INSTANCE_RUNS;
+			one->leak_due = true;
+		}
+		waits |= !instance_run(apply, one, config_vrf_find(was, one->id));
+	}
+	in->applied = apply->running;
+	if (waits)
+		(void)timer_arm(apply->layers->main_thread, &in->timer, 0);
+}
+
+/* ---- effects ---- */
+
+static bool
+same_policy(const struct config *old, const struct config *next, const char *a, const char *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return strcmp(a, b) == 0 && policy_set_same(old->policies, next->policies, a);
+}
+
+static void
+effect_add(json_t *effects, const char *name, const char *effect)
+{
+	json_array_append_new(effects, json_pack("{s:n, s:s, s:n, s:n, s:s}", "address", "vrf",
+					       name, "family", "direction", "effect", effect));
+}
+
+void
+apply_instances_effects(const struct config *old, const struct config *next, json_t *effects)
+{
+	for (unsigned i = 0; i < next->vrf_count; i++) {
+		const struct config_vrf *is = &next->vrfs[i],
+					*was = config_vrf_named(old, is->name);
+
+		if (was == NULL)
+			effect_add(effects, is->name, "instance-added");
+		else if (!same_values(was, is) ||
+			 !same_policy(old, next, was->import_policy, is->import_policy) ||
+			 !same_policy(old, next, was->export_policy, is->export_policy))
+			effect_add(effects, is->name, "instance-changed");
+	}
+	for (unsigned i = 0; i < old->vrf_count; i++)
+		if (config_vrf_named(next, old->vrfs[i].name) == NULL)
+			effect_add(effects, old->vrfs[i].name, "instance-removed");
+}
+
+/* ---- create, start, destroy ---- */
+
+int
+apply_instances_create(struct apply *apply)
+{
+	struct apply_instances *in = calloc(1, sizeof(*in));
+
+	if (in == NULL)
+		return -ENOMEM;
+	in->apply = apply;
+	in->timer.fire = instances_fire;
+	apply->instances = in;
+	return 0;
+}
+
+int
+apply_instances_start(struct apply *apply)
+{
+	struct faults f = {0};
+	int err =
+		labels_open(&LABELS_CONFIG(apply->state_dir), now_ns(), &apply->instances->labels);
+
+	if (err != 0)
+		return err;
+	if (!apply_instances_prepare(apply, apply->running, &f)) {
+		log_event(LOG_ERROR, "instances-not-started error=\"%s\"",
+			f.count > 0 ? f.fault[0].reason : "out of memory");
+		err = -ENOMEM;
+	}
+	faults_fini(&f);
+	if (err == 0)
+		apply_instances_switch(apply);
+	labels_release_unused(apply->instances->labels, now_ns());
+	return err;
+}
+
+void
+apply_instances_destroy(struct apply *apply)
+{
+	if (apply->instances == NULL)
+		return;
+	for (unsigned i = 1; i < VRF_IDS_MAX; i++)
+		if (apply->instances->by_id[i] != NULL)
+			instance_free(apply, apply->instances->by_id[i]);
+	labels_close(apply->instances->labels);
+	free(apply->instances);
+}
+
+uint32_t
+apply_instance_label(const struct apply *apply, struct vrf_id id)
+{
+	const struct instance *i = id.v < VRF_IDS_MAX ? apply->instances->by_id[id.v] : NULL;
+
+	return i != NULL ? i->label : 0;
+}
+
+bool
+apply_instances_alarm(const struct apply *apply, char text[static APPLY_ALARM_MAX])
+{
+	static_assert(APPLY_ALARM_MAX >= LABELS_ALARM_MAX, "room for the text");
+	return apply->instances->labels != NULL && labels_alarm(apply->instances->labels, text);
+}
+
+const char *
+apply_vrf_name(const struct apply *apply, struct vrf_id id)
+{
+	const struct vrf_names *names = names_of(apply);
+	const char *name = names != NULL ? vrf_names_text(names, id) : NULL;
+
+	return name != NULL ? name : id.v == VRF_DEFAULT.v ? "default" : "?";
+}

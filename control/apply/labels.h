@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * MPLS labels of the VPN instances, one label for each instance. An instance keeps the label over
+ * restarts: the file `labels.json` in the state directory is written (temporary file, fsync,
+ * rename) before a new label is used. A released label rests for LABELS_REST_NS before a different
+ * instance gets the label, because remote routers may still send packets with the label; a restart
+ * begins the rest anew.
+ *
+ * A broken file may have contained any label of the range in use. The broken file is kept as
+ * `labels.broken-N`, and new labels come from the next range. An operator deletes the kept file
+ * when no remote router uses the old labels.
+ *
+ * Main only. Times are monotonic.
+ */
+#pragma once
+
+#include "lpm/base.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define LABELS_REST_NS UINT64_C(60000000000)
+
+struct labels;
+
+/* Labels `first` to `last`, in `ranges` ranges of equal size. */
+struct labels_config {
+	const char *folder; /* lent for the life of the object */
+	uint32_t first, last;
+	unsigned ranges;
+};
+/* The lower half of all labels; eight broken files leave no range. */
+#define LABELS_CONFIG(folder) ((struct labels_config){(folder), 16, 524287, 8})
+
+/*
+ * Reads the file. A label of the file belongs to the instance until labels_release() or
+ * labels_release_unused(). 0; -ENOMEM. A broken file raises the alarm only (labels_alarm()).
+ */
+int labels_open(const struct labels_config *c, uint64_t now_ns, struct labels **out)
+	RUNS_ON(role_main);
+void labels_close(struct labels *l) RUNS_ON(role_main);
+/*
+ * The label of the instance, from the file or an earlier call; for a new instance the lowest free
+ * label. 0; -ENOSPC: no label of the range is free; different -errno: the file cannot be written.
+ * After an error the instance has no label, and the caller tries again later.
+ */
+int labels_take(struct labels *l, const char *name, uint64_t now_ns, uint32_t *label)
+	RUNS_ON(role_main);
+/* The instance has ended, and the label rests. The instance can take the label again at any time. */
+void labels_release(struct labels *l, const char *name, uint64_t now_ns) RUNS_ON(role_main);
+/* After the start: releases labels of the file without a labels_take(). */
+void labels_release_unused(struct labels *l, uint64_t now_ns) RUNS_ON(role_main);
+/*
+ * A fault for the operator: a broken file, a failed write, or no free label. False: no fault.
+ */
+#define LABELS_ALARM_MAX 320
+bool labels_alarm(const struct labels *l, char text[static LABELS_ALARM_MAX]) RUNS_ON(role_main);
