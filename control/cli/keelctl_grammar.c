@@ -52,6 +52,8 @@ const struct command_rule command_rules[] = {
 	{VIEW_ANY, COMMAND_SHOW_JOBS, SHOW "jobs", false,
 		"Running jobs, and those that ended last."},
 	{VIEW_ANY, COMMAND_SHOW_RIB, SHOW "rib", false, "Sizes of the tables of routes."},
+	{VIEW_ANY, COMMAND_SHOW_VRF, SHOW "{vrf | vpn-instance} [NAME]", false,
+		"VPN instances: route distinguisher, MPLS label, peers, prefixes, route targets."},
 	{VIEW_ANY, COMMAND_SHOW_POLICY, SHOW "policy [NAME]", false,
 		"Route policies, node by node."},
 	{VIEW_ANY, COMMAND_SHOW_REFRESH, SHOW "refresh", false,
@@ -140,6 +142,7 @@ static const struct command_word {
 	{"METHOD", NULL, "name of a JSON-RPC method"},
 	{"NAME", "group", "name of a peer group"},
 	{"NAME", "vpn-instance", "name of a VPN instance"},
+	{"NAME", "vrf", "name of a VPN instance"},
 	{"NAME", NULL, "name of a route policy"},
 	{"PREFIX", NULL, "address and length, as 192.0.2.0/24"},
 	{"SECONDS", NULL, "1 to 86400"},
@@ -211,9 +214,12 @@ static const struct command_word {
 	{"undo", NULL, "undo a line of this view"},
 	{"unicast", NULL, "unicast of the default VRF"},
 	{"version", NULL, "version, uptime and alarms of the daemon"},
+	{"vpn-instance", "show", "VPN instances"},
+	{"vpn-instance", "display", "VPN instances"},
 	{"vpn-instance", NULL, "address family of a VPN instance"},
 	{"vpnv4", NULL, "VPN-IPv4"},
 	{"vpnv6", NULL, "VPN-IPv6"},
+	{"vrf", NULL, "VPN instances"},
 };
 
 const char *

@@ -118,7 +118,8 @@ value_names(struct ctl *ctl, struct texts *t, const struct command_choice *c, co
 	else if (strcmp(c->text, "GROUP") == 0 ||
 		 (strcmp(c->text, "NAME") == 0 && strcmp(after, "group") == 0))
 		texts_of(t, json_object_get(bgp, "groups"), "name", begin);
-	else if (strcmp(c->text, "NAME") == 0 && strcmp(after, "vpn-instance") == 0)
+	else if (strcmp(c->text, "NAME") == 0 &&
+		 (strcmp(after, "vpn-instance") == 0 || strcmp(after, "vrf") == 0))
 		texts_of(t, json_object_get(d, "vrfs"), "name", begin);
 	else if (strcmp(c->text, "NAME") == 0)
 		texts_of(t, json_object_get(d, "route_policies"), "name", begin);

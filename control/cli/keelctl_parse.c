@@ -734,7 +734,7 @@ has_scope(const struct command *c)
 static void
 interpret_name(struct command *c, const char *after, const char *word)
 {
-	if (is(after, "vpn-instance")) {
+	if (is(after, "vpn-instance") || is(after, "vrf")) {
 		c->vrf = word;
 	} else if (has_scope(c)) {
 		c->group = word;

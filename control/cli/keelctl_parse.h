@@ -38,6 +38,7 @@ enum command_kind {
 	COMMAND_SHOW_VERSION,
 	COMMAND_SHOW_JOBS,
 	COMMAND_SHOW_RIB,
+	COMMAND_SHOW_VRF,
 	COMMAND_SHOW_CONFIGURATION,
 	COMMAND_SHOW_POLICY,
 	COMMAND_SHOW_REFRESH,
@@ -73,7 +74,7 @@ struct command {
 	enum command_kind kind;
 	bool undo;
 	const char *method, *params; /* for rpc */
-	const char *family, *vrf; /* of a refresh, a reset, a route, a view */
+	const char *family, *vrf; /* of a refresh, a reset, a route, a view; show vrf */
 	/*
 	 * refresh, reset: no word names the family, and the address of the peer is IPv6: use
 	 * ipv6-unicast if the peer does not have ipv4-unicast

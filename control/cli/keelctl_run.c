@@ -80,16 +80,36 @@ prompt_text(struct ctl *ctl, char *buf, size_t size)
 		snprintf(buf, size, "[%ckeel%s]", mark, ctl->view == VIEW_BGP ? "-bgp" : "");
 }
 
-/* For an unknown VPN instance the daemon returns error -32004. */
+/* True if the candidate has the VPN instance; otherwise prints an error. */
+static bool
+instance_exists(struct ctl *ctl, const char *name)
+{
+	json_t *result = ctl_call(ctl, "config.get", json_pack("{s:s}", "source", "candidate"));
+	const json_t *vrfs = json_object_get(json_object_get(result, "document"), "vrfs"), *vrf;
+	bool found = false;
+	size_t i;
+
+	if (result == NULL)
+		return false;
+	json_array_foreach(vrfs, i, vrf)
+	{
+		const char *other = json_string_value(json_object_get(vrf, "name"));
+
+		found |= other != NULL && strcmp(other, name) == 0;
+	}
+	json_decref(result);
+	if (!found)
+		ctl_fail(ctl, EXIT_REFUSED, "there is no VPN instance \"%.64s\" (-32004)",
+			text_safe(name));
+	return found;
+}
+
 static void
 family_view(struct ctl *ctl, const struct command *c)
 {
 	if (c->vrf != NULL) {
-		json_t *result = ctl_call(ctl, "bgp.peers", json_pack("{s:s}", "vrf", c->vrf));
-
-		if (result == NULL)
+		if (!instance_exists(ctl, c->vrf))
 			return;
-		json_decref(result);
 		snprintf(ctl->vrf, sizeof(ctl->vrf), "%s", c->vrf);
 	}
 	ctl->family = c->family;

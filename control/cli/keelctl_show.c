@@ -425,6 +425,52 @@ show_rib(struct ctl *ctl, const json_t *result)
 	table_end(&t, ctl, 0);
 }
 
+/* An array of strings in one cell; "-" for none. */
+static void
+strings_cell(struct table *t, const json_t *array)
+{
+	char text[400] = "-";
+	size_t i, len = 0;
+	json_t *s;
+
+	json_array_foreach(array, i, s)
+	{
+		if (len + 40 > sizeof(text)) {
+			snprintf(text + len, sizeof(text) - len, " ...");
+			break;
+		}
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s", i > 0 ? " " : "",
+			json_string_value(s));
+	}
+	table_cell(t, PLAIN, "%s", text);
+}
+
+static void
+show_vrf(struct ctl *ctl, const json_t *result)
+{
+	static const struct column columns[] = {{"VRF", false}, {"RD", false}, {"Label", true},
+		{"Peers", true}, {"IPv4", true}, {"IPv6", true}, {"Imports", false},
+		{"Exports", false}};
+	struct table t = table_begin(columns, COUNT(columns));
+	const json_t *vrf;
+	size_t i;
+
+	json_array_foreach(json_object_get(result, "vrfs"), i, vrf)
+	{
+		const json_t *prefixes = json_object_get(vrf, "prefixes");
+
+		table_cell(&t, PLAIN, "%s", text_of(vrf, "name"));
+		table_cell(&t, PLAIN, "%s", text_of(vrf, "rd"));
+		table_cell(&t, PLAIN, "%s", text_of(vrf, "label"));
+		table_cell(&t, PLAIN, "%s", text_of(vrf, "peers"));
+		table_cell(&t, PLAIN, "%s", text_of(prefixes, "ipv4-unicast"));
+		table_cell(&t, PLAIN, "%s", text_of(prefixes, "ipv6-unicast"));
+		strings_cell(&t, json_object_get(vrf, "import_targets"));
+		strings_cell(&t, json_object_get(vrf, "export_targets"));
+	}
+	table_end(&t, ctl, 0);
+}
+
 /* ---- show dataplane ---- */
 
 static void
@@ -654,6 +700,7 @@ show_command(struct ctl *ctl, const struct command *c)
 		[COMMAND_SHOW_VERSION] = {"system.info", show_version},
 		[COMMAND_SHOW_JOBS] = {"jobs.list", show_jobs},
 		[COMMAND_SHOW_RIB] = {"rib.summary", show_rib},
+		[COMMAND_SHOW_VRF] = {"vrf.list", show_vrf},
 		[COMMAND_SHOW_CONFIGURATION] = {"config.get", show_configuration},
 		[COMMAND_SHOW_HISTORY] = {"config.history", show_history},
 		[COMMAND_SHOW_DIFF] = {"config.diff", show_diff},
@@ -677,7 +724,8 @@ show_command(struct ctl *ctl, const struct command *c)
 		return;
 	}
 	result = ctl_call(ctl, shows[c->kind].method,
-		json_pack("{s:s*, s:s*}", "address", c->address, "source", c->source));
+		json_pack("{s:s*, s:s*, s:s*}", "address", c->address, "source", c->source, "vrf",
+			c->vrf));
 	if (result != NULL && ctl->json)
 		ctl_print_json(result, false);
 	else if (result != NULL)

@@ -304,7 +304,7 @@ static const struct {
 	{"refresh bgp ipv6 vpnv4 all import",
 		"word 4 \"vpnv4\": expected ADDRESS, all, external, internal or group"},
 	{"show", "expected bgp, route, fib, configuration, dataplane, threads, version, jobs, rib, "
-		 "policy, "
+		 "vrf, vpn-instance, policy, "
 		 "refresh, history, diff or "
 		 "candidate after \"show\""},
 	{"show r", "word 2 \"r\" is ambiguous: route, rib or refresh"},

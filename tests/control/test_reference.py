@@ -70,9 +70,10 @@ class Reference(KeelTest):
                 ("rib.summary", {}), ("policy.test", {"policy": "in", "route": ROUTE}), ("policy.test", {"policy": "deny-all", "route": ROUTE}),
                 ("bgp.refresh.preview", dict(SCOPE, direction="import")), ("bgp.refresh.preview", dict(SCOPE, direction="export")),
                 ("jobs.list", {}), ("events.subscribe", {"topics": []}), ("events.unsubscribe", {}), ("rpc.discover", {}),
-                ("control.stats.reset", {}), ("config.edit", {"merge": {"route_policies": document(200)["route_policies"]}}),
+                ("control.stats.reset", {}), ("config.edit", {"merge": {
+                    "route_policies": document(200)["route_policies"], "vrfs": [{"name": "red", "rd": "64512:1", "import_targets": ["64512:1"]}]}}),
                 ("config.diff", {}), ("bgp.refresh.preview", {"candidate": True}), ("config.commit", {"comment": "a", "confirm_s": 60}),
-                ("config.history", {}), ("config.confirm", {}), ("config.commit", {}), ("config.edit", {"patch": []}), ("config.discard", {}),
+                ("vrf.list", {}), ("config.history", {}), ("config.confirm", {}), ("config.commit", {}), ("config.edit", {"patch": []}), ("config.discard", {}),
                 ("config.reload", {})):
             self.valid(method, params)
         job = self.valid("bgp.refresh", dict(SCOPE, direction="export"))["job"]
@@ -99,7 +100,7 @@ class Reference(KeelTest):
                                ("config.confirm", {}), ("config.get", {"path": "/nothing"}), ("policy.test", {"policy": "none", "route": ROUTE}),
                                ("rib.routes", {"family": V6, "view": "adj-in-pre", "peer": THEM}),
                                ("rib.lookup", {"family": V4, "address": "1.1.1.1", "vrf": "none"}),
-                               ("bgp.refresh.preview", dict(other, direction="import"))):
+                               ("vrf.list", {"vrf": "none"}), ("bgp.refresh.preview", dict(other, direction="import"))):
             self.valid(method, params, good=False)
         self.valid("config.edit", {"merge": {"bgp": {"peers": 1}}})
         self.valid("config.commit", {}, good=False)
