@@ -542,8 +542,8 @@ attr_table_create(struct arena *a, struct qsbr *readers, struct attr_table **out
 	slab_init(&t->sets, a);
 	t->index_size = INDEX_MIN;
 	t->index = arena_calloc(a, t->index_size * sizeof(*t->index));
-	if (t->index == NULL || deferred_free_init(&t->deferred, a, readers, slot_free, t) < 0) {
-		arena_free(a, t->index);
+	deferred_free_init(&t->deferred, a, readers, slot_free, t);
+	if (t->index == NULL) {
 		arena_free(a, t);
 		return -ENOMEM;
 	}

@@ -17,12 +17,11 @@ struct deferred_chunk {
 	void *object[DEFERRED_CHUNK];
 };
 
-int
+void
 deferred_free_init(
 	struct deferred_free *l, struct arena *a, struct qsbr *readers, retire_fn *fn, void *ctx)
 {
 	*l = (struct deferred_free){.arena = a, .readers = readers, .fn = fn, .ctx = ctx};
-	return retire_list_create(a, readers, CHUNKS_MAX, &l->retire);
 }
 
 static void
@@ -56,6 +55,9 @@ chunk_open(struct deferred_free *l)
 {
 	struct deferred_chunk *c = l->spare;
 
+	if (l->retire == NULL &&
+		retire_list_create(l->arena, l->readers, CHUNKS_MAX, &l->retire) < 0)
+		return false;
 	if (c == NULL)
 		c = arena_alloc(l->arena, sizeof(*c));
 	else
@@ -83,8 +85,11 @@ deferred_free_push(struct deferred_free *l, void *p)
 bool
 deferred_free_reclaim(struct deferred_free *l, unsigned chunks)
 {
-	unsigned freed = retire_reclaim(l->retire, chunks);
+	unsigned freed;
 
+	if (l->retire == NULL)
+		return false;
+	freed = retire_reclaim(l->retire, chunks);
 	/*
 	 * one partial chunk waits at a time, so that loops faster than the readers do not fill the
 	 * list
@@ -97,7 +102,26 @@ deferred_free_reclaim(struct deferred_free *l, unsigned chunks)
 bool
 deferred_free_behind(const struct deferred_free *l)
 {
-	return retire_pending(l->retire) > CHUNKS_MAX / 2;
+	return l->retire != NULL && retire_pending(l->retire) > CHUNKS_MAX / 2;
+}
+
+bool
+deferred_free_idle(const struct deferred_free *l)
+{
+	return l->retire == NULL ||
+	       ((l->open == NULL || l->open->count == 0) && retire_pending(l->retire) == 0);
+}
+
+void
+deferred_free_rest(struct deferred_free *l)
+{
+	if (l->retire == NULL || !deferred_free_idle(l))
+		return;
+	arena_free(l->arena, l->open);
+	arena_free(l->arena, l->spare);
+	l->open = l->spare = NULL;
+	retire_list_destroy(l->retire);
+	l->retire = NULL;
 }
 
 void

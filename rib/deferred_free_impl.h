@@ -17,7 +17,7 @@ struct deferred_chunk;
 struct deferred_free {
 	struct arena *arena;
 	struct qsbr *readers;
-	struct retire_list *retire;
+	struct retire_list *retire; /* 6 KiB; NULL: nothing waits */
 	retire_fn *fn;
 	/* called for an object shortly before `fn`, to prefetch; may be NULL */
 	void (*prefetch)(void *ctx, void *p);
@@ -29,12 +29,16 @@ struct deferred_free {
 
 /*
  * `fn` runs for each object, in deferred_free_reclaim(), in deferred_free_fini(), or in
- * deferred_free_push() if memory is short. 0, -ENOMEM.
+ * deferred_free_push() if memory is short. Memory is allocated by the first push.
  */
-int deferred_free_init(
+void deferred_free_init(
 	struct deferred_free *l, struct arena *a, struct qsbr *readers, retire_fn *fn, void *ctx);
 /* True if half of the room is used: reclaim more than is pushed. */
 bool deferred_free_behind(const struct deferred_free *l);
+/* True if no object waits. */
+bool deferred_free_idle(const struct deferred_free *l);
+/* Frees the memory of an idle list until the next push. */
+void deferred_free_rest(struct deferred_free *l);
 /* Waits until all objects are freed. */
 void deferred_free_fini(struct deferred_free *l);
 /*

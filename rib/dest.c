@@ -48,6 +48,11 @@ static_assert(DEST_BYTES_VPNV4 == DEST_BYTES_IPV4 + 8 && DEST_BYTES_VPNV6 == DES
  * The owner's record of a segment. Ids come from the lowest segment with room, so that the ids in use
  * move to the front as destinations come and go. A segment without ids in use is freed: readers then
  * find `vacant`, and a new segment takes the place when all lower segments are full.
+ *
+ * The first segment starts with FIRST_MIN destinations and grows to SEGMENT_DESTS: a larger copy
+ * takes its place, so that a table with few routes stays small. A reader of the old copy sees the
+ * state before the copy, until its next look. Like an old path set, the old copy is freed after a
+ * grace period.
  */
 struct segment_use {
 	uint16_t held; /* ids in use, or waiting for readers */
@@ -55,6 +60,8 @@ struct segment_use {
 	uint16_t free; /* list of free ids below `given`; NO_FREE: empty */
 };
 #define NO_FREE SEGMENT_DESTS
+#define FIRST_MIN 16u
+#define FIRST_GROWTH 4u
 static_assert(SEGMENT_DESTS <= UINT16_MAX, "places in a segment have 16 bits");
 
 /* Never written: the destinations of a freed segment, all unused. */
@@ -130,6 +137,7 @@ struct dest_table {
 	struct segment_use *use; /* owner, by segment */
 	uint64_t *room; /* owner: bitmap of segments with a free id */
 	uint32_t filling; /* owner: the segment of the next new id, if it has room */
+	uint32_t first; /* owner: destinations in the first segment; never falls */
 	struct deferred_free sets, ids;
 	struct retire_list *retired; /* old indexes and segment lists */
 	uint32_t in_length[129]; /* owner: destinations by prefix length */
@@ -345,7 +353,9 @@ index_create(struct dest_table *t, unsigned bits, struct index **out)
 	if (x == NULL)
 		return -ENOMEM;
 	*x = (struct index){.bits = bits, .mask = (1u << bits) - 1};
-	x->slot = arena_alloc_aligned(t->arena, ARENA_PAGE, sizeof(*x->slot) << bits);
+	x->slot = arena_alloc_aligned(t->arena,
+		sizeof(*x->slot) << bits < ARENA_PAGE ? CACHE_LINE : ARENA_PAGE,
+		sizeof(*x->slot) << bits);
 	if (x->slot == NULL) {
 		arena_free(t->arena, x);
 		return -ENOMEM;
@@ -780,26 +790,67 @@ room_set(struct dest_table *t, uint32_t segment, bool room)
 		t->room[segment / 64] &= ~bit;
 }
 
+static size_t
+segment_bytes(const struct dest_table *t, uint32_t segment)
+{
+	return (segment == 0 ? t->first : SEGMENT_DESTS) * t->dest_size;
+}
+
+/* Publishes the destinations of the segment. */
+static void
+segment_set(struct dest_table *t, uint32_t segment, struct destination *d)
+{
+	/* release: pairs with the load in dest_at; unused destinations are zero */
+	atomic_store_explicit(&atomic_load_explicit(&t->segments, memory_order_relaxed)[segment], d,
+		memory_order_release);
+}
+
+/* Publishes how far the segments reach. */
+static void
+reach_set(struct dest_table *t)
+{
+	uint32_t n = t->segment_count;
+
+	/* release: pairs with the load in is_there */
+	atomic_store_explicit(
+		&t->reach, n == 1 ? t->first : n << SEGMENT_BITS, memory_order_release);
+}
+
 /* Allocates the segment. 0, -ENOMEM. */
 static int
 segment_place(struct dest_table *t, uint32_t segment)
 {
-	struct destination *d = arena_calloc_touched(t->arena, SEGMENT_DESTS * t->dest_size);
+	struct destination *d = arena_calloc_touched(t->arena, segment_bytes(t, segment));
 
 	if (d == NULL)
 		return -ENOMEM;
 	t->use[segment] = (struct segment_use){.free = NO_FREE};
-	/* release: pairs with the load in dest_at; unused destinations are zero */
-	atomic_store_explicit(&atomic_load_explicit(&t->segments, memory_order_relaxed)[segment], d,
-		memory_order_release);
+	segment_set(t, segment, d);
 	room_set(t, segment, true);
 	if (segment == t->segment_count) {
 		t->segment_count++;
-		/* release: pairs with the load in is_there */
-		atomic_store_explicit(
-			&t->reach, t->segment_count << SEGMENT_BITS, memory_order_release);
+		reach_set(t);
 	}
-	bytes_add(t, SEGMENT_DESTS * t->dest_size);
+	bytes_add(t, segment_bytes(t, segment));
+	return 0;
+}
+
+/* A larger first segment. Other segments come after the growth. 0, -ENOMEM. */
+static int
+first_grow(struct dest_table *t)
+{
+	struct destination *old = dest_at(t, 0);
+	size_t size = t->first * t->dest_size;
+	struct destination *d = arena_calloc_touched(t->arena, FIRST_GROWTH * size);
+
+	if (d == NULL)
+		return -ENOMEM;
+	memcpy(d, old, size);
+	segment_set(t, 0, d);
+	t->first *= FIRST_GROWTH;
+	reach_set(t);
+	bytes_add(t, (FIRST_GROWTH - 1) * size);
+	deferred_free_push(&t->sets, old);
 	return 0;
 }
 
@@ -822,7 +873,7 @@ segment_vacate(struct dest_table *t, uint32_t segment)
 	atomic_store_explicit(at, vacant_segment(), memory_order_release);
 	t->use[segment] = (struct segment_use){.free = NO_FREE};
 	room_set(t, segment, false);
-	bytes_add(t, -(SEGMENT_DESTS * t->dest_size));
+	bytes_add(t, -segment_bytes(t, segment));
 	deferred_free_push(&t->sets, d);
 	if (segment + 1 < t->segment_count)
 		return;
@@ -834,7 +885,7 @@ segment_vacate(struct dest_table *t, uint32_t segment)
 				      : (t->segment_count - 1) * SEGMENT_DESTS +
 						t->use[t->segment_count - 1].given,
 		memory_order_release);
-	atomic_store_explicit(&t->reach, t->segment_count << SEGMENT_BITS, memory_order_release);
+	reach_set(t);
 }
 
 /* The lowest segment with a free id, allocated if necessary. False: out of memory. */
@@ -869,6 +920,8 @@ id_reserve(struct dest_table *t)
 		!segment_open(t))
 		return DEST_NONE;
 	use = &t->use[t->filling];
+	if (use->free == NO_FREE && t->filling == 0 && use->given == t->first && first_grow(t) < 0)
+		return DEST_NONE;
 	return t->filling << SEGMENT_BITS | (use->free != NO_FREE ? use->free : use->given);
 }
 
@@ -977,6 +1030,7 @@ table_create(struct arena *a, struct qsbr *readers, enum afi afi, bool vpn, stru
 	t->max_len = prefix_max_len(afi);
 	t->addr_len = t->max_len / 8;
 	t->tight_from = DEST_TIGHT_NEVER;
+	t->first = FIRST_MIN;
 	t->dest_size = afi == AFI_IPV4 ? DEST_BYTES_IPV4 : DEST_BYTES_IPV6;
 	if (vpn) {
 		t->rd_at = (unsigned)t->dest_size;
@@ -984,9 +1038,9 @@ table_create(struct arena *a, struct qsbr *readers, enum afi afi, bool vpn, stru
 	}
 	t->oldest = t->newest = t->newborn = ID_NIL;
 	atomic_init(&t->bytes, sizeof(*t));
-	if (deferred_free_init(&t->sets, a, readers, block_free, t) < 0 ||
-		deferred_free_init(&t->ids, a, readers, id_free, t) < 0 ||
-		retire_list_create(a, readers, 8, &t->retired) < 0 ||
+	deferred_free_init(&t->sets, a, readers, block_free, t);
+	deferred_free_init(&t->ids, a, readers, id_free, t);
+	if (retire_list_create(a, readers, 8, &t->retired) < 0 ||
 		index_create(t, INDEX_BITS_MIN, &x) < 0) {
 		dest_table_destroy(t);
 		return -ENOMEM;
@@ -1843,7 +1897,19 @@ dest_reclaim(struct dest_table *t, uint64_t safe_sequence)
 			return true;
 		tombstone_drop(t, t->oldest);
 	}
+	if (t->segment_count <= 1) {
+		deferred_free_rest(&t->sets);
+		deferred_free_rest(&t->ids);
+	}
 	return more;
+}
+
+bool
+dest_at_rest(const struct dest_table *t)
+{
+	return t->oldest == ID_NIL && t->newborn == ID_NIL && t->next == NULL &&
+	       deferred_free_idle(&t->sets) && deferred_free_idle(&t->ids) &&
+	       retire_pending(t->retired) == 0;
 }
 
 bool

@@ -19,6 +19,7 @@
  * larger index is filled next to the current index, 64 ids per new destination, so that each step
  * takes microseconds.
  *
+ * A table with ten routes takes some 4 KiB; changes take 20 KiB more until their grace period ends.
  * After a withdrawal, a segment of 1,024 ids without a destination is freed, and new destinations
  * take the lowest segments with room. When the highest ids are gone, a smaller index takes over.
  */
@@ -296,6 +297,8 @@ struct path_set *path_set_alloc(struct dest_table *t, unsigned count) RUNS_ON(ro
  * continues the growth or shrinking of the index. A bounded step; true if more is due.
  */
 bool dest_reclaim(struct dest_table *t, uint64_t safe_sequence) RUNS_ON(role_rib);
+/* Owner. True if dest_reclaim() has nothing to do until the next change, whatever cursors do. */
+bool dest_at_rest(const struct dest_table *t);
 /*
  * Owner. True if much memory waits to be freed: without dest_reclaim(), dest_publish() will soon
  * have to free all of the backlog.

@@ -609,6 +609,40 @@ many_addr(uint32_t i)
 	return 0x0a000000 | i << 4;
 }
 
+/* A thousand instances have a table of each family with few routes. */
+static void
+ten_routes_take_little_memory(void **state)
+{
+	for (unsigned vpn = 0; vpn < 2; vpn++) {
+		struct rib_test base;
+		struct dest_table *t;
+		uint64_t sequence = 0, safe;
+		size_t before;
+
+		rib_test_begin(&base);
+		before = arena_bytes(base.arena);
+		assert_int_equal((vpn ? dest_table_create_vpn : dest_table_create)(
+					 base.arena, base.readers, test_afi, &t),
+			0);
+		for (unsigned round = 0; round < 3; round++) {
+			for (uint32_t i = 0; i < 10; i++)
+				put(t, many_addr(i + round), 28, ++sequence, i);
+			dest_publish(t, (struct dest_id){round}, NULL, ++sequence);
+			assert_false(dest_at_rest(t));
+			safe = sequence;
+			/* a cursor is still before the tombstone */
+			reclaim_often(t, safe);
+			assert_false(dest_at_rest(t));
+			reclaim_often(t, safe + 1);
+			assert_true(dest_at_rest(t));
+			assert_true(dest_table_bytes(t) <= arena_bytes(base.arena) - before);
+			assert_true(arena_bytes(base.arena) - before <= 8192);
+		}
+		dest_table_destroy(t);
+		rib_test_end(&base);
+	}
+}
+
 /* Withdraws destinations `from` to before `end`, except `kept`. */
 static void
 withdraw_many(struct dest_table *t, uint32_t from, uint32_t end, uint32_t kept, uint64_t *sequence)
@@ -746,6 +780,7 @@ struct shared {
 	struct rib_test base;
 	struct dest_table *table;
 	_Atomic bool stop;
+	_Atomic uint32_t there; /* of a growing table: destinations */
 };
 
 struct reader {
@@ -897,6 +932,65 @@ readers_beside_the_owner(void **state)
 	rib_test_end(&s.base);
 }
 
+/* ---- readers beside a table that grows from nothing ---- */
+
+static void *
+read_table_growing(void *arg)
+{
+	struct reader *r = arg;
+	struct qsbr *q = r->shared->base.readers;
+	unsigned id;
+
+	assert_int_equal(qsbr_register(q, &id), 0);
+	qsbr_online(q, id);
+	do {
+		uint32_t there = atomic_load(&r->shared->there);
+
+		for (unsigned i = 0; i < 16 && there > 0; i++) {
+			uint32_t addr = 0x0a000000 | random_below(&r->random, there) << 8;
+			struct prefix p = test_prefix(addr, 24);
+
+			r->bad += !look_is_good(r, &p, true);
+		}
+		qsbr_quiescent(q, id);
+	} while (!atomic_load_explicit(&r->shared->stop, memory_order_relaxed));
+	qsbr_offline(q, id);
+	qsbr_unregister(q, id);
+	return NULL;
+}
+
+static void
+readers_beside_a_growing_table(void **state)
+{
+	for (unsigned round = 0; round < 8; round++) {
+		struct shared s = {.stop = false};
+		struct reader reader = {.shared = &s, .random = round};
+		uint64_t sequence = 0;
+		pthread_t thread;
+
+		rib_test_begin(&s.base);
+		assert_int_equal(
+			dest_table_create(s.base.arena, s.base.readers, test_afi, &s.table), 0);
+		assert_int_equal(pthread_create(&thread, NULL, read_table_growing, &reader), 0);
+		for (uint32_t i = 0; i < STABLE; i++) {
+			uint32_t addr = 0x0a000000 | i << 8;
+
+			put(s.table, addr, 24, ++sequence, STAMP(addr));
+			atomic_store(&s.there, i + 1);
+			/* a change of a destination that was copied with its segment */
+			addr = 0x0a000000 | (i / 2) << 8;
+			put(s.table, addr, 24, ++sequence, STAMP(addr));
+			if (i % 8 == 0)
+				dest_reclaim(s.table, sequence);
+		}
+		atomic_store(&s.stop, true);
+		pthread_join(thread, NULL);
+		assert_int_equal(reader.bad, 0);
+		dest_table_destroy(s.table);
+		rib_test_end(&s.base);
+	}
+}
+
 int
 main(void)
 {
@@ -905,10 +999,12 @@ main(void)
 		one_thread_test(what_is_never_published_goes),
 		one_thread_test(tombstones_pass_across_the_wrap),
 		one_thread_test(what_is_quiet_has_no_sequence_of_its_own),
+		one_thread_test(ten_routes_take_little_memory),
 		one_thread_test(a_withdrawal_frees_segments_and_index),
 		one_thread_test(a_table_returns_while_the_index_shrinks),
 		one_thread_test(ids_come_from_the_lowest_segment),
 		cmocka_unit_test(readers_beside_the_owner),
+		cmocka_unit_test(readers_beside_a_growing_table),
 	};
 
 	const struct CMUnitTest both[] = {
