@@ -526,10 +526,17 @@ gather_visit(void *ctx, struct dest_id id, const struct dest_view *view)
 static bool
 gather_rib(struct fib_auditor *a, uint64_t deadline_ns) RUNS_ON(role_fib)
 {
+	const struct shards *s = &a->feed->source.shards;
 	struct audit_run *r = a->run;
+	struct table_id table;
 
-	return r->has_table && r->error == 0 &&
-	       walk_slice(&r->walk, UINT32_MAX, deadline_ns, walk_clock, gather_visit, r);
+	/* again in each slice: a removed table is gone then */
+	if (!r->has_table || r->error != 0 ||
+		shard_table_find(s->at[0], r->vrf, fib_feed_family((uint8_t)r->afi), &table) != 0)
+		return false;
+	shards_table(s, table, &r->walked);
+	r->walk.table = r->walked.at[0];
+	return walk_slice(&r->walk, UINT32_MAX, deadline_ns, walk_clock, gather_visit, r);
 }
 
 static void
@@ -644,7 +651,9 @@ prefixes_estimated(const struct fib_feed *f)
 
 		shard_table_key(s->at[0], id, &vrf, &family);
 		for (unsigned i = 0; fib_feed_forwards(family) && i < s->count; i++)
-			total += dest_count(shard_table(s->at[i], id));
+			total += shard_table(s->at[i], id) != NULL
+					 ? dest_count(shard_table(s->at[i], id))
+					 : 0;
 	}
 	for (unsigned family = 0; family < 2; family++)
 		for (unsigned len = 0; len <= 128; len++)

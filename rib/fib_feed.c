@@ -706,10 +706,12 @@ rewalk_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib)
 		rewalk_next(s);
 		return true;
 	}
-	if (s->walk.table == NULL) {
-		shards_table(&s->shards, table, &s->walked);
+	/* again in each slice: a removed table is gone then */
+	shards_table(&s->shards, table, &s->walked);
+	if (s->walk.table == NULL)
 		walk_begin_all(&s->walk, &s->walked);
-	}
+	else
+		s->walk.table = s->walked.at[0];
 	if (!walk_slice(&s->walk, UINT32_MAX, deadline_ns, walk_clock, rewalk_visit, &c))
 		rewalk_next(s);
 	return true;
@@ -884,7 +886,6 @@ report_tight(struct fib_feed *f, unsigned shard) RUNS_ON(role_fib)
 	const struct shards *s = &f->source.shards;
 	struct shard_report *r = report_open(f, shard);
 
-	static_assert(SHARD_TABLES_MAX <= 64, "a bit for each table");
 	for (unsigned i = 0; r != NULL && i < shard_table_count(s->at[0]); i++) {
 		struct prefix all = {0};
 		struct vrf_id vrf;
@@ -897,9 +898,9 @@ report_tight(struct fib_feed *f, unsigned shard) RUNS_ON(role_fib)
 		all.afi = (uint8_t)family_afi(family);
 		all.len = FIB_GROUPS_FROM;
 		tight = fib_is_tight(f->config.fib, vrf, all.afi);
-		if (tight == (f->tight[shard] >> i & 1))
+		if (tight == (f->tight[shard][i / 64] >> i % 64 & 1))
 			continue;
-		f->tight[shard] ^= 1ull << i;
+		f->tight[shard][i / 64] ^= 1ull << i % 64;
 		report_add(r, tight ? ROOM_TIGHT : ROOM_PLENTY, vrf, &all);
 	}
 }

@@ -238,7 +238,8 @@ struct fib_feed {
 	uint64_t retry_due_ns;
 	_Atomic uint64_t failed;
 	struct shard_report *report; /* one a shard; NULL: nothing is reported */
-	uint64_t tight[SHARDS_MAX]; /* per shard a bitmap of tables reported as ROOM_TIGHT */
+	/* per shard a bitmap of tables reported as ROOM_TIGHT */
+	uint64_t tight[SHARDS_MAX][SHARD_TABLES_MAX / 64];
 	struct hist update_hist, use_hist, link_hist;
 	_Atomic uint64_t link_last_ns;
 	struct fib_auditor *auditor;

@@ -278,6 +278,31 @@ shard_create(const struct shard_config *config, unsigned inputs, struct shard **
 	return 0;
 }
 
+/* retire_fn */
+static void
+table_free(void *ctx, void *p)
+{
+	struct shard *s = ctx;
+	struct shard_table *t = p;
+
+	dest_table_destroy(t->dests);
+	arena_free(s->arena, t);
+}
+
+/*
+ * retire_fn. The grace period before is for consumers that hold an entry although they were
+ * evicted; the grace period after is for readers that look at all ids.
+ */
+static void
+table_unlink(void *ctx, void *p)
+{
+	struct shard *s = ctx;
+	struct shard_table *t = p;
+
+	atomic_store_explicit(&s->table[t->id.v], NULL, memory_order_relaxed);
+	retire_push(s->retired, table_free, s, t);
+}
+
 void
 shard_destroy(struct shard *s)
 {
@@ -285,8 +310,11 @@ shard_destroy(struct shard *s)
 		return;
 	for (unsigned i = 0; i < SHARD_INPUTS_MAX; i++)
 		input_destroy(s->arena, s->input[i]);
+	if (s->retired != NULL)
+		retire_list_destroy(s->retired);
 	for (unsigned i = 0; i < shard_table_count(s); i++)
-		dest_table_destroy(s->table[i].dests);
+		if (shard_table_at(s, i) != NULL)
+			table_free(s, shard_table_at(s, i));
 	for (unsigned i = 0; i < PEER_MAX; i++) {
 		struct shard_peer_slot *slot =
 			atomic_load_explicit(&s->peer[i], memory_order_relaxed);
@@ -296,8 +324,6 @@ shard_destroy(struct shard *s)
 				s->arena, atomic_load_explicit(&slot->key, memory_order_relaxed));
 		arena_free(s->arena, slot);
 	}
-	if (s->retired != NULL)
-		retire_list_destroy(s->retired);
 	next_hops_fini(s);
 	replay_forget(s);
 	leak_fini(s);
@@ -316,49 +342,114 @@ shard_destroy(struct shard *s)
 /* ---- tables ---- */
 
 int
+shard_table_create(struct shard *s, struct table_id id, struct vrf_id vrf, enum family family)
+{
+	struct shard_table *t;
+	struct table_id other;
+	int err;
+
+	if (id.v >= SHARD_TABLES_MAX || vrf.v >= SHARD_VRFS_MAX || family >= FAMILY_COUNT)
+		return -EINVAL;
+	if (shard_table_find(s, vrf, family, &other) == 0)
+		return -EEXIST;
+	if (shard_table_at(s, id.v) != NULL)
+		return -EBUSY;
+	t = arena_alloc(s->arena, sizeof(*t));
+	if (t == NULL)
+		return -ENOMEM;
+	*t = (struct shard_table){.vrf = vrf, .family = family, .id = id};
+	err = (family_safi(family) == SAFI_VPN ? dest_table_create_vpn : dest_table_create)(
+		s->arena, s->config.readers, family_afi(family), &t->dests);
+	if (err != 0) {
+		arena_free(s->arena, t);
+		return err;
+	}
+	leak_table_mark(s, t);
+	/* release, all: a reader that finds the id or the count finds the table */
+	atomic_store_explicit(&s->table[id.v], t, memory_order_release);
+	if (id.v >= shard_table_count(s))
+		atomic_store_explicit(&s->table_count, id.v + 1u, memory_order_release);
+	atomic_store_explicit(
+		&s->table_of[vrf.v][family], (uint16_t)(id.v + 1), memory_order_release);
+	return 0;
+}
+
+int
 shard_table_add(struct shard *s, struct vrf_id vrf, enum family family, struct table_id *out)
 {
-	unsigned n = shard_table_count(s);
-	struct shard_table *t = &s->table[n < SHARD_TABLES_MAX ? n : 0];
+	struct table_id id = {0};
 	int err;
 
 	if (shard_table_find(s, vrf, family, out) == 0)
 		return -EEXIST;
-	if (n == SHARD_TABLES_MAX)
-		return -ENOMEM;
-	*t = (struct shard_table){.vrf = vrf, .family = family, .id = {(uint16_t)n}};
-	err = family_safi(family) == SAFI_VPN ? dest_table_create_vpn(s->arena, s->config.readers,
-							family_afi(family), &t->dests)
-					      : dest_table_create(s->arena, s->config.readers,
-							family_afi(family), &t->dests);
-	if (err != 0)
-		return err;
-	leak_table_mark(s, t);
-	*out = t->id;
-	/* release: pairs with the acquire in shard_table_count */
-	atomic_store_explicit(&s->table_count, n + 1, memory_order_release);
+	while (id.v < SHARD_TABLES_MAX && shard_table_at(s, id.v) != NULL)
+		id.v++;
+	err = id.v < SHARD_TABLES_MAX ? shard_table_create(s, id, vrf, family) : -ENOMEM;
+	if (err == 0)
+		*out = id;
+	return err;
+}
+
+int
+shard_table_remove(struct shard *s, struct table_id id)
+{
+	struct shard_table *t = id.v < SHARD_TABLES_MAX ? shard_table_at(s, id.v) : NULL;
+
+	if (t == NULL || t->leaving)
+		return -ENOENT;
+	if (dest_count(t->dests) > 0 || t->walking || t->planned > 0 || leak_pending(s))
+		return -EBUSY;
+	atomic_store_explicit(&s->table_of[t->vrf.v][t->family], 0, memory_order_relaxed);
+	t->leaving = true;
+	t->last_entry = journal_reserved(s->journal);
+	table_bit_set(s->stirred, id, true);
 	return 0;
+}
+
+/* Frees a removed table after two grace periods if no cursor needs the table. */
+static void
+table_leave(struct shard *s, struct shard_table *t, uint64_t safe_sequence) RUNS_ON(role_rib)
+{
+	if (safe_sequence <= t->last_entry)
+		return;
+	table_bit_set(s->stirred, t->id, false);
+	retire_push(s->retired, table_unlink, s, t);
+}
+
+struct shard_table *
+shard_table_next(const struct shard *s, const uint64_t *bits, unsigned *at)
+{
+	for (unsigned word = *at / 64, from = *at % 64; word < TABLE_WORDS; word++, from = 0) {
+		uint64_t left = bits[word] >> from << from;
+
+		if (left == 0)
+			continue;
+		*at = word * 64 + (unsigned)__builtin_ctzll(left) + 1;
+		return shard_table_at(s, *at - 1);
+	}
+	return NULL;
 }
 
 unsigned
 shard_table_count(const struct shard *s)
 {
-	/* acquire: pairs with the release in shard_table_add */
+	/* acquire: pairs with the release in shard_table_create */
 	return atomic_load_explicit(&s->table_count, memory_order_acquire);
 }
 
 int
 shard_table_find(const struct shard *s, struct vrf_id vrf, enum family family, struct table_id *out)
 {
-	unsigned n = shard_table_count(s);
+	uint16_t at;
 
-	for (unsigned i = 0; i < n; i++) {
-		if (s->table[i].vrf.v == vrf.v && s->table[i].family == family) {
-			*out = s->table[i].id;
-			return 0;
-		}
-	}
-	return -ENOENT;
+	if (vrf.v >= SHARD_VRFS_MAX || family >= FAMILY_COUNT)
+		return -ENOENT;
+	/* acquire: pairs with the release in shard_table_create */
+	at = atomic_load_explicit(&s->table_of[vrf.v][family], memory_order_acquire);
+	if (at == 0)
+		return -ENOENT;
+	out->v = (uint16_t)(at - 1);
+	return 0;
 }
 
 struct shard_table *
@@ -366,20 +457,27 @@ shard_table_of(struct shard *s, struct vrf_id vrf, enum family family)
 {
 	struct table_id id;
 
-	return shard_table_find(s, vrf, family, &id) == 0 ? &s->table[id.v] : NULL;
+	if (shard_table_find(s, vrf, family, &id) != 0)
+		return NULL;
+	table_bit_set(s->stirred, id, true);
+	return shard_table_at(s, id.v);
 }
 
 struct dest_table *
 shard_table(const struct shard *s, struct table_id id)
 {
-	return s->table[id.v].dests;
+	const struct shard_table *t = id.v < SHARD_TABLES_MAX ? shard_table_at(s, id.v) : NULL;
+
+	return t != NULL ? t->dests : NULL;
 }
 
 void
 shard_table_key(const struct shard *s, struct table_id id, struct vrf_id *vrf, enum family *family)
 {
-	*vrf = s->table[id.v].vrf;
-	*family = s->table[id.v].family;
+	const struct shard_table *t = id.v < SHARD_TABLES_MAX ? shard_table_at(s, id.v) : NULL;
+
+	*vrf = t != NULL ? t->vrf : VRF_DEFAULT;
+	*family = t != NULL ? t->family : FAMILY_COUNT;
 }
 
 struct attr_table *
@@ -399,7 +497,7 @@ shard_journal(const struct shard *s)
 void
 shard_settings(struct shard *s, const struct shard_settings *settings)
 {
-	unsigned max_paths = s->config.max_paths, n = shard_table_count(s);
+	unsigned max_paths = s->config.max_paths;
 
 	s->config.cluster_id =
 		settings->cluster_id != 0 ? settings->cluster_id : s->config.router_id;
@@ -408,8 +506,12 @@ shard_settings(struct shard *s, const struct shard_settings *settings)
 	s->config.max_paths = settings->max_paths;
 	if (settings->max_paths == max_paths)
 		return;
-	for (unsigned i = 0; i < n; i++)
-		rank_all_start(s, s->table[i].vrf);
+	for (unsigned i = 0; i < shard_table_count(s); i++) {
+		const struct shard_table *t = shard_table_at(s, i);
+
+		if (t != NULL)
+			rank_all_start(s, t->vrf);
+	}
 }
 
 /* ---- peers ---- */
@@ -525,7 +627,7 @@ shard_peer_keep(struct shard *s, struct peer_id id, enum family family, bool kee
 	else if (r->replaying)
 		r->drops_then = true;
 	else
-		drop_kept_start(table_of_peer(s, slot, family), r);
+		drop_kept_start(s, table_of_peer(s, slot, family), r);
 }
 
 uint64_t
@@ -578,7 +680,7 @@ shard_plan_done(struct shard *s, struct peer_id id, enum family family)
 	 * the rest.
 	 */
 	if (--t->planned <= 1)
-		release_start(t);
+		release_start(s, t);
 }
 
 uint64_t
@@ -636,18 +738,33 @@ live_deadline(const struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 	return deadline_ns - (deadline_ns - now_ns) / 4;
 }
 
+bool
+tables_reclaim(struct shard *s, uint64_t safe_sequence)
+{
+	struct shard_table *t;
+	bool more = false;
+
+	for (unsigned i = 0; (t = shard_table_next(s, s->stirred, &i)) != NULL;) {
+		more |= dest_reclaim(t->dests, safe_sequence);
+		if (!dest_at_rest(t->dests))
+			continue;
+		if (t->leaving)
+			table_leave(s, t, safe_sequence);
+		else
+			table_bit_set(s->stirred, t->id, false);
+	}
+	return more;
+}
+
 /* Reclaims until the deadline, at least one step. True if more is due. */
 static bool
 reclaim(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib)
 {
 	uint64_t safe = journal_safe_sequence(s->journal);
-	unsigned n = shard_table_count(s);
 	bool more;
 
 	do {
-		more = false;
-		for (unsigned i = 0; i < n; i++)
-			more |= dest_reclaim(s->table[i].dests, safe);
+		more = tables_reclaim(s, safe);
 		more |= attr_table_reclaim_some(s->attrs);
 		(void)retire_reclaim(s->retired, RETIRED_MAX);
 	} while (more && walk_clock() < deadline_ns);
@@ -658,11 +775,11 @@ reclaim(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib)
 static uint64_t
 reclaim_deadline(const struct shard *s, uint64_t now_ns, uint64_t deadline_ns) RUNS_ON(role_rib)
 {
-	unsigned n = shard_table_count(s);
 	bool behind = attr_table_behind(s->attrs);
+	const struct shard_table *t;
 
-	for (unsigned i = 0; i < n; i++)
-		behind |= dest_behind(s->table[i].dests);
+	for (unsigned i = 0; (t = shard_table_next(s, s->stirred, &i)) != NULL;)
+		behind |= dest_behind(t->dests);
 	if (behind)
 		return deadline_ns;
 	return deadline_ns > now_ns ? now_ns + (deadline_ns - now_ns) / 4 : deadline_ns;

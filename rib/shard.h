@@ -31,7 +31,9 @@ struct qsbr;
 struct ring;
 struct shard;
 
-#define SHARD_TABLES_MAX 64
+#define SHARD_TABLES_MAX 4096 /* two a VPN instance, and tables that wait for readers to go */
+#define SHARD_VRFS_MAX 4096
+#define TABLE_NONE ((struct table_id){UINT16_MAX})
 #define SHARD_INPUTS_MAX 8
 #define SHARDS_MAX JOURNAL_WRITERS_MAX
 #define SHARD_PACE_ENTRIES 2048u /* walks wait when paced consumers are this far behind */
@@ -256,16 +258,35 @@ void shard_destroy(struct shard *s);
 struct shard_input *shard_input(struct shard *s, unsigned index);
 
 /*
- * Before the first route of the table. 0; -EEXIST, with *out set; -ENOMEM, also with
- * SHARD_TABLES_MAX tables.
+ * Tables come and go on the thread of the shard (before the start: on any thread). All shards give
+ * a table the same id, so with several shards the id is chosen first: shards_table_unused().
+ *
+ * 0; -EEXIST: there is a table of that key; -EBUSY: the id is in use; -EINVAL: id or vrf out of
+ * range; -ENOMEM.
+ */
+int shard_table_create(struct shard *s, struct table_id id, struct vrf_id vrf, enum family family);
+/*
+ * As shard_table_create(), with the lowest id that is not in use: for a single shard, or before the
+ * start. With -EEXIST *out is the id of the table. -ENOMEM also without a free id.
  */
 int shard_table_add(struct shard *s, struct vrf_id vrf, enum family family, struct table_id *out);
-/* Any thread, after shard_table_add(). -ENOENT without the table. */
+/*
+ * Removes a table without paths and without a walk. shard_table_find() does not find the table any
+ * more. The id and the memory stay until all cursors have passed the last journal entry of the
+ * table and a grace period is over, so a reader of an entry can use the table. Readers that keep
+ * the id or the table for longer (update groups) end before. 0, -ENOENT; -EBUSY: paths or jobs of a
+ * walk are left.
+ */
+int shard_table_remove(struct shard *s, struct table_id id);
+/* Any thread. -ENOENT without the table. Takes the same time for any number of tables. */
 int shard_table_find(
 	const struct shard *s, struct vrf_id vrf, enum family family, struct table_id *out);
+/* Any thread; a reader keeps the table until its next quiescent report. NULL: the id is unused. */
 struct dest_table *shard_table(const struct shard *s, struct table_id id);
+/* Of an id in use; the family of an unused id is FAMILY_COUNT. */
 void shard_table_key(
 	const struct shard *s, struct table_id id, struct vrf_id *vrf, enum family *family);
+/* Any thread. Ids in use are below, with gaps; never falls. */
 unsigned shard_table_count(const struct shard *s);
 struct attr_table *shard_attrs(const struct shard *s);
 struct journal *shard_journal(const struct shard *s);

@@ -145,7 +145,7 @@ struct shard_peer_slot {
 /* ---- tables ---- */
 
 struct shard_table {
-	struct dest_table *dests;
+	struct dest_table *dests; /* immutable, as vrf, family and id */
 	struct vrf_id vrf;
 	enum family family;
 	struct table_id id;
@@ -179,7 +179,12 @@ struct shard_table {
 	} leak;
 	struct shard_rib_in imports; /* of the imported paths, in the place of that of their peer */
 	unsigned locals; /* imported paths from a local instance */
+	/* Removed: the table goes when all cursors have passed the entries up to `last_entry`. */
+	bool leaving;
+	uint64_t last_entry;
 };
+
+#define TABLE_WORDS (SHARD_TABLES_MAX / 64) /* words of a bitmap of tables */
 
 /* True if replays are the only job of the scan. */
 static inline bool
@@ -460,7 +465,11 @@ struct shard {
 	_Atomic uint64_t failures; /* changes lost for lack of memory, and invalid records */
 
 	_Atomic unsigned table_count;
-	struct shard_table table[SHARD_TABLES_MAX];
+	/* by id; readers; NULL: not in use. A removed table stays until no reader needs it. */
+	_Atomic(struct shard_table *) table[SHARD_TABLES_MAX];
+	_Atomic uint16_t table_of[SHARD_VRFS_MAX][FAMILY_COUNT]; /* id + 1; 0: no table */
+	/* Tables for which dest_reclaim() may have work, and tables with a walk: bits by id. */
+	uint64_t stirred[TABLE_WORDS], walking[TABLE_WORDS];
 	_Atomic(struct shard_peer_slot *) peer[PEER_MAX];
 	/*
 	 * The neighbour AS of all accepted paths of the peer; 0: no path yet; NEAR_AS_ANY: paths may
@@ -508,7 +517,33 @@ struct vrf_id path_vrf(
 	const struct shard *s, const struct shard_table *t, const struct rib_path *p);
 /* NULL: unknown peer. */
 struct shard_peer_slot *shard_slot(const struct shard *s, struct peer_id id);
+/* The table, about to change: dest_reclaim() follows. NULL: no table. */
 struct shard_table *shard_table_of(struct shard *s, struct vrf_id vrf, enum family family);
+
+static inline struct shard_table *
+shard_table_at(const struct shard *s, unsigned id)
+{
+	/* acquire: pairs with the release in shard_table_create */
+	return atomic_load_explicit(&s->table[id], memory_order_acquire);
+}
+
+/* The next table of a bitmap, from id *at on; *at: behind the table. NULL: none is left. */
+struct shard_table *shard_table_next(const struct shard *s, const uint64_t *bits, unsigned *at);
+
+static inline void
+table_bit_set(uint64_t *bits, struct table_id id, bool set)
+{
+	if (set)
+		bits[id.v / 64] |= UINT64_C(1) << id.v % 64;
+	else
+		bits[id.v / 64] &= ~(UINT64_C(1) << id.v % 64);
+}
+
+/*
+ * A step of dest_reclaim() for each table that changed since the table was last at rest. True if
+ * more is due.
+ */
+bool tables_reclaim(struct shard *s, uint64_t safe_sequence) RUNS_ON(role_rib);
 
 /* shard_next_hops.c */
 int next_hops_init(struct shard *s);
@@ -696,10 +731,11 @@ void redecide_start(struct shard *s, struct vrf_id vrf) RUNS_ON(role_rib);
 /* Ranks all destinations of this vrf again. */
 void rank_all_start(struct shard *s, struct vrf_id vrf) RUNS_ON(role_rib);
 /* Drops held paths for which no plan member is pending. */
-void release_start(struct shard_table *t) RUNS_ON(role_rib);
+void release_start(struct shard *s, struct shard_table *t) RUNS_ON(role_rib);
 /* Evaluates, or drops, the kept routes of `r`. */
 void replay_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r) RUNS_ON(role_rib);
-void drop_kept_start(struct shard_table *t, struct shard_rib_in *r) RUNS_ON(role_rib);
+void drop_kept_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r)
+	RUNS_ON(role_rib);
 bool walks_pending(const struct shard *s);
 /* True if a pending walk may run: with `hold`, a walk that makes no tombstones. */
 bool walks_possible(const struct shard *s, bool hold);

@@ -425,7 +425,8 @@ shard_instance_counts(const struct shard *s, struct vrf_id vrf, struct shard_ins
 		struct table_id id;
 
 		if (shard_table_find(s, vrf, unicast_of(afis[i]), &id) == 0)
-			out->imported += shard_load(&s->table[id.v].imports.counts.received);
+			out->imported +=
+				shard_load(&shard_table_at(s, id.v)->imports.counts.received);
 	}
 	out->exported = shard_load(&x->exported);
 	out->refused = shard_load(&x->refused);
@@ -981,7 +982,7 @@ export_publish(struct shard *s, struct instance *x, struct shard_table *vpn,
 static int
 own_apply(struct shard *s, struct shard_leak *l, const struct item *item) RUNS_ON(role_rib)
 {
-	struct shard_table *t = &s->table[item->table.v],
+	struct shard_table *t = shard_table_at(s, item->table.v),
 			   *vpn = shard_table_of(s, VRF_DEFAULT, vpn_of(item->prefix.afi));
 	struct instance *x = instance_of(s, t->vrf);
 	struct rib_path old = {.accepted = {0}};
@@ -1040,7 +1041,7 @@ own_apply(struct shard *s, struct shard_leak *l, const struct item *item) RUNS_O
 static int
 vpn_apply(struct shard *s, struct shard_leak *l, const struct item *item) RUNS_ON(role_rib)
 {
-	const struct shard_table *t = &s->table[item->table.v];
+	const struct shard_table *t = shard_table_at(s, item->table.v);
 	struct source src = {
 		.prefix = &item->prefix, .origin = {.rd = item->rd, .path_id = item->path_id}};
 	unsigned now = 0, was = match(s, l, item->old, l->was);

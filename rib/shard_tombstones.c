@@ -30,14 +30,11 @@ tombstones_max(const struct shard *s, const struct dest_table *t)
 static bool
 above(const struct shard *s, unsigned divisor)
 {
-	unsigned n = shard_table_count(s);
+	const struct shard_table *t;
 
-	for (unsigned i = 0; i < n; i++) {
-		const struct dest_table *t = s->table[i].dests;
-
-		if (dest_tombstones(t) > tombstones_max(s, t) / divisor)
+	for (unsigned i = 0; (t = shard_table_next(s, s->stirred, &i)) != NULL;)
+		if (dest_tombstones(t->dests) > tombstones_max(s, t->dests) / divisor)
 			return true;
-	}
 	return false;
 }
 
@@ -46,13 +43,10 @@ static bool
 tombstones_reclaim(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib)
 {
 	uint64_t safe = journal_safe_sequence(s->journal);
-	unsigned n = shard_table_count(s);
 	bool more;
 
 	do {
-		more = false;
-		for (unsigned i = 0; i < n; i++)
-			more |= dest_reclaim(s->table[i].dests, safe);
+		more = tables_reclaim(s, safe);
 	} while (more && walk_clock() < deadline_ns);
 	return more;
 }

@@ -48,11 +48,12 @@ scan_begin(struct shard_table *t)
 
 /* The start of a job: the current lap must reach every existing id. */
 static struct shard_position
-job_begin(struct shard_table *t)
+job_begin(struct shard *s, struct shard_table *t)
 {
 	if (!t->walking) {
 		scan_begin(t);
 		t->walking = true;
+		table_bit_set(s->walking, t->id, true);
 	}
 	t->walk.end = dest_limit(t->dests);
 	return position(t);
@@ -85,24 +86,24 @@ sweep_start(
 	r->sweep_below = below;
 	if (lost)
 		r->flush_below = below;
-	r->from = job_begin(t);
+	r->from = job_begin(s, t);
 }
 
 static void
 redecide(struct shard *s, struct vrf_id vrf, bool all) RUNS_ON(role_rib)
 {
-	unsigned n = shard_table_count(s);
-
-	for (unsigned i = 0; i < n; i++) {
-		struct shard_table *t = &s->table[i];
+	for (unsigned i = 0; i < shard_table_count(s); i++) {
+		struct shard_table *t = shard_table_at(s, i);
 
 		/* imported paths resolve where their peers are */
-		if (t->vrf.v != vrf.v && t->locals == 0 &&
-			(vrf.v != VRF_DEFAULT.v || shard_load(&t->imports.counts.received) == 0))
+		if (t == NULL || t->leaving ||
+			(t->vrf.v != vrf.v && t->locals == 0 &&
+				(vrf.v != VRF_DEFAULT.v ||
+					shard_load(&t->imports.counts.received) == 0)))
 			continue;
 		t->redecide = true;
 		t->rank_all |= all;
-		t->redecide_from = job_begin(t);
+		t->redecide_from = job_begin(s, t);
 	}
 }
 
@@ -119,12 +120,12 @@ rank_all_start(struct shard *s, struct vrf_id vrf)
 }
 
 void
-release_start(struct shard_table *t)
+release_start(struct shard *s, struct shard_table *t)
 {
 	if (t->held == 0)
 		return;
 	t->releasing = true;
-	t->release_from = job_begin(t);
+	t->release_from = job_begin(s, t);
 }
 
 static void
@@ -156,11 +157,11 @@ replay_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r)
 	r->replaying = true;
 	r->context = ++s->replay.contexts;
 	keeps_list(t, r);
-	r->replay_from = job_begin(t);
+	r->replay_from = job_begin(s, t);
 }
 
 void
-drop_kept_start(struct shard_table *t, struct shard_rib_in *r)
+drop_kept_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r)
 {
 	replays_end(r);
 	r->drops_then = false;
@@ -168,7 +169,7 @@ drop_kept_start(struct shard_table *t, struct shard_rib_in *r)
 		return;
 	r->dropping = true;
 	keeps_list(t, r);
-	r->drop_from = job_begin(t);
+	r->drop_from = job_begin(s, t);
 }
 
 static bool
@@ -247,6 +248,7 @@ sweep_end(struct shard_rib_in *r)
 static void
 keeps_finish(struct shard *s, struct shard_table *t) RUNS_ON(role_rib)
 {
+	const struct shard_table *other;
 	bool left = false;
 
 	for (struct shard_rib_in **at = &t->keeps; *at != NULL;) {
@@ -255,7 +257,7 @@ keeps_finish(struct shard *s, struct shard_table *t) RUNS_ON(role_rib)
 		if (r->replaying && job_covered(t, r->replay_from)) {
 			replays_end(r);
 			if (r->drops_then)
-				drop_kept_start(t, r);
+				drop_kept_start(s, t, r);
 		}
 		if (r->dropping && job_covered(t, r->drop_from))
 			r->dropping = false;
@@ -266,8 +268,8 @@ keeps_finish(struct shard *s, struct shard_table *t) RUNS_ON(role_rib)
 		*at = r->keeps_next;
 		r->keeps_listed = false;
 	}
-	for (unsigned i = 0; i < shard_table_count(s); i++)
-		left |= s->table[i].keeps != NULL;
+	for (unsigned i = 0; (other = shard_table_next(s, s->walking, &i)) != NULL;)
+		left |= other->keeps != NULL;
 	if (!left)
 		replay_forget(s);
 }
@@ -275,6 +277,7 @@ keeps_finish(struct shard *s, struct shard_table *t) RUNS_ON(role_rib)
 static void
 jobs_finish(struct shard *s, struct shard_table *t) RUNS_ON(role_rib)
 {
+	const struct shard_table *other;
 	bool redecides = false;
 
 	for (struct shard_rib_in **at = &t->sweeps; *at != NULL;) {
@@ -289,8 +292,8 @@ jobs_finish(struct shard *s, struct shard_table *t) RUNS_ON(role_rib)
 	}
 	if (t->redecide && job_covered(t, t->redecide_from)) {
 		t->redecide = t->rank_all = false;
-		for (unsigned i = 0; i < shard_table_count(s); i++)
-			redecides |= s->table[i].redecide;
+		for (unsigned i = 0; (other = shard_table_next(s, s->walking, &i)) != NULL;)
+			redecides |= other->redecide;
 		if (!redecides)
 			next_hops_clean(s);
 	}
@@ -298,8 +301,10 @@ jobs_finish(struct shard *s, struct shard_table *t) RUNS_ON(role_rib)
 		keeps_finish(s, t);
 	if (t->releasing && job_covered(t, t->release_from))
 		t->releasing = false;
-	if (t->sweeps == NULL && !t->redecide && t->keeps == NULL && !t->releasing)
+	if (t->sweeps == NULL && !t->redecide && t->keeps == NULL && !t->releasing) {
 		t->walking = false;
+		table_bit_set(s->walking, t->id, false);
+	}
 }
 
 static void
@@ -307,6 +312,7 @@ table_slice(struct shard *s, struct shard_table *t, uint64_t deadline_ns) RUNS_O
 {
 	struct visit v = {.s = s, .t = t};
 
+	table_bit_set(s->stirred, t->id, true);
 	s->effort = 0;
 	s->replay.deadline_ns = deadline_ns;
 	s->bulk = true;
@@ -365,10 +371,10 @@ may_walk(const struct shard_table *t, bool hold)
 bool
 walks_possible(const struct shard *s, bool hold)
 {
-	unsigned n = shard_table_count(s);
+	const struct shard_table *t;
 
-	for (unsigned i = 0; i < n; i++)
-		if (may_walk(&s->table[i], hold))
+	for (unsigned i = 0; (t = shard_table_next(s, s->walking, &i)) != NULL;)
+		if (may_walk(t, hold))
 			return true;
 	return false;
 }
@@ -382,8 +388,6 @@ walks_pending(const struct shard *s)
 bool
 walks_run(struct shard *s, uint64_t deadline_ns, bool hold)
 {
-	unsigned n = shard_table_count(s);
-
 	if (!walks_possible(s, hold) || leak_pending(s))
 		return walks_pending(s);
 	if (walks_ahead(s)) {
@@ -394,9 +398,11 @@ walks_run(struct shard *s, uint64_t deadline_ns, bool hold)
 	do {
 		struct shard_table *t;
 
-		do
-			t = &s->table[s->walk_turn++ % n];
-		while (!may_walk(t, hold));
+		do {
+			t = shard_table_next(s, s->walking, &s->walk_turn);
+			if (t == NULL)
+				s->walk_turn = 0;
+		} while (t == NULL || !may_walk(t, hold));
 		table_slice(s, t, deadline_ns);
 		s->pace.walked_ns = walk_clock();
 		if ((!hold && leak_run(s, deadline_ns)) || leak_pending(s) ||

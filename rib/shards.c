@@ -75,6 +75,20 @@ shards_covering(const struct shards *s, const struct ip_addr *a, struct shard *o
 	return i != 0 ? 2 : 1;
 }
 
+struct table_id
+shards_table_unused(const struct shards *s)
+{
+	for (struct table_id id = {0}; id.v < SHARD_TABLES_MAX; id.v++) {
+		bool used = false;
+
+		for (unsigned i = 0; i < s->count; i++)
+			used |= shard_table(s->at[i], id) != NULL;
+		if (!used)
+			return id;
+	}
+	return TABLE_NONE;
+}
+
 void
 shards_table(const struct shards *s, struct table_id id, struct shards_table *out)
 {
@@ -89,7 +103,7 @@ shards_limit(const struct shards_table *t)
 	uint32_t limit = 0;
 
 	for (unsigned i = 0; i < t->shards->count; i++) {
-		uint32_t n = dest_limit(t->at[i]);
+		uint32_t n = t->at[i] != NULL ? dest_limit(t->at[i]) : 0;
 
 		if (n > limit)
 			limit = n;
@@ -107,7 +121,10 @@ struct dest_id
 shards_find_rd(const struct shards_table *t, struct vpn_rd rd, const struct prefix *p)
 {
 	unsigned i = shards_of(t->shards, p);
-	struct dest_id id = dest_find_rd(t->at[i], rd, p);
+	struct dest_id id = {DEST_NONE};
+
+	if (t->at[i] != NULL)
+		id = dest_find_rd(t->at[i], rd, p);
 
 	if (id.v != DEST_NONE)
 		id.v = shards_id(t->shards, i, id.v);
@@ -118,9 +135,11 @@ struct dest_id
 shards_longest(const struct shards_table *t, const struct ip_addr *a, struct dest_view *out)
 {
 	unsigned i = t->shards->count > 1 ? range_shard(t->shards, a->afi, a->b) : 0;
-	struct dest_id id = dest_longest(t->at[i], a, out);
+	struct dest_id id = {DEST_NONE};
 
-	if (id.v == DEST_NONE && i != 0) {
+	if (t->at[i] != NULL)
+		id = dest_longest(t->at[i], a, out);
+	if (id.v == DEST_NONE && i != 0 && t->at[0] != NULL) {
 		i = 0; /* prefixes shorter than a range */
 		id = dest_longest(t->at[i], a, out);
 	}

@@ -20,7 +20,7 @@ struct shards {
 	unsigned bits; /* low bits of an id that name the shard */
 };
 
-/* All shards must have equal tables, added in the same order. */
+/* All shards must have equal tables, with equal ids. */
 void shards_init(struct shards *s, struct shard *const *at, unsigned count);
 /* True for a prefix shorter than a range, which may cover prefixes of several shards. */
 bool shards_wide(const struct prefix *p);
@@ -59,10 +59,16 @@ shards_local(const struct shards *s, struct dest_id id)
 	return (struct dest_id){id.v >> s->bits};
 }
 
+/*
+ * Main, the only thread that asks for new tables: an id that no shard uses, for
+ * shard_table_create() of all shards. TABLE_NONE: all ids are in use.
+ */
+struct table_id shards_table_unused(const struct shards *s);
+
 /* One table across all shards; functions as in dest.h, with ids across shards. */
 struct shards_table {
 	const struct shards *shards;
-	const struct dest_table *at[1 << 4]; /* NULL: no shard of that index */
+	const struct dest_table *at[1 << 4]; /* NULL: no shard of that index, or no table yet */
 };
 static_assert(SHARDS_MAX == 1 << 4, "places of all ids' shards");
 

@@ -156,16 +156,21 @@ longest_add(uint32_t *to, const struct hash_probes *p)
 }
 
 static struct longest
-longest_of(const struct rpc_env *env)
+longest_of(const struct rpc_env *env) RUNS_ON(role_main)
 {
 	struct longest l = {0};
 
 	for (unsigned i = 0; i < env->layers->shards.count; i++) {
 		const struct shard *s = env->layers->shards.at[i];
 
-		for (uint16_t t = 0; t < shard_table_count(s); t++)
-			longest_add(&l.destinations,
-				dest_table_probes(shard_table(s, (struct table_id){t})));
+		layers_rib_read_begin(env->layers);
+		for (uint16_t id = 0; id < shard_table_count(s); id++) {
+			const struct dest_table *t = shard_table(s, (struct table_id){id});
+
+			if (t != NULL)
+				longest_add(&l.destinations, dest_table_probes(t));
+		}
+		layers_rib_read_end(env->layers);
 		longest_add(&l.attribute_sets, attr_table_probes(shard_attrs(s)));
 		longest_add(&l.next_hops, shard_next_hop_probes(s));
 	}
@@ -180,7 +185,7 @@ longest_of(const struct rpc_env *env)
 
 /* The number for the alarm: 0 when all searches were short. */
 static uint64_t
-longest_too_long(const struct rpc_env *env)
+longest_too_long(const struct rpc_env *env) RUNS_ON(role_main)
 {
 	struct longest l = longest_of(env);
 	const uint32_t all[] = {

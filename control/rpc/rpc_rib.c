@@ -556,13 +556,17 @@ table_json(const struct rpc_env *env, struct table_id id, json_int_t sets) RUNS_
 	enum family family;
 	struct vrf_id vrf;
 
+	layers_rib_read_begin(env->layers);
 	for (unsigned i = 0; i < env->layers->shards.count; i++) {
 		const struct dest_table *t = shard_table(env->layers->shards.at[i], id);
 
+		if (t == NULL)
+			continue;
 		prefixes += dest_count(t);
 		paths += dest_path_count(t);
 		tombstones += dest_tombstones(t);
 	}
+	layers_rib_read_end(env->layers);
 	shard_table_key(env->layers->shards.at[0], id, &vrf, &family);
 	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "vrf",
 		apply_vrf_name(env->apply, vrf), "family", family_text(family), "prefixes",
@@ -582,14 +586,23 @@ rib_summary(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(
 		const struct shard *s = env->layers->shards.at[i];
 		json_int_t own = attr_table_count(shard_attrs(s)), prefixes = 0;
 
-		for (uint16_t t = 0; t < shard_table_count(s); t++)
-			prefixes += dest_count(shard_table(s, (struct table_id){t}));
+		layers_rib_read_begin(env->layers);
+		for (uint16_t id = 0; id < shard_table_count(s); id++) {
+			const struct dest_table *t = shard_table(s, (struct table_id){id});
+
+			prefixes += t != NULL ? dest_count(t) : 0;
+		}
+		layers_rib_read_end(env->layers);
 		sets += own;
 		json_array_append_new(shards,
 			json_pack("{s:I, s:I}", "prefixes", prefixes, "attribute_sets", own));
 	}
-	for (uint16_t i = 0; i < shard_table_count(env->layers->shards.at[0]); i++)
-		json_array_append_new(tables, table_json(env, (struct table_id){i}, sets));
+	for (uint16_t i = 0; i < shard_table_count(env->layers->shards.at[0]); i++) {
+		struct table_id id = {i};
+
+		if (shard_table(env->layers->shards.at[0], id) != NULL)
+			json_array_append_new(tables, table_json(env, id, sets));
+	}
 	return json_pack("{s:o, s:o}", "tables", tables, "shards", shards);
 }
 

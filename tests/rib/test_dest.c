@@ -609,7 +609,7 @@ many_addr(uint32_t i)
 	return 0x0a000000 | i << 4;
 }
 
-/* A thousand instances have a table of each family with few routes. */
+/* A thousand VPN instances have tables with few routes. */
 static void
 ten_routes_take_little_memory(void **state)
 {
@@ -977,7 +977,7 @@ readers_beside_a_growing_table(void **state)
 
 			put(s.table, addr, 24, ++sequence, STAMP(addr));
 			atomic_store(&s.there, i + 1);
-			/* a change of a destination that was copied with its segment */
+			/* a change of a destination after the copy of the segment */
 			addr = 0x0a000000 | (i / 2) << 8;
 			put(s.table, addr, 24, ++sequence, STAMP(addr));
 			if (i % 8 == 0)

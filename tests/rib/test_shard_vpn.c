@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * VPN tables of a shard: destinations keyed by (distinguisher, prefix), paths with labels. A random
- * test compares one and two shards, and a follower of the journal, with a plain array.
+ * test compares one and two shards, and a follower of the journal, with an array.
  */
 #include "tests/lpm/one_thread.h"
 #include "tests/rib/rib_test.h"
@@ -68,7 +68,7 @@ assert_path(const struct rig *r, const struct rib_nlri *n, unsigned count)
 	assert_int_equal(v.paths->path[0].label_flags >> 12, n->label);
 }
 
-/* One prefix with two distinguishers is two routes; unicast has neither. */
+/* Two distinguishers with one prefix are two routes. The unicast table stays empty. */
 static void
 two_distinguishers(void **state)
 {
@@ -96,7 +96,7 @@ two_distinguishers(void **state)
 	rig_fini(&r);
 }
 
-/* A new label alone is a change of the path: one entry; the same label again: none. */
+/* A new label alone changes the path and makes a journal entry. An equal label makes no entry. */
 static void
 a_new_label_alone(void **state)
 {
@@ -129,7 +129,7 @@ a_new_label_alone(void **state)
 	assert_int_equal(e.table.v, r.table.v);
 	assert_false(e.aside); /* the best path has another label */
 	journal_advance(j, c, journal_head(j));
-	/* no label and the label 0 are two paths */
+	/* no label differs from the label 0 */
 	n.label = 0;
 	vpn_update(&r, 1, &attrs.a, &n);
 	assert_path(&r, &n, 2);
@@ -173,7 +173,7 @@ next_hops_in_default(void **state)
 	rig_fini(&r);
 }
 
-/* keep_all_routes: a replay keeps the label, and a refused path has one, too. */
+/* keep_all_routes: a replay keeps the label, also of a refused path. */
 static void
 a_replay_keeps_the_label(void **state)
 {
@@ -201,7 +201,7 @@ a_replay_keeps_the_label(void **state)
 	rig_fini(&r);
 }
 
-/* A refused route is remembered with its distinguisher. */
+/* The ring of refusals stores the distinguisher. */
 static void
 refusals_by_distinguisher(void **state)
 {
@@ -257,13 +257,179 @@ forms_of_other_families(void **state)
 	rig_fini(&r);
 }
 
+/* ---- tables come and go ---- */
+
+static struct rib_nlri
+unicast_nlri(void)
+{
+	return (struct rib_nlri){.prefix = prefix_from_v4(0x0a010000, 16), .label = RIB_LABEL_NONE};
+}
+
+static void
+originate(struct rig *r, struct vrf_id vrf, bool there)
+{
+	struct rib_nlri n = unicast_nlri();
+	union rig_attrs attrs;
+
+	rig_attrs_make(&attrs, NULL, 0, 0);
+	attrs.a.next_hop = (struct ip_addr){0};
+	assert_int_equal(shard_originate(r->shard, vrf, FAMILY_IPV4_UNICAST, &n.prefix,
+				 there ? &attrs.a : NULL),
+		0);
+	rig_settle(r);
+}
+
+/* Enough turns for all grace periods. */
+static void
+settle_often(struct rig *r)
+{
+	for (unsigned i = 0; i < 8; i++)
+		rig_settle(r);
+}
+
+/* The memory of the rig after a first route. */
+static size_t
+bytes_warm(struct rig *r)
+{
+	for (unsigned i = 0; i < 4; i++)
+		originate(r, VRF_DEFAULT, i % 2 == 0);
+	settle_often(r);
+	return arena_bytes(r->arena);
+}
+
+static void
+a_removed_table_waits_for_its_readers(void **state)
+{
+	const struct vrf_id red = {7}, blue = {8};
+	struct rib_nlri n = unicast_nlri();
+	struct journal_cursor *c;
+	struct table_id was, now;
+	struct journal_entry e;
+	struct dest_view v;
+	enum family family;
+	struct vrf_id vrf;
+	struct rig r;
+	size_t bytes;
+
+	vpn_rig(&r, false);
+	(void)bytes_warm(&r);
+	assert_int_equal(journal_subscribe(shard_journal(r.shard), &c), 0);
+	bytes = arena_bytes(r.arena);
+	assert_int_equal(shard_table_remove(r.shard, (struct table_id){2}), -ENOENT);
+	assert_int_equal(shard_table_add(r.shard, red, FAMILY_IPV4_UNICAST, &was), 0);
+	originate(&r, red, true);
+	assert_int_equal(shard_table_remove(r.shard, was), -EBUSY);
+	originate(&r, red, false);
+	assert_int_equal(shard_table_remove(r.shard, was), 0);
+	assert_int_equal(shard_table_remove(r.shard, was), -ENOENT);
+	assert_int_equal(shard_table_find(r.shard, red, FAMILY_IPV4_UNICAST, &now), -ENOENT);
+	settle_often(&r);
+	/* the cursor has not read the entries: both entries lead to the empty destination */
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(journal_read(shard_journal(r.shard), c, &e, 1), 1);
+		assert_int_equal(e.table.v, was.v);
+		shard_table_key(r.shard, e.table, &vrf, &family);
+		assert_true(vrf.v == red.v && family == FAMILY_IPV4_UNICAST);
+		assert_true(dest_peek(shard_table(r.shard, e.table), e.dest, &v));
+		assert_true(prefix_equal(&v.prefix, &n.prefix) && v.paths == NULL);
+		/* the name is free at once, the id is not */
+		assert_int_equal(
+			shard_table_create(r.shard, was, blue, FAMILY_IPV4_UNICAST), -EBUSY);
+		assert_int_equal(
+			shards_table_unused(&(struct shards){.at = {r.shard}, .count = 1}).v,
+			was.v + 1);
+		journal_advance(shard_journal(r.shard), c, e.sequence);
+		settle_often(&r);
+	}
+	assert_null(shard_table(r.shard, was));
+	shard_table_key(r.shard, was, &vrf, &family);
+	assert_int_equal(family, FAMILY_COUNT);
+	assert_int_equal(arena_bytes(r.arena), bytes);
+	assert_int_equal(shard_table_add(r.shard, blue, FAMILY_IPV4_UNICAST, &now), 0);
+	assert_int_equal(now.v, was.v);
+	journal_unsubscribe(shard_journal(r.shard), c);
+	rig_fini(&r);
+}
+
+/* An online reader keeps the memory of a removed table. */
+static void
+a_removed_table_waits_for_a_grace_period(void **state)
+{
+	const struct dest_table *seen;
+	struct table_id id;
+	struct rig r;
+	unsigned reader;
+
+	vpn_rig(&r, false);
+	assert_int_equal(shard_table_add(r.shard, (struct vrf_id){7}, FAMILY_IPV4_UNICAST, &id), 0);
+	assert_int_equal(qsbr_register(r.readers, &reader), 0);
+	qsbr_online(r.readers, reader);
+	seen = shard_table(r.shard, id);
+	assert_int_equal(shard_table_remove(r.shard, id), 0);
+	settle_often(&r);
+	assert_ptr_equal(shard_table(r.shard, id), seen);
+	assert_int_equal(dest_limit(seen), 0);
+	qsbr_quiescent(r.readers, reader);
+	settle_often(&r);
+	assert_null(shard_table(r.shard, id));
+	/* the second period: the reader may have found the table just before the id became free */
+	assert_int_equal(dest_limit(seen), 0);
+	qsbr_offline(r.readers, reader);
+	qsbr_unregister(r.readers, reader);
+	settle_often(&r);
+	rig_fini(&r);
+}
+
+/* The memory of a shard is in proportion to the tables, and shard_table_find() finds every table. */
+static void
+two_thousand_tables(void **state)
+{
+	enum { INSTANCES = 1000 };
+	struct table_id id, found;
+	struct rig r;
+	size_t bytes;
+
+	vpn_rig(&r, false);
+	bytes = bytes_warm(&r);
+	for (unsigned round = 0; round < 2; round++) {
+		for (uint16_t i = 1; i <= INSTANCES; i++)
+			for (enum family f = 0; f <= FAMILY_IPV6_UNICAST; f++) {
+				struct vrf_id vrf = {i};
+
+				assert_int_equal(shard_table_add(r.shard, vrf, f, &id), 0);
+				assert_int_equal(id.v, 2 * i + f);
+				assert_int_equal(shard_table_find(r.shard, vrf, f, &found), 0);
+				assert_int_equal(found.v, id.v);
+			}
+		for (uint16_t i = 1; i <= INSTANCES; i++)
+			originate(&r, (struct vrf_id){i}, true);
+		settle_often(&r);
+		print_message(
+			"%zu bytes a table\n", (arena_bytes(r.arena) - bytes) / (2 * INSTANCES));
+		assert_true(arena_bytes(r.arena) - bytes < 2 * INSTANCES * 8192ul);
+		for (uint16_t i = 1; i <= INSTANCES; i++)
+			originate(&r, (struct vrf_id){i}, false);
+		for (uint16_t i = 2; i < 2 + 2 * INSTANCES; i++)
+			assert_int_equal(shard_table_remove(r.shard, (struct table_id){i}), 0);
+		settle_often(&r);
+		assert_true(arena_bytes(r.arena) < bytes + 4096);
+	}
+	assert_int_equal(shard_table_create(r.shard, (struct table_id){SHARD_TABLES_MAX},
+				 (struct vrf_id){1}, FAMILY_IPV4_UNICAST),
+		-EINVAL);
+	assert_int_equal(shard_table_create(r.shard, (struct table_id){9},
+				 (struct vrf_id){SHARD_VRFS_MAX}, FAMILY_IPV4_UNICAST),
+		-EINVAL);
+	rig_fini(&r);
+}
+
 /* ---- against an array ---- */
 
 #define RDS 6u
 #define PREFIXES 24u
 #define KEYS (RDS * PREFIXES)
 #define PEERS 6u
-#define SOURCES (2 * PEERS) /* two path identifiers (RFC 7911) a peer: also sets of many paths */
+#define SOURCES (2 * PEERS) /* two path identifiers (RFC 7911) a peer, for sets of many paths */
 #define VALUES 4u
 #define LABELS 3u
 
@@ -292,7 +458,7 @@ key_nlri(unsigned key)
 {
 	unsigned i = key / RDS;
 
-	/* half of the prefixes cover others */
+	/* half of the prefixes cover longer prefixes */
 	return (struct rib_nlri){
 		.prefix = prefix_from_v4(0x0a000000 | (i / 2) << 20, i % 2 ? 12 : 16),
 		.rd = {(uint64_t)(key % RDS) << 47},
@@ -327,7 +493,7 @@ world_begin(struct world *w, unsigned count, uint64_t seed)
 	assert_int_equal(journal_subscribe(shard_journal(w->rig[0].shard), &w->cursor), 0);
 }
 
-/* A few prefixes with the same attributes, in the record of each shard. */
+/* A few prefixes with equal attributes, in the record of each shard. */
 static void
 step_update(struct world *w)
 {
@@ -378,7 +544,7 @@ event_all(struct world *w, enum rib_record_kind kind, unsigned peer)
 	}
 }
 
-/* BoRR, or EoRR: what the peer has not announced since is swept. */
+/* BoRR, or EoRR: a sweep drops the stale paths. */
 static void
 step_refresh(struct world *w)
 {
@@ -571,6 +737,9 @@ main(void)
 		one_thread_test(a_replay_keeps_the_label),
 		one_thread_test(refusals_by_distinguisher),
 		one_thread_test(forms_of_other_families),
+		one_thread_test(a_removed_table_waits_for_its_readers),
+		one_thread_test(a_removed_table_waits_for_a_grace_period),
+		one_thread_test(two_thousand_tables),
 		one_thread_test(one_shard_agrees_with_an_array),
 		one_thread_test(two_shards_agree_with_an_array),
 	};
