@@ -131,7 +131,8 @@ glean(struct worker *w, const struct waiting *x, uint64_t now) RUNS_ON(role_work
 		return;
 	if (x->next_hop != NEXT_HOP_NONE) {
 		if (w->path_lists == NULL ||
-			!next_hop_peek(w->path_lists, (struct next_hop_id){x->next_hop}, &v))
+			!next_hop_peek(w->path_lists, (struct next_hop_id){x->next_hop}, &v) ||
+			v.port == PORT_NONE) /* an edge: its neighbour is resolved anyway */
 			return;
 		g = (struct glean){.port = v.port, .addr = v.addr};
 	}

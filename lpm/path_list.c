@@ -315,13 +315,30 @@ key_equal(
 	return k->vrf.v == vrf.v && k->port == port && addr_equal(&k->addr, addr);
 }
 
+static int
+hop_new(struct path_lists *p, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port,
+	uint32_t hash, struct next_hop_id *out) RUNS_ON(role_fib)
+{
+	uint32_t id = take_or_reclaim(p, &p->hops, hash);
+	struct next_hop_key *k = &p->key[id];
+
+	if (id == 0)
+		return -ENOSPC;
+	k->addr = *addr;
+	k->vrf = vrf;
+	k->port = port;
+	/* release: pairs with the acquire in next_hop_peek */
+	atomic_store_explicit(&k->live, 1, memory_order_release);
+	out->v = id;
+	return 0;
+}
+
 int
 next_hop_get(struct path_lists *p, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port,
 	struct next_hop_id *out)
 {
 	uint32_t hash = (uint32_t)addr_hash(
 		addr, (uint64_t)addr->zone << 32 | (uint64_t)vrf.v << 16 | port);
-	struct next_hop_key *k;
 	uint32_t id;
 
 	for (id = pool_first(&p->hops, hash); id != 0; id = pool_next(&p->hops, id, hash)) {
@@ -331,17 +348,15 @@ next_hop_get(struct path_lists *p, struct vrf_id vrf, const struct ip_addr *addr
 		out->v = id;
 		return 0;
 	}
-	id = take_or_reclaim(p, &p->hops, hash);
-	if (id == 0)
-		return -ENOSPC;
-	k = &p->key[id];
-	k->addr = *addr;
-	k->vrf = vrf;
-	k->port = port;
-	/* release: pairs with the acquire in next_hop_peek */
-	atomic_store_explicit(&k->live, 1, memory_order_release);
-	out->v = id;
-	return 0;
+	return hop_new(p, vrf, addr, port, hash, out);
+}
+
+int
+next_hop_make(struct path_lists *p, struct vrf_id vrf, const struct ip_addr *addr,
+	struct next_hop_id *out)
+{
+	/* next_hop_get() is not called with PORT_NONE, so it does not find this key */
+	return hop_new(p, vrf, addr, PORT_NONE, (uint32_t)addr_hash(addr, vrf.v), out);
 }
 
 void
@@ -364,7 +379,7 @@ next_hop_up(struct path_lists *p, struct next_hop_id id, const struct adjacency 
 	uint32_t old, new;
 
 	if (!hop_in_use(p, id) || adj->ether_len != sizeof(adj->ether) ||
-		adj->label_count > LABELS_MAX)
+		adj->label_count > PUSH_LABELS_MAX)
 		return -EINVAL;
 	old = word_adjacency(p, id.v);
 	new = adjacency_get(p, adj);

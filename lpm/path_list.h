@@ -33,7 +33,7 @@ DEFINE_ID(adjacency_id, uint32_t);
 #define PATHS_MAX 15 /* per list; the limit for ECMP */
 #define PORT_NONE UINT16_MAX
 #define LABEL_NONE UINT32_MAX
-#define LABELS_MAX 6 /* transport labels of an adjacency */
+#define PUSH_LABELS_MAX 6 /* transport labels of an adjacency */
 
 /*
  * All data a worker needs to send a packet, in one cache line: Ethernet header, port, MTU, and the
@@ -52,7 +52,7 @@ struct adjacency {
 	 */
 	uint16_t mtu_plain;
 	uint16_t mtu; /* maximum size of the packet with all labels */
-	uint32_t label[LABELS_MAX]; /* outermost first, in host order */
+	uint32_t label[PUSH_LABELS_MAX]; /* outermost first, in host order */
 };
 static_assert(sizeof(struct adjacency) == CACHE_LINE, "a worker reads one line");
 
@@ -101,6 +101,12 @@ void path_lists_destroy(struct path_lists *p);
  * NEXT_HOP_UNRESOLVED. Returns 0 or -ENOSPC.
  */
 int next_hop_get(struct path_lists *p, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port,
+	struct next_hop_id *out) RUNS_ON(role_fib);
+/*
+ * Like next_hop_get() with PORT_NONE, but the next hop is new and belongs to the caller alone: a
+ * remote edge router, which may have several tunnels.
+ */
+int next_hop_make(struct path_lists *p, struct vrf_id vrf, const struct ip_addr *addr,
 	struct next_hop_id *out) RUNS_ON(role_fib);
 void next_hop_unref(struct path_lists *p, struct next_hop_id id) RUNS_ON(role_fib);
 /*

@@ -18,6 +18,7 @@
 #define BACKUPS_UP_TO (PATH_LIST_MAX / 4 * 3) /* lists in use above which there are no backups */
 #define BACKUPS_AGAIN (PATH_LIST_MAX / 2) /* lists in use below which backups return */
 #define UNTRACKED_MIN 1024
+#define LABEL_IMPLICIT_NULL 3u /* RFC 3032 2.1: no label */
 
 void
 fib_feed_fail(struct fib_feed *f)
@@ -76,32 +77,62 @@ withdraw(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p) RUNS_ON(
 
 /* ---- what the RIB asks for ---- */
 
-/* Sorted by id, so that equal sets of next hops share a list. */
+/* The ways of a path: neighbours, or with a label the remote edge router. */
+struct ways {
+	const struct hold *hold;
+	const struct edge *edge; /* NULL: neighbours */
+	uint32_t label;
+};
+
+static unsigned
+ways_count(const struct ways *w)
+{
+	return w->edge != NULL ? 1 : w->hold->count;
+}
+
+/* The way `i`, and its port; edges have no port of their own. */
+static struct path
+ways_path(const struct ways *w, unsigned i, uint16_t *port)
+{
+	*port = w->edge != NULL ? PORT_NONE : w->hold->hop[i]->port;
+	return (struct path){
+		.next_hop = w->edge != NULL ? w->edge->next_hop : w->hold->hop[i]->next_hop,
+		.label = w->label};
+}
+
+static bool
+path_before(const struct path *a, const struct path *b)
+{
+	return a->next_hop.v < b->next_hop.v ||
+	       (a->next_hop.v == b->next_hop.v && a->label < b->label);
+}
+
+/* Sorted by id and label, so that equal sets of next hops share a list. */
 static void
-equal_add(struct feed_answer *a, const struct hop *h)
+equal_add(struct feed_answer *a, const struct path *path, uint16_t port)
 {
 	unsigned at = 0;
 
-	while (at < a->count && a->path[at].next_hop.v < h->next_hop.v)
+	while (at < a->count && path_before(&a->path[at], path))
 		at++;
-	if ((at < a->count && a->path[at].next_hop.v == h->next_hop.v) || a->count == PATHS_MAX - 1)
+	if ((at < a->count && !path_before(path, &a->path[at])) || a->count == PATHS_MAX - 1)
 		return;
 	memmove(&a->path[at + 1], &a->path[at], (a->count - at) * sizeof(a->path[0]));
 	memmove(&a->port[at + 1], &a->port[at], (a->count - at) * sizeof(a->port[0]));
-	a->path[at] = (struct path){.next_hop = h->next_hop, .label = LABEL_NONE};
-	a->port[at] = h->port;
+	a->path[at] = *path;
+	a->port[at] = port;
 	a->count++;
 }
 
 /*
- * True if the hop shares the port (or the next hop) with a forwarding path: no protection against
+ * True if the way shares the port (or the next hop) with a forwarding path: no protection against
  * the loss.
  */
 static bool
-path_shares(const struct feed_answer *a, const struct hop *h, bool port)
+path_shares(const struct feed_answer *a, const struct path *path, uint16_t port, bool by_port)
 {
 	for (unsigned i = 0; i < a->count - a->backups; i++) {
-		if (port ? a->port[i] == h->port : a->path[i].next_hop.v == h->next_hop.v)
+		if (by_port ? a->port[i] == port : a->path[i].next_hop.v == path->next_hop.v)
 			return true;
 	}
 	return false;
@@ -109,18 +140,19 @@ path_shares(const struct feed_answer *a, const struct hop *h, bool port)
 
 /* Considers a backup, preferably on another port. True if no better backup is possible. */
 static bool
-backup_offer(struct feed_answer *a, const struct hold *hold)
+backup_offer(struct feed_answer *a, const struct ways *w)
 {
-	for (unsigned i = 0; i < hold->count; i++) {
-		const struct hop *h = hold->hop[i];
-		bool elsewhere = !path_shares(a, h, true);
+	for (unsigned i = 0; i < ways_count(w); i++) {
+		uint16_t port;
+		struct path path = ways_path(w, i, &port);
+		bool elsewhere = !path_shares(a, &path, port, true);
 
-		if (path_shares(a, h, false) || (a->backups == 1 && !elsewhere))
+		if (path_shares(a, &path, port, false) || (a->backups == 1 && !elsewhere))
 			continue;
 		if (a->backups == 0)
 			a->backups = 1, a->count++;
-		a->path[a->count - 1] = (struct path){.next_hop = h->next_hop, .label = LABEL_NONE};
-		a->port[a->count - 1] = h->port;
+		a->path[a->count - 1] = path;
+		a->port[a->count - 1] = port;
 		if (elsewhere)
 			return true;
 	}
@@ -167,17 +199,31 @@ untracked_sweep(struct fib_feed *f) RUNS_ON(role_fib)
 
 enum usable { USABLE, USABLE_LATER, USABLE_NEVER, USABLE_FAILED };
 
-/* The hops of a path's next hop. */
+/* RFC 4364 4.3.2: a path imported from a VPN resolves where its peer is. */
+static struct vrf_id
+path_vrf(const struct shard *shard, struct vrf_id vrf, const struct rib_path *path)
+{
+	struct shard_peer peer;
+
+	if (vrf.v == VRF_DEFAULT.v || !shard_peer_peek(shard, path->peer, &peer))
+		return vrf;
+	return peer.vrf;
+}
+
+/* The ways of a path's next hop. */
 static enum usable
-path_hops(struct fib_feed *f, const struct shard *shard, struct vrf_id vrf,
-	const struct rib_path *path, const struct hold **out) RUNS_ON(role_fib)
+path_ways(struct fib_feed *f, const struct shard *shard, struct vrf_id vrf,
+	const struct rib_path *path, struct ways *out) RUNS_ON(role_fib)
 {
 	const struct attr_packed *attrs = attr_get(shard_attrs(shard), path->accepted);
+	uint32_t label =
+		path->label_flags & PATH_IMPORTED ? path->label_flags >> 12 : RIB_LABEL_NONE;
 	struct ip_addr next_hop;
 	struct nexthop *n;
 
 	if (path->peer.v == PEER_SELF.v || attrs == NULL)
 		return USABLE_NEVER;
+	vrf = path_vrf(shard, vrf, path);
 	next_hop = attr_packed_next_hop(attrs);
 	n = nexthop_find(f->config.nexthops, vrf, &next_hop);
 	if (n == NULL || (n->watchers == 0 && !n->untracked))
@@ -190,8 +236,19 @@ path_hops(struct fib_feed *f, const struct shard *shard, struct vrf_id vrf,
 	}
 	if (!n->up) /* next hops are not tracked, so no evaluation by the shard will follow */
 		return n->watchers > 0 ? USABLE_LATER : USABLE_NEVER;
-	n->given = n->digest;
-	*out = n->hold;
+	*out = (struct ways){.hold = n->hold, .label = LABEL_NONE};
+	if (label == RIB_LABEL_NONE || n->hold->count == 0) {
+		n->given = n->digest;
+		return USABLE;
+	}
+	/* the edge follows the resolution: the tables keep their entries */
+	out->edge = fib_edge_to(f, vrf, &next_hop);
+	if (out->edge == NULL) {
+		fib_feed_fail(f);
+		return USABLE_FAILED;
+	}
+	if (label != LABEL_IMPLICIT_NULL)
+		out->label = label;
 	return USABLE;
 }
 
@@ -207,13 +264,13 @@ fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf
 	out->blackhole = false;
 	for (unsigned i = 0; i < eligible; i++) {
 		const struct rib_path *path = &view->paths->path[i];
-		const struct hold *hold;
+		struct ways ways;
 		enum usable usable;
 
 		if (i >= view->paths->multipath && out->count > 0 &&
 			(f->scarce || scanned++ == BACKUP_SCAN))
 			break;
-		usable = path_hops(f, shard, vrf, path, &hold);
+		usable = path_ways(f, shard, vrf, path, &ways);
 		later |= usable == USABLE_LATER;
 		failed |= usable == USABLE_FAILED;
 		if (usable == USABLE_NEVER)
@@ -222,16 +279,20 @@ fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf
 			continue;
 		if (out->count == 0)
 			out->peer = path->peer;
-		if (hold->count == 0) { /* a blackhole: alone, and no backup */
+		if (ways_count(&ways) == 0) { /* a blackhole: alone, and no backup */
 			out->blackhole = out->count == 0;
 			if (out->blackhole)
 				break;
 			continue;
 		}
 		if (i < view->paths->multipath || out->count == 0) {
-			for (unsigned k = 0; k < hold->count; k++)
-				equal_add(out, hold->hop[k]);
-		} else if (backup_offer(out, hold)) {
+			for (unsigned k = 0; k < ways_count(&ways); k++) {
+				uint16_t port;
+				struct path way = ways_path(&ways, k, &port);
+
+				equal_add(out, &way, port);
+			}
+		} else if (backup_offer(out, &ways)) {
 			break;
 		}
 	}
@@ -1006,6 +1067,7 @@ retry(struct fib_feed *f) RUNS_ON(role_fib)
 	f->scarce = path_lists_in_use(f->path_lists) > BACKUPS_UP_TO;
 	f->sweep = SWEEP_UNTRACKED_AND_HOLDS;
 	fib_neighbors_retry(f);
+	fib_lsps_retry(f);
 	lost_retry(f);
 	fib_own_rewalk(f, OWN_WALK_ALL);
 	fib_feed_rewalk(f);
@@ -1025,6 +1087,7 @@ sweep_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib)
 	if (f->sweep == SWEEP_NONE || f->source.rewalk == RIB_WALK_SET_ALL)
 		return false;
 	untracked_sweep(f);
+	fib_edges_sweep(f);
 	if (f->sweep == SWEEP_UNTRACKED_AND_HOLDS)
 		fib_hops_sweep(f);
 	f->sweep = SWEEP_NONE;
@@ -1174,7 +1237,7 @@ fib_feed_create(const struct fib_feed_config *config, struct fib_feed **out)
 	if (f == NULL)
 		return -ENOMEM;
 	f->config = *config;
-	f->untracked_max = UNTRACKED_MIN;
+	f->untracked_max = f->edges.most = UNTRACKED_MIN;
 	memcpy(f->preference, preference, sizeof(preference));
 	if (config->fib != NULL) {
 		f->path_lists = fib_path_lists(config->fib);
@@ -1212,6 +1275,7 @@ fib_feed_destroy(struct fib_feed *f)
 	if (f->source.cursor != NULL)
 		journal_unsubscribe(f->source.journal, f->source.cursor);
 	fib_own_fini(f);
+	fib_edges_fini(f);
 	nexthop_unbind(f->config.nexthops);
 	fib_hops_fini(f);
 	fib_auditor_destroy(f->auditor);

@@ -84,6 +84,22 @@ struct fib_feed_hop {
 int fib_feed_route(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
 	enum route_source source, const struct fib_feed_hop *hops, unsigned count, uint32_t metric,
 	bool present) RUNS_ON(role_fib);
+/*
+ * The static label-switched paths (RFC 3031), which replace those of an earlier call. A path with
+ * `in_label` takes labelled packets; a path with in_label LABEL_NONE begins here, for routes with a
+ * label whose next hop is in `destination`. 0; -ENOMEM: nothing changed.
+ */
+struct fib_feed_lsp {
+	uint32_t in_label;
+	struct prefix destination;
+	struct ip_addr next_hop; /* AFI_NONE: the packet belongs to the instance `vrf` */
+	struct vrf_id vrf;
+	/* outgoing labels, outermost first; none, or implicit null alone: the label is popped */
+	uint8_t label_count;
+	uint32_t label[PUSH_LABELS_MAX];
+};
+int fib_feed_lsps(struct fib_feed *f, const struct fib_feed_lsp *lsps, unsigned count)
+	RUNS_ON(role_fib);
 /* The lowest `preference` wins. Installed routes are compared again. */
 void fib_feed_preference(struct fib_feed *f, const uint8_t preference[SOURCE_COUNT])
 	RUNS_ON(role_fib);

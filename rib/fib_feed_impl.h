@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * State of the feed, shared by fib_feed.c, fib_hops.c, fib_own.c and fib_audit.c. Owner: the fib
- * thread.
+ * State of the feed, shared by fib_feed.c, fib_hops.c, fib_edges.c, fib_own.c and fib_audit.c.
+ * Owner: the fib thread.
  *
  * fib_feed.c: journal to fib, and commits.
  * fib_hops.c: directly reachable neighbours, and ports.
+ * fib_edges.c: remote edge routers, and label-switched paths.
  * fib_own.c: routes of the host, and the preference between the sources of a prefix.
  * fib_audit.c: comparison of the tables with the RIB.
  *
@@ -24,6 +25,7 @@
 #define HOP_BUCKETS 4096
 #define PORT_BUCKETS 64
 #define OWN_BUCKETS 1024
+#define EDGE_BUCKETS 1024
 
 /* A directly reachable address: a next hop of routes, a neighbour of the kernel, or both. */
 struct hop {
@@ -47,6 +49,23 @@ struct hop {
 	uint8_t ether_len;
 	uint8_t ether[14]; /* kept while the link is down */
 	uint16_t mtu;
+};
+
+/* A remote edge router, or the end of a label-switched path: a next hop with transport labels. */
+struct edge {
+	struct edge *next; /* in the bucket */
+	struct vrf_id vrf;
+	struct ip_addr addr; /* resolved like the next hop of a route */
+	uint8_t label_count, mark; /* mark: as in struct nexthop */
+	uint32_t label[PUSH_LABELS_MAX];
+	struct next_hop_id next_hop; /* a reference */
+	struct nexthop *by; /* a reference */
+	unsigned users; /* static label-switched paths */
+};
+
+struct lsp {
+	struct fib_feed_lsp key;
+	struct edge *edge; /* a use; NULL: none */
 };
 
 /* A neighbour without an id or memory so far, kept because the host reports a neighbour once. */
@@ -199,6 +218,14 @@ struct fib_feed {
 	struct path_lists *path_lists;
 	struct hop *hops[HOP_BUCKETS], *port_hops[PORT_BUCKETS];
 	struct late_neighbor *late; /* retried by retry() */
+	struct {
+		struct edge *bucket[EDGE_BUCKETS];
+		unsigned count, most; /* above `most` a sweep is due */
+	} edges;
+	struct {
+		struct lsp *at;
+		unsigned count;
+	} lsps;
 	struct local_route *locals[OWN_BUCKETS];
 	struct host_route *routes[OWN_BUCKETS];
 	/* number of routes per family and length, to select the probes */
@@ -307,6 +334,22 @@ void fib_neighbors_retry(struct fib_feed *f) RUNS_ON(role_fib);
 /* `ctx` is the feed: see struct nexthop_feed. */
 void fib_next_hop_changed(void *ctx, struct nexthop *n) RUNS_ON(role_fib);
 void fib_hops_fini(struct fib_feed *f) RUNS_ON(role_fib);
+
+/* ---- fib_edges.c ---- */
+
+/*
+ * The edge for labelled packets to `addr`, with a mark: over the label-switched path that begins here
+ * and leads there, or without transport labels. NULL: out of memory or of ids.
+ */
+struct edge *fib_edge_to(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr)
+	RUNS_ON(role_fib);
+/* Stores the way of all edges resolved by `by` again; NULL: of all. */
+void fib_edges_update(struct fib_feed *f, const struct nexthop *by) RUNS_ON(role_fib);
+/* Frees the edges unused since the last fib_feed_rewalk(). */
+void fib_edges_sweep(struct fib_feed *f) RUNS_ON(role_fib);
+/* Writes the labels of static paths again. */
+void fib_lsps_retry(struct fib_feed *f) RUNS_ON(role_fib);
+void fib_edges_fini(struct fib_feed *f) RUNS_ON(role_fib);
 
 /* ---- fib_own.c ---- */
 

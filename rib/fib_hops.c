@@ -182,6 +182,7 @@ fib_next_hop_changed(void *ctx, struct nexthop *n)
 	if (n->up && (old != NULL || n->given != 0) && !fib_hold(f, n))
 		fib_feed_fail(f);
 	hold_release(f, old);
+	fib_edges_update(f, n);
 	if (n->untracked || (n->given != 0 && n->up && n->given != n->digest))
 		fib_feed_rewalk(f);
 }
@@ -257,11 +258,11 @@ neighbor_up(struct fib_feed *f, struct hop *h, const struct adjacency *adj) RUNS
 	/* otherwise fib_feed_port_up() stores the adjacency */
 	if (nexthop_port_up(f->config.nexthops, h->port))
 		err = hop_store(f, h);
-	if (err != 0 || h->resolved)
-		return err;
-	err = host_route_add(f, h);
-	if (err == 0)
-		h->resolved = true;
+	if (err == 0 && !h->resolved) {
+		err = host_route_add(f, h);
+		h->resolved = err == 0;
+	}
+	fib_edges_update(f, NULL);
 	return err;
 }
 
@@ -274,6 +275,7 @@ neighbor_lost(struct fib_feed *f, struct hop *h) RUNS_ON(role_fib)
 	if (h->resolved && !addr_is_link_local(&h->addr))
 		fib_local_remove(f, h->vrf, &host, PATH_LIST_FORWARD, h->port);
 	h->resolved = false;
+	fib_edges_update(f, NULL);
 	if (h->users > 0)
 		f->config.resolve(f->config.resolve_ctx, h->port, &h->addr, true);
 	hop_drop_unused(f, h);
@@ -347,6 +349,7 @@ fib_feed_port_down(struct fib_feed *f, uint16_t port, uint64_t event_ns)
 		}
 	}
 	nexthop_link(f->config.nexthops, port, false);
+	fib_edges_update(f, NULL);
 	fib_own_rewalk(f, OWN_WALK_ALL);
 }
 
@@ -368,6 +371,7 @@ fib_feed_port_up(struct fib_feed *f, uint16_t port)
 		if (h->users > 0)
 			f->config.resolve(f->config.resolve_ctx, port, &h->addr, true);
 	}
+	fib_edges_update(f, NULL);
 }
 
 const struct hist *

@@ -161,7 +161,7 @@ one_word_up_and_down(void **state)
 	assert_int_not_equal(adjacency_of(p, b), first);
 	assert_int_equal(adjacencies_array(p)[adjacency_of(p, b)].mtu, adj.mtu);
 	assert_int_equal(adjacencies_array(p)[adjacency_of(p, b)].mtu_plain, 0);
-	adj.label_count = LABELS_MAX + 1;
+	adj.label_count = PUSH_LABELS_MAX + 1;
 	assert_int_equal(next_hop_up(p, b, &adj), -EINVAL);
 }
 

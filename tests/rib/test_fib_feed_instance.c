@@ -2,6 +2,8 @@
 /* The feed and the tables of VPN instances. */
 #include "rib/fib_feed.h"
 
+#include "lpm/label_table.h"
+
 #include "tests/rib/feed_rig.h"
 
 #include <sys/resource.h>
@@ -114,6 +116,172 @@ test_routes_of_the_host(void **state)
 	feed_rig_fini(&r);
 }
 
+/* ---- routes imported from a VPN ---- */
+
+#define TARGET ((struct ext_community){UINT64_C(0x0002) << 48 | UINT64_C(64512) << 32 | 7})
+#define BLUE ((struct vrf_id){4})
+
+union vpn_attrs {
+	struct attr_set a;
+	uint8_t room[1024];
+};
+
+/* Announces a VPN route with the target; `hop` NULL withdraws. */
+static void
+vpn_route(uint16_t peer, const char *prefix, const char *hop, uint32_t label)
+{
+	struct rib_nlri n = {.prefix = text_prefix(prefix), .rd = {77}, .label = label};
+	union vpn_attrs attrs = {.room = {0}};
+	union rig_attrs plain;
+
+	if (hop == NULL) {
+		rig_update_in(&r.rig, FAMILY_VPNV4_UNICAST, peer, NULL, &n, 1, r.rig.now_ns);
+		return;
+	}
+	rig_attrs_make(&plain, NULL, 0, 0);
+	plain.a.next_hop = text_addr(hop);
+	memcpy(&attrs, &plain, attr_set_size(&plain.a));
+	ext_community_put(TARGET, attrs.a.var + attrs.a.as_path_len);
+	attrs.a.ext_community_count = 1;
+	attr_set_derive(&attrs.a);
+	rig_update_in(&r.rig, FAMILY_VPNV4_UNICAST, peer, &attrs.a, &n, 1, r.rig.now_ns);
+}
+
+static void
+vpn_begin(void)
+{
+	struct ext_community target = TARGET;
+	struct table_id table;
+
+	begin();
+	role_enter_rib();
+	assert_int_equal(
+		shard_table_add(r.rig.shard, VRF_DEFAULT, FAMILY_VPNV4_UNICAST, &table), 0);
+	for (uint16_t v = RED.v; v <= BLUE.v; v++) {
+		struct shard_instance i = {
+			.vrf = {v}, .import_targets = &target, .import_count = 1};
+
+		assert_int_equal(
+			shard_table_add(r.rig.shard, i.vrf, FAMILY_IPV4_UNICAST, &table), 0);
+		assert_int_equal(shard_instance_set(r.rig.shard, &i), 0);
+	}
+	role_enter_fib();
+	feed_rig_settle(&r);
+}
+
+/* A route of RED leaves by `mac` (0: not resolved) with these labels. */
+static void
+assert_way(const char *addr, uint8_t len, uint8_t mac, uint32_t tunnel, uint32_t label)
+{
+	const struct path_list *l = look_up(RED, addr, len);
+	struct next_hop_view v;
+
+	assert_non_null(l);
+	assert_int_equal(l->kind, PATH_LIST_PUSH);
+	assert_int_equal(l->path[0].label, label);
+	assert_true(next_hop_peek(fib_path_lists(r.fib), l->path[0].next_hop, &v));
+	assert_int_equal(v.state == NEXT_HOP_UP, mac != 0);
+	if (mac == 0)
+		return;
+	assert_int_equal(v.adjacency.ether[5], mac);
+	assert_int_equal(v.adjacency.label_count, tunnel != 0);
+	if (tunnel != 0)
+		assert_int_equal(v.adjacency.label[0], tunnel);
+}
+
+/*
+ * The next hop of an imported route resolves in the default table; the tables of instances have the
+ * edge router and the label. A moved underlay changes no table.
+ */
+static void
+test_imported(void **state)
+{
+	struct fib_feed_lsp lsps[2] = {
+		{.in_label = LABEL_NONE,
+			.destination = text_prefix("198.51.100.0/24"),
+			.next_hop = text_addr("192.0.2.3"),
+			.label_count = 1,
+			.label = {900001}},
+		{.in_label = 600000,
+			.next_hop = text_addr("192.0.2.3"),
+			.label_count = 2,
+			.label = {900002, 900003}},
+	};
+	struct label_entry entry;
+	const struct path_list *l;
+	struct next_hop_view v;
+	uint64_t writes;
+
+	(void)state;
+	vpn_begin();
+	static_in(VRF_DEFAULT, "198.51.100.0/24", HOP, true);
+	vpn_route(1, "10.0.0.0/8", "198.51.100.1", 5001);
+	vpn_route(1, "10.1.0.0/16", "198.51.100.1", 5002);
+	feed_rig_settle(&r);
+	assert_way("10.2.0.1", 8, 0, 0, 5001);
+	assert_int_equal(feed_rig_neighbor_text(&r, HOP, 0, 9), 0);
+	assert_int_equal(feed_rig_neighbor_text(&r, "192.0.2.3", 0, 13), 0);
+	feed_rig_settle(&r);
+	assert_way("10.2.0.1", 8, 9, 0, 5001);
+	assert_way("10.1.0.1", 16, 9, 0, 5002);
+	assert_int_equal(look_up(RED, "10.2.0.1", 8)->path[0].next_hop.v,
+		look_up(BLUE, "10.1.0.1", 16)->path[0].next_hop.v);
+	assert_null(look_up(VRF_DEFAULT, "10.0.0.1", 8));
+	assert_int_equal(feed_rig_audit(&r), 0);
+	/* the underlay moves: the route in the default table alone is written */
+	writes = feed_rig_writes(&r);
+	static_in(VRF_DEFAULT, "198.51.100.0/24", "192.0.2.3", true);
+	feed_rig_settle(&r);
+	assert_way("10.2.0.1", 8, 13, 0, 5001);
+	assert_int_equal(feed_rig_writes(&r), writes + 1);
+	/* the neighbour, then the link is lost, and comes back */
+	assert_int_equal(feed_rig_neighbor_text(&r, "192.0.2.3", 0, 0), 0);
+	assert_way("10.2.0.1", 8, 0, 0, 5001);
+	assert_int_equal(feed_rig_neighbor_text(&r, "192.0.2.3", 0, 14), 0);
+	assert_way("10.2.0.1", 8, 14, 0, 5001);
+	fib_feed_port_down(r.feed, 0, 0);
+	assert_way("10.2.0.1", 8, 0, 0, 5001);
+	fib_feed_port_up(r.feed, 0);
+	feed_rig_settle(&r);
+	assert_way("10.2.0.1", 8, 14, 0, 5001);
+	/* a tunnel to the edge router, and a transit path */
+	assert_int_equal(fib_feed_lsps(r.feed, lsps, 2), 0);
+	feed_rig_settle(&r);
+	assert_way("10.2.0.1", 8, 14, 900001, 5001);
+	assert_way("10.1.0.1", 16, 14, 900001, 5002);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	assert_true(label_table_get(fib_labels(r.fib), 600000, &entry));
+	assert_int_equal(entry.op, LABEL_SWAP);
+	assert_int_equal(entry.out, 900003);
+	l = &path_lists_array(fib_path_lists(r.fib))[entry.list.v];
+	assert_true(next_hop_peek(fib_path_lists(r.fib), l->path[0].next_hop, &v));
+	assert_int_equal(v.state, NEXT_HOP_UP);
+	assert_int_equal(v.adjacency.label[0], 900002);
+	/* one entry changes, the other one goes */
+	lsps[0] = (struct fib_feed_lsp){.in_label = 600001, .vrf = BLUE};
+	lsps[1].label_count = 0;
+	assert_int_equal(fib_feed_lsps(r.feed, lsps, 2), 0);
+	feed_rig_settle(&r);
+	assert_way("10.2.0.1", 8, 14, 0, 5001);
+	assert_true(label_table_get(fib_labels(r.fib), 600000, &entry));
+	assert_int_equal(entry.op, LABEL_POP_FORWARD);
+	assert_true(label_table_get(fib_labels(r.fib), 600001, &entry));
+	assert_int_equal(entry.op, LABEL_POP_INSTANCE);
+	assert_int_equal(entry.vrf.v, BLUE.v);
+	assert_int_equal(fib_feed_lsps(r.feed, NULL, 0), 0);
+	assert_int_equal(label_table_count(fib_labels(r.fib)), 0);
+	/* implicit null: no label */
+	vpn_route(1, "10.1.0.0/16", "198.51.100.1", 3);
+	feed_rig_settle(&r);
+	assert_int_equal(look_up(RED, "10.1.0.1", 16)->kind, PATH_LIST_FORWARD);
+	vpn_route(1, "10.0.0.0/8", NULL, 0);
+	vpn_route(1, "10.1.0.0/16", NULL, 0);
+	feed_rig_settle(&r);
+	assert_null(look_up(RED, "10.1.0.1", 16));
+	assert_int_equal(feed_rig_audit(&r), 0);
+	feed_rig_fini(&r);
+}
+
 static size_t
 address_space(void)
 {
@@ -191,6 +359,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_routes_of_the_host),
+		cmocka_unit_test(test_imported),
 		cmocka_unit_test(test_short),
 	};
 
