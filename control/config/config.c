@@ -673,8 +673,8 @@ static const struct config_key root_keys[] = {
 	{"loopback_addresses", take_loopbacks},
 	/* Order of the sources of routes to a prefix. */
 	{"preference", config_take_preference},
-	/* Static label-switched paths. */
-	{"static_lsps", config_take_unsupported},
+	/* Static label-switched paths (MPLS). */
+	{"static_lsps", config_take_lsps},
 	/* Aggregate routes. */
 	{"aggregates", config_take_unsupported},
 	/* Ranges of dynamic peers. This version supports `bgp.listen_ranges`. */
@@ -760,6 +760,7 @@ config_free(struct config *c)
 	free(c->ranges);
 	free(c->networks);
 	free(c->statics);
+	free(c->lsps);
 	free(c->redistribute);
 	free(c->loopbacks);
 	free(c->dataplane.worker_cpus);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "lpm/base.h"
+#include "lpm/path_list.h"
 #include "lpm/prefix.h"
 #include "rib/policy.h"
 #include "rib/vpn.h"
@@ -131,6 +132,17 @@ struct config_static {
 	uint32_t tag;
 };
 
+/* A static label-switched path (MPLS). */
+struct config_lsp {
+	const char *name;
+	uint32_t in_label; /* 0: the path begins here, for next hops in `destination` */
+	struct prefix destination;
+	struct ip_addr next_hop; /* AFI_NONE: packets belong to `vrf` */
+	struct vrf_id vrf;
+	unsigned label_count;
+	uint32_t labels[PUSH_LABELS_MAX]; /* outermost first */
+};
+
 /* Own routes that go into BGP (RFC 4271 9.4): `source` is connected, static or kernel. */
 struct config_redistribute {
 	enum route_source source;
@@ -188,6 +200,8 @@ struct config {
 	uint32_t cluster_id; /* host order; 0: the router id */
 	struct config_static *statics;
 	unsigned static_count;
+	struct config_lsp *lsps;
+	unsigned lsp_count;
 	struct config_redistribute *redistribute;
 	unsigned redistribute_count;
 	struct config_address *loopbacks; /* of `default`, held by the host's interface keel0 */

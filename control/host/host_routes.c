@@ -596,6 +596,52 @@ static_set(struct fib_order *o, const struct config_static *s, bool present) RUN
 	o->result = rc;
 }
 
+static bool
+lsps_unchanged(const struct config *old, const struct config *next)
+{
+	if (old == NULL)
+		return next->lsp_count == 0;
+	if (old->lsp_count != next->lsp_count)
+		return false;
+	for (unsigned i = 0; i < next->lsp_count; i++) {
+		const struct config_lsp *a = &old->lsps[i], *b = &next->lsps[i];
+
+		if (a->in_label != b->in_label || !prefix_equal(&a->destination, &b->destination) ||
+			!addr_equal(&a->next_hop, &b->next_hop) || a->vrf.v != b->vrf.v ||
+			a->label_count != b->label_count ||
+			memcmp(a->labels, b->labels, sizeof(a->labels)) != 0)
+			return false;
+	}
+	return true;
+}
+
+static void
+fib_lsps(struct fib_order *o) RUNS_ON(role_fib)
+{
+	const struct config *next = o->next;
+	struct fib_feed_lsp *lsps = calloc(next->lsp_count + 1, sizeof(*lsps));
+	int rc = lsps != NULL ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; rc == 0 && i < next->lsp_count; i++) {
+		const struct config_lsp *l = &next->lsps[i];
+
+		lsps[i] = (struct fib_feed_lsp){
+			.in_label = l->in_label != 0 ? l->in_label : LABEL_NONE,
+			.destination = l->destination,
+			.next_hop = l->next_hop,
+			.vrf = l->vrf,
+			.label_count = (uint8_t)l->label_count};
+		memcpy(lsps[i].label, l->labels, sizeof(lsps[i].label));
+	}
+	if (rc == 0)
+		rc = fib_feed_lsps(o->layers->feed, lsps, next->lsp_count);
+	free(lsps);
+	if (rc == 0)
+		return;
+	log_event(LOG_ERROR, "static-lsps-not-installed error=\"%s\"", strerror(-rc));
+	o->result = rc;
+}
+
 /* Adds new routes before the removal of old routes: new specifics may replace an aggregate. */
 static void
 fib_statics(void *arg) RUNS_ON(role_fib)
@@ -611,6 +657,8 @@ fib_statics(void *arg) RUNS_ON(role_fib)
 	for (unsigned i = 0; o->old != NULL && i < o->old->static_count; i++)
 		if (static_first(o->old, i) && !static_in(o->next, &o->old->statics[i]))
 			static_set(o, &o->old->statics[i], false);
+	if (!lsps_unchanged(o->old, o->next))
+		fib_lsps(o);
 }
 
 /* ---- loopback addresses: keel0 ---- */

@@ -13,7 +13,7 @@ import c_tables
 import mdoc
 from tree import Fault
 
-SOURCES = ["control/config/" + name for name in ("config.c", "config_bgp.c", "config_vrf.c", "policy_compile.c", "policy_lists.c", "config_check.c")]
+SOURCES = ["control/config/" + name for name in ("config.c", "config_bgp.c", "config_lsp.c", "config_vrf.c", "policy_compile.c", "policy_lists.c", "config_check.c")]
 SCHEMA = "docs/keel.schema.json"
 PAGES = {"docs/man/keel.json.5": "scripts/reference.d/keel.json.5.in", "docs/man/keel-policy.7": "scripts/reference.d/keel-policy.7.in"}
 U32 = 4294967295
@@ -60,6 +60,9 @@ SCALARS = {
     "take_port_address": (ADDRESS_LENGTH, "address with prefix length"),
     "take_loopback": (ADDRESS_LENGTH, "address with prefix length"),
     "take_static_prefix": (ref("prefix"), "prefix"),
+    "take_destination": (ref("prefix"), "prefix"),
+    "take_next_hop": (ref("host"), "IP address"),
+    "take_out_label": ({"type": "integer", "minimum": 0, "maximum": 1048575, "$comment": "0, 2, 3, 16 and above"}, "label"),
     "take_prefix": (ref("prefix"), "prefix"),
     "take_entry_prefix": (ref("prefix"), "prefix"),
     "take_static_next_hop": (ref("host"), "IP address"),
@@ -108,7 +111,7 @@ NESTED = {("policy_keys", "nodes"): "node_keys", ("community_list_keys", "entrie
 COMMUNITIES = {"communities": "community", "large_communities": "large_community", "ext_communities": "ext_community"}
 # Names of the definitions that tables have in the schema; tables without one stand in their place.
 NAMES = {
-    "vrf_keys": "vrf", "port_keys": "port", "static_keys": "static_route", "preference_keys": "preference", "bgp_keys": "bgp",
+    "vrf_keys": "vrf", "port_keys": "port", "static_keys": "static_route", "lsp_keys": "static_lsp", "preference_keys": "preference", "bgp_keys": "bgp",
     "network_keys": "network", "group_keys": "group", "peer_keys": "peer", "capability_keys": "capabilities", "timer_keys": "timers",
     "slow_peer_keys": "slow_peer",
     "families_keys": "families", "family_keys": "family", "max_prefixes_keys": "max_prefixes", "max_routes_keys": "max_routes", "redistribute_keys": "redistribute",

@@ -439,6 +439,41 @@ static const struct {
 		"/ports/0/vrf", "not supported in this version"},
 	{"{" ROUTER ", 'vrfs': [{'name': 'default'}, {'name': 'default'}]}", "/vrfs/1/name",
 		"already used at /vrfs/0"},
+	{"{" ROUTER ", 'static_lsps': [{'name': 'a', 'in_label': 100, 'next_hop': '192.0.2.9'}]}",
+		"/static_lsps/0/in_label", "524288"},
+	{"{" ROUTER ", 'static_lsps': [{'name': 'a', 'next_hop': '192.0.2.9'}]}",
+		"/static_lsps/0/in_label", "a path needs `in_label` or `destination`"},
+	{"{" ROUTER ", 'static_lsps': [{'name': 'a', 'in_label': 600000}]}",
+		"/static_lsps/0/next_hop", "a path needs `next_hop` or `vrf`"},
+	{"{" ROUTER ", 'static_lsps': [{'name': 'a', 'in_label': 600000, 'vrf': 'default', "
+	 "'next_hop': '192.0.2.9'}]}",
+		"/static_lsps/0/vrf", "only valid without `next_hop`"},
+	{"{" ROUTER ", 'static_lsps': [{'name': 'a', 'in_label': 600000, 'vrf': 'default', "
+	 "'out_labels': [100]}]}",
+		"/static_lsps/0/out_labels", "only valid with `next_hop`"},
+	{"{" ROUTER ", 'static_lsps': [{'name': 'a', 'destination': '192.0.2.1/32'}]}",
+		"/static_lsps/0/next_hop", "a path with `destination` needs `next_hop`"},
+	{"{" ROUTER ", 'static_lsps': [{'name': 'a', 'destination': '192.0.2.1/32', "
+	 "'in_label': 600000, 'next_hop': '192.0.2.9'}]}",
+		"/static_lsps/0/destination", "only valid without `in_label`"},
+	{"{" ROUTER ", 'static_lsps': [{'name': 'a', 'in_label': 600000, 'next_hop': "
+	 "'192.0.2.9', 'out_labels': [7]}]}",
+		"/static_lsps/0/out_labels/0", "label 7 is reserved"},
+	{"{" ROUTER ", 'static_lsps': [{'name': 'a', 'in_label': 600000, 'next_hop': "
+	 "'192.0.2.9', 'out_labels': [100, 3]}]}",
+		"/static_lsps/0/out_labels/1", "implicit null (3) stands alone"},
+	{"{" ROUTER ", 'static_lsps': [{'name': 'a', 'in_label': 600000, 'next_hop': "
+	 "'192.0.2.9', 'out_labels': [0, 100]}]}",
+		"/static_lsps/0/out_labels/0", "a null label is the last label"},
+	{"{" ROUTER ", 'static_lsps': [{'name': 'a', 'in_label': 600000, 'next_hop': "
+	 "'192.0.2.9', 'out_labels': [20, 21, 22, 23, 24, 25, 26]}]}",
+		"/static_lsps/0/out_labels/6", "more than 6 labels"},
+	{"{" ROUTER ", 'static_lsps': [{'name': 'a', 'in_label': 600000, 'next_hop': '192.0.2.9'}, "
+	 "{'name': 'b', 'in_label': 600000, 'vrf': 'default'}]}",
+		"/static_lsps/1/in_label", ""},
+	{"{" ROUTER ", 'static_lsps': [{'name': 'a', 'in_label': 600000, 'next_hop': '192.0.2.9'}, "
+	 "{'name': 'a', 'in_label': 600001, 'vrf': 'default'}]}",
+		"/static_lsps/1/name", ""},
 	{"{" ROUTER ", 'static_routes': [{'prefix': '203.0.113.0/24', 'next_hop': '192.0.2'}]}",
 		"/static_routes/0/next_hop", "\"192.0.2\" is not an IP address"},
 	{"{" ROUTER ", 'static_routes': [{'prefix': '203.0.113.1/24', 'next_hop': '192.0.2.9'}]}",
@@ -689,12 +724,8 @@ static const struct {
 	{PEER("'families': {'ipv6-unicast': {'next_hop_self': true, 'next_hop_unchanged': true}}"),
 		"/bgp/peers/0/families/ipv6-unicast",
 		"only one of `next_hop_self` and `next_hop_unchanged` can be true"},
-	{PEER("'families': {'vpnv4-unicast': {'import_policy': 'x'}}"),
-		"/bgp/peers/0/families/vpnv4-unicast/import_policy",
-		"there is no route policy \"x\""},
-	{PEER("'families': {'vpnv6-unicast': {'default_originate': true}}"),
-		"/bgp/peers/0/families/vpnv6-unicast/default_originate",
-		"not valid in a VPN family: a VPN route needs a route distinguisher and a label"},
+	{PEER("'families': {'vpnv4-unicast': {}}"), "/bgp/peers/0/families/vpnv4-unicast",
+		"not supported in this version"},
 	{PEER("'families': {'rt-constraint': {}}"), "/bgp/peers/0/families/rt-constraint",
 		"not supported in this version"},
 	{PEER("'families': {'ipv4': {}}"), "/bgp/peers/0/families/ipv4", "unknown key"},
