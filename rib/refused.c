@@ -19,6 +19,7 @@ static const char *const texts[REFUSED_CAUSES] = {
 	[REFUSED_POLICY] = "policy",
 	[REFUSED_PREFIX_LIMIT] = "prefix-limit",
 	[REFUSED_UNUSABLE_PREFIX] = "unusable-prefix",
+	[REFUSED_UNUSABLE_LABEL] = "unusable-label",
 	[REFUSED_NOT_INSTALLED] = "not-installed",
 	[REFUSED_MALFORMED_OTHER] = "malformed-attribute",
 	[REFUSED_MALFORMED_ORIGIN] = "malformed-origin",

@@ -32,6 +32,7 @@ enum refused_cause {
 	REFUSED_POLICY,
 	REFUSED_PREFIX_LIMIT, /* max_prefixes */
 	REFUSED_UNUSABLE_PREFIX,
+	REFUSED_UNUSABLE_LABEL, /* of a VPN route: reserved (RFC 7274 2) */
 	REFUSED_NOT_INSTALLED, /* no room in the forwarding tables */
 	/* RFC 7606: treated as withdrawn because of an attribute; refused_malformed() */
 	/* "malformed-attribute": a type not listed below, or the attribute list itself */

@@ -392,7 +392,7 @@ int shard_originate(struct shard *s, struct vrf_id vrf, enum family family, cons
 struct shard_instance {
 	struct vrf_id vrf; /* 1 to SHARD_INSTANCES_MAX - 1 */
 	struct vpn_rd rd; /* of exported routes; 0: the instance exports nothing */
-	uint32_t label; /* of exported routes */
+	uint32_t label; /* of exported routes; RIB_LABEL_NONE: the instance exports nothing */
 	/* lent for the call; the shard keeps copies */
 	const struct ext_community *import_targets, *export_targets;
 	unsigned import_count, export_count;

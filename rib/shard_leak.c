@@ -301,19 +301,51 @@ instance_make(struct shard *s, struct shard_leak *l, struct vrf_id vrf, struct i
 	return 0;
 }
 
-/* Routes are exported under the configured RD from now on; none has the old RD any more. */
-static void
-rd_switch(struct shard_leak *l, struct instance *x)
+static bool
+rd_taken(const struct shard *s, const struct shard_leak *l, struct vpn_rd rd)
 {
-	if (x->rd.v != x->next_rd.v && x->rd.v != 0)
-		leak_index_remove(l->exporters, x->rd.v, x->vrf);
-	x->rd = x->next_rd;
+	unsigned count;
+	const struct vrf_id *list = leak_index_find(l->exporters, rd.v, &count);
+
+	for (unsigned i = 0; i < count; i++)
+		if (instance_of(s, list[i])->rd.v == rd.v)
+			return true;
+	return false;
+}
+
+/*
+ * After the last export under the old RD: takes the configured RD. An RD has one instance at a time:
+ * while routes of another instance are withdrawn, this instance waits.
+ */
+static void
+rd_switch(struct shard *s, struct shard_leak *l, struct instance *x)
+{
+	struct vpn_rd old = x->rd;
+	const struct vrf_id *list;
+	unsigned count;
+
+	if (old.v == x->next_rd.v)
+		return;
+	x->rd.v = 0;
+	if (!rd_taken(s, l, x->next_rd))
+		x->rd = x->next_rd;
 	x->exporting = x->rd.v != 0;
+	if (old.v == 0)
+		return;
+	leak_index_remove(l->exporters, old.v, x->vrf);
+	list = leak_index_find(l->exporters, old.v, &count);
+	for (unsigned i = 0; i < count; i++) {
+		struct instance *other = instance_of(s, list[i]);
+
+		l->scans_due += !other->scan_due;
+		other->scan_due = true;
+	}
 }
 
 int
 shard_instance_set(struct shard *s, const struct shard_instance *i)
 {
+	struct vpn_rd rd = i->label != RIB_LABEL_NONE ? i->rd : (struct vpn_rd){0};
 	unsigned count = i->import_count + i->export_count;
 	struct ext_community *targets;
 	struct shard_leak *l;
@@ -333,13 +365,13 @@ shard_instance_set(struct shard *s, const struct shard_instance *i)
 	for (unsigned k = 0; k < count; k++)
 		targets[k] = k < i->import_count ? i->import_targets[k]
 						 : i->export_targets[k - i->import_count];
-	if (i->rd.v != 0)
-		err = leak_index_add(l->exporters, i->rd.v, i->vrf);
+	if (rd.v != 0)
+		err = leak_index_add(l->exporters, rd.v, i->vrf);
 	if (err == 0)
 		err = targets_list(l, x, targets, i->import_count);
 	if (err != 0) {
-		if (i->rd.v != 0 && i->rd.v != x->rd.v && i->rd.v != x->next_rd.v)
-			leak_index_remove(l->exporters, i->rd.v, i->vrf);
+		if (rd.v != 0 && rd.v != x->rd.v && rd.v != x->next_rd.v)
+			leak_index_remove(l->exporters, rd.v, i->vrf);
 		arena_free(s->arena, targets);
 		return err;
 	}
@@ -352,14 +384,14 @@ shard_instance_set(struct shard *s, const struct shard_instance *i)
 	x->export_policy = i->export_policy;
 	x->label = i->label;
 	x->max_routes = i->max_routes;
-	if (x->next_rd.v != i->rd.v && x->next_rd.v != x->rd.v && x->next_rd.v != 0)
+	if (x->next_rd.v != rd.v && x->next_rd.v != x->rd.v && x->next_rd.v != 0)
 		leak_index_remove(l->exporters, x->next_rd.v, x->vrf);
-	x->next_rd = i->rd;
+	x->next_rd = rd;
 	l->instances += !x->exists;
 	x->leaving = false;
 	x->exporting = x->exists && x->rd.v == x->next_rd.v && x->rd.v != 0;
-	if (!x->exists || x->rd.v == 0)
-		rd_switch(l, x);
+	if (x->rd.v == 0)
+		rd_switch(s, l, x);
 	x->exists = true;
 	instance_changed(s, l, x);
 	return 0;
@@ -408,8 +440,8 @@ shard_instance_idle(const struct shard *s, struct vrf_id vrf)
 
 	if (x == NULL || !x->exists)
 		return true;
-	return !x->leaving && !x->scan_due && !x->fill_due && !x->filling && l->scanning != x &&
-	       l->count == 0;
+	return !x->leaving && x->rd.v == x->next_rd.v && !x->scan_due && !x->fill_due &&
+	       !x->filling && l->scanning != x && l->count == 0;
 }
 
 void
@@ -1247,7 +1279,7 @@ scan_end(struct shard *s, struct shard_leak *l) RUNS_ON(role_rib)
 	if (x->scan_due)
 		return; /* changed again during the scan */
 	if (x->rd.v != x->next_rd.v) {
-		rd_switch(l, x);
+		rd_switch(s, l, x);
 		if (x->exporting) {
 			x->scan_due = true;
 			l->scans_due++;

@@ -332,6 +332,18 @@ v6_next_hop(const struct bgp_update_options *o, const uint8_t *first, const uint
 	return o->local_v6.afi == AFI_NONE || !addr_equal(&u->mp_next_hop, &o->local_v6);
 }
 
+/* RFC 4659 3.2.1.2: the IPv4 next hop of a VPN-IPv6 route, as an IPv4-mapped IPv6 address (RFC 4291 2.5.5.2). False: another address. */
+static bool
+mapped_next_hop(const uint8_t *octets, struct ip_addr *out)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	if (memcmp(octets, mapped, sizeof(mapped)) != 0)
+		return false;
+	*out = address_at(octets + sizeof(mapped), AFI_IPV4);
+	return true;
+}
+
 /*
  * RFC 4760 3, RFC 2545 3, RFC 8950 3: one address, or a global and a link-local address. In VPN families each address follows a route
  * distinguisher of zero (RFC 4364 4.3.2, RFC 4659 3.2.1), which is ignored.
@@ -350,6 +362,9 @@ decode_mp_next_hop(struct decode *d, const struct nlri_form *form, struct rd v)
 			   !(o->extended_next_hop & nlri_bit(form->afi, form->safi))) ||
 		   (len != v6_len && len != 2 * v6_len)) {
 		return false;
+	} else if (rd_len > 0 && form->afi == AFI_IPV6 &&
+		   mapped_next_hop(v.p + rd_len, &d->u->mp_next_hop)) {
+		valid = v4_next_hop_valid(o, addr_v4(&d->u->mp_next_hop));
 	} else {
 		valid = v6_next_hop(
 			o, v.p + rd_len, len == 2 * v6_len ? v.p + v6_len + rd_len : NULL, d->u);

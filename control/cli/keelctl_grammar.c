@@ -25,14 +25,17 @@ const struct command_rule command_rules[] = {
 	{VIEW_ANY, COMMAND_SHOW_BGP_FAULTS, SHOW "bgp peer ADDRESS faults", false,
 		"The last faulty messages of a peer."},
 	{VIEW_ANY, COMMAND_SHOW_ROUTE,
-		SHOW "route [ipv4 | ipv6] {PREFIX | ADDRESS} <longer | peer ADDRESS | advertised | "
-		     "received>",
+		SHOW "route [ipv4 | ipv6 | vpnv4 | vpnv6] {PREFIX | ADDRESS} <longer | peer "
+		     "ADDRESS | advertised | received | rd RD>",
 		false,
 		"Routes to a prefix, or to the longest prefix that holds an address. `longer` adds "
 		"more "
-		"specific prefixes; `peer` selects the routes of one peer."},
+		"specific prefixes; `peer` selects the routes of one peer; `rd` selects the VPN "
+		"routes of one route distinguisher, and is necessary with an address."},
 	{VIEW_ANY, COMMAND_SHOW_ROUTE,
-		SHOW "route [ipv4 | ipv6] <peer ADDRESS | advertised | received>", false,
+		SHOW "route [ipv4 | ipv6 | vpnv4 | vpnv6] <peer ADDRESS | advertised | received | "
+		     "rd RD>",
+		false,
 		"All routes, or those of one peer: after the import policy, as received, or as "
 		"advertised to the peer."},
 	{VIEW_ANY, COMMAND_SHOW_FIB_STATS, SHOW "fib [stats]", false,
@@ -145,6 +148,7 @@ static const struct command_word {
 	{"NAME", "vrf", "name of a VPN instance"},
 	{"NAME", NULL, "name of a route policy"},
 	{"PREFIX", NULL, "address and length, as 192.0.2.0/24"},
+	{"RD", NULL, "route distinguisher, as 64512:1"},
 	{"SECONDS", NULL, "1 to 86400"},
 	{"TEXT", NULL, "comment; in quotes when it has blanks"},
 	{"advertised", NULL, "routes as advertised to the peer"},
@@ -190,6 +194,7 @@ static const struct command_word {
 	{"policy", NULL, "route policies, node by node"},
 	{"preview", NULL, "what a commit or a refresh would change"},
 	{"quit", NULL, "leave this view; in the user view leave keelctl"},
+	{"rd", NULL, "VPN routes of one route distinguisher"},
 	{"received", NULL, "routes as received, before the import policy"},
 	{"refresh", "show", "counters of refreshes, and their jobs"},
 	{"refresh", "display", "counters of refreshes, and their jobs"},

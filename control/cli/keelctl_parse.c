@@ -105,6 +105,20 @@ is_prefix(const char *text)
 	       strtoul(slash + 1, NULL, 10) <= (strchr(addr, ':') != NULL ? 128 : 32);
 }
 
+/* ADMINISTRATOR:NUMBER, or 0x and 16 hexadecimal digits; the daemon checks the values. */
+static bool
+is_rd(const char *text)
+{
+	size_t administrator = strspn(text, "0123456789."), number;
+
+	if (strncmp(text, "0x", 2) == 0)
+		return strlen(text) == 18 && strspn(text + 2, "0123456789abcdefABCDEF") == 16;
+	if (administrator == 0 || text[administrator] != ':')
+		return false;
+	number = strspn(text + administrator + 1, "0123456789");
+	return number > 0 && text[administrator + 1 + number] == '\0';
+}
+
 /* keel.json(5), "Rules for all keys". */
 static bool
 is_name(const char *text)
@@ -163,6 +177,7 @@ enum value_kind {
 	V_METHOD,
 	V_NAME,
 	V_PREFIX,
+	V_RD,
 	V_SECONDS,
 	V_TEXT,
 	V_COUNT
@@ -180,6 +195,7 @@ static const struct {
 	[V_METHOD] = {"METHOD", is_word},
 	[V_NAME] = {"NAME", is_name},
 	[V_PREFIX] = {"PREFIX", is_prefix},
+	[V_RD] = {"RD", is_rd},
 	[V_SECONDS] = {"SECONDS", is_seconds},
 	[V_TEXT] = {"TEXT", is_word},
 };
@@ -777,6 +793,9 @@ interpret_value(struct command *c, enum value_kind kind, const char *after, cons
 	case V_PREFIX:
 		c->prefix = word;
 		break;
+	case V_RD:
+		c->rd = word;
+		break;
 	case V_TEXT:
 		c->text = word;
 		break;
@@ -844,6 +863,22 @@ unicast_of(const char *address)
 	return strchr(address, ':') != NULL ? "ipv6-unicast" : "ipv4-unicast";
 }
 
+static bool
+is_vpn(const char *family)
+{
+	return is(family, "vpnv4-unicast") || is(family, "vpnv6-unicast");
+}
+
+/* True if the family has prefixes of this address or prefix. */
+static bool
+family_holds(const char *family, const char *subject)
+{
+	bool v6 = strchr(subject, ':') != NULL;
+
+	return is(family, v6 ? "ipv6-unicast" : "ipv4-unicast") ||
+	       is(family, v6 ? "vpnv6-unicast" : "vpnv4-unicast");
+}
+
 /*
  * Sets the family of a command (keelctl(1)). Without a word for the family: the family of the
  * prefix or address to look up, otherwise ipv4-unicast; for an IPv6 peer without ipv4-unicast,
@@ -854,7 +889,7 @@ interpret_family(struct command *c, const struct line *l, const struct fault *f)
 {
 	const char *subject = c->prefix != NULL ? c->prefix : c->address;
 
-	if (subject != NULL && c->family != NULL && strcmp(unicast_of(subject), c->family) != 0)
+	if (subject != NULL && c->family != NULL && !family_holds(c->family, subject))
 		return fault(f, "word %u \"%.64s\" is not of %s", word_number(l, subject), subject,
 			c->family);
 	if (c->family != NULL)
@@ -878,6 +913,13 @@ interpret_rest(struct command *c, const struct line *l, const struct fault *f)
 	if ((c->prefix != NULL && check_host_bits(c->prefix, l, f) != 0) ||
 		interpret_family(c, l, f) != 0)
 		return -EINVAL;
+	if (c->rd != NULL && !is_vpn(c->family))
+		return fault(f, "\"rd\" is only valid with \"vpnv4\" and \"vpnv6\"");
+	if (c->address != NULL && is_vpn(c->family) && c->rd == NULL)
+		return fault(f,
+			"\"%.64s\" is only valid with \"rd RD\": each route distinguisher has a "
+			"longest match of its own",
+			c->address);
 	if (c->address != NULL && (c->longer || c->peer != NULL || c->advertised || c->received))
 		return fault(f,
 			"\"%.64s\": expected a prefix with its length, because other words follow",

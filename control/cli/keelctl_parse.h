@@ -88,6 +88,7 @@ struct command {
 	const char *name; /* a policy, or the group of a peer */
 	/* show route: a prefix, an address, or neither; show fib: address */
 	const char *prefix, *address;
+	const char *rd; /* show route: route distinguisher */
 	bool longer, advertised, received;
 	const char *source; /* show configuration */
 	const char *text; /* comment of a commit */

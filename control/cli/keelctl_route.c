@@ -126,14 +126,30 @@ not_installed(const json_t *route)
 	return json_is_false(json_object_get(route, "installed"));
 }
 
+static long long
+label_of(const json_t *route)
+{
+	return json_integer_value(json_array_get(json_object_get(route, "labels"), 0));
+}
+
+/* A VPN route as RD:PREFIX. */
+static const char *
+prefix_text(const json_t *route, char *buf, size_t size)
+{
+	if (json_object_get(route, "rd") == NULL)
+		return text_of(route, "prefix");
+	snprintf(buf, size, "%s:%s", text_of(route, "rd"), text_of(route, "prefix"));
+	return buf;
+}
+
 static void
 list_line(const struct ctl *ctl, const json_t *route)
 {
 	bool best = true_of(route, "best"), valid = true_of(route, "valid");
-	const char *const values[COLUMN_COUNT] = {text_of(route, "prefix"),
+	char mark[4], text[128], prefix[128];
+	const char *const values[COLUMN_COUNT] = {prefix_text(route, prefix, sizeof(prefix)),
 		text_of(route, "next_hop"), peer_of(route), text_of(route, "local_pref"),
 		text_of(route, "med")};
-	char mark[4], text[128];
 	unsigned at = 2;
 
 	snprintf(mark, sizeof(mark), "%s%s",
@@ -151,6 +167,10 @@ list_line(const struct ctl *ctl, const json_t *route)
 	}
 	if (not_installed(route))
 		print_word(ctl, &at, 2, RED, "(not installed)");
+	if (json_array_size(json_object_get(route, "labels")) > 0) {
+		snprintf(text, sizeof(text), "(label %lld)", label_of(route));
+		print_word(ctl, &at, 2, PLAIN, text);
+	}
 	putchar('\n');
 }
 
@@ -194,6 +214,10 @@ print_path(const struct ctl *ctl, const json_t *route, bool sent)
 			best ? ", best" : ", not best: ", best ? "" : text_of(route, "reason"),
 			not_installed(route) ? ", not installed" : "");
 	}
+	if (json_object_get(route, "rd") != NULL)
+		printf("     %-21s%s\n", "route distinguisher", text_of(route, "rd"));
+	if (json_array_size(json_object_get(route, "labels")) > 0)
+		printf("     %-21s%lld\n", "label", label_of(route));
 	printf("     %-21s%s", "next hop", text_of(route, "next_hop"));
 	if (json_object_get(route, "next_hop_link_local") != NULL)
 		printf(" %s", text_of(route, "next_hop_link_local"));
@@ -243,7 +267,8 @@ static void
 lookup(struct ctl *ctl, const struct command *c)
 {
 	json_t *result = ctl_call(ctl, "rib.lookup",
-		json_pack("{s:s, s:s}", "family", c->family, "address", c->address));
+		json_pack("{s:s, s:s, s:s*}", "family", c->family, "address", c->address, "rd",
+			c->rd));
 
 	if (result == NULL)
 		return;
@@ -264,9 +289,9 @@ fetch_page(struct ctl *ctl, const struct command *c, const char *cursor)
 					   : "adj-in";
 
 	return ctl_call(ctl, "rib.routes",
-		json_pack("{s:s, s:s, s:s*, s:s*, s:b, s:i, s:s*}", "family", c->family, "view",
-			view, "peer", c->peer, "prefix", c->prefix, "longer", c->longer, "limit",
-			PAGE, "cursor", cursor));
+		json_pack("{s:s, s:s, s:s*, s:s*, s:s*, s:b, s:i, s:s*}", "family", c->family,
+			"view", view, "peer", c->peer, "rd", c->rd, "prefix", c->prefix, "longer",
+			c->longer, "limit", PAGE, "cursor", cursor));
 }
 
 static void
@@ -335,7 +360,9 @@ show_route(struct ctl *ctl, const struct command *c)
 		lookup(ctl, c);
 		return;
 	}
-	if (c->prefix == NULL || c->longer) {
+	/* a prefix of a VPN family may be there with several distinguishers */
+	if (c->prefix == NULL || c->longer ||
+		(strncmp(c->family, "vpn", 3) == 0 && c->rd == NULL)) {
 		list_all(ctl, c);
 		return;
 	}

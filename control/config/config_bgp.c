@@ -331,10 +331,10 @@ static const struct config_key families_keys[] = {
 	{"ipv4-unicast", take_family},
 	/* IPv6 unicast routes. */
 	{"ipv6-unicast", take_family},
-	/* IPv4 VPN routes (RFC 4364). */
-	{"vpnv4-unicast", take_other_family},
-	/* IPv6 VPN routes (RFC 4659). */
-	{"vpnv6-unicast", take_other_family},
+	/* IPv4 VPN routes (RFC 4364). Only in the VRF `default`. */
+	{"vpnv4-unicast", take_family},
+	/* IPv6 VPN routes (RFC 4659). Only in the VRF `default`. */
+	{"vpnv6-unicast", take_family},
 	/* Route targets that the peer wants (RFC 4684). */
 	{"rt-constraint", take_other_family},
 };
@@ -611,6 +611,26 @@ check_kind(struct check *c, const struct at *at, const struct config_peer *p)
 	}
 }
 
+/* Keys and places that a VPN family cannot have. */
+static void
+check_vpn_families(struct check *c, const struct at *families_at, const struct config_peer *p)
+{
+	for (enum family f = 0; f < FAMILY_COUNT; f++) {
+		struct at family_at = AT_KEY(families_at, family_text(f));
+		struct at originate_at = AT_KEY(&family_at, "default_originate");
+
+		if (family_safi(f) != SAFI_VPN || !p->families[f].enabled)
+			continue;
+		/* RFC 4364 4.2: routes of an instance get their distinguisher and label on the way to `default` */
+		if (p->vrf.v != VRF_DEFAULT.v)
+			config_fault(c, &family_at, "only valid in the VRF \"default\"");
+		if (p->families[f].default_originate)
+			config_fault(c, &originate_at,
+				"not valid in a VPN family: a VPN route needs a route "
+				"distinguisher and a label");
+	}
+}
+
 /* Checks of a peer after the merge with its group. */
 static void
 check_merged_peer(
@@ -628,6 +648,7 @@ check_merged_peer(
 			p->timers.keepalive_s, p->timers.hold_s);
 	check_source(c, at, p);
 	check_kind(c, at, p);
+	check_vpn_families(c, &families_at, p);
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 		struct at family_at = AT_KEY(&families_at, family_text((enum family)f));
 		if (p->families[f].next_hop_self && p->families[f].next_hop_unchanged)

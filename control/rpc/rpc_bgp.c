@@ -605,7 +605,7 @@ static const struct rpc_field refused_fields[] = {
 		"Prefixes refused for this cause: `malformed-`ATTRIBUTE, `as-loop`, "
 		"`originator-loop`, "
 		"`cluster-loop`, `first-as`, `as-path-length`, `next-hop`, `no-policy`, `policy`, "
-		"`prefix-limit`, `unusable-prefix`, `not-installed`."},
+		"`prefix-limit`, `unusable-prefix`, `unusable-label`, `not-installed`."},
 	{0},
 };
 

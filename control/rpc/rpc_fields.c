@@ -21,6 +21,8 @@ static const struct rpc_field aggregator_fields[] = {
 
 const struct rpc_field rpc_route_fields[] = {
 	{"prefix", "prefix", "The prefix."},
+	{"rd?", "string", "Route distinguisher of a VPN route, as `64512:1`."},
+	{"labels?", "integer[]", "MPLS labels of a VPN route."},
 	{"peer", "string|null",
 		"Address of the peer that announced the route; null for a route of "
 		"this router."},

@@ -51,6 +51,8 @@ struct query {
 	struct peer_id peer_id;
 	bool has_prefix, longer;
 	struct prefix prefix;
+	bool vpn, has_rd; /* a VPN family; the routes of one route distinguisher */
+	struct vpn_rd rd;
 	json_int_t limit;
 	json_t *routes;
 	size_t attrs_len; /* of the page so far */
@@ -150,6 +152,17 @@ path_attrs(const struct query *q, const struct rib_path *p)
 	return a != NULL ? attr_unpack(a, q->env->attr_buf) : NULL;
 }
 
+/* The members of a VPN route. */
+static void
+vpn_add(json_t *o, struct vpn_rd rd, uint32_t label)
+{
+	char text[VPN_TEXT_MAX];
+
+	json_object_set_new(o, "rd", json_string(vpn_rd_format(rd, text)));
+	if (label != RIB_LABEL_NONE)
+		json_object_set_new(o, "labels", json_pack("[I]", (json_int_t)label));
+}
+
 static json_t *
 path_json(struct query *q, const struct dest_view *v, unsigned i, const struct attr_set *a,
 	enum decision_reason reason)
@@ -161,13 +174,15 @@ path_json(struct query *q, const struct dest_view *v, unsigned i, const struct a
 		"stale", shard_path_stale(q->shard, q->family, p), "age_s",
 		(json_int_t)(now_ns() / 1000000000u - p->time_s));
 
+	if (q->vpn)
+		vpn_add(o, v->rd, p->label_flags >> 12);
 	rpc_attrs(o, a);
 	q->attrs_len += attr_set_size(a);
 	if (p->path_id != 0)
 		json_object_set_new(o, "path_id", json_integer(p->path_id));
 	if (p->peer.v == PEER_SELF.v)
 		json_object_set_new(o, "source", json_string(source_text(p)));
-	else if (best)
+	else if (best && !q->vpn)
 		installed_ask(q, &v->prefix, o);
 	if (v->paths->multipath > 1 && i < v->paths->multipath)
 		json_object_set_new(o, "multipath", json_true());
@@ -260,6 +275,7 @@ struct adj_out_section {
 	struct query *q;
 	struct dest_id id[SECTION];
 	struct prefix prefix[SECTION];
+	struct vpn_rd rd[SECTION];
 	struct attr_set *attrs[SECTION]; /* NULL: not advertised */
 	unsigned count;
 };
@@ -292,6 +308,8 @@ adj_out_flush(struct adj_out_section *s) RUNS_ON(role_main)
 		o = json_pack("{s:o, s:s, s:b, s:b, s:b, s:i}", "prefix", rpc_prefix(&s->prefix[i]),
 			"peer", s->q->peer->addr_text, "best", 1, "valid", 1, "stale", 0, "age_s",
 			0);
+		if (s->q->vpn)
+			vpn_add(o, s->rd[i], RIB_LABEL_NONE);
 		rpc_attrs(o, s->attrs[i]);
 		s->q->attrs_len += attr_set_size(s->attrs[i]);
 		json_array_append_new(s->q->routes, o);
@@ -302,10 +320,18 @@ adj_out_flush(struct adj_out_section *s) RUNS_ON(role_main)
 
 /* ---- the scan ---- */
 
+static const struct shard *
+shard_of(const struct query *q, struct dest_id id)
+{
+	const struct shards *s = &q->env->layers->shards;
+
+	return s->at[shards_index(s, id)];
+}
+
 static bool
 wanted(const struct query *q, const struct dest_view *v)
 {
-	if (v->paths == NULL)
+	if (v->paths == NULL || (q->has_rd && v->rd.v != q->rd.v))
 		return false;
 	if (!q->has_prefix)
 		return true;
@@ -338,9 +364,10 @@ scan_section(struct query *q, uint32_t next, uint32_t end, struct adj_out_sectio
 		taken++;
 		if (q->view == VIEW_ADJ_OUT) {
 			out->id[out->count] = (struct dest_id){next};
+			out->rd[out->count] = v.rd;
 			out->prefix[out->count++] = v.prefix;
 		} else {
-			q->shard = shards_for(&q->env->layers->shards, &v.prefix);
+			q->shard = shard_of(q, (struct dest_id){next});
 			dest_add(q, (struct dest_id){next}, &v);
 		}
 	}
@@ -359,7 +386,7 @@ one_prefix(struct query *q, struct adj_out_section *out) RUNS_ON(role_main)
 	struct dest_id id;
 
 	layers_rib_read_begin(q->env->layers);
-	id = shards_find(&q->table, &q->prefix);
+	id = shards_find_rd(&q->table, q->rd, &q->prefix);
 	layers_rib_read_end(q->env->layers);
 	if (id.v != DEST_NONE)
 		scan_section(q, id.v, id.v + 1, out);
@@ -375,7 +402,8 @@ has_path(const struct query *q, struct peer_id peer) RUNS_ON(role_main)
 	bool has = false;
 
 	layers_rib_read_begin(q->env->layers);
-	if (shards_peek(&q->table, shards_find(&q->table, &q->prefix), &v) && v.paths != NULL)
+	if (shards_peek(&q->table, shards_find_rd(&q->table, q->rd, &q->prefix), &v) &&
+		v.paths != NULL)
 		for (unsigned i = 0; i < v.paths->count && !has; i++)
 			has = v.paths->path[i].peer.v == peer.v;
 	layers_rib_read_end(q->env->layers);
@@ -391,7 +419,7 @@ refused_json(const struct query *q) RUNS_ON(role_main)
 	json_t *out = json_array();
 	unsigned n;
 
-	n = shard_refused_find(s, q->family, (struct vpn_rd){0}, &q->prefix, list, REFUSED_PEERS);
+	n = shard_refused_find(s, q->family, q->rd, &q->prefix, list, REFUSED_PEERS);
 	for (unsigned i = 0; i < n; i++) {
 		struct shard_peer p;
 		double age_s = (double)now_ns() / 1e9 - list[i].time_s;
@@ -427,6 +455,29 @@ query_view(struct query *q, const char *text, struct rpc_call *call)
 	return true;
 }
 
+/* `rd` of a VPN family; `required`: the method needs one. */
+static bool
+query_rd(struct query *q, json_t *params, bool required, struct rpc_call *call) RUNS_ON(role_main)
+{
+	const char *text = NULL;
+
+	q->vpn = family_safi(q->family) == SAFI_VPN;
+	if (!rpc_string(params, "rd", &text, call))
+		return false;
+	q->has_rd = text != NULL;
+	if (text != NULL && !q->vpn)
+		rpc_fail(call, RPC_INVALID_PARAMS, "/rd", "only valid for a VPN family");
+	else if (text != NULL && vpn_rd_parse(text, &q->rd) != 0)
+		rpc_fail(call, RPC_INVALID_PARAMS, "/rd", "\"%.64s\" is not a route distinguisher",
+			text);
+	else if (text == NULL && q->vpn && required)
+		rpc_fail(call, RPC_INVALID_PARAMS, "/rd",
+			"is missing; a VPN table has a longest match for each route distinguisher");
+	else
+		return true;
+	return false;
+}
+
 static bool
 query_read(struct query *q, json_t *params, json_int_t *cursor, struct rpc_call *call)
 	RUNS_ON(role_main)
@@ -437,7 +488,7 @@ query_read(struct query *q, json_t *params, json_int_t *cursor, struct rpc_call 
 	if (!rpc_family(params, &q->family, call) || !rpc_vrf(q->env, params, &q->vrf, call) ||
 		!rpc_string(params, "view", &view, call) || !query_view(q, view, call) ||
 		!rpc_peer(q->env, params, q->vrf, &q->peer, call) ||
-		!rpc_string(params, "prefix", &prefix, call) ||
+		!query_rd(q, params, false, call) || !rpc_string(params, "prefix", &prefix, call) ||
 		!rpc_boolean(params, "longer", &q->longer, call) ||
 		!rpc_integer(params, "limit", 1, LIMIT_MAX, &q->limit, call) ||
 		!rpc_string(params, "cursor", &cursor_text, call))
@@ -497,7 +548,7 @@ rib_routes(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(r
 	o = json_pack("{s:o}", "routes", q.routes);
 	if (!query_table(&q))
 		return o; /* an unused family has no table */
-	if (q.has_prefix && !q.longer) {
+	if (q.has_prefix && !q.longer && (q.has_rd || !q.vpn)) {
 		one_prefix(&q, &out);
 		installed_flush(&q.installed);
 		if (q.view != VIEW_ADJ_OUT)
@@ -518,6 +569,21 @@ rib_routes(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(r
 	return o;
 }
 
+/* The longest match among the prefixes of the distinguisher that have an eligible path. */
+static struct dest_id
+vpn_longest(const struct query *q, const struct ip_addr *a, struct dest_view *out)
+{
+	for (unsigned len = prefix_max_len((enum afi)a->afi) + 1; len-- > 0;) {
+		struct prefix p = prefix_from_addr(a, (uint8_t)len);
+		struct dest_id id = shards_find_rd(&q->table, q->rd, &p);
+
+		if (id.v != DEST_NONE && shards_peek(&q->table, id, out) && out->paths != NULL &&
+			out->paths->eligible > 0)
+			return id;
+	}
+	return (struct dest_id){DEST_NONE};
+}
+
 static json_t *
 rib_lookup(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
@@ -525,10 +591,11 @@ rib_lookup(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(r
 	const char *text = NULL;
 	struct dest_view v;
 	struct ip_addr addr;
+	struct dest_id id;
 	json_t *o;
 
 	if (!rpc_family(params, &q.family, call) || !rpc_vrf(env, params, &q.vrf, call) ||
-		!rpc_string(params, "address", &text, call))
+		!query_rd(&q, params, true, call) || !rpc_string(params, "address", &text, call))
 		return NULL;
 	if (addr_parse(text, &addr) != 0 || addr.afi != (uint8_t)family_afi(q.family))
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/address",
@@ -538,8 +605,9 @@ rib_lookup(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(r
 	if (!query_table(&q))
 		return o;
 	layers_rib_read_begin(env->layers);
-	if (shards_longest(&q.table, &addr, &v).v != DEST_NONE && v.paths != NULL) {
-		q.shard = shards_for(&env->layers->shards, &v.prefix);
+	id = q.vpn ? vpn_longest(&q, &addr, &v) : shards_longest(&q.table, &addr, &v);
+	if (id.v != DEST_NONE && v.paths != NULL) {
+		q.shard = shard_of(&q, id);
 		json_object_set_new(o, "prefix", rpc_prefix(&v.prefix));
 		paths_add(&q, &v);
 	}
@@ -616,6 +684,9 @@ static const struct rpc_field routes_params[] = {
 		"after the "
 		"import policy. `loc`: of all peers. `adj-out`: as advertised to the peer."},
 	{"peer?", "address", "The peer; required except with `loc`."},
+	{"rd?", "string",
+		"Of a VPN family: only this route distinguisher, as `64512:1`. An exact `prefix` "
+		"without `rd` is looked for in pages, as `longer` is."},
 	{"prefix?", "prefix", "Only this prefix."},
 	{"longer?", "boolean", "With `prefix`: also more specific prefixes."},
 	{"limit?", "integer=1..10000", "Routes in one answer; 1,000 when absent."},
@@ -642,6 +713,7 @@ static const struct rpc_field routes_result[] = {
 static const struct rpc_field lookup_params[] = {
 	{"family", "family", "Address family."},
 	{"vrf?", "string", "VRF; `default` when absent."},
+	{"rd?", "string", "Route distinguisher; required for a VPN family."},
 	{"address", "address", "The address."},
 	{0},
 };

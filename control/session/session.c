@@ -74,7 +74,8 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 	s->attrs = arena_alloc(c->arena, ATTR_SET_MAX);
 	s->packed[0] = arena_alloc(c->arena, ATTR_PACKED_MAX);
 	s->packed[1] = arena_alloc(c->arena, ATTR_PACKED_MAX);
-	if (s->attrs == NULL || s->packed[0] == NULL || s->packed[1] == NULL)
+	s->vpn_nlri = arena_alloc(c->arena, VPN_NLRI_MAX);
+	if (s->attrs == NULL || s->packed[0] == NULL || s->packed[1] == NULL || s->vpn_nlri == NULL)
 		goto fail;
 	err = buffers_init(s);
 	if (err < 0)
@@ -93,6 +94,7 @@ fail:
 	arena_free(c->arena, s->attrs);
 	arena_free(c->arena, s->packed[0]);
 	arena_free(c->arena, s->packed[1]);
+	arena_free(c->arena, s->vpn_nlri);
 	arena_free(c->arena, s);
 	return err;
 }
@@ -276,6 +278,7 @@ speaker_destroy(struct speaker *s)
 	arena_free(s->config.arena, s->attrs);
 	arena_free(s->config.arena, s->packed[0]);
 	arena_free(s->config.arena, s->packed[1]);
+	arena_free(s->config.arena, s->vpn_nlri);
 	arena_free(s->config.arena, s);
 }
 

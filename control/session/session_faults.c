@@ -114,18 +114,21 @@ line_allowed(struct peer_faults *f) RUNS_ON(role_session)
 }
 
 static void
-fault_log(const struct peer *p, const struct fault_entry *e, const struct prefix *first)
+fault_log(const struct peer *p, const struct fault_entry *e, const struct nlri *first)
 {
-	char prefix[PREFIX_TEXT_MAX] = "", quoted[2 * SESSION_FAULT_TEXT];
+	char prefix[PREFIX_TEXT_MAX] = "", rd[VPN_TEXT_MAX] = "", quoted[2 * SESSION_FAULT_TEXT];
 	bool update = e->family != FAMILY_COUNT;
+	bool vpn = update && family_safi((enum family)e->family) == SAFI_VPN && first != NULL;
 
 	if (first != NULL)
-		prefix_format(first, prefix);
+		prefix_format(&first->prefix, prefix);
+	if (vpn)
+		vpn_rd_format(first->rd, rd);
 	log_event(LOG_WARNING,
-		"update-error peer=%s vrf=%s%s%s%s%s prefixes=%u treatment=%s reason=%s",
+		"update-error peer=%s vrf=%s%s%s%s%s%s%s prefixes=%u treatment=%s reason=%s",
 		p->config.addr_text, p->vrf_name, update ? " family=" : "",
-		update ? family_text((enum family)e->family) : "", first != NULL ? " prefix=" : "",
-		prefix, e->prefixes, severity_text(e->severity),
+		update ? family_text((enum family)e->family) : "", vpn ? " rd=" : "", rd,
+		first != NULL ? " prefix=" : "", prefix, e->prefixes, severity_text(e->severity),
 		log_escape(e->text, strlen(e->text), quoted, sizeof(quoted)));
 }
 
@@ -155,7 +158,7 @@ octets_keep(struct speaker *s, struct fault_entry *e, const uint8_t *msg, size_t
 }
 
 static void
-fault_add(struct peer *p, struct fault_entry *e, const struct prefix *first, const uint8_t *msg,
+fault_add(struct peer *p, struct fault_entry *e, const struct nlri *first, const uint8_t *msg,
 	size_t len) RUNS_ON(role_session)
 {
 	struct peer_faults *f = faults_of(p);
@@ -183,16 +186,30 @@ peer_fault_update(struct peer *p, const struct bgp_update *u, const uint8_t *msg
 		const struct bgp_nlri_field *field = &u->announced[i];
 		struct rd r = field->nlri;
 
-		if (field->family != FAMILY_IPV4_UNICAST && field->family != FAMILY_IPV6_UNICAST)
+		if (field->family == FAMILY_COUNT)
 			continue;
 		e.prefixes += nlri_count(r);
 		if (!has_first) {
-			has_first = nlri_read(&r, field->family, false, &first);
+			has_first = nlri_read_form(&r, field->form, &first);
 			e.family = (uint8_t)field->family;
 		}
 	}
 	bgp_error_text(&u->error, e.text, sizeof(e.text));
-	fault_add(p, &e, has_first ? &first.prefix : NULL, msg, len);
+	fault_add(p, &e, has_first ? &first : NULL, msg, len);
+}
+
+void
+peer_fault_labels(
+	struct peer *p, const struct nlri *first, unsigned count, const uint8_t *msg, size_t len)
+{
+	struct fault_entry e = {.time_s = wall_s(),
+		.severity = TREAT_AS_WITHDRAW,
+		.family = (uint8_t)family_from_afi_safi(first->prefix.afi, SAFI_VPN),
+		.prefixes = count};
+
+	snprintf(e.text, sizeof(e.text), "label %u is not usable, expected 0 to 3 or 16 to %u",
+		first->label, RIB_LABEL_NONE - 1);
+	fault_add(p, &e, first, msg, len);
 }
 
 void

@@ -56,8 +56,9 @@ static_assert(TX_EXPORT + TX_RESERVE <= TX_SIZE, "other messages have room");
 #define STREAM_MISSES 3u
 #define STREAM_OCTETS (16u << 10)
 #define STREAM_POLL_NS 4000000u
-#define BATCH_SPARES_MAX 4 /* one for each field of an UPDATE */
+#define BATCH_SPARES_MAX 5 /* one for each field of an UPDATE */
 #define BUFFER_SPARES_MAX 4
+#define VPN_NLRI_MAX (BGP_EXTENDED_MSG_MAX + RIB_NLRI_SLACK)
 #define INPUT_RUNS_MAX 2
 #define LISTENERS_MAX 128
 #define ADDRESS_BUCKETS 4096u
@@ -383,6 +384,7 @@ struct speaker {
 	/* of the current UPDATE: decoded, and packed for its two announced fields */
 	struct attr_set *attrs; /* ATTR_SET_MAX */
 	struct attr_packed *packed[2]; /* ATTR_PACKED_MAX */
+	uint8_t *vpn_nlri; /* VPN_NLRI_MAX: prefixes of VPN families, in the form of records */
 	uint64_t random;
 	unsigned turn;
 	struct refresh_pace pace;
@@ -625,9 +627,13 @@ void slow_down(struct peer *p) RUNS_ON(role_session);
 
 /* session_faults.c */
 struct bgp_update;
+struct nlri;
 /* Records and logs an UPDATE with an error: `msg` is the whole message, `u` the decoded part. */
 void peer_fault_update(struct peer *p, const struct bgp_update *u, const uint8_t *msg, size_t len)
 	RUNS_ON(role_session);
+/* Records and logs `count` prefixes with unusable labels in a sound UPDATE; `first` is the first of them. */
+void peer_fault_labels(struct peer *p, const struct nlri *first, unsigned count, const uint8_t *msg,
+	size_t len) RUNS_ON(role_session);
 /* Records and logs any other message that ends the session. */
 void peer_fault_message(struct peer *p, const struct bgp_error *error, const uint8_t *msg,
 	size_t len) RUNS_ON(role_session);

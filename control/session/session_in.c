@@ -455,13 +455,25 @@ struct input_field {
 	enum family family;
 	bool bulk; /* is_bulk() */
 	uint32_t limit; /* limit_of() */
-	struct rd nlri; /* as received: the wire form of records (rib/nlri.h) */
+	/* in the form of records (rib/nlri.h): as received, or of a VPN family in speaker.vpn_nlri */
+	struct rd nlri;
+	uint8_t form; /* bits of enum rib_nlri_form */
 	unsigned count;
 };
 
+/*
+ * The fields of RFC 4271, of MP_UNREACH_NLRI and of MP_REACH_NLRI; of a VPN family the prefixes with
+ * unusable labels are a field of their own.
+ */
+#define INPUT_FIELDS_MAX BATCH_SPARES_MAX
+
 struct input_update {
-	struct input_field field[4];
+	struct input_field field[INPUT_FIELDS_MAX];
 	unsigned count;
+	size_t vpn_len; /* octets used in speaker.vpn_nlri */
+	/* prefixes with unusable labels, and the first of them */
+	unsigned unusable_labels;
+	struct nlri unusable;
 };
 
 /*
@@ -474,39 +486,104 @@ is_bulk(const struct peer *p, enum family f)
 	return p->loading_table || p->family[f].refreshing || p->family[f].import_jobs.count > 0;
 }
 
-/* `attrs`: the packed set of an announced field, NULL: none. `from`: the same set, to be packed. */
+/* False: reserved, without a meaning at an edge router (RFC 7274 2), or the number of "no label" in the RIB. */
+static bool
+label_usable(uint32_t label)
+{
+	return label <= MPLS_IMPLICIT_NULL ||
+	       (label >= MPLS_FIRST_UNRESERVED && label != RIB_LABEL_NONE);
+}
+
+/*
+ * Converts prefixes of a VPN family from the form of messages to the form of records, which is not
+ * longer. Of a field with attributes only the prefixes with usable labels; with `usable` false the
+ * others. Of a field without attributes all prefixes.
+ */
+static void
+vpn_convert(struct speaker *s, struct input_update *in, const struct bgp_nlri_field *from,
+	bool usable, struct input_field *to)
+{
+	uint8_t *begin = s->vpn_nlri + in->vpn_len, *p = begin;
+	bool all = usable && to->attrs == NULL;
+	struct rd r = from->nlri;
+	struct nlri n;
+
+	to->form = (uint8_t)(RIB_NLRI_RD | (to->attrs != NULL ? RIB_NLRI_LABEL : 0));
+	while (nlri_read_form(&r, from->form, &n)) {
+		struct rib_nlri out = {.prefix = n.prefix, .label = n.label, .rd = n.rd};
+
+		if (!all && label_usable(n.label) != usable)
+			continue;
+		p = rib_nlri_write(p, &out, to->form);
+		to->count++;
+		if (!usable && in->unusable_labels++ == 0)
+			in->unusable = n;
+	}
+	to->nlri = rd_init(begin, (size_t)(p - begin));
+	in->vpn_len += (size_t)(p - begin);
+}
+
+/* Adds the field if it has prefixes. */
+static void
+input_add_field(struct input_update *in, const struct connection *c, const struct bgp_nlri_field *f,
+	bool usable, const struct input_field *with)
+{
+	struct input_field *to = &in->field[in->count];
+
+	*to = *with;
+	to->family = f->family;
+	to->bulk = is_bulk(c->peer, f->family);
+	if (f->form.safi == SAFI_VPN) {
+		vpn_convert(c->peer->speaker, in, f, usable, to);
+	} else {
+		to->nlri = f->nlri;
+		to->count = nlri_count(f->nlri);
+	}
+	in->count += to->count > 0;
+}
+
+/*
+ * `attrs`: the packed set of an announced field, NULL: none. `from`: the same set, to be packed.
+ * RFC 4760 7 permits ignoring a field of a family that was not negotiated.
+ */
 static void
 input_add(struct input_update *in, const struct connection *c, const struct bgp_nlri_field *f,
 	const struct attr_set *from, struct attr_packed *attrs, enum refused_cause refused)
 {
-	struct input_field *to = &in->field[in->count];
+	struct input_field with = {.refused = refused};
 
-	if (!(c->n.families & 1u << f->family) ||
-		(f->family != FAMILY_IPV4_UNICAST && f->family != FAMILY_IPV6_UNICAST))
-		return; /* RFC 4760 7 permits ignoring the field */
-	*to = (struct input_field){.refused = refused,
-		.family = f->family,
-		.bulk = is_bulk(c->peer, f->family),
-		.nlri = f->nlri};
-	to->count = nlri_count(f->nlri);
-	if (to->count == 0)
+	if (f->family == FAMILY_COUNT || !(c->n.families & 1u << f->family) ||
+		rd_left(&f->nlri) == 0)
 		return;
 	if (from != NULL) {
-		to->attrs = attrs;
-		to->attrs_len = attr_pack(from, attrs);
-		to->attrs_hash = attr_packed_hash(attrs, to->attrs_len);
+		with.attrs = attrs;
+		with.attrs_len = attr_pack(from, attrs);
+		with.attrs_hash = attr_packed_hash(attrs, with.attrs_len);
 	}
-	in->count++;
+	input_add_field(in, c, f, true, &with);
+	if (f->form.safi == SAFI_VPN && from != NULL)
+		input_add_field(
+			in, c, f, false, &(struct input_field){.refused = REFUSED_UNUSABLE_LABEL});
 }
 
 /* The next prefix of a field that the decoder has checked. False: end of the field. */
 static inline bool
 field_next(const struct input_field *f, struct rd *r, struct prefix *out)
 {
+	struct rib_nlri_reader vpn = {
+		.p = r->p, .end = r->end, .afi = (uint8_t)family_afi(f->family), .form = f->form};
+	struct rib_nlri rib;
 	struct nlri n;
 
 	if (f->family == FAMILY_IPV4_UNICAST && r->p != r->end) {
 		nlri_take_v4(r, out);
+		return true;
+	}
+	if (f->form != 0) {
+		if (!rib_nlri_next(&vpn, &rib))
+			return false;
+		r->p = vpn.p;
+		*out = rib.prefix;
 		return true;
 	}
 	if (!nlri_read(r, f->family, false, &n))
@@ -527,6 +604,7 @@ field_begin(const struct speaker_input *in, const struct peer *p, const struct i
 	r->bulk = f->bulk;
 	r->limit = f->limit;
 	r->attrs_hash = f->attrs_hash;
+	r->nlri_form = f->form;
 	return r;
 }
 
@@ -714,7 +792,7 @@ static bool
 update_put_split(struct speaker *s, struct peer *p, struct input_update *in, uint64_t now)
 	RUNS_ON(role_session)
 {
-	struct input_split split[4];
+	struct input_split split[INPUT_FIELDS_MAX];
 	uint32_t shards = 0;
 
 	for (unsigned i = 0; i < in->count; i++) {
@@ -828,7 +906,8 @@ update_fields(struct connection *c, const struct bgp_update *u, struct attr_set 
 	struct speaker *s = c->peer->speaker;
 	enum refused_cause refused = update_refused(u);
 
-	in->count = 0;
+	in->count = in->unusable_labels = 0;
+	in->vpn_len = 0;
 	for (unsigned i = 0; i < u->withdrawn_count; i++)
 		input_add(in, c, &u->withdrawn[i], NULL, NULL, REFUSED_NOT);
 	for (unsigned i = 0; i < u->announced_count; i++) {
@@ -909,6 +988,8 @@ update_received(struct connection *c, const uint8_t *msg, size_t len, uint64_t n
 	limit_received(p);
 	if (u.error.severity != BGP_OK)
 		peer_fault_update(p, &u, msg, len);
+	else if (in.unusable_labels > 0)
+		peer_fault_labels(p, &in.unusable, in.unusable_labels, msg, len);
 	connection_heard(c, now);
 	return true;
 }

@@ -252,15 +252,17 @@ rules_of(const struct peer_family *f)
 
 /*
  * RFC 2545 3: adds the link-local address for a peer on the same link. RFC 8950: an IPv6 next hop
- * for IPv4 if the session runs over IPv6.
+ * for IPv4 if the session runs over IPv6. RFC 4659 3.2.1.2: an IPv4 next hop for VPN-IPv6 if the
+ * session runs over IPv4.
  */
 static void
 next_hop_of(const struct peer_family *f, struct update_member_config *m)
 {
 	const struct host_socket_local *l = &f->peer->up->local;
 	bool v4 = family_afi(f->family) == AFI_IPV4;
+	bool either = v4 || family_safi(f->family) == SAFI_VPN;
 
-	if (v4 && (!m->rules.encode.extended_next_hop || l->addr.afi == AFI_IPV4)) {
+	if ((v4 && !m->rules.encode.extended_next_hop) || (either && l->addr.afi == AFI_IPV4)) {
 		m->next_hop = l->v4;
 		return;
 	}

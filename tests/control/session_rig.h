@@ -49,6 +49,7 @@ struct node {
 	struct shards shards;
 	struct shard *shard; /* the first shard */
 	struct table_id table, table6;
+	struct table_id vpn[2]; /* VPNv4, VPNv6 */
 	struct speaker *speaker;
 	struct thread *session, *rib[SHARDS_MAX];
 	struct node_rib {
@@ -245,6 +246,10 @@ node_begin_with(struct node *n, uint32_t asn, uint32_t id, uint32_t tombstones_m
 			shard_table_add(*one, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &n->table), 0);
 		assert_int_equal(
 			shard_table_add(*one, VRF_DEFAULT, FAMILY_IPV6_UNICAST, &n->table6), 0);
+		for (unsigned i = 0; i < 2; i++)
+			assert_int_equal(shard_table_add(*one, VRF_DEFAULT,
+						 FAMILY_VPNV4_UNICAST + i, &n->vpn[i]),
+				0);
 	}
 	shards_init(&n->shards, at, node_shards);
 	n->shard = at[0];
@@ -354,8 +359,8 @@ call_peer_shard(void *arg)
 
 	role_enter_rib();
 	c->result = shard_peer_add(c->shard, &p);
-	shard_peer_import(c->shard, c->id, FAMILY_IPV4_UNICAST, c->import);
-	shard_peer_import(c->shard, c->id, FAMILY_IPV6_UNICAST, c->import);
+	for (enum family f = 0; f < FAMILY_COUNT; f++)
+		shard_peer_import(c->shard, c->id, f, c->import);
 }
 
 static inline void
@@ -370,14 +375,17 @@ call_peer_session(void *arg)
 static inline void
 node_peer(struct node *n, unsigned id, const struct config_peer *config, const struct policy *both)
 {
-	struct session_policies policies = {
-		.export_policy = {both, both}, .has_import = {both != NULL, both != NULL}};
+	struct session_policies policies = {0};
 	struct node_call c = {.n = n,
 		.id = {(uint16_t)id},
 		.config = config,
 		.policies = &policies,
 		.import = both};
 
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		policies.export_policy[f] = both;
+		policies.has_import[f] = both != NULL;
+	}
 	for (unsigned i = 0; i < n->shards.count; i++) {
 		c.shard = n->shards.at[i];
 		thread_call(n->rib[i], call_peer_shard, &c);

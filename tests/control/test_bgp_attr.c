@@ -592,14 +592,7 @@ check_packed_vpn(const struct attr_set *a, enum family f, const struct bgp_encod
 	for (unsigned i = 0; i < 8; i++) /* RFC 4364 4.3.2: a distinguisher of zero */
 		assert_int_equal(buf[u.next_hop_at + i], 0);
 	assert_int_equal(buf[u.next_hop_at - 1], next_hop_len);
-	/* RFC 4659 3.2.1.2: VPNv6 with an IPv4 next hop has the address in IPv6 form */
-	if (f == FAMILY_VPNV6_UNICAST && a->next_hop.afi == AFI_IPV4) {
-		char text[ADDR_TEXT_MAX], mapped[ADDR_TEXT_MAX], v4[ADDR_TEXT_MAX];
-
-		snprintf(mapped, sizeof(mapped), "::ffff:%s", addr_format(&a->next_hop, v4));
-		assert_string_equal(addr_format(&room(1)->next_hop, text), mapped);
-		return;
-	}
+	/* RFC 4659 3.2.1.2: VPNv6 with an IPv4 next hop has the address in IPv6 form, and is decoded to the IPv4 next hop */
 	assert_int_equal(attr_set_size(a), attr_set_size(room(1)));
 	assert_memory_equal(a, room(1), attr_set_size(a));
 }
@@ -715,6 +708,42 @@ test_vpn_next_hops(void **state)
 	assert_int_equal(u.announced_count, 1);
 	bgp_error_text(&u.error, text, sizeof(text));
 	assert_string_equal(text, "mp-reach-nlri: next hop 0.0.0.0 is ours, or the address of no");
+}
+
+/*
+ * RFC 4659 3.2.1.2: the next hop of a VPN-IPv6 route over an IPv4 core is an IPv4-mapped address. It
+ * is the IPv4 next hop, with the checks of an IPv4 next hop.
+ */
+static void
+test_vpn_mapped_next_hop(void **state)
+{
+	uint8_t field[48] = {[18] = 0xff, 0xff, 192, 0, 2, 7};
+	struct bgp_update_options o = {.as4 = true, .families = 0x0f};
+	uint8_t buf[BGP_MSG_MAX];
+	char text[ADDR_TEXT_MAX];
+	struct bgp_update u;
+
+	for (unsigned len = 24; len <= 48; len += 24) {
+		bgp_update_decode(buf,
+			vpn_message(buf, FAMILY_VPNV6_UNICAST, field, (uint8_t)len,
+				VPN_DEFAULT_ROUTE, sizeof(VPN_DEFAULT_ROUTE) - 1),
+			&o, room(0), &u);
+		assert_int_equal(u.error.severity, BGP_OK);
+		assert_string_equal(addr_format(&room(0)->next_hop, text), "192.0.2.7");
+		assert_int_equal(room(0)->next_hop_link_local.afi, AFI_NONE);
+	}
+	field[20] = 127;
+	bgp_update_decode(buf,
+		vpn_message(buf, FAMILY_VPNV6_UNICAST, field, 24, VPN_DEFAULT_ROUTE,
+			sizeof(VPN_DEFAULT_ROUTE) - 1),
+		&o, room(0), &u);
+	assert_int_equal(u.error.severity, TREAT_AS_WITHDRAW);
+	/* an IPv6 route keeps the address as received */
+	bgp_update_decode(buf,
+		vpn_message(buf, FAMILY_IPV6_UNICAST, field + 8, 16, "\x10\x20\x01", 3), &o,
+		room(0), &u);
+	assert_int_equal(u.error.severity, BGP_OK);
+	assert_string_equal(addr_format(&room(0)->next_hop, text), "::ffff:127.0.2.7");
 }
 
 #define FAULT(severity, fault, text, family, len, prefix)                                          \
@@ -1041,6 +1070,7 @@ main(void)
 		cmocka_unit_test(test_packer_refuses),
 		cmocka_unit_test(test_packer_vpn),
 		cmocka_unit_test(test_vpn_next_hops),
+		cmocka_unit_test(test_vpn_mapped_next_hop),
 		cmocka_unit_test(test_vpn_faults),
 		cmocka_unit_test(test_end_of_rib),
 		cmocka_unit_test(test_own_next_hop),

@@ -148,7 +148,7 @@ test_reset(void **state)
 static const struct show_case {
 	const char *line;
 	enum command_kind kind;
-	const char *family, *prefix, *address, *peer;
+	const char *family, *prefix, *address, *peer, *rd;
 	bool longer, advertised;
 	const char *source;
 } shows[] = {
@@ -205,6 +205,18 @@ static const struct show_case {
 		.family = "ipv6-unicast",
 		.peer = "fe80::2%east",
 		.advertised = true},
+	{.line = "show route vpnv4", .kind = COMMAND_SHOW_ROUTE, .family = "vpnv4-unicast"},
+	{.line = "show route vpnv6 2001:db8::/32 rd 192.0.2.1:7 longer",
+		.kind = COMMAND_SHOW_ROUTE,
+		.family = "vpnv6-unicast",
+		.prefix = "2001:db8::/32",
+		.rd = "192.0.2.1:7",
+		.longer = true},
+	{.line = "show route vpnv4 10.0.0.1 rd 0x0007010203040506",
+		.kind = COMMAND_SHOW_ROUTE,
+		.family = "vpnv4-unicast",
+		.address = "10.0.0.1",
+		.rd = "0x0007010203040506"},
 	{.line = "show route ipv6 2001:db8::/32 longer",
 		.kind = COMMAND_SHOW_ROUTE,
 		.family = "ipv6-unicast",
@@ -251,6 +263,7 @@ test_show(void **state)
 		assert_int_equal(c.kind, s->kind);
 		same(s->line, "family", c.family, s->family);
 		same(s->line, "prefix", c.prefix, s->prefix);
+		same(s->line, "rd", c.rd, s->rd);
 		same(s->line, "address", c.address, s->address);
 		same(s->line, "peer", c.peer, s->peer);
 		same(s->line, "source", c.source, s->source);
@@ -313,10 +326,10 @@ static const struct {
 	{"show bgp peer x", "word 4 \"x\": expected ADDRESS"},
 	{"show bgp summary x", "word 4 \"x\": nothing may follow here"},
 	{"show route 10.0.0.0/33", "word 3 \"10.0.0.0/33\": expected ADDRESS, PREFIX, ipv4, ipv6, "
-				   "peer, advertised or received"},
+				   "vpnv4, vpnv6, peer, advertised, received or rd"},
 	{"show route 2001:db8::/129",
 		"word 3 \"2001:db8::/129\": expected ADDRESS, PREFIX, ipv4, ipv6, "
-		"peer, advertised or received"},
+		"vpnv4, vpnv6, peer, advertised, received or rd"},
 	{"show route 192.0.2.1/24",
 		"word 3 \"192.0.2.1/24\" has host bits (set beyond its length): expected "
 		"192.0.2.0/24"},
@@ -329,11 +342,11 @@ static const struct {
 	{"show route 128.0.0.0/0",
 		"word 3 \"128.0.0.0/0\" has host bits (set beyond its length): expected 0.0.0.0/0"},
 	{"show route longer", "word 3 \"longer\": expected ADDRESS, PREFIX, ipv4, ipv6, "
-			      "peer, advertised or received"},
+			      "vpnv4, vpnv6, peer, advertised, received or rd"},
 	{"show route ip", "word 3 \"ip\" is ambiguous: ipv4 or ipv6"},
 	{"show route ipv6 10.0.0.0/8", "word 4 \"10.0.0.0/8\" is not of ipv6-unicast"},
 	{"show route ipv6 longer",
-		"word 4 \"longer\": expected ADDRESS, PREFIX, peer, advertised or received"},
+		"word 4 \"longer\": expected ADDRESS, PREFIX, peer, advertised, received or rd"},
 	{"show dataplane x", "word 3 \"x\": expected neighbors"},
 	{"reset", "expected bgp after \"reset\""},
 	{"reset bgp", "expected ADDRESS, AS-NUMBER, all, external, internal, group, ipv6, "
@@ -355,7 +368,14 @@ static const struct {
 	{"show route advertised", "\"advertised\" is only valid with \"peer ADDRESS\""},
 	{"show route 10.0.0.1 peer 192.0.2.2",
 		"\"10.0.0.1\": expected a prefix with its length, because other words follow"},
-	{"show route 10.0.0.0/8 longer advertised x", "word 6 \"x\": expected peer or received"},
+	{"show route 10.0.0.0/8 longer advertised x",
+		"word 6 \"x\": expected peer, received or rd"},
+	{"show route 10.0.0.0/8 rd 64512:1", "\"rd\" is only valid with \"vpnv4\" and \"vpnv6\""},
+	{"show route vpnv4 rd 64512", "word 5 \"64512\": expected RD"},
+	{"show route vpnv4 2001:db8::/32", "word 4 \"2001:db8::/32\" is not of vpnv4-unicast"},
+	{"show route vpnv4 10.0.0.1",
+		"\"10.0.0.1\" is only valid with \"rd RD\": each route distinguisher has a longest "
+		"match of its own"},
 	{"show route received", "\"received\" is only valid with \"peer ADDRESS\""},
 	{"show route peer 192.0.2.2 received advertised",
 		"\"advertised\" and \"received\" exclude each other"},
@@ -519,7 +539,8 @@ help_below(unsigned view, char **words, unsigned count, unsigned *seen)
 {
 	static char *const samples[][2] = {{"ADDRESS", "192.0.2.2"}, {"AS-NUMBER", "64513"},
 		{"GROUP", "transit"}, {"ID", "1"}, {"JSON", "{}"}, {"METHOD", "jobs.list"},
-		{"NAME", "transit"}, {"PREFIX", "10.0.0.0/8"}, {"SECONDS", "60"}, {"TEXT", "why"}};
+		{"NAME", "transit"}, {"PREFIX", "10.0.0.0/8"}, {"RD", "64512:1"}, {"SECONDS", "60"},
+		{"TEXT", "why"}};
 	struct command_choice choice[COMMAND_CHOICES_MAX];
 	char error[640], said[640];
 	struct command c;

@@ -545,8 +545,13 @@ announced_json(const struct bgp_update *u, unsigned i, const struct attr_set *a)
 	const struct ip_addr *link_local =
 		i == 0 ? &a->next_hop_link_local : &u->mp_next_hop_link_local;
 	json_t *j = field_json(&u->announced[i]), *list = json_array();
+	char mapped[ADDR_TEXT_MAX + 8];
 
-	json_array_append_new(list, json_string(addr_text(next_hop)));
+	/* RFC 4659 3.2.1.2: the vectors have the address of the message, an IPv4 address in IPv6 form */
+	snprintf(mapped, sizeof(mapped), "%s%s",
+		next_hop->afi == AFI_IPV4 && u->announced[i].form.afi == AFI_IPV6 ? "::ffff:" : "",
+		addr_text(next_hop));
+	json_array_append_new(list, json_string(mapped));
 	if (link_local->afi != AFI_NONE)
 		json_array_append_new(list, json_string(addr_text(link_local)));
 	json_object_set_new(j, "next_hop", list);

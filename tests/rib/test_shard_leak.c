@@ -16,7 +16,7 @@
 #define INSTANCES 5u /* vrf 1 to 5 */
 #define CES 2u /* sessions of an instance: peer 10 * vrf + 1, + 2 */
 #define REFLECTORS 2u /* peers 1 and 2 */
-#define FOREIGN_RDS 3u /* RDs 1 to 3; an instance has one of the RDs 2 x vrf + 2 and + 3 */
+#define FOREIGN_RDS 3u /* RDs 1 to 3; instances have RDs from 4 on */
 #define PREFIXES 300u
 #define TARGETS 6u
 #define HOPS 3u
@@ -217,7 +217,7 @@ exported(const struct model *m, unsigned vrf, unsigned prefix, struct described 
 	const struct route *r;
 	uint16_t peer;
 
-	if (!x->exists || x->rd == 0)
+	if (!x->exists || x->rd == 0 || x->label == RIB_LABEL_NONE)
 		return false;
 	r = best_own(m, vrf, prefix, &peer);
 	if (r == NULL)
@@ -710,6 +710,18 @@ instance_set(struct model *m, unsigned vrf)
 	assert_int_equal(shard_instance_set(m->rig.shard, &i), 0);
 }
 
+/* An RD without an instance; its routes may still wait for their withdrawal. */
+static uint64_t
+any_rd(const struct model *m)
+{
+	uint64_t rd = 4 + below(INSTANCES + 2);
+
+	for (unsigned v = 1; v <= INSTANCES; v++)
+		if (m->in[v].rd == rd)
+			return 0;
+	return rd;
+}
+
 static void
 step_instance(struct model *m)
 {
@@ -724,8 +736,8 @@ step_instance(struct model *m)
 		return;
 	}
 	if (!x->exists || what == 0) {
-		x->rd = below(5) == 0 ? 0 : 2 + 2 * vrf + below(2);
-		x->label = 16 + below(1000);
+		x->rd = any_rd(m);
+		x->label = below(6) == 0 ? RIB_LABEL_NONE : 16 + below(1000);
 	}
 	if (!x->exists || what == 1 || what == 2)
 		x->import = below(1u << TARGETS);
@@ -741,6 +753,28 @@ step_instance(struct model *m)
 		x->max_routes = below(2) == 0 ? 0 : 20 + below(PREFIXES);
 	x->exists = true;
 	instance_set(m, vrf);
+}
+
+/* Two instances exchange their distinguishers, or one takes that of a removed instance. */
+static void
+step_exchange(struct model *m)
+{
+	unsigned from = 1 + below(INSTANCES), to = 1 + below(INSTANCES);
+	uint64_t rd = m->in[from].rd;
+
+	if (from == to || !m->in[from].exists || !m->in[to].exists)
+		return;
+	if (below(2)) {
+		assert_int_equal(
+			shard_instance_remove(m->rig.shard, (struct vrf_id){(uint16_t)from}), 0);
+		m->in[from].exists = false;
+		m->in[from].rd = 0;
+	} else {
+		m->in[from].rd = m->in[to].rd;
+		instance_set(m, from);
+	}
+	m->in[to].rd = rd;
+	instance_set(m, to);
 }
 
 static void
@@ -867,8 +901,10 @@ steps_follow_the_oracle(void **state)
 				step_session(&m);
 			else if (what < 80)
 				step_refresh(&m);
-			else if (what < 92)
+			else if (what < 91)
 				step_instance(&m);
+			else if (what < 93)
+				step_exchange(&m);
 			else
 				step_hop(&m);
 			if (below(4) == 0)
