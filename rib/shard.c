@@ -397,7 +397,9 @@ shard_table_remove(struct shard *s, struct table_id id)
 
 	if (t == NULL || t->leaving)
 		return -ENOENT;
-	if (dest_count(t->dests) > 0 || t->walking || t->planned > 0 || leak_pending(s))
+	/* the scans of an instance read its tables until the instance is gone */
+	if (dest_count(t->dests) > 0 || t->walking || t->planned > 0 || leak_pending(s) ||
+		t->leak != LEAK_NOTHING)
 		return -EBUSY;
 	atomic_store_explicit(&s->table_of[t->vrf.v][t->family], 0, memory_order_relaxed);
 	t->leaving = true;

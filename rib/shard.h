@@ -274,8 +274,8 @@ int shard_table_add(struct shard *s, struct vrf_id vrf, enum family family, stru
  * Removes a table without paths and without a walk. shard_table_find() does not find the table any
  * more. The id and the memory stay until all cursors have passed the last journal entry of the
  * table and a grace period is over, so a reader of an entry can use the table. Readers that keep
- * the id or the table for longer (update groups) end before. 0, -ENOENT; -EBUSY: paths or jobs of a
- * walk are left.
+ * the id or the table for longer (update groups) end before. 0, -ENOENT; -EBUSY: paths, jobs of a
+ * walk or the VPN instance are left.
  */
 int shard_table_remove(struct shard *s, struct table_id id);
 /* Any thread. -ENOENT without the table. Takes the same time for any number of tables. */

@@ -857,12 +857,15 @@ model_end(struct model *m)
 				shard_originate(m->rig.shard, vrf, FAMILY_IPV4_UNICAST, &p, NULL),
 				0);
 		}
-		if (m->in[v].exists)
+		if (m->in[v].exists) {
+			assert_int_equal(shard_table_remove(m->rig.shard, m->table[v]), -EBUSY);
 			assert_int_equal(shard_instance_remove(m->rig.shard, vrf), 0);
+		}
 	}
 	settle(m);
 	assert_int_equal(dest_count(shard_table(m->rig.shard, m->vpn)), 0);
 	for (unsigned v = 1; v <= INSTANCES; v++) {
+		assert_int_equal(shard_table_remove(m->rig.shard, m->table[v]), 0);
 		assert_true(shard_instance_idle(m->rig.shard, (struct vrf_id){(uint16_t)v}));
 		assert_int_equal(dest_count(shard_table(m->rig.shard, m->table[v])), 0);
 		for (unsigned i = 0; i < CES; i++)
