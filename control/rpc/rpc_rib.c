@@ -10,6 +10,7 @@
 #include "lpm/fib.h"
 #include "rib/decision.h"
 #include "rib/fib_feed.h"
+#include "rib/leak.h"
 #include "rib/shard.h"
 
 #include <inttypes.h>
@@ -169,17 +170,22 @@ path_json(struct query *q, const struct dest_view *v, unsigned i, const struct a
 {
 	const struct rib_path *p = &v->paths->path[i];
 	bool best = i == 0 && v->paths->eligible > 0;
+	/* of an instance: with the distinguisher and the path id of the source */
+	struct leak_origin origin = {.path_id = p->path_id};
+	bool imported = shard_path_origin(q->shard, p, &origin);
 	json_t *o = json_pack("{s:o, s:o, s:b, s:b, s:b, s:I}", "prefix", rpc_prefix(&v->prefix),
 		"peer", peer_text(q->env, p->peer), "best", best, "valid", i < v->paths->eligible,
 		"stale", shard_path_stale(q->shard, q->family, p), "age_s",
 		(json_int_t)(now_ns() / 1000000000u - p->time_s));
 
-	if (q->vpn)
+	if (imported)
+		vpn_add(o, origin.rd, p->label_flags >> 12);
+	else if (q->vpn)
 		vpn_add(o, v->rd, p->label_flags >> 12);
 	rpc_attrs(o, a);
 	q->attrs_len += attr_set_size(a);
-	if (p->path_id != 0)
-		json_object_set_new(o, "path_id", json_integer(p->path_id));
+	if (origin.path_id != 0)
+		json_object_set_new(o, "path_id", json_integer(origin.path_id));
 	if (p->peer.v == PEER_SELF.v)
 		json_object_set_new(o, "source", json_string(source_text(p)));
 	else if (best && !q->vpn)

@@ -1,0 +1,132 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Routes between VPN instances of two keelds with a VPNv4 and VPNv6 session: a network of an instance reaches the instances of both daemons that import one
+of its targets, and follows each change of targets, distinguishers, limits and routes. Needs root (network namespaces); else the exit status is 77.
+
+usage: test_leak.py KEELD
+"""
+import os
+import subprocess
+import tempfile
+import shutil
+
+import keel_rig
+from keel_rig import Keel, KeelTest, V4, V6
+
+VPN = {V4: "vpnv4-unicast", V6: "vpnv6-unicast"}
+NET = {V4: "10.0.%d.0/24", V6: "2001:db8:%d::/48"}
+OURS, THEIRS = "198.51.100.1", "198.51.100.2"
+
+
+def vrf(name, rd=None, imports=(), exports=(), **more):
+    """Targets are numbers."""
+    entry = dict({"name": name, "import_targets": ["64512:%d" % t for t in imports]}, **more)
+    return dict(entry, rd="64512:%d" % rd, export_targets=["64512:%d" % t for t in exports]) if rd else entry
+
+
+def networks(name, *numbers):
+    return [{"prefix": NET[family] % n, "vrf": name} for n in numbers for family in (V4, V6)]
+
+
+def document(address, other, vrfs, routes):
+    peer = {"address": other, "asn": 64512, "source": address, "families": {VPN[V4]: {}, VPN[V6]: {}}}
+    if "RIB_THREADS" in os.environ:
+        more = {"dataplane": {"rib_threads": int(os.environ["RIB_THREADS"])}}
+    else:
+        more = {}
+    return dict({"router": {"asn": 64512, "router_id": address}, "vrfs": vrfs,
+                 "bgp": {"peers": [peer], "networks": routes, "next_hop_tracking": False}}, **more)
+
+
+class Leak(KeelTest):
+    def setUp(self):
+        super().setUp()
+        self.other = self.namespace + "b"
+        subprocess.run(["ip", "netns", "add", self.other], check=True)
+        self.addCleanup(subprocess.run, ["ip", "netns", "del", self.other], check=True)
+        subprocess.run(["ip", "-n", self.namespace, "link", "add", "pe-a", "type", "veth", "peer", "name", "pe-b", "netns", self.other], check=True)
+        for ns, port, address in ((self.namespace, "pe-a", OURS), (self.other, "pe-b", THEIRS)):
+            for line in ("link set lo up", "addr add %s/24 dev %s" % (address, port), "link set %s up" % port):
+                subprocess.run(["ip", "-n", ns] + line.split(), check=True)
+
+    def both(self, ours, our_routes, theirs, their_routes):
+        self.start(document(OURS, THEIRS, ours, our_routes))
+        folder = tempfile.mkdtemp(prefix="keel-leak-")
+        self.addCleanup(shutil.rmtree, folder)
+        self.peer = Keel(self.other, folder, document(THEIRS, OURS, theirs, their_routes))
+        self.addCleanup(self.peer.log.close)
+        self.addCleanup(self.peer.stop)
+
+    def routes(self, keel, name, family=V4):
+        """{number of the network: [(rd, peer, labels)]}"""
+        found = {}
+        for r in keel.call("rib.routes", {"family": family, "vrf": name, "view": "loc"})["routes"]:
+            number = int(r["prefix"].split(".")[2] if family == V4 else r["prefix"].split(":")[2])
+            found.setdefault(number, []).append((r.get("rd"), r["peer"], r.get("labels")))
+        return {n: sorted(paths, key=str) for n, paths in found.items()}
+
+    def expect(self, what, keel, name, wanted):
+        for family in (V4, V6):
+            self.wait("%s, %s of %s" % (what, family, name), lambda: self.routes(keel, name, family) == wanted,
+                      lambda: self.routes(keel, name, family))
+
+    def wait(self, what, test, shown):
+        end = keel_rig.time.monotonic() + keel_rig.WAIT_S
+        while not test():
+            assert keel_rig.time.monotonic() < end, (what, shown())
+            keel_rig.threading.Event().wait(0.01)
+
+    def test_targets(self):
+        red, blue = vrf("red", 1, [1], [1]), vrf("blue", 2, [1, 2], [2])
+        green = vrf("green", 9, [2], [1])
+        self.both([red, blue], networks("red", 1) + networks("blue", 2), [green], networks("green", 3))
+        own, remote = [(None, None, None)], [("64512:9", THEIRS, [16])]
+        local = {"red": [("64512:1", None, None)], "blue": [("64512:2", None, None)]}
+        self.expect("own and remote", self.keel, "red", {1: own, 3: remote})
+        self.expect("own, local and remote", self.keel, "blue", {1: local["red"], 2: own, 3: remote})
+        self.expect("remote", self.peer, "green", {2: [("64512:2", OURS, [17])], 3: own})
+        for family in (V4, V6):
+            vpn = {(r["rd"], tuple(r["labels"]), r["peer"]): r for r in self.keel.call("rib.routes", {"family": VPN[family], "view": "loc"})["routes"]}
+            self.assertEqual(set(vpn), {("64512:1", (16,), None), ("64512:2", (17,), None), ("64512:9", (16,), THEIRS)})
+            self.assertEqual(vpn["64512:2", (17,), None]["ext_communities"], ["rt:64512:2"])
+            sent = self.peer.call("rib.routes", {"family": VPN[family], "view": "loc", "rd": "64512:1"})["routes"]
+            self.assertEqual([(r["peer"], r["labels"], r["next_hop"], r["ext_communities"]) for r in sent],
+                             [(OURS, [16], OURS, ["rt:64512:1"])])
+        # a target goes, and another comes
+        self.peer.commit({"vrfs": [dict(green, import_targets=["64512:1"])]})
+        self.expect("the other target", self.peer, "green", {1: [("64512:1", OURS, [16])], 3: own})
+        # the other end changes its export
+        self.peer.commit({"vrfs": [dict(green, export_targets=["64512:2"], import_targets=[])]})
+        self.expect("no target", self.peer, "green", {3: own})
+        self.expect("not imported", self.keel, "red", {1: own})
+        self.expect("still imported", self.keel, "blue", {1: local["red"], 2: own, 3: remote})
+        # a network comes and goes
+        self.keel.commit({"bgp": {"networks": networks("red", 1, 4)}})
+        self.expect("the new network", self.keel, "blue", {1: local["red"], 3: remote, 4: local["red"]})
+        # an instance goes, and its distinguisher has another instance
+        self.keel.commit({"vrfs": [vrf("blue", 1, [2], [2])], "bgp": {"networks": networks("blue", 5)}})
+        self.peer.commit({"vrfs": [dict(green, import_targets=["64512:1", "64512:2"])]})
+        self.expect("another instance", self.peer, "green", {3: own, 5: [("64512:1", OURS, [17])]})
+        # the session is lost
+        self.keel.commit({"bgp": {"networks": networks("blue", 5), "peers": []}})
+        self.expect("no session", self.keel, "blue", {5: own})
+        self.expect("no session", self.peer, "green", {3: own})
+
+    def test_limit(self):
+        """max_routes is for the instance alone, and refused routes come when there is room."""
+        red, blue = vrf("red", 1, [], [1]), vrf("blue", None, [1])
+        green = vrf("green", None, [1], max_routes={"limit": 4, "action": "discard"})
+        self.both([red], networks("red", 1, 2, 3), [blue, green], [])
+        every = {n: [("64512:1", OURS, [16])] for n in (1, 2, 3)}
+        self.expect("all", self.peer, "blue", every)
+        def count():
+            return sum(len(self.routes(self.peer, "green", family)) for family in (V4, V6))
+        self.wait("the limit", lambda: count() >= 4, count)
+        # each further shard may import one more (docs/limits.md)
+        self.assertLess(count(), 4 + int(os.environ.get("RIB_THREADS", 1)))
+        self.keel.commit({"bgp": {"networks": networks("red", 3)}})
+        self.expect("room", self.peer, "green", {3: every[3]})
+        self.expect("the same", self.peer, "blue", {3: every[3]})
+
+
+keel_rig.main()
