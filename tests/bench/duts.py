@@ -35,8 +35,9 @@ def policy(name, nodes, **lists):
 
 EVERYTHING = policy("everything", [{"seq": 10, "action": "permit", "match": {}}])
 
-# All peers connect to the daemon. `keep`: the daemon keeps the peer's routes, so that a policy change needs no refresh.
-Peer = collections.namedtuple("Peer", "address asn imports exports keep families", defaults=(None, None, False, (V4,)))
+# All peers connect to the daemon. `keep`: the daemon keeps the peer's routes, so that a policy change needs no refresh. `client`: of the reflector.
+Peer = collections.namedtuple("Peer", "address asn imports exports keep families client", defaults=(None, None, False, (V4,), False))
+VPN4 = "vpnv4-unicast"
 
 
 class Unable(Exception):
@@ -146,7 +147,8 @@ class Keel(Dut):
                     if named[k].setdefault(x["name"], x) != x:
                         raise ValueError("two of %s with the name %s" % (k, x["name"]))
         out = {k: list(v.values()) for k, v in named.items()}
-        out["bgp"] = dict(self.document.get("bgp", {}), peers=[{"address": p.address, "asn": p.asn, "passive": True, "enforce_first_as": False, "families": {
+        out["bgp"] = dict(self.document.get("bgp", {}), peers=[{"address": p.address, "asn": p.asn, "passive": True, "enforce_first_as": False,
+                                                         "route_reflector_client": p.client, "families": {
             f: {"import_policy": self.word(p.imports), "export_policy": self.word(p.exports), "keep_all_routes": p.keep} for f in p.families}} for p in peers])
         return out
 
@@ -267,10 +269,10 @@ class FrrDut(Foreign):
         for p in self.peers:
             out += [" neighbor %s remote-as %d" % (p.address, p.asn), " neighbor %s passive" % p.address]
         for f in sorted({f for p in self.peers for f in p.families}):
-            out.append(" address-family %s unicast" % short(f))
+            out.append(" address-family ipv4 vpn" if f == VPN4 else " address-family %s unicast" % short(f))
             for p in (p for p in self.peers if f in p.families):
                 n = "  neighbor %s " % p.address
-                out += [n + "activate"] + ([n + "soft-reconfiguration inbound"] if p.keep else [])
+                out += [n + "activate"] + ([n + "soft-reconfiguration inbound"] if p.keep else []) + ([n + "route-reflector-client"] if p.client else [])
                 out += [n + "route-map %s %s" % (self.wanted[p.address, way], way) for way in ("in", "out") if self.wanted[p.address, way]]
             out.append(" exit-address-family")
         self.named, self.keeps = dict(self.wanted), {p.address for p in self.peers if p.keep}
@@ -326,8 +328,10 @@ class GoBgpDut(Foreign):
         for p in self.peers:
             out += ["[[neighbors]]", "[neighbors.config]", 'neighbor-address = "%s"' % p.address, "peer-as = %d" % p.asn, "[neighbors.transport.config]",
                     "passive-mode = true"]
+            if p.client:
+                out += ["[neighbors.route-reflector.config]", "route-reflector-client = true", 'route-reflector-cluster-id = "%s"' % RT]
             for f in p.families:
-                out += ["[[neighbors.afi-safis]]", "[neighbors.afi-safis.config]", 'afi-safi-name = "%s"' % f]
+                out += ["[[neighbors.afi-safis]]", "[neighbors.afi-safis.config]", 'afi-safi-name = "%s"' % ("l3vpn-ipv4-unicast" if f == VPN4 else f)]
         return "\n".join(out + defined + more) + "\n"
 
     def apply(self):
@@ -352,7 +356,8 @@ class OpenBgpdDut(Foreign):
             out.append('group "%s" {' % name)
             for p in peers:
                 out += ["neighbor %s {" % p.address, "\tremote-as %d" % p.asn, "\tpassive", "\tenforce neighbor-as no", "\treject as-set no",
-                        *("\tannounce %s unicast" % {"ipv4": "IPv4", "ipv6": "IPv6"}[short(f)] for f in p.families), *(["\texport none"] if p.exports is None else []), "}"]
+                        *("\tannounce IPv4 vpn" if f == VPN4 else "\tannounce %s unicast" % {"ipv4": "IPv4", "ipv6": "IPv6"}[short(f)] for f in p.families),
+                        *(["\troute-reflector"] if p.client else []), *(["\texport none"] if p.exports is None else []), "}"]
             out.append("}")
         for name, peers in self.groups().items():
             for way, document in (("from", peers[0].imports), ("to", peers[0].exports)):

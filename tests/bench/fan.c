@@ -3,12 +3,13 @@
  * fan: many BGP peers that receive at the lowest cost and report the time of the last octet; also the floor for comparison with the fan-out of
  * a speaker. Commands on standard input, one a line; answers on standard output, one JSON object a line.
  *
- *   fan --connect ADDRESS [--port N] --source FIRST-IPV4-ADDRESS --peers N --asn N [--hold SECONDS] [--count K [--tables]] [--ipv6]
- *      [--save FILE] [--late] [--raw] [--no-hosts]
+ *   fan --connect ADDRESS [--port N] --source FIRST-IPV4-ADDRESS --peers N --asn N [--hold SECONDS] [--count K [--tables]] [--ipv6] [--vpn]
+ *      [--one-as] [--save FILE] [--late] [--raw] [--no-hosts]
  *   fan --serve FILE --connect ADDRESS --port N --peers N
  *
- * Peer i (from 0) speaks from address FIRST + i as AS N + i. The first K (1) read UPDATEs and count routes; for further peers the kernel
- * discards the input. --tables: counting peers keep their tables. --ipv6: the sessions have IPv6 routes instead of IPv4. --save: all UPDATEs of peer 0 as received. --late: connects at `up`. --raw: no BGP, a connection is up at once. --no-hosts: an
+ * Peer i (from 0) speaks from address FIRST + i as AS N + i, with --one-as as AS N. The first K (1) read UPDATEs and count routes; for further peers the kernel
+ * discards the input. --tables: counting peers keep their tables. --ipv6: the sessions have IPv6 routes instead of IPv4. --vpn: VPNv4 or
+ * VPNv6 routes; the tables have the label of each route. --save: all UPDATEs of peer 0 as received. --late: connects at `up`. --raw: no BGP, a connection is up at once. --no-hosts: an
  * UPDATE of one /32 belongs to a probe and does not count.
  *   up       connects all peers; {"event": "established"} when all sessions are up
  *   down     closes all
@@ -23,6 +24,7 @@
  * --serve: accepts N connections, and at `go` writes FILE to each with writev; {"event": "done", "cpu_s", "wall_s"} of the writes.
  */
 #include "control/bgp/bgp_msg.h"
+#include "control/bgp/bgp_nlri.h"
 #include "control/base/threads.h"
 #include "lpm/prefix.h"
 #include "tests/bench/held.h"
@@ -56,7 +58,7 @@ static struct {
 	const char *connect, *source, *save, *serve;
 	uint32_t asn, peers, hold_s, count;
 	uint16_t port;
-	bool late, raw, no_hosts, tables, ipv6;
+	bool late, raw, no_hosts, tables, ipv6, vpn, one_as;
 } opt = {.asn = 65001, .peers = 1, .hold_s = 90, .count = 1, .port = 179};
 
 struct receiver {
@@ -151,9 +153,10 @@ source_address(const struct receiver *p)
 static void
 open_message(struct receiver *p)
 {
-	struct bgp_open_options o = {.asn = opt.asn + p->index,
+	struct bgp_open_options o = {.asn = opt.asn + (opt.one_as ? 0 : p->index),
 		.hold_time_s = (uint16_t)opt.hold_s,
-		.families = 1u << (opt.ipv6 ? FAMILY_IPV6_UNICAST : FAMILY_IPV4_UNICAST),
+		.families = (uint8_t)(1u << family_from_afi_safi(opt.ipv6 ? AFI_IPV6 : AFI_IPV4,
+					      opt.vpn ? SAFI_VPN : SAFI_UNICAST)),
 		.route_refresh = true,
 		.enhanced_route_refresh = true,
 		.four_octet_as = true,
@@ -210,18 +213,20 @@ connected(struct receiver *p)
 static uint64_t
 prefixes(struct receiver *r, const uint8_t *p, const uint8_t *end, const uint64_t *attributes)
 {
+	unsigned label_len = opt.vpn ? LABEL_OCTETS : 0; /* not part of the key */
 	uint64_t n = 0;
 
 	for (; p < end; n++) {
 		unsigned octets = (*p + 7u) / 8;
-		uint64_t prefix;
+		uint64_t prefix, label;
 
-		if (octets >= (size_t)(end - p))
+		if (octets >= (size_t)(end - p) || octets < label_len)
 			die("UPDATE", EPROTO);
 		if (opt.tables) {
-			prefix = held_prefix(*p, p + 1);
+			prefix = held_prefix(*p - 8 * label_len, p + 1 + label_len);
+			label = opt.vpn ? label_get(p + 1) : 0;
 			held_set(&r->held, prefix,
-				attributes != NULL ? held_route(prefix, *attributes) : 0);
+				attributes != NULL ? held_route(prefix, *attributes + label) : 0);
 		}
 		p += 1 + octets;
 	}
@@ -257,9 +262,11 @@ update(struct receiver *p, const uint8_t *msg, size_t len, uint64_t now)
 	attributes = (size_t)at[0] << 8 | at[1];
 	if (attributes + 2 > (size_t)(end - at))
 		die("UPDATE", EPROTO);
-	if (opt.tables || opt.ipv6) {
+	if (opt.tables || opt.ipv6 || opt.vpn) {
 		if (!wire_attributes_read(at + 2, attributes, &a))
 			die("UPDATE", EPROTO);
+		if (opt.vpn && a.med_sum == held_octets(WIRE_MED, (const uint8_t[4]){0}, 4))
+			a.med_sum = 0; /* FRR 8.4 reflects a route without MED with a MED of 0 */
 		sum = a.sum + a.med_sum + held_path(a.path.p, a.path.len);
 	}
 	at += 2 + attributes;
@@ -614,7 +621,8 @@ parse_options(int argc, char **argv)
 		{"save", OPTION_TEXT, &opt.save}, {"serve", OPTION_TEXT, &opt.serve},
 		{"late", OPTION_FLAG, &opt.late}, {"raw", OPTION_FLAG, &opt.raw},
 		{"no-hosts", OPTION_FLAG, &opt.no_hosts}, {"tables", OPTION_FLAG, &opt.tables},
-		{"ipv6", OPTION_FLAG, &opt.ipv6}};
+		{"ipv6", OPTION_FLAG, &opt.ipv6}, {"vpn", OPTION_FLAG, &opt.vpn},
+		{"one-as", OPTION_FLAG, &opt.one_as}};
 	struct ip_addr source;
 
 	options_read(argc, argv, options, sizeof(options) / sizeof(options[0]));

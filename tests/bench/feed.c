@@ -5,6 +5,7 @@
  *
  *   feed --connect ADDRESS [--port N] [--source ADDRESS] [--next-hop ADDRESS] --asn N --peer-asn N [--ipv6] [--count N | --mrt FILE]
  *        [--seed N] [--per-set N [--attributes SEED] [--shuffle] [--own-as] [--hops N] [--communities N]] [--wait] [--mrt-updates FILE]
+ *        [--vpn [--rds N]]
  *   feed [--ipv6] --count N --list FILE        writes `PREFIX ORIGIN` lines and ends
  *
  * With --ipv6 the table is IPv6; the session has the family of ADDRESS.
@@ -12,6 +13,9 @@
  * --per-set N: N neighbouring prefixes share an attribute set drawn by SEED, instead of the sets of the generator; with --shuffle in an order drawn by
  * SEED, with --own-as each path begins with our AS, with --hops and --communities all sets have that many. --wait: {"event": "ready"} when the table is encoded;
  * the table leaves at the command `go`.
+ *
+ * --vpn: VPNv4, or VPNv6 with --ipv6. The table is sent once for each of N route distinguishers (1), with a label and a route target of the distinguisher.
+ * An index, below, is that of the prefix plus the number of prefixes times that of the distinguisher; single updates are of the first distinguisher.
  *
  * Commands: `withdraw EVERY OFFSET` (each prefix whose index modulo EVERY is OFFSET), `announce EVERY OFFSET`,
  * `single UPDATES SEED` (UPDATES messages of one prefix each, encoded before the first leaves: withdrawn or changed, and restored some thousand
@@ -49,12 +53,18 @@
 static struct {
 	const char *connect, *source, *next_hop, *mrt, *list, *mrt_updates;
 	enum family family;
-	uint32_t asn, peer_asn, count;
+	uint32_t asn, peer_asn, count, rds;
 	uint64_t seed;
 	uint16_t port;
 	bool wait, own_as;
 	struct table_own own;
-} opt = {.count = 1000000, .seed = 1, .own.seed = 1, .port = 179, .asn = 64601, .peer_asn = 64601};
+} opt = {.rds = 1,
+	.count = 1000000,
+	.seed = 1,
+	.own.seed = 1,
+	.port = 179,
+	.asn = 64601,
+	.peer_asn = 64601};
 
 static struct table table;
 static bool *withdrawn; /* by index */
@@ -119,9 +129,60 @@ static const struct bgp_encode_options encode = {.as4 = true, .send_communities 
 
 struct run {
 	struct update_packer packer;
-	uint32_t set;
+	uint32_t set, rd;
 	bool open, withdraw;
 };
+
+/* ---- VPN families ---- */
+
+#define VPN_ASN 64512ull /* administrator of distinguishers and targets */
+
+static bool
+is_vpn(void)
+{
+	return family_safi(opt.family) == SAFI_VPN;
+}
+
+static uint32_t
+routes_count(void)
+{
+	return table.entry_count * opt.rds;
+}
+
+/* The attributes of a set for a distinguisher; valid until the next call. */
+static const struct attr_set *
+set_attrs(uint32_t set, uint32_t rd)
+{
+	static alignas(8) uint8_t room[ATTR_SET_MAX + 8];
+	const struct attr_set *from = table.sets[set];
+	struct attr_set *to = (struct attr_set *)(void *)room;
+	size_t at = (size_t)(attr_large_communities(from) - from->var);
+
+	if (!is_vpn())
+		return from;
+	memcpy(to, from, attr_set_size(from));
+	memmove(to->var + at + 8, to->var + at, attr_set_var_len(from) - at);
+	ext_community_put(
+		(struct ext_community){0x0002ull << 48 | VPN_ASN << 32 | (rd + 1)}, to->var + at);
+	to->ext_community_count++;
+	return to;
+}
+
+/* False: no room. */
+static bool
+prefix_add(struct run *r, const struct prefix *p)
+{
+	uint8_t label[LABEL_OCTETS];
+	struct nlri n = {.prefix = *p,
+		.rd = {VPN_ASN << 32 | (r->rd + 1)},
+		.label_count = 1,
+		.labels = label};
+
+	if (!is_vpn())
+		return update_packer_add(&r->packer, p, 0);
+	label_put(label, MPLS_FIRST_UNRESERVED + r->rd, true);
+	return update_packer_add_form(&r->packer, &n);
+}
 
 static void
 run_end(struct run *r)
@@ -136,22 +197,25 @@ run_end(struct run *r)
 static void
 run_add(struct run *r, uint32_t index, bool withdraw)
 {
-	const struct table_entry *e = &table.entry[index];
+	const struct table_entry *e = &table.entry[index % table.entry_count];
+	uint32_t rd = index / table.entry_count;
 
 	withdrawn[index] = withdraw;
 	for (int attempt = 0; attempt < 2; attempt++) {
-		if (r->open && (r->withdraw != withdraw || (!withdraw && r->set != e->set)))
+		if (r->open && (r->withdraw != withdraw ||
+				       (!withdraw && (r->set != e->set || r->rd != rd))))
 			run_end(r);
 		if (!r->open) {
 			if (!update_packer_begin(&r->packer, opt.family,
-				    withdraw ? NULL : table.sets[e->set], &encode,
+				    withdraw ? NULL : set_attrs(e->set, rd), &encode,
 				    out_room(BGP_MSG_MAX), BGP_MSG_MAX))
 				return; /* attributes beyond one message: cannot be sent */
 			r->open = true;
 			r->withdraw = withdraw;
 			r->set = e->set;
 		}
-		if (update_packer_add(&r->packer, &e->prefix, 0))
+		r->rd = rd;
+		if (prefix_add(r, &e->prefix))
 			return;
 		run_end(r);
 	}
@@ -162,7 +226,7 @@ table_send(unsigned every, unsigned offset, bool withdraw)
 {
 	struct run r = {.open = false};
 
-	for (uint32_t i = 0; i < table.entry_count; i++) {
+	for (uint32_t i = 0; i < routes_count(); i++) {
 		if (i % every == offset)
 			run_add(&r, i, withdraw);
 	}
@@ -176,7 +240,7 @@ refresh_answer(void)
 	struct run r = {.open = false};
 
 	s.refresh = false;
-	for (uint32_t i = 0; i < table.entry_count; i++) {
+	for (uint32_t i = 0; i < routes_count(); i++) {
 		if (!withdrawn[i])
 			run_add(&r, i, false);
 	}
@@ -569,8 +633,8 @@ established(void)
 	flush(); /* our KEEPALIVE is not held */
 	table_send(1, 0, false);
 	s.out_len += bgp_end_of_rib_encode(opt.family, out_room(64), 64);
-	snprintf(detail, sizeof(detail), "\"prefixes\": %u, \"attribute_sets\": %u",
-		table.entry_count, table.set_count);
+	snprintf(detail, sizeof(detail), "\"prefixes\": %u, \"attribute_sets\": %u", routes_count(),
+		table.set_count);
 	s.held = opt.wait;
 	event(opt.wait ? "ready" : "sending", detail);
 	s.running = "table";
@@ -799,7 +863,7 @@ run_session(void)
 static void
 parse_options(int argc, char **argv)
 {
-	bool ipv6 = false;
+	bool ipv6 = false, vpn = false;
 	const struct tool_option options[] = {{"connect", OPTION_TEXT, &opt.connect},
 		{"source", OPTION_TEXT, &opt.source}, {"asn", OPTION_U32, &opt.asn},
 		{"peer-asn", OPTION_U32, &opt.peer_asn}, {"count", OPTION_U32, &opt.count},
@@ -811,11 +875,18 @@ parse_options(int argc, char **argv)
 		{"shuffle", OPTION_FLAG, &opt.own.shuffle}, {"own-as", OPTION_FLAG, &opt.own_as},
 		{"hops", OPTION_U32, &opt.own.hops},
 		{"communities", OPTION_U32, &opt.own.communities},
-		{"mrt-updates", OPTION_TEXT, &opt.mrt_updates}};
+		{"mrt-updates", OPTION_TEXT, &opt.mrt_updates}, {"vpn", OPTION_FLAG, &vpn},
+		{"rds", OPTION_U32, &opt.rds}};
 
 	options_read(argc, argv, options, sizeof(options) / sizeof(options[0]));
 	if (ipv6)
 		opt.family = FAMILY_IPV6_UNICAST;
+	if (vpn)
+		opt.family = ipv6 ? FAMILY_VPNV6_UNICAST : FAMILY_VPNV4_UNICAST;
+	if (opt.rds == 0 || opt.rds > 60000 || (opt.rds > 1 && !vpn)) {
+		fprintf(stderr, "feed: --rds is 1 to 60000, and needs --vpn\n");
+		exit(2);
+	}
 	if (opt.own_as)
 		opt.own.first_asn = opt.asn;
 	if (opt.own.hops > TABLE_OWN_MAX || opt.own.communities > TABLE_OWN_MAX) {
@@ -843,7 +914,7 @@ main(int argc, char **argv)
 		die(opt.mrt != NULL ? opt.mrt : "table", err);
 	if (opt.own.per_set > 0 && (err = table_own(&table, &opt.own)) != 0)
 		die("attributes", err);
-	withdrawn = calloc(table.entry_count + 1u, sizeof(*withdrawn));
+	withdrawn = calloc(routes_count() + 1u, sizeof(*withdrawn));
 	if (withdrawn == NULL)
 		die("table", ENOMEM);
 	if (opt.list != NULL && (err = table_list(&table, opt.list)) != 0)
