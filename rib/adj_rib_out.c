@@ -748,24 +748,29 @@ adj_rib_out_create(struct arena *a, struct adj_records *records, struct table_id
 
 /* ---- entries ---- */
 
-static struct adj_route
+/* Not inlined: few entries are exceptions. */
+static __attribute__((noinline)) struct adj_route
+exception_route(const struct adj_rib_out *o, uint32_t at, uint8_t edit)
+{
+	const struct exception *e = exception_get(o, at);
+
+	return (struct adj_route){{e->record}, e->label, edit};
+}
+
+static inline struct adj_route
 route_of(const struct adj_rib_out *o, uint32_t at, unsigned value)
 {
 	unsigned where = value & WHERE_MASK;
-	struct adj_route r = {.edit = (uint8_t)(value >> 2)};
+	uint8_t edit = (uint8_t)(value >> 2);
+	const struct block *b;
 
-	if (where == WHERE_OWN) {
-		const struct exception *e = exception_get(o, at);
-
-		r.record.v = e->record;
-		r.label = e->label;
-	} else if (value != 0) {
-		const struct block *b = block_find(o, where - WHERE_SLOT, at);
-
-		r.record.v = b->record[at & BLOCK_MASK];
-		r.label = o->shared->labels ? b->label[at & BLOCK_MASK] : 0;
-	}
-	return r;
+	if (value == 0)
+		return (struct adj_route){0};
+	if (where == WHERE_OWN)
+		return exception_route(o, at, edit);
+	b = block_find(o, where - WHERE_SLOT, at);
+	return (struct adj_route){{b->record[at & BLOCK_MASK]},
+		o->shared->labels ? b->label[at & BLOCK_MASK] : 0, edit};
 }
 
 /* Ends the use of the record of an entry. The reference passes to the caller. */

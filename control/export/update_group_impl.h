@@ -709,8 +709,15 @@ void batch_reset(struct update_groups *s);
 bool default_shadowed(const struct update_group *g, struct dest_id id, const struct route_key *k,
 	struct dest_id *other);
 bool key_of(const struct update_group *g, struct dest_id id, struct route_key *out);
-/* Adds an NLRI to a message, with the label in families with labels. False: no room. */
-bool key_pack(struct update_packer *u, const struct route_key *k, uint32_t label);
+/* key_pack() in families with labels. */
+bool key_pack_label(struct update_packer *u, const struct route_key *k, uint32_t label);
+/* Adds an NLRI to a message. False: no room. */
+static inline bool
+key_pack(struct update_packer *u, const struct route_key *k, uint32_t label)
+{
+	return u->form.safi == SAFI_UNICAST ? update_packer_add(u, &k->prefix, 0)
+					    : key_pack_label(u, k, label);
+}
 void policy_walk_owe(struct update_group *g);
 
 /* update_group_behind.c */

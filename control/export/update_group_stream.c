@@ -1679,13 +1679,11 @@ key_of(const struct update_group *g, struct dest_id id, struct route_key *out)
 }
 
 bool
-key_pack(struct update_packer *u, const struct route_key *k, uint32_t label)
+key_pack_label(struct update_packer *u, const struct route_key *k, uint32_t label)
 {
 	uint8_t octets[LABEL_OCTETS];
 	struct nlri n = {.prefix = k->prefix, .rd = k->rd, .label_count = 1, .labels = octets};
 
-	if (u->form.safi == SAFI_UNICAST)
-		return update_packer_add(u, &k->prefix, 0);
 	label_put(octets, label, true);
 	return update_packer_add_form(u, &n);
 }
