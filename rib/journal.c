@@ -46,6 +46,15 @@ struct journal_writer {
 };
 
 /*
+ * Newest sequence of the entries of a writer, by the low bits of the table. Tables with equal bits
+ * are told apart by their entries.
+ */
+#define NEWEST_TABLES 4096u
+struct newest {
+	_Atomic uint64_t sequence[NEWEST_TABLES];
+};
+
+/*
  * Of an entry's 8 bytes: destination in the low half, then the table, then the writer, the flags at
  * the top. The sequence is the place in the ring.
  */
@@ -58,6 +67,7 @@ struct journal {
 	uint64_t given_back; /* of the first writer: up to here */
 	unsigned writer_count;
 	struct journal_writer writer[JOURNAL_WRITERS_MAX]; /* with more than one writer */
+	struct newest *newest; /* of each writer */
 	/*
 	 * newest sequence, 0 before the first; with several writers the newest reserved sequence,
 	 * written or not
@@ -103,7 +113,10 @@ journal_create_shared(struct arena *a, uint32_t capacity, unsigned writers, stru
 	 * not cleared: entries are read after the append alone, and unused pages are never touched
 	 */
 	j->ring = arena_alloc_aligned(a, PAGE_BYTES, size * sizeof(*j->ring));
-	if (j->ring == NULL) {
+	j->newest = arena_calloc(a, writers * sizeof(*j->newest));
+	if (j->ring == NULL || j->newest == NULL) {
+		arena_free(a, j->ring);
+		arena_free(a, j->newest);
 		arena_free(a, j);
 		return -ENOMEM;
 	}
@@ -119,6 +132,7 @@ journal_destroy(struct journal *j)
 	for (unsigned i = 0; i < JOURNAL_CURSORS_MAX / CHUNK_CURSORS; i++)
 		arena_free(j->arena, atomic_load_explicit(&j->chunk[i], memory_order_relaxed));
 	arena_free(j->arena, j->ring);
+	arena_free(j->arena, j->newest);
 	arena_free(j->arena, j);
 }
 
@@ -148,9 +162,19 @@ append(struct journal *j, uint64_t entry) RUNS_ON(role_rib)
 	atomic_store_explicit(&j->head, sequence, memory_order_release);
 }
 
+/* Before the entry is written. */
+static void
+newest_set(struct journal *j, unsigned writer, struct table_id table, uint64_t sequence)
+{
+	/* relaxed: the release of the entry's head follows; pairs with the head in journal_pass */
+	atomic_store_explicit(&j->newest[writer].sequence[table.v % NEWEST_TABLES], sequence,
+		memory_order_relaxed);
+}
+
 void
 journal_append(struct journal *j, struct table_id table, struct dest_id dest)
 {
+	newest_set(j, 0, table, journal_next_sequence(j));
 	append(j, (uint64_t)table.v << 32 | dest.v);
 }
 
@@ -239,6 +263,7 @@ journal_commit(struct journal *j, unsigned writer, uint64_t sequence, struct tab
 	if (flags & JOURNAL_BULK)
 		atomic_store_explicit(&j->bulk, sequence, memory_order_relaxed);
 
+	newest_set(j, writer, table, sequence);
 	if (j->writer_count == 1)
 		append(j, entry);
 	else
@@ -741,6 +766,24 @@ journal_advance(struct journal *j, struct journal_cursor *c, uint64_t passed_seq
 		c->held = 0;
 	}
 	read_publish(c);
+}
+
+bool
+journal_pass(struct journal *j, struct journal_cursor *c, struct table_id table, uint64_t upto)
+{
+	/* before `newest`: entries up to the head are in `newest` */
+	uint64_t head = journal_head(j);
+
+	if (upto > head)
+		upto = head;
+	if (upto <= c->position || journal_evicted(c))
+		return false;
+	for (unsigned i = 0; i < j->writer_count; i++)
+		if (atomic_load_explicit(&j->newest[i].sequence[table.v % NEWEST_TABLES],
+			    memory_order_relaxed) > c->position)
+			return false;
+	journal_advance(j, c, upto);
+	return true;
 }
 
 uint64_t

@@ -190,6 +190,13 @@ bool journal_evicted(const struct journal_cursor *c);
  * again (reading current state twice is harmless).
  */
 void journal_advance(struct journal *j, struct journal_cursor *c, uint64_t passed_sequence);
+/*
+ * For a consumer that reads one table. If no entry after the position, up to `upto` and the head, is
+ * of the table: advances as after a read of these entries, at the same cost for any number of
+ * entries. False: the position stays; journal_read() tells which entries there are.
+ */
+bool journal_pass(
+	struct journal *j, struct journal_cursor *c, struct table_id table, uint64_t upto);
 
 /*
  * For an entry whose destination the consumer would now drop (no paths, no eligible path, refused

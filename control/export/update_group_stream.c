@@ -612,14 +612,6 @@ update_groups_gather(struct update_groups *s, uint64_t now_ns, bool loading)
 	windows_tidy(s, false);
 }
 
-void
-update_groups_whole(struct update_groups *s, uint64_t sequence)
-{
-	if (sequence != UINT64_MAX && sequence != s->whole)
-		s->part[s->part_count++ % PARTS_MAX] = sequence;
-	s->whole = sequence;
-}
-
 /* The groups read the journal up to here. */
 static uint64_t
 journal_end(const struct update_groups *s)
@@ -627,6 +619,26 @@ journal_end(const struct update_groups *s)
 	uint64_t head = journal_head(s->journal);
 
 	return head < s->whole ? head : s->whole;
+}
+
+/* Groups pass the entries of other tables without reading them. */
+static void
+others_pass(struct update_groups *s)
+{
+	uint64_t end = journal_end(s);
+
+	for (struct update_group *g = s->groups; g != NULL; g = g->next)
+		if (g->catch_up == CATCH_UP_NONE && g->behind_count == 0 && !g->frozen)
+			(void)journal_pass(s->journal, g->cursor, g->rules.table, end);
+}
+
+void
+update_groups_whole(struct update_groups *s, uint64_t sequence)
+{
+	if (sequence != UINT64_MAX && sequence != s->whole)
+		s->part[s->part_count++ % PARTS_MAX] = sequence;
+	s->whole = sequence;
+	others_pass(s);
 }
 
 /*

@@ -561,6 +561,71 @@ test_eviction_beside_consumers(void **state)
 	fixture_end(&f);
 }
 
+/* ---- consumers of one table ---- */
+
+#define RED ((struct table_id){1})
+#define BLUE ((struct table_id){2})
+
+static void
+append_of(struct journal *j, struct table_id table, unsigned n)
+{
+	while (n-- > 0)
+		journal_append(j, table, (struct dest_id){n});
+}
+
+static void
+entries_of_other_tables_are_passed(void **state)
+{
+	struct journal_entry e;
+	struct dest_view v = {.paths = NULL};
+	struct fixture f;
+
+	fixture_begin(&f, 64);
+	assert_false(journal_pass(f.journal, f.c, RED, UINT64_MAX));
+	append_of(f.journal, BLUE, 10);
+	assert_false(journal_pass(f.journal, f.c, BLUE, UINT64_MAX));
+	assert_true(journal_pass(f.journal, f.c, RED, 4));
+	assert_int_equal(journal_position(f.c), 4);
+	assert_int_equal(journal_passed(f.c), 4);
+	assert_false(journal_pass(f.journal, f.c, RED, 4));
+	assert_true(journal_pass(f.journal, f.c, RED, UINT64_MAX));
+	assert_int_equal(journal_position(f.c), 10);
+	/* an entry of the table ends the pass, also behind others, until the entry is read */
+	append_of(f.journal, BLUE, 5);
+	append_of(f.journal, RED, 1);
+	append_of(f.journal, BLUE, 5);
+	assert_false(journal_pass(f.journal, f.c, RED, UINT64_MAX));
+	assert_false(journal_pass(f.journal, f.c, RED, 12));
+	journal_advance(f.journal, f.c, 16);
+	assert_true(journal_pass(f.journal, f.c, RED, UINT64_MAX));
+	/* a withdrawal that waits comes again */
+	append_of(f.journal, RED, 1);
+	assert_int_equal(journal_read(f.journal, f.c, &e, 1), 1);
+	v.sequence = 24; /* the destination has changed again since */
+	assert_false(journal_may_withdraw(f.c, &e, &v));
+	journal_advance(f.journal, f.c, e.sequence);
+	append_of(f.journal, RED, 1);
+	assert_int_equal(journal_read(f.journal, f.c, &e, 1), 1);
+	v.sequence = (uint32_t)e.sequence;
+	assert_false(journal_may_withdraw(f.c, &e, &v));
+	journal_advance(f.journal, f.c, e.sequence);
+	append_of(f.journal, BLUE, 1);
+	assert_true(journal_pass(f.journal, f.c, RED, UINT64_MAX));
+	assert_int_equal(journal_position(f.c), 22); /* before the entry at 23 */
+	assert_int_equal(journal_passed(f.c), 22);
+	assert_int_equal(journal_read(f.journal, f.c, &e, 1), 1);
+	assert_int_equal(e.table.v, RED.v);
+	assert_true(journal_may_withdraw(f.c, &e, &v));
+	/* a lap of other tables' entries loses nothing */
+	journal_advance(f.journal, f.c, journal_head(f.journal));
+	append_of(f.journal, BLUE, 200);
+	assert_int_equal(journal_read(f.journal, f.c, &e, 1), -EOVERFLOW);
+	assert_true(journal_pass(f.journal, f.c, RED, UINT64_MAX));
+	assert_int_equal(journal_read(f.journal, f.c, &e, 1), 0);
+	journal_unsubscribe(f.journal, f.c);
+	fixture_end(&f);
+}
+
 /* ---- several writers, each on its own thread ---- */
 
 #define WRITERS 3u
@@ -589,6 +654,71 @@ write_shared(void *arg)
 	}
 	atomic_fetch_add_explicit(&shared.done, 1, memory_order_release);
 	return NULL;
+}
+
+#define RARE 300u /* every RARE entry of a writer is of RED, and the last is not */
+
+static void *
+write_rarely(void *arg)
+{
+	unsigned writer = (unsigned)(uintptr_t)arg;
+
+	role_enter_rib();
+	for (uint32_t i = 1; i <= WRITES; i++) {
+		uint64_t sequence = journal_reserve(shared.journal, writer);
+
+		journal_commit(shared.journal, writer, sequence, i % RARE == 0 ? RED : BLUE,
+			(struct dest_id){i}, 0);
+	}
+	atomic_fetch_add_explicit(&shared.done, 1, memory_order_release);
+	return NULL;
+}
+
+/* A consumer of RED passes the other entries and misses no entry of RED. */
+static void
+several_write_and_one_passes(void **state)
+{
+	struct rib_test base;
+	struct journal_cursor *c;
+	struct journal_entry e[8];
+	pthread_t thread[WRITERS];
+	uint32_t last[WRITERS] = {0};
+	unsigned passes = 0;
+	bool done;
+
+	rib_test_begin(&base);
+	memset(&shared, 0, sizeof(shared));
+	assert_int_equal(journal_create_shared(base.arena, 1u << 19, WRITERS, &shared.journal), 0);
+	assert_int_equal(journal_subscribe(shared.journal, &c), 0);
+	for (uintptr_t i = 0; i < WRITERS; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, write_rarely, (void *)i), 0);
+	do {
+		int n;
+
+		done = atomic_load_explicit(&shared.done, memory_order_acquire) == WRITERS;
+		for (;;) {
+			passes += journal_pass(shared.journal, c, RED, UINT64_MAX);
+			n = journal_read(shared.journal, c, e, 8);
+			assert_true(n >= 0);
+			if (n == 0)
+				break;
+			for (int i = 0; i < n; i++) {
+				if (e[i].table.v != RED.v)
+					continue;
+				assert_int_equal(e[i].dest.v, last[e[i].shard] + RARE);
+				last[e[i].shard] = e[i].dest.v;
+			}
+			journal_advance(shared.journal, c, e[n - 1].sequence);
+		}
+	} while (!done);
+	for (unsigned i = 0; i < WRITERS; i++) {
+		pthread_join(thread[i], NULL);
+		assert_int_equal(last[i], WRITES / RARE * RARE);
+	}
+	assert_true(passes > 0);
+	journal_unsubscribe(shared.journal, c);
+	journal_destroy(shared.journal);
+	rib_test_end(&base);
 }
 
 /*
@@ -781,6 +911,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(several_write),
+		cmocka_unit_test(several_write_and_one_passes),
+		cmocka_unit_test(entries_of_other_tables_are_passed),
 		cmocka_unit_test(live_entries),
 		cmocka_unit_test(one_is_slow),
 		cmocka_unit_test(what_is_given_back_nobody_asks_for),
