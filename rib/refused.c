@@ -83,6 +83,12 @@ refused_by_policy(enum refused_cause cause)
 	return cause == REFUSED_POLICY || cause == REFUSED_NO_POLICY;
 }
 
+bool
+refused_alarms(enum refused_cause cause)
+{
+	return !refused_by_policy(cause) && cause != REFUSED_ORIGINATOR_LOOP;
+}
+
 /* ---- the ring ---- */
 
 #define INDEX_NONE UINT32_MAX

@@ -60,11 +60,13 @@ enum refused_cause {
 enum refused_cause refused_malformed(uint8_t attribute_type);
 /* "as-loop", "malformed-as-path": the key in `refused` of bgp.peers. Static text. */
 const char *refused_text(enum refused_cause cause);
-/*
- * True for the operator's policy: REFUSED_POLICY, REFUSED_NO_POLICY. All other causes deserve an
- * alarm.
- */
+/* True for the operator's policy: REFUSED_POLICY, REFUSED_NO_POLICY. */
 bool refused_by_policy(enum refused_cause cause);
+/*
+ * False for policy, and for REFUSED_ORIGINATOR_LOOP: reflectors may return the routes of a router to
+ * this router (RFC 4456 8). All other causes raise an alarm.
+ */
+bool refused_alarms(enum refused_cause cause);
 
 /* ---- the last refused prefixes of a shard ---- */
 

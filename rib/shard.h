@@ -468,7 +468,7 @@ bool shard_peer_refused(
 	const struct shard *s, struct peer_id id, enum family family, uint64_t out[REFUSED_CAUSES]);
 /*
  * Any thread: bitmap of peers 64 * word to 64 * word + 63, word < PEER_WORDS. A bit is set while
- * shard_peer_refused() counts a cause other than policy (refused_by_policy()), and may stay set
+ * shard_peer_refused() counts a cause that raises an alarm (refused_alarms()), and may stay set
  * until the next session of the peer.
  */
 uint64_t shard_ailing(const struct shard *s, enum family family, unsigned word);

@@ -44,7 +44,7 @@ refused_settle(struct shard *s, struct peer_id peer, enum family family)
 	bool ails = shard_load(&in->counts.waiting) > 0;
 
 	for (enum refused_cause i = 0; c != NULL && !ails && i < REFUSED_CAUSES; i++)
-		ails = !refused_by_policy(i) && shard_load(&c->count[i]) > 0;
+		ails = refused_alarms(i) && shard_load(&c->count[i]) > 0;
 	if (!ails)
 		atomic_store_explicit(word, shard_load(word) & ~(UINT64_C(1) << peer.v % 64),
 			memory_order_relaxed);
@@ -88,7 +88,7 @@ refused_count(struct shard *s, struct peer_id peer, enum family family, enum ref
 	shard_count(&in->counts.rejected_total, 1);
 	if (c != NULL)
 		shard_count(&c->count[cause], 1);
-	if (c != NULL && !refused_by_policy(cause))
+	if (c != NULL && refused_alarms(cause))
 		ailing_set(s, peer, family);
 	if (n == NULL)
 		return;

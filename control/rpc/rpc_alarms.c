@@ -274,7 +274,7 @@ next_hop_again(struct peer_alarms *a)
 	return json_object_get(a->env->peer_alarms_since, key) != NULL;
 }
 
-/* Routes refused by causes other than policy. The text names the most frequent causes. */
+/* Routes refused by causes that raise an alarm (rib/refused.h). The text names the most frequent causes. */
 static void
 refused_look(struct peer_alarms *a)
 {
@@ -285,7 +285,7 @@ refused_look(struct peer_alarms *a)
 	if (!shards_peer_refused(&a->env->layers->shards, a->id, a->family, count))
 		return;
 	for (enum refused_cause c = 0; c < REFUSED_CAUSES; c++) {
-		if (refused_by_policy(c))
+		if (!refused_alarms(c))
 			count[c] = 0;
 		sum += count[c];
 	}

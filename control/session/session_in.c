@@ -947,6 +947,18 @@ table_ended(struct peer *p)
 	p->speaker->loading_ns = 0; /* set again when two peers load */
 }
 
+/*
+ * True for a route of this router that a reflector sends back: the next hop is an address of this
+ * router. A loop (RFC 4456 8), not a fault of the peer.
+ */
+static bool
+update_returns(const struct peer *p, const struct bgp_update *u, const struct attr_set *attrs)
+{
+	return u->error.severity == TREAT_AS_WITHDRAW &&
+	       u->error.subcode == UPDATE_INVALID_NEXT_HOP && !p->config.external &&
+	       attrs->originator_id == p->speaker->config.router_id;
+}
+
 /* False: no batch; the message stays in the buffer. */
 static bool
 update_received(struct connection *c, const uint8_t *msg, size_t len, uint64_t now)
@@ -957,6 +969,7 @@ update_received(struct connection *c, const uint8_t *msg, size_t len, uint64_t n
 	struct bgp_update_options o = update_options(c);
 	struct input_update in;
 	struct bgp_update u;
+	bool returns;
 
 	if (!input_settle(s) || !run_reserve(s, p))
 		return false;
@@ -980,13 +993,16 @@ update_received(struct connection *c, const uint8_t *msg, size_t len, uint64_t n
 		table_ended(p);
 		restart_end_of_rib(&p->family[u.end_of_rib_family]);
 	}
+	returns = update_returns(p, &u, s->attrs);
+	if (returns)
+		u.error.refused = REFUSED_ORIGINATOR_LOOP;
 	update_fields(c, &u, s->attrs, &in);
 	if (!update_put(s, p, &in, now))
 		return false;
 	p->updates_received++;
 	table_received(p, now);
 	limit_received(p);
-	if (u.error.severity != BGP_OK)
+	if (u.error.severity != BGP_OK && !returns)
 		peer_fault_update(p, &u, msg, len);
 	else if (in.unusable_labels > 0)
 		peer_fault_labels(p, &in.unusable, in.unusable_labels, msg, len);

@@ -327,6 +327,35 @@ test_treat_as_withdraw(void **state)
 	end();
 }
 
+/* RFC 4456 8: a reflector sends our own route back, with our address as next hop. A loop, not a fault of the peer. */
+static void
+test_own_route_returns(void **state)
+{
+	const struct route own = {VPNV4, 1, RD_A, 20}, other = {VPNV4, 2, RD_A, 21};
+	struct config_peer c = peer_config_at(OWN_AS, OWN_AS, "127.0.0.2", BOTH);
+	struct bgp_open_options o = script_open(OWN_AS, PEER_ID);
+	union script_attrs a;
+
+	o.families = BOTH;
+	node_begin(&n, OWN_AS, OWN_ID);
+	node_peer(&n, 1, &c, policy_accept_all());
+	script_establish(&s, &n, 2, &o);
+	vpn_attrs(&a);
+	a.a.has |= ATTR_HAS_LOCAL_PREF | ATTR_HAS_ORIGINATOR_ID;
+	a.a.originator_id = OWN_ID;
+	a.a.next_hop = addr_from_v4(0x7f000001);
+	attr_set_derive(&a.a);
+	send_routes(&a.a, &own, 1);
+	a.a.originator_id = PEER_ID;
+	attr_set_derive(&a.a);
+	send_routes(&a.a, &other, 1);
+	wait_for(refused(VPNV4, REFUSED_MALFORMED_MP_REACH) == 1);
+	assert_int_equal(refused(VPNV4, REFUSED_ORIGINATOR_LOOP), 1);
+	assert_int_equal(label_of(&own), NO_PATH);
+	assert_int_equal(faults_now(), 1);
+	end();
+}
+
 /* RFC 7606 5.3: NLRI that cannot be parsed end the session. */
 static void
 test_malformed(void **state)
@@ -477,6 +506,7 @@ main(void)
 		cmocka_unit_test(test_withdraw_labels),
 		cmocka_unit_test(test_unusable_labels),
 		cmocka_unit_test(test_treat_as_withdraw),
+		cmocka_unit_test(test_own_route_returns),
 		cmocka_unit_test(test_malformed),
 		cmocka_unit_test(test_refresh),
 		cmocka_unit_test(test_restart),

@@ -576,7 +576,7 @@ assert_ailing(
 	uint64_t bits = shard_ailing(shard, rig_family(), peer.v / 64), count = 0;
 
 	for (enum refused_cause c = 0; c < REFUSED_CAUSES; c++)
-		count += refused_by_policy(c) ? 0 : refused[c];
+		count += refused_alarms(c) ? refused[c] : 0;
 	assert_int_equal(bits >> peer.v % 64 & 1, count > 0);
 }
 
