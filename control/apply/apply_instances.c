@@ -12,6 +12,7 @@
 #include "control/config/policy_compile.h"
 #include "control/config/vrf_names.h"
 #include "lpm/fib.h"
+#include "lpm/label_table.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -35,6 +36,7 @@ struct instance {
 	struct vrf_id id;
 	char name[VRF_NAME_MAX + 1];
 	uint32_t label; /* 0: none */
+	bool label_set; /* workers know the label; only then it is advertised */
 	/* of the last shard_instance_set() */
 	uint32_t leak_label;
 	const struct policy *import_policy, *export_policy;
@@ -188,7 +190,7 @@ leak_apply(struct apply *apply, struct instance *i, const struct config_vrf *was
 {
 	struct shard_instance set = {.vrf = i->id,
 		.rd = is->rd,
-		.label = i->label != 0 ? i->label : RIB_LABEL_NONE,
+		.label = i->label_set ? i->label : RIB_LABEL_NONE,
 		.import_targets = is->import_targets.at,
 		.export_targets = is->export_targets.at,
 		.import_count = is->import_targets.count,
@@ -199,14 +201,14 @@ leak_apply(struct apply *apply, struct instance *i, const struct config_vrf *was
 	struct leak_order o = {.set = &set};
 
 	/* without a label nothing can be exported */
-	if (i->label == 0)
+	if (!i->label_set)
 		set.export_count = 0;
-	if (was != NULL && !i->leak_due && same_values(was, is) && i->leak_label == i->label &&
+	if (was != NULL && !i->leak_due && same_values(was, is) && i->leak_label == set.label &&
 		i->import_policy == set.import_policy && i->export_policy == set.export_policy)
 		return;
 	layers_on_shards(apply->layers, rib_leak, &o, &o.shard);
 	i->leak_due = o.result != 0;
-	i->leak_label = i->label;
+	i->leak_label = set.label;
 	i->import_policy = set.import_policy;
 	i->export_policy = set.export_policy;
 	if (i->leak_due)
@@ -232,6 +234,41 @@ leak_ended(struct apply *apply, struct vrf_id id) RUNS_ON(role_main)
 
 	layers_on_shards(apply->layers, rib_leak_idle, &o, &o.shard);
 	return o.idle;
+}
+
+/* ---- labels ---- */
+
+struct label_order {
+	struct fib *fib;
+	uint32_t label;
+	struct label_entry entry;
+	int result;
+};
+
+static void
+fib_label(void *arg) RUNS_ON(role_fib)
+{
+	struct label_order *o = arg;
+
+	o->result = label_table_set(fib_labels(o->fib), o->label, &o->entry);
+}
+
+/*
+ * Gives the workers the action for the label of the instance. LABEL_REMOVED stays until another
+ * instance gets the label. False: no memory.
+ */
+static bool
+label_write(struct apply *apply, const struct instance *i, enum label_op op) RUNS_ON(role_main)
+{
+	struct label_order o = {
+		.fib = apply->layers->fib, .label = i->label, .entry = {.op = op, .vrf = i->id}};
+
+	if (o.fib != NULL)
+		layers_call_fib(apply->layers, fib_label, &o);
+	if (o.result != 0)
+		log_event(LOG_ERROR, "instance-not-set vrf=%s error=\"%s\"", i->name,
+			strerrordesc_np(-o.result));
+	return o.result == 0;
 }
 
 /* ---- life ---- */
@@ -333,8 +370,10 @@ instance_run(struct apply *apply, struct instance *i, const struct config_vrf *w
 
 	if (i->label == 0)
 		(void)labels_take(apply->instances->labels, i->name, now_ns(), &i->label);
+	if (i->label != 0 && !i->label_set)
+		i->label_set = label_write(apply, i, LABEL_POP_INSTANCE);
 	leak_apply(apply, i, was, is);
-	return i->label != 0 && !i->leak_due;
+	return i->label_set && !i->leak_due;
 }
 
 static void
@@ -379,6 +418,9 @@ apply_instances_switch(struct apply *apply)
 		if (config_vrf_find(apply->running, one->id) == NULL) {
 			if (one->state == INSTANCE_RUNS)
 				leak_end(apply, one);
+			if (one->label_set)
+				(void)label_write(apply, one, LABEL_REMOVED);
+			one->label_set = false;
 			one->state = INSTANCE_ENDS;
 			waits = true;
 			continue;

@@ -112,22 +112,6 @@ check_range(const struct config *config, unsigned i, struct faults *f)
 			r->group, family_text(family));
 }
 
-/* With --no-dataplane ports are checked and not opened. */
-static void
-check_ports(const struct config_host *host, const struct config *config, struct faults *f)
-{
-	char path[PATH_SIZE];
-
-	if (host != NULL && host->no_dataplane)
-		return;
-	for (unsigned i = 0; i < config->port_count; i++) {
-		if (config->ports[i].vrf.v == VRF_DEFAULT.v)
-			continue;
-		snprintf(path, sizeof(path), "/ports/%u/vrf", i);
-		faults_add(f, path, "a port in a VPN instance is not supported in this version");
-	}
-}
-
 void
 config_check_whole(const struct config_host *host, const struct config *config, struct faults *f)
 {
@@ -136,7 +120,6 @@ config_check_whole(const struct config_host *host, const struct config *config, 
 		check_peer(config, i, f);
 	for (unsigned i = 0; i < config->range_count; i++)
 		check_range(config, i, f);
-	check_ports(host, config, f);
 	if (config->peer_count > PEER_MAX - 1)
 		faults_add(f, "/bgp/peers", "%u peers are configured; at most %u are supported",
 			config->peer_count, PEER_MAX - 1);

@@ -152,22 +152,23 @@ rpc_fib_mark(struct rpc_env *env)
 }
 
 static void
-table_add(const struct rpc_env *env, json_t *tables, enum family f)
+table_add(const struct rpc_env *env, json_t *tables, struct vrf_id vrf, enum family f)
+	RUNS_ON(role_main)
 {
 	struct fib_stats t;
 
-	if (fib_table_stats_get(env->layers->fib, VRF_DEFAULT, family_afi(f), &t) != 0)
+	if (fib_table_stats_get(env->layers->fib, vrf, family_afi(f), &t) != 0)
 		return;
-	json_array_append_new(
-		tables, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "vrf", "default", "family",
-				family_text(f), "routes", (json_int_t)t.installed, "groups_used",
-				(json_int_t)t.groups_used, "memory_bytes",
-				(json_int_t)t.memory_bytes, "writes", (json_int_t)t.writes,
-				"not_installed", (json_int_t)t.not_installed));
+	json_array_append_new(tables,
+		json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "vrf",
+			apply_vrf_name(env->apply, vrf), "family", family_text(f), "routes",
+			(json_int_t)t.installed, "groups_used", (json_int_t)t.groups_used,
+			"memory_bytes", (json_int_t)t.memory_bytes, "writes", (json_int_t)t.writes,
+			"not_installed", (json_int_t)t.not_installed));
 }
 
 static json_t *
-fib_stats_method(struct rpc_env *env, json_t *params, struct rpc_call *call)
+fib_stats_method(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	struct fib_stats all;
 	json_t *tables, *o;
@@ -177,8 +178,10 @@ fib_stats_method(struct rpc_env *env, json_t *params, struct rpc_call *call)
 		return NULL;
 	fib_stats_get(env->layers->fib, &all);
 	tables = json_array();
-	table_add(env, tables, FAMILY_IPV4_UNICAST);
-	table_add(env, tables, FAMILY_IPV6_UNICAST);
+	for (uint16_t v = 0; v < FIB_VRF_MAX; v++) {
+		table_add(env, tables, (struct vrf_id){v}, FAMILY_IPV4_UNICAST);
+		table_add(env, tables, (struct vrf_id){v}, FAMILY_IPV6_UNICAST);
+	}
 	o = json_pack("{s:I, s:o, s:I, s:I, s:I, s:i, s:I, s:I}", "generation",
 		(json_int_t)all.generation, "tables", tables, "commits", (json_int_t)all.commits,
 		"commits_delayed", (json_int_t)all.commits_delayed, "grace_late",
