@@ -1,0 +1,142 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Packets of two VPN instances with equal addresses over a labelled link, IPv4 and IPv6: each edge router pushes the label of the other router's instance
+and pops its own. Hosts reach their own instance alone; a customer's labelled packet, and a packet without a route, are dropped under their names; an explicit
+null of a static label-switched path lies above the label; a removed instance forwards nothing.
+
+    c1, d1 --- pe1 (keeld) ===== pe2 (keeld) --- c2, d2        red: c1, c2; blue: d1, d2
+"""
+import socket
+import struct
+
+import labtest
+from labtest import KEELD, Lab, in_netns, need, out_folder
+from lab import cpus_of_lab
+
+NAME = "mpls"
+CORE = {1: "198.18.0.1", 2: "198.18.0.2"}
+VRFS = (("red", "c", "64512:1", 3), ("blue", "d", "64512:2", 4))  # name, hosts, RD and target, last octet of an address that no other instance has
+VPN = ("vpnv4-unicast", "vpnv6-unicast")
+
+
+def config(pe, worker, control):
+    other = 3 - pe
+    return {
+        "router": {"asn": 64512, "router_id": CORE[pe]},
+        "dataplane": {"worker_cpus": [worker], "control_cpus": control, "memory_mb": 512},
+        "vrfs": [{"name": vrf, "rd": target, "import_targets": [target], "export_targets": [target]} for vrf, _, target, _ in VRFS],
+        "ports": [{"name": "core", "device": "net_af_xdp_core,iface=core", "addresses": [CORE[pe] + "/24"], "mpls": True}] +
+                 [{"name": vrf, "device": "net_af_xdp_%s,iface=%s" % (vrf, vrf), "vrf": vrf,
+                   "addresses": ["10.%d.0.1/24" % pe, "2001:db8:%d::1/64" % pe]} for vrf, _, _, _ in VRFS],
+        "bgp": {"networks": [{"prefix": p, "vrf": vrf} for vrf, _, _, _ in VRFS for p in ("10.%d.0.0/24" % pe, "2001:db8:%d::/64" % pe)],
+                "peers": [{"address": CORE[other], "asn": 64512, "passive": pe == 1, "families": {f: {} for f in VPN}}]},
+    }
+
+
+class Test:
+    def __init__(self, checks, lab):
+        self.c, self.lab = checks, lab
+
+    def build(self):
+        lab = self.lab
+        worker, control = cpus_of_lab()
+        for h in ("pe1", "pe2", "c1", "c2", "d1", "d2"):
+            lab.host(h, ipv6=True)
+        lab.link("pe1", "core", None, "pe2", "core", None)
+        for vrf, host, _, own in VRFS:
+            for pe in (1, 2):
+                h = "%s%d" % (host, pe)
+                lab.link(h, "up", "10.%d.0.2/24" % pe, "pe%d" % pe, vrf, None)
+                lab.sh(h, "ip address add 2001:db8:%d::2/64 dev up nodad" % pe)
+                lab.sh(h, "ip route add default via 10.%d.0.1" % pe)
+                lab.sh(h, "ip -6 route add default via 2001:db8:%d::1" % pe)
+                lab.sh(h, "ip address add 10.%d.0.%d/24 dev up" % (pe, own))
+                lab.sh(h, "ip address add 2001:db8:%d::%d/64 dev up nodad" % (pe, own))
+        self.rpc = {}
+        for pe in (1, 2):
+            _, self.rpc[pe] = lab.keeld("pe%d" % pe, config(pe, *((worker, control) if pe == 1 else (control[0], [worker]))), KEELD, name="pe%d" % pe)
+
+    def label(self, pe, vrf):
+        return {v["name"]: v.get("label") for v in self.rpc[pe].call("vrf.list")["vrfs"]}[vrf]
+
+    def labels(self, pe, vrf, address):
+        paths = self.rpc[pe].call("fib.lookup", vrf=vrf, address=address)["paths"]
+        return [p["labels"] for p in paths if p["state"] == "up"]
+
+    def answers(self, host, address):
+        """Number of answers to two pings; a negative answer comes after half a second."""
+        out = self.lab.sh(host, "ping -n -i 0.05 -W 0.5 -c 2 %s || true" % address)
+        return int(out.split(" received")[0].split(",")[-1])
+
+    def drops(self, pe, reason):
+        return sum(w["drops"].get(reason, 0) for w in self.rpc[pe].call("dataplane.stats")["workers"])
+
+    def reach(self):
+        c = self.c
+        for vrf, host, _, own in VRFS:
+            for text, net in (("IPv4", "10.%d.0.%d"), ("IPv6", "2001:db8:%d::%d")):
+                for pe in (1, 2):
+                    there = net % (3 - pe, 2)
+                    c.comes_to("%s, %s at pe%d: the other router's label" % (vrf, text, pe), lambda: self.labels(pe, vrf, there), [[self.label(3 - pe, vrf)]])
+                other = 7 - own
+                c.comes_to("%s, %s: the host answers" % (vrf, text), lambda: self.answers(host + "1", net % (2, 2)), 2)
+                c.comes_to("... an address of this instance alone", lambda: self.answers(host + "1", net % (2, own)), 2)
+                c.equal("... an address of the other instance", self.answers(host + "1", net % (2, other)), 0)
+        for pe in (1, 2):
+            c.equal("pe%d: the audit finds no mismatch" % pe, self.rpc[pe].call("fib.audit")["mismatch_count"], 0)
+            tables = {(t["vrf"], t["family"]): t["routes"] for t in self.rpc[pe].call("fib.stats")["tables"]}
+            for vrf, _, _, _ in VRFS:
+                c.true("pe%d: routes of %s" % (pe, vrf), tables[(vrf, "ipv4-unicast")] >= 3 and tables[(vrf, "ipv6-unicast")] >= 3, tables)
+
+    def bad(self):
+        """A customer can't send into another instance by its label; without a route the packet ends in its instance."""
+        c, mac = self.c, bytes.fromhex(self.lab.sh("pe1", "cat /sys/class/net/red/address").strip().replace(":", ""))
+
+        def send():
+            s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+            s.bind(("up", 0))
+            packet = bytes(12)
+            s.send(mac + b"\x02\0\0\0\0\x01" + b"\x88\x47" + struct.pack("!I", self.label(1, "blue") << 12 | 0x100 | 64) + b"\x45" + packet + bytes(40))
+            s.close()
+        before = self.drops(1, "mpls-port")
+        in_netns(self.lab.netns("c1"), send)
+        c.comes_to("a labelled packet of a customer is dropped", lambda: self.drops(1, "mpls-port") - before, 1)
+        before = self.drops(1, "no-route")
+        out = self.lab.sh("c1", "ping -n -W 2 -c 1 10.9.0.1 || true")
+        c.true("no route in the instance: an ICMP error", "Unreachable" in out, out)
+        c.equal("... and the drop", self.drops(1, "no-route") - before, 1)
+
+    def lsp(self):
+        """A static label-switched path, committed at run time."""
+        c, rpc = self.c, self.rpc[1]
+        rpc.call("config.edit", merge={"static_lsps": [{"name": "t", "destination": CORE[2] + "/32", "next_hop": CORE[2], "out_labels": [0]}]})
+        rpc.call("config.commit")
+        c.comes_to("explicit null above the label", lambda: self.labels(1, "red", "10.2.0.2"), [[0, self.label(2, "red")]])
+        c.comes_to("... the host answers", lambda: self.answers("c1", "10.2.0.2"), 2)
+        rpc.call("config.edit", merge={"static_lsps": None})
+        rpc.call("config.commit")
+        c.comes_to("without the path", lambda: self.labels(1, "red", "10.2.0.2"), [[self.label(2, "red")]])
+        c.comes_to("... the host answers", lambda: self.answers("c1", "10.2.0.2"), 2)
+
+    def counted(self):
+        for pe in (1, 2):
+            for w in self.rpc[pe].call("dataplane.stats")["workers"]:
+                bad = {r: n for r, n in w["drops"].items() if n and r.startswith("mpls-") and r != "mpls-port"}
+                self.c.equal("pe%d: other drops of labelled packets" % pe, bad, {})
+
+
+def test(checks):
+    with Lab(out_folder(NAME)) as lab:
+        t = Test(checks, lab)
+        t.build()
+        t.reach()
+        t.bad()
+        t.lsp()
+        t.counted()
+        for rpc in t.rpc.values():
+            rpc.close()
+
+
+if __name__ == "__main__":
+    need("ip", "ethtool", "ping", files=[KEELD])
+    raise SystemExit(labtest.main(test))
