@@ -435,8 +435,6 @@ static const struct {
 	{IN_RED("'redistribute': [{'source': 'static', 'vrf': 'red'}, {'source': 'static'}, "
 		"{'source': 'static'}]"),
 		"/bgp/redistribute/2/source", "already used at /bgp/redistribute/1"},
-	{VRFS("'rd': '1:1'}], 'ports': [{'name': 'a', 'device': 'net_null0', 'vrf': 'red'"),
-		"/ports/0/vrf", "not supported in this version"},
 	{"{" ROUTER ", 'vrfs': [{'name': 'default'}, {'name': 'default'}]}", "/vrfs/1/name",
 		"already used at /vrfs/0"},
 	{"{" ROUTER ", 'static_lsps': [{'name': 'a', 'in_label': 100, 'next_hop': '192.0.2.9'}]}",
@@ -778,6 +776,8 @@ test_vrfs(void **state)
 		"'listen_ranges': [{'prefix': '198.51.100.0/24', 'group': 'g', 'vrf': 'red'}]},"
 		" 'static_routes': [{'prefix': '10.1.0.0/16', 'next_hop': '192.0.2.9', 'vrf': "
 		"'blue'}, {'prefix': '10.1.0.0/16', 'blackhole': true}],"
+		" 'ports': [{'name': 'p', 'device': 'net_null0', 'vrf': 'blue', 'mpls': true}],"
+		" 'static_lsps': [{'name': 't', 'in_label': 600000, 'vrf': 'blue'}],"
 		" 'vrfs': [{'name': 'default', 'description': 'x'}, {'name': 'red', 'rd': "
 		"'64512:1', 'import_targets': ['64512:1', '192.0.2.1:2'], 'export_targets': "
 		"['4200000000:3'], 'import_policy': 'accept-all', 'export_policy': 'deny-all', "
@@ -791,6 +791,10 @@ test_vrfs(void **state)
 	assert_null(config_vrf_named(c, "default"));
 	assert_int_equal(red->id.v, 1);
 	assert_int_equal(blue->id.v, 2);
+	assert_int_equal(c->ports[0].vrf.v, blue->id.v);
+	assert_true(c->ports[0].mpls);
+	assert_int_equal(c->lsps[0].in_label, 600000);
+	assert_int_equal(c->lsps[0].vrf.v, blue->id.v);
 	assert_ptr_equal(config_vrf_find(c, blue->id), blue);
 	assert_true(red->rd.v == UINT64_C(0x0000fc0000000001));
 	assert_int_equal(red->import_targets.count, 2);
