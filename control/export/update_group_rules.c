@@ -130,11 +130,19 @@ forbid_bit(const struct update_group *g)
 	return g->rules.kind == UPDATE_EXTERNAL ? FORBID_EXTERNAL : FORBID_INTERNAL;
 }
 
+/* True for the path of an internal peer. A route that an instance learned from an internal site is ours in a VPN family. */
+static bool
+is_internal(enum route_source kind, struct peer_id from)
+{
+	return kind == SOURCE_INTERNAL && from.v != PEER_SELF.v;
+}
+
 /* RFC 4271 9.2, RFC 4456 6: internal peers get the path of an internal peer only if the source or the receiver is our client. */
 static bool
-source_forbids(const struct update_group *g, enum route_source kind, const struct shard_peer *p)
+source_forbids(const struct update_group *g, enum route_source kind, struct peer_id from,
+	const struct shard_peer *p)
 {
-	if (kind != SOURCE_INTERNAL || g->rules.kind == UPDATE_EXTERNAL)
+	if (!is_internal(kind, from) || g->rules.kind == UPDATE_EXTERNAL)
 		return false;
 	return g->rules.kind != UPDATE_CLIENT && (p == NULL || !p->rr_client);
 }
@@ -396,7 +404,7 @@ exported_edit(struct update_group *g, unsigned policy_sets, const struct attr_se
 		if (err == 0)
 			internal_attrs_strip(*s, policy_sets, kind);
 	} else {
-		if (kind == SOURCE_INTERNAL)
+		if (is_internal(kind, path->source))
 			err = reflect(g, *s, source);
 		if (!((*s)->has & ATTR_HAS_LOCAL_PREF)) { /* RFC 4271 5.1.5 */
 			(*s)->has |= ATTR_HAS_LOCAL_PREF;
@@ -868,7 +876,7 @@ source_permits(const struct update_group *g, const struct rib_path *best, enum r
 		*source = source_peer(g->set, best->peer);
 		*kind = *source != NULL && !(*source)->external ? SOURCE_INTERNAL : SOURCE_EXTERNAL;
 	}
-	return !source_forbids(g, *kind, *source);
+	return !source_forbids(g, *kind, best->peer, *source);
 }
 
 /* The accepted set of a path, `id` in all shards, unpacked for the groups that evaluate the path one after another. NULL: not in use. */
@@ -915,7 +923,7 @@ path_run_window(
 		.peer = p->peer,
 		.serial = p->serial,
 		.kind = (enum route_source)p->kind};
-	if (!(p->forbidden & forbid_bit(g)) && !source_forbids(g, run->kind, *source))
+	if (!(p->forbidden & forbid_bit(g)) && !source_forbids(g, run->kind, p->peer, *source))
 		run->attrs = p->attrs;
 	return run;
 }

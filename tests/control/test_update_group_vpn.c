@@ -664,6 +664,102 @@ test_send_communities(void **state)
 	end(&w);
 }
 
+/* ---- routes of instances ---- */
+
+#define CE_EXTERNAL 103u
+#define CE_INTERNAL 104u
+
+static void
+instance_begin(struct world *w)
+{
+	static const struct vrf_id red = {1};
+	struct table_id table;
+
+	assert_int_equal(shard_table_add(w->rig.shard, red, FAMILY_IPV4_UNICAST, &table), 0);
+	for (uint16_t p = CE_EXTERNAL; p <= CE_INTERNAL; p++) {
+		struct shard_peer k = {.id = {p},
+			.addr = addr_from_v4(0x0a0a0a00u + p),
+			.vrf = red,
+			.external = p == CE_EXTERNAL,
+			.multihop = true,
+			.asn = p == CE_EXTERNAL ? 65001 : RIG_OWN_ASN};
+
+		assert_int_equal(shard_peer_add(w->rig.shard, &k), 0);
+		shard_peer_import(w->rig.shard, k.id, FAMILY_IPV4_UNICAST, policy_accept_all());
+		rig_up(&w->rig, p, k.asn, 0x0a000000u + p, k.external);
+	}
+}
+
+/* The instance exports its routes with this label. */
+static void
+instance_label(struct world *w, uint32_t label)
+{
+	const struct ext_community target = {0x0002fc0000000001u};
+	struct shard_instance red = {.vrf = {1},
+		.rd = {0x0000fc0000000001u},
+		.label = label,
+		.export_targets = &target,
+		.export_count = 1};
+
+	assert_int_equal(shard_instance_set(w->rig.shard, &red), 0);
+	rig_settle(&w->rig);
+}
+
+static void
+instance_announce(struct world *w, uint16_t peer, uint32_t addr)
+{
+	struct rib_nlri n = {.prefix = prefix_from_v4(addr, 24), .label = RIB_LABEL_NONE};
+	uint32_t asn = 65001;
+	union rig_attrs a;
+
+	rig_attrs_make(&a, &asn, peer == CE_EXTERNAL, 0x0a0a0a00u + peer);
+	rig_update_in(&w->rig, FAMILY_IPV4_UNICAST, peer, &a.a, &n, 1, w->rig.now_ns);
+	rig_settle(&w->rig);
+}
+
+/* RFC 4364 4.3: our label, and so our next hop, whatever the session to the site. */
+static void
+test_instance(void **state)
+{
+	uint8_t octets[2 * BGP_MSG_MAX];
+	struct world w;
+	size_t len;
+
+	begin(&w, V4);
+	instance_begin(&w);
+	instance_label(&w, 16);
+	join_kind(&w, 0, UPDATE_INTERNAL);
+	join_kind(&w, 1, UPDATE_EXTERNAL);
+	instance_announce(&w, CE_EXTERNAL, 0x0a010000);
+	drain(&w);
+	expect_update(&w, 0, RD_ZERO "c0000201", NLRI_1,
+		ORIGIN_IGP_ATTR EXTERNAL_PATH LOCAL_PREF_100 TARGET);
+	expect_update(&w, 1, RD_ZERO "c0000202", NLRI_1, ORIGIN_IGP_ATTR PREPENDED TARGET);
+	/* a site with an internal session: we originate the VPN route, and reflect nothing */
+	instance_announce(&w, CE_INTERNAL, 0x0a020000);
+	drain(&w);
+	expect_update(&w, 0, RD_ZERO "c0000201",
+		"70"
+		"000101" SITE_1 "0a0200",
+		ORIGIN_IGP_ATTR NO_PATH LOCAL_PREF_100 TARGET);
+	instance_label(&w, 17);
+	drain(&w);
+	len = update_message(octets, V4, RD_ZERO "c0000201",
+		"70"
+		"000111" SITE_1 "0a0100",
+		ORIGIN_IGP_ATTR EXTERNAL_PATH LOCAL_PREF_100 TARGET);
+	len += update_message(octets + len, V4, RD_ZERO "c0000201",
+		"70"
+		"000111" SITE_1 "0a0200",
+		ORIGIN_IGP_ATTR NO_PATH LOCAL_PREF_100 TARGET);
+	expect_octets(&w.told[0], octets, len, __LINE__);
+	assert_int_equal(shard_instance_remove(w.rig.shard, (struct vrf_id){1}), 0);
+	rig_settle(&w.rig);
+	drain(&w);
+	assert_int_equal(update_group_advertised(w.told[0].m), 0);
+	end(&w);
+}
+
 /* ---- refresh ---- */
 
 /* BoRR and EoRR of the family, and between them all routes with their present labels. */
@@ -780,6 +876,7 @@ main(void)
 		cmocka_unit_test(test_foreign_labels),
 		cmocka_unit_test(test_policy_next_hop),
 		cmocka_unit_test(test_send_communities),
+		cmocka_unit_test(test_instance),
 		cmocka_unit_test(test_refresh),
 		cmocka_unit_test(test_preview),
 	};
