@@ -253,18 +253,20 @@ static const struct config_key family_keys[] = {
 	{"export_policy", config_take_policy_name, offsetof(struct config_family, export_policy)},
 	/*
 	 * Routes of external peers are advertised to this internal peer with the address of
-	 * this router as next hop. No effect on reflected routes (RFC 4456 10) and on external peers, which get the address of this router
+	 * this router as next hop; VPN routes of external peers are not advertised, because labels are not swapped. No effect on reflected routes (RFC 4456 10) and on external peers, which get the address of this router
 	 * anyway. Not together with
 	 * `next_hop_unchanged`. Effect: export.
 	 */
 	{"next_hop_self", config_take_bool, offsetof(struct config_family, next_hop_self)},
 	/*
 	 * Routes are advertised to this external peer with the next hop as received, as a route
-	 * server does. Not together with `next_hop_self`. Effect: export.
+	 * server does. Without this key an external peer gets no VPN routes of other peers, because labels are not swapped. Not together with `next_hop_self`. Effect: export.
 	 */
 	{"next_hop_unchanged", config_take_bool,
 		offsetof(struct config_family, next_hop_unchanged)},
-	/* Sends communities of all kinds to the peer. Effect: reset. */
+	/*
+	 * Sends communities of all kinds to the peer. VPN routes always have their extended communities, because of the route targets. Effect: reset.
+	 */
 	{"send_communities", config_take_bool, offsetof(struct config_family, send_communities),
 		.def = true},
 	/*
