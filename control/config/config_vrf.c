@@ -99,8 +99,9 @@ static const struct config_key max_routes_keys[] = {
 	/* Largest number of routes. Unit: routes. Effect: commit. */
 	{"limit", config_take_u32, offsetof(struct config_vrf, max_routes), 1, UINT32_MAX, true},
 	/*
-	 * Action beyond `limit`. `discard` refuses further routes in the instance, until there is
-	 * room again. `warning` accepts further routes. Both raise an alarm. Default: discard. Effect: commit.
+	 * Action beyond `limit`. `discard` refuses further imported routes in the instance, until
+	 * there is room again; routes of the instance's own sessions count, and `max_prefixes`
+	 * bounds them. `warning` accepts further routes. Both raise an alarm. Default: discard. Effect: commit.
 	 */
 	{"action", take_max_routes_action, offsetof(struct config_vrf, max_routes_action)},
 };

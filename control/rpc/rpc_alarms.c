@@ -24,6 +24,7 @@ enum {
 	ALARM_HASH,
 	ALARM_MEMORY,
 	ALARM_LABELS,
+	ALARM_MAX_ROUTES,
 	ALARM_COUNTERS, /* the alarms above are raised while a counter is not 0 */
 	ALARM_MAX_PREFIXES = ALARM_COUNTERS,
 	ALARM_REFUSED,
@@ -73,6 +74,9 @@ static const struct alarm_kind {
 	[ALARM_LABELS] = {"labels", NULL,
 		"VPN instances have no MPLS label, or a broken file of labels was kept. The text "
 		"names the file and the fault."},
+	[ALARM_MAX_ROUTES] = {"max-routes", NULL,
+		"VPN instances have more routes than `max_routes` permits, or would have more. "
+		"Raise the limit, or import fewer routes. `vrf.list` counts the routes."},
 	[ALARM_MAX_PREFIXES] = {"max-prefixes", NULL,
 		"A peer is near its limit `max_prefixes`, or exceeded it. Raise the limit, or ask "
 		"the "
@@ -337,6 +341,36 @@ peers_look(struct rpc_env *env, json_t *list) RUNS_ON(role_main)
 	env->peer_alarms_since = a.since;
 }
 
+/* Instances at the limit max_routes. */
+static void
+max_routes_look(struct rpc_env *env, json_t *list) RUNS_ON(role_main)
+{
+	const struct config *c = apply_running(env->apply);
+	char text[480];
+	size_t len = 0;
+
+	for (unsigned i = 0; c != NULL && i < c->vrf_count; i++) {
+		const struct config_vrf *vrf = &c->vrfs[i];
+		struct shard_instance_counts n;
+		uint64_t routes;
+
+		if (vrf->max_routes == 0)
+			continue;
+		routes = rpc_vrf_routes(env, vrf->id, &n);
+		if (n.refused == 0 && routes <= vrf->max_routes)
+			continue;
+		if (len > sizeof(text) - 160) {
+			(void)snprintf(text + len, sizeof(text) - len, "; and more instances");
+			break;
+		}
+		len += (size_t)snprintf(text + len, sizeof(text) - len,
+			"%sinstance %s has %llu routes with max_routes %u, and refuses %llu",
+			len > 0 ? "; " : "", vrf->name, (unsigned long long)routes, vrf->max_routes,
+			(unsigned long long)n.refused);
+	}
+	alarm_set(env, list, ALARM_MAX_ROUTES, len > 0 ? text : NULL);
+}
+
 /* Late turns recorded by the watchdog, if they raise an alarm. */
 static void
 late_look(struct rpc_env *env, json_t *list)
@@ -377,6 +411,7 @@ rpc_alarms(struct rpc_env *env)
 	alarm_look(env, list, ALARM_HASH, longest_too_long(env));
 	alarm_set(
 		env, list, ALARM_LABELS, apply_instances_alarm(env->apply, labels) ? labels : NULL);
+	max_routes_look(env, list);
 	late_look(env, list);
 	if (env->layers->speaker != NULL && apply_running(env->apply) != NULL)
 		peers_look(env, list);

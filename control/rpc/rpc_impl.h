@@ -126,6 +126,10 @@ bool rpc_integer(json_t *params, const char *name, json_int_t min, json_int_t ma
 bool rpc_boolean(json_t *params, const char *name, bool *out, struct rpc_call *call)
 	RUNS_ON(role_main);
 bool rpc_family(json_t *params, enum family *out, struct rpc_call *call) RUNS_ON(role_main);
+struct shard_instance_counts;
+/* The destinations of an instance, and its counts of leaked routes, of all shards. */
+uint64_t rpc_vrf_routes(const struct rpc_env *env, struct vrf_id vrf,
+	struct shard_instance_counts *out) RUNS_ON(role_main);
 /* Parameter `vrf`: an instance of the running configuration, else -32004. The default VRF when absent. */
 bool rpc_vrf(struct rpc_env *env, json_t *params, struct vrf_id *out, struct rpc_call *call)
 	RUNS_ON(role_main);

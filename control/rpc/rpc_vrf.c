@@ -38,11 +38,33 @@ prefixes_of(const struct rpc_env *env, struct vrf_id vrf, enum family family)
 	return sum;
 }
 
+uint64_t
+rpc_vrf_routes(const struct rpc_env *env, struct vrf_id vrf, struct shard_instance_counts *out)
+{
+	uint64_t routes;
+
+	*out = (struct shard_instance_counts){0};
+	layers_rib_read_begin(env->layers);
+	routes = (uint64_t)(prefixes_of(env, vrf, FAMILY_IPV4_UNICAST) +
+			    prefixes_of(env, vrf, FAMILY_IPV6_UNICAST));
+	for (unsigned i = 0; i < env->layers->shards.count; i++) {
+		struct shard_instance_counts one;
+
+		shard_instance_counts(env->layers->shards.at[i], vrf, &one);
+		out->imported += one.imported;
+		out->exported += one.exported;
+		out->refused += one.refused;
+	}
+	layers_rib_read_end(env->layers);
+	return routes;
+}
+
 static json_t *
 vrf_json(struct rpc_env *env, const char *name, struct vrf_id id, const struct config_vrf *vrf)
 	RUNS_ON(role_main)
 {
 	uint32_t label = apply_instance_label(env->apply, id);
+	struct shard_instance_counts n;
 	char rd[VPN_TEXT_MAX];
 	unsigned peers = 0;
 	json_t *o;
@@ -56,6 +78,10 @@ vrf_json(struct rpc_env *env, const char *name, struct vrf_id id, const struct c
 	layers_rib_read_end(env->layers);
 	if (vrf == NULL || o == NULL)
 		return o;
+	(void)rpc_vrf_routes(env, id, &n);
+	json_object_set_new(o, "imported", json_integer((json_int_t)n.imported));
+	json_object_set_new(o, "exported", json_integer((json_int_t)n.exported));
+	json_object_set_new(o, "refused", json_integer((json_int_t)n.refused));
 	if (vrf->rd.v != 0)
 		json_object_set_new(o, "rd", json_string(vpn_rd_format(vrf->rd, rd)));
 	if (label != 0)
@@ -101,6 +127,11 @@ static const struct rpc_field vrf_fields[] = {
 	{"name", "string", "Name of the instance."},
 	{"peers", "integer", "Number of peers, dynamic peers included."},
 	{"prefixes", "object", "Prefixes in the tables of the instance.", prefixes_fields},
+	{"imported?", "integer",
+		"Routes that the instance imports from VPN routes and other instances."},
+	{"exported?", "integer", "Routes that the instance exports."},
+	{"refused?", "integer",
+		"Imports refused because of `max_routes`, since the last attempt to import them."},
 	{"rd?", "string", "Route distinguisher."},
 	{"label?", "integer",
 		"MPLS label of the instance. Absent: no label could be assigned; the alarm "

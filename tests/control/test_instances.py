@@ -67,7 +67,8 @@ class Instances(KeelTest):
         self.assertEqual(self.commit(wanted), [("red", "instance-added"), ("blue", "instance-added")])
         self.assertEqual([self.routes(v) for v in ("default", "red", "blue")], [{NET}] * 3)
         self.assertEqual((self.routes("red", V6), self.routes("blue", V6)), (set(), {"2001:db8:1::/48"}))
-        self.assertEqual(self.vrfs()["red"], {"name": "red", "peers": 0, "prefixes": {V4: 1, V6: 0}, "rd": "64512:1", "label": 16,
+        self.assertEqual(self.vrfs()["red"], {"name": "red", "peers": 0, "prefixes": {V4: 1, V6: 0}, "rd": "64512:1", "label": 16, "imported": 0, "exported": 1,
+                                              "refused": 0,
                                               "import_targets": ["64512:1"], "export_targets": ["64512:1", "64512:3"]})
         self.assertEqual(list(self.vrfs(vrf="blue")), ["blue"])
         # a change of one instance; the order of the entries is none

@@ -124,9 +124,14 @@ class Leak(KeelTest):
         self.wait("the limit", lambda: count() >= 4, count)
         # each further shard may import one more (docs/limits.md)
         self.assertLess(count(), 4 + int(os.environ.get("RIB_THREADS", 1)))
+        def alarms():
+            return [a["text"] for a in self.peer.call("system.info")["alarms"] if a["kind"] == "max-routes"]
+        self.wait("the alarm", alarms, alarms)
+        self.assertRegex(alarms()[0], r"^instance green has \d routes with max_routes 4, and refuses \d$")
         self.keel.commit({"bgp": {"networks": networks("red", 3)}})
         self.expect("room", self.peer, "green", {3: every[3]})
         self.expect("the same", self.peer, "blue", {3: every[3]})
+        self.wait("the end of the alarm", lambda: not alarms(), alarms)
 
 
 keel_rig.main()
