@@ -3,9 +3,13 @@
 #include "tests/rib/rib_test.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 struct fixture {
 	struct rib_test base;
@@ -788,6 +792,92 @@ several_write(void **state)
 	several_write_to(256); /* writers wait for each other */
 }
 
+#define TIDY_CAPACITY 8192u /* 16 pages */
+#define TIDY_FIRST 4096u /* entries that every consumer has read */
+#define TIDY_ROOM (TIDY_CAPACITY / 16) /* entries that may be written during journal_tidy() */
+#define TIDY_QUIET_MS 100
+
+static struct {
+	struct journal *journal;
+	_Atomic bool armed; /* the next return of memory waits for the writer */
+	_Atomic unsigned committed;
+} tidying;
+
+/*
+ * In place of the C library's: memory that journal_tidy() returns is gone only when the writer has
+ * come to a stop.
+ */
+int
+madvise(void *p, size_t size, int advice)
+{
+	if (advice == MADV_DONTNEED && atomic_exchange(&tidying.armed, false)) {
+		unsigned seen = 0;
+
+		for (unsigned quiet = 0; quiet < TIDY_QUIET_MS; quiet++) {
+			unsigned now = atomic_load(&tidying.committed);
+
+			if (now != seen || now < TIDY_ROOM - 1)
+				quiet = 0;
+			seen = now;
+			poll(NULL, 0, 1);
+		}
+	}
+	return (int)syscall(SYS_madvise, p, size, advice);
+}
+
+static void *
+write_during_tidy(void *arg)
+{
+	(void)arg;
+	role_enter_rib();
+	while (atomic_load(&tidying.armed))
+		sched_yield();
+	for (uint64_t i = 1; i < TIDY_CAPACITY; i++) {
+		uint64_t sequence = journal_reserve(tidying.journal, 1);
+
+		journal_commit(
+			tidying.journal, 1, sequence, table_of(sequence), dest_of(sequence), 0);
+		atomic_store(&tidying.committed, (unsigned)i);
+	}
+	return NULL;
+}
+
+/* A writer waits while memory of the journal is returned: entries in this memory would be lost. */
+static void
+writer_waits_for_tidy(void **state)
+{
+	struct rib_test base;
+	struct journal_cursor *c;
+	struct journal_entry e[64];
+	pthread_t thread;
+	int n;
+
+	(void)state;
+	role_enter_rib();
+	rib_test_begin(&base);
+	assert_int_equal(journal_create_shared(base.arena, TIDY_CAPACITY, 2, &tidying.journal), 0);
+	assert_int_equal(journal_subscribe(tidying.journal, &c), 0);
+	for (uint64_t i = 1; i <= TIDY_FIRST; i++)
+		journal_commit(tidying.journal, 0, journal_reserve(tidying.journal, 0), table_of(i),
+			dest_of(i), 0);
+	journal_advance(tidying.journal, c, TIDY_FIRST);
+	atomic_store(&tidying.armed, true);
+	assert_int_equal(pthread_create(&thread, NULL, write_during_tidy, NULL), 0);
+	journal_tidy(tidying.journal);
+	assert_false(tidying.armed);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	for (uint64_t at = TIDY_FIRST; at < TIDY_FIRST + TIDY_CAPACITY - 1; at += (unsigned)n) {
+		n = journal_read(tidying.journal, c, e, 64);
+		assert_true(n > 0);
+		for (int i = 0; i < n; i++)
+			assert_true(entry_is(&e[i], at + 1 + (unsigned)i));
+		journal_advance(tidying.journal, c, e[n - 1].sequence);
+	}
+	journal_unsubscribe(tidying.journal, c);
+	journal_destroy(tidying.journal);
+	rib_test_end(&base);
+}
+
 /* Live entries are found behind bulk entries, each once, in order; the position stays. */
 static void
 live_entries(void **state)
@@ -913,6 +1003,7 @@ main(void)
 		cmocka_unit_test(several_write),
 		cmocka_unit_test(several_write_and_one_passes),
 		cmocka_unit_test(entries_of_other_tables_are_passed),
+		cmocka_unit_test(writer_waits_for_tidy),
 		cmocka_unit_test(live_entries),
 		cmocka_unit_test(one_is_slow),
 		cmocka_unit_test(what_is_given_back_nobody_asks_for),
