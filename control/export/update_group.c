@@ -606,7 +606,11 @@ member_send(struct update_member *m, const struct update_io *io, bool pressed, u
 bool
 update_member_pending(const struct update_member *m)
 {
-	return member_pending(m);
+	const struct update_group *g = m->group;
+
+	return member_pending(m) &&
+	       (m->state == MEMBER_BEHIND || m->walk == g->serial + 1 ||
+		       (m->state == MEMBER_STREAM && m->at->next != NULL) || stream_works(g));
 }
 
 struct update_turn

@@ -191,7 +191,7 @@ struct update_turn {
  */
 struct update_turn update_member_turn(struct update_member *m, const struct update_io *io,
 	uint64_t deadline_ns) RUNS_ON(role_session);
-/* True if a turn of the member would do work now. */
+/* True if a turn of the member would do work now, other than the beginning of a walk for other members. */
 bool update_member_pending(const struct update_member *m) RUNS_ON(role_session);
 #define EXPORT_SHARE_NS 200000u
 /* A deadline for one of several members or families: after half of the time until `deadline_ns`, and after EXPORT_SHARE_NS at least. */

@@ -693,6 +693,8 @@ int stream_append(struct update_group *g, const struct message *head, const uint
 /* Produces one batch or one mark. False: no work now. */
 bool stream_produce(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session);
 bool stream_pending(const struct update_group *g);
+/* As stream_pending(), without the next walk: the members of the next walk begin the walk. */
+bool stream_works(const struct update_group *g);
 /* The time of the next read of the journal, if the journal rests; else 0. */
 uint64_t stream_rest_ns(const struct update_group *g);
 /* Puts a mark into the stream, also for the members behind. `who`: as for MESSAGE_WALK_BEGIN. */

@@ -1594,7 +1594,7 @@ walk_step(struct update_group *g) RUNS_ON(role_session)
 /* ---- production ---- */
 
 bool
-stream_pending(const struct update_group *g)
+stream_works(const struct update_group *g)
 {
 	if (g->error != 0)
 		return false;
@@ -1605,10 +1605,16 @@ stream_pending(const struct update_group *g)
 		live_due(g))
 		return true;
 	if (g->kind == WALK_NONE)
-		return g->waiting > 0 || g->policy_end > 0;
+		return g->policy_end > 0;
 	if (walk_awaits(g))
 		return false;
 	return !walk_runs(g) || !walk_blocked(g);
+}
+
+bool
+stream_pending(const struct update_group *g)
+{
+	return stream_works(g) || (g->error == 0 && g->kind == WALK_NONE && g->waiting > 0);
 }
 
 /* The positions of a group: any kind of progress changes one of them. */
