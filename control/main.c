@@ -211,7 +211,8 @@ load_config(const struct keeld *k)
 	struct config *c = NULL;
 	struct faults f = {0};
 	char *message = NULL;
-	json_t *document = config_load(k->config_file, &message, &f);
+	json_t *document = k->check_only ? config_load_any(k->config_file, &message, &f)
+					 : config_load(k->config_file, &message, &f);
 
 	if (document != NULL)
 		c = config_parse(k->host, document, &f);

@@ -253,6 +253,11 @@ const struct config_vrf *config_vrf_named(const struct config *c, const char *na
  * *message (allocated) for a syntax error, or with faults.
  */
 json_t *config_load(const char *file, char **message, struct faults *f);
+/*
+ * As config_load(), for a check: FILE may also be a pipe. config_load() refuses a FILE that
+ * config_save() could not replace, and never waits for a writer.
+ */
+json_t *config_load_any(const char *file, char **message, struct faults *f);
 /* Temporary file in the same folder, fsync, rename, fsync of the folder; mode 0600. 0, -errno. */
 int config_save(const char *file, const json_t *document);
 /* Removes the temporary file that an interrupted config_save() left beside FILE. */

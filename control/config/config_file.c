@@ -456,6 +456,20 @@ load_text(const char *file, const char *text, size_t len, char **message, struct
 json_t *
 config_load(const char *file, char **message, struct faults *f)
 {
+	struct stat st;
+
+	if (stat(file, &st) == 0 && !S_ISREG(st.st_mode)) {
+		*message = format("%s: is not a regular file; keeld reads the configuration at the "
+				  "start and replaces the file at each commit",
+			file);
+		return NULL;
+	}
+	return config_load_any(file, message, f);
+}
+
+json_t *
+config_load_any(const char *file, char **message, struct faults *f)
+{
 	size_t len;
 	char *text = read_all(file, &len);
 

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Shared by the tests of commits: a separate keeld in a network namespace, and a BGP speaker that records all messages with their times."""
+import fcntl
 import functools
 import ipaddress
 import json
 import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -280,6 +282,21 @@ class Keel:
                 for line in lines:
                     yield json.loads(line)["params"]
         return events()
+
+
+class Unanswered:
+    """A file on storage that does not answer: whoever opens the file waits until answer(), since this process has a lease on the file."""
+
+    def __init__(self, path):
+        self.before = signal.signal(signal.SIGIO, signal.SIG_IGN)  # an open() is announced by SIGIO
+        self.fd = os.open(path, os.O_RDWR)
+        fcntl.fcntl(self.fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+
+    def answer(self):
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+            signal.signal(signal.SIGIO, self.before)
 
 
 class Late(Exception):

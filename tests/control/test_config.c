@@ -1167,6 +1167,36 @@ test_no_file(void **state)
 	assert_int_equal(config_save("/nonexistent/keel.json", json_null()), -ENOENT);
 }
 
+/* A FIFO without a writer would hold up keeld; config_save() would replace the FIFO. A check takes a pipe. */
+static void
+test_pipes(void **state)
+{
+	struct faults f = {0};
+	char *message, name[80];
+	json_t *document;
+	int fd[2];
+
+	(void)state;
+	snprintf(name, sizeof(name), "%s/fifo", folder);
+	assert_int_equal(mkfifo(name, 0600), 0);
+	assert_null(config_load(name, &message, &f));
+	assert_non_null(strstr(message, "is not a regular file"));
+	free(message);
+	unlink(name);
+	assert_null(config_load(folder, &message, &f));
+	assert_non_null(strstr(message, "is not a regular file"));
+	free(message);
+
+	assert_int_equal(pipe(fd), 0);
+	assert_int_equal(write(fd[1], "{}", 2), 2);
+	close(fd[1]);
+	snprintf(name, sizeof(name), "/dev/fd/%d", fd[0]);
+	document = config_load_any(name, &message, &f);
+	close(fd[0]);
+	assert_true(json_is_object(document));
+	json_decref(document);
+}
+
 static void
 test_save(void **state)
 {
@@ -1395,6 +1425,7 @@ main(void)
 		cmocka_unit_test(test_duplicate_keys),
 		cmocka_unit_test(test_depth),
 		cmocka_unit_test(test_no_file),
+		cmocka_unit_test(test_pipes),
 		cmocka_unit_test(test_save),
 		cmocka_unit_test(test_schema_knows_no_more_keys),
 		cmocka_unit_test(test_any_interface_without_dataplane),

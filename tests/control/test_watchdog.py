@@ -1,46 +1,30 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""A keeld whose main thread is late: FILE is on storage that does not answer (here a FIFO without a writer) when SIGHUP comes. Needs root (a network
-namespace); else the exit status is 77.
+"""A keeld whose main thread is late: FILE is on storage that does not answer when SIGHUP comes. Needs root (a network namespace); else the exit
+status is 77.
 
 usage: test_watchdog.py KEELD
 """
-import errno
-import json
 import os
 import signal
 
 import keel_rig
-from keel_rig import US, KeelTest
+from keel_rig import US, KeelTest, Unanswered
 
 
 class Watchdog(KeelTest):
-    def give(self, text):
-        """Writes to the reader of the FIFO, if present."""
-        try:
-            fd = os.open(self.keel.file, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError as e:
-            if e.errno != errno.ENXIO:
-                raise
-            return
-        with os.fdopen(fd, "w") as f:
-            f.write(text)
-
     def test_main_is_late(self):
         self.start({"router": {"asn": 64512, "router_id": US}})
         self.assertEqual(self.keel.call("system.info")["alarms"], [])
         pid = self.keel.call("system.info")["pid"]
         events = self.keel.notifications("alarm")
-        with open(self.keel.file) as f:
-            document = json.load(f)
-        os.remove(self.keel.file)
-        os.mkfifo(self.keel.file)
-        self.addCleanup(self.give, json.dumps(document))
+        storage = Unanswered(self.keel.file)
+        self.addCleanup(storage.answer)
         os.kill(pid, signal.SIGHUP)
         # The log line comes while main does not answer.
         self.wait("the log line", lambda: 'warning thread-late thread=keeld doing="reload of FILE" for_ms=' in self.keel.logged())
         self.assertNotIn("thread-late-end", self.keel.logged())
-        self.give(json.dumps(document))
+        storage.answer()
         alarms = self.keel.call("system.info")["alarms"]
         self.assertEqual([a["kind"] for a in alarms], ["thread-late"])
         self.assertRegex(alarms[0]["text"], r"^keeld (has|did) not finish(ed)? its turn for \d+\.\d s, doing: reload of FILE$")
