@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/apply/apply_impl.h"
 
+#include "control/apply/candidate.h"
 #include "control/host/host_routes.h"
 #include "control/base/log.h"
 #include "control/config/policy_compile.h"
@@ -408,15 +409,27 @@ switch_over(struct apply *apply, const struct config *old, const struct peer_id 
 	return peers_change(apply, old, was, changes, effects);
 }
 
-bool
+/* FILE has the running document. */
+static void
+file_is_running(struct apply *apply)
+{
+	json_t *old = apply->in_file;
+
+	apply->in_file = json_incref(apply->running->document);
+	json_decref(old);
+}
+
+int
 apply_save(struct apply *apply)
 {
 	int err = config_save(apply->config_file, apply->running->document);
 
-	if (err != 0)
+	if (err == 0)
+		file_is_running(apply);
+	else
 		log_event(LOG_ERROR, "commit-not-persisted file=%s error=\"%s\"",
 			apply->config_file, strerror(-err));
-	return err == 0;
+	return err;
 }
 
 static void
@@ -562,7 +575,7 @@ commit_step_run(struct commit *c) RUNS_ON(role_main)
 		c->old = NULL;
 		break;
 	case COMMIT_SAVE:
-		c->result.persisted = apply_save(apply);
+		c->result.persisted = apply_save(apply) == 0;
 		break;
 	case COMMIT_NOTE:
 		apply_history_commit(apply, c->comment, c->confirm_s, c->result.persisted);
@@ -687,18 +700,18 @@ apply_create(const struct apply_config *c, struct apply **out)
 		.report = c->report,
 		.report_ctx = c->report_ctx,
 		.revision = 1,
-		.candidate_revision = 1,
 		.flush_timer.fire = flush_poll,
 		.commit_timer.fire = commit_fire};
 	apply->peers = peers_create(c->running);
-	apply->candidate = json_incref(c->running->document);
-	if (apply->peers == NULL || apply->candidate == NULL || apply_plan_create(apply) != 0 ||
+	if (apply->peers == NULL || apply_plan_create(apply) != 0 ||
 		apply_instances_create(apply) != 0 || apply_refreshes_create(apply) != 0 ||
 		apply_previews_create(apply) != 0) {
 		apply_destroy(apply);
 		return -ENOMEM;
 	}
 	apply_run(apply, c->running);
+	apply_candidate_begin(apply);
+	file_is_running(apply);
 	*out = apply;
 	return 0;
 }
@@ -758,13 +771,70 @@ log_reload_refused(const char *message, const struct faults *f)
 	}
 }
 
+enum apply_reload
+apply_reload_begin(struct apply *apply, const json_t *document, int *err)
+{
+	*err = 0;
+	if (json_equal(document, apply->running->document)) {
+		file_is_running(apply);
+		return RELOAD_UNCHANGED;
+	}
+	if (!json_equal(document, apply->in_file))
+		return RELOAD_COMMIT;
+	*err = apply_save(apply);
+	return RELOAD_WRITTEN;
+}
+
+void
+apply_reload_committed(struct apply *apply, const json_t *old)
+{
+	file_is_running(apply);
+	apply_candidate_follow(apply, old);
+}
+
+/* 0, or an error of apply_commit(). */
+static int
+reload_commit(struct apply *apply, json_t *document, struct faults *f) RUNS_ON(role_main)
+{
+	json_t *old = json_incref(apply->running->document), *effects = NULL;
+	bool persisted;
+	int err = apply_commit(apply, document, "SIGHUP", 0, &effects, &persisted, f);
+
+	if (err == 0)
+		apply_reload_committed(apply, old);
+	json_decref(effects);
+	json_decref(old);
+	return err;
+}
+
+static void
+reload_document(struct apply *apply, json_t *document, struct faults *f) RUNS_ON(role_main)
+{
+	int err;
+
+	switch (apply_reload_begin(apply, document, &err)) {
+	case RELOAD_UNCHANGED:
+		log_event(LOG_INFO, "reload-unchanged file=%s", apply->config_file);
+		break;
+	case RELOAD_WRITTEN:
+		if (err == 0)
+			log_event(LOG_WARNING, "reload-written file=%s", apply->config_file);
+		else
+			log_event(LOG_ERROR, "reload-refused reason=commit-not-persisted");
+		break;
+	case RELOAD_COMMIT:
+		if (reload_commit(apply, document, f) != 0)
+			log_reload_refused(NULL, f);
+		break;
+	}
+}
+
 void
 apply_reload(struct apply *apply)
 {
 	struct faults f = {0};
 	char *message = NULL;
-	json_t *document, *effects = NULL;
-	bool persisted;
+	json_t *document;
 
 	apply_commit_finish(apply);
 	if (apply->candidate_edited) {
@@ -776,22 +846,13 @@ apply_reload(struct apply *apply)
 		return;
 	}
 	document = config_load(apply->config_file, &message, &f);
-	if (document != NULL && json_equal(document, apply->running->document)) {
-		log_event(LOG_INFO, "reload-unchanged file=%s", apply->config_file);
-		json_decref(document);
-		return;
-	}
-	if (document != NULL &&
-		apply_commit(apply, document, "SIGHUP", 0, &effects, &persisted, &f) == 0) {
-		json_decref(apply->candidate);
-		apply->candidate = json_incref(document);
-		apply->candidate_revision++;
-	}
-	log_reload_refused(message, &f);
+	if (document != NULL)
+		reload_document(apply, document, &f);
+	else
+		log_reload_refused(message, &f);
 	free(message);
 	faults_fini(&f);
 	json_decref(document);
-	json_decref(effects);
 }
 
 void
@@ -806,6 +867,7 @@ apply_destroy(struct apply *apply)
 	apply_history_destroy(apply);
 	apply_instances_destroy(apply);
 	config_free(apply->running);
-	json_decref(apply->candidate);
+	apply_candidate_end(apply);
+	json_decref(apply->in_file);
 	free(apply);
 }

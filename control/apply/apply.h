@@ -53,9 +53,8 @@ void apply_destroy(struct apply *apply) RUNS_ON(role_main);
 /* An event of the session thread, on main. */
 void apply_session_event(struct apply *apply, const struct session_event *e) RUNS_ON(role_main);
 /*
- * SIGHUP: finishes a running commit, then commits FILE. Refused while the candidate holds edits or
- * a commit waits for a confirmation. Nothing happens if FILE equals the running document. Logs the
- * result.
+ * SIGHUP: finishes a running commit, then commits FILE, as apply_reload_begin() decides. Refused
+ * while the candidate holds edits or a commit waits for a confirmation. Logs the result.
  */
 void apply_reload(struct apply *apply) RUNS_ON(role_main);
 

@@ -157,7 +157,7 @@ apply_commit_waiting(const struct apply *apply)
 bool
 apply_commit_unchanged(struct apply *apply, uint32_t confirm_s)
 {
-	bool persisted = apply_save(apply);
+	bool persisted = apply_save(apply) == 0;
 
 	if (apply->history->waits && confirm_s != 0) {
 		timer_cancel(apply->layers->main_thread, &apply->history->timer);
@@ -199,7 +199,6 @@ start_rolled_back(struct apply *apply, uint32_t to, bool *persisted) RUNS_ON(rol
 	json_t *document = history_document(apply->history->h, to);
 	struct faults f = {0};
 	struct config *back = document != NULL ? config_parse(apply->host, document, &f) : NULL;
-	int err;
 
 	if (back != NULL)
 		apply_restart_keys(apply->running, back, &f);
@@ -212,13 +211,8 @@ start_rolled_back(struct apply *apply, uint32_t to, bool *persisted) RUNS_ON(rol
 	} else {
 		config_free(apply->running);
 		apply_run(apply, back);
-		json_decref(apply->candidate);
-		apply->candidate = json_incref(document);
-		err = config_save(apply->config_file, document);
-		*persisted = err == 0;
-		if (err != 0)
-			log_event(LOG_ERROR, "commit-not-persisted file=%s error=\"%s\"",
-				apply->config_file, strerror(-err));
+		apply_candidate_begin(apply);
+		*persisted = apply_save(apply) == 0;
 	}
 	json_decref(document);
 	faults_fini(&f);

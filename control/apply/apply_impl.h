@@ -132,10 +132,11 @@ struct apply {
 
 	struct config *running;
 	uint32_t revision; /* of the running document */
-	json_t *candidate; /* without edits equal to the running document */
+	json_t *candidate; /* candidate.c: without edits equal to the running document */
 	bool candidate_edited;
 	uint32_t candidate_revision;
 	uint32_t last_commit_id;
+	json_t *in_file; /* the document of FILE, as last read or written */
 
 	struct peers *peers;
 	struct applied applied[PEER_MAX]; /* index: peer id */
@@ -347,7 +348,7 @@ int apply_history_prepare(struct apply *apply, const json_t *document, uint32_t 
 /* Notes a commit whose configuration runs and, where `persisted`, is in FILE. */
 void apply_history_commit(struct apply *apply, const char *comment, uint32_t confirm_s,
 	bool persisted) RUNS_ON(role_main);
-/* Writes the running document to FILE. False: not written, and logged. */
-bool apply_save(struct apply *apply) RUNS_ON(role_main);
+/* Writes the running document to FILE. 0; -errno: not written, and logged. */
+int apply_save(struct apply *apply) RUNS_ON(role_main);
 bool apply_confirm_waits(const struct apply *apply) RUNS_ON(role_main);
 void apply_history_destroy(struct apply *apply) RUNS_ON(role_main);

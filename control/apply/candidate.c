@@ -32,6 +32,20 @@ share_running(struct apply *apply)
 	apply->candidate_edited = false;
 }
 
+void
+apply_candidate_begin(struct apply *apply)
+{
+	share_running(apply);
+	apply->candidate_revision = 1;
+}
+
+void
+apply_candidate_end(struct apply *apply)
+{
+	json_decref(apply->candidate);
+	apply->candidate = NULL;
+}
+
 /* Compares the candidate with the running document. */
 static void
 compare_running(struct apply *apply)

@@ -7,6 +7,12 @@
 
 #include "control/apply/apply.h"
 
+/*
+ * The candidate holds a reference to its document; apply_candidate_end() releases the reference.
+ * No other file changes the candidate.
+ */
+void apply_candidate_begin(struct apply *apply) RUNS_ON(role_main);
+void apply_candidate_end(struct apply *apply);
 /* Lent until the next change. */
 json_t *apply_candidate(const struct apply *apply) RUNS_ON(role_main);
 uint32_t apply_candidate_revision(const struct apply *apply) RUNS_ON(role_main);

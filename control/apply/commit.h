@@ -27,6 +27,20 @@ int apply_commit_start(struct apply *apply, json_t *document, const char *commen
 	uint32_t confirm_s, void (*done)(void *ctx, struct apply_commit_result *r), void *ctx)
 	RUNS_ON(role_main);
 /*
+ * A reload of FILE: what has to be done with `document`, just read from FILE.
+ * RELOAD_UNCHANGED: nothing, FILE has the running document.
+ * RELOAD_COMMIT: the caller commits `document`, an edit of FILE. apply_reload_committed() follows a
+ * successful commit.
+ * RELOAD_WRITTEN: FILE lacks a commit that could not be written (full disk), and FILE was not edited
+ * since. A commit of `document` would revert that commit; the running document was written instead.
+ * *err is 0 or -errno.
+ */
+enum apply_reload { RELOAD_UNCHANGED, RELOAD_COMMIT, RELOAD_WRITTEN };
+enum apply_reload apply_reload_begin(struct apply *apply, const json_t *document, int *err)
+	RUNS_ON(role_main);
+/* `old`: the document that ran before. Edits of the candidate during the commit remain edits. */
+void apply_reload_committed(struct apply *apply, const json_t *old) RUNS_ON(role_main);
+/*
  * Runs the remaining steps of a commit under way. Required before any use of the running
  * configuration or the history by another request.
  */

@@ -308,7 +308,7 @@ reload_done(void *ctx, struct apply_commit_result *r) RUNS_ON(role_main)
 	struct rpc_env *env = c->env;
 
 	if (r->err == 0)
-		apply_candidate_follow(env->apply, c->old);
+		apply_reload_committed(env->apply, c->old);
 	rpc_reply(c->call, commit_answer(env, r->err, json_incref(r->effects), r->persisted, 0,
 				   &r->faults, c->call));
 	reloading_free(c);
@@ -340,8 +340,12 @@ config_reload(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_O
 	document = read_startup(env, "", call);
 	if (document == NULL)
 		return NULL;
-	if (json_equal(document, apply_running(env->apply)->document)) {
+	if (apply_reload_begin(env->apply, document, &err) != RELOAD_COMMIT) {
 		json_decref(document);
+		if (err != 0)
+			return rpc_fail(call, RPC_CONFIGURATION, "",
+				"the file lacks a commit, and cannot be written: %s",
+				strerror(-err));
 		return json_pack("{s:n, s:I, s:[], s:b}", "commit", "revision",
 			(json_int_t)apply_revision(env->apply), "effects", "persisted", true);
 	}
@@ -564,7 +568,8 @@ const struct rpc_method rpc_config_methods[] = {
 	{"config.reload", config_reload, NULL, reload_result,
 		"Commits the document of the configuration file at once",
 		"Refused while the candidate holds edits, and while a commit waits for its "
-		"confirmation. SIGHUP does the same, and logs a refusal.",
+		"confirmation. A file that lacks a commit, because the disk was full, and that was "
+		"not edited since, is written instead. SIGHUP does the same, and logs a refusal.",
 		RPC_CHANGES, RPC_ERROR(RPC_CONFIGURATION)},
 	{"config.confirm", config_confirm, NULL, NULL,
 		"Keeps a commit that was made with confirm_s", NULL, RPC_CHANGES,

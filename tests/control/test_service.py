@@ -9,6 +9,7 @@ usage: test_service.py KEELD KEELCTL
 import ctypes
 import json
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -108,19 +109,18 @@ class Service(KeelTest):
         self.expect("READY")
 
     def test_a_thread_that_is_late_starves_the_watchdog(self):
-        """Main waits for FILE, a FIFO without a writer: WATCHDOG=1 stops after half of the interval, and comes again after the turn."""
+        """Main waits for FILE, whose storage does not answer: WATCHDOG=1 stops after half of the interval, and comes again after the turn."""
         self.start(DOCUMENT)
         self.expect("READY")
-        os.remove(self.keel.file)
-        os.mkfifo(self.keel.file)
+        storage = keel_rig.Unanswered(self.keel.file)
+        self.addCleanup(storage.answer)
         os.kill(self.keel.call("system.info")["pid"], signal.SIGHUP)
         self.expect("RELOADING")
         begun = time.monotonic()
         with self.assertRaises(TimeoutError):
             while time.monotonic() - begun < WAIT_S:
                 self.assertEqual(self.message(WATCHDOG_S), "WATCHDOG=1")
-        with open(self.keel.file, "w") as f:
-            json.dump(DOCUMENT, f)
+        storage.answer()
         self.expect("READY")
         self.expect("WATCHDOG")
 
@@ -138,6 +138,58 @@ class Service(KeelTest):
     def write(self, text):
         with open(self.keel.file, "w") as f:
             f.write(text)
+
+    def test_reload_after_a_full_disk(self):
+        """A commit that finds the disk full stays in force: a reload writes FILE, unless FILE was edited since."""
+        self.start(DOCUMENT)
+        self.keel.stop()
+        disk = os.path.join(self.folder, "disk")
+        os.mkdir(disk)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=True)
+        self.addCleanup(subprocess.run, ["umount", "--lazy", disk], check=True)
+        self.keel.file = shutil.move(self.keel.file, disk)
+        self.keel.start()
+        filler = os.path.join(disk, "filler")
+        with open(filler, "wb", buffering=0) as f, self.assertRaises(OSError):
+            while True:
+                f.write(bytes(4096))
+
+        def commit(words):
+            self.keel.call("config.edit", {"merge": {"description": words}})
+            return self.keel.call("config.commit")["persisted"]
+
+        def words():
+            return self.keel.call("config.get")["document"]["description"], self.keel.on_disk().get("description")
+
+        pid = self.keel.call("system.info")["pid"]
+        self.assertFalse(commit("second"))
+        self.assertEqual(words(), ("second", None))
+        status, _, err = self.reload()
+        self.assertNotEqual(status, 0)
+        self.assertIn("No space left on device", err)
+        os.kill(pid, signal.SIGHUP)
+        self.wait("the refusal", lambda: "reload-refused reason=commit-not-persisted" in self.keel.logged())
+        self.assertEqual(words(), ("second", None))
+        os.remove(filler)
+        os.kill(pid, signal.SIGHUP)
+        self.wait("FILE", lambda: "reload-written" in self.keel.logged())
+        self.assertEqual(words(), ("second", "second"))
+        # An edit of FILE is committed, also while FILE lacks a commit.
+        with open(filler, "wb", buffering=0) as f, self.assertRaises(OSError):
+            while True:
+                f.write(bytes(4096))
+        self.assertFalse(commit("third"))
+        with open(self.keel.file, "r+") as f:  # in place: the block of the file has room
+            f.write(json.dumps(dict(DOCUMENT, description="by hand")))
+            f.truncate()
+        self.assertEqual(self.reload()[0], 0)
+        self.assertEqual(words(), ("by hand", "by hand"))
+        self.assertFalse(commit("fourth"))
+        self.assertNotEqual(self.reload()[0], 0)
+        self.assertEqual(words(), ("fourth", "by hand"))
+        os.remove(filler)
+        self.assertEqual(self.reload()[0], 0)
+        self.assertEqual(words(), ("fourth", "fourth"))
 
     def test_reload(self):
         self.start(DOCUMENT)
