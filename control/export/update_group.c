@@ -233,6 +233,27 @@ next_hop_store(struct update_member *m, const struct update_member_config *c, ui
 	assert(stored == len);
 }
 
+/*
+ * The initial table of a joining member begins within the running walk. The next walk brings the destinations before. False: the walk has visited all
+ * destinations.
+ */
+static bool
+walk_join_late(struct update_member *m) RUNS_ON(role_session)
+{
+	struct update_group *g = m->group;
+
+	if (walk_done(&g->walk))
+		return false;
+	m->late = g->serial;
+	m->upto = g->walk.next > 0 ? g->walk.next : 1;
+	if (g->next_end < m->upto)
+		g->next_end = m->upto;
+	/* the stream of this member has no changes from before */
+	g->walk.end = shards_limit(&g->table);
+	member_enter(m);
+	return true;
+}
+
 static void
 walk_request(struct update_member *m, bool framed) RUNS_ON(role_session)
 {
@@ -251,6 +272,8 @@ walk_request(struct update_member *m, bool framed) RUNS_ON(role_session)
 	if (g->kind != WALK_SEND || !g->default_due) {
 		m->walk = g->serial + 1;
 		g->waiting++;
+		if (g->kind != WALK_SEND || m->state != MEMBER_JOINING || !walk_join_late(m))
+			g->next_whole = true;
 		return;
 	}
 	/* The walk has visited no destination yet: the member joins the walk, and the stream of changes. */
@@ -368,7 +391,7 @@ member_frame(struct update_member *m, bool begin, struct output *o)
 			o->mark(o->ctx, MARK_BORR);
 		return true;
 	}
-	m->walk = 0;
+	m->walk = m->late = m->upto = 0;
 	m->begun = m->dumping = m->framed = false;
 	if (m->again) {
 		bool again_framed = m->again_framed;

@@ -115,12 +115,12 @@ message_is_for(const struct update_member *m, const struct message *msg)
 	case MESSAGE_ONLY:
 		return msg->who.v == m->id.v;
 	case MESSAGE_WALK_BUT:
-		return msg->walk == m->walk && msg->who.v != m->id.v;
+		return member_walks(m, msg->walk) && msg->who.v != m->id.v;
 	case MESSAGE_WALK_BEGIN:
 		return msg->walk == m->walk && !m->begun &&
 		       (msg->who.v == PEER_SELF.v || msg->who.v == m->id.v);
 	case MESSAGE_WALK_END:
-		return msg->walk == m->walk;
+		return msg->walk == m->walk && (msg->who.v == PEER_SELF.v || msg->who.v == m->id.v);
 	case MESSAGE_POLICY_END:
 		return true;
 	case MESSAGE_SETTLED:

@@ -46,7 +46,7 @@ enum message_kind {
 	MESSAGE_ONLY, /* for `who` */
 	MESSAGE_WALK_BUT, /* for the members of the walk except `who` */
 	MESSAGE_WALK_BEGIN, /* for `who`; PEER_SELF: for all members of the walk */
-	MESSAGE_WALK_END,
+	MESSAGE_WALK_END, /* likewise */
 	MESSAGE_POLICY_END,
 	MESSAGE_SETTLED, /* for `who`: all requests up to serial number `walk` are done */
 };
@@ -117,6 +117,11 @@ struct update_member {
 	uint64_t blocked_ns, spent_ns;
 	/* Serial number of the walk due or running for the member; 0: no walk. */
 	uint32_t walk;
+	/*
+	 * The initial table began within walk `late`, at destination `upto`; `walk`, the next walk, brings the destinations before `upto`, and then
+	 * ends for the member. 0: the initial table is one walk.
+	 */
+	uint32_t late, upto;
 	bool begun, first_sent, dumping, framed;
 	bool again, again_framed; /* another walk was requested during this walk */
 
@@ -244,6 +249,9 @@ struct update_group {
 	struct walk walk;
 	uint32_t serial; /* of the newest WALK_SEND */
 	unsigned waiting; /* members of the next walk */
+	bool next_whole; /* the next walk visits all destinations */
+	uint32_t next_end; /* else those below this */
+	uint32_t late_at; /* the first update_member.upto within the WALK_SEND; 0: none */
 	unsigned settling; /* members with a request of update_group_settle() */
 	uint64_t version; /* incremented when members may have new messages to send */
 	bool default_due; /* a walk visits the default route first; until then members may join */
@@ -554,6 +562,13 @@ member_has(const struct update_member *m, struct adj_route r)
 {
 	return r.record.v != 0 &&
 	       adj_record_path(m->group->set->records, r.record)->source.v != m->id.v;
+}
+
+/* True if the routes of a WALK_SEND are for the member, which has not got the end of its walk. */
+static inline bool
+member_walks(const struct update_member *m, uint32_t serial)
+{
+	return m->walk != 0 && (m->walk == serial || m->late == serial);
 }
 
 static inline struct peer_id

@@ -1353,7 +1353,7 @@ change_remember(struct update_group *g, const struct change *c, bool differs)
 		if (c->live && has && (had != has || differs))
 			behind_urge(m, c->dest);
 		if (had != has || (has && differs) ||
-			(c->walk && has && g->kind == WALK_SEND && m->walk == g->serial))
+			(c->walk && has && g->kind == WALK_SEND && member_walks(m, g->serial)))
 			behind_mark(m, c->dest, has);
 	}
 }
@@ -1505,9 +1505,24 @@ policy_walk_owe(struct update_group *g)
 		g->policy_end = end;
 }
 
+/* Finds the next place where the walk ends for a member. */
+static void
+walk_late_find(struct update_group *g)
+{
+	g->late_at = 0;
+	for (const struct update_member *m = g->members; m != NULL; m = m->next) {
+		if (m->walk == g->serial && m->upto != 0 &&
+			(g->late_at == 0 || m->upto < g->late_at))
+			g->late_at = m->upto;
+	}
+}
+
 static void
 walk_start(struct update_group *g) RUNS_ON(role_session)
 {
+	/* an owed policy walk becomes a part of this walk */
+	if (g->next_end < g->policy_end)
+		g->next_end = g->policy_end;
 	g->serial++;
 	g->waiting = 0;
 	g->kind = WALK_SEND;
@@ -1521,10 +1536,15 @@ walk_start(struct update_group *g) RUNS_ON(role_session)
 	g->blocked_ns = g->waited_ns = g->few_since_ns = 0;
 	g->stats.walks++;
 	walk_begin_all(&g->walk, &g->table);
+	if (!g->next_whole && g->next_end < g->walk.end)
+		g->walk.end = g->next_end;
+	g->next_whole = false;
+	g->next_end = 0;
 	for (struct update_member *m = g->members; m != NULL; m = m->next) {
 		if (m->walk == g->serial && m->state == MEMBER_JOINING)
 			member_enter(m);
 	}
+	walk_late_find(g);
 	stream_mark(g, MESSAGE_WALK_BEGIN, PEER_SELF);
 }
 
@@ -1547,19 +1567,54 @@ policy_walk_start(struct update_group *g)
  * walk runs again when the plan has ended.
  */
 static bool
-walk_awaits(const struct update_group *g)
+routes_await(const struct update_group *g)
 {
-	if (g->kind != WALK_SEND || walk_runs(g))
-		return false;
 	return journal_passed(g->cursor) < g->end_after ||
 	       (g->walk_unsent && g->set->plan[g->rules.family].peer_count > 0);
+}
+
+static bool
+walk_awaits(const struct update_group *g)
+{
+	return g->kind == WALK_SEND && !walk_runs(g) && routes_await(g);
+}
+
+/* EoRR would remove routes before the journal allows the withdrawal. */
+static bool
+withdrawals_await(const struct update_group *g)
+{
+	return g->deferred > 0 && journal_head(g->set->journal) != journal_position(g->cursor);
+}
+
+/*
+ * Ends the walk for members whose initial table began within the walk before, at a destination that this walk has passed. True: the walk ended for a
+ * member.
+ */
+static bool
+walk_late_end(struct update_group *g) RUNS_ON(role_session)
+{
+	if (g->kind != WALK_SEND || g->late_at == 0 || g->default_due ||
+		g->walk.next < g->late_at || routes_await(g) || withdrawals_await(g))
+		return false;
+	for (struct update_member *m = g->members; m != NULL; m = m->next) {
+		if (m->walk != g->serial || m->upto == 0 || m->upto > g->walk.next)
+			continue;
+		m->upto = 0;
+		stream_mark(g, MESSAGE_WALK_END, m->id);
+	}
+	walk_late_find(g);
+	return true;
 }
 
 /* Between two batches: ends or begins a walk. True: a walk ended or began. */
 static bool
 walk_step(struct update_group *g) RUNS_ON(role_session)
 {
-	if (g->catch_up != CATCH_UP_NONE || walk_runs(g))
+	if (g->catch_up != CATCH_UP_NONE)
+		return false;
+	if (walk_late_end(g))
+		return true;
+	if (walk_runs(g))
 		return false;
 	if (g->kind == WALK_NONE) {
 		if (g->waiting > 0)
@@ -1570,9 +1625,7 @@ walk_step(struct update_group *g) RUNS_ON(role_session)
 			return false;
 		return true;
 	}
-	/* EoRR would remove routes before the journal allows the withdrawal. */
-	if (g->kind == WALK_SEND && g->deferred > 0 &&
-		journal_head(g->set->journal) != journal_position(g->cursor))
+	if (g->kind == WALK_SEND && withdrawals_await(g))
 		return false;
 	/* EoRR would remove the routes that could not be sent. */
 	if (walk_awaits(g))

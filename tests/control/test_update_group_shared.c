@@ -251,6 +251,15 @@ load(struct rigged *r, unsigned count, unsigned shared)
 	rig_settle(&r->rig);
 }
 
+static void
+announce(struct rigged *r, uint16_t peer, const char *prefix, const union rig_attrs *a)
+{
+	struct rib_nlri n = {.label = 0xfffff};
+
+	assert_int_equal(prefix_parse(prefix, &n.prefix), 0);
+	rig_update_in(&r->rig, r->family, peer, &a->a, &n, 1, r->rig.now_ns);
+}
+
 /* ---- packed once ---- */
 
 #ifdef KEEL_SANITIZED
@@ -323,6 +332,71 @@ test_packed_once(void **state)
 
 	while (!packed_once())
 		assert_true(++times <= 3);
+}
+
+/* ---- members that join within a walk ---- */
+
+#define LATE_ROUTES 20000u
+#define LATE_MEMBERS 3u
+
+/*
+ * Members that join when the walk has visited a quarter and half of the routes get the rest of this walk, and then the routes before: each route is packed less than
+ * twice, and each member gets each route once.
+ */
+static void
+test_late_joins_share_the_walk(void **state)
+{
+	static struct rigged r;
+	struct update_group_stats s = {0};
+
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	load(&r, LATE_ROUTES, 1); /* a message each */
+	for (unsigned i = 0; i < LATE_MEMBERS; i++) {
+		struct update_member_config c = member_config(&r, i);
+
+		while (s.messages < i * LATE_ROUTES / 4) {
+			for (unsigned k = 0; k < i; k++)
+				(void)encode(&r, k, true);
+			update_group_stats(r.told[0].m, &s);
+		}
+		join(&r, i, &c);
+	}
+	drain(&r, true);
+	update_group_stats(r.told[0].m, &s);
+	assert_int_equal(s.walks, 2);
+	assert_in_range(s.messages, LATE_ROUTES * 5 / 4, LATE_ROUTES * 7 / 4);
+	for (unsigned i = 0; i < LATE_MEMBERS; i++) {
+		assert_int_equal(r.told[i].marks[MARK_END_OF_RIB], 1);
+		/* a walk ends for a member with the batch that reaches the place */
+		assert_in_range(r.told[i].announced, LATE_ROUTES, LATE_ROUTES + 1024);
+	}
+	rigged_end(&r);
+}
+
+/* The first walk ends after the last member of the first walk has left, and the late member gets the rest. */
+static void
+test_late_join_stays_alone(void **state)
+{
+	static struct rigged r;
+	struct update_group_stats s = {0};
+	struct update_member_config c;
+
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	load(&r, LATE_ROUTES, 1);
+	c = member_config(&r, 0);
+	join(&r, 0, &c);
+	while (s.messages < LATE_ROUTES / 2) {
+		(void)encode(&r, 0, false);
+		update_group_stats(r.told[0].m, &s);
+	}
+	c = member_config(&r, 1);
+	join(&r, 1, &c);
+	assert_null(update_group_leave(r.told[0].m));
+	r.told[0].m = NULL;
+	drain(&r, true);
+	assert_int_equal(r.told[1].marks[MARK_END_OF_RIB], 1);
+	assert_in_range(r.told[1].announced, LATE_ROUTES, LATE_ROUTES + 1024);
+	rigged_end(&r);
 }
 
 /* ---- new routes and routes sent again ---- */
@@ -1042,15 +1116,6 @@ test_requests(void **state)
 /* ---- next hops ---- */
 
 static void
-announce(struct rigged *r, uint16_t peer, const char *prefix, const union rig_attrs *a)
-{
-	struct rib_nlri n = {.label = 0xfffff};
-
-	assert_int_equal(prefix_parse(prefix, &n.prefix), 0);
-	rig_update_in(&r->rig, r->family, peer, &a->a, &n, 1, r->rig.now_ns);
-}
-
-static void
 test_own_next_hop(void **state)
 {
 	uint32_t path[1] = {65100};
@@ -1669,6 +1734,8 @@ main(void)
 		cmocka_unit_test(test_split_is_paced),
 		cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_packed_once),
+		cmocka_unit_test(test_late_joins_share_the_walk),
+		cmocka_unit_test(test_late_join_stays_alone),
 		cmocka_unit_test(test_new_as_again),
 		cmocka_unit_test(test_only_full_ones_fall_behind),
 		cmocka_unit_test(test_behind_with_little_time),
