@@ -400,10 +400,61 @@ test_stuck_without_hold_time(void **state)
 	node_end(&n);
 }
 
+/* ---- a pass over all peers that its deadline ends ---- */
+
+#define IDLE_PEERS 20u
+
+struct passes {
+	unsigned turns;
+	bool more;
+};
+
+/* All peers are due, and each slice has time for one peer. */
+static void
+call_passes(void *arg)
+{
+	struct passes *p = arg;
+
+	role_enter_session();
+	speaker_plan_settle(n.speaker);
+	do {
+		uint64_t now = now_ns();
+
+		p->more = speaker_work(n.speaker, now, now);
+	} while (p->more && ++p->turns < 10 * IDLE_PEERS);
+}
+
+/* A pass that its deadline ends goes on with the peers left out, and does not make all peers due again: then a thread with many peers never rests. */
+static void
+test_pass_ends(void **state)
+{
+	static struct member m[IDLE_PEERS];
+	struct passes passes = {0};
+
+	memset(m, 0, sizeof(m));
+	node_begin(&n, OWN_AS, OWN_ID);
+	for (unsigned i = 0; i < IDLE_PEERS; i++) {
+		struct config_peer c = peer_config(PEER_AS + i, OWN_AS, 2 + i);
+
+		node_peer(&n, 1 + i, &c, policy_accept_all());
+	}
+	for (unsigned i = 0; i < IDLE_PEERS; i++)
+		member_greet(&m[i], i);
+	for (unsigned i = 0; i < IDLE_PEERS; i++)
+		wait_for(node_view(&n, 1 + i).families[V4].end_of_rib_sent);
+	thread_call(n.session, call_passes, &passes);
+	assert_false(passes.more);
+	assert_in_range(passes.turns, IDLE_PEERS / 2, 2 * IDLE_PEERS);
+	for (unsigned i = 0; i < IDLE_PEERS; i++)
+		script_close(&m[i].s);
+	node_end(&n);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_pass_ends),
 		cmocka_unit_test(test_crowd),
 		cmocka_unit_test(test_stuck),
 		cmocka_unit_test(test_stuck_evicted),
