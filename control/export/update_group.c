@@ -13,6 +13,7 @@
 #define KEPT_MAX (1u << 20)
 #define PATIENCE_NS 1000000000u
 #define SETTLE_NS 250000000u
+#define AWAIT_NS 50000000u
 #define STALL_NS 3000000000u
 #define LIVE_BEHIND 256u /* fewer entries are in the next batch anyway */
 #define CLOCK_EVERY 32u /* a copy takes about as long as reading the clock */
@@ -44,6 +45,8 @@ update_groups_create(const struct update_groups_config *c, struct update_groups 
 		s->c.patience_ns = PATIENCE_NS;
 	if (s->c.settle_ns == 0)
 		s->c.settle_ns = SETTLE_NS;
+	if (s->c.await_ns == 0)
+		s->c.await_ns = AWAIT_NS;
 	if (s->c.live_behind == 0)
 		s->c.live_behind = LIVE_BEHIND;
 	if (s->c.stall_ns == 0)
@@ -140,6 +143,7 @@ group_leave(struct update_group *g)
 	if (g->left)
 		return;
 	g->left = true;
+	windows_arrive(g, true);
 	while (*at != g)
 		at = &(*at)->next;
 	*at = g->next;
@@ -521,9 +525,12 @@ member_wait_ns(const struct update_member *m)
 {
 	const struct update_group *g = m->group;
 	uint64_t at = walk_blocked(g) ? g->retry_ns : 0, rest = stream_rest_ns(g);
+	uint64_t round = windows_await_ns(g);
 
 	if (rest != 0 && (at == 0 || rest < at))
 		at = rest;
+	if (round != 0 && (at == 0 || round < at))
+		at = round;
 	return g->rules_due_ns != 0 && (at == 0 || g->rules_due_ns < at) ? g->rules_due_ns : at;
 }
 
@@ -622,8 +629,10 @@ member_send(struct update_member *m, const struct update_io *io, bool pressed, u
 	t->len = io->size - o.room;
 	/* The last term: the output of `m` may be full in the next turn; the members behind then drive the group. */
 	t->others =
-		shared && (g != began || g->version != version || (blocked && !walk_blocked(g)) ||
-				  (more && g->behind_count > 0 && m->state == MEMBER_STREAM));
+		g->set->windows.released ||
+		(shared && (g != began || g->version != version || (blocked && !walk_blocked(g)) ||
+				   (more && g->behind_count > 0 && m->state == MEMBER_STREAM)));
+	g->set->windows.released = false;
 }
 
 bool
@@ -748,4 +757,5 @@ update_group_stats(const struct update_member *m, struct update_group_stats *out
 	out->id = m->group->id;
 	out->members = m->group->member_count;
 	out->behind = m->group->behind_count;
+	out->windows = m->group->set->windows.serial;
 }

@@ -39,6 +39,10 @@ struct update_groups_config {
 	uint64_t patience_ns;
 	/* Delay before a group with different rules of its members is split; 250 ms. */
 	uint64_t settle_ns;
+	/*
+	 * Bulk of the journal waits for groups with late receivers, for await_ns after the arrival of the last group; 50 ms.
+	 */
+	uint64_t await_ns;
 	/* With this number of unread entries, live changes come before bulk entries; 256. */
 	unsigned live_behind;
 	/* A member may be evicted after the peer has not read for stall_ns; 3 s. */
@@ -234,5 +238,6 @@ struct update_group_stats {
 	uint64_t fell_behind, evicted, splits;
 	uint64_t
 		foreign_labels; /* evaluations that refused a path: its label would get another next hop */
+	uint64_t windows; /* parts of the journal copied, by all groups of the thread */
 };
 void update_group_stats(const struct update_member *m, struct update_group_stats *out);

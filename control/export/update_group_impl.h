@@ -250,7 +250,7 @@ struct update_group {
 	uint32_t serial; /* of the newest WALK_SEND */
 	unsigned waiting; /* members of the next walk */
 	bool next_whole; /* the next walk visits all destinations */
-	uint32_t next_end; /* else those below this */
+	uint32_t next_end; /* false: the destinations below `next_end` */
 	uint32_t late_at; /* the first update_member.upto within the WALK_SEND; 0: none */
 	unsigned settling; /* members with a request of update_group_settle() */
 	uint64_t version; /* incremented when members may have new messages to send */
@@ -280,6 +280,8 @@ struct update_group {
 		looked; /* windows up to this serial number are older than what the group has read */
 	uint64_t run; /* of the last window */
 	bool run_whole; /* the group has read the run from its beginning */
+	bool awaited; /* bulk waits for the group */
+	bool straggles; /* the wait for the group was in vain: the group reads alone */
 
 	struct edit *edits; /* by number; [0] is not used */
 	unsigned edit_count, edit_size;
@@ -358,7 +360,8 @@ struct window {
 	uint64_t run, run_first; /* of the run: number, first entry */
 	uint64_t bulk; /* the first bulk entry; UINT64_MAX: none */
 	struct table_id table;
-	bool copied; /* false: of one group, without attributes */
+	bool copied; /* false: without attributes */
+	bool shared; /* false: of one group */
 	bool labels; /* of the table */
 	unsigned count, path_count, class_count, ordered;
 	unsigned room_used, base_used;
@@ -376,7 +379,7 @@ struct window {
 };
 
 struct windows {
-	struct window at[WINDOWS + 1]; /* the last: of one group */
+	struct window at[WINDOWS + 1]; /* the last: not shared */
 	unsigned size; /* entries of a window */
 	unsigned count, next;
 	unsigned used; /* in the turn of this member */
@@ -384,6 +387,14 @@ struct windows {
 	uint64_t run, due, last; /* the run of the newest window; its end; the last entry read */
 	uint64_t run_first;
 	struct table_id table; /* of the run */
+	/*
+	 * A round: the windows made since the groups were together. Bulk behind a full round waits for groups that can still use a window of the round.
+	 */
+	unsigned round; /* windows */
+	uint64_t round_first, round_ns; /* first entry, and time of the first read */
+	unsigned awaited; /* groups */
+	uint64_t await_ns, awaited_ns; /* begin of the wait; last arrival */
+	bool released; /* the last group has arrived: all groups are due a turn */
 	struct journal_entry *raw;
 	uint16_t *hash; /* paths; classes in the second half */
 	bool *done, *added; /* entries; places of the order */
@@ -690,6 +701,10 @@ void windows_look(struct update_group *g);
 void windows_turn(struct update_groups *s);
 /* True if the turn has read so much that other groups should use the windows first. */
 bool windows_full(const struct update_groups *s);
+/* Bulk in front of `g` waits for groups until this time; 0: does not wait. */
+uint64_t windows_await_ns(const struct update_group *g);
+/* The group has read further, or leaves. */
+void windows_arrive(struct update_group *g, bool leaves);
 /* Frees the windows if they have not been used for some time, or with `all`. */
 void windows_tidy(struct update_groups *s, bool all);
 

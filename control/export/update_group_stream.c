@@ -527,6 +527,7 @@ catch_up_begin(struct update_group *g)
 {
 	/* The cursor stays pinned until the end, and holds the tombstones: the id of an advertised destination must not become another prefix. */
 	g->reach_back = (uint32_t)journal_resume(g->set->journal, g->cursor);
+	windows_arrive(g, true);
 	g->catch_up = CATCH_UP_ANNOUNCE;
 	g->bulk_held = false;
 	g->run = 0;
@@ -628,8 +629,9 @@ others_pass(struct update_groups *s)
 	uint64_t end = journal_end(s);
 
 	for (struct update_group *g = s->groups; g != NULL; g = g->next)
-		if (g->catch_up == CATCH_UP_NONE && g->behind_count == 0 && !g->frozen)
-			(void)journal_pass(s->journal, g->cursor, g->rules.table, end);
+		if (g->catch_up == CATCH_UP_NONE && g->behind_count == 0 && !g->frozen &&
+			journal_pass(s->journal, g->cursor, g->rules.table, end))
+			windows_arrive(g, false);
 }
 
 void
@@ -863,6 +865,7 @@ window_gather(struct update_group *g, uint64_t end) RUNS_ON(role_session)
 	if (g->error != 0)
 		return false;
 	journal_advance(g->set->journal, g->cursor, upto);
+	windows_arrive(g, false);
 	if (journal_position(g->cursor) < upto)
 		windows_look(g); /* entries are read a second time: now */
 	return true;
@@ -874,6 +877,7 @@ journal_gather(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_sessio
 	if (is_silent(g)) {
 		g->run = 0;
 		journal_advance(g->set->journal, g->cursor, journal_head(g->set->journal));
+		windows_arrive(g, false);
 		return;
 	}
 	if (journal_rests(g))
@@ -903,8 +907,8 @@ live_due(const struct update_group *g)
 	if (head <= from || is_silent(g))
 		return false;
 	return g->catch_up == CATCH_UP_ANNOUNCE || g->catch_up == CATCH_UP_WITHDRAW ||
-	       (journal_bulk(j) > position &&
-		       (head - position >= g->set->c.live_behind || g->bulk_held));
+	       (journal_bulk(j) > position && (head - position >= g->set->c.live_behind ||
+						      g->bulk_held || windows_await_ns(g) != 0));
 }
 
 /* Announces live changes before the bulk entries in front of them; withdrawals keep the order. */
@@ -1587,8 +1591,8 @@ withdrawals_await(const struct update_group *g)
 }
 
 /*
- * Ends the walk for members whose initial table began within the walk before, at a destination that this walk has passed. True: the walk ended for a
- * member.
+ * Ends the walk for late members: the walk has passed the destination where the initial table of the member began, within the previous walk. True: the
+ * walk ended for a member.
  */
 static bool
 walk_late_end(struct update_group *g) RUNS_ON(role_session)
@@ -1646,6 +1650,15 @@ walk_step(struct update_group *g) RUNS_ON(role_session)
 
 /* ---- production ---- */
 
+/* The journal is not read until all groups have read the windows of the round. */
+static bool
+rounds_wait(const struct update_group *g)
+{
+	uint64_t until = windows_await_ns(g);
+
+	return until != 0 && now_ns() < until;
+}
+
 bool
 stream_works(const struct update_group *g)
 {
@@ -1654,7 +1667,8 @@ stream_works(const struct update_group *g)
 	if (g->frozen)
 		return true;
 	if (g->catch_up != CATCH_UP_NONE || split_pending(g) || settle_pending(g) ||
-		(journal_unread(g) && !journal_rests(g) && !(g->bulk_held && walk_blocked(g))) ||
+		(journal_unread(g) && !journal_rests(g) && !(g->bulk_held && walk_blocked(g)) &&
+			!rounds_wait(g)) ||
 		live_due(g))
 		return true;
 	if (g->kind == WALK_NONE)

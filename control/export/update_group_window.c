@@ -6,6 +6,7 @@
  */
 #include "control/export/update_group_impl.h"
 
+#include "control/base/threads.h"
 #include "rib/journal_prefetch.h"
 
 #include <errno.h>
@@ -19,6 +20,37 @@
 /* Below this number of advertised routes, a policy that matches few prefixes has denied nearly all destinations. */
 #define SPARSE_ROUTES 4096u
 #define UNUSED_MAX 64u
+/*
+ * A full round waits for await_ns after the last arrival, and AWAIT_FACTOR times the time from the begin of the round to the last arrival, so that receivers on a
+ * busy processor stay together. AWAIT_MAX times await_ns is the limit for all groups.
+ */
+#define AWAIT_FACTOR 2u
+#define AWAIT_MAX 20u
+
+/* ---- groups wait for each other ---- */
+
+static void
+await_end(struct update_groups *s, bool straggle)
+{
+	for (struct update_group *g = s->groups; g != NULL && s->windows.awaited > 0; g = g->next) {
+		if (!g->awaited)
+			continue;
+		g->awaited = false;
+		g->straggles = straggle;
+		s->windows.awaited--;
+	}
+}
+
+static uint64_t
+await_until(const struct update_groups *s)
+{
+	const struct windows *ws = &s->windows;
+	uint64_t others = ws->awaited_ns - ws->round_ns;
+	uint64_t next = ws->awaited_ns + s->c.await_ns + AWAIT_FACTOR * others;
+	uint64_t last = ws->await_ns + AWAIT_MAX * s->c.await_ns;
+
+	return next < last ? next : last;
+}
 
 /* ---- memory ---- */
 
@@ -70,12 +102,12 @@ windows_tidy(struct update_groups *s, bool all)
 {
 	struct windows *ws = &s->windows;
 
-	if (ws->raw == NULL || (!all && ws->unused++ < UNUSED_MAX))
+	if (ws->raw == NULL || (!all && (ws->awaited > 0 || ws->unused++ < UNUSED_MAX)))
 		return;
 	for (unsigned i = 0; i <= WINDOWS; i++)
 		window_fini(s, &ws->at[i]);
 	buffers_free(s);
-	ws->next = 0;
+	ws->next = ws->round = 0;
 	s->told.group = NULL;
 	s->run_valid = false;
 }
@@ -433,7 +465,7 @@ window_run(struct update_groups *s, struct window *w, uint64_t end)
 {
 	struct windows *ws = &s->windows;
 
-	if (!w->copied) {
+	if (!w->shared) {
 		w->run = ++s->runs;
 		w->run_first = w->first;
 		return end;
@@ -481,10 +513,10 @@ window_read(struct update_group *g, struct window *w, uint64_t end)
 			break;
 		}
 	}
-	if (w->copied) {
+	if (w->copied)
 		window_order(w);
+	if (w->shared)
 		ws->last = w->last;
-	}
 	return 1;
 }
 
@@ -496,8 +528,9 @@ is_sparse(const struct update_group *g)
 	       adj_rib_out_count(g->out) < SPARSE_ROUTES;
 }
 
+/* *front: the end of the newest window, where `g` has not read this window; else 0. */
 static struct window *
-window_find(struct update_group *g, uint64_t end)
+window_find(struct update_group *g, uint64_t end, uint64_t *front)
 {
 	struct windows *ws = &g->set->windows;
 	uint64_t next = journal_position(g->cursor) + 1;
@@ -506,16 +539,93 @@ window_find(struct update_group *g, uint64_t end)
 	for (unsigned i = 0; i < ws->count; i++) {
 		struct window *w = &ws->at[i];
 
-		if (w->serial > g->looked && w->table.v == g->rules.table.v && w->first <= next &&
-			next <= w->last && w->last <= end &&
+		if (w->serial == 0 || w->table.v != g->rules.table.v || w->last < next)
+			continue;
+		if (*front < w->last)
+			*front = w->last;
+		if (w->serial > g->looked && w->first <= next && w->last <= end &&
 			(found == NULL || w->serial > found->serial))
 			found = w;
 	}
 	return found;
 }
 
+/* ---- rounds ---- */
+
+/* True if the group can use windows of the round. */
+static bool
+is_awaited(const struct update_group *g)
+{
+	const struct windows *ws = &g->set->windows;
+	uint64_t position = journal_position(g->cursor);
+
+	return g->rules.table.v == ws->table.v && !g->straggles && position < ws->last &&
+	       position + 1 >= ws->round_first && g->error == 0 && !g->frozen &&
+	       g->catch_up == CATCH_UP_NONE && !rules_silent(&g->rules) && !is_sparse(g);
+}
+
+uint64_t
+windows_await_ns(const struct update_group *g)
+{
+	const struct windows *ws = &g->set->windows;
+	const struct journal *j = g->set->journal;
+	uint64_t position = journal_position(g->cursor);
+
+	if (ws->awaited == 0 || g->awaited || g->catch_up != CATCH_UP_NONE ||
+		ws->table.v != g->rules.table.v || position != ws->last ||
+		journal_bulk(j) <= position || journal_pressed(j))
+		return 0;
+	return await_until(g->set);
+}
+
+/*
+ * At the end of a full round. True: bulk in front of `g` waits for groups that have not read the round. A late receiver stops the group of the receiver;
+ * without the wait each group would read the journal alone.
+ */
+static bool
+round_waits(struct update_group *g)
+{
+	struct update_groups *s = g->set;
+	struct windows *ws = &s->windows;
+	uint64_t now, until;
+
+	if (ws->table.v != g->rules.table.v || ws->last != journal_position(g->cursor))
+		await_end(s, false);
+	else if (ws->round < ws->count)
+		return false;
+	else if (ws->awaited == 0) {
+		for (struct update_group *o = s->groups; o != NULL; o = o->next) {
+			o->awaited = is_awaited(o);
+			ws->awaited += o->awaited;
+		}
+		ws->await_ns = ws->awaited_ns = now_ns();
+	}
+	now = now_ns();
+	until = windows_await_ns(g);
+	if (until > now)
+		return true;
+	await_end(s, until != 0);
+	ws->round = 0;
+	return false;
+}
+
+void
+windows_arrive(struct update_group *g, bool leaves)
+{
+	struct windows *ws = &g->set->windows;
+
+	if (!g->awaited || (!leaves && journal_position(g->cursor) < ws->last))
+		return;
+	g->awaited = false;
+	ws->awaited_ns = now_ns();
+	ws->released |= --ws->awaited == 0;
+}
+
+/* ---- making and finding ---- */
+
+/* `shared`: for all groups. */
 static struct window *
-window_make(struct update_group *g, uint64_t end, bool copied, int *err)
+window_make(struct update_group *g, uint64_t end, bool copied, bool shared, int *err)
 {
 	struct update_groups *s = g->set;
 	struct windows *ws = &s->windows;
@@ -524,20 +634,26 @@ window_make(struct update_group *g, uint64_t end, bool copied, int *err)
 	*err = windows_reserve(s);
 	if (*err < 0)
 		return NULL;
-	w = &ws->at[copied ? ws->next : WINDOWS];
+	w = &ws->at[shared ? ws->next : WINDOWS];
 	*err = window_reserve(s, w);
 	if (*err < 0)
 		return NULL;
 	window_clear(s, w);
 	w->copied = copied;
+	w->shared = shared;
 	s->told.group = NULL; /* may point to the paths that are overwritten */
 	s->run_valid = false;
 	*err = window_read(g, w, end);
 	if (*err <= 0)
 		return NULL;
 	w->serial = ++ws->serial;
-	if (copied)
-		ws->next = (ws->next + 1) % ws->count;
+	if (!shared)
+		return w;
+	ws->next = (ws->next + 1) % ws->count;
+	if (ws->round++ == 0) {
+		ws->round_first = w->first;
+		ws->round_ns = now_ns();
+	}
 	return w;
 }
 
@@ -545,15 +661,23 @@ struct window *
 window_get(struct update_group *g, uint64_t end, int *err)
 {
 	struct update_groups *s = g->set;
-	bool copied = !is_sparse(g);
+	bool copied = !is_sparse(g), shared;
+	uint64_t front = 0;
 	struct window *w;
 
 	*err = 0;
-	if (windows_full(s))
+	if (windows_full(s) || journal_position(g->cursor) >= end)
 		return NULL;
-	w = copied ? window_find(g, end) : NULL;
+	w = copied ? window_find(g, end, &front) : NULL;
+	shared = copied && front == 0 && g->catch_up == CATCH_UP_NONE;
+	if (shared && round_waits(g))
+		return NULL;
+	if (shared || w != NULL)
+		g->straggles = false;
+	else if (copied && front != 0 && front < end)
+		end = front; /* the group then uses windows again */
 	if (w == NULL)
-		w = window_make(g, end, copied, err);
+		w = window_make(g, end, copied, shared, err);
 	s->windows.unused = 0;
 	if (w == NULL)
 		return NULL;

@@ -399,6 +399,119 @@ test_late_join_stays_alone(void **state)
 	rigged_end(&r);
 }
 
+/* ---- groups read the journal together ---- */
+
+#define APART 8u /* groups of one member */
+#define APART_ROUTES 80000u
+#define SOCKET (256u << 10) /* octets that wait for a receiver, at most */
+
+static void
+apart_begin(struct rigged *r, uint64_t await_ns)
+{
+	rigged_begin(r, FAMILY_IPV4_UNICAST);
+	r->groups->c.await_ns = await_ns;
+	for (unsigned i = 0; i < APART; i++) {
+		struct update_member_config c = member_config(r, i);
+
+		c.rules.local_as = 100000 + i;
+		join(r, i, &c);
+	}
+	drain(r, false);
+	r->rig.bulk = true;
+	load(r, APART_ROUTES, 8);
+	r->rig.bulk = false;
+}
+
+/* Turns of the groups whose socket has room, until no group has work. */
+static void
+apart_turns(struct rigged *r, uint64_t *waits)
+{
+	static uint8_t buf[64u << 10];
+	bool more, others, any;
+
+	do {
+		any = false;
+		for (unsigned i = 0; i < APART; i++) {
+			size_t len;
+
+			if (waits[i] + sizeof(buf) > SOCKET)
+				continue;
+			qsbr_online(r->rig.readers, r->reader);
+			len = turn_send(r->told[i].m, buf, sizeof(buf), UINT64_MAX, &more, &others,
+				on_mark, &r->told[i]);
+			qsbr_offline(r->rig.readers, r->reader);
+			waits[i] += len;
+			any |= len > 0 || more;
+		}
+	} while (any);
+}
+
+/*
+ * Receivers that empty their sockets one after another: without a wait each group would read the journal alone, as far as its socket has room.
+ */
+static void
+test_groups_read_together(void **state)
+{
+	static struct rigged r;
+	struct update_group_stats s;
+	uint64_t waits[APART] = {0}, before, windows;
+
+	apart_begin(&r, UINT64_C(600000000000));
+	update_group_stats(r.told[0].m, &s);
+	before = s.windows;
+	for (unsigned i = 0; update_group_advertised(r.told[i % APART].m) < APART_ROUTES; i++) {
+		assert_true(i < 1000 * APART);
+		apart_turns(&r, waits);
+		waits[i % APART] = 0;
+	}
+	drain(&r, false);
+	update_group_stats(r.told[0].m, &s);
+	windows = s.windows - before;
+	printf("%u routes, %u groups: %llu windows\n", APART_ROUTES, APART,
+		(unsigned long long)windows);
+	assert_in_range(windows, APART_ROUTES / WINDOW_ENTRIES, 2 * APART_ROUTES / WINDOW_ENTRIES);
+	for (unsigned i = 0; i < APART; i++)
+		assert_int_equal(update_group_advertised(r.told[i].m), APART_ROUTES);
+	rigged_end(&r);
+}
+
+/* A receiver that takes nothing holds up bulk of the others for a moment, and no live change. */
+static void
+test_groups_leave_one_behind(void **state)
+{
+	static struct rigged r;
+	uint64_t waits[APART] = {0}, until = now_ns() + UINT64_C(30000000000), sent;
+	union rig_attrs a;
+
+	apart_begin(&r, UINT64_C(600000000000));
+	r.groups->c.live_behind = UINT32_MAX;
+	waits[0] = SOCKET;
+	apart_turns(&r, waits);
+	sent = update_group_advertised(r.told[1].m);
+	assert_in_range(sent, 1, APART_ROUTES / 2);
+	for (unsigned i = 1; i < APART; i++) {
+		waits[i] = 0;
+		assert_false(member_pending(r.told[i].m));
+	}
+	rig_attrs_make(&a, (uint32_t[]){65100}, 1, 0x0a0a0a0a);
+	announce(&r, SOURCE, "192.168.0.0/16", &a);
+	rig_settle(&r.rig);
+	apart_turns(&r, waits);
+	for (unsigned i = 1; i < APART; i++)
+		assert_int_equal(update_group_advertised(r.told[i].m), sent + 1);
+	r.groups->c.await_ns = 1000000;
+	while (update_group_advertised(r.told[1].m) <= APART_ROUTES && now_ns() < until) {
+		memset(waits + 1, 0, sizeof(waits) - sizeof(waits[0]));
+		apart_turns(&r, waits);
+	}
+	for (unsigned i = 1; i < APART; i++)
+		assert_int_equal(update_group_advertised(r.told[i].m), APART_ROUTES + 1);
+	assert_int_equal(update_group_advertised(r.told[0].m), 0);
+	drain(&r, false);
+	assert_int_equal(update_group_advertised(r.told[0].m), APART_ROUTES + 1);
+	rigged_end(&r);
+}
+
 /* ---- new routes and routes sent again ---- */
 
 #define OWN_POLICIES 4u
@@ -1736,6 +1849,8 @@ main(void)
 		cmocka_unit_test(test_packed_once),
 		cmocka_unit_test(test_late_joins_share_the_walk),
 		cmocka_unit_test(test_late_join_stays_alone),
+		cmocka_unit_test(test_groups_read_together),
+		cmocka_unit_test(test_groups_leave_one_behind),
 		cmocka_unit_test(test_new_as_again),
 		cmocka_unit_test(test_only_full_ones_fall_behind),
 		cmocka_unit_test(test_behind_with_little_time),
