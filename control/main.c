@@ -459,7 +459,10 @@ create_objects(struct keeld *k, struct config *running) RUNS_ON(role_main)
 		.state_dir = k->state_dir,
 		.running = running,
 		.report = report,
-		.report_ctx = k};
+		.report_ctx = k,
+		.watch = wiring_watch,
+		.unwatch = wiring_unwatch,
+		.watch_ctx = k};
 	int e = -ENOMEM;
 
 	k->jobs = c.jobs = jobs_create();

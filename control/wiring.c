@@ -829,6 +829,9 @@ void
 wiring_destroy(struct keeld *k)
 {
 	wiring_destroy_tun(k);
+	for (unsigned i = 0; k->wiring != NULL && i < VRF_IDS_MAX; i++)
+		if (k->wiring->vrf_netlink[i] != NULL)
+			netlink_destroy(k->wiring->vrf_netlink[i]);
 	if (k->layers.netlink != NULL)
 		netlink_destroy(k->layers.netlink);
 	if (k->layers.speaker != NULL)

@@ -7,6 +7,8 @@
 
 #include "control/keeld.h"
 
+struct netns;
+
 /*
  * Creates the layers in k->layers, without the threads: arenas, QSBRs, shards, forwarding tables,
  * feed, netlink, speaker. Requires k->apply. 0, -errno (logged).
@@ -16,5 +18,11 @@ int wiring_create(struct keeld *k) RUNS_ON(role_main);
 int wiring_start(struct keeld *k) RUNS_ON(role_main);
 /* Ends the threads: session (sends Cease to the peers), rib, host, fib. */
 void wiring_stop(struct keeld *k) RUNS_ON(role_main);
+/*
+ * struct apply_config: the mirror of an instance's namespace. Between wiring_start() and
+ * wiring_stop(); `ctx` is the struct keeld.
+ */
+int wiring_watch(void *ctx, struct vrf_id vrf, const struct netns *netns) RUNS_ON(role_main);
+void wiring_unwatch(void *ctx, struct vrf_id vrf) RUNS_ON(role_main);
 /* After wiring_stop(), or when wiring_create() failed. */
 void wiring_destroy(struct keeld *k) RUNS_ON(role_main);

@@ -7,6 +7,7 @@
 
 #include "control/host/host_routes.h"
 #include "control/base/log.h"
+#include "control/base/netns.h"
 #include "control/host/netlink.h"
 #include "control/base/threads.h"
 #include "lpm/path_list.h"
@@ -28,6 +29,13 @@
 	10000000 /* the packet that asks for a neighbour is dropped; later packets need it soon */
 #define GLEANS_PER_POLL 64
 #define TUN_NAME "keel0"
+
+/* A call of main to the host thread about the mirror of an instance. */
+struct mirror_call {
+	struct netlink *netlink;
+	struct thread *self; /* the host thread */
+	int result;
+};
 
 /* The name of a port for the log; "none" if the interface is not a port. */
 static const char *
@@ -378,6 +386,64 @@ wiring_host_start(void *ctx, struct thread *self)
 	}
 #endif
 	return netlink_start(c->k->layers.netlink, self);
+}
+
+static void
+on_host_mirror_start(void *arg) RUNS_ON(role_host)
+{
+	struct mirror_call *c = arg;
+
+	c->result = netlink_start(c->netlink, c->self);
+}
+
+static void
+on_host_mirror_stop(void *arg) RUNS_ON(role_host)
+{
+	struct mirror_call *c = arg;
+
+	netlink_stop(c->netlink);
+}
+
+int
+wiring_watch(void *ctx, struct vrf_id vrf, const struct netns *netns)
+{
+	struct keeld *k = ctx;
+	struct netlink_config c = {
+		.arena = k->layers.arena_control,
+		.vrf = vrf,
+		.address = host_address,
+		.neighbor = host_neighbor,
+		.link = host_link,
+		.route = host_route,
+		.ctx = k,
+	};
+	struct mirror_call call = {.self = k->layers.host_thread};
+	int err = netns_enter(netns);
+
+	if (err != 0)
+		return err;
+	err = netlink_create(&c, &call.netlink);
+	netns_leave(netns);
+	if (err != 0)
+		return err;
+	layers_call_host(&k->layers, on_host_mirror_start, &call);
+	k->wiring->vrf_netlink[vrf.v] = call.netlink;
+	if (call.result != 0)
+		wiring_unwatch(ctx, vrf);
+	return call.result;
+}
+
+void
+wiring_unwatch(void *ctx, struct vrf_id vrf)
+{
+	struct keeld *k = ctx;
+	struct mirror_call call = {.netlink = k->wiring->vrf_netlink[vrf.v]};
+
+	if (call.netlink == NULL)
+		return;
+	layers_call_host(&k->layers, on_host_mirror_stop, &call);
+	k->wiring->vrf_netlink[vrf.v] = NULL;
+	netlink_destroy(call.netlink);
 }
 
 int

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "control/base/threads.h"
+#include "control/config/vrf_names.h"
 #include "control/wiring.h"
 #include "rib/fib_feed.h"
 #include "rib/nexthop.h"
@@ -138,6 +139,7 @@ struct wiring {
 	} watch_owed;
 	struct report_context report[SHARDS_MAX];
 	struct fib_context fib;
+	struct netlink *vrf_netlink[VRF_IDS_MAX]; /* mirrors of the instances' namespaces */
 	struct rib_context rib[SHARDS_MAX];
 	struct host_context host;
 	/* Session thread: reserved before a change that causes an event. */

@@ -699,6 +699,9 @@ apply_create(const struct apply_config *c, struct apply **out)
 		.state_dir = c->state_dir,
 		.report = c->report,
 		.report_ctx = c->report_ctx,
+		.watch = c->watch,
+		.unwatch = c->unwatch,
+		.watch_ctx = c->watch_ctx,
 		.revision = 1,
 		.flush_timer.fire = flush_poll,
 		.commit_timer.fire = commit_fire};

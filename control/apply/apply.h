@@ -19,6 +19,7 @@ struct apply;
 struct host_routes;
 struct jobs;
 struct layers;
+struct netns;
 struct peers;
 struct session_event;
 struct session_view;
@@ -38,6 +39,13 @@ struct apply_config {
 	 */
 	void (*report)(void *ctx, const char *topic, json_t *members);
 	void *report_ctx;
+	/*
+	 * Starts to report addresses and routes of an instance's namespace to the layers (`netns` is
+	 * lent until unwatch()), and ends with the loss of all. 0, -errno. NULL: no namespaces.
+	 */
+	int (*watch)(void *ctx, struct vrf_id vrf, const struct netns *netns);
+	void (*unwatch)(void *ctx, struct vrf_id vrf);
+	void *watch_ctx;
 };
 
 /* 0; -ENOMEM: nothing was taken over. */
@@ -76,6 +84,10 @@ uint32_t apply_instance_label(const struct apply *apply, struct vrf_id id) RUNS_
 /* The alarm about labels of instances. False: no alarm. */
 #define APPLY_ALARM_MAX 320
 bool apply_instances_alarm(const struct apply *apply, char text[static APPLY_ALARM_MAX])
+	RUNS_ON(role_main);
+
+/* The alarm about network namespaces of instances. False: no alarm. */
+bool apply_netns_alarm(const struct apply *apply, char text[static APPLY_ALARM_MAX])
 	RUNS_ON(role_main);
 
 /* The import or export policy of a peer under `next`, a parsed document. NULL: none. */

@@ -18,6 +18,7 @@
 #include "control/apply/jobs.h"
 #include "control/apply/peers_impl.h"
 #include "control/apply/selector.h"
+#include "control/base/netns.h"
 #include "control/base/layers.h"
 #include "control/base/threads.h"
 #include "control/session/session.h"
@@ -55,6 +56,7 @@ int shard_order(const struct layers *l, struct shard_order *o) RUNS_ON(role_main
 
 enum session_order_kind {
 	SESSION_ORDER_LISTEN,
+	SESSION_ORDER_UNLISTEN,
 	SESSION_ORDER_RANGES,
 	SESSION_ORDER_REFUSE,
 	SESSION_ORDER_ADD,
@@ -74,6 +76,10 @@ struct session_order {
 	struct peer_id id;
 	enum family family;
 	union {
+		struct {
+			struct vrf_id vrf;
+			const struct netns *netns; /* LISTEN */
+		} listen;
 		struct {
 			const struct speaker_range *at;
 			unsigned count;
@@ -129,6 +135,9 @@ struct apply {
 	const char *config_file, *state_dir;
 	void (*report)(void *ctx, const char *topic, json_t *members);
 	void *report_ctx;
+	int (*watch)(void *ctx, struct vrf_id vrf, const struct netns *netns);
+	void (*unwatch)(void *ctx, struct vrf_id vrf);
+	void *watch_ctx;
 
 	struct config *running;
 	uint32_t revision; /* of the running document */

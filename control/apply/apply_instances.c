@@ -10,18 +10,21 @@
 #include "control/apply/labels.h"
 #include "control/base/log.h"
 #include "control/config/policy_compile.h"
+#include "control/host/vrf_netns.h"
 #include "control/config/vrf_names.h"
 #include "lpm/fib.h"
 #include "lpm/label_table.h"
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define END_POLL_NS UINT64_C(50000000)
 #define RETRY_NS UINT64_C(10000000000) /* for a label or memory */
 #define UNICAST_FAMILIES 2
+#define NETNS_OWNER_MAX 250 /* an alias of an interface has at most 255 octets */
 
 static const enum family unicast[UNICAST_FAMILIES] = {FAMILY_IPV4_UNICAST, FAMILY_IPV6_UNICAST};
 
@@ -41,6 +44,10 @@ struct instance {
 	uint32_t leak_label;
 	const struct policy *import_policy, *export_policy;
 	bool leak_due; /* the last call failed */
+	/* for sessions: the namespace exists, is wanted, or could not be created (-errno) */
+	struct netns netns;
+	bool has_netns, wants_netns;
+	int netns_error;
 };
 
 struct apply_instances {
@@ -271,6 +278,103 @@ label_write(struct apply *apply, const struct instance *i, enum label_op op) RUN
 	return o.result == 0;
 }
 
+/* ---- network namespaces: keel-NAME, for an instance with peers ---- */
+
+#define NETNS_PREFIX "keel-"
+#define NETNS_NAME_MAX (sizeof(NETNS_PREFIX) + VRF_NAME_MAX)
+
+static void
+netns_name(const struct instance *i, char name[static NETNS_NAME_MAX])
+{
+	snprintf(name, NETNS_NAME_MAX, NETNS_PREFIX "%s", i->name);
+}
+
+/* The mark of a namespace of this keeld: the state directory, also after a restart. */
+static void
+netns_owner(const struct apply *apply, char owner[static NETNS_OWNER_MAX])
+{
+	char *path = realpath(apply->state_dir, NULL);
+
+	snprintf(owner, NETNS_OWNER_MAX, "keeld %.240s", path != NULL ? path : apply->state_dir);
+	free(path);
+}
+
+static void
+netns_end(struct apply *apply, struct instance *i) RUNS_ON(role_main)
+{
+	struct session_order o = {.kind = SESSION_ORDER_UNLISTEN, .listen = {.vrf = i->id}};
+	char name[NETNS_NAME_MAX];
+	unsigned stay;
+
+	if (!i->has_netns)
+		return;
+	netns_name(i, name);
+	if (apply->layers->session_thread != NULL) {
+		(void)session_order(apply->layers, &o);
+		apply->unwatch(apply->watch_ctx, i->id);
+	}
+	i->has_netns = false;
+	stay = vrf_netns_remove(name, &i->netns);
+	log_event(LOG_INFO, "namespace-removed vrf=%s name=%s interfaces_left=%u", i->name, name,
+		stay);
+}
+
+static int
+netns_begin(struct apply *apply, struct instance *i) RUNS_ON(role_main)
+{
+	struct session_order o = {
+		.kind = SESSION_ORDER_LISTEN, .listen = {.vrf = i->id, .netns = &i->netns}};
+	char name[NETNS_NAME_MAX], owner[NETNS_OWNER_MAX];
+	int err;
+
+	netns_name(i, name);
+	netns_owner(apply, owner);
+	err = vrf_netns_open(name, owner, &i->netns);
+	if (err != 0)
+		return err;
+	i->has_netns = true;
+	err = apply->watch(apply->watch_ctx, i->id, &i->netns);
+	if (err == 0)
+		err = session_order(apply->layers, &o);
+	if (err != 0)
+		netns_end(apply, i);
+	else
+		log_event(LOG_INFO, "namespace-up vrf=%s name=%s", i->name, name);
+	return err;
+}
+
+/* Creates the namespace if wanted. False: the namespace is missing. */
+static bool
+netns_run(struct apply *apply, struct instance *i) RUNS_ON(role_main)
+{
+	int err = 0;
+
+	if (i->wants_netns && !i->has_netns && apply->watch != NULL) {
+		err = netns_begin(apply, i);
+		if (err != 0 && err != i->netns_error)
+			log_event(LOG_ERROR, "namespace-failed vrf=%s error=\"%s\"", i->name,
+				strerrordesc_np(-err));
+	}
+	i->netns_error = err;
+	return err == 0;
+}
+
+static void
+netns_mark_wanted(struct apply *apply) RUNS_ON(role_main)
+{
+	const struct config *c = apply->running;
+
+	for (unsigned i = 1; i < VRF_IDS_MAX; i++)
+		if (apply->instances->by_id[i] != NULL)
+			apply->instances->by_id[i]->wants_netns = false;
+	for (unsigned i = 0; i < c->peer_count; i++)
+		if (c->peers[i].vrf.v != VRF_DEFAULT.v)
+			apply->instances->by_id[c->peers[i].vrf.v]->wants_netns = true;
+	for (unsigned i = 0; i < c->range_count; i++)
+		if (c->ranges[i].vrf.v != VRF_DEFAULT.v)
+			apply->instances->by_id[c->ranges[i].vrf.v]->wants_netns = true;
+}
+
 /* ---- life ---- */
 
 /* NULL: in a test without a host. */
@@ -352,8 +456,10 @@ peers_gone(const struct apply *apply, struct vrf_id id)
 static bool
 instance_end(struct apply *apply, struct instance *i) RUNS_ON(role_main)
 {
-	if (!peers_gone(apply, i->id) || !leak_ended(apply, i->id) ||
-		tables_order(apply, false, &i->id, 1) != 0)
+	if (!peers_gone(apply, i->id))
+		return false;
+	netns_end(apply, i);
+	if (!leak_ended(apply, i->id) || tables_order(apply, false, &i->id, 1) != 0)
 		return false;
 	labels_release(apply->instances->labels, i->name, now_ns());
 	log_event(LOG_INFO, "instance-removed vrf=%s", i->name);
@@ -361,7 +467,7 @@ instance_end(struct apply *apply, struct instance *i) RUNS_ON(role_main)
 	return true;
 }
 
-/* False: the instance has no label yet (labels_alarm()), or the shards lack memory. */
+/* False: something is missing, and tried again: label, namespace, memory of the shards. */
 static bool
 instance_run(struct apply *apply, struct instance *i, const struct config_vrf *was)
 	RUNS_ON(role_main)
@@ -373,7 +479,7 @@ instance_run(struct apply *apply, struct instance *i, const struct config_vrf *w
 	if (i->label != 0 && !i->label_set)
 		i->label_set = label_write(apply, i, LABEL_POP_INSTANCE);
 	leak_apply(apply, i, was, is);
-	return i->label_set && !i->leak_due;
+	return netns_run(apply, i) && i->label_set && !i->leak_due;
 }
 
 static void
@@ -391,6 +497,12 @@ instances_fire(struct timer *t) RUNS_ON(role_main)
 		if (one == NULL)
 			continue;
 		if (one->state == INSTANCE_RUNS) {
+			if (one->has_netns && !one->wants_netns) {
+				if (peers_gone(in->apply, one->id))
+					netns_end(in->apply, one);
+				else
+					wait_ns = END_POLL_NS;
+			}
 			if (!instance_run(
 				    in->apply, one, config_vrf_find(in->apply->running, one->id)) &&
 				wait_ns > RETRY_NS)
@@ -410,6 +522,7 @@ apply_instances_switch(struct apply *apply)
 	const struct config *was = in->applied != NULL ? in->applied : apply->running;
 	bool waits = false;
 
+	netns_mark_wanted(apply);
 	for (unsigned i = 1; i < VRF_IDS_MAX; i++) {
 		struct instance *one = in->by_id[i];
 
@@ -431,6 +544,7 @@ apply_instances_switch(struct apply *apply)
 			one->leak_due = true;
 		}
 		waits |= !instance_run(apply, one, config_vrf_find(was, one->id));
+		waits |= one->has_netns && !one->wants_netns;
 	}
 	in->applied = apply->running;
 	if (waits)
@@ -515,8 +629,10 @@ apply_instances_destroy(struct apply *apply)
 	if (apply->instances == NULL)
 		return;
 	for (unsigned i = 1; i < VRF_IDS_MAX; i++)
-		if (apply->instances->by_id[i] != NULL)
+		if (apply->instances->by_id[i] != NULL) {
+			netns_end(apply, apply->instances->by_id[i]);
 			instance_free(apply, apply->instances->by_id[i]);
+		}
 	labels_close(apply->instances->labels);
 	free(apply->instances);
 }
@@ -534,6 +650,29 @@ apply_instances_alarm(const struct apply *apply, char text[static APPLY_ALARM_MA
 {
 	static_assert(APPLY_ALARM_MAX >= LABELS_ALARM_MAX, "room for the text");
 	return apply->instances->labels != NULL && labels_alarm(apply->instances->labels, text);
+}
+
+bool
+apply_netns_alarm(const struct apply *apply, char text[static APPLY_ALARM_MAX])
+{
+	for (unsigned id = 1; id < VRF_IDS_MAX; id++) {
+		const struct instance *i = apply->instances->by_id[id];
+
+		if (i == NULL || i->netns_error == 0)
+			continue;
+		if (i->netns_error == -EEXIST)
+			snprintf(text, APPLY_ALARM_MAX,
+				"the network namespace " NETNS_PREFIX
+				"%s was not created by this keeld; delete the namespace, or rename "
+				"the instance",
+				i->name);
+		else
+			snprintf(text, APPLY_ALARM_MAX,
+				"the network namespace " NETNS_PREFIX "%s cannot be created: %s",
+				i->name, strerrordesc_np(-i->netns_error));
+		return true;
+	}
+	return false;
 }
 
 const char *

@@ -48,7 +48,10 @@ on_session(void *arg) RUNS_ON(role_session)
 
 	switch (o->kind) {
 	case SESSION_ORDER_LISTEN:
-		o->result = speaker_listen(s, VRF_DEFAULT);
+		o->result = speaker_listen(s, o->listen.vrf, o->listen.netns);
+		break;
+	case SESSION_ORDER_UNLISTEN:
+		speaker_unlisten(s, o->listen.vrf);
 		break;
 	case SESSION_ORDER_RANGES:
 		o->result = speaker_ranges(s, o->ranges.at, o->ranges.count);

@@ -63,27 +63,12 @@ own_address(const struct config *config, const struct config_peer *p, char place
 	return true;
 }
 
-/* The first family not allowed in the instance of the peer; FAMILY_COUNT: all are allowed. */
-static enum family
-family_refused(const struct config_peer *p)
-{
-	for (unsigned i = 0; p->vrf.v != VRF_DEFAULT.v && i < FAMILY_COUNT; i++)
-		if (p->families[i].enabled && i != FAMILY_IPV4_UNICAST && i != FAMILY_IPV6_UNICAST)
-			return (enum family)i;
-	return FAMILY_COUNT;
-}
-
 static void
 check_peer(const struct config *config, unsigned i, struct faults *f)
 {
 	const struct config_peer *p = &config->peers[i];
-	enum family family = family_refused(p);
 	char path[PATH_SIZE], place[PATH_SIZE];
 
-	if (family != FAMILY_COUNT) {
-		snprintf(path, sizeof(path), "/bgp/peers/%u/families/%s", i, family_text(family));
-		faults_add(f, path, "only valid in the VRF \"default\"");
-	}
 	if (p->gtsm && p->multihop != 0) {
 		snprintf(path, sizeof(path), "/bgp/peers/%u/gtsm", i);
 		faults_add(f, path, "only valid without `multihop` (%u)", p->multihop);
@@ -98,7 +83,6 @@ static void
 check_range(const struct config *config, unsigned i, struct faults *f)
 {
 	const struct config_range *r = &config->ranges[i];
-	enum family family = family_refused(&r->peer);
 	char path[PATH_SIZE];
 
 	snprintf(path, sizeof(path), "/bgp/listen_ranges/%u/group", i);
@@ -106,10 +90,6 @@ check_range(const struct config *config, unsigned i, struct faults *f)
 		faults_add(f, path,
 			"\"%s\" has both `gtsm` and `multihop`; only one of them is valid",
 			r->group);
-	if (family != FAMILY_COUNT)
-		faults_add(f, path,
-			"\"%s\" has the family %s, which is only valid in the VRF \"default\"",
-			r->group, family_text(family));
 }
 
 void

@@ -36,7 +36,7 @@ netlink_link_add(struct netlink *n, unsigned ifindex, const char *name, enum lin
 		return NULL;
 	l->ifindex = ifindex;
 	l->port = PORT_NONE;
-	l->vrf = VRF_DEFAULT;
+	l->vrf = n->config.vrf;
 	l->zone = zone_intern(name);
 	l->kind = kind;
 	l->next = n->links;
@@ -862,7 +862,8 @@ copy_ports(struct netlink *n)
 		if (count < ZONES_PORTS_MAX)
 			zoned[count++] = (struct zone_port){p->ifindex, l->zone};
 	}
-	zones_set_ports(zoned, count);
+	if (n->config.vrf.v == VRF_DEFAULT.v)
+		zones_set_ports(zoned, count);
 	if (n->config.port_count > 0 && lo != 0 && netlink_link_add(n, lo, "lo", LINK_HOST) == NULL)
 		return -ENOMEM;
 	return 0;
@@ -882,7 +883,7 @@ netlink_create(const struct netlink_config *c, struct netlink **out)
 		rc = open_all(n);
 	if (rc == 0 && c->route != NULL)
 		rc = route_mirror_create(n, &n->routes);
-	if (rc == 0)
+	if (rc == 0 && c->vrf.v == VRF_DEFAULT.v)
 		rc = port_guard_create(c->arena, n->main_requests, c->ports, c->port_count,
 			c->state_dir, &n->guard);
 	n->config.ports = NULL; /* lent; links and guard have copies */
@@ -944,6 +945,26 @@ netlink_start(struct netlink *n, struct thread *self)
 		return rc;
 	n->thread = self;
 	return dump_begin(n);
+}
+
+void
+netlink_stop(struct netlink *n)
+{
+	struct address *a;
+
+	if (n->thread == NULL)
+		return;
+	(void)watch_set(n->thread, &n->link_watch, 0);
+	(void)watch_set(n->thread, &n->watch, 0);
+	timer_cancel(n->thread, &n->retry);
+	if (n->routes != NULL)
+		route_mirror_clear(n);
+	while ((a = n->addresses) != NULL) {
+		n->addresses = a->next;
+		address_report(n, a, false);
+		arena_free(n->config.arena, a);
+	}
+	n->thread = NULL;
 }
 
 /* ---- queries ---- */

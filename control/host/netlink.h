@@ -33,6 +33,8 @@ struct netlink_hop {
 
 struct netlink_config {
 	struct arena *arena;
+	/* the instance of the namespace; not `default`: without ports, rules and sysctls */
+	struct vrf_id vrf;
 	/* Copied. Empty without a data plane: the mirror has every interface, with PORT_NONE. */
 	const struct netlink_port *ports;
 	unsigned port_count;
@@ -75,6 +77,11 @@ void netlink_destroy(struct netlink *n);
  * neighbours, routes in this order).
  */
 int netlink_start(struct netlink *n, struct thread *self) RUNS_ON(role_host);
+/*
+ * The mirror of an instance ends: reports the loss of all addresses, routes and neighbours. Only
+ * netlink_destroy() may follow.
+ */
+void netlink_stop(struct netlink *n) RUNS_ON(role_host);
 /*
  * Main, before the ports forward: adds an address to the interface of a port, unless present. 0,
  * -errno.

@@ -145,6 +145,8 @@ int route_mirror_create(struct netlink *n, struct route_mirror **out);
 void route_mirror_destroy(struct netlink *n, struct route_mirror *m);
 /* RTM_NEWROUTE, RTM_DELROUTE. */
 void route_mirror_message(struct netlink *n, const struct nlmsghdr *h);
+/* Removes all routes. */
+void route_mirror_clear(struct netlink *n);
 /* After a dump: removes routes without an entry in the dump. */
 void route_mirror_sweep(struct netlink *n);
 

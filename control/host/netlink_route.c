@@ -152,7 +152,7 @@ prefix_report(struct netlink *n, struct kernel_prefix *k)
 	if (r == k->reported)
 		return;
 	k->reported = r;
-	n->config.route(n->config.ctx, VRF_DEFAULT, &k->prefix, hops, count,
+	n->config.route(n->config.ctx, n->config.vrf, &k->prefix, hops, count,
 		r != NULL ? r->metric : 0, r != NULL);
 }
 
@@ -316,6 +316,13 @@ route_del(struct netlink *n, const struct parsed *p)
 	prefix_report(n, k);
 	if (k->routes == NULL)
 		prefix_free(n, slot);
+}
+
+void
+route_mirror_clear(struct netlink *n)
+{
+	n->epoch++;
+	route_mirror_sweep(n);
 }
 
 void

@@ -25,6 +25,7 @@ enum {
 	ALARM_MEMORY,
 	ALARM_LABELS,
 	ALARM_MAX_ROUTES,
+	ALARM_NETNS,
 	ALARM_COUNTERS, /* the alarms above are raised while a counter is not 0 */
 	ALARM_MAX_PREFIXES = ALARM_COUNTERS,
 	ALARM_REFUSED,
@@ -77,6 +78,10 @@ static const struct alarm_kind {
 	[ALARM_MAX_ROUTES] = {"max-routes", NULL,
 		"VPN instances have more routes than `max_routes` permits, or would have more. "
 		"Raise the limit, or import fewer routes. `vrf.list` counts the routes."},
+	[ALARM_NETNS] = {"namespace", NULL,
+		"The network namespace of a VPN instance is missing, so sessions of the instance "
+		"stay "
+		"down. The text names the namespace and the fault; keeld tries again."},
 	[ALARM_MAX_PREFIXES] = {"max-prefixes", NULL,
 		"A peer is near its limit `max_prefixes`, or exceeded it. Raise the limit, or ask "
 		"the "
@@ -394,7 +399,7 @@ json_t *
 rpc_alarms(struct rpc_env *env)
 {
 	json_t *list = json_array();
-	char labels[APPLY_ALARM_MAX];
+	char text[APPLY_ALARM_MAX];
 	struct fib_stats s = {0};
 	uint64_t failures = 0;
 
@@ -409,8 +414,8 @@ rpc_alarms(struct rpc_env *env)
 		env->layers->fib != NULL ? fib_feed_failed(env->layers->feed) : 0);
 	policy_look(env, list);
 	alarm_look(env, list, ALARM_HASH, longest_too_long(env));
-	alarm_set(
-		env, list, ALARM_LABELS, apply_instances_alarm(env->apply, labels) ? labels : NULL);
+	alarm_set(env, list, ALARM_LABELS, apply_instances_alarm(env->apply, text) ? text : NULL);
+	alarm_set(env, list, ALARM_NETNS, apply_netns_alarm(env->apply, text) ? text : NULL);
 	max_routes_look(env, list);
 	late_look(env, list);
 	if (env->layers->speaker != NULL && apply_running(env->apply) != NULL)

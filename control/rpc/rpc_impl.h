@@ -48,7 +48,7 @@ struct rpc_env {
 	struct rpc_audit *audit_jobs; /* audits that run as jobs */
 	struct rpc_page *page; /* of bgp.peers; NULL: not allocated yet */
 	struct rpc_peers_walk *walks; /* through all peers, not ended yet */
-	double alarm_since_s[8]; /* 0: the alarm is off */
+	double alarm_since_s[16]; /* 0: the alarm is off */
 	uint64_t alarm_checks; /* by the timer */
 	json_t *peer_alarms_since; /* "KIND PEER FAMILY" -> when the alarm began; NULL: no look yet */
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/session/host_socket.h"
 
+#include "control/base/netns.h"
 #include "control/base/zones.h"
 
 #include <errno.h>
@@ -200,8 +201,8 @@ open_socket(const struct host_socket_options *o, enum afi afi)
 {
 	int fd, rc;
 
-	if (o->vrf.v != VRF_DEFAULT.v)
-		return -ENOTSUP;
+	if (o->vrf.v != VRF_DEFAULT.v && o->netns == NULL)
+		return -ENONET;
 	if ((afi != AFI_IPV4 && afi != AFI_IPV6) ||
 		(o->source.afi != AFI_NONE && o->source.afi != afi))
 		return -EAFNOSUPPORT;
@@ -220,8 +221,8 @@ open_socket(const struct host_socket_options *o, enum afi afi)
 	return fd;
 }
 
-int
-host_socket_connect(const struct host_socket_options *o, const struct ip_addr *peer, uint16_t port)
+static int
+connect_here(const struct host_socket_options *o, const struct ip_addr *peer, uint16_t port)
 {
 	struct sockaddr_storage ss;
 	int fd, len, rc = 0;
@@ -251,7 +252,19 @@ host_socket_connect(const struct host_socket_options *o, const struct ip_addr *p
 }
 
 int
-host_socket_listen(const struct host_socket_options *o, enum afi afi, uint16_t port, int backlog)
+host_socket_connect(const struct host_socket_options *o, const struct ip_addr *peer, uint16_t port)
+{
+	int rc = netns_enter(o->netns);
+
+	if (rc != 0)
+		return rc;
+	rc = connect_here(o, peer, port);
+	netns_leave(o->netns);
+	return rc;
+}
+
+static int
+listen_here(const struct host_socket_options *o, enum afi afi, uint16_t port, int backlog)
 {
 	struct sockaddr_storage ss;
 	int fd, len, rc;
@@ -282,7 +295,19 @@ host_socket_listen(const struct host_socket_options *o, enum afi afi, uint16_t p
 }
 
 int
-host_socket_accept(int listener, struct ip_addr *peer, uint16_t *port)
+host_socket_listen(const struct host_socket_options *o, enum afi afi, uint16_t port, int backlog)
+{
+	int rc = netns_enter(o->netns);
+
+	if (rc != 0)
+		return rc;
+	rc = listen_here(o, afi, port, backlog);
+	netns_leave(o->netns);
+	return rc;
+}
+
+int
+host_socket_accept(int listener, const struct netns *netns, struct ip_addr *peer, uint16_t *port)
 {
 	struct sockaddr_storage ss = {0};
 	socklen_t len = sizeof(ss);
@@ -293,7 +318,13 @@ host_socket_accept(int listener, struct ip_addr *peer, uint16_t *port)
 	} while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
 	if (fd < 0)
 		return -errno;
+	/* zones are interfaces of the namespace */
+	if (netns_enter(netns) != 0) {
+		close(fd);
+		return -ECONNABORTED;
+	}
 	sockaddr_to((struct sockaddr *)&ss, peer, port);
+	netns_leave(netns);
 	return fd;
 }
 
@@ -379,8 +410,8 @@ local_fill(const struct ifaddrs *i, const char *name, struct host_socket_local *
 		out->link_local = found.link_local;
 }
 
-void
-host_socket_local(int fd, const struct ip_addr *peer, struct host_socket_local *out)
+static void
+local_here(int fd, const struct ip_addr *peer, struct host_socket_local *out)
 {
 	struct sockaddr_storage ss = {0};
 	socklen_t len = sizeof(ss);
@@ -388,7 +419,6 @@ host_socket_local(int fd, const struct ip_addr *peer, struct host_socket_local *
 	struct ip_addr *own;
 	const char *name;
 
-	memset(out, 0, sizeof(*out));
 	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
 		return;
 	ip_of((struct sockaddr *)&ss, &out->addr);
@@ -402,4 +432,15 @@ host_socket_local(int fd, const struct ip_addr *peer, struct host_socket_local *
 	if (name != NULL)
 		local_fill(all, name, out);
 	freeifaddrs(all);
+}
+
+void
+host_socket_local(int fd, const struct netns *netns, const struct ip_addr *peer,
+	struct host_socket_local *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (netns_enter(netns) != 0)
+		return;
+	local_here(fd, peer, out);
+	netns_leave(netns);
 }

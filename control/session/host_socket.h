@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Creates the BGP sockets: non-blocking, close-on-exec, in their VRF (network namespace; `default`
- * is the namespace of keeld), with source address, TTL, GTSM (RFC 5082) and TCP-MD5 (RFC 2385).
+ * Creates the BGP sockets: non-blocking, close-on-exec, in the network namespace of the VRF
+ * (`default`: the namespace of keeld), with source address, TTL, GTSM (RFC 5082) and TCP-MD5 (RFC 2385).
  *
  * Any thread. Functions that open a socket return a descriptor or -errno. Link-local addresses
  * carry their zone (RFC 4007 11.2); -ENODEV: no interface has the name of the zone.
@@ -13,8 +13,11 @@
 
 #include <stdint.h>
 
+struct netns;
+
 struct host_socket_options {
 	struct vrf_id vrf;
+	const struct netns *netns; /* NULL for `default`; otherwise -ENONET without a namespace */
 	struct ip_addr source; /* AFI_NONE: the kernel chooses; for a listener: any address */
 	/* TTL or hop limit. 0: the default; 1 for single-hop external peers (RFC 4271 5.1.3) */
 	uint8_t ttl;
@@ -41,7 +44,8 @@ int host_socket_listen(
  */
 int host_socket_password(int listener, const struct prefix *from, const char *password);
 /* Accepts a connection and returns its source address and port. -EAGAIN: no connection waits. */
-int host_socket_accept(int listener, struct ip_addr *peer, uint16_t *port);
+int host_socket_accept(
+	int listener, const struct netns *netns, struct ip_addr *peer, uint16_t *port);
 /*
  * Sets the options of a connected or accepted socket to `peer`. 0, -errno; -EPROTO: the TTL of the
  * SYN was below min_ttl, which the listener cannot check.
@@ -67,4 +71,5 @@ struct host_socket_local {
 	 */
 	uint16_t zone;
 };
-void host_socket_local(int fd, const struct ip_addr *peer, struct host_socket_local *out);
+void host_socket_local(int fd, const struct netns *netns, const struct ip_addr *peer,
+	struct host_socket_local *out);

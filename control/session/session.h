@@ -20,6 +20,7 @@
 #include "rib/policy.h"
 #include "rib/shard.h"
 
+struct netns;
 struct arena;
 struct qsbr;
 struct speaker;
@@ -121,8 +122,14 @@ enum limit_level speaker_limit_level(const struct speaker *s, struct peer_id id,
 /* Any thread. True if the peer is slow in this family (`slow_peer`). */
 bool speaker_is_slow(const struct speaker *s, struct peer_id id, enum family f);
 
-/* Listens in this VRF on both address families. 0, -errno. */
-int speaker_listen(struct speaker *s, struct vrf_id vrf) RUNS_ON(role_session);
+/*
+ * Listens in this VRF on both address families. Sessions of the VRF connect in the namespace `netns`
+ * (NULL for `default`), lent until speaker_unlisten(). 0, -errno.
+ */
+int speaker_listen(struct speaker *s, struct vrf_id vrf, const struct netns *netns)
+	RUNS_ON(role_session);
+/* After the last session of the VRF. */
+void speaker_unlisten(struct speaker *s, struct vrf_id vrf) RUNS_ON(role_session);
 
 /*
  * Replaces the ranges (`listen_ranges`) from which unconfigured peers may connect; copies `ranges`.

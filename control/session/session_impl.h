@@ -60,7 +60,6 @@ static_assert(TX_EXPORT + TX_RESERVE <= TX_SIZE, "other messages have room");
 #define BUFFER_SPARES_MAX 4
 #define VPN_NLRI_MAX (BGP_EXTENDED_MSG_MAX + RIB_NLRI_SLACK)
 #define INPUT_RUNS_MAX 2
-#define LISTENERS_MAX 128
 #define ADDRESS_BUCKETS 4096u
 #define LINGERERS_MAX 64
 #define LINGER_NS (2 * NS_PER_S)
@@ -282,7 +281,9 @@ struct listener {
 	struct watch watch;
 	struct timer again; /* accepts again after a shortage of descriptors */
 	struct vrf_id vrf;
+	const struct netns *netns; /* NULL: `default` */
 	enum afi afi;
+	struct listener *next;
 };
 
 /* A group without members, until it is dismantled. */
@@ -336,8 +337,7 @@ struct speaker {
 	 */
 	bool export_all;
 	uint64_t export_head, export_whole; /* of the last pass */
-	struct listener listener[LISTENERS_MAX];
-	unsigned listener_count;
+	struct listener *listeners;
 	struct range *ranges;
 	unsigned range_count;
 	struct held *held;
@@ -471,6 +471,8 @@ struct peer *address_first(const struct speaker *s, struct vrf_id vrf, const str
 
 /* session_listen.c */
 void listeners_close(struct speaker *s) RUNS_ON(role_session);
+/* The namespace of a VRF, from the listeners; NULL: `default`, or speaker_listen() has not been called. */
+const struct netns *listener_netns(const struct speaker *s, struct vrf_id vrf);
 /*
  * Updates the TCP-MD5 password of an address on all listeners, after a peer was added, removed or
  * changed.

@@ -539,8 +539,10 @@ struct host_socket_options
 peer_socket(const struct peer *p)
 {
 	const struct config_peer *k = &p->config;
-	struct host_socket_options o = {
-		.vrf = k->vrf, .source = k->source, .password = k->password};
+	struct host_socket_options o = {.vrf = k->vrf,
+		.netns = listener_netns(p->speaker, k->vrf),
+		.source = k->source,
+		.password = k->password};
 
 	o.ttl = k->multihop != 0 ? k->multihop : k->external ? 1 : 0;
 	if (k->gtsm) { /* RFC 5082 3: `multihop` is the maximum distance in hops */
@@ -583,7 +585,8 @@ connection_adopt(struct connection *c, int fd)
 	c->deferred_ns = 0;
 	c->rx_head = c->rx_tail = c->tx_head = c->tx_tail = 0;
 	c->tx_families = 0;
-	host_socket_local(fd, &c->peer->config.addr, &c->local);
+	host_socket_local(fd, listener_netns(c->peer->speaker, c->peer->config.vrf),
+		&c->peer->config.addr, &c->local);
 	c->local_addr = c->local.addr;
 	memset(&c->n, 0, sizeof(c->n));
 	memset(&c->open, 0, sizeof(c->open));

@@ -65,12 +65,9 @@ password_apply(struct speaker *s, struct vrf_id vrf, const struct prefix *from)
 {
 	const char *password = password_of(s, vrf, from);
 
-	for (unsigned i = 0; i < s->listener_count; i++) {
-		const struct listener *l = &s->listener[i];
-
+	for (const struct listener *l = s->listeners; l != NULL; l = l->next)
 		if (l->vrf.v == vrf.v && l->afi == from->afi)
 			listener_password(l, from, password);
-	}
 }
 
 void
@@ -275,15 +272,44 @@ speaker_ranges(struct speaker *s, const struct speaker_range *ranges, unsigned c
 
 /* ---- listening ---- */
 
+static void
+listener_close(struct listener **at) RUNS_ON(role_session)
+{
+	struct listener *l = *at;
+
+	*at = l->next;
+	timer_cancel(l->speaker->thread, &l->again);
+	watch_set(l->speaker->thread, &l->watch, 0);
+	close(l->watch.fd);
+	arena_free(l->speaker->config.arena, l);
+}
+
 void
 listeners_close(struct speaker *s)
 {
-	for (unsigned i = 0; i < s->listener_count; i++) {
-		timer_cancel(s->thread, &s->listener[i].again);
-		watch_set(s->thread, &s->listener[i].watch, 0);
-		close(s->listener[i].watch.fd);
+	while (s->listeners != NULL)
+		listener_close(&s->listeners);
+}
+
+void
+speaker_unlisten(struct speaker *s, struct vrf_id vrf)
+{
+	for (struct listener **at = &s->listeners; *at != NULL;) {
+		if ((*at)->vrf.v == vrf.v)
+			listener_close(at);
+		else
+			at = &(*at)->next;
 	}
-	s->listener_count = 0;
+}
+
+const struct netns *
+listener_netns(const struct speaker *s, struct vrf_id vrf)
+{
+	for (const struct listener *l = s->listeners; vrf.v != VRF_DEFAULT.v && l != NULL;
+		l = l->next)
+		if (l->vrf.v == vrf.v)
+			return l->netns;
+	return NULL;
 }
 
 static void
@@ -315,7 +341,7 @@ listener_ready(struct watch *w, uint32_t events) RUNS_ON(role_session)
 	int fd;
 
 	(void)events;
-	while ((fd = host_socket_accept(w->fd, &addr, &port)) >= 0) {
+	while ((fd = host_socket_accept(w->fd, l->netns, &addr, &port)) >= 0) {
 		p = peer_from(l, &addr);
 		if (p != NULL)
 			peer_accept(p, fd);
@@ -334,38 +360,43 @@ listener_ready(struct watch *w, uint32_t events) RUNS_ON(role_session)
 }
 
 static int
-listen_one(struct speaker *s, struct vrf_id vrf, enum afi afi) RUNS_ON(role_session)
+listen_one(struct speaker *s, struct vrf_id vrf, const struct netns *netns, enum afi afi)
+	RUNS_ON(role_session)
 {
-	struct host_socket_options o = {.vrf = vrf};
-	struct listener *l = &s->listener[s->listener_count];
-	int fd, err;
+	struct host_socket_options o = {.vrf = vrf, .netns = netns};
+	struct listener *l = arena_calloc(s->config.arena, sizeof(*l));
+	int err;
 
-	if (s->listener_count == LISTENERS_MAX)
-		return -ENOSPC;
-	fd = host_socket_listen(&o, afi, s->config.tcp_port, BACKLOG);
-	if (fd < 0)
-		return fd;
+	if (l == NULL)
+		return -ENOMEM;
 	*l = (struct listener){.speaker = s,
 		.vrf = vrf,
+		.netns = netns,
 		.afi = afi,
-		.watch = {.fd = fd, .ready = listener_ready},
+		.next = s->listeners,
+		.watch = {.fd = host_socket_listen(&o, afi, s->config.tcp_port, BACKLOG),
+			.ready = listener_ready},
 		.again = {.fire = listener_again}};
-	err = watch_set(s->thread, &l->watch, EPOLLIN);
+	err = l->watch.fd < 0 ? l->watch.fd : watch_set(s->thread, &l->watch, EPOLLIN);
 	if (err < 0) {
-		close(fd);
+		if (l->watch.fd >= 0)
+			close(l->watch.fd);
+		arena_free(s->config.arena, l);
 		return err;
 	}
-	s->listener_count++;
+	s->listeners = l;
 	listener_passwords(s, l);
 	return 0;
 }
 
 int
-speaker_listen(struct speaker *s, struct vrf_id vrf)
+speaker_listen(struct speaker *s, struct vrf_id vrf, const struct netns *netns)
 {
-	int err = listen_one(s, vrf, AFI_IPV4);
-	int err6 = err == 0 ? listen_one(s, vrf, AFI_IPV6) : 0;
+	int err = listen_one(s, vrf, netns, AFI_IPV4);
+	int err6 = err == 0 ? listen_one(s, vrf, netns, AFI_IPV6) : 0;
 
 	/* A host without IPv6 is not an error. */
+	if (err == 0 && err6 < 0 && err6 != -EAFNOSUPPORT)
+		speaker_unlisten(s, vrf);
 	return err6 == -EAFNOSUPPORT ? 0 : err < 0 ? err : err6;
 }

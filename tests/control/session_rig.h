@@ -176,7 +176,7 @@ call_listen(void *arg)
 {
 	struct node_call *c = arg;
 
-	c->result = speaker_listen(c->n->speaker, VRF_DEFAULT);
+	c->result = speaker_listen(c->n->speaker, VRF_DEFAULT, NULL);
 }
 
 /* With port 0: a port that was free a moment ago. */

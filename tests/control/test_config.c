@@ -435,6 +435,12 @@ static const struct {
 	{IN_RED("'redistribute': [{'source': 'static', 'vrf': 'red'}, {'source': 'static'}, "
 		"{'source': 'static'}]"),
 		"/bgp/redistribute/2/source", "already used at /bgp/redistribute/1"},
+	{IN_RED("'peers': [{'address': '192.0.2.2', 'asn': 1, 'vrf': 'red', 'families': "
+		"{'vpnv4-unicast': {}}}]"),
+		"/bgp/peers/0/families/vpnv4-unicast", "only valid in the VRF \"default\""},
+	{IN_RED("'groups': [{'name': 'g', 'asn': 1, 'families': {'vpnv6-unicast': {}}}], "
+		"'listen_ranges': [{'prefix': '192.0.2.0/24', 'group': 'g', 'vrf': 'red'}]"),
+		"/bgp/listen_ranges/0/families/vpnv6-unicast", "only valid in the VRF \"default\""},
 	{"{" ROUTER ", 'vrfs': [{'name': 'default'}, {'name': 'default'}]}", "/vrfs/1/name",
 		"already used at /vrfs/0"},
 	{"{" ROUTER ", 'static_lsps': [{'name': 'a', 'in_label': 100, 'next_hop': '192.0.2.9'}]}",

@@ -1,0 +1,178 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Sessions of VPN instances against a real keeld: each instance with peers has a network namespace keel-NAME; peers with equal addresses in two
+instances; namespaces adopted after a kill, removed with the instance and by a stop; a foreign namespace. Needs root; else the exit status is 77.
+
+usage: test_instance_sessions.py KEELD
+"""
+import json
+import os
+import subprocess
+
+import keel_rig
+from keel_rig import KEELD, THEM, US, V4, V6, Keel, KeelTest, Speaker
+
+RED, BLUE = ("%s%d" % (c, os.getpid()) for c in "rb")
+FAMILIES = {V4: {"import_policy": "accept-all", "export_policy": "accept-all"}, V6: {"import_policy": "accept-all", "export_policy": "accept-all"}}
+
+
+def ip(*words, check=True):
+    return subprocess.run(["ip"] + list(words), check=check, capture_output=True, text=True).stdout
+
+
+def namespaces():
+    return {line.split()[0] for line in ip("netns", "list").splitlines()}
+
+
+def links(namespace):
+    return {link["ifname"] for link in json.loads(ip("-n", namespace, "-j", "link", "show"))} - {"lo"}
+
+
+def document(*names):
+    return {"router": {"asn": 64512, "router_id": US}, "vrfs": [{"name": name} for name in names],
+            "bgp": {"networks": [{"prefix": "10.%d.0.0/16" % len(names[:i + 1]), "vrf": name} for i, name in enumerate(names)],
+                    "peers": [{"address": THEM, "asn": 64513, "vrf": name, "families": FAMILIES, "timers": {"connect_retry_s": 1}} for name in names]}}
+
+
+class HostKeel(Keel):
+    """Shares the mount namespace of the test, as a service on a host does: `ip netns exec` would hide the namespaces that keeld creates."""
+
+    def start(self):
+        self.process = subprocess.Popen(
+            ["nsenter", "--net=/run/netns/" + self.namespace, KEELD, "-c", self.file, "--no-dataplane", "--socket", self.path, "--state-dir",
+             self.state], stdout=self.log, stderr=subprocess.STDOUT)
+        end = keel_rig.time.monotonic() + keel_rig.WAIT_S
+        while not self.answers():
+            assert keel_rig.time.monotonic() < end and self.process.poll() is None, self.logged()
+            keel_rig.threading.Event().wait(0.005)
+        self.call("system.info")  # answered after the start
+
+
+class InstanceSessions(KeelTest):
+    def setUp(self):
+        super().setUp()
+        for name in (RED, BLUE):
+            self.addCleanup(self.forget, "keel-" + name)
+            self.addCleanup(self.forget, "ce-" + name)
+            ip("netns", "add", "ce-" + name)
+            ip("-n", "ce-" + name, "link", "set", "lo", "up")
+
+    @staticmethod
+    def forget(name):
+        ip("netns", "del", name, check=False)
+
+    def start(self, document):
+        self.keel = HostKeel(self.namespace, self.folder, document)
+        self.addCleanup(self.end)
+
+    def join(self, name):
+        """A link between the CE and the namespace of the instance, as an operator makes it."""
+        ip("link", "add", "c" + name, "netns", "ce-" + name, "type", "veth", "peer", "name", "e" + name, "netns", "keel-" + name)
+        for ns, dev, host in (("ce-", "c", 2), ("keel-", "e", 1)):
+            for address in ("192.0.2.%d/24" % host, "2001:db8::%d/64" % host):
+                ip("-n", ns + name, "addr", "add", address, "dev", dev + name, *(["nodad"] if ":" in address else []))
+            ip("-n", ns + name, "link", "set", dev + name, "up")
+
+    def routes(self, vrf, family=V4):
+        return {r["prefix"]: r["valid"] for r in self.keel.call("rib.routes", {"family": family, "vrf": vrf, "view": "loc"})["routes"]}
+
+    def state(self, vrf):
+        return {p["vrf"]: p["state"] for p in self.keel.call("bgp.peers")["peers"]}[vrf]
+
+    def speak_in(self, name):
+        s = Speaker("ce-" + name)
+        self.addCleanup(s.close)
+        self.assertTrue(s.established(), self.keel.logged())
+        self.wait("the session", lambda: self.state(name) == "established")
+        return s
+
+    def test_two_instances(self):
+        self.start(document(RED, BLUE))
+        self.assertLessEqual({"keel-" + RED, "keel-" + BLUE}, namespaces())
+        for name in (RED, BLUE):
+            self.join(name)
+        red, blue = self.speak_in(RED), self.speak_in(BLUE)
+        red.announce("20.0.0.0")
+        blue.announce("21.0.0.0")
+        self.wait("the routes of the peers", lambda: self.routes(RED).get("20.0.0.0/24") and self.routes(BLUE).get("21.0.0.0/24"))
+        self.assertEqual(set(self.routes(RED)), {"10.1.0.0/16", "20.0.0.0/24"})
+        self.assertEqual(set(self.routes(BLUE)), {"10.2.0.0/16", "21.0.0.0/24"})
+        self.assertEqual(self.routes("default"), {})
+        self.wait("what is advertised", lambda: red.table() == {"10.1.0.0/16"} and blue.table() == {"10.2.0.0/16"})
+        # by (vrf, address)
+        answer = self.keel.call("bgp.refresh", {"family": V4, "vrf": RED, "scope": "peer", "peer": THEM, "direction": "import"})
+        self.assertEqual([(p["vrf"], p["action"]) for p in answer["peers"]], [(RED, "route-refresh-sent")])
+        self.wait("the request", lambda: len(red.requests(0)) == 1)
+        self.assertEqual(blue.requests(0), [])
+        # one instance goes; the other one's session stays
+        self.keel.commit({"vrfs": document(BLUE)["vrfs"], "bgp": {"networks": [{"prefix": "10.2.0.0/16", "vrf": BLUE}],
+                                                                 "peers": document(BLUE)["bgp"]["peers"]}})
+        self.wait("the end of the namespace", lambda: "keel-" + RED not in namespaces())
+        self.wait("the end of the session", red.closed)
+        self.assertIn("e" + RED, links(self.namespace))
+        self.assertEqual((self.state(BLUE), blue.closed()), ("established", False))
+        # the last peer of an instance goes: the namespace, too
+        self.keel.commit({"bgp": {"peers": []}})
+        self.wait("the end of the namespace", lambda: "keel-" + BLUE not in namespaces())
+        self.wait("the end of the routes", lambda: set(self.routes(BLUE)) == {"10.2.0.0/16"})
+
+    def test_sockets_of_both_families(self):
+        """keeld connects: a listener in the CE gets a connection from the namespace, by IPv4 and IPv6."""
+        doc = document(RED)
+        doc["bgp"]["peers"].append(dict(doc["bgp"]["peers"][0], address="2001:db8::2"))
+        listeners = keel_rig.in_namespace("ce-" + RED, lambda: [self.listener(family, address) for family, address in
+                                                              ((keel_rig.socket.AF_INET, "0.0.0.0"), (keel_rig.socket.AF_INET6, "::"))])
+        self.start(doc)
+        self.join(RED)
+        found = []
+        for listener in listeners:
+            listener.settimeout(keel_rig.WAIT_S)
+            connection, who = listener.accept()
+            found.append(who[0])
+            connection.close()
+            listener.close()
+        self.assertEqual(found, [US, "2001:db8::1"])
+
+    @staticmethod
+    def listener(family, address):
+        s = keel_rig.socket.socket(family)
+        s.setsockopt(keel_rig.socket.SOL_SOCKET, keel_rig.socket.SO_REUSEADDR, 1)
+        if family == keel_rig.socket.AF_INET6:
+            s.setsockopt(keel_rig.socket.IPPROTO_IPV6, keel_rig.socket.IPV6_V6ONLY, 1)
+        s.bind((address, 179))
+        s.listen()
+        return s
+
+    def test_kill_and_stop(self):
+        self.start(document(RED))
+        self.join(RED)
+        self.speak_in(RED)
+        inode = os.stat("/run/netns/keel-" + RED).st_ino
+        self.keel.kill()
+        self.assertIn("keel-" + RED, namespaces())
+        self.keel.start()
+        self.assertEqual((os.stat("/run/netns/keel-" + RED).st_ino, links("keel-" + RED)), (inode, {"e" + RED}))
+        self.speak_in(RED)
+        self.keel.stop()
+        self.assertNotIn("keel-" + RED, namespaces())
+        self.assertIn("e" + RED, links(self.namespace))
+        self.keel.start()
+
+    def test_foreign(self):
+        ip("netns", "add", "keel-" + RED)
+        self.start(document(RED, BLUE))
+        alarms = self.keel.call("system.info")["alarms"]
+        self.assertEqual([a["kind"] for a in alarms], ["namespace"])
+        self.assertIn("keel-%s was not created by this keeld" % RED, alarms[0]["text"])
+        self.join(BLUE)
+        self.speak_in(BLUE).announce("21.0.0.0")
+        self.wait("the route", lambda: "21.0.0.0/24" in self.routes(BLUE))
+        self.assertEqual(self.state(RED) in ("established", "open-sent"), False)
+        self.assertEqual(set(self.routes(RED)), {"10.1.0.0/16"})
+        self.keel.stop()
+        self.assertIn("keel-" + RED, namespaces())
+        self.keel.start()
+
+
+if __name__ == "__main__":
+    keel_rig.main()
