@@ -696,7 +696,7 @@ route_next(const struct update_member *m, struct dest_id dest, struct offer *o)
 }
 
 const struct attr_set *
-update_group_exported(const struct update_member *m, struct dest_id dest)
+update_group_exported(const struct update_member *m, struct dest_id dest, uint32_t *label)
 {
 	struct update_group *g = m->group;
 	struct adj_route r = adj_rib_out_get(g->out, dest);
@@ -712,6 +712,7 @@ update_group_exported(const struct update_member *m, struct dest_id dest)
 	a = offer_content(g, &o, &hash, &err);
 	if (a == NULL)
 		return NULL;
+	*label = g->labels ? o.label : RIB_LABEL_NONE;
 	out = a == g->set->scratch[0] ? g->set->scratch[0] : g->set->scratch[1];
 	if (out->unused == OWN_NEXT_HOP) {
 		out->unused = 0;

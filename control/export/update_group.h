@@ -224,9 +224,11 @@ uint64_t update_group_advertised(const struct update_member *m);
 /*
  * The attributes advertised by the member for a destination (an id of all shards), with the member's next hop; made from the present paths: of a
  * destination with an unread change, the attributes that the group advertises next. NULL: not advertised, or withdrawn next. Valid until the next call.
+ * *label: of a VPN route; RIB_LABEL_NONE in unicast families.
  */
 bool update_group_advertises(const struct update_member *m, struct dest_id dest);
-const struct attr_set *update_group_exported(const struct update_member *m, struct dest_id dest);
+const struct attr_set *update_group_exported(
+	const struct update_member *m, struct dest_id dest, uint32_t *label);
 
 struct update_group_stats {
 	uint32_t id; /* of the group; never reused, and new for the copy of a split */

@@ -282,6 +282,7 @@ struct adj_out_section {
 	struct dest_id id[SECTION];
 	struct prefix prefix[SECTION];
 	struct vpn_rd rd[SECTION];
+	uint32_t label[SECTION];
 	struct attr_set *attrs[SECTION]; /* NULL: not advertised */
 	unsigned count;
 };
@@ -294,7 +295,7 @@ adj_out_read(void *arg) RUNS_ON(role_session)
 
 	for (unsigned i = 0; i < s->count; i++) {
 		int n = session_adj_out(s->q->env->layers->speaker, s->q->peer_id, s->q->family,
-			s->id[i], buf, ATTR_SET_MAX);
+			s->id[i], buf, ATTR_SET_MAX, &s->label[i]);
 
 		s->attrs[i] = n > 0 ? malloc((size_t)n) : NULL;
 		if (s->attrs[i] != NULL)
@@ -315,7 +316,7 @@ adj_out_flush(struct adj_out_section *s) RUNS_ON(role_main)
 			"peer", s->q->peer->addr_text, "best", 1, "valid", 1, "stale", 0, "age_s",
 			0);
 		if (s->q->vpn)
-			vpn_add(o, s->rd[i], RIB_LABEL_NONE);
+			vpn_add(o, s->rd[i], s->label[i]);
 		rpc_attrs(o, s->attrs[i]);
 		s->q->attrs_len += attr_set_size(s->attrs[i]);
 		json_array_append_new(s->q->routes, o);

@@ -884,14 +884,14 @@ session_peek(struct speaker *s, struct peer_id id, struct session_view *out)
 
 int
 session_adj_out(struct speaker *s, struct peer_id id, enum family f, struct dest_id dest,
-	struct attr_set *out, size_t size)
+	struct attr_set *out, size_t size, uint32_t *label)
 {
 	const struct peer *p = peer_find(s, id);
 	const struct attr_set *a;
 
 	if (p == NULL || p->family[f].group == NULL)
 		return 0;
-	a = update_group_exported(p->family[f].group, dest);
+	a = update_group_exported(p->family[f].group, dest, label);
 	if (a == NULL)
 		return 0;
 	if (attr_set_size(a) > size)

@@ -373,7 +373,8 @@ const char *session_fault_severity(const struct session_fault *f);
 
 /*
  * Copies the attribute set that is advertised to a peer for `dest` into `out` (`size` octets), for
- * view adj-out of rib.routes. Returns the size of the set, 0 if nothing is advertised, or -ENOSPC.
+ * view adj-out of rib.routes. *label: of a VPN route; RIB_LABEL_NONE in unicast families. Returns
+ * the size of the set, 0 if nothing is advertised, or -ENOSPC.
  */
 int session_adj_out(struct speaker *s, struct peer_id id, enum family f, struct dest_id dest,
-	struct attr_set *out, size_t size) RUNS_ON(role_session);
+	struct attr_set *out, size_t size, uint32_t *label) RUNS_ON(role_session);

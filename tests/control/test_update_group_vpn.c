@@ -298,6 +298,23 @@ join_kind(struct world *w, unsigned i, enum update_kind kind)
 
 /* ---- reflection ---- */
 
+/* The label of a route in a view of the member. */
+static uint32_t
+exported_label(struct world *w, unsigned i, uint64_t rd)
+{
+	struct dest_table *t = shard_table(w->rig.shard, w->rig.table);
+	struct prefix p = prefix_from_v4(0x0a010000, 24);
+	const struct attr_set *a;
+	uint32_t label = 0;
+
+	qsbr_online(w->rig.readers, w->reader);
+	a = update_group_exported(w->told[i].m, dest_find_rd(t, (struct vpn_rd){rd}, &p), &label);
+	qsbr_offline(w->rig.readers, w->reader);
+	assert_non_null(a);
+	assert_int_equal(addr_v4(&a->next_hop), 0xc0000209);
+	return label;
+}
+
 /* RFC 4456 8 and 10, RFC 4364 4.3.4: next hop, labels, distinguishers and targets pass unchanged. */
 static void
 test_reflected(void **state)
@@ -331,6 +348,8 @@ test_reflected(void **state)
 		ORIGIN_IGP_ATTR NO_PATH LOCAL_PREF_100 COMMUNITY TARGET);
 	drain(&w);
 	expect_nothing(&w, 0);
+	assert_int_equal(exported_label(&w, 0, 0x0000fc0000000001u), 17);
+	assert_int_equal(exported_label(&w, 0, 0x0001c00002010007u), 1048574);
 	/* RFC 8277 2.4: withdrawals have 0x800000 in place of the label */
 	withdraw(&w, INTERNAL,
 		"70"
