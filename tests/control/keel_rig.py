@@ -18,8 +18,13 @@ import unittest
 
 KEELD = sys.argv[1]
 US, THEM = "192.0.2.1", "192.0.2.2"
-V4, V6 = "ipv4-unicast", "ipv6-unicast"
-AFI = {V4: 1, V6: 2}
+V4, V6, VPNV4, VPNV6 = "ipv4-unicast", "ipv6-unicast", "vpnv4-unicast", "vpnv6-unicast"
+AFI_SAFI = {V4: (1, 1), V6: (2, 1), VPNV4: (1, 128), VPNV6: (2, 128)}
+FAMILY = os.environ.get("FAMILY", V4)  # of the routes in the tests of soft reset
+VPN = FAMILY in (VPNV4, VPNV6)
+LABELS = {"next_hop_unchanged": True} if VPN else {}  # of a family between external peers: a label stays with its next hop
+RD = struct.pack(">HHI", 0, 64512, 7)  # 64512:7
+TARGET = struct.pack(">BBHI", 0, 2, 64512, 7)  # rt:64512:7
 OPEN, UPDATE, NOTIFICATION, KEEPALIVE, REFRESH = 1, 2, 3, 4, 5
 WAIT_S = 60
 
@@ -52,20 +57,58 @@ def attributes(b):
         b = b[at + length:]
 
 
-def prefixes(b, version=4):
-    found = set()
+def nlri_of(b, afi=1, safi=1):
+    """[(prefix, route distinguisher, octets of the label)]; of unicast families (prefix, b"", b"")."""
+    found, skip = [], 11 if safi == 128 else 0
     while b:
-        n = (b[0] + 7) // 8
-        packed = b[1:1 + n].ljust(4 if version == 4 else 16, b"\0")
-        found.add("%s/%d" % (ipaddress.ip_address(packed), b[0]))
+        n, bits = (b[0] + 7) // 8, b[0] - 8 * skip
+        packed = b[1 + skip:1 + n].ljust(4 if afi == 1 else 16, b"\0")
+        found.append(("%s/%d" % (ipaddress.ip_address(packed), bits), b[4:12] if skip else b"", b[1:4] if skip else b""))
         b = b[1 + n:]
     return found
 
 
-class Speaker:
-    """A peer with both families that records received messages. Answers a ROUTE-REFRESH with all announced routes, between BoRR and EoRR."""
+def prefixes(b, afi=1, safi=1):
+    return {prefix for prefix, _, _ in nlri_of(b, afi, safi)}
 
-    def __init__(self, namespace, address=THEM, asn=64513, refresh=True):
+
+def nlri(family, network, length=24, label=100, rd=RD):
+    """The NLRI of an IPv4 or IPv6 network; `label` None: withdrawn."""
+    packed = ipaddress.ip_address(network).packed[:(length + 7) // 8]
+    if AFI_SAFI[family][1] == 1:
+        return bytes([length]) + packed
+    return bytes([length + 88]) + (b"\x80\0\0" if label is None else struct.pack(">I", label << 4 | 1)[1:]) + rd + packed
+
+
+def update_of(family, address, asns, routes, more=b""):
+    """The body of an UPDATE that announces NLRI; of a VPN family with a route target."""
+    path = b"\x40\1\1\0\x40\2" + bytes([2 + 4 * len(asns), 2, len(asns)]) + struct.pack(">%dI" % len(asns), *asns)
+    hop, (afi, safi) = ipaddress.ip_address(address).packed, AFI_SAFI[family]
+    if family == V4:
+        path += b"\x40\3\4" + hop + more
+        return struct.pack(">HH", 0, len(path)) + path + routes
+    hop = bytes(8) + (bytes(10) + b"\xff\xff" if afi == 2 and len(hop) == 4 else b"") + hop if safi == 128 else hop
+    value = struct.pack(">HBB", afi, safi, len(hop)) + hop + b"\0" + routes
+    path = struct.pack(">BBH", 0x90, 14, len(value)) + value + path + more + (b"\xc0\x10\x08" + TARGET if safi == 128 else b"")
+    return struct.pack(">HH", 0, len(path)) + path
+
+
+def withdrawal_of(family, routes):
+    if family == V4:
+        return struct.pack(">H", len(routes)) + routes + b"\0\0"
+    value = struct.pack(">HB", *AFI_SAFI[family]) + routes
+    return struct.pack(">HHBBH", 0, 4 + len(value), 0x90, 15, len(value)) + value
+
+
+def end_of_rib(family):
+    return bytes(4) if family == V4 else withdrawal_of(family, b"")
+
+
+class Speaker:
+    """A peer that records received messages. Answers a ROUTE-REFRESH for FAMILY with all announced routes, between BoRR and EoRR."""
+    family = FAMILY  # of announce()
+
+    def __init__(self, namespace, address=THEM, asn=64513, refresh=True, families=(V4, V6) if FAMILY == V4 else (V4, V6, FAMILY)):
         self.address, self.asn = address, asn
         self.messages = []  # (time, kind, body), without keepalives
         self.announced = {}  # network -> AS numbers
@@ -74,7 +117,7 @@ class Speaker:
         self.up = False
         self.helpful = True  # answers a ROUTE-REFRESH
         self.sock = in_namespace(namespace, self.connect)
-        capabilities = b"".join(bytes([1, 4, 0, a, 0, 1]) for a in (1, 2)) + (bytes([2, 0, 70, 0]) if refresh else b"") + \
+        capabilities = b"".join(struct.pack(">BBHH", 1, 4, *AFI_SAFI[f]) for f in families) + (bytes([2, 0, 70, 0]) if refresh else b"") + \
             struct.pack(">BBI", 65, 4, asn)
         body = struct.pack(">BHH4sBBBB", 4, asn, 90, socket.inet_aton(address), len(capabilities) + 2, 2, len(capabilities), 0)
         self.send(OPEN, body[:-1] + capabilities)
@@ -145,14 +188,13 @@ class Speaker:
 
     def again(self, afi, safi):
         self.send(REFRESH, afi + b"\1" + safi)
-        for network, asns in list(self.announced.items()) if afi == b"\0\1" else []:
-            self.say(network, asns)
+        if afi + safi == struct.pack(">HB", *AFI_SAFI[self.family]):
+            for network, asns in list(self.announced.items()):
+                self.say(network, asns)
         self.send(REFRESH, afi + b"\2" + safi)
 
     def say(self, network, asns):
-        path = bytes([0x40, 1, 1, 0, 0x40, 2, 2 + 4 * len(asns), 2, len(asns)]) + struct.pack(">%dI" % len(asns), *asns) + \
-            b"\x40\x03\x04" + socket.inet_aton(self.address)
-        self.send(UPDATE, struct.pack(">HH", 0, len(path)) + path + bytes([24]) + socket.inet_aton(network)[:3])
+        self.send(UPDATE, update_of(self.family, self.address, asns, nlri(self.family, network)))
 
     def announce(self, *networks, asns=None):
         """Announces /24 networks, given as 20.0.0.0."""
@@ -160,13 +202,18 @@ class Speaker:
             self.announced[n] = asns or (self.asn,)
             self.say(n, self.announced[n])
 
+    def withdraw(self, *networks):
+        for n in networks:
+            self.announced.pop(n)
+            self.send(UPDATE, withdrawal_of(self.family, nlri(self.family, n, label=None)))
+
     def closed(self):
         return any(kind == NOTIFICATION for _, kind, _ in self.messages)
 
     def requests(self, since, family=None):
         """Times of the ROUTE-REFRESH messages."""
         return [t for t, kind, b in self.messages if t >= since and kind == REFRESH and b[2] == 0 and
-                (family is None or b[1] == AFI[family])]
+                (family is None or (b[1], b[3]) == AFI_SAFI[family])]
 
     def updates(self, since):
         """[(time, withdrawn, announced)], sets of prefixes; without End-of-RIB."""
@@ -179,16 +226,17 @@ class Speaker:
             withdrawn, announced = prefixes(b[2:2 + n]), prefixes(b[end:])
             for kind, value in attributes(b[4 + n:end]):
                 if kind == 14:
-                    announced |= prefixes(value[5 + value[3]:], 6)
+                    announced |= prefixes(value[5 + value[3]:], value[1], value[2])
                 elif kind == 15:
-                    withdrawn |= prefixes(value[3:], 6)
+                    withdrawn |= prefixes(value[3:], value[1], value[2])
             if withdrawn or announced:
                 found.append((t, withdrawn, announced))
         return found
 
     def ends(self):
         """Number of received End-of-RIB markers."""
-        return sum(kind == UPDATE and (body == bytes(4) or body == b"\0\0\0\6\x80\x0f\3\0\2\1") for _, kind, body in self.messages)
+        return sum(kind == UPDATE and (body == bytes(4) or (len(body) == 10 and body[:7] == b"\0\0\0\6\x80\x0f\3"))
+                   for _, kind, body in self.messages)
 
     def table(self, since=0):
         """The routes that remain after all updates."""

@@ -1,17 +1,17 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """keel-policy(7) rules 1 to 5, 7 and 8: kept routes, replays, effects reported by a commit compared with the messages on the wire, against a real
-keeld. Needs root (a network namespace); else the exit status is 77.
+keeld. Needs root (a network namespace); else the exit status is 77. FAMILY: the family of the routes (ipv4-unicast).
 
-usage: test_keep.py KEELD
+usage: test_keep.py KEELD [Keep.TEST...]
 """
 import json
 import time
 
 import keel_rig
-from keel_rig import THEM, US, V4, V6, KeelTest, unhurried
+from keel_rig import AFI_SAFI, FAMILY, LABELS, THEM, US, V6, VPN, KeelTest, unhurried
 
-OTHER = "192.0.2.3"
+OTHER, MARKING = "192.0.2.3", "192.0.2.50"
 MARKER = "10.0.99.0/24"
 
 
@@ -26,9 +26,10 @@ def policy(*rejected, local_pref=110, pad=()):
 
 
 def peers(keep, **keys):
-    families = {f: {"import_policy": "in", "export_policy": "accept-all", "keep_all_routes": keep} for f in (V4, V6)}
-    return [dict({"address": THEM, "asn": 64513, "passive": True, "families": families}, **keys),
-            {"address": OTHER, "asn": 64514, "passive": True, "families": {V4: {"import_policy": "accept-all", "export_policy": "accept-all"}}}]
+    families = {f: {"import_policy": "in", "export_policy": "accept-all", "keep_all_routes": keep, **LABELS} for f in (FAMILY, V6)}
+    other = {"passive": True, "families": {FAMILY: {"import_policy": "accept-all", "export_policy": "accept-all", **LABELS}}}
+    return [dict({"address": THEM, "asn": 64513, "passive": True, "families": families}, **keys), dict(other, address=OTHER, asn=64514)] + \
+        ([dict(other, address=MARKING, asn=64515)] if VPN else [])
 
 
 class Keep(KeelTest):
@@ -37,6 +38,7 @@ class Keep(KeelTest):
         self.start(dict({"router": {"asn": 64512, "router_id": US}, "bgp": dict({"next_hop_tracking": False, "peers": peers(keep)}, **bgp)}, **policy(*rejected)))
         self.marked = False
         self.them, self.other = self.speak(refresh=refresh), self.speak(address=OTHER, asn=64514)
+        self.marking = self.speak(address=MARKING, asn=64515) if VPN else None
         self.them.announce("20.0.0.0", "20.0.1.0", "20.0.2.0")
         self.wait("the first table", lambda: self.other.table() == {"20.0.%d.0/24" % i for i in range(3)} - set(rejected))
         self.established = self.peer()["established_count"]
@@ -51,10 +53,13 @@ class Keep(KeelTest):
         super().wait(what, good, changed or getattr(self, "other", None) and self.other.changed)
 
     def caught_up(self):
-        """Waits until all changes so far have arrived at both speakers: the network of the marker follows them."""
+        """Waits until all changes so far have arrived at both speakers: the network of the marker follows them. A VPN family has no networks."""
         self.marked = not self.marked
         since = time.monotonic()
-        self.keel.commit({"bgp": {"networks": [{"prefix": MARKER}] if self.marked else []}})
+        if VPN:
+            (self.marking.announce if self.marked else self.marking.withdraw)(MARKER.split("/")[0])
+        else:
+            self.keel.commit({"bgp": {"networks": [{"prefix": MARKER}] if self.marked else []}})
         for s in (self.them, self.other):
             self.wait("the marker", lambda: MARKER in s.told(since)[0 if self.marked else 1])
 
@@ -62,12 +67,12 @@ class Keep(KeelTest):
         """UPDATEs without the marker."""
         return [u for u in speaker.updates(since) if not u[1] | u[2] <= {MARKER}]
 
-    def imports(self, effects, address=THEM, family=V4):
+    def imports(self, effects, address=THEM, family=FAMILY):
         return [(e["effect"], e.get("reason")) for e in effects
                 if (e["address"], e["family"], e["direction"]) == (address, family, "import")]
 
     def refresh(self, **more):
-        return self.keel.call("bgp.refresh", dict({"family": V4, "scope": "peer", "peer": THEM, "direction": "import"}, **more))
+        return self.keel.call("bgp.refresh", dict({"family": FAMILY, "scope": "peer", "peer": THEM, "direction": "import"}, **more))
 
     def untouched(self, since):
         """The session is unchanged, and the peer received no request."""
@@ -107,12 +112,12 @@ class Keep(KeelTest):
         self.begin(True, False, "20.0.0.0/24")
         since = time.monotonic()
         effects = self.keel.commit({"bgp": {"peers": peers(True)}})
-        self.assertEqual([self.imports(effects, THEM, f) for f in (V4, V6)], [[("route-refresh-sent", None)]] * 2)
+        self.assertEqual([self.imports(effects, THEM, f) for f in (FAMILY, V6)], [[("route-refresh-sent", None)]] * 2)
         self.wait_jobs(effects)
         self.caught_up()
-        self.assertEqual([len(self.them.requests(since, f)) for f in (V4, V6)], [1, 1])
+        self.assertEqual([len(self.them.requests(since, f)) for f in (FAMILY, V6)], [1, 1])
         self.assertEqual(self.peer()["established_count"], self.established)
-        self.assertEqual(self.peer()["families"][V4]["received"], 3)
+        self.assertEqual(self.peer()["families"][FAMILY]["received"], 3)
         since = time.monotonic()
         effects = self.keel.commit(policy())  # the rejected route is kept by now
         self.assertEqual(self.imports(effects), [("replayed", None)])
@@ -126,13 +131,13 @@ class Keep(KeelTest):
         self.assertEqual(self.imports(self.keel.commit({"bgp": {"peers": peers(True)}})), [("route-refresh-sent", None)])
         effects = self.keel.commit(policy("20.0.1.0/24"))  # the rejected route is not kept yet
         self.assertEqual(self.imports(effects), [("route-refresh-sent", None)])
-        self.wait("requests", lambda: len(self.them.requests(since, V4)) > 0)
+        self.wait("requests", lambda: len(self.them.requests(since, FAMILY)) > 0)
         self.them.helpful = True
         effects = self.keel.commit(policy("20.0.2.0/24"))
         self.assertEqual(self.imports(effects), [("route-refresh-sent", None)])
         for _ in range(2):  # late answers to the open requests
-            for afi in (1, 2):
-                self.them.again(bytes([0, afi]), b"\1")
+            for f in (FAMILY, V6):
+                self.them.again(*(bytes(x) for x in ((0, AFI_SAFI[f][0]), (AFI_SAFI[f][1],))))
         self.wait_jobs(effects)
         self.wait("the table", lambda: self.seen() == {"20.0.0.0/24", "20.0.1.0/24"})
         since = time.monotonic()
@@ -147,7 +152,7 @@ class Keep(KeelTest):
         self.wait("the end of the session", self.them.closed)
         self.them = self.speak(refresh=False)
         self.them.announce("20.0.0.0", "20.0.1.0", "20.0.2.0")
-        self.wait("the table", lambda: self.peer()["families"][V4]["received"] == 3)
+        self.wait("the table", lambda: self.peer()["families"][FAMILY]["received"] == 3)
         self.assertEqual(self.peer()["established_count"], self.established + 1)
         self.established += 1
         since = time.monotonic()
@@ -156,16 +161,16 @@ class Keep(KeelTest):
         self.untouched(since)
         self.assertEqual(self.keel.commit({"bgp": {"peers": peers(False)}}), [])  # off: no message to any peer
         self.untouched(since)
-        a = self.keel.answer("rib.routes", {"family": V4, "view": "adj-in-pre", "peer": THEM})
+        a = self.keel.answer("rib.routes", {"family": FAMILY, "view": "adj-in-pre", "peer": THEM})
         self.assertEqual(a["error"]["code"], -32010)
 
     def test_5_5_a_group_each_by_its_own_case(self):
-        group = {"name": "g", "families": {V4: {"import_policy": "in", "export_policy": "accept-all"}}}
+        group = {"name": "g", "families": {FAMILY: {"import_policy": "in", "export_policy": "accept-all"}}}
         members = [{"address": a, "asn": n, "passive": True, "group": "g"} for a, n in ((THEM, 64513), (OTHER, 64514))]
         self.start(dict({"router": {"asn": 64512, "router_id": US}, "bgp": {"groups": [group], "peers": members}}, **policy()))
         with_it, without = self.speak(), self.speak(address=OTHER, asn=64514, refresh=False)
         since = time.monotonic()
-        group["families"][V4]["keep_all_routes"] = True
+        group["families"][FAMILY]["keep_all_routes"] = True
         effects = self.keel.commit({"bgp": {"groups": [group]}})
         self.assertEqual(self.imports(effects), [("route-refresh-sent", None)])
         self.assertEqual(self.imports(effects, OTHER), [("session-reset", "keep-all-routes")])
@@ -205,14 +210,14 @@ class Keep(KeelTest):
         self.assertEqual(self.imports(effects), [("not-applied", "no-route-refresh")])
         self.untouched(since)
         self.assertEqual(self.told(self.other, since), [])
-        self.assertEqual(self.peer()["families"][V4]["not_applied"], "no-route-refresh")
+        self.assertEqual(self.peer()["families"][FAMILY]["not_applied"], "no-route-refresh")
         answer = self.refresh()
         self.assertEqual([(p["action"], p["reason"]) for p in answer["peers"]], [("unsupported", "no-route-refresh")])
-        self.keel.call("bgp.reset", {"family": V4, "scope": "peer", "peer": THEM, "force": True})
+        self.keel.call("bgp.reset", {"family": FAMILY, "scope": "peer", "peer": THEM, "force": True})
         self.wait("the end of the session", self.them.closed)
         self.them = self.speak(refresh=False)
         self.wait("the new session", lambda: self.peer()["state"] == "established")
-        self.assertNotIn("not_applied", self.peer()["families"][V4])
+        self.assertNotIn("not_applied", self.peer()["families"][FAMILY])
 
     @unhurried
     def test_5_7_a_list_refreshes_once_a_delay_restarts(self):
@@ -232,7 +237,7 @@ class Keep(KeelTest):
         # A command starts at once, with or without a replay.
         third = self.keel.commit({"prefix_lists": policy()["prefix_lists"]})
         self.refresh()
-        self.wait_jobs(e for e in third if e["family"] == V4)
+        self.wait_jobs(e for e in third if e["family"] == FAMILY)
         self.untouched(since)
         self.assertEqual(self.seen(), {"20.0.%d.0/24" % i for i in range(3)})
 
@@ -241,7 +246,7 @@ class Keep(KeelTest):
         since = time.monotonic()
         effects = self.keel.commit(policy("20.0.0.0/24"))
         self.assertEqual([p["action"] for p in self.refresh()["peers"]], ["no-op"])
-        self.wait_jobs(e for e in effects if e["family"] == V4)
+        self.wait_jobs(e for e in effects if e["family"] == FAMILY)
         self.wait("the withdrawal", lambda: self.seen() == {"20.0.1.0/24", "20.0.2.0/24"})
         self.untouched(since)
 
@@ -275,25 +280,27 @@ class Keep(KeelTest):
         """The candidate's allow_as_in is applied to kept routes: a looped route is accepted or refused."""
         self.begin(True, True, "20.0.0.0/24")
         self.them.announce("20.0.3.0", asns=(64513, 64512, 7))
-        self.wait("the looped route", lambda: self.peer()["families"][V4]["received"] == 4)
+        self.wait("the looped route", lambda: self.peer()["families"][FAMILY]["received"] == 4)
         for allowed, counts, accepted in ((1, (1, 0, 0), 3), (0, (0, 1, 0), 2)):
-            them, other = peers(True)
-            them["families"][V4]["allow_as_in"] = allowed
-            self.keel.call("config.edit", {"merge": {"bgp": {"peers": [them, other]}}})
+            them, *others = peers(True)
+            them["families"][FAMILY]["allow_as_in"] = allowed
+            self.keel.call("config.edit", {"merge": {"bgp": {"peers": [them, *others]}}})
             lines = self.keel.call("bgp.refresh.preview", {"candidate": True})["peers"]
             effects = self.keel.call("config.commit")["effects"]
             self.wait_jobs(effects)
             self.assertEqual(self.imports(effects), [("replayed", None)])
-            self.assertEqual(self.peer()["families"][V4]["accepted"], accepted)
+            self.assertEqual(self.peer()["families"][FAMILY]["accepted"], accepted)
             self.assertEqual([(l["address"], l["family"], l["direction"], l["exact"], (l["added"], l["removed"], l["changed"])) for l in lines],
-                             [(THEM, V4, "import", True, counts), (OTHER, V4, "export", True, counts)])
-            self.wait("the other peer's routes", lambda: self.peer(OTHER)["families"][V4]["advertised"] == accepted)
+                             [(THEM, FAMILY, "import", True, counts)] + [(a, FAMILY, "export", True, counts) for a in (OTHER, MARKING)[:2 if VPN else 1]])
+            self.wait("the other peer's routes", lambda: self.peer(OTHER)["families"][FAMILY]["advertised"] == accepted)
 
     def test_preview_of_cluster_id(self):
         """Internal peers are included, in both directions; an external peer is not."""
-        internal = {"address": OTHER, "asn": 64512, "passive": True}
-        self.start({"router": {"asn": 64512, "router_id": US}, "bgp": {"peers": [{"address": THEM, "asn": 64513, "passive": True}, internal]}})
-        for cluster, lines in ((US, []), ("9.9.9.9", [(OTHER, V4, "import"), (OTHER, V4, "export")])):  # ours is the router id
+        families = {"families": {FAMILY: {}}}
+        internal = dict({"address": OTHER, "asn": 64512, "passive": True}, **families)
+        external = dict({"address": THEM, "asn": 64513, "passive": True}, **families)
+        self.start({"router": {"asn": 64512, "router_id": US}, "bgp": {"peers": [external, internal]}})
+        for cluster, lines in ((US, []), ("9.9.9.9", [(OTHER, FAMILY, "import"), (OTHER, FAMILY, "export")])):  # ours is the router id
             self.keel.call("config.edit", {"merge": {"bgp": {"cluster_id": cluster}}})
             seen = self.keel.call("bgp.refresh.preview", {"candidate": True})["peers"]
             self.assertEqual([(l["address"], l["family"], l["direction"]) for l in seen], lines)

@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """keel-policy(7) rules 13 and 14, against a real keeld: a commit withdraws no route of the new configuration, in any order of the peers' answers,
-and announces no route twice. ROUTES (5,000), DELAY_S (1) until an asked peer answers, RIB_THREADS. Needs root; else the exit status is 77.
+and announces no route twice. ROUTES (5,000), DELAY_S (1) until an asked peer answers, RIB_THREADS, FAMILY (ipv4-unicast). Needs root; else the
+exit status is 77.
 
-usage: test_plan.py KEELD
+usage: test_plan.py KEELD [Plan.TEST...]
 """
 import json
 import os
@@ -13,9 +14,9 @@ import threading
 import time
 
 import keel_rig
-from keel_rig import REFRESH, THEM, UPDATE, US, V4, V6, KeelTest, Speaker
+from keel_rig import AFI_SAFI, FAMILY, LABELS, REFRESH, THEM, UPDATE, US, V6, VPN, KeelTest, Speaker, end_of_rib, nlri, update_of
 
-OTHER, RECEIVER = "192.0.2.3", "192.0.2.50"
+OTHER, RECEIVER, MARKING = "192.0.2.3", "192.0.2.50", "192.0.2.51"
 MARKER = "10.0.99.0/24"
 ROUTES = int(os.environ.get("ROUTES", 5000))
 DELAY_S = float(os.environ.get("DELAY_S", 1))
@@ -30,10 +31,8 @@ class Transit(Speaker):
     end = FRAMED
 
     def table_said(self):
-        path = bytes([0x40, 1, 1, 0, 0x40, 2, 6, 2, 1]) + struct.pack(">I", self.asn) + b"\x40\x03\x04" + socket.inet_aton(self.address)
-        for i in range(0, ROUTES, 800):
-            nlri = b"".join(b"\x18" + socket.inet_aton(n)[:3] for n in NETWORKS[i:i + 800])
-            self.send(UPDATE, struct.pack(">HH", 0, len(path)) + path + nlri)
+        for i in range(0, ROUTES, 250):
+            self.send(UPDATE, update_of(FAMILY, self.address, (self.asn,), b"".join(nlri(FAMILY, n) for n in NETWORKS[i:i + 250])))
 
     def again(self, afi, safi):
         threading.Thread(target=self.answer, args=(afi, safi), daemon=True).start()
@@ -44,12 +43,12 @@ class Transit(Speaker):
         try:
             if self.end == FRAMED:
                 self.send(REFRESH, afi + b"\1" + safi)
-            if afi == b"\0\1":
+            if afi + safi == struct.pack(">HB", *AFI_SAFI[FAMILY]):
                 self.table_said()
             if self.end == FRAMED:
                 self.send(REFRESH, afi + b"\2" + safi)
             elif self.end == UNFRAMED:
-                self.send(UPDATE, bytes(4))
+                self.send(UPDATE, end_of_rib(FAMILY))
         except OSError:
             pass
 
@@ -66,7 +65,7 @@ def policies(**nodes):
 
 def matched(tag):
     """Nodes that permit the marker and the routes with this tag."""
-    return [{"seq": 5, "action": "permit", "match": {"source": "network"}},
+    return [{"seq": 5, "action": "permit", "match": {"prefix_list": "marker"} if VPN else {"source": "network"}},
             {"seq": 10, "action": "permit", "match": {"community_list": "tag%d" % tag}}]
 
 
@@ -77,13 +76,17 @@ class Plan(KeelTest):
         families = {THEM: "in-a", OTHER: "in-b"}
         peers = [{"address": a, "asn": 64513 if a == THEM else 64514, "passive": True,
                   "capabilities": {"route_refresh": refresh, "enhanced_route_refresh": end == FRAMED},
-                  "families": {V4: {"import_policy": families[a], "keep_all_routes": keep}}} for a in order]
-        peers.append({"address": RECEIVER, "asn": 64515, "passive": True, "families": {V4: {"export_policy": "out"}, V6: {"export_policy": "deny-all"}}})
+                  "families": {FAMILY: {"import_policy": families[a], "keep_all_routes": keep}}} for a in order]
+        peers.append({"address": RECEIVER, "asn": 64515, "passive": True, "families": {FAMILY: {"export_policy": "out", **LABELS}, V6: {"export_policy": "deny-all"}}})
+        if VPN:
+            peers.append({"address": MARKING, "asn": 64516, "passive": True, "families": {FAMILY: {"import_policy": "accept-all"}}})
         self.start({"router": {"asn": 64512, "router_id": US},
+                    "prefix_lists": [{"name": "marker", "entries": [{"action": "permit", "prefix": MARKER}]}],
                     "community_lists": [{"name": "tag%d" % i, "entries": [{"action": "permit", "community": "64512:%d" % i}]} for i in (1, 2)],
                     "route_policies": nodes, "bgp": dict({"next_hop_tracking": False, "peers": peers}, **bgp)})
         self.transit = {a: self.join(a, asn, end, delay_s) for a, asn in ((THEM, 64513), (OTHER, 64514))}
         self.receiver = self.speak(address=RECEIVER, asn=64515)
+        self.marking = self.speak(address=MARKING, asn=64516) if VPN else None
         self.wait("the first table", lambda: self.receiver.table() == PREFIXES, self.receiver.changed)
 
     def join(self, address, asn, end, delay_s):
@@ -94,13 +97,13 @@ class Plan(KeelTest):
             if s.established():
                 break
         s.table_said()
-        s.send(UPDATE, bytes(4))
+        s.send(UPDATE, end_of_rib(FAMILY))
         # with kept routes, refused routes count as received, too
         self.wait("its routes", lambda: max(self.family(address)[c] for c in ("received", "rejected_total")) >= ROUTES)
         return s
 
     def family(self, address):
-        return [p for p in self.keel.call("bgp.peers")["peers"] if p["address"] == address][0]["families"][V4]
+        return [p for p in self.keel.call("bgp.peers")["peers"] if p["address"] == address][0]["families"][FAMILY]
 
     def moved(self, merge, announced):
         """Commits; counts the withdrawals and announcements of each prefix until the jobs and the plan have ended."""
@@ -114,13 +117,16 @@ class Plan(KeelTest):
         said = sum(len(u[2] & PREFIXES) for u in updates)
         self.assertEqual((gone, said), (0, announced), effects)
         self.assertEqual(self.receiver.table() & PREFIXES, PREFIXES)
-        self.assertEqual([p["established_count"] for p in self.keel.call("bgp.peers")["peers"]], [1, 1, 1])
+        self.assertEqual({p["established_count"] for p in self.keel.call("bgp.peers")["peers"]}, {1})
 
     def caught_up(self):
-        """Waits until all changes so far have arrived: the network of the marker follows them in the journal."""
+        """Waits until all changes so far have arrived: the network of the marker follows them in the journal. A VPN family has no networks."""
         self.marked = not self.marked
         since = time.monotonic()
-        self.keel.commit({"bgp": {"networks": [{"prefix": MARKER}] if self.marked else []}})
+        if VPN:
+            (self.marking.announce if self.marked else self.marking.withdraw)(MARKER.split("/")[0])
+        else:
+            self.keel.commit({"bgp": {"networks": [{"prefix": MARKER}] if self.marked else []}})
         self.wait("the marker", lambda: MARKER in self.receiver.told(since)[0 if self.marked else 1], self.receiver.changed)
 
     def renamed(self, keep, **how):
@@ -217,7 +223,7 @@ class Plan(KeelTest):
         since = time.monotonic()
         effects = self.keel.commit({"route_policies": policies(in_a=tagged(1), in_b=tagged(1, False),
                                                                out=[{"seq": 10, "action": "permit", "set": {"med": 7}}])})
-        job = self.keel.call("bgp.refresh", {"family": V4, "scope": "all", "direction": "export"})["job"]
+        job = self.keel.call("bgp.refresh", {"family": FAMILY, "scope": "all", "direction": "export"})["job"]
         self.wait("the command's job", lambda: self.keel.job(job) == "done")
         self.wait_jobs(effects)
         self.caught_up()

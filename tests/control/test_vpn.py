@@ -1,0 +1,252 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""VPN families against a real keeld: routes of rib.routes and keelctl with distinguishers and labels, and keel-policy(7) rules 1, 2, 6, 9 to 12 and
+15 for a VPN family beside IPv4 unicast. Rules 3 to 5, 7, 8, 13 and 14: test_keep.py and test_plan.py with FAMILY. FAMILY: vpnv4-unicast (default)
+or vpnv6-unicast. Needs root (a network namespace); else the exit status is 77.
+
+usage: test_vpn.py KEELD KEELCTL [Vpn.TEST...]
+"""
+import json
+import os
+import subprocess
+import sys
+import time
+
+os.environ.setdefault("FAMILY", "vpnv4-unicast")
+import keel_rig
+from keel_rig import AFI_SAFI, FAMILY, REFRESH, THEM, UPDATE, US, V4, VPNV4, KeelTest, attributes, nlri, nlri_of, update_of, withdrawal_of
+
+KEELCTL = sys.argv.pop(2)
+OTHER = "192.0.2.3"
+NOT_FOUND = -32004
+SHORT = FAMILY.split("-")[0]
+NETS = ["20.0.%d.0" % i if FAMILY == VPNV4 else "2001:db8:%x::" % (i + 1) for i in range(4)]
+LENGTH = 24 if FAMILY == VPNV4 else 48
+PREFIXES = ["%s/%d" % (n, LENGTH) for n in NETS]
+RDS = {"64512:7": b"\0\0\xfc\0\0\0\0\7", "192.0.2.1:8": b"\0\1\xc0\0\2\1\0\x08", "0x0009010203040506": b"\0\x09\1\2\3\4\5\6"}
+
+
+def route(net, rd="64512:7", label=100):
+    return nlri(FAMILY, net, LENGTH, label, RDS[rd])
+
+
+def policy(*rejected):
+    return {"prefix_lists": [{"name": "bad", "entries": [{"action": "permit", "prefix": p} for p in rejected or ("203.0.113.0/24",)]}],
+            "route_policies": [{"name": "in", "nodes": [{"seq": 10, "action": "deny", "match": {"prefix_list": "bad"}},
+                                                        {"seq": 20, "action": "permit", "set": {"local_pref": 110}}]}]}
+
+
+class Vpn(KeelTest):
+    def begin(self, refresh=True, keep=False, families=(V4, FAMILY)):
+        # a label stays with its next hop
+        config = {f: {"import_policy": "in", "export_policy": "accept-all", "keep_all_routes": keep, "next_hop_unchanged": True} for f in (V4, FAMILY)}
+        peers = [{"address": a, "asn": n, "passive": True, "families": config} for a, n in ((THEM, 64513), (OTHER, 64514))]
+        self.start(dict({"router": {"asn": 64512, "router_id": US}, "bgp": {"next_hop_tracking": False, "peers": peers}}, **policy()))
+        self.them = self.speak(refresh=refresh, families=families)
+        self.other = self.speak(address=OTHER, asn=64514, families=(V4, FAMILY))
+        self.them.send(UPDATE, update_of(V4, THEM, (64513,), nlri(V4, "20.9.0.0")))
+        if FAMILY in families:
+            self.say(*NETS)
+        want = {"20.9.0.0/24"} | (set(PREFIXES) if FAMILY in families else set())
+        self.wait("the first table", lambda: self.other.table() == want, self.other.changed)
+        self.established = {p["address"]: p["established_count"] for p in self.keel.call("bgp.peers")["peers"]}
+
+    def say(self, *nets, rd="64512:7"):
+        self.them.send(UPDATE, update_of(FAMILY, THEM, (64513,), b"".join(route(n, rd, 100 + i) for i, n in enumerate(nets))))
+
+    def peer(self, address=THEM):
+        return [p for p in self.keel.call("bgp.peers")["peers"] if p["address"] == address][0]
+
+    def refresh(self, direction, family=FAMILY, **more):
+        params = dict({"family": family, "scope": "all", "direction": direction}, **more)
+        answer = self.keel.call("bgp.refresh", params)
+        return {p["address"]: (p["action"], p.get("reason")) for p in answer["peers"]}, answer["job"]
+
+    def done(self, job):
+        self.wait("end of the job", lambda: self.keel.job(job) == "done")
+
+    def still_up(self):
+        """Rule 10."""
+        self.assertEqual({p["address"]: p["established_count"] for p in self.keel.call("bgp.peers")["peers"]}, self.established)
+
+    def ctl(self, *words):
+        p = subprocess.run([KEELCTL, "--socket", self.keel.path, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return p.returncode, p.stdout, p.stderr
+
+    def shown(self, **params):
+        """{(rd, prefix): labels} of rib.routes."""
+        found = self.keel.call("rib.routes", dict({"family": FAMILY, "view": "loc"}, **params))["routes"]
+        return {(r["rd"], r["prefix"]): r.get("labels") for r in found}
+
+    def received(self, speaker, since):
+        """[(family, octets of NLRI)] of the UPDATEs that announce prefixes, in order."""
+        found = []
+        for t, kind, b in speaker.messages:
+            if kind != UPDATE or t < since:
+                continue
+            n = int.from_bytes(b[:2], "big")
+            end = 4 + n + int.from_bytes(b[2 + n:4 + n], "big")
+            found += [(V4, b[end:])] if b[end:] else []
+            found += [((v[1], v[2]), v[5 + v[3]:]) for k, v in attributes(b[4 + n:end]) if k == 14]
+        return found
+
+    # ---- routes ----
+
+    def test_routes_by_distinguisher(self):
+        self.begin()
+        self.say(NETS[0], rd="192.0.2.1:8")
+        self.say(NETS[0], rd="0x0009010203040506")
+        self.wait("three routes of a prefix", lambda: len(self.shown(prefix=PREFIXES[0])) == 3)
+        self.assertEqual(self.shown(prefix=PREFIXES[0]), {(rd, PREFIXES[0]): [100] for rd in RDS})
+        self.assertEqual(self.shown(rd="64512:7"), {("64512:7", p): [100 + i] for i, p in enumerate(PREFIXES)})
+        self.assertEqual(self.shown(rd="64512:7", prefix=PREFIXES[1]), {("64512:7", PREFIXES[1]): [101]})
+        self.assertEqual(self.shown(rd="64512:8"), {})
+        r = self.keel.call("rib.routes", {"family": FAMILY, "view": "adj-in", "peer": THEM, "rd": "192.0.2.1:8"})["routes"][0]
+        self.assertEqual((r["ext_communities"], r["next_hop"], r["as_path"]), (["rt:64512:7"], THEM, "64513"))
+        looked = self.keel.call("rib.lookup", {"family": FAMILY, "rd": "64512:7", "address": NETS[1]})
+        self.assertEqual((looked["prefix"], looked["routes"][0]["rd"]), (PREFIXES[1], "64512:7"))
+        self.assertEqual(self.keel.call("rib.lookup", {"family": FAMILY, "rd": "192.0.2.1:8", "address": NETS[1]})["prefix"], None)
+        for params, path in (({"family": FAMILY, "address": NETS[0]}, "/rd"), ({"family": FAMILY, "rd": "x", "address": NETS[0]}, "/rd"),
+                             ({"family": V4, "rd": "64512:7", "address": "20.0.0.0"}, "/rd")):
+            error = self.keel.answer("rib.lookup", params)["error"]
+            self.assertEqual((error["code"], error["data"]["path"]), (-32602, path))
+        tables = {t["family"]: (t["prefixes"], t["paths"]) for t in self.keel.call("rib.summary")["tables"]}
+        self.assertEqual((tables[FAMILY], tables[V4]), ((6, 6), (1, 1)))
+        status, out, err = self.ctl("show", "route", SHORT)
+        self.assertEqual((status, err), (0, ""))
+        self.assertIn("64512:7:" + PREFIXES[0], out)
+        self.assertIn("(label 100)", out)
+        status, out, err = self.ctl("show", "route", SHORT, PREFIXES[0], "rd", "192.0.2.1:8")
+        self.assertEqual((status, err), (0, ""))
+        self.assertRegex(out, r"route distinguisher +192\.0\.2\.1:8\n +label +100\n")
+        self.them.send(UPDATE, withdrawal_of(FAMILY, route(NETS[0], "192.0.2.1:8", None)))
+        self.wait("the withdrawal", lambda: len(self.shown(prefix=PREFIXES[0])) == 2)
+        # what the other peer has: the same distinguishers, labels and target
+        got = {(rd, p): label for f, b in self.received(self.other, 0) if f == AFI_SAFI[FAMILY] for p, rd, label in nlri_of(b, *f)}
+        self.assertEqual({p for rd, p in got if rd == RDS["64512:7"]}, set(PREFIXES))
+        self.assertEqual({rd for rd, p in got if p == PREFIXES[0]}, set(RDS.values()))
+
+    # ---- rules of keel-policy(7) ----
+
+    def test_rule_1_import_asks_for_exactly_this_family(self):
+        self.begin()
+        since = time.monotonic()
+        actions, job = self.refresh("import")
+        self.assertEqual(actions, {THEM: ("route-refresh-sent", None), OTHER: ("route-refresh-sent", None)})
+        self.wait("the requests", lambda: all(s.requests(since, FAMILY) for s in (self.them, self.other)))
+        for s in (self.them, self.other):
+            self.assertEqual((len(s.requests(since)), len(s.requests(since, FAMILY))), (1, 1))
+        status, out, _ = self.ctl("refresh", "bgp", SHORT, THEM, "import")
+        self.assertEqual(status, 0)
+        self.still_up()
+
+    def test_rule_1_and_2_not_negotiated_and_without_route_refresh(self):
+        self.begin(refresh=False, families=(V4,))
+        since = time.monotonic()
+        actions, job = self.refresh("import", scope="peer", peer=THEM)
+        self.assertEqual((actions, job), ({THEM: ("unsupported", "not-negotiated")}, None))
+        actions, job = self.refresh("import", V4, scope="peer", peer=THEM)
+        self.assertEqual((actions, job), ({THEM: ("unsupported", "no-route-refresh")}, None))
+        status, _, _ = self.ctl("refresh", "bgp", SHORT, THEM, "import")
+        self.assertEqual((status, self.them.requests(since)), (1, []))
+        self.still_up()
+
+    def test_rule_2_without_route_refresh(self):
+        self.begin(refresh=False)
+        since = time.monotonic()
+        actions, job = self.refresh("import", scope="peer", peer=THEM)
+        self.assertEqual((actions, job), ({THEM: ("unsupported", "no-route-refresh")}, None))
+        self.assertEqual(self.them.requests(since), [])
+        self.still_up()
+
+    def test_rules_6_and_12_export_sends_this_family_alone(self):
+        self.begin()
+        since = time.monotonic()
+        actions, job = self.refresh("export", scope="peer", peer=OTHER)
+        self.assertEqual(actions, {OTHER: ("readvertised", None)})
+        self.done(job)
+        self.wait("EoRR", lambda: any(k == REFRESH and b[2] == 2 for t, k, b in self.other.messages if t >= since), self.other.changed)
+        marks = [(b[2], (b[1], b[3])) for t, k, b in self.other.messages if t >= since and k == REFRESH]
+        self.assertEqual(marks, [(1, AFI_SAFI[FAMILY]), (2, AFI_SAFI[FAMILY])])
+        self.assertEqual({f for f, _ in self.received(self.other, since)}, {AFI_SAFI[FAMILY]})
+        self.assertEqual(self.other.told(since), (set(PREFIXES), set()))
+        self.assertEqual([m for m in self.them.messages if m[0] >= since], [])
+        since = time.monotonic()
+        self.done(self.refresh("export", V4, scope="peer", peer=OTHER)[1])
+        self.wait("the IPv4 table", lambda: self.other.told(since)[0], self.other.changed)
+        self.assertEqual({f for f, _ in self.received(self.other, since)}, {V4})
+        self.still_up()
+
+    def test_rules_9_and_10_reset_names_all_families(self):
+        self.begin()
+        families = sorted([V4, FAMILY])
+        would = self.keel.call("bgp.reset", {"family": FAMILY, "scope": "peer", "peer": THEM})["peers"]
+        self.assertEqual([(p["address"], p["action"], sorted(p["families_dropped"])) for p in would], [(THEM, "would-reset", families)])
+        self.still_up()
+        for scope, words in (("internal", ("internal",)), ("slow-peer", ("slow-peer",))):
+            error = self.keel.answer("bgp.reset", {"family": FAMILY, "scope": scope, "force": True})["error"]
+            self.assertEqual(error["code"], NOT_FOUND)
+            self.assertEqual(self.ctl("reset", "bgp", SHORT, *words)[0], 1)
+        status, out, _ = self.ctl("--json", "reset", "bgp", SHORT, THEM)
+        self.assertEqual(status, 0)
+        self.assertEqual([(p["address"], p["action"], sorted(p["families_dropped"])) for p in json.loads(out)["peers"]], [(THEM, "reset", families)])
+        self.wait("the end of the session", self.them.closed, self.them.changed)
+        self.assertFalse(self.other.closed())
+        self.wait("the withdrawals", lambda: not self.other.table(), self.other.changed)
+
+    def test_rule_11_requests_share_an_answer(self):
+        self.begin()
+        self.them.helpful = False
+        since = time.monotonic()
+        jobs = [self.refresh("import", scope="peer", peer=THEM)[1] for _ in range(5)]
+        self.wait("a request", lambda: self.them.requests(since), self.them.changed)
+        afi, safi = AFI_SAFI[FAMILY]
+        self.them.send(REFRESH, bytes([0, afi, 1, safi]))
+        self.say(*NETS)
+        self.them.send(REFRESH, bytes([0, afi, 2, safi]))
+        for j in jobs:
+            self.done(j)
+        self.assertEqual(len(self.them.requests(since)), 1)
+        since, before = time.monotonic(), self.peer()["families"][FAMILY]["refresh"]
+        for _ in range(20):  # of the peer: at most one more walk while a walk runs
+            self.them.send(REFRESH, bytes([0, afi, 0, safi]))
+        self.wait("the requests", lambda: self.peer()["families"][FAMILY]["refresh"]["requests_received"] == before["requests_received"] + 20)
+
+        def settled():
+            r = self.peer()["families"][FAMILY]["refresh"]
+            return r["served"] + r["coalesced"] - before["served"] - before["coalesced"] == 20 and r["eorr_sent"] == r["borr_sent"]
+        self.wait("the answers", settled)
+        self.still_up()
+
+    def test_rule_15_preview(self):
+        self.begin(keep=True)
+        since = time.monotonic()
+        self.keel.call("config.edit", {"merge": policy(*PREFIXES[:3])})
+        lines = self.keel.call("bgp.refresh.preview", {"candidate": True})["peers"]
+        counts = {(l["address"], l["family"], l["direction"]): (l["added"], l["removed"], l["changed"], l["exact"]) for l in lines if l["removed"]}
+        self.assertEqual(counts, {(THEM, FAMILY, "import"): (0, 3, 0, True), (OTHER, FAMILY, "export"): (0, 3, 0, True)})
+        self.assertEqual([m for m in self.other.messages + self.them.messages if m[0] >= since], [])
+        effects = self.keel.call("config.commit")["effects"]
+        self.wait_jobs(effects)
+        self.wait("the rest", lambda: self.other.table() == {"20.9.0.0/24", PREFIXES[3]}, self.other.changed)
+        self.assertEqual(self.other.told(since), (set(), set(PREFIXES[:3])))
+        self.assertEqual((self.peer()["families"][FAMILY]["received"], self.peer()["families"][FAMILY]["accepted"]), (4, 1))
+        self.still_up()
+
+    def test_shell_views(self):
+        """The views of the family, each line and its undo."""
+        self.begin()
+        view = "system-view; bgp 64512; ipv%s-family %s; " % (SHORT[-1], SHORT)
+        for line, undone in (("peer %s keep-all-routes", None), ("peer %s route-policy accept-all import", None), ("peer %s enable", "disabled")):
+            status, _, err = self.ctl(view + line % THEM)
+            self.assertEqual((status, err), (0, ""), line)
+        family = self.keel.call("config.get", {"source": "candidate"})["document"]["bgp"]["peers"][0]["families"][FAMILY]
+        self.assertEqual((family["keep_all_routes"], family["import_policy"]), (True, "accept-all"))
+        status, _, err = self.ctl(view + "undo peer %s keep-all-routes; undo peer %s route-policy accept-all import; undo peer %s enable; commit" % ((THEM,) * 3))
+        self.assertEqual((status, err), (0, ""))
+        family = self.keel.call("config.get")["document"]["bgp"]["peers"][0]["families"][FAMILY]
+        self.assertEqual(family, {"export_policy": "accept-all", "next_hop_unchanged": True, "enabled": False})
+
+
+if __name__ == "__main__":
+    keel_rig.main()
