@@ -62,6 +62,21 @@ start_at(struct rte_mbuf *m, const uint8_t *at)
 	m->pkt_len = (uint32_t)((int)m->pkt_len - cut);
 }
 
+static_assert(offsetof(struct rte_mbuf, data_len) == offsetof(struct rte_mbuf, pkt_len) + 4,
+	"both lengths in a word");
+
+/* Removes one label after the Ethernet header; the buffer is longer than that. */
+static inline void
+cut_entry(struct rte_mbuf *m)
+{
+	uint64_t lengths;
+
+	memcpy(&lengths, &m->pkt_len, sizeof(lengths));
+	lengths -= (uint64_t)MPLS_ENTRY << 32 | MPLS_ENTRY;
+	memcpy(&m->pkt_len, &lengths, sizeof(lengths));
+	m->data_off += MPLS_ENTRY;
+}
+
 /* ---- sending ---- */
 
 void
@@ -362,30 +377,73 @@ act(struct mpls *x, const struct labelled *p, uint64_t word) RUNS_ON(role_worker
 	burst_drop(x->inner, p->m, reason);
 }
 
+/* A packet of any kind. */
+static __attribute__((noinline)) void
+general(struct mpls *x, struct rte_mbuf *m, uint8_t *at) RUNS_ON(role_worker)
+{
+	struct labelled p = {.m = m, .at = at};
+	enum drop_reason reason = check(x, &p);
+	uint32_t label;
+	uint64_t word;
+
+	if (reason != DROP_NOT) {
+		burst_drop(x->inner, m, reason);
+		return;
+	}
+	label = entry_label(p.entry);
+	label_lookup(x->fib->labels, &label, &word, 1);
+	act(x, &p, word);
+}
+
+/*
+ * Pops the single label of an IPv4 packet, the common kind. False: the packet is of another kind,
+ * and unchanged. The Ethernet addresses are not moved: transmission replaces them; the first octet
+ * says that the frame was no broadcast.
+ */
+static inline bool
+pop_plain(struct mpls *x, struct rte_mbuf *m, uint8_t *at, uint64_t word,
+	const struct fib_generation *generation)
+{
+	uint16_t vrf = (uint16_t)label_word_target(word);
+	uint8_t *ip = at + MPLS_ENTRY;
+	struct lane *l = &x->inner->v4;
+	uint32_t entry;
+
+	if (label_word_op(word) != LABEL_POP_INSTANCE || x->out->pipe || vrf >= FIB_VRF_MAX ||
+		rte_pktmbuf_data_len(m) < ETHER_LEN + MPLS_ENTRY + sizeof(struct rte_ipv4_hdr) ||
+		forward_is_group(m) || forward_vlan_stripped(m))
+		return false;
+	entry = entry_read(at);
+	if (!(entry & BOTTOM) || *ip >> 4 != 4)
+		return false;
+	__builtin_prefetch(generation->v4[vrf].compact); /* the header, and the root behind */
+	__builtin_prefetch((const char *)generation->v4[vrf].compact + CACHE_LINE);
+	ttl_lower(ip, sizeof(struct rte_ipv4_hdr), entry_ttl(entry));
+	cut_entry(m);
+	ip[-ETHER_LEN] = 0;
+	memcpy(ip - 2, type_v4, 2);
+	m->port = vrf;
+	l->ip[l->count] = ip;
+	l->pkt[l->count++] = m;
+	return true;
+}
+
 /* All labels are looked up together, because their words may lie in 8 MiB. */
 void
 mpls_finish(const struct burst *b, struct burst *inner, const struct mpls_from *from,
-	const struct fib_reader *fib, struct outbox *out)
+	const struct fib_reader *fib, const struct fib_generation *generation, struct outbox *out)
 {
 	struct mpls x = {.inner = inner, .from = from, .fib = fib, .out = out};
-	struct labelled p[BURST_MAX];
+	const struct label_lane *l = &b->mpls;
 	uint32_t label[BURST_MAX];
 	uint64_t word[BURST_MAX];
-	unsigned n = 0;
 
-	for (unsigned i = 0; i < b->mpls.count; i++) {
-		enum drop_reason reason;
-
-		p[n] = (struct labelled){.m = b->mpls.pkt[i], .at = b->mpls.ip[i]};
-		reason = check(&x, &p[n]);
-		if (reason != DROP_NOT) {
-			burst_drop(inner, p[n].m, reason);
-			continue;
-		}
-		label[n] = entry_label(p[n].entry);
-		n++;
+	/* a buffer has room behind a frame that is too short: the label is then not used */
+	for (unsigned i = 0; i < l->count; i++)
+		label[i] = entry_label(entry_read(l->ip[i]));
+	label_lookup(fib->labels, label, word, l->count);
+	for (unsigned i = 0; i < l->count; i++) {
+		if (!from->allowed || !pop_plain(&x, l->pkt[i], l->ip[i], word[i], generation))
+			general(&x, l->pkt[i], l->ip[i]);
 	}
-	label_lookup(fib->labels, label, word, n);
-	for (unsigned i = 0; i < n; i++)
-		act(&x, &p[i], word[i]);
 }

@@ -30,7 +30,8 @@ struct mpls_from {
  * burst with `each`; switched packets to `out`; the rest to dropped[] or waiting[] of `inner`.
  */
 void mpls_finish(const struct burst *b, struct burst *inner, const struct mpls_from *from,
-	const struct fib_reader *fib, struct outbox *out) RUNS_ON(role_worker);
+	const struct fib_reader *fib, const struct fib_generation *generation, struct outbox *out)
+	RUNS_ON(role_worker);
 
 /* Labels to push: those of the adjacency above `label`; LABEL_NONE: no further label. */
 struct mpls_push {

@@ -312,7 +312,7 @@ finish_labelled(struct worker *w, const struct burst *b, const struct source *s,
 	inner->each = true;
 	read_begin(w);
 	generation = fib_read_begin(w->fib);
-	mpls_finish(b, inner, &from, w->fib, &out);
+	mpls_finish(b, inner, &from, w->fib, generation, &out);
 	classify(inner);
 	pending = route(w, inner, generation, s->vrf, now);
 	read_end(w);
