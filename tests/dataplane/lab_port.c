@@ -142,6 +142,22 @@ make_v4(const struct end *e, uint8_t *f, const struct lab_flow_v4 *flow, uint64_
 	put_word(f, number, flow->class, flow->dst);
 }
 
+/* make_v4() with a label between the Ethernet header and the packet. */
+static __rte_always_inline void
+make_labelled(const struct end *e, uint8_t *f, const struct lab_flow_v4 *flow, uint64_t number,
+	uint64_t labels)
+{
+	uint64_t random = (number * UINT64_C(0x9e3779b97f4a7c15)) >> 32;
+	uint32_t label = LAB_LABEL_FIRST + (uint32_t)(random * labels >> 32);
+	uint32_t entry = rte_cpu_to_be_32(label << 12 | 0x100 | LAB_TTL);
+
+	make_v4(e, f + sizeof(entry), flow, number);
+	memcpy(f, e->v4, 12);
+	f[12] = 0x88;
+	f[13] = 0x47;
+	memcpy(f + 14, &entry, sizeof(entry));
+}
+
 static __rte_always_inline void
 make_v6(const struct end *e, uint8_t *f, const struct lab_flow_v6 *flow, uint64_t number)
 {
@@ -154,13 +170,13 @@ make_v6(const struct end *e, uint8_t *f, const struct lab_flow_v6 *flow, uint64_
 /* ---- source ---- */
 
 static struct head
-head_of(uint16_t ethdev)
+head_of(uint16_t ethdev, uint16_t len)
 {
 	struct rte_mbuf m = {.data_off = RTE_PKTMBUF_HEADROOM,
 		.nb_segs = 1,
 		.port = ethdev,
-		.pkt_len = LAB_FRAME,
-		.data_len = LAB_FRAME};
+		.pkt_len = len,
+		.data_len = len};
 	struct head h;
 
 	static_assert(
@@ -184,7 +200,7 @@ port_prepare(unsigned index)
 		return false;
 	memcpy(e->mac, mac != 0 ? (const uint8_t *)&mac : own.addr_bytes, 6);
 	make_templates(e, index);
-	e->fresh = head_of(e->ethdev);
+	e->fresh = head_of(e->ethdev, lab_count(&e->side->labels) > 0 ? LAB_FRAME + 4 : LAB_FRAME);
 	e->frame_at =
 		sizeof(struct rte_mbuf) + rte_pktmbuf_priv_size(e->pool) + RTE_PKTMBUF_HEADROOM;
 	e->number = (uint64_t)index << SOURCE_SHIFT;
@@ -212,10 +228,14 @@ fill_v4(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsign
 {
 	const struct lab_flow_v4 *flow = lab_flows_v4(s);
 	uint64_t at = e->next_v4, count = s->v4_count, number = e->number;
+	uint64_t labels = lab_count(&e->side->labels);
 
 	for (unsigned i = 0; i < n; i++) {
 		__builtin_prefetch(&flow[at + AHEAD]);
-		make_v4(e, fresh_frame(e, pkt[i]), &flow[at], ++number);
+		if (labels > 0)
+			make_labelled(e, fresh_frame(e, pkt[i]), &flow[at], ++number, labels);
+		else
+			make_v4(e, fresh_frame(e, pkt[i]), &flow[at], ++number);
 		at = after(at, count);
 	}
 	e->next_v4 = at;

@@ -37,9 +37,10 @@
 
 #define LAB_PORTS 8
 #define LAB_CLASSES 256
-#define LAB_MAGIC UINT64_C(0x31304c4545504b) /* changes with this header */
+#define LAB_MAGIC UINT64_C(0x32304c4545504b) /* changes with this header */
 #define LAB_FRAME 64u
 #define LAB_TTL 64
+#define LAB_LABEL_FIRST 100000u
 
 struct lab_flow_v4 {
 	uint32_t dst; /* in wire order */
@@ -62,6 +63,11 @@ struct lab_side {
 	 */
 	alignas(64) _Atomic uint64_t mac;
 	_Atomic uint64_t limit; /* number of frames the source may send; 0: no limit */
+	/*
+	 * IPv4 frames get a label from LAB_LABEL_FIRST on, one of this number at random; 0: no
+	 * labels. Set before the first frame.
+	 */
+	_Atomic uint64_t labels;
 	alignas(64) _Atomic uint64_t sent; /* by the source of this port */
 	_Atomic uint64_t starved; /* polls without free buffers */
 	alignas(64) _Atomic uint64_t seen; /* lab frames sent on this port */
