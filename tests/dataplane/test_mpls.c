@@ -500,7 +500,7 @@ write_input(const char *in, const char *plain)
 	}
 	packets += 2;
 	assert_int_equal(fclose(f), 0);
-	/* a port without `mpls` takes IP alone */
+	/* a port without `mpls`, in an instance, takes IP alone */
 	f = pcap_create(plain);
 	assert_non_null(f);
 	for (unsigned i = 0; i < 100; i++) {
@@ -510,7 +510,7 @@ write_input(const char *in, const char *plain)
 			put_label(&frame, LABEL_OF(3), true, 0, 64);
 			drops[DROP_mpls_port]++;
 		} else {
-			struct lab_frame *e = expect(&frame, HOP_DEFAULT);
+			struct lab_frame *e = expect(&frame, ERRORS);
 
 			ttl_set(e, 63);
 		}
@@ -576,27 +576,28 @@ compare_drops(void)
 }
 
 static uint16_t
-port(const char *name, const char *device, bool mpls)
+port(const char *name, const char *device, bool mpls, uint16_t vrf)
 {
 	struct dataplane_error err = {""};
 	uint16_t number = 0;
 	int rc = port_add(
-		&(struct port_config){.name = name, .device = device, .mpls = mpls, .mtu = 1500}, 1,
-		&number, &err);
+		&(struct port_config){
+			.name = name, .device = device, .vrf = {vrf}, .mpls = mpls, .mtu = 1500},
+		1, &number, &err);
 
 	if (rc != 0)
 		fail_msg("port_add %s: %d %s", name, rc, err.text);
 	return number;
 }
 
-/* Ports of an instance would come first; this router has none. */
+/* The receiving port, and a port of the instance, which the errors come from. */
 static void
-set_sources(uint16_t number)
+set_sources(uint16_t number, const char *address)
 {
-	struct ip_addr v4 = lab_addr("192.0.2.254"), v6 = lab_addr("2001:db8:a::fe");
+	struct ip_addr v4 = lab_addr(address), v6 = lab_addr("2001:db8:a::fe");
 
 	role_enter_host();
-	v6.b[7] = 0xfe; /* to be seen in the output */
+	v6.b[7] = v4.b[3]; /* to be seen in the output */
 	port_icmp_source_set(number, AFI_IPV4, &v4);
 	port_icmp_source_set(number, AFI_IPV6, &v6);
 }
@@ -631,21 +632,22 @@ test_mix(void **state)
 	snprintf(plain, sizeof(plain), "%s/plain.pcap", directory);
 	snprintf(out, sizeof(out), "%s/out.pcap", directory);
 	lab_eal_up(directory, 64);
-	(void)port("null", "net_null0,no-rx=1", false);
+	(void)port("null", "net_null0,no-rx=1", false, 0);
 	snprintf(device, sizeof(device), "net_pcap0,tx_pcap=%s", out);
-	port_mac(port("out", device, false), out_mac);
+	port_mac(port("out", device, false, 0), out_mac);
 	write_input(in, plain);
 	snprintf(device, sizeof(device), "net_pcap1,rx_pcap=%s", in);
-	port_mac(port("in", device, true), mac);
+	port_mac(port("in", device, true, 0), mac);
 	assert_memory_equal(mac, in_mac, 6);
 	snprintf(device, sizeof(device), "net_pcap2,rx_pcap=%s", plain);
-	port_mac(port("plain", device, false), mac);
+	port_mac(port("plain", device, false, ERRORS), mac);
 	assert_memory_equal(mac, plain_mac, 6);
 	lab_fib_up(&lab);
 	make_instances();
 	make_labels();
 	lab_commit(&lab);
-	set_sources(2);
+	set_sources(2, "192.0.2.253");
+	set_sources(3, "192.0.2.254");
 	workers_up();
 	if (!lab_wait(all_seen, &packets, 60)) {
 		compare_drops();

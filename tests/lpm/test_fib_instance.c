@@ -231,8 +231,11 @@ test_promotion(void **state)
 		if (i == FIB_INSTANCE_ROUTES + 500)
 			check_in(RED, "10.61.0.1", "0.0.0.0/0", list[1]);
 	}
+	/* both copies have the routes from before */
 	check_in(RED, "10.62.127.1", "10.62.127.0/24", list[1]);
+	check_in(RED, "10.0.1.1", "10.0.1.0/24", list[1]);
 	assert_int_equal(commit(), 0);
+	check_in(RED, "10.0.1.1", "10.0.1.0/24", list[1]);
 	check_in(RED, "10.81.0.1", "10.81.0.0/24", list[0]);
 	check_in(RED, "10.0.7.1", "10.0.7.0/28", list[1]);
 	check_in(RED, "10.0.7.17", "0.0.0.0/0", list[1]);
