@@ -1157,23 +1157,27 @@ static uint64_t
 front_word(struct dest_table *t, const struct front *f)
 {
 	uint64_t word = front_inline(f);
-	bool changed = front_changed(f);
+	bool changed = front_changed(f), labelled = front_labelled(f, f->count);
 	struct packed_set *to;
-	uint32_t *received;
+	uint32_t *received, *label;
 
 	if (word != 0)
 		return word;
-	to = block_alloc(t, packed_size(f->count, changed));
+	to = block_alloc(t, packed_size(f->count, changed, labelled));
 	if (to == NULL)
 		return 0;
 	word = PACKED | (uint64_t)f->count << COUNT_AT | (uint64_t)f->eligible << ELIGIBLE_AT |
-	       (uint64_t)f->multipath << MULTIPATH_AT | (uintptr_t)to | (changed ? CHANGED : 0);
+	       (uint64_t)f->multipath << MULTIPATH_AT | (uintptr_t)to | (changed ? CHANGED : 0) |
+	       (labelled ? LABELLED : 0);
 	to->refs = 0;
 	for (unsigned i = 0; i < f->count; i++)
 		packed_copy(&to->path[i], &f->path[i]);
 	received = packed_received(to, word);
 	if (received != NULL)
 		memcpy(received, f->received, f->count * sizeof(*received));
+	label = packed_labels(to, word);
+	if (label != NULL)
+		memcpy(label, f->label, f->count * sizeof(*label));
 	return word;
 }
 
@@ -1289,14 +1293,15 @@ wide_word(const struct wide_set *w, unsigned entries)
 	return WIDE | (uintptr_t)w | (uint64_t)entries << COUNT_AT;
 }
 
-/* True if all paths of the set are common and in the order of the classes. */
+/* True if all paths of the set are common, without labels, and in the order of the classes. */
 static bool
 set_is_plain(const struct path_set *s, bool *changed)
 {
 	for (unsigned i = 0; i < s->count; i++) {
 		uint32_t flags = path_pack(&s->path[i], changed);
 
-		if (flags == 0 || packed_eligible(flags) != (i < s->eligible))
+		if (flags == 0 || packed_eligible(flags) != (i < s->eligible) ||
+			path_label(&s->path[i]) != PATH_LABEL_NONE)
 			return false;
 	}
 	return true;
@@ -1659,6 +1664,7 @@ dest_edit_begin(
 	if ((word & KIND_BITS) == 0)
 		return -ENOTSUP;
 	f.count = f.eligible = f.multipath = 0;
+	f.labelled = false;
 	if (!front_stays)
 		front_load(&f, word, time_s);
 	if (word_is_wide(word)) {
@@ -1694,6 +1700,9 @@ dest_edit_begin(
 		c->word = f.count > 0 ? front_word(t, &f) : 0;
 		return c->word != 0 ? 0 : f.count > 0 ? -ENOMEM : -ENOTSUP;
 	}
+	/* a wide set has no labels */
+	if (front_labelled(&f, f.count + (tail.added != NULL)))
+		return -ENOTSUP;
 	changed = front_changed(&f) ||
 		  (tail.added != NULL && tail.received != packed_kept(tail.added));
 	if (f.multipath >= PATHS_PACKED_MAX || (tail.old != NULL && changed && !tail.old->changed))
@@ -2223,8 +2232,9 @@ dest_prefetch_paths(const struct dest_table *t, struct dest_id id)
 	if (word_is_wide(word))
 		__builtin_prefetch((const uint8_t *)word_block(word) + CACHE_LINE);
 	else if ((word & (LINK | PACKED)) == PACKED)
-		__builtin_prefetch((const uint8_t *)word_block(word) +
-				   packed_size(packed_count(word), word & CHANGED) - 1);
+		__builtin_prefetch(
+			(const uint8_t *)word_block(word) +
+			packed_size(packed_count(word), word & CHANGED, word & LABELLED) - 1);
 }
 
 unsigned

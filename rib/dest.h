@@ -11,10 +11,11 @@
  * A destination without paths is a tombstone. Its id and prefix stay until every journal cursor has
  * passed the last change and a grace period has elapsed; then the id is reused.
  *
- * Memory: a destination takes 24 bytes (IPv6: 40; in a VPN table 8 more), including a single common path. A set of several
- * common paths takes 4 bytes + 12 per path (16 where policy changed a kept route), shared by
- * destinations with equal paths. More than PATHS_PACKED_MAX common paths take 136 bytes + 12 per
- * path behind the first PATHS_PACKED_MAX, never shared. An uncommon set takes 8 + 24 per path.
+ * Memory: a destination takes 24 bytes (IPv6: 40; in a VPN table 8 more), including a single common
+ * path without a label. A set of several common paths, or with a label, takes 4 bytes + 12 per path
+ * (4 more where policy changed a kept route, 4 more with labels), shared by destinations with equal
+ * paths. More than PATHS_PACKED_MAX common paths without labels take 136 bytes + 12 per path behind
+ * the first PATHS_PACKED_MAX, never shared. An uncommon set takes 8 + 24 per path.
  * dest_word_impl.h defines "common". The index takes 4 bytes per slot and is 3/8 to 3/4 full. A
  * larger index is filled next to the current index, 64 ids per new destination, so that each step
  * takes microseconds.

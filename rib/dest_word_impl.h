@@ -5,7 +5,7 @@
  *
  * The low bits select the kind. INLINE: the word is a single path, with the time next to the word.
  * PACKED: the address of a struct packed_set and its number of paths; with CHANGED also the
- * received attribute sets. CHANGED alone (WIDE): the address of a struct wide_set and the number of
+ * received attribute sets, with LABELLED also the labels. CHANGED alone (WIDE): the address of a struct wide_set and the number of
  * entries behind the front. LINK: no paths; the word holds list links of the owner (list of
  * tombstones by age, or of free ids), and readers look at LINK alone. No bit: the address of a
  * struct path_set.
@@ -28,13 +28,18 @@
 #define COUNT_AT 48u
 #define ELIGIBLE_AT 52u
 #define MULTIPATH_AT 56u
+#define LABELLED (1ull << 60) /* with PACKED; in other words the bit means something else */
 static_assert(PATHS_PACKED_MAX < 16, "four bits each");
 
+#define PATH_LABEL_NONE 0xfffffu
+
 /*
- * A common path: no path id and no label (everything except VPN and RFC 7911). A set of up to
- * PATHS_PACKED_MAX common paths takes 12 bytes a path; dest_peek() expands to struct rib_path. The
- * received attribute set is the accepted set or, of a refused path, the only set. Where policy
- * changed a kept route, 4 bytes more for each path of the set hold the received set.
+ * A common path: no path id (everything except RFC 7911). A set of up to PATHS_PACKED_MAX common
+ * paths takes 12 bytes a path; dest_peek() expands to struct rib_path. The received attribute set
+ * is the accepted set or, of a refused path, the only set. Where policy changed a kept route, 4
+ * bytes more for each path of the set hold the received set. Where a path has a label, 4 bytes more
+ * for each path of the set hold the labels; a single path is then no INLINE word, and more than
+ * PATHS_PACKED_MAX paths are no wide set.
  */
 struct packed_path {
 	uint16_t peer;
@@ -50,7 +55,8 @@ static_assert(sizeof(struct packed_path) == 12, "budget of docs/architecture.md"
  */
 struct packed_set {
 	uint32_t refs;
-	struct packed_path path[]; /* CHANGED: followed by uint32_t received[count] */
+	/* CHANGED: followed by uint32_t received[count]; then LABELLED: by uint32_t label[count] */
+	struct packed_path path[];
 };
 
 enum packed_flag {
@@ -138,8 +144,8 @@ path_pack(const struct rib_path *p, bool *changed)
 	uint32_t set = rejected ? p->received.v : p->accepted.v;
 	uint32_t flags = (p->label_flags >> PATH_SOURCE_SHIFT & 0xfu) << PACKED_SOURCE_SHIFT;
 
-	if (p->path_id != 0 || p->label_flags >> 12 != 0xfffffu ||
-		(p->label_flags & 0xfffu & ~all) != 0 || set == 0 || set >> SET_BITS != 0)
+	if (p->path_id != 0 || (p->label_flags & 0xfffu & ~all) != 0 || set == 0 ||
+		set >> SET_BITS != 0)
 		return 0;
 	if (rejected && p->accepted.v != 0)
 		return 0;
@@ -167,10 +173,11 @@ path_unpack(struct rib_path *p, uint16_t peer, uint16_t epoch, uint32_t set_flag
 	p->accepted.v = rejected ? 0 : set;
 	p->received.v = set_flags & (PACKED_REJECTED | PACKED_KEPT) ? set : 0;
 	p->path_id = 0;
-	p->label_flags =
-		0xfffffu << 12 | (set_flags >> PACKED_SOURCE_SHIFT & 0xfu) << PATH_SOURCE_SHIFT |
-		(rejected ? PATH_REJECTED : 0u) | (set_flags & PACKED_UP ? PATH_NEXT_HOP_UP : 0u) |
-		(set_flags & PACKED_MED ? PATH_MED : 0u);
+	p->label_flags = PATH_LABEL_NONE << 12 |
+			 (set_flags >> PACKED_SOURCE_SHIFT & 0xfu) << PATH_SOURCE_SHIFT |
+			 (rejected ? PATH_REJECTED : 0u) |
+			 (set_flags & PACKED_UP ? PATH_NEXT_HOP_UP : 0u) |
+			 (set_flags & PACKED_MED ? PATH_MED : 0u);
 	p->time_s = time_s;
 }
 
@@ -206,12 +213,30 @@ packed_received(struct packed_set *set, uint64_t word)
 	return word & CHANGED ? (uint32_t *)(void *)&set->path[packed_count(word)] : NULL;
 }
 
+/* Labels of the paths; NULL if no path has a label. */
+static inline uint32_t *
+packed_labels(struct packed_set *set, uint64_t word)
+{
+	uint32_t *behind = (uint32_t *)(void *)&set->path[packed_count(word)];
+
+	if ((word & LABELLED) == 0)
+		return NULL;
+	return behind + (word & CHANGED ? packed_count(word) : 0);
+}
+
+static inline uint32_t
+path_label(const struct rib_path *p)
+{
+	return p->label_flags >> 12;
+}
+
 /* Expands the first `most` paths. */
 static inline void
 view_packed(uint64_t word, unsigned most, union dest_paths *out)
 {
 	const struct packed_path *p = ((const struct packed_set *)word_block(word))->path;
 	const uint32_t *received = packed_received(word_block(word), word);
+	const uint32_t *label = packed_labels(word_block(word), word);
 	unsigned count = at_most(packed_count(word), most);
 
 	out->set = (struct path_set){.count = (uint16_t)count,
@@ -223,6 +248,9 @@ view_packed(uint64_t word, unsigned most, union dest_paths *out)
 			p[i].time_s);
 	for (unsigned i = 0; received != NULL && i < count; i++)
 		out->room.path[i].received.v = received[i];
+	for (unsigned i = 0; label != NULL && i < count; i++)
+		out->room.path[i].label_flags =
+			label[i] << 12 | (out->room.path[i].label_flags & 0xfffu);
 }
 
 /* ---- wide sets ---- */
@@ -333,10 +361,11 @@ set_size(unsigned count)
 }
 
 static inline size_t
-packed_size(unsigned count, bool changed)
+packed_size(unsigned count, bool changed, bool labelled)
 {
 	return sizeof(struct packed_set) +
-	       count * (sizeof(struct packed_path) + (changed ? sizeof(uint32_t) : 0));
+	       count * (sizeof(struct packed_path) + (changed ? sizeof(uint32_t) : 0) +
+			       (labelled ? sizeof(uint32_t) : 0));
 }
 
 static inline unsigned
@@ -358,7 +387,7 @@ word_size(uint64_t word)
 	if (word & INLINE)
 		return 0;
 	if (word & PACKED)
-		return packed_size(packed_count(word), word & CHANGED);
+		return packed_size(packed_count(word), word & CHANGED, word & LABELLED);
 	if (word & WIDE)
 		return wide_bytes(word_wide(word)->changed) +
 		       tail_bytes(word_wide(word)->tail->size, word_wide(word)->changed);
@@ -370,6 +399,8 @@ struct front {
 	unsigned count, eligible, multipath;
 	struct packed_path path[PATHS_PACKED_MAX + 1];
 	uint32_t received[PATHS_PACKED_MAX + 1];
+	bool labelled; /* label[] is valid; otherwise no path has a label */
+	uint32_t label[PATHS_PACKED_MAX + 1];
 };
 
 /* The received set if it is no set of its own. */
@@ -388,6 +419,27 @@ front_changed(const struct front *f)
 	return false;
 }
 
+/* True if one of the first `count` paths has a label. */
+static inline bool
+front_labelled(const struct front *f, unsigned count)
+{
+	for (unsigned i = 0; f->labelled && i < count; i++)
+		if (f->label[i] != PATH_LABEL_NONE)
+			return true;
+	return false;
+}
+
+static inline void
+front_label(struct front *f, unsigned at, uint32_t label)
+{
+	if (!f->labelled && label == PATH_LABEL_NONE)
+		return;
+	for (unsigned i = 0; !f->labelled && i <= PATHS_PACKED_MAX; i++)
+		f->label[i] = PATH_LABEL_NONE;
+	f->labelled = true;
+	f->label[at] = label;
+}
+
 /* False: the path is uncommon. */
 static inline bool
 front_put(struct front *f, unsigned at, const struct rib_path *p)
@@ -402,6 +454,7 @@ front_put(struct front *f, unsigned at, const struct rib_path *p)
 	f->path[at].time_s = p->time_s;
 	atomic_init(&f->path[at].epoch, atomic_load_explicit(&p->epoch, memory_order_relaxed));
 	f->received[at] = p->received.v;
+	front_label(f, at, path_label(p));
 	return true;
 }
 
@@ -419,10 +472,11 @@ static inline void
 front_load(struct front *f, uint64_t word, uint32_t time_s)
 {
 	const struct packed_path *path = NULL;
-	const uint32_t *received = NULL;
+	const uint32_t *received = NULL, *label = NULL;
 	union dest_paths one;
 
 	f->count = f->eligible = f->multipath = 0;
+	f->labelled = false;
 	if (word & LINK)
 		return;
 	if (word & INLINE) {
@@ -436,6 +490,7 @@ front_load(struct front *f, uint64_t word, uint32_t time_s)
 	if (word & PACKED) {
 		path = ((const struct packed_set *)word_block(word))->path;
 		received = packed_received(word_block(word), word);
+		label = packed_labels(word_block(word), word);
 		f->count = packed_count(word);
 		f->eligible = word >> ELIGIBLE_AT & 0xf;
 		f->multipath = word >> MULTIPATH_AT & 0xf;
@@ -449,6 +504,8 @@ front_load(struct front *f, uint64_t word, uint32_t time_s)
 	for (unsigned i = 0; i < f->count; i++) {
 		packed_copy(&f->path[i], &path[i]);
 		f->received[i] = received != NULL ? received[i] : packed_kept(&path[i]);
+		if (label != NULL)
+			front_label(f, i, label[i]);
 	}
 }
 
@@ -459,6 +516,8 @@ front_remove(struct front *f, unsigned at)
 	for (unsigned i = at; i < f->count; i++) {
 		packed_copy(&f->path[i], &f->path[i + 1]);
 		f->received[i] = f->received[i + 1];
+		if (f->labelled)
+			f->label[i] = f->label[i + 1];
 	}
 }
 
@@ -469,6 +528,8 @@ front_open(struct front *f, unsigned at)
 	for (unsigned i = f->count++; i > at; i--) {
 		packed_copy(&f->path[i], &f->path[i - 1]);
 		f->received[i] = f->received[i - 1];
+		if (f->labelled)
+			f->label[i] = f->label[i - 1];
 	}
 }
 
@@ -479,7 +540,8 @@ front_inline(const struct front *f)
 	const struct packed_path *p = &f->path[0];
 	unsigned up = p->set_flags & PACKED_UP;
 
-	if (f->count != 1 || front_changed(f) || f->eligible != up || f->multipath != up)
+	if (f->count != 1 || front_changed(f) || front_labelled(f, 1) || f->eligible != up ||
+		f->multipath != up)
 		return 0;
 	return INLINE | (uint64_t)(p->set_flags & 0xffu) << INLINE_FLAGS_AT |
 	       (uint64_t)p->peer << INLINE_PEER_AT |

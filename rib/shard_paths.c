@@ -1407,8 +1407,7 @@ edit_one(struct shard *s, struct shard_table *t, struct dest_id id, const struct
 	struct one o = {.e = e, .was = was, .at = at, .there = e->accepted != NULL};
 
 	if (t->sweeps != NULL || t->rank_all || t->releasing || table_holds(t) ||
-		shard_slot(s, e->peer)->rib[t->family].rerank || e->path_id != 0 ||
-		e->label != SHARD_LABEL_NONE)
+		shard_slot(s, e->peer)->rib[t->family].rerank || e->path_id != 0)
 		return -ENOTSUP;
 	if (o.there)
 		path_make(s, t, e, &o.now);

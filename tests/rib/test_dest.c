@@ -142,7 +142,11 @@ path_of(const struct entry *e, unsigned i)
 		p.path_id = 1;
 		break;
 	case 1:
-		p.label_flags ^= 1u << 31;
+		p.label_flags ^= (uint32_t)(r & 0xfffff) << 12;
+		break;
+	case 5:
+	case 6:
+		p.label_flags ^= 1u << (12 + i);
 		break;
 	case 2:
 		p.accepted.v = 1u << 24;

@@ -68,6 +68,14 @@ assert_path(const struct rig *r, const struct rib_nlri *n, unsigned count)
 	assert_int_equal(v.paths->path[0].label_flags >> 12, n->label);
 }
 
+/* Enough turns for all grace periods. */
+static void
+settle_often(struct rig *r)
+{
+	for (unsigned i = 0; i < 8; i++)
+		rig_settle(r);
+}
+
 /* Two distinguishers with one prefix are two routes. The unicast table stays empty. */
 static void
 two_distinguishers(void **state)
@@ -257,6 +265,53 @@ forms_of_other_families(void **state)
 	rig_fini(&r);
 }
 
+/*
+ * Memory of a VPN route with one path, from UPDATEs of ten prefixes each: with a label for each
+ * site, the prefixes share the set; with a label for each prefix, a set has 32 bytes.
+ */
+static void
+labelled_paths_are_packed(void **state)
+{
+	enum { ROUTES = 20480, EACH = 10 };
+	static const size_t limit[] = {48, 80};
+
+	for (unsigned each = 0; each < 2; each++) {
+		struct rib_nlri list[EACH];
+		union rig_attrs attrs;
+		struct dest_table *t;
+		struct rig r;
+		size_t bytes;
+
+		vpn_rig(&r, false);
+		t = shard_table(r.shard, r.table);
+		for (uint16_t peer = 1; peer <= 2; peer++) {
+			rig_peer(&r, peer, RIG_OWN_ASN, false, false);
+			rig_up(&r, peer, RIG_OWN_ASN, peer, false);
+		}
+		rig_attrs_make(&attrs, NULL, 0, 0x0a000001);
+		for (uint16_t peer = 1; peer <= 2; peer++) {
+			for (unsigned i = 0; i < ROUTES; i += EACH) {
+				for (unsigned k = 0; k < EACH; k++)
+					list[k] = vpn_nlri(1 + i % 7, 0x0a000000 + ((i + k) << 8),
+						24, each == 0 ? 100 : 100 + i + k);
+				rig_update_in(&r, VPN, peer, &attrs.a, list, EACH, r.now_ns);
+			}
+			settle_often(&r);
+			bytes = dest_table_bytes(t) / ROUTES;
+			print_message("%u paths, %s: %zu bytes a route\n", peer,
+				each == 0 ? "a label for ten" : "a label each", bytes);
+			assert_true(bytes <= limit[each] + 16 * (peer - 1u));
+		}
+		for (unsigned i = 0; i < ROUTES; i++) {
+			struct rib_nlri n = vpn_nlri(1 + i / EACH * EACH % 7, 0x0a000000 + (i << 8),
+				24, each == 0 ? 100 : 100 + i);
+
+			assert_path(&r, &n, 2);
+		}
+		rig_fini(&r);
+	}
+}
+
 /* ---- tables come and go ---- */
 
 static struct rib_nlri
@@ -277,14 +332,6 @@ originate(struct rig *r, struct vrf_id vrf, bool there)
 				 there ? &attrs.a : NULL),
 		0);
 	rig_settle(r);
-}
-
-/* Enough turns for all grace periods. */
-static void
-settle_often(struct rig *r)
-{
-	for (unsigned i = 0; i < 8; i++)
-		rig_settle(r);
 }
 
 /* The memory of the rig after a first route. */
@@ -737,6 +784,7 @@ main(void)
 		one_thread_test(a_replay_keeps_the_label),
 		one_thread_test(refusals_by_distinguisher),
 		one_thread_test(forms_of_other_families),
+		one_thread_test(labelled_paths_are_packed),
 		one_thread_test(a_removed_table_waits_for_its_readers),
 		one_thread_test(a_removed_table_waits_for_a_grace_period),
 		one_thread_test(two_thousand_tables),
