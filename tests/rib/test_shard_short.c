@@ -216,6 +216,119 @@ test_short(void **state)
 	rig_fini(&r);
 }
 
+/* ---- VPN instances ---- */
+
+#define INSTANCES 20u /* import each route; one instance more comes later */
+#define LEAK_PEER 3
+#define LEAK_BLOCKS 4096u /* of 16 KB, more than ROOM */
+#define LEAK_TARGET UINT64_C(0x0002fc0000000001)
+
+static void
+leak_instance(struct rig *r, unsigned vrf)
+{
+	const struct ext_community target = {LEAK_TARGET};
+	struct shard_instance i = {.vrf = {(uint16_t)vrf},
+		.label = RIB_LABEL_NONE,
+		.import_targets = &target,
+		.import_count = 1};
+
+	assert_int_equal(shard_instance_set(r->shard, &i), 0);
+}
+
+static void
+leak_announce(struct rig *r, uint32_t number)
+{
+	struct rib_nlri n = {.prefix = prefix_from_v4(0x01000000 + (number << 8), 24),
+		.rd = {1 + number % 3},
+		.label = 100};
+	const uint32_t path[] = {70000 + number};
+	union rig_attrs a;
+
+	rig_attrs_make(&a, path, 1, 0x0a000001);
+	ext_community_put((struct ext_community){LEAK_TARGET}, a.a.var + a.a.as_path_len);
+	a.a.ext_community_count = 1;
+	rig_update_in(r, FAMILY_VPNV4_UNICAST, LEAK_PEER, &a.a, &n, 1, r->now_ns);
+}
+
+static uint64_t
+leak_imported(const struct rig *r, unsigned vrf)
+{
+	struct shard_instance_counts c;
+
+	shard_instance_counts(r->shard, (struct vrf_id){(uint16_t)vrf}, &c);
+	return c.imported;
+}
+
+/* Imports that find no memory are repeated: a change of a route, and the fill of a new instance. */
+static void
+test_short_leak(void **state)
+{
+	struct rlimit before, limit;
+	static void *block[LEAK_BLOCKS];
+	uint64_t missing = 0;
+	unsigned held = 0;
+	uint32_t sent = 0;
+	struct rig r;
+	struct table_id table;
+
+	(void)state;
+#ifdef KEEL_SANITIZED
+	skip();
+#endif
+	begin(&r);
+	assert_int_equal(shard_table_add(r.shard, VRF_DEFAULT, FAMILY_VPNV4_UNICAST, &table), 0);
+	for (unsigned i = 1; i <= INSTANCES + 1; i++)
+		assert_int_equal(shard_table_add(r.shard, (struct vrf_id){(uint16_t)i},
+					 FAMILY_IPV4_UNICAST, &table),
+			0);
+	for (unsigned i = 1; i <= INSTANCES; i++)
+		leak_instance(&r, i);
+	rig_peer(&r, LEAK_PEER, RIG_OWN_ASN, false, false);
+	rig_up(&r, LEAK_PEER, RIG_OWN_ASN, 9, false);
+	rig_settle(&r);
+	shorts = 0;
+	arena_on_short(on_short, NULL);
+	assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+	limit = (struct rlimit){address_space() + ROOM, before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+	for (; sent < MOST && !arena_is_short(); sent++) {
+		leak_announce(&r, sent);
+		rig_put(&r);
+		(void)rig_turn(&r);
+	}
+	for (unsigned i = 0; i < 1000; i++)
+		(void)rig_turn(&r);
+	for (unsigned i = 1; i <= INSTANCES; i++)
+		missing += sent - leak_imported(&r, i);
+	assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+	arena_short_end();
+	rest(&r);
+	print_message(
+		"short after %u routes, %llu imports missing\n", sent, (unsigned long long)missing);
+	assert_true(sent < MOST && shorts == 1 && missing > 0);
+	for (unsigned i = 1; i <= INSTANCES; i++)
+		assert_int_equal(leak_imported(&r, i), sent);
+	limit = (struct rlimit){address_space(), before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+	leak_instance(&r, INSTANCES + 1);
+	while (held < LEAK_BLOCKS && (block[held] = arena_alloc(r.arena, 16 << 10)) != NULL)
+		held++;
+	for (unsigned i = 0; i < 1000; i++)
+		(void)rig_turn(&r);
+	missing = sent - leak_imported(&r, INSTANCES + 1);
+	while (held > 0)
+		arena_free(r.arena, block[--held]);
+	assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+	arena_short_end();
+	rest(&r);
+	print_message("%llu imports of the new instance missing\n", (unsigned long long)missing);
+	assert_true(missing > 0);
+	assert_int_equal(leak_imported(&r, INSTANCES + 1), sent);
+	assert_int_equal(shard_failures(r.shard), 0);
+	arena_on_short(NULL, NULL);
+	rig_fini(&r);
+}
+
 /* A reserve makes up for the first failures. */
 static void
 test_reserve(void **state)
@@ -266,6 +379,7 @@ main(void)
 		cmocka_unit_test(test_memory_by_peer),
 		cmocka_unit_test(test_evicted),
 		cmocka_unit_test(test_short),
+		cmocka_unit_test(test_short_leak),
 		cmocka_unit_test(test_reserve),
 	};
 
