@@ -106,7 +106,8 @@ struct rib_session_up {
 	 * and counted (RFC 7313 4)
 	 */
 	uint8_t end_of_rib;
-	uint8_t pad[5];
+	bool refreshes; /* route refresh was negotiated */
+	uint8_t pad[4];
 };
 
 /*
@@ -422,6 +423,13 @@ int shard_instance_remove(struct shard *s, struct vrf_id vrf) RUNS_ON(role_rib);
  * unknown instance.
  */
 bool shard_instance_idle(const struct shard *s, struct vrf_id vrf) RUNS_ON(role_rib);
+/*
+ * True: a VPN route of a peer with route refresh is stored only while an instance imports a target
+ * of the route, unless the peer has keep_all_routes. Other routes are dropped, at once or in slices.
+ * When an instance imports a further target, and after a change to false, the peers must be asked
+ * for their routes again. Without an instance, and at first, all routes are stored.
+ */
+void shard_vpn_imported_only(struct shard *s, bool on) RUNS_ON(role_rib);
 struct shard_instance_counts {
 	uint64_t imported, exported; /* paths */
 	/* imports refused because of max_routes since the last attempt to import them */

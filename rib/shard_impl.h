@@ -136,6 +136,7 @@ struct shard_peer_slot {
 	_Atomic uint32_t router_id, asn; /* as reported by the session */
 	_Atomic bool external;
 	bool up;
+	bool refreshes; /* struct rib_session_up */
 	bool evicted; /* shard_peer_evict() */
 	/* bytes of attribute sets charged to an earlier peer with this id */
 	_Atomic size_t charged_before;
@@ -449,6 +450,7 @@ struct shard {
 	uint32_t effort; /* paths ranked since the last look at the clock; EFFORT_SPENT: look now */
 
 	_Atomic(struct shard_leak *) leak; /* NULL: there was no VPN instance yet */
+	bool vpn_imported_only; /* shard_vpn_imported_only() */
 	struct shard_next_hops next_hops;
 	struct shard_late late;
 	struct shard_pace pace;
@@ -709,6 +711,9 @@ int leak_room(struct shard *s, const struct shard_table *t, unsigned n) RUNS_ON(
 void leak_changed(struct shard *s, struct shard_table *t, struct dest_id id,
 	const struct rib_path *take, unsigned takes, const struct rib_path *drop, unsigned drops,
 	bool own) RUNS_ON(role_rib);
+/* False: the path of that peer is not stored, because no instance imports the accepted set. */
+bool leak_stores(struct shard *s, const struct shard_table *t, const struct shard_peer_slot *slot,
+	struct attr_id accepted) RUNS_ON(role_rib);
 /* An imported path was added (by 1) or removed (by -1). */
 void leak_path_counts(struct shard *s, struct shard_table *t, const struct rib_path *p, int by);
 /* Sets t->leak. */

@@ -393,6 +393,9 @@ nlri_apply(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 	err = verdict_of(m, &n->prefix, &acc);
 	if (err != 0)
 		return err;
+	if (acc != NULL && m->received.v == 0 && m->table->leak == LEAK_VPN &&
+		!leak_stores(m->s, m->table, shard_slot(m->s, m->rec->peer), acc->id))
+		return path_withdraw(m->s, m->table, m->rec->peer, n, false);
 	if (acc == NULL && m->received.v == 0)
 		return nlri_refuse(m, n, refused_of(m->reason));
 	err = acc != NULL ? nlri_store(m, n, acc) : nlri_keep_refused(m, n);
@@ -938,6 +941,7 @@ session_up(struct shard *s, struct shard_peer_slot *slot, struct vrf_id vrf,
 	atomic_store_explicit(&slot->asn, up->asn, memory_order_relaxed);
 	atomic_store_explicit(&slot->external, up->external, memory_order_relaxed);
 	slot->up = true;
+	slot->refreshes = up->refreshes;
 }
 
 /* RFC 7313 4, RFC 4724 4.2 */

@@ -15,7 +15,7 @@
  * instance again from its source, and exports each own path again.
  *
  * The fill: one pass over the VPN tables imports missing paths, for all instances with a changed
- * configuration.
+ * configuration, and drops paths without an instance (shard_vpn_imported_only()).
  *
  * Exports depend on own paths alone, and imported paths are never exported. So a change passes at
  * most two steps, from an instance to the VPN table and the other instances, and cannot circulate.
@@ -88,6 +88,7 @@ struct shard_leak {
 	unsigned head, count, size; /* items head .. head + count - 1 */
 
 	unsigned scans_due, fills_due; /* instances */
+	bool drop_due; /* a fill is due for routes without an instance alone */
 	unsigned refusing; /* instances with refused routes */
 	uint64_t retry_ns;
 	unsigned scan_turn;
@@ -429,6 +430,7 @@ instance_end(struct shard *s, struct shard_leak *l, struct instance *x)
 		l->refusing--;
 	atomic_store_explicit(&x->refused, 0, memory_order_relaxed);
 	l->instances--;
+	l->drop_due |= s->vpn_imported_only;
 	tables_mark(s, x->vrf);
 }
 
@@ -549,6 +551,28 @@ mark_all(const struct shard *s, struct shard_leak *l, const struct vrf_id *list,
 	l->mark++;
 	for (unsigned i = 0; i < count; i++)
 		instance_of(s, list[i])->mark = l->mark;
+}
+
+bool
+leak_stores(struct shard *s, const struct shard_table *t, const struct shard_peer_slot *slot,
+	struct attr_id accepted)
+{
+	struct shard_leak *l = atomic_load_explicit(&s->leak, memory_order_relaxed);
+
+	return t->leak != LEAK_VPN || !s->vpn_imported_only || !slot->refreshes ||
+	       match(s, l, accepted, l->was) > 0;
+}
+
+void
+shard_vpn_imported_only(struct shard *s, bool on)
+{
+	struct shard_leak *l = atomic_load_explicit(&s->leak, memory_order_relaxed);
+
+	if (s->vpn_imported_only == on)
+		return;
+	s->vpn_imported_only = on;
+	if (l != NULL)
+		l->drop_due |= on;
 }
 
 /* ---- the list ---- */
@@ -1362,6 +1386,15 @@ fill_dest(void *ctx, struct dest_id id, const struct dest_view *view) RUNS_ON(ro
 		struct source src;
 		int err = n > 0 ? source_find(v, view, p, &src) : -ENOENT;
 
+		if (n == 0 && p->peer.v != PEER_SELF.v && p->received.v == 0 &&
+			!leak_stores(v->s, v->t, shard_slot(v->s, p->peer), p->accepted)) {
+			struct rib_nlri nlri = {
+				.prefix = view->prefix, .rd = view->rd, .path_id = p->path_id};
+			struct peer_id peer = p->peer;
+
+			err = path_withdraw(v->s, v->t, peer, &nlri, false);
+		}
+
 		for (unsigned k = 0; err == 0 && k < n; k++) {
 			struct instance *x = instance_of(v->s, l->now[k]);
 
@@ -1403,6 +1436,7 @@ fill_begin(struct shard *s, struct shard_leak *l)
 		atomic_store_explicit(&x->refused, 0, memory_order_relaxed);
 	}
 	l->fills_due = 0;
+	l->drop_due = false;
 	l->filling = true;
 	l->fill_family = 0;
 	fill_table_begin(s, l);
@@ -1423,6 +1457,7 @@ fill_end(struct shard_leak *l, bool failed)
 		}
 	}
 	l->filling = false;
+	l->drop_due |= failed;
 }
 
 static void
@@ -1465,7 +1500,8 @@ refused_retry(struct shard *s, struct shard_leak *l)
 static bool
 scans_pending(const struct shard_leak *l)
 {
-	return l->scanning != NULL || l->scans_due > 0 || l->filling || l->fills_due > 0;
+	return l->scanning != NULL || l->scans_due > 0 || l->filling || l->fills_due > 0 ||
+	       l->drop_due;
 }
 
 bool

@@ -57,6 +57,8 @@ struct apply_instances {
 	const struct config *applied;
 	struct instance *by_id[VRF_IDS_MAX];
 	struct timer timer; /* while an instance ends, or lacks a label or memory */
+	bool imported_only; /* shard_vpn_imported_only() */
+	bool refresh_due; /* the shards lack VPN routes that the peers have */
 };
 
 /* ---- tables ---- */
@@ -158,6 +160,66 @@ rib_leak_idle(void *arg) RUNS_ON(role_rib)
 	o->idle &= shard_instance_idle(o->shard, o->vrf);
 }
 
+struct only_order {
+	struct shard *shard; /* of the thread */
+	bool on;
+};
+
+static void
+rib_imported_only(void *arg) RUNS_ON(role_rib)
+{
+	struct only_order *o = arg;
+
+	shard_vpn_imported_only(o->shard, o->on);
+}
+
+/* True if VPN routes of the peer are passed on to other peers, also without an instance. */
+static bool
+passes_on(const struct config_peer *p)
+{
+	return (p->families[FAMILY_VPNV4_UNICAST].enabled ||
+		       p->families[FAMILY_VPNV6_UNICAST].enabled) &&
+	       (p->external || p->route_reflector_client);
+}
+
+/* Routes without an instance are stored by reflectors and between autonomous systems only. */
+static void
+imported_only_apply(struct apply *apply) RUNS_ON(role_main)
+{
+	const struct config *c = apply->running;
+	struct only_order o = {.on = true};
+
+	for (unsigned i = 0; i < c->peer_count && o.on; i++)
+		o.on = !passes_on(&c->peers[i]);
+	for (unsigned i = 0; i < c->range_count && o.on; i++)
+		o.on = !passes_on(&c->ranges[i].peer);
+	if (o.on == apply->instances->imported_only)
+		return;
+	layers_on_shards(apply->layers, rib_imported_only, &o, &o.shard);
+	apply->instances->imported_only = o.on;
+	apply->instances->refresh_due |= !o.on;
+}
+
+/* Asks the peers for VPN routes that no instance has imported before. */
+static void
+vpn_refresh(struct apply *apply) RUNS_ON(role_main)
+{
+	static const enum family families[] = {FAMILY_VPNV4_UNICAST, FAMILY_VPNV6_UNICAST};
+
+	apply->instances->refresh_due = false;
+	for (unsigned i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
+		const struct apply_selector all = {
+			.scope = SCOPE_ALL, .family = families[i], .vrf = VRF_DEFAULT};
+		json_t *peers = NULL;
+		uint32_t job;
+
+		/* -ENOENT without peers of the family; without memory the routes come later */
+		if (apply_refresh(apply, &all, true, &peers, &job) == -ENOMEM)
+			apply->instances->refresh_due = true;
+		json_decref(peers);
+	}
+}
+
 static const struct policy *
 policy_named(const struct config *c, const char *name)
 {
@@ -176,6 +238,21 @@ same_targets(const struct config_targets *a, const struct config_targets *b)
 			return false;
 	}
 	return a->count == b->count;
+}
+
+/* True if `is` imports a target that `was` (NULL: a new instance) does not. */
+static bool
+imports_more(const struct config_vrf *was, const struct config_vrf *is)
+{
+	for (unsigned i = 0; i < is->import_targets.count; i++) {
+		unsigned n = 0, count = was != NULL ? was->import_targets.count : 0;
+
+		while (n < count && was->import_targets.at[n].v != is->import_targets.at[i].v)
+			n++;
+		if (n == count)
+			return true;
+	}
+	return false;
 }
 
 /* Compares all but the policies. */
@@ -214,6 +291,8 @@ leak_apply(struct apply *apply, struct instance *i, const struct config_vrf *was
 		i->import_policy == set.import_policy && i->export_policy == set.export_policy)
 		return;
 	layers_on_shards(apply->layers, rib_leak, &o, &o.shard);
+	apply->instances->refresh_due |=
+		apply->instances->imported_only && (i->leak_due || imports_more(was, is));
 	i->leak_due = o.result != 0;
 	i->leak_label = set.label;
 	i->import_policy = set.import_policy;
@@ -491,6 +570,8 @@ instances_fire(struct timer *t) RUNS_ON(role_main)
 	uint64_t wait_ns = UINT64_MAX;
 
 	apply_changes_finish(in->apply);
+	if (in->refresh_due)
+		vpn_refresh(in->apply);
 	for (unsigned i = 1; i < VRF_IDS_MAX; i++) {
 		struct instance *one = in->by_id[i];
 
@@ -511,6 +592,8 @@ instances_fire(struct timer *t) RUNS_ON(role_main)
 			wait_ns = END_POLL_NS;
 		}
 	}
+	if (in->refresh_due && wait_ns > RETRY_NS)
+		wait_ns = RETRY_NS;
 	if (wait_ns != UINT64_MAX)
 		(void)timer_arm(in->apply->layers->main_thread, t, wait_ns);
 }
@@ -523,6 +606,7 @@ apply_instances_switch(struct apply *apply)
 	bool waits = false;
 
 	netns_mark_wanted(apply);
+	imported_only_apply(apply);
 	for (unsigned i = 1; i < VRF_IDS_MAX; i++) {
 		struct instance *one = in->by_id[i];
 
@@ -547,7 +631,7 @@ apply_instances_switch(struct apply *apply)
 		waits |= one->has_netns && !one->wants_netns;
 	}
 	in->applied = apply->running;
-	if (waits)
+	if (waits || in->refresh_due)
 		(void)timer_arm(apply->layers->main_thread, &in->timer, 0);
 }
 

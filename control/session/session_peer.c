@@ -128,6 +128,7 @@ peer_established(struct peer *p, struct connection *c) RUNS_ON(role_session)
 		.asn = c->open.asn,
 		.external = p->config.external,
 		.families = c->n.families,
+		.refreshes = c->n.route_refresh,
 		/*
 		 * RFC 4724 4: a speaker with the capability sends End-of-RIB, even if the
 		 * capability lists no families.

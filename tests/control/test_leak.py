@@ -89,12 +89,16 @@ class Leak(KeelTest):
             vpn = {(r["rd"], tuple(r["labels"]), r["peer"]): r for r in self.keel.call("rib.routes", {"family": VPN[family], "view": "loc"})["routes"]}
             self.assertEqual(set(vpn), {("64512:1", (16,), None), ("64512:2", (17,), None), ("64512:9", (16,), THEIRS)})
             self.assertEqual(vpn["64512:2", (17,), None]["ext_communities"], ["rt:64512:2"])
-            sent = self.peer.call("rib.routes", {"family": VPN[family], "view": "loc", "rd": "64512:1"})["routes"]
-            self.assertEqual([(r["peer"], r["labels"], r["next_hop"], r["ext_communities"]) for r in sent],
-                             [(OURS, [16], OURS, ["rt:64512:1"])])
-        # a target goes, and another comes
+            stored = self.peer.call("rib.routes", {"family": VPN[family], "view": "loc"})["routes"]
+            # not the route of red, which no instance there imports
+            self.assertEqual([(r["peer"], r["labels"], r["next_hop"], r["ext_communities"]) for r in stored if r["peer"]],
+                             [(OURS, [17], OURS, ["rt:64512:2"])])
+        # a target goes, and another comes: the peer is asked for its routes
         self.peer.commit({"vrfs": [dict(green, import_targets=["64512:1"])]})
         self.expect("the other target", self.peer, "green", {1: [("64512:1", OURS, [16])], 3: own})
+        def stored():
+            return [r["rd"] for r in self.peer.call("rib.routes", {"family": VPN[V4], "view": "loc"})["routes"] if r["peer"]]
+        self.wait("the end of the other route", lambda: stored() == ["64512:1"], stored)
         # the other end changes its export
         self.peer.commit({"vrfs": [dict(green, export_targets=["64512:2"], import_targets=[])]})
         self.expect("no target", self.peer, "green", {3: own})

@@ -394,6 +394,7 @@ rig_up(struct rig *r, uint16_t peer, uint32_t asn, uint32_t router_id, bool exte
 		.external = external,
 		.families = (1u << FAMILY_COUNT) - 1,
 		.end_of_rib = r->end_of_rib,
+		.refreshes = true,
 	};
 
 	if (r->without_family)
