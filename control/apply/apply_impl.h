@@ -57,6 +57,7 @@ int shard_order(const struct layers *l, struct shard_order *o) RUNS_ON(role_main
 enum session_order_kind {
 	SESSION_ORDER_LISTEN,
 	SESSION_ORDER_UNLISTEN,
+	SESSION_ORDER_GROUPS_GONE,
 	SESSION_ORDER_RANGES,
 	SESSION_ORDER_REFUSE,
 	SESSION_ORDER_ADD,

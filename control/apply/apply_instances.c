@@ -63,53 +63,60 @@ struct apply_instances {
 
 /* ---- tables ---- */
 
-struct tables_order {
+struct table_order {
 	struct shard *shard; /* of the thread */
-	bool add;
-	const struct vrf_id *ids;
-	unsigned count;
+	struct vrf_id vrf;
+	enum family family;
+	struct table_id id; /* of a new table; in all shards the same */
 	int result;
 };
 
-/* An empty table stays for the next instance with the id. */
-static int
-table_remove(struct shard *s, struct vrf_id id, enum family family) RUNS_ON(role_rib)
+static void
+rib_table_create(void *arg) RUNS_ON(role_rib)
 {
-	struct table_id table;
+	struct table_order *o = arg;
+	int err = shard_table_create(o->shard, o->id, o->vrf, o->family);
 
-	if (shard_table_find(s, id, family, &table) != 0)
-		return -ENOENT;
-	return dest_count(shard_table(s, table)) > 0 ? -EBUSY : 0;
+	if (err != 0 && err != -EEXIST)
+		o->result = err;
 }
 
 static void
-rib_tables(void *arg) RUNS_ON(role_rib)
+rib_tables_remove(void *arg) RUNS_ON(role_rib)
 {
-	struct tables_order *o = arg;
+	struct table_order *o = arg;
 
-	for (unsigned i = 0; i < o->count; i++) {
-		for (unsigned f = 0; f < UNICAST_FAMILIES; f++) {
-			struct table_id table;
-			int err;
+	for (unsigned f = 0; f < UNICAST_FAMILIES; f++) {
+		int err = shard_table_find(o->shard, o->vrf, unicast[f], &o->id);
 
-			if (o->add)
-				err = shard_table_add(o->shard, o->ids[i], unicast[f], &table);
-			else
-				err = table_remove(o->shard, o->ids[i], unicast[f]);
-			if (err != 0 && err != -EEXIST && err != -ENOENT)
-				o->result = err;
-		}
+		if (err == 0)
+			err = shard_table_remove(o->shard, o->id);
+		if (err != 0 && err != -ENOENT)
+			o->result = err;
 	}
 }
 
+/* Creates the tables of an instance in all shards that lack the tables. 0, -errno. */
 static int
-tables_order(struct apply *apply, bool add, const struct vrf_id *ids, unsigned count)
-	RUNS_ON(role_main)
+tables_create(struct apply *apply, struct vrf_id vrf) RUNS_ON(role_main)
 {
-	struct tables_order o = {.add = add, .ids = ids, .count = count};
+	const struct shards *shards = &apply->layers->shards;
+	int err = 0;
 
-	layers_on_shards(apply->layers, rib_tables, &o, &o.shard);
-	return o.result;
+	for (unsigned f = 0; err == 0 && f < UNICAST_FAMILIES; f++) {
+		struct table_order o = {.vrf = vrf, .family = unicast[f]};
+		unsigned have = 0;
+
+		for (unsigned i = 0; i < shards->count; i++)
+			have += shard_table_find(shards->at[i], vrf, unicast[f], &o.id) == 0;
+		if (have == shards->count)
+			continue;
+		if (have == 0)
+			o.id = shards_table_unused(shards);
+		layers_on_shards(apply->layers, rib_table_create, &o, &o.shard);
+		err = o.result;
+	}
+	return err;
 }
 
 struct fib_tables_order {
@@ -496,15 +503,17 @@ apply_instances_prepare(struct apply *apply, const struct config *next, struct f
 	int err = ids != NULL ? 0 : -ENOMEM;
 
 	for (unsigned i = 0; err == 0 && i < next->vrf_count; i++) {
-		if (apply->instances->by_id[next->vrfs[i].id.v] != NULL)
+		const struct instance *one = apply->instances->by_id[next->vrfs[i].id.v];
+
+		/* a part of the tables of an ending instance may be gone */
+		if (one != NULL && one->state == INSTANCE_RUNS)
 			continue;
-		if (instance_new(apply, &next->vrfs[i]) == NULL)
+		if (one == NULL && instance_new(apply, &next->vrfs[i]) == NULL)
 			err = -ENOMEM;
 		else
-			ids[count++] = next->vrfs[i].id;
+			err = tables_create(apply, next->vrfs[i].id);
+		ids[count++] = next->vrfs[i].id;
 	}
-	if (err == 0 && count > 0)
-		err = tables_order(apply, true, ids, count);
 	if (err == 0 && count > 0 && apply->layers->fib != NULL) {
 		struct fib_tables_order o = {apply->layers->fib, ids, count, 0};
 
@@ -535,10 +544,16 @@ peers_gone(const struct apply *apply, struct vrf_id id)
 static bool
 instance_end(struct apply *apply, struct instance *i) RUNS_ON(role_main)
 {
+	struct session_order groups = {.kind = SESSION_ORDER_GROUPS_GONE};
+	struct table_order tables = {.vrf = i->id};
+
 	if (!peers_gone(apply, i->id))
 		return false;
 	netns_end(apply, i);
-	if (!leak_ended(apply, i->id) || tables_order(apply, false, &i->id, 1) != 0)
+	if (!leak_ended(apply, i->id) || !session_order(apply->layers, &groups))
+		return false;
+	layers_on_shards(apply->layers, rib_tables_remove, &tables, &tables.shard);
+	if (tables.result != 0)
 		return false;
 	labels_release(apply->instances->labels, i->name, now_ns());
 	log_event(LOG_INFO, "instance-removed vrf=%s", i->name);

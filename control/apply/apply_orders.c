@@ -53,6 +53,9 @@ on_session(void *arg) RUNS_ON(role_session)
 	case SESSION_ORDER_UNLISTEN:
 		speaker_unlisten(s, o->listen.vrf);
 		break;
+	case SESSION_ORDER_GROUPS_GONE:
+		o->result = speaker_groups_gone(s);
+		break;
 	case SESSION_ORDER_RANGES:
 		o->result = speaker_ranges(s, o->ranges.at, o->ranges.count);
 		break;

@@ -674,8 +674,11 @@ rib_summary(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(
 	}
 	for (uint16_t i = 0; i < shard_table_count(env->layers->shards.at[0]); i++) {
 		struct table_id id = {i};
+		enum family family;
+		struct vrf_id vrf;
 
-		if (shard_table(env->layers->shards.at[0], id) != NULL)
+		shard_table_key(env->layers->shards.at[0], id, &vrf, &family);
+		if (family != FAMILY_COUNT && strcmp(apply_vrf_name(env->apply, vrf), "?") != 0)
 			json_array_append_new(tables, table_json(env, id, sets));
 	}
 	return json_pack("{s:o, s:o}", "tables", tables, "shards", shards);

@@ -128,6 +128,8 @@ bool speaker_is_slow(const struct speaker *s, struct peer_id id, enum family f);
  */
 int speaker_listen(struct speaker *s, struct vrf_id vrf, const struct netns *netns)
 	RUNS_ON(role_session);
+/* True if each update group has members: groups of removed peers read no table any more. */
+bool speaker_groups_gone(const struct speaker *s) RUNS_ON(role_session);
 /* After the last session of the VRF. */
 void speaker_unlisten(struct speaker *s, struct vrf_id vrf) RUNS_ON(role_session);
 

@@ -355,6 +355,12 @@ group_leave(struct speaker *s, struct update_member *m) RUNS_ON(role_session)
 }
 
 bool
+speaker_groups_gone(const struct speaker *s)
+{
+	return s->leftovers == NULL;
+}
+
+bool
 leftovers_run(struct speaker *s, uint64_t deadline_ns)
 {
 	while (s->leftovers != NULL) {

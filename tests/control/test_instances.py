@@ -133,6 +133,18 @@ class Instances(KeelTest):
         self.commit(document(BLUE, networks=networks("blue")))
         self.wait("the end of the tables", lambda: "n39" not in self.tables())
         self.assertEqual(self.routes("blue"), {NET})
+        self.assertEqual(self.tables(), {"default", "blue"})
+
+    def test_returns(self):
+        """An instance that a commit adds again while it ends, with routes; the ids of its tables are the same in all shards."""
+        many = [{"prefix": "10.%d.0.0/16" % i, "vrf": "red"} for i in range(200)]
+        self.start(document(BLUE))
+        for _ in range(10):
+            self.commit(document(RED, BLUE, networks=many))
+            self.assertEqual(len(self.routes("red")), 200)
+            self.commit(document(BLUE))
+            self.assertIsNone(self.routes("red"))
+        self.wait("the end of the tables", lambda: "red" not in self.tables())
 
     def test_reload(self):
         self.start(document(RED))
