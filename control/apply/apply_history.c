@@ -135,12 +135,17 @@ confirm_expired(struct timer *t) RUNS_ON(role_main)
 int
 apply_confirm(struct apply *apply)
 {
+	int err;
+
 	apply_commit_finish(apply);
 	if (!apply->history->waits)
 		return -ENOENT;
+	err = history_confirm(apply->history->h);
+	log_not_written(err);
+	if (err != 0)
+		return err;
 	apply->history->waits = false;
 	timer_cancel(apply->layers->main_thread, &apply->history->timer);
-	log_not_written(history_confirmed(apply->history->h));
 	log_event(LOG_INFO, "commit-confirmed id=%u", apply->history->current);
 	apply_report(apply, "commit",
 		json_pack("{s:s, s:I}", "event", "confirmed", "commit",
@@ -164,7 +169,7 @@ apply_commit_unchanged(struct apply *apply, uint32_t confirm_s)
 		timer_arm(apply->layers->main_thread, &apply->history->timer,
 			confirm_s * (uint64_t)1000000000);
 	} else if (apply->history->waits) {
-		apply_confirm(apply);
+		(void)apply_confirm(apply); /* logged; the commit waits if not confirmed */
 	} else if (persisted) { /* FILE may have held an unconfirmed commit */
 		log_not_written(history_confirmed(apply->history->h));
 	}

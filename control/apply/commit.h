@@ -57,7 +57,7 @@ json_t *apply_effects(const struct apply *apply, json_t *document, struct faults
 
 /*
  * Confirms the waiting commit. A later commit without confirm_s confirms as well (RFC 6241 8.4.1).
- * -ENOENT: no commit waits.
+ * -ENOENT: no commit waits. Another -errno: the confirmation cannot be stored, and the commit waits.
  */
 int apply_confirm(struct apply *apply) RUNS_ON(role_main);
 /* The commit waiting for a confirmation; 0: none. */

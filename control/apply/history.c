@@ -342,6 +342,18 @@ history_add(struct history *h, const char *comment, bool waits)
 }
 
 int
+history_confirm(struct history *h)
+{
+	json_t *waiting = json_copy(h->waiting);
+	int err = waiting != NULL ? history_confirmed(h) : -ENOMEM;
+
+	if (waiting != NULL && err != 0)
+		json_array_extend(h->waiting, waiting);
+	json_decref(waiting);
+	return err;
+}
+
+int
 history_confirmed(struct history *h)
 {
 	json_array_clear(h->waiting);

@@ -40,7 +40,12 @@ int history_prepare(struct history *h, const json_t *document, int64_t back_to) 
  * the commit has its id in either case.
  */
 int history_add(struct history *h, const char *comment, bool waits) RUNS_ON(role_main);
-/* No commit waits for a confirmation any more. 0, -errno. */
+/*
+ * No commit waits for a confirmation any more. 0; -errno: the commits still wait, since a restart
+ * would roll back.
+ */
+int history_confirm(struct history *h) RUNS_ON(role_main);
+/* As history_confirm(), but the commits wait only for a restart where the index cannot be written. */
 int history_confirmed(struct history *h) RUNS_ON(role_main);
 /*
  * True if `document` is a commit that waits for a confirmation; *back_to: the commit to roll back

@@ -225,7 +225,7 @@ unchanged_answer(struct rpc_env *env, uint32_t confirm_s, uint32_t confirmed) RU
 	json_t *answer = json_pack("{s:n, s:I, s:[], s:b}", "commit", "revision",
 		(json_int_t)apply_revision(env->apply), "effects", "persisted", persisted);
 
-	if (confirmed != 0)
+	if (confirmed != 0 && apply_commit_waiting(env->apply) == 0)
 		json_object_set_new(answer, "confirmed", json_integer(confirmed));
 	return answer;
 }
@@ -366,10 +366,16 @@ config_reload(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_O
 static json_t *
 config_confirm(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
+	int err = apply_confirm(env->apply);
+
 	(void)params;
-	return apply_confirm(env->apply) == 0
-		       ? json_object()
-		       : rpc_fail(call, RPC_NOT_FOUND, "", "no commit waits for a confirmation");
+	if (err == -ENOENT)
+		return rpc_fail(call, RPC_NOT_FOUND, "", "no commit waits for a confirmation");
+	if (err != 0)
+		return rpc_fail(call, RPC_CONFIGURATION, "",
+			"the confirmation cannot be stored, so the commit still waits: %s",
+			strerror(-err));
+	return json_object();
 }
 
 static json_t *
@@ -572,8 +578,10 @@ const struct rpc_method rpc_config_methods[] = {
 		"not edited since, is written instead. SIGHUP does the same, and logs a refusal.",
 		RPC_CHANGES, RPC_ERROR(RPC_CONFIGURATION)},
 	{"config.confirm", config_confirm, NULL, NULL,
-		"Keeps a commit that was made with confirm_s", NULL, RPC_CHANGES,
-		RPC_ERROR(RPC_NOT_FOUND)},
+		"Keeps a commit that was made with confirm_s",
+		"Fails while the confirmation cannot be stored, for example on a full disk: a "
+		"restart would roll back.",
+		RPC_CHANGES, RPC_ERROR(RPC_NOT_FOUND) | RPC_ERROR(RPC_CONFIGURATION)},
 	{"config.rollback", config_rollback, rollback_params, commit_result,
 		"Commits the document of an earlier commit at once", NULL, RPC_CHANGES,
 		RPC_ERROR(RPC_NOT_FOUND) | RPC_ERROR(RPC_CONFIGURATION)},

@@ -139,20 +139,50 @@ class Service(KeelTest):
         with open(self.keel.file, "w") as f:
             f.write(text)
 
-    def test_reload_after_a_full_disk(self):
-        """A commit that finds the disk full stays in force: a reload writes FILE, unless FILE was edited since."""
-        self.start(DOCUMENT)
-        self.keel.stop()
-        disk = os.path.join(self.folder, "disk")
-        os.mkdir(disk)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=True)
-        self.addCleanup(subprocess.run, ["umount", "--lazy", disk], check=True)
-        self.keel.file = shutil.move(self.keel.file, disk)
-        self.keel.start()
+    def disk(self):
+        """A small file system of this test."""
+        path = os.path.join(self.folder, "disk")
+        os.mkdir(path)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", path], check=True)
+        self.addCleanup(subprocess.run, ["umount", "--lazy", path], check=True)
+        return path
+
+    def fill(self, disk):
+        """Returns the file that takes the rest of the disk."""
         filler = os.path.join(disk, "filler")
         with open(filler, "wb", buffering=0) as f, self.assertRaises(OSError):
             while True:
                 f.write(bytes(4096))
+        return filler
+
+    def test_confirm_on_a_full_disk(self):
+        """A confirmation that a restart would forget is refused, and can be repeated."""
+        self.start(DOCUMENT)
+        self.keel.stop()
+        disk = self.disk()
+        self.keel.state = os.path.join(disk, "state")
+        self.keel.start()
+        self.keel.call("config.edit", {"merge": {"description": "second"}})
+        waits = self.keel.call("config.commit", {"confirm_s": 3600})["commit"]
+        filler = self.fill(disk)
+        refused = self.keel.answer("config.confirm")
+        self.assertIn("No space left on device", refused["error"]["data"]["reason"], refused)
+        self.assertEqual(self.keel.call("config.history")["confirm"]["commit"], waits)
+        self.assertNotIn("confirmed", self.keel.call("config.commit"))
+        os.remove(filler)
+        self.assertEqual(self.keel.call("config.confirm"), {})
+        self.keel.kill()
+        self.keel.start()
+        self.assertEqual(self.keel.call("config.get")["document"]["description"], "second")
+
+    def test_reload_after_a_full_disk(self):
+        """A commit that finds the disk full stays in force: a reload writes FILE, unless FILE was edited since."""
+        self.start(DOCUMENT)
+        self.keel.stop()
+        disk = self.disk()
+        self.keel.file = shutil.move(self.keel.file, disk)
+        self.keel.start()
+        filler = self.fill(disk)
 
         def commit(words):
             self.keel.call("config.edit", {"merge": {"description": words}})
@@ -175,9 +205,7 @@ class Service(KeelTest):
         self.wait("FILE", lambda: "reload-written" in self.keel.logged())
         self.assertEqual(words(), ("second", "second"))
         # An edit of FILE is committed, also while FILE lacks a commit.
-        with open(filler, "wb", buffering=0) as f, self.assertRaises(OSError):
-            while True:
-                f.write(bytes(4096))
+        self.fill(disk)
         self.assertFalse(commit("third"))
         with open(self.keel.file, "r+") as f:  # in place: the block of the file has room
             f.write(json.dumps(dict(DOCUMENT, description="by hand")))
