@@ -170,15 +170,18 @@ table_add(const struct rpc_env *env, json_t *tables, struct vrf_id vrf, enum fam
 static json_t *
 fib_stats_method(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
+	struct vrf_id vrf = VRF_DEFAULT;
+	bool one = json_object_get(params, "vrf") != NULL;
 	struct fib_stats all;
 	json_t *tables, *o;
 
-	(void)params;
-	if (!need_dataplane(env, call))
+	if (!need_dataplane(env, call) || !rpc_vrf(env, params, &vrf, call))
 		return NULL;
 	fib_stats_get(env->layers->fib, &all);
 	tables = json_array();
 	for (uint16_t v = 0; v < FIB_VRF_MAX; v++) {
+		if (one && v != vrf.v)
+			continue;
 		table_add(env, tables, (struct vrf_id){v}, FAMILY_IPV4_UNICAST);
 		table_add(env, tables, (struct vrf_id){v}, FAMILY_IPV6_UNICAST);
 	}
@@ -529,6 +532,10 @@ static const struct rpc_field fib_stats_result[] = {
 	{0},
 };
 
+static const struct rpc_field fib_stats_params[] = {
+	{"vrf?", "string", "Only the tables of this VRF. All tables when absent."},
+	{0},
+};
 static const struct rpc_field audit_params[] = {
 	{"limit?", "integer=0..1000", "Mismatches in the answer; 100 when absent."},
 	{"wait?", "boolean", "False: answer at once with a job. True when absent."},
@@ -606,9 +613,9 @@ const struct rpc_method rpc_fib_methods[] = {
 	{"fib.lookup", fib_lookup_method, fib_lookup_params, fib_lookup_result,
 		"Looks up an address in the tables that the workers read", NULL, RPC_READS,
 		RPC_ERROR(RPC_NO_DATAPLANE) | RPC_ERROR(RPC_NOT_FOUND)},
-	{"fib.stats", fib_stats_method, NULL, fib_stats_result,
+	{"fib.stats", fib_stats_method, fib_stats_params, fib_stats_result,
 		"The forwarding tables: sizes, writes, and how long changes took", NULL, RPC_READS,
-		RPC_ERROR(RPC_NO_DATAPLANE)},
+		RPC_ERROR(RPC_NO_DATAPLANE) | RPC_ERROR(RPC_NOT_FOUND)},
 	{"fib.audit", fib_audit_method, audit_params, audit_result_fields,
 		"Compares the RIB with what the workers' tables answer",
 		"Prefixes that change during the audit are skipped. Forwarding goes on.", RPC_READS,

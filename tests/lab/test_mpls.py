@@ -86,6 +86,7 @@ class Test:
             c.equal("pe%d: the audit finds no mismatch" % pe, self.rpc[pe].call("fib.audit")["mismatch_count"], 0)
             tables = {(t["vrf"], t["family"]): t["routes"] for t in self.rpc[pe].call("fib.stats")["tables"]}
             for vrf, _, _, _ in VRFS:
+                c.equal("pe%d: the tables of %s alone" % (pe, vrf), {t["vrf"] for t in self.rpc[pe].call("fib.stats", vrf=vrf)["tables"]}, {vrf})
                 c.true("pe%d: routes of %s" % (pe, vrf), tables[(vrf, "ipv4-unicast")] >= 3 and tables[(vrf, "ipv6-unicast")] >= 3, tables)
 
     def bad(self):
