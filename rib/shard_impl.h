@@ -514,9 +514,16 @@ shard_epoch_before(uint16_t a, uint16_t b)
 	return (int16_t)(uint16_t)(a - b) < 0;
 }
 
+/* The VRF of the peer of an imported path. */
+struct vrf_id imported_vrf(const struct shard *s, const struct rib_path *p);
+
 /* The VRF in which the next hop of a path resolves: that of its peer. */
-struct vrf_id path_vrf(
-	const struct shard *s, const struct shard_table *t, const struct rib_path *p);
+static inline struct vrf_id
+path_vrf(const struct shard *s, const struct shard_table *t, const struct rib_path *p)
+{
+	return p->label_flags & PATH_IMPORTED ? imported_vrf(s, p) : t->vrf;
+}
+
 /* NULL: unknown peer. */
 struct shard_peer_slot *shard_slot(const struct shard *s, struct peer_id id);
 /* The table, about to change: dest_reclaim() follows. NULL: no table. */
@@ -703,7 +710,14 @@ bool import_may_withdraw(struct shard *s) RUNS_ON(role_rib);
  * Room for `n` items of the list, before a change of a destination is published: one for each path
  * that is added or removed. 0, -ENOMEM.
  */
-int leak_room(struct shard *s, const struct shard_table *t, unsigned n) RUNS_ON(role_rib);
+int leak_list_room(struct shard *s, unsigned n) RUNS_ON(role_rib);
+
+static inline int
+leak_room(struct shard *s, const struct shard_table *t, unsigned n) RUNS_ON(role_rib)
+{
+	return t->leak == LEAK_NOTHING ? 0 : leak_list_room(s, n);
+}
+
 /*
  * A published change, with references on the sets of both lists. `own`: the own paths of an instance
  * may have changed.
@@ -720,7 +734,15 @@ void leak_path_counts(struct shard *s, struct shard_table *t, const struct rib_p
 void leak_table_mark(struct shard *s, struct shard_table *t);
 bool leak_pending(const struct shard *s); /* the list has items */
 /* Applies the list until the deadline. True if items are left. */
-bool leak_run(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib);
+bool leak_list_run(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib);
+
+static inline bool
+leak_run(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib)
+{
+	return atomic_load_explicit(&s->leak, memory_order_relaxed) != NULL &&
+	       leak_list_run(s, deadline_ns);
+}
+
 /* With an empty list: slices of the scans and of the fill. True if more is due. */
 bool leak_scan(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib);
 void leak_fini(struct shard *s);

@@ -578,13 +578,13 @@ shard_vpn_imported_only(struct shard *s, bool on)
 /* ---- the list ---- */
 
 int
-leak_room(struct shard *s, const struct shard_table *t, unsigned n)
+leak_list_room(struct shard *s, unsigned n)
 {
 	struct shard_leak *l = atomic_load_explicit(&s->leak, memory_order_relaxed);
 	struct item *grown;
 	unsigned size;
 
-	if (t->leak == LEAK_NOTHING || l->head + l->count + n <= l->size)
+	if (l->head + l->count + n <= l->size)
 		return 0;
 	if (l->head > 0) {
 		memmove(l->item, l->item + l->head, l->count * sizeof(*l->item));
@@ -1120,11 +1120,11 @@ vpn_apply(struct shard *s, struct shard_leak *l, const struct item *item) RUNS_O
 }
 
 bool
-leak_run(struct shard *s, uint64_t deadline_ns)
+leak_list_run(struct shard *s, uint64_t deadline_ns)
 {
 	struct shard_leak *l = atomic_load_explicit(&s->leak, memory_order_relaxed);
 
-	if (l == NULL || l->count == 0)
+	if (l->count == 0)
 		return false;
 	s->alone = true; /* imported paths are in sets that are never shared */
 	for (unsigned n = 1; l->count > 0; n++) {

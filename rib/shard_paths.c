@@ -87,13 +87,10 @@ rib_counts(struct shard *s, struct shard_table *t, const struct rib_path *p)
 }
 
 struct vrf_id
-path_vrf(const struct shard *s, const struct shard_table *t, const struct rib_path *p)
+imported_vrf(const struct shard *s, const struct rib_path *p)
 {
-	const struct shard_peer_slot *slot;
+	const struct shard_peer_slot *slot = shard_slot(s, p->peer);
 
-	if (!is_imported(p))
-		return t->vrf;
-	slot = shard_slot(s, p->peer);
 	return atomic_load_explicit(&slot->key, memory_order_relaxed)->vrf;
 }
 
