@@ -403,17 +403,17 @@ shard_table_remove(struct shard *s, struct table_id id)
 		return -EBUSY;
 	atomic_store_explicit(&s->table_of[t->vrf.v][t->family], 0, memory_order_relaxed);
 	t->leaving = true;
-	t->last_entry = journal_reserved(s->journal);
 	table_bit_set(s->stirred, id, true);
 	return 0;
 }
 
-/* Frees a removed table after two grace periods if no cursor needs the table. */
+/*
+ * Frees a removed table after two grace periods. The last tombstone is gone, so all cursors have
+ * passed the last entry of the table.
+ */
 static void
-table_leave(struct shard *s, struct shard_table *t, uint64_t safe_sequence) RUNS_ON(role_rib)
+table_leave(struct shard *s, struct shard_table *t) RUNS_ON(role_rib)
 {
-	if (safe_sequence <= t->last_entry)
-		return;
 	table_bit_set(s->stirred, t->id, false);
 	retire_push(s->retired, table_unlink, s, t);
 }
@@ -751,7 +751,7 @@ tables_reclaim(struct shard *s, uint64_t safe_sequence)
 		if (!dest_at_rest(t->dests))
 			continue;
 		if (t->leaving)
-			table_leave(s, t, safe_sequence);
+			table_leave(s, t);
 		else
 			table_bit_set(s->stirred, t->id, false);
 	}

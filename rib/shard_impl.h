@@ -180,9 +180,8 @@ struct shard_table {
 	} leak;
 	struct shard_rib_in imports; /* of the imported paths, in the place of that of their peer */
 	unsigned locals; /* imported paths from a local instance */
-	/* Removed: the table goes when all cursors have passed the entries up to `last_entry`. */
+	/* Removed: the table goes when all cursors have passed its last entry, as its tombstones do. */
 	bool leaving;
-	uint64_t last_entry;
 };
 
 #define TABLE_WORDS (SHARD_TABLES_MAX / 64) /* words of a bitmap of tables */

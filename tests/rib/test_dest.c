@@ -621,6 +621,7 @@ ten_routes_take_little_memory(void **state)
 		struct rib_test base;
 		struct dest_table *t;
 		uint64_t sequence = 0, safe;
+		struct dest_view v;
 		size_t before;
 
 		rib_test_begin(&base);
@@ -641,6 +642,9 @@ ten_routes_take_little_memory(void **state)
 			assert_true(dest_at_rest(t));
 			assert_true(dest_table_bytes(t) <= arena_bytes(base.arena) - before);
 			assert_true(arena_bytes(base.arena) - before <= 8192);
+			/* ids without memory are safe */
+			for (uint32_t id = dest_limit(t); id < 2048; id++)
+				assert_false(dest_peek(t, (struct dest_id){id}, &v));
 		}
 		dest_table_destroy(t);
 		rib_test_end(&base);

@@ -630,6 +630,31 @@ entries_of_other_tables_are_passed(void **state)
 	fixture_end(&f);
 }
 
+/* An entry of any writer ends the pass. */
+static void
+entries_of_each_writer_end_a_pass(void **state)
+{
+	struct journal_cursor *c;
+	struct rib_test base;
+	struct journal *j;
+
+	rib_test_begin(&base);
+	assert_int_equal(journal_create_shared(base.arena, 64, 3, &j), 0);
+	assert_int_equal(journal_subscribe(j, &c), 0);
+	for (unsigned writer = 0; writer < 3; writer++) {
+		uint64_t sequence = journal_reserve(j, writer);
+
+		journal_commit(j, writer, sequence, RED, (struct dest_id){1}, 0);
+		assert_false(journal_pass(j, c, BLUE, sequence - 1));
+		assert_false(journal_pass(j, c, RED, UINT64_MAX));
+		assert_true(journal_pass(j, c, BLUE, UINT64_MAX));
+		assert_int_equal(journal_position(c), sequence);
+	}
+	journal_unsubscribe(j, c);
+	journal_destroy(j);
+	rib_test_end(&base);
+}
+
 /* ---- several writers, each on its own thread ---- */
 
 #define WRITERS 3u
@@ -1003,6 +1028,7 @@ main(void)
 		cmocka_unit_test(several_write),
 		cmocka_unit_test(several_write_and_one_passes),
 		cmocka_unit_test(entries_of_other_tables_are_passed),
+		cmocka_unit_test(entries_of_each_writer_end_a_pass),
 		cmocka_unit_test(writer_waits_for_tidy),
 		cmocka_unit_test(live_entries),
 		cmocka_unit_test(one_is_slow),
