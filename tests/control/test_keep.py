@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """keel-policy(7) rules 1 to 5, 7 and 8: kept routes, replays, effects reported by a commit compared with the messages on the wire, against a real
-keeld. Needs root (a network namespace); else the exit status is 77. FAMILY: the family of the routes (ipv4-unicast).
+keeld. Needs root (a network namespace); else the exit status is 77. FAMILY: ipv4-unicast (default) or vpnv4-unicast.
 
 usage: test_keep.py KEELD [Keep.TEST...]
 """

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """keel-policy(7) rules 13 and 14, against a real keeld: a commit withdraws no route of the new configuration, in any order of the peers' answers,
-and announces no route twice. ROUTES (5,000), DELAY_S (1) until an asked peer answers, RIB_THREADS, FAMILY (ipv4-unicast). Needs root; else the
+and announces no route twice. ROUTES (5,000), DELAY_S (1) until an asked peer answers, RIB_THREADS, FAMILY (ipv4-unicast, vpnv4-unicast). Needs root; else the
 exit status is 77.
 
 usage: test_plan.py KEELD [Plan.TEST...]

@@ -4,7 +4,7 @@
 network namespace); else the exit status is 77.
 
 usage: test_slow.py KEELD KEELCTL; SLOW_ROUTES in the environment: routes of the table (default 60000). With 1000000 or more also the time of the
-other nine, with and without a slow peer, and the memory.
+other nine, with and without a slow peer, and the memory. FAMILY: ipv4-unicast (default) or vpnv4-unicast.
 """
 import json
 import os
@@ -21,7 +21,7 @@ import urllib.request
 KEELCTL = sys.argv.pop(2)
 
 import keel_rig  # noqa: E402
-from keel_rig import KEEPALIVE, OPEN, UPDATE, US, V4, WAIT_S, KeelTest, in_namespace  # noqa: E402
+from keel_rig import (AFI_SAFI, FAMILY, KEEPALIVE, LABELS, OPEN, UPDATE, US, WAIT_S, KeelTest, in_namespace, nlri, update_of)  # noqa: E402
 
 ROUTES = int(os.environ.get("SLOW_ROUTES", "60000"))
 FULL = ROUTES >= 1000000
@@ -30,21 +30,23 @@ FEEDER, FIRST, RECEIVERS = "192.0.2.2", 101, 10
 EACH = 4  # prefixes of one UPDATE
 RATE = 10000  # octets a second of the slow receiver
 NOT_FOUND = -32004
-END_OF_RIB = b"\xff" * 16 + struct.pack(">HBHH", 23, UPDATE, 0, 0)
+SHORT = FAMILY.split("-")[0]
 
 
 def whole(kind, body=b""):
     return b"\xff" * 16 + struct.pack(">HB", 19 + len(body), kind) + body
 
 
+END_OF_RIB = whole(UPDATE, bytes(4) if SHORT == "ipv4" else struct.pack(">HHBBBHB", 0, 6, 0x80, 15, 3, *AFI_SAFI[FAMILY]))
+
+
 def table(local_pref):
     """UPDATEs with attributes of their own."""
     out = []
     for i in range(0, ROUTES, EACH):
-        path = b"\x40\1\1\0" + b"\x40\2\x06\2\1" + struct.pack(">I", 64513) + b"\x40\3\4" + socket.inet_aton(FEEDER) + \
-            b"\x80\4\4" + struct.pack(">I", i) + b"\xc0\x08\4" + struct.pack(">HH", 64513, local_pref)
-        nlri = b"".join(bytes([24]) + struct.pack(">I", (0x0b000000 >> 8) + n << 8)[:3] for n in range(i, i + EACH))
-        out.append(whole(UPDATE, struct.pack(">HH", 0, len(path)) + path + nlri))
+        more = b"\x80\4\4" + struct.pack(">I", i) + b"\xc0\x08\4" + struct.pack(">HH", 64513, local_pref)
+        networks = (socket.inet_ntoa(struct.pack(">I", (0x0b000000 >> 8) + n << 8)) for n in range(i, i + EACH))
+        out.append(whole(UPDATE, update_of(FAMILY, FEEDER, (64513,), b"".join(nlri(FAMILY, n) for n in networks), more)))
     return b"".join(out) + END_OF_RIB
 
 
@@ -56,7 +58,7 @@ class Session:
         self.octets, self.ended_at, self.tail, self.lost = 0, None, b"", False
         self.changed = threading.Condition()
         self.sock = in_namespace(namespace, self.connect)
-        capabilities = bytes([1, 4, 0, 1, 0, 1]) + struct.pack(">BBI", 65, 4, asn)
+        capabilities = struct.pack(">BBHH", 1, 4, *AFI_SAFI[FAMILY]) + struct.pack(">BBI", 65, 4, asn)
         body = struct.pack(">BHH4sBBB", 4, asn, 0, socket.inet_aton(address), len(capabilities) + 2, 2, len(capabilities))
         self.sock.sendall(whole(OPEN, body + capabilities))
         assert self.message()[18] == OPEN
@@ -133,7 +135,7 @@ class Slow(KeelTest):
             subprocess.run(["ip", "-n", self.namespace, "addr", "add", a + "/24", "dev", "lo"], check=True)
 
     def begin(self, **limits):
-        both = {V4: {"import_policy": "accept-all", "export_policy": "accept-all"}}
+        both = {FAMILY: {"import_policy": "accept-all", "export_policy": "accept-all", **LABELS}}
         peers = [{"address": FEEDER, "asn": 64513, "passive": True, "families": both}]
         peers += [{"address": a, "asn": 64514, "passive": True, "group": "receivers"} for a in self.receivers]
         self.start({"router": {"asn": 64512, "router_id": US}, "management": {"http": "127.0.0.1:9179"},
@@ -151,10 +153,10 @@ class Slow(KeelTest):
         self.wait("the table", lambda: self.family(FEEDER)["accepted"] == ROUTES)
 
     def family(self, address):
-        return self.keel.call("bgp.peers", {"peer": address})["peers"][0]["families"][V4]
+        return self.keel.call("bgp.peers", {"peer": address})["peers"][0]["families"][FAMILY]
 
     def slow(self):
-        return [p["address"] for p in self.keel.call("bgp.peers")["peers"] if p["families"][V4]["slow"]]
+        return [p["address"] for p in self.keel.call("bgp.peers")["peers"] if p["families"][FAMILY]["slow"]]
 
     def established(self):
         return {p["address"]: p["established_count"] for p in self.keel.call("bgp.peers")["peers"] if p["state"] == "established"}
@@ -174,7 +176,7 @@ class Slow(KeelTest):
     def event(self, events, kind, reason):
         e = next(events)
         self.assertEqual({k: v for k, v in e.items() if k != "time"}, {
-            "topic": "slow-peer", "event": kind, "address": self.receivers[-1], "vrf": "default", "family": V4, "reason": reason})
+            "topic": "slow-peer", "event": kind, "address": self.receivers[-1], "vrf": "default", "family": FAMILY, "reason": reason})
         self.assertEqual(self.slow(), [self.receivers[-1]] if kind == "begin" else [])
 
     def test_one_of_ten(self):
@@ -184,29 +186,29 @@ class Slow(KeelTest):
         self.event(events, "begin", "relative")
         sessions[-1].pace = 0
         self.assertIn("slow peer", self.ctl_text("show bgp peer " + self.receivers[-1]))
-        self.assertIn('keel_peer_slow{peer="%s",vrf="default",family="ipv4-unicast"} 1' % self.receivers[-1], self.metrics())
+        self.assertIn('keel_peer_slow{peer="%s",vrf="default",family="%s"} 1' % (self.receivers[-1], FAMILY), self.metrics())
 
         # The commands reach exactly the slow peer of the family.
-        for line in ("reset bgp ipv6 slow-peer", "reset bgp vpnv4 slow-peer", "reset bgp vpnv6 slow-peer", "reset bgp ipv4 %s slow-peer" % self.receivers[0]):
+        for line in ["reset bgp %s slow-peer" % f for f in ("ipv4", "ipv6", "vpnv4", "vpnv6") if f != SHORT] + ["reset bgp %s %s slow-peer" % (SHORT, self.receivers[0])]:
             self.assertEqual(self.ctl(line)[0], 1, line)
         before = self.established()
-        would = self.keel.call("bgp.reset", {"family": V4, "scope": "slow-peer"})
-        self.assertEqual([(p["address"], p["action"], p["families_dropped"]) for p in would["peers"]], [(self.receivers[-1], "would-reset", [V4])])
+        would = self.keel.call("bgp.reset", {"family": FAMILY, "scope": "slow-peer"})
+        self.assertEqual([(p["address"], p["action"], p["families_dropped"]) for p in would["peers"]], [(self.receivers[-1], "would-reset", [FAMILY])])
         self.assertEqual(self.established(), before)
-        status, text, _ = self.ctl("reset bgp ipv4 slow-peer")
+        status, text, _ = self.ctl("reset bgp %s slow-peer" % SHORT)
         self.assertEqual((status, [(p["address"], p["action"]) for p in json.loads(text)["peers"]]), (0, [(self.receivers[-1], "reset")]))
         self.event(events, "end", "session-down")
         self.assertEqual(self.established(), {a: n for a, n in before.items() if a != self.receivers[-1]})
         for params in ({}, {"peer": self.receivers[-1]}):
-            e = self.keel.answer("bgp.reset", dict({"family": V4, "scope": "slow-peer", "force": True}, **params))["error"]
+            e = self.keel.answer("bgp.reset", dict({"family": FAMILY, "scope": "slow-peer", "force": True}, **params))["error"]
             self.assertEqual((e["code"], bool(e["data"]["reason"])), (NOT_FOUND, True))
 
         # The other limit; and the peer catches up.
         self.assertEqual(self.keel.commit({"bgp": {"groups": [{"name": "receivers", "slow_peer": {"absolute_s": LIMIT_S, "relative_s": 0}, "families": {
-            V4: {"import_policy": "accept-all", "export_policy": "accept-all"}}}]}}), [])
+            FAMILY: {"import_policy": "accept-all", "export_policy": "accept-all", **LABELS}}}]}}), [])
         last = self.session(self.receivers[-1], pace=0)
         self.event(events, "begin", "absolute")
-        status, text, _ = self.ctl("reset bgp ipv4 slow-peer")
+        status, text, _ = self.ctl("reset bgp %s slow-peer" % SHORT)
         self.assertEqual(status, 0)
         self.event(events, "end", "session-down")
         last = self.session(self.receivers[-1], pace=0)
@@ -233,7 +235,7 @@ class Slow(KeelTest):
             sessions, s = self.all_receive(pace)
             seconds[pace].append(s)
             memory.setdefault(pace, []).append(resident(pid))
-            self.keel.call("bgp.reset", {"family": V4, "scope": "group", "group": "receivers", "force": True})  # no idle hold follows
+            self.keel.call("bgp.reset", {"family": FAMILY, "scope": "group", "group": "receivers", "force": True})  # no idle hold follows
             for x in sessions:
                 x.close()
             self.wait("the end of the sessions", lambda: list(self.established()) == [FEEDER])
