@@ -29,7 +29,7 @@ def config(pe, worker, control):
                  [{"name": vrf, "device": "net_af_xdp_%s,iface=%s" % (vrf, vrf), "vrf": vrf,
                    "addresses": ["10.%d.0.1/24" % pe, "2001:db8:%d::1/64" % pe]} for vrf, _, _, _ in VRFS],
         "bgp": {"networks": [{"prefix": p, "vrf": vrf} for vrf, _, _, _ in VRFS for p in ("10.%d.0.0/24" % pe, "2001:db8:%d::/64" % pe)],
-                "peers": [{"address": CORE[other], "asn": 64512, "passive": pe == 1, "families": {f: {} for f in VPN}}]},
+                "peers": [{"address": CORE[other], "asn": 64512, "passive": pe == 1, "timers": {"connect_retry_s": 1, "idle_hold_s": 1}, "families": {f: {} for f in VPN}}]},
     }
 
 
@@ -53,8 +53,9 @@ class Test:
                 lab.sh(h, "ip address add 10.%d.0.%d/24 dev up" % (pe, own))
                 lab.sh(h, "ip address add 2001:db8:%d::%d/64 dev up nodad" % (pe, own))
         self.rpc = {}
+        # both workers on one CPU: beside a worker the control threads of the other would starve
         for pe in (1, 2):
-            _, self.rpc[pe] = lab.keeld("pe%d" % pe, config(pe, *((worker, control) if pe == 1 else (control[0], [worker]))), KEELD, name="pe%d" % pe)
+            _, self.rpc[pe] = lab.keeld("pe%d" % pe, config(pe, worker, control), KEELD, name="pe%d" % pe)
 
     def label(self, pe, vrf):
         return {v["name"]: v.get("label") for v in self.rpc[pe].call("vrf.list")["vrfs"]}[vrf]
