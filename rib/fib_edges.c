@@ -169,10 +169,11 @@ lsp_to(const struct fib_feed *f, const struct ip_addr *addr)
 struct edge *
 fib_edge_to(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr)
 {
+	static const uint32_t none[1]; /* no labels */
 	const struct lsp *l = vrf.v == VRF_DEFAULT.v ? lsp_to(f, addr) : NULL;
 	struct edge *e = l != NULL ? edge_get(f, VRF_DEFAULT, &l->key.next_hop, l->key.label,
 					     l->key.label_count)
-				   : edge_get(f, vrf, addr, NULL, 0);
+				   : edge_get(f, vrf, addr, none, 0);
 
 	if (e != NULL)
 		e->mark = f->mark;

@@ -65,7 +65,8 @@ make_hop(unsigned number, bool up, const uint32_t *labels, unsigned label_count)
 	role_enter_fib();
 	hop_mac(number, adj.ether);
 	memcpy(adj.ether + 6, out_mac, 6);
-	memcpy(adj.label, labels, label_count * sizeof(*labels));
+	if (label_count > 0)
+		memcpy(adj.label, labels, label_count * sizeof(*labels));
 	assert_int_equal(next_hop_get(lab.lists, VRF_DEFAULT, &a, 1, &id), 0);
 	if (up)
 		assert_int_equal(next_hop_up(lab.lists, id, &adj), 0);
