@@ -568,8 +568,10 @@ instance_run(struct apply *apply, struct instance *i, const struct config_vrf *w
 {
 	const struct config_vrf *is = config_vrf_find(apply->running, i->id);
 
+	const char *name = i->name;
+
 	if (i->label == 0)
-		(void)labels_take(apply->instances->labels, i->name, now_ns(), &i->label);
+		(void)labels_take(apply->instances->labels, &name, 1, now_ns(), &i->label);
 	if (i->label != 0 && !i->label_set)
 		i->label_set = label_write(apply, i, LABEL_POP_INSTANCE);
 	leak_apply(apply, i, was, is);
@@ -609,8 +611,33 @@ instances_fire(struct timer *t) RUNS_ON(role_main)
 	}
 	if (in->refresh_due && wait_ns > RETRY_NS)
 		wait_ns = RETRY_NS;
+	labels_store(in->labels);
 	if (wait_ns != UINT64_MAX)
 		(void)timer_arm(in->apply->layers->main_thread, t, wait_ns);
+}
+
+/* One write of the file for all instances. An instance without a label is tried again later. */
+static void
+take_labels(struct apply *apply) RUNS_ON(role_main)
+{
+	struct apply_instances *in = apply->instances;
+	struct instance *due[VRF_IDS_MAX];
+	const char *names[VRF_IDS_MAX];
+	uint32_t labels[VRF_IDS_MAX];
+	unsigned count = 0;
+
+	for (unsigned i = 1; i < VRF_IDS_MAX; i++) {
+		if (in->by_id[i] == NULL || in->by_id[i]->label != 0 ||
+			config_vrf_find(apply->running, in->by_id[i]->id) == NULL)
+			continue;
+		due[count] = in->by_id[i];
+		names[count++] = in->by_id[i]->name;
+	}
+	if (count == 0)
+		return;
+	(void)labels_take(in->labels, names, count, now_ns(), labels);
+	for (unsigned i = 0; i < count; i++)
+		due[i]->label = labels[i];
 }
 
 void
@@ -621,6 +648,7 @@ apply_instances_switch(struct apply *apply)
 	bool waits = false;
 
 	netns_mark_wanted(apply);
+	take_labels(apply);
 	imported_only_apply(apply);
 	for (unsigned i = 1; i < VRF_IDS_MAX; i++) {
 		struct instance *one = in->by_id[i];

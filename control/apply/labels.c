@@ -36,6 +36,7 @@ struct labels {
 	unsigned count, size;
 	unsigned broken; /* number of the newest broken file; 0: none */
 	bool unusable; /* a broken file is in the way and cannot be moved */
+	bool changed; /* labels_store() is due */
 	bool full; /* the last labels_take() found no label */
 	int write_error; /* of the last write; 0: written */
 };
@@ -275,42 +276,68 @@ lowest_free(const struct labels *l)
 	return label < end ? label : 0;
 }
 
-int
-labels_take(struct labels *l, const char *name, uint64_t now_ns, uint32_t *label)
+enum taken { TAKEN_BEFORE, TAKEN_RESTED, TAKEN_NEW, TAKEN_NOT };
+
+/* Without a write. */
+static enum taken
+take_one(struct labels *l, const char *name)
 {
 	struct entry *e = find_name(l, name);
-	struct entry before;
-	bool is_new = e == NULL;
-	int err;
+	enum taken taken = TAKEN_NEW;
+	uint32_t lowest;
 
-	*label = 0;
-	if (l->unusable)
-		return -EIO;
-	if (is_new) {
-		uint32_t lowest;
-
-		drop_rested(l, now_ns);
+	if (e != NULL) {
+		taken = e->use == USE_RESTS ? TAKEN_RESTED : TAKEN_BEFORE;
+	} else {
 		lowest = lowest_free(l);
 		l->full = lowest == 0;
-		if (l->full)
-			return -ENOSPC;
-		e = insert(l, name, lowest);
+		e = lowest != 0 ? insert(l, name, lowest) : NULL;
 		if (e == NULL)
-			return -ENOMEM;
-		e->use = USE_RESTS;
+			return TAKEN_NOT;
 	}
-	before = *e;
 	e->use = USE_TAKEN;
-	/* written first: after a restart, a resting label would be free for a different name */
-	err = before.use == USE_RESTS ? file_write(l) : 0;
-	if (err == 0) {
-		*label = e->label;
-		return 0;
-	}
-	*e = before;
-	if (is_new)
+	return taken;
+}
+
+static void
+take_back(struct labels *l, const char *name, enum taken taken)
+{
+	struct entry *e = find_name(l, name);
+
+	if (taken == TAKEN_NEW)
 		entry_remove(l, e);
-	return err;
+	else if (taken == TAKEN_RESTED)
+		e->use = USE_RESTS;
+}
+
+int
+labels_take(
+	struct labels *l, const char *const *names, unsigned count, uint64_t now_ns, uint32_t *out)
+{
+	enum taken *taken = calloc(count + 1, sizeof(*taken));
+	bool changed = false;
+	int err = l->unusable ? -EIO : taken == NULL ? -ENOMEM : 0, result = err;
+
+	memset(out, 0, count * sizeof(*out));
+	if (err == 0)
+		drop_rested(l, now_ns);
+	for (unsigned i = 0; err == 0 && i < count; i++) {
+		taken[i] = take_one(l, names[i]);
+		changed |= taken[i] == TAKEN_RESTED || taken[i] == TAKEN_NEW;
+		if (taken[i] == TAKEN_NOT)
+			result = l->full ? -ENOSPC : -ENOMEM;
+	}
+	/* written first: after a restart, a resting label would be free for a different name */
+	if (changed)
+		err = file_write(l);
+	for (unsigned i = 0; result != -EIO && taken != NULL && i < count; i++) {
+		if (err != 0 && taken[i] != TAKEN_NOT)
+			take_back(l, names[i], taken[i]);
+		if (taken[i] == TAKEN_BEFORE || (err == 0 && taken[i] != TAKEN_NOT))
+			out[i] = find_name(l, names[i])->label;
+	}
+	free(taken);
+	return err != 0 ? err : result;
 }
 
 static void
@@ -328,7 +355,16 @@ labels_release(struct labels *l, const char *name, uint64_t now_ns)
 	if (e == NULL || e->use == USE_RESTS)
 		return;
 	rest(e, now_ns);
-	(void)file_write(l); /* without the write the label rests from the next start on */
+	l->changed = true;
+}
+
+void
+labels_store(struct labels *l)
+{
+	/* without the write the label rests from the next start on */
+	if (l->changed)
+		(void)file_write(l);
+	l->changed = false;
 }
 
 void

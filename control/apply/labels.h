@@ -40,14 +40,16 @@ int labels_open(const struct labels_config *c, uint64_t now_ns, struct labels **
 	RUNS_ON(role_main);
 void labels_close(struct labels *l) RUNS_ON(role_main);
 /*
- * The label of the instance, from the file or an earlier call; for a new instance the lowest free
- * label. 0; -ENOSPC: no label of the range is free; different -errno: the file cannot be written.
- * After an error the instance has no label, and the caller tries again later.
+ * The labels of the instances, from the file or an earlier call; for a new instance the lowest free
+ * label. Writes the file at most once. 0; -ENOSPC: no label of the range is free; different -errno: the file cannot be written.
+ * After an error instances with out[i] 0 have no label, and the caller tries again later.
  */
-int labels_take(struct labels *l, const char *name, uint64_t now_ns, uint32_t *label)
-	RUNS_ON(role_main);
+int labels_take(struct labels *l, const char *const *names, unsigned count, uint64_t now_ns,
+	uint32_t *out) RUNS_ON(role_main);
 /* The instance has ended, and the label rests. The instance can take the label again at any time. */
 void labels_release(struct labels *l, const char *name, uint64_t now_ns) RUNS_ON(role_main);
+/* Writes the file after calls of labels_release(). */
+void labels_store(struct labels *l) RUNS_ON(role_main);
 /* After the start: releases labels of the file without a labels_take(). */
 void labels_release_unused(struct labels *l, uint64_t now_ns) RUNS_ON(role_main);
 /*

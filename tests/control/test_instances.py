@@ -146,6 +146,16 @@ class Instances(KeelTest):
             self.assertIsNone(self.routes("red"))
         self.wait("the end of the tables", lambda: "red" not in self.tables())
 
+    def test_a_thousand(self):
+        """The promised number of instances, in one commit; one goes, and all."""
+        vrfs = [{"name": "n%d" % i, "rd": "1:%d" % i, "import_targets": ["1:%d" % i], "export_targets": ["1:%d" % i]} for i in range(1000)]
+        self.start(document())
+        self.commit(document(*vrfs))
+        self.assertEqual(sorted(self.labels().values()), list(range(16, 1016)))
+        self.assertEqual(self.commit(document(*vrfs[:-1])), [("n999", "instance-removed")])
+        self.commit(document())
+        self.wait("the end of the tables", lambda: self.tables() == {"default"})
+
     def test_reload(self):
         self.start(document(RED))
         wanted = dict(self.keel.on_disk(), **document(RED, BLUE, networks=networks("blue")))

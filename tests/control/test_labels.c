@@ -62,12 +62,18 @@ opened(uint64_t now_ns)
 	return l;
 }
 
+static int
+take(struct labels *l, const char *name, uint64_t now_ns, uint32_t *label)
+{
+	return labels_take(l, &name, 1, now_ns, label);
+}
+
 static uint32_t
 taken(struct labels *l, const char *name, uint64_t now_ns)
 {
 	uint32_t label = 0;
 
-	assert_int_equal(labels_take(l, name, now_ns, &label), 0);
+	assert_int_equal(take(l, name, now_ns, &label), 0);
 	return label;
 }
 
@@ -137,6 +143,7 @@ test_rest(void **state)
 	labels_release(l, "blue", 80 * s);
 	assert_int_equal(taken(l, "blue", 81 * s), 17);
 	labels_release(l, "blue", 90 * s);
+	labels_store(l);
 	labels_close(l);
 	/* a restart begins the rest anew */
 	l = opened(100 * s);
@@ -182,7 +189,7 @@ test_broken(void **state)
 	struct labels *l = opened(0);
 	uint32_t label;
 
-	assert_int_equal(labels_take(l, "red", 0, &label), -ENOSPC);
+	assert_int_equal(take(l, "red", 0, &label), -ENOSPC);
 	assert_alarm(l, "no MPLS label is free");
 	labels_close(l);
 	/* the operator deletes the kept files */
@@ -207,7 +214,7 @@ test_unwritable(void **state)
 	(void)state;
 	assert_int_equal(chmod(folder, 0555), 0);
 	assert_int_equal(seteuid(user == 0 ? 65534 : user), 0);
-	assert_int_equal(labels_take(l, "red", 0, &label), -EACCES);
+	assert_int_equal(take(l, "red", 0, &label), -EACCES);
 	assert_int_equal(label, 0);
 	assert_alarm(l, "cannot be written (Permission denied)");
 	assert_int_equal(seteuid(user), 0);
@@ -231,10 +238,40 @@ test_unmovable(void **state)
 	assert_int_equal(chmod(folder, 0555), 0);
 	assert_int_equal(seteuid(user == 0 ? 65534 : user), 0);
 	l = opened(0);
-	assert_int_equal(labels_take(l, "red", 0, &label), -EIO);
+	assert_int_equal(take(l, "red", 0, &label), -EIO);
 	assert_alarm(l, "is broken and cannot be moved");
 	assert_int_equal(seteuid(user), 0);
 	assert_int_equal(chmod(folder, 0755), 0);
+	labels_close(l);
+}
+
+/* A commit with many instances writes once; without a way to write no new instance gets a label. */
+static void
+test_many(void **state)
+{
+	const char *const names[] = {"a", "b", "c", "d"};
+	uid_t user = geteuid();
+	struct labels *l = opened(0);
+	uint32_t label[4];
+
+	(void)state;
+	assert_int_equal(taken(l, "b", 0), 16);
+	assert_int_equal(taken(l, "d", 0), 17);
+	labels_release(l, "d", 0);
+	assert_int_equal(chmod(folder, 0555), 0);
+	assert_int_equal(seteuid(user == 0 ? 65534 : user), 0);
+	assert_int_equal(labels_take(l, names, 4, 0, label), -EACCES);
+	assert_int_equal(label[0] + label[2] + label[3], 0);
+	assert_int_equal(label[1], 16);
+	assert_int_equal(seteuid(user), 0);
+	assert_int_equal(chmod(folder, 0755), 0);
+	/* d rests still */
+	assert_int_equal(taken(l, "e", 1), 18);
+	assert_int_equal(labels_take(l, names, 4, 1, label), 0);
+	assert_int_equal(label[0], 19);
+	assert_int_equal(label[1], 16);
+	assert_int_equal(label[2], 20);
+	assert_int_equal(label[3], 17);
 	labels_close(l);
 }
 
@@ -252,10 +289,10 @@ test_used_up(void **state)
 		snprintf(name, sizeof(name), "n%u", i);
 		assert_int_equal(taken(l, name, 0), 16 + i);
 	}
-	assert_int_equal(labels_take(l, "red", 0, &label), -ENOSPC);
+	assert_int_equal(take(l, "red", 0, &label), -ENOSPC);
 	assert_alarm(l, "no MPLS label is free for an instance; 16 are in use or rest");
 	labels_release(l, "n7", 0);
-	assert_int_equal(labels_take(l, "red", 1, &label), -ENOSPC);
+	assert_int_equal(take(l, "red", 1, &label), -ENOSPC);
 	assert_int_equal(taken(l, "red", LABELS_REST_NS), 23);
 	assert_alarm(l, NULL);
 	labels_close(l);
@@ -272,6 +309,7 @@ main(void)
 		TEST(test_broken),
 		TEST(test_unwritable),
 		TEST(test_unmovable),
+		TEST(test_many),
 		TEST(test_used_up),
 	};
 
