@@ -49,7 +49,6 @@ struct answer {
 struct preview {
 	struct preview_config c;
 	struct shards shards;
-	struct shards_table table;
 	const struct shard *shard; /* of the destination */
 	struct item **items;
 	unsigned item_count;
@@ -93,7 +92,6 @@ preview_create(const struct preview_config *c, struct preview **out)
 	else
 		shards_init(&p->shards,
 			(struct shard *const[]){(struct shard *)(uintptr_t)c->shard}, 1);
-	shards_table(&p->shards, c->table, &p->table);
 	p->shard = p->shards.at[0];
 	*out = p;
 	return 0;
@@ -593,8 +591,12 @@ paths_evaluate(struct preview *p, struct dest_id id, const struct dest_view *v, 
 static int
 view_all(struct preview *p, struct dest_id id, struct dest_view *v)
 {
+	struct shards_table t;
+
+	/* again for each destination: the table may be removed between two calls */
+	shards_table(&p->shards, p->c.table, &t);
 	v->paths = NULL;
-	while (shards_peek_all(&p->table, id, v, p->all, p->all_size) && v->paths != NULL &&
+	while (shards_peek_all(&t, id, v, p->all, p->all_size) && v->paths != NULL &&
 		v->behind > 0) {
 		unsigned size = 2 * (v->paths->count + v->behind);
 		struct path_set *all = arena_realloc(

@@ -353,6 +353,27 @@ page_full(const struct query *q, unsigned more)
 	       q->attrs_len >= PAGE_ATTRS_MAX;
 }
 
+/* False: the table does not exist. */
+static bool
+query_table(struct query *q)
+{
+	struct table_id id;
+
+	if (shard_table_find(q->env->layers->shards.at[0], q->vrf, q->family, &id) != 0)
+		return false;
+	shards_table(&q->env->layers->shards, id, &q->table);
+	return true;
+}
+
+/* A read section. A table that was removed since the last section is empty. */
+static void
+section_begin(struct query *q) RUNS_ON(role_main)
+{
+	layers_rib_read_begin(q->env->layers);
+	if (!query_table(q))
+		shards_table(&q->env->layers->shards, TABLE_NONE, &q->table);
+}
+
 /* Scans from `next` on until the page, the section or the scan is full. Returns where the next section begins. */
 static uint32_t
 scan_section(struct query *q, uint32_t next, uint32_t end, struct adj_out_section *out)
@@ -360,7 +381,7 @@ scan_section(struct query *q, uint32_t next, uint32_t end, struct adj_out_sectio
 {
 	unsigned taken = 0, looked = 0;
 
-	layers_rib_read_begin(q->env->layers);
+	section_begin(q);
 	for (; next < end && taken < SECTION && looked < SECTION_SCAN; next++, looked++) {
 		struct dest_view v;
 
@@ -392,7 +413,7 @@ one_prefix(struct query *q, struct adj_out_section *out) RUNS_ON(role_main)
 {
 	struct dest_id id;
 
-	layers_rib_read_begin(q->env->layers);
+	section_begin(q);
 	id = shards_find_rd(&q->table, q->rd, &q->prefix);
 	layers_rib_read_end(q->env->layers);
 	if (id.v != DEST_NONE)
@@ -403,12 +424,12 @@ one_prefix(struct query *q, struct adj_out_section *out) RUNS_ON(role_main)
 
 /* True if the peer has a path for the prefix now: an earlier refusal is then obsolete. */
 static bool
-has_path(const struct query *q, struct peer_id peer) RUNS_ON(role_main)
+has_path(struct query *q, struct peer_id peer) RUNS_ON(role_main)
 {
 	struct dest_view v;
 	bool has = false;
 
-	layers_rib_read_begin(q->env->layers);
+	section_begin(q);
 	if (shards_peek(&q->table, shards_find_rd(&q->table, q->rd, &q->prefix), &v) &&
 		v.paths != NULL)
 		for (unsigned i = 0; i < v.paths->count && !has; i++)
@@ -419,7 +440,7 @@ has_path(const struct query *q, struct peer_id peer) RUNS_ON(role_main)
 
 /* The peers whose announcements of the exact prefix were refused, as far as the shard has records. */
 static json_t *
-refused_json(const struct query *q) RUNS_ON(role_main)
+refused_json(struct query *q) RUNS_ON(role_main)
 {
 	struct refused_route list[REFUSED_PEERS];
 	const struct shard *s = shards_for(&q->env->layers->shards, &q->prefix);
@@ -528,18 +549,6 @@ query_read(struct query *q, json_t *params, json_int_t *cursor, struct rpc_call 
 	return true;
 }
 
-/* False: the table does not exist. */
-static bool
-query_table(struct query *q)
-{
-	struct table_id id;
-
-	if (shard_table_find(q->env->layers->shards.at[0], q->vrf, q->family, &id) != 0)
-		return false;
-	shards_table(&q->env->layers->shards, id, &q->table);
-	return true;
-}
-
 static json_t *
 rib_routes(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
@@ -562,7 +571,9 @@ rib_routes(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(r
 			json_object_set_new(o, "refused", refused_json(&q));
 		return o;
 	}
+	section_begin(&q);
 	end = shards_limit(&q.table);
+	layers_rib_read_end(env->layers);
 	for (next = (uint32_t)cursor;
 		next < end && next - (uint32_t)cursor < SCAN_MAX && !page_full(&q, 0);)
 		next = scan_section(&q, next, end, &out);
@@ -611,7 +622,7 @@ rib_lookup(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(r
 	o = json_pack("{s:n, s:o}", "prefix", "routes", q.routes);
 	if (!query_table(&q))
 		return o;
-	layers_rib_read_begin(env->layers);
+	section_begin(&q);
 	id = q.vpn ? vpn_longest(&q, &addr, &v) : shards_longest(&q.table, &addr, &v);
 	if (id.v != DEST_NONE && v.paths != NULL) {
 		q.shard = shard_of(&q, id);
