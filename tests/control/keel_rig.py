@@ -17,7 +17,7 @@ import time
 import unittest
 
 KEELD = sys.argv[1]
-US, THEM = "192.0.2.1", "192.0.2.2"
+US, THEM, US_V6 = "192.0.2.1", "192.0.2.2", "2001:db8::1"
 V4, V6, VPNV4, VPNV6 = "ipv4-unicast", "ipv6-unicast", "vpnv4-unicast", "vpnv6-unicast"
 AFI_SAFI = {V4: (1, 1), V6: (2, 1), VPNV4: (1, 128), VPNV6: (2, 128)}
 FAMILY = os.environ.get("FAMILY", V4)  # of the routes in the tests of soft reset
@@ -119,7 +119,7 @@ class Speaker:
         self.sock = in_namespace(namespace, self.connect)
         capabilities = b"".join(struct.pack(">BBHH", 1, 4, *AFI_SAFI[f]) for f in families) + (bytes([2, 0, 70, 0]) if refresh else b"") + \
             struct.pack(">BBI", 65, 4, asn)
-        body = struct.pack(">BHH4sBBBB", 4, asn, 90, socket.inet_aton(address), len(capabilities) + 2, 2, len(capabilities), 0)
+        body = struct.pack(">BHH4sBBBB", 4, asn, 90, ipaddress.ip_address(address).packed[-4:], len(capabilities) + 2, 2, len(capabilities), 0)
         self.send(OPEN, body[:-1] + capabilities)
         self.thread = threading.Thread(target=self.read, daemon=True)
         self.thread.start()
@@ -134,12 +134,12 @@ class Speaker:
         """Refused until keeld listens and is not in idle hold."""
         end = time.monotonic() + WAIT_S
         while True:
-            s = socket.socket()
+            s = socket.socket(socket.AF_INET6 if ":" in self.address else socket.AF_INET)
             s.bind((self.address, 0))
-            if s.connect_ex((US, 179)) == 0:
+            if s.connect_ex((US_V6 if ":" in self.address else US, 179)) == 0:
                 return s
             s.close()
-            assert time.monotonic() < end, "nobody listens"
+            assert time.monotonic() < end, "nobody listens at %s" % self.address
             threading.Event().wait(0.02)
 
     def close(self):
@@ -432,6 +432,53 @@ class KeelTest(unittest.TestCase):
         for e in effects:
             if "job" in e:
                 self.wait("end of job %d" % e["job"], lambda: self.keel.job(e["job"]) == "done")
+
+
+def ip(*words, check=True):
+    return subprocess.run(["ip"] + list(words), check=check, capture_output=True, text=True).stdout
+
+
+class HostKeel(Keel):
+    """Shares the mount namespace of the test, as a service on a host does: `ip netns exec` would hide the namespaces that keeld creates."""
+
+    def start(self):
+        self.process = subprocess.Popen(
+            ["nsenter", "--net=/run/netns/" + self.namespace, KEELD, "-c", self.file, "--no-dataplane", "--socket", self.path, "--state-dir",
+             self.state], stdout=self.log, stderr=subprocess.STDOUT)
+        end = time.monotonic() + WAIT_S
+        while not self.answers():
+            assert time.monotonic() < end and self.process.poll() is None, self.logged()
+            threading.Event().wait(0.005)
+        self.call("system.info")  # answered after the start
+
+
+class InstanceTest(KeelTest):
+    """VPN instances `names` beside keeld, each with a namespace ce-NAME of its customer."""
+    names = ()
+
+    def setUp(self):
+        super().setUp()
+        for name in self.names:
+            self.addCleanup(self.forget, "keel-" + name)
+            self.addCleanup(self.forget, "ce-" + name)
+            ip("netns", "add", "ce-" + name)
+            ip("-n", "ce-" + name, "link", "set", "lo", "up")
+
+    @staticmethod
+    def forget(name):
+        ip("netns", "del", name, check=False)
+
+    def start(self, document):
+        self.keel = HostKeel(self.namespace, self.folder, document)
+        self.addCleanup(self.end)
+
+    def join(self, name):
+        """A link between the CE and the namespace of the instance, as an operator makes it."""
+        ip("link", "add", "c" + name, "netns", "ce-" + name, "type", "veth", "peer", "name", "e" + name, "netns", "keel-" + name)
+        for ns, dev, host in (("ce-", "c", 2), ("keel-", "e", 1)):
+            for address in ("192.0.2.%d/24" % host, "2001:db8::%d/64" % host):
+                ip("-n", ns + name, "addr", "add", address, "dev", dev + name, *(["nodad"] if ":" in address else []))
+            ip("-n", ns + name, "link", "set", dev + name, "up")
 
 
 def possible():

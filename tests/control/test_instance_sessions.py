@@ -7,17 +7,12 @@ usage: test_instance_sessions.py KEELD
 """
 import json
 import os
-import subprocess
 
 import keel_rig
-from keel_rig import KEELD, THEM, US, V4, V6, Keel, KeelTest, Speaker
+from keel_rig import THEM, US, V4, V6, InstanceTest, Speaker, ip
 
 RED, BLUE = ("%s%d" % (c, os.getpid()) for c in "rb")
 FAMILIES = {V4: {"import_policy": "accept-all", "export_policy": "accept-all"}, V6: {"import_policy": "accept-all", "export_policy": "accept-all"}}
-
-
-def ip(*words, check=True):
-    return subprocess.run(["ip"] + list(words), check=check, capture_output=True, text=True).stdout
 
 
 def namespaces():
@@ -34,44 +29,8 @@ def document(*names):
                     "peers": [{"address": THEM, "asn": 64513, "vrf": name, "families": FAMILIES, "timers": {"connect_retry_s": 1}} for name in names]}}
 
 
-class HostKeel(Keel):
-    """Shares the mount namespace of the test, as a service on a host does: `ip netns exec` would hide the namespaces that keeld creates."""
-
-    def start(self):
-        self.process = subprocess.Popen(
-            ["nsenter", "--net=/run/netns/" + self.namespace, KEELD, "-c", self.file, "--no-dataplane", "--socket", self.path, "--state-dir",
-             self.state], stdout=self.log, stderr=subprocess.STDOUT)
-        end = keel_rig.time.monotonic() + keel_rig.WAIT_S
-        while not self.answers():
-            assert keel_rig.time.monotonic() < end and self.process.poll() is None, self.logged()
-            keel_rig.threading.Event().wait(0.005)
-        self.call("system.info")  # answered after the start
-
-
-class InstanceSessions(KeelTest):
-    def setUp(self):
-        super().setUp()
-        for name in (RED, BLUE):
-            self.addCleanup(self.forget, "keel-" + name)
-            self.addCleanup(self.forget, "ce-" + name)
-            ip("netns", "add", "ce-" + name)
-            ip("-n", "ce-" + name, "link", "set", "lo", "up")
-
-    @staticmethod
-    def forget(name):
-        ip("netns", "del", name, check=False)
-
-    def start(self, document):
-        self.keel = HostKeel(self.namespace, self.folder, document)
-        self.addCleanup(self.end)
-
-    def join(self, name):
-        """A link between the CE and the namespace of the instance, as an operator makes it."""
-        ip("link", "add", "c" + name, "netns", "ce-" + name, "type", "veth", "peer", "name", "e" + name, "netns", "keel-" + name)
-        for ns, dev, host in (("ce-", "c", 2), ("keel-", "e", 1)):
-            for address in ("192.0.2.%d/24" % host, "2001:db8::%d/64" % host):
-                ip("-n", ns + name, "addr", "add", address, "dev", dev + name, *(["nodad"] if ":" in address else []))
-            ip("-n", ns + name, "link", "set", dev + name, "up")
+class InstanceSessions(InstanceTest):
+    names = (RED, BLUE)
 
     def routes(self, vrf, family=V4):
         return {r["prefix"]: r["valid"] for r in self.keel.call("rib.routes", {"family": family, "vrf": vrf, "view": "loc"})["routes"]}

@@ -7,7 +7,6 @@ completion, the confirmation of reset, history, loss of the daemon (needs root: 
 usage: test_keelctl_grammar.py KEELCTL KEELD
 """
 import glob
-import itertools
 import json
 import os
 import re
@@ -17,103 +16,13 @@ import threading
 import unittest
 
 from keelctl_lab import Pair, Shell, keelctl, run_tests
+from operator_lines import DOCUMENTS, OWN, SEEDS, documents, expand, lines_of
 
-SEEDS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../shared/seeds/*.txt")
-
-# The lines of the documents, verbatim and in order.
-DOCUMENTS = [
-    "system-view",
-    "bgp as-number",
-    "peer { ipv6-address | group-name } capability-advertise route-refresh",
-    "commit",
-    "refresh bgp ipv6 { all | ipv6-address | group group-name | external | internal } export",
-    "system-view",
-    "bgp as-number",
-    "peer { ipv4-address | group-name } capability-advertise route-refresh",
-    "commit",
-    "refresh bgp [ vpn-instance vpn-instance-name ipv4-family | vpnv4 ] { all | ipv4-address | group group-name | external | internal } import",
-    "system-view",
-    "bgp as-number",
-    "ipv4-family unicast",
-    "peer { ipv4-address | group-name } keep-all-routes",
-    "commit",
-    "refresh bgp vpn-instance vpn-instance-name ipv4-family { all | peer-address | group group-name | internal | external } { import | export }",
-    "refresh bgp vpnv4 { all | peer-address | group group-name | internal | external } { import | export }",
-    "reset bgp vpn-instance vpn-instance-name ipv4-family { as-number | peer-address | group group-name | all | internal | external }",
-    "reset bgp vpnv4 { as-number | peer-address | group group-name | all | internal | external }",
-    "reset bgp vpnv4 [ ipv4-address | ipv6-address ] slow-peer",
-]
-
-# Additional lines of keelctl; a keyword with "!" is absent from the documents.
-FAMILY = "[ ipv6 | vpn-instance VRF { ipv4-family | ipv6-family } | vpnv4 | vpnv6 ]"
-PEER = "peer { ADDRESS | GROUP }"
-OWN = {
-    "user": [
-        "refresh bgp " + FAMILY + " { all | ADDRESS | group GROUP | external | internal } { import | export }",
-        "reset bgp " + FAMILY + " { all | ASN | ADDRESS | group GROUP | external | internal }",
-        "reset bgp { vpnv4 | vpnv6 | ipv4 | ipv6 } [ ADDRESS ] slow-peer",
-        "system-view",
-    ],
-    "system": ["[ undo ] bgp as-number", "commit", "quit", "return"],
-    "bgp": [
-        "[ undo ] " + PEER + " as-number! ASN",
-        "[ undo ] " + PEER + " capability-advertise route-refresh",
-        "[ undo ] " + PEER + " group GROUP",
-        "[ undo ] " + PEER + " enable",
-        "ipv4-family { unicast | vpnv4 | vpn-instance VRF }",
-        "ipv6-family { unicast | vpnv6 }",
-    ],
-    "family": [
-        "[ undo ] " + PEER + " keep-all-routes",
-        "[ undo ] " + PEER + " route-policy POLICY { import | export }",
-        "[ undo ] " + PEER + " enable",
-    ],
-}
-SAMPLES = {
-    "as-number": ["64512"], "ASN": ["64513", "0.64513"], "ipv4-address": ["192.0.2.2"], "ipv6-address": ["2001:db8::2"],
-    "peer-address": ["192.0.2.2"], "ADDRESS": ["192.0.2.2", "2001:db8::2"], "group-name": ["transit"], "GROUP": ["transit"],
-    "vpn-instance-name": ["red"], "VRF": ["red"], "POLICY": ["from-transit"],
-}
 NAMES = {"transit", "red", "from-transit"}
 RESERVED = {"all", "external", "internal", "group", "import", "export", "slow-peer"}
 ENTER = {"user": [], "system": ["system-view"], "bgp": ["system-view", "bgp 64512"],
          "family": ["system-view", "bgp 64512", "ipv4-family unicast"]}
 FAULT = re.compile(r'(?:^|: )(word \d+|expected .* after )', re.M)
-
-
-def sequence(tokens):
-    """Every way to say a template up to a bar or a closing bracket, as lists of words."""
-    ways = [[]]
-    while tokens and tokens[0] not in ("|", "}", "]"):
-        t = tokens.pop(0)
-        if t in ("{", "["):
-            found = [[]] if t == "[" else []
-            while True:
-                found += sequence(tokens)
-                if tokens.pop(0) != "|":
-                    break
-        else:
-            found = [[s.rstrip("!")] for s in SAMPLES.get(t, [t])]
-        ways = [a + b for a, b in itertools.product(ways, found)]
-    return ways
-
-
-def expand(template):
-    return sequence(re.sub(r"([][{}|])", r" \1 ", template).split())
-
-
-def documents():
-    """The command lines in the text of the documents, in the form of DOCUMENTS."""
-    found = []
-    for path in sorted(glob.glob(SEEDS)):
-        with open(path) as f:
-            for line in f:
-                m = re.search(r"\bRun (?:the )?(\[\*\*.*?)(?: command in the .*)?$", line.strip())
-                text = m.group(1) if m else line.strip() if re.match(r"\s*\[[a-z -]+\]\(cmdqueryname=", line) else None
-                if text:
-                    text = re.sub(r"\[([^\[\]]*)\]\(cmdqueryname=[^)]*\)", r"\1", text)
-                    found.append(" ".join(text.replace("*", "").split()))
-    return found
 
 
 def view_of(line):
@@ -127,10 +36,6 @@ def view_of(line):
 def matches_nobody(line):
     """A VPN instance that does not exist, or a slow peer while no peer is slow."""
     return "vpn-instance" in line or "slow-peer" in line
-
-
-def lines_of(templates):
-    return [line for t in templates for line in expand(t)]
 
 
 def prefix_fits(line, words):
