@@ -1279,6 +1279,14 @@ fib_any_waiting(const struct fib *f, struct vrf_id vrf, unsigned afi)
 }
 
 bool
+fib_is_full(const struct fib *f, struct vrf_id vrf, unsigned afi)
+{
+	const struct fib_table *t = table_get(f, vrf, afi);
+
+	return t != NULL && t->instance && shadow_count(t->routes) >= FIB_INSTANCE_ROUTES;
+}
+
+bool
 fib_is_tight(const struct fib *f, struct vrf_id vrf, unsigned afi)
 {
 	const struct fib_table *t = table_get(f, vrf, afi);

@@ -181,6 +181,11 @@ bool fib_installed(const struct fib *f, struct vrf_id vrf, const struct prefix *
 /* True if any route of the table waits for groups. */
 bool fib_any_waiting(const struct fib *f, struct vrf_id vrf, unsigned afi) RUNS_ON(role_fib);
 /*
+ * True if the table of a VPN instance has FIB_INSTANCE_ROUTES routes. A new route needs a painted
+ * table, for which memory_bytes may have no room.
+ */
+bool fib_is_full(const struct fib *f, struct vrf_id vrf, unsigned afi) RUNS_ON(role_fib);
+/*
  * True if a new route may have to wait: a route of the table waits, or less than a quarter of the
  * groups are free.
  */

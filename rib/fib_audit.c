@@ -25,7 +25,7 @@
 #define LEVELS_MAX 130u /* IPv6: every length, and one more */
 #define CLOCK_EVERY 32u
 #define SLICE_MIN_NS 250000u /* minimum per turn, with any amount of other work */
-#define UNITS (2u * FIB_VRF_MAX)
+#define UNITS (2u * FIB_VRF_MAX) /* one for each VRF and family */
 
 /* Expected answer where this prefix is the longest match. */
 enum expect {
@@ -61,7 +61,7 @@ struct audit_suspect {
 /* A running audit. */
 struct audit_run {
 	enum { AUDIT_GATHER_RIB, AUDIT_GATHER_OWN, AUDIT_SWEEP, AUDIT_SUSPECTS } stage;
-	unsigned unit; /* VRF * 2 + family */
+	unsigned unit, unit_end; /* VRF * 2 + family */
 	struct vrf_id vrf;
 	enum afi afi;
 	struct prefix_sort *sort;
@@ -111,11 +111,26 @@ rib_sequence(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p
 	return p->afi != AFI_NONE && rib_peek(f, vrf, p, &view) ? view.sequence : 0;
 }
 
+/*
+ * True if the fib did not take the route of `p`: the instance has no room, or the shard has a
+ * report of the failure (`noted`).
+ */
+static bool
+refused(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, bool noted)
+	RUNS_ON(role_fib)
+{
+	struct path_list_id list;
+
+	return (noted || fib_is_full(f->config.fib, vrf, p->afi)) &&
+	       !fib_shadow_get(f->config.fib, vrf, p, &list);
+}
+
 static void
 level_make(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, struct audit_level *l)
 	RUNS_ON(role_fib)
 {
 	enum feed_want want = WANT_NOTHING;
+	bool noted = false; /* the shard knows that the tables lack the prefix */
 	struct own_answer own;
 	struct dest_view view;
 
@@ -128,6 +143,7 @@ level_make(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, struct
 	if (rib_peek(f, vrf, p, &view)) {
 		want = fib_feed_want(f, &f->source, vrf, &view, &l->paths);
 		l->sequence = view.sequence;
+		noted = view.fib == DEST_NOT_INSTALLED;
 	}
 	if (want == WANT_LIST)
 		l->expect = EXPECT_RIB;
@@ -141,8 +157,9 @@ level_make(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, struct
 	}
 	if (l->expect == EXPECT_ANYTHING) {
 		l->missing = true;
-	} else if (l->expect != EXPECT_NOTHING && fib_any_waiting(f->config.fib, vrf, p->afi) &&
-		   fib_is_waiting(f->config.fib, vrf, p)) {
+	} else if (l->expect != EXPECT_NOTHING && ((fib_any_waiting(f->config.fib, vrf, p->afi) &&
+							   fib_is_waiting(f->config.fib, vrf, p)) ||
+							  refused(f, vrf, p, noted))) {
 		l->missing = true;
 		l->expect = EXPECT_NOTHING;
 	}
@@ -165,6 +182,15 @@ list_matches(const struct fib_feed *f, struct path_list_id id, const struct feed
 		return l->path[0].next_hop.v == want->path[0].next_hop.v;
 	return l->path_count == want->count - want->backups && l->backup_count == want->backups &&
 	       memcmp(l->path, want->path, want->count * sizeof(l->path[0])) == 0;
+}
+
+/* The answer of the workers' table. An instance without a table has no route. */
+static void
+look_up(const struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr,
+	struct fib_result *out)
+{
+	if (fib_lookup(f->config.fib, vrf, addr, out) != 0)
+		*out = (struct fib_result){0};
 }
 
 /* True if `found` is the answer expected by level `l` (NULL: no route). */
@@ -263,8 +289,8 @@ suspect_look(struct fib_auditor *a, struct audit_suspect *s, uint64_t now) RUNS_
 	struct audit_suspect seen = {.vrf = s->vrf, .addr = s->addr, .since_ns = s->since_ns};
 	struct fib_result found;
 
-	if (fib_lookup(f->config.fib, s->vrf, &s->addr, &found) != 0 ||
-		answer_matches(f, want, &found))
+	look_up(f, s->vrf, &s->addr, &found);
+	if (answer_matches(f, want, &found))
 		return true;
 	suspect_note(f, &seen, want, &found);
 	if (!suspect_same(s, &seen)) {
@@ -354,8 +380,7 @@ check(struct fib_auditor *a, const struct ip_addr *addr) RUNS_ON(role_fib)
 	if (r->checked.afi != AFI_NONE && memcmp(addr->b, r->checked.b, sizeof(addr->b)) <= 0)
 		return;
 	r->checked = *addr;
-	if (fib_lookup(f->config.fib, r->vrf, addr, &found) != 0)
-		return;
+	look_up(f, r->vrf, addr, &found);
 	a->result.checked++;
 	if (r->depth > 0 && r->level[r->depth - 1].cover >= 0)
 		want = &r->level[r->level[r->depth - 1].cover];
@@ -479,7 +504,10 @@ sweep_step(struct fib_auditor *a) RUNS_ON(role_fib)
 
 /* ---- stages: each returns true if more is due ---- */
 
-/* The next VRF and family with a forwarding table; false at the end. */
+/*
+ * The next VRF and family to audit; false at the end. The default VRF may be without a table of a
+ * family; an instance has one from the first route on.
+ */
 static bool
 unit_begin(struct fib_auditor *a) RUNS_ON(role_fib)
 {
@@ -490,20 +518,21 @@ unit_begin(struct fib_auditor *a) RUNS_ON(role_fib)
 
 	prefix_sort_destroy(r->sort);
 	r->sort = NULL;
-	for (; r->unit < UNITS; r->unit++) {
+	for (; r->unit < r->unit_end; r->unit++) {
 		struct ip_addr any = {.afi = r->unit % 2 == 0 ? AFI_IPV4 : AFI_IPV6};
 		struct fib_result found;
 
 		r->vrf.v = (uint16_t)(r->unit / 2);
 		r->afi = (enum afi)any.afi;
-		if (fib_lookup(f->config.fib, r->vrf, &any, &found) == 0)
+		r->has_table =
+			shard_table_find(s->at[0], r->vrf, fib_feed_family(any.afi), &table) == 0;
+		if (fib_lookup(f->config.fib, r->vrf, &any, &found) == 0 ||
+			(r->has_table && r->vrf.v != VRF_DEFAULT.v))
 			break;
 	}
-	if (r->unit == UNITS)
+	if (r->unit == r->unit_end)
 		return false;
 	r->error = prefix_sort_create(f->config.arena, r->afi, &r->sort);
-	r->has_table =
-		shard_table_find(s->at[0], r->vrf, fib_feed_family((uint8_t)r->afi), &table) == 0;
 	if (r->has_table) {
 		shards_table(s, table, &r->walked);
 		walk_begin_all(&r->walk, &r->walked);
@@ -637,9 +666,9 @@ fib_auditor_work(struct fib_auditor *a, uint64_t deadline_ns)
 	return true;
 }
 
-/* An estimate of the prefixes of the sweep: destinations and host routes. */
+/* An estimate of the prefixes of the sweep: destinations, and of all VRFs also host routes. */
 static uint64_t
-prefixes_estimated(const struct fib_feed *f)
+prefixes_estimated(const struct fib_feed *f, const struct vrf_id *only)
 {
 	const struct shards *s = &f->source.shards;
 	uint64_t total = 0;
@@ -650,12 +679,14 @@ prefixes_estimated(const struct fib_feed *f)
 		struct vrf_id vrf;
 
 		shard_table_key(s->at[0], id, &vrf, &family);
-		for (unsigned i = 0; fib_feed_forwards(family) && i < s->count; i++)
+		if (!fib_feed_forwards(family) || (only != NULL && vrf.v != only->v))
+			continue;
+		for (unsigned i = 0; i < s->count; i++)
 			total += shard_table(s->at[i], id) != NULL
 					 ? dest_count(shard_table(s->at[i], id))
 					 : 0;
 	}
-	for (unsigned family = 0; family < 2; family++)
+	for (unsigned family = 0; only == NULL && family < 2; family++)
 		for (unsigned len = 0; len <= 128; len++)
 			total += f->own_lens[family][len];
 	return total;
@@ -683,8 +714,10 @@ fib_auditor_destroy(struct fib_auditor *a)
 }
 
 int
-fib_auditor_begin(struct fib_auditor *a)
+fib_auditor_begin(struct fib_auditor *a, const struct vrf_id *only)
 {
+	unsigned first = only != NULL ? 2u * only->v : 0, end = only != NULL ? first + 2 : UNITS;
+
 	if (a->feed->config.fib == NULL)
 		return -ENODEV;
 	if (a->run != NULL)
@@ -694,9 +727,11 @@ fib_auditor_begin(struct fib_auditor *a)
 		a->result = (struct fib_audit){.error = -ENOMEM};
 		return -ENOMEM;
 	}
+	a->run->unit = first < UNITS ? first : UNITS;
+	a->run->unit_end = end < UNITS ? end : UNITS;
 	a->result = (struct fib_audit){.running = true};
 	atomic_store_explicit(&a->done, 0, memory_order_relaxed);
-	atomic_store_explicit(&a->total, prefixes_estimated(a->feed), memory_order_relaxed);
+	atomic_store_explicit(&a->total, prefixes_estimated(a->feed, only), memory_order_relaxed);
 	if (!unit_begin(a))
 		a->run->stage = AUDIT_SUSPECTS;
 	return 0;

@@ -1287,9 +1287,9 @@ fib_feed_destroy(struct fib_feed *f)
 /* ---- the audit ---- */
 
 int
-fib_feed_audit_begin(struct fib_feed *f)
+fib_feed_audit_begin(struct fib_feed *f, const struct vrf_id *only)
 {
-	return fib_auditor_begin(f->auditor);
+	return fib_auditor_begin(f->auditor, only);
 }
 
 const struct fib_audit *

@@ -142,8 +142,8 @@ uint64_t fib_feed_failed(const struct fib_feed *f);
 
 /* ---- the audit (rib/fib_audit.h) ---- */
 
-/* 0; -EBUSY: an audit is running; -ENODEV: there is no fib; -ENOMEM. */
-int fib_feed_audit_begin(struct fib_feed *f) RUNS_ON(role_fib);
+/* Audits the VRF `only`; NULL: all. 0; -EBUSY: an audit is running; -ENODEV: there is no fib; -ENOMEM. */
+int fib_feed_audit_begin(struct fib_feed *f, const struct vrf_id *only) RUNS_ON(role_fib);
 /* The result so far; `running` is true until the audit has ended. */
 const struct fib_audit *fib_feed_audit(const struct fib_feed *f) RUNS_ON(role_fib);
 /* Any thread: prefixes checked so far, and an estimate of the total. */

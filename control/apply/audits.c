@@ -30,7 +30,7 @@ on_fib_begin(void *arg) RUNS_ON(role_fib)
 	struct audits *a = arg;
 
 	/* Not -EBUSY, because main begins audits one after the other. The result shows -ENOMEM. */
-	(void)fib_feed_audit_begin(a->layers->feed);
+	(void)fib_feed_audit_begin(a->layers->feed, NULL);
 	a->ran = true;
 }
 

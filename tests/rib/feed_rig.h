@@ -131,7 +131,7 @@ feed_rig_init_groups(struct feed_rig *r, unsigned shards, bool tracking, uint32_
 	uint32_t batch_max, uint32_t groups)
 {
 	struct fib_config f = {
-		.memory_bytes = (size_t)512 << 20, .tbl8_groups = groups, .groups_v6 = groups};
+		.memory_bytes = (size_t)768 << 20, .tbl8_groups = groups, .groups_v6 = groups};
 
 	role_enter_fib();
 	memset(r, 0, sizeof(*r));
@@ -567,16 +567,24 @@ feed_rig_originate(struct feed_rig *r, uint32_t addr, uint8_t len, uint32_t pref
 	feed_rig_originate_prefix(r, &p, pref);
 }
 
-/* Runs one audit to its end; returns the number of mismatches. */
+/* Runs one audit of a VRF (NULL: of all) to its end; returns the number of mismatches. */
 static inline uint64_t
-feed_rig_audit(struct feed_rig *r)
+feed_rig_audit_of(struct feed_rig *r, const struct vrf_id *only)
 {
-	assert_int_equal(fib_feed_audit_begin(r->feed), 0);
-	assert_int_equal(fib_feed_audit_begin(r->feed), -EBUSY);
+	assert_int_equal(fib_feed_audit_begin(r->feed, only), 0);
+	assert_int_equal(fib_feed_audit_begin(r->feed, only), -EBUSY);
 	for (unsigned i = 0; fib_feed_audit(r->feed)->running; i++) {
 		feed_rig_drain(r);
 		assert_true(i < 10000);
 	}
-	assert_true(fib_feed_audit(r->feed)->checked > 0);
 	return fib_feed_audit(r->feed)->mismatch_count;
+}
+
+static inline uint64_t
+feed_rig_audit(struct feed_rig *r)
+{
+	uint64_t mismatches = feed_rig_audit_of(r, NULL);
+
+	assert_true(fib_feed_audit(r->feed)->checked > 0);
+	return mismatches;
 }

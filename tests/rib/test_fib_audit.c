@@ -123,7 +123,7 @@ test_ends_beside_churn(void **state)
 	assert_int_equal(fib_withdraw(r.fib, VRF_DEFAULT, &planted), 0);
 	feed_rig_drain(&r);
 	churn(CHURNED, 200);
-	assert_int_equal(fib_feed_audit_begin(r.feed), 0);
+	assert_int_equal(fib_feed_audit_begin(r.feed, NULL), 0);
 	for (; fib_feed_audit(r.feed)->running; turns++) {
 		churn(CHURNED, 200);
 		qsbr_quiescent(r.workers, r.worker);
@@ -163,7 +163,7 @@ test_skips_what_keeps_changing(void **state)
 		uint32_t hop = turns < 3 ? HOP2 : V4(192, 0, 2, 10) + turns % 100;
 
 		if (turns == 3)
-			assert_int_equal(fib_feed_audit_begin(r.feed), 0);
+			assert_int_equal(fib_feed_audit_begin(r.feed, NULL), 0);
 		feed_rig_announce(&r, 1, V4(20, 0, 0, 0), 24, hop, 100);
 		rig_settle(&r.rig);
 		while ((int)feed_rig_pump_ask(&r) | (int)feed_rig_pump_tell(&r))

@@ -532,7 +532,7 @@ test_loss_keeps_its_place(void **state)
 	feed_rig_drain(&r);
 	assert_true(feed_rig_lookup(&r, FAR).hit);
 	/* an audit in between skips the changes that the shard has not evaluated */
-	assert_int_equal(fib_feed_audit_begin(r.feed), 0);
+	assert_int_equal(fib_feed_audit_begin(r.feed, NULL), 0);
 	feed_rig_drain(&r);
 	assert_true(fib_feed_audit(r.feed)->running);
 	assert_int_equal(fib_feed_audit(r.feed)->mismatch_count, 0);
@@ -780,7 +780,7 @@ turns(unsigned count)
 static uint64_t
 audit_by_turns(void)
 {
-	assert_int_equal(fib_feed_audit_begin(r.feed), 0);
+	assert_int_equal(fib_feed_audit_begin(r.feed, NULL), 0);
 	for (unsigned i = 0; fib_feed_audit(r.feed)->running; i++) {
 		turns(1);
 		assert_true(i < 10000);
@@ -995,7 +995,7 @@ test_without_data_plane(void **state)
 	fib_feed_port_down(r.feed, 0, 0);
 	assert_false(feed_rig_turn(&r, UINT64_MAX));
 	assert_int_equal(fib_feed_wait_ns(r.feed), 0);
-	assert_int_equal(fib_feed_audit_begin(r.feed), -ENODEV);
+	assert_int_equal(fib_feed_audit_begin(r.feed, NULL), -ENODEV);
 	assert_false(fib_feed_audit(r.feed)->running);
 }
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The feed and the tables of VPN instances. */
 #include "rib/fib_feed.h"
+#include "rib/fib_feed_impl.h"
 
+#include "lpm/compact.h"
 #include "lpm/label_table.h"
 
 #include "tests/rib/feed_rig.h"
@@ -15,11 +17,12 @@
 #define HOP "192.0.2.1"
 
 static struct feed_rig r;
+static uint32_t groups = 1024; /* in each copy of a painted table */
 
 static void
 begin(void)
 {
-	feed_rig_init(&r, true, 0, FEED_BATCH);
+	feed_rig_init_groups(&r, 1, true, FEED_JOURNAL, FEED_BATCH, groups);
 	feed_rig_peer(&r, 1);
 	rig_up(&r.rig, 1, RIG_OWN_ASN, 1, false);
 	assert_int_equal(feed_rig_connected(&r, V4(192, 0, 2, 254), 24, 0, true), 0);
@@ -354,6 +357,169 @@ test_short(void **state)
 	feed_rig_fini(&r);
 }
 
+/* ---- the audit of one instance ---- */
+
+/* Announces `count` VPN routes of length `len`, from 10.0.0.0 on, 256 addresses apart. */
+static void
+vpn_routes(unsigned count, uint8_t len)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct prefix p = prefix_from_v4(V4(10, 0, 0, 0) + (i << 8), len);
+		char text[PREFIX_TEXT_MAX];
+
+		prefix_format(&p, text);
+		vpn_route(1, text, HOP, 5001);
+		if (i % 4096 == 0)
+			rig_settle(&r.rig);
+	}
+}
+
+static void
+import_nothing(struct vrf_id vrf)
+{
+	struct shard_instance i = {.vrf = vrf};
+
+	role_enter_rib();
+	assert_int_equal(shard_instance_set(r.rig.shard, &i), 0);
+	role_enter_fib();
+}
+
+static void
+assert_audit(struct vrf_id vrf, uint64_t mismatches, uint64_t not_installed)
+{
+	const struct fib_audit *a = fib_feed_audit(r.feed);
+
+	assert_int_equal(feed_rig_audit_of(&r, &vrf), mismatches);
+	assert_int_equal(a->error, 0);
+	assert_int_equal(a->skipped, 0);
+	assert_int_equal(a->not_installed, not_installed);
+	for (uint64_t i = 0; i < mismatches; i++)
+		assert_int_equal(a->mismatch[i].vrf.v, vrf.v);
+}
+
+/*
+ * The table of RED is a range table, a tree, or painted. The audit of RED finds a wrong list and a
+ * lost route; the audits of other VRFs do not see either.
+ */
+static void
+test_audit(void **state)
+{
+	static const unsigned sizes[] = {40, COMPACT_TREE_FROM + 200, FIB_INSTANCE_ROUTES + 100};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct prefix wrong = text_prefix("10.0.7.0/24"),
+			      lost = text_prefix("10.0.20.0/24");
+		struct path_list_id list, right;
+
+		vpn_begin();
+		assert_int_equal(feed_rig_neighbor_text(&r, HOP, 0, 9), 0);
+		static_in(RED, "10.0.7.128/25", NULL, true);
+		import_nothing(BLUE); /* memory_bytes has room for one painted table */
+		vpn_routes(sizes[i], 24);
+		feed_rig_settle(&r);
+		assert_audit(RED, 0, 0);
+		assert_true(fib_feed_audit(r.feed)->checked > sizes[i]);
+		assert_audit(BLUE, 0, 0);
+		assert_audit(VRF_DEFAULT, 0, 0);
+		assert_int_equal(feed_rig_audit(&r), 0);
+
+		assert_true(fib_shadow_get(r.fib, RED, &wrong, &right));
+		path_list_ref(fib_path_lists(r.fib), right);
+		assert_int_equal(path_list_get(fib_path_lists(r.fib), PATH_LIST_BLACKHOLE,
+					 PORT_NONE, NULL, 0, &list),
+			0);
+		assert_int_equal(fib_set(r.fib, RED, &wrong, list), 0);
+		path_list_unref(fib_path_lists(r.fib), list);
+		feed_rig_drain(&r);
+		/* the first address, and the address before the static route */
+		assert_audit(RED, 2, 0);
+		assert_true(prefix_equal(&fib_feed_audit(r.feed)->mismatch[0].expected, &wrong));
+		assert_true(prefix_equal(&fib_feed_audit(r.feed)->mismatch[0].found, &wrong));
+		assert_int_equal(fib_withdraw(r.fib, RED, &lost), 0);
+		feed_rig_drain(&r);
+		assert_audit(RED, 4, 0);
+		assert_audit(BLUE, 0, 0);
+		assert_audit(VRF_DEFAULT, 0, 0);
+		assert_audit((struct vrf_id){FIB_VRF_MAX}, 0, 0);
+		assert_int_equal(feed_rig_audit(&r), 4);
+		assert_int_equal(fib_set(r.fib, RED, &wrong, right), 0);
+		assert_int_equal(fib_set(r.fib, RED, &lost, right), 0);
+		path_list_unref(fib_path_lists(r.fib), right);
+		feed_rig_drain(&r);
+		assert_audit(RED, 0, 0);
+		feed_rig_fini(&r);
+	}
+}
+
+/* One turn of all threads. The feed retries each second, so that feed_rig_settle() does not end. */
+static void
+turn_all(void)
+{
+	rig_settle(&r.rig);
+	while ((int)feed_rig_pump_ask(&r) | (int)feed_rig_pump_tell(&r) |
+		(int)feed_rig_pump_reports(&r))
+		rig_settle(&r.rig);
+	qsbr_quiescent(r.workers, r.worker);
+	r.now_ns += FEED_INTERVAL_NS;
+	(void)feed_rig_turn(&r, UINT64_MAX);
+}
+
+static void
+assert_not_installed(const struct vrf_id *vrf, uint64_t count)
+{
+	const struct fib_audit *a = fib_feed_audit(r.feed);
+
+	assert_int_equal(fib_feed_audit_begin(r.feed, vrf), 0);
+	for (unsigned i = 0; a->running; i++) {
+		turn_all();
+		assert_true(i < 10000);
+	}
+	assert_int_equal(a->error, 0);
+	assert_int_equal(a->mismatch_count, 0);
+	assert_int_equal(a->not_installed, count);
+}
+
+/*
+ * Routes beyond FIB_INSTANCE_ROUTES need a painted table, which has too few groups. These routes
+ * count as not installed, also between the withdrawal of another route and the retry.
+ */
+static void
+test_audit_without_room(void **state)
+{
+	enum { OVER = 50 };
+	struct vrf_id red = RED, blue = BLUE, other = VRF_DEFAULT;
+	struct path_list_id list;
+	uint64_t refused = 0;
+	unsigned turns = 0;
+
+	(void)state;
+	groups = 64;
+	vpn_begin();
+	groups = 1024;
+	assert_int_equal(feed_rig_neighbor_text(&r, HOP, 0, 9), 0);
+	vpn_routes(FIB_INSTANCE_ROUTES + OVER, 25);
+	do {
+		turn_all();
+		assert_true(turns++ < 10000);
+	} while (!fib_feed_drained(r.feed) || !fib_settled(r.fib));
+	assert_not_installed(&red, OVER);
+	assert_not_installed(&blue, OVER);
+	assert_not_installed(&other, 0);
+	assert_not_installed(NULL, 2 * OVER);
+	vpn_route(1, "10.0.0.0/25", NULL, 0);
+	for (unsigned i = 0; i < 20; i++)
+		turn_all();
+	assert_null(look_up(RED, "10.0.0.1", 25));
+	for (uint32_t i = 0; i < FIB_INSTANCE_ROUTES + OVER; i++) {
+		struct prefix p = prefix_from_v4(V4(10, 0, 0, 0) + (i << 8), 25);
+
+		refused += !fib_shadow_get(r.fib, RED, &p, &list);
+	}
+	assert_not_installed(&red, refused - 1);
+	feed_rig_fini(&r);
+}
+
 int
 main(void)
 {
@@ -361,6 +527,8 @@ main(void)
 		cmocka_unit_test(test_routes_of_the_host),
 		cmocka_unit_test(test_imported),
 		cmocka_unit_test(test_short),
+		cmocka_unit_test(test_audit),
+		cmocka_unit_test(test_audit_without_room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

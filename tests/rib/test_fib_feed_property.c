@@ -787,7 +787,7 @@ step_once(void)
 		break;
 	case 21:
 		if (below(20) == 0)
-			(void)fib_feed_audit_begin(m.r.feed);
+			(void)fib_feed_audit_begin(m.r.feed, NULL);
 		if (below(3) == 0)
 			shard_settle();
 		break;
