@@ -7,8 +7,15 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* The tables of an audit. */
+struct audit_scope {
+	bool one;
+	struct vrf_id vrf; /* with `one`; otherwise 0 */
+};
+
 struct waiter {
 	struct waiter *next;
+	struct audit_scope scope;
 	void (*done)(void *ctx, const struct fib_audit *result);
 	void *ctx;
 };
@@ -16,7 +23,8 @@ struct waiter {
 struct audits {
 	const struct layers *layers;
 	/* of main */
-	struct waiter *running, *queued;
+	struct waiter *running, *queued; /* oldest first */
+	struct audit_scope scope; /* of `running`; read by the fib thread at the begin */
 	bool stopped;
 	/* of the fib thread */
 	bool ran; /* an audit has begun; audits_turn() has to send the end to main */
@@ -30,17 +38,32 @@ on_fib_begin(void *arg) RUNS_ON(role_fib)
 	struct audits *a = arg;
 
 	/* Not -EBUSY, because main begins audits one after the other. The result shows -ENOMEM. */
-	(void)fib_feed_audit_begin(a->layers->feed, NULL);
+	(void)fib_feed_audit_begin(a->layers->feed, a->scope.one ? &a->scope.vrf : NULL);
 	a->ran = true;
 }
 
+/* Begins the audit of the oldest request; requests with the same scope share the audit. */
 static void
 begin_queued(struct audits *a) RUNS_ON(role_main)
 {
-	a->running = a->queued;
-	a->queued = NULL;
-	if (a->running != NULL)
-		layers_call_fib(a->layers, on_fib_begin, a);
+	struct waiter **from = &a->queued, **to = &a->running;
+
+	if (a->queued == NULL)
+		return;
+	a->scope = a->queued->scope;
+	while (*from != NULL) {
+		struct waiter *w = *from;
+
+		if (w->scope.one != a->scope.one || w->scope.vrf.v != a->scope.vrf.v) {
+			from = &w->next;
+			continue;
+		}
+		*from = w->next;
+		w->next = NULL;
+		*to = w;
+		to = &w->next;
+	}
+	layers_call_fib(a->layers, on_fib_begin, a);
 }
 
 static void
@@ -79,17 +102,22 @@ audits_turn(struct audits *a)
 }
 
 int
-audits_begin(struct audits *a, void (*done)(void *ctx, const struct fib_audit *result), void *ctx)
+audits_begin(struct audits *a, const struct vrf_id *only,
+	void (*done)(void *ctx, const struct fib_audit *result), void *ctx)
 {
-	struct waiter *w;
+	struct waiter *w, **last = &a->queued;
 
 	if (a->layers->fib == NULL)
 		return -ENODEV;
 	w = malloc(sizeof(*w));
 	if (w == NULL)
 		return -ENOMEM;
-	*w = (struct waiter){a->queued, done, ctx};
-	a->queued = w;
+	*w = (struct waiter){.scope = {only != NULL, only != NULL ? *only : VRF_DEFAULT},
+		.done = done,
+		.ctx = ctx};
+	while (*last != NULL)
+		last = &(*last)->next;
+	*last = w;
 	if (a->running == NULL)
 		begin_queued(a);
 	return 0;

@@ -288,11 +288,12 @@ rpc_fib_progress(struct rpc_env *env)
 static json_t *
 fib_audit_method(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
+	bool one = json_object_get(params, "vrf") != NULL, wait = true;
+	struct vrf_id vrf = VRF_DEFAULT;
 	struct rpc_audit *r;
 	json_int_t limit = 100;
-	bool wait = true;
 
-	if (!need_dataplane(env, call) ||
+	if (!need_dataplane(env, call) || !rpc_vrf(env, params, &vrf, call) ||
 		!rpc_integer(params, "limit", 0, FIB_AUDIT_MISMATCHES_MAX, &limit, call) ||
 		!rpc_boolean(params, "wait", &wait, call))
 		return NULL;
@@ -302,7 +303,8 @@ fib_audit_method(struct rpc_env *env, json_t *params, struct rpc_call *call) RUN
 	*r = (struct rpc_audit){.env = env, .call = wait ? call : NULL, .limit = limit};
 	if (!wait)
 		r->job = jobs_begin(env->jobs, "audit", 0);
-	if ((!wait && r->job == 0) || audits_begin(env->audits, audit_done, r) != 0) {
+	if ((!wait && r->job == 0) ||
+		audits_begin(env->audits, one ? &vrf : NULL, audit_done, r) != 0) {
 		jobs_forget(env->jobs, r->job);
 		free(r);
 		return NULL;
@@ -537,6 +539,7 @@ static const struct rpc_field fib_stats_params[] = {
 	{0},
 };
 static const struct rpc_field audit_params[] = {
+	{"vrf?", "string", "Only the tables of this VRF. The tables of all VRFs when absent."},
 	{"limit?", "integer=0..1000", "Mismatches in the answer; 100 when absent."},
 	{"wait?", "boolean", "False: answer at once with a job. True when absent."},
 	{0},
@@ -619,7 +622,7 @@ const struct rpc_method rpc_fib_methods[] = {
 	{"fib.audit", fib_audit_method, audit_params, audit_result_fields,
 		"Compares the RIB with what the workers' tables answer",
 		"Prefixes that change during the audit are skipped. Forwarding goes on.", RPC_READS,
-		RPC_ERROR(RPC_NO_DATAPLANE)},
+		RPC_ERROR(RPC_NO_DATAPLANE) | RPC_ERROR(RPC_NOT_FOUND)},
 	{"dataplane.neighbors", dataplane_neighbors, NULL, neighbors_result,
 		"The kernel's neighbours, as the workers use them", NULL, RPC_READS,
 		RPC_ERROR(RPC_NO_DATAPLANE)},

@@ -248,7 +248,9 @@ class Demo:
         return count
 
     def audit(self):
-        return sum(rpc.call("fib.audit")["mismatch_count"] for rpc in self.rpc.values())
+        """Differences between the RIB and the workers' tables, of `default` and of each instance; an audit of no address is a difference."""
+        parts = [rpc.call("fib.audit", vrf=vrf) for rpc in self.rpc.values() for vrf in ("default", *INSTANCES)]
+        return sum(a["mismatch_count"] + a["not_installed"] + (a["checked"] == 0) for a in parts)
 
     def labels(self, capture):
         """Frames on the core with a label, and instances' packets without one."""

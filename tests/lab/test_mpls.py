@@ -10,7 +10,7 @@ import socket
 import struct
 
 import labtest
-from labtest import KEELD, Lab, in_netns, need, out_folder
+from labtest import KEELD, Lab, error_of, in_netns, need, out_folder
 from lab import cpus_of_lab
 
 NAME = "mpls"
@@ -84,11 +84,25 @@ class Test:
                 c.comes_to("... an address of this instance alone", lambda: self.answers(host + "1", net % (2, own)), 2)
                 c.equal("... an address of the other instance", self.answers(host + "1", net % (2, other)), 0)
         for pe in (1, 2):
-            c.equal("pe%d: the audit finds no mismatch" % pe, self.rpc[pe].call("fib.audit")["mismatch_count"], 0)
+            self.audit(pe)
             tables = {(t["vrf"], t["family"]): t["routes"] for t in self.rpc[pe].call("fib.stats")["tables"]}
             for vrf, _, _, _ in VRFS:
                 c.equal("pe%d: the tables of %s alone" % (pe, vrf), {t["vrf"] for t in self.rpc[pe].call("fib.stats", vrf=vrf)["tables"]}, {vrf})
                 c.true("pe%d: routes of %s" % (pe, vrf), tables[(vrf, "ipv4-unicast")] >= 3 and tables[(vrf, "ipv6-unicast")] >= 3, tables)
+
+    def audit(self, pe):
+        """Audits of each VRF and of all, requested at once."""
+        c, rpc = self.c, self.rpc[pe]
+        scopes = [{"vrf": vrf} for vrf in ("default", *(v[0] for v in VRFS))] + [{}]
+        jobs = [rpc.call("fib.audit", wait=False, **scope)["job"] for scope in scopes]
+        for job in jobs:
+            c.comes_to("pe%d: audit %d ends" % (pe, job), lambda: rpc.call("jobs.get", id=job)["state"], "done")
+        results = [rpc.call("jobs.get", id=job)["result"] for job in jobs]
+        for scope, a in zip(scopes, results):
+            c.equal("pe%d: the audit of %s finds no mismatch" % (pe, scope.get("vrf", "all tables")), (a["mismatch_count"], a["not_installed"]), (0, 0))
+        parts = [a["checked"] for a in results[:-1]]
+        c.true("... each in addresses of its own", min(parts) > 0 and max(parts) < results[-1]["checked"], results)
+        c.equal("pe%d: there is no audit of an unknown instance" % pe, error_of(rpc, "fib.audit", vrf="mauve")["code"], -32004)
 
     def bad(self):
         """A customer can't send into another instance by its label; without a route the packet ends in its instance."""
