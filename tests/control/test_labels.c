@@ -160,11 +160,12 @@ test_rest(void **state)
 static void
 test_broken(void **state)
 {
+	static const char twice[] =
+		"{\"labels\": [{\"label\": 16, \"name\": \"red\", \"rests\": false}, "
+		"{\"label\": 16, \"name\": \"blue\", \"rests\": false}]}";
 	static const char *const texts[] = {"", "{\"labels\": [{\"label\": 16, \"name\": \"red\"",
 		"\1\2\3", "[]", "{\"labels\": 1}", "{\"labels\": [{\"label\": 16}]}",
-		"{\"labels\": [{\"label\": 3, \"name\": \"red\", \"rests\": false}]}",
-		"{\"labels\": [{\"label\": 16, \"name\": \"red\", \"rests\": false}, {\"label\": "
-		"16, \"name\": \"blue\", \"rests\": false}]}"};
+		"{\"labels\": [{\"label\": 3, \"name\": \"red\", \"rests\": false}]}", twice};
 	const unsigned count = sizeof(texts) / sizeof(texts[0]);
 	char name[32];
 
