@@ -8,6 +8,8 @@
 
 #define SHOW "{show | display} "
 #define FAMILY "[ipv6 | vpn-instance NAME {ipv4-family | ipv6-family} | vpnv4 | vpnv6] "
+#define INSTANCE "vpn-instance NAME [ipv4-family | ipv6-family]"
+#define ROUTES "route [ipv4 | ipv6 | vpnv4 | vpnv6 | " INSTANCE "] "
 #define REFRESH                                                                                    \
 	"refresh bgp " FAMILY "{all | external | internal | group NAME | ADDRESS} {import | "      \
 	"export}"
@@ -19,22 +21,24 @@ const struct command_rule command_rules[] = {
 	{VIEW_ANY, COMMAND_RPC, "rpc METHOD [JSON]", false,
 		"Calls a method of the daemon and prints its result; keel-rpc(7) describes the "
 		"methods."},
-	{VIEW_ANY, COMMAND_SHOW_BGP_SUMMARY, SHOW "bgp summary", false,
-		"Sessions, one line for each peer and address family."},
-	{VIEW_ANY, COMMAND_SHOW_BGP_PEER, SHOW "bgp peer ADDRESS", false, "One session in full."},
-	{VIEW_ANY, COMMAND_SHOW_BGP_FAULTS, SHOW "bgp peer ADDRESS faults", false,
-		"The last faulty messages of a peer."},
+	{VIEW_ANY, COMMAND_SHOW_BGP_SUMMARY, SHOW "bgp [" INSTANCE "] summary", false,
+		"Sessions, one line for each peer and address family: of all VRFs, or of one VPN "
+		"instance."},
+	{VIEW_ANY, COMMAND_SHOW_BGP_PEER, SHOW "bgp [" INSTANCE "] peer ADDRESS", false,
+		"One session in full, of the default VRF or of a VPN instance."},
+	{VIEW_ANY, COMMAND_SHOW_BGP_FAULTS, SHOW "bgp [vpn-instance NAME] peer ADDRESS faults",
+		false, "The last faulty messages of a peer."},
 	{VIEW_ANY, COMMAND_SHOW_ROUTE,
-		SHOW "route [ipv4 | ipv6 | vpnv4 | vpnv6] {PREFIX | ADDRESS} <longer | peer "
-		     "ADDRESS | advertised | received | rd RD>",
+		SHOW ROUTES "{PREFIX | ADDRESS} <longer | peer "
+			    "ADDRESS | advertised | received | rd RD>",
 		false,
 		"Routes to a prefix, or to the longest prefix that holds an address. `longer` adds "
 		"more "
 		"specific prefixes; `peer` selects the routes of one peer; `rd` selects the VPN "
 		"routes of one route distinguisher, and is necessary with an address."},
 	{VIEW_ANY, COMMAND_SHOW_ROUTE,
-		SHOW "route [ipv4 | ipv6 | vpnv4 | vpnv6] <peer ADDRESS | advertised | received | "
-		     "rd RD>",
+		SHOW ROUTES "<peer ADDRESS | advertised | received | "
+			    "rd RD>",
 		false,
 		"All routes, or those of one peer: after the import policy, as received, or as "
 		"advertised to the peer."},
@@ -136,6 +140,7 @@ static const struct command_word {
 	const char *word, *after, *help;
 } command_words[] = {
 	{"ADDRESS", "route", "IPv4 or IPv6 address, for the longest match"},
+	{"ADDRESS", "vpn-instance", "IPv4 or IPv6 address, for the longest match"},
 	{"ADDRESS", "fib", "IPv4 or IPv6 address of a packet's destination"},
 	{"ADDRESS", NULL, "IPv4 or IPv6 address of a peer; link-local as fe80::2%port"},
 	{"AS-NUMBER", NULL, "AS number, 1 to 4294967295, plain or dotted"},
@@ -190,6 +195,9 @@ static const struct command_word {
 	{"neighbors", NULL, "neighbours on the links"},
 	{"peer", "bgp", "one session in full"},
 	{"peer", "route", "routes of one peer"},
+	{"peer", "vpn-instance", "one peer of the VPN instance"},
+	{"peer", "ipv4-family", "one peer of the VPN instance"},
+	{"peer", "ipv6-family", "one peer of the VPN instance"},
 	{"peer", NULL, "a peer or a group"},
 	{"policy", NULL, "route policies, node by node"},
 	{"preview", NULL, "what a commit or a refresh would change"},
@@ -221,6 +229,7 @@ static const struct command_word {
 	{"version", NULL, "version, uptime and alarms of the daemon"},
 	{"vpn-instance", "show", "VPN instances"},
 	{"vpn-instance", "display", "VPN instances"},
+	{"vpn-instance", "route", "routes of a VPN instance"},
 	{"vpn-instance", NULL, "address family of a VPN instance"},
 	{"vpnv4", NULL, "VPN-IPv4"},
 	{"vpnv6", NULL, "VPN-IPv6"},

@@ -74,7 +74,8 @@ struct command {
 	enum command_kind kind;
 	bool undo;
 	const char *method, *params; /* for rpc */
-	const char *family, *vrf; /* of a refresh, a reset, a route, a view; show vrf */
+	/* of a refresh, a reset, a route, a view; of show vrf and show bgp, NULL without a word */
+	const char *family, *vrf;
 	/*
 	 * refresh, reset: no word names the family, and the address of the peer is IPv6: use
 	 * ipv6-unicast if the peer does not have ipv4-unicast

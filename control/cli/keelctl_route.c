@@ -267,8 +267,8 @@ static void
 lookup(struct ctl *ctl, const struct command *c)
 {
 	json_t *result = ctl_call(ctl, "rib.lookup",
-		json_pack("{s:s, s:s, s:s*}", "family", c->family, "address", c->address, "rd",
-			c->rd));
+		json_pack("{s:s, s:s*, s:s, s:s*}", "family", c->family, "vrf", c->vrf, "address",
+			c->address, "rd", c->rd));
 
 	if (result == NULL)
 		return;
@@ -289,9 +289,9 @@ fetch_page(struct ctl *ctl, const struct command *c, const char *cursor)
 					   : "adj-in";
 
 	return ctl_call(ctl, "rib.routes",
-		json_pack("{s:s, s:s, s:s*, s:s*, s:s*, s:b, s:i, s:s*}", "family", c->family,
-			"view", view, "peer", c->peer, "rd", c->rd, "prefix", c->prefix, "longer",
-			c->longer, "limit", PAGE, "cursor", cursor));
+		json_pack("{s:s, s:s*, s:s, s:s*, s:s*, s:s*, s:b, s:i, s:s*}", "family", c->family,
+			"vrf", c->vrf, "view", view, "peer", c->peer, "rd", c->rd, "prefix",
+			c->prefix, "longer", c->longer, "limit", PAGE, "cursor", cursor));
 }
 
 static void

@@ -235,33 +235,44 @@ show_peer(struct ctl *ctl, const json_t *peer)
 	peer_notes(ctl, peer);
 }
 
+/* Removes the other families, and the peers without `family`; NULL: no change. */
 static void
-show_bgp_peer(struct ctl *ctl, const char *address)
+keep_family(json_t *peers, const char *family)
 {
-	json_t *result = ctl_call(ctl, "bgp.peers", json_pack("{s:s}", "peer", address)), *peer;
-	size_t i;
+	size_t i = 0;
+
+	while (family != NULL && i < json_array_size(peers)) {
+		json_t *peer = json_array_get(peers, i);
+		json_t *one =
+			json_incref(json_object_get(json_object_get(peer, "families"), family));
+
+		if (one == NULL) {
+			json_array_remove(peers, i);
+			continue;
+		}
+		json_object_set_new(peer, "families", json_pack("{s:o}", family, one));
+		i++;
+	}
+}
+
+static void
+show_bgp_peer(struct ctl *ctl, const struct command *c)
+{
+	json_t *result = ctl_call(
+		ctl, "bgp.peers", json_pack("{s:s, s:s*}", "peer", c->peer, "vrf", c->vrf));
+	json_t *peers = json_object_get(result, "peers");
 
 	if (result == NULL)
 		return;
-	json_array_foreach(json_object_get(result, "peers"), i, peer)
-	{
-		const char *is = json_string_value(json_object_get(peer, "address"));
-
-		if (is == NULL || !text_same_address(is, address))
-			continue;
-		if (ctl->json) {
-			json_t *one = json_pack("{s:[O]}", "peers", peer);
-
-			ctl_print_json(one, false);
-			json_decref(one);
-		} else {
-			show_peer(ctl, peer);
-		}
-		json_decref(result);
-		return;
-	}
+	keep_family(peers, c->family);
+	if (json_array_size(peers) == 0)
+		ctl_fail(ctl, EXIT_REFUSED, "peer %s does not have %s", c->peer,
+			c->family != NULL ? c->family : "any address family");
+	else if (ctl->json)
+		ctl_print_json(result, false);
+	else
+		show_peer(ctl, json_array_get(peers, 0));
 	json_decref(result);
-	ctl_fail(ctl, EXIT_REFUSED, "there is no peer %s", address);
 }
 
 /* ---- show bgp peer ADDRESS faults ---- */
@@ -301,9 +312,10 @@ print_fault(const struct ctl *ctl, const json_t *fault)
 }
 
 static void
-show_faults(struct ctl *ctl, const char *address)
+show_faults(struct ctl *ctl, const struct command *c)
 {
-	json_t *result = ctl_call(ctl, "bgp.faults", json_pack("{s:s}", "peer", address));
+	json_t *result = ctl_call(
+		ctl, "bgp.faults", json_pack("{s:s, s:s*}", "peer", c->peer, "vrf", c->vrf));
 	const json_t *faults = json_object_get(result, "faults"), *fault;
 	size_t i;
 
@@ -708,11 +720,11 @@ show_command(struct ctl *ctl, const struct command *c)
 	json_t *result;
 
 	if (c->kind == COMMAND_SHOW_BGP_PEER) {
-		show_bgp_peer(ctl, c->peer);
+		show_bgp_peer(ctl, c);
 		return;
 	}
 	if (c->kind == COMMAND_SHOW_BGP_FAULTS) {
-		show_faults(ctl, c->peer);
+		show_faults(ctl, c);
 		return;
 	}
 	if (c->kind == COMMAND_SHOW_POLICY) {
@@ -726,6 +738,8 @@ show_command(struct ctl *ctl, const struct command *c)
 	result = ctl_call(ctl, shows[c->kind].method,
 		json_pack("{s:s*, s:s*, s:s*}", "address", c->address, "source", c->source, "vrf",
 			c->vrf));
+	if (c->kind == COMMAND_SHOW_BGP_SUMMARY)
+		keep_family(json_object_get(result, "peers"), c->family);
 	if (result != NULL && ctl->json)
 		ctl_print_json(result, false);
 	else if (result != NULL)

@@ -3,13 +3,17 @@
 """Sessions of VPN instances against a real keeld: each instance with peers has a network namespace keel-NAME; peers with equal addresses in two
 instances; namespaces adopted after a kill, removed with the instance and by a stop; a foreign namespace. Needs root; else the exit status is 77.
 
-usage: test_instance_sessions.py KEELD
+usage: test_instance_sessions.py KEELD KEELCTL
 """
 import json
 import os
+import subprocess
+import sys
 
-import keel_rig
-from keel_rig import THEM, US, V4, V6, InstanceTest, Speaker, ip
+KEELCTL = sys.argv.pop(2)
+
+import keel_rig  # noqa: E402
+from keel_rig import THEM, US, V4, V6, InstanceTest, Speaker, ip  # noqa: E402
 
 RED, BLUE = ("%s%d" % (c, os.getpid()) for c in "rb")
 FAMILIES = {V4: {"import_policy": "accept-all", "export_policy": "accept-all"}, V6: {"import_policy": "accept-all", "export_policy": "accept-all"}}
@@ -58,6 +62,7 @@ class InstanceSessions(InstanceTest):
         self.assertEqual(set(self.routes(BLUE)), {"10.2.0.0/16", "21.0.0.0/24"})
         self.assertEqual(self.routes("default"), {})
         self.wait("what is advertised", lambda: red.table() == {"10.1.0.0/16"} and blue.table() == {"10.2.0.0/16"})
+        self.check_shown()
         # by (vrf, address)
         answer = self.keel.call("bgp.refresh", {"family": V4, "vrf": RED, "scope": "peer", "peer": THEM, "direction": "import"})
         self.assertEqual([(p["vrf"], p["action"]) for p in answer["peers"]], [(RED, "route-refresh-sent")])
@@ -74,6 +79,40 @@ class InstanceSessions(InstanceTest):
         self.keel.commit({"bgp": {"peers": []}})
         self.wait("the end of the namespace", lambda: "keel-" + BLUE not in namespaces())
         self.wait("the end of the routes", lambda: set(self.routes(BLUE)) == {"10.2.0.0/16"})
+
+    def ctl(self, *words):
+        p = subprocess.run([KEELCTL, "--socket", self.keel.path, *words], capture_output=True, text=True)
+        return p.returncode, p.stdout, p.stderr
+
+    def shown(self, line):
+        status, out, err = self.ctl("--json", *line.split())
+        self.assertEqual((status, err), (0, ""), line)
+        return json.loads(out)
+
+    def check_shown(self):
+        """The commands `show` and `display` for each instance, and for the default VRF."""
+        for vrf, own, learned in ((RED, "10.1.0.0/16", "20.0.0.0/24"), (BLUE, "10.2.0.0/16", "21.0.0.0/24")):
+            for show in ("show", "display"):
+                for family in ("", " ipv4-family"):
+                    routes = "%s route vpn-instance %s%s" % (show, vrf, family)
+                    self.assertEqual({r["prefix"] for r in self.shown(routes)["routes"]}, {own, learned})
+                    self.assertEqual([r["prefix"] for r in self.shown(routes + " peer " + THEM)["routes"]], [learned])
+                    self.assertEqual([r["prefix"] for r in self.shown("%s peer %s advertised" % (routes, THEM))["routes"]], [own])
+                    self.assertEqual([r["peer"] for r in self.shown(routes + " " + learned)["routes"]], [THEM])
+                    self.assertEqual(self.shown(routes + " " + learned.replace("0/24", "7"))["prefix"], learned)
+                    for words in (" summary", " peer " + THEM):
+                        peers = self.shown("%s bgp vpn-instance %s%s%s" % (show, vrf, family, words))["peers"]
+                        self.assertEqual([(p["vrf"], p["address"], set(p["families"])) for p in peers], [(vrf, THEM, {V4} if family else {V4, V6})])
+                self.assertEqual(self.shown("%s route vpn-instance %s ipv6-family" % (show, vrf))["routes"], [])
+                self.assertEqual(self.shown("%s bgp vpn-instance %s peer %s faults" % (show, vrf, THEM))["faults"], [])
+            status, out, _ = self.ctl("show", "bgp", "vpn-instance", vrf, "peer", THEM)
+            self.assertEqual((status, "VRF " + vrf in out), (0, True))
+        self.assertEqual(self.shown("show route")["routes"], [])
+        self.assertEqual(len(self.shown("show bgp summary")["peers"]), 2)
+        for line in ("show bgp peer " + THEM, "show bgp vpn-instance nowhere summary", "show route vpn-instance nowhere",
+                     "show bgp vpn-instance %s peer 192.0.2.9" % RED):
+            status, out, err = self.ctl(*line.split())
+            self.assertEqual((status, out, "(-32004)" in err), (1, "", True), (line, err))
 
     def test_sockets_of_both_families(self):
         """keeld connects: a listener in the CE gets a connection from the namespace, by IPv4 and IPv6."""

@@ -306,6 +306,10 @@ class Lines(Pair):
         self.assertEqual(re.findall(r"(?m)^  (\S+)", said), ["<cr>"])
         said = shell.keys("\x15refresh foo ?", r"<keel> refresh foo $")
         self.assertIn('word 2 "foo": expected bgp', said)
+        said = shell.keys("\x15show route vpn-instance red ?", r"<keel> show route vpn-instance red $")
+        self.assertEqual(re.findall(r"(?m)^  (\S+)", said)[:7], ["PREFIX", "ADDRESS", "ipv4-family", "ipv6-family", "peer", "advertised", "received"])
+        said = shell.keys("\x15display bgp vpn-instance red ?", r"<keel> display bgp vpn-instance red $")
+        self.assertEqual(re.findall(r"(?m)^  (\S+)", said), ["summary", "ipv4-family", "ipv6-family", "peer"])
         said = shell.keys("\x15show rib; reset bgp ipv4 ?", r"<keel> show rib; reset bgp ipv4 $")  # the command under the cursor
         self.assertEqual(re.findall(r"(?m)^  (\S+)", said)[:2], ["slow-peer", "ADDRESS"])
         shell.line("\x15")

@@ -150,13 +150,54 @@ static const struct show_case {
 	enum command_kind kind;
 	const char *family, *prefix, *address, *peer, *rd;
 	bool longer, advertised;
-	const char *source;
+	const char *source, *vrf;
 } shows[] = {
 	{.line = "show bgp summary", .kind = COMMAND_SHOW_BGP_SUMMARY},
 	{.line = "display bgp summary", .kind = COMMAND_SHOW_BGP_SUMMARY},
 	{.line = "disp b s", .kind = COMMAND_SHOW_BGP_SUMMARY},
 	{.line = "show bgp peer 192.0.2.2", .kind = COMMAND_SHOW_BGP_PEER, .peer = "192.0.2.2"},
 	{.line = "show route", .kind = COMMAND_SHOW_ROUTE, .family = "ipv4-unicast"},
+	{.line = "show bgp vpn-instance red summary",
+		.kind = COMMAND_SHOW_BGP_SUMMARY,
+		.vrf = "red"},
+	{.line = "display bgp vpn-instance red ipv6-family summary",
+		.kind = COMMAND_SHOW_BGP_SUMMARY,
+		.family = "ipv6-unicast",
+		.vrf = "red"},
+	{.line = "show bgp vpn-instance red peer 192.0.2.2",
+		.kind = COMMAND_SHOW_BGP_PEER,
+		.peer = "192.0.2.2",
+		.vrf = "red"},
+	{.line = "disp b vpn-i red ipv4 p 192.0.2.2",
+		.kind = COMMAND_SHOW_BGP_PEER,
+		.family = "ipv4-unicast",
+		.peer = "192.0.2.2",
+		.vrf = "red"},
+	{.line = "show bgp vpn-instance red peer 192.0.2.2 faults",
+		.kind = COMMAND_SHOW_BGP_FAULTS,
+		.peer = "192.0.2.2",
+		.vrf = "red"},
+	{.line = "show route vpn-instance red",
+		.kind = COMMAND_SHOW_ROUTE,
+		.family = "ipv4-unicast",
+		.vrf = "red"},
+	{.line = "show route vpn-instance red ipv6-family peer 192.0.2.2 advertised",
+		.kind = COMMAND_SHOW_ROUTE,
+		.family = "ipv6-unicast",
+		.peer = "192.0.2.2",
+		.advertised = true,
+		.vrf = "red"},
+	{.line = "show route vpn-instance red 2001:db8::/32 longer",
+		.kind = COMMAND_SHOW_ROUTE,
+		.family = "ipv6-unicast",
+		.prefix = "2001:db8::/32",
+		.longer = true,
+		.vrf = "red"},
+	{.line = "display route vpn-instance red ipv4-family 192.0.2.7",
+		.kind = COMMAND_SHOW_ROUTE,
+		.family = "ipv4-unicast",
+		.address = "192.0.2.7",
+		.vrf = "red"},
 	{.line = "show route 10.0.0.0/8",
 		.kind = COMMAND_SHOW_ROUTE,
 		.family = "ipv4-unicast",
@@ -267,6 +308,7 @@ test_show(void **state)
 		same(s->line, "address", c.address, s->address);
 		same(s->line, "peer", c.peer, s->peer);
 		same(s->line, "source", c.source, s->source);
+		same(s->line, "vrf", c.vrf, s->vrf);
 		assert_int_equal(c.longer, s->longer);
 		assert_int_equal(c.advertised, s->advertised);
 	}
@@ -321,15 +363,15 @@ static const struct {
 		 "refresh, history, diff or "
 		 "candidate after \"show\""},
 	{"show r", "word 2 \"r\" is ambiguous: route, rib or refresh"},
-	{"show bgp", "expected summary or peer after \"show bgp\""},
+	{"show bgp", "expected summary, vpn-instance or peer after \"show bgp\""},
 	{"show bgp peer", "expected ADDRESS after \"show bgp peer\""},
 	{"show bgp peer x", "word 4 \"x\": expected ADDRESS"},
 	{"show bgp summary x", "word 4 \"x\": nothing may follow here"},
 	{"show route 10.0.0.0/33", "word 3 \"10.0.0.0/33\": expected ADDRESS, PREFIX, ipv4, ipv6, "
-				   "vpnv4, vpnv6, peer, advertised, received or rd"},
+				   "vpnv4, vpnv6, vpn-instance, peer, advertised, received or rd"},
 	{"show route 2001:db8::/129",
 		"word 3 \"2001:db8::/129\": expected ADDRESS, PREFIX, ipv4, ipv6, "
-		"vpnv4, vpnv6, peer, advertised, received or rd"},
+		"vpnv4, vpnv6, vpn-instance, peer, advertised, received or rd"},
 	{"show route 192.0.2.1/24",
 		"word 3 \"192.0.2.1/24\" has host bits (set beyond its length): expected "
 		"192.0.2.0/24"},
@@ -342,7 +384,7 @@ static const struct {
 	{"show route 128.0.0.0/0",
 		"word 3 \"128.0.0.0/0\" has host bits (set beyond its length): expected 0.0.0.0/0"},
 	{"show route longer", "word 3 \"longer\": expected ADDRESS, PREFIX, ipv4, ipv6, "
-			      "vpnv4, vpnv6, peer, advertised, received or rd"},
+			      "vpnv4, vpnv6, vpn-instance, peer, advertised, received or rd"},
 	{"show route ip", "word 3 \"ip\" is ambiguous: ipv4 or ipv6"},
 	{"show route ipv6 10.0.0.0/8", "word 4 \"10.0.0.0/8\" is not of ipv6-unicast"},
 	{"show route ipv6 longer",
@@ -389,6 +431,13 @@ static const struct {
 	{"rollback -1", "word 2 \"-1\": expected ID"},
 	{"commit confirm 86401", "word 3 \"86401\": expected SECONDS"},
 	{"commit confirm 5 comment", "word 4 \"comment\": nothing may follow here"},
+	{"show route vpn-instance red rd 64512:1",
+		"\"rd\" is only valid with \"vpnv4\" and \"vpnv6\""},
+	{"show route vpn-instance red ipv4-family 2001:db8::/32",
+		"word 6 \"2001:db8::/32\" is not of ipv4-unicast"},
+	{"show route vpn-instance", "expected NAME after \"show route vpn-instance\""},
+	{"show bgp vpn-instance red ipv4-family peer 192.0.2.2 faults",
+		"word 8 \"faults\": nothing may follow here"},
 	{"show route peer", "expected ADDRESS after \"show route peer\""},
 	{"show fib x", "word 3 \"x\": expected ADDRESS or stats"},
 	{"show configuration x", "word 3 \"x\": expected running, candidate or startup"},

@@ -182,6 +182,11 @@ class Lines(InstanceTest):
         lines = [x for x in lines_of(LINES, samples(RED, **NOBODY)) if not {"all", "external", "internal"} & set(x)]
         lines += [x for vrf in (GREEN, "nowhere") for x in lines_of([t for t in LINES if "vpn-instance" in t], samples(vrf)) if "vpn-instance" in x]
         lines += [x for x in lines_of(LINES, samples(RED)) if "slow-peer" in x]
+        status, out, err = ctl(self.keel, ["show", "bgp", "vpn-instance", RED, "ipv4-family", "peer", "192.0.2.50"])
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("peer 192.0.2.50 does not have ipv4-unicast", err)
+        summary = json.loads(ctl(self.keel, ["show", "bgp", "vpn-instance", RED, "ipv4-family", "summary"])[1])
+        self.assertEqual({p["address"] for p in summary["peers"]}, {p.address for p in PEERS if p.vrf == RED and V4 in p.families})
         for line in distinct(lines):
             self.check_nobody(*ctl(self.keel, line), " ".join(line))
         self.assertEqual(self.sessions(), before)
