@@ -285,6 +285,48 @@ test_imported(void **state)
 	feed_rig_fini(&r);
 }
 
+/*
+ * docs/limits.md: a route of this router is in the RIB of an instance that imports the route, and not
+ * in the forwarding table there. The audit expects that.
+ */
+static void
+test_imported_from_host(void **state)
+{
+	struct ext_community target = TARGET;
+	struct shard_instance red = {.vrf = RED,
+		.rd = {77},
+		.label = 5001,
+		.export_targets = &target,
+		.export_count = 1};
+	struct prefix p = text_prefix("10.9.0.0/16");
+	struct vrf_id blue = BLUE;
+	struct dest_view view;
+	struct table_id table;
+	union rig_attrs a;
+
+	(void)state;
+	vpn_begin();
+	connect_in(RED, "192.0.2.253", 24, 5, true);
+	static_in(RED, "10.9.0.0/16", HOP, true);
+	rig_attrs_make(&a, NULL, 0, 0);
+	role_enter_rib();
+	assert_int_equal(shard_instance_set(r.rig.shard, &red), 0);
+	assert_int_equal(shard_originate(r.rig.shard, RED, FAMILY_IPV4_UNICAST, &p, &a.a), 0);
+	role_enter_fib();
+	feed_rig_settle(&r);
+	assert_int_equal(look_up(RED, "10.9.0.1", 16)->kind, PATH_LIST_FORWARD);
+	assert_int_equal(shard_table_find(r.rig.shard, BLUE, FAMILY_IPV4_UNICAST, &table), 0);
+	assert_true(dest_peek(shard_table(r.rig.shard, table),
+		dest_find(shard_table(r.rig.shard, table), &p), &view));
+	assert_non_null(view.paths);
+	assert_int_equal(view.paths->eligible, 1);
+	assert_null(look_up(BLUE, "10.9.0.1", 16));
+	assert_int_equal(feed_rig_audit_of(&r, &blue), 0);
+	assert_int_equal(fib_feed_audit(r.feed)->not_installed, 0);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	feed_rig_fini(&r);
+}
+
 static size_t
 address_space(void)
 {
@@ -526,6 +568,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_routes_of_the_host),
 		cmocka_unit_test(test_imported),
+		cmocka_unit_test(test_imported_from_host),
 		cmocka_unit_test(test_short),
 		cmocka_unit_test(test_audit),
 		cmocka_unit_test(test_audit_without_room),
