@@ -42,6 +42,7 @@ struct instance {
 	bool exists, leaving;
 	bool exporting; /* false while routes of an old RD are withdrawn */
 	bool scan_due, fill_due, filling;
+	bool export_due; /* own paths wait for the scan: exports are those before the change */
 	uint32_t mark; /* equals shard_leak.mark for members of the current set */
 	uint64_t refused_ns;
 	_Atomic uint64_t exported, refused;
@@ -241,7 +242,7 @@ instance_changed(struct shard *s, struct shard_leak *l, struct instance *x)
 	exported_forget(s, l);
 	l->scans_due += !x->scan_due;
 	l->fills_due += !x->fill_due;
-	x->scan_due = x->fill_due = true;
+	x->scan_due = x->fill_due = x->export_due = true;
 	tables_mark(s, x->vrf);
 }
 
@@ -425,7 +426,7 @@ instance_end(struct shard *s, struct shard_leak *l, struct instance *x)
 	x->import_policy = x->export_policy = NULL;
 	if (x->fill_due)
 		l->fills_due--;
-	x->fill_due = x->filling = false;
+	x->fill_due = x->filling = x->export_due = false;
 	if (shard_load(&x->refused) > 0)
 		l->refusing--;
 	atomic_store_explicit(&x->refused, 0, memory_order_relaxed);
@@ -1200,6 +1201,13 @@ matches(struct shard *s, struct shard_leak *l, struct attr_id set, const struct 
 	return false;
 }
 
+static void
+scan_again(struct shard_leak *l, struct instance *x)
+{
+	l->scans_due += !x->scan_due;
+	x->scan_due = true;
+}
+
 /* Evaluates an imported path again from its source. 0, -ENOMEM. */
 static int
 import_again(struct visit *v, const struct prefix *prefix, const struct rib_path *p)
@@ -1224,6 +1232,11 @@ import_again(struct visit *v, const struct prefix *prefix, const struct rib_path
 			!(src.path.label_flags & PATH_REJECTED);
 	} else {
 		from = instance_of(s, src.origin.vrf);
+		if (from->export_due) {
+			/* the new exports may keep the path; this scan repeats after theirs */
+			scan_again(v->l, v->x);
+			return 0;
+		}
 		if (from->exists && from->rd.v == src.origin.rd.v)
 			err = local_source(s, from, prefix, &src);
 		else
@@ -1322,7 +1335,7 @@ scan_slice(struct shard *s, struct shard_leak *l, uint64_t deadline_ns) RUNS_ON(
 		l->scanning = scan_next(l);
 		if (l->scanning == NULL)
 			return;
-		l->scanning->scan_due = false;
+		l->scanning->scan_due = l->scanning->export_due = false;
 		l->scans_due--;
 		l->scan_family = 0;
 		scan_table_begin(s, l);
@@ -1335,9 +1348,9 @@ scan_slice(struct shard *s, struct shard_leak *l, uint64_t deadline_ns) RUNS_ON(
 	v.t = shard_table_of(s, v.x->vrf, (enum family)l->scan_family);
 	if (walk_slice(&l->scan, SCAN_IDS, deadline_ns, walk_clock, scan_dest, &v) && !v.failed)
 		return;
-	if (v.failed && !v.x->scan_due) {
-		v.x->scan_due = true; /* again from the start, when there may be memory */
-		l->scans_due++;
+	if (v.failed) {
+		scan_again(l, v.x); /* from the start, when there may be memory */
+		v.x->export_due = true;
 	}
 	l->scan_family++;
 	scan_table_begin(s, l);

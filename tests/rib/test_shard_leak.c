@@ -960,10 +960,60 @@ steps_follow_the_oracle(void **state)
 	assert_true(imported > 1000 && leaked > 1000 && exports > 1000 && refused > 0);
 }
 
+/* Two instances change to another target in one commit: the importer keeps each route throughout. */
+static void
+a_target_moves_without_a_gap(void **state)
+{
+	static struct model m;
+	const unsigned from = 2, orders[][2] = {{1, 2}, {2, 1}};
+	struct dest_table *t;
+
+	model_begin(&m);
+	for (unsigned v = 1; v <= 2; v++)
+		m.in[v] = (struct model_instance){.exists = true,
+			.rd = 3 + v,
+			.label = 15 + v,
+			.import = v == from ? 0 : 1,
+			.export = v == from ? 1 : 0};
+	for (unsigned v = 1; v <= 2; v++)
+		instance_set(&m, v);
+	for (unsigned i = 0; i < PREFIXES; i++) {
+		const struct route r = {.there = true, .serial = 1 + i, .hops = 1};
+		struct prefix p = prefix_at(i);
+		union leak_attrs a;
+
+		attrs_make(&r, from, &a);
+		assert_int_equal(shard_originate(m.rig.shard, (struct vrf_id){from},
+					 FAMILY_IPV4_UNICAST, &p, &a.a),
+			0);
+	}
+	settle(&m);
+	t = shard_table(m.rig.shard, m.table[1]);
+	assert_int_equal(dest_count(t), PREFIXES);
+	for (unsigned step = 0; step < 6; step++) {
+		m.in[from].export = m.in[1].import = step % 2 == 0 ? 2 : 1;
+		for (unsigned k = 0; k < 2; k++)
+			instance_set(&m, orders[step / 2 % 2][k]);
+		for (bool more = true; more;) {
+			more = rig_turn(&m.rig);
+			for (unsigned i = 0; i < PREFIXES; i++) {
+				struct prefix p = prefix_at(i);
+				struct described d[PATHS_MAX];
+
+				assert_int_equal(
+					read_paths(&m, m.table[1], dest_find(t, &p), d), 1);
+			}
+		}
+		settle(&m);
+	}
+	model_end(&m);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		one_thread_test(a_target_moves_without_a_gap),
 		one_thread_test(steps_follow_the_oracle),
 	};
 
