@@ -50,6 +50,14 @@ struct instance {
 	int netns_error;
 };
 
+/* Of an instance, for the shards. */
+struct leak_change {
+	struct instance *instance;
+	struct shard_instance set;
+	bool removes; /* after `set` */
+	int result;
+};
+
 struct apply_instances {
 	struct apply *apply;
 	struct labels *labels;
@@ -59,6 +67,8 @@ struct apply_instances {
 	struct timer timer; /* while an instance ends, or lacks a label or memory */
 	bool imported_only; /* shard_vpn_imported_only() */
 	bool refresh_due; /* the shards lack VPN routes that the peers have */
+	struct leak_change change[VRF_IDS_MAX]; /* for leak_changes_apply() */
+	unsigned changes;
 };
 
 /* ---- tables ---- */
@@ -142,27 +152,36 @@ fib_tables(void *arg) RUNS_ON(role_fib)
 
 struct leak_order {
 	struct shard *shard; /* of the thread */
-	const struct shard_instance *set; /* NULL: removes `vrf` */
-	struct vrf_id vrf;
-	bool idle; /* of all shards */
-	int result;
+	struct leak_change *change;
+	unsigned count;
 };
 
 static void
 rib_leak(void *arg) RUNS_ON(role_rib)
 {
 	struct leak_order *o = arg;
-	int err = o->set != NULL ? shard_instance_set(o->shard, o->set)
-				 : shard_instance_remove(o->shard, o->vrf);
 
-	if (err != 0 && err != -ENOENT)
-		o->result = err;
+	for (unsigned i = 0; i < o->count; i++) {
+		struct leak_change *c = &o->change[i];
+		int err = shard_instance_set(o->shard, &c->set);
+
+		if (c->removes)
+			(void)shard_instance_remove(o->shard, c->set.vrf);
+		if (err != 0)
+			c->result = err;
+	}
 }
+
+struct idle_order {
+	struct shard *shard; /* of the thread */
+	struct vrf_id vrf;
+	bool idle; /* of all shards */
+};
 
 static void
 rib_leak_idle(void *arg) RUNS_ON(role_rib)
 {
-	struct leak_order *o = arg;
+	struct idle_order *o = arg;
 
 	o->idle &= shard_instance_idle(o->shard, o->vrf);
 }
@@ -272,13 +291,14 @@ same_values(const struct config_vrf *a, const struct config_vrf *b)
 }
 
 /*
- * Gives the shards the instance as in the running configuration, with its label. `was`: the
- * instance at the last call; NULL: a new instance. Without memory the instance is due again.
+ * Notes the instance as in the running configuration, with its label, for leak_changes_apply().
+ * `was`: the instance at the last call; NULL: a new instance.
  */
 static void
-leak_apply(struct apply *apply, struct instance *i, const struct config_vrf *was,
-	const struct config_vrf *is) RUNS_ON(role_main)
+leak_change(struct apply *apply, struct instance *i, const struct config_vrf *was,
+	const struct config_vrf *is)
 {
+	struct apply_instances *in = apply->instances;
 	struct shard_instance set = {.vrf = i->id,
 		.rd = is->rd,
 		.label = i->label_set ? i->label : RIB_LABEL_NONE,
@@ -289,7 +309,6 @@ leak_apply(struct apply *apply, struct instance *i, const struct config_vrf *was
 		.import_policy = policy_named(apply->running, is->import_policy),
 		.export_policy = policy_named(apply->running, is->export_policy),
 		.max_routes = is->max_routes_action == MAX_ROUTES_DISCARD ? is->max_routes : 0};
-	struct leak_order o = {.set = &set};
 
 	/* without a label nothing can be exported */
 	if (!i->label_set)
@@ -297,33 +316,51 @@ leak_apply(struct apply *apply, struct instance *i, const struct config_vrf *was
 	if (was != NULL && !i->leak_due && same_values(was, is) && i->leak_label == set.label &&
 		i->import_policy == set.import_policy && i->export_policy == set.export_policy)
 		return;
-	layers_on_shards(apply->layers, rib_leak, &o, &o.shard);
-	apply->instances->refresh_due |=
-		apply->instances->imported_only && (i->leak_due || imports_more(was, is));
-	i->leak_due = o.result != 0;
-	i->leak_label = set.label;
-	i->import_policy = set.import_policy;
-	i->export_policy = set.export_policy;
-	if (i->leak_due)
-		log_event(LOG_ERROR, "instance-not-set vrf=%s error=\"%s\"", i->name,
-			strerrordesc_np(-o.result));
+	in->refresh_due |= in->imported_only && (i->leak_due || imports_more(was, is));
+	in->change[in->changes++] = (struct leak_change){.instance = i, .set = set};
 }
 
-/* Without policies, which are freed with the old configuration, and without targets. */
+/* Notes an instance without policies, which are freed with the old configuration, and without targets. */
 static void
-leak_end(struct apply *apply, const struct instance *i) RUNS_ON(role_main)
+leak_end(struct apply *apply, struct instance *i)
 {
-	const struct shard_instance empty = {.vrf = i->id, .label = RIB_LABEL_NONE};
-	struct leak_order set = {.set = &empty}, end = {.vrf = i->id};
+	struct apply_instances *in = apply->instances;
 
-	layers_on_shards(apply->layers, rib_leak, &set, &set.shard);
-	layers_on_shards(apply->layers, rib_leak, &end, &end.shard);
+	in->change[in->changes++] = (struct leak_change){
+		.instance = i, .set = {.vrf = i->id, .label = RIB_LABEL_NONE}, .removes = true};
+}
+
+/*
+ * Gives each shard all noted instances in one call: a shard that knew a part of a commit would end
+ * imports that the whole commit keeps. Without memory an instance is due again.
+ */
+static void
+leak_changes_apply(struct apply *apply) RUNS_ON(role_main)
+{
+	struct apply_instances *in = apply->instances;
+	struct leak_order o = {.change = in->change, .count = in->changes};
+
+	if (in->changes > 0)
+		layers_on_shards(apply->layers, rib_leak, &o, &o.shard);
+	for (unsigned k = 0; k < in->changes; k++) {
+		const struct leak_change *c = &in->change[k];
+		struct instance *i = c->instance;
+
+		i->leak_due = c->result != 0;
+		i->leak_label = c->set.label;
+		i->import_policy = c->set.import_policy;
+		i->export_policy = c->set.export_policy;
+		if (i->leak_due)
+			log_event(LOG_ERROR, "instance-not-set vrf=%s error=\"%s\"", i->name,
+				strerrordesc_np(-c->result));
+	}
+	in->changes = 0;
 }
 
 static bool
 leak_ended(struct apply *apply, struct vrf_id id) RUNS_ON(role_main)
 {
-	struct leak_order o = {.vrf = id, .idle = true};
+	struct idle_order o = {.vrf = id, .idle = true};
 
 	layers_on_shards(apply->layers, rib_leak_idle, &o, &o.shard);
 	return o.idle;
@@ -561,20 +598,25 @@ instance_end(struct apply *apply, struct instance *i) RUNS_ON(role_main)
 	return true;
 }
 
-/* False: something is missing, and tried again: label, namespace, memory of the shards. */
-static bool
+/* Label and leaking; leak_changes_apply() follows. */
+static void
 instance_run(struct apply *apply, struct instance *i, const struct config_vrf *was)
 	RUNS_ON(role_main)
 {
 	const struct config_vrf *is = config_vrf_find(apply->running, i->id);
-
 	const char *name = i->name;
 
 	if (i->label == 0)
 		(void)labels_take(apply->instances->labels, &name, 1, now_ns(), &i->label);
 	if (i->label != 0 && !i->label_set)
 		i->label_set = label_write(apply, i, LABEL_POP_INSTANCE);
-	leak_apply(apply, i, was, is);
+	leak_change(apply, i, was, is);
+}
+
+/* False: something is missing, and tried again: label, namespace, memory of the shards. */
+static bool
+instance_whole(struct apply *apply, struct instance *i) RUNS_ON(role_main)
+{
 	return netns_run(apply, i) && i->label_set && !i->leak_due;
 }
 
@@ -589,6 +631,11 @@ instances_fire(struct timer *t) RUNS_ON(role_main)
 	apply_changes_finish(in->apply);
 	if (in->refresh_due)
 		vpn_refresh(in->apply);
+	for (unsigned i = 1; i < VRF_IDS_MAX; i++)
+		if (in->by_id[i] != NULL && in->by_id[i]->state == INSTANCE_RUNS)
+			instance_run(in->apply, in->by_id[i],
+				config_vrf_find(in->apply->running, in->by_id[i]->id));
+	leak_changes_apply(in->apply);
 	for (unsigned i = 1; i < VRF_IDS_MAX; i++) {
 		struct instance *one = in->by_id[i];
 
@@ -601,9 +648,7 @@ instances_fire(struct timer *t) RUNS_ON(role_main)
 				else
 					wait_ns = END_POLL_NS;
 			}
-			if (!instance_run(
-				    in->apply, one, config_vrf_find(in->apply->running, one->id)) &&
-				wait_ns > RETRY_NS)
+			if (!instance_whole(in->apply, one) && wait_ns > RETRY_NS)
 				wait_ns = RETRY_NS;
 		} else if (!instance_end(in->apply, one)) {
 			wait_ns = END_POLL_NS;
@@ -670,7 +715,15 @@ apply_instances_switch(struct apply *apply)
 			one->state = INSTANCE_RUNS;
 			one->leak_due = true;
 		}
-		waits |= !instance_run(apply, one, config_vrf_find(was, one->id));
+		instance_run(apply, one, config_vrf_find(was, one->id));
+	}
+	leak_changes_apply(apply);
+	for (unsigned i = 1; i < VRF_IDS_MAX; i++) {
+		struct instance *one = in->by_id[i];
+
+		if (one == NULL || one->state != INSTANCE_RUNS)
+			continue;
+		waits |= !instance_whole(apply, one);
 		waits |= one->has_netns && !one->wants_netns;
 	}
 	in->applied = apply->running;

@@ -116,6 +116,33 @@ class Leak(KeelTest):
         self.expect("no session", self.keel, "blue", {5: own})
         self.expect("no session", self.peer, "green", {3: own})
 
+    def test_target_moves(self):
+        """Export and import change to another target in one commit: the importing instance keeps all routes throughout."""
+        count = 1000
+        routes = [{"prefix": "10.%d.%d.0/24" % (i // 250, i % 250), "vrf": "red"} for i in range(count)]
+        self.start(document(OURS, THEIRS, [vrf("red", 1, [], [1]), vrf("blue", None, [1])], routes))
+
+        def imported():
+            return self.keel.call("vrf.list", {"vrf": "blue"})["vrfs"][0]["imported"]
+        self.wait("the routes", lambda: imported() == count, imported)
+        lowest, ends = [count], keel_rig.threading.Event()
+
+        def watch():
+            while not ends.is_set():
+                lowest.append(min(imported(), lowest.pop()))
+        watcher = keel_rig.threading.Thread(target=watch)
+        watcher.start()
+        try:
+            for target, turn in ((5, 1), (6, -1), (5, 1), (6, -1)):
+                instances = [vrf("red", 1, [], [target]), vrf("blue", None, [target])]
+                self.keel.commit({"vrfs": instances[::turn]})
+                self.wait("the new target", lambda: {tuple(r["ext_communities"]) for r in self.keel.call(
+                    "rib.routes", {"family": V4, "vrf": "blue", "view": "loc", "limit": 10000})["routes"]} == {("rt:64512:%d" % target,)}, imported)
+        finally:
+            ends.set()
+            watcher.join()
+        self.assertEqual(lowest, [count])
+
     def test_limit(self):
         """max_routes is for the instance alone, and refused routes come when there is room."""
         red, blue = vrf("red", 1, [], [1]), vrf("blue", None, [1])
