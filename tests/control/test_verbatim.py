@@ -9,6 +9,7 @@ usage: test_verbatim.py KEELD KEELCTL
 import collections
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -17,6 +18,10 @@ KEELCTL = sys.argv.pop(2)
 
 import keel_rig  # noqa: E402
 from keel_rig import AFI_SAFI, NOTIFICATION, REFRESH, UPDATE, US, V4, V6, VPNV4, VPNV6, InstanceTest, KeelTest, Speaker, nlri, update_of  # noqa: E402
+
+sys.argv.insert(1, KEELCTL)  # the order of keelctl_lab
+from keelctl_lab import Shell  # noqa: E402
+sys.argv.pop(1)
 from operator_lines import DOCUMENTS, OWN, lines_of  # noqa: E402
 
 RED, BLUE, GREEN = ("%s%d" % (c, os.getpid()) for c in "rbg")  # GREEN has no peers
@@ -170,13 +175,41 @@ class Lines(InstanceTest):
             self.wait("the last request", lambda: sum(self.received(p).values()) >= sum(self.expected[p].values()), self.speakers[p].changed)
         self.check_messages("all")
 
-    def test_refresh(self):
+    def test_nobody_and_refresh(self):
+        self.check_lines_for_nobody()
         self.check_all([x for x in distinct(lines_of(LINES, samples(RED))) if x[0] == "refresh"])
 
     def test_reset(self):
         self.check_all([x for x in distinct(lines_of(LINES, samples(RED))) if x[0] == "reset" and "slow-peer" not in x])
 
-    def test_nobody(self):
+    def test_the_shell_asks_before_a_reset(self):
+        """The question names the sessions and all families that would drop; after `n` no session drops, after `y` the named ones."""
+        shell, before = Shell(self.keel.path, self.folder), self.sessions()
+        self.addCleanup(shell.end)
+        lines = [x for x in distinct(lines_of(LINES, samples(RED))) if x[0] == "reset" and "slow-peer" not in x]
+        last = ["reset", "bgp", "vpn-instance", RED, "ipv4-family", "external"]
+        self.assertIn(last, lines)
+        for line, answer in [(x, "n") for x in lines] + [(last, "y")]:
+            text, (_, peers) = " ".join(line), chosen(line)
+            said, asked = shell.line(text, r"(?:(?:^|\n)<keel>|[^\n]*\[y/n\]) $")
+            said = re.sub(r"\n +(?=\S)", " ", said)  # a cell that has two lines
+            rows = {r[:3] + (tuple(r[3].split()),) for r in re.findall(r"(?m)^(\S+) +(\S+) +(would-reset|not-established) +(.*)$", said)}
+            self.assertEqual(rows, {(p.address, p.vrf, "would-reset", p.families) if p.up else (p.address, p.vrf, "not-established", ("-",))
+                                    for p in peers}, text)
+            hit = [p for p in peers if p.up]
+            self.assertEqual(asked, "Reset %d session%s? [y/n]" % (len(hit), "s"[len(hit) == 1:]) if hit else "<keel>", text)
+            if not peers:
+                self.assertIn("(-32004)", said, text)
+            if hit and answer == "n":
+                self.assertIn("nothing was reset", shell.line("n")[0], text)
+        self.assertEqual(self.sessions(), before)
+        shell.line("y")
+        for p in hit:
+            self.wait("the end of the session", self.speakers[p].closed, self.speakers[p].changed)
+        self.connect(hit)
+        self.assertEqual(self.sessions(), self.count)
+
+    def check_lines_for_nobody(self):
         """No peer, no such instance, no such group, no slow peer."""
         before = self.sessions()
         lines = [x for x in lines_of(LINES, samples(RED, **NOBODY)) if not {"all", "external", "internal"} & set(x)]
