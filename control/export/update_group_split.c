@@ -238,8 +238,8 @@ copy_run(struct update_group *g) RUNS_ON(role_session)
 {
 	int more;
 
-	/* Members cannot join a group during its dismantling. */
-	if (g->copy->left || g->copy->out == NULL || !copy_aim(g)) {
+	/* Members cannot join a group during its dismantling. Without a cursor copy_begin() has failed. */
+	if (g->copy->left || g->copy->cursor == NULL || !copy_aim(g)) {
 		if (!update_group_dismantle(g->copy, 0))
 			g->copy = NULL;
 		return true;

@@ -707,6 +707,55 @@ test_split_is_paced(void **state)
 	rigged_end(&r);
 }
 
+/*
+ * No place in the journal for the new group of a split; before the failed split is dismantled, a
+ * second member gets the same rules. No member moves to the group without a place.
+ */
+static void
+test_split_without_a_cursor(void **state)
+{
+	static struct journal_cursor *cursor[JOURNAL_CURSORS_MAX];
+	static uint8_t buf[256u << 10];
+	static struct rigged r;
+	struct update_member_config c;
+	struct update_group_stats s;
+	struct journal *j;
+	unsigned count = 0;
+	bool more, others;
+	uint64_t position;
+
+	(void)state;
+	two_told(&r);
+	c = member_config(&r, 2);
+	join(&r, 2, &c);
+	drain(&r, false);
+	j = shard_journal(r.rig.shard);
+	while (journal_subscribe(j, &cursor[count]) == 0)
+		count++;
+	for (unsigned i = 0; i < 2; i++) {
+		struct update_rules rules = *update_group_rules_of(r.told[i].m);
+
+		rules.next_hop_unchanged = true;
+		update_group_rules(r.told[i].m, &rules);
+		for (s.splits = 0; i == 0 && s.splits == 0; update_group_stats(r.told[2].m, &s)) {
+			qsbr_online(r.rig.readers, r.reader);
+			turn_send(r.told[2].m, buf, sizeof(buf), now_ns() + 1000, &more, &others,
+				on_mark, &r.told[2]);
+			qsbr_offline(r.rig.readers, r.reader);
+		}
+	}
+	assert_int_equal(member_error(r.told[0].m), -ENOSPC);
+	for (unsigned i = 0; i < count; i++)
+		journal_unsubscribe(j, cursor[i]);
+	load(&r, 100, 1);
+	rig_settle(&r.rig);
+	/* the session of the first member has to end, so the group always has work for other turns */
+	for (unsigned turn = 0; turn < 1000; turn++)
+		encode(&r, 1 + turn % 2, false);
+	assert_int_equal(journal_lag(j, &position), 0);
+	rigged_end(&r);
+}
+
 /* ---- members behind ---- */
 
 static unsigned
@@ -1845,6 +1894,7 @@ main(void)
 		cmocka_unit_test(test_rest_follows_during_split),
 		cmocka_unit_test(test_commits_faster_than_a_split),
 		cmocka_unit_test(test_split_is_paced),
+		cmocka_unit_test(test_split_without_a_cursor),
 		cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_packed_once),
 		cmocka_unit_test(test_late_joins_share_the_walk),
