@@ -409,7 +409,7 @@ struct shard_instance {
 /*
  * Adds or changes an instance. Routes follow in slices: what the change adds, removes or evaluates
  * differently. The tables of the instance, and the VPN tables, must exist before; a family without
- * a table does not leak. 0; -EINVAL (vrf); -ENOMEM: nothing changed.
+ * a table does not leak. 0; -EINVAL (vrf); -ENOMEM: nothing changed, but for the policies.
  */
 int shard_instance_set(struct shard *s, const struct shard_instance *i) RUNS_ON(role_rib);
 /*

@@ -361,6 +361,9 @@ shard_instance_set(struct shard *s, const struct shard_instance *i)
 		err = instance_make(s, l, i->vrf, &x);
 	if (err != 0)
 		return err;
+	/* also when memory is missing below: the caller frees the old policies */
+	x->import_policy = i->import_policy;
+	x->export_policy = i->export_policy;
 	targets = arena_alloc(s->arena, (count + 1) * sizeof(*targets));
 	if (targets == NULL)
 		return -ENOMEM;
@@ -382,8 +385,6 @@ shard_instance_set(struct shard *s, const struct shard_instance *i)
 	x->targets = targets;
 	x->import_count = i->import_count;
 	x->export_count = i->export_count;
-	x->import_policy = i->import_policy;
-	x->export_policy = i->export_policy;
 	x->label = i->label;
 	x->max_routes = i->max_routes;
 	if (x->next_rd.v != rd.v && x->next_rd.v != x->rd.v && x->next_rd.v != 0)
