@@ -161,49 +161,13 @@ wait_for(struct burst *b, const struct lane *l, unsigned i, enum afi afi, uint16
 	}
 }
 
-const struct adjacency *
-forward_choose(struct burst *b, const struct lane *l, unsigned i, enum afi afi, uint32_t id,
-	const struct fib_reader *fib, uint32_t *label)
-{
-	const struct path_list *list = &fib->path_lists[id];
-	const struct adjacency *a;
-	const struct path *path;
-	enum drop_reason reason = DROP_invariant;
-	uint32_t hash = 0;
-
-	if (id == PATH_LIST_NONE) {
-		burst_fault(b, l->pkt[i], afi, DROP_no_route, 0);
-		return NULL;
-	}
-	switch ((enum path_list_kind)list->kind) {
-	case PATH_LIST_FORWARD:
-	case PATH_LIST_PUSH:
-		if (list->path_count > 1)
-			hash = flow_hash(l->pkt[i], afi);
-		path = fib_read_path(fib, list, hash, &a);
-		if (path == NULL)
-			wait_for(b, l, i, afi, PORT_NONE,
-				list->path[fib_read_choice(list, hash)].next_hop.v);
-		else
-			*label = path->label;
-		return a;
-	case PATH_LIST_GLEAN:
-		wait_for(b, l, i, afi, list->port, NEXT_HOP_NONE);
-		return NULL;
-	case PATH_LIST_PUNT:
-		reason = DROP_local_loop;
-		break;
-	case PATH_LIST_BLACKHOLE:
-		reason = DROP_blackhole;
-		break;
-	}
-	burst_drop(b, l->pkt[i], reason);
-	return NULL;
-}
-
-void
-forward_push(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
-	const struct adjacency *a, uint32_t label, struct outbox *out)
+/*
+ * Finishes pkt[i], which gets the labels of the adjacency and `label`: checks TTL and MTU, and adds
+ * the packet to `out`, dropped[] or fault[].
+ */
+static void
+push_labels(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
+	const struct adjacency *a, uint32_t label, struct outbox *out) RUNS_ON(role_worker)
 {
 	static const uint8_t type[2][2] = {{0x08, 0x00}, {0x86, 0xdd}};
 	struct rte_mbuf *m = l->pkt[i];
@@ -223,4 +187,48 @@ forward_push(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 		mpls_send(b, m, ip, type[afi == AFI_IPV6],
 			&(struct mpls_push){a, label, forward_ttl(ip, afi)}, out);
 	}
+}
+
+const struct adjacency *
+forward_choose(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
+	const struct fib_reader *fib, struct outbox *out)
+{
+	uint32_t id = l->list[i];
+	const struct path_list *list = &fib->path_lists[id];
+	const struct adjacency *a;
+	const struct path *path;
+	enum drop_reason reason = DROP_invariant;
+	uint32_t hash = 0;
+
+	if (id == PATH_LIST_NONE) {
+		burst_fault(b, l->pkt[i], afi, DROP_no_route, 0);
+		return NULL;
+	}
+	switch ((enum path_list_kind)list->kind) {
+	case PATH_LIST_FORWARD:
+	case PATH_LIST_PUSH:
+		if (list->path_count > 1)
+			hash = flow_hash(l->pkt[i], afi);
+		path = fib_read_path(fib, list, hash, &a);
+		if (path == NULL) {
+			wait_for(b, l, i, afi, PORT_NONE,
+				list->path[fib_read_choice(list, hash)].next_hop.v);
+			return NULL;
+		}
+		if (path->label == LABEL_NONE && a->label_count == 0)
+			return a;
+		push_labels(b, l, i, afi, a, path->label, out);
+		return NULL;
+	case PATH_LIST_GLEAN:
+		wait_for(b, l, i, afi, list->port, NEXT_HOP_NONE);
+		return NULL;
+	case PATH_LIST_PUNT:
+		reason = DROP_local_loop;
+		break;
+	case PATH_LIST_BLACKHOLE:
+		reason = DROP_blackhole;
+		break;
+	}
+	burst_drop(b, l->pkt[i], reason);
+	return NULL;
 }

@@ -22,18 +22,11 @@
  */
 void forward_split(struct burst *b, unsigned n, const uint8_t mac[6]) RUNS_ON(role_worker);
 /*
- * Chooses the adjacency for pkt[i] by path list `id`, and the label of the path, or LABEL_NONE.
- * Returns NULL if the packet has moved to dropped[], fault[] or waiting[].
+ * Chooses the adjacency for pkt[i] by the path list l->list[i]. Returns NULL if nothing is left to
+ * do: the packet has moved to dropped[], fault[] or waiting[], or has left with labels.
  */
 const struct adjacency *forward_choose(struct burst *b, const struct lane *l, unsigned i,
-	enum afi afi, uint32_t id, const struct fib_reader *fib, uint32_t *label)
-	RUNS_ON(role_worker);
-/*
- * Finishes pkt[i], which gets the labels of the adjacency and `label`: checks TTL and MTU, and adds
- * the packet to `out`, dropped[] or fault[].
- */
-void forward_push(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
-	const struct adjacency *a, uint32_t label, struct outbox *out) RUNS_ON(role_worker);
+	enum afi afi, const struct fib_reader *fib, struct outbox *out) RUNS_ON(role_worker);
 
 /* True if the packet was received as link-layer broadcast or multicast. */
 static inline bool
@@ -129,16 +122,11 @@ forward_general(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 	const struct fib_reader *fib, struct outbox *out) RUNS_ON(role_worker)
 {
 	uint8_t *ip = rte_pktmbuf_mtod_offset(l->pkt[i], uint8_t *, ETHER_LEN);
-	uint32_t label;
-	const struct adjacency *a = forward_choose(b, l, i, afi, l->list[i], fib, &label);
+	const struct adjacency *a = forward_choose(b, l, i, afi, fib, out);
 	enum drop_reason reason;
 
 	if (a == NULL)
 		return;
-	if (label != LABEL_NONE || a->label_count > 0) {
-		forward_push(b, l, i, afi, a, label, out);
-		return;
-	}
 	reason = forward_check(ip, a, afi, b->own);
 	if (reason != DROP_NOT) {
 		burst_fault(b, l->pkt[i], afi, reason, a->mtu);

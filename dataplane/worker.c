@@ -323,7 +323,7 @@ finish_labelled(struct worker *w, const struct burst *b, const struct source *s,
 }
 
 /* Finishes a received burst after its lookup, and sends its ICMP errors. */
-static void
+static inline __attribute__((always_inline)) void
 finish(struct worker *w, struct burst *b, const struct source *s,
 	const struct fib_generation *generation, uint64_t now) RUNS_ON(role_worker)
 {
