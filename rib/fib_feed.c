@@ -2,6 +2,7 @@
 #include "rib/fib_feed.h"
 #include "rib/fib_feed_impl.h"
 #include "rib/journal_prefetch.h"
+#include "rib/trace.h"
 
 #include "lpm/arena.h"
 #include "lpm/note_work.h"
@@ -26,6 +27,48 @@ fib_feed_fail(struct fib_feed *f)
 	atomic_fetch_add_explicit(&f->failed, 1, memory_order_relaxed);
 	if (f->retry_due_ns == 0)
 		f->retry_due_ns = f->work_ns + FAILED_RETRY_NS;
+}
+
+/* ---- traces (rib/trace.h) ---- */
+
+void
+fib_feed_trace(struct fib_feed *f, struct trace_tap *tap)
+{
+	f->tap = tap;
+	f->tap_open = 0;
+}
+
+/* A change of the open batch. `peer`: of the route. */
+static void
+change_trace(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, struct peer_id peer,
+	bool set) RUNS_ON(role_fib)
+{
+	struct trace_event e = {.kind = TRACE_FIB,
+		.family = (uint8_t)fib_feed_family(p->afi),
+		.vrf = vrf,
+		.peer = peer,
+		.permit = set,
+		.number = fib_generation(f->config.fib),
+		.prefix = *p};
+
+	e.traces = (uint8_t)(trace_of_prefix(f->tap, vrf, (enum family)e.family, p) |
+			     trace_of_peer(f->tap, peer));
+	if (e.traces == 0)
+		return;
+	f->tap_open |= e.traces;
+	trace_put(f->tap, &e, NULL);
+}
+
+static void
+generation_trace(struct fib_feed *f) RUNS_ON(role_fib)
+{
+	struct trace_event e = {.kind = TRACE_GENERATION,
+		.traces = f->tap_open,
+		.peer = {TRACE_NO_PEER},
+		.number = fib_generation(f->config.fib)};
+
+	f->tap_open = 0;
+	trace_put(f->tap, &e, NULL);
 }
 
 /* True on failure. */
@@ -67,7 +110,11 @@ static void
 withdraw(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p) RUNS_ON(role_fib)
 {
 	/* -ENOENT: the prefix was not installed */
-	if (fib_withdraw(f->config.fib, vrf, p) != -ENOMEM)
+	int err = fib_withdraw(f->config.fib, vrf, p);
+
+	if (__builtin_expect(f->tap != NULL, 0) && err == 0)
+		change_trace(f, vrf, p, (struct peer_id){TRACE_NO_PEER}, false);
+	if (err != -ENOMEM)
 		return;
 	/* the walk over the RIB misses the prefix if the id was freed */
 	f->lost.state = f->lost.state == LOST_NONE || f->lost.state == LOST_DUE ? LOST_DUE
@@ -385,6 +432,8 @@ apply(struct fib_feed *f, struct feed_source *s, struct vrf_id vrf, const struct
 		want = fib_feed_want(f, s, vrf, view, &answer);
 	if (has_own && (!feed_answers(&answer) || !fib_feed_rib_wins(f, s, answer.peer, &own))) {
 		failed = set_own(f, vrf, &view->prefix, &own);
+		if (__builtin_expect(f->tap != NULL, 0) && !failed)
+			change_trace(f, vrf, &view->prefix, PEER_SELF, true);
 		installed_check(f, vrf, view, true, failed);
 		return WANT_LIST;
 	}
@@ -395,6 +444,8 @@ apply(struct fib_feed *f, struct feed_source *s, struct vrf_id vrf, const struct
 			return WANT_LATER;
 		}
 		failed = set_check(f, table_set(f, vrf, &view->prefix, list, false));
+		if (__builtin_expect(f->tap != NULL, 0) && !failed)
+			change_trace(f, vrf, &view->prefix, answer.peer, true);
 		path_list_unref(f->path_lists, list);
 	} else if (want == WANT_LATER) {
 		/*
@@ -821,11 +872,15 @@ flip_passed(struct fib_feed *f)
 }
 
 static void
-visible_advance(struct fib_feed *f, bool flipped)
+visible_advance(struct fib_feed *f, bool flipped) RUNS_ON(role_fib)
 {
 	struct feed_source *s = &f->source;
 
 	if (flipped) {
+		f->flips[f->flip_count++ % FIB_FEED_FLIPS] =
+			(struct feed_flip_note){s->applied, fib_generation(f->config.fib)};
+		if (__builtin_expect(f->tap_open != 0, 0))
+			generation_trace(f);
 		/*
 		 * the previous flip, if flip_in_use() has not noted it: there is a single flip at a time
 		 */
@@ -877,6 +932,27 @@ static uint64_t
 commit_due(const struct fib_feed *f, unsigned waiting) RUNS_ON(role_fib)
 {
 	return waiting >= f->config.batch_some ? f->commit_due_ns : f->commit_latest_ns;
+}
+
+uint64_t
+fib_feed_generation_of(const struct fib_feed *f, uint32_t sequence)
+{
+	uint64_t low = f->flip_count > FIB_FEED_FLIPS ? f->flip_count - FIB_FEED_FLIPS : 0, high;
+
+	/* the first note with the change */
+	for (high = f->flip_count; low < high;) {
+		uint64_t mid = low + (high - low) / 2;
+
+		if ((int32_t)((uint32_t)f->flips[mid % FIB_FEED_FLIPS].applied - sequence) >= 0)
+			high = mid;
+		else
+			low = mid + 1;
+	}
+	if (low < f->flip_count)
+		return f->flips[low % FIB_FEED_FLIPS].number;
+	return (int32_t)((uint32_t)f->source.visible - sequence) >= 0
+		       ? fib_generation(f->config.fib)
+		       : 0;
 }
 
 /* True: again at once. */

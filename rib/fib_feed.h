@@ -124,6 +124,16 @@ bool fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns) RU
  * commit interval); 0: nothing is pending.
  */
 uint64_t fib_feed_wait_ns(const struct fib_feed *f) RUNS_ON(role_fib);
+/*
+ * A generation whose tables contain the change with this journal sequence (low 32 bits, as of
+ * dest_view). 0: no generation yet. The change may be in earlier generations too, if the change
+ * needed no store in the tables, or is older than the last FIB_FEED_FLIPS generations.
+ */
+#define FIB_FEED_FLIPS 4096u
+uint64_t fib_feed_generation_of(const struct fib_feed *f, uint32_t sequence) RUNS_ON(role_fib);
+/* Puts changes of the tables into `tap` from now on; NULL: ends. Lent until the next call. */
+struct trace_tap;
+void fib_feed_trace(struct fib_feed *f, struct trace_tap *tap) RUNS_ON(role_fib);
 /* A shard's question, see nexthop_watch(). */
 int fib_feed_watch(struct fib_feed *f, const struct nexthop_message *m) RUNS_ON(role_fib);
 /*

@@ -267,6 +267,13 @@ struct fib_feed {
 	struct shard_report *report; /* one a shard; NULL: nothing is reported */
 	/* per shard a bitmap of tables reported as ROOM_TIGHT */
 	uint64_t tight[SHARDS_MAX][SHARD_TABLES_MAX / 64];
+	struct trace_tap *tap; /* NULL: no trace */
+	uint8_t tap_open; /* traces with a change that is in no generation yet */
+	/* The last generations: the changes up to `applied` are in `number`. 64 KiB. */
+	struct feed_flip_note {
+		uint64_t applied, number;
+	} flips[FIB_FEED_FLIPS];
+	uint64_t flip_count;
 	struct hist update_hist, use_hist, link_hist;
 	_Atomic uint64_t link_last_ns;
 	struct fib_auditor *auditor;

@@ -79,6 +79,8 @@ const struct policy *policy_accept_all(void);
 const struct policy *policy_deny_all(void);
 void policy_destroy(struct policy *p);
 const char *policy_name(const struct policy *p);
+/* True if no node changes an attribute or the tag. Any thread. */
+bool policy_sets_nothing(const struct policy *p);
 /*
  * True if a node matches on the peer, so peers may get different verdicts for one route. Any
  * thread.

@@ -40,6 +40,15 @@ policy_name(const struct policy *p)
 }
 
 bool
+policy_sets_nothing(const struct policy *p)
+{
+	for (unsigned i = 0; i < p->node_count; i++)
+		if (p->nodes[i].set != 0)
+			return false;
+	return true;
+}
+
+bool
 policy_uses_peer(const struct policy *p)
 {
 	for (unsigned i = 0; i < p->node_count; i++)

@@ -94,13 +94,13 @@ refused_alarms(enum refused_cause cause)
 #define INDEX_NONE UINT32_MAX
 
 /*
- * 40 bytes. `stamp` is the entry number + 1 above the time in seconds; 0: the writer is at work.
+ * 48 bytes. `stamp` is the entry number + 1 above the time in seconds; 0: the writer is at work.
  * All words are relaxed between the fences of entry_write() and entry_read(), which pair.
  */
 struct entry {
-	_Atomic uint64_t stamp, prefix[2], rd, what;
+	_Atomic uint64_t stamp, prefix[2], rd, what, node;
 };
-static_assert(sizeof(struct entry) == 40, "REFUSED_RING of them are 5 MiB");
+static_assert(sizeof(struct entry) == 48, "REFUSED_RING of them are 6 MiB");
 
 /* What an entry is about. */
 struct subject {
@@ -165,6 +165,7 @@ refused_ring_put(struct refused_ring *r, enum family family, struct vpn_rd rd,
 	atomic_store_explicit(&e->prefix[1], b[1], memory_order_relaxed);
 	atomic_store_explicit(&e->rd, rd.v, memory_order_relaxed);
 	atomic_store_explicit(&e->what, entry_what(family, p, what), memory_order_relaxed);
+	atomic_store_explicit(&e->node, what->node, memory_order_relaxed);
 	/* release, both: pair with the acquires of entry_read() and index_add() */
 	atomic_store_explicit(&e->stamp, (n + 1) << 32 | what->time_s, memory_order_release);
 	atomic_store_explicit(&r->put, n + 1, memory_order_release);
@@ -176,12 +177,13 @@ entry_read(const struct refused_ring *r, uint64_t n, struct subject *on, struct 
 {
 	const struct entry *e = &r->entry[n % REFUSED_RING];
 	/* acquire: pairs with the release in refused_ring_put() */
-	uint64_t stamp = atomic_load_explicit(&e->stamp, memory_order_acquire), b[2], what;
+	uint64_t stamp = atomic_load_explicit(&e->stamp, memory_order_acquire), b[2], what, node;
 
 	b[0] = atomic_load_explicit(&e->prefix[0], memory_order_relaxed);
 	b[1] = atomic_load_explicit(&e->prefix[1], memory_order_relaxed);
 	on->rd.v = atomic_load_explicit(&e->rd, memory_order_relaxed);
 	what = atomic_load_explicit(&e->what, memory_order_relaxed);
+	node = atomic_load_explicit(&e->node, memory_order_relaxed);
 	/* acquire: pairs with the release fence of refused_ring_put() */
 	atomic_thread_fence(memory_order_acquire);
 	if (atomic_load_explicit(&e->stamp, memory_order_relaxed) != stamp ||
@@ -193,7 +195,8 @@ entry_read(const struct refused_ring *r, uint64_t n, struct subject *on, struct 
 	on->family = (enum family)(what >> 24 & 0xff);
 	*out = (struct refused_route){.peer = {(uint16_t)what},
 		.cause = (enum refused_cause)(what >> 16 & 0xff),
-		.time_s = (uint32_t)stamp};
+		.time_s = (uint32_t)stamp,
+		.node = (uint32_t)node};
 	return true;
 }
 
@@ -252,6 +255,17 @@ has_peer(const struct refused_route *list, unsigned n, struct peer_id peer)
 	return false;
 }
 
+static unsigned
+without_withdrawn(struct refused_route *list, unsigned n)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		if (list[i].cause != REFUSED_NOT)
+			list[count++] = list[i];
+	return count;
+}
+
 /*
  * A chain leads from the newest entry of a hash to older entries. An overwritten entry ends the
  * chain, because all later ones are older still. Numbers are kept in 32 bits: numbers in the ring
@@ -286,5 +300,5 @@ refused_ring_find(struct refused_ring *r, enum family family, struct vpn_rd rd,
 			out[count++] = what;
 		at = r->before[(put - 1 - now) % REFUSED_RING];
 	}
-	return count;
+	return without_withdrawn(out, count);
 }

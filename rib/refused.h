@@ -72,8 +72,8 @@ bool refused_alarms(enum refused_cause cause);
 
 /*
  * A ring of the last REFUSED_RING refused announcements; a new entry replaces the oldest. The shard
- * writes 40 bytes an entry, in order, and no index. The reader (main) keeps an index over the ring,
- * and adds new entries at each lookup. Memory: 5 MiB of entries, allocated at the first refusal of
+ * writes 48 bytes an entry, in order, and no index. The reader (main) keeps an index over the ring,
+ * and adds new entries at each lookup. Memory: 6 MiB of entries, allocated at the first refusal of
  * the shard, and 1 MiB of index, allocated at the first lookup.
  */
 #define REFUSED_RING (1u << 17)
@@ -83,6 +83,8 @@ struct refused_route {
 	struct peer_id peer;
 	enum refused_cause cause;
 	uint32_t time_s; /* of the monotonic clock */
+	/* REFUSED_POLICY: `seq` of the node that refused the route; 0: no node matched, or no record */
+	uint32_t node;
 };
 
 /* 0, -ENOMEM. */
@@ -92,8 +94,9 @@ void refused_ring_destroy(struct refused_ring *r);
 void refused_ring_put(struct refused_ring *r, enum family family, struct vpn_rd rd,
 	const struct prefix *p, const struct refused_route *what);
 /*
- * Reader: up to `max` entries of a prefix, the newest first, one per peer. Returns the number; 0
- * without memory for the index.
+ * Reader: up to `max` entries of a prefix, the newest first, one per peer; none of a peer whose
+ * newest entry has the cause REFUSED_NOT: the peer has withdrawn the prefix since. Returns the
+ * number; 0 without memory for the index.
  */
 unsigned refused_ring_find(struct refused_ring *r, enum family family, struct vpn_rd rd,
 	const struct prefix *p, struct refused_route *out, unsigned max) RUNS_ON(role_main);

@@ -711,7 +711,7 @@ shard_originate_from(struct shard *s, struct vrf_id vrf, enum family family, con
 		return -ENOENT;
 	shard_sample_add(s, 0);
 	if (attrs == NULL) {
-		err = path_withdraw(s, t, PEER_SELF, &n, false);
+		err = path_withdraw(s, t, PEER_SELF, &n, false, NULL);
 		reuse_end(s);
 		return err;
 	}

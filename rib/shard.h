@@ -30,6 +30,7 @@ struct arena;
 struct qsbr;
 struct ring;
 struct shard;
+struct trace_tap;
 
 #define SHARD_TABLES_MAX 4096 /* two a VPN instance, and tables that wait for readers to go */
 #define SHARD_VRFS_MAX 4096
@@ -453,6 +454,9 @@ void shard_next_hop(struct shard *s, const struct nexthop_message *m) RUNS_ON(ro
  * entry, so that consumers read the destination. Clears r->busy when done.
  */
 void shard_report(struct shard *s, struct shard_report *r) RUNS_ON(role_rib);
+
+/* Puts verdicts and decisions into `tap` from now on; NULL: ends. Lent until the next call. */
+void shard_trace(struct shard *s, struct trace_tap *tap) RUNS_ON(role_rib);
 
 /*
  * One turn of the loop: batches, slices of walks, reclaim. Monotonic ns. True if more work is due.

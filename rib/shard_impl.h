@@ -12,6 +12,7 @@
  * shard_walks.c: one circulating scan per table for flushes, sweeps, evaluations and replays
  * shard_replay.c: keep_all_routes: evaluates kept routes by the current policy
  * shard_leak.c: routes between VPN tables and instances
+ * shard_trace.c: events of traces
  */
 #pragma once
 
@@ -428,6 +429,17 @@ struct shard {
 	unsigned input_count;
 	struct shard_input *input[SHARD_INPUTS_MAX];
 
+	struct trace_tap *tap; /* NULL: no trace */
+	/* the last verdict in the trace: a prefix that waits for other shards has one verdict */
+	struct shard_traced {
+		uint64_t record;
+		uint32_t nlri;
+		unsigned input;
+		enum refused_cause cause;
+	} traced;
+	/* the current record, for the events of changes that it causes; NULL: other changes */
+	const struct rib_record *cause;
+
 	/* the record's verdicts by policy_outcome_place() */
 	uint64_t accepted_filled;
 	struct shard_accepted accepted[POLICY_OUTCOMES_MAX];
@@ -592,10 +604,10 @@ int path_announce(struct shard *s, struct shard_table *t, struct peer_id peer,
 	const struct rib_nlri *n, const struct shard_accepted *acc) RUNS_ON(role_rib);
 /*
  * `refused`: a withdrawal because import policy refuses an announcement without keep_all_routes;
- * the old path may be held.
+ * the old path may be held. *there (NULL: not wanted): the peer had a path for the prefix.
  */
 int path_withdraw(struct shard *s, struct shard_table *t, struct peer_id peer,
-	const struct rib_nlri *n, bool refused) RUNS_ON(role_rib);
+	const struct rib_nlri *n, bool refused, bool *there) RUNS_ON(role_rib);
 /*
  * True if the peer has a path for the prefix that no sweep will remove: max_prefixes already counts
  * the path.
@@ -632,11 +644,14 @@ void scratch_free(struct shard *s);
 
 /* shard_refused.c */
 /*
- * Counts a refused prefix. `n` is remembered; NULL for a path that is kept, because the path stores
- * the reason.
+ * Counts a refused prefix. `n` is remembered, with `node` (struct refused_route); NULL for a path
+ * that is kept, because the path stores the reason.
  */
 void refused_count(struct shard *s, struct peer_id peer, enum family family,
-	enum refused_cause cause, const struct rib_nlri *n) RUNS_ON(role_rib);
+	enum refused_cause cause, const struct rib_nlri *n, uint32_t node) RUNS_ON(role_rib);
+/* The peer withdraws a prefix for which it has no path: ends an earlier refusal. */
+void refused_withdrawn(struct shard *s, struct peer_id peer, enum family family,
+	const struct rib_nlri *n) RUNS_ON(role_rib);
 /*
  * Adds `by` to the destinations whose best path is from that peer and that are not installed
  * (REFUSED_NOT_INSTALLED); not a rejected route.
@@ -792,6 +807,14 @@ void replay_prefetch(const struct shard *s, const struct shard_table *t, struct 
 void replay_slice_end(struct shard *s) RUNS_ON(role_rib);
 /* No replay runs any more. */
 void replay_forget(struct shard *s);
+
+/* shard_trace.c; only with s->tap */
+/* A verdict on an announcement of the record; `policy` NULL: no policy ran. */
+void trace_verdict(struct shard *s, const struct shard_table *t, const struct rib_nlri *n,
+	enum refused_cause cause, const struct policy *policy, uint32_t node) RUNS_ON(role_rib);
+/* A published change, with its journal entry. */
+void trace_decision(struct shard *s, const struct shard_table *t, struct dest_id id,
+	uint64_t sequence) RUNS_ON(role_rib);
 
 /* shard_tombstones.c */
 /* Once a turn: reclaims, evicts. True if no tombstones may be made now. */

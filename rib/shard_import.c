@@ -23,6 +23,7 @@ struct import {
 	struct shard_rib_in *rib;
 	enum import_result import_result;
 	enum decision_reason reason; /* for refused prefixes */
+	uint32_t node; /* of the policy: the node that decided the last prefix; 0: no node */
 	/* with keep_all_routes: `attrs`, with a reference held; otherwise .v == 0 */
 	struct attr_id received;
 };
@@ -215,6 +216,7 @@ verdict_of(struct import *m, const struct prefix *p, struct shard_accepted **acc
 		err = policy_eval_prefix(s->eval, p, &v);
 		if (err != 0)
 			return err;
+		m->node = v.seq;
 		if (!v.permit)
 			return 0;
 	}
@@ -287,6 +289,20 @@ reason_is_policy(enum decision_reason reason)
 	return reason == DECISION_REJECTED_BY_POLICY || reason == DECISION_NO_POLICY;
 }
 
+static inline void
+verdict_trace(const struct import *m, const struct rib_nlri *n, enum refused_cause cause)
+	RUNS_ON(role_rib)
+{
+	bool policy =
+		m->import_result == ASK_POLICY &&
+		(cause == REFUSED_NOT || cause == REFUSED_POLICY || cause == REFUSED_PREFIX_LIMIT);
+
+	if (__builtin_expect(m->s->tap != NULL, 0))
+		trace_verdict(m->s, m->table, n, cause,
+			m->attrs != NULL && cause != REFUSED_NO_POLICY ? m->rib->import : NULL,
+			policy ? m->node : 0);
+}
+
 /*
  * Refuses the prefix without storing a path. An earlier path of the peer for the prefix is
  * withdrawn (RFC 4271 9.1.4).
@@ -294,10 +310,13 @@ reason_is_policy(enum decision_reason reason)
 static int
 nlri_refuse(struct import *m, const struct rib_nlri *n, enum refused_cause cause) RUNS_ON(role_rib)
 {
-	int err = path_withdraw(m->s, m->table, m->rec->peer, n, refused_by_policy(cause));
+	int err;
 
+	verdict_trace(m, n, cause);
+	err = path_withdraw(m->s, m->table, m->rec->peer, n, refused_by_policy(cause), NULL);
 	if (err != -EAGAIN)
-		refused_count(m->s, m->rec->peer, m->table->family, cause, n);
+		refused_count(m->s, m->rec->peer, m->table->family, cause, n,
+			cause == REFUSED_POLICY ? m->node : 0);
 	return err;
 }
 
@@ -356,7 +375,7 @@ nlri_keep_refused(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 	int err = nlri_store(m, n, &refused);
 
 	if (err == 0)
-		refused_count(m->s, m->rec->peer, m->table->family, refused_of(m->reason), NULL);
+		refused_count(m->s, m->rec->peer, m->table->family, refused_of(m->reason), NULL, 0);
 	return err;
 }
 
@@ -378,6 +397,17 @@ prefix_unusable(const struct prefix *p)
 }
 
 static int
+nlri_withdraw(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
+{
+	bool there;
+	int err = path_withdraw(m->s, m->table, m->rec->peer, n, false, &there);
+
+	if (!there && shard_load(&m->rib->counts.rejected_total) > 0)
+		refused_withdrawn(m->s, m->rec->peer, m->table->family, n);
+	return err;
+}
+
+static int
 nlri_apply(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 {
 	struct shard_accepted *acc;
@@ -386,7 +416,7 @@ nlri_apply(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 	if (m->attrs == NULL && m->rec->refused != REFUSED_NOT)
 		return nlri_refuse(m, n, (enum refused_cause)m->rec->refused);
 	if (m->attrs == NULL)
-		return path_withdraw(m->s, m->table, m->rec->peer, n, false);
+		return nlri_withdraw(m, n);
 	/* RFC 4271 6.3: the prefix is ignored and the session stays */
 	if (prefix_unusable(&n->prefix))
 		return nlri_refuse(m, n, REFUSED_UNUSABLE_PREFIX);
@@ -395,14 +425,16 @@ nlri_apply(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 		return err;
 	if (acc != NULL && m->received.v == 0 && m->table->leak == LEAK_VPN &&
 		!leak_stores(m->s, m->table, shard_slot(m->s, m->rec->peer), acc->id))
-		return path_withdraw(m->s, m->table, m->rec->peer, n, false);
+		return nlri_withdraw(m, n);
 	if (acc == NULL && m->received.v == 0)
 		return nlri_refuse(m, n, refused_of(m->reason));
+	verdict_trace(m, n, acc != NULL ? REFUSED_NOT : refused_of(m->reason));
 	err = acc != NULL ? nlri_store(m, n, acc) : nlri_keep_refused(m, n);
 	if (err != -EDQUOT)
 		return err;
+	verdict_trace(m, n, REFUSED_PREFIX_LIMIT);
 	/* the prefix was never stored, so there is nothing to withdraw */
-	refused_count(m->s, m->rec->peer, m->table->family, REFUSED_PREFIX_LIMIT, n);
+	refused_count(m->s, m->rec->peer, m->table->family, REFUSED_PREFIX_LIMIT, n, 0);
 	return 0;
 }
 
@@ -989,6 +1021,7 @@ record_run(struct shard *s, const struct rib_record *rec, uint64_t deadline_ns) 
 	struct shard_peer_slot *slot = shard_slot(s, rec->peer);
 	struct vrf_id vrf;
 	struct shard_table *t;
+	bool done;
 
 	if (slot == NULL || rec->peer.v == PEER_SELF.v) {
 		shard_count(&s->failures, 1);
@@ -1014,8 +1047,12 @@ record_run(struct shard *s, const struct rib_record *rec, uint64_t deadline_ns) 
 	}
 	if (rec->kind == RIB_UPDATE && slot->evicted)
 		return true;
-	if (rec->kind == RIB_UPDATE)
-		return update_run(s, rec, slot, t, deadline_ns);
+	if (rec->kind == RIB_UPDATE) {
+		s->cause = rec;
+		done = update_run(s, rec, slot, t, deadline_ns);
+		s->cause = NULL;
+		return done;
+	}
 	refresh_record(s, rec, &slot->rib[t->family], t);
 	return true;
 }

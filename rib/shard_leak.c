@@ -1025,7 +1025,7 @@ export_publish(struct shard *s, struct instance *x, struct shard_table *vpn,
 
 	s->hint.v = DEST_NONE;
 	if (set.v == 0) {
-		err = was ? path_withdraw(s, vpn, PEER_SELF, &n, false) : 0;
+		err = was ? path_withdraw(s, vpn, PEER_SELF, &n, false, NULL) : 0;
 	} else {
 		acc.flags = PATH_NEXT_HOP_UP | (own->label_flags & PATH_MED) |
 			    (uint32_t)source_of(s, own) << PATH_SOURCE_SHIFT;
@@ -1406,7 +1406,7 @@ fill_dest(void *ctx, struct dest_id id, const struct dest_view *view) RUNS_ON(ro
 				.prefix = view->prefix, .rd = view->rd, .path_id = p->path_id};
 			struct peer_id peer = p->peer;
 
-			err = path_withdraw(v->s, v->t, peer, &nlri, false);
+			err = path_withdraw(v->s, v->t, peer, &nlri, false, NULL);
 		}
 
 		for (unsigned k = 0; err == 0 && k < n; k++) {

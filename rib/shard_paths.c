@@ -266,6 +266,8 @@ entry_commit(struct shard *s, const struct shard_table *t, struct dest_id id, ui
 
 	journal_commit(s->journal, s->config.index, sequence, t->id, id, flags);
 	s->entries++;
+	if (__builtin_expect(s->tap != NULL, 0))
+		trace_decision(s, t, id, sequence);
 }
 
 static void
@@ -778,8 +780,8 @@ count_refused(struct shard *s, const struct shard_table *t, const struct rib_pat
 {
 	for (unsigned i = 0; is_refused(now) && i < n; i++)
 		if (is_of(&old[i], now->peer, now->path_id) && !is_refused(&old[i]))
-			refused_count(
-				s, now->peer, t->family, refused_of(shard_path_refused(now)), NULL);
+			refused_count(s, now->peer, t->family, refused_of(shard_path_refused(now)),
+				NULL, 0);
 }
 
 /* Releases and counts the removed paths; `e`: the edit, or NULL for the scan. */
@@ -1660,7 +1662,7 @@ path_counted(const struct shard *s, const struct shard_table *t, struct peer_id 
 
 int
 path_withdraw(struct shard *s, struct shard_table *t, struct peer_id peer, const struct rib_nlri *n,
-	bool refused)
+	bool refused, bool *there)
 {
 	struct edit e = {
 		.peer = peer, .path_id = n->path_id, .label = SHARD_LABEL_NONE, .refused = refused};
@@ -1670,9 +1672,15 @@ path_withdraw(struct shard *s, struct shard_table *t, struct peer_id peer, const
 	struct dest_id id = dest_find_rd(t->dests, n->rd, &n->prefix);
 	unsigned at;
 
-	if (id.v == DEST_NONE || reuse_run(s, t, id, &e) || !dest_peek(t->dests, id, &view))
+	if (there != NULL)
+		*there = id.v != DEST_NONE;
+	if (id.v == DEST_NONE || reuse_run(s, t, id, &e))
 		return 0;
-	was = path_locate(t, id, &view, peer, n->path_id, &behind, &at);
+	was = dest_peek(t->dests, id, &view)
+		      ? path_locate(t, id, &view, peer, n->path_id, &behind, &at)
+		      : NULL;
+	if (there != NULL)
+		*there = was != NULL;
 	if (was == NULL)
 		return 0;
 	if (!import_may_withdraw(s))

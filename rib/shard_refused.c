@@ -77,12 +77,14 @@ ring_of(struct shard *s) RUNS_ON(role_rib)
 
 void
 refused_count(struct shard *s, struct peer_id peer, enum family family, enum refused_cause cause,
-	const struct rib_nlri *n)
+	const struct rib_nlri *n, uint32_t node)
 {
 	struct shard_rib_in *in = &shard_slot(s, peer)->rib[family];
 	struct shard_refused *c = counts_of(s, in);
-	struct refused_route what = {
-		.peer = peer, .cause = cause, .time_s = (uint32_t)(s->now_ns / 1000000000u)};
+	struct refused_route what = {.peer = peer,
+		.cause = cause,
+		.time_s = (uint32_t)(s->now_ns / 1000000000u),
+		.node = node};
 	struct refused_ring *ring;
 
 	shard_count(&in->counts.rejected_total, 1);
@@ -95,6 +97,18 @@ refused_count(struct shard *s, struct peer_id peer, enum family family, enum ref
 	ring = ring_of(s);
 	if (ring != NULL)
 		refused_ring_put(ring, family, n->rd, &n->prefix, &what);
+}
+
+void
+refused_withdrawn(
+	struct shard *s, struct peer_id peer, enum family family, const struct rib_nlri *n)
+{
+	const struct refused_route none = {
+		.peer = peer, .cause = REFUSED_NOT, .time_s = (uint32_t)(s->now_ns / 1000000000u)};
+	struct refused_ring *ring = atomic_load_explicit(&s->refused_ring, memory_order_relaxed);
+
+	if (ring != NULL)
+		refused_ring_put(ring, family, n->rd, &n->prefix, &none);
 }
 
 void

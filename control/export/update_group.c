@@ -722,6 +722,53 @@ update_group_exported(const struct update_member *m, struct dest_id dest, uint32
 	return out;
 }
 
+const char *
+update_refusal_text(enum update_refusal r)
+{
+	static const char *const text[EXPORT_REFUSALS] = {"permitted", "no-route", "not-installed",
+		"no-policy", "own-default", "source", "internal", "community", "policy",
+		"next-hop"};
+
+	return r < EXPORT_REFUSALS ? text[r] : "?";
+}
+
+/* rules_explain() names the rule; rules_evaluate() has the last word, also about rules without a name of their own. */
+static enum update_refusal
+fate_refusal(const struct update_member *m, struct dest_id dest, uint32_t *node)
+{
+	struct update_group *g = m->group;
+	enum update_refusal why = EXPORT_NO_ROUTE;
+	struct dest_view view;
+	struct offer o;
+	uint64_t hash;
+	int err;
+
+	if (dest.v == DEST_NONE || !shards_peek(&g->table, dest, &view) || view.paths == NULL ||
+		view.paths->eligible == 0)
+		return EXPORT_NO_ROUTE;
+	if (view.paths->path[0].peer.v == m->id.v)
+		return EXPORT_SOURCE;
+	if (rules_explain(g, dest, &view, &why, node) < 0 || why != EXPORT_PERMITTED)
+		return why;
+	if (rules_evaluate(g, dest, &view, &o) < 0 || o.kept)
+		return EXPORT_PERMITTED;
+	return o.permit && offer_content(g, &o, &hash, &err) != NULL ? EXPORT_PERMITTED
+								     : EXPORT_NEXT_HOP;
+}
+
+void
+update_group_fate(const struct update_member *m, struct dest_id dest, struct update_fate *out)
+{
+	struct update_group *g = m->group;
+
+	rules_run_end(g->set);
+	*out = (struct update_fate){.group = g->id,
+		.advertised = dest.v != DEST_NONE && update_group_advertises(m, dest),
+		.policy = g->rules.policy != NULL ? policy_name(g->rules.policy) : NULL};
+	out->refusal = fate_refusal(m, dest, &out->node);
+	rules_run_end(g->set);
+}
+
 bool
 update_group_waits(const struct update_member *m)
 {

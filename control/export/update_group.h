@@ -24,6 +24,7 @@
 struct arena;
 struct adj_records;
 struct update_group;
+struct trace_tap;
 struct update_groups;
 struct update_member;
 
@@ -49,6 +50,8 @@ struct update_groups_config {
 	uint64_t stall_ns;
 };
 int update_groups_create(const struct update_groups_config *c, struct update_groups **out);
+/* Puts evaluations of destinations into `tap` from now on (rib/trace.h); NULL: ends. Lent until the next call. */
+void update_groups_trace(struct update_groups *s, struct trace_tap *tap) RUNS_ON(role_session);
 /* Only after every member has left and every group is dismantled. */
 void update_groups_destroy(struct update_groups *s);
 
@@ -221,6 +224,35 @@ bool update_group_waits(const struct update_member *m) RUNS_ON(role_session);
 uint64_t update_group_lag_ns(const struct update_member *m, uint64_t now_ns);
 
 uint64_t update_group_advertised(const struct update_member *m);
+
+/* Why a destination is not advertised, in the order of the checks. */
+enum update_refusal {
+	EXPORT_PERMITTED,
+	EXPORT_NO_ROUTE, /* no path is eligible */
+	EXPORT_NOT_INSTALLED, /* the forwarding tables have no room */
+	EXPORT_NO_POLICY, /* RFC 8212 */
+	EXPORT_OWN_DEFAULT, /* `default_originate` replaces the default route of the table */
+	EXPORT_SOURCE, /* the peer announced the best path */
+	EXPORT_INTERNAL, /* RFC 4271 9.2, RFC 4456 6: from an internal peer to an internal peer */
+	EXPORT_COMMUNITY, /* RFC 1997 */
+	EXPORT_POLICY, /* refused by a node of the export policy, or by no match */
+	/* no next hop for this session, attributes that fit no message, or no label of ours */
+	EXPORT_NEXT_HOP,
+	EXPORT_REFUSALS,
+};
+/* The state of one destination towards a member, by the present path and rules. */
+struct update_fate {
+	bool advertised; /* the Adj-RIB-Out has a route for the member */
+	/* EXPORT_PERMITTED without `advertised`, or a refusal with it: the change has not been sent yet */
+	enum update_refusal refusal;
+	uint32_t node; /* `seq` of the node of the export policy that decided; 0: no node */
+	uint32_t group;
+	const char *policy; /* lent until the policy of the group changes; NULL: none */
+};
+/* An RIB reader calls this online. `dest`: an id of all shards, or .v == DEST_NONE. */
+void update_group_fate(const struct update_member *m, struct dest_id dest, struct update_fate *out)
+	RUNS_ON(role_session);
+const char *update_refusal_text(enum update_refusal r); /* "no-route" etc. */
 /*
  * The attributes advertised by the member for a destination (an id of all shards), with the member's next hop; made from the present paths: of a
  * destination with an unread change, the attributes that the group advertises next. NULL: not advertised, or withdrawn next. Valid until the next call.

@@ -468,6 +468,7 @@ struct update_groups {
 		uint64_t peers[PEER_MAX / 64];
 		uint64_t lost[PEER_MAX / 64]; /* peers whose session ended during the plan */
 	} plan[FAMILY_COUNT];
+	struct trace_tap *tap; /* NULL: no trace */
 	bool policy_refused; /* in the last evaluation: export policy refused the best path */
 	bool live; /* the changes applied now are live */
 	bool loading; /* update_groups_gather() */
@@ -622,6 +623,12 @@ int rules_evaluate_path(struct update_group *g, const struct dest_view *view,
 	const struct rib_path *best, const struct attr_set *attrs, struct offer *o);
 int rules_default(struct update_group *g, struct offer *o);
 /*
+ * For an answer to an operator, of a destination with eligible paths: the rule that refuses the best path, EXPORT_PERMITTED without such a rule. *node: of
+ * the export policy. Uses no cache. 0, -ENOMEM.
+ */
+int rules_explain(struct update_group *g, struct dest_id id, const struct dest_view *view,
+	enum update_refusal *why, uint32_t *node);
+/*
  * The exported attributes of an offer that was just evaluated, in a scratch buffer; *hash: their hash. NULL: the attributes fit no message, or no next hop
  * exists; *err: 0, -ENOMEM.
  */
@@ -715,6 +722,10 @@ void windows_tidy(struct update_groups *s, bool all);
  */
 void quick_window(struct update_group *g, struct window *w, uint64_t after, uint64_t upto)
 	RUNS_ON(role_session);
+
+/* update_group_trace.c; only with set->tap */
+/* The group has applied an evaluation of `id`. Ends the caches of the call. */
+void trace_change(struct update_group *g, struct dest_id id, const struct route_key *k);
 
 /* update_group_stream.c */
 /* Appends a message; the fields of the list in `head` are ignored. 0, -ENOMEM. */

@@ -258,7 +258,9 @@ quick_window(struct update_group *g, struct window *w, uint64_t after, uint64_t 
 	uint64_t rules;
 
 	memset(s->windows.done, 0, w->count);
-	if (!w->copied || s->change_count > 0 || g->behind_count > 0 || g->rules.encode.add_path)
+	/* with a trace each destination is evaluated alone */
+	if (!w->copied || s->change_count > 0 || g->behind_count > 0 || g->rules.encode.add_path ||
+		s->tap != NULL)
 		return;
 	rules = rules_key(g);
 	for (unsigned i = 0; i < w->class_count && g->error == 0; i++) {

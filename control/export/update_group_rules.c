@@ -1074,6 +1074,59 @@ rules_evaluate_path(struct update_group *g, const struct dest_view *view,
 	return 0;
 }
 
+/* The rules before policy. */
+static enum update_refusal
+explain_source(const struct update_group *g, const struct dest_view *view, enum route_source *kind,
+	const struct shard_peer **source)
+{
+	const struct rib_path *best = &view->paths->path[0];
+
+	if (view->fib != DEST_INSTALLED)
+		return EXPORT_NOT_INSTALLED;
+	if (g->rules.kind == UPDATE_EXTERNAL && g->rules.policy == NULL)
+		return EXPORT_NO_POLICY;
+	if (g->rules.default_originate && view->prefix.len == 0)
+		return EXPORT_OWN_DEFAULT;
+	if (!source_permits(g, best, kind, source))
+		return EXPORT_INTERNAL;
+	return EXPORT_PERMITTED;
+}
+
+int
+rules_explain(struct update_group *g, struct dest_id id, const struct dest_view *view,
+	enum update_refusal *why, uint32_t *node)
+{
+	const struct rib_path *best = &view->paths->path[0];
+	const struct shard_peer *source;
+	const struct attr_set *attrs;
+	struct policy_verdict v;
+	enum route_source kind;
+	unsigned shard = shards_index(&g->set->shards, id);
+	int err;
+
+	*node = 0;
+	*why = explain_source(g, view, &kind, &source);
+	if (*why != EXPORT_PERMITTED)
+		return 0;
+	attrs = accepted_attrs(g->set, shard_attrs(g->set->shards.at[shard]), best,
+		(struct attr_id){shards_id(&g->set->shards, shard, best->accepted.v)});
+	if (attrs == NULL)
+		return 0;
+	if (communities_forbid(attrs) & forbid_bit(g)) {
+		*why = EXPORT_COMMUNITY;
+		return 0;
+	}
+	g->set->run_valid = false;
+	err = policy_run(g, (struct attr_id){0}, attrs, kind, &view->prefix, &v);
+	g->set->run_valid = false;
+	if (err < 0)
+		return err;
+	*node = v.seq;
+	if (!v.permit)
+		*why = EXPORT_POLICY;
+	return 0;
+}
+
 /* False: the prefixes or the group need a look at each destination. */
 static bool
 window_suits(const struct update_group *g, const struct window_path *p)

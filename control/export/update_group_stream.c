@@ -390,6 +390,8 @@ change_apply(struct update_group *g, struct dest_id id, const struct route_key *
 		change_present(c, o->path.source, o->label);
 		c->differs = o->differs && g->set->change_count > before;
 	}
+	if (__builtin_expect(g->set->tap != NULL, 0))
+		trace_change(g, id, k);
 }
 
 /* The offer for a destination, compared with the advertised route. 0, -ENOMEM. */

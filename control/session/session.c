@@ -900,6 +900,18 @@ session_adj_out(struct speaker *s, struct peer_id id, enum family f, struct dest
 	return (int)attr_set_size(a);
 }
 
+bool
+session_fate(struct speaker *s, struct peer_id id, enum family f, struct dest_id dest,
+	struct update_fate *out)
+{
+	const struct peer *p = peer_find(s, id);
+
+	if (p == NULL || p->family[f].group == NULL)
+		return false;
+	update_group_fate(p->family[f].group, dest, out);
+	return true;
+}
+
 void
 speaker_keepalive_late(const struct speaker *s, struct hist_summary *out)
 {

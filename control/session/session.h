@@ -25,6 +25,7 @@ struct arena;
 struct qsbr;
 struct speaker;
 struct thread;
+struct trace_tap;
 
 enum session_event_kind {
 	SESSION_UP,
@@ -116,6 +117,12 @@ void speaker_stop(void *ctx);
 bool speaker_work(void *ctx, uint64_t now_ns, uint64_t deadline_ns);
 void speaker_idle(void *ctx);
 void speaker_busy(void *ctx);
+
+/*
+ * Puts messages of all sessions, and evaluations of export, into `tap` from now on (rib/trace.h);
+ * NULL: ends. Lent until the next call. A sent message is traced when it enters the output buffer.
+ */
+void speaker_trace(struct speaker *s, struct trace_tap *tap) RUNS_ON(role_session);
 
 /* Any thread. */
 enum limit_level speaker_limit_level(const struct speaker *s, struct peer_id id, enum family f);
@@ -380,3 +387,9 @@ const char *session_fault_severity(const struct session_fault *f);
  */
 int session_adj_out(struct speaker *s, struct peer_id id, enum family f, struct dest_id dest,
 	struct attr_set *out, size_t size, uint32_t *label) RUNS_ON(role_session);
+/*
+ * The state of `dest` towards a peer (struct update_fate). False: the peer has no established
+ * session with this family.
+ */
+bool session_fate(struct speaker *s, struct peer_id id, enum family f, struct dest_id dest,
+	struct update_fate *out) RUNS_ON(role_session);

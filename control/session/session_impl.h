@@ -310,6 +310,7 @@ struct speaker {
 	struct thread *thread;
 	unsigned reader;
 	struct adj_records *records; /* of advertised paths */
+	struct trace_tap *tap; /* NULL: no trace */
 	struct buffer_pool {
 		uint8_t *spare[BUFFER_SPARES_MAX];
 		unsigned count;
@@ -544,6 +545,13 @@ void streams_init(struct speaker *s);
 /* Sends a NOTIFICATION on an unused socket and closes the socket. */
 void refuse(int fd, uint8_t code, uint8_t subcode);
 void lingerers_close(struct speaker *s) RUNS_ON(role_session);
+
+/* session_trace.c; only with speaker.tap */
+/* A received message; `octets`: one or more messages for the output buffer. */
+void trace_received(const struct connection *c, const uint8_t *msg, size_t len)
+	RUNS_ON(role_session);
+void trace_sent(const struct connection *c, const uint8_t *octets, size_t len)
+	RUNS_ON(role_session);
 
 /* session_in.c */
 /* Handles received messages until the deadline. True while more can be handled now. */

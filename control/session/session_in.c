@@ -1197,6 +1197,8 @@ connection_input(struct connection *c, uint64_t now, uint64_t deadline_ns)
 			more = false;
 			break;
 		}
+		if (__builtin_expect(c->peer->speaker->tap != NULL, 0) && !c->waiting)
+			trace_received(c, msg, len);
 		c->waiting = !message_received(c, type, msg, len, now);
 		if (c->waiting) {
 			more = false;

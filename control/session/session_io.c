@@ -292,6 +292,8 @@ connection_wrote(struct connection *c, size_t len, unsigned messages)
 		return;
 	if (c->tx_head == c->tx_tail)
 		c->sent_ns = now_ns();
+	if (__builtin_expect(c->peer->speaker->tap != NULL, 0))
+		trace_sent(c, c->tx + c->tx_tail, len);
 	c->tx_tail += len;
 	c->peer->messages_sent += messages;
 }

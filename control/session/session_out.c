@@ -272,12 +272,15 @@ next_hop_of(const struct peer_family *f, struct update_member_config *m)
 }
 
 static int
-groups_create(struct speaker *s)
+groups_create(struct speaker *s) RUNS_ON(role_session)
 {
 	struct update_groups_config c = {
 		.arena = s->config.arena, .shards = &s->shards, .records = s->records};
+	int err = s->groups != NULL ? 0 : update_groups_create(&c, &s->groups);
 
-	return s->groups != NULL ? 0 : update_groups_create(&c, &s->groups);
+	if (err == 0)
+		update_groups_trace(s->groups, s->tap);
+	return err;
 }
 
 static int

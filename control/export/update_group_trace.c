@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Events of traces (rib/trace.h): destinations that a group has evaluated. */
+#include "control/export/update_group_impl.h"
+
+#include "rib/trace.h"
+
+void
+update_groups_trace(struct update_groups *s, struct trace_tap *tap)
+{
+	s->tap = tap;
+}
+
+/* Bits of the filters that name a member of the group. */
+static unsigned
+trace_of_members(const struct update_group *g)
+{
+	unsigned bits = 0;
+
+	for (unsigned i = 0; i < TRACES_MAX; i++) {
+		const struct trace_filter *f = trace_filter_at(g->set->tap, i);
+
+		if (f->of == TRACE_OF_PEER && member_find(g, f->peer) != NULL)
+			bits |= 1u << i;
+	}
+	return bits;
+}
+
+void
+trace_change(struct update_group *g, struct dest_id id, const struct route_key *k)
+{
+	const struct policy *policy = g->rules.policy;
+	struct trace_event e = {.kind = TRACE_EXPORT,
+		.family = (uint8_t)g->rules.family,
+		.peer = {TRACE_NO_PEER},
+		.number = g->id,
+		.rd = k->rd,
+		.prefix = k->prefix};
+	enum update_refusal why = EXPORT_NO_ROUTE;
+	struct dest_view view;
+	enum family family;
+
+	shard_table_key(g->set->shards.at[0], g->rules.table, &e.vrf, &family);
+	trace_name(&e, policy != NULL ? policy_name(policy) : NULL);
+	e.traces = (uint8_t)(trace_of_prefix(g->set->tap, e.vrf, g->rules.family, &k->prefix) |
+			     trace_of_policy(g->set->tap, policy != NULL ? e.policy : NULL) |
+			     trace_of_members(g));
+	if (e.traces == 0)
+		return;
+	rules_run_end(g->set);
+	if (id.v == DEST_DEFAULT.v)
+		why = EXPORT_PERMITTED;
+	else if (shards_peek(&g->table, id, &view) && view.paths != NULL &&
+		 view.paths->eligible > 0 && rules_explain(g, id, &view, &why, &e.node) < 0)
+		why = EXPORT_PERMITTED;
+	rules_run_end(g->set);
+	e.permit = adj_rib_out_get(g->out, id).record.v != 0;
+	e.reason = (uint8_t)why;
+	trace_put(g->set->tap, &e, NULL);
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Events of traces (rib/trace.h): verdicts of import, and changed destinations. */
+#include "rib/shard_impl.h"
+
+#include "rib/trace.h"
+
+void
+shard_trace(struct shard *s, struct trace_tap *tap)
+{
+	s->tap = tap;
+	s->traced.record = UINT64_MAX;
+}
+
+void
+trace_verdict(struct shard *s, const struct shard_table *t, const struct rib_nlri *n,
+	enum refused_cause cause, const struct policy *policy, uint32_t node)
+{
+	const struct shard_traced now = {
+		s->cursor.record, s->cursor.nlri, s->cursor.input_index, cause};
+	const char *name = policy != NULL ? policy_name(policy) : NULL;
+	struct peer_id peer = s->cause->peer;
+	struct trace_event e = {.kind = TRACE_VERDICT,
+		.family = (uint8_t)t->family,
+		.vrf = t->vrf,
+		.peer = peer,
+		.permit = cause == REFUSED_NOT,
+		.reason = (uint8_t)cause,
+		.node = node,
+		.rd = n->rd,
+		.prefix = n->prefix};
+
+	e.traces = (uint8_t)(trace_of_peer(s->tap, peer) |
+			     trace_of_prefix(s->tap, t->vrf, t->family, &n->prefix) |
+			     trace_of_policy(s->tap, name));
+	trace_name(&e, name);
+	if (e.traces == 0 || (now.record == s->traced.record && now.nlri == s->traced.nlri &&
+				     now.input == s->traced.input && now.cause == s->traced.cause))
+		return;
+	s->traced = now;
+	trace_put(s->tap, &e, NULL);
+}
+
+void
+trace_decision(struct shard *s, const struct shard_table *t, struct dest_id id, uint64_t sequence)
+{
+	struct trace_event e = {.kind = TRACE_DECISION,
+		.family = (uint8_t)t->family,
+		.vrf = t->vrf,
+		.peer = {TRACE_NO_PEER},
+		.number = sequence};
+	struct dest_view v;
+
+	if (!dest_peek(t->dests, id, &v))
+		return;
+	e.prefix = v.prefix;
+	e.rd = v.rd;
+	e.traces = (uint8_t)trace_of_prefix(s->tap, t->vrf, t->family, &v.prefix);
+	if (s->cause != NULL)
+		e.traces |= (uint8_t)trace_of_peer(s->tap, s->cause->peer);
+	if (v.paths != NULL) {
+		e.paths = (uint16_t)(v.paths->count + v.behind);
+		e.permit = v.paths->eligible > 0;
+	}
+	if (e.permit)
+		e.peer = v.paths->path[0].peer;
+	if (e.traces != 0)
+		trace_put(s->tap, &e, NULL);
+}
