@@ -90,6 +90,12 @@ apply_policies_of(const struct config *c, const struct config_peer *p)
 	return s;
 }
 
+const struct policy *
+apply_import_policy(const struct apply *apply, struct peer_id id, enum family f)
+{
+	return apply->applied[id.v].import[f];
+}
+
 /* Gives the shards the import policies and keep flags of a new peer. */
 static void
 start_imports(struct apply *apply, const struct config *c, const struct config_peer *p,

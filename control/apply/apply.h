@@ -93,6 +93,9 @@ bool apply_netns_alarm(const struct apply *apply, char text[static APPLY_ALARM_M
 /* The import or export policy of a peer under `next`, a parsed document. NULL: none. */
 const struct policy *apply_policy_of(
 	const struct config *next, const struct config_peer *p, enum family f, bool import);
+/* The import policy that the shards run for a peer. NULL: none. Lent until the next turn of main. */
+const struct policy *apply_import_policy(
+	const struct apply *apply, struct peer_id id, enum family f) RUNS_ON(role_main);
 /*
  * Why a committed import policy has not reached the routes of a peer: only a reset would apply it.
  * The reason stays until the session is established anew. NULL: the policy is applied. `v`: the

@@ -157,6 +157,10 @@ void show_command(struct ctl *ctl, const struct command *c);
 void show_route(struct ctl *ctl, const struct command *c);
 void show_jobs(struct ctl *ctl, const json_t *result);
 
+/* ---- keelctl_see.c ---- */
+
+void show_fate(struct ctl *ctl, const struct command *c);
+
 /* ---- keelctl_policy.c ---- */
 
 void show_policy(struct ctl *ctl, const struct command *c);

@@ -42,6 +42,11 @@ const struct command_rule command_rules[] = {
 		false,
 		"All routes, or those of one peer: after the import policy, as received, or as "
 		"advertised to the peer."},
+	{VIEW_ANY, COMMAND_SHOW_FATE, SHOW ROUTES "PREFIX fate [rd RD]", false,
+		"What became of the announcements of a prefix: which peers announced it and when, "
+		"which node of a policy accepted, changed or refused it, why a path is not best, "
+		"whether the forwarding tables have it, and why a peer does or does not get it. A "
+		"VPN family needs `rd`."},
 	{VIEW_ANY, COMMAND_SHOW_FIB_STATS, SHOW "fib [stats]", false,
 		"The forwarding tables: sizes, generation, durations."},
 	{VIEW_ANY, COMMAND_SHOW_FIB_LOOKUP, SHOW "fib ADDRESS", false,
@@ -177,6 +182,7 @@ static const struct command_word {
 	{"export", NULL, "routes to the peers"},
 	{"external", NULL, "external sessions (EBGP)"},
 	{"faults", NULL, "the last faulty messages of the peer"},
+	{"fate", NULL, "what became of the announcements"},
 	{"fib", NULL, "the forwarding tables"},
 	{"group", "", "create a peer group"},
 	{"group", "undo", "remove a peer group"},

@@ -747,6 +747,12 @@ has_scope(const struct command *c)
 	       c->kind == COMMAND_PREVIEW_REFRESH;
 }
 
+static bool
+is_of_route(const struct command *c)
+{
+	return c->kind == COMMAND_SHOW_ROUTE || c->kind == COMMAND_SHOW_FATE;
+}
+
 static void
 interpret_name(struct command *c, const char *after, const char *word)
 {
@@ -894,7 +900,7 @@ interpret_family(struct command *c, const struct line *l, const struct fault *f)
 			c->family);
 	if (c->family != NULL)
 		return 0;
-	if (subject == NULL && c->kind == COMMAND_SHOW_ROUTE)
+	if (subject == NULL && is_of_route(c))
 		subject = c->peer;
 	c->family = subject != NULL ? unicast_of(subject) : "ipv4-unicast";
 	c->or_ipv6 = has_scope(c) && c->peer != NULL && strchr(c->peer, ':') != NULL;
@@ -908,13 +914,17 @@ interpret_rest(struct command *c, const struct line *l, const struct fault *f)
 		c->source = "running";
 	if (has_scope(c))
 		return interpret_family(c, l, f);
-	if (c->kind != COMMAND_SHOW_ROUTE)
+	if (!is_of_route(c))
 		return 0;
 	if ((c->prefix != NULL && check_host_bits(c->prefix, l, f) != 0) ||
 		interpret_family(c, l, f) != 0)
 		return -EINVAL;
 	if (c->rd != NULL && !is_vpn(c->family))
 		return fault(f, "\"rd\" is only valid with \"vpnv4\" and \"vpnv6\"");
+	if (c->kind == COMMAND_SHOW_FATE && is_vpn(c->family) && c->rd == NULL)
+		return fault(f,
+			"\"fate\" is only valid with \"rd RD\": each route distinguisher has a "
+			"route of its own");
 	if (c->address != NULL && is_vpn(c->family) && c->rd == NULL)
 		return fault(f,
 			"\"%.64s\" is only valid with \"rd RD\": each route distinguisher has a "

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The methods rib.*, keel-rpc(7). Read by RCU, in sections of a few dozen destinations. */
-#include "control/rpc/rpc_impl.h"
+#include "control/rpc/rpc_rib_impl.h"
 
 #include "control/config/config.h"
 #include "control/config/policy_compile.h"
@@ -26,39 +26,6 @@
 #define PATHS_USUAL 64
 /* Octets of attributes in a page: a route may have 64 KiB, and 25 times as much in JSON. */
 #define PAGE_ATTRS_MAX (4u << 20)
-
-enum view { VIEW_ADJ_IN_PRE, VIEW_ADJ_IN, VIEW_LOC, VIEW_ADJ_OUT };
-
-#define INSTALLED_ASK 1024 /* prefixes in one call: well below 1 ms of the fib thread's time */
-
-/* Best routes, to be checked for installation in the forwarding table. */
-struct installed {
-	struct rpc_env *env;
-	struct vrf_id vrf;
-	struct prefix prefix[INSTALLED_ASK];
-	json_t *route[INSTALLED_ASK]; /* lent from the page */
-	bool missing[INSTALLED_ASK];
-	unsigned count;
-};
-
-struct query {
-	struct rpc_env *env;
-	enum view view;
-	enum family family;
-	struct vrf_id vrf;
-	struct shards_table table;
-	const struct shard *shard; /* of the present destination */
-	const struct config_peer *peer;
-	struct peer_id peer_id;
-	bool has_prefix, longer;
-	struct prefix prefix;
-	bool vpn, has_rd; /* a VPN family; the routes of one route distinguisher */
-	struct vpn_rd rd;
-	json_int_t limit;
-	json_t *routes;
-	size_t attrs_len; /* of the page so far */
-	struct installed installed;
-};
 
 static json_t *
 peer_text(struct rpc_env *env, struct peer_id id)
@@ -146,7 +113,8 @@ path_attrs(const struct query *q, const struct rib_path *p)
 {
 	const struct attr_packed *a = NULL;
 
-	if (q->view == VIEW_ADJ_IN_PRE)
+	if (q->view == VIEW_ADJ_IN_PRE ||
+		(q->view == VIEW_FATE && (p->label_flags & PATH_REJECTED)))
 		a = shard_path_received(q->shard, p);
 	else if (!(p->label_flags & PATH_REJECTED))
 		a = attr_get(shard_attrs(q->shard), p->accepted);
@@ -230,8 +198,11 @@ paths_add_ranked(struct query *q, const struct dest_view *v, const struct rankin
 		const struct attr_set *a =
 			q->peer == NULL || p->peer.v == q->peer_id.v ? path_attrs(q, p) : NULL;
 
-		if (a != NULL)
-			json_array_append_new(q->routes, path_json(q, v, i, a, r->reason[i]));
+		if (a == NULL)
+			continue;
+		json_array_append_new(q->routes, path_json(q, v, i, a, r->reason[i]));
+		if (q->path != NULL)
+			q->path(q, p, json_array_get(q->routes, json_array_size(q->routes) - 1));
 	}
 }
 
@@ -327,8 +298,8 @@ adj_out_flush(struct adj_out_section *s) RUNS_ON(role_main)
 
 /* ---- the scan ---- */
 
-static const struct shard *
-shard_of(const struct query *q, struct dest_id id)
+const struct shard *
+query_shard(const struct query *q, struct dest_id id)
 {
 	const struct shards *s = &q->env->layers->shards;
 
@@ -353,8 +324,7 @@ page_full(const struct query *q, unsigned more)
 	       q->attrs_len >= PAGE_ATTRS_MAX;
 }
 
-/* False: the table does not exist. */
-static bool
+bool
 query_table(struct query *q)
 {
 	struct table_id id;
@@ -365,9 +335,8 @@ query_table(struct query *q)
 	return true;
 }
 
-/* A read section. A table that was removed since the last section is empty. */
-static void
-section_begin(struct query *q) RUNS_ON(role_main)
+void
+query_section_begin(struct query *q)
 {
 	layers_rib_read_begin(q->env->layers);
 	if (!query_table(q))
@@ -381,7 +350,7 @@ scan_section(struct query *q, uint32_t next, uint32_t end, struct adj_out_sectio
 {
 	unsigned taken = 0, looked = 0;
 
-	section_begin(q);
+	query_section_begin(q);
 	for (; next < end && taken < SECTION && looked < SECTION_SCAN; next++, looked++) {
 		struct dest_view v;
 
@@ -395,7 +364,7 @@ scan_section(struct query *q, uint32_t next, uint32_t end, struct adj_out_sectio
 			out->rd[out->count] = v.rd;
 			out->prefix[out->count++] = v.prefix;
 		} else {
-			q->shard = shard_of(q, (struct dest_id){next});
+			q->shard = query_shard(q, (struct dest_id){next});
 			dest_add(q, (struct dest_id){next}, &v);
 		}
 	}
@@ -408,16 +377,26 @@ scan_section(struct query *q, uint32_t next, uint32_t end, struct adj_out_sectio
 }
 
 /* The exact prefix, without a scan. */
-static void
+static struct dest_id
 one_prefix(struct query *q, struct adj_out_section *out) RUNS_ON(role_main)
 {
 	struct dest_id id;
 
-	section_begin(q);
+	query_section_begin(q);
 	id = shards_find_rd(&q->table, q->rd, &q->prefix);
 	layers_rib_read_end(q->env->layers);
 	if (id.v != DEST_NONE)
 		scan_section(q, id.v, id.v + 1, out);
+	installed_flush(&q->installed);
+	return id;
+}
+
+struct dest_id
+query_paths(struct query *q)
+{
+	struct adj_out_section unused = {.q = q};
+
+	return one_prefix(q, &unused);
 }
 
 #define REFUSED_PEERS 64u
@@ -429,7 +408,7 @@ has_path(struct query *q, struct peer_id peer) RUNS_ON(role_main)
 	struct dest_view v;
 	bool has = false;
 
-	section_begin(q);
+	query_section_begin(q);
 	if (shards_peek(&q->table, shards_find_rd(&q->table, q->rd, &q->prefix), &v) &&
 		v.paths != NULL)
 		for (unsigned i = 0; i < v.paths->count && !has; i++)
@@ -438,9 +417,8 @@ has_path(struct query *q, struct peer_id peer) RUNS_ON(role_main)
 	return has;
 }
 
-/* The peers whose announcements of the exact prefix were refused, as far as the shard has records. */
-static json_t *
-refused_json(struct query *q) RUNS_ON(role_main)
+json_t *
+query_refused(struct query *q)
 {
 	struct refused_route list[REFUSED_PEERS];
 	const struct shard *s = shards_for(&q->env->layers->shards, &q->prefix);
@@ -460,6 +438,9 @@ refused_json(struct query *q) RUNS_ON(role_main)
 			json_pack("{s:o, s:o, s:s, s:f}", "prefix", rpc_prefix(&q->prefix), "peer",
 				rpc_addr(&p.addr), "cause", refused_text(list[i].cause), "age_s",
 				age_s > 0 ? age_s : 0.0));
+		if (q->refused != NULL &&
+			!q->refused(q, &list[i], json_array_get(out, json_array_size(out) - 1)))
+			json_array_remove(out, json_array_size(out) - 1);
 	}
 	return out;
 }
@@ -483,9 +464,8 @@ query_view(struct query *q, const char *text, struct rpc_call *call)
 	return true;
 }
 
-/* `rd` of a VPN family; `required`: the method needs one. */
-static bool
-query_rd(struct query *q, json_t *params, bool required, struct rpc_call *call) RUNS_ON(role_main)
+bool
+query_rd(struct query *q, json_t *params, bool required, struct rpc_call *call)
 {
 	const char *text = NULL;
 
@@ -506,17 +486,33 @@ query_rd(struct query *q, json_t *params, bool required, struct rpc_call *call) 
 	return false;
 }
 
+bool
+query_prefix(struct query *q, json_t *params, struct rpc_call *call)
+{
+	const char *text = NULL;
+
+	if (!rpc_string(params, "prefix", &text, call))
+		return false;
+	q->has_prefix = text != NULL;
+	if (text == NULL ||
+		(prefix_parse(text, &q->prefix) == 0 && q->prefix.afi == family_afi(q->family)))
+		return true;
+	rpc_fail(call, RPC_INVALID_PARAMS, "/prefix",
+		"\"%.64s\" is not a prefix of this address family", text);
+	return false;
+}
+
 static bool
 query_read(struct query *q, json_t *params, json_int_t *cursor, struct rpc_call *call)
 	RUNS_ON(role_main)
 {
-	const char *view = NULL, *prefix = NULL, *cursor_text = NULL;
+	const char *view = NULL, *cursor_text = NULL;
 	char *end;
 
 	if (!rpc_family(params, &q->family, call) || !rpc_vrf(q->env, params, &q->vrf, call) ||
 		!rpc_string(params, "view", &view, call) || !query_view(q, view, call) ||
 		!rpc_peer(q->env, params, q->vrf, &q->peer, call) ||
-		!query_rd(q, params, false, call) || !rpc_string(params, "prefix", &prefix, call) ||
+		!query_rd(q, params, false, call) || !query_prefix(q, params, call) ||
 		!rpc_boolean(params, "longer", &q->longer, call) ||
 		!rpc_integer(params, "limit", 1, LIMIT_MAX, &q->limit, call) ||
 		!rpc_string(params, "cursor", &cursor_text, call))
@@ -532,13 +528,6 @@ query_read(struct query *q, json_t *params, json_int_t *cursor, struct rpc_call 
 		rpc_fail(call, RPC_NOT_KEPT, "/view", "not-kept");
 		return false;
 	}
-	if (prefix != NULL &&
-		(prefix_parse(prefix, &q->prefix) != 0 || q->prefix.afi != family_afi(q->family))) {
-		rpc_fail(call, RPC_INVALID_PARAMS, "/prefix",
-			"\"%.64s\" is not a prefix of this address family", prefix);
-		return false;
-	}
-	q->has_prefix = prefix != NULL;
 	*cursor = cursor_text != NULL ? strtoll(cursor_text, &end, 10) : 0;
 	if (cursor_text != NULL &&
 		(*cursor_text == '\0' || *end != '\0' || *cursor < 0 || *cursor > UINT32_MAX)) {
@@ -565,13 +554,12 @@ rib_routes(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(r
 	if (!query_table(&q))
 		return o; /* an unused family has no table */
 	if (q.has_prefix && !q.longer && (q.has_rd || !q.vpn)) {
-		one_prefix(&q, &out);
-		installed_flush(&q.installed);
+		(void)one_prefix(&q, &out);
 		if (q.view != VIEW_ADJ_OUT)
-			json_object_set_new(o, "refused", refused_json(&q));
+			json_object_set_new(o, "refused", query_refused(&q));
 		return o;
 	}
-	section_begin(&q);
+	query_section_begin(&q);
 	end = shards_limit(&q.table);
 	layers_rib_read_end(env->layers);
 	for (next = (uint32_t)cursor;
@@ -622,10 +610,10 @@ rib_lookup(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(r
 	o = json_pack("{s:n, s:o}", "prefix", "routes", q.routes);
 	if (!query_table(&q))
 		return o;
-	section_begin(&q);
+	query_section_begin(&q);
 	id = q.vpn ? vpn_longest(&q, &addr, &v) : shards_longest(&q.table, &addr, &v);
 	if (id.v != DEST_NONE && v.paths != NULL) {
-		q.shard = shard_of(&q, id);
+		q.shard = query_shard(&q, id);
 		json_object_set_new(o, "prefix", rpc_prefix(&v.prefix));
 		paths_add(&q, &v);
 	}

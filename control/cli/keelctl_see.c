@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* show route PREFIX fate. */
+#include "control/cli/keelctl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define TIME_FORMAT "%Y-%m-%d %H:%M:%S"
+
+static const char *
+announcer(const json_t *o)
+{
+	return json_is_null(json_object_get(o, "peer")) ? "this router" : text_of(o, "peer");
+}
+
+/* "policy NAME, node 20", "policy NAME, no node"; nothing without a policy. */
+static void
+print_node(const json_t *o)
+{
+	const json_t *node = json_object_get(o, "node");
+
+	if (!json_is_string(json_object_get(o, "policy")))
+		return;
+	printf("policy %s", text_of(o, "policy"));
+	if (json_is_integer(node))
+		printf(", node %s", text_of(o, "node"));
+	else if (json_is_null(node))
+		printf(", no node");
+}
+
+static void
+print_import(const json_t *import)
+{
+	const json_t *changed = json_object_get(import, "changed"), *word;
+	size_t i;
+
+	if (import == NULL)
+		return;
+	fputs("     import    ", stdout);
+	if (!json_is_string(json_object_get(import, "policy")))
+		fputs("no policy", stdout);
+	print_node(import);
+	if (json_is_string(json_object_get(import, "policy")) &&
+		json_object_get(import, "node") == NULL)
+		fputs(", node unknown (routes are not kept)", stdout);
+	json_array_foreach(changed, i, word) printf("%s%s", i > 0 ? " " : ", changes ",
+		text_safe(json_is_string(word) ? json_string_value(word) : "?"));
+	putchar('\n');
+}
+
+static void
+print_announcement(const struct ctl *ctl, const json_t *p)
+{
+	bool best = true_of(p, "best"), valid = true_of(p, "valid");
+	char when[SHORT_TEXT];
+
+	fputs("  ", stdout);
+	print_colour(ctl, best ? GREEN : valid ? PLAIN : YELLOW, best ? "*>" : valid ? "* " : "  ");
+	printf(" %s at %s: %s%s%s\n", announcer(p),
+		time_text(real_of(p, "time"), TIME_FORMAT, when),
+		best ? "best" : "not best: ", best ? "" : text_of(p, "reason"),
+		true_of(p, "stale") ? ", stale" : "");
+	printf("     AS path   %s, next hop %s\n", text_of(p, "as_path"), text_of(p, "next_hop"));
+	print_import(json_object_get(p, "import"));
+}
+
+static void
+print_refusal(const struct ctl *ctl, const json_t *r)
+{
+	char when[SHORT_TEXT];
+
+	fputs("     ", stdout);
+	printf("%s at %s: ", text_of(r, "peer"), time_text(real_of(r, "time"), TIME_FORMAT, when));
+	print_colour(ctl, YELLOW, "refused");
+	printf(": %s", text_of(r, "cause"));
+	if (json_object_get(r, "policy") != NULL)
+		fputs(": ", stdout);
+	print_node(r);
+	putchar('\n');
+}
+
+static void
+print_fib(const struct ctl *ctl, const json_t *fib)
+{
+	if (!json_is_object(fib))
+		return;
+	print_colour(ctl, BOLD, "Forwarding tables\n");
+	printf("  %s; generation %s", true_of(fib, "installed") ? "installed" : "not installed",
+		text_of(fib, "generation"));
+	if (json_is_integer(json_object_get(fib, "since")))
+		printf("; last change in generation %s or before", text_of(fib, "since"));
+	else if (json_object_get(fib, "since") != NULL)
+		printf("; the last change is not in a generation yet");
+	putchar('\n');
+}
+
+/* The words of `reason`, for people. */
+static const char *
+refusal_text(const char *reason)
+{
+	static const char *const text[][2] = {
+		{"no-route", "there is no usable path"},
+		{"not-installed", "the route is not in the forwarding tables"},
+		{"no-policy", "no export policy (RFC 8212)"},
+		{"own-default", "default_originate sends its own route"},
+		{"source", "the best path is from this peer"},
+		{"internal", "from an internal peer to an internal peer"},
+		{"community", "a well-known community forbids it"},
+		{"policy", "refused"},
+		{"next-hop", "no next hop for this session"},
+	};
+
+	for (unsigned i = 0; i < sizeof(text) / sizeof(text[0]); i++)
+		if (strcmp(text[i][0], reason) == 0)
+			return text[i][1];
+	return reason;
+}
+
+static void
+print_export(const struct ctl *ctl, const json_t *e)
+{
+	bool advertised = true_of(e, "advertised");
+
+	printf("  %s: ", text_of(e, "peer"));
+	print_colour(ctl, advertised ? GREEN : PLAIN, advertised ? "advertised" : "not advertised");
+	if (json_object_get(e, "reason") != NULL)
+		printf(": %s", refusal_text(text_of(e, "reason")));
+	if (json_object_get(e, "node") != NULL) {
+		fputs(advertised ? ", " : ": ", stdout);
+		print_node(e);
+	}
+	puts(true_of(e, "pending") ? " (not sent yet)" : "");
+}
+
+static void
+print_fate(const struct ctl *ctl, const char *prefix, const json_t *result)
+{
+	const json_t *paths = json_object_get(result, "paths"),
+		     *refused = json_object_get(result, "refused"),
+		     *exports = json_object_get(result, "exports"), *o;
+	size_t i;
+
+	print_colour(ctl, BOLD, prefix);
+	fputs(", announced by\n", stdout);
+	if (json_array_size(paths) + json_array_size(refused) == 0)
+		puts("  no peer");
+	json_array_foreach(paths, i, o) print_announcement(ctl, o);
+	json_array_foreach(refused, i, o) print_refusal(ctl, o);
+	print_fib(ctl, json_object_get(result, "fib"));
+	print_colour(ctl, BOLD, "Peers\n");
+	if (json_array_size(exports) == 0)
+		puts("  no established session");
+	json_array_foreach(exports, i, o) print_export(ctl, o);
+}
+
+void
+show_fate(struct ctl *ctl, const struct command *c)
+{
+	json_t *result = ctl_call(ctl, "rib.fate",
+		json_pack("{s:s, s:s*, s:s*, s:s}", "family", c->family, "vrf", c->vrf, "rd", c->rd,
+			"prefix", c->prefix));
+
+	if (result == NULL)
+		return;
+	if (ctl->json)
+		ctl_print_json(result, false);
+	else
+		print_fate(ctl, text_safe(c->prefix), result);
+	json_decref(result);
+}

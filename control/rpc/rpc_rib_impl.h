@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A query of one table, shared by rpc_rib.c (rib.routes, rib.lookup) and rpc_fate.c (rib.fate). Main only. */
+#pragma once
+
+#include "control/rpc/rpc_impl.h"
+
+#include "lpm/prefix.h"
+#include "rib/refused.h"
+#include "rib/shards.h"
+#include "rib/vpn.h"
+
+enum view {
+	VIEW_ADJ_IN_PRE,
+	VIEW_ADJ_IN,
+	VIEW_LOC,
+	VIEW_ADJ_OUT,
+	VIEW_FATE, /* as VIEW_LOC, and kept paths that import policy refuses */
+};
+
+#define INSTALLED_ASK 1024 /* prefixes in one call: well below 1 ms of the fib thread's time */
+
+/* Best routes, to be checked for installation in the forwarding table. */
+struct installed {
+	struct rpc_env *env;
+	struct vrf_id vrf;
+	struct prefix prefix[INSTALLED_ASK];
+	json_t *route[INSTALLED_ASK]; /* lent from the page */
+	bool missing[INSTALLED_ASK];
+	unsigned count;
+};
+
+struct query {
+	struct rpc_env *env;
+	enum view view;
+	enum family family;
+	struct vrf_id vrf;
+	struct shards_table table;
+	const struct shard *shard; /* of the present destination */
+	const struct config_peer *peer;
+	struct peer_id peer_id;
+	bool has_prefix, longer;
+	struct prefix prefix;
+	bool vpn, has_rd; /* a VPN family; the routes of one route distinguisher */
+	struct vpn_rd rd;
+	json_int_t limit;
+	json_t *routes;
+	size_t attrs_len; /* of the page so far */
+	struct installed installed;
+	/* NULL, or called in a read section for each path of `routes` */
+	void (*path)(struct query *q, const struct rib_path *p, json_t *route);
+	/* NULL, or called for each refusal; false: leave the refusal out */
+	bool (*refused)(struct query *q, const struct refused_route *r, json_t *o);
+};
+
+/* Parameter `rd` of a VPN family; `required`: the method needs one. False after rpc_fail(). */
+bool query_rd(struct query *q, json_t *params, bool required, struct rpc_call *call)
+	RUNS_ON(role_main);
+/* Parameter `prefix`, of q->family. False after rpc_fail(). */
+bool query_prefix(struct query *q, json_t *params, struct rpc_call *call) RUNS_ON(role_main);
+/* False: the table does not exist. */
+bool query_table(struct query *q) RUNS_ON(role_main);
+/* A read section, to end by layers_rib_read_end(). A table that was removed since the last section is empty. */
+void query_section_begin(struct query *q) RUNS_ON(role_main);
+/* The shard of a destination. */
+const struct shard *query_shard(const struct query *q, struct dest_id id);
+/* Adds the paths of the exact prefix (q->rd, q->prefix) to q->routes. Returns the destination; .v == DEST_NONE: none. */
+struct dest_id query_paths(struct query *q) RUNS_ON(role_main);
+/* The peers whose announcements of the exact prefix were refused, as far as the shard has records. */
+json_t *query_refused(struct query *q) RUNS_ON(role_main);
