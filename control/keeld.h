@@ -15,7 +15,6 @@ struct host_routes;
 struct jobs;
 struct memory_guard;
 struct rpc;
-struct tun;
 struct watchdog;
 struct wiring;
 
@@ -28,7 +27,6 @@ struct keeld {
 	struct config_host *host; /* for config_parse() */
 	char *socket; /* where RPC listens */
 	struct layers layers;
-	struct tun *tun; /* keel0; NULL without a data plane */
 	struct wiring *wiring; /* state of the messages between threads */
 	struct jobs *jobs;
 	struct host_routes *host_routes;

@@ -45,7 +45,6 @@
 #define EXIT_STOPPED 0
 #define EXIT_RUN_TIME 1
 #define EXIT_USAGE 2
-#define FAULTS_SHOWN 16
 #define LOG_END_NS 1000000000u /* limit for writing the last lines */
 #define DEFAULT_SOCKET "/run/keel/keel.sock"
 #define DEFAULT_STATE_DIR "/var/lib/keel"
@@ -275,6 +274,44 @@ default_control_cpus(struct config *c)
 	return 0;
 }
 
+/* Starts a port in the network namespace of its instance. 0, -errno (logged). */
+static int
+start_port(struct keeld *k, const struct config_port *p) RUNS_ON(role_main)
+{
+	struct port_config c = {.name = p->name,
+		.device = p->device,
+		.vrf = p->vrf,
+		.mpls = p->mpls,
+		.mtu = p->mtu};
+	struct dataplane_error err = {"the interface cannot be moved into the namespace"};
+	char iface[PORT_NAME_MAX];
+	uint16_t port;
+	int e;
+
+	port_interface(&c, iface);
+	e = apply_netns_of_port(k->apply, p->vrf, iface, &c.netns);
+	if (e != 0 && c.netns == NULL) {
+		port_skip(&c);
+		log_event(LOG_ERROR, "port-failed port=%s error=\"%s\" text=\"%s\"", p->name,
+			strerrordesc_np(-e), "no network namespace for the VPN instance");
+		return 0;
+	}
+	if (e == 0)
+		e = port_add(&c, 1, &port, &err);
+	if (e != 0) {
+		log_event(LOG_ERROR, "port-failed port=%s error=\"%s\" text=\"%s\"", p->name,
+			strerrordesc_np(-e), err.text);
+		return e;
+	}
+	if (port_mtu_own(port) > port_mtu(port))
+		log_event(LOG_WARNING,
+			"port-mtu port=%s interface=%u device=%u text=\"the device drops "
+			"frames that are longer than its MTU; set the MTU of the "
+			"interface to that of the device\"",
+			p->name, port_mtu_own(port), port_mtu(port));
+	return 0;
+}
+
 static int
 start_ports(struct keeld *k) RUNS_ON(role_main)
 {
@@ -303,61 +340,13 @@ start_ports(struct keeld *k) RUNS_ON(role_main)
 		return e;
 	}
 	for (unsigned i = 0; i < c->port_count; i++) {
-		const struct config_port *p = &c->ports[i];
-		struct port_config pc = {.name = p->name,
-			.device = p->device,
-			.vrf = p->vrf,
-			.mpls = p->mpls,
-			.mtu = p->mtu};
-		uint16_t port;
-
-		e = port_add(&pc, 1, &port, &err);
-		if (e != 0) {
-			log_event(LOG_ERROR, "port-failed port=%s error=\"%s\" text=\"%s\"",
-				p->name, strerrordesc_np(-e), err.text);
+		e = start_port(k, &c->ports[i]);
+		if (e != 0)
 			return e;
-		}
-		if (port_mtu_own(port) > port_mtu(port))
-			log_event(LOG_WARNING,
-				"port-mtu port=%s interface=%u device=%u text=\"the device drops "
-				"frames that are longer than its MTU; set the MTU of the "
-				"interface to that of the device\"",
-				p->name, port_mtu_own(port), port_mtu(port));
 	}
 	log_event(LOG_INFO, "dataplane-up dpdk=\"%s\" hugepages=%s ports=%u",
 		dataplane_dpdk_version(), k->huge ? "yes" : "no", c->port_count);
 	return 0;
-}
-
-static void
-set_addresses(struct keeld *k) RUNS_ON(role_main)
-{
-	const struct config *c = apply_running(k->apply);
-	struct netlink_fault faults[FAULTS_SHOWN];
-
-	for (uint16_t i = 0; i < c->port_count; i++) {
-		unsigned ifindex = port_ifindex(i);
-
-		if (ifindex == 0)
-			continue;
-		for (unsigned a = 0; a < c->ports[i].address_count; a++) {
-			char text[ADDR_TEXT_MAX];
-			int e = netlink_address_add(k->layers.netlink, ifindex,
-				&c->ports[i].addresses[a].addr, c->ports[i].addresses[a].len);
-
-			if (e != 0)
-				log_event(LOG_ERROR,
-					"address-not-set port=%s address=%s error=\"%s\"",
-					c->ports[i].name,
-					addr_format(&c->ports[i].addresses[a].addr, text),
-					strerror(-e));
-		}
-		netlink_link_up(k->layers.netlink, ifindex);
-	}
-	for (unsigned n = netlink_faults(k->layers.netlink, faults, FAULTS_SHOWN), i = 0;
-		i < n && i < FAULTS_SHOWN; i++)
-		log_event(LOG_WARNING, "host-not-set setting=\"%s\" error=\"%s\"", faults[i].what,
-			strerror(-faults[i].error));
 }
 
 static int
@@ -529,6 +518,7 @@ start(struct keeld *k, struct config *running) RUNS_ON(role_main)
 		log_event(LOG_ERROR, "start-failed part=folders error=\"%s\"", strerror(-e));
 		return e;
 	}
+	apply_netns_begin(k->apply, !k->no_dataplane);
 #ifdef KEEL_DATAPLANE
 	if (!k->no_dataplane && (e = start_ports(k)) != 0)
 		return e;
@@ -552,7 +542,7 @@ start(struct keeld *k, struct config *running) RUNS_ON(role_main)
 		return e;
 #ifdef KEEL_DATAPLANE
 	if (k->layers.fib != NULL) {
-		set_addresses(k);
+		wiring_set_addresses(k, VRF_DEFAULT, k->layers.netlink);
 		if ((e = start_workers(k)) != 0)
 			return e;
 	}

@@ -828,12 +828,7 @@ wiring_stop(struct keeld *k)
 void
 wiring_destroy(struct keeld *k)
 {
-	wiring_destroy_tun(k);
-	for (unsigned i = 0; k->wiring != NULL && i < VRF_IDS_MAX; i++)
-		if (k->wiring->vrf_netlink[i] != NULL)
-			netlink_destroy(k->wiring->vrf_netlink[i]);
-	if (k->layers.netlink != NULL)
-		netlink_destroy(k->layers.netlink);
+	wiring_destroy_host(k);
 	if (k->layers.speaker != NULL)
 		speaker_destroy(k->layers.speaker);
 	if (k->layers.feed != NULL)

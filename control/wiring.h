@@ -7,6 +7,7 @@
 
 #include "control/keeld.h"
 
+struct netlink;
 struct netns;
 
 /*
@@ -24,5 +25,10 @@ void wiring_stop(struct keeld *k) RUNS_ON(role_main);
  */
 int wiring_watch(void *ctx, struct vrf_id vrf, const struct netns *netns) RUNS_ON(role_main);
 void wiring_unwatch(void *ctx, struct vrf_id vrf) RUNS_ON(role_main);
+#ifdef KEEL_DATAPLANE
+/* Gives the ports of a VRF the configured addresses, and sets their links up. */
+void wiring_set_addresses(struct keeld *k, struct vrf_id vrf, struct netlink *mirror)
+	RUNS_ON(role_main);
+#endif
 /* After wiring_stop(), or when wiring_create() failed. */
 void wiring_destroy(struct keeld *k) RUNS_ON(role_main);

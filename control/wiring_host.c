@@ -5,9 +5,11 @@
  */
 #include "control/wiring_impl.h"
 
+#include "control/apply/apply.h"
+#include "control/config/config.h"
 #include "control/host/host_routes.h"
 #include "control/base/log.h"
-#include "control/base/netns.h"
+#include "lpm/netns.h"
 #include "control/host/netlink.h"
 #include "control/base/threads.h"
 #include "lpm/path_list.h"
@@ -29,13 +31,34 @@
 	10000000 /* the packet that asks for a neighbour is dropped; later packets need it soon */
 #define GLEANS_PER_POLL 64
 #define TUN_NAME "keel0"
+#define FAULTS_SHOWN 16
 
-/* A call of main to the host thread about the mirror of an instance. */
-struct mirror_call {
-	struct netlink *netlink;
-	struct thread *self; /* the host thread */
+/* A call of main to the host thread about an instance. */
+struct vrf_call {
+	struct keeld *k;
+	struct vrf_id vrf;
+	struct vrf_host *host;
 	int result;
 };
+
+/* The mirror of a VRF; NULL: none. */
+static struct netlink *
+mirror_of(const struct keeld *k, struct vrf_id vrf)
+{
+	return vrf.v == VRF_DEFAULT.v ? k->layers.netlink : k->layers.vrf_netlink[vrf.v];
+}
+
+/* The mirror with the interface of a port; NULL: none. */
+static struct netlink *
+mirror_of_port(const struct keeld *k, uint16_t port)
+{
+#ifdef KEEL_DATAPLANE
+	if (k->layers.fib != NULL)
+		return mirror_of(k, port_vrf(port));
+#endif
+	(void)port;
+	return mirror_of(k, VRF_DEFAULT);
+}
 
 /* The name of a port for the log; "none" if the interface is not a port. */
 static const char *
@@ -152,11 +175,11 @@ receive_main_address(struct keeld *k, const struct message_address *m)
  * interface has the address.
  */
 static void
-local_address(struct keeld *k, struct vrf_id vrf, uint16_t port, const struct ip_addr *local)
-	RUNS_ON(role_host)
+local_address(struct keeld *k, struct vrf_id vrf, const struct ip_addr *local) RUNS_ON(role_host)
 {
+	const struct netlink *mirror = mirror_of(k, vrf);
 	int err = port_local_address_set(
-		port, local, netlink_is_local(k->layers.netlink, vrf, local));
+		vrf, local, mirror != NULL && netlink_is_local(mirror, vrf, local));
 	char text[ADDR_TEXT_MAX];
 
 	if (err != 0)
@@ -167,7 +190,8 @@ local_address(struct keeld *k, struct vrf_id vrf, uint16_t port, const struct ip
 
 		if (port_vrf(p).v != vrf.v)
 			continue;
-		netlink_source(k->layers.netlink, vrf, p, local->afi, &source);
+		if (mirror != NULL)
+			(void)netlink_source(mirror, vrf, p, local->afi, &source);
 		port_icmp_source_set(p, local->afi, &source);
 	}
 }
@@ -191,7 +215,7 @@ host_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *s
 		addr_format(local, text), subnet->len, port_text(k, port));
 #ifdef KEEL_DATAPLANE
 	if (k->layers.fib != NULL)
-		local_address(k, vrf, port, local);
+		local_address(k, vrf, local);
 #endif
 	wiring_send(&m);
 	/* RFC 4291 2.5.6: link-local prefixes are not routed. */
@@ -311,13 +335,16 @@ host_neighbor(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr 
 void
 receive_host_resolve(struct keeld *k, const struct message_resolve *m)
 {
+	struct netlink *mirror = mirror_of_port(k, m->port);
 	char text[ADDR_TEXT_MAX];
 	int err = 0;
 
-	if (m->wanted)
-		err = netlink_resolve(k->layers.netlink, m->port, &m->addr);
+	if (mirror == NULL) /* the instance ends, or waits for its namespace */
+		err = m->wanted ? -ENODEV : 0;
+	else if (m->wanted)
+		err = netlink_resolve(mirror, m->port, &m->addr);
 	else
-		netlink_release(k->layers.netlink, m->port, &m->addr);
+		netlink_release(mirror, m->port, &m->addr);
 	if (err != 0)
 		log_event(LOG_WARNING, "neighbor-not-resolved address=%s error=\"%s\"",
 			addr_format(&m->addr, text), strerrordesc_np(-err));
@@ -343,20 +370,33 @@ gleans_poll(struct timer *t) RUNS_ON(role_host)
 	unsigned n;
 
 	n = worker_gleans(g, GLEANS_PER_POLL);
-	for (unsigned i = 0; i < n; i++)
-		netlink_glean(c->k->layers.netlink, g[i].port, &g[i].addr);
+	for (unsigned i = 0; i < n; i++) {
+		struct netlink *mirror = mirror_of_port(c->k, g[i].port);
+
+		if (mirror != NULL)
+			(void)netlink_glean(mirror, g[i].port, &g[i].addr);
+	}
 	timer_arm(c->self, t, GLEAN_POLL_NS);
 }
 
 static void
 tun_ready(struct watch *w, uint32_t events) RUNS_ON(role_host)
 {
-	struct host_context *c =
-		(struct host_context *)(void *)((char *)w - offsetof(struct host_context, tun));
+	struct tun_watch *t =
+		(struct tun_watch *)(void *)((char *)w - offsetof(struct tun_watch, watch));
 
 	(void)events;
 	/* level-triggered: the remaining packets follow in the next turn */
-	(void)tun_drain(c->k->tun);
+	(void)tun_drain(t->tun);
+}
+
+static int
+tun_start(struct tun_watch *t, struct thread *self) RUNS_ON(role_host)
+{
+	if (t->tun == NULL)
+		return 0;
+	t->watch = (struct watch){.fd = tun_fd(t->tun), .ready = tun_ready};
+	return watch_set(self, &t->watch, EPOLLIN);
 }
 #endif
 
@@ -376,32 +416,140 @@ wiring_host_start(void *ctx, struct thread *self)
 		c->gleans.fire = gleans_poll;
 		timer_arm(self, &c->gleans, GLEAN_POLL_NS);
 	}
-	if (c->k->tun != NULL) {
-		int err;
+	int err = tun_start(&k->wiring->tun, self);
 
-		c->tun = (struct watch){.fd = tun_fd(c->k->tun), .ready = tun_ready};
-		err = watch_set(self, &c->tun, EPOLLIN);
-		if (err != 0)
-			return err;
-	}
+	if (err != 0)
+		return err;
 #endif
 	return netlink_start(c->k->layers.netlink, self);
 }
 
-static void
-on_host_mirror_start(void *arg) RUNS_ON(role_host)
+#ifdef KEEL_DATAPLANE
+static uint16_t
+least_mtu(struct vrf_id vrf)
 {
-	struct mirror_call *c = arg;
+	uint16_t mtu = UINT16_MAX;
 
-	c->result = netlink_start(c->netlink, c->self);
+	for (uint16_t p = 0; p < port_count(); p++)
+		if (port_vrf(p).v == vrf.v && port_runs(p) && port_mtu(p) < mtu)
+			mtu = port_mtu(p);
+	return mtu;
+}
+
+/* The ports of a VRF with an interface of the kernel. Returns their number. */
+static unsigned
+ports_of_vrf(const struct keeld *k, struct vrf_id vrf, struct netlink_port out[PORTS_MAX])
+{
+	unsigned n = 0;
+
+	for (uint16_t p = 0; k->layers.fib != NULL && p < port_count(); p++)
+		if (port_ifindex(p) != 0 && port_vrf(p).v == vrf.v)
+			out[n++] = (struct netlink_port){
+				p, port_ifindex(p), vrf, port_name(p), port_is_xdp(p)};
+	return n;
 }
 
 static void
-on_host_mirror_stop(void *arg) RUNS_ON(role_host)
+set_address(struct netlink *mirror, const struct config_port *p, unsigned ifindex,
+	const struct config_address *a)
 {
-	struct mirror_call *c = arg;
+	char text[ADDR_TEXT_MAX];
+	int err = netlink_address_add(mirror, ifindex, &a->addr, a->len);
 
-	netlink_stop(c->netlink);
+	if (err != 0)
+		log_event(LOG_ERROR, "address-not-set port=%s address=%s error=\"%s\"", p->name,
+			addr_format(&a->addr, text), strerror(-err));
+}
+
+void
+wiring_set_addresses(struct keeld *k, struct vrf_id vrf, struct netlink *mirror)
+{
+	const struct config *c = apply_running(k->apply);
+	struct netlink_fault faults[FAULTS_SHOWN];
+
+	for (uint16_t i = 0; i < c->port_count; i++) {
+		const struct config_port *p = &c->ports[i];
+		unsigned ifindex = port_ifindex(i);
+
+		if (ifindex == 0 || p->vrf.v != vrf.v)
+			continue;
+		for (unsigned n = 0; n < p->address_count; n++)
+			set_address(mirror, p, ifindex, &p->addresses[n]);
+		(void)netlink_link_up(mirror, ifindex);
+	}
+	for (unsigned n = netlink_faults(mirror, faults, FAULTS_SHOWN), i = 0;
+		i < n && i < FAULTS_SHOWN; i++)
+		log_event(LOG_WARNING, "host-not-set setting=\"%s\" error=\"%s\"", faults[i].what,
+			strerror(-faults[i].error));
+}
+/*
+ * Creates the TUN of a VRF, in the namespace of the VRF. A failure is logged: the router works, but
+ * packets of this host reach connected subnets only.
+ */
+static void
+tun_make(struct tun_watch *t, struct vrf_id vrf, struct netlink *mirror, const struct netns *netns)
+{
+	int err = netns_enter(netns);
+
+	if (err == 0) {
+		err = tun_create(TUN_NAME, vrf, least_mtu(vrf), &t->tun);
+		if (err == 0)
+			err = netlink_tun_add(mirror, TUN_NAME, tun_ifindex(t->tun), vrf);
+		netns_leave(netns);
+	}
+	if (err == 0)
+		return;
+	log_event(LOG_WARNING,
+		"host-not-set setting=\"" TUN_NAME
+		", the interface for packets of this host\" error=\"%s\"",
+		strerror(-err));
+	tun_destroy(t->tun);
+	t->tun = NULL;
+}
+
+#endif
+
+static void
+tun_unmake(struct tun_watch *t)
+{
+#ifdef KEEL_DATAPLANE
+	tun_destroy(t->tun);
+#endif
+	t->tun = NULL;
+}
+
+/* ---- instances ---- */
+
+static void
+on_host_vrf_start(void *arg) RUNS_ON(role_host)
+{
+	struct vrf_call *c = arg;
+
+	c->k->layers.vrf_netlink[c->vrf.v] = c->host->netlink;
+	c->result = netlink_start(c->host->netlink, c->k->layers.host_thread);
+#ifdef KEEL_DATAPLANE
+	if (c->result == 0)
+		c->result = tun_start(&c->host->tun, c->k->layers.host_thread);
+#endif
+}
+
+static void
+on_host_vrf_stop(void *arg) RUNS_ON(role_host)
+{
+	struct vrf_call *c = arg;
+
+	if (c->host->tun.tun != NULL)
+		(void)watch_set(c->k->layers.host_thread, &c->host->tun.watch, 0);
+	netlink_stop(c->host->netlink);
+	c->k->layers.vrf_netlink[c->vrf.v] = NULL;
+}
+
+static void
+vrf_host_free(struct vrf_host *h)
+{
+	tun_unmake(&h->tun);
+	netlink_destroy(h->netlink);
+	free(h);
 }
 
 int
@@ -411,23 +559,39 @@ wiring_watch(void *ctx, struct vrf_id vrf, const struct netns *netns)
 	struct netlink_config c = {
 		.arena = k->layers.arena_control,
 		.vrf = vrf,
+		.netns = netns,
+		.state_dir = k->state_dir,
 		.address = host_address,
 		.neighbor = host_neighbor,
 		.link = host_link,
 		.route = host_route,
 		.ctx = k,
 	};
-	struct mirror_call call = {.self = k->layers.host_thread};
-	int err = netns_enter(netns);
+	struct vrf_call call = {.k = k, .vrf = vrf, .host = calloc(1, sizeof(*call.host))};
+	int err;
 
-	if (err != 0)
+	if (call.host == NULL)
+		return -ENOMEM;
+#ifdef KEEL_DATAPLANE
+	struct netlink_port ports[PORTS_MAX];
+
+	c.port_count = ports_of_vrf(k, vrf, ports);
+	c.ports = ports;
+	c.changed = host_changed;
+#endif
+	err = netlink_create(&c, &call.host->netlink);
+	if (err != 0) {
+		free(call.host);
 		return err;
-	err = netlink_create(&c, &call.netlink);
-	netns_leave(netns);
-	if (err != 0)
-		return err;
-	layers_call_host(&k->layers, on_host_mirror_start, &call);
-	k->wiring->vrf_netlink[vrf.v] = call.netlink;
+	}
+#ifdef KEEL_DATAPLANE
+	if (c.port_count > 0) {
+		tun_make(&call.host->tun, vrf, call.host->netlink, netns);
+		wiring_set_addresses(k, vrf, call.host->netlink);
+	}
+#endif
+	k->wiring->vrf_host[vrf.v] = call.host;
+	layers_call_host(&k->layers, on_host_vrf_start, &call);
 	if (call.result != 0)
 		wiring_unwatch(ctx, vrf);
 	return call.result;
@@ -437,13 +601,13 @@ void
 wiring_unwatch(void *ctx, struct vrf_id vrf)
 {
 	struct keeld *k = ctx;
-	struct mirror_call call = {.netlink = k->wiring->vrf_netlink[vrf.v]};
+	struct vrf_call call = {.k = k, .vrf = vrf, .host = k->wiring->vrf_host[vrf.v]};
 
-	if (call.netlink == NULL)
+	if (call.host == NULL)
 		return;
-	layers_call_host(&k->layers, on_host_mirror_stop, &call);
-	k->wiring->vrf_netlink[vrf.v] = NULL;
-	netlink_destroy(call.netlink);
+	layers_call_host(&k->layers, on_host_vrf_stop, &call);
+	k->wiring->vrf_host[vrf.v] = NULL;
+	vrf_host_free(call.host);
 }
 
 int
@@ -461,51 +625,22 @@ wiring_create_netlink(struct keeld *k)
 #ifdef KEEL_DATAPLANE
 	struct netlink_port ports[PORTS_MAX];
 
-	for (uint16_t p = 0; k->layers.fib != NULL && p < port_count(); p++) {
-		if (port_ifindex(p) != 0)
-			ports[c.port_count++] = (struct netlink_port){
-				p, port_ifindex(p), port_vrf(p), port_name(p), port_is_xdp(p)};
-	}
+	c.port_count = ports_of_vrf(k, VRF_DEFAULT, ports);
 	c.ports = ports;
 	c.changed = host_changed;
 #endif
 	return netlink_create(&c, &k->layers.netlink);
 }
 
-#ifdef KEEL_DATAPLANE
-static uint16_t
-least_mtu(void)
-{
-	uint16_t mtu = UINT16_MAX;
-
-	for (uint16_t p = 0; p < port_count(); p++)
-		if (port_mtu(p) < mtu)
-			mtu = port_mtu(p);
-	return mtu;
-}
-#endif
-
 int
 wiring_create_tun(struct keeld *k)
 {
 #ifdef KEEL_DATAPLANE
-	int err;
-
 	if (k->layers.fib == NULL)
 		return 0;
-	err = tun_create(TUN_NAME, VRF_DEFAULT, least_mtu(), &k->tun);
-	if (err == 0)
-		err = netlink_tun_add(
-			k->layers.netlink, TUN_NAME, tun_ifindex(k->tun), VRF_DEFAULT);
-	if (err != 0) {
-		log_event(LOG_WARNING,
-			"host-not-set setting=\"" TUN_NAME
-			", the interface for packets of this host\" error=\"%s\"",
-			strerror(-err));
-		wiring_destroy_tun(k);
-		return 0;
-	}
-	k->layers.tun_ifindex = tun_ifindex(k->tun);
+	tun_make(&k->wiring->tun, VRF_DEFAULT, k->layers.netlink, NULL);
+	if (k->wiring->tun.tun != NULL)
+		k->layers.tun_ifindex = tun_ifindex(k->wiring->tun.tun);
 #else
 	(void)k;
 #endif
@@ -513,14 +648,19 @@ wiring_create_tun(struct keeld *k)
 }
 
 void
-wiring_destroy_tun(struct keeld *k)
+wiring_destroy_host(struct keeld *k)
 {
-#ifdef KEEL_DATAPLANE
-	if (k->tun != NULL)
-		tun_destroy(k->tun);
-#endif
-	k->tun = NULL;
+	struct wiring *w = k->wiring;
+
+	if (w == NULL)
+		return;
+	tun_unmake(&w->tun);
 	k->layers.tun_ifindex = 0;
+	for (unsigned i = 0; i < VRF_IDS_MAX; i++)
+		if (w->vrf_host[i] != NULL)
+			vrf_host_free(w->vrf_host[i]);
+	if (k->layers.netlink != NULL)
+		netlink_destroy(k->layers.netlink);
 }
 
 void

@@ -109,7 +109,18 @@ struct host_context {
 	struct keeld *k;
 	struct thread *self;
 	struct timer gleans;
-	struct watch tun;
+};
+
+/* A TUN interface with its watch on the host thread. */
+struct tun_watch {
+	struct tun *tun; /* NULL: no TUN */
+	struct watch watch;
+};
+
+/* The host's side of an instance with a network namespace. Main creates and frees. */
+struct vrf_host {
+	struct netlink *netlink;
+	struct tun_watch tun; /* of an instance with ports */
 };
 
 /*
@@ -139,7 +150,8 @@ struct wiring {
 	} watch_owed;
 	struct report_context report[SHARDS_MAX];
 	struct fib_context fib;
-	struct netlink *vrf_netlink[VRF_IDS_MAX]; /* mirrors of the instances' namespaces */
+	struct tun_watch tun; /* keel0 of `default` */
+	struct vrf_host *vrf_host[VRF_IDS_MAX]; /* main */
 	struct rib_context rib[SHARDS_MAX];
 	struct host_context host;
 	/* Session thread: reserved before a change that causes an event. */
@@ -171,7 +183,8 @@ void *wiring_calloc(struct keeld *k, size_t count, size_t size);
 int wiring_create_netlink(struct keeld *k);
 /* Creates keel0, the interface for packets of this host; a failure is logged and not fatal. 0. */
 int wiring_create_tun(struct keeld *k);
-void wiring_destroy_tun(struct keeld *k);
+/* Destroys the TUNs, and all mirrors. */
+void wiring_destroy_host(struct keeld *k);
 /* Reports the zones of the ports to the feed, before the fib thread exists. */
 void wiring_name_zones(struct keeld *k);
 /* Callback of the feed, on the fib thread: starts or stops the resolution of a next hop. */

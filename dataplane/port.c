@@ -56,7 +56,9 @@ struct port {
 	char name[PORT_NAME_MAX];
 	char iface[IFNAMSIZ]; /* AF_XDP only, else empty */
 	struct vrf_id vrf;
+	struct netns netns; /* of the kernel interface; fd -1: of the process */
 	bool mpls;
+	bool skipped; /* by port_skip() */
 	_Atomic uint16_t mtu;
 	uint16_t mtu_max;
 	uint16_t ethdev;
@@ -431,6 +433,26 @@ complete_device(
 	return 0;
 }
 
+static bool
+is_af_xdp(const char *device)
+{
+	return strncmp(device, "net_af_xdp", strlen("net_af_xdp")) == 0;
+}
+
+void
+port_interface(const struct port_config *c, char out[PORT_NAME_MAX])
+{
+	if (!is_af_xdp(c->device) || !device_argument(c->device, "iface", out, PORT_NAME_MAX))
+		(void)snprintf(out, PORT_NAME_MAX, "%s", c->name);
+}
+
+/* The namespace for netns_enter(). */
+static const struct netns *
+netns_of(const struct port *p)
+{
+	return p->netns.fd >= 0 ? &p->netns : NULL;
+}
+
 static int
 reserve_interface(struct port *p, const char *device, struct dataplane_error *err)
 {
@@ -753,6 +775,18 @@ port_stop(struct port *p)
 	p->xdp_socket = -1;
 }
 
+/* Stops and closes the port in the namespace of its interface, where the program is detached. */
+static void
+port_end(struct port *p)
+{
+	if (p->skipped || netns_enter(netns_of(p)) != 0)
+		return;
+	port_stop(p);
+	if (p->reserved)
+		xdp_release(dp->xdp, p->ifindex);
+	netns_leave(netns_of(p));
+}
+
 static int
 kernel_mtu_set(unsigned ifindex, uint16_t mtu)
 {
@@ -802,31 +836,33 @@ use_kernel_interface(struct port *p, struct dataplane_error *err)
 	return 0;
 }
 
-int
-port_add(const struct port_config *c, unsigned rx_queues, uint16_t *port,
-	struct dataplane_error *err)
+static void
+port_init(struct port *p, const struct port_config *c)
 {
-	struct port *p = &dp->port[dp->port_count];
-	char full[1024];
-	bool soft = false;
-	int rc = 0;
-
-	if (dp->port_count == PORTS_MAX)
-		return dataplane_fail(
-			err, -ENOSPC, "port %s: too many ports: at most %u", c->name, PORTS_MAX);
 	*p = (struct port){.vrf = c->vrf,
+		.netns = c->netns != NULL ? *c->netns : (struct netns){-1, -1, -1},
 		.mpls = c->mpls,
 		.mtu = c->mtu,
 		.mtu_given = c->mtu != 0,
 		.xdp_socket = -1};
 	(void)snprintf(p->name, sizeof(p->name), "%s", c->name);
-	p->xdp = strncmp(c->device, "net_af_xdp", strlen("net_af_xdp")) == 0;
+}
+
+/* Opens and starts the device, in the namespace of its interface. */
+static int
+port_open(struct port *p, const char *device, unsigned rx_queues, struct dataplane_error *err)
+{
+	char full[1024];
+	bool soft = false;
+	int rc = 0;
+
+	p->xdp = is_af_xdp(device);
 	if (p->xdp)
-		rc = reserve_interface(p, c->device, err);
+		rc = reserve_interface(p, device, err);
 	if (rc == 0)
-		rc = complete_device(p, c->device, full, sizeof(full), err);
+		rc = complete_device(p, device, full, sizeof(full), err);
 	if (rc == 0)
-		rc = probe(p, c->device, full, &soft, err);
+		rc = probe(p, device, full, &soft, err);
 	if (rc != 0)
 		goto fail;
 	rc = port_start(p, soft, rx_queues, err);
@@ -834,16 +870,50 @@ port_add(const struct port_config *c, unsigned rx_queues, uint16_t *port,
 		rc = xdp_attach_check(dp->xdp, p->vrf, p->ifindex, err);
 	if (rc == 0 && p->ifindex == 0)
 		rc = use_kernel_interface(p, err);
-	if (rc != 0) {
-		port_stop(p);
-		goto fail;
-	}
-	*port = (uint16_t)dp->port_count++;
-	return 0;
+	if (rc == 0)
+		return 0;
+	port_stop(p);
 fail:
 	if (p->reserved)
 		xdp_release(dp->xdp, p->ifindex);
 	return rc;
+}
+
+int
+port_add(const struct port_config *c, unsigned rx_queues, uint16_t *port,
+	struct dataplane_error *err)
+{
+	struct port *p = &dp->port[dp->port_count];
+	int rc;
+
+	if (dp->port_count == PORTS_MAX)
+		return dataplane_fail(
+			err, -ENOSPC, "port %s: too many ports: at most %u", c->name, PORTS_MAX);
+	port_init(p, c);
+	rc = netns_enter(netns_of(p));
+	if (rc != 0)
+		return dataplane_fail(err, rc,
+			"port %s: the network namespace of the VPN instance cannot be entered: %s",
+			p->name, strerror(-rc));
+	rc = port_open(p, c->device, rx_queues, err);
+	netns_leave(netns_of(p));
+	if (rc == 0)
+		*port = (uint16_t)dp->port_count++;
+	return rc;
+}
+
+void
+port_skip(const struct port_config *c)
+{
+	struct port *p = &dp->port[dp->port_count];
+
+	if (dp->port_count == PORTS_MAX)
+		return;
+	port_init(p, c);
+	p->skipped = true;
+	p->ethdev = RTE_MAX_ETHPORTS;
+	p->tx_queues = dp->worker_count;
+	dp->port_count++;
 }
 
 void
@@ -853,7 +923,7 @@ dataplane_fini(void)
 		return;
 	workers_stop();
 	for (unsigned i = 0; i < dp->port_count; i++)
-		port_stop(&dp->port[i]);
+		port_end(&dp->port[i]);
 	xdp_destroy(dp->xdp);
 	dp->xdp = NULL;
 	rte_mempool_free(dp->soft_pool);
@@ -934,9 +1004,9 @@ port_mac(uint16_t port, uint8_t mac[6])
 }
 
 int
-port_local_address_set(uint16_t port, const struct ip_addr *addr, bool present)
+port_local_address_set(struct vrf_id vrf, const struct ip_addr *addr, bool present)
 {
-	return dp != NULL ? xdp_local_set(dp->xdp, port_vrf(port), addr, present) : 0;
+	return dp != NULL ? xdp_local_set(dp->xdp, vrf, addr, present) : 0;
 }
 
 void
@@ -982,8 +1052,12 @@ port_refresh(uint16_t port, bool *changed)
 	*changed = false;
 	if (p == NULL)
 		return -ENOENT;
+	rc = netns_enter(netns_of(p));
+	if (rc != 0)
+		return rc;
 	rc = p->ifindex != 0 ? kernel_link(p->ifindex, mac, &mtu)
 			     : driver_link(p->ethdev, mac, &mtu);
+	netns_leave(netns_of(p));
 	if (rc != 0)
 		return rc;
 	if (mtu > p->mtu_max)
@@ -1009,6 +1083,14 @@ port_is_xdp(uint16_t port)
 	const struct port *p = port_find(port);
 
 	return p != NULL && p->xdp;
+}
+
+bool
+port_runs(uint16_t port)
+{
+	const struct port *p = port_find(port);
+
+	return p != NULL && !p->skipped;
 }
 
 uint16_t

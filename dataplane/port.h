@@ -10,6 +10,7 @@
 #pragma once
 
 #include "lpm/base.h"
+#include "lpm/netns.h"
 #include "lpm/prefix.h"
 
 #include <stdio.h>
@@ -34,6 +35,11 @@ struct port_config {
 	const char *name; /* name of the kernel interface */
 	const char *device; /* DPDK device arguments */
 	struct vrf_id vrf;
+	/*
+	 * Network namespace of the kernel interface; NULL: the namespace of the process. The
+	 * descriptors stay open until dataplane_fini().
+	 */
+	const struct netns *netns;
 	bool mpls; /* labelled packets are forwarded; otherwise they are dropped */
 	/* set on the device and the kernel interface; 0: keep the MTU of the interface */
 	uint16_t mtu;
@@ -58,6 +64,10 @@ const char *dataplane_dpdk_version(void);
  */
 int port_add(const struct port_config *c, unsigned rx_queues, uint16_t *port,
 	struct dataplane_error *err);
+/* The name of the port's kernel interface: of net_af_xdp its `iface`, else the port's name. */
+void port_interface(const struct port_config *c, char out[PORT_NAME_MAX]);
+/* Takes the next number for a port that does not run: without queues, interface and packets. */
+void port_skip(const struct port_config *c);
 /*
  * Reads MAC address and MTU from the kernel interface (without an interface: from the driver).
  * Called after a link message. Workers use the new address at once. *changed: MAC address or MTU
@@ -65,11 +75,10 @@ int port_add(const struct port_config *c, unsigned rx_queues, uint16_t *port,
  */
 int port_refresh(uint16_t port, bool *changed) RUNS_ON(role_host);
 /*
- * Adds or removes a local address for all ports in the VRF of `port`: packets for the address go to
- * the kernel, on whichever port they arrive. PORT_NONE (an address of the TUN) means the default
- * VRF. Returns 0 or -errno.
+ * Adds or removes a local address for all ports in the VRF: packets for the address go to the
+ * kernel, on whichever port they arrive. Returns 0 or -errno.
  */
-int port_local_address_set(uint16_t port, const struct ip_addr *addr, bool present)
+int port_local_address_set(struct vrf_id vrf, const struct ip_addr *addr, bool present)
 	RUNS_ON(role_host);
 /*
  * Sets the source address of ICMP errors about packets received on `port`. An AFI_NONE address
@@ -94,5 +103,7 @@ void port_mac(uint16_t port, uint8_t mac[6]);
  */
 unsigned port_ifindex(uint16_t port);
 bool port_is_xdp(uint16_t port);
+/* False: port_skip() has taken the number. */
+bool port_runs(uint16_t port);
 /* ethdev's port number, for workers. */
 uint16_t port_ethdev(uint16_t port);

@@ -32,6 +32,7 @@ static const char *const local_map_name[LOCAL_MAPS] = {"local_v4", "local_v6"};
 /* A reserved interface. Main writes; the host thread reads local_map. */
 struct attached {
 	unsigned ifindex; /* 0: free */
+	ino_t netns; /* the namespace in which ifindex is valid */
 	int lock; /* proves to other keelds that this keeld is running */
 	int local_map[LOCAL_MAPS]; /* -1: not found yet */
 	struct vrf_id vrf;
@@ -93,11 +94,31 @@ xdp_create(struct xdp **out)
 	return *out != NULL ? 0 : -ENOMEM;
 }
 
+/* The network namespace of the calling thread; 0: unknown. */
+static ino_t
+netns_here(void)
+{
+	struct stat st;
+
+	return stat("/proc/thread-self/ns/net", &st) == 0 ? st.st_ino : 0;
+}
+
 static struct attached *
 find(struct xdp *x, unsigned ifindex)
 {
+	ino_t here = netns_here();
+
 	for (unsigned i = 0; i < PORTS_MAX; i++)
-		if (x->attached[i].ifindex == ifindex)
+		if (x->attached[i].ifindex == ifindex && x->attached[i].netns == here)
+			return &x->attached[i];
+	return NULL;
+}
+
+static struct attached *
+find_free(struct xdp *x)
+{
+	for (unsigned i = 0; i < PORTS_MAX; i++)
+		if (x->attached[i].ifindex == 0)
 			return &x->attached[i];
 	return NULL;
 }
@@ -176,7 +197,7 @@ map_open(uint32_t id)
  * can't ask the kernel for the name of the program that a crash has left. The kernel does not use
  * an id twice before it has used all others, so boot and id name a program.
  */
-#define NOTE_PATH 280
+#define NOTE_PATH 304
 
 void
 xdp_notes(struct xdp *x, const char *folder)
@@ -188,7 +209,8 @@ xdp_notes(struct xdp *x, const char *folder)
 static bool
 note_path(const struct xdp *x, unsigned ifindex, char path[NOTE_PATH])
 {
-	(void)snprintf(path, NOTE_PATH, "%s/xdp-%u", x->note_folder, ifindex);
+	(void)snprintf(path, NOTE_PATH, "%s/xdp-%lu-%u", x->note_folder,
+		(unsigned long)netns_here(), ifindex);
 	return x->note_folder[0] != '\0';
 }
 
@@ -337,7 +359,7 @@ detach_ours(const struct xdp *x, unsigned ifindex, struct dataplane_error *err)
 int
 xdp_reserve(struct xdp *x, unsigned ifindex, struct dataplane_error *err)
 {
-	struct attached *a = find(x, 0);
+	struct attached *a = find_free(x);
 	char iface[IF_NAMESIZE] = "?";
 	int lock, rc;
 
@@ -357,7 +379,8 @@ xdp_reserve(struct xdp *x, unsigned ifindex, struct dataplane_error *err)
 		close(lock);
 		return rc;
 	}
-	*a = (struct attached){.ifindex = ifindex, .lock = lock, .local_map = {-1, -1}};
+	*a = (struct attached){
+		.ifindex = ifindex, .netns = netns_here(), .lock = lock, .local_map = {-1, -1}};
 	return 0;
 }
 

@@ -4,6 +4,9 @@
  * (selected by address, not by TCP port), ARP, neighbour discovery, multicast, and everything
  * other than IPv4 and IPv6 to the kernel; the rest goes to the worker's AF_XDP socket.
  *
+ * An interface index belongs to the network namespace of the calling thread, which is the same in all
+ * calls about an interface; xdp_destroy() is called in the namespace of the last reserved interfaces.
+ *
  * Main loads, checks and detaches; the host thread writes the maps of local addresses.
  */
 #pragma once

@@ -10,7 +10,7 @@ log: crash_before failing gap is_writer log_level lost lost_unreported mode ring
 journal: journal_fd: the socket of the journal of the process
 service: service: the notification socket of the unit (NOTIFY_SOCKET), of the process as the environment is
 threads: threads threads_lock: all threads of the process, for figures and the watchdog
-zones: zones: names of interfaces are those of the network namespace of the process
+zones: zones: names of interfaces are those of a network namespace
 netlink_request vlan_offload: seq: sequence numbers of netlink requests; a new number is all that matters
 '
 # Prints OBJECT VARIABLE for each writable variable of the objects given. Relocated constants (.data.rel.ro) are read-only after the start.

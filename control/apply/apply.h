@@ -56,6 +56,19 @@ int apply_create(const struct apply_config *c, struct apply **out) RUNS_ON(role_
  * configuration, and starts its peers. 0, -errno.
  */
 int apply_start(struct apply *apply) RUNS_ON(role_main);
+/*
+ * Before the ports start: removes the network namespaces that a killed keeld has left and the
+ * running configuration does not need. `has_ports`: with a data plane, so an instance with ports
+ * needs a namespace.
+ */
+void apply_netns_begin(struct apply *apply, bool has_ports) RUNS_ON(role_main);
+/*
+ * Moves the kernel interface of a port, if there is one, into the namespace of the instance. *out:
+ * the namespace, open until apply_destroy(); NULL: of keeld, for `default`. 0, -errno; after an
+ * error with *out NULL the port can't run, and an alarm names the instance.
+ */
+int apply_netns_of_port(struct apply *apply, struct vrf_id vrf, const char *iface,
+	const struct netns **out) RUNS_ON(role_main);
 void apply_destroy(struct apply *apply) RUNS_ON(role_main);
 
 /* An event of the session thread, on main. */

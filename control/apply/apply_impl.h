@@ -18,7 +18,7 @@
 #include "control/apply/jobs.h"
 #include "control/apply/peers_impl.h"
 #include "control/apply/selector.h"
-#include "control/base/netns.h"
+#include "lpm/netns.h"
 #include "control/base/layers.h"
 #include "control/base/threads.h"
 #include "control/session/session.h"

@@ -44,10 +44,14 @@ struct instance {
 	uint32_t leak_label;
 	const struct policy *import_policy, *export_policy;
 	bool leak_due; /* the last call failed */
-	/* for sessions: the namespace exists, is wanted, or could not be created (-errno) */
+	/*
+	 * For sessions and ports: the namespace exists, has a mirror and a listener, is wanted, or
+	 * could not be created (-errno).
+	 */
 	struct netns netns;
-	bool has_netns, wants_netns;
+	bool has_netns, netns_runs, wants_netns;
 	int netns_error;
+	bool port_skipped; /* at start, without the namespace */
 };
 
 /* Of an instance, for the shards. */
@@ -69,6 +73,7 @@ struct apply_instances {
 	bool refresh_due; /* the shards lack VPN routes that the peers have */
 	struct leak_change change[VRF_IDS_MAX]; /* for leak_changes_apply() */
 	unsigned changes;
+	bool has_ports; /* with a data plane */
 };
 
 /* ---- tables ---- */
@@ -401,7 +406,7 @@ label_write(struct apply *apply, const struct instance *i, enum label_op op) RUN
 	return o.result == 0;
 }
 
-/* ---- network namespaces: keel-NAME, for an instance with peers ---- */
+/* ---- network namespaces: keel-NAME, for an instance with peers or ports ---- */
 
 #define NETNS_PREFIX "keel-"
 #define NETNS_NAME_MAX (sizeof(NETNS_PREFIX) + VRF_NAME_MAX)
@@ -422,24 +427,60 @@ netns_owner(const struct apply *apply, char owner[static NETNS_OWNER_MAX])
 	free(path);
 }
 
+/* Creates or adopts the namespace. 0, -errno. */
+static int
+netns_open(struct apply *apply, struct instance *i) RUNS_ON(role_main)
+{
+	char name[NETNS_NAME_MAX], owner[NETNS_OWNER_MAX];
+
+	if (i->has_netns)
+		return 0;
+	netns_name(i, name);
+	netns_owner(apply, owner);
+	i->netns_error = vrf_netns_open(name, owner, &i->netns);
+	i->has_netns = i->netns_error == 0;
+	return i->netns_error;
+}
+
+/* Ends mirror and listener. */
+static void
+netns_pause(struct apply *apply, struct instance *i) RUNS_ON(role_main)
+{
+	struct session_order o = {.kind = SESSION_ORDER_UNLISTEN, .listen = {.vrf = i->id}};
+
+	if (i->netns_runs && apply->layers->session_thread != NULL) {
+		(void)session_order(apply->layers, &o);
+		apply->unwatch(apply->watch_ctx, i->id);
+	}
+	i->netns_runs = false;
+}
+
+/* Removes the namespace; all interfaces return to the namespace of keeld. */
 static void
 netns_end(struct apply *apply, struct instance *i) RUNS_ON(role_main)
 {
-	struct session_order o = {.kind = SESSION_ORDER_UNLISTEN, .listen = {.vrf = i->id}};
 	char name[NETNS_NAME_MAX];
 	unsigned stay;
 
 	if (!i->has_netns)
 		return;
 	netns_name(i, name);
-	if (apply->layers->session_thread != NULL) {
-		(void)session_order(apply->layers, &o);
-		apply->unwatch(apply->watch_ctx, i->id);
-	}
+	netns_pause(apply, i);
 	i->has_netns = false;
 	stay = vrf_netns_remove(name, &i->netns);
 	log_event(LOG_INFO, "namespace-removed vrf=%s name=%s interfaces_left=%u", i->name, name,
 		stay);
+}
+
+static bool
+has_port(const struct apply *apply, struct vrf_id id)
+{
+	const struct config *c = apply->running;
+
+	for (unsigned i = 0; apply->instances->has_ports && i < c->port_count; i++)
+		if (c->ports[i].vrf.v == id.v)
+			return true;
+	return false;
 }
 
 static int
@@ -447,39 +488,53 @@ netns_begin(struct apply *apply, struct instance *i) RUNS_ON(role_main)
 {
 	struct session_order o = {
 		.kind = SESSION_ORDER_LISTEN, .listen = {.vrf = i->id, .netns = &i->netns}};
-	char name[NETNS_NAME_MAX], owner[NETNS_OWNER_MAX];
-	int err;
+	int err = netns_open(apply, i);
 
-	netns_name(i, name);
-	netns_owner(apply, owner);
-	err = vrf_netns_open(name, owner, &i->netns);
 	if (err != 0)
 		return err;
-	i->has_netns = true;
 	err = apply->watch(apply->watch_ctx, i->id, &i->netns);
+	i->netns_runs = err == 0;
 	if (err == 0)
 		err = session_order(apply->layers, &o);
-	if (err != 0)
+	if (err == 0) {
+		log_event(
+			LOG_INFO, "namespace-up vrf=%s name=" NETNS_PREFIX "%s", i->name, i->name);
+		return 0;
+	}
+	netns_pause(apply, i);
+	if (!has_port(apply, i->id)) /* a port stays in the namespace */
 		netns_end(apply, i);
-	else
-		log_event(LOG_INFO, "namespace-up vrf=%s name=%s", i->name, name);
 	return err;
 }
 
-/* Creates the namespace if wanted. False: the namespace is missing. */
+/* Starts the namespace if wanted. False: the namespace is missing. */
 static bool
 netns_run(struct apply *apply, struct instance *i) RUNS_ON(role_main)
 {
-	int err = 0;
+	int before = i->netns_error, err = 0;
 
-	if (i->wants_netns && !i->has_netns && apply->watch != NULL) {
+	if (i->wants_netns && !i->netns_runs && apply->watch != NULL) {
 		err = netns_begin(apply, i);
-		if (err != 0 && err != i->netns_error)
+		if (err != 0 && err != before)
 			log_event(LOG_ERROR, "namespace-failed vrf=%s error=\"%s\"", i->name,
 				strerrordesc_np(-err));
 	}
 	i->netns_error = err;
 	return err == 0;
+}
+
+/* True if the instance has peers or ports. */
+static bool
+netns_wanted(const struct apply *apply, struct vrf_id id)
+{
+	const struct config *c = apply->running;
+	bool wanted = has_port(apply, id);
+
+	for (unsigned i = 0; !wanted && i < c->peer_count; i++)
+		wanted = c->peers[i].vrf.v == id.v;
+	for (unsigned i = 0; !wanted && i < c->range_count; i++)
+		wanted = c->ranges[i].vrf.v == id.v;
+	return wanted;
 }
 
 static void
@@ -489,7 +544,8 @@ netns_mark_wanted(struct apply *apply) RUNS_ON(role_main)
 
 	for (unsigned i = 1; i < VRF_IDS_MAX; i++)
 		if (apply->instances->by_id[i] != NULL)
-			apply->instances->by_id[i]->wants_netns = false;
+			apply->instances->by_id[i]->wants_netns =
+				has_port(apply, apply->instances->by_id[i]->id);
 	for (unsigned i = 0; i < c->peer_count; i++)
 		if (c->peers[i].vrf.v != VRF_DEFAULT.v)
 			apply->instances->by_id[c->peers[i].vrf.v]->wants_netns = true;
@@ -530,6 +586,77 @@ instance_free(struct apply *apply, struct instance *i)
 	if (names_of(apply) != NULL)
 		vrf_names_drop(names_of(apply), i->id);
 	free(i);
+}
+
+/* A namespace that a killed keeld has left, and that the configuration does not need. */
+static void
+netns_leftover(void *ctx, const char *name, struct netns *n) RUNS_ON(role_main)
+{
+	const struct apply *apply = ctx;
+	const struct config_vrf *vrf =
+		config_vrf_named(apply->running, name + strlen(NETNS_PREFIX));
+
+	if (vrf == NULL || !netns_wanted(apply, vrf->id))
+		log_event(LOG_INFO, "namespace-removed vrf=%s name=%s interfaces_left=%u",
+			name + strlen(NETNS_PREFIX), name, vrf_netns_remove(name, n));
+}
+
+void
+apply_netns_begin(struct apply *apply, bool has_ports)
+{
+	char owner[NETNS_OWNER_MAX];
+
+	apply->instances->has_ports = has_ports;
+	netns_owner(apply, owner);
+	vrf_netns_each(NETNS_PREFIX, owner, netns_leftover, apply);
+}
+
+struct port_move {
+	const char *iface;
+	const char *netns; /* stays there */
+};
+
+static void
+give_port(void *ctx, const char *name, struct netns *n) RUNS_ON(role_main)
+{
+	const struct port_move *m = ctx;
+
+	if (strcmp(name, m->netns) != 0)
+		(void)vrf_netns_give(n, m->iface);
+}
+
+int
+apply_netns_of_port(
+	struct apply *apply, struct vrf_id vrf, const char *iface, const struct netns **out)
+{
+	const struct config_vrf *c = config_vrf_find(apply->running, vrf);
+	struct instance *i = apply->instances->by_id[vrf.v];
+	struct port_move m = {.iface = iface, .netns = ""};
+	char owner[NETNS_OWNER_MAX], name[NETNS_NAME_MAX];
+	int err;
+
+	*out = NULL;
+	if (c != NULL && i == NULL)
+		i = instance_new(apply, c);
+	if (c != NULL && i == NULL)
+		return -ENOMEM;
+	if (i != NULL) {
+		netns_name(i, name);
+		m.netns = name;
+	}
+	/* a killed keeld may have had the port in a different instance */
+	netns_owner(apply, owner);
+	vrf_netns_each(NETNS_PREFIX, owner, give_port, &m);
+	if (i == NULL)
+		return 0;
+	err = netns_open(apply, i);
+	i->port_skipped |= err != 0;
+	if (err != 0)
+		return err;
+	*out = &i->netns;
+	err = vrf_netns_take(&i->netns, iface);
+	return err == -ENODEV ? 0
+			      : err; /* the driver makes the interface, or reports its absence */
 }
 
 bool
@@ -850,6 +977,17 @@ apply_netns_alarm(const struct apply *apply, char text[static APPLY_ALARM_MAX])
 			snprintf(text, APPLY_ALARM_MAX,
 				"the network namespace " NETNS_PREFIX "%s cannot be created: %s",
 				i->name, strerrordesc_np(-i->netns_error));
+		return true;
+	}
+	for (unsigned id = 1; id < VRF_IDS_MAX; id++) {
+		const struct instance *i = apply->instances->by_id[id];
+
+		if (i == NULL || !i->port_skipped)
+			continue;
+		snprintf(text, APPLY_ALARM_MAX,
+			"the ports of the instance %s do not run: the network namespace was "
+			"missing at the start; restart keeld",
+			i->name);
 		return true;
 	}
 	return false;

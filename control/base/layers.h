@@ -8,6 +8,7 @@
 #pragma once
 
 #include "control/base/threads.h"
+#include "lpm/fib.h"
 #include "rib/shards.h"
 
 struct arena;
@@ -32,6 +33,8 @@ struct layers {
 	struct fib_feed *feed;
 	struct speaker *speaker;
 	struct netlink *netlink;
+	/* of the instances with a network namespace; the host thread alone reads and writes */
+	struct netlink *vrf_netlink[FIB_VRF_MAX];
 	unsigned tun_ifindex; /* of keel0; 0: none */
 	struct thread *main_thread, *host_thread, *session_thread, *fib_thread;
 	struct thread *rib_thread[SHARDS_MAX];

@@ -378,7 +378,10 @@ static const struct config_key port_keys[] = {
 	 * `iface`. Two ports can't have the same device.
 	 */
 	{"device", take_device, offsetof(struct config_port, device), 0, 0, true},
-	/* VPN instance of the port. Default: default. */
+	/*
+	 * VPN instance of the port. keeld moves the kernel interface into the network namespace
+	 * keel-NAME of the instance, and back at the stop. Default: default.
+	 */
 	{"vrf", config_take_vrf, offsetof(struct config_port, vrf)},
 	/*
 	 * Largest IP packet that the port sends. keeld sets the MTU of the device and of the

@@ -4,6 +4,7 @@
 
 #include "control/base/zones.h"
 #include "lpm/arena.h"
+#include "lpm/netns.h"
 #include "lpm/note_work.h"
 
 #include <errno.h>
@@ -869,6 +870,23 @@ copy_ports(struct netlink *n)
 	return 0;
 }
 
+/* In the namespace. */
+static int
+open_here(struct netlink *n)
+{
+	const struct netlink_config *c = &n->config;
+	int rc = copy_ports(n);
+
+	if (rc == 0)
+		rc = open_all(n);
+	if (rc == 0 && c->route != NULL)
+		rc = route_mirror_create(n, &n->routes);
+	if (rc == 0 && (c->vrf.v == VRF_DEFAULT.v || c->port_count > 0))
+		rc = port_guard_create(c->arena, n->main_requests, c->ports, c->port_count,
+			c->state_dir, &n->guard);
+	return rc;
+}
+
 int
 netlink_create(const struct netlink_config *c, struct netlink **out)
 {
@@ -878,14 +896,11 @@ netlink_create(const struct netlink_config *c, struct netlink **out)
 	if (n == NULL)
 		return -ENOMEM;
 	n->config = *c;
-	rc = copy_ports(n);
-	if (rc == 0)
-		rc = open_all(n);
-	if (rc == 0 && c->route != NULL)
-		rc = route_mirror_create(n, &n->routes);
-	if (rc == 0 && c->vrf.v == VRF_DEFAULT.v)
-		rc = port_guard_create(c->arena, n->main_requests, c->ports, c->port_count,
-			c->state_dir, &n->guard);
+	rc = netns_enter(c->netns);
+	if (rc == 0) {
+		rc = open_here(n);
+		netns_leave(c->netns);
+	}
 	n->config.ports = NULL; /* lent; links and guard have copies */
 	n->adopt = n->guard != NULL && port_guard_killed(n->guard);
 	if (rc != 0) {
@@ -923,8 +938,14 @@ netlink_destroy(struct netlink *n)
 	struct mnl_socket *sockets[] = {
 		n->link_events, n->events, n->main_requests, n->host_requests};
 
-	if (n->guard != NULL)
-		port_guard_destroy(n->guard);
+	if (n->guard != NULL) {
+		/* in a different namespace the settings of other interfaces would change */
+		bool here = netns_enter(n->config.netns) == 0;
+
+		port_guard_destroy(n->guard, here);
+		if (here)
+			netns_leave(n->config.netns);
+	}
 	if (n->host_requests != NULL)
 		netlink_neighbors_unmanage(n);
 	mirror_free(n);
@@ -1037,7 +1058,7 @@ netlink_neighbors(struct netlink *n, struct netlink_neighbor *out, unsigned max)
 unsigned
 netlink_faults(const struct netlink *n, struct netlink_fault *out, unsigned max)
 {
-	return port_guard_faults(n->guard, out, max);
+	return n->guard != NULL ? port_guard_faults(n->guard, out, max) : 0;
 }
 
 uint64_t

@@ -16,6 +16,7 @@
 
 struct arena;
 struct netlink;
+struct netns;
 struct thread;
 
 struct netlink_port {
@@ -33,9 +34,9 @@ struct netlink_hop {
 
 struct netlink_config {
 	struct arena *arena;
-	/* the instance of the namespace; not `default`: without ports, rules and sysctls */
-	struct vrf_id vrf;
-	/* Copied. Empty without a data plane: the mirror has every interface, with PORT_NONE. */
+	struct vrf_id vrf; /* the instance of the namespace */
+	const struct netns *netns; /* NULL: the namespace of keeld; lent until netlink_destroy() */
+	/* Copied, all of one namespace. Empty: the mirror has every interface, with PORT_NONE. */
 	const struct netlink_port *ports;
 	unsigned port_count;
 	/*
@@ -68,7 +69,7 @@ struct netlink_config {
 	void *ctx;
 };
 
-/* Opens sockets in the namespace of the calling thread. 0, -errno. */
+/* Opens sockets, and sets rules and sysctls, in config.netns. 0, -errno. */
 int netlink_create(const struct netlink_config *c, struct netlink **out);
 /* Restores rules and sysctls. */
 void netlink_destroy(struct netlink *n);

@@ -163,8 +163,8 @@ int port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlin
 	unsigned count, const char *state_dir, struct port_guard **out);
 /* Sets sysctls and rules of keel0; the sysctls disappear with the interface. */
 void port_guard_tun(struct port_guard *g, const char *iface);
-/* Restores all settings. */
-void port_guard_destroy(struct port_guard *g);
+/* Restores all settings, unless `restore` is false. */
+void port_guard_destroy(struct port_guard *g, bool restore);
 /*
  * True if a rule was present at the start: a killed keeld left rules and managed neighbours behind.
  */

@@ -191,7 +191,7 @@ note_name(struct port_guard *g, const char *state_dir)
 {
 	struct stat st;
 
-	if (state_dir == NULL || stat("/proc/self/ns/net", &st) != 0)
+	if (state_dir == NULL || stat("/proc/thread-self/ns/net", &st) != 0)
 		return;
 	if (snprintf(g->state, sizeof(g->state), "%s/host-%lu", state_dir,
 		    (unsigned long)st.st_ino) >= (int)sizeof(g->state))
@@ -457,18 +457,19 @@ port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlink_po
 }
 
 void
-port_guard_destroy(struct port_guard *g)
+port_guard_destroy(struct port_guard *g, bool restore)
 {
 	struct rule *r;
 
 	/* fails for a removed interface, which has no values to restore */
 	while (g->saved != NULL) {
-		(void)write_value(g->saved->path, g->saved->value);
+		if (restore)
+			(void)write_value(g->saved->path, g->saved->value);
 		saved_pop(g, &g->saved);
 	}
 	while (g->left != NULL)
 		saved_pop(g, &g->left);
-	if (g->state[0] != '\0')
+	if (restore && g->state[0] != '\0')
 		(void)unlink(g->state);
 	while ((r = g->rules) != NULL) {
 		(void)rule_request(g, RTM_DELRULE, r->family, r->iface);

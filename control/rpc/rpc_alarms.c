@@ -79,9 +79,9 @@ static const struct alarm_kind {
 		"VPN instances have more routes than `max_routes` permits, or would have more. "
 		"Raise the limit, or import fewer routes. `vrf.list` counts the routes."},
 	[ALARM_NETNS] = {"namespace", NULL,
-		"The network namespace of a VPN instance is missing, so sessions of the instance "
-		"stay "
-		"down. The text names the namespace and the fault; keeld tries again."},
+		"The network namespace of a VPN instance is missing, so sessions and ports of the "
+		"instance stay down. The text names the namespace and the fault; keeld tries again "
+		"for sessions."},
 	[ALARM_MAX_PREFIXES] = {"max-prefixes", NULL,
 		"A peer is near its limit `max_prefixes`, or exceeded it. Raise the limit, or ask "
 		"the "

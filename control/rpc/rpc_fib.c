@@ -406,12 +406,26 @@ struct neighbors {
 	unsigned size, count;
 };
 
+/* Appends the neighbours of a mirror, as far as there is room; counts all. */
+static void
+neighbors_append(struct neighbors *n, struct netlink *mirror) RUNS_ON(role_host)
+{
+	unsigned room = n->count < n->size ? n->size - n->count : 0;
+
+	n->count += netlink_neighbors(mirror, n->neighbor + n->size - room, room);
+}
+
 static void
 neighbors_read(void *arg) RUNS_ON(role_host)
 {
 	struct neighbors *n = arg;
+	const struct layers *l = n->env->layers;
 
-	n->count = netlink_neighbors(n->env->layers->netlink, n->neighbor, n->size);
+	n->count = 0;
+	neighbors_append(n, l->netlink);
+	for (unsigned i = 0; i < FIB_VRF_MAX; i++)
+		if (l->vrf_netlink[i] != NULL)
+			neighbors_append(n, l->vrf_netlink[i]);
 }
 
 /* The name of a neighbour state, as in the output of `ip neighbour`. */

@@ -482,15 +482,15 @@ ours_reaches_the_kernel(const char *text)
 	assert_int_equal(t.seen, 0);
 
 	/* A local address, set on the second port: an address of any port is local on all ports. */
-	assert_int_equal(port_local_address_set(port_b, &address, true), 0);
+	assert_int_equal(port_local_address_set(VRF_DEFAULT, &address, true), 0);
 	flow_send(&f);
 	assert_true(lab_wait(tap_has_seen, &t, 60));
 	flow_receive(&f);
 	assert_int_equal(f.received, 1);
 
-	assert_int_equal(port_local_address_set(port_b, &address, false), 0);
-	assert_int_equal(
-		port_local_address_set(port_b, &address, false), 0); /* repeating is no error */
+	assert_int_equal(port_local_address_set(VRF_DEFAULT, &address, false), 0);
+	assert_int_equal(port_local_address_set(VRF_DEFAULT, &address, false),
+		0); /* repeating is no error */
 	f.sent = 1;
 	flow_send(&f);
 	assert_true(lab_wait(flow_whole, &f, 60));

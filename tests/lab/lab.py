@@ -325,10 +325,10 @@ class Lab:
     def sh(self, host, command, check=True):
         return run("ip", "netns", "exec", self.netns(host), "sh", "-c", command, check=check)
 
-    def spawn(self, name, host, command, cpus=None, lines=False, stderr=None):
+    def spawn(self, name, host, command, cpus=None, lines=False, stderr=None, own_mounts=True):
         """Starts a daemon in a host; its output goes to a log (with lines=True its standard output to us; its standard error to the descriptor
-        `stderr`)."""
-        full = ["ip", "netns", "exec", self.netns(host)] if host else []
+        `stderr`). own_mounts=False: with our mount namespace, as a service has; `ip netns exec` hides namespaces that the daemon creates."""
+        full = [] if not host else ["ip", "netns", "exec", self.netns(host)] if own_mounts else ["nsenter", "--net=/run/netns/" + self.netns(host)]
         if cpus is not None:
             full = ["taskset", "-c", ",".join(map(str, cpus))] + full
         log = os.path.join(self.logs, name + ".log")
@@ -380,15 +380,15 @@ class Lab:
             f.write(text)
         return path
 
-    def keeld(self, host, config, binary, name="keeld", cpus=None, args=(), disk=None, stderr=None):
+    def keeld(self, host, config, binary, name="keeld", cpus=None, args=(), disk=None, stderr=None, own_mounts=True):
         """Starts keeld with a document and waits until its socket answers. Returns (process, rpc). `disk`: (folder, kB), a tmpfs in the mount
-        namespace of keeld (of `ip netns exec`), with the document and the state."""
+        namespace of keeld (of `ip netns exec`), with the document and the state. own_mounts: see spawn()."""
         path = self.write(name + ".json", json.dumps(config, indent=2))
         sock, state, before = os.path.join(self.dir, name + ".sock"), os.path.join(self.dir, name + ".state"), []
         if disk:
             before = ["sh", "-ec", 'mount -t tmpfs -o size=%dk tmpfs "$1"; cp "$2" "$1"; shift 2; exec "$@"' % disk[1], "sh", disk[0], path]
             path, state = (os.path.join(disk[0], os.path.basename(x)) for x in (path, state))
-        p = self.spawn(name, host, [*before, binary, "-c", path, "--socket", sock, "--state-dir", state, *args], cpus=cpus, stderr=stderr)
+        p = self.spawn(name, host, [*before, binary, "-c", path, "--socket", sock, "--state-dir", state, *args], cpus=cpus, stderr=stderr, own_mounts=own_mounts)
 
         def answers():
             p.must_run()

@@ -6,6 +6,7 @@ null of a static label-switched path lies above the label; a removed instance fo
 
     c1, d1 --- pe1 (keeld) ===== pe2 (keeld) --- c2, d2        red: c1, c2; blue: d1, d2
 """
+import json
 import socket
 import struct
 
@@ -106,7 +107,9 @@ class Test:
 
     def bad(self):
         """A customer can't send into another instance by its label; without a route the packet ends in its instance."""
-        c, mac = self.c, bytes.fromhex(self.lab.sh("pe1", "cat /sys/class/net/red/address").strip().replace(":", ""))
+        c = self.c
+        neighbour = json.loads(self.lab.sh("c1", "ip -j neighbour show 10.1.0.1 dev up"))[0]  # pe1's port, in the namespace of the instance
+        mac = bytes.fromhex(neighbour["lladdr"].replace(":", ""))
 
         def send():
             s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)

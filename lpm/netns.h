@@ -11,6 +11,7 @@
 struct netns {
 	int fd; /* of the namespace */
 	int home; /* of the namespace of keeld */
+	int lock; /* of the owner (control/host/vrf_netns.c) */
 };
 
 /* NULL: the namespace of keeld, nothing to do. 0, -errno: the thread has not moved. */

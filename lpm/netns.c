@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "control/base/netns.h"
+#include "lpm/netns.h"
 
 #include <errno.h>
 #include <sched.h>
