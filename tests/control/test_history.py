@@ -21,7 +21,7 @@ import keel_rig
 from keel_rig import THEM, US, KeelTest
 
 SECRET = "kept to ourselves"
-MOMENTS = int(os.environ.get("MOMENTS", "200"))
+MOMENTS = int(os.environ.get("MOMENTS", "60")) * (10 if "KEEL_TEST_FULL" in os.environ else 1)
 
 
 def document(words="first"):

@@ -8,6 +8,7 @@
 
 #include "tests/control/update_group_rig.h"
 #include "tests/lpm/one_thread.h"
+#include "tests/lpm/size.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -479,7 +480,7 @@ test_streams(void **state)
 {
 	const char *text = getenv("KEEL_TEST_SEED");
 
-	for (unsigned n = 0; n < 600; n++) {
+	for (unsigned n = 0; n < test_size(200, 600); n++) {
 		seed = rng = text != NULL ? strtoull(text, NULL, 0) : 1000 + n;
 		stream(n % 3 != 0, n % 2 ? 1024 : 32, 600);
 	}
@@ -539,7 +540,7 @@ test_cover(void **state)
 {
 	const char *text = getenv("KEEL_TEST_SEED");
 
-	for (unsigned n = 0; n < 3000; n++) {
+	for (unsigned n = 0; n < test_size(1000, 3000); n++) {
 		seed = rng = text != NULL ? strtoull(text, NULL, 0) : 5000 + n;
 		cover_stream(n % 3 == 0 ? 16 : n % 3 == 1 ? 64 : 1024);
 	}

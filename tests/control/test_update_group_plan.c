@@ -8,14 +8,15 @@
 #include "control/export/update_group_impl.h"
 
 #include "tests/control/update_group_rig.h"
+#include "tests/lpm/size.h"
 
 #define PEERS 3u
 #define RECEIVER 9u
 #define PREFIXES 24u
 #ifdef __SANITIZE_ADDRESS__
-#define ROUNDS 2000u
+#define ROUNDS test_size(600, 2000)
 #else
-#define ROUNDS 10000u
+#define ROUNDS test_size(3000, 10000)
 #endif
 #define TAGS 3u
 

@@ -11,6 +11,7 @@
 #include "control/export/update_group.h"
 
 #include "tests/control/update_group_rig.h"
+#include "tests/lpm/size.h"
 
 #define PREFIXES 40u
 #define SHARDS 3u /* or 1 */
@@ -909,9 +910,9 @@ streams(void)
 	const char *text = getenv("KEEL_TEST_STREAMS");
 
 #ifdef __SANITIZE_ADDRESS__
-	const unsigned usual = 500;
+	const unsigned usual = test_size(150, 500);
 #else
-	const unsigned usual = 2000;
+	const unsigned usual = test_size(600, 2000);
 #endif
 
 	return text != NULL ? (unsigned)strtoul(text, NULL, 0) : usual;

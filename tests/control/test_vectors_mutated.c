@@ -6,6 +6,7 @@
  */
 #include "tests/control/vectors.h"
 #include "tests/fuzz/mutate.h"
+#include "tests/lpm/size.h"
 
 #include <stdarg.h>
 
@@ -14,7 +15,7 @@
 #include <cmocka.h>
 /* clang-format on */
 
-#define MUTATIONS 1000
+#define MUTATIONS test_size(300, 1000)
 #define MUTATED_MAX 70000
 #define VECTORS_MAX 1000
 #define ATTRS_MAX 64

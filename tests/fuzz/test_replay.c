@@ -6,6 +6,7 @@
  */
 #include "tests/fuzz/mutate.h"
 #include "tests/fuzz/targets.h"
+#include "tests/lpm/size.h"
 
 #include <dirent.h>
 #include <stdarg.h>
@@ -83,7 +84,8 @@ replay_target(const struct target *t)
 			seed = seed * 131 + (uint8_t)*c;
 		snprintf(file, sizeof(file), "%s/%s", path, e[i]->d_name);
 		len = read_file(file, data, sizeof(data));
-		replay(t, data, len, seed, t->mutations / (unsigned)files + 1);
+		replay(t, data, len, seed,
+			test_size(t->mutations / 4, t->mutations) / (unsigned)files + 1);
 		free(e[i]);
 	}
 	free(e);

@@ -4,6 +4,7 @@
 
 #include "lpm/arena.h"
 #include "lpm/shadow.h"
+#include "tests/lpm/size.h"
 #include "tests/lpm/text.h"
 
 #include <setjmp.h>
@@ -13,7 +14,7 @@
 #ifdef KEEL_SANITIZED
 #define SCALE 10
 #else
-#define SCALE 1
+#define SCALE test_size(5, 1)
 #endif
 
 static struct arena *arena;

@@ -6,6 +6,7 @@
 #include "tests/lpm/fib_rig.h"
 #include "tests/lpm/lpm_test.h"
 #include "tests/lpm/one_thread.h"
+#include "tests/lpm/size.h"
 #include "tests/oracle/lpm_oracle.h"
 
 #include <pthread.h>
@@ -15,9 +16,9 @@
 #define LONG_ROUTES 8000
 #define GENERATIONS 400
 #else
-#define TABLE_ROUTES 1200000
-#define LONG_ROUTES 210000 /* 200,000 after removal of duplicates */
-#define GENERATIONS 3000
+#define TABLE_ROUTES test_size(400000, 1200000)
+#define LONG_ROUTES test_size(52000, 210000) /* 200,000 after removal of duplicates */
+#define GENERATIONS test_size(1000, 3000)
 #endif
 
 static void

@@ -7,13 +7,14 @@
 #include "tests/lpm/fib_rig.h"
 #include "tests/lpm/lpm6_check.h"
 #include "tests/lpm/one_thread.h"
+#include "tests/lpm/size.h"
 
 #include <pthread.h>
 
 #ifdef KEEL_SANITIZED
 #define SCALE 10
 #else
-#define SCALE 1
+#define SCALE test_size(4, 1)
 #endif
 
 static void

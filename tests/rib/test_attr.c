@@ -2,6 +2,7 @@
 #include "rib/attr.h"
 #include "rib/inspect.h"
 #include "tests/lpm/one_thread.h"
+#include "tests/lpm/size.h"
 #include "tests/rib/attr_of.h"
 #include "tests/rib/rib_test.h"
 
@@ -221,7 +222,7 @@ prepending_leaves_sets_alone(void **state)
 
 /* ---- the packed form ---- */
 
-#define RANDOM_SETS 200000
+#define RANDOM_SETS test_size(50000, 200000)
 
 static uint64_t dice = 7;
 
@@ -446,7 +447,7 @@ damaged_sets_are_recognised(void **state)
 {
 	struct attr_packed *p = (struct attr_packed *)(void *)packed_room[0];
 
-	for (unsigned n = 0; n < 20000; n++) {
+	for (unsigned n = 0; n < test_size(5000, 20000); n++) {
 		bool odd;
 		size_t size = attr_pack(random_set(&buffer, &odd), p);
 		uint8_t *exact = malloc(size);
@@ -471,7 +472,7 @@ damaged_sets_are_recognised(void **state)
 /* ---- interning ---- */
 
 #define VALUES 3000
-#define OPERATIONS 300000
+#define OPERATIONS test_size(100000, 300000)
 
 /* Deterministic attributes of `value`: fixed part, path and communities vary. */
 static const struct attr_set *

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "rib/dest.h"
 #include "tests/lpm/one_thread.h"
+#include "tests/lpm/size.h"
 #include "tests/rib/rib_test.h"
 
 #include <errno.h>
@@ -8,10 +9,12 @@
 #include <sched.h>
 #include <stdatomic.h>
 
-#ifdef KEEL_SANITIZED
-#define OPERATIONS 250000
+#ifdef __SANITIZE_THREAD__ /* one thread: nothing for ThreadSanitizer */
+#define OPERATIONS 20000
+#elif defined(KEEL_SANITIZED)
+#define OPERATIONS test_size(80000, 250000)
 #else
-#define OPERATIONS 1000000
+#define OPERATIONS test_size(300000, 1000000)
 #endif
 #define UNIVERSE 60000
 
@@ -910,7 +913,7 @@ readers_beside_the_owner(void **state)
 		reader[i] = (struct reader){.shared = &s, .random = i};
 		assert_int_equal(pthread_create(&thread[i], NULL, read_table, &reader[i]), 0);
 	}
-	for (unsigned n = 0; n < 400000; n++) {
+	for (unsigned n = 0; n < test_size(200000, 400000); n++) {
 		/* waves of growing and shrinking */
 		uint32_t addr = 0x0b000000 | random_below(&random, CHURN);
 		bool shrink = n / 50000 % 2 == 1;

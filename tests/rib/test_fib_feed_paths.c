@@ -2,6 +2,7 @@
 /* Several paths of one destination, recursive next hops, and the host's own routes. */
 #include "rib/fib_feed.h"
 
+#include "tests/lpm/size.h"
 #include "tests/rib/feed_rig.h"
 
 #include "rib/policy.h"
@@ -741,7 +742,7 @@ static void
 test_random_recursion(void **state)
 {
 	(void)state;
-	for (seed = 1; seed <= 40; seed++) {
+	for (seed = 1; seed <= test_size(15, 40); seed++) {
 		rng = seed * 0x2545f4914f6cdd1du;
 		memset(&m, 0, sizeof(m));
 		begin(NULL);

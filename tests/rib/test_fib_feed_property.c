@@ -7,12 +7,13 @@
  */
 #include "rib/fib_feed.h"
 
+#include "tests/lpm/size.h"
 #include "tests/rib/feed_rig.h"
 
 #ifdef KEEL_SANITIZED
-#define STREAMS 12
+#define STREAMS test_size(5, 12)
 #else
-#define STREAMS 30
+#define STREAMS test_size(12, 30)
 #endif
 #define STEPS 2500
 

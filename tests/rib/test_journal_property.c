@@ -12,6 +12,7 @@
 #include "rib/journal.h"
 #include "rib/walk.h"
 #include "tests/lpm/one_thread.h"
+#include "tests/lpm/size.h"
 #include "tests/rib/rib_test.h"
 
 #include <errno.h>
@@ -22,9 +23,9 @@
 #ifdef __SANITIZE_THREAD__ /* ThreadSanitizer is ten times slower */
 #define STREAMS 1000
 #elif defined(KEEL_SANITIZED)
-#define STREAMS 4000
+#define STREAMS test_size(1200, 4000)
 #else
-#define STREAMS 10000
+#define STREAMS test_size(3000, 10000)
 #endif
 #define DEPTH 5
 #define ADDRESSES (1u << DEPTH)

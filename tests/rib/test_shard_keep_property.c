@@ -9,6 +9,7 @@
 
 #include "rib/policy_build.h"
 #include "tests/lpm/one_thread.h"
+#include "tests/lpm/size.h"
 #include "tests/rib/rib_test.h"
 #include "tests/rib/shard_rig.h"
 
@@ -18,9 +19,9 @@
 #if defined(__SANITIZE_THREAD__)
 #define SEEDS 8
 #elif defined(KEEL_SANITIZED)
-#define SEEDS 16
+#define SEEDS test_size(8, 16)
 #else
-#define SEEDS 60
+#define SEEDS test_size(20, 60)
 #endif
 #define STEPS 250
 #ifdef KEEL_MANY_PEERS

@@ -7,6 +7,7 @@
 #include "rib/shard.h"
 
 #include "rib/policy_build.h"
+#include "tests/lpm/size.h"
 #include "tests/rib/shard_rig.h"
 
 #include <setjmp.h>
@@ -18,10 +19,10 @@
 
 #ifdef KEEL_MANY_PEERS /* path sets with a front and a tail */
 #define PEERS 14u
-#define ROUNDS_ALL 1500u
+#define ROUNDS_ALL test_size(500, 1500)
 #else
 #define PEERS 4u
-#define ROUNDS_ALL 5000u
+#define ROUNDS_ALL test_size(1500, 5000)
 #endif
 #define PREFIXES 96u
 #ifdef __SANITIZE_ADDRESS__

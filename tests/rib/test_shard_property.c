@@ -7,6 +7,7 @@
 
 #include "rib/policy_build.h"
 #include "tests/lpm/one_thread.h"
+#include "tests/lpm/size.h"
 #include "tests/rib/decision_reference.h"
 #include "tests/rib/shard_rig.h"
 
@@ -37,7 +38,7 @@ below(unsigned n)
 }
 
 #ifdef KEEL_MANY_PEERS
-#define SEEDS_ALL 60 /* of 2,000 steps each, in four modes: 480,000 steps */
+#define SEEDS_ALL test_size(20, 60) /* of 2,000 steps each, in four modes: 480,000 steps */
 #define PEERS 40 /* 1..40 */
 #define PREFIXES 64
 #define HOT_COUNT 16
@@ -46,7 +47,7 @@ below(unsigned n)
 #define SETS 48
 #define MAX_PATHS 12
 #else
-#define SEEDS_ALL 100
+#define SEEDS_ALL test_size(40, 100)
 #define PEERS 6 /* 1..6 */
 #define PREFIXES 512 /* several slices of a walk, so that events occur within a walk */
 #define HOT_COUNT 16 /* used most of the time, so that paths of several peers meet */

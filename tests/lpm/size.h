@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The size of a property test: quick in each run of scripts/test, full with KEEL_TEST_FULL in the environment
+ * (scripts/test --full). A sanitized build takes a smaller full size, because it is five to ten times slower.
+ */
+#pragma once
+
+#include <stdlib.h>
+
+static inline unsigned
+test_size(unsigned quick, unsigned full)
+{
+	return getenv("KEEL_TEST_FULL") != NULL ? full : quick;
+}
