@@ -438,23 +438,6 @@ apply_save(struct apply *apply)
 	return err;
 }
 
-static void
-report_commit(struct apply *apply, const char *comment, uint32_t confirm_s, const json_t *effects)
-	RUNS_ON(role_main)
-{
-	char text[256];
-	json_t *e = json_pack("{s:s, s:I, s:I, s:s}", "event", "commit", "commit",
-		(json_int_t)apply->last_commit_id, "revision", (json_int_t)apply->revision,
-		"comment", comment);
-
-	if (e != NULL && confirm_s != 0)
-		json_object_set_new(e, "confirm_s", json_integer(confirm_s));
-	apply_report(apply, "commit", e);
-	log_event(LOG_INFO, "commit id=%u revision=%u effects=%zu confirm_s=%u comment=%s",
-		apply->last_commit_id, apply->revision, json_array_size(effects), confirm_s,
-		log_escape(comment, strlen(comment), text, sizeof(text)));
-}
-
 /* ---- a commit in steps: each step is a turn of main, so requests wait for a step only ---- */
 
 enum commit_step {
@@ -473,7 +456,9 @@ struct commit {
 	enum commit_step step;
 	json_t *document;
 	char *comment;
+	char *user_key, *user_name; /* the author; NULL: keeld */
 	uint32_t confirm_s;
+	uint32_t candidate_revision; /* of the author's candidate; 0: another document */
 	struct config *next; /* until COMMIT_SWITCH */
 	struct config *old; /* from COMMIT_SWITCH to COMMIT_RELEASE */
 	struct change *changes; /* of COMMIT_CHANGE */
@@ -490,6 +475,32 @@ commit_fini(struct commit *c)
 	config_free(c->next);
 	json_decref(c->document);
 	free(c->comment);
+	free(c->user_key);
+	free(c->user_name);
+}
+
+/* Takes a reference to the document. False: out of memory; commit_fini() is still due. */
+static bool
+commit_init(
+	struct commit *c, struct apply *apply, json_t *document, const struct apply_commit_order *o)
+{
+	*c = (struct commit){.apply = apply,
+		.document = json_incref(document),
+		.comment = strdup(o->comment != NULL ? o->comment : ""),
+		.user_key = o->user != NULL ? strdup(o->user->key) : NULL,
+		.user_name = o->user != NULL ? strdup(o->user->name) : NULL,
+		.confirm_s = o->confirm_s,
+		.candidate_revision = o->candidate_revision};
+	return c->comment != NULL &&
+	       (o->user == NULL || (c->user_key != NULL && c->user_name != NULL));
+}
+
+/* The author; NULL: keeld. `buf` holds the result. */
+static const struct apply_user *
+commit_user(const struct commit *c, struct apply_user *buf)
+{
+	*buf = (struct apply_user){c->user_key, c->user_name};
+	return c->user_key != NULL ? buf : NULL;
 }
 
 /* Finds all faults except too many peers, a fault of assign_ids(). */
@@ -516,6 +527,7 @@ commit_switch(struct commit *c) RUNS_ON(role_main)
 	struct config *old = apply->running;
 	struct peer_id *old_ids = apply->peers->of_config;
 	struct joined joined;
+	struct apply_user user;
 
 	if (!apply_instances_prepare(apply, c->next, &c->result.faults) ||
 		!assign_ids(apply, c->next, &joined, &c->result.faults)) {
@@ -525,6 +537,7 @@ commit_switch(struct commit *c) RUNS_ON(role_main)
 	c->result.effects = json_array();
 	apply_run(apply, c->next);
 	c->next = NULL;
+	apply_candidates_follow(apply, commit_user(c, &user), c->candidate_revision, old->document);
 	apply->peers->of_config = joined.ids;
 	apply->revision++;
 	c->old = old;
@@ -556,9 +569,28 @@ commit_change(struct commit *c) RUNS_ON(role_main)
 }
 
 static void
+report_commit(struct apply *apply, const struct commit *c) RUNS_ON(role_main)
+{
+	const char *user = c->user_name != NULL ? c->user_name : APPLY_NOBODY;
+	char comment[256], name[256];
+	json_t *e = json_pack("{s:s, s:I, s:I, s:s, s:s}", "event", "commit", "commit",
+		(json_int_t)apply->last_commit_id, "revision", (json_int_t)apply->revision,
+		"comment", c->comment, "user", user);
+
+	if (e != NULL && c->confirm_s != 0)
+		json_object_set_new(e, "confirm_s", json_integer(c->confirm_s));
+	apply_report(apply, "commit", e);
+	log_event(LOG_INFO, "commit id=%u revision=%u effects=%zu confirm_s=%u user=%s comment=%s",
+		apply->last_commit_id, apply->revision, json_array_size(c->result.effects),
+		c->confirm_s, log_escape(user, strlen(user), name, sizeof(name)),
+		log_escape(c->comment, strlen(c->comment), comment, sizeof(comment)));
+}
+
+static void
 commit_step_run(struct commit *c) RUNS_ON(role_main)
 {
 	struct apply *apply = c->apply;
+	struct apply_user user;
 	int err = 0;
 
 	switch (c->step) {
@@ -584,8 +616,9 @@ commit_step_run(struct commit *c) RUNS_ON(role_main)
 		c->result.persisted = apply_save(apply) == 0;
 		break;
 	case COMMIT_NOTE:
-		apply_history_commit(apply, c->comment, c->confirm_s, c->result.persisted);
-		report_commit(apply, c->comment, c->confirm_s, c->result.effects);
+		apply_history_commit(apply, c->comment, commit_user(c, &user), c->confirm_s,
+			c->result.persisted);
+		report_commit(apply, c);
 		break;
 	case COMMIT_DONE:
 		break;
@@ -644,7 +677,7 @@ apply_commit_finish(struct apply *apply)
 }
 
 int
-apply_commit_start(struct apply *apply, json_t *document, const char *comment, uint32_t confirm_s,
+apply_commit_start(struct apply *apply, json_t *document, const struct apply_commit_order *o,
 	void (*done)(void *ctx, struct apply_commit_result *r), void *ctx)
 {
 	struct commit *c = calloc(1, sizeof(*c));
@@ -652,35 +685,30 @@ apply_commit_start(struct apply *apply, json_t *document, const char *comment, u
 	apply_commit_finish(apply);
 	if (c == NULL)
 		return -ENOMEM;
-	*c = (struct commit){.apply = apply,
-		.document = json_incref(document),
-		.comment = strdup(comment != NULL ? comment : ""),
-		.confirm_s = confirm_s,
-		.done = done,
-		.ctx = ctx};
-	if (c->comment == NULL ||
+	if (!commit_init(c, apply, document, o) ||
 		timer_arm(apply->layers->main_thread, &apply->commit_timer, 0) != 0) {
 		commit_fini(c);
 		free(c);
 		return -ENOMEM;
 	}
+	c->done = done;
+	c->ctx = ctx;
 	apply->under_way = c;
 	return 0;
 }
 
 int
-apply_commit(struct apply *apply, json_t *document, const char *comment, uint32_t confirm_s,
+apply_commit(struct apply *apply, json_t *document, const struct apply_commit_order *o,
 	json_t **effects, bool *persisted, struct faults *f)
 {
-	struct commit c = {.apply = apply, .confirm_s = confirm_s, .result = {.faults = *f}};
+	struct commit c;
 
 	apply_commit_finish(apply);
-	c.document = json_incref(document);
-	c.comment = strdup(comment != NULL ? comment : "");
-	if (c.comment == NULL) {
-		json_decref(document);
+	if (!commit_init(&c, apply, document, o)) {
+		commit_fini(&c);
 		return -ENOMEM;
 	}
+	c.result.faults = *f;
 	while (c.step != COMMIT_DONE)
 		commit_step_run(&c);
 	*f = c.result.faults;
@@ -714,12 +742,11 @@ apply_create(const struct apply_config *c, struct apply **out)
 	apply->peers = peers_create(c->running);
 	if (apply->peers == NULL || apply_plan_create(apply) != 0 ||
 		apply_instances_create(apply) != 0 || apply_refreshes_create(apply) != 0 ||
-		apply_previews_create(apply) != 0) {
+		apply_previews_create(apply) != 0 || apply_candidates_create(apply) != 0) {
 		apply_destroy(apply);
 		return -ENOMEM;
 	}
 	apply_run(apply, c->running);
-	apply_candidate_begin(apply);
 	file_is_running(apply);
 	*out = apply;
 	return 0;
@@ -795,24 +822,23 @@ apply_reload_begin(struct apply *apply, const json_t *document, int *err)
 }
 
 void
-apply_reload_committed(struct apply *apply, const json_t *old)
+apply_reload_committed(struct apply *apply)
 {
 	file_is_running(apply);
-	apply_candidate_follow(apply, old);
 }
 
 /* 0, or an error of apply_commit(). */
 static int
 reload_commit(struct apply *apply, json_t *document, struct faults *f) RUNS_ON(role_main)
 {
-	json_t *old = json_incref(apply->running->document), *effects = NULL;
+	const struct apply_commit_order order = {.comment = "SIGHUP"};
+	json_t *effects = NULL;
 	bool persisted;
-	int err = apply_commit(apply, document, "SIGHUP", 0, &effects, &persisted, f);
+	int err = apply_commit(apply, document, &order, &effects, &persisted, f);
 
 	if (err == 0)
-		apply_reload_committed(apply, old);
+		apply_reload_committed(apply);
 	json_decref(effects);
-	json_decref(old);
 	return err;
 }
 
@@ -843,11 +869,13 @@ apply_reload(struct apply *apply)
 {
 	struct faults f = {0};
 	char *message = NULL;
+	char users[CANDIDATES_TEXT_MAX], text[2 * CANDIDATES_TEXT_MAX];
 	json_t *document;
 
 	apply_commit_finish(apply);
-	if (apply->candidate_edited) {
-		log_event(LOG_ERROR, "reload-refused reason=candidate-holds-edits");
+	if (apply_candidates_text(apply, users)) {
+		log_event(LOG_ERROR, "reload-refused reason=candidate-holds-edits users=%s",
+			log_escape(users, strlen(users), text, sizeof(text)));
 		return;
 	}
 	if (apply_confirm_waits(apply)) {
@@ -876,7 +904,7 @@ apply_destroy(struct apply *apply)
 	apply_history_destroy(apply);
 	apply_instances_destroy(apply);
 	config_free(apply->running);
-	apply_candidate_end(apply);
+	apply_candidates_destroy(apply);
 	json_decref(apply->in_file);
 	free(apply);
 }

@@ -799,6 +799,52 @@ apply_effects(const struct apply *apply, json_t *document, struct faults *f)
 	return effects;
 }
 
+/* Why a commit of `next` would end the session of a peer; NULL: the session stays, or is not up. */
+static const char *
+end_reason(const struct apply *apply, const struct config *next, struct peer_id id)
+	RUNS_ON(role_main)
+{
+	struct change c = {.old = apply->running,
+		.next = next,
+		.was = peers_config(apply->peers, id),
+		.id = id};
+	struct config_peer dynamic;
+	struct plan plan;
+
+	apply_peek(apply, id, &c.view);
+	if (c.view.state != FSM_ESTABLISHED)
+		return NULL;
+	c.is = apply_peer_of(next, c.was, &dynamic);
+	if (c.is == NULL)
+		return "peer-removed";
+	plan = plan_of(apply, &c);
+	return plan.update_resets ? "configuration-change"
+	       : plan.keep_resets ? "keep-all-routes"
+				  : NULL;
+}
+
+json_t *
+apply_sessions_ended(const struct apply *apply, json_t *document, struct faults *f)
+{
+	struct config *next = config_parse(apply->host, document, f);
+	json_t *ends;
+
+	if (next == NULL)
+		return NULL;
+	ends = json_array();
+	for (struct peer_id id = {0}; (id = peers_next(apply->peers, id)).v != 0;) {
+		const struct config_peer *p = peers_config(apply->peers, id);
+		const char *reason = end_reason(apply, next, id);
+
+		if (reason != NULL)
+			json_array_append_new(
+				ends, json_pack("{s:s, s:s, s:s}", "address", p->addr_text, "vrf",
+					      p->vrf_name, "reason", reason));
+	}
+	config_free(next);
+	return ends;
+}
+
 const struct policy *
 apply_policy_of(const struct config *next, const struct config_peer *p, enum family f, bool import)
 {

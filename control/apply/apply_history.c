@@ -47,9 +47,18 @@ apply_history_prepare(
 	return err;
 }
 
-void
-apply_history_commit(struct apply *apply, const char *comment, uint32_t confirm_s, bool persisted)
+uint32_t
+apply_history_next(const struct apply *apply)
 {
+	return history_next(apply->history->h);
+}
+
+void
+apply_history_commit(struct apply *apply, const char *comment, const struct apply_user *user,
+	uint32_t confirm_s, bool persisted)
+{
+	const char *name = user != NULL ? user->name : APPLY_NOBODY;
+
 	if (confirm_s != 0 && !apply->history->waits)
 		apply->history->back_to = apply->history->current;
 	apply->history->current = apply->last_commit_id = history_next(apply->history->h);
@@ -57,7 +66,8 @@ apply_history_commit(struct apply *apply, const char *comment, uint32_t confirm_
 	 * Not persisted: FILE may still hold an unconfirmed commit, so a restart has to roll back,
 	 * too.
 	 */
-	log_not_written(history_add(apply->history->h, comment, confirm_s != 0 || !persisted));
+	log_not_written(
+		history_add(apply->history->h, comment, name, confirm_s != 0 || !persisted));
 	apply->history->waits = confirm_s != 0;
 	timer_cancel(apply->layers->main_thread, &apply->history->timer);
 	if (apply->history->waits)
@@ -74,33 +84,28 @@ apply_confirm_waits(const struct apply *apply)
 /* ---- rollback ---- */
 
 static int
-roll_back(struct apply *apply, uint32_t to, const char *comment, json_t **effects, bool *persisted,
-	struct faults *f) RUNS_ON(role_main)
+roll_back(struct apply *apply, uint32_t to, const struct apply_commit_order *o, json_t **effects,
+	bool *persisted, struct faults *f) RUNS_ON(role_main)
 {
-	json_t *document, *old;
+	json_t *document;
 	int err;
 
 	apply_commit_finish(apply);
 	document = history_document(apply->history->h, to);
-	old = json_incref(apply->running->document);
-	err = document != NULL ? apply_commit(apply, document, comment, 0, effects, persisted, f)
-			       : -ENOENT;
-
-	if (err == 0)
-		apply_candidate_follow(apply, old);
+	err = document != NULL ? apply_commit(apply, document, o, effects, persisted, f) : -ENOENT;
 	json_decref(document);
-	json_decref(old);
 	return err;
 }
 
 int
-apply_rollback(
-	struct apply *apply, uint32_t to, json_t **effects, bool *persisted, struct faults *f)
+apply_rollback(struct apply *apply, uint32_t to, const struct apply_user *user, json_t **effects,
+	bool *persisted, struct faults *f)
 {
 	char comment[48];
 
 	snprintf(comment, sizeof(comment), "rollback to %u", to);
-	return roll_back(apply, to, comment, effects, persisted, f);
+	return roll_back(apply, to, &(struct apply_commit_order){.user = user, .comment = comment},
+		effects, persisted, f);
 }
 
 static void
@@ -123,7 +128,8 @@ confirm_expired(struct timer *t) RUNS_ON(role_main)
 		apply->history->back_to);
 	snprintf(comment, sizeof(comment), "rollback to %u: %u was not confirmed",
 		apply->history->back_to, apply->history->current);
-	err = roll_back(apply, apply->history->back_to, comment, &effects, &persisted, &f);
+	err = roll_back(apply, apply->history->back_to,
+		&(struct apply_commit_order){.comment = comment}, &effects, &persisted, &f);
 	if (err != 0)
 		log_event(LOG_ERROR, "rollback-failed to=%u error=\"%s\" path=%s reason=\"%s\"",
 			apply->history->back_to, strerror(-err), f.count > 0 ? f.fault[0].path : "",
@@ -177,6 +183,12 @@ apply_commit_unchanged(struct apply *apply, uint32_t confirm_s)
 }
 
 json_t *
+apply_commit_document(const struct apply *apply, uint32_t id)
+{
+	return history_document(apply->history->h, id);
+}
+
+json_t *
 apply_commits_json(const struct apply *apply)
 {
 	json_t *o = json_pack("{s:o}", "commits", history_list(apply->history->h));
@@ -216,7 +228,6 @@ start_rolled_back(struct apply *apply, uint32_t to, bool *persisted) RUNS_ON(rol
 	} else {
 		config_free(apply->running);
 		apply_run(apply, back);
-		apply_candidate_begin(apply);
 		*persisted = apply_save(apply) == 0;
 	}
 	json_decref(document);
@@ -231,7 +242,7 @@ add_start(struct apply *apply, const char *comment, bool persisted) RUNS_ON(role
 	int err = history_prepare(apply->history->h, apply->running->document, -1), added;
 
 	apply->history->current = history_next(apply->history->h);
-	added = history_add(apply->history->h, comment, !persisted);
+	added = history_add(apply->history->h, comment, APPLY_NOBODY, !persisted);
 	log_not_written(err != 0 ? err : added);
 }
 

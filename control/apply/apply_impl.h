@@ -14,6 +14,7 @@
 #pragma once
 
 #include "control/apply/apply.h"
+#include "control/apply/candidate.h"
 #include "control/apply/commit.h"
 #include "control/apply/jobs.h"
 #include "control/apply/peers_impl.h"
@@ -142,9 +143,7 @@ struct apply {
 
 	struct config *running;
 	uint32_t revision; /* of the running document */
-	json_t *candidate; /* candidate.c: without edits equal to the running document */
-	bool candidate_edited;
-	uint32_t candidate_revision;
+	struct candidates *candidates;
 	uint32_t last_commit_id;
 	json_t *in_file; /* the document of FILE, as last read or written */
 
@@ -189,7 +188,7 @@ void apply_restart_keys(const struct config *old, const struct config *next, str
  * the rules of different configurations.
  */
 void apply_changes_finish(struct apply *apply) RUNS_ON(role_main);
-int apply_commit(struct apply *apply, json_t *document, const char *comment, uint32_t confirm_s,
+int apply_commit(struct apply *apply, json_t *document, const struct apply_commit_order *o,
 	json_t **effects, bool *persisted, struct faults *f) RUNS_ON(role_main);
 
 /* ---- apply_effects.c ---- */
@@ -356,8 +355,10 @@ int apply_history_start(struct apply *apply) RUNS_ON(role_main);
 int apply_history_prepare(struct apply *apply, const json_t *document, uint32_t confirm_s,
 	struct faults *f) RUNS_ON(role_main);
 /* Notes a commit whose configuration runs and, where `persisted`, is in FILE. */
-void apply_history_commit(struct apply *apply, const char *comment, uint32_t confirm_s,
-	bool persisted) RUNS_ON(role_main);
+void apply_history_commit(struct apply *apply, const char *comment, const struct apply_user *user,
+	uint32_t confirm_s, bool persisted) RUNS_ON(role_main);
+/* The id of the next commit. */
+uint32_t apply_history_next(const struct apply *apply) RUNS_ON(role_main);
 /* Writes the running document to FILE. 0; -errno: not written, and logged. */
 int apply_save(struct apply *apply) RUNS_ON(role_main);
 bool apply_confirm_waits(const struct apply *apply) RUNS_ON(role_main);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "control/apply/apply.h"
+#include "control/apply/candidate.h"
 
 /* The result of a commit. `effects` and `faults` are lent. */
 struct apply_commit_result {
@@ -15,6 +16,16 @@ struct apply_commit_result {
 	bool persisted; /* FILE was written */
 	struct faults faults;
 };
+/* The strings are lent for the call. */
+struct apply_commit_order {
+	const struct apply_user *user; /* the author; NULL: keeld itself, or a signal */
+	const char *comment; /* NULL: none */
+	uint32_t confirm_s; /* 0: no confirmation is needed */
+	/* The revision of the author's candidate that is committed; 0: another document. */
+	uint32_t candidate_revision;
+};
+/* The name of the author of a commit without a user. */
+#define APPLY_NOBODY "keeld"
 /*
  * Commits `document` (takes a reference) in steps. Each step is a turn of main, so main answers
  * other requests in between. Finishes a commit under way first. Calls done() at the end, also when
@@ -23,9 +34,8 @@ struct apply_commit_result {
  * confirm_s seconds and before a restart.
  * 0; -ENOMEM: done() is not called.
  */
-int apply_commit_start(struct apply *apply, json_t *document, const char *comment,
-	uint32_t confirm_s, void (*done)(void *ctx, struct apply_commit_result *r), void *ctx)
-	RUNS_ON(role_main);
+int apply_commit_start(struct apply *apply, json_t *document, const struct apply_commit_order *o,
+	void (*done)(void *ctx, struct apply_commit_result *r), void *ctx) RUNS_ON(role_main);
 /*
  * A reload of FILE: what has to be done with `document`, just read from FILE.
  * RELOAD_UNCHANGED: nothing, FILE has the running document.
@@ -38,8 +48,7 @@ int apply_commit_start(struct apply *apply, json_t *document, const char *commen
 enum apply_reload { RELOAD_UNCHANGED, RELOAD_COMMIT, RELOAD_WRITTEN };
 enum apply_reload apply_reload_begin(struct apply *apply, const json_t *document, int *err)
 	RUNS_ON(role_main);
-/* `old`: the document that ran before. Edits of the candidate during the commit remain edits. */
-void apply_reload_committed(struct apply *apply, const json_t *old) RUNS_ON(role_main);
+void apply_reload_committed(struct apply *apply) RUNS_ON(role_main);
 /*
  * Runs the remaining steps of a commit under way. Required before any use of the running
  * configuration or the history by another request.
@@ -53,6 +62,12 @@ void apply_check_restart_keys(
 	const struct apply *apply, const struct config *next, struct faults *f) RUNS_ON(role_main);
 /* The effects of a commit of `document`, without jobs; nothing is changed. NULL with faults. */
 json_t *apply_effects(const struct apply *apply, json_t *document, struct faults *f)
+	RUNS_ON(role_main);
+/*
+ * The established sessions that a commit of `document` would end: [{address, vrf, reason}]; nothing is
+ * changed. NULL with faults.
+ */
+json_t *apply_sessions_ended(const struct apply *apply, json_t *document, struct faults *f)
 	RUNS_ON(role_main);
 
 /*
@@ -69,16 +84,18 @@ uint32_t apply_commit_waiting(const struct apply *apply) RUNS_ON(role_main);
  */
 bool apply_commit_unchanged(struct apply *apply, uint32_t confirm_s) RUNS_ON(role_main);
 /*
- * Commits the document of the commit `to` at once. Edits of the candidate remain edits. Errors as
- * in apply_commit_result; -ENOENT: no such commit.
+ * Commits the document of the commit `to` at once. Edits of candidates remain edits. Errors as in
+ * apply_commit_result; -ENOENT: no such commit.
  */
-int apply_rollback(struct apply *apply, uint32_t to, json_t **effects, bool *persisted,
-	struct faults *f) RUNS_ON(role_main);
+int apply_rollback(struct apply *apply, uint32_t to, const struct apply_user *user,
+	json_t **effects, bool *persisted, struct faults *f) RUNS_ON(role_main);
+/* The document of a commit of the history, a new reference; NULL: not kept. */
+json_t *apply_commit_document(const struct apply *apply, uint32_t id) RUNS_ON(role_main);
 /* The id of the last commit. */
 uint32_t apply_last_commit(const struct apply *apply) RUNS_ON(role_main);
 /*
- * {commits: [{id, time, comment}], confirm: {commit, back_to, remaining_s}}, the oldest first;
- * `confirm` while a commit waits.
+ * {commits: [{id, time, comment, user}], confirm: {commit, back_to, remaining_s}}, the oldest first;
+ * `confirm` while a commit waits; `user` is missing in commits of earlier versions.
  */
 json_t *apply_commits_json(const struct apply *apply) RUNS_ON(role_main);
 

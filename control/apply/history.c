@@ -16,7 +16,7 @@
 
 struct history {
 	char *folder;
-	json_t *commits; /* array of {id, time, comment} */
+	json_t *commits; /* array of {id, time, comment, user} */
 	json_t *waiting; /* ids of the commits that wait for a confirmation */
 	uint32_t back_to;
 	uint32_t next;
@@ -329,10 +329,11 @@ drop_oldest(struct history *h)
 }
 
 int
-history_add(struct history *h, const char *comment, bool waits)
+history_add(struct history *h, const char *comment, const char *user, bool waits)
 {
-	json_array_append_new(h->commits, json_pack("{s:I, s:f, s:s}", "id", (json_int_t)h->next,
-						  "time", wall_s(), "comment", comment));
+	json_array_append_new(
+		h->commits, json_pack("{s:I, s:f, s:s, s:s}", "id", (json_int_t)h->next, "time",
+				    wall_s(), "comment", comment, "user", user));
 	h->next++;
 	if (!waits)
 		json_array_clear(h->waiting);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Commits on disk, in a folder: a document for each commit (`commit-ID.json`, mode 0600 because of
- * passwords) and `index.json` with id, time and comment. Files are written as config_save() does,
+ * passwords) and `index.json` with id, time, comment and user. Files are written as config_save() does,
  * so each file is whole after a power loss. The last HISTORY_MAX commits are kept; ids continue
  * over restarts. The history knows an unconfirmed commit before FILE has the document, so a restart
  * finds the commit and rolls back.
@@ -39,7 +39,8 @@ int history_prepare(struct history *h, const json_t *document, int64_t back_to) 
  * Adds the prepared commit. Without `waits` no commit waits for a confirmation any more. 0, -errno;
  * the commit has its id in either case.
  */
-int history_add(struct history *h, const char *comment, bool waits) RUNS_ON(role_main);
+int history_add(struct history *h, const char *comment, const char *user, bool waits)
+	RUNS_ON(role_main);
 /*
  * No commit waits for a confirmation any more. 0; -errno: the commits still wait, since a restart
  * would roll back.
@@ -55,7 +56,7 @@ bool history_waits(const struct history *h, const json_t *document, uint32_t *ba
 	RUNS_ON(role_main);
 /* The document of a commit, a new reference; NULL: not kept. */
 json_t *history_document(const struct history *h, uint32_t id) RUNS_ON(role_main);
-/* [{id, time, comment}], the oldest first; a new reference. */
+/* [{id, time, comment, user}], the oldest first; a new reference. */
 json_t *history_list(const struct history *h) RUNS_ON(role_main);
 /* The id of the last commit. False: no commit is kept. */
 bool history_last(const struct history *h, uint32_t *id) RUNS_ON(role_main);

@@ -79,9 +79,8 @@ ctl_interrupt_clear(void)
 
 #define CODE_READ_ONLY (-32011)
 
-/* Prints one line per error; errors without a path print the reason only. */
-static void
-print_refusal(struct ctl *ctl, const char *method, const json_t *error)
+void
+ctl_refused(struct ctl *ctl, const char *method, const json_t *error)
 {
 	const json_t *data = json_object_get(error, "data"),
 		     *errors = json_object_get(data, "errors"), *e;
@@ -179,11 +178,12 @@ request(struct ctl *ctl, const char *method, json_t *params, int *err)
 }
 
 json_t *
-ctl_call(struct ctl *ctl, const char *method, json_t *params)
+ctl_ask(struct ctl *ctl, const char *method, json_t *params, json_t **error)
 {
 	int err = connection(ctl);
 	json_t *answer, *result;
 
+	*error = NULL;
 	if (err != 0) {
 		json_decref(params);
 		ctl_fail(ctl, EXIT_NO_DAEMON, "no daemon at %s: %s", ctl->socket, strerror(-err));
@@ -202,9 +202,19 @@ ctl_call(struct ctl *ctl, const char *method, json_t *params)
 		return NULL;
 	}
 	result = json_incref(json_object_get(answer, "result"));
-	if (result == NULL)
-		print_refusal(ctl, method, json_object_get(answer, "error"));
+	*error = json_incref(json_object_get(answer, "error"));
 	json_decref(answer);
+	return result;
+}
+
+json_t *
+ctl_call(struct ctl *ctl, const char *method, json_t *params)
+{
+	json_t *error, *result = ctl_ask(ctl, method, params, &error);
+
+	if (error != NULL)
+		ctl_refused(ctl, method, error);
+	json_decref(error);
 	return result;
 }
 

@@ -57,6 +57,7 @@ struct ctl {
 	const char *family; /* in the view of a family */
 	char vrf[64]; /* in the view of a VPN instance */
 	bool leave; /* after quit in the user view */
+	char others[256]; /* the users with edits that the shell has named last */
 	/* Asks for confirmation before sessions are reset; NULL: no confirmation. */
 	bool (*ask)(struct ctl *ctl, const char *question);
 };
@@ -66,6 +67,13 @@ struct ctl {
  * and setting ctl->status.
  */
 json_t *ctl_call(struct ctl *ctl, const char *method, json_t *params);
+/*
+ * As ctl_call(), but an error of the daemon is in *error (a new reference; else NULL), without message
+ * and status.
+ */
+json_t *ctl_ask(struct ctl *ctl, const char *method, json_t *params, json_t **error);
+/* Prints an error of the daemon, one line per fault, and sets the status. */
+void ctl_refused(struct ctl *ctl, const char *method, const json_t *error);
 /* As ctl_call(), but without message and status. */
 json_t *ctl_try(struct ctl *ctl, const char *method, json_t *params);
 void ctl_fail(struct ctl *ctl, int status, const char *fmt, ...)
@@ -144,6 +152,9 @@ void config_command(struct ctl *ctl, const struct command *c);
 void effects_print(struct ctl *ctl, const json_t *effects);
 void show_history(struct ctl *ctl, const json_t *result);
 void show_diff(struct ctl *ctl, const json_t *result);
+void show_candidates(struct ctl *ctl, const json_t *result);
+/* In the shell: names other users that hold edits, when they have changed since the last call. */
+void config_note_others(struct ctl *ctl);
 
 /* ---- keelctl_edit.c: lines of the BGP and family views edit the candidate ---- */
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The commands commit, confirm, rollback, discard, and show history, show diff. */
+/* The commands commit, confirm, rollback, resolve, discard, and show history, diff, candidates. */
 #include "control/cli/keelctl.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- effects ---- */
 
@@ -69,26 +71,117 @@ commit_print(struct ctl *ctl, const json_t *result, unsigned confirm_s)
 		printf("rolled back in %u s unless confirmed; `confirm` keeps it\n", confirm_s);
 }
 
+#define PUBLISHED_MAX 100 /* lines */
+
+static void diff_lines(struct ctl *ctl, const json_t *result, size_t max);
+
+/* Prints what a commit has published; `diff`: of config.diff, just before. */
+static void
+published_print(struct ctl *ctl, const json_t *diff)
+{
+	size_t count = json_array_size(json_object_get(diff, "diff"));
+
+	if (count == 0)
+		return;
+	puts("published:");
+	diff_lines(ctl, diff, PUBLISHED_MAX);
+	if (count > PUBLISHED_MAX)
+		printf("and %zu more; `show history ID` lists all\n", count - PUBLISHED_MAX);
+}
+
 /* ---- commands ---- */
 
-static json_t *
-config_call(struct ctl *ctl, const struct command *c)
-{
-	switch (c->kind) {
-	case COMMAND_COMMIT: {
-		json_t *params = json_pack("{s:s*}", "comment", c->text);
+#define CODE_NEEDS_FORCE (-32007)
 
-		if (c->number > 0)
-			json_object_set_new(params, "confirm_s", json_integer(c->number));
-		return ctl_call(ctl, "config.commit", params);
+/* Asks on a terminal, also outside of the shell. */
+static bool
+agreed(struct ctl *ctl, const char *question)
+{
+	char line[16];
+
+	if (ctl->ask != NULL)
+		return ctl->ask(ctl, question);
+	fputs(question, stdout);
+	fflush(stdout);
+	return fgets(line, sizeof(line), stdin) != NULL && (*line == 'y' || *line == 'Y');
+}
+
+/* Lists the sessions that the commit would end, and asks. */
+static bool
+ends_agreed(struct ctl *ctl, const json_t *error)
+{
+	const json_t *sessions = json_object_get(json_object_get(error, "data"), "sessions"), *s;
+	size_t i, n = json_array_size(sessions);
+	char question[96];
+
+	json_array_foreach(sessions, i, s) printf("the session with %s of VRF %s would end: %s\n",
+		text_of(s, "address"), text_of(s, "vrf"), text_of(s, "reason"));
+	snprintf(question, sizeof(question), "Commit and end %zu session%s? [y/n] ", n,
+		n == 1 ? "" : "s");
+	if (agreed(ctl, question))
+		return true;
+	puts("nothing was committed");
+	return false;
+}
+
+/*
+ * Calls config.commit or config.rollback, which may end sessions: asks on a terminal, elsewhere only
+ * with `force`. Takes `params`.
+ */
+static json_t *
+call_with_force(struct ctl *ctl, const struct command *c, const char *method, json_t *params)
+{
+	bool terminal = ctl->terminal && !ctl->script && !ctl->json && isatty(STDIN_FILENO);
+	json_t *error, *result;
+
+	json_object_set_new(params, "force", json_boolean(c->force));
+	result = ctl_ask(ctl, method, json_incref(params), &error);
+	if (number_of(error, "code") == CODE_NEEDS_FORCE && terminal) {
+		if (ends_agreed(ctl, error)) {
+			json_object_set_new(params, "force", json_true());
+			result = ctl_call(ctl, method, json_incref(params));
+		}
+	} else if (error != NULL) {
+		ctl_refused(ctl, method, error);
+		if (number_of(error, "code") == CODE_NEEDS_FORCE)
+			ctl_fail(ctl, EXIT_REFUSED, "nothing was committed; `%s force` ends them",
+				c->kind == COMMAND_COMMIT ? "commit" : "rollback ID");
 	}
+	json_decref(error);
+	json_decref(params);
+	return result;
+}
+
+/* *diff: what the commit publishes; NULL with --json. */
+static json_t *
+commit_call(struct ctl *ctl, const struct command *c, json_t **diff)
+{
+	json_t *params = json_pack("{s:s*}", "comment", c->text);
+
+	if (c->number > 0)
+		json_object_set_new(params, "confirm_s", json_integer(c->number));
+	*diff = ctl->json ? NULL : ctl_try(ctl, "config.diff", NULL);
+	if (*diff != NULL)
+		json_object_set(params, "if_revision", json_object_get(*diff, "revision"));
+	return call_with_force(ctl, c, "config.commit", params);
+}
+
+static json_t *
+config_call(struct ctl *ctl, const struct command *c, json_t **diff)
+{
+	*diff = NULL;
+	switch (c->kind) {
+	case COMMAND_COMMIT:
+		return commit_call(ctl, c, diff);
 	case COMMAND_ROLLBACK:
-		return ctl_call(
-			ctl, "config.rollback", json_pack("{s:I}", "to", (json_int_t)c->number));
+		return call_with_force(
+			ctl, c, "config.rollback", json_pack("{s:I}", "to", (json_int_t)c->number));
 	case COMMAND_CONFIRM:
 		return ctl_call(ctl, "config.confirm", NULL);
 	case COMMAND_RELOAD:
 		return ctl_call(ctl, "config.reload", NULL);
+	case COMMAND_RESOLVE:
+		return ctl_call(ctl, "config.resolve", json_pack("{s:s}", "keep", c->keep));
 	default:
 		return ctl_call(ctl, "config.discard", NULL);
 	}
@@ -97,10 +190,12 @@ config_call(struct ctl *ctl, const struct command *c)
 void
 config_command(struct ctl *ctl, const struct command *c)
 {
-	json_t *result = config_call(ctl, c);
+	json_t *diff, *result = config_call(ctl, c, &diff);
 
-	if (result == NULL)
+	if (result == NULL) {
+		json_decref(diff);
 		return;
+	}
 	if (ctl->json)
 		ctl_print_json(result, false);
 	else if (c->kind == COMMAND_RELOAD && json_is_null(json_object_get(result, "commit")))
@@ -108,30 +203,55 @@ config_command(struct ctl *ctl, const struct command *c)
 	else if (c->kind == COMMAND_COMMIT || c->kind == COMMAND_ROLLBACK ||
 		 c->kind == COMMAND_RELOAD)
 		commit_print(ctl, result, c->kind == COMMAND_COMMIT ? c->number : 0);
+	else if (c->kind == COMMAND_RESOLVE)
+		puts("no conflicts; `show diff` shows what a commit would change");
 	else
 		puts(c->kind == COMMAND_CONFIRM
 				? "confirmed"
 				: "the candidate is the running configuration again");
+	published_print(ctl, diff);
+	json_decref(diff);
 	json_decref(result);
 }
 
 /* ---- shows ---- */
 
+static void
+history_one(struct ctl *ctl, const json_t *result)
+{
+	const json_t *c = json_array_get(json_object_get(result, "commits"), 0);
+	char when[SHORT_TEXT];
+
+	printf("commit %s by %s, %s", text_of(c, "id"), text_of(c, "user"),
+		time_text(real_of(c, "time"), "%F %T", when));
+	printf(": %s\n", text_of(c, "comment"));
+	if (json_array_size(json_object_get(result, "diff")) == 0)
+		puts("the document is that of the commit before");
+	else
+		diff_lines(ctl, result, SIZE_MAX);
+}
+
 void
 show_history(struct ctl *ctl, const json_t *result)
 {
 	static const struct column columns[] = {
-		{"Commit", true}, {"Time", false}, {"Comment", false}};
+		{"Commit", true}, {"Time", false}, {"User", false}, {"Comment", false}};
 	const json_t *commits = json_object_get(result, "commits"), *c,
 		     *confirm = json_object_get(result, "confirm");
-	struct table t = table_begin(columns, 3);
+	struct table t;
 	char when[SHORT_TEXT];
 	size_t i;
 
+	if (json_object_get(result, "before") != NULL) {
+		history_one(ctl, result);
+		return;
+	}
+	t = table_begin(columns, 4);
 	json_array_foreach(commits, i, c)
 	{
 		table_cell(&t, PLAIN, "%s", text_of(c, "id"));
 		table_cell(&t, PLAIN, "%s", time_text(real_of(c, "time"), "%F %T", when));
+		table_cell(&t, PLAIN, "%s", text_of(c, "user"));
 		table_cell(&t, PLAIN, "%s", text_of(c, "comment"));
 	}
 	if (t.cell_count > 0)
@@ -151,20 +271,20 @@ print_value(const json_t *value)
 }
 
 /* One line per difference: + added, - removed, ~ old and new value. */
-void
-show_diff(struct ctl *ctl, const json_t *result)
+static void
+diff_lines(struct ctl *ctl, const json_t *result, size_t max)
 {
 	const json_t *diff = json_object_get(result, "diff"), *op;
 	size_t i;
 
-	if (json_array_size(diff) == 0)
-		puts("the candidate has no edits");
 	json_array_foreach(diff, i, op)
 	{
 		const char *what = text_of(op, "op");
 		bool removed = strcmp(what, "remove") == 0, added = strcmp(what, "add") == 0;
 		const json_t *old = json_array_get(json_object_get(result, "old"), i);
 
+		if (i == max)
+			return;
 		print_colour(ctl,
 			removed ? RED
 			: added ? GREEN
@@ -181,4 +301,75 @@ show_diff(struct ctl *ctl, const json_t *result)
 			print_value(json_object_get(op, "value"));
 		putchar('\n');
 	}
+}
+
+void
+show_diff(struct ctl *ctl, const json_t *result)
+{
+	const json_t *conflict;
+	size_t i;
+
+	if (json_array_size(json_object_get(result, "diff")) == 0)
+		puts("the candidate has no edits");
+	diff_lines(ctl, result, SIZE_MAX);
+	json_array_foreach(json_object_get(result, "conflicts"), i, conflict)
+	{
+		print_colour(ctl, RED, "! ");
+		printf("%s: changed by %s in commit %s, running ", text_of(conflict, "object"),
+			text_of(conflict, "user"), text_of(conflict, "commit"));
+		print_value(json_object_get(conflict, "running"));
+		putchar('\n');
+	}
+	if (i > 0)
+		puts("`resolve mine` replaces the other commit, `resolve theirs` drops these "
+		     "edits");
+}
+
+void
+show_candidates(struct ctl *ctl, const json_t *result)
+{
+	static const struct column columns[] = {
+		{"User", false}, {"Since", false}, {"Edits", true}, {"Conflicts", true}};
+	const json_t *c;
+	struct table t = table_begin(columns, 4);
+	char when[SHORT_TEXT];
+	size_t i;
+
+	json_array_foreach(json_object_get(result, "candidates"), i, c)
+	{
+		bool you = strcmp(text_of(c, "user"), text_of(result, "you")) == 0;
+
+		table_cell(&t, PLAIN, "%s%s", text_of(c, "user"), you ? " (you)" : "");
+		table_cell(&t, PLAIN, "%s", time_text(real_of(c, "since"), "%F %T", when));
+		table_cell(&t, PLAIN, "%s", text_of(c, "edits"));
+		table_cell(&t, number_of(c, "conflicts") > 0 ? RED : PLAIN, "%s",
+			text_of(c, "conflicts"));
+	}
+	if (t.cell_count > 0)
+		table_end(&t, ctl, 0);
+	else
+		puts("no user has edits");
+}
+
+void
+config_note_others(struct ctl *ctl)
+{
+	json_t *result = ctl_try(ctl, "config.candidates", NULL);
+	const json_t *c;
+	char others[sizeof(ctl->others)] = "";
+	size_t i, at = 0;
+
+	json_array_foreach(json_object_get(result, "candidates"), i, c)
+	{
+		if (strcmp(text_of(c, "user"), text_of(result, "you")) != 0 && at < sizeof(others))
+			at += (size_t)snprintf(others + at, sizeof(others) - at, "%s%s",
+				at > 0 ? ", " : "", text_of(c, "user"));
+	}
+	json_decref(result);
+	if (strcmp(others, ctl->others) == 0)
+		return;
+	snprintf(ctl->others, sizeof(ctl->others), "%s", others);
+	if (*others != '\0')
+		printf("note: %s also holds edits that are not committed; see `show candidates`\n",
+			others);
 }

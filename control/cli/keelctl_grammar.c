@@ -70,7 +70,11 @@ const struct command_rule command_rules[] = {
 		"Route policies, node by node."},
 	{VIEW_ANY, COMMAND_SHOW_REFRESH, SHOW "refresh", false,
 		"Counters of refreshes, and their jobs."},
-	{VIEW_ANY, COMMAND_SHOW_HISTORY, SHOW "history", false, "The commits."},
+	{VIEW_ANY, COMMAND_SHOW_HISTORY, SHOW "history [ID]", false,
+		"The commits; or one commit, with what it changed in the document."},
+	{VIEW_ANY, COMMAND_SHOW_CANDIDATES, SHOW "candidates!", false,
+		"The users with edits that are not committed. Each user has a candidate. The word "
+		"is not abbreviated."},
 	{VIEW_ANY, COMMAND_SHOW_DIFF, SHOW "diff", false,
 		"What a commit would change in the document: the old value beside the new value."},
 	{VIEW_ANY, COMMAND_SHOW_CONFIGURATION, SHOW "candidate", false,
@@ -116,17 +120,22 @@ const struct command_rule command_rules[] = {
 		"What a commit of the candidate would change; changes nothing."},
 	{VIEW_ANY, COMMAND_PREVIEW_REFRESH, "preview " REFRESH, false,
 		"What a refresh would change; changes nothing."},
-	{VIEW_ANY, COMMAND_COMMIT, "commit [comment TEXT] [confirm SECONDS]", false,
-		"Makes the candidate the running configuration. With `confirm` it is rolled back "
-		"after "
-		"that time, or at a restart, unless confirmed."},
+	{VIEW_ANY, COMMAND_COMMIT, "commit [comment TEXT] [confirm SECONDS] [force]", false,
+		"Makes the candidate the running configuration, and lists what it publishes. With "
+		"`confirm` it is rolled back after that time, or at a restart, unless confirmed. A "
+		"commit that ends a session asks first on a terminal; elsewhere it needs `force`."},
 	{VIEW_ANY, COMMAND_CONFIRM, "confirm", false,
 		"Keeps the commit that waits for a confirmation."},
 	/* "re" abbreviates refresh and reset. */
 	{VIEW_ANY, COMMAND_RELOAD, "reload!", false,
 		"Commits the configuration file as it is on disk. The word is not abbreviated."},
-	{VIEW_ANY, COMMAND_ROLLBACK, "rollback ID", false,
-		"Commits the document of an earlier commit at once."},
+	{VIEW_ANY, COMMAND_ROLLBACK, "rollback ID [force]", false,
+		"Commits the document of an earlier commit at once. Asks, or needs `force`, as "
+		"`commit` does."},
+	{VIEW_ANY, COMMAND_RESOLVE, "resolve! {mine | theirs}", false,
+		"Ends the conflicts with commits of other users, which `show diff` lists: `mine` "
+		"replaces their objects with the next commit, `theirs` drops the edits of these "
+		"objects. The word is not abbreviated."},
 	/* "dis" abbreviates display. */
 	{VIEW_ANY, COMMAND_DISCARD, "discard!", false,
 		"Drops all edits that are not committed. The word is not abbreviated."},
@@ -168,6 +177,7 @@ static const struct command_word {
 	{"bgp", "undo", "remove the BGP configuration"},
 	{"bgp", NULL, "BGP sessions"},
 	{"candidate", NULL, "the document that is being edited"},
+	{"candidates", NULL, "the users with edits that are not committed"},
 	{"capability-advertise", NULL, "capabilities of the OPEN message"},
 	{"comment", NULL, "comment for the history"},
 	{"commit", NULL, "make the candidate the running configuration"},
@@ -184,6 +194,7 @@ static const struct command_word {
 	{"faults", NULL, "the last faulty messages of the peer"},
 	{"fate", NULL, "what became of the announcements"},
 	{"fib", NULL, "the forwarding tables"},
+	{"force", NULL, "also if sessions end"},
 	{"group", "", "create a peer group"},
 	{"group", "undo", "remove a peer group"},
 	{"group", NULL, "the members of a group"},
@@ -198,6 +209,7 @@ static const struct command_word {
 	{"jobs", NULL, "running jobs, and those that ended last"},
 	{"keep-all-routes", NULL, "keep all routes as received"},
 	{"longer", NULL, "also more specific prefixes"},
+	{"mine", NULL, "my edits replace the commits of others"},
 	{"neighbors", NULL, "neighbours on the links"},
 	{"peer", "bgp", "one session in full"},
 	{"peer", "route", "routes of one peer"},
@@ -215,6 +227,7 @@ static const struct command_word {
 	{"refresh", NULL, "soft reset: apply policies again; no session ends"},
 	{"reload", NULL, "commit the configuration file as it is on disk"},
 	{"reset", NULL, "end sessions; they start again"},
+	{"resolve", NULL, "end the conflicts with commits of other users"},
 	{"return", NULL, "return to the user view"},
 	{"rib", NULL, "sizes of the tables of routes"},
 	{"rollback", NULL, "commit the document of an earlier commit"},
@@ -229,6 +242,7 @@ static const struct command_word {
 	{"stats", NULL, "sizes, generation, durations"},
 	{"summary", NULL, "sessions, one line for each peer and address family"},
 	{"system-view", NULL, "enter the system view, to edit the configuration"},
+	{"theirs", NULL, "the commits of others replace my edits"},
 	{"threads", NULL, "control threads: processor time, slices and turns"},
 	{"undo", NULL, "undo a line of this view"},
 	{"unicast", NULL, "unicast of the default VRF"},

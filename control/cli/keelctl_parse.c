@@ -718,6 +718,8 @@ static const struct meaning meanings[] = {
 	MEANS("running", source, NULL),
 	MEANS("candidate", source, NULL),
 	MEANS("startup", source, NULL),
+	MEANS("mine", keep, NULL),
+	MEANS("theirs", keep, NULL),
 };
 
 static void
@@ -732,6 +734,7 @@ interpret_word(struct command *c, const char *word)
 	c->longer |= strcmp(word, "longer") == 0;
 	c->advertised |= strcmp(word, "advertised") == 0;
 	c->received |= strcmp(word, "received") == 0;
+	c->force |= strcmp(word, "force") == 0;
 }
 
 static bool
@@ -786,6 +789,7 @@ interpret_value(struct command *c, enum value_kind kind, const char *after, cons
 	case V_ID:
 	case V_SECONDS:
 		c->number = (unsigned)strtoul(word, NULL, 10);
+		c->numbered = true;
 		break;
 	case V_JSON:
 		c->params = word;

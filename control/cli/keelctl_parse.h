@@ -44,6 +44,7 @@ enum command_kind {
 	COMMAND_SHOW_POLICY,
 	COMMAND_SHOW_REFRESH,
 	COMMAND_SHOW_HISTORY,
+	COMMAND_SHOW_CANDIDATES,
 	COMMAND_SHOW_DIFF,
 	COMMAND_SYSTEM_VIEW,
 	COMMAND_BGP_VIEW,
@@ -57,6 +58,7 @@ enum command_kind {
 	COMMAND_CONFIRM,
 	COMMAND_RELOAD,
 	COMMAND_ROLLBACK,
+	COMMAND_RESOLVE,
 	COMMAND_DISCARD,
 	COMMAND_GROUP,
 	COMMAND_PEER_AS_NUMBER,
@@ -93,8 +95,11 @@ struct command {
 	const char *rd; /* show route: route distinguisher */
 	bool longer, advertised, received;
 	const char *source; /* show configuration */
+	const char *keep; /* resolve */
 	const char *text; /* comment of a commit */
 	unsigned number; /* id of a commit; seconds to confirm */
+	bool numbered; /* the line has a number */
+	bool force; /* commit, rollback */
 };
 
 /*

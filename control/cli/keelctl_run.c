@@ -200,6 +200,7 @@ command_run(struct ctl *ctl, const struct command *c)
 	case COMMAND_COMMIT:
 	case COMMAND_CONFIRM:
 	case COMMAND_RELOAD:
+	case COMMAND_RESOLVE:
 	case COMMAND_ROLLBACK:
 	case COMMAND_DISCARD:
 		config_command(ctl, c);

@@ -419,6 +419,8 @@ shell_run(struct ctl *ctl)
 	while (!end && !ctl->leave) {
 		const char *line;
 
+		if (ctl->view != VIEW_USER)
+			config_note_others(ctl);
 		prompt_text(ctl, text, sizeof(text));
 		line = read_line(text, &end);
 		if (line != NULL)

@@ -716,8 +716,9 @@ show_command(struct ctl *ctl, const struct command *c)
 		[COMMAND_SHOW_CONFIGURATION] = {"config.get", show_configuration},
 		[COMMAND_SHOW_HISTORY] = {"config.history", show_history},
 		[COMMAND_SHOW_DIFF] = {"config.diff", show_diff},
+		[COMMAND_SHOW_CANDIDATES] = {"config.candidates", show_candidates},
 	};
-	json_t *result;
+	json_t *result, *params;
 
 	if (c->kind == COMMAND_SHOW_BGP_PEER) {
 		show_bgp_peer(ctl, c);
@@ -735,9 +736,11 @@ show_command(struct ctl *ctl, const struct command *c)
 		show_refresh(ctl);
 		return;
 	}
-	result = ctl_call(ctl, shows[c->kind].method,
-		json_pack("{s:s*, s:s*, s:s*}", "address", c->address, "source", c->source, "vrf",
-			c->vrf));
+	params = json_pack(
+		"{s:s*, s:s*, s:s*}", "address", c->address, "source", c->source, "vrf", c->vrf);
+	if (c->kind == COMMAND_SHOW_HISTORY && c->numbered)
+		json_object_set_new(params, "id", json_integer(c->number));
+	result = ctl_call(ctl, shows[c->kind].method, params);
 	if (c->kind == COMMAND_SHOW_BGP_SUMMARY)
 		keep_family(json_object_get(result, "peers"), c->family);
 	if (result != NULL && ctl->json)

@@ -107,8 +107,8 @@ static const struct config_key management_keys[] = {
 	 */
 	{"http", take_http},
 	/*
-	 * File that holds the bearer token for HTTP. Requests with the token may call methods
-	 * that change something. Requests without the token may read, from a loopback address
+	 * File that holds the bearer token for HTTP, or a line `NAME: TOKEN` for each user.
+	 * Requests with a token may call methods that change something. Requests without the token may read, from a loopback address
 	 * only. Default: no token, and HTTP answers only reading requests from the loopback.
 	 */
 	{"http_token_file", config_take_text, offsetof(struct config, http_token_file), 1, 4095},

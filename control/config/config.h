@@ -265,6 +265,8 @@ void config_save_tidy(const char *file);
 
 /* RFC 6901 lookup; NULL when there is nothing. Lent. */
 json_t *config_pointer_get(json_t *document, const char *pointer);
+/* The pointer to a value of the document, by identity. A new string; NULL: not found, or out of memory. */
+json_t *config_pointer_to(const json_t *document, const json_t *value);
 /* New documents; NULL with one fault when an operation fails. RFC 6902 (all six operations) and RFC 7396. */
 json_t *config_patch(const json_t *document, const json_t *operations, struct faults *f);
 json_t *config_merge(const json_t *document, const json_t *merge);
@@ -290,3 +292,16 @@ json_t *config_diff_old(const json_t *from, const json_t *to, json_t **old);
  * another change of the same value, the edit wins. An edit of an element missing in `onto` is dropped. NULL: out of memory.
  */
 json_t *config_rebase(const json_t *from, const json_t *edited, const json_t *onto);
+/*
+ * Merges two changes of *base: the edits `mine`, and the document `theirs` that runs now. An object that one side has changed is as
+ * this side has it. An object is the smallest part with a name of its own: an element of a top-level array or of an array of `bgp` (a
+ * peer, a group, a list), a node of a route policy, the rest of a route policy, a key of another object (`bgp`, `router`). An array
+ * whose elements have no names is one object.
+ * An object that both sides changed in different ways is a conflict: the result has `mine`, and the new base has the old base, so that a
+ * later call finds the conflict again. With `take_theirs` the result has `theirs` instead.
+ * *base is replaced by the new base. *conflicts (unless NULL): [{object, path, base, running, candidate}]: `path` points into `mine`, or into
+ * `theirs` where `mine` lacks the object; only the first conflicts have a path. Values are null where the object is absent.
+ * Returns the merged document; NULL without memory: nothing is changed.
+ */
+json_t *config_reconcile(json_t **base, const json_t *mine, const json_t *theirs, bool take_theirs,
+	json_t **conflicts);

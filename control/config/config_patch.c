@@ -710,138 +710,40 @@ config_diff(const json_t *from, const json_t *to)
 	return config_diff_old(from, to, NULL);
 }
 
-/* ---- edits on another document ---- */
-
-/* Identifying keys of an element of an array, as text. Allocated. NULL: no such key, or out of memory. */
-static char *
-element_key(const json_t *element)
+static bool
+find_value(struct diff *d, const json_t *at, const json_t *value) /* NOLINT(misc-no-recursion) */
 {
-	static const char *const keys[] = {"name", "vrf", "address", "port", "seq", "prefix"};
-	json_t *named = json_object(), *value;
-	char *text = NULL;
-
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
-		if ((value = json_object_get(element, keys[i])) != NULL)
-			json_object_set(named, keys[i], value);
-	if (json_object_size(named) > 0)
-		text = json_dumps(named, JSON_COMPACT | JSON_SORT_KEYS);
-	json_decref(named);
-	return text;
-}
-
-/* The elements by their keys, in order. NULL: an element has no key, two have the same key, or out of memory. */
-static json_t *
-elements_by_key(const json_t *array)
-{
-	json_t *map = json_is_array(array) ? json_object() : NULL, *element;
-	size_t i;
-
-	json_array_foreach(array, i, element)
-	{
-		char *key = element_key(element);
-		bool good = map && key && !json_object_get(map, key) &&
-			    json_object_set(map, key, element) == 0;
-
-		free(key);
-		if (!good) {
-			json_decref(map);
-			return NULL;
-		}
-	}
-	return map;
-}
-
-/* NULL: no value, or out of memory with *failed. */
-static json_t *
-value_copy(const json_t *value, bool *failed)
-{
-	json_t *copy = value ? json_deep_copy(value) : NULL;
-
-	*failed |= value && !copy;
-	return copy;
-}
-
-static json_t *rebase(const json_t *from, const json_t *edited, const json_t *onto, bool *failed);
-
-static json_t *
-rebase_object(const json_t *from, const json_t *edited, const json_t *onto,
-	bool *failed) /* NOLINT(misc-no-recursion) */
-{
-	json_t *result = json_object(), *value, *next;
 	const char *key;
+	json_t *child;
+	size_t i, old;
 
-	json_object_foreach((json_t *)(uintptr_t)onto, key, value)
+	if (at == value)
+		return true;
+	json_object_foreach((json_t *)(uintptr_t)at, key, child)
 	{
-		next = rebase(
-			json_object_get(from, key), json_object_get(edited, key), value, failed);
-		*failed |= next && json_object_set_new(result, key, next) != 0;
+		old = path_push(d, key);
+		if (find_value(d, child, value))
+			return true;
+		path_back(d, old);
 	}
-	json_object_foreach((json_t *)(uintptr_t)edited, key, value)
+	json_array_foreach(at, i, child)
 	{
-		if (json_object_get(onto, key))
-			continue;
-		next = rebase(json_object_get(from, key), value, NULL, failed);
-		*failed |= next && json_object_set_new(result, key, next) != 0;
+		old = path_push_index(d, i);
+		if (find_value(d, child, value))
+			return true;
+		path_back(d, old);
 	}
-	*failed |= !result;
-	return result;
-}
-
-/* Elements in the order of `onto`, then added elements. An edit of an element missing in `onto` is dropped. */
-static json_t *
-rebase_elements(
-	json_t *from, json_t *edited, json_t *onto, bool *failed) /* NOLINT(misc-no-recursion) */
-{
-	json_t *result = json_array(), *value, *next;
-	const char *key;
-
-	json_object_foreach(onto, key, value)
-	{
-		next = rebase(
-			json_object_get(from, key), json_object_get(edited, key), value, failed);
-		*failed |= next && json_array_append_new(result, next) != 0;
-	}
-	json_object_foreach(edited, key, value)
-	{
-		if (json_object_get(onto, key) || json_object_get(from, key))
-			continue;
-		next = value_copy(value, failed);
-		*failed |= next && json_array_append_new(result, next) != 0;
-	}
-	*failed |= !result;
-	return result;
-}
-
-static json_t *
-rebase(const json_t *from, const json_t *edited, const json_t *onto,
-	bool *failed) /* NOLINT(misc-no-recursion) */
-{
-	json_t *f, *e, *o, *result;
-
-	if (from == edited || (from && edited && json_equal(from, edited)))
-		return value_copy(onto, failed);
-	if (!edited || !onto || (from && json_equal(from, onto)))
-		return value_copy(edited, failed);
-	if (json_is_object(edited) && json_is_object(onto))
-		return rebase_object(from, edited, onto, failed);
-	f = elements_by_key(from);
-	e = elements_by_key(edited);
-	o = elements_by_key(onto);
-	result = f && e && o ? rebase_elements(f, e, o, failed) : value_copy(edited, failed);
-	json_decref(f);
-	json_decref(e);
-	json_decref(o);
-	return result;
+	return false;
 }
 
 json_t *
-config_rebase(const json_t *from, const json_t *edited, const json_t *onto)
+config_pointer_to(const json_t *document, const json_t *value)
 {
-	bool failed = false;
-	json_t *result = rebase(from, edited, onto, &failed);
+	struct diff d = {.size = 256, .path = calloc(1, 256)};
+	json_t *pointer = NULL;
 
-	if (!failed)
-		return result;
-	json_decref(result);
-	return NULL;
+	if (d.path && find_value(&d, document, value) && !d.failed)
+		pointer = json_string(d.path);
+	free(d.path);
+	return pointer;
 }

@@ -6,6 +6,8 @@
 #include "control/base/log.h"
 #include "control/rpc/rpc_call.h"
 
+#include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -249,6 +251,21 @@ token_read(const char *path, char *out, size_t size)
 	return n > 0 ? (size_t)n : 0;
 }
 
+#define TOKEN_NAME_MAX 63
+/* A line "NAME: TOKEN"; the length of NAME, else 0. */
+static size_t
+token_name(const char *line, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && n <= TOKEN_NAME_MAX &&
+		(isalnum((unsigned char)line[n]) || (n > 0 && strchr("_.-", line[n]) != NULL)))
+		n++;
+	return n > 0 && n <= TOKEN_NAME_MAX && n + 1 < len && line[n] == ':' && line[n + 1] == ' '
+		       ? n
+		       : 0;
+}
+
 /* Compares in constant time. */
 static bool
 token_equal(const char *a, size_t a_len, const char *b, size_t b_len)
@@ -258,6 +275,24 @@ token_equal(const char *a, size_t a_len, const char *b, size_t b_len)
 	for (size_t i = 0; i < b_len && a_len > 0; i++)
 		differs |= (unsigned char)a[i % a_len] ^ (unsigned char)b[i];
 	return differs == 0 && a_len > 0;
+}
+
+/* Notes the address of the client. */
+static void
+client_from(struct request *r)
+{
+	const union MHD_ConnectionInfo *info =
+		r->http->lib.get_connection_info(r->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	const struct sockaddr *sa = info != NULL ? info->client_addr : NULL;
+	char text[INET6_ADDRSTRLEN] = "";
+
+	if (sa != NULL && sa->sa_family == AF_INET6)
+		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr,
+			text, sizeof(text));
+	else if (sa != NULL && sa->sa_family == AF_INET)
+		inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)sa)->sin_addr, text,
+			sizeof(text));
+	snprintf(r->client.user.from, sizeof(r->client.user.from), "http %s", text);
 }
 
 /* True if the client runs on this host: the kernel's loopback accepts no packets from other hosts. */
@@ -278,11 +313,42 @@ client_is_local(const struct request *r)
 }
 
 /*
- * MHD_HTTP_OK: `client.read_only` holds the rights of the client. Without a token, a client on the loopback may read, and a remote client is
+ * Finds the given token in the text of the file: the whole text is the token of the user `http`, and a
+ * line "NAME: TOKEN" is the token of NAME. Looks at all lines, so that the time does not depend on the
+ * place. False: no such token.
+ */
+static bool
+token_find(const char *text, size_t len, const char *given, struct rpc_user *user)
+	RUNS_ON(role_main)
+{
+	bool found = token_equal(text, len, given, strlen(given));
+
+	if (found)
+		rpc_user_of_token(user, "http", 4);
+	for (size_t at = 0, end; at < len; at = end + 1) {
+		const char *newline = memchr(text + at, '\n', len - at);
+		size_t name, stop;
+
+		end = newline != NULL ? (size_t)(newline - text) : len;
+		name = token_name(text + at, end - at);
+		for (stop = end; stop > at && strchr(" \t\r", text[stop - 1]) != NULL;)
+			stop--;
+		if (name > 0 && stop > at + name + 2 &&
+			token_equal(
+				text + at + name + 2, stop - at - name - 2, given, strlen(given))) {
+			rpc_user_of_token(user, text + at, name);
+			found = true;
+		}
+	}
+	return found;
+}
+
+/*
+ * MHD_HTTP_OK: `client` holds the rights and the user of the client. Without a token, a client on the loopback may read, and a remote client is
  * refused.
  */
 static unsigned
-authorize(struct request *r)
+authorize(struct request *r) RUNS_ON(role_main)
 {
 	const char *given = header(r, "Authorization");
 	char token[TOKEN_MAX];
@@ -294,15 +360,16 @@ authorize(struct request *r)
 		return MHD_HTTP_UNAUTHORIZED;
 	given += 7 + strspn(given + 7, " ");
 	len = token_read(r->http->token_file, token, sizeof(token));
-	if (!token_equal(token, len, given, strlen(given)))
+	if (!token_find(token, len, given, &r->client.user))
 		return MHD_HTTP_UNAUTHORIZED;
+	client_from(r);
 	r->client.read_only = false;
 	r->client.bounds = &bounds;
 	return MHD_HTTP_OK;
 }
 
 static unsigned
-admit(struct request *r, const char *url, const char *method)
+admit(struct request *r, const char *url, const char *method) RUNS_ON(role_main)
 {
 	bool rpc = strcmp(url, "/rpc") == 0, metrics = strcmp(url, "/metrics") == 0;
 

@@ -52,6 +52,14 @@ const struct rpc_error_text rpc_errors[] = {
 		"The document has faults and was not applied. Each `path` is a JSON Pointer into "
 		"the "
 		"document."},
+	{RPC_CONFLICT, "Conflict",
+		"Another commit has changed an object of the candidate since the candidate was "
+		"edited. `error.data.conflicts` has each object with both values: `base` from "
+		"before, `running` from the other commit, `candidate`. `config.resolve` takes one "
+		"side, `config.discard` drops all edits."},
+	{RPC_NEEDS_FORCE, "The commit ends sessions",
+		"The commit would end the sessions that `error.data.errors` names, and came with "
+		"`force` false. Nothing was changed. Repeat it with `force` true."},
 	{RPC_NOT_KEPT, "Routes are not kept",
 		"The view `adj-in-pre` needs `keep_all_routes` for this peer and family."},
 	{RPC_READ_ONLY, "This socket is read-only",
@@ -116,6 +124,13 @@ rpc_fail(struct rpc_call *call, int code, const char *path, const char *fmt, ...
 	}
 	json_decref(call->error);
 	call->error = error_json(code, &fault, 1);
+	return NULL;
+}
+
+json_t *
+rpc_fail_data(struct rpc_call *call, const char *key, json_t *value)
+{
+	json_object_set_new(json_object_get(call->error, "data"), key, value);
 	return NULL;
 }
 
@@ -386,6 +401,18 @@ dispatch(struct rpc_env *env, json_t *request, struct rpc_call *call) RUNS_ON(ro
 	}
 	json_decref(none);
 	return result;
+}
+
+const struct apply_user *
+rpc_user(const struct rpc_call *call, struct apply_user *buf)
+{
+	struct rpc_user *user = call->batch != NULL ? &call->batch->c->user : NULL;
+
+	if (user == NULL || user->key[0] == '\0')
+		return NULL;
+	rpc_user_name(user);
+	*buf = (struct apply_user){user->key, user->name};
+	return buf;
 }
 
 struct rpc_client *

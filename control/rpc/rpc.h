@@ -43,6 +43,8 @@ enum rpc_code {
 	RPC_INTERNAL_ERROR = -32603,
 	RPC_NOT_FOUND = -32004,
 	RPC_CONFIGURATION = -32005, /* faults in a document */
+	RPC_CONFLICT = -32006, /* another user has changed the same object */
+	RPC_NEEDS_FORCE = -32007, /* the commit would end sessions */
 	RPC_NOT_KEPT = -32010,
 	RPC_READ_ONLY = -32011,
 	RPC_NO_DATAPLANE = -32012,

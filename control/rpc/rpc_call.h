@@ -46,6 +46,20 @@ struct rpc_client_ops {
 	void (*events)(struct rpc_client *c);
 };
 
+/* Who a client is: rpc_user.c. */
+struct rpc_user {
+	char key[80]; /* "uid 1000", "token ci"; "": unknown */
+	char name[72]; /* for people; of a uid "" until rpc_user_name() */
+	char from[96]; /* "socket pid 4711", "http 192.0.2.9" */
+};
+/* The client of a Unix socket. */
+struct ucred;
+void rpc_user_of_socket(struct rpc_user *u, const struct ucred *cred) RUNS_ON(role_main);
+/* A client with the bearer token of this name. */
+void rpc_user_of_token(struct rpc_user *u, const char *name, size_t len) RUNS_ON(role_main);
+/* Looks up the name of a uid in /etc/passwd. */
+void rpc_user_name(struct rpc_user *u) RUNS_ON(role_main);
+
 struct rpc_client {
 	const struct rpc_client_ops *ops;
 	struct rpc *rpc;
@@ -55,6 +69,7 @@ struct rpc_client {
 	unsigned pending; /* lines without a complete answer */
 	unsigned held; /* unanswered calls of rpc_hold(); the next request waits for the answers */
 	const struct rpc_bounds *bounds;
+	struct rpc_user user;
 	bool read_only;
 	bool closed; /* the connection is gone; the client is freed when nothing is pending */
 };

@@ -63,6 +63,8 @@ config_get(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(r
 {
 	const char *source = "running", *path = "";
 	uint32_t revision = apply_revision(env->apply);
+	struct apply_user buf;
+	const struct apply_user *user = rpc_user(call, &buf);
 	json_t *document, *shown, *part;
 
 	if (!rpc_string(params, "source", &source, call) ||
@@ -71,8 +73,8 @@ config_get(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(r
 	if (strcmp(source, "running") == 0) {
 		document = json_incref(apply_running(env->apply)->document);
 	} else if (strcmp(source, "candidate") == 0) {
-		document = json_incref(apply_candidate(env->apply));
-		revision = apply_candidate_revision(env->apply);
+		document = json_incref(apply_candidate(env->apply, user));
+		revision = apply_candidate_revision(env->apply, user);
 	} else if (strcmp(source, "startup") == 0) {
 		document = read_startup(env, "/source", call);
 		if (document == NULL)
@@ -111,28 +113,61 @@ patch_refused(struct rpc_call *call, const struct faults *f) RUNS_ON(role_main)
 	return NULL;
 }
 
+/* Parameter `if_revision`: false after rpc_fail() unless the candidate has this revision. */
+static bool
+revision_agrees(struct rpc_env *env, const struct apply_user *user, json_t *params,
+	struct rpc_call *call) RUNS_ON(role_main)
+{
+	uint32_t revision = apply_candidate_revision(env->apply, user);
+	json_int_t if_revision = revision;
+
+	if (!rpc_integer(params, "if_revision", 0, UINT32_MAX, &if_revision, call))
+		return false;
+	if (if_revision != revision)
+		rpc_fail(call, RPC_INVALID_PARAMS, "/if_revision",
+			"the candidate has revision %u; read it again and repeat the request",
+			revision);
+	return if_revision == revision;
+}
+
+/* Takes `next` over as the candidate; the answer to an edit. */
+static json_t *
+edit_answer(struct rpc_env *env, const struct apply_user *user, json_t *next, struct rpc_call *call)
+	RUNS_ON(role_main)
+{
+	int changed = apply_candidate_replace(env->apply, user, next);
+
+	if (changed == -ENOSPC)
+		return rpc_fail(call, RPC_TRY_AGAIN, "",
+			"%d users hold edits; one of them has to commit or discard",
+			CANDIDATES_MAX);
+	if (changed < 0)
+		return rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
+	return json_pack("{s:b, s:i}", "changed", changed > 0, "revision",
+		(int)apply_candidate_revision(env->apply, user));
+}
+
 static json_t *
 config_edit(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	json_t *patch = json_object_get(params, "patch"), *merge = json_object_get(params, "merge"),
-	       *next;
-	json_int_t if_revision = apply_candidate_revision(env->apply);
+	       *next, *candidate;
+	struct apply_user buf;
+	const struct apply_user *user = rpc_user(call, &buf);
 	struct faults f = {0};
-	bool changed;
 
 	if ((patch == NULL) == (merge == NULL))
 		return rpc_fail(call, RPC_INVALID_PARAMS, "",
 			"exactly one of \"patch\" and \"merge\" is required");
-	if (!rpc_integer(params, "if_revision", 0, UINT32_MAX, &if_revision, call))
+	if (user == NULL)
+		return rpc_fail(call, RPC_READ_ONLY, "",
+			"the kernel does not name the user of this connection");
+	if (!revision_agrees(env, user, params, call))
 		return NULL;
-	if (if_revision != apply_candidate_revision(env->apply))
-		return rpc_fail(call, RPC_INVALID_PARAMS, "/if_revision",
-			"the candidate has revision %u; read it again and repeat the edit",
-			apply_candidate_revision(env->apply));
 	if (merge != NULL && !json_is_object(merge))
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/merge", "is not an object");
-	next = patch != NULL ? config_patch(apply_candidate(env->apply), patch, &f)
-			     : config_merge(apply_candidate(env->apply), merge);
+	candidate = apply_candidate(env->apply, user);
+	next = patch != NULL ? config_patch(candidate, patch, &f) : config_merge(candidate, merge);
 	if (next == NULL) {
 		patch_refused(call, &f);
 		faults_fini(&f);
@@ -145,23 +180,22 @@ config_edit(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(
 			"the edited document must be an object");
 	}
 	/* A value "***" means the present secret. */
-	config_secrets_keep(next, apply_candidate(env->apply));
+	config_secrets_keep(next, candidate);
 	config_secrets_keep(next, apply_running(env->apply)->document);
-	changed = apply_candidate_replace(env->apply, next);
-	return json_pack("{s:b, s:i}", "changed", changed, "revision",
-		(int)apply_candidate_revision(env->apply));
+	return edit_answer(env, user, next, call);
 }
 
 static json_t *
 config_validate(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
+	struct apply_user buf;
 	struct faults f = {0};
-	struct config *c = config_parse(env->host, apply_candidate(env->apply), &f);
+	struct config *c =
+		config_parse(env->host, apply_candidate(env->apply, rpc_user(call, &buf)), &f);
 	json_t *errors = json_array();
 	bool valid;
 
 	(void)params;
-	(void)call;
 	if (c != NULL)
 		apply_check_restart_keys(env->apply, c, &f);
 	valid = c != NULL && f.count == 0;
@@ -174,28 +208,88 @@ config_validate(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS
 	return json_pack("{s:b, s:o}", "valid", valid, "errors", errors);
 }
 
+/* [{op, path, value}] and the old values, without secrets. */
 static json_t *
-config_diff_method(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
+diff_answer(const json_t *from, const json_t *to) RUNS_ON(role_main)
 {
-	json_t *old, *diff = config_diff_old(apply_running(env->apply)->document,
-			     apply_candidate(env->apply), &old);
+	json_t *old, *diff = config_diff_old(from, to, &old);
 
-	(void)params;
-	(void)call;
 	config_secrets_hide_diff(diff);
 	config_secrets_hide_old(diff, old);
 	return json_pack("{s:o, s:o}", "diff", diff, "old", old);
 }
 
+/* Without secrets; a new reference. NULL: out of memory. */
+static json_t *
+conflicts_shown(struct rpc_env *env, const struct apply_user *user) RUNS_ON(role_main)
+{
+	json_t *conflicts = apply_candidate_conflicts(env->apply, user);
+	json_t *shown = json_deep_copy(conflicts);
+
+	json_decref(conflicts);
+	config_secrets_hide(shown);
+	return shown;
+}
+
+static json_t *
+config_diff_method(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
+{
+	struct apply_user buf;
+	const struct apply_user *user = rpc_user(call, &buf);
+	json_t *answer =
+		diff_answer(apply_running(env->apply)->document, apply_candidate(env->apply, user));
+
+	(void)params;
+	json_object_set_new(
+		answer, "revision", json_integer(apply_candidate_revision(env->apply, user)));
+	json_object_set_new(answer, "conflicts", conflicts_shown(env, user));
+	return answer;
+}
+
 static json_t *
 config_discard(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
-	(void)params;
-	(void)call;
-	apply_candidate_discard(env->apply);
+	struct apply_user buf;
+	const char *name = NULL;
+
+	if (!rpc_string(params, "user", &name, call))
+		return NULL;
+	if (name == NULL)
+		apply_candidate_discard(env->apply, rpc_user(call, &buf));
+	else if (!apply_candidate_discard_of(env->apply, name))
+		return rpc_fail(call, RPC_NOT_FOUND, "/user", "\"%.64s\" has no edits", name);
 	return json_object();
 }
 
+static json_t *
+config_candidates(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
+{
+	struct apply_user buf;
+	const struct apply_user *user = rpc_user(call, &buf);
+	json_t *answer = json_pack("{s:o}", "candidates", apply_candidates_json(env->apply));
+
+	(void)params;
+	if (user != NULL)
+		json_object_set_new(answer, "you", json_string(user->name));
+	return answer;
+}
+
+static json_t *
+config_resolve(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
+{
+	const char *keep = "";
+	struct apply_user buf;
+	const struct apply_user *user = rpc_user(call, &buf);
+
+	if (!rpc_string(params, "keep", &keep, call))
+		return NULL;
+	apply_commit_finish(env->apply);
+	if (!apply_candidate_resolve(env->apply, user, strcmp(keep, "mine") == 0))
+		return rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
+	return json_pack("{s:i}", "revision", (int)apply_candidate_revision(env->apply, user));
+}
+
+#define SHOWN (JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII) /* of a value in a reason */
 #define CONFIRM_MAX_S 86400
 /* As for a description; the last 100 comments are written with each commit. */
 #define COMMENT_MAX 4096
@@ -235,7 +329,6 @@ struct committing {
 	struct rpc_env *env;
 	struct rpc_call *call;
 	uint32_t confirmed;
-	uint32_t candidate_revision; /* later edits stay in the candidate */
 };
 
 static void
@@ -244,11 +337,85 @@ commit_done(void *ctx, struct apply_commit_result *r) RUNS_ON(role_main)
 	struct committing *c = ctx;
 	struct rpc_env *env = c->env;
 
-	if (r->err == 0)
-		apply_candidate_committed(env->apply, c->candidate_revision);
 	rpc_reply(c->call, commit_answer(env, r->err, json_incref(r->effects), r->persisted,
 				   c->confirmed, &r->faults, c->call));
 	free(c);
+}
+
+/* False after rpc_fail(): another commit has changed objects of the candidate. */
+static bool
+conflicts_free(struct rpc_env *env, const struct apply_user *user, struct rpc_call *call)
+	RUNS_ON(role_main)
+{
+	json_t *conflicts = conflicts_shown(env, user), *c;
+	struct faults f = {0};
+	size_t i;
+
+	json_array_foreach(conflicts, i, c)
+	{
+		const char *path = json_string_value(json_object_get(c, "path")),
+			   *by = json_string_value(json_object_get(c, "user"));
+		char *running = json_dumps(json_object_get(c, "running"), SHOWN),
+		     *candidate = json_dumps(json_object_get(c, "candidate"), SHOWN);
+
+		faults_add(&f, path != NULL ? path : "",
+			"%s: changed by %s in commit %lld: running %.400s, candidate %.400s",
+			json_string_value(json_object_get(c, "object")), by != NULL ? by : "?",
+			(long long)json_integer_value(json_object_get(c, "commit")), running,
+			candidate);
+		free(running);
+		free(candidate);
+	}
+	if (f.count > 0) {
+		rpc_fail_faults(call, RPC_CONFLICT, &f);
+		rpc_fail_data(call, "conflicts", json_incref(conflicts));
+	}
+	json_decref(conflicts);
+	i = f.count;
+	faults_fini(&f);
+	return i == 0;
+}
+
+/*
+ * Parameter `force`: false after rpc_fail() if it is false and the document would end sessions that
+ * are up.
+ */
+static bool
+sessions_stay(struct rpc_env *env, json_t *params, json_t *document, struct rpc_call *call)
+	RUNS_ON(role_main)
+{
+	struct faults f = {0};
+	bool force = true;
+	unsigned count;
+	json_t *ends;
+
+	if (!rpc_boolean(params, "force", &force, call))
+		return false;
+	if (force)
+		return true;
+	ends = apply_sessions_ended(env->apply, document, &f);
+	if (ends == NULL) {
+		rpc_fail_faults(call, RPC_CONFIGURATION, &f);
+		faults_fini(&f);
+		return false;
+	}
+	count = (unsigned)json_array_size(ends);
+	for (unsigned i = 0; i < count; i++) {
+		const json_t *e = json_array_get(ends, i);
+		const char *reason = json_string_value(json_object_get(e, "reason"));
+
+		faults_add(&f, "", "the session with %s of VRF %s would end: %s",
+			json_string_value(json_object_get(e, "address")),
+			json_string_value(json_object_get(e, "vrf")),
+			reason != NULL ? reason : "session-reset");
+	}
+	if (count > 0) {
+		rpc_fail_faults(call, RPC_NEEDS_FORCE, &f);
+		rpc_fail_data(call, "sessions", json_incref(ends));
+	}
+	json_decref(ends);
+	faults_fini(&f);
+	return count == 0;
 }
 
 static json_t *
@@ -256,6 +423,9 @@ config_commit(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_O
 {
 	const char *comment = NULL;
 	json_int_t confirm_s = 0;
+	struct apply_user buf;
+	const struct apply_user *user = rpc_user(call, &buf);
+	struct apply_commit_order order;
 	struct committing *c;
 	json_t *document;
 	uint32_t confirmed;
@@ -268,19 +438,20 @@ config_commit(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_O
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/comment",
 			"has %zu octets; at most %d are allowed", strlen(comment), COMMENT_MAX);
 	apply_commit_finish(env->apply);
+	document = apply_candidate(env->apply, user);
+	if (!revision_agrees(env, user, params, call) || !conflicts_free(env, user, call) ||
+		!sessions_stay(env, params, document, call))
+		return NULL;
 	confirmed = confirm_s == 0 ? apply_commit_waiting(env->apply) : 0;
-	if (json_equal(apply_candidate(env->apply), apply_running(env->apply)->document))
+	if (!apply_candidate_edited(env->apply, user))
 		return unchanged_answer(env, (uint32_t)confirm_s, confirmed);
 	c = malloc(sizeof(*c));
-	document = c != NULL ? json_incref(apply_candidate(env->apply)) : NULL;
-	if (document == NULL) {
-		free(c);
+	if (c == NULL)
 		return rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
-	}
-	*c = (struct committing){env, call, confirmed, apply_candidate_revision(env->apply)};
-	err = apply_commit_start(
-		env->apply, document, comment, (uint32_t)confirm_s, commit_done, c);
-	json_decref(document);
+	*c = (struct committing){env, call, confirmed};
+	order = (struct apply_commit_order){
+		user, comment, (uint32_t)confirm_s, apply_candidate_revision(env->apply, user)};
+	err = apply_commit_start(env->apply, document, &order, commit_done, c);
 	if (err == 0)
 		return rpc_hold(call);
 	free(c);
@@ -291,15 +462,7 @@ config_commit(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_O
 struct reloading {
 	struct rpc_env *env;
 	struct rpc_call *call;
-	json_t *old; /* the running document before the reload */
 };
-
-static void
-reloading_free(struct reloading *c)
-{
-	json_decref(c->old);
-	free(c);
-}
 
 static void
 reload_done(void *ctx, struct apply_commit_result *r) RUNS_ON(role_main)
@@ -308,35 +471,48 @@ reload_done(void *ctx, struct apply_commit_result *r) RUNS_ON(role_main)
 	struct rpc_env *env = c->env;
 
 	if (r->err == 0)
-		apply_reload_committed(env->apply, c->old);
+		apply_reload_committed(env->apply);
 	rpc_reply(c->call, commit_answer(env, r->err, json_incref(r->effects), r->persisted, 0,
 				   &r->faults, c->call));
-	reloading_free(c);
+	free(c);
 }
 
-static const char *
-reload_refusal(const struct rpc_env *env) RUNS_ON(role_main)
+/* True after rpc_fail(). */
+static bool
+reload_refused(const struct rpc_env *env, struct rpc_call *call) RUNS_ON(role_main)
 {
-	if (apply_candidate_edited(env->apply))
-		return "the candidate holds edits; commit or discard them first";
-	if (apply_commit_waiting(env->apply) != 0)
-		return "a commit waits for its confirmation; confirm it or roll it back first";
-	return NULL;
+	char users[CANDIDATES_TEXT_MAX];
+	struct apply_user buf;
+	const struct apply_user *user = rpc_user(call, &buf);
+
+	if (apply_candidates_text(env->apply, users)) {
+		bool own = user != NULL && strcmp(users, user->name) == 0;
+
+		rpc_fail(call, RPC_CONFIGURATION, "",
+			"the candidate %s%s%sholds edits; commit or discard them first",
+			own ? "" : "of ", own ? "" : users, own ? "" : " ");
+		return true;
+	}
+	if (apply_commit_waiting(env->apply) == 0)
+		return false;
+	rpc_fail(call, RPC_CONFIGURATION, "",
+		"a commit waits for its confirmation; confirm it or roll it back first");
+	return true;
 }
 
 static json_t *
 config_reload(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	struct reloading *c;
-	const char *refusal;
+	struct apply_user buf;
+	struct apply_commit_order order = {.user = rpc_user(call, &buf), .comment = "reload"};
 	json_t *document;
 	int err;
 
 	(void)params;
 	apply_commit_finish(env->apply);
-	refusal = reload_refusal(env);
-	if (refusal != NULL)
-		return rpc_fail(call, RPC_CONFIGURATION, "", "%s", refusal);
+	if (reload_refused(env, call))
+		return NULL;
 	document = read_startup(env, "", call);
 	if (document == NULL)
 		return NULL;
@@ -354,12 +530,12 @@ config_reload(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_O
 		json_decref(document);
 		return rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
 	}
-	*c = (struct reloading){env, call, json_incref(apply_running(env->apply)->document)};
-	err = apply_commit_start(env->apply, document, "reload", 0, reload_done, c);
+	*c = (struct reloading){env, call};
+	err = apply_commit_start(env->apply, document, &order, reload_done, c);
 	json_decref(document);
 	if (err == 0)
 		return rpc_hold(call);
-	reloading_free(c);
+	free(c);
 	return rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
 }
 
@@ -382,14 +558,21 @@ static json_t *
 config_rollback(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	json_int_t to = 0;
+	struct apply_user buf;
 	struct faults f = {0};
-	json_t *effects = NULL, *answer;
-	bool persisted = false;
+	json_t *effects = NULL, *answer, *document;
+	bool persisted = false, stays;
 	int err;
 
 	if (!rpc_integer(params, "to", 0, UINT32_MAX, &to, call))
 		return NULL;
-	err = apply_rollback(env->apply, (uint32_t)to, &effects, &persisted, &f);
+	document = apply_commit_document(env->apply, (uint32_t)to);
+	stays = document == NULL || sessions_stay(env, params, document, call);
+	json_decref(document);
+	if (!stays)
+		return NULL;
+	err = apply_rollback(
+		env->apply, (uint32_t)to, rpc_user(call, &buf), &effects, &persisted, &f);
 	answer = err == -ENOENT
 			 ? rpc_fail(call, RPC_NOT_FOUND, "/to",
 				   "there is no commit %lld; config.history lists the commits",
@@ -399,12 +582,44 @@ config_rollback(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS
 	return answer;
 }
 
+/* The commit `id` alone, with the difference to the commit before. */
+static json_t *
+history_of(struct rpc_env *env, json_int_t id, struct rpc_call *call) RUNS_ON(role_main)
+{
+	json_t *all = apply_commits_json(env->apply), *commits = json_object_get(all, "commits"),
+	       *answer, *is, *was;
+	json_int_t before = -1;
+	size_t i = 0;
+
+	while (i < json_array_size(commits) &&
+		json_integer_value(json_object_get(json_array_get(commits, i), "id")) != id)
+		before = json_integer_value(json_object_get(json_array_get(commits, i++), "id"));
+	if (i == json_array_size(commits)) {
+		json_decref(all);
+		return rpc_fail(call, RPC_NOT_FOUND, "/id",
+			"there is no commit %lld; config.history lists the commits", (long long)id);
+	}
+	is = apply_commit_document(env->apply, (uint32_t)id);
+	was = before >= 0 ? apply_commit_document(env->apply, (uint32_t)before) : NULL;
+	answer = is != NULL && was != NULL ? diff_answer(was, is) : json_object();
+	json_object_set_new(answer, "commits", json_pack("[O]", json_array_get(commits, i)));
+	if (is != NULL && was != NULL)
+		json_object_set_new(answer, "before", json_integer(before));
+	json_decref(is);
+	json_decref(was);
+	json_decref(all);
+	return answer;
+}
+
 static json_t *
 config_history(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
-	(void)params;
-	(void)call;
-	return apply_commits_json(env->apply);
+	json_int_t id = -1;
+
+	if (!rpc_integer(params, "id", 0, UINT32_MAX, &id, call))
+		return NULL;
+	apply_commit_finish(env->apply);
+	return id >= 0 ? history_of(env, id, call) : apply_commits_json(env->apply);
 }
 
 /* ---- the methods ---- */
@@ -482,12 +697,69 @@ static const struct rpc_field operation_fields[] = {
 	{"value?", "any", "The new value."},
 	{0},
 };
+static const struct rpc_field conflict_fields[] = {
+	{"object", "string", "The names on the way to the object, as `bgp peers 192.0.2.2`."},
+	{"path?", "string",
+		"JSON Pointer into the candidate, or into the running document where the candidate "
+		"lacks the object. Of the first 16 conflicts."},
+	{"base", "any", "The object before both changes; null: absent."},
+	{"running", "any", "The object as the other commit has left it; null: removed."},
+	{"candidate", "any", "The object of the candidate; null: removed."},
+	{"user?", "string", "The author of the other commit."},
+	{"commit?", "integer", "Id of the other commit."},
+	{0},
+};
 static const struct rpc_field diff_result[] = {
 	{"diff", "object[]",
 		"RFC 6902 operations that turn the running document into the candidate.",
 		operation_fields},
 	{"old", "any[]",
 		"For each operation the value that it replaces or removes; null for `add`."},
+	{"revision", "integer", "Revision of the candidate."},
+	{"conflicts", "object[]",
+		"The objects of the candidate that another commit has changed since.",
+		conflict_fields},
+	{0},
+};
+
+static const struct rpc_field discard_params[] = {
+	{"user?", "string",
+		"Whose edits to drop, as `config.candidates` names the user; the "
+		"caller's when absent."},
+	{0},
+};
+
+static const struct rpc_field candidate_fields[] = {
+	{"user", "string",
+		"The user: the name of a uid, `uid:N` where /etc/passwd lacks it, or "
+		"`token:NAME`."},
+	{"since", "number", "Unix seconds of the first edit."},
+	{"edits", "integer", "Operations of the difference to the running document."},
+	{"conflicts", "integer", "Objects that another commit has changed since."},
+	{0},
+};
+static const struct rpc_field candidates_result[] = {
+	{"candidates", "object[]", "The users with edits.", candidate_fields},
+	{"you?", "string", "The caller."},
+	{0},
+};
+static const struct rpc_field resolve_params[] = {
+	{"keep", "mine|theirs",
+		"`mine`: the next commit replaces what the other commit has made of the objects. "
+		"`theirs`: the candidate takes the objects as they run; the edits of them are "
+		"dropped."},
+	{0},
+};
+static const struct rpc_field resolve_result[] = {
+	{"revision", "integer", "Revision of the candidate now."},
+	{0},
+};
+
+static const struct rpc_field force_params[] = {
+	{"to", "integer=0..4294967295", "Id of the commit whose document is committed again."},
+	{"force?", "boolean",
+		"False: refused if a session would end (-32007). Absent or true: sessions that "
+		"have to end do."},
 	{0},
 };
 
@@ -496,6 +768,11 @@ static const struct rpc_field commit_params[] = {
 	{"confirm_s?", "integer=1..86400",
 		"Roll back after so many seconds, or at a restart, unless the commit is "
 		"confirmed."},
+	{"force?", "boolean",
+		"False: refused if a session would end (-32007). Absent or true: sessions that "
+		"have to end do."},
+	{"if_revision?", "integer=0..4294967295",
+		"Commit only while the candidate has this revision."},
 	{0},
 };
 static const struct rpc_field commit_result[] = {
@@ -518,15 +795,18 @@ static const struct rpc_field reload_result[] = {
 	{"persisted", "boolean", "The document is in the configuration file."},
 	{0},
 };
-static const struct rpc_field rollback_params[] = {
-	{"to", "integer=0..4294967295", "Id of the commit whose document is committed again."},
-	{0},
-};
-
 static const struct rpc_field history_fields[] = {
 	{"id", "integer", "Id of the commit."},
 	{"time", "number", "Unix seconds."},
 	{"comment", "string", "Comment of the commit."},
+	{"user?", "string",
+		"The author, as in `config.candidates`; `keeld` at a start, a SIGHUP, or a "
+		"rollback "
+		"without a confirmation. Missing in commits of earlier versions."},
+	{0},
+};
+static const struct rpc_field history_params[] = {
+	{"id?", "integer=0..4294967295", "Only this commit, with its difference."},
 	{0},
 };
 static const struct rpc_field confirm_fields[] = {
@@ -538,6 +818,12 @@ static const struct rpc_field confirm_fields[] = {
 static const struct rpc_field history_result[] = {
 	{"commits", "object[]", "The commits that are kept, the oldest first.", history_fields},
 	{"confirm?", "object", "The commit that waits for a confirmation.", confirm_fields},
+	{"before?", "integer",
+		"With `id`: the commit before, to which the difference is; missing when it is not "
+		"kept."},
+	{"diff?", "object[]", "With `id`: RFC 6902 operations from the commit before.",
+		operation_fields},
+	{"old?", "any[]", "As in `config.diff`."},
 	{0},
 };
 
@@ -550,18 +836,27 @@ const struct rpc_method rpc_config_methods[] = {
 		"A configuration document, or its part at a JSON Pointer",
 		"Passwords read \"***\". keel.json(5) describes the document.", RPC_READS,
 		RPC_ERROR(RPC_NOT_FOUND) | RPC_ERROR(RPC_CONFIGURATION)},
-	{"config.edit", config_edit, edit_params, edit_result, "Edits the candidate",
+	{"config.edit", config_edit, edit_params, edit_result, "Edits the caller's candidate",
 		"Exactly one of `patch` and `merge` is required. The running configuration changes "
 		"by "
 		"`config.commit` only. A password given back as \"***\" stays unchanged.",
-		RPC_CHANGES, 0},
+		RPC_CHANGES, RPC_ERROR(RPC_TRY_AGAIN)},
 	{"config.validate", config_validate, NULL, validate_result,
 		"Whether the candidate can be committed, and all its faults", NULL, RPC_READS, 0},
 	{"config.diff", config_diff_method, NULL, diff_result,
 		"The difference between the running document and the candidate", NULL, RPC_READS,
 		0},
-	{"config.discard", config_discard, NULL, NULL,
-		"Makes the candidate equal to the running document", NULL, RPC_CHANGES, 0},
+	{"config.candidates", config_candidates, NULL, candidates_result,
+		"The users with edits that are not committed",
+		"Each user has a candidate: the uid of the process at the other end of a socket, "
+		"the name of a token over HTTP. A client over HTTP without a token has none: the "
+		"running document stands for it.",
+		RPC_READS, 0},
+	{"config.resolve", config_resolve, resolve_params, resolve_result,
+		"Ends the conflicts of the candidate with other commits", NULL, RPC_CHANGES, 0},
+	{"config.discard", config_discard, discard_params, NULL,
+		"Makes the candidate equal to the running document", NULL, RPC_CHANGES,
+		RPC_ERROR(RPC_NOT_FOUND)},
 	{"config.commit", config_commit, commit_params, commit_result,
 		"Makes the candidate the running configuration: all or nothing",
 		"The answer comes when the document is in force and on disk; `effects` are what "
@@ -569,11 +864,15 @@ const struct rpc_method rpc_config_methods[] = {
 		"done, each with its job. A commit withdraws no destination, from any peer or "
 		"forwarding table, that the new configuration still has. A commit without "
 		"`confirm_s` "
-		"while another waits for its confirmation confirms that one.",
-		RPC_CHANGES, RPC_ERROR(RPC_CONFIGURATION)},
+		"while another waits for its confirmation confirms that one. A commit of another "
+		"user in between moves the edits to the new running document, object by object; an "
+		"object that both have changed is a conflict (-32006).",
+		RPC_CHANGES,
+		RPC_ERROR(RPC_CONFIGURATION) | RPC_ERROR(RPC_CONFLICT) |
+			RPC_ERROR(RPC_NEEDS_FORCE)},
 	{"config.reload", config_reload, NULL, reload_result,
 		"Commits the document of the configuration file at once",
-		"Refused while the candidate holds edits, and while a commit waits for its "
+		"Refused while any candidate holds edits, and while a commit waits for its "
 		"confirmation. A file that lacks a commit, because the disk was full, and that was "
 		"not edited since, is written instead. SIGHUP does the same, and logs a refusal.",
 		RPC_CHANGES, RPC_ERROR(RPC_CONFIGURATION)},
@@ -582,11 +881,12 @@ const struct rpc_method rpc_config_methods[] = {
 		"Fails while the confirmation cannot be stored, for example on a full disk: a "
 		"restart would roll back.",
 		RPC_CHANGES, RPC_ERROR(RPC_NOT_FOUND) | RPC_ERROR(RPC_CONFIGURATION)},
-	{"config.rollback", config_rollback, rollback_params, commit_result,
+	{"config.rollback", config_rollback, force_params, commit_result,
 		"Commits the document of an earlier commit at once", NULL, RPC_CHANGES,
-		RPC_ERROR(RPC_NOT_FOUND) | RPC_ERROR(RPC_CONFIGURATION)},
-	{"config.history", config_history, NULL, history_result,
+		RPC_ERROR(RPC_NOT_FOUND) | RPC_ERROR(RPC_CONFIGURATION) |
+			RPC_ERROR(RPC_NEEDS_FORCE)},
+	{"config.history", config_history, history_params, history_result,
 		"The commits that are kept, and the commit that waits for a confirmation", NULL,
-		RPC_READS, 0},
+		RPC_READS, RPC_ERROR(RPC_NOT_FOUND)},
 	{0},
 };

@@ -25,6 +25,7 @@ static const struct rpc_field commit_fields[] = {
 	{"commit", "integer", "Id of the commit."},
 	{"revision?", "integer", "Revision of the running document."},
 	{"comment?", "string", "Comment of the commit."},
+	{"user?", "string", "Author of the commit."},
 	{"confirm_s?", "integer", "Seconds within which the commit must be confirmed."},
 	{0},
 };

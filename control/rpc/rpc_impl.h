@@ -107,6 +107,8 @@ extern const struct rpc_method rpc_config_methods[], rpc_bgp_methods[], rpc_prev
  */
 json_t *rpc_fail(struct rpc_call *call, int code, const char *path, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
+/* Adds a member to the data of the error. Takes `value` over. Always NULL. */
+json_t *rpc_fail_data(struct rpc_call *call, const char *key, json_t *value) RUNS_ON(role_main);
 /* Sets an error with all faults of a document. */
 struct faults;
 json_t *rpc_fail_faults(struct rpc_call *call, int code, const struct faults *f) RUNS_ON(role_main);
@@ -117,6 +119,10 @@ void rpc_reply(struct rpc_call *call, json_t *result) RUNS_ON(role_main);
 json_t *rpc_hold(struct rpc_call *call) RUNS_ON(role_main);
 /* As rpc_reply() with a result in JSON text, which is lent. */
 void rpc_reply_text(struct rpc_call *call, const char *result) RUNS_ON(role_main);
+
+/* The user of a client; NULL: a client without a candidate. `buf` holds the result, for the call. */
+const struct apply_user *rpc_user(const struct rpc_call *call, struct apply_user *buf)
+	RUNS_ON(role_main);
 
 /* Read one parameter. False after rpc_fail(). An absent parameter leaves *out unchanged. */
 bool rpc_string(json_t *params, const char *name, const char **out, struct rpc_call *call)

@@ -92,21 +92,23 @@ static json_t *
 refresh_preview(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	struct preview_request r = {0};
+	struct apply_user buf;
+	json_t *document;
 
 	if (!rpc_boolean(params, "candidate", &r.candidate, call) ||
 		!preview_keys(params, r.candidate, call))
 		return NULL;
 	if (!r.candidate && !rpc_refresh_selector(env, params, &r.selector, &r.import, call))
 		return NULL;
-	r.then = config_of(env->host,
-		r.candidate ? apply_candidate(env->apply) : apply_running(env->apply)->document,
-		call);
+	document = r.candidate ? apply_candidate(env->apply, rpc_user(call, &buf))
+			       : apply_running(env->apply)->document;
+	r.then = config_of(env->host, document, call);
 	if (r.then == NULL)
 		return NULL;
 	if (r.candidate) {
 		struct faults f = {0};
 
-		r.effects = apply_effects(env->apply, apply_candidate(env->apply), &f);
+		r.effects = apply_effects(env->apply, document, &f);
 		if (r.effects == NULL)
 			rpc_fail_faults(call, RPC_CONFIGURATION, &f);
 		faults_fini(&f);

@@ -454,16 +454,16 @@ make_room(struct rpc_listener *l, const struct rpc_bounds *bounds, uid_t uid) RU
 	return true;
 }
 
-/* (uid_t)-1 if the kernel does not know the client. */
-static uid_t
-client_uid(int fd)
+/* The uid is (uid_t)-1 if the kernel does not know the client. */
+static struct ucred
+client_cred(int fd)
 {
 	struct ucred cred = {.uid = (uid_t)-1};
 	socklen_t len = sizeof(cred);
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) != 0)
-		return (uid_t)-1;
-	return cred.uid;
+		return (struct ucred){.uid = (uid_t)-1};
+	return cred;
 }
 
 /* NULL: refused, and `fd` is closed. */
@@ -472,18 +472,19 @@ connection_create(struct rpc_listener *l, int fd) RUNS_ON(role_main)
 {
 	const struct rpc_bounds *bounds = l->read_only ? &bounds_read_only : &bounds_all;
 	struct rpc *r = l->rpc;
-	uid_t uid = client_uid(fd);
-	struct connection *c = make_room(l, bounds, uid) ? calloc(1, sizeof(*c)) : NULL;
+	struct ucred cred = client_cred(fd);
+	struct connection *c = make_room(l, bounds, cred.uid) ? calloc(1, sizeof(*c)) : NULL;
 
 	if (c == NULL) {
 		close(fd);
 		return NULL;
 	}
-	c->uid = uid;
+	c->uid = cred.uid;
 	c->active_ns = now_ns();
 	c->watch = (struct watch){fd, connection_ready};
 	c->client = (struct rpc_client){
 		.ops = &connection_ops, .rpc = r, .bounds = bounds, .read_only = l->read_only};
+	rpc_user_of_socket(&c->client.user, &cred);
 	c->listener = l;
 	c->again.fire = connection_again;
 	if (watch_set(r->thread, &c->watch, EPOLLIN) == 0)

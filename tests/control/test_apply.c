@@ -280,7 +280,9 @@ router_commit(struct router *r, const char *local_pref, uint32_t confirm_s)
 	unsigned calls = 0;
 
 	assert_int_equal(
-		apply_commit_start(r->apply, next->document, "test", confirm_s, committed, &calls),
+		apply_commit_start(r->apply, next->document,
+			&(struct apply_commit_order){.comment = "test", .confirm_s = confirm_s},
+			committed, &calls),
 		0);
 	assert_int_equal(calls, 0);
 	apply_commit_finish(r->apply);
@@ -315,6 +317,7 @@ commits_of(const struct router *r)
 static void
 test_two(void **state)
 {
+	static const struct apply_user user = {"uid 1000", "alice"}, other = {"uid 1001", "bob"};
 	struct thread_config self = {.name = "main"};
 	struct thread *main_thread;
 	struct faults f = {0};
@@ -340,15 +343,17 @@ test_two(void **state)
 	assert_int_equal(apply_commit_waiting(a.apply), 0);
 	assert_int_equal(apply_commit_waiting(b.apply), 1);
 	assert_int_equal(apply_confirm(a.apply), -ENOENT);
-	assert_int_equal(apply_rollback(b.apply, 0, &effects, &persisted, &f), 0);
+	assert_int_equal(apply_rollback(b.apply, 0, NULL, &effects, &persisted, &f), 0);
 	json_decref(effects);
 	assert_int_equal(local_pref_of(&b), 210);
 	assert_int_equal(local_pref_of(&a), 120);
 
-	assert_true(
-		apply_candidate_replace(a.apply, json_deep_copy(apply_running(b.apply)->document)));
-	assert_true(apply_candidate_edited(a.apply));
-	assert_false(apply_candidate_edited(b.apply));
+	assert_int_equal(apply_candidate_replace(
+				 a.apply, &user, json_deep_copy(apply_running(b.apply)->document)),
+		1);
+	assert_true(apply_candidate_edited(a.apply, &user));
+	assert_false(apply_candidate_edited(a.apply, &other));
+	assert_false(apply_candidate_edited(b.apply, &user));
 	router_end(&a);
 	router_end(&b);
 	thread_free(main_thread);

@@ -410,6 +410,171 @@ test_rebase(void **state)
 	}
 }
 
+/* ---- changes of two authors ---- */
+
+#define PEER(n, d) "{'address': '192.0.2." #n "', 'asn': " #d "}"
+#define PEERS(...) "{'bgp': {'peers': [" __VA_ARGS__ "]}}"
+#define POLICY(nodes) "{'route_policies': [{'name': 'p', 'nodes': [" nodes "]}]}"
+#define NODE(n, a) "{'seq': " #n ", 'action': '" a "'}"
+
+static const struct two {
+	const char *base, *mine, *theirs;
+	const char *to, *next_base; /* next_base NULL: theirs */
+	const char *objects; /* of the conflicts, each followed by a comma */
+	const char *path; /* of the first conflict */
+} twos[] = {
+	/* different objects */
+	{PEERS(PEER(2, 1) "," PEER(3, 1)), PEERS(PEER(2, 5) "," PEER(3, 1)),
+		PEERS(PEER(2, 1) "," PEER(3, 7)), PEERS(PEER(2, 5) "," PEER(3, 7)), NULL, "", NULL},
+	{"{'bgp': {'a': 1, 'b': 1}}", "{'bgp': {'a': 2, 'b': 1}}",
+		"{'bgp': {'a': 1, 'b': 3}, 'c': 1}", "{'bgp': {'a': 2, 'b': 3}, 'c': 1}", NULL, "",
+		NULL},
+	{"{}", "{'bgp': {'a': 2}}", "{'bgp': {'b': 3}}", "{'bgp': {'b': 3, 'a': 2}}", NULL, "",
+		NULL},
+	/* an added element, a removed one, a moved one */
+	{PEERS(PEER(2, 1)), PEERS(PEER(2, 1) "," PEER(3, 1)), PEERS(PEER(4, 1) "," PEER(2, 1)),
+		PEERS(PEER(4, 1) "," PEER(2, 1) "," PEER(3, 1)), NULL, "", NULL},
+	{PEERS(PEER(2, 1) "," PEER(3, 1)), PEERS(PEER(3, 1)), PEERS(PEER(2, 1) "," PEER(3, 7)),
+		PEERS(PEER(3, 7)), NULL, "", NULL},
+	{"{'bgp': {'networks': [{'prefix': '192.0.2.0/24'}]}}", "{'bgp': {}}",
+		"{'bgp': {'networks': [{'prefix': '192.0.2.0/24'}, {'prefix': '10.0.0.0/8'}]}}",
+		"{'bgp': {'networks': [{'prefix': '10.0.0.0/8'}]}}", NULL, "", NULL},
+	/* the same change of both */
+	{PEERS(PEER(2, 1)), PEERS(PEER(2, 5)), PEERS(PEER(2, 5) "," PEER(3, 1)),
+		PEERS(PEER(2, 5) "," PEER(3, 1)), NULL, "", NULL},
+	/* one object, also where the keys differ */
+	{PEERS(PEER(2, 1) "," PEER(3, 1)), PEERS(PEER(2, 1) "," PEER(3, 5)),
+		PEERS(PEER(2, 9) "," PEER(3, 7)), PEERS(PEER(2, 9) "," PEER(3, 5)),
+		PEERS(PEER(2, 9) "," PEER(3, 1)), "bgp peers 192.0.2.3,", "/bgp/peers/1"},
+	{PEERS("{'address': '192.0.2.2', 'vrf': 'red'}"),
+		PEERS("{'address': '192.0.2.2', 'vrf': 'red', 'a': 1}"),
+		PEERS("{'address': '192.0.2.2', 'vrf': 'red', 'b': 1}"),
+		PEERS("{'address': '192.0.2.2', 'vrf': 'red', 'a': 1}"),
+		PEERS("{'address': '192.0.2.2', 'vrf': 'red'}"), "bgp peers 192.0.2.2 red,",
+		"/bgp/peers/0"},
+	{"{'bgp': {'a': 1}}", "{'bgp': {'a': 2}}", "{'bgp': {'a': 3}}", "{'bgp': {'a': 2}}",
+		"{'bgp': {'a': 1}}", "bgp a,", "/bgp/a"},
+	/* removed by one, changed by the other */
+	{PEERS(PEER(2, 1)), PEERS(PEER(2, 5)), PEERS(""), PEERS(PEER(2, 5)), PEERS(PEER(2, 1)),
+		"bgp peers 192.0.2.2,", "/bgp/peers/0"},
+	{PEERS(PEER(2, 1)), PEERS(""), PEERS(PEER(3, 1) "," PEER(2, 5)), PEERS(PEER(3, 1)),
+		PEERS(PEER(3, 1) "," PEER(2, 1)), "bgp peers 192.0.2.2,", "/bgp/peers/1"},
+	{"{'bgp': {'a': 1}}", "{}", "{'bgp': {'a': 2}}", "{}", "{'bgp': {'a': 1}}", "bgp,", "/bgp"},
+	/* added by both */
+	{PEERS(""), PEERS(PEER(2, 1)), PEERS(PEER(2, 5)), PEERS(PEER(2, 1)), PEERS(""),
+		"bgp peers 192.0.2.2,", "/bgp/peers/0"},
+	/* the nodes of a policy are objects, its other keys are one */
+	{POLICY(NODE(10, "permit") "," NODE(20, "permit")),
+		POLICY(NODE(10, "deny") "," NODE(20, "permit")),
+		POLICY(NODE(10, "permit") "," NODE(20, "deny") "," NODE(30, "deny")),
+		POLICY(NODE(10, "deny") "," NODE(20, "deny") "," NODE(30, "deny")), NULL, "", NULL},
+	{POLICY(NODE(10, "permit")), POLICY(NODE(10, "deny")), POLICY(""), POLICY(NODE(10, "deny")),
+		POLICY(NODE(10, "permit")), "route_policies p node 10,",
+		"/route_policies/0/nodes/0"},
+	{"{'route_policies': [{'name': 'p', 'nodes': [], 'description': 'a'}]}",
+		"{'route_policies': [{'name': 'p', 'nodes': [], 'description': 'b'}]}",
+		"{'route_policies': [{'name': 'p', 'nodes': [{'seq': 1}], 'description': 'c'}]}",
+		"{'route_policies': [{'name': 'p', 'nodes': [{'seq': 1}], 'description': 'b'}]}",
+		"{'route_policies': [{'name': 'p', 'nodes': [{'seq': 1}], 'description': 'a'}]}",
+		"route_policies p,", "/route_policies/0"},
+	/* a policy of one name that two authors add is one object: their nodes are not mixed */
+	{"{'route_policies': []}", POLICY(NODE(10, "permit")), POLICY(NODE(20, "permit")),
+		POLICY(NODE(10, "permit")), "{'route_policies': []}", "route_policies p,",
+		"/route_policies/0"},
+	/* the order of a list counts: the list is one object */
+	{"{'prefix_lists': [{'name': 'l', 'entries': [{'prefix': '10.0.0.0/8'}]}]}",
+		"{'prefix_lists': [{'name': 'l', 'entries': [{'prefix': '10.1.0.0/16'}, {'prefix': "
+		"'10.0.0.0/8'}]}]}",
+		"{'prefix_lists': [{'name': 'l', 'entries': [{'prefix': '10.0.0.0/8'}, {'prefix': "
+		"'10.2.0.0/16'}]}]}",
+		"{'prefix_lists': [{'name': 'l', 'entries': [{'prefix': '10.1.0.0/16'}, {'prefix': "
+		"'10.0.0.0/8'}]}]}",
+		"{'prefix_lists': [{'name': 'l', 'entries': [{'prefix': '10.0.0.0/8'}]}]}",
+		"prefix_lists l,", "/prefix_lists/0"},
+	/* elements without names, and two elements of one name: the array is one object */
+	{"{'l': ['a']}", "{'l': ['a', 'b']}", "{'l': ['a', 'c']}", "{'l': ['a', 'b']}",
+		"{'l': ['a']}", "l,", "/l"},
+	{PEERS(PEER(2, 1)), PEERS(PEER(2, 1) "," PEER(2, 2)), PEERS(PEER(2, 1) "," PEER(3, 2)),
+		PEERS(PEER(2, 1) "," PEER(2, 2)), PEERS(PEER(2, 1)), "bgp peers,", "/bgp/peers"},
+};
+
+static void
+expect_document(size_t i, const char *what, const json_t *made, const char *text)
+{
+	json_t *to = document_of(text);
+
+	if (!json_equal(made, to))
+		fail_msg("case %zu, %s: %s", i, what, json_dumps(made, JSON_COMPACT));
+	json_decref(to);
+}
+
+static void
+expect_conflicts(size_t i, const struct two *c, const json_t *conflicts)
+{
+	const char *path = json_string_value(json_object_get(json_array_get(conflicts, 0), "path"));
+	char objects[256] = "";
+	const json_t *one;
+	size_t n;
+
+	json_array_foreach(conflicts, n, one)
+	{
+		strcat(objects, json_string_value(json_object_get(one, "object")));
+		strcat(objects, ",");
+	}
+	if (strcmp(objects, c->objects) != 0 ||
+		(c->path != NULL && (path == NULL || strcmp(path, c->path) != 0)))
+		fail_msg("case %zu: %s", i, json_dumps(conflicts, 0));
+}
+
+static void
+test_two_authors(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(twos) / sizeof(twos[0]); i++) {
+		const struct two *c = &twos[i];
+		json_t *base = document_of(c->base), *mine = document_of(c->mine),
+		       *theirs = document_of(c->theirs), *conflicts, *again, *made, *other;
+
+		made = config_reconcile(&base, mine, theirs, false, &conflicts);
+		expect_document(i, "merged", made, c->to);
+		expect_document(i, "base", base, c->next_base != NULL ? c->next_base : c->theirs);
+		expect_conflicts(i, c, conflicts);
+		/* a conflict is found again, and ends with the other side's object */
+		other = config_reconcile(&base, made, theirs, false, &again);
+		expect_document(i, "merged again", other, c->to);
+		expect_conflicts(i, c, again);
+		json_decref(other);
+		json_decref(again);
+		other = config_reconcile(&base, made, theirs, true, &again);
+		assert_int_equal(json_array_size(again), 0);
+		assert_true(json_equal(base, theirs));
+		json_decref(other);
+		json_decref(again);
+		json_decref(made);
+		json_decref(conflicts);
+		json_decref(theirs);
+		json_decref(mine);
+		json_decref(base);
+	}
+}
+
+/* With `take_theirs` the other edits stay. */
+static void
+test_take_theirs(void **state)
+{
+	json_t *base = document_of(PEERS(PEER(2, 1) "," PEER(3, 1))),
+	       *mine = document_of(PEERS(PEER(2, 5) "," PEER(3, 5))),
+	       *theirs = document_of(PEERS(PEER(2, 1) "," PEER(3, 7))),
+	       *made = config_reconcile(&base, mine, theirs, true, NULL);
+
+	(void)state;
+	expect_document(0, "taken", made, PEERS(PEER(2, 5) "," PEER(3, 7)));
+	json_decref(made);
+	json_decref(theirs);
+	json_decref(mine);
+	json_decref(base);
+}
+
 int
 main(void)
 {
@@ -423,6 +588,8 @@ main(void)
 		cmocka_unit_test(test_diff_of_long_lists),
 		cmocka_unit_test(test_diff_is_short),
 		cmocka_unit_test(test_rebase),
+		cmocka_unit_test(test_two_authors),
+		cmocka_unit_test(test_take_theirs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,7 +58,7 @@ static void
 commit(struct history *h, unsigned n)
 {
 	prepare(h, n, -1);
-	assert_int_equal(history_add(h, "words", false), 0);
+	assert_int_equal(history_add(h, "words", "alice", false), 0);
 }
 
 static bool
@@ -129,7 +129,7 @@ test_waiting(void **state)
 	assert_false(waits(h, 0, &back_to));
 	assert_true(waits(h, 1, &back_to));
 	assert_int_equal(back_to, 0);
-	assert_int_equal(history_add(h, "words", true), 0);
+	assert_int_equal(history_add(h, "words", "alice", true), 0);
 	/*
 	 * A second unconfirmed commit on top, with FILE still the first or already the second: both
 	 * roll back to the state before the first.
@@ -141,14 +141,14 @@ test_waiting(void **state)
 		assert_true(waits(h, n, &back_to));
 		assert_int_equal(back_to, 0);
 	}
-	assert_int_equal(history_add(h, "words", true), 0);
+	assert_int_equal(history_add(h, "words", "alice", true), 0);
 	assert_int_equal(history_confirmed(h), 0);
 	history_close(h);
 	h = opened();
 	assert_false(waits(h, 2, &back_to));
 	/* A commit without confirmation ends the wait. */
 	prepare(h, 3, 2);
-	assert_int_equal(history_add(h, "words", true), 0);
+	assert_int_equal(history_add(h, "words", "alice", true), 0);
 	commit(h, 4);
 	assert_false(waits(h, 3, &back_to));
 	history_close(h);
@@ -164,7 +164,7 @@ test_where_to_go_back_is_kept(void **state)
 	commit(h, 0);
 	for (unsigned n = 1; n < HISTORY_MAX + 20; n++) {
 		prepare(h, n, 0);
-		assert_int_equal(history_add(h, "words", true), 0);
+		assert_int_equal(history_add(h, "words", "alice", true), 0);
 	}
 	json_t *list = history_list(h);
 	assert_int_equal(json_array_size(list), HISTORY_MAX);
@@ -244,11 +244,11 @@ test_no_folder(void **state)
 	assert_int_not_equal(history_open("/nowhere/at/all", &h), 0);
 	assert_non_null(h);
 	assert_int_not_equal(history_prepare(h, d, 0), 0);
-	assert_int_not_equal(history_add(h, "words", false), 0);
+	assert_int_not_equal(history_add(h, "words", "alice", false), 0);
 	assert_int_equal(history_next(h), 1);
 	assert_int_equal(kept(h, 0), 1); /* kept in memory */
 	for (unsigned i = 0; i < HISTORY_MAX; i++)
-		history_prepare(h, d, -1), history_add(h, "words", false);
+		history_prepare(h, d, -1), history_add(h, "words", "alice", false);
 	assert_int_equal(kept(h, 0), -1);
 	assert_int_equal(kept(h, HISTORY_MAX), 1);
 	json_decref(d);
@@ -267,7 +267,7 @@ test_a_folder_has_one_keeld(void **state)
 	assert_int_equal(history_open(path, &other), -EWOULDBLOCK);
 	json_t *d = document(2);
 	assert_int_equal(history_prepare(other, d, -1), -EWOULDBLOCK);
-	assert_int_equal(history_add(other, "words", false), -EWOULDBLOCK);
+	assert_int_equal(history_add(other, "words", "alice", false), -EWOULDBLOCK);
 	json_decref(d);
 	assert_int_equal(kept(other, 0), 2);
 	assert_int_equal(kept(h, 0), 1);

@@ -333,7 +333,7 @@ static const struct {
 	const char *line, *error;
 } wrong[] = {
 	{"foo", "word 1 \"foo\": expected rpc, show, display, refresh, reset, system-view, "
-		"preview, commit, confirm, reload, rollback, "
+		"preview, commit, confirm, reload, rollback, resolve, "
 		"discard, quit or help"},
 	{"re bgp all import", "word 1 \"re\" is ambiguous: refresh or reset"},
 	{"s", "word 1 \"s\" is ambiguous: show or system-view"},
@@ -360,7 +360,7 @@ static const struct {
 		"word 4 \"vpnv4\": expected ADDRESS, all, external, internal or group"},
 	{"show", "expected bgp, route, fib, configuration, dataplane, threads, version, jobs, rib, "
 		 "vrf, vpn-instance, policy, "
-		 "refresh, history, diff or "
+		 "refresh, history, candidates, diff or "
 		 "candidate after \"show\""},
 	{"show r", "word 2 \"r\" is ambiguous: route, rib or refresh"},
 	{"show bgp", "expected summary, vpn-instance or peer after \"show bgp\""},
@@ -424,13 +424,13 @@ static const struct {
 	{"peer 192.0.2.2 enable",
 		"word 1 \"peer\" belongs to the BGP view; here expected rpc, show, "
 		"display, refresh, reset, system-view, preview, commit, confirm, "
-		"reload, rollback, discard, quit or help"},
+		"reload, rollback, resolve, discard, quit or help"},
 	{"disc", "word 1 \"disc\": expected rpc, show, display, refresh, reset, system-view, "
-		 "preview, commit, confirm, reload, rollback, "
+		 "preview, commit, confirm, reload, rollback, resolve, "
 		 "discard, quit or help"},
 	{"rollback -1", "word 2 \"-1\": expected ID"},
 	{"commit confirm 86401", "word 3 \"86401\": expected SECONDS"},
-	{"commit confirm 5 comment", "word 4 \"comment\": nothing may follow here"},
+	{"commit confirm 5 comment", "word 4 \"comment\": expected force"},
 	{"show route vpn-instance red rd 64512:1",
 		"\"rd\" is only valid with \"vpnv4\" and \"vpnv6\""},
 	{"show route vpn-instance red ipv4-family 2001:db8::/32",
@@ -570,7 +570,10 @@ abbreviation_is_the_word(unsigned view, char **words, unsigned count,
 			strncmp(choice[i].text, choice[which].text, len) == 0)
 			len++;
 	}
-	if (strcmp(choice[which].text, "discard") == 0 || strcmp(choice[which].text, "reload") == 0)
+	if (strcmp(choice[which].text, "discard") == 0 ||
+		strcmp(choice[which].text, "reload") == 0 ||
+		strcmp(choice[which].text, "resolve") == 0 ||
+		strcmp(choice[which].text, "candidates") == 0)
 		return; /* must be written out */
 	words[count] = (char *)(uintptr_t)choice[which].text;
 	a = command_choices(view, words, count + 1, whole, error, sizeof(error));

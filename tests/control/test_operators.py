@@ -1,0 +1,262 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Several operators against a real keeld: a candidate for each user, conflicts, sessions that a commit ends, names in the history. Needs root (a
+network namespace, other users); else the exit status is 77.
+
+usage: test_operators.py KEELD KEELCTL
+"""
+import http.client
+import json
+import os
+import pwd
+import signal
+import subprocess
+import sys
+import unittest
+
+import keel_rig
+from keel_rig import THEM, US, WAIT_S, KeelTest
+
+KEELCTL = sys.argv.pop(2)
+NOBODY, GAMES = 65534, 5
+HTTP = ("127.0.0.1", 9179)
+
+# Answers each line of standard input, a request, as another user.
+CLIENT = """
+import os, socket, sys
+path, uid = sys.argv[1], int(sys.argv[2])
+os.setgroups([]); os.setgid(uid); os.setuid(uid)
+s = socket.socket(socket.AF_UNIX)
+s.settimeout(60)
+s.connect(path)
+answers = s.makefile()
+for line in sys.stdin:
+    s.sendall(line.encode())
+    print(answers.readline(), end="", flush=True)
+"""
+
+
+class User:
+    """A client with a uid of its own, on one connection."""
+
+    def __init__(self, test, uid, suffix=""):
+        self.name = pwd.getpwuid(uid).pw_name
+        self.process = subprocess.Popen([sys.executable, "-c", CLIENT, test.keel.path + suffix, str(uid)], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+        test.addCleanup(self.end)
+
+    def answer(self, method, **params):
+        self.process.stdin.write(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def call(self, method, **params):
+        a = self.answer(method, **params)
+        assert "result" in a, (method, params, a)
+        return a["result"]
+
+    def edit(self, **merge):
+        return self.call("config.edit", merge=merge)
+
+    def peer(self, number, **keys):
+        """Sets keys of one peer."""
+        peers = self.call("config.get", source="candidate", path="/bgp/peers")["document"]
+        at = [p["address"] for p in peers].index("192.0.2.%d" % number)
+        return self.call("config.edit", patch=[{"op": "replace", "path": "/bgp/peers/%d" % at, "value": dict(peers[at], **keys)}])
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait(WAIT_S)
+        self.process.stdout.close()
+
+
+def document():
+    return {"router": {"asn": 64512, "router_id": US}, "management": {"http": "%s:%d" % HTTP, "http_token_file": ""},
+            "bgp": {"peers": [{"address": "192.0.2.%d" % n, "asn": 64513, "passive": True} for n in (2, 50, 51)]}}
+
+
+class Operators(KeelTest):
+    def setUp(self):
+        super().setUp()
+        os.chmod(self.folder, 0o755)
+        token = os.path.join(self.folder, "tokens")
+        with open(token, "w") as f:
+            f.write("ci: a robot's secret\nnoc: another secret\n")
+        first = document()
+        first["management"]["http_token_file"] = token
+        self.start(first)
+        os.chmod(self.keel.path, 0o666)
+        self.wait("HTTP", lambda: "http-up" in self.keel.logged())
+        self.alice, self.bob = User(self, NOBODY), User(self, GAMES)
+
+    def running(self, path=""):
+        return self.keel.call("config.get", {"path": path})["document"]
+
+    def described(self):
+        return [p.get("description") for p in self.running("/bgp/peers")]
+
+    def http(self, method, token=None, **params):
+        answer = []
+
+        def ask():
+            c = http.client.HTTPConnection(*HTTP, timeout=WAIT_S)
+            headers = {"Authorization": "Bearer " + token} if token else {}
+            c.request("POST", "/rpc", json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}), headers)
+            r = c.getresponse()
+            answer.append((r.status, r.read()))
+            c.close()
+        keel_rig.in_namespace(self.namespace, ask)
+        return json.loads(answer[0][1]) if answer[0][0] == 200 else answer[0][0]
+
+    def users(self):
+        return {c["user"]: (c["edits"], c["conflicts"]) for c in self.keel.call("config.candidates")["candidates"]}
+
+    def ctl(self, *words, text=None):
+        done = subprocess.run([KEELCTL, "--socket", self.keel.path, *words], input=text, capture_output=True, text=True, timeout=WAIT_S)
+        return done.returncode, done.stdout, done.stderr
+
+    def test_each_user_has_a_candidate(self):
+        self.alice.peer(2, description="of alice")
+        self.bob.peer(50, description="of bob")
+        self.assertEqual(self.users(), {self.alice.name: (1, 0), self.bob.name: (1, 0)})
+        self.assertEqual([o["path"] for o in self.alice.call("config.diff")["diff"]], ["/bgp/peers/0/description"])
+        self.assertEqual(self.keel.call("config.diff")["diff"], [])
+        # a read-only client of the user sees the same candidate, a client without a name the running document
+        self.assertEqual([o["path"] for o in User(self, GAMES, ".ro").call("config.diff")["diff"]], ["/bgp/peers/1/description"])
+        self.assertEqual(self.http("config.diff")["result"]["diff"], [])
+        # a commit publishes the lines of its author, and leaves the other's edits alone
+        self.bob.call("config.commit", comment="one line")
+        self.assertEqual(self.described(), [None, "of bob", None])
+        self.assertEqual(self.users(), {self.alice.name: (1, 0)})
+        self.assertEqual([o["path"] for o in self.alice.call("config.diff")["diff"]], ["/bgp/peers/0/description"])
+        self.alice.call("config.commit")
+        self.assertEqual(self.described(), ["of alice", "of bob", None])
+        self.assertEqual([c["user"] for c in self.keel.call("config.history")["commits"]], ["keeld", self.bob.name, self.alice.name])
+        one = self.keel.call("config.history", {"id": 1})
+        self.assertEqual((one["before"], one["diff"]), (0, [{"op": "add", "path": "/bgp/peers/1/description", "value": "of bob"}]))
+        self.assertIn("user=\"%s\"" % self.bob.name, self.keel.logged())
+
+    def test_tokens_are_users(self):
+        for token, words in (("a robot's secret", "of ci"), ("another secret", "of noc")):
+            a = self.http("config.edit", token, merge={"description": words})
+            self.assertTrue(a["result"]["changed"], a)
+        self.assertEqual(set(self.users()), {"token:ci", "token:noc"})
+        for wrong in ("ci: a robot's secret", "secret", "a robot's secret\nnoc: another secret"[:16] + "x", "noc"):
+            self.assertEqual(self.http("config.diff", wrong), 401, wrong)
+        self.assertIn("result", self.http("config.commit", "another secret"))
+        self.assertEqual(self.running("/description"), "of noc")
+        self.assertEqual(self.http("config.commit", "a robot's secret")["error"]["code"], -32006)
+
+    def test_conflict(self):
+        self.alice.peer(2, description="of alice", password="kept to ourselves")
+        self.alice.peer(51, description="of alice")
+        self.bob.peer(2, description="of bob")
+        self.bob.call("config.commit")
+        self.assertEqual(self.users(), {self.alice.name: (3, 1)})
+        e = self.alice.answer("config.commit")["error"]
+        self.assertEqual((e["code"], e["data"]["path"]), (-32006, "/bgp/peers/0"))
+        c, = e["data"]["conflicts"]
+        self.assertEqual((c["object"], c["user"], c["commit"]), ("bgp peers 192.0.2.2", self.bob.name, 1))
+        self.assertEqual([(c[v] or {}).get("description") for v in ("base", "running", "candidate")], [None, "of bob", "of alice"])
+        for text in (json.dumps(e), json.dumps(self.alice.call("config.diff"))):
+            self.assertNotIn("kept to ourselves", text)
+        # a third commit elsewhere does not end the conflict, and does not change its cause
+        self.bob.peer(50, description="more")
+        self.bob.call("config.commit")
+        e = self.alice.answer("config.commit")["error"]
+        self.assertEqual([(x["user"], x["commit"]) for x in e["data"]["conflicts"]], [(self.bob.name, 1)])
+        self.assertEqual(self.described(), ["of bob", "more", None])
+        self.alice.call("config.resolve", keep="theirs")
+        self.alice.call("config.commit")
+        self.assertEqual(self.described(), ["of bob", "more", "of alice"])
+
+    def test_resolve_mine(self):
+        self.alice.peer(2, description="of alice")
+        self.bob.peer(2, description="of bob")
+        self.bob.call("config.commit")
+        self.assertEqual(self.alice.answer("config.commit")["error"]["code"], -32006)
+        self.alice.call("config.resolve", keep="mine")
+        self.alice.call("config.commit")
+        self.assertEqual(self.described(), ["of alice", None, None])
+
+    def test_a_conflict_ends_with_an_edit_or_a_rollback(self):
+        self.alice.peer(2, description="of alice")
+        self.bob.peer(2, description="of bob")
+        self.bob.call("config.commit")
+        self.assertEqual(self.users()[self.alice.name][1], 1)
+        self.bob.call("config.rollback", to=0)
+        self.assertEqual(self.users()[self.alice.name], (1, 0))
+        self.bob.peer(2, description="of bob")
+        self.bob.call("config.commit")
+        self.alice.peer(2, description="of bob")
+        self.assertIsNone(self.alice.call("config.commit")["commit"])
+        self.assertEqual(self.users(), {})
+
+    def test_revision_and_discard(self):
+        before = self.alice.call("config.get", source="candidate")["revision"]
+        self.bob.peer(50, description="of bob")
+        self.alice.call("config.edit", merge={"description": "x"}, if_revision=before)
+        e = self.alice.answer("config.edit", merge={"description": "y"}, if_revision=before)["error"]
+        self.assertEqual((e["code"], e["data"]["path"]), (-32602, "/if_revision"))
+        e = self.alice.answer("config.commit", if_revision=before)["error"]
+        self.assertEqual((e["code"], e["data"]["path"]), (-32602, "/if_revision"))
+        self.assertEqual(self.alice.answer("config.discard", user="root")["error"]["code"], -32004)
+        self.alice.call("config.discard", user=self.bob.name)
+        self.assertEqual(set(self.users()), {self.alice.name})
+        self.alice.call("config.discard")
+        self.assertEqual(self.users(), {})
+
+    def test_a_reload_waits_for_all_edits(self):
+        self.bob.peer(50, description="of bob")
+        os.kill(self.keel.process.pid, signal.SIGHUP)
+        self.wait("the refusal", lambda: "reason=candidate-holds-edits users=\"%s\"" % self.bob.name in self.keel.logged())
+        e = self.keel.answer("config.reload")["error"]
+        self.assertEqual(e["data"]["reason"], "the candidate of %s holds edits; commit or discard them first" % self.bob.name)
+
+    def test_no_session_ends_without_force(self):
+        speaker = self.speak()
+        lines = "system-view; bgp 64512; undo peer 192.0.2.2 capability-advertise route-refresh"
+        self.assertEqual(self.ctl(lines)[0], 0)
+        e = self.keel.answer("config.commit", {"force": False})["error"]
+        self.assertEqual((e["code"], [(s["address"], s["vrf"], s["reason"]) for s in e["data"]["sessions"]]),
+                         (-32007, [(THEM, "default", "configuration-change")]))
+        status, _, err = self.ctl("commit")
+        self.assertEqual(status, 1)
+        self.assertIn("the session with 192.0.2.2 of VRF default would end: configuration-change", err)
+        self.assertIn("nothing was committed; `commit force` ends them", err)
+        status, _, err = self.ctl(text="system-view\ncommit\n")
+        self.assertEqual((status, err.split(":")[0]), (1, "line 2"))
+        self.assertFalse(speaker.closed())
+        status, out, err = self.ctl("commit comment why force")
+        self.assertEqual(status, 0, err)
+        self.assertRegex(out, r"(?s)^commit 1, .*session-reset.*\npublished:\n\+ /bgp/peers/0/capabilities \{\"route_refresh\":false\}\n$")
+        self.wait("the end of the session", speaker.closed, speaker.changed)
+        speaker = self.speak(refresh=False)
+        status, _, err = self.ctl("rollback 0")
+        self.assertEqual((status, speaker.closed()), (1, False), err)
+        # what ends no session needs no force
+        self.assertEqual(self.ctl("system-view; bgp 64512; group g; commit")[0], 0)
+        self.assertFalse(speaker.closed())
+        self.assertEqual(self.ctl("rollback 0 force")[0], 0)
+        self.wait("the end of the session", speaker.closed, speaker.changed)
+
+    def test_keelctl_names_users(self):
+        self.bob.peer(2, description="of bob")
+        status, out, _ = self.ctl("show candidates")
+        self.assertRegex(out, r"%s +\d{4}-\S+ \S+ +1 +0\n" % self.bob.name)
+        self.ctl("rpc", "config.edit", json.dumps({"patch": [{"op": "add", "path": "/bgp/peers/0/description", "value": "of root"}]}))
+        self.bob.call("config.commit")
+        self.assertRegex(self.ctl("show candidates")[1], r"root \(you\) +\d{4}-\S+ \S+ +1 +1\n")
+        self.assertIn("! bgp peers 192.0.2.2: changed by %s in commit 1, running " % self.bob.name, self.ctl("show diff")[1])
+        status, _, err = self.ctl("commit")
+        self.assertEqual(status, 1)
+        self.assertIn("config.commit: Conflict: /bgp/peers/0: bgp peers 192.0.2.2: changed by %s in commit 1: running {" % self.bob.name, err)
+        self.assertEqual(self.ctl("resolve theirs")[0], 0)
+        self.assertEqual(self.ctl("show candidates")[1], "no user has edits\n")
+        out = self.ctl("show history 1")[1]
+        self.assertRegex(out, r'^commit 1 by %s, \S+ \S+: \n\+ /bgp/peers/0/description "of bob"\n$' % self.bob.name)
+        self.assertRegex(self.ctl("show history")[1], r" %s" % self.bob.name)
+
+
+if __name__ == "__main__":
+    keel_rig.main()
