@@ -851,6 +851,20 @@ end_of_rib(struct decode *d, struct rd withdrawn, struct rd nlri)
 }
 
 /* Checks and results after all attributes were read. */
+/* RFC 9234 5: unicast routes. A route that leaked is treated as withdrawn. */
+static void
+only_to_customer(struct decode *d)
+{
+	enum family f = d->u->announced[0].family;
+
+	if (f >= FAMILY_COUNT || family_safi(f) != SAFI_UNICAST ||
+		role_receive((enum session_role)d->o->role, d->o->peer_as, d->a))
+		return;
+	d->u->has_attrs = false;
+	d->refused = REFUSED_ROUTE_LEAK;
+	fail_plain(d, TREAT_AS_WITHDRAW, UPDATE_OPTIONAL_ATTRIBUTE, ATTR_OTC);
+}
+
 static void
 conclude(struct decode *d, struct rd withdrawn, struct rd nlri)
 {
@@ -881,6 +895,8 @@ conclude(struct decode *d, struct rd withdrawn, struct rd nlri)
 	u->has_attrs = build(d);
 	if (!u->has_attrs)
 		fail_plain(d, TREAT_AS_WITHDRAW, UPDATE_MALFORMED_LIST, 0);
+	else
+		only_to_customer(d);
 }
 
 void

@@ -9,6 +9,7 @@
 #include "control/bgp/bgp_nlri.h"
 #include "control/bgp/wire.h"
 #include "rib/attr.h"
+#include "rib/role.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,6 +24,7 @@ struct bgp_update_options {
 	/* limit of AS numbers in AS_PATH, including AS_SETs; 0: no limit */
 	uint32_t max_as_path_length;
 	uint32_t peer_as; /* 0: any */
+	uint8_t role; /* enum session_role, of this router */
 	/* our BGP identifier and address, host order: refused as NEXT_HOP; 0: no check */
 	uint32_t local_id;
 	uint8_t families; /* negotiated families: bits by enum family, NLRI_BIT_ for families without a table; the sets below have the same bits */

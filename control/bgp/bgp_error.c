@@ -166,6 +166,13 @@ optional_text(const struct bgp_error *e, const char *name, char *buf, size_t siz
 	case ATTR_MP_UNREACH:
 		mp_text(e, name, buf, size);
 		break;
+	case ATTR_OTC:
+		snprintf(buf, size,
+			e->refused == REFUSED_ROUTE_LEAK
+				? "%s: the route leaked: the role of the peer permits no such route"
+				: "%s is malformed",
+			name);
+		break;
 	default:
 		snprintf(buf, size, "%s is malformed", name);
 	}

@@ -164,6 +164,17 @@ capability_add_path(struct rd v, struct bgp_open *out)
 	return !v.bad;
 }
 
+/* RFC 9234 4.1 */
+static bool
+capability_role(struct rd v, struct bgp_open *out)
+{
+	uint16_t role = (uint16_t)(rd_u8(&v) + ROLE_PROVIDER);
+
+	out->roles_differ |= out->role != ROLE_NONE && out->role != role;
+	out->role = role;
+	return !v.bad && rd_left(&v) == 0;
+}
+
 /* False: the capability has a wrong length. */
 static bool
 capability(uint8_t code, struct rd v, struct bgp_open *out)
@@ -184,6 +195,8 @@ capability(uint8_t code, struct rd v, struct bgp_open *out)
 	case CAP_MULTIPLE_LABELS:
 		capability_multiple_labels(v, out);
 		return true;
+	case CAP_ROLE:
+		return capability_role(v, out);
 	case CAP_GRACEFUL_RESTART:
 		return capability_graceful_restart(v, out);
 	case CAP_FOUR_OCTET_AS:
@@ -299,6 +312,16 @@ bgp_open_check(
 	return (struct bgp_error){0};
 }
 
+struct bgp_error
+bgp_role_check(const struct bgp_open *o, enum session_role ours, bool strict)
+{
+	if (ours == ROLE_NONE || (o->role == ROLE_NONE && !strict))
+		return (struct bgp_error){0};
+	if (o->roles_differ || !role_pair_valid(ours, (enum session_role)o->role))
+		return reset(ERR_OPEN, OPEN_ROLE_MISMATCH);
+	return (struct bgp_error){0};
+}
+
 static void
 begin(struct wr *w, enum bgp_type type)
 {
@@ -404,6 +427,10 @@ encode_capabilities(const struct bgp_open_options *o, struct wr *w)
 	if (o->extended_message)
 		wr_u16(w, CAP_EXTENDED_MESSAGE << 8);
 	encode_multiple_labels(o->labels_max, w);
+	if (o->role != ROLE_NONE) {
+		wr_u16(w, CAP_ROLE << 8 | 1);
+		wr_u8(w, (uint8_t)(o->role - ROLE_PROVIDER));
+	}
 	if (o->graceful_restart)
 		encode_graceful_restart(o, w);
 	if (o->four_octet_as) {

@@ -8,6 +8,7 @@
 #include "control/bgp/bgp_error.h"
 #include "control/bgp/wire.h"
 #include "lpm/prefix.h"
+#include "rib/role.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -66,6 +67,8 @@ struct bgp_open {
 	uint8_t extended_next_hop; /* bits by enum family: IPv4 families with IPv6 next hops (RFC 8950) */
 	uint8_t labels_max
 		[FAMILY_COUNT]; /* labels of a prefix that the peer accepts (RFC 8277 2.1); 0: one, by a missing capability */
+	uint16_t role; /* enum session_role, or above; ROLE_NONE: no capability */
+	bool roles_differ; /* several Role capabilities with different values (RFC 9234 4.2) */
 	bool rt_constraint; /* capability 1 with AFI 1, SAFI 132 (RFC 4684 7) */
 	/* every capability in order, for display: value points into the message */
 	unsigned raw_count;
@@ -81,6 +84,12 @@ struct bgp_error bgp_open_decode(const uint8_t *msg, size_t len, struct bgp_open
 struct bgp_error bgp_open_check(
 	const struct bgp_open *o, uint32_t expected_asn, uint32_t own_asn, uint32_t own_identifier);
 
+/*
+ * RFC 9234 4.2: the roles of an external session. `ours` is ROLE_NONE: no check. `strict`: the peer
+ * must announce a role.
+ */
+struct bgp_error bgp_role_check(const struct bgp_open *o, enum session_role ours, bool strict);
+
 /* Contents of our OPEN. */
 struct bgp_open_options {
 	uint32_t asn, identifier;
@@ -92,6 +101,7 @@ struct bgp_open_options {
 	uint16_t restart_time_s;
 	uint8_t restart_families, forwarding_families; /* bits by enum family */
 	bool restart_notification; /* RFC 8538 N bit */
+	uint8_t role; /* enum session_role; ROLE_NONE: not announced */
 	uint8_t extended_next_hop; /* bits by enum family, of IPv4 families */
 	uint8_t labels_max
 		[FAMILY_COUNT]; /* RFC 8277 2.1; below 2: not announced. For families with labels */

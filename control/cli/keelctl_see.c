@@ -106,6 +106,7 @@ refusal_text(const char *reason)
 		{"source", "the best path is from this peer"},
 		{"internal", "from an internal peer to an internal peer"},
 		{"community", "a well-known community forbids it"},
+		{"role", "OTC forbids it (RFC 9234)"},
 		{"policy", "refused"},
 		{"next-hop", "no next hop for this session"},
 	};

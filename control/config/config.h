@@ -10,6 +10,7 @@
 #include "lpm/path_list.h"
 #include "lpm/prefix.h"
 #include "rib/policy.h"
+#include "rib/role.h"
 #include "rib/vpn.h"
 
 #include <jansson.h>
@@ -118,6 +119,8 @@ struct config_peer {
 	} capabilities;
 	bool route_reflector_client; /* internal peers, RFC 4456 */
 	bool enforce_first_as; /* external peers, RFC 4271 6.3 */
+	uint8_t role; /* enum session_role, of this router */
+	bool role_strict; /* the peer must announce a role */
 	uint32_t max_as_path_length; /* the router's */
 	struct config_timers timers;
 	struct config_slow_peer slow_peer;

@@ -188,6 +188,23 @@ take_max_prefixes_action(CONFIG_TAKE_ARGS)
 		*(uint8_t *)out = (uint8_t)word;
 }
 
+static void
+take_role(CONFIG_TAKE_ARGS)
+{
+	static const char *const words[] = {[ROLE_NONE] = "none",
+		[ROLE_PROVIDER] = "provider",
+		[ROLE_RS] = "rs-server",
+		[ROLE_RS_CLIENT] = "rs-client",
+		[ROLE_CUSTOMER] = "customer",
+		[ROLE_PEER] = "peer",
+		NULL};
+	int word = config_value_word(c, at, value, words);
+
+	(void)key;
+	if (word >= 0)
+		*(uint8_t *)out = (uint8_t)word;
+}
+
 /*
  * Bound on the prefixes of one family that are accepted from a peer. The bound is exact: with
  * `shutdown` and `discard`, prefix number `limit` + 1 is neither stored nor advertised to any
@@ -477,6 +494,20 @@ static const struct config_key shared_peer_keys[] = {
 	 * server. Effect: import.
 	 */
 	{"enforce_first_as", config_take_bool, PEER(enforce_first_as), .def = true},
+	/*
+	 * Role of this router towards an external peer (RFC 9234): `none`, `provider`, `rs-server` (route
+	 * server), `rs-client`, `customer` or `peer`. The session needs the fitting role of the
+	 * peer, where the peer announces one. The attribute OTC then keeps routes from leaking:
+	 * unicast routes from a provider, peer or route server are advertised to customers and
+	 * clients of a route server alone, and a route that leaked is refused under the cause
+	 * `route-leak`. Default: none. Effect: reset.
+	 */
+	{"role", take_role, PEER(role)},
+	/*
+	 * The session is refused unless the peer announces a role (RFC 9234 4.2). No effect
+	 * without `role`. Effect: reset.
+	 */
+	{"role_strict", config_take_bool, PEER(role_strict)},
 	/* When the peer is slow. */
 	{"slow_peer", take_slow_peer, PEER(slow_peer)},
 };
@@ -592,11 +623,13 @@ check_source(struct check *c, const struct at *at, const struct config_peer *p)
 static void
 check_kind(struct check *c, const struct at *at, const struct config_peer *p)
 {
-	struct at client_at = AT_KEY(at, "route_reflector_client"),
+	struct at client_at = AT_KEY(at, "route_reflector_client"), role_at = AT_KEY(at, "role"),
 		  local_as_at = AT_KEY(at, "local_as"), families_at = AT_KEY(at, "families");
 
 	if (p->external && p->route_reflector_client)
 		config_fault(c, &client_at, "only valid for an internal peer (RFC 4456)");
+	if (!p->external && p->role != ROLE_NONE)
+		config_fault(c, &role_at, "only valid for an external peer (RFC 9234)");
 	if (!p->external && p->local_as != c->config->asn)
 		config_fault(c, &local_as_at, "only valid for an external peer");
 	if (p->external && p->local_as == p->asn)

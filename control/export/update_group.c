@@ -726,7 +726,7 @@ const char *
 update_refusal_text(enum update_refusal r)
 {
 	static const char *const text[EXPORT_REFUSALS] = {"permitted", "no-route", "not-installed",
-		"no-policy", "own-default", "source", "internal", "community", "policy",
+		"no-policy", "own-default", "source", "internal", "community", "role", "policy",
 		"next-hop"};
 
 	return r < EXPORT_REFUSALS ? text[r] : "?";

@@ -70,6 +70,7 @@ struct update_rules {
 	/* Our AS number towards the peer; prepended before own_as when different. */
 	uint32_t local_as;
 	uint32_t peer_as;
+	uint8_t role; /* enum session_role, of this router */
 	struct bgp_encode_options encode; /* including extended_next_hop */
 	/* ---- */
 	uint32_t cluster_id; /* RFC 4456 7 */
@@ -235,6 +236,7 @@ enum update_refusal {
 	EXPORT_SOURCE, /* the peer announced the best path */
 	EXPORT_INTERNAL, /* RFC 4271 9.2, RFC 4456 6: from an internal peer to an internal peer */
 	EXPORT_COMMUNITY, /* RFC 1997 */
+	EXPORT_ROLE, /* OTC (RFC 9234 5) */
 	EXPORT_POLICY, /* refused by a node of the export policy, or by no match */
 	/* no next hop for this session, attributes that fit no message, or no label of ours */
 	EXPORT_NEXT_HOP,

@@ -16,6 +16,7 @@
 #include "control/export/update_group.h"
 #include "lpm/arena.h"
 #include "rib/adj_rib_out.h"
+#include "rib/role.h"
 #include "rib/walk.h"
 
 #define BATCH_CHANGES 1024u
@@ -610,11 +611,11 @@ bool member_frame(struct update_member *m, bool begin, struct output *o) RUNS_ON
 void member_first_sent(struct update_member *m, struct output *o) RUNS_ON(role_session);
 
 /* update_group_rules.c */
-enum forbidden { FORBID_INTERNAL = 1, FORBID_EXTERNAL = 2 };
+enum forbidden { FORBID_INTERNAL = 1, FORBID_EXTERNAL = 2, FORBID_OTC = 4 };
 /*
- * RFC 1997: we obey communities received with the route; communities added by export policy are for the peer. Returns bits of enum forbidden.
+ * RFC 1997: we obey communities received with the route; communities added by export policy are for the peer. RFC 9234 5: OTC. Returns bits of enum forbidden.
  */
-unsigned communities_forbid(const struct attr_set *a);
+unsigned attrs_forbid(const struct attr_set *a);
 /* *o: the route that the group should advertise. 0, -ENOMEM. */
 int rules_evaluate(
 	struct update_group *g, struct dest_id id, const struct dest_view *view, struct offer *o);

@@ -31,6 +31,8 @@ rules_normal(const struct update_rules *r)
 	} else {
 		n.remove_private_as = n.as_override = n.next_hop_unchanged = false;
 	}
+	if (!external || rules_labels(r))
+		n.role = ROLE_NONE; /* RFC 9234 5: unicast routes */
 	if (!n.remove_private_as && !n.as_override)
 		n.peer_as = 0;
 	if (r->policy == NULL || !policy_uses_peer(r->policy))
@@ -46,8 +48,8 @@ rules_equal(const struct update_rules *a, const struct update_rules *b)
 {
 	return a->table.v == b->table.v && a->family == b->family && a->kind == b->kind &&
 	       a->own_as == b->own_as && a->local_as == b->local_as && a->peer_as == b->peer_as &&
-	       a->cluster_id == b->cluster_id && a->encode.as4 == b->encode.as4 &&
-	       a->encode.add_path == b->encode.add_path &&
+	       a->role == b->role && a->cluster_id == b->cluster_id &&
+	       a->encode.as4 == b->encode.as4 && a->encode.add_path == b->encode.add_path &&
 	       a->encode.extended_message == b->encode.extended_message &&
 	       a->encode.send_communities == b->encode.send_communities &&
 	       a->encode.extended_next_hop == b->encode.extended_next_hop &&
@@ -107,10 +109,10 @@ source_peer(struct update_groups *s, struct peer_id peer)
 }
 
 unsigned
-communities_forbid(const struct attr_set *a)
+attrs_forbid(const struct attr_set *a)
 {
 	const uint8_t *p = attr_communities(a);
-	unsigned forbidden = 0;
+	unsigned forbidden = a->has & ATTR_HAS_OTC ? FORBID_OTC : 0;
 
 	for (unsigned i = 0; i < a->community_count; i++, p += 4) {
 		uint32_t c =
@@ -125,9 +127,12 @@ communities_forbid(const struct attr_set *a)
 }
 
 static unsigned
-forbid_bit(const struct update_group *g)
+forbid_bits(const struct update_group *g)
 {
-	return g->rules.kind == UPDATE_EXTERNAL ? FORBID_EXTERNAL : FORBID_INTERNAL;
+	if (g->rules.kind != UPDATE_EXTERNAL)
+		return FORBID_INTERNAL;
+	return FORBID_EXTERNAL |
+	       (role_forbids_otc((enum session_role)g->rules.role) ? FORBID_OTC : 0);
 }
 
 /* True for the path of an internal peer. A route that an instance learned from an internal site is ours in a VPN family. */
@@ -280,6 +285,16 @@ internal_attrs_strip(struct attr_set *s, unsigned policy_sets, enum route_source
 	}
 }
 
+/* RFC 9234 5 */
+static void
+otc_add(const struct update_group *g, struct attr_set *s)
+{
+	if (s->has & ATTR_HAS_OTC || !role_adds_otc((enum session_role)g->rules.role))
+		return;
+	s->has |= ATTR_HAS_OTC;
+	s->otc = g->rules.local_as;
+}
+
 /* RFC 4456 8 */
 static int
 reflect(const struct update_group *g, struct attr_set *s, const struct shard_peer *source)
@@ -401,8 +416,10 @@ exported_edit(struct update_group *g, unsigned policy_sets, const struct attr_se
 		if (edits)
 			as_path_edit(&g->rules, *s);
 		err = as_path_prepend(g, edits ? *s : after, s);
-		if (err == 0)
+		if (err == 0) {
 			internal_attrs_strip(*s, policy_sets, kind);
+			otc_add(g, *s);
+		}
 	} else {
 		if (is_internal(kind, path->source))
 			err = reflect(g, *s, source);
@@ -428,7 +445,8 @@ rules_hash(struct update_group *g)
 	if (*h == 0)
 		*h = hash_words((uint64_t)r->own_as << 32 | r->local_as,
 			     (uint64_t)r->peer_as << 32 | r->cluster_id,
-			     (uint64_t)r->kind << 8 | (r->next_hop_self ? 1u : 0u) |
+			     (uint64_t)r->role << 16 | (uint64_t)r->kind << 8 |
+				     (r->next_hop_self ? 1u : 0u) |
 				     (r->next_hop_unchanged ? 2u : 0u) |
 				     (r->remove_private_as ? 4u : 0u) |
 				     (r->as_override ? 8u : 0u)) |
@@ -904,7 +922,7 @@ exportable_attrs(const struct update_group *g, const struct attr_table *table,
 	if (!source_permits(g, best, kind, source))
 		return NULL;
 	attrs = accepted_attrs(g->set, table, best, id);
-	return attrs != NULL && !(communities_forbid(attrs) & forbid_bit(g)) ? attrs : NULL;
+	return attrs != NULL && !(attrs_forbid(attrs) & forbid_bits(g)) ? attrs : NULL;
 }
 
 /* As path_run_get(), of a path of a window. */
@@ -923,7 +941,7 @@ path_run_window(
 		.peer = p->peer,
 		.serial = p->serial,
 		.kind = (enum route_source)p->kind};
-	if (!(p->forbidden & forbid_bit(g)) && !source_forbids(g, run->kind, p->peer, *source))
+	if (!(p->forbidden & forbid_bits(g)) && !source_forbids(g, run->kind, p->peer, *source))
 		run->attrs = p->attrs;
 	return run;
 }
@@ -1054,7 +1072,7 @@ rules_evaluate_path(struct update_group *g, const struct dest_view *view,
 
 	*o = (struct offer){.made = MADE_NONE};
 	if (dest_refused(g, view) || !source_permits(g, best, &kind, &source) ||
-		communities_forbid(attrs) & forbid_bit(g) || !label_of(g, best, &label))
+		attrs_forbid(attrs) & forbid_bits(g) || !label_of(g, best, &label))
 		return 0;
 	g->set->run_valid = false;
 	err = policy_run(g, (struct attr_id){0}, attrs, kind, &view->prefix, &v);
@@ -1101,7 +1119,7 @@ rules_explain(struct update_group *g, struct dest_id id, const struct dest_view 
 	const struct attr_set *attrs;
 	struct policy_verdict v;
 	enum route_source kind;
-	unsigned shard = shards_index(&g->set->shards, id);
+	unsigned shard = shards_index(&g->set->shards, id), forbidden;
 	int err;
 
 	*node = 0;
@@ -1112,8 +1130,9 @@ rules_explain(struct update_group *g, struct dest_id id, const struct dest_view 
 		(struct attr_id){shards_id(&g->set->shards, shard, best->accepted.v)});
 	if (attrs == NULL)
 		return 0;
-	if (communities_forbid(attrs) & forbid_bit(g)) {
-		*why = EXPORT_COMMUNITY;
+	forbidden = attrs_forbid(attrs) & forbid_bits(g);
+	if (forbidden != 0) {
+		*why = forbidden == FORBID_OTC ? EXPORT_ROLE : EXPORT_COMMUNITY;
 		return 0;
 	}
 	g->set->run_valid = false;
@@ -1203,7 +1222,7 @@ rules_append_window(
 	*v = (struct window_verdict){0};
 	if (!window_suits(g, p))
 		return false;
-	if (p->attrs == NULL || p->forbidden & FORBID_EXTERNAL)
+	if (p->attrs == NULL || p->forbidden & forbid_bits(g))
 		return true;
 	if (!policy_decide(g, p, &d, err))
 		return false;

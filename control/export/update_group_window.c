@@ -207,7 +207,7 @@ path_copy(struct update_groups *s, struct window *w, struct window_path *p, unsi
 	memcpy(w->room + w->room_used, a, attr_set_size(a));
 	p->attrs = (const struct attr_set *)(const void *)(w->room + w->room_used);
 	w->room_used += (unsigned)size;
-	p->forbidden = (uint8_t)communities_forbid(p->attrs);
+	p->forbidden = (uint8_t)attrs_forbid(p->attrs);
 	return true;
 }
 

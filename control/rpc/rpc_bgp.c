@@ -188,6 +188,11 @@ peculiarities_add(json_t *o, const struct rpc_env *env, const struct config_peer
 		json_object_set_new(o, "local_address", rpc_addr(&v->local_addr));
 	if (p->local_as != apply_running(env->apply)->asn)
 		json_object_set_new(o, "local_as", json_integer(p->local_as));
+	if (p->role != ROLE_NONE)
+		json_object_set_new(o, "role", json_string(role_text((enum session_role)p->role)));
+	if (v->remote_role != ROLE_NONE && v->remote_role < ROLE_COUNT)
+		json_object_set_new(
+			o, "peer_role", json_string(role_text((enum session_role)v->remote_role)));
 	if (p->multihop != 0)
 		json_object_set_new(o, "multihop", json_integer(p->multihop));
 	if (v->graceful_restart.remote)
@@ -605,7 +610,8 @@ static const struct rpc_field refused_fields[] = {
 		"Prefixes refused for this cause: `malformed-`ATTRIBUTE, `as-loop`, "
 		"`originator-loop`, "
 		"`cluster-loop`, `first-as`, `as-path-length`, `next-hop`, `no-policy`, `policy`, "
-		"`prefix-limit`, `unusable-prefix`, `unusable-label`, `not-installed`."},
+		"`prefix-limit`, `unusable-prefix`, `unusable-label`, `route-leak`, "
+		"`not-installed`."},
 	{0},
 };
 
@@ -686,6 +692,10 @@ static const struct rpc_field peer_fields[] = {
 	{"md5?", "boolean", "True when TCP MD5 signs the connection."},
 	{"local_address?", "address", "Address of this router on the connection."},
 	{"local_as?", "integer", "AS number shown to the peer, where it is not `router.asn`."},
+	{"role?", "provider|rs-server|rs-client|customer|peer",
+		"Role of this router towards the peer (RFC 9234)."},
+	{"peer_role?", "provider|rs-server|rs-client|customer|peer",
+		"Role that the peer announced."},
 	{"multihop?", "integer", "TTL of the session, where `multihop` is set."},
 	{"restart_time_s?", "integer", "Restart time that the peer announced (RFC 4724)."},
 	{"description?", "string", "Description from the configuration."},

@@ -614,8 +614,9 @@ session_update_resets(const struct config_peer *a, const struct config_peer *b)
 	       a->shutdown != b->shutdown || !addr_equal(&a->source, &b->source) ||
 	       a->multihop != b->multihop || a->gtsm != b->gtsm ||
 	       !passwords_equal(a->password, b->password) ||
-	       a->route_reflector_client != b->route_reflector_client ||
-	       peer_families(a) != peer_families(b) || timers_reset(&a->timers, &b->timers) ||
+	       a->route_reflector_client != b->route_reflector_client || a->role != b->role ||
+	       a->role_strict != b->role_strict || peer_families(a) != peer_families(b) ||
+	       timers_reset(&a->timers, &b->timers) ||
 	       a->capabilities.route_refresh != b->capabilities.route_refresh ||
 	       a->capabilities.enhanced_route_refresh != b->capabilities.enhanced_route_refresh ||
 	       a->capabilities.four_octet_as != b->capabilities.four_octet_as ||
@@ -866,6 +867,7 @@ session_peek(struct speaker *s, struct peer_id id, struct session_view *out)
 		.idle_hold = peer_in_idle_hold(p),
 		.external = p->config.external,
 		.keepalive_late_ns = p->keepalive_late_ns,
+		.remote_role = c->open.role,
 		.remote_asn = c->open.asn,
 		.remote_identifier = c->open.identifier,
 		.hold_time_s = c->n.hold_time_s,

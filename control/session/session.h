@@ -310,6 +310,7 @@ struct session_view {
 	bool held;
 	bool idle_hold; /* waits before the next attempt; session_reset() ends the wait */
 	bool external;
+	uint16_t remote_role; /* enum session_role, or above */
 	uint32_t remote_asn, remote_identifier;
 	uint16_t hold_time_s;
 	struct ip_addr local_addr;

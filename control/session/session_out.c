@@ -235,6 +235,7 @@ rules_of(const struct peer_family *f)
 		.own_as = p->speaker->config.asn,
 		.local_as = peer_local_as(p),
 		.peer_as = c->open.asn,
+		.role = p->config.role,
 		.cluster_id = shard_cluster_id(p->speaker->shards.at[0]),
 		.encode = {.as4 = c->n.as4,
 			.extended_message = c->n.extended_message,

@@ -321,6 +321,7 @@ send_open(struct connection *c) RUNS_ON(role_session)
 		.four_octet_as = k->capabilities.four_octet_as,
 		.graceful_restart = k->capabilities.graceful_restart,
 		.restart_notification = k->capabilities.graceful_restart,
+		.role = k->role,
 		.extended_next_hop = k->capabilities.extended_next_hop ? peer_families(k) : 0,
 	};
 
@@ -558,6 +559,8 @@ connection_open_received(struct connection *c, const uint8_t *msg, size_t len)
 	if (e.severity == BGP_OK)
 		e = bgp_open_check(&o, p->as_from_open ? 0 : p->config.asn, peer_local_as(p),
 			p->speaker->config.router_id);
+	if (e.severity == BGP_OK)
+		e = bgp_role_check(&o, (enum session_role)p->config.role, p->config.role_strict);
 	if (e.severity != BGP_OK) {
 		peer_fault_message(p, &e, msg, len);
 		open_refuse(c, &e);
