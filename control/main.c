@@ -282,7 +282,8 @@ start_port(struct keeld *k, const struct config_port *p) RUNS_ON(role_main)
 		.device = p->device,
 		.vrf = p->vrf,
 		.mpls = p->mpls,
-		.mtu = p->mtu};
+		.mtu = p->mtu,
+		.host_path = true};
 	struct dataplane_error err = {"the interface cannot be moved into the namespace"};
 	char iface[PORT_NAME_MAX];
 	uint16_t port;
@@ -329,6 +330,7 @@ start_ports(struct keeld *k) RUNS_ON(role_main)
 		.run_dir = k->state_dir,
 		.name = name,
 		.messages = log_stream("dpdk"),
+		.host_limits = c->dataplane.policing,
 	};
 	int e;
 
@@ -451,6 +453,7 @@ create_objects(struct keeld *k, struct config *running) RUNS_ON(role_main)
 		.report_ctx = k,
 		.watch = wiring_watch,
 		.unwatch = wiring_unwatch,
+		.peer = wiring_peer,
 		.watch_ctx = k};
 	int e = -ENOMEM;
 

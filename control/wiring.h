@@ -24,6 +24,9 @@ void wiring_stop(struct keeld *k) RUNS_ON(role_main);
  * wiring_stop(); `ctx` is the struct keeld.
  */
 int wiring_watch(void *ctx, struct vrf_id vrf, const struct netns *netns) RUNS_ON(role_main);
+/* apply_config.peer: packets of the peer have a class of their own. */
+void wiring_peer(void *ctx, struct vrf_id vrf, const struct ip_addr *addr, bool present)
+	RUNS_ON(role_main);
 void wiring_unwatch(void *ctx, struct vrf_id vrf) RUNS_ON(role_main);
 #ifdef KEEL_DATAPLANE
 /* Gives the ports of a VRF the configured addresses, and sets their links up. */

@@ -15,6 +15,7 @@
 #include "lpm/path_list.h"
 #include "rib/fib_feed.h"
 #ifdef KEEL_DATAPLANE
+#include "dataplane/host_path.h"
 #include "dataplane/port.h"
 #include "dataplane/tun.h"
 #include "dataplane/worker.h"
@@ -398,6 +399,75 @@ tun_start(struct tun_watch *t, struct thread *self) RUNS_ON(role_host)
 	t->watch = (struct watch){.fd = tun_fd(t->tun), .ready = tun_ready};
 	return watch_set(self, &t->watch, EPOLLIN);
 }
+
+/* ---- the TAPs of the ports ---- */
+
+static struct host_context *
+host_context_of(struct timer *t, size_t offset)
+{
+	return (struct host_context *)(void *)((char *)t - offset);
+}
+
+static void
+tap_ready(struct watch *w, uint32_t events) RUNS_ON(role_host)
+{
+	struct tap_context *t =
+		(struct tap_context *)(void *)((char *)w - offsetof(struct tap_context, watch));
+	struct host_context *c =
+		(struct host_context *)(void *)((char *)(t - t->port) -
+						offsetof(struct host_context, tap));
+
+	(void)events;
+	if (host_path_drain(t->port))
+		return;
+	t->waits = watch_set(c->self, w, 0) == 0;
+}
+
+static void
+punts_poll(struct timer *t) RUNS_ON(role_host)
+{
+	struct host_context *c = host_context_of(t, offsetof(struct host_context, punts));
+	bool any = host_path_turn();
+
+	for (uint16_t p = 0; p < LINKS_MAX; p++) {
+		if (c->tap[p].waits && watch_set(c->self, &c->tap[p].watch, EPOLLIN) == 0)
+			c->tap[p].waits = false;
+	}
+	timer_arm(c->self, t, any ? HOST_PATH_BUSY_NS : HOST_PATH_POLL_NS);
+}
+
+static void
+links_poll(struct timer *t) RUNS_ON(role_host)
+{
+	struct host_context *c = host_context_of(t, offsetof(struct host_context, links));
+
+	host_path_links();
+	timer_arm(c->self, t, HOST_PATH_LINK_NS);
+}
+
+/* 0, -errno. */
+static int
+taps_start(struct host_context *c) RUNS_ON(role_host)
+{
+	bool any = false;
+	int err = 0;
+
+	for (uint16_t p = 0; err == 0 && p < port_count(); p++) {
+		if (host_path_fd(p) < 0)
+			continue;
+		any = true;
+		c->tap[p] = (struct tap_context){
+			.watch = {.fd = host_path_fd(p), .ready = tap_ready}, .port = p};
+		err = watch_set(c->self, &c->tap[p].watch, EPOLLIN);
+	}
+	if (!any || err != 0)
+		return err;
+	c->punts.fire = punts_poll;
+	c->links.fire = links_poll;
+	host_path_links();
+	err = timer_arm(c->self, &c->punts, HOST_PATH_POLL_NS);
+	return err != 0 ? err : timer_arm(c->self, &c->links, HOST_PATH_LINK_NS);
+}
 #endif
 
 /* ---- life ---- */
@@ -417,6 +487,9 @@ wiring_host_start(void *ctx, struct thread *self)
 		timer_arm(self, &c->gleans, GLEAN_POLL_NS);
 	}
 	int err = tun_start(&k->wiring->tun, self);
+
+	if (err == 0 && c->k->layers.fib != NULL)
+		err = taps_start(c);
 
 	if (err != 0)
 		return err;
@@ -608,6 +681,19 @@ wiring_unwatch(void *ctx, struct vrf_id vrf)
 	layers_call_host(&k->layers, on_host_vrf_stop, &call);
 	k->wiring->vrf_host[vrf.v] = NULL;
 	vrf_host_free(call.host);
+}
+
+void
+wiring_peer(void *ctx, struct vrf_id vrf, const struct ip_addr *addr, bool present)
+{
+	(void)ctx;
+#ifdef KEEL_DATAPLANE
+	host_path_peer_set(vrf, addr, present);
+#else
+	(void)vrf;
+	(void)addr;
+	(void)present;
+#endif
 }
 
 int

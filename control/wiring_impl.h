@@ -105,10 +105,17 @@ struct rib_context {
 	struct timer tidy, paced;
 	char name[16];
 };
+/* The TAP of a port. */
+struct tap_context {
+	struct watch watch; /* ready while the kernel has frames for the port */
+	uint16_t port;
+	bool waits; /* a worker had no room for frames: not watched until the next turn */
+};
 struct host_context {
 	struct keeld *k;
 	struct thread *self;
-	struct timer gleans;
+	struct timer gleans, punts, links;
+	struct tap_context tap[LINKS_MAX];
 };
 
 /* A TUN interface with its watch on the host thread. */

@@ -4,7 +4,8 @@
  * (one lane per family), ip4_/ip6_classify, ip6_look_up, ip4_/ip6_finish, transmit. A lane is a
  * struct of arrays. Each stage leaves the remaining packets dense and in order in pkt[0..count),
  * so the packets of a flow stay in order. Dropped packets go to dropped[], packets without a
- * resolved neighbour to waiting[], packets that may cause an ICMP error to fault[].
+ * resolved neighbour to waiting[], packets that may cause an ICMP error to fault[], and packets that
+ * may be for this router to to_host[].
  *
  * Owner: the worker that received the packets. A full burst is held until the next burst is
  * classified (worker.c). The struct is public because the stages index the arrays inline.
@@ -112,6 +113,22 @@ struct fault {
 	uint8_t afi;
 };
 
+/* How packets for this router reach the kernel from a port. */
+enum host_way {
+	HOST_WAY_NONE, /* not by this worker: the packets are dropped */
+	HOST_WAY_TAP, /* by the rings of punt.h */
+	HOST_WAY_COPY, /* the kernel has its own copy of each packet */
+};
+
+/*
+ * A packet that may be for this router. `reason`: counted if the port has no host path, or if the
+ * packet is for another host.
+ */
+struct host_packet {
+	struct rte_mbuf *pkt;
+	uint8_t reason;
+};
+
 /* The labelled packets of a burst. ip[] points to the outermost label. */
 struct label_lane {
 	struct rte_mbuf *pkt[LANE_ROOM];
@@ -129,12 +146,15 @@ struct burst {
 	bool each;
 	bool group; /* some packets were received as link-layer broadcast or multicast */
 	bool own; /* packets of this router: TTL and hop limit stay unchanged */
+	bool host; /* the receiving port has a way to the kernel; see to_host[] */
+	unsigned host_count;
 	unsigned dropped_count;
 	unsigned waiting_count;
 	unsigned fault_count;
 	struct rte_mbuf *dropped[BURST_MAX];
 	struct waiting waiting[BURST_MAX];
 	struct fault fault[BURST_MAX];
+	struct host_packet to_host[BURST_MAX];
 	struct label_lane mpls;
 };
 
@@ -146,9 +166,9 @@ burst_init(struct burst *b, struct worker_stats *stats, bool own)
 	b->v4.count = b->v6.count = b->mpls.count = 0;
 	b->v4.prefetch_words = b->v4.prefetch_first = b->v6.prefetch_words = b->v6.prefetch_first =
 		nothing;
-	b->dropped_count = b->waiting_count = b->fault_count = 0;
+	b->dropped_count = b->waiting_count = b->fault_count = b->host_count = 0;
 	b->stats = stats;
-	b->group = b->each = false;
+	b->group = b->each = b->host = false;
 	b->own = own;
 }
 
@@ -167,6 +187,17 @@ burst_drop(struct burst *b, struct rte_mbuf *m, enum drop_reason reason)
 {
 	b->dropped[b->dropped_count++] = m;
 	count_add(&b->stats->drops[reason], 1);
+}
+
+/* A packet that may be for this router; dropped for `reason` if the port has no way to the kernel. */
+static inline void
+burst_host(struct burst *b, struct rte_mbuf *m, enum drop_reason reason)
+{
+	if (b->host)
+		b->to_host[b->host_count++] =
+			(struct host_packet){.pkt = m, .reason = (uint8_t)reason};
+	else
+		burst_drop(b, m, reason);
 }
 
 /*

@@ -15,12 +15,26 @@ drop_reason_of(const struct rte_mbuf *m, const uint8_t *frame, const uint8_t mac
 	return !(frame[0] & 1) && memcmp(frame, mac, 6) != 0 ? DROP_other_host : DROP_not_ipv4;
 }
 
+/* A packet that no lane takes: not for this router, or for the kernel (ARP, multicast, others). */
+static void
+split_other(struct burst *b, struct rte_mbuf *m, const uint8_t *frame, const uint8_t mac[6])
+	RUNS_ON(role_worker)
+{
+	enum drop_reason reason = drop_reason_of(m, frame, mac);
+
+	if (reason == DROP_not_ipv4)
+		burst_host(b, m, reason);
+	else
+		burst_drop(b, m, reason);
+}
+
 /* Splits packet by packet: for bursts with mixed families or packets to be dropped. */
 static __attribute__((noinline)) void
 split_mixed(struct burst *b, unsigned n, const uint8_t mac[6]) RUNS_ON(role_worker)
 {
 	unsigned v4 = 0, v6 = 0, mpls = 0;
-	uint64_t group = 0, to = 0;
+	uint64_t group = 0, to = 0,
+		 kernel = b->host; /* 1: broadcast and multicast go to the kernel */
 
 	memcpy(&to, mac, 6);
 	for (unsigned i = 0; i < n; i++) {
@@ -38,9 +52,10 @@ split_mixed(struct burst *b, unsigned n, const uint8_t mac[6]) RUNS_ON(role_work
 		is_mpls = type == RTE_BE16(RTE_ETHER_TYPE_MPLS);
 		mine = ((first ^ to) << 16 == 0) | (first & 1);
 		if (__builtin_expect(!mine | !(is_v4 | is_v6 | is_mpls) |
+					     (first & kernel & !is_mpls) |
 					     (rte_pktmbuf_data_len(m) < ETHER_LEN),
 			    0)) {
-			burst_drop(b, m, drop_reason_of(m, frame, mac));
+			split_other(b, m, frame, mac);
 			continue;
 		}
 		group |= first & 1;
@@ -223,8 +238,8 @@ forward_choose(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 		wait_for(b, l, i, afi, list->port, NEXT_HOP_NONE);
 		return NULL;
 	case PATH_LIST_PUNT:
-		reason = DROP_local_loop;
-		break;
+		burst_host(b, l->pkt[i], DROP_local_loop);
+		return NULL;
 	case PATH_LIST_BLACKHOLE:
 		reason = DROP_blackhole;
 		break;

@@ -46,6 +46,20 @@ forward_vlan_stripped(const struct rte_mbuf *m)
 	return (m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) && m->vlan_tci != 0;
 }
 
+/*
+ * Drops a packet that fails a check of forwarding. Packets with a link-local address are for the
+ * kernel if they are for this router; punt_burst() decides.
+ */
+static inline void
+forward_refuse(struct burst *b, struct rte_mbuf *m, enum drop_reason reason)
+{
+	if (reason == DROP_bad_source || reason == DROP_bad_destination ||
+		reason == DROP_link_scope)
+		burst_host(b, m, reason);
+	else
+		burst_drop(b, m, reason);
+}
+
 /* Removes bytes that the link layer added after the IP packet of `ip_len` bytes. */
 static inline void
 forward_trim(struct rte_mbuf *m, unsigned ip_len)

@@ -178,7 +178,7 @@ classify_rest(struct burst *b, const words8 *odd) RUNS_ON(role_worker)
 			enum drop_reason reason = check_header(m, ip, &destination);
 
 			if (reason != DROP_NOT) {
-				burst_drop(b, m, reason);
+				forward_refuse(b, m, reason);
 				continue;
 			}
 		}

@@ -134,7 +134,7 @@ classify_rest(struct burst *b) RUNS_ON(role_worker)
 		enum drop_reason reason = check_header(m, (const struct rte_ipv6_hdr *)l->ip[i]);
 
 		if (reason != DROP_NOT) {
-			burst_drop(b, m, reason);
+			forward_refuse(b, m, reason);
 			continue;
 		}
 		forward_trim(m, forward_len(l->ip[i], AFI_IPV6));

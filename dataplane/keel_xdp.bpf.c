@@ -5,7 +5,8 @@
  * Everything else goes to the kernel: ARP, neighbour discovery, VLAN tags, multicast and broadcast
  * of both layers, link-local destinations, packets for local addresses (selected by address, not
  * by TCP port, so BGP in transit is forwarded), and all packets while no worker is bound to the
- * queue.
+ * queue. What goes to the kernel is limited by class (host_class.h), as punt.c does for ports
+ * without this program.
  *
  * The driver (DPDK 22.11) needs this program first in the object, and a map named xsks_map. A rule
  * installed by control/host/netlink.c keeps the kernel from forwarding.
@@ -19,8 +20,12 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "dataplane/host_class.h"
+
 #define QUEUES_MAX 64
 #define LOCAL_MAX 4096
+#define PEERS_MAX 8192
+#define BGP_PORT bpf_htons(179)
 
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
@@ -43,6 +48,37 @@ struct {
 	__type(key, struct in6_addr);
 	__type(value, __u8);
 } local_v6 SEC(".maps");
+
+/* Addresses of BGP peers in network order. Written by main. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, PEERS_MAX);
+	__type(key, __u32);
+	__type(value, __u8);
+} peers_v4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, PEERS_MAX);
+	__type(key, struct in6_addr);
+	__type(value, __u8);
+} peers_v6 SEC(".maps");
+
+/* A token bucket and its counters. xdp.c has the same struct. Main writes period and most once. */
+struct host_bucket {
+	struct bpf_spin_lock lock;
+	__u32 unused;
+	__u64 period, most; /* ns for each packet (0: no limit), ns at most */
+	__u64 tokens, last; /* ns */
+	__u64 passed, policed;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, HOST_CLASSES);
+	__type(key, __u32);
+	__type(value, struct host_bucket);
+} host_buckets SEC(".maps");
 
 static __always_inline int
 is_ours_v4(const struct iphdr *ip, const void *end)
@@ -68,7 +104,7 @@ is_discovery(const struct ipv6hdr *ip, const void *end)
 {
 	const struct icmp6hdr *icmp = (const void *)(ip + 1);
 
-	if (ip->nexthdr != IPPROTO_ICMPV6 || ip->hop_limit != 255 || (const void *)(icmp + 1) > end)
+	if ((const void *)(icmp + 1) > end || ip->nexthdr != IPPROTO_ICMPV6 || ip->hop_limit != 255)
 		return 0;
 	return icmp->icmp6_type >= 133 && icmp->icmp6_type <= 137;
 }
@@ -88,6 +124,125 @@ is_ours_v6(const struct ipv6hdr *ip, const void *end)
 	return bpf_map_lookup_elem(&local_v6, &destination) != NULL || is_discovery(ip, end);
 }
 
+/* ---- classes: the same decisions as in punt.c ---- */
+
+static __always_inline int
+is_peer_v4(const __u32 *address)
+{
+	__u32 key = *address;
+
+	return bpf_map_lookup_elem(&peers_v4, &key) != NULL;
+}
+
+static __always_inline int
+is_peer_v6(const struct in6_addr *address)
+{
+	struct in6_addr key = *address;
+
+	return bpf_map_lookup_elem(&peers_v6, &key) != NULL;
+}
+
+static __always_inline enum host_class
+class_ports(const __u16 *port, const void *end)
+{
+	if ((const void *)(port + 2) > end)
+		return HOST_OTHERS;
+	return port[0] == BGP_PORT || port[1] == BGP_PORT ? HOST_BGP_OTHERS : HOST_OTHERS;
+}
+
+static __always_inline enum host_class
+class_v4(const struct iphdr *ip, const void *end)
+{
+	if ((const void *)(ip + 1) > end || ip->ihl < 5)
+		return HOST_OTHERS;
+	if (ip->protocol == IPPROTO_ICMP)
+		return HOST_ICMP;
+	if (ip->protocol != IPPROTO_TCP)
+		return HOST_OTHERS;
+	if (is_peer_v4(&ip->saddr))
+		return HOST_BGP_PEERS;
+	if (ip->frag_off & bpf_htons(0x1fff)) /* a later fragment, without ports */
+		return HOST_OTHERS;
+	return class_ports((const void *)ip + ip->ihl * 4, end);
+}
+
+static __always_inline enum host_class
+class_v6(const struct ipv6hdr *ip, const void *end)
+{
+	const struct icmp6hdr *icmp = (const void *)(ip + 1);
+	const struct in6_addr *target = (const void *)(icmp + 1);
+
+	if ((const void *)(ip + 1) > end)
+		return HOST_OTHERS;
+	if (ip->nexthdr == IPPROTO_TCP)
+		return is_peer_v6(&ip->saddr) ? HOST_BGP_PEERS
+					      : class_ports((const void *)(ip + 1), end);
+	if (ip->nexthdr != IPPROTO_ICMPV6)
+		return HOST_OTHERS;
+	if (!is_discovery(ip, end))
+		return HOST_ICMP;
+	if (is_peer_v6(&ip->saddr))
+		return HOST_BGP_PEERS;
+	/* RFC 4861 4.4: an advertisement from a link-local address names its target */
+	if (icmp->icmp6_type == 136 && (const void *)(target + 1) <= end && is_peer_v6(target))
+		return HOST_BGP_PEERS;
+	return HOST_NEIGHBORS;
+}
+
+static __always_inline enum host_class
+class_of(const struct ethhdr *eth, const void *end)
+{
+	const __u8 *l3 = (const void *)(eth + 1);
+
+	if (l3 > (const __u8 *)end)
+		return HOST_OTHERS;
+	if (eth->h_proto == bpf_htons(ETH_P_IP))
+		return class_v4((const void *)l3, end);
+	if (eth->h_proto == bpf_htons(ETH_P_IPV6))
+		return class_v6((const void *)l3, end);
+	if (eth->h_proto != bpf_htons(ETH_P_ARP))
+		return HOST_OTHERS;
+	/* RFC 826: the sender's protocol address, after hardware address and header */
+	if (l3 + 28 <= (const __u8 *)end) {
+		__u32 sender;
+
+		__builtin_memcpy(&sender, l3 + 14, sizeof(sender));
+		if (is_peer_v4(&sender))
+			return HOST_BGP_PEERS;
+	}
+	return HOST_NEIGHBORS;
+}
+
+/* Passes a packet to the kernel, within the limit of its class. */
+static __always_inline int
+to_kernel(const struct ethhdr *eth, const void *end)
+{
+	__u32 class = class_of(eth, end);
+	struct host_bucket *b = bpf_map_lookup_elem(&host_buckets, &class);
+	__u64 now = bpf_ktime_get_ns();
+	int verdict = XDP_PASS;
+
+	if (b == NULL)
+		return XDP_PASS;
+	bpf_spin_lock(&b->lock);
+	/* now may be below last: the lock may have gone to a later packet first */
+	if (now > b->last) {
+		b->tokens += now - b->last;
+		b->last = now;
+	}
+	if (b->tokens > b->most)
+		b->tokens = b->most;
+	if (b->tokens >= b->period) {
+		b->tokens -= b->period;
+		b->passed++;
+	} else {
+		b->policed++;
+		verdict = XDP_DROP;
+	}
+	bpf_spin_unlock(&b->lock);
+	return verdict;
+}
+
 SEC("xdp")
 int
 keel_xdp(struct xdp_md *ctx)
@@ -95,16 +250,18 @@ keel_xdp(struct xdp_md *ctx)
 	const void *end = (void *)(long)ctx->data_end;
 	const struct ethhdr *eth = (void *)(long)ctx->data;
 
-	if ((const void *)(eth + 1) > end || (eth->h_dest[0] & 1))
+	if ((const void *)(eth + 1) > end)
 		return XDP_PASS;
+	if (eth->h_dest[0] & 1)
+		return to_kernel(eth, end);
 	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
 		if (is_ours_v4((const void *)(eth + 1), end))
-			return XDP_PASS;
+			return to_kernel(eth, end);
 	} else if (eth->h_proto == bpf_htons(ETH_P_IPV6)) {
 		if (is_ours_v6((const void *)(eth + 1), end))
-			return XDP_PASS;
+			return to_kernel(eth, end);
 	} else if (eth->h_proto != bpf_htons(ETH_P_MPLS_UC)) {
-		return XDP_PASS;
+		return to_kernel(eth, end);
 	}
 	return (int)bpf_redirect_map(&xsks_map, ctx->rx_queue_index, XDP_PASS);
 }

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dataplane/port.h"
+#include "dataplane/host_peers.h"
 #include "dataplane/icmp.h"
 #include "dataplane/port_impl.h"
+#include "dataplane/tap.h"
 #include "dataplane/worker.h"
 #include "dataplane/xdp.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <pthread.h>
 #include <rte_bus.h>
@@ -71,6 +75,9 @@ struct port {
 	bool reserved; /* reserved by xdp_reserve(); to be released by xdp_release() */
 	bool own_program; /* the device arguments name no other program */
 	int xdp_socket;
+	bool host_path; /* port_config.host_path */
+	enum host_way way;
+	struct port_host host;
 };
 
 /* Command line for EAL, which keeps pointers to the arguments. */
@@ -93,6 +100,8 @@ struct dataplane {
 	struct rte_mempool *own_pool; /* not for ports: see port_own_pool() */
 	struct xdp *xdp;
 	struct icmp_sources icmp_sources;
+	struct host_limits host_limits;
+	struct host_peers host_peers;
 	struct port port[PORTS_MAX];
 	unsigned port_count;
 	struct eal_args eal;
@@ -257,6 +266,7 @@ create(const struct dataplane_config *c, struct dataplane **out)
 	d->worker_count = c->worker_count;
 	for (unsigned i = 0; i < c->worker_count; i++)
 		d->worker_cpu[i] = c->worker_cpus[i];
+	d->host_limits = c->host_limits;
 	(void)snprintf(d->object_path, sizeof(d->object_path), "%s/keel_xdp.bpf.o", c->run_dir);
 	xdp_notes(d->xdp, c->run_dir);
 	*out = d;
@@ -374,6 +384,12 @@ pool_for(bool soft)
 }
 
 struct rte_mempool *
+port_copy_pool(void)
+{
+	return dp->hard_pool != NULL ? dp->hard_pool : dp->soft_pool;
+}
+
+struct rte_mempool *
 port_own_pool(void)
 {
 	if (dp->own_pool == NULL)
@@ -442,7 +458,8 @@ is_af_xdp(const char *device)
 void
 port_interface(const struct port_config *c, char out[PORT_NAME_MAX])
 {
-	if (!is_af_xdp(c->device) || !device_argument(c->device, "iface", out, PORT_NAME_MAX))
+	if (port_kernel_of(c->device) != PORT_KERNEL_OWN ||
+		!device_argument(c->device, "iface", out, PORT_NAME_MAX))
 		(void)snprintf(out, PORT_NAME_MAX, "%s", c->name);
 }
 
@@ -696,6 +713,13 @@ out:
 	return rc;
 }
 
+/* The longest IP packet that fits into a packet buffer. */
+static uint16_t
+packet_room(const struct port *p)
+{
+	return MBUF_DATA_ROOM - RTE_PKTMBUF_HEADROOM - (p->xdp ? XDP_HEADROOM : 0) - ETHER_LEN;
+}
+
 /*
  * Without a configured MTU, uses the interface's MTU, limited by the device and the size of packet
  * buffers.
@@ -703,8 +727,7 @@ out:
 static int
 choose_mtu(struct port *p)
 {
-	uint16_t room =
-		MBUF_DATA_ROOM - RTE_PKTMBUF_HEADROOM - (p->xdp ? XDP_HEADROOM : 0) - ETHER_LEN;
+	uint16_t room = packet_room(p);
 	uint8_t mac[6];
 	int rc;
 
@@ -720,7 +743,8 @@ choose_mtu(struct port *p)
 }
 
 static int
-port_start(struct port *p, bool soft, unsigned rx_queues, struct dataplane_error *err)
+port_start(struct port *p, const char *device, bool soft, unsigned rx_queues,
+	struct dataplane_error *err)
 {
 	struct rte_eth_dev_info info;
 	struct rte_mempool *pool;
@@ -745,6 +769,8 @@ port_start(struct port *p, bool soft, unsigned rx_queues, struct dataplane_error
 			"port %s: %u packet buffers left, %u needed: raise /dataplane/memory_mb",
 			p->name, rte_mempool_avail_count(pool), 3 * RING_SIZE);
 	p->mtu_max = info.max_mtu;
+	if (port_kernel_of(device) == PORT_KERNEL_OWN && !p->xdp)
+		p->ifindex = info.if_index;
 	rc = choose_mtu(p);
 	if (rc != 0)
 		return dataplane_fail(
@@ -764,6 +790,9 @@ port_start(struct port *p, bool soft, unsigned rx_queues, struct dataplane_error
 static void
 port_stop(struct port *p)
 {
+	if (p->host.fd >= 0)
+		(void)close(p->host.fd);
+	p->host.fd = -1;
 	(void)rte_eth_dev_stop(p->ethdev);
 	(void)rte_eth_dev_close(p->ethdev);
 	/*
@@ -803,9 +832,9 @@ kernel_mtu_set(unsigned ifindex, uint16_t mtu)
 }
 
 /*
- * Associates the port with the kernel interface of its name: the port uses its addresses,
- * neighbours and link state, and the kernel receives packets for local addresses there. For NICs
- * whose driver keeps the kernel interface (mlx5), and for lab ports.
+ * Associates the port with a kernel interface: that of the device (net_af_packet), or for lab ports
+ * the interface of the port's name. The port uses its addresses, neighbours and link state, and the
+ * kernel receives packets for local addresses there.
  */
 static int
 use_kernel_interface(struct port *p, struct dataplane_error *err)
@@ -814,7 +843,8 @@ use_kernel_interface(struct port *p, struct dataplane_error *err)
 	uint16_t mtu;
 	int rc;
 
-	p->ifindex = if_nametoindex(p->name);
+	if (p->ifindex == 0)
+		p->ifindex = if_nametoindex(p->name);
 	if (p->ifindex == 0)
 		return 0;
 	if (kernel_link(p->ifindex, mac, &mtu) != 0) {
@@ -836,6 +866,132 @@ use_kernel_interface(struct port *p, struct dataplane_error *err)
 	return 0;
 }
 
+/* ---- the host path ---- */
+
+static bool
+device_is(const char *device, const char *driver)
+{
+	return strncmp(device, driver, strlen(driver)) == 0;
+}
+
+enum port_kernel
+port_kernel_of(const char *device)
+{
+	char iface[IFNAMSIZ];
+
+	if (device_is(device, "net_af_xdp") || device_is(device, "net_af_packet"))
+		return PORT_KERNEL_OWN;
+	if (device_is(device, "net_pcap") && device_argument(device, "iface", iface, sizeof(iface)))
+		return PORT_KERNEL_OWN;
+	return device_is(device, "net_null") ? PORT_KERNEL_ANY : PORT_KERNEL_TAP;
+}
+
+static bool
+is_tap(const char *name)
+{
+	struct ethtool_drvinfo info = {.cmd = ETHTOOL_GDRVINFO};
+	struct ifreq r = {.ifr_data = (void *)&info};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool yes;
+
+	(void)snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", name);
+	yes = fd >= 0 && ioctl(fd, SIOCETHTOOL, &r) == 0 && strcmp(info.driver, "tun") == 0;
+	if (fd >= 0)
+		close(fd);
+	return yes;
+}
+
+int
+port_host_check(const char *name, const char *device, struct dataplane_error *err)
+{
+	enum port_kernel kernel = port_kernel_of(device);
+	bool there = if_nametoindex(name) != 0;
+	char iface[IFNAMSIZ];
+
+	if (kernel == PORT_KERNEL_OWN || (kernel == PORT_KERNEL_ANY && there))
+		return 0;
+	if (device_argument(device, "iface", iface, sizeof(iface)) && strcmp(iface, name) == 0)
+		return dataplane_fail(err, -EEXIST,
+			"the interface %s belongs to the device, and a port of this device needs a "
+			"kernel interface of its own: give the port another name",
+			name);
+	if (there && !is_tap(name))
+		return dataplane_fail(err, -EEXIST,
+			"an interface %s exists, and keeld has to create the port's interface: "
+			"rename the interface or the port",
+			name);
+	if (access("/dev/net/tun", F_OK) != 0)
+		return dataplane_fail(err, -errno,
+			"no /dev/net/tun, which the port's interface needs: load the module tun");
+	return 0;
+}
+
+/*
+ * ND needs multicast. Devices in memory receive all frames; of other devices all multicast is
+ * requested, or else all frames.
+ */
+static int
+receive_multicast(struct port *p, bool soft, struct dataplane_error *err)
+{
+	int rc = rte_eth_allmulticast_enable(p->ethdev);
+
+	if (rc == -ENOTSUP)
+		rc = rte_eth_promiscuous_enable(p->ethdev);
+	if (rc != 0 && !(rc == -ENOTSUP && soft))
+		return dataplane_fail(err, rc,
+			"port %s: the driver receives no multicast, which neighbour discovery "
+			"needs: %s",
+			p->name, strerror(-rc));
+	return 0;
+}
+
+static int
+host_path_open(struct port *p, const char *device, bool soft, struct dataplane_error *err)
+{
+	uint64_t word = atomic_load_explicit(&p->mac, memory_order_relaxed);
+	uint8_t mac[6];
+	int rc = receive_multicast(p, soft, err);
+
+	if (rc != 0)
+		return rc;
+	memcpy(mac, &word, sizeof(mac));
+	rc = tap_open(p->name, mac, p->mtu, &p->ifindex);
+	if (rc < 0)
+		return dataplane_fail(err, rc,
+			"port %s: no TAP for packets of this router: %s (needs /dev/net/tun and "
+			"CAP_NET_ADMIN)",
+			p->name, strerror(-rc));
+	p->host.fd = rc;
+	/* Asks an interface that may lie in another network namespace. */
+	p->host.link_unknown = device_is(device, "net_tap");
+	p->way = HOST_WAY_TAP;
+	return 0;
+}
+
+/* Chooses the kernel interface of a port that has started. */
+static int
+choose_interface(struct port *p, const char *device, bool soft, struct dataplane_error *err)
+{
+	struct dataplane_error reason;
+	enum port_kernel kernel = port_kernel_of(device);
+	int rc;
+
+	if (p->xdp)
+		return 0;
+	if (!p->host_path || kernel != PORT_KERNEL_TAP) {
+		rc = use_kernel_interface(p, err);
+		if (rc != 0 || p->ifindex != 0 || !p->host_path) {
+			p->way = kernel == PORT_KERNEL_OWN && p->ifindex != 0 ? HOST_WAY_COPY
+									      : HOST_WAY_NONE;
+			return rc;
+		}
+	}
+	rc = port_host_check(p->name, device, &reason);
+	if (rc != 0)
+		return dataplane_fail(err, rc, "port %s: %s", p->name, reason.text);
+	return host_path_open(p, device, soft, err);
+}
+
 static void
 port_init(struct port *p, const struct port_config *c)
 {
@@ -844,7 +1000,9 @@ port_init(struct port *p, const struct port_config *c)
 		.mpls = c->mpls,
 		.mtu = c->mtu,
 		.mtu_given = c->mtu != 0,
-		.xdp_socket = -1};
+		.host_path = c->host_path,
+		.xdp_socket = -1,
+		.host = {.fd = -1}};
 	(void)snprintf(p->name, sizeof(p->name), "%s", c->name);
 }
 
@@ -865,11 +1023,11 @@ port_open(struct port *p, const char *device, unsigned rx_queues, struct datapla
 		rc = probe(p, device, full, &soft, err);
 	if (rc != 0)
 		goto fail;
-	rc = port_start(p, soft, rx_queues, err);
+	rc = port_start(p, device, soft, rx_queues, err);
 	if (rc == 0 && p->own_program)
-		rc = xdp_attach_check(dp->xdp, p->vrf, p->ifindex, err);
-	if (rc == 0 && p->ifindex == 0)
-		rc = use_kernel_interface(p, err);
+		rc = xdp_attach_check(dp->xdp, p->vrf, p->ifindex, &dp->host_limits, err);
+	if (rc == 0)
+		rc = choose_interface(p, device, soft, err);
 	if (rc == 0)
 		return 0;
 	port_stop(p);
@@ -946,6 +1104,48 @@ static struct port *
 port_find(uint16_t port)
 {
 	return dp != NULL && port < dp->port_count ? &dp->port[port] : NULL;
+}
+
+struct port_host *
+port_host(uint16_t port)
+{
+	struct port *p = port_find(port);
+
+	return p != NULL ? &p->host : NULL;
+}
+
+enum host_way
+port_host_way(uint16_t port)
+{
+	const struct port *p = port_find(port);
+
+	return p != NULL ? p->way : HOST_WAY_NONE;
+}
+
+const struct host_limits *
+port_host_limits(void)
+{
+	return &dp->host_limits;
+}
+
+struct host_peers *
+port_host_peers(void)
+{
+	return dp != NULL ? &dp->host_peers : NULL;
+}
+
+bool
+port_xdp_host_counters(uint16_t port, struct host_counters out[HOST_CLASSES])
+{
+	const struct port *p = port_find(port);
+
+	return p != NULL && xdp_host_counters(dp->xdp, p->vrf, p->ifindex, out);
+}
+
+void
+port_xdp_peer_set(struct vrf_id vrf, const struct ip_addr *addr, bool present)
+{
+	xdp_peer_set(dp->xdp, vrf, addr, present);
 }
 
 unsigned
@@ -1041,6 +1241,26 @@ driver_link(uint16_t ethdev, uint8_t mac[6], uint16_t *mtu)
 	return rc;
 }
 
+/*
+ * The operator changed the TAP of a port: the device gets the new address, and larger packets if
+ * the driver can change its MTU now; otherwise *mtu becomes the present MTU.
+ */
+static void
+device_follow(struct port *p, const uint8_t old[6], const uint8_t mac[6], uint16_t *mtu)
+{
+	uint16_t now = atomic_load_explicit(&p->mtu, memory_order_relaxed);
+	struct rte_ether_addr a;
+
+	if (*mtu > now && (*mtu > packet_room(p) || rte_eth_dev_set_mtu(p->ethdev, *mtu) != 0))
+		*mtu = now;
+	if (memcmp(old, mac, 6) == 0)
+		return;
+	memcpy(a.addr_bytes, mac, 6);
+	/* A device that keeps its filter still receives the frames of all addresses then. */
+	if (rte_eth_dev_default_mac_addr_set(p->ethdev, &a) != 0)
+		(void)rte_eth_promiscuous_enable(p->ethdev);
+}
+
 int
 port_refresh(uint16_t port, bool *changed)
 {
@@ -1063,6 +1283,8 @@ port_refresh(uint16_t port, bool *changed)
 	if (mtu > p->mtu_max)
 		mtu = p->mtu_max;
 	port_mac(port, old);
+	if (p->host.fd >= 0)
+		device_follow(p, old, mac, &mtu);
 	*changed = memcmp(mac, old, 6) != 0 || mtu != port_mtu(port);
 	mac_store(p, mac);
 	atomic_store_explicit(&p->mtu, mtu, memory_order_relaxed);

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "dataplane/host_class.h"
 #include "lpm/base.h"
 #include "lpm/netns.h"
 #include "lpm/prefix.h"
@@ -29,6 +30,7 @@ struct dataplane_config {
 	const char *run_dir; /* directory for the BPF object, which the driver reads */
 	const char *name; /* --file-prefix */
 	FILE *messages; /* output of EAL, drivers and libbpf, from any thread; NULL: stderr */
+	struct host_limits host_limits; /* of packets for this router, for each port */
 };
 
 struct port_config {
@@ -43,6 +45,19 @@ struct port_config {
 	bool mpls; /* labelled packets are forwarded; otherwise they are dropped */
 	/* set on the device and the kernel interface; 0: keep the MTU of the interface */
 	uint16_t mtu;
+	/*
+	 * Packets for this router reach the kernel: by the interface of the device, or by a TAP with
+	 * the name of the port. Where neither is possible, port_add() fails.
+	 */
+	bool host_path;
+};
+
+/* The ways of a device to the kernel. */
+enum port_kernel {
+	PORT_KERNEL_OWN, /* the device works on a kernel interface, which the kernel uses as well */
+	PORT_KERNEL_TAP, /* a TAP with the name of the port */
+	/* lab ports (net_null): an interface with the name of the port, else a TAP */
+	PORT_KERNEL_ANY,
 };
 
 /* Error text for the operator: names the place and the reason. */
@@ -57,6 +72,14 @@ unsigned dataplane_eal_mb(unsigned memory_mb);
 /* Stops the workers, stops and closes all ports, detaches XDP, and cleans up EAL. */
 void dataplane_fini(void);
 const char *dataplane_dpdk_version(void);
+
+/* The way of a device with these arguments. Needs no EAL. */
+enum port_kernel port_kernel_of(const char *device);
+/*
+ * Checks that a port of this name can have a host path: 0, or -errno with `err`. Needs no EAL. The
+ * TAP of a running keeld is no obstacle.
+ */
+int port_host_check(const char *name, const char *device, struct dataplane_error *err);
 
 /*
  * Creates, configures and starts a port. Ports are numbered from 0 in this order; adjacencies use
@@ -98,8 +121,8 @@ uint16_t port_mtu(uint16_t port);
 uint16_t port_mtu_own(uint16_t port);
 void port_mac(uint16_t port, uint8_t mac[6]);
 /*
- * Index of the kernel interface of the port (AF_XDP: its iface; else the interface with the port's
- * name), or 0 without interface.
+ * Index of the kernel interface of the port (AF_XDP, net_af_packet: its iface; else the TAP, or the
+ * interface with the port's name), or 0 without interface.
  */
 unsigned port_ifindex(uint16_t port);
 bool port_is_xdp(uint16_t port);

@@ -2,13 +2,40 @@
 /* Port functions for dataplane/ only. Same owner and lifetime as in port.h. */
 #pragma once
 
+#include "dataplane/burst.h"
+#include "dataplane/host_class.h"
 #include "dataplane/port.h"
+#include "dataplane/stats.h"
 
 #include <stdarg.h>
 #include <stdatomic.h>
 
+struct host_peers;
 struct icmp_sources;
 struct rte_mempool;
+
+/* The host path of a port (host_path.h). Writer: main in port_add(), then the host thread. */
+struct port_host {
+	int fd; /* of the TAP; -1: none */
+	bool carrier; /* of the TAP */
+	bool link_unknown; /* the device does not report its link: the TAP always has a carrier */
+	bool frame_read; /* `frame` waits for room in the ring of the worker */
+	struct rte_mbuf *frame; /* buffer for the next frame of the kernel */
+	_Atomic uint64_t passed[HOST_CLASSES], lost[HOST_CLASSES]; /* frames to the kernel */
+};
+
+/* NULL: there is no such port. */
+struct port_host *port_host(uint16_t port);
+enum host_way port_host_way(uint16_t port);
+const struct host_limits *port_host_limits(void);
+/* Main writes, workers read. NULL: no data plane. Valid until dataplane_fini(). */
+struct host_peers *port_host_peers(void);
+/* Packets that the XDP program of a port has passed to the kernel. False: not an own program. */
+bool port_xdp_host_counters(uint16_t port, struct host_counters out[HOST_CLASSES]);
+void port_xdp_peer_set(struct vrf_id vrf, const struct ip_addr *addr, bool present)
+	RUNS_ON(role_main);
+/* A pool whose buffers each port can send, for workers; NULL: there is no port. */
+struct rte_mempool *port_copy_pool(void);
 
 /* The AF_XDP socket, or -1. The driver owns the socket. */
 int port_xdp_socket(uint16_t port);

@@ -45,6 +45,11 @@ struct port_counters {
 	uint64_t xdp_rx_dropped, xdp_rx_ring_full, xdp_fill_empty;
 };
 
+/* Packets of a class (host_class.h): handed to the kernel; dropped by the limit; lost otherwise. */
+struct host_counters {
+	uint64_t passed, policed, lost;
+};
+
 /* Name of the reason in statistics, such as "too-short"; "unknown" for other values. */
 const char *drop_reason_text(enum drop_reason r);
 /* Reads the counters of a port. Main. Returns 0 or -errno. */

@@ -61,20 +61,6 @@ glean_slot(struct worker *w, const struct waiting *for_what) RUNS_ON(role_worker
 	return &w->glean_slot[hash_mix(a[0] ^ hash_mix(a[1])) % GLEAN_SLOTS];
 }
 
-static bool
-bucket_take(struct bucket *b, uint64_t now)
-{
-	/* now may be below tsc after the kernel moved the worker between unsynchronized TSCs */
-	b->tokens += now > b->tsc ? now - b->tsc : 0;
-	b->tsc = now;
-	if (b->tokens > b->most)
-		b->tokens = b->most;
-	if (b->tokens < b->period)
-		return false;
-	b->tokens -= b->period;
-	return true;
-}
-
 /* Limits requests: one per neighbour in GLEAN_REPEAT_MS, and GLEANS_PER_S in total. */
 static bool
 glean_allowed(struct worker *w, const struct waiting *for_what, uint64_t now) RUNS_ON(role_worker)
@@ -322,6 +308,21 @@ finish_labelled(struct worker *w, const struct burst *b, const struct source *s,
 		answer_faults(w, inner, s, now);
 }
 
+/* Hands packets for this router to the kernel. */
+static __attribute__((noinline)) void
+hand_over(struct worker *w, struct burst *b, const struct source *s, uint64_t now)
+	RUNS_ON(role_worker)
+{
+	const struct punt_source from = {.port = s->port, .vrf = s->vrf, .way = s->way};
+
+	b->dropped_count = 0; /* freed by route() */
+	read_begin(w);
+	punt_burst(&w->punt, b, &from, w->fib, fib_read_begin(w->fib), now);
+	read_end(w);
+	if (b->dropped_count > 0)
+		rte_pktmbuf_free_bulk(b->dropped, b->dropped_count);
+}
+
 /* Finishes a received burst after its lookup, and sends its ICMP errors. */
 static inline __attribute__((always_inline)) void
 finish(struct worker *w, struct burst *b, const struct source *s,
@@ -330,6 +331,8 @@ finish(struct worker *w, struct burst *b, const struct source *s,
 	route_and_transmit(w, b, generation, s->vrf, now, &w->stats.forwarded);
 	if (b->fault_count > 0)
 		answer_faults(w, b, s, now);
+	if (__builtin_expect(b->host_count > 0, 0))
+		hand_over(w, b, s, now);
 	if (__builtin_expect(b->mpls.count > 0, 0))
 		finish_labelled(w, b, s, now);
 }
@@ -384,6 +387,7 @@ split(struct worker *w, struct burst *b, unsigned n, const struct source *s) RUN
 	uint8_t mac[6];
 
 	burst_init(b, &w->stats, false);
+	b->host = s->way != HOST_WAY_NONE;
 	memcpy(mac, &mac_word, sizeof(mac));
 	forward_split(b, n, mac);
 	count_add(&w->stats.received_v4, b->v4.count);
@@ -447,6 +451,42 @@ poll_source(struct worker *w, struct source *s, uint64_t now) RUNS_ON(role_worke
 	return n;
 }
 
+/*
+ * A packet of the kernel in a buffer of this worker: a port may keep buffers that it has sent until
+ * it sends others, and the host thread would then find none. Without a buffer: the packet itself.
+ */
+static struct rte_mbuf *
+own_copy(struct worker *w, struct rte_mbuf *m) RUNS_ON(role_worker)
+{
+	struct rte_mbuf *copy = w->copies != NULL ? rte_pktmbuf_alloc(w->copies) : NULL;
+	uint16_t len = rte_pktmbuf_data_len(m);
+
+	if (copy == NULL || rte_pktmbuf_tailroom(copy) < len) {
+		rte_pktmbuf_free_bulk(&copy, copy != NULL);
+		return m;
+	}
+	memcpy(rte_pktmbuf_append(copy, len), rte_pktmbuf_mtod(m, const void *), len);
+	copy->port = m->port;
+	rte_pktmbuf_free_bulk(&m, 1);
+	return copy;
+}
+
+/* Sends frames of the kernel by their ports. Returns their number. */
+static unsigned
+poll_frames(struct worker *w) RUNS_ON(role_worker)
+{
+	struct rte_mbuf *m;
+	uint64_t pending = 0;
+	unsigned n = 0;
+
+	for (; n < BURST_MAX && (m = ring_pop(w->frames)) != NULL; n++) {
+		tx_add(&w->tx[m->port], own_copy(w, m));
+		pending |= UINT64_C(1) << m->port;
+	}
+	flush(w, pending, &w->stats.originated);
+	return n;
+}
+
 /* Sends queued packets of the kernel, consecutive ones of a single VRF. Returns their number. */
 static unsigned
 poll_inject(struct worker *w, uint64_t now) RUNS_ON(role_worker)
@@ -461,11 +501,12 @@ poll_inject(struct worker *w, uint64_t now) RUNS_ON(role_worker)
 	burst_init(&b, &w->stats, true);
 	vrf.v = m->port;
 	for (; m != NULL && m->port == vrf.v && n < BURST_MAX; n++) {
-		uint8_t *ip = rte_pktmbuf_mtod_offset(m, uint8_t *, ETHER_LEN);
+		struct rte_mbuf *own = own_copy(w, m);
+		uint8_t *ip = rte_pktmbuf_mtod_offset(own, uint8_t *, ETHER_LEN);
 		struct lane *l = *ip >> 4 == 4 ? &b.v4 : &b.v6;
 
 		l->ip[l->count] = ip;
-		l->pkt[l->count++] = m;
+		l->pkt[l->count++] = own;
 		m = ring_pop(w->inject);
 	}
 	w->inject_next = m;
@@ -510,6 +551,10 @@ worker_loop(struct worker *w)
 			finish_held(w, now);
 		if (w->inject != NULL)
 			had += poll_inject(w, now);
+		if (w->punts) {
+			had += w->frames != NULL ? poll_frames(w) : 0;
+			punt_reclaim(&w->punt);
+		}
 		busy |= had > 0;
 		if (!w->driver_may_sleep)
 			qsbr_quiescent(w->qsbr, w->reader);

@@ -7,8 +7,10 @@
  */
 #pragma once
 
+#include "dataplane/bucket.h"
 #include "dataplane/burst.h"
 #include "dataplane/icmp_limit.h"
+#include "dataplane/punt.h"
 #include "dataplane/worker.h"
 #include "lpm/base.h"
 
@@ -22,17 +24,10 @@
 #define GLEAN_FORGET_S 10 /* after a pause this long, a request starts over */
 #define INJECT_RING 512
 
-struct ring;
+#define FRAME_RING 256 /* frames of the kernel */
 
-/*
- * Token bucket with TSC cycles as tokens, so refilling needs no division. Holds at most a tenth of
- * a second.
- */
-struct bucket {
-	uint64_t tokens, tsc;
-	uint64_t period; /* cycles per request */
-	uint64_t most;
-};
+struct ring;
+struct rte_mempool;
 
 /* A receive queue. */
 struct source {
@@ -40,6 +35,7 @@ struct source {
 	uint16_t port;
 	struct vrf_id vrf;
 	bool mpls; /* port_config.mpls */
+	enum host_way way; /* port_host_way() */
 	const _Atomic uint64_t *mac; /* port_mac_place() */
 	uint16_t most; /* size limit of the next burst */
 };
@@ -87,6 +83,15 @@ struct worker {
 	struct ring *inject;
 	/* taken from the ring, but of another VRF than the packets before */
 	struct rte_mbuf *inject_next;
+	/*
+	 * Frames of the kernel from the TAPs of the ports, by the host thread. Only worker 0 has the
+	 * ring. rte_mbuf.port is the port.
+	 */
+	struct ring *frames;
+	/* for copies of packets from both rings: a port keeps buffers until it sends others */
+	struct rte_mempool *copies;
+	struct punt punt;
+	bool punts; /* a port of the router has a TAP */
 	struct glean_slot glean_slot[GLEAN_SLOTS];
 	struct glean glean[GLEAN_PLACES];
 
@@ -124,6 +129,8 @@ stage_end(enum worker_stage s)
 
 /* Runs until `stop` is set. */
 void worker_loop(struct worker *w) RUNS_ON(role_worker);
+/* NULL: there is no such worker. Any thread. */
+struct worker *worker_at(unsigned worker);
 /* Packets not accepted by the driver of a port, summed over all workers. */
 uint64_t workers_tx_dropped(uint16_t port);
 /* RFC and section of the reason in drops.def, or "". */

@@ -57,6 +57,12 @@ worker_get(unsigned worker)
 	return all != NULL && worker < all->count ? all->worker[worker] : NULL;
 }
 
+struct worker *
+worker_at(unsigned worker)
+{
+	return worker_get(worker);
+}
+
 static int
 worker_main(void *arg)
 {
@@ -115,6 +121,7 @@ add_source(struct worker *w, uint16_t port, unsigned queue)
 	s->vrf = port_vrf(port);
 	s->mpls = port_mpls(port);
 	s->mac = port_mac_place(port);
+	s->way = port_host_way(port);
 	s->most = BURST_V4;
 }
 
@@ -141,32 +148,35 @@ assign_queues(struct workers *all, struct dataplane_error *err)
 	return 0;
 }
 
+/* Frees the packets in a ring, then the ring. */
+static void
+packets_destroy(struct ring *r)
+{
+	struct rte_mbuf *m;
+
+	while (r != NULL && (m = ring_pop(r)) != NULL)
+		rte_pktmbuf_free(m);
+	if (r != NULL)
+		ring_destroy(r);
+}
+
 static void
 destroy(struct arena *arena, struct worker *w)
 {
 	if (w == NULL)
 		return;
+	for (unsigned i = 0; i < HOST_CLASSES; i++)
+		packets_destroy(w->punt.up[i]);
+	packets_destroy(w->punt.back);
+	packets_destroy(w->frames);
+	rte_pktmbuf_free(w->punt.owed);
 	if (w->qsbr != NULL)
 		qsbr_unregister(w->qsbr, w->reader);
 	if (w->gleans != NULL)
 		ring_destroy(w->gleans);
-	if (w->inject != NULL) {
-		struct rte_mbuf *m;
-
-		while ((m = ring_pop(w->inject)) != NULL)
-			rte_pktmbuf_free(m);
-		rte_pktmbuf_free(w->inject_next);
-		ring_destroy(w->inject);
-	}
+	packets_destroy(w->inject);
+	rte_pktmbuf_free(w->inject_next);
 	arena_free(arena, w);
-}
-
-static void
-bucket_init(struct bucket *b, uint64_t hz, unsigned per_s)
-{
-	b->period = hz / per_s;
-	b->most = b->tokens = hz / 10;
-	b->tsc = rte_rdtsc();
 }
 
 /* If getrandom() fails (before Linux 3.17), uses the time and a stack address. */
@@ -194,7 +204,9 @@ worker_init(struct worker *w, const struct workers_config *c, unsigned index)
 	w->cpu = dataplane_worker_cpu(index);
 	w->tx_queue = (uint16_t)index;
 	w->tsc_to_ns = (uint64_t)(((unsigned __int128)UINT64_C(1000000000) << 32) / hz);
-	bucket_init(&w->glean_bucket, hz, GLEANS_PER_S);
+	bucket_init(&w->glean_bucket, hz, GLEANS_PER_S, rte_rdtsc());
+	w->copies = port_copy_pool();
+	w->punt.peers = port_host_peers();
 	w->glean_repeat = hz / 1000 * GLEAN_REPEAT_MS;
 	w->glean_give_up = hz * GLEAN_GIVE_UP_S;
 	w->glean_forget = hz * GLEAN_FORGET_S;
@@ -203,7 +215,24 @@ worker_init(struct worker *w, const struct workers_config *c, unsigned index)
 		w->tx[port].ethdev = port_ethdev(port);
 		w->port_vrf[port] = port_vrf(port);
 		w->driver_may_sleep |= port_is_xdp(port);
+		w->punts |= port_host_way(port) == HOST_WAY_TAP;
+		for (unsigned i = 0; i < HOST_CLASSES; i++)
+			bucket_init(&w->punt.bucket[port][i], hz, port_host_limits()->pps[i],
+				rte_rdtsc());
 	}
+}
+
+/* The rings of the host path. */
+static int
+create_punt(struct arena *a, struct worker *w, unsigned index)
+{
+	int rc = ring_create(a, "punt back", PUNT_BACK_RING - 1, &w->punt.back);
+
+	for (unsigned i = 0; rc == 0 && i < HOST_CLASSES; i++)
+		rc = ring_create(a, "punt", PUNT_RING - 1, &w->punt.up[i]);
+	if (rc == 0 && index == 0)
+		rc = ring_create(a, "frames", FRAME_RING - 1, &w->frames);
+	return rc;
 }
 
 static int
@@ -219,6 +248,8 @@ create(const struct workers_config *c, unsigned index, struct worker **out)
 	rc = ring_create(c->arena, "gleans", GLEAN_RING - 1, &w->gleans);
 	if (rc == 0 && index == 0)
 		rc = ring_create(c->arena, "inject", INJECT_RING - 1, &w->inject);
+	if (rc == 0 && w->punts)
+		rc = create_punt(c->arena, w, index);
 	if (rc == 0) {
 		rc = qsbr_register(c->qsbr, &w->reader);
 		if (rc == 0)

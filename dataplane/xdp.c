@@ -25,16 +25,24 @@ static const unsigned char object[] = {
 #include "keel_xdp_object.inc"
 };
 
-/* Maps of local addresses, one for each family. */
-enum { LOCAL_V4, LOCAL_V6, LOCAL_MAPS };
-static const char *const local_map_name[LOCAL_MAPS] = {"local_v4", "local_v6"};
+/* The maps of the program; of local addresses and of peers one for each family. */
+enum { LOCAL_V4, LOCAL_V6, PEERS_V4, PEERS_V6, HOST_BUCKETS, MAPS };
+static const char *const map_name[MAPS] = {
+	"local_v4", "local_v6", "peers_v4", "peers_v6", "host_buckets"};
 
-/* A reserved interface. Main writes; the host thread reads local_map. */
+/* As in keel_xdp.bpf.c. */
+struct host_bucket {
+	struct bpf_spin_lock lock;
+	uint32_t unused;
+	uint64_t period, most, tokens, last, passed, policed;
+};
+
+/* A reserved interface. Main writes; the host thread reads the maps of local addresses. */
 struct attached {
 	unsigned ifindex; /* 0: free */
 	ino_t netns; /* the namespace in which ifindex is valid */
 	int lock; /* proves to other keelds that this keeld is running */
-	int local_map[LOCAL_MAPS]; /* -1: not found yet */
+	int map[MAPS]; /* -1: not found yet */
 	struct vrf_id vrf;
 };
 
@@ -379,8 +387,10 @@ xdp_reserve(struct xdp *x, unsigned ifindex, struct dataplane_error *err)
 		close(lock);
 		return rc;
 	}
-	*a = (struct attached){
-		.ifindex = ifindex, .netns = netns_here(), .lock = lock, .local_map = {-1, -1}};
+	*a = (struct attached){.ifindex = ifindex,
+		.netns = netns_here(),
+		.lock = lock,
+		.map = {-1, -1, -1, -1, -1}};
 	return 0;
 }
 
@@ -410,22 +420,40 @@ program_map(int program, const char *name)
 }
 
 static int
-find_local_maps(struct attached *a, int program, const char *iface, struct dataplane_error *err)
+find_maps(struct attached *a, int program, const char *iface, struct dataplane_error *err)
 {
-	for (unsigned i = 0; i < LOCAL_MAPS; i++) {
-		int map = program_map(program, local_map_name[i]);
+	for (unsigned i = 0; i < MAPS; i++) {
+		int map = program_map(program, map_name[i]);
 
 		if (map < 0)
 			return dataplane_fail(err, map,
-				"%s: the XDP program of keeld has no map %s", iface,
-				local_map_name[i]);
-		a->local_map[i] = map;
+				"%s: the XDP program of keeld has no map %s", iface, map_name[i]);
+		a->map[i] = map;
+	}
+	return 0;
+}
+
+/* As bucket_init() in ns. */
+static int
+limits_set(int map, const struct host_limits *limits)
+{
+	for (uint32_t class = 0; class < HOST_CLASSES; class ++) {
+		struct host_bucket b = {.most = 100000000};
+
+		if (limits->pps[class] > 0)
+			b.period = 1000000000 / limits->pps[class];
+		if (b.most < b.period)
+			b.most = b.period;
+		b.tokens = b.most;
+		if (bpf_map_update_elem(map, &class, &b, BPF_ANY) != 0)
+			return -errno;
 	}
 	return 0;
 }
 
 int
-xdp_attach_check(struct xdp *x, struct vrf_id vrf, unsigned ifindex, struct dataplane_error *err)
+xdp_attach_check(struct xdp *x, struct vrf_id vrf, unsigned ifindex,
+	const struct host_limits *limits, struct dataplane_error *err)
 {
 	struct bpf_prog_info info = {0};
 	struct attached *a = find(x, ifindex);
@@ -442,8 +470,14 @@ xdp_attach_check(struct xdp *x, struct vrf_id vrf, unsigned ifindex, struct data
 		return dataplane_fail(err, -EBUSY,
 			"%s has the XDP program \"%s\" instead of keel_xdp", iface, info.name);
 	}
-	rc = find_local_maps(a, fd, iface, err);
+	rc = find_maps(a, fd, iface, err);
 	close(fd);
+	if (rc == 0) {
+		rc = limits_set(a->map[HOST_BUCKETS], limits);
+		if (rc != 0)
+			dataplane_fail(err, rc, "%s: the limits of the XDP program: %s", iface,
+				strerror(-rc));
+	}
 	if (rc == 0) {
 		a->vrf = vrf;
 		note_write(x, ifindex, info.id);
@@ -452,7 +486,7 @@ xdp_attach_check(struct xdp *x, struct vrf_id vrf, unsigned ifindex, struct data
 }
 
 static int
-local_map_set(int map, const void *address, bool present)
+address_map_set(int map, const void *address, bool present)
 {
 	uint8_t one = 1;
 
@@ -479,13 +513,48 @@ xdp_local_set(struct xdp *x, struct vrf_id vrf, const struct ip_addr *addr, bool
 		const struct attached *a = &x->attached[i];
 		int one;
 
-		if (a->ifindex == 0 || a->local_map[family] < 0 || a->vrf.v != vrf.v)
+		if (a->ifindex == 0 || a->map[family] < 0 || a->vrf.v != vrf.v)
 			continue;
-		one = local_map_set(a->local_map[family], addr->b, present);
+		one = address_map_set(a->map[family], addr->b, present);
 		if (rc == 0)
 			rc = one;
 	}
 	return rc;
+}
+
+void
+xdp_peer_set(struct xdp *x, struct vrf_id vrf, const struct ip_addr *addr, bool present)
+{
+	unsigned family = addr->afi == AFI_IPV4 ? PEERS_V4 : PEERS_V6;
+
+	for (unsigned i = 0; i < PORTS_MAX; i++) {
+		const struct attached *a = &x->attached[i];
+
+		if (a->ifindex != 0 && a->map[family] >= 0 && a->vrf.v == vrf.v)
+			(void)address_map_set(a->map[family], addr->b, present);
+	}
+}
+
+bool
+xdp_host_counters(const struct xdp *x, struct vrf_id vrf, unsigned ifindex,
+	struct host_counters out[HOST_CLASSES])
+{
+	const struct attached *a = NULL;
+
+	for (unsigned i = 0; i < PORTS_MAX && ifindex != 0; i++) {
+		if (x->attached[i].ifindex == ifindex && x->attached[i].vrf.v == vrf.v)
+			a = &x->attached[i];
+	}
+	if (a == NULL || a->map[HOST_BUCKETS] < 0)
+		return false;
+	for (uint32_t class = 0; class < HOST_CLASSES; class ++) {
+		struct host_bucket b = {0};
+
+		if (bpf_map_lookup_elem(a->map[HOST_BUCKETS], &class, &b) != 0)
+			return false;
+		out[class] = (struct host_counters){.passed = b.passed, .policed = b.policed};
+	}
+	return true;
 }
 
 static void
@@ -497,9 +566,9 @@ release(const struct xdp *x, struct attached *a)
 	 */
 	(void)detach_ours(x, a->ifindex, NULL);
 	note_remove(x, a->ifindex);
-	for (unsigned i = 0; i < LOCAL_MAPS; i++)
-		if (a->local_map[i] >= 0)
-			close(a->local_map[i]);
+	for (unsigned i = 0; i < MAPS; i++)
+		if (a->map[i] >= 0)
+			close(a->map[i]);
 	close(a->lock);
 	*a = (struct attached){0};
 }

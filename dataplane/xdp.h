@@ -7,11 +7,16 @@
  * An interface index belongs to the network namespace of the calling thread, which is the same in all
  * calls about an interface; xdp_destroy() is called in the namespace of the last reserved interfaces.
  *
- * Main loads, checks and detaches; the host thread writes the maps of local addresses.
+ * Packets for the kernel are limited by class.
+ *
+ * Main loads, checks and detaches, and writes limits and peers; the host thread writes the maps of
+ * local addresses.
  */
 #pragma once
 
+#include "dataplane/host_class.h"
 #include "dataplane/port.h"
+#include "dataplane/stats.h"
 #include "lpm/base.h"
 #include "lpm/prefix.h"
 
@@ -35,11 +40,20 @@ void xdp_notes(struct xdp *x, const char *folder);
  */
 int xdp_reserve(struct xdp *x, unsigned ifindex, struct dataplane_error *err);
 /*
- * Checks after start that the XDP program of keeld is attached, and opens its maps. Returns 0, or
- * -errno with `err`.
+ * Checks after start that the XDP program of keeld is attached, opens its maps and sets the limits.
+ * Returns 0, or -errno with `err`.
  */
-int xdp_attach_check(
-	struct xdp *x, struct vrf_id vrf, unsigned ifindex, struct dataplane_error *err);
+int xdp_attach_check(struct xdp *x, struct vrf_id vrf, unsigned ifindex,
+	const struct host_limits *limits, struct dataplane_error *err);
+/*
+ * Adds or removes the address of a BGP peer on all interfaces of the VRF. Failures only change the
+ * class of packets.
+ */
+void xdp_peer_set(struct xdp *x, struct vrf_id vrf, const struct ip_addr *addr, bool present)
+	RUNS_ON(role_main);
+/* Counters of the classes of an interface. False: no program of keeld. Main. */
+bool xdp_host_counters(const struct xdp *x, struct vrf_id vrf, unsigned ifindex,
+	struct host_counters out[HOST_CLASSES]);
 /*
  * Adds or removes a local address in the maps of all interfaces of the VRF, because packets for the
  * address may arrive on any of them. Link-local addresses need no entry: the program always passes

@@ -167,6 +167,8 @@ apply_peer_start(
 	err = shard_order(apply->layers,
 		&(struct shard_order){.kind = SHARD_PEER_ADD, .id = id, .peer = &peer});
 
+	if (apply->peer != NULL)
+		apply->peer(apply->watch_ctx, p->vrf, &p->addr, true);
 	if (err == 0) {
 		apply->applied[id.v] = (struct applied){0};
 		start_imports(apply, c, p, id);
@@ -212,7 +214,11 @@ flush_poll(struct timer *t) RUNS_ON(role_main)
 void
 apply_peer_stop(struct apply *apply, struct peer_id id)
 {
+	const struct peer_slot *slot = &apply->peers->slot[id.v];
+
 	apply_pending_drop(apply, id);
+	if (apply->peer != NULL)
+		apply->peer(apply->watch_ctx, slot->vrf, &slot->config->addr, false);
 	(void)session_order(
 		apply->layers, &(struct session_order){.kind = SESSION_ORDER_REMOVE, .id = id});
 	end_imports(apply, id);
@@ -735,6 +741,7 @@ apply_create(const struct apply_config *c, struct apply **out)
 		.report_ctx = c->report_ctx,
 		.watch = c->watch,
 		.unwatch = c->unwatch,
+		.peer = c->peer,
 		.watch_ctx = c->watch_ctx,
 		.revision = 1,
 		.flush_timer.fire = flush_poll,

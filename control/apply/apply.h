@@ -45,6 +45,8 @@ struct apply_config {
 	 */
 	int (*watch)(void *ctx, struct vrf_id vrf, const struct netns *netns);
 	void (*unwatch)(void *ctx, struct vrf_id vrf);
+	/* A peer of this address starts or ends. May be NULL. */
+	void (*peer)(void *ctx, struct vrf_id vrf, const struct ip_addr *addr, bool present);
 	void *watch_ctx;
 };
 

@@ -139,6 +139,7 @@ struct apply {
 	void *report_ctx;
 	int (*watch)(void *ctx, struct vrf_id vrf, const struct netns *netns);
 	void (*unwatch)(void *ctx, struct vrf_id vrf);
+	void (*peer)(void *ctx, struct vrf_id vrf, const struct ip_addr *addr, bool present);
 	void *watch_ctx;
 
 	struct config *running;

@@ -509,6 +509,40 @@ print_ports(struct ctl *ctl, const json_t *ports)
 	table_end(&t, ctl, 0);
 }
 
+/* Packets for this router: a row for each class with packets. */
+static void
+print_host(struct ctl *ctl, const json_t *ports)
+{
+	static const struct column columns[] = {{"Port", false}, {"To this router", false},
+		{"Passed", true}, {"Policed", true}, {"Lost", true}};
+	static const char *const keys[] = {"passed", "policed", "lost"};
+	struct table t = table_begin(columns, COUNT(columns));
+	const char *class;
+	const json_t *port;
+	json_t *counters;
+	size_t i;
+
+	json_array_foreach(ports, i, port)
+	{
+		json_object_foreach(json_object_get(port, "host"), class, counters)
+		{
+			long long all = 0;
+
+			for (unsigned k = 0; k < COUNT(keys); k++)
+				all += number_of(counters, keys[k]);
+			if (all == 0)
+				continue;
+			table_cell(&t, PLAIN, "%s", text_of(port, "name"));
+			table_cell(&t, PLAIN, "%s", class);
+			for (unsigned k = 0; k < COUNT(keys); k++)
+				table_cell(&t,
+					k > 0 && number_of(counters, keys[k]) > 0 ? YELLOW : PLAIN,
+					"%s", text_of(counters, keys[k]));
+		}
+	}
+	table_end(&t, ctl, 0);
+}
+
 static void
 print_workers(struct ctl *ctl, const json_t *workers)
 {
@@ -548,6 +582,8 @@ show_dataplane(struct ctl *ctl, const json_t *result)
 	size_t i;
 
 	print_ports(ctl, json_object_get(result, "ports"));
+	putchar('\n');
+	print_host(ctl, json_object_get(result, "ports"));
 	putchar('\n');
 	print_workers(ctl, workers);
 	json_array_foreach(workers, i, w)

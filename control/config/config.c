@@ -204,6 +204,42 @@ take_eal_args(CONFIG_TAKE_ARGS)
 		config_take_each(c, at, value, take_eal_arg, config);
 }
 
+/*
+ * Limits of the packets that each port hands to the kernel, because they are for this router. A
+ * tenth of a second's packets may come at once. Dropped packets are counted by class in
+ * `dataplane.stats`. Unit: packets/s. Effect: restart.
+ */
+static const struct config_key policing_keys[] = {
+	/*
+	 * TCP from the address of a configured BGP peer, and ARP and neighbour discovery of such an
+	 * address. Unit: packets/s.
+	 */
+	{"bgp_peers", config_take_u32,
+		offsetof(struct config, dataplane.policing.pps[HOST_BGP_PEERS]), 1, 10000000,
+		.def = 200000},
+	/* Other ARP and neighbour discovery. Unit: packets/s. */
+	{"neighbors", config_take_u32,
+		offsetof(struct config, dataplane.policing.pps[HOST_NEIGHBORS]), 1, 10000000,
+		.def = 1000},
+	/* TCP at port 179 from all other addresses. Unit: packets/s. */
+	{"bgp_others", config_take_u32,
+		offsetof(struct config, dataplane.policing.pps[HOST_BGP_OTHERS]), 1, 10000000,
+		.def = 100},
+	/* ICMP and ICMPv6 except neighbour discovery. Unit: packets/s. */
+	{"icmp", config_take_u32, offsetof(struct config, dataplane.policing.pps[HOST_ICMP]), 1,
+		10000000, .def = 1000},
+	/* All other packets for this router, such as SSH, BFD, OSPF, frames with a VLAN tag. Unit: packets/s. */
+	{"others", config_take_u32, offsetof(struct config, dataplane.policing.pps[HOST_OTHERS]), 1,
+		10000000, .def = 10000},
+};
+
+static void
+take_policing(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	CONFIG_TAKE(c, at, value, policing_keys, out);
+}
+
 /* Processors, memory and EAL arguments of the forwarding process. Effect: restart. */
 static const struct config_key dataplane_keys[] = {
 	/*
@@ -232,6 +268,8 @@ static const struct config_key dataplane_keys[] = {
 	 * labels have a TTL of their own, and the way of the labels counts as one router.
 	 */
 	{"mpls_pipe", config_take_bool, offsetof(struct config, dataplane.mpls_pipe)},
+	/* Limits of packets for this router, by class and for each port. */
+	{"policing", take_policing},
 	/*
 	 * Further arguments for DPDK's environment abstraction layer, one array element for
 	 * each argument. Default: none.
@@ -707,6 +745,7 @@ static int
 config_defaults(struct config *config)
 {
 	CONFIG_DEFAULTS(dataplane_keys, config);
+	CONFIG_DEFAULTS(policing_keys, config);
 	CONFIG_DEFAULTS(preference_keys, config->preference);
 	config_bgp_defaults(config);
 	config->dataplane.worker_cpus = calloc(1, sizeof(unsigned));

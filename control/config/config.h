@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "dataplane/host_class.h"
 #include "lpm/base.h"
 #include "lpm/path_list.h"
 #include "lpm/prefix.h"
@@ -178,6 +179,7 @@ struct config {
 		const char **eal_args;
 		unsigned eal_arg_count;
 		bool mpls_pipe; /* RFC 3443 */
+		struct host_limits policing;
 		bool present; /* the document has the section: a data plane is wanted */
 	} dataplane;
 	const char *socket; /* NULL: the command line's */

@@ -161,6 +161,24 @@ check_descriptors(const struct host *h, const struct config *c, struct faults *f
 		(unsigned long long)h->descriptors);
 }
 
+/* ---- ports ---- */
+
+#ifdef KEEL_DATAPLANE
+static void
+check_ports(const struct config *c, struct faults *f)
+{
+	for (unsigned i = 0; i < c->port_count; i++) {
+		struct dataplane_error err;
+		char path[32];
+
+		if (port_host_check(c->ports[i].name, c->ports[i].device, &err) == 0)
+			continue;
+		snprintf(path, sizeof(path), "/ports/%u/name", i);
+		faults_add(f, path, "%s", err.text);
+	}
+}
+#endif
+
 /* ---- interface ---- */
 
 static void
@@ -174,6 +192,9 @@ check(const struct config_host *host, const struct config *c, struct faults *f)
 		return;
 	check_cpus(h, "worker_cpus", c->dataplane.worker_cpus, c->dataplane.worker_count, f);
 	check_memory(c, f);
+#ifdef KEEL_DATAPLANE
+	check_ports(c, f);
+#endif
 }
 
 struct config_host *

@@ -29,6 +29,7 @@ enum source {
 	OF_FIB,
 	OF_FIB_TABLE,
 	OF_PORT,
+	OF_HOST,
 	OF_WORKER,
 	OF_DROP,
 	SOURCES
@@ -56,6 +57,7 @@ static const struct metric_source {
 	[OF_FIB] = {"fib.stats", NULL, NULL, {0}, {0}},
 	[OF_FIB_TABLE] = {"fib.stats", "tables", NULL, {"vrf", "family"}, {"vrf", "family"}},
 	[OF_PORT] = {"dataplane.stats", "ports", NULL, {"port"}, {"name"}},
+	[OF_HOST] = {"dataplane.stats", "ports", "host", {"port", "class"}, {"name"}},
 	[OF_WORKER] = {"dataplane.stats", "workers", NULL, {"cpu"}, {"cpu"}},
 	[OF_DROP] = {"dataplane.stats", "workers", "drops", {"cpu", "reason"}, {"cpu"}},
 };
@@ -154,6 +156,12 @@ static const struct metric {
 		"Packets lost because the receive queue was full."},
 	{"keel_port_tx_dropped", COUNTER, OF_PORT, "tx_dropped",
 		"Packets dropped because the transmit queue was full."},
+	{"keel_host_passed", COUNTER, OF_HOST, "passed",
+		"Packets for this router handed to the kernel, by class."},
+	{"keel_host_policed", COUNTER, OF_HOST, "policed",
+		"Packets for this router above the limit of their class."},
+	{"keel_host_lost", COUNTER, OF_HOST, "lost",
+		"Packets for this router that the kernel did not take."},
 	{"keel_worker_received_ipv4", COUNTER, OF_WORKER, "received_ipv4",
 		"IPv4 packets received."},
 	{"keel_worker_received_ipv6", COUNTER, OF_WORKER, "received_ipv6",

@@ -8,6 +8,7 @@
 #include "lpm/fib.h"
 #include "rib/fib_feed.h"
 #ifdef KEEL_DATAPLANE
+#include "dataplane/host_path.h"
 #include "dataplane/port.h"
 #include "dataplane/stats.h"
 #include "dataplane/worker.h"
@@ -317,18 +318,36 @@ fib_audit_method(struct rpc_env *env, json_t *params, struct rpc_call *call) RUN
 }
 
 #ifdef KEEL_DATAPLANE
+/* Packets for this router by class; NULL: not counted. */
+static json_t *
+host_json(uint16_t p)
+{
+	struct host_counters c[HOST_CLASSES];
+	json_t *out;
+
+	if (!host_path_counters(p, c))
+		return NULL;
+	out = json_object();
+	for (unsigned i = 0; i < HOST_CLASSES; i++)
+		json_object_set_new(out, host_class_text((enum host_class)i),
+			json_pack("{s:I, s:I, s:I}", "passed", (json_int_t)c[i].passed, "policed",
+				(json_int_t)c[i].policed, "lost", (json_int_t)c[i].lost));
+	return out;
+}
+
 static json_t *
 port_json(uint16_t p)
 {
 	struct port_counters c = {0};
 
 	port_counters_get(p, &c);
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name", port_name(p),
-		"rx_packets", (json_int_t)c.rx_packets, "tx_packets", (json_int_t)c.tx_packets,
-		"rx_bytes", (json_int_t)c.rx_bytes, "tx_bytes", (json_int_t)c.tx_bytes, "rx_missed",
-		(json_int_t)c.rx_missed, "tx_dropped", (json_int_t)c.tx_dropped, "xdp_rx_dropped",
-		(json_int_t)c.xdp_rx_dropped, "xdp_rx_ring_full", (json_int_t)c.xdp_rx_ring_full,
-		"xdp_fill_empty", (json_int_t)c.xdp_fill_empty);
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o*}", "name",
+		port_name(p), "rx_packets", (json_int_t)c.rx_packets, "tx_packets",
+		(json_int_t)c.tx_packets, "rx_bytes", (json_int_t)c.rx_bytes, "tx_bytes",
+		(json_int_t)c.tx_bytes, "rx_missed", (json_int_t)c.rx_missed, "tx_dropped",
+		(json_int_t)c.tx_dropped, "xdp_rx_dropped", (json_int_t)c.xdp_rx_dropped,
+		"xdp_rx_ring_full", (json_int_t)c.xdp_rx_ring_full, "xdp_fill_empty",
+		(json_int_t)c.xdp_fill_empty, "host", host_json(p));
 }
 
 static uint64_t
@@ -589,6 +608,19 @@ static const struct rpc_field neighbors_result[] = {
 	{0},
 };
 
+static const struct rpc_field host_class_fields[] = {
+	{"passed", "integer", "Packets handed to the kernel."},
+	{"policed", "integer",
+		"Packets above the limit of the class (`dataplane.policing`), dropped."},
+	{"lost", "integer",
+		"Packets dropped because the host thread or the kernel did not take them."},
+	{0},
+};
+static const struct rpc_field host_fields[] = {
+	{"*", "object", "A class: `bgp_peers`, `neighbors`, `bgp_others`, `icmp` or `others`.",
+		host_class_fields},
+	{0},
+};
 static const struct rpc_field port_fields[] = {
 	{"name", "string", "Name of the port."},
 	{"rx_packets", "integer", "Packets received."},
@@ -600,6 +632,10 @@ static const struct rpc_field port_fields[] = {
 	{"xdp_rx_dropped", "integer", "AF_XDP: packets that the kernel dropped."},
 	{"xdp_rx_ring_full", "integer", "AF_XDP: packets lost because the ring was full."},
 	{"xdp_fill_empty", "integer", "AF_XDP: times the kernel found no free buffer."},
+	{"host?", "object",
+		"Packets for this router by class. Absent where the kernel receives them without "
+		"keeld.",
+		host_fields},
 	{0},
 };
 static const struct rpc_field drop_fields[] = {

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Classes of the packets that a port hands to the kernel. Each port has a token bucket for each
+ * class, so that a flood of one class does not delay another. Plain C without includes: shared
+ * with the XDP program (keel_xdp.bpf.c) and the configuration.
+ *
+ * The order is the order in which the host thread empties the rings.
+ */
+#pragma once
+
+enum host_class {
+	/* TCP from the address of a configured peer; ARP and neighbour discovery of such an address */
+	HOST_BGP_PEERS,
+	HOST_NEIGHBORS, /* other ARP and neighbour discovery */
+	HOST_BGP_OTHERS, /* TCP from or to port 179 */
+	HOST_ICMP,
+	HOST_OTHERS,
+	HOST_CLASSES
+};
+
+/* Packets a second for each port; a tenth of it at once, at least one. 0: no limit. */
+struct host_limits {
+	unsigned pps[HOST_CLASSES];
+};

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Addresses of the configured BGP peers, which select the class of a packet for this router
+ * (host_class.h). Open addressing over words that stand for VRF and address.
+ *
+ * Writer: main. Readers: workers, without a lock: during a removal a reader may miss a present
+ * address for some nanoseconds, and a packet of this peer is then counted in the next class.
+ */
+#pragma once
+
+#include "lpm/base.h"
+#include "lpm/prefix.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#define HOST_PEER_SLOTS 16384u /* four for each peer: short runs of used slots */
+#define HOST_PEER_PROBES 64u
+
+struct host_peers {
+	_Atomic uint64_t slot[HOST_PEER_SLOTS]; /* 0: free */
+};
+
+/* Adds or removes an address. False: no free slot within HOST_PEER_PROBES. */
+bool host_peers_set(struct host_peers *t, struct vrf_id vrf, const struct ip_addr *addr,
+	bool present) RUNS_ON(role_main);
+
+/*
+ * The word of an address, never 0. Not keyed: an address with the word of a peer gives its sender
+ * no more than the address of the peer itself would.
+ */
+static inline uint64_t
+host_peer_word(struct vrf_id vrf, enum afi afi, const uint8_t *address)
+{
+	uint64_t a[2] = {0, 0};
+
+	memcpy(a, address, afi == AFI_IPV4 ? 4 : 16);
+	return hash_mix(a[0] + hash_mix(a[1] + ((uint64_t)vrf.v << 8) + afi)) | 1;
+}
+
+static inline bool
+host_peers_have(const struct host_peers *t, struct vrf_id vrf, enum afi afi, const uint8_t *address)
+{
+	uint64_t word = host_peer_word(vrf, afi, address);
+
+	for (unsigned i = 0; i < HOST_PEER_PROBES; i++) {
+		/* relaxed: single values; see the head of this file */
+		uint64_t there = atomic_load_explicit(
+			&t->slot[(word + i) % HOST_PEER_SLOTS], memory_order_relaxed);
+
+		if (there == word || there == 0)
+			return there == word;
+	}
+	return false;
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "dataplane/punt.h"
+#include "dataplane/forward.h"
+#include "dataplane/host_peers.h"
+#include "lpm/fib_read.h"
+#include "lpm/ring.h"
+
+#include <rte_ether.h>
+#include <string.h>
+
+#define BGP_PORT 179
+#define PROTOCOL_ICMP 1
+#define PROTOCOL_TCP 6
+#define PROTOCOL_ICMPV6 58
+
+static inline unsigned
+read16(const uint8_t *p)
+{
+	return p[0] * 256u + p[1];
+}
+
+/* ---- classes ---- */
+
+/* The class by TCP ports, with `left` bytes from the TCP header on. */
+static enum host_class
+class_ports(const uint8_t *tcp, unsigned left)
+{
+	if (left < 4)
+		return HOST_OTHERS;
+	return read16(tcp) == BGP_PORT || read16(tcp + 2) == BGP_PORT ? HOST_BGP_OTHERS
+								      : HOST_OTHERS;
+}
+
+static enum host_class
+class_v4(const struct host_peers *peers, struct vrf_id vrf, const uint8_t *ip, unsigned left)
+{
+	unsigned header = left >= 20 ? (ip[0] & 15) * 4u : 0;
+
+	if (header < 20)
+		return HOST_OTHERS;
+	if (ip[9] == PROTOCOL_ICMP)
+		return HOST_ICMP;
+	if (ip[9] != PROTOCOL_TCP)
+		return HOST_OTHERS;
+	if (host_peers_have(peers, vrf, AFI_IPV4, ip + 12))
+		return HOST_BGP_PEERS;
+	if ((read16(ip + 6) & 0x1fff) != 0 || header > left) /* a later fragment has no ports */
+		return HOST_OTHERS;
+	return class_ports(ip + header, left - header);
+}
+
+static enum host_class
+class_v6(const struct host_peers *peers, struct vrf_id vrf, const uint8_t *ip, unsigned left)
+{
+	bool of_peer;
+
+	if (left < 40)
+		return HOST_OTHERS;
+	of_peer = host_peers_have(peers, vrf, AFI_IPV6, ip + 8);
+	if (ip[6] == PROTOCOL_TCP)
+		return of_peer ? HOST_BGP_PEERS : class_ports(ip + 40, left - 40);
+	if (ip[6] != PROTOCOL_ICMPV6)
+		return HOST_OTHERS;
+	/* RFC 4861 6.1, 7.1: messages of neighbour discovery have hop limit 255. */
+	if (left < 48 || ip[7] != 255 || ip[40] < 133 || ip[40] > 137)
+		return HOST_ICMP;
+	/* RFC 4861 4.4: an advertisement from a link-local address names its target */
+	if (ip[40] == 136 && left >= 64)
+		of_peer |= host_peers_have(peers, vrf, AFI_IPV6, ip + 48);
+	return of_peer ? HOST_BGP_PEERS : HOST_NEIGHBORS;
+}
+
+enum host_class
+punt_class(const struct host_peers *peers, struct vrf_id vrf, const uint8_t *frame, unsigned len)
+{
+	const uint8_t *l3 = frame + ETHER_LEN;
+	unsigned left = len - ETHER_LEN;
+
+	switch (read16(frame + 12)) {
+	case RTE_ETHER_TYPE_ARP: /* RFC 826: the sender's protocol address */
+		return left >= 28 && host_peers_have(peers, vrf, AFI_IPV4, l3 + 14)
+			       ? HOST_BGP_PEERS
+			       : HOST_NEIGHBORS;
+	case RTE_ETHER_TYPE_IPV4:
+		return class_v4(peers, vrf, l3, left);
+	case RTE_ETHER_TYPE_IPV6:
+		return class_v6(peers, vrf, l3, left);
+	}
+	return HOST_OTHERS;
+}
+
+/* ---- packets ---- */
+
+/* True if the destination of an IP packet is an address of this router. */
+static bool
+is_local(const uint8_t *frame, unsigned len, struct vrf_id vrf, const struct fib_reader *fib,
+	const struct fib_generation *g) RUNS_ON(role_worker)
+{
+	const uint8_t *ip = frame + ETHER_LEN;
+	unsigned left = len - ETHER_LEN;
+	uint8_t to6[1][16];
+	uint32_t to4[1], list[1];
+
+	if (read16(frame + 12) == RTE_ETHER_TYPE_IPV4 && left >= 20) {
+		to4[0] = read16(ip + 16) << 16 | read16(ip + 18);
+		fib_read_v4_lists(g, vrf, to4, list, 1);
+	} else if (read16(frame + 12) == RTE_ETHER_TYPE_IPV6 && left >= 40) {
+		memcpy(to6[0], ip + 24, sizeof(to6[0]));
+		/* RFC 4291 2.5.6: of this link, and the frame was sent to this router */
+		if (to6[0][0] == 0xfe && (to6[0][1] & 0xc0) == 0x80)
+			return true;
+		fib_read_v6_bulk(g, vrf, (const uint8_t(*)[16])to6, list, 1);
+	} else {
+		return false;
+	}
+	return fib->path_lists[list[0]].kind == PATH_LIST_PUNT;
+}
+
+/*
+ * Checks of forwarding also drop packets for this router: those with a link-local address. All
+ * other reasons of to_host[] mean a packet for this router.
+ */
+static bool
+is_for_host(const struct host_packet *x, const struct punt_source *s, const struct fib_reader *fib,
+	const struct fib_generation *g) RUNS_ON(role_worker)
+{
+	if (x->reason != DROP_bad_source && x->reason != DROP_bad_destination &&
+		x->reason != DROP_link_scope)
+		return true;
+	return is_local(rte_pktmbuf_mtod(x->pkt, const uint8_t *), rte_pktmbuf_data_len(x->pkt),
+		s->vrf, fib, g);
+}
+
+/* Queues a packet for the host thread. False: dropped and counted. */
+static bool
+push(struct punt *p, struct burst *b, struct rte_mbuf *m, const struct punt_source *s, uint64_t now)
+	RUNS_ON(role_worker)
+{
+	enum host_class class = punt_class(
+		p->peers, s->vrf, rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m));
+
+	if (!bucket_take(&p->bucket[s->port][class], now)) {
+		count_add(&p->policed[s->port][class], 1);
+		burst_drop(b, m, DROP_host_policed);
+		return false;
+	}
+	m->port = s->port;
+	if (ring_push(p->up[class], m))
+		return true;
+	count_add(&p->full[s->port][class], 1);
+	burst_drop(b, m, DROP_host_full);
+	return false;
+}
+
+void
+punt_burst(struct punt *p, struct burst *b, const struct punt_source *s,
+	const struct fib_reader *fib, const struct fib_generation *generation, uint64_t now)
+{
+	unsigned taken = 0;
+
+	for (unsigned i = 0; i < b->host_count; i++) {
+		const struct host_packet *x = &b->to_host[i];
+
+		if (!is_for_host(x, s, fib, generation)) {
+			burst_drop(b, x->pkt, (enum drop_reason)x->reason);
+		} else if (s->way == HOST_WAY_COPY) {
+			b->dropped[b->dropped_count++] = x->pkt;
+			taken++;
+		} else {
+			taken += push(p, b, x->pkt, s, now);
+		}
+	}
+	count_add(&b->stats->punted, taken);
+	b->host_count = 0;
+}
+
+void
+punt_reclaim(struct punt *p)
+{
+	struct rte_mbuf *m[BURST_MAX];
+	unsigned n = 0;
+
+	while (n < BURST_MAX && (m[n] = ring_pop(p->back)) != NULL)
+		n++;
+	if (n > 0)
+		rte_pktmbuf_free_bulk(m, n);
+}

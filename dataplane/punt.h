@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The worker's part of the host path: selects, polices and queues packets for the kernel, a ring
+ * for each class. The host thread writes the packets to the TAP of the port (host_path.h) and
+ * returns the buffers, because only the worker may free a buffer without waiting.
+ *
+ * Data-path safe: no allocation, log, lock or system call.
+ */
+#pragma once
+
+#include "dataplane/bucket.h"
+#include "dataplane/burst.h"
+#include "dataplane/host_class.h"
+#include "dataplane/port.h"
+
+struct fib_generation;
+struct fib_reader;
+struct host_peers;
+struct ring;
+
+#define PUNT_RING 512 /* packets of a class that wait for the host thread */
+#define PUNT_BACK_RING 4096 /* above the sum of all classes */
+
+/* Part of struct worker. Writer: the worker, unless a member says otherwise. */
+struct punt {
+	struct ring *up[HOST_CLASSES]; /* to the host thread */
+	struct ring *back; /* from the host thread: buffers to free */
+	const struct host_peers *peers;
+	struct rte_mbuf *owed; /* host thread: written, and `back` was full */
+	struct bucket bucket[PORTS_MAX][HOST_CLASSES];
+	/* dropped by the bucket; dropped because the ring was full */
+	alignas(CACHE_LINE) _Atomic uint64_t policed[PORTS_MAX][HOST_CLASSES];
+	_Atomic uint64_t full[PORTS_MAX][HOST_CLASSES];
+};
+
+/* Where the packets of a burst came from. */
+struct punt_source {
+	uint16_t port;
+	struct vrf_id vrf;
+	enum host_way way;
+};
+
+/* The class of a frame of at least ETHER_LEN bytes. */
+enum host_class punt_class(const struct host_peers *peers, struct vrf_id vrf, const uint8_t *frame,
+	unsigned len) RUNS_ON(role_worker);
+/*
+ * Takes to_host[] of a burst: packets go to the rings, or are dropped under the reason of the
+ * packet (not for this router), DROP_host_policed or DROP_host_full. Within a read of `fib`.
+ */
+void punt_burst(struct punt *p, struct burst *b, const struct punt_source *s,
+	const struct fib_reader *fib, const struct fib_generation *generation, uint64_t now)
+	RUNS_ON(role_worker);
+/* Frees buffers that the host thread has returned, at most a burst. */
+void punt_reclaim(struct punt *p) RUNS_ON(role_worker);
