@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Verdicts of the XDP program, run in the kernel by BPF_PROG_TEST_RUN. Needs root. */
+#include "dataplane/host_peers.h"
+#include "dataplane/punt.h"
 #include "dataplane/xdp.h"
 #include "lab.h"
 
@@ -10,7 +12,7 @@
 
 static struct {
 	struct bpf_object *object;
-	int program, local_v4, local_v6, socket;
+	int program, local_v4, local_v6, peers_v4, peers_v6, buckets, socket;
 } kernel;
 
 static const uint8_t our_mac[6] = {0x02, 0, 0, 0, 0, 1};
@@ -38,6 +40,9 @@ set_up(void **state)
 		bpf_program__name(bpf_object__next_program(kernel.object, NULL)), "keel_xdp");
 	kernel.local_v4 = bpf_map__fd(bpf_object__find_map_by_name(kernel.object, "local_v4"));
 	kernel.local_v6 = bpf_map__fd(bpf_object__find_map_by_name(kernel.object, "local_v6"));
+	kernel.peers_v4 = bpf_map__fd(bpf_object__find_map_by_name(kernel.object, "peers_v4"));
+	kernel.peers_v6 = bpf_map__fd(bpf_object__find_map_by_name(kernel.object, "peers_v6"));
+	kernel.buckets = bpf_map__fd(bpf_object__find_map_by_name(kernel.object, "host_buckets"));
 	map = bpf_object__find_map_by_name(kernel.object, "xsks_map");
 	assert_non_null(map);
 	kernel.socket = socket(AF_XDP, SOCK_RAW, 0);
@@ -294,6 +299,242 @@ test_fragment(void **state)
 	assert_int_equal(verdict(f.b, f.len), XDP_REDIRECT);
 }
 
+/* ---- classes of packets for the kernel ---- */
+
+/* As in keel_xdp.bpf.c. */
+struct host_bucket {
+	struct bpf_spin_lock lock;
+	uint32_t unused;
+	uint64_t period, most, tokens, last, passed, policed;
+};
+
+static struct host_bucket
+bucket_get(uint32_t class)
+{
+	struct host_bucket b;
+
+	assert_int_equal(bpf_map_lookup_elem(kernel.buckets, &class, &b), 0);
+	return b;
+}
+
+/* The class in which the program counts a frame. */
+static enum host_class
+class_in_kernel(const uint8_t *frame, unsigned len)
+{
+	uint64_t before[HOST_CLASSES];
+	enum host_class found = HOST_CLASSES;
+
+	for (uint32_t i = 0; i < HOST_CLASSES; i++)
+		before[i] = bucket_get(i).passed;
+	assert_int_equal(verdict(frame, len), XDP_PASS);
+	for (uint32_t i = 0; i < HOST_CLASSES; i++) {
+		uint64_t grown = bucket_get(i).passed - before[i];
+
+		assert_true(grown <= 1 && (grown == 0 || found == HOST_CLASSES));
+		if (grown == 1)
+			found = (enum host_class)i;
+	}
+	assert_int_not_equal(found, HOST_CLASSES);
+	return found;
+}
+
+static struct host_peers peers;
+
+static enum host_class
+class_of(const uint8_t *frame, unsigned len)
+{
+	role_enter_worker();
+	return punt_class(&peers, VRF_DEFAULT, frame, len);
+}
+
+static void
+add_peer(const char *text)
+{
+	struct ip_addr a = lab_addr(text);
+	uint8_t one = 1;
+
+	role_enter_main();
+	assert_true(host_peers_set(&peers, VRF_DEFAULT, &a, true));
+	assert_int_equal(bpf_map_update_elem(a.afi == AFI_IPV4 ? kernel.peers_v4 : kernel.peers_v6,
+				 a.b, &one, BPF_ANY),
+		0);
+}
+
+/* Frames that differ from each other in one place; the first byte makes all of them group frames. */
+static unsigned
+class_frame(uint8_t f[128], const char *from, unsigned protocol, unsigned source, unsigned to)
+{
+	struct ip_addr a = lab_addr(from);
+	bool v4 = a.afi == AFI_IPV4;
+	unsigned l4 = v4 ? 34 : 54;
+
+	memset(f, 0, 128);
+	f[0] = 1;
+	f[12] = v4 ? 0x08 : 0x86;
+	f[13] = v4 ? 0x00 : 0xdd;
+	f[14] = v4 ? 0x45 : 0x60;
+	f[v4 ? 23 : 20] = (uint8_t)protocol;
+	f[v4 ? 22 : 21] = 255;
+	memcpy(f + (v4 ? 26 : 22), a.b, v4 ? 4 : 16);
+	f[l4] = (uint8_t)(source >> 8);
+	f[l4 + 1] = (uint8_t)source;
+	f[l4 + 2] = (uint8_t)(to >> 8);
+	f[l4 + 3] = (uint8_t)to;
+	return 100;
+}
+
+static void
+test_classes(void **state)
+{
+	static const struct {
+		const char *from;
+		unsigned protocol, source, to;
+		enum host_class class;
+	} cases[] = {
+		{"192.0.2.9", 6, 50000, 179, HOST_BGP_PEERS},
+		{"192.0.2.9", 6, 179, 50000, HOST_BGP_PEERS},
+		{"192.0.2.8", 6, 50000, 179, HOST_BGP_OTHERS},
+		{"192.0.2.8", 6, 179, 50000, HOST_BGP_OTHERS},
+		{"192.0.2.8", 6, 50000, 22, HOST_OTHERS},
+		{"192.0.2.9", 17, 50000, 179, HOST_OTHERS},
+		{"192.0.2.9", 1, 8 << 8, 0, HOST_ICMP},
+		{"2001:db8::9", 6, 50000, 179, HOST_BGP_PEERS},
+		{"2001:db8::8", 6, 50000, 179, HOST_BGP_OTHERS},
+		{"2001:db8::8", 6, 50000, 22, HOST_OTHERS},
+		{"2001:db8::9", 58, 128 << 8, 0, HOST_ICMP},
+		{"2001:db8::9", 58, 135 << 8, 0, HOST_BGP_PEERS},
+		{"2001:db8::8", 58, 135 << 8, 0, HOST_NEIGHBORS},
+		{"fe80::8", 58, 136 << 8, 0, HOST_NEIGHBORS},
+		{"2001:db8::8", 17, 50000, 179, HOST_OTHERS},
+	};
+	struct ip_addr peer6 = lab_addr("2001:db8::9"), peer4 = lab_addr("192.0.2.9");
+	uint8_t f[128];
+
+	(void)state;
+	add_peer("192.0.2.9");
+	add_peer("2001:db8::9");
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		unsigned len = class_frame(
+			f, cases[i].from, cases[i].protocol, cases[i].source, cases[i].to);
+
+		if (class_of(f, len) != cases[i].class)
+			fail_msg("case %u: class %d", i, class_of(f, len));
+		assert_int_equal(class_in_kernel(f, len), cases[i].class);
+	}
+	/* an advertisement from a link-local address about the address of the peer */
+	class_frame(f, "fe80::8", 58, 136 << 8, 0);
+	memcpy(f + 62, peer6.b, 16);
+	assert_int_equal(class_of(f, 100), HOST_BGP_PEERS);
+	assert_int_equal(class_in_kernel(f, 100), HOST_BGP_PEERS);
+	/* a later fragment of a stranger has no ports */
+	class_frame(f, "192.0.2.8", 6, 50000, 179);
+	f[21] = 1;
+	assert_int_equal(class_of(f, 100), HOST_OTHERS);
+	/* ARP of the peer, and of others */
+	memset(f, 0, sizeof(f));
+	f[0] = 1;
+	f[12] = 0x08;
+	f[13] = 0x06;
+	assert_int_equal(class_of(f, 60), HOST_NEIGHBORS);
+	memcpy(f + 28, peer4.b, 4);
+	assert_int_equal(class_of(f, 60), HOST_BGP_PEERS);
+	assert_int_equal(class_in_kernel(f, 60), HOST_BGP_PEERS);
+}
+
+/* The program and punt.c decide alike, also about frames that are damaged or cut short. */
+static void
+test_classes_agree(void **state)
+{
+	static const char *const from[] = {"192.0.2.9", "192.0.2.8", "2001:db8::9", "fe80::8"};
+	static const uint8_t protocol[] = {1, 6, 17, 58};
+	static const uint16_t port[] = {179, 22, 8 << 8, 134 << 8, 135 << 8, 136 << 8};
+	unsigned seen[HOST_CLASSES] = {0};
+	uint64_t seed = 7;
+	uint8_t f[128];
+
+	(void)state;
+	for (unsigned i = 0; i < 20000; i++) {
+		unsigned len, at;
+
+		class_frame(f, from[lab_below(&seed, 4)], protocol[lab_below(&seed, 4)],
+			port[lab_below(&seed, 6)], port[lab_below(&seed, 6)]);
+		for (unsigned k = lab_below(&seed, 4); k > 0; k--) {
+			at = 12 + lab_below(&seed, 80);
+			f[at] = (uint8_t)lab_below(&seed, 256);
+		}
+		if (lab_below(&seed, 8) == 0)
+			memcpy(f + 12, "\x08\x06", 2);
+		len = lab_below(&seed, 2) == 0 ? 100 : 14 + lab_below(&seed, 100);
+		if (class_of(f, len) != class_in_kernel(f, len))
+			fail_msg("frame %u: %d, in the kernel %d", i, class_of(f, len),
+				class_in_kernel(f, len));
+		seen[class_of(f, len)]++;
+	}
+	for (unsigned i = 0; i < HOST_CLASSES; i++)
+		assert_true(seen[i] > 100);
+}
+
+static void
+test_policing(void **state)
+{
+	struct host_bucket b = {.period = UINT64_C(1000000000000), .most = UINT64_C(3000000000000)};
+	uint32_t icmp = HOST_ICMP;
+	uint8_t f[128];
+	unsigned passed = 0;
+
+	(void)state;
+	b.tokens = b.most;
+	assert_int_equal(bpf_map_update_elem(kernel.buckets, &icmp, &b, BPF_ANY), 0);
+	class_frame(f, "192.0.2.8", 1, 8 << 8, 0);
+	for (unsigned i = 0; i < 10; i++) {
+		unsigned v = verdict(f, 100);
+
+		assert_true(v == XDP_PASS || v == XDP_DROP);
+		passed += v == XDP_PASS;
+	}
+	b = bucket_get(HOST_ICMP);
+	assert_int_equal(passed, 3);
+	assert_int_equal(b.passed, 3);
+	assert_int_equal(b.policed, 7);
+	/* another class is not affected */
+	class_frame(f, "192.0.2.9", 6, 50000, 179);
+	assert_int_equal(verdict(f, 100), XDP_PASS);
+	b = (struct host_bucket){0};
+	assert_int_equal(bpf_map_update_elem(kernel.buckets, &icmp, &b, BPF_ANY), 0);
+}
+
+/* Many addresses come and go; each present address is found, and no other. */
+static void
+test_peers(void **state)
+{
+	static struct host_peers t;
+	static bool present[4096];
+	uint64_t seed = 3;
+
+	(void)state;
+	role_enter_main();
+	for (unsigned i = 0; i < 40000; i++) {
+		unsigned n = lab_below(&seed, 4096);
+		struct ip_addr a = addr_from_v4(0x0a000000 + n);
+
+		present[n] = lab_below(&seed, 4) != 0;
+		assert_true(host_peers_set(&t, VRF_DEFAULT, &a, present[n]));
+	}
+	for (unsigned n = 0; n < 4096; n++) {
+		struct ip_addr a = addr_from_v4(0x0a000000 + n);
+
+		assert_int_equal(host_peers_have(&t, VRF_DEFAULT, AFI_IPV4, a.b), present[n]);
+		assert_false(host_peers_have(&t, (struct vrf_id){1}, AFI_IPV4, a.b));
+	}
+	for (unsigned n = 0; n < 4096; n++) {
+		struct ip_addr a = addr_from_v4(0x0a000000 + n);
+
+		assert_true(host_peers_set(&t, VRF_DEFAULT, &a, false));
+	}
+	for (unsigned i = 0; i < HOST_PEER_SLOTS; i++)
+		assert_int_equal(atomic_load(&t.slot[i]), 0);
+}
+
 /*
  * Last, because the socket is removed: the kernel gets all packets without a worker, and none is
  * lost.
@@ -327,6 +568,10 @@ main(void)
 		cmocka_unit_test(test_other_protocols),
 		cmocka_unit_test(test_labels),
 		cmocka_unit_test(test_short_frames),
+		cmocka_unit_test(test_classes),
+		cmocka_unit_test(test_classes_agree),
+		cmocka_unit_test(test_policing),
+		cmocka_unit_test(test_peers),
 		cmocka_unit_test(test_fragment),
 		cmocka_unit_test(test_without_a_socket),
 	};

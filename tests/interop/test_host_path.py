@@ -1,0 +1,197 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""The kernel's side of ports: BGP sessions of BIRD, ARP, neighbour discovery, ping and traceroute over ports that the kernel does not own (net_tap,
+net_memif), over net_af_packet and over AF_XDP. Only the device differs.
+
+    tap, memif, packet, xdp: a host with BIRD each --- rt (keeld with four ports)
+"""
+import ipaddress
+import json
+import os
+import re
+import socket
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
+import labtest  # noqa: E402
+from labtest import BUILD, KEELD, Lab, in_netns, need, out_folder, peer  # noqa: E402
+from lab import cpus_of_lab  # noqa: E402
+
+NAME = "host_path"
+BRIDGE = os.path.join(BUILD, "tests", "bench", "lab_bridge")
+HOSTS = ("tap", "memif", "packet", "xdp")
+NUMBER = {h: i + 1 for i, h in enumerate(HOSTS)}
+HOLD_S = 9
+
+
+def port(host):
+    return "p" + host
+
+
+def device(lab, host):
+    """The device string of a port: all that differs between the kinds."""
+    return {"tap": "net_tap0,iface=far", "memif": "net_memif0,role=server,socket=%s/memif.sock,socket-abstract=no" % lab.dir,
+            "packet": "net_af_packet0,iface=wpacket", "xdp": "net_af_xdp0,iface=wxdp"}[host]
+
+
+def v4(host, end):
+    return "10.%d.0.%d" % (NUMBER[host], end)
+
+
+def v6(host, end):
+    return "2001:db8:%d::%d" % (NUMBER[host], end)
+
+
+def config(lab):
+    worker, others = cpus_of_lab()
+    return {"router": {"asn": 64512, "router_id": "10.0.0.1"},
+            "dataplane": {"worker_cpus": [worker], "control_cpus": others, "memory_mb": 512},
+            "ports": [{"name": port(h), "device": device(lab, h), "addresses": [v4(h, 1) + "/24", v6(h, 1) + "/64"]} for h in HOSTS],
+            "bgp": {"networks": [{"prefix": "198.51.100.0/24"}],
+                    "peers": [{"address": a(h, 2), "asn": 64600 + NUMBER[h], "timers": {"hold_s": HOLD_S, "connect_retry_s": 1, "idle_hold_s": 1},
+                               "families": {f: {"import_policy": "accept-all", "export_policy": "accept-all"}}}
+                              for h in HOSTS for a, f in ((v4, "ipv4-unicast"), (v6, "ipv6-unicast"))]}}
+
+
+def bird_config(host):
+    n = NUMBER[host]
+    sessions = "".join(
+        "protocol bgp session_%s { local %s as %d; neighbor %s as 64512; hold time %d; connect retry time 1; connect delay time 1; error wait time 1, 2;"
+        " %s { import all; export where source = RTS_STATIC; }; }\n" % (f, a(host, 2), 64600 + n, a(host, 1), HOLD_S, f)
+        for f, a in (("ipv4", v4), ("ipv6", v6)))
+    return ("router id %s;\nprotocol device {}\nprotocol static { ipv4; route 203.0.%d.0/24 blackhole; }\n"
+            "protocol static { ipv6; route 2001:db8:f%d::/48 blackhole; }\n%s" % (v4(host, 2), n, n, sessions))
+
+
+def trace(to):
+    """The routers on the way to `to`, and how the end answers: [(address, ICMP type)]."""
+    six, hops = ":" in to, []
+    s = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM)
+    s.setsockopt(*((socket.IPPROTO_IPV6, 25, 1) if six else (socket.IPPROTO_IP, 11, 1)))  # IPV6_RECVERR, IP_RECVERR
+    s.settimeout(5)
+    for ttl in range(1, 5):
+        s.setsockopt(*((socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, ttl) if six else (socket.IPPROTO_IP, socket.IP_TTL, ttl)))
+        s.sendto(b"trace", (to, 33434 + ttl))
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            try:
+                _, control, _, _ = s.recvmsg(512, 512, 0x2000)  # MSG_ERRQUEUE
+                break
+            except OSError:
+                time.sleep(0.01)
+        else:
+            return hops + [None]
+        data = control[0][2]
+        kind = data[5]  # of struct sock_extended_err
+        hops.append((str(ipaddress.ip_address(data[24:40] if six else data[20:24])), kind))
+        if kind == (1 if six else 3):  # port unreachable: the end
+            return hops
+    return hops
+
+
+class Test:
+    def __init__(self, checks, lab):
+        self.c, self.lab = checks, lab
+
+    def ns(self, host):
+        return self.lab.netns(host)
+
+    def build(self):
+        lab = self.lab
+        for h in ("rt",) + HOSTS:
+            lab.host(h, ipv6=True)
+        for h in ("packet", "xdp"):
+            lab.link(h, "up", None, "rt", "w" + h, None)
+        self.keeld, self.rpc = lab.keeld("rt", config(lab), KEELD)
+        self.far_ends()
+        self.birdc = {}
+        for h in HOSTS:
+            _, self.birdc[h] = lab.bird(h, bird_config(h))
+
+    def far_ends(self):
+        """Connects tap and memif to their hosts."""
+        lab = self.lab
+        lab.sh("rt", "ip link set far netns %s name up" % self.ns("tap"))
+        self.bridge = lab.spawn("bridge", "memif", [BRIDGE, str(cpus_of_lab()[1][0]), "net_memif0,role=client,socket=%s/memif.sock,socket-abstract=no" % lab.dir,
+                                                    "net_tap0,iface=up"], lines=True)
+        while True:
+            line = self.bridge.line(60)
+            if line is None:
+                raise RuntimeError("lab_bridge ended: " + self.bridge.logged()[-1000:])
+            if line.strip() == "up":
+                break
+        for h in HOSTS:
+            lab.sh(h, "ip address replace %s/24 dev up; ip -6 address replace %s/64 dev up nodad; ip link set dev up up" % (v4(h, 2), v6(h, 2)))
+            lab.sh(h, "ip route replace default via %s; ip -6 route replace default via %s" % (v4(h, 1), v6(h, 1)))
+
+    def sessions(self, what):
+        for a in (v4, v6):
+            for h in HOSTS:
+                self.c.eventually("%s: session of %s" % (what, a(h, 2)), lambda: ((peer(self.rpc, a(h, 2)) or {}).get("state") == "established",
+                                                                                   peer(self.rpc, a(h, 2))), 60)
+
+    def stats(self, host):
+        return next(p for p in self.rpc.call("dataplane.stats")["ports"] if p["name"] == port(host))
+
+    # ---- what the kernel does for the router ----
+
+    def interface(self, host):
+        c, lab = self.c, self.lab
+        name = "w" + host if host in ("packet", "xdp") else port(host)
+        link = json.loads(lab.sh("rt", "ip -j -d link show dev %s" % name))[0]
+        c.equal("%s: the interface has a carrier and the device's MTU" % host, (link["operstate"] != "DOWN", link["mtu"]), (True, 1500))
+        neighbors = {n["dst"]: n["lladdr"] for n in json.loads(lab.sh(host, "ip -j neigh show dev up")) if "lladdr" in n}
+        c.equal("%s: ARP and neighbour discovery name its address" % host, (neighbors.get(v4(host, 1)), neighbors.get(v6(host, 1))),
+                (link["address"], link["address"]))
+        c.true("%s: keeld has the neighbours" % host,
+               {(n["address"], n["port"]) for n in self.rpc.call("dataplane.neighbors")} >= {(v4(host, 2), port(host)), (v6(host, 2), port(host))},
+               self.rpc.call("dataplane.neighbors"))
+
+    def ping(self, host, to, size=56):
+        out = self.lab.sh(host, "ping -n -i 0.01 -c 2 -W 2 -M do -s %d %s || true" % (size, to))
+        return int(re.search(r"(\d+) received", out).group(1)), "DUP" in out
+
+    def reach(self, host):
+        c, other = self.c, HOSTS[(HOSTS.index(host) + 1) % len(HOSTS)]
+        for a, head in ((v4, 28), (v6, 48)):
+            c.comes_to("%s: the router answers pings to %s" % (host, a(host, 1)), lambda: self.ping(host, a(host, 1)), (2, False))
+            c.comes_to("... and pings of a full frame", lambda: self.ping(host, a(host, 1), 1500 - head), (2, False))
+            c.comes_to("... and to its address on another port", lambda: self.ping(host, a(other, 1)), (2, False))
+            c.comes_to("%s: pings pass through the router to %s" % (host, a(other, 2)), lambda: self.ping(host, a(other, 2)), (2, False))
+            expired, unreachable = (11, 3) if a is v4 else (3, 1)
+            c.equal("%s: traceroute to the router" % host, in_netns(self.ns(host), lambda: trace(a(host, 1))), [(a(host, 1), unreachable)])
+            c.equal("... and through the router", in_netns(self.ns(host), lambda: trace(a(other, 2))), [(a(host, 1), expired), (a(other, 2), unreachable)])
+
+    def routes(self):
+        c = self.c
+        for h in HOSTS:
+            n = NUMBER[h]
+            c.eventually("%s: its routes are forwarded by its port" % h, lambda: (lambda r: (
+                all(x["prefix"] is not None and [p["port"] for p in x["paths"]] == [port(h)] for x in r), r))(
+                    [self.rpc.call("fib.lookup", address=a) for a in ("203.0.%d.1" % n, "2001:db8:f%d::1" % n)]))
+            c.eventually("%s: BIRD has the router's network" % h, lambda: (lambda r: ("198.51.100.0/24" in r, r))(self.birdc[h]("show", "route", "198.51.100.0/24")))
+
+
+def test(checks):
+    with Lab(out_folder(NAME)) as lab:
+        t = Test(checks, lab)
+        t.build()
+        t.sessions("first start")
+        for h in HOSTS:
+            t.interface(h)
+            t.reach(h)
+        t.routes()
+        for h in HOSTS:
+            counters = t.stats(h).get("host")
+            checks.true("%s: the classes count what the kernel received, and drop nothing" % h, counters is None if h == "packet" else
+                        all(counters[k]["passed"] > 0 for k in ("bgp_peers", "icmp", "others")) and
+                        not any(k["policed"] + k["lost"] for k in counters.values()), counters)
+        t.rpc.close()
+        checks.equal("stops in order", t.keeld.stop(), 0)
+        checks.equal("its interfaces are gone", [h for h in ("tap", "memif") if "does not exist" not in lab.sh("rt", "ip link show dev %s 2>&1 || true" % port(h))], [])
+
+
+if __name__ == "__main__":
+    need("ip", "ethtool", "ping", "bird", files=(KEELD, BRIDGE))
+    sys.exit(labtest.main(test))
