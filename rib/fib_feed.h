@@ -14,6 +14,7 @@
 #include "rib/fib_audit.h"
 #include "rib/nexthop.h"
 #include "rib/shard.h"
+#include "rib/swap.h"
 
 struct arena;
 struct fib_feed;
@@ -100,6 +101,12 @@ struct fib_feed_lsp {
 };
 int fib_feed_lsps(struct fib_feed *f, const struct fib_feed_lsp *lsps, unsigned count)
 	RUNS_ON(role_fib);
+/*
+ * Installs or removes labels of VPN routes with our next hop (RFC 4364 10 b), and writes the result
+ * of each order: 0; -ENOMEM, -ENOSPC: not installed. A label is removed before a further order for
+ * the label. Without a data plane nothing is installed, and each result is 0.
+ */
+void fib_feed_swaps(struct fib_feed *f, struct swap_order *order, unsigned count) RUNS_ON(role_fib);
 /* The lowest `preference` wins. Installed routes are compared again. */
 void fib_feed_preference(struct fib_feed *f, const uint8_t preference[SOURCE_COUNT])
 	RUNS_ON(role_fib);

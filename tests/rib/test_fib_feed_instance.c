@@ -285,6 +285,90 @@ test_imported(void **state)
 	feed_rig_fini(&r);
 }
 
+/* The action of a label of ours: the outgoing label, the first label of the tunnel (0: none), and the neighbour (0: not resolved). */
+static void
+assert_swap(uint32_t label, enum label_op op, uint32_t out, uint32_t tunnel, uint8_t mac)
+{
+	struct label_entry entry;
+	const struct path_list *l;
+	struct next_hop_view v;
+
+	assert_true(label_table_get(fib_labels(r.fib), label, &entry));
+	assert_int_equal(entry.op, op);
+	assert_int_equal(entry.out, out);
+	l = &path_lists_array(fib_path_lists(r.fib))[entry.list.v];
+	assert_int_equal(l->kind, PATH_LIST_FORWARD);
+	assert_true(next_hop_peek(fib_path_lists(r.fib), l->path[0].next_hop, &v));
+	assert_int_equal(v.state == NEXT_HOP_UP, mac != 0);
+	if (mac == 0)
+		return;
+	assert_int_equal(v.adjacency.ether[5], mac);
+	assert_int_equal(v.adjacency.label_count, tunnel != 0);
+	if (tunnel != 0)
+		assert_int_equal(v.adjacency.label[0], tunnel);
+}
+
+/*
+ * RFC 4364 10 b: labels of ours are swapped for the labels of edges. All labels of an edge share a
+ * path list, follow the underlay and the tunnel, and are removed alone.
+ */
+static void
+test_swapped(void **state)
+{
+	struct fib_feed_lsp lsp = {.in_label = LABEL_NONE,
+		.destination = text_prefix("198.51.100.0/24"),
+		.next_hop = text_addr("192.0.2.3"),
+		.label_count = 1,
+		.label = {900001}};
+	struct swap_order order[] = {
+		{.label = 300000, .received = 5001, .present = true},
+		{.label = 300001, .received = 5002, .present = true},
+		{.label = 300002, .received = 3, .present = true},
+		{.label = 300003, .received = 0, .present = true},
+	};
+	unsigned lists;
+
+	(void)state;
+	vpn_begin();
+	static_in(VRF_DEFAULT, "198.51.100.0/24", HOP, true);
+	for (unsigned i = 0; i < 4; i++)
+		order[i].next_hop = text_addr("198.51.100.1");
+	lists = path_lists_in_use(fib_path_lists(r.fib));
+	fib_feed_swaps(r.feed, order, 4);
+	feed_rig_settle(&r);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(order[i].result, 0);
+	assert_int_equal(path_lists_in_use(fib_path_lists(r.fib)), lists + 1);
+	assert_swap(300000, LABEL_SWAP, 5001, 0, 0);
+	assert_int_equal(feed_rig_neighbor_text(&r, HOP, 0, 9), 0);
+	assert_int_equal(feed_rig_neighbor_text(&r, "192.0.2.3", 0, 13), 0);
+	feed_rig_settle(&r);
+	assert_swap(300000, LABEL_SWAP, 5001, 0, 9);
+	assert_swap(300001, LABEL_SWAP, 5002, 0, 9);
+	assert_swap(300002, LABEL_POP_FORWARD, 0, 0, 9); /* implicit null */
+	assert_swap(300003, LABEL_SWAP, 0, 0, 9);
+	static_in(VRF_DEFAULT, "198.51.100.0/24", "192.0.2.3", true);
+	feed_rig_settle(&r);
+	assert_swap(300001, LABEL_SWAP, 5002, 0, 13);
+	/* a tunnel to the edge, and none again; walks free edges without users */
+	assert_int_equal(fib_feed_lsps(r.feed, &lsp, 1), 0);
+	feed_rig_settle(&r);
+	assert_swap(300001, LABEL_SWAP, 5002, 900001, 13);
+	assert_swap(300002, LABEL_POP_FORWARD, 0, 900001, 13);
+	assert_int_equal(fib_feed_lsps(r.feed, NULL, 0), 0);
+	feed_rig_settle(&r);
+	assert_swap(300000, LABEL_SWAP, 5001, 0, 13);
+	order[0].present = order[2].present = false;
+	order[1] = order[2];
+	fib_feed_swaps(r.feed, order, 2);
+	assert_int_equal(order[0].result, 0);
+	assert_int_equal(label_table_count(fib_labels(r.fib)), 2);
+	assert_swap(300001, LABEL_SWAP, 5002, 0, 13);
+	fib_feed_swaps(r.feed, order, 2); /* no action: nothing happens */
+	assert_int_equal(label_table_count(fib_labels(r.fib)), 2);
+	feed_rig_fini(&r);
+}
+
 /*
  * docs/limits.md: a route of this router is in the RIB of an instance that imports the route, and not
  * in the forwarding table there. The audit expects that.
@@ -568,6 +652,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_routes_of_the_host),
 		cmocka_unit_test(test_imported),
+		cmocka_unit_test(test_swapped),
 		cmocka_unit_test(test_imported_from_host),
 		cmocka_unit_test(test_short),
 		cmocka_unit_test(test_audit),
