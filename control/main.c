@@ -454,6 +454,7 @@ create_objects(struct keeld *k, struct config *running) RUNS_ON(role_main)
 		.watch = wiring_watch,
 		.unwatch = wiring_unwatch,
 		.peer = wiring_peer,
+		.tunnels = wiring_tunnels,
 		.watch_ctx = k};
 	int e = -ENOMEM;
 

@@ -7,6 +7,7 @@
 
 #include "control/keeld.h"
 
+struct config;
 struct netlink;
 struct netns;
 
@@ -28,6 +29,8 @@ int wiring_watch(void *ctx, struct vrf_id vrf, const struct netns *netns) RUNS_O
 void wiring_peer(void *ctx, struct vrf_id vrf, const struct ip_addr *addr, bool present)
 	RUNS_ON(role_main);
 void wiring_unwatch(void *ctx, struct vrf_id vrf) RUNS_ON(role_main);
+/* struct apply_config: which UDP packets the ports hand to the workers. */
+void wiring_tunnels(void *ctx, const struct config *c) RUNS_ON(role_main);
 #ifdef KEEL_DATAPLANE
 /* Gives the ports of a VRF the configured addresses, and sets their links up. */
 void wiring_set_addresses(struct keeld *k, struct vrf_id vrf, struct netlink *mirror)

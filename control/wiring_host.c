@@ -13,6 +13,7 @@
 #include "control/host/netlink.h"
 #include "control/base/threads.h"
 #include "lpm/path_list.h"
+#include "lpm/tunnel_set.h"
 #include "rib/fib_feed.h"
 #ifdef KEEL_DATAPLANE
 #include "dataplane/host_path.h"
@@ -693,6 +694,45 @@ wiring_peer(void *ctx, struct vrf_id vrf, const struct ip_addr *addr, bool prese
 	(void)vrf;
 	(void)addr;
 	(void)present;
+#endif
+}
+
+/* ---- UDP tunnels ---- */
+
+#ifdef KEEL_DATAPLANE
+struct tunnels_call {
+	uint32_t own[TUNNELS_MAX];
+	unsigned count;
+	int result;
+};
+
+static void
+on_host_tunnels(void *arg) RUNS_ON(role_host)
+{
+	struct tunnels_call *c = arg;
+
+	c->result = port_tunnels_set(c->own, c->count);
+}
+#endif
+
+void
+wiring_tunnels(void *ctx, const struct config *c)
+{
+#ifdef KEEL_DATAPLANE
+	struct keeld *k = ctx;
+	struct tunnels_call call = {.count = 0};
+
+	if (k->layers.fib == NULL)
+		return;
+	for (; call.count < c->tunnel_count; call.count++)
+		memcpy(&call.own[call.count], c->tunnels[call.count].source.b, sizeof(call.own[0]));
+	layers_call_host(&k->layers, on_host_tunnels, &call);
+	if (call.result != 0)
+		log_event(LOG_ERROR, "udp-tunnels-not-installed error=\"%s\"",
+			strerrordesc_np(-call.result));
+#else
+	(void)ctx;
+	(void)c;
 #endif
 }
 

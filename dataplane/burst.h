@@ -134,6 +134,7 @@ struct label_lane {
 	struct rte_mbuf *pkt[LANE_ROOM];
 	uint8_t *ip[LANE_ROOM];
 	unsigned count;
+	unsigned tunnelled; /* the last ones, which came in UDP tunnels */
 };
 
 struct burst {
@@ -145,6 +146,7 @@ struct burst {
 	 */
 	bool each;
 	bool group; /* some packets were received as link-layer broadcast or multicast */
+	bool tunnels; /* of `default`, received: packets for own addresses may be UDP tunnels */
 	bool own; /* packets of this router: TTL and hop limit stay unchanged */
 	bool host; /* the receiving port has a way to the kernel; see to_host[] */
 	unsigned host_count;
@@ -163,12 +165,12 @@ burst_init(struct burst *b, struct worker_stats *stats, bool own)
 {
 	static const uint32_t nothing[LANE_ROOM];
 
-	b->v4.count = b->v6.count = b->mpls.count = 0;
+	b->v4.count = b->v6.count = b->mpls.count = b->mpls.tunnelled = 0;
 	b->v4.prefetch_words = b->v4.prefetch_first = b->v6.prefetch_words = b->v6.prefetch_first =
 		nothing;
 	b->dropped_count = b->waiting_count = b->fault_count = b->host_count = 0;
 	b->stats = stats;
-	b->group = b->each = b->host = false;
+	b->group = b->each = b->tunnels = b->host = false;
 	b->own = own;
 }
 

@@ -2,6 +2,7 @@
 #include "dataplane/forward.h"
 #include "dataplane/mpls.h"
 #include "dataplane/rewrite.h"
+#include "dataplane/udp_tunnel.h"
 
 #include <rte_ether.h>
 #include <string.h>
@@ -187,7 +188,7 @@ push_labels(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 	static const uint8_t type[2][2] = {{0x08, 0x00}, {0x86, 0xdd}};
 	struct rte_mbuf *m = l->pkt[i];
 	uint8_t *ip = rte_pktmbuf_mtod_offset(m, uint8_t *, ETHER_LEN);
-	unsigned labels = MPLS_ENTRY * (a->label_count + (label != LABEL_NONE));
+	unsigned labels = MPLS_ENTRY * mpls_push_count(a, label, false);
 
 	if (!b->own && forward_ttl(ip, afi) <= 1) {
 		burst_fault(b, m, afi, DROP_ttl_expired, 0);
@@ -230,7 +231,7 @@ forward_choose(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 				list->path[fib_read_choice(list, hash)].next_hop.v);
 			return NULL;
 		}
-		if (path->label == LABEL_NONE && a->label_count == 0)
+		if (path->label == LABEL_NONE && a->mtu_plain == a->mtu) /* no tunnel */
 			return a;
 		push_labels(b, l, i, afi, a, path->label, out);
 		return NULL;
@@ -238,6 +239,11 @@ forward_choose(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 		wait_for(b, l, i, afi, list->port, NEXT_HOP_NONE);
 		return NULL;
 	case PATH_LIST_PUNT:
+		if (b->tunnels && afi == AFI_IPV4 &&
+			udp_tunnel_take(b, l->pkt[i],
+				rte_pktmbuf_mtod_offset(l->pkt[i], uint8_t *, ETHER_LEN),
+				fib->tunnels))
+			return NULL;
 		burst_host(b, l->pkt[i], DROP_local_loop);
 		return NULL;
 	case PATH_LIST_BLACKHOLE:

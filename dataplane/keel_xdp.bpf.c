@@ -4,9 +4,9 @@
  * and labelled packets (MPLS), which the worker drops under a name on a port without `mpls`.
  * Everything else goes to the kernel: ARP, neighbour discovery, VLAN tags, multicast and broadcast
  * of both layers, link-local destinations, packets for local addresses (selected by address, not
- * by TCP port, so BGP in transit is forwarded), and all packets while no worker is bound to the
- * queue. What goes to the kernel is limited by class (host_class.h), as punt.c does for ports
- * without this program.
+ * by TCP port, so BGP in transit is forwarded) other than those of UDP tunnels, and all packets while
+ * no worker is bound to the queue. What goes to the kernel is limited by class (host_class.h), as
+ * punt.c does for ports without this program.
  *
  * The driver (DPDK 22.11) needs this program first in the object, and a map named xsks_map. A rule
  * installed by control/host/netlink.c keeps the kernel from forwarding.
@@ -17,6 +17,7 @@
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/udp.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
@@ -26,6 +27,8 @@
 #define LOCAL_MAX 4096
 #define PEERS_MAX 8192
 #define BGP_PORT bpf_htons(179)
+#define LOCAL_TUNNEL 2 /* as in xdp.c: the own end of UDP tunnels */
+#define TUNNEL_PORT 6635 /* MPLS over UDP, RFC 7510 6 */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
@@ -34,7 +37,7 @@ struct {
 	__type(value, __u32);
 } xsks_map SEC(".maps");
 
-/* Local addresses in network order. Written by the host thread. */
+/* Local addresses in network order, with bits LOCAL_*. Written by the host thread. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, LOCAL_MAX);
@@ -80,10 +83,21 @@ struct {
 	__type(value, struct host_bucket);
 } host_buckets SEC(".maps");
 
+/* Workers take tunnel packets; fragments and packets with options are left to the kernel. */
+static __always_inline int
+is_tunnel(const struct iphdr *ip, const void *end)
+{
+	const struct udphdr *udp = (const void *)(ip + 1);
+
+	return ip->ihl == 5 && ip->protocol == IPPROTO_UDP && (const void *)(udp + 1) <= end &&
+	       !(ip->frag_off & bpf_htons(0x3fff)) && udp->dest == bpf_htons(TUNNEL_PORT);
+}
+
 static __always_inline int
 is_ours_v4(const struct iphdr *ip, const void *end)
 {
 	__u32 destination;
+	const __u8 *local;
 
 	if ((const void *)(ip + 1) > end)
 		return 1;
@@ -92,7 +106,8 @@ is_ours_v4(const struct iphdr *ip, const void *end)
 	if ((destination & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) ||
 		destination == bpf_htonl(0xffffffff))
 		return 1;
-	return bpf_map_lookup_elem(&local_v4, &destination) != NULL;
+	local = bpf_map_lookup_elem(&local_v4, &destination);
+	return local != NULL && !((*local & LOCAL_TUNNEL) && is_tunnel(ip, end));
 }
 
 /*

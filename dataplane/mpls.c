@@ -2,6 +2,7 @@
 #include "dataplane/mpls.h"
 #include "dataplane/forward.h"
 #include "dataplane/rewrite.h"
+#include "dataplane/udp_tunnel.h"
 
 #include <rte_byteorder.h>
 #include <rte_ip.h>
@@ -44,7 +45,7 @@ entry_ttl(uint32_t entry)
 	return (uint8_t)entry;
 }
 
-/* Bytes from `at` to the end of the first buffer. */
+/* Bytes from `at`, which may lie before the data, to the end of the first buffer. */
 static inline unsigned
 bytes_from(const struct rte_mbuf *m, const uint8_t *at)
 {
@@ -77,6 +78,39 @@ cut_entry(struct rte_mbuf *m)
 	m->data_off += MPLS_ENTRY;
 }
 
+/* ---- hashes ---- */
+
+/* Of the flow of an IP packet; 0: too short, or neither IPv4 nor IPv6. */
+static uint64_t
+ip_hash(const uint8_t *at, unsigned len) RUNS_ON(role_worker)
+{
+	if (len >= sizeof(struct rte_ipv4_hdr) && *at >> 4 == 4)
+		return rewrite_flow_hash_v4(at, len);
+	if (len >= sizeof(struct rte_ipv6_hdr) && *at >> 4 == 6)
+		return rewrite_flow_hash_v6(at, len);
+	return 0;
+}
+
+/* Of the first labels and, below the last one, of the packet's flow. */
+static uint32_t
+stack_hash(const uint8_t *at, unsigned len) RUNS_ON(role_worker)
+{
+	uint64_t hash = 0;
+
+	for (unsigned n = 0; n < HASHED_LABELS && len >= MPLS_ENTRY; n++) {
+		uint32_t entry = entry_read(at);
+
+		hash = hash_mix(hash ^ entry_label(entry));
+		at += MPLS_ENTRY;
+		len -= MPLS_ENTRY;
+		if (!(entry & BOTTOM))
+			continue;
+		hash ^= ip_hash(at, len);
+		break;
+	}
+	return (uint32_t)hash_mix(hash);
+}
+
 /* ---- sending ---- */
 
 void
@@ -84,24 +118,39 @@ mpls_send(struct burst *b, struct rte_mbuf *m, uint8_t *at, const uint8_t type[2
 	const struct mpls_push *push, struct outbox *out)
 {
 	const struct adjacency *a = push->adjacency;
-	unsigned own = push->label != LABEL_NONE, labels = a->label_count + own;
-	uint8_t *start = at - MPLS_ENTRY * labels - ETHER_LEN, *entry = at;
-	uint32_t bottom = type[0] == type_mpls[0] && type[1] == type_mpls[1] ? 0 : BOTTOM;
+	bool labelled = type[0] == type_mpls[0] && type[1] == type_mpls[1],
+	     udp = a->udp_destination;
+	unsigned labels = mpls_push_count(a, push->label, labelled);
+	uint8_t *entry = at,
+		*start = at - MPLS_ENTRY * labels - ETHER_LEN - (udp ? UDP_TUNNEL_HEADERS : 0);
+	uint32_t bottom = labelled ? 0 : BOTTOM, own = push->label;
 	unsigned ttl = out->pipe ? UINT8_MAX : push->ttl;
 
+	if (own == LABEL_NONE)
+		own = type[0] == type_v6[0] && type[1] == type_v6[1] ? V6_NULL : V4_NULL;
 	if (a->port >= out->ports || start < (uint8_t *)m->buf_addr) {
 		burst_drop(b, m, DROP_invariant);
 		return;
 	}
 	for (unsigned n = labels; n-- > 0; bottom = 0) {
-		uint32_t label = n == a->label_count ? push->label : a->label[n];
+		uint32_t label = n == a->label_count ? own : a->label[n];
 
 		entry -= MPLS_ENTRY;
 		entry_write(entry, label << 12 | bottom | ttl);
 	}
+	if (udp) {
+		unsigned len = bytes_from(m, at);
+		uint32_t hash = labelled ? stack_hash(at, len) : (uint32_t)ip_hash(at, len);
+
+		/* `entry` lies before the data by the labels */
+		(void)udp_tunnel_push(entry,
+			rte_pktmbuf_pkt_len(m) - (unsigned)(entry - rte_pktmbuf_mtod(m, uint8_t *)),
+			a, hash);
+		type = type_v4;
+	}
 	start_at(m, start);
 	memcpy(start, a->ether, ETHER_LEN - 2);
-	memcpy(start + ETHER_LEN - 2, labels > 0 ? type_mpls : type, 2);
+	memcpy(start + ETHER_LEN - 2, !udp && labels > 0 ? type_mpls : type, 2);
 	tx_add(&out->tx[a->port], m);
 	out->pending |= UINT64_C(1) << a->port;
 }
@@ -232,31 +281,6 @@ pop_ip(struct mpls *x, const struct labelled *p, struct vrf_id vrf)
 	l->pkt[l->count++] = p->m;
 }
 
-/* Hash of the first labels and, below the last one, of the packet's flow. */
-static uint32_t
-stack_hash(const struct labelled *p) RUNS_ON(role_worker)
-{
-	const uint8_t *at = p->at;
-	unsigned len = bytes_from(p->m, at);
-	uint64_t hash = 0;
-
-	for (unsigned n = 0; n < HASHED_LABELS && len >= MPLS_ENTRY; n++) {
-		uint32_t entry = entry_read(at);
-
-		hash = hash_mix(hash ^ entry_label(entry));
-		at += MPLS_ENTRY;
-		len -= MPLS_ENTRY;
-		if (!(entry & BOTTOM))
-			continue;
-		if (len >= sizeof(struct rte_ipv4_hdr) && *at >> 4 == 4)
-			hash ^= rewrite_flow_hash_v4(at, len);
-		else if (len >= sizeof(struct rte_ipv6_hdr) && *at >> 4 == 6)
-			hash ^= rewrite_flow_hash_v6(at, len);
-		break;
-	}
-	return (uint32_t)hash_mix(hash);
-}
-
 static void
 wait_for(struct burst *inner, struct rte_mbuf *m, struct next_hop_id next_hop)
 {
@@ -319,7 +343,7 @@ switch_label(struct mpls *x, const struct labelled *p, uint64_t word) RUNS_ON(ro
 	if (list->kind != PATH_LIST_FORWARD && list->kind != PATH_LIST_PUSH)
 		goto drop;
 	if (list->path_count > 1)
-		hash = stack_hash(p);
+		hash = stack_hash(p->at, bytes_from(p->m, p->at));
 	path = fib_read_path(x->fib, list, hash, &a);
 	if (path == NULL) {
 		wait_for(x->inner, p->m, list->path[fib_read_choice(list, hash)].next_hop);
@@ -328,7 +352,7 @@ switch_label(struct mpls *x, const struct labelled *p, uint64_t word) RUNS_ON(ro
 	at = relabel(x, p, word, &type, &reason);
 	if (at == NULL)
 		goto drop;
-	labels = MPLS_ENTRY * (a->label_count + (path->label != LABEL_NONE));
+	labels = MPLS_ENTRY * mpls_push_count(a, path->label, type == type_mpls);
 	reason = DROP_too_big;
 	if (rte_pktmbuf_pkt_len(p->m) + labels -
 			(unsigned)(at - rte_pktmbuf_mtod(p->m, const uint8_t *)) >
@@ -433,8 +457,10 @@ void
 mpls_finish(const struct burst *b, struct burst *inner, const struct mpls_from *from,
 	const struct fib_reader *fib, const struct fib_generation *generation, struct outbox *out)
 {
+	static const struct mpls_from tunnel = {.vrf = VRF_DEFAULT, .allowed = true};
 	struct mpls x = {.inner = inner, .from = from, .fib = fib, .out = out};
 	const struct label_lane *l = &b->mpls;
+	unsigned received = l->count - l->tunnelled;
 	uint32_t label[BURST_MAX];
 	uint64_t word[BURST_MAX];
 
@@ -443,7 +469,9 @@ mpls_finish(const struct burst *b, struct burst *inner, const struct mpls_from *
 		label[i] = entry_label(entry_read(l->ip[i]));
 	label_lookup(fib->labels, label, word, l->count);
 	for (unsigned i = 0; i < l->count; i++) {
-		if (!from->allowed || !pop_plain(&x, l->pkt[i], l->ip[i], word[i], generation))
+		if (i == received)
+			x.from = &tunnel;
+		if (!x.from->allowed || !pop_plain(&x, l->pkt[i], l->ip[i], word[i], generation))
 			general(&x, l->pkt[i], l->ip[i]);
 	}
 }

@@ -40,8 +40,19 @@ struct mpls_push {
 	uint8_t ttl; /* of the labels in the uniform model */
 };
 /*
+ * Number of labels to push. A UDP tunnel has at least one: an explicit null, unless the packet is
+ * labelled (RFC 7510 3).
+ */
+static inline unsigned
+mpls_push_count(const struct adjacency *a, uint32_t label, bool labelled)
+{
+	unsigned n = a->label_count + (label != LABEL_NONE);
+
+	return n == 0 && !labelled && a->udp_destination != 0 ? 1 : n;
+}
+/*
  * Sends the packet that begins at `at`, an IP header or a label, inside the buffer: pushes the
- * labels, writes the Ethernet header, and adds the packet to `out`. `type` is the EtherType without
+ * labels, writes the header of a UDP tunnel and the Ethernet header, and adds the packet to `out`. `type` is the EtherType without
  * labels. Without room in the buffer, or above the MTU: to b->dropped[].
  */
 void mpls_send(struct burst *b, struct rte_mbuf *m, uint8_t *at, const uint8_t type[2],

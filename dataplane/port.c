@@ -1209,6 +1209,12 @@ port_local_address_set(struct vrf_id vrf, const struct ip_addr *addr, bool prese
 	return dp != NULL ? xdp_local_set(dp->xdp, vrf, addr, present) : 0;
 }
 
+int
+port_tunnels_set(const uint32_t *own, unsigned count)
+{
+	return dp != NULL ? xdp_tunnels_set(dp->xdp, own, count) : 0;
+}
+
 void
 port_icmp_source_set(uint16_t port, enum afi afi, const struct ip_addr *addr)
 {

@@ -104,6 +104,11 @@ int port_refresh(uint16_t port, bool *changed) RUNS_ON(role_host);
 int port_local_address_set(struct vrf_id vrf, const struct ip_addr *addr, bool present)
 	RUNS_ON(role_host);
 /*
+ * Sets the own IPv4 addresses of UDP tunnels, in network order: packets of tunnels to these addresses
+ * go to the workers. Returns 0 or -errno.
+ */
+int port_tunnels_set(const uint32_t *own, unsigned count) RUNS_ON(role_host);
+/*
  * Sets the source address of ICMP errors about packets received on `port`. An AFI_NONE address
  * removes the source.
  */

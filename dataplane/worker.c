@@ -388,6 +388,7 @@ split(struct worker *w, struct burst *b, unsigned n, const struct source *s) RUN
 
 	burst_init(b, &w->stats, false);
 	b->host = s->way != HOST_WAY_NONE;
+	b->tunnels = s->vrf.v == VRF_DEFAULT.v;
 	memcpy(mac, &mac_word, sizeof(mac));
 	forward_split(b, n, mac);
 	count_add(&w->stats.received_v4, b->v4.count);

@@ -48,6 +48,9 @@ struct attached {
 
 struct xdp {
 	struct attached attached[PORTS_MAX];
+	/* of the host thread: addresses of UDP tunnels */
+	uint32_t *tunnel;
+	unsigned tunnel_count;
 	char note_folder[256]; /* "": no notes */
 };
 
@@ -485,13 +488,27 @@ xdp_attach_check(struct xdp *x, struct vrf_id vrf, unsigned ifindex,
 	return rc;
 }
 
-static int
-address_map_set(int map, const void *address, bool present)
+/* Bits of a local address; LOCAL_TUNNEL as in keel_xdp.bpf.c. */
+#define LOCAL_ADDRESS 1
+#define LOCAL_TUNNEL 2
+
+static bool
+is_tunnel(const struct xdp *x, uint32_t address)
 {
-	uint8_t one = 1;
+	unsigned i = 0;
+
+	while (i < x->tunnel_count && x->tunnel[i] != address)
+		i++;
+	return i < x->tunnel_count;
+}
+
+static int
+address_map_set(int map, const void *address, bool present, bool tunnel)
+{
+	uint8_t bits = LOCAL_ADDRESS | (tunnel ? LOCAL_TUNNEL : 0);
 
 	if (present)
-		return bpf_map_update_elem(map, address, &one, BPF_ANY) == 0 ? 0 : -errno;
+		return bpf_map_update_elem(map, address, &bits, BPF_ANY) == 0 ? 0 : -errno;
 	if (bpf_map_delete_elem(map, address) != 0 && errno != ENOENT)
 		return -errno;
 	return 0;
@@ -501,6 +518,8 @@ int
 xdp_local_set(struct xdp *x, struct vrf_id vrf, const struct ip_addr *addr, bool present)
 {
 	unsigned family = addr->afi == AFI_IPV4 ? LOCAL_V4 : LOCAL_V6;
+	uint32_t v4 = 0;
+	bool tunnel;
 	int rc = 0;
 
 	/*
@@ -509,13 +528,15 @@ xdp_local_set(struct xdp *x, struct vrf_id vrf, const struct ip_addr *addr, bool
 	 */
 	if (addr->afi == AFI_NONE || addr_is_link_local(addr))
 		return 0;
+	memcpy(&v4, addr->b, sizeof(v4));
+	tunnel = vrf.v == VRF_DEFAULT.v && family == LOCAL_V4 && is_tunnel(x, v4);
 	for (unsigned i = 0; i < PORTS_MAX; i++) {
 		const struct attached *a = &x->attached[i];
 		int one;
 
 		if (a->ifindex == 0 || a->map[family] < 0 || a->vrf.v != vrf.v)
 			continue;
-		one = address_map_set(a->map[family], addr->b, present);
+		one = address_map_set(a->map[family], addr->b, present, tunnel);
 		if (rc == 0)
 			rc = one;
 	}
@@ -531,7 +552,7 @@ xdp_peer_set(struct xdp *x, struct vrf_id vrf, const struct ip_addr *addr, bool 
 		const struct attached *a = &x->attached[i];
 
 		if (a->ifindex != 0 && a->map[family] >= 0 && a->vrf.v == vrf.v)
-			(void)address_map_set(a->map[family], addr->b, present);
+			(void)address_map_set(a->map[family], addr->b, present, false);
 	}
 }
 
@@ -555,6 +576,48 @@ xdp_host_counters(const struct xdp *x, struct vrf_id vrf, unsigned ifindex,
 		out[class] = (struct host_counters){.passed = b.passed, .policed = b.policed};
 	}
 	return true;
+}
+
+/* Writes an address again, if the map has the address: with or without the bit of tunnels. */
+static int
+tunnel_write(const struct xdp *x, uint32_t address)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < PORTS_MAX; i++) {
+		const struct attached *a = &x->attached[i];
+		uint8_t bits = LOCAL_ADDRESS | (is_tunnel(x, address) ? LOCAL_TUNNEL : 0);
+
+		if (a->ifindex == 0 || a->map[LOCAL_V4] < 0 || a->vrf.v != VRF_DEFAULT.v)
+			continue;
+		if (bpf_map_update_elem(a->map[LOCAL_V4], &address, &bits, BPF_EXIST) != 0 &&
+			errno != ENOENT)
+			rc = -errno;
+	}
+	return rc;
+}
+
+int
+xdp_tunnels_set(struct xdp *x, const uint32_t *own, unsigned count)
+{
+	uint32_t *was = x->tunnel;
+	unsigned was_count = x->tunnel_count;
+	int rc = 0, one;
+
+	x->tunnel = calloc(count + 1, sizeof(*own));
+	if (x->tunnel == NULL) {
+		x->tunnel = was;
+		return -ENOMEM;
+	}
+	if (count > 0)
+		memcpy(x->tunnel, own, count * sizeof(*own));
+	x->tunnel_count = count;
+	for (unsigned i = 0; i < was_count + count; i++) {
+		one = tunnel_write(x, i < was_count ? was[i] : own[i - was_count]);
+		rc = one != 0 ? one : rc;
+	}
+	free(was);
+	return rc;
 }
 
 static void
@@ -588,5 +651,7 @@ xdp_destroy(struct xdp *x)
 	for (unsigned i = 0; x != NULL && i < PORTS_MAX; i++)
 		if (x->attached[i].ifindex != 0)
 			release(x, &x->attached[i]);
+	if (x != NULL)
+		free(x->tunnel);
 	free(x);
 }

@@ -62,6 +62,11 @@ bool xdp_host_counters(const struct xdp *x, struct vrf_id vrf, unsigned ifindex,
 int xdp_local_set(struct xdp *x, struct vrf_id vrf, const struct ip_addr *addr, bool present)
 	RUNS_ON(role_host);
 /*
+ * Sets the IPv4 addresses, in network order, at which packets of UDP tunnels go to the workers, in
+ * the VRF `default`. Returns 0, or -errno for the last failure.
+ */
+int xdp_tunnels_set(struct xdp *x, const uint32_t *own, unsigned count) RUNS_ON(role_host);
+/*
  * Detaches the program and releases the interface of a port that failed to start. Idempotent.
  * Main.
  */

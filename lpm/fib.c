@@ -54,6 +54,7 @@ struct fib {
 	struct qsbr *workers;
 	struct path_lists *path_lists;
 	struct label_table *labels;
+	struct tunnel_sets *tunnels;
 	size_t memory_left;
 	bool huge;
 	uint32_t tbl8_groups, groups_v6;
@@ -156,8 +157,11 @@ fib_create(const struct fib_config *config, struct fib **out)
 	};
 	err = path_lists_create(config->arena, config->workers, &f->path_lists);
 	if (err == 0)
+		err = tunnel_sets_create(config->arena, config->workers, &f->tunnels);
+	if (err == 0)
 		err = label_table_create(config->arena, f->path_lists, &f->labels);
 	if (err != 0) {
+		tunnel_sets_destroy(f->tunnels);
 		path_lists_destroy(f->path_lists);
 		arena_free(config->arena, f);
 		return err;
@@ -167,6 +171,7 @@ fib_create(const struct fib_config *config, struct fib **out)
 	f->reader.next_hops = next_hops_array(f->path_lists);
 	f->reader.adjacencies = adjacencies_array(f->path_lists);
 	f->reader.labels = label_reader(f->labels);
+	f->reader.tunnels = tunnel_reader(f->tunnels);
 	/* release: pairs with the acquire in fib_read_begin */
 	atomic_store_explicit(&f->reader.current, &f->generation[0], memory_order_release);
 	*out = f;
@@ -213,6 +218,7 @@ fib_destroy(struct fib *f)
 	shadow_destroy(f->nothing[1]);
 	role_enter_fib(); /* the caller is the last user */
 	label_table_destroy(f->labels);
+	tunnel_sets_destroy(f->tunnels);
 	path_lists_destroy(f->path_lists);
 	arena_free(f->arena, f);
 }
@@ -399,6 +405,12 @@ struct label_table *
 fib_labels(struct fib *f)
 {
 	return f->labels;
+}
+
+struct tunnel_sets *
+fib_tunnels(struct fib *f)
+{
+	return f->tunnels;
 }
 
 static struct prefix

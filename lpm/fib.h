@@ -99,6 +99,8 @@ int fib_instance_add(struct fib *f, struct vrf_id vrf, enum afi afi) RUNS_ON(rol
 struct path_lists *fib_path_lists(struct fib *f);
 /* The actions for incoming MPLS labels, the same in all generations. */
 struct label_table *fib_labels(struct fib *f);
+/* The UDP tunnels from which workers take packets; the fib thread writes. */
+struct tunnel_sets *fib_tunnels(struct fib *f);
 
 /*
  * Sets the path list of a route, in the open batch. Setting an unchanged list does nothing. The

@@ -17,6 +17,7 @@
 #include "lpm/path_list.h"
 #include "lpm/table_v4.h"
 #include "lpm/table_v6.h"
+#include "lpm/tunnel_set.h"
 
 #include <rte_lpm.h>
 #include <stdatomic.h>
@@ -46,6 +47,7 @@ struct fib_reader {
 	const _Atomic uint64_t *next_hops;
 	const struct adjacency *adjacencies;
 	const struct label_reader *labels;
+	const struct tunnel_reader *tunnels;
 };
 
 static inline const struct fib_generation *

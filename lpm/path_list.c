@@ -21,7 +21,7 @@
 #define POOL_MAX (1u << 16)
 #define RECLAIM_BUDGET 4096
 /* compared bytes of an adjacency: all except padding */
-#define ADJACENCY_BYTES (offsetof(struct adjacency, label) + sizeof(((struct adjacency *)0)->label))
+#define ADJACENCY_BYTES (offsetof(struct adjacency, udp_destination) + sizeof(uint32_t))
 
 static_assert(PATH_LIST_MAX == POOL_MAX && NEXT_HOP_MAX == POOL_MAX && ADJACENCY_MAX == POOL_MAX,
 	"one size of pool");
@@ -251,8 +251,10 @@ adjacency_get(struct path_lists *p, const struct adjacency *adj) RUNS_ON(role_fi
 	struct adjacency a = {.ether_len = adj->ether_len,
 		.label_count = adj->label_count,
 		.port = adj->port,
-		.mtu_plain = adj->label_count == 0 ? adj->mtu : 0,
-		.mtu = adj->mtu};
+		.mtu_plain = adj->label_count == 0 && adj->udp_destination == 0 ? adj->mtu : 0,
+		.mtu = adj->mtu,
+		.udp_source = adj->udp_source,
+		.udp_destination = adj->udp_destination};
 	uint32_t hash, id;
 
 	/* bytes without meaning must not make equal adjacencies differ */

@@ -37,7 +37,7 @@ DEFINE_ID(adjacency_id, uint32_t);
 
 /*
  * All data a worker needs to send a packet, in one cache line: Ethernet header, port, MTU, and the
- * labels of the tunnel to a remote edge router (RFC 3031). Workers write the EtherType (ether[12]
+ * tunnel to a remote edge router: labels (RFC 3031), or addresses of MPLS over UDP (RFC 7510). Workers write the EtherType (ether[12]
  * and [13]) by packet and ignore the value here, because one neighbour serves both families (IPv4
  * with an IPv6 next hop: RFC 8950).
  */
@@ -47,12 +47,14 @@ struct adjacency {
 	uint8_t label_count;
 	uint16_t port; /* port index */
 	/*
-	 * written by next_hop_up(): mtu, or 0 with labels. The loop for the common kind of packets
-	 * reads this field, and leaves packets that get labels to the general path.
+	 * written by next_hop_up(): mtu, or 0 with a tunnel. The loop for the common kind of packets
+	 * reads this field, and leaves packets that get more headers to the general path.
 	 */
 	uint16_t mtu_plain;
-	uint16_t mtu; /* maximum size of the packet with all labels */
+	uint16_t mtu; /* maximum size of the packet with all labels, without the UDP tunnel */
 	uint32_t label[PUSH_LABELS_MAX]; /* outermost first, in host order */
+	/* the outer IPv4 header, in wire order; 0: no UDP tunnel */
+	uint32_t udp_source, udp_destination;
 };
 static_assert(sizeof(struct adjacency) == CACHE_LINE, "a worker reads one line");
 

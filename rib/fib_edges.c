@@ -2,15 +2,17 @@
 /*
  * Remote edge routers, and label-switched paths by configuration. An edge is one next hop of the
  * tables, for any number of routes and labels: the next hop has the Ethernet header of the neighbour
- * on the way and the labels of the tunnel. When the way changes, one store moves all its packets.
+ * on the way and the labels or the UDP header of the tunnel. When the way changes, one store moves all its packets.
  *
  * With several neighbours on the way an edge uses the first one that is resolved.
  */
 #include "lpm/arena.h"
 #include "lpm/label_table.h"
+#include "lpm/tunnel_set.h"
 #include "rib/fib_feed_impl.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define LABEL_IMPLICIT_NULL 3u /* RFC 3032 2.1: no label */
@@ -62,22 +64,27 @@ edge_store(struct fib_feed *f, const struct edge *e) RUNS_ON(role_fib)
 	adj.ether_len = way->ether_len;
 	adj.port = way->port;
 	adj.mtu = way->mtu;
+	if (e->udp_source != 0) {
+		adj.udp_source = e->udp_source;
+		memcpy(&adj.udp_destination, e->addr.b, sizeof(adj.udp_destination));
+		adj.mtu = way->mtu > UDP_TUNNEL_HEADERS ? way->mtu - UDP_TUNNEL_HEADERS : 0;
+	}
 	memcpy(adj.ether, way->ether, sizeof(adj.ether));
 	memcpy(adj.label, e->label, sizeof(e->label));
 	if (next_hop_up(f->path_lists, e->next_hop, &adj) != 0)
 		fib_feed_fail(f);
 }
 
-/* Finds or creates the edge. NULL: out of memory or of ids. */
+/* Finds or creates the edge with labels, or a UDP tunnel. NULL: out of memory or of ids. */
 static struct edge *
-edge_get(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, const uint32_t *label,
-	unsigned count) RUNS_ON(role_fib)
+edge_find(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, const uint32_t *label,
+	unsigned count, uint32_t udp_source) RUNS_ON(role_fib)
 {
 	struct edge **bucket = edge_bucket(f, addr), *e;
 
 	for (e = *bucket; e != NULL; e = e->next) {
 		if (e->vrf.v == vrf.v && addr_equal(&e->addr, addr) &&
-			labels_equal(e, label, count))
+			labels_equal(e, label, count) && e->udp_source == udp_source)
 			return e;
 	}
 	e = arena_calloc(f->config.arena, sizeof(*e));
@@ -87,6 +94,7 @@ edge_get(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, cons
 	e->addr = *addr;
 	e->label_count = (uint8_t)count;
 	memcpy(e->label, label, count * sizeof(*label));
+	e->udp_source = udp_source;
 	e->by = nexthop_ref(f->config.nexthops, vrf, addr);
 	if (e->by == NULL || next_hop_make(f->path_lists, vrf, addr, &e->next_hop) != 0) {
 		if (e->by != NULL)
@@ -101,6 +109,13 @@ edge_get(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, cons
 	if (++f->edges.count == f->edges.most + 1)
 		fib_feed_rewalk(f);
 	return e;
+}
+
+static struct edge *
+edge_get(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, const uint32_t *label,
+	unsigned count) RUNS_ON(role_fib)
+{
+	return edge_find(f, vrf, addr, label, count, 0);
 }
 
 static void
@@ -166,14 +181,37 @@ lsp_to(const struct fib_feed *f, const struct ip_addr *addr)
 	return best;
 }
 
+static int
+tunnels_compare(const void *a, const void *b)
+{
+	uint32_t x = ((const struct tunnel *)a)->remote, y = ((const struct tunnel *)b)->remote;
+
+	return (x > y) - (x < y);
+}
+
+/* The own address of the UDP tunnel to `addr`, in wire order; 0: no tunnel. */
+static uint32_t
+tunnel_to(const struct fib_feed *f, const struct ip_addr *addr)
+{
+	const struct tunnel *found;
+	struct tunnel key = {0};
+
+	if (addr->afi != AFI_IPV4 || f->tunnels.count == 0)
+		return 0;
+	memcpy(&key.remote, addr->b, sizeof(key.remote));
+	found = bsearch(&key, f->tunnels.at, f->tunnels.count, sizeof(key), tunnels_compare);
+	return found != NULL ? found->own : 0;
+}
+
 struct edge *
 fib_edge_to(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr)
 {
 	static const uint32_t none[1]; /* no labels */
-	const struct lsp *l = vrf.v == VRF_DEFAULT.v ? lsp_to(f, addr) : NULL;
+	uint32_t udp_source = vrf.v == VRF_DEFAULT.v ? tunnel_to(f, addr) : 0;
+	const struct lsp *l = vrf.v == VRF_DEFAULT.v && udp_source == 0 ? lsp_to(f, addr) : NULL;
 	struct edge *e = l != NULL ? edge_get(f, VRF_DEFAULT, &l->key.next_hop, l->key.label,
 					     l->key.label_count)
-				   : edge_get(f, vrf, addr, none, 0);
+				   : edge_find(f, vrf, addr, none, 0, udp_source);
 
 	if (e != NULL)
 		e->mark = f->mark;
@@ -273,9 +311,36 @@ fib_feed_lsps(struct fib_feed *f, const struct fib_feed_lsp *lsps, unsigned coun
 	f->lsps.at = at;
 	f->lsps.count = count;
 	fib_lsps_retry(f); /* each label changes by one store: no packet is lost */
-	fib_swaps_rewrite(f);
 	lsps_drop(f, was, was_count);
 	fib_feed_rewalk(f); /* routes over edges, and the edges in use */
+	return 0;
+}
+
+int
+fib_feed_tunnels(struct fib_feed *f, const struct fib_feed_tunnel *tunnels, unsigned count)
+{
+	struct tunnel *at;
+	int err;
+
+	if (f->config.fib == NULL)
+		return 0;
+	at = arena_calloc(f->config.arena, (count + 1) * sizeof(*at));
+	if (at == NULL)
+		return -ENOMEM;
+	for (unsigned i = 0; i < count; i++) {
+		memcpy(&at[i].remote, tunnels[i].remote.b, sizeof(at[i].remote));
+		memcpy(&at[i].own, tunnels[i].own.b, sizeof(at[i].own));
+	}
+	qsort(at, count, sizeof(*at), tunnels_compare);
+	err = tunnel_sets_put(fib_tunnels(f->config.fib), at, count);
+	if (err != 0) {
+		arena_free(f->config.arena, at);
+		return err;
+	}
+	arena_free(f->config.arena, f->tunnels.at);
+	f->tunnels.at = at;
+	f->tunnels.count = count;
+	fib_feed_rewalk(f);
 	return 0;
 }
 
@@ -290,5 +355,6 @@ fib_edges_fini(struct fib_feed *f)
 	f->lsps.at = NULL;
 	f->lsps.count = 0;
 	lsps_drop(f, was, count);
+	arena_free(f->config.arena, f->tunnels.at);
 	edges_drop(f, true);
 }

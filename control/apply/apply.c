@@ -2,7 +2,6 @@
 #include "control/apply/apply_impl.h"
 
 #include "control/apply/candidate.h"
-#include "control/apply/swap_range.h"
 #include "control/host/host_routes.h"
 #include "control/base/log.h"
 #include "control/config/policy_compile.h"
@@ -557,6 +556,18 @@ commit_switch(struct commit *c) RUNS_ON(role_main)
 	return 0;
 }
 
+/* Host routes and tunnels of the running configuration. */
+static void
+host_apply(struct apply *apply, const struct config *old) RUNS_ON(role_main)
+{
+	const struct config *c = apply->running;
+
+	if (apply->tunnels != NULL &&
+		(c->tunnel_count > 0 || (old != NULL && old->tunnel_count > 0)))
+		apply->tunnels(apply->watch_ctx, c);
+	host_routes_apply(apply->host_routes, old, c);
+}
+
 /* True if the step needs another turn. */
 static bool
 commit_change(struct commit *c) RUNS_ON(role_main)
@@ -570,7 +581,7 @@ commit_change(struct commit *c) RUNS_ON(role_main)
 			free((void *)(uintptr_t)c->changes[i].was);
 	free(c->changes);
 	c->changes = NULL;
-	host_routes_apply(c->apply->host_routes, c->old, c->apply->running);
+	host_apply(c->apply, c->old);
 	apply_pending_schedule(c->apply);
 	return false;
 }
@@ -743,6 +754,7 @@ apply_create(const struct apply_config *c, struct apply **out)
 		.watch = c->watch,
 		.unwatch = c->unwatch,
 		.peer = c->peer,
+		.tunnels = c->tunnels,
 		.watch_ctx = c->watch_ctx,
 		.revision = 1,
 		.flush_timer.fire = flush_poll,
@@ -758,37 +770,6 @@ apply_create(const struct apply_config *c, struct apply **out)
 	file_is_running(apply);
 	*out = apply;
 	return 0;
-}
-
-void
-apply_swap_range(struct apply *apply, struct swaps_config *out)
-{
-	bool sound = swap_range_take(apply->state_dir, now_ns(), out);
-
-	apply->labels_rest_ns = sound ? 0 : out->all_ns;
-}
-
-bool
-apply_swaps_alarm(const struct apply *apply, char text[static APPLY_ALARM_MAX])
-{
-	struct swaps_figures f;
-
-	speaker_label_figures(apply->layers->speaker, &f);
-	if (f.full && now_ns() < apply->labels_rest_ns)
-		snprintf(text, APPLY_ALARM_MAX,
-			"swap-labels.json in %.160s is broken or cannot be written: VPN routes "
-			"with our next hop wait %llu s for labels",
-			apply->state_dir, (unsigned long long)(SWAP_START_REST_NS / 1000000000));
-	else if (f.full)
-		snprintf(text, APPLY_ALARM_MAX,
-			"no MPLS label is free for VPN routes with our next hop; %u are in use or "
-			"rest",
-			f.in_use);
-	else if (f.failed > 0)
-		snprintf(text, APPLY_ALARM_MAX,
-			"memory was short for %u MPLS labels of VPN routes with our next hop",
-			f.failed);
-	return f.full || f.failed > 0;
 }
 
 int
@@ -812,7 +793,7 @@ apply_start(struct apply *apply)
 		return err;
 	apply_settings(apply, NULL, apply->running);
 	apply_ranges(apply, apply->running);
-	host_routes_apply(apply->host_routes, NULL, apply->running);
+	host_apply(apply, NULL);
 	for (unsigned i = 0; i < apply->running->peer_count; i++) {
 		apply->peers->of_config[i] = peers_id_new(apply->peers);
 		if (apply->peers->of_config[i].v != 0)

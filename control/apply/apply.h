@@ -47,6 +47,8 @@ struct apply_config {
 	void (*unwatch)(void *ctx, struct vrf_id vrf);
 	/* A peer of this address starts or ends. May be NULL. */
 	void (*peer)(void *ctx, struct vrf_id vrf, const struct ip_addr *addr, bool present);
+	/* Sets the own addresses of the UDP tunnels of `c`. NULL: no data plane. */
+	void (*tunnels)(void *ctx, const struct config *c);
 	void *watch_ctx;
 };
 
@@ -99,15 +101,6 @@ uint32_t apply_instance_label(const struct apply *apply, struct vrf_id id) RUNS_
 /* The alarm about labels of instances. False: no alarm. */
 #define APPLY_ALARM_MAX 320
 bool apply_instances_alarm(const struct apply *apply, char text[static APPLY_ALARM_MAX])
-	RUNS_ON(role_main);
-
-/*
- * The labels for VPN routes with our next hop: those of this start (control/apply/swap_range.h), and
- * their alarm. Called once, before apply_start().
- */
-struct swaps_config;
-void apply_swap_range(struct apply *apply, struct swaps_config *out) RUNS_ON(role_main);
-bool apply_swaps_alarm(const struct apply *apply, char text[static APPLY_ALARM_MAX])
 	RUNS_ON(role_main);
 
 /* The alarm about network namespaces of instances. False: no alarm. */

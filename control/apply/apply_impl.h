@@ -140,6 +140,7 @@ struct apply {
 	int (*watch)(void *ctx, struct vrf_id vrf, const struct netns *netns);
 	void (*unwatch)(void *ctx, struct vrf_id vrf);
 	void (*peer)(void *ctx, struct vrf_id vrf, const struct ip_addr *addr, bool present);
+	void (*tunnels)(void *ctx, const struct config *c);
 	void *watch_ctx;
 
 	struct config *running;
@@ -158,7 +159,6 @@ struct apply {
 	struct apply_history *history;
 	struct apply_instances *instances;
 	struct previews *previews;
-	uint64_t labels_rest_ns; /* end of the rest of swapped labels; 0: no rest (swap_range.h) */
 };
 
 /* Reports an event to subscribers; takes `members` over. */

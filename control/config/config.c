@@ -716,6 +716,8 @@ static const struct config_key root_keys[] = {
 	{"preference", config_take_preference},
 	/* Static label-switched paths (MPLS). */
 	{"static_lsps", config_take_lsps},
+	/* Tunnels of MPLS over UDP (RFC 7510) to remote edge routers. */
+	{"udp_tunnels", config_take_tunnels},
 	/* Aggregate routes. */
 	{"aggregates", config_take_unsupported},
 	/* Ranges of dynamic peers. This version supports `bgp.listen_ranges`. */
@@ -803,6 +805,7 @@ config_free(struct config *c)
 	free(c->networks);
 	free(c->statics);
 	free(c->lsps);
+	free(c->tunnels);
 	free(c->redistribute);
 	free(c->loopbacks);
 	free(c->dataplane.worker_cpus);

@@ -147,6 +147,12 @@ struct config_lsp {
 	uint32_t labels[PUSH_LABELS_MAX]; /* outermost first */
 };
 
+/* A tunnel of MPLS over UDP (RFC 7510) to a remote edge router. Both addresses are IPv4. */
+struct config_tunnel {
+	const char *name;
+	struct ip_addr destination, source; /* of the other router, of this router */
+};
+
 /* Own routes that go into BGP (RFC 4271 9.4): `source` is connected, static or kernel. */
 struct config_redistribute {
 	enum route_source source;
@@ -207,6 +213,8 @@ struct config {
 	unsigned static_count;
 	struct config_lsp *lsps;
 	unsigned lsp_count;
+	struct config_tunnel *tunnels;
+	unsigned tunnel_count;
 	struct config_redistribute *redistribute;
 	unsigned redistribute_count;
 	struct config_address *loopbacks; /* of `default`, held by the host's interface keel0 */

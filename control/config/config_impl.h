@@ -107,6 +107,7 @@ void config_take_vrf(CONFIG_TAKE_ARGS); /* struct vrf_id: the key `vrf` */
 void config_take_policy_name(CONFIG_TAKE_ARGS); /* const char *: a route policy of the document */
 void config_take_bgp(CONFIG_TAKE_ARGS);
 void config_take_lsps(CONFIG_TAKE_ARGS); /* struct config */
+void config_take_tunnels(CONFIG_TAKE_ARGS); /* struct config */
 void config_bgp_defaults(struct config *config);
 void config_take_preference(
 	CONFIG_TAKE_ARGS); /* struct config: the key may be in the root or in `bgp` */

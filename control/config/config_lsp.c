@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Static label-switched paths. */
+/* Static label-switched paths, and tunnels of MPLS over UDP. */
 #include "control/config/config_impl.h"
+#include "lpm/tunnel_set.h"
 
 #include <stdlib.h>
 
 #define LABEL_IMPLICIT_NULL 3u /* RFC 3032 2.1 */
-#define LABEL_MAX 1048575u /* labels below 524288 are allocated by keeld (labels.h, swap_range.h) */
+#define LABEL_MAX                                                                                  \
+	1048575u /* labels below 524288 belong to VPN instances (control/apply/labels.h) */
 
 static void
 take_destination(CONFIG_TAKE_ARGS)
@@ -67,7 +69,7 @@ static const struct config_key lsp_keys[] = {
 	/* Name of the path. */
 	{"name", config_take_name, offsetof(struct config_lsp, name), 0, 0, true},
 	/*
-	 * Label of the packets, from 524288 to 1048575; keeld allocates lower labels.
+	 * Label of the packets, from 524288 to 1048575; lower labels belong to VPN instances.
 	 * Default: none; `destination` is required.
 	 */
 	{"in_label", config_take_u32, offsetof(struct config_lsp, in_label), 524288, 1048575},
@@ -165,4 +167,66 @@ config_take_lsps(CONFIG_TAKE_ARGS)
 		config_fault(c, at, "out of memory");
 	else if (config_take_each(c, at, value, take_lsp, config) && c->f->count == faults)
 		check_lsps(c, at, value, config);
+}
+
+/* ---- tunnels ---- */
+
+static void
+take_tunnel_address(CONFIG_TAKE_ARGS)
+{
+	struct ip_addr *address = out;
+
+	(void)key;
+	if (config_value_host(c, at, value, address) && address->afi != AFI_IPV4)
+		config_fault(
+			c, at, "IPv6 is not supported in this version; expected an IPv4 address");
+}
+
+/*
+ * A tunnel to a remote edge router: labelled packets travel in UDP (RFC 7510, port 6635) instead of on
+ * label-switched paths. Effect: commit.
+ */
+static const struct config_key tunnel_keys[] = {
+	/* Name of the tunnel. */
+	{"name", config_take_name, offsetof(struct config_tunnel, name), 0, 0, true},
+	/*
+	 * The remote edge router: an IPv4 address, resolved by a route of `default`. Packets of VPN
+	 * routes with this BGP next hop take the tunnel. Labelled packets in UDP are accepted from
+	 * this address.
+	 */
+	{"destination", take_tunnel_address, offsetof(struct config_tunnel, destination), 0, 0,
+		true},
+	/* An IPv4 address of this router in `default`: the source of the packets. */
+	{"source", take_tunnel_address, offsetof(struct config_tunnel, source), 0, 0, true},
+};
+
+static void
+take_tunnel(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct config *config = out;
+	struct config_tunnel *t = &config->tunnels[config->tunnel_count++];
+	struct at source_at = AT_KEY(at, "source");
+	unsigned faults = c->f->count;
+
+	if (CONFIG_TAKE(c, at, value, tunnel_keys, t) && c->f->count == faults &&
+		addr_equal(&t->source, &t->destination))
+		config_fault(c, &source_at, "equals `destination`");
+}
+
+void
+config_take_tunnels(CONFIG_TAKE_ARGS)
+{
+	struct config *config = out;
+	unsigned faults = c->f->count;
+
+	(void)key;
+	config->tunnels = calloc(json_array_size(value) + 1, sizeof(*config->tunnels));
+	if (!config->tunnels) {
+		config_fault(c, at, "out of memory");
+	} else if (json_array_size(value) > TUNNELS_MAX) {
+		config_fault(c, at, "more than %u tunnels", TUNNELS_MAX);
+	} else if (config_take_each(c, at, value, take_tunnel, config) && c->f->count == faults) {
+		config_check_unique(c, at, value, "name");
+		config_check_unique(c, at, value, "destination");
+	}
 }

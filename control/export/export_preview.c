@@ -42,10 +42,8 @@ struct export_preview {
 int
 export_preview_create(const struct export_preview_config *config, struct export_preview **out)
 {
-	struct update_groups_config c = {.arena = config->arena,
-		.shards = config->shards,
-		.records = config->records,
-		.swaps = config->swaps};
+	struct update_groups_config c = {
+		.arena = config->arena, .shards = config->shards, .records = config->records};
 	struct export_preview *e = arena_calloc(config->arena, sizeof(*e));
 	int err;
 

@@ -55,8 +55,7 @@ stream_bypass(struct update_group *g, const struct message *head, const uint8_t 
 	struct output *o = g->set->direct_output;
 
 	if (m == NULL || m->group != g || g->member_count != 1 || m->state != MEMBER_STREAM ||
-		g->first != g->last || head->len == 0 || head->len > o->room ||
-		!labels_installed(g))
+		g->first != g->last || head->len == 0 || head->len > o->room)
 		return false;
 	if (message_is_for(m, head))
 		member_write(m, head, octets, o);
@@ -78,7 +77,6 @@ stream_append(struct update_group *g, const struct message *head, const uint32_t
 	*m = *head;
 	m->next = NULL;
 	m->standing = 0;
-	m->labels = g->labels_asked;
 	m->tick = tick_of(g->set->now_ns);
 	if (head->len > 0) {
 		memcpy(m->data, ids, ids_size);

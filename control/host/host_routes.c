@@ -642,6 +642,40 @@ fib_lsps(struct fib_order *o) RUNS_ON(role_fib)
 	o->result = rc;
 }
 
+static bool
+tunnels_unchanged(const struct config *old, const struct config *next)
+{
+	if ((old != NULL ? old->tunnel_count : 0) != next->tunnel_count)
+		return false;
+	for (unsigned i = 0; i < next->tunnel_count; i++) {
+		const struct config_tunnel *a = &old->tunnels[i], *b = &next->tunnels[i];
+
+		if (!addr_equal(&a->destination, &b->destination) ||
+			!addr_equal(&a->source, &b->source))
+			return false;
+	}
+	return true;
+}
+
+static void
+fib_tunnels_set(struct fib_order *o) RUNS_ON(role_fib)
+{
+	const struct config *next = o->next;
+	struct fib_feed_tunnel *tunnels = calloc(next->tunnel_count + 1, sizeof(*tunnels));
+	int rc = tunnels != NULL ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; rc == 0 && i < next->tunnel_count; i++)
+		tunnels[i] = (struct fib_feed_tunnel){
+			next->tunnels[i].destination, next->tunnels[i].source};
+	if (rc == 0)
+		rc = fib_feed_tunnels(o->layers->feed, tunnels, next->tunnel_count);
+	free(tunnels);
+	if (rc == 0)
+		return;
+	log_event(LOG_ERROR, "udp-tunnels-not-installed error=\"%s\"", strerror(-rc));
+	o->result = rc;
+}
+
 /* Adds new routes before the removal of old routes: new specifics may replace an aggregate. */
 static void
 fib_statics(void *arg) RUNS_ON(role_fib)
@@ -659,6 +693,8 @@ fib_statics(void *arg) RUNS_ON(role_fib)
 			static_set(o, &o->old->statics[i], false);
 	if (!lsps_unchanged(o->old, o->next))
 		fib_lsps(o);
+	if (!tunnels_unchanged(o->old, o->next))
+		fib_tunnels_set(o);
 }
 
 /* ---- loopback addresses: keel0 ---- */

@@ -57,6 +57,16 @@ labels_json(const struct next_hop_view *v, uint32_t label)
 	return labels;
 }
 
+/* An IPv4 address in wire order. */
+static json_t *
+v4_json(uint32_t address)
+{
+	struct ip_addr a = {.afi = AFI_IPV4};
+
+	memcpy(a.b, &address, sizeof(address));
+	return rpc_addr(&a);
+}
+
 static json_t *
 path_json(const struct next_hop_view *v, uint32_t label, bool backup)
 {
@@ -70,6 +80,10 @@ path_json(const struct next_hop_view *v, uint32_t label, bool backup)
 		o, "mac", v->state == NEXT_HOP_UP ? mac_json(v->adjacency.ether) : json_null());
 	if (backup)
 		json_object_set_new(o, "backup", json_true());
+	if (v->state == NEXT_HOP_UP && v->adjacency.udp_destination != 0)
+		json_object_set_new(o, "udp",
+			json_pack("{s:o, s:o}", "source", v4_json(v->adjacency.udp_source),
+				"destination", v4_json(v->adjacency.udp_destination)));
 	return o;
 }
 
@@ -518,6 +532,11 @@ static const struct rpc_field fib_lookup_params[] = {
 	{"address", "address", "The address."},
 	{0},
 };
+static const struct rpc_field udp_fields[] = {
+	{"source", "address", "Own address."},
+	{"destination", "address", "The remote edge router."},
+	{0},
+};
 static const struct rpc_field path_fields[] = {
 	{"next_hop", "address", "The next hop."},
 	{"labels", "integer[]", "MPLS labels."},
@@ -525,6 +544,7 @@ static const struct rpc_field path_fields[] = {
 	{"port?", "string", "The port."},
 	{"mac", "string|null", "The neighbour's Ethernet address; null unless the state is `up`."},
 	{"backup?", "boolean", "True: used when no other path is up."},
+	{"udp?", "object", "The labels travel in UDP (RFC 7510).", udp_fields},
 	{0},
 };
 static const struct rpc_field fib_lookup_result[] = {

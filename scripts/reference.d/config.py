@@ -62,6 +62,7 @@ SCALARS = {
     "take_static_prefix": (ref("prefix"), "prefix"),
     "take_destination": (ref("prefix"), "prefix"),
     "take_next_hop": (ref("host"), "IP address"),
+    "take_tunnel_address": (ref("ipv4"), "IPv4 address"),
     "take_out_label": ({"type": "integer", "minimum": 0, "maximum": 1048575, "$comment": "0, 2, 3, 16 and above"}, "label"),
     "take_prefix": (ref("prefix"), "prefix"),
     "take_entry_prefix": (ref("prefix"), "prefix"),

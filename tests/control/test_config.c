@@ -443,6 +443,17 @@ static const struct {
 		"/bgp/listen_ranges/0/families/vpnv6-unicast", "only valid in the VRF \"default\""},
 	{"{" ROUTER ", 'vrfs': [{'name': 'default'}, {'name': 'default'}]}", "/vrfs/1/name",
 		"already used at /vrfs/0"},
+	{"{" ROUTER ", 'udp_tunnels': [{'name': 'a', 'destination': '192.0.2.9'}]}",
+		"/udp_tunnels/0/source", "is missing"},
+	{"{" ROUTER ", 'udp_tunnels': [{'name': 'a', 'destination': '2001:db8::9', 'source': "
+	 "'192.0.2.1'}]}",
+		"/udp_tunnels/0/destination", "IPv6 is not supported in this version"},
+	{"{" ROUTER ", 'udp_tunnels': [{'name': 'a', 'destination': '192.0.2.9', 'source': "
+	 "'192.0.2.9'}]}",
+		"/udp_tunnels/0/source", "equals `destination`"},
+	{"{" ROUTER ", 'udp_tunnels': [{'name': 'a', 'destination': '192.0.2.9', 'source': "
+	 "'192.0.2.1'}, {'name': 'b', 'destination': '192.0.2.9', 'source': '192.0.2.2'}]}",
+		"/udp_tunnels/1/destination", "already used at /udp_tunnels/0"},
 	{"{" ROUTER ", 'static_lsps': [{'name': 'a', 'in_label': 100, 'next_hop': '192.0.2.9'}]}",
 		"/static_lsps/0/in_label", "524288"},
 	{"{" ROUTER ", 'static_lsps': [{'name': 'a', 'next_hop': '192.0.2.9'}]}",

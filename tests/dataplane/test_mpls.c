@@ -9,6 +9,7 @@
  */
 #include "lab.h"
 #include "lpm/label_table.h"
+#include "lpm/tunnel_set.h"
 #include "pcap.h"
 
 #ifndef LAB_PIPE
@@ -29,6 +30,13 @@
 #define LABEL_DROPPED 22u /* swapped, to a blackhole */
 #define OUT_LABEL 500000u
 #define VPN_LABEL 77777u
+#define LABEL_UDP 23u /* swapped, into a UDP tunnel */
+/* MPLS over UDP: the ends of the tunnel, and an unknown router */
+#define OWN IP(198, 18, 0, 1)
+#define EDGE IP(198, 18, 0, 2)
+#define STRANGER IP(198, 18, 0, 3)
+#define TUNNEL_PORT 6635
+#define KINDS 50
 static const uint32_t tunnel[2] = {300001, 300002};
 
 static char directory[] = "/tmp/keel-test-mpls-XXXXXX";
@@ -42,10 +50,11 @@ static uint8_t out_mac[6];
 static struct lab_frame *expected, *got;
 static unsigned expected_count;
 static uint64_t drops[DROP_COUNT];
+static bool ports_seen[256]; /* by the high bits of the source port */
 
 /* ---- routes: the MAC of a next hop ends in its number ---- */
 
-enum { HOP_SWAP = 100, HOP_TUNNEL, HOP_PHP, HOP_LOST, HOP_DEFAULT, HOP_EDGE };
+enum { HOP_SWAP = 100, HOP_TUNNEL, HOP_PHP, HOP_LOST, HOP_DEFAULT, HOP_EDGE, HOP_UDP };
 
 static void
 hop_mac(unsigned number, uint8_t mac[6])
@@ -70,6 +79,26 @@ make_hop(unsigned number, bool up, const uint32_t *labels, unsigned label_count)
 	assert_int_equal(next_hop_get(lab.lists, VRF_DEFAULT, &a, 1, &id), 0);
 	if (up)
 		assert_int_equal(next_hop_up(lab.lists, id, &adj), 0);
+	return id;
+}
+
+/* The edge at the end of the UDP tunnel. */
+static struct next_hop_id
+make_udp_hop(void)
+{
+	struct adjacency adj = {.ether_len = 14,
+		.port = 1,
+		.mtu = 1500 - 28,
+		.udp_source = __builtin_bswap32(OWN),
+		.udp_destination = __builtin_bswap32(EDGE)};
+	struct ip_addr a = addr_from_v4(EDGE);
+	struct next_hop_id id;
+
+	role_enter_fib();
+	hop_mac(HOP_UDP, adj.ether);
+	memcpy(adj.ether + 6, out_mac, 6);
+	assert_int_equal(next_hop_make(lab.lists, VRF_DEFAULT, &a, &id), 0);
+	assert_int_equal(next_hop_up(lab.lists, id, &adj), 0);
 	return id;
 }
 
@@ -158,6 +187,28 @@ make_labels(void)
 	route(0, "2001:db8:9::/48", list);
 }
 
+static void
+make_udp_tunnel(void)
+{
+	const struct tunnel t = {__builtin_bswap32(EDGE), __builtin_bswap32(OWN)};
+	struct next_hop_id hop = make_udp_hop();
+	struct path_list_id list = make_list(hop, VPN_LABEL), own;
+
+	route(0, "10.10.0.0/16", list);
+	route(0, "2001:db8:a::/48", list);
+	list = make_list(hop, LABEL_NONE);
+	route(0, "10.11.0.0/16", list);
+	route(0, "2001:db8:b::/48", list);
+	set_label(
+		LABEL_UDP, (struct label_entry){.op = LABEL_SWAP, .list = list, .out = OUT_LABEL});
+	role_enter_fib();
+	assert_int_equal(path_list_get(lab.lists, PATH_LIST_PUNT, PORT_NONE, NULL, 0, &own), 0);
+	route(0, "198.18.0.1/32", own);
+	route(ERRORS, "198.18.0.1/32", own); /* an equal address of an instance */
+	role_enter_fib();
+	assert_int_equal(tunnel_sets_put(fib_tunnels(lab.fib), &t, 1), 0);
+}
+
 /* ---- frames ---- */
 
 /* Inserts a label above the packet. */
@@ -169,6 +220,59 @@ put_label(struct lab_frame *f, uint32_t label, bool bottom, uint8_t class, uint8
 	lab_set32(f->b + 14, label << 12 | (uint32_t) class << 9 | (uint32_t)bottom << 8 | ttl);
 	f->b[12] = 0x88;
 	f->b[13] = 0x47;
+}
+
+static void
+set16(uint8_t *p, uint16_t v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
+static uint32_t
+sum16(const uint8_t *b, unsigned len, uint32_t sum)
+{
+	for (unsigned i = 0; i < len; i++)
+		sum += i % 2 ? b[i] : (uint32_t)b[i] << 8;
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+/* RFC 768. */
+static void
+udp_checksum(struct lab_frame *f)
+{
+	unsigned len = f->len - 34;
+	uint32_t sum;
+
+	set16(f->b + 40, 0);
+	sum = sum16(f->b + 26, 8, 17 + len);
+	sum = sum16(f->b + 34, len, sum) ^ 0xffff;
+	set16(f->b + 40, (uint16_t)(sum != 0 ? sum : 0xffff));
+}
+
+/* Puts the labelled packet into UDP. The source port is 0; see ports_clear(). */
+static void
+wrap(struct lab_frame *f, uint32_t from, uint32_t to)
+{
+	uint8_t *ip = f->b + 14, *udp = f->b + 34;
+
+	memmove(f->b + 42, f->b + 14, f->len - 14);
+	f->len += 28;
+	memset(ip, 0, 28);
+	ip[0] = 0x45;
+	set16(ip + 2, (uint16_t)(f->len - 14));
+	ip[6] = 0x40; /* DF */
+	ip[8] = 64;
+	ip[9] = 17;
+	lab_set32(ip + 12, from);
+	lab_set32(ip + 16, to);
+	set16(udp + 2, TUNNEL_PORT);
+	set16(udp + 4, (uint16_t)(f->len - 34));
+	f->b[12] = 0x08;
+	f->b[13] = 0x00;
+	lab_fix_checksum(f);
 }
 
 /* A packet to x.second.*.* or 2001:db8:second::*, which causes no ICMP error. */
@@ -234,7 +338,7 @@ expect(const struct lab_frame *f, unsigned hop)
 static void
 make_packet(struct lab_frame *f, bool labelled)
 {
-	unsigned kind = labelled ? 40 : lab_below(&seed, 36);
+	unsigned kind = labelled ? KINDS : lab_below(&seed, KINDS);
 	uint16_t vrf = (uint16_t)(1 + lab_below(&seed, INSTANCES));
 	uint8_t class = (uint8_t)lab_below(&seed, 8);
 	uint8_t inner = (uint8_t)(2 + lab_below(&seed, 254));
@@ -428,6 +532,95 @@ make_packet(struct lab_frame *f, bool labelled)
 		ttl_set(&ip, (uint8_t)(inner - 1));
 		(void)expect(&ip, HOP_DEFAULT);
 		return;
+	case 31: /* MPLS over UDP, without and with a checksum */
+	case 32:
+		put_label(f, LABEL_OF(vrf), true, class, outer);
+		wrap(f, EDGE, OWN);
+		if (kind == 31)
+			udp_checksum(f);
+		ttl_set(&ip, (uint8_t)((LAB_PIPE ? inner : least(inner, outer)) - 1));
+		(void)expect(&ip, vrf);
+		return;
+	case 33: /* a label that is swapped, and an explicit null to `default` */
+		put_label(f, lab_below(&seed, 2) ? LABEL_SWAPPED : v6 ? 2 : 0, true, class, outer);
+		if (f->b[15] != 0x01) { /* explicit null */
+			ttl_set(&ip, (uint8_t)((LAB_PIPE ? inner : least(inner, outer)) - 1));
+			(void)expect(&ip, HOP_DEFAULT);
+		} else {
+			e = expect(f, HOP_SWAP);
+			lab_set32(e->b + 14,
+				OUT_LABEL << 12 | (uint32_t) class << 9 | 0x100u | (outer - 1u));
+		}
+		wrap(f, EDGE, OWN);
+		return;
+	case 34: /* from an address that is no edge */
+		put_label(f, LABEL_OF(vrf), true, class, outer);
+		wrap(f, STRANGER, OWN);
+		drops[DROP_udp_source]++;
+		return;
+	case 35: /* the UDP length is wrong, or leaves no room for a label */
+		put_label(f, LABEL_OF(vrf), true, class, outer);
+		wrap(f, EDGE, OWN);
+		set16(f->b + 38,
+			(uint16_t)(lab_below(&seed, 2) ? lab_below(&seed, 12) : f->len - 33));
+		drops[DROP_udp_short]++;
+		return;
+	case 36:
+		put_label(f, LABEL_OF(vrf), true, class, outer);
+		wrap(f, EDGE, OWN);
+		udp_checksum(f);
+		f->b[f->len - 1] ^= 1;
+		drops[DROP_udp_checksum]++;
+		return;
+	case 37: /* of this router: a further port, a fragment, a different protocol */
+		put_label(f, LABEL_OF(vrf), true, class, outer);
+		wrap(f, EDGE, OWN);
+		f->b[(unsigned[]){36, 20, 23}[lab_below(&seed, 3)]] ^= 0x20;
+		lab_fix_checksum(f);
+		drops[DROP_local_loop]++;
+		return;
+	case 38: /* drops of the lane of labels: the port may, and the label is unknown */
+		put_label(f, 2000 + lab_below(&seed, 900000), true, class, outer);
+		wrap(f, EDGE, OWN);
+		drops[DROP_mpls_label]++;
+		return;
+	case 39: /* IP into the UDP tunnel */
+	case 40:
+		make_ip(&ip, v6, 10, inner, payload);
+		*f = ip;
+		ttl_set(&ip, (uint8_t)(inner - 1));
+		e = expect(&ip, HOP_UDP);
+		put_label(e, VPN_LABEL, true, 0, LAB_PIPE ? 255 : (uint8_t)(inner - 1));
+		wrap(e, OWN, EDGE);
+		return;
+	case 41: /* without a label of its own: explicit null */
+		make_ip(&ip, v6, 11, inner, payload);
+		*f = ip;
+		ttl_set(&ip, (uint8_t)(inner - 1));
+		e = expect(&ip, HOP_UDP);
+		put_label(e, v6 ? 2 : 0, true, 0, LAB_PIPE ? 255 : (uint8_t)(inner - 1));
+		wrap(e, OWN, EDGE);
+		return;
+	case 42: /* one byte more than fits into the tunnel with a label */
+		lab_udp(f, in_mac, IP(20, 1, 2, 3), IP(10, 10 + lab_below(&seed, 2), 0, 1), 64, 0,
+			1500 - 32 - 28 + lab_below(&seed, 2), &seed);
+		if (f->len - 14 + 32 > 1500) {
+			drops[DROP_too_big]++;
+			return;
+		}
+		ip = *f;
+		ttl_set(&ip, 63);
+		e = expect(&ip, HOP_UDP);
+		put_label(e, f->b[31] == 10 ? VPN_LABEL : 0, true, 0, LAB_PIPE ? 255 : 63);
+		wrap(e, OWN, EDGE);
+		return;
+	case 43: /* swapped, into the UDP tunnel */
+		put_label(f, LABEL_UDP, true, class, outer);
+		e = expect(f, HOP_UDP);
+		lab_set32(
+			e->b + 14, OUT_LABEL << 12 | (uint32_t) class << 9 | 0x100u | (outer - 1u));
+		wrap(e, OWN, EDGE);
+		return;
 	default:
 		put_label(f, LABEL_OF(vrf), true, class, outer);
 		ttl_set(&ip, (uint8_t)((LAB_PIPE ? inner : least(inner, outer)) - 1));
@@ -510,6 +703,11 @@ write_input(const char *in, const char *plain)
 		if (i % 3 == 0) {
 			put_label(&frame, LABEL_OF(3), true, 0, 64);
 			drops[DROP_mpls_port]++;
+			if (i % 2 == 0) { /* tunnels end in `default` alone */
+				wrap(&frame, EDGE, OWN);
+				drops[DROP_mpls_port]--;
+				drops[DROP_local_loop]++;
+			}
 		} else {
 			struct lab_frame *e = expect(&frame, ERRORS);
 
@@ -519,6 +717,17 @@ write_input(const char *in, const char *plain)
 	}
 	assert_int_equal(fclose(f), 0);
 	packets += 100;
+}
+
+/* RFC 7510 3: the source port of a tunnel packet has the hash of the flow; checked, and set to 0. */
+static void
+port_clear(struct lab_frame *f)
+{
+	if (f->b[12] != 0x08 || addr_v4_of(f->b + 30) != EDGE)
+		return;
+	assert_true(f->b[34] >= 0xc0);
+	ports_seen[(f->b[34] & 0x3f) << 2 | f->b[35] >> 6] = true;
+	set16(f->b + 34, 0);
 }
 
 static int
@@ -542,10 +751,12 @@ compare_output(const char *path)
 	while (count < expected_count + 2 &&
 		(len = pcap_next(f, got[count].b, sizeof(got[count].b))) >= 0) {
 		got[count].len = (unsigned)len;
-		if (is_error(&got[count]))
+		if (is_error(&got[count])) {
 			errors++;
-		else
-			count++;
+			continue;
+		}
+		port_clear(&got[count]);
+		count++;
 	}
 	fclose(f);
 	assert_int_equal(count, expected_count);
@@ -572,8 +783,19 @@ compare_drops(void)
 				drop_reason_text((enum drop_reason)i),
 				(unsigned long)lab_drops((enum drop_reason)i),
 				(unsigned long)drops[i]);
-	for (unsigned i = DROP_mpls_port; i <= DROP_mpls_payload; i++)
+	for (unsigned i = DROP_mpls_port; i <= DROP_udp_checksum; i++)
 		assert_true(drops[i] > 0);
+}
+
+/* The flows of the tunnel spread over the source ports. */
+static void
+check_spread(void)
+{
+	unsigned seen = 0;
+
+	for (unsigned i = 0; i < sizeof(ports_seen); i++)
+		seen += ports_seen[i];
+	assert_true(packets < 8000 || seen > sizeof(ports_seen) / 2);
 }
 
 static uint16_t
@@ -646,6 +868,7 @@ test_mix(void **state)
 	lab_fib_up(&lab);
 	make_instances();
 	make_labels();
+	make_udp_tunnel();
 	lab_commit(&lab);
 	set_sources(2, "192.0.2.253");
 	set_sources(3, "192.0.2.254");
@@ -661,6 +884,7 @@ test_mix(void **state)
 	dataplane_fini();
 	lab_fib_down(&lab);
 	compare_output(out);
+	check_spread();
 	unlink(in);
 	unlink(plain);
 	unlink(out);
