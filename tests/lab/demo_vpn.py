@@ -1,14 +1,16 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""VPN instances, end to end: two provider edges (keeld), FRR as the route reflector between them, four instances that use the same addresses, a host at each
-edge and instance. Each host sends numbered requests to the addresses of the far site, and the answer names the answering host. Meanwhile all instances and
-both VPN families are refreshed. Called by scripts/demo vpn; writes build/demo-vpn/report.json.
+"""VPN instances, end to end: two provider edges (keeld), FRR as the route reflector between them, four instances that use the same addresses, and at each
+edge and instance a customer edge (BIRD, external BGP over the port of the instance) with a host behind. Each host sends numbered requests to the addresses of
+the far site, and the answer names the answering host. Meanwhile all instances and both VPN families are refreshed: first over labels on the link, then over
+MPLS in UDP (RFC 7510). Called by scripts/demo vpn; writes build/demo-vpn/report.json.
 
-    red-1, blue-1, green-1, gold-1 --- pe1 (keeld) ---+--- pe2 (keeld) --- red-2, blue-2, green-2, gold-2
-                                                      |
-                                                  rr (FRR)
+    red-1 --- ce-red-1 (BIRD) --- pe1 (keeld) ---+--- pe2 (keeld) --- ce-red-2 (BIRD) --- red-2
+                                                 |
+                                             rr (FRR)
 
-red and blue reach their own far site. green-1 imports no target of green-2, so green has no way. gold has two targets, one for each direction.
+and the same for blue, green and gold. red and blue reach their own far site. green-1 imports no target of green-2, so green has no way. gold has two targets,
+one for each direction.
 """
 import argparse
 import json
@@ -19,6 +21,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path[:0] = [os.path.join(ROOT, "tests", d) for d in ("lab", "interop", "bench")]
@@ -27,6 +30,8 @@ from lab import Lab, cpus_of_lab, wait_for  # noqa: E402
 from labtest import Capture, in_netns  # noqa: E402
 
 ASN = 64512
+CE_ASN = {"pe1": 65001, "pe2": 65002}
+LINK = {False: ("192.0.2.1", "192.0.2.2", 30), True: ("2001:db8:ff::1", "2001:db8:ff::2", 64)}  # addresses of edge and customer edge, length: everywhere the same
 VPN = ("vpnv4-unicast", "vpnv6-unicast")
 UNICAST = ("ipv4-unicast", "ipv6-unicast")
 # instance: (targets that pe1 imports, exports; that pe2 imports, exports)
@@ -35,6 +40,8 @@ INSTANCES = {"red": (["64512:1"], ["64512:1"], ["64512:1"], ["64512:1"]),
              "green": ([], ["64512:3"], [], ["64512:4"]),
              "gold": (["64512:6"], ["64512:5"], ["64512:5"], ["64512:6"])}
 REACHABLE = ("red", "blue", "gold")
+QUICK = ("red", "blue", "green")
+TUNNEL_PORT = 6635
 CORE = {"pe1": "198.18.0.1", "pe2": "198.18.0.2", "rr": "198.18.0.9"}
 PORT = 7007
 PACE_S = 0.01
@@ -57,19 +64,34 @@ def network(pe, v6):
     return site(pe, v6) + ("/64" if v6 else "0/24")
 
 
-def edge(pe, worker, control):
+def edge(pe, names, worker, control):
     """Configuration of a provider edge."""
     n = int(pe[-1])
+    targets = {name: INSTANCES[name] for name in names}
     vrfs = [{"name": name, "rd": "%s:%d" % (CORE[pe], i), "import_targets": t[2 * n - 2], "export_targets": t[2 * n - 1]}
-            for i, (name, t) in enumerate(INSTANCES.items(), 1)]
+            for i, (name, t) in enumerate(targets.items(), 1)]
     ports = [{"name": "core", "device": "net_af_xdp_core,iface=core", "addresses": [CORE[pe] + "/24"], "mpls": True}]
     ports += [{"name": name, "device": "net_af_xdp_%s,iface=%s" % (name, name), "vrf": name,
-               "addresses": [gateway(pe, False) + "/24", gateway(pe, True) + "/64"]} for name in INSTANCES]
+               "addresses": ["%s/%d" % (own, length) for own, _, length in LINK.values()]} for name in names]
+    policies = {"import_policy": "accept-all", "export_policy": "accept-all"}
     return {"router": {"asn": ASN, "router_id": CORE[pe]},
             "dataplane": {"worker_cpus": [worker], "control_cpus": control, "memory_mb": 640, "eal_args": ["--no-huge"]},
             "vrfs": vrfs, "ports": ports,
-            "bgp": {"networks": [{"prefix": network(pe, v6), "vrf": name} for name in INSTANCES for v6 in (False, True)],
-                    "peers": [{"address": CORE["rr"], "asn": ASN, "families": {f: {} for f in VPN}}]}}
+            "bgp": {"groups": [{"name": "ce", "asn": CE_ASN[pe], "timers": {"connect_retry_s": 1, "idle_hold_s": 1}}],
+                    "peers": [{"address": CORE["rr"], "asn": ASN, "families": {f: {} for f in VPN}}] +
+                             [{"address": LINK[v6][1], "group": "ce", "vrf": name, "families": {UNICAST[v6]: policies}}
+                              for name in names for v6 in (False, True)]}}
+
+
+def customer_edge(pe):
+    """Configuration of BIRD: a session for each family, with the subnet of the host."""
+    n = int(pe[-1])
+    out = ["log stderr all;", "router id 10.0.%d.1;" % n, "protocol device { }", "protocol direct { ipv4; ipv6; interface \"lan\"; }",
+           "protocol kernel { ipv4 { export all; }; }", "protocol kernel { ipv6 { export all; }; }"]
+    for v6, (far, own, _) in LINK.items():
+        out.append("protocol bgp pe%d { local %s as %d; neighbor %s as %d; connect retry time 1; connect delay time 1; error wait time 1, 2; %s { import all; export all; "
+                   "}; }" % (6 if v6 else 4, own, CE_ASN[pe], far, ASN, "ipv6" if v6 else "ipv4"))
+    return "\n".join(out) + "\n"
 
 
 class Reflector(Frr):
@@ -152,7 +174,7 @@ class Asker:
 
     def receive(self):
         quiet = 0
-        while quiet < 20:  # a second of silence after the last request
+        while quiet < 10:  # half a second of silence after the last request
             try:
                 data = self.sock.recv(2048)
             except OSError:
@@ -177,12 +199,14 @@ class Asker:
 class Demo:
     def __init__(self, args, lab, out):
         self.args, self.lab, self.out, self.begin = args, lab, out, time.monotonic()
+        self.names = QUICK if args.quick else tuple(INSTANCES)
+        self.reachable = [name for name in self.names if name in REACHABLE]
 
     def say(self, text):
         print("%6.1f s  %s" % (time.monotonic() - self.begin, text), flush=True)
 
     def hosts(self):
-        return [("%s-%s" % (name, pe[-1]), name, pe) for pe in ("pe1", "pe2") for name in INSTANCES]
+        return [("%s-%s" % (name, pe[-1]), name, pe) for pe in ("pe1", "pe2") for name in self.names]
 
     def build(self):
         lab = self.lab
@@ -193,27 +217,38 @@ class Demo:
             lab.link(h, "core" if h != "rr" else "eth0", None if h != "rr" else CORE["rr"] + "/24", "lan", h, None)
             lab.sh("lan", "ip link set %s master br0" % h)
         for host, name, pe in self.hosts():
+            ce = "ce-" + host
             lab.host(host, ipv6=True)
-            lab.link(host, "eth0", [host_address(pe, False) + "/24", host_address(pe, True) + "/64"], pe, name, None)
+            lab.host(ce, ipv6=True, forward=True)
+            lab.link(host, "eth0", [host_address(pe, False) + "/24", host_address(pe, True) + "/64"], ce, "lan", [gateway(pe, False) + "/24", gateway(pe, True) + "/64"])
             lab.sh(host, "ip route add default via %s; ip -6 route add default via %s" % (gateway(pe, False), gateway(pe, True)))
+            lab.link(ce, "wan", ["%s/%d" % (own, length) for _, own, length in LINK.values()], pe, name, None)
 
     def start(self, worker, control):
         lab = self.lab
         self.rr = Reflector(lab, "rr").start(Setup(ASN, CORE["rr"], [Session("pe1", CORE["rr"], CORE["pe1"], ASN, VPN)]))
         keeld = os.path.join(self.args.build, "control", "keeld")
-        self.daemons, self.rpc = {}, {}
-        for pe in ("pe1", "pe2"):
-            self.daemons[pe], self.rpc[pe] = lab.keeld(pe, edge(pe, worker, control), keeld, name=pe)
+        with ThreadPoolExecutor() as pool:
+            started = dict(zip(("pe1", "pe2"), pool.map(lambda pe: lab.keeld(pe, edge(pe, self.names, worker, control), keeld, name=pe), ("pe1", "pe2"))))
+        self.daemons = {pe: process for pe, (process, _) in started.items()}
+        self.rpc = {pe: rpc for pe, (_, rpc) in started.items()}
+        for host, _, pe in self.hosts():
+            lab.bird("ce-" + host, customer_edge(pe))
 
-    def session(self, pe):
-        return self.rpc[pe].call("bgp.peers")["peers"][0]
+    def sessions(self, pe):
+        """{(instance, address): seconds since the session is up, or None}"""
+        return {(p["vrf"], p["address"]): p["uptime_s"] if p["state"] == "established" else None for p in self.rpc[pe].call("bgp.peers")["peers"]}
+
+    def dropped(self):
+        """Sessions that are down, or younger than at the last settle()."""
+        return sum(up is None or up < self.since[pe][key] for pe in self.rpc for key, up in self.sessions(pe).items())
 
     def settle(self):
         for pe in self.rpc:
-            wait_for("session of %s with the reflector" % pe, lambda p=pe: self.session(p)["state"] == "established", 60)
-        self.since = {pe: self.session(pe).get("uptime_s") for pe in self.rpc}
+            wait_for("sessions of %s" % pe, lambda p=pe: None not in self.sessions(p).values(), 60)
+        self.since = {pe: self.sessions(pe) for pe in self.rpc}
         for pe, other in (("pe1", "pe2"), ("pe2", "pe1")):
-            for name in REACHABLE:
+            for name in self.reachable:
                 for f, v6 in zip(UNICAST, (False, True)):
                     wait_for("%s %s in %s of %s" % (f, network(other, v6), name, pe), lambda: any(
                         r["best"] and r["valid"] for r in self.rpc[pe].call("rib.routes", family=f, vrf=name, view="loc", prefix=network(other, v6))["routes"]), 60)
@@ -221,11 +256,11 @@ class Demo:
     def traffic(self):
         self.answerers = [Answerer(self.lab, host, host_address(pe, v6)) for host, _, pe in self.hosts() for v6 in (False, True)]
         self.askers, self.cut = [], []
-        for name in INSTANCES:
+        for name in self.names:
             for own, far in (("pe1", "pe2"), ("pe2", "pe1")):
                 for v6 in (False, True):
                     a = Asker(self.lab, "%s-%s" % (name, own[-1]), host_address(own, v6), host_address(far, v6), "%s-%s" % (name, far[-1]))
-                    (self.askers if name in REACHABLE else self.cut).append(a)
+                    (self.askers if name in self.reachable else self.cut).append(a)
         for a in self.askers:
             wait_for("an answer from " + a.what, a.once, 60)
         for a in self.askers + self.cut:
@@ -238,9 +273,9 @@ class Demo:
         while time.monotonic() < end:
             jobs = []
             for pe, rpc in self.rpc.items():
-                for family in VPN:
+                for vrf, family in [("default", f) for f in VPN] + [(name, f) for name in self.names for f in UNICAST]:
                     for direction in ("import", "export"):
-                        answer = rpc.call("bgp.refresh", family=family, scope="all", direction=direction)
+                        answer = rpc.call("bgp.refresh", family=family, vrf=vrf, scope="all", direction=direction)
                         jobs += [(rpc, answer["job"])] if answer["job"] else []
                         count["in" if direction == "import" else "out"] += 1
             for rpc, job in jobs:
@@ -249,32 +284,43 @@ class Demo:
 
     def audit(self):
         """Differences between the RIB and the workers' tables, of `default` and of each instance; an audit of no address is a difference."""
-        parts = [rpc.call("fib.audit", vrf=vrf) for rpc in self.rpc.values() for vrf in ("default", *INSTANCES)]
+        parts = [rpc.call("fib.audit", vrf=vrf) for rpc in self.rpc.values() for vrf in ("default", *self.names)]
         return sum(a["mismatch_count"] + a["not_installed"] + (a["checked"] == 0) for a in parts)
 
-    def labels(self, capture):
-        """Frames on the core with a label, and instances' packets without one."""
+    def labels(self, capture, udp):
+        """Packets of instances on the core, by tshark: with a label in the transport asked for, and others."""
         capture.stop()
-        p = subprocess.run(["tshark", "-r", capture.path, "-Y", "udp.port==%d" % PORT, "-T", "fields", "-e", "mpls.label"],
-                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        p = subprocess.run(["tshark", "-r", capture.path, "-Y", "udp.port==%d" % PORT, "-T", "fields", "-e", "mpls.label", "-e", "udp.dstport", "-e", "ip.dst",
+                            "-e", "udp.srcport"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if p.returncode != 0:
             raise RuntimeError("tshark: " + p.stderr)
-        lines = p.stdout.split("\n")[:-1]
-        return {"labelled": sum(1 for x in lines if x), "unlabelled": sum(1 for x in lines if not x), "labels": sorted({int(x.split(",")[-1], 0) for x in lines if x})}
+        good, bad, labels, sources = 0, 0, set(), set()
+        for line in p.stdout.split("\n")[:-1]:
+            label, ports, to, source = (x.split(",") for x in line.split("\t"))
+            if label != [""] and (ports[0] == str(TUNNEL_PORT) and to[0] in CORE.values()) == udp:
+                good += 1
+                labels.add(int(label[-1], 0))
+                sources.add(source[0])
+            else:
+                bad += 1
+        return {"labelled": good, "otherwise": bad, "labels": sorted(labels), **({"source_ports": len(sources)} if udp else {})}
 
-    def main(self):
-        worker, control = cpus_of_lab()
-        self.say("two edges, a reflector, eight hosts")
-        self.build()
-        self.start(worker, control)
-        self.settle()
-        self.say("the instances have the routes of the far sites")
+    def tunnels(self):
+        """Moves the labelled packets into UDP, at run time."""
+        for pe, other in (("pe1", "pe2"), ("pe2", "pe1")):
+            self.rpc[pe].call("config.edit", merge={"udp_tunnels": [{"name": other, "destination": CORE[other], "source": CORE[pe]}]})
+            self.rpc[pe].call("config.commit")
+
+    def phase(self, transport):
+        """Traffic while everything is refreshed."""
         self.traffic()
-        self.say("hosts answer; refreshing for %d s" % self.args.seconds)
-        capture = Capture(self.lab.netns("lan"), "pe1", os.path.join(self.out, "core.pcap"))
+        self.say("hosts answer over %s; refreshing for %d s" % (transport, self.args.seconds))
+        capture = Capture(self.lab.netns("lan"), "pe1", os.path.join(self.out, transport + ".pcap"))
         refreshes = self.refresh()
         packets = {"sent": 0, "received": 0, "lost": 0, "misdirected": 0}
         where = {}
+        for a in self.askers + self.cut:  # all at once: each waits for silence
+            a.over = True
         for a in self.askers:
             result = a.stop()
             if result["lost"] or result["misdirected"]:
@@ -282,39 +328,58 @@ class Demo:
             packets = {k: packets[k] + result[k] for k in packets}
         cut = [a.stop() for a in self.cut]
         for a in self.answerers:
+            a.over = True
+        for a in self.answerers:
             a.close()
-        report = {"packets": packets, "where": where, "refreshes": refreshes, "answers_without_a_target": sum(r["received"] + r["misdirected"] for r in cut),
-                  "asked_without_a_target": sum(r["sent"] for r in cut), "mpls": self.labels(capture), "audit_mismatches": self.audit(),
-                  "sessions_dropped": sum(self.session(pe)["state"] != "established" or self.session(pe)["uptime_s"] < self.since[pe] for pe in self.rpc),
-                  "exit_status": {}, "wall_s": 0}
-        for pe, p in self.daemons.items():
-            self.rpc[pe].close()
-            report["exit_status"][pe] = p.stop()
+        return {"packets": packets, "where": where, "refreshes": refreshes, "answers_without_a_target": sum(r["received"] + r["misdirected"] for r in cut),
+                "asked_without_a_target": sum(r["sent"] for r in cut), "core": self.labels(capture, transport == "udp"), "audit_mismatches": self.audit(),
+                "sessions_dropped": self.dropped()}
+
+    def main(self):
+        worker, control = cpus_of_lab()
+        self.say("two edges, a reflector, %d customer edges and hosts" % len(self.hosts()))
+        self.build()
+        self.start(worker, control)
+        self.settle()
+        self.say("the instances have the routes of the far sites")
+        report = {"mpls": self.phase("mpls")}
+        self.tunnels()
+        report["udp"] = self.phase("udp")
+        for rpc in self.rpc.values():
+            rpc.close()
+        with ThreadPoolExecutor() as pool:
+            report["exit_status"] = dict(zip(self.daemons, pool.map(lambda p: p.stop(), self.daemons.values())))
         report["wall_s"] = round(time.monotonic() - self.begin, 1)
         return report
 
 
-def failures(r):
-    bad = [k for k, v in (("packets lost", r["packets"]["lost"]), ("packets misdirected", r["packets"]["misdirected"]), ("sessions dropped", r["sessions_dropped"]),
-                          ("audit mismatches", r["audit_mismatches"]), ("answers in an instance without targets", r["answers_without_a_target"]),
-                          ("packets of instances without a label", r["mpls"]["unlabelled"])) if v != 0]
-    bad += ["no packet was sent"] * (r["packets"]["sent"] == 0) + ["no label was seen"] * (r["mpls"]["labelled"] == 0)
-    return bad + ["exit status of %s: %s" % x for x in r["exit_status"].items() if x[1] != 0]
+def failures(report):
+    bad = []
+    for transport in ("mpls", "udp"):
+        r = report[transport]
+        bad += ["%s: %s" % (transport, k) for k, v in (
+            ("packets lost", r["packets"]["lost"]), ("packets misdirected", r["packets"]["misdirected"]), ("sessions dropped", r["sessions_dropped"]),
+            ("audit mismatches", r["audit_mismatches"]), ("answers in an instance without targets", r["answers_without_a_target"]),
+            ("packets of instances in another transport", r["core"]["otherwise"]), ("no packet was sent", r["packets"]["sent"] == 0),
+            ("no label was seen", r["core"]["labelled"] == 0)) if v]
+    return bad + ["exit status of %s: %s" % x for x in report["exit_status"].items() if x[1] != 0]
 
 
 def main():
     ap = argparse.ArgumentParser(prog="scripts/demo vpn")
-    ap.add_argument("--seconds", type=int, default=20, help="how long everything is refreshed (default 20)")
+    ap.add_argument("--seconds", type=int, help="how long everything is refreshed over each transport (default 20; with --quick 1)")
+    ap.add_argument("--quick", action="store_true", help="three instances instead of four")
     ap.add_argument("--build", default=os.path.join(ROOT, "build"))
     args = ap.parse_args()
+    args.seconds = args.seconds or (1 if args.quick else 20)
     out = os.path.join(args.build, "demo-vpn")
     os.makedirs(out, exist_ok=True)
     with Lab(os.path.join(out, "logs")) as lab:
         r = Demo(args, lab, out).main()
     with open(os.path.join(out, "report.json"), "w") as f:
         json.dump(r, f, indent=1)
-    for k, v in r.items():
-        print("  %-28s %s" % (k, json.dumps(v)))
+    for k, v in [(t + " " + k, v) for t in ("mpls", "udp") for k, v in r[t].items()] + [(k, r[k]) for k in ("exit_status", "wall_s")]:
+        print("  %-32s %s" % (k, json.dumps(v)))
     bad = failures(r)
     print("FAILED: " + ", ".join(bad) if bad else "all zeros: no packet lost or misdirected, no session dropped, no audit mismatch")
     return 1 if bad else 0
