@@ -308,6 +308,38 @@ report_room(void *ctx, unsigned shard, struct shard_report *r)
 	return 0;
 }
 
+/* ---- session <-> fib: labels of VPN routes with our next hop ---- */
+
+static void
+on_session_labels(void *arg) RUNS_ON(role_session)
+{
+	struct speaker_labels *l = arg;
+	struct keeld *k = l->ctx;
+
+	if (!atomic_load_explicit(&k->wiring->stopping, memory_order_relaxed))
+		speaker_labels(k->layers.speaker, l);
+}
+
+static void
+on_fib_labels(void *arg) RUNS_ON(role_fib)
+{
+	struct speaker_labels *l = arg;
+	struct keeld *k = l->ctx;
+
+	if (atomic_load_explicit(&k->wiring->stopping, memory_order_relaxed))
+		return;
+	fib_feed_swaps(k->layers.feed, l->order, l->count);
+	layers_send_session(&k->layers, &l->mail, on_session_labels, l);
+}
+
+static void
+session_labels(void *ctx, struct speaker_labels *l)
+{
+	struct keeld *k = ctx;
+
+	layers_send_fib(&k->layers, &l->mail, on_fib_labels, l);
+}
+
 /* ---- threads ---- */
 
 static void
@@ -678,12 +710,14 @@ create_speaker(struct keeld *k) RUNS_ON(role_main)
 		.event = session_event,
 		.event_reserve = event_reserve,
 		.event_release = event_release,
+		.labels = session_labels,
 		.ctx = k,
 		.asn = apply_running(k->apply)->asn,
 		.router_id = apply_running(k->apply)->router_id,
 		.tcp_port = 179,
 	};
 
+	apply_swap_range(k->apply, &c.swaps);
 	return speaker_create(&c, &k->layers.speaker);
 }
 

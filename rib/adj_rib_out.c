@@ -3,6 +3,7 @@
 
 #include "lpm/arena.h"
 #include "lpm/hash.h"
+#include "rib/swap.h"
 
 #include <errno.h>
 #include <string.h>
@@ -65,6 +66,7 @@ struct adj_records {
 	uint32_t count;
 	struct hash_probes probes;
 	struct directory tables; /* struct shared, by table */
+	struct swaps *swaps;
 };
 
 /*
@@ -218,6 +220,12 @@ adj_records_destroy(struct adj_records *r)
 	arena_free(r->arena, r);
 }
 
+void
+adj_records_swaps(struct adj_records *r, struct swaps *s)
+{
+	r->swaps = s;
+}
+
 static void
 room_link(struct adj_records *r, uint32_t segment)
 {
@@ -302,7 +310,8 @@ static bool
 path_equal(const struct adj_path *a, const struct adj_path *b)
 {
 	return a->accepted.v == b->accepted.v && a->serial == b->serial &&
-	       a->originator == b->originator && a->source.v == b->source.v && a->kind == b->kind;
+	       a->originator == b->originator && a->source.v == b->source.v && a->kind == b->kind &&
+	       a->swapped == b->swapped;
 }
 
 static void
@@ -357,6 +366,8 @@ adj_record_get(struct adj_records *r, const struct adj_path *p, struct adj_recor
 	*record_at(r, id) = (struct record){.path = *p, .refs = 1, .next = *first};
 	*first = out->v = id;
 	r->count++;
+	if (p->swapped)
+		swaps_hold(r->swaps, p->swap);
 	return 0;
 }
 
@@ -370,6 +381,8 @@ record_free(struct adj_records *r, uint32_t id)
 	while (*at != id)
 		at = &record_at(r, *at)->next;
 	*at = record_at(r, id)->next;
+	if (record_at(r, id)->path.swapped)
+		swaps_drop(r->swaps, record_at(r, id)->path.swap);
 	g->used -= g->first[set.v & SET_MASK] == 0;
 	set_segment_tidy(r, set);
 	record_release(r, id);

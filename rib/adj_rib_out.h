@@ -27,6 +27,7 @@ struct adj_records;
 struct adj_rib_out;
 struct arena;
 struct hash_probes;
+struct swaps;
 
 DEFINE_ID(adj_record_id, uint32_t); /* 0: none; below ADJ_RECORDS_MAX */
 #define ADJ_RECORDS_MAX (UINT32_C(1) << 24)
@@ -36,14 +37,24 @@ struct adj_path {
 	/* id across shards (rib/shards.h); 0: a default route made by the group */
 	struct attr_id accepted;
 	uint32_t serial; /* attr_serial() of the accepted set */
-	uint32_t originator; /* router id of the source, if the route is reflected */
+	union {
+		uint32_t originator; /* router id of the source, if the route is reflected */
+		/*
+		 * `swapped`: the label of ours that the route was advertised with (rib/swap.h); a
+		 * reflected route keeps its label. The record has a reference on the label.
+		 */
+		uint32_t swap;
+	};
 	struct peer_id source; /* PEER_SELF: a route of this router */
 	uint8_t kind; /* enum route_source */
+	bool swapped;
 };
 
 /* Created first, destroyed last. 0, -ENOMEM. */
 int adj_records_create(struct arena *a, struct adj_records **out);
 void adj_records_destroy(struct adj_records *r);
+/* Before the first record with a swapped label. `s` outlives the records. */
+void adj_records_swaps(struct adj_records *r, struct swaps *s);
 /*
  * The record of `p` with a reference for the caller, found or made. 0, -ENOMEM (also for too many
  * records).

@@ -311,6 +311,7 @@ fib_feed_lsps(struct fib_feed *f, const struct fib_feed_lsp *lsps, unsigned coun
 	f->lsps.at = at;
 	f->lsps.count = count;
 	fib_lsps_retry(f); /* each label changes by one store: no packet is lost */
+	fib_swaps_rewrite(f);
 	lsps_drop(f, was, was_count);
 	fib_feed_rewalk(f); /* routes over edges, and the edges in use */
 	return 0;

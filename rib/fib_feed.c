@@ -1144,6 +1144,7 @@ retry(struct fib_feed *f) RUNS_ON(role_fib)
 	f->sweep = SWEEP_UNTRACKED_AND_HOLDS;
 	fib_neighbors_retry(f);
 	fib_lsps_retry(f);
+	fib_swaps_rewrite(f);
 	lost_retry(f);
 	fib_own_rewalk(f, OWN_WALK_ALL);
 	fib_feed_rewalk(f);
@@ -1191,6 +1192,7 @@ static const struct activity {
 	{"routes of the host", true, fib_own_work},
 	{"walk over the RIB", false, rewalk_work},
 	{"RIB journal", false, journal_work},
+	{"swapped labels", false, fib_swaps_work},
 	{"sweep of next hops", false, sweep_work},
 	{"lost withdrawals", false, lost_work},
 	{"pending withdrawals", false, pending_work},
@@ -1314,6 +1316,7 @@ fib_feed_create(const struct fib_feed_config *config, struct fib_feed **out)
 		return -ENOMEM;
 	f->config = *config;
 	f->untracked_max = f->edges.most = UNTRACKED_MIN;
+	f->swapped.at = SWAPPED_BUCKETS;
 	memcpy(f->preference, preference, sizeof(preference));
 	if (config->fib != NULL) {
 		f->path_lists = fib_path_lists(config->fib);
@@ -1351,6 +1354,7 @@ fib_feed_destroy(struct fib_feed *f)
 	if (f->source.cursor != NULL)
 		journal_unsubscribe(f->source.journal, f->source.cursor);
 	fib_own_fini(f);
+	fib_swaps_fini(f);
 	fib_edges_fini(f);
 	nexthop_unbind(f->config.nexthops);
 	fib_hops_fini(f);

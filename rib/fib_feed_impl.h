@@ -64,13 +64,22 @@ struct edge {
 	uint32_t udp_source; /* of the tunnel to `addr`, in wire order; 0: no UDP */
 	struct next_hop_id next_hop; /* a reference */
 	struct nexthop *by; /* a reference */
-	unsigned users; /* static label-switched paths */
+	unsigned users; /* static label-switched paths, and swapped labels */
 };
 
 struct lsp {
 	struct fib_feed_lsp key;
 	struct edge *edge; /* a use; NULL: none */
 };
+
+/* A label of ours that is swapped for the label of an edge (rib/swap.h). */
+struct swapped {
+	struct swapped *next; /* in the bucket */
+	uint32_t label, received;
+	struct ip_addr next_hop;
+	struct edge *edge; /* a use */
+};
+#define SWAPPED_BUCKETS (1u << 16)
 
 /* A neighbour without an id or memory so far, kept because the host reports a neighbour once. */
 struct late_neighbor {
@@ -231,9 +240,17 @@ struct fib_feed {
 		unsigned count;
 	} lsps;
 	struct {
+<<<<<<< 34dab00
+		struct swapped **bucket; /* NULL: no label so far */
+		unsigned count;
+		/* buckets from here on are written again; SWAPPED_BUCKETS: none */
+		unsigned at;
+	} swapped;
+=======
 		struct tunnel *at; /* ordered by remote */
 		unsigned count;
 	} tunnels;
+>>>>>>> 46c77ee77f9a857bc54d2f28d7440eb9e4bdb298
 	struct local_route *locals[OWN_BUCKETS];
 	struct host_route *routes[OWN_BUCKETS];
 	/* number of routes per family and length, to select the probes */
@@ -365,6 +382,14 @@ void fib_edges_sweep(struct fib_feed *f) RUNS_ON(role_fib);
 /* Writes the labels of static paths again. */
 void fib_lsps_retry(struct fib_feed *f) RUNS_ON(role_fib);
 void fib_edges_fini(struct fib_feed *f) RUNS_ON(role_fib);
+
+/* ---- fib_swaps.c ---- */
+
+/* The ways to edges have changed: all swapped labels are written again, in slices. */
+void fib_swaps_rewrite(struct fib_feed *f);
+/* One slice; true if more is due. */
+bool fib_swaps_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib);
+void fib_swaps_fini(struct fib_feed *f) RUNS_ON(role_fib);
 
 /* ---- fib_own.c ---- */
 

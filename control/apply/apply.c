@@ -2,6 +2,7 @@
 #include "control/apply/apply_impl.h"
 
 #include "control/apply/candidate.h"
+#include "control/apply/swap_range.h"
 #include "control/host/host_routes.h"
 #include "control/base/log.h"
 #include "control/config/policy_compile.h"
@@ -770,6 +771,37 @@ apply_create(const struct apply_config *c, struct apply **out)
 	file_is_running(apply);
 	*out = apply;
 	return 0;
+}
+
+void
+apply_swap_range(struct apply *apply, struct swaps_config *out)
+{
+	bool sound = swap_range_take(apply->state_dir, now_ns(), out);
+
+	apply->labels_rest_ns = sound ? 0 : out->all_ns;
+}
+
+bool
+apply_swaps_alarm(const struct apply *apply, char text[static APPLY_ALARM_MAX])
+{
+	struct swaps_figures f;
+
+	speaker_label_figures(apply->layers->speaker, &f);
+	if (f.full && now_ns() < apply->labels_rest_ns)
+		snprintf(text, APPLY_ALARM_MAX,
+			"swap-labels.json in %.160s is broken or cannot be written: VPN routes "
+			"with our next hop wait %llu s for labels",
+			apply->state_dir, (unsigned long long)(SWAP_START_REST_NS / 1000000000));
+	else if (f.full)
+		snprintf(text, APPLY_ALARM_MAX,
+			"no MPLS label is free for VPN routes with our next hop; %u are in use or "
+			"rest",
+			f.in_use);
+	else if (f.failed > 0)
+		snprintf(text, APPLY_ALARM_MAX,
+			"memory was short for %u MPLS labels of VPN routes with our next hop",
+			f.failed);
+	return f.full || f.failed > 0;
 }
 
 int

@@ -103,6 +103,15 @@ uint32_t apply_instance_label(const struct apply *apply, struct vrf_id id) RUNS_
 bool apply_instances_alarm(const struct apply *apply, char text[static APPLY_ALARM_MAX])
 	RUNS_ON(role_main);
 
+/*
+ * The labels for VPN routes with our next hop: those of this start (control/apply/swap_range.h), and
+ * their alarm. Called once, before apply_start().
+ */
+struct swaps_config;
+void apply_swap_range(struct apply *apply, struct swaps_config *out) RUNS_ON(role_main);
+bool apply_swaps_alarm(const struct apply *apply, char text[static APPLY_ALARM_MAX])
+	RUNS_ON(role_main);
+
 /* The alarm about network namespaces of instances. False: no alarm. */
 bool apply_netns_alarm(const struct apply *apply, char text[static APPLY_ALARM_MAX])
 	RUNS_ON(role_main);

@@ -159,6 +159,7 @@ struct apply {
 	struct apply_history *history;
 	struct apply_instances *instances;
 	struct previews *previews;
+	uint64_t labels_rest_ns; /* end of the rest of swapped labels; 0: no rest (swap_range.h) */
 };
 
 /* Reports an event to subscribers; takes `members` over. */

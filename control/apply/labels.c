@@ -131,6 +131,8 @@ entry_read(struct labels *l, const json_t *value, uint64_t now_ns)
 		name == NULL || name[0] == '\0' || strlen(name) > VRF_NAME_MAX ||
 		!json_is_boolean(rests) || find_name(l, name) != NULL)
 		return false;
+	if ((uint32_t)n > l->config.last)
+		return true; /* of an earlier version: the instance gets a label of the range */
 	at = place_of(l, (uint32_t)n);
 	if (at < l->count && l->entry[at].label == (uint32_t)n)
 		return false;

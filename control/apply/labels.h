@@ -29,8 +29,8 @@ struct labels_config {
 	uint32_t first, last;
 	unsigned ranges;
 };
-/* The lower half of all labels; eight broken files leave no range. */
-#define LABELS_CONFIG(folder) ((struct labels_config){(folder), 16, 524287, 8})
+/* The lower quarter of all labels; eight broken files leave no range. */
+#define LABELS_CONFIG(folder) ((struct labels_config){(folder), 16, 262143, 8})
 
 /*
  * Reads the file. A label of the file belongs to the instance until labels_release() or

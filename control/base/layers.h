@@ -55,6 +55,8 @@ struct layers {
 	thread_send((l)->main_thread, mail, FUNCTION_ON(main, fn), arg)
 #define layers_send_fib(l, mail, fn, arg)                                                          \
 	thread_send((l)->fib_thread, mail, FUNCTION_ON(fib, fn), arg)
+#define layers_send_session(l, mail, fn, arg)                                                      \
+	thread_send((l)->session_thread, mail, FUNCTION_ON(session, fn), arg)
 #define layers_send_host(l, mail, fn, arg)                                                         \
 	thread_send((l)->host_thread, mail, FUNCTION_ON(host, fn), arg)
 #define layers_send_rib(l, shard, mail, fn, arg)                                                   \

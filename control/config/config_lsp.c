@@ -6,8 +6,7 @@
 #include <stdlib.h>
 
 #define LABEL_IMPLICIT_NULL 3u /* RFC 3032 2.1 */
-#define LABEL_MAX                                                                                  \
-	1048575u /* labels below 524288 belong to VPN instances (control/apply/labels.h) */
+#define LABEL_MAX 1048575u /* labels below 524288 are allocated by keeld (labels.h, swap_range.h) */
 
 static void
 take_destination(CONFIG_TAKE_ARGS)
@@ -69,7 +68,7 @@ static const struct config_key lsp_keys[] = {
 	/* Name of the path. */
 	{"name", config_take_name, offsetof(struct config_lsp, name), 0, 0, true},
 	/*
-	 * Label of the packets, from 524288 to 1048575; lower labels belong to VPN instances.
+	 * Label of the packets, from 524288 to 1048575; keeld allocates lower labels.
 	 * Default: none; `destination` is required.
 	 */
 	{"in_label", config_take_u32, offsetof(struct config_lsp, in_label), 524288, 1048575},

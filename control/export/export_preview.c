@@ -42,8 +42,10 @@ struct export_preview {
 int
 export_preview_create(const struct export_preview_config *config, struct export_preview **out)
 {
-	struct update_groups_config c = {
-		.arena = config->arena, .shards = config->shards, .records = config->records};
+	struct update_groups_config c = {.arena = config->arena,
+		.shards = config->shards,
+		.records = config->records,
+		.swaps = config->swaps};
 	struct export_preview *e = arena_calloc(config->arena, sizeof(*e));
 	int err;
 

@@ -17,6 +17,7 @@ struct arena;
 struct adj_records;
 struct config_peer;
 struct export_preview;
+struct swaps;
 struct update_member;
 
 /* A preview of one table. The pointers are lent as long as the preview. */
@@ -24,6 +25,7 @@ struct export_preview_config {
 	struct arena *arena;
 	const struct shards *shards;
 	struct adj_records *records; /* of the session thread */
+	struct swaps *swaps; /* of the session thread; a preview allocates no label */
 	enum family family;
 	/* The member of `peer` in an update group of `family`. NULL: no route of the family is advertised to the peer. */
 	const struct update_member *(*member)(void *ctx, struct peer_id peer, enum family family);

@@ -444,12 +444,22 @@ member_write(struct update_member *m, const struct message *head, const uint8_t 
 		member_first_sent(m, o);
 }
 
-/* Copies the next message of the stream. False: no room, or no time. */
+/* True if the next message of the stream has a label that is not installed yet. */
+static bool
+member_awaits_labels(const struct update_member *m)
+{
+	return m->state == MEMBER_STREAM && m->at->next != NULL &&
+	       m->at->next->labels > swaps_done(m->group->set->c.swaps);
+}
+
+/* Copies the next message of the stream. False: no room, no time, or a label is not installed. */
 static bool
 member_copy(struct update_member *m, struct output *o) RUNS_ON(role_session)
 {
 	struct message *msg = m->at->next;
 
+	if (member_awaits_labels(m))
+		return false;
 	if (message_is_for(m, msg)) {
 		if (msg->len > o->room || output_late(o))
 			return false;
@@ -513,7 +523,7 @@ member_pending(const struct update_member *m)
 {
 	const struct update_group *g = m->group;
 
-	if (m->error != 0 || g->error != 0)
+	if (m->error != 0 || g->error != 0 || member_awaits_labels(m))
 		return false;
 	if (m->state == MEMBER_BEHIND)
 		return behind_pending(m);
@@ -790,6 +800,47 @@ update_group_lag_ns(const struct update_member *m, uint64_t now_ns)
 	else if (m->state == MEMBER_STREAM && m->at->next != NULL && m->at != g->front)
 		since = m->at->next->tick;
 	return since < now ? (uint64_t)(now - since) << TICK_SHIFT : 0;
+}
+
+/* The time of the oldest message that a member of `g` has not passed. 0: a member owes withdrawals of unknown age. */
+static uint64_t
+group_passed_ns(const struct update_group *g)
+{
+	uint64_t oldest = UINT64_MAX;
+
+	if (g->deferred > 0)
+		return 0;
+	if (g->first != g->last)
+		oldest = (uint64_t)g->first->next->tick << TICK_SHIFT;
+	for (const struct update_member *m = g->members; m != NULL; m = m->next) {
+		uint64_t since = (uint64_t)m->behind_tick << TICK_SHIFT;
+
+		if (m->state == MEMBER_BEHIND && since < oldest)
+			oldest = since;
+	}
+	return oldest;
+}
+
+uint64_t
+update_groups_passed_ns(const struct update_groups *s)
+{
+	uint64_t oldest = UINT64_MAX;
+
+	for (const struct update_group *g = s->groups; g != NULL; g = g->next) {
+		uint64_t passed = g->labels ? group_passed_ns(g) : UINT64_MAX;
+
+		if (passed < oldest)
+			oldest = passed;
+	}
+	return oldest;
+}
+
+void
+update_groups_relabel(struct update_groups *s)
+{
+	for (struct update_group *g = s->groups; g != NULL; g = g->next)
+		if (g->labels && !g->left)
+			policy_walk_owe(g);
 }
 
 const struct update_rules *

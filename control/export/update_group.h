@@ -34,6 +34,7 @@ struct update_groups_config {
 	struct shard *shard; /* the only shard, where `shards` is NULL */
 	const struct shards *shards; /* all shards, with one journal */
 	struct adj_records *records; /* advertised paths, of all groups of the session thread */
+	struct swaps *swaps; /* labels for VPN routes with our next hop; NULL: none */
 	unsigned batch; /* changes in one batch; 1,024, with several shards 4,096 */
 	uint32_t kept_max; /* octets of the stream kept for slow members; 1 MiB */
 	/* A walk waits for the slowest member for patience_ns plus half of the walk's duration; 1 s. */
@@ -78,8 +79,8 @@ struct update_rules {
 	const struct policy *policy;
 	struct ip_addr peer; /* input of policies */
 	/*
-	 * In VPN families a label stays with its next hop: a path that these rules, or the policy, give another next hop is not advertised, because no label
-	 * is swapped (RFC 4364 10 b). default_originate has no effect there.
+	 * In VPN families a label stays with its next hop. A path that these rules give our next hop gets a label of ours, which workers swap (RFC 4364 10 b);
+	 * a path that policy gives a third next hop is not advertised. default_originate has no effect there.
 	 */
 	bool next_hop_self, next_hop_unchanged, remove_private_as, as_override, default_originate;
 };
@@ -213,6 +214,13 @@ void update_groups_gather(struct update_groups *s, uint64_t now_ns, bool loading
 	RUNS_ON(role_session);
 /* The groups read the journal up to this sequence. UINT64_MAX: all of the journal. */
 void update_groups_whole(struct update_groups *s, uint64_t sequence) RUNS_ON(role_session);
+/*
+ * For swaps_tidy(): messages made before this time have left the streams of the VPN families, and no member behind owes a withdrawal from before. UINT64_MAX: no
+ * message waits.
+ */
+uint64_t update_groups_passed_ns(const struct update_groups *s) RUNS_ON(role_session);
+/* Evaluates all routes of the VPN families again, and sends the differences. */
+void update_groups_relabel(struct update_groups *s) RUNS_ON(role_session);
 /* True if both members are in one group. NULL is in no group. */
 bool update_group_shared(const struct update_member *a, const struct update_member *b);
 
@@ -272,8 +280,8 @@ struct update_group_stats {
 	uint64_t messages, octets; /* packed once for all members */
 	uint64_t own_messages; /* packed for one member behind */
 	uint64_t fell_behind, evicted, splits;
-	uint64_t
-		foreign_labels; /* evaluations that refused a path: its label would get another next hop */
+	/* Evaluations that refused a path: its label would get a third next hop; no label of ours was free. */
+	uint64_t foreign_labels, no_labels;
 	uint64_t windows; /* parts of the journal copied, by all groups of the thread */
 };
 void update_group_stats(const struct update_member *m, struct update_group_stats *out);

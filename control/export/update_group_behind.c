@@ -541,7 +541,7 @@ report_settled(struct update_member *m, struct output *o)
 void
 behind_run(struct update_member *m, struct output *o)
 {
-	while (m->state == MEMBER_BEHIND && m->error == 0) {
+	while (m->state == MEMBER_BEHIND && m->error == 0 && labels_installed(m->group)) {
 		if (m->owed_begin) {
 			if (!member_frame(m, true, o))
 				return;
@@ -572,6 +572,8 @@ behind_run(struct update_member *m, struct output *o)
 bool
 behind_pending(const struct update_member *m)
 {
+	if (!labels_installed(m->group))
+		return false;
 	return m->owed_begin || (m->tell.count > 0 && !tell_waits(m)) ||
 	       (m->tell.count == 0 && m->gone.count == 0) || member_may_withdraw(m) ||
 	       (m->group->ready_count == 0 && stream_pending(m->group));

@@ -17,6 +17,7 @@
 #include "lpm/arena.h"
 #include "rib/adj_rib_out.h"
 #include "rib/role.h"
+#include "rib/swap.h"
 #include "rib/walk.h"
 
 #define BATCH_CHANGES 1024u
@@ -65,6 +66,7 @@ tick_of(uint64_t now_ns)
 struct message {
 	struct message *next;
 	uint64_t passed; /* journal sequence; while a cursor is held here, the ids stay valid */
+	uint64_t labels; /* the message waits until swaps_done() has reached this number */
 	uint32_t standing; /* members on this message */
 	uint32_t walk;
 	struct peer_id who;
@@ -220,6 +222,7 @@ struct update_group {
 	bool mixed;
 	uint8_t newest, after;
 	bool labels; /* of a VPN family: prefixes have distinguishers and labels */
+	uint64_t labels_asked; /* swaps_asked() at the last route with a label of ours */
 	/* of next hop self: 4, 16, 32; of VPN families 12, 24, 48; 0: the members have no address */
 	uint8_t next_hop_len;
 	struct shards_table table; /* destination ids are ids of all shards */
@@ -497,6 +500,7 @@ struct update_groups {
 		bool decided,
 			before; /* `offer` holds for all prefixes, with by_before as `before` */
 		bool refused; /* `offer` is refused by export policy */
+		bool swaps; /* `offer` needs a label of ours for each route */
 		struct offer offer;
 	} told;
 	struct peer_id source_peer;
@@ -666,6 +670,13 @@ struct update_rules rules_normal(const struct update_rules *r);
 bool rules_equal(const struct update_rules *a, const struct update_rules *b);
 /* True if these rules allow no route. */
 bool rules_silent(const struct update_rules *r);
+/* True if the labels of all routes of `g` are installed. */
+static inline bool
+labels_installed(const struct update_group *g)
+{
+	return swaps_done(g->set->c.swaps) >= g->labels_asked;
+}
+
 /* True for families with route distinguishers and labels. */
 bool rules_labels(const struct update_rules *r);
 uint8_t rules_next_hop_len(const struct update_rules *r, const struct ip_addr *next_hop,

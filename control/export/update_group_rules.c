@@ -367,18 +367,48 @@ next_hop_choose(const struct update_group *g, unsigned policy_sets, struct attr_
 	return next_hop_permitted(g, &s->next_hop);
 }
 
-/*
- * True if the label of a path means nothing at the advertised next hop. A label belongs to the next hop that came with the label. With another next hop the
- * route needs a label of that router: RFC 4364 10 b, not done: no label is swapped, so the route is not advertised. The labels of our own routes are ours.
- */
-static bool
-label_is_foreign(const struct update_group *g, const struct policy_verdict *v,
+/* A label belongs to the next hop that came with the label. With another next hop the route needs a label of that router. */
+enum label_use {
+	LABEL_KEPT,
+	LABEL_SWAPPED, /* RFC 4364 10 b: our next hop, and a label of ours */
+	LABEL_FOREIGN, /* the label of a third router is not known, or packets are discarded here */
+};
+
+/* The labels of our own routes are ours. */
+static enum label_use
+label_use(const struct update_group *g, const struct policy_verdict *v,
 	const struct attr_set *attrs, enum route_source kind, struct peer_id from)
 {
 	if (!g->labels || from.v == PEER_SELF.v)
-		return false;
-	return next_hop_is_own(g, v->sets, &v->attrs->next_hop, kind, from) ||
-	       !addr_equal(&v->attrs->next_hop, &attrs->next_hop);
+		return LABEL_KEPT;
+	if (!next_hop_is_own(g, v->sets, &v->attrs->next_hop, kind, from))
+		return addr_equal(&v->attrs->next_hop, &attrs->next_hop) ? LABEL_KEPT
+									 : LABEL_FOREIGN;
+	return g->set->c.swaps != NULL && !addr_is_discard(&attrs->next_hop) &&
+			       !addr_is_discard(&v->attrs->next_hop)
+		       ? LABEL_SWAPPED
+		       : LABEL_FOREIGN;
+}
+
+/* Gives the offer a label of ours for the label of the path. Without a label the offer permits no route. */
+static void
+offer_swap(struct update_group *g, struct dest_id id, const struct attr_set *attrs, struct offer *o)
+{
+	struct update_groups *s = g->set;
+
+	o->path.swapped = true;
+	if (g->out == NULL) { /* a preview allocates no label; 0: a label that no route has yet */
+		o->label = swaps_find(s->c.swaps, &attrs->next_hop, o->label);
+		return;
+	}
+	/* rules_evaluate_window(): the routes have different labels, so each is evaluated alone */
+	o->path.swap =
+		id.v != DEST_DEFAULT.v ? swaps_label(s->c.swaps, &attrs->next_hop, o->label) : 0;
+	o->permit = o->path.swap != 0;
+	if (o->permit)
+		g->labels_asked = swaps_asked(s->c.swaps);
+	o->label = o->path.swap;
+	g->stats.no_labels += !o->permit && id.v != DEST_DEFAULT.v;
 }
 
 /* ---- an exported set ---- */
@@ -601,7 +631,7 @@ content_key(const struct update_group *g, const struct adj_path *p, uint8_t edit
 	if (edit == EDIT_UNNAMED)
 		return 0;
 	return hash_words((uint64_t)p->accepted.v << 32 | p->serial, g->edits[edit].hash,
-		       (uint64_t)p->originator << 8 | p->kind) |
+		       (uint64_t)(p->swapped ? 0 : p->originator) << 8 | p->kind) |
 	       1;
 }
 
@@ -656,7 +686,8 @@ static bool
 path_equal(const struct adj_path *a, const struct adj_path *b)
 {
 	return a->accepted.v == b->accepted.v && a->serial == b->serial &&
-	       a->originator == b->originator && a->source.v == b->source.v && a->kind == b->kind;
+	       a->originator == b->originator && a->source.v == b->source.v && a->kind == b->kind &&
+	       a->swapped == b->swapped;
 }
 
 /* The attributes of the last path were made. */
@@ -719,7 +750,7 @@ static bool
 same_path(const struct adj_path *a, const struct adj_path *b)
 {
 	return a->accepted.v == b->accepted.v && a->serial == b->serial &&
-	       a->source.v == b->source.v && a->kind == b->kind;
+	       a->source.v == b->source.v && a->kind == b->kind && a->swapped == b->swapped;
 }
 
 bool
@@ -998,6 +1029,7 @@ evaluate_path(struct update_group *g, struct dest_id id, const struct dest_view 
 	struct path_run *run;
 	const struct shard_peer *source;
 	struct policy_verdict v;
+	enum label_use use;
 	uint32_t label;
 	int err;
 
@@ -1010,6 +1042,8 @@ evaluate_path(struct update_group *g, struct dest_id id, const struct dest_view 
 		o->label = label;
 		g->set->policy_refused = run->refused;
 		g->stats.foreign_labels += !o->permit && !run->refused;
+		if (run->swaps)
+			offer_swap(g, id, run->attrs, o);
 		return 0;
 	}
 	err = policy_run(g, run->accepted, run->attrs, run->kind, &view->prefix, &v);
@@ -1019,9 +1053,11 @@ evaluate_path(struct update_group *g, struct dest_id id, const struct dest_view 
 	run->decided = !policy_runs(&g->rules) || !policy_asks_prefix(g->rules.policy);
 	run->before = g->by_before;
 	run->offer = *o;
+	run->swaps = false;
 	if (!v.permit)
 		return 0;
-	if (label_is_foreign(g, &v, run->attrs, run->kind, best->peer)) {
+	use = label_use(g, &v, run->attrs, run->kind, best->peer);
+	if (use == LABEL_FOREIGN) {
 		g->stats.foreign_labels++;
 		return 0;
 	}
@@ -1040,6 +1076,9 @@ evaluate_path(struct update_group *g, struct dest_id id, const struct dest_view 
 	if (run->kind == SOURCE_INTERNAL && g->rules.kind != UPDATE_EXTERNAL)
 		o->path.originator = source != NULL ? source->router_id : 0;
 	run->offer = *o;
+	run->swaps = use == LABEL_SWAPPED;
+	if (run->swaps)
+		offer_swap(g, id, run->attrs, o);
 	return 0;
 }
 
@@ -1067,6 +1106,7 @@ rules_evaluate_path(struct update_group *g, const struct dest_view *view,
 	const struct shard_peer *source;
 	struct policy_verdict v;
 	enum route_source kind;
+	enum label_use use;
 	uint32_t label;
 	int err;
 
@@ -1077,14 +1117,21 @@ rules_evaluate_path(struct update_group *g, const struct dest_view *view,
 	g->set->run_valid = false;
 	err = policy_run(g, (struct attr_id){0}, attrs, kind, &view->prefix, &v);
 	g->set->run_valid = false;
-	if (err < 0 || !v.permit || label_is_foreign(g, &v, attrs, kind, best->peer))
+	if (err < 0 || !v.permit)
 		return err;
+	use = label_use(g, &v, attrs, kind, best->peer);
+	if (use == LABEL_FOREIGN)
+		return 0;
+	if (use == LABEL_SWAPPED) /* 0: a label that no route has yet */
+		label = swaps_find(g->set->c.swaps, &attrs->next_hop, label);
 	*o = (struct offer){.permit = true,
 		.by_before = g->by_before,
 		.edit = EDIT_UNNAMED,
 		.label = label,
 		.made = MADE_NONE,
-		.path = {.source = best->peer, .kind = (uint8_t)kind},
+		.path = {.source = best->peer,
+			.kind = (uint8_t)kind,
+			.swapped = use == LABEL_SWAPPED},
 		.sets = v.sets,
 		.attrs = attrs,
 		.after = v.attrs,

@@ -55,7 +55,8 @@ stream_bypass(struct update_group *g, const struct message *head, const uint8_t 
 	struct output *o = g->set->direct_output;
 
 	if (m == NULL || m->group != g || g->member_count != 1 || m->state != MEMBER_STREAM ||
-		g->first != g->last || head->len == 0 || head->len > o->room)
+		g->first != g->last || head->len == 0 || head->len > o->room ||
+		!labels_installed(g))
 		return false;
 	if (message_is_for(m, head))
 		member_write(m, head, octets, o);
@@ -77,6 +78,7 @@ stream_append(struct update_group *g, const struct message *head, const uint32_t
 	*m = *head;
 	m->next = NULL;
 	m->standing = 0;
+	m->labels = g->labels_asked;
 	m->tick = tick_of(g->set->now_ns);
 	if (head->len > 0) {
 		memcpy(m->data, ids, ids_size);

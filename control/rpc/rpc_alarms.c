@@ -24,6 +24,7 @@ enum {
 	ALARM_HASH,
 	ALARM_MEMORY,
 	ALARM_LABELS,
+	ALARM_SWAPS,
 	ALARM_MAX_ROUTES,
 	ALARM_NETNS,
 	ALARM_COUNTERS, /* the alarms above are raised while a counter is not 0 */
@@ -75,6 +76,10 @@ static const struct alarm_kind {
 	[ALARM_LABELS] = {"labels", NULL,
 		"VPN instances have no MPLS label, or a broken file of labels was kept. The text "
 		"names the file and the fault."},
+	[ALARM_SWAPS] = {"swapped-labels", NULL,
+		"VPN routes that would leave with our next hop are not advertised, because they "
+		"have no MPLS label of this router. The text says why. `no_labels` in `bgp.peers` "
+		"counts refused routes; keeld tries again when labels are free."},
 	[ALARM_MAX_ROUTES] = {"max-routes", NULL,
 		"VPN instances have more routes than `max_routes` permits, or would have more. "
 		"Raise the limit, or import fewer routes. `vrf.list` counts the routes."},
@@ -415,6 +420,7 @@ rpc_alarms(struct rpc_env *env)
 	policy_look(env, list);
 	alarm_look(env, list, ALARM_HASH, longest_too_long(env));
 	alarm_set(env, list, ALARM_LABELS, apply_instances_alarm(env->apply, text) ? text : NULL);
+	alarm_set(env, list, ALARM_SWAPS, apply_swaps_alarm(env->apply, text) ? text : NULL);
 	alarm_set(env, list, ALARM_NETNS, apply_netns_alarm(env->apply, text) ? text : NULL);
 	max_routes_look(env, list);
 	late_look(env, list);

@@ -67,13 +67,13 @@ refresh_json(const struct session_view *v, enum family f, const struct adj_rib_i
 static json_t *
 update_group_json(const struct update_group_stats *g)
 {
-	return json_pack("{s:I, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "id",
+	return json_pack("{s:I, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "id",
 		(json_int_t)g->id, "members", (int)g->members, "behind", (int)g->behind, "walks",
 		(json_int_t)g->walks, "policy_walks", (json_int_t)g->policy_walks, "messages",
 		(json_int_t)g->messages, "octets", (json_int_t)g->octets, "own_messages",
 		(json_int_t)g->own_messages, "fell_behind", (json_int_t)g->fell_behind, "evicted",
 		(json_int_t)g->evicted, "splits", (json_int_t)g->splits, "foreign_labels",
-		(json_int_t)g->foreign_labels);
+		(json_int_t)g->foreign_labels, "no_labels", (json_int_t)g->no_labels);
 }
 
 /* RFC 8212: the directions without a policy, in which no route passes. */
@@ -592,7 +592,10 @@ static const struct rpc_field update_group_fields[] = {
 	{"splits", "integer", "Times the group was split."},
 	{"foreign_labels", "integer",
 		"VPN families: times a route was not advertised because its label would get "
-		"another next hop."},
+		"the next hop of a third router."},
+	{"no_labels", "integer",
+		"VPN families: times a route was not advertised with our next hop because no "
+		"label of this router was free or installed."},
 	{0},
 };
 

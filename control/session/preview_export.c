@@ -18,6 +18,7 @@ speaker_export_preview(struct speaker *s, enum family family, struct export_prev
 	struct export_preview_config c = {.arena = s->config.arena,
 		.shards = &s->shards,
 		.records = s->records,
+		.swaps = s->labels.swaps,
 		.family = family,
 		.member = member_of,
 		.ctx = s};

@@ -83,6 +83,9 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 	err = adj_records_create(c->arena, &s->records);
 	if (err < 0)
 		goto fail;
+	err = labels_init(s);
+	if (err < 0)
+		goto fail;
 	err = qsbr_register(c->readers, &s->reader);
 	if (err < 0)
 		goto fail;
@@ -90,6 +93,7 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 	return 0;
 fail:
 	adj_records_destroy(s->records);
+	labels_fini(s);
 	buffers_fini(s);
 	arena_free(c->arena, s->attrs);
 	arena_free(c->arena, s->packed[0]);
@@ -105,7 +109,7 @@ speaker_start(void *ctx, struct thread *self)
 	struct speaker *s = ctx;
 
 	s->thread = self;
-	return 0;
+	return labels_start(s);
 }
 
 /* ---- lists ---- */
@@ -257,6 +261,7 @@ speaker_stop(void *ctx)
 	timer_cancel(s->thread, &s->poll);
 	timer_cancel(s->thread, &s->pace_timer);
 	timer_cancel(s->thread, &s->tidy);
+	timer_cancel(s->thread, &s->labels.tidy);
 	input_end(s);
 	qsbr_offline(s->config.readers, s->reader);
 }
@@ -273,6 +278,7 @@ speaker_destroy(struct speaker *s)
 	qsbr_unregister(s->config.readers, s->reader);
 	update_groups_destroy(s->groups);
 	adj_records_destroy(s->records);
+	labels_fini(s);
 	buffers_fini(s);
 	arena_free(s->config.arena, s->ranges);
 	arena_free(s->config.arena, s->attrs);
@@ -507,6 +513,7 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 	} else {
 		s->export_all = true;
 	}
+	labels_send(s);
 	note_work("freeing removed peers");
 	removed_free(s);
 	walks_resume(s);

@@ -13,12 +13,14 @@
 #pragma once
 
 #include "control/config/config.h"
+#include "control/base/threads.h"
 #include "control/session/fsm.h"
 #include "control/export/update_group.h"
 #include "lpm/base.h"
 #include "lpm/hist.h"
 #include "rib/policy.h"
 #include "rib/shard.h"
+#include "rib/swap.h"
 
 struct netns;
 struct arena;
@@ -83,6 +85,15 @@ enum limit_level {
 	LIMIT_PASSED,
 };
 
+/* Orders for labels on their way to the fib thread and back; memory of the speaker. */
+#define SPEAKER_LABELS 256u
+struct speaker_labels {
+	struct thread_mail mail; /* of the sender */
+	void *ctx; /* speaker_config.ctx */
+	unsigned count;
+	struct swap_order order[SPEAKER_LABELS];
+};
+
 struct speaker_config {
 	struct arena *arena;
 	/*
@@ -102,6 +113,13 @@ struct speaker_config {
 	 */
 	int (*event_reserve)(void *ctx, unsigned count);
 	void (*event_release)(void *ctx, unsigned count);
+	/*
+	 * Labels for VPN routes with our next hop (rib/swap.h; .arena is ignored). labels() sends
+	 * the orders to the fib thread (fib_feed_swaps()); speaker_labels() takes the answers. NULL:
+	 * such routes are not advertised.
+	 */
+	struct swaps_config swaps;
+	void (*labels)(void *ctx, struct speaker_labels *l);
 	void *ctx;
 	uint32_t asn, router_id;
 	uint16_t tcp_port; /* 179 */
@@ -124,6 +142,10 @@ void speaker_busy(void *ctx);
  */
 void speaker_trace(struct speaker *s, struct trace_tap *tap) RUNS_ON(role_session);
 
+/* The fib thread has written the results into `l`. */
+void speaker_labels(struct speaker *s, struct speaker_labels *l) RUNS_ON(role_session);
+/* Any thread. */
+void speaker_label_figures(const struct speaker *s, struct swaps_figures *out);
 /* Any thread. */
 enum limit_level speaker_limit_level(const struct speaker *s, struct peer_id id, enum family f);
 /* Any thread. True if the peer is slow in this family (`slow_peer`). */

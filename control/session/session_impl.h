@@ -380,6 +380,12 @@ struct speaker {
 		/* when the last live prefix, and the last prefix of a whole table, was received */
 		uint64_t live_ns, bulk_ns;
 	} run;
+	struct {
+		struct swaps *swaps; /* NULL: none */
+		struct speaker_labels batch;
+		bool sent; /* `batch` is with the fib thread */
+		struct timer tidy;
+	} labels;
 	struct timer retry;
 	struct timer tidy; /* returns unused batches */
 	/* of the current UPDATE: decoded, and packed for its two announced fields */
@@ -634,6 +640,15 @@ void slow_watch(struct peer *p) RUNS_ON(role_session);
 void slow_config(struct peer *p) RUNS_ON(role_session);
 /* The session ends: ends the looks, and the flags. */
 void slow_down(struct peer *p) RUNS_ON(role_session);
+
+/* session_labels.c */
+/* 0, -ENOMEM. */
+int labels_init(struct speaker *s);
+void labels_fini(struct speaker *s);
+/* Arms the timer. 0, -ENOMEM. */
+int labels_start(struct speaker *s);
+/* Sends waiting orders to the fib thread, unless earlier orders are not answered. */
+void labels_send(struct speaker *s) RUNS_ON(role_session);
 
 /* session_faults.c */
 struct bgp_update;

@@ -275,8 +275,10 @@ next_hop_of(const struct peer_family *f, struct update_member_config *m)
 static int
 groups_create(struct speaker *s) RUNS_ON(role_session)
 {
-	struct update_groups_config c = {
-		.arena = s->config.arena, .shards = &s->shards, .records = s->records};
+	struct update_groups_config c = {.arena = s->config.arena,
+		.shards = &s->shards,
+		.records = s->records,
+		.swaps = s->labels.swaps};
 	int err = s->groups != NULL ? 0 : update_groups_create(&c, &s->groups);
 
 	if (err == 0)

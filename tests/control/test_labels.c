@@ -177,12 +177,12 @@ test_broken(void **state)
 		snprintf(name, sizeof(name), "labels.broken-%u", i + 1);
 		assert_true(there_is(name));
 		assert_alarm(l, name);
-		assert_int_equal(taken(l, "red", 0), 65536 * (i + 1));
+		assert_int_equal(taken(l, "red", 0), 32768 * (i + 1));
 		assert_alarm(l, name);
 		labels_close(l);
 		l = opened(0);
-		assert_int_equal(taken(l, "red", 0), 65536 * (i + 1));
-		assert_int_equal(taken(l, "blue", 0), 65536 * (i + 1) + 1);
+		assert_int_equal(taken(l, "red", 0), 32768 * (i + 1));
+		assert_int_equal(taken(l, "blue", 0), 32768 * (i + 1) + 1);
 		labels_close(l);
 	}
 	/* no range is left */

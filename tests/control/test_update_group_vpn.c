@@ -9,6 +9,8 @@
 #include "control/config/config.h"
 #include "tests/control/update_group_rig.h"
 
+#include <errno.h>
+
 #define MEMBERS 4u
 #define SOURCE 100u /* external; 101 is internal, 102 our client */
 #define INTERNAL 101u
@@ -51,12 +53,14 @@ struct world {
 	enum family family;
 	unsigned reader;
 	struct adj_records *records;
+	struct swaps *swaps; /* NULL: no label is swapped */
 	struct update_groups *groups;
 	struct told told[MEMBERS];
 };
 
+/* With `labels` labels of ours from 100 on; 0: no label is swapped. */
 static void
-begin(struct world *w, enum family family)
+begin_swapping(struct world *w, enum family family, uint32_t labels)
 {
 	struct update_groups_config c;
 
@@ -66,8 +70,20 @@ begin(struct world *w, enum family family)
 	assert_int_equal(shard_table_add(w->rig.shard, VRF_DEFAULT, family, &w->rig.table), 0);
 	assert_int_equal(qsbr_register(w->rig.readers, &w->reader), 0);
 	assert_int_equal(adj_records_create(w->rig.arena, &w->records), 0);
-	c = (struct update_groups_config){
-		.arena = w->rig.arena, .shard = w->rig.shard, .records = w->records};
+	if (labels > 0) {
+		struct swaps_config sc = {.arena = w->rig.arena,
+			.first = 100,
+			.last = 99 + labels,
+			.fresh = {100, labels},
+			.all = {100, labels}};
+
+		assert_int_equal(swaps_create(&sc, &w->swaps), 0);
+		adj_records_swaps(w->records, w->swaps);
+	}
+	c = (struct update_groups_config){.arena = w->rig.arena,
+		.shard = w->rig.shard,
+		.records = w->records,
+		.swaps = w->swaps};
 	assert_int_equal(update_groups_create(&c, &w->groups), 0);
 	for (uint16_t p = SOURCE; p <= CLIENT; p++) {
 		struct shard_peer k = {.id = {p},
@@ -81,6 +97,12 @@ begin(struct world *w, enum family family)
 		shard_peer_import(w->rig.shard, k.id, family, policy_accept_all());
 		rig_up(&w->rig, p, k.asn, 0x0a000000u + p, k.external);
 	}
+}
+
+static void
+begin(struct world *w, enum family family)
+{
+	begin_swapping(w, family, 0);
 }
 
 static struct update_member_config
@@ -122,6 +144,7 @@ end(struct world *w)
 	update_groups_destroy(w->groups);
 	assert_int_equal(adj_records_count(w->records), 0);
 	adj_records_destroy(w->records);
+	swaps_destroy(w->swaps);
 	qsbr_unregister(w->rig.readers, w->reader);
 	rig_fini(&w->rig);
 }
@@ -821,6 +844,7 @@ preview(struct world *w, const struct config_family *then, const struct policy *
 	struct export_preview_config c = {.arena = w->rig.arena,
 		.shards = &shards,
 		.records = w->records,
+		.swaps = w->swaps,
 		.family = w->family,
 		.member = member_of,
 		.ctx = w};
@@ -884,6 +908,245 @@ test_preview(void **state)
 	end(&w);
 }
 
+/* ---- labels of ours (RFC 4364 10 b) ---- */
+
+#define OWN_HOP(i) RD_ZERO "c000020" #i /* of member i - 1 */
+#define NLRI(label, rest) "70" label SITE_1 rest
+
+/* The fib thread answers all orders, with this result for new labels. Returns the number of orders. */
+static unsigned
+install(struct world *w, int result)
+{
+	struct swap_order order[8];
+	unsigned n, count = 0;
+
+	while ((n = swaps_orders(w->swaps, order, 8)) > 0) {
+		for (unsigned i = 0; i < n; i++)
+			order[i].result = order[i].present ? result : 0;
+		swaps_answer(w->swaps, order, n);
+		count += n;
+	}
+	return count;
+}
+
+/* A step of the clock, in seconds. True: routes are evaluated again. */
+static bool
+tidy(struct world *w, uint64_t s)
+{
+	bool again = swaps_tidy(w->swaps, s * 1000000000, update_groups_passed_ns(w->groups));
+
+	if (again)
+		update_groups_relabel(w->groups);
+	return again;
+}
+
+static struct swaps_figures
+figures(const struct world *w)
+{
+	struct swaps_figures f;
+
+	swaps_figures(w->swaps, &f);
+	return f;
+}
+
+/*
+ * Our next hop has a label of ours: one for each pair of next hop and label, sent when the label is installed. A reflected route keeps its label. The label
+ * stays with the pair while a route has it.
+ */
+static void
+test_swapped(void **state)
+{
+	struct update_group_stats stats;
+	struct update_member_config c;
+	struct world w;
+
+	begin_swapping(&w, V4, 8);
+	join_kind(&w, 0, UPDATE_EXTERNAL);
+	join_kind(&w, 1, UPDATE_CLIENT);
+	c = member_config(&w, 2, UPDATE_INTERNAL);
+	c.rules.next_hop_self = true;
+	join_empty(&w, 2, &c);
+	announce(&w, SOURCE, HOP_V4, NLRI("000101", "0a0100") NLRI("000101", "0a0200"),
+		ORIGIN_IGP_ATTR EXTERNAL_PATH TARGET);
+	drain(&w);
+	expect_nothing(&w, 0); /* the label is not installed */
+	expect_nothing(&w, 2);
+	expect_update(&w, 1, HOP_V4, NLRI("000101", "0a0100") NLRI("000101", "0a0200"),
+		ORIGIN_IGP_ATTR EXTERNAL_PATH LOCAL_PREF_100 TARGET);
+	assert_false(update_member_pending(w.told[0].m)); /* no turn without an answer */
+	assert_int_equal(install(&w, 0), 1);
+	drain(&w);
+	expect_update(&w, 0, OWN_HOP(1), NLRI("000641", "0a0100") NLRI("000641", "0a0200"),
+		ORIGIN_IGP_ATTR PREPENDED TARGET);
+	expect_update(&w, 2, OWN_HOP(3), NLRI("000641", "0a0100") NLRI("000641", "0a0200"),
+		ORIGIN_IGP_ATTR EXTERNAL_PATH LOCAL_PREF_100 TARGET);
+	update_group_stats(w.told[0].m, &stats);
+	assert_int_equal(stats.foreign_labels + stats.no_labels, 0);
+	/* another label of the edge: another label of ours; withdrawals have none */
+	announce(
+		&w, SOURCE, HOP_V4, NLRI("000201", "0a0200"), ORIGIN_IGP_ATTR EXTERNAL_PATH TARGET);
+	drain(&w);
+	expect_nothing(&w, 0);
+	assert_int_equal(install(&w, 0), 1);
+	drain(&w);
+	expect_update(
+		&w, 0, OWN_HOP(1), NLRI("000651", "0a0200"), ORIGIN_IGP_ATTR PREPENDED TARGET);
+	/* the label of an edge alone decides: another next hop, another label */
+	announce(&w, SOURCE, HOP_V4_7, NLRI("000101", "0a0300"),
+		ORIGIN_IGP_ATTR EXTERNAL_PATH TARGET);
+	assert_int_equal(install(&w, 0), 0);
+	drain(&w);
+	assert_int_equal(install(&w, 0), 1);
+	drain(&w);
+	expect_update(
+		&w, 0, OWN_HOP(1), NLRI("000661", "0a0300"), ORIGIN_IGP_ATTR PREPENDED TARGET);
+	withdraw(&w, SOURCE, NLRI("000000", "0a0100") NLRI("000000", "0a0300"));
+	drain(&w);
+	expect_withdrawal(&w, 0, NLRI("800000", "0a0100") NLRI("800000", "0a0300"));
+	assert_int_equal(figures(&w).in_use, 3);
+	assert_int_equal(figures(&w).resting, 2);
+	/* a refresh sends the label again */
+	update_group_refresh(w.told[2].m, false);
+	drain(&w);
+	expect_update(&w, 2, OWN_HOP(3), NLRI("000651", "0a0200"),
+		ORIGIN_IGP_ATTR EXTERNAL_PATH LOCAL_PREF_100 TARGET);
+	end(&w);
+}
+
+/* A label rests for 60 s after its withdrawal left all streams; a route that comes back has its label again. */
+static void
+test_label_rests(void **state)
+{
+	struct world w;
+
+	begin_swapping(&w, V4, 2);
+	join_kind(&w, 0, UPDATE_EXTERNAL);
+	join_kind(&w, 1, UPDATE_EXTERNAL);
+	announce(
+		&w, SOURCE, HOP_V4, NLRI("000101", "0a0100"), ORIGIN_IGP_ATTR EXTERNAL_PATH TARGET);
+	drain(&w);
+	install(&w, 0);
+	drain(&w);
+	assert_false(tidy(&w, 1));
+	assert_int_equal(figures(&w).resting, 0);
+	withdraw(&w, SOURCE, NLRI("000000", "0a0100"));
+	/* member 0 sends the withdrawal, member 1 does not yet */
+	update_groups_gather(w.groups, UINT64_C(2000000000), false);
+	qsbr_online(w.rig.readers, w.reader);
+	{
+		uint8_t buf[BGP_MSG_MAX];
+		bool more, others;
+
+		assert_true(turn_send(w.told[0].m, buf, sizeof(buf), UINT64_MAX, &more, &others,
+				    on_mark, NULL) > 0);
+	}
+	qsbr_offline(w.rig.readers, w.reader);
+	assert_int_equal(figures(&w).resting, 1);
+	for (uint64_t s = 2; s < 200; s++)
+		assert_false(tidy(&w, s));
+	assert_int_equal(install(&w, 0), 0); /* no label is removed */
+	drain(&w);
+	expect_withdrawal(&w, 1, NLRI("800000", "0a0100"));
+	assert_false(tidy(&w, 200)); /* the rest begins */
+	assert_false(tidy(&w, 259));
+	assert_int_equal(install(&w, 0), 0);
+	/* the route comes back, with its label, and goes */
+	announce(
+		&w, SOURCE, HOP_V4, NLRI("000101", "0a0100"), ORIGIN_IGP_ATTR EXTERNAL_PATH TARGET);
+	drain(&w);
+	expect_update(
+		&w, 0, OWN_HOP(1), NLRI("000641", "0a0100"), ORIGIN_IGP_ATTR PREPENDED TARGET);
+	assert_int_equal(install(&w, 0), 0);
+	assert_false(tidy(&w, 400));
+	withdraw(&w, SOURCE, NLRI("000000", "0a0100"));
+	drain(&w);
+	for (uint64_t s = 401; s < 462; s++)
+		assert_false(tidy(&w, s));
+	assert_int_equal(install(&w, 0), 0);
+	assert_false(tidy(&w, 462));
+	assert_int_equal(install(&w, 0), 1);
+	assert_int_equal(figures(&w).in_use, 0);
+	/* the next route gets the other label */
+	announce(
+		&w, SOURCE, HOP_V4, NLRI("000101", "0a0100"), ORIGIN_IGP_ATTR EXTERNAL_PATH TARGET);
+	drain(&w);
+	install(&w, 0);
+	drain(&w);
+	expect_update(
+		&w, 0, OWN_HOP(1), NLRI("000651", "0a0100"), ORIGIN_IGP_ATTR PREPENDED TARGET);
+	end(&w);
+}
+
+/* Without a free label, or without room in the label table, a route is not advertised; it follows when there is a label. */
+static void
+test_no_label(void **state)
+{
+	struct update_group_stats stats;
+	struct world w;
+
+	begin_swapping(&w, V4, 1);
+	join_kind(&w, 0, UPDATE_EXTERNAL);
+	announce(
+		&w, SOURCE, HOP_V4, NLRI("000101", "0a0100"), ORIGIN_IGP_ATTR EXTERNAL_PATH TARGET);
+	drain(&w);
+	install(&w, 0);
+	drain(&w);
+	announce(
+		&w, SOURCE, HOP_V4, NLRI("000201", "0a0200"), ORIGIN_IGP_ATTR EXTERNAL_PATH TARGET);
+	drain(&w);
+	expect_nothing(&w, 0);
+	assert_true(figures(&w).full);
+	update_group_stats(w.told[0].m, &stats);
+	assert_int_equal(stats.no_labels, 1);
+	/* the only label is advertised for another pair: no reuse, but a withdrawal */
+	announce(
+		&w, SOURCE, HOP_V4, NLRI("000201", "0a0100"), ORIGIN_IGP_ATTR EXTERNAL_PATH TARGET);
+	drain(&w);
+	expect_withdrawal(&w, 0, NLRI("800000", "0a0100"));
+	for (uint64_t s = 1; s < 70; s++)
+		assert_false(tidy(&w, s));
+	assert_int_equal(install(&w, 0), 1); /* removed */
+	assert_true(tidy(&w, 70));
+	assert_false(figures(&w).full);
+	drain(&w);
+	assert_int_equal(install(&w, -ENOSPC), 1);
+	/* the label table has no room: the routes are withdrawn before the next try */
+	assert_int_equal(figures(&w).failed, 1);
+	assert_true(tidy(&w, 71));
+	drain(&w);
+	assert_int_equal(update_group_advertised(w.told[0].m), 0);
+	assert_int_equal(install(&w, 0), 1);
+	assert_true(tidy(&w, 72));
+	drain(&w);
+	expect_update(&w, 0, OWN_HOP(1), NLRI("000641", "0a0100") NLRI("000641", "0a0200"),
+		ORIGIN_IGP_ATTR PREPENDED TARGET);
+	assert_int_equal(figures(&w).failed, 0);
+	end(&w);
+}
+
+/* A preview allocates no label: the present label is no change, a new one is. */
+static void
+test_swapped_preview(void **state)
+{
+	struct config_family kept = {.next_hop_unchanged = true}, own = {0};
+	struct world w;
+
+	begin_swapping(&w, V4, 8);
+	join_kind(&w, 0, UPDATE_EXTERNAL);
+	announce(&w, SOURCE, HOP_V4, NLRI_1 NLRI_2, ORIGIN_IGP_ATTR EXTERNAL_PATH TARGET);
+	drain(&w);
+	install(&w, 0);
+	drain(&w);
+	assert_int_equal(update_group_advertised(w.told[0].m), 2);
+	expect_counts(preview(&w, &own, policy_accept_all()), 0, 0, 0);
+	expect_counts(preview(&w, &kept, policy_accept_all()), 0, 0, 2);
+	announce(
+		&w, SOURCE, HOP_V4, NLRI("000201", "0a0100"), ORIGIN_IGP_ATTR EXTERNAL_PATH TARGET);
+	expect_counts(preview(&w, &own, policy_accept_all()), 0, 0, 1);
+	assert_int_equal(figures(&w).in_use, 2);
+	end(&w);
+}
+
 int
 main(void)
 {
@@ -898,6 +1161,10 @@ main(void)
 		cmocka_unit_test(test_instance),
 		cmocka_unit_test(test_refresh),
 		cmocka_unit_test(test_preview),
+		cmocka_unit_test(test_swapped),
+		cmocka_unit_test(test_label_rests),
+		cmocka_unit_test(test_no_label),
+		cmocka_unit_test(test_swapped_preview),
 	};
 
 	role_enter_rib();

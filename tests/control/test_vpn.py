@@ -37,9 +37,9 @@ def policy(*rejected):
 
 
 class Vpn(KeelTest):
-    def begin(self, refresh=True, keep=False, families=(V4, FAMILY)):
-        # a label stays with its next hop
-        config = {f: {"import_policy": "in", "export_policy": "accept-all", "keep_all_routes": keep, "next_hop_unchanged": True} for f in (V4, FAMILY)}
+    def begin(self, refresh=True, keep=False, families=(V4, FAMILY), unchanged=True):
+        # with its next hop a label stays
+        config = {f: {"import_policy": "in", "export_policy": "accept-all", "keep_all_routes": keep, "next_hop_unchanged": unchanged} for f in (V4, FAMILY)}
         peers = [{"address": a, "asn": n, "passive": True, "families": config} for a, n in ((THEM, 64513), (OTHER, 64514))]
         self.start(dict({"router": {"asn": 64512, "router_id": US}, "bgp": {"next_hop_tracking": False, "peers": peers}}, **policy()))
         self.them = self.speak(refresh=refresh, families=families)
@@ -125,6 +125,77 @@ class Vpn(KeelTest):
         got = {(rd, p): label for f, b in self.received(self.other, 0) if f == AFI_SAFI[FAMILY] for p, rd, label in nlri_of(b, *f)}
         self.assertEqual({p for rd, p in got if rd == RDS["64512:7"]}, set(PREFIXES))
         self.assertEqual({rd for rd, p in got if p == PREFIXES[0]}, set(RDS.values()))
+
+    # ---- labels of ours ----
+
+    def labels(self, since=0):
+        """{prefix: (label, next hop)} that the other peer was sent."""
+        found = {}
+        for t, kind, b in self.other.messages:
+            if kind != UPDATE or t < since:
+                continue
+            for k, v in attributes(b[4:]):
+                if k == 14 and (v[1], v[2]) == AFI_SAFI[FAMILY]:
+                    for p, rd, label in nlri_of(v[5 + v[3]:], v[1], v[2]):
+                        found[p] = (int.from_bytes(label, "big") >> 4, v[4:4 + v[3]][-4:])
+        return found
+
+    def own(self):
+        return {p: r["labels"][0] for r in self.keel.call("rib.routes", {"family": FAMILY, "view": "adj-out", "peer": OTHER})["routes"]
+                for p in [r["prefix"]]}
+
+    def alarms(self):
+        return {a["kind"]: a["text"] for a in self.keel.call("system.info")["alarms"]}
+
+    def test_labels_of_ours(self):
+        """RFC 4364 10 b: our next hop with a label of ours for each pair of next hop and label; other labels after a restart."""
+        self.begin(unchanged=False)
+        us = bytes([192, 0, 2, 1])
+        sent = self.labels()
+        self.assertEqual({p: hop for p, (_, hop) in sent.items()}, {p: us for p in PREFIXES})
+        labels = [sent[p][0] for p in PREFIXES]
+        self.assertEqual(len(set(labels)), len(PREFIXES))
+        self.assertTrue(all(262144 <= label < 262144 + 16384 for label in labels), labels)
+        self.assertEqual(self.own(), dict(zip(PREFIXES, labels)))
+        since = time.monotonic()
+        self.them.send(UPDATE, update_of(FAMILY, THEM, (64513,), route(NETS[1], label=100)))  # the label of NETS[0]
+        self.wait("the shared label", lambda: self.labels(since), self.other.changed)
+        self.assertEqual(self.labels(since), {PREFIXES[1]: (labels[0], us)})
+        self.them.send(UPDATE, withdrawal_of(FAMILY, route(NETS[1], label=None)))
+        self.wait("the withdrawal", lambda: PREFIXES[1] not in self.other.table(), self.other.changed)
+        group = self.peer(OTHER)["families"][FAMILY]["update_group"]
+        self.assertEqual((group["foreign_labels"], group["no_labels"]), (0, 0))
+        self.assertNotIn("swapped-labels", self.alarms())
+        for part in (1, 2):
+            self.keel.kill()
+            self.keel.start()
+            self.again_up()
+            labels = [label for label, _ in self.labels().values()]
+            self.assertTrue(all(262144 + part * 16384 <= label < 262144 + (part + 1) * 16384 for label in labels), labels)
+
+    def again_up(self):
+        self.them = self.speak(families=(V4, FAMILY))
+        self.other = self.speak(address=OTHER, asn=64514, families=(V4, FAMILY))
+        self.say(*NETS)
+        self.wait("the table", lambda: set(PREFIXES) <= self.other.table(), self.other.changed)
+
+    def test_no_labels(self):
+        """Without the number of the last start no label is given away soon: alarm, and nothing is advertised."""
+        self.begin(unchanged=False)
+        self.keel.kill()
+        with open(os.path.join(self.keel.state, "swap-labels.json"), "w") as f:
+            f.write("{\"start\": 77}")
+        self.keel.start()
+        self.them = self.speak(families=(V4, FAMILY))
+        self.other = self.speak(address=OTHER, asn=64514, families=(V4, FAMILY))
+        self.say(*NETS)
+        self.wait("refusals", lambda: self.peer(OTHER)["families"][FAMILY]["update_group"]["no_labels"] >= len(NETS))
+        self.assertIn("swap-labels.json", self.alarms()["swapped-labels"])
+        self.assertEqual((self.other.table(), self.own()), (set(), {}))
+        self.keel.kill()  # the file is sound again
+        self.keel.start()
+        self.again_up()
+        self.assertNotIn("swapped-labels", self.alarms())
 
     # ---- rules of keel-policy(7) ----
 

@@ -286,6 +286,37 @@ test_imported(void **state)
 	feed_rig_fini(&r);
 }
 
+<<<<<<< 34dab00
+/* The action of a label of ours: the outgoing label, the first label of the tunnel (0: none), and the neighbour (0: not resolved). */
+static void
+assert_swap(uint32_t label, enum label_op op, uint32_t out, uint32_t tunnel, uint8_t mac)
+{
+	struct label_entry entry;
+	const struct path_list *l;
+	struct next_hop_view v;
+
+	assert_true(label_table_get(fib_labels(r.fib), label, &entry));
+	assert_int_equal(entry.op, op);
+	assert_int_equal(entry.out, out);
+	l = &path_lists_array(fib_path_lists(r.fib))[entry.list.v];
+	assert_int_equal(l->kind, PATH_LIST_FORWARD);
+	assert_true(next_hop_peek(fib_path_lists(r.fib), l->path[0].next_hop, &v));
+	assert_int_equal(v.state == NEXT_HOP_UP, mac != 0);
+	if (mac == 0)
+		return;
+	assert_int_equal(v.adjacency.ether[5], mac);
+	assert_int_equal(v.adjacency.label_count, tunnel != 0);
+	if (tunnel != 0)
+		assert_int_equal(v.adjacency.label[0], tunnel);
+}
+
+/*
+ * RFC 4364 10 b: labels of ours are swapped for the labels of edges. All labels of an edge share a
+ * path list, follow the underlay and the tunnel, and are removed alone.
+ */
+static void
+test_swapped(void **state)
+=======
 /* The tunnel to the edge router of a route of RED; 0: none. */
 static void
 assert_tunnel(const char *addr, uint8_t len, uint8_t mac, uint32_t source, uint16_t mtu)
@@ -303,12 +334,61 @@ assert_tunnel(const char *addr, uint8_t len, uint8_t mac, uint32_t source, uint1
 /* A UDP tunnel comes before a label-switched path; workers accept packets from its end alone. */
 static void
 test_udp_tunnel(void **state)
+>>>>>>> 46c77ee77f9a857bc54d2f28d7440eb9e4bdb298
 {
 	struct fib_feed_lsp lsp = {.in_label = LABEL_NONE,
 		.destination = text_prefix("198.51.100.0/24"),
 		.next_hop = text_addr("192.0.2.3"),
 		.label_count = 1,
 		.label = {900001}};
+<<<<<<< 34dab00
+	struct swap_order order[] = {
+		{.label = 300000, .received = 5001, .present = true},
+		{.label = 300001, .received = 5002, .present = true},
+		{.label = 300002, .received = 3, .present = true},
+		{.label = 300003, .received = 0, .present = true},
+	};
+	unsigned lists;
+
+	(void)state;
+	vpn_begin();
+	static_in(VRF_DEFAULT, "198.51.100.0/24", HOP, true);
+	for (unsigned i = 0; i < 4; i++)
+		order[i].next_hop = text_addr("198.51.100.1");
+	lists = path_lists_in_use(fib_path_lists(r.fib));
+	fib_feed_swaps(r.feed, order, 4);
+	feed_rig_settle(&r);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(order[i].result, 0);
+	assert_int_equal(path_lists_in_use(fib_path_lists(r.fib)), lists + 1);
+	assert_swap(300000, LABEL_SWAP, 5001, 0, 0);
+	assert_int_equal(feed_rig_neighbor_text(&r, HOP, 0, 9), 0);
+	assert_int_equal(feed_rig_neighbor_text(&r, "192.0.2.3", 0, 13), 0);
+	feed_rig_settle(&r);
+	assert_swap(300000, LABEL_SWAP, 5001, 0, 9);
+	assert_swap(300001, LABEL_SWAP, 5002, 0, 9);
+	assert_swap(300002, LABEL_POP_FORWARD, 0, 0, 9); /* implicit null */
+	assert_swap(300003, LABEL_SWAP, 0, 0, 9);
+	static_in(VRF_DEFAULT, "198.51.100.0/24", "192.0.2.3", true);
+	feed_rig_settle(&r);
+	assert_swap(300001, LABEL_SWAP, 5002, 0, 13);
+	/* a tunnel to the edge, and none again; walks free edges without users */
+	assert_int_equal(fib_feed_lsps(r.feed, &lsp, 1), 0);
+	feed_rig_settle(&r);
+	assert_swap(300001, LABEL_SWAP, 5002, 900001, 13);
+	assert_swap(300002, LABEL_POP_FORWARD, 0, 900001, 13);
+	assert_int_equal(fib_feed_lsps(r.feed, NULL, 0), 0);
+	feed_rig_settle(&r);
+	assert_swap(300000, LABEL_SWAP, 5001, 0, 13);
+	order[0].present = order[2].present = false;
+	order[1] = order[2];
+	fib_feed_swaps(r.feed, order, 2);
+	assert_int_equal(order[0].result, 0);
+	assert_int_equal(label_table_count(fib_labels(r.fib)), 2);
+	assert_swap(300001, LABEL_SWAP, 5002, 0, 13);
+	fib_feed_swaps(r.feed, order, 2); /* no action: nothing happens */
+	assert_int_equal(label_table_count(fib_labels(r.fib)), 2);
+=======
 	struct fib_feed_tunnel tunnels[2] = {{text_addr("198.51.100.1"), text_addr("192.0.2.1")},
 		{text_addr("198.51.100.2"), text_addr("192.0.2.1")}};
 	struct tunnel ends = {0};
@@ -350,6 +430,7 @@ test_udp_tunnel(void **state)
 	assert_tunnel("10.2.0.1", 8, 13, 0, mtu);
 	assert_false(tunnel_known(reader, ends));
 	assert_int_equal(feed_rig_audit(&r), 0);
+>>>>>>> 46c77ee77f9a857bc54d2f28d7440eb9e4bdb298
 	feed_rig_fini(&r);
 }
 
@@ -636,7 +717,11 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_routes_of_the_host),
 		cmocka_unit_test(test_imported),
+<<<<<<< 34dab00
+		cmocka_unit_test(test_swapped),
+=======
 		cmocka_unit_test(test_udp_tunnel),
+>>>>>>> 46c77ee77f9a857bc54d2f28d7440eb9e4bdb298
 		cmocka_unit_test(test_imported_from_host),
 		cmocka_unit_test(test_short),
 		cmocka_unit_test(test_audit),

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Labels for VPN routes with our next hop (rib/swap.h): orders to the fib thread and their answers, and the release of labels without routes. One batch of
+ * orders is on its way at a time, in memory of the speaker, so that no order can be lost.
+ */
+#include "control/session/session_impl.h"
+
+#include "rib/adj_rib_out.h"
+
+#define TIDY_NS NS_PER_S
+
+static void
+tidy_fire(struct timer *t) RUNS_ON(role_session)
+{
+	struct speaker *s = container_of(t, struct speaker, labels.tidy);
+	uint64_t passed = s->groups != NULL ? update_groups_passed_ns(s->groups) : UINT64_MAX;
+
+	if (swaps_tidy(s->labels.swaps, now_ns(), passed) && s->groups != NULL) {
+		update_groups_relabel(s->groups);
+		s->export_all = true;
+	}
+	timer_arm(s->thread, t, TIDY_NS); /* cannot fail: the timer had an entry */
+}
+
+int
+labels_init(struct speaker *s)
+{
+	struct swaps_config c = s->config.swaps;
+	int err;
+
+	if (s->config.labels == NULL)
+		return 0;
+	c.arena = s->config.arena;
+	err = swaps_create(&c, &s->labels.swaps);
+	if (err == 0)
+		adj_records_swaps(s->records, s->labels.swaps);
+	s->labels.tidy.fire = tidy_fire;
+	s->labels.batch.ctx = s->config.ctx;
+	return err;
+}
+
+void
+labels_fini(struct speaker *s)
+{
+	swaps_destroy(s->labels.swaps);
+}
+
+int
+labels_start(struct speaker *s)
+{
+	return s->labels.swaps != NULL ? timer_arm(s->thread, &s->labels.tidy, TIDY_NS) : 0;
+}
+
+void
+labels_send(struct speaker *s)
+{
+	struct speaker_labels *l = &s->labels.batch;
+
+	if (s->labels.swaps == NULL || s->labels.sent)
+		return;
+	l->count = swaps_orders(s->labels.swaps, l->order, SPEAKER_LABELS);
+	s->labels.sent = l->count > 0;
+	if (l->count > 0)
+		s->config.labels(s->config.ctx, l);
+}
+
+void
+speaker_labels(struct speaker *s, struct speaker_labels *l)
+{
+	swaps_answer(s->labels.swaps, l->order, l->count);
+	for (unsigned i = 0; i < l->count; i++)
+		if (l->order[i].result != 0) /* withdraws the routes at once */
+			timer_arm_sooner(s->thread, &s->labels.tidy, 0);
+	s->labels.sent = false;
+	s->export_all = true; /* messages waited for the labels */
+}
+
+void
+speaker_label_figures(const struct speaker *s, struct swaps_figures *out)
+{
+	swaps_figures(s->labels.swaps, out);
+}
