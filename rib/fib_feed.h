@@ -102,13 +102,12 @@ struct fib_feed_lsp {
 int fib_feed_lsps(struct fib_feed *f, const struct fib_feed_lsp *lsps, unsigned count)
 	RUNS_ON(role_fib);
 /*
-<<<<<<< 34dab00
  * Installs or removes labels of VPN routes with our next hop (RFC 4364 10 b), and writes the result
  * of each order: 0; -ENOMEM, -ENOSPC: not installed. A label is removed before a further order for
  * the label. Without a data plane nothing is installed, and each result is 0.
  */
 void fib_feed_swaps(struct fib_feed *f, struct swap_order *order, unsigned count) RUNS_ON(role_fib);
-=======
+/*
  * The tunnels of MPLS over UDP (RFC 7510), which replace those of an earlier call: labelled packets
  * for the next hop `remote` of `default` leave in UDP, and come in UDP from there. Both addresses are
  * IPv4. A tunnel comes before a label-switched path. 0; -ENOMEM, -ENOSPC: nothing changed.
@@ -118,7 +117,6 @@ struct fib_feed_tunnel {
 };
 int fib_feed_tunnels(struct fib_feed *f, const struct fib_feed_tunnel *tunnels, unsigned count)
 	RUNS_ON(role_fib);
->>>>>>> 46c77ee77f9a857bc54d2f28d7440eb9e4bdb298
 /* The lowest `preference` wins. Installed routes are compared again. */
 void fib_feed_preference(struct fib_feed *f, const uint8_t preference[SOURCE_COUNT])
 	RUNS_ON(role_fib);

@@ -240,17 +240,15 @@ struct fib_feed {
 		unsigned count;
 	} lsps;
 	struct {
-<<<<<<< 34dab00
 		struct swapped **bucket; /* NULL: no label so far */
 		unsigned count;
 		/* buckets from here on are written again; SWAPPED_BUCKETS: none */
 		unsigned at;
 	} swapped;
-=======
+	struct {
 		struct tunnel *at; /* ordered by remote */
 		unsigned count;
 	} tunnels;
->>>>>>> 46c77ee77f9a857bc54d2f28d7440eb9e4bdb298
 	struct local_route *locals[OWN_BUCKETS];
 	struct host_route *routes[OWN_BUCKETS];
 	/* number of routes per family and length, to select the probes */

@@ -286,7 +286,73 @@ test_imported(void **state)
 	feed_rig_fini(&r);
 }
 
-<<<<<<< 34dab00
+/* The tunnel to the edge router of a route of RED; 0: none. */
+static void
+assert_tunnel(const char *addr, uint8_t len, uint8_t mac, uint32_t source, uint16_t mtu)
+{
+	struct next_hop_view v;
+
+	assert_way(addr, len, mac, 0, 5001);
+	assert_true(next_hop_peek(
+		fib_path_lists(r.fib), look_up(RED, addr, len)->path[0].next_hop, &v));
+	assert_int_equal(v.adjacency.udp_source, source);
+	assert_int_equal(v.adjacency.mtu, mtu);
+	assert_int_equal(v.adjacency.mtu_plain, source != 0 ? 0 : mtu);
+}
+
+/* A UDP tunnel comes before a label-switched path; workers accept packets from its end alone. */
+static void
+test_udp_tunnel(void **state)
+{
+	struct fib_feed_lsp lsp = {.in_label = LABEL_NONE,
+		.destination = text_prefix("198.51.100.0/24"),
+		.next_hop = text_addr("192.0.2.3"),
+		.label_count = 1,
+		.label = {900001}};
+	struct fib_feed_tunnel tunnels[2] = {{text_addr("198.51.100.1"), text_addr("192.0.2.1")},
+		{text_addr("198.51.100.2"), text_addr("192.0.2.1")}};
+	struct tunnel ends = {0};
+	const struct tunnel_reader *reader;
+	uint32_t own;
+	uint16_t mtu;
+
+	(void)state;
+	vpn_begin();
+	reader = tunnel_reader(fib_tunnels(r.fib));
+	memcpy(&own, tunnels[0].own.b, sizeof(own));
+	static_in(VRF_DEFAULT, "198.51.100.0/24", HOP, true);
+	vpn_route(1, "10.0.0.0/8", "198.51.100.1", 5001);
+	assert_int_equal(feed_rig_neighbor_text(&r, HOP, 0, 9), 0);
+	assert_int_equal(feed_rig_neighbor_text(&r, "192.0.2.3", 0, 13), 0);
+	feed_rig_settle(&r);
+	mtu = adjacencies_array(fib_path_lists(r.fib))[1].mtu;
+	assert_tunnel("10.2.0.1", 8, 9, 0, mtu);
+	assert_int_equal(fib_feed_lsps(r.feed, &lsp, 1), 0);
+	assert_int_equal(fib_feed_tunnels(r.feed, tunnels, 2), 0);
+	feed_rig_settle(&r);
+	assert_tunnel("10.2.0.1", 8, 9, own, (uint16_t)(mtu - UDP_TUNNEL_HEADERS));
+	memcpy(&ends.remote, tunnels[1].remote.b, sizeof(ends.remote));
+	ends.own = own;
+	assert_true(tunnel_known(reader, ends));
+	assert_false(tunnel_known(reader, (struct tunnel){own, ends.remote}));
+	/* the way moves below the tunnel */
+	static_in(VRF_DEFAULT, "198.51.100.0/24", "192.0.2.3", true);
+	feed_rig_settle(&r);
+	assert_tunnel("10.2.0.1", 8, 13, own, (uint16_t)(mtu - UDP_TUNNEL_HEADERS));
+	/* one tunnel less: the label-switched path follows */
+	assert_int_equal(fib_feed_tunnels(r.feed, &tunnels[1], 1), 0);
+	feed_rig_settle(&r);
+	assert_way("10.2.0.1", 8, 13, 900001, 5001);
+	assert_true(tunnel_known(reader, ends));
+	assert_int_equal(fib_feed_tunnels(r.feed, NULL, 0), 0);
+	assert_int_equal(fib_feed_lsps(r.feed, NULL, 0), 0);
+	feed_rig_settle(&r);
+	assert_tunnel("10.2.0.1", 8, 13, 0, mtu);
+	assert_false(tunnel_known(reader, ends));
+	assert_int_equal(feed_rig_audit(&r), 0);
+	feed_rig_fini(&r);
+}
+
 /* The action of a label of ours: the outgoing label, the first label of the tunnel (0: none), and the neighbour (0: not resolved). */
 static void
 assert_swap(uint32_t label, enum label_op op, uint32_t out, uint32_t tunnel, uint8_t mac)
@@ -316,32 +382,12 @@ assert_swap(uint32_t label, enum label_op op, uint32_t out, uint32_t tunnel, uin
  */
 static void
 test_swapped(void **state)
-=======
-/* The tunnel to the edge router of a route of RED; 0: none. */
-static void
-assert_tunnel(const char *addr, uint8_t len, uint8_t mac, uint32_t source, uint16_t mtu)
-{
-	struct next_hop_view v;
-
-	assert_way(addr, len, mac, 0, 5001);
-	assert_true(next_hop_peek(
-		fib_path_lists(r.fib), look_up(RED, addr, len)->path[0].next_hop, &v));
-	assert_int_equal(v.adjacency.udp_source, source);
-	assert_int_equal(v.adjacency.mtu, mtu);
-	assert_int_equal(v.adjacency.mtu_plain, source != 0 ? 0 : mtu);
-}
-
-/* A UDP tunnel comes before a label-switched path; workers accept packets from its end alone. */
-static void
-test_udp_tunnel(void **state)
->>>>>>> 46c77ee77f9a857bc54d2f28d7440eb9e4bdb298
 {
 	struct fib_feed_lsp lsp = {.in_label = LABEL_NONE,
 		.destination = text_prefix("198.51.100.0/24"),
 		.next_hop = text_addr("192.0.2.3"),
 		.label_count = 1,
 		.label = {900001}};
-<<<<<<< 34dab00
 	struct swap_order order[] = {
 		{.label = 300000, .received = 5001, .present = true},
 		{.label = 300001, .received = 5002, .present = true},
@@ -388,49 +434,6 @@ test_udp_tunnel(void **state)
 	assert_swap(300001, LABEL_SWAP, 5002, 0, 13);
 	fib_feed_swaps(r.feed, order, 2); /* no action: nothing happens */
 	assert_int_equal(label_table_count(fib_labels(r.fib)), 2);
-=======
-	struct fib_feed_tunnel tunnels[2] = {{text_addr("198.51.100.1"), text_addr("192.0.2.1")},
-		{text_addr("198.51.100.2"), text_addr("192.0.2.1")}};
-	struct tunnel ends = {0};
-	const struct tunnel_reader *reader;
-	uint32_t own;
-	uint16_t mtu;
-
-	(void)state;
-	vpn_begin();
-	reader = tunnel_reader(fib_tunnels(r.fib));
-	memcpy(&own, tunnels[0].own.b, sizeof(own));
-	static_in(VRF_DEFAULT, "198.51.100.0/24", HOP, true);
-	vpn_route(1, "10.0.0.0/8", "198.51.100.1", 5001);
-	assert_int_equal(feed_rig_neighbor_text(&r, HOP, 0, 9), 0);
-	assert_int_equal(feed_rig_neighbor_text(&r, "192.0.2.3", 0, 13), 0);
-	feed_rig_settle(&r);
-	mtu = adjacencies_array(fib_path_lists(r.fib))[1].mtu;
-	assert_tunnel("10.2.0.1", 8, 9, 0, mtu);
-	assert_int_equal(fib_feed_lsps(r.feed, &lsp, 1), 0);
-	assert_int_equal(fib_feed_tunnels(r.feed, tunnels, 2), 0);
-	feed_rig_settle(&r);
-	assert_tunnel("10.2.0.1", 8, 9, own, (uint16_t)(mtu - UDP_TUNNEL_HEADERS));
-	memcpy(&ends.remote, tunnels[1].remote.b, sizeof(ends.remote));
-	ends.own = own;
-	assert_true(tunnel_known(reader, ends));
-	assert_false(tunnel_known(reader, (struct tunnel){own, ends.remote}));
-	/* the way moves below the tunnel */
-	static_in(VRF_DEFAULT, "198.51.100.0/24", "192.0.2.3", true);
-	feed_rig_settle(&r);
-	assert_tunnel("10.2.0.1", 8, 13, own, (uint16_t)(mtu - UDP_TUNNEL_HEADERS));
-	/* one tunnel less: the label-switched path follows */
-	assert_int_equal(fib_feed_tunnels(r.feed, &tunnels[1], 1), 0);
-	feed_rig_settle(&r);
-	assert_way("10.2.0.1", 8, 13, 900001, 5001);
-	assert_true(tunnel_known(reader, ends));
-	assert_int_equal(fib_feed_tunnels(r.feed, NULL, 0), 0);
-	assert_int_equal(fib_feed_lsps(r.feed, NULL, 0), 0);
-	feed_rig_settle(&r);
-	assert_tunnel("10.2.0.1", 8, 13, 0, mtu);
-	assert_false(tunnel_known(reader, ends));
-	assert_int_equal(feed_rig_audit(&r), 0);
->>>>>>> 46c77ee77f9a857bc54d2f28d7440eb9e4bdb298
 	feed_rig_fini(&r);
 }
 
@@ -717,11 +720,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_routes_of_the_host),
 		cmocka_unit_test(test_imported),
-<<<<<<< 34dab00
 		cmocka_unit_test(test_swapped),
-=======
 		cmocka_unit_test(test_udp_tunnel),
->>>>>>> 46c77ee77f9a857bc54d2f28d7440eb9e4bdb298
 		cmocka_unit_test(test_imported_from_host),
 		cmocka_unit_test(test_short),
 		cmocka_unit_test(test_audit),
