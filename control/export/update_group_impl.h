@@ -5,7 +5,8 @@
  *	update_group.c         groups, members, copying the stream into a member's buffer
  *	update_group_window.c  parts of the journal, read once for all groups
  *	update_group_quick.c   new routes of a window -> messages of the stream
- *	update_group_stream.c  journal and walks -> batches -> messages of the stream
+ *	update_group_stream.c  journal and walks -> batches
+ *	update_group_batch.c   batches -> messages of the stream
  *	update_group_rules.c   the route of a destination for a group: policy, attributes, next hop
  *	update_group_behind.c  members behind the stream
  *	update_group_split.c   new rules for some members, or for all
@@ -740,9 +741,6 @@ void quick_window(struct update_group *g, struct window *w, uint64_t after, uint
 void trace_change(struct update_group *g, struct dest_id id, const struct route_key *k);
 
 /* update_group_stream.c */
-/* Appends a message; the fields of the list in `head` are ignored. 0, -ENOMEM. */
-int stream_append(struct update_group *g, const struct message *head, const uint32_t *ids,
-	const uint8_t *octets) RUNS_ON(role_session);
 /* Produces one batch or one mark. False: no work now. */
 bool stream_produce(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session);
 bool stream_pending(const struct update_group *g);
@@ -750,12 +748,30 @@ bool stream_pending(const struct update_group *g);
 bool stream_works(const struct update_group *g);
 /* The time of the next read of the journal, if the journal rests; else 0. */
 uint64_t stream_rest_ns(const struct update_group *g);
+/* True if the walk waits for the slowest member. */
+bool walk_blocked(const struct update_group *g);
+
+/* update_group_batch.c */
+/* Appends a message; the fields of the list in `head` are ignored. 0, -ENOMEM. */
+int stream_append(struct update_group *g, const struct message *head, const uint32_t *ids,
+	const uint8_t *octets) RUNS_ON(role_session);
 /* Puts a mark into the stream, also for the members behind. `who`: as for MESSAGE_WALK_BEGIN. */
 void stream_mark(struct update_group *g, enum message_kind kind, struct peer_id who)
 	RUNS_ON(role_session);
 void stream_settled(struct update_group *g, const struct update_member *m) RUNS_ON(role_session);
-/* True if the walk waits for the slowest member. */
-bool walk_blocked(const struct update_group *g);
+/* True if the batch must be packed before another change. */
+bool batch_full(const struct update_groups *s);
+/*
+ * Sets the route in Adj-RIB-Out and in the batch. `walk`: also when the route has not changed. `may_withdraw`: the order of the journal allows a
+ * withdrawal to the new source.
+ */
+void change_apply(struct update_group *g, struct dest_id id, const struct route_key *k,
+	struct offer *o, bool walk, bool may_withdraw);
+/* Sends the advertised route to the members of the walk. False: the attributes cannot be made now. */
+bool route_resend(
+	struct update_group *g, struct dest_id id, const struct route_key *k, bool may_withdraw);
+/* Packs the batch into messages of the stream and empties the batch. `passed`: as in struct message. */
+void batch_finish(struct update_group *g, uint64_t passed) RUNS_ON(role_session);
 void batch_reset(struct update_groups *s);
 /*
  * A default route can come from the table and from default_originate. True if the second default route, beside `id`, is advertised: a withdrawal of
