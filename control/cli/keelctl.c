@@ -234,6 +234,29 @@ ctl_try(struct ctl *ctl, const char *method, json_t *params)
 	return result;
 }
 
+static bool
+awaiting_event(void *arg, double seconds)
+{
+	(void)arg;
+	(void)seconds;
+	return !interrupted;
+}
+
+json_t *
+ctl_next_event(struct ctl *ctl)
+{
+	json_t *event = NULL;
+	int err = client_next(ctl->client, awaiting_event, NULL, &event);
+
+	if (err == 0 || err == -EINTR)
+		return event;
+	ctl_fail(ctl, EXIT_NO_DAEMON, "events: %s",
+		err == -ECONNRESET ? "connection closed" : strerror(-err));
+	client_close(ctl->client);
+	ctl->client = NULL;
+	return NULL;
+}
+
 /* ---- start ---- */
 
 /* The reader of standard output has ended (| head): not an error. */
@@ -249,6 +272,14 @@ interrupt(int signal_number)
 {
 	(void)signal_number;
 	interrupted = 1;
+}
+
+void
+ctl_interrupt_catch(void)
+{
+	const struct sigaction sa = {.sa_handler = interrupt};
+
+	sigaction(SIGINT, &sa, NULL);
 }
 
 #define OPTIONS_MAX 16
@@ -307,13 +338,11 @@ read_environment(struct ctl *ctl)
 static void
 run_input(struct ctl *ctl)
 {
-	const struct sigaction sa = {.sa_handler = interrupt};
-
 	if (!isatty(STDIN_FILENO)) {
 		run_stdin(ctl);
 		return;
 	}
-	sigaction(SIGINT, &sa, NULL);
+	ctl_interrupt_catch();
 	/* the end of the terminal ends the input, so that the shell saves its history */
 	signal(SIGHUP, SIG_IGN);
 	shell_run(ctl);

@@ -36,6 +36,12 @@ bool client_gone(const struct client *c);
 int client_call(struct client *c, const char *method, json_t *params, client_waiting *waiting,
 	void *arg, json_t **answer);
 
+/*
+ * Waits for the next notification; discards other values. 0 with the params of the notification,
+ * which the caller owns; -EINTR: cancelled; -errno.
+ */
+int client_next(struct client *c, client_waiting *waiting, void *arg, json_t **params);
+
 /* ---- keelctl.c ---- */
 
 struct ctl {
@@ -84,6 +90,13 @@ void ctl_print_json(const json_t *value, bool indented);
  */
 bool ctl_interrupted(void);
 void ctl_interrupt_clear(void);
+/* Also in a single command: Ctrl-C no longer ends keelctl, but ctl_interrupted() becomes true. */
+void ctl_interrupt_catch(void);
+/*
+ * The params of the next event after `events.subscribe`. NULL after Ctrl-C or, with a message and
+ * the status, when the connection is lost.
+ */
+json_t *ctl_next_event(struct ctl *ctl);
 /* Prints a progress line on a terminal; the next call overwrites the line. */
 void ctl_progress(struct ctl *ctl, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void ctl_progress_end(struct ctl *ctl);
@@ -171,6 +184,8 @@ void show_jobs(struct ctl *ctl, const json_t *result);
 /* ---- keelctl_see.c ---- */
 
 void show_fate(struct ctl *ctl, const struct command *c);
+void trace_command(struct ctl *ctl, const struct command *c);
+void monitor_command(struct ctl *ctl, const struct command *c);
 
 /* ---- keelctl_policy.c ---- */
 

@@ -199,3 +199,22 @@ client_call(struct client *c, const char *method, json_t *params, client_waiting
 	}
 	return err;
 }
+
+int
+client_next(struct client *c, client_waiting *waiting, void *arg, json_t **params)
+{
+	int err = 0;
+
+	c->waiting = waiting;
+	c->arg = arg;
+	for (;;) {
+		json_t *value = read_value(c, &err);
+
+		if (value == NULL)
+			return err;
+		*params = json_incref(json_object_get(value, "params"));
+		json_decref(value);
+		if (*params != NULL)
+			return 0;
+	}
+}

@@ -180,6 +180,7 @@ enum value_kind {
 	V_RD,
 	V_SECONDS,
 	V_TEXT,
+	V_FILE,
 	V_COUNT
 };
 
@@ -198,6 +199,7 @@ static const struct {
 	[V_RD] = {"RD", is_rd},
 	[V_SECONDS] = {"SECONDS", is_seconds},
 	[V_TEXT] = {"TEXT", is_word},
+	[V_FILE] = {"FILE", is_word},
 };
 
 /* ---- the graph ---- */
@@ -809,6 +811,9 @@ interpret_value(struct command *c, enum value_kind kind, const char *after, cons
 	case V_TEXT:
 		c->text = word;
 		break;
+	case V_FILE:
+		c->file = word;
+		break;
 	case V_COUNT:
 		break;
 	}
@@ -918,6 +923,8 @@ interpret_rest(struct command *c, const struct line *l, const struct fault *f)
 		c->source = "running";
 	if (has_scope(c))
 		return interpret_family(c, l, f);
+	if (c->kind == COMMAND_TRACE)
+		return c->prefix != NULL ? check_host_bits(c->prefix, l, f) : 0;
 	if (!is_of_route(c))
 		return 0;
 	if ((c->prefix != NULL && check_host_bits(c->prefix, l, f) != 0) ||

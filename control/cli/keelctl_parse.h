@@ -31,6 +31,8 @@ enum command_kind {
 	COMMAND_SHOW_BGP_FAULTS,
 	COMMAND_SHOW_ROUTE,
 	COMMAND_SHOW_FATE,
+	COMMAND_TRACE,
+	COMMAND_MONITOR,
 	COMMAND_SHOW_FIB_LOOKUP,
 	COMMAND_SHOW_FIB_STATS,
 	COMMAND_SHOW_DATAPLANE,
@@ -97,7 +99,8 @@ struct command {
 	const char *source; /* show configuration */
 	const char *keep; /* resolve */
 	const char *text; /* comment of a commit */
-	unsigned number; /* id of a commit; seconds to confirm */
+	const char *file; /* trace */
+	unsigned number; /* id of a commit; seconds to confirm, of a trace */
 	bool numbered; /* the line has a number */
 	bool force; /* commit, rollback */
 };

@@ -175,6 +175,12 @@ command_run(struct ctl *ctl, const struct command *c)
 	case COMMAND_SHOW_ROUTE:
 		show_route(ctl, c);
 		break;
+	case COMMAND_TRACE:
+		trace_command(ctl, c);
+		break;
+	case COMMAND_MONITOR:
+		monitor_command(ctl, c);
+		break;
 	case COMMAND_SHOW_FATE:
 		show_fate(ctl, c);
 		break;

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* show route PREFIX fate. */
+/* show route PREFIX fate, trace, monitor events. */
 #include "control/cli/keelctl.h"
 
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #define TIME_FORMAT "%Y-%m-%d %H:%M:%S"
 
@@ -168,4 +172,201 @@ show_fate(struct ctl *ctl, const struct command *c)
 	else
 		print_fate(ctl, text_safe(c->prefix), result);
 	json_decref(result);
+}
+
+/* ---- events ---- */
+
+/* "12:00:01.123456" in local time. */
+static void
+print_time(double seconds)
+{
+	time_t s = (time_t)seconds;
+	struct tm tm;
+	char text[16];
+
+	localtime_r(&s, &tm);
+	strftime(text, sizeof(text), "%H:%M:%S", &tm);
+	printf("%s.%06d", text, (int)((seconds - (double)s) * 1e6));
+}
+
+static void
+print_value(const json_t *value)
+{
+	char *text;
+
+	if (json_is_string(value)) {
+		fputs(text_safe(json_string_value(value)), stdout);
+		return;
+	}
+	text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+	fputs(text_safe(text != NULL ? text : "?"), stdout);
+	free(text);
+}
+
+/* The members as KEY=VALUE, without those that `skip` names. */
+static void
+print_members(json_t *event, const char *const skip[])
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(event, key, value)
+	{
+		unsigned i = 0;
+
+		while (skip[i] != NULL && strcmp(skip[i], key) != 0)
+			i++;
+		if (skip[i] != NULL)
+			continue;
+		printf(" %s=", text_safe(key));
+		print_value(value);
+	}
+	putchar('\n');
+	fflush(stdout);
+}
+
+static void
+print_traced(const struct ctl *ctl, json_t *event)
+{
+	static const char *const skip[] = {"topic", "time", "trace", "event", "at", NULL};
+
+	if (ctl->json) {
+		ctl_print_json(event, false);
+		fflush(stdout);
+		return;
+	}
+	print_time(real_of(event, json_object_get(event, "at") != NULL ? "at" : "time"));
+	printf(" %-10s", text_of(event, "event"));
+	print_members(event, skip);
+}
+
+static bool
+subscribe(struct ctl *ctl, const char *topic)
+{
+	json_t *result = ctl_call(ctl, "events.subscribe", json_pack("{s:[s]}", "topics", topic));
+	bool done = result != NULL;
+
+	json_decref(result);
+	return done;
+}
+
+/* ---- trace ---- */
+
+#define TRACE_SECONDS 60
+
+/* The path for the daemon, which has another working directory. False after a message. */
+static bool
+file_path(struct ctl *ctl, const char *file, char path[PATH_MAX])
+{
+	char here[PATH_MAX] = "";
+	int n;
+
+	if (file[0] != '/' && getcwd(here, sizeof(here)) == NULL) {
+		ctl_fail(ctl, EXIT_REFUSED, "the working directory has no path");
+		return false;
+	}
+	n = snprintf(path, PATH_MAX, "%s%s%s", here, file[0] != '/' ? "/" : "", file);
+	if (n < PATH_MAX)
+		return true;
+	ctl_fail(ctl, EXIT_REFUSED, "the path of the file is too long");
+	return false;
+}
+
+/* After Ctrl-C. */
+static void
+trace_interrupt(struct ctl *ctl, json_int_t id)
+{
+	json_t *result;
+
+	ctl_interrupt_clear();
+	result = ctl_try(ctl, "trace.stop", json_pack("{s:I}", "trace", id));
+	if (result != NULL && !ctl->json)
+		printf("\n%s events, %s messages, %s lost\n", text_of(result, "events"),
+			text_of(result, "messages"), text_of(result, "lost"));
+	json_decref(result);
+}
+
+/* Prints the events of a trace until its end. */
+static void
+trace_follow(struct ctl *ctl, json_int_t id)
+{
+	bool ended = false;
+	json_t *event;
+
+	while (!ended) {
+		event = ctl_next_event(ctl);
+		if (event == NULL && ctl_interrupted()) {
+			trace_interrupt(ctl, id);
+			return;
+		}
+		if (event == NULL)
+			return;
+		if (strcmp(text_of(event, "topic"), "lost") == 0)
+			ctl_fail(ctl, EXIT_REFUSED, "%s events were lost: keelctl read too slowly",
+				text_of(event, "lost"));
+		if (number_of(event, "trace") == id &&
+			strcmp(text_of(event, "topic"), "trace") == 0) {
+			print_traced(ctl, event);
+			ended = strcmp(text_of(event, "event"), "end") == 0;
+		}
+		json_decref(event);
+	}
+}
+
+void
+trace_command(struct ctl *ctl, const struct command *c)
+{
+	char path[PATH_MAX];
+	json_t *result;
+
+	if (c->file != NULL && !file_path(ctl, c->file, path))
+		return;
+	ctl_interrupt_catch();
+	ctl_interrupt_clear();
+	if (!subscribe(ctl, "trace"))
+		return;
+	result = ctl_call(ctl, "trace.start",
+		json_pack("{s:s*, s:s*, s:s*, s:s*, s:i, s:s*}", "peer", c->peer, "prefix",
+			c->prefix, "policy", c->name, "vrf", c->vrf, "seconds",
+			c->number != 0 ? (int)c->number : TRACE_SECONDS, "file",
+			c->file != NULL ? path : NULL));
+	if (result == NULL)
+		return;
+	trace_follow(ctl, number_of(result, "trace"));
+	json_decref(result);
+	if (ctl->client != NULL)
+		json_decref(ctl_try(
+			ctl, "events.unsubscribe", json_pack("{s:[s]}", "topics", "trace")));
+}
+
+/* ---- monitor ---- */
+
+void
+monitor_command(struct ctl *ctl, const struct command *c)
+{
+	static const char *const topics[] = {
+		"commit", "session", "refresh", "slow-peer", "fib", "alarm"};
+	static const char *const skip[] = {"topic", "time", NULL};
+	json_t *event;
+
+	(void)c;
+	ctl_interrupt_catch();
+	ctl_interrupt_clear();
+	for (unsigned i = 0; i < sizeof(topics) / sizeof(topics[0]); i++)
+		if (!subscribe(ctl, topics[i]))
+			return;
+	while ((event = ctl_next_event(ctl)) != NULL) {
+		if (ctl->json) {
+			ctl_print_json(event, false);
+			fflush(stdout);
+		} else {
+			print_time(real_of(event, "time"));
+			printf(" %-10s", text_of(event, "topic"));
+			print_members(event, skip);
+		}
+		json_decref(event);
+	}
+	ctl_interrupt_clear();
+	if (ctl->client != NULL)
+		json_decref(ctl_try(ctl, "events.unsubscribe", NULL));
 }

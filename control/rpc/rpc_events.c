@@ -73,12 +73,52 @@ static const struct rpc_field alarm_fields[] = {
 	{"duration_s?", "number", "Of kind `thread-late`: how long the turn has lasted."},
 	{0},
 };
+static const struct rpc_field trace_fields[] = {
+	{"trace", "integer", "Number of the trace."},
+	{"event", "received|sent|verdict|decision|export|fib|generation|lost|end",
+		"`received`, `sent`: a message. `verdict`: import decided on an announcement. "
+		"`decision`: the paths of a destination changed. `export`: an update group "
+		"evaluated "
+		"the destination. `fib`: a change for the forwarding tables; `generation`: the "
+		"changes before are in this generation. `lost`: events were lost. `end`: the trace "
+		"has ended."},
+	{"at?", "number", "Unix seconds of what happened."},
+	{"vrf?", "string", "VRF."},
+	{"peer?", "address|null",
+		"The peer of a message or a verdict; of `fib` the source of the route, or null."},
+	{"type?", "open|update|notification|keepalive|route-refresh|?", "Type of the message."},
+	{"length?", "integer", "Octets of the message."},
+	{"family?", "family", "Address family."},
+	{"prefix?", "prefix", "The prefix."},
+	{"rd?", "string", "Route distinguisher, in a VPN family."},
+	{"result?", "permit|deny", "Of `verdict`."},
+	{"cause?", "string", "Of `verdict`: why import refused it, as in `bgp.peers`."},
+	{"policy?", "string", "Of `verdict`, `export`: the policy."},
+	{"node?", "integer|null", "`seq` of the node that decided; null when no node matched."},
+	{"usable?", "boolean", "Of `decision`: a path may be used."},
+	{"best?", "address|null",
+		"Of `decision`: peer of the best path; null: none, or this router."},
+	{"paths?", "integer", "Of `decision`: number of paths."},
+	{"sequence?", "integer", "Of `decision`: number of the change in the journal."},
+	{"update_group?", "integer", "Of `export`: the update group."},
+	{"advertised?", "boolean", "Of `export`: the group advertises the destination now."},
+	{"reason?", "string",
+		"Of `export`: why it is not to be advertised, as in `rib.fate`. Of `end`: `time`, "
+		"`stopped`, `file-full`, `file-failed` or `peer-removed`."},
+	{"action?", "set|withdraw", "Of `fib`."},
+	{"generation?", "integer", "Of `generation`."},
+	{"events?", "integer", "Of `end`: events of the trace."},
+	{"messages?", "integer", "Of `end`: messages among them."},
+	{"lost?", "integer", "Of `lost`, `end`: events lost so far, of all traces."},
+	{"file_error?", "string", "Of `end`: why the capture is not complete."},
+	{0},
+};
 static const struct rpc_field lost_fields[] = {
 	{"lost", "integer", "Number of lost events."},
 	{0},
 };
 
-enum { TOPIC_FIB = 4, TOPIC_ALARM = 5, TOPIC_COUNT = 6, TOPIC_ALL = (1 << TOPIC_COUNT) - 1 };
+enum { TOPIC_FIB = 4, TOPIC_ALARM = 5, TOPIC_COUNT = 7, TOPIC_ALL = (1 << TOPIC_COUNT) - 1 };
 
 /* `lost` cannot be subscribed to, and therefore follows the first TOPIC_COUNT topics. */
 const struct rpc_topic rpc_topics[] = {
@@ -90,6 +130,7 @@ const struct rpc_topic rpc_topics[] = {
 	{"fib", "The forwarding tables have a new generation; at most five events a second.",
 		fib_fields},
 	{"alarm", "An alarm was raised.", alarm_fields},
+	{"trace", "What a trace saw; see `trace.start`.", trace_fields},
 	{"lost",
 		"Comes without a subscription: events were lost because the client did not read. "
 		"The "
@@ -437,7 +478,8 @@ topics_read(json_t *params, unsigned *bits, struct rpc_call *call)
 		if (t == TOPIC_COUNT) {
 			snprintf(path, sizeof(path), "/topics/%zu", i);
 			rpc_fail(call, RPC_INVALID_PARAMS, path,
-				"is not one of commit, session, refresh, slow-peer, fib, alarm");
+				"is not one of commit, session, refresh, slow-peer, fib, alarm, "
+				"trace");
 			return false;
 		}
 		*bits |= 1u << t;
@@ -506,11 +548,11 @@ events_unsubscribe(struct rpc_env *env, json_t *params, struct rpc_call *call) R
 rpc_function rpc_discover;
 
 static const struct rpc_field subscribe_params[] = {
-	{"topics", "commit|session|refresh|slow-peer|fib|alarm[]", "The topics to add."},
+	{"topics", "commit|session|refresh|slow-peer|fib|alarm|trace[]", "The topics to add."},
 	{0},
 };
 static const struct rpc_field unsubscribe_params[] = {
-	{"topics?", "commit|session|refresh|slow-peer|fib|alarm[]",
+	{"topics?", "commit|session|refresh|slow-peer|fib|alarm|trace[]",
 		"The topics to remove; all when absent."},
 	{0},
 };

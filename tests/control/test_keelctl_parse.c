@@ -332,7 +332,8 @@ test_rpc(void **state)
 static const struct {
 	const char *line, *error;
 } wrong[] = {
-	{"foo", "word 1 \"foo\": expected rpc, show, display, refresh, reset, system-view, "
+	{"foo", "word 1 \"foo\": expected rpc, show, display, trace, monitor, refresh, reset, "
+		"system-view, "
 		"preview, commit, confirm, reload, rollback, resolve, "
 		"discard, quit or help"},
 	{"re bgp all import", "word 1 \"re\" is ambiguous: refresh or reset"},
@@ -423,9 +424,10 @@ static const struct {
 		"\"advertised\" and \"received\" exclude each other"},
 	{"peer 192.0.2.2 enable",
 		"word 1 \"peer\" belongs to the BGP view; here expected rpc, show, "
-		"display, refresh, reset, system-view, preview, commit, confirm, "
+		"display, trace, monitor, refresh, reset, system-view, preview, commit, confirm, "
 		"reload, rollback, resolve, discard, quit or help"},
-	{"disc", "word 1 \"disc\": expected rpc, show, display, refresh, reset, system-view, "
+	{"disc", "word 1 \"disc\": expected rpc, show, display, trace, monitor, refresh, reset, "
+		 "system-view, "
 		 "preview, commit, confirm, reload, rollback, resolve, "
 		 "discard, quit or help"},
 	{"rollback -1", "word 2 \"-1\": expected ID"},

@@ -56,7 +56,7 @@ class Reference(KeelTest):
         self.assertEqual(self.rpc.faults(), ["bgp.peers/peers/*/asn"])  # the check can fail
 
     def test_answers_and_events(self):
-        events = self.keel.notifications("commit", "session", "refresh", "alarm")
+        events = self.keel.notifications("commit", "session", "refresh", "alarm", "trace")
         speaker = self.speak()
         speaker.announce("20.0.0.0", "21.0.0.0")
         self.wait_routes(2)
@@ -67,7 +67,8 @@ class Reference(KeelTest):
                 ("rib.routes", {"family": V4, "view": "adj-in-pre", "peer": THEM}), ("rib.routes", {"family": V4, "view": "adj-out", "peer": THEM}),
                 ("rib.routes", {"family": V4, "view": "loc", "prefix": "20.0.0.0/24"}), ("rib.routes", {"family": V4, "view": "loc", "limit": 1}),
                 ("rib.lookup", {"family": V4, "address": "20.0.0.1"}), ("rib.lookup", {"family": V4, "address": "1.1.1.1"}),
-                ("rib.fate", {"family": V4, "prefix": "20.0.0.0/24"}), ("rib.summary", {}), ("policy.test", {"policy": "in", "route": ROUTE}), ("policy.test", {"policy": "deny-all", "route": ROUTE}),
+                ("rib.fate", {"family": V4, "prefix": "20.0.0.0/24"}), ("trace.start", {"peer": THEM, "seconds": 60}), ("trace.stop", {"trace": 1}),
+                ("rib.summary", {}), ("policy.test", {"policy": "in", "route": ROUTE}), ("policy.test", {"policy": "deny-all", "route": ROUTE}),
                 ("bgp.refresh.preview", dict(SCOPE, direction="import")), ("bgp.refresh.preview", dict(SCOPE, direction="export")),
                 ("jobs.list", {}), ("events.subscribe", {"topics": []}), ("events.unsubscribe", {}), ("rpc.discover", {}),
                 ("control.stats.reset", {}), ("config.edit", {"merge": {
@@ -86,7 +87,7 @@ class Reference(KeelTest):
         self.errors()
         self.assertEqual(set(self.rpc.methods) - self.rpc.seen, {m for m in self.rpc.methods if m.startswith(("fib.", "dataplane."))},
                          "methods that no case of this test calls")
-        while {"commit", "session", "refresh"} - self.rpc.topics:
+        while {"commit", "session", "refresh", "trace"} - self.rpc.topics:
             self.assertEqual(self.rpc.event(next(events)), [])
         self.assertEqual(len(self.rpc.result("jobs.list", {"jobs": [], "more": 1})), 1)  # the check can fail
 

@@ -100,6 +100,7 @@ const struct rpc_method rpc_rib_methods[] = {
 const struct rpc_method rpc_control_methods[] = {{0}};
 const struct rpc_method rpc_vrf_methods[] = {{0}};
 const struct rpc_method rpc_fate_methods[] = {{0}};
+const struct rpc_method rpc_trace_methods[] = {{0}};
 const struct rpc_method rpc_fib_methods[] = {
 	{"faulty", faulty, NULL, array_result, "Fails", NULL, RPC_READS, RPC_ERROR(RPC_NOT_FOUND)},
 	{"silent", silent, NULL, NULL, "Fails without a word", NULL, RPC_READS, 0}, {0}};
@@ -112,6 +113,12 @@ rpc_preview_end(struct rpc_env *env)
 
 void
 rpc_peers_end(struct rpc_env *env)
+{
+	(void)env;
+}
+
+void
+rpc_traces_end(struct rpc_env *env)
 {
 	(void)env;
 }

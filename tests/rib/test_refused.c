@@ -195,6 +195,27 @@ test_beside_the_writer(void **state)
 	assert_true(hits >= 64);
 }
 
+/* The newest entry of each peer counts; a withdrawal ends the refusal. */
+static void
+test_node_and_withdrawal(void **state)
+{
+	struct refused_route r = {.peer = {1}, .cause = REFUSED_POLICY, .time_s = 1, .node = 10},
+			     found[4];
+	struct prefix p = prefix_at(1);
+
+	refused_ring_put(ring, V4, RD_NONE, &p, &r);
+	r = (struct refused_route){
+		.peer = {2}, .cause = REFUSED_POLICY, .time_s = 2, .node = UINT32_MAX};
+	refused_ring_put(ring, V4, RD_NONE, &p, &r);
+	assert_int_equal(refused_ring_find(ring, V4, RD_NONE, &p, found, 4), 2);
+	assert_int_equal(found[0].node, UINT32_MAX);
+	assert_int_equal(found[1].node, 10);
+	r.cause = REFUSED_NOT;
+	refused_ring_put(ring, V4, RD_NONE, &p, &r);
+	assert_int_equal(refused_ring_find(ring, V4, RD_NONE, &p, found, 4), 1);
+	assert_int_equal(found[0].peer.v, 1);
+}
+
 int
 main(void)
 {
@@ -204,6 +225,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_each_peer_once, begin, end),
 		cmocka_unit_test_setup_teardown(test_each_distinguisher, begin, end),
 		cmocka_unit_test_setup_teardown(test_beside_the_writer, begin, end),
+		cmocka_unit_test_setup_teardown(test_node_and_withdrawal, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
