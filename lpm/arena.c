@@ -11,6 +11,7 @@
 #include "lpm/arena.h"
 
 #include "lpm/inspect.h"
+#include "lpm/region.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -48,6 +49,7 @@ struct arena {
 	/* for threads without a cache, and the sum of the caches of ended threads */
 	struct cache shared;
 	const char *name;
+	struct region *region; /* or NULL: blocks of the allocator */
 	uint64_t serial;
 	unsigned slot;
 	int flags; /* MALLOCX_ARENA */
@@ -372,6 +374,8 @@ arena_reserve(struct arena *a, size_t bytes)
 	unsigned n = (unsigned)((bytes + RESERVE_BLOCK - 1) / RESERVE_BLOCK);
 	bool full = common_reserve();
 
+	if (a->region != NULL)
+		return full;
 	for (unsigned i = 0; i < n && i < RESERVE_BLOCKS; i++) {
 		size_t usable;
 		void *p;
@@ -540,12 +544,36 @@ fail:
 	return -ENOMEM;
 }
 
+int
+arena_create_in(const char *name, struct region *r, struct arena **out)
+{
+	struct arena *a = aligned_alloc(alignof(struct arena), sizeof(*a));
+
+	if (a == NULL)
+		return -ENOMEM;
+	memset(a, 0, sizeof(*a));
+	a->name = name;
+	a->region = r;
+	*out = a;
+	return 0;
+}
+
+struct region *
+arena_region(const struct arena *a)
+{
+	return a->region;
+}
+
 void
 arena_destroy(struct arena *a)
 {
 	if (a == NULL)
 		return;
 	assert(arena_bytes(a) == 0);
+	if (a->region != NULL) {
+		free(a);
+		return;
+	}
 	reserve_drop(a);
 	pthread_mutex_lock(&registry_lock);
 	registry[a->slot] = NULL;
@@ -560,6 +588,61 @@ arena_destroy(struct arena *a)
 	free(a);
 }
 
+/* ---- arenas in a region ---- */
+
+static void *
+in_region_alloc(struct arena *a, size_t align, size_t size)
+{
+	void *p = region_alloc(a->region, align, size);
+
+	if (p != NULL)
+		atomic_fetch_add_explicit(&a->shared.bytes, (int64_t)region_usable(a->region, p),
+			memory_order_relaxed);
+	return p;
+}
+
+static void
+in_region_free(struct arena *a, void *p)
+{
+	atomic_fetch_sub_explicit(
+		&a->shared.bytes, (int64_t)region_usable(a->region, p), memory_order_relaxed);
+	region_free(a->region, p);
+}
+
+static void *
+in_region_realloc(struct arena *a, void *p, size_t size)
+{
+	size_t old = region_usable(a->region, p);
+	void *q = size <= old ? p : in_region_alloc(a, ALLOC_MIN, size);
+
+	if (q == NULL || q == p)
+		return q;
+	memcpy(q, p, old);
+	in_region_free(a, p);
+	return q;
+}
+
+void *
+arena_map(struct arena *a, size_t bytes)
+{
+	void *p;
+
+	if (a->region != NULL)
+		return region_alloc_pages(a->region, bytes);
+	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		-1, 0);
+	return p != MAP_FAILED ? p : NULL;
+}
+
+void
+arena_unmap(struct arena *a, void *p, size_t bytes)
+{
+	if (a->region != NULL)
+		region_free(a->region, p);
+	else
+		(void)munmap(p, bytes);
+}
+
 void *
 arena_alloc(struct arena *a, size_t size)
 {
@@ -569,12 +652,17 @@ arena_alloc(struct arena *a, size_t size)
 void *
 arena_calloc(struct arena *a, size_t size)
 {
-	struct cache *c = cache_of(a);
+	struct cache *c;
 	size_t usable;
 	void *p;
 
 	if (size < ALLOC_MIN)
 		size = ALLOC_MIN;
+	if (__builtin_expect(a->region != NULL, 0)) {
+		p = in_region_alloc(a, ALLOC_MIN, size);
+		return p != NULL ? memset(p, 0, size) : NULL;
+	}
+	c = cache_of(a);
 	p = backend_calloc(a, c, size, &usable);
 	while (__builtin_expect(p == NULL, 0) && reserve_use(a))
 		p = backend_calloc(a, c, size, &usable);
@@ -604,7 +692,7 @@ arena_calloc_touched(struct arena *a, size_t size)
 void *
 arena_alloc_aligned(struct arena *a, size_t align, size_t size)
 {
-	struct cache *c = cache_of(a);
+	struct cache *c;
 	size_t usable;
 	void *p;
 
@@ -613,6 +701,9 @@ arena_alloc_aligned(struct arena *a, size_t align, size_t size)
 	if (size > SIZE_MAX / 2)
 		return NULL;
 	size = size == 0 ? align : (size + align - 1) & ~(align - 1);
+	if (__builtin_expect(a->region != NULL, 0))
+		return in_region_alloc(a, align, size);
+	c = cache_of(a);
 	p = backend_alloc(a, c, align, size, &usable);
 	while (__builtin_expect(p == NULL, 0) && reserve_use(a))
 		p = backend_alloc(a, c, align, size, &usable);
@@ -623,7 +714,7 @@ arena_alloc_aligned(struct arena *a, size_t align, size_t size)
 void *
 arena_realloc(struct arena *a, void *p, size_t size)
 {
-	struct cache *c = cache_of(a);
+	struct cache *c;
 	size_t old;
 	void *q;
 
@@ -631,6 +722,9 @@ arena_realloc(struct arena *a, void *p, size_t size)
 		return arena_alloc(a, size);
 	if (size < ALLOC_MIN)
 		size = ALLOC_MIN;
+	if (__builtin_expect(a->region != NULL, 0))
+		return in_region_realloc(a, p, size);
+	c = cache_of(a);
 	old = backend_usable(p);
 	q = backend_realloc(a, c, p, size);
 	while (__builtin_expect(q == NULL, 0) && reserve_use(a))
@@ -648,6 +742,10 @@ arena_free(struct arena *a, void *p)
 
 	if (p == NULL)
 		return;
+	if (__builtin_expect(a->region != NULL, 0)) {
+		in_region_free(a, p);
+		return;
+	}
 	c = cache_of(a);
 	usable = backend_usable(p);
 	backend_free(c, p, usable);
@@ -684,7 +782,7 @@ arena_populate(void *p, size_t size)
 void
 arena_release(struct arena *a, void *p)
 {
-	if (p != NULL)
+	if (p != NULL && a->region == NULL)
 		arena_discard(p, backend_usable(p));
 	arena_free(a, p);
 }
@@ -692,7 +790,8 @@ arena_release(struct arena *a, void *p)
 void
 arena_trim(struct arena *a)
 {
-	backend_trim(a, cache_of(a));
+	if (a->region == NULL)
+		backend_trim(a, cache_of(a));
 }
 
 const char *

@@ -12,9 +12,15 @@
 #include "lpm/base.h"
 
 struct arena;
+struct region;
 
 /* Keeps a pointer to `name`, which must outlive the arena. Returns 0 or -ENOMEM. */
 int arena_create(const char *name, struct arena **out);
+/*
+ * An arena whose blocks are in `r`, which must outlive the arena. arena_use_huge(), arena_reserve()
+ * and arena_trim() do nothing there. Returns 0 or -ENOMEM.
+ */
+int arena_create_in(const char *name, struct region *r, struct arena **out);
 /* Destroys the arena. The caller must have freed every block; debug builds assert this. */
 void arena_destroy(struct arena *a);
 /*
@@ -57,6 +63,15 @@ void arena_discard(void *p, size_t size);
  * than a page fault for each. The content stays.
  */
 void arena_populate(void *p, size_t size);
+
+/*
+ * Returns zeroed memory, aligned to a page, whose pages take no memory until they are written. Not
+ * counted by arena_bytes(). NULL: no memory.
+ */
+void *arena_map(struct arena *a, size_t bytes);
+void arena_unmap(struct arena *a, void *p, size_t bytes);
+/* The region of an arena, or NULL. */
+struct region *arena_region(const struct arena *a);
 
 /*
  * Keeps a reserve for the time when the system is out of memory. A failing allocation frees the

@@ -51,6 +51,7 @@ struct fib {
 	struct fib_reader reader; /* read by workers */
 	alignas(CACHE_LINE) struct fib_generation generation[2]; /* one for each copy */
 	struct arena *arena;
+	struct arena *shared; /* of this struct and all that readers use */
 	struct qsbr *workers;
 	struct path_lists *path_lists;
 	struct label_table *labels;
@@ -140,13 +141,15 @@ table_touch(struct fib *f, struct fib_table *t)
 int
 fib_create(const struct fib_config *config, struct fib **out)
 {
-	struct fib *f = arena_alloc_aligned(config->arena, alignof(struct fib), sizeof(*f));
+	struct arena *shared = config->shared != NULL ? config->shared : config->arena;
+	struct fib *f = arena_alloc_aligned(shared, alignof(struct fib), sizeof(*f));
 	int err;
 
 	if (f == NULL)
 		return -ENOMEM;
 	*f = (struct fib){
 		.arena = config->arena,
+		.shared = shared,
 		.workers = config->workers,
 		.memory_left = config->memory_bytes,
 		.huge = config->huge,
@@ -155,15 +158,15 @@ fib_create(const struct fib_config *config, struct fib **out)
 		.idle = 1,
 		.number = 1,
 	};
-	err = path_lists_create(config->arena, config->workers, &f->path_lists);
+	err = path_lists_create(shared, config->workers, &f->path_lists);
 	if (err == 0)
-		err = tunnel_sets_create(config->arena, config->workers, &f->tunnels);
+		err = tunnel_sets_create(shared, config->workers, &f->tunnels);
 	if (err == 0)
-		err = label_table_create(config->arena, f->path_lists, &f->labels);
+		err = label_table_create(shared, f->path_lists, &f->labels);
 	if (err != 0) {
 		tunnel_sets_destroy(f->tunnels);
 		path_lists_destroy(f->path_lists);
-		arena_free(config->arena, f);
+		arena_free(shared, f);
 		return err;
 	}
 	f->generation[0].number = 1;
@@ -220,7 +223,7 @@ fib_destroy(struct fib *f)
 	label_table_destroy(f->labels);
 	tunnel_sets_destroy(f->tunnels);
 	path_lists_destroy(f->path_lists);
-	arena_free(f->arena, f);
+	arena_free(f->shared, f);
 }
 
 static size_t
@@ -265,8 +268,8 @@ static int
 copy_create(struct fib *f, struct fib_table *t, unsigned i)
 {
 	if (t->afi == AFI_IPV6)
-		return table_v6_create(f->arena, t->groups_max, f->huge, &t->copy_v6[i]);
-	return table_v4_create(f->arena, t->groups_max, f->huge, &t->copy[i]);
+		return table_v6_create(f->shared, t->groups_max, f->huge, &t->copy_v6[i]);
+	return table_v4_create(f->shared, t->groups_max, f->huge, &t->copy[i]);
 }
 
 static int
@@ -950,7 +953,7 @@ instance_build(struct fib *f, struct fib_table *t)
 	if (changes > 0 && shadow_count(t->routes) == 0)
 		made = NULL;
 	else if (changes > 0)
-		err = compact_create(f->arena, t->afi, t->routes, used, &made);
+		err = compact_create(f->shared, t->afi, t->routes, used, &made);
 	if (t->compact[f->idle] != used)
 		compact_destroy(t->compact[f->idle]);
 	t->compact[f->idle] = made;

@@ -37,6 +37,8 @@ struct qsbr;
 
 struct fib_config {
 	struct arena *arena;
+	/* for all that readers use; NULL: `arena`. In a region if readers are in another process */
+	struct arena *shared;
 	struct qsbr *workers;
 	size_t memory_bytes; /* limit for tables and groups of both copies */
 	bool huge; /* try huge pages (MAP_HUGETLB, then THP); fall back to normal pages */

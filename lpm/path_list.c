@@ -16,7 +16,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define POOL_MAX (1u << 16)
 #define RECLAIM_BUDGET 4096
@@ -180,9 +179,8 @@ path_lists_create(struct arena *a, struct qsbr *workers, struct path_lists **out
 		return -ENOMEM;
 	p->arena = a;
 	p->map_size = lay_out(p, NULL);
-	p->map = mmap(NULL, p->map_size, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (p->map == MAP_FAILED)
+	p->map = arena_map(a, p->map_size);
+	if (p->map == NULL)
 		goto fail;
 	(void)lay_out(p, p->map);
 	/* each id waits at most once, so the list never gets full */
@@ -192,7 +190,7 @@ path_lists_create(struct arena *a, struct qsbr *workers, struct path_lists **out
 	return 0;
 
 fail_map:
-	munmap(p->map, p->map_size);
+	arena_unmap(a, p->map, p->map_size);
 fail:
 	arena_free(a, p);
 	return -ENOMEM;
@@ -204,7 +202,7 @@ path_lists_destroy(struct path_lists *p)
 	if (p == NULL)
 		return;
 	retire_list_destroy(p->retired);
-	munmap(p->map, p->map_size);
+	arena_unmap(p->arena, p->map, p->map_size);
 	arena_free(p->arena, p);
 }
 

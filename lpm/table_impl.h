@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include "lpm/arena.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,6 +22,7 @@ struct table_map {
 	void *at; /* aligned to a huge page */
 	void *map; /* the whole mapping, including bytes skipped for alignment */
 	size_t mapped;
+	struct arena *in; /* the arena of a mapping in a region, or NULL */
 };
 
 /*
@@ -69,15 +72,41 @@ table_map_small(struct table_map *m, size_t bytes, bool huge)
 	return 0;
 }
 
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1; an older kernel refuses */
+#endif
+
+/*
+ * Takes the memory of a region. The first `resident` bytes become huge pages if the kernel has some,
+ * whatever its setting for shared memory is.
+ */
+static inline int
+table_map_in(struct table_map *m, struct arena *a, size_t bytes, size_t resident, bool huge)
+{
+	void *p = arena_map(a, bytes);
+
+	if (p == NULL)
+		return -ENOMEM;
+	*m = (struct table_map){.at = p, .map = p, .mapped = bytes, .in = a};
+	if (huge)
+		(void)madvise(p, table_map_bytes(resident), MADV_COLLAPSE);
+	return 0;
+}
+
 /*
  * Maps zeroed memory. The first `resident` bytes are populated now, so workers do not take page
  * faults for the first level.
  */
 static inline int
-table_map_create(struct table_map *m, size_t bytes, size_t resident, bool huge)
+table_map_create(struct table_map *m, struct arena *a, size_t bytes, size_t resident, bool huge)
 {
-	if ((!huge || table_map_huge(m, bytes) != 0) && table_map_small(m, bytes, huge) != 0)
+	if (arena_region(a) != NULL) {
+		if (table_map_in(m, a, bytes, resident, huge) != 0)
+			return -ENOMEM;
+	} else if ((!huge || table_map_huge(m, bytes) != 0) &&
+		   table_map_small(m, bytes, huge) != 0) {
 		return -ENOMEM;
+	}
 #ifdef MADV_POPULATE_WRITE
 	/* before Linux 5.14 the first painting takes these page faults */
 	(void)madvise(m->at, resident, MADV_POPULATE_WRITE);
@@ -88,7 +117,10 @@ table_map_create(struct table_map *m, size_t bytes, size_t resident, bool huge)
 static inline void
 table_map_destroy(struct table_map *m)
 {
-	(void)munmap(m->map, m->mapped);
+	if (m->in != NULL)
+		arena_unmap(m->in, m->map, m->mapped);
+	else
+		(void)munmap(m->map, m->mapped);
 }
 
 /* Frees all groups; `first` is the lowest number to allocate. */

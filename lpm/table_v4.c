@@ -96,7 +96,7 @@ table_v4_create(struct arena *a, uint32_t groups, bool huge, struct table_v4 **o
 	if (t == NULL)
 		return -ENOMEM;
 	t->arena = a;
-	if (table_map_create(&t->map, bytes, first_level_bytes(), huge) != 0) {
+	if (table_map_create(&t->map, a, bytes, first_level_bytes(), huge) != 0) {
 		arena_free(a, t);
 		return -ENOMEM;
 	}

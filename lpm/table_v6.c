@@ -127,7 +127,7 @@ table_v6_create(struct arena *a, uint32_t groups, bool huge, struct table_v6 **o
 	if (t == NULL)
 		return -ENOMEM;
 	t->arena = a;
-	if (table_map_create(&t->map, bytes, (size_t)SLOTS * sizeof(uint32_t), huge) != 0) {
+	if (table_map_create(&t->map, a, bytes, (size_t)SLOTS * sizeof(uint32_t), huge) != 0) {
 		arena_free(a, t);
 		return -ENOMEM;
 	}

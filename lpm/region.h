@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Memory that two processes map at the same address: a memfd at a fixed place of the address space,
+ * so that pointers into the region are valid in both. One process, the owner, allocates blocks; the
+ * other process maps the same descriptor with region_map() and follows pointers.
+ *
+ * The lists of free blocks are private memory of the owner, except that a free small block holds the
+ * link to the next one. The other process never reads them. Any thread of the owner may allocate and
+ * free (one lock). Arenas use a region through arena_create_in() (lpm/arena.h).
+ */
+#pragma once
+
+#include "lpm/base.h"
+
+struct region;
+
+/*
+ * Places for regions, 64 GiB apart. The range is free in ordinary processes, and application memory
+ * under AddressSanitizer and ThreadSanitizer.
+ */
+#define REGION_PLACES 8u
+#define REGION_PLACE_BYTES (UINT64_C(1) << 36)
+void *region_place(unsigned place);
+
+/* A new memfd of `bytes` bytes that cannot be resized. Returns the descriptor, or -errno. */
+int region_memfd(const char *name, size_t bytes);
+/*
+ * Maps `fd` at `place`. Returns 0, or -errno; -EEXIST: other memory is mapped there.
+ * region_unmap() undoes it.
+ */
+int region_map(int fd, unsigned place, size_t bytes, bool writable);
+void region_unmap(unsigned place, size_t bytes);
+
+/* Maps a copy of `fd` for writing and becomes the owner. Returns 0, or -errno. */
+int region_create(int fd, unsigned place, size_t bytes, struct region **out);
+/*
+ * The owner ends, and the other process goes on with the memory as it is: later writes of the owner
+ * change copies of its own. Frees return no memory. For the destruction of the objects in the region.
+ * Only while no other thread uses the region. Returns 0 or -errno.
+ */
+int region_detach(struct region *r);
+/* Unmaps the region with all its blocks. */
+void region_destroy(struct region *r);
+
+/* Returns a block with undefined content, or NULL. `align` is a power of two, at most 4096. */
+void *region_alloc(struct region *r, size_t align, size_t size);
+/*
+ * Returns zeroed memory whose pages take no memory until they are written: aligned to 2 MiB if
+ * `size` is at least 2 MiB, otherwise to 64 KiB. NULL: no room.
+ */
+void *region_alloc_pages(struct region *r, size_t size);
+/* Usable bytes of a block. */
+size_t region_usable(const struct region *r, const void *p);
+/* Frees a block of either kind. The pages of a large block return to the system. */
+void region_free(struct region *r, void *p);

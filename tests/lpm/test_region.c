@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "lpm/region.h"
+
+#include "lpm/arena.h"
+#include "tests/lpm/fib_rig.h"
+#include "tests/lpm/rng.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define PLACE 3u
+#define BYTES ((size_t)1 << 30)
+
+struct rig {
+	int fd;
+	struct region *region;
+};
+
+static int
+setup(void **state)
+{
+	static struct rig r;
+
+	r.fd = region_memfd("test", BYTES);
+	assert_true(r.fd >= 0);
+	assert_int_equal(region_create(r.fd, PLACE, BYTES, &r.region), 0);
+	*state = &r;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct rig *r = *state;
+
+	region_destroy(r->region);
+	close(r->fd);
+	return 0;
+}
+
+static size_t
+allocated(const struct rig *r)
+{
+	struct stat s;
+
+	assert_int_equal(fstat(r->fd, &s), 0);
+	return (size_t)s.st_blocks * 512;
+}
+
+/* Blocks of all sizes keep their content, and are aligned; nothing overlaps. */
+static void
+blocks(void **state)
+{
+	struct rig *r = *state;
+	struct {
+		unsigned char *at;
+		size_t size;
+	} block[512] = {{0}};
+	struct rng rng = rng_seeded(7);
+
+	for (unsigned n = 0; n < 40000; n++) {
+		unsigned i = rng_below(&rng, 512), bits = rng_below(&rng, 19);
+		size_t size = 1 + rng_below(&rng, 1u << bits);
+		size_t align = (size_t)16 << rng_below(&rng, 9);
+
+		if (block[i].at != NULL) {
+			assert_int_equal(block[i].at[0], (unsigned char)i);
+			assert_int_equal(block[i].at[block[i].size - 1], (unsigned char)i);
+			assert_true(region_usable(r->region, block[i].at) >= block[i].size);
+			region_free(r->region, block[i].at);
+		}
+		block[i].at = region_alloc(r->region, align, size);
+		block[i].size = size;
+		assert_non_null(block[i].at);
+		assert_int_equal((uintptr_t)block[i].at % align, 0);
+		memset(block[i].at, (int)i, size);
+	}
+	for (unsigned i = 0; i < 512; i++)
+		region_free(r->region, block[i].at);
+}
+
+/* Pages are zero, also those of a freed block, and a freed block returns its memory. */
+static void
+pages(void **state)
+{
+	struct rig *r = *state;
+	size_t size = (size_t)8 << 20, before = allocated(r);
+	unsigned char *p = region_alloc_pages(r->region, size), *q;
+
+	assert_non_null(p);
+	assert_int_equal((uintptr_t)p % ((size_t)2 << 20), 0);
+	assert_true(allocated(r) <= before + 65536);
+	memset(p, 1, size);
+	assert_true(allocated(r) >= size);
+	region_free(r->region, p);
+	assert_true(allocated(r) < before + size / 2);
+	q = region_alloc_pages(r->region, size);
+	assert_ptr_equal(q, p);
+	for (size_t i = 0; i < size; i += 4096)
+		assert_int_equal(q[i], 0);
+	region_free(r->region, q);
+}
+
+static void
+limits(void **state)
+{
+	struct rig *r = *state;
+	struct region *second;
+	void *all, *p;
+
+	assert_null(region_alloc_pages(r->region, BYTES + 1));
+	assert_null(region_alloc(r->region, 16, SIZE_MAX / 2));
+	all = region_alloc_pages(r->region, BYTES - ((size_t)4 << 20));
+	assert_non_null(all);
+	assert_null(region_alloc_pages(r->region, (size_t)8 << 20));
+	region_free(r->region, all);
+	p = region_alloc_pages(r->region, (size_t)8 << 20);
+	assert_non_null(p);
+	region_free(r->region, p);
+	/* a place is taken once, and the memory cannot be resized */
+	assert_int_equal(region_create(r->fd, PLACE, BYTES, &second), -EEXIST);
+	assert_int_equal(ftruncate(r->fd, 4096), -1);
+	assert_int_equal(errno, EPERM);
+}
+
+static void
+in_an_arena(void **state)
+{
+	struct rig *r = *state;
+	char *base = region_place(PLACE), *p, *q;
+	struct arena *a;
+
+	assert_int_equal(arena_create_in("region", r->region, &a), 0);
+	p = arena_alloc(a, 100);
+	assert_true(p >= base && p < base + BYTES);
+	strcpy(p, "kept");
+	p = arena_realloc(a, p, 100000);
+	assert_string_equal(p, "kept");
+	assert_true(arena_bytes(a) >= 100000);
+	q = arena_calloc(a, 5000);
+	for (unsigned i = 0; i < 5000; i++)
+		assert_int_equal(q[i], 0);
+	arena_release(a, q);
+	arena_trim(a);
+	arena_free(a, p);
+	assert_int_equal(arena_bytes(a), 0);
+	arena_destroy(a);
+}
+
+/* Runs fn in another process, which maps the region by itself. */
+static int
+elsewhere(struct rig *r, int (*fn)(const void *), const void *ctx)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		region_unmap(PLACE, BYTES);
+		_exit(region_map(r->fd, PLACE, BYTES, true) == 0 ? fn(ctx) : 99);
+	}
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+struct tables {
+	const struct fib_reader *reader;
+	struct qsbr *qsbr;
+	unsigned id;
+};
+
+static int
+next_hop_port(const void *ctx)
+{
+	const struct tables *t = ctx;
+	uint32_t ip = 0x0a010203, found; /* 10.1.2.3 */
+	const struct adjacency *adj;
+	const struct fib_generation *g;
+
+	qsbr_online(t->qsbr, t->id);
+	g = fib_read_begin(t->reader);
+	fib_read_v4_bulk(g, VRF_DEFAULT, &ip, &found, 1);
+	adj = fib_read_adjacency(t->reader, &t->reader->path_lists[found], 0);
+	qsbr_offline(t->qsbr, t->id);
+	return adj != NULL ? adj->port : 98;
+}
+
+/* Another process forwards by tables of this process, and goes on with them after their destruction. */
+static void
+tables_of_another_process(void **state)
+{
+	struct rig *r = *state;
+	struct fib_config c = {
+		.memory_bytes = (size_t)400 << 20, .tbl8_groups = 256, .groups_v6 = 256};
+	struct adjacency adj = {.ether_len = 14, .port = 7, .mtu = 1500};
+	struct ip_addr hop = addr_from_v4(0xc0000201);
+	struct path path = {.label = LABEL_NONE};
+	struct path_list_id to;
+	struct arena *shared;
+	struct path_lists *lists;
+	struct tables t;
+
+	role_enter_fib();
+	assert_int_equal(arena_create("private", &arena), 0);
+	assert_int_equal(arena_create_in("shared", r->region, &shared), 0);
+	assert_int_equal(qsbr_create(shared, 8, &t.qsbr), 0);
+	assert_int_equal(qsbr_register(t.qsbr, &t.id), 0);
+	c.arena = arena;
+	c.shared = shared;
+	c.workers = t.qsbr;
+	assert_int_equal(fib_create(&c, &fib), 0);
+	assert_int_equal(fib_vrf_add(fib, VRF_DEFAULT, AFI_IPV4), 0);
+	lists = fib_path_lists(fib);
+	assert_int_equal(next_hop_get(lists, VRF_DEFAULT, &hop, 7, &path.next_hop), 0);
+	assert_int_equal(next_hop_up(lists, path.next_hop, &adj), 0);
+	assert_int_equal(path_list_get(lists, PATH_LIST_FORWARD, PORT_NONE, &path, 1, &to), 0);
+	set("10.1.0.0/16", to);
+	settle();
+	t.reader = fib_reader(fib);
+	assert_int_equal(elsewhere(r, next_hop_port, &t), 7);
+	assert_int_equal(region_detach(r->region), 0);
+	withdraw("10.1.0.0/16");
+	settle();
+	next_hop_down(lists, path.next_hop, NEXT_HOP_DOWN);
+	next_hop_unref(lists, path.next_hop);
+	path_list_unref(lists, to);
+	fib_destroy(fib);
+	assert_int_equal(elsewhere(r, next_hop_port, &t), 7);
+	qsbr_unregister(t.qsbr, t.id);
+	qsbr_destroy(t.qsbr);
+	assert_int_equal(arena_bytes(shared), 0);
+	arena_destroy(shared);
+	arena_destroy(arena);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(blocks, setup, teardown),
+		cmocka_unit_test_setup_teardown(pages, setup, teardown),
+		cmocka_unit_test_setup_teardown(limits, setup, teardown),
+		cmocka_unit_test_setup_teardown(in_an_arena, setup, teardown),
+		cmocka_unit_test_setup_teardown(tables_of_another_process, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
