@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dataplane/host_path.h"
+#include "dataplane/forwarder.h"
 #include "dataplane/host_peers.h"
 #include "dataplane/port_impl.h"
 #include "dataplane/tap.h"
@@ -36,7 +37,7 @@ host_class_text(enum host_class c)
 int
 host_path_fd(uint16_t port)
 {
-	const struct port_host *h = port_host(port);
+	const struct port_host *h = forwarder_is_used() ? NULL : port_host(port);
 
 	return h != NULL ? h->fd : -1;
 }
@@ -184,6 +185,8 @@ host_path_counters(uint16_t port, struct host_counters out[HOST_CLASSES])
 	const struct port_host *h = port_host(port);
 	const struct worker *w;
 
+	if (forwarder_is_used())
+		return forwarder_host_counters(port, out);
 	memset(out, 0, HOST_CLASSES * sizeof(out[0]));
 	if (port_is_xdp(port))
 		return port_xdp_host_counters(port, out);
@@ -203,6 +206,10 @@ host_path_counters(uint16_t port, struct host_counters out[HOST_CLASSES])
 void
 host_path_peer_set(struct vrf_id vrf, const struct ip_addr *addr, bool present)
 {
+	if (forwarder_is_used()) {
+		forwarder_peer(vrf, addr, present);
+		return;
+	}
 	if (port_host_peers() == NULL)
 		return;
 	(void)host_peers_set(port_host_peers(), vrf, addr, present);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dataplane/port.h"
+#include "dataplane/forwarder.h"
 #include "dataplane/host_peers.h"
 #include "dataplane/icmp.h"
 #include "dataplane/port_impl.h"
 #include "dataplane/tap.h"
 #include "dataplane/worker.h"
 #include "dataplane/xdp.h"
+#include "lpm/arena.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -28,6 +30,7 @@
 #include <rte_version.h>
 #include <sched.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,6 +93,7 @@ struct eal_args {
 
 /* Created by dataplane_init(), destroyed by dataplane_fini(). Main writes; other threads read. */
 struct dataplane {
+	struct arena *shared; /* of this struct; NULL: malloc() */
 	unsigned eal_mb;
 	unsigned worker_count;
 	unsigned worker_cpu[RTE_MAX_LCORE];
@@ -253,13 +257,25 @@ check_config(const struct dataplane_config *c, struct dataplane_error *err)
 	return 0;
 }
 
+static void
+memory_free(struct dataplane *d)
+{
+	if (d != NULL && d->shared != NULL)
+		arena_free(d->shared, d);
+	else
+		free(d);
+}
+
 static int
 create(const struct dataplane_config *c, struct dataplane **out)
 {
-	struct dataplane *d = calloc(1, sizeof(*d));
+	struct dataplane *d =
+		c->shared != NULL ? arena_calloc(c->shared, sizeof(*d)) : calloc(1, sizeof(*d));
 
+	if (d != NULL)
+		d->shared = c->shared;
 	if (d == NULL || xdp_create(&d->xdp) != 0) {
-		free(d);
+		memory_free(d);
 		return -ENOMEM;
 	}
 	d->eal_mb = dataplane_eal_mb(c->memory_mb);
@@ -277,7 +293,27 @@ static void
 destroy(struct dataplane *d)
 {
 	xdp_destroy(d->xdp);
-	free(d);
+	memory_free(d);
+}
+
+const struct dataplane *
+dataplane_address(void)
+{
+	return dp;
+}
+
+void
+dataplane_adopt(const struct dataplane *d)
+{
+	/* only read: forwarder_is_used() stands before each change */
+	dp = (struct dataplane *)(uintptr_t)d;
+}
+
+size_t
+port_layout(void)
+{
+	return sizeof(struct dataplane) * 4096 + sizeof(struct port) * 64 +
+	       offsetof(struct dataplane, port_count) % 64;
 }
 
 int
@@ -1206,19 +1242,25 @@ port_mac(uint16_t port, uint8_t mac[6])
 int
 port_local_address_set(struct vrf_id vrf, const struct ip_addr *addr, bool present)
 {
+	if (forwarder_is_used())
+		return forwarder_local_address(vrf, addr, present);
 	return dp != NULL ? xdp_local_set(dp->xdp, vrf, addr, present) : 0;
 }
 
 int
 port_tunnels_set(const uint32_t *own, unsigned count)
 {
+	if (forwarder_is_used())
+		return forwarder_tunnels(own, count);
 	return dp != NULL ? xdp_tunnels_set(dp->xdp, own, count) : 0;
 }
 
 void
 port_icmp_source_set(uint16_t port, enum afi afi, const struct ip_addr *addr)
 {
-	if (dp != NULL)
+	if (forwarder_is_used())
+		forwarder_icmp_source(port, afi, addr);
+	else if (dp != NULL)
 		icmp_source_set(&dp->icmp_sources, port, afi, addr);
 }
 
@@ -1278,6 +1320,8 @@ port_refresh(uint16_t port, bool *changed)
 	*changed = false;
 	if (p == NULL)
 		return -ENOENT;
+	if (forwarder_is_used())
+		return forwarder_refresh(port, changed);
 	rc = netns_enter(netns_of(p));
 	if (rc != 0)
 		return rc;

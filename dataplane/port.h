@@ -16,6 +16,8 @@
 
 #include <stdio.h>
 
+struct arena;
+
 #define PORTS_MAX 64
 #define PORT_NAME_MAX 16 /* IFNAMSIZ, including NUL */
 
@@ -31,6 +33,7 @@ struct dataplane_config {
 	const char *name; /* --file-prefix */
 	FILE *messages; /* output of EAL, drivers and libbpf, from any thread; NULL: stderr */
 	struct host_limits host_limits; /* of packets for this router, for each port */
+	struct arena *shared; /* for what other processes read of the ports; NULL: malloc() */
 };
 
 struct port_config {

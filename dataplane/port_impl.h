@@ -57,6 +57,15 @@ unsigned port_tx_queues(uint16_t port);
 /* The main lcore is 0, worker i is lcore i + 1. */
 unsigned dataplane_worker_count(void);
 unsigned dataplane_worker_cpu(unsigned worker);
+/*
+ * keelfwd and keeld (dataplane/forwarder.h): the ports of keelfwd, and in keeld the use of those
+ * ports. NULL: no more. Until then the functions of port.h read them and leave changes to keelfwd.
+ */
+struct dataplane;
+const struct dataplane *dataplane_address(void);
+void dataplane_adopt(const struct dataplane *d);
+/* A number for the layout of struct dataplane and its ports. */
+size_t port_layout(void);
 /* Writes the text to `err` (may be NULL) and returns rc. */
 int dataplane_fail(struct dataplane_error *err, int rc, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

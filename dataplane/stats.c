@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dataplane/stats.h"
+#include "dataplane/forwarder.h"
 #include "dataplane/port_impl.h"
 #include "dataplane/worker.h"
 #include "dataplane/worker_impl.h"
@@ -57,6 +58,8 @@ port_counters_get(uint16_t port, struct port_counters *out)
 	memset(out, 0, sizeof(*out));
 	if (port >= port_count())
 		return -ENOENT;
+	if (forwarder_is_used())
+		return forwarder_counters(port, out);
 	rc = rte_eth_stats_get(port_ethdev(port), &s);
 	if (rc != 0)
 		return rc;

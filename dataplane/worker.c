@@ -516,17 +516,18 @@ poll_inject(struct worker *w, uint64_t now) RUNS_ON(role_worker)
 	return n;
 }
 
-void
-worker_loop(struct worker *w)
+/* The polls between two orders of main. Returns the order. */
+static unsigned
+poll_all(struct worker *w) RUNS_ON(role_worker)
 {
 	uint64_t last = rte_rdtsc();
-	unsigned had = 0;
+	unsigned had = 0, order;
 	bool busy = false;
 
 	if (!w->driver_may_sleep)
 		qsbr_online(w->qsbr, w->reader);
-	/* relaxed: stop carries no data; workers_stop() waits until the lcore returns */
-	while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
+	/* relaxed: take_view() and workers_stop() order what comes with an order */
+	while ((order = atomic_load_explicit(&w->order, memory_order_relaxed)) == WORKER_GO_ON) {
 		uint64_t now = rte_rdtsc();
 
 		stage_end(STAGE_REST);
@@ -564,6 +565,29 @@ worker_loop(struct worker *w)
 		finish_held(w, last);
 	if (!w->driver_may_sleep)
 		qsbr_offline(w->qsbr, w->reader);
+	return order;
+}
+
+/* Between two bursts: the worker holds no packet, and no pointer into its tables. */
+static void
+take_view(struct worker *w) RUNS_ON(role_worker)
+{
+	/* acquire: pairs with the release in workers_switch */
+	(void)atomic_load_explicit(&w->order, memory_order_acquire);
+	w->fib = w->next.fib;
+	w->path_lists = w->next.path_lists;
+	w->qsbr = w->next.qsbr;
+	w->reader = w->next.reader;
+	w->mpls_pipe = w->next.mpls_pipe;
+	/* release: pairs with the acquire in workers_switch; the former tables are not used any more */
+	atomic_store_explicit(&w->order, WORKER_GO_ON, memory_order_release);
+}
+
+void
+worker_loop(struct worker *w)
+{
+	while (poll_all(w) != WORKER_STOP)
+		take_view(w);
 	/* release: pairs with the load in workers_stop */
 	atomic_store_explicit(&w->ended, true, memory_order_release);
 }

@@ -28,6 +28,11 @@ struct workers_config {
 	 * own subnet still do.
 	 */
 	const struct path_lists *path_lists;
+	/*
+	 * A registered reader of `qsbr` for each worker, which the caller unregisters after
+	 * workers_stop(). NULL: each worker registers itself.
+	 */
+	const unsigned *readers;
 	/* RFC 3443: labels and packets have separate TTLs (pipe model), instead of one (uniform) */
 	bool mpls_pipe;
 };
@@ -43,6 +48,12 @@ struct glean {
  * Main. Returns 0, or -errno with `err`.
  */
 int workers_start(const struct workers_config *c, struct dataplane_error *err);
+/*
+ * Makes all workers read other tables, each between two bursts. On return no worker uses the former
+ * tables, nor their QSBR. Uses the members about tables and readers; needs `readers` here and in
+ * workers_start(). Main. Returns 0, -EINVAL, -EBUSY (no `readers` in workers_start()).
+ */
+int workers_switch(const struct workers_config *c);
 /* Stops all workers and waits for them. Main. */
 void workers_stop(void);
 unsigned workers_count(void);

@@ -3,7 +3,7 @@
  * The state of a worker, shared by its loop (worker.c), start and stop (workers.c) and counters
  * (stats.c).
  *
- * Writer: the worker, except `stop` and the fields set by workers_start() before launch.
+ * Writer: the worker, except `order`, `next` and the fields set by workers_start() before launch.
  */
 #pragma once
 
@@ -46,6 +46,22 @@ struct glean_slot {
 	uint64_t since; /* first request */
 };
 
+/* What main asks of a worker, read once a loop. */
+enum worker_order {
+	WORKER_GO_ON,
+	WORKER_STOP,
+	WORKER_VIEW, /* use `next`; the worker answers with WORKER_GO_ON */
+};
+
+/* The tables that a worker reads, and its place among their readers. */
+struct worker_view {
+	const struct fib_reader *fib;
+	const struct path_lists *path_lists;
+	struct qsbr *qsbr;
+	unsigned reader;
+	bool mpls_pipe; /* workers_config.mpls_pipe */
+};
+
 struct worker {
 	struct worker_stats stats;
 
@@ -54,6 +70,7 @@ struct worker {
 	const struct path_lists *path_lists;
 	struct qsbr *qsbr;
 	unsigned reader;
+	bool registered; /* `reader` is to be unregistered at the end */
 	unsigned source_count;
 	unsigned port_count;
 	struct vrf_id port_vrf[PORTS_MAX];
@@ -66,7 +83,8 @@ struct worker {
 	bool driver_may_sleep;
 	bool mpls_pipe; /* workers_config.mpls_pipe */
 	uint64_t tsc_to_ns; /* ns = tsc * tsc_to_ns >> 32, without division */
-	_Atomic bool stop, ended;
+	_Atomic unsigned order; /* enum worker_order */
+	_Atomic bool ended;
 	struct source source[SOURCES_MAX];
 	struct tx_buffer tx[PORTS_MAX];
 	struct burst burst[2];
@@ -100,6 +118,7 @@ struct worker {
 	/* written by main */
 	alignas(CACHE_LINE) unsigned lcore;
 	unsigned cpu;
+	struct worker_view next; /* written before WORKER_VIEW */
 	struct hist loop_gap_mark; /* see worker_loop_gap_mark() */
 };
 
@@ -127,10 +146,14 @@ stage_end(enum worker_stage s)
 }
 #endif
 
-/* Runs until `stop` is set. */
+/* Runs until WORKER_STOP. */
 void worker_loop(struct worker *w) RUNS_ON(role_worker);
 /* NULL: there is no such worker. Any thread. */
 struct worker *worker_at(unsigned worker);
+/* The workers of keelfwd, and in keeld the use of their counters; NULL: none. */
+struct workers;
+struct workers *workers_address(void);
+void workers_adopt(struct workers *all);
 /* Packets not accepted by the driver of a port, summed over all workers. */
 uint64_t workers_tx_dropped(uint16_t port);
 /* RFC and section of the reason in drops.def, or "". */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Start, stop and access to workers from the main and host threads. The loop is in worker.c. */
 #include "dataplane/worker.h"
+#include "dataplane/forwarder.h"
 #include "dataplane/port_impl.h"
 #include "dataplane/worker_impl.h"
 #include "lpm/arena.h"
@@ -18,6 +19,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 /* All workers, from workers_start() to workers_stop(). Main writes before the first launch. */
@@ -170,7 +172,7 @@ destroy(struct arena *arena, struct worker *w)
 	packets_destroy(w->punt.back);
 	packets_destroy(w->frames);
 	rte_pktmbuf_free(w->punt.owed);
-	if (w->qsbr != NULL)
+	if (w->registered)
 		qsbr_unregister(w->qsbr, w->reader);
 	if (w->gleans != NULL)
 		ring_destroy(w->gleans);
@@ -250,10 +252,12 @@ create(const struct workers_config *c, unsigned index, struct worker **out)
 		rc = ring_create(c->arena, "inject", INJECT_RING - 1, &w->inject);
 	if (rc == 0 && w->punts)
 		rc = create_punt(c->arena, w, index);
-	if (rc == 0) {
+	w->qsbr = c->qsbr;
+	if (c->readers != NULL) {
+		w->reader = c->readers[index];
+	} else if (rc == 0) {
 		rc = qsbr_register(c->qsbr, &w->reader);
-		if (rc == 0)
-			w->qsbr = c->qsbr;
+		w->registered = rc == 0;
 	}
 	if (rc != 0) {
 		destroy(c->arena, w);
@@ -293,7 +297,7 @@ static void
 workers_destroy(struct workers *all)
 {
 	for (unsigned i = 0; i < all->count; i++)
-		atomic_store_explicit(&all->worker[i]->stop, true, memory_order_relaxed);
+		atomic_store_explicit(&all->worker[i]->order, WORKER_STOP, memory_order_relaxed);
 	for (unsigned i = 0; i < all->count; i++)
 		wait_for(all->worker[i]);
 	(void)autogroup_nice(all->autogroup_before);
@@ -301,6 +305,18 @@ workers_destroy(struct workers *all)
 	for (unsigned i = 0; i < all->count; i++)
 		destroy(all->arena, all->worker[i]);
 	arena_free(all->arena, all);
+}
+
+struct workers *
+workers_address(void)
+{
+	return workers_get();
+}
+
+void
+workers_adopt(struct workers *all)
+{
+	workers_set(all);
 }
 
 int
@@ -352,6 +368,44 @@ workers_stop(void)
 		workers_destroy(all);
 }
 
+#define SWITCH_POLL_NS 20000
+
+/* A worker obeys after its burst, within microseconds unless another task has its CPU. */
+static void
+wait_obeyed(struct worker *w)
+{
+	const struct timespec pause = {.tv_nsec = SWITCH_POLL_NS};
+
+	/* acquire: pairs with the release in take_view */
+	while (atomic_load_explicit(&w->order, memory_order_acquire) == WORKER_VIEW)
+		(void)nanosleep(&pause, NULL);
+}
+
+int
+workers_switch(const struct workers_config *c)
+{
+	struct workers *all = workers_get();
+
+	if (all == NULL || c->readers == NULL || c->count != all->count)
+		return -EINVAL;
+	for (unsigned i = 0; i < all->count; i++) {
+		struct worker *w = all->worker[i];
+
+		if (w->registered)
+			return -EBUSY;
+		w->next = (struct worker_view){.fib = c->fib,
+			.path_lists = c->path_lists,
+			.qsbr = c->qsbr,
+			.reader = c->readers[i],
+			.mpls_pipe = c->mpls_pipe};
+		/* release: pairs with the acquire in take_view */
+		atomic_store_explicit(&w->order, WORKER_VIEW, memory_order_release);
+	}
+	for (unsigned i = 0; i < all->count; i++)
+		wait_obeyed(all->worker[i]);
+	return 0;
+}
+
 unsigned
 workers_count(void)
 {
@@ -373,6 +427,8 @@ worker_loop_gap_mark(unsigned worker)
 {
 	struct worker *w = worker_get(worker);
 
+	if (forwarder_is_used())
+		return forwarder_loop_gap_mark(worker);
 	return w != NULL ? &w->loop_gap_mark : NULL;
 }
 
@@ -447,6 +503,8 @@ worker_gleans(struct glean *out, unsigned max)
 	struct workers *all = workers_get();
 	unsigned n = 0;
 
+	if (forwarder_is_used())
+		return forwarder_gleans(out, max);
 	if (all == NULL)
 		return 0;
 	for (unsigned i = 0; i < all->count; i++) {

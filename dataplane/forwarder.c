@@ -1,0 +1,532 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "dataplane/forwarder.h"
+
+#include "dataplane/forwarder_wire.h"
+#include "dataplane/port_impl.h"
+#include "dataplane/worker_impl.h"
+#include "lpm/region.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <rte_common.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define BODY (sizeof(struct forwarder_message) - sizeof(struct forwarder_header))
+#define ANSWER_S 10 /* keelfwd answers within milliseconds */
+#define START_S 120 /* EAL may clear gigabytes of huge pages */
+
+/* Requests of one thread: keelfwd answers each before the next. */
+struct channel {
+	int fd; /* -1: not connected */
+};
+
+struct forwarder {
+	struct channel channel[FORWARDER_ROLES];
+	struct forwarder_state state;
+	struct region *tables;
+	size_t state_bytes; /* mapped at FORWARDER_STATE_PLACE */
+	struct hist *mark; /* worker_loop_gap_mark() of each worker */
+	unsigned worker_count;
+};
+
+/* At file scope as `dp` in port.c, which stands for the same ports. */
+static struct forwarder *used;
+
+bool
+forwarder_is_used(void)
+{
+	return used != NULL;
+}
+
+/* ---- connections ---- */
+
+static int
+channel_call(struct channel *c, struct forwarder_message *m, size_t body, const void *tail,
+	size_t tail_bytes, int *fds, unsigned fd_max, unsigned *fd_count)
+{
+	uint32_t type = m->head.type;
+	size_t got;
+	int rc;
+
+	m->head.magic = FORWARDER_MAGIC;
+	rc = forwarder_send(c->fd, m, body, tail, tail_bytes, NULL, 0);
+	memset(m, 0, sizeof(*m));
+	if (rc == 0)
+		rc = forwarder_receive(c->fd, m, &got, NULL, 0, NULL, fds, fd_max, fd_count);
+	if (rc == 0 && m->head.type != type)
+		rc = -EPROTO;
+	return rc == -EAGAIN ? -ETIMEDOUT : rc;
+}
+
+static void
+channel_patience(struct channel *c, unsigned seconds)
+{
+	const struct timeval t = {.tv_sec = seconds};
+
+	(void)setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
+}
+
+static void
+channel_close(struct channel *c)
+{
+	if (c->fd >= 0)
+		(void)close(c->fd);
+	c->fd = -1;
+}
+
+/* -ENOENT, -ECONNREFUSED: no keelfwd listens. */
+static int
+channel_open(struct channel *c, const char *path, enum forwarder_role role,
+	struct forwarder_hello_answer *answer)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	struct forwarder_message m = {
+		.head = {.type = FORWARDER_HELLO}, .hello = {.abi = forwarder_abi(), .role = role}};
+	int rc;
+
+	if (strlen(path) >= sizeof(to.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(to.sun_path, path, strlen(path) + 1);
+	c->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (c->fd < 0)
+		return -errno;
+	if (connect(c->fd, (const struct sockaddr *)&to, sizeof(to)) != 0) {
+		rc = -errno;
+		goto fail;
+	}
+	channel_patience(c, ANSWER_S);
+	rc = channel_call(c, &m, sizeof(m.hello), NULL, 0, NULL, 0, NULL);
+	if (rc == 0) {
+		*answer = m.hello_answer;
+		rc = answer->result;
+	}
+	if (rc == 0)
+		return 0;
+fail:
+	channel_close(c);
+	return rc;
+}
+
+/* ---- start of keelfwd ---- */
+
+/*
+ * In the child: becomes a session of its own under init, so that keelfwd belongs neither to the
+ * terminal nor to the children of keeld. Only calls that are safe after fork() in a process with
+ * threads.
+ */
+static _Noreturn void
+become_keelfwd(const char *program, const char *socket, int ready)
+{
+	const char *argv[] = {"keelfwd", "--socket", socket, "--ready-fd", "3", NULL};
+	sigset_t none;
+
+	sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	(void)setsid();
+	if (fork() != 0)
+		_exit(0);
+	/* dup2() of a descriptor to itself would leave FD_CLOEXEC */
+	if (dup2(ready, 3) == 3 && fcntl(3, F_SETFD, 0) == 0 && close_range(4, ~0u, 0) == 0)
+		(void)execv(program, (char *const *)(uintptr_t)argv);
+	_exit(127);
+}
+
+/* Waits until keelfwd listens, or has failed. */
+static int
+spawn(const char *program, const char *socket)
+{
+	int ready[2], status;
+	char byte;
+	pid_t pid;
+	ssize_t n;
+
+	/* O_CLOEXEC: keelfwd has its end at descriptor 3 */
+	if (pipe2(ready, O_CLOEXEC) != 0)
+		return -errno;
+	pid = fork();
+	if (pid == 0)
+		become_keelfwd(program, socket, ready[1]);
+	(void)close(ready[1]);
+	if (pid < 0) {
+		(void)close(ready[0]);
+		return -errno;
+	}
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	do
+		n = read(ready[0], &byte, 1);
+	while (n < 0 && errno == EINTR);
+	(void)close(ready[0]);
+	return n == 1 ? 0 : -ECHILD;
+}
+
+static int
+connect_or_spawn(struct forwarder *f, const struct forwarder_config *c,
+	struct forwarder_hello_answer *hello, struct dataplane_error *err)
+{
+	int rc = channel_open(&f->channel[FORWARDER_MAIN], c->socket, FORWARDER_MAIN, hello);
+
+	if ((rc == -ENOENT || rc == -ECONNREFUSED) && c->program != NULL) {
+		rc = spawn(c->program, c->socket);
+		if (rc != 0)
+			return dataplane_fail(err, rc, "%s does not start", c->program);
+		rc = channel_open(&f->channel[FORWARDER_MAIN], c->socket, FORWARDER_MAIN, hello);
+	}
+	if (rc == -EBUSY)
+		return dataplane_fail(err, rc, "keelfwd at %s belongs to another keeld", c->socket);
+	if (rc != 0)
+		return dataplane_fail(
+			err, rc, "keelfwd at %s does not answer: %s", c->socket, strerror(-rc));
+	return 0;
+}
+
+/* Ends keelfwd and waits for its end: the connection closes. */
+static void
+replace(struct forwarder *f)
+{
+	struct forwarder_message m = {.head = {.type = FORWARDER_STOP}};
+	struct channel *c = &f->channel[FORWARDER_MAIN];
+	size_t body;
+
+	f->state.replaced = true;
+	if (channel_call(c, &m, 0, NULL, 0, NULL, 0, NULL) == 0)
+		(void)forwarder_receive(c->fd, &m, &body, NULL, 0, NULL, NULL, 0, NULL);
+	channel_close(c);
+}
+
+/* ---- configuration ---- */
+
+struct text {
+	char *at;
+	size_t used;
+};
+
+static void __attribute__((format(printf, 2, 3))) put(struct text *t, const char *format, ...)
+{
+	size_t room = FORWARDER_CONFIG_MAX - t->used;
+	va_list ap;
+	int n;
+
+	va_start(ap, format);
+	n = vsnprintf(t->at + t->used, room, format, ap);
+	va_end(ap);
+	t->used = n < 0 || (size_t)n >= room ? FORWARDER_CONFIG_MAX : t->used + (size_t)n + 1;
+}
+
+/* -E2BIG: too long. */
+static int
+put_config(struct text *t, const struct forwarder_config *c)
+{
+	const struct dataplane_config *d = c->dataplane;
+
+	put(t, "memory_mb=%u", d->memory_mb);
+	put(t, "run_dir=%s", d->run_dir);
+	for (unsigned i = 0; i < HOST_CLASSES; i++)
+		put(t, "limit=%u", d->host_limits.pps[i]);
+	for (unsigned i = 0; i < d->worker_count; i++)
+		put(t, "worker_cpu=%u", d->worker_cpus[i]);
+	for (unsigned i = 0; i < d->control_count; i++)
+		put(t, "control_cpu=%u", d->control_cpus[i]);
+	for (unsigned i = 0; i < d->eal_arg_count; i++)
+		put(t, "eal_arg=%s", d->eal_args[i]);
+	for (unsigned i = 0; i < c->port_count; i++) {
+		const struct port_config *p = &c->ports[i];
+
+		put(t, "port=%s", p->name);
+		put(t, "device=%s", p->device);
+		put(t, "vrf=%u", p->vrf.v);
+		put(t, "mpls=%u", p->mpls);
+		put(t, "mtu=%u", p->mtu);
+	}
+	return t->used < FORWARDER_CONFIG_MAX ? 0 : -E2BIG;
+}
+
+/* ---- life ---- */
+
+/* Maps both regions and makes port.c and workers.c read the state of keelfwd. */
+static int
+map_regions(struct forwarder *f, const struct forwarder_start_answer *a, const int fds[2])
+{
+	int rc = region_map(fds[0], FORWARDER_STATE_PLACE, a->state_bytes, false);
+
+	if (rc != 0)
+		return rc;
+	f->state_bytes = a->state_bytes;
+	rc = region_create(fds[1], a->table_place, a->table_bytes, &f->tables);
+	if (rc != 0)
+		return rc;
+	dataplane_adopt((const struct dataplane *)(uintptr_t)a->dataplane);
+	workers_adopt((struct workers *)(uintptr_t)a->workers);
+	return 0;
+}
+
+static int
+start(struct forwarder *f, const struct text *config, struct dataplane_error *err)
+{
+	struct forwarder_message m = {
+		.head = {.type = FORWARDER_START}, .start = {.bytes = (uint32_t)config->used}};
+	struct channel *c = &f->channel[FORWARDER_MAIN];
+	const struct forwarder_start_answer *a = &m.start_answer;
+	unsigned fd_count = 0;
+	int fds[2], rc;
+
+	channel_patience(c, START_S);
+	rc = channel_call(c, &m, BODY, config->at, config->used, fds, 2, &fd_count);
+	channel_patience(c, ANSWER_S);
+	if (rc != 0)
+		return dataplane_fail(err, rc, "keelfwd does not answer: %s", strerror(-rc));
+	if (a->result == 0 && fd_count != 2)
+		rc = dataplane_fail(err, -EPROTO, "keelfwd sent no memory");
+	else if (a->result != 0)
+		rc = dataplane_fail(err, a->result, "%.*s", (int)sizeof(a->text), a->text);
+	else if ((rc = map_regions(f, a, fds)) != 0)
+		rc = dataplane_fail(
+			err, rc, "the memory of keelfwd cannot be mapped: %s", strerror(-rc));
+	for (unsigned i = 0; i < fd_count; i++)
+		(void)close(fds[i]);
+	if (rc != 0)
+		return rc;
+	f->state.adopted = a->adopted;
+	f->state.inherited = a->published;
+	f->state.huge = a->huge;
+	f->state.tun_ifindex = a->tun_ifindex;
+	return 0;
+}
+
+static int
+open_with(struct forwarder *f, const struct forwarder_config *c, const struct text *config,
+	struct dataplane_error *err)
+{
+	struct forwarder_hello_answer hello;
+	int rc = connect_or_spawn(f, c, &hello, err);
+
+	if (rc == 0 && hello.abi != forwarder_abi()) {
+		replace(f);
+		rc = connect_or_spawn(f, c, &hello, err);
+	}
+	if (rc == 0)
+		rc = start(f, config, err);
+	if (rc == -EXDEV) {
+		replace(f);
+		rc = connect_or_spawn(f, c, &hello, err);
+		if (rc == 0)
+			rc = start(f, config, err);
+	}
+	f->state.pid = hello.pid;
+	for (unsigned role = FORWARDER_HOST; rc == 0 && role <= FORWARDER_EVENTS; role++) {
+		rc = channel_open(&f->channel[role], c->socket, role, &hello);
+		if (rc != 0)
+			dataplane_fail(err, rc, "keelfwd refuses a connection: %s", strerror(-rc));
+	}
+	return rc;
+}
+
+int
+forwarder_open(
+	const struct forwarder_config *c, struct forwarder **out, struct dataplane_error *err)
+{
+	struct text config = {.at = malloc(FORWARDER_CONFIG_MAX)};
+	struct forwarder *f = calloc(1, sizeof(*f));
+	int rc = f != NULL && config.at != NULL ? put_config(&config, c) : -ENOMEM;
+
+	if (rc != 0) {
+		free(config.at);
+		free(f);
+		return dataplane_fail(err, rc, "the configuration for keelfwd: %s", strerror(-rc));
+	}
+	for (unsigned i = 0; i < FORWARDER_ROLES; i++)
+		f->channel[i].fd = -1;
+	f->worker_count = c->dataplane->worker_count;
+	f->mark = calloc(f->worker_count, sizeof(*f->mark));
+	rc = f->mark != NULL ? open_with(f, c, &config, err) : -ENOMEM;
+	free(config.at);
+	if (rc != 0) {
+		forwarder_close(f);
+		return rc;
+	}
+	used = f;
+	*out = f;
+	return 0;
+}
+
+void
+forwarder_close(struct forwarder *f)
+{
+	if (f == NULL)
+		return;
+	used = NULL;
+	workers_adopt(NULL);
+	dataplane_adopt(NULL);
+	region_destroy(f->tables);
+	if (f->state_bytes > 0)
+		region_unmap(FORWARDER_STATE_PLACE, f->state_bytes);
+	for (unsigned i = 0; i < FORWARDER_ROLES; i++)
+		channel_close(&f->channel[i]);
+	free(f->mark);
+	free(f);
+}
+
+struct region *
+forwarder_region(const struct forwarder *f)
+{
+	return f->tables;
+}
+
+const struct forwarder_state *
+forwarder_state(const struct forwarder *f)
+{
+	return &f->state;
+}
+
+const struct forwarder_state *
+forwarder_current(void)
+{
+	return used != NULL ? &used->state : NULL;
+}
+
+int
+forwarder_fd(const struct forwarder *f)
+{
+	return f->channel[FORWARDER_MAIN].fd;
+}
+
+int
+forwarder_publish(struct forwarder *f, const struct workers_config *c, struct dataplane_error *err)
+{
+	struct forwarder_message m = {.head = {.type = FORWARDER_PUBLISH},
+		.publish = {.fib = (uintptr_t)c->fib,
+			.path_lists = (uintptr_t)c->path_lists,
+			.qsbr = (uintptr_t)c->qsbr,
+			.worker_count = c->count,
+			.mpls_pipe = c->mpls_pipe}};
+	const struct forwarder_publish_answer *a = &m.publish_answer;
+	int rc;
+
+	for (unsigned i = 0; i < c->count && i < RTE_DIM(m.publish.reader); i++)
+		m.publish.reader[i] = c->readers[i];
+	rc = channel_call(&f->channel[FORWARDER_MAIN], &m, BODY, NULL, 0, NULL, 0, NULL);
+	if (rc != 0)
+		return dataplane_fail(err, rc, "keelfwd does not answer: %s", strerror(-rc));
+	if (a->result != 0)
+		return dataplane_fail(err, a->result, "%.*s", (int)sizeof(a->text), a->text);
+	workers_adopt((struct workers *)(uintptr_t)a->workers);
+	f->state.published = true;
+	return 0;
+}
+
+/* ---- requests of other modules ---- */
+
+static int
+port_call(enum forwarder_role role, enum forwarder_type type, const struct forwarder_port *about,
+	struct forwarder_port_answer *answer)
+{
+	struct forwarder_message m = {.head = {.type = type}, .port = *about};
+	int rc = channel_call(&used->channel[role], &m, sizeof(m.port), NULL, 0, NULL, 0, NULL);
+
+	if (rc != 0)
+		return rc;
+	*answer = m.port_answer;
+	return answer->result;
+}
+
+int
+forwarder_counters(uint16_t port, struct port_counters *out)
+{
+	struct forwarder_port_answer a = {0};
+	int rc = port_call(
+		FORWARDER_MAIN, FORWARDER_COUNTERS, &(struct forwarder_port){.port = port}, &a);
+
+	*out = a.counters;
+	return rc;
+}
+
+bool
+forwarder_host_counters(uint16_t port, struct host_counters out[HOST_CLASSES])
+{
+	struct forwarder_port_answer a = {0};
+	int rc = port_call(FORWARDER_MAIN, FORWARDER_HOST_COUNTERS,
+		&(struct forwarder_port){.port = port}, &a);
+
+	memcpy(out, a.host, sizeof(a.host));
+	return rc == 0 && a.changed;
+}
+
+void
+forwarder_peer(struct vrf_id vrf, const struct ip_addr *addr, bool present)
+{
+	struct forwarder_port_answer a;
+
+	(void)port_call(FORWARDER_MAIN, FORWARDER_PEER,
+		&(struct forwarder_port){.vrf = vrf, .present = present, .addr = *addr}, &a);
+}
+
+int
+forwarder_refresh(uint16_t port, bool *changed)
+{
+	struct forwarder_port_answer a = {0};
+	int rc = port_call(
+		FORWARDER_HOST, FORWARDER_REFRESH, &(struct forwarder_port){.port = port}, &a);
+
+	*changed = a.changed;
+	return rc;
+}
+
+int
+forwarder_local_address(struct vrf_id vrf, const struct ip_addr *addr, bool present)
+{
+	struct forwarder_port_answer a;
+
+	return port_call(FORWARDER_HOST, FORWARDER_LOCAL_ADDRESS,
+		&(struct forwarder_port){.vrf = vrf, .present = present, .addr = *addr}, &a);
+}
+
+int
+forwarder_tunnels(const uint32_t *own, unsigned count)
+{
+	struct forwarder_message m = {.head = {.type = FORWARDER_TUNNELS}};
+	int rc = channel_call(
+		&used->channel[FORWARDER_HOST], &m, BODY, own, count * sizeof(*own), NULL, 0, NULL);
+
+	return rc == 0 ? m.port_answer.result : rc;
+}
+
+void
+forwarder_icmp_source(uint16_t port, enum afi afi, const struct ip_addr *addr)
+{
+	struct forwarder_port_answer a;
+
+	(void)port_call(FORWARDER_HOST, FORWARDER_ICMP_SOURCE,
+		&(struct forwarder_port){.port = port, .afi = afi, .addr = *addr}, &a);
+}
+
+unsigned
+forwarder_gleans(struct glean *out, unsigned max)
+{
+	struct forwarder_message m;
+	unsigned n = 0;
+	size_t body;
+
+	if (max < FORWARDER_GLEANS_MAX ||
+		recv(used->channel[FORWARDER_EVENTS].fd, &m, 1, MSG_PEEK | MSG_DONTWAIT) <= 0 ||
+		forwarder_receive(used->channel[FORWARDER_EVENTS].fd, &m, &body, NULL, 0, NULL,
+			NULL, 0, NULL) != 0)
+		return 0;
+	for (; n < m.gleans.count && n < FORWARDER_GLEANS_MAX; n++)
+		out[n] = m.gleans.glean[n];
+	return n;
+}
+
+struct hist *
+forwarder_loop_gap_mark(unsigned worker)
+{
+	return worker < used->worker_count ? &used->mark[worker] : NULL;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * keeld's side of keelfwd, the process with EAL, ports and workers. keeld connects to keelfwd, or
+ * starts one. The functions of port.h, worker.h and stats.h then work on the memory of keelfwd, and
+ * changes are requests to keelfwd. keelfwd outlives keeld: a later keeld adopts it.
+ *
+ * Owner: main, except where noted. A process has at most one forwarder.
+ */
+#pragma once
+
+#include "dataplane/host_class.h"
+#include "dataplane/port.h"
+#include "dataplane/stats.h"
+#include "dataplane/worker.h"
+#include "lpm/base.h"
+
+struct forwarder;
+struct region;
+
+struct forwarder_config {
+	const char *socket; /* where keelfwd listens */
+	const char *program; /* started if no keelfwd listens */
+	const struct dataplane_config *dataplane;
+	const struct port_config *ports;
+	unsigned port_count;
+};
+
+/*
+ * Connects to keelfwd, or starts one, which outlives this process; then opens the ports, or adopts
+ * those that are open. A keelfwd with another configuration, or of another ABI, is replaced: its
+ * ports close, and packets are lost. Returns 0, or -errno with `err`.
+ */
+int forwarder_open(
+	const struct forwarder_config *c, struct forwarder **out, struct dataplane_error *err);
+/* Ends the connections. Workers keep the last published tables, and keelfwd goes on. */
+void forwarder_close(struct forwarder *f);
+
+/* Memory for tables, which keelfwd maps, too. Belongs to `f`. */
+struct region *forwarder_region(const struct forwarder *f);
+struct forwarder_state {
+	unsigned pid;
+	bool adopted; /* the ports were open already */
+	bool inherited; /* workers had tables of an earlier keeld */
+	bool published; /* workers use the tables of this keeld */
+	bool replaced; /* a keelfwd with other ports or another ABI was ended */
+	bool huge; /* keelfwd uses huge pages */
+	unsigned tun_ifindex; /* of keel0; 0: none */
+};
+const struct forwarder_state *forwarder_state(const struct forwarder *f);
+/* The state of the forwarder of this process; NULL: none. */
+const struct forwarder_state *forwarder_current(void);
+/*
+ * The workers use the tables of `c` from now on. On return no worker uses the tables of an earlier
+ * keeld. `c->readers` is needed. Returns 0, or -errno with `err`.
+ */
+int forwarder_publish(
+	struct forwarder *f, const struct workers_config *c, struct dataplane_error *err);
+/* Becomes readable when keelfwd has ended. */
+int forwarder_fd(const struct forwarder *f);
+
+/* ---- for dataplane/ only: the process has a forwarder, so the call is for keelfwd ---- */
+
+bool forwarder_is_used(void);
+int forwarder_counters(uint16_t port, struct port_counters *out);
+bool forwarder_host_counters(uint16_t port, struct host_counters out[HOST_CLASSES]);
+void forwarder_peer(struct vrf_id vrf, const struct ip_addr *addr, bool present);
+int forwarder_refresh(uint16_t port, bool *changed) RUNS_ON(role_host);
+int forwarder_local_address(struct vrf_id vrf, const struct ip_addr *addr, bool present)
+	RUNS_ON(role_host);
+int forwarder_tunnels(const uint32_t *own, unsigned count) RUNS_ON(role_host);
+void forwarder_icmp_source(uint16_t port, enum afi afi, const struct ip_addr *addr)
+	RUNS_ON(role_host);
+unsigned forwarder_gleans(struct glean *out, unsigned max) RUNS_ON(role_host);
+struct hist *forwarder_loop_gap_mark(unsigned worker);

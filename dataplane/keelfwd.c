@@ -1,0 +1,705 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * keelfwd, the forwarder: the process with EAL, ports, workers, the XDP program and keel0. keeld
+ * starts it, gives it a configuration and tables, and may end and come back: workers forward with
+ * the last published tables until SIGTERM or FORWARDER_STOP.
+ *
+ * One thread besides the workers and DPDK's own. All memory that keeld reads is in one region
+ * (FORWARDER_STATE_PLACE). Each keeld gets a new region for its tables; the region of the keeld
+ * before is unmapped when no worker reads it.
+ */
+#include "dataplane/forwarder_wire.h"
+#include "dataplane/host_path.h"
+#include "dataplane/port.h"
+#include "dataplane/port_impl.h"
+#include "dataplane/tun.h"
+#include "dataplane/worker.h"
+#include "dataplane/worker_impl.h"
+#include "lpm/arena.h"
+#include "lpm/region.h"
+#include "lpm/tunnel_set.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BODY (sizeof(struct forwarder_message) - sizeof(struct forwarder_header))
+#define CLIENTS_MAX 8
+#define GLEAN_POLL_MS 10
+#define TAP_POLL_MS 1
+#define STATE_BYTES ((size_t)256 << 20)
+/* Besides the tables: path lists, labels, tables of instances while they are replaced. */
+#define TABLE_BYTES_MORE ((size_t)4 << 30)
+#define TUN_NAME "keel0"
+#define NO_PLACE UINT32_MAX
+
+struct client {
+	int fd; /* -1: free */
+	enum forwarder_role role; /* FORWARDER_ROLES: before HELLO */
+};
+
+/* A region of tables. */
+struct tables {
+	unsigned place; /* NO_PLACE: none */
+	int fd;
+	size_t bytes;
+};
+
+struct keelfwd {
+	const char *socket;
+	int listener, signals;
+	bool end;
+	uint64_t started_ns;
+	struct client client[CLIENTS_MAX];
+
+	bool running;
+	char *config; /* as received */
+	size_t config_bytes;
+	bool huge;
+	struct region *state;
+	int state_fd;
+	struct arena *arena; /* in `state` */
+	struct tun *tun;
+	struct tables current, pending; /* read by the workers; of a keeld that has not published */
+	size_t table_bytes;
+	unsigned publications;
+};
+
+static void __attribute__((format(printf, 1, 2))) note(const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	(void)fputs("keelfwd: ", stderr);
+	(void)vfprintf(stderr, format, ap);
+	(void)fputc('\n', stderr);
+	va_end(ap);
+}
+
+/* ---- configuration ---- */
+
+struct parsed {
+	struct dataplane_config dataplane;
+	unsigned worker_cpu[128], control_cpu[1024];
+	const char *eal_arg[64];
+	struct port_config port[PORTS_MAX];
+	unsigned port_count, limit_count;
+};
+
+/* One `key=value`. The strings stay in the buffer. */
+static int
+parse_one(struct parsed *p, const char *key, const char *value)
+{
+	struct dataplane_config *d = &p->dataplane;
+	struct port_config *port = p->port_count > 0 ? &p->port[p->port_count - 1] : NULL;
+	unsigned number = (unsigned)strtoul(value, NULL, 10);
+
+	if (strcmp(key, "memory_mb") == 0)
+		d->memory_mb = number;
+	else if (strcmp(key, "run_dir") == 0)
+		d->run_dir = value;
+	else if (strcmp(key, "limit") == 0 && p->limit_count < HOST_CLASSES)
+		d->host_limits.pps[p->limit_count++] = number;
+	else if (strcmp(key, "worker_cpu") == 0 && d->worker_count < RTE_DIM(p->worker_cpu))
+		p->worker_cpu[d->worker_count++] = number;
+	else if (strcmp(key, "control_cpu") == 0 && d->control_count < RTE_DIM(p->control_cpu))
+		p->control_cpu[d->control_count++] = number;
+	else if (strcmp(key, "eal_arg") == 0 && d->eal_arg_count < RTE_DIM(p->eal_arg))
+		p->eal_arg[d->eal_arg_count++] = value;
+	else if (strcmp(key, "port") == 0 && p->port_count < PORTS_MAX)
+		p->port[p->port_count++] = (struct port_config){.name = value, .host_path = true};
+	else if (strcmp(key, "device") == 0 && port != NULL)
+		port->device = value;
+	else if (strcmp(key, "vrf") == 0 && port != NULL)
+		port->vrf.v = (uint16_t)number;
+	else if (strcmp(key, "mpls") == 0 && port != NULL)
+		port->mpls = number != 0;
+	else if (strcmp(key, "mtu") == 0 && port != NULL)
+		port->mtu = (uint16_t)number;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+static int
+parse(struct parsed *p, char *text, size_t bytes)
+{
+	if (bytes == 0 || text[bytes - 1] != '\0')
+		return -EINVAL;
+	for (char *at = text; at < text + bytes; at += strlen(at) + 1) {
+		char *value = strchr(at, '=');
+		int rc;
+
+		if (value == NULL)
+			return -EINVAL;
+		*value = '\0';
+		rc = parse_one(p, at, value + 1);
+		*value = '=';
+		if (rc != 0)
+			return rc;
+		at = value;
+	}
+	for (unsigned i = 0; i < p->port_count; i++)
+		if (p->port[i].device == NULL)
+			return -EINVAL;
+	p->dataplane.worker_cpus = p->worker_cpu;
+	p->dataplane.control_cpus = p->control_cpu;
+	p->dataplane.eal_args = p->eal_arg;
+	return p->dataplane.run_dir != NULL ? 0 : -EINVAL;
+}
+
+/* ---- start ---- */
+
+static uint16_t
+least_mtu(void)
+{
+	uint16_t mtu = UINT16_MAX;
+
+	for (uint16_t p = 0; p < port_count(); p++)
+		if (port_mtu(p) < mtu)
+			mtu = port_mtu(p);
+	return mtu;
+}
+
+static int
+state_create(struct keelfwd *k)
+{
+	int rc = region_memfd("keelfwd", STATE_BYTES);
+
+	if (rc < 0)
+		return rc;
+	k->state_fd = rc;
+	rc = region_create(k->state_fd, FORWARDER_STATE_PLACE, STATE_BYTES, &k->state);
+	return rc == 0 ? arena_create_in("keelfwd", k->state, &k->arena) : rc;
+}
+
+/* EAL cannot start twice in a process: keelfwd ends after a failure. */
+static int
+start(struct keelfwd *k, struct parsed *p, struct dataplane_error *err)
+{
+	char name[32];
+	int rc = state_create(k);
+
+	if (rc != 0)
+		return dataplane_fail(err, rc, "no memory to share: %s", strerror(-rc));
+	snprintf(name, sizeof(name), "keelfwd-%d", (int)getpid());
+	p->dataplane.name = name;
+	p->dataplane.messages = stderr;
+	p->dataplane.shared = k->arena;
+	rc = dataplane_init(&p->dataplane, &k->huge, err);
+	for (unsigned i = 0; rc == 0 && i < p->port_count; i++) {
+		uint16_t port;
+
+		rc = port_add(&p->port[i], 1, &port, err);
+	}
+	if (rc != 0)
+		return rc;
+	rc = tun_create(TUN_NAME, VRF_DEFAULT, least_mtu(), &k->tun);
+	if (rc != 0)
+		note("host-not-set setting=\"%s\" error=\"%s\"", TUN_NAME, strerror(-rc));
+	k->table_bytes = ((size_t)p->dataplane.memory_mb << 20) + TABLE_BYTES_MORE;
+	k->running = true;
+	return 0;
+}
+
+/* ---- regions of tables ---- */
+
+static void
+tables_close(struct tables *t)
+{
+	if (t->place == NO_PLACE)
+		return;
+	region_unmap(t->place, t->bytes);
+	(void)close(t->fd);
+	t->place = NO_PLACE;
+}
+
+static int
+tables_open(struct tables *t, size_t bytes, unsigned used)
+{
+	int rc = region_memfd("keel-tables", bytes);
+
+	if (rc < 0)
+		return rc;
+	t->fd = rc;
+	t->bytes = bytes;
+	t->place = FORWARDER_STATE_PLACE + 1;
+	if (t->place == used)
+		t->place++;
+	rc = region_map(t->fd, t->place, bytes, true);
+	if (rc != 0) {
+		(void)close(t->fd);
+		t->place = NO_PLACE;
+	}
+	return rc;
+}
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22 /* Linux 5.14; before, workers take the page faults */
+#endif
+
+/* Maps the pages that keeld has written, so that workers take no page faults for them. */
+static void
+tables_populate(const struct tables *t)
+{
+	off_t from = 0, end;
+
+	while ((from = lseek(t->fd, from, SEEK_DATA)) >= 0 &&
+		(end = lseek(t->fd, from, SEEK_HOLE)) > from) {
+		(void)madvise((char *)region_place(t->place) + from, (size_t)(end - from),
+			MADV_POPULATE_READ);
+		from = end;
+	}
+}
+
+static bool
+tables_have(const struct tables *t, uint64_t address)
+{
+	uint64_t base = (uintptr_t)region_place(t->place);
+
+	return t->place != NO_PLACE && address % sizeof(void *) == 0 && address >= base &&
+	       address < base + t->bytes;
+}
+
+/* ---- requests ---- */
+
+static int
+answer(const struct client *c, struct forwarder_message *m, uint32_t type, const int *fds,
+	unsigned fd_count)
+{
+	m->head = (struct forwarder_header){.magic = FORWARDER_MAGIC, .type = type};
+	return forwarder_send(c->fd, m, BODY, NULL, 0, fds, fd_count);
+}
+
+static const struct client *
+client_of(const struct keelfwd *k, enum forwarder_role role)
+{
+	for (unsigned i = 0; i < CLIENTS_MAX; i++)
+		if (k->client[i].fd >= 0 && k->client[i].role == role)
+			return &k->client[i];
+	return NULL;
+}
+
+static int
+on_hello(struct keelfwd *k, struct client *c, const struct forwarder_message *m)
+{
+	struct forwarder_message out = {0};
+	struct forwarder_hello_answer *a = &out.hello_answer;
+	enum forwarder_role role = m->hello.role < FORWARDER_ROLES ? m->hello.role : FORWARDER_ASK;
+
+	a->attached = client_of(k, FORWARDER_MAIN) != NULL;
+	a->result = role != FORWARDER_ASK && client_of(k, role) != NULL ? -EBUSY : 0;
+	a->pid = (uint32_t)getpid();
+	a->abi = forwarder_abi();
+	a->started_ns = k->started_ns;
+	a->running = k->running;
+	a->publications = k->publications;
+	snprintf(a->version, sizeof(a->version), "%s", KEEL_VERSION);
+	if (a->result == 0)
+		c->role = role;
+	return answer(c, &out, FORWARDER_HELLO, NULL, 0);
+}
+
+static int
+on_start(struct keelfwd *k, const struct client *c, char *text, size_t bytes)
+{
+	static struct parsed parsed; /* 100 KiB */
+	struct forwarder_message out = {0};
+	struct forwarder_start_answer *a = &out.start_answer;
+	struct dataplane_error err = {""};
+	bool adopted = k->running;
+	int fds[2];
+
+	if (adopted && (bytes != k->config_bytes || memcmp(text, k->config, bytes) != 0)) {
+		a->result = -EXDEV;
+		snprintf(a->text, sizeof(a->text), "keelfwd has another configuration");
+		return answer(c, &out, FORWARDER_START, NULL, 0);
+	}
+	if (!adopted) {
+		parsed = (struct parsed){0};
+		k->config = malloc(bytes + 1);
+		a->result = k->config != NULL ? 0 : -ENOMEM;
+		if (a->result == 0) {
+			memcpy(k->config, text, bytes);
+			k->config_bytes = bytes;
+			a->result = parse(&parsed, k->config, bytes);
+		}
+		if (a->result != 0)
+			snprintf(err.text, sizeof(err.text), "no configuration for keelfwd");
+		else
+			a->result = start(k, &parsed, &err);
+		k->end = a->result != 0;
+	}
+	tables_close(&k->pending);
+	if (a->result == 0) {
+		a->result = tables_open(&k->pending, k->table_bytes, k->current.place);
+		if (a->result != 0)
+			snprintf(err.text, sizeof(err.text), "no memory for tables: %s",
+				strerror(-a->result));
+	}
+	snprintf(a->text, sizeof(a->text), "%s", err.text);
+	if (a->result != 0)
+		return answer(c, &out, FORWARDER_START, NULL, 0);
+	a->adopted = adopted;
+	a->published = k->publications > 0;
+	a->huge = k->huge;
+	a->state_bytes = STATE_BYTES;
+	a->table_bytes = k->pending.bytes;
+	a->table_place = k->pending.place;
+	a->tun_ifindex = k->tun != NULL ? tun_ifindex(k->tun) : 0;
+	a->dataplane = (uintptr_t)dataplane_address();
+	a->workers = (uintptr_t)workers_address();
+	fds[0] = k->state_fd;
+	fds[1] = k->pending.fd;
+	note("keeld-attached adopted=%s", adopted ? "yes" : "no");
+	return answer(c, &out, FORWARDER_START, fds, 2);
+}
+
+static int
+publish(struct keelfwd *k, const struct forwarder_publish *p, struct dataplane_error *err)
+{
+	struct workers_config w = {
+		.arena = k->arena,
+		.fib = (const struct fib_reader *)(uintptr_t)p->fib,
+		.path_lists = (const struct path_lists *)(uintptr_t)p->path_lists,
+		.qsbr = (struct qsbr *)(uintptr_t)p->qsbr,
+		.count = p->worker_count,
+		.readers = p->reader,
+		.mpls_pipe = p->mpls_pipe != 0,
+	};
+	int rc;
+
+	if (!tables_have(&k->pending, p->fib) || !tables_have(&k->pending, p->path_lists) ||
+		!tables_have(&k->pending, p->qsbr) || p->worker_count > RTE_DIM(p->reader))
+		return dataplane_fail(err, -EINVAL, "the tables are not in the shared memory");
+	tables_populate(&k->pending);
+	rc = workers_count() > 0 ? workers_switch(&w) : workers_start(&w, err);
+	if (rc != 0)
+		return rc;
+	tables_close(&k->current);
+	k->current = k->pending;
+	k->pending.place = NO_PLACE;
+	k->publications++;
+	return 0;
+}
+
+static int
+on_publish(struct keelfwd *k, const struct client *c, const struct forwarder_message *m)
+{
+	struct forwarder_message out = {0};
+	struct forwarder_publish_answer *a = &out.publish_answer;
+	struct dataplane_error err = {""};
+
+	a->result = publish(k, &m->publish, &err);
+	a->workers = (uintptr_t)workers_address();
+	snprintf(a->text, sizeof(a->text), "%s", err.text);
+	return answer(c, &out, FORWARDER_PUBLISH, NULL, 0);
+}
+
+static int
+on_port(const struct client *c, const struct forwarder_message *m) RUNS_ON(role_host)
+	RUNS_ON(role_main)
+{
+	struct forwarder_message out = {0};
+	struct forwarder_port_answer *a = &out.port_answer;
+	const struct forwarder_port *p = &m->port;
+	uint16_t port = (uint16_t)p->port;
+	bool changed = false;
+
+	if (m->head.type == FORWARDER_COUNTERS) {
+		a->result = port_counters_get(port, &a->counters);
+	} else if (m->head.type == FORWARDER_HOST_COUNTERS) {
+		a->changed = port < port_count() && host_path_counters(port, a->host);
+	} else if (m->head.type == FORWARDER_PEER) {
+		host_path_peer_set(p->vrf, &p->addr, p->present != 0);
+	} else if (m->head.type == FORWARDER_REFRESH) {
+		a->result = port_refresh(port, &changed);
+		a->changed = changed;
+	} else if (m->head.type == FORWARDER_LOCAL_ADDRESS) {
+		a->result = port_local_address_set(p->vrf, &p->addr, p->present != 0);
+	} else if (port < port_count()) {
+		port_icmp_source_set(port, (enum afi)p->afi, &p->addr);
+	}
+	return answer(c, &out, m->head.type, NULL, 0);
+}
+
+static int
+on_tunnels(const struct client *c, const char *tail, size_t bytes) RUNS_ON(role_host)
+{
+	struct forwarder_message out = {0};
+	uint32_t own[TUNNELS_MAX];
+
+	if (bytes > sizeof(own))
+		bytes = sizeof(own);
+	memcpy(own, tail, bytes);
+	out.port_answer.result = port_tunnels_set(own, (unsigned)(bytes / sizeof(own[0])));
+	return answer(c, &out, FORWARDER_TUNNELS, NULL, 0);
+}
+
+static int
+on_message(struct keelfwd *k, struct client *c, const struct forwarder_message *m, char *tail,
+	size_t tail_bytes) RUNS_ON(role_host) RUNS_ON(role_main)
+{
+	struct forwarder_message out = {0};
+
+	if (m->head.type == FORWARDER_HELLO)
+		return on_hello(k, c, m);
+	if (m->head.type == FORWARDER_STOP && c->role != FORWARDER_ROLES) {
+		k->end = true;
+		return answer(c, &out, FORWARDER_STOP, NULL, 0);
+	}
+	if (c->role == FORWARDER_MAIN && m->head.type == FORWARDER_START)
+		return on_start(k, c, tail, tail_bytes);
+	if (!k->running)
+		return -EPROTO;
+	if (c->role == FORWARDER_MAIN && m->head.type == FORWARDER_PUBLISH)
+		return on_publish(k, c, m);
+	if (c->role == FORWARDER_MAIN &&
+		(m->head.type == FORWARDER_COUNTERS || m->head.type == FORWARDER_HOST_COUNTERS ||
+			m->head.type == FORWARDER_PEER))
+		return on_port(c, m);
+	if (c->role == FORWARDER_HOST &&
+		(m->head.type == FORWARDER_REFRESH || m->head.type == FORWARDER_LOCAL_ADDRESS ||
+			m->head.type == FORWARDER_ICMP_SOURCE))
+		return on_port(c, m);
+	if (c->role == FORWARDER_HOST && m->head.type == FORWARDER_TUNNELS)
+		return on_tunnels(c, tail, tail_bytes);
+	return -EPROTO;
+}
+
+/* ---- loop ---- */
+
+static void
+client_close(struct keelfwd *k, struct client *c)
+{
+	(void)close(c->fd);
+	c->fd = -1;
+	if (c->role == FORWARDER_MAIN) {
+		tables_close(&k->pending);
+		note("keeld-gone workers=%u", workers_count());
+	}
+	c->role = FORWARDER_ROLES;
+}
+
+static void
+client_ready(struct keelfwd *k, struct client *c) RUNS_ON(role_host) RUNS_ON(role_main)
+{
+	static char tail[FORWARDER_CONFIG_MAX];
+	struct forwarder_message m = {0};
+	size_t body, tail_bytes;
+
+	if (forwarder_receive(c->fd, &m, &body, tail, sizeof(tail), &tail_bytes, NULL, 0, NULL) !=
+			0 ||
+		on_message(k, c, &m, tail, tail_bytes) != 0)
+		client_close(k, c);
+}
+
+static void
+client_new(struct keelfwd *k)
+{
+	int fd = accept4(k->listener, NULL, NULL, SOCK_CLOEXEC);
+
+	for (unsigned i = 0; fd >= 0 && i < CLIENTS_MAX; i++) {
+		if (k->client[i].fd >= 0)
+			continue;
+		k->client[i] = (struct client){.fd = fd, .role = FORWARDER_ROLES};
+		return;
+	}
+	if (fd >= 0)
+		(void)close(fd);
+}
+
+/* Without room in the socket the requests are dropped: later packets ask again. */
+static void
+send_gleans(const struct keelfwd *k) RUNS_ON(role_host)
+{
+	const struct client *c = client_of(k, FORWARDER_EVENTS);
+	struct forwarder_message m = {.head = {.magic = FORWARDER_MAGIC, .type = FORWARDER_GLEANS}};
+
+	m.gleans.count = worker_gleans(m.gleans.glean, FORWARDER_GLEANS_MAX);
+	if (m.gleans.count > 0 && c != NULL)
+		(void)send(c->fd, &m, sizeof(m), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* The descriptors of ports with a TAP, by port; -1: not polled. False: no port has a TAP. */
+static bool
+watch_taps(const struct keelfwd *k, struct pollfd *p)
+{
+	bool any = false;
+
+	for (uint16_t port = 0; port < PORTS_MAX; port++) {
+		p[port] = (struct pollfd){
+			.fd = k->running && port < port_count() ? host_path_fd(port) : -1,
+			.events = POLLIN};
+		any |= p[port].fd >= 0;
+	}
+	return any && workers_count() > 0;
+}
+
+static void
+serve_taps(const struct pollfd *p) RUNS_ON(role_host)
+{
+	(void)host_path_turn();
+	host_path_links();
+	for (uint16_t port = 0; port < port_count(); port++)
+		if (p[port].revents != 0)
+			(void)host_path_drain(port);
+}
+
+static void
+loop(struct keelfwd *k) RUNS_ON(role_host) RUNS_ON(role_main)
+{
+	bool taps;
+
+	while (!k->end) {
+		struct pollfd p[CLIENTS_MAX + 3 + PORTS_MAX] = {
+			{.fd = k->listener, .events = POLLIN}, {.fd = k->signals, .events = POLLIN},
+			{.fd = k->tun != NULL && workers_count() > 0 ? tun_fd(k->tun) : -1,
+				.events = POLLIN}};
+
+		for (unsigned i = 0; i < CLIENTS_MAX; i++)
+			p[3 + i] = (struct pollfd){.fd = k->client[i].fd, .events = POLLIN};
+		taps = watch_taps(k, &p[CLIENTS_MAX + 3]);
+		(void)poll(p, RTE_DIM(p),
+			workers_count() == 0 ? -1
+			: taps		     ? TAP_POLL_MS
+					     : GLEAN_POLL_MS);
+		if (p[1].revents != 0)
+			k->end = true;
+		if (p[2].revents != 0)
+			(void)tun_drain(k->tun);
+		for (unsigned i = 0; i < CLIENTS_MAX && !k->end; i++)
+			if (p[3 + i].revents != 0)
+				client_ready(k, &k->client[i]);
+		if (p[0].revents != 0)
+			client_new(k);
+		if (workers_count() > 0)
+			send_gleans(k);
+		if (taps)
+			serve_taps(&p[CLIENTS_MAX + 3]);
+	}
+}
+
+/* ---- main ---- */
+
+/* Only the owner and root may connect: the socket gives the memory of the tables. */
+static int
+listen_at(const char *path)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	int fd, rc;
+
+	if (strlen(path) >= sizeof(at.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(at.sun_path, path, strlen(path) + 1);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)&at, sizeof(at)) == 0) {
+		(void)close(fd);
+		return -EADDRINUSE;
+	}
+	(void)unlink(path);
+	(void)umask(0077);
+	if (bind(fd, (const struct sockaddr *)&at, sizeof(at)) == 0 && listen(fd, 8) == 0)
+		return fd;
+	rc = -errno;
+	(void)close(fd);
+	return rc;
+}
+
+static void
+finish(struct keelfwd *k)
+{
+	if (k->tun != NULL)
+		tun_destroy(k->tun);
+	dataplane_fini();
+	(void)unlink(k->socket);
+	for (unsigned i = 0; i < CLIENTS_MAX; i++)
+		if (k->client[i].fd >= 0)
+			(void)close(k->client[i].fd);
+	tables_close(&k->pending);
+	tables_close(&k->current);
+	if (k->arena != NULL)
+		arena_destroy(k->arena);
+	region_destroy(k->state);
+	free(k->config);
+}
+
+static int
+usage(FILE *out)
+{
+	fputs("usage: keelfwd --socket PATH [--ready-fd N]\n"
+	      "  --socket PATH  listens at PATH for keeld\n"
+	      "  --ready-fd N   writes a byte to descriptor N when keeld may connect\n"
+	      "  --version      prints the version\n",
+		out);
+	return out == stdout ? 0 : 2;
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct option options[] = {{"socket", required_argument, NULL, 's'},
+		{"ready-fd", required_argument, NULL, 'r'}, {"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'}, {0}};
+	struct keelfwd k = {
+		.state_fd = -1, .current = {.place = NO_PLACE}, .pending = {.place = NO_PLACE}};
+	struct timespec now;
+	sigset_t set;
+	int c, ready = -1;
+
+	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		if (c == 's') {
+			k.socket = optarg;
+		} else if (c == 'r') {
+			ready = (int)strtol(optarg, NULL, 10);
+		} else if (c == 'V') {
+			printf("keelfwd %s\n", KEEL_VERSION);
+			return 0;
+		} else {
+			return usage(c == 'h' ? stdout : stderr);
+		}
+	}
+	if (k.socket == NULL || optind < argc)
+		return usage(stderr);
+	role_enter_main();
+	role_enter_host(); /* the requests of keeld's host thread */
+	(void)pthread_setname_np(pthread_self(), "keelfwd");
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGHUP, SIG_IGN);
+	for (unsigned i = 0; i < CLIENTS_MAX; i++)
+		k.client[i] = (struct client){.fd = -1, .role = FORWARDER_ROLES};
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	k.started_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	k.signals = signalfd(-1, &set, SFD_CLOEXEC);
+	k.listener = listen_at(k.socket);
+	if (k.signals < 0 || k.listener < 0) {
+		note("start-failed socket=%s error=\"%s\"", k.socket,
+			strerror(k.listener < 0 ? -k.listener : errno));
+		return 1;
+	}
+	if (ready >= 0) {
+		(void)!write(ready, "", 1);
+		(void)close(ready);
+	}
+	loop(&k);
+	finish(&k);
+	return 0;
+}
