@@ -11,6 +11,8 @@
 struct apply;
 struct audits;
 struct config_host;
+struct forwarder;
+struct forwarding;
 struct host_routes;
 struct jobs;
 struct memory_guard;
@@ -21,12 +23,16 @@ struct wiring;
 struct keeld {
 	/* command line */
 	const char *config_file, *state_dir, *socket_option;
+	const char *forwarder_socket; /* of keelfwd; NULL: ports and workers are in this process */
 	bool no_dataplane, check_only;
-	bool huge; /* EAL has huge pages */
+	bool huge; /* tables try huge pages */
+	bool failed; /* the exit status is 1 */
 
 	struct config_host *host; /* for config_parse() */
 	char *socket; /* where RPC listens */
 	struct layers layers;
+	struct forwarder *forwarder; /* NULL: ports and workers are in this process, or none */
+	struct forwarding *forwarding; /* control/forwarding.h; NULL without keelfwd */
 	struct wiring *wiring; /* state of the messages between threads */
 	struct jobs *jobs;
 	struct host_routes *host_routes;

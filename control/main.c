@@ -20,9 +20,7 @@
 #include "lpm/fib.h"
 #include "lpm/hash.h"
 #ifdef KEEL_DATAPLANE
-#include "dataplane/port.h"
-#include "dataplane/worker.h"
-#include "dataplane/xdp.h"
+#include "control/forwarding.h"
 #endif
 
 #include <ctype.h>
@@ -65,6 +63,10 @@ static const struct program_option {
 	{"socket", "PATH", 's',
 		"JSON-RPC socket. Default: management.socket in FILE, then\n" DEFAULT_SOCKET
 		". The read-only socket is PATH.ro."},
+	{"forwarder", "PATH", 'f',
+		"Ports and workers are in keelfwd, which listens at PATH. A\n"
+		"running keelfwd is adopted, otherwise keeld starts one.\n"
+		"keelfwd goes on when keeld ends."},
 	{"no-dataplane", NULL, 'n',
 		"BGP speaker only, without EAL and ports: for a route\nreflector or route server."},
 	{"state-dir", "DIR", 'd',
@@ -135,6 +137,9 @@ parse_options(struct keeld *k, int argc, char **argv)
 			break;
 		case 's':
 			k->socket_option = optarg;
+			break;
+		case 'f':
+			k->forwarder_socket = optarg;
 			break;
 		case 'n':
 			k->no_dataplane = true;
@@ -272,103 +277,6 @@ default_control_cpus(struct config *c)
 	}
 	c->dataplane.control_count = n;
 	return 0;
-}
-
-/* Starts a port in the network namespace of its instance. 0, -errno (logged). */
-static int
-start_port(struct keeld *k, const struct config_port *p) RUNS_ON(role_main)
-{
-	struct port_config c = {.name = p->name,
-		.device = p->device,
-		.vrf = p->vrf,
-		.mpls = p->mpls,
-		.mtu = p->mtu,
-		.host_path = true};
-	struct dataplane_error err = {"the interface cannot be moved into the namespace"};
-	char iface[PORT_NAME_MAX];
-	uint16_t port;
-	int e;
-
-	port_interface(&c, iface);
-	e = apply_netns_of_port(k->apply, p->vrf, iface, &c.netns);
-	if (e != 0 && c.netns == NULL) {
-		port_skip(&c);
-		log_event(LOG_ERROR, "port-failed port=%s error=\"%s\" text=\"%s\"", p->name,
-			strerrordesc_np(-e), "no network namespace for the VPN instance");
-		return 0;
-	}
-	if (e == 0)
-		e = port_add(&c, 1, &port, &err);
-	if (e != 0) {
-		log_event(LOG_ERROR, "port-failed port=%s error=\"%s\" text=\"%s\"", p->name,
-			strerrordesc_np(-e), err.text);
-		return e;
-	}
-	if (port_mtu_own(port) > port_mtu(port))
-		log_event(LOG_WARNING,
-			"port-mtu port=%s interface=%u device=%u text=\"the device drops "
-			"frames that are longer than its MTU; set the MTU of the "
-			"interface to that of the device\"",
-			p->name, port_mtu_own(port), port_mtu(port));
-	return 0;
-}
-
-static int
-start_ports(struct keeld *k) RUNS_ON(role_main)
-{
-	const struct config *c = apply_running(k->apply);
-	char name[32];
-	struct dataplane_error err = {""};
-	struct dataplane_config d = {
-		.worker_cpus = c->dataplane.worker_cpus,
-		.worker_count = c->dataplane.worker_count,
-		.control_cpus = c->dataplane.control_cpus,
-		.control_count = c->dataplane.control_count,
-		.memory_mb = c->dataplane.memory_mb,
-		.eal_args = c->dataplane.eal_args,
-		.eal_arg_count = c->dataplane.eal_arg_count,
-		.run_dir = k->state_dir,
-		.name = name,
-		.messages = log_stream("dpdk"),
-		.host_limits = c->dataplane.policing,
-	};
-	int e;
-
-	snprintf(name, sizeof(name), "keel-%d", (int)getpid());
-	e = dataplane_init(&d, &k->huge, &err);
-	if (e != 0) {
-		log_event(LOG_ERROR, "dataplane-failed error=\"%s\" text=\"%s\"",
-			strerrordesc_np(-e), err.text);
-		return e;
-	}
-	for (unsigned i = 0; i < c->port_count; i++) {
-		e = start_port(k, &c->ports[i]);
-		if (e != 0)
-			return e;
-	}
-	log_event(LOG_INFO, "dataplane-up dpdk=\"%s\" hugepages=%s ports=%u",
-		dataplane_dpdk_version(), k->huge ? "yes" : "no", c->port_count);
-	return 0;
-}
-
-static int
-start_workers(struct keeld *k) RUNS_ON(role_main)
-{
-	struct dataplane_error err = {""};
-	struct workers_config w = {
-		.arena = k->layers.arena_fib,
-		.fib = fib_reader(k->layers.fib),
-		.path_lists = fib_path_lists(k->layers.fib),
-		.qsbr = k->layers.workers,
-		.count = apply_running(k->apply)->dataplane.worker_count,
-		.mpls_pipe = apply_running(k->apply)->dataplane.mpls_pipe,
-	};
-	int e = workers_start(&w, &err);
-
-	if (e != 0)
-		log_event(LOG_ERROR, "workers-failed error=\"%s\" text=\"%s\"", strerrordesc_np(-e),
-			err.text);
-	return e;
 }
 #endif
 
@@ -524,7 +432,7 @@ start(struct keeld *k, struct config *running) RUNS_ON(role_main)
 	}
 	apply_netns_begin(k->apply, !k->no_dataplane);
 #ifdef KEEL_DATAPLANE
-	if (!k->no_dataplane && (e = start_ports(k)) != 0)
+	if (!k->no_dataplane && (e = forwarding_open(k)) != 0)
 		return e;
 #endif
 	/*
@@ -547,7 +455,7 @@ start(struct keeld *k, struct config *running) RUNS_ON(role_main)
 #ifdef KEEL_DATAPLANE
 	if (k->layers.fib != NULL) {
 		wiring_set_addresses(k, VRF_DEFAULT, k->layers.netlink);
-		if ((e = start_workers(k)) != 0)
+		if ((e = forwarding_start(k)) != 0)
 			return e;
 	}
 #endif
@@ -575,15 +483,13 @@ stop(struct keeld *k) RUNS_ON(role_main)
 	wiring_stop(k);
 	memory_guard_destroy(k->guard);
 #ifdef KEEL_DATAPLANE
-	if (k->layers.fib != NULL)
-		workers_stop();
+	forwarding_stop(k);
 #endif
 	host_routes_destroy(k->host_routes);
 	wiring_destroy(k);
 	audits_destroy(k->audits);
 #ifdef KEEL_DATAPLANE
-	if (!k->no_dataplane)
-		dataplane_fini();
+	forwarding_close(k);
 #endif
 	apply_destroy(k->apply);
 	if (k->layers.main_thread != NULL)
@@ -663,5 +569,5 @@ main(int argc, char **argv)
 		log_event(LOG_INFO, "keeld-stopping");
 	}
 	stop(&k);
-	return e == 0 ? EXIT_STOPPED : EXIT_RUN_TIME;
+	return e == 0 && !k.failed ? EXIT_STOPPED : EXIT_RUN_TIME;
 }

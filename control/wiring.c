@@ -18,6 +18,7 @@
 #include "rib/fib_feed.h"
 #include "rib/nexthop.h"
 #ifdef KEEL_DATAPLANE
+#include "dataplane/forwarder.h"
 #include "dataplane/port.h"
 #include "dataplane/worker.h"
 #include "dataplane/xdp.h"
@@ -570,10 +571,16 @@ create_memory(struct keeld *k)
 		(err = arena_create("session", &k->layers.arena_session)) != 0 ||
 		(err = arena_create("control", &k->layers.arena_control)) != 0)
 		return err;
+#ifdef KEEL_DATAPLANE
+	if (k->forwarder != NULL && (err = arena_create_in("tables", forwarder_region(k->forwarder),
+					     &k->layers.arena_tables)) != 0)
+		return err;
+#endif
 	if ((err = qsbr_create(k->layers.arena_control, RIB_READERS_MAX, &k->layers.readers)) !=
 			0 ||
-		(err = qsbr_create(
-			 k->layers.arena_control, WORKER_READERS_MAX, &k->layers.workers)) != 0)
+		(err = qsbr_create(k->layers.arena_tables != NULL ? k->layers.arena_tables
+								  : k->layers.arena_control,
+			 WORKER_READERS_MAX, &k->layers.workers)) != 0)
 		return err;
 	if ((err = qsbr_register(k->layers.readers, &k->layers.main_reader)) != 0)
 		return err;
@@ -664,6 +671,7 @@ create_fib(struct keeld *k) RUNS_ON(role_main)
 	unsigned memory_mb = apply_running(k->apply)->dataplane.memory_mb;
 	struct fib_config c = {
 		.arena = k->layers.arena_fib,
+		.shared = k->layers.arena_tables,
 		.workers = k->layers.workers,
 		.memory_bytes = host_table_memory(memory_mb),
 		.tbl8_groups = host_table_groups(host_table_memory(memory_mb)),
@@ -821,13 +829,18 @@ wiring_start(struct keeld *k)
 void
 wiring_stop(struct keeld *k)
 {
-	struct thread *threads[3 + SHARDS_MAX] = {k->layers.session_thread};
-	unsigned count = 1;
+	struct thread *threads[3 + SHARDS_MAX];
+	unsigned count = 0;
 
+	/* First, if keelfwd goes on: the end of the sessions must not reach its tables. */
+	if (k->forwarder != NULL)
+		threads[count++] = k->layers.fib_thread;
+	threads[count++] = k->layers.session_thread;
 	for (unsigned i = 0; i < k->layers.shards.count; i++)
 		threads[count++] = k->layers.rib_thread[i];
 	threads[count++] = k->layers.host_thread;
-	threads[count++] = k->layers.fib_thread;
+	if (k->forwarder == NULL)
+		threads[count++] = k->layers.fib_thread;
 	if (k->wiring == NULL)
 		return;
 	atomic_store_explicit(&k->wiring->stopping, true, memory_order_relaxed);
@@ -878,6 +891,8 @@ wiring_destroy(struct keeld *k)
 		qsbr_destroy(k->layers.readers);
 	if (k->layers.workers != NULL)
 		qsbr_destroy(k->layers.workers);
+	if (k->layers.arena_tables != NULL)
+		arena_destroy(k->layers.arena_tables);
 	if (k->layers.arena_session != NULL)
 		arena_destroy(k->layers.arena_session);
 	if (k->layers.arena_fib != NULL)

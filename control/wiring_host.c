@@ -16,6 +16,7 @@
 #include "lpm/tunnel_set.h"
 #include "rib/fib_feed.h"
 #ifdef KEEL_DATAPLANE
+#include "dataplane/forwarder.h"
 #include "dataplane/host_path.h"
 #include "dataplane/port.h"
 #include "dataplane/tun.h"
@@ -635,6 +636,7 @@ wiring_watch(void *ctx, struct vrf_id vrf, const struct netns *netns)
 		.vrf = vrf,
 		.netns = netns,
 		.state_dir = k->state_dir,
+		.keep = k->forwarder != NULL,
 		.address = host_address,
 		.neighbor = host_neighbor,
 		.link = host_link,
@@ -758,12 +760,35 @@ wiring_create_netlink(struct keeld *k)
 	return netlink_create(&c, &k->layers.netlink);
 }
 
+#ifdef KEEL_DATAPLANE
+/* keelfwd has keel0; this process sets up the interface. */
+static void
+tun_of_forwarder(struct keeld *k)
+{
+	unsigned ifindex = forwarder_state(k->forwarder)->tun_ifindex;
+	int err = ifindex != 0 ? netlink_tun_add(k->layers.netlink, TUN_NAME, ifindex, VRF_DEFAULT)
+			       : -ENODEV;
+
+	if (err == 0)
+		k->layers.tun_ifindex = ifindex;
+	else
+		log_event(LOG_WARNING,
+			"host-not-set setting=\"" TUN_NAME
+			", the interface for packets of this host\" error=\"%s\"",
+			strerror(-err));
+}
+#endif
+
 int
 wiring_create_tun(struct keeld *k)
 {
 #ifdef KEEL_DATAPLANE
 	if (k->layers.fib == NULL)
 		return 0;
+	if (k->forwarder != NULL) {
+		tun_of_forwarder(k);
+		return 0;
+	}
 	tun_make(&k->wiring->tun, VRF_DEFAULT, k->layers.netlink, NULL);
 	if (k->wiring->tun.tun != NULL)
 		k->layers.tun_ifindex = tun_ifindex(k->wiring->tun.tun);

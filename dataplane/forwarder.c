@@ -38,7 +38,7 @@ struct forwarder {
 	unsigned worker_count;
 };
 
-/* At file scope as `dp` in port.c, which stands for the same ports. */
+/* At file scope like `dp` in port.c: a process has one set of ports. */
 static struct forwarder *used;
 
 bool

@@ -26,13 +26,13 @@ struct forwarder_config {
 };
 
 /*
- * Connects to keelfwd, or starts one, which outlives this process; then opens the ports, or adopts
- * those that are open. A keelfwd with another configuration, or of another ABI, is replaced: its
+ * Connects to keelfwd, or starts keelfwd as a process that outlives keeld; then opens the ports, or adopts
+ * the open ports. A keelfwd with another configuration, or of another ABI, is replaced: its
  * ports close, and packets are lost. Returns 0, or -errno with `err`.
  */
 int forwarder_open(
 	const struct forwarder_config *c, struct forwarder **out, struct dataplane_error *err);
-/* Ends the connections. Workers keep the last published tables, and keelfwd goes on. */
+/* Ends the connections. keelfwd continues, with the last published tables. */
 void forwarder_close(struct forwarder *f);
 
 /* Memory for tables, which keelfwd maps, too. Belongs to `f`. */

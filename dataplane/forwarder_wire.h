@@ -6,14 +6,13 @@
  *
  *   main    keeld's main thread. START gives the configuration; the answer has the descriptors of
  *           both regions. PUBLISH gives the first generation. The end of this connection is the end
- *           of keeld: workers go on with the last generation.
+ *           of keeld: workers continue with the last generation.
  *   host    keeld's host thread
  *   events  keelfwd sends the neighbours that workers ask for; nothing is answered
  *
- * FORWARDER_HELLO and FORWARDER_STOP and their answers keep their layout in every version, so a
- * keeld of any version can replace a keelfwd of any version. All other messages, and the structures
- * in the regions, belong to an ABI: keeld and keelfwd that differ in forwarder_abi() do not share
- * memory.
+ * FORWARDER_HELLO, FORWARDER_STOP and the answers have a fixed layout, so a keeld of any version can
+ * replace a keelfwd of any version. All further messages, and the structures in the regions, belong
+ * to an ABI: without equal forwarder_abi() keeld and keelfwd share no memory.
  */
 #pragma once
 

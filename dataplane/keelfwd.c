@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * keelfwd, the forwarder: the process with EAL, ports, workers, the XDP program and keel0. keeld
- * starts it, gives it a configuration and tables, and may end and come back: workers forward with
+ * starts keelfwd and provides configuration and tables. After the end of keeld, workers forward with
  * the last published tables until SIGTERM or FORWARDER_STOP.
  *
- * One thread besides the workers and DPDK's own. All memory that keeld reads is in one region
- * (FORWARDER_STATE_PLACE). Each keeld gets a new region for its tables; the region of the keeld
- * before is unmapped when no worker reads it.
+ * One thread besides the workers and DPDK's own. All memory for keeld is in a single region
+ * (FORWARDER_STATE_PLACE). Each keeld gets a new region for tables; the region of the previous keeld
+ * is unmapped after the last reader has left.
  */
 #include "dataplane/forwarder_wire.h"
 #include "dataplane/host_path.h"
@@ -250,7 +250,7 @@ tables_open(struct tables *t, size_t bytes, unsigned used)
 #define MADV_POPULATE_READ 22 /* Linux 5.14; before, workers take the page faults */
 #endif
 
-/* Maps the pages that keeld has written, so that workers take no page faults for them. */
+/* Maps the pages written by keeld, so workers take no page faults. */
 static void
 tables_populate(const struct tables *t)
 {

@@ -46,14 +46,14 @@ struct glean_slot {
 	uint64_t since; /* first request */
 };
 
-/* What main asks of a worker, read once a loop. */
+/* Orders of main to a worker, read once a loop. */
 enum worker_order {
 	WORKER_GO_ON,
 	WORKER_STOP,
 	WORKER_VIEW, /* use `next`; the worker answers with WORKER_GO_ON */
 };
 
-/* The tables that a worker reads, and its place among their readers. */
+/* The tables of a worker, and the worker's reader id. */
 struct worker_view {
 	const struct fib_reader *fib;
 	const struct path_lists *path_lists;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Memory that two processes map at the same address: a memfd at a fixed place of the address space,
- * so that pointers into the region are valid in both. One process, the owner, allocates blocks; the
- * other process maps the same descriptor with region_map() and follows pointers.
+ * Memory of two processes at an equal address: a memfd at a fixed place of the address space, so
+ * pointers into the region are valid in both processes. The owner allocates blocks; the reader maps
+ * the descriptor with region_map() and follows pointers.
  *
- * The lists of free blocks are private memory of the owner, except that a free small block holds the
- * link to the next one. The other process never reads them. Any thread of the owner may allocate and
+ * The lists of free blocks are private memory of the owner, except the links inside free small
+ * blocks. The reader never reads the lists. Any thread of the owner may allocate and
  * free (one lock). Arenas use a region through arena_create_in() (lpm/arena.h).
  */
 #pragma once
@@ -25,7 +25,7 @@ void *region_place(unsigned place);
 /* A new memfd of `bytes` bytes that cannot be resized. Returns the descriptor, or -errno. */
 int region_memfd(const char *name, size_t bytes);
 /*
- * Maps `fd` at `place`. Returns 0, or -errno; -EEXIST: other memory is mapped there.
+ * Maps `fd` at `place`. Returns 0, or -errno; -EEXIST: the place is in use.
  * region_unmap() undoes it.
  */
 int region_map(int fd, unsigned place, size_t bytes, bool writable);
@@ -34,12 +34,12 @@ void region_unmap(unsigned place, size_t bytes);
 /* Maps a copy of `fd` for writing and becomes the owner. Returns 0, or -errno. */
 int region_create(int fd, unsigned place, size_t bytes, struct region **out);
 /*
- * The owner ends, and the other process goes on with the memory as it is: later writes of the owner
- * change copies of its own. Frees return no memory. For the destruction of the objects in the region.
- * Only while no other thread uses the region. Returns 0 or -errno.
+ * Ends the sharing before the owner ends: the reader keeps the present content, and later writes of
+ * the owner change private copies. Frees return no memory. For the destruction of the objects in the
+ * region, while a single thread uses the region. Returns 0 or -errno.
  */
 int region_detach(struct region *r);
-/* Unmaps the region with all its blocks. */
+/* Unmaps the region with all blocks. */
 void region_destroy(struct region *r);
 
 /* Returns a block with undefined content, or NULL. `align` is a power of two, at most 4096. */

@@ -1245,6 +1245,12 @@ readers_retry_ns(const struct fib_feed *f, uint64_t now)
 					   : ns;
 }
 
+bool
+fib_feed_settled(const struct fib_feed *f)
+{
+	return settled(f) && feed_walks_done(f) && fib_batch_count(f->config.fib) == 0;
+}
+
 uint64_t
 fib_feed_wait_ns(const struct fib_feed *f)
 {

@@ -23,6 +23,7 @@ struct speaker;
 struct layers {
 	struct arena *arena_shard[SHARDS_MAX]; /* one for each shard: shards share no lock */
 	struct arena *arena_rib, *arena_fib, *arena_session, *arena_control;
+	struct arena *arena_tables; /* shared with keelfwd; NULL without keelfwd */
 	struct qsbr *readers; /* of the RIB */
 	struct qsbr *workers; /* of the forwarding tables: workers and fib_lookup() */
 	unsigned main_reader, main_fib_reader; /* of main; offline outside of read sections */

@@ -664,6 +664,22 @@ show_neighbors(struct ctl *ctl, const json_t *result)
 /* ---- other ---- */
 
 static void
+show_forwarder(struct ctl *ctl, const json_t *result)
+{
+	const json_t *f = json_object_get(result, "forwarder");
+
+	if (!json_is_object(f)) {
+		printf("%s\n", true_of(result, "dataplane") ? "ports and workers are in keeld"
+							    : "no data plane");
+		return;
+	}
+	printf("keelfwd pid %s, %s by keeld pid %s\n", text_of(f, "pid"),
+		true_of(f, "adopted") ? "adopted" : "started", text_of(result, "pid"));
+	printf("workers use the tables of %s\n",
+		true_of(f, "published") ? "this keeld" : "the keeld before");
+}
+
+static void
 show_version(struct ctl *ctl, const json_t *result)
 {
 	const json_t *alarms = json_object_get(result, "alarms"), *a;
@@ -746,6 +762,7 @@ show_command(struct ctl *ctl, const struct command *c)
 		[COMMAND_SHOW_NEIGHBORS] = {"dataplane.neighbors", show_neighbors},
 		[COMMAND_SHOW_THREADS] = {"control.stats", show_threads},
 		[COMMAND_SHOW_VERSION] = {"system.info", show_version},
+		[COMMAND_SHOW_FORWARDER] = {"system.info", show_forwarder},
 		[COMMAND_SHOW_JOBS] = {"jobs.list", show_jobs},
 		[COMMAND_SHOW_RIB] = {"rib.summary", show_rib},
 		[COMMAND_SHOW_VRF] = {"vrf.list", show_vrf},

@@ -938,7 +938,9 @@ netlink_destroy(struct netlink *n)
 	struct mnl_socket *sockets[] = {
 		n->link_events, n->events, n->main_requests, n->host_requests};
 
-	if (n->guard != NULL) {
+	if (n->guard != NULL && n->config.keep) {
+		port_guard_keep(n->guard);
+	} else if (n->guard != NULL) {
 		/* in a different namespace the settings of other interfaces would change */
 		bool here = netns_enter(n->config.netns) == 0;
 
@@ -946,7 +948,7 @@ netlink_destroy(struct netlink *n)
 		if (here)
 			netns_leave(n->config.netns);
 	}
-	if (n->host_requests != NULL)
+	if (n->host_requests != NULL && !n->config.keep)
 		netlink_neighbors_unmanage(n);
 	mirror_free(n);
 	for (unsigned i = 0; i < sizeof(sockets) / sizeof(sockets[0]); i++)

@@ -45,6 +45,11 @@ struct netlink_config {
 	 */
 	const char *state_dir;
 	/*
+	 * The ports forward after the end of this process: netlink_destroy() leaves the rules, the
+	 * sysctls and the managed neighbours to the next process, as a kill does.
+	 */
+	bool keep;
+	/*
 	 * On the host thread. `local`: an address of this host and the subnet. `mac` NULL: the
 	 * neighbour is lost (FAILED, deleted, or without a subnet).
 	 */
@@ -71,7 +76,7 @@ struct netlink_config {
 
 /* Opens sockets, and sets rules and sysctls, in config.netns. 0, -errno. */
 int netlink_create(const struct netlink_config *c, struct netlink **out);
-/* Restores rules and sysctls. */
+/* Restores rules and sysctls, unless `keep`. */
 void netlink_destroy(struct netlink *n);
 /*
  * On the host thread: watches the sockets and requests the first dump (links, addresses,

@@ -165,6 +165,8 @@ int port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlin
 void port_guard_tun(struct port_guard *g, const char *iface);
 /* Restores all settings, unless `restore` is false. */
 void port_guard_destroy(struct port_guard *g, bool restore);
+/* Leaves all settings and their note to the next process, as a kill does. */
+void port_guard_keep(struct port_guard *g);
 /*
  * True if a rule was present at the start: a killed keeld left rules and managed neighbours behind.
  */

@@ -479,6 +479,22 @@ port_guard_destroy(struct port_guard *g, bool restore)
 	arena_free(g->arena, g);
 }
 
+void
+port_guard_keep(struct port_guard *g)
+{
+	struct rule *r;
+
+	while (g->saved != NULL)
+		saved_pop(g, &g->saved);
+	while (g->left != NULL)
+		saved_pop(g, &g->left);
+	while ((r = g->rules) != NULL) {
+		g->rules = r->next;
+		arena_free(g->arena, r);
+	}
+	arena_free(g->arena, g);
+}
+
 bool
 port_guard_killed(const struct port_guard *g)
 {

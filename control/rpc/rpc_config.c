@@ -8,6 +8,7 @@
 #include "lpm/fib.h"
 #include "rib/fib_feed.h"
 #ifdef KEEL_DATAPLANE
+#include "dataplane/forwarder.h"
 #include "dataplane/port.h"
 #endif
 
@@ -15,6 +16,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* NULL: ports and workers are in this process, or there are none. */
+static json_t *
+forwarder_json(void)
+{
+#ifdef KEEL_DATAPLANE
+	const struct forwarder_state *s = forwarder_current();
+
+	if (s != NULL)
+		return json_pack("{s:i, s:b, s:b}", "pid", (int)s->pid, "adopted", s->adopted,
+			"published", s->published);
+#endif
+	return json_null();
+}
 
 static json_t *
 system_info(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
@@ -32,13 +47,15 @@ system_info(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(
 		dpdk = dataplane_dpdk_version();
 #endif
 	apply_progress_get(env->apply, &plan);
-	return json_pack("{s:s, s:f, s:s, s:i, s:b, s:I, s:i, s:I, s:o, s:o, s:{s:b, s:i, s:I}}",
+	return json_pack(
+		"{s:s, s:f, s:s, s:i, s:b, s:I, s:i, s:I, s:o, s:o, s:{s:b, s:i, s:I}, s:o}",
 		"version", KEEL_VERSION, "uptime_s", (double)(now_ns() - env->started_ns) / 1e9,
 		"dpdk_version", dpdk, "pid", (int)getpid(), "dataplane", env->layers->fib != NULL,
 		"generation", (json_int_t)s.generation, "revision", (int)apply_revision(env->apply),
 		"policy_limit_hits", (json_int_t)policy_match_errors(NULL), "alarms",
 		rpc_alarms(env), "hash_probes", rpc_hash_probes(env), "commit_plan", "running",
-		plan.running, "unfinished", (int)plan.unfinished, "held", (json_int_t)plan.held);
+		plan.running, "unfinished", (int)plan.unfinished, "held", (json_int_t)plan.held,
+		"forwarder", forwarder_json());
 }
 
 /* The document of FILE. NULL: the call has failed; `path`: the parameter with the value FILE. */
@@ -638,6 +655,13 @@ static const struct rpc_field plan_fields[] = {
 	{"held", "integer", "Paths that the new policy rejects and that stay in use until then."},
 	{0},
 };
+static const struct rpc_field forwarder_fields[] = {
+	{"pid", "integer", "Process id of keelfwd."},
+	{"adopted", "boolean", "keelfwd ran before this keeld, with the same ports."},
+	{"published", "boolean",
+		"Workers use the tables of this keeld; false: those of the keeld before."},
+	{0},
+};
 static const struct rpc_field info_result[] = {
 	{"version", "string", "Version of keeld."},
 	{"uptime_s", "number", "Seconds since the start."},
@@ -652,6 +676,9 @@ static const struct rpc_field info_result[] = {
 	{"hash_probes", "object", "Longest search in each kind of hash table since the start.",
 		probe_fields},
 	{"commit_plan", "object", "The commit that is being applied.", plan_fields},
+	{"forwarder", "object|null",
+		"The process keelfwd with ports and workers; null if they are in keeld.",
+		forwarder_fields},
 	{0},
 };
 

@@ -3,7 +3,7 @@
 _keeld() {
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} words=
 	case $before in
-	-c | --socket | --state-dir)
+	-c | --socket | --forwarder | --state-dir)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
 		;;
@@ -12,7 +12,7 @@ _keeld() {
 		return
 		;;
 	esac
-	words='-c --check --socket --no-dataplane --state-dir --log-level --version --help'
+	words='-c --check --socket --forwarder --no-dataplane --state-dir --log-level --version --help'
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }
 complete -F _keeld keeld

@@ -280,6 +280,7 @@ static const struct show_case {
 	{.line = "show dataplane", .kind = COMMAND_SHOW_DATAPLANE},
 	{.line = "show threads", .kind = COMMAND_SHOW_THREADS},
 	{.line = "show version", .kind = COMMAND_SHOW_VERSION},
+	{.line = "show forwarder", .kind = COMMAND_SHOW_FORWARDER},
 	{.line = "show jobs", .kind = COMMAND_SHOW_JOBS},
 	{.line = "show rib", .kind = COMMAND_SHOW_RIB},
 	{.line = "show configuration", .kind = COMMAND_SHOW_CONFIGURATION, .source = "running"},
@@ -359,7 +360,8 @@ static const struct {
 		"word 5 \"all\": expected ipv4-family or ipv6-family"},
 	{"refresh bgp ipv6 vpnv4 all import",
 		"word 4 \"vpnv4\": expected ADDRESS, all, external, internal or group"},
-	{"show", "expected bgp, route, fib, configuration, dataplane, threads, version, jobs, rib, "
+	{"show", "expected bgp, route, fib, configuration, dataplane, threads, version, "
+		 "forwarder, jobs, rib, "
 		 "vrf, vpn-instance, policy, "
 		 "refresh, history, candidates, diff or "
 		 "candidate after \"show\""},

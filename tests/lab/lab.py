@@ -11,6 +11,7 @@ import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -45,6 +46,25 @@ def start_time(pid):
             return int(f.read().rsplit(")", 1)[1].split()[19])
     except (OSError, IndexError, ValueError):
         return 0
+
+
+def forwarder_pid(path):
+    """The process that listens at the socket of keelfwd; None: no process."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        try:
+            s.connect(path)
+        except OSError:
+            return None
+        return struct.unpack("3i", s.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))[0]
+
+
+def process_gone(pid):
+    """True if the process has ended, also when its parent has not waited for the end."""
+    try:
+        with open("/proc/%d/stat" % pid) as f:
+            return f.read().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def remove_namespace(name):
@@ -373,6 +393,9 @@ class Lab:
         program = re.search(r"^ExecStart=(\S+)", unit_text(like), re.M).group(1)
         p = self.start_unit(like, host, [program, "-c", path, "--socket", sock, "--state-dir", os.path.join(folder, "state")], folder, cpus)
         return p, Rpc(sock), sock
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
 
     def write(self, name, text):
         path = os.path.join(self.dir, name)

@@ -55,7 +55,7 @@ allocated(const struct rig *r)
 	return (size_t)s.st_blocks * 512;
 }
 
-/* Blocks of all sizes keep their content, and are aligned; nothing overlaps. */
+/* Blocks of all sizes keep the content and are aligned. */
 static void
 blocks(void **state)
 {
@@ -87,7 +87,7 @@ blocks(void **state)
 		region_free(r->region, block[i].at);
 }
 
-/* Pages are zero, also those of a freed block, and a freed block returns its memory. */
+/* Pages are zero, also after a free. A freed block returns the memory. */
 static void
 pages(void **state)
 {
@@ -155,7 +155,7 @@ in_an_arena(void **state)
 	arena_destroy(a);
 }
 
-/* Runs fn in another process, which maps the region by itself. */
+/* Runs fn in a second process with a mapping of the region. */
 static int
 elsewhere(struct rig *r, int (*fn)(const void *), const void *ctx)
 {
@@ -194,7 +194,7 @@ next_hop_port(const void *ctx)
 	return adj != NULL ? adj->port : 98;
 }
 
-/* Another process forwards by tables of this process, and goes on with them after their destruction. */
+/* A second process forwards by tables of this process, also after the destruction of the tables here. */
 static void
 tables_of_another_process(void **state)
 {

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/forwarding.h"
+
+#include "control/apply/apply.h"
+#include "control/base/log.h"
+#include "control/base/threads.h"
+#include "dataplane/forwarder.h"
+#include "dataplane/port.h"
+#include "dataplane/worker.h"
+#include "lpm/fib.h"
+#include "lpm/qsbr.h"
+#include "lpm/region.h"
+#include "rib/fib_feed.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+/* After an adoption: interval of the checks for complete tables. */
+#define READY_POLL_NS 50000000u
+#define READY_LEAST_NS 1000000000u /* for the first dump of the kernel's neighbours */
+
+struct forwarding {
+	struct keeld *k;
+	struct timer ready;
+	struct watch ended; /* keelfwd has ended */
+	uint64_t opened_ns;
+	unsigned worker_count;
+	unsigned reader[]; /* of layers.workers, for each worker of keelfwd */
+};
+
+/* ---- ports ---- */
+
+/* keelfwd is installed beside keeld; in a build folder each program is in the folder of its room. */
+static int
+find_keelfwd(char path[PATH_MAX])
+{
+	static const char *const places[] = {"keelfwd", "../dataplane/keelfwd"};
+	char folder[PATH_MAX - 32];
+	ssize_t n = readlink("/proc/self/exe", folder, sizeof(folder) - 1);
+	char *slash;
+
+	if (n <= 0)
+		return -ENOENT;
+	folder[n] = '\0';
+	slash = strrchr(folder, '/');
+	if (slash == NULL)
+		return -ENOENT;
+	*slash = '\0';
+	for (unsigned i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		snprintf(path, PATH_MAX, "%s/%s", folder, places[i]);
+		if (access(path, X_OK) == 0)
+			return 0;
+	}
+	return -ENOENT;
+}
+
+static void
+warn_mtu(uint16_t port)
+{
+	if (port_mtu_own(port) > port_mtu(port))
+		log_event(LOG_WARNING,
+			"port-mtu port=%s interface=%u device=%u text=\"the device drops "
+			"frames that are longer than its MTU; set the MTU of the "
+			"interface to that of the device\"",
+			port_name(port), port_mtu_own(port), port_mtu(port));
+}
+
+/* Opens a port in the network namespace of its instance. 0, -errno (logged). */
+static int
+open_port(struct keeld *k, const struct port_config *p) RUNS_ON(role_main)
+{
+	struct port_config c = *p;
+	struct dataplane_error err = {"the interface cannot be moved into the namespace"};
+	char iface[PORT_NAME_MAX];
+	uint16_t port;
+	int e;
+
+	port_interface(&c, iface);
+	e = apply_netns_of_port(k->apply, p->vrf, iface, &c.netns);
+	if (e != 0 && c.netns == NULL) {
+		port_skip(&c);
+		log_event(LOG_ERROR, "port-failed port=%s error=\"%s\" text=\"%s\"", p->name,
+			strerrordesc_np(-e), "no network namespace for the VPN instance");
+		return 0;
+	}
+	if (e == 0)
+		e = port_add(&c, 1, &port, &err);
+	if (e != 0)
+		log_event(LOG_ERROR, "port-failed port=%s error=\"%s\" text=\"%s\"", p->name,
+			strerrordesc_np(-e), err.text);
+	return e;
+}
+
+static int
+open_here(struct keeld *k, const struct dataplane_config *d, const struct port_config *ports,
+	unsigned count) RUNS_ON(role_main)
+{
+	struct dataplane_error err = {""};
+	int e = dataplane_init(d, &k->huge, &err);
+
+	if (e != 0) {
+		log_event(LOG_ERROR, "dataplane-failed error=\"%s\" text=\"%s\"",
+			strerrordesc_np(-e), err.text);
+		return e;
+	}
+	for (unsigned i = 0; i < count; i++) {
+		e = open_port(k, &ports[i]);
+		if (e != 0)
+			return e;
+	}
+	return 0;
+}
+
+static int
+refuse_instance(const struct port_config *p, struct dataplane_error *err)
+{
+	snprintf(err->text, sizeof(err->text),
+		"port %s: a port of a VPN instance is not supported with --forwarder in this "
+		"version",
+		p->name);
+	return -ENOTSUP;
+}
+
+static int
+open_forwarder(struct keeld *k, const struct dataplane_config *d, const struct port_config *ports,
+	unsigned count)
+{
+	char program[PATH_MAX];
+	struct dataplane_error err = {""};
+	struct forwarder_config c = {.socket = k->forwarder_socket,
+		.program = find_keelfwd(program) == 0 ? program : NULL,
+		.dataplane = d,
+		.ports = ports,
+		.port_count = count};
+	const struct forwarder_state *s;
+	int e = 0;
+
+	/* keelfwd has no namespaces of instances yet */
+	for (unsigned i = 0; i < count && e == 0; i++)
+		if (ports[i].vrf.v != VRF_DEFAULT.v)
+			e = refuse_instance(&ports[i], &err);
+	if (e == 0)
+		e = forwarder_open(&c, &k->forwarder, &err);
+	if (e != 0) {
+		log_event(LOG_ERROR, "forwarder-failed error=\"%s\" text=\"%s\"",
+			strerrordesc_np(-e), err.text);
+		return e;
+	}
+	s = forwarder_state(k->forwarder);
+	k->huge = true; /* of shared memory, as far as the kernel gives them */
+	log_event(LOG_INFO, "forwarder-up pid=%u socket=%s adopted=%s replaced=%s", s->pid,
+		k->forwarder_socket, s->adopted ? "yes" : "no", s->replaced ? "yes" : "no");
+	return 0;
+}
+
+int
+forwarding_open(struct keeld *k)
+{
+	const struct config *c = apply_running(k->apply);
+	char name[32];
+	struct dataplane_config d = {
+		.worker_cpus = c->dataplane.worker_cpus,
+		.worker_count = c->dataplane.worker_count,
+		.control_cpus = c->dataplane.control_cpus,
+		.control_count = c->dataplane.control_count,
+		.memory_mb = c->dataplane.memory_mb,
+		.eal_args = c->dataplane.eal_args,
+		.eal_arg_count = c->dataplane.eal_arg_count,
+		.run_dir = k->state_dir,
+		.name = name,
+		.messages = log_stream("dpdk"),
+		.host_limits = c->dataplane.policing,
+	};
+	struct port_config ports[PORTS_MAX];
+	int e;
+
+	snprintf(name, sizeof(name), "keel-%d", (int)getpid());
+	for (unsigned i = 0; i < c->port_count; i++) {
+		const struct config_port *p = &c->ports[i];
+
+		ports[i] = (struct port_config){.name = p->name,
+			.device = p->device,
+			.vrf = p->vrf,
+			.mpls = p->mpls,
+			.mtu = p->mtu,
+			.host_path = true};
+	}
+	e = k->forwarder_socket != NULL ? open_forwarder(k, &d, ports, c->port_count)
+					: open_here(k, &d, ports, c->port_count);
+	if (e != 0)
+		return e;
+	for (uint16_t port = 0; port < port_count(); port++)
+		warn_mtu(port);
+	log_event(LOG_INFO, "dataplane-up dpdk=\"%s\" hugepages=%s ports=%u",
+		dataplane_dpdk_version(), k->huge ? "yes" : "no", c->port_count);
+	return 0;
+}
+
+/* ---- workers ---- */
+
+static struct workers_config
+workers_of(const struct keeld *k) RUNS_ON(role_main)
+{
+	const struct config *c = apply_running(k->apply);
+
+	return (struct workers_config){
+		.arena = k->layers.arena_fib,
+		.fib = fib_reader(k->layers.fib),
+		.path_lists = fib_path_lists(k->layers.fib),
+		.qsbr = k->layers.workers,
+		.count = c->dataplane.worker_count,
+		.mpls_pipe = c->dataplane.mpls_pipe,
+		.readers = k->forwarding != NULL ? k->forwarding->reader : NULL,
+	};
+}
+
+static int
+start_here(struct keeld *k) RUNS_ON(role_main)
+{
+	struct dataplane_error err = {""};
+	struct workers_config w = workers_of(k);
+	int e = workers_start(&w, &err);
+
+	if (e != 0)
+		log_event(LOG_ERROR, "workers-failed error=\"%s\" text=\"%s\"", strerrordesc_np(-e),
+			err.text);
+	return e;
+}
+
+static int
+publish(struct keeld *k) RUNS_ON(role_main)
+{
+	struct dataplane_error err = {""};
+	struct workers_config w = workers_of(k);
+	int e = forwarder_publish(k->forwarder, &w, &err);
+
+	if (e != 0) {
+		log_event(LOG_ERROR, "publication-failed error=\"%s\" text=\"%s\"",
+			strerrordesc_np(-e), err.text);
+		return e;
+	}
+	log_event(LOG_INFO, "forwarder-published after_ms=%llu generation=%llu",
+		(unsigned long long)((now_ns() - k->forwarding->opened_ns) / 1000000u),
+		(unsigned long long)fib_generation(k->layers.fib));
+	return 0;
+}
+
+struct settled_call {
+	struct fib_feed *feed;
+	bool settled;
+};
+
+static void
+on_fib_settled(void *arg) RUNS_ON(role_fib)
+{
+	struct settled_call *c = arg;
+
+	c->settled = fib_feed_settled(c->feed);
+}
+
+static bool
+tables_ready(struct keeld *k) RUNS_ON(role_main)
+{
+	struct settled_call c = {.feed = k->layers.feed};
+
+	if (now_ns() - k->forwarding->opened_ns < READY_LEAST_NS)
+		return false;
+	layers_call_fib(&k->layers, on_fib_settled, &c);
+	return c.settled;
+}
+
+static void
+ready_poll(struct timer *t) RUNS_ON(role_main)
+{
+	struct forwarding *f =
+		(struct forwarding *)(void *)((char *)t - offsetof(struct forwarding, ready));
+
+	if (!tables_ready(f->k))
+		timer_arm(f->k->layers.main_thread, t, READY_POLL_NS);
+	else if (publish(f->k) != 0)
+		thread_quit(f->k->layers.main_thread);
+}
+
+/* Without the forwarder keeld ends; the next keeld starts a new forwarder. */
+static void
+forwarder_ended(struct watch *w, uint32_t events) RUNS_ON(role_main)
+{
+	struct forwarding *f =
+		(struct forwarding *)(void *)((char *)w - offsetof(struct forwarding, ended));
+
+	(void)events;
+	log_event(LOG_ERROR, "forwarder-ended pid=%u", forwarder_state(f->k->forwarder)->pid);
+	f->k->failed = true;
+	thread_quit(f->k->layers.main_thread);
+}
+
+static int
+start_forwarder(struct keeld *k) RUNS_ON(role_main)
+{
+	unsigned count = apply_running(k->apply)->dataplane.worker_count;
+	struct forwarding *f = calloc(1, sizeof(*f) + count * sizeof(f->reader[0]));
+	int e;
+
+	if (f == NULL)
+		return -ENOMEM;
+	k->forwarding = f;
+	f->k = k;
+	f->worker_count = count;
+	f->opened_ns = now_ns();
+	for (unsigned i = 0; i < count; i++)
+		if ((e = qsbr_register(k->layers.workers, &f->reader[i])) != 0)
+			return e;
+	f->ready.fire = ready_poll;
+	f->ended = (struct watch){.fd = forwarder_fd(k->forwarder), .ready = forwarder_ended};
+	e = watch_set(k->layers.main_thread, &f->ended, EPOLLIN);
+	if (e != 0)
+		return e;
+	if (!forwarder_state(k->forwarder)->inherited)
+		return publish(k);
+	return timer_arm(k->layers.main_thread, &f->ready, READY_POLL_NS) < 0 ? -ENOMEM : 0;
+}
+
+int
+forwarding_start(struct keeld *k)
+{
+	return k->forwarder != NULL ? start_forwarder(k) : start_here(k);
+}
+
+void
+forwarding_stop(struct keeld *k)
+{
+	if (k->layers.fib != NULL && k->forwarder == NULL)
+		workers_stop();
+	if (k->forwarding == NULL)
+		return;
+	/*
+	 * The workers of keelfwd keep the tables. The private copy, without readers, is destroyed
+	 * by wiring_destroy().
+	 */
+	if (region_detach(forwarder_region(k->forwarder)) != 0)
+		_exit(EXIT_FAILURE);
+	for (unsigned i = 0; i < k->forwarding->worker_count; i++)
+		qsbr_unregister(k->layers.workers, k->forwarding->reader[i]);
+}
+
+void
+forwarding_close(struct keeld *k)
+{
+	free(k->forwarding);
+	k->forwarding = NULL;
+	if (k->forwarder != NULL)
+		forwarder_close(k->forwarder);
+	else if (!k->no_dataplane)
+		dataplane_fini();
+	k->forwarder = NULL;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Ports and workers as main starts and stops them: in this process, or in keelfwd (--forwarder).
+ *
+ * With keelfwd the tables are in shared memory. After an adoption keeld builds new tables beside the
+ * tables in use, and publishes the new tables when the routes of the peers are complete, or at a
+ * time limit. Main only.
+ */
+#pragma once
+
+#include "control/keeld.h"
+
+/* Opens the ports, or adopts the ports of keelfwd. Before wiring_create(). 0, -errno (logged). */
+int forwarding_open(struct keeld *k) RUNS_ON(role_main);
+/*
+ * Starts the workers, or prepares the publication to the workers of keelfwd. After wiring_start().
+ * 0, -errno (logged).
+ */
+int forwarding_start(struct keeld *k) RUNS_ON(role_main);
+/* After wiring_stop(): stops the workers of this process. Workers of keelfwd continue. */
+void forwarding_stop(struct keeld *k) RUNS_ON(role_main);
+/* Closes the ports of this process, or the connection to keelfwd. After wiring_destroy(). */
+void forwarding_close(struct keeld *k) RUNS_ON(role_main);

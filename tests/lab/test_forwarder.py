@@ -1,0 +1,141 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""keelfwd outlives keeld: kill -9 and orderly stops of keeld under traffic lose and misdirect no packet. KEEL_ROUNDS (2) sets how often each is repeated.
+
+    src --- rt (keeld and keelfwd, AS 64512; AF_XDP ports west, east) --- up (BIRD, AS 64601)
+"""
+import os
+import signal
+import sys
+
+import labtest
+from labtest import BUILD, KEELD, Lab, need, out_folder, peer, wait_established, wait_for
+from lab import cpus_of_lab, forwarder_pid, process_gone
+
+NAME = "forwarder"
+PROBE = os.path.join(BUILD, "tests", "bench", "probe")
+ROUNDS = int(os.environ.get("KEEL_ROUNDS", "2"))
+PPS = int(os.environ.get("KEEL_PPS", "20000"))
+ROUTES = int(os.environ.get("KEEL_ROUTES", "500"))
+PEER = "198.18.2.2"
+
+
+def prefix(i):
+    return "10.%d.%d.0" % (i >> 8, i & 255)
+
+
+BIRD = """
+router id 198.18.2.2;
+log stderr all;
+protocol device { }
+protocol static { ipv4; %s }
+protocol bgp keel {
+  local 198.18.2.2 as 64601; neighbor 198.18.2.1 as 64512; connect delay time 1; connect retry time 2; error wait time 1, 2; graceful restart;
+  ipv4 { import all; export all; };
+}
+""" % " ".join("route %s/24 blackhole;" % prefix(i) for i in range(ROUTES))
+
+
+def config():
+    worker, control = cpus_of_lab()
+    return {
+        "router": {"asn": 64512, "router_id": "198.18.0.1"},
+        "dataplane": {"worker_cpus": [worker], "control_cpus": control, "memory_mb": 512},
+        "ports": [{"name": n, "device": "net_af_xdp%d,iface=%s" % (i, n), "addresses": ["198.18.%d.1/24" % (i + 1)]} for i, n in enumerate(("west", "east"))],
+        "route_policies": [],
+        "bgp": {"networks": [{"prefix": "203.0.113.0/24"}],
+                "peers": [{"address": PEER, "asn": 64601, "families": {"ipv4-unicast": {"import_policy": "accept-all", "export_policy": "accept-all"}}}]},
+    }
+
+
+class Test:
+    def __init__(self, checks, lab):
+        self.c, self.lab = checks, lab
+
+    def build(self):
+        lab = self.lab
+        for h in ("src", "rt", "up"):
+            lab.host(h)
+        lab.link("src", "eth0", "198.18.1.2/24", "rt", "west", None)
+        lab.link("up", "eth0", PEER + "/24", "rt", "east", None)
+        lab.sh("src", "ip route add default via 198.18.1.1")
+        self.start()
+        lab.bird("up", BIRD)
+        wait_established(self.rpc, PEER)
+        self.whole("the first table")
+
+    def start(self):
+        self.keeld, self.rpc = self.lab.keeld("rt", config(), KEELD, args=("--forwarder", self.lab.path("fwd.sock")))
+
+    def whole(self, what):
+        """Waits until the workers use tables with all routes of the peer."""
+        wait_for("routes of " + what, lambda: (peer(self.rpc, PEER)["families"]["ipv4-unicast"]["accepted"]) == ROUTES, 60)
+        wait_for("publication of " + what, lambda: self.rpc.call("system.info")["forwarder"]["published"], 60)
+        audit = self.rpc.call("fib.audit", limit=5)
+        self.c.true("%s: the audit finds nothing" % what, audit["mismatch_count"] == 0 and audit["checked"] >= ROUTES, audit)
+
+    def probe_say(self, text):
+        self.probe.say(text)
+        answer = self.probe.line(30)
+        if answer is None or not answer.startswith("ok"):
+            raise RuntimeError("probe: %s: %s" % (text, answer))
+
+    def probe_start(self):
+        path = self.lab.path("destinations")
+        with open(path, "w") as f:
+            f.writelines("%s 0\n" % (prefix(i)[:-1] + "1") for i in range(ROUTES))
+        self.probe = self.lab.spawn("probe", None, [PROBE, "--from", self.lab.netns("src"), "--to", self.lab.netns("up") + ":eth0", "--destinations", path,
+                                                    "--pps", str(PPS), "--out", self.lab.logs], lines=True)
+        self.probe_say("mask 0 1")
+
+    def probe_end(self):
+        import json
+        self.probe.say("stop")
+        self.probe.popen.wait(60)
+        with open(os.path.join(self.lab.logs, "probe.json")) as f:
+            return json.load(f)
+
+    def sent(self):
+        return self.stats()["forwarded"]
+
+    def stats(self):
+        return self.rpc.call("dataplane.stats")["workers"][0]
+
+    def restart(self, what, sig):
+        """Ends keeld, and starts another that adopts keelfwd."""
+        before = self.sent()
+        self.rpc.close()
+        status = self.keeld.stop(sig=sig)
+        self.c.equal("%s: keeld's exit status" % what, status, 0 if sig == signal.SIGTERM else -signal.SIGKILL)
+        self.c.equal("%s: keelfwd goes on" % what, forwarder_pid(self.lab.path("fwd.sock")), self.pid)
+        self.start()
+        self.c.true("%s: adopted by the next keeld" % what, self.rpc.call("system.info")["forwarder"]["adopted"])
+        wait_established(self.rpc, PEER)
+        self.whole(what)
+        self.c.true("%s: workers forwarded meanwhile" % what, self.sent() > before)
+
+    def run(self):
+        self.build()
+        self.pid = forwarder_pid(self.lab.path("fwd.sock"))
+        self.probe_start()
+        for i in range(ROUNDS):
+            self.restart("kill -9, %d" % i, signal.SIGKILL)
+            self.restart("orderly stop, %d" % i, signal.SIGTERM)
+        got = self.probe_end()
+        self.c.equal("of %d packets lost, misdirected, reordered" % got["sent"], (got["lost"], got["misdirected"], got["reordered"]), (0, 0, 0))
+        self.rpc.close()
+        self.keeld.stop()
+        os.kill(self.pid, signal.SIGTERM)
+        wait_for("the end of keelfwd", lambda: process_gone(self.pid), 30)
+        self.c.equal("the XDP programs are gone", [self.lab.sh("rt", "ip -o link show %s" % p).count("xdp") for p in ("west", "east")], [0, 0])
+
+
+def test(checks):
+    with Lab(OUT) as lab:
+        Test(checks, lab).run()
+
+
+if __name__ == "__main__":
+    need("ip", "ethtool", "bird", files=(KEELD, PROBE))
+    OUT = out_folder(NAME)
+    sys.exit(labtest.main(test))
