@@ -500,8 +500,11 @@ vrf_netns_remove(const char *name, struct netns *n)
 	}
 	free(l);
 	path_of(name, path);
-	(void)umount2(path, MNT_DETACH);
-	(void)unlink(path);
+	/* keel-instance@.service has made the name where keeld has no right to */
+	if (access(FOLDER, W_OK) == 0) {
+		(void)umount2(path, MNT_DETACH);
+		(void)unlink(path);
+	}
 	close_both(n);
 	return stay;
 }

@@ -32,8 +32,8 @@ int vrf_netns_give(const struct netns *n, const char *name) RUNS_ON(role_main);
 void vrf_netns_each(const char *prefix, const char *owner,
 	void (*each)(void *ctx, const char *name, struct netns *n), void *ctx) RUNS_ON(role_main);
 /*
- * Moves all interfaces but lo to the namespace of keeld, removes the name, and closes the
- * descriptors. The namespace ends with its last socket. Returns the number of interfaces that stay,
+ * Moves all interfaces but lo to the namespace of keeld, removes the name (with the right to write
+ * in /run/netns), and closes the descriptors. The namespace ends with its last socket. Returns the number of interfaces that stay,
  * because the namespace of keeld has their names.
  */
 unsigned vrf_netns_remove(const char *name, struct netns *n) RUNS_ON(role_main);

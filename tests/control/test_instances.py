@@ -119,7 +119,7 @@ class Instances(KeelTest):
         with open(os.path.join(self.keel.state, "labels.json"), "w") as f:
             f.write("{")
         self.keel.start()
-        self.assertTrue(all(label >= 65536 for label in self.labels().values()), self.labels())
+        self.assertTrue(all(label >= 32768 for label in self.labels().values()), self.labels())
         alarms = self.keel.call("system.info")["alarms"]
         self.assertEqual([a["kind"] for a in alarms], ["labels"])
         self.assertIn("labels.broken-1", alarms[0]["text"])

@@ -403,15 +403,15 @@ class Lab:
             f.write(text)
         return path
 
-    def keeld(self, host, config, binary, name="keeld", cpus=None, args=(), disk=None, stderr=None, own_mounts=True):
-        """Starts keeld with a document and waits until its socket answers. Returns (process, rpc). `disk`: (folder, kB), a tmpfs in the mount
+    def keeld(self, host, config, binary, name="keeld", cpus=None, args=(), disk=None, stderr=None, own_mounts=True, prefix=()):
+        """Starts keeld (behind the command `prefix`) with a document and waits until its socket answers. Returns (process, rpc). `disk`: (folder, kB), a tmpfs in the mount
         namespace of keeld (of `ip netns exec`), with the document and the state. own_mounts: see spawn()."""
         path = self.write(name + ".json", json.dumps(config, indent=2))
         sock, state, before = os.path.join(self.dir, name + ".sock"), os.path.join(self.dir, name + ".state"), []
         if disk:
             before = ["sh", "-ec", 'mount -t tmpfs -o size=%dk tmpfs "$1"; cp "$2" "$1"; shift 2; exec "$@"' % disk[1], "sh", disk[0], path]
             path, state = (os.path.join(disk[0], os.path.basename(x)) for x in (path, state))
-        p = self.spawn(name, host, [*before, binary, "-c", path, "--socket", sock, "--state-dir", state, *args], cpus=cpus, stderr=stderr, own_mounts=own_mounts)
+        p = self.spawn(name, host, [*before, *prefix, binary, "-c", path, "--socket", sock, "--state-dir", state, *args], cpus=cpus, stderr=stderr, own_mounts=own_mounts)
 
         def answers():
             p.must_run()

@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Ports of VPN instances in the network namespaces of the instances: two instances with equal addresses answer pings and have a BGP session with their customer;
 answers to routed addresses leave by the forwarding tables of the instance. The namespaces are adopted after a kill, with the ports; a stop, and a start
-without the instance, return the interfaces with their addresses; a foreign namespace stops the ports of one instance only.
+without the instance, return the interfaces with their addresses; a foreign namespace stops the ports of one instance only. With the capabilities of the
+unit and its drop-in keeld uses a namespace that keel-instance@.service has made.
 
     c1 (192.0.2.2) --- red, blue (192.0.2.1) of keeld --- c2 (192.0.2.2)
 """
 import json
 import os
+import shlex
 
 import labtest
 from labtest import KEELD, Lab, Speaker, as_path, need, next_hop, origin, out_folder, run, update
@@ -46,9 +48,9 @@ class Test:
             lab.link(host, "up", [CE + "/24", CE6 + "/64"], "pe", port, EXTRA)
             lab.sh(host, "ip address add %s/32 dev lo; ip route add default via %s" % (FAR, US))
 
-    def start(self, *vrfs):
+    def start(self, *vrfs, prefix=()):
         worker, control = cpus_of_lab()
-        self.process, self.rpc = self.lab.keeld("pe", config(worker, control, vrfs), KEELD, name="pe", own_mounts=False)
+        self.process, self.rpc = self.lab.keeld("pe", config(worker, control, vrfs), KEELD, name="pe", own_mounts=False, prefix=prefix)
 
     def end(self, kill=False):
         self.rpc.close()
@@ -132,6 +134,26 @@ class Test:
         self.end()
         c.equal("the foreign namespace stays", "keel-" + RED in namespaces(), True)
 
+    def unprivileged(self):
+        """As in the packaged unit: a user without root's rights but those of unit and drop-in. The foreign namespace gets the owner."""
+        c = self.c
+        for line in open(os.path.join(labtest.ROOT, "packaging", "keel-instance@.service.in")):
+            if line.startswith("ExecStart=ip -n"):
+                command = shlex.split(line.split("=", 1)[1].replace("%i", RED).replace("/var/lib/keel", os.path.join(self.lab.dir, "pe.state")))
+        run(*command)
+        given = ["+" + cap.lower()[4:] for name in ("keel.service.in", "instances.conf") for line in open(os.path.join(labtest.ROOT, "packaging", name))
+                 if line.startswith("AmbientCapabilities=") for cap in line.strip().split("=")[1].split()]
+        for folder, _, files in os.walk(self.lab.dir):
+            for path in [folder] + [os.path.join(folder, name) for name in files]:
+                os.chown(path, 65534, 65534)
+        caps = ",".join(["-all"] + given)
+        self.start(RED, prefix=("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs", "--inh-caps=" + caps, "--ambient-caps=" + caps,
+                                "--bounding-set=" + caps))
+        c.equal("no alarm", [a for a in self.rpc.call("system.info")["alarms"] if a["kind"] == "namespace"], [])
+        self.reach(SITES[0])
+        self.end()
+        c.equal("the interface comes back, and the namespace stays", (self.home(), "keel-" + RED in namespaces()), ({"red", "blue"}, True))
+
 
 def test(checks):
     with Lab(out_folder(NAME)) as lab:
@@ -144,6 +166,7 @@ def test(checks):
             t.adopted()
             t.given_back()
             t.foreign()
+            t.unprivileged()
         finally:
             for vrf, _, _ in SITES:
                 if "keel-" + vrf in namespaces():
@@ -151,5 +174,5 @@ def test(checks):
 
 
 if __name__ == "__main__":
-    need("ip", "ethtool", "ping", "nsenter", files=[KEELD])
+    need("ip", "ethtool", "ping", "nsenter", "setpriv", files=[KEELD])
     raise SystemExit(labtest.main(test))
