@@ -19,6 +19,35 @@ attribute by attribute, in `rib.routes` of keeld and in the output of the daemon
 """
 NAMES = {V4: "IPv4 unicast", V6: "IPv6 unicast"}
 
+# Assertions of test_vpn_families.py and test_option_b.py; a changed assertion there changes a row here.
+VPN = """
+## VPNv4 and VPNv6
+
+`scripts/test lab/vpn_families lab/option_b` fails when a cell below is no longer true. In the first lab the daemons are internal clients of keeld as a route
+reflector (RFC 4456); in the second lab FRR and GoBGP are external peers (option B of RFC 4364). All sessions run over IPv4, and carry both families. BIRD 2.0.12
+and ExaBGP 4.2.21 are not in these labs.
+
+| VPNv4, VPNv6 | FRR 8.4.4 | GoBGP 3.10.0 | OpenBGPD 7.7 |
+|---|---|---|---|
+| Routes with distinguisher, label, targets and next hop, from the daemon | yes | yes | yes |
+| Routes of the other daemons, reflected by Keel unchanged | yes | yes | yes [1] |
+| One prefix with two distinguishers; withdrawal of one of them | yes | yes [2] | - |
+| Refresh requested by Keel for one VPN family, answered by the daemon | yes | yes [3] | no [4] |
+| Refresh requested by the daemon, answered by Keel | yes | no [5] | yes [6] |
+| Soft reset of exports: prefixes of the named family alone, the session stays | yes | - | - |
+| Option B: next hop of Keel, one label of Keel for each label of the edge router | yes | yes | - |
+| Option B: withdrawals pass | yes | yes [2] | - |
+
+`-`: not in the lab.
+
+1. OpenBGPD 7.7: its command shows no label of a received route.
+2. GoBGP 3.10.0: in one direction: FRR withdraws a reflected route; in option B GoBGP withdraws its routes.
+3. GoBGP 3.10.0: sends no End-of-RIB; Keel ends the refresh after 3 s without an UPDATE. With `VPN_ROUTES=20` or more, which `scripts/test` does not set.
+4. OpenBGPD 7.7: answers no request (`AID IPv4 vpn not negotiated`).
+5. GoBGP 3.10.0: has no command for a request.
+6. OpenBGPD 7.7: requests all families at once.
+"""
+
 
 def column(daemon):
     return "%s %s" % (daemon.name, daemon.version().split("-")[0].split("+")[0])
@@ -48,4 +77,4 @@ def family_table(family, features, benches):
 
 
 def page(families, features, benches):
-    return HEAD + "".join("\n" + family_table(f, features, benches) + "\n" for f in families)
+    return HEAD + "".join("\n" + family_table(f, features, benches) + "\n" for f in families) + VPN
