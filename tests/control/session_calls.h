@@ -107,3 +107,22 @@ node_do(struct node *n, void (*what)(void *arg), struct node_call *c)
 	c->n = n;
 	assert_int_equal(thread_call(n->session, what, c), 0);
 }
+
+static inline void
+node_call_faults(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_session();
+	c->result = (int)session_faults(c->n->speaker, c->id, c->faults);
+}
+
+/* Reads the recorded faults of peer 1 into `faults`, and returns the number of recorded faults. */
+static inline unsigned
+node_faults(struct node *n, struct session_fault faults[SESSION_FAULTS])
+{
+	struct node_call c = {.n = n, .id = {1}, .faults = faults};
+
+	thread_call(n->session, node_call_faults, &c);
+	return (unsigned)c.result;
+}

@@ -169,6 +169,7 @@ struct node_call {
 	struct ip_addr addr;
 	const struct attr_set *attrs;
 	int result;
+	struct session_fault *faults;
 };
 
 static inline void

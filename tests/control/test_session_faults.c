@@ -20,24 +20,6 @@ static struct script s;
 static struct session_fault faults[SESSION_FAULTS];
 
 static void
-call_faults(void *arg)
-{
-	struct node_call *c = arg;
-
-	role_enter_session();
-	c->result = (int)session_faults(c->n->speaker, c->id, faults);
-}
-
-static unsigned
-faults_now(void)
-{
-	struct node_call c = {.n = &n, .id = {1}};
-
-	thread_call(n.session, call_faults, &c);
-	return (unsigned)c.result;
-}
-
-static void
 greet(void)
 {
 	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
@@ -136,13 +118,13 @@ test_every_fault(void **state)
 	node_begin(&n, OWN_AS, OWN_ID);
 	node_peer(&n, 1, &c, policy_accept_all());
 	greet();
-	assert_int_equal(faults_now(), 0);
+	assert_int_equal(node_faults(&n, faults), 0);
 	for (unsigned i = 0; i < CASES; i++)
 		script_send(&s, msg, update(msg, cases[i].attrs, cases[i].len, (uint8_t)(2 * i)));
 	/* The last UPDATE ends the session; the record stays. */
 	script_expect_notification(&s, ERR_UPDATE, UPDATE_UNRECOGNIZED_WELL_KNOWN);
 	wait_for(node_view(&n, 1).state != FSM_ESTABLISHED);
-	assert_int_equal(faults_now(), CASES);
+	assert_int_equal(node_faults(&n, faults), CASES);
 	for (unsigned i = 0; i < CASES; i++) {
 		expect_case(&faults[i], i, (uint8_t)(2 * i));
 		assert_true(faults[i].time_s >= faults[i > 0 ? i - 1 : 0].time_s);
@@ -153,7 +135,7 @@ test_every_fault(void **state)
 	script_connect(&s, &n, 2, 0);
 	memset(msg, 0, BGP_HEADER_LEN);
 	script_send(&s, msg, BGP_HEADER_LEN);
-	wait_for(faults_now() == CASES + 1);
+	wait_for(node_faults(&n, faults) == CASES + 1);
 	assert_string_equal(faults[CASES].text, "message-header-error/connection-not-synchronized");
 	assert_int_equal(faults[CASES].kept, BGP_HEADER_LEN);
 	script_close(&s);
@@ -178,7 +160,7 @@ test_bounded(void **state)
 			script_send(&s, msg,
 				update(msg, cases[i % 10].attrs, cases[i % 10].len, (uint8_t)i));
 		wait_for(node_view(&n, 1).updates_received == 1000 * (round + 1));
-		assert_int_equal(faults_now(), SESSION_FAULTS);
+		assert_int_equal(node_faults(&n, faults), SESSION_FAULTS);
 		for (unsigned i = 0; i < SESSION_FAULTS; i++) {
 			unsigned sent = 1000 - SESSION_FAULTS + i;
 

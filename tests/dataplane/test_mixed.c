@@ -9,6 +9,7 @@
  */
 #include "lab.h"
 #include "pcap.h"
+#include "tests/lpm/size.h"
 
 #include <sys/stat.h>
 
@@ -794,7 +795,7 @@ compare_drops(void)
 		if (drops[i] == 0 && i != DROP_icmp_limited && i != DROP_inject_full &&
 			i != DROP_vlan_stripped /* test_bursts.c */ && i != DROP_host_policed &&
 			i != DROP_host_full /* test_host_path.c */ &&
-			!(i >= DROP_mpls_port && i <= DROP_mpls_payload)) /* test_mpls.c */
+			!(i >= DROP_mpls_port && i <= DROP_udp_checksum)) /* test_mpls.c */
 			fail_msg("the mix has nothing for %s",
 				drop_reason_text((enum drop_reason)i));
 }
@@ -922,14 +923,6 @@ test_mix(void **state)
 	free(error_seen);
 }
 
-static uint64_t
-setting(const char *name, uint64_t otherwise)
-{
-	const char *text = getenv(name);
-
-	return text != NULL ? strtoull(text, NULL, 10) : otherwise;
-}
-
 int
 main(void)
 {
@@ -939,8 +932,8 @@ main(void)
 	if (!cpu_has_level())
 		return 77;
 	role_enter_main();
-	seed = setting("KEEL_SEED", 20261121);
-	packets = (unsigned)setting("KEEL_PACKETS", 20000);
+	seed = test_setting("KEEL_SEED", 20261121);
+	packets = (unsigned)test_setting("KEEL_PACKETS", 20000);
 	if (packets > PACKETS_MAX)
 		packets = PACKETS_MAX;
 	print_message("seed %lu, %u packets\n", (unsigned long)seed, packets);

@@ -11,6 +11,7 @@
 #include "lpm/label_table.h"
 #include "lpm/tunnel_set.h"
 #include "pcap.h"
+#include "tests/lpm/size.h"
 
 #ifndef LAB_PIPE
 #define LAB_PIPE 0
@@ -892,14 +893,6 @@ test_mix(void **state)
 	free(got);
 }
 
-static uint64_t
-setting(const char *name, uint64_t otherwise)
-{
-	const char *text = getenv(name);
-
-	return text != NULL ? strtoull(text, NULL, 10) : otherwise;
-}
-
 int
 main(void)
 {
@@ -909,8 +902,8 @@ main(void)
 	if (!cpu_has_level())
 		return 77;
 	role_enter_main();
-	seed = setting("KEEL_SEED", 20261123);
-	packets = (unsigned)setting("KEEL_PACKETS", 8000);
+	seed = test_setting("KEEL_SEED", 20261123);
+	packets = (unsigned)test_setting("KEEL_PACKETS", 8000);
 	if (packets > PACKETS_MAX)
 		packets = PACKETS_MAX;
 	print_message("seed %lu, %u packets\n", (unsigned long)seed, packets);

@@ -15,6 +15,7 @@
 #include "lpm/fib_read.h"
 #include "lpm/label_table.h"
 #include "tests/fuzz/mutate.h"
+#include "tests/lpm/size.h"
 
 #ifdef KEEL_SANITIZED
 #define RUNS 200000
@@ -170,14 +171,6 @@ run(const uint8_t *data, unsigned len)
 	free(buffer);
 }
 
-static uint64_t
-setting(const char *name, uint64_t otherwise)
-{
-	const char *text = getenv(name);
-
-	return text != NULL ? strtoull(text, NULL, 10) : otherwise;
-}
-
 /* A frame with one or two labels above IPv4 or IPv6, then some mutations. */
 static unsigned
 make_input(uint8_t *to, uint64_t *seed)
@@ -213,7 +206,7 @@ make_input(uint8_t *to, uint64_t *seed)
 static void
 test_input(void **state)
 {
-	uint64_t seed = setting("KEEL_SEED", 1), runs = setting("KEEL_RUNS", RUNS);
+	uint64_t seed = test_setting("KEEL_SEED", 1), runs = test_setting("KEEL_RUNS", RUNS);
 	uint8_t input[FRAME_MAX + 32];
 	unsigned reader;
 

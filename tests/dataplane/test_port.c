@@ -9,6 +9,7 @@
  */
 #include "dataplane/xdp.h"
 #include "lab.h"
+#include "tests/lpm/size.h"
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -321,14 +322,6 @@ flow_whole(void *ctx)
 	return f->received == f->sent;
 }
 
-static unsigned
-setting(const char *name, unsigned otherwise)
-{
-	const char *text = getenv(name);
-
-	return text != NULL ? (unsigned)strtoul(text, NULL, 10) : otherwise;
-}
-
 static void
 print_where(const struct flow *f)
 {
@@ -368,8 +361,9 @@ make_frame(struct lab_frame *f, const char *to, uint8_t ttl)
 static void
 paced_traffic_arrives(const char *to)
 {
-	unsigned seconds = setting("KEEL_VETH_SECONDS", 1), pps = setting("KEEL_VETH_PPS", 10000);
-	unsigned window = setting("KEEL_VETH_WINDOW", 100);
+	unsigned seconds = (unsigned)test_setting("KEEL_VETH_SECONDS", 1),
+		 pps = (unsigned)test_setting("KEEL_VETH_PPS", 10000);
+	unsigned window = (unsigned)test_setting("KEEL_VETH_WINDOW", 100);
 	uint64_t deadline = tick_deadline(seconds + 60);
 	struct flow f = {.in = packet_socket("a0"), .out = packet_socket("b0")};
 	uint64_t due, step = UINT64_C(1000000000) / pps;

@@ -5,10 +5,20 @@
  */
 #pragma once
 
+#include <stdint.h>
 #include <stdlib.h>
 
 static inline unsigned
 test_size(unsigned quick, unsigned full)
 {
 	return getenv("KEEL_TEST_FULL") != NULL ? full : quick;
+}
+
+/* The number in the environment variable `name`. */
+static inline uint64_t
+test_setting(const char *name, uint64_t otherwise)
+{
+	const char *text = getenv(name);
+
+	return text != NULL ? strtoull(text, NULL, 10) : otherwise;
 }
