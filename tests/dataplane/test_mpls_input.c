@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Frames of random octets through the stages for labelled packets, from the label to transmission or
- * the ICMP error, in buffers of their size for AddressSanitizer. Each packet ends in one place, inside
+ * Frames of random octets through the stages for labelled packets, from the label or the header of a
+ * UDP tunnel to transmission or the ICMP error, in buffers of their size for AddressSanitizer. Each packet ends in one place, inside
  * its buffer.
  *
  * KEEL_SEED (1), KEEL_RUNS (1,000,000; with sanitizers 200,000): for long runs.
@@ -11,10 +11,13 @@
 #include "dataplane/ip4.h"
 #include "dataplane/ip6.h"
 #include "dataplane/mpls.h"
+#include "dataplane/udp_tunnel.h"
 #include "lab.h"
 #include "lpm/fib_read.h"
 #include "lpm/label_table.h"
 #include "tests/fuzz/mutate.h"
+
+#include <rte_ip.h>
 #include "tests/lpm/size.h"
 
 #ifdef KEEL_SANITIZED
@@ -26,6 +29,8 @@
 #define TAIL 64 /* the stages read whole vectors; a buffer of a driver has more room */
 #define LABELS 8u /* from LABEL_FIRST on */
 #define PORTS 2
+#define EDGE RTE_BE32(0xc6120002)
+#define OWN RTE_BE32(0xc6120001)
 
 static struct lab_fib lab;
 static struct icmp_sources sources;
@@ -47,6 +52,10 @@ list_to(uint8_t number, bool up, unsigned labels, uint32_t label)
 	struct path path = {.label = label};
 	struct path_list_id list;
 
+	if (number == 7) { /* a UDP tunnel */
+		adj.udp_source = OWN;
+		adj.udp_destination = EDGE;
+	}
 	assert_int_equal(next_hop_get(lab.lists, VRF_DEFAULT, &a, adj.port, &path.next_hop), 0);
 	if (up)
 		assert_int_equal(next_hop_up(lab.lists, path.next_hop, &adj), 0);
@@ -83,7 +92,42 @@ make_tables(void)
 				list_to((uint8_t)(5 + i), true, i, i > 0 ? 9003 : LABEL_NONE)),
 			0);
 	}
+	assert_int_equal(tunnel_sets_put(fib_tunnels(lab.fib), &(struct tunnel){EDGE, OWN}, 1), 0);
 	lab_commit(&lab);
+}
+
+/*
+ * Puts the packet into UDP, with some faults; what follows the Ethernet header keeps the checks of
+ * IPv4. True: the packet is in the lane of labels.
+ */
+static bool
+tunnel_in(struct rte_mbuf *m, uint64_t *seed)
+{
+	uint8_t *ip = rte_pktmbuf_mtod_offset(m, uint8_t *, ETHER_LEN);
+	unsigned len = m->data_len - ETHER_LEN, most = len / 4 < 15 ? len / 4 : 15,
+		 words = lab_below(seed, 8) ? 5 : 5 + lab_below(seed, most - 4),
+		 total = lab_below(seed, 8) ? len
+					    : 4 * words + lab_below(seed, len - 4 * words + 1);
+	struct rte_ipv4_hdr h = {
+		.version_ihl = (uint8_t)(0x40 | words),
+		.total_length = rte_cpu_to_be_16((uint16_t)total),
+		.fragment_offset = lab_below(seed, 8) ? 0 : (uint16_t)lab_random(seed),
+		.next_proto_id = lab_below(seed, 8) ? IPPROTO_UDP : 6,
+		.src_addr = lab_below(seed, 8) ? EDGE : (uint32_t)lab_random(seed),
+		.dst_addr = OWN,
+	};
+	uint16_t udp[4] = {0, RTE_BE16(UDP_TUNNEL_PORT),
+		rte_cpu_to_be_16((
+			uint16_t)(lab_below(seed, 8) ? total - 4 * words : lab_below(seed, 65536))),
+		lab_below(seed, 8) ? 0 : (uint16_t)lab_random(seed)};
+
+	memcpy(ip, &h, sizeof(h));
+	if (4 * words + sizeof(udp) <= len)
+		memcpy(ip + 4 * words, udp, sizeof(udp));
+	if (!udp_tunnel_take(&burst, m, ip, fib_reader(lab.fib)->tunnels))
+		return false;
+	assert_int_equal(burst.mpls.count + burst.dropped_count, 1);
+	return burst.mpls.count == 1;
 }
 
 static void
@@ -112,24 +156,26 @@ answer(const uint8_t *buffer)
 	}
 }
 
+/* `tunnel`: 0, or the octets of the headers of a UDP tunnel before the packet. */
 static void
-run(const uint8_t *data, unsigned len)
+run(const uint8_t *data, unsigned len, unsigned tunnel, uint64_t *seed)
 {
 	const struct fib_generation *g = fib_read_begin(fib_reader(lab.fib));
-	uint8_t options = data[0], *buffer = malloc(RTE_PKTMBUF_HEADROOM + len + TAIL), *frame;
+	uint8_t options = data[0], *frame,
+		*buffer = malloc(RTE_PKTMBUF_HEADROOM + tunnel + len + TAIL);
 	struct mpls_from from = {.vrf = VRF_DEFAULT, .allowed = (options & 0x0f) != 0};
 	struct outbox out = {.tx = tx, .ports = PORTS, .pipe = options & 0x10};
 	struct rte_mbuf m = {.buf_addr = buffer,
-		.buf_len = (uint16_t)(RTE_PKTMBUF_HEADROOM + len + TAIL),
+		.buf_len = (uint16_t)(RTE_PKTMBUF_HEADROOM + tunnel + len + TAIL),
 		.data_off = RTE_PKTMBUF_HEADROOM,
-		.data_len = (uint16_t)len,
-		.pkt_len = len,
+		.data_len = (uint16_t)(tunnel + len),
+		.pkt_len = tunnel + len,
 		.nb_segs = 1};
 	unsigned sent, count;
 
 	assert_non_null(buffer);
 	memset(buffer, 0, m.buf_len);
-	frame = buffer + RTE_PKTMBUF_HEADROOM;
+	frame = buffer + RTE_PKTMBUF_HEADROOM + tunnel;
 	memcpy(frame, data, len);
 	if ((options & 0xe0) != 0 && len >= 18) { /* mostly a known label */
 		uint32_t label = LABEL_FIRST + frame[14] % LABELS;
@@ -143,9 +189,14 @@ run(const uint8_t *data, unsigned len)
 	burst_init(&burst, &stats, false);
 	burst_init(&inner, &stats, false);
 	inner.each = true;
-	burst.mpls.pkt[0] = &m;
-	burst.mpls.ip[0] = frame + ETHER_LEN;
-	burst.mpls.count = 1;
+	if (tunnel == 0) {
+		burst.mpls.pkt[0] = &m;
+		burst.mpls.ip[0] = frame + ETHER_LEN;
+		burst.mpls.count = 1;
+	} else if (!tunnel_in(&m, seed)) {
+		free(buffer);
+		return;
+	}
 	tx[0].count = tx[1].count = 0;
 	mpls_finish(&burst, &inner, &from, fib_reader(lab.fib), g, &out);
 	if (inner.v4.count > 0)
@@ -216,14 +267,15 @@ test_input(void **state)
 	assert_int_equal(qsbr_register(lab.qsbr, &reader), 0);
 	qsbr_online(lab.qsbr, reader);
 	for (uint64_t i = 0; i < runs; i++)
-		run(input, make_input(input, &seed));
+		run(input, make_input(input, &seed), lab_below(&seed, 3) ? 0 : UDP_TUNNEL_HEADERS,
+			&seed);
 	qsbr_offline(lab.qsbr, reader);
 	qsbr_unregister(lab.qsbr, reader);
 	print_message("%u sent, %u dropped, %u waiting, %u faults\n", ended[0], ended[1], ended[2],
 		ended[3]);
 	for (unsigned i = 0; i < 4; i++)
 		assert_true(ended[i] > 0);
-	for (unsigned i = DROP_mpls_port; i <= DROP_mpls_payload; i++)
+	for (unsigned i = DROP_mpls_port; i <= DROP_udp_checksum; i++)
 		assert_true(stats.drops[i] > 0);
 	lab_fib_down(&lab);
 }
