@@ -36,6 +36,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #ifndef SO_PREFER_BUSY_POLL
@@ -536,6 +537,31 @@ reserve_interface(struct port *p, const char *device, struct dataplane_error *er
 	return rc;
 }
 
+/*
+ * Removes the socket file of a net_memif server that was killed, as long as no process listens there.
+ * The driver refuses a file that exists.
+ */
+static void
+clear_socket(const char *device)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	char text[16];
+	int fd;
+
+	if (strncmp(device, "net_memif", strlen("net_memif")) != 0 ||
+		!device_argument(device, "role", text, sizeof(text)) ||
+		strcmp(text, "server") != 0 ||
+		!device_argument(device, "socket-abstract", text, sizeof(text)) ||
+		strcmp(text, "no") != 0 ||
+		!device_argument(device, "socket", a.sun_path, sizeof(a.sun_path)))
+		return;
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) != 0 && errno == ECONNREFUSED)
+		(void)unlink(a.sun_path);
+	if (fd >= 0)
+		close(fd);
+}
+
 static int
 probe(struct port *p, const char *device, const char *full, bool *soft, struct dataplane_error *err)
 {
@@ -546,6 +572,7 @@ probe(struct port *p, const char *device, const char *full, bool *soft, struct d
 		return dataplane_fail(err, -EINVAL, "port %s: DPDK does not know the device \"%s\"",
 			p->name, device);
 	*soft = strcmp(rte_bus_name(da.bus), "vdev") == 0;
+	clear_socket(full);
 	rc = rte_dev_probe(full);
 	if (rc == 0)
 		rc = rte_eth_dev_get_port_by_name(da.name, &p->ethdev);

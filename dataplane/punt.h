@@ -18,8 +18,11 @@ struct fib_reader;
 struct host_peers;
 struct ring;
 
-#define PUNT_RING 512 /* packets of a class that wait for the host thread */
-#define PUNT_BACK_RING 4096 /* above the sum of all classes */
+/* Packets of a class that wait for the host thread; of peers more, so that a late turn costs no TCP segments. */
+#define PUNT_RING 512
+#define PUNT_RING_PEERS 2048
+#define PUNT_BACK_RING 4096
+static_assert(PUNT_BACK_RING >= PUNT_RING_PEERS + (HOST_CLASSES - 1) * PUNT_RING, "takes all");
 
 /* Part of struct worker. Writer: the worker, unless a member says otherwise. */
 struct punt {

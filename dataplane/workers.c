@@ -231,7 +231,8 @@ create_punt(struct arena *a, struct worker *w, unsigned index)
 	int rc = ring_create(a, "punt back", PUNT_BACK_RING - 1, &w->punt.back);
 
 	for (unsigned i = 0; rc == 0 && i < HOST_CLASSES; i++)
-		rc = ring_create(a, "punt", PUNT_RING - 1, &w->punt.up[i]);
+		rc = ring_create(a, "punt", (i == HOST_BGP_PEERS ? PUNT_RING_PEERS : PUNT_RING) - 1,
+			&w->punt.up[i]);
 	if (rc == 0 && index == 0)
 		rc = ring_create(a, "frames", FRAME_RING - 1, &w->frames);
 	return rc;

@@ -1,15 +1,20 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """The kernel's side of ports: BGP sessions of BIRD, ARP, neighbour discovery, ping and traceroute over ports that the kernel does not own (net_tap,
-net_memif), over net_af_packet and over AF_XDP. Only the device differs.
+net_memif), over net_af_packet and over AF_XDP. Only the device differs. Floods against the router are limited by class, and the classes count each packet;
+no session is lost. A killed keeld leaves no interface, and the next start has all sessions again. A name that a port cannot have is a fault.
 
     tap, memif, packet, xdp: a host with BIRD each --- rt (keeld with four ports)
+
+KEEL_HOST_PATH_FLOOD_S: duration of each flood (default 0.3).
 """
 import ipaddress
 import json
 import os
 import re
+import signal
 import socket
+import struct
 import sys
 import time
 
@@ -20,6 +25,8 @@ from lab import cpus_of_lab  # noqa: E402
 
 NAME = "host_path"
 BRIDGE = os.path.join(BUILD, "tests", "bench", "lab_bridge")
+FLOOD = os.path.join(BUILD, "tests", "bench", "lab_flood")
+FLOOD_S = float(os.environ.get("KEEL_HOST_PATH_FLOOD_S", "0.3"))
 HOSTS = ("tap", "memif", "packet", "xdp")
 NUMBER = {h: i + 1 for i, h in enumerate(HOSTS)}
 HOLD_S = 9
@@ -90,9 +97,32 @@ def trace(to):
     return hops
 
 
+def checksum(data):
+    n = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+    while n >> 16:
+        n = (n & 0xffff) + (n >> 16)
+    return ~n & 0xffff
+
+
+def ipv4(source, to, protocol, payload):
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 0, 0, 64, protocol, 0, socket.inet_aton(source), socket.inet_aton(to))
+    return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
+
+
+def flood_frames(mac, host):
+    """{class: frame} from a stranger on the link to the router's port."""
+    stranger, router, own = v4(host, 77), v4(host, 1), b"\x02\0\0\0\0\x77"
+    ip = mac + own + b"\x08\0"
+    return {"bgp_others": ip + ipv4(stranger, router, 6, struct.pack("!HHIIBBHHH", 50000, 179, 1, 0, 0x50, 2, 1024, 0, 0)),
+            "neighbors": b"\xff" * 6 + own + b"\x08\x06" + struct.pack("!HHBBH6s4s6s4s", 1, 0x800, 6, 4, 1, own, socket.inet_aton(stranger), bytes(6),
+                                                                        socket.inet_aton(v4(host, 3))),
+            "icmp": ip + ipv4(stranger, router, 1, b"\0\0\xff\xff" + bytes(4)),
+            "others": ip + ipv4(stranger, router, 17, struct.pack("!HHHH", 50000, 9, 8, 0))}
+
+
 class Test:
     def __init__(self, checks, lab):
-        self.c, self.lab = checks, lab
+        self.c, self.lab, self.bridge = checks, lab, None
 
     def ns(self, host):
         return self.lab.netns(host)
@@ -112,18 +142,21 @@ class Test:
     def far_ends(self):
         """Connects tap and memif to their hosts."""
         lab = self.lab
-        lab.sh("rt", "ip link set far netns %s name up" % self.ns("tap"))
-        self.bridge = lab.spawn("bridge", "memif", [BRIDGE, str(cpus_of_lab()[1][0]), "net_memif0,role=client,socket=%s/memif.sock,socket-abstract=no" % lab.dir,
-                                                    "net_tap0,iface=up"], lines=True)
-        while True:
-            line = self.bridge.line(60)
-            if line is None:
-                raise RuntimeError("lab_bridge ended: " + self.bridge.logged()[-1000:])
-            if line.strip() == "up":
-                break
+        if "far" in lab.sh("rt", "ls /sys/class/net"):
+            lab.sh("rt", "ip link set far netns %s name up" % self.ns("tap"))
+        if self.bridge is None:
+            self.start_bridge()
         for h in HOSTS:
             lab.sh(h, "ip address replace %s/24 dev up; ip -6 address replace %s/64 dev up nodad; ip link set dev up up" % (v4(h, 2), v6(h, 2)))
             lab.sh(h, "ip route replace default via %s; ip -6 route replace default via %s" % (v4(h, 1), v6(h, 1)))
+
+    def start_bridge(self):
+        """Starts the far side of memif. All its threads need a CPU without a worker: there they would starve."""
+        others = cpus_of_lab()[1]
+        self.bridge = self.lab.spawn("bridge", "memif", [BRIDGE, str(others[0]), "net_tap0,iface=up",
+                                                         "net_memif0,role=client,socket=%s/memif.sock,socket-abstract=no" % self.lab.dir], cpus=others, lines=True)
+        while self.bridge.line(60) != "up\n":
+            self.bridge.must_run()
 
     def sessions(self, what):
         for a in (v4, v6):
@@ -173,6 +206,77 @@ class Test:
             c.eventually("%s: BIRD has the router's network" % h, lambda: (lambda r: ("198.51.100.0/24" in r, r))(self.birdc[h]("show", "route", "198.51.100.0/24")))
 
 
+    # ---- floods ----
+
+    def passed_on(self, host):
+        """Frames that the far interface has sent, without those that it dropped."""
+        return json.loads(self.lab.sh(host, "ip -j -s link show dev up"))[0]["stats64"]["tx"]["packets"]
+
+    def counted(self, host, kind):
+        return dict(self.stats(host)["host"][kind])
+
+    def flood(self, host):
+        c, name = self.c, "wxdp" if host == "xdp" else port(host)
+        mac = bytes.fromhex(self.lab.sh("rt", "cat /sys/class/net/%s/address" % name).strip().replace(":", ""))
+        for kind, frame in flood_frames(mac, host).items():
+            before, first = self.counted(host, kind), self.passed_on(host)
+            self.lab.sh(host, "%s up %g %s" % (FLOOD, FLOOD_S, frame.hex()))
+
+            def grown():
+                now = self.counted(host, kind)
+                return {k: now[k] - before[k] for k in now}
+
+            def all_counted():
+                """The host also sends a few messages of its own; the bridge of memif is slow, and may lose frames."""
+                g, arrived = grown(), self.passed_on(host) - first
+                least, policed = (1, True) if host == "memif" else (arrived - 50, g["policed"] > 0)
+                return policed and g["passed"] > 0 and least <= sum(g.values()) <= arrived, (g, arrived)
+
+            c.eventually("%s: %s counts each packet of a flood" % (host, kind), all_counted)
+            limit = {"bgp_others": 100, "neighbors": 1000, "icmp": 1000, "others": 10000}[kind]
+            c.true("... and passes as many as its limit allows", grown()["passed"] <= limit * (FLOOD_S + 0.1) * 1.5 + 20, grown())
+
+    def floods(self):
+        for host in ("tap", "memif", "xdp"):
+            self.flood(host)
+        for p in self.rpc.call("bgp.peers")["peers"]:
+            self.c.equal("%s: its session outlives the floods" % p["address"], (p["state"], p["established_count"]), ("established", 1))
+        late = self.rpc.call("control.stats")["keepalive_late_ns"]
+        self.c.true("keepalives are at most 1 s late", late["max"] < 1e9, late)
+
+    # ---- life ----
+
+    def gone(self, what):
+        left = [port(h) for h in ("tap", "memif") if "does not exist" not in self.lab.sh("rt", "ip link show dev %s 2>&1 || true" % port(h))]
+        self.c.equal(what + ": its interfaces are gone", left, [])
+
+    def killed(self):
+        self.rpc.close()
+        self.keeld.stop(sig=signal.SIGKILL)
+        self.gone("killed")
+        self.bridge.stop()  # net_memif connects once
+        self.bridge = None
+        self.keeld, self.rpc = self.lab.keeld("rt", config(self.lab), KEELD)
+        self.far_ends()
+        self.sessions("after the kill")
+
+    def bridge_leaves(self):
+        """The far side of memif ends, and comes back."""
+        self.bridge.stop()
+        self.c.eventually("memif: without its far side the port has no carrier", lambda: (lambda s: (s == "0", s))(
+            self.lab.sh("rt", "cat /sys/class/net/pmemif/carrier").strip()))
+        self.bridge = None
+        self.far_ends()
+        self.sessions("the far side of memif is back")
+
+    def faults(self):
+        """Ports that would be silent: keeld --check names them."""
+        for name, dev, text in (("wxdp", "net_tap1,iface=other", "an interface wxdp exists"), ("same", "net_tap1,iface=same", "belongs to the device")):
+            document = dict(config(self.lab), ports=[{"name": name, "device": dev}])
+            out = self.lab.sh("rt", "%s --check -c %s 2>&1; echo status $?" % (KEELD, self.lab.write("fault.json", json.dumps(document))))
+            self.c.true("a port named %s with %s is a fault" % (name, dev), "/ports/0/name: " in out and text in out and "status 2" in out, out)
+
+
 def test(checks):
     with Lab(out_folder(NAME)) as lab:
         t = Test(checks, lab)
@@ -187,11 +291,15 @@ def test(checks):
             checks.true("%s: the classes count what the kernel received, and drop nothing" % h, counters is None if h == "packet" else
                         all(counters[k]["passed"] > 0 for k in ("bgp_peers", "icmp", "others")) and
                         not any(k["policed"] + k["lost"] for k in counters.values()), counters)
+        t.faults()
+        t.floods()
+        t.killed()
+        t.bridge_leaves()
         t.rpc.close()
         checks.equal("stops in order", t.keeld.stop(), 0)
-        checks.equal("its interfaces are gone", [h for h in ("tap", "memif") if "does not exist" not in lab.sh("rt", "ip link show dev %s 2>&1 || true" % port(h))], [])
+        t.gone("stopped")
 
 
 if __name__ == "__main__":
-    need("ip", "ethtool", "ping", "bird", files=(KEELD, BRIDGE))
+    need("ip", "ethtool", "ping", "bird", files=(KEELD, BRIDGE, FLOOD))
     sys.exit(labtest.main(test))
