@@ -304,7 +304,7 @@ fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf
 	const struct dest_view *view, struct feed_answer *out)
 {
 	unsigned eligible = view->paths != NULL ? view->paths->eligible : 0, scanned = 0;
-	const struct shard *shard = shards_for(&s->shards, &view->prefix);
+	const struct shard *shard = feed_shard(s, vrf, &view->prefix);
 	bool later = false, failed = false;
 
 	out->count = out->backups = 0;
@@ -483,7 +483,7 @@ bool
 fib_feed_table(const struct feed_source *s, struct vrf_id vrf, const struct prefix *p,
 	const struct dest_table **out)
 {
-	const struct shard *shard = shards_for(&s->shards, p);
+	const struct shard *shard = feed_shard(s, vrf, p);
 	struct table_id table;
 
 	if (shard_table_find(shard, vrf, fib_feed_family(p->afi), &table) != 0)
@@ -1042,6 +1042,13 @@ report_tight(struct fib_feed *f, unsigned shard) RUNS_ON(role_fib)
 	}
 }
 
+static unsigned
+room_shard(const struct fib_feed *f, const struct fib_note *room)
+{
+	return shards_of(&f->source.shards, shards_by(room->vrf, fib_feed_family(room->prefix.afi)),
+		&room->prefix);
+}
+
 /*
  * Fills and sends the reports that no shard is reading. The notes wait while the shard of the first
  * note reads a report.
@@ -1059,8 +1066,7 @@ reports_send(struct fib_feed *f) RUNS_ON(role_fib)
 	for (unsigned i = 0; i < s->count; i++)
 		report_tight(f, i);
 	while (fib_note_peek(f->config.fib, &room)) {
-		struct shard_report *r =
-			report_open(f, s->count > 1 ? shards_of(s, &room.prefix) : 0);
+		struct shard_report *r = report_open(f, room_shard(f, &room));
 
 		if (r == NULL || r->count == SHARD_REPORT_MAX)
 			break;

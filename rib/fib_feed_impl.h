@@ -316,6 +316,13 @@ fib_feed_family(uint8_t afi)
 	return afi == AFI_IPV6 ? FAMILY_IPV6_UNICAST : FAMILY_IPV4_UNICAST;
 }
 
+/* The shard of a prefix of a unicast table. */
+static inline struct shard *
+feed_shard(const struct feed_source *s, struct vrf_id vrf, const struct prefix *p)
+{
+	return shards_for(&s->shards, shards_by(vrf, fib_feed_family(p->afi)), p);
+}
+
 static inline bool
 fib_feed_forwards(enum family family)
 {

@@ -532,8 +532,8 @@ rib_route_at(const struct fib_feed *f, const struct feed_source *s, struct vrf_i
 		return false;
 	*out = (struct nexthop_route){.prefix = *p, .bgp = true};
 	for (unsigned i = 0; i < view.paths->eligible && out->count < PATHS_MAX; i++) {
-		const struct attr_packed *attrs = attr_get(
-			shard_attrs(shards_for(&s->shards, p)), view.paths->path[i].accepted);
+		const struct attr_packed *attrs =
+			attr_get(shard_attrs(feed_shard(s, vrf, p)), view.paths->path[i].accepted);
 
 		if (i > 0 && i >= view.paths->multipath)
 			break;
@@ -550,7 +550,8 @@ rib_route(const struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *add
 	struct nexthop_route *out)
 {
 	struct shard *shards[2];
-	unsigned count = shards_covering(&f->source.shards, addr, shards);
+	unsigned count = shards_covering(
+		&f->source.shards, shards_by(vrf, fib_feed_family(addr->afi)), addr, shards);
 	bool found = false;
 
 	for (unsigned i = 0; i < count; i++) {

@@ -3,10 +3,6 @@
 
 #include <string.h>
 
-/* Length of a range. */
-#define RANGE_BITS_IPV4 12u
-#define RANGE_BITS_IPV6 24u
-
 void
 shards_init(struct shards *s, struct shard *const *at, unsigned count)
 {
@@ -17,58 +13,74 @@ shards_init(struct shards *s, struct shard *const *at, unsigned count)
 		s->bits++;
 }
 
+/* Length of a range. */
+static unsigned
+range_bits(enum shards_by by, uint8_t afi)
+{
+	if (afi == AFI_IPV4)
+		return by == SHARDS_BY_SITE ? 20 : 12;
+	return by == SHARDS_BY_SITE ? 40 : 24;
+}
+
+/* The first 40 bits of an address. */
+static uint64_t
+first_bits(uint8_t afi, const uint8_t *b)
+{
+	return (uint64_t)b[0] << 32 | (uint32_t)b[1] << 24 | (uint32_t)b[2] << 16 |
+	       (uint32_t)b[3] << 8 | (afi == AFI_IPV4 ? 0u : b[4]);
+}
+
 /*
- * Hashes the first bits of an address. Not keyed: all prefixes of a range are in one shard anyway,
- * so loading one shard needs no collisions, and the damage of an attack is bounded by the load of
- * one shard.
+ * Hashes a range. Not keyed: all prefixes of a range are in one shard anyway, so loading one shard
+ * needs no collisions, and the damage of an attack is bounded by the load of one shard.
  */
 static unsigned
-range_shard(const struct shards *s, uint8_t afi, const uint8_t *b)
+range_shard(const struct shards *s, uint8_t afi, uint64_t range)
 {
-	uint32_t range = afi == AFI_IPV4 ? (uint32_t)b[0] << 4 | b[1] >> 4
-					 : (uint32_t)b[0] << 16 | (uint32_t)b[1] << 8 | b[2];
+	return (unsigned)((hash_mix((uint64_t)afi << 32 ^ range) >> 32) * s->count >> 32);
+}
 
-	return (unsigned)((hash_mix((uint64_t)afi << 32 | range) >> 32) * s->count >> 32);
+static unsigned
+addr_shard(const struct shards *s, enum shards_by by, uint8_t afi, const uint8_t *b)
+{
+	return range_shard(s, afi, first_bits(afi, b) >> (40 - range_bits(by, afi)));
 }
 
 bool
-shards_wide(const struct prefix *p)
+shards_wide(enum shards_by by, const struct prefix *p)
 {
-	return p->len < (p->afi == AFI_IPV4 ? RANGE_BITS_IPV4 : RANGE_BITS_IPV6);
+	return p->len < range_bits(by, p->afi);
 }
 
 unsigned
-shards_of(const struct shards *s, const struct prefix *p)
+shards_of(const struct shards *s, enum shards_by by, const struct prefix *p)
 {
-	if (s->count == 1 || shards_wide(p))
+	if (s->count == 1 || shards_wide(by, p))
 		return 0;
-	return range_shard(s, p->afi, p->b);
+	return addr_shard(s, by, p->afi, p->b);
 }
 
-#define RANGES_MAX 256u /* most ranges that are checked singly; above, all shards are returned */
+#define RANGE_LEN_MAX 8u /* up to 2^8 ranges are checked singly; above, all shards are returned */
 
 uint32_t
-shards_under(const struct shards *s, const struct prefix *p)
+shards_under(const struct shards *s, enum shards_by by, const struct prefix *p)
 {
-	unsigned bits = p->afi == AFI_IPV4 ? RANGE_BITS_IPV4 : RANGE_BITS_IPV6;
+	unsigned bits = range_bits(by, p->afi), len = bits - p->len;
 	uint32_t all = (1u << s->count) - 2, under = 0;
-	uint32_t first = (uint32_t)p->b[0] << 16 | (uint32_t)p->b[1] << 8 | p->b[2];
-	uint32_t ranges = 1u << (bits - p->len), step = 1u << (24 - bits);
+	uint64_t first = first_bits(p->afi, p->b) >> (40 - bits);
 
-	if (ranges > RANGES_MAX)
+	if (len > RANGE_LEN_MAX)
 		return all;
-	for (uint32_t i = 0; i < ranges && under != all; i++, first += step) {
-		uint8_t b[3] = {(uint8_t)(first >> 16), (uint8_t)(first >> 8), (uint8_t)first};
-
-		under |= 1u << range_shard(s, p->afi, b) & all;
-	}
+	for (uint32_t i = 0; i < 1u << len && under != all; i++)
+		under |= 1u << range_shard(s, p->afi, first + i) & all;
 	return under;
 }
 
 unsigned
-shards_covering(const struct shards *s, const struct ip_addr *a, struct shard *out[2])
+shards_covering(
+	const struct shards *s, enum shards_by by, const struct ip_addr *a, struct shard *out[2])
 {
-	unsigned i = s->count > 1 ? range_shard(s, a->afi, a->b) : 0;
+	unsigned i = s->count > 1 ? addr_shard(s, by, a->afi, a->b) : 0;
 
 	out[0] = s->at[i];
 	out[1] = s->at[0];
@@ -93,8 +105,15 @@ void
 shards_table(const struct shards *s, struct table_id id, struct shards_table *out)
 {
 	*out = (struct shards_table){.shards = s};
-	for (unsigned i = 0; i < s->count; i++)
+	for (unsigned i = 0; i < s->count; i++) {
+		enum family family;
+		struct vrf_id vrf;
+
 		out->at[i] = shard_table(s->at[i], id);
+		shard_table_key(s->at[i], id, &vrf, &family);
+		if (out->at[i] != NULL && family < FAMILY_COUNT)
+			out->by = shards_by(vrf, family);
+	}
 }
 
 uint32_t
@@ -120,7 +139,7 @@ shards_find(const struct shards_table *t, const struct prefix *p)
 struct dest_id
 shards_find_rd(const struct shards_table *t, struct vpn_rd rd, const struct prefix *p)
 {
-	unsigned i = shards_of(t->shards, p);
+	unsigned i = shards_of(t->shards, t->by, p);
 	struct dest_id id = {DEST_NONE};
 
 	if (t->at[i] != NULL)
@@ -134,7 +153,7 @@ shards_find_rd(const struct shards_table *t, struct vpn_rd rd, const struct pref
 struct dest_id
 shards_longest(const struct shards_table *t, const struct ip_addr *a, struct dest_view *out)
 {
-	unsigned i = t->shards->count > 1 ? range_shard(t->shards, a->afi, a->b) : 0;
+	unsigned i = t->shards->count > 1 ? addr_shard(t->shards, t->by, a->afi, a->b) : 0;
 	struct dest_id id = {DEST_NONE};
 
 	if (t->at[i] != NULL)

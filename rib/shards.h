@@ -3,15 +3,32 @@
  * The shards of a RIB as a whole: the mapping of prefixes to shards, and ids that are unique across
  * shards.
  *
- * A shard holds address ranges, by a hash of the first 12 bits of an IPv4 address or 24 bits of an
- * IPv6 address; shorter prefixes are in shard 0. So an aggregate and its specifics are mostly in
- * one shard, and attribute sets stay shared. The shards write one journal, which orders the changes
- * for consumers (docs/decisions/0006). Immutable after start; any thread reads.
+ * A shard holds address ranges, by a hash of the first bits of an address; shorter prefixes are in
+ * shard 0. So an aggregate and its specifics are mostly in one shard, and attribute sets stay shared.
+ * The shards write one journal, which orders the changes for consumers (docs/decisions/0006).
+ * Immutable after start; any thread reads.
  */
 #pragma once
 
 #include "lpm/base.h"
 #include "rib/shard.h"
+
+/*
+ * The length of a range depends on the table. Sites of customers mostly share 10.0.0.0/8, which has
+ * 16 ranges of the first kind. Routes leak between tables of the second kind within a shard, because
+ * the distinguisher does not count.
+ */
+enum shards_by {
+	SHARDS_BY_NETWORK, /* unicast of VRF_DEFAULT: 12 bits of IPv4, 24 of IPv6 */
+	SHARDS_BY_SITE, /* VPN tables and instances: 20 and 40 bits */
+};
+
+static inline enum shards_by
+shards_by(struct vrf_id vrf, enum family family)
+{
+	return vrf.v == VRF_DEFAULT.v && family_safi(family) != SAFI_VPN ? SHARDS_BY_NETWORK
+									 : SHARDS_BY_SITE;
+}
 
 /* Filled by the creator of the shards. */
 struct shards {
@@ -23,18 +40,19 @@ struct shards {
 /* All shards must have equal tables, with equal ids. */
 void shards_init(struct shards *s, struct shard *const *at, unsigned count);
 /* True for a prefix shorter than a range, which may cover prefixes of several shards. */
-bool shards_wide(const struct prefix *p);
+bool shards_wide(enum shards_by by, const struct prefix *p);
 /* Bitmap of shards, except shard 0, that may have prefixes covered by a wide prefix. */
-uint32_t shards_under(const struct shards *s, const struct prefix *p);
+uint32_t shards_under(const struct shards *s, enum shards_by by, const struct prefix *p);
 /* Index of the shard of a prefix. */
-unsigned shards_of(const struct shards *s, const struct prefix *p);
+unsigned shards_of(const struct shards *s, enum shards_by by, const struct prefix *p);
 static inline struct shard *
-shards_for(const struct shards *s, const struct prefix *p)
+shards_for(const struct shards *s, enum shards_by by, const struct prefix *p)
 {
-	return s->at[s->count > 1 ? shards_of(s, p) : 0];
+	return s->at[s->count > 1 ? shards_of(s, by, p) : 0];
 }
 /* The shards, at most two, of prefixes that cover an address; returns the number. */
-unsigned shards_covering(const struct shards *s, const struct ip_addr *a, struct shard *out[2]);
+unsigned shards_covering(
+	const struct shards *s, enum shards_by by, const struct ip_addr *a, struct shard *out[2]);
 
 /*
  * ---- ids of destinations and attribute sets: of a shard <-> across shards; ids of similar age are
@@ -68,6 +86,7 @@ struct table_id shards_table_unused(const struct shards *s);
 /* One table across all shards; functions as in dest.h, with ids across shards. */
 struct shards_table {
 	const struct shards *shards;
+	enum shards_by by;
 	const struct dest_table *at[1 << 4]; /* NULL: no shard of that index, or no table yet */
 };
 static_assert(SHARDS_MAX == 1 << 4, "places of all ids' shards");

@@ -371,7 +371,8 @@ rib_originate(void *arg) RUNS_ON(role_rib)
 		enum family family =
 			o->own->prefix.afi == AFI_IPV4 ? FAMILY_IPV4_UNICAST : FAMILY_IPV6_UNICAST;
 
-		if (shards_for(&b->layers->shards, &o->own->prefix) == b->shard &&
+		if (shards_for(&b->layers->shards, shards_by(o->own->vrf, family),
+			    &o->own->prefix) == b->shard &&
 			(o->attrs != NULL ? b->announce : b->withdraw))
 			o->result = shard_originate_from(b->shard, o->own->vrf, family,
 				&o->own->prefix, o->source, o->attrs);

@@ -421,7 +421,8 @@ json_t *
 query_refused(struct query *q)
 {
 	struct refused_route list[REFUSED_PEERS];
-	const struct shard *s = shards_for(&q->env->layers->shards, &q->prefix);
+	const struct shard *s =
+		shards_for(&q->env->layers->shards, shards_by(q->vrf, q->family), &q->prefix);
 	json_t *out = json_array();
 	unsigned n;
 

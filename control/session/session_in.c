@@ -453,6 +453,7 @@ struct input_field {
 	/* without attrs: the cause for which the announced prefixes are refused */
 	enum refused_cause refused;
 	enum family family;
+	enum shards_by by; /* of the table */
 	bool bulk; /* is_bulk() */
 	uint32_t limit; /* limit_of() */
 	/* in the form of records (rib/nlri.h): as received, or of a VPN family in speaker.vpn_nlri */
@@ -532,6 +533,7 @@ input_add_field(struct input_update *in, const struct connection *c, const struc
 
 	*to = *with;
 	to->family = f->family;
+	to->by = shards_by(c->peer->config.vrf, f->family);
 	to->bulk = is_bulk(c->peer, f->family);
 	if (f->form.safi == SAFI_VPN) {
 		vpn_convert(c->peer->speaker, in, f, usable, to);
@@ -652,14 +654,14 @@ field_split(const struct speaker *s, const struct input_field *f, struct input_s
 
 	out->shards = out->under = 0;
 	for (; field_next(f, &r, &p); from = r.p) {
-		unsigned i = shards_of(&s->shards, &p);
+		unsigned i = shards_of(&s->shards, f->by, &p);
 
 		if (!(out->shards >> i & 1))
 			out->len[i] = 0;
 		out->shards |= 1u << i;
 		out->len[i] += (uint32_t)(r.p - from);
-		if (i == 0 && shards_wide(&p))
-			out->under |= shards_under(&s->shards, &p);
+		if (i == 0 && shards_wide(f->by, &p))
+			out->under |= shards_under(&s->shards, f->by, &p);
 	}
 }
 
@@ -707,7 +709,7 @@ parts_put(struct speaker *s, const struct peer *p, const struct input_field *f,
 			return;
 	}
 	for (; field_next(f, &r, &prefix); from = r.p)
-		part_add(&part[shards_of(&s->shards, &prefix)], from, (size_t)(r.p - from));
+		part_add(&part[shards_of(&s->shards, f->by, &prefix)], from, (size_t)(r.p - from));
 	for (uint32_t left = split->shards; left != 0; left &= left - 1) {
 		unsigned i = (unsigned)__builtin_ctz(left);
 
@@ -738,7 +740,7 @@ parts_put_limited(struct speaker *s, const struct peer *p, const struct input_fi
 		if (!part_open(s, p, f, shard, split->len[shard], &part, now))
 			return;
 		for (; field_next(f, &r, &prefix); from = r.p)
-			if (shards_of(&s->shards, &prefix) == shard)
+			if (shards_of(&s->shards, f->by, &prefix) == shard)
 				part_add(&part, from, (size_t)(r.p - from));
 		record_end(&s->input[shard], part.record, &order);
 	}

@@ -430,7 +430,7 @@ static inline void
 node_originate(struct node *n, uint32_t addr, uint8_t len, const struct attr_set *attrs)
 {
 	struct node_call c = {.n = n, .prefix = prefix_from_v4(addr, len), .attrs = attrs};
-	unsigned i = shards_of(&n->shards, &c.prefix);
+	unsigned i = shards_of(&n->shards, SHARDS_BY_NETWORK, &c.prefix);
 
 	c.shard = n->shards.at[i];
 	thread_call(n->rib[i], call_originate, &c);
@@ -442,7 +442,7 @@ node_originate(struct node *n, uint32_t addr, uint8_t len, const struct attr_set
 static inline unsigned
 node_paths_of(struct node *n, const struct prefix *p, struct ip_addr *next_hop)
 {
-	struct shard *s = shards_for(&n->shards, p);
+	struct shard *s = shards_for(&n->shards, SHARDS_BY_NETWORK, p);
 	struct dest_table *t = shard_table(s, p->afi == AFI_IPV4 ? n->table : n->table6);
 	struct dest_view v;
 	struct dest_id id;

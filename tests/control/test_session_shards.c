@@ -288,8 +288,9 @@ test_ranges(void **state)
 	for (unsigned i = 0; i < LENS * ADDRESSES; i++) {
 		struct prefix p = prefix_at(i);
 
-		used[shards_of(&s, &p)] = true;
-		assert_true(!shards_wide(&p) || shards_of(&s, &p) == 0);
+		used[shards_of(&s, SHARDS_BY_NETWORK, &p)] = true;
+		assert_true(!shards_wide(SHARDS_BY_NETWORK, &p) ||
+			    shards_of(&s, SHARDS_BY_NETWORK, &p) == 0);
 	}
 	assert_true(used[0] && used[1] + used[2] + used[3] >= 2);
 }
@@ -325,7 +326,7 @@ test_waits(void **state)
 	begin();
 	script_attrs(&attrs, SAYS, 0xc0000263u);
 	assert_int_equal(prefix_parse(narrow, &p), 0);
-	others = 1u << shards_of(&n.shards, &p);
+	others = 1u << shards_of(&n.shards, SHARDS_BY_NETWORK, &p);
 	assert_int_not_equal(others, 1);
 	say_one(&attrs.a, narrow);
 	wait_for(node_paths(&n, 0x0a100000u, 16) == 1);
@@ -424,37 +425,62 @@ test_parts(void **state)
 
 /* Shards whose ranges a wide prefix covers, compared with a check of each range. */
 static void
-test_under(void **state)
+under_compare(enum shards_by by, const char *const *wide, const unsigned bits[2])
 {
-	static const char *wide[] = {
-		"10.0.0.0/11", "10.0.0.0/8", "0.0.0.0/3", "::/0", "2001:800::/21", "2001::/16"};
 	uint64_t rng = 7;
 
 	for (unsigned count = 2; count <= SHARDS_MAX; count++) {
 		struct shards s = {.count = count};
 
-		for (unsigned i = 0; i < sizeof(wide) / sizeof(wide[0]); i++) {
+		for (unsigned i = 0; wide[i] != NULL; i++) {
 			uint32_t under, seen = 0;
 			struct prefix p;
 
 			assert_int_equal(prefix_parse(wide[i], &p), 0);
-			assert_true(shards_wide(&p));
-			under = shards_under(&s, &p);
+			assert_true(shards_wide(by, &p));
+			under = shards_under(&s, by, &p);
 			assert_int_equal(under >> count, 0);
 			assert_int_equal(under & 1, 0);
 			for (unsigned k = 0; k < 2000; k++) {
 				struct prefix q = p;
-				unsigned bits = p.afi == AFI_IPV4 ? 12 : 24;
 
-				q.len = (uint8_t)bits;
-				for (unsigned b = p.len; b < bits; b++)
+				q.len = (uint8_t)bits[p.afi != AFI_IPV4];
+				for (unsigned b = p.len; b < q.len; b++)
 					if (splitmix64(&rng) >> 63)
 						q.b[b / 8] |= (uint8_t)(0x80 >> b % 8);
-				seen |= 1u << shards_of(&s, &q);
+				seen |= 1u << shards_of(&s, by, &q);
 			}
 			assert_int_equal(seen & ~1u, under);
 		}
 	}
+}
+
+static void
+test_under(void **state)
+{
+	static const char *const network[] = {"10.0.0.0/11", "10.0.0.0/8", "0.0.0.0/3", "::/0",
+		"2001:800::/21", "2001::/16", NULL},
+				 *const site[] = {"10.1.32.0/19", "10.1.0.0/16", "10.0.0.0/8",
+					 "::/0", "2001:db8:1000::/37", "2001:db8::/32", NULL};
+
+	under_compare(SHARDS_BY_NETWORK, network, (const unsigned[]){12, 24});
+	under_compare(SHARDS_BY_SITE, site, (const unsigned[]){20, 40});
+}
+
+/* Customers mostly use 10.0.0.0/8: their prefixes are in all shards, equally. */
+static void
+test_sites(void **state)
+{
+	unsigned used[SHARDS] = {0};
+	struct shards s = {.count = SHARDS};
+
+	for (unsigned i = 0; i < 4096; i++) {
+		struct prefix p = prefix_from_v4(0x0a000000u + (i << 12), 24);
+
+		used[shards_of(&s, SHARDS_BY_SITE, &p)]++;
+	}
+	for (unsigned i = 0; i < SHARDS; i++)
+		assert_in_range(used[i], 4096 / SHARDS * 9 / 10, 4096 / SHARDS * 11 / 10);
 }
 
 static void
@@ -540,6 +566,7 @@ main(void)
 		cmocka_unit_test(test_ranges),
 		cmocka_unit_test(test_parts),
 		cmocka_unit_test(test_under),
+		cmocka_unit_test(test_sites),
 		cmocka_unit_test(test_waits),
 		cmocka_unit_test(test_no_hole),
 		cmocka_unit_test(test_no_hole_uneven),

@@ -317,7 +317,8 @@ static void
 say(struct world *w, unsigned p, unsigned i, const struct attr_set *attrs)
 {
 	struct rib_nlri n = {.prefix = w->prefix[i], .rd = w->rd[i], .label = w->label[p][i]};
-	struct rig *r = &w->rigs[shards_of(&w->shards, &n.prefix)];
+	struct rig *r =
+		&w->rigs[shards_of(&w->shards, shards_by(VRF_DEFAULT, w->family), &n.prefix)];
 
 	r->bulk = below(4) < w->bulk;
 	if (is_vpn(w))

@@ -248,7 +248,7 @@ feed_rig_pump_reports(struct feed_rig *r)
 static inline struct rig *
 feed_rig_of(struct feed_rig *r, const struct prefix *p)
 {
-	return &r->rigs[shards_of(&r->shards, p)];
+	return &r->rigs[shards_of(&r->shards, SHARDS_BY_NETWORK, p)];
 }
 
 /* Applies all queued records; walks may still be running. */

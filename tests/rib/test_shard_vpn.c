@@ -521,7 +521,7 @@ label_of(uint32_t i)
 static struct rig *
 world_rig(struct world *w, const struct prefix *p)
 {
-	return &w->rig[shards_of(&w->shards, p)];
+	return &w->rig[shards_of(&w->shards, SHARDS_BY_SITE, p)];
 }
 
 static void
