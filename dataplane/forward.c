@@ -205,6 +205,21 @@ push_labels(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 	}
 }
 
+/* The list for packet i in the tables of another VRF. */
+static uint32_t
+list_in(const struct lane *l, unsigned i, enum afi afi, uint16_t vrf, const struct fib_reader *fib)
+	RUNS_ON(role_worker)
+{
+	const struct fib_generation *g = fib_read_begin(fib);
+	uint32_t id;
+
+	if (afi == AFI_IPV4)
+		fib_read_v4_bulk(g, (struct vrf_id){vrf}, &l->destination.v4[i], &id, 1);
+	else
+		fib_read_v6_bulk(g, (struct vrf_id){vrf}, &l->destination.v6[i], &id, 1);
+	return id;
+}
+
 const struct adjacency *
 forward_choose(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 	const struct fib_reader *fib, struct outbox *out)
@@ -216,6 +231,10 @@ forward_choose(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 	enum drop_reason reason = DROP_invariant;
 	uint32_t hash = 0;
 
+	if (list->kind == PATH_LIST_INSTANCE) {
+		id = list_in(l, i, afi, list->port, fib);
+		list = &fib->path_lists[id];
+	}
 	if (id == PATH_LIST_NONE) {
 		burst_fault(b, l->pkt[i], afi, DROP_no_route, 0);
 		return NULL;
@@ -246,6 +265,9 @@ forward_choose(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 			return NULL;
 		burst_host(b, l->pkt[i], DROP_local_loop);
 		return NULL;
+	case PATH_LIST_INSTANCE: /* a second time */
+		reason = DROP_local_loop;
+		break;
 	case PATH_LIST_BLACKHOLE:
 		reason = DROP_blackhole;
 		break;

@@ -456,6 +456,9 @@ list_make(const struct path_lists *p, enum path_list_kind kind, uint16_t port,
 	case PATH_LIST_GLEAN:
 		l->port = port;
 		return count == 0 && port != PORT_NONE ? 0 : -EINVAL;
+	case PATH_LIST_INSTANCE:
+		l->port = port;
+		return count == 0 && port != PORT_NONE ? 0 : -EINVAL;
 	case PATH_LIST_PUNT:
 	case PATH_LIST_BLACKHOLE:
 		return count == 0 ? 0 : -EINVAL;

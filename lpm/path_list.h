@@ -66,6 +66,7 @@ enum path_list_kind {
 	PATH_LIST_PUNT, /* local address: to the kernel */
 	PATH_LIST_BLACKHOLE, /* drop without ICMP */
 	PATH_LIST_PUSH, /* like PATH_LIST_FORWARD, with a label on some path; made by path_list_get() */
+	PATH_LIST_INSTANCE, /* look up the destination in the tables of the VRF with the number `port` */
 };
 
 struct path {
@@ -76,7 +77,7 @@ struct path {
 struct path_list {
 	alignas(CACHE_LINE) uint8_t kind; /* enum path_list_kind */
 	uint8_t path_count;
-	uint16_t port; /* port of PATH_LIST_GLEAN, else PORT_NONE */
+	uint16_t port; /* of PATH_LIST_GLEAN; VRF of PATH_LIST_INSTANCE; else PORT_NONE */
 	uint8_t backup_count; /* backups after the first path_count paths; see path_list_get_backed() */
 	uint8_t unused[3];
 	struct path path[PATHS_MAX];

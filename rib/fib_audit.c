@@ -140,6 +140,7 @@ level_make(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, struct
 	l->sequence = 0;
 	l->paths.count = 0;
 	l->paths.blackhole = l->paths.failed = false;
+	l->paths.instance = VRF_DEFAULT;
 	if (rib_peek(f, vrf, p, &view)) {
 		want = fib_feed_want(f, &f->source, vrf, &view, &l->paths);
 		l->sequence = view.sequence;
@@ -176,6 +177,8 @@ list_matches(const struct fib_feed *f, struct path_list_id id, const struct feed
 
 	if (want->blackhole)
 		return l->kind == PATH_LIST_BLACKHOLE;
+	if (want->instance.v != VRF_DEFAULT.v)
+		return l->kind == PATH_LIST_INSTANCE && l->port == want->instance.v;
 	if (want->count == 0 || (l->kind != PATH_LIST_FORWARD && l->kind != PATH_LIST_PUSH))
 		return false;
 	if (f->scarce)

@@ -2,6 +2,7 @@
 #include "rib/fib_feed.h"
 #include "rib/fib_feed_impl.h"
 #include "rib/journal_prefetch.h"
+#include "rib/leak.h"
 #include "rib/trace.h"
 
 #include "lpm/arena.h"
@@ -129,6 +130,7 @@ struct ways {
 	const struct hold *hold;
 	const struct edge *edge; /* NULL: neighbours */
 	uint32_t label;
+	struct vrf_id instance; /* not VRF_DEFAULT: see struct feed_answer */
 };
 
 static unsigned
@@ -265,9 +267,15 @@ path_ways(struct fib_feed *f, const struct shard *shard, struct vrf_id vrf,
 	const struct attr_packed *attrs = attr_get(shard_attrs(shard), path->accepted);
 	uint32_t label =
 		path->label_flags & PATH_IMPORTED ? path->label_flags >> 12 : RIB_LABEL_NONE;
+	struct leak_origin origin;
 	struct ip_addr next_hop;
 	struct nexthop *n;
 
+	if (path->peer.v == PEER_SELF.v && shard_path_origin(shard, path, &origin) &&
+		origin.vrf.v < FIB_VRF_MAX) {
+		*out = (struct ways){.instance = origin.vrf};
+		return USABLE;
+	}
 	if (path->peer.v == PEER_SELF.v || attrs == NULL)
 		return USABLE_NEVER;
 	vrf = path_vrf(shard, vrf, path);
@@ -309,6 +317,7 @@ fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf
 
 	out->count = out->backups = 0;
 	out->blackhole = false;
+	out->instance = VRF_DEFAULT;
 	for (unsigned i = 0; i < eligible; i++) {
 		const struct rib_path *path = &view->paths->path[i];
 		struct ways ways;
@@ -326,6 +335,12 @@ fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf
 			continue;
 		if (out->count == 0)
 			out->peer = path->peer;
+		if (ways.instance.v != VRF_DEFAULT.v) { /* best of all, or no backup */
+			if (out->count > 0)
+				continue;
+			out->instance = ways.instance;
+			break;
+		}
 		if (ways_count(&ways) == 0) { /* a blackhole: alone, and no backup */
 			out->blackhole = out->count == 0;
 			if (out->blackhole)
@@ -379,6 +394,9 @@ answer_list(struct fib_feed *f, const struct feed_answer *a, struct path_list_id
 
 	if (a->blackhole)
 		return path_list_get(f->path_lists, PATH_LIST_BLACKHOLE, PORT_NONE, NULL, 0, out);
+	if (a->instance.v != VRF_DEFAULT.v)
+		return path_list_get(
+			f->path_lists, PATH_LIST_INSTANCE, a->instance.v, NULL, 0, out);
 	err = path_list_get_backed(f->path_lists, a->path, a->count, a->backups, out);
 	if (path_lists_in_use(f->path_lists) > BACKUPS_UP_TO)
 		f->scarce = true;
@@ -427,6 +445,7 @@ apply(struct fib_feed *f, struct feed_source *s, struct vrf_id vrf, const struct
 	nexthop_changed(f->config.nexthops, vrf, &view->prefix);
 	answer.count = 0;
 	answer.blackhole = answer.failed = false;
+	answer.instance = VRF_DEFAULT;
 	want = WANT_NOTHING;
 	if (!has_own || !own_before_rib(f, &own))
 		want = fib_feed_want(f, s, vrf, view, &answer);

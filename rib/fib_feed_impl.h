@@ -154,6 +154,8 @@ struct feed_answer {
 	uint16_t port[PATHS_MAX]; /* of each */
 	struct peer_id peer; /* peer of the first path */
 	bool blackhole; /* packets are dropped; count is 0 */
+	/* not VRF_DEFAULT: a route of this router in that instance; looked up there; count is 0 */
+	struct vrf_id instance;
 	bool failed; /* no path is left, for lack of ids or memory alone */
 };
 
@@ -333,7 +335,7 @@ fib_feed_forwards(enum family family)
 static inline bool
 feed_answers(const struct feed_answer *a)
 {
-	return a->count > 0 || a->blackhole;
+	return a->count > 0 || a->blackhole || a->instance.v != VRF_DEFAULT.v;
 }
 
 /* ---- fib_feed.c ---- */

@@ -90,7 +90,8 @@ path_json(const struct next_hop_view *v, uint32_t label, bool backup)
 static const char *
 kind_text(uint8_t kind)
 {
-	static const char *const text[] = {"forward", "connected", "local", "blackhole", "forward"};
+	static const char *const text[] = {
+		"forward", "connected", "local", "blackhole", "forward", "instance"};
 
 	return kind < sizeof(text) / sizeof(text[0]) ? text[kind] : "?";
 }
@@ -129,6 +130,10 @@ fib_lookup_method(struct rpc_env *env, json_t *params, struct rpc_call *call) RU
 	if (r.hit) {
 		json_object_set_new(o, "prefix", rpc_prefix(&r.prefix));
 		json_object_set_new(o, "kind", json_string(kind_text(list->kind)));
+		if (list->kind == PATH_LIST_INSTANCE)
+			json_object_set_new(o, "instance",
+				json_string(
+					apply_vrf_name(env->apply, (struct vrf_id){list->port})));
 	} else {
 		json_object_set_new(o, "prefix", json_null());
 	}
@@ -552,7 +557,9 @@ static const struct rpc_field fib_lookup_result[] = {
 	{"paths", "object[]", "The paths; packets are shared out among those without `backup`.",
 		path_fields},
 	{"prefix", "string|null", "The longest matching prefix; null without one."},
-	{"kind?", "forward|connected|local|blackhole", "What happens to a packet."},
+	{"kind?", "forward|connected|local|blackhole|instance", "What happens to a packet."},
+	{"instance?", "string",
+		"With the kind `instance`: the instance in which the address is looked up again."},
 	{0},
 };
 

@@ -37,7 +37,7 @@
 #define EDGE IP(198, 18, 0, 2)
 #define STRANGER IP(198, 18, 0, 3)
 #define TUNNEL_PORT 6635
-#define KINDS 50
+#define KINDS 51
 static const uint32_t tunnel[2] = {300001, 300002};
 
 static char directory[] = "/tmp/keel-test-mpls-XXXXXX";
@@ -132,12 +132,31 @@ set_label(uint32_t label, struct label_entry e)
 	assert_int_equal(label_table_set(fib_labels(lab.fib), label, &e), 0);
 }
 
+/* The instance with the route for 10.6.0.0/16 of instance `v`: another one, or `v`. */
+static uint16_t
+leaked_from(uint16_t v)
+{
+	return v % 3 == 0 ? PAINTED : v % 3 == 2 && v + 2 <= INSTANCES ? v + 2 : v;
+}
+
+static struct path_list_id
+list_of_instance(uint16_t vrf)
+{
+	struct path_list_id list;
+
+	role_enter_fib();
+	assert_int_equal(path_list_get(lab.lists, PATH_LIST_INSTANCE, vrf, NULL, 0, &list), 0);
+	return list;
+}
+
 static void
 make_instances(void)
 {
 	role_enter_fib();
 	for (uint16_t v = 1; v <= INSTANCES; v++) {
-		struct path_list_id list = make_list(make_hop(v, true, NULL, 0), LABEL_NONE);
+		struct path_list_id list = make_list(make_hop(v, true, NULL, 0), LABEL_NONE),
+				    leaked = leaked_from(v) != v ? list_of_instance(leaked_from(v))
+								 : list;
 
 		if (v == PAINTED)
 			assert_int_equal(fib_vrf_add(lab.fib, (struct vrf_id){v}, AFI_IPV4), 0);
@@ -148,6 +167,11 @@ make_instances(void)
 		/* equal prefixes in all instances */
 		route(v, "10.0.0.0/8", list);
 		route(v, "2001:db8:1::/48", list);
+		route(v, "10.6.0.0/16", leaked);
+		route(v, "2001:db8:6::/48", leaked);
+		/* two instances in a circle would do the same */
+		route(v, "10.5.0.0/16", list_of_instance(v));
+		route(v, "2001:db8:5::/48", list_of_instance(v));
 		for (unsigned i = 0; v == 2 && i < 3000; i++) { /* a tree */
 			struct prefix p = prefix_from_v4(IP(11, 0, 0, 0) + (i << 8), 24);
 
@@ -621,6 +645,18 @@ make_packet(struct lab_frame *f, bool labelled)
 		lab_set32(
 			e->b + 14, OUT_LABEL << 12 | (uint32_t) class << 9 | 0x100u | (outer - 1u));
 		wrap(e, OWN, EDGE);
+		return;
+	case 44: /* a route of another instance */
+		make_ip(&ip, v6, 6, inner, payload);
+		*f = ip;
+		put_label(f, LABEL_OF(vrf), true, class, outer);
+		ttl_set(&ip, (uint8_t)((LAB_PIPE ? inner : least(inner, outer)) - 1));
+		(void)expect(&ip, leaked_from(vrf));
+		return;
+	case 45:
+		make_ip(f, v6, 5, inner, payload);
+		put_label(f, LABEL_OF(vrf), true, class, outer);
+		drops[DROP_local_loop]++;
 		return;
 	default:
 		put_label(f, LABEL_OF(vrf), true, class, outer);

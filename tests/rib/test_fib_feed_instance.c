@@ -438,8 +438,8 @@ test_swapped(void **state)
 }
 
 /*
- * docs/limits.md: a route of this router is in the RIB of an instance that imports the route, and not
- * in the forwarding table there. The audit expects that.
+ * A route of this router (a static or connected route, or a network) that another instance imports:
+ * the table there says to look up again in the exporting instance. Own routes win.
  */
 static void
 test_imported_from_host(void **state)
@@ -472,9 +472,22 @@ test_imported_from_host(void **state)
 		dest_find(shard_table(r.rig.shard, table), &p), &view));
 	assert_non_null(view.paths);
 	assert_int_equal(view.paths->eligible, 1);
-	assert_null(look_up(BLUE, "10.9.0.1", 16));
+	assert_int_equal(look_up(BLUE, "10.9.0.1", 16)->kind, PATH_LIST_INSTANCE);
+	assert_int_equal(look_up(BLUE, "10.9.0.1", 16)->port, RED.v);
 	assert_int_equal(feed_rig_audit_of(&r, &blue), 0);
 	assert_int_equal(fib_feed_audit(r.feed)->not_installed, 0);
+	static_in(BLUE, "10.9.0.0/16", NULL, true);
+	feed_rig_settle(&r);
+	assert_int_equal(look_up(BLUE, "10.9.0.1", 16)->kind, PATH_LIST_BLACKHOLE);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	static_in(BLUE, "10.9.0.0/16", NULL, false);
+	feed_rig_settle(&r);
+	assert_int_equal(look_up(BLUE, "10.9.0.1", 16)->kind, PATH_LIST_INSTANCE);
+	role_enter_rib();
+	assert_int_equal(shard_originate(r.rig.shard, RED, FAMILY_IPV4_UNICAST, &p, NULL), 0);
+	role_enter_fib();
+	feed_rig_settle(&r);
+	assert_null(look_up(BLUE, "10.9.0.1", 16));
 	assert_int_equal(feed_rig_audit(&r), 0);
 	feed_rig_fini(&r);
 }
