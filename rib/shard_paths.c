@@ -1690,6 +1690,92 @@ path_withdraw(struct shard *s, struct shard_table *t, struct peer_id peer, const
 
 /* ---- leaked paths ---- */
 
+/* From this number of paths on, one imported path is inserted instead of ranking all. */
+#define IMPORT_INSERTS 16u
+
+/* Copies `old` to `set` with the change `o`. */
+static void
+one_copy(const struct path_set *old, const struct one *o, struct path_set *set)
+{
+	unsigned kept = old->count - (o->was != NULL);
+	unsigned place = !o->there ? DEST_NO_PATH : o->place < kept ? o->place : kept;
+	int eligible = old->eligible;
+
+	for (unsigned from = 0, to = 0; to < set->count; to++) {
+		from += from == o->at;
+		set->path[to] = to == place ? o->now : old->path[from++];
+	}
+	eligible -= o->was != NULL && (o->was->label_flags & PATH_NEXT_HOP_UP);
+	eligible += o->there && (o->now.label_flags & PATH_NEXT_HOP_UP);
+	set->eligible = (uint16_t)eligible;
+	set->multipath = eligible > 0;
+	set->unused = 0;
+}
+
+/*
+ * Adds, changes or removes one imported path among many. An instance may import a prefix of hundreds
+ * of distinguishers. 0, -ENOMEM; -ENOTSUP: rebuild().
+ */
+static int
+import_one(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view,
+	const struct edit *e, const struct rib_path *was) RUNS_ON(role_rib)
+{
+	const struct path_set *old = view->paths;
+	struct one o = {.e = e, .was = was, .at = DEST_NO_PATH, .there = e->accepted != NULL};
+	struct dest_tail none = {0};
+	struct making m = {.old = old->count};
+	struct path_set *set;
+	int err;
+
+	if (old->count < IMPORT_INSERTS || old->count == UINT16_MAX || view->behind > 0 ||
+		s->config.max_paths > 1 || t->sweeps != NULL || t->rank_all || t->releasing ||
+		t->keeps != NULL || table_holds(t))
+		return -ENOTSUP;
+	if (was != NULL)
+		o.at = (unsigned)(was - old->path);
+	o.is = o.there;
+	if (o.there)
+		path_make(s, t, e, &o.now);
+	o.front_med = front_has_med(old);
+	if (any_med(&none, &o) &&
+		((o.is && med_decides(s, t, id, old, &none, &o.now, o.at)) ||
+			(was != NULL && med_decides(s, t, id, old, &none, was, o.at))))
+		return -ENOTSUP;
+	if (o.is)
+		o.key = key_of(s, t, &o.now);
+	(void)place_find(s, t, old, &none, &o);
+	reuse_end(s); /* the scratch holds paths of the last result */
+	err = scratch_reserve(s, 1);
+	if (err == 0)
+		err = leak_room(s, t, 2);
+	set = err == 0 ? path_set_alloc(t->dests, old->count + o.there - (was != NULL)) : NULL;
+	if (set == NULL)
+		return -ENOMEM;
+	one_copy(old, &o, set);
+	one_effects(old, &o, &m);
+	m.differs = true; /* readers see all paths of this set */
+	s->effort++;
+	if (was != NULL)
+		s->drop[m.drop++] = *was;
+	if (o.there) {
+		path_took(s, t, &o.now);
+		s->take[m.take++] = o.now;
+	}
+	made_publish(s, t, id, set, old->path, old->count, e, &m);
+	old_dropped(s, t, id, e, m.take, 0, m.drop, false);
+	return 0;
+}
+
+/* An edit of an imported path. 0, -ENOMEM. */
+static int
+import_edit(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view,
+	const struct edit *e, const struct rib_path *was) RUNS_ON(role_rib)
+{
+	int err = import_one(s, t, id, view, e, was);
+
+	return err == -ENOTSUP ? rebuild(s, t, id, view, e) : err;
+}
+
 int
 path_import(struct shard *s, struct shard_table *t, struct peer_id peer, const struct prefix *p,
 	uint32_t origin, uint32_t label, const struct shard_accepted *acc)
@@ -1711,11 +1797,12 @@ path_import(struct shard *s, struct shard_table *t, struct peer_id peer, const s
 		view.paths = NULL;
 	was = path_find(view.paths, peer, origin);
 	if (acc == NULL)
-		return was != NULL ? rebuild(s, t, id, &view, &e) : 0;
+		return was != NULL ? import_edit(s, t, id, &view, &e, was) : 0;
 	if (was != NULL && was->accepted.v == acc->id.v &&
 		was->label_flags == (label << 12 | acc->flags))
 		return 0;
-	return view.paths == NULL ? announce_first(s, t, id, &e) : rebuild(s, t, id, &view, &e);
+	return view.paths == NULL ? announce_first(s, t, id, &e)
+				  : import_edit(s, t, id, &view, &e, was);
 }
 
 bool

@@ -2,7 +2,8 @@
 /*
  * The share of the leak engine in a load: VPNv4 routes of many distinguishers with equal prefixes,
  * stored alone and imported into an instance for each distinguisher, by turns. Then one instance
- * gets a target, and loses the target. CPU time within shard_work().
+ * gets a target, and loses the target. Then one prefix of many distinguishers, imported into many
+ * instances. CPU time within shard_work().
  *
  *   bench_leak [INSTANCES [PREFIXES_AN_INSTANCE [PREFIXES_A_SET [ROUNDS]]]]
  */
@@ -156,6 +157,54 @@ run(struct bench *b, bool leak)
 	return ms;
 }
 
+#define SHARED_RDS 500u
+#define SHARED_INSTANCES 100u
+
+/* One prefix of 500 distinguishers, imported into 100 instances, withdrawn with the session. */
+static void
+run_shared(struct bench *b)
+{
+	struct ext_community targets[SHARED_RDS];
+	unsigned instances = b->instances;
+	union rig_attrs a;
+
+	b->instances = 0;
+	begin(b, false);
+	for (unsigned i = 0; i < SHARED_RDS; i++)
+		targets[i] = target_at(i);
+	for (unsigned i = 0; i < SHARED_INSTANCES; i++) {
+		struct shard_instance x = {.vrf = {(uint16_t)(i + 1)},
+			.label = RIB_LABEL_NONE,
+			.import_targets = targets,
+			.import_count = SHARED_RDS};
+		struct table_id table;
+
+		if (shard_table_add(b->s.rig.shard, x.vrf, FAMILY_IPV4_UNICAST, &table) != 0 ||
+			shard_instance_set(b->s.rig.shard, &x) != 0)
+			abort();
+	}
+	shard_bench_settle(&b->s);
+	shard_bench_reset(&b->s);
+	for (unsigned i = 0; i < SHARED_RDS; i++) {
+		struct rib_nlri n = {.prefix = prefix_from_v4(0x0b000000, 24),
+			.rd = {(UINT64_C(64512) << 32) + i + 1},
+			.label = 100 + i};
+
+		attrs_at(i, i, &a);
+		rig_update_in(&b->s.rig, FAMILY_VPNV4_UNICAST, 1, &a.a, &n, 1, rig_clock());
+	}
+	shard_bench_settle(&b->s);
+	printf("a prefix of %u RDs into %u instances %8.1f ms  imported %llu\n", SHARED_RDS,
+		SHARED_INSTANCES, b->s.busy_ns / 1e6,
+		(unsigned long long)imported(b, 0) * SHARED_INSTANCES);
+	shard_bench_reset(&b->s);
+	rig_event(&b->s.rig, RIB_SESSION_DOWN, 1);
+	shard_bench_settle(&b->s);
+	printf("  the session is lost        %8.1f ms\n", b->s.busy_ns / 1e6);
+	shard_bench_end(&b->s);
+	b->instances = instances;
+}
+
 static unsigned
 number(int argc, char **argv, int i, unsigned other)
 {
@@ -181,6 +230,7 @@ main(int argc, char **argv)
 		double alone = run(&b, false), with = run(&b, true);
 
 		printf("imported / stored alone: %.2f\n", with / alone);
+		run_shared(&b);
 	}
 	return 0;
 }
