@@ -165,6 +165,131 @@ leak_index_keys(const struct leak_index *x)
 	return x->keys;
 }
 
+/* ---- places ---- */
+
+struct places_entry {
+	uint64_t key;
+	unsigned words; /* of the bitmap; 0: an empty place */
+	uint64_t *bits;
+};
+
+struct leak_places {
+	struct arena *arena;
+	unsigned size, keys;
+	uint64_t count;
+	struct places_entry *at;
+};
+
+int
+leak_places_create(struct arena *a, struct leak_places **out)
+{
+	struct leak_places *p = arena_calloc(a, sizeof(*p));
+
+	if (p == NULL)
+		return -ENOMEM;
+	p->arena = a;
+	p->size = SIZE_MIN;
+	p->at = arena_calloc(a, p->size * sizeof(*p->at));
+	if (p->at == NULL) {
+		arena_free(a, p);
+		return -ENOMEM;
+	}
+	*out = p;
+	return 0;
+}
+
+void
+leak_places_clear(struct leak_places *p)
+{
+	for (unsigned i = 0; i < p->size; i++) {
+		arena_free(p->arena, p->at[i].bits);
+		p->at[i] = (struct places_entry){0};
+	}
+	p->keys = 0;
+	p->count = 0;
+}
+
+void
+leak_places_destroy(struct leak_places *p)
+{
+	if (p == NULL)
+		return;
+	leak_places_clear(p);
+	arena_free(p->arena, p->at);
+	arena_free(p->arena, p);
+}
+
+/* The entry of the key, or the empty place for it. */
+static struct places_entry *
+places_of(const struct leak_places *p, uint64_t key)
+{
+	unsigned i = place_of(key, p->size);
+
+	while (p->at[i].words > 0 && p->at[i].key != key)
+		i = (i + 1) & (p->size - 1);
+	return &p->at[i];
+}
+
+static int
+places_larger(struct leak_places *p)
+{
+	struct leak_places larger = {.size = p->size * 2};
+
+	larger.at = arena_calloc(p->arena, larger.size * sizeof(*larger.at));
+	if (larger.at == NULL)
+		return -ENOMEM;
+	for (unsigned i = 0; i < p->size; i++)
+		if (p->at[i].words > 0)
+			*places_of(&larger, p->at[i].key) = p->at[i];
+	arena_free(p->arena, p->at);
+	p->at = larger.at;
+	p->size = larger.size;
+	return 0;
+}
+
+int
+leak_places_add(struct leak_places *p, uint64_t key, uint32_t block)
+{
+	struct places_entry *e = places_of(p, key);
+	uint64_t bit = UINT64_C(1) << block % 64;
+
+	if (e->words == 0 && p->keys >= p->size / 4 * 3) {
+		if (places_larger(p) != 0)
+			return -ENOMEM;
+		e = places_of(p, key);
+	}
+	if (block / 64 >= e->words) {
+		unsigned words = block / 64 + 1 + e->words / 2;
+		uint64_t *grown = arena_realloc(p->arena, e->bits, words * sizeof(*grown));
+
+		if (grown == NULL)
+			return -ENOMEM;
+		memset(grown + e->words, 0, (words - e->words) * sizeof(*grown));
+		p->keys += e->words == 0;
+		e->key = key;
+		e->bits = grown;
+		e->words = words;
+	}
+	p->count += (e->bits[block / 64] & bit) == 0;
+	e->bits[block / 64] |= bit;
+	return 0;
+}
+
+void
+leak_places_get(const struct leak_places *p, uint64_t key, uint64_t *bits, unsigned words)
+{
+	const struct places_entry *e = places_of(p, key);
+
+	for (unsigned i = 0; i < words && i < e->words; i++)
+		bits[i] |= e->bits[i];
+}
+
+uint64_t
+leak_places_count(const struct leak_places *p)
+{
+	return p->count;
+}
+
 /* ---- origins ---- */
 
 #define SEGMENT 1024u

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Lookup structures of the leak engine (rib/shard_leak.c): the VPN instances of a route target
- * (RFC 4364 4.3.1), and the origins of imported paths.
+ * (RFC 4364 4.3.1), the places of its routes, and the origins of imported paths.
  *
  * Owner and writer: the thread of a shard. Other threads call leak_origin_get() only.
  */
@@ -28,6 +28,24 @@ void leak_index_remove(struct leak_index *x, uint64_t key, struct vrf_id vrf);
 const struct vrf_id *leak_index_find(const struct leak_index *x, uint64_t key, unsigned *count);
 /* Number of keys. */
 unsigned leak_index_keys(const struct leak_index *x);
+
+/* ---- places of the routes of a target ---- */
+
+/*
+ * The blocks of destination ids with routes of a target: routes that came together mostly have ids
+ * side by side. A block stays listed when the routes go. Owner's thread only.
+ */
+#define LEAK_BLOCK_IDS 256u
+struct leak_places;
+int leak_places_create(struct arena *a, struct leak_places **out);
+void leak_places_destroy(struct leak_places *p);
+/* 0, -ENOMEM. */
+int leak_places_add(struct leak_places *p, uint64_t key, uint32_t block);
+/* Adds the blocks of a key below 64 * words to the bitmap. */
+void leak_places_get(const struct leak_places *p, uint64_t key, uint64_t *bits, unsigned words);
+void leak_places_clear(struct leak_places *p);
+/* Number of pairs (key, block). */
+uint64_t leak_places_count(const struct leak_places *p);
 
 /* ---- origins of imported paths ---- */
 

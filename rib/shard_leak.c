@@ -15,7 +15,8 @@
  * instance again from its source, and exports each own path again.
  *
  * The fill: one pass over the VPN tables imports missing paths, for all instances with a changed
- * configuration, and drops paths without an instance (shard_vpn_imported_only()).
+ * configuration. The pass visits the blocks of ids where their targets have routes. A pass over all
+ * destinations notes these blocks, and drops paths without an instance (shard_vpn_imported_only()).
  *
  * Exports depend on own paths alone, and imported paths are never exported. So a change passes at
  * most two steps, from an instance to the VPN table and the other instances, and cannot circulate.
@@ -29,22 +30,30 @@
 #define LIST_MIN 256u
 #define SCAN_IDS 256u /* destinations of a slice */
 #define CLOCK_EVERY 32u /* items between two looks at the clock */
+#define PLACES_SPARE 1024u
 #define RETRY_NS 1000000000u /* between two attempts to import refused routes */
 
 struct instance {
 	struct vrf_id vrf;
-	/* rd: under which routes are exported; next_rd: as configured */
-	struct vpn_rd rd, next_rd;
+	/*
+	 * rd: under which routes are exported; old_rd: a scan withdraws the exports under this RD, each
+	 * after the export under `rd`; next_rd: as configured. 0: none.
+	 */
+	struct vpn_rd rd, old_rd, next_rd;
 	uint32_t label, max_routes;
 	unsigned import_count, export_count;
 	struct ext_community *targets; /* import, then export */
 	const struct policy *import_policy, *export_policy;
 	bool exists, leaving;
-	bool exporting; /* false while routes of an old RD are withdrawn */
 	bool scan_due, fill_due, filling;
 	bool export_due; /* own paths wait for the scan: exports are those before the change */
 	uint32_t mark; /* equals shard_leak.mark for members of the current set */
-	uint64_t refused_ns;
+	/*
+	 * refused: routes without room, as counted by the last fill and since; recount: of the present
+	 * fill; recount_due: refused routes came or went since
+	 */
+	bool recount_due;
+	uint64_t recount;
 	_Atomic uint64_t exported, refused;
 };
 
@@ -99,6 +108,23 @@ struct shard_leak {
 	bool filling;
 	unsigned fill_family;
 	struct walk fill;
+	/* a pass over some blocks alone: bits of the present table; NULL: over all */
+	bool fill_all;
+	bool visiting; /* the pass is at a destination */
+	uint64_t *fill_blocks;
+	unsigned fill_words;
+	uint32_t fill_block, fill_limit; /* the next block; end of the ids */
+
+	/*
+	 * Where the VPN tables have routes of a target, by table: complete (PLACES_KNOWN) after a pass
+	 * over all, which began with PLACES_GROW.
+	 */
+	enum { PLACES_UNKNOWN, PLACES_GROW, PLACES_KNOWN } places_are;
+	struct leak_places *places[2]; /* VPNv4, VPNv6 */
+	struct {
+		uint32_t set, serial, block;
+		uint16_t table;
+	} placed; /* last */
 
 	/* scratch */
 	struct vrf_id *now, *was; /* SHARD_INSTANCES_MAX */
@@ -163,6 +189,8 @@ leak_make(struct shard *s, struct shard_leak **out)
 		err = leak_index_create(s->arena, &l->exporters);
 	if (err == 0)
 		err = leak_origins_create(s->arena, &l->origins);
+	for (unsigned i = 0; err == 0 && i < 2; i++)
+		err = leak_places_create(s->arena, &l->places[i]);
 	/* release: pairs with the acquire in instance_of */
 	atomic_store_explicit(&s->leak, l, memory_order_release);
 	if (err != 0)
@@ -189,6 +217,9 @@ leak_fini(struct shard *s)
 	leak_index_destroy(l->importers);
 	leak_index_destroy(l->exporters);
 	leak_origins_destroy(l->origins);
+	leak_places_destroy(l->places[0]);
+	leak_places_destroy(l->places[1]);
+	arena_free(s->arena, l->fill_blocks);
 	arena_free(s->arena, l->now);
 	arena_free(s->arena, l->was);
 	arena_free(s->arena, l->set);
@@ -246,6 +277,20 @@ instance_changed(struct shard *s, struct shard_leak *l, struct instance *x)
 	tables_mark(s, x->vrf);
 }
 
+static void
+scan_again(struct shard_leak *l, struct instance *x)
+{
+	l->scans_due += !x->scan_due;
+	x->scan_due = true;
+}
+
+static void
+refused_set(struct shard_leak *l, struct instance *x, uint64_t count)
+{
+	l->refusing += (count > 0) - (shard_load(&x->refused) > 0);
+	atomic_store_explicit(&x->refused, count, memory_order_relaxed);
+}
+
 static bool
 imports(const struct instance *x, uint64_t target)
 {
@@ -273,16 +318,18 @@ targets_list(struct shard_leak *l, const struct instance *x, const struct ext_co
 
 /* Ends the listing for targets that are not among targets[0 .. count-1]. */
 static void
-targets_unlist(struct shard_leak *l, const struct instance *x, const struct ext_community *targets,
-	unsigned count)
+targets_unlist(struct shard *s, struct shard_leak *l, const struct instance *x,
+	const struct ext_community *targets, unsigned count)
 {
 	for (unsigned i = 0; i < x->import_count; i++) {
 		bool stays = false;
 
 		for (unsigned k = 0; k < count; k++)
 			stays |= targets[k].v == x->targets[i].v;
-		if (!stays)
-			leak_index_remove(l->importers, x->targets[i].v, x->vrf);
+		if (stays)
+			continue;
+		leak_index_remove(l->importers, x->targets[i].v, x->vrf);
+		l->drop_due |= s->vpn_imported_only;
 	}
 }
 
@@ -303,51 +350,68 @@ instance_make(struct shard *s, struct shard_leak *l, struct vrf_id vrf, struct i
 	return 0;
 }
 
+/* True if an instance has routes under this RD. */
 static bool
 rd_taken(const struct shard *s, const struct shard_leak *l, struct vpn_rd rd)
 {
 	unsigned count;
 	const struct vrf_id *list = leak_index_find(l->exporters, rd.v, &count);
 
-	for (unsigned i = 0; i < count; i++)
-		if (instance_of(s, list[i])->rd.v == rd.v)
+	for (unsigned i = 0; i < count; i++) {
+		const struct instance *x = instance_of(s, list[i]);
+
+		if (x->rd.v == rd.v || x->old_rd.v == rd.v)
 			return true;
+	}
 	return false;
 }
 
+/* Ends the listing of the instance under an RD out of use. */
+static void
+rd_unlist(struct shard_leak *l, const struct instance *x, struct vpn_rd rd)
+{
+	if (rd.v != 0 && rd.v != x->rd.v && rd.v != x->old_rd.v && rd.v != x->next_rd.v)
+		leak_index_remove(l->exporters, rd.v, x->vrf);
+}
+
 /*
- * After the last export under the old RD: takes the configured RD. An RD has one instance at a time:
- * while routes of another instance are withdrawn, this instance waits.
+ * Before a scan: takes the configured RD. The scan exports each own path under the new RD, and then
+ * withdraws the export under the old RD. An RD has one instance at a time. So an instance whose new RD
+ * still has routes of another instance withdraws its exports, and waits: two instances may exchange
+ * their RDs.
  */
 static void
-rd_switch(struct shard *s, struct shard_leak *l, struct instance *x)
+rd_take(const struct shard *s, const struct shard_leak *l, struct instance *x)
 {
-	struct vpn_rd old = x->rd;
-	const struct vrf_id *list;
-	unsigned count;
-
-	if (old.v == x->next_rd.v)
+	if (x->rd.v == x->next_rd.v || x->old_rd.v != 0)
 		return;
+	x->old_rd = x->rd;
 	x->rd.v = 0;
 	if (!rd_taken(s, l, x->next_rd))
 		x->rd = x->next_rd;
-	x->exporting = x->rd.v != 0;
+}
+
+/* After a scan: no export under the old RD is left. The scan of a waiting instance takes the RD. */
+static void
+rd_release(const struct shard *s, struct shard_leak *l, struct instance *x)
+{
+	struct vpn_rd old = x->old_rd;
+	const struct vrf_id *list;
+	unsigned count;
+
 	if (old.v == 0)
 		return;
-	leak_index_remove(l->exporters, old.v, x->vrf);
+	x->old_rd.v = 0;
+	rd_unlist(l, x, old);
 	list = leak_index_find(l->exporters, old.v, &count);
-	for (unsigned i = 0; i < count; i++) {
-		struct instance *other = instance_of(s, list[i]);
-
-		l->scans_due += !other->scan_due;
-		other->scan_due = true;
-	}
+	for (unsigned i = 0; i < count; i++)
+		scan_again(l, instance_of(s, list[i]));
 }
 
 int
 shard_instance_set(struct shard *s, const struct shard_instance *i)
 {
-	struct vpn_rd rd = i->label != RIB_LABEL_NONE ? i->rd : (struct vpn_rd){0};
+	struct vpn_rd rd = i->label != RIB_LABEL_NONE ? i->rd : (struct vpn_rd){0}, old;
 	unsigned count = i->import_count + i->export_count;
 	struct ext_community *targets;
 	struct shard_leak *l;
@@ -375,26 +439,22 @@ shard_instance_set(struct shard *s, const struct shard_instance *i)
 	if (err == 0)
 		err = targets_list(l, x, targets, i->import_count);
 	if (err != 0) {
-		if (rd.v != 0 && rd.v != x->rd.v && rd.v != x->next_rd.v)
-			leak_index_remove(l->exporters, rd.v, i->vrf);
+		rd_unlist(l, x, rd);
 		arena_free(s->arena, targets);
 		return err;
 	}
-	targets_unlist(l, x, targets, i->import_count);
+	targets_unlist(s, l, x, targets, i->import_count);
 	arena_free(s->arena, x->targets);
 	x->targets = targets;
 	x->import_count = i->import_count;
 	x->export_count = i->export_count;
 	x->label = i->label;
 	x->max_routes = i->max_routes;
-	if (x->next_rd.v != rd.v && x->next_rd.v != x->rd.v && x->next_rd.v != 0)
-		leak_index_remove(l->exporters, x->next_rd.v, x->vrf);
+	old = x->next_rd;
 	x->next_rd = rd;
+	rd_unlist(l, x, old);
 	l->instances += !x->exists;
 	x->leaving = false;
-	x->exporting = x->exists && x->rd.v == x->next_rd.v && x->rd.v != 0;
-	if (x->rd.v == 0)
-		rd_switch(s, l, x);
 	x->exists = true;
 	instance_changed(s, l, x);
 	return 0;
@@ -405,15 +465,15 @@ shard_instance_remove(struct shard *s, struct vrf_id vrf)
 {
 	struct shard_leak *l = atomic_load_explicit(&s->leak, memory_order_relaxed);
 	struct instance *x = instance_of(s, vrf);
+	struct vpn_rd old;
 
 	if (x == NULL || !x->exists)
 		return -ENOENT;
-	targets_unlist(l, x, NULL, 0);
+	targets_unlist(s, l, x, NULL, 0);
 	x->import_count = x->export_count = 0;
-	if (x->next_rd.v != x->rd.v && x->next_rd.v != 0)
-		leak_index_remove(l->exporters, x->next_rd.v, x->vrf);
+	old = x->next_rd;
 	x->next_rd.v = 0;
-	x->exporting = false;
+	rd_unlist(l, x, old);
 	x->leaving = true;
 	instance_changed(s, l, x);
 	return 0;
@@ -428,11 +488,11 @@ instance_end(struct shard *s, struct shard_leak *l, struct instance *x)
 	if (x->fill_due)
 		l->fills_due--;
 	x->fill_due = x->filling = x->export_due = false;
-	if (shard_load(&x->refused) > 0)
-		l->refusing--;
-	atomic_store_explicit(&x->refused, 0, memory_order_relaxed);
+	refused_set(l, x, 0);
 	l->instances--;
 	l->drop_due |= s->vpn_imported_only;
+	if (l->instances == 0)
+		l->places_are = PLACES_UNKNOWN; /* changes of VPN tables are noted no more */
 	tables_mark(s, x->vrf);
 }
 
@@ -444,8 +504,8 @@ shard_instance_idle(const struct shard *s, struct vrf_id vrf)
 
 	if (x == NULL || !x->exists)
 		return true;
-	return !x->leaving && x->rd.v == x->next_rd.v && !x->scan_due && !x->fill_due &&
-	       !x->filling && l->scanning != x && l->count == 0;
+	return !x->leaving && x->rd.v == x->next_rd.v && x->old_rd.v == 0 && !x->scan_due &&
+	       !x->fill_due && !x->filling && l->scanning != x && l->count == 0;
 }
 
 void
@@ -544,6 +604,41 @@ match(const struct shard *s, struct shard_leak *l, struct attr_id set, struct vr
 	}
 	memcpy(out, m->vrf, m->count * sizeof(*out));
 	return m->count;
+}
+
+static unsigned
+places_index(const struct shard_table *t)
+{
+	return t->family == FAMILY_VPNV6_UNICAST;
+}
+
+/* Notes the place of a path for each of its targets. */
+static void
+places_note(const struct shard *s, struct shard_leak *l, const struct shard_table *t,
+	struct dest_id id, const struct rib_path *p)
+{
+	uint32_t serial, block = id.v / LEAK_BLOCK_IDS;
+	const uint8_t *at;
+	unsigned values;
+
+	if (l->places_are == PLACES_UNKNOWN || (p->label_flags & PATH_REJECTED))
+		return;
+	serial = attr_serial(s->attrs, p->accepted);
+	if (l->placed.set == p->accepted.v && l->placed.serial == serial &&
+		l->placed.block == block && l->placed.table == t->id.v)
+		return;
+	at = attr_packed_ext_communities(attr_get(s->attrs, p->accepted), &values);
+	for (unsigned i = 0; i < values; i++, at += 8) {
+		struct ext_community c = ext_community_get(at);
+
+		if (ext_community_is(c, EXT_ROUTE_TARGET) &&
+			leak_places_add(l->places[places_index(t)], c.v, block) != 0)
+			l->places_are = PLACES_UNKNOWN;
+	}
+	l->placed.set = p->accepted.v;
+	l->placed.serial = serial;
+	l->placed.block = block;
+	l->placed.table = t->id.v;
 }
 
 /* Marks the members of a set, for is_marked(). */
@@ -671,9 +766,11 @@ leak_changed(struct shard *s, struct shard_table *t, struct dest_id id, const st
 		return;
 	for (unsigned i = 0; i < drops; i++)
 		vpn_note(s, t, id, &drop[i], counterpart(&drop[i], take, takes));
-	for (unsigned i = 0; i < takes; i++)
+	for (unsigned i = 0; i < takes; i++) {
+		places_note(s, l, t, id, &take[i]);
 		if (counterpart(&take[i], drop, drops) == NULL)
 			vpn_note(s, t, id, NULL, &take[i]);
+	}
 }
 
 bool
@@ -728,24 +825,25 @@ limit_reached(const struct shard *s, const struct instance *x, const struct shar
 	return id.v == DEST_NONE || !dest_peek_best(t->dests, id, &view) || view.paths == NULL;
 }
 
+/* A route is refused, perhaps again. */
 static void
-refused_add(struct shard *s, struct shard_leak *l, struct instance *x)
+refused_add(struct shard_leak *l, struct instance *x)
 {
-	if (shard_load(&x->refused) == 0) {
-		l->refusing++;
-		x->refused_ns = s->now_ns;
-	}
-	shard_count(&x->refused, 1);
+	x->recount += x->filling;
+	if (x->filling && shard_load(&x->refused) >= x->recount)
+		return; /* fill_end() sets the number */
+	refused_set(l, x, shard_load(&x->refused) + 1);
 }
 
 /* Removes the imported path of a source. 0, -ENOMEM. */
 static int
-import_drop(struct shard *s, struct shard_leak *l, const struct instance *x,
-	const struct source *src) RUNS_ON(role_rib)
+import_drop(struct shard *s, struct shard_leak *l, struct instance *x, const struct source *src)
+	RUNS_ON(role_rib)
 {
 	struct shard_table *t = shard_table_of(s, x->vrf, unicast_of(src->prefix->afi));
 	uint32_t number = leak_origin_find(l->origins, &src->origin);
 
+	x->recount_due = true; /* the path may be a refused one */
 	if (t == NULL || number == 0)
 		return 0;
 	return path_import(s, t, src->path.peer, src->prefix, number, RIB_LABEL_NONE, NULL);
@@ -756,7 +854,7 @@ import_drop(struct shard *s, struct shard_leak *l, const struct instance *x,
  * exported path a destination, of any peer. 0, -ENOMEM.
  */
 static int
-import_drop_others(struct shard *s, struct shard_leak *l, const struct instance *x,
+import_drop_others(struct shard *s, struct shard_leak *l, struct instance *x,
 	const struct source *src) RUNS_ON(role_rib)
 {
 	struct shard_table *t = shard_table_of(s, x->vrf, unicast_of(src->prefix->afi));
@@ -765,6 +863,7 @@ import_drop_others(struct shard *s, struct shard_leak *l, const struct instance 
 	struct dest_id id;
 	bool found = true;
 
+	x->recount_due = true; /* as in import_drop() */
 	if (t == NULL || number == 0)
 		return 0;
 	id = dest_find(t->dests, src->prefix);
@@ -854,13 +953,15 @@ import_apply(struct shard *s, struct shard_leak *l, struct instance *x, const st
 
 	if (t == NULL)
 		return 0;
+	/* the route may be counted as refused; a fill may count the route once more */
+	x->recount_due |= !l->visiting;
 	err = import_evaluate_policy(s, x, t, src, &acc, &held);
 	if (err == -EPERM)
 		return import_drop(s, l, x, src);
 	if (err != 0)
 		return err;
 	if (limit_reached(s, x, t, src->prefix)) {
-		refused_add(s, l, x);
+		refused_add(l, x);
 	} else {
 		err = leak_origin_hold(l->origins, &src->origin, &number);
 		if (err == 0) {
@@ -998,7 +1099,7 @@ local_source(struct shard *s, const struct instance *x, const struct prefix *pre
 	struct dest_id id;
 	int err;
 
-	if (t == NULL || vpn == NULL || !x->exporting)
+	if (t == NULL || vpn == NULL || x->leaving)
 		return -ENOENT;
 	id = dest_find_rd(vpn->dests, x->rd, prefix);
 	if (id.v == DEST_NONE || !path_read(vpn, id, PEER_SELF, 0, &exported))
@@ -1036,6 +1137,78 @@ export_publish(struct shard *s, struct instance *x, struct shard_table *vpn,
 	return err;
 }
 
+/* The exported path of a prefix under an RD; .accepted.v == 0: none. */
+static struct rib_path
+exported_path(const struct shard_table *vpn, struct vpn_rd rd, const struct prefix *prefix)
+	RUNS_ON(role_rib)
+{
+	struct dest_id id = dest_find_rd(vpn->dests, rd, prefix);
+	struct rib_path p = {.accepted = {0}};
+
+	if (rd.v == 0 || id.v == DEST_NONE || !path_read(vpn, id, PEER_SELF, 0, &p))
+		p.accepted.v = 0;
+	return p;
+}
+
+/* Ends the export of a prefix under x->old_rd. 0, -ENOMEM. */
+static int
+export_end_old(struct shard *s, struct shard_leak *l, struct instance *x, struct shard_table *vpn,
+	const struct prefix *prefix) RUNS_ON(role_rib)
+{
+	struct rib_nlri n = {.prefix = *prefix, .rd = x->old_rd};
+	struct rib_path old = exported_path(vpn, x->old_rd, prefix);
+	struct source none = {.prefix = prefix,
+		.origin = {.rd = x->old_rd, .vrf = x->vrf},
+		.path = {.peer = {PEER_MAX}}};
+	unsigned was = match(s, l, old.accepted, l->was);
+	int err = 0;
+
+	for (unsigned i = 0; err == 0 && i < was; i++)
+		if (l->was[i].v != x->vrf.v)
+			err = import_drop_others(s, l, instance_of(s, l->was[i]), &none);
+	if (err != 0 || old.accepted.v == 0)
+		return err;
+	s->hint.v = DEST_NONE;
+	err = path_withdraw(s, vpn, PEER_SELF, &n, false, NULL);
+	if (err == 0)
+		shard_count(&x->exported, -1);
+	return err;
+}
+
+/* Exports `src` with the set, also to local instances; a set 0 ends the export. 0, -ENOMEM. */
+static int
+export_apply(struct shard *s, struct shard_leak *l, struct instance *x, struct shard_table *vpn,
+	struct source *src, struct attr_id set) RUNS_ON(role_rib)
+{
+	struct rib_path old = exported_path(vpn, x->rd, src->prefix);
+	unsigned now = match(s, l, set, l->now), was = match(s, l, old.accepted, l->was);
+	struct source none = *src;
+	int err = 0;
+
+	src->path.path_id = 0;
+	src->path.accepted = set;
+	for (unsigned i = 0; err == 0 && i < now; i++) {
+		struct instance *to = instance_of(s, l->now[i]);
+
+		if (to == x)
+			continue;
+		err = import_apply(s, l, to, src);
+		if (err == 0)
+			err = import_drop_others(s, l, to, src);
+	}
+	mark_all(s, l, l->now, now);
+	none.path.peer.v = PEER_MAX;
+	for (unsigned i = 0; err == 0 && i < was; i++) {
+		struct instance *to = instance_of(s, l->was[i]);
+
+		if (to != x && to->mark != l->mark)
+			err = import_drop_others(s, l, to, &none);
+	}
+	if (err != 0)
+		return err;
+	return export_publish(s, x, vpn, src->prefix, &src->path, set, old.accepted.v != 0);
+}
+
 /* Exports the best own path of a destination, or ends its export. 0, -ENOMEM. */
 static int
 own_apply(struct shard *s, struct shard_leak *l, const struct item *item) RUNS_ON(role_rib)
@@ -1043,53 +1216,25 @@ own_apply(struct shard *s, struct shard_leak *l, const struct item *item) RUNS_O
 	struct shard_table *t = shard_table_at(s, item->table.v),
 			   *vpn = shard_table_of(s, VRF_DEFAULT, vpn_of(item->prefix.afi));
 	struct instance *x = instance_of(s, t->vrf);
-	struct rib_path old = {.accepted = {0}};
-	unsigned now = 0, was = 0;
 	struct attr_id set = {0};
 	struct source src;
-	struct dest_id id;
+	struct dest_id id = item->id;
 	int err = -ENOENT;
 
-	if (x == NULL || !x->exists || x->rd.v == 0 || vpn == NULL)
+	if (x == NULL || !x->exists || vpn == NULL)
 		return 0;
 	src = (struct source){.prefix = &item->prefix, .origin = {.rd = x->rd, .vrf = x->vrf}};
-	id = dest_find_rd(vpn->dests, x->rd, &item->prefix);
-	if (id.v == DEST_NONE || !path_read(vpn, id, PEER_SELF, 0, &old))
-		old.accepted.v = 0;
-	id = item->id;
 	if (!dest_is(t->dests, id, item->rd, &item->prefix))
 		id = dest_find(t->dests, &item->prefix);
-	if (x->exporting && id.v != DEST_NONE)
+	if (x->rd.v != 0 && !x->leaving && id.v != DEST_NONE)
 		err = path_best_own(s, t, id, &src.path);
 	if (err == 0)
 		err = export_set_cached(s, l, x, &item->prefix, &src.path, &set);
 	if (err != 0 && err != -ENOENT)
 		return err;
-	err = 0;
-	now = match(s, l, set, l->now);
-	was = match(s, l, old.accepted, l->was);
-	src.path.path_id = 0;
-	src.path.accepted = set;
-	for (unsigned i = 0; err == 0 && i < now; i++) {
-		struct instance *to = instance_of(s, l->now[i]);
-
-		if (to == x)
-			continue;
-		err = import_apply(s, l, to, &src);
-		if (err == 0)
-			err = import_drop_others(s, l, to, &src);
-	}
-	mark_all(s, l, l->now, now);
-	for (unsigned i = 0; err == 0 && i < was; i++) {
-		const struct instance *to = instance_of(s, l->was[i]);
-		struct source none = src;
-
-		none.path.peer.v = PEER_MAX;
-		if (to != x && to->mark != l->mark)
-			err = import_drop_others(s, l, to, &none);
-	}
-	if (err == 0)
-		err = export_publish(s, x, vpn, &item->prefix, &src.path, set, old.accepted.v != 0);
+	err = x->rd.v != 0 ? export_apply(s, l, x, vpn, &src, set) : 0;
+	if (err == 0 && x->old_rd.v != 0)
+		err = export_end_old(s, l, x, vpn, &item->prefix);
 	if (set.v != 0)
 		attr_unref(s->attrs, set);
 	return err;
@@ -1202,13 +1347,6 @@ matches(struct shard *s, struct shard_leak *l, struct attr_id set, const struct 
 	return false;
 }
 
-static void
-scan_again(struct shard_leak *l, struct instance *x)
-{
-	l->scans_due += !x->scan_due;
-	x->scan_due = true;
-}
-
 /* Evaluates an imported path again from its source. 0, -ENOMEM. */
 static int
 import_again(struct visit *v, const struct prefix *prefix, const struct rib_path *p)
@@ -1316,14 +1454,10 @@ scan_end(struct shard *s, struct shard_leak *l) RUNS_ON(role_rib)
 	l->scanning = NULL;
 	if (x->scan_due)
 		return; /* changed again during the scan */
-	if (x->rd.v != x->next_rd.v) {
-		rd_switch(s, l, x);
-		if (x->exporting) {
-			x->scan_due = true;
-			l->scans_due++;
-		}
-	}
-	if (x->leaving)
+	rd_release(s, l, x);
+	if (x->rd.v != x->next_rd.v && !(x->rd.v == 0 && rd_taken(s, l, x->next_rd)))
+		scan_again(l, x);
+	else if (x->leaving)
 		instance_end(s, l, x);
 }
 
@@ -1338,6 +1472,7 @@ scan_slice(struct shard *s, struct shard_leak *l, uint64_t deadline_ns) RUNS_ON(
 			return;
 		l->scanning->scan_due = l->scanning->export_due = false;
 		l->scans_due--;
+		rd_take(s, l, l->scanning);
 		l->scan_family = 0;
 		scan_table_begin(s, l);
 	}
@@ -1400,6 +1535,7 @@ fill_dest(void *ctx, struct dest_id id, const struct dest_view *view) RUNS_ON(ro
 		struct source src;
 		int err = n > 0 ? source_find(v, view, p, &src) : -ENOENT;
 
+		places_note(v->s, l, v->t, id, p);
 		if (n == 0 && p->peer.v != PEER_SELF.v && p->received.v == 0 &&
 			!leak_stores(v->s, v->t, shard_slot(v->s, p->peer), p->accepted)) {
 			struct rib_nlri nlri = {
@@ -1420,6 +1556,58 @@ fill_dest(void *ctx, struct dest_id id, const struct dest_view *view) RUNS_ON(ro
 	return !v->failed;
 }
 
+/* The next range of ids to visit. False: none is left. */
+static bool
+fill_range_next(struct shard_leak *l)
+{
+	uint32_t end = l->fill_limit;
+
+	if (l->fill_all)
+		return false; /* the first range was all */
+	for (; l->fill_block < 64 * l->fill_words; l->fill_block++) {
+		uint32_t first = l->fill_block * LEAK_BLOCK_IDS;
+
+		if (first >= end || !(l->fill_blocks[l->fill_block / 64] >> l->fill_block % 64 & 1))
+			continue;
+		l->fill.next = first;
+		l->fill.end = end - first < LEAK_BLOCK_IDS ? end : first + LEAK_BLOCK_IDS;
+		l->fill_block++;
+		return true;
+	}
+	return false;
+}
+
+/* Begins the walk over a table: its blocks with routes of the waiting instances, or all ids. */
+static void
+fill_walk_begin(struct shard *s, struct shard_leak *l, const struct shard_table *t)
+{
+	unsigned words;
+
+	walk_begin(&l->fill, t->dests);
+	l->fill_limit = l->fill.end;
+	if (l->fill_all)
+		return;
+	words = l->fill_limit / LEAK_BLOCK_IDS / 64 + 1;
+	arena_free(s->arena, l->fill_blocks);
+	l->fill_blocks = arena_calloc(s->arena, words * sizeof(*l->fill_blocks));
+	l->fill_words = words;
+	l->fill_block = 0;
+	if (l->fill_blocks == NULL) {
+		l->fill_all = true;
+		return;
+	}
+	for (unsigned i = 0; i < SHARD_INSTANCES_MAX; i++) {
+		const struct instance *x =
+			atomic_load_explicit(&l->instance[i], memory_order_relaxed);
+
+		for (unsigned k = 0; x != NULL && x->filling && k < x->import_count; k++)
+			leak_places_get(
+				l->places[places_index(t)], x->targets[k].v, l->fill_blocks, words);
+	}
+	l->fill.next = l->fill.end = 0;
+	(void)fill_range_next(l);
+}
+
 static void
 fill_table_begin(struct shard *s, struct shard_leak *l)
 {
@@ -1429,9 +1617,25 @@ fill_table_begin(struct shard *s, struct shard_leak *l)
 
 		if (t == NULL || family_safi(t->family) != SAFI_VPN)
 			continue;
-		walk_begin(&l->fill, t->dests);
+		fill_walk_begin(s, l, t);
 		return;
 	}
+}
+
+/* True if there are more places than routes: old places are too many, or routes are scattered. */
+static bool
+places_crowded(struct shard *s, const struct shard_leak *l)
+{
+	static const enum family families[] = {FAMILY_VPNV4_UNICAST, FAMILY_VPNV6_UNICAST};
+	uint64_t places = 0, routes = PLACES_SPARE;
+
+	for (unsigned i = 0; i < 2; i++) {
+		const struct shard_table *t = shard_table_of(s, VRF_DEFAULT, families[i]);
+
+		places += leak_places_count(l->places[i]);
+		routes += t != NULL ? dest_count(t->dests) : 0;
+	}
+	return places > routes;
 }
 
 /* A pass serves all instances that wait at its start. */
@@ -1445,13 +1649,19 @@ fill_begin(struct shard *s, struct shard_leak *l)
 			continue;
 		x->fill_due = false;
 		x->filling = true;
-		if (shard_load(&x->refused) > 0)
-			l->refusing--;
-		atomic_store_explicit(&x->refused, 0, memory_order_relaxed);
+		x->recount = 0;
+		x->recount_due = false;
 	}
 	l->fills_due = 0;
+	l->fill_all = l->drop_due || l->places_are != PLACES_KNOWN || places_crowded(s, l);
 	l->drop_due = false;
 	l->filling = true;
+	if (l->fill_all) {
+		leak_places_clear(l->places[0]);
+		leak_places_clear(l->places[1]);
+		l->places_are = PLACES_GROW;
+		l->placed.set = 0;
+	}
 	l->fill_family = 0;
 	fill_table_begin(s, l);
 }
@@ -1465,13 +1675,17 @@ fill_end(struct shard_leak *l, bool failed)
 		if (x == NULL || !x->filling)
 			continue;
 		x->filling = false;
+		if (!failed)
+			refused_set(l, x, x->recount);
 		if (failed && !x->fill_due) {
 			x->fill_due = true;
 			l->fills_due++;
 		}
 	}
 	l->filling = false;
-	l->drop_due |= failed;
+	l->drop_due |= failed && l->fill_all;
+	if (l->places_are == PLACES_GROW)
+		l->places_are = failed ? PLACES_UNKNOWN : PLACES_KNOWN;
 }
 
 static void
@@ -1483,8 +1697,14 @@ fill_slice(struct shard *s, struct shard_leak *l, uint64_t deadline_ns) RUNS_ON(
 		fill_begin(s, l);
 	if (l->fill_family < FAMILY_COUNT) {
 		v.t = shard_table_of(s, VRF_DEFAULT, (enum family)l->fill_family);
-		if (walk_slice(&l->fill, SCAN_IDS, deadline_ns, walk_clock, fill_dest, &v) &&
-			!v.failed)
+		bool more;
+
+		l->visiting = true;
+		more = walk_slice(&l->fill, SCAN_IDS, deadline_ns, walk_clock, fill_dest, &v);
+		l->visiting = false;
+		if (more && !v.failed)
+			return;
+		if (!v.failed && fill_range_next(l))
 			return;
 		l->fill_family++;
 		fill_table_begin(s, l);
@@ -1493,7 +1713,7 @@ fill_slice(struct shard *s, struct shard_leak *l, uint64_t deadline_ns) RUNS_ON(
 		fill_end(l, v.failed);
 }
 
-/* Instances with refused routes and room for one more are filled again. */
+/* Instances with refused routes are filled again, if there is room for one more or to count again. */
 static void
 refused_retry(struct shard *s, struct shard_leak *l)
 {
@@ -1504,7 +1724,7 @@ refused_retry(struct shard *s, struct shard_leak *l)
 		struct instance *x = atomic_load_explicit(&l->instance[i], memory_order_relaxed);
 
 		if (x == NULL || x->fill_due || shard_load(&x->refused) == 0 ||
-			(x->max_routes != 0 && routes_of(s, x) >= x->max_routes))
+			(!x->recount_due && x->max_routes != 0 && routes_of(s, x) >= x->max_routes))
 			continue;
 		x->fill_due = true;
 		l->fills_due++;

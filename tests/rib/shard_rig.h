@@ -221,22 +221,35 @@ rig_fini(struct rig *r)
 	arena_destroy(r->arena);
 }
 
-/* Several shards with a shared journal, in the arena and with the readers of the first rig. */
+/*
+ * Several shards with a shared journal, in the arena and with the readers of the first rig. With
+ * `siblings` (SHARDS_MAX, may be NULL) the shards know each other.
+ */
 static inline void
-rigs_init(struct rig *r, unsigned count, bool tracking, uint32_t journal, struct shards *out)
+rigs_init_siblings(struct rig *r, unsigned count, bool tracking, uint32_t journal,
+	struct shards *out, struct shard **siblings)
 {
 	struct shard_config c = rig_begin(r, tracking);
 	const struct rig empty = *r;
 	struct shard *at[SHARDS_MAX];
 
+	c.siblings = siblings;
 	if (journal_create_shared(r->arena, journal, count, &c.journal) != 0)
 		abort();
 	for (c.index = 0; c.index < count; c.index++) {
 		r[c.index] = empty;
 		rig_shard(&r[c.index], c);
 		at[c.index] = r[c.index].shard;
+		if (siblings != NULL)
+			siblings[c.index] = at[c.index];
 	}
 	shards_init(out, at, count);
+}
+
+static inline void
+rigs_init(struct rig *r, unsigned count, bool tracking, uint32_t journal, struct shards *out)
+{
+	rigs_init_siblings(r, count, tracking, journal, out, NULL);
 }
 
 static inline void

@@ -4,7 +4,8 @@
  * routes, sessions and next hops; the oracle computes the paths of each table
  * from the sources alone. A follower of the journal must know each table of an instance.
  *
- * KEEL_LEAK_SEEDS: number of runs of 2,500 steps (default 4).
+ * KEEL_LEAK_SEEDS: number of runs of 2,500 steps (default 4), with one shard and with three, VPNv4 and
+ * VPNv6 by turns.
  */
 #include "rib/leak.h"
 #include "tests/lpm/one_thread.h"
@@ -12,6 +13,8 @@
 #include "tests/rib/shard_rig.h"
 
 #include <errno.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #define INSTANCES 5u /* vrf 1 to 5 */
 #define CES 2u /* sessions of an instance: peer 10 * vrf + 1, + 2 */
@@ -21,6 +24,7 @@
 #define TARGETS 6u
 #define HOPS 3u
 #define PATHS_MAX 64u
+#define SHARDS 3u
 
 #ifdef KEEL_SANITIZED
 #define STEPS 800u
@@ -55,7 +59,10 @@ struct model_instance {
 };
 
 struct model {
-	struct rig rig;
+	struct rig rigs[SHARDS];
+	struct shards shards;
+	struct shard *siblings[SHARDS_MAX];
+	enum family vpn_family, family;
 	struct table_id vpn, table[INSTANCES + 1];
 	struct model_instance in[INSTANCES + 1];
 	struct route remote[REFLECTORS][FOREIGN_RDS][PREFIXES];
@@ -79,16 +86,64 @@ struct described {
 	bool up;
 };
 
+/* Sixteen prefixes a range of shards_of(). */
 static struct prefix
 prefix_at(unsigned i)
 {
-	return prefix_from_v4(0x0a000000u + (i << 8), 24);
+	struct prefix p = {.afi = AFI_IPV6, .len = 56, .b = {0x20, 0x01, 0x0d, 0xb8}};
+
+	if (rig_family() == FAMILY_IPV4_UNICAST)
+		return prefix_from_v4(0x0a000000u + (i << 8), 24);
+	rig_put_u32(p.b + 4, i / 16 << 24 | i % 16 << 8);
+	return p;
 }
 
 static unsigned
 prefix_index(const struct prefix *p)
 {
-	return (prefix_v4(p) - 0x0a000000u) >> 8;
+	uint32_t n = rig_prefix_number(p);
+
+	return p->afi == AFI_IPV4 ? (n - 0x0a000000u) >> 8 : (n >> 24) * 16 + (n >> 8 & 15);
+}
+
+static unsigned
+shard_index(const struct model *m, unsigned prefix)
+{
+	struct prefix p = prefix_at(prefix);
+
+	return shards_of(&m->shards, SHARDS_BY_SITE, &p);
+}
+
+/* The table of the shard of a prefix. */
+static struct dest_table *
+table_of(const struct model *m, struct table_id id, unsigned prefix)
+{
+	return shard_table(m->shards.at[shard_index(m, prefix)], id);
+}
+
+/* Destinations with paths, of all shards. */
+static uint32_t
+table_count(const struct model *m, struct table_id id)
+{
+	uint32_t count = 0;
+
+	for (unsigned i = 0; i < m->shards.count; i++)
+		count += dest_count(shard_table(m->shards.at[i], id));
+	return count;
+}
+
+static struct shard_instance_counts
+instance_counts(const struct model *m, unsigned vrf)
+{
+	struct shard_instance_counts all = {0}, one;
+
+	for (unsigned i = 0; i < m->shards.count; i++) {
+		shard_instance_counts(m->shards.at[i], (struct vrf_id){(uint16_t)vrf}, &one);
+		all.imported += one.imported;
+		all.exported += one.exported;
+		all.refused += one.refused;
+	}
+	return all;
 }
 
 static struct ext_community
@@ -102,6 +157,20 @@ ce_peer(unsigned vrf, unsigned i)
 {
 	return (uint16_t)(10 * vrf + 1 + i);
 }
+
+#ifndef KEEL_SANITIZED
+static size_t
+address_space(void)
+{
+	FILE *f = fopen("/proc/self/statm", "re");
+	size_t pages;
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%zu", &pages), 1);
+	(void)fclose(f);
+	return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+#endif
 
 /* ---- attributes ---- */
 
@@ -164,7 +233,7 @@ policy_odd(void)
 	for (unsigned i = 1; i < PREFIXES; i += 2) {
 		struct prefix x = prefix_at(i);
 
-		assert_int_equal(policy_prefix_list_add(l, true, &x, 24, 24), 0);
+		assert_int_equal(policy_prefix_list_add(l, true, &x, x.len, x.len), 0);
 	}
 	assert_int_equal(policy_prefix_list_seal(l), 0);
 	assert_int_equal(policy_builder_create("odd", &b), 0);
@@ -290,8 +359,10 @@ digest_of(const struct described *d)
 }
 
 static unsigned
-read_paths(const struct model *m, struct table_id table, struct dest_id id, struct described *out)
+read_paths(const struct model *m, unsigned shard, struct table_id table, struct dest_id id,
+	struct described *out)
 {
+	struct shard *s = m->shards.at[shard];
 	static union {
 		struct path_set set;
 		uint8_t room[sizeof(struct path_set) + PATHS_MAX * sizeof(struct rib_path)];
@@ -300,16 +371,17 @@ read_paths(const struct model *m, struct table_id table, struct dest_id id, stru
 	unsigned n = 0;
 
 	if (id.v == DEST_NONE ||
-		!dest_peek_all(shard_table(m->rig.shard, table), id, &v, &room.set, PATHS_MAX) ||
+		!dest_peek_all(shard_table(s, table), id, &v, &room.set, PATHS_MAX) ||
 		v.paths == NULL)
 		return 0;
+	assert_true(v.paths->count <= PATHS_MAX);
 	for (; n < v.paths->count; n++) {
 		const struct rib_path *p = &v.paths->path[n];
-		const struct attr_set *a = attr_of(shard_attrs(m->rig.shard), p->accepted);
+		const struct attr_set *a = attr_of(shard_attrs(s), p->accepted);
 		struct leak_origin o = {{0}, {0}, 0};
 
 		assert_non_null(a);
-		if (shard_path_origin(m->rig.shard, p, &o))
+		if (shard_path_origin(s, p, &o))
 			assert_int_equal(o.path_id, 0);
 		out[n] = (struct described){.peer = p->peer.v,
 			.vrf = o.vrf.v,
@@ -367,13 +439,14 @@ missing_of(const struct described *want, unsigned wants, const struct described 
 static void
 follow(struct model *m)
 {
-	struct journal *j = shard_journal(m->rig.shard);
+	struct journal *j = shard_journal(m->shards.at[0]);
 	struct journal_entry e[256];
 	int n;
 
 	while ((n = journal_read(j, m->cursor, e, 256)) > 0) {
 		for (int i = 0; i < n; i++) {
-			const struct dest_table *t = shard_table(m->rig.shard, e[i].table);
+			struct shard *s = m->shards.at[e[i].shard];
+			const struct dest_table *t = shard_table(s, e[i].table);
 			struct described d[PATHS_MAX];
 			struct vrf_id vrf;
 			enum family family;
@@ -381,10 +454,10 @@ follow(struct model *m)
 			uint64_t sum = 0;
 			unsigned count;
 
-			shard_table_key(m->rig.shard, e[i].table, &vrf, &family);
+			shard_table_key(s, e[i].table, &vrf, &family);
 			if (vrf.v == 0 || !dest_peek(t, e[i].dest, &v))
 				continue;
-			count = read_paths(m, e[i].table, e[i].dest, d);
+			count = read_paths(m, e[i].shard, e[i].table, e[i].dest, d);
 			for (unsigned k = 0; k < count; k++)
 				sum += digest_of(&d[k]);
 			m->replica[vrf.v][prefix_index(&v.prefix)] = sum;
@@ -396,7 +469,6 @@ follow(struct model *m)
 static void
 compare_instance(struct model *m, unsigned vrf)
 {
-	const struct dest_table *t = shard_table(m->rig.shard, m->table[vrf]);
 	const struct model_instance *x = &m->in[vrf];
 	struct shard_instance_counts counts;
 	unsigned missing = 0, imported = 0;
@@ -405,7 +477,8 @@ compare_instance(struct model *m, unsigned vrf)
 		struct prefix p = prefix_at(i);
 		struct described want[PATHS_MAX], got[PATHS_MAX];
 		unsigned wants = expected_paths(m, vrf, i, want), lacks;
-		unsigned gots = read_paths(m, m->table[vrf], dest_find(t, &p), got);
+		unsigned gots = read_paths(m, shard_index(m, i), m->table[vrf],
+			dest_find(table_of(m, m->table[vrf], i), &p), got);
 		uint64_t sum = 0;
 
 		lacks = missing_of(want, wants, got, gots, vrf, i);
@@ -423,15 +496,13 @@ compare_instance(struct model *m, unsigned vrf)
 		}
 		assert_int_equal(m->replica[vrf][i], sum);
 	}
-	shard_instance_counts(m->rig.shard, (struct vrf_id){(uint16_t)vrf}, &counts);
+	counts = instance_counts(m, vrf);
 	assert_int_equal(counts.imported, imported);
 	m->imported_seen += imported;
-	if (missing > 0) {
-		/* refused, and no room */
-		assert_true(dest_count(t) >= x->max_routes);
-		assert_true(counts.refused > 0);
-		m->refused_seen++;
-	}
+	/* refused for want of room, and no other route counts as refused */
+	assert_int_equal(counts.refused, missing);
+	assert_true(missing == 0 || table_count(m, m->table[vrf]) >= x->max_routes);
+	m->refused_seen += missing > 0;
 }
 
 static bool
@@ -455,16 +526,16 @@ is_stored(const struct model *m, const struct route *r)
 static void
 compare_vpn(struct model *m)
 {
-	struct dest_table *t = shard_table(m->rig.shard, m->vpn);
 	unsigned exports = 0, total = 0, dests = 0;
 
 	for (unsigned i = 0; i < PREFIXES; i++) {
 		struct prefix p = prefix_at(i);
+		struct dest_table *t = table_of(m, m->vpn, i);
 
 		for (unsigned rd = 0; rd < FOREIGN_RDS && (!m->only || any_instance(m)); rd++) {
 			struct described got[PATHS_MAX];
-			unsigned n = read_paths(
-				m, m->vpn, dest_find_rd(t, (struct vpn_rd){1 + rd}, &p), got);
+			unsigned n = read_paths(m, shard_index(m, i), m->vpn,
+				dest_find_rd(t, (struct vpn_rd){1 + rd}, &p), got);
 			unsigned want = 0;
 
 			for (unsigned k = 0; k < REFLECTORS; k++)
@@ -478,8 +549,8 @@ compare_vpn(struct model *m)
 
 			if (m->in[v].rd == 0)
 				continue;
-			n = read_paths(
-				m, m->vpn, dest_find_rd(t, (struct vpn_rd){m->in[v].rd}, &p), got);
+			n = read_paths(m, shard_index(m, i), m->vpn,
+				dest_find_rd(t, (struct vpn_rd){m->in[v].rd}, &p), got);
 			if (!exported(m, v, i, &want)) {
 				assert_int_equal(n, 0);
 				continue;
@@ -495,13 +566,9 @@ compare_vpn(struct model *m)
 	}
 	/* no path of an old distinguisher is left */
 	if (!m->only || any_instance(m))
-		assert_int_equal(dest_count(t), dests + exports);
-	for (unsigned v = 1; v <= INSTANCES; v++) {
-		struct shard_instance_counts counts;
-
-		shard_instance_counts(m->rig.shard, (struct vrf_id){(uint16_t)v}, &counts);
-		total += (unsigned)counts.exported;
-	}
+		assert_int_equal(table_count(m, m->vpn), dests + exports);
+	for (unsigned v = 1; v <= INSTANCES; v++)
+		total += (unsigned)instance_counts(m, v).exported;
 	assert_int_equal(total, exports);
 	m->exported_seen += exports;
 }
@@ -517,16 +584,18 @@ asked(struct rig *r, const struct nexthop_message *msg)
 
 	assert_int_equal(msg->vrf.v, vrf);
 	assert_true(hop < HOPS);
-	m->hop_asked[vrf][hop] = !msg->unwatch;
-	m->hop_owed[vrf][hop] = !msg->unwatch;
+	/* shards ask for themselves, and each gets all answers */
+	m->hop_asked[vrf][hop] |= !msg->unwatch;
+	m->hop_owed[vrf][hop] |= !msg->unwatch;
 }
 
 static void
 hop_tell(struct model *m, unsigned vrf, unsigned hop)
 {
 	m->hop_owed[vrf][hop] = false;
-	rig_tell(&m->rig, (uint16_t)vrf, 0x0a630000u + 256 * vrf + hop, m->hop_up[vrf][hop],
-		m->hop_up[vrf][hop], 0);
+	for (unsigned i = 0; i < m->shards.count; i++)
+		rig_tell(&m->rigs[i], (uint16_t)vrf, 0x0a630000u + 256 * vrf + hop,
+			m->hop_up[vrf][hop], m->hop_up[vrf][hop], 0);
 }
 
 static void
@@ -540,19 +609,27 @@ hops_answer(struct model *m)
 
 /* ---- steps ---- */
 
+/* All input, walks and answers about next hops. */
 static void
-settle(struct model *m)
+rest(struct model *m)
 {
 	bool owed = true;
 
 	while (owed) {
-		rig_settle(&m->rig);
+		for (unsigned i = 0; i < m->shards.count; i++)
+			rig_settle(&m->rigs[i]);
 		owed = false;
 		for (unsigned v = 0; v <= INSTANCES; v++)
 			for (unsigned h = 0; h < HOPS; h++)
 				owed |= m->hop_owed[v][h];
 		hops_answer(m);
 	}
+}
+
+static void
+settle(struct model *m)
+{
+	rest(m);
 	follow(m);
 }
 
@@ -584,14 +661,21 @@ update(struct model *m, uint16_t peer, unsigned vrf, uint64_t rd, const struct r
 	struct rib_nlri n[PREFIXES];
 	union leak_attrs a;
 
-	for (unsigned i = 0; i < count; i++)
-		n[i] = (struct rib_nlri){.prefix = prefix_at(first + i),
-			.rd = {rd},
-			.label = rd != 0 ? r->label : RIB_LABEL_NONE};
 	if (r->there)
 		attrs_make(r, vrf, &a);
-	rig_update_in(&m->rig, rd != 0 ? FAMILY_VPNV4_UNICAST : FAMILY_IPV4_UNICAST, peer,
-		r->there ? &a.a : NULL, n, count, m->rig.now_ns);
+	for (unsigned shard = 0; shard < m->shards.count; shard++) {
+		struct rig *rig = &m->rigs[shard];
+		unsigned of_shard = 0;
+
+		for (unsigned i = 0; i < count; i++)
+			if (shard_index(m, first + i) == shard)
+				n[of_shard++] = (struct rib_nlri){.prefix = prefix_at(first + i),
+					.rd = {rd},
+					.label = rd != 0 ? r->label : RIB_LABEL_NONE};
+		if (of_shard > 0)
+			rig_update_in(rig, rd != 0 ? m->vpn_family : m->family, peer,
+				r->there ? &a.a : NULL, n, of_shard, rig->now_ns);
+	}
 }
 
 static void
@@ -632,8 +716,9 @@ step_network(struct model *m)
 
 	r.there = below(2);
 	attrs_make(&r, vrf, &a);
-	assert_int_equal(shard_originate(m->rig.shard, (struct vrf_id){(uint16_t)vrf},
-				 FAMILY_IPV4_UNICAST, &p, r.there ? &a.a : NULL),
+	assert_int_equal(
+		shard_originate(m->shards.at[shard_index(m, i)], (struct vrf_id){(uint16_t)vrf},
+			m->family, &p, r.there ? &a.a : NULL),
 		0);
 	m->in[vrf].network[i] = r;
 }
@@ -654,11 +739,14 @@ step_session(struct model *m)
 	bool *up = vrf == 0 ? &m->up[i] : &m->in[vrf].up[i];
 
 	*up = !*up;
-	if (*up) {
-		rig_up(&m->rig, peer, vrf == 0 ? RIG_OWN_ASN : 65000, peer, vrf != 0);
-		return;
+	for (unsigned k = 0; k < m->shards.count; k++) {
+		if (*up)
+			rig_up(&m->rigs[k], peer, vrf == 0 ? RIG_OWN_ASN : 65000, peer, vrf != 0);
+		else
+			rig_event(&m->rigs[k], RIB_SESSION_DOWN, peer);
 	}
-	rig_event(&m->rig, RIB_SESSION_DOWN, peer);
+	if (*up)
+		return;
 	if (vrf != 0)
 		routes_end(m->in[vrf].ce[i], false);
 	for (unsigned rd = 0; vrf == 0 && rd < FOREIGN_RDS; rd++)
@@ -669,12 +757,14 @@ step_session(struct model *m)
 static void
 vpn_event(struct model *m, enum rib_record_kind kind, uint16_t peer)
 {
-	struct rib_record head = {.kind = (uint8_t)kind,
-		.family = FAMILY_VPNV4_UNICAST,
-		.peer = {peer},
-		.received_ns = m->rig.now_ns};
+	for (unsigned i = 0; i < m->shards.count; i++) {
+		struct rib_record head = {.kind = (uint8_t)kind,
+			.family = (uint8_t)m->vpn_family,
+			.peer = {peer},
+			.received_ns = m->rigs[i].now_ns};
 
-	(void)rig_record(&m->rig, &head, 0);
+		(void)rig_record(&m->rigs[i], &head, 0);
+	}
 }
 
 /* BoRR, all routes or a part again, EoRR. */
@@ -732,7 +822,18 @@ instance_set(struct model *m, unsigned vrf)
 		.export_policy = m->policy[x->export_policy],
 		.max_routes = x->max_routes};
 
-	assert_int_equal(shard_instance_set(m->rig.shard, &i), 0);
+	for (unsigned k = 0; k < m->shards.count; k++)
+		assert_int_equal(shard_instance_set(m->shards.at[k], &i), 0);
+}
+
+static void
+instance_remove(struct model *m, unsigned vrf)
+{
+	for (unsigned k = 0; k < m->shards.count; k++)
+		assert_int_equal(
+			shard_instance_remove(m->shards.at[k], (struct vrf_id){(uint16_t)vrf}), 0);
+	m->in[vrf].exists = false;
+	m->in[vrf].rd = 0;
 }
 
 /* An RD without an instance; its routes may still wait for their withdrawal. */
@@ -755,10 +856,7 @@ step_instance(struct model *m)
 	unsigned before = x->exists ? x->import : 0;
 
 	if (x->exists && below(6) == 0) {
-		assert_int_equal(
-			shard_instance_remove(m->rig.shard, (struct vrf_id){(uint16_t)vrf}), 0);
-		x->exists = false;
-		x->rd = 0;
+		instance_remove(m, vrf);
 		return;
 	}
 	if (!x->exists || what == 0) {
@@ -794,10 +892,7 @@ step_exchange(struct model *m)
 	if (from == to || !m->in[from].exists || !m->in[to].exists)
 		return;
 	if (below(2)) {
-		assert_int_equal(
-			shard_instance_remove(m->rig.shard, (struct vrf_id){(uint16_t)from}), 0);
-		m->in[from].exists = false;
-		m->in[from].rd = 0;
+		instance_remove(m, from);
 	} else {
 		m->in[from].rd = m->in[to].rd;
 		instance_set(m, from);
@@ -820,61 +915,74 @@ static void
 compare(struct model *m)
 {
 	settle(m);
-	/* refused imports are repeated after a second */
-	m->rig.now_ns += 2000000000u;
-	settle(m);
+	/* refused imports are repeated, and then counted, after a second */
+	for (unsigned k = 0; k < 2; k++) {
+		for (unsigned i = 0; i < m->shards.count; i++)
+			m->rigs[i].now_ns += 2000000000u;
+		settle(m);
+	}
 	for (unsigned v = 1; v <= INSTANCES; v++)
 		compare_instance(m, v);
 	compare_vpn(m);
-	assert_int_equal(shard_failures(m->rig.shard), 0);
+	for (unsigned i = 0; i < m->shards.count; i++)
+		assert_int_equal(shard_failures(m->shards.at[i]), 0);
 }
 
 static void
-model_begin(struct model *m)
+model_shard_begin(struct model *m, unsigned i)
 {
-	memset(m, 0, sizeof(*m));
-	rig_mode = RIG_V4;
-	rig_init(&m->rig, true);
-	m->rig.asked = asked;
-	m->rig.ctx = m;
-	m->policy[1] = policy_deny_all();
-	m->policy[2] = policy_odd();
-	assert_int_equal(
-		shard_table_add(m->rig.shard, VRF_DEFAULT, FAMILY_VPNV4_UNICAST, &m->vpn), 0);
+	struct rig *r = &m->rigs[i];
+
+	r->asked = asked;
+	r->ctx = m;
+	assert_int_equal(shard_table_add(r->shard, VRF_DEFAULT, m->vpn_family, &m->vpn), 0);
 	for (unsigned p = 0; p < REFLECTORS; p++)
-		rig_peer(&m->rig, (uint16_t)(1 + p), RIG_OWN_ASN, false, false);
+		rig_peer(r, (uint16_t)(1 + p), RIG_OWN_ASN, false, false);
 	for (unsigned v = 1; v <= INSTANCES; v++) {
-		assert_int_equal(shard_table_add(m->rig.shard, (struct vrf_id){(uint16_t)v},
-					 FAMILY_IPV4_UNICAST, &m->table[v]),
+		assert_int_equal(shard_table_add(r->shard, (struct vrf_id){(uint16_t)v}, m->family,
+					 &m->table[v]),
 			0);
-		for (unsigned i = 0; i < CES; i++) {
-			struct shard_peer p = {.id = {ce_peer(v, i)},
+		for (unsigned k = 0; k < CES; k++) {
+			struct shard_peer p = {.id = {ce_peer(v, k)},
 				.vrf = {(uint16_t)v},
-				.addr = rig_peer_addr(ce_peer(v, i)),
+				.addr = rig_peer_addr(ce_peer(v, k)),
 				.external = true,
 				.asn = 65000};
 
-			assert_int_equal(shard_peer_add(m->rig.shard, &p), 0);
-			shard_peer_import(
-				m->rig.shard, p.id, FAMILY_IPV4_UNICAST, policy_accept_all());
+			assert_int_equal(shard_peer_add(r->shard, &p), 0);
+			shard_peer_import(r->shard, p.id, m->family, policy_accept_all());
 		}
 	}
+}
+
+static void
+model_begin(struct model *m, unsigned shards, bool ipv6)
+{
+	memset(m, 0, sizeof(*m));
+	rig_mode = ipv6 ? RIG_V6 : RIG_V4;
+	m->family = rig_family();
+	m->vpn_family = ipv6 ? FAMILY_VPNV6_UNICAST : FAMILY_VPNV4_UNICAST;
+	rigs_init_siblings(m->rigs, shards, true, 1u << 18, &m->shards, m->siblings);
+	m->policy[1] = policy_deny_all();
+	m->policy[2] = policy_odd();
+	for (unsigned i = 0; i < shards; i++)
+		model_shard_begin(m, i);
 	for (unsigned v = 0; v <= INSTANCES; v++)
 		for (unsigned h = 0; h < HOPS; h++)
 			m->hop_up[v][h] = below(3) > 0;
-	assert_int_equal(journal_subscribe(shard_journal(m->rig.shard), &m->cursor), 0);
+	assert_int_equal(journal_subscribe(shard_journal(m->shards.at[0]), &m->cursor), 0);
 }
 
-/* After the end of all sources no path, attribute set or peer is left. */
 static void
-model_end(struct model *m)
+sources_end(struct model *m)
 {
 	for (unsigned v = 0; v <= INSTANCES; v++)
 		for (unsigned i = 0; i < 2; i++) {
 			uint16_t peer = v == 0 ? (uint16_t)(1 + i) : ce_peer(v, i);
 
-			if (v == 0 ? m->up[i] : m->in[v].up[i])
-				rig_event(&m->rig, RIB_SESSION_DOWN, peer);
+			for (unsigned k = 0; k < m->shards.count; k++)
+				if (v == 0 ? m->up[i] : m->in[v].up[i])
+					rig_event(&m->rigs[k], RIB_SESSION_DOWN, peer);
 		}
 	for (unsigned v = 1; v <= INSTANCES; v++) {
 		struct vrf_id vrf = {(uint16_t)v};
@@ -882,31 +990,41 @@ model_end(struct model *m)
 		for (unsigned i = 0; i < PREFIXES; i++) {
 			struct prefix p = prefix_at(i);
 
-			assert_int_equal(
-				shard_originate(m->rig.shard, vrf, FAMILY_IPV4_UNICAST, &p, NULL),
+			assert_int_equal(shard_originate(m->shards.at[shard_index(m, i)], vrf,
+						 m->family, &p, NULL),
 				0);
 		}
-		if (m->in[v].exists) {
-			assert_int_equal(shard_table_remove(m->rig.shard, m->table[v]), -EBUSY);
-			assert_int_equal(shard_instance_remove(m->rig.shard, vrf), 0);
-		}
+		if (!m->in[v].exists)
+			continue;
+		assert_int_equal(shard_table_remove(m->shards.at[0], m->table[v]), -EBUSY);
+		instance_remove(m, v);
 	}
+}
+
+/* After the end of all sources no path, attribute set or peer is left. */
+static void
+model_end(struct model *m)
+{
+	sources_end(m);
 	settle(m);
-	assert_int_equal(dest_count(shard_table(m->rig.shard, m->vpn)), 0);
-	for (unsigned v = 1; v <= INSTANCES; v++) {
-		assert_int_equal(shard_table_remove(m->rig.shard, m->table[v]), 0);
-		assert_true(shard_instance_idle(m->rig.shard, (struct vrf_id){(uint16_t)v}));
-		assert_int_equal(dest_count(shard_table(m->rig.shard, m->table[v])), 0);
-		for (unsigned i = 0; i < CES; i++)
-			assert_int_equal(
-				shard_peer_remove(m->rig.shard, (struct peer_id){ce_peer(v, i)}),
-				0);
+	assert_int_equal(table_count(m, m->vpn), 0);
+	for (unsigned k = 0; k < m->shards.count; k++) {
+		struct shard *s = m->shards.at[k];
+
+		for (unsigned v = 1; v <= INSTANCES; v++) {
+			assert_int_equal(shard_table_remove(s, m->table[v]), 0);
+			assert_true(shard_instance_idle(s, (struct vrf_id){(uint16_t)v}));
+			assert_int_equal(dest_count(shard_table(s, m->table[v])), 0);
+			for (unsigned i = 0; i < CES; i++)
+				assert_int_equal(
+					shard_peer_remove(s, (struct peer_id){ce_peer(v, i)}), 0);
+		}
+		for (unsigned i = 0; i < 100 && attr_table_count(shard_attrs(s)) > 0; i++)
+			settle(m);
+		assert_int_equal(attr_table_count(shard_attrs(s)), 0);
 	}
-	for (unsigned i = 0; i < 100 && attr_table_count(shard_attrs(m->rig.shard)) > 0; i++)
-		settle(m);
-	assert_int_equal(attr_table_count(shard_attrs(m->rig.shard)), 0);
 	policy_destroy((struct policy *)(uintptr_t)m->policy[2]);
-	rig_fini(&m->rig);
+	rigs_fini(m->rigs, m->shards.count);
 }
 
 static void
@@ -919,9 +1037,10 @@ steps_follow_the_oracle(void **state)
 
 	for (unsigned seed = 1; seed <= seeds; seed++) {
 		rng = seed;
-		model_begin(&m);
-		m.only = seed % 2 == 0;
-		shard_vpn_imported_only(m.rig.shard, m.only);
+		model_begin(&m, seed % 4 < 2 ? 1 : SHARDS, seed % 2 == 0);
+		m.only = (seed - 1) / 2 % 2 == 1;
+		for (unsigned i = 0; i < m.shards.count; i++)
+			shard_vpn_imported_only(m.shards.at[i], m.only);
 		for (unsigned step = 0; step < STEPS; step++) {
 			unsigned what = below(100);
 
@@ -941,10 +1060,12 @@ steps_follow_the_oracle(void **state)
 				step_exchange(&m);
 			else
 				step_hop(&m);
-			if (below(4) == 0)
-				rig_put(&m.rig);
-			for (unsigned i = below(4); i > 0; i--)
-				(void)rig_turn(&m.rig);
+			for (unsigned i = 0; i < m.shards.count; i++) {
+				if (below(4) == 0)
+					rig_put(&m.rigs[i]);
+				for (unsigned k = below(4); k > 0; k--)
+					(void)rig_turn(&m.rigs[i]);
+			}
 			hops_answer(&m);
 			if (below(25) == 0)
 				compare(&m);
@@ -960,60 +1081,288 @@ steps_follow_the_oracle(void **state)
 	assert_true(imported > 1000 && leaked > 1000 && exports > 1000 && refused > 0);
 }
 
-/* Two instances change to another target in one commit: the importer keeps each route throughout. */
+/* A prefix in all instances with a route of `from`. */
 static void
-a_target_moves_without_a_gap(void **state)
+originate_all(struct model *m, unsigned from)
 {
-	static struct model m;
-	const unsigned from = 2, orders[][2] = {{1, 2}, {2, 1}};
-	struct dest_table *t;
-
-	model_begin(&m);
-	for (unsigned v = 1; v <= 2; v++)
-		m.in[v] = (struct model_instance){.exists = true,
-			.rd = 3 + v,
-			.label = 15 + v,
-			.import = v == from ? 0 : 1,
-			.export = v == from ? 1 : 0};
-	for (unsigned v = 1; v <= 2; v++)
-		instance_set(&m, v);
 	for (unsigned i = 0; i < PREFIXES; i++) {
 		const struct route r = {.there = true, .serial = 1 + i, .hops = 1};
 		struct prefix p = prefix_at(i);
 		union leak_attrs a;
 
 		attrs_make(&r, from, &a);
-		assert_int_equal(shard_originate(m.rig.shard, (struct vrf_id){from},
-					 FAMILY_IPV4_UNICAST, &p, &a.a),
+		assert_int_equal(shard_originate(m->shards.at[shard_index(m, i)],
+					 (struct vrf_id){(uint16_t)from}, m->family, &p, &a.a),
 			0);
+		m->in[from].network[i] = r;
 	}
-	settle(&m);
-	t = shard_table(m.rig.shard, m.table[1]);
-	assert_int_equal(dest_count(t), PREFIXES);
+}
+
+/* Instance 1 imports the routes of instance 2. */
+static void
+pair_begin(struct model *m)
+{
+	model_begin(m, 1, false);
+	for (unsigned v = 1; v <= 2; v++) {
+		m->in[v] = (struct model_instance){.exists = true,
+			.rd = 3 + v,
+			.label = 15 + v,
+			.import = v == 1,
+			.export = v == 2};
+		instance_set(m, v);
+	}
+	originate_all(m, 2);
+	settle(m);
+	assert_int_equal(table_count(m, m->table[1]), PREFIXES);
+}
+
+/* Turns until the end; instance 1 and the VPN table have each route throughout. */
+static void
+turns_without_a_gap(struct model *m, unsigned most)
+{
+	for (bool more = true; more;) {
+		more = rig_turn(&m->rigs[0]);
+		for (unsigned i = 0; i < PREFIXES; i++) {
+			struct prefix p = prefix_at(i);
+			struct described d[PATHS_MAX];
+			unsigned n = read_paths(
+				m, 0, m->table[1], dest_find(table_of(m, m->table[1], i), &p), d);
+
+			assert_true(n >= 1 && n <= most);
+		}
+		assert_true(table_count(m, m->vpn) >= PREFIXES);
+	}
+	settle(m);
+	compare_instance(m, 1);
+	compare_vpn(m);
+}
+
+/* Two instances change to another target in one commit: the importer keeps each route throughout. */
+static void
+a_target_moves_without_a_gap(void **state)
+{
+	static struct model m;
+	const unsigned orders[][2] = {{1, 2}, {2, 1}};
+
+	pair_begin(&m);
 	for (unsigned step = 0; step < 6; step++) {
-		m.in[from].export = m.in[1].import = step % 2 == 0 ? 2 : 1;
+		m.in[2].export = m.in[1].import = step % 2 == 0 ? 2 : 1;
 		for (unsigned k = 0; k < 2; k++)
 			instance_set(&m, orders[step / 2 % 2][k]);
-		for (bool more = true; more;) {
-			more = rig_turn(&m.rig);
-			for (unsigned i = 0; i < PREFIXES; i++) {
-				struct prefix p = prefix_at(i);
-				struct described d[PATHS_MAX];
-
-				assert_int_equal(
-					read_paths(&m, m.table[1], dest_find(t, &p), d), 1);
-			}
-		}
-		settle(&m);
+		turns_without_a_gap(&m, 1);
 	}
 	model_end(&m);
 }
+
+/* The exports under a new distinguisher come before those under the old one go. */
+static void
+a_distinguisher_changes_without_a_gap(void **state)
+{
+	static struct model m;
+
+	pair_begin(&m);
+	for (unsigned step = 0; step < 9; step++) {
+		uint64_t before = m.in[2].rd;
+
+		m.in[2].rd = 10 + step;
+		instance_set(&m, 2);
+		/* once more within the change, or back */
+		for (unsigned i = 0; step >= 3 && i < step; i++)
+			(void)rig_turn(&m.rigs[0]);
+		if (step >= 3) {
+			m.in[2].rd = step % 2 == 0 ? before : 20 + step;
+			instance_set(&m, 2);
+		}
+		turns_without_a_gap(&m, 2);
+	}
+	model_end(&m);
+}
+
+/* Counts of a limit follow the refused routes: down when a refused route is withdrawn. */
+static void
+refused_routes_go(void **state)
+{
+	static struct model m;
+
+	model_begin(&m, 1, false);
+	m.in[1] = (struct model_instance){
+		.exists = true, .label = 16, .import = 1, .max_routes = 100};
+	instance_set(&m, 1);
+	m.up[0] = true;
+	rig_up(&m.rigs[0], 1, RIG_OWN_ASN, 1, false);
+	for (unsigned i = 0; i < PREFIXES; i++) {
+		m.remote[0][0][i] = (struct route){
+			.there = true, .serial = i + 1, .label = 20, .targets = 1, .hops = 1};
+		update(&m, 1, 0, 1, &m.remote[0][0][i], i, 1);
+	}
+	compare(&m);
+	assert_int_equal(instance_counts(&m, 1).refused, PREFIXES - 100);
+	/* announced again, refused again */
+	for (unsigned i = 0; i < PREFIXES; i++) {
+		m.remote[0][0][i].serial += PREFIXES;
+		update(&m, 1, 0, 1, &m.remote[0][0][i], i, 1);
+	}
+	compare(&m);
+	assert_int_equal(instance_counts(&m, 1).refused, PREFIXES - 100);
+	for (unsigned i = 0; i < PREFIXES; i++) {
+		struct prefix p = prefix_at(i);
+
+		if (dest_find(table_of(&m, m.table[1], i), &p).v != DEST_NONE)
+			continue;
+		m.remote[0][0][i].there = false;
+		update(&m, 1, 0, 1, &m.remote[0][0][i], i, 1);
+	}
+	compare(&m);
+	assert_int_equal(instance_counts(&m, 1).refused, 0);
+	assert_int_equal(table_count(&m, m.table[1]), 100);
+	model_end(&m);
+}
+
+/*
+ * Routes that no instance imports any more are dropped, also where the remaining targets have no
+ * route.
+ */
+static void
+a_target_goes_with_its_routes(void **state)
+{
+	static struct model m;
+
+	model_begin(&m, 1, false);
+	m.only = true;
+	shard_vpn_imported_only(m.rigs[0].shard, true);
+	m.in[1] = (struct model_instance){.exists = true, .label = 16, .import = 3};
+	instance_set(&m, 1);
+	m.up[0] = true;
+	rig_up(&m.rigs[0], 1, RIG_OWN_ASN, 1, false);
+	for (unsigned rd = 0; rd < 2; rd++)
+		for (unsigned i = 0; i < PREFIXES; i++) {
+			struct route *r = &m.remote[0][rd][i];
+
+			*r = (struct route){.there = true,
+				.serial = ++m.serial,
+				.label = 20,
+				.targets = 1u << rd,
+				.hops = 1};
+			update(&m, 1, 0, 1 + rd, r, i, 1);
+		}
+	compare(&m);
+	assert_int_equal(table_count(&m, m.vpn), 2 * PREFIXES);
+	for (unsigned import = 1; import <= 2; import++) {
+		m.in[1].import = import;
+		instance_set(&m, 1);
+		if (import == 2)
+			refresh(&m, 0, true);
+		compare(&m);
+		assert_int_equal(table_count(&m, m.vpn), PREFIXES);
+		assert_int_equal(table_count(&m, m.table[1]), PREFIXES);
+	}
+	model_end(&m);
+}
+
+/* One prefix of many distinguishers: the order among hundreds of paths is that of a full ranking. */
+static void
+many_distinguishers_of_one_prefix(void **state)
+{
+	enum { MANY = 300 };
+	const struct prefix p = prefix_at(0);
+	static struct model m;
+	struct dest_table *t;
+	struct dest_view v;
+
+	model_begin(&m, 1, false);
+	m.in[1] = (struct model_instance){.exists = true, .label = 16, .import = 1};
+	instance_set(&m, 1);
+	m.up[0] = true;
+	rig_up(&m.rigs[0], 1, RIG_OWN_ASN, 1, false);
+	for (unsigned h = 0; h < HOPS; h++)
+		m.hop_up[0][h] = h != 1;
+	t = table_of(&m, m.table[1], 0);
+	for (unsigned round = 0; round < 3; round++) {
+		unsigned there = 0, eligible = 0;
+
+		for (unsigned i = 0; i < MANY; i++) {
+			struct route r = {.there = round == 0 || below(3) > 0,
+				.serial = 1 + i,
+				.label = 20 + i,
+				.targets = 1,
+				.hops = 1 + below(4),
+				.hop = below(HOPS)};
+
+			update(&m, 1, 0, 100 + i, &r, 0, 1);
+			there += r.there;
+			eligible += r.there && r.hop != 1;
+		}
+		rest(&m);
+		assert_true(dest_peek(t, dest_find(t, &p), &v));
+		assert_int_equal(v.paths->count, there);
+		assert_int_equal(v.paths->eligible, eligible);
+		for (unsigned i = 1; i < there; i++) {
+			const struct rib_path *a = &v.paths->path[i - 1], *b = a + 1;
+			struct attr_table *sets = shard_attrs(m.shards.at[0]);
+			unsigned up = a->label_flags & PATH_NEXT_HOP_UP,
+				 next_up = b->label_flags & PATH_NEXT_HOP_UP,
+				 first = attr_of(sets, a->accepted)->as_path_len,
+				 second = attr_of(sets, b->accepted)->as_path_len;
+
+			assert_true(up >= next_up);
+			assert_true(up > next_up || first < second ||
+				    (first == second && a->path_id < b->path_id));
+		}
+	}
+	sources_end(&m);
+	rest(&m);
+	m.up[0] = m.in[1].exists = false;
+	model_end(&m);
+}
+
+#ifndef KEEL_SANITIZED /* RLIMIT_AS */
+/* An instance without memory for its targets: the policies of the call count, and nothing else. */
+static void
+policies_change_also_without_memory(void **state)
+{
+	const struct route r = {.there = true, .serial = 1, .targets = 1, .hops = 1};
+	struct rlimit old, low;
+	static struct model m;
+	struct shard_instance i = {.vrf = {1},
+		.label = 16,
+		.import_count = 1u << 27, /* 1 GiB, never read */
+		.import_policy = policy_deny_all(),
+		.export_policy = policy_deny_all()};
+
+	model_begin(&m, 1, false);
+	m.in[1] = (struct model_instance){.exists = true, .label = 16, .import = 1};
+	instance_set(&m, 1);
+	settle(&m);
+	assert_int_equal(getrlimit(RLIMIT_AS, &old), 0);
+	low = old;
+	low.rlim_cur = address_space() + (256u << 20);
+	assert_int_equal(setrlimit(RLIMIT_AS, &low), 0);
+	assert_int_equal(shard_instance_set(m.shards.at[0], &i), -ENOMEM);
+	assert_int_equal(setrlimit(RLIMIT_AS, &old), 0);
+	m.up[0] = true;
+	rig_up(&m.rigs[0], 1, RIG_OWN_ASN, 1, false);
+	update(&m, 1, 0, 1, &r, 0, 1);
+	settle(&m);
+	assert_int_equal(table_count(&m, m.table[1]), 0);
+	instance_set(&m, 1);
+	settle(&m);
+	assert_int_equal(table_count(&m, m.table[1]), 1);
+	model_end(&m);
+}
+#endif
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		one_thread_test(a_target_moves_without_a_gap),
+		one_thread_test(a_distinguisher_changes_without_a_gap),
+		one_thread_test(refused_routes_go),
+		one_thread_test(a_target_goes_with_its_routes),
+		one_thread_test(many_distinguishers_of_one_prefix),
+#ifndef KEEL_SANITIZED
+		one_thread_test(policies_change_also_without_memory),
+#endif
 		one_thread_test(steps_follow_the_oracle),
 	};
 
