@@ -94,6 +94,9 @@ const struct command_rule command_rules[] = {
 		"Prints events as they come, until Ctrl-C: commits, sessions, refreshes, slow "
 		"peers, "
 		"generations, alarms."},
+	{VIEW_ANY, COMMAND_WATCH, "watch COMMAND", false,
+		"Repeats a show command every two seconds, until Ctrl-C. Quotes are not "
+		"necessary."},
 	{VIEW_USER, COMMAND_REFRESH, REFRESH, false,
 		"Soft reset: applies the policies of one direction again. No session ends."},
 	{VIEW_USER, COMMAND_RESET,
@@ -173,6 +176,7 @@ static const struct command_word {
 	{"ADDRESS", "fib", "IPv4 or IPv6 address of a packet's destination"},
 	{"ADDRESS", NULL, "IPv4 or IPv6 address of a peer; link-local as fe80::2%port"},
 	{"AS-NUMBER", NULL, "AS number, 1 to 4294967295, plain or dotted"},
+	{"COMMAND", NULL, "a show command"},
 	{"FILE", NULL, "path of a file that does not exist"},
 	{"GROUP", NULL, "name of a peer group"},
 	{"ID", NULL, "id of a commit; show history lists them"},
@@ -280,6 +284,7 @@ static const struct command_word {
 	{"vpnv4", NULL, "VPN-IPv4"},
 	{"vpnv6", NULL, "VPN-IPv6"},
 	{"vrf", NULL, "VPN instances"},
+	{"watch", NULL, "repeat a show command"},
 };
 
 const char *

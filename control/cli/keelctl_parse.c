@@ -181,6 +181,7 @@ enum value_kind {
 	V_SECONDS,
 	V_TEXT,
 	V_FILE,
+	V_COMMAND,
 	V_COUNT
 };
 
@@ -200,6 +201,7 @@ static const struct {
 	[V_SECONDS] = {"SECONDS", is_seconds},
 	[V_TEXT] = {"TEXT", is_word},
 	[V_FILE] = {"FILE", is_word},
+	[V_COMMAND] = {"COMMAND", is_word},
 };
 
 /* ---- the graph ---- */
@@ -813,6 +815,9 @@ interpret_value(struct command *c, enum value_kind kind, const char *after, cons
 		break;
 	case V_FILE:
 		c->file = word;
+		break;
+	case V_COMMAND:
+		c->watched = word;
 		break;
 	case V_COUNT:
 		break;

@@ -31,8 +31,6 @@ enum command_kind {
 	COMMAND_SHOW_BGP_FAULTS,
 	COMMAND_SHOW_ROUTE,
 	COMMAND_SHOW_FATE,
-	COMMAND_TRACE,
-	COMMAND_MONITOR,
 	COMMAND_SHOW_FIB_LOOKUP,
 	COMMAND_SHOW_FIB_STATS,
 	COMMAND_SHOW_DATAPLANE,
@@ -49,6 +47,9 @@ enum command_kind {
 	COMMAND_SHOW_HISTORY,
 	COMMAND_SHOW_CANDIDATES,
 	COMMAND_SHOW_DIFF,
+	COMMAND_TRACE,
+	COMMAND_MONITOR,
+	COMMAND_WATCH,
 	COMMAND_SYSTEM_VIEW,
 	COMMAND_BGP_VIEW,
 	COMMAND_FAMILY_VIEW,
@@ -101,6 +102,7 @@ struct command {
 	const char *keep; /* resolve */
 	const char *text; /* comment of a commit */
 	const char *file; /* trace */
+	const char *watched; /* watch: a command */
 	unsigned number; /* id of a commit; seconds to confirm, of a trace */
 	bool numbered; /* the line has a number */
 	bool force; /* commit, rollback */

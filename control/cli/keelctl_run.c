@@ -2,6 +2,7 @@
 /* Runs a command, or a script of commands, in the current view. */
 #include "control/cli/keelctl.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,6 +158,62 @@ view_command(struct ctl *ctl, const struct command *c)
 	}
 }
 
+/* ---- watch ---- */
+
+#define WATCH_S 2
+
+static void command_run(struct ctl *ctl, const struct command *c);
+
+static bool
+is_show(const struct command *c)
+{
+	return c->kind >= COMMAND_SHOW_BGP_SUMMARY && c->kind <= COMMAND_SHOW_DIFF;
+}
+
+/* Repeats a show command until Ctrl-C or an error. */
+static void
+watch_words(struct ctl *ctl, char *const *words, unsigned count)
+{
+	struct command c;
+	char error[1024];
+
+	if (command_parse(ctl->view, words, count, &c, error, sizeof(error)) != 0)
+		ctl_fail(ctl, EXIT_USAGE, "%s", text_safe(error));
+	else if (!is_show(&c))
+		ctl_fail(ctl, EXIT_USAGE, "only valid with a show command");
+	else if (ctl->script)
+		ctl_fail(ctl, EXIT_USAGE, "not valid in a script: watch does not end");
+	if (ctl->status != EXIT_DONE)
+		return;
+	ctl_interrupt_catch();
+	ctl_interrupt_clear();
+	while (ctl->status == EXIT_DONE && !ctl_interrupted()) {
+		if (ctl->terminal)
+			fputs("\033[H\033[2J", stdout);
+		command_run(ctl, &c);
+		fflush(stdout);
+		if (!ctl_interrupted())
+			(void)poll(NULL, 0, WATCH_S * 1000); /* Ctrl-C ends the wait */
+	}
+	ctl_interrupt_clear();
+}
+
+/* A command in one word, as with quotes. */
+static void
+watch_text(struct ctl *ctl, const char *text)
+{
+	char *words[COMMAND_WORDS_MAX], error[256], *copy = strdup(text), *at = copy;
+	int n = copy != NULL ? command_split(&at, words, error, sizeof(error)) : -1;
+
+	if (copy == NULL)
+		ctl_fail(ctl, EXIT_REFUSED, "out of memory");
+	else if (n < 0)
+		ctl_fail(ctl, EXIT_USAGE, "%s", text_safe(error));
+	else
+		watch_words(ctl, words, (unsigned)n);
+	free(copy);
+}
+
 /* ---- commands ---- */
 
 static void
@@ -180,6 +237,9 @@ command_run(struct ctl *ctl, const struct command *c)
 		break;
 	case COMMAND_MONITOR:
 		monitor_command(ctl, c);
+		break;
+	case COMMAND_WATCH:
+		watch_text(ctl, c->watched);
 		break;
 	case COMMAND_SHOW_FATE:
 		show_fate(ctl, c);
@@ -231,7 +291,9 @@ run_words(struct ctl *ctl, char *const *words, unsigned count)
 	struct command command;
 	char error[1024];
 
-	if (command_parse(ctl->view, words, count, &command, error, sizeof(error)) != 0)
+	if (count > 2 && strcmp(words[0], "watch") == 0)
+		watch_words(ctl, words + 1, count - 1);
+	else if (command_parse(ctl->view, words, count, &command, error, sizeof(error)) != 0)
 		ctl_fail(ctl, EXIT_USAGE, "%s", text_safe(error));
 	else
 		command_run(ctl, &command);

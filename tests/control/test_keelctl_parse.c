@@ -333,7 +333,8 @@ test_rpc(void **state)
 static const struct {
 	const char *line, *error;
 } wrong[] = {
-	{"foo", "word 1 \"foo\": expected rpc, show, display, trace, monitor, refresh, reset, "
+	{"foo", "word 1 \"foo\": expected rpc, show, display, trace, monitor, watch, refresh, "
+		"reset, "
 		"system-view, "
 		"preview, commit, confirm, reload, rollback, resolve, "
 		"discard, quit or help"},
@@ -426,9 +427,11 @@ static const struct {
 		"\"advertised\" and \"received\" exclude each other"},
 	{"peer 192.0.2.2 enable",
 		"word 1 \"peer\" belongs to the BGP view; here expected rpc, show, "
-		"display, trace, monitor, refresh, reset, system-view, preview, commit, confirm, "
+		"display, trace, monitor, watch, refresh, reset, system-view, preview, commit, "
+		"confirm, "
 		"reload, rollback, resolve, discard, quit or help"},
-	{"disc", "word 1 \"disc\": expected rpc, show, display, trace, monitor, refresh, reset, "
+	{"disc", "word 1 \"disc\": expected rpc, show, display, trace, monitor, watch, refresh, "
+		 "reset, "
 		 "system-view, "
 		 "preview, commit, confirm, reload, rollback, resolve, "
 		 "discard, quit or help"},

@@ -241,6 +241,24 @@ class Trace(KeelTest):
         self.assertTrue(json.loads(subprocess.run([KEELCTL, "--socket", self.keel.path, "rpc", "trace.start", json.dumps(
             {"prefix": TRACED, "seconds": 3600, "file": self.wire})], capture_output=True, text=True, check=True).stdout))
 
+    def test_watch(self):
+        """watch repeats a show command until Ctrl-C, with or without quotes; it repeats nothing else."""
+        for words in (["show", "bgp", "summary"], ["show bgp summary"]):
+            ctl = subprocess.Popen([KEELCTL, "--socket", self.keel.path, "watch"] + words, stdout=subprocess.PIPE, text=True)
+            self.addCleanup(ctl.stdout.close)
+            seen = 0
+            for line in ctl.stdout:
+                seen += "established" in line and line.startswith("2 peers")
+                if seen == 2:
+                    break
+            ctl.send_signal(signal.SIGINT)
+            self.assertEqual((seen, ctl.wait(WAIT_S)), (2, 0))
+        for words in (["reset", "bgp", "all"], ["trace", "peer", THEM], ["preview"]):
+            out = subprocess.run([KEELCTL, "--socket", self.keel.path, "watch"] + words, capture_output=True, text=True, timeout=WAIT_S)
+            self.assertEqual((out.returncode, out.stdout), (2, ""), words)
+            self.assertIn("only valid with a show command", out.stderr)
+        self.assertEqual({p["established_count"] for p in self.keel.call("bgp.peers")["peers"]}, {1})
+
 
 if __name__ == "__main__":
     if shutil.which("tshark") is None or shutil.which("dumpcap") is None:
