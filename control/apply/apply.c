@@ -809,7 +809,7 @@ apply_start(struct apply *apply)
 {
 	int err;
 
-	if (apply_history_start(apply) != 0)
+	if (trail_open(apply->state_dir, &apply->trail) != 0 || apply_history_start(apply) != 0)
 		return -ENOMEM;
 	apply->peers->of_config =
 		calloc(apply->running->peer_count + 1, sizeof(*apply->peers->of_config));
@@ -894,6 +894,28 @@ reload_commit(struct apply *apply, json_t *document, struct faults *f) RUNS_ON(r
 	return err;
 }
 
+struct trail *
+apply_trail(const struct apply *apply)
+{
+	return apply->trail;
+}
+
+void
+apply_audit(struct apply *apply, const char *from, const char *method, const char *fault)
+{
+	json_t *line =
+		json_pack("{s:s, s:s, s:s}", "user", APPLY_NOBODY, "from", from, "method", method);
+
+	if (fault != NULL)
+		json_object_set_new(
+			line, "error", json_pack("{s:i, s:s}", "code", -32005, "reason", fault));
+	else
+		json_object_set_new(line, "result",
+			json_pack("{s:I, s:I}", "commit", (json_int_t)apply->last_commit_id,
+				"revision", (json_int_t)apply->revision));
+	trail_add(apply->trail, line);
+}
+
 static void
 reload_document(struct apply *apply, json_t *document, struct faults *f) RUNS_ON(role_main)
 {
@@ -928,10 +950,12 @@ apply_reload(struct apply *apply)
 	if (apply_candidates_text(apply, users)) {
 		log_event(LOG_ERROR, "reload-refused reason=candidate-holds-edits users=%s",
 			log_escape(users, strlen(users), text, sizeof(text)));
+		apply_audit(apply, "signal", "SIGHUP", "a candidate holds edits");
 		return;
 	}
 	if (apply_confirm_waits(apply)) {
 		log_event(LOG_ERROR, "reload-refused reason=commit-awaits-confirmation");
+		apply_audit(apply, "signal", "SIGHUP", "a commit waits for its confirmation");
 		return;
 	}
 	document = config_load(apply->config_file, &message, &f);
@@ -939,6 +963,10 @@ apply_reload(struct apply *apply)
 		reload_document(apply, document, &f);
 	else
 		log_reload_refused(message, &f);
+	apply_audit(apply, "signal", "SIGHUP",
+		message != NULL ? message
+		: f.count > 0	? f.fault[0].reason
+				: NULL);
 	free(message);
 	faults_fini(&f);
 	json_decref(document);
@@ -957,6 +985,7 @@ apply_destroy(struct apply *apply)
 	apply_instances_destroy(apply);
 	config_free(apply->running);
 	apply_candidates_destroy(apply);
+	trail_close(apply->trail);
 	json_decref(apply->in_file);
 	free(apply);
 }

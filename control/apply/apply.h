@@ -23,6 +23,7 @@ struct netns;
 struct peers;
 struct session_event;
 struct session_view;
+struct trail;
 
 struct apply_config {
 	/* Lent for the life of the apply. */
@@ -88,6 +89,8 @@ void apply_reload(struct apply *apply) RUNS_ON(role_main);
  */
 const struct config *apply_running(const struct apply *apply) RUNS_ON(role_main);
 uint32_t apply_revision(const struct apply *apply) RUNS_ON(role_main);
+/* The audit trail; NULL before apply_start(). */
+struct trail *apply_trail(const struct apply *apply) RUNS_ON(role_main);
 /* The peers; lent for the life of the apply. */
 const struct peers *apply_peers(const struct apply *apply) RUNS_ON(role_main);
 

@@ -134,6 +134,10 @@ confirm_expired(struct timer *t) RUNS_ON(role_main)
 		log_event(LOG_ERROR, "rollback-failed to=%u error=\"%s\" path=%s reason=\"%s\"",
 			apply->history->back_to, strerror(-err), f.count > 0 ? f.fault[0].path : "",
 			f.count > 0 ? f.fault[0].reason : "");
+	apply_audit(apply, "timer", "confirm-expired",
+		err == 0      ? NULL
+		: f.count > 0 ? f.fault[0].reason
+			      : strerror(-err));
 	json_decref(effects);
 	faults_fini(&f);
 }

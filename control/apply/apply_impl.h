@@ -19,6 +19,7 @@
 #include "control/apply/jobs.h"
 #include "control/apply/peers_impl.h"
 #include "control/apply/selector.h"
+#include "control/apply/trail.h"
 #include "lpm/netns.h"
 #include "control/base/layers.h"
 #include "control/base/threads.h"
@@ -146,6 +147,7 @@ struct apply {
 	struct config *running;
 	uint32_t revision; /* of the running document */
 	struct candidates *candidates;
+	struct trail *trail; /* NULL before apply_start() */
 	uint32_t last_commit_id;
 	json_t *in_file; /* the document of FILE, as last read or written */
 
@@ -193,6 +195,13 @@ void apply_restart_keys(const struct config *old, const struct config *next, str
 void apply_changes_finish(struct apply *apply) RUNS_ON(role_main);
 int apply_commit(struct apply *apply, json_t *document, const struct apply_commit_order *o,
 	json_t **effects, bool *persisted, struct faults *f) RUNS_ON(role_main);
+
+/*
+ * Adds an action of keeld itself to the audit trail. `fault`: why nothing was changed; NULL: the
+ * running document is the result.
+ */
+void apply_audit(struct apply *apply, const char *from, const char *method, const char *fault)
+	RUNS_ON(role_main);
 
 /* ---- apply_effects.c ---- */
 

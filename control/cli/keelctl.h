@@ -166,6 +166,7 @@ void effects_print(struct ctl *ctl, const json_t *effects);
 void show_history(struct ctl *ctl, const json_t *result);
 void show_diff(struct ctl *ctl, const json_t *result);
 void show_candidates(struct ctl *ctl, const json_t *result);
+void show_audit(struct ctl *ctl, const json_t *result);
 /* In the shell: names other users that hold edits, when they have changed since the last call. */
 void config_note_others(struct ctl *ctl);
 

@@ -351,6 +351,46 @@ show_candidates(struct ctl *ctl, const json_t *result)
 		puts("no user has edits");
 }
 
+/* "commit 7", "error -32006", "done" */
+static void
+audit_result(struct table *t, const json_t *call)
+{
+	const json_t *error = json_object_get(call, "error"),
+		     *commit = json_object_get(json_object_get(call, "result"), "commit");
+
+	if (error != NULL)
+		table_cell(t, RED, "error %s", text_of(error, "code"));
+	else if (json_is_integer(commit))
+		table_cell(t, PLAIN, "commit %lld", (long long)json_integer_value(commit));
+	else
+		table_cell(t, PLAIN, "done");
+}
+
+void
+show_audit(struct ctl *ctl, const json_t *result)
+{
+	static const struct column columns[] = {{"Id", true}, {"Time", false}, {"User", false},
+		{"From", false}, {"Method", false}, {"Result", false}};
+	const json_t *calls = json_object_get(result, "calls");
+	struct table t = table_begin(columns, 6);
+	char when[SHORT_TEXT];
+
+	for (size_t i = json_array_size(calls); i-- > 0;) {
+		const json_t *c = json_array_get(calls, i);
+
+		table_cell(&t, PLAIN, "%s", text_of(c, "id"));
+		table_cell(&t, PLAIN, "%s", time_text(real_of(c, "time"), "%m-%d %T", when));
+		table_cell(&t, PLAIN, "%s", text_of(c, "user"));
+		table_cell(&t, PLAIN, "%s", text_of(c, "from"));
+		table_cell(&t, PLAIN, "%s", text_of(c, "method"));
+		audit_result(&t, c);
+	}
+	if (t.cell_count > 0)
+		table_end(&t, ctl, 0);
+	else
+		puts("no calls");
+}
+
 void
 config_note_others(struct ctl *ctl)
 {

@@ -74,6 +74,10 @@ const struct command_rule command_rules[] = {
 		"Counters of refreshes, and their jobs."},
 	{VIEW_ANY, COMMAND_SHOW_HISTORY, SHOW "history [ID]", false,
 		"The commits; or one commit, with what it changed in the document."},
+	{VIEW_ANY, COMMAND_SHOW_AUDIT, SHOW "audit", false,
+		"The last 100 calls that changed something, or tried to: who, from where, what, "
+		"and "
+		"the result. `rpc audit.list` pages further back."},
 	{VIEW_ANY, COMMAND_SHOW_CANDIDATES, SHOW "candidates!", false,
 		"The users with edits that are not committed. Each user has a candidate. The word "
 		"is not abbreviated."},
@@ -194,6 +198,7 @@ static const struct command_word {
 	{"advertised", NULL, "routes as advertised to the peer"},
 	{"all", NULL, "every session with the address family"},
 	{"as-number", NULL, "AS number of the peer"},
+	{"audit", NULL, "the last calls that changed something, with their users"},
 	{"bgp", "", "enter the BGP view"},
 	{"bgp", "undo", "remove the BGP configuration"},
 	{"bgp", NULL, "BGP sessions"},

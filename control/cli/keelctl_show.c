@@ -769,6 +769,7 @@ show_command(struct ctl *ctl, const struct command *c)
 		[COMMAND_SHOW_CONFIGURATION] = {"config.get", show_configuration},
 		[COMMAND_SHOW_HISTORY] = {"config.history", show_history},
 		[COMMAND_SHOW_DIFF] = {"config.diff", show_diff},
+		[COMMAND_SHOW_AUDIT] = {"audit.list", show_audit},
 		[COMMAND_SHOW_CANDIDATES] = {"config.candidates", show_candidates},
 	};
 	json_t *result, *params;

@@ -24,6 +24,7 @@ struct rpc_call {
 	struct batch *batch;
 	json_t *id; /* NULL: a notification */
 	json_t *error;
+	json_t *audit; /* the line of the audit trail; NULL: the call changes nothing */
 	bool deferred, holds;
 };
 
@@ -227,6 +228,15 @@ answer_json(json_t *id, json_t *result, json_t *error)
 	return a;
 }
 
+/* Writes the line of the audit trail, before the client can see the answer. */
+static void
+call_audit(struct rpc_call *call, const json_t *result) RUNS_ON(role_main)
+{
+	if (call->audit != NULL)
+		rpc_audit_end(&call->batch->c->rpc->env, call->audit, result, call->error);
+	call->audit = NULL;
+}
+
 static void
 call_free(struct rpc_call *call)
 {
@@ -241,13 +251,14 @@ call_free(struct rpc_call *call)
 
 /* Ends a call: answers unless it is a notification. */
 static void
-call_end(struct rpc_call *call, json_t *result)
+call_end(struct rpc_call *call, json_t *result) RUNS_ON(role_main)
 {
 	struct batch *b = call->batch;
 
 	if (result == NULL && call->error == NULL)
 		call->error = error_json(RPC_INTERNAL_ERROR,
 			&(struct fault){(char[]){""}, (char[]){"out of memory"}}, 1);
+	call_audit(call, result);
 	if (call->id != NULL)
 		batch_answer(b, answer_json(call->id, result,
 					result == NULL ? json_incref(call->error) : NULL));
@@ -318,6 +329,7 @@ rpc_reply_text(struct rpc_call *call, const char *result)
 	char *text = call->id != NULL && !b->c->closed ? answer_text(call->id, result) : NULL;
 	bool held = call->holds;
 
+	call_audit(call, NULL);
 	if (text == NULL && call->id != NULL && !b->c->closed)
 		b->c->ops->cut(b->c);
 	else if (text != NULL && b->requests == NULL)
@@ -394,6 +406,8 @@ dispatch(struct rpc_env *env, json_t *request, struct rpc_call *call) RUNS_ON(ro
 			call, RPC_INVALID_PARAMS, "", "must be an object: parameters go by name");
 	if (params == NULL)
 		params = none = json_object();
+	if (changes(m, params))
+		call->audit = rpc_audit_begin(&call->batch->c->user, m->name, params);
 	if (rpc_params_check(m, params, call)) {
 		note_work(m->name);
 		result = m->fn(env, params, call);

@@ -60,6 +60,15 @@ void rpc_user_of_token(struct rpc_user *u, const char *name, size_t len) RUNS_ON
 /* Looks up the name of a uid in /etc/passwd. */
 void rpc_user_name(struct rpc_user *u) RUNS_ON(role_main);
 
+/*
+ * rpc_audit.c: the line of the audit trail for a call that changes something; _end() writes and frees
+ * the line, with the error or the result (NULL: not kept as JSON).
+ */
+json_t *rpc_audit_begin(struct rpc_user *user, const char *method, const json_t *params)
+	RUNS_ON(role_main);
+void rpc_audit_end(struct rpc_env *env, json_t *line, const json_t *result, const json_t *error)
+	RUNS_ON(role_main);
+
 struct rpc_client {
 	const struct rpc_client_ops *ops;
 	struct rpc *rpc;

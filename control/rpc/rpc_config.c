@@ -854,6 +854,40 @@ static const struct rpc_field history_result[] = {
 	{0},
 };
 
+static const struct rpc_field audit_params[] = {
+	{"limit?", "integer=1..1000", "Calls of one answer; 100 when absent."},
+	{"cursor?", "string", "`next` of the answer before."},
+	{0},
+};
+static const struct rpc_field audit_error_fields[] = {
+	{"code", "integer", "Code of the error."},
+	{"reason?", "string", "The first reason."},
+	{0},
+};
+static const struct rpc_field audit_brief_fields[] = {
+	{"*", "any", "A member of the result; of an array the number of elements."},
+	{0},
+};
+static const struct rpc_field audit_fields[] = {
+	{"id", "integer", "Number of the line."},
+	{"time", "number", "Unix seconds of the answer."},
+	{"user", "string", "The user, as in `config.candidates`; `keeld` for its own commits."},
+	{"from", "string",
+		"`socket pid N`, `http ADDRESS`, `signal`, or `timer` for a commit without its "
+		"confirmation."},
+	{"method", "string", "The method, or `SIGHUP`, or `confirm-expired`."},
+	{"params?", "any", "The parameters, without passwords."},
+	{"params_begin?", "string", "The beginning of their text, where they are long."},
+	{"result?", "object", "The result in short.", audit_brief_fields},
+	{"error?", "object", "Why the call was refused.", audit_error_fields},
+	{0},
+};
+static const struct rpc_field audit_result[] = {
+	{"calls", "object[]", "The calls.", audit_fields},
+	{"next?", "string", "Cursor of the next answer; absent at the end."},
+	{0},
+};
+
 const struct rpc_method rpc_config_methods[] = {
 	{"system.info", system_info, NULL, info_result,
 		"The daemon: version, uptime, generation of the forwarding tables, revision of the "
@@ -912,6 +946,12 @@ const struct rpc_method rpc_config_methods[] = {
 		"Commits the document of an earlier commit at once", NULL, RPC_CHANGES,
 		RPC_ERROR(RPC_NOT_FOUND) | RPC_ERROR(RPC_CONFIGURATION) |
 			RPC_ERROR(RPC_NEEDS_FORCE)},
+	{"audit.list", rpc_audit_list, audit_params, audit_result,
+		"The calls that changed something, or tried to, the newest first",
+		"The trail is in the state directory: `audit.log`, and older lines in "
+		"`audit.log.1` "
+		"to `audit.log.3`, 2 MiB each. Calls on the read-only socket are not listed.",
+		RPC_READS, 0},
 	{"config.history", config_history, history_params, history_result,
 		"The commits that are kept, and the commit that waits for a confirmation", NULL,
 		RPC_READS, RPC_ERROR(RPC_NOT_FOUND)},

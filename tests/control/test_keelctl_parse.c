@@ -364,7 +364,7 @@ static const struct {
 	{"show", "expected bgp, route, fib, configuration, dataplane, threads, version, "
 		 "forwarder, jobs, rib, "
 		 "vrf, vpn-instance, policy, "
-		 "refresh, history, candidates, diff or "
+		 "refresh, history, audit, candidates, diff or "
 		 "candidate after \"show\""},
 	{"show r", "word 2 \"r\" is ambiguous: route, rib or refresh"},
 	{"show bgp", "expected summary, vpn-instance or peer after \"show bgp\""},

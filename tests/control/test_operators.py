@@ -257,6 +257,70 @@ class Operators(KeelTest):
         self.assertRegex(out, r'^commit 1 by %s, \S+ \S+: \n\+ /bgp/peers/0/description "of bob"\n$' % self.bob.name)
         self.assertRegex(self.ctl("show history")[1], r" %s" % self.bob.name)
 
+    def audit(self, **params):
+        return self.keel.call("audit.list", params)["calls"]
+
+    def brief(self):
+        """Lines of the trail from the oldest on: user, method, result or code of the error."""
+        return [(a["user"], a["method"], a.get("result", {}).get("commit", a.get("error", {}).get("code"))) for a in reversed(self.audit())]
+
+    def test_audit(self):
+        self.alice.peer(2, description="of alice", password="kept to ourselves")
+        self.alice.call("config.commit", comment="why")
+        self.http("config.edit", "another secret", merge={"bgp": {"peers": 1}})
+        self.http("config.commit", "another secret")
+        self.http("config.commit")  # without a token: refused, and not listed
+        User(self, GAMES, ".ro").answer("config.discard")
+        self.bob.call("bgp.refresh", family="ipv4-unicast", scope="all", direction="import")
+        self.bob.call("bgp.reset", family="ipv4-unicast", scope="all")  # only asks
+        self.bob.call("bgp.reset", family="ipv4-unicast", scope="all", force=True)
+        self.bob.answer("config.rollback", to=77)
+        self.bob.answer("config.edit", unknown=1)
+        self.keel.call("config.rollback", {"to": 0})
+        alice, bob = self.alice.name, self.bob.name
+        told = [(alice, "config.edit", None), (alice, "config.commit", 1), ("token:noc", "config.edit", None), ("token:noc", "config.commit", -32005),
+                (bob, "bgp.refresh", None), (bob, "bgp.reset", None), (bob, "config.rollback", -32004), (bob, "config.edit", -32602),
+                ("root", "config.rollback", 2)]
+        self.assertEqual(self.brief(), told)
+        lines = self.audit()[::-1]
+        self.assertEqual([a["id"] for a in lines], list(range(1, len(told) + 1)))
+        self.assertEqual((lines[1]["params"], lines[1]["from"]), ({"comment": "why"}, "socket pid %d" % self.alice.process.pid))
+        self.assertEqual((lines[2]["params"], lines[2]["from"]), ({"merge": {"bgp": {"peers": 1}}}, "http 127.0.0.1"))
+        self.assertEqual(lines[0]["params"]["patch"][0]["value"]["password"], "***")
+        self.assertEqual((lines[5]["params"]["scope"], lines[5]["result"]), ("all", {"peers": 3}))
+        self.assertEqual(lines[6]["error"], {"code": -32004, "reason": "there is no commit 77; config.history lists the commits"})
+        out = self.ctl("show audit")[1]
+        self.assertRegex(out, r"(?m)^ *2 +\d\d-\d\d \S+ +%s +socket pid \d+ +config.commit +commit 1$" % alice)
+        self.assertRegex(out, r"(?m)^ *7 +\d\d-\d\d \S+ +%s +socket pid \d+ +config.rollback +error -32004$" % bob)
+        # long parameters are cut
+        self.alice.edit(description="x" * 3000)
+        self.assertEqual(len(self.audit(limit=1)[0]["params_begin"]), 2048)
+        # pages, and a restart
+        self.keel.stop()
+        self.keel.start()
+        self.keel.call("config.discard")
+        page, ids = {"next": None}, []
+        while "next" in page:
+            page = self.keel.call("audit.list", dict({"limit": 4}, **({"cursor": page["next"]} if page["next"] else {})))
+            ids += [a["id"] for a in page["calls"]]
+        self.assertEqual(ids, list(range(len(told) + 2, 0, -1)))
+        self.assertEqual(self.keel.answer("audit.list", {"cursor": "x"})["error"]["code"], -32602)
+        with open(os.path.join(self.keel.state, "audit.log")) as f:
+            self.assertNotIn("kept to ourselves", f.read())
+
+    def test_audit_of_signals_and_timers(self):
+        self.keel.call("config.edit", {"merge": {"description": "x"}})
+        self.keel.call("config.commit", {"confirm_s": 1})
+        self.wait("the return", lambda: self.brief()[-1] == ("keeld", "confirm-expired", 2))
+        with open(self.keel.file, "w") as f:
+            f.write("{")
+        os.kill(self.keel.process.pid, signal.SIGHUP)
+        self.wait("the refusal", lambda: self.brief()[-1] == ("keeld", "SIGHUP", -32005))
+        with open(self.keel.file, "w") as f:
+            json.dump(dict(self.running(), description="y"), f)
+        os.kill(self.keel.process.pid, signal.SIGHUP)
+        self.wait("the commit", lambda: self.brief()[-1] == ("keeld", "SIGHUP", 3))
+
 
 if __name__ == "__main__":
     keel_rig.main()

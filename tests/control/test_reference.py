@@ -75,7 +75,7 @@ class Reference(KeelTest):
                     "route_policies": document(200)["route_policies"], "vrfs": [{"name": "red", "rd": "64512:1", "import_targets": ["64512:1"]}]}}),
                 ("config.diff", {}), ("config.candidates", {}), ("config.resolve", {"keep": "mine"}),
                 ("bgp.refresh.preview", {"candidate": True}), ("config.commit", {"comment": "a", "confirm_s": 60}),
-                ("vrf.list", {}), ("config.history", {}), ("config.history", {"id": 1}), ("config.confirm", {}), ("config.commit", {}), ("config.edit", {"patch": []}), ("config.discard", {}),
+                ("vrf.list", {}), ("audit.list", {"limit": 5}), ("config.history", {}), ("config.history", {"id": 1}), ("config.confirm", {}), ("config.commit", {}), ("config.edit", {"patch": []}), ("config.discard", {}),
                 ("config.reload", {})):
             self.valid(method, params)
         job = self.valid("bgp.refresh", dict(SCOPE, direction="export"))["job"]

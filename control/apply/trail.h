@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The audit trail: one line of JSON for each call that changes something, in the state directory. The
+ * file `audit.log` is renamed to `audit.log.1` when it has TRAIL_FILE_MAX octets, and so on up to
+ * `audit.log.3`; older lines are dropped. Lines are appended without fsync: a power loss can lose the
+ * last lines, but no commit, whose author is in the history too.
+ *
+ * Main only. Lifetime: of the struct apply.
+ */
+#pragma once
+
+#include "lpm/base.h"
+
+#include <jansson.h>
+#include <stdint.h>
+
+#define TRAIL_FILE_MAX (2u << 20)
+#define TRAIL_FILES 4
+/* Octets of one line; a longer line is not written. */
+#define TRAIL_LINE_MAX 8192
+
+struct trail;
+
+/* Continues the files of the folder. 0, -ENOMEM. A folder that cannot be used is logged. */
+int trail_open(const char *folder, struct trail **out) RUNS_ON(role_main);
+void trail_close(struct trail *t) RUNS_ON(role_main);
+/* Appends {id, time, ...members}; takes `members` over (NULL: out of memory). A failure is logged. */
+void trail_add(struct trail *t, json_t *members) RUNS_ON(role_main);
+/*
+ * At most `limit` lines with an id below `before` (0: no bound), the newest first. *next: the bound for
+ * the next call; 0: there are no older lines. NULL: out of memory.
+ */
+json_t *trail_list(const struct trail *t, unsigned limit, uint64_t before, uint64_t *next)
+	RUNS_ON(role_main);
