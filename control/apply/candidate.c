@@ -150,6 +150,49 @@ set_document(json_t **at, json_t *next)
 	json_decref(old);
 }
 
+/* Notes `user` and the commit under way as the cause of the conflicts that are new. */
+static void
+note_causes(struct apply *apply, struct candidate *c, const struct apply_user *user,
+	const json_t *conflicts) RUNS_ON(role_main)
+{
+	json_t *causes = json_object(), *one;
+	size_t i;
+
+	json_array_foreach(conflicts, i, one)
+	{
+		const char *object = json_string_value(json_object_get(one, "object"));
+		json_t *running = json_object_get(one, "running");
+		json_t *before = json_object_get(c->causes, object);
+
+		if (json_equal(json_object_get(before, "running"), running))
+			json_object_set(causes, object, before);
+		else
+			json_object_set_new(causes, object,
+				json_pack("{s:s, s:I, s:O}", "user", user->name, "commit",
+					(json_int_t)apply_history_next(apply), "running", running));
+	}
+	set_document(&c->causes, causes);
+}
+
+/*
+ * Moves the edits to the running document, which `user` has committed. Without memory the candidate
+ * stays, and shows the commit as a removal: its user sees it in the difference.
+ */
+static void
+reconcile(struct apply *apply, struct candidate *c, const struct apply_user *user)
+	RUNS_ON(role_main)
+{
+	json_t *conflicts = NULL;
+	json_t *next = config_reconcile(
+		&c->base, c->document, apply->running->document, CONFLICTS_KEEP, &conflicts);
+
+	if (next == NULL)
+		return;
+	set_document(&c->document, next);
+	note_causes(apply, c, user, conflicts);
+	json_decref(conflicts);
+}
+
 int
 apply_candidate_replace(struct apply *apply, const struct apply_user *user, json_t *next)
 {
@@ -167,6 +210,9 @@ apply_candidate_replace(struct apply *apply, const struct apply_user *user, json
 		return err;
 	}
 	set_document(&c->document, next);
+	/* An object that is as in the base again has no edits: it becomes as it runs. */
+	if (json_object_size(c->causes) > 0)
+		reconcile(apply, c, user);
 	c->revision = ++apply->candidates->revision;
 	drop_if_running(apply, c);
 	return 1;
@@ -212,7 +258,8 @@ apply_candidate_conflicts(const struct apply *apply, const struct apply_user *us
 	if (c == NULL)
 		return json_array();
 	base = json_incref(c->base);
-	merged = config_reconcile(&base, c->document, apply->running->document, false, &conflicts);
+	merged = config_reconcile(
+		&base, c->document, apply->running->document, CONFLICTS_KEEP, &conflicts);
 	json_decref(base);
 	json_decref(merged);
 	json_array_foreach(conflicts, i, one)
@@ -226,49 +273,6 @@ apply_candidate_conflicts(const struct apply *apply, const struct apply_user *us
 	return conflicts;
 }
 
-/* Notes `user` and the commit under way as the cause of the conflicts that are new. */
-static void
-note_causes(struct apply *apply, struct candidate *c, const struct apply_user *user,
-	const json_t *conflicts) RUNS_ON(role_main)
-{
-	json_t *causes = json_object(), *one;
-	size_t i;
-
-	json_array_foreach(conflicts, i, one)
-	{
-		const char *object = json_string_value(json_object_get(one, "object"));
-		json_t *running = json_object_get(one, "running");
-		json_t *before = json_object_get(c->causes, object);
-
-		if (json_equal(json_object_get(before, "running"), running))
-			json_object_set(causes, object, before);
-		else
-			json_object_set_new(causes, object,
-				json_pack("{s:s, s:I, s:O}", "user", user->name, "commit",
-					(json_int_t)apply_history_next(apply), "running", running));
-	}
-	set_document(&c->causes, causes);
-}
-
-/*
- * Moves the edits to the running document, which `user` has committed. Without memory the candidate
- * stays, and shows the commit as a removal: its user sees it in the difference.
- */
-static void
-reconcile(struct apply *apply, struct candidate *c, const struct apply_user *user)
-	RUNS_ON(role_main)
-{
-	json_t *conflicts = NULL;
-	json_t *next = config_reconcile(
-		&c->base, c->document, apply->running->document, false, &conflicts);
-
-	if (next == NULL)
-		return;
-	set_document(&c->document, next);
-	note_causes(apply, c, user, conflicts);
-	json_decref(conflicts);
-}
-
 bool
 apply_candidate_resolve(struct apply *apply, const struct apply_user *user, bool mine)
 {
@@ -277,15 +281,11 @@ apply_candidate_resolve(struct apply *apply, const struct apply_user *user, bool
 
 	if (c == NULL)
 		return true;
-	if (mine) {
-		set_document(&c->base, json_incref(apply->running->document));
-	} else {
-		next = config_reconcile(
-			&c->base, c->document, apply->running->document, true, NULL);
-		if (next == NULL)
-			return false;
-		set_document(&c->document, next);
-	}
+	next = config_reconcile(&c->base, c->document, apply->running->document,
+		mine ? CONFLICTS_MINE : CONFLICTS_THEIRS, NULL);
+	if (next == NULL)
+		return false;
+	set_document(&c->document, next);
 	json_object_clear(c->causes);
 	c->revision = ++apply->candidates->revision;
 	drop_if_running(apply, c);

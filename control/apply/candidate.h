@@ -56,8 +56,8 @@ bool apply_candidate_discard_of(struct apply *apply, const char *name) RUNS_ON(r
 json_t *apply_candidate_conflicts(const struct apply *apply, const struct apply_user *user)
 	RUNS_ON(role_main);
 /*
- * Ends all conflicts: with `mine` the next commit replaces the other author's objects; else the
- * candidate takes them as they run. False: out of memory, nothing is changed.
+ * Ends all conflicts: with `mine` the edited keys of the candidate replace those of the other author
+ * with the next commit; else the candidate takes the objects as they run. False: out of memory, nothing is changed.
  */
 bool apply_candidate_resolve(struct apply *apply, const struct apply_user *user, bool mine)
 	RUNS_ON(role_main);

@@ -156,7 +156,8 @@ const struct command_rule command_rules[] = {
 		"`commit` does."},
 	{VIEW_ANY, COMMAND_RESOLVE, "resolve! {mine | theirs}", false,
 		"Ends the conflicts with commits of other users, which `show diff` lists: `mine` "
-		"replaces their objects with the next commit, `theirs` drops the edits of these "
+		"replaces the edited keys of their objects with the next commit, `theirs` drops "
+		"the edits of these "
 		"objects. The word is not abbreviated."},
 	/* "dis" abbreviates display. */
 	{VIEW_ANY, COMMAND_DISCARD, "discard!", false,

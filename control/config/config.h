@@ -310,11 +310,13 @@ json_t *config_rebase(const json_t *from, const json_t *edited, const json_t *on
  * this side has it. An object is the smallest part with a name of its own: an element of a top-level array or of an array of `bgp` (a
  * peer, a group, a list), a node of a route policy, the rest of a route policy, a key of another object (`bgp`, `router`). An array
  * whose elements have no names is one object.
- * An object that both sides changed in different ways is a conflict: the result has `mine`, and the new base has the old base, so that a
- * later call finds the conflict again. With `take_theirs` the result has `theirs` instead.
+ * An object that both sides changed in different ways is a conflict. CONFLICTS_KEEP: the result has `mine`, and the new base has the old base, so
+ * that a later call finds the conflict again. CONFLICTS_THEIRS: the result has `theirs`. CONFLICTS_MINE: the result has the edited keys of
+ * `mine`, and else `theirs`; a list is as in `mine`.
  * *base is replaced by the new base. *conflicts (unless NULL): [{object, path, base, running, candidate}]: `path` points into `mine`, or into
  * `theirs` where `mine` lacks the object; only the first conflicts have a path. Values are null where the object is absent.
  * Returns the merged document; NULL without memory: nothing is changed.
  */
-json_t *config_reconcile(json_t **base, const json_t *mine, const json_t *theirs, bool take_theirs,
-	json_t **conflicts);
+enum config_conflicts { CONFLICTS_KEEP, CONFLICTS_MINE, CONFLICTS_THEIRS };
+json_t *config_reconcile(json_t **base, const json_t *mine, const json_t *theirs,
+	enum config_conflicts conflicting, json_t **conflicts);

@@ -160,7 +160,7 @@ struct merged {
 };
 
 struct reconcile {
-	bool take_theirs; /* where both sides changed an object */
+	enum config_conflicts conflicting;
 	json_t *conflicts;
 	char object[512]; /* the names on the way to the present place */
 	size_t len;
@@ -233,6 +233,19 @@ place_back(struct reconcile *r, size_t len)
 	r->object[len] = '\0';
 }
 
+/*
+ * Where both sides have the object, my edits of its keys over their object; but a list whole, because
+ * the order of its entries counts.
+ */
+static json_t *
+mine_over_theirs(struct reconcile *r, const struct three *v)
+{
+	if (!json_is_object(v->base) || !json_is_object(v->mine) || !json_is_object(v->theirs) ||
+		json_object_get(v->mine, "entries") != NULL)
+		return share(v->mine);
+	return rebase(v->base, v->mine, v->theirs, &r->failed);
+}
+
 static struct merged
 conflict(struct reconcile *r, const struct three *v)
 {
@@ -240,8 +253,10 @@ conflict(struct reconcile *r, const struct three *v)
 	const json_t *theirs = r->their_policy != NULL ? r->their_policy : v->theirs;
 	json_t *c;
 
-	if (r->take_theirs)
+	if (r->conflicting == CONFLICTS_THEIRS)
 		return (struct merged){share(v->theirs), share(v->theirs)};
+	if (r->conflicting == CONFLICTS_MINE)
+		return (struct merged){mine_over_theirs(r, v), share(v->theirs)};
 	c = json_pack("{s:s, s:o, s:o, s:o}", "object", r->object, "base", or_null(v->base),
 		"running", or_null(v->theirs), "candidate", or_null(v->mine));
 	if (json_array_size(r->conflicts) < CONFLICT_PATHS_MAX)
@@ -415,10 +430,10 @@ merge(struct reconcile *r, const struct three *v, enum level level) /* NOLINT(mi
 }
 
 json_t *
-config_reconcile(json_t **base, const json_t *mine, const json_t *theirs, bool take_theirs,
-	json_t **conflicts)
+config_reconcile(json_t **base, const json_t *mine, const json_t *theirs,
+	enum config_conflicts conflicting, json_t **conflicts)
 {
-	struct reconcile r = {.take_theirs = take_theirs,
+	struct reconcile r = {.conflicting = conflicting,
 		.conflicts = json_array(),
 		.mine = mine,
 		.theirs = theirs};

@@ -772,7 +772,9 @@ static const struct rpc_field candidates_result[] = {
 };
 static const struct rpc_field resolve_params[] = {
 	{"keep", "mine|theirs",
-		"`mine`: the next commit replaces what the other commit has made of the objects. "
+		"`mine`: the next commit replaces the keys that the caller has edited, or whole "
+		"lists; "
+		"the other keys of the objects stay as they run. "
 		"`theirs`: the candidate takes the objects as they run; the edits of them are "
 		"dropped."},
 	{0},

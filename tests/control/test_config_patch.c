@@ -535,17 +535,17 @@ test_two_authors(void **state)
 		json_t *base = document_of(c->base), *mine = document_of(c->mine),
 		       *theirs = document_of(c->theirs), *conflicts, *again, *made, *other;
 
-		made = config_reconcile(&base, mine, theirs, false, &conflicts);
+		made = config_reconcile(&base, mine, theirs, CONFLICTS_KEEP, &conflicts);
 		expect_document(i, "merged", made, c->to);
 		expect_document(i, "base", base, c->next_base != NULL ? c->next_base : c->theirs);
 		expect_conflicts(i, c, conflicts);
 		/* a conflict is found again, and ends with the other side's object */
-		other = config_reconcile(&base, made, theirs, false, &again);
+		other = config_reconcile(&base, made, theirs, CONFLICTS_KEEP, &again);
 		expect_document(i, "merged again", other, c->to);
 		expect_conflicts(i, c, again);
 		json_decref(other);
 		json_decref(again);
-		other = config_reconcile(&base, made, theirs, true, &again);
+		other = config_reconcile(&base, made, theirs, CONFLICTS_THEIRS, &again);
 		assert_int_equal(json_array_size(again), 0);
 		assert_true(json_equal(base, theirs));
 		json_decref(other);
@@ -558,21 +558,46 @@ test_two_authors(void **state)
 	}
 }
 
-/* With `take_theirs` the other edits stay. */
+/* The ends of a conflict: other edits stay. */
 static void
-test_take_theirs(void **state)
+test_resolutions(void **state)
 {
-	json_t *base = document_of(PEERS(PEER(2, 1) "," PEER(3, 1))),
-	       *mine = document_of(PEERS(PEER(2, 5) "," PEER(3, 5))),
-	       *theirs = document_of(PEERS(PEER(2, 1) "," PEER(3, 7))),
-	       *made = config_reconcile(&base, mine, theirs, true, NULL);
+#define KEYS(...) "{'bgp': {'peers': [{'address': '192.0.2.2', " __VA_ARGS__ "}], 'x': 5}}"
+#define LIST(...) "{'prefix_lists': [{'name': 'l', 'entries': [" __VA_ARGS__ "]}]}"
+#define ENTRY(n) "{'prefix': '10." #n ".0.0/16'}"
+	static const struct {
+		const char *base, *mine, *theirs, *to_mine, *to_theirs;
+	} cases[] = {
+		{PEERS(PEER(2, 1) "," PEER(3, 1)), PEERS(PEER(2, 5) "," PEER(3, 5)),
+			PEERS(PEER(2, 1) "," PEER(3, 7)), PEERS(PEER(2, 5) "," PEER(3, 5)),
+			PEERS(PEER(2, 5) "," PEER(3, 7))},
+		/* my edited keys, and the other author's keys */
+		{KEYS("'a': 1, 'b': 1, 'c': 1"), KEYS("'a': 2, 'b': 1, 'c': 2"),
+			KEYS("'a': 1, 'b': 3, 'c': 3"), KEYS("'a': 2, 'b': 3, 'c': 2"),
+			KEYS("'a': 1, 'b': 3, 'c': 3")},
+		/* a list is not mixed */
+		{LIST(ENTRY(1)), LIST(ENTRY(2) "," ENTRY(1)), LIST(ENTRY(1) "," ENTRY(3)),
+			LIST(ENTRY(2) "," ENTRY(1)), LIST(ENTRY(1) "," ENTRY(3))},
+	};
 
 	(void)state;
-	expect_document(0, "taken", made, PEERS(PEER(2, 5) "," PEER(3, 7)));
-	json_decref(made);
-	json_decref(theirs);
-	json_decref(mine);
-	json_decref(base);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		for (unsigned mine_wins = 0; mine_wins < 2; mine_wins++) {
+			json_t *base = document_of(cases[i].base),
+			       *mine = document_of(cases[i].mine),
+			       *theirs = document_of(cases[i].theirs),
+			       *made = config_reconcile(&base, mine, theirs,
+				       mine_wins ? CONFLICTS_MINE : CONFLICTS_THEIRS, NULL);
+
+			expect_document(i, mine_wins ? "mine" : "theirs", made,
+				mine_wins ? cases[i].to_mine : cases[i].to_theirs);
+			assert_true(json_equal(base, theirs));
+			json_decref(made);
+			json_decref(theirs);
+			json_decref(mine);
+			json_decref(base);
+		}
+	}
 }
 
 int
@@ -589,7 +614,7 @@ main(void)
 		cmocka_unit_test(test_diff_is_short),
 		cmocka_unit_test(test_rebase),
 		cmocka_unit_test(test_two_authors),
-		cmocka_unit_test(test_take_theirs),
+		cmocka_unit_test(test_resolutions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -191,6 +191,13 @@ class Operators(KeelTest):
         self.alice.peer(2, description="of bob")
         self.assertIsNone(self.alice.call("config.commit")["commit"])
         self.assertEqual(self.users(), {})
+        # an edit that is taken back leaves the other's commit in place
+        self.alice.peer(2, description="of alice")
+        self.bob.peer(2, description="again of bob")
+        self.bob.call("config.commit")
+        self.assertEqual(self.users()[self.alice.name][1], 1)
+        self.alice.peer(2, description="of bob")
+        self.assertEqual((self.users(), self.alice.call("config.diff")["diff"]), ({}, []))
 
     def test_revision_and_discard(self):
         before = self.alice.call("config.get", source="candidate")["revision"]
