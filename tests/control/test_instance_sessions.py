@@ -7,13 +7,14 @@ usage: test_instance_sessions.py KEELD KEELCTL
 """
 import json
 import os
+import struct
 import subprocess
 import sys
 
 KEELCTL = sys.argv.pop(2)
 
 import keel_rig  # noqa: E402
-from keel_rig import THEM, US, V4, V6, InstanceTest, Speaker, ip  # noqa: E402
+from keel_rig import THEM, UPDATE, US, V4, V6, InstanceTest, Speaker, attributes, ip  # noqa: E402
 
 RED, BLUE = ("%s%d" % (c, os.getpid()) for c in "rb")
 FAMILIES = {V4: {"import_policy": "accept-all", "export_policy": "accept-all"}, V6: {"import_policy": "accept-all", "export_policy": "accept-all"}}
@@ -79,6 +80,44 @@ class InstanceSessions(InstanceTest):
         self.keel.commit({"bgp": {"peers": []}})
         self.wait("the end of the namespace", lambda: "keel-" + BLUE not in namespaces())
         self.wait("the end of the routes", lambda: set(self.routes(BLUE)) == {"10.2.0.0/16"})
+
+    def test_rule_12_a_refresh_stays_in_its_instance(self):
+        """keel-policy(7) rule 12: refreshes in one instance send nothing in the other one, except for a leaked route that changed. as_override: the peers of
+        both instances have one AS number."""
+        doc = document(RED, BLUE)
+        doc["vrfs"] = [{"name": RED, "rd": "64512:1", "export_targets": ["64512:1"], "export_policy": "leaks"}, {"name": BLUE, "import_targets": ["64512:1"]}]
+        doc["prefix_lists"] = [{"name": "leaked", "entries": [{"action": "permit", "prefix": "20.0.0.0/24"}]}]
+
+        def policies(med):
+            return [{"name": "leaks", "nodes": [{"seq": 10, "action": "permit", "match": {"prefix_list": "leaked"}}]},
+                    {"name": "in", "nodes": [{"seq": 10, "action": "permit", "set": {"local_pref": med}}]}]
+        doc["route_policies"] = policies(100)
+        for peer in doc["bgp"]["peers"]:
+            peer["families"] = {V4: {"import_policy": "in" if peer["vrf"] == RED else "accept-all", "export_policy": "accept-all", "as_override": True}}
+        self.start(doc)
+        for name in (RED, BLUE):
+            self.join(name)
+        red, blue = self.speak_in(RED), self.speak_in(BLUE)
+        red.announce("20.0.0.0", "20.0.1.0")
+        blue.announce("21.0.0.0")
+        self.wait("the leaked route", lambda: blue.table() == {"10.2.0.0/16", "20.0.0.0/24"}, blue.changed)
+        paths = [dict(attributes(b[4:]))[2] for _, kind, b in blue.messages if kind == UPDATE and b[-4:] == bytes([24, 20, 0, 0])]
+        self.assertEqual(paths, [bytes([2, 2]) + struct.pack(">II", 64512, 64512)])  # not the AS of the peer
+        self.wait("the routes of both", lambda: len(self.routes(BLUE)) == 3 and len(self.routes(RED)) == 3)
+        since = keel_rig.time.monotonic()
+        for direction in ("import", "export") * 5:
+            answer = self.keel.call("bgp.refresh", {"family": V4, "vrf": RED, "scope": "all", "direction": direction})
+            self.assertEqual([p["vrf"] for p in answer["peers"]], [RED])
+            self.wait("the end of the job", lambda: self.keel.job(answer["job"]) == "done")
+        self.wait("the requests", lambda: len(red.requests(since)) >= 5)
+        # a change in red that the export policy of the instance passes on: the leaked route alone
+        self.wait_jobs(self.keel.commit({"route_policies": policies(120)}))
+        red.withdraw("20.0.1.0")
+        blue.announce("21.0.1.0")
+        red.withdraw("20.0.0.0")
+        self.wait("the withdrawal", lambda: blue.told(since)[1] == {"20.0.0.0/24"}, blue.changed)
+        kinds = [(kind, b) for t, kind, b in blue.messages if t >= since and kind != UPDATE]
+        self.assertEqual((kinds, blue.told(since)[0] - {"20.0.0.0/24"}), ([], set()))
 
     def ctl(self, *words):
         p = subprocess.run([KEELCTL, "--socket", self.keel.path, *words], capture_output=True, text=True)
