@@ -4,6 +4,7 @@
 #include "control/apply/apply.h"
 #include "control/base/log.h"
 #include "control/base/threads.h"
+#include "control/session/session.h"
 #include "dataplane/forwarder.h"
 #include "dataplane/port.h"
 #include "dataplane/worker.h"
@@ -23,6 +24,8 @@
 /* After an adoption: interval of the checks for complete tables. */
 #define READY_POLL_NS 50000000u
 #define READY_LEAST_NS 1000000000u /* for the first dump of the kernel's neighbours */
+/* RFC 4724 4.1: bound on the wait for peers; the peers keep our routes for this time */
+#define READY_MOST_NS 120000000000u
 
 struct forwarding {
 	struct keeld *k;
@@ -263,13 +266,39 @@ on_fib_settled(void *arg) RUNS_ON(role_fib)
 	c->settled = fib_feed_settled(c->feed);
 }
 
+struct complete_call {
+	struct speaker *speaker;
+	bool complete;
+};
+
+static void
+on_session_complete(void *arg) RUNS_ON(role_session)
+{
+	struct complete_call *c = arg;
+
+	c->complete = speaker_restart_complete(c->speaker);
+}
+
+static void
+on_session_restart_end(void *arg) RUNS_ON(role_session)
+{
+	speaker_restart_end(arg);
+}
+
 static bool
 tables_ready(struct keeld *k) RUNS_ON(role_main)
 {
 	struct settled_call c = {.feed = k->layers.feed};
+	struct complete_call peers = {.speaker = k->layers.speaker};
+	uint64_t since = now_ns() - k->forwarding->opened_ns;
 
-	if (now_ns() - k->forwarding->opened_ns < READY_LEAST_NS)
+	if (since < READY_LEAST_NS)
 		return false;
+	if (since < READY_MOST_NS) {
+		layers_call_session(&k->layers, on_session_complete, &peers);
+		if (!peers.complete)
+			return false;
+	}
 	layers_call_fib(&k->layers, on_fib_settled, &c);
 	return c.settled;
 }
@@ -284,6 +313,8 @@ ready_poll(struct timer *t) RUNS_ON(role_main)
 		timer_arm(f->k->layers.main_thread, t, READY_POLL_NS);
 	else if (publish(f->k) != 0)
 		thread_quit(f->k->layers.main_thread);
+	else
+		layers_call_session(&f->k->layers, on_session_restart_end, f->k->layers.speaker);
 }
 
 /* Without the forwarder keeld ends; the next keeld starts a new forwarder. */

@@ -725,6 +725,12 @@ create_speaker(struct keeld *k) RUNS_ON(role_main)
 		.tcp_port = 179,
 	};
 
+#ifdef KEEL_DATAPLANE
+	if (k->forwarder != NULL) {
+		c.restarts = true;
+		c.restarted = forwarder_state(k->forwarder)->inherited;
+	}
+#endif
 	apply_swap_range(k->apply, &c.swaps);
 	return speaker_create(&c, &k->layers.speaker);
 }

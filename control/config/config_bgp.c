@@ -136,7 +136,8 @@ static const struct config_key capability_keys[] = {
 	/*
 	 * Graceful restart (RFC 4724, RFC 8538), the helper's part: routes of a peer that
 	 * restarts stay in use as stale routes. keeld sends the capability without families,
-	 * because keeld keeps no forwarding state when keeld itself restarts.
+	 * because keeld keeps no forwarding state when keeld itself restarts; with keelfwd the
+	 * capability lists all families of the session.
 	 */
 	{"graceful_restart", config_take_bool, CAPABILITY(graceful_restart), .def = true},
 	/* Several paths for one prefix (RFC 7911). */

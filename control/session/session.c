@@ -61,6 +61,7 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 	s->config = *c;
 	ring_init(&s->ready);
 	ring_init(&s->established);
+	s->restarting = c->restarted;
 	ring_init(&s->exports);
 	ring_init(&s->owing);
 	ring_init(&s->leaving);
@@ -496,9 +497,10 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 	input_push_run(s);
 	/*
 	 * Without memory an export would end the session of its receiver: exports wait until the
-	 * peer with the most memory is flushed.
+	 * peer with the most memory is flushed. RFC 4724 4.1: exports also wait for the tables of
+	 * the peers after a restart.
 	 */
-	if (!arena_is_short()) {
+	if (!arena_is_short() && !s->restarting) {
 		note_work("update groups");
 		if (s->groups != NULL) {
 			uint64_t whole = input_whole(s, now);

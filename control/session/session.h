@@ -123,6 +123,16 @@ struct speaker_config {
 	void *ctx;
 	uint32_t asn, router_id;
 	uint16_t tcp_port; /* 179 */
+	/*
+	 * RFC 4724, restarting speaker: forwarding continues while this process restarts. The OPEN
+	 * lists the families of the session, so peers keep our routes.
+	 */
+	bool restarts;
+	/*
+	 * The process has restarted and forwarding has continued: R and F bits in the OPEN, and
+	 * nothing is advertised until speaker_restart_end().
+	 */
+	bool restarted;
 };
 
 int speaker_create(const struct speaker_config *c, struct speaker **out);
@@ -146,6 +156,14 @@ void speaker_trace(struct speaker *s, struct trace_tap *tap) RUNS_ON(role_sessio
 void speaker_labels(struct speaker *s, struct speaker_labels *l) RUNS_ON(role_session);
 /* Any thread. */
 void speaker_label_figures(const struct speaker *s, struct swaps_figures *out);
+/*
+ * True if each configured peer is established and has sent its table (RFC 4724 4.1), and the shards
+ * have the whole input.
+ */
+bool speaker_restart_complete(struct speaker *s) RUNS_ON(role_session);
+/* Ends the restart: advertisements begin. */
+void speaker_restart_end(struct speaker *s) RUNS_ON(role_session);
+
 /* Any thread. */
 enum limit_level speaker_limit_level(const struct speaker *s, struct peer_id id, enum family f);
 /* Any thread. True if the peer is slow in this family (`slow_peer`). */

@@ -359,6 +359,7 @@ struct speaker {
 		 */
 		uint64_t after;
 	} input[SHARDS_MAX];
+	bool restarting; /* speaker_config.restarted, until speaker_restart_end() */
 	bool starved; /* no batch was free, or too many runs are unfinished */
 	/*
 	 * Input goes to the shards in runs of limited size, and reading stops while runs_max() runs
@@ -464,6 +465,8 @@ struct peer *peer_find(const struct speaker *s, struct peer_id id);
 uint64_t speaker_jitter(struct speaker *s, uint64_t ns, unsigned less_percent,
 	unsigned more_percent) RUNS_ON(role_session);
 
+/* True if the shards have handled all prefixes that were received. */
+bool input_handled(struct speaker *s) RUNS_ON(role_session);
 /*
  * For export from several shards: the journal up to this sequence holds whole UPDATEs. Bounded: a
  * shard that is late does not delay export. UINT64_MAX: all of the journal.
@@ -599,6 +602,8 @@ void refresh_ended(struct peer_family *f) RUNS_ON(role_session);
 
 /* session_restart.c */
 void restart_init(struct peer_family *f);
+/* Adds to an OPEN what the peer needs to keep our routes over our restart. */
+void restart_offer(const struct speaker *s, struct bgp_open_options *o) RUNS_ON(role_session);
 /* Families, bits by enum family, whose routes may be retained over a restart of the peer. */
 uint8_t restart_families(const struct connection *c);
 /* Families that keep their routes when the session of `c` ends with this event. */

@@ -127,6 +127,13 @@ runs_finish(struct speaker *s) RUNS_ON(role_session)
 	}
 }
 
+bool
+input_handled(struct speaker *s)
+{
+	runs_finish(s);
+	return s->run.count == 0 && s->run.prefixes == 0 && ring_empty(&s->owing);
+}
+
 uint64_t
 input_whole(struct speaker *s, uint64_t now)
 {

@@ -320,11 +320,14 @@ send_open(struct connection *c) RUNS_ON(role_session)
 		.extended_message = k->capabilities.extended_message,
 		.four_octet_as = k->capabilities.four_octet_as,
 		.graceful_restart = k->capabilities.graceful_restart,
-		.restart_notification = k->capabilities.graceful_restart,
+		.restart_notification =
+			k->capabilities.graceful_restart && !p->speaker->config.restarts,
 		.role = k->role,
 		.extended_next_hop = k->capabilities.extended_next_hop ? peer_families(k) : 0,
 	};
 
+	if (k->capabilities.graceful_restart && p->speaker->config.restarts)
+		restart_offer(p->speaker, &o);
 	if (tail == NULL)
 		return;
 	connection_wrote(c, bgp_open_encode(&o, tail, BGP_MSG_MAX), 1);

@@ -4,10 +4,14 @@
  * after the end of a session. Retention ends with the End-of-RIB of the peer, with a new session
  * that does not preserve the family, with a timer, or by an operator.
  *
- * keeld keeps no forwarding state over its own restart: we send capability 64 without families, so
- * that no peer retains our routes. RFC 8538 3.1 leaves the choice to the sender of a reset: for
- * reset, shutdown and a changed configuration we flush all routes, as BIRD and FRR do. Since no
- * peer retains our routes, a Hard Reset is not necessary.
+ * RFC 8538 3.1 leaves the choice to the sender of a reset: for reset, shutdown and a changed
+ * configuration we flush all routes, as BIRD and FRR do.
+ *
+ * Restarting role (RFC 4724 4.1), only with keelfwd, which forwards while keeld is absent: the OPEN
+ * lists all families of the session, after a restart with the R bit and the F bits. Without keelfwd
+ * a restart loses the forwarding state: capability 64 has no families, so no peer retains our
+ * routes. With keelfwd the N bit of RFC 8538 is not sent, so a NOTIFICATION ends the retention, and
+ * a Hard Reset is not necessary in either case.
  */
 #include "control/session/session_impl.h"
 
@@ -20,7 +24,8 @@ end_retains(const struct connection *c, enum fsm_event event, const struct note 
 	/*
 	 * RFC 8538 3: both sides treat a NOTIFICATION, sent or received, as a loss of the session.
 	 */
-	bool both = c->open.restart_notification && c->peer->config.capabilities.graceful_restart;
+	bool both = c->open.restart_notification && c->peer->config.capabilities.graceful_restart &&
+		    !c->peer->speaker->config.restarts; /* our N bit */
 
 	switch (event) {
 	case EV_TCP_FAIL: /* RFC 4724 4.2: without a NOTIFICATION */
@@ -161,6 +166,57 @@ restart_fire(struct timer *t) RUNS_ON(role_session)
 	retained_flush(f, f->peer->up != NULL ? "no-end-of-rib" : "restart-time");
 	input_settle(f->peer->speaker);
 	peer_restart(f->peer);
+}
+
+/* ---- restarting role ---- */
+
+#define RESTART_TIME_S 120 /* as of BIRD and FRR: time for a new keeld to start and connect */
+
+void
+restart_offer(const struct speaker *s, struct bgp_open_options *o)
+{
+	o->restart_families = o->families;
+	o->restart_time_s = RESTART_TIME_S;
+	/* RFC 4724 4.1: the bits of a speaker that has restarted and preserved the state */
+	o->restart_state = s->restarting;
+	o->forwarding_families = s->config.restarted ? o->families : 0;
+}
+
+/* The peer has sent the whole table. */
+static bool
+has_sent_all(const struct peer *p)
+{
+	const struct connection *c = p->up;
+
+	if (c->open.restart_state) /* RFC 4724 4.1: the peer restarts, too, and waits for us */
+		return true;
+	for (enum family f = 0; f < FAMILY_COUNT; f++) {
+		if ((p->up_record.end_of_rib & 1u << f) && !p->family[f].end_of_rib_received)
+			return false;
+	}
+	/* a peer without the capability: a pause ends the table */
+	return p->up_record.end_of_rib != 0 || !p->loading_table;
+}
+
+bool
+speaker_restart_complete(struct speaker *s)
+{
+	for (unsigned i = 0; i < PEER_MAX; i++) {
+		const struct peer *p = s->by_id[i];
+
+		if (p == NULL || p->config.shutdown || p->config.dynamic)
+			continue;
+		if (p->up == NULL || !has_sent_all(p))
+			return false;
+	}
+	return input_handled(s);
+}
+
+void
+speaker_restart_end(struct speaker *s)
+{
+	s->restarting = false;
+	s->export_all = true;
 }
 
 void

@@ -18,6 +18,7 @@ ROUNDS = int(os.environ.get("KEEL_ROUNDS", "2"))
 PPS = int(os.environ.get("KEEL_PPS", "20000"))
 ROUTES = int(os.environ.get("KEEL_ROUTES", "500"))
 PEER = "198.18.2.2"
+OURS = "203.0.113.0/24"
 
 
 def prefix(i):
@@ -43,7 +44,7 @@ def config():
         "dataplane": {"worker_cpus": [worker], "control_cpus": control, "memory_mb": 512},
         "ports": [{"name": n, "device": "net_af_xdp%d,iface=%s" % (i, n), "addresses": ["198.18.%d.1/24" % (i + 1)]} for i, n in enumerate(("west", "east"))],
         "route_policies": [],
-        "bgp": {"networks": [{"prefix": "203.0.113.0/24"}],
+        "bgp": {"networks": [{"prefix": OURS}],
                 "peers": [{"address": PEER, "asn": 64601, "families": {"ipv4-unicast": {"import_policy": "accept-all", "export_policy": "accept-all"}}}]},
     }
 
@@ -60,7 +61,7 @@ class Test:
         lab.link("up", "eth0", PEER + "/24", "rt", "east", None)
         lab.sh("src", "ip route add default via 198.18.1.1")
         self.start()
-        lab.bird("up", BIRD)
+        _, self.birdc = lab.bird("up", BIRD)
         wait_established(self.rpc, PEER)
         self.whole("the first table")
 
@@ -95,6 +96,12 @@ class Test:
         with open(os.path.join(self.lab.logs, "probe.json")) as f:
             return json.load(f)
 
+    def at_bird(self):
+        try:
+            return OURS in self.birdc("show", "route", OURS)
+        except RuntimeError:
+            return False  # birdc fails for a missing route
+
     def sent(self):
         return self.stats()["forwarded"]
 
@@ -107,11 +114,15 @@ class Test:
         self.rpc.close()
         status = self.keeld.stop(sig=sig)
         self.c.equal("%s: keeld's exit status" % what, status, 0 if sig == signal.SIGTERM else -signal.SIGKILL)
+        if sig == signal.SIGKILL:
+            wait_for("the end of BIRD's session", lambda: "Established" not in self.birdc("show", "protocols", "keel"), 30)
+            self.c.true("%s: BIRD keeps our route" % what, self.at_bird())
         self.c.equal("%s: keelfwd goes on" % what, forwarder_pid(self.lab.path("fwd.sock")), self.pid)
         self.start()
         self.c.true("%s: adopted by the next keeld" % what, self.rpc.call("system.info")["forwarder"]["adopted"])
         wait_established(self.rpc, PEER)
         self.whole(what)
+        wait_for("our route at BIRD", self.at_bird, 30)
         self.c.true("%s: workers forwarded meanwhile" % what, self.sent() > before)
 
     def run(self):
