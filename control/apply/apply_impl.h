@@ -72,6 +72,7 @@ enum session_order_kind {
 	SESSION_ORDER_REFRESH_FILL,
 	SESSION_ORDER_REFRESH_EXPORT,
 	SESSION_ORDER_PLAN_END,
+	SESSION_ORDER_TARGETS,
 };
 struct session_order {
 	enum session_order_kind kind;
@@ -83,6 +84,10 @@ struct session_order {
 			struct vrf_id vrf;
 			const struct netns *netns; /* LISTEN */
 		} listen;
+		struct {
+			const uint64_t *at;
+			unsigned count;
+		} targets;
 		struct {
 			const struct speaker_range *at;
 			unsigned count;

@@ -812,6 +812,27 @@ take_labels(struct apply *apply) RUNS_ON(role_main)
 		due[i]->label = labels[i];
 }
 
+/* The targets that instances import, for rt-constraint (RFC 4684). */
+static void
+targets_apply(struct apply *apply) RUNS_ON(role_main)
+{
+	const struct config *c = apply->running;
+	struct session_order o = {.kind = SESSION_ORDER_TARGETS};
+	uint64_t *at;
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < c->vrf_count; i++)
+		count += c->vrfs[i].import_targets.count;
+	at = calloc(count + 1, sizeof(*at));
+	o.targets.at = at;
+	for (unsigned i = 0; at != NULL && i < c->vrf_count; i++)
+		for (unsigned t = 0; t < c->vrfs[i].import_targets.count; t++)
+			at[o.targets.count++] = c->vrfs[i].import_targets.at[t].v;
+	if (at == NULL || session_order(apply->layers, &o) < 0)
+		log_event(LOG_ERROR, "targets-not-sent error=\"%s\"", strerrordesc_np(ENOMEM));
+	free(at);
+}
+
 void
 apply_instances_switch(struct apply *apply)
 {
@@ -853,6 +874,7 @@ apply_instances_switch(struct apply *apply)
 		waits |= !instance_whole(apply, one);
 		waits |= one->has_netns && !one->wants_netns;
 	}
+	targets_apply(apply);
 	in->applied = apply->running;
 	if (waits || in->refresh_due)
 		(void)timer_arm(apply->layers->main_thread, &in->timer, 0);

@@ -104,6 +104,9 @@ on_session(void *arg) RUNS_ON(role_session)
 	case SESSION_ORDER_PLAN_END:
 		speaker_plan_end(s, o->family);
 		break;
+	case SESSION_ORDER_TARGETS:
+		o->result = speaker_targets(s, o->targets.at, o->targets.count);
+		break;
 	}
 }
 

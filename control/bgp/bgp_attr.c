@@ -393,6 +393,23 @@ labels_limit(struct decode *d, const struct bgp_nlri_field *f)
 	fail_plain(d, TREAT_AS_WITHDRAW, nlri_refuse(d, NLRI_TOO_MANY_LABELS), ATTR_MP_REACH);
 }
 
+static bool
+memberships(const struct decode *d, uint16_t afi, uint8_t safi)
+{
+	return d->o->rt_constraint && afi == AFI_IPV4 && safi == SAFI_RT_CONSTRAINT;
+}
+
+/* RFC 7606 5.3: as any other field that cannot be parsed. */
+static uint8_t
+memberships_check(struct decode *d, struct rd v)
+{
+	struct rt_nlri n;
+
+	while (rt_nlri_read(&v, &n))
+		;
+	return v.bad ? nlri_refuse(d, NLRI_CUT) : 0;
+}
+
 /* RFC 7606 5.3, 7.11 */
 static uint8_t
 decode_mp_reach(struct decode *d, struct rd v)
@@ -406,6 +423,13 @@ decode_mp_reach(struct decode *d, struct rd v)
 	if (v.bad)
 		return nlri_refuse(d, NLRI_ATTRIBUTE_CUT);
 	d->has_mp_reach = true;
+	if (memberships(d, afi, safi)) {
+		if (rd_left(&next_hop) != 4 && rd_left(&next_hop) != 16)
+			return nlri_refuse(d, NLRI_NEXT_HOP_LENGTH);
+		d->reachable |= rd_left(&v) > 0;
+		d->u->rt_announced = v;
+		return memberships_check(d, v);
+	}
 	if (!in_use(d, afi, safi)) {
 		d->reachable = true;
 		return 0;
@@ -434,6 +458,12 @@ decode_mp_unreach(struct decode *d, struct rd v)
 	d->has_mp_unreach = true;
 	d->mp_unreach_empty = rd_left(&v) == 0;
 	d->mp_unreach = f;
+	if (memberships(d, afi, safi)) {
+		d->mp_unreach.nlri = rd_init(v.end, 0);
+		d->u->rt_withdrawn = v;
+		d->u->rt_end_of_rib = d->mp_unreach_empty;
+		return memberships_check(d, v);
+	}
 	if (!in_use(d, afi, safi)) {
 		d->mp_unreach.nlri = rd_init(v.end, 0);
 		return 0;

@@ -28,6 +28,7 @@ struct bgp_update_options {
 	/* our BGP identifier and address, host order: refused as NEXT_HOP; 0: no check */
 	uint32_t local_id;
 	uint8_t families; /* negotiated families: bits by enum family, NLRI_BIT_ for families without a table; the sets below have the same bits */
+	bool rt_constraint; /* memberships (RFC 4684) are negotiated */
 	uint8_t add_path; /* families with path identifiers from the peer (RFC 7911) */
 	uint8_t multiple_labels; /* a prefix may have several labels (RFC 8277 2.1) */
 	uint8_t labels_max; /* labels of a prefix in our Multiple Labels capability; 0 or 255: no limit */
@@ -56,6 +57,9 @@ struct bgp_update {
 		bool mp; /* the next hop came in MP_REACH_NLRI */
 	} announced[2], withdrawn[2];
 	unsigned announced_count, withdrawn_count;
+	/* checked fields of memberships, for rt_nlri_read(); empty: none */
+	struct rd rt_announced, rt_withdrawn;
+	bool rt_end_of_rib;
 	/*
 	 * The next hop of announced[0] is attrs->next_hop. If the message has NLRI and MP_REACH_NLRI, the next hop of MP_REACH_NLRI is here.
 	 */

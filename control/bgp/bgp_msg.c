@@ -421,6 +421,11 @@ static void
 encode_capabilities(const struct bgp_open_options *o, struct wr *w)
 {
 	encode_families(o->families, w);
+	if (o->rt_constraint) {
+		wr_u16(w, CAP_MULTIPROTOCOL << 8 | 4);
+		wr_u16(w, AFI_IPV4);
+		wr_u16(w, SAFI_RT_CONSTRAINT);
+	}
 	if (o->route_refresh)
 		wr_u16(w, CAP_ROUTE_REFRESH << 8);
 	encode_extended_next_hop(o->extended_next_hop, w);
@@ -445,7 +450,7 @@ size_t
 bgp_open_encode(const struct bgp_open_options *o, uint8_t *buf, size_t size)
 {
 	uint8_t caps
-		[128]; /* encode_capabilities() writes at most 110 octets: four families, each with extended next hop, labels and restart flags, and six other capabilities */
+		[128]; /* encode_capabilities() writes at most 116 octets: five families, four of them each with extended next hop, labels and restart flags, and six other capabilities */
 	struct wr c = wr_init(caps, sizeof(caps));
 	struct wr w = wr_init(buf, size);
 	uint8_t len;

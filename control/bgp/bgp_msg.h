@@ -95,6 +95,7 @@ struct bgp_open_options {
 	uint32_t asn, identifier;
 	uint16_t hold_time_s;
 	uint8_t families; /* bits by enum family */
+	bool rt_constraint; /* AFI 1, SAFI 132 (RFC 4684 7) */
 	bool route_refresh, enhanced_route_refresh, extended_message, four_octet_as;
 	bool graceful_restart; /* capability 64; without families: helper and End-of-RIB only */
 	bool restart_state;

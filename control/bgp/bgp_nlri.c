@@ -280,3 +280,42 @@ nlri_write(struct wr *w, const struct prefix *p, bool add_path, uint32_t path_id
 	wr_u8(w, p->len);
 	wr_bytes(w, p->b, (p->len + 7u) / 8);
 }
+
+bool
+rt_nlri_read(struct rd *r, struct rt_nlri *out)
+{
+	unsigned bits, octets;
+	const uint8_t *p;
+
+	*out = (struct rt_nlri){0};
+	if (r->p == r->end)
+		return false;
+	bits = rd_u8(r);
+	octets = (bits + 7) / 8;
+	p = rd_bytes(r, octets);
+	/* RFC 4684 4: no prefix is shorter than the AS number, but for the default */
+	if (p == NULL || bits > 96 || (bits > 0 && bits < 32)) {
+		*r = (struct rd){r->end, r->end, true};
+		return false;
+	}
+	for (unsigned i = 0; i < octets && i < 4; i++)
+		out->origin = out->origin << 8 | p[i];
+	for (unsigned i = 4; i < octets; i++)
+		out->target |= (uint64_t)p[i] << (56 - 8 * (i - 4));
+	out->bits = (uint8_t)(bits > 32 ? bits - 32 : 0);
+	out->target &= out->bits == 0 ? 0 : UINT64_MAX << (64 - out->bits);
+	return true;
+}
+
+void
+rt_nlri_write(struct wr *w, const struct rt_nlri *n)
+{
+	bool all = n->origin == 0 && n->bits == 0;
+
+	wr_u8(w, (uint8_t)(all ? 0 : 32 + n->bits));
+	if (all)
+		return;
+	wr_u32(w, n->origin);
+	for (unsigned i = 0; i < (n->bits + 7u) / 8; i++)
+		wr_u8(w, (uint8_t)(n->target >> (56 - 8 * i)));
+}

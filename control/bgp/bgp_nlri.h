@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #define SAFI_LABELED_UNICAST 4 /* RFC 8277 2: decoded, but without a table */
-#define SAFI_RT_CONSTRAINT 132 /* RFC 4684 7: not decoded */
+#define SAFI_RT_CONSTRAINT 132 /* RFC 4684 7: memberships, see rt_nlri_read() */
 
 /*
  * Sets of families are octets with a bit for each enum family, and these bits for families outside of enum family.
@@ -55,6 +55,19 @@ label_get(const uint8_t octets[LABEL_OCTETS])
 {
 	return (uint32_t)octets[0] << 12 | (uint32_t)octets[1] << 4 | octets[2] >> 4;
 }
+
+/*
+ * RFC 4684 4: a membership. `bits` of the target, 0 to 64; the default membership has no origin and
+ * no target.
+ */
+struct rt_nlri {
+	uint32_t origin;
+	uint64_t target; /* bits beyond the length are 0 */
+	uint8_t bits;
+};
+/* False: end of `r`, or, with r->bad set, a syntactically incorrect field. */
+bool rt_nlri_read(struct rd *r, struct rt_nlri *out);
+void rt_nlri_write(struct wr *w, const struct rt_nlri *n);
 
 /* The bit of (afi, safi) in sets of families; 0: Keel does not decode the pair. */
 uint8_t nlri_bit(uint16_t afi, uint8_t safi);

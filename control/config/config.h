@@ -126,6 +126,7 @@ struct config_peer {
 	struct config_timers timers;
 	struct config_slow_peer slow_peer;
 	struct config_family families[FAMILY_COUNT];
+	bool rt_constraint; /* RFC 4684 */
 };
 
 /* `next_hop` may be link-local with its zone; a blackhole has AFI_NONE. Entries with equal prefixes share the load. */

@@ -271,14 +271,14 @@ static const struct config_key family_keys[] = {
 	{"export_policy", config_take_policy_name, offsetof(struct config_family, export_policy)},
 	/*
 	 * Routes of external peers are advertised to this internal peer with the address of
-	 * this router as next hop; VPN routes of external peers are not advertised, because labels are not swapped. No effect on reflected routes (RFC 4456 10) and on external peers, which get the address of this router
+	 * this router as next hop, VPN routes with a label of this router. No effect on reflected routes (RFC 4456 10) and on external peers, which get the address of this router
 	 * anyway. Not together with
 	 * `next_hop_unchanged`. Effect: export.
 	 */
 	{"next_hop_self", config_take_bool, offsetof(struct config_family, next_hop_self)},
 	/*
 	 * Routes are advertised to this external peer with the next hop as received, as a route
-	 * server does. Without this key an external peer gets no VPN routes of other peers, because labels are not swapped. Not together with `next_hop_self`. Effect: export.
+	 * server does. Without this key a VPN route gets a label of this router (RFC 4364 10 b). Not together with `next_hop_self`. Effect: export.
 	 */
 	{"next_hop_unchanged", config_take_bool,
 		offsetof(struct config_family, next_hop_unchanged)},
@@ -335,14 +335,20 @@ take_family(CONFIG_TAKE_ARGS)
 			c, at, "only one of `next_hop_self` and `next_hop_unchanged` can be true");
 }
 
-/* Not config_take_unsupported: `{}` enables the family. */
+/* Memberships of route targets. They are enabled by the presence of the object. */
+static const struct config_key rt_constraint_keys[] = {
+	/* `false` disables a family that the group enables. Effect: reset. */
+	{"enabled", config_take_bool, offsetof(struct config_peer, rt_constraint), .def = true},
+};
+
 static void
-take_other_family(CONFIG_TAKE_ARGS)
+take_rt_constraint(CONFIG_TAKE_ARGS)
 {
-	(void)value;
+	struct config_peer *peer = out;
+
 	(void)key;
-	(void)out;
-	config_fault_unsupported(c, at);
+	peer->rt_constraint = true; /* by its presence */
+	CONFIG_TAKE(c, at, value, rt_constraint_keys, peer);
 }
 
 /* Families of a session, by name. Default: the unicast family of the peer's address. */
@@ -355,8 +361,11 @@ static const struct config_key families_keys[] = {
 	{"vpnv4-unicast", take_family},
 	/* IPv6 VPN routes (RFC 4659). Only in the VRF `default`. */
 	{"vpnv6-unicast", take_family},
-	/* Route targets that the peer wants (RFC 4684). */
-	{"rt-constraint", take_other_family},
+	/*
+	 * Route targets (RFC 4684): each side sends the targets that it imports, and gets VPN
+	 * routes with these targets alone. Only beside a VPN family.
+	 */
+	{"rt-constraint", take_rt_constraint},
 };
 
 static void
@@ -664,6 +673,12 @@ check_vpn_families(struct check *c, const struct at *families_at, const struct c
 			config_fault(c, &originate_at,
 				"not valid in a VPN family: a VPN route needs a route "
 				"distinguisher and a label");
+	}
+	if (p->rt_constraint && !p->families[FAMILY_VPNV4_UNICAST].enabled &&
+		!p->families[FAMILY_VPNV6_UNICAST].enabled) {
+		struct at rt_at = AT_KEY(families_at, "rt-constraint");
+
+		config_fault(c, &rt_at, "only valid beside \"vpnv4-unicast\" or \"vpnv6-unicast\"");
 	}
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/export/export_preview.h"
 
+#include "control/export/rt_filter.h"
+
 #include "control/base/threads.h"
 #include "control/config/config.h"
 #include "control/export/update_group_impl.h"
@@ -74,6 +76,8 @@ export_preview_destroy(struct export_preview *e)
 		struct rules_class *c = e->classes;
 
 		e->classes = c->next;
+		if (c->g->rules.filter != NULL)
+			c->g->rules.filter->refs--;
 		arena_free(a, c->g->edits);
 		arena_free(a, c->g);
 		arena_free(a, c);
@@ -121,6 +125,8 @@ class_create(struct export_preview *e, const struct update_member *m, const stru
 	}
 	c->g->set = e->set;
 	c->g->rules = *r;
+	if (r->filter != NULL)
+		r->filter->refs++;
 	c->g->labels = m->group->labels;
 	c->g->next_hop_len = m->group->next_hop_len;
 	c->group_id = m->group->id;

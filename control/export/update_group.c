@@ -6,6 +6,7 @@
 #include "control/export/update_group_impl.h"
 
 #include "control/base/threads.h"
+#include "control/export/rt_filter.h"
 
 #include <errno.h>
 #include <string.h>
@@ -833,6 +834,26 @@ update_groups_passed_ns(const struct update_groups *s)
 			oldest = passed;
 	}
 	return oldest;
+}
+
+static void
+filter_mark(const struct update_rules *r)
+{
+	if (r->filter != NULL)
+		r->filter->marked = true;
+}
+
+void
+update_groups_filters(struct update_groups *s)
+{
+	for (const struct update_group *g = s->groups; g != NULL; g = g->next) {
+		filter_mark(&g->rules);
+		filter_mark(&g->before);
+		if (g->copy != NULL)
+			filter_mark(&g->copy->rules);
+		for (const struct update_member *m = g->members; m != NULL; m = m->next)
+			filter_mark(&m->rules);
+	}
 }
 
 void

@@ -23,6 +23,7 @@
 
 struct arena;
 struct adj_records;
+struct rt_filter;
 struct update_group;
 struct trace_tap;
 struct update_groups;
@@ -77,6 +78,10 @@ struct update_rules {
 	uint32_t cluster_id; /* RFC 4456 7 */
 	/* NULL: no policy; an external peer then gets no routes (RFC 8212). */
 	const struct policy *policy;
+	/*
+	 * VPN families: the targets that the peer wants (RFC 4684); NULL: all. Lent until update_groups_filters() does not mark the filter.
+	 */
+	struct rt_filter *filter;
 	struct ip_addr peer; /* input of policies */
 	/*
 	 * In VPN families a label stays with its next hop. A path that these rules give our next hop gets a label of ours, which workers swap (RFC 4364 10 b);
@@ -219,6 +224,8 @@ void update_groups_whole(struct update_groups *s, uint64_t sequence) RUNS_ON(rol
  * message waits.
  */
 uint64_t update_groups_passed_ns(const struct update_groups *s) RUNS_ON(role_session);
+/* Marks the filters that groups and members use (rt_filter.marked). */
+void update_groups_filters(struct update_groups *s) RUNS_ON(role_session);
 /* Evaluates all routes of the VPN families again, and sends the differences. */
 void update_groups_relabel(struct update_groups *s) RUNS_ON(role_session);
 /* True if both members are in one group. NULL is in no group. */

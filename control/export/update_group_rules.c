@@ -5,6 +5,8 @@
  */
 #include "control/export/update_group_impl.h"
 
+#include "control/export/rt_filter.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -35,6 +37,8 @@ rules_normal(const struct update_rules *r)
 		n.role = ROLE_NONE; /* RFC 9234 5: unicast routes */
 	if (!n.remove_private_as && !n.as_override)
 		n.peer_as = 0;
+	if (!rules_labels(r))
+		n.filter = NULL;
 	if (r->policy == NULL || !policy_uses_peer(r->policy))
 		memset(&n.peer, 0, sizeof(n.peer));
 	if ((external && r->policy == NULL) || rules_labels(r))
@@ -53,7 +57,7 @@ rules_equal(const struct update_rules *a, const struct update_rules *b)
 	       a->encode.extended_message == b->encode.extended_message &&
 	       a->encode.send_communities == b->encode.send_communities &&
 	       a->encode.extended_next_hop == b->encode.extended_next_hop &&
-	       a->policy == b->policy && addr_equal(&a->peer, &b->peer) &&
+	       a->policy == b->policy && a->filter == b->filter && addr_equal(&a->peer, &b->peer) &&
 	       a->next_hop_self == b->next_hop_self &&
 	       a->next_hop_unchanged == b->next_hop_unchanged &&
 	       a->remove_private_as == b->remove_private_as && a->as_override == b->as_override &&
@@ -1049,6 +1053,7 @@ evaluate_path(struct update_group *g, struct dest_id id, const struct dest_view 
 	err = policy_run(g, run->accepted, run->attrs, run->kind, &view->prefix, &v);
 	if (err < 0)
 		return err;
+	v.permit = v.permit && rt_filter_wants(g->rules.filter, v.attrs); /* RFC 4684 3 */
 	g->set->policy_refused = run->refused = !v.permit;
 	run->decided = !policy_runs(&g->rules) || !policy_asks_prefix(g->rules.policy);
 	run->before = g->by_before;
@@ -1117,7 +1122,7 @@ rules_evaluate_path(struct update_group *g, const struct dest_view *view,
 	g->set->run_valid = false;
 	err = policy_run(g, (struct attr_id){0}, attrs, kind, &view->prefix, &v);
 	g->set->run_valid = false;
-	if (err < 0 || !v.permit)
+	if (err < 0 || !v.permit || !rt_filter_wants(g->rules.filter, v.attrs))
 		return err;
 	use = label_use(g, &v, attrs, kind, best->peer);
 	if (use == LABEL_FOREIGN)

@@ -345,6 +345,7 @@ update_group_rules(struct update_member *m, const struct update_rules *r)
 {
 	m->rules.cluster_id = r->cluster_id;
 	m->rules.policy = r->policy;
+	m->rules.filter = r->filter;
 	m->rules.peer = r->peer;
 	m->rules.next_hop_self = r->next_hop_self;
 	m->rules.next_hop_unchanged = r->next_hop_unchanged;

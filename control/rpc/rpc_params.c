@@ -70,6 +70,11 @@ rpc_family(json_t *params, enum family *out, struct rpc_call *call)
 	*out = text != NULL ? family_from_text(text) : FAMILY_COUNT;
 	if (*out != FAMILY_COUNT)
 		return true;
+	if (text != NULL && strcmp(text, "rt-constraint") == 0) {
+		rpc_fail(call, RPC_INVALID_PARAMS, "/family",
+			"memberships of rt-constraint follow the configuration; name a VPN family");
+		return false;
+	}
 	rpc_fail(call, RPC_INVALID_PARAMS, "/family", "\"%.64s\" is not an address family",
 		text != NULL ? text : "");
 	return false;

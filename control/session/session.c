@@ -224,6 +224,7 @@ peer_free(struct speaker *s, struct peer *p)
 		arena_free(s->config.arena, p->family[f].policy_jobs.job);
 		arena_free(s->config.arena, p->family[f].answered_at);
 	}
+	rt_free(p);
 	peer_faults_free(p);
 	arena_free(s->config.arena, p);
 }
@@ -280,6 +281,7 @@ speaker_destroy(struct speaker *s)
 	update_groups_destroy(s->groups);
 	adj_records_destroy(s->records);
 	labels_fini(s);
+	rt_fini(s);
 	buffers_fini(s);
 	arena_free(s->config.arena, s->ranges);
 	arena_free(s->config.arena, s->attrs);
@@ -510,6 +512,7 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 			s->export_all |= whole != s->export_whole;
 			s->export_whole = whole;
 		}
+		rt_work(s);
 		note_work("export to peers");
 		more |= work_export(s, now_ns(), deadline_ns);
 	} else {
@@ -625,7 +628,7 @@ session_update_resets(const struct config_peer *a, const struct config_peer *b)
 	       !passwords_equal(a->password, b->password) ||
 	       a->route_reflector_client != b->route_reflector_client || a->role != b->role ||
 	       a->role_strict != b->role_strict || peer_families(a) != peer_families(b) ||
-	       timers_reset(&a->timers, &b->timers) ||
+	       a->rt_constraint != b->rt_constraint || timers_reset(&a->timers, &b->timers) ||
 	       a->capabilities.route_refresh != b->capabilities.route_refresh ||
 	       a->capabilities.enhanced_route_refresh != b->capabilities.enhanced_route_refresh ||
 	       a->capabilities.four_octet_as != b->capabilities.four_octet_as ||

@@ -152,6 +152,9 @@ void speaker_busy(void *ctx);
  */
 void speaker_trace(struct speaker *s, struct trace_tap *tap) RUNS_ON(role_session);
 
+/* The targets that our instances import, for rt-constraint (RFC 4684). 0, -ENOMEM: as before. */
+int speaker_targets(struct speaker *s, const uint64_t *target, unsigned count)
+	RUNS_ON(role_session);
 /* The fib thread has written the results into `l`. */
 void speaker_labels(struct speaker *s, struct speaker_labels *l) RUNS_ON(role_session);
 /* Any thread. */

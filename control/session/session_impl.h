@@ -26,6 +26,7 @@
 #include "control/session/session.h"
 #include "control/session/slow_peer.h"
 #include "control/base/threads.h"
+#include "control/export/rt_filter.h"
 #include "control/export/update_group.h"
 #include "lpm/arena.h"
 
@@ -94,6 +95,7 @@ struct note {
 struct negotiated {
 	bool as4, extended_message, route_refresh, enhanced_route_refresh;
 	uint8_t families, extended_next_hop; /* bits by enum family */
+	bool rt_constraint; /* memberships (RFC 4684) */
 	uint16_t hold_time_s;
 };
 
@@ -245,6 +247,19 @@ struct peer {
 	/* when the peer last sent part of its initial table; 0: not yet */
 	uint64_t table_update_ns;
 	struct peer_family family[FAMILY_COUNT];
+	/* Memberships of route targets; empty unless negotiated. */
+	struct peer_rt {
+		struct rt_list {
+			struct rt_want *at; /* sorted */
+			unsigned count, size;
+		} received, sent;
+		bool all; /* too many were received: the peer gets all routes */
+		bool ended; /* End-of-RIB was received, or is not awaited any more */
+		bool end_sent, due;
+		struct rt_filter *filter; /* a reference; NULL: no filter */
+		/* until End-of-RIB: its latest time; later: when changes become a filter */
+		struct timer wait;
+	} rt;
 	uint8_t export_first; /* the family that exports first in the next turn */
 	bool export_more; /* the last turn of export left something to send */
 
@@ -381,6 +396,11 @@ struct speaker {
 		/* when the last live prefix, and the last prefix of a whole table, was received */
 		uint64_t live_ns, bulk_ns;
 	} run;
+	struct {
+		struct rt_list own; /* targets of our instances */
+		struct rt_filter *filters;
+		bool dirty; /* what peers are sent must be computed again */
+	} rt;
 	struct {
 		struct swaps *swaps; /* NULL: none */
 		struct speaker_labels batch;
@@ -654,6 +674,25 @@ void labels_fini(struct speaker *s);
 int labels_start(struct speaker *s);
 /* Sends waiting orders to the fib thread, unless earlier orders are not answered. */
 void labels_send(struct speaker *s) RUNS_ON(role_session);
+
+/* session_rt.c */
+#define VPN_FAMILIES (1u << FAMILY_VPNV4_UNICAST | 1u << FAMILY_VPNV6_UNICAST)
+void rt_init(struct peer *p);
+void rt_free(struct peer *p);
+void rt_fini(struct speaker *s);
+/* The session is up: VPN families wait for the memberships of the peer. */
+void rt_up(struct peer *p) RUNS_ON(role_session);
+void rt_down(struct peer *p) RUNS_ON(role_session);
+/* The memberships of a decoded UPDATE. */
+void rt_received(struct connection *c, const struct bgp_update *u) RUNS_ON(role_session);
+/* Computes what peers are sent, after a change. */
+void rt_work(struct speaker *s) RUNS_ON(role_session);
+/* Sends due memberships, while there is room. */
+void rt_send(struct peer *p) RUNS_ON(role_session);
+/* Frees filters without users. */
+void rt_sweep(struct speaker *s) RUNS_ON(role_session);
+/* session_out.c: the VPN families of an established session begin. */
+int export_up_vpn(struct peer *p) RUNS_ON(role_session);
 
 /* session_faults.c */
 struct bgp_update;

@@ -885,6 +885,7 @@ update_options(const struct connection *c)
 		.local_id = c->local_addr.afi == AFI_IPV4 ? addr_v4(&c->local_addr)
 							  : p->speaker->config.router_id,
 		.families = c->n.families,
+		.rt_constraint = c->n.rt_constraint,
 		.extended_message = c->n.extended_message,
 		.extended_next_hop = c->n.extended_next_hop,
 		.zone = c->local.zone,
@@ -1003,6 +1004,7 @@ update_received(struct connection *c, const uint8_t *msg, size_t len, uint64_t n
 		table_ended(p);
 		restart_end_of_rib(&p->family[u.end_of_rib_family]);
 	}
+	rt_received(c, &u);
 	returns = update_returns(p, &u, s->attrs);
 	if (returns)
 		u.error.refused = REFUSED_ORIGINATOR_LOOP;

@@ -19,6 +19,7 @@ tidy_fire(struct timer *t) RUNS_ON(role_session)
 		update_groups_relabel(s->groups);
 		s->export_all = true;
 	}
+	rt_sweep(s);
 	timer_arm(s->thread, t, TIDY_NS); /* cannot fail: the timer had an entry */
 }
 

@@ -242,6 +242,7 @@ rules_of(const struct peer_family *f)
 			.extended_next_hop = c->n.extended_next_hop & 1u << f->family,
 			.send_communities = k->send_communities},
 		.policy = p->policies.export_policy[f->family],
+		.filter = family_safi(f->family) == SAFI_VPN ? p->rt.filter : NULL,
 		.peer = p->config.addr,
 		.next_hop_self = k->next_hop_self,
 		.next_hop_unchanged = k->next_hop_unchanged,
@@ -330,9 +331,24 @@ export_up(struct peer *p)
 
 		f->end_of_rib_received = f->end_of_rib_sent = f->refreshing = false;
 		f->not_before_ns = 0;
-		if (p->up->n.families & 1u << i)
+		/* RFC 4684 6: VPN routes wait for the memberships of the peer */
+		if (p->up->n.families & 1u << i &&
+			!(p->up->n.rt_constraint && VPN_FAMILIES >> i & 1))
 			err = family_up(f);
 	}
+	if (err == 0)
+		rt_up(p);
+	return err;
+}
+
+int
+export_up_vpn(struct peer *p)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < FAMILY_COUNT && err == 0; i++)
+		if (p->up->n.families & VPN_FAMILIES & 1u << i && p->family[i].group == NULL)
+			err = family_up(&p->family[i]);
 	return err;
 }
 
@@ -385,6 +401,7 @@ leftovers_run(struct speaker *s, uint64_t deadline_ns)
 void
 export_down(struct peer *p)
 {
+	rt_down(p);
 	for (unsigned i = 0; i < FAMILY_COUNT; i++) {
 		struct peer_family *f = &p->family[i];
 
@@ -711,6 +728,8 @@ export_run(struct peer *p, uint64_t deadline_ns)
 	bool taken = false;
 
 	p->export_more = false;
+	if (p->rt.due)
+		rt_send(p);
 	for (unsigned i = 0; i < FAMILY_COUNT && p->up != NULL; i++) {
 		struct peer_family *f = &p->family[(first + i) % FAMILY_COUNT];
 

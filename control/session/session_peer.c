@@ -315,6 +315,7 @@ send_open(struct connection *c) RUNS_ON(role_session)
 		.identifier = p->speaker->config.router_id,
 		.hold_time_s = (uint16_t)k->timers.hold_s,
 		.families = peer_families(k),
+		.rt_constraint = k->rt_constraint,
 		.route_refresh = k->capabilities.route_refresh,
 		.enhanced_route_refresh = k->capabilities.enhanced_route_refresh,
 		.extended_message = k->capabilities.extended_message,
@@ -463,6 +464,7 @@ negotiate(struct connection *c, const struct bgp_open *o)
 		.extended_next_hop = k->capabilities.extended_next_hop ? o->extended_next_hop : 0,
 		.hold_time_s = o->hold_time_s < hold ? o->hold_time_s : hold,
 	};
+	c->n.rt_constraint = o->rt_constraint && k->rt_constraint && c->n.families & VPN_FAMILIES;
 	return c->n.families != 0;
 }
 
@@ -602,6 +604,7 @@ peer_init(struct peer *p)
 		export_timers_init(&p->family[f]);
 		restart_init(&p->family[f]);
 	}
+	rt_init(p);
 	limit_init(p);
 }
 

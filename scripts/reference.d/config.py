@@ -115,7 +115,7 @@ NAMES = {
     "vrf_keys": "vrf", "port_keys": "port", "static_keys": "static_route", "lsp_keys": "static_lsp", "preference_keys": "preference", "bgp_keys": "bgp",
     "network_keys": "network", "group_keys": "group", "peer_keys": "peer", "capability_keys": "capabilities", "timer_keys": "timers",
     "slow_peer_keys": "slow_peer", "policing_keys": "policing",
-    "families_keys": "families", "family_keys": "family", "max_prefixes_keys": "max_prefixes", "max_routes_keys": "max_routes", "redistribute_keys": "redistribute",
+    "families_keys": "families", "family_keys": "family", "max_prefixes_keys": "max_prefixes", "rt_constraint_keys": "rt_constraint", "max_routes_keys": "max_routes", "redistribute_keys": "redistribute",
     "policy_keys": "route_policy", "node_keys": "node", "match_keys": "match", "set_keys": "set", "prefix_entry_keys": "prefix_entry",
     "as_path_entry_keys": "as_path_entry", "community_entry_keys": "community_entry", "prefix_list_keys": "prefix_list",
     "large_community_entry_keys": "large_community_entry", "ext_community_entry_keys": "ext_community_entry", "as_path_list_keys": "as_path_list",

@@ -60,6 +60,8 @@ def attributes(b):
 def nlri_of(b, afi=1, safi=1):
     """[(prefix, route distinguisher, octets of the label)]; of unicast families (prefix, b"", b"")."""
     found, skip = [], 11 if safi == 128 else 0
+    if safi == 132:  # memberships are no routes
+        return found
     while b:
         n, bits = (b[0] + 7) // 8, b[0] - 8 * skip
         packed = b[1 + skip:1 + n].ljust(4 if afi == 1 else 16, b"\0")

@@ -381,6 +381,46 @@ test_bits(void **state)
 	assert_true(NLRI_BIT_IPV4_LABELED >= 1u << FAMILY_COUNT);
 }
 
+/* RFC 4684 4: memberships, whole, partial and the default; no length between 1 and 31 bits, none above 96. */
+static void
+test_memberships(void **state)
+{
+	static const uint8_t field[] = {0, 32, 0, 0, 0xfc, 0, 96, 0, 0, 0xfc, 0, 0, 2, 0xfc, 0, 0,
+		0, 0, 7, 49, 0, 0, 0, 1, 0, 2, 0xff};
+	static const struct rt_nlri want[] = {{0, 0, 0}, {64512, 0, 0},
+		{64512, UINT64_C(0x0002fc0000000007), 64}, {1, UINT64_C(0x0002800000000000), 17}};
+	uint8_t copy[64];
+	struct wr w = wr_init(copy, sizeof(copy));
+	struct rd r = rd_init(field, sizeof(field));
+	struct rt_nlri n;
+
+	for (unsigned i = 0; i < 4; i++) {
+		assert_true(rt_nlri_read(&r, &n));
+		assert_int_equal(n.origin, want[i].origin);
+		assert_true(n.target == want[i].target);
+		assert_int_equal(n.bits, want[i].bits);
+		rt_nlri_write(&w, &n);
+	}
+	assert_false(rt_nlri_read(&r, &n));
+	assert_false(r.bad);
+	assert_int_equal(wr_len(&w), sizeof(field));
+	assert_memory_equal(
+		copy, field, sizeof(field) - 1); /* the last octet has irrelevant bits */
+	assert_int_equal(copy[sizeof(field) - 1], 0x80);
+	for (size_t len = 1; len < sizeof(field); len++) {
+		r = rd_init(field, len);
+		while (rt_nlri_read(&r, &n))
+			;
+		assert_int_equal(r.bad, len != 1 && len != 6 && len != 19);
+	}
+	for (unsigned bits = 0; bits < 256; bits++) {
+		uint8_t octets[33] = {(uint8_t)bits};
+
+		r = rd_init(octets, sizeof(octets));
+		assert_int_equal(rt_nlri_read(&r, &n), bits == 0 || (bits >= 32 && bits <= 96));
+	}
+}
+
 int
 main(void)
 {
@@ -395,6 +435,7 @@ main(void)
 		cmocka_unit_test(test_faults),
 		cmocka_unit_test(test_labels_most),
 		cmocka_unit_test(test_bits),
+		cmocka_unit_test(test_memberships),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 #include "control/export/export_preview.h"
 
 #include "control/config/config.h"
+#include "control/export/rt_filter.h"
 #include "tests/control/update_group_rig.h"
 
 #include <errno.h>
@@ -1147,6 +1148,76 @@ test_swapped_preview(void **state)
 	end(&w);
 }
 
+/* ---- route targets that the peer wants (RFC 4684) ---- */
+
+#define WANT(number, length)                                                                       \
+	((struct rt_want){.target = UINT64_C(0x0002fc0000000000) + number, .bits = length})
+
+static void
+set_filter(struct world *w, unsigned i, struct rt_filter *f)
+{
+	struct update_rules r = *update_group_rules_of(w->told[i].m);
+
+	r.filter = f;
+	update_group_rules(w->told[i].m, &r);
+}
+
+/* Equal memberships share a filter and a group; a change sends the differences. A part of a target covers its targets. */
+static void
+test_memberships(void **state)
+{
+	const struct rt_want one[] = {WANT(1, 64)}, two[] = {WANT(0, 32), WANT(9, 64)};
+	const struct rt_want all[] = {{0}};
+	struct rt_filter *list = NULL, *none, *f, *g, *everything;
+	struct update_member_config c;
+	struct world w;
+
+	begin(&w, V4);
+	none = rt_filter_get(w.rig.arena, &list, NULL, 0);
+	f = rt_filter_get(w.rig.arena, &list, one, 1);
+	g = rt_filter_get(w.rig.arena, &list, two, 2);
+	everything = rt_filter_get(w.rig.arena, &list, all, 1);
+	assert_ptr_equal(rt_filter_get(w.rig.arena, &list, one, 1), f);
+	assert_int_equal(f->refs, 2);
+	for (unsigned i = 0; i < 3; i++) {
+		c = member_config(&w, i, UPDATE_INTERNAL);
+		c.rules.filter = i < 2 ? none : everything;
+		join_empty(&w, i, &c);
+	}
+	assert_true(update_group_shared(w.told[0].m, w.told[1].m));
+	announce(&w, SOURCE, HOP_V4, NLRI_1, ORIGIN_IGP_ATTR EXTERNAL_PATH TARGET);
+	drain(&w);
+	expect_nothing(&w, 0);
+	expect_update(&w, 2, HOP_V4, NLRI_1, ORIGIN_IGP_ATTR EXTERNAL_PATH LOCAL_PREF_100 TARGET);
+	for (unsigned i = 0; i < 2; i++)
+		set_filter(&w, i, f);
+	drain(&w);
+	for (unsigned i = 0; i < 2; i++)
+		expect_update(
+			&w, i, HOP_V4, NLRI_1, ORIGIN_IGP_ATTR EXTERNAL_PATH LOCAL_PREF_100 TARGET);
+	assert_true(update_group_shared(w.told[0].m, w.told[1].m));
+	for (unsigned i = 0; i < 2; i++)
+		set_filter(&w, i, g);
+	drain(&w);
+	expect_nothing(&w, 0);
+	for (unsigned i = 0; i < 2; i++)
+		set_filter(&w, i, none);
+	drain(&w);
+	expect_withdrawal(&w, 0, NLRI("800000", "0a0100"));
+	/* a route without targets: for peers without a filter, and those that want all */
+	announce(&w, SOURCE, HOP_V4, NLRI_1, ORIGIN_IGP_ATTR EXTERNAL_PATH COMMUNITY);
+	drain(&w);
+	expect_nothing(&w, 0);
+	assert_int_equal(update_group_advertised(w.told[2].m), 1);
+	update_groups_filters(w.groups);
+	assert_true(none->marked && everything->marked && !f->marked && !g->marked);
+	for (struct rt_filter *next; list != NULL; list = next) {
+		next = list->next;
+		arena_free(w.rig.arena, list); /* no route is evaluated any more */
+	}
+	end(&w);
+}
+
 int
 main(void)
 {
@@ -1162,6 +1233,7 @@ main(void)
 		cmocka_unit_test(test_refresh),
 		cmocka_unit_test(test_preview),
 		cmocka_unit_test(test_swapped),
+		cmocka_unit_test(test_memberships),
 		cmocka_unit_test(test_label_rests),
 		cmocka_unit_test(test_no_label),
 		cmocka_unit_test(test_swapped_preview),

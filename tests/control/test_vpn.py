@@ -197,6 +197,90 @@ class Vpn(KeelTest):
         self.again_up()
         self.assertNotIn("swapped-labels", self.alarms())
 
+    # ---- rt-constraint (RFC 4684) ----
+
+    @staticmethod
+    def wants(*numbers, origin=64514, end=True):
+        """The memberships 64512:N as a message, and End-of-RIB."""
+        body = b"".join(b"\x60" + origin.to_bytes(4, "big") + b"\0\2" + (64512).to_bytes(2, "big") + n.to_bytes(4, "big") for n in numbers)
+        return b"\0\1\x84\4" + bytes([192, 0, 2, 3, 0]) + body
+
+    def member(self, *numbers):
+        value = self.wants(*numbers)
+        path = b"\x80\x0e" + bytes([len(value)]) + value + b"\x40\1\1\0\x40\2\6\2\1" + (64514).to_bytes(4, "big")
+        self.other.send(UPDATE, b"\0\0" + len(path).to_bytes(2, "big") + path)
+
+    def no_member(self, number):
+        value = self.wants(number)
+        value = value[:3] + value[9:]
+        self.other.send(UPDATE, b"\0\0" + (3 + len(value)).to_bytes(2, "big") + b"\x80\x0f" + bytes([len(value)]) + value)
+
+    def members(self, speaker):
+        """Memberships that keeld has sent: (origin AS, octets of the target), (0, b"") for all; and the number of End-of-RIB markers."""
+        found, ends = set(), 0
+        for _, kind, b in speaker.messages:
+            if kind != UPDATE:
+                continue
+            for k, v in attributes(b[4:]):
+                if k not in (14, 15) or v[:3] != b"\0\1\x84":
+                    continue
+                rest, ends = v[3:] if k == 15 else v[5 + v[3]:], ends + (len(v) == 3)
+                while rest:
+                    n = (rest[0] + 7) // 8
+                    one = (int.from_bytes(rest[1:5], "big") if n else 0, rest[5:1 + n])
+                    found = found | {one} if k == 14 else found - {one}
+                    rest = rest[1 + n:]
+        return found, ends
+
+    def opened(self, **how):
+        """As speak(), without waiting for End-of-RIB of VPN families."""
+        while True:
+            s = keel_rig.Speaker(self.namespace, **how)
+            self.addCleanup(s.close)
+            if s.established():
+                return s
+
+    def test_rt_constraint(self):
+        """Both ways, between external peers: we ask for all routes, because the other peer may want them; a peer gets routes of its targets alone."""
+        keel_rig.AFI_SAFI["rt-constraint"] = (1, 132)
+        config = dict({f: {"import_policy": "accept-all", "export_policy": "accept-all"} for f in (V4, FAMILY)}, **{"rt-constraint": {}})
+        vrfs = [{"name": "red", "rd": "64512:1", "import_targets": ["64512:9"], "export_targets": ["64512:9"]}]
+        self.start({"router": {"asn": 64512, "router_id": US}, "vrfs": vrfs,
+                    "bgp": {"next_hop_tracking": False, "networks": [{"prefix": "20.77.0.0/24", "vrf": "red"}],
+                            "peers": [{"address": a, "asn": n, "passive": True, "families": config} for a, n in ((THEM, 64513), (OTHER, 64514))]}})
+        nine = (64512, b"\0\2\xfc\0\0\0\0\x09")
+        self.other = self.opened(address=OTHER, asn=64514, families=(V4, FAMILY, "rt-constraint"))
+        self.wait("our target, and the end", lambda: self.members(self.other) == ({nine}, 1), self.other.changed)
+        self.them = self.opened(families=(V4, FAMILY))  # without the family: gets and may get everything
+        self.wait("all targets", lambda: self.members(self.other) == ({nine, (0, b"")}, 1), self.other.changed)
+        self.say(*NETS)  # with the target 64512:7
+        self.wait("the routes", lambda: len(self.shown()) >= len(NETS))
+        self.assertFalse(self.other.ends() > 2 or self.other.table())  # waits for the memberships
+        self.member(8)
+        self.other.send(UPDATE, b"\0\0\0\6\x80\x0f\3\0\1\x84")
+        self.wait("End-of-RIB", lambda: self.other.ends() == 3, self.other.changed)
+        self.assertEqual(self.other.table(), set())
+        self.member(7)
+        self.wait("the routes of the target", lambda: self.other.table() == set(PREFIXES), self.other.changed)
+        self.no_member(7)
+        self.wait("no routes", lambda: not self.other.table(), self.other.changed)
+        if FAMILY == VPNV4:
+            self.member(9)
+            self.wait("our own route", lambda: self.other.table() == {"20.77.0.0/24"}, self.other.changed)
+        # the import targets change
+        self.keel.call("config.edit", {"merge": {"vrfs": [dict(vrfs[0], import_targets=["64512:10"])]}})
+        self.keel.call("config.commit")
+        ten = (64512, b"\0\2\xfc\0\0\0\0\x0a")
+        self.wait("the new target", lambda: self.members(self.other)[0] == {ten, (0, b"")}, self.other.changed)
+        self.them.close()
+        self.wait("our targets alone", lambda: self.members(self.other)[0] == {ten}, self.other.changed)
+        for method, more in (("bgp.refresh", {"direction": "import"}), ("bgp.reset", {})):
+            error = self.keel.answer(method, dict({"family": "rt-constraint", "scope": "all"}, **more))["error"]
+            self.assertEqual((error["code"], error["data"]["errors"][0]["path"]), (-32602, "/family"))
+        # malformed: 31 bits
+        self.other.send(UPDATE, b"\0\0\0\x0b\x80\x0f\x08\0\1\x84\x1f\0\0\0\0")
+        self.wait("the end of the session", self.other.closed, self.other.changed)
+
     # ---- rules of keel-policy(7) ----
 
     def test_rule_1_import_asks_for_exactly_this_family(self):
