@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""keelfwd outlives keeld: kill -9 and orderly stops of keeld under traffic lose and misdirect no packet. KEEL_ROUNDS (2) sets how often each is repeated.
+"""keelfwd outlives keeld: kill -9 and orderly stops of keeld under traffic lose and misdirect no packet. KEEL_ROUNDS (1) sets how often each is repeated.
 
     src --- rt (keeld and keelfwd, AS 64512; AF_XDP ports west, east) --- up (BIRD, AS 64601)
 """
@@ -14,7 +14,7 @@ from lab import cpus_of_lab, forwarder_pid, process_gone
 
 NAME = "forwarder"
 PROBE = os.path.join(BUILD, "tests", "bench", "probe")
-ROUNDS = int(os.environ.get("KEEL_ROUNDS", "2"))
+ROUNDS = int(os.environ.get("KEEL_ROUNDS", "1"))
 PPS = int(os.environ.get("KEEL_PPS", "20000"))
 ROUTES = int(os.environ.get("KEEL_ROUTES", "500"))
 PEER = "198.18.2.2"
