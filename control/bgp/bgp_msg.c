@@ -164,15 +164,17 @@ capability_add_path(struct rd v, struct bgp_open *out)
 	return !v.bad;
 }
 
-/* RFC 9234 4.1 */
-static bool
+/* RFC 9234 4.1. A capability of another length means nothing. */
+static void
 capability_role(struct rd v, struct bgp_open *out)
 {
-	uint16_t role = (uint16_t)(rd_u8(&v) + ROLE_PROVIDER);
+	uint16_t role;
 
+	if (rd_left(&v) != 1)
+		return;
+	role = (uint16_t)(rd_u8(&v) + ROLE_PROVIDER);
 	out->roles_differ |= out->role != ROLE_NONE && out->role != role;
 	out->role = role;
-	return !v.bad && rd_left(&v) == 0;
 }
 
 /* False: the capability has a wrong length. */
@@ -196,7 +198,8 @@ capability(uint8_t code, struct rd v, struct bgp_open *out)
 		capability_multiple_labels(v, out);
 		return true;
 	case CAP_ROLE:
-		return capability_role(v, out);
+		capability_role(v, out);
+		return true;
 	case CAP_GRACEFUL_RESTART:
 		return capability_graceful_restart(v, out);
 	case CAP_FOUR_OCTET_AS:

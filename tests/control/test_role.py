@@ -7,8 +7,9 @@ usage: test_role.py KEELD
 """
 import itertools
 import struct
+import time
 
-from keel_rig import NOTIFICATION, OPEN, UPDATE, V4, KeelTest, Speaker, attributes, main, nlri, update_of
+from keel_rig import NOTIFICATION, OPEN, UPDATE, V4, WAIT_S, KeelTest, Speaker, attributes, main, nlri, update_of
 
 US_AS = 64512
 # our role -> the peer's address, AS number, and role (RFC 9234 4.1)
@@ -90,10 +91,14 @@ class Role(KeelTest):
 
     def speak_role(self, ours, roles):
         address, asn, _ = PEERS[ours]
-        s = RoleSpeaker(self.namespace, roles, address=address, asn=asn, families=(V4,))
-        self.addCleanup(s.close)
-        s.up_at_all = s.established()
-        return s
+        end = time.monotonic() + WAIT_S
+        while True:  # keeld closes connections before it has configured its peers, and in idle hold
+            s = RoleSpeaker(self.namespace, roles, address=address, asn=asn, families=(V4,))
+            self.addCleanup(s.close)
+            s.up_at_all = s.established()
+            if s.up_at_all or self.mismatched(s):
+                return s
+            self.assertLess(time.monotonic(), end, self.keel.logged())
 
     def peer(self, ours):
         return self.keel.call("bgp.peers", {"peer": PEERS[ours][0]})["peers"][0]

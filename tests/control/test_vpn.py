@@ -397,7 +397,7 @@ class Vpn(KeelTest):
             self.assertEqual((status, err), (0, ""), line)
         family = self.keel.call("config.get", {"source": "candidate"})["document"]["bgp"]["peers"][0]["families"][FAMILY]
         self.assertEqual((family["keep_all_routes"], family["import_policy"]), (True, "accept-all"))
-        status, _, err = self.ctl(view + "undo peer %s keep-all-routes; undo peer %s route-policy accept-all import; undo peer %s enable; commit" % ((THEM,) * 3))
+        status, _, err = self.ctl(view + "undo peer %s keep-all-routes; undo peer %s route-policy accept-all import; undo peer %s enable; commit force" % ((THEM,) * 3))
         self.assertEqual((status, err), (0, ""))
         family = self.keel.call("config.get")["document"]["bgp"]["peers"][0]["families"][FAMILY]
         self.assertEqual(family, {"export_policy": "accept-all", "next_hop_unchanged": True, "enabled": False})
