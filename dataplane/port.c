@@ -10,6 +10,7 @@
 #include "lpm/arena.h"
 
 #include <dirent.h>
+#include <limits.h>
 #include <errno.h>
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
@@ -162,7 +163,17 @@ read_number(const char *path)
 	return n;
 }
 
-/* Free memory in hugepages of all sizes. */
+/* A number of pages of one size. */
+static unsigned long
+pages_of(const char *size, const char *which)
+{
+	char path[NAME_MAX + 64];
+
+	(void)snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/%s/%s_hugepages", size, which);
+	return read_number(path);
+}
+
+/* Free memory in hugepages of all sizes, without the pages that other processes have reserved. */
 static unsigned
 free_huge_mb(void)
 {
@@ -171,14 +182,13 @@ free_huge_mb(void)
 	struct dirent *e;
 
 	while (d != NULL && (e = readdir(d)) != NULL) {
-		char path[sizeof(e->d_name) + 64];
-		unsigned long page_kb;
+		unsigned long page_kb, available, reserved;
 
 		if (sscanf(e->d_name, "hugepages-%lukB", &page_kb) != 1)
 			continue;
-		(void)snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/%s/free_hugepages",
-			e->d_name);
-		kb += read_number(path) * page_kb;
+		available = pages_of(e->d_name, "free");
+		reserved = pages_of(e->d_name, "resv");
+		kb += available > reserved ? (available - reserved) * page_kb : 0;
 	}
 	if (d != NULL)
 		closedir(d);

@@ -237,8 +237,8 @@ class World:
         return self.effects(commit(self.rpc, list(patch)), wait)
 
     def edit(self, *lines):
-        """As commit(), through keelctl's views: lines typed from the system view on."""
-        status, r = self.ctl("; ".join(("system-view", *lines, "commit")))
+        """As commit(), through keelctl's views: lines typed from the system view on; the commit may end sessions."""
+        status, r = self.ctl("; ".join(("system-view", *lines, "commit force")))
         self.c.equal("keelctl '%s': exit status" % lines[-1], status, 0)
         return self.effects(r, True)
 

@@ -1,15 +1,18 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Starts that must fail: keeld reports the reason, ends with 1, and leaves interface and rules unchanged; a running keeld is not affected."""
+import contextlib
 import json
+import mmap
 import subprocess
 import sys
 
 import labtest
 from labtest import KEELD, Lab, need, out_folder
-from lab import cpus_of_lab
+from lab import Hugepages, cpus_of_lab, read
 
 NAME = "start"
+RESERVED_MB, MAP_HUGETLB = 640, 0x40000
 
 
 def config(**dataplane):
@@ -34,6 +37,17 @@ def host(lab):
     return lab.sh("rt", "ip rule; ip -6 rule; ip -o link show p | grep -o xdp; sysctl -a 2>/dev/null | grep 'conf.p.'", check=False)
 
 
+@contextlib.contextmanager
+def reserved(pages):
+    """Reserves all free hugepages but 32, without touching them. False: there are fewer than a keeld needs."""
+    free = int(read("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")) - int(read("/sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages"))
+    if free * 2 < RESERVED_MB:
+        yield False
+        return
+    with mmap.mmap(-1, (free - 32) << 21, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_HUGETLB):
+        yield True
+
+
 def test(checks):
     with Lab(out_folder(NAME)) as lab:
         for h in ("rt", "f"):
@@ -56,6 +70,13 @@ def test(checks):
         rpc.call("system.info")
         checks.equal("it stops in order", daemon.stop(), 0)
         checks.equal("all is put back", host(lab), before)
+
+        # pages that another process has reserved and not touched are free, and cannot be used
+        with Hugepages(int(read(Hugepages.PATH)) + RESERVED_MB // 2) as pages, reserved(pages) as there_are:
+            checks.true("another process reserves hugepages", there_are, pages)
+            daemon, rpc = lab.keeld("rt", config(), KEELD, name="reserved")
+            checks.true("it runs without hugepages", "hugepages=no" in daemon.logged(), daemon.logged()[-500:])
+            checks.equal("... and stops in order", daemon.stop(), 0)
 
 
 if __name__ == "__main__":
