@@ -1,12 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Roles and Only to Customer (RFC 9234) in a real keeld: the capability, mismatched roles, and which route reaches which peer with which OTC,
-against an oracle of RFC 9234 section 5. Needs root; else the exit status is 77.
+against an oracle of RFC 9234 section 5; BIRD as a customer that requires roles. Needs root; else the exit status is 77.
 
 usage: test_role.py KEELD
 """
 import itertools
+import os
 import struct
+import subprocess
 import time
 
 from keel_rig import NOTIFICATION, OPEN, UPDATE, V4, WAIT_S, KeelTest, Speaker, attributes, main, nlri, update_of
@@ -85,6 +87,19 @@ def advertised(ours, otc):
     return US_AS if ours in DOWN else None
 
 
+# BIRD in the namespace of keeld: a port of its own, because keeld listens at 179 of all addresses.
+BIRD = """
+router id 192.0.2.2;
+protocol device { }
+protocol static own { ipv4; route 30.0.0.0/24 blackhole; }
+protocol bgp keel {
+  local 192.0.2.2 port 1790 as 64601; neighbor 192.0.2.1 port 179 as 64512; multihop; connect delay time 1;
+  local role customer; require roles yes;
+  ipv4 { import all; export all; next hop address 192.0.2.99; };
+}
+"""
+
+
 class Role(KeelTest):
     def open_all(self):
         return {ours: self.speak_role(ours, (theirs,)) for ours, (_, _, theirs) in PEERS.items()}
@@ -155,6 +170,21 @@ class Role(KeelTest):
         self.reset("peer")
         self.assertTrue(self.speak_role("peer", ()).up_at_all)
         self.assertNotIn("peer_role", self.peer("peer"))
+
+    def test_bird(self):
+        """BIRD requires the role of its peer, and gets our routes with OTC."""
+        self.start(document())
+        file, socket = (os.path.join(self.folder, "bird." + end) for end in ("conf", "ctl"))
+        with open(file, "w") as f:
+            f.write(BIRD)
+        bird = subprocess.Popen(["ip", "netns", "exec", self.namespace, "bird", "-f", "-c", file, "-s", socket])
+        self.addCleanup(lambda: (bird.terminate(), bird.wait(WAIT_S)))
+
+        def route():
+            return subprocess.run(["birdc", "-s", socket, "show", "route", "for", "10.0.0.0/24", "all"], capture_output=True, text=True).stdout
+        self.wait("the route of BIRD", lambda: self.peer("provider")["families"][V4]["received"] == 1)
+        self.assertEqual(self.peer("provider")["peer_role"], "customer")
+        self.wait("our route at BIRD", lambda: "BGP.otc: %d\n" % US_AS in route())
 
 
 if __name__ == "__main__":
