@@ -86,7 +86,8 @@ udp_tunnel_take(
 
 	if (!is_tunnel(ip, len, header_len))
 		return false;
-	reason = check(ip, len, header_len, tunnels);
+	/* In a chain, buffers behind the UDP payload would exceed the new length of the packet. */
+	reason = m->nb_segs == 1 ? check(ip, len, header_len, tunnels) : DROP_udp_short;
 	if (reason != DROP_COUNT) {
 		burst_drop(b, m, reason);
 		return true;
@@ -97,6 +98,7 @@ udp_tunnel_take(
 	m->data_off = (uint16_t)(label - ETHER_LEN - (uint8_t *)m->buf_addr);
 	m->pkt_len = m->data_len = (uint16_t)(ETHER_LEN + udp_len - sizeof(struct rte_udp_hdr));
 	label[-ETHER_LEN] = 0;
+	m->ol_flags &= ~RTE_MBUF_F_RX_IP_CKSUM_MASK; /* the device checked the outer header only */
 	b->mpls.pkt[b->mpls.count] = m;
 	b->mpls.ip[b->mpls.count++] = label;
 	b->mpls.tunnelled++;

@@ -280,10 +280,62 @@ test_input(void **state)
 	lab_fib_down(&lab);
 }
 
+/* Gives a tunnel packet of `chain` buffers to udp_tunnel_take(). */
+static struct rte_mbuf
+take_tunnel(uint8_t *buffer, unsigned len, uint16_t chain)
+{
+	const unsigned total = 20 + 8 + 4; /* a label alone; Ethernet padding follows */
+	struct rte_ipv4_hdr h = {.version_ihl = RTE_IPV4_VHL_DEF,
+		.total_length = RTE_BE16(20 + 8 + 4),
+		.next_proto_id = IPPROTO_UDP,
+		.src_addr = EDGE,
+		.dst_addr = OWN};
+	uint16_t udp[4] = {0, RTE_BE16(UDP_TUNNEL_PORT), RTE_BE16(8 + 4), 0};
+	struct rte_mbuf m = {.buf_addr = buffer,
+		.buf_len = (uint16_t)len,
+		.data_len = (uint16_t)(ETHER_LEN + total),
+		.pkt_len = ETHER_LEN + total + 100u * (chain - 1u),
+		.nb_segs = chain,
+		.ol_flags = RTE_MBUF_F_RX_IP_CKSUM_GOOD};
+
+	memcpy(buffer + ETHER_LEN, &h, sizeof(h));
+	memcpy(buffer + ETHER_LEN + sizeof(h), udp, sizeof(udp));
+	burst_init(&burst, &stats, false);
+	assert_true(udp_tunnel_take(&burst, &m, buffer + ETHER_LEN, fib_reader(lab.fib)->tunnels));
+	return m;
+}
+
+/* Of a chain the tunnel takes no packet: padding in later buffers would follow the MPLS packet. */
+static void
+test_buffers(void **state)
+{
+	uint8_t buffer[128] = {0};
+	uint64_t dropped;
+	struct rte_mbuf m;
+
+	(void)state;
+	lab_fib_up(&lab);
+	make_tables();
+	m = take_tunnel(buffer, sizeof(buffer), 1);
+	assert_int_equal(burst.mpls.count, 1);
+	assert_int_equal(m.pkt_len, ETHER_LEN + 4);
+	/* the checksum of an IPv4 header below the label is unknown */
+	assert_int_equal(m.ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK, 0);
+	dropped = stats.drops[DROP_udp_short];
+	(void)take_tunnel(buffer, sizeof(buffer), 2);
+	assert_int_equal(burst.mpls.count, 0);
+	assert_int_equal(burst.dropped_count, 1);
+	assert_int_equal(stats.drops[DROP_udp_short], dropped + 1);
+	lab_fib_down(&lab);
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_input)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_buffers),
+		cmocka_unit_test(test_input),
+	};
 
 	role_enter_main();
 	role_enter_worker();
