@@ -348,7 +348,7 @@ start_forwarder(struct keeld *k) RUNS_ON(role_main)
 			return e;
 	f->ready.fire = ready_poll;
 	f->ended = (struct watch){.fd = forwarder_fd(k->forwarder), .ready = forwarder_ended};
-	e = watch_set(k->layers.main_thread, &f->ended, EPOLLIN);
+	e = watch_set(k->layers.main_thread, &f->ended, EPOLLRDHUP); /* an answer may be late */
 	if (e != 0)
 		return e;
 	if (!forwarder_state(k->forwarder)->inherited)

@@ -27,6 +27,7 @@
 /* Requests of one thread: keelfwd answers each before the next. */
 struct channel {
 	int fd; /* -1: not connected */
+	unsigned owed; /* answers that were late for their requests, and precede the next answer */
 };
 
 struct forwarder {
@@ -49,19 +50,38 @@ forwarder_is_used(void)
 
 /* ---- connections ---- */
 
+/* Receives the late answers. Returns 0, or -errno. */
+static int
+channel_settle(struct channel *c)
+{
+	struct forwarder_message late;
+	size_t body;
+	int rc;
+
+	for (; c->owed > 0; c->owed--) {
+		rc = forwarder_receive(c->fd, &late, &body, NULL, 0, NULL, NULL, 0, NULL);
+		if (rc != 0)
+			return rc;
+	}
+	return 0;
+}
+
 static int
 channel_call(struct channel *c, struct forwarder_message *m, size_t body, const void *tail,
 	size_t tail_bytes, int *fds, unsigned fd_max, unsigned *fd_count)
 {
 	uint32_t type = m->head.type;
 	size_t got;
-	int rc;
+	int rc = channel_settle(c);
 
 	m->head.magic = FORWARDER_MAGIC;
-	rc = forwarder_send(c->fd, m, body, tail, tail_bytes, NULL, 0);
-	memset(m, 0, sizeof(*m));
 	if (rc == 0)
+		rc = forwarder_send(c->fd, m, body, tail, tail_bytes, NULL, 0);
+	memset(m, 0, sizeof(*m));
+	if (rc == 0) {
 		rc = forwarder_receive(c->fd, m, &got, NULL, 0, NULL, fds, fd_max, fd_count);
+		c->owed = rc == -EAGAIN;
+	}
 	if (rc == 0 && m->head.type != type)
 		rc = -EPROTO;
 	return rc == -EAGAIN ? -ETIMEDOUT : rc;
@@ -80,7 +100,7 @@ channel_close(struct channel *c)
 {
 	if (c->fd >= 0)
 		(void)close(c->fd);
-	c->fd = -1;
+	*c = (struct channel){.fd = -1};
 }
 
 /* -ENOENT, -ECONNREFUSED: no keelfwd listens. */
@@ -306,7 +326,7 @@ static int
 open_with(struct forwarder *f, const struct forwarder_config *c, const struct text *config,
 	struct dataplane_error *err)
 {
-	struct forwarder_hello_answer hello;
+	struct forwarder_hello_answer hello = {0};
 	int rc = connect_or_spawn(f, c, &hello, err);
 
 	if (rc == 0 && hello.abi != forwarder_abi()) {

@@ -55,7 +55,7 @@ const struct forwarder_state *forwarder_current(void);
  */
 int forwarder_publish(
 	struct forwarder *f, const struct workers_config *c, struct dataplane_error *err);
-/* Becomes readable when keelfwd has ended. */
+/* Hangs up when keelfwd has ended. Readable also after a late answer. */
 int forwarder_fd(const struct forwarder *f);
 
 /* ---- for dataplane/ only: the process has a forwarder, so the call is for keelfwd ---- */
