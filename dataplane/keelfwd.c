@@ -279,8 +279,13 @@ static int
 answer(const struct client *c, struct forwarder_message *m, uint32_t type, const int *fds,
 	unsigned fd_count)
 {
+	/* A keeld of another version may have room for the fixed answers only. */
+	size_t body = type == FORWARDER_HELLO  ? sizeof(m->hello_answer)
+		      : type == FORWARDER_STOP ? 0
+					       : BODY;
+
 	m->head = (struct forwarder_header){.magic = FORWARDER_MAGIC, .type = type};
-	return forwarder_send(c->fd, m, BODY, NULL, 0, fds, fd_count);
+	return forwarder_send(c->fd, m, body, NULL, 0, fds, fd_count);
 }
 
 static const struct client *

@@ -1,12 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""keelfwd outlives keeld: kill -9 and orderly stops of keeld under traffic lose and misdirect no packet. KEEL_ROUNDS (1) sets how often each is repeated.
+"""keelfwd outlives keeld: kill -9 and orderly stops of keeld under traffic lose and misdirect no packet. KEEL_ROUNDS (1) sets how often each is repeated; KEEL_LATE_S (0): seconds for which keelfwd stops, more than 10.
 
     src --- rt (keeld and keelfwd, AS 64512; AF_XDP ports west, east) --- up (BIRD, AS 64601)
 """
 import os
 import signal
+import socket
+import struct
 import sys
+import threading
 
 import labtest
 from labtest import BUILD, KEELD, Lab, need, out_folder, peer, wait_established, wait_for
@@ -15,6 +18,7 @@ from lab import cpus_of_lab, forwarder_pid, process_gone
 NAME = "forwarder"
 PROBE = os.path.join(BUILD, "tests", "bench", "probe")
 ROUNDS = int(os.environ.get("KEEL_ROUNDS", "1"))
+LATE_S = int(os.environ.get("KEEL_LATE_S", "0"))
 PPS = int(os.environ.get("KEEL_PPS", "20000"))
 ROUTES = int(os.environ.get("KEEL_ROUTES", "500"))
 PEER = "198.18.2.2"
@@ -125,6 +129,30 @@ class Test:
         wait_for("our route at BIRD", self.at_bird, 30)
         self.c.true("%s: workers forwarded meanwhile" % what, self.sent() > before)
 
+    def hello(self):
+        """keeld of any version has room for the answer: 8 bytes of head and 72 of struct forwarder_hello_answer."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+            s.settimeout(10)
+            s.connect(self.lab.path("fwd.sock"))
+            s.send(struct.pack("=IIQI4x", 0x4B465744, 1, 0, 3))
+            self.c.equal("bytes of the answer to HELLO", len(s.recv(65536)), 80)
+
+    def late(self):
+        """keelfwd stops for longer than keeld waits: keeld goes on, and later answers belong to their requests."""
+        before = self.counted()
+        os.kill(self.pid, signal.SIGSTOP)
+        timer = threading.Timer(LATE_S, os.kill, (self.pid, signal.SIGCONT))
+        timer.start()
+        try:
+            self.stats()
+        finally:
+            timer.join()
+        self.c.comes_to("the counters of the ports after a late answer", self.counted, before)
+        self.keeld.must_run()
+
+    def counted(self):
+        return [p["rx_packets"] > 1000 for p in self.rpc.call("dataplane.stats")["ports"]]
+
     def run(self):
         self.build()
         self.pid = forwarder_pid(self.lab.path("fwd.sock"))
@@ -134,6 +162,9 @@ class Test:
             self.restart("orderly stop, %d" % i, signal.SIGTERM)
         got = self.probe_end()
         self.c.equal("of %d packets lost, misdirected, reordered" % got["sent"], (got["lost"], got["misdirected"], got["reordered"]), (0, 0, 0))
+        self.hello()
+        if LATE_S > 0:
+            self.late()
         self.rpc.close()
         self.keeld.stop()
         os.kill(self.pid, signal.SIGTERM)
