@@ -109,6 +109,17 @@ host_path_turn(void)
 
 /* ---- from the kernel ---- */
 
+/*
+ * Closes the descriptor of a TAP that was deleted: polls would report an error at once, again and
+ * again.
+ */
+static void
+tap_lost(struct port_host *h)
+{
+	(void)close(h->fd);
+	h->fd = -1;
+}
+
 /* Reads a frame into the buffer h->frame. False: there is none. */
 static bool
 tap_read(struct port_host *h, uint16_t port) RUNS_ON(role_host)
@@ -118,6 +129,8 @@ tap_read(struct port_host *h, uint16_t port) RUNS_ON(role_host)
 
 	rte_pktmbuf_reset(m);
 	n = read(h->fd, rte_pktmbuf_mtod(m, void *), rte_pktmbuf_tailroom(m));
+	if (n < 0 && errno == EBADFD)
+		tap_lost(h);
 	if (n < ETHER_LEN)
 		return false;
 	if (n < FRAME_MIN)
@@ -190,7 +203,7 @@ host_path_counters(uint16_t port, struct host_counters out[HOST_CLASSES])
 	memset(out, 0, HOST_CLASSES * sizeof(out[0]));
 	if (port_is_xdp(port))
 		return port_xdp_host_counters(port, out);
-	if (h == NULL || h->fd < 0)
+	if (h == NULL || port_host_way(port) != HOST_WAY_TAP)
 		return false;
 	for (unsigned c = 0; c < HOST_CLASSES; c++) {
 		out[c] = (struct host_counters){

@@ -18,7 +18,7 @@
 #define HOST_PATH_BUSY_NS 100000u /* after a turn with packets */
 #define HOST_PATH_LINK_NS 20000000u /* interval of host_path_links() */
 
-/* The descriptor of a TAP, for polling, or -1. */
+/* The descriptor of a TAP, for polling, or -1. host_path_drain() closes the descriptor of a TAP that was deleted. */
 int host_path_fd(uint16_t port);
 /*
  * Writes queued packets, of the most important class first, at most a burst of each class.

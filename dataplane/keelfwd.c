@@ -538,19 +538,22 @@ send_gleans(const struct keelfwd *k) RUNS_ON(role_host)
 		(void)send(c->fd, &m, sizeof(m), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* The descriptors of ports with a TAP, by port; -1: not polled. False: no port has a TAP. */
+/*
+ * The descriptors of ports with a TAP, by port; -1: not polled. False: no port has a TAP, or there are
+ * no workers.
+ */
 static bool
-watch_taps(const struct keelfwd *k, struct pollfd *p)
+watch_taps(struct pollfd *p)
 {
 	bool any = false;
 
 	for (uint16_t port = 0; port < PORTS_MAX; port++) {
 		p[port] = (struct pollfd){
-			.fd = k->running && port < port_count() ? host_path_fd(port) : -1,
+			.fd = workers_count() > 0 && port < port_count() ? host_path_fd(port) : -1,
 			.events = POLLIN};
 		any |= p[port].fd >= 0;
 	}
-	return any && workers_count() > 0;
+	return any;
 }
 
 static void
@@ -576,7 +579,7 @@ loop(struct keelfwd *k) RUNS_ON(role_host) RUNS_ON(role_main)
 
 		for (unsigned i = 0; i < CLIENTS_MAX; i++)
 			p[3 + i] = (struct pollfd){.fd = k->client[i].fd, .events = POLLIN};
-		taps = watch_taps(k, &p[CLIENTS_MAX + 3]);
+		taps = watch_taps(&p[CLIENTS_MAX + 3]);
 		(void)poll(p, RTE_DIM(p),
 			workers_count() == 0 ? -1
 			: taps		     ? TAP_POLL_MS

@@ -16,7 +16,7 @@ struct rte_mempool;
 
 /* The host path of a port (host_path.h). Writer: main in port_add(), then the host thread. */
 struct port_host {
-	int fd; /* of the TAP; -1: none */
+	int fd; /* of the TAP; -1: none, or deleted by an operator */
 	bool carrier; /* of the TAP */
 	bool link_unknown; /* the device does not report its link: the TAP always has a carrier */
 	bool frame_read; /* `frame` waits for room in the ring of the worker */

@@ -7,6 +7,7 @@
  * KEEL_VETH_WINDOW (100): limit for packets in flight, below the size of the smallest ring in
  * between, so a test kept off the CPU loses no packets.
  */
+#include "dataplane/host_path.h"
 #include "dataplane/xdp.h"
 #include "lab.h"
 #include "tests/lpm/size.h"
@@ -18,6 +19,7 @@
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -35,7 +37,7 @@ __lsan_default_suppressions(void)
 
 static char directory[] = "/tmp/keel-test-port-XXXXXX";
 static struct lab_fib lab;
-static uint16_t port_a, port_b;
+static uint16_t port_a, port_b, port_tap;
 static struct xdp *reserved; /* for the tests without EAL */
 
 static void
@@ -230,6 +232,12 @@ test_ports_come_up(void **state)
 	/* The refused port did not affect the others. */
 	assert_int_equal(port_count(), 2);
 	assert_true(attached_id("a1") != 0);
+	if (port_add(&(struct port_config){.name = "tap9",
+			     .device = "net_null0,no-rx=1",
+			     .vrf = LAB_VRF,
+			     .host_path = true},
+		    1, &port_tap, &err) != 0)
+		fail_msg("port_add tap9: %s", err.text);
 }
 
 static void
@@ -662,6 +670,26 @@ test_link_changes(void **state)
 	close(f.out);
 }
 
+/* The descriptor of a deleted TAP is closed: its errors would wake the host thread without end. */
+static void
+test_deleted_tap(void **state)
+{
+	struct pollfd p = {.events = POLLIN};
+
+	(void)state;
+	role_enter_host();
+	p.fd = host_path_fd(port_tap);
+	assert_true(p.fd >= 0);
+	assert_true(host_path_drain(port_tap));
+	assert_int_equal(host_path_fd(port_tap), p.fd);
+	run("ip link delete tap9");
+	assert_int_equal(poll(&p, 1, 10000), 1);
+	assert_true(host_path_drain(port_tap));
+	assert_int_equal(host_path_fd(port_tap), -1);
+	assert_true(host_path_drain(port_tap));
+	host_path_links();
+}
+
 static void
 test_stop_leaves_nothing(void **state)
 {
@@ -690,6 +718,7 @@ main(void)
 		cmocka_unit_test(test_errors_reach_the_sender),
 		cmocka_unit_test(test_unreachable_after_asking),
 		cmocka_unit_test(test_link_changes),
+		cmocka_unit_test(test_deleted_tap),
 		cmocka_unit_test(test_stop_leaves_nothing),
 	};
 
