@@ -243,9 +243,13 @@ dataplane_eal_mb(unsigned memory_mb)
 	return mb < EAL_MB_MIN ? EAL_MB_MIN : mb > EAL_MB_MAX ? EAL_MB_MAX : mb;
 }
 
-/* rte_eal_init() bound the calling thread to the CPU of the main lcore. */
+/*
+ * Before rte_eal_init(), because EAL's own threads get the CPUs of the caller without the CPUs of the
+ * lcores; if no CPU is left, the CPU of the main lcore. After rte_eal_init(), because EAL bound the
+ * caller to the CPU of the main lcore.
+ */
 static void
-restore_affinity(const struct dataplane_config *c)
+use_control_cpus(const struct dataplane_config *c)
 {
 	cpu_set_t set;
 
@@ -348,16 +352,17 @@ dataplane_init(const struct dataplane_config *c, bool *huge, struct dataplane_er
 	(void)rte_openlog_stream(c->messages != NULL ? c->messages : stderr);
 	xdp_messages(c->messages != NULL ? c->messages : stderr);
 	rte_log_set_global_level(RTE_LOG_WARNING);
+	use_control_cpus(c);
 	if (rte_eal_init(d->eal.argc, d->eal.argv) < 0) {
 		rc = rte_errno > 0 ? -rte_errno : -EIO;
-		restore_affinity(c);
+		use_control_cpus(c);
 		dataplane_fail(err, rc,
 			"DPDK's EAL did not start: %s (%s, %u MB; its messages give the reason)",
 			rte_strerror(-rc), *huge ? "hugepages" : "no hugepages", d->eal_mb);
 		destroy(d);
 		return rc;
 	}
-	restore_affinity(c);
+	use_control_cpus(c);
 	dp = d;
 	return 0;
 }
