@@ -293,6 +293,11 @@ json_t *config_merge(const json_t *document, const json_t *merge);
 void config_secrets_hide(json_t *document);
 void config_secrets_hide_diff(json_t *operations); /* of config_diff() */
 void config_secrets_hide_old(const json_t *operations, json_t *old); /* of config_diff_old() */
+/*
+ * For the parameters of a call, which may be wrong: hides every value under a key or a path that looks
+ * like a password.
+ */
+void config_secrets_hide_misplaced(json_t *params);
 void config_secrets_keep(json_t *document, const json_t *known);
 /* RFC 6902 operations that turn `from` into `to`. */
 json_t *config_diff(const json_t *from, const json_t *to);

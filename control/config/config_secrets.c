@@ -72,6 +72,38 @@ config_secrets_hide_old(const json_t *operations, json_t *old)
 	}
 }
 
+/* True when the key or the path may be a mistyped `password`, or the word of another program for it. */
+static bool
+may_be_secret(const char *name)
+{
+	static const char *const parts[] = {"pas", "pw", "secret", "md5", "auth", "key"};
+
+	for (size_t i = 0; name && i < sizeof(parts) / sizeof(parts[0]); i++)
+		if (strcasestr(name, parts[i]))
+			return true;
+	return false;
+}
+
+void
+config_secrets_hide_misplaced(json_t *params)
+{
+	const char *path = json_string_value(json_object_get(params, "path")), *key;
+	json_t *item;
+	void *next;
+	size_t i;
+
+	json_array_foreach(params, i, item) config_secrets_hide_misplaced(item);
+	json_object_foreach_safe(params, next, key, item)
+	{
+		bool secret = may_be_secret(key) || (!strcmp(key, "value") && may_be_secret(path));
+
+		if (secret && !json_is_boolean(item) && !json_is_null(item))
+			json_object_set_new(params, key, json_string(CONFIG_SECRET_HIDDEN));
+		else
+			config_secrets_hide_misplaced(item);
+	}
+}
+
 static bool
 same_text(const json_t *a, const json_t *b, const char *key, const char *absent)
 {

@@ -37,8 +37,8 @@ params_add(json_t *line, const json_t *params)
 	json_t *shown = json_deep_copy(params);
 	struct cut *c = calloc(1, sizeof(*c));
 
-	config_secrets_hide(shown);
-	config_secrets_hide_diff(json_object_get(shown, "patch"));
+	/* The parameters are not checked yet: a password may be in any place. */
+	config_secrets_hide_misplaced(shown);
 	if (c != NULL && json_object_size(shown) > 0) {
 		if (json_dump_callback(shown, cut_take, c, JSON_COMPACT | JSON_ENSURE_ASCII) == 0)
 			json_object_set(line, "params", shown);

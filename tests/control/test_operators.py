@@ -315,6 +315,17 @@ class Operators(KeelTest):
         with open(os.path.join(self.keel.state, "audit.log")) as f:
             self.assertNotIn("kept to ourselves", f.read())
 
+    def test_audit_hides_misplaced_passwords(self):
+        secret, path = "kept to ourselves", "/bgp/peers/0/password"
+        for params in ({"patch": {"op": "add", "path": path, "value": secret}}, {"pach": [{"op": "add", "path": path, "value": secret}]},
+                       {"patch": [{"op": "add", "path": path + "/", "value": secret}]}, {"password": secret, "merge": {}},
+                       {"patch": [{"op": "add", "path": "/bgp/peers/0/tcp-md5", "value": secret}]},
+                       {"merge": {"bgp": {"groups": [{"name": "g", "authentication-key": secret, "passive": True}]}}}):
+            self.bob.answer("config.edit", **params)
+        lines = self.audit()
+        self.assertEqual(lines[0]["params"]["merge"]["bgp"]["groups"][0], {"name": "g", "authentication-key": "***", "passive": True})
+        self.assertEqual((len(lines), json.dumps(lines).count(secret)), (6, 0))
+
     def test_audit_of_signals_and_timers(self):
         self.keel.call("config.edit", {"merge": {"description": "x"}})
         self.keel.call("config.commit", {"confirm_s": 1})
