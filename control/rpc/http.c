@@ -246,6 +246,11 @@ token_read(const char *path, char *out, size_t size)
 			strerror(errno));
 	if (fd >= 0)
 		close(fd);
+	if (n == (ssize_t)size - 1) {
+		log_event(LOG_ERROR, "http-token-file-too-long file=%s max=%zu", path, size - 2);
+		while (n > 0 && out[n - 1] != '\n') /* the beginning of a token is no token */
+			n--;
+	}
 	while (n > 0 && strchr(" \t\r\n", out[n - 1]) != NULL)
 		n--;
 	return n > 0 ? (size_t)n : 0;

@@ -147,6 +147,13 @@ class Operators(KeelTest):
         self.assertEqual(self.running("/description"), "of noc")
         self.assertEqual(self.http("config.commit", "a robot's secret")["error"]["code"], -32006)
 
+    def test_a_part_of_a_token_is_no_token(self):
+        line = "late: abcdefgh\n"
+        with open(os.path.join(self.folder, "tokens"), "w") as f:
+            f.write("ci: a robot's secret\n" + "#" * (4095 - 21 - len("late: abc") - 1) + "\n" + line)
+        self.assertEqual(self.http("config.diff", "abc"), 401)
+        self.assertIn("http-token-file-too-long", self.keel.logged())
+
     def test_conflict(self):
         self.alice.peer(2, description="of alice", password="kept to ourselves")
         self.alice.peer(51, description="of alice")
