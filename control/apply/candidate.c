@@ -296,13 +296,17 @@ apply_candidate_resolve(struct apply *apply, const struct apply_user *user, bool
 
 /* The candidate of the author. */
 static void
-own_follows(
-	struct apply *apply, struct candidate *c, uint32_t candidate_revision, const json_t *old)
+own_follows(struct apply *apply, struct candidate *c, const struct apply_user *user,
+	uint32_t candidate_revision, const json_t *old) RUNS_ON(role_main)
 {
 	json_t *next;
 
 	if (candidate_revision == c->revision) {
 		drop(apply, c);
+		return;
+	}
+	if (candidate_revision == 0 && json_object_size(c->causes) > 0) {
+		reconcile(apply, c, user); /* the conflicts with other authors stay */
 		return;
 	}
 	if (candidate_revision == 0) {
@@ -324,7 +328,7 @@ apply_candidates_follow(struct apply *apply, const struct apply_user *user,
 	struct candidate *own = find(apply, user);
 
 	if (own != NULL)
-		own_follows(apply, own, candidate_revision, old);
+		own_follows(apply, own, user, candidate_revision, old);
 	own = find(apply, user);
 	for (unsigned i = all->count; i-- > 0;) {
 		struct candidate *c = all->of[i];

@@ -70,7 +70,7 @@ bool apply_candidates_text(const struct apply *apply, char text[static CANDIDATE
 /*
  * A commit has replaced `old` by the running document: all candidates follow. `user` is the author (NULL:
  * keeld). The commit was of the author's candidate of `candidate_revision`; later edits remain edits. 0:
- * the commit was of another document; edits of the author win over it.
+ * the commit was of another document; edits of the author win over it, unless the candidate has conflicts.
  */
 void apply_candidates_follow(struct apply *apply, const struct apply_user *user,
 	uint32_t candidate_revision, const json_t *old) RUNS_ON(role_main);

@@ -186,6 +186,19 @@ class Operators(KeelTest):
         self.alice.call("config.commit")
         self.assertEqual(self.described(), ["of alice", None, None])
 
+    def test_a_conflict_outlives_a_rollback_by_its_author(self):
+        self.alice.peer(2, description="of alice")
+        self.bob.peer(2, shutdown=True)
+        self.bob.call("config.commit")
+        self.assertEqual(self.users()[self.alice.name][1], 1)
+        self.bob.peer(50, description="of bob")
+        self.bob.call("config.commit")
+        self.alice.call("config.rollback", to=1)
+        self.assertEqual(self.alice.answer("config.commit")["error"]["code"], -32006)
+        self.alice.call("config.resolve", keep="mine")
+        self.alice.call("config.commit")
+        self.assertEqual((self.running("/bgp/peers/0/shutdown"), self.described()), (True, ["of alice", None, None]))
+
     def test_a_conflict_ends_with_an_edit_or_a_rollback(self):
         self.alice.peer(2, description="of alice")
         self.bob.peer(2, description="of bob")
