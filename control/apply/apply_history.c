@@ -114,6 +114,7 @@ confirm_expired(struct timer *t) RUNS_ON(role_main)
 	struct apply_history *history =
 		(struct apply_history *)(void *)((char *)t - offsetof(struct apply_history, timer));
 	struct apply *apply = history->apply;
+	uint32_t waiting = history->current;
 	struct faults f = {0};
 	json_t *effects = NULL;
 	bool persisted;
@@ -121,8 +122,9 @@ confirm_expired(struct timer *t) RUNS_ON(role_main)
 	int err;
 
 	apply_commit_finish(apply);
-	if (!apply->history->waits)
-		return; /* confirmed by the commit just finished */
+	/* The commit just finished confirms the other, or waits for a time of its own. */
+	if (!apply->history->waits || apply->history->current != waiting)
+		return;
 	apply->history->waits = false;
 	log_event(LOG_WARNING, "commit-not-confirmed id=%u back_to=%u", apply->history->current,
 		apply->history->back_to);

@@ -359,6 +359,52 @@ test_two(void **state)
 	thread_free(main_thread);
 }
 
+static struct thread *window_thread;
+
+static void
+window_quit(struct timer *t)
+{
+	(void)t;
+	thread_quit(window_thread);
+}
+
+/* A time for confirmation ends during the next commit, which has a time of its own: the next commit stays. */
+static void
+test_windows(void **state)
+{
+	struct thread_config self = {.name = "main"};
+	struct timer quit = {.fire = window_quit};
+	struct config *next;
+	double remaining_s = 1;
+	unsigned calls = 0;
+
+	(void)state;
+	node_listens = false;
+	assert_int_equal(thread_adopt(&self, &window_thread), 0);
+	router_begin(&a, window_thread, "110");
+	router_commit(&a, "120", 1);
+	for (unsigned i = 0; i < 1000 && remaining_s > 0; i++) {
+		json_t *all = apply_commits_json(a.apply);
+
+		json_unpack(all, "{s:{s:f}}", "confirm", "remaining_s", &remaining_s);
+		json_decref(all);
+		usleep(10000);
+	}
+	assert_true(remaining_s <= 0);
+	next = config_of("130", "false");
+	assert_int_equal(apply_commit_start(a.apply, next->document,
+				 &(struct apply_commit_order){.confirm_s = 60}, committed, &calls),
+		0);
+	config_free(next);
+	assert_int_equal(timer_arm(window_thread, &quit, 1000000), 0);
+	assert_int_equal(thread_run(window_thread), 0);
+	assert_int_equal(calls, 1);
+	assert_int_equal(local_pref_of(&a), 130);
+	assert_int_equal(apply_commit_waiting(a.apply), 2);
+	router_end(&a);
+	thread_free(window_thread);
+}
+
 /* Runs also after a failed test. */
 static int
 remove_folders(void **state)
@@ -378,6 +424,7 @@ main(void)
 		cmocka_unit_test(test_policy),
 		cmocka_unit_test(test_keep),
 		cmocka_unit_test_teardown(test_two, remove_folders),
+		cmocka_unit_test_teardown(test_windows, remove_folders),
 	};
 
 	role_enter_main();
