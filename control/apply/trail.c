@@ -222,10 +222,16 @@ trail_add(struct trail *t, json_t *members)
 	json_decref(members);
 }
 
-/* Adds lines of a file. True: the list is full, and *next is set. */
+struct listing {
+	json_t *list;
+	unsigned limit;
+	size_t octets; /* of the lines */
+	uint64_t before, next;
+};
+
+/* Adds lines of a file. True: the list is full, and `next` is set. */
 static bool
-list_file(const struct trail *t, unsigned file, unsigned limit, uint64_t before, uint64_t *next,
-	json_t *list)
+list_file(const struct trail *t, unsigned file, struct listing *l)
 {
 	size_t end;
 	char *text = file_read(t, file, &end), *line;
@@ -235,13 +241,14 @@ list_file(const struct trail *t, unsigned file, unsigned limit, uint64_t before,
 		uint64_t id = line_id(line);
 		json_t *entry;
 
-		if (id == 0 || (before != 0 && id >= before))
+		if (id == 0 || (l->before != 0 && id >= l->before))
 			continue;
-		full = json_array_size(list) == limit;
+		full = json_array_size(l->list) == l->limit || l->octets >= TRAIL_LIST_MAX;
 		entry = full ? NULL : json_loads(line, 0, NULL);
 		if (entry != NULL) {
-			json_array_append_new(list, entry);
-			*next = id;
+			json_array_append_new(l->list, entry);
+			l->octets += strlen(line);
+			l->next = id;
 		}
 	}
 	free(text);
@@ -251,13 +258,11 @@ list_file(const struct trail *t, unsigned file, unsigned limit, uint64_t before,
 json_t *
 trail_list(const struct trail *t, unsigned limit, uint64_t before, uint64_t *next)
 {
-	json_t *list = json_array();
+	struct listing l = {.list = json_array(), .limit = limit, .before = before};
+	bool full = false;
 
-	*next = 0;
-	for (unsigned file = 0; list != NULL && file < TRAIL_FILES; file++) {
-		if (list_file(t, file, limit, before, next, list))
-			return list;
-	}
-	*next = 0;
-	return list;
+	for (unsigned file = 0; l.list != NULL && !full && file < TRAIL_FILES; file++)
+		full = list_file(t, file, &l);
+	*next = full ? l.next : 0;
+	return l.list;
 }

@@ -18,6 +18,8 @@
 #define TRAIL_FILES 4
 /* Octets of one line; a longer line is not written. */
 #define TRAIL_LINE_MAX 8192
+/* Octets of the lines of one list, plus one line: main parses them in one turn. */
+#define TRAIL_LIST_MAX (512u << 10)
 
 struct trail;
 
@@ -27,7 +29,7 @@ void trail_close(struct trail *t) RUNS_ON(role_main);
 /* Appends {id, time, ...members}; takes `members` over (NULL: out of memory). A failure is logged. */
 void trail_add(struct trail *t, json_t *members) RUNS_ON(role_main);
 /*
- * At most `limit` lines with an id below `before` (0: no bound), the newest first. *next: the bound for
+ * At most `limit` lines, and at most some TRAIL_LIST_MAX octets, with an id below `before` (0: no bound), the newest first. *next: the bound for
  * the next call; 0: there are no older lines. NULL: out of memory.
  */
 json_t *trail_list(const struct trail *t, unsigned limit, uint64_t before, uint64_t *next)

@@ -857,7 +857,8 @@ static const struct rpc_field history_result[] = {
 };
 
 static const struct rpc_field audit_params[] = {
-	{"limit?", "integer=1..1000", "Calls of one answer; 100 when absent."},
+	{"limit?", "integer=1..1000",
+		"Calls of one answer; 100 when absent. An answer with long lines has fewer."},
 	{"cursor?", "string", "`next` of the answer before."},
 	{0},
 };

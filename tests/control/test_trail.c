@@ -96,6 +96,9 @@ test_rotation(void **state)
 	(void)state;
 	for (unsigned i = 1; i <= count; i++)
 		add(t, i, each);
+	json_t *most = trail_list(t, 1000, 0, &(uint64_t){0});
+	assert_in_range(json_array_size(most) * each, TRAIL_LIST_MAX / 2, TRAIL_LIST_MAX + each);
+	json_decref(most);
 	kept = walk(t, 1000, (int)count);
 	assert_in_range(kept, (TRAIL_FILES - 1) * (TRAIL_FILE_MAX / (each + 100)), count - 400);
 	for (unsigned file = 0; file < TRAIL_FILES + 1; file++) {
