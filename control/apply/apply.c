@@ -916,7 +916,8 @@ apply_audit(struct apply *apply, const char *from, const char *method, const cha
 	trail_add(apply->trail, line);
 }
 
-static void
+/* 0, or the error of the commit or of the file. */
+static int
 reload_document(struct apply *apply, json_t *document, struct faults *f) RUNS_ON(role_main)
 {
 	int err;
@@ -932,10 +933,12 @@ reload_document(struct apply *apply, json_t *document, struct faults *f) RUNS_ON
 			log_event(LOG_ERROR, "reload-refused reason=commit-not-persisted");
 		break;
 	case RELOAD_COMMIT:
-		if (reload_commit(apply, document, f) != 0)
+		err = reload_commit(apply, document, f);
+		if (err != 0)
 			log_reload_refused(NULL, f);
 		break;
 	}
+	return err;
 }
 
 void
@@ -945,6 +948,7 @@ apply_reload(struct apply *apply)
 	char *message = NULL;
 	char users[CANDIDATES_TEXT_MAX], text[2 * CANDIDATES_TEXT_MAX];
 	json_t *document;
+	int err = 0;
 
 	apply_commit_finish(apply);
 	if (apply_candidates_text(apply, users)) {
@@ -960,12 +964,13 @@ apply_reload(struct apply *apply)
 	}
 	document = config_load(apply->config_file, &message, &f);
 	if (document != NULL)
-		reload_document(apply, document, &f);
+		err = reload_document(apply, document, &f);
 	else
 		log_reload_refused(message, &f);
 	apply_audit(apply, "signal", "SIGHUP",
 		message != NULL ? message
 		: f.count > 0	? f.fault[0].reason
+		: err != 0	? strerror(-err)
 				: NULL);
 	free(message);
 	faults_fini(&f);

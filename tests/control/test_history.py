@@ -200,6 +200,9 @@ class History(KeelTest):
             self.wait("going back", lambda: self.running()["description"] == "base")
             self.assertEqual(self.words(), ("base", "second"))
             self.assertIn("commit-not-persisted", self.keel.logged())
+            os.kill(self.keel.process.pid, signal.SIGHUP)
+            self.wait("the refusal", lambda: self.keel.call("audit.list", {"limit": 1})["calls"][0]["method"] == "SIGHUP")
+            self.assertEqual(self.keel.call("audit.list", {"limit": 1})["calls"][0].get("error", {}).get("code"), -32005)
             for end in ("kill", "stop"):
                 getattr(self.keel, end)()
                 self.keel.start()
