@@ -321,8 +321,7 @@ show_diff(struct ctl *ctl, const json_t *result)
 		putchar('\n');
 	}
 	if (i > 0)
-		puts("`resolve mine` replaces the other commit, `resolve theirs` drops these "
-		     "edits");
+		puts("`resolve mine` keeps these edits, `resolve theirs` drops them");
 }
 
 void

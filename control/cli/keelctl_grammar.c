@@ -75,9 +75,8 @@ const struct command_rule command_rules[] = {
 	{VIEW_ANY, COMMAND_SHOW_HISTORY, SHOW "history [ID]", false,
 		"The commits; or one commit, with what it changed in the document."},
 	{VIEW_ANY, COMMAND_SHOW_AUDIT, SHOW "audit", false,
-		"The last 100 calls that changed something, or tried to: who, from where, what, "
-		"and "
-		"the result. `rpc audit.list` pages further back."},
+		"The last 100 calls that changed something, or tried to, each with user, origin, "
+		"method and result. `rpc audit.list` lists older calls."},
 	{VIEW_ANY, COMMAND_SHOW_CANDIDATES, SHOW "candidates!", false,
 		"The users with edits that are not committed. Each user has a candidate. The word "
 		"is not abbreviated."},

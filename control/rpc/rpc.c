@@ -56,8 +56,8 @@ const struct rpc_error_text rpc_errors[] = {
 	{RPC_CONFLICT, "Conflict",
 		"Another commit has changed an object of the candidate since the candidate was "
 		"edited. `error.data.conflicts` has each object with both values: `base` from "
-		"before, `running` from the other commit, `candidate`. `config.resolve` takes one "
-		"side, `config.discard` drops all edits."},
+		"before, `running` from the other commit, `candidate`. `config.resolve` ends "
+		"all conflicts, `config.discard` drops all edits."},
 	{RPC_NEEDS_FORCE, "The commit ends sessions",
 		"The commit would end the sessions that `error.data.errors` names, and came with "
 		"`force` false. Nothing was changed. Repeat it with `force` true."},

@@ -583,6 +583,7 @@ config_rollback(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS
 
 	if (!rpc_integer(params, "to", 0, UINT32_MAX, &to, call))
 		return NULL;
+	apply_commit_finish(env->apply);
 	document = apply_commit_document(env->apply, (uint32_t)to);
 	stays = document == NULL || sessions_stay(env, params, document, call);
 	json_decref(document);

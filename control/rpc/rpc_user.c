@@ -24,9 +24,21 @@ rpc_user_of_token(struct rpc_user *u, const char *name, size_t len)
 	snprintf(u->name, sizeof(u->name), "token:%.*s", (int)len, name);
 }
 
+/* Names go into JSON, which has no octets beside UTF-8. */
+static bool
+is_plain(const char *name)
+{
+	size_t len = strlen(name);
+
+	for (size_t i = 0; i < len; i++)
+		if (name[i] <= ' ' || name[i] > '~')
+			return false;
+	return len > 0 && len < 64;
+}
+
 /*
  * Reads the file itself: a name service on the network could keep main waiting. A uid that the file
- * lacks has the name "uid:1000".
+ * lacks, or that has another alphabet there, has the name "uid:1000".
  */
 void
 rpc_user_name(struct rpc_user *u)
@@ -43,7 +55,7 @@ rpc_user_name(struct rpc_user *u)
 	if (f == NULL)
 		return;
 	while (fgetpwent_r(f, &entry, text, sizeof(text), &found) == 0) {
-		if (entry.pw_uid == uid && strlen(entry.pw_name) < 64) {
+		if (entry.pw_uid == uid && is_plain(entry.pw_name)) {
 			snprintf(u->name, sizeof(u->name), "%s", entry.pw_name);
 			break;
 		}
