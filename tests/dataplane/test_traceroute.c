@@ -124,11 +124,26 @@ probe_socket(const struct probe *p, const struct ip_addr *to)
 	return fd;
 }
 
+/* Sends the probe until an error is queued: a datagram may get lost, for example while a neighbour is resolved. */
+static bool
+send_probe(int fd, size_t len)
+{
+	static const uint8_t payload[1500];
+	struct pollfd wait = {.fd = fd};
+
+	for (unsigned i = 0; i < 60; i++) {
+		if (send(fd, payload, len, 0) < 0)
+			return false;
+		if (poll(&wait, 1, 1000) == 1)
+			return true;
+	}
+	return false;
+}
+
 /* Reads the error queued by the kernel for the socket. */
 static bool
 read_error(int fd, struct sock_extended_err *error, char *offender, size_t size)
 {
-	struct pollfd wait = {.fd = fd};
 	uint8_t control[512], payload[2048];
 	struct iovec iov = {payload, sizeof(payload)};
 	struct msghdr m = {.msg_iov = &iov,
@@ -136,7 +151,7 @@ read_error(int fd, struct sock_extended_err *error, char *offender, size_t size)
 		.msg_control = control,
 		.msg_controllen = sizeof(control)};
 
-	if (poll(&wait, 1, 60000) != 1 || recvmsg(fd, &m, MSG_ERRQUEUE) < 0)
+	if (recvmsg(fd, &m, MSG_ERRQUEUE) < 0)
 		return false;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c != NULL; c = CMSG_NXTHDR(&m, c)) {
 		union {
@@ -164,7 +179,6 @@ try_probe(const struct probe *p)
 {
 	char offender[INET6_ADDRSTRLEN] = "";
 	struct sock_extended_err e;
-	uint8_t payload[1500] = {0};
 	struct ip_addr to;
 	bool right;
 	int fd;
@@ -173,7 +187,7 @@ try_probe(const struct probe *p)
 		fprintf(stderr, "%s: no socket: %s\n", p->to, strerror(errno));
 		return false;
 	}
-	if (send(fd, payload, p->size, 0) < 0 || !read_error(fd, &e, offender, sizeof(offender))) {
+	if (!send_probe(fd, p->size) || !read_error(fd, &e, offender, sizeof(offender))) {
 		fprintf(stderr, "%s ttl %d size %u: nothing came\n", p->to, p->ttl, p->size);
 		close(fd);
 		return false;
