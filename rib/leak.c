@@ -176,7 +176,7 @@ struct places_entry {
 struct leak_places {
 	struct arena *arena;
 	unsigned size, keys;
-	uint64_t count;
+	uint64_t count, words;
 	struct places_entry *at;
 };
 
@@ -206,7 +206,7 @@ leak_places_clear(struct leak_places *p)
 		p->at[i] = (struct places_entry){0};
 	}
 	p->keys = 0;
-	p->count = 0;
+	p->count = p->words = 0;
 }
 
 void
@@ -266,6 +266,7 @@ leak_places_add(struct leak_places *p, uint64_t key, uint32_t block)
 			return -ENOMEM;
 		memset(grown + e->words, 0, (words - e->words) * sizeof(*grown));
 		p->keys += e->words == 0;
+		p->words += words - e->words;
 		e->key = key;
 		e->bits = grown;
 		e->words = words;
@@ -288,6 +289,12 @@ uint64_t
 leak_places_count(const struct leak_places *p)
 {
 	return p->count;
+}
+
+uint64_t
+leak_places_words(const struct leak_places *p)
+{
+	return p->words;
 }
 
 /* ---- origins ---- */

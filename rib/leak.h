@@ -44,8 +44,9 @@ int leak_places_add(struct leak_places *p, uint64_t key, uint32_t block);
 /* Adds the blocks of a key below 64 * words to the bitmap. */
 void leak_places_get(const struct leak_places *p, uint64_t key, uint64_t *bits, unsigned words);
 void leak_places_clear(struct leak_places *p);
-/* Number of pairs (key, block). */
+/* Number of pairs (key, block), and of words of all bitmaps. */
 uint64_t leak_places_count(const struct leak_places *p);
+uint64_t leak_places_words(const struct leak_places *p);
 
 /* ---- origins of imported paths ---- */
 

@@ -612,10 +612,30 @@ places_index(const struct shard_table *t)
 	return t->family == FAMILY_VPNV6_UNICAST;
 }
 
+/*
+ * True if there are more places than routes: old places are too many, routes are scattered, or a
+ * peer announces ever new targets.
+ */
+static bool
+places_crowded(struct shard *s, const struct shard_leak *l)
+{
+	static const enum family families[] = {FAMILY_VPNV4_UNICAST, FAMILY_VPNV6_UNICAST};
+	uint64_t places = 0, words = 0, routes = PLACES_SPARE;
+
+	for (unsigned i = 0; i < 2; i++) {
+		const struct shard_table *t = shard_table_of(s, VRF_DEFAULT, families[i]);
+
+		places += leak_places_count(l->places[i]);
+		words += leak_places_words(l->places[i]);
+		routes += t != NULL ? dest_count(t->dests) : 0;
+	}
+	return places > routes || words > routes;
+}
+
 /* Notes the place of a path for each of its targets. */
 static void
-places_note(const struct shard *s, struct shard_leak *l, const struct shard_table *t,
-	struct dest_id id, const struct rib_path *p)
+places_note(struct shard *s, struct shard_leak *l, const struct shard_table *t, struct dest_id id,
+	const struct rib_path *p)
 {
 	uint32_t serial, block = id.v / LEAK_BLOCK_IDS;
 	const uint8_t *at;
@@ -634,6 +654,11 @@ places_note(const struct shard *s, struct shard_leak *l, const struct shard_tabl
 		if (ext_community_is(c, EXT_ROUTE_TARGET) &&
 			leak_places_add(l->places[places_index(t)], c.v, block) != 0)
 			l->places_are = PLACES_UNKNOWN;
+	}
+	if (l->places_are == PLACES_UNKNOWN || places_crowded(s, l)) {
+		l->places_are = PLACES_UNKNOWN; /* until the next pass over all */
+		leak_places_clear(l->places[0]);
+		leak_places_clear(l->places[1]);
 	}
 	l->placed.set = p->accepted.v;
 	l->placed.serial = serial;
@@ -1585,6 +1610,7 @@ fill_walk_begin(struct shard *s, struct shard_leak *l, const struct shard_table 
 
 	walk_begin(&l->fill, t->dests);
 	l->fill_limit = l->fill.end;
+	l->fill_all |= l->places_are != PLACES_KNOWN; /* lost since the pass began */
 	if (l->fill_all)
 		return;
 	words = l->fill_limit / LEAK_BLOCK_IDS / 64 + 1;
@@ -1620,22 +1646,6 @@ fill_table_begin(struct shard *s, struct shard_leak *l)
 		fill_walk_begin(s, l, t);
 		return;
 	}
-}
-
-/* True if there are more places than routes: old places are too many, or routes are scattered. */
-static bool
-places_crowded(struct shard *s, const struct shard_leak *l)
-{
-	static const enum family families[] = {FAMILY_VPNV4_UNICAST, FAMILY_VPNV6_UNICAST};
-	uint64_t places = 0, routes = PLACES_SPARE;
-
-	for (unsigned i = 0; i < 2; i++) {
-		const struct shard_table *t = shard_table_of(s, VRF_DEFAULT, families[i]);
-
-		places += leak_places_count(l->places[i]);
-		routes += t != NULL ? dest_count(t->dests) : 0;
-	}
-	return places > routes;
 }
 
 /* A pass serves all instances that wait at its start. */

@@ -1315,6 +1315,47 @@ many_distinguishers_of_one_prefix(void **state)
 	model_end(&m);
 }
 
+/* A peer announces one route with ever new targets: the memory stays bounded, and instances still find their routes. */
+static void
+new_targets_need_bounded_memory(void **state)
+{
+	enum { ROUNDS = 4000, EACH = 100 };
+	struct route r = {.there = true, .serial = 1, .targets = 1, .hops = 1};
+	static struct model m;
+	struct arena *arena;
+	union leak_attrs a;
+	size_t before;
+
+	model_begin(&m, 1, false);
+	arena = m.rigs[0].arena;
+	m.in[1] = (struct model_instance){.exists = true, .label = 16, .import = 1};
+	instance_set(&m, 1);
+	m.up[0] = true;
+	rig_up(&m.rigs[0], 1, RIG_OWN_ASN, 1, false);
+	update(&m, 1, 0, 1, &r, 0, 1);
+	settle(&m);
+	before = arena_bytes(arena);
+	r.targets = 0;
+	attrs_make(&r, 0, &a);
+	a.a.ext_community_count = EACH;
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		struct rib_nlri n = {.prefix = prefix_at(1), .rd = {1}, .label = 20};
+
+		for (unsigned i = 0; i < EACH; i++)
+			ext_community_put(target_at(TARGETS + round * EACH + i),
+				a.a.var + a.a.as_path_len + 8 * i);
+		attr_set_derive(&a.a);
+		rig_update_in(&m.rigs[0], m.vpn_family, 1, &a.a, &n, 1, m.rigs[0].now_ns);
+	}
+	settle(&m);
+	assert_true(arena_bytes(arena) < before + (12u << 20));
+	m.in[2] = (struct model_instance){.exists = true, .label = 17, .import = 1};
+	instance_set(&m, 2);
+	settle(&m);
+	assert_int_equal(table_count(&m, m.table[2]), 1);
+	model_end(&m);
+}
+
 #ifndef KEEL_SANITIZED /* RLIMIT_AS */
 /* An instance without memory for its targets: the policies of the call count, and nothing else. */
 static void
@@ -1360,6 +1401,7 @@ main(void)
 		one_thread_test(refused_routes_go),
 		one_thread_test(a_target_goes_with_its_routes),
 		one_thread_test(many_distinguishers_of_one_prefix),
+		one_thread_test(new_targets_need_bounded_memory),
 #ifndef KEEL_SANITIZED
 		one_thread_test(policies_change_also_without_memory),
 #endif
