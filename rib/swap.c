@@ -346,7 +346,8 @@ swaps_orders(struct swaps *s, struct swap_order *out, unsigned max)
 	return n;
 }
 
-static void
+/* True: the first failure of the label. */
+static bool
 installed(struct swaps *s, struct swap *e, int result)
 {
 	bool failed = e->state == SWAP_RETRIED;
@@ -356,28 +357,32 @@ installed(struct swaps *s, struct swap *e, int result)
 		s->again |= failed;
 		figure_add(&s->failed, failed ? -1 : 0);
 		e->state = SWAP_INSTALLED;
-		return;
+		return false;
 	}
 	s->again |= !failed; /* routes with this label are withdrawn */
 	figure_add(&s->failed, failed ? 0 : 1);
 	e->state = SWAP_FAILED;
 	list_put(&s->failures, e);
+	return !failed;
 }
 
-void
+bool
 swaps_answer(struct swaps *s, const struct swap_order *order, unsigned count)
 {
+	bool fails = false;
+
 	for (unsigned i = 0; i < count; i++) {
 		struct swap **at = label_at(s, order[i].label);
 
 		if (order[i].present) {
-			installed(s, *at, order[i].result);
+			fails |= installed(s, *at, order[i].result);
 			continue;
 		}
 		arena_free(s->c.arena, *at);
 		*at = NULL;
 		figure_add(&s->in_use, -1);
 	}
+	return fails;
 }
 
 /* ---- rest and release ---- */

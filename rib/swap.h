@@ -67,8 +67,11 @@ struct swap_order {
 };
 /* Moves up to `max` orders into `out`, in order. Returns their number. */
 unsigned swaps_orders(struct swaps *s, struct swap_order *out, unsigned max) RUNS_ON(role_session);
-/* The answers, in the order of the orders. */
-void swaps_answer(struct swaps *s, const struct swap_order *order, unsigned count)
+/*
+ * The answers, in the order of the orders. True: a label failed for the first time, so swaps_tidy()
+ * should follow at once: routes with the label are withdrawn.
+ */
+bool swaps_answer(struct swaps *s, const struct swap_order *order, unsigned count)
 	RUNS_ON(role_session);
 /*
  * A bounded step, about each second. Messages made before `passed_ns` have left all streams.

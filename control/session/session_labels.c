@@ -68,10 +68,9 @@ labels_send(struct speaker *s)
 void
 speaker_labels(struct speaker *s, struct speaker_labels *l)
 {
-	swaps_answer(s->labels.swaps, l->order, l->count);
-	for (unsigned i = 0; i < l->count; i++)
-		if (l->order[i].result != 0) /* withdraws the routes at once */
-			timer_arm_sooner(s->thread, &s->labels.tidy, 0);
+	/* Further failures wait for the next second: tidy_fire() orders failed labels again. */
+	if (swaps_answer(s->labels.swaps, l->order, l->count))
+		timer_arm_sooner(s->thread, &s->labels.tidy, 0);
 	s->labels.sent = false;
 	s->export_all = true; /* messages waited for the labels */
 }

@@ -70,6 +70,31 @@ test_parts(void **state)
 	swaps_destroy(s);
 }
 
+/* The first failure of a label asks for a step at once, which orders the label again; further failures do not. */
+static void
+test_failures(void **state)
+{
+	struct swaps *s =
+		create(139, (struct swap_window){100, 40}, (struct swap_window){100, 40}, 0);
+	struct swap_order o;
+
+	(void)state;
+	assert_int_equal(label(s, 1, 16), 100);
+	for (unsigned i = 0; i < 5; i++) {
+		assert_int_equal(swaps_orders(s, &o, 1), 1);
+		o.result = -ENOSPC;
+		assert_int_equal(swaps_answer(s, &o, 1), i == 0);
+		assert_int_equal(swaps_tidy(s, (i + 1) * S, UINT64_MAX), i == 0);
+	}
+	assert_int_equal(label(s, 1, 16), 0);
+	assert_int_equal(swaps_orders(s, &o, 1), 1);
+	o.result = 0;
+	assert_false(swaps_answer(s, &o, 1));
+	assert_true(swaps_tidy(s, 6 * S, UINT64_MAX));
+	assert_int_equal(label(s, 1, 16), 100);
+	swaps_destroy(s);
+}
+
 #define PAIRS 64u
 #define LABELS 40u
 #define STEPS 200000u
@@ -199,6 +224,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_parts, make_arena, free_arena),
+		cmocka_unit_test_setup_teardown(test_failures, make_arena, free_arena),
 		cmocka_unit_test_setup_teardown(test_random, make_arena, free_arena),
 	};
 
