@@ -880,7 +880,6 @@ end_of_rib(struct decode *d, struct rd withdrawn, struct rd nlri)
 	d->u->end_of_rib_safi = f.form.safi;
 }
 
-/* Checks and results after all attributes were read. */
 /* RFC 9234 5: unicast routes. A route that leaked is treated as withdrawn. */
 static void
 only_to_customer(struct decode *d)
@@ -895,6 +894,7 @@ only_to_customer(struct decode *d)
 	fail_plain(d, TREAT_AS_WITHDRAW, UPDATE_OPTIONAL_ATTRIBUTE, ATTR_OTC);
 }
 
+/* Checks and results after all attributes were read. */
 static void
 conclude(struct decode *d, struct rd withdrawn, struct rd nlri)
 {
