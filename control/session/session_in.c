@@ -1004,7 +1004,6 @@ update_received(struct connection *c, const uint8_t *msg, size_t len, uint64_t n
 		table_ended(p);
 		restart_end_of_rib(&p->family[u.end_of_rib_family]);
 	}
-	rt_received(c, &u);
 	returns = update_returns(p, &u, s->attrs);
 	if (returns)
 		u.error.refused = REFUSED_ORIGINATOR_LOOP;
@@ -1019,6 +1018,7 @@ update_received(struct connection *c, const uint8_t *msg, size_t len, uint64_t n
 	else if (in.unusable_labels > 0)
 		peer_fault_labels(p, &in.unusable, in.unusable_labels, msg, len);
 	connection_heard(c, now);
+	rt_received(c, &u); /* last: may end the session */
 	return true;
 }
 

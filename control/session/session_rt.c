@@ -145,6 +145,7 @@ wait_fire(struct timer *t) RUNS_ON(role_session)
 	struct peer *p = container_of(t, struct peer, rt.wait);
 
 	if (p->rt.ended) {
+		p->speaker->rt.dirty = true;
 		filter_apply(p);
 		return;
 	}
@@ -183,7 +184,7 @@ rt_received(struct connection *c, const struct bgp_update *u)
 	struct peer *p = c->peer;
 	struct rt_nlri n;
 
-	if (!c->n.rt_constraint)
+	if (!c->n.rt_constraint || p->up != c)
 		return;
 	for (; rt_nlri_read(&withdrawn, &n); any = true)
 		membership(p, &n, false);
@@ -191,10 +192,8 @@ rt_received(struct connection *c, const struct bgp_update *u)
 		membership(p, &n, !refused);
 	if (any && !p->rt.ended)
 		timer_arm(p->speaker->thread, &p->rt.wait, RT_QUIET_NS);
-	if (any && p->rt.ended) {
-		p->speaker->rt.dirty = true;
+	if (any && p->rt.ended)
 		timer_arm_sooner(p->speaker->thread, &p->rt.wait, RT_GATHER_NS);
-	}
 	if (u->rt_end_of_rib && !p->rt.ended)
 		wait_end(p);
 }
