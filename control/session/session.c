@@ -502,6 +502,8 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 	 * peer with the most memory is flushed. RFC 4724 4.1: exports also wait for the tables of
 	 * the peers after a restart.
 	 */
+	if (!arena_is_short())
+		rt_work(s);
 	if (!arena_is_short() && !s->restarting) {
 		note_work("update groups");
 		if (s->groups != NULL) {
@@ -512,7 +514,6 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 			s->export_all |= whole != s->export_whole;
 			s->export_whole = whole;
 		}
-		rt_work(s);
 		note_work("export to peers");
 		more |= work_export(s, now_ns(), deadline_ns);
 	} else {

@@ -253,9 +253,10 @@ struct peer {
 			struct rt_want *at; /* sorted */
 			unsigned count, size;
 		} received, sent;
+		struct rt_list resent; /* `resends`: sent since the peer asked for a refresh */
 		bool all; /* too many were received: the peer gets all routes */
 		bool ended; /* End-of-RIB was received, or is not awaited any more */
-		bool end_sent, due;
+		bool end_sent, due, resends;
 		struct rt_filter *filter; /* a reference; NULL: no filter */
 		/* until End-of-RIB: its latest time; later: when changes become a filter */
 		struct timer wait;
@@ -685,6 +686,8 @@ void rt_up(struct peer *p) RUNS_ON(role_session);
 void rt_down(struct peer *p) RUNS_ON(role_session);
 /* The memberships of a decoded UPDATE. */
 void rt_received(struct connection *c, const struct bgp_update *u) RUNS_ON(role_session);
+/* The peer asks for our memberships again (RFC 2918 4). */
+void rt_refresh(struct connection *c) RUNS_ON(role_session);
 /* Computes what peers are sent, after a change. */
 void rt_work(struct speaker *s) RUNS_ON(role_session);
 /* Sends due memberships, while there is room. */

@@ -1118,6 +1118,9 @@ refresh_message(struct connection *c, const uint8_t *msg, size_t len) RUNS_ON(ro
 		message_refuse(c, &e, msg, len);
 		return true;
 	}
+	if (!r.ignore && r.subtype == REFRESH_REQUEST && r.afi == AFI_IPV4 &&
+		r.safi == SAFI_RT_CONSTRAINT)
+		rt_refresh(c);
 	f = family_from_afi_safi(r.afi, r.safi);
 	/* RFC 2918 4: ignored for a family that was not negotiated. */
 	if (!r.ignore && f != FAMILY_COUNT && (c->n.families & 1u << f)) {

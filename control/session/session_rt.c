@@ -343,7 +343,8 @@ send_step(struct peer *p, const struct rt_list *want) RUNS_ON(role_session)
 	struct connection *c = p->up;
 	struct rt_want some[RT_MESSAGE];
 	bool withdraw = false;
-	unsigned n = difference(want, &p->rt.sent, some, RT_MESSAGE);
+	unsigned n =
+		difference(want, p->rt.resends ? &p->rt.resent : &p->rt.sent, some, RT_MESSAGE);
 	uint8_t *tail;
 	size_t room;
 
@@ -352,17 +353,21 @@ send_step(struct peer *p, const struct rt_list *want) RUNS_ON(role_session)
 		withdraw = true;
 	}
 	if (n == 0 && p->rt.end_sent) {
-		p->rt.due = false;
+		list_free(p->speaker, &p->rt.resent);
+		p->rt.due = p->rt.resends = false;
 		return false;
 	}
 	tail = connection_tail(c, BGP_MSG_MAX, &room);
 	if (tail == NULL)
 		return false;
 	for (unsigned i = 0; i < n; i++) {
-		if (withdraw)
+		if (withdraw) {
 			list_remove(&p->rt.sent, &some[i]);
-		else if (list_add(p->speaker, &p->rt.sent, &some[i]) < 0)
+			list_remove(&p->rt.resent, &some[i]);
+		} else if (list_add(p->speaker, &p->rt.sent, &some[i]) < 0 ||
+			   (p->rt.resends && list_add(p->speaker, &p->rt.resent, &some[i]) < 0)) {
 			n = i; /* again later */
+		}
 	}
 	if (n == 0 && !withdraw)
 		return false;
@@ -393,16 +398,35 @@ rt_work(struct speaker *s)
 {
 	struct peer *p;
 
-	if (!s->rt.dirty)
-		return;
+	if (s->rt.dirty)
+		RING_EACH(p, &s->established, established)
+		{
+			if (p->up == NULL || !p->up->n.rt_constraint)
+				continue;
+			p->rt.due = true;
+			peer_export_due(p);
+		}
 	s->rt.dirty = false;
-	RING_EACH(p, &s->established, established)
-	{
-		if (p->up == NULL || !p->up->n.rt_constraint)
-			continue;
-		p->rt.due = true;
-		peer_export_due(p);
-	}
+	/* Exports wait until all peers have sent their tables. VPN tables wait for our memberships. */
+	if (s->restarting)
+		RING_EACH(p, &s->established, established)
+		{
+			if (p->rt.due)
+				rt_send(p);
+		}
+}
+
+void
+rt_refresh(struct connection *c)
+{
+	struct peer *p = c->peer;
+
+	if (!c->n.rt_constraint)
+		return;
+	list_free(p->speaker, &p->rt.resent);
+	p->rt.resends = p->rt.due = true;
+	p->rt.end_sent = false;
+	peer_export_due(p);
 }
 
 int
@@ -446,7 +470,7 @@ rt_down(struct peer *p)
 {
 	timer_cancel(p->speaker->thread, &p->rt.wait);
 	rt_free(p);
-	p->rt.all = p->rt.ended = p->rt.end_sent = p->rt.due = false;
+	p->rt.all = p->rt.ended = p->rt.end_sent = p->rt.due = p->rt.resends = false;
 	p->speaker->rt.dirty = true;
 }
 
@@ -455,6 +479,7 @@ rt_free(struct peer *p)
 {
 	list_free(p->speaker, &p->rt.received);
 	list_free(p->speaker, &p->rt.sent);
+	list_free(p->speaker, &p->rt.resent);
 	if (p->rt.filter != NULL)
 		p->rt.filter->refs--;
 	p->rt.filter = NULL;

@@ -40,6 +40,7 @@
 static bool node_listens = true; /* false: the test starts the listeners */
 static uint32_t node_journal = 4096; /* entries; a small one is lapped */
 static unsigned node_shards = 1;
+static bool node_restarted; /* speaker_config.restarted, of the next node */
 
 struct node {
 	struct arena *arena;
@@ -214,7 +215,8 @@ node_begin_with(struct node *n, uint32_t asn, uint32_t id, uint32_t tombstones_m
 		.event_release = node_event_release,
 		.ctx = n,
 		.asn = asn,
-		.router_id = id};
+		.router_id = id,
+		.restarted = node_restarted};
 	struct thread_config rib = {.name = "rib", .work = node_shard_work};
 	struct thread_config session = {.name = "session",
 		.start = speaker_start,

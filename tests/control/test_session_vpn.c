@@ -461,6 +461,56 @@ test_limit(void **state)
 	end();
 }
 
+/* The next message is the End-of-RIB of memberships (RFC 4684): we have no instance. */
+static void
+expect_memberships_end(void)
+{
+	static const uint8_t end_of_rib[] = {0, 0, 0, 6, 0x80, 15, 3, 0, 1, 132};
+	const uint8_t *p;
+
+	do {
+		p = script_next(&s);
+		assert_non_null(p);
+		assert_int_equal(s.type, BGP_UPDATE);
+	} while (s.len != BGP_HEADER_LEN + sizeof(end_of_rib) ||
+		 memcmp(p + BGP_HEADER_LEN, end_of_rib, sizeof(end_of_rib)) != 0);
+}
+
+static void
+check_memberships(void)
+{
+	static const uint8_t refresh[] = {0, 1, 0, 132};
+	struct config_peer c = vpn_config();
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+	uint8_t msg[BGP_HEADER_LEN + sizeof(refresh)];
+
+	c.rt_constraint = o.rt_constraint = true;
+	o.families = BOTH;
+	node_begin(&n, OWN_AS, OWN_ID);
+	node_peer(&n, 1, &c, policy_accept_all());
+	script_establish(&s, &n, 2, &o);
+	expect_memberships_end();
+	/* RFC 2918 4 */
+	memset(msg, 0xff, 16);
+	msg[16] = 0;
+	msg[17] = sizeof(msg);
+	msg[18] = BGP_ROUTE_REFRESH;
+	memcpy(msg + BGP_HEADER_LEN, refresh, sizeof(refresh));
+	script_send(&s, msg, sizeof(msg));
+	expect_memberships_end();
+	end();
+}
+
+/* Memberships go at once, also after a restart: the peer sends its VPN tables after them, and we advertise after its tables. */
+static void
+test_memberships(void **state)
+{
+	check_memberships();
+	node_restarted = true;
+	check_memberships();
+	node_restarted = false;
+}
+
 /* A peer without the families: refused, with our families in the NOTIFICATION (RFC 5492 5). */
 static void
 test_not_common(void **state)
@@ -493,6 +543,7 @@ main(void)
 		cmocka_unit_test(test_refresh),
 		cmocka_unit_test(test_restart),
 		cmocka_unit_test(test_limit),
+		cmocka_unit_test(test_memberships),
 		cmocka_unit_test(test_not_common),
 	};
 
