@@ -152,7 +152,7 @@ class Operators(KeelTest):
         with open(os.path.join(self.folder, "tokens"), "w") as f:
             f.write("ci: a robot's secret\n" + "#" * (4095 - 21 - len("late: abc") - 1) + "\n" + line)
         self.assertEqual(self.http("config.diff", "abc"), 401)
-        self.assertIn("http-token-file-too-long", self.keel.logged())
+        self.wait("the log line", lambda: "http-token-file-too-long" in self.keel.logged())
 
     def test_conflict(self):
         self.alice.peer(2, description="of alice", password="kept to ourselves")
