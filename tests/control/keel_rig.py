@@ -22,6 +22,7 @@ V4, V6, VPNV4, VPNV6 = "ipv4-unicast", "ipv6-unicast", "vpnv4-unicast", "vpnv6-u
 AFI_SAFI = {V4: (1, 1), V6: (2, 1), VPNV4: (1, 128), VPNV6: (2, 128)}
 FAMILY = os.environ.get("FAMILY", V4)  # of the routes in the tests of soft reset
 VPN = FAMILY in (VPNV4, VPNV6)
+VRF = "t%d" % os.getpid() if "VRF" in os.environ else None  # the VPN instance of all peers and networks
 LABELS = {"next_hop_unchanged": True} if VPN else {}  # of a family between external peers: a label stays with its next hop
 RD = struct.pack(">HHI", 0, 64512, 7)  # 64512:7
 TARGET = struct.pack(">BBHI", 0, 2, 64512, 7)  # rt:64512:7
@@ -104,6 +105,14 @@ def withdrawal_of(family, routes):
 
 def end_of_rib(family):
     return bytes(4) if family == V4 else withdrawal_of(family, b"")
+
+
+def inside(document):
+    """The document, or a part of it, with all peers and networks in the instance VRF."""
+    if VRF is None or "bgp" not in document:
+        return document
+    bgp = {key: [dict(x, vrf=VRF) for x in value] if key in ("peers", "networks") else value for key, value in document["bgp"].items()}
+    return dict(document, bgp=bgp)
 
 
 class Speaker:
@@ -295,10 +304,15 @@ class Keel:
             return json.load(f)
 
     def answer(self, method, params=None):
+        params = dict(params or {})
+        if VRF and "merge" in params:
+            params["merge"] = inside(params["merge"])
+        elif VRF and method in ("bgp.refresh", "bgp.reset", "rib.routes"):
+            params["vrf"] = VRF
         with socket.socket(socket.AF_UNIX) as s:
             s.settimeout(WAIT_S)
             s.connect(self.path)
-            s.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params or {}}).encode() + b"\n")
+            s.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n")
             return json.loads(s.makefile().readline())
 
     def call(self, method, params=None):
@@ -377,15 +391,25 @@ class KeelTest(unittest.TestCase):
         self.namespace = "commit-apply%d" % os.getpid()
         subprocess.run(["ip", "netns", "add", self.namespace], check=True)
         self.addCleanup(subprocess.run, ["ip", "netns", "del", self.namespace], check=True)
+        self.give_addresses()
+
+    def give_addresses(self):
         words = ["link set lo up", "addr add 2001:db8::1/64 dev lo"]
-        for line in words + ["addr add 192.0.2.%d/24 dev lo" % i for i in (1, 2, 3, 50, 51, 52)]:
+        for line in words + ["addr add 192.0.2.%d/24 dev lo" % i for i in (1, 2, 3, 50, 51, 52, 53)]:
             subprocess.run(["ip", "-n", self.namespace] + line.split(), check=True)
 
     def start(self, document):
         if "RIB_THREADS" in os.environ:
             document = dict(document, dataplane={"rib_threads": int(os.environ["RIB_THREADS"])})
-        self.keel = Keel(self.namespace, self.folder, document)
+        if VRF:
+            self.addCleanup(ip, "netns", "del", "keel-" + VRF, check=False)
+            document = dict(inside(document), vrfs=[{"name": VRF}])
+        self.keel = (HostKeel if VRF else Keel)(self.namespace, self.folder, document)
         self.addCleanup(self.end)
+        if VRF:  # the speakers and their addresses are in the namespace of the instance
+            self.assertLessEqual({p["vrf"] for p in self.keel.call("bgp.peers")["peers"]}, {VRF})
+            self.namespace = "keel-" + VRF
+            self.give_addresses()
 
     def end(self):
         self.keel.stop()

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """VPN families against a real keeld: routes of rib.routes and keelctl with distinguishers and labels, and keel-policy(7) rules 1, 2, 6, 9 to 12 and
 15 for a VPN family beside IPv4 unicast. Rules 3 to 5, 7, 8, 13 and 14: test_keep.py and test_plan.py with FAMILY. FAMILY: vpnv4-unicast (default)
-or vpnv6-unicast. Needs root (a network namespace); else the exit status is 77.
+or vpnv6-unicast. With VRF=1 and FAMILY=ipv6-unicast the same rules, with all peers in a VPN instance. Needs root (a network namespace); else the exit status is 77.
 
 usage: test_vpn.py KEELD KEELCTL [Vpn.TEST...]
 """
@@ -14,12 +14,14 @@ import time
 
 os.environ.setdefault("FAMILY", "vpnv4-unicast")
 import keel_rig
-from keel_rig import AFI_SAFI, FAMILY, REFRESH, THEM, UPDATE, US, V4, VPNV4, KeelTest, attributes, nlri, nlri_of, update_of, withdrawal_of
+from keel_rig import AFI_SAFI, FAMILY, REFRESH, THEM, UPDATE, US, V4, VPN, VPNV4, VRF, KeelTest, attributes, nlri, nlri_of, update_of, withdrawal_of
 
 KEELCTL = sys.argv.pop(2)
 OTHER = "192.0.2.3"
 NOT_FOUND = -32004
 SHORT = FAMILY.split("-")[0]
+WORDS = ("vpn-instance", VRF, SHORT + "-family") if VRF else (SHORT,)  # of a command
+HOP = THEM if VPN else "2001:db8::2"
 NETS = ["20.0.%d.0" % i if FAMILY == VPNV4 else "2001:db8:%x::" % (i + 1) for i in range(4)]
 LENGTH = 24 if FAMILY == VPNV4 else 48
 PREFIXES = ["%s/%d" % (n, LENGTH) for n in NETS]
@@ -52,7 +54,7 @@ class Vpn(KeelTest):
         self.established = {p["address"]: p["established_count"] for p in self.keel.call("bgp.peers")["peers"]}
 
     def say(self, *nets, rd="64512:7"):
-        self.them.send(UPDATE, update_of(FAMILY, THEM, (64513,), b"".join(route(n, rd, 100 + i) for i, n in enumerate(nets))))
+        self.them.send(UPDATE, update_of(FAMILY, HOP, (64513,), b"".join(route(n, rd, 100 + i) for i, n in enumerate(nets))))
 
     def peer(self, address=THEM):
         return [p for p in self.keel.call("bgp.peers")["peers"] if p["address"] == address][0]
@@ -291,7 +293,7 @@ class Vpn(KeelTest):
         self.wait("the requests", lambda: all(s.requests(since, FAMILY) for s in (self.them, self.other)))
         for s in (self.them, self.other):
             self.assertEqual((len(s.requests(since)), len(s.requests(since, FAMILY))), (1, 1))
-        status, out, _ = self.ctl("refresh", "bgp", SHORT, THEM, "import")
+        status, out, _ = self.ctl("refresh", "bgp", *WORDS, THEM, "import")
         self.assertEqual(status, 0)
         self.still_up()
 
@@ -302,7 +304,7 @@ class Vpn(KeelTest):
         self.assertEqual((actions, job), ({THEM: ("unsupported", "not-negotiated")}, None))
         actions, job = self.refresh("import", V4, scope="peer", peer=THEM)
         self.assertEqual((actions, job), ({THEM: ("unsupported", "no-route-refresh")}, None))
-        status, _, _ = self.ctl("refresh", "bgp", SHORT, THEM, "import")
+        status, _, _ = self.ctl("refresh", "bgp", *WORDS, THEM, "import")
         self.assertEqual((status, self.them.requests(since)), (1, []))
         self.still_up()
 
@@ -341,8 +343,9 @@ class Vpn(KeelTest):
         for scope, words in (("internal", ("internal",)), ("slow-peer", ("slow-peer",))):
             error = self.keel.answer("bgp.reset", {"family": FAMILY, "scope": scope, "force": True})["error"]
             self.assertEqual(error["code"], NOT_FOUND)
-            self.assertEqual(self.ctl("reset", "bgp", SHORT, *words)[0], 1)
-        status, out, _ = self.ctl("--json", "reset", "bgp", SHORT, THEM)
+            if VPN or scope != "slow-peer":  # an instance has no such command
+                self.assertEqual(self.ctl("reset", "bgp", *WORDS, *words)[0], 1)
+        status, out, _ = self.ctl("--json", "reset", "bgp", *WORDS, THEM)
         self.assertEqual(status, 0)
         self.assertEqual([(p["address"], p["action"], sorted(p["families_dropped"])) for p in json.loads(out)["peers"]], [(THEM, "reset", families)])
         self.wait("the end of the session", self.them.closed, self.them.changed)
