@@ -239,6 +239,7 @@ peers_stop(struct speaker *s) RUNS_ON(role_session)
 
 		if (p == NULL)
 			continue;
+		restart_leave(p);
 		peer_stop(p, &note);
 		peer_faults_stop(p);
 	}

@@ -164,6 +164,12 @@ void speaker_label_figures(const struct speaker *s, struct swaps_figures *out);
  * have the whole input.
  */
 bool speaker_restart_complete(struct speaker *s) RUNS_ON(role_session);
+/*
+ * The process ends for good, or forwarding has ended: speaker_stop() ends all sessions by Cease. With
+ * config.restarts and without this call speaker_stop() closes sessions with graceful restart without a
+ * NOTIFICATION, so that the peers keep the routes for the next process.
+ */
+void speaker_restart_cancel(struct speaker *s) RUNS_ON(role_session);
 /* Ends the restart: advertisements begin. */
 void speaker_restart_end(struct speaker *s) RUNS_ON(role_session);
 

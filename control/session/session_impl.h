@@ -376,6 +376,7 @@ struct speaker {
 		uint64_t after;
 	} input[SHARDS_MAX];
 	bool restarting; /* speaker_config.restarted, until speaker_restart_end() */
+	bool ends; /* speaker_restart_cancel() */
 	bool starved; /* no batch was free, or too many runs are unfinished */
 	/*
 	 * Input goes to the shards in runs of limited size, and reading stops while runs_max() runs
@@ -622,6 +623,8 @@ void refresh_end_of_rib(struct peer_family *f) RUNS_ON(role_session);
 void refresh_ended(struct peer_family *f) RUNS_ON(role_session);
 
 /* session_restart.c */
+/* On stop: ends a session so that the peer keeps our routes, if the next process continues. */
+void restart_leave(struct peer *p) RUNS_ON(role_session);
 void restart_init(struct peer_family *f);
 /* Adds to an OPEN what the peer needs to keep our routes over our restart. */
 void restart_offer(const struct speaker *s, struct bgp_open_options *o) RUNS_ON(role_session);

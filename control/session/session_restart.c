@@ -220,6 +220,26 @@ speaker_restart_end(struct speaker *s)
 }
 
 void
+speaker_restart_cancel(struct speaker *s)
+{
+	s->ends = true;
+}
+
+/* RFC 4724 4.2: a helper keeps the routes if the session ends without a NOTIFICATION. */
+void
+restart_leave(struct peer *p)
+{
+	const struct speaker *s = p->speaker;
+	struct connection *c = p->up;
+
+	if (!s->config.restarts || s->ends || c == NULL || !c->open.graceful_restart ||
+		!p->config.capabilities.graceful_restart)
+		return;
+	p->running = false; /* no new attempt */
+	connection_event(c, EV_TCP_FAIL, NULL);
+}
+
+void
 restart_init(struct peer_family *f)
 {
 	f->restart.fire = restart_fire;
