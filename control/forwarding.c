@@ -285,6 +285,19 @@ on_session_restart_end(void *arg) RUNS_ON(role_session)
 	speaker_restart_end(arg);
 }
 
+static void
+on_session_restart_cancel(void *arg) RUNS_ON(role_session)
+{
+	speaker_restart_cancel(arg);
+}
+
+void
+forwarding_leave(struct keeld *k)
+{
+	if (k->forwarder != NULL && k->layers.session_thread != NULL)
+		layers_call_session(&k->layers, on_session_restart_cancel, k->layers.speaker);
+}
+
 static bool
 tables_ready(struct keeld *k) RUNS_ON(role_main)
 {
@@ -327,6 +340,7 @@ forwarder_ended(struct watch *w, uint32_t events) RUNS_ON(role_main)
 	(void)events;
 	log_event(LOG_ERROR, "forwarder-ended pid=%u", forwarder_state(f->k->forwarder)->pid);
 	f->k->failed = true;
+	forwarding_leave(f->k);
 	thread_quit(f->k->layers.main_thread);
 }
 

@@ -17,6 +17,8 @@ int forwarding_open(struct keeld *k) RUNS_ON(role_main);
  * 0, -errno (logged).
  */
 int forwarding_start(struct keeld *k) RUNS_ON(role_main);
+/* With keelfwd: sessions end by Cease, because no keeld continues. Before wiring_stop(). */
+void forwarding_leave(struct keeld *k) RUNS_ON(role_main);
 /* After wiring_stop(): stops the workers of this process. Workers of keelfwd continue. */
 void forwarding_stop(struct keeld *k) RUNS_ON(role_main);
 /* Closes the ports of this process, or the connection to keelfwd. After wiring_destroy(). */

@@ -24,6 +24,7 @@ struct keeld {
 	/* command line */
 	const char *config_file, *state_dir, *socket_option;
 	const char *forwarder_socket; /* of keelfwd; NULL: ports and workers are in this process */
+	const char *user; /* with keelfwd, started as root; NULL: keel, if there is such a user */
 	bool no_dataplane, check_only;
 	bool huge; /* tables try huge pages */
 	bool failed; /* the exit status is 1 */

@@ -21,6 +21,7 @@
 #include "lpm/hash.h"
 #ifdef KEEL_DATAPLANE
 #include "control/forwarding.h"
+#include "control/rights.h"
 #endif
 
 #include <ctype.h>
@@ -67,6 +68,9 @@ static const struct program_option {
 		"Ports and workers are in keelfwd, which listens at PATH. A\n"
 		"running keelfwd is adopted, otherwise keeld starts one.\n"
 		"keelfwd goes on when keeld ends."},
+	{"user", "NAME", 'u',
+		"With --forwarder, started as root: the user of keeld after\nthe start. Default: "
+		"keel, if the user exists; root: no change."},
 	{"no-dataplane", NULL, 'n',
 		"BGP speaker only, without EAL and ports: for a route\nreflector or route server."},
 	{"state-dir", "DIR", 'd',
@@ -140,6 +144,9 @@ parse_options(struct keeld *k, int argc, char **argv)
 			break;
 		case 'f':
 			k->forwarder_socket = optarg;
+			break;
+		case 'u':
+			k->user = optarg;
 			break;
 		case 'n':
 			k->no_dataplane = true;
@@ -313,6 +320,10 @@ signal_ready(struct watch *w, uint32_t events) RUNS_ON(role_main)
 			apply_reload(k->apply);
 			service_notify("READY=1");
 		} else {
+#ifdef KEEL_DATAPLANE
+			if (si.ssi_signo == SIGINT)
+				forwarding_leave(k);
+#endif
 			thread_quit(k->layers.main_thread);
 		}
 	}
@@ -398,6 +409,17 @@ start_rpc(struct keeld *k) RUNS_ON(role_main)
 	return e;
 }
 
+/* Starts the thread of the log. 0, -errno (logged). */
+static int
+start_log(const struct thread_config *c)
+{
+	int e = log_start(c->cpus, c->cpu_count);
+
+	if (e != 0)
+		log_event(LOG_ERROR, "start-failed part=log error=\"%s\"", strerror(-e));
+	return e;
+}
+
 static int
 start(struct keeld *k, struct config *running) RUNS_ON(role_main)
 {
@@ -420,16 +442,22 @@ start(struct keeld *k, struct config *running) RUNS_ON(role_main)
 #endif
 	main_config.cpus = running->dataplane.control_cpus;
 	main_config.cpu_count = running->dataplane.control_count;
-	if ((e = block_signals(k)) != 0 ||
-		(e = log_start(main_config.cpus, main_config.cpu_count)) != 0) {
-		log_event(LOG_ERROR, "start-failed part=log error=\"%s\"", strerror(-e));
+	if ((e = block_signals(k)) != 0) {
+		log_event(LOG_ERROR, "start-failed part=signals error=\"%s\"", strerror(-e));
 		return e;
 	}
+	/* Otherwise later: a thread inherits the rights of its creator. */
+	if (k->forwarder_socket == NULL && (e = start_log(&main_config)) != 0)
+		return e;
 	if ((e = make_folders(k->state_dir, true)) != 0 ||
 		(e = make_folders(k->socket, false)) != 0) {
 		log_event(LOG_ERROR, "start-failed part=folders error=\"%s\"", strerror(-e));
 		return e;
 	}
+#ifdef KEEL_DATAPLANE
+	if (k->forwarder_socket != NULL && (e = keeld_rights_check(k)) != 0)
+		return e;
+#endif
 	apply_netns_begin(k->apply, !k->no_dataplane);
 #ifdef KEEL_DATAPLANE
 	if (!k->no_dataplane && (e = forwarding_open(k)) != 0)
@@ -441,6 +469,12 @@ start(struct keeld *k, struct config *running) RUNS_ON(role_main)
 	if ((e = thread_adopt(&main_config, &k->layers.main_thread)) != 0 ||
 		(e = wiring_create(k)) != 0)
 		return e;
+#ifdef KEEL_DATAPLANE
+	/* No thread besides main exists. */
+	if (k->forwarder != NULL &&
+		((e = keeld_rights_limit(k)) != 0 || (e = start_log(&main_config)) != 0))
+		return e;
+#endif
 	if ((e = watchdog_create(main_config.cpus, main_config.cpu_count, &k->watchdog)) != 0) {
 		log_event(LOG_ERROR, "start-failed part=watchdog error=\"%s\"", strerror(-e));
 		return e;
@@ -465,7 +499,13 @@ start(struct keeld *k, struct config *running) RUNS_ON(role_main)
 	if ((e = apply_start(k->apply)) != 0 ||
 		(e = watch_set(k->layers.main_thread, &k->signals, EPOLLIN)) != 0)
 		return e;
-	return rpc_start(k->rpc, k->layers.main_thread);
+	if ((e = rpc_start(k->rpc, k->layers.main_thread)) != 0)
+		return e;
+#ifdef KEEL_DATAPLANE
+	if (k->forwarder != NULL)
+		return keeld_calls_limit(k);
+#endif
+	return 0;
 }
 
 static void
@@ -556,6 +596,10 @@ main(int argc, char **argv)
 	if (e != 0) {
 		log_event(LOG_ERROR, "start-failed part=notify-socket error=\"%s\"", strerror(-e));
 		config_free(c);
+#ifdef KEEL_DATAPLANE
+	} else if (k.forwarder_socket != NULL && (e = keeld_user_set(&k)) != 0) {
+		config_free(c);
+#endif
 	} else {
 		e = start(&k, c);
 	}

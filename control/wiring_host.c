@@ -738,12 +738,22 @@ wiring_tunnels(void *ctx, const struct config *c)
 #endif
 }
 
+#ifdef KEEL_DATAPLANE
+static int
+change_by_forwarder(void *ctx, bool on_host, const void *message, size_t bytes)
+{
+	(void)ctx;
+	return forwarder_netlink(on_host, message, bytes);
+}
+#endif
+
 int
 wiring_create_netlink(struct keeld *k)
 {
 	struct netlink_config c = {
 		.arena = k->layers.arena_control,
 		.state_dir = k->state_dir,
+		.keep = k->forwarder != NULL,
 		.address = host_address,
 		.neighbor = host_neighbor,
 		.link = host_link,
@@ -756,6 +766,8 @@ wiring_create_netlink(struct keeld *k)
 	c.port_count = ports_of_vrf(k, VRF_DEFAULT, ports);
 	c.ports = ports;
 	c.changed = host_changed;
+	if (k->forwarder != NULL)
+		c.change = change_by_forwarder;
 #endif
 	return netlink_create(&c, &k->layers.netlink);
 }

@@ -5,9 +5,11 @@
 #include "dataplane/port_impl.h"
 #include "dataplane/worker_impl.h"
 #include "lpm/region.h"
+#include "lpm/rights.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <rte_common.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -152,6 +154,8 @@ become_keelfwd(const char *program, const char *socket, int ready)
 	sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)setsid();
+	if (geteuid() != 0 && rights_have() & RIGHT(CAP_SETUID))
+		(void)rights_root(); /* keeld is a user, and keelfwd needs the rights of root */
 	if (fork() != 0)
 		_exit(0);
 	/* dup2() of a descriptor to itself would leave FD_CLOEXEC */
@@ -515,6 +519,16 @@ forwarder_tunnels(const uint32_t *own, unsigned count)
 	struct forwarder_message m = {.head = {.type = FORWARDER_TUNNELS}};
 	int rc = channel_call(
 		&used->channel[FORWARDER_HOST], &m, BODY, own, count * sizeof(*own), NULL, 0, NULL);
+
+	return rc == 0 ? m.port_answer.result : rc;
+}
+
+int
+forwarder_netlink(bool on_host, const void *message, size_t bytes)
+{
+	struct forwarder_message m = {.head = {.type = FORWARDER_NETLINK}};
+	int rc = channel_call(&used->channel[on_host ? FORWARDER_HOST : FORWARDER_MAIN], &m, BODY,
+		message, bytes, NULL, 0, NULL);
 
 	return rc == 0 ? m.port_answer.result : rc;
 }

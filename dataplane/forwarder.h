@@ -68,6 +68,11 @@ int forwarder_refresh(uint16_t port, bool *changed) RUNS_ON(role_host);
 int forwarder_local_address(struct vrf_id vrf, const struct ip_addr *addr, bool present)
 	RUNS_ON(role_host);
 int forwarder_tunnels(const uint32_t *own, unsigned count) RUNS_ON(role_host);
+/*
+ * keelfwd sends a request to the kernel (host_netlink.h) that keeld has no right for. `on_host`: the
+ * caller is the host thread, otherwise main. Returns 0, or -errno of the kernel.
+ */
+int forwarder_netlink(bool on_host, const void *message, size_t bytes);
 void forwarder_icmp_source(uint16_t port, enum afi afi, const struct ip_addr *addr)
 	RUNS_ON(role_host);
 unsigned forwarder_gleans(struct glean *out, unsigned max) RUNS_ON(role_host);

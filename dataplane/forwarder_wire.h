@@ -37,6 +37,7 @@ enum forwarder_type {
 	FORWARDER_LOCAL_ADDRESS,
 	FORWARDER_ICMP_SOURCE,
 	FORWARDER_TUNNELS, /* followed by the own addresses of the tunnels */
+	FORWARDER_NETLINK, /* followed by a message for the kernel; host_netlink.h */
 	FORWARDER_GLEANS, /* event */
 };
 
@@ -146,7 +147,7 @@ struct forwarder_message {
  * A number for the layout of what both processes read. Different numbers: the layouts differ. Equal
  * numbers of different sources: raise FORWARDER_ABI when a meaning changes and no size does.
  */
-#define FORWARDER_ABI 1u
+#define FORWARDER_ABI 2u
 uint64_t forwarder_abi(void);
 
 /* Sends a message with up to two descriptors. Returns 0 or -errno. */

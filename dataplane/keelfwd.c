@@ -9,6 +9,7 @@
  * is unmapped after the last reader has left.
  */
 #include "dataplane/forwarder_wire.h"
+#include "dataplane/host_netlink.h"
 #include "dataplane/host_path.h"
 #include "dataplane/port.h"
 #include "dataplane/port_impl.h"
@@ -17,10 +18,13 @@
 #include "dataplane/worker_impl.h"
 #include "lpm/arena.h"
 #include "lpm/region.h"
+#include "lpm/rights.h"
 #include "lpm/tunnel_set.h"
 
 #include <errno.h>
 #include <getopt.h>
+#include <dirent.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -28,6 +32,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -59,6 +64,8 @@ struct tables {
 
 struct keelfwd {
 	const char *socket;
+	char state_dir[160]; /* XDP programs of a killed keelfwd */
+	int netlink; /* for host_netlink() */
 	int listener, signals;
 	bool end;
 	uint64_t started_ns;
@@ -185,6 +192,42 @@ state_create(struct keelfwd *k)
 	return rc == 0 ? arena_create_in("keelfwd", k->state, &k->arena) : rc;
 }
 
+/* ---- rights ---- */
+
+static bool
+has_iommu(void)
+{
+	DIR *d = opendir("/sys/kernel/iommu_groups");
+	const struct dirent *e;
+	bool found = false;
+
+	while (d != NULL && !found && (e = readdir(d)) != NULL)
+		found = e->d_name[0] != '.';
+	if (d != NULL)
+		(void)closedir(d);
+	return found;
+}
+
+/*
+ * Gives up all rights but those for ports: interfaces and addresses (NET_ADMIN), raw sockets (NET_RAW),
+ * the XDP program (BPF), and pinned buffers (IPC_LOCK). A PCI device without an IOMMU also needs
+ * physical addresses (SYS_ADMIN) and direct access (SYS_RAWIO).
+ */
+static int
+limit_rights(const struct parsed *p)
+{
+	/* For the priority of workers, instead of CAP_SYS_NICE. */
+	const struct rlimit nice = {40, 40};
+	uint64_t keep =
+		RIGHT(CAP_NET_ADMIN) | RIGHT(CAP_NET_RAW) | RIGHT(CAP_BPF) | RIGHT(CAP_IPC_LOCK);
+
+	for (unsigned i = 0; i < p->port_count; i++)
+		if (strncmp(p->port[i].device, "net_", 4) != 0 && !has_iommu())
+			keep |= RIGHT(CAP_SYS_ADMIN) | RIGHT(CAP_SYS_RAWIO);
+	(void)setrlimit(RLIMIT_NICE, &nice);
+	return rights_limit(keep);
+}
+
 /* EAL cannot start twice in a process: keelfwd ends after a failure. */
 static int
 start(struct keelfwd *k, struct parsed *p, struct dataplane_error *err)
@@ -194,7 +237,12 @@ start(struct keelfwd *k, struct parsed *p, struct dataplane_error *err)
 
 	if (rc != 0)
 		return dataplane_fail(err, rc, "no memory to share: %s", strerror(-rc));
+	rc = limit_rights(p);
+	if (rc != 0)
+		return dataplane_fail(err, rc, "the rights cannot be limited: %s", strerror(-rc));
+	k->netlink = host_netlink_open();
 	snprintf(name, sizeof(name), "keelfwd-%d", (int)getpid());
+	p->dataplane.run_dir = k->state_dir;
 	p->dataplane.name = name;
 	p->dataplane.messages = stderr;
 	p->dataplane.shared = k->arena;
@@ -453,6 +501,28 @@ on_tunnels(const struct client *c, const char *tail, size_t bytes) RUNS_ON(role_
 	return answer(c, &out, FORWARDER_TUNNELS, NULL, 0);
 }
 
+static bool
+is_own_interface(void *ctx, unsigned ifindex)
+{
+	const struct keelfwd *k = ctx;
+
+	for (uint16_t p = 0; p < port_count(); p++)
+		if (port_ifindex(p) == ifindex)
+			return true;
+	return k->tun != NULL && tun_ifindex(k->tun) == ifindex;
+}
+
+static int
+on_netlink(struct keelfwd *k, const struct client *c, char *tail, size_t bytes)
+{
+	struct forwarder_message out = {0};
+
+	out.port_answer.result = -EPERM;
+	if (host_netlink_permits(tail, bytes, is_own_interface, k))
+		out.port_answer.result = host_netlink(k->netlink, tail, bytes);
+	return answer(c, &out, FORWARDER_NETLINK, NULL, 0);
+}
+
 static int
 on_message(struct keelfwd *k, struct client *c, const struct forwarder_message *m, char *tail,
 	size_t tail_bytes) RUNS_ON(role_host) RUNS_ON(role_main)
@@ -479,6 +549,9 @@ on_message(struct keelfwd *k, struct client *c, const struct forwarder_message *
 		(m->head.type == FORWARDER_REFRESH || m->head.type == FORWARDER_LOCAL_ADDRESS ||
 			m->head.type == FORWARDER_ICMP_SOURCE))
 		return on_port(c, m);
+	if ((c->role == FORWARDER_MAIN || c->role == FORWARDER_HOST) &&
+		m->head.type == FORWARDER_NETLINK)
+		return on_netlink(k, c, tail, tail_bytes);
 	if (c->role == FORWARDER_HOST && m->head.type == FORWARDER_TUNNELS)
 		return on_tunnels(c, tail, tail_bytes);
 	return -EPROTO;
@@ -602,7 +675,7 @@ loop(struct keelfwd *k) RUNS_ON(role_host) RUNS_ON(role_main)
 
 /* ---- main ---- */
 
-/* Only the owner and root may connect: the socket gives the memory of the tables. */
+/* Only the owner and the group may connect: the socket gives the memory of the tables. */
 static int
 listen_at(const char *path)
 {
@@ -620,12 +693,26 @@ listen_at(const char *path)
 		return -EADDRINUSE;
 	}
 	(void)unlink(path);
+	(void)umask(0117);
+	rc = bind(fd, (const struct sockaddr *)&at, sizeof(at)) == 0 && listen(fd, 8) == 0 ? 0
+											   : -errno;
 	(void)umask(0077);
-	if (bind(fd, (const struct sockaddr *)&at, sizeof(at)) == 0 && listen(fd, 8) == 0)
+	if (rc == 0)
 		return fd;
-	rc = -errno;
 	(void)close(fd);
 	return rc;
+}
+
+/* The folder of the notes about XDP programs, for a start after a kill. 0, -errno. */
+static int
+make_state_dir(struct keelfwd *k, const char *option)
+{
+	int n = snprintf(k->state_dir, sizeof(k->state_dir), option != NULL ? "%s" : "%s.d",
+		option != NULL ? option : k->socket);
+
+	if (n >= (int)sizeof(k->state_dir))
+		return -ENAMETOOLONG;
+	return mkdir(k->state_dir, 0700) == 0 || errno == EEXIST ? 0 : -errno;
 }
 
 static void
@@ -649,8 +736,9 @@ finish(struct keelfwd *k)
 static int
 usage(FILE *out)
 {
-	fputs("usage: keelfwd --socket PATH [--ready-fd N]\n"
+	fputs("usage: keelfwd --socket PATH [--state-dir DIR] [--ready-fd N]\n"
 	      "  --socket PATH  listens at PATH for keeld\n"
+	      "  --state-dir DIR  keeps notes for the start after a crash; default: PATH.d\n"
 	      "  --ready-fd N   writes a byte to descriptor N when keeld may connect\n"
 	      "  --version      prints the version\n",
 		out);
@@ -661,17 +749,23 @@ int
 main(int argc, char **argv)
 {
 	static const struct option options[] = {{"socket", required_argument, NULL, 's'},
+		{"state-dir", required_argument, NULL, 'd'},
 		{"ready-fd", required_argument, NULL, 'r'}, {"version", no_argument, NULL, 'V'},
 		{"help", no_argument, NULL, 'h'}, {0}};
-	struct keelfwd k = {
-		.state_fd = -1, .current = {.place = NO_PLACE}, .pending = {.place = NO_PLACE}};
+	struct keelfwd k = {.netlink = -1,
+		.state_fd = -1,
+		.current = {.place = NO_PLACE},
+		.pending = {.place = NO_PLACE}};
 	struct timespec now;
 	sigset_t set;
-	int c, ready = -1;
+	const char *state_dir = NULL;
+	int c, rc, ready = -1;
 
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		if (c == 's') {
 			k.socket = optarg;
+		} else if (c == 'd') {
+			state_dir = optarg;
 		} else if (c == 'r') {
 			ready = (int)strtol(optarg, NULL, 10);
 		} else if (c == 'V') {
@@ -701,6 +795,11 @@ main(int argc, char **argv)
 	if (k.signals < 0 || k.listener < 0) {
 		note("start-failed socket=%s error=\"%s\"", k.socket,
 			strerror(k.listener < 0 ? -k.listener : errno));
+		return 1;
+	}
+	rc = make_state_dir(&k, state_dir);
+	if (rc != 0) {
+		note("start-failed folder=%s error=\"%s\"", k.state_dir, strerror(-rc));
 		return 1;
 	}
 	if (ready >= 0) {

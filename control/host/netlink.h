@@ -71,6 +71,12 @@ struct netlink_config {
 	 */
 	void (*route)(void *ctx, struct vrf_id vrf, const struct prefix *p,
 		const struct netlink_hop *hops, unsigned count, uint32_t metric, bool present);
+	/*
+	 * Executes a request that changes addresses, neighbours or the state of an interface, in a
+	 * process with the right. `on_host` is false on main. Returns 0, or -errno of the kernel.
+	 * NULL: this process has the right.
+	 */
+	int (*change)(void *ctx, bool on_host, const void *message, size_t bytes);
 	void *ctx;
 };
 

@@ -36,6 +36,15 @@ netlink_request(struct mnl_socket *s, struct nlmsghdr *h)
 	}
 }
 
+/* Changes the kernel's tables after the start of the threads: by keelfwd if keeld has no right to. */
+static int
+change(struct netlink *n, struct mnl_socket *s, struct nlmsghdr *h)
+{
+	if (n->config.change == NULL)
+		return netlink_request(s, h);
+	return n->config.change(n->config.ctx, s == n->host_requests, h, h->nlmsg_len);
+}
+
 static uint8_t
 family_of(const struct ip_addr *addr)
 {
@@ -67,7 +76,7 @@ resolve_request(struct netlink *n, const struct neighbor *e, bool managed)
 	put_address(h, NDA_DST, &e->addr);
 	if (managed)
 		mnl_attr_put_u32(h, NDA_FLAGS_EXT, NTF_EXT_MANAGED);
-	return netlink_request(n->host_requests, h);
+	return change(n, n->host_requests, h);
 }
 
 static int
@@ -82,7 +91,7 @@ forget_request(struct netlink *n, const struct neighbor *e)
 	m->ndm_family = family_of(&e->addr);
 	m->ndm_ifindex = (int)e->ifindex;
 	put_address(h, NDA_DST, &e->addr);
-	return netlink_request(n->host_requests, h);
+	return change(n, n->host_requests, h);
 }
 
 static bool
@@ -258,7 +267,7 @@ address_request(
 	m->ifa_index = ifindex;
 	put_address(h, IFA_LOCAL, addr);
 	put_address(h, IFA_ADDRESS, addr);
-	return netlink_request(n->main_requests, h);
+	return change(n, n->main_requests, h);
 }
 
 int
@@ -289,7 +298,7 @@ netlink_link_up(struct netlink *n, unsigned ifindex)
 	m->ifi_index = (int)ifindex;
 	m->ifi_flags = IFF_UP;
 	m->ifi_change = IFF_UP;
-	return netlink_request(n->main_requests, h);
+	return change(n, n->main_requests, h);
 }
 
 static int

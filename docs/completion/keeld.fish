@@ -5,6 +5,7 @@ complete -c keeld -s c -d 'The configuration; keel.json(5) describes it. Require
 complete -c keeld -l check -d 'Checks FILE as a start on this host would, prints one line for each fault on standard error, and exits.'
 complete -c keeld -l socket -d 'JSON-RPC socket. Default management.socket in FILE, then /run/keel/keel.sock. The read-only socket is PATH.ro.' -r -F
 complete -c keeld -l forwarder -d 'Ports and workers are in keelfwd, which listens at PATH. A running keelfwd is adopted, otherwise keeld starts one. keelfwd goes on when keeld ends.' -r -F
+complete -c keeld -l user -d 'With --forwarder, started as root the user of keeld after the start. Default keel, if the user exists; root no change.' -x
 complete -c keeld -l no-dataplane -d 'BGP speaker only, without EAL and ports for a route reflector or route server.'
 complete -c keeld -l state-dir -d 'Where keeld keeps commits and its run-time files. Default /var/lib/keel.' -r -F
 complete -c keeld -l log-level -d 'Least level that is logged error, warning, info (default), debug.' -x -a 'error warning info debug'

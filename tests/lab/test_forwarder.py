@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""keelfwd outlives keeld: kill -9 and orderly stops of keeld under traffic lose and misdirect no packet. KEEL_ROUNDS (1) sets how often each is repeated; KEEL_LATE_S (0): seconds for which keelfwd stops, more than 10.
+"""keelfwd outlives keeld: kill -9, orderly stops and forbidden system calls of keeld under traffic lose and misdirect no packet, and BIRD keeps our route. keeld and keelfwd have the rights that keeld(8) names. KEEL_ROUNDS (1) sets how often each is repeated; KEEL_LATE_S (0): seconds for which keelfwd stops, more than 10.
 
     src --- rt (keeld and keelfwd, AS 64512; AF_XDP ports west, east) --- up (BIRD, AS 64601)
 """
@@ -11,6 +11,7 @@ import struct
 import sys
 import threading
 
+import inject
 import labtest
 from labtest import BUILD, KEELD, Lab, need, out_folder, peer, wait_established, wait_for
 from lab import cpus_of_lab, forwarder_pid, process_gone
@@ -23,6 +24,9 @@ PPS = int(os.environ.get("KEEL_PPS", "20000"))
 ROUTES = int(os.environ.get("KEEL_ROUTES", "500"))
 PEER = "198.18.2.2"
 OURS = "203.0.113.0/24"
+USER = 65534  # nobody
+EXECVE = 59
+NET_BIND_SERVICE, NET_ADMIN, NET_RAW, IPC_LOCK, BPF = (1 << n for n in (10, 12, 13, 14, 39))
 
 
 def prefix(i):
@@ -63,6 +67,7 @@ class Test:
             lab.host(h)
         lab.link("src", "eth0", "198.18.1.2/24", "rt", "west", None)
         lab.link("up", "eth0", PEER + "/24", "rt", "east", None)
+        os.chown(lab.dir, USER, USER)  # of the document, the state and the sockets of keeld
         lab.sh("src", "ip route add default via 198.18.1.1")
         self.start()
         _, self.birdc = lab.bird("up", BIRD)
@@ -70,7 +75,7 @@ class Test:
         self.whole("the first table")
 
     def start(self):
-        self.keeld, self.rpc = self.lab.keeld("rt", config(), KEELD, args=("--forwarder", self.lab.path("fwd.sock")))
+        self.keeld, self.rpc = self.lab.keeld("rt", config(), KEELD, args=("--forwarder", self.lab.path("fwd.sock"), "--user", "nobody"))
 
     def whole(self, what):
         """Waits until the workers use tables with all routes of the peer."""
@@ -112,15 +117,40 @@ class Test:
     def stats(self):
         return self.rpc.call("dataplane.stats")["workers"][0]
 
+    def status(self, pid):
+        """The rights of each thread: user ids, group ids, the five sets of capabilities, no_new_privs, mode of the filter."""
+        found = set()
+        for task in os.listdir("/proc/%d/task" % pid):
+            with open("/proc/%d/task/%s/status" % (pid, task)) as f:
+                s = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+            found.add((s["Uid"], s["Gid"], *(int(s[n], 16) for n in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")), s["NoNewPrivs"], s["Seccomp"]))
+        return found
+
+    def rights(self):
+        ids = "\t".join([str(USER)] * 4)
+        self.c.equal("rights of all threads of keeld", self.status(self.keeld.popen.pid), {(ids, ids, 0, NET_BIND_SERVICE, NET_BIND_SERVICE, NET_BIND_SERVICE, 0, "1", "2")})
+        root, mask = "\t".join(["0"] * 4), NET_ADMIN | NET_RAW | IPC_LOCK | BPF
+        self.c.equal("rights of all threads of keelfwd", self.status(self.pid), {(root, root, 0, mask, mask, mask, 0, "1", "0")})
+
+    def commit(self):
+        """A commit as the user of keeld: FILE is written, an address of keel0 is set by keelfwd."""
+        self.rpc.call("config.edit", merge={"bgp": {"cluster_id": "198.18.0.9"}})
+        self.rpc.call("config.commit")
+        with open(self.lab.path("keeld.json")) as f:
+            self.c.true("FILE has the commit", "198.18.0.9" in f.read())
+
     def restart(self, what, sig):
-        """Ends keeld, and starts another that adopts keelfwd."""
+        """Ends keeld (SIGSYS: by a forbidden system call), and starts another that adopts keelfwd."""
         before = self.sent()
         self.rpc.close()
-        status = self.keeld.stop(sig=sig)
-        self.c.equal("%s: keeld's exit status" % what, status, 0 if sig == signal.SIGTERM else -signal.SIGKILL)
-        if sig == signal.SIGKILL:
-            wait_for("the end of BIRD's session", lambda: "Established" not in self.birdc("show", "protocols", "keel"), 30)
-            self.c.true("%s: BIRD keeps our route" % what, self.at_bird())
+        if sig == signal.SIGSYS:
+            inject.inject(self.keeld.popen.pid, EXECVE)
+            status = self.keeld.popen.wait(60)
+        else:
+            status = self.keeld.stop(sig=sig)
+        self.c.equal("%s: keeld's exit status" % what, status, 0 if sig == signal.SIGTERM else -sig)
+        wait_for("the end of BIRD's session", lambda: "Established" not in self.birdc("show", "protocols", "keel"), 30)
+        self.c.true("%s: BIRD keeps our route" % what, self.at_bird())
         self.c.equal("%s: keelfwd goes on" % what, forwarder_pid(self.lab.path("fwd.sock")), self.pid)
         self.start()
         self.c.true("%s: adopted by the next keeld" % what, self.rpc.call("system.info")["forwarder"]["adopted"])
@@ -156,7 +186,11 @@ class Test:
     def run(self):
         self.build()
         self.pid = forwarder_pid(self.lab.path("fwd.sock"))
+        self.rights()
+        self.commit()
         self.probe_start()
+        if inject.available():
+            self.restart("a forbidden system call", signal.SIGSYS)
         for i in range(ROUNDS):
             self.restart("kill -9, %d" % i, signal.SIGKILL)
             self.restart("orderly stop, %d" % i, signal.SIGTERM)
@@ -166,7 +200,8 @@ class Test:
         if LATE_S > 0:
             self.late()
         self.rpc.close()
-        self.keeld.stop()
+        self.c.equal("SIGINT: keeld's exit status", self.keeld.stop(sig=signal.SIGINT), 0)
+        wait_for("the end of our route at BIRD by Cease", lambda: not self.at_bird(), 30)
         os.kill(self.pid, signal.SIGTERM)
         wait_for("the end of keelfwd", lambda: process_gone(self.pid), 30)
         self.c.equal("the XDP programs are gone", [self.lab.sh("rt", "ip -o link show %s" % p).count("xdp") for p in ("west", "east")], [0, 0])

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/rights.h"
+
+#include "control/apply/apply.h"
+#include "control/base/log.h"
+#include "control/config/config.h"
+#include "lpm/rights.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#ifdef KEEL_SECCOMP
+#include <sched.h>
+#include <seccomp.h>
+#include <sys/mman.h>
+#endif
+
+#define USER "keel"
+
+/* Sockets and ports of VPN instances are opened in network namespaces. */
+static bool
+uses_namespaces(const struct keeld *k) RUNS_ON(role_main)
+{
+	return apply_running(k->apply)->vrf_count > 0;
+}
+
+/* ---- user ---- */
+
+int
+keeld_user_set(struct keeld *k)
+{
+	const char *name = k->user != NULL ? k->user : USER;
+	struct rights_user u;
+	int e;
+
+	if (geteuid() != 0 || strcmp(name, "root") == 0)
+		return 0;
+	e = rights_user_find(name, &u);
+	if (e == -ENOENT && k->user == NULL) {
+		log_event(LOG_WARNING, "rights-user user=root text=\"there is no user " USER
+				       ": keeld stays root; create the user, or use --user\"");
+		return 0;
+	}
+	if (e == 0)
+		e = rights_user_set(&u);
+	if (e != 0)
+		log_event(LOG_ERROR, "start-failed part=user user=%s error=\"%s\"", name,
+			strerrordesc_np(-e));
+	return e;
+}
+
+int
+keeld_rights_check(struct keeld *k)
+{
+	char *folder = strdup(k->config_file), *slash;
+
+	/* access(2) ignores the capabilities that keeld still has */
+	if (access(k->state_dir, W_OK | X_OK) != 0) {
+		int e = -errno;
+
+		log_event(LOG_ERROR,
+			"start-failed part=folders folder=%s error=\"%s\" text=\"the user of keeld "
+			"needs the right to write: change the owner of the folder\"",
+			k->state_dir, strerrordesc_np(-e));
+		free(folder);
+		return e;
+	}
+	if (folder == NULL)
+		return -ENOMEM;
+	slash = strrchr(folder, '/');
+	if (slash != NULL)
+		slash[slash == folder] = '\0';
+	if (access(slash != NULL ? folder : ".", W_OK | X_OK) != 0)
+		log_event(LOG_WARNING,
+			"rights-file file=%s error=\"%s\" text=\"commits cannot be written: the "
+			"user of keeld needs the right to write the folder of the file\"",
+			k->config_file, strerrordesc_np(errno));
+	free(folder);
+	return 0;
+}
+
+/* ---- capabilities ---- */
+
+int
+keeld_rights_limit(struct keeld *k)
+{
+	uint64_t keep = RIGHT(CAP_NET_BIND_SERVICE);
+	int e;
+
+	if (uses_namespaces(k))
+		keep |= RIGHT(CAP_SYS_ADMIN) | RIGHT(CAP_NET_ADMIN);
+	e = rights_limit(keep);
+	if (e != 0)
+		log_event(LOG_ERROR, "start-failed part=capabilities error=\"%s\"",
+			strerrordesc_np(-e));
+	return e;
+}
+
+/* ---- system calls ---- */
+
+#ifdef KEEL_SECCOMP
+/*
+ * What keeld, libc, jansson, libmnl, PCRE2, libmicrohttpd and jemalloc use after the start. Names that
+ * an architecture does not have are skipped.
+ */
+static const char *const calls[] = {
+	/* files: the document, history, audit log, traces */
+	"access",
+	"close",
+	"close_range",
+	"creat",
+	"dup",
+	"dup2",
+	"dup3",
+	"faccessat",
+	"faccessat2",
+	"fallocate",
+	"fchmod",
+	"fchmodat",
+	"fchown",
+	"fchownat",
+	"fcntl",
+	"fdatasync",
+	"flock",
+	"fstat",
+	"fstatfs",
+	"fsync",
+	"ftruncate",
+	"getcwd",
+	"getdents",
+	"getdents64",
+	"link",
+	"linkat",
+	"lseek",
+	"lstat",
+	"mkdir",
+	"mkdirat",
+	"newfstatat",
+	"open",
+	"openat",
+	"pread64",
+	"preadv",
+	"pwrite64",
+	"pwritev",
+	"read",
+	"readlink",
+	"readlinkat",
+	"readv",
+	"rename",
+	"renameat",
+	"renameat2",
+	"rmdir",
+	"stat",
+	"statfs",
+	"statx",
+	"symlink",
+	"sync_file_range",
+	"umask",
+	"unlink",
+	"unlinkat",
+	"utimensat",
+	"write",
+	"writev",
+	"chmod",
+	"chown",
+	"sendfile",
+	"pipe",
+	"pipe2",
+	/* sockets */
+	"accept",
+	"accept4",
+	"bind",
+	"connect",
+	"getpeername",
+	"getsockname",
+	"getsockopt",
+	"ioctl",
+	"listen",
+	"recvfrom",
+	"recvmmsg",
+	"recvmsg",
+	"sendmmsg",
+	"sendmsg",
+	"sendto",
+	"setsockopt",
+	"shutdown",
+	/* waiting and time */
+	"clock_getres",
+	"clock_gettime",
+	"clock_nanosleep",
+	"epoll_create",
+	"epoll_create1",
+	"epoll_ctl",
+	"epoll_pwait",
+	"epoll_pwait2",
+	"epoll_wait",
+	"eventfd",
+	"eventfd2",
+	"futex",
+	"futex_waitv",
+	"gettimeofday",
+	"nanosleep",
+	"poll",
+	"ppoll",
+	"pselect6",
+	"restart_syscall",
+	"select",
+	"time",
+	"timerfd_create",
+	"timerfd_gettime",
+	"timerfd_settime",
+	/* memory */
+	"brk",
+	"madvise",
+	"membarrier",
+	"mincore",
+	"mremap",
+	"msync",
+	"munmap",
+	/* threads, signals, the process itself */
+	"exit",
+	"exit_group",
+	"getcpu",
+	"getegid",
+	"geteuid",
+	"getgid",
+	"getpid",
+	"getppid",
+	"getrandom",
+	"getresgid",
+	"getresuid",
+	"getrlimit",
+	"getrusage",
+	"gettid",
+	"getuid",
+	"get_robust_list",
+	"rseq",
+	"rt_sigaction",
+	"rt_sigpending",
+	"rt_sigprocmask",
+	"rt_sigreturn",
+	"rt_sigsuspend",
+	"rt_sigtimedwait",
+	"sched_getaffinity",
+	"sched_getparam",
+	"sched_getscheduler",
+	"sched_get_priority_max",
+	"sched_get_priority_min",
+	"sched_setaffinity",
+	"sched_yield",
+	"set_robust_list",
+	"set_tid_address",
+	"sigaltstack",
+	"signalfd4",
+	"sysinfo",
+	"times",
+	"uname",
+#ifdef KEEL_SANITIZED
+	"prctl",
+	"ptrace",
+	"wait4",
+	"process_vm_readv",
+	"personality",
+#endif
+};
+
+static const char *const namespace_calls[] = {"setns", "unshare", "mount", "umount2"};
+
+static int
+allow(scmp_filter_ctx f, const char *const *names, size_t count)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < count && rc == 0; i++) {
+		int call = seccomp_syscall_resolve_name(names[i]);
+
+		if (call != __NR_SCMP_ERROR)
+			rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, call, 0);
+	}
+	return rc;
+}
+
+/* Calls that are permitted with some arguments only. */
+static int
+allow_some(scmp_filter_ctx f)
+{
+	static const int families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
+	const scmp_datum_t exec = PROT_WRITE | PROT_EXEC;
+	int rc = 0;
+
+	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]) && rc == 0; i++) {
+		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
+		if (rc == 0)
+			rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1,
+				SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
+	}
+	/* no memory that is writable and executable; mmap() of a library is read and execute */
+	for (scmp_datum_t p = 0; p <= 2 && rc == 0; p += 2)
+		rc = seccomp_rule_add(
+			f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, exec, p));
+	if (rc == 0)
+		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
+			SCMP_A2(SCMP_CMP_MASKED_EQ, exec, PROT_EXEC));
+	if (rc == 0)
+		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
+			SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	/* a signal to keeld itself, as by abort() */
+	if (rc == 0)
+		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+	/* the limits of keeld are read, not set */
+	if (rc == 0)
+		rc = seccomp_rule_add(
+			f, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A2(SCMP_CMP_EQ, 0));
+	/* threads, no processes; glibc uses clone() if clone3() is missing */
+	if (rc == 0)
+		rc = seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+#ifdef KEEL_SANITIZED
+	if (rc == 0)
+		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 0);
+#else
+	if (rc == 0)
+		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+			SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
+	/* names of threads, and of memory for jemalloc and glibc */
+	if (rc == 0)
+		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
+			SCMP_A0(SCMP_CMP_EQ, 15 /* PR_SET_NAME */));
+	if (rc == 0)
+		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
+			SCMP_A0(SCMP_CMP_EQ, 0x53564d41 /* PR_SET_VMA */));
+#endif
+	return rc;
+}
+
+int
+keeld_calls_limit(struct keeld *k)
+{
+	scmp_filter_ctx f = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	int rc = f != NULL ? 0 : -ENOMEM;
+
+	if (rc == 0)
+		rc = seccomp_attr_set(f, SCMP_FLTATR_CTL_TSYNC, 1);
+	if (rc == 0) /* a binary tree: some ten instructions for each call */
+		rc = seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	if (rc == 0)
+		rc = allow(f, calls, sizeof(calls) / sizeof(calls[0]));
+	if (rc == 0)
+		rc = allow_some(f);
+	if (rc == 0 && uses_namespaces(k))
+		rc = allow(
+			f, namespace_calls, sizeof(namespace_calls) / sizeof(namespace_calls[0]));
+	if (rc == 0)
+		rc = seccomp_load(f);
+	if (f != NULL)
+		seccomp_release(f);
+	if (rc != 0)
+		log_event(LOG_ERROR, "start-failed part=filter error=\"%s\"", strerrordesc_np(-rc));
+	return rc;
+}
+#else
+int
+keeld_calls_limit(struct keeld *k)
+{
+	(void)k;
+	log_event(LOG_WARNING,
+		"rights-filter text=\"built without libseccomp: no filter of system calls\"");
+	return 0;
+}
+#endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "dataplane/host_netlink.h"
+
+#include <errno.h>
+#include <linux/if_addr.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define ANSWER_MAX 1024
+
+int
+host_netlink_open(void)
+{
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+
+	return fd >= 0 ? fd : -errno;
+}
+
+static bool
+is_internet(unsigned family)
+{
+	return family == AF_INET || family == AF_INET6;
+}
+
+bool
+host_netlink_permits(
+	const void *message, size_t bytes, bool (*is_own)(void *ctx, unsigned ifindex), void *ctx)
+{
+	struct nlmsghdr h;
+	const char *body = (const char *)message + sizeof(h);
+	union {
+		struct ndmsg neighbor;
+		struct ifaddrmsg address;
+		struct ifinfomsg link;
+	} b;
+
+	if (bytes < sizeof(h))
+		return false;
+	memcpy(&h, message, sizeof(h));
+	if (h.nlmsg_len != bytes)
+		return false;
+	switch (h.nlmsg_type) {
+	case RTM_NEWNEIGH:
+	case RTM_DELNEIGH:
+		if (bytes < sizeof(h) + sizeof(b.neighbor))
+			return false;
+		memcpy(&b.neighbor, body, sizeof(b.neighbor));
+		return is_internet(b.neighbor.ndm_family) && b.neighbor.ndm_ifindex > 0 &&
+		       is_own(ctx, (unsigned)b.neighbor.ndm_ifindex);
+	case RTM_NEWADDR:
+	case RTM_DELADDR:
+		if (bytes < sizeof(h) + sizeof(b.address))
+			return false;
+		memcpy(&b.address, body, sizeof(b.address));
+		return is_internet(b.address.ifa_family) && b.address.ifa_index > 0 &&
+		       is_own(ctx, b.address.ifa_index);
+	case RTM_NEWLINK: /* without attributes: names, namespaces, MAC addresses */
+		if (bytes != sizeof(h) + sizeof(b.link))
+			return false;
+		memcpy(&b.link, body, sizeof(b.link));
+		return b.link.ifi_index > 0 && b.link.ifi_flags == (unsigned)IFF_UP &&
+		       b.link.ifi_change == (unsigned)IFF_UP &&
+		       is_own(ctx, (unsigned)b.link.ifi_index);
+	default:
+		return false;
+	}
+}
+
+int
+host_netlink(int fd, void *message, size_t bytes)
+{
+	static uint32_t seq;
+	char answer[ANSWER_MAX];
+	struct nlmsghdr h;
+	struct nlmsgerr e;
+	ssize_t n;
+
+	memcpy(&h, message, sizeof(h));
+	h.nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
+	h.nlmsg_seq = ++seq;
+	memcpy(message, &h, sizeof(h));
+	if (send(fd, message, bytes, 0) < 0)
+		return -errno;
+	/* The kernel answers within send(). Earlier messages belong to an interrupted request. */
+	for (;;) {
+		n = recv(fd, answer, sizeof(answer), 0);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if ((size_t)n < sizeof(h) + sizeof(e))
+			continue;
+		memcpy(&h, answer, sizeof(h));
+		memcpy(&e, answer + sizeof(h), sizeof(e));
+		if (h.nlmsg_seq == seq && h.nlmsg_type == NLMSG_ERROR)
+			return e.error;
+	}
+}
