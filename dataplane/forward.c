@@ -29,6 +29,31 @@ split_other(struct burst *b, struct rte_mbuf *m, const uint8_t *frame, const uin
 		burst_drop(b, m, reason);
 }
 
+/*
+ * IEEE 802.1Q 6.9: a frame with VLAN 0 belongs to no VLAN. Removes the tag of packet i. False: the
+ * frame has no such tag, or has another tag behind.
+ */
+static bool
+untag(struct lane *l, unsigned i) RUNS_ON(role_worker)
+{
+	struct rte_mbuf *m = l->pkt[i];
+	uint8_t *frame = l->ip[i] - ETHER_LEN;
+	uint16_t word[3]; /* EtherType of the tag, control information, EtherType */
+
+	if (rte_pktmbuf_data_len(m) < ETHER_LEN + VLAN_TAG)
+		return false;
+	memcpy(word, frame + 12, sizeof(word));
+	if (word[0] != RTE_BE16(RTE_ETHER_TYPE_VLAN) || (word[1] & RTE_BE16(VLAN_ID)) != 0 ||
+		word[2] == RTE_BE16(RTE_ETHER_TYPE_VLAN))
+		return false;
+	memmove(frame + VLAN_TAG, frame, 12);
+	m->data_off += VLAN_TAG;
+	m->data_len = (uint16_t)(m->data_len - VLAN_TAG);
+	m->pkt_len -= VLAN_TAG;
+	l->ip[i] += VLAN_TAG;
+	return true;
+}
+
 /* Splits packet by packet: for bursts with mixed families or packets to be dropped. */
 static __attribute__((noinline)) void
 split_mixed(struct burst *b, unsigned n, const uint8_t mac[6]) RUNS_ON(role_worker)
@@ -56,7 +81,10 @@ split_mixed(struct burst *b, unsigned n, const uint8_t mac[6]) RUNS_ON(role_work
 					     (first & kernel & !is_mpls) |
 					     (rte_pktmbuf_data_len(m) < ETHER_LEN),
 			    0)) {
-			split_other(b, m, frame, mac);
+			if (untag(&b->v4, i))
+				i--; /* once more, without the tag */
+			else
+				split_other(b, m, frame, mac);
 			continue;
 		}
 		group |= first & 1;

@@ -14,6 +14,8 @@
 
 #include <string.h>
 
+#define VLAN_ID 0x0fff /* of the tag control information */
+#define VLAN_TAG 4
 #define DROP_NOT DROP_COUNT /* result of a check: no reason to drop */
 
 /*
@@ -37,13 +39,13 @@ forward_is_group(const struct rte_mbuf *m)
 
 /*
  * True if the device removed a VLAN tag although no port asks for VLAN stripping: forwarding would
- * move the packet out of its VLAN. A tag of all zeros means no VLAN (IEEE 802.1Q 6.9), so
- * classification checks only packets with a non-zero tag.
+ * move the packet out of its VLAN. A tag with VLAN 0 has only a priority, and means no VLAN (IEEE
+ * 802.1Q 6.9). Classification calls this for packets with a tag other than zeros.
  */
 static inline bool
 forward_vlan_stripped(const struct rte_mbuf *m)
 {
-	return (m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) && m->vlan_tci != 0;
+	return (m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) && (m->vlan_tci & VLAN_ID) != 0;
 }
 
 /*

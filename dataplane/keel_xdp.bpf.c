@@ -2,7 +2,7 @@
 /*
  * XDP program of AF_XDP ports. Hands IPv4 and IPv6 unicast packets for other hosts to the worker,
  * and labelled packets (MPLS), which the worker drops under a name on a port without `mpls`.
- * Everything else goes to the kernel: ARP, neighbour discovery, VLAN tags, multicast and broadcast
+ * Everything else goes to the kernel: ARP, neighbour discovery, tags of VLANs, multicast and broadcast
  * of both layers, link-local destinations, packets for local addresses (selected by address, not
  * by TCP port, so BGP in transit is forwarded) other than those of UDP tunnels, and all packets while
  * no worker is bound to the queue. What goes to the kernel is limited by class (host_class.h), as
@@ -66,6 +66,8 @@ struct {
 	__type(key, struct in6_addr);
 	__type(value, __u8);
 } peers_v6 SEC(".maps");
+
+#define VLAN_TAG 4
 
 /* A token bucket and its counters. xdp.c has the same struct. Main writes period and most once. */
 struct host_bucket {
@@ -169,7 +171,7 @@ class_ports(struct xdp_md *ctx, __u32 at)
 }
 
 static __always_inline enum host_class
-class_v4(struct xdp_md *ctx, const struct iphdr *ip, const void *end)
+class_v4(struct xdp_md *ctx, __u32 at, const struct iphdr *ip, const void *end)
 {
 	if ((const void *)(ip + 1) > end || ip->ihl < 5)
 		return HOST_OTHERS;
@@ -181,11 +183,11 @@ class_v4(struct xdp_md *ctx, const struct iphdr *ip, const void *end)
 		return HOST_BGP_PEERS;
 	if (ip->frag_off & bpf_htons(0x1fff)) /* a later fragment, without ports */
 		return HOST_OTHERS;
-	return class_ports(ctx, sizeof(struct ethhdr) + ip->ihl * 4);
+	return class_ports(ctx, at + ip->ihl * 4);
 }
 
 static __always_inline enum host_class
-class_v6(struct xdp_md *ctx, const struct ipv6hdr *ip, const void *end)
+class_v6(struct xdp_md *ctx, __u32 at, const struct ipv6hdr *ip, const void *end)
 {
 	const struct icmp6hdr *icmp = (const void *)(ip + 1);
 	const struct in6_addr *target = (const void *)(icmp + 1);
@@ -193,9 +195,7 @@ class_v6(struct xdp_md *ctx, const struct ipv6hdr *ip, const void *end)
 	if ((const void *)(ip + 1) > end)
 		return HOST_OTHERS;
 	if (ip->nexthdr == IPPROTO_TCP)
-		return is_peer_v6(&ip->saddr)
-			       ? HOST_BGP_PEERS
-			       : class_ports(ctx, sizeof(struct ethhdr) + sizeof(*ip));
+		return is_peer_v6(&ip->saddr) ? HOST_BGP_PEERS : class_ports(ctx, at + sizeof(*ip));
 	if (ip->nexthdr != IPPROTO_ICMPV6)
 		return HOST_OTHERS;
 	if (!is_discovery(ip, end))
@@ -209,17 +209,15 @@ class_v6(struct xdp_md *ctx, const struct ipv6hdr *ip, const void *end)
 }
 
 static __always_inline enum host_class
-class_of(struct xdp_md *ctx, const struct ethhdr *eth, const void *end)
+class_of(struct xdp_md *ctx, __be16 type, __u32 at, const __u8 *l3, const void *end)
 {
-	const __u8 *l3 = (const void *)(eth + 1);
-
 	if (l3 > (const __u8 *)end)
 		return HOST_OTHERS;
-	if (eth->h_proto == bpf_htons(ETH_P_IP))
-		return class_v4(ctx, (const void *)l3, end);
-	if (eth->h_proto == bpf_htons(ETH_P_IPV6))
-		return class_v6(ctx, (const void *)l3, end);
-	if (eth->h_proto != bpf_htons(ETH_P_ARP))
+	if (type == bpf_htons(ETH_P_IP))
+		return class_v4(ctx, at, (const void *)l3, end);
+	if (type == bpf_htons(ETH_P_IPV6))
+		return class_v6(ctx, at, (const void *)l3, end);
+	if (type != bpf_htons(ETH_P_ARP))
 		return HOST_OTHERS;
 	/* RFC 826: the sender's protocol address, after hardware address and header */
 	if (l3 + 28 <= (const __u8 *)end) {
@@ -234,9 +232,9 @@ class_of(struct xdp_md *ctx, const struct ethhdr *eth, const void *end)
 
 /* Passes a packet to the kernel, within the limit of its class. */
 static __always_inline int
-to_kernel(struct xdp_md *ctx, const struct ethhdr *eth, const void *end)
+to_kernel(struct xdp_md *ctx, __be16 type, __u32 at, const __u8 *l3, const void *end)
 {
-	__u32 class = class_of(ctx, eth, end);
+	__u32 class = class_of(ctx, type, at, l3, end);
 	struct host_bucket *b = bpf_map_lookup_elem(&host_buckets, &class);
 	__u64 now = bpf_ktime_get_ns();
 	__u64 passes;
@@ -267,19 +265,30 @@ keel_xdp(struct xdp_md *ctx)
 {
 	const void *end = (void *)(long)ctx->data_end;
 	const struct ethhdr *eth = (void *)(long)ctx->data;
+	const __u8 *l3 = (const void *)(eth + 1);
+	__u32 at = sizeof(*eth); /* of l3 in the frame */
+	__be16 type;
 
-	if ((const void *)(eth + 1) > end)
+	if ((const void *)l3 > end)
 		return XDP_PASS;
+	type = eth->h_proto;
+	/* IEEE 802.1Q 6.9: VLAN 0 is no VLAN. The worker removes the tag. */
+	if (type == bpf_htons(ETH_P_8021Q) && (const void *)(l3 + VLAN_TAG) <= end &&
+		!(*(const __be16 *)l3 & bpf_htons(0x0fff))) {
+		type = *(const __be16 *)(l3 + 2);
+		l3 += VLAN_TAG;
+		at += VLAN_TAG;
+	}
 	if (eth->h_dest[0] & 1)
-		return to_kernel(ctx, eth, end);
-	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
-		if (is_ours_v4((const void *)(eth + 1), end))
-			return to_kernel(ctx, eth, end);
-	} else if (eth->h_proto == bpf_htons(ETH_P_IPV6)) {
-		if (is_ours_v6((const void *)(eth + 1), end))
-			return to_kernel(ctx, eth, end);
-	} else if (eth->h_proto != bpf_htons(ETH_P_MPLS_UC)) {
-		return to_kernel(ctx, eth, end);
+		return to_kernel(ctx, type, at, l3, end);
+	if (type == bpf_htons(ETH_P_IP)) {
+		if (is_ours_v4((const void *)l3, end))
+			return to_kernel(ctx, type, at, l3, end);
+	} else if (type == bpf_htons(ETH_P_IPV6)) {
+		if (is_ours_v6((const void *)l3, end))
+			return to_kernel(ctx, type, at, l3, end);
+	} else if (type != bpf_htons(ETH_P_MPLS_UC)) {
+		return to_kernel(ctx, type, at, l3, end);
 	}
 	return (int)bpf_redirect_map(&xsks_map, ctx->rx_queue_index, XDP_PASS);
 }

@@ -206,7 +206,7 @@ static unsigned stripped;
 
 /*
  * Packets of both families. For every third packet the device removed a VLAN tag; for every third,
- * a tag of zeros (no VLAN).
+ * a tag of zeros or with a priority only (no VLAN).
  */
 static unsigned
 stripped_ones(struct rte_mbuf **pkt, unsigned most)
@@ -222,8 +222,10 @@ stripped_ones(struct rte_mbuf **pkt, unsigned most)
 		if (i / 2 % 3 == 0)
 			continue;
 		pkt[i]->ol_flags |= RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED;
-		if (i / 2 % 3 == 1)
+		if (i / 2 % 3 == 1) {
+			pkt[i]->vlan_tci = (uint16_t)(i % 8 << 13);
 			continue;
+		}
 		pkt[i]->vlan_tci = (uint16_t)(10 + i);
 		sent[v6]--; /* this packet is dropped, so the next one gets its number */
 		stripped++;

@@ -253,6 +253,27 @@ test_other_protocols(void **state)
 	}
 }
 
+/* A frame of VLAN 0 is handled like the frame without the tag; frames of other VLANs go to the kernel. */
+static void
+test_priority_tag(void **state)
+{
+	struct lab_frame f, plain;
+	uint64_t seed = 1;
+
+	(void)state;
+	for (unsigned own = 0; own < 2; own++) {
+		lab_udp(&plain, our_mac, IP(198, 51, 100, 1),
+			own ? IP(192, 0, 2, 1) : IP(10, 0, 0, 1), 64, 0, 20, &seed);
+		f = plain;
+		memmove(f.b + 16, f.b + 12, f.len - 12);
+		memcpy(f.b + 12, "\x81\x00\xe0\x00", 4);
+		for (unsigned len = 18; len < plain.len; len++)
+			assert_int_equal(verdict(f.b, len + 4), verdict(plain.b, len));
+		f.b[15] = 1;
+		assert_int_equal(verdict(f.b, f.len + 4), XDP_PASS);
+	}
+}
+
 /* Labelled packets go to the worker, also those that are cut short. */
 static void
 test_labels(void **state)
@@ -567,6 +588,7 @@ main(void)
 		cmocka_unit_test(test_v6_short_frames),
 		cmocka_unit_test(test_other_protocols),
 		cmocka_unit_test(test_labels),
+		cmocka_unit_test(test_priority_tag),
 		cmocka_unit_test(test_short_frames),
 		cmocka_unit_test(test_classes),
 		cmocka_unit_test(test_classes_agree),
