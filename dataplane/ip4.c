@@ -5,6 +5,12 @@
 #include <rte_ip.h>
 #include <string.h>
 
+/* RFC 791 3.1 */
+#define OPTION_END 0
+#define OPTION_NOP 1
+#define OPTION_LSRR 131
+#define OPTION_SSRR 137
+
 /* One's complement sum of the header, RFC 1071. 0xffff if the checksum is correct. */
 static uint16_t
 header_sum(const uint8_t *header, unsigned words32)
@@ -40,6 +46,25 @@ checksum_ok(const struct rte_mbuf *m, const uint8_t *header, unsigned words32)
 	return header_sum(header, words32) == 0xffff;
 }
 
+/*
+ * True if the options contain a loose or strict source route (RFC 791 3.1). An option with an
+ * impossible length ends the search; routers that do not use the options forward such packets.
+ */
+static bool
+source_routed(const uint8_t *header, unsigned header_len)
+{
+	for (unsigned at = sizeof(struct rte_ipv4_hdr); at < header_len;) {
+		unsigned type = header[at], len = at + 1 < header_len ? header[at + 1] : 0;
+
+		if (type == OPTION_LSRR || type == OPTION_SSRR)
+			return true;
+		if (type == OPTION_END || (type != OPTION_NOP && len < 2))
+			return false;
+		at += type == OPTION_NOP ? 1 : len;
+	}
+	return false;
+}
+
 /* RFC 1812 5.2.2. Writes the destination to *dst. */
 static inline enum drop_reason
 check_header(const struct rte_mbuf *m, const struct rte_ipv4_hdr *ip, uint32_t *dst)
@@ -67,6 +92,9 @@ check_header(const struct rte_mbuf *m, const struct rte_ipv4_hdr *ip, uint32_t *
 	*dst = rte_be_to_cpu_32(ip->dst_addr);
 	if (martian(*dst))
 		return DROP_bad_destination;
+	/* RFC 7126 4.3.5, 4.4.5; not done: a setting that forwards these packets */
+	if (header_len > sizeof(*ip) && source_routed((const uint8_t *)ip, header_len))
+		return DROP_source_route;
 	/* RFC 1812 5.3.4: comes after the header checks because the rule is about forwarding. */
 	return forward_is_group(m) ? DROP_link_broadcast : DROP_NOT;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define TO_AT offsetof(struct rte_ipv6_hdr, dst_addr)
+#define EXTENSIONS_MAX 8 /* as in icmp.c */
 #define ANSWERS 32 /* answers read at once; finished while the next ones arrive */
 
 /*
@@ -35,6 +36,27 @@ link_local(const uint8_t a[16])
 }
 
 /*
+ * RFC 5095 4.2: true if a routing header of type 0 follows the IPv6 header, directly or after
+ * hop-by-hop and destination options, within the first EXTENSIONS_MAX headers of the first buffer.
+ */
+static bool
+source_routed(const uint8_t *ip, unsigned len)
+{
+	uint8_t type = ip[6];
+	unsigned at = sizeof(struct rte_ipv6_hdr);
+
+	for (unsigned i = 0; i < EXTENSIONS_MAX && at + 8 <= len; i++) {
+		if (type == IPPROTO_ROUTING && ip[at + 2] == 0)
+			return true;
+		if (type != IPPROTO_HOPOPTS && type != IPPROTO_DSTOPTS && type != IPPROTO_ROUTING)
+			return false;
+		type = ip[at];
+		at += (ip[at + 1] + 1u) * 8;
+	}
+	return false;
+}
+
+/*
  * RFC 8200 3. RFC 4007 9 and RFC 4443 3.1, not done: "beyond scope of source address" for a
  * link-local source; the packet is dropped without an ICMP error.
  */
@@ -54,6 +76,8 @@ check_header(const struct rte_mbuf *m, const struct rte_ipv6_hdr *ip)
 		return DROP_bad_source;
 	if (martian(ip->dst_addr))
 		return DROP_bad_destination;
+	if (source_routed((const uint8_t *)ip, rte_pktmbuf_data_len(m) - ETHER_LEN))
+		return DROP_source_route;
 	if (link_local(ip->src_addr) || link_local(ip->dst_addr))
 		return DROP_link_scope;
 	return forward_is_group(m) ? DROP_link_broadcast : DROP_NOT;
@@ -64,7 +88,7 @@ struct verdicts {
 	words8 front, to; /* bits of version and source, and of the destination, for two packets */
 	/*
 	 * not 0: the link layer added bytes, or part of the packet is missing, or a VLAN tag was
-	 * removed
+	 * removed, or an extension header that may precede a routing header follows
 	 */
 	words8 behind;
 	words8 lacking; /* negative: the first buffer has no complete header */
@@ -78,7 +102,7 @@ classify8(struct lane *l, unsigned i, struct verdicts *all)
 {
 	const words8 front_is = {0x60, 0, 0x20, 0, 0x60, 0, 0x20, 0}, to_is = {0x20, 0, 0, 0, 0x20};
 	const uint8_t *const *ip = (const uint8_t *const *)&l->ip[i];
-	words8 r[4], second, len, present, linear, vlan;
+	words8 r[4], second, len, next, present, linear, vlan;
 
 	for (unsigned k = 0; k < 8; k++)
 		l->first[i + k] = table_v6_index(ip[k] + TO_AT);
@@ -96,7 +120,10 @@ classify8(struct lane *l, unsigned i, struct verdicts *all)
 	second = high_pairs_of(low_of(r[0], r[1]), low_of(r[2], r[3]));
 	len = ((second >> 8 & 0xff) | (second << 8 & 0xff00)) + sizeof(struct rte_ipv6_hdr);
 	lengths_of(&l->pkt[i], &present, &linear, &vlan);
-	all->behind |= ((len + ETHER_LEN) ^ present) | vlan;
+	next = second & 0xff << 16;
+	all->behind |= ((len + ETHER_LEN) ^ present) | vlan |
+		       (words8)((next == IPPROTO_HOPOPTS << 16) | (next == IPPROTO_ROUTING << 16) |
+				(next == IPPROTO_DSTOPTS << 16));
 	all->lacking |= linear - (uint32_t)(ETHER_LEN + sizeof(struct rte_ipv6_hdr));
 	all->expired |= (second >> 24) - 2;
 	all->longest = larger(all->longest, len);

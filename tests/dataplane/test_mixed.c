@@ -168,6 +168,42 @@ link_local(const uint8_t *a)
 	return a[0] == 0xfe && a[1] >= 0x80 && a[1] <= 0xbf;
 }
 
+/* RFC 791 3.1: a source route among the options, up to the first impossible length. */
+static bool
+routed_v4(const uint8_t *ip)
+{
+	const uint8_t *o = ip + 20, *end = ip + ip[0] % 16 * 4;
+
+	while (o < end && *o != 0) {
+		if (*o == 131 || *o == 137)
+			return true;
+		if (*o == 1)
+			o++;
+		else if (end - o < 2 || o[1] < 2)
+			return false;
+		else
+			o += o[1];
+	}
+	return false;
+}
+
+/* RFC 5095: a routing header of type 0 before other headers. */
+static bool
+routed_v6(const uint8_t *ip, unsigned len)
+{
+	unsigned next = ip[6], at = 40;
+
+	for (unsigned n = 0; n < 8 && (next == 0 || next == 43 || next == 60); n++) {
+		if (at + 8 > len)
+			return false;
+		if (next == 43 && ip[at + 2] == 0)
+			return true;
+		next = ip[at];
+		at += (ip[at + 1] + 1u) * 8;
+	}
+	return false;
+}
+
 /* Checks the headers only. */
 static enum drop_reason
 check_headers(const struct lab_frame *f)
@@ -194,6 +230,8 @@ check_headers(const struct lab_frame *f)
 			return DROP_bad_source;
 		if (bad_v4(ip + 16))
 			return DROP_bad_destination;
+		if (routed_v4(ip))
+			return DROP_source_route;
 	} else if (get16(f->b + 12) == 0x86dd) {
 		if (len < 40)
 			return DROP_too_short;
@@ -205,6 +243,8 @@ check_headers(const struct lab_frame *f)
 			return DROP_bad_source;
 		if (bad_v6(ip + 24))
 			return DROP_bad_destination;
+		if (routed_v6(ip, len))
+			return DROP_source_route;
 		if (link_local(ip + 8) || link_local(ip + 24))
 			return DROP_link_scope;
 	} else {
@@ -478,6 +518,24 @@ random_transport(uint8_t *p, unsigned len)
 		p[0] = (uint8_t)(126 + lab_below(&seed, 14));
 }
 
+/* Replaces no-operations by other options: record route, source routes, router alert, random bytes. */
+static void
+make_options(uint8_t *o, unsigned len)
+{
+	static const uint8_t types[] = {7, 131, 137, 148, 68, 0x83 ^ 0x40};
+
+	while (len >= 4 && lab_below(&seed, 3) != 0) {
+		unsigned size = 4 + 4 * lab_below(&seed, len / 4);
+
+		o[0] = types[lab_below(&seed, sizeof(types))];
+		o[1] = (uint8_t)(lab_below(&seed, 16) == 0 ? lab_random(&seed)
+							   : size - lab_below(&seed, 2));
+		o[2] = 4;
+		o += size;
+		len -= size;
+	}
+}
+
 static void
 make_v4(struct lab_frame *f)
 {
@@ -494,6 +552,7 @@ make_v4(struct lab_frame *f)
 		f->b[21] = (uint8_t)lab_below(&seed, 3);
 	}
 	random_transport(f->b + 14 + (f->b[14] & 15) * 4, 8 + payload);
+	make_options(f->b + 34, (f->b[14] & 15) * 4u - 20);
 	lab_fix_checksum(f);
 }
 
@@ -514,6 +573,7 @@ make_extensions(struct lab_frame *f, unsigned room)
 		for (unsigned i = 0; i < len; i++)
 			at[i] = (uint8_t)lab_random(&seed);
 		at[1] = (uint8_t)(len / 8 - 1);
+		at[2] &= lab_below(&seed, 3) == 0 ? 0 : 0xff; /* a routing header of type 0 */
 		if (type == 44) {
 			at[1] = 0;
 			at[2] = 0;
@@ -635,6 +695,17 @@ expect(const struct lab_frame *f)
 	forwarded_count++;
 }
 
+/* Makes a frame of VLAN 0 with a priority. Frames without a whole header stay as they are. */
+static void
+tag(struct lab_frame *f)
+{
+	if (f->len < 14)
+		return;
+	memmove(f->b + 16, f->b + 12, f->len - 12);
+	memcpy(f->b + 12, (uint8_t[]){0x81, 0, (uint8_t)(lab_below(&seed, 16) << 4), 0}, 4);
+	f->len += 4;
+}
+
 static void
 write_input(const char *path)
 {
@@ -652,6 +723,8 @@ write_input(const char *path)
 		if (lab_below(&seed, 3) == 0)
 			mutate(&frame);
 		expect(&frame);
+		if (lab_below(&seed, 50) == 0)
+			tag(&frame);
 		pcap_put(f, frame.b, frame.len);
 	}
 	assert_int_equal(fclose(f), 0);
