@@ -11,6 +11,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 /* Exit statuses; described by program_statuses[]. */
 #define EXIT_DONE 0
@@ -109,6 +110,24 @@ void run_words(struct ctl *ctl, char *const *words, unsigned count);
 void run_text(struct ctl *ctl, char *text, const char *where);
 void run_stdin(struct ctl *ctl);
 void prompt_text(struct ctl *ctl, char *buf, size_t size);
+
+/* ---- keelctl_output.c: filters of the output, and the pager ---- */
+
+struct output {
+	bool active, terminal, colour; /* the latter two: of the ctl before */
+	int saved; /* the standard output before */
+	pid_t child;
+	void (*pipe_action)(int signal_number);
+};
+extern const char *const output_filters[]; /* terminated by NULL */
+/*
+ * Takes a filter (`| include REGEX`) from the end of the words, and starts it. False after a
+ * message. Pair with output_end().
+ */
+bool output_begin(struct ctl *ctl, char *const *words, unsigned *count, struct output *out);
+/* Starts a pager on a terminal, unless there is a filter. */
+void output_page(struct ctl *ctl, struct output *out);
+void output_end(struct ctl *ctl, struct output *out);
 
 /* ---- keelctl_names.c: names known to the daemon ---- */
 
@@ -233,3 +252,8 @@ const char *duration_text(double seconds, char buf[SHORT_TEXT]);
 const char *ns_text(double ns, char buf[SHORT_TEXT]);
 const char *bytes_text(double bytes, char buf[SHORT_TEXT]);
 const char *time_text(double seconds, const char *format, char buf[SHORT_TEXT]);
+
+/* ---- keelctl_foreign.c: lines of FRR, BIRD and VRP ---- */
+
+/* Writes the keelctl line for a line of another router; false: unknown. */
+bool foreign_line(char *const *words, unsigned count, char *use, size_t size);

@@ -10,6 +10,11 @@
 #define FAMILY "[ipv6 | vpn-instance NAME {ipv4-family | ipv6-family} | vpnv4 | vpnv6] "
 #define INSTANCE "vpn-instance NAME [ipv4-family | ipv6-family]"
 #define ROUTES "route [ipv4 | ipv6 | vpnv4 | vpnv6 | " INSTANCE "] "
+#define TABLES "[ipv4 | ipv6 | vpnv4 | vpnv6 | " INSTANCE "] "
+#define SELECTORS                                                                                  \
+	"peer ADDRESS | advertised | received | rd RD | community COMMUNITY | as-path REGEX | "    \
+	"best | detail | terse | count"
+#define SUBJECT "{PREFIX | ADDRESS [MASK | LENGTH]} "
 #define REFRESH                                                                                    \
 	"refresh bgp " FAMILY "{all | external | internal | group NAME | ADDRESS} {import | "      \
 	"export}"
@@ -21,27 +26,39 @@ const struct command_rule command_rules[] = {
 	{VIEW_ANY, COMMAND_RPC, "rpc METHOD [JSON]", false,
 		"Calls a method of the daemon and prints its result; keel-rpc(7) describes the "
 		"methods."},
-	{VIEW_ANY, COMMAND_SHOW_BGP_SUMMARY, SHOW "bgp [" INSTANCE "] summary", false,
-		"Sessions, one line for each peer and address family: of all VRFs, or of one VPN "
-		"instance."},
-	{VIEW_ANY, COMMAND_SHOW_BGP_PEER, SHOW "bgp [" INSTANCE "] peer ADDRESS", false,
+	{VIEW_ANY, COMMAND_SHOW_BGP_SUMMARY, SHOW "bgp " TABLES "{summary | peer}", false,
+		"Sessions, one line for each peer and address family: of all VRFs, of one address "
+		"family, or of one VPN instance."},
+	{VIEW_ANY, COMMAND_SHOW_BGP_PEER, SHOW "bgp " TABLES "peer ADDRESS [verbose]", false,
 		"One session in full, of the default VRF or of a VPN instance."},
 	{VIEW_ANY, COMMAND_SHOW_BGP_FAULTS, SHOW "bgp [vpn-instance NAME] peer ADDRESS faults",
 		false, "The last faulty messages of a peer."},
-	{VIEW_ANY, COMMAND_SHOW_ROUTE,
-		SHOW ROUTES "{PREFIX | ADDRESS} <longer | peer "
-			    "ADDRESS | advertised | received | rd RD>",
+	{VIEW_ANY, COMMAND_SHOW_ROUTE, SHOW ROUTES "{PREFIX | ADDRESS} <longer | " SELECTORS ">",
 		false,
 		"Routes to a prefix, or to the longest prefix that holds an address. `longer` adds "
-		"more "
-		"specific prefixes; `peer` selects the routes of one peer; `rd` selects the VPN "
-		"routes of one route distinguisher, and is necessary with an address."},
-	{VIEW_ANY, COMMAND_SHOW_ROUTE,
-		SHOW ROUTES "<peer ADDRESS | advertised | received | "
-			    "rd RD>",
-		false,
+		"more specific prefixes; `peer` selects the routes of one peer; `rd` selects the "
+		"VPN routes of one route distinguisher, and is necessary with an address."},
+	{VIEW_ANY, COMMAND_SHOW_ROUTE, SHOW ROUTES "<" SELECTORS ">", false,
 		"All routes, or those of one peer: after the import policy, as received, or as "
-		"advertised to the peer."},
+		"advertised to the peer. `community`, `as-path` (a regular expression, `_` is a "
+		"delimiter) and `best` select; the daemon applies them. `detail` prints all "
+		"attributes, `terse` one short line for each route, `count` only a number."},
+	{VIEW_ANY, COMMAND_SHOW_ROUTE,
+		SHOW "bgp " TABLES "routing-table " SUBJECT "[longer-prefixes]", false,
+		"The same as `show route`, in the words of VRP. The prefix may have a length or a "
+		"mask."},
+	{VIEW_ANY, COMMAND_SHOW_ROUTE,
+		SHOW "bgp " TABLES "routing-table <peer ADDRESS | advertised-routes | "
+		     "received-routes | community COMMUNITY | regular-expression REGEX | "
+		     "statistics | verbose>",
+		false,
+		"The same as `show route`, in the words of VRP. `received-routes` are the routes "
+		"as received, or after the import policy where the peer has no "
+		"`keep-all-routes`."},
+	{VIEW_ANY, COMMAND_SHOW_ROUTE,
+		SHOW "{ip | ipv6} routing-table [vpn-instance NAME] [" SUBJECT
+		     "] <statistics | verbose>",
+		false, "The best routes of a table, in the words of VRP."},
 	{VIEW_ANY, COMMAND_SHOW_FATE, SHOW ROUTES "PREFIX fate [rd RD]", false,
 		"What became of the announcements of a prefix: which peers announced it and when, "
 		"which node of a policy accepted, changed or refused it, why a path is not best, "
@@ -190,6 +207,26 @@ static const struct command_word {
 	{"NAME", "vpn-instance", "name of a VPN instance"},
 	{"NAME", "vrf", "name of a VPN instance"},
 	{"NAME", NULL, "name of a route policy"},
+	{"COMMUNITY", NULL, "64512:7, no-export, 1:2:3 or rt:64512:1"},
+	{"LENGTH", NULL, "length of the prefix"},
+	{"MASK", NULL, "mask of the prefix, as 255.255.255.0"},
+	{"REGEX", NULL, "regular expression for the AS path; _ is a delimiter"},
+	{"advertised-routes", NULL, "routes as advertised to the peer"},
+	{"as-path", NULL, "routes whose AS path matches a regular expression"},
+	{"best", NULL, "best routes"},
+	{"community", NULL, "routes with a community"},
+	{"count", NULL, "only the number of routes"},
+	{"detail", NULL, "all attributes"},
+	{"ip", NULL, "best routes of IPv4"},
+	{"longer-prefixes", NULL, "also more specific prefixes"},
+	{"received-routes", NULL, "routes as received"},
+	{"regular-expression", NULL, "routes whose AS path matches a regular expression"},
+	{"routing-table", NULL, "routes"},
+	{"statistics", NULL, "only the number of routes"},
+	{"terse", NULL, "one short line for each route"},
+	{"verbose", NULL, "all attributes"},
+	{"ipv6", "show", "best routes of IPv6"},
+	{"ipv6", "display", "best routes of IPv6"},
 	{"PREFIX", NULL, "address and length, as 192.0.2.0/24"},
 	{"RD", NULL, "route distinguisher, as 64512:1"},
 	{"SECONDS", "for", "1 to 3600"},

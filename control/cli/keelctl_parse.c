@@ -163,6 +163,40 @@ is_seconds(const char *text)
 }
 
 static bool
+is_length(const char *text)
+{
+	unsigned long long n;
+	const char *end = number_read(text, 128, &n);
+
+	return end != NULL && *end == '\0';
+}
+
+/* The length of a mask as 255.255.255.0, or -1. */
+static int
+mask_length(const char *text)
+{
+	unsigned char bytes[16];
+	const char *zone;
+	int length = 0;
+
+	if (address_read(text, bytes, &zone) != AF_INET)
+		return -1;
+	while (length < 32 && (bytes[length / 8] & (0x80u >> (length % 8))))
+		length++;
+	for (int i = length; i < 32; i++) {
+		if (bytes[i / 8] & (0x80u >> (i % 8)))
+			return -1;
+	}
+	return length;
+}
+
+static bool
+is_mask(const char *text)
+{
+	return mask_length(text) >= 0;
+}
+
+static bool
 is_word(const char *text)
 {
 	return *text != '\0';
@@ -182,6 +216,10 @@ enum value_kind {
 	V_TEXT,
 	V_FILE,
 	V_COMMAND,
+	V_COMMUNITY,
+	V_REGEX,
+	V_LENGTH,
+	V_MASK,
 	V_COUNT
 };
 
@@ -202,6 +240,10 @@ static const struct {
 	[V_TEXT] = {"TEXT", is_word},
 	[V_FILE] = {"FILE", is_word},
 	[V_COMMAND] = {"COMMAND", is_word},
+	[V_COMMUNITY] = {"COMMUNITY", is_word},
+	[V_REGEX] = {"REGEX", is_word},
+	[V_LENGTH] = {"LENGTH", is_length},
+	[V_MASK] = {"MASK", is_mask},
 };
 
 /* ---- the graph ---- */
@@ -223,10 +265,10 @@ struct edge {
 	unsigned short to, next;
 };
 
-#define PLACES_MAX 1024
-#define EDGES_MAX 2048
-#define ROOTS_MAX 128
-#define TEXTS_MAX 128
+#define PLACES_MAX 4096
+#define EDGES_MAX 8192
+#define ROOTS_MAX 512
+#define TEXTS_MAX 512
 
 /* Built once from constants before the first line is parsed; place 0 and edge 0 are unused. */
 static struct {
@@ -373,7 +415,7 @@ graph_make(void)
 
 /* ---- the walk ---- */
 
-#define SET_MAX 128
+#define SET_MAX 256
 
 /*
  * A possible word, VALUE or end at one position. `from`: index of the predecessor in the set of the
@@ -707,6 +749,7 @@ struct meaning {
 	}
 
 static const struct meaning meanings[] = {
+	MEANS("ip", family, "ipv4-unicast"),
 	MEANS("ipv4", family, "ipv4-unicast"),
 	MEANS("ipv6", family, "ipv6-unicast"),
 	MEANS("ipv4-family", family, "ipv4-unicast"),
@@ -726,6 +769,25 @@ static const struct meaning meanings[] = {
 	MEANS("theirs", keep, NULL),
 };
 
+static const struct {
+	const char *word;
+	size_t offset;
+} flags[] = {
+	{"longer", offsetof(struct command, longer)},
+	{"longer-prefixes", offsetof(struct command, longer)},
+	{"advertised", offsetof(struct command, advertised)},
+	{"advertised-routes", offsetof(struct command, advertised)},
+	{"received", offsetof(struct command, received)},
+	{"received-routes", offsetof(struct command, received)},
+	{"best", offsetof(struct command, best)},
+	{"ip", offsetof(struct command, best)},
+	{"count", offsetof(struct command, count)},
+	{"statistics", offsetof(struct command, count)},
+	{"detail", offsetof(struct command, detail)},
+	{"verbose", offsetof(struct command, detail)},
+	{"terse", offsetof(struct command, terse)},
+};
+
 static void
 interpret_word(struct command *c, const char *word)
 {
@@ -735,10 +797,12 @@ interpret_word(struct command *c, const char *word)
 		if (strcmp(meanings[i].word, word) == 0)
 			*member = meanings[i].value != NULL ? meanings[i].value : word;
 	}
-	c->longer |= strcmp(word, "longer") == 0;
-	c->advertised |= strcmp(word, "advertised") == 0;
-	c->received |= strcmp(word, "received") == 0;
 	c->force |= strcmp(word, "force") == 0;
+	for (size_t i = 0; i < COUNT(flags); i++) {
+		if (strcmp(flags[i].word, word) == 0)
+			*(bool *)((char *)c + flags[i].offset) = true;
+	}
+	c->or_accepted |= strcmp(word, "received-routes") == 0;
 }
 
 static bool
@@ -818,6 +882,21 @@ interpret_value(struct command *c, enum value_kind kind, const char *after, cons
 		break;
 	case V_COMMAND:
 		c->watched = word;
+		break;
+	case V_COMMUNITY:
+		c->community = word;
+		break;
+	case V_REGEX:
+		c->regex = word;
+		break;
+	case V_LENGTH:
+	case V_MASK:
+		if (c->address == NULL)
+			break;
+		snprintf(c->prefix_text, sizeof(c->prefix_text), "%.45s/%d", c->address,
+			kind == V_MASK ? mask_length(word) : atoi(word));
+		c->prefix = c->prefix_text;
+		c->address = NULL;
 		break;
 	case V_COUNT:
 		break;
@@ -932,6 +1011,8 @@ interpret_rest(struct command *c, const struct line *l, const struct fault *f)
 		return c->prefix != NULL ? check_host_bits(c->prefix, l, f) : 0;
 	if (!is_of_route(c))
 		return 0;
+	if (c->prefix == c->prefix_text && !is_prefix(c->prefix))
+		return fault(f, "\"%.64s\" is not a prefix", c->prefix);
 	if ((c->prefix != NULL && check_host_bits(c->prefix, l, f) != 0) ||
 		interpret_family(c, l, f) != 0)
 		return -EINVAL;
@@ -946,7 +1027,9 @@ interpret_rest(struct command *c, const struct line *l, const struct fault *f)
 			"\"%.64s\" is only valid with \"rd RD\": each route distinguisher has a "
 			"longest match of its own",
 			c->address);
-	if (c->address != NULL && (c->longer || c->peer != NULL || c->advertised || c->received))
+	if (c->address != NULL &&
+		(c->longer || c->community != NULL || c->regex != NULL || c->count ||
+			c->peer != NULL || c->advertised || c->received))
 		return fault(f,
 			"\"%.64s\": expected a prefix with its length, because other words follow",
 			c->address);

@@ -98,7 +98,11 @@ struct command {
 	/* show route: a prefix, an address, or neither; show fib: address */
 	const char *prefix, *address;
 	const char *rd; /* show route: route distinguisher */
+	char prefix_text[64]; /* a prefix written as address and length or mask */
+	const char *community, *regex; /* show route */
 	bool longer, advertised, received;
+	bool or_accepted; /* received: after the import policy where the peer is not kept */
+	bool best, count, detail, terse;
 	const char *source; /* show configuration */
 	const char *keep; /* resolve */
 	const char *text; /* comment of a commit */
@@ -142,7 +146,7 @@ struct command_choice {
 	bool value;
 	const char *after; /* the preceding keyword; NULL at the start of the line */
 };
-#define COMMAND_CHOICES_MAX 64
+#define COMMAND_CHOICES_MAX 128
 /*
  * Lists the possible next words; returns the count. 0 with a message in `error` if an earlier word
  * is wrong or the line is complete.

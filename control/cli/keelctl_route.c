@@ -280,6 +280,32 @@ lookup(struct ctl *ctl, const struct command *c)
 	json_decref(result);
 }
 
+#define CODE_NOT_KEPT (-32010)
+
+/* Takes `params`. `received-routes` of a peer that is not kept: after the import policy. */
+static json_t *
+fetch_view(struct ctl *ctl, const struct command *c, json_t *params)
+{
+	json_t *error, *result;
+
+	if (!c->or_accepted)
+		return ctl_call(ctl, "rib.routes", params);
+	result = ctl_ask(ctl, "rib.routes", json_incref(params), &error);
+	if (number_of(error, "code") == CODE_NOT_KEPT) {
+		if (json_object_get(params, "cursor") == NULL)
+			fprintf(stderr,
+				"routes after the import policy: %s has no keep-all-routes\n",
+				c->peer);
+		json_object_set_new(params, "view", json_string("adj-in"));
+		result = ctl_call(ctl, "rib.routes", json_incref(params));
+	} else if (error != NULL) {
+		ctl_refused(ctl, "rib.routes", error);
+	}
+	json_decref(error);
+	json_decref(params);
+	return result;
+}
+
 static json_t *
 fetch_page(struct ctl *ctl, const struct command *c, const char *cursor)
 {
@@ -288,21 +314,48 @@ fetch_page(struct ctl *ctl, const struct command *c, const char *cursor)
 			   : c->received   ? "adj-in-pre"
 					   : "adj-in";
 
-	return ctl_call(ctl, "rib.routes",
-		json_pack("{s:s, s:s*, s:s, s:s*, s:s*, s:s*, s:b, s:i, s:s*}", "family", c->family,
-			"vrf", c->vrf, "view", view, "peer", c->peer, "rd", c->rd, "prefix",
-			c->prefix, "longer", c->longer, "limit", PAGE, "cursor", cursor));
+	json_t *params = json_pack("{s:s, s:s*, s:s, s:s*, s:s*, s:s*, s:b, s:i, s:s*, s:s*, s:s*}",
+		"family", c->family, "vrf", c->vrf, "view", view, "peer", c->peer, "rd", c->rd,
+		"prefix", c->prefix, "longer", c->longer, "limit", PAGE, "cursor", cursor,
+		"community", c->community, "as_path", c->regex);
+
+	if (c->best)
+		json_object_set_new(params, "best", json_true());
+	if (c->count)
+		json_object_set_new(params, "count", json_true());
+	return fetch_view(ctl, c, params);
+}
+
+/* A route in one short line: prefix, next hop, peer. */
+static void
+terse_line(const json_t *route)
+{
+	char prefix[128];
+
+	printf("%s %s %s\n", prefix_text(route, prefix, sizeof(prefix)), text_of(route, "next_hop"),
+		peer_of(route));
 }
 
 static void
-print_page(struct ctl *ctl, const json_t *result, unsigned long long *printed)
+detail_lines(const struct ctl *ctl, const struct command *c, const json_t *route)
+{
+	char prefix[128];
+
+	print_colour(ctl, BOLD, prefix_text(route, prefix, sizeof(prefix)));
+	putchar('\n');
+	print_path(ctl, route, c->advertised);
+}
+
+static void
+print_page(
+	struct ctl *ctl, const struct command *c, const json_t *result, unsigned long long *printed)
 {
 	const json_t *route, *routes = json_object_get(result, "routes");
 	size_t i;
 
 	if (!ctl->json && *printed > 0)
 		ctl_progress_end(ctl);
-	if (!ctl->json && *printed == 0 && json_array_size(routes) > 0)
+	if (!ctl->json && !c->terse && !c->detail && *printed == 0 && json_array_size(routes) > 0)
 		list_header(ctl);
 	json_array_foreach(routes, i, route)
 	{
@@ -310,6 +363,10 @@ print_page(struct ctl *ctl, const json_t *result, unsigned long long *printed)
 			if (*printed > 0)
 				putchar(',');
 			json_dumpf(route, stdout, JSON_COMPACT);
+		} else if (c->terse) {
+			terse_line(route);
+		} else if (c->detail) {
+			detail_lines(ctl, c, route);
 		} else {
 			list_line(ctl, route);
 		}
@@ -319,11 +376,19 @@ print_page(struct ctl *ctl, const json_t *result, unsigned long long *printed)
 	fflush(stdout);
 }
 
+static void
+print_count(struct ctl *ctl, long long count)
+{
+	ctl_progress_end(ctl);
+	printf("%lld path%s\n", count, count == 1 ? "" : "s");
+}
+
 /* With --json all pages are printed as one value. */
 static void
 list_all(struct ctl *ctl, const struct command *c)
 {
 	unsigned long long printed = 0;
+	long long counted = 0;
 	json_t *cursor = NULL;
 
 	do {
@@ -335,16 +400,22 @@ list_all(struct ctl *ctl, const struct command *c)
 		}
 		if (ctl->json && cursor == NULL)
 			fputs("{\"routes\":[", stdout);
-		print_page(ctl, result, &printed);
+		print_page(ctl, c, result, &printed);
+		counted += number_of(result, "count");
 		json_decref(cursor);
 		cursor = json_incref(json_object_get(result, "next"));
 		json_decref(result);
 		if (json_is_string(cursor) && !ctl->json)
-			ctl_progress(ctl, "%llu paths, more follow", printed);
-	} while (json_is_string(cursor) && !ctl_interrupted());
+			ctl_progress(ctl, "%llu paths, more follow",
+				c->count ? (unsigned long long)counted : printed);
+	} while (json_is_string(cursor) && !ctl_interrupted() && !ferror(stdout));
 	json_decref(cursor);
-	if (ctl->json)
+	if (ctl->json && c->count)
+		printf("],\"count\":%lld}\n", counted);
+	else if (ctl->json)
 		puts("]}");
+	else if (c->count)
+		print_count(ctl, counted);
 	else if (printed == 0)
 		puts("no route");
 	else if (ctl->terminal)
@@ -361,7 +432,7 @@ show_route(struct ctl *ctl, const struct command *c)
 		return;
 	}
 	/* a prefix of a VPN family may be there with several distinguishers */
-	if (c->prefix == NULL || c->longer ||
+	if (c->prefix == NULL || c->longer || c->terse || c->count ||
 		(strncmp(c->family, "vpn", 3) == 0 && c->rd == NULL)) {
 		list_all(ctl, c);
 		return;

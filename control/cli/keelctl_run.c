@@ -285,18 +285,41 @@ command_run(struct ctl *ctl, const struct command *c)
 	}
 }
 
+/* Answers a line of another router with the keelctl line for the same task. */
+static void
+line_wrong(struct ctl *ctl, char *const *words, unsigned count, const char *error)
+{
+	char use[256];
+
+	if (foreign_line(words, count, use, sizeof(use)))
+		ctl_fail(ctl, EXIT_USAGE, "use: %s", text_safe(use));
+	else
+		ctl_fail(ctl, EXIT_USAGE, "%s", text_safe(error));
+}
+
 void
 run_words(struct ctl *ctl, char *const *words, unsigned count)
 {
 	struct command command;
-	char error[1024];
+	char error[1024] = "expected a command before \"|\"";
+	struct output out;
 
-	if (count > 2 && strcmp(words[0], "watch") == 0)
+	if (count > 2 && strcmp(words[0], "watch") == 0) {
 		watch_words(ctl, words + 1, count - 1);
-	else if (command_parse(ctl->view, words, count, &command, error, sizeof(error)) != 0)
-		ctl_fail(ctl, EXIT_USAGE, "%s", text_safe(error));
-	else
-		command_run(ctl, &command);
+		return;
+	}
+	if (!output_begin(ctl, words, &count, &out))
+		return;
+	if (count == 0 ||
+		command_parse(ctl->view, words, count, &command, error, sizeof(error)) != 0) {
+		output_end(ctl, &out);
+		line_wrong(ctl, words, count, error);
+		return;
+	}
+	if (is_show(&command))
+		output_page(ctl, &out);
+	command_run(ctl, &command);
+	output_end(ctl, &out);
 }
 
 void

@@ -21,6 +21,8 @@
 #define SECTION 64 /* destinations in one reader's section: well below 1 ms */
 #define SECTION_SCAN 16384 /* ids examined in one section when few match */
 #define SCAN_MAX 262144 /* ids examined for one page, about 2 ms: an empty page may have a `next` */
+/* The same where the paths of each destination are read, and perhaps a regular expression runs. */
+#define SCAN_PATHS_MAX 4096
 #define LIMIT_DEFAULT 1000
 #define LIMIT_MAX 10000
 #define PATHS_USUAL 64
@@ -198,8 +200,13 @@ paths_add_ranked(struct query *q, const struct dest_view *v, const struct rankin
 		const struct attr_set *a =
 			q->peer == NULL || p->peer.v == q->peer_id.v ? path_attrs(q, p) : NULL;
 
-		if (a == NULL)
+		if (a == NULL || (q->only_best && (i != 0 || v->paths->eligible == 0)) ||
+			!rpc_selector_match(q, &v->prefix, a))
 			continue;
+		if (q->only_count) {
+			q->counted++;
+			continue;
+		}
 		json_array_append_new(q->routes, path_json(q, v, i, a, r->reason[i]));
 		if (q->path != NULL)
 			q->path(q, p, json_array_get(q->routes, json_array_size(q->routes) - 1));
@@ -279,10 +286,17 @@ adj_out_flush(struct adj_out_section *s) RUNS_ON(role_main)
 {
 	layers_call_session(s->q->env->layers, adj_out_read, s);
 	for (unsigned i = 0; i < s->count; i++) {
+		bool selected;
 		json_t *o;
 
 		if (s->attrs[i] == NULL)
 			continue;
+		selected = rpc_selector_match(s->q, &s->prefix[i], s->attrs[i]);
+		if (!selected || s->q->only_count) {
+			s->q->counted += selected;
+			free(s->attrs[i]);
+			continue;
+		}
 		o = json_pack("{s:o, s:s, s:b, s:b, s:b, s:i}", "prefix", rpc_prefix(&s->prefix[i]),
 			"peer", s->q->peer->addr_text, "best", 1, "valid", 1, "stale", 0, "age_s",
 			0);
@@ -515,6 +529,8 @@ query_read(struct query *q, json_t *params, json_int_t *cursor, struct rpc_call 
 		!rpc_peer(q->env, params, q->vrf, &q->peer, call) ||
 		!query_rd(q, params, false, call) || !query_prefix(q, params, call) ||
 		!rpc_boolean(params, "longer", &q->longer, call) ||
+		!rpc_boolean(params, "best", &q->only_best, call) ||
+		!rpc_boolean(params, "count", &q->only_count, call) ||
 		!rpc_integer(params, "limit", 1, LIMIT_MAX, &q->limit, call) ||
 		!rpc_string(params, "cursor", &cursor_text, call))
 		return false;
@@ -536,43 +552,53 @@ query_read(struct query *q, json_t *params, json_int_t *cursor, struct rpc_call 
 			"is not a \"next\" that rib.routes answered");
 		return false;
 	}
-	return true;
+	return rpc_selector_read(q, params, call);
 }
 
-static json_t *
-rib_routes(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
+/* Adds a page of `q` to `o`. */
+static void
+routes_page(struct query *q, uint32_t cursor, json_t *o) RUNS_ON(role_main)
 {
-	struct query q = {.env = env, .vrf = VRF_DEFAULT, .limit = LIMIT_DEFAULT};
-	struct adj_out_section out = {.q = &q};
-	json_int_t cursor;
-	uint32_t next, end;
-	json_t *o;
+	bool reads_paths = q->selector != NULL || q->only_best || q->only_count;
+	uint32_t scan_max = reads_paths ? SCAN_PATHS_MAX : SCAN_MAX, next = cursor, end;
+	struct adj_out_section out = {.q = q};
 
-	if (!query_read(&q, params, &cursor, call))
-		return NULL;
-	q.routes = json_array();
-	o = json_pack("{s:o}", "routes", q.routes);
-	if (!query_table(&q))
-		return o; /* an unused family has no table */
-	if (q.has_prefix && !q.longer && (q.has_rd || !q.vpn)) {
-		(void)one_prefix(&q, &out);
-		if (q.view != VIEW_ADJ_OUT)
-			json_object_set_new(o, "refused", query_refused(&q));
-		return o;
+	if (q->has_prefix && !q->longer && (q->has_rd || !q->vpn)) {
+		(void)one_prefix(q, &out);
+		if (q->view != VIEW_ADJ_OUT)
+			json_object_set_new(o, "refused", query_refused(q));
+		return;
 	}
-	query_section_begin(&q);
-	end = shards_limit(&q.table);
-	layers_rib_read_end(env->layers);
-	for (next = (uint32_t)cursor;
-		next < end && next - (uint32_t)cursor < SCAN_MAX && !page_full(&q, 0);)
-		next = scan_section(&q, next, end, &out);
-	installed_flush(&q.installed);
+	query_section_begin(q);
+	end = shards_limit(&q->table);
+	layers_rib_read_end(q->env->layers);
+	while (next < end && next - cursor < scan_max && !page_full(q, 0))
+		next = scan_section(q, next, end, &out);
+	installed_flush(&q->installed);
 	if (next < end) {
 		char text[16];
 
 		snprintf(text, sizeof(text), "%" PRIu32, next);
 		json_object_set_new(o, "next", json_string(text));
 	}
+}
+
+static json_t *
+rib_routes(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
+{
+	struct query q = {.env = env, .vrf = VRF_DEFAULT, .limit = LIMIT_DEFAULT};
+	json_int_t cursor;
+	json_t *o;
+
+	if (!query_read(&q, params, &cursor, call))
+		return NULL;
+	q.routes = json_array();
+	o = json_pack("{s:o}", "routes", q.routes);
+	if (query_table(&q)) /* an unused family has no table */
+		routes_page(&q, (uint32_t)cursor, o);
+	if (q.only_count)
+		json_object_set_new(o, "count", json_integer(q.counted));
+	rpc_selector_destroy(q.selector);
 	return o;
 }
 
@@ -699,6 +725,13 @@ static const struct rpc_field routes_params[] = {
 		"without `rd` is looked for in pages, as `longer` is."},
 	{"prefix?", "prefix", "Only this prefix."},
 	{"longer?", "boolean", "With `prefix`: also more specific prefixes."},
+	{"as_path?", "string",
+		"Only routes whose AS path matches this regular expression, in which `_` is a "
+		"delimiter, as in `as_path_lists`."},
+	{"community?", "string",
+		"Only routes with this community, large community or extended community."},
+	{"best?", "boolean", "Only best routes; no effect with `adj-out`."},
+	{"count?", "boolean", "Counts the routes of the page instead of listing them."},
 	{"limit?", "integer=1..10000", "Routes in one answer; 1,000 when absent."},
 	{"cursor?", "string", "The `next` of an earlier answer."},
 	{0},
@@ -717,6 +750,7 @@ static const struct rpc_field routes_result[] = {
 		"as "
 		"far as they are remembered.",
 		refused_fields},
+	{"count?", "integer", "With `count`: routes found for this page."},
 	{"next?", "string", "Cursor of the next page; absent on the last page."},
 	{0},
 };

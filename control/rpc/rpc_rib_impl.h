@@ -29,6 +29,8 @@ struct installed {
 	unsigned count;
 };
 
+struct route_selector;
+
 struct query {
 	struct rpc_env *env;
 	enum view view;
@@ -43,6 +45,9 @@ struct query {
 	bool vpn, has_rd; /* a VPN family; the routes of one route distinguisher */
 	struct vpn_rd rd;
 	json_int_t limit;
+	struct route_selector *selector; /* NULL: all routes */
+	bool only_best, only_count;
+	json_int_t counted; /* routes found, with only_count */
 	json_t *routes;
 	size_t attrs_len; /* of the page so far */
 	struct installed installed;
@@ -67,3 +72,12 @@ const struct shard *query_shard(const struct query *q, struct dest_id id);
 struct dest_id query_paths(struct query *q) RUNS_ON(role_main);
 /* The peers whose announcements of the exact prefix were refused, as far as the shard has records. */
 json_t *query_refused(struct query *q) RUNS_ON(role_main);
+
+/* ---- rpc_selector.c: the parameters `as_path` and `community` ---- */
+
+/* Creates q->selector if the parameters name one. False after rpc_fail(). */
+bool rpc_selector_read(struct query *q, json_t *params, struct rpc_call *call) RUNS_ON(role_main);
+/* True if the route is selected. */
+bool rpc_selector_match(const struct query *q, const struct prefix *p, const struct attr_set *a);
+/* NULL is valid. */
+void rpc_selector_destroy(struct route_selector *s);

@@ -43,7 +43,7 @@ class Completion(unittest.TestCase):
 
     def test_bash(self):
         self.assertEqual(bash("keelctl", "refresh", "bgp", "ex"), ["external"])
-        self.assertEqual(bash("keelctl", "--json", "show", "bgp", ""), ["summary", "vpn-instance", "peer"])
+        self.assertEqual(bash("keelctl", "--json", "show", "bgp", ""), ["summary", "peer", "ipv4", "ipv6", "vpnv4", "vpnv6", "vpn-instance", "routing-table"])
         self.assertEqual(bash("keeld", "--st"), ["--state-dir"])
         self.assertEqual(bash("keeld", "--log-level", "d"), ["debug"])
         self.assertEqual(bash("keelbench", "st"), ["storm"])

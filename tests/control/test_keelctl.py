@@ -10,7 +10,7 @@ import os
 import subprocess
 import unittest
 
-from keelctl_lab import KEELCTL, Pair, keelctl, on_terminal, run_tests
+from keelctl_lab import KEELCTL, Pair, Shell, keelctl, on_terminal, run_tests
 
 NETWORKS = 2500  # more than two pages of `show route`
 NETWORKS_V6 = ["2001:db8:%x::/48" % i for i in range(1, 4)]
@@ -60,9 +60,13 @@ class Usage(unittest.TestCase):
 def document(me, peer, asn, peer_asn, networks):
     return {
         "router": {"asn": asn, "router_id": me},
+        "prefix_lists": [{"name": "some", "entries": [{"action": "permit", "prefix": "100.3.0.0/16", "le": 32}]}],
+        "route_policies": [{"name": "mark", "nodes": [
+            {"seq": 10, "action": "permit", "match": {"prefix_list": "some"}, "set": {"communities": {"add": ["64513:3"]}}},
+            {"seq": 20, "action": "permit"}]}],
         "bgp": {"networks": [{"prefix": n} for n in networks],
                 "peers": [{"address": peer, "asn": peer_asn, "description": "b\u00fcro",
-                           "families": {f: {"import_policy": "accept-all", "export_policy": "accept-all"}
+                           "families": {f: {"import_policy": "accept-all", "export_policy": "mark"}
                                         for f in ("ipv4-unicast", "ipv6-unicast")}},
                           {"address": "192.0.2.99", "asn": 64999, "passive": True}]},
     }
@@ -113,6 +117,61 @@ class Daemons(Pair):
         self.assertEqual(sum(line.startswith("*> 100.") for line in lines), NETWORKS)
         self.assertRegex(lines[2], r"^\*> 100\.\S+ +192\.0\.2\.2 +192\.0\.2\.2 +- +\S+  64513 [ie?]$")
         self.assertEqual(len(json.loads(self.good("show route 100.1.0.0/16 longer --json"))["routes"]), 256)
+
+    def test_selectors_of_the_daemon(self):
+        """Each selects the same routes as the same condition on all routes."""
+        every = json.loads(self.good("--json show route"))["routes"]
+        for words, condition in (("community 64513:3", lambda r: "64513:3" in r.get("communities", [])), ("as-path ^64513$", lambda r: r["as_path"] == "64513"),
+                                 ("as-path _64999_", lambda r: False), ("best", lambda r: r["best"]), ("community 64513:9", lambda r: False)):
+            wanted = sorted(r["prefix"] for r in every if condition(r))
+            self.assertEqual(len(wanted), {"community 64513:3": 256, "as-path ^64513$": NETWORKS, "best": NETWORKS}.get(words, 0))
+            got = json.loads(self.good("--json show route " + words))["routes"]
+            self.assertEqual(sorted(r["prefix"] for r in got), wanted, words)
+            self.assertEqual(self.good("show route %s count" % words), "%d path%s\n" % (len(wanted), "s" if len(wanted) != 1 else ""))
+            self.assertEqual(json.loads(self.good("--json show route %s count" % words)), {"routes": [], "count": len(wanted)})
+        self.assertEqual(self.good("display bgp routing-table statistics"), "%d paths\n" % NETWORKS)
+        self.assertEqual(self.good("show route peer 192.0.2.1 advertised count", side=1), "%d paths\n" % NETWORKS)
+        self.assertEqual(self.good("display bgp routing-table peer 192.0.2.1 advertised-routes", side=1).count("\n*> 100."), NETWORKS)
+        status, out, err = self.ctl("show route as-path [")
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("is not a regular expression", err)
+        self.assertIn("is not a community", self.ctl("show route community 1:2:3:4")[2])
+
+    def test_terse_and_detail(self):
+        lines = self.good("show route terse").splitlines()
+        self.assertEqual(sorted(line.split()[0] for line in lines), sorted(map(network, range(NETWORKS))))
+        self.assertEqual(self.good("show route detail").count("AS path"), NETWORKS)
+        self.assertIn("100.1.2.0/24, 1 path\n", self.good("display bgp routing-table 100.1.2.0 255.255.255.0"))
+        status, out, err = self.ctl("display bgp routing-table peer 192.0.2.2 received-routes")
+        self.assertEqual((status, out.count("\n*> 100.")), (0, NETWORKS), err)
+        self.assertEqual(err, "routes after the import policy: 192.0.2.2 has no keep-all-routes\n")
+
+    def test_filters_of_the_output(self):
+        every = self.good("show route").splitlines()
+        for words, wanted in (("include ' 100\\.1\\.'", [line for line in every if " 100.1." in line]), ("exclude 100", [line for line in every if "100" not in line]),
+                              ("begin 100\\.9\\.100", every[next(i for i, line in enumerate(every) if "100.9.100" in line):]), ("count 100", [str(NETWORKS)]),
+                              ("include nothing at all", [])):
+            status, out, err = self.ctl(["show route | " + words])
+            self.assertEqual((status, err), (0, ""), words)
+            self.assertEqual(out.splitlines(), wanted, words)
+        self.assertEqual(self.ctl(["show", "rib", "|", "count", "ipv4-unicast"])[1], "1\n")
+        for words in ("| include", "| frob x", "| include ("):
+            self.assertEqual(self.ctl(["show rib " + words])[:2], (2, ""), words)
+        self.assertEqual(self.ctl(["show frob | include x"])[0], 2)
+        status, out, _ = keelctl(sock=self.sockets[0], stdin="show rib | count unicast\nshow version | include keeld\n")
+        self.assertEqual((status, len(out.splitlines())), (0, 2))
+
+    def test_a_pager_in_the_shell(self):
+        """The output stops after a screen of 50 lines; q ends it, and the shell continues."""
+        shell = Shell(self.sockets[0], self.dir)
+        self.addCleanup(shell.end)
+        said = shell.keys("show route\n", r"-- more: space, Enter, q --$")
+        self.assertEqual(said.count("\n*> 100."), 47)
+        self.assertEqual(shell.keys("\n", r"-- more: space, Enter, q --$").count("*> 100."), 1)
+        self.assertEqual(shell.keys(" ", r"-- more: space, Enter, q --$").count("*> 100."), 49)
+        shell.keys("q", r"<keel> $")
+        self.assertEqual(shell.line("show route count")[0], "2500 paths")
+        self.assertEqual(shell.line("show route | count 100")[0], "2500")
 
     def test_long_show_on_a_terminal(self):
         """A progress line, erased before the next page; absent in a pipe."""

@@ -311,7 +311,7 @@ class Lines(Pair):
         said = shell.keys("\x15show route vpn-instance red ?", r"<keel> show route vpn-instance red $")
         self.assertEqual(re.findall(r"(?m)^  (\S+)", said)[:7], ["PREFIX", "ADDRESS", "ipv4-family", "ipv6-family", "peer", "advertised", "received"])
         said = shell.keys("\x15display bgp vpn-instance red ?", r"<keel> display bgp vpn-instance red $")
-        self.assertEqual(re.findall(r"(?m)^  (\S+)", said), ["summary", "ipv4-family", "ipv6-family", "peer"])
+        self.assertEqual(re.findall(r"(?m)^  (\S+)", said), ["summary", "peer", "ipv4-family", "ipv6-family", "routing-table"])
         said = shell.keys("\x15show rib; reset bgp ipv4 ?", r"<keel> show rib; reset bgp ipv4 $")  # the command under the cursor
         self.assertEqual(re.findall(r"(?m)^  (\S+)", said)[:2], ["slow-peer", "ADDRESS"])
         shell.line("\x15")
