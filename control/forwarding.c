@@ -92,7 +92,7 @@ open_port(struct keeld *k, const struct port_config *p) RUNS_ON(role_main)
 		return 0;
 	}
 	if (e == 0)
-		e = port_add(&c, 1, &port, &err);
+		e = port_add(&c, &port, &err);
 	if (e != 0)
 		log_event(LOG_ERROR, "port-failed port=%s error=\"%s\" text=\"%s\"", p->name,
 			strerrordesc_np(-e), err.text);
@@ -191,6 +191,9 @@ forwarding_open(struct keeld *k)
 			.vrf = p->vrf,
 			.mpls = p->mpls,
 			.mtu = p->mtu,
+			.queues = p->queues,
+			.queue_workers = p->queue_workers,
+			.queue_worker_count = p->queue_worker_count,
 			.host_path = true};
 	}
 	e = k->forwarder_socket != NULL ? open_forwarder(k, &d, ports, c->port_count)

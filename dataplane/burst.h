@@ -77,7 +77,8 @@ lane_pad(struct lane *l)
 struct tx_buffer {
 	struct rte_mbuf *pkt[BURST_MAX];
 	unsigned count;
-	uint16_t ethdev;
+	uint16_t ethdev, queue;
+	struct tx_lock *lock; /* NULL: the queue belongs to this worker alone */
 };
 
 static inline void

@@ -270,6 +270,9 @@ put_config(struct text *t, const struct forwarder_config *c)
 		put(t, "vrf=%u", p->vrf.v);
 		put(t, "mpls=%u", p->mpls);
 		put(t, "mtu=%u", p->mtu);
+		put(t, "queues=%u", p->queues);
+		for (unsigned q = 0; q < p->queue_worker_count; q++)
+			put(t, "queue_worker=%u", p->queue_workers[q]);
 	}
 	return t->used < FORWARDER_CONFIG_MAX ? 0 : -E2BIG;
 }

@@ -102,6 +102,7 @@ struct parsed {
 	unsigned worker_cpu[128], control_cpu[1024];
 	const char *eal_arg[64];
 	struct port_config port[PORTS_MAX];
+	unsigned queue_worker[PORTS_MAX][PORT_QUEUES_MAX];
 	unsigned port_count, limit_count;
 };
 
@@ -135,6 +136,11 @@ parse_one(struct parsed *p, const char *key, const char *value)
 		port->mpls = number != 0;
 	else if (strcmp(key, "mtu") == 0 && port != NULL)
 		port->mtu = (uint16_t)number;
+	else if (strcmp(key, "queues") == 0 && port != NULL)
+		port->queues = number;
+	else if (strcmp(key, "queue_worker") == 0 && port != NULL &&
+		 port->queue_worker_count < PORT_QUEUES_MAX)
+		p->queue_worker[p->port_count - 1][port->queue_worker_count++] = number;
 	else
 		return -EINVAL;
 	return 0;
@@ -158,9 +164,11 @@ parse(struct parsed *p, char *text, size_t bytes)
 			return rc;
 		at = value;
 	}
-	for (unsigned i = 0; i < p->port_count; i++)
+	for (unsigned i = 0; i < p->port_count; i++) {
 		if (p->port[i].device == NULL)
 			return -EINVAL;
+		p->port[i].queue_workers = p->queue_worker[i];
+	}
 	p->dataplane.worker_cpus = p->worker_cpu;
 	p->dataplane.control_cpus = p->control_cpu;
 	p->dataplane.eal_args = p->eal_arg;
@@ -250,7 +258,7 @@ start(struct keelfwd *k, struct parsed *p, struct dataplane_error *err)
 	for (unsigned i = 0; rc == 0 && i < p->port_count; i++) {
 		uint16_t port;
 
-		rc = port_add(&p->port[i], 1, &port, err);
+		rc = port_add(&p->port[i], &port, err);
 	}
 	if (rc != 0)
 		return rc;

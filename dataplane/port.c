@@ -60,6 +60,7 @@
 #define MBUFS_MAX 131071
 static_assert(MBUF_DATA_ROOM - RTE_PKTMBUF_HEADROOM >= WORKER_INJECT_MAX + 14, "fits a buffer");
 #define RING_SIZE 2048 /* a power of two, as AF_XDP requires */
+#define TX_LOCKS 8 /* of a port; transmit queues beyond share a lock */
 
 struct port {
 	char name[PORT_NAME_MAX];
@@ -74,6 +75,8 @@ struct port {
 	_Atomic uint64_t mac; /* six bytes in wire order, then zeros */
 	unsigned ifindex;
 	unsigned rx_queues, tx_queues;
+	unsigned queue_worker_count; /* 0: the default */
+	uint16_t queue_worker[PORT_QUEUES_MAX];
 	bool mtu_given; /* set by the configuration; otherwise the MTU of the interface is used */
 	uint16_t mtu_own; /* MTU of the interface when the port was added */
 	bool xdp;
@@ -83,6 +86,7 @@ struct port {
 	bool host_path; /* port_config.host_path */
 	enum host_way way;
 	struct port_host host;
+	struct tx_lock tx_lock[TX_LOCKS]; /* only used with fewer transmit queues than workers */
 };
 
 /* Command line for EAL, which keeps pointers to the arguments. */
@@ -101,8 +105,8 @@ struct dataplane {
 	unsigned worker_cpu[RTE_MAX_LCORE];
 	char object_path[256]; /* path of the XDP object, for the driver */
 	bool object_written;
-	/* soft_pool: for vdevs; hard_pool: for devices that access memory by DMA. */
-	struct rte_mempool *soft_pool, *hard_pool;
+	/* soft_pool: for vdevs; hard_pool: for devices that access memory by DMA, by NUMA socket. */
+	struct rte_mempool *soft_pool, *hard_pool[RTE_MAX_NUMA_NODES];
 	struct rte_mempool *own_pool; /* not for ports: see port_own_pool() */
 	struct xdp *xdp;
 	struct icmp_sources icmp_sources;
@@ -423,22 +427,50 @@ fail:
 	return NULL;
 }
 
-static struct rte_mempool *
-pool_for(bool soft)
+/* The NUMA socket of a device; a device without a socket has socket 0. */
+static unsigned
+socket_of(const struct port *p)
 {
-	struct rte_mempool **pool = soft ? &dp->soft_pool : &dp->hard_pool;
+	int socket = rte_eth_dev_socket_id(p->ethdev);
 
+	return socket > 0 && socket < RTE_MAX_NUMA_NODES ? (unsigned)socket : 0;
+}
+
+/* A pool on the socket of the device, or where memory is left. */
+static struct rte_mempool *
+hard_pool(unsigned socket)
+{
+	struct rte_mempool **pool = &dp->hard_pool[socket];
+	unsigned sockets = rte_socket_count(), size = pool_size() / (sockets > 0 ? sockets : 1);
+	char name[RTE_MEMPOOL_NAMESIZE];
+
+	if (*pool != NULL)
+		return *pool;
+	(void)snprintf(name, sizeof(name), "keel_hard%u", socket);
+	*pool = rte_pktmbuf_pool_create(name, size, MBUF_CACHE, 0, MBUF_DATA_ROOM, (int)socket);
 	if (*pool == NULL)
-		*pool = soft ? soft_pool_create()
-			     : rte_pktmbuf_pool_create("keel_hard", pool_size(), MBUF_CACHE, 0,
-				       MBUF_DATA_ROOM, SOCKET_ID_ANY);
+		*pool = rte_pktmbuf_pool_create(
+			name, size, MBUF_CACHE, 0, MBUF_DATA_ROOM, SOCKET_ID_ANY);
 	return *pool;
+}
+
+static struct rte_mempool *
+pool_for(const struct port *p, bool soft)
+{
+	if (!soft)
+		return hard_pool(socket_of(p));
+	if (dp->soft_pool == NULL)
+		dp->soft_pool = soft_pool_create();
+	return dp->soft_pool;
 }
 
 struct rte_mempool *
 port_copy_pool(void)
 {
-	return dp->hard_pool != NULL ? dp->hard_pool : dp->soft_pool;
+	for (unsigned i = 0; i < RTE_MAX_NUMA_NODES; i++)
+		if (dp->hard_pool[i] != NULL)
+			return dp->hard_pool[i];
+	return dp->soft_pool;
 }
 
 struct rte_mempool *
@@ -600,15 +632,16 @@ probe(struct port *p, const char *device, const char *full, bool *soft, struct d
 }
 
 static int
-configure(struct port *p, const struct rte_eth_dev_info *info, unsigned rx_queues,
+configure(struct port *p, const struct rte_eth_dev_info *info, unsigned queues,
 	struct dataplane_error *err)
 {
 	struct rte_eth_conf conf = {0};
 	int rc;
 
-	p->rx_queues = rx_queues < info->max_rx_queues ? rx_queues : info->max_rx_queues;
-	p->tx_queues =
-		dp->worker_count < info->max_tx_queues ? dp->worker_count : info->max_tx_queues;
+	if (queues == 0)
+		queues = dp->worker_count < PORT_QUEUES_MAX ? dp->worker_count : PORT_QUEUES_MAX;
+	p->rx_queues = queues < info->max_rx_queues ? queues : info->max_rx_queues;
+	p->tx_queues = queues < info->max_tx_queues ? queues : info->max_tx_queues;
 	if (p->xdp) /* the driver requires pairs of queues */
 		p->rx_queues = p->tx_queues =
 			p->rx_queues < p->tx_queues ? p->rx_queues : p->tx_queues;
@@ -621,7 +654,8 @@ configure(struct port *p, const struct rte_eth_dev_info *info, unsigned rx_queue
 	/* Header checksums, if the device can check them; workers evaluate the result. */
 	conf.rxmode.offloads = info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
 	conf.rxmode.mtu = p->mtu;
-	if (p->rx_queues > 1) {
+	/* Without RSS the device, or the far end of its wire, chooses the queue. */
+	if (p->rx_queues > 1 && info->flow_type_rss_offloads != 0) {
 		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
 		conf.rx_adv_conf.rss_conf.rss_hf =
 			info->flow_type_rss_offloads &
@@ -639,13 +673,14 @@ static int
 setup_queues(struct port *p, struct rte_mempool *pool, struct dataplane_error *err)
 {
 	uint16_t rx = RING_SIZE, tx = RING_SIZE;
-	int rc;
+	int rc, socket = rte_eth_dev_socket_id(p->ethdev);
 
 	rc = rte_eth_dev_adjust_nb_rx_tx_desc(p->ethdev, &rx, &tx);
 	for (unsigned q = 0; rc == 0 && q < p->rx_queues; q++)
-		rc = rte_eth_rx_queue_setup(p->ethdev, (uint16_t)q, rx, SOCKET_ID_ANY, NULL, pool);
+		rc = rte_eth_rx_queue_setup(
+			p->ethdev, (uint16_t)q, rx, (unsigned)socket, NULL, pool);
 	for (unsigned q = 0; rc == 0 && q < p->tx_queues; q++)
-		rc = rte_eth_tx_queue_setup(p->ethdev, (uint16_t)q, tx, SOCKET_ID_ANY, NULL);
+		rc = rte_eth_tx_queue_setup(p->ethdev, (uint16_t)q, tx, (unsigned)socket, NULL);
 	if (rc != 0)
 		return dataplane_fail(err, rc,
 			"port %s: the driver refused the queues: %s (its messages give the reason)",
@@ -821,8 +856,8 @@ choose_mtu(struct port *p)
 }
 
 static int
-port_start(struct port *p, const char *device, bool soft, unsigned rx_queues,
-	struct dataplane_error *err)
+port_start(
+	struct port *p, const char *device, bool soft, unsigned queues, struct dataplane_error *err)
 {
 	struct rte_eth_dev_info info;
 	struct rte_mempool *pool;
@@ -832,7 +867,7 @@ port_start(struct port *p, const char *device, bool soft, unsigned rx_queues,
 		return dataplane_fail(err, rc,
 			"port %s: the driver does not report its capabilities: %s", p->name,
 			strerror(-rc));
-	pool = pool_for(soft);
+	pool = pool_for(p, soft);
 	if (pool == NULL)
 		return dataplane_fail(err, -ENOMEM,
 			"port %s: no memory for packet buffers in %u MB: raise "
@@ -853,7 +888,7 @@ port_start(struct port *p, const char *device, bool soft, unsigned rx_queues,
 	if (rc != 0)
 		return dataplane_fail(
 			err, rc, "port %s: the MTU cannot be read: %s", p->name, strerror(-rc));
-	rc = configure(p, &info, rx_queues, err);
+	rc = configure(p, &info, queues, err);
 	if (rc == 0)
 		rc = setup_queues(p, pool, err);
 	if (rc == 0)
@@ -1081,12 +1116,17 @@ port_init(struct port *p, const struct port_config *c)
 		.host_path = c->host_path,
 		.xdp_socket = -1,
 		.host = {.fd = -1}};
+	for (; p->queue_worker_count < c->queue_worker_count &&
+		p->queue_worker_count < PORT_QUEUES_MAX;
+		p->queue_worker_count++)
+		p->queue_worker[p->queue_worker_count] =
+			(uint16_t)c->queue_workers[p->queue_worker_count];
 	(void)snprintf(p->name, sizeof(p->name), "%s", c->name);
 }
 
 /* Opens and starts the device, in the namespace of its interface. */
 static int
-port_open(struct port *p, const char *device, unsigned rx_queues, struct dataplane_error *err)
+port_open(struct port *p, const char *device, unsigned queues, struct dataplane_error *err)
 {
 	char full[1024];
 	bool soft = false;
@@ -1101,7 +1141,7 @@ port_open(struct port *p, const char *device, unsigned rx_queues, struct datapla
 		rc = probe(p, device, full, &soft, err);
 	if (rc != 0)
 		goto fail;
-	rc = port_start(p, device, soft, rx_queues, err);
+	rc = port_start(p, device, soft, queues, err);
 	if (rc == 0 && p->own_program)
 		rc = xdp_attach_check(dp->xdp, p->vrf, p->ifindex, &dp->host_limits, err);
 	if (rc == 0)
@@ -1116,8 +1156,7 @@ fail:
 }
 
 int
-port_add(const struct port_config *c, unsigned rx_queues, uint16_t *port,
-	struct dataplane_error *err)
+port_add(const struct port_config *c, uint16_t *port, struct dataplane_error *err)
 {
 	struct port *p = &dp->port[dp->port_count];
 	int rc;
@@ -1131,7 +1170,7 @@ port_add(const struct port_config *c, unsigned rx_queues, uint16_t *port,
 		return dataplane_fail(err, rc,
 			"port %s: the network namespace of the VPN instance cannot be entered: %s",
 			p->name, strerror(-rc));
-	rc = port_open(p, c->device, rx_queues, err);
+	rc = port_open(p, c->device, c->queues, err);
 	netns_leave(netns_of(p));
 	if (rc == 0)
 		*port = (uint16_t)dp->port_count++;
@@ -1163,7 +1202,8 @@ dataplane_fini(void)
 	xdp_destroy(dp->xdp);
 	dp->xdp = NULL;
 	rte_mempool_free(dp->soft_pool);
-	rte_mempool_free(dp->hard_pool);
+	for (unsigned i = 0; i < RTE_MAX_NUMA_NODES; i++)
+		rte_mempool_free(dp->hard_pool[i]);
 	rte_mempool_free(dp->own_pool);
 	if (dp->object_written)
 		(void)unlink(dp->object_path);
@@ -1431,4 +1471,24 @@ unsigned
 port_tx_queues(uint16_t port)
 {
 	return dp->port[port].tx_queues;
+}
+
+unsigned
+port_queue_worker(uint16_t port, unsigned queue)
+{
+	const struct port *p = &dp->port[port];
+
+	if (p->queue_worker_count > 0)
+		return p->queue_worker[queue % p->queue_worker_count] % dp->worker_count;
+	return (port + queue) % dp->worker_count;
+}
+
+uint16_t
+port_tx_queue(uint16_t port, unsigned worker, struct tx_lock **lock)
+{
+	struct port *p = &dp->port[port];
+	uint16_t queue = (uint16_t)(worker % p->tx_queues);
+
+	*lock = p->tx_queues < dp->worker_count ? &p->tx_lock[queue % TX_LOCKS] : NULL;
+	return queue;
 }

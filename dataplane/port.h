@@ -20,6 +20,7 @@ struct arena;
 
 #define PORTS_MAX 64
 #define PORT_NAME_MAX 16 /* IFNAMSIZ, including NUL */
+#define PORT_QUEUES_MAX 64
 
 struct dataplane_config {
 	const unsigned *worker_cpus;
@@ -48,6 +49,14 @@ struct port_config {
 	bool mpls; /* labelled packets are forwarded; otherwise they are dropped */
 	/* set on the device and the kernel interface; 0: keep the MTU of the interface */
 	uint16_t mtu;
+	/*
+	 * Pairs of a receive and a transmit queue. 0: one for each worker, as far as the device has
+	 * them.
+	 */
+	unsigned queues;
+	/* The worker of each receive queue, repeated from the start; NULL: see port_queue_worker(). */
+	const unsigned *queue_workers;
+	unsigned queue_worker_count;
 	/*
 	 * Packets for this router reach the kernel: by the interface of the device, or by a TAP with
 	 * the name of the port. Where neither is possible, port_add() fails.
@@ -88,8 +97,7 @@ int port_host_check(const char *name, const char *device, struct dataplane_error
  * Creates, configures and starts a port. Ports are numbered from 0 in this order; adjacencies use
  * the numbers. Returns 0, or -errno with `err`.
  */
-int port_add(const struct port_config *c, unsigned rx_queues, uint16_t *port,
-	struct dataplane_error *err);
+int port_add(const struct port_config *c, uint16_t *port, struct dataplane_error *err);
 /* The name of the port's kernel interface: of net_af_xdp its `iface`, else the port's name. */
 void port_interface(const struct port_config *c, char out[PORT_NAME_MAX]);
 /* Takes the next number for a port that does not run: without queues, interface and packets. */
@@ -138,3 +146,7 @@ bool port_is_xdp(uint16_t port);
 bool port_runs(uint16_t port);
 /* ethdev's port number, for workers. */
 uint16_t port_ethdev(uint16_t port);
+unsigned port_rx_queues(uint16_t port);
+unsigned port_tx_queues(uint16_t port);
+/* The worker of a receive queue; by default (port + queue) mod the number of workers. */
+unsigned port_queue_worker(uint16_t port, unsigned queue);

@@ -52,8 +52,12 @@ const struct icmp_sources *port_icmp_sources(void);
  * proceed in turn, so workers allocating from the same pool would wait.
  */
 struct rte_mempool *port_own_pool(void);
-unsigned port_rx_queues(uint16_t port);
-unsigned port_tx_queues(uint16_t port);
+/* Taken by a worker for one burst. On a cache line of its own. */
+struct tx_lock {
+	alignas(CACHE_LINE) _Atomic bool held;
+};
+/* The transmit queue of a worker. *lock: NULL, or taken while the queue is used. */
+uint16_t port_tx_queue(uint16_t port, unsigned worker, struct tx_lock **lock);
 /* The main lcore is 0, worker i is lcore i + 1. */
 unsigned dataplane_worker_count(void);
 unsigned dataplane_worker_cpu(unsigned worker);

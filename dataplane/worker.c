@@ -6,6 +6,7 @@
 #include "dataplane/ip4.h"
 #include "dataplane/ip6.h"
 #include "dataplane/mpls.h"
+#include "dataplane/port_impl.h"
 #include "dataplane/worker_impl.h"
 #include "lpm/fib_read.h"
 #include "lpm/path_list.h"
@@ -15,13 +16,30 @@
 #include <rte_cycles.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
+#include <rte_pause.h>
 #include <string.h>
+
+/* Transmits on a queue that other workers use, too. Waits for one burst of each of those workers. */
+static __attribute__((noinline)) unsigned
+transmit_shared(struct tx_buffer *t) RUNS_ON(role_worker)
+{
+	unsigned sent;
+
+	/* acquire: pairs with the release below, of the previous worker */
+	while (atomic_exchange_explicit(&t->lock->held, true, memory_order_acquire))
+		rte_pause();
+	sent = rte_eth_tx_burst(t->ethdev, t->queue, t->pkt, (uint16_t)t->count);
+	atomic_store_explicit(&t->lock->held, false, memory_order_release);
+	return sent;
+}
 
 static void
 flush_port(struct worker *w, unsigned port, _Atomic uint64_t *sent_counter) RUNS_ON(role_worker)
 {
 	struct tx_buffer *t = &w->tx[port];
-	unsigned sent = rte_eth_tx_burst(t->ethdev, w->tx_queue, t->pkt, (uint16_t)t->count);
+	unsigned sent = t->lock == NULL
+				? rte_eth_tx_burst(t->ethdev, t->queue, t->pkt, (uint16_t)t->count)
+				: transmit_shared(t);
 	unsigned left = t->count - sent;
 
 	count_add(sent_counter, sent);

@@ -44,8 +44,8 @@ struct glean {
 };
 
 /*
- * Starts a worker on each worker lcore. Queue q of port p belongs to worker (p + q) mod count.
- * Main. Returns 0, or -errno with `err`.
+ * Starts a worker on each worker lcore. port_queue_worker() is the worker of a receive queue.
+ * Workers share a transmit queue where a port has fewer queues than there are workers. Main. Returns 0, or -errno with `err`.
  */
 int workers_start(const struct workers_config *c, struct dataplane_error *err);
 /*

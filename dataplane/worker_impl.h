@@ -74,7 +74,6 @@ struct worker {
 	unsigned source_count;
 	unsigned port_count;
 	struct vrf_id port_vrf[PORTS_MAX];
-	uint16_t tx_queue;
 	/*
 	 * An AF_XDP driver makes system calls in receive and transmit, and these may wait for a
 	 * mutex held by a reader of statistics. The worker is then an online reader only while

@@ -127,18 +127,12 @@ add_source(struct worker *w, uint16_t port, unsigned queue)
 	s->most = BURST_V4;
 }
 
-/* Queue q of port p belongs to worker (p + q) mod count. */
 static int
 assign_queues(struct workers *all, struct dataplane_error *err)
 {
 	for (uint16_t port = 0; port < port_count(); port++) {
-		if (port_tx_queues(port) < all->count)
-			return dataplane_fail(err, -ENOTSUP,
-				"port %s has %u transmit queues, but each of %u workers needs one: "
-				"name fewer worker_cpus",
-				port_name(port), port_tx_queues(port), all->count);
 		for (unsigned queue = 0; queue < port_rx_queues(port); queue++) {
-			struct worker *w = all->worker[(port + queue) % all->count];
+			struct worker *w = all->worker[port_queue_worker(port, queue) % all->count];
 
 			if (w->source_count == SOURCES_MAX)
 				return dataplane_fail(err, -ENOSPC,
@@ -204,7 +198,6 @@ worker_init(struct worker *w, const struct workers_config *c, unsigned index)
 	w->mpls_pipe = c->mpls_pipe;
 	w->lcore = index + 1;
 	w->cpu = dataplane_worker_cpu(index);
-	w->tx_queue = (uint16_t)index;
 	w->tsc_to_ns = (uint64_t)(((unsigned __int128)UINT64_C(1000000000) << 32) / hz);
 	bucket_init(&w->glean_bucket, hz, GLEANS_PER_S, rte_rdtsc());
 	w->copies = port_copy_pool();
@@ -215,6 +208,7 @@ worker_init(struct worker *w, const struct workers_config *c, unsigned index)
 	w->port_count = port_count();
 	for (uint16_t port = 0; port < w->port_count; port++) {
 		w->tx[port].ethdev = port_ethdev(port);
+		w->tx[port].queue = port_tx_queue(port, index, &w->tx[port].lock);
 		w->port_vrf[port] = port_vrf(port);
 		w->driver_may_sleep |= port_is_xdp(port);
 		w->punts |= port_host_way(port) == HOST_WAY_TAP;

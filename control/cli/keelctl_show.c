@@ -485,12 +485,29 @@ show_vrf(struct ctl *ctl, const json_t *result)
 
 /* ---- show dataplane ---- */
 
+/* The worker of each receive queue, as `0,1`. */
+static void
+queues_cell(struct table *t, const json_t *queues)
+{
+	char text[256] = "";
+	size_t i, used = 0;
+	const json_t *queue;
+
+	json_array_foreach(queues, i, queue)
+	{
+		if (used < sizeof(text))
+			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s",
+				i > 0 ? "," : "", text_of(queue, "worker"));
+	}
+	table_cell(t, PLAIN, "%s", text);
+}
+
 static void
 print_ports(struct ctl *ctl, const json_t *ports)
 {
 	static const struct column columns[] = {{"Port", false}, {"RX packets", true},
 		{"TX packets", true}, {"RX bytes", true}, {"TX bytes", true}, {"RX missed", true},
-		{"TX dropped", true}};
+		{"TX dropped", true}, {"Workers", false}};
 	static const char *const keys[] = {"name", "rx_packets", "tx_packets", "rx_bytes",
 		"tx_bytes", "rx_missed", "tx_dropped"};
 	struct table t = table_begin(columns, COUNT(columns));
@@ -505,6 +522,7 @@ print_ports(struct ctl *ctl, const json_t *ports)
 				"%s",
 				k == 3 || k == 4 ? bytes_text(real_of(port, keys[k]), bytes)
 						 : text_of(port, keys[k]));
+		queues_cell(&t, json_object_get(port, "queues"));
 	}
 	table_end(&t, ctl, 0);
 }

@@ -401,6 +401,31 @@ take_port_addresses(CONFIG_TAKE_ARGS)
 		config_take_each(c, at, value, take_port_address, port);
 }
 
+static void
+take_queue_worker(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct config_port *port = out;
+	uint32_t worker;
+
+	if (config_value_u32(c, at, value, 0, 127, &worker))
+		port->queue_workers[port->queue_worker_count++] = worker;
+}
+
+static void
+take_queue_workers(CONFIG_TAKE_ARGS)
+{
+	struct config_port *port = out;
+
+	(void)key;
+	port->queue_workers = calloc(json_array_size(value) + 1, sizeof(*port->queue_workers));
+	if (!port->queue_workers)
+		config_fault(c, at, "out of memory");
+	else if (json_array_size(value) > CONFIG_QUEUES_MAX)
+		config_fault(c, at, "has more than %u workers", CONFIG_QUEUES_MAX);
+	else
+		config_take_each(c, at, value, take_queue_worker, port);
+}
+
 /* An interface that the workers forward on. Effect: restart. */
 static const struct config_key port_keys[] = {
 	/*
@@ -426,6 +451,19 @@ static const struct config_key port_keys[] = {
 	 * kernel interface to this value. Unit: octets. Default: the MTU of the kernel interface, unchanged.
 	 */
 	{"mtu", config_take_u16, offsetof(struct config_port, mtu), 68 /* RFC 791 3.2 */, 9216},
+	/*
+	 * Pairs of a receive and a transmit queue of the device. The device divides packets among
+	 * the receive queues by addresses and TCP or UDP ports (RSS). With fewer pairs than workers,
+	 * workers share the transmit queues. Default: one for each worker, as far as the device has
+	 * them.
+	 */
+	{"queues", config_take_u16, offsetof(struct config_port, queues), 1, 64},
+	/*
+	 * Workers of the receive queues: the numbers of entries of `worker_cpus`, from 0. The list
+	 * starts again when there are more queues. Default: queue Q of port P belongs to worker P + Q, modulo the
+	 * number of workers.
+	 */
+	{"queue_workers", take_queue_workers},
 	/*
 	 * Addresses of the port, each with its prefix length, as `192.0.2.1/24`. Addresses set by `ip address` on the kernel interface count
 	 * as well. Default: none.
@@ -795,8 +833,10 @@ config_free(struct config *c)
 {
 	if (!c)
 		return;
-	for (unsigned i = 0; i < c->port_count; i++)
+	for (unsigned i = 0; i < c->port_count; i++) {
 		free(c->ports[i].addresses);
+		free(c->ports[i].queue_workers);
+	}
 	free(c->ports);
 	config_vrfs_free(c);
 	free(c->peers);

@@ -59,11 +59,16 @@ struct config_vrf {
 	uint8_t max_routes_action; /* enum max_routes_action */
 };
 
+#define CONFIG_QUEUES_MAX 64 /* of a port */
+
 struct config_port {
 	const char *name, *device;
 	struct vrf_id vrf;
 	bool mpls;
 	uint16_t mtu; /* 0: the interface's own counts */
+	uint16_t queues; /* 0: one for each worker, as far as the device has them */
+	unsigned *queue_workers; /* the worker of each queue, repeated from the start */
+	unsigned queue_worker_count; /* 0: by port and queue */
 	struct config_address *addresses;
 	unsigned address_count;
 };

@@ -37,6 +37,21 @@ check_cpus(const struct config_host *host, const struct config *config, struct f
 	}
 }
 
+static void
+check_queue_workers(const struct config *config, unsigned i, struct faults *f)
+{
+	const struct config_port *p = &config->ports[i];
+	char path[PATH_SIZE];
+
+	for (unsigned k = 0; k < p->queue_worker_count; k++) {
+		if (p->queue_workers[k] < config->dataplane.worker_count)
+			continue;
+		snprintf(path, sizeof(path), "/ports/%u/queue_workers/%u", i, k);
+		faults_add(f, path, "there is no worker %u: /dataplane/worker_cpus has %u entries",
+			p->queue_workers[k], config->dataplane.worker_count);
+	}
+}
+
 /* The place in the document that makes the peer's address an address of this router. False: no place. */
 static bool
 own_address(const struct config *config, const struct config_peer *p, char place[static PATH_SIZE])
@@ -98,6 +113,8 @@ config_check_whole(const struct config_host *host, const struct config *config, 
 	check_cpus(host, config, f);
 	for (unsigned i = 0; i < config->peer_count; i++)
 		check_peer(config, i, f);
+	for (unsigned i = 0; i < config->port_count; i++)
+		check_queue_workers(config, i, f);
 	for (unsigned i = 0; i < config->range_count; i++)
 		check_range(config, i, f);
 	if (config->peer_count > PEER_MAX - 1)

@@ -354,19 +354,32 @@ host_json(uint16_t p)
 	return out;
 }
 
+/* The worker of each receive queue. */
+static json_t *
+queues_json(uint16_t p)
+{
+	json_t *out = json_array();
+
+	for (unsigned q = 0; q < port_rx_queues(p); q++)
+		json_array_append_new(
+			out, json_pack("{s:i}", "worker", (int)port_queue_worker(p, q)));
+	return out;
+}
+
 static json_t *
 port_json(uint16_t p)
 {
 	struct port_counters c = {0};
 
 	port_counters_get(p, &c);
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o*}", "name",
-		port_name(p), "rx_packets", (json_int_t)c.rx_packets, "tx_packets",
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:i, s:o*}",
+		"name", port_name(p), "rx_packets", (json_int_t)c.rx_packets, "tx_packets",
 		(json_int_t)c.tx_packets, "rx_bytes", (json_int_t)c.rx_bytes, "tx_bytes",
 		(json_int_t)c.tx_bytes, "rx_missed", (json_int_t)c.rx_missed, "tx_dropped",
 		(json_int_t)c.tx_dropped, "xdp_rx_dropped", (json_int_t)c.xdp_rx_dropped,
 		"xdp_rx_ring_full", (json_int_t)c.xdp_rx_ring_full, "xdp_fill_empty",
-		(json_int_t)c.xdp_fill_empty, "host", host_json(p));
+		(json_int_t)c.xdp_fill_empty, "queues", queues_json(p), "tx_queues",
+		(int)port_tx_queues(p), "host", host_json(p));
 }
 
 static uint64_t
@@ -648,6 +661,10 @@ static const struct rpc_field host_fields[] = {
 		host_class_fields},
 	{0},
 };
+static const struct rpc_field queue_fields[] = {
+	{"worker", "integer", "Index in `workers` of the worker that polls the queue."},
+	{0},
+};
 static const struct rpc_field port_fields[] = {
 	{"name", "string", "Name of the port."},
 	{"rx_packets", "integer", "Packets received."},
@@ -659,6 +676,9 @@ static const struct rpc_field port_fields[] = {
 	{"xdp_rx_dropped", "integer", "AF_XDP: packets that the kernel dropped."},
 	{"xdp_rx_ring_full", "integer", "AF_XDP: packets lost because the ring was full."},
 	{"xdp_fill_empty", "integer", "AF_XDP: times the kernel found no free buffer."},
+	{"queues", "object[]", "The receive queues of the port, by number.", queue_fields},
+	{"tx_queues", "integer",
+		"Transmit queues of the port. With fewer queues than workers, workers share them."},
 	{"host?", "object",
 		"Packets for this router by class. Absent where the kernel receives them without "
 		"keeld.",

@@ -54,6 +54,7 @@ SCALARS = {
                         "IPv4 address or integer"),
     "take_http": ({"type": "string", "pattern": "^(\\d+\\.\\d+\\.\\d+\\.\\d+|\\[[0-9A-Fa-f:.]+\\]):[1-9]\\d{0,4}$"}, "address and port"),
     "take_cpu": ({"type": "integer", "minimum": 0, "maximum": 1023}, "CPU number, 0 to 1023"),
+    "take_queue_worker": ({"type": "integer", "minimum": 0, "maximum": 127}, "number of a worker"),
     "take_eal_arg": ({"type": "string", "minLength": 1}, "string"),
     "take_port_name": ({"type": "string", "pattern": "^(?!lo$|keel0$|keel-|\\.$|\\.\\.$)[^/:%\\s]{1,15}$"}, "name of an interface"),
     "take_device": ({"type": "string", "pattern": "^(net_.+|([0-9A-Fa-f]{4}:)?[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\\.[0-7](,.*)?)$"}, "DPDK device"),

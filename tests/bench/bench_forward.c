@@ -23,6 +23,10 @@
  * rate: the whole loop, lab port included. rate_less_io: without the time of `io` for a packet in the same run, so the common cost of receive and
  * transmit from memory does not bring the ratios closer to one.
  *
+ *    one, one_spinning, two_own, two_shared    rate_workers, in processes of their own: one worker with both sources, the same while the second CPU
+ *                                spins, two workers with transmit queues of their own, and two workers that share the only transmit queue of each
+ *                                port. Packets a second of CPU time, times the number of workers.
+ *
  * Then, in a separate pass, the worker's stages in TSC cycles a packet (bench_forward_stages: the same program, dataplane/worker.c
  * compiled with its stages' clock). Rates are by the worker's CPU time. Prints METRIC DUT UNIT RUN VALUE, for scripts/bench.
  *
@@ -72,6 +76,7 @@ static struct {
 	uint64_t window_ns;
 	unsigned family; /* 0: both */
 	const char *only;
+	unsigned queues; /* pairs of queues; 0: one worker */
 } options = {.runs = 15, .window_ns = 800000000};
 
 static struct {
@@ -85,7 +90,7 @@ static struct {
 	uint8_t *hop; /* of route i, now */
 	size_t count;
 	struct lab_shared *ports;
-	clockid_t worker_clock;
+	clockid_t worker_clock, second_clock;
 	bool v6;
 } b;
 
@@ -230,14 +235,17 @@ make_flows(void)
 	lab_flows_draw(b.ports, afi, s, b.route, b.count, 42);
 	shadow_destroy(s);
 	ports_allow(false);
-	atomic_store_explicit(&b.ports->side[1].limit, 0, memory_order_relaxed);
+	/* with two workers each has a source: both queues of port 0, or both ports */
+	if (options.queues != 1)
+		atomic_store_explicit(&b.ports->side[1].limit, 0, memory_order_relaxed);
+	atomic_store_explicit(&b.ports->side[LAB_PORTS + 1].limit, 0, memory_order_relaxed);
 	atomic_store_explicit(&b.ports->run, 1, memory_order_release);
 }
 
 static int
-worker_clock(void *unused)
+worker_clock(void *clock)
 {
-	return pthread_getcpuclockid(pthread_self(), &b.worker_clock);
+	return pthread_getcpuclockid(pthread_self(), clock);
 }
 
 static void
@@ -247,15 +255,17 @@ make_ports(void)
 	static const char *const args[] = {"--force-max-simd-bitwidth=512", "-m", "3072"};
 	bool plenty = nr_hugepages(-1) >= HUGEPAGES;
 	static const unsigned control[] = {0};
-	static unsigned worker[1];
+	static unsigned worker[2];
 	struct dataplane_error err = {""};
+	unsigned workers = options.queues > 0 ? 2 : 1;
 	char name[32];
 	bool huge;
 
 	worker[0] = (unsigned)sysconf(_SC_NPROCESSORS_ONLN) - 1;
+	worker[1] = worker[0] - 1;
 	(void)snprintf(name, sizeof(name), "keel-bench-%d", (int)getpid());
 	if (dataplane_init(&(struct dataplane_config){.worker_cpus = worker,
-				   .worker_count = 1,
+				   .worker_count = workers,
 				   .control_cpus = control,
 				   .control_count = 1,
 				   .memory_mb = 2048,
@@ -274,26 +284,33 @@ make_ports(void)
 
 		(void)snprintf(device, sizeof(device), "net_null_lab%u,no-rx=1", i);
 		(void)snprintf(name, sizeof(name), "lab%u", i);
-		if (port_add(&(struct port_config){.name = name, .device = device, .mtu = 1500}, 1,
+		if (port_add(&(struct port_config){.name = name,
+				     .device = device,
+				     .mtu = 1500,
+				     .queues = options.queues},
 			    &port, &err) != 0)
 			die("%s", err.text);
 		forward_port_set(port, port_ethdev(port));
 	}
-	if (rte_eal_remote_launch(worker_clock, NULL, 1) != 0 || rte_eal_wait_lcore(1) != 0)
+	if (rte_eal_remote_launch(worker_clock, &b.worker_clock, 1) != 0 ||
+		rte_eal_wait_lcore(1) != 0)
+		die("no worker's clock");
+	if (workers == 2 && (rte_eal_remote_launch(worker_clock, &b.second_clock, 2) != 0 ||
+				    rte_eal_wait_lcore(2) != 0))
 		die("no worker's clock");
 }
 
 /* ---- one measurement ---- */
 
 static void
-keel_start(void)
+keel_start(unsigned workers)
 {
 	struct dataplane_error err = {""};
 
 	if (workers_start(&(struct workers_config){.arena = b.arena,
 				  .fib = fib_reader(b.fib),
 				  .qsbr = b.qsbr,
-				  .count = 1,
+				  .count = workers,
 				  .path_lists = b.lists},
 		    &err) != 0)
 		die("%s", err.text);
@@ -308,8 +325,8 @@ counts(void)
 {
 	struct counts c = {0};
 
-	for (unsigned i = 0; i < OUTPUTS; i++) {
-		const struct lab_side *s = &b.ports->side[i];
+	for (unsigned i = 0; i < OUTPUTS * LAB_QUEUES; i++) {
+		const struct lab_side *s = &b.ports->side[i / OUTPUTS * LAB_PORTS + i % OUTPUTS];
 
 		c.seen += lab_count(&s->seen);
 		c.sent += lab_count(&s->sent);
@@ -382,7 +399,7 @@ stages(void)
 	for (unsigned run = 0; run < options.runs; run++) {
 		uint64_t before[STAGES], packets;
 
-		keel_start();
+		keel_start(1);
 		pass_time(options.window_ns / 5, QUIET);
 		for (unsigned i = 0; i < STAGES; i++)
 			before[i] = lab_count(&stage_cycles[i]);
@@ -456,7 +473,7 @@ measure(enum forward_kind kind, uint64_t window_ns, struct rate *r)
 	b.ports->ttl_taken = kind != FORWARD_IO;
 	ports_allow(kind == FORWARD_IO);
 	if (kind == FORWARD_KEEL)
-		keel_start();
+		keel_start(1);
 	else
 		other_start(kind);
 	measure_window(QUIET, WARM_NS, window_ns, r);
@@ -479,7 +496,7 @@ measure_changes(unsigned run)
 
 	b.ports->ttl_taken = true;
 	ports_allow(false);
-	keel_start();
+	keel_start(1);
 	pass_time(WARM_NS, QUIET);
 	for (unsigned turn = 0; turn < turns; turn++)
 		for (unsigned i = 0; i < BESIDES; i++) {
@@ -492,6 +509,52 @@ measure_changes(unsigned run)
 	all_arrived(wrong);
 	for (unsigned i = 0; i < BESIDES; i++)
 		sample("rate_beside_changes", beside_name[i], "Mpps", run, mpps(&rate[i]));
+}
+
+static uint64_t
+cpu_of_workers(unsigned workers)
+{
+	return clock_ns(b.worker_clock) + (workers == 2 ? clock_ns(b.second_clock) : 0);
+}
+
+/* One window of one or two workers, and its packets for a second of each worker's CPU. */
+static void
+measure_workers_window(unsigned workers, enum beside what, struct rate *r)
+{
+	uint64_t packets, cpu;
+
+	keel_start(workers);
+	pass_time(WARM_NS, QUIET);
+	packets = counts().seen;
+	cpu = cpu_of_workers(workers);
+	pass_time(TURN_NS, what);
+	r->packets += (counts().seen - packets) * workers;
+	r->cpu_ns += cpu_of_workers(workers) - cpu;
+	workers_stop();
+	all_arrived(0);
+}
+
+static void
+measure_workers(unsigned run)
+{
+	struct rate rate[3] = {{0}};
+	unsigned turns = (unsigned)(options.window_ns / TURN_NS) + 1;
+
+	b.ports->ttl_taken = true;
+	for (unsigned turn = 0; turn < turns; turn++)
+		for (unsigned i = 0; i < 3; i++) {
+			unsigned k = (run + turn + i) % 3;
+
+			if (k == 2 || options.queues == 2)
+				measure_workers_window(
+					k == 2 ? 2 : 1, k == 1 ? SPINNING : QUIET, &rate[k]);
+		}
+	if (options.queues == 2) {
+		sample("rate_workers", "one", "Mpps", run, mpps(&rate[0]));
+		sample("rate_workers", "one_spinning", "Mpps", run, mpps(&rate[1]));
+	}
+	sample("rate_workers", options.queues == 2 ? "two_own" : "two_shared", "Mpps", run,
+		mpps(&rate[2]));
 }
 
 static const struct dut {
@@ -570,7 +633,7 @@ named(const char *name)
 	for (unsigned d = 0; d < DUTS; d++)
 		if (strcmp(name, dut[d].name) == 0)
 			return true;
-	return beside_named(name);
+	return beside_named(name) || strcmp(name, "workers") == 0;
 }
 
 static void
@@ -639,6 +702,12 @@ run_family(bool v6)
 #ifdef KEEL_STAGES
 	stages();
 #else
+	for (unsigned run = 0; run < options.runs && options.queues > 0; run++) {
+		measure_workers(run);
+		settle();
+	}
+	if (options.queues > 0)
+		goto out;
 	forward_tables_make(b.route, b.hop, b.list, b.count, v6);
 	if (options.only == NULL ||
 		(strcmp(options.only, "keel") != 0 && !beside_named(options.only)))
@@ -647,6 +716,7 @@ run_family(bool v6)
 		measure_all(run);
 		settle();
 	}
+out:
 #endif
 	dataplane_fini();
 	return 0;
@@ -654,7 +724,7 @@ run_family(bool v6)
 
 /* Runs each family in a process of its own, because EAL can start only once in a process. */
 static int
-run_apart(bool v6)
+run_process(bool v6)
 {
 	int status = 1;
 	pid_t child = fork();
@@ -664,6 +734,24 @@ run_apart(bool v6)
 	if (child < 0 || waitpid(child, &status, 0) != child)
 		return 1;
 	return status;
+}
+
+static int
+run_apart(bool v6)
+{
+#ifdef KEEL_STAGES
+	return run_process(v6);
+#else
+	int status = 0;
+
+	if (options.only == NULL || strcmp(options.only, "workers") != 0)
+		status = run_process(v6);
+	if (options.only != NULL && strcmp(options.only, "workers") != 0)
+		return status;
+	for (options.queues = 2; options.queues > 0; options.queues--)
+		status |= run_process(v6);
+	return status;
+#endif
 }
 
 int

@@ -226,7 +226,7 @@ ports_make(void)
 				     .vrf = i == 2 ? FULL : VRF_DEFAULT,
 				     .mpls = i == 3,
 				     .mtu = 1500},
-			    1, &port, &err) != 0)
+			    &port, &err) != 0)
 			die("%s", err.text);
 	}
 	if (rte_eal_remote_launch(worker_clock, NULL, 1) != 0 || rte_eal_wait_lcore(1) != 0)

@@ -55,7 +55,7 @@ ROUTER = {
         "label_mode": [{"name": "red", "label_mode": "per-vrf"}]}),
     "max_routes_keys": ("/vrfs", {"limit": [{"name": "red", "max_routes": {"limit": 5}}],
                                   "action": [{"name": "red", "max_routes": {"limit": 5, "action": "warning"}}]}),
-    "port_keys": ("/ports/0/", {"name": "other", "device": "net_null7", "vrf": None, "mtu": 1400, "addresses": ["198.51.100.1/24"], "mpls": True}),
+    "port_keys": ("/ports/0/", {"name": "other", "device": "net_null7", "vrf": None, "mtu": 1400, "addresses": ["198.51.100.1/24"], "mpls": True, "queues": 1, "queue_workers": [0]}),
     "bgp_keys": ("/bgp/", {"policy_change_delay_s": 5, "policy_change_max_delay_s": 60, "commit_hold_s": 5, "next_hop_tracking": False,
                            "resolve_via_default": True, "max_paths": 2, "max_as_path_length": 100, "tombstones_max": 5000,
                            "cluster_id": "192.0.2.99", "listen_limit": 5}),

@@ -216,11 +216,12 @@ lab_commit(struct lab_fib *l)
 
 /* ---- EAL ---- */
 
-/* Starts EAL: the worker on the last allowed CPU, control threads on the first. */
+/* Starts EAL: the workers on the last allowed CPUs, from the last on; control threads on the first. */
 static inline void
-lab_eal_up(const char *run_dir, unsigned memory_mb)
+lab_eal_up_workers(const char *run_dir, unsigned memory_mb, unsigned workers)
 {
-	static unsigned control[1], worker[1];
+	static unsigned control[1], worker[CPU_SETSIZE];
+	unsigned count = 0;
 	cpu_set_t cpus;
 	struct dataplane_error err = {""};
 	char name[32];
@@ -230,11 +231,13 @@ lab_eal_up(const char *run_dir, unsigned memory_mb)
 	assert_int_equal(sched_getaffinity(0, sizeof(cpus), &cpus), 0);
 	for (unsigned cpu = CPU_SETSIZE; cpu-- > 0;)
 		control[0] = CPU_ISSET(cpu, &cpus) ? cpu : control[0];
-	for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++)
-		worker[0] = CPU_ISSET(cpu, &cpus) ? cpu : worker[0];
+	for (unsigned cpu = CPU_SETSIZE; cpu-- > 0 && count < workers;)
+		if (CPU_ISSET(cpu, &cpus))
+			worker[count++] = cpu;
+	assert_int_equal(count, workers);
 	snprintf(name, sizeof(name), "keel-test-%d", (int)getpid());
 	rc = dataplane_init(&(struct dataplane_config){.worker_cpus = worker,
-				    .worker_count = 1,
+				    .worker_count = workers,
 				    .control_cpus = control,
 				    .control_count = 1,
 				    .memory_mb = memory_mb,
@@ -245,6 +248,12 @@ lab_eal_up(const char *run_dir, unsigned memory_mb)
 		fail_msg("dataplane_init: %d %s", rc, err.text);
 }
 
+static inline void
+lab_eal_up(const char *run_dir, unsigned memory_mb)
+{
+	lab_eal_up_workers(run_dir, memory_mb, 1);
+}
+
 static inline uint16_t
 lab_port(const char *name, const char *device)
 {
@@ -252,7 +261,7 @@ lab_port(const char *name, const char *device)
 	uint16_t port = 0;
 	int rc = port_add(
 		&(struct port_config){.name = name, .device = device, .vrf = LAB_VRF, .mtu = 1500},
-		1, &port, &err);
+		&port, &err);
 
 	if (rc != 0)
 		fail_msg("port_add %s: %d %s", name, rc, err.text);
@@ -260,18 +269,24 @@ lab_port(const char *name, const char *device)
 }
 
 static inline void
-lab_workers_up(struct lab_fib *l)
+lab_workers_up_count(struct lab_fib *l, unsigned count)
 {
 	struct dataplane_error err = {""};
 	int rc = workers_start(&(struct workers_config){.arena = l->arena,
 				       .fib = fib_reader(l->fib),
 				       .qsbr = l->qsbr,
-				       .count = 1,
+				       .count = count,
 				       .path_lists = l->lists},
 		&err);
 
 	if (rc != 0)
 		fail_msg("workers_start: %d %s", rc, err.text);
+}
+
+static inline void
+lab_workers_up(struct lab_fib *l)
+{
+	lab_workers_up_count(l, 1);
 }
 
 static inline uint64_t

@@ -47,6 +47,7 @@ struct end {
 	uint64_t next_v4, next_v6;
 	uint32_t sum; /* of the IPv4 header without destination */
 	uint16_t ethdev;
+	unsigned source; /* in the numbers of frames */
 	bool ready;
 	alignas(64) uint8_t v4[LAB_FRAME];
 	uint8_t v6[LAB_FRAME];
@@ -55,7 +56,7 @@ struct end {
 };
 
 static struct lab_shared *shared;
-static struct end end[LAB_PORTS];
+static struct end end[LAB_PORTS][LAB_QUEUES];
 
 static inline void
 add(_Atomic uint64_t *c, uint64_t n)
@@ -67,7 +68,7 @@ add(_Atomic uint64_t *c, uint64_t n)
 /* ---- frames ---- */
 
 static void
-make_templates(struct end *e, unsigned index)
+make_templates(struct end *e)
 {
 	static const uint8_t from[6] = {0x02, 0, 0, 0, 0, 0x99};
 	struct rte_ipv4_hdr *ip4 = (struct rte_ipv4_hdr *)(e->v4 + 14);
@@ -86,7 +87,7 @@ make_templates(struct end *e, unsigned index)
 	ip4->total_length = rte_cpu_to_be_16(LAB_FRAME - 14);
 	ip4->time_to_live = LAB_TTL;
 	ip4->next_proto_id = 17;
-	ip4->src_addr = rte_cpu_to_be_32(0xc6336401 + index);
+	ip4->src_addr = rte_cpu_to_be_32(0xc6336401 + e->source);
 	e->v4[35] = 9; /* ports: discard */
 	e->v4[37] = 9;
 	e->v4[39] = LAB_FRAME - 14 - 20;
@@ -94,7 +95,7 @@ make_templates(struct end *e, unsigned index)
 	ip6->proto = 59; /* RFC 8200 4.7: no next header */
 	ip6->hop_limits = LAB_TTL;
 	memcpy(ip6->src_addr, "\x20\x01\x0d\xb8\x00\x09", 6);
-	ip6->src_addr[15] = (uint8_t)(1 + index);
+	ip6->src_addr[15] = (uint8_t)(1 + e->source);
 	memcpy(e->v4 + MARK_AT, &mark, sizeof(mark));
 	memcpy(e->v6 + MARK_AT, &mark, sizeof(mark));
 	e->sum = rte_raw_cksum(ip4, sizeof(*ip4));
@@ -189,9 +190,8 @@ head_of(uint16_t ethdev, uint16_t len)
 
 /* Runs at the first frame: earlier the port has no address and no buffers. */
 static bool
-port_prepare(unsigned index)
+port_prepare(struct end *e)
 {
-	struct end *e = &end[index];
 	uint64_t mac = atomic_load_explicit(&e->side->mac, memory_order_relaxed);
 	struct rte_ether_addr own;
 
@@ -199,11 +199,11 @@ port_prepare(unsigned index)
 	if (e->pool == NULL || (mac == 0 && rte_eth_macaddr_get(e->ethdev, &own) != 0))
 		return false;
 	memcpy(e->mac, mac != 0 ? (const uint8_t *)&mac : own.addr_bytes, 6);
-	make_templates(e, index);
+	make_templates(e);
 	e->fresh = head_of(e->ethdev, lab_count(&e->side->labels) > 0 ? LAB_FRAME + 4 : LAB_FRAME);
 	e->frame_at =
 		sizeof(struct rte_mbuf) + rte_pktmbuf_priv_size(e->pool) + RTE_PKTMBUF_HEADROOM;
-	e->number = (uint64_t)index << SOURCE_SHIFT;
+	e->number = (uint64_t)e->source << SOURCE_SHIFT;
 	e->ready = true;
 	return true;
 }
@@ -274,16 +274,24 @@ fill(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsigned 
 				fill_v4(e, s, &pkt[i], 1);
 }
 
-static inline uint16_t
-receive(unsigned index, struct rte_mbuf **pkt, uint16_t n)
+/* ethdev knows a queue by the driver's private data. */
+static inline struct end *
+end_of(unsigned index, void *const *queues, const void *queue)
 {
-	struct end *e = &end[index];
+	static_assert(LAB_QUEUES == 2, "queue 0, or else queue 1");
+	return &end[index][queues[0] != queue];
+}
+
+static inline uint16_t
+receive(unsigned index, const void *queue, struct rte_mbuf **pkt, uint16_t n)
+{
+	struct end *e = end_of(index, rte_eth_fp_ops[end[index][0].ethdev].rxq.data, queue);
 	uint64_t sent = lab_count(&e->side->sent), limit = lab_count(&e->side->limit);
 
 	/* acquire: pairs with the store that starts the run, after all other setup */
 	if (!atomic_load_explicit(&shared->run, memory_order_acquire) || sent >= limit)
 		return 0;
-	if (!e->ready && !port_prepare(index))
+	if (!e->ready && !port_prepare(e))
 		return 0;
 	if (n > limit - sent)
 		n = (uint16_t)(limit - sent);
@@ -398,9 +406,9 @@ buffer_is_unusual(const struct rte_mbuf *m, const struct rte_mempool *pool)
 }
 
 static inline uint16_t
-transmit(unsigned index, struct rte_mbuf **pkt, uint16_t n)
+transmit(unsigned index, const void *queue, struct rte_mbuf **pkt, uint16_t n)
 {
-	struct end *e = &end[index];
+	struct end *e = end_of(index, rte_eth_fp_ops[end[index][0].ethdev].txq.data, queue);
 	struct sink_counts l = {.last = &e->last[0][0], .number = e->last[0][0]};
 	const struct lab_shared *s = shared;
 	struct rte_mempool *pool;
@@ -435,11 +443,11 @@ transmit(unsigned index, struct rte_mbuf **pkt, uint16_t n)
 #define PAIR(i)                                                                                    \
 	static uint16_t receive_##i(void *queue, struct rte_mbuf **pkt, uint16_t n)                \
 	{                                                                                          \
-		return receive(i, pkt, n);                                                         \
+		return receive(i, queue, pkt, n);                                                  \
 	}                                                                                          \
 	static uint16_t transmit_##i(void *queue, struct rte_mbuf **pkt, uint16_t n)               \
 	{                                                                                          \
-		return transmit(i, pkt, n);                                                        \
+		return transmit(i, queue, pkt, n);                                                 \
 	}
 PAIR(0)
 PAIR(1)
@@ -461,6 +469,8 @@ struct eth_dev_head {
 
 /* internal function of librte_ethdev for drivers */
 struct eth_dev_head *rte_eth_dev_allocated(const char *name);
+
+static_assert(LAB_PORTS * LAB_QUEUES <= 1u << (NUMBER_BITS - SOURCE_SHIFT), "sources have numbers");
 
 static bool replaced[LAB_PORTS]; /* net_null_labN has been replaced */
 
@@ -503,7 +513,10 @@ port_appeared(uint16_t ethdev, enum rte_eth_event_type event, void *arg, void *r
 
 	if (head == NULL)
 		return 0;
-	end[index] = (struct end){.side = &shared->side[index], .ethdev = ethdev};
+	for (unsigned q = 0; q < LAB_QUEUES; q++)
+		end[index][q] = (struct end){.side = &shared->side[q * LAB_PORTS + index],
+			.ethdev = ethdev,
+			.source = q * LAB_PORTS + index};
 	*head = pair[index];
 	atomic_store_explicit(&shared->taken, index + 1, memory_order_relaxed);
 	return 0;

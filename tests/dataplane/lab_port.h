@@ -25,7 +25,8 @@
  * while forwarded packets go through the lab port. Lab ports are numbered in the order in which
  * keeld adds the ports, regardless of N.
  *
- * One worker only: the state of a sink has a single writer.
+ * A port has up to LAB_QUEUES queues, each with a source and a sink of its own. The state of a sink has a single writer: a queue
+ * belongs to one worker, or workers use the queue in turn.
  */
 #pragma once
 
@@ -36,8 +37,9 @@
 #include <stdint.h>
 
 #define LAB_PORTS 8
+#define LAB_QUEUES 2 /* of a port */
 #define LAB_CLASSES 256
-#define LAB_MAGIC UINT64_C(0x32304c4545504b) /* changes with this header */
+#define LAB_MAGIC UINT64_C(0x33304c4545504b) /* changes with this header */
 #define LAB_FRAME 64u
 #define LAB_TTL 64
 #define LAB_LABEL_FIRST 100000u
@@ -94,7 +96,7 @@ struct lab_shared {
 	 * By class: bit mask of the allowed ports. During a change: the ports of both generations.
 	 */
 	alignas(64) _Atomic uint32_t allowed[LAB_CLASSES];
-	struct lab_side side[LAB_PORTS];
+	struct lab_side side[LAB_QUEUES * LAB_PORTS]; /* of queue q: side[q * LAB_PORTS + port] */
 };
 
 static inline const struct lab_flow_v4 *

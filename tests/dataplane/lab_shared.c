@@ -47,7 +47,7 @@ lab_shared_create(const char *file, uint64_t v4_count, uint64_t v6_count)
 	s->ttl_taken = 1;
 	for (unsigned i = 0; i < LAB_CLASSES; i++)
 		atomic_store_explicit(&s->allowed[i], UINT32_MAX, memory_order_relaxed);
-	for (unsigned i = 0; i < LAB_PORTS; i++)
+	for (unsigned i = 0; i < LAB_QUEUES * LAB_PORTS; i++)
 		atomic_store_explicit(&s->side[i].limit, UINT64_MAX, memory_order_relaxed);
 	s->magic = LAB_MAGIC;
 	return s;

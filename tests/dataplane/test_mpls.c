@@ -843,7 +843,7 @@ port(const char *name, const char *device, bool mpls, uint16_t vrf)
 	int rc = port_add(
 		&(struct port_config){
 			.name = name, .device = device, .vrf = {vrf}, .mpls = mpls, .mtu = 1500},
-		1, &number, &err);
+		&number, &err);
 
 	if (rc != 0)
 		fail_msg("port_add %s: %d %s", name, rc, err.text);

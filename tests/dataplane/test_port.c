@@ -182,7 +182,7 @@ refuse(const char *device, int rc, const char *text)
 	uint16_t port;
 
 	assert_int_equal(
-		port_add(&(struct port_config){.name = "east", .device = device, .mtu = 1500}, 1,
+		port_add(&(struct port_config){.name = "east", .device = device, .mtu = 1500},
 			&port, &err),
 		rc);
 	if (strstr(err.text, text) == NULL)
@@ -227,7 +227,7 @@ test_ports_come_up(void **state)
 	assert_true(attached_id("a1") != 0 && attached_id("b1") != 0);
 	assert_int_equal(
 		port_add(&(struct port_config){.name = "twice", .device = "net_af_xdp2,iface=a1"},
-			1, &port, &err),
+			&port, &err),
 		-EBUSY);
 	/* The refused port did not affect the others. */
 	assert_int_equal(port_count(), 2);
@@ -236,7 +236,7 @@ test_ports_come_up(void **state)
 			     .device = "net_null0,no-rx=1",
 			     .vrf = LAB_VRF,
 			     .host_path = true},
-		    1, &port_tap, &err) != 0)
+		    &port_tap, &err) != 0)
 		fail_msg("port_add tap9: %s", err.text);
 }
 
