@@ -32,6 +32,12 @@ apply_revision(const struct apply *apply)
 	return apply->revision;
 }
 
+uint64_t
+apply_commits(const struct apply *apply)
+{
+	return apply->commits;
+}
+
 uint32_t
 apply_last_commit(const struct apply *apply)
 {
@@ -596,6 +602,7 @@ report_commit(struct apply *apply, const struct commit *c) RUNS_ON(role_main)
 		(json_int_t)apply->last_commit_id, "revision", (json_int_t)apply->revision,
 		"comment", c->comment, "user", user);
 
+	apply->commits++;
 	if (e != NULL && c->confirm_s != 0)
 		json_object_set_new(e, "confirm_s", json_integer(c->confirm_s));
 	apply_report(apply, "commit", e);

@@ -89,6 +89,8 @@ void apply_reload(struct apply *apply) RUNS_ON(role_main);
  */
 const struct config *apply_running(const struct apply *apply) RUNS_ON(role_main);
 uint32_t apply_revision(const struct apply *apply) RUNS_ON(role_main);
+/* Commits, rollbacks and reloads since the start. */
+uint64_t apply_commits(const struct apply *apply) RUNS_ON(role_main);
 /* The audit trail; NULL before apply_start(). */
 struct trail *apply_trail(const struct apply *apply) RUNS_ON(role_main);
 /* The peers; lent for the life of the apply. */

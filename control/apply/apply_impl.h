@@ -154,6 +154,7 @@ struct apply {
 	struct candidates *candidates;
 	struct trail *trail; /* NULL before apply_start() */
 	uint32_t last_commit_id;
+	uint64_t commits; /* since the start */
 	json_t *in_file; /* the document of FILE, as last read or written */
 
 	struct peers *peers;

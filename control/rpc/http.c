@@ -373,18 +373,26 @@ authorize(struct request *r) RUNS_ON(role_main)
 	return MHD_HTTP_OK;
 }
 
+static bool
+is_health(const char *url)
+{
+	return strcmp(url, "/healthz") == 0 || strcmp(url, "/readyz") == 0;
+}
+
 static unsigned
 admit(struct request *r, const char *url, const char *method) RUNS_ON(role_main)
 {
-	bool rpc = strcmp(url, "/rpc") == 0, metrics = strcmp(url, "/metrics") == 0;
+	bool rpc = strcmp(url, "/rpc") == 0, health = is_health(url),
+	     metrics = strcmp(url, "/metrics") == 0;
 
 	if (!origin_good(r))
 		return MHD_HTTP_FORBIDDEN;
-	if (!rpc && !metrics)
+	if (!rpc && !metrics && !health)
 		return MHD_HTTP_NOT_FOUND;
 	if (strcmp(method, rpc ? "POST" : "GET") != 0)
 		return MHD_HTTP_METHOD_NOT_ALLOWED;
-	return authorize(r);
+	/* A probe of another host needs no token: the answer is one bit. */
+	return health && header(r, "Authorization") == NULL ? MHD_HTTP_OK : authorize(r);
 }
 
 /* ---- answers ---- */
@@ -465,6 +473,17 @@ answer_metrics(struct request *r) RUNS_ON(role_main)
 	return respond_answer(r, types[format]);
 }
 
+static enum MHD_Result
+answer_health(struct request *r, bool ready) RUNS_ON(role_main)
+{
+	const char *reason = rpc_unhealthy(&r->http->rpc->env, ready),
+		   *text = reason != NULL ? reason : "ok\n";
+
+	return respond(r, reason == NULL ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE,
+		"text/plain; charset=utf-8", (char *)(uintptr_t)text, strlen(text),
+		MHD_RESPMEM_PERSISTENT);
+}
+
 /* Call when the body or the answer is complete. Notifications have no answer. */
 static enum MHD_Result
 answer_rpc(struct request *r) RUNS_ON(role_main)
@@ -537,6 +556,8 @@ handle(void *ctx, struct MHD_Connection *connection, const char *url, const char
 	}
 	if (r->status != 0 && !r->asked)
 		return refuse(r, r->status);
+	if (is_health(url))
+		return answer_health(r, strcmp(url, "/readyz") == 0);
 	return strcmp(url, "/metrics") == 0 ? answer_metrics(r) : answer_rpc(r);
 }
 

@@ -21,9 +21,12 @@ enum source {
 	OF_VERSION,
 	OF_SYSTEM,
 	OF_PEER,
+	OF_FALL,
 	OF_FAMILY,
+	OF_REFUSED,
 	OF_THREAD,
 	OF_CONTROL,
+	OF_RPC,
 	OF_TABLE,
 	OF_RIB,
 	OF_FIB,
@@ -35,31 +38,41 @@ enum source {
 	SOURCES
 };
 
-#define LABELS_MAX 3
+#define LABELS_MAX 7
+/* Label keys: the name of the member of `map`, and of the member of `inner`. */
+#define MEMBER "/"
+#define INNER "//"
+#define PEER_LABELS "peer", "vrf", "asn", "group", "description"
+#define PEER_KEYS "address", "vrf", "asn", "group", "description"
 
 /*
  * One sample for each element of an array in a method's answer (`rows` NULL: for the answer). With `map`, one sample for each member of the object `map` in
- * a row; the last label is the name of the member.
+ * a row. With `inner`, one for each member of the object `inner` in a member of `map`.
  */
 static const struct metric_source {
 	const char *method, *rows, *map;
 	const char *label[LABELS_MAX], *label_key[LABELS_MAX];
+	const char *inner;
 } metric_sources[SOURCES] = {
 	[OF_VERSION] = {"system.info", NULL, NULL, {"version"}, {"version"}},
 	[OF_SYSTEM] = {"system.info", NULL, NULL, {0}, {0}},
-	[OF_PEER] = {"bgp.peers", "peers", NULL, {"peer", "vrf"}, {"address", "vrf"}},
-	[OF_FAMILY] = {"bgp.peers", "peers", "families", {"peer", "vrf", "family"},
-		{"address", "vrf"}},
+	[OF_PEER] = {"bgp.peers", "peers", NULL, {PEER_LABELS}, {PEER_KEYS}},
+	[OF_FALL] = {"bgp.peers", "peers", "falls", {PEER_LABELS, "cause"}, {PEER_KEYS, MEMBER}},
+	[OF_FAMILY] = {"bgp.peers", "peers", "families", {PEER_LABELS, "family"},
+		{PEER_KEYS, MEMBER}},
+	[OF_REFUSED] = {"bgp.peers", "peers", "families", {PEER_LABELS, "family", "cause"},
+		{PEER_KEYS, MEMBER, INNER}, "refused"},
 	[OF_THREAD] = {"control.stats", "threads", NULL, {"thread"}, {"name"}},
 	[OF_CONTROL] = {"control.stats", NULL, NULL, {0}, {0}},
+	[OF_RPC] = {"control.stats", NULL, "rpc", {"result"}, {MEMBER}},
 	[OF_TABLE] = {"rib.summary", "tables", NULL, {"vrf", "family"}, {"vrf", "family"}},
 	[OF_RIB] = {"rib.summary", NULL, NULL, {0}, {0}},
 	[OF_FIB] = {"fib.stats", NULL, NULL, {0}, {0}},
 	[OF_FIB_TABLE] = {"fib.stats", "tables", NULL, {"vrf", "family"}, {"vrf", "family"}},
 	[OF_PORT] = {"dataplane.stats", "ports", NULL, {"port"}, {"name"}},
-	[OF_HOST] = {"dataplane.stats", "ports", "host", {"port", "class"}, {"name"}},
+	[OF_HOST] = {"dataplane.stats", "ports", "host", {"port", "class"}, {"name", MEMBER}},
 	[OF_WORKER] = {"dataplane.stats", "workers", NULL, {"cpu"}, {"cpu"}},
-	[OF_DROP] = {"dataplane.stats", "workers", "drops", {"cpu", "reason"}, {"cpu"}},
+	[OF_DROP] = {"dataplane.stats", "workers", "drops", {"cpu", "reason"}, {"cpu", MEMBER}},
 };
 
 /* ---- the metrics ---- */
@@ -84,6 +97,14 @@ static const struct metric {
 		"Time since the session is established."},
 	{"keel_peer_sessions", COUNTER, OF_PEER, "established_count",
 		"Times the session was established."},
+	{"keel_peer_session_ends", COUNTER, OF_FALL, NULL,
+		"Ends of established sessions, by cause."},
+	{"keel_peer_output_octets", GAUGE, OF_PEER, "output_octets",
+		"Octets for the peer that the kernel has not accepted."},
+	{"keel_peer_input_octets", GAUGE, OF_PEER, "input_octets",
+		"Octets of the peer that are read and not handled."},
+	{"keel_peer_memory_bytes", GAUGE, OF_PEER, "memory_bytes",
+		"Memory that the routes of the peer take."},
 	{"keel_peer_messages_received", COUNTER, OF_PEER, "messages_received",
 		"BGP messages from the peer."},
 	{"keel_peer_messages_sent", COUNTER, OF_PEER, "messages_sent", "BGP messages to the peer."},
@@ -98,6 +119,14 @@ static const struct metric {
 		"Routes advertised to the peer."},
 	{"keel_peer_routes_rejected", COUNTER, OF_FAMILY, "rejected_total",
 		"Prefixes refused since the session came up."},
+	{"keel_peer_refused", COUNTER, OF_REFUSED, NULL,
+		"Prefixes refused since the session came up, by cause."},
+	{"keel_peer_prefix_limit", GAUGE, OF_FAMILY, "max_prefixes/limit",
+		"Limit of prefixes, where `max_prefixes` is set."},
+	{"keel_peer_prefix_limit_exceeded", GAUGE, OF_FAMILY, "max_prefixes/exceeded",
+		"1 after the limit of prefixes was exceeded."},
+	{"keel_peer_group_behind", GAUGE, OF_FAMILY, "update_group/behind",
+		"Members of the update group of the peer that are behind the others."},
 	{"keel_peer_slow", GAUGE, OF_FAMILY, "slow", "1 while the peer is slow."},
 	{"keel_peer_slow_detections", COUNTER, OF_FAMILY, "slow_total",
 		"Times the peer became slow."},
@@ -122,6 +151,20 @@ static const struct metric {
 	{"keel_log_lines", COUNTER, OF_CONTROL, "log/written", "Log lines written."},
 	{"keel_log_lines_lost", COUNTER, OF_CONTROL, "log/lost",
 		"Log lines lost because standard error was not read, or its disk was full."},
+	{"keel_log_lines_waiting", GAUGE, OF_CONTROL, "log/waiting", "Log lines not written yet."},
+	{"keel_commits", COUNTER, OF_CONTROL, "commits", "Commits of configurations."},
+	{"keel_rpc_calls", COUNTER, OF_RPC, NULL, "Calls of JSON-RPC methods, by result."},
+	{"keel_process_cpu_seconds", COUNTER, OF_CONTROL, "process/cpu_s",
+		"Processor time of the process, workers included."},
+	{"keel_process_resident_memory_bytes", GAUGE, OF_CONTROL, "process/resident_bytes",
+		"Resident memory of the process."},
+	{"keel_process_virtual_memory_bytes", GAUGE, OF_CONTROL, "process/virtual_bytes",
+		"Virtual memory of the process."},
+	{"keel_process_open_fds", GAUGE, OF_CONTROL, "process/open_fds", "Open descriptors."},
+	{"keel_process_max_fds", GAUGE, OF_CONTROL, "process/max_fds",
+		"Limit of open descriptors."},
+	{"keel_process_start_time_seconds", GAUGE, OF_CONTROL, "process/started_s",
+		"Unix time of the start of the daemon."},
 	{"keel_rib_prefixes", GAUGE, OF_TABLE, "prefixes", "Destinations."},
 	{"keel_rib_paths", GAUGE, OF_TABLE, "paths", "Paths to destinations."},
 	{"keel_rib_memory_bytes", GAUGE, OF_RIB, "tables/0/memory_bytes",
@@ -233,19 +276,26 @@ label(FILE *f, const char *separator, const char *key, const char *value)
 	fputc('"', f);
 }
 
-/* `name{labels`, without the closing brace. `member`: the name of a map's member. True: there are labels. */
+/* The names of the members of the maps at which a sample is. */
+struct members {
+	const char *member, *inner;
+};
+
+/* `name{labels`, without the closing brace. True: there are labels. */
 static bool
-sample_begin(FILE *f, const struct metric *metric, const char *end, const json_t *row,
-	const char *member)
+sample_begin(
+	FILE *f, const struct metric *metric, const char *end, const json_t *row, struct members at)
 {
 	const struct metric_source *s = &metric_sources[metric->source];
 	unsigned i;
 
 	fprintf(f, "%s%s{", metric->name, end);
 	for (i = 0; i < LABELS_MAX && s->label[i] != NULL; i++) {
-		const json_t *v =
-			json_object_get(row, s->label_key[i] != NULL ? s->label_key[i] : "");
-		const char *text = s->label_key[i] == NULL ? member : json_string_value(v);
+		const char *key = s->label_key[i];
+		const json_t *v = json_object_get(row, key);
+		const char *text = strcmp(key, MEMBER) == 0  ? at.member
+				   : strcmp(key, INNER) == 0 ? at.inner
+							     : json_string_value(v);
 		char number[24];
 
 		snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(v));
@@ -282,13 +332,13 @@ summary(FILE *f, const struct metric *metric, const json_t *row, const json_t *h
 		{"0.999", "p999"}, {"1", "max"}};
 
 	for (unsigned i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
-		bool more = sample_begin(f, metric, "", row, NULL);
+		bool more = sample_begin(f, metric, "", row, (struct members){0});
 
 		label(f, more ? "," : "", "quantile", points[i].quantile);
 		fprintf(f, "} %.9f\n",
 			(double)json_integer_value(json_object_get(hist, points[i].key)) / 1e9);
 	}
-	sample_begin(f, metric, "_count", row, NULL);
+	sample_begin(f, metric, "_count", row, (struct members){0});
 	number(f, json_object_get(hist, "count"));
 }
 
@@ -313,11 +363,25 @@ value_at(const json_t *v, const char *key)
 }
 
 static void
+member_sample(const struct http_metrics *m, unsigned i, const json_t *row, const json_t *of_member,
+	struct members at)
+{
+	const struct metric *metric = &metrics[i];
+	const json_t *v = value_at(of_member, metric->key);
+
+	if (v == NULL)
+		return;
+	sample_begin(m->part[i], metric, suffix(metric->kind), row, at);
+	number(m->part[i], v);
+}
+
+static void
 sample(const struct http_metrics *m, unsigned i, const json_t *row)
 {
 	const struct metric *metric = &metrics[i];
-	const char *map = metric_sources[metric->source].map, *member;
-	json_t *of_member;
+	const char *map = metric_sources[metric->source].map, *member, *name;
+	const char *inner = metric_sources[metric->source].inner;
+	json_t *of_member, *of_inner;
 
 	if (map == NULL) {
 		const json_t *v = value_at(row, metric->key);
@@ -328,7 +392,7 @@ sample(const struct http_metrics *m, unsigned i, const json_t *row)
 			summary(m->part[i], metric, row, v);
 			return;
 		}
-		sample_begin(m->part[i], metric, suffix(metric->kind), row, NULL);
+		sample_begin(m->part[i], metric, suffix(metric->kind), row, (struct members){0});
 		if (metric->kind == INFO)
 			fputs("} 1\n", m->part[i]);
 		else
@@ -337,12 +401,10 @@ sample(const struct http_metrics *m, unsigned i, const json_t *row)
 	}
 	json_object_foreach(json_object_get(row, map), member, of_member)
 	{
-		const json_t *v = value_at(of_member, metric->key);
-
-		if (v == NULL)
-			continue;
-		sample_begin(m->part[i], metric, suffix(metric->kind), row, member);
-		number(m->part[i], v);
+		if (inner == NULL)
+			member_sample(m, i, row, of_member, (struct members){member, NULL});
+		json_object_foreach(json_object_get(of_member, inner), name, of_inner)
+			member_sample(m, i, row, of_inner, (struct members){member, name});
 	}
 }
 
@@ -351,7 +413,7 @@ sample(const struct http_metrics *m, unsigned i, const json_t *row)
 static bool
 of_peers(const struct metric *metric)
 {
-	return metric->source == OF_PEER || metric->source == OF_FAMILY;
+	return strcmp(metric_sources[metric->source].method, "bgp.peers") == 0;
 }
 
 /* All samples of one answer. */

@@ -238,6 +238,15 @@ call_audit(struct rpc_call *call, const json_t *result) RUNS_ON(role_main)
 }
 
 static void
+call_count(const struct rpc_call *call, bool answered)
+{
+	struct rpc_env *env = &call->batch->c->rpc->env;
+
+	env->calls_answered += answered;
+	env->calls_refused += !answered;
+}
+
+static void
 call_free(struct rpc_call *call)
 {
 	struct batch *b = call->batch;
@@ -259,6 +268,7 @@ call_end(struct rpc_call *call, json_t *result) RUNS_ON(role_main)
 		call->error = error_json(RPC_INTERNAL_ERROR,
 			&(struct fault){(char[]){""}, (char[]){"out of memory"}}, 1);
 	call_audit(call, result);
+	call_count(call, result != NULL);
 	if (call->id != NULL)
 		batch_answer(b, answer_json(call->id, result,
 					result == NULL ? json_incref(call->error) : NULL));
@@ -330,6 +340,7 @@ rpc_reply_text(struct rpc_call *call, const char *result)
 	bool held = call->holds;
 
 	call_audit(call, NULL);
+	call_count(call, true);
 	if (text == NULL && call->id != NULL && !b->c->closed)
 		b->c->ops->cut(b->c);
 	else if (text != NULL && b->requests == NULL)

@@ -400,6 +400,46 @@ late_look(struct rpc_env *env, json_t *list)
 	}
 }
 
+static bool
+thread_stuck(struct rpc_env *env)
+{
+	struct watchdog_late late;
+
+	if (env->watchdog == NULL)
+		return false;
+	for (uint64_t n = watchdog_late_count(env->watchdog);
+		watchdog_late_get(env->watchdog, n, &late); n--) {
+		if (!late.ended)
+			return true;
+	}
+	return false;
+}
+
+struct advertising {
+	const struct layers *layers;
+	bool answer;
+};
+
+static void
+advertising_look(void *arg) RUNS_ON(role_session)
+{
+	struct advertising *a = arg;
+
+	a->answer = speaker_advertises(a->layers->speaker);
+}
+
+const char *
+rpc_unhealthy(struct rpc_env *env, bool ready)
+{
+	struct advertising a = {.layers = env->layers, .answer = true};
+
+	if (thread_stuck(env))
+		return "a thread is stuck\n"; /* and might not answer the question below */
+	if (ready)
+		layers_call_session(env->layers, advertising_look, &a);
+	return a.answer ? NULL : "the restart has not ended\n";
+}
+
 json_t *
 rpc_alarms(struct rpc_env *env)
 {

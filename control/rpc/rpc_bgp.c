@@ -7,6 +7,7 @@
 #include "control/base/threads.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -201,6 +202,20 @@ peculiarities_add(json_t *o, const struct rpc_env *env, const struct config_peer
 		json_object_set_new(o, "description", json_string(p->description));
 }
 
+/* {"sent cease/administrative-reset": count} */
+static json_t *
+falls_json(const struct session_view *v)
+{
+	json_t *o = json_object();
+	char cause[96];
+
+	for (unsigned i = 0; i < SESSION_FALLS && v->falls[i].text != NULL; i++) {
+		snprintf(cause, sizeof(cause), "%s %s", v->falls[i].way, v->falls[i].text);
+		json_object_set_new(o, cause, json_integer(v->falls[i].count));
+	}
+	return o;
+}
+
 json_t *
 rpc_peer_json(struct rpc_env *env, struct peer_id id, const struct config_peer *p,
 	const struct session_view *v)
@@ -224,6 +239,9 @@ rpc_peer_json(struct rpc_env *env, struct peer_id id, const struct config_peer *
 		(json_int_t)v->updates_received, "updates_sent", (json_int_t)v->updates_sent,
 		"hold_rearmed", (json_int_t)v->hold_rearmed, "keepalive_late_ns",
 		(json_int_t)v->keepalive_late_ns);
+	json_object_set_new(o, "falls", falls_json(v));
+	json_object_set_new(o, "output_octets", json_integer((json_int_t)v->output_octets));
+	json_object_set_new(o, "input_octets", json_integer((json_int_t)v->input_octets));
 	json_object_set_new(o, "memory_bytes",
 		json_integer((json_int_t)shards_peer_memory(&env->layers->shards, id)));
 	peculiarities_add(o, env, p, v);
@@ -658,6 +676,15 @@ static const struct rpc_field families_fields[] = {
 	{0},
 };
 
+static const struct rpc_field falls_fields[] = {
+	{"*", "integer",
+		"Sessions that ended for this cause: `sent` or `received` and the NOTIFICATION, as "
+		"`received cease/administrative-reset`; `lost connection-closed`, `lost "
+		"connection-lost`, `lost new-connection`, `lost other`. Twelve causes; further "
+		"ones count as `lost other`."},
+	{0},
+};
+
 static const struct rpc_field peer_fields[] = {
 	{"address", "string", "Address of the peer; link-local as `fe80::2%east`."},
 	{"vrf", "string", "VRF of the peer."},
@@ -681,6 +708,9 @@ static const struct rpc_field peer_fields[] = {
 	{"hold_rearmed", "integer",
 		"Times the hold timer was extended because received octets were still unread."},
 	{"keepalive_late_ns", "integer", "Longest delay of a KEEPALIVE to this peer."},
+	{"falls", "object", "Ends of established sessions by cause.", falls_fields},
+	{"output_octets", "integer", "Octets for the peer that the kernel has not accepted."},
+	{"input_octets", "integer", "Octets of the peer that are read and not handled."},
 	{"memory_bytes", "integer", "Memory that the routes of the peer take."},
 	{"route_reflector_client?", "boolean", "True for a route reflector client."},
 	{"held?", "boolean",

@@ -6,7 +6,12 @@
 #include "control/session/session.h"
 #include "control/base/threads.h"
 
+#include <dirent.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
 
 json_t *
 rpc_hist_since(const struct hist *h, const struct hist *since)
@@ -29,8 +34,46 @@ rpc_control_mark(struct rpc_env *env)
 	hist_copy(&env->marks->keepalive, speaker_keepalive_hist(env->layers->speaker));
 }
 
+static int
+open_descriptors(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	int count = -3; /* ".", "..", and the descriptor of the folder */
+
+	if (d == NULL)
+		return 0;
+	while (readdir(d) != NULL)
+		count++;
+	closedir(d);
+	return count;
+}
+
+/* keeld as the kernel counts it. */
 static json_t *
-control_stats(struct rpc_env *env, json_t *params, struct rpc_call *call)
+process_json(const struct rpc_env *env)
+{
+	FILE *f = fopen("/proc/self/statm", "re");
+	unsigned long size = 0, resident = 0;
+	long page = sysconf(_SC_PAGESIZE);
+	struct timespec cpu = {0};
+	struct rlimit files = {0};
+
+	if (f != NULL) {
+		if (fscanf(f, "%lu %lu", &size, &resident) != 2)
+			size = resident = 0;
+		fclose(f);
+	}
+	getrlimit(RLIMIT_NOFILE, &files);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+	return json_pack("{s:f, s:I, s:I, s:i, s:I, s:f}", "cpu_s",
+		(double)cpu.tv_sec + (double)cpu.tv_nsec / 1e9, "resident_bytes",
+		(json_int_t)resident * page, "virtual_bytes", (json_int_t)size * page, "open_fds",
+		open_descriptors(), "max_fds", (json_int_t)files.rlim_cur, "started_s",
+		rpc_wall_s() - (double)(now_ns() - env->started_ns) / 1e9);
+}
+
+static json_t *
+control_stats(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	json_t *threads = json_array();
 	struct thread_figures f;
@@ -45,13 +88,15 @@ control_stats(struct rpc_env *env, json_t *params, struct rpc_call *call)
 				(double)f.cpu_ns / 1e9, "late_turns", (json_int_t)f.late,
 				"slice_ns", rpc_hist_since(f.slices, &env->marks->thread[i].slices),
 				"turn_ns", rpc_hist_since(f.turns, &env->marks->thread[i].turns)));
-	return json_pack("{s:i, s:I, s:o, s:o, s:{s:I, s:I, s:i}}", "slice_budget_ns",
-		(int)SLICE_NS, "alarm_checks", (json_int_t)env->alarm_checks, "threads", threads,
-		"keepalive_late_ns",
+	return json_pack("{s:i, s:I, s:o, s:o, s:{s:I, s:I, s:i}, s:I, s:{s:I, s:I}, s:o}",
+		"slice_budget_ns", (int)SLICE_NS, "alarm_checks", (json_int_t)env->alarm_checks,
+		"threads", threads, "keepalive_late_ns",
 		rpc_hist_since(
 			speaker_keepalive_hist(env->layers->speaker), &env->marks->keepalive),
 		"log", "written", (json_int_t)l.written, "lost", (json_int_t)l.lost, "waiting",
-		(int)l.waiting);
+		(int)l.waiting, "commits", (json_int_t)apply_commits(env->apply), "rpc", "answered",
+		(json_int_t)env->calls_answered, "refused", (json_int_t)env->calls_refused,
+		"process", process_json(env));
 }
 
 static json_t *
@@ -79,6 +124,20 @@ static const struct rpc_field log_fields[] = {
 	{"waiting", "integer", "Log lines not written yet."},
 	{0},
 };
+static const struct rpc_field rpc_fields[] = {
+	{"answered", "integer", "Calls answered with a result."},
+	{"refused", "integer", "Calls answered with an error."},
+	{0},
+};
+static const struct rpc_field process_fields[] = {
+	{"cpu_s", "number", "Processor time of all threads, workers included."},
+	{"resident_bytes", "integer", "Resident memory."},
+	{"virtual_bytes", "integer", "Virtual memory."},
+	{"open_fds", "integer", "Open descriptors."},
+	{"max_fds", "integer", "Limit of open descriptors."},
+	{"started_s", "number", "Unix time of the start."},
+	{0},
+};
 static const struct rpc_field stats_result[] = {
 	{"slice_budget_ns", "integer", "The time that one slice of work may take."},
 	{"alarm_checks", "integer",
@@ -89,6 +148,9 @@ static const struct rpc_field stats_result[] = {
 	{"keepalive_late_ns", "object", "How late KEEPALIVE messages were sent.",
 		rpc_histogram_fields},
 	{"log", "object", "The log.", log_fields},
+	{"commits", "integer", "Commits, rollbacks and reloads since the start."},
+	{"rpc", "object", "Calls of methods since the start.", rpc_fields},
+	{"process", "object", "The process.", process_fields},
 	{0},
 };
 

@@ -53,6 +53,7 @@ struct rpc_env {
 	uint64_t alarm_checks; /* by the timer */
 	struct rpc_traces *traces; /* NULL: no trace runs */
 	uint32_t last_trace; /* number */
+	uint64_t calls_answered, calls_refused;
 	json_t *peer_alarms_since; /* "KIND PEER FAMILY" -> when the alarm began; NULL: no look yet */
 };
 
@@ -170,6 +171,8 @@ int rpc_peers_each(struct rpc_env *env, bool (*peer)(void *ctx, const json_t *pe
 	void (*end)(void *ctx, bool whole), void *ctx) RUNS_ON(role_main);
 /* The result of a method without required parameters and without deferral; NULL after an error. */
 json_t *rpc_result(struct rpc_env *env, const char *method) RUNS_ON(role_main);
+/* rpc_alarms.c: NULL: no thread is stuck, and with `ready` routes are advertised; else the reason. */
+const char *rpc_unhealthy(struct rpc_env *env, bool ready) RUNS_ON(role_main);
 /* The presently raised alarms, as in system.info. */
 json_t *rpc_alarms(struct rpc_env *env) RUNS_ON(role_main);
 /* For each kind of hash table: entries that the longest search since the start passed. */

@@ -893,6 +893,9 @@ session_peek(struct speaker *s, struct peer_id id, struct session_view *out)
 		.hold_rearmed = p->hold_rearmed,
 	};
 	memcpy(out->last_error, p->last_error, sizeof(out->last_error));
+	memcpy(out->falls, p->falls, sizeof(out->falls));
+	out->output_octets = c->tx_tail - c->tx_head;
+	out->input_octets = c->rx_tail - c->rx_head;
 	for (enum family f = 0; f < FAMILY_COUNT; f++)
 		view_family(p, c, f, out);
 	return true;

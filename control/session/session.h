@@ -170,6 +170,8 @@ bool speaker_restart_complete(struct speaker *s) RUNS_ON(role_session);
  * NOTIFICATION, so that the peers keep the routes for the next process.
  */
 void speaker_restart_cancel(struct speaker *s) RUNS_ON(role_session);
+/* False: a restart has not ended. */
+bool speaker_advertises(const struct speaker *s) RUNS_ON(role_session);
 /* Ends the restart: advertisements begin. */
 void speaker_restart_end(struct speaker *s) RUNS_ON(role_session);
 
@@ -341,6 +343,17 @@ bool session_reset_config(struct speaker *s, struct peer_id id) RUNS_ON(role_ses
  */
 bool session_out_of_resources(struct speaker *s, struct peer_id id) RUNS_ON(role_session);
 
+/*
+ * Ends of established sessions of a peer by cause. The causes of NOTIFICATION messages are the texts of
+ * bgp_notification_text(). The last entry counts the ends for which no other entry is free.
+ */
+#define SESSION_FALLS 12
+struct session_fall {
+	const char *way; /* "sent", "received": a NOTIFICATION; "lost": no NOTIFICATION */
+	const char *text; /* a literal; NULL: the entry and all entries after it are free */
+	uint32_t count;
+};
+
 struct session_view {
 	enum fsm_state state;
 	uint64_t established_ns; /* start of the session; 0: not established */
@@ -363,6 +376,9 @@ struct session_view {
 	uint32_t remote_asn, remote_identifier;
 	uint16_t hold_time_s;
 	struct ip_addr local_addr;
+	struct session_fall falls[SESSION_FALLS];
+	/* octets in the output buffer that the kernel has not accepted, and unread input */
+	size_t output_octets, input_octets;
 	uint64_t messages_received, messages_sent, updates_received, updates_sent;
 	/* how often the hold timer was extended because received bytes were unread */
 	uint64_t hold_rearmed;

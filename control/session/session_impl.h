@@ -272,6 +272,9 @@ struct peer {
 	uint64_t established_ns;
 	uint32_t established_count;
 	char last_error[400];
+	/* why the session ends, from the cause until peer_down(); .text NULL: no cause yet */
+	struct session_fall fall;
+	struct session_fall falls[SESSION_FALLS];
 	struct peer_faults *faults; /* NULL: no faulty message yet */
 	uint64_t messages_received, messages_sent, updates_received, updates_sent, hold_rearmed;
 	uint64_t keepalive_late_ns; /* maximum */
@@ -531,6 +534,8 @@ void peer_gone(struct peer *p) RUNS_ON(role_session);
 void peer_passive_changed(struct peer *p) RUNS_ON(role_session);
 void peer_accept(struct peer *p, int fd) RUNS_ON(role_session);
 void peer_error(struct peer *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The cause of the end of the established session: `way` and `text` as in struct session_fall. */
+void peer_cause(struct peer *p, const char *way, const char *text);
 void peer_connect_error(struct peer *p, int error);
 enum fsm_state peer_state(const struct peer *p);
 uint32_t peer_local_as(const struct peer *p);

@@ -1061,11 +1061,15 @@ notification_received(struct connection *c, const uint8_t *msg, size_t len) RUNS
 	if (e.severity != BGP_OK) { /* RFC 4271 6.4: an invalid NOTIFICATION is not answered */
 		peer_fault_message(p, &e, msg, len);
 		peer_error(p, "received a malformed notification");
+		if (p->up == c)
+			peer_cause(p, "received", "malformed-notification");
 		connection_event(c, EV_NOTIFICATION, NULL);
 		return;
 	}
 	c->hard_reset = n.code == ERR_CEASE && n.subcode == CEASE_HARD_RESET;
 	hard = hard_reset_unwrap(&n);
+	if (p->up == c)
+		peer_cause(p, "received", bgp_notification_text(n.code, n.subcode));
 	if (n.code == ERR_CEASE &&
 		(n.subcode == CEASE_ADMIN_SHUTDOWN || n.subcode == CEASE_ADMIN_RESET) &&
 		n.data_len > 1 && n.data[0] < n.data_len)
@@ -1182,6 +1186,8 @@ connection_lost(struct connection *c) RUNS_ON(role_session)
 		peer_error(p, "connection lost: %s", strerrordesc_np(c->error));
 	else if (c->state >= FSM_OPEN_CONFIRM || p->last_error[0] == '\0')
 		peer_error(p, "connection closed by the peer");
+	if (p->up == c)
+		peer_cause(p, "lost", c->error != 0 ? "connection-lost" : "connection-closed");
 	connection_event(c, EV_TCP_FAIL, NULL);
 }
 

@@ -23,6 +23,32 @@ peer_error(struct peer *p, const char *fmt, ...)
 	va_end(ap);
 }
 
+void
+peer_cause(struct peer *p, const char *way, const char *text)
+{
+	p->fall = (struct session_fall){.way = way, .text = text};
+}
+
+static void
+count_fall(struct peer *p)
+{
+	struct session_fall cause = p->fall, *at = p->falls;
+	const struct session_fall *last = &p->falls[SESSION_FALLS - 1];
+
+	if (cause.text == NULL)
+		cause = (struct session_fall){.way = "lost", .text = "other"};
+	/* Texts are compared: equal literals of two files can have two addresses. */
+	while (at < last && at->text != NULL &&
+		(strcmp(at->text, cause.text) != 0 || strcmp(at->way, cause.way) != 0))
+		at++;
+	if (at == last)
+		cause = (struct session_fall){.way = "lost", .text = "other"};
+	at->way = cause.way;
+	at->text = cause.text;
+	at->count++;
+	p->fall = (struct session_fall){0};
+}
+
 /* The reason for the end of the last session is more useful than a failed connect. */
 void
 peer_connect_error(struct peer *p, int error)
@@ -108,6 +134,7 @@ peer_established(struct peer *p, struct connection *c) RUNS_ON(role_session)
 	peer_export_due(p);
 	p->established_ns = now_ns();
 	p->established_count++;
+	p->fall = (struct session_fall){0};
 	/* reserved by connection_adopt(); the other reservation is for SESSION_UP below */
 	p->down_reserved = true;
 	c->events = 0;
@@ -162,6 +189,7 @@ peer_down(struct peer *p, uint8_t retain) RUNS_ON(role_session)
 	ring_remove(&p->established);
 	ring_remove(&p->exports);
 	p->established_ns = 0;
+	count_fall(p);
 	log_event(LOG_INFO, "session-down peer=%s vrf=%s reason=%s", p->config.addr_text,
 		p->vrf_name,
 		log_escape(p->last_error, strlen(p->last_error), reason, sizeof(reason)));
@@ -348,6 +376,8 @@ send_notification(struct connection *c, const struct fsm_result *r, const struct
 	/* The session survives a collision: no error to record. */
 	if (note.code != ERR_CEASE || note.subcode != CEASE_COLLISION)
 		peer_error(c->peer, "sent %s", bgp_notification_text(note.code, note.subcode));
+	if (c->peer->up == c)
+		peer_cause(c->peer, "sent", bgp_notification_text(note.code, note.subcode));
 	connection_notify(c, &note);
 }
 
@@ -674,6 +704,7 @@ peer_is_back(struct peer *p) RUNS_ON(role_session)
 		now_ns() - p->established_ns < COLLISION_OVER_NS)
 		return false;
 	peer_error(p, "the peer opened a new connection");
+	peer_cause(p, "lost", "new-connection");
 	connection_event(p->up, EV_TCP_FAIL, NULL);
 	return true;
 }

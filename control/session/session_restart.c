@@ -212,6 +212,12 @@ speaker_restart_complete(struct speaker *s)
 	return input_handled(s);
 }
 
+bool
+speaker_advertises(const struct speaker *s)
+{
+	return !s->restarting;
+}
+
 void
 speaker_restart_end(struct speaker *s)
 {

@@ -155,7 +155,7 @@ class Reference(KeelTest):
         self.wait_routes(1)
         page = self.page("text/plain")[1]
         self.assertEqual(self.promtool(page), (0, ""))
-        self.assertIn('keel_peer_routes_received{peer="192.0.2.2",vrf="default",family="ipv4-unicast"} 1\n', page)
+        self.assertIn('keel_peer_routes_received{peer="192.0.2.2",vrf="default",asn="64513",group="g",description="a test",family="ipv4-unicast"} 1\n', page)
         self.assertIn("# TYPE keel_build_info gauge\n", page)
         self.assertIn("no help text", self.promtool(page.replace("# HELP keel_uptime_seconds", "# HELP other"))[1])  # the check can fail
         families = list(text_string_to_metric_families(self.page()[1]))

@@ -8,6 +8,7 @@ other nine, with and without a slow peer, and the memory. FAMILY: ipv4-unicast (
 """
 import json
 import os
+import re
 import select
 import socket
 import struct
@@ -186,7 +187,7 @@ class Slow(KeelTest):
         self.event(events, "begin", "relative")
         sessions[-1].pace = 0
         self.assertIn("slow peer", self.ctl_text("show bgp peer " + self.receivers[-1]))
-        self.assertIn('keel_peer_slow{peer="%s",vrf="default",family="%s"} 1' % (self.receivers[-1], FAMILY), self.metrics())
+        self.assertRegex(self.metrics(), r'keel_peer_slow{peer="%s",vrf="default",asn="\d+",group="[^"]*",description="",family="%s"} 1' % (re.escape(self.receivers[-1]), FAMILY))
 
         # The commands reach exactly the slow peer of the family.
         for line in ["reset bgp %s slow-peer" % f for f in ("ipv4", "ipv6", "vpnv4", "vpnv6") if f != SHORT] + ["reset bgp %s %s slow-peer" % (SHORT, self.receivers[0])]:

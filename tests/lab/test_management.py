@@ -368,7 +368,7 @@ class Test:
         threads = self.rpc.call("control.stats")["threads"]
         c.equal("... a summary of each thread's slices", sorted(k[1] for k in values if k[0] == "keel_thread_slice_seconds_count"),
                 sorted('thread="%s"' % t["name"] for t in threads))
-        labels = 'peer="%s",vrf="default"' % KEPT
+        labels = next(k[1] for k in values if k[0] == "keel_peer_established" and k[1].startswith('peer="%s",vrf="default",asn="' % KEPT))
         c.equal("... the values of bgp.peers", [values.get(k) for k in (("keel_peer_established", labels), ("keel_peer_sessions_total", labels),
                 ("keel_peer_routes_received", labels + ',family="ipv4-unicast"'), ("keel_peer_routes_accepted", labels + ',family="ipv4-unicast"'))],
                 [1, 1, PREFIXES, self.family(KEPT)["accepted"]])
