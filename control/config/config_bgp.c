@@ -1057,10 +1057,11 @@ static const struct config_key bgp_keys[] = {
 	{"max_as_path_length", config_take_u32, offsetof(struct config, max_as_path_length), 1,
 		65535, .def = 254},
 	/*
-	 * Bound on withdrawn destinations whose withdrawal has not been sent to all peers, for each table of each RIB thread. Beyond the
-	 * bound, the session of the peer that
-	 * reads most slowly ends with Cease / Out of Resources. Unit: destinations. Default: an
-	 * eighth of the destinations of the table, at least 65,536. Effect: commit.
+	 * Bound on withdrawn destinations whose withdrawal has not been sent to all peers, for
+	 * each table of each RIB thread. Beyond the bound, the session of a peer that has read less
+	 * than 64 KiB while its connection was full for 3 s ends with Cease / Out of Resources.
+	 * Unit: destinations. Default: an eighth of the destinations of the table, at least 65,536.
+	 * Effect: commit.
 	 */
 	{"tombstones_max", config_take_u32, offsetof(struct config, tombstones_max), 1024,
 		1u << 30},

@@ -16,6 +16,7 @@
 #define SETTLE_NS 250000000u
 #define AWAIT_NS 50000000u
 #define STALL_NS 3000000000u
+#define STALL_OCTETS 65536u /* some 16,000 withdrawals of IPv4 */
 #define LIVE_BEHIND 256u /* fewer entries are in the next batch anyway */
 #define CLOCK_EVERY 32u /* a copy takes about as long as reading the clock */
 
@@ -52,6 +53,8 @@ update_groups_create(const struct update_groups_config *c, struct update_groups 
 		s->c.live_behind = LIVE_BEHIND;
 	if (s->c.stall_ns == 0)
 		s->c.stall_ns = STALL_NS;
+	if (s->c.stall_octets == 0)
+		s->c.stall_octets = STALL_OCTETS;
 	s->journal = shard_journal(s->shards.at[0]);
 	s->scratch_size = 2048;
 	s->scratch[0] = arena_alloc(c->arena, s->scratch_size);
@@ -627,7 +630,7 @@ member_send(struct update_member *m, const struct update_io *io, bool pressed, u
 	g->ready_count += m->state == MEMBER_STREAM && m->full;
 	m->full = false;
 	m->blocked_ns = 0;
-	if (!pressed)
+	if (!pressed || m->spent_octets >= g->set->c.stall_octets)
 		stall_end(m);
 	rules_run_end(g->set);
 	while (member_error(m) == 0 && member_step(m, &o))
@@ -638,6 +641,7 @@ member_send(struct update_member *m, const struct update_io *io, bool pressed, u
 	more = member_pending(m);
 	t->state = more ? TURN_MORE : TURN_IDLE;
 	t->len = io->size - o.room;
+	m->spent_octets += (uint32_t)t->len;
 	/* The last term: the output of `m` may be full in the next turn; the members behind then drive the group. */
 	t->others =
 		g->set->windows.released ||

@@ -48,8 +48,9 @@ struct update_groups_config {
 	uint64_t await_ns;
 	/* With this number of unread entries, live changes come before bulk entries; 256. */
 	unsigned live_behind;
-	/* A member may be evicted after the peer has not read for stall_ns; 3 s. */
+	/* A member may be evicted after a peer has read fewer than stall_octets in stall_ns; 64 KiB, 3 s. */
 	uint64_t stall_ns;
+	uint32_t stall_octets;
 };
 int update_groups_create(const struct update_groups_config *c, struct update_groups **out);
 /* Puts evaluations of destinations into `tap` from now on (rib/trace.h); NULL: ends. Lent until the next call. */
@@ -200,8 +201,8 @@ struct update_turn {
  * A member without output falls behind when the kept part of the stream is full and the oldest message waits for the member. When no member in the stream
  * has room, the members behind drive the group.
  *
- * The time in which a peer does not read is counted between turns, at most 100 ms a turn. After stall_ns, while shards wait for the group to read
- * withdrawals, the member may be evicted (-ESTALE). While shards wait and no member has output, a turn without output also drives the group.
+ * The time in which a peer does not read is counted between turns, at most 100 ms a turn, and starts anew when the peer has read stall_octets. After
+ * stall_ns, while shards wait for the group to read withdrawals, the member may be evicted (-ESTALE). While shards wait and no member has output, a turn without output also drives the group.
  */
 struct update_turn update_member_turn(struct update_member *m, const struct update_io *io,
 	uint64_t deadline_ns) RUNS_ON(role_session);

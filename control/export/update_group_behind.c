@@ -269,7 +269,7 @@ stall_end(struct update_member *m)
 {
 	if (m->spent_ns != 0 && m->cursor != NULL)
 		journal_set_patience(m->cursor, JOURNAL_WAIT);
-	m->spent_ns = 0;
+	m->spent_ns = m->spent_octets = 0;
 }
 
 bool

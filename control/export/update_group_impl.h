@@ -119,6 +119,7 @@ struct update_member {
 	bool full; /* had no output in its last turn */
 	/* Time of the last turn in which the peer did not read, and the total since stall_end(). */
 	uint64_t blocked_ns, spent_ns;
+	uint32_t spent_octets; /* read by the peer since stall_end() */
 	/* Serial number of the walk due or running for the member; 0: no walk. */
 	uint32_t walk;
 	/*

@@ -1071,6 +1071,38 @@ test_who_takes_again_stays(void **state)
 	rigged_end(&r);
 }
 
+/*
+ * A peer reads more slowly than routes are withdrawn, and the connection is full between two
+ * messages: the shard waits for the member, and the session stays.
+ */
+static void
+test_slow_reader_stays(void **state)
+{
+	static struct rigged r;
+
+	(void)state;
+	two_told_few_borne(&r);
+	r.groups->c.stall_octets = 50; /* messages of the load have 63 */
+	flap(&r, 0, FLAPPED, true);
+	rig_settle(&r.rig);
+	drain(&r, false);
+	load(&r, LOADED, 2);
+	flap(&r, 0, FLAPPED, false);
+	for (unsigned turn = 0; turn < 300; turn++) {
+		shard_turn(&r);
+		(void)encode(&r, 0, false);
+		encode_little(&r, 1);
+		(void)blocked(&r, 1);
+		(void)blocked(&r, 1);
+		encode_little(&r, 1);
+		assert_int_equal(member_error(r.told[1].m), 0);
+	}
+	assert_true(journal_pressed(shard_journal(r.rig.shard)));
+	all_is_told(&r);
+	assert_int_equal(shard_evictions(r.rig.shard), 0);
+	rigged_end(&r);
+}
+
 /* Permits the /24s of the table, and no /32. */
 static struct policy *
 only_table(void)
@@ -1909,6 +1941,7 @@ main(void)
 		cmocka_unit_test(test_who_takes_nothing_goes),
 		cmocka_unit_test(test_nobody_takes_anything),
 		cmocka_unit_test(test_who_takes_again_stays),
+		cmocka_unit_test(test_slow_reader_stays),
 		cmocka_unit_test(test_who_holds_nothing_stays),
 		cmocka_unit_test(test_behind_goes_on_for_full_ones),
 		cmocka_unit_test(test_full_ones_fall_behind_by_it),
