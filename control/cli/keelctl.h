@@ -195,6 +195,16 @@ void edit_command(struct ctl *ctl, const struct command *c);
 /* bgp N: false, after an error message, unless N is router.asn. */
 bool edit_asn_agrees(struct ctl *ctl, unsigned asn);
 
+/* Applies a line in the view of `ctl` to a document, without the daemon. */
+bool edit_locally(struct ctl *ctl, const struct command *c, json_t *document);
+/* RFC 6902 operations from `was` to `is`. */
+json_t *edit_differences(json_t *was, json_t *is);
+
+/* ---- keelctl_lines.c ---- */
+
+/* display current-configuration, display this */
+void display_lines(struct ctl *ctl, const struct command *c);
+
 /* ---- keelctl_show.c, keelctl_route.c ---- */
 
 void show_command(struct ctl *ctl, const struct command *c);

@@ -305,11 +305,28 @@ set_asn(struct edit *e)
 	return json_array_remove(json_object_get(e->bgp, "peers"), at);
 }
 
+/* A group with an AS number creates the peer. */
+static bool
+joins_as_new(const struct edit *e)
+{
+	size_t at;
+
+	return !e->c->undo && !is_group(e) && find_peer(e, e->c->peer, &at) == NULL &&
+	       json_object_get(find_group(e, e->c->name, &at), "asn") != NULL;
+}
+
 static int
 set_group(struct edit *e)
 {
 	size_t at, group_at;
 
+	if (joins_as_new(e)) {
+		json_t *peer = json_pack("{s:s}", "address", e->c->peer);
+
+		if (strcmp(view_vrf(e), "default") != 0)
+			json_object_set_new(peer, "vrf", json_string(view_vrf(e)));
+		json_array_append_new(member(e->bgp, "peers", json_array()), peer);
+	}
 	if (find_object(e, &at) != 0)
 		return -1;
 	if (is_group(e))
@@ -394,6 +411,201 @@ set_policy(struct edit *e)
 		*is ? "\"" : "", e->c->name);
 }
 
+/* ---- settings of a peer or group ---- */
+
+enum setting_kind { SETS_TRUE, SETS_TEXT, SETS_NUMBER, SETS_ASN };
+
+/* A line that sets one key of the object, of its `timers`, or of its family. */
+static const struct setting {
+	const char *word; /* the last keyword of the line */
+	enum setting_kind kind;
+	const char *key;
+	bool of_family, of_timers;
+	bool on; /* true is the default: undo sets false */
+	json_int_t number; /* without a word for it */
+} settings[] = {
+	{"description", SETS_TEXT, "description", false, false, false, 0},
+	{"ignore", SETS_TRUE, "shutdown", false, false, false, 0},
+	{"listen-only", SETS_TRUE, "passive", false, false, false, 0},
+	{"reflect-client", SETS_TRUE, "route_reflector_client", false, false, false, 0},
+	{"check-first-as", SETS_TRUE, "enforce_first_as", false, false, true, 0},
+	{"valid-ttl-hops", SETS_TRUE, "gtsm", false, false, false, 0},
+	{"simple", SETS_TEXT, "password", false, false, false, 0},
+	{"cipher", SETS_TEXT, "password", false, false, false, 0},
+	{"connect-interface", SETS_TEXT, "source", false, false, false, 0},
+	{"ebgp-max-hop", SETS_NUMBER, "multihop", false, false, false, 255},
+	{"fake-as", SETS_ASN, "local_as", false, false, false, 0},
+	{"hold", SETS_NUMBER, "hold_s", false, true, false, 0},
+	{"connect-retry", SETS_NUMBER, "connect_retry_s", false, true, false, 0},
+	{"route-update-interval", SETS_NUMBER, "min_advertisement_s", false, true, false, 0},
+	{"next-hop-local", SETS_TRUE, "next_hop_self", true, false, false, 0},
+	{"next-hop-invariable", SETS_TRUE, "next_hop_unchanged", true, false, false, 0},
+	{"public-as-only", SETS_TRUE, "remove_private_as", true, false, false, 0},
+	{"substitute-as", SETS_TRUE, "as_override", true, false, false, 0},
+	{"default-route-advertise", SETS_TRUE, "default_originate", true, false, false, 0},
+	{"advertise-community", SETS_TRUE, "send_communities", true, false, true, 0},
+	{"allow-as-loop", SETS_NUMBER, "allow_as_in", true, false, false, 1},
+};
+#define SETTINGS (sizeof(settings) / sizeof(settings[0]))
+
+static json_t *
+setting_value(const struct edit *e, const struct setting *s)
+{
+	if (s->kind == SETS_TRUE)
+		return json_true();
+	if (s->kind == SETS_TEXT)
+		return json_string(e->c->value);
+	if (s->kind == SETS_ASN)
+		return json_integer(e->c->asn);
+	return json_integer(
+		e->c->value != NULL ? (json_int_t)strtoull(e->c->value, NULL, 10) : s->number);
+}
+
+/* The object that holds the key; created unless the line undoes. NULL: nothing to undo. */
+static json_t *
+setting_home(struct edit *e, const struct setting *s)
+{
+	if (s->of_family)
+		return e->c->undo && family_own(e) == NULL && !s->on ? NULL
+								     : family_entry(e, false);
+	if (!s->of_timers)
+		return e->object;
+	return e->c->undo ? json_object_get(e->object, "timers")
+			  : member(e->object, "timers", json_object());
+}
+
+static int
+set_limit(struct edit *e)
+{
+	const char *action = strcmp(e->c->setting, "alert-only") == 0 ? "warning"
+			     : strcmp(e->c->setting, "discard") == 0  ? "discard"
+								      : NULL;
+	json_t *limit;
+
+	if (e->c->undo)
+		return json_object_del(family_own(e), "max_prefixes"), 0;
+	limit = member(family_entry(e, false), "max_prefixes", json_object());
+	json_object_set_new(
+		limit, "limit", json_integer((json_int_t)strtoull(e->c->value, NULL, 10)));
+	if (action != NULL)
+		return json_object_set_new(limit, "action", json_string(action));
+	return json_object_del(limit, "action"), 0;
+}
+
+static int
+set_setting(struct edit *e)
+{
+	const struct setting *s = settings;
+	json_t *home;
+	size_t at;
+
+	if (find_object(e, &at) != 0)
+		return -1;
+	while (s < settings + SETTINGS && strcmp(s->word, e->c->setting) != 0)
+		s++;
+	if (s == settings + SETTINGS)
+		return set_limit(e);
+	home = setting_home(e, s);
+	if (e->c->keepalive != NULL && e->c->undo)
+		json_object_del(home, "keepalive_s");
+	else if (e->c->keepalive != NULL)
+		json_object_set_new(home, "keepalive_s",
+			json_integer((json_int_t)strtoull(e->c->keepalive, NULL, 10)));
+	if (!e->c->undo)
+		return json_object_set_new(home, s->key, setting_value(e, s));
+	if (s->on)
+		return json_object_set_new(home, s->key, json_false());
+	json_object_del(home, s->key);
+	if (s->of_timers && json_object_size(home) == 0)
+		json_object_del(e->object, "timers");
+	return 0;
+}
+
+static int
+remove_peer(struct edit *e)
+{
+	size_t at;
+
+	if (is_group(e))
+		return refuse(e, "\"%.64s\" is a group; `undo group %.64s` removes a group",
+			e->c->group, e->c->group);
+	if (find_object(e, &at) != 0)
+		return -1;
+	return json_array_remove(json_object_get(e->bgp, "peers"), at);
+}
+
+/* ---- networks, other sources, static routes ---- */
+
+/* Adds `entry` to the array, or removes the equal element. Takes `entry`. */
+static int
+edit_entry(struct edit *e, json_t *home, const char *key, json_t *entry)
+{
+	json_t *array = e->c->undo ? json_object_get(home, key) : member(home, key, json_array()),
+	       *other;
+	int err = 0;
+	size_t i;
+
+	json_array_foreach(array, i, other)
+	{
+		if (json_equal(other, entry))
+			break;
+	}
+	if (!e->c->undo && i == json_array_size(array))
+		err = json_array_append(array, entry);
+	else if (e->c->undo && i < json_array_size(array))
+		err = json_array_remove(array, i);
+	else if (e->c->undo)
+		err = refuse(e, "there is no such line to undo");
+	json_decref(entry);
+	return err;
+}
+
+static void
+add_vrf(json_t *entry, const char *vrf)
+{
+	if (vrf != NULL && strcmp(vrf, "default") != 0)
+		json_object_set_new(entry, "vrf", json_string(vrf));
+}
+
+static int
+edit_network(struct edit *e)
+{
+	json_t *entry;
+
+	if ((strchr(e->c->prefix, ':') != NULL) != (strcmp(e->family, "ipv6-unicast") == 0) ||
+		strncmp(e->family, "vpn", 3) == 0)
+		return refuse(e, "%s is not of %s, the address family of this view", e->c->prefix,
+			e->family);
+	entry = json_pack("{s:s}", "prefix", e->c->prefix);
+	add_vrf(entry, view_vrf(e));
+	return edit_entry(e, e->bgp, "networks", entry);
+}
+
+static int
+edit_import_route(struct edit *e)
+{
+	const char *source = strcmp(e->c->setting, "direct") == 0 ? "connected" : e->c->setting;
+	json_t *entry = json_pack("{s:s, s:s*}", "source", source, "policy", e->c->name);
+
+	add_vrf(entry, view_vrf(e));
+	return edit_entry(e, e->bgp, "redistribute", entry);
+}
+
+static int
+edit_static(struct edit *e)
+{
+	json_t *entry = json_pack("{s:s, s:s*, s:s*}", "prefix", e->c->prefix, "next_hop",
+		e->c->address, "description", e->c->text);
+
+	if (e->c->address == NULL)
+		json_object_set_new(entry, "blackhole", json_true());
+	if (e->c->value != NULL && e->c->value != e->c->text)
+		json_object_set_new(
+			entry, "tag", json_integer((json_int_t)strtoull(e->c->value, NULL, 10)));
+	add_vrf(entry, e->c->vrf);
+	return edit_entry(e, e->document, "static_routes", entry);
+}
+
 static int
 edit_group(struct edit *e)
 {
@@ -447,6 +659,16 @@ apply_line(struct edit *e)
 		return set_enable(e);
 	case COMMAND_PEER_KEEP_ALL_ROUTES:
 		return set_keep(e);
+	case COMMAND_PEER_SETTING:
+		return set_setting(e);
+	case COMMAND_PEER_REMOVE:
+		return remove_peer(e);
+	case COMMAND_NETWORK:
+		return edit_network(e);
+	case COMMAND_IMPORT_ROUTE:
+		return edit_import_route(e);
+	case COMMAND_STATIC:
+		return edit_static(e);
 	default:
 		return set_policy(e);
 	}
@@ -462,6 +684,7 @@ patch_add(json_t *patch, const char *op, const char *path, json_t *value)
 }
 
 static void object_patch(json_t *patch, const char *path, json_t *was, json_t *is);
+static void array_patch(json_t *patch, const char *path, json_t *was, json_t *is);
 
 /* Keys of the grammar contain no character that JSON Pointer escapes. */
 static void
@@ -476,6 +699,8 @@ value_patch(json_t *patch, const char *path, const char *key, json_t *was, json_
 		patch_add(patch, "remove", below, NULL);
 	else if (json_is_object(was) && json_is_object(is))
 		object_patch(patch, below, was, is);
+	else if (json_is_object(json_array_get(was, 0)) && json_is_array(is))
+		array_patch(patch, below, was, is);
 	else if (!json_equal(was, is))
 		patch_add(patch, "replace", below, is);
 }
@@ -504,7 +729,7 @@ static void
 array_patch(json_t *patch, const char *path, json_t *was, json_t *is)
 {
 	size_t n = json_array_size(was), i = 0;
-	char below[64];
+	char below[600];
 
 	if (json_array_size(is) < n) {
 		while (i < json_array_size(is) &&
@@ -524,32 +749,15 @@ array_patch(json_t *patch, const char *path, json_t *was, json_t *is)
 }
 
 /*
- * Creates the patch from the differences. Peers and groups are compared by member, so that hidden
+ * Creates the patch from the differences. Objects in arrays are compared by member, so that hidden
  * members (passwords) are not overwritten.
  */
 static json_t *
 make_patch(json_t *was, json_t *is)
 {
-	static const char *const arrays[] = {"groups", "peers"};
-	json_t *patch = json_array(), *bgp_was = json_object_get(was, "bgp"),
-	       *bgp_is = json_object_get(is, "bgp");
+	json_t *patch = json_array();
 
-	if (bgp_was == NULL || bgp_is == NULL) {
-		if (bgp_was != bgp_is)
-			value_patch(patch, "", "bgp", bgp_was, bgp_is);
-		return patch;
-	}
-	for (unsigned i = 0; i < 2; i++) {
-		json_t *a = json_object_get(bgp_was, arrays[i]),
-		       *b = json_object_get(bgp_is, arrays[i]);
-		char path[32];
-
-		snprintf(path, sizeof(path), "/bgp/%s", arrays[i]);
-		if (a != NULL && b != NULL)
-			array_patch(patch, path, a, b);
-		else if (b != NULL)
-			patch_add(patch, "add", path, b);
-	}
+	object_patch(patch, "", was, is);
 	return patch;
 }
 
@@ -577,7 +785,7 @@ fetch_part(struct ctl *ctl, const char *path, json_int_t *revision)
  * message.
  */
 static json_t *
-fetch_candidate(struct ctl *ctl, json_int_t *revision)
+fetch_candidate(struct ctl *ctl, const struct command *c, json_int_t *revision)
 {
 	json_t *router = fetch_part(ctl, "/router", revision), *bgp, *document;
 	json_int_t later;
@@ -586,7 +794,7 @@ fetch_candidate(struct ctl *ctl, json_int_t *revision)
 		return NULL;
 	bgp = ctl_try(
 		ctl, "config.get", json_pack("{s:s, s:s}", "source", "candidate", "path", "/bgp"));
-	if (bgp != NULL)
+	if (bgp != NULL && c->kind != COMMAND_STATIC)
 		document = json_pack(
 			"{s:O, s:O}", "router", router, "bgp", json_object_get(bgp, "document"));
 	else
@@ -641,14 +849,14 @@ edit_once(struct ctl *ctl, const struct command *c, bool last)
 		.family = ctl->view == VIEW_BGP || ctl->family == NULL ? "ipv4-unicast"
 								       : ctl->family};
 	json_int_t revision = 0;
-	json_t *was = fetch_candidate(ctl, &revision), *patch;
+	json_t *was = fetch_candidate(ctl, c, &revision), *patch;
 	bool again = false;
 
 	if (was == NULL)
 		return false;
 	e.document = json_deep_copy(was);
 	e.bgp = json_object_get(e.document, "bgp");
-	if (e.bgp == NULL && c->kind != COMMAND_BGP_VIEW)
+	if (e.bgp == NULL && c->kind != COMMAND_BGP_VIEW && c->kind != COMMAND_STATIC)
 		e.bgp = member(e.document, "bgp", json_object());
 	if (apply_line(&e) == 0) {
 		patch = make_patch(was, e.document);
@@ -662,9 +870,56 @@ edit_once(struct ctl *ctl, const struct command *c, bool last)
 	return again;
 }
 
+/* The VALUE of set: JSON, or a text without quotes. */
+static json_t *
+set_value(const char *text)
+{
+	json_t *value = json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+
+	return value != NULL ? value : json_string(text);
+}
+
+/* set, undo set: one operation, without a look at the document. */
+static void
+edit_path(struct ctl *ctl, const struct command *c)
+{
+	json_t *op = json_pack("{s:s, s:s}", "op", c->kind == COMMAND_SET ? "add" : "remove",
+		       "path", c->path),
+	       *result;
+
+	if (c->kind == COMMAND_SET)
+		json_object_set_new(op, "value", set_value(c->value));
+	result = ctl_call(ctl, "config.edit", json_pack("{s:[o]}", "patch", op));
+	if (result != NULL && ctl->json)
+		ctl_print_json(result, false);
+	json_decref(result);
+}
+
+bool
+edit_locally(struct ctl *ctl, const struct command *c, json_t *document)
+{
+	struct edit e = {.ctl = ctl,
+		.c = c,
+		.document = document,
+		.family = ctl->family != NULL ? ctl->family : "ipv4-unicast"};
+
+	e.bgp = c->kind == COMMAND_STATIC ? NULL : member(document, "bgp", json_object());
+	return apply_line(&e) == 0;
+}
+
+json_t *
+edit_differences(json_t *was, json_t *is)
+{
+	return make_patch(was, is);
+}
+
 void
 edit_command(struct ctl *ctl, const struct command *c)
 {
+	if (c->kind == COMMAND_SET || c->kind == COMMAND_UNSET) {
+		edit_path(ctl, c);
+		return;
+	}
 	for (unsigned i = 0; i < TRIES; i++) {
 		if (!edit_once(ctl, c, i + 1 == TRIES))
 			return;

@@ -163,6 +163,21 @@ is_seconds(const char *text)
 }
 
 static bool
+is_number(const char *text)
+{
+	unsigned long long n;
+	const char *end = number_read(text, 4294967295u, &n);
+
+	return end != NULL && *end == '\0';
+}
+
+static bool
+is_path(const char *text)
+{
+	return *text == '/';
+}
+
+static bool
 is_length(const char *text)
 {
 	unsigned long long n;
@@ -220,6 +235,9 @@ enum value_kind {
 	V_REGEX,
 	V_LENGTH,
 	V_MASK,
+	V_NUMBER,
+	V_PATH,
+	V_VALUE,
 	V_COUNT
 };
 
@@ -244,6 +262,9 @@ static const struct {
 	[V_REGEX] = {"REGEX", is_word},
 	[V_LENGTH] = {"LENGTH", is_length},
 	[V_MASK] = {"MASK", is_mask},
+	[V_NUMBER] = {"NUMBER", is_number},
+	[V_PATH] = {"PATH", is_path},
+	[V_VALUE] = {"VALUE", is_word},
 };
 
 /* ---- the graph ---- */
@@ -798,6 +819,9 @@ interpret_word(struct command *c, const char *word)
 			*member = meanings[i].value != NULL ? meanings[i].value : word;
 	}
 	c->force |= strcmp(word, "force") == 0;
+	c->this |= strcmp(word, "this") == 0;
+	if (c->kind == COMMAND_PEER_SETTING || c->kind == COMMAND_IMPORT_ROUTE)
+		c->setting = strcmp(word, "route-policy") == 0 ? c->setting : word;
 	for (size_t i = 0; i < COUNT(flags); i++) {
 		if (strcmp(flags[i].word, word) == 0)
 			*(bool *)((char *)c + flags[i].offset) = true;
@@ -844,12 +868,15 @@ interpret_value(struct command *c, enum value_kind kind, const char *after, cons
 	case V_ADDRESS:
 		if (has_scope(c))
 			c->scope = "peer";
-		*(has_scope(c) || is(after, "peer") ? &c->peer : &c->address) = word;
+		*(is(after, "connect-interface")	    ? &c->value
+			: has_scope(c) || is(after, "peer") ? &c->peer
+							    : &c->address) = word;
 		break;
 	case V_AS_NUMBER:
 		text_is_asn(word, &c->asn);
 		if (has_scope(c))
 			c->scope = "asn";
+		c->value = word;
 		break;
 	case V_GROUP:
 		c->group = word;
@@ -875,7 +902,7 @@ interpret_value(struct command *c, enum value_kind kind, const char *after, cons
 		c->rd = word;
 		break;
 	case V_TEXT:
-		c->text = word;
+		c->value = c->text = word;
 		break;
 	case V_FILE:
 		c->file = word;
@@ -888,6 +915,13 @@ interpret_value(struct command *c, enum value_kind kind, const char *after, cons
 		break;
 	case V_REGEX:
 		c->regex = word;
+		break;
+	case V_NUMBER:
+	case V_VALUE:
+		*(is(after, "keepalive") ? &c->keepalive : &c->value) = word;
+		break;
+	case V_PATH:
+		c->path = word;
 		break;
 	case V_LENGTH:
 	case V_MASK:
@@ -1007,12 +1041,12 @@ interpret_rest(struct command *c, const struct line *l, const struct fault *f)
 		c->source = "running";
 	if (has_scope(c))
 		return interpret_family(c, l, f);
-	if (c->kind == COMMAND_TRACE)
+	if (c->prefix == c->prefix_text && !is_prefix(c->prefix))
+		return fault(f, "\"%.64s\" is not a prefix", c->prefix);
+	if (c->kind == COMMAND_TRACE || c->kind == COMMAND_NETWORK || c->kind == COMMAND_STATIC)
 		return c->prefix != NULL ? check_host_bits(c->prefix, l, f) : 0;
 	if (!is_of_route(c))
 		return 0;
-	if (c->prefix == c->prefix_text && !is_prefix(c->prefix))
-		return fault(f, "\"%.64s\" is not a prefix", c->prefix);
 	if ((c->prefix != NULL && check_host_bits(c->prefix, l, f) != 0) ||
 		interpret_family(c, l, f) != 0)
 		return -EINVAL;

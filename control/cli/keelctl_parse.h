@@ -72,6 +72,14 @@ enum command_kind {
 	COMMAND_PEER_ENABLE,
 	COMMAND_PEER_KEEP_ALL_ROUTES,
 	COMMAND_PEER_ROUTE_POLICY,
+	COMMAND_PEER_SETTING,
+	COMMAND_PEER_REMOVE,
+	COMMAND_NETWORK,
+	COMMAND_IMPORT_ROUTE,
+	COMMAND_STATIC,
+	COMMAND_SET,
+	COMMAND_UNSET,
+	COMMAND_DISPLAY_LINES,
 };
 
 /*
@@ -108,6 +116,11 @@ struct command {
 	const char *text; /* comment of a commit */
 	const char *file; /* trace */
 	const char *watched; /* watch: a command */
+	const char *setting; /* the last keyword of a setting of a peer; import-route: the source */
+	const char *value; /* of a setting; set: JSON */
+	const char *keepalive; /* with a hold time */
+	const char *path; /* set: a JSON Pointer */
+	bool this; /* display this */
 	unsigned number; /* id of a commit; seconds to confirm, of a trace */
 	bool numbered; /* the line has a number */
 	bool force; /* commit, rollback */

@@ -167,7 +167,8 @@ static void command_run(struct ctl *ctl, const struct command *c);
 static bool
 is_show(const struct command *c)
 {
-	return c->kind >= COMMAND_SHOW_BGP_SUMMARY && c->kind <= COMMAND_SHOW_DIFF;
+	return (c->kind >= COMMAND_SHOW_BGP_SUMMARY && c->kind <= COMMAND_SHOW_DIFF) ||
+	       c->kind == COMMAND_DISPLAY_LINES;
 }
 
 /* Repeats a show command until Ctrl-C or an error. */
@@ -241,6 +242,9 @@ command_run(struct ctl *ctl, const struct command *c)
 	case COMMAND_WATCH:
 		watch_text(ctl, c->watched);
 		break;
+	case COMMAND_DISPLAY_LINES:
+		display_lines(ctl, c);
+		break;
 	case COMMAND_SHOW_FATE:
 		show_fate(ctl, c);
 		break;
@@ -278,6 +282,13 @@ command_run(struct ctl *ctl, const struct command *c)
 	case COMMAND_PEER_ENABLE:
 	case COMMAND_PEER_KEEP_ALL_ROUTES:
 	case COMMAND_PEER_ROUTE_POLICY:
+	case COMMAND_PEER_SETTING:
+	case COMMAND_PEER_REMOVE:
+	case COMMAND_NETWORK:
+	case COMMAND_IMPORT_ROUTE:
+	case COMMAND_STATIC:
+	case COMMAND_SET:
+	case COMMAND_UNSET:
 		edit_command(ctl, c);
 		break;
 	default:

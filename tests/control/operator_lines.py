@@ -56,6 +56,8 @@ OWN = {
         "[ undo ] " + PEER + " enable",
     ],
 }
+# Lines that result from a line of OWN without some of its words.
+KNOWN = {"bgp": ["undo " + PEER]}
 SAMPLES = {
     "as-number": ["64512"], "ASN": ["64513", "0.64513"], "ipv4-address": ["192.0.2.2"], "ipv6-address": ["2001:db8::2"],
     "peer-address": ["192.0.2.2"], "ADDRESS": ["192.0.2.2", "2001:db8::2"], "group-name": ["transit"], "GROUP": ["transit"],

@@ -16,7 +16,7 @@ import threading
 import unittest
 
 from keelctl_lab import Pair, Shell, keelctl, run_tests
-from operator_lines import DOCUMENTS, OWN, SEEDS, documents, expand, lines_of
+from operator_lines import DOCUMENTS, KNOWN, OWN, SEEDS, documents, expand, lines_of
 
 NAMES = {"transit", "red", "from-transit"}
 RESERVED = {"all", "external", "internal", "group", "import", "export", "slow-peer"}
@@ -171,7 +171,7 @@ class Lines(Pair):
         shell, count = self.shell(), 0
         for view, templates in OWN.items():
             lines = lines_of(templates)
-            known = lines + [["quit"], ["return"], ["commit"], ["system-view"]]
+            known = lines + [["quit"], ["return"], ["commit"], ["system-view"]] + lines_of(KNOWN.get(view, []))
             self.enter(shell, view)
             for words in {tuple(m): m for line in lines for m in mutations(line)}.values():
                 at = first_fault(known, words) if words else None
@@ -191,7 +191,7 @@ class Lines(Pair):
             self.assertTrue(points_at(err, words, first_fault(lines_of(OWN["user"]), words)), err)
         status, _, err = keelctl(sock=self.sockets[0], stdin="show version\n\nsystem-view\nbgp 64512\npeer 192.0.2.2 keep-all-routes\ncommit\n")
         self.assertEqual(status, 2)
-        self.assertRegex(err, r'^line 5: word 3 "keep-all-routes": expected as-number, group, capability-advertise or enable\n$')
+        self.assertRegex(err, r'^line 5: word 3 "keep-all-routes": expected as-number, group, capability-advertise, enable, description, [^\n]+\n$')
 
     def test_another_as(self):
         status, out, err = self.ctl(["system-view; bgp 0.64513"])
@@ -318,7 +318,9 @@ class Lines(Pair):
         shell.line("system-view")
         shell.line("bgp 64512")
         said = shell.keys("undo peer transit ?", r"\] undo peer transit $")
-        self.assertEqual(re.findall(r"(?m)^  (\S+)", said), ["as-number", "group", "capability-advertise", "enable"])
+        words = re.findall(r"(?m)^  (\S+)", said)
+        self.assertEqual(words[:4] + words[-1:], ["as-number", "group", "capability-advertise", "enable", "<cr>"])
+        self.assertIn("description", words)
 
     def test_completion(self):
         shell = self.shell()

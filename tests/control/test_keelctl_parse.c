@@ -393,7 +393,7 @@ static const struct {
 		"word 4 \"vpnv4\": expected ADDRESS, all, external, internal or group"},
 	{"show", "expected bgp, route, ip, ipv6, fib, configuration, dataplane, threads, version, "
 		 "forwarder, jobs, rib, vrf, vpn-instance, policy, refresh, history, audit, "
-		 "candidates, diff or candidate after \"show\""},
+		 "candidates, diff, candidate, current-configuration or this after \"show\""},
 	{"show r", "word 2 \"r\" is ambiguous: route, rib or refresh"},
 	{"show bgp", "expected summary, peer, ipv4, ipv6, vpnv4, vpnv6, vpn-instance or "
 		     "routing-table after \"show bgp\""},
@@ -642,7 +642,7 @@ help_below(unsigned view, char **words, unsigned count, unsigned *seen)
 		{"GROUP", "transit"}, {"ID", "1"}, {"JSON", "{}"}, {"METHOD", "jobs.list"},
 		{"NAME", "transit"}, {"PREFIX", "10.0.0.0/8"}, {"RD", "64512:1"}, {"SECONDS", "60"},
 		{"TEXT", "why"}, {"LENGTH", "8"}, {"MASK", "255.0.0.0"}, {"COMMUNITY", "1:2"},
-		{"REGEX", "_1_"}};
+		{"REGEX", "_1_"}, {"NUMBER", "5"}, {"PATH", "/x"}, {"VALUE", "1"}};
 	struct command_choice choice[COMMAND_CHOICES_MAX];
 	char error[640], said[640];
 	struct command c;

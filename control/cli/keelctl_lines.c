@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The configuration as lines that can be typed again. Each line is applied to an empty document at
+ * once; keys that no line of the views expresses follow as `set` lines, from the differences. Thus
+ * the lines always lead to the same document, except for passwords.
+ */
+#include "control/cli/keelctl.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LINE 4096
+
+struct lines {
+	struct ctl local; /* the view of the lines so far */
+	const struct ctl *ctl;
+	bool only_view; /* print only the lines of the view of ctl */
+	json_t *document; /* that the lines lead to */
+};
+
+static const char *
+string_in(const json_t *o, const char *key)
+{
+	const char *text = json_string_value(json_object_get(o, key));
+
+	return text != NULL ? text : "";
+}
+
+static bool
+printed(const struct lines *l)
+{
+	if (!l->only_view || l->ctl->view == VIEW_SYSTEM)
+		return true;
+	return l->local.view == l->ctl->view &&
+	       (l->local.view == VIEW_BGP || (strcmp(l->local.family, l->ctl->family) == 0 &&
+						     strcmp(l->local.vrf, l->ctl->vrf) == 0));
+}
+
+static void line(struct lines *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Prints a line of the present view, if the document accepts the line. */
+static void
+line(struct lines *l, const char *fmt, ...)
+{
+	char text[LINE], copy[LINE], error[256];
+	struct command c;
+	va_list ap;
+	int len;
+
+	va_start(ap, fmt);
+	len = vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (len < 0 || (size_t)len >= sizeof(text))
+		return;
+	memcpy(copy, text, (size_t)len + 1);
+	if (command_parse_line(l->local.view, copy, &c, error, sizeof(error)) != 0 ||
+		!edit_locally(&l->local, &c, l->document))
+		return;
+	if (printed(l))
+		printf("%*s%s\n",
+			l->only_view || l->local.view == VIEW_SYSTEM ? 0
+			: l->local.view == VIEW_BGP		     ? 1
+								     : 2,
+			"", text_safe(text));
+}
+
+/* A text as one word, in quotes; false: the words of a line cannot hold the text. */
+static bool
+quoted(const char *text, char *out, size_t size)
+{
+	size_t at = 0;
+
+	if (strlen(text) > 300 || strpbrk(text, "\n\r\t") != NULL)
+		return false;
+	out[at++] = '"';
+	for (; *text != '\0' && at + 4 < size; text++) {
+		if (*text == '"' || *text == '\\')
+			out[at++] = '\\';
+		out[at++] = *text;
+	}
+	out[at++] = '"';
+	out[at] = '\0';
+	return true;
+}
+
+/* ---- peers and groups ---- */
+
+/* `words` take the value of the key, in the order of the grammar. */
+static void
+setting(struct lines *l, const char *name, const json_t *o, const char *key, const char *words)
+{
+	const json_t *v = json_object_get(o, key);
+	char text[700];
+
+	if (json_is_true(v))
+		line(l, "peer %s %s", name, words);
+	else if (json_is_false(v) &&
+		 (strcmp(key, "enforce_first_as") == 0 || strcmp(key, "send_communities") == 0))
+		line(l, "undo peer %s %s", name, words);
+	else if (json_is_integer(v))
+		line(l, "peer %s %s %lld", name, words, (long long)json_integer_value(v));
+	else if (json_is_string(v) && quoted(json_string_value(v), text, sizeof(text)))
+		line(l, "peer %s %s %s", name, words, text);
+}
+
+static void
+object_lines(struct lines *l, const char *name, const json_t *o)
+{
+	static const char *const words[][2] = {{"description", "description"},
+		{"shutdown", "ignore"}, {"passive", "listen-only"},
+		{"route_reflector_client", "reflect-client"},
+		{"enforce_first_as", "check-first-as"}, {"gtsm", "valid-ttl-hops"},
+		{"source", "connect-interface"}, {"multihop", "ebgp-max-hop"},
+		{"local_as", "fake-as"}};
+	const json_t *timers = json_object_get(o, "timers"),
+		     *keepalive = json_object_get(timers, "keepalive_s"),
+		     *hold = json_object_get(timers, "hold_s");
+
+	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		setting(l, name, o, words[i][0], words[i][1]);
+	if (json_is_integer(keepalive) && json_is_integer(hold))
+		line(l, "peer %s timer keepalive %lld hold %lld", name,
+			(long long)json_integer_value(keepalive),
+			(long long)json_integer_value(hold));
+	else
+		setting(l, name, timers, "hold_s", "timer hold");
+	setting(l, name, timers, "connect_retry_s", "timer connect-retry");
+	setting(l, name, timers, "min_advertisement_s", "route-update-interval");
+	if (json_is_boolean(json_object_get(json_object_get(o, "capabilities"), "route_refresh")) &&
+		l->local.view == VIEW_BGP)
+		line(l, "%speer %s capability-advertise route-refresh",
+			true_of(json_object_get(o, "capabilities"), "route_refresh") ? "" : "undo ",
+			name);
+	if (json_object_get(o, "password") != NULL && printed(l))
+		printf("# peer %s password: not shown\n", name);
+}
+
+static void
+family_lines(struct lines *l, const char *name, const json_t *o)
+{
+	static const char *const words[][2] = {{"next_hop_self", "next-hop-local"},
+		{"next_hop_unchanged", "next-hop-invariable"},
+		{"remove_private_as", "public-as-only"}, {"as_override", "substitute-as"},
+		{"default_originate", "default-route-advertise"},
+		{"send_communities", "advertise-community"}, {"allow_as_in", "allow-as-loop"},
+		{"keep_all_routes", "keep-all-routes"}};
+	const json_t *f = json_object_get(json_object_get(o, "families"), l->local.family),
+		     *limit = json_object_get(f, "max_prefixes");
+	const char *action = string_in(limit, "action");
+
+	if (f == NULL)
+		return;
+	line(l,
+		json_is_false(json_object_get(f, "enabled")) ? "undo peer %s enable"
+							     : "peer %s enable",
+		name);
+	if (*string_in(f, "import_policy") != '\0')
+		line(l, "peer %s route-policy %s import", name, string_in(f, "import_policy"));
+	if (*string_in(f, "export_policy") != '\0')
+		line(l, "peer %s route-policy %s export", name, string_in(f, "export_policy"));
+	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		setting(l, name, f, words[i][0], words[i][1]);
+	if (limit != NULL)
+		line(l, "peer %s route-limit %lld%s", name, number_of(limit, "limit"),
+			strcmp(action, "warning") == 0	 ? " alert-only"
+			: strcmp(action, "discard") == 0 ? " discard"
+							 : "");
+}
+
+static bool
+in_vrf(const json_t *o, const char *vrf)
+{
+	const char *name = string_in(o, "vrf");
+
+	return strcmp(*name != '\0' ? name : "default", vrf) == 0;
+}
+
+static void
+peer_begin(struct lines *l, const json_t *peer)
+{
+	const char *address = string_in(peer, "address"), *group = string_in(peer, "group");
+	long long asn = number_of(peer, "asn");
+
+	if (asn > 0)
+		line(l, "peer %s as-number %lld", address, asn);
+	if (*group != '\0')
+		line(l, "peer %s group %s", address, group);
+	if (json_object_get(peer, "password") != NULL) {
+		json_t *peers = json_object_get(json_object_get(l->document, "bgp"), "peers");
+
+		json_object_set(json_array_get(peers, json_array_size(peers) - 1), "password",
+			json_object_get(peer, "password"));
+	}
+	object_lines(l, address, peer);
+}
+
+/* Enters a view, and prints the line that does so. */
+static void
+enter(struct lines *l, enum command_view view, const char *family, const char *vrf)
+{
+	static const char *const words[][2] = {{"ipv4-unicast", "ipv4-family unicast"},
+		{"ipv6-unicast", "ipv6-family unicast"}, {"vpnv4-unicast", "ipv4-family vpnv4"},
+		{"vpnv6-unicast", "ipv6-family vpnv6"}};
+
+	l->local.view = view;
+	l->local.family = family;
+	snprintf(l->local.vrf, sizeof(l->local.vrf), "%s", vrf);
+	if (l->only_view && l->ctl->view != VIEW_SYSTEM)
+		return;
+	for (unsigned i = 0; view == VIEW_FAMILY && i < 4; i++) {
+		if (strcmp(words[i][0], family) == 0)
+			printf(" %s\n", words[i][1]);
+	}
+	if (view == VIEW_VRF)
+		printf(" ipv%c-family vpn-instance %s\n", family[3], vrf);
+}
+
+static void
+leave(const struct lines *l)
+{
+	if (!l->only_view || l->ctl->view == VIEW_SYSTEM)
+		puts(" quit");
+}
+
+/* The view of a family of the default VRF, or of a VPN instance (with the peers themselves). */
+static void
+family_view_lines(struct lines *l, const json_t *bgp, const char *family, const char *vrf)
+{
+	bool instance = strcmp(vrf, "default") != 0, v6 = strcmp(family, "ipv6-unicast") == 0;
+	const json_t *o;
+	size_t i;
+
+	enter(l, instance ? VIEW_VRF : VIEW_FAMILY, family, instance ? vrf : "");
+	json_array_foreach(json_object_get(bgp, "networks"), i, o)
+	{
+		if (in_vrf(o, vrf) && (strchr(string_in(o, "prefix"), ':') != NULL) == v6 &&
+			strncmp(family, "vpn", 3) != 0)
+			line(l, "network %s", string_in(o, "prefix"));
+	}
+	json_array_foreach(json_object_get(bgp, "groups"), i, o)
+	{
+		if (!instance)
+			family_lines(l, string_in(o, "name"), o);
+	}
+	json_array_foreach(json_object_get(bgp, "peers"), i, o)
+	{
+		if (in_vrf(o, vrf))
+			family_lines(l, string_in(o, "address"), o);
+	}
+	leave(l);
+}
+
+static void
+bgp_lines(struct lines *l, const json_t *document)
+{
+	static const char *const families[] = {
+		"ipv4-unicast", "ipv6-unicast", "vpnv4-unicast", "vpnv6-unicast"};
+	const json_t *bgp = json_object_get(document, "bgp"), *o;
+	size_t i;
+
+	if (!l->only_view || l->ctl->view == VIEW_SYSTEM)
+		printf("bgp %lld\n", number_of(json_object_get(document, "router"), "asn"));
+	enter(l, VIEW_BGP, NULL, "");
+	json_array_foreach(json_object_get(bgp, "groups"), i, o)
+	{
+		line(l, "group %s", string_in(o, "name"));
+		if (number_of(o, "asn") > 0)
+			line(l, "peer %s as-number %lld", string_in(o, "name"),
+				number_of(o, "asn"));
+		object_lines(l, string_in(o, "name"), o);
+	}
+	json_array_foreach(json_object_get(bgp, "peers"), i, o)
+	{
+		bool instance = !in_vrf(o, "default");
+
+		if (instance)
+			enter(l, VIEW_VRF,
+				strchr(string_in(o, "address"), ':') != NULL ? "ipv6-unicast"
+									     : "ipv4-unicast",
+				string_in(o, "vrf"));
+		peer_begin(l, o);
+		if (instance) {
+			leave(l);
+			enter(l, VIEW_BGP, NULL, "");
+		}
+	}
+	json_array_foreach(json_object_get(bgp, "redistribute"), i, o)
+	{
+		if (in_vrf(o, "default"))
+			line(l, "import-route %s%s%s", string_in(o, "source"),
+				*string_in(o, "policy") != '\0' ? " route-policy " : "",
+				string_in(o, "policy"));
+	}
+	for (unsigned f = 0; f < 4; f++)
+		family_view_lines(l, bgp, families[f], "default");
+	json_array_foreach(json_object_get(document, "vrfs"), i, o)
+	{
+		family_view_lines(l, bgp, "ipv4-unicast", string_in(o, "name"));
+		family_view_lines(l, bgp, "ipv6-unicast", string_in(o, "name"));
+	}
+	if (!l->only_view || l->ctl->view == VIEW_SYSTEM)
+		puts("quit");
+	l->local.view = VIEW_SYSTEM;
+}
+
+/* ---- the rest of the document ---- */
+
+static void
+set_line(const char *path, const json_t *value)
+{
+	char *text = json_dumps(
+		value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_SORT_KEYS | JSON_ENSURE_ASCII);
+
+	if (text == NULL)
+		return;
+	printf("set %s ", path);
+	/* a single quote would end the quotes around a text: JSON escapes the quote */
+	if (json_is_string(value)) {
+		putchar('\'');
+		for (const char *p = text; *p != '\0'; p++)
+			fputs(*p == '\'' ? "\\u0027" : (char[]){*p, '\0'}, stdout);
+		puts("'");
+	} else {
+		puts(text);
+	}
+	free(text);
+}
+
+/* A section: arrays element by element, so that no line is long. */
+static void
+section_lines(const char *key, const json_t *section)
+{
+	const json_t *o;
+	char path[128];
+	size_t i;
+
+	snprintf(path, sizeof(path), "/%s", key);
+	if (!json_is_array(section)) {
+		set_line(path, section);
+		return;
+	}
+	printf("set %s []\n", path);
+	snprintf(path, sizeof(path), "/%s/-", key);
+	json_array_foreach(section, i, o) set_line(path, o);
+}
+
+static void
+static_lines(struct lines *l, const json_t *document)
+{
+	const json_t *o;
+	char text[700] = "\"\"";
+	size_t i;
+
+	json_array_foreach(json_object_get(document, "static_routes"), i, o)
+	{
+		const char *vrf = in_vrf(o, "default") ? "" : string_in(o, "vrf");
+		bool hop = json_is_string(json_object_get(o, "next_hop")),
+		     tag = number_of(o, "tag");
+		bool said = quoted(string_in(o, "description"), text, sizeof(text)) &&
+			    *string_in(o, "description") != '\0';
+		char number[32] = "";
+
+		if (tag)
+			snprintf(number, sizeof(number), " tag %lld", number_of(o, "tag"));
+		line(l, "ip%s route-static %s%s%s%s %s%s%s%s",
+			strchr(string_in(o, "prefix"), ':') != NULL ? "v6" : "",
+			*vrf != '\0' ? "vpn-instance " : "", vrf, *vrf != '\0' ? " " : "",
+			string_in(o, "prefix"), hop ? string_in(o, "next_hop") : "NULL0", number,
+			said ? " description " : "", said ? text : "");
+	}
+}
+
+/* What the lines of the views do not express. */
+static void
+rest_lines(struct lines *l, json_t *document)
+{
+	json_t *patch = edit_differences(l->document, document), *op;
+	bool all = !l->only_view || l->ctl->view == VIEW_SYSTEM;
+	size_t i;
+
+	json_array_foreach(patch, i, op)
+	{
+		const char *path = string_in(op, "path");
+
+		if (!all)
+			continue;
+		if (strcmp(string_in(op, "op"), "remove") == 0)
+			printf("undo set %s\n", path);
+		else
+			set_line(path, json_object_get(op, "value"));
+	}
+	json_decref(patch);
+}
+
+void
+display_lines(struct ctl *ctl, const struct command *c)
+{
+	bool candidate = ctl->view != VIEW_USER && c->this;
+	json_t *result = ctl_call(ctl, "config.get",
+		json_pack("{s:s}", "source", candidate ? "candidate" : "running"));
+	json_t *document = json_object_get(result, "document"), *section;
+	struct lines l = {.local = {.view = VIEW_SYSTEM, .where = "keelctl: "},
+		.ctl = ctl,
+		.only_view = candidate,
+		.document = json_object()};
+	const char *key;
+
+	if (result == NULL)
+		return;
+	if (ctl->json) {
+		ctl_print_json(result, false);
+	} else {
+		json_object_foreach(document, key, section)
+		{
+			if (strcmp(key, "bgp") == 0 || strcmp(key, "static_routes") == 0)
+				continue;
+			json_object_set(l.document, key, section);
+			if (strcmp(key, "router") != 0 && printed(&l))
+				section_lines(key, section);
+		}
+		static_lines(&l, document);
+		bgp_lines(&l, document);
+		rest_lines(&l, document);
+	}
+	json_decref(l.document);
+	json_decref(result);
+}

@@ -1,0 +1,126 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Lines of the configuration views: each line edits the candidate, `undo` restores it; `display current-configuration` of one daemon, typed into an
+empty daemon, gives the same document (needs root: else the exit status is 77).
+
+usage: test_keelctl_round.py KEELCTL KEELD
+"""
+import json
+
+from keelctl_lab import Pair, keelctl, run_tests
+
+FAMILY = {"import_policy": "in", "export_policy": "accept-all"}
+RICH = {
+    "router": {"asn": 64512, "router_id": "192.0.2.1"},
+    "vrfs": [{"name": "red", "rd": "64512:1", "import_targets": ["64512:1"], "export_targets": ["64512:1"]}],
+    "prefix_lists": [{"name": "some", "entries": [{"action": "permit", "prefix": "10.0.0.0/8", "ge": 9, "le": 24}]}],
+    "community_lists": [{"name": "cust", "description": "it's \"x\"; # \\", "entries": [{"action": "permit", "community": "64512:100"}]}],
+    "route_policies": [{"name": "in", "nodes": [{"seq": 10, "action": "permit", "match": {"prefix_list": "some"}, "set": {"local_pref": 120}},
+                                                {"seq": 20, "action": "deny"}]}],
+    "static_routes": [{"prefix": "203.0.113.0/24", "next_hop": "192.0.2.9", "tag": 7, "description": "two words"},
+                      {"prefix": "2001:db8:7::/48", "blackhole": True}, {"prefix": "198.51.100.0/24", "blackhole": True, "vrf": "red"}],
+    "bgp": {
+        "max_paths": 4,
+        "networks": [{"prefix": "198.51.100.0/24"}, {"prefix": "2001:db8:1::/48"}, {"prefix": "198.51.100.0/25", "vrf": "red"}],
+        "redistribute": [{"source": "static"}, {"source": "connected", "policy": "in"}],
+        "groups": [{"name": "transit", "asn": 64513, "description": "it's; \"quoted\" # \\ text", "timers": {"hold_s": 30, "keepalive_s": 10},
+                    "families": {"ipv4-unicast": FAMILY, "ipv6-unicast": dict(FAMILY, next_hop_self=True)}},
+                   {"name": "bare"}],
+        "peers": [{"address": "192.0.2.7", "group": "transit"},
+                  {"address": "2001:db8::7", "group": "transit", "shutdown": True, "families": {"ipv4-unicast": {"enabled": False}}},
+                  {"address": "192.0.2.8", "asn": 64514, "multihop": 3, "source": "192.0.2.1", "description": "one", "enforce_first_as": False,
+                   "capabilities": {"route_refresh": False, "extended_message": False}, "slow_peer": {"absolute_s": 5},
+                   "families": {"ipv6-unicast": {"allow_as_in": 2, "max_prefixes": {"limit": 5, "action": "warning", "threshold_percent": 70}}}},
+                  {"address": "192.0.2.9", "asn": 64512, "route_reflector_client": True, "passive": True,
+                   "families": {"ipv4-unicast": {"keep_all_routes": True, "send_communities": False, "max_prefixes": {"limit": 9}}, "vpnv4-unicast": {}}},
+                  {"address": "192.0.2.10", "asn": 64515, "gtsm": True, "local_as": 64999, "timers": {"connect_retry_s": 5}},
+                  {"address": "192.0.2.11", "asn": 64516, "vrf": "red", "description": "of red", "families": {"ipv4-unicast": FAMILY}},
+                  {"address": "2001:db8::11", "asn": 64516, "vrf": "red"}]},
+}
+# Lines of the BGP view (4: of the family view), and what they do to the peer 192.0.2.99, AS 7; undone by `undo` unless a third text stands here.
+EDITS = [
+    ("description one", {"description": "one"}), ("ignore", {"shutdown": True}), ("listen-only", {"passive": True}),
+    ("password cipher secret", {"password": "***"}), ("connect-interface 192.0.2.1", {"source": "192.0.2.1"}), ("ebgp-max-hop 5", {"multihop": 5}),
+    ("ebgp-max-hop", {"multihop": 255}), ("valid-ttl-hops", {"gtsm": True}), ("fake-as 1.1", {"local_as": 65537}),
+    ("timer keepalive 5 hold 15", {"timers": {"keepalive_s": 5, "hold_s": 15}}), ("timer hold 9", {"timers": {"hold_s": 9}}),
+    ("timer connect-retry 9", {"timers": {"connect_retry_s": 9}}), ("route-update-interval 3", {"timers": {"min_advertisement_s": 3}}),
+    ("reflect-client", {"route_reflector_client": True}), ("4 next-hop-local", {"next_hop_self": True}), ("4 next-hop-invariable", {"next_hop_unchanged": True}),
+    ("4 public-as-only", {"remove_private_as": True}), ("4 substitute-as", {"as_override": True}), ("4 default-route-advertise", {"default_originate": True}),
+    ("4 allow-as-loop", {"allow_as_in": 1}), ("4 allow-as-loop 3", {"allow_as_in": 3}), ("4 route-limit 10", {"max_prefixes": {"limit": 10}}),
+    ("4 route-limit 10 alert-only", {"max_prefixes": {"limit": 10, "action": "warning"}}),
+    ("4 route-limit 10 discard", {"max_prefixes": {"limit": 10, "action": "discard"}}),
+]
+
+
+class Round(Pair):
+    @classmethod
+    def documents(cls):
+        return [RICH, {"router": RICH["router"]}]
+
+    @classmethod
+    def complete(cls):
+        return all(keelctl("show", "version", sock=sock)[0] == 0 for sock in cls.sockets)
+
+    def document(self, side, source="running"):
+        return json.loads(self.good("--json show configuration " + source, side=side))["document"]
+
+    def test_a_dump_typed_into_an_empty_daemon_is_the_same_document(self):
+        want = {k: v for k, v in self.document(0).items() if k != "management"}
+        dump = self.good("display current-configuration")
+        self.assertIn("\n peer 192.0.2.8 as-number 64514\n", dump)
+        status, out, err = keelctl(sock=self.sockets[1], stdin="system-view\n" + dump)
+        self.assertEqual((status, out, err), (0, "", ""))
+        got = {k: v for k, v in self.document(1, "candidate").items() if k != "management"}
+        self.assertEqual(got, want)
+        self.assertEqual(keelctl("commit", sock=self.sockets[1])[0], 0)
+        self.assertEqual({k: v for k, v in self.document(1).items() if k != "management"}, want)
+        again = keelctl("display", "current-configuration", sock=self.sockets[1])[1]
+        self.assertEqual([line for line in again.splitlines() if "management" not in line], [line for line in dump.splitlines() if "management" not in line])
+
+    def test_display_this(self):
+        bgp = self.good(["system-view; bgp 64512; display this"])
+        self.assertIn("peer 192.0.2.8 ebgp-max-hop 3\n", bgp)
+        self.assertNotIn("network", bgp)
+        self.assertEqual(self.good(["system-view; bgp 64512; ipv6-family unicast; display this"]).splitlines()[0], "network 2001:db8:1::/48")
+        red = self.good(["system-view; bgp 64512; ipv4-family vpn-instance red; display this"])
+        self.assertIn("network 198.51.100.0/25\n", red)
+        self.assertNotIn("198.51.100.0/24", red)
+
+    def test_each_line_edits_and_undoes(self):
+        self.good(["system-view; bgp 64512; peer 192.0.2.99 as-number 7; ipv4-family unicast; peer 192.0.2.99 route-policy in import"])
+        base = self.document(0, "candidate")["bgp"]["peers"][-1]
+        for line, change in EDITS:
+            family, _, words = line.rpartition("4 ") if line.startswith("4 ") else ("", "", line)
+            view = "system-view; bgp 64512; " + ("ipv4-family unicast; " if line.startswith("4 ") else "")
+            self.good([view + "peer 192.0.2.99 " + words])
+            peer = self.document(0, "candidate")["bgp"]["peers"][-1]
+            want = json.loads(json.dumps(base))
+            (want["families"]["ipv4-unicast"] if line.startswith("4 ") else want).update(change)
+            self.assertEqual(peer, want, line)
+            self.good([view + "undo peer 192.0.2.99 " + words])
+            self.assertEqual(self.document(0, "candidate")["bgp"]["peers"][-1], base, line)
+        for view, words, key in (("", "check-first-as", "enforce_first_as"), ("ipv4-family unicast; ", "advertise-community", "send_communities")):
+            self.good(["system-view; bgp 64512; %sundo peer 192.0.2.99 %s" % (view, words)])
+            peer = self.document(0, "candidate")["bgp"]["peers"][-1]
+            self.assertIs((peer["families"]["ipv4-unicast"] if view else peer)[key], False)
+        before = self.document(0)
+        self.good(["system-view; bgp 64512; undo peer 192.0.2.99"])
+        self.assertEqual(self.document(0, "candidate"), before)
+        v4 = "system-view; bgp 64512; ipv4-family unicast; "
+        self.good([v4 + "network 10.1.0.0 255.255.0.0; network 10.2.0.0 16; import-route kernel; quit; quit; ip route-static 10.3.0.0 16 192.0.2.5 tag 4; "
+                   "set /bgp/max_paths 8; set /router/description 'two words'"])
+        edited = self.document(0, "candidate")
+        self.assertEqual([n["prefix"] for n in edited["bgp"]["networks"][-2:]], ["10.1.0.0/16", "10.2.0.0/16"])
+        self.assertEqual(edited["static_routes"][-1], {"prefix": "10.3.0.0/16", "next_hop": "192.0.2.5", "tag": 4})
+        self.assertEqual((edited["bgp"]["max_paths"], edited["router"]["description"]), (8, "two words"))
+        self.good([v4 + "undo network 10.1.0.0 255.255.0.0; undo network 10.2.0.0/16; undo import-route kernel; quit; quit; "
+                   "undo ip route-static 10.3.0.0/16 192.0.2.5 tag 4; set /bgp/max_paths 4; undo set /router/description"])
+        self.assertEqual(self.document(0, "candidate"), before)
+        for line in ("bgp 64512; undo peer 192.0.2.98", "bgp 64512; undo peer transit", "bgp 64512; ipv4-family unicast; undo network 10.9.0.0/16",
+                     "bgp 64512; ipv4-family unicast; network 2001:db8::/32", "undo set /nothing"):
+            self.assertEqual(self.ctl(["system-view; " + line])[0], 1, line)
+        self.good("discard")
+
+
+if __name__ == "__main__":
+    run_tests()
