@@ -112,6 +112,7 @@ refusal_text(const char *reason)
 		{"community", "a well-known community forbids it"},
 		{"role", "OTC forbids it (RFC 9234)"},
 		{"policy", "refused"},
+		{"membership", "the peer asked for no route target of the route (RFC 4684)"},
 		{"next-hop", "no next hop for this session"},
 	};
 

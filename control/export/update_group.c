@@ -742,7 +742,7 @@ update_refusal_text(enum update_refusal r)
 {
 	static const char *const text[EXPORT_REFUSALS] = {"permitted", "no-route", "not-installed",
 		"no-policy", "own-default", "source", "internal", "community", "role", "policy",
-		"next-hop"};
+		"membership", "next-hop"};
 
 	return r < EXPORT_REFUSALS ? text[r] : "?";
 }

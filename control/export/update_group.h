@@ -254,6 +254,7 @@ enum update_refusal {
 	EXPORT_COMMUNITY, /* RFC 1997 */
 	EXPORT_ROLE, /* OTC (RFC 9234 5) */
 	EXPORT_POLICY, /* refused by a node of the export policy, or by no match */
+	EXPORT_MEMBERSHIP, /* no membership of the peer covers a route target (RFC 4684) */
 	/* no next hop for this session, attributes that fit no message, or no label of ours */
 	EXPORT_NEXT_HOP,
 	EXPORT_REFUSALS,

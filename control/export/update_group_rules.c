@@ -1195,6 +1195,8 @@ rules_explain(struct update_group *g, struct dest_id id, const struct dest_view 
 	*node = v.seq;
 	if (!v.permit)
 		*why = EXPORT_POLICY;
+	else if (!rt_filter_wants(g->rules.filter, v.attrs)) /* RFC 4684 3 */
+		*why = EXPORT_MEMBERSHIP;
 	return 0;
 }
 

@@ -416,12 +416,14 @@ static const struct rpc_field export_fields[] = {
 	{"reason?",
 		"no-route|not-installed|no-policy|own-default|source|internal|community|role|"
 		"policy|"
+		"membership|"
 		"next-hop",
 		"Why the route is not to be advertised. `no-route`: no path may be chosen. "
 		"`source`: the peer announced the best path. `internal`: from an internal peer, to "
 		"an internal peer (RFC 4456 6). `community`: a well-known community forbids it "
 		"(RFC 1997). `role`: OTC forbids it (RFC 9234). `own-default`: `default_originate` "
-		"replaces it. `next-hop`: there is "
+		"replaces it. `membership`: the peer asked for no route target of the route "
+		"(RFC 4684). `next-hop`: there is "
 		"no "
 		"next hop or label for this session, or no message has room for the attributes."},
 	{"pending?", "boolean", "True: the advertisement or the withdrawal has not been sent yet."},

@@ -1162,6 +1162,19 @@ set_filter(struct world *w, unsigned i, struct rt_filter *f)
 	update_group_rules(w->told[i].m, &r);
 }
 
+/* The refusal of the only destination towards member `i`. */
+static enum update_refusal
+refusal(struct world *w, unsigned i)
+{
+	struct update_fate fate;
+
+	qsbr_online(w->rig.readers, w->reader);
+	update_group_fate(w->told[i].m, (struct dest_id){0}, &fate);
+	qsbr_offline(w->rig.readers, w->reader);
+	assert_int_equal(fate.advertised, fate.refusal == EXPORT_PERMITTED);
+	return fate.refusal;
+}
+
 /* Equal memberships share a filter and a group; a change sends the differences. A part of a target covers its targets. */
 static void
 test_memberships(void **state)
@@ -1189,6 +1202,8 @@ test_memberships(void **state)
 	drain(&w);
 	expect_nothing(&w, 0);
 	expect_update(&w, 2, HOP_V4, NLRI_1, ORIGIN_IGP_ATTR EXTERNAL_PATH LOCAL_PREF_100 TARGET);
+	assert_int_equal(refusal(&w, 0), EXPORT_MEMBERSHIP);
+	assert_int_equal(refusal(&w, 2), EXPORT_PERMITTED);
 	for (unsigned i = 0; i < 2; i++)
 		set_filter(&w, i, f);
 	drain(&w);
