@@ -111,6 +111,7 @@ refusal_text(const char *reason)
 		{"internal", "from an internal peer to an internal peer"},
 		{"community", "a well-known community forbids it"},
 		{"role", "OTC forbids it (RFC 9234)"},
+		{"site-of-origin", "the route has the site of origin of the peer"},
 		{"policy", "refused"},
 		{"membership", "the peer asked for no route target of the route (RFC 4684)"},
 		{"next-hop", "no next hop for this session"},

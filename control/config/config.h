@@ -96,6 +96,7 @@ struct config_family {
 	const char *import_policy, *export_policy; /* NULL: none */
 	bool keep_all_routes, next_hop_self, next_hop_unchanged, send_communities;
 	bool remove_private_as, as_override, default_originate;
+	struct ext_community site_of_origin; /* 0: none */
 	uint8_t allow_as_in; /* how often our own AS may be in the path */
 	uint32_t max_prefixes; /* 0: no limit */
 	uint8_t max_prefixes_action; /* enum max_prefixes_action */

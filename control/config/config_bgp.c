@@ -253,6 +253,25 @@ take_max_prefixes(CONFIG_TAKE_ARGS)
 		config_fault(c, at, "`restart_s` is only valid with `action` \"shutdown\"");
 }
 
+static void
+take_site(CONFIG_TAKE_ARGS)
+{
+	char buf[CONFIG_QUOTE_MAX];
+	struct ext_community site;
+
+	(void)key;
+	if (!json_is_string(value))
+		config_fault_type(c, at, value, "a string");
+	else if (ext_community_parse(json_string_value(value), &site) != 0 ||
+		 !ext_community_is(site, EXT_SITE_OF_ORIGIN))
+		config_fault(c, at,
+			"%s is not a site of origin, as soo:64512:1, soo:4200000000:1 or "
+			"soo:192.0.2.1:1",
+			config_quote(value, buf));
+	else
+		*(struct ext_community *)out = site;
+}
+
 /* A family of a session. The family is enabled by the presence of its object. */
 static const struct config_key family_keys[] = {
 	/* `false` disables a family that the group enables. Effect: reset. */
@@ -317,8 +336,11 @@ static const struct config_key family_keys[] = {
 	 * policy all the same (RFC 8212). Effect: export.
 	 */
 	{"default_originate", config_take_bool, offsetof(struct config_family, default_originate)},
-	/* Site of origin (an extended community) of the peer. */
-	{"site_of_origin", config_take_unsupported},
+	/*
+	 * Site of origin (an extended community). Routes from the peer get the community before the import policy; routes with the community are not
+	 * advertised to the peer. For the peers of a site with several links. Default: none. Effect: reset.
+	 */
+	{"site_of_origin", take_site, offsetof(struct config_family, site_of_origin)},
 };
 
 /* The key is the name of the family. */

@@ -741,8 +741,8 @@ const char *
 update_refusal_text(enum update_refusal r)
 {
 	static const char *const text[EXPORT_REFUSALS] = {"permitted", "no-route", "not-installed",
-		"no-policy", "own-default", "source", "internal", "community", "role", "policy",
-		"membership", "next-hop"};
+		"no-policy", "own-default", "source", "internal", "community", "role",
+		"site-of-origin", "policy", "membership", "next-hop"};
 
 	return r < EXPORT_REFUSALS ? text[r] : "?";
 }

@@ -84,6 +84,8 @@ struct update_rules {
 	 */
 	struct rt_filter *filter;
 	struct ip_addr peer; /* input of policies */
+	struct ext_community
+		site_of_origin; /* routes with this community are not advertised; 0: none */
 	/*
 	 * In VPN families a label stays with its next hop. A path that these rules give our next hop gets a label of ours, which workers swap (RFC 4364 10 b);
 	 * a path that policy gives a third next hop is not advertised. default_originate has no effect there.
@@ -253,6 +255,7 @@ enum update_refusal {
 	EXPORT_INTERNAL, /* RFC 4271 9.2, RFC 4456 6: from an internal peer to an internal peer */
 	EXPORT_COMMUNITY, /* RFC 1997 */
 	EXPORT_ROLE, /* OTC (RFC 9234 5) */
+	EXPORT_SITE, /* RFC 4364 7: the site of origin of the peer */
 	EXPORT_POLICY, /* refused by a node of the export policy, or by no match */
 	EXPORT_MEMBERSHIP, /* no membership of the peer covers a route target (RFC 4684) */
 	/* no next hop for this session, attributes that fit no message, or no label of ours */

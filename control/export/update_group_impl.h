@@ -617,7 +617,7 @@ bool member_frame(struct update_member *m, bool begin, struct output *o) RUNS_ON
 void member_first_sent(struct update_member *m, struct output *o) RUNS_ON(role_session);
 
 /* update_group_rules.c */
-enum forbidden { FORBID_INTERNAL = 1, FORBID_EXTERNAL = 2, FORBID_OTC = 4 };
+enum forbidden { FORBID_INTERNAL = 1, FORBID_EXTERNAL = 2, FORBID_OTC = 4, FORBID_SITE = 8 };
 /*
  * RFC 1997: we obey communities received with the route; communities added by export policy are for the peer. RFC 9234 5: OTC. Returns bits of enum forbidden.
  */

@@ -58,7 +58,7 @@ rules_equal(const struct update_rules *a, const struct update_rules *b)
 	       a->encode.send_communities == b->encode.send_communities &&
 	       a->encode.extended_next_hop == b->encode.extended_next_hop &&
 	       a->policy == b->policy && a->filter == b->filter && addr_equal(&a->peer, &b->peer) &&
-	       a->next_hop_self == b->next_hop_self &&
+	       a->site_of_origin.v == b->site_of_origin.v && a->next_hop_self == b->next_hop_self &&
 	       a->next_hop_unchanged == b->next_hop_unchanged &&
 	       a->remove_private_as == b->remove_private_as && a->as_override == b->as_override &&
 	       a->default_originate == b->default_originate;
@@ -137,6 +137,34 @@ forbid_bits(const struct update_group *g)
 		return FORBID_INTERNAL;
 	return FORBID_EXTERNAL |
 	       (role_forbids_otc((enum session_role)g->rules.role) ? FORBID_OTC : 0);
+}
+
+/* RFC 4364 7 */
+static bool
+site_forbids(const struct update_group *g, const struct attr_set *a)
+{
+	const uint8_t *p = attr_ext_communities(a);
+
+	if (g->rules.site_of_origin.v == 0)
+		return false;
+	for (unsigned i = 0; i < a->ext_community_count; i++, p += 8)
+		if (ext_community_get(p).v == g->rules.site_of_origin.v)
+			return true;
+	return false;
+}
+
+/* The reasons, as bits of enum forbidden, against advertising a route with these attributes to this group. */
+static unsigned
+group_forbids(const struct update_group *g, const struct attr_set *a)
+{
+	return (attrs_forbid(a) & forbid_bits(g)) | (site_forbids(g, a) ? FORBID_SITE : 0);
+}
+
+/* As group_forbids(), of a path of a window that has attributes. */
+static unsigned
+group_forbids_window(const struct update_group *g, const struct window_path *p)
+{
+	return (p->forbidden & forbid_bits(g)) | (site_forbids(g, p->attrs) ? FORBID_SITE : 0);
 }
 
 /* True for the path of an internal peer. A route that an instance learned from an internal site is ours in a VPN family. */
@@ -957,7 +985,7 @@ exportable_attrs(const struct update_group *g, const struct attr_table *table,
 	if (!source_permits(g, best, kind, source))
 		return NULL;
 	attrs = accepted_attrs(g->set, table, best, id);
-	return attrs != NULL && !(attrs_forbid(attrs) & forbid_bits(g)) ? attrs : NULL;
+	return attrs != NULL && group_forbids(g, attrs) == 0 ? attrs : NULL;
 }
 
 /* As path_run_get(), of a path of a window. */
@@ -976,7 +1004,8 @@ path_run_window(
 		.peer = p->peer,
 		.serial = p->serial,
 		.kind = (enum route_source)p->kind};
-	if (!(p->forbidden & forbid_bits(g)) && !source_forbids(g, run->kind, p->peer, *source))
+	if (p->attrs != NULL && group_forbids_window(g, p) == 0 &&
+		!source_forbids(g, run->kind, p->peer, *source))
 		run->attrs = p->attrs;
 	return run;
 }
@@ -1117,7 +1146,7 @@ rules_evaluate_path(struct update_group *g, const struct dest_view *view,
 
 	*o = (struct offer){.made = MADE_NONE};
 	if (dest_refused(g, view) || !source_permits(g, best, &kind, &source) ||
-		attrs_forbid(attrs) & forbid_bits(g) || !label_of(g, best, &label))
+		group_forbids(g, attrs) != 0 || !label_of(g, best, &label))
 		return 0;
 	g->set->run_valid = false;
 	err = policy_run(g, (struct attr_id){0}, attrs, kind, &view->prefix, &v);
@@ -1182,9 +1211,11 @@ rules_explain(struct update_group *g, struct dest_id id, const struct dest_view 
 		(struct attr_id){shards_id(&g->set->shards, shard, best->accepted.v)});
 	if (attrs == NULL)
 		return 0;
-	forbidden = attrs_forbid(attrs) & forbid_bits(g);
+	forbidden = group_forbids(g, attrs);
 	if (forbidden != 0) {
-		*why = forbidden == FORBID_OTC ? EXPORT_ROLE : EXPORT_COMMUNITY;
+		*why = forbidden == FORBID_SITE	 ? EXPORT_SITE
+		       : forbidden == FORBID_OTC ? EXPORT_ROLE
+						 : EXPORT_COMMUNITY;
 		return 0;
 	}
 	g->set->run_valid = false;
@@ -1276,7 +1307,7 @@ rules_append_window(
 	*v = (struct window_verdict){0};
 	if (!window_suits(g, p))
 		return false;
-	if (p->attrs == NULL || p->forbidden & forbid_bits(g))
+	if (p->attrs == NULL || group_forbids_window(g, p) != 0)
 		return true;
 	if (!policy_decide(g, p, &d, err))
 		return false;

@@ -620,6 +620,15 @@ passwords_equal(const char *a, const char *b)
 	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
+static bool
+sites_differ(const struct config_peer *a, const struct config_peer *b)
+{
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		if (a->families[f].site_of_origin.v != b->families[f].site_of_origin.v)
+			return true;
+	return false;
+}
+
 bool
 session_update_resets(const struct config_peer *a, const struct config_peer *b)
 {
@@ -630,7 +639,8 @@ session_update_resets(const struct config_peer *a, const struct config_peer *b)
 	       !passwords_equal(a->password, b->password) ||
 	       a->route_reflector_client != b->route_reflector_client || a->role != b->role ||
 	       a->role_strict != b->role_strict || peer_families(a) != peer_families(b) ||
-	       a->rt_constraint != b->rt_constraint || timers_reset(&a->timers, &b->timers) ||
+	       a->rt_constraint != b->rt_constraint || sites_differ(a, b) ||
+	       timers_reset(&a->timers, &b->timers) ||
 	       a->capabilities.route_refresh != b->capabilities.route_refresh ||
 	       a->capabilities.enhanced_route_refresh != b->capabilities.enhanced_route_refresh ||
 	       a->capabilities.four_octet_as != b->capabilities.four_octet_as ||

@@ -907,6 +907,36 @@ update_refused(const struct bgp_update *u)
 }
 
 /*
+ * Inserts the site of origin in front of the extended communities, which are in any order. False: none is configured, the set has the community, or the
+ * set is full.
+ */
+static bool
+site_add(struct attr_set *a, struct ext_community site)
+{
+	size_t size = attr_set_size(a);
+	uint8_t *at = (uint8_t *)a + ((const uint8_t *)attr_ext_communities(a) - (uint8_t *)a);
+
+	if (site.v == 0 || size + 8 > ATTR_SET_MAX)
+		return false;
+	for (unsigned i = 0; i < a->ext_community_count; i++)
+		if (ext_community_get(at + 8u * i).v == site.v)
+			return false;
+	memmove(at + 8, at, size - (size_t)(at - (uint8_t *)a));
+	ext_community_put(site, at);
+	a->ext_community_count++;
+	return true;
+}
+
+static void
+site_remove(struct attr_set *a)
+{
+	uint8_t *at = (uint8_t *)a + ((const uint8_t *)attr_ext_communities(a) - (uint8_t *)a);
+
+	memmove(at, at + 8, attr_set_size(a) - 8 - (size_t)(at - (uint8_t *)a));
+	a->ext_community_count--;
+}
+
+/*
  * Withdrawn fields precede announced fields; with TREAT_AS_WITHDRAW (RFC 7606 2) all fields are
  * withdrawn.
  */
@@ -923,13 +953,19 @@ update_fields(struct connection *c, const struct bgp_update *u, struct attr_set 
 		input_add(in, c, &u->withdrawn[i], NULL, NULL, REFUSED_NOT);
 	for (unsigned i = 0; i < u->announced_count; i++) {
 		const struct attr_set *a = refused != REFUSED_NOT || !u->has_attrs ? NULL : attrs;
+		enum family f = u->announced[i].family;
+		bool added;
 
 		if (i == 1 && a != NULL) {
 			attrs->next_hop = u->mp_next_hop;
 			attrs->next_hop_link_local = u->mp_next_hop_link_local;
 		}
+		added = a != NULL && f < FAMILY_COUNT &&
+			site_add(attrs, c->peer->config.families[f].site_of_origin);
 		input_add(in, c, &u->announced[i], a, s->packed[i],
 			a == NULL ? refused : REFUSED_NOT);
+		if (added) /* another field has a site of origin of its own */
+			site_remove(attrs);
 	}
 }
 

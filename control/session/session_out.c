@@ -248,6 +248,7 @@ rules_of(const struct peer_family *f)
 		.next_hop_unchanged = k->next_hop_unchanged,
 		.remove_private_as = k->remove_private_as,
 		.as_override = k->as_override,
+		.site_of_origin = k->site_of_origin,
 		.default_originate = k->default_originate,
 	};
 }

@@ -72,6 +72,7 @@ SCALARS = {
     "take_source": (ref("host"), "IP address"),
     "config_take_policy_name": (ref("name"), "name of a route policy"),
     "take_rd": (ADMINISTERED, "route distinguisher"),
+    "take_site": ({"type": "string", "pattern": "^soo:[0-9.]+:[0-9]+$"}, "site of origin"),
     "take_target": (ADMINISTERED, "route target"),
     "take_group_name": (ref("name"), "name of a group"),
     "take_list_name": (ref("name"), "name"),

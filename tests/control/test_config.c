@@ -708,9 +708,9 @@ static const struct {
 	{PEER("'families': {'ipv4-unicast': {'allow_as_in': 256}}"),
 		"/bgp/peers/0/families/ipv4-unicast/allow_as_in",
 		"256 is not an integer from 0 to 255"},
-	{PEER("'families': {'ipv4-unicast': {'site_of_origin': 'soo:1:1'}}"),
+	{PEER("'families': {'ipv4-unicast': {'site_of_origin': 'rt:1:1'}}"),
 		"/bgp/peers/0/families/ipv4-unicast/site_of_origin",
-		"not supported in this version"},
+		"\"rt:1:1\" is not a site of origin"},
 	{"{" ROUTER ", 'bgp': {'peers': [{'address': '192.0.2.2', 'asn': 64512, 'families': "
 	 "{'ipv4-unicast': {'as_override': true}}}]}}",
 		"/bgp/peers/0/families/ipv4-unicast/as_override",

@@ -37,7 +37,7 @@ PEER = {
     "family_keys": {
         "enabled": False, "import_policy": "deny-all", "export_policy": "deny-all", "next_hop_self": (True, INTERNAL), "next_hop_unchanged": True,
         "send_communities": False, "keep_all_routes": True, "remove_private_as": True, "allow_as_in": 2, "as_override": True,
-        "default_originate": True},
+        "default_originate": True, "site_of_origin": "soo:64512:1"},
     "max_prefixes_keys": {"limit": 99, "action": "warning", "threshold_percent": 50, "restart_s": 5},
 }
 PLACES = {"capability_keys": "capabilities/", "timer_keys": "timers/", "family_keys": FAMILY, "max_prefixes_keys": FAMILY + "max_prefixes/"}
