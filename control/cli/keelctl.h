@@ -200,6 +200,10 @@ bool edit_locally(struct ctl *ctl, const struct command *c, json_t *document);
 /* RFC 6902 operations from `was` to `is`. */
 json_t *edit_differences(json_t *was, json_t *is);
 
+/* ---- keelctl_import.c ---- */
+
+void import_command(struct ctl *ctl, const struct command *c);
+
 /* ---- keelctl_lines.c ---- */
 
 /* display current-configuration, display this */

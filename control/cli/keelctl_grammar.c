@@ -110,6 +110,10 @@ const struct command_rule command_rules[] = {
 		"that touches a peer, a prefix or a policy, for 60 seconds or `for` SECONDS, or "
 		"until Ctrl-C. `file` also writes a capture for Wireshark; the daemon creates the "
 		"file, which must not exist."},
+	{VIEW_ANY, COMMAND_IMPORT, "import frr FILE", false,
+		"Translates the configuration of FRR in a file to a keel.json on standard output. "
+		"For each line of the file, standard error says `done`, `changed: how` or `not "
+		"carried: why`; the exit status is 1 while a line is not carried."},
 	{VIEW_ANY, COMMAND_MONITOR, "monitor events", false,
 		"Prints events as they come, until Ctrl-C: commits, sessions, refreshes, slow "
 		"peers, "
@@ -249,6 +253,9 @@ static const struct command_word {
 	{"ADDRESS", NULL, "IPv4 or IPv6 address of a peer; link-local as fe80::2%port"},
 	{"AS-NUMBER", NULL, "AS number, 1 to 4294967295, plain or dotted"},
 	{"COMMAND", NULL, "a show command"},
+	{"FILE", "frr", "a configuration file of FRR"},
+	{"frr", NULL, "FRR"},
+	{"import", "", "translate the configuration of another router"},
 	{"FILE", NULL, "path of a file that does not exist"},
 	{"GROUP", NULL, "name of a peer group"},
 	{"ID", NULL, "id of a commit; show history lists them"},

@@ -80,6 +80,7 @@ enum command_kind {
 	COMMAND_SET,
 	COMMAND_UNSET,
 	COMMAND_DISPLAY_LINES,
+	COMMAND_IMPORT,
 };
 
 /*

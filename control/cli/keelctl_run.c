@@ -242,6 +242,9 @@ command_run(struct ctl *ctl, const struct command *c)
 	case COMMAND_WATCH:
 		watch_text(ctl, c->watched);
 		break;
+	case COMMAND_IMPORT:
+		import_command(ctl, c);
+		break;
 	case COMMAND_DISPLAY_LINES:
 		display_lines(ctl, c);
 		break;

@@ -363,10 +363,8 @@ test_rpc(void **state)
 static const struct {
 	const char *line, *error;
 } wrong[] = {
-	{"foo", "word 1 \"foo\": expected rpc, show, display, trace, monitor, watch, refresh, "
-		"reset, "
-		"system-view, "
-		"preview, commit, confirm, reload, rollback, resolve, "
+	{"foo", "word 1 \"foo\": expected rpc, show, display, trace, import, monitor, watch, "
+		"refresh, reset, system-view, preview, commit, confirm, reload, rollback, resolve, "
 		"discard, quit or help"},
 	{"re bgp all import", "word 1 \"re\" is ambiguous: refresh or reset"},
 	{"s", "word 1 \"s\" is ambiguous: show or system-view"},
@@ -459,15 +457,12 @@ static const struct {
 	{"show route peer 192.0.2.2 received advertised",
 		"\"advertised\" and \"received\" exclude each other"},
 	{"peer 192.0.2.2 enable",
-		"word 1 \"peer\" belongs to the BGP view; here expected rpc, show, "
-		"display, trace, monitor, watch, refresh, reset, system-view, preview, commit, "
-		"confirm, "
+		"word 1 \"peer\" belongs to the BGP view; here expected rpc, show, display, trace, "
+		"import, monitor, watch, refresh, reset, system-view, preview, commit, confirm, "
 		"reload, rollback, resolve, discard, quit or help"},
-	{"disc", "word 1 \"disc\": expected rpc, show, display, trace, monitor, watch, refresh, "
-		 "reset, "
-		 "system-view, "
-		 "preview, commit, confirm, reload, rollback, resolve, "
-		 "discard, quit or help"},
+	{"disc", "word 1 \"disc\": expected rpc, show, display, trace, import, monitor, watch, "
+		 "refresh, reset, system-view, preview, commit, confirm, reload, rollback, "
+		 "resolve, discard, quit or help"},
 	{"rollback -1", "word 2 \"-1\": expected ID"},
 	{"commit confirm 86401", "word 3 \"86401\": expected SECONDS"},
 	{"commit confirm 5 comment", "word 4 \"comment\": expected force"},
