@@ -620,7 +620,7 @@ abbreviation_is_the_word(unsigned view, char **words, unsigned count,
 		assert_ptr_equal(whole[i].text, brief[i].text);
 }
 
-#define SHOW_WORDS_MAX 6
+#define SHOW_WORDS_MAX 5
 
 static bool
 shows_routes(char *const *words)
