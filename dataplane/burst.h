@@ -114,6 +114,13 @@ struct fault {
 	uint8_t afi;
 };
 
+/* An IPv4 packet in a transmit buffer that has to be fragmented (fragment.h). */
+struct split {
+	struct rte_mbuf *pkt;
+	uint16_t head; /* bytes in front of the IP header, repeated in each fragment */
+	uint16_t mtu; /* of each fragment, from its IP header on */
+};
+
 /* How packets for this router reach the kernel from a port. */
 enum host_way {
 	HOST_WAY_NONE, /* not by this worker: the packets are dropped */
@@ -154,10 +161,12 @@ struct burst {
 	unsigned dropped_count;
 	unsigned waiting_count;
 	unsigned fault_count;
+	unsigned split_count;
 	struct rte_mbuf *dropped[BURST_MAX];
 	struct waiting waiting[BURST_MAX];
 	struct fault fault[BURST_MAX];
 	struct host_packet to_host[BURST_MAX];
+	struct split split[BURST_MAX];
 	struct label_lane mpls;
 };
 
@@ -169,7 +178,7 @@ burst_init(struct burst *b, struct worker_stats *stats, bool own)
 	b->v4.count = b->v6.count = b->mpls.count = b->mpls.tunnelled = 0;
 	b->v4.prefetch_words = b->v4.prefetch_first = b->v6.prefetch_words = b->v6.prefetch_first =
 		nothing;
-	b->dropped_count = b->waiting_count = b->fault_count = b->host_count = 0;
+	b->dropped_count = b->waiting_count = b->fault_count = b->host_count = b->split_count = 0;
 	b->stats = stats;
 	b->group = b->each = b->tunnels = b->host = false;
 	b->own = own;
@@ -217,4 +226,12 @@ burst_fault(
 	count_add(&b->stats->drops[reason], 1);
 	b->fault[b->fault_count++] = (struct fault){
 		.pkt = m, .mtu = mtu, .reason = (uint8_t)reason, .afi = (uint8_t)afi};
+}
+
+/* Notes that a packet in a transmit buffer has to be fragmented. */
+static inline void
+burst_split(struct burst *b, struct rte_mbuf *m, unsigned head, unsigned mtu)
+{
+	b->split[b->split_count++] =
+		(struct split){.pkt = m, .head = (uint16_t)head, .mtu = (uint16_t)mtu};
 }

@@ -16,6 +16,7 @@
 
 #define VLAN_ID 0x0fff /* of the tag control information */
 #define VLAN_TAG 4
+#define SPLIT_MTU_MIN 68 /* RFC 791 3.2: the longest header and eight bytes */
 #define DROP_NOT DROP_COUNT /* result of a check: no reason to drop */
 
 /*
@@ -95,8 +96,7 @@ forward_end(const struct lane *l, unsigned i, unsigned to, enum afi afi)
 
 /*
  * RFC 1812 5.3.1, RFC 8200 3: the TTL is checked only when forwarding; a packet whose hop limit
- * would become 0 is dropped. RFC 1812 5.2.7.3, not done: fragmentation; packets above the MTU are
- * dropped with their reason. RFC 8200 5: routers do not fragment.
+ * would become 0 is dropped. RFC 8200 5: routers do not fragment IPv6 packets.
  */
 static __rte_always_inline enum drop_reason
 forward_check(const uint8_t *ip, const struct adjacency *a, enum afi afi, bool own)
@@ -104,6 +104,13 @@ forward_check(const uint8_t *ip, const struct adjacency *a, enum afi afi, bool o
 	if (!own && forward_ttl(ip, afi) <= 1)
 		return DROP_ttl_expired;
 	return forward_len(ip, afi) > a->mtu ? DROP_too_big : DROP_NOT;
+}
+
+/* RFC 791 3.1, RFC 1812 5.2.6: true if the packet may be fragmented for this MTU. */
+static __rte_always_inline bool
+forward_may_split(const uint8_t *ip, enum afi afi, unsigned mtu)
+{
+	return afi == AFI_IPV4 && !(ip[6] & 0x40) && mtu >= SPLIT_MTU_MIN;
 }
 
 /*
@@ -140,11 +147,13 @@ forward_general(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 	uint8_t *ip = rte_pktmbuf_mtod_offset(l->pkt[i], uint8_t *, ETHER_LEN);
 	const struct adjacency *a = forward_choose(b, l, i, afi, fib, out);
 	enum drop_reason reason;
+	bool split;
 
 	if (a == NULL)
 		return;
 	reason = forward_check(ip, a, afi, b->own);
-	if (reason != DROP_NOT) {
+	split = reason == DROP_too_big && forward_may_split(ip, afi, a->mtu);
+	if (reason != DROP_NOT && !split) {
 		burst_fault(b, l->pkt[i], afi, reason, a->mtu);
 	} else if (a->port >= out->ports) {
 		burst_drop(b, l->pkt[i], DROP_invariant);
@@ -152,6 +161,8 @@ forward_general(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 		forward_rewrite(l, i, ip, a, afi, b->own);
 		tx_add(&out->tx[a->port], l->pkt[i]);
 		out->pending |= UINT64_C(1) << a->port;
+		if (split)
+			burst_split(b, l->pkt[i], ETHER_LEN, a->mtu);
 	}
 }
 

@@ -26,6 +26,7 @@ struct worker_stats {
 	/* sent by this router: packets of the kernel (worker_inject()) and ICMP errors */
 	_Atomic uint64_t originated;
 	_Atomic uint64_t icmp_errors; /* created, whether sent or not */
+	_Atomic uint64_t fragments; /* sent; `forwarded` and `originated` count whole packets */
 	_Atomic uint64_t received_v4, received_v6; /* by EtherType */
 	_Atomic uint64_t punted;
 	/* of loops with packets, including packets held from the loop before: cycles per packet */

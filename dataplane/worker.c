@@ -2,6 +2,7 @@
 #include "dataplane/worker.h"
 #include "dataplane/burst.h"
 #include "dataplane/forward.h"
+#include "dataplane/fragment.h"
 #include "dataplane/icmp.h"
 #include "dataplane/ip4.h"
 #include "dataplane/ip6.h"
@@ -33,13 +34,19 @@ transmit_shared(struct tx_buffer *t) RUNS_ON(role_worker)
 	return sent;
 }
 
+/* Returns the number of packets that the driver accepted. */
+static inline unsigned
+transmit(struct tx_buffer *t) RUNS_ON(role_worker)
+{
+	return t->lock == NULL ? rte_eth_tx_burst(t->ethdev, t->queue, t->pkt, (uint16_t)t->count)
+			       : transmit_shared(t);
+}
+
 static void
 flush_port(struct worker *w, unsigned port, _Atomic uint64_t *sent_counter) RUNS_ON(role_worker)
 {
 	struct tx_buffer *t = &w->tx[port];
-	unsigned sent = t->lock == NULL
-				? rte_eth_tx_burst(t->ethdev, t->queue, t->pkt, (uint16_t)t->count)
-				: transmit_shared(t);
+	unsigned sent = transmit(t);
 	unsigned left = t->count - sent;
 
 	count_add(sent_counter, sent);
@@ -60,6 +67,75 @@ flush(struct worker *w, uint64_t pending, _Atomic uint64_t *sent_counter) RUNS_O
 		pending &= pending - 1;
 		flush_port(w, port, sent_counter);
 	}
+}
+
+/*
+ * Sends the fragments of a packet on a port whose buffer is empty. The packet counts as sent if all
+ * fragments are sent.
+ */
+static void
+send_fragments(struct worker *w, unsigned port, const struct split *x,
+	_Atomic uint64_t *sent_counter) RUNS_ON(role_worker)
+{
+	struct tx_buffer *t = &w->tx[port];
+	struct rte_mbuf *whole = x->pkt;
+	unsigned sent, left;
+
+	static_assert(FRAGMENTS_MAX <= BURST_MAX, "fit the buffer");
+	t->count = fragment_v4(x, w->copies, t->pkt);
+	rte_pktmbuf_free_bulk(&whole, 1);
+	if (t->count == 0) {
+		count_add(&w->stats.drops[DROP_no_buffer], 1);
+		return;
+	}
+	sent = transmit(t);
+	left = t->count - sent;
+	count_add(&w->stats.fragments, sent);
+	if (left == 0) {
+		count_add(sent_counter, 1);
+	} else {
+		count_add(&w->tx_dropped[port], left);
+		count_add(&w->stats.drops[DROP_tx_full], 1);
+		rte_pktmbuf_free_bulk(&t->pkt[sent], left);
+	}
+	t->count = 0;
+}
+
+/* flush_port() for a burst with packets to fragment: sends the packets in order. */
+static void
+flush_port_split(struct worker *w, const struct burst *b, unsigned port,
+	_Atomic uint64_t *sent_counter) RUNS_ON(role_worker)
+{
+	struct tx_buffer *t = &w->tx[port];
+	struct rte_mbuf *all[BURST_MAX];
+	unsigned n = t->count, next = 0;
+
+	memcpy(all, t->pkt, n * sizeof(all[0]));
+	t->count = 0;
+	for (unsigned i = 0; i < n; i++) {
+		unsigned k = next;
+
+		while (k < b->split_count && b->split[k].pkt != all[i])
+			k++;
+		if (k == b->split_count) { /* the packet is not to be fragmented */
+			tx_add(t, all[i]);
+			continue;
+		}
+		next = k + 1; /* split[] has the order of the packets of each port */
+		if (t->count > 0)
+			flush_port(w, port, sent_counter);
+		send_fragments(w, port, &b->split[k], sent_counter);
+	}
+	if (t->count > 0)
+		flush_port(w, port, sent_counter);
+}
+
+static __attribute__((noinline)) void
+flush_split(struct worker *w, const struct burst *b, uint64_t pending,
+	_Atomic uint64_t *sent_counter) RUNS_ON(role_worker)
+{
+	for (; pending != 0; pending &= pending - 1)
+		flush_port_split(w, b, (unsigned)__builtin_ctzll(pending), sent_counter);
 }
 
 static bool
@@ -247,7 +323,10 @@ route_and_transmit(struct worker *w, struct burst *b, const struct fib_generatio
 	uint64_t pending = route(w, b, generation, vrf, now);
 
 	read_end(w);
-	flush(w, pending, sent_counter);
+	if (__builtin_expect(b->split_count > 0, 0))
+		flush_split(w, b, pending, sent_counter);
+	else
+		flush(w, pending, sent_counter);
 	stage_end(STAGE_TRANSMIT);
 }
 
@@ -320,7 +399,7 @@ finish_labelled(struct worker *w, const struct burst *b, const struct source *s,
 	classify(inner);
 	pending = route(w, inner, generation, s->vrf, now);
 	read_end(w);
-	flush(w, pending | out.pending, &w->stats.forwarded);
+	flush_split(w, inner, pending | out.pending, &w->stats.forwarded);
 	stage_end(STAGE_TRANSMIT);
 	if (inner->fault_count > 0)
 		answer_faults(w, inner, s, now);

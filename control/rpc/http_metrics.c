@@ -212,6 +212,8 @@ static const struct metric {
 	{"keel_worker_forwarded", COUNTER, OF_WORKER, "forwarded", "Packets forwarded."},
 	{"keel_worker_punted", COUNTER, OF_WORKER, "punted", "Packets handed to the kernel."},
 	{"keel_worker_icmp_errors", COUNTER, OF_WORKER, "icmp_errors", "ICMP errors made."},
+	{"keel_worker_fragments", COUNTER, OF_WORKER, "fragments",
+		"Fragments sent, made of larger IPv4 packets."},
 	{"keel_worker_drops", COUNTER, OF_DROP, NULL, "Packets dropped, by reason."},
 	{"keel_worker_loop_gap_seconds", SUMMARY, OF_WORKER, "loop_gap_ns",
 		"Time between two polls of a worker."},

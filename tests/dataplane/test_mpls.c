@@ -247,6 +247,8 @@ put_label(struct lab_frame *f, uint32_t label, bool bottom, uint8_t class, uint8
 	f->b[13] = 0x47;
 }
 
+static unsigned split; /* packets that leave as two fragments */
+
 static void
 set16(uint8_t *p, uint16_t v)
 {
@@ -357,6 +359,17 @@ expect(const struct lab_frame *f, unsigned hop)
 	hop_mac(hop, e->b);
 	memcpy(e->b + 6, out_mac, 6);
 	return e;
+}
+
+/* The packet leaves to the edge with three labels. */
+static void
+expect_edge(const struct lab_frame *ip)
+{
+	struct lab_frame *e = expect(ip, HOP_EDGE);
+
+	put_label(e, VPN_LABEL, true, 0, LAB_PIPE ? 255 : 63);
+	for (unsigned i = 2; i-- > 0;)
+		put_label(e, tunnel[i], false, 0, LAB_PIPE ? 255 : 63);
 }
 
 /* Makes a packet and its outcome; `labelled`: for an instance. */
@@ -535,16 +548,26 @@ make_packet(struct lab_frame *f, bool labelled)
 	case 28: /* one byte more than fits with three labels; without the options of make_ip() */
 		lab_udp(f, in_mac, IP(20, 1, 2, 3), IP(10, 9, 0, 1), 64, 0,
 			1500 - 12 - 28 + lab_below(&seed, 2), &seed);
-		if (f->len - 14 + 12 > 1500) {
-			drops[DROP_too_big]++;
-			return;
-		}
 		ip = *f;
 		ttl_set(&ip, 63);
-		e = expect(&ip, HOP_EDGE);
-		put_label(e, VPN_LABEL, true, 0, LAB_PIPE ? 255 : 63);
-		for (unsigned i = 2; i-- > 0;)
-			put_label(e, tunnel[i], false, 0, LAB_PIPE ? 255 : 63);
+		if (f->len - 14 + 12 <= 1500) {
+			expect_edge(&ip);
+			return;
+		}
+		/* RFC 3032 3.4: two labelled fragments */
+		ip.len = 14 + 20 + 1464;
+		set16(ip.b + 16, 20 + 1464);
+		set16(ip.b + 20, 0x2000);
+		lab_fix_checksum(&ip);
+		expect_edge(&ip);
+		cut = f->len - ip.len;
+		memcpy(ip.b + 34, f->b + ip.len, cut);
+		ip.len = 34 + cut;
+		set16(ip.b + 16, 20 + cut);
+		set16(ip.b + 20, 1464 / 8);
+		lab_fix_checksum(&ip);
+		expect_edge(&ip);
+		split++;
 		return;
 	case 29: /* labelled, and too big with two more labels */
 		lab_udp(f, in_mac, IP(20, 1, 2, 3), IP(10, 9, 0, 1), 64, 0, 1500 - 8 - 28, &seed);
@@ -915,7 +938,9 @@ test_mix(void **state)
 		fail_msg("not all were seen");
 	}
 	compare_drops();
-	assert_int_equal(worker_stats(0)->forwarded, expected_count);
+	assert_int_equal(worker_stats(0)->forwarded, expected_count - split);
+	assert_int_equal(worker_stats(0)->fragments, 2 * split);
+	assert_true(split > 0);
 	assert_true(lab_wait(all_told, NULL, 60));
 	workers_stop();
 	dataplane_fini();

@@ -164,6 +164,8 @@ make_packet(struct lab_frame *f, uint64_t *seed)
 	case 17:
 		lab_udp(f, port_in_mac, any_source(seed), IP(10, 7, 1, 1), 64, 0,
 			577 - 28 + lab_below(seed, 200), seed);
+		f->b[20] = 0x40; /* test_mixed.c checks fragments */
+		lab_fix_checksum(f);
 		reason = DROP_too_big;
 		break;
 	case 18:
