@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Ports of VPN instances in the network namespaces of the instances: two instances with equal addresses answer pings and have a BGP session with their customer;
-answers to routed addresses leave by the forwarding tables of the instance. The namespaces are adopted after a kill, with the ports; a stop, and a start
+answers to routed addresses leave by the forwarding tables of the instance. REFRESHES (40) refreshes in one instance send no message to the other one, write no
+entry of the tables and lose no packet there, also while the other one learns routes (keel-policy(7) rule 12). The namespaces are adopted after a kill, with the ports; a stop, and a start
 without the instance, return the interfaces with their addresses; a foreign namespace stops the ports of one instance only. With the capabilities of the
 unit and its drop-in keeld uses a namespace that keel-instance@.service has made.
 
@@ -9,7 +10,9 @@ unit and its drop-in keeld uses a namespace that keel-instance@.service has made
 """
 import json
 import os
+import re
 import shlex
+import signal
 
 import labtest
 from labtest import KEELD, Lab, Speaker, as_path, need, next_hop, origin, out_folder, run, update
@@ -20,6 +23,8 @@ US, CE, US6, CE6 = "192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"
 FAR, EXTRA = "20.0.0.1", "198.51.100.1/32"  # behind each CE; an address that an operator gave to the interface
 RED, BLUE = ("%s%d" % (c, os.getpid()) for c in "rb")
 SITES = ((RED, "c1", "red"), (BLUE, "c2", "blue"))  # instance, host, interface
+REFRESHES = int(os.environ.get("REFRESHES", 40))
+LEARNED = 10  # routes that the other instance learns meanwhile
 V4_POLICY = {"ipv4-unicast": {"import_policy": "accept-all", "export_policy": "accept-all"}}
 
 
@@ -27,13 +32,21 @@ def namespaces():
     return {line.split()[0] for line in run("ip", "netns", "list").splitlines() if line}
 
 
+def red_policy(local_pref, action="permit"):
+    return [{"name": "red-in", "nodes": [{"seq": 10, "action": action, "set": {"local_pref": local_pref}}]}]
+
+
+def families(vrf):
+    return {"ipv4-unicast": {"import_policy": "red-in", "export_policy": "accept-all", "keep_all_routes": True}} if vrf == RED else V4_POLICY
+
+
 def config(worker, control, vrfs):
-    return {"router": {"asn": 64512, "router_id": US},
+    return {"route_policies": red_policy(100),"router": {"asn": 64512, "router_id": US},
             "dataplane": {"worker_cpus": [worker], "control_cpus": control, "memory_mb": 512},
             "vrfs": [{"name": vrf} for vrf, _, _ in SITES if vrf in vrfs],
             "ports": [{"name": port, "device": "net_af_xdp_%s,iface=%s" % (port, port), "vrf": vrf, "addresses": [US + "/24", US6 + "/64"]}
                       for vrf, _, port in SITES if vrf in vrfs],
-            "bgp": {"peers": [{"address": CE, "asn": 64513, "vrf": vrf, "passive": True, "families": V4_POLICY} for vrf in vrfs]}}
+            "bgp": {"peers": [{"address": CE, "asn": 64513, "vrf": vrf, "passive": True, "families": families(vrf)} for vrf in vrfs]}}
 
 
 class Test:
@@ -85,6 +98,62 @@ class Test:
             s.close()
         a = self.rpc.call("fib.audit")
         c.equal("the audit", (a["mismatch_count"], a["not_installed"], a["checked"] > 0), (0, 0, True))
+
+    def writes(self, vrf):
+        return sum(t["writes"] for t in self.rpc.call("fib.stats", vrf=vrf)["tables"])
+
+    def learned(self, speaker, net):
+        """The peer of blue announces and withdraws routes; returns the written entries."""
+        before, own = self.writes(BLUE), self.routes(BLUE)
+        new = ["%d.0.%d.0/24" % (net, i) for i in range(LEARNED)]
+        for p in new:
+            speaker.send(*self.route(p))
+        self.c.comes_to("blue learns routes", lambda: self.rpc.call("fib.lookup", vrf=BLUE, address=new[-1].replace("0/24", "1"))["prefix"], new[-1])
+        speaker.send(labtest.UPDATE, update(b"", [], new))
+        self.c.comes_to("... and loses the routes", lambda: self.routes(BLUE), own)
+        self.c.comes_to("... in the tables", lambda: self.rpc.call("fib.lookup", vrf=BLUE, address=new[-1].replace("0/24", "1"))["prefix"], None)
+        return self.writes(BLUE) - before
+
+    def refreshed(self, number):
+        """One refresh in red; every fifth is a commit that moves all routes of red."""
+        if number % 5 == 4:
+            moves = red_policy(100, "deny" if number % 10 == 4 else "permit")
+            jobs = {e["job"] for e in labtest.commit(self.rpc, [{"op": "replace", "path": "/route_policies", "value": moves}])["effects"] if "job" in e}
+        else:
+            jobs = {self.rpc.call("bgp.refresh", family="ipv4-unicast", vrf=RED, scope="all", direction=("import", "export")[number % 2])["job"]}
+        for job in jobs - {None}:
+            labtest.wait_job(self.rpc, job)
+
+    def isolated(self):
+        """keel-policy(7) rule 12: refreshes in red, while blue forwards; then also while blue learns."""
+        c = self.c
+        red, blue = (Speaker(self.lab.netns(host), CE, US, 64513, identifier="192.0.2.%d" % (30 + n), capabilities=()).up()
+                     for n, (_, host, _) in enumerate(SITES))
+        for s in (red, blue):
+            s.send(*self.route("20.0.0.0/24"))
+        for i in range(50):
+            red.send(*self.route("22.0.%d.0/24" % i))
+        c.comes_to("the routes of red", lambda: len(self.routes(RED)), 51)
+        c.comes_to("the route of blue", lambda: self.pings("c2", "-I", FAR, US), True)
+        c.comes_to("the tables of red", lambda: self.rpc.call("fib.lookup", vrf=RED, address="22.0.49.1")["prefix"], "22.0.49.0/24")
+        alone = self.learned(blue, 23)
+        messages = len([1 for kind, _ in blue.received if kind != labtest.KEEPALIVE])
+        before = {vrf: self.writes(vrf) for vrf in (RED, BLUE)}
+        ping = self.lab.spawn("ping", "c2", ["ping", "-n", "-q", "-i", "0.02", "-I", FAR, US])
+        for i in range(REFRESHES):
+            self.refreshed(i)
+        c.equal("no entry of blue is written", self.writes(BLUE) - before[BLUE], 0)
+        c.true("... and entries of red are", self.writes(RED) - before[RED] >= 50, self.writes(RED) - before[RED])
+        c.equal("no message to the peer of blue", len([1 for kind, _ in blue.received if kind != labtest.KEEPALIVE]) - messages, 0)
+        for i in range(4):
+            self.refreshed(i)
+        c.equal("blue learns with the same writes as without refreshes", self.learned(blue, 23), alone)
+        ping.stop(sig=signal.SIGINT)  # prints the counts
+        sent, received = (int(n) for n in re.search(r"(\d+) packets transmitted, (\d+) received", ping.logged()).groups())
+        c.true("blue loses no packet of %d" % sent, sent > 0 and received == sent, received)
+        c.equal("both sessions stay", (red.closed, blue.closed), (False, False))
+        red.close()
+        blue.close()
 
     @staticmethod
     def route(prefix):
@@ -163,6 +232,7 @@ def test(checks):
             t.start(RED, BLUE)
             checks.equal("the ports are in the namespaces", t.inside(), [{port, "keel0"} for _, _, port in SITES])
             t.reach(*SITES)
+            t.isolated()
             t.adopted()
             t.given_back()
             t.foreign()
