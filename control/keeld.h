@@ -17,6 +17,7 @@ struct host_routes;
 struct jobs;
 struct memory_guard;
 struct rpc;
+struct rpki;
 struct watchdog;
 struct wiring;
 
@@ -37,6 +38,7 @@ struct keeld {
 	struct wiring *wiring; /* state of the messages between threads */
 	struct jobs *jobs;
 	struct host_routes *host_routes;
+	struct rpki *rpki;
 	struct apply *apply;
 	struct audits *audits;
 	struct memory_guard *guard;

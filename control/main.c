@@ -12,6 +12,7 @@
 #include "control/base/service.h"
 #include "control/host/netlink.h"
 #include "control/rpc/rpc.h"
+#include "control/rpki/rpki.h"
 #include "control/base/threads.h"
 #include "control/base/watchdog.h"
 #include "control/wiring.h"
@@ -356,7 +357,10 @@ report(void *ctx, const char *topic, json_t *members) RUNS_ON(role_main)
 {
 	struct keeld *k = ctx;
 
-	rpc_event(k->rpc, topic, members);
+	if (k->rpc != NULL)
+		rpc_event(k->rpc, topic, members);
+	else
+		json_decref(members);
 }
 
 /* Creates the objects that do not need the layers. Takes over `running`. 0, -errno. */
@@ -375,12 +379,15 @@ create_objects(struct keeld *k, struct config *running) RUNS_ON(role_main)
 		.peer = wiring_peer,
 		.tunnels = wiring_tunnels,
 		.watch_ctx = k};
+	struct rpki_config r = {.layers = &k->layers, .report = report, .ctx = k};
 	int e = -ENOMEM;
 
 	k->jobs = c.jobs = jobs_create();
-	if (k->jobs != NULL && (e = audits_create(&k->layers, &k->audits)) == 0 &&
+	if (k->jobs != NULL && (e = rpki_create(&r, &k->rpki)) == 0 &&
+		(e = audits_create(&k->layers, &k->audits)) == 0 &&
 		(e = host_routes_create(&k->layers, &k->host_routes)) == 0) {
 		c.host_routes = k->host_routes;
+		c.rpki = k->rpki;
 		e = apply_create(&c, &k->apply);
 	}
 	if (e != 0)
@@ -519,6 +526,7 @@ stop(struct keeld *k) RUNS_ON(role_main)
 		apply_commit_finish(k->apply);
 	if (k->rpc != NULL)
 		rpc_destroy(k->rpc);
+	k->rpc = NULL;
 	watchdog_destroy(k->watchdog);
 	wiring_stop(k);
 	memory_guard_destroy(k->guard);
@@ -527,6 +535,7 @@ stop(struct keeld *k) RUNS_ON(role_main)
 #endif
 	host_routes_destroy(k->host_routes);
 	wiring_destroy(k);
+	rpki_destroy(k->rpki);
 	audits_destroy(k->audits);
 #ifdef KEEL_DATAPLANE
 	forwarding_close(k);

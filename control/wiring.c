@@ -7,6 +7,7 @@
 #include "control/host/host_routes.h"
 #include "control/base/log.h"
 #include "control/host/netlink.h"
+#include "control/rpki/rpki.h"
 #include "control/session/session.h"
 #include "control/base/threads.h"
 #include "lpm/arena.h"
@@ -798,6 +799,7 @@ wiring_start(struct keeld *k)
 	} threads[3 + SHARDS_MAX] = {
 		{&fib, &k->layers.fib_thread}, {&session, &k->layers.session_thread}};
 	unsigned count = 2;
+	int err;
 
 	k->wiring->fib.k = k;
 	/* Shards wake each other only on input. Input needs peers, which the session gets after all threads exist. */
@@ -818,8 +820,6 @@ wiring_start(struct keeld *k)
 	threads[count].config = &host;
 	threads[count++].out = &k->layers.host_thread;
 	for (unsigned i = 0; i < count; i++) {
-		int err;
-
 		threads[i].config->cpus = cpus;
 		threads[i].config->cpu_count = cpu_count;
 		err = thread_create(threads[i].config, threads[i].out);
@@ -829,19 +829,23 @@ wiring_start(struct keeld *k)
 			return err;
 		}
 	}
-	return 0;
+	err = rpki_start(k->rpki, cpus, cpu_count, &k->layers.rpki_thread);
+	if (err != 0)
+		log_event(LOG_ERROR, "start-failed thread=keel-rpki error=\"%s\"", strerror(-err));
+	return err;
 }
 
 void
 wiring_stop(struct keeld *k)
 {
-	struct thread *threads[3 + SHARDS_MAX];
+	struct thread *threads[4 + SHARDS_MAX];
 	unsigned count = 0;
 
 	/* First, if keelfwd goes on: the end of the sessions must not reach its tables. */
 	if (k->forwarder != NULL)
 		threads[count++] = k->layers.fib_thread;
 	threads[count++] = k->layers.session_thread;
+	threads[count++] = k->layers.rpki_thread;
 	for (unsigned i = 0; i < k->layers.shards.count; i++)
 		threads[count++] = k->layers.rib_thread[i];
 	threads[count++] = k->layers.host_thread;
@@ -875,6 +879,7 @@ wiring_stop(struct keeld *k)
 			thread_free(threads[i]);
 	}
 	k->layers.session_thread = k->layers.host_thread = k->layers.fib_thread = NULL;
+	k->layers.rpki_thread = NULL;
 	memset(k->layers.rib_thread, 0, sizeof(k->layers.rib_thread));
 }
 

@@ -2,6 +2,6 @@
 #include "lpm/base.h"
 #include "lpm/note_work.h"
 
-struct role role_main, role_host, role_session, role_rib, role_fib, role_worker;
+struct role role_main, role_host, role_session, role_rib, role_fib, role_worker, role_rpki;
 
 _Thread_local _Atomic(const char *) noted_work;

@@ -65,6 +65,7 @@ extern struct role role_session; /* sockets, FSMs, timers, decoding, export */
 extern struct role role_rib; /* Adj-RIB-In, Loc-RIB, received and accepted attribute sets */
 extern struct role role_fib; /* next hops, shadow, forwarding tables, generations */
 extern struct role role_worker; /* forwarding */
+extern struct role role_rpki; /* connections to RPKI caches, sets of VRPs */
 
 /* Declares to the compiler that the code below runs in this role. Generates no code. */
 static inline void
@@ -91,6 +92,10 @@ static inline void
 role_enter_worker(void) ROLE_ENTERS(role_worker)
 {
 }
+static inline void
+role_enter_rpki(void) ROLE_ENTERS(role_rpki)
+{
+}
 
 /*
  * FUNCTION_ON(session, fn): the address of `fn`, a `void fn(void *arg)` that a thread of this role
@@ -99,7 +104,7 @@ role_enter_worker(void) ROLE_ENTERS(role_worker)
  * function, because a variable does not carry the role. The check leaves no code behind.
  */
 #if defined(__clang__)
-#define ROLES_ALL role_main, role_host, role_session, role_rib, role_fib, role_worker
+#define ROLES_ALL role_main, role_host, role_session, role_rib, role_fib, role_worker, role_rpki
 static inline void
 roles_enter(void) __attribute__((assert_capability(ROLES_ALL)))
 {

@@ -379,6 +379,7 @@ condition_holds(struct policy_eval *e, const struct condition *c)
 	case MATCH_AS_PATH_LIST:
 		return as_path_list_match(e, c->list);
 	case MATCH_PREFIX_LIST:
+	case MATCH_VALIDATION:
 		break;
 	}
 	return 1;
@@ -388,7 +389,7 @@ condition_holds(struct policy_eval *e, const struct condition *c)
 static int
 node_could(struct policy_eval *e, const struct node *n)
 {
-	for (unsigned i = n->prefix_lists; i < n->count;) {
+	for (unsigned i = n->by_prefix; i < n->count;) {
 		enum condition_kind kind = n->conditions[i].kind;
 		int holds = 0;
 		for (; i < n->count && n->conditions[i].kind == kind; i++)
@@ -484,7 +485,7 @@ policy_eval_begin(struct policy_eval *e, const struct policy *p, const struct at
 		if (n->goto_index > furthest)
 			furthest = n->goto_index;
 		/* every walk ends here, unless a goto skips the node */
-		if (!n->prefix_lists && !n->goto_index && i >= furthest)
+		if (!n->by_prefix && !n->goto_index && i >= furthest)
 			break;
 	}
 	return 0;
@@ -758,10 +759,26 @@ prefix_lists_hold(const struct policy *p, const struct node *n, const struct pre
 	return n->prefix_lists == 0;
 }
 
+/* Validates the prefix when the first node asks: *state is VALIDATION_STATES before. */
+static bool
+validation_holds(const struct policy_eval *e, const struct node *n, const struct prefix *prefix,
+	enum validation *state)
+{
+	if (n->by_prefix == n->prefix_lists)
+		return true;
+	if (*state == VALIDATION_STATES)
+		*state = vrps_validate(
+			e->context.vrps, prefix, vrp_origin(e->attrs, e->context.own_asn));
+	for (unsigned i = n->prefix_lists; i < n->by_prefix; i++)
+		if (n->conditions[i].word == (uint32_t)*state)
+			return true;
+	return false;
+}
+
 bool
 policy_asks_prefix(const struct policy *p)
 {
-	return p->prefix_list_count > 0;
+	return p->prefix_list_count > 0 || p->validates;
 }
 
 bool
@@ -784,6 +801,7 @@ policy_eval_prefix(struct policy_eval *e, const struct prefix *prefix, struct po
 {
 	const struct policy *p = e->policy;
 	struct outcome made = {.attrs = e->attrs, .tag = e->context.tag};
+	enum validation state = VALIDATION_STATES;
 	unsigned begin = 0, applied = 0;
 	uint64_t outcome = 0;
 	int err = 0;
@@ -791,7 +809,8 @@ policy_eval_prefix(struct policy_eval *e, const struct prefix *prefix, struct po
 	*out = (struct policy_verdict){.attrs = e->attrs, .tag = e->context.tag};
 	for (unsigned i = 0; i < e->could_count; i++) {
 		const struct node *n = &p->nodes[e->could[i]];
-		if (e->could[i] < begin || !prefix_lists_hold(p, n, prefix))
+		if (e->could[i] < begin || !prefix_lists_hold(p, n, prefix) ||
+			!validation_holds(e, n, prefix, &state))
 			continue;
 		out->seq = n->seq;
 		out->permit = n->permit;
@@ -837,7 +856,7 @@ policy_may_take_long(const struct policy *p)
 bool
 policy_has_digest(const struct policy *p)
 {
-	return p->node_count <= DIGEST_NODES && (!p->many || p->keyed);
+	return p->node_count <= DIGEST_NODES && (!p->many || p->keyed) && !p->validates;
 }
 
 struct policy_digest

@@ -14,6 +14,7 @@
 #include "lpm/base.h"
 #include "lpm/prefix.h"
 #include "rib/attr.h"
+#include "rib/vrp.h"
 
 struct arena;
 struct policy;
@@ -30,12 +31,18 @@ enum route_source {
 	SOURCE_COUNT
 };
 
-/* Values for matches besides attributes and prefix; constant for a peer and family. */
+/*
+ * Values for matches besides attributes and prefix; constant for a peer and family, except for
+ * `vrps`, which results of a begin do not depend on.
+ */
 struct policy_context {
 	struct ip_addr peer;
 	enum family family;
 	enum route_source source;
 	uint32_t tag;
+	/* for `match.validation`; NULL: every route is not-found. Lent until the next begin. */
+	const struct vrps *vrps;
+	uint32_t own_asn; /* origin AS of a route with an empty path (RFC 6811 2) */
 };
 
 struct policy_verdict {
@@ -96,6 +103,11 @@ bool policy_may_take_long(const struct policy *p);
  * found by a search in few lists. Any thread.
  */
 bool policy_may_permit(const struct policy *p, const struct prefix *prefix);
+/*
+ * True if a node matches on origin validation (RFC 6811): a change of the VRPs changes verdicts.
+ * Such a policy has no digest. Any thread.
+ */
+bool policy_validates(const struct policy *p);
 /* False: all prefixes of a set get the same verdict. Any thread. */
 bool policy_asks_prefix(const struct policy *p);
 /* False: policy_may_permit() is true for all prefixes. Any thread. */

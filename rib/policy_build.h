@@ -84,6 +84,7 @@ int policy_builder_match_community_list(struct policy_builder *b, struct policy_
 int policy_builder_match_peer(struct policy_builder *b, const struct ip_addr *peer);
 int policy_builder_match_origin(struct policy_builder *b, enum origin origin);
 int policy_builder_match_family(struct policy_builder *b, enum family family);
+int policy_builder_match_validation(struct policy_builder *b, enum validation state);
 int policy_builder_match_source(struct policy_builder *b, enum route_source source);
 /* An absent MED counts as 0, an absent local-pref as 100 (as in the decision). */
 enum policy_number { NUMBER_MED, NUMBER_LOCAL_PREF, NUMBER_AS_PATH_LENGTH, NUMBER_TAG };

@@ -58,6 +58,12 @@ policy_uses_peer(const struct policy *p)
 	return false;
 }
 
+bool
+policy_validates(const struct policy *p)
+{
+	return p->validates;
+}
+
 static void
 set_fini(struct set *s)
 {
@@ -185,6 +191,8 @@ add_condition(struct policy_builder *b, const struct condition *c)
 	}
 	grown[at] = *c;
 	n->prefix_lists += c->kind == MATCH_PREFIX_LIST;
+	n->by_prefix += c->kind <= MATCH_VALIDATION;
+	b->p.validates |= c->kind == MATCH_VALIDATION;
 	return 0;
 }
 
@@ -270,6 +278,12 @@ int
 policy_builder_match_family(struct policy_builder *b, enum family family)
 {
 	return add_condition(b, &(struct condition){.kind = MATCH_FAMILY, .word = family});
+}
+
+int
+policy_builder_match_validation(struct policy_builder *b, enum validation state)
+{
+	return add_condition(b, &(struct condition){.kind = MATCH_VALIDATION, .word = state});
 }
 
 int

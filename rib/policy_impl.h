@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The compiled form of policies, written by policy_builder.c and run by policy.c, and functions of
- * lists that both need. The conditions of a node are sorted by kind with prefix lists first,
- * because only prefix lists are evaluated for each prefix.
+ * lists that both need. The conditions of a node are sorted by kind. Prefix lists and origin
+ * validation come first, because only these are evaluated for each prefix.
  */
 #pragma once
 
@@ -44,6 +44,7 @@ void *policy_vector_reserve(void *v, unsigned count, unsigned *size, size_t elem
  */
 enum condition_kind {
 	MATCH_PREFIX_LIST,
+	MATCH_VALIDATION,
 	MATCH_FAMILY,
 	MATCH_SOURCE,
 	MATCH_PEER,
@@ -63,7 +64,7 @@ struct condition {
 	enum condition_kind kind;
 	union {
 		unsigned list; /* index in the policy's array of this kind */
-		uint32_t word; /* enum family, route_source, origin */
+		uint32_t word; /* enum family, route_source, origin, validation */
 		struct {
 			uint32_t low, high;
 		} range;
@@ -103,6 +104,7 @@ struct node {
 	unsigned set; /* index in policy.sets; 0: no change */
 	unsigned bit; /* for a node with `set` and goto: its bit in the key of an outcome */
 	unsigned prefix_lists; /* number of leading conditions on prefix lists */
+	unsigned by_prefix; /* number of leading conditions that depend on the prefix */
 	unsigned count, size;
 	struct condition *conditions;
 };
@@ -133,6 +135,7 @@ struct policy {
 	unsigned community_list_count, community_list_size;
 	struct policy_community_list **community_lists;
 	bool has_goto;
+	bool validates; /* a node has MATCH_VALIDATION */
 	bool many; /* more than POLICY_OUTCOMES_MAX results; steps[] is empty */
 	bool keyed; /* each result has a key */
 	bool few_prefixes; /* every permitting node matches the prefix, and such nodes are few */

@@ -87,6 +87,7 @@ preview_create(const struct preview_config *c, struct preview **out)
 	if (p == NULL)
 		return -ENOMEM;
 	p->c = *c;
+	(void)vrps_ref(p->c.vrps);
 	if (c->shards != NULL)
 		p->shards = *c->shards;
 	else
@@ -128,6 +129,7 @@ preview_destroy(struct preview *p)
 	arena_free(a, p->accepted.set);
 	arena_free(a, p->best.set);
 	arena_free(a, p->answer);
+	vrps_unref(p->c.vrps);
 	arena_free(a, p);
 }
 
@@ -259,7 +261,9 @@ evaluate(struct preview *p, struct item *i, struct attr_id id, bool kept,
 	uint32_t serial = attr_serial(shard_attrs(p->shard), id);
 	struct policy_context context = {.peer = i->known.addr,
 		.family = p->c.family,
-		.source = i->known.external ? SOURCE_EXTERNAL : SOURCE_INTERNAL};
+		.source = i->known.external ? SOURCE_EXTERNAL : SOURCE_INTERNAL,
+		.vrps = p->c.vrps,
+		.own_asn = p->c.own_asn};
 	bool fresh =
 		i->shard != p->shard || i->set.v != id.v || i->serial != serial || i->kept != kept;
 	int err;

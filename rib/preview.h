@@ -27,6 +27,8 @@ struct preview_config {
 	bool fib; /* compare next hops of destinations, too */
 	unsigned max_paths; /* as in shard_config */
 	uint32_t cluster_id; /* RFC 4456 7, 8: cluster id for paths of internal peers */
+	struct vrps *vrps; /* for `match.validation`; the preview takes a reference */
+	uint32_t own_asn;
 	bool all; /* with `fib`: max_paths changes, so next hops may change without a path change */
 };
 

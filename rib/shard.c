@@ -326,6 +326,8 @@ shard_destroy(struct shard *s)
 	}
 	next_hops_fini(s);
 	replay_forget(s);
+	vrps_unref(s->vrps);
+	vrps_unref(s->changed);
 	leak_fini(s);
 	scratch_free(s);
 	refused_fini(s);
@@ -591,8 +593,8 @@ shard_peer_change(struct shard *s, const struct shard_peer *p)
 }
 
 /* NULL: no table of that family. */
-static struct shard_table *
-table_of_peer(struct shard *s, const struct shard_peer_slot *slot, enum family family)
+struct shard_table *
+shard_table_of_peer(struct shard *s, const struct shard_peer_slot *slot, enum family family)
 {
 	return shard_table_of(
 		s, atomic_load_explicit(&slot->key, memory_order_relaxed)->vrf, family);
@@ -611,7 +613,7 @@ shard_peer_import(
 	r->import = policy;
 	/* an absent peer cannot be asked for a refresh */
 	if (r->replaying || (r->counts.retained && !slot->up))
-		replay_start(s, table_of_peer(s, slot, family), r);
+		replay_start(s, shard_table_of_peer(s, slot, family), r);
 }
 
 void
@@ -629,7 +631,7 @@ shard_peer_keep(struct shard *s, struct peer_id id, enum family family, bool kee
 	else if (r->replaying)
 		r->drops_then = true;
 	else
-		drop_kept_start(s, table_of_peer(s, slot, family), r);
+		drop_kept_start(s, shard_table_of_peer(s, slot, family), r);
 }
 
 uint64_t
@@ -640,7 +642,7 @@ shard_peer_replay(struct shard *s, struct peer_id id, enum family family)
 	if (slot == NULL || family >= FAMILY_COUNT)
 		return 0;
 	slot->rib[family].replays++;
-	replay_start(s, table_of_peer(s, slot, family), &slot->rib[family]);
+	replay_start(s, shard_table_of_peer(s, slot, family), &slot->rib[family]);
 	return slot->rib[family].replays;
 }
 
@@ -653,7 +655,7 @@ shard_plan_begin(struct shard *s, struct peer_id id, enum family family, unsigne
 
 	if (slot == NULL || family >= FAMILY_COUNT || id.v == PEER_SELF.v)
 		return;
-	t = table_of_peer(s, slot, family);
+	t = shard_table_of_peer(s, slot, family);
 	if (t == NULL)
 		return;
 	r = &slot->rib[family];
@@ -671,7 +673,7 @@ shard_plan_done(struct shard *s, struct peer_id id, enum family family)
 
 	if (slot == NULL || family >= FAMILY_COUNT || id.v == PEER_SELF.v)
 		return;
-	t = table_of_peer(s, slot, family);
+	t = shard_table_of_peer(s, slot, family);
 	r = &slot->rib[family];
 	if (t == NULL || !r->planned)
 		return;

@@ -350,6 +350,15 @@ void shard_peer_keep(struct shard *s, struct peer_id id, enum family family, boo
 uint64_t shard_peer_replay(struct shard *s, struct peer_id id, enum family family)
 	RUNS_ON(role_rib);
 /*
+ * Takes references on a new set of VRPs and on the records that changed (vrps_difference()). Later
+ * routes are validated by the new set. Kept routes under a policy that matches `validation` are
+ * evaluated again, in slices, if a changed record covers their prefix; a call during such a walk
+ * evaluates all of these routes. Never asks a peer (RFC 9324).
+ */
+void shard_validation(struct shard *s, struct vrps *vrps, struct vrps *changed) RUNS_ON(role_rib);
+/* Any thread: true while the walk of shard_validation() is unfinished. */
+bool shard_validating(const struct shard *s);
+/*
  * A plan is the set of peers and families of a table whose import rules one commit changes. From
  * shard_plan_begin() on, changed paths of these peers carry `generation` (1 to PATH_GENERATIONS; 0:
  * none), so that update groups know which paths of a destination the new rules have evaluated.

@@ -114,6 +114,8 @@ struct shard_rib_in {
 	bool drops_then;
 	bool keeps_listed;
 	uint64_t replays; /* asked for */
+	/* the replay evaluates only prefixes that s->changed covers */
+	bool only_changed;
 	uint32_t context; /* identifies verdicts: unique per replay and policy */
 	struct shard_position replay_from, drop_from;
 	struct shard_rib_in *keeps_next; /* in shard_table.keeps */
@@ -282,6 +284,7 @@ struct shard_replay {
 	const struct shard_rib_in *run_rib;
 	uint32_t run_set;
 	bool run_begun; /* s->eval is set up for the run */
+	bool covered; /* s->changed covers the current destination */
 	unsigned fills; /* of verdicts */
 	uint64_t deadline_ns; /* of the slice */
 	uint32_t contexts;
@@ -444,6 +447,10 @@ struct shard {
 	uint64_t accepted_filled;
 	struct shard_accepted accepted[POLICY_OUTCOMES_MAX];
 	struct shard_replay replay;
+	/* Origin validation: the set in use; NULL: no VRP. */
+	struct vrps *vrps;
+	struct vrps *changed; /* with `revalidating` > 0: the changed records; NULL: all prefixes */
+	_Atomic uint64_t revalidating; /* number of struct shard_rib_in with only_changed */
 	static_assert(POLICY_OUTCOMES_MAX <= 64, "one bit each in accepted_filled");
 
 	/* scratch of shard_paths.c: room for `scratch_size` paths */
@@ -525,6 +532,13 @@ shard_epoch_before(uint16_t a, uint16_t b)
 	return (int16_t)(uint16_t)(a - b) < 0;
 }
 
+/* True if the running replays evaluate the paths of this (peer, family) at this destination. */
+static inline bool
+replay_evaluates(const struct shard *s, const struct shard_rib_in *r)
+{
+	return r->replaying && (!r->only_changed || s->replay.covered);
+}
+
 /* The VRF of the peer of an imported path. */
 struct vrf_id imported_vrf(const struct shard *s, const struct rib_path *p);
 
@@ -539,6 +553,8 @@ path_vrf(const struct shard *s, const struct shard_table *t, const struct rib_pa
 struct shard_peer_slot *shard_slot(const struct shard *s, struct peer_id id);
 /* The table, about to change: dest_reclaim() follows. NULL: no table. */
 struct shard_table *shard_table_of(struct shard *s, struct vrf_id vrf, enum family family);
+struct shard_table *shard_table_of_peer(
+	struct shard *s, const struct shard_peer_slot *slot, enum family family);
 
 static inline struct shard_table *
 shard_table_at(const struct shard *s, unsigned id)
@@ -698,8 +714,8 @@ void verdicts_end(struct shard *s) RUNS_ON(role_rib);
 /* The part of a verdict that depends on no prefix and no policy node. *reason: with REFUSE_ALL. */
 enum import_result import_evaluate(const struct shard *s, const struct shard_peer_slot *slot,
 	enum family family, const struct attr_packed *attrs, enum decision_reason *reason);
-void import_context(
-	const struct shard_peer_slot *slot, enum family family, struct policy_context *out);
+void import_context(const struct shard *s, const struct shard_peer_slot *slot, enum family family,
+	struct policy_context *out);
 /* label_flags of a path rejected for `reason`. */
 uint32_t refused_flags(enum decision_reason reason);
 /* The reason in label_flags; DECISION_EQUAL if the path is not rejected. */

@@ -162,7 +162,8 @@ import_evaluate(const struct shard *s, const struct shard_peer_slot *slot, enum 
 }
 
 void
-import_context(const struct shard_peer_slot *slot, enum family family, struct policy_context *out)
+import_context(const struct shard *s, const struct shard_peer_slot *slot, enum family family,
+	struct policy_context *out)
 {
 	bool external = atomic_load_explicit(&slot->external, memory_order_relaxed);
 
@@ -170,6 +171,8 @@ import_context(const struct shard_peer_slot *slot, enum family family, struct po
 		.peer = atomic_load_explicit(&slot->key, memory_order_relaxed)->addr,
 		.family = family,
 		.source = external ? SOURCE_EXTERNAL : SOURCE_INTERNAL,
+		.vrps = family_safi(family) == SAFI_UNICAST ? s->vrps : NULL,
+		.own_asn = s->config.own_asn,
 	};
 }
 
@@ -192,7 +195,7 @@ evaluate(struct import *m, const struct shard_peer_slot *slot) RUNS_ON(role_rib)
 	m->received.v = 0;
 	m->import_result = import_evaluate(m->s, slot, m->table->family, m->attrs, &m->reason);
 	if (m->import_result == ASK_POLICY) {
-		import_context(slot, m->table->family, &context);
+		import_context(m->s, slot, m->table->family, &context);
 		m->unpacked = attr_unpack(m->attrs, m->s->unpacked);
 		err = policy_eval_begin(m->s->eval, m->rib->import, m->unpacked, &context);
 	}

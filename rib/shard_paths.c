@@ -300,9 +300,9 @@ path_mark(struct rib_path *p, const struct shard_rib_in *r)
  * A replay has evaluated the path without a change. The mark alone is no reason to publish the set.
  */
 static void
-path_confirmed(struct rib_path *p, const struct shard_rib_in *r)
+path_confirmed(const struct shard *s, struct rib_path *p, const struct shard_rib_in *r)
 {
-	if (r->replaying)
+	if (replay_evaluates(s, r))
 		path_mark(p, r);
 }
 
@@ -592,7 +592,7 @@ make_old(struct shard *s, struct shard_table *t, struct making *m, const struct 
 	if (!is_refused(&now) && refresh_flags(s, t, &now))
 		m->differs = true;
 	if (replayed != NULL && p->received.v != 0)
-		path_confirmed(&now, rib_of(s, t, p));
+		path_confirmed(s, &now, rib_of(s, t, p));
 	if (changed > 0)
 		make_change(s, t, m, p, gone ? NULL : &now);
 	else
@@ -716,7 +716,7 @@ make_candidate(struct shard *s, struct shard_table *t, struct making *m,
 		make_change(s, t, m, p, &now);
 	else {
 		if (replayed != NULL && p->received.v != 0)
-			path_confirmed(&now, r);
+			path_confirmed(s, &now, r);
 		make_keep(s, m, &now);
 	}
 	keep_first(s, m, kept);

@@ -171,7 +171,7 @@ run_begin(const struct subject *j) RUNS_ON(role_rib)
 
 	if (j->s->replay.run_begun)
 		return 0;
-	import_context(j->slot, j->t->family, &context);
+	import_context(j->s, j->slot, j->t->family, &context);
 	attrs = attr_read(j->s->attrs, j->path->received, j->s->unpacked);
 	err = policy_eval_begin(j->s->eval, j->rib->import, attrs, &context);
 	j->s->replay.run_begun = err == 0;
@@ -401,6 +401,12 @@ replay_evaluate(struct shard *s, struct shard_table *t, const struct dest_view *
 	struct shard_replay *y = &s->replay;
 	bool all = view->paths->count <= PATHS_PACKED_MAX;
 
+	if (shard_load(&s->revalidating) > 0) {
+		y->covered = s->changed == NULL || vrps_cover(s->changed, &view->prefix);
+		all = false; /* `covered` is not part of the identity */
+		reuse_end(s);
+		y->results_identity = 0;
+	}
 	if (y->results_identity != 0 && y->results_identity == view->identity &&
 		decided_alike(y, &view->prefix))
 		return y->results_differ;
@@ -418,7 +424,7 @@ replay_evaluate(struct shard *s, struct shard_table *t, const struct dest_view *
 			all = false; /* doomed by a stamp, which is not part of the identity */
 		} else if (p->received.v != 0 && j.rib->dropping) {
 			y->results_differ = true;
-		} else if (p->received.v != 0 && j.rib->replaying) {
+		} else if (p->received.v != 0 && replay_evaluates(s, j.rib)) {
 			err = evaluate(&j, &view->prefix, &w, &out);
 			if (err != 0)
 				return err;
@@ -483,7 +489,7 @@ replay_path(struct shard *s, struct shard_table *t, const struct prefix *prefix,
 		p->received.v = 0;
 		return 1;
 	}
-	if (!j.rib->replaying)
+	if (!replay_evaluates(s, j.rib))
 		return 0;
 	err = evaluate(&j, prefix, &w, &out);
 	if (err != 0 || as_wanted(p, &w))

@@ -33,7 +33,8 @@ skip_dest(void *ctx, struct dest_id id) RUNS_ON(role_rib)
 {
 	const struct visit *v = ctx;
 
-	if (!replays_alone(v->t) || !replay_unchanged(v->s, v->t, id))
+	if (!replays_alone(v->t) || shard_load(&v->s->revalidating) > 0 ||
+		!replay_unchanged(v->s, v->t, id))
 		return false;
 	replay_prefetch(v->s, v->t, id);
 	return true;
@@ -139,8 +140,22 @@ keeps_list(struct shard_table *t, struct shard_rib_in *r)
 }
 
 static void
-replays_end(struct shard_rib_in *r)
+only_changed_end(struct shard *s, struct shard_rib_in *r)
 {
+	if (!r->only_changed)
+		return;
+	r->only_changed = false;
+	shard_count(&s->revalidating, -1);
+	if (shard_load(&s->revalidating) > 0)
+		return;
+	vrps_unref(s->changed);
+	s->changed = NULL;
+}
+
+static void
+replays_end(struct shard *s, struct shard_rib_in *r)
+{
+	only_changed_end(s, r);
 	r->replaying = false;
 	/* release: pairs with the acquire in adj_rib_in_counts_get; the results are published */
 	atomic_store_explicit(&r->counts.replays_done, r->replays, memory_order_release);
@@ -149,8 +164,9 @@ replays_end(struct shard_rib_in *r)
 void
 replay_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r)
 {
+	only_changed_end(s, r);
 	if (t == NULL || !(r->keep || r->drops_then) || shard_load(&r->counts.kept) == 0) {
-		replays_end(r);
+		replays_end(s, r);
 		r->drops_then = false;
 		return;
 	}
@@ -160,10 +176,57 @@ replay_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r)
 	r->replay_from = job_begin(s, t);
 }
 
+/* A full replay, if one is running, starts over; it evaluates the changed prefixes, too. */
+static void
+revalidate(struct shard *s, struct shard_table *t, struct shard_rib_in *r) RUNS_ON(role_rib)
+{
+	bool full = r->replaying && !r->only_changed;
+
+	replay_start(s, t, r);
+	if (full || !r->replaying)
+		return;
+	r->only_changed = true;
+	shard_count(&s->revalidating, 1);
+}
+
+void
+shard_validation(struct shard *s, struct vrps *vrps, struct vrps *changed)
+{
+	bool overlaps = shard_load(&s->revalidating) > 0;
+
+	vrps_unref(s->vrps);
+	s->vrps = vrps_ref(vrps);
+	/* keeps the count above 0 until all replays have begun */
+	shard_count(&s->revalidating, 1);
+	vrps_unref(s->changed);
+	s->changed = overlaps ? NULL : vrps_ref(changed);
+	for (unsigned i = 0; i < PEER_MAX; i++) {
+		struct shard_peer_slot *slot = shard_slot(s, (struct peer_id){(uint16_t)i});
+
+		for (unsigned f = 0; slot != NULL && f < FAMILY_COUNT; f++) {
+			struct shard_rib_in *r = &slot->rib[f];
+
+			if (r->import != NULL && policy_validates(r->import))
+				revalidate(s, shard_table_of_peer(s, slot, (enum family)f), r);
+		}
+	}
+	shard_count(&s->revalidating, -1);
+	if (shard_load(&s->revalidating) == 0) {
+		vrps_unref(s->changed);
+		s->changed = NULL;
+	}
+}
+
+bool
+shard_validating(const struct shard *s)
+{
+	return shard_load(&s->revalidating) > 0;
+}
+
 void
 drop_kept_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r)
 {
-	replays_end(r);
+	replays_end(s, r);
 	r->drops_then = false;
 	if (t == NULL || shard_load(&r->counts.kept) == 0)
 		return;
@@ -255,7 +318,7 @@ keeps_finish(struct shard *s, struct shard_table *t) RUNS_ON(role_rib)
 		struct shard_rib_in *r = *at;
 
 		if (r->replaying && job_covered(t, r->replay_from)) {
-			replays_end(r);
+			replays_end(s, r);
 			if (r->drops_then)
 				drop_kept_start(s, t, r);
 		}

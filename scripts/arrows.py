@@ -23,8 +23,9 @@ ROOMS = {
     "host": {"config"},
     "export": {"bgp", "config"},
     "session": {"export", "bgp", "config"},
-    "apply": {"session", "config", "host"},
-    "rpc": {"apply", "session", "config", "host"},
+    "rpki": {"config"},
+    "apply": {"session", "config", "host", "rpki"},
+    "rpc": {"apply", "session", "config", "host", "rpki"},
     "cli": set(),
 }
 ROOMS_MAX = 16

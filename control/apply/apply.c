@@ -4,6 +4,7 @@
 #include "control/apply/candidate.h"
 #include "control/apply/swap_range.h"
 #include "control/host/host_routes.h"
+#include "control/rpki/rpki.h"
 #include "control/base/log.h"
 #include "control/config/policy_compile.h"
 #include "rib/fib_feed.h"
@@ -42,6 +43,18 @@ uint32_t
 apply_last_commit(const struct apply *apply)
 {
 	return apply->last_commit_id;
+}
+
+struct rpki *
+apply_rpki(const struct apply *apply)
+{
+	return apply->rpki;
+}
+
+struct vrps *
+apply_vrps(const struct apply *apply)
+{
+	return apply->rpki != NULL ? rpki_vrps(apply->rpki) : NULL;
 }
 
 const struct peers *
@@ -103,6 +116,14 @@ apply_import_policy(const struct apply *apply, struct peer_id id, enum family f)
 	return apply->applied[id.v].import[f];
 }
 
+bool
+apply_keeps(const struct config *c, const struct config_peer *p, enum family f)
+{
+	const struct policy *import = apply_policy_of(c, p, f, true);
+
+	return p->families[f].keep_all_routes || (import != NULL && policy_validates(import));
+}
+
 /* Gives the shards the import policies and keep flags of a new peer. */
 static void
 start_imports(struct apply *apply, const struct config *c, const struct config_peer *p,
@@ -116,7 +137,7 @@ start_imports(struct apply *apply, const struct config *c, const struct config_p
 		struct shard_order keep = {.kind = SHARD_PEER_KEEP,
 			.id = id,
 			.family = (enum family)f,
-			.keep = p->families[f].enabled && p->families[f].keep_all_routes};
+			.keep = p->families[f].enabled && apply_keeps(c, p, (enum family)f)};
 
 		if (p->families[f].enabled)
 			import.import = apply_policy_of(c, p, (enum family)f, true);
@@ -124,7 +145,9 @@ start_imports(struct apply *apply, const struct config *c, const struct config_p
 		if (keep.keep)
 			(void)shard_order(apply->layers, &keep);
 		apply->applied[id.v].import[f] = import.import;
-		apply->applied[id.v].keep[f] = keep.keep;
+		apply->applied[id.v].stored[f] = keep.keep;
+		apply->applied[id.v].keep[f] =
+			p->families[f].enabled && p->families[f].keep_all_routes;
 	}
 }
 
@@ -573,6 +596,8 @@ host_apply(struct apply *apply, const struct config *old) RUNS_ON(role_main)
 		(c->tunnel_count > 0 || (old != NULL && old->tunnel_count > 0)))
 		apply->tunnels(apply->watch_ctx, c);
 	host_routes_apply(apply->host_routes, old, c);
+	if (apply->rpki != NULL)
+		rpki_configure(apply->rpki, c);
 }
 
 /* True if the step needs another turn. */
@@ -763,6 +788,7 @@ apply_create(const struct apply_config *c, struct apply **out)
 		.unwatch = c->unwatch,
 		.peer = c->peer,
 		.tunnels = c->tunnels,
+		.rpki = c->rpki,
 		.watch_ctx = c->watch_ctx,
 		.revision = 1,
 		.flush_timer.fire = flush_poll,

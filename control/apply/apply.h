@@ -21,6 +21,7 @@ struct jobs;
 struct layers;
 struct netns;
 struct peers;
+struct rpki;
 struct session_event;
 struct session_view;
 struct trail;
@@ -50,6 +51,7 @@ struct apply_config {
 	void (*peer)(void *ctx, struct vrf_id vrf, const struct ip_addr *addr, bool present);
 	/* Sets the own addresses of the UDP tunnels of `c`. NULL: no data plane. */
 	void (*tunnels)(void *ctx, const struct config *c);
+	struct rpki *rpki; /* lent; gets the caches of the running configuration. NULL: none */
 	void *watch_ctx;
 };
 
@@ -93,6 +95,11 @@ uint32_t apply_revision(const struct apply *apply) RUNS_ON(role_main);
 uint64_t apply_commits(const struct apply *apply) RUNS_ON(role_main);
 /* The audit trail; NULL before apply_start(). */
 struct trail *apply_trail(const struct apply *apply) RUNS_ON(role_main);
+/* For rpki.summary; NULL: no origin validation. */
+struct rpki *apply_rpki(const struct apply *apply) RUNS_ON(role_main);
+/* The VRPs in use, lent until the next turn of main; NULL: none. */
+struct vrps;
+struct vrps *apply_vrps(const struct apply *apply) RUNS_ON(role_main);
 /* The peers; lent for the life of the apply. */
 const struct peers *apply_peers(const struct apply *apply) RUNS_ON(role_main);
 

@@ -455,15 +455,17 @@ find_shard_changes(struct apply *apply, struct work *x)
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 		const struct config_family *is = &x->c.is->families[f];
 		bool keep = is->enabled && is->keep_all_routes;
+		bool stored = is->enabled && apply_keeps(x->c.next, x->c.is, (enum family)f);
 
 		x->import[f] = is->enabled
 				       ? apply_policy_of(x->c.next, x->c.is, (enum family)f, true)
 				       : policy_deny_all();
 		x->import_changes[f] = x->import[f] != a->import[f];
-		x->keep_begins[f] = keep && !a->keep[f];
-		x->keep_ends[f] = !keep && a->keep[f];
+		x->keep_begins[f] = stored && !a->stored[f];
+		x->keep_ends[f] = !stored && a->stored[f];
 		a->import[f] = x->import[f];
 		a->keep[f] = keep;
+		a->stored[f] = stored;
 	}
 }
 

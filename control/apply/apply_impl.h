@@ -112,10 +112,18 @@ int session_order(const struct layers *l, struct session_order *o) RUNS_ON(role_
 
 void fib_order_via_default(const struct layers *l, bool yes) RUNS_ON(role_main);
 
+/*
+ * True if the shards keep refused routes: by keep_all_routes, or because changed VRPs must be
+ * applied without a message to the peer (RFC 9324).
+ */
+bool apply_keeps(const struct config *c, const struct config_peer *p, enum family f);
+
 /* The policies that the session of a peer and the shards run. */
 struct applied {
 	const struct policy *import[FAMILY_COUNT];
-	bool keep[FAMILY_COUNT];
+	bool keep[FAMILY_COUNT]; /* keep_all_routes */
+	/* The shards store refused routes: by `keep`, or because the policy matches `validation`. */
+	bool stored[FAMILY_COUNT];
 	struct session_policies session;
 };
 
@@ -147,6 +155,7 @@ struct apply {
 	void (*unwatch)(void *ctx, struct vrf_id vrf);
 	void (*peer)(void *ctx, struct vrf_id vrf, const struct ip_addr *addr, bool present);
 	void (*tunnels)(void *ctx, const struct config *c);
+	struct rpki *rpki;
 	void *watch_ctx;
 
 	struct config *running;

@@ -173,6 +173,8 @@ part_get(struct job *j, enum family family, struct vrf_id vrf, bool import) RUNS
 		.fib = j->apply->layers->fib != NULL,
 		.max_paths = j->r.then->max_paths,
 		.cluster_id = cluster_of(j->r.then),
+		.vrps = family_safi(family) == SAFI_UNICAST ? apply_vrps(j->apply) : NULL,
+		.own_asn = j->r.then->asn,
 		.all = j->r.then->max_paths != j->apply->running->max_paths,
 	};
 	struct export_call e = {.job = j};

@@ -37,7 +37,7 @@ struct layers {
 	/* of the instances with a network namespace; the host thread alone reads and writes */
 	struct netlink *vrf_netlink[FIB_VRF_MAX];
 	unsigned tun_ifindex; /* of keel0; 0: none */
-	struct thread *main_thread, *host_thread, *session_thread, *fib_thread;
+	struct thread *main_thread, *host_thread, *session_thread, *fib_thread, *rpki_thread;
 	struct thread *rib_thread[SHARDS_MAX];
 };
 
@@ -51,6 +51,7 @@ struct layers {
 	thread_call((l)->session_thread, FUNCTION_ON(session, fn), arg)
 #define layers_call_fib(l, fn, arg) thread_call((l)->fib_thread, FUNCTION_ON(fib, fn), arg)
 #define layers_call_host(l, fn, arg) thread_call((l)->host_thread, FUNCTION_ON(host, fn), arg)
+#define layers_call_rpki(l, fn, arg) thread_call((l)->rpki_thread, FUNCTION_ON(rpki, fn), arg)
 /* Any thread: layers_send_*() runs fn(arg) on the thread later; see thread_send() about `mail`. */
 #define layers_send_main(l, mail, fn, arg)                                                         \
 	thread_send((l)->main_thread, mail, FUNCTION_ON(main, fn), arg)

@@ -97,6 +97,8 @@ const struct command_rule command_rules[] = {
 	{VIEW_ANY, COMMAND_SHOW_CANDIDATES, SHOW "candidates!", false,
 		"The users with edits that are not committed. Each user has a candidate. The word "
 		"is not abbreviated."},
+	{VIEW_ANY, COMMAND_SHOW_RPKI, SHOW "rpki", false,
+		"RPKI caches, and the validated ROA payloads in use."},
 	{VIEW_ANY, COMMAND_SHOW_DIFF, SHOW "diff", false,
 		"What a commit would change in the document: the old value beside the new value."},
 	{VIEW_ANY, COMMAND_SHOW_CONFIGURATION, SHOW "candidate", false,
@@ -343,6 +345,7 @@ static const struct command_word {
 	{"bgp", "undo", "remove the BGP configuration"},
 	{"bgp", NULL, "BGP sessions"},
 	{"candidate", NULL, "the document that is being edited"},
+	{"rpki", NULL, "RPKI caches and the records in use"},
 	{"candidates", NULL, "the users with edits that are not committed"},
 	{"capability-advertise", NULL, "capabilities of the OPEN message"},
 	{"comment", NULL, "comment for the history"},

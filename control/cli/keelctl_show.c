@@ -766,6 +766,40 @@ show_configuration(struct ctl *ctl, const json_t *result)
 	ctl_print_json(json_object_get(result, "document"), true);
 }
 
+static void
+show_rpki(struct ctl *ctl, const json_t *result)
+{
+	static const struct column columns[] = {{"Cache", false}, {"Port", true}, {"Pref", true},
+		{"State", false}, {"Used", false}, {"Ver", true}, {"Serial", true}, {"IPv4", true},
+		{"IPv6", true}, {"Errors", true}, {"Last error", false}};
+	const json_t *vrps = json_object_get(result, "vrps"), *c;
+	struct table t = table_begin(columns, sizeof(columns) / sizeof(columns[0]));
+	size_t i;
+
+	json_array_foreach(json_object_get(result, "caches"), i, c)
+	{
+		bool synced = strcmp(text_of(c, "state"), "synced") == 0;
+
+		table_cell(&t, PLAIN, "%s", text_of(c, "address"));
+		table_cell(&t, PLAIN, "%s", text_of(c, "port"));
+		table_cell(&t, PLAIN, "%s", text_of(c, "preference"));
+		table_cell(&t, synced ? PLAIN : RED, "%s", text_of(c, "state"));
+		table_cell(
+			&t, PLAIN, "%s", json_is_true(json_object_get(c, "used")) ? "yes" : "no");
+		table_cell(&t, PLAIN, "%s", text_of(c, "version"));
+		table_cell(&t, PLAIN, "%s", text_of(c, "serial"));
+		table_cell(&t, PLAIN, "%s", text_of(c, "ipv4"));
+		table_cell(&t, PLAIN, "%s", text_of(c, "ipv6"));
+		table_cell(&t, PLAIN, "%s", text_of(c, "errors"));
+		table_cell(&t, PLAIN, "%s", text_of(c, "error"));
+	}
+	if (t.cell_count > 0)
+		table_end(&t, ctl, 0);
+	else
+		puts("no cache is configured");
+	printf("records in use: %s IPv4, %s IPv6\n", text_of(vrps, "ipv4"), text_of(vrps, "ipv6"));
+}
+
 void
 show_command(struct ctl *ctl, const struct command *c)
 {
@@ -789,6 +823,7 @@ show_command(struct ctl *ctl, const struct command *c)
 		[COMMAND_SHOW_DIFF] = {"config.diff", show_diff},
 		[COMMAND_SHOW_AUDIT] = {"audit.list", show_audit},
 		[COMMAND_SHOW_CANDIDATES] = {"config.candidates", show_candidates},
+		[COMMAND_SHOW_RPKI] = {"rpki.summary", show_rpki},
 	};
 	json_t *result, *params;
 

@@ -160,6 +160,15 @@ struct config_tunnel {
 	struct ip_addr destination, source; /* of the other router, of this router */
 };
 
+/* An RPKI cache (RFC 8210). */
+#define CONFIG_RPKI_CACHES_MAX 16u
+struct config_rpki_cache {
+	struct ip_addr addr;
+	uint16_t port;
+	uint8_t preference; /* the lowest value is in use */
+	const char *password; /* NULL: no TCP MD5 */
+};
+
 /* Own routes that go into BGP (RFC 4271 9.4): `source` is connected, static or kernel. */
 struct config_redistribute {
 	enum route_source source;
@@ -222,6 +231,8 @@ struct config {
 	unsigned lsp_count;
 	struct config_tunnel *tunnels;
 	unsigned tunnel_count;
+	struct config_rpki_cache rpki_caches[CONFIG_RPKI_CACHES_MAX];
+	unsigned rpki_cache_count;
 	struct config_redistribute *redistribute;
 	unsigned redistribute_count;
 	struct config_address *loopbacks; /* of `default`, held by the host's interface keel0 */

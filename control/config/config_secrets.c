@@ -139,6 +139,14 @@ same_group(const json_t *a, const json_t *b)
 	return same_text(a, b, "name", NULL);
 }
 
+static bool
+same_cache(const json_t *a, const json_t *b)
+{
+	const json_t *x = json_object_get(a, "port"), *y = json_object_get(b, "port");
+
+	return same_address(a, b) && (x == y || (x != NULL && y != NULL && json_equal(x, y)));
+}
+
 static void
 keep_in(json_t *array, const json_t *known, bool (*same)(const json_t *a, const json_t *b))
 {
@@ -169,4 +177,6 @@ config_secrets_keep(json_t *document, const json_t *known)
 
 	keep_in(json_object_get(bgp, "peers"), json_object_get(was, "peers"), same_peer);
 	keep_in(json_object_get(bgp, "groups"), json_object_get(was, "groups"), same_group);
+	keep_in(json_object_get(json_object_get(document, "rpki"), "caches"),
+		json_object_get(json_object_get(known, "rpki"), "caches"), same_cache);
 }

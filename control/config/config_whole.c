@@ -2,7 +2,9 @@
 /* Faults between two places of a document. Called for documents without faults at a single place. */
 #include "control/config/config_impl.h"
 
+#include "control/config/policy_compile.h"
 #include "rib/dest.h"
+#include "rib/policy.h"
 
 #include <stdio.h>
 
@@ -107,6 +109,53 @@ check_range(const struct config *config, unsigned i, struct faults *f)
 			r->group);
 }
 
+/* A use of a policy outside of the import from peers, where no VRPs are known. */
+static void
+check_validation_use(
+	const struct config *config, const char *name, const char *path, struct faults *f)
+{
+	const struct policy *p = name != NULL ? policy_set_find(config->policies, name) : NULL;
+
+	if (p != NULL && policy_validates(p))
+		faults_add(f, path,
+			"policy \"%s\" matches `validation`, which works only in import policies "
+			"of "
+			"peers",
+			name);
+}
+
+static void
+check_validation(const struct config *config, struct faults *f)
+{
+	char path[2 * PATH_SIZE];
+
+	for (unsigned i = 0; i < config->peer_count; i++) {
+		for (unsigned k = 0; k < FAMILY_COUNT; k++) {
+			snprintf(path, sizeof(path), "/bgp/peers/%u/families/%s/export_policy", i,
+				family_text((enum family)k));
+			check_validation_use(
+				config, config->peers[i].families[k].export_policy, path, f);
+		}
+	}
+	for (unsigned i = 0; i < config->range_count; i++) {
+		for (unsigned k = 0; k < FAMILY_COUNT; k++) {
+			snprintf(path, sizeof(path), "/bgp/listen_ranges/%u/group", i);
+			check_validation_use(
+				config, config->ranges[i].peer.families[k].export_policy, path, f);
+		}
+	}
+	for (unsigned i = 0; i < config->vrf_count; i++) {
+		snprintf(path, sizeof(path), "/vrfs/%u/import_policy", i);
+		check_validation_use(config, config->vrfs[i].import_policy, path, f);
+		snprintf(path, sizeof(path), "/vrfs/%u/export_policy", i);
+		check_validation_use(config, config->vrfs[i].export_policy, path, f);
+	}
+	for (unsigned i = 0; i < config->redistribute_count; i++) {
+		snprintf(path, sizeof(path), "/bgp/redistribute/%u/policy", i);
+		check_validation_use(config, config->redistribute[i].policy, path, f);
+	}
+}
+
 void
 config_check_whole(const struct config_host *host, const struct config *config, struct faults *f)
 {
@@ -117,6 +166,7 @@ config_check_whole(const struct config_host *host, const struct config *config, 
 		check_queue_workers(config, i, f);
 	for (unsigned i = 0; i < config->range_count; i++)
 		check_range(config, i, f);
+	check_validation(config, f);
 	if (config->peer_count > PEER_MAX - 1)
 		faults_add(f, "/bgp/peers", "%u peers are configured; at most %u are supported",
 			config->peer_count, PEER_MAX - 1);

@@ -199,6 +199,18 @@ match_source(struct check *c, const struct at *at, const json_t *value, void *ou
 }
 
 static void
+match_validation(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	static const char *const words[] = {"valid", "invalid", "not-found", NULL};
+	struct node_draft *d = draft_of(c);
+	int word = config_value_word(c, at, value, words);
+
+	(void)out;
+	if (word >= 0 && d->b)
+		built(d, at, policy_builder_match_validation(d->b, (enum validation)word));
+}
+
+static void
 match_family(struct check *c, const struct at *at, const json_t *value, void *out)
 {
 	static const char *const words[] = {
@@ -281,6 +293,7 @@ TAKE_ANY_VALUE(take_match_peer, match_peer, NUMBER_TAG)
 TAKE_ANY_VALUE(take_match_origin, match_origin, NUMBER_TAG)
 TAKE_ANY_VALUE(take_match_source, match_source, NUMBER_TAG)
 TAKE_ANY_VALUE(take_match_family, match_family, NUMBER_TAG)
+TAKE_ANY_VALUE(take_match_validation, match_validation, NUMBER_TAG)
 TAKE_ANY_VALUE(take_match_med, match_number, NUMBER_MED)
 TAKE_ANY_VALUE(take_match_local_pref, match_number, NUMBER_LOCAL_PREF)
 TAKE_ANY_VALUE(take_match_as_path_length, match_number, NUMBER_AS_PATH_LENGTH)
@@ -334,6 +347,12 @@ static const struct config_key match_keys[] = {
 	 * routes have the tag 0.
 	 */
 	{"tag", take_match_tag},
+	/*
+	 * Origin validation (RFC 6811) by the VRPs of `rpki`: `valid`, `invalid` or `not-found`. Only in import policies of peers. Without VRPs, and
+	 * in VPN families, all routes are `not-found`. A peer and family with such a policy keeps the routes that its import policy refuses, as
+	 * `keep_all_routes` does, so that a changed VRP is applied without a message to the peer (RFC 9324).
+	 */
+	{"validation", take_match_validation},
 };
 
 static void

@@ -62,7 +62,7 @@ int rpc_create(const struct rpc_config *c, struct rpc **out) RUNS_ON(role_main);
 /* Serves, and starts the HTTP server of the running configuration (control/rpc/http.h). 0, -errno. */
 int rpc_start(struct rpc *r, struct thread *main_thread) RUNS_ON(role_main);
 /*
- * Sends a notification `event` {topic, time, ...members} to the subscribers of `topic`: commit session refresh slow-peer fib alarm. Takes
+ * Sends a notification `event` {topic, time, ...members} to the subscribers of `topic`: commit session refresh slow-peer fib alarm rpki. Takes
  * `members` over (NULL: none). A subscriber has a queue of 256 KiB. Events beyond the queue are lost; when the subscriber has read the
  * queue, an event of topic `lost` gives the number of lost events (`lost`).
  */

@@ -113,12 +113,23 @@ static const struct rpc_field trace_fields[] = {
 	{"file_error?", "string", "Of `end`: why the capture is not complete."},
 	{0},
 };
+static const struct rpc_field rpki_fields[] = {
+	{"event", "cache-up|cache-down|published",
+		"`cache-up`: a cache is synchronized. `cache-down`: its connection ended. "
+		"`published`: the records in use changed."},
+	{"cache?", "string", "Address and port of the cache."},
+	{"reason?", "string", "Of `cache-down`: why."},
+	{"ipv4?", "integer", "Of `published`: IPv4 records in use."},
+	{"ipv6?", "integer", "Of `published`: IPv6 records in use."},
+	{"changed?", "integer", "Of `published`: records added or removed."},
+	{0},
+};
 static const struct rpc_field lost_fields[] = {
 	{"lost", "integer", "Number of lost events."},
 	{0},
 };
 
-enum { TOPIC_FIB = 4, TOPIC_ALARM = 5, TOPIC_COUNT = 7, TOPIC_ALL = (1 << TOPIC_COUNT) - 1 };
+enum { TOPIC_FIB = 4, TOPIC_ALARM = 5, TOPIC_COUNT = 8, TOPIC_ALL = (1 << TOPIC_COUNT) - 1 };
 
 /* `lost` cannot be subscribed to, and therefore follows the first TOPIC_COUNT topics. */
 const struct rpc_topic rpc_topics[] = {
@@ -131,6 +142,7 @@ const struct rpc_topic rpc_topics[] = {
 		fib_fields},
 	{"alarm", "An alarm was raised.", alarm_fields},
 	{"trace", "What a trace saw; see `trace.start`.", trace_fields},
+	{"rpki", "An RPKI cache went up or down, or the records in use changed.", rpki_fields},
 	{"lost",
 		"Comes without a subscription: events were lost because the client did not read. "
 		"The "
@@ -548,11 +560,11 @@ events_unsubscribe(struct rpc_env *env, json_t *params, struct rpc_call *call) R
 rpc_function rpc_discover;
 
 static const struct rpc_field subscribe_params[] = {
-	{"topics", "commit|session|refresh|slow-peer|fib|alarm|trace[]", "The topics to add."},
+	{"topics", "commit|session|refresh|slow-peer|fib|alarm|rpki|trace[]", "The topics to add."},
 	{0},
 };
 static const struct rpc_field unsubscribe_params[] = {
-	{"topics?", "commit|session|refresh|slow-peer|fib|alarm|trace[]",
+	{"topics?", "commit|session|refresh|slow-peer|fib|alarm|rpki|trace[]",
 		"The topics to remove; all when absent."},
 	{0},
 };

@@ -126,7 +126,9 @@ path_judge(const struct fate *f, const struct fate_path *p, struct policy_eval *
 	json_t *import = json_pack("{s:s?}", "policy", policy != NULL ? policy_name(policy) : NULL);
 	struct policy_context context = {.peer = p->addr,
 		.family = f->q.family,
-		.source = p->external ? SOURCE_EXTERNAL : SOURCE_INTERNAL};
+		.source = p->external ? SOURCE_EXTERNAL : SOURCE_INTERNAL,
+		.vrps = f->q.vpn ? NULL : apply_vrps(f->q.env->apply),
+		.own_asn = apply_running(f->q.env->apply)->asn};
 	const char *reason = json_string_value(json_object_get(p->route, "reason"));
 	struct policy_verdict v;
 	int err;

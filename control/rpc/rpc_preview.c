@@ -237,7 +237,7 @@ test_json(const struct test *t)
 
 /* NULL: out of memory. */
 static json_t *
-test_run(struct rpc_env *env, struct test *t)
+test_run(struct rpc_env *env, struct test *t) RUNS_ON(role_main)
 {
 	struct policy_eval *eval;
 	json_t *answer = NULL;
@@ -245,6 +245,8 @@ test_run(struct rpc_env *env, struct test *t)
 
 	if (err != 0)
 		return NULL;
+	t->context.vrps = apply_vrps(env->apply);
+	t->context.own_asn = apply_running(env->apply)->asn;
 	err = policy_eval_begin(eval, t->policy, t->attrs, &t->context);
 	if (err == 0 || err == -E2BIG)
 		err = policy_eval_prefix(eval, &t->prefix, &t->v);

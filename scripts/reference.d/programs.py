@@ -17,7 +17,7 @@ from tree import Fault, Tree
 
 FOLDER = "scripts/reference.d/"
 PAGES = {"docs/man/" + name: FOLDER + name + ".in" for name in ("keeld.8", "keelctl.1", "keelbench.1", "keel-rpc.7")}
-RPC = ["control/rpc/" + name for name in ("rpc_config.c", "rpc_bgp.c", "rpc_preview.c", "rpc_rib.c", "rpc_fate.c", "rpc_trace.c", "rpc_mrt.c", "rpc_vrf.c", "rpc_fib.c", "rpc_control.c", "rpc_events.c")]
+RPC = ["control/rpc/" + name for name in ("rpc_config.c", "rpc_bgp.c", "rpc_preview.c", "rpc_rib.c", "rpc_fate.c", "rpc_trace.c", "rpc_vrf.c", "rpc_fib.c", "rpc_rpki.c", "rpc_control.c", "rpc_events.c")]
 RPC_FIELDS, RPC_ERRORS, RPC_EVENTS = "control/rpc/rpc_fields.c", "control/rpc/rpc.c", "control/rpc/rpc_events.c"
 METRICS, ALARMS, GRAMMAR = "control/rpc/http_metrics.c", "control/rpc/rpc_alarms.c", "control/cli/keelctl_grammar.c"
 KEELD, KEELCTL, KEELBENCH = "control/main.c", "control/cli/keelctl_help.c", "tests/bench/keelbench/cli.py"
@@ -597,7 +597,7 @@ def sources_of(tree, *folders):
     return {path: without_comments(tree.text(path)) for folder in folders for path in tree.files(folder, "*.[ch]")}
 
 
-CONTROL = ["control"] + ["control/" + room for room in ("apply", "base", "bgp", "config", "export", "host", "rpc", "session")]
+CONTROL = ["control"] + ["control/" + room for room in ("apply", "base", "bgp", "config", "export", "host", "rpc", "rpki", "session")]
 
 
 def check_methods(tree, reader, page_text):
@@ -646,7 +646,7 @@ def check_errors(tree, reader):
 
 
 def check_events(tree, reader, page_text):
-    sent = {t for text in sources_of(tree, *CONTROL).values() for t in re.findall(r'\b(?:(?:rpc_event|apply_report)\([^"();]+|event_text\()"([\w-]+)"', text)}
+    sent = {t for text in sources_of(tree, *CONTROL).values() for t in re.findall(r'\b(?:(?:rpc_event|apply_report|rpki_report)\([^"();]+|event_text\()"([\w-]+)"', text)}
     return differ("topic", sent, re.findall(r"^\.Ss (\S+)$", section(page_text, "EVENTS"), re.M), "keel-rpc(7)")
 
 

@@ -101,6 +101,7 @@ const struct rpc_method rpc_control_methods[] = {{0}};
 const struct rpc_method rpc_vrf_methods[] = {{0}};
 const struct rpc_method rpc_fate_methods[] = {{0}};
 const struct rpc_method rpc_trace_methods[] = {{0}};
+const struct rpc_method rpc_rpki_methods[] = {{0}};
 const struct rpc_method rpc_fib_methods[] = {
 	{"faulty", faulty, NULL, array_result, "Fails", NULL, RPC_READS, RPC_ERROR(RPC_NOT_FOUND)},
 	{"silent", silent, NULL, NULL, "Fails without a word", NULL, RPC_READS, 0}, {0}};

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rpki.summary, keel-rpc(7). */
+#include "control/rpc/rpc_impl.h"
+
+#include "control/apply/apply.h"
+#include "control/rpki/rpki.h"
+
+static json_t *
+summary(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
+{
+	json_t *o = rpki_summary(apply_rpki(env->apply));
+
+	(void)params;
+	return o != NULL ? o : rpc_fail(call, RPC_TRY_AGAIN, "", "out of memory; try again");
+}
+
+static const struct rpc_field cache_fields[] = {
+	{"address", "address", "Address of the cache."},
+	{"port", "integer", "TCP port of the cache."},
+	{"preference", "integer", "The lowest value is in use."},
+	{"state", "down|connecting|syncing|synced|no-data",
+		"State of the connection. `synced`: the data is of this connection."},
+	{"used", "boolean", "The data of the cache is in use."},
+	{"version", "integer", "Version of the protocol: 1 (RFC 8210) or 0 (RFC 6810)."},
+	{"session?", "integer", "Session ID of the data."},
+	{"serial?", "integer", "Serial number of the data."},
+	{"ipv4", "integer", "IPv4 records of the cache."},
+	{"ipv6", "integer", "IPv6 records of the cache."},
+	{"synced_s?", "number", "Seconds since the last complete answer."},
+	{"expires_s?", "number", "Seconds until the data expires without a further answer."},
+	{"answers", "integer", "Complete answers of the cache."},
+	{"resets", "integer", "Complete answers with all records."},
+	{"errors", "integer", "Connections ended by an error of the protocol, or by silence."},
+	{"error?", "string", "The last error; absent after a complete answer."},
+	{0},
+};
+static const struct rpc_field vrps_fields[] = {
+	{"ipv4", "integer", "IPv4 records."},
+	{"ipv6", "integer", "IPv6 records."},
+	{0},
+};
+static const struct rpc_field summary_result[] = {
+	{"caches", "object[]", "The caches of the configuration.", cache_fields},
+	{"vrps", "object", "The records in use.", vrps_fields},
+	{"publications", "integer", "Changes of the records in use since the start."},
+	{"changed", "integer", "Records added or removed by these changes."},
+	{"memory_bytes", "integer", "Memory of all records."},
+	{0},
+};
+
+const struct rpc_method rpc_rpki_methods[] = {
+	{"rpki.summary", summary, NULL, summary_result, "RPKI caches, and the records in use", NULL,
+		RPC_READS, RPC_ERROR(RPC_TRY_AGAIN)},
+	{0},
+};

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Origin validation: connections to RPKI caches (control/rpki/rtr.h), the choice among their data,
+ * and its publication to the shards and to main.
+ *
+ * The thread keel-rpki owns connections and data, so a slow or large cache delays no other thread.
+ * In use is the union of the data of all caches with the lowest `preference` among caches that are
+ * synchronized; without such a cache, among caches with unexpired data. A change is published when
+ * all shards have evaluated the routes of the change before.
+ *
+ * Main creates, configures and destroys. Lifetime: longer than the threads, shorter than the
+ * shards.
+ */
+#pragma once
+
+#include "lpm/base.h"
+#include "lpm/prefix.h"
+
+#include <jansson.h>
+
+struct config;
+struct layers;
+struct rpki;
+struct vrps;
+
+struct rpki_config {
+	const struct layers *layers;
+	/* Reports an event on main; takes `members` over. */
+	void (*report)(void *ctx, const char *topic, json_t *members);
+	void *ctx;
+};
+
+/* 0, -ENOMEM. */
+int rpki_create(const struct rpki_config *c, struct rpki **out) RUNS_ON(role_main);
+/* Starts the thread, after the threads of the shards: *out. 0, -errno. */
+struct thread;
+int rpki_start(struct rpki *r, const unsigned *cpus, unsigned cpu_count, struct thread **out)
+	RUNS_ON(role_main);
+/* After the end of all threads. */
+void rpki_destroy(struct rpki *r) RUNS_ON(role_main);
+/* The caches of `c`, from now on; a cache with an equal address, port and password keeps its connection. */
+void rpki_configure(struct rpki *r, const struct config *c) RUNS_ON(role_main);
+/* The published VRPs, lent until the next turn of main; NULL: none were published yet. */
+struct vrps *rpki_vrps(const struct rpki *r) RUNS_ON(role_main);
+
+/* The result of rpki.summary. */
+json_t *rpki_summary(struct rpki *r) RUNS_ON(role_main);
