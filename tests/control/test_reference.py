@@ -7,6 +7,7 @@ promtool; else the exit status is 77.
 usage: test_reference.py KEELD
 """
 import http.client
+import os
 import re
 import shutil
 import subprocess
