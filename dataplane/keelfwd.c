@@ -741,6 +741,27 @@ finish(struct keelfwd *k)
 	free(k->config);
 }
 
+/* Type=notify of systemd: the socket listens. */
+static void
+notify_ready(void)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	size_t n = path != NULL ? strlen(path) : 0;
+	int fd;
+
+	if (n == 0 || n >= sizeof(to.sun_path))
+		return;
+	memcpy(to.sun_path, path, n);
+	if (to.sun_path[0] == '@')
+		to.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	(void)!sendto(fd, "READY=1", 7, MSG_NOSIGNAL, (const struct sockaddr *)&to,
+		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
+	if (fd >= 0)
+		(void)close(fd);
+}
+
 static int
 usage(FILE *out)
 {
@@ -810,6 +831,7 @@ main(int argc, char **argv)
 		note("start-failed folder=%s error=\"%s\"", k.state_dir, strerror(-rc));
 		return 1;
 	}
+	notify_ready();
 	if (ready >= 0) {
 		(void)!write(ready, "", 1);
 		(void)close(ready);

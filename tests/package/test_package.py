@@ -24,7 +24,7 @@ PACKAGES = os.path.join(ROOT, "build", "package")
 PROGRAMS = ["/usr/sbin/keeld", "/usr/sbin/keeld-bgp", "/usr/sbin/keelfwd", "/usr/bin/keelctl"] + ["/usr/lib/keelbench/build/tests/bench/" + e for e in
                                                        ("bare", "crowd", "fan", "feed", "lab_ports", "probe", "sink")]
 CAPABILITIES = {"cap_net_bind_service": 10, "cap_net_admin": 12, "cap_net_raw": 13, "cap_ipc_lock": 14, "cap_bpf": 39}
-EXPOSURE = {"keel": 3.0, "keel-bgp": 2.0}
+EXPOSURE = {"keel": 3.0, "keel-bgp": 2.0, "keel-forwarder": 3.0}
 README_TEST = os.path.join(ROOT, "tests", "control", "test_readme.py")
 FIRST_ROUTER_S = 60  # from the begin of the installation
 DEMO_S = 600
@@ -259,6 +259,34 @@ class Installed(unittest.TestCase):
         self.sh("systemctl stop keel")
         self.assertNotIn("xdp", self.sh("ip link show east").split("link/ether")[0])
 
+    def test_10_forwarder(self):
+        """With the drop-in, ports and workers are in keel-forwarder.service: keeld has CAP_NET_BIND_SERVICE alone, a restart of keel.service adopts the forwarder, and
+        both come back after the end of the forwarder."""
+        self.sh("mkdir -p /etc/systemd/system/keel.service.d && cp /usr/share/keel/forwarder.conf /etc/systemd/system/keel.service.d/ && systemctl daemon-reload")
+        self.addCleanup(self.sh, "systemctl stop keel keel-forwarder; rm -rf /etc/systemd/system/keel.service.d; systemctl daemon-reload")
+        self.configure(self.dataplane())
+        self.start("keel")
+        s, mask = self.process("keel"), 1 << CAPABILITIES["cap_net_bind_service"]
+        self.assertEqual([int(s[n], 16) for n in ("CapInh", "CapPrm", "CapEff", "CapAmb")], [0, mask, mask, 0])
+        self.assertEqual((s["Uid"].split()[0], s["NoNewPrivs"], s["Seccomp"]), (self.sh("id -u keel").strip(), "1", "2"))
+        s, mask = self.process("keel-forwarder"), self.capabilities("keel-forwarder")
+        self.assertEqual([int(s[n], 16) for n in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")], [0, mask, mask, mask, 0])
+        self.assertEqual((s["Uid"].split()[0], s["NoNewPrivs"], s["Seccomp"]), (self.sh("id -u keel-forwarder").strip(), "1", "2"))
+        self.assertIn('"mismatches": []', json.dumps(json.loads(self.sh("keelctl --json rpc fib.audit"))))
+        self.assertNotRegex(self.journal("keel"), r"host-not-set|address-not-set|port-failed|listen-failed|rights-")
+        self.assertIn("192.0.2.1", self.sh("ip address show east"))
+        pid = self.show("keel-forwarder", "MainPID")
+        self.sh("systemctl restart keel")
+        self.assertEqual(self.show("keel-forwarder", "MainPID"), pid)
+        self.assertIn("adopted=yes", self.journal("keel"))
+        self.sh("kill -KILL " + pid)
+        wait_for("restart of both", lambda: self.show("keel-forwarder", "MainPID") not in ("0", pid) and self.show("keel", "ActiveState") == "active" and
+                 self.c.status("keelctl show version")[0] == 0)
+        self.sh("systemctl kill --signal=INT keel")
+        wait_for("the end of keel", lambda: self.show("keel", "ActiveState") == "inactive")
+        self.sh("systemctl stop keel-forwarder")
+        self.assertNotIn("xdp", self.sh("ip link show east").split("link/ether")[0])
+
     def without(self, unit, capability):
         """Without one of its capabilities, the unit logs which one is missing."""
         names = [c for c in sorted(CAPABILITIES, key=CAPABILITIES.get) if self.capabilities(unit) >> CAPABILITIES[c] & 1 and c != capability]
@@ -325,9 +353,9 @@ class Installed(unittest.TestCase):
     def test_14_purge(self):
         self.sh("systemctl enable keel-bgp; dpkg --purge keelbench keel; systemctl daemon-reload")
         self.assertEqual(self.sh("pgrep -x keeld", check=False), "")
-        self.assertEqual(self.sh("getent passwd keel; getent group keel", check=False), "")
+        self.assertEqual(self.sh("getent passwd keel keel-forwarder; getent group keel keel-forwarder", check=False), "")
         self.assertEqual(self.files() - self.before, set())
-        self.assertEqual(self.sh("ls -d /run/keel /var/lib/keel /etc/keel 2>/dev/null", check=False), "")
+        self.assertEqual(self.sh("ls -d /run/keel /run/keel-forwarder /var/lib/keel /var/lib/keel-forwarder /etc/keel 2>/dev/null", check=False), "")
 
 
 if __name__ == "__main__":
