@@ -11,12 +11,14 @@
 #include "dataplane/forwarder_wire.h"
 #include "dataplane/host_netlink.h"
 #include "dataplane/host_path.h"
+#include "dataplane/kept_addresses.h"
 #include "dataplane/port.h"
 #include "dataplane/port_impl.h"
 #include "dataplane/tun.h"
 #include "dataplane/worker.h"
 #include "dataplane/worker_impl.h"
 #include "lpm/arena.h"
+#include "lpm/fib.h"
 #include "lpm/region.h"
 #include "lpm/rights.h"
 #include "lpm/tunnel_set.h"
@@ -82,6 +84,7 @@ struct keelfwd {
 	struct tables current, pending; /* read by the workers; of a keeld that has not published */
 	size_t table_bytes;
 	unsigned publications;
+	struct kept_addresses *kept;
 };
 
 static void __attribute__((format(printf, 1, 2))) note(const char *format, ...)
@@ -131,7 +134,7 @@ parse_one(struct parsed *p, const char *key, const char *value)
 	else if (strcmp(key, "device") == 0 && port != NULL)
 		port->device = value;
 	else if (strcmp(key, "vrf") == 0 && port != NULL)
-		port->vrf.v = (uint16_t)number;
+		port->vrf.v = number < FIB_VRF_MAX ? (uint16_t)number : FIB_VRF_MAX;
 	else if (strcmp(key, "mpls") == 0 && port != NULL)
 		port->mpls = number != 0;
 	else if (strcmp(key, "mtu") == 0 && port != NULL)
@@ -165,7 +168,7 @@ parse(struct parsed *p, char *text, size_t bytes)
 		at = value;
 	}
 	for (unsigned i = 0; i < p->port_count; i++) {
-		if (p->port[i].device == NULL)
+		if (p->port[i].device == NULL || p->port[i].vrf.v >= FIB_VRF_MAX)
 			return -EINVAL;
 		p->port[i].queue_workers = p->queue_worker[i];
 	}
@@ -404,6 +407,7 @@ on_start(struct keelfwd *k, const struct client *c, char *text, size_t bytes)
 		k->end = a->result != 0;
 	}
 	tables_close(&k->pending);
+	kept_addresses_age(k->kept);
 	if (a->result == 0) {
 		a->result = tables_open(&k->pending, k->table_bytes, k->current.place);
 		if (a->result != 0)
@@ -426,6 +430,16 @@ on_start(struct keelfwd *k, const struct client *c, char *text, size_t bytes)
 	fds[1] = k->pending.fd;
 	note("keeld-attached adopted=%s", adopted ? "yes" : "no");
 	return answer(c, &out, FORWARDER_START, fds, 2);
+}
+
+static void
+remove_address(enum kept_kind kind, struct vrf_id vrf, const struct ip_addr *addr)
+	RUNS_ON(role_host) RUNS_ON(role_main)
+{
+	if (kind == KEPT_PEER)
+		host_path_peer_set(vrf, addr, false);
+	else
+		(void)port_local_address_set(vrf, addr, false);
 }
 
 static int
@@ -453,6 +467,7 @@ publish(struct keelfwd *k, const struct forwarder_publish *p, struct dataplane_e
 	k->current = k->pending;
 	k->pending.place = NO_PLACE;
 	k->publications++;
+	kept_addresses_sweep(k->kept, remove_address);
 	return 0;
 }
 
@@ -469,14 +484,36 @@ on_publish(struct keelfwd *k, const struct client *c, const struct forwarder_mes
 	return answer(c, &out, FORWARDER_PUBLISH, NULL, 0);
 }
 
+static bool
+is_address(const struct forwarder_port *p)
+{
+	return p->vrf.v < FIB_VRF_MAX && (p->addr.afi == AFI_IPV4 || p->addr.afi == AFI_IPV6);
+}
+
+/* Sets an address of a peer or of this host in all ports of a VRF. 0, -errno. */
 static int
-on_port(const struct client *c, const struct forwarder_message *m) RUNS_ON(role_host)
-	RUNS_ON(role_main)
+set_address(struct keelfwd *k, enum kept_kind kind, const struct forwarder_port *p)
+	RUNS_ON(role_host) RUNS_ON(role_main)
+{
+	bool present = p->present != 0;
+	int rc = is_address(p) ? kept_addresses_set(k->kept, kind, p->vrf, &p->addr, present)
+			       : -EINVAL;
+
+	if (rc == 0 && kind == KEPT_PEER)
+		host_path_peer_set(p->vrf, &p->addr, present);
+	else if (rc == 0)
+		rc = port_local_address_set(p->vrf, &p->addr, present);
+	return rc;
+}
+
+static int
+on_port(struct keelfwd *k, const struct client *c, const struct forwarder_message *m)
+	RUNS_ON(role_host) RUNS_ON(role_main)
 {
 	struct forwarder_message out = {0};
 	struct forwarder_port_answer *a = &out.port_answer;
 	const struct forwarder_port *p = &m->port;
-	uint16_t port = (uint16_t)p->port;
+	uint16_t port = p->port < PORTS_MAX ? (uint16_t)p->port : PORTS_MAX;
 	bool changed = false;
 
 	if (m->head.type == FORWARDER_COUNTERS) {
@@ -484,13 +521,13 @@ on_port(const struct client *c, const struct forwarder_message *m) RUNS_ON(role_
 	} else if (m->head.type == FORWARDER_HOST_COUNTERS) {
 		a->changed = port < port_count() && host_path_counters(port, a->host);
 	} else if (m->head.type == FORWARDER_PEER) {
-		host_path_peer_set(p->vrf, &p->addr, p->present != 0);
+		a->result = set_address(k, KEPT_PEER, p);
 	} else if (m->head.type == FORWARDER_REFRESH) {
 		a->result = port_refresh(port, &changed);
 		a->changed = changed;
 	} else if (m->head.type == FORWARDER_LOCAL_ADDRESS) {
-		a->result = port_local_address_set(p->vrf, &p->addr, p->present != 0);
-	} else if (port < port_count()) {
+		a->result = set_address(k, KEPT_LOCAL, p);
+	} else if (port < port_count() && (p->afi == AFI_IPV4 || p->afi == AFI_IPV6)) {
 		port_icmp_source_set(port, (enum afi)p->afi, &p->addr);
 	}
 	return answer(c, &out, m->head.type, NULL, 0);
@@ -552,11 +589,11 @@ on_message(struct keelfwd *k, struct client *c, const struct forwarder_message *
 	if (c->role == FORWARDER_MAIN &&
 		(m->head.type == FORWARDER_COUNTERS || m->head.type == FORWARDER_HOST_COUNTERS ||
 			m->head.type == FORWARDER_PEER))
-		return on_port(c, m);
+		return on_port(k, c, m);
 	if (c->role == FORWARDER_HOST &&
 		(m->head.type == FORWARDER_REFRESH || m->head.type == FORWARDER_LOCAL_ADDRESS ||
 			m->head.type == FORWARDER_ICMP_SOURCE))
-		return on_port(c, m);
+		return on_port(k, c, m);
 	if ((c->role == FORWARDER_MAIN || c->role == FORWARDER_HOST) &&
 		m->head.type == FORWARDER_NETLINK)
 		return on_netlink(k, c, tail, tail_bytes);
@@ -738,6 +775,7 @@ finish(struct keelfwd *k)
 	if (k->arena != NULL)
 		arena_destroy(k->arena);
 	region_destroy(k->state);
+	kept_addresses_destroy(k->kept);
 	free(k->config);
 }
 
@@ -819,9 +857,10 @@ main(int argc, char **argv)
 		k.client[i] = (struct client){.fd = -1, .role = FORWARDER_ROLES};
 	(void)clock_gettime(CLOCK_MONOTONIC, &now);
 	k.started_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	k.kept = kept_addresses_create();
 	k.signals = signalfd(-1, &set, SFD_CLOEXEC);
 	k.listener = listen_at(k.socket);
-	if (k.signals < 0 || k.listener < 0) {
+	if (k.signals < 0 || k.listener < 0 || k.kept == NULL) {
 		note("start-failed socket=%s error=\"%s\"", k.socket,
 			strerror(k.listener < 0 ? -k.listener : errno));
 		return 1;

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Parts of keelfwd: the requests to the kernel that keelfwd executes for keeld, and the addresses that outlive keeld. */
+#include "dataplane/host_netlink.h"
+#include "dataplane/kept_addresses.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <linux/if_addr.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define OWN 7
+#define OTHER 8
+
+/* ---- requests to the kernel ---- */
+
+struct request {
+	struct nlmsghdr head;
+	union {
+		struct ndmsg neighbor;
+		struct ifaddrmsg address;
+		struct ifinfomsg link;
+		char room[64];
+	};
+};
+
+static bool
+is_own(void *ctx, unsigned ifindex)
+{
+	(void)ctx;
+	return ifindex == OWN;
+}
+
+static bool
+permits(struct request r, uint16_t type, size_t body)
+{
+	r.head.nlmsg_type = type;
+	r.head.nlmsg_len = (uint32_t)(sizeof(r.head) + body);
+	return host_netlink_permits(&r, r.head.nlmsg_len, is_own, NULL);
+}
+
+static void
+test_neighbors(void **state)
+{
+	struct request r = {.neighbor = {.ndm_family = AF_INET, .ndm_ifindex = OWN}};
+
+	(void)state;
+	assert_true(permits(r, RTM_NEWNEIGH, sizeof(r.neighbor) + 8));
+	assert_true(permits(r, RTM_DELNEIGH, sizeof(r.neighbor)));
+	assert_false(permits(r, RTM_NEWNEIGH, sizeof(r.neighbor) - 1));
+	r.neighbor.ndm_family = AF_INET6;
+	assert_true(permits(r, RTM_NEWNEIGH, sizeof(r.neighbor)));
+	r.neighbor.ndm_family = AF_BRIDGE;
+	assert_false(permits(r, RTM_NEWNEIGH, sizeof(r.neighbor)));
+	r.neighbor = (struct ndmsg){.ndm_family = AF_INET, .ndm_ifindex = OTHER};
+	assert_false(permits(r, RTM_NEWNEIGH, sizeof(r.neighbor)));
+	assert_false(permits(r, RTM_DELNEIGH, sizeof(r.neighbor)));
+	r.neighbor.ndm_ifindex = 0;
+	assert_false(permits(r, RTM_NEWNEIGH, sizeof(r.neighbor)));
+	r.neighbor.ndm_ifindex = -1;
+	assert_false(permits(r, RTM_NEWNEIGH, sizeof(r.neighbor)));
+}
+
+static void
+test_addresses(void **state)
+{
+	struct request r = {.address = {.ifa_family = AF_INET6, .ifa_index = OWN}};
+
+	(void)state;
+	assert_true(permits(r, RTM_NEWADDR, sizeof(r.address) + 20));
+	assert_true(permits(r, RTM_DELADDR, sizeof(r.address) + 20));
+	assert_false(permits(r, RTM_NEWADDR, sizeof(r.address) - 1));
+	r.address.ifa_index = OTHER;
+	assert_false(permits(r, RTM_NEWADDR, sizeof(r.address) + 20));
+	r.address = (struct ifaddrmsg){.ifa_family = AF_PACKET, .ifa_index = OWN};
+	assert_false(permits(r, RTM_NEWADDR, sizeof(r.address) + 20));
+}
+
+static void
+test_links(void **state)
+{
+	const struct ifinfomsg up = {.ifi_index = OWN, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
+	struct request r = {.link = up};
+
+	(void)state;
+	assert_true(permits(r, RTM_NEWLINK, sizeof(r.link)));
+	assert_false(permits(r, RTM_NEWLINK, sizeof(r.link) + 8)); /* an attribute */
+	r.link.ifi_index = OTHER;
+	assert_false(permits(r, RTM_NEWLINK, sizeof(r.link)));
+	r.link = up;
+	r.link.ifi_flags = 0; /* down */
+	assert_false(permits(r, RTM_NEWLINK, sizeof(r.link)));
+	r.link = up;
+	r.link.ifi_change = IFF_UP | IFF_PROMISC;
+	assert_false(permits(r, RTM_NEWLINK, sizeof(r.link)));
+}
+
+static void
+test_other_requests(void **state)
+{
+	struct request r = {.neighbor = {.ndm_family = AF_INET, .ndm_ifindex = OWN}};
+
+	(void)state;
+	for (unsigned type = 0; type < 256; type++) {
+		bool known = type == RTM_NEWNEIGH || type == RTM_DELNEIGH || type == RTM_NEWADDR ||
+			     type == RTM_DELADDR;
+
+		assert_int_equal(permits(r, (uint16_t)type, sizeof(r.neighbor)), known);
+	}
+	/* a second message behind the first, and a message longer than the datagram */
+	r.head = (struct nlmsghdr){
+		.nlmsg_type = RTM_NEWNEIGH, .nlmsg_len = sizeof(r.head) + sizeof(r.neighbor)};
+	assert_true(host_netlink_permits(&r, r.head.nlmsg_len, is_own, NULL));
+	assert_false(host_netlink_permits(&r, r.head.nlmsg_len + 16, is_own, NULL));
+	assert_false(host_netlink_permits(&r, r.head.nlmsg_len - 1, is_own, NULL));
+	assert_false(host_netlink_permits(&r, sizeof(r.head) - 1, is_own, NULL));
+}
+
+/* ---- addresses that outlive keeld ---- */
+
+static struct ip_addr removed[4];
+static enum kept_kind removed_kind[4];
+static unsigned removed_count;
+
+static void
+note_removed(enum kept_kind kind, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	(void)vrf;
+	assert_true(removed_count < 4);
+	removed_kind[removed_count] = kind;
+	removed[removed_count++] = *addr;
+}
+
+static void
+test_kept(void **state)
+{
+	const struct vrf_id vrf = {0}, other = {1};
+	struct kept_addresses *k = kept_addresses_create();
+	struct ip_addr a = {.afi = AFI_IPV4, .b = {192, 0, 2, 1}},
+		       b = {.afi = AFI_IPV4, .b = {192, 0, 2, 2}};
+
+	(void)state;
+	assert_non_null(k);
+	assert_int_equal(kept_addresses_set(k, KEPT_PEER, vrf, &a, true), 0);
+	assert_int_equal(kept_addresses_set(k, KEPT_LOCAL, vrf, &a, true), 0);
+	assert_int_equal(kept_addresses_set(k, KEPT_PEER, vrf, &b, true), 0);
+	assert_int_equal(kept_addresses_set(k, KEPT_PEER, vrf, &b, false), 0);
+	kept_addresses_sweep(k, note_removed);
+	assert_int_equal(removed_count, 0); /* all of the present keeld */
+	kept_addresses_age(k);
+	/* the next keeld has the local address, and a peer of the same address in another instance */
+	assert_int_equal(kept_addresses_set(k, KEPT_LOCAL, vrf, &a, true), 0);
+	assert_int_equal(kept_addresses_set(k, KEPT_PEER, other, &a, true), 0);
+	kept_addresses_sweep(k, note_removed);
+	assert_int_equal(removed_count, 1);
+	assert_int_equal(removed_kind[0], KEPT_PEER);
+	assert_true(addr_equal(&removed[0], &a));
+	kept_addresses_sweep(k, note_removed);
+	assert_int_equal(removed_count, 1);
+	for (unsigned i = 0; i < 1000; i++) {
+		b.b[2] = (uint8_t)(i >> 8);
+		b.b[3] = (uint8_t)i;
+		assert_int_equal(kept_addresses_set(k, KEPT_PEER, vrf, &b, true), 0);
+	}
+	kept_addresses_destroy(k);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_neighbors),
+		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_links),
+		cmocka_unit_test(test_other_requests),
+		cmocka_unit_test(test_kept),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
