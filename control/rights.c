@@ -342,7 +342,7 @@ int
 keeld_calls_limit(struct keeld *k)
 {
 	scmp_filter_ctx f = seccomp_init(SCMP_ACT_KILL_PROCESS);
-	int rc = f != NULL ? 0 : -ENOMEM;
+	int rc = f != NULL ? 0 : -ENOTSUP; /* or seccomp(2) is forbidden */
 
 	if (rc == 0)
 		rc = seccomp_attr_set(f, SCMP_FLTATR_CTL_TSYNC, 1);
