@@ -83,6 +83,12 @@ struct port {
 	bool reserved; /* reserved by xdp_reserve(); to be released by xdp_release() */
 	bool own_program; /* the device arguments name no other program */
 	int xdp_socket;
+	/* AF_XDP: the devices of all queues after the first, because the driver gives veth only one */
+	struct {
+		uint16_t ethdev;
+		int socket;
+	} more[PORT_QUEUES_MAX - 1];
+	unsigned more_count, own_queues; /* own_queues: sockets of the port in all */
 	bool host_path; /* port_config.host_path */
 	enum host_way way;
 	struct port_host host;
@@ -554,8 +560,49 @@ netns_of(const struct port *p)
 	return p->netns.fd >= 0 ? &p->netns : NULL;
 }
 
+/* The receive queues of a kernel interface. */
+static unsigned
+interface_queues(const char *iface)
+{
+	struct ethtool_channels c = {.cmd = ETHTOOL_GCHANNELS};
+	struct ifreq r = {.ifr_data = (void *)&c};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	unsigned n = 0;
+
+	(void)snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", iface);
+	if (fd >= 0 && ioctl(fd, SIOCETHTOOL, &r) == 0)
+		n = c.combined_count + c.rx_count;
+	if (fd >= 0)
+		close(fd);
+	return n > 0 ? n : 1;
+}
+
+/*
+ * A packet in a receive queue without socket would be lost, so a port needs all of them, unless the
+ * device names its queues.
+ */
 static int
-reserve_interface(struct port *p, const char *device, struct dataplane_error *err)
+choose_xdp_queues(struct port *p, const char *device, unsigned queues, struct dataplane_error *err)
+{
+	char value[256];
+
+	p->own_queues = 1;
+	if (device_argument(device, "xdp_prog", value, sizeof(value)) ||
+		device_argument(device, "start_queue", value, sizeof(value)) ||
+		device_argument(device, "queue_count", value, sizeof(value)))
+		return 0;
+	p->own_queues = interface_queues(p->iface);
+	if (p->own_queues > PORT_QUEUES_MAX || (queues > 0 && queues < p->own_queues))
+		return dataplane_fail(err, -EINVAL,
+			"port %s: %s has %u receive queues, and the port would use %u: set the "
+			"number with `ethtool -L %s`",
+			p->name, p->iface, p->own_queues, queues > 0 ? queues : PORT_QUEUES_MAX,
+			p->iface);
+	return 0;
+}
+
+static int
+reserve_interface(struct port *p, const char *device, unsigned queues, struct dataplane_error *err)
 {
 	char count[16];
 	int rc;
@@ -572,6 +619,9 @@ reserve_interface(struct port *p, const char *device, struct dataplane_error *er
 	if (p->ifindex == 0)
 		return dataplane_fail(
 			err, -ENODEV, "port %s: interface %s does not exist", p->name, p->iface);
+	rc = choose_xdp_queues(p, device, queues, err);
+	if (rc != 0)
+		return rc;
 	if (!dp->object_written) {
 		rc = xdp_write_object(dp->object_path);
 		if (rc != 0)
@@ -697,6 +747,16 @@ is_xdp_socket(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_XDP;
 }
 
+static bool
+has_socket(const struct port *p, int fd)
+{
+	bool has = p->xdp_socket == fd;
+
+	for (unsigned i = 0; i < p->more_count; i++)
+		has |= p->more[i].socket == fd;
+	return has;
+}
+
 /*
  * Returns the AF_XDP socket of the newest port, or -1. The driver opens the sockets and gives no
  * access to them, so this function searches the descriptors of the process for the only AF_XDP
@@ -721,8 +781,9 @@ find_xdp_socket(void)
 		if (getsockopt((int)fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) != 0 ||
 			domain != AF_XDP)
 			continue;
-		for (unsigned i = 0; i < dp->port_count; i++)
-			known |= dp->port[i].xdp_socket == (int)fd;
+		/* the port after the last is being opened */
+		for (unsigned i = 0; i <= dp->port_count && i < PORTS_MAX; i++)
+			known |= has_socket(&dp->port[i], (int)fd);
 		if (!known)
 			found = (int)fd;
 	}
@@ -901,20 +962,28 @@ port_start(
 }
 
 static void
+device_stop(uint16_t ethdev, int socket)
+{
+	(void)rte_eth_dev_stop(ethdev);
+	(void)rte_eth_dev_close(ethdev);
+	/*
+	 * Seen with 22.11 and libxdp 1.3: the driver does not close the socket, and the queue
+	 * stays in use.
+	 */
+	if (socket >= 0 && is_xdp_socket(socket))
+		(void)close(socket);
+}
+
+static void
 port_stop(struct port *p)
 {
 	if (p->host.fd >= 0)
 		(void)close(p->host.fd);
 	p->host.fd = -1;
-	(void)rte_eth_dev_stop(p->ethdev);
-	(void)rte_eth_dev_close(p->ethdev);
-	/*
-	 * Seen with 22.11 and libxdp 1.3: the driver does not close the socket, and the queue
-	 * stays in use.
-	 */
-	if (p->xdp_socket >= 0 && is_xdp_socket(p->xdp_socket))
-		(void)close(p->xdp_socket);
+	device_stop(p->ethdev, p->xdp_socket);
 	p->xdp_socket = -1;
+	for (; p->more_count > 0; p->more_count--)
+		device_stop(p->more[p->more_count - 1].ethdev, p->more[p->more_count - 1].socket);
 }
 
 /* Stops and closes the port in the namespace of its interface, where the program is detached. */
@@ -1124,6 +1193,68 @@ port_init(struct port *p, const struct port_config *c)
 	(void)snprintf(p->name, sizeof(p->name), "%s", c->name);
 }
 
+/*
+ * Opens a device for a further queue of an AF_XDP port. Its driver attaches a copy of the program;
+ * the program of the last queue stays, and gets the sockets of all queues.
+ */
+static int
+open_queue(struct port *p, unsigned queue, struct dataplane_error *err)
+{
+	struct port one = *p; /* for the functions of a port with one device */
+	char full[1024];
+	bool soft;
+	int rc = xdp_detach(dp->xdp, p->ifindex, err);
+
+	(void)snprintf(full, sizeof(full),
+		"net_af_xdp_%u_%u,iface=%s,start_queue=%u,queue_count=1,xdp_prog=%s", p->ifindex,
+		queue, p->iface, queue, dp->object_path);
+	if (rc == 0)
+		rc = probe(&one, full, full, &soft, err);
+	if (rc != 0)
+		return rc;
+	one.xdp_socket = -1;
+	one.more_count = 0;
+	rc = port_start(&one, full, true, 1, err);
+	if (rc != 0) {
+		device_stop(one.ethdev, one.xdp_socket);
+		return rc;
+	}
+	p->more[p->more_count].ethdev = one.ethdev;
+	p->more[p->more_count++].socket = one.xdp_socket;
+	return 0;
+}
+
+static int
+open_more_queues(struct port *p, struct dataplane_error *err)
+{
+	int rc = 0;
+
+	for (unsigned q = 1; rc == 0 && q < p->own_queues; q++)
+		rc = open_queue(p, q, err);
+	if (p->more_count > 0)
+		p->rx_queues = p->tx_queues = 1 + p->more_count;
+	return rc;
+}
+
+/* The program exists once the last queue is open. */
+static int
+attach_sockets(struct port *p, struct dataplane_error *err)
+{
+	int fd[PORT_QUEUES_MAX], rc;
+
+	rc = xdp_attach_check(dp->xdp, p->vrf, p->ifindex, &dp->host_limits, err);
+	if (rc != 0 || p->more_count == 0)
+		return rc;
+	fd[0] = p->xdp_socket;
+	for (unsigned i = 0; i < p->more_count; i++)
+		fd[1 + i] = p->more[i].socket;
+	rc = xdp_sockets_set(dp->xdp, p->ifindex, fd, 1 + p->more_count);
+	return rc == 0 ? 0
+		       : dataplane_fail(err, rc,
+				 "port %s: the XDP program has no room for %u queues: %s", p->name,
+				 1 + p->more_count, strerror(-rc));
+}
+
 /* Opens and starts the device, in the namespace of its interface. */
 static int
 port_open(struct port *p, const char *device, unsigned queues, struct dataplane_error *err)
@@ -1134,7 +1265,7 @@ port_open(struct port *p, const char *device, unsigned queues, struct dataplane_
 
 	p->xdp = is_af_xdp(device);
 	if (p->xdp)
-		rc = reserve_interface(p, device, err);
+		rc = reserve_interface(p, device, queues, err);
 	if (rc == 0)
 		rc = complete_device(p, device, full, sizeof(full), err);
 	if (rc == 0)
@@ -1142,8 +1273,10 @@ port_open(struct port *p, const char *device, unsigned queues, struct dataplane_
 	if (rc != 0)
 		goto fail;
 	rc = port_start(p, device, soft, queues, err);
+	if (rc == 0)
+		rc = open_more_queues(p, err);
 	if (rc == 0 && p->own_program)
-		rc = xdp_attach_check(dp->xdp, p->vrf, p->ifindex, &dp->host_limits, err);
+		rc = attach_sockets(p, err);
 	if (rc == 0)
 		rc = choose_interface(p, device, soft, err);
 	if (rc == 0)
@@ -1454,11 +1587,13 @@ port_ethdev(uint16_t port)
 }
 
 int
-port_xdp_socket(uint16_t port)
+port_xdp_socket(uint16_t port, unsigned queue)
 {
 	const struct port *p = port_find(port);
 
-	return p != NULL ? p->xdp_socket : -1;
+	if (p == NULL || (queue > 0 && queue > p->more_count))
+		return -1;
+	return queue == 0 ? p->xdp_socket : p->more[queue - 1].socket;
 }
 
 unsigned
@@ -1483,12 +1618,26 @@ port_queue_worker(uint16_t port, unsigned queue)
 	return (port + queue) % dp->worker_count;
 }
 
-uint16_t
+static struct port_queue
+queue_of(const struct port *p, unsigned queue)
+{
+	if (queue > 0 && queue <= p->more_count)
+		return (struct port_queue){.ethdev = p->more[queue - 1].ethdev};
+	return (struct port_queue){.ethdev = p->ethdev, .queue = (uint16_t)queue};
+}
+
+struct port_queue
+port_rx_queue(uint16_t port, unsigned queue)
+{
+	return queue_of(&dp->port[port], queue);
+}
+
+struct port_queue
 port_tx_queue(uint16_t port, unsigned worker, struct tx_lock **lock)
 {
 	struct port *p = &dp->port[port];
-	uint16_t queue = (uint16_t)(worker % p->tx_queues);
+	unsigned queue = worker % p->tx_queues;
 
 	*lock = p->tx_queues < dp->worker_count ? &p->tx_lock[queue % TX_LOCKS] : NULL;
-	return queue;
+	return queue_of(p, queue);
 }

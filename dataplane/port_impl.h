@@ -37,8 +37,8 @@ void port_xdp_peer_set(struct vrf_id vrf, const struct ip_addr *addr, bool prese
 /* A pool whose buffers each port can send, for workers; NULL: there is no port. */
 struct rte_mempool *port_copy_pool(void);
 
-/* The AF_XDP socket, or -1. The driver owns the socket. */
-int port_xdp_socket(uint16_t port);
+/* The AF_XDP socket of a queue, or -1. The driver owns the socket. */
+int port_xdp_socket(uint16_t port, unsigned queue);
 /*
  * Address of the port's MAC address for workers: six bytes, then zeros. Valid while the port
  * exists.
@@ -56,8 +56,13 @@ struct rte_mempool *port_own_pool(void);
 struct tx_lock {
 	alignas(CACHE_LINE) _Atomic bool held;
 };
+/* The place of a queue in ethdev: an AF_XDP port has a device for each queue. */
+struct port_queue {
+	uint16_t ethdev, queue;
+};
+struct port_queue port_rx_queue(uint16_t port, unsigned queue);
 /* The transmit queue of a worker. *lock: NULL, or taken while the queue is used. */
-uint16_t port_tx_queue(uint16_t port, unsigned worker, struct tx_lock **lock);
+struct port_queue port_tx_queue(uint16_t port, unsigned worker, struct tx_lock **lock);
 /* The main lcore is 0, worker i is lcore i + 1. */
 unsigned dataplane_worker_count(void);
 unsigned dataplane_worker_cpu(unsigned worker);

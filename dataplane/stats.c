@@ -37,40 +37,51 @@ drop_reason_rfc(enum drop_reason r)
 
 /* Losses of the AF_XDP socket: counted by the kernel since the socket was created. */
 static void
-xdp_counters_get(int fd, struct port_counters *out)
+xdp_counters_add(int fd, struct port_counters *out)
 {
 	struct xdp_statistics s = {0};
 	socklen_t len = sizeof(s);
 
 	if (fd < 0 || getsockopt(fd, SOL_XDP, XDP_STATISTICS, &s, &len) != 0)
 		return;
-	out->xdp_rx_dropped = s.rx_dropped;
-	out->xdp_rx_ring_full = s.rx_ring_full;
-	out->xdp_fill_empty = s.rx_fill_ring_empty_descs;
+	out->xdp_rx_dropped += s.rx_dropped;
+	out->xdp_rx_ring_full += s.rx_ring_full;
+	out->xdp_fill_empty += s.rx_fill_ring_empty_descs;
+}
+
+static int
+device_counters_add(uint16_t ethdev, struct port_counters *out)
+{
+	struct rte_eth_stats s;
+	int rc = rte_eth_stats_get(ethdev, &s);
+
+	if (rc != 0)
+		return rc;
+	out->rx_packets += s.ipackets;
+	out->tx_packets += s.opackets;
+	out->rx_bytes += s.ibytes;
+	out->tx_bytes += s.obytes;
+	out->rx_missed += s.imissed;
+	return 0;
 }
 
 int
 port_counters_get(uint16_t port, struct port_counters *out)
 {
-	struct rte_eth_stats s;
-	int rc;
-
 	memset(out, 0, sizeof(*out));
 	if (port >= port_count())
 		return -ENOENT;
 	if (forwarder_is_used())
 		return forwarder_counters(port, out);
-	rc = rte_eth_stats_get(port_ethdev(port), &s);
-	if (rc != 0)
-		return rc;
-	out->rx_packets = s.ipackets;
-	out->tx_packets = s.opackets;
-	out->rx_bytes = s.ibytes;
-	out->tx_bytes = s.obytes;
-	out->rx_missed = s.imissed;
-	/* Not s.oerrors: AF_XDP counts these packets there, too. */
+	/* Not oerrors of ethdev: AF_XDP counts these packets there, too. */
 	out->tx_dropped = workers_tx_dropped(port);
-	xdp_counters_get(port_xdp_socket(port), out);
+	for (unsigned q = 0; q == 0 || port_xdp_socket(port, q) >= 0; q++) {
+		int rc = device_counters_add(port_rx_queue(port, q).ethdev, out);
+
+		if (rc != 0)
+			return rc;
+		xdp_counters_add(port_xdp_socket(port, q), out);
+	}
 	return 0;
 }
 

@@ -116,10 +116,11 @@ static void
 add_source(struct worker *w, uint16_t port, unsigned queue)
 {
 	struct source *s = &w->source[w->source_count++];
+	struct port_queue at = port_rx_queue(port, queue);
 
-	s->ethdev = port_ethdev(port);
+	s->ethdev = at.ethdev;
 	s->port = port;
-	s->queue = (uint16_t)queue;
+	s->queue = at.queue;
 	s->vrf = port_vrf(port);
 	s->mpls = port_mpls(port);
 	s->mac = port_mac_place(port);
@@ -207,8 +208,10 @@ worker_init(struct worker *w, const struct workers_config *c, unsigned index)
 	w->glean_forget = hz * GLEAN_FORGET_S;
 	w->port_count = port_count();
 	for (uint16_t port = 0; port < w->port_count; port++) {
-		w->tx[port].ethdev = port_ethdev(port);
-		w->tx[port].queue = port_tx_queue(port, index, &w->tx[port].lock);
+		struct port_queue at = port_tx_queue(port, index, &w->tx[port].lock);
+
+		w->tx[port].ethdev = at.ethdev;
+		w->tx[port].queue = at.queue;
 		w->port_vrf[port] = port_vrf(port);
 		w->driver_may_sleep |= port_is_xdp(port);
 		w->punts |= port_host_way(port) == HOST_WAY_TAP;

@@ -26,9 +26,9 @@ static const unsigned char object[] = {
 };
 
 /* The maps of the program; of local addresses and of peers one for each family. */
-enum { LOCAL_V4, LOCAL_V6, PEERS_V4, PEERS_V6, HOST_BUCKETS, MAPS };
+enum { LOCAL_V4, LOCAL_V6, PEERS_V4, PEERS_V6, HOST_BUCKETS, SOCKETS, MAPS };
 static const char *const map_name[MAPS] = {
-	"local_v4", "local_v6", "peers_v4", "peers_v6", "host_buckets"};
+	"local_v4", "local_v6", "peers_v4", "peers_v6", "host_buckets", "xsks_map"};
 
 /* As in keel_xdp.bpf.c. */
 struct host_bucket {
@@ -393,7 +393,25 @@ xdp_reserve(struct xdp *x, unsigned ifindex, struct dataplane_error *err)
 	*a = (struct attached){.ifindex = ifindex,
 		.netns = netns_here(),
 		.lock = lock,
-		.map = {-1, -1, -1, -1, -1}};
+		.map = {-1, -1, -1, -1, -1, -1}};
+	return 0;
+}
+
+int
+xdp_detach(struct xdp *x, unsigned ifindex, struct dataplane_error *err)
+{
+	return detach_ours(x, ifindex, err);
+}
+
+int
+xdp_sockets_set(struct xdp *x, unsigned ifindex, const int *fd, unsigned count)
+{
+	const struct attached *a = find(x, ifindex);
+
+	for (uint32_t queue = 0; queue < count; queue++)
+		if (a == NULL ||
+			bpf_map_update_elem(a->map[SOCKETS], &queue, &fd[queue], BPF_ANY) != 0)
+			return a != NULL ? -errno : -ENOENT;
 	return 0;
 }
 

@@ -39,6 +39,10 @@ void xdp_notes(struct xdp *x, const char *folder);
  * belongs to another owner or to a running keeld, which `err` names.
  */
 int xdp_reserve(struct xdp *x, unsigned ifindex, struct dataplane_error *err);
+/* Detaches the program of keeld, so that the driver of the next queue attaches its own. */
+int xdp_detach(struct xdp *x, unsigned ifindex, struct dataplane_error *err);
+/* Gives queue i of the interface to socket fd[i], after xdp_attach_check(). Returns 0 or -errno. */
+int xdp_sockets_set(struct xdp *x, unsigned ifindex, const int *fd, unsigned count);
 /*
  * Checks after start that the XDP program of keeld is attached, opens its maps and sets the limits.
  * Returns 0, or -errno with `err`.

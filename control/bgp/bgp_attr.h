@@ -130,4 +130,9 @@ bool update_packer_add(struct update_packer *u, const struct prefix *p, uint32_t
 /* All families. False also for a prefix that the family cannot carry: nlri_form_len(u->form, n) is 0. */
 bool update_packer_add_form(struct update_packer *u, const struct nlri *n);
 size_t update_packer_finish(struct update_packer *u);
+/*
+ * Writes the attributes as a table dump has them (RFC 6396 4.3.4): four-octet AS numbers, and a next hop in MP_REACH_NLRI without AFI, SAFI and NLRI. False:
+ * no room.
+ */
+bool bgp_attrs_encode_table(const struct attr_set *a, enum family f, struct wr *w);
 size_t bgp_end_of_rib_encode(enum family f, uint8_t *buf, size_t size);

@@ -474,3 +474,23 @@ bgp_end_of_rib_encode(enum family f, uint8_t *buf, size_t size)
 	patch_u16(buf + 16, wr_len(&w));
 	return wr_len(&w);
 }
+
+/* RFC 6396 4.3.4: of MP_REACH_NLRI only the length of the next hop and the next hop. */
+bool
+bgp_attrs_encode_table(const struct attr_set *a, enum family f, struct wr *w)
+{
+	static const struct bgp_encode_options o = {.as4 = true, .send_communities = true};
+	bool with_next_hop = f == FAMILY_IPV4_UNICAST && a->next_hop.afi == AFI_IPV4;
+	uint8_t next_hop[BGP_NEXT_HOP_MAX];
+	size_t len;
+
+	if (!bgp_attrs_encode(a, &o, f, with_next_hop, w))
+		return false;
+	if (!with_next_hop && a->next_hop.afi != AFI_NONE) {
+		len = bgp_next_hop_encode(f, &a->next_hop, &a->next_hop_link_local, next_hop);
+		write_header(w, OPTIONAL, ATTR_MP_REACH, len + 1);
+		wr_u8(w, (uint8_t)len);
+		wr_bytes(w, next_hop, len);
+	}
+	return !w->bad;
+}

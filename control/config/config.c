@@ -454,8 +454,8 @@ static const struct config_key port_keys[] = {
 	/*
 	 * Pairs of a receive and a transmit queue of the device. The device divides packets among
 	 * the receive queues by addresses and TCP or UDP ports (RSS). With fewer pairs than workers,
-	 * workers share the transmit queues. Default: one for each worker, as far as the device has
-	 * them.
+	 * workers share the transmit queues. A `net_af_xdp` port takes all queues of the interface
+	 * (`ethtool -L`). Default: one for each worker, as far as the device has them.
 	 */
 	{"queues", config_take_u16, offsetof(struct config_port, queues), 1, 64},
 	/*

@@ -7,7 +7,8 @@
  *	update_group_quick.c   new routes of a window -> messages of the stream
  *	update_group_stream.c  journal and walks -> batches
  *	update_group_batch.c   batches -> messages of the stream
- *	update_group_rules.c   the route of a destination for a group: policy, attributes, next hop
+ *	update_group_rules.c   the route of a destination for a group: policy, labels, comparison of offers
+ *	update_group_exported.c  the exported attributes: AS_PATH, next hop, further attributes
  *	update_group_behind.c  members behind the stream
  *	update_group_split.c   new rules for some members, or for all
  */
@@ -615,6 +616,34 @@ void member_enter(struct update_member *m);
 /* Writes the frame at the beginning (`begin`) or at the end of a walk. False: no room. */
 bool member_frame(struct update_member *m, bool begin, struct output *o) RUNS_ON(role_session);
 void member_first_sent(struct update_member *m, struct output *o) RUNS_ON(role_session);
+
+/* update_group_exported.c */
+/* True if a policy must be run: accept-all is skipped. */
+static inline bool
+policy_runs(const struct update_rules *r)
+{
+	return r->policy != NULL && r->policy != policy_accept_all();
+}
+
+/* True for the path of an internal peer. A route that an instance learned from an internal site is ours in a VPN family. */
+static inline bool
+is_internal(enum route_source kind, struct peer_id from)
+{
+	return kind == SOURCE_INTERNAL && from.v != PEER_SELF.v;
+}
+
+/* remove_private_as and as_override, in place. Runs before policy: AS numbers prepended by policy stay. */
+void as_path_edit(const struct update_rules *r, struct attr_set *s);
+/* RFC 4271 5.1.4, 5.1.5; RFC 4456 8: removes attributes for use within the AS. */
+void internal_attrs_strip(struct attr_set *s, unsigned policy_sets, enum route_source kind);
+/* True if each member's own address replaces the next hop `a`, the result of policy. */
+bool next_hop_is_own(const struct update_group *g, unsigned policy_sets, const struct ip_addr *a,
+	enum route_source kind, struct peer_id from);
+/* Room for sets of `size` octets in both scratch buffers. 0, -ENOMEM. */
+int scratch_reserve(struct update_groups *s, size_t size);
+/* Completes the result of policy, `after`; *s is the result, in a scratch buffer. 0; -E2BIG: too large for any message. */
+int exported_edit(struct update_group *g, unsigned policy_sets, const struct attr_set *after,
+	struct attr_set **s, const struct adj_path *path, const struct shard_peer *source);
 
 /* update_group_rules.c */
 enum forbidden { FORBID_INTERNAL = 1, FORBID_EXTERNAL = 2, FORBID_OTC = 4, FORBID_SITE = 8 };

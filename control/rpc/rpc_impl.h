@@ -20,6 +20,7 @@ struct rpc_audit;
 struct rpc_page;
 struct rpc_peers_walk;
 struct rpc_traces;
+struct rpc_mrt;
 
 /* Copies of the histograms at the last dataplane.stats.reset or control.stats.reset. Methods answer the difference to these copies. */
 enum { RPC_MARK_THREADS = 32 /* main, fib, host, session, shards */, RPC_MARK_FIB = 5 };
@@ -53,6 +54,7 @@ struct rpc_env {
 	uint64_t alarm_checks; /* by the timer */
 	struct rpc_traces *traces; /* NULL: no trace runs */
 	uint32_t last_trace; /* number */
+	struct rpc_mrt *mrt; /* NULL: no dump runs */
 	uint64_t calls_answered, calls_refused;
 	json_t *peer_alarms_since; /* "KIND PEER FAMILY" -> when the alarm began; NULL: no look yet */
 };
@@ -102,8 +104,9 @@ extern const struct rpc_field rpc_histogram_fields[], rpc_route_fields[], rpc_jo
 
 /* End with .name NULL. */
 extern const struct rpc_method rpc_config_methods[], rpc_bgp_methods[], rpc_preview_methods[],
-	rpc_rib_methods[], rpc_fate_methods[], rpc_trace_methods[], rpc_fib_methods[],
-	rpc_vrf_methods[], rpc_rpki_methods[], rpc_control_methods[], rpc_own_methods[];
+	rpc_rib_methods[], rpc_fate_methods[], rpc_trace_methods[], rpc_mrt_methods[],
+	rpc_fib_methods[], rpc_vrf_methods[], rpc_rpki_methods[], rpc_control_methods[],
+	rpc_own_methods[];
 
 /*
  * Sets the error of a call. `path`: JSON Pointer into params. Always NULL, for use in a return statement. A second RPC_INVALID_PARAMS is added
@@ -158,6 +161,7 @@ void rpc_preview_end(struct rpc_env *env) RUNS_ON(role_main);
 void rpc_peers_end(struct rpc_env *env) RUNS_ON(role_main);
 void rpc_audits_end(struct rpc_env *env) RUNS_ON(role_main);
 void rpc_traces_end(struct rpc_env *env) RUNS_ON(role_main);
+void rpc_mrt_end(struct rpc_env *env) RUNS_ON(role_main);
 /* rpc_bgp.c: an element of bgp.peers. */
 struct session_view;
 json_t *rpc_peer_json(struct rpc_env *env, struct peer_id id, const struct config_peer *p,

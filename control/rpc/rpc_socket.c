@@ -669,6 +669,7 @@ rpc_destroy(struct rpc *r)
 	rpc_peers_end(&r->env);
 	rpc_audits_end(&r->env);
 	rpc_traces_end(&r->env);
+	rpc_mrt_end(&r->env);
 	rpc_http_end(r);
 	for (unsigned i = 0; i < RPC_LISTENERS; i++)
 		listener_close(&r->listener[i]);

@@ -101,6 +101,7 @@ const struct rpc_method rpc_control_methods[] = {{0}};
 const struct rpc_method rpc_vrf_methods[] = {{0}};
 const struct rpc_method rpc_fate_methods[] = {{0}};
 const struct rpc_method rpc_trace_methods[] = {{0}};
+const struct rpc_method rpc_mrt_methods[] = {{0}};
 const struct rpc_method rpc_rpki_methods[] = {{0}};
 const struct rpc_method rpc_fib_methods[] = {
 	{"faulty", faulty, NULL, array_result, "Fails", NULL, RPC_READS, RPC_ERROR(RPC_NOT_FOUND)},
@@ -120,6 +121,12 @@ rpc_peers_end(struct rpc_env *env)
 
 void
 rpc_traces_end(struct rpc_env *env)
+{
+	(void)env;
+}
+
+void
+rpc_mrt_end(struct rpc_env *env)
 {
 	(void)env;
 }

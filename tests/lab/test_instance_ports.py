@@ -127,8 +127,9 @@ class Test:
     def isolated(self):
         """keel-policy(7) rule 12: refreshes in red, while blue forwards; then also while blue learns."""
         c = self.c
-        red, blue = (Speaker(self.lab.netns(host), CE, US, 64513, identifier="192.0.2.%d" % (30 + n), capabilities=()).up()
-                     for n, (_, host, _) in enumerate(SITES))
+        # red replays kept routes; blue has route refresh, so that any refresh there sends a message
+        red, blue = (Speaker(self.lab.netns(host), CE, US, 64513, identifier="192.0.2.%d" % (30 + n), capabilities=able).up()
+                     for n, ((_, host, _), able) in enumerate(zip(SITES, ((), (2, 70)))))
         for s in (red, blue):
             s.send(*self.route("20.0.0.0/24"))
         for i in range(50):
