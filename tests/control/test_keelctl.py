@@ -34,7 +34,7 @@ class Usage(unittest.TestCase):
     def test_bad_usage(self):
         self.fails(2, "keelctl --help", "--nonsense")
         self.fails(2, 'word 3 "extenal"', "refresh", "bgp", "extenal", "import")
-        self.fails(2, "ambiguous: route, rib or refresh", "show", "r")
+        self.fails(2, "ambiguous: route, rib, refresh or rpki", "show", "r")
         self.fails(2, 'command 2: word 1 "bpg"', "system-view; bpg 64512")
         self.fails(2, 'command 1: word 1 "frob"', "frob;show rib")
         self.fails(2, "command 1: word 3: a quote or a bracket is not closed", 'commit comment "x')
