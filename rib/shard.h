@@ -285,7 +285,7 @@ int shard_table_find(
 	const struct shard *s, struct vrf_id vrf, enum family family, struct table_id *out);
 /* Any thread; a reader keeps the table until its next quiescent report. NULL: the id is unused. */
 struct dest_table *shard_table(const struct shard *s, struct table_id id);
-/* Of an id in use; the family of an unused id is FAMILY_COUNT. */
+/* Of an id in use; the family of an unused id is FAMILY_COUNT. In a read section. */
 void shard_table_key(
 	const struct shard *s, struct table_id id, struct vrf_id *vrf, enum family *family);
 /* Any thread. Ids in use are below, with gaps; never falls. */

@@ -79,7 +79,7 @@ shards_local(const struct shards *s, struct dest_id id)
 
 /*
  * Main, the only thread that asks for new tables: an id that no shard uses, for
- * shard_table_create() of all shards. TABLE_NONE: all ids are in use.
+ * shard_table_create() of all shards. TABLE_NONE: all ids are in use. In a read section.
  */
 struct table_id shards_table_unused(const struct shards *s);
 
@@ -91,6 +91,7 @@ struct shards_table {
 };
 static_assert(SHARDS_MAX == 1 << 4, "places of all ids' shards");
 
+/* In a read section, which is also the lifetime of *out. */
 void shards_table(const struct shards *s, struct table_id id, struct shards_table *out);
 uint32_t shards_limit(const struct shards_table *t);
 struct dest_id shards_find(const struct shards_table *t, const struct prefix *p);

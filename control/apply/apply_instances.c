@@ -126,8 +126,11 @@ tables_create(struct apply *apply, struct vrf_id vrf) RUNS_ON(role_main)
 			have += shard_table_find(shards->at[i], vrf, unicast[f], &o.id) == 0;
 		if (have == shards->count)
 			continue;
-		if (have == 0)
+		if (have == 0) { /* a table that ends may be freed meanwhile: read in a section */
+			layers_rib_read_begin(apply->layers);
 			o.id = shards_table_unused(shards);
+			layers_rib_read_end(apply->layers);
+		}
 		layers_on_shards(apply->layers, rib_table_create, &o, &o.shard);
 		err = o.result;
 	}

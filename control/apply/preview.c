@@ -509,8 +509,10 @@ part_run(struct job *j, struct part *p) RUNS_ON(role_main)
 	if (p->end == 0) {
 		struct shards_table t;
 
+		layers_rib_read_begin(j->apply->layers);
 		shards_table(&j->apply->layers->shards, p->table, &t);
 		p->end = shards_limit(&t);
+		layers_rib_read_end(j->apply->layers);
 	}
 	return p->is_import ? import_run(j, p) : export_run(j, p);
 }

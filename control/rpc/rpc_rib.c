@@ -339,22 +339,23 @@ page_full(const struct query *q, unsigned more)
 }
 
 bool
-query_table(struct query *q)
+query_table(const struct query *q)
 {
 	struct table_id id;
 
-	if (shard_table_find(q->env->layers->shards.at[0], q->vrf, q->family, &id) != 0)
-		return false;
-	shards_table(&q->env->layers->shards, id, &q->table);
-	return true;
+	return shard_table_find(q->env->layers->shards.at[0], q->vrf, q->family, &id) == 0;
 }
 
 void
 query_section_begin(struct query *q)
 {
+	const struct shards *shards = &q->env->layers->shards;
+	struct table_id id;
+
 	layers_rib_read_begin(q->env->layers);
-	if (!query_table(q))
-		shards_table(&q->env->layers->shards, TABLE_NONE, &q->table);
+	if (shard_table_find(shards->at[0], q->vrf, q->family, &id) != 0)
+		id = TABLE_NONE;
+	shards_table(shards, id, &q->table);
 }
 
 /* Scans from `next` on until the page, the section or the scan is full. Returns where the next section begins. */
@@ -649,7 +650,7 @@ rib_lookup(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(r
 	return o;
 }
 
-/* Sums over the shards. The attribute sets of a shard serve all tables of the shard. */
+/* Sums over the shards. The attribute sets of a shard serve all tables of the shard. NULL: no such table, or no such instance any more. */
 static json_t *
 table_json(const struct rpc_env *env, struct table_id id, json_int_t sets) RUNS_ON(role_main)
 {
@@ -667,8 +668,10 @@ table_json(const struct rpc_env *env, struct table_id id, json_int_t sets) RUNS_
 		paths += dest_path_count(t);
 		tombstones += dest_tombstones(t);
 	}
-	layers_rib_read_end(env->layers);
 	shard_table_key(env->layers->shards.at[0], id, &vrf, &family);
+	layers_rib_read_end(env->layers);
+	if (family == FAMILY_COUNT || strcmp(apply_vrf_name(env->apply, vrf), "?") == 0)
+		return NULL;
 	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "vrf",
 		apply_vrf_name(env->apply, vrf), "family", family_text(family), "prefixes",
 		prefixes, "paths", paths, "attribute_sets", sets, "memory_bytes",
@@ -699,13 +702,10 @@ rib_summary(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(
 			json_pack("{s:I, s:I}", "prefixes", prefixes, "attribute_sets", own));
 	}
 	for (uint16_t i = 0; i < shard_table_count(env->layers->shards.at[0]); i++) {
-		struct table_id id = {i};
-		enum family family;
-		struct vrf_id vrf;
+		json_t *table = table_json(env, (struct table_id){i}, sets);
 
-		shard_table_key(env->layers->shards.at[0], id, &vrf, &family);
-		if (family != FAMILY_COUNT && strcmp(apply_vrf_name(env->apply, vrf), "?") != 0)
-			json_array_append_new(tables, table_json(env, id, sets));
+		if (table != NULL)
+			json_array_append_new(tables, table);
 	}
 	return json_pack("{s:o, s:o}", "tables", tables, "shards", shards);
 }

@@ -63,7 +63,7 @@ bool query_rd(struct query *q, json_t *params, bool required, struct rpc_call *c
 /* Parameter `prefix`, of q->family. False after rpc_fail(). */
 bool query_prefix(struct query *q, json_t *params, struct rpc_call *call) RUNS_ON(role_main);
 /* False: the table does not exist. */
-bool query_table(struct query *q) RUNS_ON(role_main);
+bool query_table(const struct query *q) RUNS_ON(role_main);
 /* A read section, to end by layers_rib_read_end(). A table that was removed since the last section is empty. */
 void query_section_begin(struct query *q) RUNS_ON(role_main);
 /* The shard of a destination. */
