@@ -1043,9 +1043,20 @@ targets_edit(const struct attr_set *a, bool strip, const struct ext_community *a
 	return true;
 }
 
+static bool
+targets_any(const struct attr_set *a)
+{
+	const uint8_t *ext = attr_ext_communities(a);
+
+	for (unsigned i = 0; i < a->ext_community_count; i++)
+		if (ext_community_is(ext_community_get(ext + (size_t)8 * i), EXT_ROUTE_TARGET))
+			return true;
+	return false;
+}
+
 /*
- * The set under which an own path is exported, with a reference; .v == 0: export policy denies. 0,
- * -ENOMEM.
+ * The set under which an own path is exported, with a reference; .v == 0: export policy denies, or
+ * neither the instance nor the policy has a target (RFC 4364 4.3.1). 0, -ENOMEM.
  */
 static int
 export_set(struct shard *s, struct shard_leak *l, const struct instance *x,
@@ -1071,7 +1082,9 @@ export_set(struct shard *s, struct shard_leak *l, const struct instance *x,
 	}
 	if (err != 0 || !v.permit)
 		return err;
-	if (!targets_edit(v.attrs, false, x->targets + x->import_count, x->export_count, l->edited))
+	if (!targets_edit(
+		    v.attrs, false, x->targets + x->import_count, x->export_count, l->edited) ||
+		!targets_any(l->edited))
 		return 0;
 	attr_table_owner(s->attrs, p->peer.v);
 	err = attr_intern(s->attrs, l->edited, 1, out);

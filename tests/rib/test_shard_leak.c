@@ -279,7 +279,7 @@ best_own(const struct model *m, unsigned vrf, unsigned prefix, uint16_t *peer)
 	return best;
 }
 
-/* The exported path of an instance. False: no path. */
+/* The exported path of an instance; a route without a target is not exported. False: no path. */
 static bool
 exported(const struct model *m, unsigned vrf, unsigned prefix, struct described *out)
 {
@@ -287,7 +287,7 @@ exported(const struct model *m, unsigned vrf, unsigned prefix, struct described 
 	const struct route *r;
 	uint16_t peer;
 
-	if (!x->exists || x->rd == 0 || x->label == RIB_LABEL_NONE)
+	if (!x->exists || x->rd == 0 || x->label == RIB_LABEL_NONE || x->export == 0)
 		return false;
 	r = best_own(m, vrf, prefix, &peer);
 	if (r == NULL)
@@ -866,7 +866,7 @@ step_instance(struct model *m)
 	if (!x->exists || what == 1 || what == 2)
 		x->import = below(1u << TARGETS);
 	if (!x->exists || what == 3)
-		x->export = 1u << below(TARGETS) | 1u << below(TARGETS);
+		x->export = below(8) == 0 ? 0 : 1u << below(TARGETS) | 1u << below(TARGETS);
 	if (what == 4)
 		x->import ^= 1u << below(TARGETS);
 	if (what == 5)
