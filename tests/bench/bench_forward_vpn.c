@@ -8,8 +8,11 @@
  *   instance  the same full table in an instance
  *   labels    labelled packets to the 1,000 instances at random: one label is popped, and the packet
  *             is looked up in the instance
+ *   changing, labels_changing   as `beside` and `labels`, while the second CPU changes 10,000 routes a
+ *             second, of all 1,000 instances in turn, with a commit each FIB_COMMIT_INTERVAL_NS
  *
- * Rates are by the worker's CPU time. Prints METRIC DUT UNIT RUN VALUE, for scripts/bench.
+ * Rates are by the worker's CPU time; `changes` is the number of changes a
+ * second. Prints METRIC DUT UNIT RUN VALUE, for scripts/bench.
  *
  * bench_forward_vpn [--quick] [--runs N] [--only DUT]
  */
@@ -38,10 +41,13 @@
 #define FULL ((struct vrf_id){INSTANCES + 1})
 #define TURN_NS 50000000u
 #define WARM_NS 20000000u
+#define CHANGES_PER_S 10000u
+#define CHANGES_PER_COMMIT (CHANGES_PER_S / (1000000000u / FIB_COMMIT_INTERVAL_NS))
 
-enum dut { DEFAULT, BESIDE, INSTANCE, LABELS, DUTS };
-static const char *const dut_name[DUTS] = {"default", "beside", "instance", "labels"};
-static const uint16_t source_of[DUTS] = {0, 0, 2, 3};
+enum dut { DEFAULT, BESIDE, INSTANCE, LABELS, CHANGING, LABELS_CHANGING, DUTS };
+static const char *const dut_name[DUTS] = {
+	"default", "beside", "instance", "labels", "changing", "labels_changing"};
+static const uint16_t source_of[DUTS] = {0, 0, 2, 3, 0, 3};
 
 static struct {
 	unsigned runs;
@@ -63,6 +69,7 @@ static struct {
 	size_t count;
 	struct lab_shared *ports;
 	clockid_t worker_clock;
+	uint64_t changes; /* so far */
 } b;
 
 static void
@@ -120,6 +127,48 @@ tables_make(struct tables *t)
 	commit(t);
 }
 
+static bool
+labelled(enum dut d)
+{
+	return d == LABELS || d == LABELS_CHANGING;
+}
+
+/* The index of route `i` of an instance. */
+static size_t
+route_of(uint16_t vrf, unsigned i)
+{
+	return hash_mix((uint64_t)vrf << 32 | i) % b.count;
+}
+
+/* The next change: an instance after the other, a route after the other, to the other output and back. */
+static void
+change(const struct tables *t)
+{
+	uint64_t n = b.changes++, round = n / INSTANCES;
+	uint16_t vrf = (uint16_t)(1 + n % INSTANCES);
+	size_t at = route_of(vrf, 1 + (unsigned)(round % (INSTANCE_ROUTES - 1)));
+	unsigned there = round / (INSTANCE_ROUTES - 1) % 2 == 0;
+
+	set(t, (struct vrf_id){vrf}, &b.route[at], (output_of(at) + there) % OUTPUTS);
+}
+
+/* Changes routes at the rate until `end_ns`; a commit that readers delay is tried again at the next interval, as in keeld. */
+static void
+changes_pass(const struct tables *t, uint64_t end_ns)
+{
+	for (uint64_t at = clock_ns(CLOCK_MONOTONIC); at < end_ns; at += FIB_COMMIT_INTERVAL_NS) {
+		int rc;
+
+		tick_until(at);
+		for (unsigned i = 0; i < CHANGES_PER_COMMIT; i++)
+			change(t);
+		rc = fib_commit(t->fib, clock_ns(CLOCK_MONOTONIC));
+		if (rc != 0 && rc != -EAGAIN)
+			die("fib_commit: %d", rc);
+	}
+	tick_until(end_ns);
+}
+
 /* 100 routes and a default route in each instance, and the full table in one more. */
 static void
 instances_make(const struct tables *t)
@@ -134,7 +183,7 @@ instances_make(const struct tables *t)
 			die("out of memory");
 		set(t, e.vrf, &all, v % OUTPUTS);
 		for (unsigned i = 1; i < INSTANCE_ROUTES; i++) {
-			size_t at = hash_mix((uint64_t)v << 32 | i) % b.count;
+			size_t at = route_of(v, i);
 
 			set(t, e.vrf, &b.route[at], output_of(at));
 		}
@@ -179,7 +228,7 @@ source_set(enum dut d)
 		atomic_store_explicit(&b.ports->side[i].limit, i == source_of[d] ? UINT64_MAX : 0,
 			memory_order_relaxed);
 	for (unsigned i = 0; i < OUTPUTS; i++)
-		atomic_store_explicit(&b.ports->allowed[i], d == LABELS ? UINT32_MAX : 1u << i,
+		atomic_store_explicit(&b.ports->allowed[i], labelled(d) ? UINT32_MAX : 1u << i,
 			memory_order_relaxed);
 }
 
@@ -251,7 +300,7 @@ seen(uint64_t *wrong, uint64_t *sent)
 }
 
 struct rate {
-	uint64_t packets, cpu_ns;
+	uint64_t packets, cpu_ns, changes, ns;
 };
 
 static void
@@ -259,7 +308,7 @@ measure(enum dut d, uint64_t window_ns, struct rate *r)
 {
 	const struct tables *t = d == DEFAULT ? &b.plain : &b.vpn;
 	struct dataplane_error err = {""};
-	uint64_t wrong, sent, before, cpu;
+	uint64_t wrong, sent, before, cpu, begin, changes = b.changes;
 
 	source_set(d);
 	if (workers_start(&(struct workers_config){.arena = b.arena,
@@ -272,10 +321,17 @@ measure(enum dut d, uint64_t window_ns, struct rate *r)
 	tick_until(clock_ns(CLOCK_MONOTONIC) + WARM_NS);
 	before = seen(&wrong, &sent);
 	cpu = clock_ns(b.worker_clock);
-	tick_until(clock_ns(CLOCK_MONOTONIC) + window_ns);
+	begin = clock_ns(CLOCK_MONOTONIC);
+	if (d == CHANGING || d == LABELS_CHANGING)
+		changes_pass(t, begin + window_ns);
+	else
+		tick_until(begin + window_ns);
+	r->changes += b.changes - changes;
+	r->ns += clock_ns(CLOCK_MONOTONIC) - begin;
 	r->packets += seen(&wrong, &sent) - before;
 	r->cpu_ns += clock_ns(b.worker_clock) - cpu;
 	workers_stop();
+	commit(t);
 	if (seen(&wrong, &sent) != sent)
 		die("%s: frames lost", dut_name[d]);
 	if (wrong != 0)
@@ -301,6 +357,9 @@ measure_all(unsigned run)
 		if (rate[d].cpu_ns != 0)
 			printf("rate %s Mpps %u %.4f\n", dut_name[d], run,
 				(double)rate[d].packets * 1e3 / (double)rate[d].cpu_ns);
+		if (rate[d].changes != 0)
+			printf("changes %s /s %u %.0f\n", dut_name[d], run,
+				(double)rate[d].changes * 1e9 / (double)rate[d].ns);
 	}
 	fflush(stdout);
 }
