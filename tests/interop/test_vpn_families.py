@@ -57,7 +57,11 @@ GOBGP_ROUTES = {f: {(RD1, prefix(f, 1 if n == 0 else 2, 5 + n)): (1000 + n, "645
 FRR_WORDS, GOBGP_WORDS = {VPNV4: "ipv4 vpn", VPNV6: "ipv6 vpn"}, {VPNV4: "vpnv4", VPNV6: "vpnv6"}
 
 
-# routes_of(): {(rd, prefix): (label, target, next hop)} of the routes from keeld; OpenBGPD shows no labels.
+# routes_of(): {(rd, prefix): (label, targets, next hop)} of the routes from keeld; OpenBGPD shows no labels. Several targets are one text, in order.
+
+def targets(values):
+    return " ".join(sorted(values))
+
 
 class VpnFrr(Frr):
     def config(self):
@@ -86,7 +90,7 @@ class VpnFrr(Frr):
             for p in prefixes:
                 for path in json.loads(self.vty("show bgp %s rd %s %s json" % (name, rd, p))).get(rd, {}).get("paths", []):
                     if path["peer"].get("peerId") == self.setup.sessions[0].remote:
-                        out[(rd, p)] = (path["remoteLabel"], path["extendedCommunity"]["string"].replace("RT:", ""), path["nexthops"][0]["ip"])
+                        out[(rd, p)] = (path["remoteLabel"], targets(path.get("extendedCommunity", {"string": ""})["string"].replace("RT:", "").split()), path["nexthops"][0]["ip"])
         return out
 
     def ask(self, family):
@@ -100,15 +104,18 @@ class VpnGoBgp(GoBgp):
     def own_after_start(self):
         for family, routes in GOBGP_ROUTES.items():
             for (rd, p), (label, rt) in routes.items():
-                self.gobgp("global", "rib", "add", "-a", GOBGP_WORDS[family], p, "label", str(label), "rd", rd, "rt", rt,
-                           *(["nexthop", at6("g")] if family == VPNV6 else []))
+                self.add(family, rd, p, label, rt)
+
+    def add(self, family, rd, p, label, rt, word="add"):
+        self.gobgp("global", "rib", word, "-a", GOBGP_WORDS[family], p, "label", str(label), "rd", rd, "rt", *rt.split(),
+                   *(["nexthop", at6("g")] if family == VPNV6 else []))
 
     def routes_of(self, family):
         text, out = self.gobgp("-j", "neighbor", self.setup.sessions[0].remote, "adj-in", "-a", GOBGP_WORDS[family]), {}
         for paths in (json.loads(text) if text.strip().startswith("{") else {}).values():
             nlri, attrs = paths[0]["nlri"], {a["type"]: a for a in paths[0]["attrs"]}
             out[("%s:%s" % (nlri["rd"]["admin"], nlri["rd"]["assigned"]), nlri["prefix"])] = (
-                nlri["labels"][0], attrs[16]["value"][0]["value"], attrs[14]["nexthop"])
+                nlri["labels"][0], targets(c["value"] for c in attrs[16]["value"]) if 16 in attrs else "", attrs[14]["nexthop"])
         return out
 
     def ask(self, family):
@@ -125,10 +132,14 @@ class VpnOpenBgpd(OpenBgpd):
         return "\n".join(out + ["allow from any", "allow to any"]) + "\n"
 
     def routes_of(self, family):
-        out = {}
+        return dict(self.entries(family))
+
+    def entries(self, family):
+        """OpenBGPD 7.7 keeps withdrawn VPN routes, also those of GoBGP, and a route twice whose label changed (docs/interop.md)."""
+        out = []
         for r in json.loads(self.bgpctl("-j", "show", "rib", GOBGP_WORDS[family], "in", "detail")).get("rib", []):
             _, rd, p = r["prefix"].split()
-            out[(rd, p)] = (None, r["extended_communities"][0].split()[1], r["exit_nexthop"])
+            out.append(((rd, p), (None, targets(c.split()[1] for c in r.get("extended_communities", ())), r["exit_nexthop"])))
         return out
 
     def ask(self, family):
@@ -146,23 +157,28 @@ def document():
                     "peers": [{"address": at(h), "asn": US, "passive": True, "route_reflector_client": True, "families": families} for h in HOSTS]}}
 
 
+def build(lab):
+    """The lab with established sessions: the connection to keeld, and the daemons."""
+    lab.host("rt", ipv6=True)
+    for h in HOSTS:
+        lab.host(h, ipv6=True)
+        lab.link(h, "e0", [at(h) + "/24", at6(h) + "/64"], "rt", "p" + h, [ours(h) + "/24", ours6(h) + "/64"])
+        lab.sh(h, "ip route add 198.18.0.0/16 via %s; ip -6 route add 2001:db8:f000::/36 via %s" % (ours(h), ours6(h)))
+    _, rpc = lab.keeld("rt", document(), KEELD, args=["--no-dataplane"])
+    daemons = {h: DAEMONS[h](lab, h) for h in HOSTS}
+    threads = [threading.Thread(target=d.start, args=(Setup(US, at(h), [Session("keel", at(h), ours(h), US, FAMILIES)]),)) for h, d in daemons.items()]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    wait_established(rpc, *(at(h) for h in HOSTS))
+    return rpc, daemons
+
+
 def test(c):
     out = out_folder(NAME)
     with Lab(out) as lab:
-        lab.host("rt", ipv6=True)
-        for h in HOSTS:
-            lab.host(h, ipv6=True)
-            lab.link(h, "e0", [at(h) + "/24", at6(h) + "/64"], "rt", "p" + h, [ours(h) + "/24", ours6(h) + "/64"])
-            lab.sh(h, "ip route add 198.18.0.0/16 via %s; ip -6 route add 2001:db8:f000::/36 via %s" % (ours(h), ours6(h)))
-        _, rpc = lab.keeld("rt", document(), KEELD, args=["--no-dataplane"])
-        daemons = {h: DAEMONS[h](lab, h) for h in HOSTS}
-        threads = [threading.Thread(target=d.start, args=(Setup(US, at(h), [Session("keel", at(h), ours(h), US, FAMILIES)]),)) for h, d in daemons.items()]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join()
-        wait_established(rpc, *(at(h) for h in HOSTS))
-        world = World(c, lab, rpc, daemons, out)
+        world = World(c, lab, *build(lab), out)
         for step in (world.from_them, world.to_them, world.refresh_by_us, world.refresh_by_them, world.soft_resets, world.withdrawals):
             step()
 
@@ -188,7 +204,7 @@ class World:
         found, page = {}, {}
         while page is not None:
             answer = self.rpc.call("rib.routes", family=family, view="adj-in", peer=at(host), limit=1000, **page)
-            found.update({(r["rd"], r["prefix"]): (r["labels"][0], r["ext_communities"][0][3:], r["next_hop"]) for r in answer["routes"]})
+            found.update({(r["rd"], r["prefix"]): (r["labels"][0], targets(e[3:] for e in r["ext_communities"]), r["next_hop"]) for r in answer["routes"]})
             page = {"cursor": answer["next"]} if "next" in answer else None
         return found
 
