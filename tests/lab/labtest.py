@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -345,6 +346,20 @@ class Speaker:
             pass
         self.thread.join()
         self.sock.close()
+
+
+# ---- pings ----
+
+def ping(lab, name, host, *words):
+    """A ping that runs until ping_end(), 50 requests a second."""
+    return lab.spawn(name, host, ["ping", "-n", "-i", "0.02", *words])
+
+
+def ping_end(process):
+    """Ends a ping(): (answers, numbers of the lost requests). The last request may still be under way, so requests after the last answer count neither way."""
+    process.stop(sig=signal.SIGINT)
+    answered = {int(n) for n in re.findall(r" bytes from .*icmp_seq=(\d+)", process.logged())}
+    return len(answered), sorted(set(range(1, max(answered, default=0) + 1)) - answered)
 
 
 # ---- keeld ----
