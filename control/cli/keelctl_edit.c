@@ -599,7 +599,7 @@ edit_static(struct edit *e)
 
 	if (e->c->address == NULL)
 		json_object_set_new(entry, "blackhole", json_true());
-	if (e->c->value != NULL && e->c->value != e->c->text)
+	if (e->c->value != NULL)
 		json_object_set_new(
 			entry, "tag", json_integer((json_int_t)strtoull(e->c->value, NULL, 10)));
 	add_vrf(entry, e->c->vrf);

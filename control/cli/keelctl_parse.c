@@ -902,7 +902,9 @@ interpret_value(struct command *c, enum value_kind kind, const char *after, cons
 		c->rd = word;
 		break;
 	case V_TEXT:
-		c->value = c->text = word;
+		c->text = word;
+		if (c->kind == COMMAND_PEER_SETTING)
+			c->value = word;
 		break;
 	case V_FILE:
 		c->file = word;

@@ -107,14 +107,14 @@ class Round(Pair):
         self.good(["system-view; bgp 64512; undo peer 192.0.2.99"])
         self.assertEqual(self.document(0, "candidate"), before)
         v4 = "system-view; bgp 64512; ipv4-family unicast; "
-        self.good([v4 + "network 10.1.0.0 255.255.0.0; network 10.2.0.0 16; import-route kernel; quit; quit; ip route-static 10.3.0.0 16 192.0.2.5 tag 4; "
+        self.good([v4 + "network 10.1.0.0 255.255.0.0; network 10.2.0.0 16; import-route kernel; quit; quit; ip route-static 10.3.0.0 16 192.0.2.5 tag 4 description 'two words'; "
                    "set /bgp/max_paths 8; set /router/description 'two words'"])
         edited = self.document(0, "candidate")
         self.assertEqual([n["prefix"] for n in edited["bgp"]["networks"][-2:]], ["10.1.0.0/16", "10.2.0.0/16"])
-        self.assertEqual(edited["static_routes"][-1], {"prefix": "10.3.0.0/16", "next_hop": "192.0.2.5", "tag": 4})
+        self.assertEqual(edited["static_routes"][-1], {"prefix": "10.3.0.0/16", "next_hop": "192.0.2.5", "tag": 4, "description": "two words"})
         self.assertEqual((edited["bgp"]["max_paths"], edited["router"]["description"]), (8, "two words"))
         self.good([v4 + "undo network 10.1.0.0 255.255.0.0; undo network 10.2.0.0/16; undo import-route kernel; quit; quit; "
-                   "undo ip route-static 10.3.0.0/16 192.0.2.5 tag 4; set /bgp/max_paths 4; undo set /router/description"])
+                   "undo ip route-static 10.3.0.0/16 192.0.2.5 tag 4 description 'two words'; set /bgp/max_paths 4; undo set /router/description"])
         self.assertEqual(self.document(0, "candidate"), before)
         for line in ("bgp 64512; undo peer 192.0.2.98", "bgp 64512; undo peer transit", "bgp 64512; ipv4-family unicast; undo network 10.9.0.0/16",
                      "bgp 64512; ipv4-family unicast; network 2001:db8::/32", "undo set /nothing"):
