@@ -13,12 +13,14 @@
 #include <string.h>
 
 #define WORDS 64
+#define WIDER "wider" /* key of a node that sort_all() removes */
 
 struct import {
 	struct ctl *ctl;
 	json_t *document, *bgp;
 	json_t *node; /* the entry of a route-map, or NULL */
-	const char *family; /* of an address-family block; ipv4-unicast outside */
+	/* of an address-family block; ipv4-unicast outside; NULL: a family that is not carried */
+	const char *family;
 	bool in_bgp;
 	bool no_default_family, no_policy_needed;
 	unsigned not_carried;
@@ -408,11 +410,30 @@ redistribute(struct import *im, char **w, unsigned n)
 			       map ? name_of(im, w[2], buf) : NULL)) == 0;
 }
 
+/* `w`: after address-family */
+static bool
+address_family(struct import *im, char **w, unsigned n)
+{
+	bool unicast = n == 1 || (n == 2 && is(w[1], "unicast"));
+
+	im->family = !unicast		? NULL
+		     : is(w[0], "ipv4") ? "ipv4-unicast"
+		     : is(w[0], "ipv6") ? "ipv6-unicast"
+					: NULL;
+	return im->family != NULL;
+}
+
 static bool
 bgp_line(struct import *im, bool no, char **w, unsigned n)
 {
 	json_t *router = json_object_get(im->document, "router");
 
+	if (n >= 2 && is(w[0], "address-family"))
+		return address_family(im, w + 1, n - 1);
+	if (n == 1 && is(w[0], "exit-address-family"))
+		return im->family = "ipv4-unicast", true;
+	if (im->family == NULL)
+		return verdict(im, "not carried: the lines of this address family are left out");
 	if (n >= 2 && is(w[0], "neighbor"))
 		return neighbor_line(im, no, w + 1, n - 1);
 	if (n == 3 && is(w[0], "bgp") && is(w[1], "router-id") && !no)
@@ -425,12 +446,6 @@ bgp_line(struct import *im, bool no, char **w, unsigned n)
 		return im->no_policy_needed = no, true;
 	if (n == 2 && is(w[0], "bgp") && is(w[1], "log-neighbor-changes"))
 		return true;
-	if (n == 3 && is(w[0], "address-family") && is(w[2], "unicast")) {
-		im->family = is(w[1], "ipv6") ? "ipv6-unicast" : "ipv4-unicast";
-		return is(w[1], "ipv4") || is(w[1], "ipv6");
-	}
-	if (n == 1 && is(w[0], "exit-address-family"))
-		return im->family = "ipv4-unicast", true;
 	if (n == 2 && is(w[0], "network") && !no) {
 		verdict(im, "changed: announced without a route in the table");
 		return json_array_append_new(made(im->bgp, "networks", json_array()),
@@ -508,20 +523,35 @@ top_line(struct import *im, char **w, unsigned n)
 	return begin_block(im, w, n) || (is_idle(w) && n < 4);
 }
 
+/*
+ * The node of a route-map without one of its conditions, or without the nodes after it. A deny stays: it denies more.
+ * A permit would permit what bgpd denies: sort_all() removes it.
+ */
+static bool
+wider_node(struct import *im)
+{
+	if (!is(json_string_value(json_object_get(im->node, "action")), "permit"))
+		return false;
+	json_object_set_new(im->node, WIDER, json_true());
+	return verdict(im, "not carried: node %lld would permit too much, and is left out",
+		number_of(im->node, "seq"));
+}
+
 /* A line within a block, which FRR indents. */
 static bool
 block_line(struct import *im, bool no, char **w, unsigned n)
 {
 	if (im->in_bgp)
 		return bgp_line(im, no, w, n);
-	if (im->node == NULL || no || n < 2)
+	if (im->node == NULL || no)
 		return false;
-	if (is(w[0], "match"))
-		return match_line(im, w + 1, n - 1);
-	if (is(w[0], "set"))
+	if (n > 1 && is(w[0], "set"))
 		return set_line_of(im, w + 1, n - 1);
-	return is(w[0], "description") &&
-	       json_object_set_new(im->node, "description", json_string(w[1])) == 0;
+	if (n > 1 && is(w[0], "description"))
+		return json_object_set_new(im->node, "description", json_string(w[1])) == 0;
+	if (n > 1 && is(w[0], "match") && match_line(im, w + 1, n - 1) && *im->verdict != 'n')
+		return true;
+	return wider_node(im);
 }
 
 static void
@@ -601,7 +631,15 @@ sort_all(struct import *im)
 		}
 	}
 	json_array_foreach(json_object_get(im->document, "route_policies"), i, o)
-		sort(json_object_get(o, "nodes"));
+	{
+		json_t *nodes = json_object_get(o, "nodes");
+
+		for (k = json_array_size(nodes); k-- > 0;) {
+			if (json_object_get(json_array_get(nodes, k), WIDER) != NULL)
+				json_array_remove(nodes, k);
+		}
+		sort(nodes);
+	}
 }
 
 /* The defaults of bgpd for a peer: IPv4 unicast, and all routes where policies are not needed. */
@@ -653,7 +691,10 @@ import_file(struct import *im, FILE *in)
 		line++;
 		im->verdict[0] = '\0';
 		if (n > 0 && *words[0] != '!' && *words[0] != '#') {
-			import_words(im, *text == ' ' || *text == '\t', words, n);
+			if (n == WORDS)
+				verdict(im, "not carried: the line has too many words");
+			else
+				import_words(im, *text == ' ' || *text == '\t', words, n);
 			im->not_carried += strncmp(im->verdict, "not", 3) == 0;
 			text[strcspn(text, "\r\n")] = '\0';
 			fprintf(stderr, "%u: %s: %s\n", line,

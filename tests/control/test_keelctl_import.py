@@ -151,6 +151,27 @@ class Frr(unittest.TestCase):
             status, d, err = self.imported(EDGE.replace(" set metric 5", " " + entry))
             self.assertEqual((status, err.count("not carried: ")), (1, 1), (entry, err))
 
+    def test_lines_of_other_families_change_no_family(self):
+        _, want, _ = self.imported(EDGE)
+        block = "".join(" address-family %s\n  neighbor 192.0.2.9 activate\n  neighbor 192.0.2.9 route-map in in\n  network 192.0.2.128/25\n "
+                        "exit-address-family\n" % f for f in ("ipv4 vpn", "l2vpn evpn", "ipv4 multicast", "ipv6 labeled-unicast"))
+        status, d, err = self.imported(EDGE.replace("exit\n!\nroute-map in deny", block + "exit\n!\nroute-map in deny"))
+        self.assertEqual((status, err.count("not carried: ")), (1, 16), err)
+        self.assertEqual(d, want)
+
+    def test_a_permit_without_its_condition_is_left_out(self):
+        """A node that lost a match, or the nodes after it, would permit what bgpd denies. A deny stays."""
+        _, want, _ = self.imported(EDGE)
+        for line in ("match rpki valid", "match ip address 7", "call other", "on-match next", "continue", "match as-path again"):
+            status, d, err = self.imported(EDGE.replace(" match as-path short\n", " match as-path short\n %s\n" % line))
+            self.assertEqual((status, err.count("node 10 would permit too much, and is left out") + err.count("one list of a kind")), (1, 1), err)
+            self.assertEqual([n["seq"] for n in d["route_policies"][0]["nodes"]], [5, 20], line)
+            self.assertEqual(d["route_policies"][1:], want["route_policies"][1:])
+        status, d, err = self.imported(EDGE.replace(" match ip address prefix-list bogons\n", " match rpki invalid\n"))
+        self.assertEqual((status, d["route_policies"][0]["nodes"][0]), (1, node(5, "deny", match={})))
+        status, d, err = self.imported(EDGE.replace(" set metric 5", " set community" + " 64512:1" * 80))
+        self.assertEqual((status, err.count("not carried: the line has too many words")), (1, 1))
+
     def test_defaults_of_bgpd(self):
         """Without `no bgp default ipv4-unicast` each neighbor has IPv4 unicast; without ebgp-requires-policy all routes pass."""
         text = "router bgp 64512\n bgp router-id 192.0.2.1\n no bgp ebgp-requires-policy\n neighbor 192.0.2.2 remote-as 64513\n"
