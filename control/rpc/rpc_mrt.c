@@ -112,6 +112,7 @@ dest_write(struct rpc_mrt *m, struct file_chunk *to, const struct dest_view *v)
 	uint64_t now_s = now_ns() / 1000000000u, wall_s = (uint64_t)time(NULL);
 	bool add_path = false, any = false;
 	struct mrt_record r;
+	unsigned too_long = 0;
 	size_t len;
 
 	for (unsigned i = 0; i < v->paths->count; i++) {
@@ -135,11 +136,14 @@ dest_write(struct rpc_mrt *m, struct file_chunk *to, const struct dest_view *v)
 			continue;
 		route.attrs = attr_unpack(
 			attr_get(shard_attrs(m->query.shard), p->accepted), m->env->attr_buf);
-		mrt_route(&r, &route, m->query.family, add_path);
+		too_long += !mrt_route(&r, &route, m->query.family, add_path);
 	}
 	len = mrt_end(&r);
 	if (len == 0)
 		return false;
+	m->left_out += too_long;
+	if (r.count == 0)
+		return true;
 	to->len += len;
 	m->sequence++;
 	m->prefixes++;
@@ -314,7 +318,8 @@ static const struct rpc_field dump_result[] = {
 	{"prefixes", "integer", "Prefixes in the file."},
 	{"routes", "integer", "Routes in the file."},
 	{"left_out", "integer",
-		"Routes beyond 512 of a prefix, and prefixes whose record exceeds 1 MiB."},
+		"Routes beyond 512 of a prefix, routes whose attributes exceed 65,535 octets, and "
+		"prefixes whose record exceeds 1 MiB."},
 	{"octets", "integer", "Octets of the file."},
 	{"seconds", "number", "Duration of the dump."},
 	{"file_error?", "string", "Why the file is not complete."},

@@ -77,11 +77,11 @@ mrt_begin_prefix(struct mrt_record *r, uint8_t *buf, size_t size, uint32_t time_
 }
 
 /* RFC 6396 4.3.4 */
-void
+bool
 mrt_route(struct mrt_record *r, const struct mrt_route *route, enum family f, bool add_path)
 {
-	uint8_t *len_at;
-	size_t before;
+	uint8_t *at = r->w.p, *len_at;
+	size_t before, len;
 
 	wr_u16(&r->w, route->peer);
 	wr_u32(&r->w, route->time_s);
@@ -89,7 +89,14 @@ mrt_route(struct mrt_record *r, const struct mrt_route *route, enum family f, bo
 		wr_u32(&r->w, route->path_id);
 	len_at = wr_reserve(&r->w, 2);
 	before = wr_len(&r->w);
-	if (!r->w.bad && bgp_attrs_encode_table(route->attrs, f, &r->w))
-		fill_u16(len_at, wr_len(&r->w) - before);
+	if (!r->w.bad)
+		(void)bgp_attrs_encode_table(route->attrs, f, &r->w);
+	len = wr_len(&r->w) - before;
+	if (len > UINT16_MAX) {
+		r->w.p = at;
+		return r->w.bad;
+	}
+	fill_u16(len_at, len);
 	r->count++;
+	return true;
 }

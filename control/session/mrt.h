@@ -29,6 +29,7 @@ struct mrt_route {
 	uint32_t path_id;
 	const struct attr_set *attrs;
 };
-void mrt_route(struct mrt_record *r, const struct mrt_route *route, enum family f, bool add_path);
+/* False: the attributes exceed 65,535 octets; the record is unchanged. */
+bool mrt_route(struct mrt_record *r, const struct mrt_route *route, enum family f, bool add_path);
 /* The octets of the record; 0: no room. */
 size_t mrt_end(struct mrt_record *r);

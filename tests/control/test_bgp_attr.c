@@ -3,6 +3,7 @@
  * UPDATE: AS_PATH and AS4_PATH, stored attributes, round trips of random sets, the packer octet by
  * octet. Errors are tested with the vectors (test_vectors.c).
  */
+#include "control/session/mrt.h"
 #include "tests/fuzz/harness.h"
 #include "tests/fuzz/mutate.h"
 
@@ -1056,6 +1057,39 @@ test_speed(void **state)
 		(double)(t1.tv_sec - t0.tv_sec) + 1e-9 * (double)(t1.tv_nsec - t0.tv_nsec));
 }
 
+/* RFC 6396 4.3.4: the length of the attributes of a route has two octets. A longer route leaves the record as it was. */
+static void
+test_table_dump_of_long_attributes(void **state)
+{
+	static uint8_t buf[1 << 17];
+	struct attr_set *a = room(0);
+	struct mrt_route route = {.peer = 1, .attrs = a};
+	struct prefix p = {.afi = AFI_IPV4, .len = 24};
+	struct mrt_record r;
+	size_t before, len;
+
+	(void)state;
+	memset(a, 0, ATTR_SET_MAX);
+	a->next_hop.afi = AFI_IPV4;
+	a->as_path_len = 60 * (2 + 4 * 255);
+	for (unsigned i = 0; i < 60; i++) {
+		a->var[i * (2 + 4 * 255)] = 2;
+		a->var[i * (2 + 4 * 255) + 1] = 255;
+	}
+	mrt_begin_prefix(&r, buf, sizeof(buf), 0, 0, &p, false);
+	before = wr_len(&r.w);
+	a->community_count = 2000;
+	assert_false(mrt_route(&r, &route, FAMILY_IPV4_UNICAST, false));
+	assert_int_equal(wr_len(&r.w), before);
+	a->community_count = 0;
+	assert_true(mrt_route(&r, &route, FAMILY_IPV4_UNICAST, false));
+	assert_int_equal(r.count, 1);
+	len = wr_len(&r.w) - before;
+	assert_true(len > a->as_path_len);
+	assert_int_equal(buf[before + 6] << 8 | buf[before + 7], len - 8);
+	assert_int_equal(mrt_end(&r), before + len);
+}
+
 int
 main(void)
 {
@@ -1076,6 +1110,7 @@ main(void)
 		cmocka_unit_test(test_own_next_hop),
 		cmocka_unit_test(test_v6_next_hops),
 		cmocka_unit_test(test_too_long_path),
+		cmocka_unit_test(test_table_dump_of_long_attributes),
 		cmocka_unit_test(test_truncations),
 		cmocka_unit_test(test_speed),
 	};
