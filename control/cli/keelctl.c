@@ -51,7 +51,9 @@ ctl_progress(struct ctl *ctl, const char *fmt, ...)
 	va_start(ap, fmt);
 	vprintf(fmt, ap);
 	va_end(ap);
-	fflush(stdout);
+	/* Ctrl-C may interrupt the write to the terminal: the line must not follow the next message */
+	while (fflush(stdout) != 0 && errno == EINTR)
+		clearerr(stdout);
 	ctl->progress = true;
 }
 
@@ -112,6 +114,8 @@ waiting(void *arg, double seconds)
 {
 	struct ctl *ctl = arg;
 
+	if (interrupted)
+		return false;
 	if (seconds >= PROGRESS_AFTER_S && ctl->terminal && !ctl->json) {
 		ctl_progress(ctl, "waiting for the daemon, %.0f s", seconds);
 		ctl->waited = true;
