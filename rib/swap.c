@@ -56,6 +56,7 @@ struct swaps {
 	bool wanted; /* swaps_label() found no label */
 	bool again; /* a label is installed after a failure, or has failed */
 	uint64_t again_ns; /* earliest time of the next evaluation */
+	uint64_t restart_ns; /* longest restart time in use */
 	/* relaxed: figures */
 	_Atomic uint32_t in_use, resting, failed;
 	_Atomic bool full;
@@ -387,6 +388,15 @@ swaps_answer(struct swaps *s, const struct swap_order *order, unsigned count)
 
 /* ---- rest and release ---- */
 
+void
+swaps_restart_time(struct swaps *s, uint32_t restart_s)
+{
+	uint64_t ns = restart_s * UINT64_C(1000000000);
+
+	if (ns > s->restart_ns)
+		s->restart_ns = ns;
+}
+
 static void
 swap_remove(struct swaps *s, struct swap *e)
 {
@@ -433,7 +443,7 @@ idle_step(struct swaps *s, struct swap *e, uint64_t now_ns, uint64_t passed_ns)
 	case IDLE_RESTS:
 		break;
 	}
-	if (now_ns - e->since_ns < SWAP_REST_NS)
+	if (now_ns - e->since_ns < SWAP_REST_NS + s->restart_ns)
 		return true;
 	e->leaves = e->state == SWAP_FAILED;
 	if (e->state == SWAP_INSTALLED)
@@ -464,7 +474,7 @@ swaps_tidy(struct swaps *s, uint64_t now_ns, uint64_t passed_ns)
 {
 	unsigned steps = s->idle_count < TIDY_STEP ? s->idle_count : TIDY_STEP;
 
-	if (now_ns >= s->c.all_ns && s->window != &s->c.all) {
+	if (now_ns >= s->c.all_ns + s->restart_ns && s->window != &s->c.all) {
 		s->window = &s->c.all;
 		s->next = 0;
 	}

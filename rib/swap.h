@@ -8,7 +8,11 @@
  * A label begins as an order to the fib thread. Messages with the label wait until the order was
  * answered (swaps_asked(), swaps_done()). The records of the Adj-RIB-Out hold references
  * (rib/adj_rib_out.h). A label without a reference waits until its withdrawals have left all
- * streams, rests for SWAP_REST_NS with its action in place, and is then removed and free again.
+ * streams, rests with its action in place, and is then removed and free again.
+ *
+ * The rest takes SWAP_REST_NS and the longest restart time in use (swaps_restart_time()): a router
+ * that misses the withdrawal, because its session has ended, uses a stale route with the label for
+ * the restart time (RFC 4724 4.2).
  *
  * Each start uses a different part of the range at first, because remote routers may still have
  * labels of the previous process.
@@ -32,7 +36,10 @@ struct swap_window {
 struct swaps_config {
 	struct arena *arena;
 	uint32_t first, last; /* labels that any process with this state directory uses */
-	/* Labels that no recent process had, for use until `all_ns`; then those of `all`. */
+	/*
+	 * Labels that no recent process had, for use until `all_ns` and the longest restart time;
+	 * then those of `all`.
+	 */
 	struct swap_window fresh, all;
 	uint64_t all_ns;
 };
@@ -40,6 +47,12 @@ struct swaps_config {
 /* 0, -ENOMEM. */
 int swaps_create(const struct swaps_config *c, struct swaps **out);
 void swaps_destroy(struct swaps *s);
+
+/*
+ * A restart time in use (RFC 4724 3): ours, or the one of a peer, which can be a route reflector
+ * whose peers keep our routes. The longest one counts for the life of the process.
+ */
+void swaps_restart_time(struct swaps *s, uint32_t restart_s);
 
 /*
  * The label for a pair, allocated if needed. 0: the route cannot be advertised now, because no label

@@ -3,8 +3,9 @@
  * MPLS labels of the VPN instances, one label for each instance. An instance keeps the label over
  * restarts: the file `labels.json` in the state directory is written (temporary file, fsync,
  * rename) before a new label is used. A released label rests for LABELS_REST_NS before a different
- * instance gets the label, because remote routers may still send packets with the label; a restart
- * begins the rest anew.
+ * instance gets the label, because remote routers may still send packets with the label: a router
+ * whose session ended before the withdrawal keeps a stale route for the restart time (RFC 4724 4.2).
+ * A restart of keeld begins the rest anew.
  *
  * A broken file may have contained any label of the range in use. The broken file is kept as
  * `labels.broken-N`, and new labels come from the next range. An operator deletes the kept file
@@ -19,7 +20,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LABELS_REST_NS UINT64_C(60000000000)
+/* The largest restart time of RFC 4724 (4,095 s), and a minute. */
+#define LABELS_REST_NS UINT64_C(4155000000000)
 
 struct labels;
 

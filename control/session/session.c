@@ -63,6 +63,7 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 	ring_init(&s->established);
 	s->restarting = c->restarted;
 	ring_init(&s->exports);
+	ring_init(&s->rt.keepers);
 	ring_init(&s->owing);
 	ring_init(&s->leaving);
 	streams_init(s);

@@ -257,6 +257,13 @@ struct peer {
 		bool all; /* too many were received: the peer gets all routes */
 		bool ended; /* End-of-RIB was received, or is not awaited any more */
 		bool end_sent, due, resends;
+		/*
+		 * Of earlier sessions, while the peer restarts gracefully; `asks_all`: instead, the
+		 * peer gets all routes. In the list speaker.rt.keepers.
+		 */
+		struct rt_list kept;
+		bool asks_all;
+		struct ring keeper;
 		struct rt_filter *filter; /* a reference; NULL: no filter */
 		/* until End-of-RIB: its latest time; later: when changes become a filter */
 		struct timer wait;
@@ -404,6 +411,7 @@ struct speaker {
 	struct {
 		struct rt_list own; /* targets of our instances */
 		struct rt_filter *filters;
+		struct ring keepers; /* peers with kept memberships */
 		bool dirty; /* what peers are sent must be computed again */
 	} rt;
 	struct {
@@ -628,6 +636,7 @@ void refresh_end_of_rib(struct peer_family *f) RUNS_ON(role_session);
 void refresh_ended(struct peer_family *f) RUNS_ON(role_session);
 
 /* session_restart.c */
+#define RESTART_TIME_S 120 /* ours, as of BIRD and FRR: time for a new keeld to start and connect */
 /* On stop: ends a session so that the peer keeps our routes, if the next process continues. */
 void restart_leave(struct peer *p) RUNS_ON(role_session);
 void restart_init(struct peer_family *f);
@@ -681,6 +690,8 @@ int labels_init(struct speaker *s);
 void labels_fini(struct speaker *s);
 /* Arms the timer. 0, -ENOMEM. */
 int labels_start(struct speaker *s);
+/* A session is up: labels rest at least for the restart time of the peer. */
+void labels_up(const struct connection *c) RUNS_ON(role_session);
 /* Sends waiting orders to the fib thread, unless earlier orders are not answered. */
 void labels_send(struct speaker *s) RUNS_ON(role_session);
 
@@ -692,6 +703,13 @@ void rt_fini(struct speaker *s);
 /* The session is up: VPN families wait for the memberships of the peer. */
 void rt_up(struct peer *p) RUNS_ON(role_session);
 void rt_down(struct peer *p) RUNS_ON(role_session);
+/*
+ * The session of `c` ends, to be called before rt_down(). The memberships are kept if a VPN family
+ * is in `retain`, bits by enum family.
+ */
+void rt_keep(const struct connection *c, uint8_t retain) RUNS_ON(role_session);
+/* While the peer is down: forgets kept memberships if no VPN family is retained any more. */
+void rt_retained(struct peer *p) RUNS_ON(role_session);
 /* The memberships of a decoded UPDATE. */
 void rt_received(struct connection *c, const struct bgp_update *u) RUNS_ON(role_session);
 /* The peer asks for our memberships again (RFC 2918 4). */

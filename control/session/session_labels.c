@@ -35,6 +35,8 @@ labels_init(struct speaker *s)
 	err = swaps_create(&c, &s->labels.swaps);
 	if (err == 0)
 		adj_records_swaps(s->records, s->labels.swaps);
+	if (err == 0 && s->config.restarts)
+		swaps_restart_time(s->labels.swaps, RESTART_TIME_S);
 	s->labels.tidy.fire = tidy_fire;
 	s->labels.batch.ctx = s->config.ctx;
 	return err;
@@ -50,6 +52,15 @@ int
 labels_start(struct speaker *s)
 {
 	return s->labels.swaps != NULL ? timer_arm(s->thread, &s->labels.tidy, TIDY_NS) : 0;
+}
+
+void
+labels_up(const struct connection *c)
+{
+	struct swaps *swaps = c->peer->speaker->labels.swaps;
+
+	if (swaps != NULL && (c->n.families & VPN_FAMILIES) && c->open.graceful_restart)
+		swaps_restart_time(swaps, c->open.restart_time_s);
 }
 
 void

@@ -164,6 +164,7 @@ peer_established(struct peer *p, struct connection *c) RUNS_ON(role_session)
 	p->loading_table = true;
 	p->table_update_ns = 0;
 	limit_up(p);
+	labels_up(c);
 	input_owe_up(p);
 	restart_up(c);
 	input_settle(p->speaker);
@@ -195,6 +196,7 @@ peer_down(struct peer *p, uint8_t retain) RUNS_ON(role_session)
 		log_escape(p->last_error, strlen(p->last_error), reason, sizeof(reason)));
 	limit_down(p);
 	slow_down(p);
+	rt_keep(c, retain);
 	export_down(p);
 	restart_lost(c, retain);
 	input_settle(s);

@@ -75,6 +75,7 @@ retained_flush(struct peer_family *f, const char *reason) RUNS_ON(role_session)
 		p->vrf_name, family_text(f->family), reason);
 	retained_end(f);
 	input_owe_stale(f);
+	rt_retained(p);
 }
 
 void
@@ -103,6 +104,7 @@ restart_lost(struct connection *c, uint8_t retain)
 		log_event(LOG_INFO, "restart-wait peer=%s vrf=%s family=%s time=%u",
 			p->config.addr_text, p->vrf_name, family_text(id), c->open.restart_time_s);
 	}
+	rt_retained(p);
 	input_owe_down(p, retain);
 }
 
@@ -169,8 +171,6 @@ restart_fire(struct timer *t) RUNS_ON(role_session)
 }
 
 /* ---- restarting role ---- */
-
-#define RESTART_TIME_S 120 /* as of BIRD and FRR: time for a new keeld to start and connect */
 
 void
 restart_offer(const struct speaker *s, struct bgp_open_options *o)

@@ -9,6 +9,9 @@
  *    other internal peers those of its clients: the memberships travel where routes travel (RFC 4456 6), in the reverse direction. Where routes pass on to a
  *    peer whose memberships are not known, or between autonomous systems, we send the default membership, which asks for all routes.
  *
+ * While a peer restarts gracefully (RFC 4724 4.2), the memberships of the ended session count for all other peers, so that these do not withdraw
+ * routes that the peer still uses: until the memberships of the new session are complete, or until no VPN family of the peer is retained any more.
+ *
  * RFC 4684 3.2, not done: the memberships of external peers are not propagated, so no AS path is needed to find loops. A membership of our own AS number from
  * an external peer is ignored.
  */
@@ -89,6 +92,44 @@ list_remove(struct rt_list *l, const struct rt_want *w)
 	memmove(&l->at[at], &l->at[at + 1], (l->count - at) * sizeof(*l->at));
 }
 
+/* ---- kept over a restart of the peer ---- */
+
+static void
+kept_forget(struct peer *p)
+{
+	list_free(p->speaker, &p->rt.kept);
+	p->rt.asks_all = false;
+	p->speaker->rt.dirty |= ring_remove(&p->rt.keeper);
+}
+
+void
+rt_keep(const struct connection *c, uint8_t retain)
+{
+	struct peer *p = c->peer;
+	struct peer_rt *rt = &p->rt;
+
+	if (!(retain & VPN_FAMILIES)) {
+		kept_forget(p);
+		return;
+	}
+	if (rt->keeper.next == NULL)
+		ring_insert(&p->speaker->rt.keepers, &rt->keeper);
+	rt->asks_all |= p->config.external || !c->n.rt_constraint || rt->all;
+	for (unsigned i = 0; i < rt->received.count && !rt->asks_all; i++)
+		rt->asks_all = list_add(p->speaker, &rt->kept, &rt->received.at[i]) < 0;
+}
+
+void
+rt_retained(struct peer *p)
+{
+	bool any = p->up != NULL;
+
+	for (enum family f = 0; f < FAMILY_COUNT; f++)
+		any |= (VPN_FAMILIES >> f & 1) && p->family[f].retained;
+	if (!any)
+		kept_forget(p);
+}
+
 /* ---- received ---- */
 
 /* False: no memory. *changed: the rules have another filter. */
@@ -130,6 +171,7 @@ wait_end(struct peer *p) RUNS_ON(role_session)
 	bool changed;
 
 	timer_cancel(p->speaker->thread, &p->rt.wait);
+	kept_forget(p);
 	p->rt.ended = true;
 	p->speaker->rt.dirty = true;
 	if (!filter_update(p, &changed) || export_up_vpn(p) < 0) {
@@ -208,6 +250,21 @@ routes_pass(const struct peer *a, const struct peer *b)
 	       b->config.route_reflector_client;
 }
 
+/* Adds the memberships `l` of `q`, or the default membership. 0, -ENOMEM. */
+static int
+wanted_by(const struct peer *p, const struct peer *q, const struct rt_list *l, bool all,
+	struct rt_list *out)
+{
+	bool travel = !p->config.external && !q->config.external;
+	int err = 0;
+
+	if (!travel || all)
+		err = list_add(p->speaker, out, &(struct rt_want){0});
+	for (unsigned i = 0; travel && i < l->count && err == 0; i++)
+		err = list_add(p->speaker, out, &l->at[i]);
+	return err;
+}
+
 /* The memberships for `p`. 0, -ENOMEM. */
 static int
 wanted(struct peer *p, struct rt_list *out)
@@ -222,15 +279,14 @@ wanted(struct peer *p, struct rt_list *out)
 	RING_EACH(q, &s->established, established)
 	{
 		if (q == p || q->up == NULL || !(q->up->n.families & VPN_FAMILIES) ||
-			!routes_pass(p, q))
+			!routes_pass(p, q) || err != 0)
 			continue;
-		if (p->config.external || q->config.external || !q->up->n.rt_constraint ||
-			q->rt.all)
-			err = err != 0 ? err : list_add(s, out, &(struct rt_want){0});
-		for (unsigned i = 0; !p->config.external && !q->config.external &&
-				     i < q->rt.received.count && err == 0;
-			i++)
-			err = list_add(s, out, &q->rt.received.at[i]);
+		err = wanted_by(p, q, &q->rt.received, !q->up->n.rt_constraint || q->rt.all, out);
+	}
+	RING_EACH(q, &s->rt.keepers, rt.keeper)
+	{
+		if (q != p && routes_pass(p, q) && err == 0)
+			err = wanted_by(p, q, &q->rt.kept, q->rt.asks_all, out);
 	}
 	return err;
 }
@@ -463,19 +519,13 @@ rt_up(struct peer *p)
 	p->speaker->rt.dirty |= (p->up->n.families & VPN_FAMILIES) != 0;
 	if (p->up->n.rt_constraint)
 		timer_arm(p->speaker->thread, &p->rt.wait, RT_WAIT_NS);
+	else
+		kept_forget(p);
 }
 
-void
-rt_down(struct peer *p)
-{
-	timer_cancel(p->speaker->thread, &p->rt.wait);
-	rt_free(p);
-	p->rt.all = p->rt.ended = p->rt.end_sent = p->rt.due = p->rt.resends = false;
-	p->speaker->rt.dirty = true;
-}
-
-void
-rt_free(struct peer *p)
+/* The memberships of the session that ends. */
+static void
+session_free(struct peer *p)
 {
 	list_free(p->speaker, &p->rt.received);
 	list_free(p->speaker, &p->rt.sent);
@@ -483,6 +533,22 @@ rt_free(struct peer *p)
 	if (p->rt.filter != NULL)
 		p->rt.filter->refs--;
 	p->rt.filter = NULL;
+}
+
+void
+rt_down(struct peer *p)
+{
+	timer_cancel(p->speaker->thread, &p->rt.wait);
+	session_free(p);
+	p->rt.all = p->rt.ended = p->rt.end_sent = p->rt.due = p->rt.resends = false;
+	p->speaker->rt.dirty = true;
+}
+
+void
+rt_free(struct peer *p)
+{
+	kept_forget(p);
+	session_free(p);
 }
 
 void

@@ -119,7 +119,8 @@ class Speaker:
     """A peer that records received messages. Answers a ROUTE-REFRESH for FAMILY with all announced routes, between BoRR and EoRR."""
     family = FAMILY  # of announce()
 
-    def __init__(self, namespace, address=THEM, asn=64513, refresh=True, families=(V4, V6) if FAMILY == V4 else (V4, V6, FAMILY)):
+    def __init__(self, namespace, address=THEM, asn=64513, refresh=True, families=(V4, V6) if FAMILY == V4 else (V4, V6, FAMILY), restart=0):
+        """`restart`: restart time in seconds (RFC 4724), for all families; 0: without the capability."""
         self.address, self.asn = address, asn
         self.messages = []  # (time, kind, body), without keepalives
         self.announced = {}  # network -> AS numbers
@@ -130,6 +131,8 @@ class Speaker:
         self.sock = in_namespace(namespace, self.connect)
         capabilities = b"".join(struct.pack(">BBHH", 1, 4, *AFI_SAFI[f]) for f in families) + (bytes([2, 0, 70, 0]) if refresh else b"") + \
             struct.pack(">BBI", 65, 4, asn)
+        if restart:
+            capabilities += struct.pack(">BBH", 64, 2 + 4 * len(families), restart) + b"".join(struct.pack(">HBB", *AFI_SAFI[f], 0x80) for f in families)
         body = struct.pack(">BHH4sBBBB", 4, asn, 90, ipaddress.ip_address(address).packed[-4:], len(capabilities) + 2, 2, len(capabilities), 0)
         self.send(OPEN, body[:-1] + capabilities)
         self.thread = threading.Thread(target=self.read, daemon=True)

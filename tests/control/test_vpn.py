@@ -283,6 +283,41 @@ class Vpn(KeelTest):
         self.other.send(UPDATE, b"\0\0\0\x0b\x80\x0f\x08\0\1\x84\x1f\0\0\0\0")
         self.wait("the end of the session", self.other.closed, self.other.changed)
 
+    @staticmethod
+    def ask(speaker, number):
+        """The membership of an internal peer, and End-of-RIB."""
+        value = Vpn.wants(number, origin=64512)
+        path = b"\x80\x0e" + bytes([len(value)]) + value + b"\x40\1\1\0\x40\2\0\x40\5\4\0\0\0\x64"
+        speaker.send(UPDATE, b"\0\0" + len(path).to_bytes(2, "big") + path)
+        speaker.send(UPDATE, b"\0\0\0\6\x80\x0f\3\0\1\x84")
+
+    def test_memberships_stay_while_a_peer_restarts(self):
+        """RFC 4724 4.2: the memberships of a client count until its new session has sent its own, or until the restart time ends. A withdrawal would
+        make the other peers withdraw routes that the client still uses."""
+        keel_rig.AFI_SAFI["rt-constraint"] = (1, 132)
+        families = dict({f: {"import_policy": "accept-all", "export_policy": "accept-all"} for f in (V4, FAMILY)}, **{"rt-constraint": {}})
+        vrf = {"name": "red", "rd": "64512:1", "import_targets": ["64512:9"]}
+        self.start({"router": {"asn": 64512, "router_id": US}, "vrfs": [vrf], "bgp": {"next_hop_tracking": False, "peers": [
+            {"address": a, "asn": 64512, "passive": True, "route_reflector_client": True, "families": families} for a in (THEM, OTHER)]}})
+        seven, eight, nine, ten = ((64512, b"\0\2\xfc\0\0\0\0" + bytes([n])) for n in range(7, 11))
+        how = {"asn": 64512, "families": (V4, FAMILY, "rt-constraint")}
+        other = self.opened(address=OTHER, **how)
+        them = self.opened(restart=4095, **how)
+        self.ask(them, 7)
+        self.wait("the membership of the client", lambda: self.members(other)[0] == {seven, nine}, other.changed)
+        them.close()
+        self.wait("retention", lambda: self.peer()["families"][FAMILY]["retained"])
+        # a change of our targets is sent after a withdrawal of the membership, if there is one
+        self.keel.call("config.edit", {"merge": {"vrfs": [dict(vrf, import_targets=["64512:10"])]}})
+        self.keel.call("config.commit")
+        self.wait("the new target", lambda: self.members(other)[0] >= {ten}, other.changed)
+        self.wait("the end of the old target", lambda: self.members(other)[0] == {seven, ten}, other.changed)
+        them = self.opened(restart=1, **how)
+        self.ask(them, 8)
+        self.wait("the new membership alone", lambda: self.members(other)[0] == {eight, ten}, other.changed)
+        them.close()
+        self.wait("the end of the restart time", lambda: self.members(other)[0] == {ten}, other.changed)
+
     # ---- rules of keel-policy(7) ----
 
     def test_rule_1_import_asks_for_exactly_this_family(self):

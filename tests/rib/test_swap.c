@@ -95,6 +95,43 @@ test_failures(void **state)
 	swaps_destroy(s);
 }
 
+/*
+ * A label rests for 60 s and the longest restart time (RFC 4724 4.2); the rest of the start takes
+ * the restart time longer, too.
+ */
+static void
+test_restart_time(void **state)
+{
+	struct swaps *s =
+		create(100, (struct swap_window){100, 1}, (struct swap_window){100, 1}, 0);
+	struct swap_order o;
+
+	(void)state;
+	swaps_restart_time(s, 120);
+	swaps_restart_time(s, 30);
+	assert_int_equal(label(s, 1, 16), 100);
+	assert_int_equal(swaps_orders(s, &o, 1), 1);
+	o.result = 0;
+	assert_false(swaps_answer(s, &o, 1));
+	for (uint64_t now = 1; now <= 181; now++) { /* the second step begins the rest */
+		(void)swaps_tidy(s, now * S, UINT64_MAX);
+		assert_int_equal(swaps_orders(s, &o, 1), 0);
+	}
+	(void)swaps_tidy(s, 182 * S, UINT64_MAX);
+	assert_int_equal(swaps_orders(s, &o, 1), 1);
+	assert_false(o.present);
+	assert_false(swaps_answer(s, &o, 1));
+	assert_int_equal(label(s, 2, 16), 100);
+	swaps_destroy(s);
+	s = create(139, (struct swap_window){100, 0}, (struct swap_window){130, 20}, 300 * S);
+	swaps_restart_time(s, 120);
+	assert_int_equal(label(s, 1, 16), 0);
+	assert_false(swaps_tidy(s, 419 * S, UINT64_MAX));
+	assert_true(swaps_tidy(s, 420 * S, UINT64_MAX));
+	assert_int_equal(label(s, 1, 16), 130);
+	swaps_destroy(s);
+}
+
 #define PAIRS 64u
 #define LABELS 40u
 #define STEPS 200000u
@@ -225,6 +262,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_parts, make_arena, free_arena),
 		cmocka_unit_test_setup_teardown(test_failures, make_arena, free_arena),
+		cmocka_unit_test_setup_teardown(test_restart_time, make_arena, free_arena),
 		cmocka_unit_test_setup_teardown(test_random, make_arena, free_arena),
 	};
 
