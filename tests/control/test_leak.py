@@ -1,11 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Routes between VPN instances of two keelds with a VPNv4 and VPNv6 session: a network of an instance reaches the instances of both daemons that import one
-of its targets, and follows each change of targets, distinguishers, limits and routes. Needs root (network namespaces); else the exit status is 77.
+of its targets, and follows each change of targets, distinguishers, limits and routes. test_random takes RANDOM_S seconds (2), with SEED (1). Needs root
+(network namespaces); else the exit status is 77.
 
 usage: test_leak.py KEELD
 """
+import concurrent.futures
 import os
+import random
 import subprocess
 import tempfile
 import shutil
@@ -15,6 +18,8 @@ from keel_rig import Keel, KeelTest, V4, V6
 
 VPN = {V4: "vpnv4-unicast", V6: "vpnv6-unicast"}
 NET = {V4: "10.0.%d.0/24", V6: "2001:db8:%d::/48"}
+RANDOM_S, SEED = int(os.environ.get("RANDOM_S", 2)), int(os.environ.get("SEED", 1))
+EACH = 30  # networks of an instance of test_random
 OURS, THEIRS = "198.51.100.1", "198.51.100.2"
 
 
@@ -60,8 +65,8 @@ class Leak(KeelTest):
     def routes(self, keel, name, family=V4):
         """{number of the network: [(rd, peer, labels)]}"""
         found = {}
-        for r in keel.call("rib.routes", {"family": family, "vrf": name, "view": "loc"})["routes"]:
-            number = int(r["prefix"].split(".")[2] if family == V4 else r["prefix"].split(":")[2])
+        for r in keel.call("rib.routes", {"family": family, "vrf": name, "view": "loc", "limit": 10000})["routes"]:
+            number = int((r["prefix"].split(".") if family == V4 else r["prefix"].split(":"))[2] or 0)  # 2001:db8:0:: is 2001:db8::
             found.setdefault(number, []).append((r.get("rd"), r["peer"], r.get("labels")))
         return {n: sorted(paths, key=str) for n, paths in found.items()}
 
@@ -163,6 +168,63 @@ class Leak(KeelTest):
         self.expect("room", self.peer, "green", {3: every[3]})
         self.expect("the same", self.peer, "blue", {3: every[3]})
         self.wait("the end of the alarm", lambda: not alarms(), alarms)
+
+    # ---- instances at random ----
+
+    def churn(self, side, keel, end):
+        """Adds, changes and removes instances with their networks until `end`. Returns {name: (rd, imports, exports, numbers)} of the last commit."""
+        rng, model, commits = random.Random(2 * SEED + side), {}, 0
+        while commits < 5 or keel_rig.time.monotonic() < end:
+            for _ in range(rng.randint(1, 3)):
+                i = 4 * side + rng.randrange(4)
+                name, first = "n%d" % i, EACH * i
+                if name in model and rng.randrange(3) == 0:
+                    del model[name]
+                else:
+                    model[name] = (1 + i, *(rng.sample((1, 2, 3, 4), rng.randrange(4)) for _ in range(2)),
+                                   rng.sample(range(first, first + EACH), rng.randrange(EACH)))
+            self.set(keel, model)
+            commits += 1
+        return model
+
+    @staticmethod
+    def set(keel, model):
+        keel.commit({"vrfs": [vrf(name, *more[:3]) for name, more in model.items()],
+                     "bgp": {"networks": [n for name, more in model.items() for n in networks(name, *more[3])]}})
+
+    def shown(self, keel):
+        """All routes of all instances, and the tables."""
+        tables = {t["vrf"] for t in keel.call("rib.summary")["tables"]}
+        names = {v["name"] for v in keel.call("vrf.list")["vrfs"]} - {"default"}
+        return {(name, family): self.routes(keel, name, family) for name in names for family in (V4, V6)}, tables
+
+    def wanted(self, side, models, labels):
+        found = {}
+        for name, (_, imports, _, own) in models[side].items():
+            routes = {n: [(None, None, None)] for n in own}
+            for other, address in ((side, None), (1 - side, (THEIRS, OURS)[side])):
+                for exporter, (rd, _, exports, numbers) in models[other].items():
+                    if exporter != name and set(imports) & set(exports):
+                        routes.update({n: [("64512:%d" % rd, address, address and [labels[other][exporter]])] for n in numbers})
+            found.update({(name, family): routes for family in (V4, V6)})
+        return found, {"default"} | set(models[side])
+
+    def test_random(self):
+        """Instances of both daemons come, change and go at the same time; in the end each has exactly the routes of its targets, and nothing is left."""
+        self.both([], [], [], [])
+        sides, end = (self.keel, self.peer), keel_rig.time.monotonic() + RANDOM_S
+        with concurrent.futures.ThreadPoolExecutor(2) as threads:
+            models = [run.result() for run in [threads.submit(self.churn, i, keel, end) for i, keel in enumerate(sides)]]
+        labels = [{v["name"]: v.get("label") for v in keel.call("vrf.list")["vrfs"]} for keel in sides]
+        for side, keel in enumerate(sides):
+            wanted = self.wanted(side, models, labels)
+            self.wait("the routes of side %d" % side, lambda: self.shown(keel) == wanted, lambda: (self.shown(keel), wanted))
+        for keel in sides:
+            self.set(keel, {})
+        for keel in sides:
+            self.wait("the end of all", lambda: self.shown(keel) == ({}, {"default"}), lambda: self.shown(keel))
+            for family in (V4, V6):
+                self.wait("no VPN route", lambda: not keel.call("rib.routes", {"family": VPN[family], "view": "loc"})["routes"], lambda: family)
 
 
 keel_rig.main()
