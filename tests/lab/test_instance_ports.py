@@ -2,21 +2,28 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Ports of VPN instances in the network namespaces of the instances: two instances with equal addresses answer pings and have a BGP session with their customer;
 answers to routed addresses leave by the forwarding tables of the instance. REFRESHES (40) refreshes in one instance send no message to the other one, write no
-entry of the tables and lose no packet there, also while the other one learns routes (keel-policy(7) rule 12). The namespaces are adopted after a kill, with the ports; a stop, and a start
+entry of the tables and lose no packet there, also while the other one learns routes and over a route leaked from the first one (keel-policy(7) rule 12); the
+same for VPNv4 of one peer, with routes that the first instance imports. REFRESHES=1000 also compares the time of a probe route. The namespaces are adopted after a kill, with the ports; a stop, and a start
 without the instance, return the interfaces with their addresses; a foreign namespace stops the ports of one instance only. With the capabilities of the
 unit and its drop-in keeld uses a namespace that keel-instance@.service has made.
 
     c1 (192.0.2.2) --- red, blue (192.0.2.1) of keeld --- c2 (192.0.2.2)
+                                    |
+                               f (feed of VPNv4)
 """
 import json
 import os
 import re
 import shlex
-import signal
+import sys
+import threading
+import time
 
 import labtest
-from labtest import KEELD, Lab, Speaker, as_path, need, next_hop, origin, out_folder, run, update
+from labtest import FEED, KEELD, Lab, Rpc, Speaker, as_path, need, next_hop, origin, out_folder, run, update, wait_established
 from lab import cpus_of_lab, remove_namespace
+sys.path.insert(0, os.path.join(labtest.ROOT, "tests", "bench"))
+from bench_lab import Events  # noqa: E402
 
 NAME = "instance_ports"
 US, CE, US6, CE6 = "192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"
@@ -25,28 +32,48 @@ RED, BLUE = ("%s%d" % (c, os.getpid()) for c in "rb")
 SITES = ((RED, "c1", "red"), (BLUE, "c2", "blue"))  # instance, host, interface
 REFRESHES = int(os.environ.get("REFRESHES", 40))
 LEARNED = 10  # routes that the other instance learns meanwhile
+PROBES = 200 if REFRESHES >= 1000 else 20
+LEAKED = {RED: "30.0.0.0/24", BLUE: "31.0.0.0/24"}  # each is a route of the other instance, too
+CORE, FEED_AT, VPNV4, VPN_ROUTES = "198.18.1.1", "198.18.1.2", "vpnv4-unicast", 50
 V4_POLICY = {"ipv4-unicast": {"import_policy": "accept-all", "export_policy": "accept-all"}}
+
+
+def host_of(prefix):
+    return prefix.replace("0/24", "1")
 
 
 def namespaces():
     return {line.split()[0] for line in run("ip", "netns", "list").splitlines() if line}
 
 
-def red_policy(local_pref, action="permit"):
-    return [{"name": "red-in", "nodes": [{"seq": 10, "action": action, "set": {"local_pref": local_pref}}]}]
+def policies(local_pref, action="permit", name="red-in"):
+    """All policies; the policy `name` changes all its routes, but not the leaked route of red."""
+    leaked = {"seq": 5, "action": "permit", "match": {"prefix_list": "leaked"}}
+    every = {"seq": 10, "action": "permit", "match": {}}
+    moved = {"seq": 10, "action": action, "set": {"local_pref": local_pref}}
+    return [{"name": n, "nodes": [leaked] + [moved if n == name else every]} for n in ("red-in", "vpn-in")] + [{"name": "leak", "nodes": [leaked]}]
 
 
 def families(vrf):
     return {"ipv4-unicast": {"import_policy": "red-in", "export_policy": "accept-all", "keep_all_routes": True}} if vrf == RED else V4_POLICY
 
 
+def instance(vrf):
+    """red imports the routes of the feed; each imports the leaked route of the other instance."""
+    own, other, feed = ("64512:11", "64512:12", ["64512:1"]) if vrf == RED else ("64512:12", "64512:11", [])
+    return {"name": vrf, "rd": own, "import_targets": [other] + feed, "export_targets": [own], "export_policy": "leak"}
+
+
 def config(worker, control, vrfs):
-    return {"route_policies": red_policy(100),"router": {"asn": 64512, "router_id": US},
+    return {"route_policies": policies(100), "prefix_lists": [{"name": "leaked", "entries": [{"action": "permit", "prefix": p} for p in LEAKED.values()]}],
+            "router": {"asn": 64512, "router_id": US},
             "dataplane": {"worker_cpus": [worker], "control_cpus": control, "memory_mb": 512},
-            "vrfs": [{"name": vrf} for vrf, _, _ in SITES if vrf in vrfs],
+            "vrfs": [instance(vrf) for vrf, _, _ in SITES if vrf in vrfs],
             "ports": [{"name": port, "device": "net_af_xdp_%s,iface=%s" % (port, port), "vrf": vrf, "addresses": [US + "/24", US6 + "/64"]}
-                      for vrf, _, port in SITES if vrf in vrfs],
-            "bgp": {"peers": [{"address": CE, "asn": 64513, "vrf": vrf, "passive": True, "families": families(vrf)} for vrf in vrfs]}}
+                      for vrf, _, port in SITES if vrf in vrfs] +
+                     [{"name": "core", "device": "net_af_xdp_core,iface=core", "addresses": [CORE + "/24"], "mpls": True}],
+            "bgp": {"peers": [{"address": FEED_AT, "asn": 64512, "passive": True, "families": {VPNV4: {"import_policy": "vpn-in", "export_policy": "deny-all", "keep_all_routes": True}}}] +
+                             [{"address": CE, "asn": 64513, "vrf": vrf, "passive": True, "families": families(vrf)} for vrf in vrfs]}}
 
 
 class Test:
@@ -55,11 +82,14 @@ class Test:
 
     def build(self):
         lab = self.lab
-        for h in ("pe", "c1", "c2"):
+        for h in ("pe", "c1", "c2", "f"):
             lab.host(h, ipv6=True)
-        for _, host, port in SITES:
+        lab.link("f", "up", FEED_AT + "/24", "pe", "core", None)
+        for vrf, host, port in SITES:
             lab.link(host, "up", [CE + "/24", CE6 + "/64"], "pe", port, EXTRA)
-            lab.sh(host, "ip address add %s/32 dev lo; ip route add default via %s" % (FAR, US))
+            lab.sh(host, "ip route add default via %s" % US)
+            for address in (FAR, host_of(LEAKED[vrf])):
+                lab.sh(host, "ip address add %s/32 dev lo" % address)
 
     def start(self, *vrfs, prefix=()):
         worker, control = cpus_of_lab()
@@ -108,53 +138,99 @@ class Test:
         new = ["%d.0.%d.0/24" % (net, i) for i in range(LEARNED)]
         for p in new:
             speaker.send(*self.route(p))
-        self.c.comes_to("blue learns routes", lambda: self.rpc.call("fib.lookup", vrf=BLUE, address=new[-1].replace("0/24", "1"))["prefix"], new[-1])
+        self.c.comes_to("blue learns routes", lambda: self.rpc.call("fib.lookup", vrf=BLUE, address=host_of(new[-1]))["prefix"], new[-1])
         speaker.send(labtest.UPDATE, update(b"", [], new))
         self.c.comes_to("... and loses the routes", lambda: self.routes(BLUE), own)
-        self.c.comes_to("... in the tables", lambda: self.rpc.call("fib.lookup", vrf=BLUE, address=new[-1].replace("0/24", "1"))["prefix"], None)
+        self.c.comes_to("... in the tables", lambda: self.rpc.call("fib.lookup", vrf=BLUE, address=host_of(new[-1]))["prefix"], None)
         return self.writes(BLUE) - before
 
-    def refreshed(self, number):
-        """One refresh in red; every fifth is a commit that moves all routes of red."""
+    def probes(self, speaker):
+        """Seconds until a new route of blue is in the tables, sorted."""
+        times = []
+        for i in range(PROBES):
+            prefix, begin = "24.%d.0.0/24" % (i % 2), time.monotonic()
+            speaker.send(*self.route(prefix))
+            while self.rpc.call("fib.lookup", vrf=BLUE, address=host_of(prefix))["prefix"] != prefix:
+                assert time.monotonic() < begin + 60, "the probe route does not come"
+            times.append(time.monotonic() - begin)
+            speaker.send(labtest.UPDATE, update(b"", [], [prefix]))
+        self.c.comes_to("... and the probe routes go", lambda: [self.rpc.call("fib.lookup", vrf=BLUE, address="24.%d.0.1" % i)["prefix"] for i in range(2)], [None] * 2)
+        return sorted(times)
+
+    def refreshed(self, rpc, name, scope, number):
+        """One refresh; every fifth is a commit that moves all routes that the policy `name` sees."""
         if number % 5 == 4:
-            moves = red_policy(100, "deny" if number % 10 == 4 else "permit")
-            jobs = {e["job"] for e in labtest.commit(self.rpc, [{"op": "replace", "path": "/route_policies", "value": moves}])["effects"] if "job" in e}
+            moves = policies(100 + number, "deny" if number % 10 == 4 else "permit", name)
+            jobs = {e["job"] for e in labtest.commit(rpc, [{"op": "replace", "path": "/route_policies", "value": moves}])["effects"] if "job" in e}
         else:
-            jobs = {self.rpc.call("bgp.refresh", family="ipv4-unicast", vrf=RED, scope="all", direction=("import", "export")[number % 2])["job"]}
+            jobs = {rpc.call("bgp.refresh", direction="export" if number % 2 and name == "red-in" else "import", **scope)["job"]}
         for job in jobs - {None}:
-            labtest.wait_job(self.rpc, job)
+            labtest.wait_job(rpc, job)
+
+    def refresher(self, name, scope, ends):
+        """Refreshes until the event `ends`, on a connection of its own; a multiple of ten, so that the policy permits at the end."""
+        rpc, number = Rpc(self.lab.path("pe.sock")), 0
+        while not ends.is_set() or number % 10:
+            self.refreshed(rpc, name, scope, number)
+            number += 1
+        rpc.close()
+
+    def undisturbed(self, what, name, scope, red, blue, net):
+        """Refreshes of `scope`, while blue forwards; then also while blue learns."""
+        c = self.c
+        alone, times = self.learned(blue, net), self.probes(blue)
+        messages = len([1 for kind, _ in blue.received if kind != labtest.KEEPALIVE])
+        before = {vrf: self.writes(vrf) for vrf in (RED, BLUE)}
+        # by a route of the instance, and by the leaked route
+        pings = [labtest.ping(self.lab, "ping-%s-%d" % (name, i), "c2", "-I", *words)
+                 for i, words in enumerate(((FAR, US), (host_of(LEAKED[BLUE]), host_of(LEAKED[RED]))))]
+        for i in range(REFRESHES):
+            self.refreshed(self.rpc, name, scope, i)
+        c.equal("%s: no entry of blue is written" % what, self.writes(BLUE) - before[BLUE], 0)
+        c.true("... and entries of red are", self.writes(RED) - before[RED] >= 50, self.writes(RED) - before[RED])
+        c.equal("no message to the peer of blue", len([1 for kind, _ in blue.received if kind != labtest.KEEPALIVE]) - messages, 0)
+        ends = threading.Event()
+        thread = threading.Thread(target=self.refresher, args=(name, scope, ends))
+        thread.start()
+        try:
+            c.equal("blue learns with the same writes as without refreshes", self.learned(blue, net), alone)
+            beside = self.probes(blue)
+        finally:
+            ends.set()
+            thread.join()
+        p99 = [1000 * t[len(t) * 99 // 100] for t in (times, beside)]
+        print("%s: probe route p99 %.1f ms without and %.1f ms beside refreshes" % (what, *p99), flush=True)
+        if REFRESHES >= 1000:
+            c.true("... within 1.5 times", p99[1] <= 1.5 * p99[0], p99)
+        for p in pings:
+            answers, lost = labtest.ping_end(p)
+            c.true("blue has %d answers, and loses no packet" % answers, answers > 0 and not lost, lost)
+        c.equal("both sessions stay", (red.closed, blue.closed), (False, False))
 
     def isolated(self):
-        """keel-policy(7) rule 12: refreshes in red, while blue forwards; then also while blue learns."""
+        """keel-policy(7) rule 12, with traffic and a leaked route: refreshes in red, then of VPNv4 of one peer."""
         c = self.c
         # red replays kept routes; blue has route refresh, so that any refresh there sends a message
         red, blue = (Speaker(self.lab.netns(host), CE, US, 64513, identifier="192.0.2.%d" % (30 + n), capabilities=able).up()
                      for n, ((_, host, _), able) in enumerate(zip(SITES, ((), (2, 70)))))
-        for s in (red, blue):
+        for s, vrf in ((red, RED), (blue, BLUE)):
             s.send(*self.route("20.0.0.0/24"))
+            s.send(*self.route(LEAKED[vrf]))
         for i in range(50):
             red.send(*self.route("22.0.%d.0/24" % i))
-        c.comes_to("the routes of red", lambda: len(self.routes(RED)), 51)
+        feed = Events(self.lab.spawn("feed", "f", [FEED, "--connect", CORE, "--source", FEED_AT, "--next-hop", FEED_AT, "--asn", "64512", "--peer-asn", "64512", "--vpn",
+                                                   "--count", str(VPN_ROUTES)], lines=True))
+        wait_established(self.rpc, FEED_AT)
+        c.comes_to("the routes of red", lambda: len(self.routes(RED)), 53 + VPN_ROUTES)
+        c.comes_to("the routes of blue", lambda: self.routes(BLUE), {"20.0.0.0/24", *LEAKED.values()})
         c.comes_to("the route of blue", lambda: self.pings("c2", "-I", FAR, US), True)
+        c.comes_to("the leaked route", lambda: self.pings("c2", "-I", host_of(LEAKED[BLUE]), host_of(LEAKED[RED])), True)
         c.comes_to("the tables of red", lambda: self.rpc.call("fib.lookup", vrf=RED, address="22.0.49.1")["prefix"], "22.0.49.0/24")
-        alone = self.learned(blue, 23)
-        messages = len([1 for kind, _ in blue.received if kind != labtest.KEEPALIVE])
-        before = {vrf: self.writes(vrf) for vrf in (RED, BLUE)}
-        ping = self.lab.spawn("ping", "c2", ["ping", "-n", "-q", "-i", "0.02", "-I", FAR, US])
-        for i in range(REFRESHES):
-            self.refreshed(i)
-        c.equal("no entry of blue is written", self.writes(BLUE) - before[BLUE], 0)
-        c.true("... and entries of red are", self.writes(RED) - before[RED] >= 50, self.writes(RED) - before[RED])
-        c.equal("no message to the peer of blue", len([1 for kind, _ in blue.received if kind != labtest.KEEPALIVE]) - messages, 0)
-        for i in range(4):
-            self.refreshed(i)
-        c.equal("blue learns with the same writes as without refreshes", self.learned(blue, 23), alone)
-        ping.stop(sig=signal.SIGINT)  # prints the counts
-        sent, received = (int(n) for n in re.search(r"(\d+) packets transmitted, (\d+) received", ping.logged()).groups())
-        c.true("blue loses no packet of %d" % sent, sent > 0 and received == sent, received)
-        c.equal("both sessions stay", (red.closed, blue.closed), (False, False))
+        self.undisturbed("refreshes in red", "red-in", {"family": "ipv4-unicast", "vrf": RED, "scope": "all"}, red, blue, 23)
+        self.undisturbed("refreshes of VPNv4 of a peer", "vpn-in", {"family": VPNV4, "scope": "peer", "peer": FEED_AT}, red, blue, 23)
         red.close()
         blue.close()
+        feed.process.stop()
 
     @staticmethod
     def route(prefix):
@@ -200,7 +276,7 @@ class Test:
         c.true("an alarm names the foreign namespace", "keel-%s was not created by this keeld" % RED in alarms.get("namespace", ""), alarms)
         c.equal("the port of red stays", self.home(), {"red"})
         self.reach(*SITES[1:])
-        c.equal("the ports have their numbers", [p["name"] for p in self.rpc.call("dataplane.stats")["ports"]], ["red", "blue"])
+        c.equal("the ports have their numbers", [p["name"] for p in self.rpc.call("dataplane.stats")["ports"]], ["red", "blue", "core"])
         self.end()
         c.equal("the foreign namespace stays", "keel-" + RED in namespaces(), True)
 
