@@ -270,8 +270,10 @@ static const char *const calls[] = {
 
 static const char *const namespace_calls[] = {"setns", "unshare", "mount", "umount2"};
 
+#define COUNT(list) (sizeof(list) / sizeof((list)[0]))
+
 static int
-allow(scmp_filter_ctx f, const char *const *names, size_t count)
+add(scmp_filter_ctx f, uint32_t action, const char *const *names, size_t count)
 {
 	int rc = 0;
 
@@ -279,9 +281,30 @@ allow(scmp_filter_ctx f, const char *const *names, size_t count)
 		int call = seccomp_syscall_resolve_name(names[i]);
 
 		if (call != __NR_SCMP_ERROR)
-			rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, call, 0);
+			rc = seccomp_rule_add(f, action, call, 0);
 	}
 	return rc;
+}
+
+/* Calls that fail for keeld, and that callers expect to fail: EPERM, and keeld goes on. */
+static int
+refuse_some(scmp_filter_ctx f, bool namespaces)
+{
+	const scmp_datum_t exec = PROT_WRITE | PROT_EXEC;
+	/*
+	 * Memory that is writable and executable: PCRE2 interprets the expressions of a commit, instead
+	 * of code for the CPU.
+	 */
+	int rc = seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(mmap), 1,
+		SCMP_A2(SCMP_CMP_MASKED_EQ, exec, exec));
+
+	if (rc == 0)
+		rc = seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(mprotect), 1,
+			SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC));
+	/* A commit adds the first VPN instance: no namespace until the next start. */
+	return rc == 0 && !namespaces
+		       ? add(f, SCMP_ACT_ERRNO(EPERM), namespace_calls, COUNT(namespace_calls))
+		       : rc;
 }
 
 /* Calls that are permitted with some arguments only. */
@@ -292,7 +315,7 @@ allow_some(scmp_filter_ctx f)
 	const scmp_datum_t exec = PROT_WRITE | PROT_EXEC;
 	int rc = 0;
 
-	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]) && rc == 0; i++) {
+	for (size_t i = 0; i < COUNT(families) && rc == 0; i++) {
 		rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
 			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
 		if (rc == 0)
@@ -342,6 +365,7 @@ int
 keeld_calls_limit(struct keeld *k)
 {
 	scmp_filter_ctx f = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	bool namespaces = uses_namespaces(k);
 	int rc = f != NULL ? 0 : -ENOTSUP; /* or seccomp(2) is forbidden */
 
 	if (rc == 0)
@@ -349,12 +373,13 @@ keeld_calls_limit(struct keeld *k)
 	if (rc == 0) /* a binary tree: some ten instructions for each call */
 		rc = seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	if (rc == 0)
-		rc = allow(f, calls, sizeof(calls) / sizeof(calls[0]));
+		rc = add(f, SCMP_ACT_ALLOW, calls, COUNT(calls));
 	if (rc == 0)
 		rc = allow_some(f);
-	if (rc == 0 && uses_namespaces(k))
-		rc = allow(
-			f, namespace_calls, sizeof(namespace_calls) / sizeof(namespace_calls[0]));
+	if (rc == 0)
+		rc = refuse_some(f, namespaces);
+	if (rc == 0 && namespaces)
+		rc = add(f, SCMP_ACT_ALLOW, namespace_calls, COUNT(namespace_calls));
 	if (rc == 0)
 		rc = seccomp_load(f);
 	if (f != NULL)

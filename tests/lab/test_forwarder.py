@@ -133,11 +133,21 @@ class Test:
         self.c.equal("rights of all threads of keelfwd", self.status(self.pid), {(root, root, 0, mask, mask, mask, 0, "1", "0")})
 
     def commit(self):
-        """A commit as the user of keeld: FILE is written, an address of keel0 is set by keelfwd."""
-        self.rpc.call("config.edit", merge={"bgp": {"cluster_id": "198.18.0.9"}})
-        self.rpc.call("config.commit")
+        """Commits as the user of keeld: FILE is written, an address of keel0 is set by keelfwd. A commit that would need a right that keeld lacks costs the right
+        and not keeld: an expression (PCRE2 asks for memory that is writable and executable), and a peer of a VPN instance (a network namespace)."""
+        vpn = {"address": "198.18.9.2", "asn": 64609, "vrf": "blue", "families": {"ipv4-unicast": {}}}
+        for merge in ({"bgp": {"cluster_id": "198.18.0.9"}},
+                      {"as_path_lists": [{"name": "odd", "entries": [{"action": "permit", "regex": "^(64601_)+(1.*2|3[^_]*4)$"}]}]},
+                      {"rpki": {"caches": [{"address": "127.0.0.1", "port": 3323}]}},
+                      {"vrfs": [{"name": "blue"}], "bgp": {"peers": config()["bgp"]["peers"] + [vpn]}}):
+            self.rpc.call("config.edit", merge=merge)
+            self.rpc.call("config.commit")
         with open(self.lab.path("keeld.json")) as f:
             self.c.true("FILE has the commit", "198.18.0.9" in f.read())
+        wait_for("an attempt to reach the RPKI cache", lambda: self.rpc.call("rpki.summary")["caches"][0].get("error"), 30)
+        dump = self.rpc.call("mrt.dump", file=self.lab.path("rib.mrt"))
+        self.c.true("routes in the dump", dump["routes"] >= ROUTES, dump)
+        self.keeld.must_run()
 
     def restart(self, what, sig):
         """Ends keeld (SIGSYS: by a forbidden system call), and starts another that adopts keelfwd."""
@@ -166,6 +176,21 @@ class Test:
             s.connect(self.lab.path("fwd.sock"))
             s.send(struct.pack("=IIQI4x", 0x4B465744, 1, 0, 3))
             self.c.equal("bytes of the answer to HELLO", len(s.recv(65536)), 80)
+
+    def deaf(self):
+        """A client that reads no answers is closed, and keelfwd goes on."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+            s.settimeout(10)
+            s.connect(self.lab.path("fwd.sock"))
+            try:
+                for _ in range(100000):
+                    s.send(struct.pack("=IIQI4x", 0x4B465744, 1, 0, 3))
+                closed = False
+            except TimeoutError:
+                closed = False
+            except OSError:
+                closed = True
+        self.c.true("a client that reads no answers is closed", closed)
 
     def late(self):
         """keelfwd stops for longer than keeld waits: keeld goes on, and later answers belong to their requests."""
@@ -196,6 +221,7 @@ class Test:
             self.restart("orderly stop, %d" % i, signal.SIGTERM)
         got = self.probe_end()
         self.c.equal("of %d packets lost, misdirected, reordered" % got["sent"], (got["lost"], got["misdirected"], got["reordered"]), (0, 0, 0))
+        self.deaf()
         self.hello()
         if LATE_S > 0:
             self.late()
