@@ -27,6 +27,32 @@ is_internet(unsigned family)
 	return family == AF_INET || family == AF_INET6;
 }
 
+/*
+ * True if all attributes have one of two types. Others may name another object than the interface, for
+ * example IFA_TARGET_NETNSID a network namespace. As in the kernel, a malformed attribute is the end.
+ */
+static bool
+attributes_are(const char *at, size_t bytes, unsigned one, unsigned other)
+{
+	struct nlattr a;
+
+	while (bytes >= sizeof(a)) {
+		size_t step;
+
+		memcpy(&a, at, sizeof(a));
+		if (a.nla_len < sizeof(a) || a.nla_len > bytes)
+			break;
+		if ((a.nla_type & NLA_TYPE_MASK) != one && (a.nla_type & NLA_TYPE_MASK) != other)
+			return false;
+		step = NLA_ALIGN(a.nla_len);
+		if (step >= bytes)
+			break;
+		at += step;
+		bytes -= step;
+	}
+	return true;
+}
+
 bool
 host_netlink_permits(
 	const void *message, size_t bytes, bool (*is_own)(void *ctx, unsigned ifindex), void *ctx)
@@ -51,14 +77,18 @@ host_netlink_permits(
 			return false;
 		memcpy(&b.neighbor, body, sizeof(b.neighbor));
 		return is_internet(b.neighbor.ndm_family) && b.neighbor.ndm_ifindex > 0 &&
-		       is_own(ctx, (unsigned)b.neighbor.ndm_ifindex);
+		       is_own(ctx, (unsigned)b.neighbor.ndm_ifindex) &&
+		       attributes_are(body + sizeof(b.neighbor),
+			       bytes - sizeof(h) - sizeof(b.neighbor), NDA_DST, NDA_FLAGS_EXT);
 	case RTM_NEWADDR:
 	case RTM_DELADDR:
 		if (bytes < sizeof(h) + sizeof(b.address))
 			return false;
 		memcpy(&b.address, body, sizeof(b.address));
 		return is_internet(b.address.ifa_family) && b.address.ifa_index > 0 &&
-		       is_own(ctx, b.address.ifa_index);
+		       is_own(ctx, b.address.ifa_index) &&
+		       attributes_are(body + sizeof(b.address),
+			       bytes - sizeof(h) - sizeof(b.address), IFA_LOCAL, IFA_ADDRESS);
 	case RTM_NEWLINK: /* without attributes: names, namespaces, MAC addresses */
 		if (bytes != sizeof(h) + sizeof(b.link))
 			return false;

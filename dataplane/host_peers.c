@@ -21,10 +21,11 @@ slot_set(struct host_peers *t, unsigned i, uint64_t word)
 static void
 slot_free(struct host_peers *t, unsigned hole)
 {
-	unsigned home, i = hole + 1;
+	unsigned home, first = hole, i = hole + 1;
 	uint64_t word;
 
-	for (; (word = slot_get(t, i)) != 0; i++) {
+	/* without a free slot the run has no end */
+	for (; i - first < HOST_PEER_SLOTS && (word = slot_get(t, i)) != 0; i++) {
 		home = (unsigned)(word % HOST_PEER_SLOTS);
 		if ((i - home) % HOST_PEER_SLOTS < (i - hole) % HOST_PEER_SLOTS)
 			continue;

@@ -19,6 +19,8 @@
 #include "dataplane/worker_impl.h"
 #include "lpm/arena.h"
 #include "lpm/fib.h"
+#include "lpm/fib_read.h"
+#include "lpm/qsbr.h"
 #include "lpm/region.h"
 #include "lpm/rights.h"
 #include "lpm/tunnel_set.h"
@@ -324,12 +326,12 @@ tables_populate(const struct tables *t)
 }
 
 static bool
-tables_have(const struct tables *t, uint64_t address)
+tables_have(const struct tables *t, uint64_t address, size_t bytes)
 {
 	uint64_t base = (uintptr_t)region_place(t->place);
 
 	return t->place != NO_PLACE && address % sizeof(void *) == 0 && address >= base &&
-	       address < base + t->bytes;
+	       bytes <= t->bytes && address - base <= t->bytes - bytes;
 }
 
 /* ---- requests ---- */
@@ -456,9 +458,14 @@ publish(struct keelfwd *k, const struct forwarder_publish *p, struct dataplane_e
 	};
 	int rc;
 
-	if (!tables_have(&k->pending, p->fib) || !tables_have(&k->pending, p->path_lists) ||
-		!tables_have(&k->pending, p->qsbr) || p->worker_count > RTE_DIM(p->reader))
+	if (!tables_have(&k->pending, p->fib, sizeof(*w.fib)) ||
+		!tables_have(&k->pending, p->path_lists, sizeof(void *)) ||
+		!tables_have(&k->pending, p->qsbr, sizeof(void *)) ||
+		p->worker_count > RTE_DIM(p->reader))
 		return dataplane_fail(err, -EINVAL, "the tables are not in the shared memory");
+	for (unsigned i = 0; i < p->worker_count; i++)
+		if (p->reader[i] >= QSBR_READERS_MAX)
+			return dataplane_fail(err, -EINVAL, "worker %u is no reader", i);
 	tables_populate(&k->pending);
 	rc = workers_count() > 0 ? workers_switch(&w) : workers_start(&w, err);
 	if (rc != 0)
@@ -632,7 +639,8 @@ client_ready(struct keelfwd *k, struct client *c) RUNS_ON(role_host) RUNS_ON(rol
 static void
 client_new(struct keelfwd *k)
 {
-	int fd = accept4(k->listener, NULL, NULL, SOCK_CLOEXEC);
+	/* SOCK_NONBLOCK: a client that reads no answers is closed, and keelfwd does not wait */
+	int fd = accept4(k->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	for (unsigned i = 0; fd >= 0 && i < CLIENTS_MAX; i++) {
 		if (k->client[i].fd >= 0)

@@ -19,13 +19,12 @@
 #include <string.h>
 #include <rte_rcu_qsbr.h>
 
-#define READERS_MAX 128
 #define FULL_BUDGET 64 /* objects freed per call while a full list makes the writer wait */
 
 struct qsbr {
 	struct arena *arena;
 	unsigned max_readers;
-	_Atomic uint64_t used[READERS_MAX / 64]; /* bitmap of handles in use */
+	_Atomic uint64_t used[QSBR_READERS_MAX / 64]; /* bitmap of handles in use */
 	/* number of unregistered readers; makes qsbr_unregister visible to TSan, see qsbr_done */
 	_Atomic unsigned gone;
 	struct rte_rcu_qsbr v; /* followed by a cache line per reader */
@@ -55,7 +54,7 @@ qsbr_create(struct arena *a, unsigned max_readers, struct qsbr **out)
 	struct qsbr *q;
 	size_t size;
 
-	if (max_readers == 0 || max_readers > READERS_MAX)
+	if (max_readers == 0 || max_readers > QSBR_READERS_MAX)
 		return -EINVAL;
 	size = sizeof(*q) + max_readers * sizeof(q->v.qsbr_cnt[0]);
 	q = arena_alloc_aligned(a, alignof(struct qsbr), size);
@@ -147,7 +146,7 @@ qsbr_start(struct qsbr *q)
 bool
 qsbr_done(struct qsbr *q, uint64_t token)
 {
-	for (unsigned w = 0; w < READERS_MAX / 64; w++) {
+	for (unsigned w = 0; w < QSBR_READERS_MAX / 64; w++) {
 		/*
 		 * acquire: pairs with handle_take; a reader registered after this load sees the
 		 * published state

@@ -16,7 +16,9 @@ struct arena;
 struct qsbr;
 struct retire_list;
 
-/* Room for `max_readers` readers, at most 128. Returns 0, -ENOMEM or -EINVAL. */
+#define QSBR_READERS_MAX 128 /* the handles of readers are lower */
+
+/* Room for `max_readers` readers, at most QSBR_READERS_MAX. Returns 0, -ENOMEM or -EINVAL. */
 int qsbr_create(struct arena *a, unsigned max_readers, struct qsbr **out);
 void qsbr_destroy(struct qsbr *q);
 

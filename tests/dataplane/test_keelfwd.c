@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Parts of keelfwd: the requests to the kernel that keelfwd executes for keeld, and the addresses that outlive keeld. */
 #include "dataplane/host_netlink.h"
+#include "dataplane/host_peers.h"
 #include "dataplane/kept_addresses.h"
 
 #include <setjmp.h>
@@ -14,6 +15,7 @@
 #include <net/if.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define OWN 7
 #define OTHER 8
@@ -80,6 +82,39 @@ test_addresses(void **state)
 	assert_false(permits(r, RTM_NEWADDR, sizeof(r.address) + 20));
 	r.address = (struct ifaddrmsg){.ifa_family = AF_PACKET, .ifa_index = OWN};
 	assert_false(permits(r, RTM_NEWADDR, sizeof(r.address) + 20));
+}
+
+/* Adds an attribute with four bytes behind `used` bytes of the room. Returns the bytes then. */
+static size_t
+put(struct request *r, size_t used, uint16_t type)
+{
+	const struct nlattr a = {.nla_len = sizeof(a) + 4, .nla_type = type};
+
+	memcpy(r->room + used, &a, sizeof(a));
+	return used + sizeof(a) + 4;
+}
+
+static void
+test_attributes(void **state)
+{
+	struct request address = {.address = {.ifa_family = AF_INET, .ifa_index = OWN}},
+		       neighbor = {.neighbor = {.ndm_family = AF_INET, .ndm_ifindex = OWN}}, r;
+	size_t used = put(&address, put(&address, sizeof(address.address), IFA_LOCAL), IFA_ADDRESS),
+	       all;
+
+	(void)state;
+	assert_true(permits(address, RTM_NEWADDR, used));
+	all = put(&address, used, IFA_TARGET_NETNSID);
+	assert_false(permits(address, RTM_NEWADDR, all));
+	all = put(&address, used, IFA_TARGET_NETNSID | NLA_F_NET_BYTEORDER);
+	assert_false(permits(address, RTM_DELADDR, all));
+	r = (struct request){.address = address.address};
+	all = put(&r, sizeof(r.address), IFA_TARGET_NETNSID);
+	assert_false(permits(r, RTM_NEWADDR, all));
+	used = put(&neighbor, put(&neighbor, sizeof(neighbor.neighbor), NDA_DST), NDA_FLAGS_EXT);
+	assert_true(permits(neighbor, RTM_NEWNEIGH, used));
+	all = put(&neighbor, used, NDA_MASTER);
+	assert_false(permits(neighbor, RTM_NEWNEIGH, all));
 }
 
 static void
@@ -171,15 +206,49 @@ test_kept(void **state)
 	kept_addresses_destroy(k);
 }
 
+/* ---- addresses of peers ---- */
+
+static bool
+is_full(const struct host_peers *t)
+{
+	for (unsigned i = 0; i < HOST_PEER_SLOTS; i++)
+		if (atomic_load_explicit(&t->slot[i], memory_order_relaxed) == 0)
+			return false;
+	return true;
+}
+
+/* keeld sets more peers than there can be: a removal ends all the same. */
+static void
+test_peers_full(void **state)
+{
+	const struct vrf_id vrf = {0};
+	static struct host_peers t;
+	struct ip_addr a = {.afi = AFI_IPV4};
+
+	(void)state;
+	for (uint32_t i = 0; i < 1000000 && !(i % 16384 == 0 && is_full(&t)); i++) {
+		memcpy(a.b, &i, sizeof(i));
+		(void)host_peers_set(&t, vrf, &a, true);
+	}
+	assert_true(is_full(&t));
+	memset(a.b, 0, sizeof(a.b));
+	(void)alarm(20);
+	assert_true(host_peers_set(&t, vrf, &a, false));
+	(void)alarm(0);
+	assert_false(is_full(&t));
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_neighbors),
 		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_attributes),
 		cmocka_unit_test(test_links),
 		cmocka_unit_test(test_other_requests),
 		cmocka_unit_test(test_kept),
+		cmocka_unit_test(test_peers_full),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
