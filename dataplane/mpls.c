@@ -431,6 +431,7 @@ pop_plain(struct mpls *x, struct rte_mbuf *m, uint8_t *at, uint64_t word,
 	uint16_t vrf = (uint16_t)label_word_target(word);
 	uint8_t *ip = at + MPLS_ENTRY;
 	struct lane *l = &x->inner->v4;
+	uintptr_t table;
 	uint32_t entry;
 
 	if (label_word_op(word) != LABEL_POP_INSTANCE || x->out->pipe || vrf >= FIB_VRF_MAX ||
@@ -440,8 +441,10 @@ pop_plain(struct mpls *x, struct rte_mbuf *m, uint8_t *at, uint64_t word,
 	entry = entry_read(at);
 	if (!(entry & BOTTOM) || *ip >> 4 != 4)
 		return false;
-	__builtin_prefetch(generation->v4[vrf].compact); /* the header, and the root behind */
-	__builtin_prefetch((const char *)generation->v4[vrf].compact + CACHE_LINE);
+	/* the header, and the root behind; NULL without a table */
+	table = (uintptr_t)generation->v4[vrf].compact;
+	__builtin_prefetch((const void *)table);
+	__builtin_prefetch((const void *)(table + CACHE_LINE));
 	ttl_lower(ip, sizeof(struct rte_ipv4_hdr), entry_ttl(entry));
 	cut_entry(m);
 	ip[-ETHER_LEN] = 0;
