@@ -535,7 +535,6 @@ stop(struct keeld *k) RUNS_ON(role_main)
 #endif
 	host_routes_destroy(k->host_routes);
 	wiring_destroy(k);
-	rpki_destroy(k->rpki);
 	audits_destroy(k->audits);
 #ifdef KEEL_DATAPLANE
 	forwarding_close(k);
@@ -545,6 +544,7 @@ stop(struct keeld *k) RUNS_ON(role_main)
 		thread_free(k->layers.main_thread);
 	if (k->jobs != NULL)
 		jobs_destroy(k->jobs);
+	rpki_destroy(k->rpki); /* jobs of apply hold VRPs */
 	free(k->socket);
 	host_check_destroy(k->host);
 	(void)log_end(LOG_END_NS);

@@ -56,8 +56,10 @@ struct rpki {
 	struct cache *cache[CONFIG_RPKI_CACHES_MAX];
 	unsigned count;
 	struct vrps *published; /* thread */
+	/* the sets that `published` was made of, with references */
+	struct vrps *source[CONFIG_RPKI_CACHES_MAX];
+	unsigned source_count;
 	uint64_t publications, changed_records;
-	bool due; /* a publication waits for the shards */
 	struct timer publish;
 	struct vrps *vrps; /* main */
 	uint8_t buffer[READ_SIZE];
@@ -222,7 +224,28 @@ send_all(struct rpki *r, struct vrps *vrps, struct vrps *changed) RUNS_ON(role_r
 	return 0;
 }
 
-/* 0, -ENOMEM: nothing changed. */
+static bool
+sources_equal(const struct rpki *r, struct vrps *const *sets, unsigned count)
+{
+	for (unsigned i = 0; i < count && i < r->source_count; i++)
+		if (sets[i] != r->source[i])
+			return false;
+	return count == r->source_count;
+}
+
+static void
+sources_set(struct rpki *r, struct vrps *const *sets, unsigned count) RUNS_ON(role_rpki)
+{
+	for (unsigned i = 0; i < count; i++)
+		(void)vrps_ref(sets[i]);
+	for (unsigned i = 0; i < r->source_count; i++)
+		vrps_unref(r->source[i]);
+	for (unsigned i = 0; i < count; i++)
+		r->source[i] = sets[i];
+	r->source_count = count;
+}
+
+/* Publishes the sets in use, unless the records are those of the last publication. 0, -ENOMEM: nothing changed. */
 static int
 publish(struct rpki *r) RUNS_ON(role_rpki)
 {
@@ -231,8 +254,7 @@ publish(struct rpki *r) RUNS_ON(role_rpki)
 	size_t n;
 	int err;
 
-	if ((count == 0 && vrps_count(r->published, AFI_NONE) == 0) ||
-		(count == 1 && sets[0] == r->published))
+	if (sources_equal(r, sets, count))
 		return 0;
 	err = vrps_union(r->arena, sets, count, &vrps);
 	if (err != 0)
@@ -243,7 +265,7 @@ publish(struct rpki *r) RUNS_ON(role_rpki)
 		return err;
 	}
 	n = vrps_count(changed, AFI_NONE);
-	err = send_all(r, vrps, changed);
+	err = n > 0 ? send_all(r, vrps, changed) : 0;
 	vrps_unref(changed);
 	if (err != 0) {
 		vrps_unref(vrps);
@@ -251,6 +273,11 @@ publish(struct rpki *r) RUNS_ON(role_rpki)
 	}
 	for (unsigned i = 0; i < r->count; i++)
 		r->cache[i]->used = caches >> i & 1;
+	sources_set(r, sets, count);
+	if (n == 0) {
+		vrps_unref(vrps);
+		return 0;
+	}
 	vrps_unref(r->published);
 	r->published = vrps;
 	r->publications++;
@@ -338,22 +365,22 @@ cache_connect(struct cache *c) RUNS_ON(role_rpki)
 	socklen_t len = sockaddr_of(c, &ss);
 	int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), rc = 0;
 
+	if (fd < 0) {
+		c->connect_ns = now_ns() + c->backoff_s * SECOND;
+		snprintf(c->reason, sizeof(c->reason), "%s", strerrordesc_np(errno));
+		return;
+	}
 	c->connect_ns = now_ns() + CONNECT_NS;
 	c->watch.fd = fd;
-	if (fd < 0)
-		rc = -errno;
-	else if (c->password[0] != '\0')
+	if (c->password[0] != '\0')
 		rc = set_md5(fd, &ss, c->password);
 	if (rc == 0 && connect(fd, (struct sockaddr *)&ss, len) < 0 && errno != EINPROGRESS)
 		rc = -errno;
 	c->connecting = true;
 	if (rc == 0)
 		rc = watch_set(c->rpki->thread, &c->watch, EPOLLOUT);
-	if (rc == 0)
-		return;
-	if (fd < 0)
-		c->connect_ns = now_ns() + c->backoff_s * SECOND;
-	cache_close(c, strerrordesc_np(-rc));
+	if (rc != 0)
+		cache_close(c, strerrordesc_np(-rc));
 }
 
 /* False: the connection ended. */
@@ -646,6 +673,7 @@ rpki_stop(void *ctx)
 	for (unsigned i = 0; i < r->count; i++)
 		cache_free(r->cache[i]);
 	r->count = 0;
+	sources_set(r, NULL, 0);
 	vrps_unref(r->published);
 	r->published = NULL;
 }

@@ -8,8 +8,8 @@
  * synchronized; without such a cache, among caches with unexpired data. A change is published when
  * all shards have evaluated the routes of the change before.
  *
- * Main creates, configures and destroys. Lifetime: longer than the threads, shorter than the
- * shards.
+ * Main creates, configures and destroys. Lifetime: longer than the threads, the shards and the jobs,
+ * which hold sets of VRPs.
  */
 #pragma once
 
@@ -36,7 +36,7 @@ int rpki_create(const struct rpki_config *c, struct rpki **out) RUNS_ON(role_mai
 struct thread;
 int rpki_start(struct rpki *r, const unsigned *cpus, unsigned cpu_count, struct thread **out)
 	RUNS_ON(role_main);
-/* After the end of all threads. */
+/* After the end of all users of a set. */
 void rpki_destroy(struct rpki *r) RUNS_ON(role_main);
 /* The caches of `c`, from now on; a cache with an equal address, port and password keeps its connection. */
 void rpki_configure(struct rpki *r, const struct config *c) RUNS_ON(role_main);

@@ -53,6 +53,7 @@ struct rtr {
 	enum query { QUERY_NONE, QUERY_SERIAL, QUERY_RESET } query;
 	bool in_answer; /* between Cache Response and End of Data */
 	bool query_due; /* a Serial Notify arrived during an answer */
+	uint64_t asked_ns; /* the query */
 	uint64_t heard_ns; /* last octets, or the query */
 	uint64_t query_ns; /* time of the next query without Serial Notify */
 
@@ -173,7 +174,7 @@ query_send(struct rtr *r, uint64_t now)
 	} else {
 		(void)output_add(r, PDU_RESET_QUERY, 0, HEADER);
 	}
-	r->heard_ns = now;
+	r->asked_ns = r->heard_ns = now;
 	if (r->state != RTR_SYNCED)
 		r->state = RTR_SYNCING;
 }
@@ -297,6 +298,9 @@ intervals_take(struct rtr *r, const uint8_t *pdu)
 	r->refresh_s = clamp(get_u32(pdu + 12), 1, 86400);
 	r->retry_s = clamp(get_u32(pdu + 16), 1, 7200);
 	r->expire_s = clamp(get_u32(pdu + 20), 600, 172800);
+	/* the cache must send a shorter refresh interval; else the data would expire before a query */
+	if (r->refresh_s >= r->expire_s)
+		r->refresh_s = r->expire_s / 2;
 }
 
 static int
@@ -584,6 +588,17 @@ rtr_lost(struct rtr *r)
 	r->state = RTR_DOWN;
 }
 
+static_assert(
+	RTR_ANSWER_NS == 30 * SECOND && RTR_WHOLE_NS == 600 * SECOND, "the texts of rtr_tick()");
+
+static int
+late(struct rtr *r, const char *text)
+{
+	snprintf(r->text, sizeof(r->text), "%s", text);
+	r->errors++;
+	return -ETIMEDOUT;
+}
+
 int
 rtr_tick(struct rtr *r, uint64_t now, uint64_t *next, bool *changed)
 {
@@ -597,15 +612,23 @@ rtr_tick(struct rtr *r, uint64_t now, uint64_t *next, bool *changed)
 		*next = r->expires_ns;
 	if (r->state == RTR_DOWN)
 		return 0;
-	if (r->query != QUERY_NONE && now >= r->heard_ns + RTR_ANSWER_NS) {
-		snprintf(r->text, sizeof(r->text), "no answer within %u s",
-			(unsigned)(RTR_ANSWER_NS / SECOND));
-		r->errors++;
-		return -ETIMEDOUT;
-	}
-	if (r->query == QUERY_NONE && now >= r->query_ns)
+	/* changes of expired data are no data */
+	if (*changed && r->query == QUERY_SERIAL)
+		return late(r, "the data expired before the answer to the Serial Query");
+	if (r->query != QUERY_NONE && now >= r->heard_ns + RTR_ANSWER_NS)
+		return late(r, "the cache was silent for 30 s");
+	if (r->query != QUERY_NONE && now >= r->asked_ns + RTR_WHOLE_NS)
+		return late(r, "no complete answer within 600 s");
+	if (*changed && r->state == RTR_SYNCED)
+		r->state = RTR_SYNCING;
+	if (r->query == QUERY_NONE && (*changed || now >= r->query_ns))
 		query_send(r, now);
-	due = r->query != QUERY_NONE ? r->heard_ns + RTR_ANSWER_NS : r->query_ns;
+	due = r->query_ns;
+	if (r->query != QUERY_NONE) {
+		due = r->heard_ns + RTR_ANSWER_NS;
+		if (r->asked_ns + RTR_WHOLE_NS < due)
+			due = r->asked_ns + RTR_WHOLE_NS;
+	}
 	*next = due < *next ? due : *next;
 	return 0;
 }

@@ -5,8 +5,8 @@
  * passes octets and the time. For the thread keel-rpki.
  *
  * Data becomes visible as a whole, at End of Data. A cache that breaks the protocol, sends more
- * than RTR_RECORDS_MAX records or stalls loses the connection, never the data of an earlier
- * complete answer. The data expires after the interval that the cache has sent.
+ * than RTR_RECORDS_MAX records or stalls loses the connection. The data of the last complete answer
+ * stays until the interval of the cache ends, or until the cache changes its session (RFC 8210 5.1).
  */
 #pragma once
 
@@ -18,6 +18,7 @@ struct vrps;
 
 #define RTR_RECORDS_MAX (2u << 20) /* four times the VRPs of the Internet: 48 MiB */
 #define RTR_ANSWER_NS 30000000000u /* silence of a cache that owes octets */
+#define RTR_WHOLE_NS 600000000000u /* from a query to End of Data */
 #define RTR_TEXT_MAX 128
 
 enum rtr_state {

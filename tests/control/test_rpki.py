@@ -151,6 +151,23 @@ class Rpki(KeelTest):
         self.holds(C)
         self.untouched()
 
+    def test_equal_caches(self):
+        """Each record that a second cache has, too, is in use once, and equal records are published once."""
+        first, second = self.cache(8282, (A, 24, FOREIGN)), self.cache(8283, (A, 24, FOREIGN))
+        self.begin(8282, 8283)
+        self.holds(B, C)
+        self.wait("both answers", lambda: all(c["answers"] == 1 for c in self.summary()["caches"]))
+        second.set((A, 24, FOREIGN))
+        self.wait("the same records", lambda: self.summary()["caches"][1]["serial"] == 1)
+        self.assertEqual(self.summary()["publications"], 1)
+        second.set((A, 24, FOREIGN), (B, 24, FOREIGN))
+        self.holds(C)
+        first.close()
+        self.wait("the end of the first", lambda: self.summary()["caches"][0]["state"] in ("down", "connecting"))
+        self.assertEqual((self.summary()["publications"], self.summary()["vrps"]["ipv4"]), (2, 2))
+        self.holds(C)
+        self.untouched()
+
     def test_a_restarted_cache(self):
         cache = self.cache(8282, (A, 24, FOREIGN))
         self.begin(8282)
@@ -166,9 +183,6 @@ class Rpki(KeelTest):
         """Each lie would make B invalid. The connection ends, the data stays, and the next connection is answered."""
         good = (A, 24, FOREIGN)
         bad = self.pdu(IPV4, self.v4(1, 24, 24))
-        cache = self.cache(8282, good)
-        self.begin(8282)
-        self.holds(B, C)
         lies = {
             "twice": b"",
             "length": self.pdu(IPV4, self.v4(1, 33, 33)),
@@ -178,20 +192,22 @@ class Rpki(KeelTest):
             "type": struct.pack(">BBHI", 1, 99, 0, 8),
             "version": struct.pack(">BBHI", 3, RESPONSE, 0, 8),
         }
-        for name, lie in lies.items():
-            seen = len(cache.errors)
-
-            def fault(c, s, version, kind, session, body, lie=lie):
+        # a cache for each lie, all at once: the caches wait for their next connections side by side
+        caches = {name: self.cache(8282 + i, good) for i, name in enumerate(lies)}
+        self.begin(*(c.port for c in caches.values()))
+        self.holds(B, C)
+        self.wait("the first answers", lambda: all(c["answers"] == 1 for c in self.summary()["caches"]))
+        for name, cache in caches.items():
+            def fault(c, s, version, kind, session, body, lie=lies[name]):
                 c.fault = None  # once
                 s.sendall(struct.pack(">BBHI", 1, RESPONSE, c.session, 8) + bad + (lie or bad) + c.end(1))
             cache.fault = fault
-            answers = self.summary()["caches"][0]["answers"]
             cache.set(good, (C, 25, FOREIGN))
+        for name, cache in caches.items():
             with cache.changed:
-                self.assertTrue(cache.changed.wait_for(lambda: len(cache.errors) > seen, keel_rig.WAIT_S), name)
-            self.wait("the next answer after " + name, lambda: self.summary()["caches"][0]["answers"] > answers)
-            cache.hang_up()  # connects again at once
-        self.assertEqual(self.summary()["caches"][0]["errors"], len(lies))
+                self.assertTrue(cache.changed.wait_for(lambda cache=cache: len(cache.errors) == 1, keel_rig.WAIT_S), name)
+        self.wait("the next answers", lambda: all(c["answers"] == 2 for c in self.summary()["caches"]))
+        self.assertEqual([c["errors"] for c in self.summary()["caches"]], [1] * len(lies))
         self.holds(B)
         self.assertNotIn(B, self.other.told(0)[1])
         self.untouched()

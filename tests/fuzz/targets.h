@@ -145,6 +145,7 @@ void target_config(const uint8_t *data, size_t len);
 void target_rpc(const uint8_t *data, size_t len);
 void target_keelctl(const uint8_t *data, size_t len);
 void target_aspath(const uint8_t *data, size_t len);
+void target_rtr(const uint8_t *data, size_t len);
 
 static const struct target {
 	const char *name;
@@ -166,6 +167,7 @@ static const struct target {
 	{"keelctl", target_keelctl, 20000, true},
 	{"vpn", target_vpn, 100000, false},
 	{"aspath", target_aspath, 2000, false},
+	{"rtr", target_rtr, 20000, false},
 };
 
 #define TARGET_COUNT (sizeof(targets) / sizeof(targets[0]))
