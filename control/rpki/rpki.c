@@ -245,7 +245,7 @@ sources_set(struct rpki *r, struct vrps *const *sets, unsigned count) RUNS_ON(ro
 	r->source_count = count;
 }
 
-/* Publishes the sets in use, unless the records are those of the last publication. 0, -ENOMEM: nothing changed. */
+/* Publishes the sets in use, unless the last publication had the same records. 0, -ENOMEM: nothing changed. */
 static int
 publish(struct rpki *r) RUNS_ON(role_rpki)
 {

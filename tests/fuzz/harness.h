@@ -168,7 +168,7 @@ harness_same_nlri(const struct nlri *a, const struct nlri *b)
 }
 
 /*
- * nlri_write_form() writes what was read, in the length said before, and nothing where the octets
+ * nlri_write_form() writes the value read, in the length said before, and nothing where the octets
  * do not fit.
  */
 static inline void

@@ -2,7 +2,7 @@
 /*
  * Octets of an RPKI cache after the first query, passed whole and octet by octet. Invariants: both
  * ways give the same state and the same records; each record has possible lengths; only a change
- * that is reported replaces the data; what is sent consists of whole PDUs; no memory is lost.
+ * that is reported replaces the data; the output consists of whole PDUs; no memory is lost.
  */
 #include "tests/fuzz/targets.h"
 
