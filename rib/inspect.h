@@ -19,8 +19,6 @@ size_t attr_table_bytes(const struct attr_table *t);
  */
 int decision_compare(const struct decision_input *a, const struct decision_input *b,
 	enum decision_reason *reason);
-/* Number of errors of PCRE2 in this eval. The eval's thread. */
-uint64_t policy_eval_match_errors(const struct policy_eval *e);
 /* Number of entries for PCRE2: all except expressions about whole AS numbers. */
 unsigned policy_as_path_list_expressions(const struct policy_as_path_list *l);
 /* policy_community_list_create_kind() and _add_value() for standard communities, in host order. */

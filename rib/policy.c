@@ -223,6 +223,7 @@ struct policy_eval {
 
 	struct policy_path *path;
 	uint64_t match_errors;
+	bool errors_alone; /* policy_eval_errors_alone() */
 
 	struct block *first, *current;
 	size_t made_len; /* bytes of all results since the last forget_results() */
@@ -269,6 +270,12 @@ static _Atomic uint64_t match_errors_of_all;
 static pthread_mutex_t last_error_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct policy_match_error last_error;
 
+void
+policy_eval_errors_alone(struct policy_eval *e)
+{
+	e->errors_alone = true;
+}
+
 uint64_t
 policy_eval_match_errors(const struct policy_eval *e)
 {
@@ -293,6 +300,8 @@ count_match_error(struct policy_eval *e, unsigned index)
 	const struct policy *p = e->policy;
 
 	e->match_errors++;
+	if (e->errors_alone)
+		return;
 	atomic_fetch_add_explicit(&match_errors_of_all, 1, memory_order_relaxed);
 	if (pthread_mutex_trylock(&last_error_lock))
 		return;

@@ -138,6 +138,10 @@ bool policy_digest_decide(const struct policy *p, struct policy_digest d,
 /* Scratch memory for one thread, to be reused. Returns 0 or -ENOMEM. */
 int policy_eval_create(struct arena *a, struct policy_eval **out);
 void policy_eval_destroy(struct policy_eval *e);
+/* Number of errors of PCRE2 in this eval. The eval's thread. */
+uint64_t policy_eval_match_errors(const struct policy_eval *e);
+/* policy_match_errors() does not count the errors of this eval: the policy is not configured. */
+void policy_eval_errors_alone(struct policy_eval *e);
 /*
  * Evaluates all attribute conditions of `p` for `attrs`; both must stay valid until the next
  * begin. Returns 0 or -ENOMEM. If PCRE2 fails on a regular expression (match limit),

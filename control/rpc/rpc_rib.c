@@ -335,7 +335,7 @@ static bool
 page_full(const struct query *q, unsigned more)
 {
 	return (json_int_t)json_array_size(q->routes) + (json_int_t)more >= q->limit ||
-	       q->attrs_len >= PAGE_ATTRS_MAX;
+	       q->attrs_len >= PAGE_ATTRS_MAX || rpc_selector_over(q);
 }
 
 bool
@@ -599,6 +599,12 @@ rib_routes(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(r
 		routes_page(&q, (uint32_t)cursor, o);
 	if (q.only_count)
 		json_object_set_new(o, "count", json_integer(q.counted));
+	if (rpc_selector_failed(&q)) {
+		json_decref(o);
+		o = rpc_fail(call, RPC_INVALID_PARAMS, "/as_path",
+			"takes too many steps for an AS path of the table: simplify the "
+			"expression");
+	}
 	rpc_selector_destroy(q.selector);
 	return o;
 }
@@ -727,7 +733,8 @@ static const struct rpc_field routes_params[] = {
 	{"longer?", "boolean", "With `prefix`: also more specific prefixes."},
 	{"as_path?", "string",
 		"Only routes whose AS path matches this regular expression, in which `_` is a "
-		"delimiter, as in `as_path_lists`."},
+		"delimiter, as in `as_path_lists`. An expression that takes too many steps is "
+		"refused."},
 	{"community?", "string",
 		"Only routes with this community, large community or extended community."},
 	{"best?", "boolean", "Only best routes; no effect with `adj-out`."},

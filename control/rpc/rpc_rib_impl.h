@@ -79,5 +79,9 @@ json_t *query_refused(struct query *q) RUNS_ON(role_main);
 bool rpc_selector_read(struct query *q, json_t *params, struct rpc_call *call) RUNS_ON(role_main);
 /* True if the route is selected. */
 bool rpc_selector_match(const struct query *q, const struct prefix *p, const struct attr_set *a);
+/* True if the page has to end, because its regular expression took the time of a turn. */
+bool rpc_selector_over(const struct query *q);
+/* True if the regular expression took too many steps: routes were not decided. */
+bool rpc_selector_failed(const struct query *q);
 /* NULL is valid. */
 void rpc_selector_destroy(struct route_selector *s);

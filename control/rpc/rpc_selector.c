@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Selectors of rib.routes: a policy of one node over the attributes of a route. */
+/*
+ * Selectors of rib.routes: a policy of one node over the attributes of a route. Each local user may send a regular
+ * expression, so the time for one page is bounded.
+ */
 #include "control/rpc/rpc_rib_impl.h"
 
 #include "control/config/policy_compile.h"
@@ -9,11 +12,26 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#define TURN_NS 20000000u /* the page ends after the present destination */
+#define CPU_MAX_NS 200000000u /* the call fails: a destination with many paths */
 
 struct route_selector {
 	struct policy *policy;
 	struct policy_eval *eval;
+	uint64_t begin_ns, begin_cpu_ns; /* of the first match; 0: none */
+	bool failed;
 };
+
+static uint64_t
+cpu_ns(void)
+{
+	struct timespec t = {0};
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
 
 /* False after rpc_fail(). */
 static bool
@@ -96,6 +114,7 @@ selector_create(struct policy_builder *b, struct query *q, struct rpc_call *call
 		rpc_selector_destroy(s);
 		return NULL;
 	}
+	policy_eval_errors_alone(s->eval);
 	return s;
 }
 
@@ -125,15 +144,40 @@ rpc_selector_read(struct query *q, json_t *params, struct rpc_call *call)
 }
 
 bool
+rpc_selector_over(const struct query *q)
+{
+	const struct route_selector *s = q->selector;
+
+	return s != NULL && (s->failed || (s->begin_ns != 0 && now_ns() - s->begin_ns >= TURN_NS));
+}
+
+bool
+rpc_selector_failed(const struct query *q)
+{
+	return q->selector != NULL && q->selector->failed;
+}
+
+bool
 rpc_selector_match(const struct query *q, const struct prefix *p, const struct attr_set *a)
 {
 	const struct policy_context context = {.family = q->family};
 	struct policy_verdict verdict = {.permit = false};
 	struct route_selector *s = q->selector;
 
-	return s == NULL ||
-	       (policy_eval_begin(s->eval, s->policy, a, &context) == 0 &&
-		       policy_eval_prefix(s->eval, p, &verdict) == 0 && verdict.permit);
+	if (s == NULL)
+		return true;
+	if (s->failed)
+		return false;
+	if (s->begin_ns == 0) {
+		s->begin_ns = now_ns();
+		s->begin_cpu_ns = cpu_ns();
+	}
+	if (policy_eval_begin(s->eval, s->policy, a, &context) != 0 ||
+		policy_eval_prefix(s->eval, p, &verdict) != 0)
+		verdict.permit = false;
+	s->failed = policy_eval_match_errors(s->eval) > 0 ||
+		    (rpc_selector_over(q) && cpu_ns() - s->begin_cpu_ns >= CPU_MAX_NS);
+	return verdict.permit;
 }
 
 void

@@ -135,6 +135,11 @@ class Daemons(Pair):
         status, out, err = self.ctl("show route as-path [")
         self.assertEqual((status, out), (1, ""))
         self.assertIn("is not a regular expression", err)
+        # The octets of the path in thirty parts: a local user cannot stall keeld.
+        status, out, err = self.ctl("show route as-path ^%s[({]$" % (30 * "([0-9]*)"))
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("takes too many steps", err)
+        self.assertNotIn("policy", self.good("show version").lower())
         self.assertIn("is not a community", self.ctl("show route community 1:2:3:4")[2])
 
     def test_terse_and_detail(self):
