@@ -204,6 +204,11 @@ json_t *edit_differences(json_t *was, json_t *is);
 
 void import_command(struct ctl *ctl, const struct command *c);
 
+/* ---- keelctl_doctor.c ---- */
+
+/* Prints what this machine lacks for ports and workers; status EXIT_REFUSED if a check fails. */
+void doctor_command(struct ctl *ctl);
+
 /* ---- keelctl_lines.c ---- */
 
 /* display current-configuration, display this */

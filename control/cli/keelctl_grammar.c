@@ -116,6 +116,12 @@ const struct command_rule command_rules[] = {
 		"Translates the configuration of FRR in a file to a keel.json on standard output. "
 		"For each line of the file, standard error says `done`, `changed: how` or `not "
 		"carried: why`; the exit status is 1 while a line is not carried."},
+	{VIEW_ANY, COMMAND_DOCTOR, "doctor!", false,
+		"What this machine lacks for ports and workers, one line for each fault with the "
+		"command that mends the fault: IOMMU, hugepages by socket, isolated CPUs, "
+		"governor, NUMA balancing, and of a daemon that runs the sockets of ports and "
+		"workers, queues, busy polling. Changes nothing; the exit status is 1 while there "
+		"is a fault. The word is not abbreviated."},
 	{VIEW_ANY, COMMAND_MONITOR, "monitor events", false,
 		"Prints events as they come, until Ctrl-C: commits, sessions, refreshes, slow "
 		"peers, "
@@ -358,6 +364,7 @@ static const struct command_word {
 	{"discard", "route-limit", "discard further routes"},
 	{"discard", NULL, "drop all edits that are not committed (in full)"},
 	{"display", NULL, "the same as show"},
+	{"doctor", NULL, "what this machine lacks for ports and workers"},
 	{"enable", NULL, "exchange this address family with the peer"},
 	{"events", NULL, "events as they come"},
 	{"export", NULL, "routes to the peers"},

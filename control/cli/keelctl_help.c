@@ -25,7 +25,8 @@ const struct program_option program_options[] = {
 
 const struct program_status program_statuses[] = {
 	{EXIT_DONE, "The command was carried out."},
-	{EXIT_REFUSED, "The daemon refused the command, or no peer could carry it out."},
+	{EXIT_REFUSED, "The daemon refused the command, no peer could carry it out, or doctor "
+		       "found a fault."},
 	{EXIT_USAGE, "Bad usage: an unknown option or word, or faulty JSON."},
 	{EXIT_NO_DAEMON, "No daemon can be reached at the socket."},
 	{0},

@@ -82,6 +82,7 @@ enum command_kind {
 	COMMAND_UNSET,
 	COMMAND_DISPLAY_LINES,
 	COMMAND_IMPORT,
+	COMMAND_DOCTOR,
 };
 
 /*

@@ -245,6 +245,9 @@ command_run(struct ctl *ctl, const struct command *c)
 	case COMMAND_IMPORT:
 		import_command(ctl, c);
 		break;
+	case COMMAND_DOCTOR:
+		doctor_command(ctl);
+		break;
 	case COMMAND_DISPLAY_LINES:
 		display_lines(ctl, c);
 		break;

@@ -363,7 +363,8 @@ test_rpc(void **state)
 static const struct {
 	const char *line, *error;
 } wrong[] = {
-	{"foo", "word 1 \"foo\": expected rpc, show, display, trace, import, monitor, watch, "
+	{"foo", "word 1 \"foo\": expected rpc, show, display, trace, import, doctor, monitor, "
+		"watch, "
 		"refresh, reset, system-view, preview, commit, confirm, reload, rollback, resolve, "
 		"discard, quit or help"},
 	{"re bgp all import", "word 1 \"re\" is ambiguous: refresh or reset"},
@@ -458,9 +459,11 @@ static const struct {
 		"\"advertised\" and \"received\" exclude each other"},
 	{"peer 192.0.2.2 enable",
 		"word 1 \"peer\" belongs to the BGP view; here expected rpc, show, display, trace, "
-		"import, monitor, watch, refresh, reset, system-view, preview, commit, confirm, "
+		"import, doctor, monitor, watch, refresh, reset, system-view, preview, commit, "
+		"confirm, "
 		"reload, rollback, resolve, discard, quit or help"},
-	{"disc", "word 1 \"disc\": expected rpc, show, display, trace, import, monitor, watch, "
+	{"disc", "word 1 \"disc\": expected rpc, show, display, trace, import, doctor, monitor, "
+		 "watch, "
 		 "refresh, reset, system-view, preview, commit, confirm, reload, rollback, "
 		 "resolve, discard, quit or help"},
 	{"rollback -1", "word 2 \"-1\": expected ID"},
@@ -608,6 +611,7 @@ abbreviation_is_the_word(unsigned view, char **words, unsigned count,
 	if (strcmp(choice[which].text, "discard") == 0 ||
 		strcmp(choice[which].text, "reload") == 0 ||
 		strcmp(choice[which].text, "resolve") == 0 ||
+		strcmp(choice[which].text, "doctor") == 0 ||
 		strcmp(choice[which].text, "candidates") == 0)
 		return; /* must be written out */
 	words[count] = (char *)(uintptr_t)choice[which].text;
