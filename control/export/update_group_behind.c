@@ -320,7 +320,7 @@ item_compare(const void *a, const void *b)
 	return x->id < y->id ? -1 : x->id > y->id;
 }
 
-/* What is due for a destination with a bit. */
+/* The message that is due for a destination with a bit. */
 enum due { DUE_NOTHING, DUE_OTHER, DUE_LATER, DUE_NOW };
 
 /* *made: the attributes of an announcement, in the batch. DUE_LATER: the destination has changed, and the journal or a walk will bring the change. */

@@ -53,7 +53,7 @@ struct asns {
 static struct asns denied; /* by receiver */
 static struct asns origins; /* ascending; none: all are accepted */
 
-/* A set as the feed sends the set. */
+/* An attribute set, encoded as the feed sends it: `a` points into `msg`. */
 struct sent {
 	struct wire_attributes a;
 	uint8_t msg[BGP_MSG_MAX];
