@@ -130,29 +130,29 @@ test_written_first(void **state)
 static void
 test_rest(void **state)
 {
-	const uint64_t s = 1000000000;
+	const uint64_t s = 1000000000, rest = LABELS_REST_NS;
 	struct labels *l = opened(0);
 
 	(void)state;
 	assert_int_equal(taken(l, "red", 0), 16);
 	assert_int_equal(taken(l, "blue", 0), 17);
 	labels_release(l, "red", 10 * s);
-	assert_int_equal(taken(l, "green", 69 * s), 18);
-	assert_int_equal(taken(l, "white", 71 * s), 16);
+	assert_int_equal(taken(l, "green", 9 * s + rest), 18);
+	assert_int_equal(taken(l, "white", 11 * s + rest), 16);
 	/* the same name gets its label back while the label rests */
-	labels_release(l, "blue", 80 * s);
-	assert_int_equal(taken(l, "blue", 81 * s), 17);
-	labels_release(l, "blue", 90 * s);
+	labels_release(l, "blue", 20 * s + rest);
+	assert_int_equal(taken(l, "blue", 21 * s + rest), 17);
+	labels_release(l, "blue", 30 * s + rest);
 	labels_store(l);
 	labels_close(l);
 	/* a restart begins the rest anew */
 	l = opened(100 * s);
 	assert_int_equal(taken(l, "green", 100 * s), 18);
 	labels_release_unused(l, 100 * s);
-	assert_int_equal(taken(l, "x", 159 * s), 19);
+	assert_int_equal(taken(l, "x", 99 * s + rest), 19);
 	/* 16: white did not ask after the restart */
-	assert_int_equal(taken(l, "y", 161 * s), 16);
-	assert_int_equal(taken(l, "z", 161 * s), 17);
+	assert_int_equal(taken(l, "y", 101 * s + rest), 16);
+	assert_int_equal(taken(l, "z", 101 * s + rest), 17);
 	labels_close(l);
 }
 
