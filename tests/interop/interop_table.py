@@ -19,11 +19,11 @@ attribute by attribute, in `rib.routes` of keeld and in the output of the daemon
 """
 NAMES = {V4: "IPv4 unicast", V6: "IPv6 unicast"}
 
-# Assertions of test_vpn_families.py and test_option_b.py; a changed assertion there changes a row here.
+# Assertions of test_vpn_families.py, test_vpn_oracle.py and test_option_b.py; a changed assertion there changes a row here.
 VPN = """
 ## VPNv4 and VPNv6
 
-`scripts/test lab/vpn_families lab/option_b` fails when a cell below is no longer true. In the first lab the daemons are internal clients of keeld as a route
+`scripts/test lab/vpn_families lab/vpn_oracle lab/option_b` fails when a cell below is no longer true. In the first lab the daemons are internal clients of keeld as a route
 reflector (RFC 4456); in the second lab FRR and GoBGP are external peers (option B of RFC 4364). All sessions run over IPv4, and carry both families. BIRD 2.0.12
 and ExaBGP 4.2.21 are not in these labs.
 
@@ -35,6 +35,7 @@ and ExaBGP 4.2.21 are not in these labs.
 | Refresh requested by Keel for one VPN family, answered by the daemon | yes | yes [3] | no [4] |
 | Refresh requested by the daemon, answered by Keel | yes | no [5] | yes [6] |
 | Soft reset of exports: prefixes of the named family alone, the session stays | yes | - | - |
+| After random changes of instances, routes and sessions: the routes that an oracle says | yes | yes | yes [7] |
 | Option B: next hop of Keel, one label of Keel for each label of the edge router | yes | yes | - |
 | Option B: withdrawals pass | yes | yes [2] | - |
 
@@ -46,6 +47,8 @@ and ExaBGP 4.2.21 are not in these labs.
 4. OpenBGPD 7.7: answers no request (`AID IPv4 vpn not negotiated`).
 5. GoBGP 3.10.0: has no command for a request.
 6. OpenBGPD 7.7: requests all families at once.
+7. OpenBGPD 7.7: counts a withdrawal of a VPN route, and keeps the route (also one that GoBGP withdraws). The lab allows routes that Keel advertised earlier in the
+   same session.
 """
 
 
