@@ -115,8 +115,12 @@ rt_keep(const struct connection *c, uint8_t retain)
 	if (rt->keeper.next == NULL)
 		ring_insert(&p->speaker->rt.keepers, &rt->keeper);
 	rt->asks_all |= p->config.external || !c->n.rt_constraint || rt->all;
+	/* sessions that end before End-of-RIB add to the list: the bound is that of one session */
 	for (unsigned i = 0; i < rt->received.count && !rt->asks_all; i++)
-		rt->asks_all = list_add(p->speaker, &rt->kept, &rt->received.at[i]) < 0;
+		rt->asks_all = rt->kept.count >= RT_RECEIVED_MAX ||
+			       list_add(p->speaker, &rt->kept, &rt->received.at[i]) < 0;
+	if (rt->asks_all)
+		list_free(p->speaker, &rt->kept);
 }
 
 void

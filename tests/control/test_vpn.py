@@ -284,23 +284,47 @@ class Vpn(KeelTest):
         self.wait("the end of the session", self.other.closed, self.other.changed)
 
     @staticmethod
-    def ask(speaker, number):
-        """The membership of an internal peer, and End-of-RIB."""
-        value = Vpn.wants(number, origin=64512)
-        path = b"\x80\x0e" + bytes([len(value)]) + value + b"\x40\1\1\0\x40\2\0\x40\5\4\0\0\0\x64"
-        speaker.send(UPDATE, b"\0\0" + len(path).to_bytes(2, "big") + path)
-        speaker.send(UPDATE, b"\0\0\0\6\x80\x0f\3\0\1\x84")
+    def ask(speaker, *numbers, ends=True):
+        """The memberships of an internal peer, and End-of-RIB."""
+        for i in range(0, len(numbers), 300):
+            value = Vpn.wants(*numbers[i:i + 300], origin=64512)
+            path = b"\x90\x0e" + len(value).to_bytes(2, "big") + value + b"\x40\1\1\0\x40\2\0\x40\5\4\0\0\0\x64"
+            speaker.send(UPDATE, b"\0\0" + len(path).to_bytes(2, "big") + path)
+        if ends:
+            speaker.send(UPDATE, b"\0\0\0\6\x80\x0f\3\0\1\x84")
+
+    def clients(self, *vrfs):
+        """Two clients of a reflector with memberships. Returns how to open their sessions."""
+        keel_rig.AFI_SAFI["rt-constraint"] = (1, 132)
+        families = dict({f: {"import_policy": "accept-all", "export_policy": "accept-all"} for f in (V4, FAMILY)}, **{"rt-constraint": {}})
+        self.start({"router": {"asn": 64512, "router_id": US}, "vrfs": list(vrfs), "bgp": {"next_hop_tracking": False, "peers": [
+            {"address": a, "asn": 64512, "passive": True, "route_reflector_client": True, "families": families} for a in (THEM, OTHER)]}})
+        return {"asn": 64512, "families": (V4, FAMILY, "rt-constraint")}
+
+    def test_kept_memberships_have_a_bound(self):
+        """A client that falls before End-of-RIB, each time with other memberships: above the bound of a session the client counts as one that asks for all."""
+        how = self.clients()
+        other = self.opened(address=OTHER, **how)
+
+        def asks_all():
+            return any(k == 14 and v[:3] == b"\0\1\x84" and v[5 + v[3]:][:1] == b"\0" for _, kind, b in list(other.messages) if kind == UPDATE
+                       for k, v in attributes(b[4:]))
+        for i in range(2):
+            self.assertFalse(asks_all())
+            them = self.opened(restart=4095, **how)
+            self.ask(them, *range(100000 * i, 100000 * i + 9000), ends=False)
+            them.send(UPDATE, b"\0\0\0\0")  # End-of-RIB of IPv4, after the memberships
+            self.wait("all memberships of session %d" % i, lambda: self.peer()["families"][V4]["end_of_rib_received"])
+            them.close()
+            self.wait("retention", lambda: self.peer()["families"][FAMILY]["retained"])
+        self.wait("the membership for all", asks_all, other.changed)
 
     def test_memberships_stay_while_a_peer_restarts(self):
         """RFC 4724 4.2: the memberships of a client count until its new session has sent its own, or until the restart time ends. A withdrawal would
         make the other peers withdraw routes that the client still uses."""
-        keel_rig.AFI_SAFI["rt-constraint"] = (1, 132)
-        families = dict({f: {"import_policy": "accept-all", "export_policy": "accept-all"} for f in (V4, FAMILY)}, **{"rt-constraint": {}})
         vrf = {"name": "red", "rd": "64512:1", "import_targets": ["64512:9"]}
-        self.start({"router": {"asn": 64512, "router_id": US}, "vrfs": [vrf], "bgp": {"next_hop_tracking": False, "peers": [
-            {"address": a, "asn": 64512, "passive": True, "route_reflector_client": True, "families": families} for a in (THEM, OTHER)]}})
+        how = self.clients(vrf)
         seven, eight, nine, ten = ((64512, b"\0\2\xfc\0\0\0\0" + bytes([n])) for n in range(7, 11))
-        how = {"asn": 64512, "families": (V4, FAMILY, "rt-constraint")}
         other = self.opened(address=OTHER, **how)
         them = self.opened(restart=4095, **how)
         self.ask(them, 7)
