@@ -146,9 +146,8 @@ fail:
  * threads.
  */
 static _Noreturn void
-become_keelfwd(const char *program, const char *socket, int ready)
+become_keelfwd(const char *program, const char *const *argv, int ready)
 {
-	const char *argv[] = {"keelfwd", "--socket", socket, "--ready-fd", "3", NULL};
 	sigset_t none;
 
 	sigemptyset(&none);
@@ -164,21 +163,50 @@ become_keelfwd(const char *program, const char *socket, int ready)
 	_exit(127);
 }
 
+/* The command line of keelfwd, which permits the configured arguments of EAL and devices. NULL: no memory. */
+static const char **
+keelfwd_args(const struct forwarder_config *c)
+{
+	size_t count = 0, all = 6 + 2 * ((size_t)c->dataplane->eal_arg_count + c->port_count);
+	const char **argv = calloc(all, sizeof(*argv));
+
+	if (argv == NULL)
+		return NULL;
+	argv[count++] = "keelfwd";
+	argv[count++] = "--socket";
+	argv[count++] = c->socket;
+	argv[count++] = "--ready-fd";
+	argv[count++] = "3";
+	for (unsigned i = 0; i < c->dataplane->eal_arg_count; i++) {
+		argv[count++] = "--permit";
+		argv[count++] = c->dataplane->eal_args[i];
+	}
+	for (unsigned i = 0; i < c->port_count; i++) {
+		argv[count++] = "--permit";
+		argv[count++] = c->ports[i].device;
+	}
+	return argv;
+}
+
 /* Waits until keelfwd listens, or has failed. */
 static int
-spawn(const char *program, const char *socket)
+spawn(const struct forwarder_config *c)
 {
+	const char **argv = keelfwd_args(c);
 	int ready[2], status;
 	char byte;
 	pid_t pid;
 	ssize_t n;
 
 	/* O_CLOEXEC: keelfwd has its end at descriptor 3 */
-	if (pipe2(ready, O_CLOEXEC) != 0)
+	if (argv == NULL || pipe2(ready, O_CLOEXEC) != 0) {
+		free(argv);
 		return -errno;
+	}
 	pid = fork();
 	if (pid == 0)
-		become_keelfwd(program, socket, ready[1]);
+		become_keelfwd(c->program, argv, ready[1]);
+	free(argv);
 	(void)close(ready[1]);
 	if (pid < 0) {
 		(void)close(ready[0]);
@@ -200,7 +228,7 @@ connect_or_spawn(struct forwarder *f, const struct forwarder_config *c,
 	int rc = channel_open(&f->channel[FORWARDER_MAIN], c->socket, FORWARDER_MAIN, hello);
 
 	if ((rc == -ENOENT || rc == -ECONNREFUSED) && c->program != NULL) {
-		rc = spawn(c->program, c->socket);
+		rc = spawn(c);
 		if (rc != 0)
 			return dataplane_fail(err, rc, "%s does not start", c->program);
 		rc = channel_open(&f->channel[FORWARDER_MAIN], c->socket, FORWARDER_MAIN, hello);

@@ -11,6 +11,7 @@
 #define OPTION_COPIED 0x80
 #define MORE 0x2000 /* flag "more fragments" */
 #define OFFSET 0x1fff
+#define PACKET_MAX 65535u
 
 /* The packet to fragment. */
 struct whole {
@@ -92,6 +93,14 @@ write_fragment(const struct whole *w, const uint8_t *header, unsigned header_len
 	sum = (uint16_t)~rte_raw_cksum(ip, header_len);
 	memcpy(ip + 10, &sum, sizeof(sum));
 	copy_payload(w, at, len, ip + header_len);
+}
+
+bool
+fragment_fits(const struct split *x)
+{
+	const uint8_t *ip = rte_pktmbuf_mtod_offset(x->pkt, const uint8_t *, x->head);
+
+	return (get16(ip + 6) & OFFSET) * 8u + get16(ip + 2) <= PACKET_MAX;
 }
 
 unsigned

@@ -20,6 +20,11 @@
 struct rte_mempool;
 
 /*
+ * False: the packet is a fragment itself, and ends beyond 65,535 octets, so that the offsets of its
+ * fragments would wrap (RFC 791 3.1). No receiver can reassemble it.
+ */
+bool fragment_fits(const struct split *x) RUNS_ON(role_worker);
+/*
  * Makes the fragments of x->pkt: each starts with the first x->head bytes of the frame (the headers
  * in front of IP). Returns their number; 0: no buffers, or more than FRAGMENTS_MAX fragments. The
  * packet is unchanged.

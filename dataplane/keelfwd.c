@@ -12,6 +12,7 @@
 #include "dataplane/host_netlink.h"
 #include "dataplane/host_path.h"
 #include "dataplane/kept_addresses.h"
+#include "dataplane/permit.h"
 #include "dataplane/port.h"
 #include "dataplane/port_impl.h"
 #include "dataplane/tun.h"
@@ -68,6 +69,7 @@ struct tables {
 
 struct keelfwd {
 	const char *socket;
+	struct permitted permitted; /* by the command line */
 	char state_dir[160]; /* XDP programs of a killed keelfwd */
 	int netlink; /* for host_netlink() */
 	int listener, signals;
@@ -180,6 +182,25 @@ parse(struct parsed *p, char *text, size_t bytes)
 	return p->dataplane.run_dir != NULL ? 0 : -EINVAL;
 }
 
+static int
+check_permits(const struct parsed *p, const struct permitted *own, struct dataplane_error *err)
+{
+	unsigned refused = permit_eal_args(p->eal_arg, p->dataplane.eal_arg_count, own);
+
+	if (refused < p->dataplane.eal_arg_count)
+		return dataplane_fail(err, -EPERM,
+			"eal_args: keelfwd refuses `%s`; start keelfwd with --permit for each "
+			"argument",
+			p->eal_arg[refused]);
+	for (unsigned i = 0; i < p->port_count; i++)
+		if (!permit_device(p->port[i].device, own))
+			return dataplane_fail(err, -EPERM,
+				"port %s: keelfwd refuses the device; start keelfwd with --permit "
+				"'%s'",
+				p->port[i].name, p->port[i].device);
+	return 0;
+}
+
 /* ---- start ---- */
 
 static uint16_t
@@ -202,6 +223,8 @@ state_create(struct keelfwd *k)
 		return rc;
 	k->state_fd = rc;
 	rc = region_create(k->state_fd, FORWARDER_STATE_PLACE, STATE_BYTES, &k->state);
+	if (rc == 0)
+		rc = region_seal(k->state_fd); /* keeld gets the descriptor */
 	return rc == 0 ? arena_create_in("keelfwd", k->state, &k->arena) : rc;
 }
 
@@ -405,6 +428,8 @@ on_start(struct keelfwd *k, const struct client *c, char *text, size_t bytes)
 		if (a->result != 0)
 			snprintf(err.text, sizeof(err.text), "no configuration for keelfwd");
 		else
+			a->result = check_permits(&parsed, &k->permitted, &err);
+		if (a->result == 0)
 			a->result = start(k, &parsed, &err);
 		k->end = a->result != 0;
 	}
@@ -811,10 +836,11 @@ notify_ready(void)
 static int
 usage(FILE *out)
 {
-	fputs("usage: keelfwd --socket PATH [--state-dir DIR] [--ready-fd N]\n"
+	fputs("usage: keelfwd --socket PATH [--state-dir DIR] [--ready-fd N] [--permit TEXT]...\n"
 	      "  --socket PATH  listens at PATH for keeld\n"
 	      "  --state-dir DIR  keeps notes for the start after a crash; default: PATH.d\n"
 	      "  --ready-fd N   writes a byte to descriptor N when keeld may connect\n"
+	      "  --permit TEXT  permits keeld an argument of EAL, or a device; may be repeated\n"
 	      "  --version      prints the version\n",
 		out);
 	return out == stdout ? 0 : 2;
@@ -825,7 +851,8 @@ main(int argc, char **argv)
 {
 	static const struct option options[] = {{"socket", required_argument, NULL, 's'},
 		{"state-dir", required_argument, NULL, 'd'},
-		{"ready-fd", required_argument, NULL, 'r'}, {"version", no_argument, NULL, 'V'},
+		{"ready-fd", required_argument, NULL, 'r'},
+		{"permit", required_argument, NULL, 'p'}, {"version", no_argument, NULL, 'V'},
 		{"help", no_argument, NULL, 'h'}, {0}};
 	struct keelfwd k = {.netlink = -1,
 		.state_fd = -1,
@@ -833,8 +860,12 @@ main(int argc, char **argv)
 		.pending = {.place = NO_PLACE}};
 	struct timespec now;
 	sigset_t set;
-	const char *state_dir = NULL;
+	const char *state_dir = NULL, **permit = calloc((size_t)argc, sizeof(*permit));
 	int c, rc, ready = -1;
+
+	if (permit == NULL)
+		return 1;
+	k.permitted.text = permit;
 
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		if (c == 's') {
@@ -843,6 +874,8 @@ main(int argc, char **argv)
 			state_dir = optarg;
 		} else if (c == 'r') {
 			ready = (int)strtol(optarg, NULL, 10);
+		} else if (c == 'p') {
+			permit[k.permitted.count++] = optarg;
 		} else if (c == 'V') {
 			printf("keelfwd %s\n", KEEL_VERSION);
 			return 0;
@@ -885,5 +918,6 @@ main(int argc, char **argv)
 	}
 	loop(&k);
 	finish(&k);
+	free(permit);
 	return 0;
 }

@@ -80,12 +80,14 @@ send_fragments(struct worker *w, unsigned port, const struct split *x,
 	struct tx_buffer *t = &w->tx[port];
 	struct rte_mbuf *whole = x->pkt;
 	unsigned sent, left;
+	bool fits;
 
 	static_assert(FRAGMENTS_MAX <= BURST_MAX, "fit the buffer");
-	t->count = fragment_v4(x, w->copies, t->pkt);
+	fits = fragment_fits(x);
+	t->count = fits ? fragment_v4(x, w->copies, t->pkt) : 0;
 	rte_pktmbuf_free_bulk(&whole, 1);
 	if (t->count == 0) {
-		count_add(&w->stats.drops[DROP_no_buffer], 1);
+		count_add(&w->stats.drops[fits ? DROP_no_buffer : DROP_fragment_end], 1);
 		return;
 	}
 	sent = transmit(t);

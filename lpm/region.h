@@ -25,6 +25,11 @@ void *region_place(unsigned place);
 /* A new memfd of `bytes` bytes that cannot be resized. Returns the descriptor, or -errno. */
 int region_memfd(const char *name, size_t bytes);
 /*
+ * Makes the memfd read-only for all except mappings that exist: who gets the descriptor can neither
+ * write nor map it writable. A region on it keeps its memory after region_free(). 0, -errno.
+ */
+int region_seal(int fd);
+/*
  * Maps `fd` at `place`. Returns 0, or -errno; -EEXIST: the place is in use.
  * region_unmap() undoes it.
  */

@@ -3,6 +3,7 @@
 #include "dataplane/host_netlink.h"
 #include "dataplane/host_peers.h"
 #include "dataplane/kept_addresses.h"
+#include "dataplane/permit.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -238,6 +239,75 @@ test_peers_full(void **state)
 	assert_false(is_full(&t));
 }
 
+/* ---- what keeld may give to EAL ---- */
+
+static const struct permitted none = {0};
+
+static bool
+eal_takes(const char *first, const char *second, const struct permitted *own)
+{
+	const char *args[] = {"--no-huge", first, second};
+	unsigned count = second != NULL ? 3 : 2;
+
+	return permit_eal_args(args, count, own) == count;
+}
+
+static void
+test_permit_eal_args(void **state)
+{
+	static const char *const texts[] = {"-d", "/usr/lib/mine.so", "net_pcap0,iface=eth0"};
+	const struct permitted own = {texts, 3};
+
+	(void)state;
+	assert_true(eal_takes("-m", "512", &none));
+	assert_true(eal_takes("-m512", NULL, &none));
+	assert_true(eal_takes("--socket-mem=512,512", "--iova-mode=va", &none));
+	assert_true(eal_takes("--log-level", "lib.eal:debug", &none));
+	assert_true(eal_takes("-a", "0000:03:00.0,representor=[0-3]", &none));
+	assert_false(eal_takes("-d", "/tmp/evil.so", &none));
+	assert_false(eal_takes("-d/tmp/evil.so", NULL, &none));
+	assert_false(eal_takes("--no-huge=x", NULL, &none));
+	assert_false(eal_takes("--vdev", "net_softnic0,firmware=/tmp/x", &none));
+	assert_false(eal_takes("--vdev=net_pcap0,tx_pcap=/etc/x", NULL, &none));
+	assert_false(eal_takes("-a", "net_softnic0,firmware=/tmp/x", &none));
+	assert_false(eal_takes("-anet_pcap0,tx_pcap=/etc/x", NULL, &none));
+	assert_false(eal_takes("--huge-dir", "/etc", &none));
+	assert_false(eal_takes("--file-prefix=x", NULL, &none));
+	assert_false(eal_takes("--proc-type=secondary", NULL, &none));
+	assert_false(eal_takes("--log-leve=8", NULL, &none)); /* EAL would take the prefix */
+	assert_false(eal_takes("-m", "-d", &none)); /* a value, or an option? */
+	assert_false(eal_takes("-m", NULL, &none));
+	assert_false(eal_takes("--", NULL, &none));
+	assert_false(eal_takes("x", NULL, &none));
+	assert_false(eal_takes("", NULL, &none));
+	assert_true(eal_takes("-d", "/usr/lib/mine.so", &own));
+	assert_false(eal_takes("-d", "/tmp/evil.so", &own));
+}
+
+static void
+test_permit_device(void **state)
+{
+	static const char *const texts[] = {"net_pcap0,iface=eth0"};
+	const struct permitted own = {texts, 1};
+
+	(void)state;
+	assert_true(permit_device("0000:03:00.0", &none));
+	assert_true(permit_device("03:00.1,dv_flow_en=1", &none));
+	assert_true(permit_device("635a7ae3-091e-4410-ae59-667c4f8c04c3", &none));
+	assert_true(permit_device("net_af_xdp0,iface=eth1", &none));
+	assert_true(permit_device("net_tap,iface=x", &none));
+	assert_true(permit_device("net_virtio_user1,path=/dev/vhost-net", &none));
+	assert_false(permit_device("net_af_xdp0,iface=eth1,xdp_prog=/tmp/x.o", &none));
+	assert_false(permit_device("net_tap_evil", &none));
+	assert_false(permit_device("net_softnic0,firmware=/tmp/x", &none));
+	assert_false(permit_device("net_pcap0,tx_pcap=/etc/x", &none));
+	assert_false(permit_device("eth_af_packet0", &none));
+	assert_false(permit_device("", &none));
+	assert_false(permit_device(",x", &none));
+	assert_true(permit_device("net_pcap0,iface=eth0", &own));
+	assert_false(permit_device("net_pcap0,iface=eth1", &own));
+}
+
 int
 main(void)
 {
@@ -249,6 +319,8 @@ main(void)
 		cmocka_unit_test(test_other_requests),
 		cmocka_unit_test(test_kept),
 		cmocka_unit_test(test_peers_full),
+		cmocka_unit_test(test_permit_eal_args),
+		cmocka_unit_test(test_permit_device),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -131,6 +131,37 @@ limits(void **state)
 	assert_int_equal(errno, EPERM);
 }
 
+/* keeld gets the descriptor of the state of keelfwd: only the mapping of keelfwd may write. */
+static void
+sealed(void **state)
+{
+	struct region *region;
+	int fd = region_memfd("sealed", 1 << 20);
+	unsigned char *p, *q;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(region_create(fd, PLACE + 1, 1 << 20, &region), 0);
+	assert_int_equal(region_seal(fd), 0);
+	p = region_alloc_pages(region, 200000);
+	assert_non_null(p);
+	memset(p, 7, 200000);
+	assert_int_equal(pwrite(fd, "x", 1, 0), -1);
+	assert_ptr_equal(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
+	assert_int_equal(region_map(fd, PLACE + 2, 1 << 20, true), -EPERM);
+	assert_int_equal(region_map(fd, PLACE + 2, 1 << 20, false), 0);
+	q = (unsigned char *)region_place(PLACE + 2) +
+	    (p - (unsigned char *)region_place(PLACE + 1));
+	assert_int_equal(q[199999], 7);
+	assert_int_equal(mprotect(region_place(PLACE + 2), 4096, PROT_READ | PROT_WRITE), -1);
+	region_free(region, p);
+	assert_ptr_equal(region_alloc_pages(region, 200000), p);
+	assert_int_equal(p[0] | p[199999], 0);
+	region_unmap(PLACE + 2, 1 << 20);
+	region_destroy(region);
+	close(fd);
+}
+
 static void
 in_an_arena(void **state)
 {
@@ -249,6 +280,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(blocks, setup, teardown),
 		cmocka_unit_test_setup_teardown(pages, setup, teardown),
 		cmocka_unit_test_setup_teardown(limits, setup, teardown),
+		cmocka_unit_test(sealed),
 		cmocka_unit_test_setup_teardown(in_an_arena, setup, teardown),
 		cmocka_unit_test_setup_teardown(tables_of_another_process, setup, teardown),
 	};
