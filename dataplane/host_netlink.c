@@ -53,6 +53,13 @@ attributes_are(const char *at, size_t bytes, unsigned one, unsigned other)
 	return true;
 }
 
+/* A shorter prefix is no subnet of an interface: its connected route would attract the traffic of the host. */
+static bool
+is_subnet(const struct ifaddrmsg *m)
+{
+	return m->ifa_prefixlen >= (m->ifa_family == AF_INET ? 8 : 16);
+}
+
 bool
 host_netlink_permits(
 	const void *message, size_t bytes, bool (*is_own)(void *ctx, unsigned ifindex), void *ctx)
@@ -86,7 +93,7 @@ host_netlink_permits(
 			return false;
 		memcpy(&b.address, body, sizeof(b.address));
 		return is_internet(b.address.ifa_family) && b.address.ifa_index > 0 &&
-		       is_own(ctx, b.address.ifa_index) &&
+		       is_subnet(&b.address) && is_own(ctx, b.address.ifa_index) &&
 		       attributes_are(body + sizeof(b.address),
 			       bytes - sizeof(h) - sizeof(b.address), IFA_LOCAL, IFA_ADDRESS);
 	case RTM_NEWLINK: /* without attributes: names, namespaces, MAC addresses */

@@ -744,10 +744,11 @@ loop(struct keelfwd *k) RUNS_ON(role_host) RUNS_ON(role_main)
 				client_ready(k, &k->client[i]);
 		if (p[0].revents != 0)
 			client_new(k);
-		if (workers_count() > 0)
+		if (workers_count() > 0) {
 			send_gleans(k);
-		if (taps)
+			/* also without a TAP: a port that lost its TAP leaves packets in the rings */
 			serve_taps(&p[CLIENTS_MAX + 3]);
+		}
 	}
 }
 

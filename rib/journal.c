@@ -613,6 +613,12 @@ journal_wait(struct journal *j, unsigned writer, bool waits)
 	writer_mark(&j->waiting, writer, waits);
 }
 
+bool
+journal_waits(const struct journal *j)
+{
+	return atomic_load_explicit(&j->waiting, memory_order_relaxed) != 0;
+}
+
 int
 journal_waiter(struct journal *j, uint64_t lag)
 {
@@ -768,6 +774,21 @@ journal_advance(struct journal *j, struct journal_cursor *c, uint64_t passed_seq
 	read_publish(c);
 }
 
+uint64_t
+journal_newest_of(const struct journal *j, struct table_id table)
+{
+	uint64_t newest = 0;
+
+	for (unsigned i = 0; i < j->writer_count; i++) {
+		uint64_t of = atomic_load_explicit(
+			&j->newest[i].sequence[table.v % NEWEST_TABLES], memory_order_relaxed);
+
+		if (of > newest)
+			newest = of;
+	}
+	return newest;
+}
+
 bool
 journal_pass(struct journal *j, struct journal_cursor *c, struct table_id table, uint64_t upto)
 {
@@ -778,10 +799,8 @@ journal_pass(struct journal *j, struct journal_cursor *c, struct table_id table,
 		upto = head;
 	if (upto <= c->position || journal_evicted(c))
 		return false;
-	for (unsigned i = 0; i < j->writer_count; i++)
-		if (atomic_load_explicit(&j->newest[i].sequence[table.v % NEWEST_TABLES],
-			    memory_order_relaxed) > c->position)
-			return false;
+	if (journal_newest_of(j, table) > c->position)
+		return false;
 	journal_advance(j, c, upto);
 	return true;
 }

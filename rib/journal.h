@@ -138,6 +138,8 @@ uint64_t journal_lag(const struct journal *j, uint64_t *position);
  */
 void journal_wait(struct journal *j, unsigned writer, bool waits) RUNS_ON(role_rib);
 int journal_waiter(struct journal *j, uint64_t lag) RUNS_ON(role_session);
+/* Any thread: true if a writer waits. A hint, as journal_waiter(). */
+bool journal_waits(const struct journal *j);
 
 /*
  * Writer. The cursor that holds back most: entries after `passed` are kept for this cursor. False
@@ -197,6 +199,11 @@ void journal_advance(struct journal *j, struct journal_cursor *c, uint64_t passe
  */
 bool journal_pass(
 	struct journal *j, struct journal_cursor *c, struct table_id table, uint64_t upto);
+/*
+ * Any thread. Of the entries up to a head read before, no later one is of the table; 0: none is. A
+ * table whose id has the same low 12 bits counts, too.
+ */
+uint64_t journal_newest_of(const struct journal *j, struct table_id table);
 
 /*
  * For an entry whose destination the consumer would now drop (no paths, no eligible path, refused

@@ -92,6 +92,7 @@ update_groups_destroy(struct update_groups *s)
 	arena_free(s->c.arena, s->scratch[1]);
 	arena_free(s->c.arena, s->edited);
 	arena_free(s->c.arena, s->accepted);
+	arena_free(s->c.arena, s->tables);
 	arena_free(s->c.arena, s);
 }
 
@@ -124,6 +125,8 @@ group_create(struct update_groups *s, const struct update_rules *rules, uint8_t 
 		      : -ENOMEM;
 	if (err == 0)
 		err = journal_subscribe(s->journal, &g->cursor);
+	if (err == 0)
+		err = table_join(g);
 	windows_look(g);
 	g->next = s->groups;
 	s->groups = g;
@@ -151,6 +154,7 @@ group_leave(struct update_group *g)
 	while (*at != g)
 		at = &(*at)->next;
 	*at = g->next;
+	table_leave(g);
 	rules_forget(g);
 	stream_trim(g);
 	if (g->tail != NULL)
@@ -642,6 +646,8 @@ member_send(struct update_member *m, const struct update_io *io, bool pressed, u
 	t->state = more ? TURN_MORE : TURN_IDLE;
 	t->len = io->size - o.room;
 	m->spent_octets += (uint32_t)t->len;
+	if (g->set->windows.released)
+		t->table[1] = g->set->windows.table;
 	/* The last term: the output of `m` may be full in the next turn; the members behind then drive the group. */
 	t->others =
 		g->set->windows.released ||
@@ -663,10 +669,12 @@ update_member_pending(const struct update_member *m)
 struct update_turn
 update_member_turn(struct update_member *m, const struct update_io *io, uint64_t deadline_ns)
 {
-	struct update_turn t = {.state = TURN_IDLE};
+	struct table_id table = m->group->rules.table;
+	struct update_turn t = {.state = TURN_IDLE, .table = {table, table}};
 	bool pressed;
 
 	windows_turn(m->group->set);
+	group_pass(m->group);
 	if (member_error(m) == 0 && member_pending(m)) {
 		pressed = journal_pressed(m->group->set->journal);
 		if (io->buf == NULL || (io->paused && !pressed))
@@ -679,7 +687,7 @@ update_member_turn(struct update_member *m, const struct update_io *io, uint64_t
 		t.state = TURN_FAILED;
 	if (t.state == TURN_IDLE)
 		t.wait_ns = member_wait_ns(m);
-	t.yields = t.state == TURN_MORE && windows_full(m->group->set);
+	t.yields = t.state == TURN_MORE && windows_full(m->group);
 	return t;
 }
 

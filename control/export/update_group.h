@@ -185,8 +185,9 @@ enum update_turn_state {
 };
 struct update_turn {
 	enum update_turn_state state;
-	/* The group has new messages: every member of the group is due a turn. */
+	/* The groups of these tables have new messages: their members are due a turn, update_groups_others(). */
 	bool others;
+	struct table_id table[2]; /* may be equal */
 	bool had_output; /* the member had routes to send, and `buf`; also if len is 0 */
 	/* TURN_MORE: other groups should have a turn first, to use what this turn has read of the journal. */
 	bool yields;
@@ -222,6 +223,17 @@ void update_groups_gather(struct update_groups *s, uint64_t now_ns, bool loading
 	RUNS_ON(role_session);
 /* The groups read the journal up to this sequence. UINT64_MAX: all of the journal. */
 void update_groups_whole(struct update_groups *s, uint64_t sequence) RUNS_ON(role_session);
+/* A member of this peer is due a turn. */
+typedef void update_due(void *ctx, struct peer_id id);
+/*
+ * Once a turn of the thread, after update_groups_gather(): calls `due` for the members whose tables have new entries in the journal. The groups of other tables
+ * pass these entries later, at update_groups_pass_ns() at the latest: monotonic time, 0: all have passed.
+ */
+void update_groups_news(struct update_groups *s, update_due *due, void *ctx) RUNS_ON(role_session);
+uint64_t update_groups_pass_ns(const struct update_groups *s) RUNS_ON(role_session);
+/* Calls `due` for the members that a turn with `others` names. */
+void update_groups_others(const struct update_groups *s, const struct update_turn *t,
+	update_due *due, void *ctx) RUNS_ON(role_session);
 /*
  * For swaps_tidy(): messages made before this time have left the streams of the VPN families, and no member behind owes a withdrawal from before. UINT64_MAX: no
  * message waits.

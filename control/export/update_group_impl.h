@@ -211,6 +211,8 @@ struct offer {
 struct update_group {
 	struct update_groups *set;
 	struct update_group *next;
+	struct update_group *table_next, *table_prev; /* of the groups with the same table */
+	bool in_table;
 	uint32_t id;
 	struct update_rules rules; /* normalized by rules_normal() */
 	bool stays; /* a plan keeps a refused route advertised until the end */
@@ -401,7 +403,7 @@ struct windows {
 	uint64_t round_first, round_ns; /* first entry, and time of the first read */
 	unsigned awaited; /* groups */
 	uint64_t await_ns, awaited_ns; /* begin of the wait; last arrival */
-	bool released; /* the last group has arrived: all groups are due a turn */
+	bool released; /* the last group has arrived: all groups of `table` are due a turn */
 	struct journal_entry *raw;
 	uint16_t *hash; /* paths; classes in the second half */
 	bool *done, *added; /* entries; places of the order */
@@ -460,6 +462,16 @@ struct behind_item {
 struct update_groups {
 	struct update_groups_config c;
 	struct update_group *groups;
+	/* The tables with groups, in no order. `newest`: an entry that has made the members due once; up to `upto` for all they may read. */
+	struct group_table {
+		struct table_id table;
+		uint64_t newest, upto;
+		struct update_group *groups;
+	} * tables;
+	unsigned table_count, table_size;
+	uint64_t news_head, news_end; /* of the last update_groups_news() */
+	/* All groups have passed the journal up to here; the next pass is due at pass_ns, 0: when there are entries. */
+	uint64_t passed_end, pass_ns;
 	uint32_t last_id;
 	struct update_member *by_id[FAMILY_COUNT][PEER_MAX];
 	struct shards shards;
@@ -750,11 +762,26 @@ void windows_look(struct update_group *g);
 /* A turn begins. Between turns of several groups, the windows of one turn stay for the other groups. */
 void windows_turn(struct update_groups *s);
 /* True if the turn has read so much that other groups should use the windows first. */
-bool windows_full(const struct update_groups *s);
+bool windows_full(const struct update_group *g);
 /* Bulk in front of `g` waits for groups until this time; 0: does not wait. */
 uint64_t windows_await_ns(const struct update_group *g);
 /* The group has read further, or leaves. */
 void windows_arrive(struct update_group *g, bool leaves);
+
+/* ---- update_group_tables.c ---- */
+
+/* The group joins or leaves the groups of its table. 0, -ENOMEM. */
+int table_join(struct update_group *g);
+void table_leave(struct update_group *g);
+/* The first group of the table, then table_next. NULL: none. */
+struct update_group *table_groups(const struct update_groups *s, struct table_id table);
+/* True if another group has the same table. */
+bool table_shared(const struct update_group *g);
+/* The groups read the journal up to here. */
+uint64_t groups_end(const struct update_groups *s);
+/* True if the group passes the entries of other tables, up to the first entry of its table, without reading them. */
+bool group_passes(const struct update_group *g);
+void group_pass(struct update_group *g);
 /* Frees the windows if they have not been used for some time, or with `all`. */
 void windows_tidy(struct update_groups *s, bool all);
 

@@ -108,6 +108,7 @@ copy_begin(struct update_group *g, const struct update_member *m)
 	n->deferred = n->kept = 0;
 	n->rules_due_ns = 0;
 	n->tail = n->cursor = NULL;
+	n->in_table = false;
 	n->out = NULL;
 	n->copy = NULL;
 	n->first = n->last = n->front = arena_calloc(s->c.arena, sizeof(struct message));
@@ -120,6 +121,8 @@ copy_begin(struct update_group *g, const struct update_member *m)
 		err = journal_fork(s->journal, g->cursor, &n->cursor);
 	if (err == 0)
 		journal_set_paced(n->cursor);
+	if (err == 0)
+		err = table_join(n);
 	n->frozen = true;
 	n->next = s->groups;
 	s->groups = n;

@@ -253,34 +253,12 @@ update_groups_gather(struct update_groups *s, uint64_t now_ns, bool loading)
 	windows_tidy(s, false);
 }
 
-/* The groups read the journal up to here. */
-static uint64_t
-journal_end(const struct update_groups *s)
-{
-	uint64_t head = journal_head(s->journal);
-
-	return head < s->whole ? head : s->whole;
-}
-
-/* Groups pass the entries of other tables without reading them. */
-static void
-others_pass(struct update_groups *s)
-{
-	uint64_t end = journal_end(s);
-
-	for (struct update_group *g = s->groups; g != NULL; g = g->next)
-		if (g->catch_up == CATCH_UP_NONE && g->behind_count == 0 && !g->frozen &&
-			journal_pass(s->journal, g->cursor, g->rules.table, end))
-			windows_arrive(g, false);
-}
-
 void
 update_groups_whole(struct update_groups *s, uint64_t sequence)
 {
 	if (sequence != UINT64_MAX && sequence != s->whole)
 		s->part[s->part_count++ % PARTS_MAX] = sequence;
 	s->whole = sequence;
-	others_pass(s);
 }
 
 /*
@@ -291,7 +269,7 @@ static uint64_t
 part_end(const struct update_group *g)
 {
 	const struct update_groups *s = g->set;
-	uint64_t position = journal_position(g->cursor), end = journal_end(s), next = end;
+	uint64_t position = journal_position(g->cursor), end = groups_end(s), next = end;
 	bool fits = false;
 
 	for (unsigned i = 0; i < PARTS_MAX && i < s->part_count; i++) {
@@ -307,10 +285,18 @@ part_end(const struct update_group *g)
 	return next;
 }
 
+/* True if the group has to read an entry. Entries of other tables are passed, maybe later. */
+static bool
+journal_holds(const struct update_group *g)
+{
+	return !group_passes(g) ||
+	       journal_newest_of(g->set->journal, g->rules.table) > journal_position(g->cursor);
+}
+
 static bool
 journal_unread(const struct update_group *g)
 {
-	return journal_position(g->cursor) < journal_end(g->set);
+	return journal_position(g->cursor) < groups_end(g->set) && journal_holds(g);
 }
 
 /* The journal is not read until rest_ns. Marks and walks are not held up. */
@@ -524,7 +510,7 @@ journal_gather(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_sessio
 		return;
 	journal_begin(g);
 	while (!batch_full(g->set) && !journal_rests(g)) {
-		uint64_t end = g->set->shards.count > 1 ? g->due : journal_end(g->set);
+		uint64_t end = g->set->shards.count > 1 ? g->due : groups_end(g->set);
 
 		if (!window_gather(g, end))
 			return;
@@ -544,7 +530,7 @@ live_due(const struct update_group *g)
 	uint64_t position = journal_position(g->cursor), head = journal_head(j);
 	uint64_t from = g->live_from > position ? g->live_from : position;
 
-	if (head <= from || is_silent(g))
+	if (head <= from || is_silent(g) || !journal_holds(g))
 		return false;
 	return g->catch_up == CATCH_UP_ANNOUNCE || g->catch_up == CATCH_UP_WITHDRAW ||
 	       (journal_bulk(j) > position && (head - position >= g->set->c.live_behind ||

@@ -594,7 +594,8 @@ round_waits(struct update_group *g)
 	else if (ws->round < ws->count)
 		return false;
 	else if (ws->awaited == 0) {
-		for (struct update_group *o = s->groups; o != NULL; o = o->next) {
+		for (struct update_group *o = table_groups(s, ws->table); o != NULL;
+			o = o->table_next) {
 			o->awaited = is_awaited(o);
 			ws->awaited += o->awaited;
 		}
@@ -666,7 +667,7 @@ window_get(struct update_group *g, uint64_t end, int *err)
 	struct window *w;
 
 	*err = 0;
-	if (windows_full(s) || journal_position(g->cursor) >= end)
+	if (windows_full(g) || journal_position(g->cursor) >= end)
 		return NULL;
 	w = copied ? window_find(g, end, &front) : NULL;
 	shared = copied && front == 0 && g->catch_up == CATCH_UP_NONE;
@@ -722,8 +723,9 @@ windows_turn(struct update_groups *s)
 }
 
 bool
-windows_full(const struct update_groups *s)
+windows_full(const struct update_group *g)
 {
-	return s->groups != NULL && s->groups->next != NULL && s->windows.count > 0 &&
-	       s->windows.used >= s->windows.count;
+	const struct windows *ws = &g->set->windows;
+
+	return table_shared(g) && ws->count > 0 && ws->used >= ws->count;
 }

@@ -50,6 +50,13 @@ retry_fire(struct timer *t)
 	container_of(t, struct speaker, retry)->starved = false;
 }
 
+/* Only wakes the loop: speaker_work() calls update_groups_news(). */
+static void
+pass_fire(struct timer *t)
+{
+	(void)t;
+}
+
 int
 speaker_create(const struct speaker_config *c, struct speaker **out)
 {
@@ -69,6 +76,7 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 	streams_init(s);
 	input_init(s);
 	s->retry.fire = retry_fire;
+	s->pass_timer.fire = pass_fire;
 	limits_init(s);
 	slow_init(s);
 	pace_init(s);
@@ -142,6 +150,12 @@ peer_export_due(struct peer *p)
 {
 	if (p->up != NULL && p->exports.next == NULL)
 		ring_insert(&p->speaker->exports, &p->exports);
+}
+
+void
+member_due(void *ctx, struct peer_id id)
+{
+	peer_export_due(peer_find(ctx, id));
 }
 
 static void
@@ -264,6 +278,7 @@ speaker_stop(void *ctx)
 	timer_cancel(s->thread, &s->slow_timer);
 	timer_cancel(s->thread, &s->poll);
 	timer_cancel(s->thread, &s->pace_timer);
+	timer_cancel(s->thread, &s->pass_timer);
 	timer_cancel(s->thread, &s->tidy);
 	timer_cancel(s->thread, &s->labels.tidy);
 	input_end(s);
@@ -386,8 +401,8 @@ export_due(struct speaker *s, bool more, uint64_t deadline_ns) RUNS_ON(role_sess
 
 #ifdef __SANITIZE_ADDRESS__
 /*
- * In builds with ASan: no peer has something to send without being due, waiting for its socket or
- * for a timer. `head`: the end of the journal that the pass has seen; shards may append meanwhile.
+ * In builds with ASan: no peer has something to send without being due, waiting for its socket, for
+ * a timer, or for the pass of other tables' entries. `head`: the end of the journal that the pass has seen; shards may append meanwhile.
  */
 static void
 export_check(const struct speaker *s, const struct journal *j, uint64_t head) RUNS_ON(role_session)
@@ -400,8 +415,9 @@ export_check(const struct speaker *s, const struct journal *j, uint64_t head) RU
 			const struct peer_family *k = &p->family[f];
 
 			assert(k->group == NULL || p->exports.next != NULL || p->export_more ||
-				k->spread.deadline_ns != 0 || !update_member_pending(k->group) ||
-				journal_head(j) != head);
+				k->spread.deadline_ns != 0 ||
+				update_groups_pass_ns(s->groups) != 0 ||
+				!update_member_pending(k->group) || journal_head(j) != head);
 		}
 	}
 }
@@ -409,7 +425,7 @@ export_check(const struct speaker *s, const struct journal *j, uint64_t head) RU
 
 /*
  * Most wake-ups concern one peer: only peers that are due get a turn. Changes of the journal and of
- * groups concern all members.
+ * groups concern the members of one table.
  *
  * Peers that were sent everything come first, so that a live change does not wait for the whole
  * tables of other peers. The other peers get a quarter of the time. True: there is more to do.
@@ -419,12 +435,13 @@ work_export(struct speaker *s, uint64_t now, uint64_t deadline_ns) RUNS_ON(role_
 {
 	uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
 	const struct journal *j = shard_journal(s->shards.at[0]);
-	uint64_t head = journal_head(j);
-	bool all = s->export_all || head != s->export_head || journal_pressed(j);
+	uint64_t head __attribute__((unused)) = journal_head(j); /* for export_check() */
+	bool all = s->export_all || journal_pressed(j);
 	struct peer *p;
 
-	s->export_head = head;
 	s->export_all = false;
+	if (s->groups != NULL)
+		update_groups_news(s->groups, member_due, s);
 	if (all)
 		RING_EACH(p, &s->established, established)
 		{
@@ -437,6 +454,15 @@ work_export(struct speaker *s, uint64_t now, uint64_t deadline_ns) RUNS_ON(role_
 		export_check(s, j, head);
 #endif
 	return s->export_all || !ring_empty(&s->exports);
+}
+
+static void
+pass_wait(struct speaker *s, uint64_t now) RUNS_ON(role_session)
+{
+	uint64_t at = s->groups != NULL ? update_groups_pass_ns(s->groups) : 0;
+
+	if (at != 0 && s->pass_timer.deadline_ns == 0)
+		timer_arm(s->thread, &s->pass_timer, at > now ? at - now : 0);
 }
 
 /*
@@ -513,11 +539,10 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 
 			update_groups_gather(s->groups, now, now - s->loading_ns < LOADING_NS);
 			update_groups_whole(s->groups, whole);
-			s->export_all |= whole != s->export_whole;
-			s->export_whole = whole;
 		}
 		note_work("export to peers");
 		more |= work_export(s, now_ns(), deadline_ns);
+		pass_wait(s, now);
 	} else {
 		s->export_all = true;
 	}

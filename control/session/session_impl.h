@@ -358,12 +358,8 @@ struct speaker {
 	unsigned ready_count;
 	struct ring polled; /* connections of peers that send a stream */
 	struct timer poll; /* armed while a connection is polled */
-	/*
-	 * All established peers are due: a group has new messages or new rules. Likewise when the
-	 * journal has more entries to read than at the last pass.
-	 */
-	bool export_all;
-	uint64_t export_head, export_whole; /* of the last pass */
+	bool export_all; /* all established peers are due: new rules, a plan, labels */
+	struct timer pass_timer; /* wakes the loop: update_groups_pass_ns() */
 	struct listener *listeners;
 	struct range *ranges;
 	unsigned range_count;
@@ -509,6 +505,8 @@ uint64_t input_whole(struct speaker *s, uint64_t now) RUNS_ON(role_session);
 void peer_ready(struct peer *p) RUNS_ON(role_session);
 /* Schedules a turn of export for the peer, if the session is established. */
 void peer_export_due(struct peer *p) RUNS_ON(role_session);
+/* The same as update_due; `ctx`: the speaker. */
+void member_due(void *ctx, struct peer_id id) RUNS_ON(role_session);
 /* The first peer in the bucket of an address, regardless of the zone; follow next_of_address. */
 struct peer *address_first(const struct speaker *s, struct vrf_id vrf, const struct ip_addr *addr);
 

@@ -534,7 +534,8 @@ family_run(struct peer_family *f, uint64_t deadline_ns, bool *taken) RUNS_ON(rol
 
 	do {
 		t = family_send(f, deadline_ns, taken);
-		p->speaker->export_all |= t.others;
+		if (t.others)
+			update_groups_others(p->speaker->groups, &t, member_due, p->speaker);
 		sent |= t.len > 0;
 	} while (t.state == TURN_MORE && !t.yields && t.len > 0 && output_empty(c) &&
 		 now_ns() < deadline_ns);

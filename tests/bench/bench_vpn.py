@@ -4,6 +4,9 @@
 
   reflect, reflect_cpu, reflect_memory   seconds from the feed's first octet until the last receiver has the last UPDATE; CPU seconds of the
                                          daemon; resident afterwards
+  import, import_cpu, import_memory      the same of Keel with an instance for each distinguisher, which imports the distinguisher's routes; in turns
+                                         with reflect_again_cpu, the CPU without instances
+  target_cpu, target                     then one commit adds a second target to one instance: CPU seconds until the instance has the routes, and seconds
   default_alone, default_beside          CPU seconds of Keel for a full IPv4 table to three receivers; the same beside 2,000 sessions with an export
                                          policy each, so 2,000 update groups of the VPNv4 and VPNv6 tables. In turns.
                                          Without the CPU of the same time at rest: default_rest, default_rest_beside (CPU seconds a second)
@@ -19,6 +22,7 @@ from scenario import (CLIENT_ASN, EVERYTHING, FEED, FEEDS, PER_SET, RECEIVERS, R
 from duts import VPN4  # noqa: E402
 
 RDS, NUMBER = 500, 3
+VPN_ASN = 64512  # administrator of distinguishers and targets, as in feed.c
 VPN6 = "vpnv6-unicast"
 GROUPS, QUICK_GROUPS, REST_S = 2000, 100, 5
 SLOW_S = 600  # FRR takes minutes on a busy machine
@@ -54,6 +58,39 @@ def main():
                 sample("reflect_cpu", "CPU-s", run, cpu, dut=cls.name)
                 sample("reflect_memory", "MB", run, dut.resident_bytes() / 1e6, dut=cls.name)
         plan.alternate("reflect", plan.classes, reflect)
+
+        def imported(dut):
+            return [v.get("imported", 0) for v in dut.rpc.call("vrf.list")["vrfs"] if v["name"] != "default"]
+
+        def instances(cls, run):
+            feed, fans = addresses(FEEDS, 1)[0], addresses(RECEIVERS, NUMBER)
+            names = [{"name": "i%d" % i, "rd": "%d:%d" % (VPN_ASN, i), "import_targets": ["%d:%d" % (VPN_ASN, i)]} for i in range(1, RDS + 1)]
+            for among in (False, True) if run % 2 == 0 else (True, False):
+                with arena.dut(cls, [client(a) for a in (feed, *fans)], **({"document": {"vrfs": names}} if among else {})) as dut:
+                    said = arena.spawn("feed", [FEED, "--connect", RT, "--source", feed, "--next-hop", feed, "--asn", US, "--peer-asn", US, "--vpn", "--rds",
+                                                RDS, "--count", each, "--per-set", PER_SET, "--wait"])
+                    fan = arena.fan(NUMBER, RECEIVERS, US, "--one-as", "--vpn", "--count", NUMBER, "--tables")
+                    _, seconds, cpu = load(dut, fan, [said], routes, limit=SLOW_S)
+                    must_agree(cls.name, fan.ask("tables", "tables"))
+                    if not among:
+                        sample("reflect_again_cpu", "CPU-s", run, cpu, dut=cls.name)
+                        continue
+                    if imported(dut) != [each] * RDS:
+                        raise Wrong("not every instance imported %d routes" % each)
+                    sample("import", "s", run, seconds, dut=cls.name)
+                    sample("import_cpu", "CPU-s", run, cpu, dut=cls.name)
+                    sample("import_memory", "MB", run, dut.resident_bytes() / 1e6, dut=cls.name)
+                    more = dict(names[0], import_targets=names[0]["import_targets"] + names[1]["import_targets"])
+                    dut.rpc.call("config.edit", merge={"vrfs": [more, *names[1:]]})
+                    cpu, begin = dut.cpu_seconds(), time.monotonic()
+                    dut.apply()
+                    while imported(dut) != [2 * each] + [each] * (RDS - 1):
+                        if time.monotonic() > begin + SLOW_S:
+                            raise Wrong("the instance did not import the routes of its new target")
+                        time.sleep(0.01)  # vrf.list is no event
+                    sample("target", "s", run, time.monotonic() - begin, dut=cls.name)
+                    sample("target_cpu", "CPU-s", run, dut.cpu_seconds() - cpu, dut=cls.name)
+        plan.alternate("import", [c for c in plan.classes if ours(c)], instances)
 
         groups, tables = QUICK_GROUPS if plan.quick else GROUPS, Tables(1, plan.routes)
 

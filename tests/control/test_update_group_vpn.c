@@ -1014,6 +1014,163 @@ test_swapped(void **state)
 	end(&w);
 }
 
+/* ---- who is due ---- */
+
+static uint64_t due; /* bits by peer */
+
+static void
+is_due(void *ctx, struct peer_id id)
+{
+	(void)ctx;
+	due |= UINT64_C(1) << id.v;
+}
+
+/* A turn of the thread at `now_ns`: the peers that are due. */
+static uint64_t
+news(struct world *w, uint64_t now_ns)
+{
+	due = 0;
+	qsbr_online(w->rig.readers, w->reader);
+	update_groups_gather(w->groups, now_ns, false);
+	update_groups_news(w->groups, is_due, NULL);
+	qsbr_offline(w->rig.readers, w->reader);
+	return due;
+}
+
+static bool
+has_passed(const struct world *w, unsigned i)
+{
+	return journal_position(w->told[i].m->group->cursor) ==
+	       journal_head(shard_journal(w->rig.shard));
+}
+
+/* Member 0 has the VPN table, member 1 the IPv4 table. */
+static void
+begin_with_ipv4(struct world *w)
+{
+	struct update_member_config c;
+
+	begin(w, V4);
+	join_kind(w, 0, UPDATE_EXTERNAL);
+	c = member_config(w, 1, UPDATE_EXTERNAL);
+	c.rules.family = FAMILY_IPV4_UNICAST;
+	assert_int_equal(
+		shard_table_find(w->rig.shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &c.rules.table),
+		0);
+	join(w, 1, &c);
+	drain(w);
+	(void)news(w, 1000);
+}
+
+static void
+originate(struct world *w, uint32_t addr)
+{
+	struct prefix p = prefix_from_v4(addr, 24);
+	union rig_attrs a;
+
+	rig_attrs_make(&a, path_65001, 0, 0xc0000209);
+	group_rig_say(&w->rig, 0, &p, &a.a);
+	rig_settle(&w->rig);
+}
+
+/* A change makes the members of its table due; the groups of other tables pass the entry later. */
+static void
+test_news(void **state)
+{
+	struct journal *j;
+	struct world w;
+	uint64_t at;
+
+	(void)state;
+	begin_with_ipv4(&w);
+	j = shard_journal(w.rig.shard);
+	assert_int_equal(news(&w, 1000), 0);
+	originate(&w, 0x0a010000);
+	assert_int_equal(news(&w, 2000), 1 << 2);
+	assert_int_equal(news(&w, 2000), 0); /* once for an entry */
+	assert_false(has_passed(&w, 0));
+	assert_false(update_member_pending(w.told[0].m));
+	assert_true(update_member_pending(w.told[1].m));
+	at = update_groups_pass_ns(w.groups);
+	assert_true(at > 2000);
+	assert_int_equal(news(&w, at - 1), 0);
+	assert_false(has_passed(&w, 0));
+	assert_false(news(&w, at) & 1 << 1);
+	assert_true(has_passed(&w, 0));
+	assert_false(has_passed(&w, 1)); /* its own entry is read */
+	assert_int_equal(update_groups_pass_ns(w.groups), 0);
+	drain(&w);
+	assert_true(has_passed(&w, 1));
+	expect_nothing(&w, 0);
+	/* the other way round; a shard that waits for readers makes the pass due at once */
+	announce(
+		&w, SOURCE, HOP_V4, NLRI("000101", "0a0100"), ORIGIN_IGP_ATTR EXTERNAL_PATH TARGET);
+	journal_wait(j, 0, true);
+	assert_int_equal(news(&w, at), 1 << 1);
+	journal_wait(j, 0, false);
+	assert_true(has_passed(&w, 1));
+	drain(&w);
+	end(&w);
+}
+
+/* Entries behind the last whole run of input are news again when the run is whole. */
+static void
+test_news_of_a_part(void **state)
+{
+	struct world w;
+	uint64_t whole;
+
+	(void)state;
+	begin_with_ipv4(&w);
+	whole = journal_head(shard_journal(w.rig.shard));
+	originate(&w, 0x0a010000);
+	update_groups_whole(w.groups, whole + 1);
+	originate(&w, 0x0a020000);
+	assert_int_equal(news(&w, 2000), 1 << 2);
+	assert_int_equal(news(&w, 2000), 0);
+	update_groups_whole(w.groups, UINT64_MAX);
+	assert_int_equal(news(&w, 2000), 1 << 2);
+	assert_int_equal(news(&w, 2000), 0);
+	/* an entry behind the run is news at once, because live changes do not wait for the run */
+	update_groups_whole(w.groups, whole + 2);
+	originate(&w, 0x0a030000);
+	assert_int_equal(news(&w, 2000), 1 << 2);
+	update_groups_whole(w.groups, UINT64_MAX);
+	drain(&w);
+	end(&w);
+}
+
+/* A group that walks is due when it passes the entries of other tables: the end of a walk may wait for them. */
+static void
+test_news_for_a_walk(void **state)
+{
+	struct update_turn t = {.others = true};
+	struct world w;
+
+	(void)state;
+	begin_with_ipv4(&w);
+	t.table[0] = t.table[1] = w.rig.table;
+	due = 0;
+	update_groups_others(w.groups, &t, is_due, NULL);
+	assert_int_equal(due, 1 << 1);
+	t.table[1] = w.told[1].m->group->rules.table;
+	update_groups_others(w.groups, &t, is_due, NULL);
+	assert_int_equal(due, 1 << 1 | 1 << 2);
+	announce(
+		&w, SOURCE, HOP_V4, NLRI("000101", "0a0100"), ORIGIN_IGP_ATTR EXTERNAL_PATH TARGET);
+	drain(&w);
+	update_group_refresh(w.told[0].m, true);
+	qsbr_online(w.rig.readers, w.reader);
+	assert_true(stream_produce(w.told[0].m->group, UINT64_MAX)); /* the walk begins */
+	qsbr_offline(w.rig.readers, w.reader);
+	(void)news(&w, 2000);
+	originate(&w, 0x0a010000);
+	assert_int_equal(news(&w, 3000), 1 << 2);
+	assert_true(news(&w, update_groups_pass_ns(w.groups)) & 1 << 1);
+	drain(&w);
+	end(&w);
+}
+
 /* A label rests for 60 s after its withdrawal left all streams; a route that comes back has its label again. */
 static void
 test_label_rests(void **state)
@@ -1251,6 +1408,9 @@ main(void)
 		cmocka_unit_test(test_memberships),
 		cmocka_unit_test(test_label_rests),
 		cmocka_unit_test(test_no_label),
+		cmocka_unit_test(test_news),
+		cmocka_unit_test(test_news_of_a_part),
+		cmocka_unit_test(test_news_for_a_walk),
 		cmocka_unit_test(test_swapped_preview),
 	};
 

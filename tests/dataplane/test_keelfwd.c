@@ -73,12 +73,22 @@ test_neighbors(void **state)
 static void
 test_addresses(void **state)
 {
-	struct request r = {.address = {.ifa_family = AF_INET6, .ifa_index = OWN}};
+	struct request r = {
+		.address = {.ifa_family = AF_INET6, .ifa_prefixlen = 64, .ifa_index = OWN}};
 
 	(void)state;
 	assert_true(permits(r, RTM_NEWADDR, sizeof(r.address) + 20));
 	assert_true(permits(r, RTM_DELADDR, sizeof(r.address) + 20));
 	assert_false(permits(r, RTM_NEWADDR, sizeof(r.address) - 1));
+	/* no subnet of an interface */
+	r.address.ifa_prefixlen = 1;
+	assert_false(permits(r, RTM_NEWADDR, sizeof(r.address) + 20));
+	r.address = (struct ifaddrmsg){.ifa_family = AF_INET, .ifa_prefixlen = 7, .ifa_index = OWN};
+	assert_false(permits(r, RTM_NEWADDR, sizeof(r.address) + 8));
+	r.address.ifa_prefixlen = 8;
+	assert_true(permits(r, RTM_NEWADDR, sizeof(r.address) + 8));
+	r.address =
+		(struct ifaddrmsg){.ifa_family = AF_INET6, .ifa_prefixlen = 64, .ifa_index = OWN};
 	r.address.ifa_index = OTHER;
 	assert_false(permits(r, RTM_NEWADDR, sizeof(r.address) + 20));
 	r.address = (struct ifaddrmsg){.ifa_family = AF_PACKET, .ifa_index = OWN};
@@ -98,7 +108,9 @@ put(struct request *r, size_t used, uint16_t type)
 static void
 test_attributes(void **state)
 {
-	struct request address = {.address = {.ifa_family = AF_INET, .ifa_index = OWN}},
+	struct request address = {.address = {.ifa_family = AF_INET,
+					  .ifa_prefixlen = 24,
+					  .ifa_index = OWN}},
 		       neighbor = {.neighbor = {.ndm_family = AF_INET, .ndm_ifindex = OWN}}, r;
 	size_t used = put(&address, put(&address, sizeof(address.address), IFA_LOCAL), IFA_ADDRESS),
 	       all;
@@ -147,6 +159,8 @@ test_other_requests(void **state)
 		bool known = type == RTM_NEWNEIGH || type == RTM_DELNEIGH || type == RTM_NEWADDR ||
 			     type == RTM_DELADDR;
 
+		if (type == RTM_NEWADDR || type == RTM_DELADDR)
+			r.address.ifa_prefixlen = 24;
 		assert_int_equal(permits(r, (uint16_t)type, sizeof(r.neighbor)), known);
 	}
 	/* a second message behind the first, and a message longer than the datagram */

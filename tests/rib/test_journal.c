@@ -169,6 +169,7 @@ who_waits_for_paced_ones_is_woken_in_turn(void **state)
 		journal_wait(f.journal, w, true);
 	assert_int_equal(journal_waiter(f.journal, 4), -1); /* fewer entries are unread */
 	assert_int_equal(journal_waiter(f.journal, 5), 1);
+	assert_true(journal_waits(f.journal));
 	journal_wait(f.journal, 1, true);
 	assert_int_equal(journal_waiter(f.journal, 5), 2);
 	assert_int_equal(journal_waiter(f.journal, 5), 3);
@@ -620,6 +621,8 @@ entries_of_other_tables_are_passed(void **state)
 	assert_int_equal(journal_read(f.journal, f.c, &e, 1), 1);
 	assert_int_equal(e.table.v, RED.v);
 	assert_true(journal_may_withdraw(f.c, &e, &v));
+	assert_int_equal(journal_newest_of(f.journal, RED), 23);
+	assert_int_equal(journal_newest_of(f.journal, BLUE), 24);
 	/* a lap of other tables' entries loses nothing */
 	journal_advance(f.journal, f.c, journal_head(f.journal));
 	append_of(f.journal, BLUE, 200);
@@ -649,6 +652,8 @@ entries_of_each_writer_end_a_pass(void **state)
 		assert_false(journal_pass(j, c, RED, UINT64_MAX));
 		assert_true(journal_pass(j, c, BLUE, UINT64_MAX));
 		assert_int_equal(journal_position(c), sequence);
+		assert_int_equal(journal_newest_of(j, RED), sequence);
+		assert_int_equal(journal_newest_of(j, BLUE), 0);
 	}
 	journal_unsubscribe(j, c);
 	journal_destroy(j);
