@@ -7,6 +7,8 @@
   import, import_cpu, import_memory      the same of Keel with an instance for each distinguisher, which imports the distinguisher's routes; in turns
                                          with reflect_again_cpu, the CPU without instances
   target_cpu, target                     then one commit adds a second target to one instance: CPU seconds until the instance has the routes, and seconds
+  many_resident, many_forwarding         with a data plane, 1,000 instances of 100 IPv4 and 100 IPv6 routes: resident above the same daemon without instances, and
+                                         the forwarding tables of the largest instance
   default_alone, default_beside          CPU seconds of Keel for a full IPv4 table to three receivers; the same beside 2,000 sessions with an export
                                          policy each, so 2,000 update groups of the VPNv4 and VPNv6 tables. In turns.
                                          Without the CPU of the same time at rest: default_rest, default_rest_beside (CPU seconds a second)
@@ -17,7 +19,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from scenario import (CLIENT_ASN, EVERYTHING, FEED, FEEDS, PER_SET, RECEIVERS, RT, US, Peer, Plan, Tables, Wrong, addresses,  # noqa: E402
+from scenario import (CLIENT_ASN, Arena, idle, wait_for, EVERYTHING, FEED, FEEDS, PER_SET, RECEIVERS, RT, US, Peer, Plan, Tables, Wrong, addresses,  # noqa: E402
                       clients, feeds, load, must_hold, ours, ready, receivers, sample, send)
 from duts import VPN4  # noqa: E402
 
@@ -25,6 +27,7 @@ RDS, NUMBER = 500, 3
 VPN_ASN = 64512  # administrator of distinguishers and targets, as in feed.c
 VPN6 = "vpnv6-unicast"
 GROUPS, QUICK_GROUPS, REST_S = 2000, 100, 5
+MANY, MANY_ROUTES = 1000, 100
 SLOW_S = 600  # FRR takes minutes on a busy machine
 
 
@@ -91,6 +94,35 @@ def main():
                     sample("target", "s", run, time.monotonic() - begin, dut=cls.name)
                     sample("target_cpu", "CPU-s", run, dut.cpu_seconds() - cpu, dut=cls.name)
         plan.alternate("import", [c for c in plan.classes if ours(c)], instances)
+
+        def many(cls, run):
+            cpus, count = sorted(os.sched_getaffinity(0)), 50 if plan.quick else MANY
+            names = [{"name": "i%d" % i, "rd": "%d:%d" % (VPN_ASN, i), "import_targets": ["%d:%d" % (VPN_ASN, i)]} for i in range(1, count + 1)]
+            document = {"dataplane": {"worker_cpus": [cpus[-1]], "control_cpus": cpus[:-1] or cpus, "memory_mb": 1024},
+                        "ports": [{"name": "east", "device": "net_af_xdp_east,iface=east", "addresses": [RT + "/16"], "mpls": True}]}
+            fed = addresses(FEEDS, 2)
+            peers = [client(fed[0]), client(fed[1])._replace(families=(VPN6,))]
+            with wire.dut(cls, peers, args=(), document=document, cpus=cpus) as dut:
+                idle(dut)
+                empty = dut.resident_bytes()
+                dut.rpc.call("config.edit", merge={"vrfs": names})
+                dut.apply()
+                said = [wire.spawn("feed", [FEED, "--connect", RT, "--source", a, "--next-hop", a, "--asn", US, "--peer-asn", US, "--vpn", "--rds", count,
+                                            "--count", MANY_ROUTES, "--per-set", PER_SET, "--wait", *more]) for a, more in zip(fed, ((), ("--ipv6",)))]
+                for f in said:
+                    f.wait("ready")
+                    f.say("go")
+
+                def installed():
+                    return [sum(t["routes"] for t in dut.rpc.call("fib.stats", vrf=x["name"])["tables"]) for x in names]
+                wait_for("all routes in all instances", lambda: min(installed()) >= 2 * MANY_ROUTES, SLOW_S)
+                idle(dut)
+                forwarding = [sum(t["memory_bytes"] for t in dut.rpc.call("fib.stats", vrf=x["name"])["tables"]) for x in names]
+                sample("many_resident", "MB", run, (dut.resident_bytes() - empty) / 1e6, dut=cls.name)
+                sample("many_forwarding", "KiB", run, max(forwarding) / 1024, dut=cls.name)
+        keel = [c for c in plan.classes if ours(c)]
+        wire = Arena(arena.lab, "rt-wire", far="far") if keel else None
+        plan.alternate("many", keel, many)
 
         groups, tables = QUICK_GROUPS if plan.quick else GROUPS, Tables(1, plan.routes)
 
