@@ -227,6 +227,8 @@ print_path(const struct ctl *ctl, const json_t *route, bool sent)
 		text_of(route, "origin"), text_of(route, "local_pref"), text_of(route, "med"));
 	if (json_is_string(json_object_get(route, "originator_id")))
 		printf("     %-21s%s\n", "originator", text_of(route, "originator_id"));
+	if (json_is_string(json_object_get(route, "validation")))
+		printf("     %-21s%s\n", "origin validation", text_of(route, "validation"));
 	print_words(route, "cluster_list", "cluster list");
 	print_words(route, "communities", "communities");
 	print_words(route, "large_communities", "large communities");

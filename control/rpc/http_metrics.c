@@ -35,6 +35,8 @@ enum source {
 	OF_HOST,
 	OF_WORKER,
 	OF_DROP,
+	OF_RPKI,
+	OF_CACHE,
 	SOURCES
 };
 
@@ -73,6 +75,8 @@ static const struct metric_source {
 	[OF_HOST] = {"dataplane.stats", "ports", "host", {"port", "class"}, {"name", MEMBER}},
 	[OF_WORKER] = {"dataplane.stats", "workers", NULL, {"cpu"}, {"cpu"}},
 	[OF_DROP] = {"dataplane.stats", "workers", "drops", {"cpu", "reason"}, {"cpu", MEMBER}},
+	[OF_RPKI] = {"rpki.summary", NULL, NULL, {0}, {0}},
+	[OF_CACHE] = {"rpki.summary", "caches", NULL, {"cache", "port"}, {"address", "port"}},
 };
 
 /* ---- the metrics ---- */
@@ -215,6 +219,17 @@ static const struct metric {
 	{"keel_worker_fragments", COUNTER, OF_WORKER, "fragments",
 		"Fragments sent, made of larger IPv4 packets."},
 	{"keel_worker_drops", COUNTER, OF_DROP, NULL, "Packets dropped, by reason."},
+	{"keel_rpki_records_ipv4", GAUGE, OF_RPKI, "vrps/ipv4", "IPv4 records in use."},
+	{"keel_rpki_records_ipv6", GAUGE, OF_RPKI, "vrps/ipv6", "IPv6 records in use."},
+	{"keel_rpki_records_changed", COUNTER, OF_RPKI, "changed",
+		"Records added to or removed from the records in use."},
+	{"keel_rpki_memory_bytes", GAUGE, OF_RPKI, "memory_bytes", "Memory of all records."},
+	{"keel_rpki_cache_used", GAUGE, OF_CACHE, "used", "1 while data of the cache is in use."},
+	{"keel_rpki_cache_expires_seconds", GAUGE, OF_CACHE, "expires_s",
+		"Time until the data of the cache expires without a further answer."},
+	{"keel_rpki_cache_answers", COUNTER, OF_CACHE, "answers", "Complete answers of the cache."},
+	{"keel_rpki_cache_errors", COUNTER, OF_CACHE, "errors",
+		"Connections ended by an error of the protocol, or by silence."},
 	{"keel_worker_loop_gap_seconds", SUMMARY, OF_WORKER, "loop_gap_ns",
 		"Time between two polls of a worker."},
 };

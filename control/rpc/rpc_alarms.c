@@ -2,10 +2,12 @@
 /* Alarms: faults that last until an operator acts. Result of system.info, and event `alarm`. */
 #include "control/rpc/rpc_impl.h"
 
+#include "control/apply/apply.h"
 #include "control/base/log.h"
 #include "control/apply/memory_guard.h"
 #include "control/session/session.h"
 #include "control/base/watchdog.h"
+#include "control/rpki/rpki.h"
 #include "lpm/fib.h"
 #include "lpm/path_list.h"
 #include "rib/attr.h"
@@ -13,6 +15,7 @@
 #include "rib/fib_feed.h"
 #include "rib/nexthop.h"
 #include "rib/policy.h"
+#include "rib/vrp.h"
 
 #include <stdio.h>
 
@@ -27,6 +30,7 @@ enum {
 	ALARM_SWAPS,
 	ALARM_MAX_ROUTES,
 	ALARM_NETNS,
+	ALARM_RPKI,
 	ALARM_COUNTERS, /* the alarms above are raised while a counter is not 0 */
 	ALARM_MAX_PREFIXES = ALARM_COUNTERS,
 	ALARM_REFUSED,
@@ -87,6 +91,10 @@ static const struct alarm_kind {
 		"The network namespace of a VPN instance is missing, so sessions and ports of the "
 		"instance stay down. The text names the namespace and the fault; keeld tries again "
 		"for sessions."},
+	[ALARM_RPKI] = {"rpki", NULL,
+		"No RPKI cache has been synchronized for 5 s or longer. The last records stay in "
+		"use until they expire; then every route is `not-found`. `rpki.summary` has the "
+		"error of each cache."},
 	[ALARM_MAX_PREFIXES] = {"max-prefixes", NULL,
 		"A peer is near its limit `max_prefixes`, or exceeded it. Raise the limit, or ask "
 		"the "
@@ -415,6 +423,23 @@ thread_stuck(struct rpc_env *env)
 	return false;
 }
 
+static void
+rpki_look(struct rpc_env *env, json_t *list) RUNS_ON(role_main)
+{
+	const struct rpki *r = apply_rpki(env->apply);
+	unsigned caches;
+	char text[160];
+
+	if (!rpki_unsynced(r, &caches)) {
+		alarm_set(env, list, ALARM_RPKI, NULL);
+		return;
+	}
+	snprintf(text, sizeof(text),
+		"none of %u RPKI caches is synchronized; %zu records are in use", caches,
+		vrps_count(rpki_vrps(r), AFI_NONE));
+	alarm_set(env, list, ALARM_RPKI, text);
+}
+
 struct advertising {
 	const struct layers *layers;
 	bool answer;
@@ -462,6 +487,7 @@ rpc_alarms(struct rpc_env *env)
 	alarm_set(env, list, ALARM_LABELS, apply_instances_alarm(env->apply, text) ? text : NULL);
 	alarm_set(env, list, ALARM_SWAPS, apply_swaps_alarm(env->apply, text) ? text : NULL);
 	alarm_set(env, list, ALARM_NETNS, apply_netns_alarm(env->apply, text) ? text : NULL);
+	rpki_look(env, list);
 	max_routes_look(env, list);
 	late_look(env, list);
 	if (env->layers->speaker != NULL && apply_running(env->apply) != NULL)

@@ -59,6 +59,9 @@ const struct rpc_field rpc_route_fields[] = {
 	{"aggregator?", "object", "AGGREGATOR.", aggregator_fields},
 	{"originator_id?", "string", "ORIGINATOR_ID (RFC 4456)."},
 	{"cluster_list?", "string[]", "CLUSTER_LIST (RFC 4456)."},
+	{"validation?", "valid|invalid|not-found",
+		"Origin validation (RFC 6811) by the records in use; absent without an RPKI cache "
+		"that has answered, for VPN routes and with `adj-out`."},
 	{0},
 };
 

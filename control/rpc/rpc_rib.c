@@ -2,8 +2,10 @@
 /* The methods rib.*, keel-rpc(7). Read by RCU, in sections of a few dozen destinations. */
 #include "control/rpc/rpc_rib_impl.h"
 
+#include "control/apply/apply.h"
 #include "control/config/config.h"
 #include "control/config/policy_compile.h"
+#include "control/rpki/rpki.h"
 #include "control/session/session.h"
 #include "control/base/threads.h"
 #include "lpm/arena.h"
@@ -12,6 +14,7 @@
 #include "rib/fib_feed.h"
 #include "rib/leak.h"
 #include "rib/shard.h"
+#include "rib/vrp.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -134,6 +137,16 @@ vpn_add(json_t *o, struct vpn_rd rd, uint32_t label)
 		json_object_set_new(o, "labels", json_pack("[I]", (json_int_t)label));
 }
 
+/* By the records in use now: a walk over the routes may still be on its way. */
+static void
+validation_add(const struct query *q, json_t *o, const struct prefix *p, const struct attr_set *a)
+{
+	if (q->vrps != NULL && !q->vpn)
+		json_object_set_new(o, "validation",
+			json_string(validation_text(
+				vrps_validate(q->vrps, p, vrp_origin(a, q->own_asn)))));
+}
+
 static json_t *
 path_json(struct query *q, const struct dest_view *v, unsigned i, const struct attr_set *a,
 	enum decision_reason reason)
@@ -153,6 +166,7 @@ path_json(struct query *q, const struct dest_view *v, unsigned i, const struct a
 	else if (q->vpn)
 		vpn_add(o, v->rd, p->label_flags >> 12);
 	rpc_attrs(o, a);
+	validation_add(q, o, &v->prefix, a);
 	q->attrs_len += attr_set_size(a);
 	if (origin.path_id != 0)
 		json_object_set_new(o, "path_id", json_integer(origin.path_id));
@@ -356,6 +370,8 @@ query_section_begin(struct query *q)
 	if (shard_table_find(shards->at[0], q->vrf, q->family, &id) != 0)
 		id = TABLE_NONE;
 	shards_table(shards, id, &q->table);
+	q->vrps = rpki_vrps(apply_rpki(q->env->apply));
+	q->own_asn = apply_running(q->env->apply)->asn;
 }
 
 /* Scans from `next` on until the page, the section or the scan is full. Returns where the next section begins. */

@@ -44,6 +44,8 @@ struct query {
 	struct prefix prefix;
 	bool vpn, has_rd; /* a VPN family; the routes of one route distinguisher */
 	struct vpn_rd rd;
+	const struct vrps *vrps; /* of origin validation, in the present section; NULL: none */
+	uint32_t own_asn;
 	json_int_t limit;
 	struct route_selector *selector; /* NULL: all routes */
 	bool only_best, only_count;

@@ -27,6 +27,7 @@
 #define READ_SIZE (64u << 10)
 #define READS 4u /* in a turn: other caches and timers come next */
 #define WAIT_SHARDS_NS 10000000u
+#define UNSYNCED_NS (5 * SECOND) /* a restart of a cache is no alarm */
 #define PASSWORD_MAX 80 /* limit of the kernel */
 #define NAME_MAX_LEN (ADDR_TEXT_MAX + 8)
 
@@ -61,6 +62,9 @@ struct rpki {
 	unsigned source_count;
 	uint64_t publications, changed_records;
 	struct timer publish;
+	/* for main: the number of caches, and since when none is synchronized (0: one is, or there is none) */
+	_Atomic unsigned caches;
+	_Atomic uint64_t unsynced_ns;
 	struct vrps *vrps; /* main */
 	uint8_t buffer[READ_SIZE];
 };
@@ -402,6 +406,21 @@ cache_flush(struct cache *c) RUNS_ON(role_rpki)
 	return watch_set(c->rpki->thread, &c->watch, EPOLLIN | (len > 0 ? EPOLLOUT : 0u)) == 0;
 }
 
+/* After each change of a cache. */
+static void
+synced_look(struct rpki *r) RUNS_ON(role_rpki)
+{
+	uint64_t since = atomic_load_explicit(&r->unsynced_ns, memory_order_relaxed);
+	bool synced = r->count == 0;
+
+	for (unsigned i = 0; i < r->count; i++)
+		synced |= rtr_state(r->cache[i]->rtr) == RTR_SYNCED;
+	if (synced || since == 0)
+		since = synced ? 0 : now_ns();
+	atomic_store_explicit(&r->caches, r->count, memory_order_relaxed);
+	atomic_store_explicit(&r->unsynced_ns, since, memory_order_relaxed);
+}
+
 /* Timers and output; arms the timer for the next call. */
 static void
 cache_run(struct cache *c) RUNS_ON(role_rpki)
@@ -426,6 +445,7 @@ cache_run(struct cache *c) RUNS_ON(role_rpki)
 	if (c->watch.fd < 0 || c->connecting)
 		next = c->connect_ns < next ? c->connect_ns : next;
 	(void)timer_arm(c->rpki->thread, &c->timer, next > now ? next - now : 1);
+	synced_look(c->rpki);
 	/* a lost connection changes the choice, too */
 	publish_or_wait(c->rpki);
 }
@@ -574,6 +594,7 @@ on_configure(void *arg) RUNS_ON(role_rpki)
 		r->cache[r->count++] = c;
 		cache_run(c);
 	}
+	synced_look(r);
 	publish_or_wait(r);
 }
 
@@ -591,7 +612,19 @@ rpki_configure(struct rpki *r, const struct config *c)
 struct vrps *
 rpki_vrps(const struct rpki *r)
 {
-	return r->vrps;
+	return r != NULL ? r->vrps : NULL;
+}
+
+bool
+rpki_unsynced(const struct rpki *r, unsigned *caches)
+{
+	uint64_t since;
+
+	if (r == NULL)
+		return false;
+	since = atomic_load_explicit(&r->unsynced_ns, memory_order_relaxed);
+	*caches = atomic_load_explicit(&r->caches, memory_order_relaxed);
+	return since != 0 && now_ns() - since >= UNSYNCED_NS;
 }
 
 struct summary_call {

@@ -40,8 +40,13 @@ int rpki_start(struct rpki *r, const unsigned *cpus, unsigned cpu_count, struct 
 void rpki_destroy(struct rpki *r) RUNS_ON(role_main);
 /* The caches of `c`, from now on; a cache with an equal address, port and password keeps its connection. */
 void rpki_configure(struct rpki *r, const struct config *c) RUNS_ON(role_main);
-/* The published VRPs, lent until the next turn of main; NULL: none were published yet. */
+/* The published VRPs, lent until the next turn of main; NULL: none were published yet. `r` may be NULL. */
 struct vrps *rpki_vrps(const struct rpki *r) RUNS_ON(role_main);
+
+/*
+ * True if caches are configured and none was synchronized for 5 s. *caches: their number. NULL: false.
+ */
+bool rpki_unsynced(const struct rpki *r, unsigned *caches) RUNS_ON(role_main);
 
 /* The result of rpki.summary. */
 json_t *rpki_summary(struct rpki *r) RUNS_ON(role_main);

@@ -69,9 +69,11 @@ class Rpki(KeelTest):
         self.wait("a valid route", lambda: self.local_pref(B) == 200)
         events = self.keel.notifications("rpki")
         since = time.monotonic()
+        self.assertEqual([self.validation(p) for p in (A, B)], ["not-found", "valid"])
         cache.set((B, 24, ASN), (A, 24, FOREIGN))
         self.holds(B, C)
         self.assertEqual(next(events)["changed"], 1)
+        self.assertEqual([self.validation(p) for p in (A, B)], ["invalid", "valid"])
         self.assertEqual(self.other.told(since), (set(), {A}))  # no other prefix moved
         # maxLength: the covering record makes both invalid, the exact one keeps B
         cache.set((B, 24, ASN), ("20.0.0.0/16", 16, ASN))
@@ -80,6 +82,24 @@ class Rpki(KeelTest):
         self.holds(A, B, C)
         self.wait("a route not found", lambda: self.local_pref(B) in (None, 100))
         self.assertEqual([q[1] for q in cache.queries], [RESET_QUERY] + [SERIAL_QUERY] * 3)
+        self.untouched()
+
+    def validation(self, prefix):
+        return self.keel.call("rib.fate", {"family": "ipv4-unicast", "prefix": prefix})["paths"][0]["validation"]
+
+    def alarms(self):
+        return [a["text"] for a in self.keel.call("system.info")["alarms"] if a["kind"] == "rpki"]
+
+    def test_alarm_without_a_cache(self):
+        cache = self.cache(8282, (A, 24, FOREIGN))
+        self.begin(8282)
+        self.holds(B, C)
+        self.synced()
+        self.assertEqual(self.alarms(), [])
+        cache.close()
+        self.wait("the alarm", lambda: self.alarms() == ["none of 1 RPKI caches is synchronized; 1 records are in use"])
+        self.cache(8282, (A, 24, FOREIGN))
+        self.wait("the end of the alarm", lambda: self.alarms() == [])
         self.untouched()
 
     def local_pref(self, prefix):
