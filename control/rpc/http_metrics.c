@@ -514,8 +514,8 @@ page(const struct http_metrics *m, size_t *len)
 static void
 peers_end(void *ctx, bool whole) RUNS_ON(role_main)
 {
-	static const char *const methods[] = {
-		"system.info", "control.stats", "rib.summary", "fib.stats", "dataplane.stats"};
+	static const char *const methods[] = {"system.info", "control.stats", "rib.summary",
+		"rpki.summary", "fib.stats", "dataplane.stats"};
 	struct http_metrics *m = ctx;
 	size_t len = 0;
 	char *text;
