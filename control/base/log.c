@@ -237,6 +237,12 @@ lines_write(void *ctx, uint64_t now, uint64_t deadline)
 		else
 			atomic_fetch_add_explicit(&written, 1, memory_order_relaxed);
 	}
+	/*
+	 * A thread that stopped in ring_push() holds back its line and all later ones: the gap goes
+	 * on. This thread is woken when the line is complete.
+	 */
+	if (ring_waiting() > 0)
+		return false;
 	atomic_store_explicit(&gap, false, memory_order_relaxed);
 	if (!failing)
 		(void)write_lost_notice();
