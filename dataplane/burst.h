@@ -119,6 +119,7 @@ struct split {
 	struct rte_mbuf *pkt;
 	uint16_t head; /* bytes in front of the IP header, repeated in each fragment */
 	uint16_t mtu; /* of each fragment, from its IP header on */
+	bool udp; /* the Ethernet header is followed by the headers of a UDP tunnel */
 };
 
 /* How packets for this router reach the kernel from a port. */
@@ -230,8 +231,8 @@ burst_fault(
 
 /* Notes that a packet in a transmit buffer has to be fragmented. */
 static inline void
-burst_split(struct burst *b, struct rte_mbuf *m, unsigned head, unsigned mtu)
+burst_split(struct burst *b, struct rte_mbuf *m, unsigned head, unsigned mtu, bool udp)
 {
-	b->split[b->split_count++] =
-		(struct split){.pkt = m, .head = (uint16_t)head, .mtu = (uint16_t)mtu};
+	b->split[b->split_count++] = (struct split){
+		.pkt = m, .head = (uint16_t)head, .mtu = (uint16_t)mtu, .udp = udp};
 }

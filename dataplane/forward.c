@@ -207,8 +207,8 @@ wait_for(struct burst *b, const struct lane *l, unsigned i, enum afi afi, uint16
 
 /*
  * Finishes pkt[i], which gets the labels of the adjacency and `label`: checks TTL and MTU, and adds
- * the packet to `out`, dropped[] or fault[]. A packet in a UDP tunnel is not fragmented: RFC 3032
- * 3.4, 3.5, not done for this kind.
+ * the packet to `out`, dropped[] or fault[]. RFC 3032 3.4, 3.5: a packet that is too large with its
+ * labels is fragmented below them, or causes an error with the MTU less the labels.
  */
 static void
 push_labels(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
@@ -218,9 +218,10 @@ push_labels(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 	struct rte_mbuf *m = l->pkt[i];
 	uint8_t *ip = rte_pktmbuf_mtod_offset(m, uint8_t *, ETHER_LEN);
 	unsigned labels = MPLS_ENTRY * mpls_push_count(a, label, false);
-	bool big = forward_len(ip, afi) + labels > a->mtu, split = false;
+	bool big = forward_len(ip, afi) + labels > a->mtu, split = false,
+	     udp = a->udp_destination != 0;
 
-	if (big && a->udp_destination == 0 && a->mtu > labels)
+	if (big && a->mtu > labels)
 		split = forward_may_split(ip, afi, a->mtu - labels);
 	if (!b->own && forward_ttl(ip, afi) <= 1) {
 		burst_fault(b, m, afi, DROP_ttl_expired, 0);
@@ -237,7 +238,8 @@ push_labels(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 		mpls_send(b, m, ip, type[afi == AFI_IPV6],
 			&(struct mpls_push){a, label, forward_ttl(ip, afi)}, out);
 		if (split && b->dropped_count == dropped)
-			burst_split(b, m, ETHER_LEN + labels, a->mtu - labels);
+			burst_split(b, m, ETHER_LEN + (udp ? UDP_TUNNEL_HEADERS : 0) + labels,
+				a->mtu - labels, udp);
 	}
 }
 

@@ -162,7 +162,7 @@ forward_general(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 		tx_add(&out->tx[a->port], l->pkt[i]);
 		out->pending |= UINT64_C(1) << a->port;
 		if (split)
-			burst_split(b, l->pkt[i], ETHER_LEN, a->mtu);
+			burst_split(b, l->pkt[i], ETHER_LEN, a->mtu, false);
 	}
 }
 

@@ -18,6 +18,7 @@ struct whole {
 	const struct rte_mbuf *m;
 	unsigned head; /* offset of the IP header in the frame */
 	unsigned header_len, payload;
+	bool udp; /* struct split */
 	uint16_t fragment; /* flags and offset of the packet, which may be a fragment */
 };
 
@@ -73,6 +74,19 @@ copy_payload(const struct whole *w, unsigned at, unsigned len, uint8_t *to)
 		memcpy(to, p, len);
 }
 
+/* The lengths and the checksum of a UDP tunnel (udp_tunnel.h) in front of a fragment. */
+static void
+tunnel_lengths(uint8_t *outer, unsigned len)
+{
+	uint16_t sum;
+
+	put16(outer + 2, len);
+	put16(outer + HEADER + 4, len - HEADER);
+	put16(outer + 10, 0);
+	sum = (uint16_t)~rte_raw_cksum(outer, HEADER);
+	memcpy(outer + 10, &sum, sizeof(sum));
+}
+
 /* Writes a fragment: payload at[0..len) of the packet behind this header. */
 static void
 write_fragment(const struct whole *w, const uint8_t *header, unsigned header_len, unsigned at,
@@ -93,6 +107,8 @@ write_fragment(const struct whole *w, const uint8_t *header, unsigned header_len
 	sum = (uint16_t)~rte_raw_cksum(ip, header_len);
 	memcpy(ip + 10, &sum, sizeof(sum));
 	copy_payload(w, at, len, ip + header_len);
+	if (w->udp)
+		tunnel_lengths(frame + ETHER_LEN, out->data_len - ETHER_LEN);
 }
 
 bool
@@ -110,6 +126,7 @@ fragment_v4(const struct split *x, struct rte_mempool *pool, struct rte_mbuf *ou
 	struct whole w = {.m = x->pkt,
 		.head = x->head,
 		.header_len = (ip[0] & 15) * 4u,
+		.udp = x->udp,
 		.fragment = get16(ip + 6)};
 	uint8_t later[HEADER_MAX];
 	unsigned later_len = later_header(ip, w.header_len, later), first, room, count;

@@ -12,6 +12,7 @@
 #define TRAFFIC_CLASS 0xe00u
 #define V4_NULL 0u /* RFC 3032 2.1: explicit nulls */
 #define V6_NULL 2u
+#define STACK_SPLIT_MAX 8 /* labels of a received packet above IPv4 that may be fragmented */
 #define HASHED_LABELS 4 /* labels of a stack that select one of several paths */
 
 static const uint8_t type_mpls[2] = {0x88, 0x47}, type_v4[2] = {0x08, 0x00},
@@ -324,6 +325,60 @@ relabel(const struct mpls *x, const struct labelled *p, uint64_t word, const uin
 	return below;
 }
 
+/*
+ * RFC 3032 3.4: the place of a valid IPv4 packet without DF below the labels from `at` on, if the
+ * packet is longer than `room` octets less the labels. Otherwise NULL. The checksum is verified,
+ * because fragments get a new one.
+ */
+static const uint8_t *
+to_split(const struct rte_mbuf *m, const uint8_t *at, bool labelled, unsigned room)
+{
+	unsigned len = bytes_from(m, at), header_len, total;
+	bool bottom = !labelled;
+
+	for (unsigned n = 0; !bottom; n++, at += MPLS_ENTRY, len -= MPLS_ENTRY) {
+		if (n == STACK_SPLIT_MAX || len < MPLS_ENTRY || room < MPLS_ENTRY)
+			return NULL;
+		bottom = entry_read(at) & BOTTOM;
+		room -= MPLS_ENTRY;
+	}
+	if (len < sizeof(struct rte_ipv4_hdr) || *at >> 4 != 4 ||
+		!forward_may_split(at, AFI_IPV4, room))
+		return NULL;
+	header_len = (*at & 15) * 4u;
+	total = forward_len(at, AFI_IPV4);
+	if (header_len < sizeof(struct rte_ipv4_hdr) || header_len > len || total <= room ||
+		total > rte_pktmbuf_pkt_len(m) -
+				(unsigned)(at - rte_pktmbuf_mtod(m, const uint8_t *)))
+		return NULL;
+	return rte_raw_cksum(at, header_len) == 0xffff ? at : NULL;
+}
+
+/*
+ * Sends a packet by its path as fragments. False: the packet may not be fragmented, and is
+ * unchanged.
+ */
+static bool
+send_split(struct mpls *x, struct rte_mbuf *m, uint8_t *at, const uint8_t *type,
+	const struct mpls_push *push) RUNS_ON(role_worker)
+{
+	const struct adjacency *a = push->adjacency;
+	bool labelled = type == type_mpls, udp = a->udp_destination != 0;
+	unsigned labels = MPLS_ENTRY * mpls_push_count(a, push->label, labelled),
+		 dropped = x->inner->dropped_count, below;
+	const uint8_t *ip = a->mtu > labels ? to_split(m, at, labelled, a->mtu - labels) : NULL;
+
+	if (ip == NULL)
+		return false;
+	below = (unsigned)(ip - at);
+	mpls_send(x->inner, m, at, type, push, x->out);
+	if (x->inner->dropped_count == dropped)
+		burst_split(x->inner, m,
+			ETHER_LEN + (udp ? UDP_TUNNEL_HEADERS : 0) + labels + below,
+			a->mtu - labels - below, udp);
+	return true;
+}
+
 /* Sends a packet by the path list of its label. */
 static void
 switch_label(struct mpls *x, const struct labelled *p, uint64_t word) RUNS_ON(role_worker)
@@ -333,6 +388,7 @@ switch_label(struct mpls *x, const struct labelled *p, uint64_t word) RUNS_ON(ro
 	enum drop_reason reason = DROP_mpls_ttl;
 	const struct adjacency *a;
 	const struct path *path;
+	struct mpls_push push;
 	const uint8_t *type;
 	unsigned labels;
 	uint32_t hash = 0;
@@ -353,12 +409,14 @@ switch_label(struct mpls *x, const struct labelled *p, uint64_t word) RUNS_ON(ro
 	if (at == NULL)
 		goto drop;
 	labels = MPLS_ENTRY * mpls_push_count(a, path->label, type == type_mpls);
+	push = (struct mpls_push){a, path->label, ttl};
 	reason = DROP_too_big;
 	if (rte_pktmbuf_pkt_len(p->m) + labels -
-			(unsigned)(at - rte_pktmbuf_mtod(p->m, const uint8_t *)) >
+			(unsigned)(at - rte_pktmbuf_mtod(p->m, const uint8_t *)) <=
 		a->mtu)
+		mpls_send(x->inner, p->m, at, type, &push, x->out);
+	else if (!send_split(x, p->m, at, type, &push))
 		goto drop;
-	mpls_send(x->inner, p->m, at, type, &(struct mpls_push){a, path->label, ttl}, x->out);
 	return;
 drop:
 	burst_drop(x->inner, p->m, reason);

@@ -372,6 +372,70 @@ expect_edge(const struct lab_frame *ip)
 		put_label(e, tunnel[i], false, 0, LAB_PIPE ? 255 : 63);
 }
 
+/* The packet leaves by the UDP tunnel with a label, or with explicit null. */
+static void
+expect_udp(const struct lab_frame *ip)
+{
+	struct lab_frame *e = expect(ip, HOP_UDP);
+
+	put_label(e, ip->b[31] == 10 ? VPN_LABEL : 0, true, 0, LAB_PIPE ? 255 : 63);
+	wrap(e, OWN, EDGE);
+}
+
+/* Fragment 0 or 1 of an IPv4 packet without options, with `first` octets of payload in fragment 0. */
+static void
+cut_fragment(const struct lab_frame *ip, unsigned which, unsigned first, struct lab_frame *part)
+{
+	unsigned len = which == 0 ? first : ip->len - 34 - first;
+
+	*part = *ip;
+	memcpy(part->b + 34, ip->b + 34 + which * first, len);
+	part->len = 34 + len;
+	set16(part->b + 16, (uint16_t)(20 + len));
+	set16(part->b + 20, (uint16_t)(which == 0 ? 0x2000 : first / 8));
+	lab_fix_checksum(part);
+}
+
+/*
+ * A labelled packet that is too large with the labels of its next hop. RFC 3032 3.4: IPv4 without
+ * DF below one or two labels is fragmented; DF, a wrong header checksum, IPv6 or too many labels
+ * forbid that.
+ */
+static void
+make_big_labelled(struct lab_frame *f, uint8_t class, uint8_t ttl)
+{
+	unsigned kind = lab_below(&seed, 8), under = lab_below(&seed, 2), big = 1500 - 4 - 28;
+	struct lab_frame part[2];
+
+	lab_udp(f, in_mac, IP(20, 1, 2, 3), IP(10, 9, 0, 1), 64, 0, big - 4 * under, &seed);
+	if (kind == 0)
+		f->b[20] = 0x40;
+	lab_fix_checksum(f);
+	if (kind == 1)
+		f->b[25] ^= 1;
+	if (kind == 2)
+		f->b[14] ^= 0x20; /* version 6 */
+	for (unsigned i = 0; i < 2; i++)
+		cut_fragment(f, i, 1464, &part[i]);
+	for (unsigned i = 0; i < under; i++)
+		put_label(f, 9999, i == 0, class, 77);
+	put_label(f, LABEL_TUNNEL, under == 0, class, ttl);
+	if (kind < 3) {
+		drops[DROP_too_big]++;
+		return;
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		struct lab_frame *e = expect(&part[i], HOP_TUNNEL);
+
+		for (unsigned k = 0; k < under; k++)
+			put_label(e, 9999, k == 0, class, 77);
+		put_label(e, OUT_LABEL, under == 0, class, (uint8_t)(ttl - 1));
+		for (unsigned k = 2; k-- > 0;)
+			put_label(e, tunnel[k], false, 0, LAB_PIPE ? 255 : (uint8_t)(ttl - 1));
+	}
+	split++;
+}
+
 /* Makes a packet and its outcome; `labelled`: for an instance. */
 static void
 make_packet(struct lab_frame *f, bool labelled)
@@ -555,24 +619,16 @@ make_packet(struct lab_frame *f, bool labelled)
 			return;
 		}
 		/* RFC 3032 3.4: two labelled fragments */
-		ip.len = 14 + 20 + 1464;
-		set16(ip.b + 16, 20 + 1464);
-		set16(ip.b + 20, 0x2000);
-		lab_fix_checksum(&ip);
-		expect_edge(&ip);
-		cut = f->len - ip.len;
-		memcpy(ip.b + 34, f->b + ip.len, cut);
-		ip.len = 34 + cut;
-		set16(ip.b + 16, 20 + cut);
-		set16(ip.b + 20, 1464 / 8);
-		lab_fix_checksum(&ip);
-		expect_edge(&ip);
+		for (unsigned i = 0; i < 2; i++) {
+			struct lab_frame part;
+
+			cut_fragment(&ip, i, 1464, &part);
+			expect_edge(&part);
+		}
 		split++;
 		return;
 	case 29: /* labelled, and too big with two more labels */
-		lab_udp(f, in_mac, IP(20, 1, 2, 3), IP(10, 9, 0, 1), 64, 0, 1500 - 8 - 28, &seed);
-		put_label(f, LABEL_TUNNEL, true, class, outer);
-		drops[DROP_too_big]++;
+		make_big_labelled(f, class, outer);
 		return;
 	case 30: /* IP beside labels */
 		make_ip(&ip, v6, 1, inner, payload);
@@ -652,15 +708,19 @@ make_packet(struct lab_frame *f, bool labelled)
 	case 42: /* one byte more than fits into the tunnel with a label */
 		lab_udp(f, in_mac, IP(20, 1, 2, 3), IP(10, 10 + lab_below(&seed, 2), 0, 1), 64, 0,
 			1500 - 32 - 28 + lab_below(&seed, 2), &seed);
-		if (f->len - 14 + 32 > 1500) {
-			drops[DROP_too_big]++;
-			return;
-		}
 		ip = *f;
 		ttl_set(&ip, 63);
-		e = expect(&ip, HOP_UDP);
-		put_label(e, f->b[31] == 10 ? VPN_LABEL : 0, true, 0, LAB_PIPE ? 255 : 63);
-		wrap(e, OWN, EDGE);
+		if (f->len - 14 + 32 <= 1500) {
+			expect_udp(&ip);
+			return;
+		}
+		for (unsigned i = 0; i < 2; i++) {
+			struct lab_frame part;
+
+			cut_fragment(&ip, i, 1448, &part);
+			expect_udp(&part);
+		}
+		split++;
 		return;
 	case 43: /* swapped, into the UDP tunnel */
 		put_label(f, LABEL_UDP, true, class, outer);
@@ -908,8 +968,8 @@ test_mix(void **state)
 	uint8_t mac[6];
 
 	(void)state;
-	expected = calloc(packets + 110, sizeof(*expected));
-	got = calloc(packets + 110, sizeof(*got));
+	expected = calloc(2 * packets + 110, sizeof(*expected));
+	got = calloc(2 * packets + 110, sizeof(*got));
 	assert_true(expected != NULL && got != NULL);
 	snprintf(in, sizeof(in), "%s/in.pcap", directory);
 	snprintf(plain, sizeof(plain), "%s/plain.pcap", directory);
