@@ -195,6 +195,7 @@ forwarding_open(struct keeld *k)
 			.queue_workers = p->queue_workers,
 			.queue_worker_count = p->queue_worker_count,
 			.host_path = true};
+		d.large_buffers |= port_is_large(&ports[i]);
 	}
 	e = k->forwarder_socket != NULL ? open_forwarder(k, &d, ports, c->port_count)
 					: open_here(k, &d, ports, c->port_count);

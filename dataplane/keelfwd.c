@@ -282,6 +282,8 @@ start(struct keelfwd *k, struct parsed *p, struct dataplane_error *err)
 	p->dataplane.name = name;
 	p->dataplane.messages = stderr;
 	p->dataplane.shared = k->arena;
+	for (unsigned i = 0; i < p->port_count; i++)
+		p->dataplane.large_buffers |= port_is_large(&p->port[i]);
 	rc = dataplane_init(&p->dataplane, &k->huge, err);
 	for (unsigned i = 0; rc == 0 && i < p->port_count; i++) {
 		uint16_t port;

@@ -55,6 +55,8 @@
  */
 #define XDP_HEADROOM 256
 #define MBUF_DATA_ROOM (RTE_PKTMBUF_HEADROOM + XDP_HEADROOM + 2048)
+/* Buffers of ports with a larger MTU, for whole frames with a VLAN tag: no driver has to chain them. */
+#define LARGE_DATA_ROOM (RTE_PKTMBUF_HEADROOM + PORT_MTU_MAX + 64)
 #define MBUF_CACHE 512
 #define OWN_MBUFS 1023
 #define MBUFS_MAX 131071
@@ -71,6 +73,8 @@ struct port {
 	bool skipped; /* by port_skip() */
 	_Atomic uint16_t mtu;
 	uint16_t mtu_max;
+	bool large; /* uses large packet buffers */
+	bool chains; /* see port_chains() */
 	uint16_t ethdev;
 	_Atomic uint64_t mac; /* six bytes in wire order, then zeros */
 	unsigned ifindex;
@@ -78,7 +82,7 @@ struct port {
 	unsigned queue_worker_count; /* 0: the default */
 	uint16_t queue_worker[PORT_QUEUES_MAX];
 	bool mtu_given; /* set by the configuration; otherwise the MTU of the interface is used */
-	uint16_t mtu_own; /* MTU of the interface when the port was added */
+	_Atomic uint16_t mtu_own; /* MTU of the interface; 0: none */
 	bool xdp;
 	bool reserved; /* reserved by xdp_reserve(); to be released by xdp_release() */
 	bool own_program; /* the device arguments name no other program */
@@ -113,6 +117,8 @@ struct dataplane {
 	bool object_written;
 	/* soft_pool: for vdevs; hard_pool: for devices that access memory by DMA, by NUMA socket. */
 	struct rte_mempool *soft_pool, *hard_pool[RTE_MAX_NUMA_NODES];
+	struct rte_mempool *soft_large, *hard_large[RTE_MAX_NUMA_NODES];
+	bool large; /* half of the memory is for large buffers */
 	struct rte_mempool *own_pool; /* not for ports: see port_own_pool() */
 	struct xdp *xdp;
 	struct icmp_sources icmp_sources;
@@ -308,6 +314,7 @@ create(const struct dataplane_config *c, struct dataplane **out)
 	for (unsigned i = 0; i < c->worker_count; i++)
 		d->worker_cpu[i] = c->worker_cpus[i];
 	d->host_limits = c->host_limits;
+	d->large = c->large_buffers;
 	(void)snprintf(d->object_path, sizeof(d->object_path), "%s/keel_xdp.bpf.o", c->run_dir);
 	xdp_notes(d->xdp, c->run_dir);
 	*out = d;
@@ -398,11 +405,16 @@ dataplane_worker_cpu(unsigned worker)
 /* ---- packet buffers ---- */
 
 static unsigned
-pool_size(void)
+pool_size(uint16_t room)
 {
-	size_t object = sizeof(struct rte_mbuf) + MBUF_DATA_ROOM + 4 * RTE_CACHE_LINE_SIZE;
-	size_t n = ((size_t)(dp->eal_mb - EAL_MB_OTHER) << 20) / object;
+	size_t object = sizeof(struct rte_mbuf) + room + 4 * RTE_CACHE_LINE_SIZE;
+	size_t bytes = (size_t)(dp->eal_mb - EAL_MB_OTHER) << 20, n;
 
+	if (dp->large) { /* the own pool has large buffers, too */
+		bytes -= (size_t)OWN_MBUFS * (LARGE_DATA_ROOM - MBUF_DATA_ROOM);
+		bytes /= 2;
+	}
+	n = bytes / object;
 	return n > MBUFS_MAX ? MBUFS_MAX : (unsigned)n;
 }
 
@@ -412,12 +424,12 @@ pool_size(void)
  * contiguous objects.
  */
 static struct rte_mempool *
-soft_pool_create(void)
+soft_pool_create(const char *name, uint16_t room)
 {
-	struct rte_pktmbuf_pool_private private = {.mbuf_data_room_size = MBUF_DATA_ROOM};
-	struct rte_mempool *pool = rte_mempool_create_empty("keel_soft", pool_size(),
-		sizeof(struct rte_mbuf) + MBUF_DATA_ROOM, MBUF_CACHE, sizeof(private),
-		SOCKET_ID_ANY, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+	struct rte_pktmbuf_pool_private private = {.mbuf_data_room_size = room};
+	struct rte_mempool *pool =
+		rte_mempool_create_empty(name, pool_size(room), sizeof(struct rte_mbuf) + room,
+			MBUF_CACHE, sizeof(private), SOCKET_ID_ANY, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
 
 	if (pool == NULL)
 		return NULL;
@@ -444,19 +456,19 @@ socket_of(const struct port *p)
 
 /* A pool on the socket of the device, or where memory is left. */
 static struct rte_mempool *
-hard_pool(unsigned socket)
+hard_pool(unsigned socket, bool large)
 {
-	struct rte_mempool **pool = &dp->hard_pool[socket];
-	unsigned sockets = rte_socket_count(), size = pool_size() / (sockets > 0 ? sockets : 1);
+	struct rte_mempool **pool = large ? &dp->hard_large[socket] : &dp->hard_pool[socket];
+	uint16_t room = large ? LARGE_DATA_ROOM : MBUF_DATA_ROOM;
+	unsigned sockets = rte_socket_count(), size = pool_size(room) / (sockets > 0 ? sockets : 1);
 	char name[RTE_MEMPOOL_NAMESIZE];
 
 	if (*pool != NULL)
 		return *pool;
-	(void)snprintf(name, sizeof(name), "keel_hard%u", socket);
-	*pool = rte_pktmbuf_pool_create(name, size, MBUF_CACHE, 0, MBUF_DATA_ROOM, (int)socket);
+	(void)snprintf(name, sizeof(name), "keel_%s%u", large ? "large" : "hard", socket);
+	*pool = rte_pktmbuf_pool_create(name, size, MBUF_CACHE, 0, room, (int)socket);
 	if (*pool == NULL)
-		*pool = rte_pktmbuf_pool_create(
-			name, size, MBUF_CACHE, 0, MBUF_DATA_ROOM, SOCKET_ID_ANY);
+		*pool = rte_pktmbuf_pool_create(name, size, MBUF_CACHE, 0, room, SOCKET_ID_ANY);
 	return *pool;
 }
 
@@ -464,27 +476,36 @@ static struct rte_mempool *
 pool_for(const struct port *p, bool soft)
 {
 	if (!soft)
-		return hard_pool(socket_of(p));
+		return hard_pool(socket_of(p), p->large);
+	if (p->large) {
+		if (dp->soft_large == NULL)
+			dp->soft_large = soft_pool_create("keel_soft_large", LARGE_DATA_ROOM);
+		return dp->soft_large;
+	}
 	if (dp->soft_pool == NULL)
-		dp->soft_pool = soft_pool_create();
+		dp->soft_pool = soft_pool_create("keel_soft", MBUF_DATA_ROOM);
 	return dp->soft_pool;
 }
 
+/* Devices that access memory by DMA cannot send buffers of the soft pools. */
 struct rte_mempool *
 port_copy_pool(void)
 {
 	for (unsigned i = 0; i < RTE_MAX_NUMA_NODES; i++)
+		if (dp->hard_large[i] != NULL)
+			return dp->hard_large[i];
+	for (unsigned i = 0; i < RTE_MAX_NUMA_NODES; i++)
 		if (dp->hard_pool[i] != NULL)
 			return dp->hard_pool[i];
-	return dp->soft_pool;
+	return dp->soft_large != NULL ? dp->soft_large : dp->soft_pool;
 }
 
 struct rte_mempool *
 port_own_pool(void)
 {
 	if (dp->own_pool == NULL)
-		dp->own_pool = rte_pktmbuf_pool_create(
-			"keel_own", OWN_MBUFS, 0, 0, MBUF_DATA_ROOM, SOCKET_ID_ANY);
+		dp->own_pool = rte_pktmbuf_pool_create("keel_own", OWN_MBUFS, 0, 0,
+			dp->large ? LARGE_DATA_ROOM : MBUF_DATA_ROOM, SOCKET_ID_ANY);
 	return dp->own_pool;
 }
 
@@ -540,9 +561,15 @@ complete_device(
 }
 
 static bool
+device_is(const char *device, const char *driver)
+{
+	return strncmp(device, driver, strlen(driver)) == 0;
+}
+
+static bool
 is_af_xdp(const char *device)
 {
-	return strncmp(device, "net_af_xdp", strlen("net_af_xdp")) == 0;
+	return device_is(device, "net_af_xdp");
 }
 
 void
@@ -846,10 +873,10 @@ static int
 start(struct port *p, struct dataplane_error *err)
 {
 	struct rte_ether_addr mac;
-	/* AF_XDP's driver ignores the configured MTU; other drivers may refuse this call. */
-	int rc = p->xdp && p->mtu_given ? rte_eth_dev_set_mtu(p->ethdev, p->mtu) : 0;
+	/* Some drivers ignore the MTU of the configuration, others refuse this call. */
+	int rc = p->mtu_given ? rte_eth_dev_set_mtu(p->ethdev, p->mtu) : 0;
 
-	if (rc != 0)
+	if (rc != 0 && rc != -ENOTSUP)
 		return dataplane_fail(err, rc, "port %s: the driver refused MTU %u: %s", p->name,
 			p->mtu, strerror(-rc));
 	rc = rte_eth_dev_start(p->ethdev);
@@ -888,10 +915,38 @@ out:
 }
 
 /* The longest IP packet that fits into a packet buffer. */
+#define ROOM_PLAIN (MBUF_DATA_ROOM - RTE_PKTMBUF_HEADROOM - ETHER_LEN)
+#define ROOM_XDP (ROOM_PLAIN - XDP_HEADROOM)
+
+/* The same for the buffers of the port. */
 static uint16_t
 packet_room(const struct port *p)
 {
-	return MBUF_DATA_ROOM - RTE_PKTMBUF_HEADROOM - (p->xdp ? XDP_HEADROOM : 0) - ETHER_LEN;
+	return p->large ? PORT_MTU_MAX : p->xdp ? ROOM_XDP : ROOM_PLAIN;
+}
+
+int
+port_mtu_check(const char *device, uint16_t mtu, struct dataplane_error *err)
+{
+	if (!is_af_xdp(device) || mtu <= ROOM_XDP)
+		return 0;
+	return dataplane_fail(err, -EINVAL,
+		"MTU %u is above %u, the limit of net_af_xdp, whose frames have one buffer each; "
+		"net_af_packet and devices bound to DPDK (keel-nic) have a limit of %u",
+		mtu, ROOM_XDP, PORT_MTU_MAX);
+}
+
+bool
+port_is_large(const struct port_config *c)
+{
+	char iface[IFNAMSIZ];
+	uint16_t mtu = c->mtu;
+	uint8_t mac[6];
+
+	if (mtu == 0 && port_kernel_of(c->device) == PORT_KERNEL_OWN &&
+		device_argument(c->device, "iface", iface, sizeof(iface)))
+		(void)kernel_link(if_nametoindex(iface), mac, &mtu);
+	return !is_af_xdp(c->device) && mtu > ROOM_PLAIN;
 }
 
 /*
@@ -899,21 +954,36 @@ packet_room(const struct port *p)
  * buffers.
  */
 static int
-choose_mtu(struct port *p)
+choose_mtu(struct port *p, const char *device, struct dataplane_error *err)
 {
-	uint16_t room = packet_room(p);
+	struct dataplane_error reason;
+	uint16_t own = 0, wanted, room;
 	uint8_t mac[6];
 	int rc;
 
-	if (p->mtu_given)
-		return 0;
+	rc = p->ifindex != 0 ? kernel_link(p->ifindex, mac, &own)
+			     : rte_eth_dev_get_mtu(p->ethdev, &own);
+	if (rc != 0 && !p->mtu_given)
+		return dataplane_fail(
+			err, rc, "port %s: the MTU cannot be read: %s", p->name, strerror(-rc));
+	wanted = p->mtu_given ? atomic_load_explicit(&p->mtu, memory_order_relaxed) : own;
+	p->large = dp->large && !p->xdp && wanted > ROOM_PLAIN;
+	room = packet_room(p);
+	rc = p->mtu_given ? port_mtu_check(device, wanted, &reason) : 0;
+	if (rc != 0)
+		return dataplane_fail(err, rc, "port %s: %s", p->name, reason.text);
+	if (p->mtu_given && wanted > room)
+		return dataplane_fail(err, -ENOMEM,
+			"port %s: MTU %u is above %u, the limit of the packet buffers; keeld makes "
+			"larger buffers at its start: restart keeld",
+			p->name, wanted, room);
 	if (p->mtu_max > room)
 		p->mtu_max = room;
-	rc = p->xdp ? kernel_link(p->ifindex, mac, &p->mtu_own)
-		    : rte_eth_dev_get_mtu(p->ethdev, &p->mtu_own);
-	if (rc == 0)
-		p->mtu = p->mtu_own < p->mtu_max ? p->mtu_own : p->mtu_max;
-	return rc;
+	if (!p->mtu_given) {
+		p->mtu_own = own;
+		p->mtu = own < p->mtu_max ? own : p->mtu_max;
+	}
+	return 0;
 }
 
 static int
@@ -928,6 +998,13 @@ port_start(
 		return dataplane_fail(err, rc,
 			"port %s: the driver does not report its capabilities: %s", p->name,
 			strerror(-rc));
+	p->mtu_max = info.max_mtu;
+	p->chains = device_is(device, "net_memif") || device_is(device, "net_pcap");
+	if (port_kernel_of(device) == PORT_KERNEL_OWN && !p->xdp)
+		p->ifindex = info.if_index;
+	rc = choose_mtu(p, device, err);
+	if (rc != 0)
+		return rc;
 	pool = pool_for(p, soft);
 	if (pool == NULL)
 		return dataplane_fail(err, -ENOMEM,
@@ -942,13 +1019,6 @@ port_start(
 		return dataplane_fail(err, -ENOMEM,
 			"port %s: %u packet buffers left, %u needed: raise /dataplane/memory_mb",
 			p->name, rte_mempool_avail_count(pool), 3 * RING_SIZE);
-	p->mtu_max = info.max_mtu;
-	if (port_kernel_of(device) == PORT_KERNEL_OWN && !p->xdp)
-		p->ifindex = info.if_index;
-	rc = choose_mtu(p);
-	if (rc != 0)
-		return dataplane_fail(
-			err, rc, "port %s: the MTU cannot be read: %s", p->name, strerror(-rc));
 	rc = configure(p, &info, queues, err);
 	if (rc == 0)
 		rc = setup_queues(p, pool, err);
@@ -1049,12 +1119,6 @@ use_kernel_interface(struct port *p, struct dataplane_error *err)
 }
 
 /* ---- the host path ---- */
-
-static bool
-device_is(const char *device, const char *driver)
-{
-	return strncmp(device, driver, strlen(driver)) == 0;
-}
 
 enum port_kernel
 port_kernel_of(const char *device)
@@ -1335,8 +1399,11 @@ dataplane_fini(void)
 	xdp_destroy(dp->xdp);
 	dp->xdp = NULL;
 	rte_mempool_free(dp->soft_pool);
-	for (unsigned i = 0; i < RTE_MAX_NUMA_NODES; i++)
+	rte_mempool_free(dp->soft_large);
+	for (unsigned i = 0; i < RTE_MAX_NUMA_NODES; i++) {
 		rte_mempool_free(dp->hard_pool[i]);
+		rte_mempool_free(dp->hard_large[i]);
+	}
 	rte_mempool_free(dp->own_pool);
 	if (dp->object_written)
 		(void)unlink(dp->object_path);
@@ -1442,7 +1509,15 @@ port_mtu_own(uint16_t port)
 {
 	const struct port *p = port_find(port);
 
-	return p != NULL ? p->mtu_own : 0;
+	return p != NULL ? atomic_load_explicit(&p->mtu_own, memory_order_relaxed) : 0;
+}
+
+bool
+port_chains(uint16_t port)
+{
+	const struct port *p = port_find(port);
+
+	return p != NULL && p->chains;
 }
 
 void
@@ -1545,6 +1620,7 @@ port_refresh(uint16_t port, bool *changed)
 	netns_leave(netns_of(p));
 	if (rc != 0)
 		return rc;
+	atomic_store_explicit(&p->mtu_own, p->ifindex != 0 ? mtu : 0, memory_order_relaxed);
 	if (mtu > p->mtu_max)
 		mtu = p->mtu_max;
 	port_mac(port, old);

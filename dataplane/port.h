@@ -21,6 +21,7 @@ struct arena;
 #define PORTS_MAX 64
 #define PORT_NAME_MAX 16 /* IFNAMSIZ, including NUL */
 #define PORT_QUEUES_MAX 64
+#define PORT_MTU_MAX 9216
 
 struct dataplane_config {
 	const unsigned *worker_cpus;
@@ -34,6 +35,8 @@ struct dataplane_config {
 	const char *name; /* --file-prefix */
 	FILE *messages; /* output of EAL, drivers and libbpf, from any thread; NULL: stderr */
 	struct host_limits host_limits; /* of packets for this router, for each port */
+	/* Half of the packet buffers are for ports with port_is_large(). */
+	bool large_buffers;
 	struct arena *shared; /* for what other processes read of the ports; NULL: malloc() */
 };
 
@@ -92,6 +95,13 @@ enum port_kernel port_kernel_of(const char *device);
  * TAP of a running keeld is no obstacle.
  */
 int port_host_check(const char *name, const char *device, struct dataplane_error *err);
+/* Checks the MTU against the limit of the kind of device: 0, or -EINVAL with `err`. Needs no EAL. */
+int port_mtu_check(const char *device, uint16_t mtu, struct dataplane_error *err);
+/*
+ * True if the port needs large packet buffers, by its configured MTU or, without one, by the MTU of
+ * its interface in the namespace of the caller. Needs no EAL.
+ */
+bool port_is_large(const struct port_config *c);
 
 /*
  * Creates, configures and starts a port. Ports are numbered from 0 in this order; adjacencies use
@@ -131,8 +141,8 @@ struct vrf_id port_vrf(uint16_t port);
 bool port_mpls(uint16_t port);
 uint16_t port_mtu(uint16_t port);
 /*
- * MTU of the interface when the port was added, if port_config.mtu was 0; otherwise 0. A value
- * above port_mtu() means that the device loses frames longer than port_mtu().
+ * MTU of the interface at the last message about the link; 0: no interface, or no message yet. A
+ * value above port_mtu() means that the device loses frames longer than port_mtu().
  */
 uint16_t port_mtu_own(uint16_t port);
 void port_mac(uint16_t port, uint8_t mac[6]);

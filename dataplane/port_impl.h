@@ -44,6 +44,8 @@ int port_xdp_socket(uint16_t port, unsigned queue);
  * exists.
  */
 const _Atomic uint64_t *port_mac_place(uint16_t port);
+/* True: the driver may receive a packet in several buffers. */
+bool port_chains(uint16_t port);
 /* Source addresses of ICMP errors, for workers. Valid until dataplane_fini(). */
 const struct icmp_sources *port_icmp_sources(void);
 /*

@@ -515,6 +515,61 @@ split_and_classify(struct worker *w, struct burst *b, unsigned n, const struct s
 	look_up(w->held, generation, vrf, 2);
 }
 
+/* A copy of a packet in one buffer; NULL: dropped for *reason. */
+static struct rte_mbuf *
+in_one_buffer(struct worker *w, const struct rte_mbuf *m, enum drop_reason *reason)
+	RUNS_ON(role_worker)
+{
+	struct rte_mbuf *one = w->copies != NULL ? rte_pktmbuf_alloc(w->copies) : NULL;
+	uint32_t len = rte_pktmbuf_pkt_len(m);
+	const void *data;
+	uint8_t *to;
+
+	*reason = DROP_no_buffer;
+	if (one == NULL)
+		return NULL;
+	to = rte_pktmbuf_mtod(one, uint8_t *);
+	data = len <= rte_pktmbuf_tailroom(one) ? rte_pktmbuf_read(m, 0, len, to) : NULL;
+	if (data == NULL) {
+		*reason = DROP_too_long;
+		rte_pktmbuf_free_bulk(&one, 1);
+		return NULL;
+	}
+	if (data != to)
+		memcpy(to, data, len);
+	one->data_len = (uint16_t)len;
+	one->pkt_len = len;
+	one->port = m->port;
+	one->ol_flags = m->ol_flags & (RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_VLAN_STRIPPED);
+	one->vlan_tci = m->vlan_tci;
+	return one;
+}
+
+/*
+ * Copies packets of several buffers into one buffer each: all stages may then read and extend a
+ * packet, and drivers without chains (AF_XDP) send it. Returns the number of packets left.
+ */
+static __attribute__((noinline)) unsigned
+unchain(struct worker *w, struct rte_mbuf **pkt, unsigned n) RUNS_ON(role_worker)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct rte_mbuf *m = pkt[i], *one = m;
+		enum drop_reason reason;
+
+		if (m->nb_segs > 1) {
+			one = in_one_buffer(w, m, &reason);
+			rte_pktmbuf_free_bulk(&m, 1);
+		}
+		if (one != NULL)
+			pkt[kept++] = one;
+		else
+			count_add(&w->stats.drops[reason], 1);
+	}
+	return kept;
+}
+
 /*
  * Polls a receive queue and returns the number of packets. A full burst is held until the next
  * burst, which probably follows, is classified.
@@ -528,6 +583,11 @@ poll_source(struct worker *w, struct source *s, uint64_t now) RUNS_ON(role_worke
 
 	if (n == 0)
 		return 0;
+	if (__builtin_expect(s->chains, 0)) {
+		n = unchain(w, b->v4.pkt, n);
+		if (n == 0)
+			return most;
+	}
 	stage_end(STAGE_RECEIVE);
 	read_begin(w);
 	generation = fib_read_begin(w->fib);

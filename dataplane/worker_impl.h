@@ -35,6 +35,7 @@ struct source {
 	uint16_t port;
 	struct vrf_id vrf;
 	bool mpls; /* port_config.mpls */
+	bool chains; /* port_chains() */
 	enum host_way way; /* port_host_way() */
 	const _Atomic uint64_t *mac; /* port_mac_place() */
 	uint16_t most; /* size limit of the next burst */

@@ -123,6 +123,7 @@ add_source(struct worker *w, uint16_t port, unsigned queue)
 	s->queue = at.queue;
 	s->vrf = port_vrf(port);
 	s->mpls = port_mpls(port);
+	s->chains = port_chains(port);
 	s->mac = port_mac_place(port);
 	s->way = port_host_way(port);
 	s->most = BURST_V4;

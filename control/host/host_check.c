@@ -171,10 +171,14 @@ check_ports(const struct config *c, struct faults *f)
 		struct dataplane_error err;
 		char path[32];
 
-		if (port_host_check(c->ports[i].name, c->ports[i].device, &err) == 0)
-			continue;
-		snprintf(path, sizeof(path), "/ports/%u/name", i);
-		faults_add(f, path, "%s", err.text);
+		if (port_host_check(c->ports[i].name, c->ports[i].device, &err) != 0) {
+			snprintf(path, sizeof(path), "/ports/%u/name", i);
+			faults_add(f, path, "%s", err.text);
+		}
+		if (port_mtu_check(c->ports[i].device, c->ports[i].mtu, &err) != 0) {
+			snprintf(path, sizeof(path), "/ports/%u/mtu", i);
+			faults_add(f, path, "%s", err.text);
+		}
 	}
 }
 #endif

@@ -8,6 +8,9 @@
 #include "control/session/session.h"
 #include "control/base/watchdog.h"
 #include "control/rpki/rpki.h"
+#ifdef KEEL_DATAPLANE
+#include "dataplane/port.h"
+#endif
 #include "lpm/fib.h"
 #include "lpm/path_list.h"
 #include "rib/attr.h"
@@ -31,6 +34,7 @@ enum {
 	ALARM_MAX_ROUTES,
 	ALARM_NETNS,
 	ALARM_RPKI,
+	ALARM_PORT_MTU,
 	ALARM_COUNTERS, /* the alarms above are raised while a counter is not 0 */
 	ALARM_MAX_PREFIXES = ALARM_COUNTERS,
 	ALARM_REFUSED,
@@ -95,6 +99,11 @@ static const struct alarm_kind {
 		"No RPKI cache has been synchronized for 5 s or longer. The last records stay in "
 		"use until they expire; then every route is `not-found`. `rpki.summary` has the "
 		"error of each cache."},
+	[ALARM_PORT_MTU] = {"port-mtu", NULL,
+		"The MTU of a port and of its kernel interface differ, so one side sends packets "
+		"that the other side loses. The text names the port and both values. Set the MTU "
+		"of "
+		"the interface, or `mtu` of the port, to a value within the limits of the device."},
 	[ALARM_MAX_PREFIXES] = {"max-prefixes", NULL,
 		"A peer is near its limit `max_prefixes`, or exceeded it. Raise the limit, or ask "
 		"the "
@@ -389,6 +398,31 @@ max_routes_look(struct rpc_env *env, json_t *list) RUNS_ON(role_main)
 	alarm_set(env, list, ALARM_MAX_ROUTES, len > 0 ? text : NULL);
 }
 
+#ifdef KEEL_DATAPLANE
+/* Ports whose kernel interface has a different MTU. */
+static void
+port_mtu_look(struct rpc_env *env, json_t *list) RUNS_ON(role_main)
+{
+	char text[480];
+	size_t len = 0;
+
+	for (uint16_t p = 0; p < port_count(); p++) {
+		unsigned mtu = port_mtu(p), own = port_mtu_own(p);
+
+		if (!port_runs(p) || own == 0 || own == mtu)
+			continue;
+		if (len > sizeof(text) - 120) {
+			(void)snprintf(text + len, sizeof(text) - len, "; and more ports");
+			break;
+		}
+		len += (size_t)snprintf(text + len, sizeof(text) - len,
+			"%sport %s has MTU %u, and its interface %u", len > 0 ? "; " : "",
+			port_name(p), mtu, own);
+	}
+	alarm_set(env, list, ALARM_PORT_MTU, len > 0 ? text : NULL);
+}
+#endif
+
 /* Late turns recorded by the watchdog, if they raise an alarm. */
 static void
 late_look(struct rpc_env *env, json_t *list)
@@ -489,6 +523,9 @@ rpc_alarms(struct rpc_env *env)
 	alarm_set(env, list, ALARM_NETNS, apply_netns_alarm(env->apply, text) ? text : NULL);
 	rpki_look(env, list);
 	max_routes_look(env, list);
+#ifdef KEEL_DATAPLANE
+	port_mtu_look(env, list);
+#endif
 	late_look(env, list);
 	if (env->layers->speaker != NULL && apply_running(env->apply) != NULL)
 		peers_look(env, list);

@@ -64,6 +64,13 @@ def mtu(lab, interface):
     return int(lab.sh("rt", "cat /sys/class/net/%s/mtu" % interface))
 
 
+def mtu_fault(rpc, value):
+    rpc.call("config.edit", patch=[{"op": "add", "path": "/ports/0/mtu", "value": value}])
+    faults = [[e["path"], e["reason"].split(",")[0]] for e in rpc.call("config.validate")["errors"]]
+    rpc.call("config.discard")
+    return faults
+
+
 def send(lab, port, mark):
     def packets():
         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -107,6 +114,13 @@ def test(checks):
 
         daemon, rpc = lab.keeld("rt", config(), KEELD)
         checks.equal("without `mtu` the interface keeps 9000", mtu(lab, "pa"), 9000)
+        alarms = [a["text"] for a in rpc.call("system.info")["alarms"] if a["kind"] == "port-mtu"]
+        checks.equal("an alarm names the port and both values", alarms, ["port pa has MTU 2034, and its interface 9000"])
+        checks.equal("an `mtu` above the limit is a fault of the document", mtu_fault(rpc, 2035),
+                     [["/ports/0/mtu", "MTU 2035 is above 2034, the limit of net_af_xdp"]])
+        lab.sh("rt", "ip link set pa mtu 2034")
+        checks.comes_to("no alarm once both are equal", lambda: [a["kind"] for a in rpc.call("system.info")["alarms"]], [])
+        lab.sh("rt", "ip link set pa mtu 9000")
         for host, interface in places:
             directions = ("rx",) if host == "rt" else ("tx",)
             checks.equal("VLAN offload of %s in %s is off" % (interface, host),
