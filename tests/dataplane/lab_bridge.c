@@ -18,7 +18,8 @@
 #include <unistd.h>
 
 #define BURST 32
-#define MBUFS 8191
+#define MBUFS 4095
+#define DATA_ROOM (RTE_PKTMBUF_HEADROOM + 9600) /* jumbo frames */
 #define IDLE_US 100
 
 static volatile sig_atomic_t ended;
@@ -81,8 +82,7 @@ main(int argc, char **argv)
 	if (rte_eal_init(9, eal) < 0)
 		return 1;
 	signal(SIGTERM, on_signal);
-	pool = rte_pktmbuf_pool_create(
-		"bridge", MBUFS, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	pool = rte_pktmbuf_pool_create("bridge", MBUFS, 0, 0, DATA_ROOM, SOCKET_ID_ANY);
 	if (pool == NULL)
 		return 1;
 	for (unsigned i = 0; i < 2; i++)
