@@ -72,7 +72,7 @@ struct port {
 	bool mpls;
 	bool skipped; /* by port_skip() */
 	_Atomic uint16_t mtu;
-	uint16_t mtu_max;
+	uint16_t mtu_max, mtu_driver; /* limits of the port, and of what ethdev accepts */
 	bool large; /* uses large packet buffers */
 	bool chains; /* see port_chains() */
 	uint16_t ethdev;
@@ -708,6 +708,18 @@ probe(struct port *p, const char *device, const char *full, bool *soft, struct d
 	return 0;
 }
 
+/* The largest MTU that ethdev accepts for the device. */
+static uint16_t
+ethdev_mtu_max(const struct rte_eth_dev_info *info)
+{
+	bool pair = info->max_mtu != UINT16_MAX && info->max_rx_pktlen > info->max_mtu;
+	uint32_t overhead =
+		pair ? info->max_rx_pktlen - info->max_mtu : RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN;
+	uint32_t most = info->max_rx_pktlen > overhead ? info->max_rx_pktlen - overhead : 0;
+
+	return (uint16_t)(most < info->max_mtu ? most : info->max_mtu);
+}
+
 static int
 configure(struct port *p, const struct rte_eth_dev_info *info, unsigned queues,
 	struct dataplane_error *err)
@@ -724,13 +736,13 @@ configure(struct port *p, const struct rte_eth_dev_info *info, unsigned queues,
 			p->rx_queues < p->tx_queues ? p->rx_queues : p->tx_queues;
 	if (p->rx_queues == 0 || p->tx_queues == 0)
 		return dataplane_fail(err, -ENODEV, "port %s: the device has no queues", p->name);
-	if (p->mtu > info->max_mtu || p->mtu < info->min_mtu)
+	if (p->mtu > p->mtu_max || p->mtu < info->min_mtu)
 		return dataplane_fail(err, -EINVAL,
 			"port %s: MTU %u is outside the device's range of %u to %u", p->name,
-			p->mtu, info->min_mtu, info->max_mtu);
+			p->mtu, info->min_mtu, p->mtu_max);
 	/* Header checksums, if the device can check them; workers evaluate the result. */
 	conf.rxmode.offloads = info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
-	conf.rxmode.mtu = p->mtu;
+	conf.rxmode.mtu = p->mtu < p->mtu_driver ? p->mtu : p->mtu_driver;
 	/* Without RSS the device, or the far end of its wire, chooses the queue. */
 	if (p->rx_queues > 1 && info->flow_type_rss_offloads != 0) {
 		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
@@ -874,7 +886,8 @@ start(struct port *p, struct dataplane_error *err)
 {
 	struct rte_ether_addr mac;
 	/* Some drivers ignore the MTU of the configuration, others refuse this call. */
-	int rc = p->mtu_given ? rte_eth_dev_set_mtu(p->ethdev, p->mtu) : 0;
+	int rc = p->mtu_given && p->mtu <= p->mtu_driver ? rte_eth_dev_set_mtu(p->ethdev, p->mtu)
+							 : 0;
 
 	if (rc != 0 && rc != -ENOTSUP)
 		return dataplane_fail(err, rc, "port %s: the driver refused MTU %u: %s", p->name,
@@ -932,7 +945,7 @@ port_mtu_check(const char *device, uint16_t mtu, struct dataplane_error *err)
 		return 0;
 	return dataplane_fail(err, -EINVAL,
 		"MTU %u is above %u, the limit of net_af_xdp, whose frames have one buffer each; "
-		"net_af_packet and devices bound to DPDK (keel-nic) have a limit of %u",
+		"devices that are bound to DPDK (keel-nic) have a limit of %u",
 		mtu, ROOM_XDP, PORT_MTU_MAX);
 }
 
@@ -998,7 +1011,9 @@ port_start(
 		return dataplane_fail(err, rc,
 			"port %s: the driver does not report its capabilities: %s", p->name,
 			strerror(-rc));
-	p->mtu_max = info.max_mtu;
+	p->mtu_driver = ethdev_mtu_max(&info);
+	/* net_memif transfers frames of any length, and has no MTU; ethdev accepts 1,500. */
+	p->mtu_max = device_is(device, "net_memif") ? PORT_MTU_MAX : p->mtu_driver;
 	p->chains = device_is(device, "net_memif") || device_is(device, "net_pcap");
 	if (port_kernel_of(device) == PORT_KERNEL_OWN && !p->xdp)
 		p->ifindex = info.if_index;
