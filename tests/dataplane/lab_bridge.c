@@ -4,16 +4,15 @@
  * other side is then a kernel interface in the network namespace of this process.
  *
  *   lab_bridge CPU net_memif0,role=client,socket=PATH net_tap0,iface=up
- *   lab_bridge CPU net_memif0,role=client,socket=PATH net_af_packet0,iface=up,framesz=12288,blocksz=12288
+ *   lab_bridge CPU net_memif0,role=client,socket=PATH net_pcap0,iface=up
  *
- * net_tap sends frames of at most 1,522 octets.
+ * net_tap sends frames of at most 1,522 octets; net_af_packet reassembles fragments.
  *
  * Prints "up" when both devices have started. Ends at SIGTERM. Sleeps while there are no frames.
  */
 #include <rte_dev.h>
 #include <rte_eal.h>
 #include <rte_ethdev.h>
-#include <rte_ether.h>
 #include <rte_mbuf.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,7 +22,7 @@
 
 #define BURST 32
 #define MBUFS 2047
-#define DATA_ROOM (RTE_PKTMBUF_HEADROOM + 12288) /* jumbo frames, in pages of net_af_packet */
+#define DATA_ROOM (RTE_PKTMBUF_HEADROOM + 9600) /* jumbo frames */
 #define IDLE_US 100
 
 static volatile sig_atomic_t ended;
@@ -62,9 +61,6 @@ forward(uint16_t from, uint16_t to)
 	struct rte_mbuf *m[BURST];
 	uint16_t n = rte_eth_rx_burst(from, 0, m, BURST), sent = 0;
 
-	for (unsigned i = 0; i < n; i++) /* net_af_packet removes tags */
-		if (m[i]->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED)
-			(void)rte_vlan_insert(&m[i]);
 	for (unsigned tries = 0; sent < n && tries < 100; tries++)
 		sent = (uint16_t)(sent + rte_eth_tx_burst(to, 0, m + sent, (uint16_t)(n - sent)));
 	rte_pktmbuf_free_bulk(m + sent, (unsigned)(n - sent));
