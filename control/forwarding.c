@@ -222,6 +222,7 @@ workers_of(const struct keeld *k) RUNS_ON(role_main)
 		.qsbr = k->layers.workers,
 		.count = c->dataplane.worker_count,
 		.mpls_pipe = c->dataplane.mpls_pipe,
+		.idle_adaptive = c->dataplane.idle_adaptive,
 		.readers = k->forwarding != NULL ? k->forwarding->reader : NULL,
 	};
 }

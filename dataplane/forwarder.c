@@ -462,7 +462,8 @@ forwarder_publish(struct forwarder *f, const struct workers_config *c, struct da
 			.path_lists = (uintptr_t)c->path_lists,
 			.qsbr = (uintptr_t)c->qsbr,
 			.worker_count = c->count,
-			.mpls_pipe = c->mpls_pipe}};
+			.mpls_pipe = c->mpls_pipe,
+			.idle_adaptive = c->idle_adaptive}};
 	const struct forwarder_publish_answer *a = &m.publish_answer;
 	int rc;
 

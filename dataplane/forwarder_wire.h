@@ -95,7 +95,7 @@ struct forwarder_start_answer {
 struct forwarder_publish {
 	uint64_t fib, path_lists, qsbr;
 	uint32_t worker_count;
-	uint32_t mpls_pipe;
+	uint32_t mpls_pipe, idle_adaptive;
 	uint32_t reader[128]; /* for each worker */
 };
 

@@ -482,6 +482,7 @@ publish(struct keelfwd *k, const struct forwarder_publish *p, struct dataplane_e
 		.count = p->worker_count,
 		.readers = p->reader,
 		.mpls_pipe = p->mpls_pipe != 0,
+		.idle_adaptive = p->idle_adaptive != 0,
 	};
 	int rc;
 

@@ -4,6 +4,7 @@
 #include "dataplane/forward.h"
 #include "dataplane/fragment.h"
 #include "dataplane/icmp.h"
+#include "dataplane/idle.h"
 #include "dataplane/ip4.h"
 #include "dataplane/ip6.h"
 #include "dataplane/mpls.h"
@@ -677,12 +678,34 @@ poll_inject(struct worker *w, uint64_t now) RUNS_ON(role_worker)
 	return n;
 }
 
+/*
+ * Sleeps after a poll that began at `began`, and doubles *ns, the duration. Returns the time at the
+ * end: sleep is no gap between polls.
+ */
+static __attribute__((noinline)) uint64_t
+rest(struct worker *w, uint64_t began, unsigned *ns) RUNS_ON(role_worker)
+{
+	uint64_t poll = rte_rdtsc() - began, most;
+
+	most = (uint64_t)(((unsigned __int128)poll * w->tsc_to_ns) >> 32) + IDLE_SWITCH_NS;
+	most = most < IDLE_MOST_NS / IDLE_PARTS ? most * IDLE_PARTS : IDLE_MOST_NS;
+	if (*ns > most)
+		*ns = (unsigned)most;
+	if (!w->driver_may_sleep)
+		qsbr_offline(w->qsbr, w->reader);
+	worker_idle(*ns);
+	if (!w->driver_may_sleep)
+		qsbr_online(w->qsbr, w->reader);
+	*ns *= 2;
+	return rte_rdtsc();
+}
+
 /* The polls between two orders of main. Returns the order. */
 static unsigned
 poll_all(struct worker *w) RUNS_ON(role_worker)
 {
-	uint64_t last = rte_rdtsc();
-	unsigned had = 0, order;
+	uint64_t last = rte_rdtsc(), packet_at = last;
+	unsigned had = 0, sleep_ns = IDLE_FIRST_NS, order;
 	bool busy = false;
 
 	if (!w->driver_may_sleep)
@@ -721,6 +744,14 @@ poll_all(struct worker *w) RUNS_ON(role_worker)
 		busy |= had > 0;
 		if (!w->driver_may_sleep)
 			qsbr_quiescent(w->qsbr, w->reader);
+		if (!w->idle_adaptive)
+			continue;
+		if (busy) {
+			packet_at = now;
+			sleep_ns = IDLE_FIRST_NS;
+		} else if (now - packet_at > w->idle_after || now < packet_at) {
+			last = rest(w, now, &sleep_ns);
+		}
 	}
 	if (w->held != NULL)
 		finish_held(w, last);
@@ -740,6 +771,7 @@ take_view(struct worker *w) RUNS_ON(role_worker)
 	w->qsbr = w->next.qsbr;
 	w->reader = w->next.reader;
 	w->mpls_pipe = w->next.mpls_pipe;
+	w->idle_adaptive = w->next.idle_adaptive;
 	/* release: pairs with the acquire in workers_switch; the former tables are not used any more */
 	atomic_store_explicit(&w->order, WORKER_GO_ON, memory_order_release);
 }

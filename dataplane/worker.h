@@ -35,6 +35,7 @@ struct workers_config {
 	const unsigned *readers;
 	/* RFC 3443: labels and packets have separate TTLs (pipe model), instead of one (uniform) */
 	bool mpls_pipe;
+	bool idle_adaptive; /* workers without packets sleep (idle.h) */
 };
 
 /* A neighbour to resolve. A link-local address has its zone. */

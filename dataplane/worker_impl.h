@@ -61,6 +61,7 @@ struct worker_view {
 	struct qsbr *qsbr;
 	unsigned reader;
 	bool mpls_pipe; /* workers_config.mpls_pipe */
+	bool idle_adaptive;
 };
 
 struct worker {
@@ -82,6 +83,8 @@ struct worker {
 	 */
 	bool driver_may_sleep;
 	bool mpls_pipe; /* workers_config.mpls_pipe */
+	bool idle_adaptive; /* workers_config.idle_adaptive */
+	uint64_t idle_after; /* TSC cycles without a packet until the first sleep */
 	uint64_t tsc_to_ns; /* ns = tsc * tsc_to_ns >> 32, without division */
 	_Atomic unsigned order; /* enum worker_order */
 	_Atomic bool ended;

@@ -2,6 +2,7 @@
 /* Start, stop and access to workers from the main and host threads. The loop is in worker.c. */
 #include "dataplane/worker.h"
 #include "dataplane/forwarder.h"
+#include "dataplane/idle.h"
 #include "dataplane/port_impl.h"
 #include "dataplane/worker_impl.h"
 #include "lpm/arena.h"
@@ -80,6 +81,7 @@ worker_main(void *arg)
 	 * histogram.
 	 */
 	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), -20);
+	worker_idle_init();
 	worker_loop(w);
 	return 0;
 }
@@ -198,6 +200,8 @@ worker_init(struct worker *w, const struct workers_config *c, unsigned index)
 	w->icmp_sources = port_icmp_sources();
 	w->path_lists = c->path_lists;
 	w->mpls_pipe = c->mpls_pipe;
+	w->idle_adaptive = c->idle_adaptive;
+	w->idle_after = hz / 1000000 * IDLE_AFTER_US;
 	w->lcore = index + 1;
 	w->cpu = dataplane_worker_cpu(index);
 	w->tsc_to_ns = (uint64_t)(((unsigned __int128)UINT64_C(1000000000) << 32) / hz);
@@ -396,7 +400,8 @@ workers_switch(const struct workers_config *c)
 			.path_lists = c->path_lists,
 			.qsbr = c->qsbr,
 			.reader = c->readers[i],
-			.mpls_pipe = c->mpls_pipe};
+			.mpls_pipe = c->mpls_pipe,
+			.idle_adaptive = c->idle_adaptive};
 		/* release: pairs with the acquire in take_view */
 		atomic_store_explicit(&w->order, WORKER_VIEW, memory_order_release);
 	}

@@ -201,6 +201,7 @@ struct config {
 		const char **eal_args;
 		unsigned eal_arg_count;
 		bool mpls_pipe; /* RFC 3443 */
+		bool idle_adaptive; /* workers without packets sleep */
 		struct host_limits policing;
 		bool present; /* the document has the section: a data plane is wanted */
 	} dataplane;

@@ -49,7 +49,7 @@ def config(folder):
                    {"prefix": "2001:db8:c%d00::/40" % n, "next_hop": "2001:db8:%d:1::9" % n}]
     routes += [{"prefix": "50.0.0.0/16", "blackhole": True}, {"prefix": "2001:db8:d000::/40", "blackhole": True}]
     return {"router": {"asn": 64512, "router_id": "10.0.0.1"},
-            "dataplane": {"worker_cpus": [worker], "control_cpus": others, "memory_mb": 512}, "ports": ports, "static_routes": routes}
+            "dataplane": {"worker_cpus": [worker], "control_cpus": others, "memory_mb": 512, "idle": "adaptive"}, "ports": ports, "static_routes": routes}
 
 
 # ---- the model ----
@@ -557,6 +557,31 @@ def ready(rpc):
     wait_for("neighbours", up, 30)
 
 
+def cpu_ns(thread):
+    with open(thread + "/schedstat") as f:
+        return int(f.read().split()[0])
+
+
+def idle(checks, lab, wire, probe):
+    """A worker at rest uses at most 5 % of a CPU; each first packet is forwarded. `dataplane.idle` of this keeld is `adaptive`."""
+    task = "/proc/%s/task" % lab.processes[0].popen.pid
+    worker = next(p for p in (os.path.join(task, t) for t in os.listdir(task)) if open(p + "/comm").read().startswith("keel-worker"))
+    before, begin = cpu_ns(worker), time.monotonic()
+    time.sleep(1)  # the duration that is measured
+    share = (cpu_ns(worker) - before) / 1e9 / (time.monotonic() - begin)
+    checks.true("a worker at rest uses at most 5 % of a CPU", share <= 0.05, "%.1f %%" % (100 * share))
+    print("     CPU at rest: %.1f %%" % (100 * share))
+    late = []
+    for _ in range(20):
+        time.sleep(0.02)  # the rest before a first packet
+        begin = time.monotonic()
+        wire.socks["i"].send(probe.frame)
+        wait_for("a first packet", lambda: (wire.receive(), wire.spare)[1], 5, poll=0)
+        late.append(time.monotonic() - begin)
+        wire.spare.clear()
+    print("     first packets after rest: median %.0f us, at most %.0f us" % (1e6 * sorted(late)[10], 1e6 * max(late)))
+
+
 def test(checks):
     with Lab(out_folder(NAME)) as lab:
         topology(lab)
@@ -581,6 +606,8 @@ def test(checks):
                     wire.play(checks, reason + (", answered" if error else ""), members[at:at + (20 if error else 60)])
             checks.true("%s: %d cases" % (kind, len(cases.list)), len(cases.list) >= 250, len(cases.list))
             total += len(cases.list)
+            if kind == "xdp":
+                idle(checks, lab, wire, probe)
             wire.close()
         print("%d cases in %.1f s" % (total, time.monotonic() - begin))
         rpc.close()
