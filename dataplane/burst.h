@@ -233,6 +233,6 @@ burst_fault(
 static inline void
 burst_split(struct burst *b, struct rte_mbuf *m, unsigned head, unsigned mtu, bool udp)
 {
-	b->split[b->split_count++] = (struct split){
-		.pkt = m, .head = (uint16_t)head, .mtu = (uint16_t)mtu, .udp = udp};
+	b->split[b->split_count++] =
+		(struct split){.pkt = m, .head = (uint16_t)head, .mtu = (uint16_t)mtu, .udp = udp};
 }
