@@ -505,6 +505,22 @@ forwarder_counters(uint16_t port, struct port_counters *out)
 	return rc;
 }
 
+unsigned
+forwarder_driver_counters(uint16_t port, unsigned first, struct driver_counter *out, unsigned max)
+{
+	struct forwarder_message m = {.head = {.type = FORWARDER_DRIVER_COUNTERS},
+		.port = {.port = port, .first = first}};
+	unsigned n;
+
+	if (channel_call(&used->channel[FORWARDER_MAIN], &m, sizeof(m.port), NULL, 0, NULL, 0,
+		    NULL) != 0)
+		return 0;
+	n = m.drivers.count < FORWARDER_DRIVERS_MAX ? m.drivers.count : FORWARDER_DRIVERS_MAX;
+	n = n < max ? n : max;
+	memcpy(out, m.drivers.counter, n * sizeof(*out));
+	return n;
+}
+
 bool
 forwarder_host_counters(uint16_t port, struct host_counters out[HOST_CLASSES])
 {

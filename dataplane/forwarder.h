@@ -62,6 +62,8 @@ int forwarder_fd(const struct forwarder *f);
 
 bool forwarder_is_used(void);
 int forwarder_counters(uint16_t port, struct port_counters *out);
+unsigned forwarder_driver_counters(
+	uint16_t port, unsigned first, struct driver_counter *out, unsigned max);
 bool forwarder_host_counters(uint16_t port, struct host_counters out[HOST_CLASSES]);
 void forwarder_peer(struct vrf_id vrf, const struct ip_addr *addr, bool present);
 int forwarder_refresh(uint16_t port, bool *changed) RUNS_ON(role_host);

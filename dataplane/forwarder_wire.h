@@ -32,6 +32,7 @@ enum forwarder_type {
 	FORWARDER_PUBLISH,
 	FORWARDER_COUNTERS,
 	FORWARDER_HOST_COUNTERS,
+	FORWARDER_DRIVER_COUNTERS, /* answered by struct forwarder_drivers */
 	FORWARDER_PEER,
 	FORWARDER_REFRESH,
 	FORWARDER_LOCAL_ADDRESS,
@@ -109,6 +110,7 @@ struct forwarder_port {
 	uint32_t port;
 	uint32_t afi; /* FORWARDER_ICMP_SOURCE: of the source */
 	uint32_t present; /* FORWARDER_LOCAL_ADDRESS, _PEER: for all ports in `vrf` */
+	uint32_t first; /* FORWARDER_DRIVER_COUNTERS */
 	struct vrf_id vrf;
 	struct ip_addr addr;
 };
@@ -118,6 +120,12 @@ struct forwarder_port_answer {
 	uint32_t changed; /* FORWARDER_REFRESH; FORWARDER_HOST_COUNTERS: the port has counters */
 	struct port_counters counters; /* FORWARDER_COUNTERS */
 	struct host_counters host[HOST_CLASSES]; /* FORWARDER_HOST_COUNTERS */
+};
+
+#define FORWARDER_DRIVERS_MAX 32
+struct forwarder_drivers {
+	uint32_t count; /* 0: no further counters */
+	struct driver_counter counter[FORWARDER_DRIVERS_MAX];
 };
 
 #define FORWARDER_GLEANS_MAX 64
@@ -137,6 +145,7 @@ struct forwarder_message {
 		struct forwarder_publish_answer publish_answer;
 		struct forwarder_port port;
 		struct forwarder_port_answer port_answer;
+		struct forwarder_drivers drivers;
 		struct forwarder_gleans gleans;
 	};
 };

@@ -542,6 +542,17 @@ set_address(struct keelfwd *k, enum kept_kind kind, const struct forwarder_port 
 }
 
 static int
+on_drivers(const struct client *c, const struct forwarder_port *p) RUNS_ON(role_main)
+{
+	struct forwarder_message out = {0};
+
+	if (p->port < PORTS_MAX)
+		out.drivers.count = port_driver_counters(
+			(uint16_t)p->port, p->first, out.drivers.counter, FORWARDER_DRIVERS_MAX);
+	return answer(c, &out, FORWARDER_DRIVER_COUNTERS, NULL, 0);
+}
+
+static int
 on_port(struct keelfwd *k, const struct client *c, const struct forwarder_message *m)
 	RUNS_ON(role_host) RUNS_ON(role_main)
 {
@@ -621,6 +632,8 @@ on_message(struct keelfwd *k, struct client *c, const struct forwarder_message *
 		return -EPROTO;
 	if (c->role == FORWARDER_MAIN && m->head.type == FORWARDER_PUBLISH)
 		return on_publish(k, c, m);
+	if (c->role == FORWARDER_MAIN && m->head.type == FORWARDER_DRIVER_COUNTERS)
+		return on_drivers(c, &m->port);
 	if (c->role == FORWARDER_MAIN &&
 		(m->head.type == FORWARDER_COUNTERS || m->head.type == FORWARDER_HOST_COUNTERS ||
 			m->head.type == FORWARDER_PEER))

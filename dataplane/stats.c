@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <linux/if_xdp.h>
 #include <rte_ethdev.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -62,6 +64,8 @@ device_counters_add(uint16_t ethdev, struct port_counters *out)
 	out->rx_bytes += s.ibytes;
 	out->tx_bytes += s.obytes;
 	out->rx_missed += s.imissed;
+	out->rx_errors += s.ierrors;
+	out->rx_no_buffer += s.rx_nombuf;
 	return 0;
 }
 
@@ -81,6 +85,57 @@ port_counters_get(uint16_t port, struct port_counters *out)
 		if (rc != 0)
 			return rc;
 		xdp_counters_add(port_xdp_socket(port, q), out);
+	}
+	return 0;
+}
+
+/* Counters first.. of a device with `count` counters. Returns their number. */
+static unsigned
+device_driver_counters(uint16_t ethdev, unsigned queue, unsigned count, unsigned first,
+	struct driver_counter *out, unsigned max)
+{
+	struct rte_eth_xstat_name *name = calloc(count, sizeof(*name));
+	struct rte_eth_xstat *value = calloc(count, sizeof(*value));
+	unsigned n = 0;
+
+	if (name != NULL && value != NULL &&
+		rte_eth_xstats_get_names(ethdev, name, count) == (int)count &&
+		rte_eth_xstats_get(ethdev, value, count) == (int)count) {
+		for (; n < max && first + n < count; n++) {
+			const struct rte_eth_xstat *v = &value[first + n];
+
+			if (v->id >= count)
+				break;
+			if (queue > 0)
+				(void)snprintf(out[n].name, sizeof(out[n].name), "queue%u_%s",
+					queue, name[v->id].name);
+			else
+				(void)snprintf(
+					out[n].name, sizeof(out[n].name), "%s", name[v->id].name);
+			out[n].value = v->value;
+		}
+	}
+	free(name);
+	free(value);
+	return n;
+}
+
+unsigned
+port_driver_counters(uint16_t port, unsigned first, struct driver_counter *out, unsigned max)
+{
+	if (port >= port_count() || !port_runs(port))
+		return 0;
+	if (forwarder_is_used())
+		return forwarder_driver_counters(port, first, out, max);
+	for (unsigned q = 0; q == 0 || port_xdp_socket(port, q) >= 0; q++) {
+		uint16_t ethdev = port_rx_queue(port, q).ethdev;
+		int count = rte_eth_xstats_get(ethdev, NULL, 0);
+
+		if (count <= 0)
+			continue;
+		if (first < (unsigned)count)
+			return device_driver_counters(ethdev, q, (unsigned)count, first, out, max);
+		first -= (unsigned)count;
 	}
 	return 0;
 }

@@ -42,8 +42,17 @@ struct worker_stats {
 struct port_counters {
 	uint64_t rx_packets, tx_packets, rx_bytes, tx_bytes, rx_missed;
 	uint64_t tx_dropped; /* packets that the driver did not accept; counted by the workers */
+	uint64_t rx_errors; /* packets that the device or its driver refused */
+	uint64_t rx_no_buffer; /* times the driver found no free packet buffer */
 	/* AF_XDP: losses of the socket, from XDP_STATISTICS, if the driver exposes its socket */
 	uint64_t xdp_rx_dropped, xdp_rx_ring_full, xdp_fill_empty;
+};
+
+/* A counter of a driver (xstats of ethdev). */
+#define DRIVER_COUNTER_NAME 80 /* of ethdev 64, and a queue */
+struct driver_counter {
+	char name[DRIVER_COUNTER_NAME];
+	uint64_t value;
 };
 
 /* Packets of a class (host_class.h): handed to the kernel; dropped by the limit; lost otherwise. */
@@ -55,6 +64,13 @@ struct host_counters {
 const char *drop_reason_text(enum drop_reason r);
 /* Reads the counters of a port. Main. Returns 0 or -errno. */
 int port_counters_get(uint16_t port, struct port_counters *out);
+/*
+ * Reads the counters of the driver of a port, from number `first` on. Names of the second device and
+ * of later devices of an AF_XDP port begin with the queue. Main. Returns the number of counters read, at
+ * most `max`; 0 at the end.
+ */
+unsigned port_driver_counters(
+	uint16_t port, unsigned first, struct driver_counter *out, unsigned max);
 /* Starts new loop-gap histograms: later summaries cover only the time after this call. Main. */
 void stats_reset_mark(void);
 /* Loop gap of one worker since stats_reset_mark(). Main. */

@@ -366,20 +366,58 @@ queues_json(uint16_t p)
 	return out;
 }
 
+/* Packets that the port lost, by reason. */
+static json_t *
+port_drops_json(uint16_t p, const struct port_counters *c)
+{
+	json_t *o = json_pack("{s:I, s:I, s:I}", "rx-missed", (json_int_t)c->rx_missed, "rx-error",
+		(json_int_t)c->rx_errors, "rx-no-buffer", (json_int_t)c->rx_no_buffer);
+
+	if (port_is_xdp(p)) {
+		json_object_set_new(
+			o, "xdp-rx-dropped", json_integer((json_int_t)c->xdp_rx_dropped));
+		json_object_set_new(
+			o, "xdp-ring-full", json_integer((json_int_t)c->xdp_rx_ring_full));
+	}
+	return o;
+}
+
+#define DRIVER_COUNTERS_AT_ONCE 32
+#define DRIVER_COUNTERS_MAX 2048 /* a bound of the loop: no driver has as many */
+
+static json_t *
+driver_json(uint16_t p)
+{
+	struct driver_counter c[DRIVER_COUNTERS_AT_ONCE];
+	json_t *out = json_object();
+	unsigned n;
+
+	for (unsigned first = 0; first < DRIVER_COUNTERS_MAX; first += n) {
+		n = port_driver_counters(p, first, c, DRIVER_COUNTERS_AT_ONCE);
+		if (n == 0)
+			break;
+		for (unsigned i = 0; i < n; i++)
+			json_object_set_new(out, c[i].name, json_integer((json_int_t)c[i].value));
+	}
+	return out;
+}
+
 static json_t *
 port_json(uint16_t p)
 {
 	struct port_counters c = {0};
 
 	port_counters_get(p, &c);
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:i, s:o*}",
+	return json_pack(
+		"{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:i, s:o*}",
 		"name", port_name(p), "rx_packets", (json_int_t)c.rx_packets, "tx_packets",
 		(json_int_t)c.tx_packets, "rx_bytes", (json_int_t)c.rx_bytes, "tx_bytes",
 		(json_int_t)c.tx_bytes, "rx_missed", (json_int_t)c.rx_missed, "tx_dropped",
 		(json_int_t)c.tx_dropped, "xdp_rx_dropped", (json_int_t)c.xdp_rx_dropped,
 		"xdp_rx_ring_full", (json_int_t)c.xdp_rx_ring_full, "xdp_fill_empty",
-		(json_int_t)c.xdp_fill_empty, "queues", queues_json(p), "tx_queues",
-		(int)port_tx_queues(p), "host", host_json(p));
+		(json_int_t)c.xdp_fill_empty, "drops", port_drops_json(p, &c), "driver",
+		driver_json(p), "queues", queues_json(p), "tx_queues", (int)port_tx_queues(p),
+		"host", host_json(p));
 }
 
 static uint64_t
@@ -662,6 +700,18 @@ static const struct rpc_field host_fields[] = {
 		host_class_fields},
 	{0},
 };
+static const struct rpc_field port_drop_fields[] = {
+	{"*", "integer",
+		"Packets lost for this reason: `rx-missed` (receive queue full), `rx-error` "
+		"(refused by "
+		"the device), `rx-no-buffer` (times without a free packet buffer), and of AF_XDP "
+		"`xdp-rx-dropped` and `xdp-ring-full`."},
+	{0},
+};
+static const struct rpc_field driver_fields[] = {
+	{"*", "integer", "A counter of the driver; the name is the driver's."},
+	{0},
+};
 static const struct rpc_field queue_fields[] = {
 	{"worker", "integer", "Index in `workers` of the worker that polls the queue."},
 	{0},
@@ -677,6 +727,8 @@ static const struct rpc_field port_fields[] = {
 	{"xdp_rx_dropped", "integer", "AF_XDP: packets that the kernel dropped."},
 	{"xdp_rx_ring_full", "integer", "AF_XDP: packets lost because the ring was full."},
 	{"xdp_fill_empty", "integer", "AF_XDP: times the kernel found no free buffer."},
+	{"drops", "object", "Packets that the port lost, by reason.", port_drop_fields},
+	{"driver", "object", "Counters of the driver (xstats of DPDK).", driver_fields},
 	{"queues", "object[]", "The receive queues of the port, by number.", queue_fields},
 	{"tx_queues", "integer",
 		"Transmit queues of the port. With fewer queues than workers, workers share them."},

@@ -81,6 +81,8 @@ class Test:
         """Waits until the workers use tables with all routes of the peer."""
         wait_for("routes of " + what, lambda: (peer(self.rpc, PEER)["families"]["ipv4-unicast"]["accepted"]) == ROUTES, 60)
         wait_for("publication of " + what, lambda: self.rpc.call("system.info")["forwarder"]["published"], 60)
+        driver = self.rpc.call("dataplane.stats")["ports"][0]["driver"]
+        self.c.true("%s: the driver's counters come from keelfwd" % what, "rx_good_packets" in driver and len(driver) > 10, driver)
         audit = self.rpc.call("fib.audit", limit=5)
         self.c.true("%s: the audit finds nothing" % what, audit["mismatch_count"] == 0 and audit["checked"] >= ROUTES, audit)
 

@@ -3,7 +3,7 @@
 """Each frame is forwarded right, answered by the right ICMP error, or dropped for the named reason, judged byte by byte against a model that shares nothing
 with Keel: RFC 1812 chapter 5 with fragmentation and options, RFC 8200, RFC 792, RFC 4443, padding, tags of VLAN 0, and packets of 9,000 octets where the
 device has them. The same cases on AF_XDP, net_tap and net_memif: nothing but the device differs, and the MTU that AF_XDP cannot have. The counters of
-each group of cases, and of each port, add up.
+each group of cases, and of each port, add up. The worker sleeps when it has nothing to do (`dataplane.idle`).
 
     far (raw sockets) --- ports XXXi, XXXo of each kind --- rt (keeld)
 """
@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 import time
+import urllib.request
 
 import labtest
 from labtest import BUILD, KEELD, Lab, in_netns, need, out_folder
@@ -49,7 +50,7 @@ def config(folder):
                    {"prefix": "2001:db8:c%d00::/40" % n, "next_hop": "2001:db8:%d:1::9" % n}]
     routes += [{"prefix": "50.0.0.0/16", "blackhole": True}, {"prefix": "2001:db8:d000::/40", "blackhole": True}]
     return {"router": {"asn": 64512, "router_id": "10.0.0.1"},
-            "dataplane": {"worker_cpus": [worker], "control_cpus": others, "memory_mb": 512, "idle": "adaptive"}, "ports": ports, "static_routes": routes}
+            "dataplane": {"worker_cpus": [worker], "control_cpus": others, "memory_mb": 512, "idle": "adaptive"}, "management": {"http": "127.0.0.1:9179"}, "ports": ports, "static_routes": routes}
 
 
 # ---- the model ----
@@ -562,6 +563,26 @@ def cpu_ns(thread):
         return int(f.read().split()[0])
 
 
+def losses(checks, lab, wire, rpc):
+    """A frame that does not fit the driver's buffer is a loss under its name, in dataplane.stats and in /metrics, beside the counters of the driver."""
+    def port():
+        return next(p for p in rpc.call("dataplane.stats")["ports"] if p["name"] == wire.kind + "i")
+
+    before = port()
+    checks.equal(wire.kind + ": the driver has counters of its own", {"rx_good_packets", "tx_good_packets", "rx_errors"} <= set(before["driver"]), True)
+    checks.equal(wire.kind + ": they agree with those of the port", before["driver"]["rx_good_packets"], before["rx_packets"])
+    if wire.kind == "xdp":  # a veth accepts no frame that is longer than a buffer of AF_XDP
+        return
+    lab.sh("far", "ip link set f%si mtu 3000" % wire.kind)
+    wire.socks["i"].send(wire.mac["i"] + NEIGHBOR["i"] + IP4 + bytes(2500))
+    reason = "rx-error"
+    checks.comes_to("%s: a frame of 2,514 octets counts as %s" % (wire.kind, reason), lambda: port()["drops"][reason] - before["drops"][reason], 1, 5)
+    page = urllib.request.Request("http://127.0.0.1:9179/metrics", headers={"Accept": "application/openmetrics-text"})
+    text = in_netns(lab.netns("rt"), lambda: urllib.request.urlopen(page).read().decode())
+    for line in ('keel_port_drops_total{port="%si",reason="%s"}' % (wire.kind, reason), 'keel_port_driver_total{port="%si",counter="rx_good_packets"}' % wire.kind):
+        checks.true("/metrics has " + line, line in text)
+
+
 def idle(checks, lab, wire, probe):
     """A worker at rest uses at most 5 % of a CPU; each first packet is forwarded. `dataplane.idle` of this keeld is `adaptive`."""
     task = "/proc/%s/task" % lab.processes[0].popen.pid
@@ -608,6 +629,8 @@ def test(checks):
             total += len(cases.list)
             if kind == "xdp":
                 idle(checks, lab, wire, probe)
+            if kind != "memif":
+                losses(checks, lab, wire, rpc)
             wire.close()
         print("%d cases in %.1f s" % (total, time.monotonic() - begin))
         rpc.close()
