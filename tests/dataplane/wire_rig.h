@@ -213,6 +213,7 @@ path_to(enum rig_hop number, uint32_t label)
 	struct ip_addr a = addr_from_v4(IP(192, 0, 2, (uint8_t)number));
 	struct path path = {.label = label};
 
+	role_enter_fib();
 	if (number == HOP_UDP) {
 		adj.mtu -= UDP_TUNNEL_HEADERS;
 		adj.udp_source = OWN;
@@ -229,6 +230,7 @@ list_of(enum path_list_kind kind, const struct path *path, unsigned count)
 {
 	struct path_list_id list;
 
+	role_enter_fib();
 	assert_int_equal(path_list_get(lab.lists, kind, kind == PATH_LIST_GLEAN ? 1 : PORT_NONE,
 				 path, count, &list),
 		0);
@@ -269,6 +271,7 @@ make_routes(struct vrf_id vrf)
 		{"2007::/16", list_of(PATH_LIST_GLEAN, NULL, 0)},
 		{"2008::1/128", list_of(PATH_LIST_PUNT, NULL, 0)}};
 
+	role_enter_fib();
 	for (unsigned i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
 		struct prefix p;
 
@@ -289,6 +292,7 @@ make_tables(void)
 		{.op = LABEL_SWAP, .list = list_to(HOP_UDP, 9002), .out = 9004},
 		{.op = LABEL_SWAP, .list = list_to(HOP_SMALL, LABEL_NONE), .out = 9005}};
 
+	role_enter_fib();
 	assert_int_equal(fib_instance_add(lab.fib, (struct vrf_id){1}, AFI_IPV4), 0);
 	assert_int_equal(fib_instance_add(lab.fib, (struct vrf_id){1}, AFI_IPV6), 0);
 	for (unsigned i = 0; i < LABELS; i++)
@@ -524,6 +528,7 @@ run_input(const uint8_t *data, size_t len)
 	for (queued = 0; at < len && (used = queue_packet(data + at, len - at)) > 0; at += used)
 		;
 	atomic_store_explicit(&worker->order, WORKER_GO_ON, memory_order_relaxed);
+	role_enter_worker();
 	worker_loop(worker);
 	host_packets += drain_host();
 	assert_int_equal(live, 0);
