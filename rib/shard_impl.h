@@ -362,7 +362,7 @@ struct shard_ahead {
 	struct rib_nlri nlri[AHEAD_NLRI];
 	struct dest_id guess[AHEAD_NLRI];
 };
-#define AHEAD_RECORDS 3u /* the current record and two more */
+#define AHEAD_RECORDS 5u /* the current record and four more */
 
 /* Position of the shard in its input; a slice may end within a record. */
 struct shard_cursor {

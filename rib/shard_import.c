@@ -618,6 +618,13 @@ records_prefetch(struct shard *s, const struct shard_table *t, const struct rib_
 		dest_prefetch_id(t->dests, (struct dest_id){guess.v + a->count + i});
 }
 
+/* few_prefetch(): the most prefixes of a record, and how many records ahead each stage runs. The index lines come first. */
+#define FEW_NLRI 2u
+#define FEW_DESTS 3u
+#define FEW_PATHS 2u
+#define FEW_RIVALS 1u
+static_assert(FEW_DESTS < AHEAD_RECORDS - 1, "the index lines run ahead of the destinations");
+
 #define MEMORY_WAIT_NS 5000000000u
 
 /*
@@ -652,6 +659,56 @@ rivals_prefetch(const struct shard *s, const struct shard_table *t, struct dest_
 		next_hop_prefetch(s, set[i]);
 }
 
+/* The paths of the guessed destinations in `a`. */
+static void
+guesses_prefetch(const struct shard_ahead *a, const struct shard_table *t)
+{
+	for (unsigned i = 0; a->guessed && i < a->count; i++)
+		dest_prefetch_paths(t->dests, a->guess[i]);
+}
+
+/* True for a record of few prefixes in an order of the peer's own. */
+static bool
+record_few(const struct shard *s, const struct shard_table *t, const struct rib_record *rec)
+{
+	return rec != NULL && rec->family == t->family && rec->nlri_count <= FEW_NLRI &&
+	       record_guess(s, rec, 0).v == DEST_NONE;
+}
+
+/*
+ * Records of few prefixes take less time than a cache miss, so a stage of the prefetch runs a
+ * record ahead of the next stage: index lines, destinations, paths, and what change_one() reads.
+ */
+static void
+few_prefetch(struct shard *s, const struct shard_table *t, const struct rib_record *rec)
+	RUNS_ON(role_rib)
+{
+	struct shard_cursor *c = &s->cursor;
+
+	for (unsigned n = 1; n < AHEAD_RECORDS; n++) {
+		struct shard_ahead *a = ahead_of(c, n);
+
+		rec = record_next(c->batch, rec);
+		if (!record_few(s, t, rec))
+			return;
+		if (a->rec != rec) {
+			ahead_begin(a, rec);
+			ahead_prefetch(t, a);
+			continue;
+		}
+		if (n == FEW_DESTS && !a->guessed) {
+			ahead_guess(t, a);
+			if (rec->attrs_hash != 0)
+				attr_prefetch_hash(s->attrs, rec->attrs_hash);
+		} else if (n == FEW_PATHS) {
+			guesses_prefetch(a, t);
+		} else if (n == FEW_RIVALS) {
+			for (unsigned i = 0; a->guessed && i < a->count; i++)
+				rivals_prefetch(s, t, a->guess[i]);
+		}
+	}
+}
+
 /* Prepares the first prefixes of the record for nlri_run(). */
 static void
 nlri_prepare(struct import *m, struct shard_ahead *a) RUNS_ON(role_rib)
@@ -659,6 +716,10 @@ nlri_prepare(struct import *m, struct shard_ahead *a) RUNS_ON(role_rib)
 	if (a->rec != m->rec) {
 		ahead_begin(a, m->rec);
 		ahead_prefetch(m->table, a);
+	}
+	if (record_few(m->s, m->table, m->rec)) {
+		few_prefetch(m->s, m->table, m->rec);
+		return;
 	}
 	for (unsigned i = 0; a->guessed && i < a->count; i++)
 		rivals_prefetch(m->s, m->table, a->guess[i]);
@@ -677,16 +738,6 @@ nlri_next(const struct import *m, struct shard_ahead *a)
 	ahead_prefetch(m->table, a);
 	ahead_guess(m->table, a);
 	return a->count > 0 ? &a->nlri[0] : NULL;
-}
-
-/* The paths of the guessed destinations of the next record. */
-static void
-guesses_prefetch(struct shard_cursor *c, const struct shard_table *t)
-{
-	const struct shard_ahead *next = ahead_of(c, 1);
-
-	for (unsigned i = 0; next->guessed && i < next->count; i++)
-		dest_prefetch_paths(t->dests, next->guess[i]);
 }
 
 static struct dest_id
@@ -736,7 +787,7 @@ nlri_run(struct import *m, uint64_t deadline_ns) RUNS_ON(role_rib)
 			m->s->short_since_ns = 0;
 		/* the destinations are there; half a record is time enough for the paths */
 		if (c->nlri++ == count / 2)
-			guesses_prefetch(c, m->table);
+			guesses_prefetch(ahead_of(c, 1), m->table);
 		if (++m->s->effort < EFFORT_MAX)
 			continue;
 		m->s->effort = 0;
