@@ -22,7 +22,14 @@
 /* libmicrohttpd still holds connections that the gate has ended. */
 #define MHD_CONNECTIONS_MAX (2 * HTTP_CONNECTIONS_MAX)
 #define TOKEN_MAX 4096
+#define URL_PAGE "/"
+#define TYPE_PAGE "text/html; charset=utf-8"
 #define TURN_NS 20000000u /* of one batch; then main serves other descriptors, timers and signals */
+
+/* Made by embed_page.py: the Content-Security-Policy, and after its NUL the page. */
+static const char page_text[] = {
+#include "http_page.inc"
+};
 
 struct http {
 	struct rpc *rpc;
@@ -34,6 +41,7 @@ struct http {
 	struct request *requests;
 	char origin[2][ADDR_TEXT_MAX +
 		       24]; /* accepted values of Origin; [1]: localhost, for a loopback address */
+	bool wildcard; /* listens on all addresses */
 	char *token_file; /* NULL: none */
 };
 
@@ -220,6 +228,33 @@ header(const struct request *r, const char *name)
 	return r->http->lib.lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
 }
 
+/*
+ * True if `origin` is the local address of the connection. A listener on all addresses has an origin for each; a name is never accepted, because a
+ * foreign page can make its own name resolve to this host.
+ */
+static bool
+origin_is_here(const struct request *r, const char *origin)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
+	char host[INET6_ADDRSTRLEN] = "", text[sizeof(r->http->origin[0])] = "";
+
+	if (getsockname(r->fd, (struct sockaddr *)&sa, &len) != 0)
+		return false;
+	if (sa.ss_family == AF_INET) {
+		const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)&sa;
+
+		inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
+		snprintf(text, sizeof(text), "http://%s:%u", host, ntohs(in->sin_port));
+	} else if (sa.ss_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)&sa;
+
+		inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
+		snprintf(text, sizeof(text), "http://[%s]:%u", host, ntohs(in6->sin6_port));
+	}
+	return text[0] != '\0' && strcasecmp(origin, text) == 0;
+}
+
 static bool
 origin_good(const struct request *r)
 {
@@ -231,7 +266,7 @@ origin_good(const struct request *r)
 		if (r->http->origin[i][0] != '\0' && strcasecmp(origin, r->http->origin[i]) == 0)
 			return true;
 	}
-	return false;
+	return r->http->wildcard && origin_is_here(r, origin);
 }
 
 /* Reads the token without surrounding blanks and newlines. Returns the length; 0: no token. */
@@ -383,14 +418,17 @@ static unsigned
 admit(struct request *r, const char *url, const char *method) RUNS_ON(role_main)
 {
 	bool rpc = strcmp(url, "/rpc") == 0, health = is_health(url),
-	     metrics = strcmp(url, "/metrics") == 0;
+	     metrics = strcmp(url, "/metrics") == 0, page = strcmp(url, URL_PAGE) == 0;
 
 	if (!origin_good(r))
 		return MHD_HTTP_FORBIDDEN;
-	if (!rpc && !metrics && !health)
+	if (!rpc && !metrics && !health && !page)
 		return MHD_HTTP_NOT_FOUND;
 	if (strcmp(method, rpc ? "POST" : "GET") != 0)
 		return MHD_HTTP_METHOD_NOT_ALLOWED;
+	/* The page holds nothing of this router: its calls of /rpc bring the token that a person types. */
+	if (page)
+		return MHD_HTTP_OK;
 	/* A probe of another host needs no token: the answer is one bit. */
 	return health && header(r, "Authorization") == NULL ? MHD_HTTP_OK : authorize(r);
 }
@@ -413,6 +451,11 @@ respond(struct request *r, unsigned status, const char *type, char *text, size_t
 	if (type != NULL)
 		r->http->lib.add_response_header(response, "Content-Type", type);
 	r->http->lib.add_response_header(response, "Cache-Control", "no-store");
+	r->http->lib.add_response_header(response, "X-Content-Type-Options", "nosniff");
+	if (type != NULL && strcmp(type, TYPE_PAGE) == 0) {
+		r->http->lib.add_response_header(response, "Content-Security-Policy", page_text);
+		r->http->lib.add_response_header(response, "Referrer-Policy", "no-referrer");
+	}
 	if (status == MHD_HTTP_UNAUTHORIZED)
 		r->http->lib.add_response_header(response, "WWW-Authenticate", "Bearer");
 	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
@@ -481,6 +524,15 @@ answer_health(struct request *r, bool ready) RUNS_ON(role_main)
 
 	return respond(r, reason == NULL ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE,
 		"text/plain; charset=utf-8", (char *)(uintptr_t)text, strlen(text),
+		MHD_RESPMEM_PERSISTENT);
+}
+
+static enum MHD_Result
+answer_page(struct request *r) RUNS_ON(role_main)
+{
+	const char *page = page_text + strlen(page_text) + 1;
+
+	return respond(r, MHD_HTTP_OK, TYPE_PAGE, (char *)(uintptr_t)page, strlen(page),
 		MHD_RESPMEM_PERSISTENT);
 }
 
@@ -556,6 +608,8 @@ handle(void *ctx, struct MHD_Connection *connection, const char *url, const char
 	}
 	if (r->status != 0 && !r->asked)
 		return refuse(r, r->status);
+	if (strcmp(url, URL_PAGE) == 0)
+		return answer_page(r);
 	if (is_health(url))
 		return answer_health(r, strcmp(url, "/readyz") == 0);
 	return strcmp(url, "/metrics") == 0 ? answer_metrics(r) : answer_rpc(r);
@@ -596,8 +650,10 @@ origins_set(struct http *h, const struct http_config *c)
 	static const uint8_t v6[16] = {[15] = 1};
 	bool loopback =
 		c->addr.afi == AFI_IPV4 ? c->addr.b[0] == 127 : memcmp(c->addr.b, v6, 16) == 0;
+	static const uint8_t any[16];
 	char text[ADDR_TEXT_MAX];
 
+	h->wildcard = memcmp(c->addr.b, any, c->addr.afi == AFI_IPV4 ? 4 : 16) == 0;
 	snprintf(h->origin[0], sizeof(h->origin[0]),
 		c->addr.afi == AFI_IPV4 ? "http://%s:%u" : "http://[%s]:%u",
 		addr_format(&c->addr, text), c->port);

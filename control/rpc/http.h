@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * `management.http`: POST /rpc with the methods of the socket, GET /metrics, GET /healthz (200 unless a thread is stuck) and GET /readyz (200 while
+ * `management.http`: GET / (page.html, which calls POST /rpc), POST /rpc with the methods of the socket, GET /metrics, GET /healthz (200 unless a thread is stuck) and GET /readyz (200 while
  * routes are advertised). Requests without the bearer token of `http_token_file` may call
  * only methods for reading. Requests with a foreign Origin are refused, because pages in a browser must not call methods.
  *

@@ -5,8 +5,11 @@ network namespace); else the exit status is 77.
 
 usage: test_http.py KEELD
 """
+import base64
+import hashlib
 import json
 import os
+import re
 import select
 import socket
 import time
@@ -68,6 +71,37 @@ class Http(KeelTest):
                 request = head.replace(b"%s", authorization)
                 self.assertEqual(self.status(request), here, request)
                 self.assertEqual(self.status(request, source=US, target=US), elsewhere, request)
+
+    def answer(self, request, **where):
+        """(status, headers, body)"""
+        s = self.connect(**where)
+        s.sendall(request)
+        head, body = s.makefile("rb").read().split(b"\r\n\r\n", 1)
+        lines = head.split(b"\r\n")
+        return int(lines[0].split()[1]), {k.lower(): v for k, v in (line.split(b": ", 1) for line in lines[1:])}, body
+
+    def test_the_page(self):
+        """The page comes without a token, also to other hosts, and its policy names exactly its script and its style."""
+        request = b"GET / HTTP/1.1\r\nHost: keel\r\nConnection: close\r\n\r\n"
+        status, headers, body = self.answer(request)
+        self.assertEqual((status, headers[b"content-type"], headers[b"x-content-type-options"]), (200, b"text/html; charset=utf-8", b"nosniff"))
+        self.assertEqual(self.answer(request, source=US, target=US)[2], body)
+        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "control", "rpc", "page.html"), "rb") as f:
+            self.assertEqual(body, f.read())
+        policy = {words[0]: words[1:] for words in (part.split() for part in headers[b"content-security-policy"].decode().split(";"))}
+        for element in "script", "style":
+            texts = re.findall(b"<%s>(.*?)</%s>" % (element.encode(), element.encode()), body, re.S)
+            self.assertEqual(policy[element + "-src"], ["'sha256-%s'" % base64.b64encode(hashlib.sha256(t).digest()).decode() for t in texts])
+        self.assertEqual((policy["default-src"], policy["connect-src"], policy["frame-ancestors"]), (["'none'"], ["'self'"], ["'none'"]))
+        self.assertEqual(self.status(b"POST / HTTP/1.1\r\nHost: keel\r\nContent-Length: 0\r\n\r\n"), 405)
+
+    def test_the_origin_of_a_listener_on_all_addresses(self):
+        """A page of this router may call, from each address of the router; a page of another server, or of a name, may not."""
+        body = b'{"jsonrpc": "2.0", "id": 1, "method": "system.info"}'
+        head = b"POST /rpc HTTP/1.1\r\nHost: keel\r\nAuthorization: Bearer secret\r\nOrigin: %s\r\nContent-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body
+        for target, origin, status in (("127.0.0.1", b"http://127.0.0.1:9179", 200), (US, b"http://%s:9179" % US.encode(), 200), (US, b"http://127.0.0.1:9179", 403),
+                                       ("127.0.0.1", b"http://keel:9179", 403), (US, b"http://%s:9180" % US.encode(), 403), (US, b"null", 403)):
+            self.assertEqual(self.status(head % origin, source=target, target=target), status, (target, origin))
 
     def crowd(self, count):
         """Connections from as many addresses (192.0.2.0/24 is local in the namespace)."""
