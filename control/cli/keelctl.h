@@ -200,7 +200,7 @@ bool edit_locally(struct ctl *ctl, const struct command *c, json_t *document);
 /* RFC 6902 operations from `was` to `is`. */
 json_t *edit_differences(json_t *was, json_t *is);
 
-/* ---- keelctl_import.c ---- */
+/* ---- keelctl_import.c, one file for each dialect ---- */
 
 void import_command(struct ctl *ctl, const struct command *c);
 

@@ -112,8 +112,9 @@ const struct command_rule command_rules[] = {
 		"that touches a peer, a prefix or a policy, for 60 seconds or `for` SECONDS, or "
 		"until Ctrl-C. `file` also writes a capture for Wireshark; the daemon creates the "
 		"file, which must not exist."},
-	{VIEW_ANY, COMMAND_IMPORT, "import frr FILE", false,
-		"Translates the configuration of FRR in a file to a keel.json on standard output. "
+	{VIEW_ANY, COMMAND_IMPORT, "import {bird | frr | vrp} FILE", false,
+		"Translates the configuration of BIRD 2, FRR or VRP in a file to a keel.json on "
+		"standard output. "
 		"For each line of the file, standard error says `done`, `changed: how` or `not "
 		"carried: why`; the exit status is 1 while a line is not carried."},
 	{VIEW_ANY, COMMAND_DOCTOR, "doctor!", false,
@@ -261,8 +262,12 @@ static const struct command_word {
 	{"ADDRESS", NULL, "IPv4 or IPv6 address of a peer; link-local as fe80::2%port"},
 	{"AS-NUMBER", NULL, "AS number, 1 to 4294967295, plain or dotted"},
 	{"COMMAND", NULL, "a show command"},
+	{"FILE", "bird", "a configuration file of BIRD 2"},
 	{"FILE", "frr", "a configuration file of FRR"},
-	{"frr", NULL, "FRR"},
+	{"FILE", "vrp", "a configuration file of VRP"},
+	{"bird", "import", "BIRD 2"},
+	{"frr", "import", "FRR"},
+	{"vrp", "import", "VRP: NE, CE and S series"},
 	{"import", "", "translate the configuration of another router"},
 	{"FILE", NULL, "path of a file that does not exist"},
 	{"GROUP", NULL, "name of a peer group"},

@@ -1,37 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * import frr FILE: a configuration of FRR as keel.json on standard output. For each line of the
- * file, standard error says `done`, `changed: how` or `not carried: why`. A line is only carried if
- * the key of keel.json has the same meaning. One thread; no daemon.
+ * import {bird | frr | vrp} FILE: the configuration of another router as keel.json on standard output.
+ * For each line of the file, standard error says `done`, `changed: how` or `not carried: why`. A line
+ * is only carried if the key of keel.json has the same meaning. One thread; no daemon.
  */
-#include "control/cli/keelctl.h"
+#include "control/cli/keelctl_import.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#define WORDS 64
-#define WIDER "wider" /* key of a node that sort_all() removes */
-
-struct import {
-	struct ctl *ctl;
-	json_t *document, *bgp;
-	json_t *node; /* the entry of a route-map, or NULL */
-	/* of an address-family block; ipv4-unicast outside; NULL: a family that is not carried */
-	const char *family;
-	bool in_bgp;
-	bool no_default_family, no_policy_needed;
-	unsigned not_carried;
-	char verdict[256]; /* of the present line; "" while it is done */
-};
-
-static bool verdict(struct import *im, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-/* Sets the verdict of the present line; always true. */
-static bool
-verdict(struct import *im, const char *fmt, ...)
+bool
+import_verdict(struct import *im, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -41,14 +22,18 @@ verdict(struct import *im, const char *fmt, ...)
 	return true;
 }
 
-static bool
-is(const char *a, const char *b)
+void
+import_report(struct import *im, unsigned line, const char *text, const char *verdict)
 {
-	return a != NULL && b != NULL && strcmp(a, b) == 0;
+	bool secret = strstr(text, "password") != NULL || strstr(text, "cipher") != NULL;
+
+	im->not_carried += verdict != NULL && strncmp(verdict, "not", 3) == 0;
+	fprintf(stderr, "%u: %s: ", line, secret ? "password" : text_safe(text));
+	fprintf(stderr, "%s\n", verdict != NULL && *verdict != '\0' ? text_safe(verdict) : "done");
 }
 
-static json_t *
-made(json_t *o, const char *key, json_t *fresh)
+json_t *
+import_made(json_t *o, const char *key, json_t *fresh)
 {
 	json_t *m = json_object_get(o, key);
 
@@ -59,8 +44,8 @@ made(json_t *o, const char *key, json_t *fresh)
 	return json_object_get(o, key);
 }
 
-static json_t *
-named(json_t *array, const char *key, const char *name)
+json_t *
+import_named(json_t *array, const char *key, const char *name)
 {
 	json_t *o;
 	size_t i;
@@ -73,11 +58,11 @@ named(json_t *array, const char *key, const char *name)
 	return NULL;
 }
 
-/* The element of an array of the document with this name; created if missing. */
-static json_t *
-element(json_t *home, const char *section, const char *key, const char *name)
+json_t *
+import_element(json_t *home, const char *section, const char *key, const char *name)
 {
-	json_t *array = made(home, section, json_array()), *o = named(array, key, name);
+	json_t *array = import_made(home, section, json_array()),
+	       *o = import_named(array, key, name);
 
 	if (o == NULL) {
 		o = json_pack("{s:s}", key, name);
@@ -86,497 +71,72 @@ element(json_t *home, const char *section, const char *key, const char *name)
 	return o;
 }
 
-/* A number; false: not a number. */
-static bool
-number(const char *text, json_int_t *out)
+bool
+import_number(const char *text, json_int_t *out)
 {
 	char *end;
 
 	if (text == NULL || *text < '0' || *text > '9')
 		return false;
 	*out = (json_int_t)strtoull(text, &end, 10);
-	return *end == '\0' && *out <= 4294967295ll;
+	return *end == '\0' && *out >= 0 && *out <= 4294967295ll;
 }
 
-/* Sets a number; a word that is not a number is not carried. */
-static bool
-set_number(struct import *im, json_t *o, const char *key, const char *text)
+bool
+import_set_number(struct import *im, json_t *o, const char *key, const char *text)
 {
 	json_int_t n;
 
-	if (!number(text, &n))
-		return verdict(im, "not carried: \"%.32s\" is not a number", text ? text : "");
+	if (!import_number(text, &n))
+		return import_verdict(
+			im, "not carried: \"%.32s\" is not a number", text ? text : "");
 	return json_object_set_new(o, key, json_integer(n)) == 0;
 }
 
-/* Names of keel.json begin with a letter: FRR allows digits. */
-static const char *
-name_of(struct import *im, const char *name, char buf[64])
+const char *
+import_name(struct import *im, const char *name, char buf[64])
 {
-	bool letter = (*name >= 'a' && *name <= 'z') || (*name >= 'A' && *name <= 'Z');
+	static const char *const words[] = {"all", "external", "internal", "group", "import",
+		"export", "slow-peer", "accept-all", "deny-all"};
+	bool good = isalpha((unsigned char)*name) && !text_is_address(name);
+	size_t n;
 
-	snprintf(buf, 64, "%s%s", letter ? "" : "n-", name);
-	if (!letter)
-		verdict(im, "changed: the name is \"%s\"", buf);
+	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		good = good && !is(name, words[i]);
+	snprintf(buf, 64, "%s%s", good ? "" : "n-", name);
+	for (n = 0; buf[n] != '\0'; n++) {
+		if (!isalnum((unsigned char)buf[n]) && strchr("_.-", buf[n]) == NULL)
+			buf[n] = '_';
+	}
+	if (!is(buf, name))
+		import_verdict(im, "changed: the name is \"%s\"", buf);
 	return buf;
 }
 
-/* ---- lists ---- */
-
-/* Appends the entry; entries with a `seq` are sorted by it at the end. */
-static bool
-list_entry(struct import *im, const char *section, const char *name, const char *seq, json_t *entry)
+bool
+import_list_entry(
+	struct import *im, const char *section, const char *name, const char *seq, json_t *entry)
 {
 	char buf[64];
-	json_t *list = element(im->document, section, "name", name_of(im, name, buf));
+	json_t *list = import_element(im->document, section, "name", import_name(im, name, buf));
 	json_int_t n = 0;
 
-	if (seq != NULL && number(seq, &n))
+	if (seq != NULL && import_number(seq, &n))
 		json_object_set_new(entry, "seq", json_integer(n));
-	return json_array_append_new(made(list, "entries", json_array()), entry) == 0;
+	return json_array_append_new(import_made(list, "entries", json_array()), entry) == 0;
 }
 
-/* `words`: NAME [seq N] {permit | deny} PREFIX [ge N] [le N] */
-static bool
-prefix_list(struct import *im, char **w, unsigned n)
-{
-	const char *name = w[0], *seq = NULL;
-	json_t *entry;
-
-	if (n > 3 && is(w[1], "seq"))
-		seq = w[2], w += 2, n -= 2;
-	if (n < 3 || (!is(w[1], "permit") && !is(w[1], "deny")))
-		return false;
-	if (is(w[2], "any"))
-		return verdict(im, "not carried: write 0.0.0.0/0 le 32, or ::/0 le 128");
-	entry = json_pack("{s:s, s:s}", "action", w[1], "prefix", w[2]);
-	for (unsigned i = 3; i + 1 < n; i += 2) {
-		if (!is(w[i], "ge") && !is(w[i], "le"))
-			return json_decref(entry), false;
-		set_number(im, entry, w[i], w[i + 1]);
-	}
-	return list_entry(im, "prefix_lists", name, seq, entry);
-}
-
-/* `words`: NAME [seq N] {permit | deny} VALUE */
-static bool
-value_list(struct import *im, const char *section, const char *key, char **w, unsigned n)
-{
-	const char *name = w[0], *seq = NULL;
-
-	if (n > 3 && is(w[1], "seq"))
-		seq = w[2], w += 2, n -= 2;
-	if (n < 3 || (!is(w[1], "permit") && !is(w[1], "deny")))
-		return false;
-	if (n > 3)
-		return verdict(im, "not carried: an entry takes one value; all of several values "
-				   "are several conditions");
-	return list_entry(
-		im, section, name, seq, json_pack("{s:s, s:s}", "action", w[1], key, w[2]));
-}
-
-/* ---- route-maps ---- */
-
-static bool
-route_map(struct import *im, char **w, unsigned n)
-{
-	json_int_t seq;
-	json_t *policy;
-	char buf[64];
-
-	if (n < 3 || (!is(w[1], "permit") && !is(w[1], "deny")) || !number(w[2], &seq))
-		return false;
-	policy = element(im->document, "route_policies", "name", name_of(im, w[0], buf));
-	im->node = json_pack("{s:I, s:s}", "seq", seq, "action", w[1]);
-	return json_array_append_new(made(policy, "nodes", json_array()), im->node) == 0;
-}
-
-static bool
-match_line(struct import *im, char **w, unsigned n)
-{
-	static const struct {
-		const char *words[3], *key;
-	} lists[] = {{{"ip", "address", "prefix-list"}, "prefix_list"},
-		{{"ipv6", "address", "prefix-list"}, "prefix_list"},
-		{{"ip", "next-hop", "prefix-list"}, "next_hop_prefix_list"},
-		{{"as-path"}, "as_path_list"}, {{"community"}, "community_list"},
-		{{"large-community"}, "large_community_list"}};
-	json_t *match = made(im->node, "match", json_object());
-	char buf[64];
-
-	for (unsigned i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
-		unsigned len = 0;
-
-		while (len < 3 && lists[i].words[len] != NULL && len < n &&
-			is(lists[i].words[len], w[len]))
-			len++;
-		if (len == 0 || (len < 3 && lists[i].words[len] != NULL) || len + 1 != n)
-			continue;
-		if (json_object_get(match, lists[i].key) != NULL)
-			return verdict(im, "not carried: a node matches one list of a kind");
-		return json_object_set_new(
-			       match, lists[i].key, json_string(name_of(im, w[len], buf))) == 0;
-	}
-	if (n == 2 && is(w[0], "metric"))
-		return set_number(im, match, "med", w[1]);
-	if (n == 2 && is(w[0], "local-preference"))
-		return set_number(im, match, "local_pref", w[1]);
-	if (n == 2 && is(w[0], "tag"))
-		return set_number(im, match, "tag", w[1]);
-	if (n == 2 && is(w[0], "origin"))
-		return json_object_set_new(match, "origin", json_string(w[1])) == 0;
-	if (n == 2 && is(w[0], "peer") && text_is_address(w[1]))
-		return json_object_set_new(match, "peer", json_string(w[1])) == 0;
-	return false;
-}
-
-/* set {community | large-community}: values, and `additive` at the end. */
-static bool
-set_communities(json_t *set, const char *key, char **w, unsigned n)
-{
-	bool add = n > 1 && is(w[n - 1], "additive");
-	json_t *list = json_array();
-
-	for (unsigned i = 0; i < n - add; i++) {
-		if (!is(w[i], "none"))
-			json_array_append_new(list, json_string(w[i]));
-	}
-	return json_object_set_new(made(set, key, json_object()), add ? "add" : "replace", list) ==
-	       0;
-}
-
-static bool
-set_line_of(struct import *im, char **w, unsigned n)
-{
-	json_t *set = made(im->node, "set", json_object());
-	json_int_t asn;
-
-	if (n == 2 && is(w[0], "local-preference"))
-		return set_number(im, set, "local_pref", w[1]);
-	if (n == 2 && is(w[0], "metric"))
-		return set_number(im, set, "med", w[1]);
-	if (n == 2 && is(w[0], "tag"))
-		return set_number(im, set, "tag", w[1]);
-	if (n == 2 && is(w[0], "origin"))
-		return json_object_set_new(set, "origin", json_string(w[1])) == 0;
-	if (n >= 2 && is(w[0], "community"))
-		return set_communities(set, "communities", w + 1, n - 1);
-	if (n >= 2 && is(w[0], "large-community"))
-		return set_communities(set, "large_communities", w + 1, n - 1);
-	if (n == 3 && is(w[0], "ip") && is(w[1], "next-hop") && text_is_address(w[2]))
-		return json_object_set_new(set, "next_hop", json_string(w[2])) == 0;
-	if (n == 4 && is(w[0], "ipv6") && is(w[1], "next-hop") && is(w[2], "global"))
-		return json_object_set_new(set, "next_hop", json_string(w[3])) == 0;
-	if (n >= 3 && is(w[0], "as-path") && is(w[1], "prepend") && number(w[2], &asn)) {
-		for (unsigned i = 3; i < n; i++) {
-			if (!is(w[i], w[2]))
-				return verdict(im, "not carried: only one AS number is prepended");
-		}
-		return json_object_set_new(set, "as_path_prepend",
-			       json_pack("{s:I, s:i}", "asn", asn, "count", (int)n - 2)) == 0;
-	}
-	return false;
-}
-
-/* ---- router bgp ---- */
-
-/* A neighbor or a peer group; NULL: unknown. */
-static json_t *
-neighbor(const struct import *im, const char *name)
-{
-	return text_is_address(name) ? named(json_object_get(im->bgp, "peers"), "address", name)
-				     : named(json_object_get(im->bgp, "groups"), "name", name);
-}
-
-static bool
-remote_as(struct import *im, const char *name, const char *asn)
-{
-	json_t *o = text_is_address(name) ? element(im->bgp, "peers", "address", name)
-					  : element(im->bgp, "groups", "name", name);
-
-	/* bgpd checks the first AS number only with `enforce-first-as` */
-	json_object_set_new(o, "enforce_first_as", json_false());
-	if (is(asn, "internal"))
-		return json_object_set(o, "asn",
-			       json_object_get(json_object_get(im->document, "router"), "asn")) ==
-		       0;
-	if (is(asn, "external"))
-		return verdict(im, "not carried: write the AS number of the peer");
-	return set_number(im, o, "asn", asn);
-}
-
-/* Lines of a family. `w`: after the name. */
-static bool
-family_line(struct import *im, json_t *o, bool no, char **w, unsigned n)
-{
-	json_t *f = made(made(o, "families", json_object()), im->family, json_object());
-	char buf[64];
-
-	if (n == 1 && is(w[0], "activate"))
-		return no ? json_object_set_new(f, "enabled", json_false()) == 0
-			  : json_object_set_new(f, "enabled", json_true()) == 0;
-	if (no)
-		return false;
-	if (n == 3 && is(w[0], "route-map") && (is(w[2], "in") || is(w[2], "out")))
-		return json_object_set_new(f, is(w[2], "in") ? "import_policy" : "export_policy",
-			       json_string(name_of(im, w[1], buf))) == 0;
-	if (n == 1 && is(w[0], "next-hop-self"))
-		return json_object_set_new(f, "next_hop_self", json_true()) == 0;
-	if (n == 2 && is(w[0], "soft-reconfiguration") && is(w[1], "inbound"))
-		return json_object_set_new(f, "keep_all_routes", json_true()) == 0;
-	if (n == 1 && is(w[0], "route-reflector-client"))
-		return json_object_set_new(o, "route_reflector_client", json_true()) == 0;
-	if (n == 1 && is(w[0], "as-override"))
-		return json_object_set_new(f, "as_override", json_true()) == 0;
-	if (n == 1 && is(w[0], "default-originate"))
-		return json_object_set_new(f, "default_originate", json_true()) == 0;
-	if (n == 1 && is(w[0], "allowas-in"))
-		return json_object_set_new(f, "allow_as_in", json_integer(3)) == 0;
-	if (n == 2 && is(w[0], "allowas-in"))
-		return set_number(im, f, "allow_as_in", w[1]);
-	if (n == 2 && is(w[0], "attribute-unchanged") && is(w[1], "next-hop"))
-		return json_object_set_new(f, "next_hop_unchanged", json_true()) == 0;
-	if (is(w[0], "send-community")) /* the default of both */
-		return n == 1 || is(w[1], "both") || is(w[1], "all");
-	if (n >= 2 && is(w[0], "maximum-prefix")) {
-		json_t *limit = made(f, "max_prefixes", json_object());
-
-		set_number(im, limit, "limit", w[1]);
-		json_object_set_new(limit, "action",
-			json_string(
-				n > 2 && is(w[n - 1], "warning-only") ? "warning" : "shutdown"));
-		return n == 2 || (n == 3 && is(w[2], "warning-only"));
-	}
-	return false;
-}
-
-static bool
-neighbor_line(struct import *im, bool no, char **w, unsigned n)
-{
-	const char *name = w[0], *what = n > 1 ? w[1] : "";
-	json_t *o, *timers;
-
-	if (n == 3 && is(what, "remote-as") && !no)
-		return remote_as(im, name, w[2]);
-	if (n == 2 && is(what, "peer-group") && !no)
-		return element(im->bgp, "groups", "name", name) != NULL;
-	if (n == 3 && is(what, "peer-group") && !no)
-		return json_object_set_new(element(im->bgp, "peers", "address", name), "group",
-			       json_string(w[2])) == 0;
-	o = neighbor(im, name);
-	if (o == NULL)
-		return verdict(im, "not carried: there is no neighbor \"%.64s\"", name);
-	if (n >= 3 && is(what, "description") && !no)
-		return json_object_set_new(o, "description", json_string(w[2])) == 0;
-	if (n == 3 && is(what, "password") && !no)
-		return json_object_set_new(o, "password", json_string(w[2])) == 0;
-	if (n == 3 && is(what, "update-source") && text_is_address(w[2]) && !no)
-		return json_object_set_new(o, "source", json_string(w[2])) == 0;
-	if (n == 3 && is(what, "update-source") && !no)
-		return verdict(im, "not carried: write the address of interface %.32s", w[2]);
-	if (n <= 3 && is(what, "ebgp-multihop") && !no)
-		return set_number(im, o, "multihop", n == 3 ? w[2] : "255");
-	if (n == 2 && is(what, "shutdown"))
-		return json_object_set_new(o, "shutdown", json_boolean(!no)) == 0;
-	if (n == 2 && is(what, "passive") && !no)
-		return json_object_set_new(o, "passive", json_true()) == 0;
-	if (n == 2 && is(what, "enforce-first-as") && !no)
-		return json_object_set_new(o, "enforce_first_as", json_true()) == 0;
-	if (n == 4 && is(what, "ttl-security") && is(w[3], "1") && !no)
-		return json_object_set_new(o, "gtsm", json_true()) == 0;
-	if (n == 3 && is(what, "local-as") && !no)
-		return set_number(im, o, "local_as", w[2]);
-	if (n == 4 && is(what, "timers") && !no) {
-		timers = made(o, "timers", json_object());
-		if (is(w[2], "connect"))
-			return set_number(im, timers, "connect_retry_s", w[3]);
-		return set_number(im, timers, "keepalive_s", w[2]) &&
-		       set_number(im, timers, "hold_s", w[3]);
-	}
-	return n > 1 && family_line(im, o, no, w + 1, n - 1);
-}
-
-static bool
-redistribute(struct import *im, char **w, unsigned n)
-{
-	char buf[64];
-	bool map = n == 3 && is(w[1], "route-map");
-
-	if ((n != 1 && !map) ||
-		(!is(w[0], "connected") && !is(w[0], "static") && !is(w[0], "kernel")))
-		return false;
-	return json_array_append_new(made(im->bgp, "redistribute", json_array()),
-		       json_pack("{s:s, s:s*}", "source", w[0], "policy",
-			       map ? name_of(im, w[2], buf) : NULL)) == 0;
-}
-
-/* `w`: after address-family */
-static bool
-address_family(struct import *im, char **w, unsigned n)
-{
-	bool unicast = n == 1 || (n == 2 && is(w[1], "unicast"));
-
-	im->family = !unicast		? NULL
-		     : is(w[0], "ipv4") ? "ipv4-unicast"
-		     : is(w[0], "ipv6") ? "ipv6-unicast"
-					: NULL;
-	return im->family != NULL;
-}
-
-static bool
-bgp_line(struct import *im, bool no, char **w, unsigned n)
-{
-	json_t *router = json_object_get(im->document, "router");
-
-	if (n >= 2 && is(w[0], "address-family"))
-		return address_family(im, w + 1, n - 1);
-	if (n == 1 && is(w[0], "exit-address-family"))
-		return im->family = "ipv4-unicast", true;
-	if (im->family == NULL)
-		return verdict(im, "not carried: the lines of this address family are left out");
-	if (n >= 2 && is(w[0], "neighbor"))
-		return neighbor_line(im, no, w + 1, n - 1);
-	if (n == 3 && is(w[0], "bgp") && is(w[1], "router-id") && !no)
-		return json_object_set_new(router, "router_id", json_string(w[2])) == 0;
-	if (n == 3 && is(w[0], "bgp") && is(w[1], "cluster-id") && !no)
-		return json_object_set_new(im->bgp, "cluster_id", json_string(w[2])) == 0;
-	if (n == 3 && is(w[0], "bgp") && is(w[1], "default") && is(w[2], "ipv4-unicast"))
-		return im->no_default_family = no, true;
-	if (n == 2 && is(w[0], "bgp") && is(w[1], "ebgp-requires-policy"))
-		return im->no_policy_needed = no, true;
-	if (n == 2 && is(w[0], "bgp") && is(w[1], "log-neighbor-changes"))
-		return true;
-	if (n == 2 && is(w[0], "network") && !no) {
-		verdict(im, "changed: announced without a route in the table");
-		return json_array_append_new(made(im->bgp, "networks", json_array()),
-			       json_pack("{s:s}", "prefix", w[1])) == 0;
-	}
-	if (n == 2 && is(w[0], "maximum-paths") && !no)
-		return set_number(im, im->bgp, "max_paths", w[1]);
-	return n > 1 && is(w[0], "redistribute") && !no && redistribute(im, w + 1, n - 1);
-}
-
-/* ---- lines ---- */
-
-static bool
-static_route(struct import *im, char **w, unsigned n)
-{
-	json_t *o;
-
-	if (n != 2 && !(n == 4 && is(w[2], "tag")))
-		return false;
-	o = json_pack("{s:s}", "prefix", w[0]);
-	if (is(w[1], "blackhole") || is(w[1], "Null0"))
-		json_object_set_new(o, "blackhole", json_true());
-	else if (text_is_address(w[1]))
-		json_object_set_new(o, "next_hop", json_string(w[1]));
-	else
-		return json_decref(o), false;
-	if (n == 4)
-		set_number(im, o, "tag", w[3]);
-	return json_array_append_new(made(im->document, "static_routes", json_array()), o) == 0;
-}
-
-/* True if the line begins a block at the top of the file. */
-static bool
-begin_block(struct import *im, char **w, unsigned n)
-{
-	im->in_bgp = false;
-	im->node = NULL;
-	im->family = "ipv4-unicast";
-	if (n == 3 && is(w[0], "router") && is(w[1], "bgp")) {
-		im->in_bgp = true;
-		return set_number(im, json_object_get(im->document, "router"), "asn", w[2]);
-	}
-	if (n >= 2 && is(w[0], "route-map"))
-		return route_map(im, w + 1, n - 1);
-	return false;
-}
-
-/* Lines without a meaning for routes. */
-static bool
-is_idle(char **w)
-{
-	static const char *const words[] = {
-		"frr", "hostname", "log", "service", "exit", "end", "password", "enable"};
-
-	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-		if (is(w[0], words[i]))
-			return true;
-	}
-	return false;
-}
-
-static bool
-top_line(struct import *im, char **w, unsigned n)
-{
-	if (n > 3 && (is(w[0], "ip") || is(w[0], "ipv6")) && is(w[1], "prefix-list"))
-		return prefix_list(im, w + 2, n - 2);
-	if (n > 3 && (is(w[0], "ip") || is(w[0], "ipv6")) && is(w[1], "route"))
-		return static_route(im, w + 2, n - 2);
-	if (n > 4 && is(w[0], "bgp") && is(w[1], "as-path") && is(w[2], "access-list"))
-		return value_list(im, "as_path_lists", "regex", w + 3, n - 3);
-	if (n > 4 && is(w[0], "bgp") && is(w[1], "community-list") && is(w[2], "standard"))
-		return value_list(im, "community_lists", "community", w + 3, n - 3);
-	if (n > 4 && is(w[0], "bgp") && is(w[1], "large-community-list") && is(w[2], "standard"))
-		return value_list(im, "large_community_lists", "large_community", w + 3, n - 3);
-	return begin_block(im, w, n) || (is_idle(w) && n < 4);
-}
-
-/*
- * The node of a route-map without one of its conditions, or without the nodes after it. A deny stays: it denies more.
- * A permit would permit what bgpd denies: sort_all() removes it.
- */
-static bool
-wider_node(struct import *im)
-{
-	if (!is(json_string_value(json_object_get(im->node, "action")), "permit"))
-		return false;
-	json_object_set_new(im->node, WIDER, json_true());
-	return verdict(im, "not carried: node %lld would permit too much, and is left out",
-		number_of(im->node, "seq"));
-}
-
-/* A line within a block, which FRR indents. */
-static bool
-block_line(struct import *im, bool no, char **w, unsigned n)
-{
-	if (im->in_bgp)
-		return bgp_line(im, no, w, n);
-	if (im->node == NULL || no)
-		return false;
-	if (n > 1 && is(w[0], "set"))
-		return set_line_of(im, w + 1, n - 1);
-	if (n > 1 && is(w[0], "description"))
-		return json_object_set_new(im->node, "description", json_string(w[1])) == 0;
-	if (n > 1 && is(w[0], "match") && match_line(im, w + 1, n - 1) && *im->verdict != 'n')
-		return true;
-	return wider_node(im);
-}
-
-static void
-import_words(struct import *im, bool indented, char **w, unsigned n)
-{
-	bool no = is(w[0], "no") && n > 1, done;
-
-	w += no;
-	n -= no;
-	done = indented ? block_line(im, no, w, n) : !no && top_line(im, w, n);
-	if (!done && *im->verdict == '\0')
-		verdict(im, "not carried: keel.json has no key of this meaning");
-}
-
-/* The last word of a description or a regular expression runs to the end of the line. */
+/* The last word of a description runs to the end of the line. */
 static unsigned
-split(char *text, char *words[WORDS])
+split(char *text, char *words[IMPORT_WORDS])
 {
 	unsigned n = 0;
 	char *save = NULL;
 
-	for (char *w = strtok_r(text, " \t\r\n", &save); w != NULL && n < WORDS;
+	for (char *w = strtok_r(text, " \t\r\n", &save); w != NULL && n < IMPORT_WORDS;
 		w = strtok_r(NULL, " \t\r\n", &save)) {
 		words[n++] = w;
-		if (is(w, "description") && n + 1 < WORDS && *save != '\0') {
+		if (is(w, "description") && n + 1 < IMPORT_WORDS && *save != '\0') {
 			save[strcspn(save, "\r\n")] = '\0';
 			words[n++] = save;
 			break;
@@ -585,7 +145,32 @@ split(char *text, char *words[WORDS])
 	return n;
 }
 
-/* ---- the whole ---- */
+void
+import_each_line(struct import *im, FILE *in, import_line *line)
+{
+	char *text = NULL, *words[IMPORT_WORDS + 4] = {NULL};
+	size_t size = 0;
+
+	while (getline(&text, &size, in) >= 0) {
+		char *copy = strdup(text);
+		unsigned n = copy != NULL ? split(copy, words) : 0;
+
+		for (unsigned i = n; i < IMPORT_WORDS + 4; i++)
+			words[i] = NULL; /* of the line before */
+		im->line++;
+		im->verdict[0] = '\0';
+		if (n > 0 && *words[0] != '!' && *words[0] != '#') {
+			if (n == IMPORT_WORDS)
+				import_verdict(im, "not carried: the line has too many words");
+			else
+				line(im, *text == ' ' || *text == '\t', words, n);
+			text[strcspn(text, "\r\n")] = '\0';
+			import_report(im, im->line, text, im->verdict);
+		}
+		free(copy);
+	}
+	free(text);
+}
 
 static int
 by_seq(const void *a, const void *b)
@@ -614,11 +199,11 @@ sort(json_t *array)
 	free(all);
 }
 
-static void
-sort_all(struct import *im)
+void
+import_sort(struct import *im)
 {
-	static const char *const lists[] = {
-		"prefix_lists", "as_path_lists", "community_lists", "large_community_lists"};
+	static const char *const lists[] = {"prefix_lists", "as_path_lists", "community_lists",
+		"large_community_lists", "ext_community_lists"};
 	json_t *o, *entry;
 	size_t i, k;
 
@@ -635,77 +220,11 @@ sort_all(struct import *im)
 		json_t *nodes = json_object_get(o, "nodes");
 
 		for (k = json_array_size(nodes); k-- > 0;) {
-			if (json_object_get(json_array_get(nodes, k), WIDER) != NULL)
+			if (json_object_get(json_array_get(nodes, k), IMPORT_WIDER) != NULL)
 				json_array_remove(nodes, k);
 		}
 		sort(nodes);
 	}
-}
-
-/* The defaults of bgpd for a peer: IPv4 unicast, and all routes where policies are not needed. */
-static void
-peer_defaults(const struct import *im, json_t *peer)
-{
-	json_t *group = named(json_object_get(im->bgp, "groups"), "name",
-		       json_string_value(json_object_get(peer, "group"))),
-	       *families = made(peer, "families", json_object()), *f;
-	const char *name;
-
-	if (!im->no_default_family)
-		made(families, "ipv4-unicast", json_object());
-	json_object_foreach(json_object_get(group, "families"), name, f)
-		made(families, name, json_object());
-	json_object_foreach(families, name, f)
-	{
-		const json_t *theirs = json_object_get(json_object_get(group, "families"), name);
-		static const char *const keys[] = {"import_policy", "export_policy"};
-
-		/* bgpd activates a family only by a line */
-		if (json_object_get(f, "enabled") == NULL &&
-			json_object_get(theirs, "enabled") == NULL &&
-			(im->no_default_family || !is(name, "ipv4-unicast")))
-			json_object_set_new(f, "enabled", json_false());
-		for (unsigned k = 0; k < 2 && im->no_policy_needed; k++) {
-			if (json_object_get(f, keys[k]) == NULL &&
-				json_object_get(theirs, keys[k]) == NULL)
-				json_object_set_new(f, keys[k], json_string("accept-all"));
-		}
-	}
-}
-
-static void
-import_file(struct import *im, FILE *in)
-{
-	char *text = NULL, *words[WORDS + 4] = {NULL};
-	unsigned line = 0;
-	size_t size = 0, at;
-	json_t *peer;
-
-	while (getline(&text, &size, in) >= 0) {
-		char *copy = strdup(text);
-		unsigned n = copy != NULL ? split(copy, words) : 0;
-
-		for (unsigned i = n; i < WORDS + 4; i++)
-			words[i] = NULL; /* of the line before */
-
-		line++;
-		im->verdict[0] = '\0';
-		if (n > 0 && *words[0] != '!' && *words[0] != '#') {
-			if (n == WORDS)
-				verdict(im, "not carried: the line has too many words");
-			else
-				import_words(im, *text == ' ' || *text == '\t', words, n);
-			im->not_carried += strncmp(im->verdict, "not", 3) == 0;
-			text[strcspn(text, "\r\n")] = '\0';
-			fprintf(stderr, "%u: %s: %s\n", line,
-				strstr(text, "password") != NULL ? "password" : text_safe(text),
-				*im->verdict != '\0' ? text_safe(im->verdict) : "done");
-		}
-		free(copy);
-	}
-	free(text);
-	sort_all(im);
-	json_array_foreach(json_object_get(im->bgp, "peers"), at, peer) peer_defaults(im, peer);
 }
 
 void
@@ -713,6 +232,7 @@ import_command(struct ctl *ctl, const struct command *c)
 {
 	struct import im = {.ctl = ctl, .family = "ipv4-unicast"};
 	FILE *in = fopen(c->file, "re");
+	const json_t *router;
 
 	if (in == NULL) {
 		ctl_fail(ctl, EXIT_REFUSED, "%s: %s", text_safe(c->file), strerror(errno));
@@ -720,8 +240,21 @@ import_command(struct ctl *ctl, const struct command *c)
 	}
 	im.document = json_pack("{s:{}, s:{}}", "router", "bgp");
 	im.bgp = json_object_get(im.document, "bgp");
-	import_file(&im, in);
+	if (is(c->dialect, "bird"))
+		import_bird(&im, in);
+	else if (is(c->dialect, "vrp"))
+		import_vrp(&im, in);
+	else
+		import_frr(&im, in);
 	fclose(in);
+	import_sort(&im);
+	router = json_object_get(im.document, "router");
+	if (json_object_get(router, "router_id") == NULL)
+		import_report(&im, im.line + 1, "router_id",
+			"not carried: the file has no router id; add router.router_id");
+	if (json_object_get(router, "asn") == NULL)
+		import_report(&im, im.line + 1, "asn",
+			"not carried: the file has no local AS number; add router.asn");
 	ctl_print_json(im.document, true);
 	if (im.not_carried > 0)
 		ctl_fail(ctl, EXIT_REFUSED, "%u line%s not carried", im.not_carried,

@@ -788,6 +788,9 @@ static const struct meaning meanings[] = {
 	MEANS("startup", source, NULL),
 	MEANS("mine", keep, NULL),
 	MEANS("theirs", keep, NULL),
+	MEANS("bird", dialect, NULL),
+	MEANS("frr", dialect, NULL),
+	MEANS("vrp", dialect, NULL),
 };
 
 static const struct {

@@ -117,7 +117,8 @@ struct command {
 	const char *source; /* show configuration */
 	const char *keep; /* resolve */
 	const char *text; /* comment of a commit */
-	const char *file; /* trace */
+	const char *file; /* trace, import */
+	const char *dialect; /* import */
 	const char *watched; /* watch: a command */
 	const char *setting; /* the last keyword of a setting of a peer; import-route: the source */
 	const char *value; /* of a setting; set: JSON */

@@ -1,12 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""keelctl import frr: bgpd accepts the file (where FRR is installed), keeld --check accepts the result, each key has the value that the line
-says, and each line that is not carried is named.
+"""keelctl import {bird | frr | vrp}: the other daemon accepts the file (where it is installed), keeld --check accepts the result, each key has
+the value that the line says, and each line that is not carried is named.
 
 usage: test_keelctl_import.py KEELCTL KEELD
 """
+import ipaddress
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -81,23 +83,36 @@ def node(seq, action, **more):
     return dict({"seq": seq, "action": action}, **more)
 
 
-class Frr(unittest.TestCase):
+class Case(unittest.TestCase):
     def setUp(self):
         self.dir = tempfile.TemporaryDirectory(prefix="keel-import-")
         self.addCleanup(self.dir.cleanup)
 
-    def imported(self, text):
-        path = os.path.join(self.dir.name, "frr.conf")
+    def imported(self, text, accepted=True):
+        """Exit status, document, standard error; keeld accepts the document."""
+        path = os.path.join(self.dir.name, "other.conf")
         with open(path, "w") as f:
             f.write(text)
-        p = subprocess.run([KEELCTL, "import", "frr", path], capture_output=True, text=True, timeout=60)
+        p = subprocess.run([KEELCTL, "import", self.DIALECT, path], capture_output=True, text=True, timeout=60)
+        if accepted:
+            with open(path + ".json", "w") as f:
+                f.write(p.stdout)
+            check = subprocess.run([KEELD, "--no-dataplane", "--check", "-c", path + ".json"], capture_output=True, text=True, timeout=60)
+            self.assertEqual((check.returncode, check.stderr), (0, ""), text)
         return p.returncode, json.loads(p.stdout), p.stderr
+
+
+class Frr(Case):
+    DIALECT = "frr"
+
+    def imported(self, text, accepted=False):
+        return super().imported(text, accepted)
 
     def test_an_edge_with_two_upstreams(self):
         status, d, err = self.imported(EDGE)
         self.assertEqual((status, [line for line in err.splitlines() if "not carried" in line]), (0, []))
         self.assertEqual([line for line in err.splitlines() if "changed" in line],
-                         ["25:   network 198.51.100.0/24: changed: announced without a route in the table"])
+                         ["25:   network 198.51.100.0/24: changed: announced without MED 0, and without a route in the table"])
         self.assertNotIn("secret", err)
         path = os.path.join(self.dir.name, "keel.json")
         with open(path, "w") as f:
@@ -180,6 +195,315 @@ class Frr(unittest.TestCase):
         self.assertEqual(d["bgp"]["peers"][0]["families"], {"ipv4-unicast": {"import_policy": "accept-all", "export_policy": "accept-all"}})
         status, d, _ = self.imported(text.replace(" no bgp ebgp-requires-policy\n", " no bgp default ipv4-unicast\n"))
         self.assertEqual(d["bgp"]["peers"][0]["families"], {})
+
+
+# ---- BIRD ----
+
+SERVER = """log syslog all;
+router id 192.0.2.1;
+define MYAS = 64512;
+define BOGONS = [ 10.0.0.0/8+, 192.168.0.0/16{16,32}, 172.16.0.0/14- ];
+define BOGON_ASNS = [ 0, 23456, 64496..64511, 65000 ];
+roa4 table r4;
+protocol device { scan time 10; }
+protocol static mine {
+  ipv4;
+  route 198.51.100.0/24 blackhole; # ours
+  route 203.0.113.0/24 via 192.0.2.254;
+}
+/* validated
+   by one cache */
+protocol rpki cache1 { roa4 { table r4; }; remote 127.0.0.1 port 3323; }
+function is_bogon() {
+  if net ~ BOGONS then return true;
+  return bgp_path ~ BOGON_ASNS || net.len > 24;
+}
+function mark(int place) {
+  bgp_large_community.add((MYAS, 1, place));
+}
+filter from_up {
+  if is_bogon() then reject;
+  if roa_check(r4, net, bgp_path.last) = ROA_INVALID then reject;
+  if bgp_path.first != 64513 then reject;
+  if bgp_path.len > 64 then reject;
+  if (64513, 666) ~ bgp_community then { bgp_local_pref = 50; mark(6); accept; }
+  bgp_local_pref = 120;
+  bgp_community.add((64512, 7));
+  mark(5);
+  accept;
+}
+filter to_up {
+  if source = RTS_STATIC then { bgp_path.prepend(MYAS); bgp_path.prepend(MYAS); accept; }
+  if net ~ [ 198.51.100.0/24, 203.0.113.0/24+ ] then accept; else reject;
+}
+template bgp up {
+  local as MYAS;
+  hold time 30;
+  ipv4 { import filter from_up; export filter to_up; import limit 1000 action block; };
+}
+protocol bgp u1 from up { neighbor 192.0.2.2 as 64513; password "secret"; multihop 2; }
+protocol bgp i1 { local 192.0.2.1 as MYAS; neighbor 192.0.2.9 as MYAS; rr client;
+  ipv4 { import all; export where source ~ [ RTS_BGP, RTS_STATIC ]; }; ipv6; }
+"""
+
+
+def policy(d, name):
+    return next(p["nodes"] for p in d["route_policies"] if p["name"] == name)
+
+
+def entries(d, section, name):
+    return next(e["entries"] for e in d[section] if e["name"] == name)
+
+
+class Bird(Case):
+    DIALECT = "bird"
+
+    def test_bird_accepts_the_same_file(self):
+        if not shutil.which("bird"):
+            self.skipTest("BIRD is not installed")
+        path = os.path.join(self.dir.name, "bird.conf")
+        with open(path, "w") as f:
+            f.write(SERVER)
+        p = subprocess.run(["bird", "-p", "-c", path], capture_output=True, text=True, timeout=60)
+        self.assertEqual((p.returncode, p.stderr), (0, ""))
+
+    def test_protocols_filters_and_templates(self):
+        status, d, err = self.imported(SERVER)
+        self.assertEqual((status, [line for line in err.splitlines() if not line.endswith(": done")]), (0, []))
+        self.assertNotIn("secret", err)
+        self.assertEqual(d["router"], {"asn": 64512, "router_id": "192.0.2.1"})
+        self.assertEqual(d["rpki"], {"caches": [{"address": "127.0.0.1", "port": 3323}]})
+        self.assertEqual(d["static_routes"], [{"prefix": "198.51.100.0/24", "blackhole": True}, {"prefix": "203.0.113.0/24", "next_hop": "192.0.2.254"}])
+        self.assertEqual(d["bgp"]["redistribute"], [{"source": "static", "policy": "bird-origin"}])
+        self.assertEqual(policy(d, "bird-origin"), [node(10, "permit", set={"origin": "igp"})])
+        self.assertEqual(entries(d, "prefix_lists", "BOGONS"), [
+            dict(e, action="permit") for e in [{"prefix": "10.0.0.0/8", "ge": 8, "le": 32}, {"prefix": "192.168.0.0/16", "ge": 16, "le": 32}] +
+            [{"prefix": str(ipaddress.ip_network("172.16.0.0/%d" % n, strict=False))} for n in range(15)]])
+        self.assertEqual([e["regex"] for e in entries(d, "as_path_lists", "BOGON_ASNS-any")],
+                         ["_0_", "_23456_", "_6449[6-9]_", "_6450[0-9]_", "_6451[0-1]_", "_65000_"])
+        self.assertEqual(policy(d, "to_up"), [
+            node(10, "permit", match={"source": "static"}, set={"as_path_prepend": {"asn": 64512, "count": 2}}),
+            node(20, "permit", match={"prefix_list": "to_up-1"})])
+        nodes = policy(d, "from_up")
+        self.assertIn({"family": "ipv4-unicast", "validation": "invalid"}, [n.get("match") for n in nodes if n["action"] == "deny"])
+        self.assertIn({"local_pref": 50, "large_communities": {"add": ["64512:1:6"]}}, [n.get("set") for n in nodes])
+        self.assertEqual(nodes[-1].get("set"), {"local_pref": 120, "communities": {"add": ["64512:7"]}, "large_communities": {"add": ["64512:1:5"]}})
+        self.assertEqual(d["bgp"]["groups"], [{
+            "name": "up", "timers": {"hold_s": 30}, "families": {"ipv4-unicast": {
+                "import_policy": "from_up", "export_policy": "to_up", "max_prefixes": {"limit": 1000, "action": "discard"}}}}])
+        self.assertEqual(d["bgp"]["peers"], [
+            {"address": "192.0.2.2", "asn": 64513, "group": "up", "description": "u1", "password": "secret", "multihop": 2, "enforce_first_as": False},
+            {"address": "192.0.2.9", "asn": 64512, "description": "i1", "source": "192.0.2.1", "route_reflector_client": True, "families": {
+                "ipv4-unicast": {"import_policy": "accept-all", "export_policy": "i1-ipv4-out"},
+                "ipv6-unicast": {"import_policy": "accept-all", "export_policy": "deny-all"}}}])
+        self.assertEqual(policy(d, "i1-ipv4-out"), [node(10, "permit", match={"source": ["external", "internal", "static"]})])
+
+    def test_a_statement_that_is_not_carried_rejects(self):
+        """The filter rejects where the statement stands; the other statements stay."""
+        for line in ("if bgp_community ~ [(64512, *)] then accept;", "if bgp_med > 5 then accept;", "preference = 200;", "unset(bgp_med);",
+                     "if bgp_local_pref = 50 && defined(bgp_med) then accept;", "if ifname = \"eth0\" then accept;", "gw = 192.0.2.1;",
+                     "if bgp_path ~ [= 64512..64513 * =] then accept;", "bgp_path.delete(64512);", "if bgp_ext_community ~ [(64512, 1)] then accept;",
+                     "bgp_local_pref = bgp_local_pref + 10;", "if net.len > 20 then bgp_community.add((64512, 2)); if (64512, 2) ~ bgp_community then accept;", "case bgp_med { 1: accept; else: reject; }", "return true;", "nonsense 1 2 { };"):
+            status, d, err = self.imported(SERVER.replace("  bgp_local_pref = 120;", "  " + line))
+            self.assertEqual(status, 1, line)
+            self.assertEqual(err.count("; the policy rejects here"), 1, (line, err))
+            self.assertEqual(policy(d, "from_up")[-1], node(policy(d, "from_up")[-1]["seq"], "deny"), line)
+            _, want, _ = self.imported(SERVER)
+            self.assertEqual(policy(d, "to_up"), policy(want, "to_up"))
+
+    def test_control_flow(self):
+        """if, else, case, functions and conditions, against an evaluation of the nodes."""
+        text = """router id 192.0.2.1;
+function both(int a; int b) { if bgp_path ~ [= * a * =] then return false; return bgp_path.len = b || bgp_path.len = 5; }
+filter f {
+  if !(bgp_path.len > 3) && (bgp_origin = ORIGIN_IGP || bgp_origin = ORIGIN_EGP) then {
+    if bgp_origin = ORIGIN_EGP then bgp_community.add((1, 1)); else bgp_community.add((1, 2));
+  } else {
+    if bgp_path.len = 7 then reject;
+    bgp_community.add((1, 3));
+  }
+  case bgp_path.len { 1: bgp_med = 1; 2..3: bgp_med = 2; 4, 5: { bgp_med = 3; } else: bgp_med = 4; }
+  if both(64999, 4) then { bgp_local_pref = 9; accept; }
+  bgp_local_pref = 8;
+  if bgp_path.len < 2 then accept;
+  if bgp_path.len = 6 then reject; else accept;
+}
+protocol bgp a { local as 64512; neighbor 192.0.2.2 as 64513; ipv4 { import filter f; export none; }; }
+"""
+        status, d, err = self.imported(text)
+        self.assertEqual(status, 0, err)
+        nodes = policy(d, "f")
+        for length in range(9):
+            for origin in ("igp", "egp", "incomplete"):
+                short = length <= 3 and origin != "incomplete"
+                want = None
+                if short or length not in (7,):
+                    want = {"communities": ["1:1"] if short and origin == "egp" else ["1:2"] if short else ["1:3"],
+                            "med": 1 if length == 1 else 2 if length in (2, 3) else 3 if length in (4, 5) else 4, "local_pref": 9 if length in (4, 5) else 8}
+                    if length == 6:
+                        want = None
+                self.assertEqual(self.walk(nodes, length, origin), want, (length, origin, nodes))
+
+    @staticmethod
+    def walk(nodes, length, origin):
+        """The result of a policy for a path without the AS number of the lists."""
+        out, at, permitted = {}, 0, False
+        while at < len(nodes):
+            n = nodes[at]
+            m = n.get("match", {})
+            holds = origin in ([m["origin"]] if isinstance(m.get("origin"), str) else m.get("origin", [origin])) and "as_path_list" not in m
+            for r in [m["as_path_length"]] if isinstance(m.get("as_path_length"), dict) else m.get("as_path_length", [None]):
+                if r is None or r["ge"] <= length <= r["le"]:
+                    break
+            else:
+                holds = False
+            if not holds:
+                at += 1
+                continue
+            if n["action"] == "deny":
+                return None
+            for key, value in n.get("set", {}).items():
+                if key == "communities":
+                    out.setdefault(key, []).extend(value["add"])
+                else:
+                    out[key] = value
+            permitted = True
+            if "goto" not in n:
+                return out
+            at = next(i for i, other in enumerate(nodes) if other["seq"] == n["goto"])
+        return out if permitted else None
+
+    def test_what_is_not_carried_is_named(self):
+        for text, line in (("protocol ospf { area 0 { interface \"eth0\"; }; }", "protocol ospf"), ("include \"x.conf\";", "include"),
+                           ("protocol bgp z { local as 64999; neighbor 192.0.2.30 as 64513; ipv4; }", "protocol bgp z"),
+                           ("protocol bgp z { local as MYAS; neighbor 192.0.2.30 as 64513; ipv4 { add paths on; }; }", "protocol bgp z"),
+                           ("protocol bgp z { local as MYAS; neighbor 192.0.2.30 as 64513; vpn4 mpls { import all; }; }", "protocol bgp z"),
+                           ("protocol static s { ipv4; route 10.9.0.0/24 via \"eth0\"; }", "protocol static s"),
+                           ("protocol kernel { learn; ipv4 { export all; }; }", "protocol kernel"), ("} }", "} }"), ("ipv4 table t;", "ipv4 table")):
+            status, d, err = self.imported(SERVER + text + "\n")
+            if text != "} }":
+                self.assertEqual((status, err.count(": not carried: ")), (1, 1), (text, err))
+                self.assertTrue(any(": not carried: " in n and line in n for n in err.splitlines()), (text, err))
+        status, d, err = self.imported(SERVER + "protocol bgp z { local as MYAS; neighbor 192.0.2.30 as 64513; ipv4 { import filter nothing; export filter none_such; }; }")
+        self.assertEqual(d["bgp"]["peers"][-1]["families"]["ipv4-unicast"], {"import_policy": "deny-all", "export_policy": "deny-all"})
+
+
+# ---- VRP ----
+
+VRP = """#
+sysname edge
+#
+router id 192.0.2.1
+#
+bgp 64512
+ private-4-byte-as enable
+ undo default ipv4-unicast
+ group transit external
+ peer transit password simple secret
+ peer transit timer keepalive 10 hold 30
+ peer 192.0.2.2 as-number 64513
+ peer 192.0.2.2 group transit
+ peer 192.0.2.2 description the first of two
+ peer 192.0.2.3 as-number 64514
+ peer 192.0.2.3 group transit
+ peer 192.0.2.3 ebgp-max-hop 4
+ group inside internal
+ peer 192.0.2.9 as-number 64512
+ peer 192.0.2.9 group inside
+ #
+ ipv4-family unicast
+  undo synchronization
+  network 198.51.100.0 255.255.255.0
+  import-route static route-policy out
+  peer transit enable
+  peer transit route-policy in import
+  peer transit route-policy out export
+  peer transit keep-all-routes
+  peer transit route-limit 1000 90 alert-only
+  peer 192.0.2.2 enable
+  peer 192.0.2.2 group transit
+  peer 192.0.2.3 enable
+  peer inside enable
+  peer inside next-hop-local
+  peer inside reflect-client
+  peer inside advertise-community
+  peer 192.0.2.9 enable
+ #
+ ipv6-family unicast
+  peer 192.0.2.3 enable
+  network 2001:DB8:: 32
+#
+route-policy in deny node 5
+ if-match ip-prefix bogons
+#
+route-policy in permit node 10
+ if-match as-path-filter short 7
+ if-match community-filter cust
+ apply local-preference 120
+ apply community 64512:7 no-export additive
+#
+route-policy out permit node 10
+ if-match ip-prefix ours
+ apply as-path 64512 64512 additive
+ apply cost 5
+#
+ip ip-prefix ours index 20 permit 198.51.100.0 24
+ip ip-prefix ours index 10 deny 198.51.100.128 25
+ip ip-prefix bogons index 5 permit 10.0.0.0 8 greater-equal 8 less-equal 32
+ip as-path-filter short permit ^64513_
+ip as-path-filter 7 index 10 permit ^64514_
+ip community-filter basic cust permit 64512:100
+#
+ip route-static 203.0.113.0 255.255.255.0 NULL0 tag 5 description black hole
+ip route-static 10.0.0.0 8 192.0.2.254
+#
+return
+"""
+
+
+class Vrp(Case):
+    DIALECT = "vrp"
+
+    def test_an_edge(self):
+        status, d, err = self.imported(VRP)
+        self.assertEqual((status, [line for line in err.splitlines() if "not carried" in line]), (0, []), err)
+        self.assertNotIn("secret", err)
+        self.assertEqual(d["router"], {"asn": 64512, "router_id": "192.0.2.1"})
+        self.assertEqual([e["prefix"] for e in entries(d, "prefix_lists", "ours")], ["198.51.100.128/25", "198.51.100.0/24"])
+        self.assertEqual(d["route_policies"], [
+            {"name": "in", "nodes": [
+                node(5, "deny", match={"prefix_list": "bogons"}),
+                node(10, "permit", match={"as_path_list": ["short", "n-7"], "community_list": "cust"},
+                     set={"local_pref": 120, "communities": {"add": ["64512:7", "no-export"]}})]},
+            {"name": "out", "nodes": [node(10, "permit", match={"prefix_list": "ours"}, set={"as_path_prepend": {"asn": 64512, "count": 2}, "med": 5})]}])
+        self.assertEqual(d["static_routes"], [{"prefix": "203.0.113.0/24", "blackhole": True, "tag": 5, "description": "black hole"},
+                                              {"prefix": "10.0.0.0/8", "next_hop": "192.0.2.254"}])
+        self.assertEqual(d["bgp"]["redistribute"], [{"source": "static", "policy": "out"}])
+        self.assertEqual([n["prefix"] for n in d["bgp"]["networks"]], ["198.51.100.0/24", "2001:db8::/32"])
+        self.assertEqual(d["bgp"]["groups"], [
+            {"name": "transit", "password": "secret", "timers": {"keepalive_s": 10, "hold_s": 30}, "families": {"ipv4-unicast": {
+                "enabled": True, "import_policy": "in", "export_policy": "out", "keep_all_routes": True,
+                "max_prefixes": {"limit": 1000, "threshold_percent": 90, "action": "warning"}}}},
+            {"name": "inside", "asn": 64512, "route_reflector_client": True, "families": {"ipv4-unicast": {
+                "enabled": True, "next_hop_self": True, "send_communities": True}}}])
+        all_pass = {"import_policy": "accept-all", "export_policy": "accept-all"}
+        self.assertEqual(d["bgp"]["peers"], [
+            {"address": "192.0.2.2", "asn": 64513, "group": "transit", "description": "the first of two",
+             "families": {"ipv4-unicast": {"enabled": True, "send_communities": False}}},
+            {"address": "192.0.2.3", "asn": 64514, "group": "transit", "multihop": 4, "families": {
+                "ipv4-unicast": {"enabled": True, "send_communities": False}, "ipv6-unicast": dict(all_pass, enabled=True, send_communities=False)}},
+            {"address": "192.0.2.9", "asn": 64512, "group": "inside", "families": {"ipv4-unicast": dict(all_pass, enabled=True)}}])
+
+    def test_what_is_not_carried_is_named(self):
+        for old, new in (("  peer inside enable\n", "  peer inside enable\n  peer inside preferred-value 5\n"), (" apply cost 5\n", " apply cost + 5\n"),
+                         (" if-match ip-prefix ours\n", " if-match acl 2000\n"), ("sysname edge\n", "interface LoopBack0\n"),
+                         ("ip route-static 10.0.0.0 8 192.0.2.254", "ip route-static 10.0.0.0 8 GigabitEthernet0/0/1 192.0.2.254"),
+                         ("permit 64512:100", "permit 64512:100 64512:101"), (" password simple secret", " password cipher %^%#abc"),
+                         ("  undo synchronization\n", "  aggregate 198.51.0.0 16\n"), ("  network 198.51.100.0 255.255.255.0", "  network 198.51.100.0 255.0.255.0")):
+            status, d, err = self.imported(VRP.replace(old, new), accepted=False)
+            self.assertEqual((status, err.count(": not carried: ")), (1, 1), (new, err))
+        _, d, _ = self.imported(VRP.replace(" if-match ip-prefix ours\n", " if-match acl 2000\n"), accepted=False)
+        self.assertEqual(policy(d, "out"), [])
 
 
 if __name__ == "__main__":

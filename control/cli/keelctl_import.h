@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the dialects of `keelctl import` share: the document under construction, the verdict of each
+ * line, helpers for lists. One source file a dialect. One thread; no daemon.
+ */
+#pragma once
+
+#include "control/cli/keelctl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define IMPORT_WIDER "wider" /* key of a node that import_sort() removes */
+#define IMPORT_WORDS 64
+
+struct import {
+	struct ctl *ctl;
+	json_t *document, *bgp;
+	unsigned not_carried;
+	unsigned line; /* the number of the present line */
+	char verdict[256]; /* of the present line; "" while it is done */
+
+	/* of the dialects that are read line by line */
+	json_t *node; /* the entry of a route-map, or NULL */
+	/* of an address-family block; ipv4-unicast outside; NULL: a family that is not carried */
+	const char *family;
+	bool in_bgp;
+	bool no_default_family, no_policy_needed, no_import_check;
+};
+
+static inline bool
+is(const char *a, const char *b)
+{
+	return a != NULL && b != NULL && strcmp(a, b) == 0;
+}
+
+/* Sets the verdict of the present line; always true. */
+bool import_verdict(struct import *im, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Prints the verdict (NULL, "": done) of a line, and counts lines that are not carried. */
+void import_report(struct import *im, unsigned line, const char *text, const char *verdict);
+
+/* The member of `o`; `fresh`, which is taken, where there is none. */
+json_t *import_made(json_t *o, const char *key, json_t *fresh);
+/* The element of an array with this value of `key`, or NULL. */
+json_t *import_named(json_t *array, const char *key, const char *name);
+/* The same of an array of the document; created if missing. */
+json_t *import_element(json_t *home, const char *section, const char *key, const char *name);
+/* A number; false: not a number. */
+bool import_number(const char *text, json_int_t *out);
+/* Sets a number; a word that is not a number is not carried. */
+bool import_set_number(struct import *im, json_t *o, const char *key, const char *text);
+/*
+ * A name of keel.json begins with a letter, has letters, digits, `_`, `.` and `-`, and is no word of a
+ * command. Sets the verdict if the name is changed.
+ */
+const char *import_name(struct import *im, const char *name, char buf[64]);
+/* Appends the entry; entries with a `seq` are sorted by it at the end. */
+bool import_list_entry(
+	struct import *im, const char *section, const char *name, const char *seq, json_t *entry);
+
+typedef void import_line(struct import *im, bool indented, char **words, unsigned count);
+/* Calls `line` for each line that is no comment, and reports its verdict. */
+void import_each_line(struct import *im, FILE *in, import_line *line);
+/* Sorts lists and policies, and removes nodes that would permit too much. */
+void import_sort(struct import *im);
+
+/* ---- the dialects ---- */
+
+void import_bird(struct import *im, FILE *in);
+void import_frr(struct import *im, FILE *in);
+void import_vrp(struct import *im, FILE *in);

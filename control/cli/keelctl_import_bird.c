@@ -1,0 +1,1372 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * import bird: a configuration of BIRD 2: protocols, templates, channels, static routes, tables of ROAs.
+ * Statements run over lines, so the file is split into tokens, and each line gets the strongest verdict
+ * of its tokens. Filters: keelctl_import_bird_filter.c.
+ */
+#include "control/cli/keelctl_import_bird.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#define STATIC_POLICY "bird-origin" /* static and connected routes have ORIGIN IGP in BIRD */
+
+/* ---- tokens ---- */
+
+static const struct bird_token end_token = {.kind = BIRD_END, .text = (char *)(size_t) ""};
+
+void
+bird_note(struct bird *b, unsigned line, const char *fmt, ...)
+{
+	char text[sizeof(b->line->verdict)];
+	va_list ap;
+	char *old;
+
+	if (line == 0 || line > b->line_count)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	old = b->line[line].verdict;
+	if (*old == '\0' || (*old == 'c' && *text == 'n'))
+		snprintf(old, sizeof(b->line->verdict), "%s", text);
+}
+
+const struct bird_token *
+bird_peek(const struct bird *b, unsigned ahead)
+{
+	return b->at + ahead < b->end ? &b->token[b->at + ahead] : &end_token;
+}
+
+bool
+bird_is(const struct bird *b, const char *text)
+{
+	const struct bird_token *t = bird_peek(b, 0);
+
+	return (t->kind == BIRD_SYMBOL || t->kind == BIRD_PUNCT) && is(t->text, text);
+}
+
+bool
+bird_take(struct bird *b, const char *text)
+{
+	bool is_text = bird_is(b, text);
+
+	b->at += is_text;
+	return is_text;
+}
+
+void
+bird_skip_brackets(struct bird *b)
+{
+	unsigned depth = 0;
+
+	while (bird_peek(b, 0)->kind != BIRD_END) {
+		const struct bird_token *t = bird_peek(b, 0);
+
+		b->at++;
+		if (t->kind != BIRD_PUNCT)
+			continue;
+		if (is(t->text, "(") || is(t->text, "[") || is(t->text, "[=") || is(t->text, "{"))
+			depth++;
+		else if (is(t->text, ")") || is(t->text, "]") || is(t->text, "=]") ||
+			 is(t->text, "}"))
+			depth -= depth > 0;
+		if (depth == 0)
+			return;
+	}
+}
+
+struct bird_definition *
+bird_find(struct bird *b, const char *name)
+{
+	for (struct bird_definition *d = b->definitions; d != NULL; d = d->next) {
+		if (is(d->name, name))
+			return d;
+	}
+	return NULL;
+}
+
+json_t *
+bird_keep(struct bird *b, json_t *value)
+{
+	json_array_append_new(b->pool, value);
+	return value;
+}
+
+static void
+add_token(struct bird *b, enum bird_kind kind, unsigned line, const char *text, size_t n)
+{
+	static const size_t step = 1024;
+	struct bird_token *t;
+
+	if (b->token_count % step == 0) {
+		t = realloc(b->token, (b->token_count + step) * sizeof(*t));
+		if (t == NULL)
+			abort();
+		b->token = t;
+	}
+	t = &b->token[b->token_count++];
+	*t = (struct bird_token){.kind = kind, .line = line, .text = strndup(text, n)};
+	if (t->text == NULL)
+		abort();
+	if (kind == BIRD_NUMBER) {
+		t->number = (json_int_t)strtoull(t->text, NULL, 0);
+		if (t->number < 0 || t->number > 4294967295ll)
+			t->number = 4294967295ll;
+	}
+	if (line <= b->line_count && !(kind == BIRD_PUNCT && strchr("};", *text) != NULL))
+		b->line[line].has_tokens = true;
+}
+
+/* The length of an address at the beginning of the text, or 0. */
+static size_t
+address_length(const char *s)
+{
+	char text[INET6_ADDRSTRLEN + 1];
+	unsigned char a[16];
+	size_t n = strspn(s, "0123456789abcdefABCDEF:.");
+
+	if (memchr(s, ':', n) != NULL && n < sizeof(text)) {
+		memcpy(text, s, n);
+		text[n] = '\0';
+		if (inet_pton(AF_INET6, text, a) == 1)
+			return n;
+	}
+	n = strspn(s, "0123456789.");
+	if (n < 7 || n >= sizeof(text))
+		return 0;
+	memcpy(text, s, n);
+	text[n] = '\0';
+	return inet_pton(AF_INET, text, a) == 1 ? n : 0;
+}
+
+/* Adds the token at the beginning of the text; returns its length. */
+static size_t
+token_at(struct bird *b, const char *s, unsigned line)
+{
+	static const char *const puncts[] = {
+		"[=", "=]", "..", "&&", "||", "!=", "!~", "<=", ">=", "->"};
+	size_t n = address_length(s);
+
+	if (n > 0) {
+		add_token(b, BIRD_ADDRESS, line, s, n);
+		return n;
+	}
+	if (isdigit((unsigned char)*s)) {
+		n = s[0] == '0' && (s[1] | 32) == 'x' ? 2 + strspn(s + 2, "0123456789abcdefABCDEF")
+						      : strspn(s, "0123456789");
+		add_token(b, BIRD_NUMBER, line, s, n);
+		return n;
+	}
+	if (isalpha((unsigned char)*s) || *s == '_') {
+		for (n = 1; isalnum((unsigned char)s[n]) || s[n] == '_'; n++)
+			;
+		add_token(b, BIRD_SYMBOL, line, s, n);
+		return n;
+	}
+	if (*s == '"' || *s == '\'') {
+		n = strcspn(s + 1, *s == '"' ? "\"\n" : "'\n");
+		add_token(b, *s == '"' ? BIRD_TEXT : BIRD_SYMBOL, line, s + 1, n);
+		return n + 1 + (s[n + 1] == *s);
+	}
+	for (unsigned i = 0; i < sizeof(puncts) / sizeof(puncts[0]); i++) {
+		/* [=[ is no mask; =] ends one */
+		if (strncmp(s, puncts[i], 2) == 0) {
+			add_token(b, BIRD_PUNCT, line, s, 2);
+			return 2;
+		}
+	}
+	add_token(b, BIRD_PUNCT, line, s, 1);
+	return 1;
+}
+
+static void
+tokens(struct bird *b)
+{
+	bool comment = false;
+
+	for (unsigned line = 1; line <= b->line_count; line++) {
+		for (const char *s = b->line[line].text; *s != '\0';) {
+			if (comment) {
+				comment = strncmp(s, "*/", 2) != 0;
+				s += comment ? 1 : 2;
+			} else if (strncmp(s, "/*", 2) == 0) {
+				comment = true;
+				s += 2;
+			} else if (*s == '#') {
+				break;
+			} else if (isspace((unsigned char)*s)) {
+				s++;
+			} else {
+				s += token_at(b, s, line);
+			}
+		}
+	}
+	b->end = b->token_count;
+}
+
+static void
+read_lines(struct bird *b, FILE *in)
+{
+	char *text = NULL;
+	size_t size = 0;
+
+	b->line = calloc(1, sizeof(*b->line));
+	while (b->line != NULL && getline(&text, &size, in) >= 0) {
+		struct bird_line *more = realloc(b->line, (b->line_count + 2ul) * sizeof(*more));
+
+		if (more == NULL)
+			abort();
+		b->line = more;
+		text[strcspn(text, "\r\n")] = '\0';
+		b->line[++b->line_count] = (struct bird_line){.text = strdup(text)};
+		if (b->line[b->line_count].text == NULL)
+			abort();
+	}
+	free(text);
+}
+
+/* ---- statements of a block ---- */
+
+/* Takes tokens up to the end of the statement: `;`, or a block. */
+static void
+skip(struct bird *b)
+{
+	while (bird_peek(b, 0)->kind != BIRD_END && !bird_is(b, "}")) {
+		if (bird_take(b, ";"))
+			return;
+		if (bird_is(b, "{")) {
+			bird_skip_brackets(b);
+			bird_take(b, ";");
+			return;
+		}
+		if (bird_is(b, "(") || bird_is(b, "[") || bird_is(b, "[="))
+			bird_skip_brackets(b);
+		else
+			b->at++;
+	}
+}
+
+/* The statement from the token `at` is not carried, or changed. Takes the statement. */
+static void
+whole(struct bird *b, unsigned at, const char *verdict)
+{
+	unsigned last;
+
+	b->at = at;
+	skip(b);
+	if (b->at == at) /* a stray bracket */
+		b->at = at + 1;
+	last = b->token[b->at - 1].line;
+	for (unsigned l = b->token[at].line; l <= last && l <= b->line_count; l++)
+		bird_note(b, l, "%s", verdict);
+}
+
+static bool
+take_words(struct bird *b, const char *words)
+{
+	unsigned at = b->at;
+
+	while (*words != '\0') {
+		char word[32];
+		size_t n = strcspn(words, " ");
+
+		snprintf(word, sizeof(word), "%.*s", (int)n, words);
+		if (!bird_take(b, word)) {
+			b->at = at;
+			return false;
+		}
+		words += n + (words[n] == ' ');
+	}
+	return true;
+}
+
+/* on, off, or nothing, which is on. */
+static bool
+take_switch(struct bird *b)
+{
+	if (bird_take(b, "off") || bird_take(b, "no"))
+		return false;
+	if (!bird_take(b, "on"))
+		bird_take(b, "yes");
+	return true;
+}
+
+/* A number, also by the name of a constant. */
+static bool
+take_number(struct bird *b, json_int_t *out)
+{
+	const struct bird_token *t = bird_peek(b, 0);
+	struct bird_definition *d;
+
+	if (t->kind == BIRD_SYMBOL && (d = bird_find(b, t->text)) != NULL &&
+		d->kind == BIRD_CONSTANT && d->value.end == d->value.at + 1) {
+		d->used = true;
+		t = &b->token[d->value.at];
+	}
+	if (t->kind != BIRD_NUMBER)
+		return false;
+	*out = t->number;
+	b->at++;
+	return true;
+}
+
+static bool
+take_address(struct bird *b, const char **out)
+{
+	const struct bird_token *t = bird_peek(b, 0);
+	struct bird_definition *d;
+
+	if (t->kind == BIRD_SYMBOL && (d = bird_find(b, t->text)) != NULL &&
+		d->kind == BIRD_CONSTANT && d->value.end == d->value.at + 1) {
+		d->used = true;
+		t = &b->token[d->value.at];
+	}
+	if (t->kind != BIRD_ADDRESS)
+		return false;
+	*out = t->text;
+	b->at++;
+	return true;
+}
+
+static bool
+take_prefix(struct bird *b, char *out, size_t size)
+{
+	const char *address;
+	json_int_t length;
+
+	if (!take_address(b, &address) || !bird_take(b, "/") || !take_number(b, &length))
+		return false;
+	snprintf(out, size, "%s/%d", address, (int)length);
+	return true;
+}
+
+/* ---- policies of a channel ---- */
+
+static const char *
+policy_name(struct bird *b, const char *name, unsigned line, char buf[64])
+{
+	b->im->verdict[0] = '\0';
+	import_name(b->im, name, buf);
+	if (b->im->verdict[0] != '\0')
+		bird_note(b, line, "%s", b->im->verdict);
+	return buf;
+}
+
+/* all | none | filter NAME | filter { } | where EXPRESSION. False: unknown. */
+static bool
+policy(struct bird *b, json_t *family, const char *key, const char *own_name)
+{
+	unsigned line = bird_peek(b, 0)->line;
+	struct bird_definition *d;
+	struct bird_range body;
+	char buf[64];
+
+	if (bird_take(b, "all"))
+		return json_object_set_new(family, key, json_string("accept-all")) == 0;
+	if (bird_take(b, "none"))
+		return json_object_set_new(family, key, json_string("deny-all")) == 0;
+	if (bird_take(b, "filter") && !bird_is(b, "{")) {
+		d = bird_find(b, bird_peek(b, 0)->text);
+		if (d == NULL || d->kind != BIRD_FILTER)
+			return false;
+		b->at++;
+		return json_object_set_new(
+			       family, key, json_string(policy_name(b, d->name, line, buf))) == 0;
+	}
+	body.at = b->at;
+	if (bird_is(b, "{")) {
+		bird_skip_brackets(b);
+	} else if (bird_take(b, "where")) {
+		body.at = b->at;
+		while (!bird_is(b, ";") && bird_peek(b, 0)->kind != BIRD_END)
+			b->at++;
+	} else {
+		return false;
+	}
+	body.end = b->at;
+	policy_name(b, own_name, line, buf);
+	bird_filter(b, buf, body,
+		!is(b->token[body.at].text, "{") || b->token[body.at].kind != BIRD_PUNCT);
+	return json_object_set_new(family, key, json_string(buf)) == 0;
+}
+
+/* After `limit`: N [action A] | off */
+static bool
+limit(struct bird *b, json_t *family, bool received)
+{
+	unsigned line = bird_peek(b, 0)->line;
+	json_t *max;
+	json_int_t n;
+
+	if (bird_take(b, "off"))
+		return true;
+	if (received && json_object_get(family, "keep_all_routes") == NULL) {
+		bird_note(b, line,
+			"not carried: max_prefixes counts refused routes only with "
+			"keep_all_routes");
+		while (!bird_is(b, ";") && bird_peek(b, 0)->kind != BIRD_END)
+			b->at++;
+		return true;
+	}
+	if (!take_number(b, &n))
+		return false;
+	max = json_pack("{s:I, s:s}", "limit", n, "action", "shutdown");
+	json_object_set_new(family, "max_prefixes", max);
+	if (!bird_take(b, "action"))
+		return true;
+	if (bird_take(b, "warn"))
+		return json_object_set_new(max, "action", json_string("warning")) == 0;
+	if (bird_take(b, "block"))
+		return json_object_set_new(max, "action", json_string("discard")) == 0;
+	if (bird_take(b, "restart")) {
+		bird_note(b, line, "changed: the session is established again after 60 s");
+		return json_object_set_new(max, "restart_s", json_integer(60)) == 0;
+	}
+	return bird_take(b, "disable");
+}
+
+static bool
+channel_statement(struct bird *b, json_t *o, json_t *family, const char *own_name)
+{
+	unsigned line = bird_peek(b, 0)->line;
+	json_int_t n;
+	char name[128];
+
+	if (take_words(b, "import limit"))
+		return limit(b, family, false);
+	if (take_words(b, "receive limit"))
+		return limit(b, family, true);
+	if (take_words(b, "export limit"))
+		return bird_take(b, "off");
+	if (take_words(b, "import keep filtered") || take_words(b, "import table"))
+		return json_object_set_new(
+			       family, "keep_all_routes", json_boolean(take_switch(b))) == 0;
+	if (take_words(b, "export table"))
+		return take_switch(b), true;
+	if (bird_take(b, "import") || bird_take(b, "export")) {
+		bool in = is(b->token[b->at - 1].text, "import");
+
+		snprintf(name, sizeof(name), "%s-%s", own_name, in ? "in" : "out");
+		return policy(b, family, in ? "import_policy" : "export_policy", name);
+	}
+	if (take_words(b, "next hop self")) {
+		bool on = take_switch(b);
+
+		if (bird_is(b, ";"))
+			json_object_set_new(o, "_self", json_boolean(on));
+		return bird_is(b, ";") &&
+		       json_object_set_new(family, "next_hop_self", json_boolean(on)) == 0;
+	}
+	if (take_words(b, "next hop keep")) {
+		bool on = take_switch(b);
+
+		return bird_is(b, ";") &&
+		       json_object_set_new(family, "next_hop_unchanged", json_boolean(on)) == 0;
+	}
+	if (bird_take(b, "table"))
+		return bird_take(b, "master4") || bird_take(b, "master6");
+	if (take_words(b, "add paths"))
+		return !take_switch(b);
+	if (take_words(b, "extended next hop")) {
+		json_object_set_new(import_made(o, "capabilities", json_object()),
+			"extended_next_hop", json_boolean(take_switch(b)));
+		return true;
+	}
+	if (take_words(b, "rpki reload"))
+		return take_switch(b);
+	if (bird_take(b, "debug")) {
+		while (!bird_is(b, ";") && bird_peek(b, 0)->kind != BIRD_END)
+			b->at++;
+		return true;
+	}
+	(void)line;
+	return bird_take(b, "preference") && take_number(b, &n) && n == 100;
+}
+
+/* After `{`: statements up to `}`. */
+static void
+channel(struct bird *b, json_t *o, json_t *family, const char *own_name)
+{
+	while (!bird_take(b, "}") && bird_peek(b, 0)->kind != BIRD_END) {
+		unsigned at = b->at;
+
+		if (bird_take(b, ";"))
+			continue;
+		/* an inline filter ends without a semicolon */
+		if (channel_statement(b, o, family, own_name) &&
+			(bird_take(b, ";") || is(b->token[b->at - 1].text, "}")))
+			continue;
+		whole(b, at, "not carried: keel.json has no key of this meaning");
+		/* an unknown policy lets no route pass */
+		if (is(b->token[at].text, "import") || is(b->token[at].text, "export"))
+			json_object_set_new(family,
+				is(b->token[at].text, "import") ? "import_policy" : "export_policy",
+				json_string("deny-all"));
+	}
+}
+
+/* ---- protocol bgp, template bgp ---- */
+
+static bool
+set_switch(struct bird *b, json_t *o, const char *key)
+{
+	return json_object_set_new(o, key, json_boolean(take_switch(b))) == 0;
+}
+
+static bool
+set_seconds(struct bird *b, json_t *o, const char *key)
+{
+	json_int_t n;
+
+	return take_number(b, &n) && json_object_set_new(import_made(o, "timers", json_object()),
+					     key, json_integer(n)) == 0;
+}
+
+static bool
+local(struct bird *b, json_t *o)
+{
+	const char *address;
+	json_int_t n;
+
+	if (take_address(b, &address))
+		json_object_set_new(o, "source", json_string(address));
+	if (bird_take(b, "port") && !(take_number(b, &n) && n == 179))
+		return false;
+	if (bird_take(b, "as"))
+		return take_number(b, &n) && json_object_set_new(o, "_local", json_integer(n)) == 0;
+	return bird_is(b, ";");
+}
+
+static bool
+neighbor(struct bird *b, json_t *o)
+{
+	const char *address;
+	json_int_t n;
+	char text[64];
+
+	if (bird_take(b, "range")) {
+		if (!take_prefix(b, text, sizeof(text)))
+			return false;
+		json_object_set_new(o, "_range", json_string(text));
+	} else if (take_address(b, &address)) {
+		if (bird_take(b, "%")) {
+			json_object_set_new(o, "_address",
+				json_sprintf("%s%%%s", address, bird_peek(b, 0)->text));
+			b->at++;
+		} else {
+			json_object_set_new(o, "_address", json_string(address));
+		}
+	}
+	while (!bird_is(b, ";")) {
+		if (bird_take(b, "port") && take_number(b, &n))
+			json_object_set_new(o, "port", json_integer(n));
+		else if (bird_take(b, "as") && take_number(b, &n))
+			json_object_set_new(o, "asn", json_integer(n));
+		else if (bird_take(b, "internal"))
+			json_object_set_new(o, "_internal", json_true());
+		else
+			return false;
+	}
+	return true;
+}
+
+static bool
+role(struct bird *b, json_t *o)
+{
+	static const char *const roles[][2] = {{"peer", "peer"}, {"provider", "provider"},
+		{"customer", "customer"}, {"rs_server", "rs-server"}, {"rs_client", "rs-client"}};
+
+	for (unsigned i = 0; i < 5; i++) {
+		if (bird_take(b, roles[i][0]))
+			return json_object_set_new(o, "role", json_string(roles[i][1])) == 0;
+	}
+	return false;
+}
+
+static bool
+set_text(struct bird *b, json_t *o, const char *key)
+{
+	const struct bird_token *t = bird_peek(b, 0);
+
+	b->at++;
+	return t->kind == BIRD_TEXT && json_object_set_new(o, key, json_string(t->text)) == 0;
+}
+
+/* Statements that are done with this value, because keeld does the same. */
+static bool
+same_as_ours(struct bird *b)
+{
+	static const struct {
+		const char *words;
+		bool value;
+	} same[] = {{"interpret communities", true}, {"path metric", true}, {"igp metric", true},
+		{"med metric", false}, {"prefer older", false}, {"bfd", false},
+		{"allow bgp_local_pref", false}, {"deterministic med", true},
+		{"capabilities", true}, {"enable as4", true}, {"confederation member", false},
+		{"long lived graceful restart", false}, {"disable after error", false}};
+	static const struct {
+		const char *words;
+		json_int_t value;
+	} numbers[] = {{"default bgp_local_pref", 100}, {"default bgp_med", 0}};
+	json_int_t n;
+
+	for (unsigned i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
+		if (take_words(b, same[i].words))
+			return take_switch(b) == same[i].value;
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		if (take_words(b, numbers[i].words))
+			return take_number(b, &n) && n == numbers[i].value;
+	}
+	return false;
+}
+
+/* Statements without an effect on routes. */
+static bool
+no_route(struct bird *b)
+{
+	static const char *const words[] = {"connect delay time", "error wait time",
+		"error forget time", "check link", "strict bind", "free bind",
+		"graceful restart time", "advertise hostname", "keepalive scale time",
+		"dynamic name", "dynamic name digits", "min hold time", "min keepalive time",
+		"enforce stale", "setkey"};
+
+	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (!take_words(b, words[i]))
+			continue;
+		bird_note(b, b->token[b->at - 1].line, "changed: left out; no effect on routes");
+		while (!bird_is(b, ";") && bird_peek(b, 0)->kind != BIRD_END)
+			b->at++;
+		return true;
+	}
+	if (!bird_take(b, "debug"))
+		return false;
+	while (!bird_is(b, ";") && bird_peek(b, 0)->kind != BIRD_END)
+		b->at++;
+	return true;
+}
+
+static bool
+bgp_statement(struct bird *b, json_t *o)
+{
+	static const struct {
+		const char *words, *key;
+	} switches[] = {{"passive", "passive"}, {"disabled", "shutdown"}, {"ttl security", "gtsm"},
+		{"rr client", "route_reflector_client"}, {"enforce first as", "enforce_first_as"},
+		{"require roles", "role_strict"}},
+	  capabilities[] = {{"enable route refresh", "route_refresh"},
+		  {"enable enhanced route refresh", "enhanced_route_refresh"},
+		  {"enable extended messages", "extended_message"}},
+	  seconds[] = {{"hold time", "hold_s"}, {"startup hold time", "open_sent_hold_s"},
+		  {"keepalive time", "keepalive_s"}, {"connect retry time", "connect_retry_s"}};
+	const char *address;
+	json_int_t n;
+
+	for (unsigned i = 0; i < sizeof(switches) / sizeof(switches[0]); i++) {
+		if (take_words(b, switches[i].words))
+			return set_switch(b, o, switches[i].key);
+	}
+	for (unsigned i = 0; i < sizeof(capabilities) / sizeof(capabilities[0]); i++) {
+		if (take_words(b, capabilities[i].words))
+			return set_switch(b, import_made(o, "capabilities", json_object()),
+				capabilities[i].key);
+	}
+	for (unsigned i = 0; i < sizeof(seconds) / sizeof(seconds[0]); i++) {
+		if (take_words(b, seconds[i].words))
+			return set_seconds(b, o, seconds[i].key);
+	}
+	if (take_words(b, "local role"))
+		return role(b, o);
+	if (bird_take(b, "local"))
+		return local(b, o);
+	if (bird_take(b, "neighbor"))
+		return neighbor(b, o);
+	if (bird_take(b, "description"))
+		return set_text(b, o, "description");
+	if (bird_take(b, "password"))
+		return set_text(b, o, "password");
+	if (bird_take(b, "interface"))
+		return set_text(b, o, "_interface");
+	if (take_words(b, "source address"))
+		return take_address(b, &address) &&
+		       json_object_set_new(o, "source", json_string(address)) == 0;
+	if (bird_take(b, "multihop")) {
+		if (!take_number(b, &n))
+			n = 255;
+		return json_object_set_new(o, "multihop", json_integer(n)) == 0;
+	}
+	if (bird_take(b, "direct"))
+		return true;
+	if (take_words(b, "rr cluster id"))
+		return take_address(b, &address) &&
+		       json_object_set_new(b->im->bgp, "cluster_id", json_string(address)) == 0;
+	if (take_words(b, "router id"))
+		return take_address(b, &address) &&
+		       is(address,
+			       json_string_value(json_object_get(
+				       json_object_get(b->im->document, "router"), "router_id")));
+	if (take_words(b, "allow local as")) {
+		if (!take_number(b, &n))
+			n = 255;
+		return json_object_set_new(o, "_allow", json_integer(n)) == 0;
+	}
+	if (take_words(b, "graceful restart") && !bird_is(b, "time")) {
+		if (bird_take(b, "aware"))
+			return true;
+		if (take_switch(b))
+			bird_note(b, b->token[b->at - 1].line,
+				"changed: keeld is the helper; it restarts with forwarding state "
+				"only with keelfwd");
+		else
+			json_object_set_new(import_made(o, "capabilities", json_object()),
+				"graceful_restart", json_false());
+		return true;
+	}
+	return no_route(b) || same_as_ours(b);
+}
+
+static const char *
+channel_family(const struct bird *b, unsigned *words)
+{
+	const char *first = bird_peek(b, 0)->text, *second = bird_peek(b, 1)->text;
+
+	*words = is(second, "{") || is(second, ";") ? 1 : 2;
+	if (*words == 2 && !is(second, "unicast"))
+		return NULL;
+	return is(first, "ipv4") ? "ipv4-unicast" : is(first, "ipv6") ? "ipv6-unicast" : NULL;
+}
+
+/* After `{`. `inherited`: the object of the template, or NULL. */
+static void
+bgp_block(struct bird *b, json_t *o, const json_t *inherited, const char *name)
+{
+	char own[80];
+	unsigned words;
+
+	while (!bird_take(b, "}") && bird_peek(b, 0)->kind != BIRD_END) {
+		unsigned at = b->at;
+		const char *family = channel_family(b, &words);
+		json_t *f;
+
+		if (bird_take(b, ";"))
+			continue;
+		if (family != NULL) {
+			b->at += words;
+			f = import_made(
+				import_made(o, "families", json_object()), family, json_object());
+			snprintf(own, sizeof(own), "%.48s-%.4s", name, family);
+			if (json_object_get(json_object_get(inherited, "families"), family) ==
+				NULL) {
+				/* the defaults of BIRD */
+				json_object_set_new(f, "import_policy", json_string("accept-all"));
+				json_object_set_new(f, "export_policy", json_string("deny-all"));
+			}
+			if (bird_take(b, "{"))
+				channel(b, o, f, own);
+			bird_take(b, ";");
+			continue;
+		}
+		if (!bgp_statement(b, o) || !bird_take(b, ";"))
+			whole(b, at, "not carried: keel.json has no key of this meaning");
+	}
+}
+
+static json_t *
+value_of(const json_t *o, const json_t *group, const char *key)
+{
+	json_t *v = json_object_get(o, key);
+
+	return v != NULL ? v : json_object_get(group, key);
+}
+
+/* A member of all families. */
+static void
+all_families(json_t *o, const json_t *group, const char *key, json_t *value)
+{
+	const char *name;
+	json_t *f;
+
+	json_object_foreach(json_object_get(group, "families"), name, f)
+		import_made(import_made(o, "families", json_object()), name, json_object());
+	json_object_foreach(json_object_get(o, "families"), name, f) json_object_set(f, key, value);
+	json_decref(value);
+}
+
+/* The keys of a neighbour that depend on the AS numbers of both sides. */
+static void
+finish_peer(struct bird *b, json_t *o, const json_t *group, unsigned line)
+{
+	json_t *router = json_object_get(b->im->document, "router"),
+	       *v = value_of(o, group, "_local"), *asn;
+	bool external;
+	const char *name;
+	json_t *f;
+
+	if (v != NULL && json_object_get(router, "asn") == NULL)
+		json_object_set(router, "asn", v);
+	if (v == NULL)
+		bird_note(b, line, "not carried: no local AS number; the neighbour is left out");
+	else if (!json_equal(v, json_object_get(router, "asn")))
+		bird_note(b, line,
+			"not carried: a local AS number other than %lld; the neighbour is left out",
+			number_of(router, "asn"));
+	if (json_is_true(value_of(o, group, "_internal")))
+		json_object_set(o, "asn", json_object_get(router, "asn"));
+	asn = value_of(o, group, "asn");
+	external = asn != NULL && !json_equal(asn, json_object_get(router, "asn"));
+	if (external && value_of(o, group, "enforce_first_as") == NULL)
+		json_object_set_new(o, "enforce_first_as", json_false());
+	if (value_of(o, group, "_allow") != NULL)
+		all_families(o, group, "allow_as_in", json_incref(value_of(o, group, "_allow")));
+	json_object_foreach(json_object_get(o, "families"), name, f)
+	{
+		const json_t *theirs = json_object_get(json_object_get(group, "families"), name);
+
+		if (!external && json_is_true(value_of(f, theirs, "next_hop_unchanged")))
+			json_object_set_new(f, "next_hop_unchanged", json_false());
+		if (!external && json_is_true(value_of(f, theirs, "next_hop_self")) &&
+			json_is_true(value_of(o, group, "route_reflector_client")))
+			bird_note(b, line, "changed: reflected routes keep their next hop");
+	}
+}
+
+/* Two addresses that can be on one subnet. */
+static bool
+near(const char *a, const char *b)
+{
+	unsigned char x[16], y[16];
+	int family = strchr(a, ':') != NULL ? AF_INET6 : AF_INET;
+
+	return inet_pton(family, a, x) == 1 && inet_pton(family, b, y) == 1 &&
+	       memcmp(x, y, family == AF_INET ? 3 : 8) == 0;
+}
+
+/* BIRD gives an external neighbour the next hop of another neighbour on the same subnet. */
+static void
+third_party(struct bird *b)
+{
+	json_t *peers = json_object_get(b->im->bgp, "peers"),
+	       *groups = json_object_get(b->im->bgp, "groups"), *o, *other;
+	size_t i, k;
+
+	json_array_foreach(peers, i, o)
+	{
+		json_t *group = import_named(
+			groups, "name", json_string_value(json_object_get(o, "group")));
+		const char *address = json_string_value(json_object_get(o, "address"));
+
+		if (json_object_get(o, "enforce_first_as") == NULL ||
+			value_of(o, group, "multihop") != NULL ||
+			json_is_true(value_of(o, group, "_self")))
+			continue;
+		json_array_foreach(peers, k, other)
+		{
+			const char *theirs = json_string_value(json_object_get(other, "address"));
+
+			if (k != i && address != NULL && theirs != NULL && near(address, theirs)) {
+				bird_note(b, (unsigned)number_of(o, "_line"),
+					"changed: routes of other neighbours on the same subnet "
+					"get the address of this router as next hop");
+				break;
+			}
+		}
+	}
+}
+
+/* Removes the keys of the translation. */
+static void
+strip(json_t *array)
+{
+	static const char *const keys[] = {"_local", "_address", "_range", "_internal", "_allow",
+		"_interface", "_self", "_line"};
+	json_t *o;
+	size_t i;
+
+	json_array_foreach(array, i, o)
+	{
+		for (unsigned k = 0; k < sizeof(keys) / sizeof(keys[0]); k++)
+			json_object_del(o, keys[k]);
+	}
+}
+
+/* Members of `from` that `to` lacks, objects member by member. */
+static void
+merge_missing(json_t *to, const json_t *from)
+{
+	const char *key;
+	json_t *v;
+
+	json_object_foreach((json_t *)(size_t)from, key, v)
+	{
+		json_t *have = json_object_get(to, key);
+
+		if (have == NULL)
+			json_object_set_new(to, key, json_deep_copy(v));
+		else if (json_is_object(have) && json_is_object(v))
+			merge_missing(have, v);
+	}
+}
+
+/* After `bgp` of a protocol or a template. */
+static void
+bgp(struct bird *b, bool template, unsigned line)
+{
+	json_t *groups = import_made(b->im->bgp, "groups", json_array()), *o, *parent = NULL, *link;
+	const char *name = "bgp", *text;
+	char own[64], range[64];
+
+	if (!bird_is(b, "{") && !bird_is(b, "from")) {
+		name = bird_peek(b, 0)->text;
+		b->at++;
+	}
+	policy_name(b, name, line, own);
+	if (bird_take(b, "from")) {
+		char theirs[64];
+
+		b->im->verdict[0] = '\0';
+		parent = import_named(
+			groups, "name", import_name(b->im, bird_peek(b, 0)->text, theirs));
+		if (parent == NULL)
+			bird_note(b, line, "not carried: there is no template \"%.32s\"",
+				bird_peek(b, 0)->text);
+		b->at++;
+	}
+	o = json_object();
+	if (bird_take(b, "{"))
+		bgp_block(b, o, parent, own);
+	text = json_string_value(json_object_get(o, "_range"));
+	if (template || text != NULL) {
+		if (parent != NULL)
+			merge_missing(o, parent);
+		json_object_set_new(o, "name", json_string(own));
+		json_array_append_new(groups, o);
+		if (template)
+			return;
+		snprintf(range, sizeof(range), "%s", text);
+		finish_peer(b, o, NULL, line);
+		link = json_pack("{s:s, s:s}", "prefix", range, "group", own);
+		json_array_append_new(import_made(b->im->bgp, "listen_ranges", json_array()), link);
+		return;
+	}
+	text = json_string_value(value_of(o, parent, "_address"));
+	if (text == NULL || value_of(o, parent, "asn") == NULL) {
+		if (text == NULL || !json_is_true(value_of(o, parent, "_internal"))) {
+			bird_note(b, line,
+				"not carried: the neighbour has no address or no AS number");
+			json_decref(o);
+			return;
+		}
+	}
+	link = value_of(o, parent, "_interface");
+	json_object_set_new(o, "address",
+		link != NULL && strncasecmp(text, "fe80", 4) == 0 && strchr(text, '%') == NULL
+			? json_sprintf("%s%%%s", text, json_string_value(link))
+			: json_string(text));
+	if (parent != NULL)
+		json_object_set(o, "group", json_object_get(parent, "name"));
+	if (json_object_get(o, "description") == NULL && !is(name, "bgp"))
+		json_object_set_new(o, "description", json_string(name));
+	json_object_set_new(o, "_line", json_integer(line));
+	finish_peer(b, o, parent, line);
+	if (json_equal(value_of(o, parent, "_local"),
+		    json_object_get(json_object_get(b->im->document, "router"), "asn")))
+		json_array_append(import_made(b->im->bgp, "peers", json_array()), o);
+	json_decref(o);
+}
+
+/* ---- other protocols ---- */
+
+/* Originates the routes of a source, with the ORIGIN of BIRD. */
+static void
+originate(struct bird *b, const char *source)
+{
+	json_t *policies = import_made(b->im->document, "route_policies", json_array());
+
+	if (import_named(policies, "name", STATIC_POLICY) == NULL)
+		json_array_append_new(policies,
+			json_pack("{s:s, s:[{s:i, s:s, s:{s:s}}]}", "name", STATIC_POLICY, "nodes",
+				"seq", 10, "action", "permit", "set", "origin", "igp"));
+	policies = import_made(b->im->bgp, "redistribute", json_array());
+	if (import_named(policies, "source", source) == NULL)
+		json_array_append_new(policies,
+			json_pack("{s:s, s:s}", "source", source, "policy", STATIC_POLICY));
+}
+
+/* After `route`. */
+static bool
+static_route(struct bird *b)
+{
+	json_t *routes = import_made(b->im->document, "static_routes", json_array()),
+	       *made = json_array();
+	unsigned line = bird_peek(b, 0)->line;
+	const char *address;
+	char text[64];
+	bool good = take_prefix(b, text, sizeof(text));
+
+	if (good && (bird_is(b, "blackhole") || bird_is(b, "unreachable") ||
+			    bird_is(b, "prohibit") || bird_is(b, "reject"))) {
+		if (!bird_take(b, "blackhole")) {
+			b->at++;
+			bird_note(b, line, "changed: packets are dropped without an answer");
+		}
+		json_array_append_new(
+			made, json_pack("{s:s, s:b}", "prefix", text, "blackhole", true));
+	} else {
+		while (good && bird_take(b, "via")) {
+			good = take_address(b, &address);
+			if (good && bird_take(b, "%")) {
+				json_array_append_new(
+					made, json_pack("{s:s, s:o}", "prefix", text, "next_hop",
+						      json_sprintf("%s%%%s", address,
+							      bird_peek(b, 0)->text)));
+				b->at++;
+			} else if (good) {
+				json_array_append_new(made, json_pack("{s:s, s:s}", "prefix", text,
+								    "next_hop", address));
+			}
+		}
+	}
+	good = good && json_array_size(made) > 0 && bird_is(b, ";");
+	if (good) {
+		json_array_extend(routes, made);
+		originate(b, "static");
+	}
+	json_decref(made);
+	return good;
+}
+
+/* A channel without a policy: ipv4; ipv4 { import all; } */
+static bool
+plain_channel(struct bird *b)
+{
+	if (!bird_take(b, "ipv4") && !bird_take(b, "ipv6"))
+		return false;
+	if (!bird_take(b, "{"))
+		return bird_is(b, ";");
+	while (!bird_take(b, "}")) {
+		if (!(take_words(b, "import all;") || take_words(b, "export none") ||
+			    take_words(b, "import all") || take_words(b, "table master4") ||
+			    take_words(b, "table master6")) ||
+			!bird_take(b, ";"))
+			return false;
+	}
+	return true;
+}
+
+static void
+static_protocol(struct bird *b)
+{
+	bird_take(b, "{");
+	while (!bird_take(b, "}") && bird_peek(b, 0)->kind != BIRD_END) {
+		unsigned at = b->at;
+		bool good =
+			bird_take(b, "route")
+				? static_route(b)
+				: plain_channel(b) || no_route(b) ||
+					  (bird_take(b, "description") &&
+						  bird_peek(b, 0)->kind == BIRD_TEXT && ++b->at);
+
+		if (bird_take(b, ";") || (good && is(b->token[b->at - 1].text, "}")))
+			good = good || b->at == at + 1;
+		else
+			good = false;
+		if (!good)
+			whole(b, at, "not carried: keel.json has no key of this meaning");
+	}
+}
+
+static void
+direct_protocol(struct bird *b)
+{
+	bool all = true, any = false;
+
+	bird_take(b, "{");
+	while (!bird_take(b, "}") && bird_peek(b, 0)->kind != BIRD_END) {
+		unsigned at = b->at;
+
+		if (plain_channel(b)) {
+			any = true;
+			bird_take(b, ";");
+		} else if (!bird_take(b, ";")) {
+			b->at = at;
+			all = false;
+			whole(b, at, "not carried: connected routes of named interfaces");
+		}
+	}
+	if (all && any)
+		originate(b, "connected");
+}
+
+static void
+rpki_protocol(struct bird *b, unsigned line)
+{
+	json_t *cache = json_object(),
+	       *caches = import_made(
+		       import_made(b->im->document, "rpki", json_object()), "caches", json_array());
+	const char *address;
+	json_int_t n;
+
+	bird_take(b, "{");
+	while (!bird_take(b, "}") && bird_peek(b, 0)->kind != BIRD_END) {
+		unsigned at = b->at;
+		bool good = false;
+
+		if (bird_take(b, ";"))
+			continue;
+		if (bird_take(b, "roa4") || bird_take(b, "roa6")) {
+			good = true;
+			if (bird_is(b, "{"))
+				bird_skip_brackets(b);
+		} else if (bird_take(b, "remote")) {
+			good = take_address(b, &address) ||
+			       (bird_peek(b, 0)->kind == BIRD_TEXT &&
+				       text_is_address(address = bird_peek(b, 0)->text) && ++b->at);
+			if (good)
+				json_object_set_new(cache, "address", json_string(address));
+			if (good && bird_take(b, "port") && (good = take_number(b, &n)))
+				json_object_set_new(cache, "port", json_integer(n));
+		} else if (bird_take(b, "port") && take_number(b, &n)) {
+			good = true;
+			json_object_set_new(cache, "port", json_integer(n));
+		} else if (take_words(b, "transport tcp")) {
+			good = true;
+		} else if (bird_take(b, "refresh") || bird_take(b, "retry") ||
+			   bird_take(b, "expire")) {
+			bird_note(
+				b, b->token[at].line, "changed: the times of the cache are in use");
+			while (!bird_is(b, ";") && bird_peek(b, 0)->kind != BIRD_END)
+				b->at++;
+			good = true;
+		}
+		if (!good || !bird_take(b, ";"))
+			whole(b, at, "not carried: keel.json has no key of this meaning");
+	}
+	if (json_object_get(cache, "address") != NULL)
+		json_array_append(caches, cache);
+	else
+		bird_note(b, line, "not carried: the cache has no address");
+	json_decref(cache);
+}
+
+/* A kernel protocol: keeld writes no kernel routes. */
+static void
+kernel_protocol(struct bird *b, unsigned at)
+{
+	unsigned end;
+	json_int_t n;
+
+	whole(b, at, "changed: workers forward, and the table of the kernel stays as it is");
+	end = b->at;
+	for (b->at = at; b->at < end; b->at++) {
+		if (bird_is(b, "learn"))
+			bird_note(b, bird_peek(b, 0)->line,
+				"not carried: routes of the kernel are not learned");
+		if (take_words(b, "merge paths")) {
+			take_switch(b);
+			n = 15;
+			if (bird_take(b, "limit") && take_number(b, &n) && n > 15)
+				n = 15;
+			json_object_set_new(b->im->bgp, "max_paths", json_integer(n));
+		}
+	}
+	b->at = end;
+}
+
+static void
+protocol(struct bird *b, unsigned at)
+{
+	const char *type = bird_peek(b, 0)->text;
+	unsigned line = b->token[at].line;
+
+	b->at++;
+	if (is(type, "bgp")) {
+		bgp(b, false, line);
+		return;
+	}
+	if (is(type, "kernel")) {
+		kernel_protocol(b, at);
+		return;
+	}
+	if (is(type, "device")) {
+		b->at = at;
+		skip(b);
+		return;
+	}
+	if (is(type, "static") || is(type, "direct") || is(type, "rpki")) {
+		if (!bird_is(b, "{"))
+			b->at++;
+		if (bird_is(b, "{")) {
+			if (is(type, "static"))
+				static_protocol(b);
+			else if (is(type, "direct"))
+				direct_protocol(b);
+			else
+				rpki_protocol(b, line);
+			return;
+		}
+	}
+	whole(b, at, "not carried: keeld has no protocol of this kind");
+}
+
+/* ---- the top of the file ---- */
+
+static void
+define(struct bird *b, const char *name, int kind, struct bird_range parameters,
+	struct bird_range value)
+{
+	struct bird_definition *d = calloc(1, sizeof(*d)), **last = &b->definitions;
+
+	if (d == NULL)
+		abort();
+	d->name = name;
+	d->kind = kind;
+	d->parameters = parameters;
+	d->value = value;
+	while (*last != NULL)
+		last = &(*last)->next;
+	*last = d;
+}
+
+/* Finds constants, functions, filters, tables of ROAs and static protocols. */
+static void
+definitions(struct bird *b)
+{
+	while (bird_peek(b, 0)->kind != BIRD_END) {
+		struct bird_range none = {0}, parameters = {0}, value;
+		const char *word = bird_peek(b, 0)->text, *name = bird_peek(b, 1)->text;
+		unsigned at = b->at;
+
+		if (is(word, "define") && is(bird_peek(b, 2)->text, "=")) {
+			value.at = at + 3;
+			while (!bird_is(b, ";") && bird_peek(b, 0)->kind != BIRD_END)
+				b->at++;
+			value.end = b->at;
+			define(b, name, BIRD_CONSTANT, none, value);
+		} else if (is(word, "roa4") || is(word, "roa6")) {
+			if (is(name, "table"))
+				define(b, bird_peek(b, 2)->text,
+					is(word, "roa4") ? BIRD_ROA4 : BIRD_ROA6, none, none);
+		} else if (is(word, "protocol") && is(name, "static")) {
+			b->static_count++;
+			define(b, bird_peek(b, 2)->text, BIRD_STATIC, none, none);
+		} else if (is(word, "function") || is(word, "filter")) {
+			b->at += 2;
+			if (is(word, "function") && bird_is(b, "(")) {
+				parameters.at = b->at + 1;
+				bird_skip_brackets(b);
+				parameters.end = b->at - 1;
+			}
+			while (!bird_is(b, "{") && bird_peek(b, 0)->kind != BIRD_END)
+				b->at++;
+			value.at = b->at;
+			bird_skip_brackets(b);
+			value.end = b->at;
+			define(b, name, is(word, "filter") ? BIRD_FILTER : BIRD_FUNCTION,
+				parameters, value);
+			continue;
+		}
+		skip(b);
+		if (b->at == at)
+			b->at++;
+	}
+	b->at = 0;
+}
+
+static bool
+top_statement(struct bird *b, unsigned at)
+{
+	static const char *const idle[] = {"log", "debug", "mrtdump", "timeformat", "watchdog",
+		"hostname", "threads", "define"};
+	const char *word = bird_peek(b, 0)->text, *address;
+	struct bird_definition *d;
+	char name[64];
+
+	for (unsigned i = 0; i < sizeof(idle) / sizeof(idle[0]); i++) {
+		if (is(word, idle[i]))
+			return skip(b), true;
+	}
+	if (take_words(b, "router id"))
+		return take_address(b, &address) && bird_take(b, ";") &&
+		       json_object_set_new(json_object_get(b->im->document, "router"), "router_id",
+			       json_string(address)) == 0;
+	b->at++;
+	if (is(word, "protocol"))
+		return protocol(b, at), true;
+	if (is(word, "template") && bird_take(b, "bgp"))
+		return bgp(b, true, b->token[at].line), true;
+	if (is(word, "filter")) {
+		d = bird_find(b, bird_peek(b, 0)->text);
+		if (d == NULL || d->kind != BIRD_FILTER)
+			return false;
+		policy_name(b, d->name, b->token[at].line, name);
+		bird_filter(b, name, d->value, false);
+		b->at = d->value.end;
+		return true;
+	}
+	if (is(word, "function")) {
+		d = bird_find(b, bird_peek(b, 0)->text);
+		if (d == NULL || d->kind != BIRD_FUNCTION)
+			return false;
+		b->at = d->value.end;
+		return true;
+	}
+	if ((is(word, "roa4") || is(word, "roa6")) && bird_take(b, "table"))
+		return ++b->at, bird_take(b, ";");
+	return (is(word, "ipv4") || is(word, "ipv6")) && bird_take(b, "table") &&
+	       (bird_take(b, "master4") || bird_take(b, "master6")) && bird_take(b, ";");
+}
+
+/* Functions are translated where filters call them. */
+static void
+unused(struct bird *b)
+{
+	for (struct bird_definition *d = b->definitions; d != NULL; d = d->next) {
+		if (d->kind != BIRD_FUNCTION || d->used || d->value.end <= d->value.at)
+			continue;
+		for (unsigned l = b->token[d->value.at].line; l <= b->token[d->value.end - 1].line;
+			l++)
+			bird_note(b, l, "changed: left out; no filter calls the function");
+	}
+}
+
+void
+import_bird(struct import *im, FILE *in)
+{
+	struct bird b = {.im = im, .pool = json_array()};
+
+	read_lines(&b, in);
+	tokens(&b);
+	definitions(&b);
+	while (bird_peek(&b, 0)->kind != BIRD_END) {
+		unsigned at = b.at;
+
+		if (bird_take(&b, ";"))
+			continue;
+		if (!top_statement(&b, at) || b.at == at)
+			whole(&b, at, "not carried: keel.json has no key of this meaning");
+	}
+	unused(&b);
+	third_party(&b);
+	strip(json_object_get(im->bgp, "peers"));
+	strip(json_object_get(im->bgp, "groups"));
+	for (unsigned l = 1; l <= b.line_count; l++) {
+		if (b.line[l].has_tokens)
+			import_report(im, l, b.line[l].text, b.line[l].verdict);
+		free(b.line[l].text);
+	}
+	im->line = b.line_count;
+	for (unsigned i = 0; i < b.token_count; i++)
+		free(b.token[i].text);
+	while (b.definitions != NULL) {
+		struct bird_definition *d = b.definitions;
+
+		b.definitions = d->next;
+		free(d);
+	}
+	free(b.token);
+	free(b.line);
+	json_decref(b.pool);
+}

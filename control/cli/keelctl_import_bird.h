@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Shared by the two files of the BIRD dialect: tokens, verdicts of lines, constants, and the
+ * translation of filters (keelctl_import_bird_filter.c).
+ */
+#pragma once
+
+#include "control/cli/keelctl_import.h"
+
+enum bird_kind { BIRD_END, BIRD_SYMBOL, BIRD_NUMBER, BIRD_ADDRESS, BIRD_TEXT, BIRD_PUNCT };
+
+struct bird_token {
+	enum bird_kind kind;
+	unsigned line;
+	json_int_t number;
+	char *text; /* punctuation, too */
+};
+
+/* Tokens from `at` up to, and without, `end`. */
+struct bird_range {
+	unsigned at, end;
+};
+
+struct bird_definition {
+	const char *name;
+	struct bird_range value, parameters; /* of a function: the body, with braces */
+	enum { BIRD_CONSTANT, BIRD_FUNCTION, BIRD_FILTER, BIRD_ROA4, BIRD_ROA6, BIRD_STATIC } kind;
+	bool used;
+	struct bird_definition *next;
+};
+
+struct bird_line {
+	char *text;
+	bool has_tokens;
+	char verdict[160];
+};
+
+struct bird {
+	struct import *im;
+	struct bird_token *token;
+	unsigned token_count, at, end; /* `at`: the next token */
+	struct bird_line *line; /* from 1 */
+	unsigned line_count;
+	struct bird_definition *definitions;
+	json_t *pool; /* values that live until the end */
+	unsigned static_count;
+};
+
+/* ---- keelctl_import_bird.c ---- */
+
+/* Sets the verdict of a line, unless the line has a stronger one. */
+void bird_note(struct bird *b, unsigned line, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* The present token; an end token beyond the end. */
+const struct bird_token *bird_peek(const struct bird *b, unsigned ahead);
+bool bird_is(const struct bird *b, const char *text);
+/* Takes the token if it is `text`. */
+bool bird_take(struct bird *b, const char *text);
+/* Takes tokens up to the matching closing bracket; the present token is the opening one. */
+void bird_skip_brackets(struct bird *b);
+struct bird_definition *bird_find(struct bird *b, const char *name);
+/* Owned by the pool. */
+json_t *bird_keep(struct bird *b, json_t *value);
+
+/* ---- keelctl_import_bird_filter.c ---- */
+
+/*
+ * Translates the statements of a filter to a route policy. `body`: with braces. `where`: an
+ * expression instead. False: the policy rejects all routes.
+ */
+void bird_filter(struct bird *b, const char *name, struct bird_range body, bool where);
