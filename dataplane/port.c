@@ -62,6 +62,11 @@
 #define MBUFS_MAX 131071
 static_assert(MBUF_DATA_ROOM - RTE_PKTMBUF_HEADROOM >= WORKER_INJECT_MAX + 14, "fits a buffer");
 #define RING_SIZE 2048 /* a power of two, as AF_XDP requires */
+/*
+ * An AF_XDP queue keeps three rings filled with buffers. Without enough buffers the queue loses
+ * packets.
+ */
+#define QUEUE_MBUFS_XDP (3u * RING_SIZE)
 #define TX_LOCKS 8 /* of a port; transmit queues beyond share a lock */
 
 struct port {
@@ -605,13 +610,14 @@ interface_queues(const char *iface)
 }
 
 /*
- * A packet in a receive queue without socket would be lost, so a port needs all of them, unless the
+ * A packet in a receive queue without socket would be lost, so a port needs all queues, unless the
  * device names its queues.
  */
 static int
 choose_xdp_queues(struct port *p, const char *device, unsigned queues, struct dataplane_error *err)
 {
 	char value[256];
+	unsigned buffers;
 
 	p->own_queues = 1;
 	if (device_argument(device, "xdp_prog", value, sizeof(value)) ||
@@ -619,12 +625,21 @@ choose_xdp_queues(struct port *p, const char *device, unsigned queues, struct da
 		device_argument(device, "queue_count", value, sizeof(value)))
 		return 0;
 	p->own_queues = interface_queues(p->iface);
+	buffers = dp->soft_pool != NULL ? rte_mempool_avail_count(dp->soft_pool)
+					: pool_size(MBUF_DATA_ROOM);
 	if (p->own_queues > PORT_QUEUES_MAX || (queues > 0 && queues < p->own_queues))
 		return dataplane_fail(err, -EINVAL,
 			"port %s: %s has %u receive queues, and the port would use %u: set the "
 			"number with `ethtool -L %s`",
 			p->name, p->iface, p->own_queues, queues > 0 ? queues : PORT_QUEUES_MAX,
 			p->iface);
+	if (p->own_queues > 1 && p->own_queues * QUEUE_MBUFS_XDP > buffers)
+		return dataplane_fail(err, -ENOMEM,
+			"port %s: %s has %u receive queues, and there are packet buffers for %u: "
+			"set the number with `ethtool -L %s`%s",
+			p->name, p->iface, p->own_queues, buffers / QUEUE_MBUFS_XDP, p->iface,
+			pool_size(MBUF_DATA_ROOM) < MBUFS_MAX ? ", or raise /dataplane/memory_mb"
+							      : "");
 	return 0;
 }
 
@@ -1026,14 +1041,10 @@ port_start(
 			"port %s: no memory for packet buffers in %u MB: raise "
 			"/dataplane/memory_mb",
 			p->name, dp->eal_mb);
-	/*
-	 * AF_XDP keeps three rings filled with buffers; a port short of buffers would only show as
-	 * packet loss.
-	 */
-	if (p->xdp && rte_mempool_avail_count(pool) < 3 * RING_SIZE)
+	if (p->xdp && rte_mempool_avail_count(pool) < QUEUE_MBUFS_XDP)
 		return dataplane_fail(err, -ENOMEM,
 			"port %s: %u packet buffers left, %u needed: raise /dataplane/memory_mb",
-			p->name, rte_mempool_avail_count(pool), 3 * RING_SIZE);
+			p->name, rte_mempool_avail_count(pool), QUEUE_MBUFS_XDP);
 	rc = configure(p, &info, queues, err);
 	if (rc == 0)
 		rc = setup_queues(p, pool, err);

@@ -128,6 +128,23 @@ all_queues_are_needed(void **state)
 	assert_int_equal(port_count(), 0);
 }
 
+/* The number of queues is the fault, not the memory: at most 21 queues have buffers. */
+static void
+more_queues_than_buffers(void **state)
+{
+	struct dataplane_error err = {""};
+	uint16_t port;
+
+	assert_int_equal(port_add(&(struct port_config){.name = "c1",
+					  .device = "net_af_xdp0,iface=c1",
+					  .vrf = LAB_VRF},
+				 &port, &err),
+		-ENOMEM);
+	assert_non_null(strstr(err.text, "64 receive queues"));
+	assert_non_null(strstr(err.text, "ethtool -L c1"));
+	assert_int_equal(port_count(), 0);
+}
+
 static void
 a_socket_for_each_queue(void **state)
 {
@@ -194,6 +211,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_queues_are_needed),
+		cmocka_unit_test(more_queues_than_buffers),
 		cmocka_unit_test(a_socket_for_each_queue),
 		cmocka_unit_test(both_forward),
 		cmocka_unit_test(stop_leaves_nothing),
@@ -216,6 +234,8 @@ main(void)
 	run("ip link add a0 numtxqueues 2 numrxqueues 2 type veth peer name a1 numtxqueues 2 "
 	    "numrxqueues 2");
 	run("ip link add b0 type veth peer name b1");
+	run("ip link add c0 numtxqueues 64 numrxqueues 64 type veth peer name c1 numtxqueues 64 "
+	    "numrxqueues 64");
 	run("for i in a b; do ip link set ${i}0 arp off promisc on up && ip link set ${i}1 up || "
 	    "exit 1; done");
 	lab_eal_up_workers(directory, 512, 2);
