@@ -5,6 +5,8 @@
 #include "dataplane/worker_impl.h"
 #include "lpm/compact.h"
 #include "lpm/fib_read.h"
+#include "lpm/qsbr.h"
+#include "lpm/shared_tables.h"
 
 #include <errno.h>
 #include <string.h>
@@ -39,6 +41,32 @@ forwarder_abi(void)
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
 		h = (h ^ parts[i]) * 0x100000001b3;
 	return h;
+}
+
+bool
+forwarder_inside(uint64_t address, size_t bytes, const void *region, size_t region_bytes)
+{
+	uint64_t base = (uintptr_t)region;
+
+	return address % sizeof(void *) == 0 && address >= base && bytes <= region_bytes &&
+	       address - base <= region_bytes - bytes;
+}
+
+bool
+forwarder_publish_inside(const struct forwarder_publish *p, const void *region, size_t region_bytes)
+{
+	unsigned readers = 0;
+
+	if (p->worker_count > sizeof(p->reader) / sizeof(p->reader[0]))
+		return false;
+	for (unsigned i = 0; i < p->worker_count; i++) {
+		if (p->reader[i] >= QSBR_READERS_MAX)
+			return false;
+		readers = p->reader[i] >= readers ? p->reader[i] + 1 : readers;
+	}
+	return forwarder_inside(p->fib, sizeof(struct fib_reader), region, region_bytes) &&
+	       forwarder_inside(p->path_lists, path_lists_bytes(), region, region_bytes) &&
+	       forwarder_inside(p->qsbr, qsbr_bytes(readers), region, region_bytes);
 }
 
 int

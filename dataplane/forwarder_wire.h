@@ -99,6 +99,14 @@ struct forwarder_publish {
 	uint32_t mpls_pipe, idle_adaptive;
 	uint32_t reader[128]; /* for each worker */
 };
+/* True if the bytes lie inside the region. */
+bool forwarder_inside(uint64_t address, size_t bytes, const void *region, size_t region_bytes);
+/*
+ * True if the objects in `p` lie inside the region of tables, with a reader's handle for each worker.
+ * Pointers in the objects are not checked.
+ */
+bool forwarder_publish_inside(
+	const struct forwarder_publish *p, const void *region, size_t region_bytes);
 
 struct forwarder_publish_answer {
 	int32_t result;

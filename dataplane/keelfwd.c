@@ -12,6 +12,7 @@
 #include "dataplane/host_netlink.h"
 #include "dataplane/host_path.h"
 #include "dataplane/kept_addresses.h"
+#include "dataplane/link_repair.h"
 #include "dataplane/permit.h"
 #include "dataplane/port.h"
 #include "dataplane/port_impl.h"
@@ -47,6 +48,8 @@
 
 #define BODY (sizeof(struct forwarder_message) - sizeof(struct forwarder_header))
 #define CLIENTS_MAX 8
+#define CONTROL_NICE (-10)
+#define OWN_FDS 4 /* in loop(): listener, signals, keel0, links */
 #define GLEAN_POLL_MS 10
 #define TAP_POLL_MS 1
 #define STATE_BYTES ((size_t)256 << 20)
@@ -88,7 +91,10 @@ struct keelfwd {
 	struct tables current, pending; /* read by the workers; of a keeld that has not published */
 	size_t table_bytes;
 	unsigned publications;
+	bool published; /* by the keeld that is connected */
+	const struct fib_reader *fib; /* of `current` */
 	struct kept_addresses *kept;
+	struct link_repair *links;
 };
 
 static void __attribute__((format(printf, 1, 2))) note(const char *format, ...)
@@ -261,7 +267,17 @@ limit_rights(const struct parsed *p)
 		if (strncmp(p->port[i].device, "net_", 4) != 0 && !has_iommu())
 			keep |= RIGHT(CAP_SYS_ADMIN) | RIGHT(CAP_SYS_RAWIO);
 	(void)setrlimit(RLIMIT_NICE, &nice);
+	/* Before a busy keeld on the same CPU: this thread repairs links and serves the TAPs. */
+	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), CONTROL_NICE);
 	return rights_limit(keep);
+}
+
+static void
+link_changed(uint16_t port, bool up, unsigned next_hops)
+{
+	if (next_hops > 0)
+		note("link-%s port=%s next_hops=%u", up ? "up" : "lost", port_name(port),
+			next_hops);
 }
 
 /* EAL cannot start twice in a process: keelfwd ends after a failure. */
@@ -295,6 +311,10 @@ start(struct keelfwd *k, struct parsed *p, struct dataplane_error *err)
 	rc = tun_create(TUN_NAME, VRF_DEFAULT, least_mtu(), &k->tun);
 	if (rc != 0)
 		note("host-not-set setting=\"%s\" error=\"%s\"", TUN_NAME, strerror(-rc));
+	rc = link_repair_create(&k->links);
+	if (rc != 0)
+		return dataplane_fail(err, rc, "links cannot be watched: %s", strerror(-rc));
+	link_repair_turn(k->links, true, link_changed);
 	k->table_bytes = ((size_t)p->dataplane.memory_mb << 20) + TABLE_BYTES_MORE;
 	k->running = true;
 	return 0;
@@ -350,13 +370,24 @@ tables_populate(const struct tables *t)
 	}
 }
 
-static bool
-tables_have(const struct tables *t, uint64_t address, size_t bytes)
-{
-	uint64_t base = (uintptr_t)region_place(t->place);
+/* ---- links ---- */
 
-	return t->place != NO_PLACE && address % sizeof(void *) == 0 && address >= base &&
-	       bytes <= t->bytes && address - base <= t->bytes - bytes;
+/* keeld has ended: keelfwd repairs lost links in its tables. */
+static void
+repair_links(struct keelfwd *k)
+{
+	const struct fib_reader *f = k->fib;
+	uint64_t words = f != NULL ? (uintptr_t)f->next_hops : 0,
+		 adjacencies = f != NULL ? (uintptr_t)f->adjacencies : 0;
+
+	if (k->current.place == NO_PLACE ||
+		!forwarder_inside(words, NEXT_HOP_MAX * sizeof(uint64_t),
+			region_place(k->current.place), k->current.bytes) ||
+		!forwarder_inside(adjacencies, ADJACENCY_MAX * sizeof(struct adjacency),
+			region_place(k->current.place), k->current.bytes))
+		return;
+	link_repair_begin(k->links, (_Atomic uint64_t *)(uintptr_t)words,
+		(const struct adjacency *)(uintptr_t)adjacencies);
 }
 
 /* ---- requests ---- */
@@ -486,20 +517,18 @@ publish(struct keelfwd *k, const struct forwarder_publish *p, struct dataplane_e
 	};
 	int rc;
 
-	if (!tables_have(&k->pending, p->fib, sizeof(*w.fib)) ||
-		!tables_have(&k->pending, p->path_lists, sizeof(void *)) ||
-		!tables_have(&k->pending, p->qsbr, sizeof(void *)) ||
-		p->worker_count > RTE_DIM(p->reader))
+	if (k->pending.place == NO_PLACE ||
+		!forwarder_publish_inside(p, region_place(k->pending.place), k->pending.bytes))
 		return dataplane_fail(err, -EINVAL, "the tables are not in the shared memory");
-	for (unsigned i = 0; i < p->worker_count; i++)
-		if (p->reader[i] >= QSBR_READERS_MAX)
-			return dataplane_fail(err, -EINVAL, "worker %u is no reader", i);
 	tables_populate(&k->pending);
 	rc = workers_count() > 0 ? workers_switch(&w) : workers_start(&w, err);
 	if (rc != 0)
 		return rc;
+	link_repair_end(k->links);
 	tables_close(&k->current);
 	k->current = k->pending;
+	k->fib = w.fib;
+	k->published = true;
 	k->pending.place = NO_PLACE;
 	k->publications++;
 	kept_addresses_sweep(k->kept, remove_address);
@@ -660,6 +689,10 @@ client_close(struct keelfwd *k, struct client *c)
 	if (c->role == FORWARDER_MAIN) {
 		tables_close(&k->pending);
 		note("keeld-gone workers=%u", workers_count());
+		/* otherwise keelfwd repairs since the end of an earlier keeld */
+		if (k->published)
+			repair_links(k);
+		k->published = false;
 	}
 	c->role = FORWARDER_ROLES;
 }
@@ -739,14 +772,15 @@ loop(struct keelfwd *k) RUNS_ON(role_host) RUNS_ON(role_main)
 	bool taps;
 
 	while (!k->end) {
-		struct pollfd p[CLIENTS_MAX + 3 + PORTS_MAX] = {
+		struct pollfd p[OWN_FDS + CLIENTS_MAX + PORTS_MAX] = {
 			{.fd = k->listener, .events = POLLIN}, {.fd = k->signals, .events = POLLIN},
 			{.fd = k->tun != NULL && workers_count() > 0 ? tun_fd(k->tun) : -1,
-				.events = POLLIN}};
+				.events = POLLIN},
+			{.fd = k->links != NULL ? link_repair_fd(k->links) : -1, .events = POLLIN}};
 
 		for (unsigned i = 0; i < CLIENTS_MAX; i++)
-			p[3 + i] = (struct pollfd){.fd = k->client[i].fd, .events = POLLIN};
-		taps = watch_taps(&p[CLIENTS_MAX + 3]);
+			p[OWN_FDS + i] = (struct pollfd){.fd = k->client[i].fd, .events = POLLIN};
+		taps = watch_taps(&p[OWN_FDS + CLIENTS_MAX]);
 		(void)poll(p, RTE_DIM(p),
 			workers_count() == 0 ? -1
 			: taps		     ? TAP_POLL_MS
@@ -755,15 +789,17 @@ loop(struct keelfwd *k) RUNS_ON(role_host) RUNS_ON(role_main)
 			k->end = true;
 		if (p[2].revents != 0)
 			(void)tun_drain(k->tun);
+		if (k->links != NULL)
+			link_repair_turn(k->links, p[3].revents != 0, link_changed);
 		for (unsigned i = 0; i < CLIENTS_MAX && !k->end; i++)
-			if (p[3 + i].revents != 0)
+			if (p[OWN_FDS + i].revents != 0)
 				client_ready(k, &k->client[i]);
 		if (p[0].revents != 0)
 			client_new(k);
 		if (workers_count() > 0) {
 			send_gleans(k);
 			/* also without a TAP: a port that lost its TAP leaves packets in the rings */
-			serve_taps(&p[CLIENTS_MAX + 3]);
+			serve_taps(&p[OWN_FDS + CLIENTS_MAX]);
 		}
 	}
 }
@@ -816,6 +852,7 @@ finish(struct keelfwd *k)
 	if (k->tun != NULL)
 		tun_destroy(k->tun);
 	dataplane_fini();
+	link_repair_destroy(k->links);
 	(void)unlink(k->socket);
 	for (unsigned i = 0; i < CLIENTS_MAX; i++)
 		if (k->client[i].fd >= 0)

@@ -13,6 +13,7 @@
 #include "lpm/arena.h"
 #include "lpm/inspect.h"
 #include "lpm/qsbr.h"
+#include "lpm/shared_tables.h"
 
 #include <errno.h>
 #include <string.h>
@@ -194,6 +195,12 @@ fail_map:
 fail:
 	arena_free(a, p);
 	return -ENOMEM;
+}
+
+size_t
+path_lists_bytes(void)
+{
+	return sizeof(struct path_lists);
 }
 
 void
@@ -609,4 +616,46 @@ const struct adjacency *
 adjacencies_array(const struct path_lists *p)
 {
 	return p->adjacency;
+}
+
+/* ---- without the writer ---- */
+
+unsigned
+next_hops_lose(
+	_Atomic uint64_t *words, const struct adjacency *adjacencies, uint16_t port, uint32_t *lost)
+{
+	unsigned n = 0;
+
+	for (uint32_t id = 1; id < NEXT_HOP_MAX; id++) {
+		uint32_t adjacency =
+			(uint32_t)atomic_load_explicit(&words[id], memory_order_relaxed);
+
+		if (adjacency == 0 || adjacency >= ADJACENCY_MAX ||
+			adjacencies[adjacency].port != port)
+			continue;
+		lost[id] = adjacency;
+		/* release: as in word_store */
+		atomic_store_explicit(
+			&words[id], word_make(NEXT_HOP_DOWN, 0), memory_order_release);
+		n++;
+	}
+	return n;
+}
+
+unsigned
+next_hops_restore(
+	_Atomic uint64_t *words, const struct adjacency *adjacencies, uint16_t port, uint32_t *lost)
+{
+	unsigned n = 0;
+
+	for (uint32_t id = 1; id < NEXT_HOP_MAX; id++) {
+		if (lost[id] == 0 || adjacencies[lost[id]].port != port)
+			continue;
+		/* release: as in word_store */
+		atomic_store_explicit(
+			&words[id], word_make(NEXT_HOP_UP, lost[id]), memory_order_release);
+		lost[id] = 0;
+		n++;
+	}
+	return n;
 }

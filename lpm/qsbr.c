@@ -12,6 +12,7 @@
 
 #include "lpm/arena.h"
 #include "lpm/inspect.h"
+#include "lpm/shared_tables.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -48,6 +49,12 @@ struct retire_list {
 	struct retired at[];
 };
 
+size_t
+qsbr_bytes(unsigned max_readers)
+{
+	return sizeof(struct qsbr) + max_readers * sizeof(struct rte_rcu_qsbr_cnt);
+}
+
 int
 qsbr_create(struct arena *a, unsigned max_readers, struct qsbr **out)
 {
@@ -56,7 +63,7 @@ qsbr_create(struct arena *a, unsigned max_readers, struct qsbr **out)
 
 	if (max_readers == 0 || max_readers > QSBR_READERS_MAX)
 		return -EINVAL;
-	size = sizeof(*q) + max_readers * sizeof(q->v.qsbr_cnt[0]);
+	size = qsbr_bytes(max_readers);
 	q = arena_alloc_aligned(a, alignof(struct qsbr), size);
 	if (q == NULL)
 		return -ENOMEM;
