@@ -10,6 +10,7 @@ import time
 from labtest import in_netns, wait_for
 
 PORT = 9515
+ATTEMPTS = 3  # chromedriver waits 60 s for the browser, which is too short on a machine that compiles
 BROWSER = "/usr/bin/chromium"
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 KEYS = {"Tab": "\ue004", "Enter": "\ue007", "Space": "\ue00d", "Shift": "\ue008", "End": "\ue010"}
@@ -37,11 +38,17 @@ class Browser:
                 return False
             return True
         wait_for("chromedriver", listens, 60)
-        options = {"binary": BROWSER, "args": ARGUMENTS + ["--user-data-dir=" + self.profile]}
-        answer = self.call("POST", "/session", {"capabilities": {"alwaysMatch": {
-            "browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"performance": "ALL", "browser": "ALL"}}}})
-        self.session = answer["sessionId"]
-        return self
+        for attempt in range(ATTEMPTS):
+            options = {"binary": BROWSER, "args": ARGUMENTS + ["--user-data-dir=%s%d" % (self.profile, attempt)]}
+            try:
+                self.session = self.call("POST", "/session", {"capabilities": {"alwaysMatch": {
+                    "browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"performance": "ALL", "browser": "ALL"}}}})["sessionId"]
+                return self
+            except RuntimeError as e:
+                print("     attempt %d: %s" % (attempt + 1, str(e)[:200]), flush=True)
+                if attempt == ATTEMPTS - 1:
+                    self.driver.stop()
+                    raise
 
     def __exit__(self, *exc):
         if self.session:
