@@ -14,6 +14,7 @@ static const char *const texts[REFUSED_CAUSES] = {
 	[REFUSED_CLUSTER_LOOP] = "cluster-loop",
 	[REFUSED_FIRST_AS] = "first-as",
 	[REFUSED_AS_PATH_LENGTH] = "as-path-length",
+	[REFUSED_AS_SET] = "as-set",
 	[REFUSED_ROUTE_LEAK] = "route-leak",
 	[REFUSED_NEXT_HOP] = "next-hop",
 	[REFUSED_NO_POLICY] = "no-policy",

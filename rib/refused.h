@@ -27,6 +27,7 @@ enum refused_cause {
 	REFUSED_CLUSTER_LOOP,
 	REFUSED_FIRST_AS, /* enforce_first_as (RFC 4271 6.3) */
 	REFUSED_AS_PATH_LENGTH, /* max_as_path_length */
+	REFUSED_AS_SET, /* RFC 9774 3 */
 	REFUSED_ROUTE_LEAK, /* OTC (RFC 9234) */
 	REFUSED_NEXT_HOP,
 	REFUSED_NO_POLICY, /* RFC 8212 */

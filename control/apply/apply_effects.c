@@ -113,7 +113,8 @@ static bool
 received_rules_same(const struct change *c)
 {
 	return (!c->is->external || c->was->enforce_first_as == c->is->enforce_first_as) &&
-	       c->was->max_as_path_length == c->is->max_as_path_length;
+	       c->was->max_as_path_length == c->is->max_as_path_length &&
+	       c->was->allow_as_sets == c->is->allow_as_sets;
 }
 
 static bool

@@ -39,6 +39,7 @@ struct decode {
 	uint8_t nlri_fault; /* for bgp_error.nlri_fault of the present attribute */
 	const struct attribute *row; /* row of the present attribute */
 	struct rd as_path, as4_path;
+	bool has_as_set; /* in AS_PATH or AS4_PATH */
 	struct rd communities, ext_communities, large_communities, cluster_list;
 	uint32_t as4_aggregator_asn, as4_aggregator_addr;
 	bool has_as4_aggregator;
@@ -147,6 +148,7 @@ decode_as_path(struct decode *d, struct rd v)
 		d->refused = REFUSED_AS_PATH_LENGTH;
 		return UPDATE_MALFORMED_AS_PATH;
 	}
+	d->has_as_set |= (kinds & SET_SEGMENTS) != 0;
 	d->as_path = v;
 	return 0;
 }
@@ -160,6 +162,7 @@ decode_as4_path(struct decode *d, struct rd v)
 	if (rd_left(&v) < 6 || !segments_check(v, true, &kinds, &numbers))
 		return UPDATE_OPTIONAL_ATTRIBUTE;
 	d->as4_path = v;
+	d->has_as_set |= (kinds & SET_SEGMENTS) != 0;
 	/* "AS_CONFED_SEQUENCE and AS_CONFED_SET ... MUST be discarded": as4_path_merge() steps over them */
 	return kinds & CONFED_SEGMENTS ? UPDATE_OPTIONAL_ATTRIBUTE : 0;
 }
@@ -921,6 +924,12 @@ conclude(struct decode *d, struct rd withdrawn, struct rd nlri)
 	if (u->announced[0].mp) {
 		d->a->next_hop = u->mp_next_hop;
 		d->a->next_hop_link_local = u->mp_next_hop_link_local;
+	}
+	/* RFC 9774 3 */
+	if (d->has_as_set && d->o->refuse_as_sets) {
+		d->refused = REFUSED_AS_SET;
+		fail_plain(d, TREAT_AS_WITHDRAW, UPDATE_MALFORMED_AS_PATH, ATTR_AS_PATH);
+		return;
 	}
 	u->has_attrs = build(d);
 	if (!u->has_attrs)

@@ -23,6 +23,7 @@ struct bgp_update_options {
 	bool enforce_first_as; /* eBGP: the leftmost AS must be the AS of the peer (RFC 4271 6.3, optional in the RFC) */
 	/* limit of AS numbers in AS_PATH, including AS_SETs; 0: no limit */
 	uint32_t max_as_path_length;
+	bool refuse_as_sets; /* AS_SET and AS_CONFED_SET in a path: RFC 9774 3 */
 	uint32_t peer_as; /* 0: any */
 	uint8_t role; /* enum session_role, of this router */
 	/* our BGP identifier and address, host order: refused as NEXT_HOP; 0: no check */

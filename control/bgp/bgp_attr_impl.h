@@ -41,6 +41,7 @@ enum attr_type {
 
 enum segment_type { AS_SET = 1, AS_SEQUENCE = 2, AS_CONFED_SEQUENCE = 3, AS_CONFED_SET = 4 };
 #define CONFED_SEGMENTS (1u << AS_CONFED_SEQUENCE | 1u << AS_CONFED_SET)
+#define SET_SEGMENTS (1u << AS_SET | 1u << AS_CONFED_SET)
 
 #define LARGE_LEN 12 /* RFC 8092 3 */
 

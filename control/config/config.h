@@ -126,6 +126,7 @@ struct config_peer {
 	} capabilities;
 	bool route_reflector_client; /* internal peers, RFC 4456 */
 	bool enforce_first_as; /* external peers, RFC 4271 6.3 */
+	bool allow_as_sets; /* RFC 9774 3: otherwise refused */
 	uint8_t role; /* enum session_role, of this router */
 	bool role_strict; /* the peer must announce a role */
 	uint32_t max_as_path_length; /* the router's */

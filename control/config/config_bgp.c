@@ -527,6 +527,11 @@ static const struct config_key shared_peer_keys[] = {
 	 */
 	{"enforce_first_as", config_take_bool, PEER(enforce_first_as), .def = true},
 	/*
+	 * Accepts routes with an AS_SET or AS_CONFED_SET in the AS path. By default such a route
+	 * is treated as withdrawn under the cause `as-set` (RFC 9774 3). Effect: import.
+	 */
+	{"allow_as_sets", config_take_bool, PEER(allow_as_sets)},
+	/*
 	 * Role of this router towards an external peer (RFC 9234): `none`, `provider`, `rs-server` (route
 	 * server), `rs-client`, `customer` or `peer`. The session needs the fitting role of the
 	 * peer, where the peer announces one. The attribute OTC then keeps routes from leaking:

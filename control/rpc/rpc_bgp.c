@@ -630,7 +630,8 @@ static const struct rpc_field refused_fields[] = {
 	{"*", "integer",
 		"Prefixes refused for this cause: `malformed-`ATTRIBUTE, `as-loop`, "
 		"`originator-loop`, "
-		"`cluster-loop`, `first-as`, `as-path-length`, `next-hop`, `no-policy`, `policy`, "
+		"`cluster-loop`, `first-as`, `as-path-length`, `as-set`, `next-hop`, `no-policy`, "
+		"`policy`, "
 		"`prefix-limit`, `unusable-prefix`, `unusable-label`, `route-leak`, "
 		"`not-installed`."},
 	{0},

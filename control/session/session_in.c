@@ -880,6 +880,7 @@ update_options(const struct connection *c)
 		.external = p->config.external,
 		.enforce_first_as = p->config.enforce_first_as,
 		.max_as_path_length = p->config.max_as_path_length,
+		.refuse_as_sets = !p->config.allow_as_sets,
 		.peer_as = c->open.asn,
 		.role = p->config.role,
 		.local_id = c->local_addr.afi == AFI_IPV4 ? addr_v4(&c->local_addr)

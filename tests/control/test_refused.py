@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Refused routes are always reported: every tenth route has one of 20 faults. Counters, records and alarms of a real keeld (needs root: else the
+"""Refused routes are always reported: every tenth route has one of 21 faults. Counters, records and alarms of a real keeld (needs root: else the
 exit status is 77).
 
 usage: test_refused.py KEELD KEELCTL
@@ -63,6 +63,7 @@ FAULTS = [
     ("first-as", ORIGIN + as_path(64600, AS) + NEXT_HOP, None),
     ("first-as", ORIGIN + as_path() + NEXT_HOP, None),
     ("as-path-length", ORIGIN + as_path(AS, *range(70000, 70254)) + NEXT_HOP, None),
+    ("as-set", ORIGIN + attribute(0x40, 2, struct.pack(">BBIBB2I", 2, 1, AS, 1, 2, 64600, 64601)) + NEXT_HOP, None),
     ("unusable-prefix", GOOD, 127),
     ("unusable-prefix", GOOD, 224),
     ("unusable-prefix", GOOD, 240),
@@ -109,7 +110,7 @@ class Refused(KeelTest):
         good = ROUTES - ROUTES // 10
         self.wait("all routes", lambda: (lambda f: f["received"] + f["rejected_total"])(self.family()) == good + len(faulty))
         f = self.family()
-        self.assertEqual(len(FAULTS), 20)
+        self.assertEqual(len(FAULTS), 21)
         self.assertEqual(f["refused"], count)
         self.assertEqual((f["received"], f["accepted"], f["rejected_total"]), (good, good, len(faulty)))
         self.assertEqual(self.keel.peer()["state"], "established")
@@ -183,6 +184,24 @@ class Refused(KeelTest):
         self.keel.commit({"bgp": {"peers": [PEER]}})
         self.wait("no route", lambda: self.family()["accepted"] == 0)
         self.assertEqual(self.refused("20.0.0.0"), [(THEM, "first-as")])
+        self.assertEqual(self.keel.peer()["established_count"], 1)
+
+    def test_as_sets_where_allowed(self):
+        """RFC 9774: an AS set replaces no earlier route, is withdrawn with a fault, and is accepted with `allow_as_sets`."""
+        sets = next(a for cause, a, _ in FAULTS if cause == "as-set")
+        self.speaker.send(UPDATE, update(GOOD, [ipaddress.IPv4Address("20.0.0.0")]))
+        self.wait("the route", lambda: self.family()["accepted"] == 1)
+        self.speaker.send(UPDATE, update(sets, [ipaddress.IPv4Address("20.0.0.0")]))
+        self.wait("the withdrawal", lambda: self.family()["accepted"] == 0)
+        self.assertEqual(self.family()["refused"], {"as-set": 1})
+        faults = self.keel.call("bgp.faults", {"peer": THEM})["faults"]
+        self.assertEqual([f["text"] for f in faults], ["as-path contains an AS set (RFC 9774; allow_as_sets permits it)"])
+        self.speaker.helpful = False
+        effects = self.keel.commit({"bgp": {"peers": [dict(PEER, allow_as_sets=True)]}})
+        self.assertEqual([e["effect"] for e in effects if e["direction"] == "import" and e["family"] == V4], ["route-refresh-sent"])
+        self.speaker.send(UPDATE, update(sets, [ipaddress.IPv4Address("20.0.0.0")]))
+        self.wait("the route", lambda: self.family()["accepted"] == 1)
+        self.assertEqual(self.keel.call("rib.routes", {"family": V4, "view": "loc"})["routes"][0]["as_path"], "%d {64600,64601}" % AS)
         self.assertEqual(self.keel.peer()["established_count"], 1)
 
     def test_next_hops_that_are_none(self):
