@@ -16,6 +16,7 @@ adj_rib_in_init(struct adj_rib_in *a)
 	atomic_store_explicit(&a->received, 0, memory_order_relaxed);
 	atomic_store_explicit(&a->accepted, 0, memory_order_relaxed);
 	atomic_store_explicit(&a->rejected_total, 0, memory_order_relaxed);
+	atomic_store_explicit(&a->blackholed_total, 0, memory_order_relaxed);
 	atomic_store_explicit(&a->stale_swept, 0, memory_order_relaxed);
 	atomic_store_explicit(&a->borr_received, 0, memory_order_relaxed);
 	atomic_store_explicit(&a->eorr_received, 0, memory_order_relaxed);
@@ -146,6 +147,7 @@ adj_rib_in_counts_get(const struct adj_rib_in *a, struct adj_rib_in_counts *out)
 	out->received = atomic_load_explicit(&a->received, memory_order_relaxed);
 	out->accepted = atomic_load_explicit(&a->accepted, memory_order_relaxed);
 	out->rejected_total = atomic_load_explicit(&a->rejected_total, memory_order_relaxed);
+	out->blackholed_total = atomic_load_explicit(&a->blackholed_total, memory_order_relaxed);
 	out->stale_swept = atomic_load_explicit(&a->stale_swept, memory_order_relaxed);
 	out->borr_received = atomic_load_explicit(&a->borr_received, memory_order_relaxed);
 	out->eorr_received = atomic_load_explicit(&a->eorr_received, memory_order_relaxed);

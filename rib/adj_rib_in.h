@@ -33,6 +33,7 @@ struct adj_rib_in_counts {
 	 * keep_all_routes every accepted route that a replay refused.
 	 */
 	uint64_t rejected_total;
+	uint64_t blackholed_total; /* accepted by POLICY_NODE_BLACKHOLE since the session came up */
 	uint64_t stale_swept;
 	uint64_t borr_received, eorr_received, eorr_ignored;
 	uint64_t borr_ignored;
@@ -49,7 +50,7 @@ struct adj_rib_in_counts {
 
 /* Per (peer, family). */
 struct adj_rib_in {
-	_Atomic uint64_t received, accepted, rejected_total, stale_swept;
+	_Atomic uint64_t received, accepted, rejected_total, stale_swept, blackholed_total;
 	_Atomic uint64_t borr_received, eorr_received, eorr_ignored, borr_ignored;
 	_Atomic uint64_t kept, replays_done;
 	/*

@@ -491,11 +491,15 @@ policy_eval_begin(struct policy_eval *e, const struct policy *p, const struct at
 		if (!could)
 			continue;
 		e->could[e->could_count++] = i;
-		if (n->goto_index > furthest)
+		bool ends = !n->goto_index || n->goto_index == p->last;
+		if (!ends && n->goto_index > furthest)
 			furthest = n->goto_index;
-		/* every walk ends here, unless a goto skips the node */
-		if (!n->by_prefix && !n->goto_index && i >= furthest)
+		/* every walk ends here or goes on at the last node, unless a goto skips the node */
+		if (n->by_prefix || !ends || i < furthest)
+			continue;
+		if (i >= p->last)
 			break;
+		i = p->last - 1;
 	}
 	return 0;
 }
@@ -821,7 +825,10 @@ policy_eval_prefix(struct policy_eval *e, const struct prefix *prefix, struct po
 		if (e->could[i] < begin || !prefix_lists_hold(p, n, prefix) ||
 			!validation_holds(e, n, prefix, &state))
 			continue;
-		out->seq = n->seq;
+		if (n->seq == POLICY_NODE_LAST && !out->permit)
+			break; /* no node of the policy matched */
+		if (n->seq != POLICY_NODE_LAST)
+			out->seq = n->seq;
 		out->permit = n->permit;
 		if (n->permit && n->set) {
 			outcome = outcome_step(p, outcome, n);
@@ -892,7 +899,10 @@ policy_digest_decide(const struct policy *p, struct policy_digest d, const struc
 			return false;
 		if (!prefix_lists_hold(p, n, prefix))
 			continue;
-		out->seq = n->seq;
+		if (n->seq == POLICY_NODE_LAST && !out->permit)
+			break;
+		if (n->seq != POLICY_NODE_LAST)
+			out->seq = n->seq;
 		out->permit = n->permit;
 		if (n->permit && n->set)
 			out->outcome = outcome_step(p, out->outcome, n);

@@ -66,6 +66,10 @@ struct policy_verdict {
 	uint64_t outcome;
 };
 
+/* Nodes that follow from keys of a peer, before and after the nodes of the policy. */
+#define POLICY_NODE_BLACKHOLE (UINT32_MAX - 1) /* RFC 7999 */
+#define POLICY_NODE_LAST UINT32_MAX /* not in verdicts */
+
 #define POLICY_OUTCOMES_MAX 64
 #define POLICY_OUTCOME_ALONE UINT64_MAX
 enum policy_set_attr { POLICY_SETS_MED = 1, POLICY_SETS_NEXT_HOP = 2 };

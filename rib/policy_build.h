@@ -106,6 +106,17 @@ int policy_builder_set_communities(struct policy_builder *b, enum policy_communi
 	enum policy_edit edit, const uint8_t *values, unsigned count);
 
 /*
+ * Appends the nodes of `p`, which share lists with the copy. With `then`, each walk that permits
+ * continues at node `then`. Returns 0 or -ENOMEM.
+ */
+int policy_builder_copy(struct policy_builder *b, const struct policy *p, uint32_t then);
+/*
+ * Appends the last node: permits, and leaves the verdict's seq to the node before. The node is the
+ * target of `then` = POLICY_NODE_LAST. Returns 0 or -ENOMEM.
+ */
+int policy_builder_last(struct policy_builder *b);
+
+/*
  * Creates the policy. On success (0) the builder is freed; otherwise the builder stays: -ENOMEM;
  * -ENOENT: a goto without a later target node.
  */

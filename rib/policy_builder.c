@@ -132,13 +132,10 @@ policy_builder_create(const char *name, struct policy_builder **out)
 }
 
 /* The set of a node is the last set until the next node. */
-int
-policy_builder_node(struct policy_builder *b, uint32_t seq, bool permit)
+static int
+add_node(struct policy_builder *b, uint32_t seq, bool permit)
 {
 	struct policy *p = &b->p;
-
-	if (seq == 0 || (p->node_count && p->nodes[p->node_count - 1].seq >= seq))
-		return -EINVAL;
 	struct node *nodes =
 		policy_vector_reserve(p->nodes, p->node_count, &p->node_size, sizeof(*nodes));
 	if (!nodes)
@@ -153,6 +150,17 @@ policy_builder_node(struct policy_builder *b, uint32_t seq, bool permit)
 	p->nodes[p->node_count++] =
 		(struct node){.seq = seq, .permit = permit, .set = p->set_count++};
 	return 0;
+}
+
+int
+policy_builder_node(struct policy_builder *b, uint32_t seq, bool permit)
+{
+	struct policy *p = &b->p;
+
+	if (seq == 0 || (p->node_count && p->nodes[p->node_count - 1].seq >= seq &&
+				p->nodes[p->node_count - 1].seq != POLICY_NODE_BLACKHOLE))
+		return -EINVAL;
+	return add_node(b, seq, permit);
 }
 
 static struct node *
@@ -365,6 +373,100 @@ policy_builder_set_communities(struct policy_builder *b, enum policy_communities
 	*v = (struct values){copy, count, true};
 	last_set(b)->what |= SET_COMMUNITIES;
 	return 0;
+}
+
+/* ---- copies ---- */
+
+/* Adds references on the `count` lists of another policy to a vector. */
+#define LISTS_SHARE(b, member, from, ref)                                                          \
+	do {                                                                                       \
+		for (unsigned i = 0; i < (from)->member##_count; i++) {                            \
+			void *v = policy_vector_reserve((b)->p.member##s, (b)->p.member##_count,   \
+				&(b)->p.member##_size, sizeof(*(b)->p.member##s));                 \
+			if (v == NULL)                                                             \
+				return -ENOMEM;                                                    \
+			(b)->p.member##s = v;                                                      \
+			(b)->p.member##s[(b)->p.member##_count++] = ref((from)->member##s[i]);     \
+		}                                                                                  \
+	} while (0)
+
+static int
+set_copy(struct set *to, const struct set *from)
+{
+	*to = *from;
+	for (unsigned kind = 0; kind < COMMUNITIES_KINDS; kind++)
+		for (unsigned edit = 0; edit < EDIT_COUNT; edit++)
+			to->communities[kind][edit].v = NULL;
+	for (unsigned kind = 0; kind < COMMUNITIES_KINDS; kind++)
+		for (unsigned edit = 0; edit < EDIT_COUNT; edit++) {
+			const struct values *v = &from->communities[kind][edit];
+			size_t len = (size_t)v->count * policy_community_size[kind];
+			uint8_t *copy = v->given ? malloc(len + 1) : NULL;
+
+			if (v->given && copy == NULL)
+				return -ENOMEM;
+			if (len > 0)
+				memcpy(copy, v->v, len);
+			to->communities[kind][edit].v = copy;
+		}
+	return 0;
+}
+
+/* The indexes of the lists of a copied policy begin at these numbers. */
+struct lists_at {
+	unsigned prefix, as_path, community;
+};
+
+static struct condition
+condition_moved(const struct condition *from, const struct lists_at *at)
+{
+	struct condition c = *from;
+
+	if (c.kind == MATCH_PREFIX_LIST || c.kind == MATCH_NEXT_HOP_LIST)
+		c.list += at->prefix;
+	else if (c.kind == MATCH_AS_PATH_LIST)
+		c.list += at->as_path;
+	else if (c.kind >= MATCH_COMMUNITY_LIST && c.kind <= MATCH_EXT_COMMUNITY_LIST)
+		c.list += at->community;
+	return c;
+}
+
+int
+policy_builder_copy(struct policy_builder *b, const struct policy *p, uint32_t then)
+{
+	const struct lists_at at = {
+		b->p.prefix_list_count, b->p.as_path_list_count, b->p.community_list_count};
+	int err = 0;
+
+	LISTS_SHARE(b, prefix_list, p, policy_prefix_list_ref);
+	LISTS_SHARE(b, as_path_list, p, policy_as_path_list_ref);
+	LISTS_SHARE(b, community_list, p, policy_community_list_ref);
+	for (unsigned i = 0; i < p->node_count && err == 0; i++) {
+		const struct node *n = &p->nodes[i];
+
+		err = add_node(b, n->seq, n->permit);
+		for (unsigned k = 0; k < n->count && err == 0; k++) {
+			const struct condition c = condition_moved(&n->conditions[k], &at);
+
+			err = add_condition(b, &c);
+		}
+		if (err == 0)
+			err = set_copy(last_set(b), &p->sets[n->set]);
+		if (err == 0 && n->goto_seq != 0)
+			policy_builder_goto(b, n->goto_seq);
+		else if (err == 0 && n->permit && then != 0)
+			policy_builder_goto(b, then);
+	}
+	return err;
+}
+
+int
+policy_builder_last(struct policy_builder *b)
+{
+	int err = add_node(b, POLICY_NODE_LAST, true);
+
+	b->p.last = b->p.node_count - 1;
+	return err;
 }
 
 static bool

@@ -134,6 +134,7 @@ struct policy {
 	struct policy_as_path_list **as_path_lists;
 	unsigned community_list_count, community_list_size;
 	struct policy_community_list **community_lists;
+	unsigned last; /* index of the node POLICY_NODE_LAST; 0: none */
 	bool has_goto;
 	bool validates; /* a node has MATCH_VALIDATION */
 	bool many; /* more than POLICY_OUTCOMES_MAX results; steps[] is empty */

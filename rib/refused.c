@@ -19,6 +19,7 @@ static const char *const texts[REFUSED_CAUSES] = {
 	[REFUSED_NEXT_HOP] = "next-hop",
 	[REFUSED_NO_POLICY] = "no-policy",
 	[REFUSED_POLICY] = "policy",
+	[REFUSED_BLACKHOLE] = "blackhole",
 	[REFUSED_PREFIX_LIMIT] = "prefix-limit",
 	[REFUSED_UNUSABLE_PREFIX] = "unusable-prefix",
 	[REFUSED_UNUSABLE_LABEL] = "unusable-label",
@@ -82,7 +83,7 @@ refused_text(enum refused_cause cause)
 bool
 refused_by_policy(enum refused_cause cause)
 {
-	return cause == REFUSED_POLICY || cause == REFUSED_NO_POLICY;
+	return cause == REFUSED_POLICY || cause == REFUSED_NO_POLICY || cause == REFUSED_BLACKHOLE;
 }
 
 bool

@@ -410,6 +410,13 @@ nlri_withdraw(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 	return err;
 }
 
+/* RFC 7999 3.3: a key of the peer decided, not the policy. */
+static bool
+by_blackhole(const struct import *m)
+{
+	return m->import_result == ASK_POLICY && m->node == POLICY_NODE_BLACKHOLE;
+}
+
 static int
 nlri_apply(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 {
@@ -430,7 +437,10 @@ nlri_apply(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 		!leak_stores(m->s, m->table, shard_slot(m->s, m->rec->peer), acc->id))
 		return nlri_withdraw(m, n);
 	if (acc == NULL && m->received.v == 0)
-		return nlri_refuse(m, n, refused_of(m->reason));
+		return nlri_refuse(
+			m, n, by_blackhole(m) ? REFUSED_BLACKHOLE : refused_of(m->reason));
+	if (acc != NULL && by_blackhole(m))
+		shard_count(&m->rib->counts.blackholed_total, 1);
 	verdict_trace(m, n, acc != NULL ? REFUSED_NOT : refused_of(m->reason));
 	err = acc != NULL ? nlri_store(m, n, acc) : nlri_keep_refused(m, n);
 	if (err != -EDQUOT)

@@ -149,6 +149,7 @@ refused_reset(struct shard_rib_in *r)
 	struct shard_refused *c = atomic_load_explicit(&r->refused, memory_order_relaxed);
 
 	atomic_store_explicit(&r->counts.rejected_total, 0, memory_order_relaxed);
+	atomic_store_explicit(&r->counts.blackholed_total, 0, memory_order_relaxed);
 	for (unsigned i = 0; c != NULL && i < REFUSED_CAUSES; i++) {
 		if (i != REFUSED_NOT_INSTALLED)
 			atomic_store_explicit(&c->count[i], 0, memory_order_relaxed);

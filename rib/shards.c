@@ -195,6 +195,7 @@ shards_peer_counts(const struct shards *s, struct peer_id id, enum family family
 		out->received += c.received;
 		out->accepted += c.accepted;
 		out->rejected_total += c.rejected_total;
+		out->blackholed_total += c.blackholed_total;
 		out->stale_swept += c.stale_swept;
 		out->counted += c.counted;
 		out->kept += c.kept;

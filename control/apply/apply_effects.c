@@ -137,6 +137,8 @@ export_rules_same(const struct change *c, unsigned f)
 	       x->send_communities == y->send_communities &&
 	       x->remove_private_as == y->remove_private_as && x->as_override == y->as_override &&
 	       x->default_originate == y->default_originate &&
+	       x->route_server_client == y->route_server_client &&
+	       x->graceful_shutdown == y->graceful_shutdown &&
 	       c->was->route_reflector_client == c->is->route_reflector_client && cluster_same(c);
 }
 
@@ -422,6 +424,7 @@ is_untouched(const struct apply *apply, const struct change *c, const struct ses
 	const struct applied *a = &apply->applied[c->id.v];
 
 	if (c->was->dynamic || c->is->dynamic || !cluster_same(c) || !received_rules_same(c) ||
+		c->old->graceful_shutdown != c->next->graceful_shutdown ||
 		!json_equal(json_array_get(c->old->merged, (size_t)(c->was - c->old->peers)),
 			json_array_get(c->next->merged, (size_t)(c->is - c->next->peers))))
 		return false;

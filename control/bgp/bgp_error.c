@@ -186,7 +186,8 @@ as_path_text(const struct bgp_error *e, const char *name, char *buf, size_t size
 	else if (e->refused == REFUSED_AS_PATH_LENGTH)
 		snprintf(buf, size, "%s has more AS numbers than max_as_path_length", name);
 	else if (e->refused == REFUSED_AS_SET)
-		snprintf(buf, size, "%s contains an AS set (RFC 9774; allow_as_sets permits it)", name);
+		snprintf(buf, size, "%s contains an AS set (RFC 9774; allow_as_sets permits it)",
+			name);
 	else
 		snprintf(buf, size,
 			"%s: malformed segment, AS number 0, or a segment that this peer must not "

@@ -26,7 +26,9 @@ print_node(const json_t *o)
 	if (!json_is_string(json_object_get(o, "policy")))
 		return;
 	printf("policy %s", text_of(o, "policy"));
-	if (json_is_integer(node))
+	if (json_is_string(json_object_get(o, "rule")))
+		printf(", rule %s", text_of(o, "rule"));
+	else if (json_is_integer(node))
 		printf(", node %s", text_of(o, "node"));
 	else if (json_is_null(node))
 		printf(", no node");

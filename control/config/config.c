@@ -816,6 +816,42 @@ config_defaults(struct config *config)
 	return 0;
 }
 
+/* The import policies of a peer, with the additions of its keys. */
+static void
+guard_peer(struct config *config, struct config_peer *p, struct faults *f)
+{
+	for (enum family id = 0; id < FAMILY_COUNT && p->external; id++) {
+		struct config_family *k = &p->families[id];
+		uint8_t host = (uint8_t)prefix_max_len(family_afi(id));
+		struct policy_guard g = {.shutdown = p->graceful_shutdown.send ? SHUTDOWN_ALL
+						     : p->graceful_shutdown.honour
+							     ? SHUTDOWN_BY_COMMUNITY
+							     : SHUTDOWN_IGNORED,
+			.blackhole_list = k->blackhole.prefix_list,
+			.blackhole_min_length =
+				k->blackhole.min_length != 0 ? k->blackhole.min_length : host,
+			.blackhole_add = k->blackhole.community,
+			.afi = (uint8_t)family_afi(id)};
+
+		if (k->import_policy == NULL || strcmp(k->import_policy, "deny-all") == 0 ||
+			(g.shutdown == SHUTDOWN_IGNORED && g.blackhole_list == NULL))
+			continue;
+		k->import_policy =
+			policy_set_guard(config->policies, config->document, k->import_policy, &g);
+		if (k->import_policy == NULL)
+			faults_add(f, "", "out of memory");
+	}
+}
+
+static void
+guard_imports(struct config *config, struct faults *f)
+{
+	for (unsigned i = 0; i < config->peer_count; i++)
+		guard_peer(config, &config->peers[i], f);
+	for (unsigned i = 0; i < config->range_count; i++)
+		guard_peer(config, &config->ranges[i].peer, f);
+}
+
 struct config *
 config_parse(const struct config_host *host, json_t *document, struct faults *f)
 {
@@ -833,9 +869,12 @@ config_parse(const struct config_host *host, json_t *document, struct faults *f)
 	take_root(&c, document);
 	json_decref(c.groups_by_name);
 	json_decref(c.policies_by_name);
+	json_decref(c.prefix_lists_by_name);
 	json_decref(c.vrf_ids);
 	if (json_is_object(document))
 		config->policies = policy_set_compile(document, f);
+	if (f->count == before && f->lost == lost_before)
+		guard_imports(config, f);
 	if (f->count == before && f->lost == lost_before)
 		config_check_whole(host, config, f);
 	if (f->count == before && f->lost == lost_before && host != NULL && host->check != NULL)

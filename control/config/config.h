@@ -91,6 +91,13 @@ enum max_prefixes_action {
 	MAX_PREFIXES_DISCARD, /* not stored */
 };
 
+/* RFC 7999: routes with BLACKHOLE are accepted inside of the prefix list. */
+struct config_blackhole {
+	const char *prefix_list; /* NULL: no key */
+	uint8_t min_length; /* 0: a host */
+	uint32_t community; /* added */
+};
+
 struct config_family {
 	bool enabled;
 	const char *import_policy, *export_policy; /* NULL: none */
@@ -103,6 +110,12 @@ struct config_family {
 	uint8_t max_prefixes_threshold; /* percent of the limit: an alarm */
 	/* after a shutdown; 0: the peer stays down until an operator resets the peer */
 	uint32_t max_prefixes_restart_s;
+	/* of advertised prefixes, with the actions warning and shutdown */
+	uint32_t max_prefixes_out; /* 0: no limit */
+	uint8_t max_prefixes_out_action, max_prefixes_out_threshold;
+	struct config_blackhole blackhole;
+	/* as of the peer; the latter also for the whole router */
+	bool route_server_client, graceful_shutdown;
 };
 
 struct config_peer {
@@ -127,6 +140,10 @@ struct config_peer {
 	bool route_reflector_client; /* internal peers, RFC 4456 */
 	bool enforce_first_as; /* external peers, RFC 4271 6.3 */
 	bool allow_as_sets; /* RFC 9774 3: otherwise refused */
+	bool route_server_client; /* external peers, RFC 7947 */
+	struct {
+		bool honour, send; /* RFC 8326 */
+	} graceful_shutdown;
 	uint8_t role; /* enum session_role, of this router */
 	bool role_strict; /* the peer must announce a role */
 	uint32_t max_as_path_length; /* the router's */
@@ -224,6 +241,7 @@ struct config {
 	unsigned network_count;
 	bool next_hop_tracking, resolve_via_default;
 	unsigned max_paths; /* 1 to PATHS_MAX */
+	bool graceful_shutdown; /* of all sessions */
 	uint32_t max_as_path_length;
 	uint32_t tombstones_max; /* 0: the shard's default */
 	uint32_t cluster_id; /* host order; 0: the router id */

@@ -254,6 +254,111 @@ take_max_prefixes(CONFIG_TAKE_ARGS)
 }
 
 static void
+take_max_prefixes_out_action(CONFIG_TAKE_ARGS)
+{
+	static const char *const words[] = {
+		[MAX_PREFIXES_WARNING] = "warning", [MAX_PREFIXES_SHUTDOWN] = "shutdown", NULL};
+	int word = config_value_word(c, at, value, words);
+
+	(void)key;
+	if (word >= 0)
+		*(uint8_t *)out = (uint8_t)word;
+}
+
+/*
+ * Bound on the prefixes of one family that are advertised to a peer: a guard against a wrong
+ * policy, for a peer with a limit of its own. Effect: commit.
+ */
+static const struct config_key max_prefixes_out_keys[] = {
+	/* Largest number of advertised prefixes. Unit: prefixes. */
+	{"limit", config_take_u32, offsetof(struct config_family, max_prefixes_out), 1, UINT32_MAX,
+		true},
+	/*
+	 * What happens beyond `limit`. `warning` advertises the prefixes. `shutdown` ends the
+	 * session before a further prefix is sent, and the peer stays down until an operator
+	 * resets the peer or changes the limit. Both raise the alarm `max-prefixes-out`. Default: warning.
+	 */
+	{"action", take_max_prefixes_out_action,
+		offsetof(struct config_family, max_prefixes_out_action)},
+	/*
+	 * Share of `limit` from which the alarm `max-prefixes-out` is raised. Unit: percent of
+	 * `limit`.
+	 */
+	{"threshold_percent", config_take_u8,
+		offsetof(struct config_family, max_prefixes_out_threshold), 1, 100, .def = 80},
+};
+
+static void
+take_max_prefixes_out(CONFIG_TAKE_ARGS)
+{
+	struct config_family *family = out;
+
+	(void)key;
+	CONFIG_DEFAULTS(max_prefixes_out_keys, family);
+	family->max_prefixes_out_action = MAX_PREFIXES_WARNING;
+	CONFIG_TAKE(c, at, value, max_prefixes_out_keys, family);
+}
+
+static void
+take_prefix_list_name(CONFIG_TAKE_ARGS)
+{
+	const json_t *lists = json_object_get(c->document, "prefix_lists");
+	char buf[CONFIG_QUOTE_MAX];
+
+	(void)key;
+	if (!json_is_string(value))
+		config_fault_type(c, at, value, "a string");
+	else if (!config_named(&c->prefix_lists_by_name, lists, json_string_value(value)))
+		config_fault(c, at, "there is no prefix list %s", config_quote(value, buf));
+	else
+		*(const char **)out = json_string_value(value);
+}
+
+static void
+take_blackhole_community(CONFIG_TAKE_ARGS)
+{
+	static const char *const words[] = {"no-export", "no-advertise", NULL};
+	static const uint32_t communities[] = {0xffffff01, 0xffffff02}; /* RFC 1997 */
+	int word = config_value_word(c, at, value, words);
+
+	(void)key;
+	if (word >= 0)
+		*(uint32_t *)out = communities[word];
+}
+
+/*
+ * Routes with the community BLACKHOLE (RFC 7999) from this external peer discard their packets,
+ * under the drop reason `blackhole`. Such a route is accepted if it is long enough and lies inside
+ * of the prefixes that the peer may announce; its import policy is then not asked. Other routes
+ * with the community are refused under the cause `blackhole`. Effect: import.
+ */
+static const struct config_key blackhole_keys[] = {
+	/*
+	 * A prefix list: what the peer may announce. The route must lie inside of a prefix that the list
+	 * permits; `ge` and `le` of the entries do not count.
+	 */
+	{"prefix_list", take_prefix_list_name, offsetof(struct config_blackhole, prefix_list), 0, 0,
+		true},
+	/* Shortest length of the prefix. Unit: bits. Default: 32 for IPv4, 128 for IPv6. */
+	{"min_length", config_take_u8, offsetof(struct config_blackhole, min_length), 1, 128},
+	/*
+	 * The community that is added to the route: `no-export` or `no-advertise`. Default:
+	 * no-export.
+	 */
+	{"community", take_blackhole_community, offsetof(struct config_blackhole, community)},
+};
+
+static void
+take_blackhole(CONFIG_TAKE_ARGS)
+{
+	struct config_blackhole *b = out;
+
+	(void)key;
+	b->community = 0xffffff01;
+	CONFIG_TAKE(c, at, value, blackhole_keys, b);
+}
+
+static void
 take_site(CONFIG_TAKE_ARGS)
 {
 	char buf[CONFIG_QUOTE_MAX];
@@ -315,6 +420,10 @@ static const struct config_key family_keys[] = {
 	{"keep_all_routes", config_take_bool, offsetof(struct config_family, keep_all_routes)},
 	/* Bound on the prefixes that are accepted from the peer. Default: no bound. */
 	{"max_prefixes", take_max_prefixes},
+	/* Bound on the prefixes that are advertised to the peer. Default: no bound. */
+	{"max_prefixes_out", take_max_prefixes_out},
+	/* Routes that discard packets (RFC 7999). Default: the community has no effect. */
+	{"blackhole", take_blackhole, offsetof(struct config_family, blackhole)},
 	/*
 	 * Removes private AS numbers (RFC 6996) from AS paths that are advertised to the peer.
 	 * External peers only. Effect: export.
@@ -466,6 +575,31 @@ take_group_name(CONFIG_TAKE_ARGS)
 #define PEER(member) offsetof(struct config_peer, member)
 
 /*
+ * Graceful shutdown (RFC 8326): traffic leaves a session before maintenance, while the routes are
+ * still there.
+ */
+static const struct config_key graceful_shutdown_keys[] = {
+	/*
+	 * Routes from this external peer with the community GRACEFUL_SHUTDOWN get LOCAL_PREF 0,
+	 * whatever the import policy sets. No effect on internal peers. Effect: import.
+	 */
+	{"honour", config_take_bool, PEER(graceful_shutdown.honour)},
+	/*
+	 * Before maintenance of the session: an external peer gets all routes with the community
+	 * GRACEFUL_SHUTDOWN, and its own routes get LOCAL_PREF 0; an internal peer gets all routes with
+	 * LOCAL_PREF 0. Effect: import.
+	 */
+	{"send", config_take_bool, PEER(graceful_shutdown.send)},
+};
+
+static void
+take_graceful_shutdown(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	CONFIG_TAKE(c, at, value, graceful_shutdown_keys, out);
+}
+
+/*
  * Keys that a peer and a group have in common. Each key that a peer does not set is inherited from the group.
  */
 static const struct config_key shared_peer_keys[] = {
@@ -531,6 +665,13 @@ static const struct config_key shared_peer_keys[] = {
 	 * is treated as withdrawn under the cause `as-set` (RFC 9774 3). Effect: import.
 	 */
 	{"allow_as_sets", config_take_bool, PEER(allow_as_sets)},
+	/*
+	 * The external peer is a client of this route server (RFC 7947): AS path, next hop and
+	 * MED are advertised as received. The peer must accept an AS path that begins with the number of a third router. Effect: export.
+	 */
+	{"route_server_client", config_take_bool, PEER(route_server_client)},
+	/* Graceful shutdown of the session (RFC 8326). */
+	{"graceful_shutdown", take_graceful_shutdown},
 	/*
 	 * Role of this router towards an external peer (RFC 9234): `none`, `provider`, `rs-server` (route
 	 * server), `rs-client`, `customer` or `peer`. The session needs the fitting role of the
@@ -661,8 +802,11 @@ static void
 check_kind(struct check *c, const struct at *at, const struct config_peer *p)
 {
 	struct at client_at = AT_KEY(at, "route_reflector_client"), role_at = AT_KEY(at, "role"),
-		  local_as_at = AT_KEY(at, "local_as"), families_at = AT_KEY(at, "families");
+		  local_as_at = AT_KEY(at, "local_as"), families_at = AT_KEY(at, "families"),
+		  rs_at = AT_KEY(at, "route_server_client");
 
+	if (!p->external && p->route_server_client)
+		config_fault(c, &rs_at, "only valid for an external peer (RFC 7947)");
 	if (p->external && p->route_reflector_client)
 		config_fault(c, &client_at, "only valid for an internal peer (RFC 4456)");
 	if (!p->external && p->role != ROLE_NONE)
@@ -709,6 +853,27 @@ check_vpn_families(struct check *c, const struct at *families_at, const struct c
 	}
 }
 
+static void
+check_blackhole(struct check *c, const struct at *families_at, const struct config_peer *p)
+{
+	for (enum family f = 0; f < FAMILY_COUNT; f++) {
+		const struct config_blackhole *b = &p->families[f].blackhole;
+		struct at family_at = AT_KEY(families_at, family_text(f));
+		struct at blackhole_at = AT_KEY(&family_at, "blackhole"),
+			  length_at = AT_KEY(&blackhole_at, "min_length");
+
+		if (b->prefix_list == NULL)
+			continue;
+		if (!p->external)
+			config_fault(c, &blackhole_at, "only valid for an external peer");
+		else if (family_safi(f) != SAFI_UNICAST)
+			config_fault(c, &blackhole_at, "only valid in a unicast family");
+		else if (b->min_length > prefix_max_len(family_afi(f)))
+			config_fault(c, &length_at, "%u is longer than an address (%u)",
+				b->min_length, prefix_max_len(family_afi(f)));
+	}
+}
+
 /* Checks of a peer after the merge with its group. */
 static void
 check_merged_peer(
@@ -727,6 +892,7 @@ check_merged_peer(
 	check_source(c, at, p);
 	check_kind(c, at, p);
 	check_vpn_families(c, &families_at, p);
+	check_blackhole(c, &families_at, p);
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 		struct at family_at = AT_KEY(&families_at, family_text((enum family)f));
 		if (p->families[f].next_hop_self && p->families[f].next_hop_unchanged)
@@ -1078,6 +1244,11 @@ static const struct config_key bgp_keys[] = {
 	 */
 	{"max_paths", config_take_u32, offsetof(struct config, max_paths), 1, PATHS_MAX, .def = 1},
 	/*
+	 * Before maintenance of the router: all sessions advertise as with
+	 * `graceful_shutdown.send`. Received routes stay as they are. Effect: export.
+	 */
+	{"graceful_shutdown", config_take_bool, offsetof(struct config, graceful_shutdown)},
+	/*
 	 * A route whose AS path has more AS numbers, those in sets included, is treated as
 	 * withdrawn. Unit: AS numbers. Effect: import.
 	 */
@@ -1121,6 +1292,18 @@ config_bgp_defaults(struct config *config)
 	CONFIG_DEFAULTS(bgp_keys, config);
 }
 
+/* What a peer has from keys of the router. */
+static void
+of_router(const struct config *config, struct config_peer *p)
+{
+	p->max_as_path_length = config->max_as_path_length;
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		p->families[f].route_server_client = p->route_server_client;
+		p->families[f].graceful_shutdown =
+			config->graceful_shutdown || p->graceful_shutdown.send;
+	}
+}
+
 void
 config_take_bgp(CONFIG_TAKE_ARGS)
 {
@@ -1130,7 +1313,7 @@ config_take_bgp(CONFIG_TAKE_ARGS)
 	CONFIG_TAKE(c, at, value, bgp_keys, config);
 	/* after all keys, because their order is free */
 	for (unsigned i = 0; i < config->peer_count; i++)
-		config->peers[i].max_as_path_length = config->max_as_path_length;
+		of_router(config, &config->peers[i]);
 	for (unsigned i = 0; i < config->range_count; i++)
-		config->ranges[i].peer.max_as_path_length = config->max_as_path_length;
+		of_router(config, &config->ranges[i].peer);
 }

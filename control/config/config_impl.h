@@ -25,7 +25,8 @@ struct check {
 	const json_t *document;
 	struct config *config; /* being filled; NULL in policy_set_compile */
 	const struct policy_set *policies; /* NULL: names of policies are not looked up */
-	json_t *groups_by_name, *policies_by_name; /* of the document; made by config_named() */
+	json_t *groups_by_name, *policies_by_name,
+		*prefix_lists_by_name; /* of the document; made by config_named() */
 	json_t *vrf_ids; /* name of an instance without faults -> id; NULL: no `vrfs` */
 };
 

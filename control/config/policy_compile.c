@@ -10,10 +10,13 @@
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 struct policy_set {
-	unsigned count;
+	unsigned count, size;
+	unsigned
+		documented; /* the first policies are of the document, the rest of policy_set_guard() */
 	const char **names; /* built-in policies, then policies of the document; NULL-terminated */
-	struct policy **policies; /* of the document only */
-	json_t *index; /* of policies[], by name */
+	struct policy **policies; /* not the built-in policies */
+	char **key; /* of a policy of policy_set_guard(); otherwise NULL */
+	json_t *index; /* of policies[], by name or key */
 	/* nodes of policies[i] with the contents of lists in place of names, for comparisons */
 	json_t **meaning;
 };
@@ -815,6 +818,7 @@ compile_policy(struct compile *k, const struct at *at, const json_t *value, stru
 		s->names[BUILT_IN + s->count] = policy_name(policy);
 		s->policies[s->count] = policy;
 		s->meaning[s->count++] = meaning;
+		s->documented = s->count;
 		return;
 	}
 	if (err != -ECANCELED)
@@ -831,10 +835,12 @@ set_create(size_t policies)
 	if (!s)
 		return NULL;
 	s->names = calloc(policies + BUILT_IN + 1, sizeof(*s->names));
-	s->policies = calloc(policies + 1, sizeof(struct policy *));
-	s->meaning = calloc(policies + 1, sizeof(json_t *));
+	s->size = (unsigned)policies + 1;
+	s->policies = calloc(s->size, sizeof(struct policy *));
+	s->key = calloc(s->size, sizeof(char *));
+	s->meaning = calloc(s->size, sizeof(json_t *));
 	s->index = json_object();
-	if (s->names && s->policies && s->meaning && s->index) {
+	if (s->names && s->policies && s->key && s->meaning && s->index) {
 		s->names[0] = policy_name(policy_accept_all());
 		s->names[1] = policy_name(policy_deny_all());
 		return s;
@@ -883,10 +889,12 @@ policy_set_free(struct policy_set *s)
 	for (unsigned i = 0; i < s->count; i++) {
 		policy_destroy(s->policies[i]);
 		json_decref(s->meaning[i]);
+		free(s->key[i]);
 	}
 	json_decref(s->index);
 	free(s->names);
 	free(s->policies);
+	free(s->key);
 	free(s->meaning);
 	free(s);
 }
@@ -925,15 +933,172 @@ void
 policy_set_keep(struct policy_set *next, struct policy_set *old)
 {
 	for (unsigned i = 0; i < next->count; i++) {
-		int j = index_of(old, policy_name(next->policies[i]));
+		int j = index_of(
+			old, next->key[i] != NULL ? next->key[i] : policy_name(next->policies[i]));
 		if (j < 0 || !json_equal(next->meaning[i], old->meaning[j]))
 			continue;
 		struct policy *p = next->policies[i];
 		next->policies[i] = old->policies[j];
 		old->policies[j] = p;
+		if (i >= next->documented)
+			continue;
 		next->names[BUILT_IN + i] = policy_name(next->policies[i]);
 		old->names[BUILT_IN + j] = policy_name(p);
 	}
+}
+
+/* ---- additions by keys of a peer ---- */
+
+#define KEY_MAX 256
+#define COMMUNITY_SHUTDOWN 0xffff0000u /* RFC 8326 */
+#define COMMUNITY_BLACKHOLE 0xffff029au /* RFC 7999 */
+
+/* No name has a space. */
+static void
+guard_key(const char *name, const struct policy_guard *g, char *key)
+{
+	snprintf(key, KEY_MAX, "%s %d %s %u %u %u", name, (int)g->shutdown,
+		g->blackhole_list != NULL ? g->blackhole_list : "", g->blackhole_min_length,
+		g->blackhole_add, g->afi);
+}
+
+static void
+community_octets(uint32_t c, uint8_t out[4])
+{
+	for (unsigned i = 0; i < 4; i++)
+		out[i] = (uint8_t)(c >> (24 - 8 * i));
+}
+
+static int
+match_community(struct policy_builder *b, uint32_t community)
+{
+	struct policy_community_list *l;
+	uint8_t octets[4];
+	int err = policy_community_list_create_kind(COMMUNITIES_STANDARD, &l);
+
+	if (err)
+		return err;
+	community_octets(community, octets);
+	err = policy_community_list_add_value(l, true, octets);
+	if (!err)
+		err = policy_community_list_seal(l);
+	if (!err)
+		err = policy_builder_match_community_list(b, l);
+	policy_community_list_unref(l);
+	return err;
+}
+
+/* RFC 7999 3.3: accepted inside of what the peer may announce, else refused. */
+static int
+add_blackhole(struct policy_builder *b, const json_t *document, const struct policy_guard *g,
+	json_t *meaning)
+{
+	const struct ip_addr discard = addr_discard();
+	struct policy_prefix_list *l;
+	uint8_t add[4];
+	int err = policy_covering_list(
+		document, g->blackhole_list, g->afi, g->blackhole_min_length, &l, meaning);
+
+	if (err)
+		return err;
+	err = policy_builder_node(b, POLICY_NODE_BLACKHOLE, true);
+	if (!err)
+		err = policy_builder_match_prefix_list(b, l);
+	policy_prefix_list_unref(l);
+	if (!err)
+		err = match_community(b, COMMUNITY_BLACKHOLE);
+	if (err)
+		return err;
+	community_octets(g->blackhole_add, add);
+	policy_builder_set_next_hop(b, &discard);
+	err = policy_builder_set_communities(b, COMMUNITIES_STANDARD, EDIT_ADD, add, 1);
+	if (!err)
+		err = policy_builder_node(b, POLICY_NODE_BLACKHOLE, false);
+	return err ? err : match_community(b, COMMUNITY_BLACKHOLE);
+}
+
+static int
+guard_build(struct policy_builder *b, const struct policy *p, const json_t *document,
+	const struct policy_guard *g, json_t *meaning)
+{
+	bool lowers = g->shutdown != SHUTDOWN_IGNORED;
+	int err = g->blackhole_list != NULL ? add_blackhole(b, document, g, meaning) : 0;
+
+	if (!err)
+		err = policy_builder_copy(b, p, lowers ? POLICY_NODE_LAST : 0);
+	if (err || !lowers)
+		return err;
+	err = policy_builder_last(b);
+	if (!err && g->shutdown == SHUTDOWN_BY_COMMUNITY)
+		err = match_community(b, COMMUNITY_SHUTDOWN);
+	if (!err)
+		policy_builder_set_number(b, NUMBER_LOCAL_PREF, 0);
+	return err;
+}
+
+static bool
+set_grow(struct policy_set *s)
+{
+	unsigned size = 2 * s->size;
+	struct policy **policies = realloc(s->policies, size * sizeof(struct policy *));
+	char **key;
+	json_t **meaning;
+
+	if (policies == NULL)
+		return false;
+	s->policies = policies;
+	key = realloc(s->key, size * sizeof(char *));
+	if (key == NULL)
+		return false;
+	s->key = key;
+	meaning = realloc(s->meaning, size * sizeof(json_t *));
+	if (meaning == NULL)
+		return false;
+	s->meaning = meaning;
+	memset(s->key + s->size, 0, (size - s->size) * sizeof(char *));
+	s->size = size;
+	return true;
+}
+
+const char *
+policy_set_guard(struct policy_set *s, const json_t *document, const char *name,
+	const struct policy_guard *g)
+{
+	const struct policy *p = policy_set_find(s, name);
+	int of = index_of(s, name), i, err;
+	struct policy_builder *b;
+	char key[KEY_MAX];
+	json_t *meaning;
+
+	guard_key(name, g, key);
+	i = index_of(s, key);
+	if (i >= 0)
+		return s->key[i];
+	if (p == NULL || (s->count == s->size && !set_grow(s)) ||
+		policy_builder_create(policy_name(p), &b))
+		return NULL;
+	meaning = json_array();
+	json_array_append_new(meaning, json_string(strchr(key, ' ')));
+	json_array_append(meaning, of >= 0 ? s->meaning[of] : json_null());
+	err = guard_build(b, p, document, g, meaning);
+	if (!err)
+		err = policy_builder_finish(b, &s->policies[s->count]);
+	if (err) {
+		policy_builder_destroy(b);
+		json_decref(meaning);
+		return NULL;
+	}
+	s->meaning[s->count] = meaning;
+	s->key[s->count] = strdup(key);
+	if (s->key[s->count] == NULL ||
+		json_object_set_new(s->index, key, json_integer(s->count)) != 0) {
+		policy_destroy(s->policies[s->count]);
+		free(s->key[s->count]);
+		s->key[s->count] = NULL;
+		json_decref(meaning);
+		return NULL;
+	}
+	return s->key[s->count++];
 }
 
 const char *const *

@@ -23,6 +23,22 @@ const struct policy *policy_set_find(const struct policy_set *s, const char *nam
  * True when both sets have the policy `name` with equal nodes and equal lists.
  */
 bool policy_set_same(const struct policy_set *a, const struct policy_set *b, const char *name);
+/* What keys of a peer add to an import policy. */
+struct policy_guard {
+	enum { SHUTDOWN_IGNORED, SHUTDOWN_BY_COMMUNITY, SHUTDOWN_ALL } shutdown; /* RFC 8326 */
+	const char *blackhole_list; /* a prefix list: what the peer may announce; NULL: no key */
+	uint8_t blackhole_min_length;
+	uint32_t blackhole_add; /* community */
+	uint8_t afi;
+};
+/*
+ * The policy `name` with the additions of `g`, made once for equal additions: routes with
+ * BLACKHOLE are accepted or refused before the nodes of the policy (RFC 7999 3.3), and LOCAL_PREF
+ * becomes 0 after its nodes (RFC 8326 4). Returns the name by which the set finds the result, lent
+ * until policy_set_free(); NULL: no memory. The result itself has the name of the policy.
+ */
+const char *policy_set_guard(struct policy_set *s, const json_t *document, const char *name,
+	const struct policy_guard *g);
 /*
  * Exchanges each policy of `next` that equals a policy of `old` for the object of `old`, so that threads that run the policy see no change.
  */

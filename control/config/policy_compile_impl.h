@@ -37,6 +37,12 @@ struct compile {
 void policy_compile_lists(struct compile *k, enum list_kind kind);
 void policy_release_lists(struct compile *k);
 
+/*
+ * A list that matches prefixes of `min_length` or longer inside of what the list `name` permits:
+ * the lengths of its entries do not count. Appends the entries to `meaning`. 0, -ENOMEM.
+ */
+int policy_covering_list(const json_t *document, const char *name, uint8_t afi, uint8_t min_length,
+	struct policy_prefix_list **out, json_t *meaning);
 void policy_take_action(CONFIG_TAKE_ARGS); /* bool: permit */
 void policy_out_of_memory(struct check *c, const struct at *at);
 

@@ -502,3 +502,55 @@ policy_release_lists(struct compile *k)
 		json_decref(k->lists[kind].meaning);
 	}
 }
+
+/* The entries of a list by its name; NULL: there is none. */
+static const json_t *
+entries_of(const json_t *document, const char *name)
+{
+	size_t i;
+	json_t *list;
+
+	json_array_foreach(json_object_get(document, "prefix_lists"), i, list)
+	{
+		const char *other = json_string_value(json_object_get(list, "name"));
+
+		if (other != NULL && strcmp(name, other) == 0)
+			return json_object_get(list, "entries");
+	}
+	return NULL;
+}
+
+int
+policy_covering_list(const json_t *document, const char *name, uint8_t afi, uint8_t min_length,
+	struct policy_prefix_list **out, json_t *meaning)
+{
+	struct policy_prefix_list *l;
+	struct prefix p;
+	size_t i;
+	json_t *entry;
+	int err = policy_prefix_list_create(&l);
+
+	if (err)
+		return err;
+	json_array_foreach(entries_of(document, name), i, entry)
+	{
+		const char *text = json_string_value(json_object_get(entry, "prefix"));
+		const char *action = json_string_value(json_object_get(entry, "action"));
+		bool permit = action != NULL && strcmp(action, "permit") == 0;
+
+		if (text == NULL || prefix_parse(text, &p) != 0 || p.afi != afi)
+			continue;
+		json_array_append_new(meaning, json_sprintf("%s %s", action_words[!permit], text));
+		if (!err)
+			err = policy_prefix_list_add(l, permit, &p,
+				p.len > min_length ? p.len : min_length,
+				(uint8_t)prefix_max_len(afi));
+	}
+	if (!err)
+		err = policy_prefix_list_seal(l);
+	if (err)
+		policy_prefix_list_unref(l);
+	else
+		*out = l;
+	return err;
+}

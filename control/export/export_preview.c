@@ -107,6 +107,8 @@ rules_then(const struct update_member *m, const struct config_family *f, uint32_
 	r.remove_private_as = f->remove_private_as;
 	r.as_override = f->as_override;
 	r.default_originate = f->default_originate;
+	r.route_server_client = f->route_server_client;
+	r.graceful_shutdown = f->graceful_shutdown;
 	return rules_normal(&r);
 }
 

@@ -91,6 +91,8 @@ struct update_rules {
 	 * a path that policy gives a third next hop is not advertised. default_originate has no effect there.
 	 */
 	bool next_hop_self, next_hop_unchanged, remove_private_as, as_override, default_originate;
+	bool route_server_client; /* RFC 7947 */
+	bool graceful_shutdown; /* RFC 8326 */
 };
 
 struct update_member_config {

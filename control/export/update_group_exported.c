@@ -144,6 +144,32 @@ otc_add(const struct update_group *g, struct attr_set *s)
 	s->otc = g->rules.local_as;
 }
 
+#define COMMUNITY_GRACEFUL_SHUTDOWN 0xffff0000u
+
+/* RFC 8326 4: an external peer gets the community, an internal peer the lowest preference. */
+static int
+graceful_shutdown(const struct update_group *g, struct attr_set *s)
+{
+	uint8_t *list = s->var + (attr_communities(s) - s->var);
+	size_t len = 4u * s->community_count, behind = attr_set_var_len(s) - s->as_path_len - len;
+
+	if (!g->rules.graceful_shutdown)
+		return 0;
+	if (g->rules.kind != UPDATE_EXTERNAL) {
+		s->local_pref = 0;
+		return 0;
+	}
+	for (unsigned i = 0; i < s->community_count; i++)
+		if (load_u32(list + 4u * i) == COMMUNITY_GRACEFUL_SHUTDOWN)
+			return 0;
+	if (s->community_count == UINT16_MAX)
+		return -E2BIG;
+	memmove(list + len + 4, list + len, behind);
+	store_u32(list + len, COMMUNITY_GRACEFUL_SHUTDOWN);
+	s->community_count++;
+	return 0;
+}
+
 /* RFC 4456 8 */
 static int
 reflect(const struct update_group *g, struct attr_set *s, const struct shard_peer *source)
@@ -240,17 +266,21 @@ exported_edit(struct update_group *g, unsigned policy_sets, const struct attr_se
 	bool external = g->rules.kind == UPDATE_EXTERNAL;
 	bool edits = external && !policy_runs(&g->rules) &&
 		     (g->rules.remove_private_as || g->rules.as_override);
+	/* RFC 7947 2.2.2, 2.2.3 */
+	bool transparent = g->rules.route_server_client;
 	int err = 0;
 
 	*s = g->set->scratch[0];
-	if (!external || edits)
+	if (!external || edits || transparent)
 		memcpy(*s, after, attr_set_size(after));
 	if (external) {
 		if (edits)
 			as_path_edit(&g->rules, *s);
-		err = as_path_prepend(g, edits ? *s : after, s);
+		if (!transparent)
+			err = as_path_prepend(g, edits ? *s : after, s);
 		if (err == 0) {
-			internal_attrs_strip(*s, policy_sets, kind);
+			internal_attrs_strip(
+				*s, policy_sets | (transparent ? POLICY_SETS_MED : 0u), kind);
 			otc_add(g, *s);
 		}
 	} else {
@@ -261,6 +291,8 @@ exported_edit(struct update_group *g, unsigned policy_sets, const struct attr_se
 			(*s)->local_pref = LOCAL_PREF_DEFAULT;
 		}
 	}
+	if (err == 0)
+		err = graceful_shutdown(g, *s);
 	if (err < 0 || !next_hop_choose(g, policy_sets, *s, kind, path->source))
 		return -E2BIG;
 	return 0;

@@ -15,8 +15,8 @@
 #define COMMUNITY_NO_ADVERTISE 0xffffff02u
 #define COMMUNITY_NO_EXPORT_SUBCONFED 0xffffff03u
 
-/* Room beyond the result of policy: two AS numbers in segments of their own, and one cluster. */
-#define GROWTH (2 * 6 + 4)
+/* Room beyond the result of policy: two AS numbers in segments of their own, one cluster, and one community. */
+#define GROWTH (2 * 6 + 4 + 4)
 
 /* ---- rules as values ---- */
 
@@ -29,7 +29,9 @@ rules_normal(const struct update_rules *r)
 	if (external) {
 		n.next_hop_self = false;
 		n.cluster_id = 0;
+		n.next_hop_unchanged |= n.route_server_client; /* RFC 7947 2.2.1 */
 	} else {
+		n.route_server_client = false;
 		n.remove_private_as = n.as_override = n.next_hop_unchanged = false;
 	}
 	if (!external || rules_labels(r))
@@ -60,7 +62,9 @@ rules_equal(const struct update_rules *a, const struct update_rules *b)
 	       a->site_of_origin.v == b->site_of_origin.v && a->next_hop_self == b->next_hop_self &&
 	       a->next_hop_unchanged == b->next_hop_unchanged &&
 	       a->remove_private_as == b->remove_private_as && a->as_override == b->as_override &&
-	       a->default_originate == b->default_originate;
+	       a->default_originate == b->default_originate &&
+	       a->route_server_client == b->route_server_client &&
+	       a->graceful_shutdown == b->graceful_shutdown;
 }
 
 bool
@@ -237,8 +241,9 @@ rules_hash(struct update_group *g)
 			     (uint64_t)r->role << 16 | (uint64_t)r->kind << 8 |
 				     (r->next_hop_self ? 1u : 0u) |
 				     (r->next_hop_unchanged ? 2u : 0u) |
-				     (r->remove_private_as ? 4u : 0u) |
-				     (r->as_override ? 8u : 0u)) |
+				     (r->remove_private_as ? 4u : 0u) | (r->as_override ? 8u : 0u) |
+				     (r->route_server_client ? 16u : 0u) |
+				     (r->graceful_shutdown ? 32u : 0u)) |
 		     1;
 	return *h;
 }
@@ -995,7 +1000,7 @@ rules_key(struct update_group *g)
 	/* other families have MP_REACH_NLRI in front of the attributes */
 	if (r->kind != UPDATE_EXTERNAL || r->family != FAMILY_IPV4_UNICAST ||
 		r->next_hop_unchanged || r->remove_private_as || r->as_override ||
-		e->extended_next_hop)
+		r->route_server_client || r->graceful_shutdown || e->extended_next_hop)
 		return 0;
 	return hash_words(rules_hash(g), g->next_hop_len,
 		       (e->as4 ? 1u : 0u) | (e->send_communities ? 2u : 0u)) |

@@ -355,6 +355,8 @@ update_group_rules(struct update_member *m, const struct update_rules *r)
 	m->rules.remove_private_as = r->remove_private_as;
 	m->rules.as_override = r->as_override;
 	m->rules.default_originate = r->default_originate;
+	m->rules.route_server_client = r->route_server_client;
+	m->rules.graceful_shutdown = r->graceful_shutdown;
 	split_settle(m->group);
 }
 

@@ -37,6 +37,7 @@ enum {
 	ALARM_PORT_MTU,
 	ALARM_COUNTERS, /* the alarms above are raised while a counter is not 0 */
 	ALARM_MAX_PREFIXES = ALARM_COUNTERS,
+	ALARM_MAX_PREFIXES_OUT,
 	ALARM_REFUSED,
 	ALARM_LATE,
 	ALARM_KINDS
@@ -108,6 +109,12 @@ static const struct alarm_kind {
 		"A peer is near its limit `max_prefixes`, or exceeded it. Raise the limit, or ask "
 		"the "
 		"operator of the peer."},
+	[ALARM_MAX_PREFIXES_OUT] = {"max-prefixes-out", NULL,
+		"This router advertises nearly `max_prefixes_out` prefixes to a peer, or more. "
+		"Check the "
+		"export policy of the peer, or raise the limit; `reset bgp` starts a session that "
+		"the "
+		"limit has ended."},
 	[ALARM_REFUSED] = {"routes-refused", NULL,
 		"Routes of a peer were refused by another cause than policy. `refused` in "
 		"`bgp.peers` "
@@ -294,6 +301,25 @@ limit_look(struct peer_alarms *a)
 	peer_alarm(a, alarms[ALARM_MAX_PREFIXES].kind, text);
 }
 
+static void
+limit_out_look(struct peer_alarms *a)
+{
+	enum limit_level level = speaker_limit_out_level(a->env->layers->speaker, a->id, a->family);
+	const struct config_family *f = &a->peer->families[a->family];
+	char text[200];
+
+	if (level == LIMIT_KEPT || f->max_prefixes_out == 0)
+		return;
+	if (level == LIMIT_NEAR)
+		snprintf(text, sizeof(text), "peer %s %s gets %u %% of max_prefixes_out %u or more",
+			a->peer->addr_text, family_text(a->family), f->max_prefixes_out_threshold,
+			f->max_prefixes_out);
+	else
+		snprintf(text, sizeof(text), "peer %s %s gets more than max_prefixes_out %u",
+			a->peer->addr_text, family_text(a->family), f->max_prefixes_out);
+	peer_alarm(a, alarms[ALARM_MAX_PREFIXES_OUT].kind, text);
+}
+
 /* True if the peer also had paths without a valid next hop in the last check. Records the present check. */
 static bool
 next_hop_again(struct peer_alarms *a)
@@ -360,6 +386,7 @@ peers_look(struct rpc_env *env, json_t *list) RUNS_ON(role_main)
 			if (!a.peer->families[a.family].enabled)
 				continue;
 			limit_look(&a);
+			limit_out_look(&a);
 			if (ailing[a.family][a.id.v / 64] >> a.id.v % 64 & 1)
 				refused_look(&a);
 		}

@@ -108,6 +108,17 @@ max_prefixes_json(const struct session_view *v, enum family f)
 	return o;
 }
 
+static json_t *
+max_prefixes_out_json(const struct config_family *k, const struct session_view *v, enum family f)
+{
+	return json_pack("{s:I, s:s, s:i, s:b, s:I}", "limit", (json_int_t)k->max_prefixes_out,
+		"action",
+		k->max_prefixes_out_action == MAX_PREFIXES_SHUTDOWN ? "shutdown" : "warning",
+		"threshold_percent", (int)k->max_prefixes_out_threshold, "exceeded",
+		v->families[f].max_prefixes_out_exceeded, "exceeded_total",
+		(json_int_t)v->families[f].max_prefixes_out_passed);
+}
+
 /* Causes with count 0 have no key. */
 static json_t *
 refused_json(const struct rpc_env *env, struct peer_id id, enum family f)
@@ -152,6 +163,12 @@ family_json(const struct rpc_env *env, const struct config_peer *p, struct peer_
 	json_object_set_new(o, "refused", refused_json(env, id, f));
 	if (v->families[f].max_prefixes != 0)
 		json_object_set_new(o, "max_prefixes", max_prefixes_json(v, f));
+	if (p->families[f].max_prefixes_out != 0)
+		json_object_set_new(
+			o, "max_prefixes_out", max_prefixes_out_json(&p->families[f], v, f));
+	if (p->families[f].blackhole.prefix_list != NULL)
+		json_object_set_new(
+			o, "blackholed_total", json_integer((json_int_t)in.blackholed_total));
 	return o;
 }
 
@@ -626,12 +643,21 @@ static const struct rpc_field max_prefixes_fields[] = {
 	{0},
 };
 
+static const struct rpc_field max_prefixes_out_fields[] = {
+	{"limit", "integer", "The limit."},
+	{"action", "warning|shutdown", "What happens beyond the limit."},
+	{"threshold_percent", "integer", "The part of the limit that raises an alarm."},
+	{"exceeded", "boolean", "The limit is exceeded, or was when the session ended."},
+	{"exceeded_total", "integer", "Times the limit was exceeded, over all sessions."},
+	{0},
+};
+
 static const struct rpc_field refused_fields[] = {
 	{"*", "integer",
 		"Prefixes refused for this cause: `malformed-`ATTRIBUTE, `as-loop`, "
 		"`originator-loop`, "
 		"`cluster-loop`, `first-as`, `as-path-length`, `as-set`, `next-hop`, `no-policy`, "
-		"`policy`, "
+		"`policy`, `blackhole`, "
 		"`prefix-limit`, `unusable-prefix`, `unusable-label`, `route-leak`, "
 		"`not-installed`."},
 	{0},
@@ -669,6 +695,10 @@ static const struct rpc_field family_fields[] = {
 		refused_fields},
 	{"max_prefixes?", "object", "The limit of prefixes, where one is set.",
 		max_prefixes_fields},
+	{"max_prefixes_out?", "object", "The limit of advertised prefixes, where one is set.",
+		max_prefixes_out_fields},
+	{"blackholed_total?", "integer",
+		"Announcements accepted by `blackhole` since the session came up (RFC 7999)."},
 	{0},
 };
 

@@ -143,7 +143,10 @@ path_judge(const struct fate *f, const struct fate_path *p, struct policy_eval *
 		err = policy_eval_prefix(eval, &f->q.prefix, &v);
 	if (err != 0)
 		return err;
-	json_object_set_new(import, "node", v.seq != 0 ? json_integer(v.seq) : json_null());
+	if (v.seq == POLICY_NODE_BLACKHOLE)
+		json_object_set_new(import, "rule", json_string("blackhole"));
+	json_object_set_new(import, "node",
+		v.seq != 0 && v.seq != POLICY_NODE_BLACKHOLE ? json_integer(v.seq) : json_null());
 	if (v.permit)
 		json_object_set_new(import, "changed", changed_json(p->received, v.attrs));
 	return 0;
@@ -380,6 +383,7 @@ static const struct rpc_field import_fields[] = {
 		"`seq` of the node that accepted or refused the route; null when no node matches. "
 		"Absent where the attributes as received are not known: the policy changes "
 		"attributes, and the peer has no `keep_all_routes`."},
+	{"rule?", "blackhole", "Decided by `blackhole` of the peer, before the policy (RFC 7999)."},
 	{"changed?", "string[]", "The attributes that the policy changed."},
 	{0},
 };

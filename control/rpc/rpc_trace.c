@@ -162,7 +162,9 @@ policy_add(json_t *o, const struct trace_event *e)
 	if (e->policy[0] == '\0')
 		return;
 	json_object_set_new(o, "policy", json_string(e->policy));
-	json_object_set_new(o, "node", e->node != 0 ? json_integer(e->node) : json_null());
+	json_object_set_new(o, "node",
+		e->node != 0 && e->node != POLICY_NODE_BLACKHOLE ? json_integer(e->node)
+								 : json_null());
 }
 
 /* The members of an event, without `trace`. */

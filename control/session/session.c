@@ -878,6 +878,8 @@ view_family(
 	out->families[id].max_prefixes_threshold = p->config.families[id].max_prefixes_threshold;
 	out->families[id].max_prefixes_restart_s = p->config.families[id].max_prefixes_restart_s;
 	out->families[id].max_prefixes_exceeded = f->limit.level == LIMIT_PASSED;
+	out->families[id].max_prefixes_out_exceeded = f->limit.out == LIMIT_PASSED;
+	out->families[id].max_prefixes_out_passed = f->limit.out_passed;
 	out->families[id].slow = f->slow.slow;
 	out->families[id].slow_count = f->slow.count;
 	out->families[id].end_of_rib_received = f->end_of_rib_received;

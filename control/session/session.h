@@ -177,6 +177,8 @@ void speaker_restart_end(struct speaker *s) RUNS_ON(role_session);
 
 /* Any thread. */
 enum limit_level speaker_limit_level(const struct speaker *s, struct peer_id id, enum family f);
+enum limit_level speaker_limit_out_level(
+	const struct speaker *s, struct peer_id id, enum family f); /* max_prefixes_out */
 /* Any thread. True if the peer is slow in this family (`slow_peer`). */
 bool speaker_is_slow(const struct speaker *s, struct peer_id id, enum family f);
 
@@ -404,7 +406,8 @@ struct session_view {
 		enum max_prefixes_action max_prefixes_action;
 		uint8_t max_prefixes_threshold;
 		/* since the session came up; also while the peer is held down */
-		bool max_prefixes_exceeded;
+		bool max_prefixes_exceeded, max_prefixes_out_exceeded;
+		uint64_t max_prefixes_out_passed; /* how often, all sessions */
 	} families[FAMILY_COUNT];
 };
 /* Fills `out`. False: no peer has this id. */

@@ -205,7 +205,9 @@ struct peer_family {
 		uint64_t sent; /* prefixes announced since the previous mark */
 		uint64_t sent_after_mark;
 		uint64_t mark[SHARDS_MAX]; /* count of records */
-	} limit; /* max_prefixes */
+		enum limit_level out; /* of the advertised prefixes */
+		uint64_t out_passed; /* how often the limit was exceeded, all sessions */
+	} limit; /* max_prefixes, max_prefixes_out */
 	struct slow_peer slow;
 	uint64_t requests_sent, borr_sent, eorr_sent, borr_received, eorr_received;
 };
@@ -434,6 +436,7 @@ struct speaker {
 	size_t fault_octets; /* of faulty messages, all peers */
 	struct ring limit_peers; /* peers with recent UPDATEs */
 	_Atomic uint8_t limit_level[PEER_MAX][FAMILY_COUNT]; /* enum limit_level; main reads */
+	_Atomic uint8_t limit_out_level[PEER_MAX][FAMILY_COUNT]; /* as limit_level */
 	struct ring slow_peers; /* peers with a full connection, and slow peers */
 	struct timer slow_timer;
 	uint64_t slow_due_ns; /* when slow_timer is due */
@@ -672,6 +675,9 @@ void limit_down(struct peer *p) RUNS_ON(role_session);
 uint32_t limit_of(struct peer *p, enum family f, unsigned count) RUNS_ON(role_session);
 /* An UPDATE of the peer was received. */
 void limit_received(struct peer *p) RUNS_ON(role_session);
+/* False: max_prefixes_out is exceeded and must not be sent; limit_out_shut() ends the session. */
+bool limit_sends(struct peer_family *f) RUNS_ON(role_session);
+void limit_out_shut(struct peer_family *f) RUNS_ON(role_session);
 
 /* session_slow.c */
 void slow_init(struct speaker *s);

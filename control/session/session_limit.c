@@ -187,6 +187,77 @@ family_check(struct peer_family *f, const struct config_family *k) RUNS_ON(role_
 	}
 }
 
+/* ---- advertised prefixes: max_prefixes_out ---- */
+
+static void
+out_level(struct peer_family *f, enum limit_level level)
+{
+	f->limit.out = level;
+	/* relaxed: main looks again */
+	atomic_store_explicit(&f->peer->speaker->limit_out_level[f->peer->id.v][f->family],
+		(uint8_t)level, memory_order_relaxed);
+}
+
+enum limit_level
+speaker_limit_out_level(const struct speaker *s, struct peer_id id, enum family f)
+{
+	return (enum limit_level)atomic_load_explicit(
+		&s->limit_out_level[id.v][f], memory_order_relaxed);
+}
+
+static void
+out_log(const struct peer_family *f, const char *event, uint64_t advertised)
+{
+	const struct config_family *k = &f->peer->config.families[f->family];
+
+	log_event(LOG_WARNING, "%s peer=%s vrf=%s family=%s advertised=%llu limit=%u action=%s",
+		event, f->peer->config.addr_text, f->peer->vrf_name, family_text(f->family),
+		(unsigned long long)advertised, k->max_prefixes_out,
+		action_text((enum max_prefixes_action)k->max_prefixes_out_action));
+}
+
+bool
+limit_sends(struct peer_family *f)
+{
+	const struct config_family *k = &f->peer->config.families[f->family];
+	uint64_t threshold =
+		((uint64_t)k->max_prefixes_out * k->max_prefixes_out_threshold + 99) / 100;
+	uint64_t advertised;
+
+	if (k->max_prefixes_out == 0)
+		return true;
+	advertised = update_group_advertised(f->group);
+	if (advertised > k->max_prefixes_out) {
+		if (f->limit.out != LIMIT_PASSED) {
+			f->limit.out_passed++;
+			out_level(f, LIMIT_PASSED);
+			out_log(f, "max-prefixes-out", advertised);
+		}
+		return k->max_prefixes_out_action != MAX_PREFIXES_SHUTDOWN;
+	}
+	if (f->limit.out == LIMIT_KEPT && advertised >= threshold)
+		out_log(f, "max-prefixes-out-near", advertised);
+	out_level(f, advertised < threshold ? LIMIT_KEPT : LIMIT_NEAR);
+	return true;
+}
+
+void
+limit_out_shut(struct peer_family *f)
+{
+	struct note note = {.code = ERR_CEASE, .subcode = CEASE_ADMIN_SHUTDOWN};
+
+	peer_stop(f->peer, &note);
+	f->peer->held = true;
+}
+
+/* A new session, or a new limit. */
+static void
+out_begin(struct peer *p)
+{
+	for (enum family f = 0; f < FAMILY_COUNT; f++)
+		out_level(&p->family[f], LIMIT_KEPT);
+}
+
 static bool
 shards_began_session(const struct peer *p) RUNS_ON(role_session)
 {
@@ -272,6 +343,7 @@ limit_config(struct peer *p)
 void
 limit_up(struct peer *p)
 {
+	out_begin(p);
 	for (enum family f = 0; f < FAMILY_COUNT; f++) {
 		limit_level(&p->family[f], LIMIT_KEPT);
 		limit_begin(&p->family[f]);
@@ -297,9 +369,12 @@ limit_again(struct peer *p)
 void
 limit_down(struct peer *p)
 {
-	for (enum family f = 0; f < FAMILY_COUNT; f++)
+	for (enum family f = 0; f < FAMILY_COUNT; f++) {
 		if (p->family[f].limit.level == LIMIT_NEAR)
 			limit_level(&p->family[f], LIMIT_KEPT);
+		if (p->family[f].limit.out == LIMIT_NEAR)
+			out_level(&p->family[f], LIMIT_KEPT);
+	}
 }
 
 void
@@ -307,6 +382,7 @@ limit_forget(struct peer *p)
 {
 	for (enum family f = 0; f < FAMILY_COUNT; f++)
 		limit_level(&p->family[f], LIMIT_KEPT);
+	out_begin(p);
 	ring_remove(&p->limit_ring);
 }
 
@@ -314,6 +390,7 @@ void
 limit_init(struct peer *p)
 {
 	p->limit_restart.fire = restart_fire;
+	out_begin(p);
 	for (enum family f = 0; f < FAMILY_COUNT; f++)
 		limit_level(&p->family[f], LIMIT_KEPT);
 }
@@ -327,7 +404,10 @@ limit_changed(const struct config_peer *a, const struct config_peer *b)
 		if (x->max_prefixes != y->max_prefixes ||
 			x->max_prefixes_action != y->max_prefixes_action ||
 			x->max_prefixes_threshold != y->max_prefixes_threshold ||
-			x->max_prefixes_restart_s != y->max_prefixes_restart_s)
+			x->max_prefixes_restart_s != y->max_prefixes_restart_s ||
+			x->max_prefixes_out != y->max_prefixes_out ||
+			x->max_prefixes_out_action != y->max_prefixes_out_action ||
+			x->max_prefixes_out_threshold != y->max_prefixes_out_threshold)
 			return true;
 	}
 	return false;

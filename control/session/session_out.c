@@ -250,6 +250,8 @@ rules_of(const struct peer_family *f)
 		.as_override = k->as_override,
 		.site_of_origin = k->site_of_origin,
 		.default_originate = k->default_originate,
+		.route_server_client = k->route_server_client,
+		.graceful_shutdown = k->graceful_shutdown,
 	};
 }
 
@@ -495,6 +497,8 @@ family_send(struct peer_family *f, uint64_t deadline_ns, bool *taken) RUNS_ON(ro
 	uint64_t began = s->serving > 0 ? now_ns() : 0;
 	struct update_turn t = update_member_turn(f->group, &io, deadline_ns);
 
+	if (!limit_sends(f))
+		t = (struct update_turn){.state = TURN_FAILED, .error = -EDQUOT};
 	if (t.had_output) {
 		if (!*taken)
 			p->export_first = (uint8_t)((f->family + 1) % FAMILY_COUNT);
@@ -542,7 +546,10 @@ family_run(struct peer_family *f, uint64_t deadline_ns, bool *taken) RUNS_ON(rol
 	p->export_more |= t.state == TURN_MORE || t.state == TURN_HELD;
 	switch (t.state) {
 	case TURN_FAILED:
-		export_failed(f, t.error);
+		if (t.error == -EDQUOT)
+			limit_out_shut(f);
+		else
+			export_failed(f, t.error);
 		return;
 	case TURN_HELD:
 		/* no memory for the output: no event follows */

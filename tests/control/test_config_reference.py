@@ -28,7 +28,8 @@ PEER = {
     "shared_peer_keys": {
         "asn": 64514, "description": "text", "passive": True, "shutdown": True, "source": US, "multihop": 2, "gtsm": True, "password": "secret",
         "local_as": 64600, "route_reflector_client": (True, INTERNAL), "enforce_first_as": False, "allow_as_sets": True, "role": "peer",
-        "role_strict": True},
+        "role_strict": True, "route_server_client": True},
+    "graceful_shutdown_keys": {"honour": True, "send": True},
     "peer_keys": {"address": "192.0.2.50", "port": 180, "group": "g", "vrf": "default"},
     "capability_keys": {name: False for name in ("route_refresh", "enhanced_route_refresh", "four_octet_as", "extended_message", "graceful_restart")} |
     {"extended_next_hop": True},
@@ -38,9 +39,12 @@ PEER = {
         "enabled": False, "import_policy": "deny-all", "export_policy": "deny-all", "next_hop_self": (True, INTERNAL), "next_hop_unchanged": True,
         "send_communities": False, "keep_all_routes": True, "remove_private_as": True, "allow_as_in": 2, "as_override": True,
         "default_originate": True, "site_of_origin": "soo:64512:1"},
+    "max_prefixes_out_keys": {"limit": 99, "action": "shutdown", "threshold_percent": 50},
+    "blackhole_keys": {"prefix_list": "other", "min_length": 30, "community": "no-advertise"},
     "max_prefixes_keys": {"limit": 99, "action": "warning", "threshold_percent": 50, "restart_s": 5},
 }
-PLACES = {"capability_keys": "capabilities/", "timer_keys": "timers/", "family_keys": FAMILY, "max_prefixes_keys": FAMILY + "max_prefixes/"}
+PLACES = {"capability_keys": "capabilities/", "timer_keys": "timers/", "family_keys": FAMILY, "max_prefixes_keys": FAMILY + "max_prefixes/",
+          "max_prefixes_out_keys": FAMILY + "max_prefixes_out/", "blackhole_keys": FAMILY + "blackhole/", "graceful_shutdown_keys": "graceful_shutdown/"}
 # A new value for each key of the router: table -> (place, {key: value}).
 ROUTER = {
     "router_keys": ("/router/", {"asn": 64599, "router_id": "192.0.2.99"}),
@@ -57,7 +61,7 @@ ROUTER = {
                                   "action": [{"name": "red", "max_routes": {"limit": 5, "action": "warning"}}]}),
     "port_keys": ("/ports/0/", {"name": "other", "device": "net_null7", "vrf": None, "mtu": 1400, "addresses": ["198.51.100.1/24"], "mpls": True, "queues": 1, "queue_workers": [0]}),
     "bgp_keys": ("/bgp/", {"policy_change_delay_s": 5, "policy_change_max_delay_s": 60, "commit_hold_s": 5, "next_hop_tracking": False,
-                           "resolve_via_default": True, "max_paths": 2, "max_as_path_length": 100, "tombstones_max": 5000,
+                           "resolve_via_default": True, "max_paths": 2, "graceful_shutdown": True, "max_as_path_length": 100, "tombstones_max": 5000,
                            "cluster_id": "192.0.2.99", "listen_limit": 5}),
 }
 
@@ -148,13 +152,16 @@ class ConfigReference(KeelTest):
             self.assertEqual(routes, set(), name)
 
     def test_effects(self):
-        family = {"import_policy": "accept-all", "export_policy": "accept-all", "max_prefixes": {"limit": 1000}}
+        family = {"import_policy": "accept-all", "export_policy": "accept-all", "max_prefixes": {"limit": 1000},
+                  "max_prefixes_out": {"limit": 1000}}
         both = {"ipv4-unicast": family, "ipv6-unicast": dict(family)}
+        external = dict(both, **{"ipv4-unicast": dict(family, blackhole={"prefix_list": "one"})})
         self.start({
             "router": {"asn": 64512, "router_id": US}, "management": {"socket": os.path.join(self.folder, "keel.sock")}, "dataplane": {},
             "ports": [{"name": "east", "device": "net_null0"}],
+            "prefix_lists": [{"name": "one", "entries": []}, {"name": "other", "entries": []}],
             "bgp": {"groups": [{"name": "g"}],
-                    "peers": [{"address": EXTERNAL, "asn": 64513, "capabilities": {}, "timers": {}, "families": both},
+                    "peers": [{"address": EXTERNAL, "asn": 64513, "capabilities": {}, "timers": {}, "graceful_shutdown": {}, "families": external},
                               {"address": INTERNAL, "asn": 64512, "capabilities": {}, "timers": {}, "families": json.loads(json.dumps(both))}]}})
         self.speak()
         self.speak(address=INTERNAL, asn=64512)
