@@ -28,8 +28,9 @@ import_report(struct import *im, unsigned line, const char *text, const char *ve
 	bool secret = strstr(text, "password") != NULL || strstr(text, "cipher") != NULL;
 
 	im->not_carried += verdict != NULL && strncmp(verdict, "not", 3) == 0;
-	fprintf(stderr, "%u: %s: ", line, secret ? "password" : text_safe(text));
-	fprintf(stderr, "%s\n", verdict != NULL && *verdict != '\0' ? text_safe(verdict) : "done");
+	fprintf(im->report, "%u: %s: ", line, secret ? "password" : text_safe(text));
+	fprintf(im->report, "%s\n",
+		verdict != NULL && *verdict != '\0' ? text_safe(verdict) : "done");
 }
 
 json_t *
@@ -227,10 +228,52 @@ import_sort(struct import *im)
 	}
 }
 
+/* True if the policy has a condition on `validation`. */
+static bool
+validates(const struct import *im, const char *name)
+{
+	json_t *policy =
+		       import_named(json_object_get(im->document, "route_policies"), "name", name),
+	       *node;
+	size_t i;
+
+	json_array_foreach(json_object_get(policy, "nodes"), i, node)
+	{
+		if (json_object_get(json_object_get(node, "match"), "validation") != NULL)
+			return true;
+	}
+	return false;
+}
+
+void
+import_check_validation(struct import *im)
+{
+	static const char *const homes[] = {"groups", "peers"};
+	const char *name, *family;
+	json_t *o, *f;
+	size_t i;
+
+	for (unsigned h = 0; h < 2; h++) {
+		json_array_foreach(json_object_get(im->bgp, homes[h]), i, o)
+		{
+			json_object_foreach(json_object_get(o, "families"), family, f)
+			{
+				name = json_string_value(json_object_get(f, "export_policy"));
+				if (name == NULL || !validates(im, name))
+					continue;
+				import_report(im, ++im->line, name,
+					"not carried: validation in an export policy; no route is "
+					"advertised");
+				json_object_set_new(f, "export_policy", json_string("deny-all"));
+			}
+		}
+	}
+}
+
 void
 import_command(struct ctl *ctl, const struct command *c)
 {
-	struct import im = {.ctl = ctl, .family = "ipv4-unicast"};
+	struct import im = {.report = stderr, .family = "ipv4-unicast"};
 	FILE *in = fopen(c->file, "re");
 	const json_t *router;
 
@@ -248,6 +291,7 @@ import_command(struct ctl *ctl, const struct command *c)
 		import_frr(&im, in);
 	fclose(in);
 	import_sort(&im);
+	import_check_validation(&im);
 	router = json_object_get(im.document, "router");
 	if (json_object_get(router, "router_id") == NULL)
 		import_report(&im, im.line + 1, "router_id",

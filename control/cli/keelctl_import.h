@@ -14,7 +14,7 @@
 #define IMPORT_WORDS 64
 
 struct import {
-	struct ctl *ctl;
+	FILE *report; /* the verdicts of the lines */
 	json_t *document, *bgp;
 	unsigned not_carried;
 	unsigned line; /* the number of the present line */
@@ -24,7 +24,7 @@ struct import {
 	json_t *node; /* the entry of a route-map, or NULL */
 	/* of an address-family block; ipv4-unicast outside; NULL: a family that is not carried */
 	const char *family;
-	bool in_bgp;
+	bool in_bgp, in_rpki;
 	bool no_default_family, no_policy_needed, no_import_check;
 };
 
@@ -63,6 +63,12 @@ typedef void import_line(struct import *im, bool indented, char **words, unsigne
 void import_each_line(struct import *im, FILE *in, import_line *line);
 /* Sorts lists and policies, and removes nodes that would permit too much. */
 void import_sort(struct import *im);
+
+/*
+ * Puts deny-all in the place of an export policy with conditions on `validation`, which keeld has in
+ * import policies alone.
+ */
+void import_check_validation(struct import *im);
 
 /* ---- the dialects ---- */
 

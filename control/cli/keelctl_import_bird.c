@@ -844,6 +844,21 @@ near(const char *a, const char *b)
 	       memcmp(x, y, family == AF_INET ? 3 : 8) == 0;
 }
 
+/* Without a direct protocol BIRD has no route to next hops on connected subnets. */
+static void
+connected(struct bird *b)
+{
+	json_t *o;
+	size_t i;
+
+	json_array_foreach(json_object_get(b->im->bgp, "peers"), i, o)
+	{
+		if (!b->has_direct && json_object_get(o, "enforce_first_as") == NULL)
+			bird_note(b, (unsigned)number_of(o, "_line"),
+				"changed: next hops on connected subnets can be reached");
+	}
+}
+
 /* BIRD gives an external neighbour the next hop of another neighbour on the same subnet. */
 static void
 third_party(struct bird *b)
@@ -1098,6 +1113,7 @@ direct_protocol(struct bird *b)
 	}
 	if (all && any)
 		originate(b, "connected");
+	b->has_direct = b->has_direct || any;
 }
 
 static void
@@ -1350,6 +1366,7 @@ import_bird(struct import *im, FILE *in)
 	}
 	unused(&b);
 	third_party(&b);
+	connected(&b);
 	strip(json_object_get(im->bgp, "peers"));
 	strip(json_object_get(im->bgp, "groups"));
 	for (unsigned l = 1; l <= b.line_count; l++) {

@@ -44,6 +44,7 @@ struct bird {
 	struct bird_definition *definitions;
 	json_t *pool; /* values that live until the end */
 	unsigned static_count;
+	bool has_direct;
 };
 
 /* ---- keelctl_import_bird.c ---- */

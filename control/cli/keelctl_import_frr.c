@@ -97,6 +97,10 @@ match_line(struct import *im, char **w, unsigned n)
 		return import_set_number(im, match, "tag", w[1]);
 	if (n == 2 && is(w[0], "origin"))
 		return json_object_set_new(match, "origin", json_string(w[1])) == 0;
+	if (n == 2 && is(w[0], "rpki") &&
+		(is(w[1], "valid") || is(w[1], "invalid") || is(w[1], "notfound")))
+		return json_object_set_new(match, "validation",
+			       json_string(is(w[1], "notfound") ? "not-found" : w[1])) == 0;
 	if (n == 2 && is(w[0], "peer") && text_is_address(w[1]))
 		return json_object_set_new(match, "peer", json_string(w[1])) == 0;
 	return false;
@@ -203,6 +207,8 @@ family_line(struct import *im, json_t *o, bool no, char **w, unsigned n)
 		return json_object_set_new(o, "route_reflector_client", json_true()) == 0;
 	if (n == 1 && is(w[0], "as-override"))
 		return json_object_set_new(f, "as_override", json_true()) == 0;
+	if (n == 1 && is(w[0], "remove-private-AS"))
+		return json_object_set_new(f, "remove_private_as", json_true()) == 0;
 	if (n == 1 && is(w[0], "default-originate"))
 		return json_object_set_new(f, "default_originate", json_true()) == 0;
 	if (n == 1 && is(w[0], "allowas-in"))
@@ -260,6 +266,9 @@ neighbor_line(struct import *im, bool no, char **w, unsigned n)
 		return json_object_set_new(o, "enforce_first_as", json_true()) == 0;
 	if (n == 4 && is(what, "ttl-security") && is(w[3], "1") && !no)
 		return json_object_set_new(o, "gtsm", json_true()) == 0;
+	if (n == 3 && is(what, "advertisement-interval") && !no)
+		return import_set_number(
+			im, import_made(o, "timers", json_object()), "min_advertisement_s", w[2]);
 	if (n == 3 && is(what, "local-as") && !no)
 		return import_set_number(im, o, "local_as", w[2]);
 	if (n == 4 && is(what, "timers") && !no) {
@@ -321,6 +330,14 @@ bgp_line(struct import *im, bool no, char **w, unsigned n)
 		return im->no_default_family = no, true;
 	if (n == 2 && is(w[0], "bgp") && is(w[1], "ebgp-requires-policy"))
 		return im->no_policy_needed = no, true;
+	if (n == 4 && is(w[0], "timers") && is(w[1], "bgp") && !no) {
+		json_t *timers = import_made(im->bgp, "_timers", json_object());
+
+		return import_set_number(im, timers, "keepalive_s", w[2]) &&
+		       import_set_number(im, timers, "hold_s", w[3]);
+	}
+	if (n == 2 && is(w[0], "bgp") && is(w[1], "hard-administrative-reset"))
+		return true;
 	if (n == 2 && is(w[0], "bgp") && is(w[1], "log-neighbor-changes"))
 		return true;
 	if (n == 3 && is(w[0], "bgp") && is(w[1], "network") && is(w[2], "import-check"))
@@ -334,6 +351,28 @@ bgp_line(struct import *im, bool no, char **w, unsigned n)
 	if (n == 2 && is(w[0], "maximum-paths") && !no)
 		return import_set_number(im, im->bgp, "max_paths", w[1]);
 	return n > 1 && is(w[0], "redistribute") && !no && redistribute(im, w + 1, n - 1);
+}
+
+/* rpki cache ADDRESS PORT [preference N] */
+static bool
+rpki_line(struct import *im, char **w, unsigned n)
+{
+	json_t *cache;
+
+	if (n == 3 && is(w[0], "rpki") &&
+		(is(w[1], "polling_period") || is(w[1], "retry_interval") ||
+			is(w[1], "expire_interval")))
+		return import_verdict(im, "changed: the times of the cache are in use");
+	if (n < 4 || !is(w[0], "rpki") || !is(w[1], "cache") || !text_is_address(w[2]) ||
+		(n > 4 && !(n == 6 && is(w[4], "preference"))))
+		return n == 1 && is(w[0], "exit");
+	cache = json_pack("{s:s}", "address", w[2]);
+	import_set_number(im, cache, "port", w[3]);
+	if (n == 6)
+		import_set_number(im, cache, "preference", w[5]);
+	return json_array_append_new(import_made(import_made(im->document, "rpki", json_object()),
+					     "caches", json_array()),
+		       cache) == 0;
 }
 
 /* ---- lines ---- */
@@ -365,6 +404,9 @@ begin_block(struct import *im, char **w, unsigned n)
 	im->in_bgp = false;
 	im->node = NULL;
 	im->family = "ipv4-unicast";
+	im->in_rpki = n == 1 && is(w[0], "rpki");
+	if (im->in_rpki)
+		return true;
 	if (n == 3 && is(w[0], "router") && is(w[1], "bgp")) {
 		im->in_bgp = true;
 		return import_set_number(im, json_object_get(im->document, "router"), "asn", w[2]);
@@ -426,6 +468,8 @@ block_line(struct import *im, bool no, char **w, unsigned n)
 {
 	if (im->in_bgp)
 		return bgp_line(im, no, w, n);
+	if (im->in_rpki)
+		return !no && rpki_line(im, w, n);
 	if (im->node == NULL || no)
 		return false;
 	if (n > 1 && is(w[0], "set"))
@@ -458,6 +502,10 @@ peer_defaults(const struct import *im, json_t *peer)
 	       *families = import_made(peer, "families", json_object()), *f;
 	const char *name;
 
+	if (json_object_get(im->bgp, "_timers") != NULL &&
+		json_object_get(peer, "timers") == NULL && json_object_get(group, "timers") == NULL)
+		json_object_set_new(
+			peer, "timers", json_deep_copy(json_object_get(im->bgp, "_timers")));
 	if (!im->no_default_family)
 		import_made(families, "ipv4-unicast", json_object());
 	json_object_foreach(json_object_get(group, "families"), name, f)
@@ -488,4 +536,5 @@ import_frr(struct import *im, FILE *in)
 
 	import_each_line(im, in, import_words);
 	json_array_foreach(json_object_get(im->bgp, "peers"), at, peer) peer_defaults(im, peer);
+	json_object_del(im->bgp, "_timers");
 }

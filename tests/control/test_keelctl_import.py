@@ -177,15 +177,26 @@ class Frr(Case):
     def test_a_permit_without_its_condition_is_left_out(self):
         """A node that lost a match, or the nodes after it, would permit what bgpd denies. A deny stays."""
         _, want, _ = self.imported(EDGE)
-        for line in ("match rpki valid", "match ip address 7", "call other", "on-match next", "continue", "match as-path again"):
+        for line in ("match source-protocol bgp", "match ip address 7", "call other", "on-match next", "continue", "match as-path again"):
             status, d, err = self.imported(EDGE.replace(" match as-path short\n", " match as-path short\n %s\n" % line))
             self.assertEqual((status, err.count("node 10 would permit too much, and is left out") + err.count("one list of a kind")), (1, 1), err)
             self.assertEqual([n["seq"] for n in d["route_policies"][0]["nodes"]], [5, 20], line)
             self.assertEqual(d["route_policies"][1:], want["route_policies"][1:])
-        status, d, err = self.imported(EDGE.replace(" match ip address prefix-list bogons\n", " match rpki invalid\n"))
+        status, d, err = self.imported(EDGE.replace(" match ip address prefix-list bogons\n", " match source-protocol bgp\n"))
         self.assertEqual((status, d["route_policies"][0]["nodes"][0]), (1, node(5, "deny", match={})))
         status, d, err = self.imported(EDGE.replace(" set metric 5", " set community" + " 64512:1" * 80))
         self.assertEqual((status, err.count("not carried: the line has too many words")), (1, 1))
+
+    def test_validation_and_timers(self):
+        text = EDGE.replace(" match as-path short\n", " match rpki valid\n").replace(" no bgp default", " timers bgp 5 15\n no bgp default") + \
+            "rpki\n rpki cache 192.0.2.50 3323 preference 1\n rpki polling_period 60\nexit\n"
+        status, d, err = self.imported(text, accepted=True)
+        self.assertEqual((status, d["rpki"]), (0, {"caches": [{"address": "192.0.2.50", "port": 3323, "preference": 1}]}), err)
+        self.assertEqual(d["route_policies"][0]["nodes"][1]["match"], {"validation": "valid", "community_list": "cust"})
+        self.assertEqual([p.get("timers") for p in d["bgp"]["peers"]], [None, None, {"keepalive_s": 5, "hold_s": 15}])
+        status, d, err = self.imported(text.replace("route-map out out", "route-map in out"), accepted=True)
+        self.assertEqual((status, err.count("not carried: validation in an export policy"), d["bgp"]["groups"][0]["families"]["ipv4-unicast"]["export_policy"]),
+                         (1, 1, "deny-all"), err)
 
     def test_defaults_of_bgpd(self):
         """Without `no bgp default ipv4-unicast` each neighbor has IPv4 unicast; without ebgp-requires-policy all routes pass."""
@@ -206,6 +217,7 @@ define BOGONS = [ 10.0.0.0/8+, 192.168.0.0/16{16,32}, 172.16.0.0/14- ];
 define BOGON_ASNS = [ 0, 23456, 64496..64511, 65000 ];
 roa4 table r4;
 protocol device { scan time 10; }
+protocol direct { ipv4; }
 protocol static mine {
   ipv4;
   route 198.51.100.0/24 blackhole; # ours
@@ -274,7 +286,9 @@ class Bird(Case):
         self.assertEqual(d["router"], {"asn": 64512, "router_id": "192.0.2.1"})
         self.assertEqual(d["rpki"], {"caches": [{"address": "127.0.0.1", "port": 3323}]})
         self.assertEqual(d["static_routes"], [{"prefix": "198.51.100.0/24", "blackhole": True}, {"prefix": "203.0.113.0/24", "next_hop": "192.0.2.254"}])
-        self.assertEqual(d["bgp"]["redistribute"], [{"source": "static", "policy": "bird-origin"}])
+        self.assertEqual(d["bgp"]["redistribute"], [{"source": s, "policy": "bird-origin"} for s in ("connected", "static")])
+        _, _, err = self.imported(SERVER.replace("protocol direct { ipv4; }\n", ""))
+        self.assertEqual(err.count("changed: next hops on connected subnets can be reached"), 1)
         self.assertEqual(policy(d, "bird-origin"), [node(10, "permit", set={"origin": "igp"})])
         self.assertEqual(entries(d, "prefix_lists", "BOGONS"), [
             dict(e, action="permit") for e in [{"prefix": "10.0.0.0/8", "ge": 8, "le": 32}, {"prefix": "192.168.0.0/16", "ge": 16, "le": 32}] +
