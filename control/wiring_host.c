@@ -438,13 +438,56 @@ punts_poll(struct timer *t) RUNS_ON(role_host)
 	timer_arm(c->self, t, any ? HOST_PATH_BUSY_NS : HOST_PATH_POLL_NS);
 }
 
+/* Reads the states of the ports, and logs changes. */
+static void
+states_log(struct host_context *c) RUNS_ON(role_host)
+{
+	port_states_read();
+	for (uint16_t p = 0; p < port_count(); p++) {
+		enum port_state s = port_state(p);
+
+		if (s == c->port_state[p])
+			continue;
+		log_event(s == PORT_MISSING || s == PORT_FAILED ? LOG_ERROR : LOG_INFO,
+			"port-state port=%s state=%s was=%s", port_name(p), port_state_text(s),
+			port_state_text(c->port_state[p]));
+		c->port_state[p] = (uint8_t)s;
+	}
+}
+
 static void
 links_poll(struct timer *t) RUNS_ON(role_host)
 {
 	struct host_context *c = host_context_of(t, offsetof(struct host_context, links));
 
-	host_path_links();
-	timer_arm(c->self, t, HOST_PATH_LINK_NS);
+	states_log(c);
+	timer_arm(c->self, t, PORT_STATES_NS);
+}
+
+/* A driver reported an event. */
+static void
+port_event(struct watch *w, uint32_t events) RUNS_ON(role_host)
+{
+	struct host_context *c =
+		(struct host_context *)(void *)((char *)w -
+						offsetof(struct host_context, port_events));
+
+	(void)events;
+	states_log(c);
+}
+
+/* 0, -errno. */
+static int
+states_start(struct host_context *c) RUNS_ON(role_host)
+{
+	int err = 0;
+
+	c->links.fire = links_poll;
+	states_log(c);
+	c->port_events = (struct watch){.fd = port_events_fd(), .ready = port_event};
+	if (c->port_events.fd >= 0) /* with keelfwd the drivers report to keelfwd */
+		err = watch_set(c->self, &c->port_events, EPOLLIN);
+	return err != 0 ? err : timer_arm(c->self, &c->links, PORT_STATES_NS);
 }
 
 /* 0, -errno. */
@@ -465,10 +508,7 @@ taps_start(struct host_context *c) RUNS_ON(role_host)
 	if (!any || err != 0)
 		return err;
 	c->punts.fire = punts_poll;
-	c->links.fire = links_poll;
-	host_path_links();
-	err = timer_arm(c->self, &c->punts, HOST_PATH_POLL_NS);
-	return err != 0 ? err : timer_arm(c->self, &c->links, HOST_PATH_LINK_NS);
+	return timer_arm(c->self, &c->punts, HOST_PATH_POLL_NS);
 }
 #endif
 
@@ -492,6 +532,8 @@ wiring_host_start(void *ctx, struct thread *self)
 
 	if (err == 0 && c->k->layers.fib != NULL)
 		err = taps_start(c);
+	if (err == 0 && c->k->layers.fib != NULL)
+		err = states_start(c);
 
 	if (err != 0)
 		return err;

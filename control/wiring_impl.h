@@ -116,6 +116,8 @@ struct host_context {
 	struct thread *self;
 	struct timer gleans, punts, links;
 	struct tap_context tap[LINKS_MAX];
+	struct watch port_events; /* of drivers */
+	uint8_t port_state[LINKS_MAX]; /* enum port_state, as logged */
 };
 
 /* A TUN interface with its watch on the host thread. */

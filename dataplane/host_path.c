@@ -3,13 +3,11 @@
 #include "dataplane/forwarder.h"
 #include "dataplane/host_peers.h"
 #include "dataplane/port_impl.h"
-#include "dataplane/tap.h"
 #include "dataplane/worker_impl.h"
 #include "dataplane/xdp.h"
 #include "lpm/ring.h"
 
 #include <errno.h>
-#include <rte_ethdev.h>
 #include <rte_mbuf.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -163,25 +161,6 @@ host_path_drain(uint16_t port)
 		count_add(&w->stats.injected, 1);
 	}
 	return true;
-}
-
-/* ---- links ---- */
-
-void
-host_path_links(void)
-{
-	for (uint16_t port = 0; port < port_count(); port++) {
-		struct port_host *h = port_host(port);
-		struct rte_eth_link link = {0};
-		bool up;
-
-		if (h == NULL || h->fd < 0)
-			continue;
-		up = h->link_unknown || rte_eth_link_get_nowait(port_ethdev(port), &link) != 0 ||
-		     link.link_status == RTE_ETH_LINK_UP;
-		if (up != h->carrier && tap_carrier_set(h->fd, up) == 0)
-			h->carrier = up;
-	}
 }
 
 /* ---- counters and peers ---- */

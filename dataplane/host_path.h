@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The host thread's part of the host path: writes the packets that the workers have queued
- * (punt.h) to the TAPs of their ports, gives frames of the kernel to a worker, and copies the link
- * state of the devices to the TAPs. The kernel keeps ARP, neighbour discovery, TCP and ping.
+ * (punt.h) to the TAPs of their ports, and gives frames of the kernel to a worker. The kernel keeps
+ * ARP, neighbour discovery, TCP and ping.
  *
  * A port has a TAP from port_add() to dataplane_fini(), if port_config.host_path is set and the
  * device has no kernel interface of its own.
@@ -16,7 +16,6 @@
 /* Interval of host_path_turn() without traffic: workers cannot wake the host thread. */
 #define HOST_PATH_POLL_NS 1000000u
 #define HOST_PATH_BUSY_NS 100000u /* after a turn with packets */
-#define HOST_PATH_LINK_NS 20000000u /* interval of host_path_links() */
 
 /* The descriptor of a TAP, for polling, or -1. host_path_drain() closes the descriptor of a TAP that was deleted. */
 int host_path_fd(uint16_t port);
@@ -30,8 +29,6 @@ bool host_path_turn(void) RUNS_ON(role_host);
  * frames wait in the kernel, and the caller should not poll the descriptor for a while.
  */
 bool host_path_drain(uint16_t port) RUNS_ON(role_host);
-/* Copies the link state of each device to the carrier of its TAP. */
-void host_path_links(void) RUNS_ON(role_host);
 
 /* The key of a class in the configuration, in statistics and metrics. */
 const char *host_class_text(enum host_class c);

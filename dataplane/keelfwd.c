@@ -49,7 +49,7 @@
 #define BODY (sizeof(struct forwarder_message) - sizeof(struct forwarder_header))
 #define CLIENTS_MAX 8
 #define CONTROL_NICE (-10)
-#define OWN_FDS 4 /* in loop(): listener, signals, keel0, links */
+#define OWN_FDS 5 /* in loop(): listener, signals, keel0, links, events of drivers */
 #define GLEAN_POLL_MS 10
 #define TAP_POLL_MS 1
 #define STATE_BYTES ((size_t)256 << 20)
@@ -760,15 +760,24 @@ static void
 serve_taps(const struct pollfd *p) RUNS_ON(role_host)
 {
 	(void)host_path_turn();
-	host_path_links();
 	for (uint16_t port = 0; port < port_count(); port++)
 		if (p[port].revents != 0)
 			(void)host_path_drain(port);
 }
 
+static uint64_t
+clock_ns(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 static void
 loop(struct keelfwd *k) RUNS_ON(role_host) RUNS_ON(role_main)
 {
+	uint64_t states_ns = 0; /* of the last port_states_read() */
 	bool taps;
 
 	while (!k->end) {
@@ -776,7 +785,8 @@ loop(struct keelfwd *k) RUNS_ON(role_host) RUNS_ON(role_main)
 			{.fd = k->listener, .events = POLLIN}, {.fd = k->signals, .events = POLLIN},
 			{.fd = k->tun != NULL && workers_count() > 0 ? tun_fd(k->tun) : -1,
 				.events = POLLIN},
-			{.fd = k->links != NULL ? link_repair_fd(k->links) : -1, .events = POLLIN}};
+			{.fd = k->links != NULL ? link_repair_fd(k->links) : -1, .events = POLLIN},
+			{.fd = port_events_fd(), .events = POLLIN}};
 
 		for (unsigned i = 0; i < CLIENTS_MAX; i++)
 			p[OWN_FDS + i] = (struct pollfd){.fd = k->client[i].fd, .events = POLLIN};
@@ -800,6 +810,10 @@ loop(struct keelfwd *k) RUNS_ON(role_host) RUNS_ON(role_main)
 			send_gleans(k);
 			/* also without a TAP: a port that lost its TAP leaves packets in the rings */
 			serve_taps(&p[OWN_FDS + CLIENTS_MAX]);
+		}
+		if (p[4].revents != 0 || clock_ns() - states_ns >= PORT_STATES_NS) {
+			port_states_read();
+			states_ns = clock_ns();
 		}
 	}
 }

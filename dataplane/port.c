@@ -101,6 +101,7 @@ struct port {
 	bool host_path; /* port_config.host_path */
 	enum host_way way;
 	struct port_host host;
+	struct port_watch watch;
 	struct tx_lock tx_lock[TX_LOCKS]; /* only used with fewer transmit queues than workers */
 };
 
@@ -310,7 +311,8 @@ create(const struct dataplane_config *c, struct dataplane **out)
 
 	if (d != NULL)
 		d->shared = c->shared;
-	if (d == NULL || xdp_create(&d->xdp) != 0) {
+	if (d == NULL || port_watches_create() != 0 || xdp_create(&d->xdp) != 0) {
+		port_watches_destroy();
 		memory_free(d);
 		return -ENOMEM;
 	}
@@ -329,6 +331,7 @@ create(const struct dataplane_config *c, struct dataplane **out)
 static void
 destroy(struct dataplane *d)
 {
+	port_watches_destroy();
 	xdp_destroy(d->xdp);
 	memory_free(d);
 }
@@ -765,6 +768,10 @@ configure(struct port *p, const struct rte_eth_dev_info *info, unsigned queues,
 			info->flow_type_rss_offloads &
 			(RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
 	}
+	/* The link of net_tap is not used: see port_open(). */
+	conf.intr_conf.lsc = (*info->dev_flags & RTE_ETH_DEV_INTR_LSC) != 0 &&
+			     strcmp(info->driver_name, "net_tap") != 0;
+	conf.intr_conf.rmv = (*info->dev_flags & RTE_ETH_DEV_INTR_RMV) != 0;
 	rc = rte_eth_dev_configure(
 		p->ethdev, (uint16_t)p->rx_queues, (uint16_t)p->tx_queues, &conf);
 	if (rc != 0)
@@ -1073,6 +1080,7 @@ device_stop(uint16_t ethdev, int socket)
 static void
 port_stop(struct port *p)
 {
+	port_watch_stop(&p->watch);
 	if (p->host.fd >= 0)
 		(void)close(p->host.fd);
 	p->host.fd = -1;
@@ -1234,8 +1242,6 @@ host_path_open(struct port *p, const char *device, bool soft, struct dataplane_e
 			"CAP_NET_ADMIN)",
 			p->name, strerror(-rc));
 	p->host.fd = rc;
-	/* Asks an interface that may lie in another network namespace. */
-	p->host.link_unknown = device_is(device, "net_tap");
 	p->way = HOST_WAY_TAP;
 	return 0;
 }
@@ -1274,7 +1280,8 @@ port_init(struct port *p, const struct port_config *c)
 		.mtu_given = c->mtu != 0,
 		.host_path = c->host_path,
 		.xdp_socket = -1,
-		.host = {.fd = -1}};
+		.host = {.fd = -1},
+		.watch = {.kernel = -1, .tap = -1, .ethdev = RTE_MAX_ETHPORTS}};
 	for (; p->queue_worker_count < c->queue_worker_count &&
 		p->queue_worker_count < PORT_QUEUES_MAX;
 		p->queue_worker_count++)
@@ -1369,8 +1376,15 @@ port_open(struct port *p, const char *device, unsigned queues, struct dataplane_
 		rc = attach_sockets(p, err);
 	if (rc == 0)
 		rc = choose_interface(p, device, soft, err);
-	if (rc == 0)
+	if (rc == 0) {
+		bool tap = device_is(device, "net_tap");
+
+		/* net_tap asks an interface that may lie in another network namespace */
+		p->watch.link_unknown = tap;
+		port_watch_start(
+			&p->watch, p->ethdev, tap, p->way == HOST_WAY_TAP ? 0 : p->ifindex);
 		return 0;
+	}
 	port_stop(p);
 fail:
 	if (p->reserved)
@@ -1409,6 +1423,7 @@ port_skip(const struct port_config *c)
 		return;
 	port_init(p, c);
 	p->skipped = true;
+	p->watch.state = PORT_FAILED;
 	p->ethdev = RTE_MAX_ETHPORTS;
 	p->tx_queues = dp->worker_count;
 	dp->port_count++;
@@ -1448,6 +1463,14 @@ static struct port *
 port_find(uint16_t port)
 {
 	return dp != NULL && port < dp->port_count ? &dp->port[port] : NULL;
+}
+
+struct port_watch *
+port_watch(uint16_t port)
+{
+	struct port *p = port_find(port);
+
+	return p != NULL ? &p->watch : NULL;
 }
 
 struct port_host *

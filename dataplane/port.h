@@ -75,6 +75,13 @@ enum port_kernel {
 	PORT_KERNEL_ANY,
 };
 
+enum port_state {
+	PORT_DOWN, /* no link */
+	PORT_UP,
+	PORT_MISSING, /* the device, or an interface that the port needs, was removed */
+	PORT_FAILED, /* the driver reported a fault, or the port could not be opened */
+};
+
 /* Error text for the operator: names the place and the reason. */
 struct dataplane_error {
 	char text[256];
@@ -152,6 +159,17 @@ void port_mac(uint16_t port, uint8_t mac[6]);
  */
 unsigned port_ifindex(uint16_t port);
 bool port_is_xdp(uint16_t port);
+/*
+ * Reads the states of all ports from their devices and interfaces, and gives the TAPs their carriers.
+ * Called each PORT_STATES_NS, and when port_events_fd() is readable.
+ */
+void port_states_read(void) RUNS_ON(role_host);
+#define PORT_STATES_NS 20000000u
+/* Any thread: the state at the last port_states_read(). */
+enum port_state port_state(uint16_t port);
+const char *port_state_text(enum port_state s);
+/* Readable after a driver reported a change of a link or a removal; -1: no data plane. */
+int port_events_fd(void);
 /* False: port_skip() has taken the number. */
 bool port_runs(uint16_t port);
 /* ethdev's port number, for workers. */

@@ -18,12 +18,33 @@ struct rte_mempool;
 struct port_host {
 	int fd; /* of the TAP; -1: none, or deleted by an operator */
 	bool carrier; /* of the TAP */
-	bool link_unknown; /* the device does not report its link: the TAP always has a carrier */
 	bool frame_read; /* `frame` waits for room in the ring of the worker */
 	struct rte_mbuf *frame; /* buffer for the next frame of the kernel */
 	_Atomic uint64_t passed[HOST_CLASSES], lost[HOST_CLASSES]; /* frames to the kernel */
 };
 
+/*
+ * What shows the state of a port (port_watch.c). Writer: main in port_add(), then the host thread; of
+ * `event` EAL's interrupt thread.
+ */
+struct port_watch {
+	int kernel; /* socket in the namespace of the port's interface `ifindex`; -1: no interface */
+	unsigned ifindex;
+	int tap; /* net_tap: a descriptor of its interface, which belongs to the driver; -1 */
+	uint16_t ethdev;
+	bool link_unknown; /* the driver does not report the link */
+	_Atomic unsigned event; /* enum port_state: DOWN (no event), MISSING or FAILED */
+	_Atomic unsigned state; /* enum port_state */
+};
+
+/* Starts to watch the device `ethdev`. w->link_unknown is set by the caller. */
+void port_watch_start(struct port_watch *w, uint16_t ethdev, bool tap, unsigned ifindex);
+void port_watch_stop(struct port_watch *w);
+/* Creates and closes the descriptor of port_events_fd(). Returns 0 or -errno. */
+int port_watches_create(void);
+void port_watches_destroy(void);
+/* NULL: there is no such port. */
+struct port_watch *port_watch(uint16_t port);
 /* NULL: there is no such port. */
 struct port_host *port_host(uint16_t port);
 enum host_way port_host_way(uint16_t port);

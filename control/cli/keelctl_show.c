@@ -505,10 +505,10 @@ queues_cell(struct table *t, const json_t *queues)
 static void
 print_ports(struct ctl *ctl, const json_t *ports)
 {
-	static const struct column columns[] = {{"Port", false}, {"RX packets", true},
-		{"TX packets", true}, {"RX bytes", true}, {"TX bytes", true}, {"RX missed", true},
-		{"TX dropped", true}, {"Workers", false}};
-	static const char *const keys[] = {"name", "rx_packets", "tx_packets", "rx_bytes",
+	static const struct column columns[] = {{"Port", false}, {"State", false},
+		{"RX packets", true}, {"TX packets", true}, {"RX bytes", true}, {"TX bytes", true},
+		{"RX missed", true}, {"TX dropped", true}, {"Workers", false}};
+	static const char *const keys[] = {"name", "state", "rx_packets", "tx_packets", "rx_bytes",
 		"tx_bytes", "rx_missed", "tx_dropped"};
 	struct table t = table_begin(columns, COUNT(columns));
 	char bytes[SHORT_TEXT];
@@ -518,9 +518,13 @@ print_ports(struct ctl *ctl, const json_t *ports)
 	json_array_foreach(ports, i, port)
 	{
 		for (unsigned k = 0; k < COUNT(keys); k++)
-			table_cell(&t, k >= 5 && number_of(port, keys[k]) > 0 ? YELLOW : PLAIN,
+			table_cell(&t,
+				(k == 1 && strcmp(text_of(port, "state"), "up") != 0) ||
+						(k >= 6 && number_of(port, keys[k]) > 0)
+					? YELLOW
+					: PLAIN,
 				"%s",
-				k == 3 || k == 4 ? bytes_text(real_of(port, keys[k]), bytes)
+				k == 4 || k == 5 ? bytes_text(real_of(port, keys[k]), bytes)
 						 : text_of(port, keys[k]));
 		queues_cell(&t, json_object_get(port, "queues"));
 	}

@@ -206,6 +206,7 @@ static const struct metric {
 	{"keel_fib_memory_bytes", GAUGE, OF_FIB_TABLE, "memory_bytes",
 		"Memory of the forwarding table."},
 	{"keel_fib_writes", COUNTER, OF_FIB_TABLE, "writes", "Entries changed."},
+	{"keel_port_up", GAUGE, OF_PORT, "state", "1 while the port has a link."},
 	{"keel_port_rx_packets", COUNTER, OF_PORT, "rx_packets", "Packets received."},
 	{"keel_port_tx_packets", COUNTER, OF_PORT, "tx_packets", "Packets sent."},
 	{"keel_port_rx_bytes", COUNTER, OF_PORT, "rx_bytes", "Octets received."},
@@ -339,7 +340,7 @@ sample_begin(
 	return i > 0;
 }
 
-/* An array counts its elements; a text is 1 when the session is established. */
+/* An array counts its elements; a text is 1 when the session is established, or the port is up. */
 static void
 number(FILE *f, const json_t *v)
 {
@@ -350,7 +351,9 @@ number(FILE *f, const json_t *v)
 	else if (json_is_array(v))
 		fprintf(f, "} %zu\n", json_array_size(v));
 	else if (json_is_string(v))
-		fprintf(f, "} %d\n", strcmp(json_string_value(v), "established") == 0);
+		fprintf(f, "} %d\n",
+			strcmp(json_string_value(v), "established") == 0 ||
+				strcmp(json_string_value(v), "up") == 0);
 	else
 		fprintf(f, "} %lld\n", (long long)json_integer_value(v));
 }

@@ -35,6 +35,7 @@ enum {
 	ALARM_NETNS,
 	ALARM_RPKI,
 	ALARM_PORT_MTU,
+	ALARM_PORTS,
 	ALARM_COUNTERS, /* the alarms above are raised while a counter is not 0 */
 	ALARM_MAX_PREFIXES = ALARM_COUNTERS,
 	ALARM_MAX_PREFIXES_OUT,
@@ -105,6 +106,9 @@ static const struct alarm_kind {
 		"that the other side loses. The text names the port and both values. Set the MTU "
 		"of "
 		"the interface, or `mtu` of the port, to a value within the limits of the device."},
+	[ALARM_PORTS] = {"ports", NULL,
+		"A port is missing or failed, so sessions over the port are down. The text names "
+		"the port. `dataplane.stats` has the state of each port, and the log the reason."},
 	[ALARM_MAX_PREFIXES] = {"max-prefixes", NULL,
 		"A peer is near its limit `max_prefixes`, or exceeded it. Raise the limit, or ask "
 		"the "
@@ -501,6 +505,31 @@ rpki_look(struct rpc_env *env, json_t *list) RUNS_ON(role_main)
 	alarm_set(env, list, ALARM_RPKI, text);
 }
 
+#ifdef KEEL_DATAPLANE
+/* Ports without their device. */
+static void
+ports_look(struct rpc_env *env, json_t *list)
+{
+	char text[480];
+	size_t len = 0;
+
+	for (uint16_t p = 0; env->layers->fib != NULL && p < port_count(); p++) {
+		enum port_state s = port_state(p);
+
+		if (s != PORT_MISSING && s != PORT_FAILED)
+			continue;
+		if (len > sizeof(text) - 80) {
+			(void)snprintf(text + len, sizeof(text) - len, "; and more ports");
+			break;
+		}
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%sport %s %s",
+			len > 0 ? "; " : "", port_name(p),
+			s == PORT_MISSING ? "is missing" : "has failed");
+	}
+	alarm_set(env, list, ALARM_PORTS, len > 0 ? text : NULL);
+}
+#endif
+
 struct advertising {
 	const struct layers *layers;
 	bool answer;
@@ -549,6 +578,9 @@ rpc_alarms(struct rpc_env *env)
 	alarm_set(env, list, ALARM_SWAPS, apply_swaps_alarm(env->apply, text) ? text : NULL);
 	alarm_set(env, list, ALARM_NETNS, apply_netns_alarm(env->apply, text) ? text : NULL);
 	rpki_look(env, list);
+#ifdef KEEL_DATAPLANE
+	ports_look(env, list);
+#endif
 	max_routes_look(env, list);
 #ifdef KEEL_DATAPLANE
 	port_mtu_look(env, list);

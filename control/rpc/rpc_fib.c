@@ -409,15 +409,15 @@ port_json(uint16_t p)
 
 	port_counters_get(p, &c);
 	return json_pack(
-		"{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:i, s:o*}",
-		"name", port_name(p), "rx_packets", (json_int_t)c.rx_packets, "tx_packets",
-		(json_int_t)c.tx_packets, "rx_bytes", (json_int_t)c.rx_bytes, "tx_bytes",
-		(json_int_t)c.tx_bytes, "rx_missed", (json_int_t)c.rx_missed, "tx_dropped",
-		(json_int_t)c.tx_dropped, "xdp_rx_dropped", (json_int_t)c.xdp_rx_dropped,
-		"xdp_rx_ring_full", (json_int_t)c.xdp_rx_ring_full, "xdp_fill_empty",
-		(json_int_t)c.xdp_fill_empty, "drops", port_drops_json(p, &c), "driver",
-		driver_json(p), "queues", queues_json(p), "tx_queues", (int)port_tx_queues(p),
-		"host", host_json(p));
+		"{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:i, s:o*}",
+		"name", port_name(p), "state", port_state_text(port_state(p)), "rx_packets",
+		(json_int_t)c.rx_packets, "tx_packets", (json_int_t)c.tx_packets, "rx_bytes",
+		(json_int_t)c.rx_bytes, "tx_bytes", (json_int_t)c.tx_bytes, "rx_missed",
+		(json_int_t)c.rx_missed, "tx_dropped", (json_int_t)c.tx_dropped, "xdp_rx_dropped",
+		(json_int_t)c.xdp_rx_dropped, "xdp_rx_ring_full", (json_int_t)c.xdp_rx_ring_full,
+		"xdp_fill_empty", (json_int_t)c.xdp_fill_empty, "drops", port_drops_json(p, &c),
+		"driver", driver_json(p), "queues", queues_json(p), "tx_queues",
+		(int)port_tx_queues(p), "host", host_json(p));
 }
 
 static uint64_t
@@ -718,6 +718,9 @@ static const struct rpc_field queue_fields[] = {
 };
 static const struct rpc_field port_fields[] = {
 	{"name", "string", "Name of the port."},
+	{"state", "up|down|missing|failed",
+		"`down`: no link. `missing`: the device, or an interface that the port needs, was "
+		"removed. `failed`: the driver reported a fault, or the port did not start."},
 	{"rx_packets", "integer", "Packets received."},
 	{"tx_packets", "integer", "Packets sent."},
 	{"rx_bytes", "integer", "Octets received."},

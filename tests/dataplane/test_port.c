@@ -377,6 +377,7 @@ paced_traffic_arrives(const char *to)
 	uint64_t due, step = UINT64_C(1000000000) / pps;
 	struct next_hop_id hop;
 
+	role_enter_fib();
 	make_frame(&f.frame, to, 64);
 	hop = lab_next_hop(&lab, IP(192, 0, 2, 9), port_b, NULL, 0);
 	due = lab_now_ns();
@@ -687,7 +688,7 @@ test_deleted_tap(void **state)
 	assert_true(host_path_drain(port_tap));
 	assert_int_equal(host_path_fd(port_tap), -1);
 	assert_true(host_path_drain(port_tap));
-	host_path_links();
+	port_states_read();
 }
 
 static void
