@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Lists of communities, and the evaluation of policies. A begin collects the nodes whose attribute
+ * The evaluation of policies. A begin collects the nodes that a walk can reach and whose attribute
  * conditions hold, up to the first node that decides for every prefix.
  *
  * All conditions are evaluated on the received attributes, also after a `goto`; changes are
@@ -18,180 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- lists ---- */
-
-#define COMMUNITY_SIZE_MAX 12
-
-struct community_entry {
-	uint8_t value[COMMUNITY_SIZE_MAX]; /* network order, in the size of the kind */
-	uint32_t order;
-	bool permit;
-};
-
-struct policy_community_list {
-	uint32_t refs;
-	enum policy_communities kind;
-	unsigned count, size;
-	struct community_entry *entries; /* sorted by value, without duplicates */
-};
-
-void *
-policy_vector_reserve(void *v, unsigned count, unsigned *size, size_t element)
-{
-	if (count < *size)
-		return v;
-	unsigned more = *size ? *size * 2 : 4;
-	void *grown = realloc(v, more * element);
-	if (grown)
-		*size = more;
-	return grown;
-}
-
-int
-policy_community_list_create_kind(enum policy_communities kind, struct policy_community_list **out)
-{
-	struct policy_community_list *l = calloc(1, sizeof(*l));
-
-	if (!l)
-		return -ENOMEM;
-	l->refs = 1;
-	l->kind = kind;
-	*out = l;
-	return 0;
-}
-
-int
-policy_community_list_create(struct policy_community_list **out)
-{
-	return policy_community_list_create_kind(COMMUNITIES_STANDARD, out);
-}
-
-int
-policy_community_list_add_value(struct policy_community_list *l, bool permit, const uint8_t *value)
-{
-	struct community_entry *grown =
-		policy_vector_reserve(l->entries, l->count, &l->size, sizeof(*grown));
-
-	if (!grown)
-		return -ENOMEM;
-	l->entries = grown;
-	grown[l->count] = (struct community_entry){.order = l->count, .permit = permit};
-	memcpy(grown[l->count].value, value, policy_community_size[l->kind]);
-	l->count++;
-	return 0;
-}
-
-int
-policy_community_list_add(struct policy_community_list *l, bool permit, uint32_t community)
-{
-	uint8_t value[COMMUNITY_SIZE_MAX] = {(uint8_t)(community >> 24), (uint8_t)(community >> 16),
-		(uint8_t)(community >> 8), (uint8_t)community};
-
-	return policy_community_list_add_value(l, permit, value);
-}
-
-enum policy_communities
-policy_community_list_kind(const struct policy_community_list *l)
-{
-	return l->kind;
-}
-
-static int
-community_compare(const void *a, const void *b)
-{
-	const struct community_entry *x = a, *y = b;
-	int c = memcmp(x->value, y->value, sizeof(x->value));
-
-	if (c != 0)
-		return c;
-	return x->order < y->order ? -1 : x->order > y->order;
-}
-
-int
-policy_community_list_seal(struct policy_community_list *l)
-{
-	unsigned kept = 0;
-
-	if (l->count)
-		qsort(l->entries, l->count, sizeof(*l->entries), community_compare);
-	for (unsigned i = 0; i < l->count; i++)
-		if (!kept || memcmp(l->entries[kept - 1].value, l->entries[i].value,
-				     COMMUNITY_SIZE_MAX) != 0)
-			l->entries[kept++] = l->entries[i];
-	l->count = kept;
-	return 0;
-}
-
-void
-policy_community_list_unref(struct policy_community_list *l)
-{
-	if (!l || --l->refs)
-		return;
-	free(l->entries);
-	free(l);
-}
-
-struct policy_community_list *
-policy_community_list_ref(struct policy_community_list *l)
-{
-	l->refs++;
-	return l;
-}
-
-static const struct community_entry *
-community_find(const struct policy_community_list *l, const uint8_t *value)
-{
-	unsigned low = 0, high = l->count, size = policy_community_size[l->kind];
-
-	while (low < high) {
-		unsigned middle = (low + high) / 2;
-		int c = memcmp(l->entries[middle].value, value, size);
-		if (c == 0)
-			return &l->entries[middle];
-		if (c < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
-}
-
-/* Values of one kind, and their number. */
-static unsigned
-communities_of(const struct attr_set *a, enum policy_communities kind, const uint8_t **values)
-{
-	switch (kind) {
-	case COMMUNITIES_STANDARD:
-		*values = attr_communities(a);
-		return a->community_count;
-	case COMMUNITIES_LARGE:
-		*values = attr_large_communities(a);
-		return a->large_community_count;
-	case COMMUNITIES_EXTENDED:
-		*values = attr_ext_communities(a);
-		return a->ext_community_count;
-	case COMMUNITIES_KINDS:
-		break;
-	}
-	*values = NULL;
-	return 0;
-}
-
-static bool
-community_list_match(const struct policy_community_list *l, const struct attr_set *a)
-{
-	const struct community_entry *decides = NULL;
-	const uint8_t *values;
-	unsigned count = communities_of(a, l->kind, &values), size = policy_community_size[l->kind];
-
-	for (unsigned i = 0; i < count; i++) {
-		const struct community_entry *e = community_find(l, values + (size_t)size * i);
-		if (e && (!decides || e->order < decides->order))
-			decides = e;
-	}
-	return decides && decides->permit;
-}
 
 /* ---- running ---- */
 
@@ -219,6 +45,7 @@ struct policy_eval {
 	unsigned *could; /* nodes whose attribute conditions hold, by seq */
 	/* of each AS-path list, then each community list: 0 not evaluated, 1 no, 2 yes */
 	uint8_t *memo;
+	uint8_t *reach; /* nodes that a walk can reach; for a policy with goto */
 	unsigned could_size, memo_size;
 
 	struct policy_path *path;
@@ -259,6 +86,7 @@ policy_eval_destroy(struct policy_eval *e)
 	}
 	policy_path_destroy(e->path);
 	arena_free(e->arena, e->could);
+	arena_free(e->arena, e->reach);
 	arena_free(e->arena, e->applied);
 	arena_free(e->arena, e->memo);
 	arena_free(e->arena, e);
@@ -335,14 +163,29 @@ community_list_match_once(struct policy_eval *e, unsigned index)
 	uint8_t *memo = &e->memo[e->policy->as_path_list_count + index];
 
 	if (!*memo)
-		*memo = community_list_match(e->policy->community_lists[index], e->attrs) ? 2 : 1;
+		*memo = policy_community_list_match(
+				e->policy->community_lists[index], e->attrs, e->context.peer_asn)
+				? 2
+				: 1;
 	return *memo == 2;
+}
+
+static bool
+same_group(const struct condition *a, const struct condition *b)
+{
+	return a->kind == b->kind && a->group == b->group;
 }
 
 static bool
 in_range(const struct condition *c, uint32_t value)
 {
 	return c->range.low <= value && value <= c->range.high;
+}
+
+static uint32_t
+attr_or(const struct attr_set *a, unsigned has, uint32_t value, uint32_t absent)
+{
+	return a->has & has ? value : absent;
 }
 
 static bool
@@ -372,9 +215,9 @@ condition_holds(struct policy_eval *e, const struct condition *c)
 	case MATCH_ORIGIN:
 		return c->word == a->origin;
 	case MATCH_MED:
-		return in_range(c, a->has & ATTR_HAS_MED ? a->med : 0);
+		return in_range(c, attr_or(a, ATTR_HAS_MED, a->med, 0));
 	case MATCH_LOCAL_PREF:
-		return in_range(c, a->has & ATTR_HAS_LOCAL_PREF ? a->local_pref : 100);
+		return in_range(c, attr_or(a, ATTR_HAS_LOCAL_PREF, a->local_pref, 100));
 	case MATCH_AS_PATH_LENGTH:
 		return in_range(c, a->as_path_hops);
 	case MATCH_TAG:
@@ -385,6 +228,22 @@ condition_holds(struct policy_eval *e, const struct condition *c)
 	case MATCH_LARGE_COMMUNITY_LIST:
 	case MATCH_EXT_COMMUNITY_LIST:
 		return community_list_match_once(e, c->list);
+	case MATCH_PEER_AS:
+		return policy_as_set_has(e->policy->as_sets[c->list], e->context.peer_asn);
+	case MATCH_PEER_GROUP:
+		return c->group_key == e->context.peer_group;
+	case MATCH_COMMUNITY_COUNT:
+		return in_range(c, a->community_count);
+	case MATCH_LARGE_COMMUNITY_COUNT:
+		return in_range(c, a->large_community_count);
+	case MATCH_EXT_COMMUNITY_COUNT:
+		return in_range(c, a->ext_community_count);
+	case MATCH_ORIGIN_AS:
+		return policy_as_set_has(e->policy->as_sets[c->list], a->origin_asn);
+	case MATCH_FIRST_AS:
+		return policy_as_set_has(e->policy->as_sets[c->list], a->first_asn);
+	case MATCH_ANY_AS:
+		return policy_as_set_has_any(e->policy->as_sets[c->list], a);
 	case MATCH_AS_PATH_LIST:
 		return as_path_list_match(e, c->list);
 	case MATCH_PREFIX_LIST:
@@ -394,18 +253,19 @@ condition_holds(struct policy_eval *e, const struct condition *c)
 	return 1;
 }
 
-/* All kinds of conditions must hold, any condition of each kind. Returns 1, 0, -ENOMEM or -EIO. */
+/* All groups must hold, any condition of each group. Returns 1, 0, -ENOMEM or -EIO. */
 static int
 node_could(struct policy_eval *e, const struct node *n)
 {
 	for (unsigned i = n->by_prefix; i < n->count;) {
-		enum condition_kind kind = n->conditions[i].kind;
+		const struct condition *first = &n->conditions[i];
 		int holds = 0;
-		for (; i < n->count && n->conditions[i].kind == kind; i++)
+		for (; i < n->count && same_group(&n->conditions[i], first); i++)
 			if (!holds) {
 				holds = condition_holds(e, &n->conditions[i]);
 				if (holds < 0)
 					return holds;
+				holds ^= n->conditions[i].negate;
 			}
 		if (!holds)
 			return 0;
@@ -423,8 +283,15 @@ reserve(struct policy_eval *e, const struct policy *p)
 		if (!grown)
 			return -ENOMEM;
 		e->could = grown;
+		/* a node behind the last one may be marked, too */
+		uint8_t *reach = arena_realloc(e->arena, e->reach, p->node_count + 1);
+		if (!reach)
+			return -ENOMEM;
+		e->reach = reach;
 		e->could_size = p->node_count;
 	}
+	if (p->has_goto)
+		memset(e->reach, 0, p->node_count + 1);
 	if (p->many && p->node_count > e->applied_size) {
 		unsigned *grown =
 			arena_realloc(e->arena, e->applied, p->node_count * sizeof(*grown));
@@ -477,6 +344,8 @@ policy_eval_begin(struct policy_eval *e, const struct policy *p, const struct at
 	forget_results(e);
 	for (unsigned i = 0; i < p->node_count; i++) {
 		const struct node *n = &p->nodes[i];
+		if (p->has_goto && i > 0 && !e->reach[i])
+			continue;
 		int could = node_could(e, n);
 		if (could == -EIO) {
 			/*
@@ -488,18 +357,19 @@ policy_eval_begin(struct policy_eval *e, const struct policy *p, const struct at
 		}
 		if (could < 0)
 			return could;
-		if (!could)
-			continue;
-		e->could[e->could_count++] = i;
-		bool ends = !n->goto_index || n->goto_index == p->last;
-		if (!ends && n->goto_index > furthest)
-			furthest = n->goto_index;
-		/* every walk ends here or goes on at the last node, unless a goto skips the node */
-		if (n->by_prefix || !ends || i < furthest)
-			continue;
-		if (i >= p->last)
+		if (could)
+			e->could[e->could_count++] = i;
+		if (could && n->goto_index) {
+			e->reach[n->goto_index] = 1;
+			if (n->goto_index > furthest)
+				furthest = n->goto_index;
+		}
+		if (p->has_goto && (!could || n->by_prefix)) {
+			e->reach[i + 1] = 1;
+		} else if (could && !n->by_prefix && i >= furthest) {
+			/* every walk has ended */
 			break;
-		i = p->last - 1;
+		}
 	}
 	return 0;
 }
@@ -540,13 +410,24 @@ values_have(const struct values *v, const uint8_t *value, unsigned size)
 	return false;
 }
 
+static bool
+patterns_have(const struct patterns *p, enum policy_communities kind, const uint8_t *value)
+{
+	for (unsigned i = 0; i < p->count; i++)
+		if (policy_pattern_match(&p->v[i], kind, value, 0))
+			return true;
+	return false;
+}
+
 /*
  * Writes one kind of communities of `in`, edited, to `out`, which has room. Returns their number.
  */
 static unsigned
-edit_communities(const struct values edit[EDIT_COUNT], unsigned size, const uint8_t *in,
+edit_communities(const struct set *s, enum policy_communities kind, const uint8_t *in,
 	unsigned count, uint8_t *out)
 {
+	const struct values *edit = s->communities[kind];
+	unsigned size = policy_community_size[kind];
 	struct values result = {out, 0, true};
 
 	if (edit[EDIT_REPLACE].given) {
@@ -555,7 +436,8 @@ edit_communities(const struct values edit[EDIT_COUNT], unsigned size, const uint
 	}
 	for (unsigned i = 0; i < count; i++) {
 		const uint8_t *value = in + (size_t)i * size;
-		if (!values_have(&edit[EDIT_REMOVE], value, size))
+		if (!values_have(&edit[EDIT_REMOVE], value, size) &&
+			!patterns_have(&s->removed[kind], kind, value))
 			memcpy(out + (size_t)result.count++ * size, value, size);
 	}
 	for (unsigned i = 0; i < edit[EDIT_ADD].count; i++) {
@@ -566,21 +448,36 @@ edit_communities(const struct values edit[EDIT_COUNT], unsigned size, const uint
 	return result.count;
 }
 
+/* Relative changes end at the smallest and the largest number. */
+static uint32_t
+changed_by(uint32_t value, int64_t change)
+{
+	int64_t v = (int64_t)value + change;
+
+	return v < 0 ? 0 : v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
+}
+
 static void
-set_fixed(const struct set *s, struct attr_set *a)
+set_fixed(const struct policy_eval *e, const struct set *s, struct attr_set *a)
 {
 	if (s->what & SET_LOCAL_PREF) {
-		a->local_pref = s->local_pref;
+		a->local_pref = changed_by(
+			s->local_pref_relative ? attr_or(a, ATTR_HAS_LOCAL_PREF, a->local_pref, 100)
+					       : s->local_pref,
+			s->local_pref_change);
 		a->has |= ATTR_HAS_LOCAL_PREF;
 	}
 	if (s->what & SET_MED) {
-		a->med = s->med;
+		a->med = changed_by(s->med_relative ? attr_or(a, ATTR_HAS_MED, a->med, 0) : s->med,
+			s->med_change);
 		a->has |= ATTR_HAS_MED;
 	}
 	if (s->what & SET_ORIGIN)
 		a->origin = (uint8_t)s->origin;
 	if (s->what & SET_NEXT_HOP) {
-		a->next_hop = s->next_hop;
+		a->next_hop = s->next_hop_kind == NEXT_HOP_PEER	  ? e->context.peer
+			      : s->next_hop_kind == NEXT_HOP_SELF ? addr_discard()
+								  : s->next_hop;
 		a->next_hop_link_local = (struct ip_addr){0};
 	}
 }
@@ -596,8 +493,8 @@ set_communities(const struct set *s, enum policy_communities kind, const struct 
 	unsigned size = policy_community_size[kind], count;
 	const uint8_t *values;
 
-	count = communities_of(in, kind, &values);
-	count = edit_communities(s->communities[kind], size, values, count, *o);
+	count = policy_communities_of(in, kind, &values);
+	count = edit_communities(s, kind, values, count, *o);
 	if (count > UINT16_MAX)
 		return -E2BIG;
 	*out_count = (uint16_t)count;
@@ -643,7 +540,7 @@ set_apply(struct policy_eval *e, const struct set *s, const struct attr_set *in,
 	if (!a)
 		return -ENOMEM;
 	memcpy(a, in, sizeof(*a));
-	set_fixed(s, a);
+	set_fixed(e, s, a);
 	if (s->what & SET_COMMUNITIES) {
 		if (set_variable(s, in, a))
 			return -E2BIG;
@@ -653,7 +550,8 @@ set_apply(struct policy_eval *e, const struct set *s, const struct attr_set *in,
 	*out = a;
 	if (attr_set_size(a) > ATTR_SET_MAX)
 		return -E2BIG;
-	if (s->prepend_count == 0)
+	uint32_t asn = s->prepend_first ? in->first_asn : s->prepend_asn;
+	if (s->prepend_count == 0 || asn == 0)
 		return 0;
 	/* each new segment has two bytes of its own */
 	size_t size = attr_set_size(a) + 4 * (size_t)s->prepend_count +
@@ -664,7 +562,7 @@ set_apply(struct policy_eval *e, const struct set *s, const struct attr_set *in,
 	*out = longer;
 	if (size > ATTR_SET_MAX)
 		size = ATTR_SET_MAX;
-	return attr_set_prepend(a, s->prepend_asn, s->prepend_count, longer, size) ? -E2BIG : 0;
+	return attr_set_prepend(a, asn, s->prepend_count, longer, size) ? -E2BIG : 0;
 }
 
 /* Finds a step; number_outcomes() has numbered every step of any walk. */
@@ -766,10 +664,18 @@ key_sets(const struct policy *p, uint64_t key, unsigned sets[POLICY_KEY_BITS + 1
 static bool
 prefix_lists_hold(const struct policy *p, const struct node *n, const struct prefix *prefix)
 {
-	for (unsigned i = 0; i < n->prefix_lists; i++)
-		if (policy_prefix_list_match(p->prefix_lists[n->conditions[i].list], prefix))
-			return true;
-	return n->prefix_lists == 0;
+	for (unsigned i = 0; i < n->prefix_lists;) {
+		const struct condition *c = &n->conditions[i];
+		unsigned group = c->group;
+		bool holds = false;
+
+		for (; i < n->prefix_lists && c->group == group; c = &n->conditions[++i])
+			holds = holds || policy_prefix_list_match(
+						 p->prefix_lists[c->list], prefix) != c->negate;
+		if (!holds)
+			return false;
+	}
+	return true;
 }
 
 /* Validates the prefix when the first node asks: *state is VALIDATION_STATES before. */
@@ -782,10 +688,17 @@ validation_holds(const struct policy_eval *e, const struct node *n, const struct
 	if (*state == VALIDATION_STATES)
 		*state = vrps_validate(
 			e->context.vrps, prefix, vrp_origin(e->attrs, e->context.own_asn));
-	for (unsigned i = n->prefix_lists; i < n->by_prefix; i++)
-		if (n->conditions[i].word == (uint32_t)*state)
-			return true;
-	return false;
+	for (unsigned i = n->prefix_lists; i < n->by_prefix;) {
+		unsigned group = n->conditions[i].group;
+		bool holds = false;
+
+		for (; i < n->by_prefix && n->conditions[i].group == group; i++)
+			holds |= (n->conditions[i].word == (uint32_t)*state) !=
+				 n->conditions[i].negate;
+		if (!holds)
+			return false;
+	}
+	return true;
 }
 
 bool
@@ -804,7 +717,8 @@ bool
 policy_may_permit(const struct policy *p, const struct prefix *prefix)
 {
 	for (unsigned i = 0; p->few_prefixes && i < p->node_count; i++)
-		if (p->nodes[i].permit && prefix_lists_hold(p, &p->nodes[i], prefix))
+		if (p->nodes[i].permit && !p->nodes[i].jump &&
+			prefix_lists_hold(p, &p->nodes[i], prefix))
 			return true;
 	return !p->few_prefixes;
 }
@@ -827,9 +741,13 @@ policy_eval_prefix(struct policy_eval *e, const struct prefix *prefix, struct po
 			continue;
 		if (n->seq == POLICY_NODE_LAST && !out->permit)
 			break; /* no node of the policy matched */
-		if (n->seq != POLICY_NODE_LAST)
-			out->seq = n->seq;
-		out->permit = n->permit;
+		if (!n->jump) {
+			if (n->seq != POLICY_NODE_LAST) {
+				out->seq = n->report;
+				out->node = e->could[i];
+			}
+			out->permit = n->permit;
+		}
 		if (n->permit && n->set) {
 			outcome = outcome_step(p, outcome, n);
 			if (p->many)
@@ -900,10 +818,13 @@ policy_digest_decide(const struct policy *p, struct policy_digest d, const struc
 		if (!prefix_lists_hold(p, n, prefix))
 			continue;
 		if (n->seq == POLICY_NODE_LAST && !out->permit)
-			break;
-		if (n->seq != POLICY_NODE_LAST)
-			out->seq = n->seq;
-		out->permit = n->permit;
+			break; /* no node of the policy matched */
+		if (!n->jump) {
+			if (n->seq != POLICY_NODE_LAST) {
+				out->seq = n->report;
+			}
+			out->permit = n->permit;
+		}
 		if (n->permit && n->set)
 			out->outcome = outcome_step(p, out->outcome, n);
 		if (!n->goto_index)
@@ -917,7 +838,7 @@ policy_digest_decide(const struct policy *p, struct policy_digest d, const struc
 
 int
 policy_eval_outcome(struct policy_eval *e, const struct policy *p, const struct attr_set *attrs,
-	uint64_t outcome, const struct attr_set **out)
+	const struct ip_addr *peer, uint64_t outcome, const struct attr_set **out)
 {
 	unsigned chain[POLICY_OUTCOMES_MAX], n = 0;
 	struct outcome made = {.attrs = attrs};
@@ -926,6 +847,7 @@ policy_eval_outcome(struct policy_eval *e, const struct policy *p, const struct 
 	static_assert(POLICY_KEY_BITS < POLICY_OUTCOMES_MAX, "key_sets() has room");
 	e->policy = p;
 	e->attrs = attrs;
+	e->context.peer = *peer;
 	e->could_count = 0;
 	forget_results(e);
 	if (p->many && outcome != 0) {
@@ -944,10 +866,12 @@ policy_eval_outcome(struct policy_eval *e, const struct policy *p, const struct 
 }
 
 static bool
-edits_only_add(const struct values edit[EDIT_COUNT])
+edits_only_add(const struct set *s, enum policy_communities kind)
 {
-	return !edit[EDIT_REPLACE].given && edit[EDIT_REPLACE].count == 0 &&
-	       edit[EDIT_REMOVE].count == 0;
+	const struct values *edit = s->communities[kind];
+
+	return s->removed[kind].count == 0 && !edit[EDIT_REPLACE].given &&
+	       edit[EDIT_REPLACE].count == 0 && edit[EDIT_REMOVE].count == 0;
 }
 
 bool
@@ -964,7 +888,7 @@ policy_outcome_appends(
 		return false;
 	s = &p->sets[p->steps[outcome].set];
 	for (unsigned kind = 0; kind < COMMUNITIES_KINDS; kind++)
-		if (!edits_only_add(s->communities[kind]) ||
+		if (!edits_only_add(s, kind) ||
 			(kind != COMMUNITIES_STANDARD && s->communities[kind][EDIT_ADD].count > 0))
 			return false;
 	*values = s->communities[COMMUNITIES_STANDARD][EDIT_ADD].v;
@@ -990,13 +914,22 @@ set_hash(const struct set *s, uint64_t h)
 	h = hash_words(h, s->what,
 		hash_words(s->what & SET_LOCAL_PREF ? s->local_pref : 0,
 			s->what & SET_MED ? s->med : 0, s->what & SET_ORIGIN ? s->origin : 0));
+	if (s->local_pref_relative || s->med_relative)
+		h = hash_words(h,
+			hash_words(1, (uint64_t)s->local_pref_change, s->local_pref_relative),
+			hash_words(2, (uint64_t)s->med_change, s->med_relative));
 	if (s->what & SET_NEXT_HOP)
-		h = hash_words(h, hash_bytes(&s->next_hop, sizeof(s->next_hop)), 1);
+		h = hash_words(h, hash_bytes(&s->next_hop, sizeof(s->next_hop)),
+			1 + (uint64_t)s->next_hop_kind);
 	if (s->prepend_count > 0)
-		h = hash_words(h, s->prepend_asn, s->prepend_count);
+		h = hash_words(h, s->prepend_first ? UINT64_MAX : s->prepend_asn, s->prepend_count);
 	if (!(s->what & SET_COMMUNITIES))
 		return h;
 	for (unsigned kind = 0; kind < COMMUNITIES_KINDS; kind++) {
+		if (s->removed[kind].count > 0)
+			h = hash_words(h, kind,
+				hash_bytes(s->removed[kind].v,
+					s->removed[kind].count * sizeof(*s->removed[kind].v)));
 		for (unsigned edit = 0; edit < EDIT_COUNT; edit++)
 			h = values_hash(&s->communities[kind][edit], policy_community_size[kind],
 				hash_words(h, kind, edit));

@@ -16,6 +16,8 @@
 #include "rib/attr.h"
 #include "rib/vrp.h"
 
+#include <string.h>
+
 struct arena;
 struct policy;
 struct policy_eval;
@@ -42,12 +44,22 @@ struct policy_context {
 	uint32_t tag;
 	/* for `match.validation`; NULL: every route is not-found. Lent until the next begin. */
 	const struct vrps *vrps;
+	uint32_t peer_asn; /* 0: no peer */
+	uint64_t peer_group; /* policy_group_key() of the name; 0: no group */
 	uint32_t own_asn; /* origin AS of a route with an empty path (RFC 6811 2) */
 };
+
+/* A name as a number that fits into a context. Not 0, but for NULL. */
+static inline uint64_t
+policy_group_key(const char *name)
+{
+	return name != NULL ? hash_bytes(name, strlen(name)) | 1 : 0;
+}
 
 struct policy_verdict {
 	bool permit;
 	uint32_t seq; /* of the deciding node; 0: no node matched (deny) */
+	uint32_t node; /* its place in the policy */
 	/*
 	 * The attributes after `set`, or the eval's input if no node has set anything. Valid until
 	 * the next policy_eval_begin(); for outcomes from POLICY_OUTCOMES_MAX on, until the next
@@ -58,8 +70,8 @@ struct policy_verdict {
 	/* enum policy_set_attr: attributes set by the policy, even without change */
 	unsigned sets;
 	/*
-	 * Key for the caller's cache: equal outcomes of one policy, attribute set and context tag
-	 * have equal attrs, in any eval, at any time. 0: unchanged. A policy with at most
+	 * Key for the caller's cache: equal outcomes of one policy, attribute set, context tag and
+	 * peer address have equal attrs, in any eval, at any time. 0: unchanged. A policy with at most
 	 * POLICY_OUTCOMES_MAX different results has outcomes below this number.
 	 * POLICY_OUTCOME_ALONE must not be cached.
 	 */
@@ -93,7 +105,7 @@ const char *policy_name(const struct policy *p);
 /* True if no node changes an attribute or the tag. Any thread. */
 bool policy_sets_nothing(const struct policy *p);
 /*
- * True if a node matches on the peer, so peers may get different verdicts for one route. Any
+ * True if a node matches on the peer (address, AS number or group), so peers may get different verdicts for one route. Any
  * thread.
  */
 bool policy_uses_peer(const struct policy *p);
@@ -112,6 +124,13 @@ bool policy_may_permit(const struct policy *p, const struct prefix *prefix);
  * Such a policy has no digest. Any thread.
  */
 bool policy_validates(const struct policy *p);
+enum policy_next_hop { NEXT_HOP_ADDRESS, NEXT_HOP_PEER, NEXT_HOP_SELF };
+/*
+ * True if the policy sets the next hop to the peer's address (valid in imports) or to an address of
+ * this router (valid in exports). Any thread.
+ */
+
+bool policy_sets_next_hop(const struct policy *p, enum policy_next_hop kind);
 /* False: all prefixes of a set get the same verdict. Any thread. */
 bool policy_asks_prefix(const struct policy *p);
 /* False: policy_may_permit() is true for all prefixes. Any thread. */
@@ -165,7 +184,7 @@ struct policy_digest policy_eval_digest(const struct policy_eval *e);
  * would not be a legal set).
  */
 int policy_eval_outcome(struct policy_eval *e, const struct policy *p, const struct attr_set *attrs,
-	uint64_t outcome, const struct attr_set **out);
+	const struct ip_addr *peer, uint64_t outcome, const struct attr_set **out);
 /*
  * True if an outcome appends standard communities, and changes nothing else that external peers
  * receive (the local preference stays in the AS): *count values of 4 bytes at *values, lent by the

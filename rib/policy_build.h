@@ -12,6 +12,7 @@ struct policy_builder;
 struct policy_prefix_list;
 struct policy_as_path_list;
 struct policy_community_list;
+struct policy_as_set;
 
 /* Kinds of communities: RFC 1997 (4 bytes), RFC 8092 (12), RFC 4360 (8). */
 enum policy_communities {
@@ -53,9 +54,33 @@ int policy_community_list_create_kind(
 /* For any kind: `value` in network order, in the size of the kind. Returns 0 or -ENOMEM. */
 int policy_community_list_add_value(
 	struct policy_community_list *l, bool permit, const uint8_t *value);
+/*
+ * Parts of a community: of a standard one 2, of a large one 3, of an extended one its subtype,
+ * AS number and number. An unused part is {0, 0}. With `peer`, the part is the AS number of the
+ * peer instead of a range.
+ */
+#define COMMUNITY_PARTS 3u
+struct community_part {
+	uint32_t low, high;
+	uint32_t peer; /* bool; without padding, because patterns are hashed */
+};
+struct community_pattern {
+	struct community_part part[COMMUNITY_PARTS];
+};
+/* Returns 0 or -ENOMEM. */
+int policy_community_list_add_pattern(
+	struct policy_community_list *l, bool permit, const struct community_pattern *pattern);
 /* Returns 0 or -ENOMEM. */
 int policy_community_list_seal(struct policy_community_list *l);
 void policy_community_list_unref(struct policy_community_list *l);
+
+/* Sets of AS numbers: create, add ranges, seal. Return 0 or -ENOMEM. */
+int policy_as_set_create(struct policy_as_set **out);
+int policy_as_set_add(struct policy_as_set *s, uint32_t low, uint32_t high);
+int policy_as_set_seal(struct policy_as_set *s);
+void policy_as_set_unref(struct policy_as_set *s);
+/* Any thread. */
+bool policy_as_set_has(const struct policy_as_set *s, uint32_t asn);
 
 /* ---- a policy ---- */
 
@@ -71,10 +96,20 @@ int policy_builder_node(struct policy_builder *b, uint32_t seq, bool permit);
 /* The walk continues at node `seq`, which must be a later node (checked by finish). */
 void policy_builder_goto(struct policy_builder *b, uint32_t seq);
 
+/* `seq` of verdicts of this node, instead of its own. */
+void policy_builder_report(struct policy_builder *b, uint32_t seq);
+/* This node decides nothing: it applies its changes and continues at its goto. */
+void policy_builder_jump(struct policy_builder *b);
+
 /*
  * Conditions: all kinds must hold, any condition of each kind. The policy takes references on
  * lists. All return 0 or -ENOMEM.
+ *
+ * policy_builder_group() starts a further group of conditions, all of whose kinds must hold, too.
+ * Until policy_builder_negate(false), no condition that is added may hold.
  */
+void policy_builder_group(struct policy_builder *b);
+void policy_builder_negate(struct policy_builder *b, bool negate);
 int policy_builder_match_prefix_list(struct policy_builder *b, struct policy_prefix_list *l);
 /* matches the next hop as a host prefix */
 int policy_builder_match_next_hop_list(struct policy_builder *b, struct policy_prefix_list *l);
@@ -87,14 +122,40 @@ int policy_builder_match_family(struct policy_builder *b, enum family family);
 int policy_builder_match_validation(struct policy_builder *b, enum validation state);
 int policy_builder_match_source(struct policy_builder *b, enum route_source source);
 /* An absent MED counts as 0, an absent local-pref as 100 (as in the decision). */
-enum policy_number { NUMBER_MED, NUMBER_LOCAL_PREF, NUMBER_AS_PATH_LENGTH, NUMBER_TAG };
+enum policy_number {
+	NUMBER_MED,
+	NUMBER_LOCAL_PREF,
+	NUMBER_AS_PATH_LENGTH,
+	NUMBER_TAG,
+	NUMBER_COMMUNITIES,
+	NUMBER_LARGE_COMMUNITIES,
+	NUMBER_EXT_COMMUNITIES,
+	NUMBERS
+};
 int policy_builder_match_number(
 	struct policy_builder *b, enum policy_number which, uint32_t low, uint32_t high);
 
-/* Changes. NUMBER_AS_PATH_LENGTH cannot be set. */
+/* Which numbers a set of AS numbers is compared with. */
+enum policy_as { AS_OF_PEER, AS_ORIGIN, AS_FIRST, AS_ANY };
+int policy_builder_match_as_set(
+	struct policy_builder *b, enum policy_as which, struct policy_as_set *s);
+/* policy_group_key() of the name. */
+int policy_builder_match_peer_group(struct policy_builder *b, uint64_t group_key);
+
+/* Changes. NUMBER_AS_PATH_LENGTH and later numbers except the tag cannot be set. */
 void policy_builder_set_number(struct policy_builder *b, enum policy_number which, uint32_t value);
+/* Adds `change` (at most 2^32 in size) to NUMBER_MED or NUMBER_LOCAL_PREF, after a set. */
+void policy_builder_set_relative(
+	struct policy_builder *b, enum policy_number which, int64_t change);
 void policy_builder_set_origin(struct policy_builder *b, enum origin origin);
 void policy_builder_set_next_hop(struct policy_builder *b, const struct ip_addr *next_hop);
+/*
+ * NEXT_HOP_PEER: the address of the peer, in import policies. NEXT_HOP_SELF: an address of this
+ * router, in export policies.
+ */
+void policy_builder_set_next_hop_kind(struct policy_builder *b, enum policy_next_hop kind);
+/* `count` times the first AS number of the path; nothing for a path without one. */
+void policy_builder_set_prepend_first(struct policy_builder *b, unsigned count);
 void policy_builder_set_prepend(struct policy_builder *b, uint32_t asn, unsigned count);
 /*
  * Values in network order, 4 (12, 8) bytes each. Applied in the order replace (possibly by
@@ -104,6 +165,10 @@ void policy_builder_set_prepend(struct policy_builder *b, uint32_t asn, unsigned
 enum policy_edit { EDIT_REPLACE, EDIT_REMOVE, EDIT_ADD, EDIT_COUNT };
 int policy_builder_set_communities(struct policy_builder *b, enum policy_communities kind,
 	enum policy_edit edit, const uint8_t *values, unsigned count);
+
+/* Communities to remove, beside the values of EDIT_REMOVE. Returns 0 or -ENOMEM. */
+int policy_builder_remove_patterns(struct policy_builder *b, enum policy_communities kind,
+	const struct community_pattern *patterns, unsigned count);
 
 /*
  * Appends the nodes of `p`, which share lists with the copy. With `then`, each walk that permits

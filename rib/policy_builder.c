@@ -8,9 +8,11 @@
 struct policy_builder {
 	struct policy p;
 	char *name;
+	bool negate;
+	uint16_t group; /* of the next conditions */
 };
 
-static struct node accept_node = {.seq = 1, .permit = true};
+static struct node accept_node = {.seq = 1, .report = 1, .permit = true};
 static struct set no_set;
 static const struct policy accept_all = {.name = "accept-all",
 	.node_count = 1,
@@ -48,13 +50,39 @@ policy_sets_nothing(const struct policy *p)
 	return true;
 }
 
+static bool
+condition_uses_peer(const struct policy *p, const struct condition *c)
+{
+	switch ((unsigned)c->kind) {
+	case MATCH_PEER:
+	case MATCH_PEER_AS:
+	case MATCH_PEER_GROUP:
+		return true;
+	case MATCH_COMMUNITY_LIST:
+	case MATCH_LARGE_COMMUNITY_LIST:
+	case MATCH_EXT_COMMUNITY_LIST:
+		return policy_community_list_uses_peer(p->community_lists[c->list]);
+	default:
+		return false;
+	}
+}
+
 bool
 policy_uses_peer(const struct policy *p)
 {
 	for (unsigned i = 0; i < p->node_count; i++)
 		for (unsigned k = 0; k < p->nodes[i].count; k++)
-			if (p->nodes[i].conditions[k].kind == MATCH_PEER)
+			if (condition_uses_peer(p, &p->nodes[i].conditions[k]))
 				return true;
+	return false;
+}
+
+bool
+policy_sets_next_hop(const struct policy *p, enum policy_next_hop kind)
+{
+	for (unsigned i = 0; i < p->set_count; i++)
+		if (p->sets[i].what & SET_NEXT_HOP && p->sets[i].next_hop_kind == kind)
+			return true;
 	return false;
 }
 
@@ -70,6 +98,8 @@ set_fini(struct set *s)
 	for (unsigned kind = 0; kind < COMMUNITIES_KINDS; kind++)
 		for (unsigned edit = 0; edit < EDIT_COUNT; edit++)
 			free(s->communities[kind][edit].v);
+	for (unsigned kind = 0; kind < COMMUNITIES_KINDS; kind++)
+		free(s->removed[kind].v);
 }
 
 static void
@@ -85,6 +115,9 @@ policy_fini(struct policy *p)
 		policy_as_path_list_unref(p->as_path_lists[i]);
 	for (unsigned i = 0; i < p->community_list_count; i++)
 		policy_community_list_unref(p->community_lists[i]);
+	for (unsigned i = 0; i < p->as_set_count; i++)
+		policy_as_set_unref(p->as_sets[i]);
+	free(p->as_sets);
 	free(p->nodes);
 	free(p->sets);
 	free(p->prefix_lists);
@@ -148,7 +181,9 @@ add_node(struct policy_builder *b, uint32_t seq, bool permit)
 	p->sets = sets;
 	p->sets[p->set_count] = (struct set){0};
 	p->nodes[p->node_count++] =
-		(struct node){.seq = seq, .permit = permit, .set = p->set_count++};
+		(struct node){.seq = seq, .report = seq, .permit = permit, .set = p->set_count++};
+	b->negate = false;
+	b->group = 0;
 	return 0;
 }
 
@@ -182,8 +217,32 @@ policy_builder_goto(struct policy_builder *b, uint32_t seq)
 	b->p.has_goto = true;
 }
 
+void
+policy_builder_report(struct policy_builder *b, uint32_t seq)
+{
+	last_node(b)->report = seq;
+}
+
+void
+policy_builder_jump(struct policy_builder *b)
+{
+	last_node(b)->jump = true;
+}
+
+void
+policy_builder_group(struct policy_builder *b)
+{
+	b->group = (uint16_t)++last_node(b)->groups;
+}
+
+void
+policy_builder_negate(struct policy_builder *b, bool negate)
+{
+	b->negate = negate;
+}
+
 static int
-add_condition(struct policy_builder *b, const struct condition *c)
+insert_condition(struct policy_builder *b, const struct condition *c)
 {
 	struct node *n = last_node(b);
 	struct condition *grown =
@@ -193,7 +252,9 @@ add_condition(struct policy_builder *b, const struct condition *c)
 		return -ENOMEM;
 	n->conditions = grown;
 	unsigned at = n->count++;
-	while (at > 0 && grown[at - 1].kind > c->kind) {
+	while (at > 0 &&
+		(grown[at - 1].kind > c->kind ||
+			(grown[at - 1].kind == c->kind && grown[at - 1].group > c->group))) {
 		grown[at] = grown[at - 1];
 		at--;
 	}
@@ -202,6 +263,16 @@ add_condition(struct policy_builder *b, const struct condition *c)
 	n->by_prefix += c->kind <= MATCH_VALIDATION;
 	b->p.validates |= c->kind == MATCH_VALIDATION;
 	return 0;
+}
+
+static int
+add_condition(struct policy_builder *b, const struct condition *given)
+{
+	struct condition c = *given;
+
+	c.negate = b->negate;
+	c.group = b->negate ? (uint16_t)++last_node(b)->groups : b->group;
+	return insert_condition(b, &c);
 }
 
 static int
@@ -309,9 +380,40 @@ policy_builder_match_number(
 		[NUMBER_LOCAL_PREF] = MATCH_LOCAL_PREF,
 		[NUMBER_AS_PATH_LENGTH] = MATCH_AS_PATH_LENGTH,
 		[NUMBER_TAG] = MATCH_TAG,
+		[NUMBER_COMMUNITIES] = MATCH_COMMUNITY_COUNT,
+		[NUMBER_LARGE_COMMUNITIES] = MATCH_LARGE_COMMUNITY_COUNT,
+		[NUMBER_EXT_COMMUNITIES] = MATCH_EXT_COMMUNITY_COUNT,
 	};
 
 	return add_condition(b, &(struct condition){.kind = kinds[which], .range = {low, high}});
+}
+
+int
+policy_builder_match_as_set(struct policy_builder *b, enum policy_as which, struct policy_as_set *s)
+{
+	static const enum condition_kind kinds[] = {
+		[AS_OF_PEER] = MATCH_PEER_AS,
+		[AS_ORIGIN] = MATCH_ORIGIN_AS,
+		[AS_FIRST] = MATCH_FIRST_AS,
+		[AS_ANY] = MATCH_ANY_AS,
+	};
+	struct policy *p = &b->p;
+	struct policy_as_set **grown =
+		policy_vector_reserve(p->as_sets, p->as_set_count, &p->as_set_size, sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	p->as_sets = grown;
+	grown[p->as_set_count] = policy_as_set_ref(s);
+	return add_condition(
+		b, &(struct condition){.kind = kinds[which], .list = p->as_set_count++});
+}
+
+int
+policy_builder_match_peer_group(struct policy_builder *b, uint64_t group_key)
+{
+	return add_condition(
+		b, &(struct condition){.kind = MATCH_PEER_GROUP, .group_key = group_key});
 }
 
 void
@@ -323,17 +425,41 @@ policy_builder_set_number(struct policy_builder *b, enum policy_number which, ui
 	case NUMBER_MED:
 		s->what |= SET_MED;
 		s->med = value;
+		s->med_relative = false;
+		s->med_change = 0;
 		break;
 	case NUMBER_LOCAL_PREF:
 		s->what |= SET_LOCAL_PREF;
 		s->local_pref = value;
+		s->local_pref_relative = false;
+		s->local_pref_change = 0;
 		break;
 	case NUMBER_TAG:
 		s->what |= SET_TAG;
 		s->tag = value;
 		break;
 	case NUMBER_AS_PATH_LENGTH:
+	case NUMBER_COMMUNITIES:
+	case NUMBER_LARGE_COMMUNITIES:
+	case NUMBER_EXT_COMMUNITIES:
+	case NUMBERS:
 		break;
+	}
+}
+
+void
+policy_builder_set_relative(struct policy_builder *b, enum policy_number which, int64_t change)
+{
+	struct set *s = last_set(b);
+
+	if (which == NUMBER_MED) {
+		s->med_relative |= !(s->what & SET_MED);
+		s->what |= SET_MED;
+		s->med_change += change;
+	} else if (which == NUMBER_LOCAL_PREF) {
+		s->local_pref_relative |= !(s->what & SET_LOCAL_PREF);
+		s->what |= SET_LOCAL_PREF;
+		s->local_pref_change += change;
 	}
 }
 
@@ -348,12 +474,30 @@ void
 policy_builder_set_next_hop(struct policy_builder *b, const struct ip_addr *next_hop)
 {
 	last_set(b)->what |= SET_NEXT_HOP;
+	last_set(b)->next_hop_kind = NEXT_HOP_ADDRESS;
 	last_set(b)->next_hop = *next_hop;
+}
+
+void
+policy_builder_set_next_hop_kind(struct policy_builder *b, enum policy_next_hop kind)
+{
+	last_set(b)->what |= SET_NEXT_HOP;
+	last_set(b)->next_hop_kind = kind;
+	memset(&last_set(b)->next_hop, 0, sizeof(last_set(b)->next_hop));
+}
+
+void
+policy_builder_set_prepend_first(struct policy_builder *b, unsigned count)
+{
+	last_set(b)->prepend_first = true;
+	last_set(b)->prepend_asn = 0;
+	last_set(b)->prepend_count = count;
 }
 
 void
 policy_builder_set_prepend(struct policy_builder *b, uint32_t asn, unsigned count)
 {
+	last_set(b)->prepend_first = false;
 	last_set(b)->prepend_asn = asn;
 	last_set(b)->prepend_count = count;
 }
@@ -398,6 +542,19 @@ set_copy(struct set *to, const struct set *from)
 		for (unsigned edit = 0; edit < EDIT_COUNT; edit++)
 			to->communities[kind][edit].v = NULL;
 	for (unsigned kind = 0; kind < COMMUNITIES_KINDS; kind++)
+		to->removed[kind].v = NULL;
+	for (unsigned kind = 0; kind < COMMUNITIES_KINDS; kind++) {
+		const struct patterns *r = &from->removed[kind];
+		struct community_pattern *copy =
+			r->count > 0 ? malloc(r->count * sizeof(*copy)) : NULL;
+
+		if (r->count > 0 && copy == NULL)
+			return -ENOMEM;
+		if (r->count > 0)
+			memcpy(copy, r->v, r->count * sizeof(*copy));
+		to->removed[kind].v = copy;
+	}
+	for (unsigned kind = 0; kind < COMMUNITIES_KINDS; kind++)
 		for (unsigned edit = 0; edit < EDIT_COUNT; edit++) {
 			const struct values *v = &from->communities[kind][edit];
 			size_t len = (size_t)v->count * policy_community_size[kind];
@@ -414,7 +571,7 @@ set_copy(struct set *to, const struct set *from)
 
 /* The indexes of the lists of a copied policy begin at these numbers. */
 struct lists_at {
-	unsigned prefix, as_path, community;
+	unsigned prefix, as_path, community, as_set;
 };
 
 static struct condition
@@ -428,27 +585,36 @@ condition_moved(const struct condition *from, const struct lists_at *at)
 		c.list += at->as_path;
 	else if (c.kind >= MATCH_COMMUNITY_LIST && c.kind <= MATCH_EXT_COMMUNITY_LIST)
 		c.list += at->community;
+	else if (c.kind == MATCH_PEER_AS || c.kind == MATCH_ORIGIN_AS || c.kind == MATCH_FIRST_AS ||
+		 c.kind == MATCH_ANY_AS)
+		c.list += at->as_set;
 	return c;
 }
 
 int
 policy_builder_copy(struct policy_builder *b, const struct policy *p, uint32_t then)
 {
-	const struct lists_at at = {
-		b->p.prefix_list_count, b->p.as_path_list_count, b->p.community_list_count};
+	const struct lists_at at = {b->p.prefix_list_count, b->p.as_path_list_count,
+		b->p.community_list_count, b->p.as_set_count};
 	int err = 0;
 
 	LISTS_SHARE(b, prefix_list, p, policy_prefix_list_ref);
 	LISTS_SHARE(b, as_path_list, p, policy_as_path_list_ref);
 	LISTS_SHARE(b, community_list, p, policy_community_list_ref);
+	LISTS_SHARE(b, as_set, p, policy_as_set_ref);
 	for (unsigned i = 0; i < p->node_count && err == 0; i++) {
 		const struct node *n = &p->nodes[i];
 
 		err = add_node(b, n->seq, n->permit);
+		if (err == 0) {
+			last_node(b)->report = n->report;
+			last_node(b)->jump = n->jump;
+			last_node(b)->groups = n->groups;
+		}
 		for (unsigned k = 0; k < n->count && err == 0; k++) {
 			const struct condition c = condition_moved(&n->conditions[k], &at);
 
-			err = add_condition(b, &c);
+			err = insert_condition(b, &c);
 		}
 		if (err == 0)
 			err = set_copy(last_set(b), &p->sets[n->set]);
@@ -469,6 +635,23 @@ policy_builder_last(struct policy_builder *b)
 	return err;
 }
 
+int
+policy_builder_remove_patterns(struct policy_builder *b, enum policy_communities kind,
+	const struct community_pattern *patterns, unsigned count)
+{
+	struct patterns *p = &last_set(b)->removed[kind];
+	struct community_pattern *copy = malloc((count + 1) * sizeof(*copy));
+
+	if (!copy)
+		return -ENOMEM;
+	if (count)
+		memcpy(copy, patterns, count * sizeof(*copy));
+	free(p->v);
+	*p = (struct patterns){copy, count};
+	last_set(b)->what |= SET_COMMUNITIES;
+	return 0;
+}
+
 static bool
 set_is_empty(const struct set *s)
 {
@@ -481,8 +664,18 @@ set_equal(const struct set *a, const struct set *b)
 	if (a->what != b->what || a->local_pref != b->local_pref || a->med != b->med ||
 		a->tag != b->tag || a->origin != b->origin ||
 		!addr_equal(&a->next_hop, &b->next_hop) || a->prepend_asn != b->prepend_asn ||
-		a->prepend_count != b->prepend_count)
+		a->prepend_count != b->prepend_count || a->prepend_first != b->prepend_first ||
+		a->next_hop_kind != b->next_hop_kind ||
+		a->local_pref_relative != b->local_pref_relative ||
+		a->local_pref_change != b->local_pref_change ||
+		a->med_relative != b->med_relative || a->med_change != b->med_change)
 		return false;
+	for (unsigned kind = 0; kind < COMMUNITIES_KINDS; kind++) {
+		const struct patterns *v = &a->removed[kind], *w = &b->removed[kind];
+		if (v->count != w->count ||
+			(v->count && memcmp(v->v, w->v, v->count * sizeof(*v->v)) != 0))
+			return false;
+	}
 	for (unsigned kind = 0; kind < COMMUNITIES_KINDS; kind++)
 		for (unsigned edit = 0; edit < EDIT_COUNT; edit++) {
 			const struct values *v = &a->communities[kind][edit],
@@ -615,7 +808,7 @@ asks_few_prefixes(const struct policy *p)
 
 	for (unsigned i = 0; i < p->node_count; i++) {
 		permits += p->nodes[i].permit;
-		if (p->nodes[i].permit && p->nodes[i].prefix_lists == 0)
+		if (p->nodes[i].permit && !p->nodes[i].jump && p->nodes[i].prefix_lists == 0)
 			return false;
 	}
 	return permits <= FEW_NODES;

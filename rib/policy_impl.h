@@ -33,6 +33,18 @@ int policy_path_match(struct policy_path *p, const struct policy_as_path_list *l
 static const unsigned policy_community_size[COMMUNITIES_KINDS] = {4, 12, 8};
 enum policy_communities policy_community_list_kind(const struct policy_community_list *l);
 
+bool policy_community_list_uses_peer(const struct policy_community_list *l);
+bool policy_community_list_match(
+	const struct policy_community_list *l, const struct attr_set *a, uint32_t peer_asn);
+bool policy_pattern_match(const struct community_pattern *p, enum policy_communities kind,
+	const uint8_t *value, uint32_t peer_asn);
+/* Values of one kind, and their number. */
+unsigned policy_communities_of(
+	const struct attr_set *a, enum policy_communities kind, const uint8_t **values);
+struct policy_as_set *policy_as_set_ref(struct policy_as_set *s);
+/* True if the set has an AS number of the path, also of its sets. */
+bool policy_as_set_has_any(const struct policy_as_set *s, const struct attr_set *a);
+
 /*
  * Makes room for one more element of size `element` in `v`. Returns the array, moved or not, or
  * NULL (out of memory, nothing changed).
@@ -48,11 +60,19 @@ enum condition_kind {
 	MATCH_FAMILY,
 	MATCH_SOURCE,
 	MATCH_PEER,
+	MATCH_PEER_AS,
+	MATCH_PEER_GROUP,
 	MATCH_ORIGIN,
 	MATCH_MED,
 	MATCH_LOCAL_PREF,
 	MATCH_AS_PATH_LENGTH,
 	MATCH_TAG,
+	MATCH_COMMUNITY_COUNT, /* + enum policy_communities */
+	MATCH_LARGE_COMMUNITY_COUNT,
+	MATCH_EXT_COMMUNITY_COUNT,
+	MATCH_ORIGIN_AS,
+	MATCH_FIRST_AS,
+	MATCH_ANY_AS,
 	MATCH_NEXT_HOP_LIST,
 	MATCH_COMMUNITY_LIST, /* + enum policy_communities */
 	MATCH_LARGE_COMMUNITY_LIST,
@@ -60,8 +80,14 @@ enum condition_kind {
 	MATCH_AS_PATH_LIST,
 };
 
+/*
+ * Of conditions of one kind and group one must hold; every group must hold. A negated condition is
+ * a group of its own.
+ */
 struct condition {
 	enum condition_kind kind;
+	uint16_t group;
+	bool negate;
 	union {
 		unsigned list; /* index in the policy's array of this kind */
 		uint32_t word; /* enum family, route_source, origin, validation */
@@ -69,7 +95,13 @@ struct condition {
 			uint32_t low, high;
 		} range;
 		struct ip_addr peer;
+		uint64_t group_key; /* of peers */
 	};
+};
+
+struct patterns {
+	struct community_pattern *v;
+	unsigned count;
 };
 
 struct values {
@@ -91,16 +123,25 @@ struct set {
 	unsigned what; /* enum set_bit */
 	uint32_t local_pref, med, tag;
 	enum origin origin;
+	/* relative: to the number of the route; the change applies also to a number that is set */
+	bool local_pref_relative, med_relative;
+	int64_t local_pref_change, med_change;
+	enum policy_next_hop next_hop_kind;
 	struct ip_addr next_hop;
+	bool prepend_first; /* the first AS of the path instead of prepend_asn */
 	uint32_t prepend_asn;
 	unsigned prepend_count;
 	struct values communities[COMMUNITIES_KINDS][EDIT_COUNT];
+	struct patterns removed[COMMUNITIES_KINDS]; /* beside the values of EDIT_REMOVE */
 };
 
 struct node {
 	uint32_t seq, goto_seq;
+	uint32_t report; /* `seq` of verdicts; seq when not set otherwise */
 	unsigned goto_index; /* 0: the walk ends here */
 	bool permit;
+	bool jump; /* a goto that decides nothing: verdicts come from other nodes */
+	unsigned groups; /* number of groups of conditions besides group 0 */
 	unsigned set; /* index in policy.sets; 0: no change */
 	unsigned bit; /* for a node with `set` and goto: its bit in the key of an outcome */
 	unsigned prefix_lists; /* number of leading conditions on prefix lists */
@@ -135,6 +176,8 @@ struct policy {
 	unsigned community_list_count, community_list_size;
 	struct policy_community_list **community_lists;
 	unsigned last; /* index of the node POLICY_NODE_LAST; 0: none */
+	unsigned as_set_count, as_set_size;
+	struct policy_as_set **as_sets;
 	bool has_goto;
 	bool validates; /* a node has MATCH_VALIDATION */
 	bool many; /* more than POLICY_OUTCOMES_MAX results; steps[] is empty */

@@ -260,6 +260,8 @@ evaluate(struct preview *p, struct item *i, struct attr_id id, bool kept,
 {
 	uint32_t serial = attr_serial(shard_attrs(p->shard), id);
 	struct policy_context context = {.peer = i->known.addr,
+		.peer_asn = i->known.asn,
+		.peer_group = i->known.group_key,
 		.family = p->c.family,
 		.source = i->known.external ? SOURCE_EXTERNAL : SOURCE_INTERNAL,
 		.vrps = p->c.vrps,

@@ -251,6 +251,7 @@ struct shard_peer {
 	bool rr_client; /* RFC 4456: client; routes of a client are reflected to all peers */
 	uint8_t allow_as_in[FAMILY_COUNT]; /* how often the own AS may occur in an AS path */
 	uint32_t asn;
+	uint64_t group_key; /* policy_group_key() of its group */
 	uint32_t router_id; /* known when the session is up */
 };
 

@@ -166,9 +166,12 @@ import_context(const struct shard *s, const struct shard_peer_slot *slot, enum f
 	struct policy_context *out)
 {
 	bool external = atomic_load_explicit(&slot->external, memory_order_relaxed);
+	const struct shard_peer *peer = atomic_load_explicit(&slot->key, memory_order_relaxed);
 
 	*out = (struct policy_context){
-		.peer = atomic_load_explicit(&slot->key, memory_order_relaxed)->addr,
+		.peer = peer->addr,
+		.peer_asn = peer->asn,
+		.peer_group = peer->group_key,
 		.family = family,
 		.source = external ? SOURCE_EXTERNAL : SOURCE_INTERNAL,
 		.vrps = family_safi(family) == SAFI_UNICAST ? s->vrps : NULL,

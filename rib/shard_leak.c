@@ -932,8 +932,11 @@ import_evaluate_policy(struct shard *s, const struct instance *x, const struct s
 {
 	const struct shard_peer *key =
 		atomic_load_explicit(&shard_slot(s, src->path.peer)->key, memory_order_relaxed);
-	struct policy_context context = {
-		.peer = key->addr, .family = t->family, .source = source_of(s, &src->path)};
+	struct policy_context context = {.peer = key->addr,
+		.peer_asn = key->asn,
+		.peer_group = key->group_key,
+		.family = t->family,
+		.source = source_of(s, &src->path)};
 	struct policy_verdict v = {.permit = true};
 	const struct shard_next_hop *n;
 	int err;
@@ -1065,8 +1068,11 @@ export_set(struct shard *s, struct shard_leak *l, const struct instance *x,
 {
 	const struct shard_peer *key =
 		atomic_load_explicit(&shard_slot(s, p->peer)->key, memory_order_relaxed);
-	struct policy_context context = {
-		.peer = key->addr, .family = vpn_of(prefix->afi), .source = source_of(s, p)};
+	struct policy_context context = {.peer = key->addr,
+		.peer_asn = key->asn,
+		.peer_group = key->group_key,
+		.family = vpn_of(prefix->afi),
+		.source = source_of(s, p)};
 	const struct policy *policy = x->export_policy;
 	struct policy_verdict v = {.permit = policy != policy_deny_all(), .attrs = l->set};
 	int err = 0;

@@ -256,7 +256,9 @@ outcome_intern(const struct subject *j, struct shard_verdict *v, const struct at
 	if (made == NULL) {
 		s->replay.run_begun = false;
 		err = policy_eval_outcome(s->eval, j->rib->import,
-			attr_read(s->attrs, j->path->received, s->unpacked), w->outcome, &made);
+			attr_read(s->attrs, j->path->received, s->unpacked),
+			&atomic_load_explicit(&j->slot->key, memory_order_relaxed)->addr,
+			w->outcome, &made);
 	}
 	if (err == -E2BIG) {
 		w->refused = DECISION_REJECTED_BY_POLICY;

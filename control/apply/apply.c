@@ -89,6 +89,7 @@ apply_shard_peer(struct peer_id id, const struct config_peer *c)
 		.multihop = c->multihop != 0,
 		.rr_client = c->route_reflector_client,
 		.asn = c->asn,
+		.group_key = policy_group_key(c->group),
 	};
 
 	for (unsigned f = 0; f < FAMILY_COUNT; f++)

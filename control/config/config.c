@@ -744,6 +744,8 @@ static const struct config_key root_keys[] = {
 	{"as_path_lists", config_take_elsewhere},
 	/* Named lists of communities (RFC 1997), which policies match. See keel-policy(7). */
 	{"community_lists", config_take_elsewhere},
+	/* Named sets of AS numbers, which policies match. See keel-policy(7). */
+	{"as_sets", config_take_elsewhere},
 	/* Named route policies. See keel-policy(7). */
 	{"route_policies", config_take_elsewhere},
 	/* BGP: what is originated, and the peers. */

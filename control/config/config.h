@@ -127,6 +127,7 @@ struct config_peer {
 	uint32_t asn, local_as;
 	bool external; /* asn != router.asn */
 	const char *group, *description;
+	uint64_t group_key; /* policy_group_key() of `group`, for the session */
 	bool passive, shutdown, dynamic /* made from a listen range when a peer connected */;
 	bool gtsm; /* RFC 5082: sends with TTL 255 and accepts only TTL 255; not with `multihop` */
 	const char *password; /* TCP-MD5, RFC 2385: 1 to 80 octets; NULL: none */

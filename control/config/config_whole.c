@@ -109,50 +109,75 @@ check_range(const struct config *config, unsigned i, struct faults *f)
 			r->group);
 }
 
-/* A use of a policy outside of the import from peers, where no VRPs are known. */
+enum policy_use { USE_PEER_IMPORT, USE_PEER_EXPORT, USE_OTHER };
+
+/* VRPs are known in the import from peers; `peer` and `self` have a meaning in one direction. */
 static void
-check_validation_use(
-	const struct config *config, const char *name, const char *path, struct faults *f)
+check_policy_use(const struct config *config, const char *name, enum policy_use use,
+	const char *path, struct faults *f)
 {
 	const struct policy *p = name != NULL ? policy_set_find(config->policies, name) : NULL;
 
-	if (p != NULL && policy_validates(p))
+	if (p == NULL)
+		return;
+	if (use != USE_PEER_IMPORT && policy_validates(p))
 		faults_add(f, path,
 			"policy \"%s\" matches `validation`, which works only in import policies "
 			"of "
 			"peers",
 			name);
+	if (use != USE_PEER_IMPORT && policy_sets_next_hop(p, NEXT_HOP_PEER))
+		faults_add(f, path,
+			"policy \"%s\" sets the next hop `peer`, which works only in import "
+			"policies "
+			"of peers",
+			name);
+	if (use != USE_PEER_EXPORT && policy_sets_next_hop(p, NEXT_HOP_SELF))
+		faults_add(f, path,
+			"policy \"%s\" sets the next hop `self`, which works only in export "
+			"policies "
+			"of peers",
+			name);
 }
 
 static void
-check_validation(const struct config *config, struct faults *f)
+check_family_policies(const struct config *config, const struct config_family *family,
+	const char *import, const char *export, struct faults *f)
 {
-	char path[2 * PATH_SIZE];
+	check_policy_use(config, family->import_policy, USE_PEER_IMPORT, import, f);
+	check_policy_use(config, family->export_policy, USE_PEER_EXPORT, export, f);
+}
+
+static void
+check_policies(const struct config *config, struct faults *f)
+{
+	char path[2 * PATH_SIZE], export[2 * PATH_SIZE];
 
 	for (unsigned i = 0; i < config->peer_count; i++) {
 		for (unsigned k = 0; k < FAMILY_COUNT; k++) {
-			snprintf(path, sizeof(path), "/bgp/peers/%u/families/%s/export_policy", i,
+			snprintf(path, sizeof(path), "/bgp/peers/%u/families/%s/import_policy", i,
 				family_text((enum family)k));
-			check_validation_use(
-				config, config->peers[i].families[k].export_policy, path, f);
+			snprintf(export, sizeof(export), "/bgp/peers/%u/families/%s/export_policy",
+				i, family_text((enum family)k));
+			check_family_policies(
+				config, &config->peers[i].families[k], path, export, f);
 		}
 	}
 	for (unsigned i = 0; i < config->range_count; i++) {
-		for (unsigned k = 0; k < FAMILY_COUNT; k++) {
-			snprintf(path, sizeof(path), "/bgp/listen_ranges/%u/group", i);
-			check_validation_use(
-				config, config->ranges[i].peer.families[k].export_policy, path, f);
-		}
+		snprintf(path, sizeof(path), "/bgp/listen_ranges/%u/group", i);
+		for (unsigned k = 0; k < FAMILY_COUNT; k++)
+			check_family_policies(
+				config, &config->ranges[i].peer.families[k], path, path, f);
 	}
 	for (unsigned i = 0; i < config->vrf_count; i++) {
 		snprintf(path, sizeof(path), "/vrfs/%u/import_policy", i);
-		check_validation_use(config, config->vrfs[i].import_policy, path, f);
+		check_policy_use(config, config->vrfs[i].import_policy, USE_OTHER, path, f);
 		snprintf(path, sizeof(path), "/vrfs/%u/export_policy", i);
-		check_validation_use(config, config->vrfs[i].export_policy, path, f);
+		check_policy_use(config, config->vrfs[i].export_policy, USE_OTHER, path, f);
 	}
 	for (unsigned i = 0; i < config->redistribute_count; i++) {
 		snprintf(path, sizeof(path), "/bgp/redistribute/%u/policy", i);
-		check_validation_use(config, config->redistribute[i].policy, path, f);
+		check_policy_use(config, config->redistribute[i].policy, USE_OTHER, path, f);
 	}
 }
 
@@ -166,7 +191,7 @@ config_check_whole(const struct config_host *host, const struct config *config, 
 		check_queue_workers(config, i, f);
 	for (unsigned i = 0; i < config->range_count; i++)
 		check_range(config, i, f);
-	check_validation(config, f);
+	check_policies(config, f);
 	if (config->peer_count > PEER_MAX - 1)
 		faults_add(f, "/bgp/peers", "%u peers are configured; at most %u are supported",
 			config->peer_count, PEER_MAX - 1);

@@ -30,8 +30,11 @@ struct node_draft {
 	struct compile *k;
 	struct policy_builder *b; /* NULL: only checked */
 	bool permit;
+	bool text; /* of a policy file */
 	uint32_t seq, goto_seq;
 	json_t *meaning; /* of the node */
+	bool negated; /* inside of `not` */
+	const char *where; /* prefix of keys in the meaning: of a match inside a match */
 };
 
 /* The walker knows struct check only. */
@@ -75,16 +78,21 @@ find_list(struct check *c, const struct at *at, const json_t *value, enum list_k
 		return -1;
 	}
 	const json_t *index = json_object_get(d->k->lists[kind].index, json_string_value(value));
+	/* names of sets of policy files are not for documents */
+	if (json_string_value(value)[0] == '#' && !d->text)
+		index = NULL;
 	if (!index) {
 		config_fault(c, at, "there is no %s %s", policy_list_word[kind],
 			config_quote(value, quoted));
 		return -1;
 	}
 	int i = (int)json_integer_value(index);
-	json_t *lists = json_object_get(d->meaning, key);
+	char place[80];
+	snprintf(place, sizeof(place), "%s%s", d->where, key);
+	json_t *lists = json_object_get(d->meaning, place);
 	if (!lists) {
 		lists = json_array();
-		json_object_set_new(d->meaning, key, lists);
+		json_object_set_new(d->meaning, place, lists);
 	}
 	json_array_append(lists, json_array_get(d->k->lists[kind].meaning, (size_t)i));
 	return i;
@@ -263,12 +271,78 @@ static void
 mean_value(struct check *c, const char *section, const char *name, const json_t *value)
 {
 	struct node_draft *d = draft_of(c);
-	char key[64];
+	char key[96];
 	json_t *copy = json_is_array(value) ? json_incref((json_t *)(uintptr_t)value)
 					    : json_pack("[O]", value);
 
-	snprintf(key, sizeof(key), "%s.%s", section, name);
+	snprintf(key, sizeof(key), "%s%s.%s", d->where, section, name);
 	json_object_set_new(d->meaning, key, copy);
+}
+
+/* ---- AS numbers ---- */
+
+static void
+match_asns(struct check *c, const struct at *at, const json_t *value, enum policy_as which)
+{
+	static const char *const names[] = {"peer_as", "origin_as", "first_as", "any_as"};
+	struct node_draft *d = draft_of(c);
+	struct number_range range = {0, UINT32_MAX};
+	struct policy_as_set *set = NULL;
+	bool shared = json_is_string(value);
+
+	if (shared) {
+		int i = find_list(c, at, value, LIST_AS_SET, names[which]);
+		set = i >= 0 ? d->k->lists[LIST_AS_SET].list[i].as_set : NULL;
+	} else if (json_is_object(value)) {
+		CONFIG_TAKE(c, at, value, range_keys, &range);
+		if (range.ge > range.le)
+			config_fault(c, at, "ge %u is greater than le %u", range.ge, range.le);
+	} else {
+		if (!json_is_integer(value)) {
+			config_fault_type(
+				c, at, value, "an AS number, a range or the name of an AS set");
+			return;
+		}
+		if (!config_value_u32(c, at, value, 0, UINT32_MAX, &range.ge))
+			return;
+		range.le = range.ge;
+	}
+	if (!d->b || (shared && set == NULL))
+		return;
+	if (!shared) {
+		built(d, at, policy_as_set_create(&set));
+		if (set != NULL)
+			built(d, at, policy_as_set_add(set, range.ge, range.le));
+	}
+	if (set != NULL)
+		built(d, at, policy_builder_match_as_set(d->b, which, set));
+	if (!shared)
+		policy_as_set_unref(set);
+}
+
+#define MATCH_ASNS(function, which)                                                                \
+	static void function(struct check *c, const struct at *at, const json_t *value, void *out) \
+	{                                                                                          \
+		(void)out;                                                                         \
+		match_asns(c, at, value, which);                                                   \
+	}
+MATCH_ASNS(match_peer_as, AS_OF_PEER)
+MATCH_ASNS(match_origin_as, AS_ORIGIN)
+MATCH_ASNS(match_first_as, AS_FIRST)
+MATCH_ASNS(match_any_as, AS_ANY)
+
+static void
+match_peer_group(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct node_draft *d = draft_of(c);
+
+	(void)out;
+	if (!json_is_string(value))
+		config_fault_type(c, at, value, "a string");
+	else if (d->b)
+		built(d, at,
+			policy_builder_match_peer_group(
+				d->b, policy_group_key(json_string_value(value))));
 }
 
 #define TAKE_ANY(function, take)                                                                   \
@@ -301,6 +375,17 @@ TAKE_ANY_VALUE(take_match_med, match_number, NUMBER_MED)
 TAKE_ANY_VALUE(take_match_local_pref, match_number, NUMBER_LOCAL_PREF)
 TAKE_ANY_VALUE(take_match_as_path_length, match_number, NUMBER_AS_PATH_LENGTH)
 TAKE_ANY_VALUE(take_match_tag, match_number, NUMBER_TAG)
+TAKE_ANY_VALUE(take_match_peer_as, match_peer_as, NUMBER_TAG)
+TAKE_ANY_VALUE(take_match_peer_group, match_peer_group, NUMBER_TAG)
+TAKE_ANY_VALUE(take_match_origin_as, match_origin_as, NUMBER_TAG)
+TAKE_ANY_VALUE(take_match_first_as, match_first_as, NUMBER_TAG)
+TAKE_ANY_VALUE(take_match_any_as, match_any_as, NUMBER_TAG)
+TAKE_ANY_VALUE(take_match_community_count, match_number, NUMBER_COMMUNITIES)
+TAKE_ANY_VALUE(take_match_large_community_count, match_number, NUMBER_LARGE_COMMUNITIES)
+TAKE_ANY_VALUE(take_match_ext_community_count, match_number, NUMBER_EXT_COMMUNITIES)
+
+static void take_match_not(CONFIG_TAKE_ARGS);
+static void take_match_all(CONFIG_TAKE_ARGS);
 
 /*
  * Conditions of a node. All keys must hold; of an array in a key, one element must hold. An
@@ -356,7 +441,105 @@ static const struct config_key match_keys[] = {
 	 * `keep_all_routes` does, so that a changed VRP is applied without a message to the peer (RFC 9324).
 	 */
 	{"validation", take_match_validation},
+	/*
+	 * AS number of the peer: a number, a range as `{"ge": 64512, "le": 65534}`, or the name
+	 * of an AS set.
+	 */
+	{"peer_as", take_match_peer_as},
+	/* Name of the group of the peer. */
+	{"peer_group", take_match_peer_group},
+	/*
+	 * Last AS number of the AS path: a number, a range or the name of an AS set. A path
+	 * without AS numbers, or with a set at its end, counts as 0.
+	 */
+	{"origin_as", take_match_origin_as},
+	/* First AS number of the AS path: a number, a range or the name of an AS set. */
+	{"first_as", take_match_first_as},
+	/*
+	 * Any AS number of the AS path, also of its sets: a number, a range or the name of an AS
+	 * set.
+	 */
+	{"any_as", take_match_any_as},
+	/* Number of communities: a number or a range. */
+	{"community_count", take_match_community_count},
+	/* Number of large communities: a number or a range. */
+	{"large_community_count", take_match_large_community_count},
+	/* Number of extended communities: a number or a range. */
+	{"ext_community_count", take_match_ext_community_count},
+	/* The same keys once more. None of these conditions may hold. */
+	{"not", take_match_not},
+	/*
+	 * An array of further `match` objects, all of which must hold, as for two communities
+	 * that a route must have.
+	 */
+	{"all", take_match_all},
 };
+
+/* A match inside a match: its conditions get a place of their own in the meaning. */
+static void
+take_inner_match(struct check *c, const struct at *at, const json_t *value, const char *key)
+{
+	struct node_draft *d = draft_of(c);
+	const char *where = d->where;
+	char place[80];
+
+	if (strlen(where) > 32 || strlen(key) > 24) {
+		config_fault(c, at, "`all` and `not` stand too deep in each other");
+		return;
+	}
+	snprintf(place, sizeof(place), "%s%s.", where, key);
+	d->where = place;
+	CONFIG_TAKE(c, at, value, match_keys, NULL);
+	d->where = where;
+}
+
+static void
+take_match_not(CONFIG_TAKE_ARGS)
+{
+	struct node_draft *d = draft_of(c);
+
+	(void)out;
+	if (d->negated) {
+		config_fault(c, at, "only valid outside of `not`");
+		return;
+	}
+	d->negated = true;
+	if (d->b)
+		policy_builder_negate(d->b, true);
+	take_inner_match(c, at, value, key->name);
+	if (d->b)
+		policy_builder_negate(d->b, false);
+	d->negated = false;
+}
+
+static void
+take_all_of(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct node_draft *d = draft_of(c);
+	char key[24];
+
+	(void)out;
+	if (d->b)
+		policy_builder_group(d->b);
+	snprintf(key, sizeof(key), "all%zu", at->index);
+	take_inner_match(c, at, value, key);
+}
+
+static void
+take_match_all(CONFIG_TAKE_ARGS)
+{
+	struct node_draft *d = draft_of(c);
+
+	(void)key;
+	if (d->negated || d->where[0] != '\0') {
+		config_fault(c, at, "only valid in `match` itself");
+		return;
+	}
+	config_take_each(c, at, value, take_all_of, out);
+	/* keys of the node that follow: a group beside those of `all` */
+	if (d->b)
+		policy_builder_group(d->b);
+}
 
 static void
 take_match(CONFIG_TAKE_ARGS)
@@ -378,12 +561,39 @@ set_number(struct check *c, const struct at *at, const json_t *value, enum polic
 		policy_builder_set_number(d->b, which, n);
 }
 
+struct change_draft {
+	uint32_t add, subtract;
+};
+
+/* A change relative to the number that the route has. Effect: policy. */
+static const struct config_key change_keys[] = {
+	/* Added; the result is at most 4294967295. */
+	{"add", config_take_u32, offsetof(struct change_draft, add), 0, UINT32_MAX},
+	/* Subtracted; the result is at least 0. */
+	{"subtract", config_take_u32, offsetof(struct change_draft, subtract), 0, UINT32_MAX},
+};
+
+/* A number, or a change. */
+static void
+set_or_change(struct check *c, const struct at *at, const json_t *value, enum policy_number which)
+{
+	struct node_draft *d = draft_of(c);
+	struct change_draft change = {0};
+
+	if (!json_is_object(value)) {
+		set_number(c, at, value, which);
+	} else if (CONFIG_TAKE(c, at, value, change_keys, &change) && d->b) {
+		policy_builder_set_relative(
+			d->b, which, (int64_t)change.add - (int64_t)change.subtract);
+	}
+}
+
 static void
 take_set_local_pref(CONFIG_TAKE_ARGS)
 {
 	(void)out;
 	mean_value(c, "set", key->name, value);
-	set_number(c, at, value, NUMBER_LOCAL_PREF);
+	set_or_change(c, at, value, NUMBER_LOCAL_PREF);
 }
 
 static void
@@ -391,7 +601,7 @@ take_set_med(CONFIG_TAKE_ARGS)
 {
 	(void)out;
 	mean_value(c, "set", key->name, value);
-	set_number(c, at, value, NUMBER_MED);
+	set_or_change(c, at, value, NUMBER_MED);
 }
 
 static void
@@ -429,8 +639,14 @@ take_set_next_hop(CONFIG_TAKE_ARGS)
 			policy_builder_set_next_hop(d->b, &addr);
 		return;
 	}
+	if (text != NULL && (strcmp(text, "peer") == 0 || strcmp(text, "self") == 0)) {
+		if (d->b)
+			policy_builder_set_next_hop_kind(
+				d->b, *text == 'p' ? NEXT_HOP_PEER : NEXT_HOP_SELF);
+		return;
+	}
 	if (text != NULL && strchr(text, '%') == NULL && addr_parse(text, &addr) != 0) {
-		config_fault(c, at, "%s is not an IP address or \"discard\"",
+		config_fault(c, at, "%s is not an IP address, \"peer\", \"self\" or \"discard\"",
 			config_quote(value, quoted));
 		return;
 	}
@@ -445,12 +661,28 @@ take_set_next_hop(CONFIG_TAKE_ARGS)
 
 struct prepend_draft {
 	uint32_t asn, count;
+	bool first;
 };
+
+static void
+take_prepend_asn(CONFIG_TAKE_ARGS)
+{
+	struct prepend_draft *d = out;
+	const char *text = json_string_value(value);
+
+	if (text != NULL && strcmp(text, "first") == 0)
+		d->first = true;
+	else
+		config_take_asn(c, at, value, key, &d->asn);
+}
 
 /* An AS number that is put before the AS path. Effect: policy. */
 static const struct config_key prepend_keys[] = {
-	/* The AS number. */
-	{"asn", config_take_asn, offsetof(struct prepend_draft, asn), 0, 0, true},
+	/*
+	 * The AS number, or `first`: the first AS number of the path. A path without AS numbers
+	 * stays as it is.
+	 */
+	{"asn", take_prepend_asn, 0, 0, 0, true},
 	/* How often the number is put before the path. */
 	{"count", config_take_u32, offsetof(struct prepend_draft, count), 1, 64, true},
 };
@@ -463,8 +695,11 @@ take_set_prepend(CONFIG_TAKE_ARGS)
 
 	(void)out;
 	mean_value(c, "set", key->name, value);
-	if (CONFIG_TAKE(c, at, value, prepend_keys, &prepend) && d->b && prepend.asn &&
-		prepend.count)
+	if (!CONFIG_TAKE(c, at, value, prepend_keys, &prepend) || !d->b || !prepend.count)
+		return;
+	if (prepend.first)
+		policy_builder_set_prepend_first(d->b, prepend.count);
+	else if (prepend.asn)
 		policy_builder_set_prepend(d->b, prepend.asn, prepend.count);
 }
 
@@ -473,6 +708,8 @@ struct values_draft {
 	enum policy_communities kind;
 	uint8_t *bytes;
 	unsigned count;
+	struct community_pattern *patterns; /* NULL: not allowed */
+	unsigned pattern_count;
 };
 
 static const unsigned community_size[COMMUNITIES_KINDS] = {
@@ -486,8 +723,18 @@ take_community_value(struct check *c, const struct at *at, const json_t *value, 
 {
 	struct values_draft *v = out;
 	uint8_t bytes[POLICY_COMMUNITY_MAX];
+	struct community_pattern pattern;
+	bool is_pattern;
 
-	if (policy_value_community(c, at, value, v->kind, bytes))
+	if (!policy_value_community(c, at, value, v->kind, bytes, &pattern, &is_pattern))
+		return;
+	if (is_pattern && v->patterns == NULL)
+		config_fault(c, at, "wildcards and ranges are only valid in `remove`");
+	else if (is_pattern && policy_pattern_has_peer(&pattern))
+		config_fault(c, at, "`peer` is only valid in lists");
+	else if (is_pattern)
+		v->patterns[v->pattern_count++] = pattern;
+	else
 		memcpy(v->bytes + (size_t)community_size[v->kind] * v->count++, bytes,
 			community_size[v->kind]);
 }
@@ -498,15 +745,21 @@ take_edit(struct check *c, const struct at *at, const json_t *value, enum policy
 {
 	struct node_draft *d = draft_of(c);
 	struct values_draft v = {
-		kind, malloc(POLICY_COMMUNITY_MAX * json_array_size(value) + 1), 0};
+		kind, malloc(POLICY_COMMUNITY_MAX * json_array_size(value) + 1), 0, NULL, 0};
 
-	if (!v.bytes) {
+	if (edit == EDIT_REMOVE)
+		v.patterns = calloc(json_array_size(value) + 1, sizeof(*v.patterns));
+	if (!v.bytes || (edit == EDIT_REMOVE && v.patterns == NULL)) {
 		policy_out_of_memory(c, at);
-		return;
-	}
-	if (config_take_each(c, at, value, take_community_value, &v) && d->b)
+	} else if (config_take_each(c, at, value, take_community_value, &v) && d->b) {
 		built(d, at, policy_builder_set_communities(d->b, kind, edit, v.bytes, v.count));
+		if (v.pattern_count > 0)
+			built(d, at,
+				policy_builder_remove_patterns(
+					d->b, kind, v.patterns, v.pattern_count));
+	}
 	free(v.bytes);
+	free(v.patterns);
 }
 
 static void
@@ -536,7 +789,10 @@ take_replace(CONFIG_TAKE_ARGS)
 static const struct config_key edit_keys[] = {
 	/* Adds communities that the route does not have. */
 	{"add", take_add},
-	/* Removes communities. */
+	/*
+	 * Removes communities. A part may be `*` (any number) or a range, as `64512:*`,
+	 * `64512:100-199` or `64512:*:*`.
+	 */
 	{"remove", take_remove},
 	/*
 	 * Replaces all communities of the kind; an empty array removes all.
@@ -578,14 +834,21 @@ take_set_ext_communities(CONFIG_TAKE_ARGS)
  * Changes to a route that the node permits. In a deny node, `set` is checked and has no effect. Default: unchanged. Effect: policy.
  */
 static const struct config_key set_keys[] = {
-	/* LOCAL_PREF. */
+	/*
+	 * LOCAL_PREF: a number, or a change as `{"add": 10}` or `{"subtract": 10}`. A route
+	 * without LOCAL_PREF counts as 100.
+	 */
 	{"local_pref", take_set_local_pref},
-	/* MULTI_EXIT_DISC. */
+	/*
+	 * MULTI_EXIT_DISC: a number, or a change as in `local_pref`. A route without MED counts
+	 * as 0.
+	 */
 	{"med", take_set_med},
 	/* ORIGIN. */
 	{"origin", take_set_origin},
 	/*
-	 * Next hop: an address, or `discard`. With `discard` the route is valid and advertised,
+	 * Next hop: an address, `peer` (the address of the peer, only in import policies of
+	 * peers), `self` (an address of this router, only in export policies), or `discard`. With `discard` the route is valid and advertised,
 	 * and workers drop its packets under the reason `blackhole`; peers get the address of
 	 * this router as next hop. A link-local address is not allowed.
 	 */
@@ -712,7 +975,7 @@ static json_t *
 compile_node(struct compile *k, const struct at *at, const json_t *value, struct policy_builder *b,
 	const struct place *places, size_t place, size_t count)
 {
-	struct node_draft d = {.c = k->c, .k = k, .b = b, .meaning = json_object()};
+	struct node_draft d = {.c = k->c, .k = k, .b = b, .where = "", .meaning = json_object()};
 	const char *action = json_string_value(json_object_get(value, "action"));
 	struct at seq_at = AT_KEY(at, "seq");
 	bool permit = action && !strcmp(action, "permit");

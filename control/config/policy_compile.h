@@ -7,7 +7,7 @@
 #pragma once
 
 #include "control/config/config.h"
-#include "rib/policy.h"
+#include "rib/policy_build.h"
 
 struct policy_set;
 
@@ -50,6 +50,10 @@ int policy_community_parse(const char *text, uint32_t *out);
 /* The text of a community, in `buf` of POLICY_COMMUNITY_TEXT_MAX octets. */
 #define POLICY_COMMUNITY_TEXT_MAX 24
 const char *policy_community_text(uint32_t community, char *buf);
+/* A community with wildcards: "64512:*", "64512:100-199", "64512:1:peer", "rt:64512:*". False: none. */
+bool policy_pattern_parse(
+	const char *text, enum policy_communities kind, struct community_pattern *out);
+bool policy_pattern_has_peer(const struct community_pattern *p);
 /* "1:2:3" (RFC 8092), to network order. 0, -EINVAL. */
 int policy_large_community_parse(const char *text, uint8_t out[12]);
 /* "rt:64512:1", "soo:192.0.2.1:1", "rt:4200000000:1", or 16 hex digits after 0x (RFC 4360, 5668), to network order. 0, -EINVAL. */

@@ -14,6 +14,7 @@ enum list_kind {
 	LIST_COMMUNITY,
 	LIST_LARGE_COMMUNITY,
 	LIST_EXT_COMMUNITY,
+	LIST_AS_SET,
 	LIST_KINDS
 };
 extern const char *const policy_list_word[LIST_KINDS];
@@ -22,6 +23,7 @@ union list {
 	struct policy_prefix_list *prefix;
 	struct policy_as_path_list *as_path;
 	struct policy_community_list *community; /* all three kinds of communities */
+	struct policy_as_set *as_set;
 	void *any;
 };
 
@@ -47,6 +49,14 @@ void policy_take_action(CONFIG_TAKE_ARGS); /* bool: permit */
 void policy_out_of_memory(struct check *c, const struct at *at);
 
 #define POLICY_COMMUNITY_MAX 12
-/* In network order, the rest zero. False with a fault. */
+/*
+ * A community in network order, the rest zero; or, with *is_pattern, a pattern with wildcards and
+ * ranges. False with a fault.
+ */
 bool policy_value_community(struct check *c, const struct at *at, const json_t *value,
-	enum policy_communities kind, uint8_t out[static POLICY_COMMUNITY_MAX]);
+	enum policy_communities kind, uint8_t out[static POLICY_COMMUNITY_MAX],
+	struct community_pattern *pattern, bool *is_pattern);
+/* A number or a range as `64512-64520`. False: neither. */
+bool policy_range_parse(const char *text, uint32_t *low, uint32_t *high);
+bool policy_asn_range_take(
+	struct check *c, const struct at *at, const json_t *value, uint32_t *low, uint32_t *high);

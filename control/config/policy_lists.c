@@ -82,8 +82,84 @@ policy_ext_community_parse(const char *text, uint8_t out[8])
 }
 
 bool
+policy_range_parse(const char *text, uint32_t *low, uint32_t *high)
+{
+	const char *dash = strchr(text, '-');
+	uint64_t first, last;
+
+	if (!text_part_parse(&text, UINT32_MAX, dash != NULL ? '-' : '\0', &first))
+		return false;
+	last = first;
+	if (dash != NULL && !text_part_parse(&text, UINT32_MAX, '\0', &last))
+		return false;
+	*low = (uint32_t)first;
+	*high = (uint32_t)last;
+	return *low <= *high;
+}
+
+/* `*`, `peer`, a number or a range, all at most `max`. */
+static bool
+part_parse(const char *text, uint32_t max, struct community_part *out)
+{
+	*out = (struct community_part){0, UINT32_MAX, false};
+	if (strcmp(text, "*") == 0)
+		return true;
+	if (strcmp(text, "peer") == 0) {
+		*out = (struct community_part){0, 0, true};
+		return true;
+	}
+	return policy_range_parse(text, &out->low, &out->high) && out->high <= max;
+}
+
+static bool
+subtype_parse(const char *text, struct community_part *out)
+{
+	uint32_t subtype = strcmp(text, "rt") == 0 ? 2 : 3;
+
+	*out = (struct community_part){subtype, subtype, false};
+	return strcmp(text, "rt") == 0 || strcmp(text, "soo") == 0;
+}
+
+bool
+policy_pattern_parse(const char *text, enum policy_communities kind, struct community_pattern *out)
+{
+	unsigned parts = kind == COMMUNITIES_STANDARD ? 2 : COMMUNITY_PARTS;
+	char copy[64], *part = copy, *colon;
+	bool exact = true;
+
+	*out = (struct community_pattern){0};
+	if (strlen(text) >= sizeof(copy))
+		return false;
+	memcpy(copy, text, strlen(text) + 1);
+	for (unsigned i = 0; i < parts; i++, part = colon + 1) {
+		colon = strchr(part, ':');
+		if ((colon == NULL) != (i + 1 == parts))
+			return false;
+		if (colon != NULL)
+			*colon = '\0';
+		if (kind == COMMUNITIES_EXTENDED && i == 0
+				? !subtype_parse(part, &out->part[0])
+				: !part_parse(part,
+					  kind == COMMUNITIES_STANDARD ? 65535 : UINT32_MAX,
+					  &out->part[i]))
+			return false;
+		exact &= !out->part[i].peer && out->part[i].low == out->part[i].high;
+		if (colon == NULL)
+			break;
+	}
+	return !exact;
+}
+
+bool
+policy_pattern_has_peer(const struct community_pattern *p)
+{
+	return p->part[0].peer || p->part[1].peer || p->part[2].peer;
+}
+
+bool
 policy_value_community(struct check *c, const struct at *at, const json_t *value,
-	enum policy_communities kind, uint8_t out[static POLICY_COMMUNITY_MAX])
+	enum policy_communities kind, uint8_t out[static POLICY_COMMUNITY_MAX],
+	struct community_pattern *pattern, bool *is_pattern)
 {
 	static const char *const what[COMMUNITIES_KINDS] = {
 		[COMMUNITIES_STANDARD] = "a community, as 64512:7 or no-export",
@@ -104,17 +180,18 @@ policy_value_community(struct check *c, const struct at *at, const json_t *value
 		err = policy_community_parse(text, &standard);
 	for (unsigned i = 0; kind == COMMUNITIES_STANDARD && i < 4; i++)
 		out[i] = (uint8_t)(standard >> (24 - 8 * i));
-	if (err)
+	*is_pattern = err && text && policy_pattern_parse(text, kind, pattern);
+	if (err && !*is_pattern)
 		config_fault_type(c, at, value, what[kind]);
-	return !err;
+	return !err || *is_pattern;
 }
 
 /* ---- lists ---- */
 
 static const char *const list_section[] = {"prefix_lists", "as_path_lists", "community_lists",
-	"large_community_lists", "ext_community_lists"};
+	"large_community_lists", "ext_community_lists", "as_sets"};
 const char *const policy_list_word[] = {"prefix list", "AS-path list", "community list",
-	"large community list", "extended community list"};
+	"large community list", "extended community list", "AS set"};
 static_assert(COUNT(list_section) == LIST_KINDS && COUNT(policy_list_word) == LIST_KINDS,
 	"one for each kind");
 
@@ -197,7 +274,8 @@ static const struct config_key community_entry_keys[] = {
 	/*
 	 * A community (RFC 1997): `64512:7`, or a well-known name: `no-export`, `no-advertise`,
 	 * `no-export-subconfed`, `no-peer`, `blackhole`, `graceful-shutdown`, `accept-own`,
-	 * `llgr-stale`, `no-llgr`.
+	 * `llgr-stale`, `no-llgr`. A part may be `*` (any number), a range as `100-199`, or
+	 * `peer`, the AS number of the peer.
 	 */
 	{"community", config_take_text, offsetof(struct entry_draft, community), 1, 0, true},
 };
@@ -209,7 +287,10 @@ static const struct config_key large_community_entry_keys[] = {
 	 * not matched by the list.
 	 */
 	{"action", policy_take_action, offsetof(struct entry_draft, permit), 0, 0, true},
-	/* A large community (RFC 8092), as `64512:1:2`. */
+	/*
+	 * A large community (RFC 8092), as `64512:1:2`. A part may be `*`, a range or `peer`, as
+	 * in a community list.
+	 */
 	{"large_community", config_take_text, offsetof(struct entry_draft, community), 1, 0, true},
 };
 
@@ -222,7 +303,8 @@ static const struct config_key ext_community_entry_keys[] = {
 	{"action", policy_take_action, offsetof(struct entry_draft, permit), 0, 0, true},
 	/*
 	 * An extended community: a route target (`rt:64512:1`, `rt:192.0.2.1:1`), a site of
-	 * origin (`soo:64512:1`), or any other as 16 hexadecimal digits after `0x`.
+	 * origin (`soo:64512:1`), or any other as 16 hexadecimal digits after `0x`. A part after
+	 * `rt:` or `soo:` may be `*`, a range or `peer`, as in a community list.
 	 */
 	{"ext_community", config_take_text, offsetof(struct entry_draft, community), 1, 0, true},
 };
@@ -321,16 +403,64 @@ take_community_entry(struct check *c, const struct at *at, const json_t *value, 
 	const struct config_key *keys = community_entry[d->communities];
 	struct at community_at = AT_KEY(at, keys[1].name);
 	uint8_t bytes[POLICY_COMMUNITY_MAX];
+	struct community_pattern pattern;
+	bool is_pattern;
 
 	if (!config_take_keys(c, at, value, keys, COUNT(community_entry_keys), &e) || !e.community)
 		return;
 	const json_t *text = json_object_get(value, keys[1].name);
-	if (!policy_value_community(c, &community_at, text, d->communities, bytes))
+	if (!policy_value_community(
+		    c, &community_at, text, d->communities, bytes, &pattern, &is_pattern))
 		return;
+	if (is_pattern) {
+		if (d->list.any &&
+			policy_community_list_add_pattern(d->list.community, e.permit, &pattern))
+			policy_out_of_memory(c, at);
+		add_meaning(d, json_sprintf("%s %s", action_words[!e.permit], e.community));
+		return;
+	}
 	if (d->list.any && policy_community_list_add_value(d->list.community, e.permit, bytes))
 		policy_out_of_memory(c, at);
 	add_meaning(d, json_sprintf("%s %08x%08x%08x", action_words[!e.permit], load_u32(bytes),
 			       load_u32(bytes + 4), load_u32(bytes + 8)));
+}
+
+bool
+policy_asn_range_take(
+	struct check *c, const struct at *at, const json_t *value, uint32_t *low, uint32_t *high)
+{
+	const char *text = json_string_value(value);
+
+	if (json_is_string(value) && policy_range_parse(text, low, high))
+		return true;
+	if (!json_is_integer(value)) {
+		config_fault_type(c, at, value, "an AS number, or a range as 64512-64520");
+		return false;
+	}
+	if (!config_value_u32(c, at, value, 0, UINT32_MAX, low))
+		return false;
+	*high = *low;
+	return true;
+}
+
+static void
+take_asn_entry(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct list_draft *d = out;
+	uint32_t low, high;
+
+	if (!policy_asn_range_take(c, at, value, &low, &high))
+		return;
+	if (d->list.any && policy_as_set_add(d->list.as_set, low, high))
+		policy_out_of_memory(c, at);
+	add_meaning(d, json_sprintf("%u-%u", low, high));
+}
+
+static void
+take_asns(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	config_take_each(c, at, value, take_asn_entry, out);
 }
 
 static void
@@ -397,12 +527,21 @@ static const struct config_key community_list_keys[] = {
 	{"entries", take_community_entries, 0, 0, 0, true},
 };
 
+/* A set of AS numbers. Effect: policy. */
+static const struct config_key as_set_keys[] = {
+	/* Name by which policies refer to the set. */
+	{"name", take_list_name, 0, 0, 0, true},
+	/* AS numbers, and ranges as `"64512-64520"`. */
+	{"asns", take_asns, 0, 0, 0, true},
+};
+
 static const struct config_key *const list_keys[LIST_KINDS] = {
 	[LIST_PREFIX] = prefix_list_keys,
 	[LIST_AS_PATH] = as_path_list_keys,
 	[LIST_COMMUNITY] = community_list_keys,
 	[LIST_LARGE_COMMUNITY] = community_list_keys,
 	[LIST_EXT_COMMUNITY] = community_list_keys,
+	[LIST_AS_SET] = as_set_keys,
 };
 
 static enum policy_communities
@@ -420,6 +559,8 @@ list_create(enum list_kind kind, union list *out)
 		return policy_prefix_list_create(&out->prefix);
 	if (kind == LIST_AS_PATH)
 		return policy_as_path_list_create(&out->as_path);
+	if (kind == LIST_AS_SET)
+		return policy_as_set_create(&out->as_set);
 	return policy_community_list_create_kind(communities_of(kind), &out->community);
 }
 
@@ -428,6 +569,8 @@ list_seal(enum list_kind kind, union list list)
 {
 	if (kind == LIST_PREFIX)
 		return policy_prefix_list_seal(list.prefix);
+	if (kind == LIST_AS_SET)
+		return policy_as_set_seal(list.as_set);
 	return kind == LIST_AS_PATH ? policy_as_path_list_seal(list.as_path)
 				    : policy_community_list_seal(list.community);
 }
@@ -439,6 +582,8 @@ list_unref(enum list_kind kind, union list list)
 		policy_prefix_list_unref(list.prefix);
 	else if (kind == LIST_AS_PATH)
 		policy_as_path_list_unref(list.as_path);
+	else if (kind == LIST_AS_SET)
+		policy_as_set_unref(list.as_set);
 	else
 		policy_community_list_unref(list.community);
 }

@@ -83,7 +83,8 @@ struct update_rules {
 	 * VPN families: the targets that the peer wants (RFC 4684); NULL: all. Lent until update_groups_filters() does not mark the filter.
 	 */
 	struct rt_filter *filter;
-	struct ip_addr peer; /* input of policies */
+	struct ip_addr peer; /* input of policies, with peer_as and: */
+	uint64_t peer_group; /* policy_group_key() of its group */
 	struct ext_community
 		site_of_origin; /* routes with this community are not advertised; 0: none */
 	/*

@@ -36,12 +36,15 @@ rules_normal(const struct update_rules *r)
 	}
 	if (!external || rules_labels(r))
 		n.role = ROLE_NONE; /* RFC 9234 5: unicast routes */
-	if (!n.remove_private_as && !n.as_override)
+	if (!n.remove_private_as && !n.as_override &&
+		(r->policy == NULL || !policy_uses_peer(r->policy)))
 		n.peer_as = 0;
 	if (!rules_labels(r))
 		n.filter = NULL;
-	if (r->policy == NULL || !policy_uses_peer(r->policy))
+	if (r->policy == NULL || !policy_uses_peer(r->policy)) {
 		memset(&n.peer, 0, sizeof(n.peer));
+		n.peer_group = 0;
+	}
 	if ((external && r->policy == NULL) || rules_labels(r))
 		n.default_originate =
 			false; /* RFC 8212; and a default route of VPN families needs a label */
@@ -59,7 +62,8 @@ rules_equal(const struct update_rules *a, const struct update_rules *b)
 	       a->encode.send_communities == b->encode.send_communities &&
 	       a->encode.extended_next_hop == b->encode.extended_next_hop &&
 	       a->policy == b->policy && a->filter == b->filter && addr_equal(&a->peer, &b->peer) &&
-	       a->site_of_origin.v == b->site_of_origin.v && a->next_hop_self == b->next_hop_self &&
+	       a->peer_group == b->peer_group && a->site_of_origin.v == b->site_of_origin.v &&
+	       a->next_hop_self == b->next_hop_self &&
 	       a->next_hop_unchanged == b->next_hop_unchanged &&
 	       a->remove_private_as == b->remove_private_as && a->as_override == b->as_override &&
 	       a->default_originate == b->default_originate &&
@@ -660,8 +664,11 @@ policy_run(struct update_group *g, struct attr_id accepted, const struct attr_se
 		return 0;
 	if (!s->run_valid || s->run_group != g || s->run_before != g->by_before ||
 		s->run_from != s->from || s->run_set.v != accepted.v || s->run_kind != kind) {
-		struct policy_context context = {
-			.peer = g->rules.peer, .family = g->rules.family, .source = kind};
+		struct policy_context context = {.peer = g->rules.peer,
+			.peer_asn = g->rules.peer_as,
+			.peer_group = g->rules.peer_group,
+			.family = g->rules.family,
+			.source = kind};
 
 		s->run_valid = false;
 		attrs = policy_input(g, attrs);
@@ -1015,6 +1022,8 @@ policy_decide(
 	struct update_groups *s = g->set;
 	const struct policy *policy = g->rules.policy;
 	struct policy_context context = {.peer = g->rules.peer,
+		.peer_asn = g->rules.peer_as,
+		.peer_group = g->rules.peer_group,
 		.family = g->rules.family,
 		.source = (enum route_source)p->kind};
 

@@ -350,6 +350,7 @@ update_group_rules(struct update_member *m, const struct update_rules *r)
 	m->rules.policy = r->policy;
 	m->rules.filter = r->filter;
 	m->rules.peer = r->peer;
+	m->rules.peer_group = r->peer_group;
 	m->rules.next_hop_self = r->next_hop_self;
 	m->rules.next_hop_unchanged = r->next_hop_unchanged;
 	m->rules.remove_private_as = r->remove_private_as;

@@ -26,6 +26,8 @@ struct fate_path {
 	struct peer_id peer;
 	bool external, refused;
 	struct ip_addr addr;
+	uint32_t asn;
+	uint64_t group_key;
 	/* the input of the import policy; NULL: not kept, or no memory */
 	struct attr_set *received;
 	struct fate_path *next;
@@ -86,6 +88,8 @@ path_note(struct query *q, const struct rib_path *p, json_t *route) RUNS_ON(role
 		.peer = p->peer,
 		.external = peer.external,
 		.addr = peer.addr,
+		.asn = peer.asn,
+		.group_key = peer.group_key,
 		.refused = (p->label_flags & PATH_REJECTED) != 0,
 		.next = fate_of(q)->paths};
 	fate_of(q)->paths = f;
@@ -125,6 +129,8 @@ path_judge(const struct fate *f, const struct fate_path *p, struct policy_eval *
 	const struct policy *policy = apply_import_policy(f->q.env->apply, p->peer, f->q.family);
 	json_t *import = json_pack("{s:s?}", "policy", policy != NULL ? policy_name(policy) : NULL);
 	struct policy_context context = {.peer = p->addr,
+		.peer_asn = p->asn,
+		.peer_group = p->group_key,
 		.family = f->q.family,
 		.source = p->external ? SOURCE_EXTERNAL : SOURCE_INTERNAL,
 		.vrps = f->q.vpn ? NULL : apply_vrps(f->q.env->apply),

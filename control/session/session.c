@@ -569,6 +569,7 @@ config_copy(struct peer *p, const struct config_peer *c, const struct session_po
 	snprintf(p->vrf_name, sizeof(p->vrf_name), "%s",
 		c->vrf_name != NULL ? c->vrf_name : "default");
 	p->config.vrf_name = p->vrf_name;
+	p->config.group_key = policy_group_key(c->group);
 	p->config.group = p->config.description = p->config.password = NULL;
 	if (c->password != NULL) {
 		snprintf(p->password, sizeof(p->password), "%s", c->password);

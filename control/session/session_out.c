@@ -244,6 +244,7 @@ rules_of(const struct peer_family *f)
 		.policy = p->policies.export_policy[f->family],
 		.filter = family_safi(f->family) == SAFI_VPN ? p->rt.filter : NULL,
 		.peer = p->config.addr,
+		.peer_group = p->config.group_key,
 		.next_hop_self = k->next_hop_self,
 		.next_hop_unchanged = k->next_hop_unchanged,
 		.remove_private_as = k->remove_private_as,

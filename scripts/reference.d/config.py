@@ -19,6 +19,8 @@ PAGES = {"docs/man/keel.json.5": "scripts/reference.d/keel.json.5.in", "docs/man
 U32 = 4294967295
 
 # Definitions of the schema that no table has.
+# A part of a community: with wildcards and ranges only where policies match or remove.
+PART = "([0-9]+(-[0-9]+)?|\\*|peer)"
 DEFS = {
     "description": {"type": "string", "maxLength": 4096, "description": "Text for operators. Every object takes this key; keeld ignores the text."},
     "asn": {"type": "integer", "minimum": 1, "maximum": U32, "not": {"const": 23456}},
@@ -30,9 +32,9 @@ DEFS = {
                        {"type": "string", "pattern": "^[Ff][Ee][89ABab][0-9A-Fa-f:]*%[^/:%\\s]{1,15}$",
                         "$comment": "link-local, with its port (with --no-dataplane: any interface)"}]},
     "prefix": {"type": "string", "pattern": "^[0-9A-Fa-f:.]+/(0|[1-9][0-9]{0,2})$", "$comment": "no bits set beyond the length"},
-    "community": {"type": "string", "anyOf": [{"pattern": "^[0-9]+:[0-9]+$"}, {"enum": None}]},
-    "large_community": {"type": "string", "pattern": "^[0-9]+:[0-9]+:[0-9]+$"},
-    "ext_community": {"type": "string", "pattern": "^((rt|soo):[0-9.]+:[0-9]+|0x[0-9A-Fa-f]{16})$"},
+    "community": {"type": "string", "anyOf": [{"pattern": "^%s:%s$" % (PART, PART)}, {"enum": None}]},
+    "large_community": {"type": "string", "pattern": "^%s:%s:%s$" % (PART, PART, PART)},
+    "ext_community": {"type": "string", "pattern": "^((rt|soo):([0-9.]+|%s):%s|0x[0-9A-Fa-f]{16})$" % (PART, PART)},
     "vrf_name": {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_.-]{0,9}$", "default": "default"},
 }
 
@@ -82,8 +84,18 @@ SCALARS = {
     "take_password": ({"type": "string", "minLength": 1, "maxLength": 80}, "string, 1 to 80 octets"),
     "match_peer": (ref("host"), "IP address"),
     "match_number": (ref("number"), "integer or range"),
+    "match_peer_as": ({"anyOf": [ref("number"), ref("name")]}, "AS number, range or name of an AS set"),
+    "match_origin_as": ({"anyOf": [ref("number"), ref("name")]}, "AS number, range or name of an AS set"),
+    "match_first_as": ({"anyOf": [ref("number"), ref("name")]}, "AS number, range or name of an AS set"),
+    "match_any_as": ({"anyOf": [ref("number"), ref("name")]}, "AS number, range or name of an AS set"),
+    "match_peer_group": (ref("name"), "name of a group"),
+    "take_asn_entry": ({"anyOf": [NUMBER, {"type": "string", "pattern": "^[0-9]+(-[0-9]+)?$"}]}, "AS number or range"),
+    "take_match_not": (ref("match"), "a `match` object"),
+    "take_match_all": ({"type": "array", "items": ref("match")}, "array of `match` objects"),
+    "set_or_change": (ref("change"), "integer or change"),
+    "take_prepend_asn": ({"anyOf": [ref("asn"), {"const": "first"}]}, "AS number or `first`"),
     "set_number": (NUMBER, "integer, 0 to %u" % U32),
-    "take_set_next_hop": ({"anyOf": [{"const": "discard"}, ref("ip")]}, "IP address or `discard`"),
+    "take_set_next_hop": ({"anyOf": [{"enum": ["peer", "self", "discard"]}, ref("ip")]}, "IP address, `peer`, `self` or `discard`"),
     "config_take_unsupported": ({"enum": [False, [], {}]}, "not supported in this version"),
     "take_other_family": ({"not": {}}, "not supported in this version"),
 }
@@ -109,6 +121,7 @@ ELSEWHERE = {
     "community_lists": ("community_list_keys", "community_entry_keys"),
     "large_community_lists": ("community_list_keys", "large_community_entry_keys"),
     "ext_community_lists": ("community_list_keys", "ext_community_entry_keys"),
+    "as_sets": ("as_set_keys", "as_set_keys"),
     "route_policies": ("policy_keys", "node_keys"),
 }
 # Keys whose elements are read elsewhere, or by a table that depends on the kind of list: (table, key) -> table.
@@ -123,7 +136,7 @@ NAMES = {
     "policy_keys": "route_policy", "node_keys": "node", "match_keys": "match", "set_keys": "set", "prefix_entry_keys": "prefix_entry",
     "as_path_entry_keys": "as_path_entry", "community_entry_keys": "community_entry", "prefix_list_keys": "prefix_list",
     "large_community_entry_keys": "large_community_entry", "ext_community_entry_keys": "ext_community_entry", "as_path_list_keys": "as_path_list",
-    "community_list_keys": "community_list",
+    "community_list_keys": "community_list", "as_set_keys": "as_set",
 }
 # Words that several keys take, and their definitions in the schema.
 WORDS = {("permit", "deny"): "action", ("igp", "egp", "incomplete"): "origin"}
@@ -344,6 +357,7 @@ class Schema:
         self.defs["community"]["anyOf"][1]["enum"] = reader.well_known
         for words, name in WORDS.items():
             self.defs[name] = {"enum": list(words)}
+        self.defs["change"] = {"anyOf": [NUMBER, self.object(("control/config/policy_compile.c", "change_keys"))]}
         self.defs["number"] = {"anyOf": [NUMBER, self.object(("control/config/policy_compile.c", "range_keys"))]}
 
     def definition(self, where):

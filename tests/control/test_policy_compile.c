@@ -655,7 +655,7 @@ test_policy_faults(void **state)
 	assert_only_fault(
 		POLICY("{'seq': 1, 'action': 'permit', 'set': {'next_hop': '192.0.2.300'}}"),
 		"/route_policies/0/nodes/0/set/next_hop",
-		"\"192.0.2.300\" is not an IP address or \"discard\"");
+		"\"192.0.2.300\" is not an IP address, \"peer\", \"self\" or \"discard\"");
 	assert_only_fault(POLICY("{'seq': 1, 'action': 'permit', 'set': {'communities': {'add': "
 				 "['1:2', 'x']}}}"),
 		"/route_policies/0/nodes/0/set/communities/add/1", "\"x\" is not a community");
@@ -681,6 +681,86 @@ test_policy_faults(void **state)
 		"/route_policies/0/nodes/0/match/peer", "names the port \"north\"");
 	assert_only_fault(
 		"{'route_policies': [{'name': 'r'}]}", "/route_policies/0/nodes", "is missing");
+	assert_only_fault(POLICY("{'seq': 1, 'action': 'permit', 'match': {'not': {'not': {}}}}"),
+		"/route_policies/0/nodes/0/match/not/not", "only valid outside of `not`");
+	assert_only_fault(POLICY("{'seq': 1, 'action': 'permit', 'match': {'all': [{'all': []}]}}"),
+		"/route_policies/0/nodes/0/match/all/0/all", "only valid in `match` itself");
+	assert_only_fault(
+		POLICY("{'seq': 1, 'action': 'permit', 'match': {'all': [{'any_as': 'p'}]}}"),
+		"/route_policies/0/nodes/0/match/all/0/any_as", "there is no AS set \"p\"");
+	assert_only_fault(POLICY("{'seq': 1, 'action': 'permit', 'set': {'communities': {'add': "
+				 "['1:*']}}}"),
+		"/route_policies/0/nodes/0/set/communities/add/0", "only valid in `remove`");
+	assert_only_fault(POLICY("{'seq': 1, 'action': 'permit', 'set': {'communities': "
+				 "{'remove': ['1:peer']}}}"),
+		"/route_policies/0/nodes/0/set/communities/remove/0", "only valid in lists");
+	assert_only_fault("{'as_sets': [{'name': 's', 'asns': [1, '5-4']}]}", "/as_sets/0/asns/1",
+		"\"5-4\" is not an AS number, or a range");
+}
+
+/* The keys of AS numbers, counts, `not`, `all`, patterns and relative numbers, run once. */
+static void
+test_new_keys(void **state)
+{
+	struct arena *arena;
+	struct policy_eval *e;
+	struct policy_verdict v;
+	struct prefix prefix;
+	struct policy_context context = {.family = FAMILY_IPV4_UNICAST,
+		.source = SOURCE_EXTERNAL,
+		.peer_asn = 64513,
+		.peer_group = policy_group_key("transit")};
+	char path[] = "64513 7 9", origin[] = "IGP", next_hop[] = "192.0.2.9", med[] = "50",
+	     communities[] = "64512:1 64512:150 1:64513", large[] = "1:2:3 64512:5:6";
+	struct policy_set *s = compile_good(
+		"{'as_sets': [{'name': 'tier1', 'asns': [3, '5-8']}],"
+		" 'community_lists': [{'name': 'own', 'entries': [{'action': 'permit', "
+		"'community': '64512:*'}]},"
+		"   {'name': 'peer', 'entries': [{'action': 'permit', 'community': '1:peer'}]},"
+		"   {'name': 'far', 'entries': [{'action': 'permit', 'community': '64512:200-300'}]"
+		"}],"
+		" 'route_policies': [{'name': 'r', 'nodes': [{'seq': 5, 'action': 'permit',"
+		"  'match': {'peer_as': {'ge': 64512, 'le': 64513}, 'peer_group': ['x', 'transit'],"
+		"    'origin_as': 9, 'first_as': 64513, 'any_as': 'tier1', 'community_count': 3,"
+		"    'large_community_count': {'ge': 2}, 'community_list': 'own',"
+		"    'not': {'community_list': 'far', 'any_as': [10, 11]},"
+		"    'all': [{'community_list': 'peer'}, {'any_as': 9}]},"
+		"  'set': {'local_pref': {'add': 20}, 'med': {'subtract': 60},"
+		"    'communities': {'remove': ['64512:100-199', '1:*'], 'add': ['64512:9']},"
+		"    'large_communities': {'remove': ['64512:*:*']}, 'next_hop': 'peer',"
+		"    'as_path_prepend': {'asn': 'first', 'count': 2}}}]}]}");
+
+	(void)state;
+	assert_int_equal(arena_create("test", &arena), 0);
+	assert_int_equal(policy_eval_create(arena, &e), 0);
+	assert_int_equal(addr_parse("192.0.2.2", &context.peer), 0);
+	assert_int_equal(prefix_parse("10.1.0.0/16", &prefix), 0);
+	struct attr_set *a = attrs_of(path, origin, next_hop, med, communities, large);
+	const struct policy *p = policy_set_find(s, "r");
+	assert_true(policy_uses_peer(p));
+	assert_int_equal(policy_eval_begin(e, p, a, &context), 0);
+	assert_int_equal(policy_eval_prefix(e, &prefix, &v), 0);
+	assert_true(v.permit);
+	assert_int_equal(v.attrs->local_pref, 120);
+	assert_int_equal(v.attrs->med, 0);
+	assert_int_equal(v.attrs->as_path_hops, 5);
+	assert_int_equal(v.attrs->community_count, 2);
+	assert_memory_equal(attr_communities(v.attrs), "\xfc\0\0\1\xfc\0\0\x9", 8);
+	assert_int_equal(v.attrs->large_community_count, 1);
+	assert_true(addr_equal(&v.attrs->next_hop, &context.peer));
+	for (unsigned i = 0; i < 3; i++) {
+		struct policy_context other = context;
+
+		other.peer_asn = i == 0 ? 64511 : i == 1 ? 64512 : 64513;
+		other.peer_group = i == 2 ? policy_group_key("other") : context.peer_group;
+		assert_int_equal(policy_eval_begin(e, p, a, &other), 0);
+		assert_int_equal(policy_eval_prefix(e, &prefix, &v), 0);
+		assert_false(v.permit);
+	}
+	policy_eval_destroy(e);
+	policy_set_free(s);
+	assert_int_equal(arena_bytes(arena), 0);
+	arena_destroy(arena);
 }
 
 /* A single pass finds every fault of a document. */
@@ -1030,6 +1110,7 @@ main(void)
 		cmocka_unit_test(test_built_in),
 		cmocka_unit_test(test_list_faults),
 		cmocka_unit_test(test_policy_faults),
+		cmocka_unit_test(test_new_keys),
 		cmocka_unit_test(test_all_faults),
 		cmocka_unit_test(test_many_outcomes),
 		cmocka_unit_test(test_same),

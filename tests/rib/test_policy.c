@@ -1348,7 +1348,8 @@ check_digest(struct fixture *f, const struct prefix *p, const struct policy_verd
 		return;
 	assert_int_equal(d.outcome, v->outcome);
 	memcpy(expected, v->attrs, attr_set_size(v->attrs));
-	assert_int_equal(policy_eval_outcome(f->e, f->p, &attrs.set, d.outcome, &made), 0);
+	assert_int_equal(
+		policy_eval_outcome(f->e, f->p, &attrs.set, &context.peer, d.outcome, &made), 0);
 	assert_memory_equal(made, expected, attr_set_size(made));
 	assert_int_equal(policy_eval_begin(f->e, f->p, &attrs.set, &context), 0);
 }
