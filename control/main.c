@@ -210,7 +210,8 @@ continue_as_speaker(char **argv)
 static void
 print_fault(const struct keeld *k, const struct fault *f)
 {
-	fprintf(stderr, "%s: ", k->config_file);
+	if (!f->of_file)
+		fprintf(stderr, "%s: ", k->config_file);
 	for (const char *p = f->path; *p != '\0'; p++)
 		fprintf(stderr, iscntrl((unsigned char)*p) ? "\\u%04X" : "%c", (unsigned char)*p);
 	fprintf(stderr, ": %s\n", f->reason);
@@ -573,6 +574,7 @@ hashes_init(void)
 int
 main(int argc, char **argv)
 {
+	char folder[4096]; /* of FILE */
 	struct keeld k = {0};
 	int status = parse_options(&k, argc, argv);
 	struct config *c;
@@ -594,6 +596,11 @@ main(int argc, char **argv)
 	k.host = host_check_create(k.no_dataplane);
 	if (k.host == NULL)
 		return EXIT_RUN_TIME;
+	snprintf(folder, sizeof(folder), "%s", k.config_file);
+	if (strrchr(folder, '/') != NULL) {
+		strrchr(folder, '/')[1] = '\0';
+		k.host->folder = folder;
+	}
 	c = load_config(&k);
 	if (c == NULL || k.check_only) {
 		config_free(c);

@@ -31,6 +31,7 @@ int policy_prefix_list_add(
 	struct policy_prefix_list *l, bool permit, const struct prefix *p, uint8_t ge, uint8_t le);
 /* Call after the last entry, before use. Returns 0 or -ENOMEM. */
 int policy_prefix_list_seal(struct policy_prefix_list *l);
+struct policy_prefix_list *policy_prefix_list_ref(struct policy_prefix_list *l);
 void policy_prefix_list_unref(struct policy_prefix_list *l);
 /* Any thread. */
 bool policy_prefix_list_match(const struct policy_prefix_list *l, const struct prefix *p);

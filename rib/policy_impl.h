@@ -8,7 +8,6 @@
 
 #include "rib/policy_build.h"
 
-struct policy_prefix_list *policy_prefix_list_ref(struct policy_prefix_list *l);
 struct policy_as_path_list *policy_as_path_list_ref(struct policy_as_path_list *l);
 struct policy_community_list *policy_community_list_ref(struct policy_community_list *l);
 

@@ -897,11 +897,12 @@ enum apply_reload
 apply_reload_begin(struct apply *apply, const json_t *document, int *err)
 {
 	*err = 0;
-	if (json_equal(document, apply->running->document)) {
+	if (json_equal(document, apply->running->document) &&
+		!config_policy_files_changed(apply->running)) {
 		file_is_running(apply);
 		return RELOAD_UNCHANGED;
 	}
-	if (!json_equal(document, apply->in_file))
+	if (!json_equal(document, apply->in_file) || json_equal(document, apply->running->document))
 		return RELOAD_COMMIT;
 	*err = apply_save(apply);
 	return RELOAD_WRITTEN;

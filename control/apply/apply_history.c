@@ -66,6 +66,7 @@ apply_history_commit(struct apply *apply, const char *comment, const struct appl
 	 * Not persisted: FILE may still hold an unconfirmed commit, so a restart has to roll back,
 	 * too.
 	 */
+	history_policy_files(apply->history->h, apply->running->policy_files);
 	log_not_written(
 		history_add(apply->history->h, comment, name, confirm_s != 0 || !persisted));
 	apply->history->waits = confirm_s != 0;
@@ -248,6 +249,7 @@ add_start(struct apply *apply, const char *comment, bool persisted) RUNS_ON(role
 	int err = history_prepare(apply->history->h, apply->running->document, -1), added;
 
 	apply->history->current = history_next(apply->history->h);
+	history_policy_files(apply->history->h, apply->running->policy_files);
 	added = history_add(apply->history->h, comment, APPLY_NOBODY, !persisted);
 	log_not_written(err != 0 ? err : added);
 }

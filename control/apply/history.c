@@ -22,6 +22,7 @@ struct history {
 	uint32_t next;
 	int lock; /* the folder, open */
 	int err; /* why the folder cannot be used, or 0 */
+	json_t *policy_files; /* of the next commit; NULL: none */
 	json_t *memory; /* with `err`: documents by id, instead of files */
 };
 
@@ -272,6 +273,7 @@ history_close(struct history *h)
 	json_decref(h->commits);
 	json_decref(h->waiting);
 	json_decref(h->memory);
+	json_decref(h->policy_files);
 	free(h->folder);
 	free(h);
 }
@@ -328,12 +330,19 @@ drop_oldest(struct history *h)
 	json_array_remove(h->commits, spared);
 }
 
+void
+history_policy_files(struct history *h, json_t *files)
+{
+	json_decref(h->policy_files);
+	h->policy_files = json_object_size(files) > 0 ? json_incref(files) : NULL;
+}
+
 int
 history_add(struct history *h, const char *comment, const char *user, bool waits)
 {
-	json_array_append_new(
-		h->commits, json_pack("{s:I, s:f, s:s, s:s}", "id", (json_int_t)h->next, "time",
-				    wall_s(), "comment", comment, "user", user));
+	json_array_append_new(h->commits,
+		json_pack("{s:I, s:f, s:s, s:s, s:O*}", "id", (json_int_t)h->next, "time", wall_s(),
+			"comment", comment, "user", user, "policy_files", h->policy_files));
 	h->next++;
 	if (!waits)
 		json_array_clear(h->waiting);

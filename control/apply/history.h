@@ -35,6 +35,8 @@ uint32_t history_next(const struct history *h) RUNS_ON(role_main);
  * confirmation, or rolls back to `back_to`. 0, -errno.
  */
 int history_prepare(struct history *h, const json_t *document, int64_t back_to) RUNS_ON(role_main);
+/* The files and hashes of struct config.policy_files, for the next commit that is added. */
+void history_policy_files(struct history *h, json_t *files) RUNS_ON(role_main);
 /*
  * Adds the prepared commit. Without `waits` no commit waits for a confirmation any more. 0, -errno;
  * the commit has its id in either case.
@@ -56,7 +58,7 @@ bool history_waits(const struct history *h, const json_t *document, uint32_t *ba
 	RUNS_ON(role_main);
 /* The document of a commit, a new reference; NULL: not kept. */
 json_t *history_document(const struct history *h, uint32_t id) RUNS_ON(role_main);
-/* [{id, time, comment, user}], the oldest first; a new reference. */
+/* [{id, time, comment, user, policy_files?}], the oldest first; a new reference. */
 json_t *history_list(const struct history *h) RUNS_ON(role_main);
 /* The id of the last commit. False: no commit is kept. */
 bool history_last(const struct history *h, uint32_t *id) RUNS_ON(role_main);

@@ -30,6 +30,8 @@ print_node(const json_t *o)
 		printf(", rule %s", text_of(o, "rule"));
 	else if (json_is_integer(node))
 		printf(", node %s", text_of(o, "node"));
+	if (json_is_string(json_object_get(o, "line")))
+		printf(" (%s)", text_of(o, "line"));
 	else if (json_is_null(node))
 		printf(", no node");
 }

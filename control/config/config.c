@@ -4,6 +4,7 @@
  */
 #include "control/config/config.h"
 #include "control/config/config_impl.h"
+#include "control/config/policy_text.h"
 #include "control/config/policy_compile.h"
 
 #include <errno.h>
@@ -712,6 +713,24 @@ config_take_preference(CONFIG_TAKE_ARGS)
 		CONFIG_TAKE(c, at, value, preference_keys, config->preference);
 }
 
+/* policy_text_compile() reads the files, and adds the faults. */
+static void
+take_policy_file(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	(void)c;
+	(void)at;
+	(void)value;
+	(void)out;
+}
+
+static void
+take_policy_files(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	if (json_is_array(value))
+		config_take_each(c, at, value, take_policy_file, out);
+}
+
 /* ---- the document ---- */
 
 /*
@@ -744,6 +763,12 @@ static const struct config_key root_keys[] = {
 	{"as_path_lists", config_take_elsewhere},
 	/* Named lists of communities (RFC 1997), which policies match. See keel-policy(7). */
 	{"community_lists", config_take_elsewhere},
+	/*
+	 * Files with policies as text (docs/policy.md). A path is relative to the folder of the
+	 * configuration file. The files are read at start, reload and commit; a commit does not
+	 * change them. Default: none. Effect: policy.
+	 */
+	{"policy_files", take_policy_files},
 	/* Named sets of AS numbers, which policies match. See keel-policy(7). */
 	{"as_sets", config_take_elsewhere},
 	/* Named route policies. See keel-policy(7). */
@@ -860,6 +885,7 @@ config_parse(const struct config_host *host, json_t *document, struct faults *f)
 	struct config *config = calloc(1, sizeof(*config));
 	struct check c = {.f = f, .host = host, .document = document, .config = config};
 	unsigned before = f->count, lost_before = f->lost;
+	struct policy_text *text = NULL;
 
 	if (!config || config_defaults(config)) {
 		faults_add(f, "", "out of memory");
@@ -868,13 +894,19 @@ config_parse(const struct config_host *host, json_t *document, struct faults *f)
 	}
 	config->document = json_incref(document);
 	config->vrf_names = host != NULL ? host->vrf_names : NULL;
+	if (json_is_object(document))
+		text = policy_text_compile(document, host != NULL ? host->folder : NULL, f);
+	c.text = text;
+	if (text != NULL)
+		config->policy_files = policy_text_files(text);
 	take_root(&c, document);
 	json_decref(c.groups_by_name);
 	json_decref(c.policies_by_name);
 	json_decref(c.prefix_lists_by_name);
 	json_decref(c.vrf_ids);
 	if (json_is_object(document))
-		config->policies = policy_set_compile(document, f);
+		config->policies = policy_set_compile_text(document, text, f);
+	policy_text_free(text);
 	if (f->count == before && f->lost == lost_before)
 		guard_imports(config, f);
 	if (f->count == before && f->lost == lost_before)
@@ -913,6 +945,7 @@ config_free(struct config *c)
 	free(c->dataplane.control_cpus);
 	free(c->dataplane.eal_args);
 	policy_set_free(c->policies);
+	json_decref(c->policy_files);
 	json_decref(c->merged);
 	json_decref(c->document);
 	free(c);

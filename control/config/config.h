@@ -20,6 +20,7 @@
 struct fault {
 	char *path; /* JSON Pointer (RFC 6901) */
 	char *reason; /* `"192.0.2.300" is not an IP address` */
+	bool of_file; /* `path` is FILE:LINE:COLUMN of a policy file */
 };
 struct faults {
 	struct fault *fault;
@@ -262,6 +263,7 @@ struct config {
 	uint32_t policy_change_delay_s, policy_change_max_delay_s;
 	/* how long a path that a commit rejects may stay in use as the last path */
 	uint32_t commit_hold_s;
+	json_t *policy_files; /* {path: hash of the contents}, also of included files */
 	struct policy_set *policies; /* control/config/policy_compile.h */
 	/* open addressing by VRF and address: index in peers + 1; 0: free. NULL: no peers */
 	uint32_t *peer_index;
@@ -278,6 +280,8 @@ struct config_host {
 	struct vrf_names *vrf_names;
 	/* Without a data plane the zone of a link-local address may be any interface; with a data plane it is a port of the document. */
 	bool no_dataplane;
+	const char
+		*folder; /* of FILE: relative `policy_files` are there; NULL: the current folder */
 	/* Adds a fault for each thing that a start on this host would refuse; sees only documents without other faults. NULL: the host has no limits. */
 	void (*check)(const struct config_host *host, const struct config *c, struct faults *f);
 };
@@ -288,6 +292,8 @@ struct config_host {
  */
 struct config *config_parse(const struct config_host *host, json_t *document, struct faults *f);
 void config_free(struct config *c);
+/* True if a policy file differs from what config_parse() read, or cannot be read. */
+bool config_policy_files_changed(const struct config *c);
 /* The range with the longest prefix that covers `addr`; NULL: none. */
 const struct config_range *config_range_find(
 	const struct config *c, struct vrf_id vrf, const struct ip_addr *addr);

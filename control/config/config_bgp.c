@@ -4,6 +4,7 @@
  * then lead to the right place; and group and peer merged, muted, for the values.
  */
 #include "control/config/config_impl.h"
+#include "control/config/policy_text.h"
 #include "control/config/policy_compile.h"
 #include "lpm/path_list.h"
 
@@ -156,7 +157,8 @@ take_capabilities(CONFIG_TAKE_ARGS)
 static bool
 policy_is_defined(struct check *c, const char *name)
 {
-	return strcmp(name, "accept-all") == 0 || strcmp(name, "deny-all") == 0 ||
+	return c->text == NULL || policy_text_defines(c->text, name) ||
+	       strcmp(name, "accept-all") == 0 || strcmp(name, "deny-all") == 0 ||
 	       config_named(&c->policies_by_name, json_object_get(c->document, "route_policies"),
 		       name) != NULL;
 }

@@ -27,6 +27,7 @@ struct check {
 	const struct policy_set *policies; /* NULL: names of policies are not looked up */
 	json_t *groups_by_name, *policies_by_name,
 		*prefix_lists_by_name; /* of the document; made by config_named() */
+	const struct policy_text *text; /* NULL: names of policies are not checked */
 	json_t *vrf_ids; /* name of an instance without faults -> id; NULL: no `vrfs` */
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/config/policy_compile.h"
 #include "control/config/policy_compile_impl.h"
+#include "control/config/policy_text.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@ struct policy_set {
 	json_t *index; /* of policies[], by name or key */
 	/* nodes of policies[i] with the contents of lists in place of names, for comparisons */
 	json_t **meaning;
+	json_t **lines; /* of policies[] of files: FILE:LINE:COLUMN by node; else NULL */
 };
 
 #define BUILT_IN 2
@@ -30,7 +32,6 @@ struct node_draft {
 	struct compile *k;
 	struct policy_builder *b; /* NULL: only checked */
 	bool permit;
-	bool text; /* of a policy file */
 	uint32_t seq, goto_seq;
 	json_t *meaning; /* of the node */
 	bool negated; /* inside of `not` */
@@ -79,7 +80,7 @@ find_list(struct check *c, const struct at *at, const json_t *value, enum list_k
 	}
 	const json_t *index = json_object_get(d->k->lists[kind].index, json_string_value(value));
 	/* names of sets of policy files are not for documents */
-	if (json_string_value(value)[0] == '#' && !d->text)
+	if (json_string_value(value)[0] == '#' && !d->k->of_text)
 		index = NULL;
 	if (!index) {
 		config_fault(c, at, "there is no %s %s", policy_list_word[kind],
@@ -536,7 +537,7 @@ take_match_all(CONFIG_TAKE_ARGS)
 		return;
 	}
 	config_take_each(c, at, value, take_all_of, out);
-	/* keys of the node that follow: a group beside those of `all` */
+	/* following keys of the node: a group beside the groups of `all` */
 	if (d->b)
 		policy_builder_group(d->b);
 }
@@ -971,6 +972,26 @@ forget_set(json_t *meaning)
 	}
 }
 
+/* A node of a policy file: `jump` beside the keys of documents. */
+static void
+take_text_node(struct node_draft *d, const struct at *at, const json_t *node)
+{
+	const json_t *match = json_object_get(node, "match"), *set = json_object_get(node, "set");
+
+	d->seq = (uint32_t)json_integer_value(json_object_get(node, "seq"));
+	d->goto_seq = (uint32_t)json_integer_value(json_object_get(node, "goto"));
+	d->permit = strcmp(json_string_value(json_object_get(node, "action")), "permit") == 0;
+	if (match != NULL)
+		CONFIG_TAKE(&d->c, at, match, match_keys, NULL);
+	if (set != NULL)
+		CONFIG_TAKE(&d->c, at, set, set_keys, NULL);
+	if (!json_is_true(json_object_get(node, "jump")))
+		return;
+	json_object_set_new(d->meaning, "jump", json_true());
+	if (d->b)
+		policy_builder_jump(d->b);
+}
+
 static json_t *
 compile_node(struct compile *k, const struct at *at, const json_t *value, struct policy_builder *b,
 	const struct place *places, size_t place, size_t count)
@@ -992,7 +1013,10 @@ compile_node(struct compile *k, const struct at *at, const json_t *value, struct
 		d.b = NULL;
 	}
 	json_object_set_new(d.meaning, "permit", json_boolean(permit));
-	CONFIG_TAKE(&d.c, at, value, node_keys, &d);
+	if (k->of_text)
+		take_text_node(&d, at, value);
+	else
+		CONFIG_TAKE(&d.c, at, value, node_keys, &d);
 	check_goto(&d.c, at, &d, places, count);
 	if (!permit)
 		forget_set(d.meaning);
@@ -1054,6 +1078,16 @@ static const struct config_key policy_keys[] = {
 	{"nodes", take_policy_nodes, 0, 0, 0, true},
 };
 
+static json_t *
+lines_of(const json_t *nodes)
+{
+	json_t *lines = json_array(), *node;
+	size_t i;
+
+	json_array_foreach(nodes, i, node) json_array_append(lines, json_object_get(node, "line"));
+	return lines;
+}
+
 static void
 compile_policy(struct compile *k, const struct at *at, const json_t *value, struct policy_set *s)
 {
@@ -1063,7 +1097,9 @@ compile_policy(struct compile *k, const struct at *at, const json_t *value, stru
 	struct at nodes_at = AT_KEY(at, "nodes");
 	unsigned faults = k->c.f->count + k->c.f->lost;
 
-	if (!CONFIG_TAKE(&k->c, at, value, policy_keys, &d))
+	if (k->of_text)
+		d.name = json_string_value(json_object_get(value, "name"));
+	else if (!CONFIG_TAKE(&k->c, at, value, policy_keys, &d))
 		return;
 	if (d.name && policy_builder_create(d.name, &b))
 		policy_out_of_memory(&k->c, at);
@@ -1080,6 +1116,8 @@ compile_policy(struct compile *k, const struct at *at, const json_t *value, stru
 	if (!err) {
 		s->names[BUILT_IN + s->count] = policy_name(policy);
 		s->policies[s->count] = policy;
+		if (k->of_text)
+			s->lines[s->count] = lines_of(json_object_get(value, "nodes"));
 		s->meaning[s->count++] = meaning;
 		s->documented = s->count;
 		return;
@@ -1102,8 +1140,9 @@ set_create(size_t policies)
 	s->policies = calloc(s->size, sizeof(struct policy *));
 	s->key = calloc(s->size, sizeof(char *));
 	s->meaning = calloc(s->size, sizeof(json_t *));
+	s->lines = calloc(s->size, sizeof(json_t *));
 	s->index = json_object();
-	if (s->names && s->policies && s->key && s->meaning && s->index) {
+	if (s->names && s->policies && s->key && s->lines && s->meaning && s->index) {
 		s->names[0] = policy_name(policy_accept_all());
 		s->names[1] = policy_name(policy_deny_all());
 		return s;
@@ -1115,13 +1154,21 @@ set_create(size_t policies)
 struct policy_set *
 policy_set_compile(const json_t *document, struct faults *f)
 {
-	struct compile k = {.c = {.f = f, .document = document}};
+	return policy_set_compile_text(document, NULL, f);
+}
+
+struct policy_set *
+policy_set_compile_text(const json_t *document, const struct policy_text *text, struct faults *f)
+{
+	struct compile k = {.c = {.f = f, .document = document}, .text = text};
 	const struct at root = AT_ROOT, at = AT_KEY(&root, "route_policies");
 	const json_t *policies = json_object_get(document, "route_policies");
 	unsigned before = f->count + f->lost;
 	size_t i;
 	json_t *value;
-	struct policy_set *s = set_create(json_array_size(policies));
+	const json_t *written =
+		text != NULL ? json_object_get(policy_text_document(text), "route_policies") : NULL;
+	struct policy_set *s = set_create(json_array_size(policies) + json_array_size(written));
 
 	if (!s) {
 		faults_add(f, "", "out of memory");
@@ -1137,6 +1184,8 @@ policy_set_compile(const json_t *document, struct faults *f)
 		compile_policy(&k, &here, value, s);
 	}
 	config_check_unique(&k.c, &at, policies, "name");
+	k.of_text = true;
+	json_array_foreach(written, i, value) compile_policy(&k, &at, value, s);
 	policy_release_lists(&k);
 	if (f->count + f->lost == before)
 		return s;
@@ -1153,12 +1202,14 @@ policy_set_free(struct policy_set *s)
 		policy_destroy(s->policies[i]);
 		json_decref(s->meaning[i]);
 		free(s->key[i]);
+		json_decref(s->lines[i]);
 	}
 	json_decref(s->index);
 	free(s->names);
 	free(s->policies);
 	free(s->key);
 	free(s->meaning);
+	free(s->lines);
 	free(s);
 }
 
@@ -1318,6 +1369,11 @@ set_grow(struct policy_set *s)
 	if (meaning == NULL)
 		return false;
 	s->meaning = meaning;
+	json_t **lines = realloc(s->lines, size * sizeof(json_t *));
+	if (lines == NULL)
+		return false;
+	s->lines = lines;
+	memset(s->lines + s->size, 0, (size - s->size) * sizeof(json_t *));
 	memset(s->key + s->size, 0, (size - s->size) * sizeof(char *));
 	s->size = size;
 	return true;
@@ -1362,6 +1418,14 @@ policy_set_guard(struct policy_set *s, const json_t *document, const char *name,
 		return NULL;
 	}
 	return s->key[s->count++];
+}
+
+const char *
+policy_set_line(const struct policy_set *s, const char *name, uint32_t node)
+{
+	int i = index_of(s, name);
+
+	return i >= 0 ? json_string_value(json_array_get(s->lines[i], node)) : NULL;
 }
 
 const char *const *

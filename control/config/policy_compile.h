@@ -16,6 +16,10 @@ struct policy_set;
  * document's root (`/route_policies/0/nodes/1/match/prefix_list`). NULL with at least one fault. Every set has accept-all and deny-all.
  */
 struct policy_set *policy_set_compile(const json_t *document, struct faults *f);
+/* As policy_set_compile(), with the policies of files (control/config/policy_text.h; may be NULL). */
+struct policy_text;
+struct policy_set *policy_set_compile_text(
+	const json_t *document, const struct policy_text *text, struct faults *f);
 void policy_set_free(struct policy_set *s);
 /* NULL: no such policy. */
 const struct policy *policy_set_find(const struct policy_set *s, const char *name);
@@ -43,6 +47,11 @@ const char *policy_set_guard(struct policy_set *s, const json_t *document, const
  * Exchanges each policy of `next` that equals a policy of `old` for the object of `old`, so that threads that run the policy see no change.
  */
 void policy_set_keep(struct policy_set *next, struct policy_set *old);
+/*
+ * FILE:LINE:COLUMN of node number `node` (policy_verdict.node) of a policy of a file; NULL: of the
+ * document. Lent.
+ */
+const char *policy_set_line(const struct policy_set *s, const char *name, uint32_t node);
 /* The names of all policies, NULL-terminated, lent. For `show policy`. */
 const char *const *policy_set_names(const struct policy_set *s);
 /* "64512:7" or a well-known name (RFC 1997, 7999, 8326 ...), as documents write communities. 0, -EINVAL. */

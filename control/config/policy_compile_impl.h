@@ -27,8 +27,12 @@ union list {
 	void *any;
 };
 
+struct policy_text;
+
 struct compile {
-	struct check c;
+	struct check c; /* first: checkers have a pointer to it alone */
+	const struct policy_text *text; /* NULL: no policy files */
+	bool of_text; /* sections of the policy files are being read */
 	struct {
 		union list *list; /* .any NULL: the list has a fault */
 		json_t *index; /* name -> place in `list` */

@@ -2,6 +2,7 @@
 /* Communities as text, and the lists that policies refer to: prefixes, AS paths, three kinds of communities. */
 #include "control/config/policy_compile_impl.h"
 
+#include "control/config/policy_text.h"
 #include "rib/vpn.h"
 
 #include <errno.h>
@@ -124,7 +125,7 @@ bool
 policy_pattern_parse(const char *text, enum policy_communities kind, struct community_pattern *out)
 {
 	unsigned parts = kind == COMMUNITIES_STANDARD ? 2 : COMMUNITY_PARTS;
-	char copy[64], *part = copy, *colon;
+	char copy[80], *part = copy, *colon;
 	bool exact = true;
 
 	*out = (struct community_pattern){0};
@@ -488,9 +489,12 @@ take_community_entries(CONFIG_TAKE_ARGS)
 static void
 take_list_name(CONFIG_TAKE_ARGS)
 {
-	const char *ignored;
+	const char *ignored, *name = json_string_value(value);
 
 	(void)out;
+	/* the lists of policy files have names that documents cannot use */
+	if (name != NULL && *name == '#' && ((const struct compile *)c)->of_text)
+		return;
 	config_take_name(c, at, value, key, &ignored);
 }
 
@@ -610,9 +614,41 @@ compile_list(struct compile *k, enum list_kind kind, const struct at *at, size_t
 		policy_out_of_memory(&k->c, at);
 }
 
+/* Prefix lists of policy files are made already. */
+static void
+text_prefix_lists(struct compile *k, size_t index)
+{
+	unsigned count = 0;
+	const struct policy_text_prefixes *p = policy_text_prefixes(k->text, &count);
+
+	for (unsigned i = 0; i < count; i++, index++) {
+		k->lists[LIST_PREFIX].list[index].prefix = policy_prefix_list_ref(p[i].list);
+		json_array_append_new(k->lists[LIST_PREFIX].meaning,
+			json_pack("[o]", json_sprintf("%016llx", (unsigned long long)p[i].hash)));
+		json_object_set_new(
+			k->lists[LIST_PREFIX].index, p[i].name, json_integer((json_int_t)index));
+	}
+}
+
+static void
+text_lists(struct compile *k, enum list_kind kind, const struct at *at, size_t index)
+{
+	const json_t *section = json_object_get(policy_text_document(k->text), list_section[kind]);
+	json_t *value;
+	size_t i;
+
+	if (kind == LIST_PREFIX)
+		text_prefix_lists(k, index);
+	k->of_text = true;
+	json_array_foreach(section, i, value) compile_list(k, kind, at, index + i, value);
+	k->of_text = false;
+}
+
 void
 policy_compile_lists(struct compile *k, enum list_kind kind)
 {
+	unsigned prefixes = 0;
+	size_t more = 0;
 	const struct at root = AT_ROOT, at = AT_KEY(&root, list_section[kind]);
 	const json_t *section = json_object_get(k->c.document, list_section[kind]);
 	size_t i;
@@ -620,7 +656,14 @@ policy_compile_lists(struct compile *k, enum list_kind kind)
 
 	k->lists[kind].index = json_object();
 	k->lists[kind].meaning = json_array();
-	k->lists[kind].list = calloc(json_array_size(section) + 1, sizeof(union list));
+	if (k->text != NULL) {
+		(void)policy_text_prefixes(k->text, &prefixes);
+		more = kind == LIST_PREFIX
+			       ? prefixes
+			       : json_array_size(json_object_get(
+					 policy_text_document(k->text), list_section[kind]));
+	}
+	k->lists[kind].list = calloc(json_array_size(section) + more + 1, sizeof(union list));
 	if (!k->lists[kind].list) {
 		policy_out_of_memory(&k->c, &at);
 		return;
@@ -633,6 +676,8 @@ policy_compile_lists(struct compile *k, enum list_kind kind)
 		compile_list(k, kind, &here, i, value);
 	}
 	config_check_unique(&k->c, &at, section, "name");
+	if (k->text != NULL)
+		text_lists(k, kind, &at, json_array_size(section));
 }
 
 void

@@ -460,7 +460,8 @@ config_commit(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_O
 		!sessions_stay(env, params, document, call))
 		return NULL;
 	confirmed = confirm_s == 0 ? apply_commit_waiting(env->apply) : 0;
-	if (!apply_candidate_edited(env->apply, user))
+	if (!apply_candidate_edited(env->apply, user) &&
+		!config_policy_files_changed(apply_running(env->apply)))
 		return unchanged_answer(env, (uint32_t)confirm_s, confirmed);
 	c = malloc(sizeof(*c));
 	if (c == NULL)
@@ -829,6 +830,8 @@ static const struct rpc_field history_fields[] = {
 	{"id", "integer", "Id of the commit."},
 	{"time", "number", "Unix seconds."},
 	{"comment", "string", "Comment of the commit."},
+	{"policy_files?", "object",
+		"Hash of the contents of each policy file, by path; absent without policy files."},
 	{"user?", "string",
 		"The author, as in `config.candidates`; `keeld` at a start, a SIGHUP, or a "
 		"rollback "

@@ -6,6 +6,7 @@
 #include "control/rpc/rpc_rib_impl.h"
 
 #include "control/config/config.h"
+#include "control/config/policy_compile.h"
 #include "control/session/session.h"
 #include "control/base/threads.h"
 #include "lpm/arena.h"
@@ -153,6 +154,11 @@ path_judge(const struct fate *f, const struct fate_path *p, struct policy_eval *
 		json_object_set_new(import, "rule", json_string("blackhole"));
 	json_object_set_new(import, "node",
 		v.seq != 0 && v.seq != POLICY_NODE_BLACKHOLE ? json_integer(v.seq) : json_null());
+	if (v.seq != 0 && policy_set_line(apply_running(f->q.env->apply)->policies,
+				  policy_name(policy), v.seq - 1) != NULL)
+		json_object_set_new(import, "line",
+			json_string(policy_set_line(apply_running(f->q.env->apply)->policies,
+				policy_name(policy), v.seq - 1)));
 	if (v.permit)
 		json_object_set_new(import, "changed", changed_json(p->received, v.attrs));
 	return 0;
@@ -390,6 +396,8 @@ static const struct rpc_field import_fields[] = {
 		"Absent where the attributes as received are not known: the policy changes "
 		"attributes, and the peer has no `keep_all_routes`."},
 	{"rule?", "blackhole", "Decided by `blackhole` of the peer, before the policy (RFC 7999)."},
+	{"line?", "string",
+		"FILE:LINE:COLUMN of the statement that decided, for a policy of a policy file."},
 	{"changed?", "string[]", "The attributes that the policy changed."},
 	{0},
 };

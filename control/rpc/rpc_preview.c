@@ -128,6 +128,7 @@ struct test {
 	struct policy_context context;
 	struct attr_set *attrs;
 	struct policy_verdict v;
+	const char *line; /* of a policy of a file */
 };
 
 static const char *const sources[SOURCE_COUNT] = {
@@ -231,14 +232,16 @@ test_json(const struct test *t)
 	if (t->v.permit ? t->v.tag != 0 : t->context.tag != 0)
 		json_object_set_new(
 			route, "tag", json_integer(t->v.permit ? t->v.tag : t->context.tag));
-	return json_pack("{s:s, s:o, s:o}", "result", t->v.permit ? "permit" : "deny", "node",
-		t->v.seq != 0 ? json_integer(t->v.seq) : json_null(), "route", route);
+	return json_pack("{s:s, s:o, s:s*, s:o}", "result", t->v.permit ? "permit" : "deny", "node",
+		t->v.seq != 0 ? json_integer(t->v.seq) : json_null(), "line", t->line, "route",
+		route);
 }
 
 /* NULL: out of memory. */
 static json_t *
 test_run(struct rpc_env *env, struct test *t) RUNS_ON(role_main)
 {
+	const struct config_peer *configured;
 	struct policy_eval *eval;
 	json_t *answer = NULL;
 	int err = policy_eval_create(env->layers->arena_control, &eval);
@@ -247,9 +250,17 @@ test_run(struct rpc_env *env, struct test *t) RUNS_ON(role_main)
 		return NULL;
 	t->context.vrps = apply_vrps(env->apply);
 	t->context.own_asn = apply_running(env->apply)->asn;
+	configured = config_peer_find(apply_running(env->apply), VRF_DEFAULT, &t->context.peer);
+	if (configured != NULL) {
+		t->context.peer_asn = configured->asn;
+		t->context.peer_group = policy_group_key(configured->group);
+	}
 	err = policy_eval_begin(eval, t->policy, t->attrs, &t->context);
 	if (err == 0 || err == -E2BIG)
 		err = policy_eval_prefix(eval, &t->prefix, &t->v);
+	if (err == 0 && t->v.seq != 0)
+		t->line = policy_set_line(
+			apply_running(env->apply)->policies, policy_name(t->policy), t->v.seq - 1);
 	if (err == 0)
 		answer = test_json(t);
 	policy_eval_destroy(eval);
@@ -345,6 +356,8 @@ static const struct rpc_field test_params[] = {
 static const struct rpc_field test_result[] = {
 	{"result", "permit|deny", "What the policy decides."},
 	{"node", "integer|null", "`seq` of the node that decides; null when no node matches."},
+	{"line?", "string",
+		"FILE:LINE:COLUMN of the statement that decides, for a policy of a policy file."},
 	{"route", "object", "The route after the policy; unchanged when the policy denies.",
 		tested_fields},
 	{0},

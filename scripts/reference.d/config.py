@@ -89,6 +89,7 @@ SCALARS = {
     "match_first_as": ({"anyOf": [ref("number"), ref("name")]}, "AS number, range or name of an AS set"),
     "match_any_as": ({"anyOf": [ref("number"), ref("name")]}, "AS number, range or name of an AS set"),
     "match_peer_group": (ref("name"), "name of a group"),
+    "take_policy_file": ({"type": "string", "minLength": 1}, "path of a file"),
     "take_asn_entry": ({"anyOf": [NUMBER, {"type": "string", "pattern": "^[0-9]+(-[0-9]+)?$"}]}, "AS number or range"),
     "take_match_not": (ref("match"), "a `match` object"),
     "take_match_all": ({"type": "array", "items": ref("match")}, "array of `match` objects"),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Conditions in groups, negated conditions, jumps, sets of AS numbers, patterns of communities and
- * relative changes, against an oracle that walks the nodes and evaluates every condition in place.
+ * relative changes, against an oracle, which walks the nodes and evaluates every condition in place.
  */
 #include "rib/policy.h"
 #include "rib/policy_build.h"
@@ -128,7 +128,7 @@ plain_holds(const struct plain_condition *c, const struct attr_set *a, const str
 	}
 }
 
-/* Conditions of one kind and group: one of them. A negated condition: alone. */
+/* Any condition of a kind and group must hold. A negated condition is a group. */
 static bool
 plain_matches(const struct plain_node *n, const struct attr_set *a, const struct prefix *p)
 {
@@ -175,7 +175,7 @@ plain_change(const struct plain_node *n, const struct community_pattern *remove)
 	}
 }
 
-/* The node that decides; NULL: none. */
+/* The deciding node, or NULL. */
 static const struct plain_node *
 plain_walk(const struct plain_node *nodes, unsigned count, const struct prefix *p,
 	const struct community_pattern *remove)
