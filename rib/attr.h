@@ -135,6 +135,22 @@ attr_next_hop(const struct attr_set *a)
 	return attr_next_hop_of(&a->next_hop, &a->next_hop_link_local);
 }
 
+/* RFC 9494 */
+#define COMMUNITY_LLGR_STALE 0xffff0006u
+#define COMMUNITY_NO_LLGR 0xffff0007u
+
+static inline bool
+attr_has_community(const struct attr_set *a, uint32_t community)
+{
+	const uint8_t *p = attr_communities(a);
+
+	for (unsigned i = 0; i < a->community_count; i++, p += 4)
+		if (((uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3]) ==
+			community)
+			return true;
+	return false;
+}
+
 #define ATTR_SET_MAX                                                                               \
 	(sizeof(struct attr_set) +                                                                 \
 		131072) /* an extended message (RFC 8654) with 2-octet ASNs widened */

@@ -51,6 +51,11 @@ enum rib_record_kind {
 	RIB_END_REFRESH, /* EoRR: sweeps paths of older epochs */
 	RIB_END_OF_RIB, /* RFC 4724 2: sweeps the paths retained from an earlier session */
 	RIB_STALE_TIMEOUT, /* stale timer of the session: sweeps as EoRR */
+	/*
+	 * The long-lived phase of retained paths (RFC 9494 4.2): each gets LLGR_STALE and local-pref 0,
+	 * or is removed because of NO_LLGR
+	 */
+	RIB_LONG_LIVED,
 };
 
 /*

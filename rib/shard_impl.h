@@ -93,6 +93,7 @@ struct shard_rib_in {
 	 */
 	uint16_t sweep_below, flush_below;
 	bool sweeping;
+	bool long_lived; /* retained paths are in the long-lived phase (RFC 9494) */
 	/*
 	 * The id after the last announced destination. Ids follow the order in which prefixes first
 	 * arrive. A peer that announces a table again, or the table of another peer, mostly uses
@@ -169,6 +170,9 @@ struct shard_table {
 	uint64_t held;
 	bool releasing;
 	struct shard_position release_from;
+	/* a long-lived phase has begun: the walk marks the paths */
+	bool ageing;
+	struct shard_position age_from;
 	struct shard_rib_in *sweeps;
 	struct shard_rib_in *keeps;
 	/*
@@ -193,7 +197,7 @@ struct shard_table {
 static inline bool
 replays_alone(const struct shard_table *t)
 {
-	return t->keeps != NULL && t->sweeps == NULL && !t->redecide && !t->releasing;
+	return t->keeps != NULL && t->sweeps == NULL && !t->redecide && !t->releasing && !t->ageing;
 }
 
 /*
@@ -417,6 +421,7 @@ struct shard {
 	struct attr_table *attrs;
 	struct journal *journal;
 	struct policy_eval *eval;
+	struct attr_set *aged; /* for path_age(): ATTR_SET_MAX + 4; NULL: never used */
 	struct attr_set *unpacked; /* ATTR_SET_MAX: the input of `eval` */
 	struct retire_list *retired;
 	uint64_t now_ns; /* of the turn */
@@ -781,6 +786,10 @@ void leak_fini(struct shard *s);
 /* True if walks wait until the consumers of the journal have read more. */
 bool walks_ahead(struct shard *s) RUNS_ON(role_rib);
 /* Dooms paths with a stamp before `below`; `lost`: paths of a lost session. */
+/* The paths of `r` are in the long-lived phase (RFC 9494). */
+void age_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r) RUNS_ON(role_rib);
+/* True if the path is in the long-lived phase, perhaps without the community. shard_paths.c */
+bool path_ages(const struct shard *s, const struct shard_table *t, const struct rib_path *p);
 void sweep_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r, uint16_t below,
 	bool lost) RUNS_ON(role_rib);
 /* Evaluates paths of this vrf with dirty next hops. */

@@ -929,6 +929,8 @@ family_retain(struct shard *s, struct shard_peer_slot *slot, struct shard_table 
 	struct shard_rib_in *r = &slot->rib[t->family];
 	uint16_t below;
 
+	if (slot->up)
+		r->long_lived = false;
 	if (slot->up && adj_rib_in_retain(&r->counts, &below))
 		sweep_start(s, t, r, below, false);
 }
@@ -1050,7 +1052,9 @@ refresh_record(struct shard *s, const struct rib_record *rec, struct shard_rib_i
 {
 	bool sweep = false;
 
-	if (rec->kind == RIB_BEGIN_REFRESH) {
+	if (rec->kind == RIB_LONG_LIVED) {
+		age_start(s, t, r);
+	} else if (rec->kind == RIB_BEGIN_REFRESH) {
 		adj_rib_in_begin_refresh(&r->counts);
 	} else if (rec->kind == RIB_END_REFRESH) {
 		sweep = adj_rib_in_end_refresh(&r->counts);
@@ -1107,7 +1111,8 @@ record_run(struct shard *s, const struct rib_record *rec, uint64_t deadline_ns) 
 		return true;
 	}
 	t = shard_table_of(s, vrf, (enum family)rec->family);
-	if (t == NULL || (!slot->up && rec->kind != RIB_STALE_TIMEOUT) ||
+	if (t == NULL ||
+		(!slot->up && rec->kind != RIB_STALE_TIMEOUT && rec->kind != RIB_LONG_LIVED) ||
 		(rec->kind == RIB_UPDATE && !form_fits(rec, t))) {
 		shard_count(&s->failures, 1); /* the epoch would never be flushed */
 		return true;

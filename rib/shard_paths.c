@@ -125,7 +125,9 @@ scratch_free(struct shard *s)
 {
 	scratch_drop(s);
 	arena_free(s->arena, s->all);
+	arena_free(s->arena, s->aged);
 	s->all = NULL;
+	s->aged = NULL;
 	s->all_size = 0;
 }
 
@@ -573,6 +575,57 @@ make_change(struct shard *s, struct shard_table *t, struct making *m, const stru
 	}
 }
 
+/* ---- the long-lived phase (RFC 9494 4.2) ---- */
+
+bool
+path_ages(const struct shard *s, const struct shard_table *t, const struct rib_path *p)
+{
+	const struct shard_rib_in *r;
+
+	if (is_refused(p) || is_imported(p) || p->peer.v == PEER_SELF.v)
+		return false;
+	r = rib_of(s, t, p);
+	return r->long_lived && r->counts.retained && stamp(p) != shard_epoch(r);
+}
+
+/*
+ * Marks a path of the long-lived phase: LLGR_STALE, and local-pref 0. *gone: NO_LLGR removes the path.
+ * With 1 and without *gone the caller gives `out` to accepted_put() after the change. 0: no change; 1;
+ * -ENOMEM.
+ */
+static int
+path_age(struct shard *s, const struct shard_table *t, struct rib_path *p, bool *gone,
+	struct shard_accepted *out) RUNS_ON(role_rib)
+{
+	const uint32_t kept = ~0xfffu | PATH_GENERATIONS << PATH_GENERATION_SHIFT | PATH_HELD;
+	struct attr_set *a;
+	uint8_t *at;
+	int err;
+
+	if (*gone || !path_ages(s, t, p))
+		return 0;
+	if (s->aged == NULL)
+		s->aged = arena_alloc(s->arena, ATTR_SET_MAX + 4);
+	if (s->aged == NULL)
+		return -ENOMEM;
+	a = attr_read(s->attrs, p->accepted, s->aged);
+	*gone = attr_has_community(a, COMMUNITY_NO_LLGR);
+	if (*gone || attr_has_community(a, COMMUNITY_LLGR_STALE))
+		return *gone;
+	at = a->var + (attr_ext_communities(a) - a->var);
+	memmove(at + 4, at, attr_set_var_len(a) - (size_t)(at - a->var));
+	memcpy(at, (const uint8_t[]){0xff, 0xff, 0, 6}, 4);
+	a->community_count++;
+	a->has |= ATTR_HAS_LOCAL_PREF;
+	a->local_pref = 0;
+	err = accepted_get(s, t->vrf, p->peer, a, out);
+	if (err != 0)
+		return err;
+	p->accepted = out->id;
+	p->label_flags = (p->label_flags & kept) | out->flags;
+	return 1;
+}
+
 /*
  * An existing path with the current state of its next hop, after a replay if `replayed`. 0,
  * -ENOMEM.
@@ -581,22 +634,26 @@ static int
 make_old(struct shard *s, struct shard_table *t, struct making *m, const struct prefix *replayed,
 	const struct rib_path *p) RUNS_ON(role_rib)
 {
+	struct shard_accepted aged = {0};
 	struct rib_path now = *p;
 	bool gone = false;
-	int changed = 0;
+	int changed = 0, ages;
 
 	if (replayed != NULL && p->received.v != 0)
 		changed = replay_path(s, t, replayed, &now, &gone);
-	if (changed < 0)
-		return changed;
+	ages = changed >= 0 ? path_age(s, t, &now, &gone, &aged) : 0;
+	if (changed < 0 || ages < 0)
+		return changed < 0 ? changed : ages;
 	if (!is_refused(&now) && refresh_flags(s, t, &now))
 		m->differs = true;
 	if (replayed != NULL && p->received.v != 0)
 		path_confirmed(s, &now, rib_of(s, t, p));
-	if (changed > 0)
+	if (changed > 0 || ages > 0)
 		make_change(s, t, m, p, gone ? NULL : &now);
 	else
 		make_keep(s, m, &now);
+	if (ages > 0 && !gone)
+		accepted_put(s, &aged);
 	return 0;
 }
 
@@ -676,8 +733,9 @@ make_candidate(struct shard *s, struct shard_table *t, struct making *m,
 	const struct shard_rib_in *r = rib_of(s, t, p);
 	bool holds = rib_in_holds(t, r) && !keep_usable(s, m), is_there = true;
 	unsigned kept = m->keep;
+	struct shard_accepted aged = {0};
 	struct rib_path now = *p;
-	int changed = 0;
+	int changed = 0, ages;
 	bool gone = false;
 
 	if (e != NULL && is_of(p, e->peer, e->path_id)) {
@@ -707,6 +765,9 @@ make_candidate(struct shard *s, struct shard_table *t, struct making *m,
 	else if (rib_path_held(&now) &&
 		 !holds) /* also if the walk has just dropped the kept attributes */
 		is_there = path_refuse_held(&now);
+	ages = path_age(s, t, &now, &gone, &aged);
+	if (ages < 0)
+		return ages;
 	if (!is_refused(&now) && refresh_flags(s, t, &now))
 		m->differs = true;
 	if (gone || !is_there)
@@ -719,6 +780,8 @@ make_candidate(struct shard *s, struct shard_table *t, struct making *m,
 			path_confirmed(s, &now, r);
 		make_keep(s, m, &now);
 	}
+	if (ages > 0 && !gone)
+		accepted_put(s, &aged);
 	keep_first(s, m, kept);
 	return 0;
 }
@@ -1405,7 +1468,7 @@ edit_one(struct shard *s, struct shard_table *t, struct dest_id id, const struct
 {
 	struct one o = {.e = e, .was = was, .at = at, .there = e->accepted != NULL};
 
-	if (t->sweeps != NULL || t->rank_all || t->releasing || table_holds(t) ||
+	if (t->sweeps != NULL || t->rank_all || t->releasing || t->ageing || table_holds(t) ||
 		shard_slot(s, e->peer)->rib[t->family].rerank || e->path_id != 0)
 		return -ENOTSUP;
 	if (o.there)
@@ -1426,7 +1489,7 @@ redecide_one(struct shard *s, struct shard_table *t, struct dest_id id,
 	struct rib_path behind, now;
 	struct dest_view front;
 
-	if (t->rank_all || t->releasing || table_holds(t) || t->keeps != NULL)
+	if (t->rank_all || t->releasing || t->ageing || table_holds(t) || t->keeps != NULL)
 		return -ENOTSUP;
 	for (unsigned i = 0; i < view->paths->count; i++) {
 		const struct rib_path *p = &view->paths->path[i];
@@ -1729,7 +1792,7 @@ import_one(struct shard *s, struct shard_table *t, struct dest_id id, const stru
 
 	if (old->count < IMPORT_INSERTS || old->count == UINT16_MAX || view->behind > 0 ||
 		s->config.max_paths > 1 || t->sweeps != NULL || t->rank_all || t->releasing ||
-		t->keeps != NULL || table_holds(t))
+		t->ageing || t->keeps != NULL || table_holds(t))
 		return -ENOTSUP;
 	if (was != NULL)
 		o.at = (unsigned)(was - old->path);

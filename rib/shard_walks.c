@@ -90,6 +90,16 @@ sweep_start(
 	r->from = job_begin(s, t);
 }
 
+void
+age_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r)
+{
+	r->long_lived = r->counts.retained;
+	if (!r->long_lived || shard_load(&r->counts.received) == 0)
+		return;
+	t->ageing = true;
+	t->age_from = job_begin(s, t);
+}
+
 static void
 redecide(struct shard *s, struct vrf_id vrf, bool all) RUNS_ON(role_rib)
 {
@@ -249,6 +259,8 @@ concerned(const struct shard *s, const struct shard_table *t, const struct path_
 			return true;
 		if (t->releasing && rib_path_held(p))
 			return true;
+		if (t->ageing && path_ages(s, t, p))
+			return true;
 		if (!t->redecide)
 			continue;
 		n = next_hop_of(s, path_vrf(s, t, p), p);
@@ -281,6 +293,8 @@ visit_dest(void *ctx, struct dest_id id, const struct dest_view *view) RUNS_ON(r
 	concerns = v->t->keeps != NULL ? replay_evaluate(v->s, v->t, view) : 0;
 	if (concerns == 0)
 		concerns = concerned(v->s, v->t, view->paths);
+	if (v->t->ageing)
+		reuse_end(v->s); /* the result depends on a stamp */
 	if (concerns > 0)
 		concerns = dest_redecide(v->s, v->t, id, view);
 	v->failed |= concerns < 0;
@@ -295,7 +309,7 @@ jobs_restart(struct shard_table *t)
 		r->from = position(t);
 	for (struct shard_rib_in *r = t->keeps; r != NULL; r = r->keeps_next)
 		r->replay_from = r->drop_from = position(t);
-	t->redecide_from = t->release_from = position(t);
+	t->redecide_from = t->release_from = t->age_from = position(t);
 }
 
 static void
@@ -364,7 +378,9 @@ jobs_finish(struct shard *s, struct shard_table *t) RUNS_ON(role_rib)
 		keeps_finish(s, t);
 	if (t->releasing && job_covered(t, t->release_from))
 		t->releasing = false;
-	if (t->sweeps == NULL && !t->redecide && t->keeps == NULL && !t->releasing) {
+	if (t->ageing && job_covered(t, t->age_from))
+		t->ageing = false;
+	if (t->sweeps == NULL && !t->redecide && t->keeps == NULL && !t->releasing && !t->ageing) {
 		t->walking = false;
 		table_bit_set(s->walking, t->id, false);
 	}
@@ -428,7 +444,7 @@ may_walk(const struct shard_table *t, bool hold)
 	for (const struct shard_rib_in *r = t->keeps; hold && r != NULL; r = r->keeps_next)
 		if (r->dropping)
 			return false;
-	return t->walking && !(hold && (t->sweeps != NULL || t->releasing));
+	return t->walking && !(hold && (t->sweeps != NULL || t->releasing || t->ageing));
 }
 
 bool

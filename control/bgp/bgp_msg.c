@@ -145,6 +145,30 @@ capability_graceful_restart(struct rd v, struct bgp_open *out)
 	return !v.bad;
 }
 
+/* RFC 9494 3.1: the last of several capabilities counts. A malformed capability is ignored. */
+static void
+capability_long_lived(struct rd v, struct bgp_open *out)
+{
+	if (rd_left(&v) % 7 != 0)
+		return;
+	out->long_lived = true;
+	out->long_lived_families = out->long_lived_forwarding = 0;
+	while (rd_left(&v) > 0) {
+		uint16_t afi = rd_u16(&v);
+		enum family f = family_from_afi_safi(afi, rd_u8(&v));
+		uint8_t flags = rd_u8(&v);
+		uint32_t time = (uint32_t)rd_u8(&v) << 16;
+
+		time |= rd_u16(&v);
+		if (f == FAMILY_COUNT)
+			continue;
+		out->long_lived_families |= (uint8_t)(1u << f);
+		if (flags & 0x80)
+			out->long_lived_forwarding |= (uint8_t)(1u << f);
+		out->long_lived_s[f] = time;
+	}
+}
+
 /* RFC 7911 4: unknown modes are ignored. */
 static bool
 capability_add_path(struct rd v, struct bgp_open *out)
@@ -202,6 +226,9 @@ capability(uint8_t code, struct rd v, struct bgp_open *out)
 		return true;
 	case CAP_GRACEFUL_RESTART:
 		return capability_graceful_restart(v, out);
+	case CAP_LONG_LIVED:
+		capability_long_lived(v, out);
+		return true;
 	case CAP_FOUR_OCTET_AS:
 		out->four_octet_as = true;
 		out->asn = rd_u32(&v);
@@ -441,6 +468,8 @@ encode_capabilities(const struct bgp_open_options *o, struct wr *w)
 	}
 	if (o->graceful_restart)
 		encode_graceful_restart(o, w);
+	if (o->graceful_restart && o->long_lived)
+		wr_u16(w, CAP_LONG_LIVED << 8);
 	if (o->four_octet_as) {
 		wr_u16(w, CAP_FOUR_OCTET_AS << 8 | 4);
 		wr_u32(w, o->asn);
@@ -453,7 +482,7 @@ size_t
 bgp_open_encode(const struct bgp_open_options *o, uint8_t *buf, size_t size)
 {
 	uint8_t caps
-		[128]; /* encode_capabilities() writes at most 116 octets: five families, four of them each with extended next hop, labels and restart flags, and six other capabilities */
+		[128]; /* encode_capabilities() writes at most 118 octets: five families, four of them each with extended next hop, labels and restart flags, and seven other capabilities */
 	struct wr c = wr_init(caps, sizeof(caps));
 	struct wr w = wr_init(buf, size);
 	uint8_t len;

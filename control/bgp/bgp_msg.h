@@ -44,7 +44,8 @@ enum bgp_capability_code {
 	CAP_GRACEFUL_RESTART = 64,
 	CAP_FOUR_OCTET_AS = 65,
 	CAP_ADD_PATH = 69,
-	CAP_ENHANCED_ROUTE_REFRESH = 70
+	CAP_ENHANCED_ROUTE_REFRESH = 70,
+	CAP_LONG_LIVED = 71 /* RFC 9494 3.1 */
 };
 
 #define OPEN_RAW_CAPABILITIES_MAX 64
@@ -60,6 +61,9 @@ struct bgp_open {
 		restart_notification; /* RFC 4724 3 R bit, RFC 8538 N bit */
 	uint16_t restart_time_s;
 	uint8_t restart_families, forwarding_families; /* bits by enum family */
+	bool long_lived; /* RFC 9494 3.1; valid with graceful_restart */
+	uint8_t long_lived_families, long_lived_forwarding; /* bits by enum family */
+	uint32_t long_lived_s[FAMILY_COUNT];
 	bool multiprotocol; /* any capability 1 */
 	uint8_t families; /* known families, bits by enum family; without `multiprotocol` the caller assumes ipv4-unicast */
 	uint8_t add_path_send,
@@ -102,6 +106,7 @@ struct bgp_open_options {
 	uint16_t restart_time_s;
 	uint8_t restart_families, forwarding_families; /* bits by enum family */
 	bool restart_notification; /* RFC 8538 N bit */
+	bool long_lived; /* capability 71 without families: helper only (RFC 9494) */
 	uint8_t role; /* enum session_role; ROLE_NONE: not announced */
 	uint8_t extended_next_hop; /* bits by enum family, of IPv4 families */
 	uint8_t labels_max

@@ -77,7 +77,7 @@ struct config_port {
 struct config_timers {
 	uint32_t hold_s, keepalive_s /* 0: hold/3 */, connect_retry_s, idle_hold_s,
 		open_sent_hold_s, send_hold_s /* 0: max(480, 2*hold) */, min_advertisement_s,
-		stale_refresh_s;
+		stale_refresh_s, long_lived_stale_time /* seconds; 0: off */;
 };
 
 /* When a peer is slow (session/slow_peer.h). */

@@ -65,6 +65,14 @@ static const struct config_key timer_keys[] = {
 	 */
 	{"stale_refresh_s", config_take_u32, offsetof(struct config_timers, stale_refresh_s), 1,
 		65535, .def = 600},
+	/*
+	 * Long-lived graceful restart as helper (RFC 9494): after the restart time, routes of the peer
+	 * stay for this time, or for the time of the peer if that is shorter, with the community
+	 * `llgr-stale` and local-pref 0. Routes with `no-llgr` are removed. 0: off, and the next
+	 * session does not offer the capability. Unit: seconds. Effect: timer.
+	 */
+	{"long_lived_stale_time", config_take_u32,
+		offsetof(struct config_timers, long_lived_stale_time), 0, 16777215},
 };
 
 static void

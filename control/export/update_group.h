@@ -94,6 +94,7 @@ struct update_rules {
 	bool next_hop_self, next_hop_unchanged, remove_private_as, as_override, default_originate;
 	bool route_server_client; /* RFC 7947 */
 	bool graceful_shutdown; /* RFC 8326 */
+	bool long_lived; /* the peer has the capability for routes with LLGR_STALE (RFC 9494) */
 };
 
 struct update_member_config {

@@ -658,7 +658,13 @@ int exported_edit(struct update_group *g, unsigned policy_sets, const struct att
 	struct attr_set **s, const struct adj_path *path, const struct shard_peer *source);
 
 /* update_group_rules.c */
-enum forbidden { FORBID_INTERNAL = 1, FORBID_EXTERNAL = 2, FORBID_OTC = 4, FORBID_SITE = 8 };
+enum forbidden {
+	FORBID_INTERNAL = 1,
+	FORBID_EXTERNAL = 2,
+	FORBID_OTC = 4,
+	FORBID_SITE = 8,
+	FORBID_STALE = 16
+};
 /*
  * RFC 1997: we obey communities received with the route; communities added by export policy are for the peer. RFC 9234 5: OTC. Returns bits of enum forbidden.
  */

@@ -68,7 +68,8 @@ rules_equal(const struct update_rules *a, const struct update_rules *b)
 	       a->remove_private_as == b->remove_private_as && a->as_override == b->as_override &&
 	       a->default_originate == b->default_originate &&
 	       a->route_server_client == b->route_server_client &&
-	       a->graceful_shutdown == b->graceful_shutdown;
+	       a->graceful_shutdown == b->graceful_shutdown &&
+	       a->long_lived == b->long_lived;
 }
 
 bool
@@ -133,6 +134,8 @@ attrs_forbid(const struct attr_set *a)
 			forbidden |= FORBID_INTERNAL | FORBID_EXTERNAL;
 		if (c == COMMUNITY_NO_EXPORT || c == COMMUNITY_NO_EXPORT_SUBCONFED)
 			forbidden |= FORBID_EXTERNAL;
+		if (c == COMMUNITY_LLGR_STALE)
+			forbidden |= FORBID_STALE;
 	}
 	return forbidden;
 }
@@ -140,9 +143,12 @@ attrs_forbid(const struct attr_set *a)
 static unsigned
 forbid_bits(const struct update_group *g)
 {
+	/* RFC 9494 4.3 */
+	unsigned stale = g->rules.long_lived ? 0 : FORBID_STALE;
+
 	if (g->rules.kind != UPDATE_EXTERNAL)
-		return FORBID_INTERNAL;
-	return FORBID_EXTERNAL |
+		return FORBID_INTERNAL | stale;
+	return FORBID_EXTERNAL | stale |
 	       (role_forbids_otc((enum session_role)g->rules.role) ? FORBID_OTC : 0);
 }
 

@@ -186,11 +186,13 @@ struct peer_family {
 	uint32_t answered; /* jobs up to this End-of-RIB wait for the shards only; 0: no job does */
 	uint64_t *answered_at; /* count of records by shard; NULL: no unframed request yet */
 	bool refreshing; /* between BoRR and EoRR */
-	bool owed_stale;
+	bool owed_stale, owed_long_lived;
 	struct timer spread; /* min_advertisement_s */
 	uint64_t not_before_ns;
 	bool end_of_rib_received, end_of_rib_sent;
 	bool retained; /* the shard keeps stale routes of an earlier session */
+	bool long_lived; /* retained beyond the restart time (RFC 9494) */
+	uint32_t long_lived_s; /* length of this phase, if there is a phase */
 	struct timer restart; /* until the peer is back; then until its End-of-RIB */
 	struct {
 		enum limit_level level;
@@ -606,6 +608,7 @@ bool connection_input(struct connection *c, uint64_t now_ns, uint64_t deadline_n
 void input_owe_down(struct peer *p, uint8_t retain) RUNS_ON(role_session);
 void input_owe_up(struct peer *p) RUNS_ON(role_session);
 void input_owe_stale(struct peer_family *f) RUNS_ON(role_session);
+void input_owe_long_lived(struct peer_family *f) RUNS_ON(role_session);
 /* Puts the owed records into batches. False: no batch was free. */
 bool input_settle(struct speaker *s) RUNS_ON(role_session);
 bool peer_owes(const struct peer *p);

@@ -368,7 +368,7 @@ peer_owes(const struct peer *p)
 	if (p->owed_down || p->owed_up)
 		return true;
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-		if (p->family[f].owed_stale)
+		if (p->family[f].owed_stale || p->family[f].owed_long_lived)
 			return true;
 	}
 	return false;
@@ -398,7 +398,7 @@ input_owe_down(struct peer *p, uint8_t retain)
 	}
 	/* The DOWN record makes the retained routes stale and flushes all earlier stale routes. */
 	for (unsigned f = 0; f < FAMILY_COUNT; f++)
-		p->family[f].owed_stale = false;
+		p->family[f].owed_stale = p->family[f].owed_long_lived = false;
 	p->down_record = (struct rib_session_down){.retain = retain};
 	p->owed_down = true;
 	owe(p);
@@ -408,6 +408,13 @@ void
 input_owe_stale(struct peer_family *f)
 {
 	f->owed_stale = true;
+	owe(f->peer);
+}
+
+void
+input_owe_long_lived(struct peer_family *f)
+{
+	f->owed_long_lived = true;
 	owe(f->peer);
 }
 
@@ -426,6 +433,9 @@ peer_settle(struct speaker *s, struct peer *p) RUNS_ON(role_session)
 	}
 	p->owed_up = false;
 	for (enum family f = 0; f < FAMILY_COUNT; f++) {
+		if (p->family[f].owed_long_lived && !record_put(s, p, RIB_LONG_LIVED, f, NULL, 0))
+			return false;
+		p->family[f].owed_long_lived = false;
 		if (p->family[f].owed_stale && !record_put(s, p, RIB_STALE_TIMEOUT, f, NULL, 0))
 			return false;
 		p->family[f].owed_stale = false;
@@ -996,6 +1006,19 @@ table_ended(struct peer *p)
 }
 
 /*
+ * RFC 9494 4.3: a stale route of a helper ranks behind all routes without the community. Peers send
+ * such routes only after our capability.
+ */
+static void
+long_lived_rank(struct attr_set *a)
+{
+	if (!attr_has_community(a, COMMUNITY_LLGR_STALE))
+		return;
+	a->has |= ATTR_HAS_LOCAL_PREF;
+	a->local_pref = 0;
+}
+
+/*
  * True for a route of this router that a reflector sends back: the next hop is an address of this
  * router. A loop (RFC 4456 8), not a fault of the peer.
  */
@@ -1041,6 +1064,8 @@ update_received(struct connection *c, const uint8_t *msg, size_t len, uint64_t n
 		table_ended(p);
 		restart_end_of_rib(&p->family[u.end_of_rib_family]);
 	}
+	if (p->config.timers.long_lived_stale_time > 0)
+		long_lived_rank(s->attrs);
 	returns = update_returns(p, &u, s->attrs);
 	if (returns)
 		u.error.refused = REFUSED_ORIGINATOR_LOOP;

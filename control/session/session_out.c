@@ -253,6 +253,7 @@ rules_of(const struct peer_family *f)
 		.default_originate = k->default_originate,
 		.route_server_client = k->route_server_client,
 		.graceful_shutdown = k->graceful_shutdown,
+		.long_lived = c->open.long_lived,
 	};
 }
 

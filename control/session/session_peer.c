@@ -353,6 +353,7 @@ send_open(struct connection *c) RUNS_ON(role_session)
 		.graceful_restart = k->capabilities.graceful_restart,
 		.restart_notification =
 			k->capabilities.graceful_restart && !p->speaker->config.restarts,
+		.long_lived = k->timers.long_lived_stale_time > 0,
 		.role = k->role,
 		.extended_next_hop = k->capabilities.extended_next_hop ? peer_families(k) : 0,
 	};

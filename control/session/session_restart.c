@@ -4,6 +4,10 @@
  * after the end of a session. Retention ends with the End-of-RIB of the peer, with a new session
  * that does not preserve the family, with a timer, or by an operator.
  *
+ * Long-lived graceful restart (RFC 9494), helper role: after the restart time the routes stay for the
+ * long-lived time of the peer, at most timers.long_lived_stale_time. The shard gives them the
+ * community LLGR_STALE and the lowest rank, and removes routes with NO_LLGR.
+ *
  * RFC 8538 3.1 leaves the choice to the sender of a reset: for reset, shutdown and a changed
  * configuration we flush all routes, as BIRD and FRR do.
  *
@@ -43,13 +47,42 @@ end_retains(const struct connection *c, enum fsm_event event, const struct note 
 	}
 }
 
-uint8_t
-restart_families(const struct connection *c)
+/* Families of graceful restart without a long-lived phase. */
+static uint8_t
+short_families(const struct connection *c)
 {
 	if (!c->peer->config.capabilities.graceful_restart || !c->open.graceful_restart ||
 		c->open.restart_time_s == 0)
 		return 0;
 	return c->open.restart_families & c->n.families;
+}
+
+/* The length of the long-lived phase; 0: the family has no such phase. */
+static uint32_t
+long_lived_time(const struct connection *c, enum family f)
+{
+	uint32_t most = c->peer->config.timers.long_lived_stale_time;
+
+	if (!c->peer->config.capabilities.graceful_restart || !c->open.graceful_restart ||
+		!c->open.long_lived || !(c->open.long_lived_families & c->n.families & 1u << f))
+		return 0;
+	return c->open.long_lived_s[f] < most ? c->open.long_lived_s[f] : most;
+}
+
+static uint8_t
+long_lived_families(const struct connection *c)
+{
+	unsigned families = 0;
+
+	for (enum family f = 0; f < FAMILY_COUNT; f++)
+		families |= long_lived_time(c, f) > 0 ? 1u << f : 0;
+	return (uint8_t)families;
+}
+
+uint8_t
+restart_families(const struct connection *c)
+{
+	return short_families(c) | long_lived_families(c);
 }
 
 uint8_t
@@ -82,7 +115,7 @@ void
 restart_lost(struct connection *c, uint8_t retain)
 {
 	struct peer *p = c->peer;
-	uint64_t wait = c->open.restart_time_s * NS_PER_S;
+	uint8_t brief = short_families(c);
 	bool unreported = p->owed_up; /* the shard does not know the session that has ended */
 
 	for (enum family id = 0; id < FAMILY_COUNT; id++) {
@@ -96,13 +129,18 @@ restart_lost(struct connection *c, uint8_t retain)
 			stays &= f->retained;
 		}
 		f->retained = stays;
+		f->long_lived = false;
+		f->long_lived_s = stays ? long_lived_time(c, id) : 0;
 		if (!stays) {
 			timer_cancel(p->speaker->thread, &f->restart);
 			continue;
 		}
-		timer_arm(p->speaker->thread, &f->restart, wait);
+		/* RFC 9494 4.2: without a restart time the long-lived phase begins at once */
+		timer_arm(p->speaker->thread, &f->restart,
+			brief >> id & 1 ? c->open.restart_time_s * NS_PER_S : 1);
 		log_event(LOG_INFO, "restart-wait peer=%s vrf=%s family=%s time=%u",
-			p->config.addr_text, p->vrf_name, family_text(id), c->open.restart_time_s);
+			p->config.addr_text, p->vrf_name, family_text(id),
+			brief >> id & 1 ? c->open.restart_time_s : 0);
 	}
 	rt_retained(p);
 	input_owe_down(p, retain);
@@ -126,14 +164,16 @@ void
 restart_up(struct connection *c)
 {
 	struct peer *p = c->peer;
-	uint8_t kept = restart_families(c) & c->open.forwarding_families;
+	uint8_t kept = short_families(c) & c->open.forwarding_families,
+		long_kept = long_lived_families(c) & c->open.long_lived_forwarding;
 
 	for (enum family id = 0; id < FAMILY_COUNT; id++) {
 		struct peer_family *f = &p->family[id];
 
 		if (!f->retained)
 			continue;
-		if (kept & 1u << id)
+		/* RFC 9494 4.2: in the long-lived phase its own F bit counts */
+		if ((f->long_lived ? long_kept : kept | long_kept) & 1u << id)
 			timer_arm(p->speaker->thread, &f->restart,
 				p->config.timers.stale_refresh_s * NS_PER_S);
 		else
@@ -157,6 +197,20 @@ restart_forget(struct peer *p)
 	}
 }
 
+/* RFC 9494 4.2: the restart time is over. */
+static void
+long_lived_begin(struct peer_family *f) RUNS_ON(role_session)
+{
+	struct peer *p = f->peer;
+
+	f->long_lived = true;
+	timer_arm(p->speaker->thread, &f->restart, f->long_lived_s * NS_PER_S);
+	log_event(LOG_INFO, "restart-long-lived peer=%s vrf=%s family=%s time=%u",
+		p->config.addr_text, p->vrf_name, family_text(f->family), f->long_lived_s);
+	input_owe_long_lived(f);
+	input_settle(p->speaker);
+}
+
 /* The peer has not returned, or has not sent End-of-RIB. */
 static void
 restart_fire(struct timer *t) RUNS_ON(role_session)
@@ -165,7 +219,13 @@ restart_fire(struct timer *t) RUNS_ON(role_session)
 
 	if (!f->retained)
 		return;
-	retained_flush(f, f->peer->up != NULL ? "no-end-of-rib" : "restart-time");
+	if (f->peer->up == NULL && !f->long_lived && f->long_lived_s > 0) {
+		long_lived_begin(f);
+		return;
+	}
+	retained_flush(f, f->peer->up != NULL ? "no-end-of-rib"
+			  : f->long_lived     ? "long-lived-stale-time"
+					      : "restart-time");
 	input_settle(f->peer->speaker);
 	peer_restart(f->peer);
 }

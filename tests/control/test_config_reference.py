@@ -34,7 +34,7 @@ PEER = {
     "capability_keys": {name: False for name in ("route_refresh", "enhanced_route_refresh", "four_octet_as", "extended_message", "graceful_restart")} |
     {"extended_next_hop": True},
     "timer_keys": {"hold_s": 60, "keepalive_s": 5, "connect_retry_s": 20, "idle_hold_s": 2, "open_sent_hold_s": 60, "send_hold_s": 100,
-                   "min_advertisement_s": 1, "stale_refresh_s": 60},
+                   "min_advertisement_s": 1, "stale_refresh_s": 60, "long_lived_stale_time": 3600},
     "family_keys": {
         "enabled": False, "import_policy": "deny-all", "export_policy": "deny-all", "next_hop_self": (True, INTERNAL), "next_hop_unchanged": True,
         "send_communities": False, "keep_all_routes": True, "remove_private_as": True, "allow_as_in": 2, "as_override": True,
