@@ -304,8 +304,8 @@ static const struct config_key ext_community_entry_keys[] = {
 	{"action", policy_take_action, offsetof(struct entry_draft, permit), 0, 0, true},
 	/*
 	 * An extended community: a route target (`rt:64512:1`, `rt:192.0.2.1:1`), a site of
-	 * origin (`soo:64512:1`), or any other as 16 hexadecimal digits after `0x`. A part after
-	 * `rt:` or `soo:` may be `*`, a range or `peer`, as in a community list.
+	 * origin (`soo:64512:1`), or any other as 16 hexadecimal digits after `0x`. A part of
+	 * a route target or site of origin may be `*`, a range or `peer`, as in a community list.
 	 */
 	{"ext_community", config_take_text, offsetof(struct entry_draft, community), 1, 0, true},
 };
