@@ -68,8 +68,7 @@ rules_equal(const struct update_rules *a, const struct update_rules *b)
 	       a->remove_private_as == b->remove_private_as && a->as_override == b->as_override &&
 	       a->default_originate == b->default_originate &&
 	       a->route_server_client == b->route_server_client &&
-	       a->graceful_shutdown == b->graceful_shutdown &&
-	       a->long_lived == b->long_lived;
+	       a->graceful_shutdown == b->graceful_shutdown && a->long_lived == b->long_lived;
 }
 
 bool
