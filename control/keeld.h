@@ -10,6 +10,7 @@
 
 struct apply;
 struct audits;
+struct bmp;
 struct config_host;
 struct forwarder;
 struct forwarding;
@@ -39,6 +40,7 @@ struct keeld {
 	struct jobs *jobs;
 	struct host_routes *host_routes;
 	struct rpki *rpki;
+	struct bmp *bmp;
 	struct apply *apply;
 	struct audits *audits;
 	struct memory_guard *guard;

@@ -5,6 +5,7 @@
 #include "control/apply/commit.h"
 #include "control/apply/jobs.h"
 #include "control/apply/memory_guard.h"
+#include "control/bmp/bmp.h"
 #include "control/host/host_check.h"
 #include "control/host/host_routes.h"
 #include "control/keeld.h"
@@ -381,14 +382,17 @@ create_objects(struct keeld *k, struct config *running) RUNS_ON(role_main)
 		.tunnels = wiring_tunnels,
 		.watch_ctx = k};
 	struct rpki_config r = {.layers = &k->layers, .report = report, .ctx = k};
+	struct bmp_config b = {.layers = &k->layers, .version = KEEL_VERSION};
 	int e = -ENOMEM;
 
 	k->jobs = c.jobs = jobs_create();
 	if (k->jobs != NULL && (e = rpki_create(&r, &k->rpki)) == 0 &&
+		(e = bmp_create(&b, &k->bmp)) == 0 &&
 		(e = audits_create(&k->layers, &k->audits)) == 0 &&
 		(e = host_routes_create(&k->layers, &k->host_routes)) == 0) {
 		c.host_routes = k->host_routes;
 		c.rpki = k->rpki;
+		c.bmp = k->bmp;
 		e = apply_create(&c, &k->apply);
 	}
 	if (e != 0)
@@ -545,6 +549,7 @@ stop(struct keeld *k) RUNS_ON(role_main)
 		thread_free(k->layers.main_thread);
 	if (k->jobs != NULL)
 		jobs_destroy(k->jobs);
+	bmp_destroy(k->bmp);
 	rpki_destroy(k->rpki); /* jobs of apply hold VRPs */
 	free(k->socket);
 	host_check_destroy(k->host);

@@ -3,6 +3,7 @@
 
 #include "control/apply/apply.h"
 #include "control/apply/audits.h"
+#include "control/bmp/bmp.h"
 #include "control/host/host_check.h"
 #include "control/host/host_routes.h"
 #include "control/base/log.h"
@@ -830,15 +831,20 @@ wiring_start(struct keeld *k)
 		}
 	}
 	err = rpki_start(k->rpki, cpus, cpu_count, &k->layers.rpki_thread);
-	if (err != 0)
+	if (err != 0) {
 		log_event(LOG_ERROR, "start-failed thread=keel-rpki error=\"%s\"", strerror(-err));
+		return err;
+	}
+	err = bmp_start(k->bmp, cpus, cpu_count, &k->layers.bmp_thread);
+	if (err != 0)
+		log_event(LOG_ERROR, "start-failed thread=keel-bmp error=\"%s\"", strerror(-err));
 	return err;
 }
 
 void
 wiring_stop(struct keeld *k)
 {
-	struct thread *threads[4 + SHARDS_MAX];
+	struct thread *threads[5 + SHARDS_MAX];
 	unsigned count = 0;
 
 	/* First, if keelfwd goes on: the end of the sessions must not reach its tables. */
@@ -846,6 +852,7 @@ wiring_stop(struct keeld *k)
 		threads[count++] = k->layers.fib_thread;
 	threads[count++] = k->layers.session_thread;
 	threads[count++] = k->layers.rpki_thread;
+	threads[count++] = k->layers.bmp_thread;
 	for (unsigned i = 0; i < k->layers.shards.count; i++)
 		threads[count++] = k->layers.rib_thread[i];
 	threads[count++] = k->layers.host_thread;
@@ -879,7 +886,7 @@ wiring_stop(struct keeld *k)
 			thread_free(threads[i]);
 	}
 	k->layers.session_thread = k->layers.host_thread = k->layers.fib_thread = NULL;
-	k->layers.rpki_thread = NULL;
+	k->layers.rpki_thread = k->layers.bmp_thread = NULL;
 	memset(k->layers.rib_thread, 0, sizeof(k->layers.rib_thread));
 }
 

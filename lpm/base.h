@@ -66,6 +66,7 @@ extern struct role role_rib; /* Adj-RIB-In, Loc-RIB, received and accepted attri
 extern struct role role_fib; /* next hops, shadow, forwarding tables, generations */
 extern struct role role_worker; /* forwarding */
 extern struct role role_rpki; /* connections to RPKI caches, sets of VRPs */
+extern struct role role_bmp; /* connections to BMP collectors */
 
 /* Declares to the compiler that the code below runs in this role. Generates no code. */
 static inline void
@@ -96,6 +97,10 @@ static inline void
 role_enter_rpki(void) ROLE_ENTERS(role_rpki)
 {
 }
+static inline void
+role_enter_bmp(void) ROLE_ENTERS(role_bmp)
+{
+}
 
 /*
  * FUNCTION_ON(session, fn): the address of `fn`, a `void fn(void *arg)` that a thread of this role
@@ -104,7 +109,8 @@ role_enter_rpki(void) ROLE_ENTERS(role_rpki)
  * function, because a variable does not carry the role. The check leaves no code behind.
  */
 #if defined(__clang__)
-#define ROLES_ALL role_main, role_host, role_session, role_rib, role_fib, role_worker, role_rpki
+#define ROLES_ALL                                                                                  \
+	role_main, role_host, role_session, role_rib, role_fib, role_worker, role_rpki, role_bmp
 static inline void
 roles_enter(void) __attribute__((assert_capability(ROLES_ALL)))
 {

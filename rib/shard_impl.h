@@ -438,6 +438,7 @@ struct shard {
 	struct shard_input *input[SHARD_INPUTS_MAX];
 
 	struct trace_tap *tap; /* NULL: no trace */
+	struct path_ring *changes; /* NULL: no BMP collector */
 	/* the last verdict in the trace: a prefix that waits for other shards has one verdict */
 	struct shard_traced {
 		uint64_t record;
@@ -840,6 +841,10 @@ void trace_verdict(struct shard *s, const struct shard_table *t, const struct ri
 /* A published change, with its journal entry. */
 void trace_decision(struct shard *s, const struct shard_table *t, struct dest_id id,
 	uint64_t sequence) RUNS_ON(role_rib);
+
+/* Puts the peers of s->take and s->drop into s->changes, which is not NULL. */
+void changes_put(struct shard *s, const struct shard_table *t, struct dest_id id, unsigned take,
+	unsigned drop) RUNS_ON(role_rib);
 
 /* shard_tombstones.c */
 /* Once a turn: reclaims, evicts. True if no tombstones may be made now. */

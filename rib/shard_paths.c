@@ -1036,6 +1036,8 @@ made_publish(struct shard *s, struct shard_table *t, struct dest_id id, struct p
 	else
 		dest_publish_quiet(t->dests, id, set);
 	not_installed_moves(s, t, id, missing);
+	if (__builtin_expect(s->changes != NULL, 0))
+		changes_put(s, t, id, m->take, m->drop);
 	if (before.word == 0) /* the set has one owner */
 		return;
 	reuse_begin(s, t, id, before, e, m);
@@ -1075,6 +1077,8 @@ reuse_run(struct shard *s, struct shard_table *t, struct dest_id id, const struc
 	not_installed_moves(s, t, id, missing);
 	if (a->differs)
 		entry_commit(s, t, id, sequence, a->aside);
+	if (__builtin_expect(s->changes != NULL, 0))
+		changes_put(s, t, id, a->take, a->drop);
 	/* sets with imported paths are never shared */
 	old_dropped(s, t, id, e, a->take, a->doomed, a->drop, a->differs);
 	return true;
@@ -1404,6 +1408,8 @@ one_publish(struct shard *s, struct shard_table *t, struct dest_id id, const str
 	if (m->differs)
 		entry_commit(s, t, id, sequence, m->aside);
 	not_installed_moves(s, t, id, missing);
+	if (__builtin_expect(s->changes != NULL, 0))
+		changes_put(s, t, id, m->take, m->drop);
 	if (before.word != 0) /* the set could be shared */
 		reuse_begin(s, t, id, before, o->e, m);
 	if (s->reuse.table != NULL) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Events of traces (rib/trace.h): verdicts of import, and changed destinations. */
+/* Events of traces (rib/trace.h): verdicts of import, and changed destinations. Changed paths for BMP. */
 #include "rib/shard_impl.h"
 
+#include "rib/path_ring.h"
 #include "rib/trace.h"
 
 void
@@ -65,4 +66,31 @@ trace_decision(struct shard *s, const struct shard_table *t, struct dest_id id, 
 		e.peer = v.paths->path[0].peer;
 	if (e.traces != 0)
 		trace_put(s->tap, &e, NULL);
+}
+
+void
+shard_monitor(struct shard *s, struct path_ring *ring)
+{
+	s->changes = ring;
+}
+
+void
+changes_put(struct shard *s, const struct shard_table *t, struct dest_id id, unsigned take,
+	unsigned drop)
+{
+	struct path_change c = {.table = t->id, .peer = PEER_SELF};
+	struct dest_view v;
+
+	if (t->vrf.v != VRF_DEFAULT.v || !dest_peek_best(t->dests, id, &v))
+		return;
+	c.prefix = v.prefix;
+	c.rd = v.rd;
+	for (unsigned i = 0; i < take + drop; i++) {
+		struct peer_id peer = i < take ? s->take[i].peer : s->drop[i - take].peer;
+
+		if (peer.v == c.peer.v || peer.v == PEER_SELF.v)
+			continue;
+		c.peer = peer;
+		path_ring_put(s->changes, &c);
+	}
 }

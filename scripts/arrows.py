@@ -24,8 +24,9 @@ ROOMS = {
     "export": {"bgp", "config"},
     "session": {"export", "bgp", "config"},
     "rpki": {"config"},
-    "apply": {"session", "config", "host", "rpki"},
-    "rpc": {"apply", "session", "config", "host", "rpki"},
+    "bmp": {"session", "bgp", "config"},
+    "apply": {"session", "config", "host", "rpki", "bmp"},
+    "rpc": {"apply", "session", "config", "host", "rpki", "bmp"},
     "cli": set(),
 }
 ROOMS_MAX = 16

@@ -4,6 +4,7 @@
 #include "control/apply/candidate.h"
 #include "control/apply/swap_range.h"
 #include "control/host/host_routes.h"
+#include "control/bmp/bmp.h"
 #include "control/rpki/rpki.h"
 #include "control/base/log.h"
 #include "control/config/policy_compile.h"
@@ -49,6 +50,12 @@ struct rpki *
 apply_rpki(const struct apply *apply)
 {
 	return apply->rpki;
+}
+
+struct bmp *
+apply_bmp(const struct apply *apply)
+{
+	return apply->bmp;
 }
 
 struct vrps *
@@ -599,6 +606,8 @@ host_apply(struct apply *apply, const struct config *old) RUNS_ON(role_main)
 	host_routes_apply(apply->host_routes, old, c);
 	if (apply->rpki != NULL)
 		rpki_configure(apply->rpki, c);
+	if (apply->bmp != NULL)
+		bmp_configure(apply->bmp, c);
 }
 
 /* True if the step needs another turn. */
@@ -790,6 +799,7 @@ apply_create(const struct apply_config *c, struct apply **out)
 		.peer = c->peer,
 		.tunnels = c->tunnels,
 		.rpki = c->rpki,
+		.bmp = c->bmp,
 		.watch_ctx = c->watch_ctx,
 		.revision = 1,
 		.flush_timer.fire = flush_poll,

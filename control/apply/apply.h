@@ -21,6 +21,7 @@ struct jobs;
 struct layers;
 struct netns;
 struct peers;
+struct bmp;
 struct rpki;
 struct session_event;
 struct session_view;
@@ -52,6 +53,7 @@ struct apply_config {
 	/* Sets the own addresses of the UDP tunnels of `c`. NULL: no data plane. */
 	void (*tunnels)(void *ctx, const struct config *c);
 	struct rpki *rpki; /* lent; gets the caches of the running configuration. NULL: none */
+	struct bmp *bmp; /* lent; gets the collectors of the running configuration. NULL: none */
 	void *watch_ctx;
 };
 
@@ -97,6 +99,8 @@ uint64_t apply_commits(const struct apply *apply) RUNS_ON(role_main);
 struct trail *apply_trail(const struct apply *apply) RUNS_ON(role_main);
 /* For rpki.summary; NULL: no origin validation. */
 struct rpki *apply_rpki(const struct apply *apply) RUNS_ON(role_main);
+/* For bmp.summary; NULL: no BMP. */
+struct bmp *apply_bmp(const struct apply *apply) RUNS_ON(role_main);
 /* The VRPs in use, lent until the next turn of main; NULL: none. */
 struct vrps;
 struct vrps *apply_vrps(const struct apply *apply) RUNS_ON(role_main);

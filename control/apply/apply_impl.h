@@ -156,6 +156,7 @@ struct apply {
 	void (*peer)(void *ctx, struct vrf_id vrf, const struct ip_addr *addr, bool present);
 	void (*tunnels)(void *ctx, const struct config *c);
 	struct rpki *rpki;
+	struct bmp *bmp;
 	void *watch_ctx;
 
 	struct config *running;

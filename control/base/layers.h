@@ -37,7 +37,8 @@ struct layers {
 	/* of the instances with a network namespace; the host thread alone reads and writes */
 	struct netlink *vrf_netlink[FIB_VRF_MAX];
 	unsigned tun_ifindex; /* of keel0; 0: none */
-	struct thread *main_thread, *host_thread, *session_thread, *fib_thread, *rpki_thread;
+	struct thread *main_thread, *host_thread, *session_thread, *fib_thread, *rpki_thread,
+		*bmp_thread;
 	struct thread *rib_thread[SHARDS_MAX];
 };
 
@@ -52,6 +53,7 @@ struct layers {
 #define layers_call_fib(l, fn, arg) thread_call((l)->fib_thread, FUNCTION_ON(fib, fn), arg)
 #define layers_call_host(l, fn, arg) thread_call((l)->host_thread, FUNCTION_ON(host, fn), arg)
 #define layers_call_rpki(l, fn, arg) thread_call((l)->rpki_thread, FUNCTION_ON(rpki, fn), arg)
+#define layers_call_bmp(l, fn, arg) thread_call((l)->bmp_thread, FUNCTION_ON(bmp, fn), arg)
 /* Any thread: layers_send_*() runs fn(arg) on the thread later; see thread_send() about `mail`. */
 #define layers_send_main(l, mail, fn, arg)                                                         \
 	thread_send((l)->main_thread, mail, FUNCTION_ON(main, fn), arg)
@@ -61,6 +63,8 @@ struct layers {
 	thread_send((l)->session_thread, mail, FUNCTION_ON(session, fn), arg)
 #define layers_send_host(l, mail, fn, arg)                                                         \
 	thread_send((l)->host_thread, mail, FUNCTION_ON(host, fn), arg)
+#define layers_send_bmp(l, mail, fn, arg)                                                          \
+	thread_send((l)->bmp_thread, mail, FUNCTION_ON(bmp, fn), arg)
 #define layers_send_rib(l, shard, mail, fn, arg)                                                   \
 	thread_send((l)->rib_thread[shard], mail, FUNCTION_ON(rib, fn), arg)
 

@@ -99,6 +99,9 @@ const struct command_rule command_rules[] = {
 		"is not abbreviated."},
 	{VIEW_ANY, COMMAND_SHOW_RPKI, SHOW "rpki", false,
 		"RPKI caches, and the validated ROA payloads in use."},
+	{VIEW_ANY, COMMAND_SHOW_BMP, SHOW "bmp!", false,
+		"BMP collectors: connection, tables sent, and losses. The word is not "
+		"abbreviated."},
 	{VIEW_ANY, COMMAND_SHOW_DIFF, SHOW "diff", false,
 		"What a commit would change in the document: the old value beside the new value."},
 	{VIEW_ANY, COMMAND_SHOW_CONFIGURATION, SHOW "candidate", false,
@@ -355,6 +358,7 @@ static const struct command_word {
 	{"bgp", "", "enter the BGP view"},
 	{"bgp", "undo", "remove the BGP configuration"},
 	{"bgp", NULL, "BGP sessions"},
+	{"bmp", NULL, "BMP collectors"},
 	{"candidate", NULL, "the document that is being edited"},
 	{"rpki", NULL, "RPKI caches and the records in use"},
 	{"candidates", NULL, "the users with edits that are not committed"},

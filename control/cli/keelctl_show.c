@@ -804,6 +804,34 @@ show_rpki(struct ctl *ctl, const json_t *result)
 	printf("records in use: %s IPv4, %s IPv6\n", text_of(vrps, "ipv4"), text_of(vrps, "ipv6"));
 }
 
+static void
+show_bmp(struct ctl *ctl, const json_t *result)
+{
+	static const struct column columns[] = {{"Collector", false}, {"Port", true},
+		{"State", false}, {"Synced", false}, {"Peers", true}, {"Queued", true},
+		{"Resyncs", true}, {"Stalls", true}, {"Last error", false}};
+	static const char *const keys[] = {"peers", "queued_octets", "resyncs", "stalls", "error"};
+	struct table t = table_begin(columns, sizeof(columns) / sizeof(columns[0]));
+	const json_t *c;
+	size_t i;
+
+	json_array_foreach(json_object_get(result, "collectors"), i, c)
+	{
+		table_cell(&t, PLAIN, "%s", text_of(c, "address"));
+		table_cell(&t, PLAIN, "%s", text_of(c, "port"));
+		table_cell(&t, strcmp(text_of(c, "state"), "up") == 0 ? PLAIN : RED, "%s",
+			text_of(c, "state"));
+		table_cell(
+			&t, PLAIN, "%s", json_is_true(json_object_get(c, "synced")) ? "yes" : "no");
+		for (unsigned k = 0; k < sizeof(keys) / sizeof(keys[0]); k++)
+			table_cell(&t, PLAIN, "%s", text_of(c, keys[k]));
+	}
+	if (t.cell_count > 0)
+		table_end(&t, ctl, 0);
+	else
+		puts("no collector is configured");
+}
+
 void
 show_command(struct ctl *ctl, const struct command *c)
 {
@@ -828,6 +856,7 @@ show_command(struct ctl *ctl, const struct command *c)
 		[COMMAND_SHOW_AUDIT] = {"audit.list", show_audit},
 		[COMMAND_SHOW_CANDIDATES] = {"config.candidates", show_candidates},
 		[COMMAND_SHOW_RPKI] = {"rpki.summary", show_rpki},
+		[COMMAND_SHOW_BMP] = {"bmp.summary", show_bmp},
 	};
 	json_t *result, *params;
 

@@ -803,6 +803,8 @@ static const struct config_key root_keys[] = {
 	{"udp_tunnels", config_take_tunnels},
 	/* Origin validation (RFC 6811). */
 	{"rpki", config_take_rpki},
+	/* Collectors of BMP (RFC 7854), at most 8. Default: none. */
+	{"bmp", config_take_bmp},
 	/* Aggregate routes. */
 	{"aggregates", config_take_unsupported},
 	/* Ranges of dynamic peers. This version supports `bgp.listen_ranges`. */

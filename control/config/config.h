@@ -189,6 +189,23 @@ struct config_rpki_cache {
 	const char *password; /* NULL: no TCP MD5 */
 };
 
+/* A BMP collector (RFC 7854). */
+#define CONFIG_BMP_MAX 8u
+enum bmp_view {
+	BMP_ADJ_IN_PRE = 1u << 0,
+	BMP_ADJ_IN = 1u << 1,
+	BMP_LOC = 1u << 2,
+	BMP_ADJ_OUT_PRE = 1u << 3,
+	BMP_ADJ_OUT = 1u << 4,
+};
+struct config_bmp {
+	struct ip_addr addr;
+	uint16_t port;
+	uint8_t views; /* enum bmp_view */
+	uint32_t statistics_s; /* 0: no statistics */
+	uint32_t stall_s;
+};
+
 /* Own routes that go into BGP (RFC 4271 9.4): `source` is connected, static or kernel. */
 struct config_redistribute {
 	enum route_source source;
@@ -255,6 +272,8 @@ struct config {
 	unsigned tunnel_count;
 	struct config_rpki_cache rpki_caches[CONFIG_RPKI_CACHES_MAX];
 	unsigned rpki_cache_count;
+	struct config_bmp bmp[CONFIG_BMP_MAX];
+	unsigned bmp_count;
 	struct config_redistribute *redistribute;
 	unsigned redistribute_count;
 	struct config_address *loopbacks; /* of `default`, held by the host's interface keel0 */

@@ -90,6 +90,7 @@ struct policy_text {
 	unsigned label_count, label_size, calls;
 	json_t *pending; /* changes without a node yet */
 	struct cond *conds;
+	struct cond lost; /* stands for a condition without memory; never compiled */
 	struct frame *frame;
 	unsigned accept; /* where `accept` of a called policy leads; NO_LABEL: the end */
 	unsigned before; /* faults from other checks */
@@ -644,12 +645,12 @@ need_set(struct policy_text *t, enum set_kind kind)
 static struct cond *
 cond_add(struct policy_text *t, enum cond_kind kind)
 {
-	static struct cond lost; /* out of memory: never compiled */
 	struct cond *c = calloc(1, sizeof(*c));
 
 	if (c == NULL) {
 		t->failed = true;
-		return &lost;
+		t->lost = (struct cond){0};
+		return &t->lost;
 	}
 	c->kind = kind;
 	c->value = true;

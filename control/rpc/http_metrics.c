@@ -39,6 +39,8 @@ enum source {
 	OF_DROP,
 	OF_RPKI,
 	OF_CACHE,
+	OF_BMP,
+	OF_COLLECTOR,
 	SOURCES
 };
 
@@ -82,6 +84,9 @@ static const struct metric_source {
 	[OF_DROP] = {"dataplane.stats", "workers", "drops", {"cpu", "reason"}, {"cpu", MEMBER}},
 	[OF_RPKI] = {"rpki.summary", NULL, NULL, {0}, {0}},
 	[OF_CACHE] = {"rpki.summary", "caches", NULL, {"cache", "port"}, {"address", "port"}},
+	[OF_BMP] = {"bmp.summary", NULL, NULL, {0}, {0}},
+	[OF_COLLECTOR] = {"bmp.summary", "collectors", NULL, {"collector", "port"},
+		{"address", "port"}},
 };
 
 /* ---- the metrics ---- */
@@ -246,6 +251,19 @@ static const struct metric {
 	{"keel_rpki_cache_answers", COUNTER, OF_CACHE, "answers", "Complete answers of the cache."},
 	{"keel_rpki_cache_errors", COUNTER, OF_CACHE, "errors",
 		"Connections ended by an error of the protocol, or by silence."},
+	{"keel_bmp_lost", COUNTER, OF_BMP, "lost",
+		"How often changes came faster than they were read for BMP."},
+	{"keel_bmp_memory_bytes", GAUGE, OF_BMP, "memory_bytes", "Memory for BMP."},
+	{"keel_bmp_collector_synced", GAUGE, OF_COLLECTOR, "synced",
+		"1 while the collector has all tables."},
+	{"keel_bmp_collector_queued_bytes", GAUGE, OF_COLLECTOR, "queued_octets",
+		"Octets that the collector has not accepted."},
+	{"keel_bmp_collector_messages", COUNTER, OF_COLLECTOR, "messages",
+		"Messages to the collector."},
+	{"keel_bmp_collector_resyncs", COUNTER, OF_COLLECTOR, "resyncs",
+		"Tables of a peer sent again because changes were lost."},
+	{"keel_bmp_collector_stalls", COUNTER, OF_COLLECTOR, "stalls",
+		"Connections that ended because the collector accepted nothing."},
 	{"keel_worker_loop_gap_seconds", SUMMARY, OF_WORKER, "loop_gap_ns",
 		"Time between two polls of a worker."},
 };
@@ -533,7 +551,7 @@ static void
 peers_end(void *ctx, bool whole) RUNS_ON(role_main)
 {
 	static const char *const methods[] = {"system.info", "control.stats", "rib.summary",
-		"rpki.summary", "fib.stats", "dataplane.stats"};
+		"rpki.summary", "bmp.summary", "fib.stats", "dataplane.stats"};
 	struct http_metrics *m = ctx;
 	size_t len = 0;
 	char *text;

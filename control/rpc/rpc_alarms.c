@@ -7,6 +7,7 @@
 #include "control/apply/memory_guard.h"
 #include "control/session/session.h"
 #include "control/base/watchdog.h"
+#include "control/bmp/bmp.h"
 #include "control/rpki/rpki.h"
 #ifdef KEEL_DATAPLANE
 #include "dataplane/port.h"
@@ -36,6 +37,7 @@ enum {
 	ALARM_RPKI,
 	ALARM_PORT_MTU,
 	ALARM_PORTS,
+	ALARM_BMP,
 	ALARM_COUNTERS, /* the alarms above are raised while a counter is not 0 */
 	ALARM_MAX_PREFIXES = ALARM_COUNTERS,
 	ALARM_MAX_PREFIXES_OUT,
@@ -109,6 +111,9 @@ static const struct alarm_kind {
 	[ALARM_PORTS] = {"ports", NULL,
 		"A port is missing or failed, so sessions over the port are down. The text names "
 		"the port. `dataplane.stats` has the state of each port, and the log the reason."},
+	[ALARM_BMP] = {"bmp", NULL,
+		"A BMP collector has been without a connection for 30 s or longer. keeld tries "
+		"again at most every 60 s. `bmp.summary` has the error of each collector."},
 	[ALARM_MAX_PREFIXES] = {"max-prefixes", NULL,
 		"A peer is near its limit `max_prefixes`, or exceeded it. Raise the limit, or ask "
 		"the "
@@ -529,6 +534,15 @@ ports_look(struct rpc_env *env, json_t *list)
 	alarm_set(env, list, ALARM_PORTS, len > 0 ? text : NULL);
 }
 #endif
+static void
+bmp_look(struct rpc_env *env, json_t *list) RUNS_ON(role_main)
+{
+	unsigned down, count = bmp_collectors(apply_bmp(env->apply), &down);
+	char text[96];
+
+	snprintf(text, sizeof(text), "%u of %u BMP collectors are not connected", down, count);
+	alarm_set(env, list, ALARM_BMP, down > 0 ? text : NULL);
+}
 
 struct advertising {
 	const struct layers *layers;
@@ -581,6 +595,7 @@ rpc_alarms(struct rpc_env *env)
 #ifdef KEEL_DATAPLANE
 	ports_look(env, list);
 #endif
+	bmp_look(env, list);
 	max_routes_look(env, list);
 #ifdef KEEL_DATAPLANE
 	port_mtu_look(env, list);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* rpki.summary, keel-rpc(7). */
+/* rpki.summary and bmp.summary, keel-rpc(7). */
 #include "control/rpc/rpc_impl.h"
 
 #include "control/apply/apply.h"
+#include "control/bmp/bmp.h"
 #include "control/rpki/rpki.h"
 
 static json_t *
@@ -48,8 +49,49 @@ static const struct rpc_field summary_result[] = {
 	{0},
 };
 
+static json_t *
+bmp_summary_call(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
+{
+	json_t *o = bmp_summary(apply_bmp(env->apply));
+
+	(void)params;
+	return o != NULL ? o : rpc_fail(call, RPC_TRY_AGAIN, "", "out of memory; try again");
+}
+
+static const struct rpc_field collector_fields[] = {
+	{"address", "address", "Address of the collector."},
+	{"port", "integer", "TCP port of the collector."},
+	{"state", "down|connecting|up", "State of the connection."},
+	{"views", "string[]", "Tables that the collector gets."},
+	{"peers", "integer", "Sessions that the collector knows as up."},
+	{"synced", "boolean",
+		"The collector has been sent all tables, and no peer waits to be sent again."},
+	{"queued_octets", "integer", "Octets that the collector has not accepted; at most 1 MiB."},
+	{"messages", "integer", "Messages to the collector, of all connections."},
+	{"octets", "integer", "Octets that the collector has accepted, of all connections."},
+	{"connections", "integer", "Connections so far."},
+	{"resyncs", "integer",
+		"Tables of a peer sent again, with Peer Down and Peer Up, because changes were "
+		"lost: "
+		"the collector was slower than the changes."},
+	{"stalls", "integer",
+		"Connections that ended because the collector accepted no octets for `stall_s`."},
+	{"up_s?", "number", "Seconds since the connection."},
+	{"error?", "string", "Why the last connection ended."},
+	{0},
+};
+
+static const struct rpc_field bmp_summary_result[] = {
+	{"collectors", "object[]", "The collectors.", collector_fields},
+	{"lost", "integer", "How often changes of paths came faster than they were read."},
+	{"memory_bytes", "integer", "Memory for BMP."},
+	{0},
+};
+
 const struct rpc_method rpc_rpki_methods[] = {
 	{"rpki.summary", summary, NULL, summary_result, "RPKI caches, and the records in use", NULL,
 		RPC_READS, RPC_ERROR(RPC_TRY_AGAIN)},
+	{"bmp.summary", bmp_summary_call, NULL, bmp_summary_result, "Collectors of BMP (RFC 7854)",
+		NULL, RPC_READS, RPC_ERROR(RPC_TRY_AGAIN)},
 	{0},
 };

@@ -241,6 +241,12 @@ peer_free(struct speaker *s, struct peer *p)
 	}
 	rt_free(p);
 	peer_faults_free(p);
+	monitor_changed(p);
+	message_forget(s, &p->fall_message);
+	for (unsigned i = 0; i < CONN_COUNT; i++) {
+		message_forget(s, &p->conn[i].open_sent);
+		message_forget(s, &p->conn[i].open_received);
+	}
 	arena_free(s->config.arena, p);
 }
 

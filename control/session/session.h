@@ -414,6 +414,36 @@ struct session_view {
 bool session_peek(struct speaker *s, struct peer_id id, struct session_view *out)
 	RUNS_ON(role_session);
 
+/* What BMP reports of a session (RFC 7854 4.9, 4.10). */
+#define MONITOR_MESSAGE_MAX 4096u
+struct session_monitor {
+	struct peer_id id;
+	struct vrf_id vrf;
+	bool up;
+	uint32_t count; /* of sessions so far, with this one */
+	struct ip_addr remote;
+	/* the NOTIFICATION that ended the last session; length 0: none */
+	uint16_t fall_len;
+	bool fall_sent;
+	/* of a session that is up */
+	bool as4; /* four-octet AS numbers */
+	uint8_t families; /* negotiated: bits by enum family */
+	uint64_t since_ns; /* Unix time */
+	uint32_t asn, identifier;
+	struct ip_addr local;
+	uint16_t local_port, remote_port;
+	uint16_t sent_len, received_len; /* of the OPENs; 0: there was no memory to keep it */
+	uint8_t sent[MONITOR_MESSAGE_MAX], received[MONITOR_MESSAGE_MAX], fall[MONITOR_MESSAGE_MAX];
+};
+/* Fills `out`. False: no peer has this id. */
+bool session_monitor_peek(struct speaker *s, struct peer_id id, struct session_monitor *out)
+	RUNS_ON(role_session);
+/*
+ * One thread, not the session thread: true if sessions began or ended, or peers were removed, since the
+ * last call; sets their bits in `peers`.
+ */
+bool speaker_monitor_changed(struct speaker *s, uint64_t peers[PEER_WORDS]);
+
 /* Any thread: the delays of keepalives of all peers, in ns. */
 void speaker_keepalive_late(const struct speaker *s, struct hist_summary *out);
 const struct hist *speaker_keepalive_hist(const struct speaker *s);

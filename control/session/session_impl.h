@@ -16,6 +16,7 @@
  *	session_limit.c    max_prefixes
  *	session_faults.c   faulty messages of a peer
  *	session_slow.c     slow peers
+ *	session_monitor.c  what BMP reports of sessions
  */
 #pragma once
 
@@ -99,6 +100,12 @@ struct negotiated {
 	uint16_t hold_time_s;
 };
 
+/* A copy of a message; NULL: none, or no memory. */
+struct kept_message {
+	uint8_t *octets;
+	uint16_t len;
+};
+
 struct connection {
 	struct peer *peer;
 	bool outgoing;
@@ -136,6 +143,7 @@ struct connection {
 	uint8_t tx_families; /* of the routes in `tx`, bits by enum family */
 
 	struct bgp_open open; /* of the peer, without raw[] */
+	struct kept_message open_sent, open_received; /* for BMP */
 	struct negotiated n;
 	struct ip_addr local_addr; /* local.addr */
 	struct host_socket_local local; /* source of the next hops of both families */
@@ -287,6 +295,9 @@ struct peer {
 	struct session_fall fall;
 	struct session_fall falls[SESSION_FALLS];
 	struct peer_faults *faults; /* NULL: no faulty message yet */
+	/* the NOTIFICATION that ended the last session, for BMP */
+	struct kept_message fall_message;
+	bool fall_sent;
 	uint64_t messages_received, messages_sent, updates_received, updates_sent, hold_rearmed;
 	uint64_t keepalive_late_ns; /* maximum */
 };
@@ -444,6 +455,9 @@ struct speaker {
 	uint64_t slow_due_ns; /* when slow_timer is due */
 	_Atomic uint8_t slow[PEER_MAX]; /* bits by enum family; main reads */
 	struct hist keepalive_late, turns;
+	/* peers whose sessions began or ended: speaker_monitor_changed() */
+	_Atomic uint64_t monitor[PEER_WORDS];
+	_Atomic bool monitor_any;
 };
 
 static inline void
@@ -599,6 +613,17 @@ void trace_received(const struct connection *c, const uint8_t *msg, size_t len)
 	RUNS_ON(role_session);
 void trace_sent(const struct connection *c, const uint8_t *octets, size_t len)
 	RUNS_ON(role_session);
+
+/* session_trace.c: a TCP port of a socket, 0 on an error */
+uint16_t socket_port(int fd, bool remote);
+
+/* session_monitor.c */
+void message_keep(struct speaker *s, struct kept_message *m, const uint8_t *octets, size_t len);
+void message_forget(struct speaker *s, struct kept_message *m);
+/* A session began or ended, or the peer was removed. */
+void monitor_changed(struct peer *p);
+/* A NOTIFICATION on the connection of an established session. */
+void monitor_notification(struct connection *c, bool sent, const uint8_t *msg, size_t len);
 
 /* session_in.c */
 /* Handles received messages until the deadline. True while more can be handled now. */

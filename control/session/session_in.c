@@ -1120,6 +1120,7 @@ notification_received(struct connection *c, const uint8_t *msg, size_t len) RUNS
 	char text[340] = ""; /* RFC 9003 2: up to 255 octets, escaped; fits last_error */
 	bool hard;
 
+	monitor_notification(c, false, msg, len);
 	if (e.severity != BGP_OK) { /* RFC 4271 6.4: an invalid NOTIFICATION is not answered */
 		peer_fault_message(p, &e, msg, len);
 		peer_error(p, "received a malformed notification");

@@ -368,6 +368,7 @@ connection_notify(struct connection *c, const struct note *note)
 	else
 		len = bgp_notification_encode(
 			note->code, note->subcode, note->data, note->data_len, tail, room);
+	monitor_notification(c, true, tail, len);
 	connection_wrote(c, len, 1);
 	c->noted = len > 0;
 	connection_flush(c);
@@ -485,6 +486,8 @@ connection_close(struct connection *c)
 	c->connecting = c->ended = c->waiting = c->noted = false;
 	event_release(s, c->events);
 	c->events = 0;
+	message_forget(s, &c->open_sent);
+	message_forget(s, &c->open_received);
 	arena_free(s->config.arena, c->rx);
 	arena_free(s->config.arena, c->tx);
 	c->rx = c->tx = NULL;

@@ -135,6 +135,8 @@ peer_established(struct peer *p, struct connection *c) RUNS_ON(role_session)
 	p->established_ns = now_ns();
 	p->established_count++;
 	p->fall = (struct session_fall){0};
+	message_forget(p->speaker, &p->fall_message);
+	monitor_changed(p);
 	/* reserved by connection_adopt(); the other reservation is for SESSION_UP below */
 	p->down_reserved = true;
 	c->events = 0;
@@ -191,6 +193,7 @@ peer_down(struct peer *p, uint8_t retain) RUNS_ON(role_session)
 	ring_remove(&p->exports);
 	p->established_ns = 0;
 	count_fall(p);
+	monitor_changed(p);
 	log_event(LOG_INFO, "session-down peer=%s vrf=%s reason=%s", p->config.addr_text,
 		p->vrf_name,
 		log_escape(p->last_error, strlen(p->last_error), reason, sizeof(reason)));
@@ -338,7 +341,7 @@ send_open(struct connection *c) RUNS_ON(role_session)
 {
 	struct peer *p = c->peer;
 	const struct config_peer *k = &p->config;
-	size_t room;
+	size_t room, len;
 	uint8_t *tail = connection_tail(c, BGP_MSG_MAX, &room);
 	struct bgp_open_options o = {
 		.asn = peer_local_as(p),
@@ -362,7 +365,9 @@ send_open(struct connection *c) RUNS_ON(role_session)
 		restart_offer(p->speaker, &o);
 	if (tail == NULL)
 		return;
-	connection_wrote(c, bgp_open_encode(&o, tail, BGP_MSG_MAX), 1);
+	len = bgp_open_encode(&o, tail, BGP_MSG_MAX);
+	message_keep(p->speaker, &c->open_sent, tail, len);
+	connection_wrote(c, len, 1);
 	connection_flush(c);
 }
 
@@ -608,6 +613,7 @@ connection_open_received(struct connection *c, const uint8_t *msg, size_t len)
 		return false;
 	if (p->as_from_open)
 		take_as_from_open(c, o.asn);
+	message_keep(p->speaker, &c->open_received, msg, len);
 	if (!negotiate(c, &o)) {
 		families_refuse(c);
 		return true;

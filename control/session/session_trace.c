@@ -75,29 +75,18 @@ update_matches(const struct peer *p, const uint8_t *msg, size_t len)
 	return bits;
 }
 
-static uint16_t
-port_of(int fd, int (*name)(int, struct sockaddr *, socklen_t *))
+uint16_t
+socket_port(int fd, bool remote)
 {
 	struct sockaddr_storage at;
 	socklen_t len = sizeof(at);
+	struct sockaddr *a = (struct sockaddr *)&at;
 
-	if (fd < 0 || name(fd, (struct sockaddr *)&at, &len) != 0)
+	if (fd < 0 || (remote ? getpeername(fd, a, &len) : getsockname(fd, a, &len)) != 0)
 		return 0;
 	if (at.ss_family == AF_INET6)
 		return ntohs(((const struct sockaddr_in6 *)(const void *)&at)->sin6_port);
 	return ntohs(((const struct sockaddr_in *)(const void *)&at)->sin_port);
-}
-
-static int
-name_local(int fd, struct sockaddr *a, socklen_t *len)
-{
-	return getsockname(fd, a, len);
-}
-
-static int
-name_remote(int fd, struct sockaddr *a, socklen_t *len)
-{
-	return getpeername(fd, a, len);
 }
 
 static void
@@ -117,8 +106,8 @@ message_trace(const struct connection *c, enum trace_kind kind, const uint8_t *m
 		e.traces |= (uint8_t)update_matches(p, msg, len);
 	if (e.traces == 0)
 		return;
-	e.local_port = port_of(c->watch.fd, name_local);
-	e.remote_port = port_of(c->watch.fd, name_remote);
+	e.local_port = socket_port(c->watch.fd, false);
+	e.remote_port = socket_port(c->watch.fd, true);
 	trace_put(tap, &e, msg);
 }
 

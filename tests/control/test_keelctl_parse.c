@@ -392,7 +392,8 @@ static const struct {
 		"word 4 \"vpnv4\": expected ADDRESS, all, external, internal or group"},
 	{"show", "expected bgp, route, ip, ipv6, fib, configuration, dataplane, threads, version, "
 		 "forwarder, jobs, rib, vrf, vpn-instance, policy, refresh, history, audit, "
-		 "candidates, rpki, diff, candidate, current-configuration or this after \"show\""},
+		 "candidates, rpki, bmp, diff, candidate, current-configuration or this after "
+		 "\"show\""},
 	{"show r", "word 2 \"r\" is ambiguous: route, rib, refresh or rpki"},
 	{"show bgp", "expected summary, peer, ipv4, ipv6, vpnv4, vpnv6, vpn-instance or "
 		     "routing-table after \"show bgp\""},
@@ -612,6 +613,7 @@ abbreviation_is_the_word(unsigned view, char **words, unsigned count,
 		strcmp(choice[which].text, "reload") == 0 ||
 		strcmp(choice[which].text, "resolve") == 0 ||
 		strcmp(choice[which].text, "doctor") == 0 ||
+		strcmp(choice[which].text, "bmp") == 0 ||
 		strcmp(choice[which].text, "candidates") == 0)
 		return; /* must be written out */
 	words[count] = (char *)(uintptr_t)choice[which].text;

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What BMP reports of sessions (control/bmp): both OPENs, the NOTIFICATION at the end, and which peers changed. */
+#include "control/session/session_impl.h"
+
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+void
+message_forget(struct speaker *s, struct kept_message *m)
+{
+	arena_free(s->config.arena, m->octets);
+	*m = (struct kept_message){0};
+}
+
+void
+message_keep(struct speaker *s, struct kept_message *m, const uint8_t *octets, size_t len)
+{
+	message_forget(s, m);
+	if (len == 0 || len > MONITOR_MESSAGE_MAX)
+		return;
+	m->octets = arena_alloc(s->config.arena, len);
+	if (m->octets == NULL)
+		return;
+	memcpy(m->octets, octets, len);
+	m->len = (uint16_t)len;
+}
+
+void
+monitor_changed(struct peer *p)
+{
+	struct speaker *s = p->speaker;
+
+	atomic_fetch_or_explicit(
+		&s->monitor[p->id.v / 64], 1ull << p->id.v % 64, memory_order_relaxed);
+	/* release: pairs with the exchange in speaker_monitor_changed() */
+	atomic_store_explicit(&s->monitor_any, true, memory_order_release);
+}
+
+bool
+speaker_monitor_changed(struct speaker *s, uint64_t peers[PEER_WORDS])
+{
+	/* relaxed: a later call sees the change */
+	if (!atomic_load_explicit(&s->monitor_any, memory_order_relaxed))
+		return false;
+	/* acquire: pairs with the release in monitor_changed() */
+	(void)atomic_exchange_explicit(&s->monitor_any, false, memory_order_acquire);
+	for (unsigned i = 0; i < PEER_WORDS; i++)
+		peers[i] |= atomic_exchange_explicit(&s->monitor[i], 0, memory_order_relaxed);
+	return true;
+}
+
+void
+monitor_notification(struct connection *c, bool sent, const uint8_t *msg, size_t len)
+{
+	struct peer *p = c->peer;
+
+	if (p->up != c)
+		return;
+	message_keep(p->speaker, &p->fall_message, msg, len);
+	p->fall_sent = sent;
+}
+
+static uint16_t
+message_copy(uint8_t *to, const struct kept_message *m)
+{
+	if (m->octets != NULL)
+		memcpy(to, m->octets, m->len);
+	return m->len;
+}
+
+bool
+session_monitor_peek(struct speaker *s, struct peer_id id, struct session_monitor *out)
+{
+	const struct peer *p = peer_find(s, id);
+	struct timespec now;
+
+	if (p == NULL)
+		return false;
+	out->id = id;
+	out->vrf = p->config.vrf;
+	out->up = p->up != NULL;
+	out->count = p->established_count;
+	out->remote = p->config.addr;
+	out->sent_len = out->received_len = 0;
+	out->fall_len = message_copy(out->fall, &p->fall_message);
+	out->fall_sent = p->fall_sent;
+	if (p->up == NULL)
+		return true;
+	clock_gettime(CLOCK_REALTIME, &now);
+	out->since_ns = (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec -
+			(now_ns() - p->established_ns);
+	out->asn = p->up->open.asn;
+	out->identifier = p->up->open.identifier;
+	out->as4 = p->up->n.as4;
+	out->families = p->up->n.families;
+	out->local = p->up->local_addr;
+	out->local_port = socket_port(p->up->watch.fd, false);
+	out->remote_port = socket_port(p->up->watch.fd, true);
+	out->sent_len = message_copy(out->sent, &p->up->open_sent);
+	out->received_len = message_copy(out->received, &p->up->open_received);
+	return true;
+}
