@@ -231,7 +231,7 @@ class Bmp(KeelTest):
                     "bmp_daemon_msglog_output: json\nlogfile: %s\n" % (log, os.path.join(self.folder, "pmbmpd.log")))
         pmbmpd = subprocess.Popen(["ip", "netns", "exec", self.namespace, "pmbmpd", "-f", conf])
         self.addCleanup(pmbmpd.wait)
-        self.addCleanup(pmbmpd.terminate)
+        self.addCleanup(pmbmpd.kill)  # SIGTERM leaves a pmbmpd with a session running
         self.begin(9001, statistics_s=1)  # each report fills the buffer of the log
         them, other = self.speakers()
         self.many(them, 0, 1000)
