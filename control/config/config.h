@@ -141,7 +141,7 @@ struct config_peer {
 	} capabilities;
 	bool route_reflector_client; /* internal peers, RFC 4456 */
 	bool enforce_first_as; /* external peers, RFC 4271 6.3 */
-	bool allow_as_sets; /* RFC 9774 3: otherwise refused */
+	bool allow_as_sets; /* otherwise refused (RFC 9774 3) */
 	bool route_server_client; /* external peers, RFC 7947 */
 	struct {
 		bool honour, send; /* RFC 8326 */

@@ -671,10 +671,10 @@ static const struct config_key shared_peer_keys[] = {
 	 */
 	{"enforce_first_as", config_take_bool, PEER(enforce_first_as), .def = true},
 	/*
-	 * Accepts routes with an AS_SET or AS_CONFED_SET in the AS path. By default such a route
+	 * Accepts routes with an AS_SET or AS_CONFED_SET in the AS path. With `false` such a route
 	 * is treated as withdrawn under the cause `as-set` (RFC 9774 3). Effect: import.
 	 */
-	{"allow_as_sets", config_take_bool, PEER(allow_as_sets)},
+	{"allow_as_sets", config_take_bool, PEER(allow_as_sets), .def = true},
 	/*
 	 * The external peer is a client of this route server (RFC 7947): AS path, next hop and
 	 * MED are advertised as received. The peer must accept an AS path that begins with the number of a third router. Effect: export.

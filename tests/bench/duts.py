@@ -147,7 +147,7 @@ class Keel(Dut):
                     if named[k].setdefault(x["name"], x) != x:
                         raise ValueError("two of %s with the name %s" % (k, x["name"]))
         out = {k: list(v.values()) for k, v in named.items()}
-        out["bgp"] = dict(self.document.get("bgp", {}), peers=[{"address": p.address, "asn": p.asn, "passive": True, "enforce_first_as": False, "allow_as_sets": True,
+        out["bgp"] = dict(self.document.get("bgp", {}), peers=[{"address": p.address, "asn": p.asn, "passive": True, "enforce_first_as": False,
                                                          "route_reflector_client": p.client, "families": {
             f: {"import_policy": self.word(p.imports), "export_policy": self.word(p.exports), "keep_all_routes": p.keep} for f in p.families}} for p in peers])
         return out

@@ -27,7 +27,7 @@ FAMILY = "families/ipv4-unicast/"
 PEER = {
     "shared_peer_keys": {
         "asn": 64514, "description": "text", "passive": True, "shutdown": True, "source": US, "multihop": 2, "gtsm": True, "password": "secret",
-        "local_as": 64600, "route_reflector_client": (True, INTERNAL), "enforce_first_as": False, "allow_as_sets": True, "role": "peer",
+        "local_as": 64600, "route_reflector_client": (True, INTERNAL), "enforce_first_as": False, "allow_as_sets": False, "role": "peer",
         "role_strict": True, "route_server_client": True},
     "graceful_shutdown_keys": {"honour": True, "send": True},
     "peer_keys": {"address": "192.0.2.50", "port": 180, "group": "g", "vrf": "default"},

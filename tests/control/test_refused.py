@@ -25,7 +25,7 @@ ROUTES = int(os.environ.get("ROUTES", 100000))
 PER_UPDATE = 90
 DRAWN = 1000
 CHECKS_MAX = 1  # from the first refused route until the event of the alarm
-PEER = {"address": THEM, "asn": AS, "passive": True, "families": {V4: {"import_policy": "in", "export_policy": "accept-all"}}}
+PEER = {"address": THEM, "asn": AS, "passive": True, "allow_as_sets": False, "families": {V4: {"import_policy": "in", "export_policy": "accept-all"}}}
 DOCUMENT = {
     "router": {"asn": 64512, "router_id": "192.0.2.1"},
     "as_path_lists": [{"name": "bad", "entries": [{"action": "permit", "regex": "_64999_"}]}],

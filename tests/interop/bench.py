@@ -172,7 +172,7 @@ class Bench:
             "prefix_lists": [{"name": "ours", "entries": [{"action": "permit", "prefix": NETWORK[f]} for f in self.families]}],
             "route_policies": [{"name": "out", "nodes": [{"seq": 10, "action": "permit", "match": {"prefix_list": "ours"}, "set": {"med": NETWORK_MED}},
                                                          {"seq": 20, "action": "permit"}]}],
-            "bgp": dict({"networks": [{"prefix": NETWORK[f]} for f in self.families], "peers": [dict(p, allow_as_sets=True) for p in peers]}, **bgp)})
+            "bgp": dict({"networks": [{"prefix": NETWORK[f]} for f in self.families], "peers": peers}, **bgp)})
         self.speakers = speakers
         self.speakers_up()
         self.wait_up(wait, patience)

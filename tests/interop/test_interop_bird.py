@@ -108,7 +108,7 @@ CONFIG = {
             {"address": B1, "asn": 64601, "families": {V4: {"import_policy": "from-b1", "export_policy": "accept-all"}}},
             {"address": B2, "asn": 64602, "families": {V4: {"import_policy": "accept-all", "export_policy": "to-b2"}}},
             {"address": B3, "asn": 64512},
-            {"address": SP, "asn": 64605, "passive": True, "allow_as_sets": True, "families": {V4: {"import_policy": "from-sp", "export_policy": "deny-all"}}},
+            {"address": SP, "asn": 64605, "passive": True, "families": {V4: {"import_policy": "from-sp", "export_policy": "deny-all"}}},
             {"address": BARE, "asn": 64606, "passive": True}]},
 }
 ACCEPTED_B1 = len(ATTRIBUTES) - 1 + 1 + len(GONE) + len(INJECTED)

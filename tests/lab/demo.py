@@ -83,7 +83,7 @@ def address(family, net, host):
 
 def keel_config(worker, control, memory_mb):
     def peer(asn, family, net, host, policy):
-        return {"address": address(family, net, host), "asn": asn, "enforce_first_as": False, "allow_as_sets": True, "families": {family: policy}}
+        return {"address": address(family, net, host), "asn": asn, "enforce_first_as": False, "families": {family: policy}}
 
     peers = []
     for family in FAMILIES:
