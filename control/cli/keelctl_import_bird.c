@@ -294,9 +294,9 @@ take_switch(struct bird *b)
 	return true;
 }
 
-/* A number, also by the name of a constant. */
-static bool
-take_number(struct bird *b, json_int_t *out)
+/* The next token; for the name of a constant of one token, that token. */
+static const struct bird_token *
+value_peek(struct bird *b)
 {
 	const struct bird_token *t = bird_peek(b, 0);
 	struct bird_definition *d;
@@ -306,6 +306,15 @@ take_number(struct bird *b, json_int_t *out)
 		d->used = true;
 		t = &b->token[d->value.at];
 	}
+	return t;
+}
+
+/* A number, also by the name of a constant. */
+static bool
+take_number(struct bird *b, json_int_t *out)
+{
+	const struct bird_token *t = value_peek(b);
+
 	if (t->kind != BIRD_NUMBER)
 		return false;
 	*out = t->number;
@@ -316,14 +325,8 @@ take_number(struct bird *b, json_int_t *out)
 static bool
 take_address(struct bird *b, const char **out)
 {
-	const struct bird_token *t = bird_peek(b, 0);
-	struct bird_definition *d;
+	const struct bird_token *t = value_peek(b);
 
-	if (t->kind == BIRD_SYMBOL && (d = bird_find(b, t->text)) != NULL &&
-		d->kind == BIRD_CONSTANT && d->value.end == d->value.at + 1) {
-		d->used = true;
-		t = &b->token[d->value.at];
-	}
 	if (t->kind != BIRD_ADDRESS)
 		return false;
 	*out = t->text;
