@@ -594,12 +594,14 @@ message_pack(struct update_group *g, const struct bucket *b, uint32_t *at, size_
 	if (!update_packer_begin(&u, g->rules.family, attrs, &g->rules.encode, s->message, limit))
 		return false;
 	head->id_count = 0;
+	head->live = false;
 	while (*at != ENTRY_NONE) {
 		const struct change *c = &s->change[s->entry[*at].change];
 
 		if (!key_pack(&u, &c->key, c->label))
 			break;
 		s->message_id[head->id_count++] = c->dest.v;
+		head->live |= c->live && attrs != NULL;
 		*at = s->entry[*at].next;
 	}
 	if (head->id_count == 0)

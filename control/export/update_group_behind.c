@@ -154,8 +154,11 @@ message_miss(struct update_member *m, const struct message *msg)
 	default:
 		break;
 	}
-	for (uint32_t i = 0; i < msg->id_count && m->error == 0; i++)
+	for (uint32_t i = 0; i < msg->id_count && m->error == 0; i++) {
 		behind_mark(m, (struct dest_id){id[i]}, !msg->withdraw);
+		if (msg->live)
+			behind_urge(m, (struct dest_id){id[i]});
+	}
 }
 
 void
@@ -173,11 +176,12 @@ behind_begin(struct update_member *m)
 	}
 	m->behind_tick = msg != NULL ? msg->tick : tick_of(g->set->now_ns);
 	g->deferred -= m->gone.count;
+	m->urgent_count = 0;
 	for (; msg != NULL; msg = msg->next)
 		message_miss(m, msg);
 	member_stand(m, NULL);
 	m->state = MEMBER_BEHIND;
-	m->tell_at = m->gone_at = m->urgent_count = 0;
+	m->tell_at = m->gone_at = 0;
 	m->later = m->lap_sent = false;
 	m->later_until = 0;
 	g->stream_count--;

@@ -73,7 +73,8 @@ struct message {
 	uint32_t walk;
 	struct peer_id who;
 	uint8_t kind;
-	bool withdraw;
+	bool withdraw:1;
+	bool live:1; /* announces a live change, perhaps among others */
 	uint16_t next_hop_at; /* offset for the next hop of the member; 0: none */
 	uint16_t len;
 	uint32_t id_count;

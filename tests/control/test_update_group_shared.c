@@ -821,6 +821,50 @@ test_behind_with_little_time(void **state)
 	rigged_end(&r);
 }
 
+/* A member falls behind after a live change has reached its stream: the member still gets this change first. */
+static void
+test_live_change_of_the_stream(void **state)
+{
+	static uint8_t buf[2 * BGP_MSG_MAX];
+	static struct rigged r;
+	const uint8_t live[4] = {24, 192, 0, 2};
+	uint32_t path[2] = {65100, 70001};
+	bool more, others;
+	union rig_attrs a;
+	uint64_t kept_max;
+	size_t len;
+
+	(void)state;
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	kept_max = r.groups->c.kept_max;
+	r.groups->c.kept_max = 64u << 20;
+	two_join(&r);
+	drain(&r, true);
+	r.rig.bulk = true;
+	load(&r, 4000, 1);
+	r.rig.bulk = false;
+	rig_attrs_make(&a, path, 2, 0x0a0a0a0a);
+	announce(&r, SOURCE, "192.0.2.0/24", &a);
+	rig_settle(&r.rig);
+	while (r.told[0].announced < 4001)
+		(void)encode(&r, 0, true);
+	turn_hold(r.told[1].m);
+	r.groups->c.kept_max = 1;
+	announce(&r, SOURCE, "198.51.100.0/24", &a);
+	rig_settle(&r.rig);
+	while (behind_of(&r) == 0)
+		(void)encode(&r, 0, true);
+	r.groups->c.kept_max = kept_max;
+
+	qsbr_online(r.rig.readers, r.reader);
+	len = turn_send(
+		r.told[1].m, buf, sizeof(buf), UINT64_MAX, &more, &others, on_mark, &r.told[1]);
+	qsbr_offline(r.rig.readers, r.reader);
+	assert_non_null(memmem(buf, len, live, sizeof(live)));
+	drain(&r, true);
+	rigged_end(&r);
+}
+
 /* ---- dropped members ---- */
 
 #define BORNE 2000u
@@ -1936,6 +1980,7 @@ main(void)
 		cmocka_unit_test(test_new_as_again),
 		cmocka_unit_test(test_only_full_ones_fall_behind),
 		cmocka_unit_test(test_behind_with_little_time),
+		cmocka_unit_test(test_live_change_of_the_stream),
 		cmocka_unit_test(test_late_thread_costs_no_session),
 		cmocka_unit_test(test_late_turn_costs_no_session),
 		cmocka_unit_test(test_who_takes_nothing_goes),
