@@ -128,6 +128,7 @@ group_create(struct update_groups *s, const struct update_rules *rules, uint8_t 
 	if (err == 0)
 		err = table_join(g);
 	windows_look(g);
+	g->owed_known = true;
 	g->next = s->groups;
 	s->groups = g;
 	if (err < 0) {
@@ -176,6 +177,7 @@ update_group_dismantle(struct update_group *g, uint64_t deadline_ns)
 			return true;
 	}
 	adj_rib_out_destroy(g->out);
+	windows_forget(g);
 	arena_free(g->set->c.arena, g->edits);
 	arena_free(g->set->c.arena, g);
 	return false;

@@ -171,14 +171,21 @@ quick_add(
 {
 	struct windows *ws = &g->set->windows;
 	struct adj_route r = quick_route(g, q, p);
-	unsigned added = 0;
+	unsigned added;
 
 	if (g->error < 0)
 		return;
-	g->error = adj_rib_out_add(g->out, q->w->id + from, end - from, r, q->w->label + from,
-		ws->added + from, &added);
+	for (unsigned i; from < end && g->error == 0; from = i) {
+		for (i = from; i < end && !window_is_old(g, q->w, q->w->id[i]);)
+			i++;
+		added = 0;
+		if (i > from)
+			g->error = adj_rib_out_add(g->out, q->w->id + from, i - from, r,
+				q->w->label + from, ws->added + from, &added);
+		q->added += added;
+		i += i < end;
+	}
 	adj_record_put(g->set->records, r.record);
-	q->added += added;
 }
 
 /* Refused routes that are not advertised, at the entry of the last change: no member has them, and no change was passed over. */
@@ -188,9 +195,13 @@ quick_refuse(struct update_group *g, const struct quick *q)
 	for (unsigned i = q->from; i < q->end; i++) {
 		const struct window_entry *e = &q->w->entry[q->w->order[i]];
 
-		if (e->sequence == (uint32_t)(q->w->first + e->at) &&
-			adj_rib_out_get(g->out, e->dest).record.v == 0)
-			g->set->windows.done[q->w->order[i]] = true;
+		if (e->sequence != (uint32_t)(q->w->first + e->at) ||
+			window_is_old(g, q->w, e->dest) ||
+			adj_rib_out_get(g->out, e->dest).record.v != 0)
+			continue;
+		g->set->windows.done[q->w->order[i]] = true;
+		if (g->owed.count > 0)
+			(void)bits_clear(&g->owed, e->dest);
 	}
 }
 
@@ -258,8 +269,11 @@ quick_class(struct update_group *g, struct quick *q, uint64_t rules, uint64_t af
 	}
 	if (q->added == 0)
 		return;
-	for (unsigned i = q->from; i < q->end; i++)
+	for (unsigned i = q->from; i < q->end; i++) {
 		ws->done[w->order[i]] |= ws->added[i];
+		if (ws->added[i] && g->owed.count > 0)
+			(void)bits_clear(&g->owed, w->id[i]);
+	}
 	g->set->quick_count += q->added;
 	quick_send(g, q);
 }

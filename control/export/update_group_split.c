@@ -101,6 +101,11 @@ copy_begin(struct update_group *g, const struct update_member *m)
 	n->stats = (struct update_group_stats){0};
 	n->id = ++g->set->last_id;
 	n->awaited = false;
+	n->looks = NULL;
+	n->looks_until = 0;
+	windows_look(n);
+	n->owed = (struct bits){0};
+	n->owed_known = false;
 	n->run = ++g->set->runs; /* the copy does not read the entries that `g` will read */
 	n->members = NULL;
 	n->member_count = n->stream_count = n->ready_count = n->behind_count = 0;

@@ -14,7 +14,6 @@
 /* Distance in entries between a stage of the prefetch and the evaluation for a group. */
 #define AHEAD_ENTRIES 12u
 #define AHEAD_RECORDS 6u
-#define LOOKED_BITS 4096u
 #define WALK_IDS 16384u /* ids in one slice: in a policy walk most ids cause no change */
 #define RETRY_NS 50000000u /* before a walk that waits tries again */
 /* Few members hold up bulk for this time, and FEW_FACTOR times the time that the other members needed. */
@@ -92,6 +91,27 @@ walk_end_after(struct update_group *g, struct dest_id id, const struct dest_view
 		g->end_after = last;
 }
 
+/* The destination is passed over, or its withdrawal waits. Call with `settled`, journal_settled() before that. */
+static void
+owe(struct update_group *g, struct dest_id id, bool settled)
+{
+	if (settled && !g->owed_known) {
+		bits_fini(g->set->c.arena, &g->owed);
+		g->owed_known = true;
+	}
+	if (g->owed_known && bits_set(g->set->c.arena, &g->owed, id) < 0)
+		g->owed_known = false;
+}
+
+static void
+pass_over(struct update_group *g, struct dest_id id, const struct dest_view *view)
+{
+	bool settled = journal_settled(g->cursor);
+
+	journal_passed_over(g->set->journal, g->cursor, view);
+	owe(g, id, settled);
+}
+
 static bool
 visit_walk(void *ctx, struct dest_id id, const struct dest_view *view)
 {
@@ -106,8 +126,8 @@ visit_walk(void *ctx, struct dest_id id, const struct dest_view *view)
 		return false;
 	}
 	ahead = journal_ahead(g, view);
-	if (offer_withdraws(g, id, &o))
-		journal_passed_over(g->set->journal, g->cursor, view);
+	if (ahead && offer_withdraws(g, id, &o))
+		pass_over(g, id, view);
 	if (!offer_none(&o) || !ahead)
 		change_apply(g, id, &k, &o, walk, !ahead);
 	else if (walk && adj_rib_out_get(g->out, id).record.v != 0 &&
@@ -134,7 +154,7 @@ visit_announce(void *ctx, struct dest_id id, const struct dest_view *view)
 		return false;
 	}
 	if (offer_withdraws(g, id, &o))
-		journal_passed_over(g->set->journal, g->cursor, view);
+		pass_over(g, id, view);
 	if (!offer_none(&o))
 		change_apply(g, id, &k, &o, false, false);
 	return g->error == 0 && !batch_full(g->set);
@@ -158,7 +178,7 @@ visit_withdraw(void *ctx, struct dest_id id, const struct dest_view *view)
 		change_apply(g, id, &k, &o, false, true);
 	else if (offer_withdraws(g, id, &o))
 		/* the last entry may be `aside`, and the change that removed the route may be lost */
-		journal_passed_over(g->set->journal, g->cursor, view);
+		pass_over(g, id, view);
 	return g->error == 0 && !batch_full(g->set);
 }
 
@@ -217,7 +237,7 @@ journal_take(struct update_group *g, const struct journal_entry *e, const struct
 	struct dest_id id = entry_id(g, e);
 	struct route_key k = view_key(view);
 	struct offer o;
-	bool may = true;
+	bool may = true, settled = journal_settled(g->cursor);
 	int err;
 
 	err = offer_get(g, id, view, &o);
@@ -227,6 +247,10 @@ journal_take(struct update_group *g, const struct journal_entry *e, const struct
 	}
 	if (offer_withdraws(g, id, &o))
 		may = journal_may_withdraw(g->cursor, e, view);
+	if (!may)
+		owe(g, id, settled);
+	else if (g->owed.count > 0)
+		(void)bits_clear(&g->owed, id);
 	g->set->live = !e->bulk;
 	if (!offer_none(&o) || may)
 		change_apply(g, id, &k, &o, false, may);
@@ -351,20 +375,6 @@ entry_look(struct update_group *g, const struct journal_entry *e) RUNS_ON(role_s
 	if (!dest_peek_best(g->table.at[e->shard], e->dest, &view))
 		return; /* the id is free: no group has an interest */
 	journal_take(g, e, &view);
-	windows_look(g);
-}
-
-/* Destinations that were read after the window was made, by the low bits of the id: a false hit costs a look. */
-static bool
-looked_has(const uint64_t looked[LOOKED_BITS / 64], struct dest_id id)
-{
-	return looked[id.v % LOOKED_BITS / 64] >> id.v % 64 & 1;
-}
-
-static void
-looked_add(uint64_t looked[LOOKED_BITS / 64], struct dest_id id)
-{
-	looked[id.v % LOOKED_BITS / 64] |= 1ull << id.v % 64;
 }
 
 static void
@@ -389,7 +399,8 @@ entry_skips(const struct update_group *g, const struct window *w, const struct w
 
 	if (!entry->aside && !(entry->repeated && g->run_whole))
 		return false;
-	return !journal_awaits(g->cursor, &e);
+	return !journal_awaits(g->cursor, &e) ||
+	       (g->owed_known && !bits_has(&g->owed, entry->dest));
 }
 
 /* Prefetches a destination of which the window has no copy. */
@@ -431,8 +442,6 @@ static uint64_t
 window_take(struct update_group *g, const struct window *w, uint64_t after, uint64_t upto)
 	RUNS_ON(role_session)
 {
-	uint64_t looked[LOOKED_BITS / 64] = {0};
-
 	for (unsigned i = 0; i < AHEAD_ENTRIES; i++)
 		entry_prefetch(g, w, i, false);
 	for (unsigned i = 0; i < AHEAD_RECORDS; i++)
@@ -455,8 +464,8 @@ window_take(struct update_group *g, const struct window *w, uint64_t after, uint
 			continue;
 		if (e.sequence > upto)
 			break;
-		if (entry->unread || looked_has(looked, entry->dest)) {
-			looked_add(looked, entry->dest);
+		if (entry->unread || window_is_old(g, w, entry->dest)) {
+			windows_look_at(g, entry->dest);
 			entry_look(g, &e);
 		} else {
 			entry_take(g, w, entry, &e);
@@ -562,7 +571,7 @@ live_gather(struct update_group *g)
 		if (g->error != 0 || offer_none(&o))
 			continue;
 		if (offer_withdraws(g, id, &o))
-			journal_passed_over(s->journal, g->cursor, &view);
+			pass_over(g, id, &view);
 		k = view_key(&view);
 		change_apply(g, id, &k, &o, false, false);
 	}

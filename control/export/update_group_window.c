@@ -26,6 +26,7 @@
  */
 #define AWAIT_FACTOR 2u
 #define AWAIT_MAX 20u
+#define LOOKS_BITS 16384u
 
 /* ---- groups wait for each other ---- */
 
@@ -106,6 +107,8 @@ windows_tidy(struct update_groups *s, bool all)
 		return;
 	for (unsigned i = 0; i <= WINDOWS; i++)
 		window_fini(s, &ws->at[i]);
+	for (struct update_group *g = s->groups; g != NULL; g = g->next)
+		windows_forget(g);
 	buffers_free(s);
 	ws->next = ws->round = 0;
 	s->told.group = NULL;
@@ -685,6 +688,10 @@ window_get(struct update_group *g, uint64_t end, int *err)
 	s->windows.used++;
 	if (g->looked < w->serial - 1)
 		g->looked = w->serial - 1;
+	if (g->looks_until != 0 && w->serial > g->looks_until) {
+		memset(g->looks, 0, LOOKS_BITS / 8);
+		g->looks_until = 0;
+	}
 	if (g->run != w->run) {
 		g->run = w->run;
 		g->run_whole = journal_position(g->cursor) < w->run_first;
@@ -714,6 +721,36 @@ void
 windows_look(struct update_group *g)
 {
 	g->looked = g->set->windows.serial;
+}
+
+void
+windows_look_at(struct update_group *g, struct dest_id id)
+{
+	if (g->looks == NULL)
+		g->looks = arena_calloc(g->set->c.arena, LOOKS_BITS / 8);
+	if (g->looks == NULL) {
+		windows_look(g);
+		return;
+	}
+	g->looks[id.v % LOOKS_BITS / 64] |= 1ull << id.v % 64;
+	g->looks_until = g->set->windows.serial;
+}
+
+bool
+window_is_old(const struct update_group *g, const struct window *w, struct dest_id id)
+{
+	return w->serial <= g->looks_until && (g->looks[id.v % LOOKS_BITS / 64] >> id.v % 64 & 1);
+}
+
+void
+windows_forget(struct update_group *g)
+{
+	windows_look(g);
+	arena_free(g->set->c.arena, g->looks);
+	g->looks = NULL;
+	g->looks_until = 0;
+	g->owed_known = g->owed.count == 0 && g->owed_known;
+	bits_fini(g->set->c.arena, &g->owed);
 }
 
 void
