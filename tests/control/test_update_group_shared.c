@@ -406,7 +406,7 @@ test_late_join_stays_alone(void **state)
 #define SOCKET (256u << 10) /* octets that wait for a receiver, at most */
 
 static void
-apart_begin(struct rigged *r, uint64_t await_ns)
+apart_join(struct rigged *r, uint64_t await_ns)
 {
 	rigged_begin(r, FAMILY_IPV4_UNICAST);
 	r->groups->c.await_ns = await_ns;
@@ -417,6 +417,12 @@ apart_begin(struct rigged *r, uint64_t await_ns)
 		join(r, i, &c);
 	}
 	drain(r, false);
+}
+
+static void
+apart_begin(struct rigged *r, uint64_t await_ns)
+{
+	apart_join(r, await_ns);
 	r->rig.bulk = true;
 	load(r, APART_ROUTES, 8);
 	r->rig.bulk = false;
@@ -472,6 +478,63 @@ test_groups_read_together(void **state)
 	assert_in_range(windows, APART_ROUTES / WINDOW_ENTRIES, 2 * APART_ROUTES / WINDOW_ENTRIES);
 	for (unsigned i = 0; i < APART; i++)
 		assert_int_equal(update_group_advertised(r.told[i].m), APART_ROUTES);
+	rigged_end(&r);
+}
+
+#define BEHIND_ROUTES 20000u
+
+/* Paths behind the best path of all routes, in the journal between a route and the withdrawal of this route: groups find the route passed over. */
+static void
+passed_over_load(struct rigged *r)
+{
+	union rig_attrs a;
+	struct rib_nlri gone = {.prefix = prefix_from_v4(0xc0000200u, 24), .label = 0xfffff};
+
+	r->rig.bulk = true;
+	rig_attrs_make(&a, (uint32_t[]){65100}, 1, 0x0a0a0a0a);
+	rig_update(&r->rig, SOURCE, &a.a, &gone, 1);
+	load(r, BEHIND_ROUTES, 8);
+	for (unsigned i = 0; i < BEHIND_ROUTES; i++) {
+		struct rib_nlri n = {
+			.prefix = prefix_from_v4(0x0a000000u + i * 256, 24), .label = 0xfffff};
+
+		rig_attrs_make(&a, (uint32_t[]){65100, 65101, 65102, 65103 + i / 8}, 4, 0x0a0a0a0b);
+		rig_update(&r->rig, SOURCE + 1, &a.a, &n, 1);
+		if (i % 1000 == 0)
+			rig_settle(&r->rig);
+	}
+	rig_update(&r->rig, SOURCE, NULL, &gone, 1);
+	rig_settle(&r->rig);
+	r->rig.bulk = false;
+}
+
+/* Of the entries before the withdrawal, a group reads those of the route alone, and uses the windows of the other groups. */
+static void
+test_passed_over_costs_no_windows(void **state)
+{
+	static struct rigged r;
+	uint64_t waits[APART] = {0}, before, windows;
+	struct update_group_stats s;
+
+	(void)state;
+	apart_join(&r, UINT64_C(600000000000));
+	passed_over_load(&r);
+	update_group_stats(r.told[0].m, &s);
+	before = s.windows;
+	for (unsigned i = 0; update_group_advertised(r.told[i % APART].m) < BEHIND_ROUTES; i++) {
+		assert_true(i < 1000 * APART);
+		apart_turns(&r, waits);
+		waits[i % APART] = 0;
+	}
+	drain(&r, false);
+	update_group_stats(r.told[0].m, &s);
+	windows = s.windows - before;
+	printf("%u entries, %u groups: %llu windows\n", 2 * BEHIND_ROUTES, APART,
+		(unsigned long long)windows);
+	assert_in_range(
+		windows, 2 * BEHIND_ROUTES / WINDOW_ENTRIES, 3 * BEHIND_ROUTES / WINDOW_ENTRIES);
+	for (unsigned i = 0; i < APART; i++)
+		assert_int_equal(update_group_advertised(r.told[i].m), BEHIND_ROUTES);
 	rigged_end(&r);
 }
 
@@ -1976,6 +2039,7 @@ main(void)
 		cmocka_unit_test(test_late_joins_share_the_walk),
 		cmocka_unit_test(test_late_join_stays_alone),
 		cmocka_unit_test(test_groups_read_together),
+		cmocka_unit_test(test_passed_over_costs_no_windows),
 		cmocka_unit_test(test_groups_leave_one_behind),
 		cmocka_unit_test(test_new_as_again),
 		cmocka_unit_test(test_only_full_ones_fall_behind),
