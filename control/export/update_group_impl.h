@@ -289,14 +289,14 @@ struct update_group {
 	uint64_t
 		looked; /* windows up to this serial number are older than what the group has read */
 	/*
-	 * Destinations read after windows up to `looks_until` were made, by the low bits of the id; NULL: none. Copies in such windows are too old for these
-	 * destinations alone; a false hit costs a look.
+	 * Destinations read after windows up to `looks_until` were made, by the low bits of the id; NULL: none. Copies of other destinations in these windows can
+	 * be used. A false hit costs a look.
 	 */
 	uint64_t *looks;
 	uint64_t looks_until;
 	/*
-	 * Destinations that were passed over, or whose withdrawal waits (docs/decisions/0002): of the entries that journal_awaits(), the group reads those of
-	 * these destinations. Not `owed_known`: there may be more.
+	 * Destinations passed over, or with a waiting withdrawal (docs/decisions/0002). Of awaited entries (journal_awaits()) the group reads only entries of
+	 * `owed`. Without `owed_known` the set is incomplete, and the group reads every awaited entry.
 	 */
 	struct bits owed;
 	bool owed_known;
@@ -778,11 +778,11 @@ struct window *window_get(struct update_group *g, uint64_t end, int *err);
 void window_view(const struct window_entry *e, struct dest_view *out);
 /* The group has read destinations now: older windows are out of date for the group. */
 void windows_look(struct update_group *g);
-/* The same for one destination. */
+/* The group has read one destination, newer than in all windows. */
 void windows_look_at(struct update_group *g, struct dest_id id);
 /* True if the copy of the destination in the window is older than what the group has read. */
 bool window_is_old(const struct update_group *g, const struct window *w, struct dest_id id);
-/* Forgets what windows_look_at() has noted, and the destinations of `owed`. */
+/* Frees `looks` and `owed`. */
 void windows_forget(struct update_group *g);
 /* A turn begins. Between turns of several groups, the windows of one turn stay for the other groups. */
 void windows_turn(struct update_groups *s);

@@ -91,7 +91,7 @@ walk_end_after(struct update_group *g, struct dest_id id, const struct dest_view
 		g->end_after = last;
 }
 
-/* The destination is passed over, or its withdrawal waits. Call with `settled`, journal_settled() before that. */
+/* The destination is passed over, or the withdrawal waits. `settled`: the result of journal_settled() before the horizon rose. */
 static void
 owe(struct update_group *g, struct dest_id id, bool settled)
 {
