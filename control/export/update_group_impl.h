@@ -873,6 +873,9 @@ key_pack(struct update_packer *u, const struct route_key *k, uint32_t label)
 }
 void policy_walk_owe(struct update_group *g);
 
+/* update_group_stream.c */
+void owed_clear(struct update_group *g, struct dest_id id);
+
 /* update_group_behind.c */
 void behind_begin(struct update_member *m);
 bool message_is_for(const struct update_member *m, const struct message *msg);

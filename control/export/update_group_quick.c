@@ -171,19 +171,19 @@ quick_add(
 {
 	struct windows *ws = &g->set->windows;
 	struct adj_route r = quick_route(g, q, p);
-	unsigned added;
+	unsigned added, upto;
 
 	if (g->error < 0)
 		return;
-	for (unsigned i; from < end && g->error == 0; from = i) {
-		for (i = from; i < end && !window_is_old(g, q->w, q->w->id[i]);)
-			i++;
-		added = 0;
-		if (i > from)
-			g->error = adj_rib_out_add(g->out, q->w->id + from, i - from, r,
-				q->w->label + from, ws->added + from, &added);
+	/* in parts, between destinations whose copy is old */
+	for (; from < end && g->error == 0; from = upto + 1) {
+		for (upto = from; upto < end && !window_is_old(g, q->w, q->w->id[upto]);)
+			upto++;
+		if (upto == from)
+			continue;
+		g->error = adj_rib_out_add(g->out, q->w->id + from, upto - from, r,
+			q->w->label + from, ws->added + from, &added);
 		q->added += added;
-		i += i < end;
 	}
 	adj_record_put(g->set->records, r.record);
 }
@@ -200,8 +200,7 @@ quick_refuse(struct update_group *g, const struct quick *q)
 			adj_rib_out_get(g->out, e->dest).record.v != 0)
 			continue;
 		g->set->windows.done[q->w->order[i]] = true;
-		if (g->owed.count > 0)
-			(void)bits_clear(&g->owed, e->dest);
+		owed_clear(g, e->dest);
 	}
 }
 
@@ -270,9 +269,10 @@ quick_class(struct update_group *g, struct quick *q, uint64_t rules, uint64_t af
 	if (q->added == 0)
 		return;
 	for (unsigned i = q->from; i < q->end; i++) {
-		ws->done[w->order[i]] |= ws->added[i];
-		if (ws->added[i] && g->owed.count > 0)
-			(void)bits_clear(&g->owed, w->id[i]);
+		if (!ws->added[i])
+			continue;
+		ws->done[w->order[i]] = true;
+		owed_clear(g, w->id[i]);
 	}
 	g->set->quick_count += q->added;
 	quick_send(g, q);

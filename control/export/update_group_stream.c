@@ -91,25 +91,37 @@ walk_end_after(struct update_group *g, struct dest_id id, const struct dest_view
 		g->end_after = last;
 }
 
-/* The destination is passed over, or the withdrawal waits. `settled`: the result of journal_settled() before the horizon rose. */
+/* Before the horizon may rise: with a settled journal no withdrawal waits, and an incomplete set begins anew. */
 static void
-owe(struct update_group *g, struct dest_id id, bool settled)
+owed_learn(struct update_group *g)
 {
-	if (settled && !g->owed_known) {
-		bits_fini(g->set->c.arena, &g->owed);
-		g->owed_known = true;
-	}
+	if (g->owed_known || !journal_settled(g->cursor))
+		return;
+	bits_fini(g->set->c.arena, &g->owed);
+	g->owed_known = true;
+}
+
+static void
+owed_add(struct update_group *g, struct dest_id id)
+{
 	if (g->owed_known && bits_set(g->set->c.arena, &g->owed, id) < 0)
 		g->owed_known = false;
+}
+
+/* The group has read the destination, and no withdrawal waits. */
+void
+owed_clear(struct update_group *g, struct dest_id id)
+{
+	if (g->owed.count > 0)
+		(void)bits_clear(&g->owed, id);
 }
 
 static void
 pass_over(struct update_group *g, struct dest_id id, const struct dest_view *view)
 {
-	bool settled = journal_settled(g->cursor);
-
+	owed_learn(g);
 	journal_passed_over(g->set->journal, g->cursor, view);
-	owe(g, id, settled);
+	owed_add(g, id);
 }
 
 static bool
@@ -237,7 +249,7 @@ journal_take(struct update_group *g, const struct journal_entry *e, const struct
 	struct dest_id id = entry_id(g, e);
 	struct route_key k = view_key(view);
 	struct offer o;
-	bool may = true, settled = journal_settled(g->cursor);
+	bool may = true;
 	int err;
 
 	err = offer_get(g, id, view, &o);
@@ -245,12 +257,14 @@ journal_take(struct update_group *g, const struct journal_entry *e, const struct
 		g->error = err;
 		return;
 	}
-	if (offer_withdraws(g, id, &o))
+	if (offer_withdraws(g, id, &o)) {
+		owed_learn(g);
 		may = journal_may_withdraw(g->cursor, e, view);
-	if (!may)
-		owe(g, id, settled);
-	else if (g->owed.count > 0)
-		(void)bits_clear(&g->owed, id);
+	}
+	if (may)
+		owed_clear(g, id);
+	else
+		owed_add(g, id);
 	g->set->live = !e->bulk;
 	if (!offer_none(&o) || may)
 		change_apply(g, id, &k, &o, false, may);
