@@ -452,6 +452,27 @@ apart_turns(struct rigged *r, uint64_t *waits)
 	} while (any);
 }
 
+/* Receivers empty their sockets one after another until all have `routes`: the number of windows made. */
+static uint64_t
+apart_windows(struct rigged *r, unsigned routes)
+{
+	uint64_t waits[APART] = {0}, before;
+	struct update_group_stats s;
+
+	update_group_stats(r->told[0].m, &s);
+	before = s.windows;
+	for (unsigned i = 0; update_group_advertised(r->told[i % APART].m) < routes; i++) {
+		assert_true(i < 1000 * APART);
+		apart_turns(r, waits);
+		waits[i % APART] = 0;
+	}
+	drain(r, false);
+	for (unsigned i = 0; i < APART; i++)
+		assert_int_equal(update_group_advertised(r->told[i].m), routes);
+	update_group_stats(r->told[0].m, &s);
+	return s.windows - before;
+}
+
 /*
  * Receivers that empty their sockets one after another: without a wait each group would read the journal alone, as far as its socket has room.
  */
@@ -459,25 +480,13 @@ static void
 test_groups_read_together(void **state)
 {
 	static struct rigged r;
-	struct update_group_stats s;
-	uint64_t waits[APART] = {0}, before, windows;
+	uint64_t windows;
 
 	apart_begin(&r, UINT64_C(600000000000));
-	update_group_stats(r.told[0].m, &s);
-	before = s.windows;
-	for (unsigned i = 0; update_group_advertised(r.told[i % APART].m) < APART_ROUTES; i++) {
-		assert_true(i < 1000 * APART);
-		apart_turns(&r, waits);
-		waits[i % APART] = 0;
-	}
-	drain(&r, false);
-	update_group_stats(r.told[0].m, &s);
-	windows = s.windows - before;
+	windows = apart_windows(&r, APART_ROUTES);
 	printf("%u routes, %u groups: %llu windows\n", APART_ROUTES, APART,
 		(unsigned long long)windows);
 	assert_in_range(windows, APART_ROUTES / WINDOW_ENTRIES, 2 * APART_ROUTES / WINDOW_ENTRIES);
-	for (unsigned i = 0; i < APART; i++)
-		assert_int_equal(update_group_advertised(r.told[i].m), APART_ROUTES);
 	rigged_end(&r);
 }
 
@@ -513,28 +522,16 @@ static void
 test_passed_over_costs_no_windows(void **state)
 {
 	static struct rigged r;
-	uint64_t waits[APART] = {0}, before, windows;
-	struct update_group_stats s;
+	uint64_t windows;
 
 	(void)state;
 	apart_join(&r, UINT64_C(600000000000));
 	passed_over_load(&r);
-	update_group_stats(r.told[0].m, &s);
-	before = s.windows;
-	for (unsigned i = 0; update_group_advertised(r.told[i % APART].m) < BEHIND_ROUTES; i++) {
-		assert_true(i < 1000 * APART);
-		apart_turns(&r, waits);
-		waits[i % APART] = 0;
-	}
-	drain(&r, false);
-	update_group_stats(r.told[0].m, &s);
-	windows = s.windows - before;
+	windows = apart_windows(&r, BEHIND_ROUTES);
 	printf("%u entries, %u groups: %llu windows\n", 2 * BEHIND_ROUTES, APART,
 		(unsigned long long)windows);
 	assert_in_range(
 		windows, 2 * BEHIND_ROUTES / WINDOW_ENTRIES, 3 * BEHIND_ROUTES / WINDOW_ENTRIES);
-	for (unsigned i = 0; i < APART; i++)
-		assert_int_equal(update_group_advertised(r.told[i].m), BEHIND_ROUTES);
 	rigged_end(&r);
 }
 
