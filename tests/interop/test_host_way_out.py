@@ -89,7 +89,7 @@ def topology(lab):
 def host_state(lab):
     """State that keeld must restore."""
     return {what: re.sub(r"\d+sec|id:\d+|qlen \d+", "", lab.sh("rt", command, check=False)) for what, command in {
-        "links": "ip -o link show | sed 's/^[0-9]*: //; s/ .*//'", "rules": "ip rule; ip -6 rule", "routes": "ip route show default; ip -6 route show default",
+        "links": "ip -o link show 2>/dev/null | sed 's/^[0-9]*: //; s/ .*//'", "rules": "ip rule; ip -6 rule", "routes": "ip route show default; ip -6 route show default",
         "sysctls": "sysctl -a 2>/dev/null | grep -E 'conf\\.(all|pa|pb|default)\\.' | grep -vE 'stable_secret|mc_'"}.items()}
 
 

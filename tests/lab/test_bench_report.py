@@ -146,7 +146,7 @@ def units():
     """For each measured unit the report knows whether less is better, more, or neither."""
     seen = set()
     for folder, _, names in os.walk(os.path.join(ROOT, "docs", "benchmarks")):
-        for name in names:
+        for name in (n for n in names if n.endswith(".json")):
             seen.update(m["unit"] for r in report.read(folder, name.removesuffix(".json"))["results"] for m in r["metrics"].values())
     check("units", len(seen) > 20, True)
     check("in one of the lists each", {u: n for u in sorted(seen) if (n := sum(u in them for them in (report.LESS_IS_BETTER, report.MORE_IS_BETTER, report.NEITHER))) != 1}, {})
