@@ -379,6 +379,9 @@ class GoBgp(Daemon):
         self.socket = "unix://" + os.path.join(self.folder, "gobgp.sock")
         if os.path.exists(self.socket[7:]):
             os.unlink(self.socket[7:])
+        # gobgpd has no routes until own_after_start(). A recovered session that came up before would get an End-of-RIB without them.
+        if recover:
+            self.reachable(False)
         self.process = self.spawn(["gobgpd", "-f", self.file("gobgp.toml", self.config()), "-t", "toml", "-p", "--api-hosts", self.socket,
                                    "--pprof-disable"] + (["-r"] if recover else []))
 
@@ -387,6 +390,13 @@ class GoBgp(Daemon):
             return os.path.exists(self.socket[7:]) and "Router-ID" in run("gobgp", "--target", self.socket, "global", check=False)
         wait_for("API of " + self.host, up, 30)
         self.own_after_start()
+        if recover:
+            self.reachable(True)
+
+    def reachable(self, yes):
+        """Lets packets out of the daemon's host, or refuses them."""
+        for family in "-4", "-6":
+            self.lab.sh(self.host, "ip %s rule %s pref 1 prohibit" % (family, "del" if yes else "add"))
 
     def gobgp(self, *words):
         return run("gobgp", "--target", self.socket, *words)
