@@ -251,6 +251,17 @@ has_iommu(void)
 }
 
 /*
+ * Priority of the workers, while there is the right to set it: the threads that EAL makes inherit it
+ * from this thread.
+ */
+static void
+take_priority(void)
+{
+	(void)workers_autogroup_nice(-20);
+	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), -20);
+}
+
+/*
  * Gives up all rights but those for ports: interfaces and addresses (NET_ADMIN), raw sockets (NET_RAW),
  * the XDP program (BPF), and pinned buffers (IPC_LOCK). A PCI device without an IOMMU also needs
  * physical addresses (SYS_ADMIN) and direct access (SYS_RAWIO).
@@ -258,17 +269,12 @@ has_iommu(void)
 static int
 limit_rights(const struct parsed *p)
 {
-	/* For the priority of workers, instead of CAP_SYS_NICE. */
-	const struct rlimit nice = {40, 40};
 	uint64_t keep =
 		RIGHT(CAP_NET_ADMIN) | RIGHT(CAP_NET_RAW) | RIGHT(CAP_BPF) | RIGHT(CAP_IPC_LOCK);
 
 	for (unsigned i = 0; i < p->port_count; i++)
 		if (strncmp(p->port[i].device, "net_", 4) != 0 && !has_iommu())
 			keep |= RIGHT(CAP_SYS_ADMIN) | RIGHT(CAP_SYS_RAWIO);
-	(void)setrlimit(RLIMIT_NICE, &nice);
-	/* Before a busy keeld on the same CPU: this thread repairs links and serves the TAPs. */
-	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), CONTROL_NICE);
 	return rights_limit(keep);
 }
 
@@ -289,6 +295,7 @@ start(struct keelfwd *k, struct parsed *p, struct dataplane_error *err)
 
 	if (rc != 0)
 		return dataplane_fail(err, rc, "no memory to share: %s", strerror(-rc));
+	take_priority();
 	rc = limit_rights(p);
 	if (rc != 0)
 		return dataplane_fail(err, rc, "the rights cannot be limited: %s", strerror(-rc));
@@ -301,6 +308,8 @@ start(struct keelfwd *k, struct parsed *p, struct dataplane_error *err)
 	for (unsigned i = 0; i < p->port_count; i++)
 		p->dataplane.large_buffers |= port_is_large(&p->port[i]);
 	rc = dataplane_init(&p->dataplane, &k->huge, err);
+	/* Still before a busy keeld on the same CPU: this thread repairs links and serves the TAPs. */
+	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), CONTROL_NICE);
 	for (unsigned i = 0; rc == 0 && i < p->port_count; i++) {
 		uint16_t port;
 

@@ -45,6 +45,15 @@ struct glean {
 };
 
 /*
+ * Sets the nice value of this process's autogroup and returns the value before; 0 without autogroups.
+ * Without permission the value stays. With sched_autogroup the kernel gives each session a group with
+ * one weight, divided among CPUs by load: beside other busy sessions a worker at nice -20 would wait
+ * for 100 ms and more, and a control thread would starve. With -20 for the group, a control thread has
+ * the weight of nice 0.
+ */
+int workers_autogroup_nice(int nice);
+
+/*
  * Starts a worker on each worker lcore. port_queue_worker() is the worker of a receive queue.
  * Workers share a transmit queue where a port has fewer queues than there are workers. Main. Returns 0, or -errno with `err`.
  */

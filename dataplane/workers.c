@@ -88,15 +88,8 @@ worker_main(void *arg)
 
 #define AUTOGROUP "/proc/self/autogroup"
 
-/*
- * Sets the nice value of the autogroup and returns the previous value; 0 without autogroups. With
- * sched_autogroup the kernel gives each session a group with one weight, divided among CPUs by
- * load. A worker at nice -20 would get 89/90 of the weight for its CPU, and the control threads
- * would starve on their CPUs next to other processes. With -20 for the group, the control threads
- * have the weight of nice 0.
- */
-static int
-autogroup_nice(int nice)
+int
+workers_autogroup_nice(int nice)
 {
 	FILE *f = fopen(AUTOGROUP, "r");
 	int before = 0;
@@ -303,7 +296,7 @@ workers_destroy(struct workers *all)
 		atomic_store_explicit(&all->worker[i]->order, WORKER_STOP, memory_order_relaxed);
 	for (unsigned i = 0; i < all->count; i++)
 		wait_for(all->worker[i]);
-	(void)autogroup_nice(all->autogroup_before);
+	(void)workers_autogroup_nice(all->autogroup_before);
 	workers_set(NULL);
 	for (unsigned i = 0; i < all->count; i++)
 		destroy(all->arena, all->worker[i]);
@@ -341,7 +334,7 @@ workers_start(const struct workers_config *c, struct dataplane_error *err)
 	if (all == NULL)
 		return dataplane_fail(err, -ENOMEM, "no memory for the workers");
 	all->arena = c->arena;
-	all->autogroup_before = autogroup_nice(-20);
+	all->autogroup_before = workers_autogroup_nice(-20);
 	for (; all->count < c->count; all->count++) {
 		rc = create(c, all->count, &all->worker[all->count]);
 		if (rc != 0) {

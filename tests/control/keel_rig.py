@@ -5,6 +5,7 @@ import functools
 import ipaddress
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -290,11 +291,13 @@ class Keel:
             return s.connect_ex(self.path) == 0
 
     def logged(self):
-        """The end of the log; from the report of a sanitizer on, where there is one."""
+        """The end of the log; of a sanitizer, where there is one, the first report without what keeld says meanwhile."""
         with open(self.log.name) as f:
             log = f.read()
         report = log.find("Sanitizer: ")
-        return log[report:report + 9000] if report >= 0 else log[-3000:]
+        if report < 0:
+            return log[-3000:]
+        return "\n".join(line for line in log[report:report + 50000].splitlines() if not re.match(r"20\d\d-", line))[:9000]
 
     def stop(self):
         self.process.terminate()

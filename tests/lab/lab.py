@@ -461,6 +461,15 @@ class Lab:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
+def print_losses(rpc, probe):
+    """Prints the longest gap that the probe saw, and each counter of a place where a packet may have been lost: the worker, the ports, the probe's sockets."""
+    stats = rpc.call("dataplane.stats")
+    found = {"worker: " + k: v for w in stats["workers"] for k, v in w["drops"].items()}
+    found.update(("%s: %s" % (p["name"], k), p[k]) for p in stats["ports"] for k in ("rx_missed", "tx_dropped", "xdp_rx_dropped", "xdp_rx_ring_full"))
+    found.update((p["to"] + ": receiver_overflow", p["receiver_overflow"]) for p in probe["ports"])
+    print("      longest gap %d us at %.1f s; dropped: %r" % (probe["longest_gap_us"], probe["longest_gap_at_s"], {k: v for k, v in found.items() if v}), flush=True)
+
+
 def cpus_of_lab():
     """(the worker's CPU, CPUs of all other processes): the last usable CPU, and the rest."""
     cpus = sorted(os.sched_getaffinity(0))

@@ -14,7 +14,7 @@ import threading
 import inject
 import labtest
 from labtest import BUILD, KEELD, Lab, need, out_folder, peer, wait_established, wait_for
-from lab import cpus_of_lab, forwarder_pid, process_gone
+from lab import cpus_of_lab, forwarder_pid, print_losses, process_gone
 
 NAME = "forwarder"
 PROBE = os.path.join(BUILD, "tests", "bench", "probe")
@@ -134,6 +134,19 @@ class Test:
         root, mask = "\t".join(["0"] * 4), NET_ADMIN | NET_RAW | IPC_LOCK | BPF
         self.c.equal("rights of all threads of keelfwd", self.status(self.pid), {(root, root, 0, mask, mask, mask, 0, "1", "0")})
 
+    def priority(self):
+        """The worker comes before every other process, in its autogroup and the autogroup in the host."""
+        nice = {}
+        for task in os.listdir("/proc/%d/task" % self.pid):
+            with open("/proc/%d/task/%s/stat" % (self.pid, task)) as f:
+                name, rest = f.read().split("(", 1)[1].rsplit(")", 1)
+                nice[name] = int(rest.split()[16])
+        self.c.equal("nice value of the worker", nice["keel-worker-0"], -20)
+        group = "/proc/%d/autogroup" % self.pid
+        if os.path.exists(group):
+            with open(group) as f:
+                self.c.equal("nice value of keelfwd's autogroup", f.read().split()[-1], "-20")
+
     def commit(self):
         """Commits as the user of keeld: FILE is written, an address of keel0 is set by keelfwd. A commit that would need a right that keeld lacks costs the right
         and not keeld: an expression (PCRE2 asks for memory that is writable and executable), and a peer of a VPN instance (a network namespace)."""
@@ -214,6 +227,7 @@ class Test:
         self.build()
         self.pid = forwarder_pid(self.lab.path("fwd.sock"))
         self.rights()
+        self.priority()
         self.commit()
         self.probe_start()
         if inject.available():
@@ -222,6 +236,7 @@ class Test:
             self.restart("kill -9, %d" % i, signal.SIGKILL)
             self.restart("orderly stop, %d" % i, signal.SIGTERM)
         got = self.probe_end()
+        print_losses(self.rpc, got)
         self.c.equal("of %d packets lost, misdirected, reordered" % got["sent"], (got["lost"], got["misdirected"], got["reordered"]), (0, 0, 0))
         self.deaf()
         self.hello()

@@ -18,7 +18,7 @@ import threading
 
 import labtest
 from labtest import BUILD, FEED, KEELD, ROOT, V4, V6, Lab, need, out_folder, peer, run, wait_established, wait_for
-from lab import cpus_of_lab, forwarder_pid, process_gone
+from lab import cpus_of_lab, forwarder_pid, print_losses, process_gone
 
 sys.path.insert(0, os.path.join(ROOT, "tests", "interop"))
 from daemons import Frr, Session, Setup  # noqa: E402
@@ -203,14 +203,6 @@ class Test:
         with open(os.path.join(self.lab.logs, "probe.json")) as f:
             return json.load(f)
 
-    def dropped(self, probe):
-        """Places where a packet may have been lost, with a count for each: drops of the worker, of the ports, of the probe's sockets."""
-        stats = self.rpc.call("dataplane.stats")
-        found = {"worker: " + k: v for w in stats["workers"] for k, v in w["drops"].items()}
-        found.update(("%s: %s" % (p["name"], k), p[k]) for p in stats["ports"] for k in ("rx_missed", "tx_dropped", "xdp_rx_dropped", "xdp_rx_ring_full"))
-        found.update((p["to"] + ": receiver_overflow", p["receiver_overflow"]) for p in probe["ports"])
-        return {k: v for k, v in found.items() if v}
-
     def memory(self):
         """MB of keeld and keelfwd that are in use."""
         out = []
@@ -260,7 +252,7 @@ class Test:
         now = self.memory()
         self.c.true("MB of keeld and keelfwd after the first restart: %r, after the last: %r" % (memory, now), all(n <= m * 1.1 + 32 for n, m in zip(now, memory)))
         got = self.probe_end()
-        print("      longest gap %d us at %.1f s; dropped: %r" % (got["longest_gap_us"], got["longest_gap_at_s"], self.dropped(got)), flush=True)
+        print_losses(self.rpc, got)
         self.c.equal("of %d packets lost, misdirected, reordered" % got["sent"], (got["lost"], got["misdirected"], got["reordered"]), (0, 0, 0))
         self.rpc.close()
         self.c.equal("SIGTERM: keeld's exit status", self.keeld.stop(), 0)
