@@ -658,8 +658,8 @@ bgp_statement(struct bird *b, json_t *o)
 	static const struct {
 		const char *words, *key;
 	} switches[] = {{"passive", "passive"}, {"disabled", "shutdown"}, {"ttl security", "gtsm"},
-		{"rr client", "route_reflector_client"}, {"enforce first as", "enforce_first_as"},
-		{"require roles", "role_strict"}},
+		{"rr client", "route_reflector_client"}, {"rs client", "route_server_client"},
+		{"enforce first as", "enforce_first_as"}, {"require roles", "role_strict"}},
 	  capabilities[] = {{"enable route refresh", "route_refresh"},
 		  {"enable enhanced route refresh", "enhanced_route_refresh"},
 		  {"enable extended messages", "extended_message"}},

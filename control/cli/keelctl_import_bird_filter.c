@@ -297,6 +297,35 @@ simple(struct program *p, const struct condition *c)
 	return b;
 }
 
+/* Communities of one kind have one count of colons, and an extended one begins with a letter. */
+static unsigned
+community_kind(const char *text)
+{
+	unsigned colons = 0;
+
+	for (const char *at = text; *at != 0; at++)
+		colons += *at == ':';
+	return *text >= 'a' ? 10 : colons;
+}
+
+/* True if the filter may have added or removed a community that the text stands for. */
+static bool
+is_touched(const struct program *p, const char *text)
+{
+	const char *other;
+	json_t *v;
+
+	if (json_object_get(p->touched, text) != NULL)
+		return true;
+	json_object_foreach(p->touched, other, v)
+	{
+		if ((strpbrk(text, "*-") != NULL || strpbrk(other, "*-") != NULL) &&
+			community_kind(text) == community_kind(other))
+			return true;
+	}
+	return false;
+}
+
 /* The condition sees something that the filter may have changed before. */
 static bool
 is_changed(const struct program *p, const struct condition *c)
@@ -306,7 +335,7 @@ is_changed(const struct program *p, const struct condition *c)
 
 	json_array_foreach(c->values, i, v)
 	{
-		if (json_object_get(p->touched, json_string_value(v)) != NULL)
+		if (is_touched(p, json_string_value(v)))
 			return true;
 	}
 	return (c->reads & p->changed) != 0 || (c->a != NULL && is_changed(p, c->a)) ||
@@ -594,6 +623,25 @@ take_range(struct program *p, json_int_t *low, json_int_t *high)
 	return !bird_take(p->b, "..") || take_number(p, high);
 }
 
+/* Many communities as one text: a part is a number, a range, or all numbers. */
+static json_t *
+community_pattern(const char *kind, const json_int_t *low, const json_int_t *high, unsigned n)
+{
+	char part[3][48];
+
+	for (unsigned i = 0; i < n; i++) {
+		if (high[i] < low[i])
+			snprintf(part[i], sizeof(part[i]), "*");
+		else
+			snprintf(part[i], sizeof(part[i]), high[i] > low[i] ? "%lld-%lld" : "%lld",
+				(long long)low[i], (long long)high[i]);
+	}
+	if (n == 3)
+		return json_sprintf("%s:%s:%s", part[0], part[1], part[2]);
+	return json_sprintf(
+		"%s%s%s:%s", kind != NULL ? kind : "", kind != NULL ? ":" : "", part[0], part[1]);
+}
+
 /* After "(": the numbers of a community, or (rt, A, B). */
 static struct operand
 community(struct program *p, unsigned line)
@@ -620,13 +668,14 @@ community(struct program *p, unsigned line)
 	if (!bird_take(p->b, ")") || n < 2 || (kind != NULL && n != 2))
 		return bad_operand(p, "an unknown community");
 	for (unsigned i = 0; i < n; i++) {
-		if (high[i] < low[i])
-			return bad_operand(p, "lists hold single communities, no wildcards");
+		total = high[i] < low[i] ? EXPANDED_MAX + 1 : total;
 		total = total > EXPANDED_MAX ? total : total * (high[i] - low[i] + 1);
 	}
-	if (total > EXPANDED_MAX)
-		return bad_operand(p, "the range has more than 4096 communities");
 	o.text = kind != NULL ? "ext_community" : n == 3 ? "large_community" : "community";
+	if (total > EXPANDED_MAX) {
+		json_array_append_new(o.value, community_pattern(kind, low, high, n));
+		return o;
+	}
 	for (json_int_t x = low[0]; x <= high[0]; x++) {
 		for (json_int_t y = low[1]; y <= high[1]; y++) {
 			for (json_int_t z = low[2]; z <= high[2]; z++) {
@@ -1526,7 +1575,9 @@ change_communities(struct program *p, const char *key, const char *verb, const s
 
 	if (o != NULL && (o->text == NULL || !is(o->text, key)))
 		return bad(p, "a community of another kind") != NULL;
-	if (o != NULL && is(verb, "add") && json_array_size(o->value) != 1)
+	if (o != NULL && is(verb, "add") &&
+		(json_array_size(o->value) != 1 ||
+			strpbrk(json_string_value(json_array_get(o->value, 0)), "*-") != NULL))
 		return bad(p, "one community is added at a time") != NULL;
 	if (is(verb, "delete") && json_object_get(changes(p, key), "add") != NULL)
 		flush(p);
@@ -1545,13 +1596,28 @@ change_communities(struct program *p, const char *key, const char *verb, const s
 	return true;
 }
 
+/* Puts an AS number, or the first one of the path, before the path once more. */
+static void
+prepend_once(struct program *p, const struct operand *o)
+{
+	json_t *asn = o->kind == O_NUMBER ? json_integer(o->number) : json_string("first"),
+	       *before = json_object_get(p->pending, "as_path_prepend");
+	json_int_t count = before != NULL ? (json_int_t)number_of(before, "count") : 0;
+
+	if (before != NULL && (count >= 64 || !json_equal(json_object_get(before, "asn"), asn))) {
+		flush(p);
+		count = 0;
+	}
+	json_object_set_new(p->pending, "as_path_prepend",
+		json_pack("{s:o, s:I}", "asn", asn, "count", count + 1));
+}
+
 /* NAME.VERB(VALUE); NAME.empty; */
 static bool
 method(struct program *p, const char *name)
 {
 	const char *verb = bird_peek(p->b, 0)->text;
 	struct operand l = attribute_of(p, name), o;
-	json_t *prepend;
 
 	p->b->at++;
 	if (bird_take(p->b, ";"))
@@ -1561,18 +1627,10 @@ method(struct program *p, const char *name)
 		return false;
 	if (is(name, "bgp_path") && is(verb, "prepend")) {
 		o = operand(p);
-		if (o.kind != O_NUMBER || !bird_take(p->b, ")") || !bird_take(p->b, ";"))
+		if ((o.kind != O_NUMBER && o.kind != O_PATH_FIRST) || !bird_take(p->b, ")") ||
+			!bird_take(p->b, ";"))
 			return bad(p, "not a fixed AS number") != NULL;
-		prepend = json_object_get(p->pending, "as_path_prepend");
-		if (prepend != NULL && (number_of(prepend, "asn") != o.number ||
-					       number_of(prepend, "count") >= 64)) {
-			flush(p);
-			prepend = NULL;
-		}
-		json_object_set_new(p->pending, "as_path_prepend",
-			json_pack("{s:I, s:I}", "asn", o.number, "count",
-				prepend != NULL ? (json_int_t)number_of(prepend, "count") + 1
-						: (json_int_t)1));
+		prepend_once(p, &o);
 		p->changed |= A_PATH;
 		return true;
 	}
@@ -1602,16 +1660,14 @@ assignment(struct program *p, const char *name)
 		is(bird_peek(p->b, 3)->text, ",")) {
 		struct operand l = attribute_of(p, name);
 		const char *verb = bird_peek(p->b, 0)->text;
-		json_t *prepend;
 
 		p->b->at += 4;
 		o = operand(p);
 		if (o.kind == O_BAD || !bird_take(p->b, ")") || !bird_take(p->b, ";"))
 			return false;
-		if (l.kind == O_PATH && is(verb, "prepend") && o.kind == O_NUMBER) {
-			flush(p);
-			prepend = json_pack("{s:I, s:i}", "asn", o.number, "count", 1);
-			json_object_set_new(p->pending, "as_path_prepend", prepend);
+		if (l.kind == O_PATH && is(verb, "prepend") &&
+			(o.kind == O_NUMBER || o.kind == O_PATH_FIRST)) {
+			prepend_once(p, &o);
 			p->changed |= A_PATH;
 			return true;
 		}

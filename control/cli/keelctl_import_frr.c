@@ -205,6 +205,8 @@ family_line(struct import *im, json_t *o, bool no, char **w, unsigned n)
 		return json_object_set_new(f, "keep_all_routes", json_true()) == 0;
 	if (n == 1 && is(w[0], "route-reflector-client"))
 		return json_object_set_new(o, "route_reflector_client", json_true()) == 0;
+	if (n == 1 && is(w[0], "route-server-client"))
+		return json_object_set_new(o, "route_server_client", json_true()) == 0;
 	if (n == 1 && is(w[0], "as-override"))
 		return json_object_set_new(f, "as_override", json_true()) == 0;
 	if (n == 1 && is(w[0], "remove-private-AS"))

@@ -1,19 +1,28 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The model of docs/scaling.md for the cost of a load: fitted to the points of `scripts/bench growth`, and held against other points. scripts/bench
 --page writes the table between the marks `<!-- bench growth model -->` and `<!-- end -->`, and the plots beside the measurements."""
+import itertools
 import math
 import os
 import subprocess
 
-# P prefixes from each of F feeds to G groups: microseconds of CPU, and bytes, of the whole load.
+def changes(feeds):
+    """How often the best path of a prefix changes after its first path, when feeds announce in random order: path K is the best of K with probability 1 / K."""
+    return sum(1 / k for k in range(2, feeds + 1))
+
+
+# P prefixes from each of F feeds to G receivers: microseconds of CPU, and bytes, of the whole load.
 TERMS = {
     "cpu": [("of a load", lambda p, f, g: 1), ("for each prefix", lambda p, f, g: p), ("for each further path", lambda p, f, g: p * (f - 1)),
-            ("for each further path, times ln F", lambda p, f, g: p * (f - 1) * math.log(f)), ("for each prefix and further group", lambda p, f, g: p * (g - 1))],
+            ("for each further path, times ln F", lambda p, f, g: p * (f - 1) * math.log(f)), ("for each prefix and further group", lambda p, f, g: p * (g - 1)),
+            ("for each prefix and further group, times G / 1,000", lambda p, f, g: p * (g - 1) * g / 1000),
+            ("for each change of the best path, with further groups", lambda p, f, g: p * changes(f) * (g > 1)),
+            ("for each change of the best path and further group", lambda p, f, g: p * changes(f) * (g - 1))],
     "bytes": [("of a load", lambda p, f, g: 1), ("for each prefix", lambda p, f, g: p), ("for each further path", lambda p, f, g: p * (f - 1)),
-              ("for each prefix, with further groups", lambda p, f, g: p * (g > 1)), ("for each prefix and further group", lambda p, f, g: p * (g - 1))],
+              ("for each further path, times ln F", lambda p, f, g: p * (f - 1) * math.log(f)), ("for each prefix, with further groups", lambda p, f, g: p * (g > 1)), ("for each prefix and further group", lambda p, f, g: p * (g - 1))],
 }
 UNITS = {"cpu": "µs", "bytes": "B"}
-HELD_OUT = {(200000, 4, 10), (20000, 10, 100)}
+HELD_OUT = {(40000, 1, 300), (200000, 4, 10), (20000, 10, 100)}
 PLOTS = (("prefixes", 0), ("feeds", 1), ("groups", 2))
 
 
@@ -60,7 +69,10 @@ def models(metrics):
         points = points_of(metrics, kind)
         if len(points) < len(TERMS[kind]) + 2:
             return None
-        out[kind] = (points, fit(kind, {at: v for at, v in points.items() if at not in HELD_OUT}))
+        try:
+            out[kind] = (points, fit(kind, {at: v for at, v in points.items() if at not in HELD_OUT}))
+        except ZeroDivisionError:  # no point for one of the terms: measured before the term was added
+            return None
     return out
 
 
@@ -70,8 +82,9 @@ def number(value):
 
 def table(found):
     lines = ["| term | CPU, µs | | memory, bytes |", "|---|---|---|---|"]
-    for (name, _), c, (other, _), b in zip(TERMS["cpu"], found["cpu"][1], TERMS["bytes"], found["bytes"][1]):
-        lines.append("| %s | %s | %s | %s |" % (name, number(c), "" if name == other else other, number(b)))
+    sides = [[(name, number(c)) for (name, _), c in zip(TERMS[kind], found[kind][1])] for kind in ("cpu", "bytes")]
+    for (name, c), (other, b) in itertools.zip_longest(*sides, fillvalue=("", "")):
+        lines.append("| %s | %s | %s | %s |" % (name, c, "" if name == other else other, b))
     lines += ["", "| prefixes, feeds, groups | CPU a path, µs | model | error | bytes a path | model | error |", "|---|---|---|---|---|---|---|"]
     for at in sorted(found["cpu"][0], key=lambda at: (at in HELD_OUT, at[2], at[1], at[0])):
         cells = []

@@ -314,7 +314,7 @@ class Bird(Case):
 
     def test_a_statement_that_is_not_carried_rejects(self):
         """The filter rejects where the statement stands; the other statements stay."""
-        for line in ("if bgp_community ~ [(64512, *)] then accept;", "if bgp_med > 5 then accept;", "preference = 200;", "unset(bgp_med);",
+        for line in ("bgp_community.delete([(64512, *)]); if (64512, 7) ~ bgp_community then accept;", "bgp_community.add((64512, *));", "if bgp_med > 5 then accept;", "preference = 200;", "unset(bgp_med);",
                      "if bgp_local_pref = 50 && defined(bgp_med) then accept;", "if ifname = \"eth0\" then accept;", "gw = 192.0.2.1;",
                      "if bgp_path ~ [= 64512..64513 * =] then accept;", "bgp_path.delete(64512);", "if bgp_ext_community ~ [(64512, 1)] then accept;",
                      "bgp_local_pref = bgp_local_pref + 10;", "if net.len > 20 then bgp_community.add((64512, 2)); if (64512, 2) ~ bgp_community then accept;", "case bgp_med { 1: accept; else: reject; }", "return true;", "nonsense 1 2 { };"):
@@ -324,6 +324,18 @@ class Bird(Case):
             self.assertEqual(policy(d, "from_up")[-1], node(policy(d, "from_up")[-1]["seq"], "deny"), line)
             _, want, _ = self.imported(SERVER)
             self.assertEqual(policy(d, "to_up"), policy(want, "to_up"))
+
+    def test_many_communities_at_once(self):
+        """Wildcards, and ranges of more communities than a list should hold."""
+        for line, pattern in (("if bgp_community ~ [(64512, *)] then accept;", "64512:*"),
+                                    ("if bgp_large_community ~ [(64512, 1, *)] then accept;", "64512:1:*"),
+                                    ("bgp_community.delete([(0..65000, 5)]);", "0-65000:5"),
+                                    ("bgp_large_community.delete([(64512, *, *)]); if (64512, 7) ~ bgp_community then accept;", "64512:*:*")):
+            status, d, err = self.imported(SERVER.replace("  bgp_local_pref = 120;", "  " + line))
+            self.assertEqual((status, err.count(": not carried: ")), (0, 0), (line, err))
+            self.assertIn('"%s"' % pattern, json.dumps(d), line)
+        status, d, err = self.imported(SERVER.replace("  bgp_local_pref = 120;", "  bgp_path.prepend(bgp_path.first); bgp_path.prepend(bgp_path.first);"))
+        self.assertIn({"asn": "first", "count": 2}, [n.get("set", {}).get("as_path_prepend") for n in policy(d, "from_up")])
 
     def test_control_flow(self):
         """if, else, case, functions and conditions, against an evaluation of the nodes."""

@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""keelctl import: for several shapes of configurations the other daemon runs first, and its peers record what it announces, attribute by
+"""keelctl import: for ten shapes of configurations the other daemon runs first (for VRP, FRR with the same configuration), and its peers record what it announces, attribute by
 attribute; then keeld runs with the imported document, and its peers must get the same. Lines that are not carried are exactly those listed here.
 
     sp (scripted speakers, 198.18.N.2, AS of the shape) --- rt (198.18.N.1: BIRD or bgpd, then keeld)
 """
+import collections
 import json
 import os
 import subprocess
@@ -21,12 +22,17 @@ NAME = "import"
 LINKS = 4
 
 
-def us(n, v6=False):
-    return "2001:db8:%d::1" % n if v6 else "198.18.%d.1" % n
+def us(n):
+    return "198.18.%d.1" % n
 
 
-def them(n, v6=False):
-    return "2001:db8:%d::2" % n if v6 else "198.18.%d.2" % n
+def them(n):
+    return "198.18.%d.2" % n
+
+
+def on_lan(n):
+    """The Nth client of a route server: all are on one subnet."""
+    return "198.18.1.%d" % (n + 1)
 
 
 def route(path, **more):
@@ -235,6 +241,282 @@ exit
 """
 
 
+BIRD_ROUTE_SERVER = """log stderr all;
+router id 192.0.2.1;
+define RS = 64512;
+protocol device { }
+function good(int peer_as) {
+  if net ~ [ 10.0.0.0/8+, 0.0.0.0/0, 203.0.0.0/16{25,32} ] then return false;
+  if bgp_path.first != peer_as || bgp_path.len > 6 then return false;
+  if bgp_path ~ [= * 65000 * =] then return false;
+  return true;
+}
+function wanted(int peer_as) {
+  if (0, peer_as) ~ bgp_community then return false;
+  if (RS, 0, peer_as) ~ bgp_large_community then return false;
+  if (RS, 1, peer_as) ~ bgp_large_community then return true;
+  if (RS, 0, 0) ~ bgp_large_community then return false;
+  return true;
+}
+function prepended(int peer_as) {
+  if (RS, 101, peer_as) ~ bgp_large_community then bgp_path.prepend(bgp_path.first);
+}
+function scrubbed() {
+  bgp_large_community.delete([(RS, *, *)]);
+  bgp_community.delete([(0, *)]);
+}
+template bgp clients {
+  local 198.18.1.1 as RS;
+  rs client;
+  connect retry time 1; connect delay time 1; error wait time 1, 2;
+  ipv4 { import keep filtered; };
+}
+filter in_64513 { if !good(64513) then reject; accept; }
+filter in_64514 { if !good(64514) then reject; accept; }
+filter in_64515 { if !good(64515) then reject; accept; }
+filter out_64513 { if !wanted(64513) then reject; prepended(64513); scrubbed(); accept; }
+filter out_64514 { if !wanted(64514) then reject; prepended(64514); scrubbed(); accept; }
+filter out_64515 { if !wanted(64515) then reject; prepended(64515); scrubbed(); accept; }
+protocol bgp c64513 from clients { neighbor 198.18.1.2 as 64513; ipv4 { import filter in_64513; export filter out_64513; }; }
+protocol bgp c64514 from clients { neighbor 198.18.1.3 as 64514; ipv4 { import filter in_64514; export filter out_64514; }; }
+protocol bgp c64515 from clients { neighbor 198.18.1.4 as 64515; ipv4 { import filter in_64515; export filter out_64515; }; }
+protocol bgp collector from clients { neighbor 198.18.1.5 as 64516; ipv4 { import none; export all; }; }
+"""
+
+BIRD_RPKI = """log stderr all;
+router id 192.0.2.1;
+roa4 table r4;
+protocol device { }
+protocol rpki cache { roa4 { table r4; }; remote 127.0.0.1 port 3323; }
+filter checked {
+  if roa_check(r4, net, bgp_path.last) = ROA_INVALID then reject;
+  if roa_check(r4, net, bgp_path.last) = ROA_VALID then bgp_local_pref = 150;
+  else { bgp_local_pref = 90; bgp_large_community.add((64512, 2, 0)); }
+  accept;
+}
+template bgp up { local as 64512; connect retry time 1; connect delay time 1; ipv4 { import filter checked; export none; }; }
+protocol bgp u1 from up { neighbor 198.18.1.2 as 64513; }
+protocol bgp u2 from up { neighbor 198.18.2.2 as 64514; }
+protocol bgp u3 from up { neighbor 198.18.3.2 as 64515; }
+protocol bgp inside { local 198.18.4.1 as 64512; neighbor 198.18.4.2 as 64512; ipv4 { import all; export where source = RTS_BGP; next hop self; }; }
+"""
+ROAS = (("203.0.1.0/24", 24, 64700), ("203.0.2.0/24", 24, 64700), ("203.3.1.0/24", 24, 64999), ("203.5.0.0/16", 20, 64706), ("203.9.0.0/16", 24, 64515))
+
+BIRD_RTBH = """log stderr all;
+router id 192.0.2.1;
+define BLACKHOLE = (65535, 666);
+define CUSTOMER1 = [ 203.0.1.0/24+, 203.2.1.0/24, 203.20.1.0/24+ ];
+define CUSTOMER2 = [ 203.0.2.0/24{24,32}, 203.2.2.0/24, 203.5.0.0/16{16,24} ];
+protocol device { }
+filter from_c1 {
+  if net !~ CUSTOMER1 then reject;
+  if BLACKHOLE ~ bgp_community && net.len >= 29 then { bgp_community.add((65535, 65281)); bgp_local_pref = 500; accept; }
+  if net.len > 24 then reject;
+  bgp_community.add((64512, 3000));
+  if (64512, 80) ~ bgp_community then bgp_local_pref = 80;
+  else if (64512, 120) ~ bgp_community then bgp_local_pref = 120;
+  accept;
+}
+filter from_c2 {
+  if net !~ CUSTOMER2 then reject;
+  if bgp_community ~ [(64514, *)] then bgp_local_pref = 60;
+  bgp_community.empty;
+  bgp_community.add((64512, 3000));
+  bgp_med = 7;
+  accept;
+}
+filter to_up {
+  if (64512, 3000) !~ bgp_community then reject;
+  if BLACKHOLE ~ bgp_community then reject;
+  if (64512, 901) ~ bgp_community then bgp_path.prepend(64512);
+  if (64512, 902) ~ bgp_community then { bgp_path.prepend(64512); bgp_path.prepend(64512); }
+  bgp_community.delete([(64512, *)]);
+  accept;
+}
+protocol bgp c1 { local as 64512; neighbor 198.18.1.2 as 64513; connect retry time 1; ipv4 { import filter from_c1; export all; }; }
+protocol bgp c2 { local as 64512; neighbor 198.18.2.2 as 64514; connect retry time 1; ipv4 { import filter from_c2; export all; }; }
+protocol bgp up { local as 64512; neighbor 198.18.3.2 as 64515; connect retry time 1; ipv4 { import none; export filter to_up; }; }
+protocol bgp inside { local 198.18.4.1 as 64512; neighbor 198.18.4.2 as 64512; ipv4 { import all; export all; next hop self; }; }
+"""
+
+FRR_ROUTE_SERVER = """log stdout
+bgp route-map delay-timer 0
+ip prefix-list bogons seq 5 permit 10.0.0.0/8 le 32
+ip prefix-list bogons seq 6 permit 203.0.0.0/16 ge 25
+ip prefix-list bogons seq 7 permit 0.0.0.0/0
+bgp large-community-list standard not-64513 permit 64512:0:64513
+bgp large-community-list standard not-64514 permit 64512:0:64514
+bgp large-community-list standard not-64515 permit 64512:0:64515
+router bgp 64512
+ bgp router-id 192.0.2.1
+ no bgp default ipv4-unicast
+ neighbor 198.18.1.2 remote-as 64513
+ neighbor 198.18.1.2 timers connect 1
+ neighbor 198.18.1.3 remote-as 64514
+ neighbor 198.18.1.3 timers connect 1
+ neighbor 198.18.1.4 remote-as 64515
+ neighbor 198.18.1.4 timers connect 1
+ neighbor 198.18.1.5 remote-as 64516
+ neighbor 198.18.1.5 timers connect 1
+ address-family ipv4 unicast
+  neighbor 198.18.1.2 activate
+  neighbor 198.18.1.2 soft-reconfiguration inbound
+  neighbor 198.18.1.2 route-server-client
+  neighbor 198.18.1.2 route-map clients in
+  neighbor 198.18.1.2 route-map to-64513 out
+  neighbor 198.18.1.3 activate
+  neighbor 198.18.1.3 soft-reconfiguration inbound
+  neighbor 198.18.1.3 route-server-client
+  neighbor 198.18.1.3 route-map clients in
+  neighbor 198.18.1.3 route-map to-64514 out
+  neighbor 198.18.1.4 activate
+  neighbor 198.18.1.4 soft-reconfiguration inbound
+  neighbor 198.18.1.4 route-server-client
+  neighbor 198.18.1.4 route-map clients in
+  neighbor 198.18.1.4 route-map to-64515 out
+  neighbor 198.18.1.5 activate
+  neighbor 198.18.1.5 route-server-client
+  neighbor 198.18.1.5 route-map none in
+  neighbor 198.18.1.5 route-map all out
+ exit-address-family
+exit
+route-map clients deny 5
+ match ip address prefix-list bogons
+exit
+route-map clients permit 10
+exit
+route-map to-64513 deny 5
+ match large-community not-64513
+exit
+route-map to-64513 permit 10
+exit
+route-map to-64514 deny 5
+ match large-community not-64514
+exit
+route-map to-64514 permit 10
+exit
+route-map to-64515 deny 5
+ match large-community not-64515
+exit
+route-map to-64515 permit 10
+exit
+route-map none deny 10
+exit
+route-map all permit 10
+exit
+"""
+
+# The router of FRR_EDGE in VRP's words, but for what VRP has no words for (large communities).
+VRP_EDGE = """#
+sysname edge
+#
+bgp 64512
+ router-id 192.0.2.1
+ group transit external
+ peer transit timer keepalive 10 hold 30
+ peer 198.18.1.2 as-number 64513
+ peer 198.18.1.2 group transit
+ peer 198.18.2.2 as-number 64514
+ peer 198.18.2.2 group transit
+ peer 198.18.3.2 as-number 64515
+ peer 198.18.4.2 as-number 64512
+ #
+ ipv4-family unicast
+  undo synchronization
+  network 198.51.100.0 255.255.255.0
+  network 198.51.101.0 255.255.255.0
+  network 192.0.2.128 255.255.255.128
+  peer transit enable
+  peer transit keep-all-routes
+  peer transit route-policy in import
+  peer transit route-policy out export
+  peer transit advertise-community
+  peer 198.18.1.2 enable
+  peer 198.18.1.2 group transit
+  peer 198.18.2.2 enable
+  peer 198.18.2.2 group transit
+  peer 198.18.3.2 enable
+  peer 198.18.3.2 route-policy all import
+  peer 198.18.3.2 route-policy customer export
+  peer 198.18.3.2 advertise-community
+  peer 198.18.4.2 enable
+  peer 198.18.4.2 next-hop-local
+  peer 198.18.4.2 advertise-community
+#
+route-policy in deny node 5
+ if-match ip-prefix bogons
+#
+route-policy in deny node 6
+ if-match as-path-filter odd
+#
+route-policy in deny node 7
+ if-match as-path-filter long
+#
+route-policy in permit node 10
+ if-match community-filter cust
+ apply local-preference 120
+ apply community 64512:7 additive
+#
+route-policy in permit node 30
+#
+route-policy out permit node 10
+ if-match ip-prefix ours
+ apply as-path 64512 64512 additive
+ apply community 64512:50
+ apply cost 5
+#
+route-policy all permit node 10
+#
+route-policy customer permit node 10
+ apply community 64512:22 additive
+#
+ip ip-prefix ours index 10 permit 198.51.100.0 24
+ip ip-prefix ours index 20 permit 198.51.101.0 24
+ip ip-prefix bogons index 5 permit 10.0.0.0 8 greater-equal 8 less-equal 32
+ip ip-prefix bogons index 6 permit 203.0.0.0 16 greater-equal 25 less-equal 32
+ip ip-prefix bogons index 7 permit 0.0.0.0 0
+ip as-path-filter odd permit _65000_
+ip as-path-filter long permit _64704_64704_
+ip community-filter basic cust permit 64512:100
+#
+return
+"""
+FRR_AS_VRP_EDGE = FRR_EDGE
+for _old, _new in (("bgp large-community-list standard mark permit 64512:1:9\n", ""), (" set large-community 64512:2:2 additive", " set community 64512:22 additive"),
+                   ("route-map in permit 20\n match large-community mark\n set local-preference 80\n set origin egp\nexit\n", "")):
+    if FRR_AS_VRP_EDGE.count(_old) != 1:
+        raise ValueError("FRR_EDGE has no %r" % _old)
+    FRR_AS_VRP_EDGE = FRR_AS_VRP_EDGE.replace(_old, _new)
+
+VRP_REFLECTOR = """#
+sysname reflector
+#
+bgp 64512
+ router-id 192.0.2.1
+ peer 198.18.1.2 as-number 64512
+ peer 198.18.2.2 as-number 64512
+ peer 198.18.3.2 as-number 64512
+ peer 198.18.4.2 as-number 64516
+ #
+ ipv4-family unicast
+  undo synchronization
+  reflector cluster-id 192.0.2.99
+  peer 198.18.1.2 enable
+  peer 198.18.1.2 reflect-client
+  peer 198.18.1.2 advertise-community
+  peer 198.18.2.2 enable
+  peer 198.18.2.2 reflect-client
+  peer 198.18.2.2 advertise-community
+  peer 198.18.3.2 enable
+  peer 198.18.3.2 advertise-community
+  peer 198.18.4.2 enable
+  peer 198.18.4.2 advertise-community
+#
+return
+"""
+FRR_AS_VRP_REFLECTOR = FRR_REFLECTOR.replace("  neighbor 198.18.4.2 attribute-unchanged next-hop\n", "")
+
+
 def internal(net, path, **more):
     """Routes of an internal neighbour."""
     return {
@@ -249,12 +531,41 @@ EDGE = {1: (64513, offers(64513, 1)), 2: (64514, offers(64514, 2)),
         4: (64512, internal(4, "64711", med=9))}
 REFLECTOR = {1: (64512, internal(1, "64711")), 2: (64512, internal(2, "64712", med=4)), 3: (64512, internal(3, "64713", large_communities=["64512:9:9"])),
              4: (64516, {"203.13.0.0/24": route("64516", med=3), "203.11.0.0/16": route("64516")})}
-# name: (dialect, file, {link: (AS number, routes)}, count of routes that each link gets, beginnings of the lines that are not carried)
+
+
+def client(asn, net):
+    """Routes of a client of a route server, with the communities by which clients steer it (Euro-IX)."""
+    return dict(offers(asn, net), **{
+        "203.20.%d.0/24" % net: route("%d" % asn, large_communities=["64512:0:64514"], med=3),
+        "203.21.%d.0/24" % net: route("%d 64730" % asn, large_communities=["64512:0:0", "64512:1:64515"]),
+        "203.22.%d.0/24" % net: route("%d 64731" % asn, large_communities=["64512:101:64513", "64700:1:1"]),
+        "203.23.%d.0/24" % net: route("%d 64732" % asn, communities=["0:64513", "64732:5"])})
+
+
+def customer(asn, net):
+    """Routes of a customer who asks for black holes, local preference and prepending by communities."""
+    return dict(offers(asn, net), **{
+        "203.0.%d.128/29" % net: route("%d" % asn, communities=["65535:666"]),
+        "203.0.%d.64/26" % net: route("%d" % asn, communities=["65535:666"]),
+        "203.20.%d.0/24" % net: route("%d" % asn, communities=["64512:80", "64512:902", "%d:1" % asn])})
+
+
+CLIENTS = {1: (64513, client(64513, 1)), 2: (64514, client(64514, 2)), 3: (64515, client(64515, 3)), 4: (64516, {})}
+RTBH = {1: (64513, customer(64513, 1)), 2: (64514, customer(64514, 2)), 3: (64515, {}), 4: (64512, internal(4, "64711", communities=["64512:3000", "64512:901"]))}
+Shape = collections.namedtuple("Shape", "dialect text neighbours counts missing other lan roas", defaults=([], None, False, ()))
+# `neighbours`: {link: (AS number, routes)}; `counts`: of the routes that each link gets; `missing`: beginnings of the lines that are not carried;
+# `other`: (dialect, text) of the daemon that says what is right, where no daemon of the dialect is at hand; `lan`: all are on one subnet
 SHAPES = {
-    "bird edge": ("bird", BIRD_EDGE, EDGE, (2, 2, 10, 9), []),
-    "bird reflector": ("bird", BIRD_REFLECTOR, REFLECTOR, (8, 8, 8, 10), []),
-    "frr edge": ("frr", FRR_EDGE, EDGE, (2, 2, 13, 13), []),
-    "frr reflector": ("frr", FRR_REFLECTOR, REFLECTOR, (6, 6, 5, 7), []),
+    "bird edge": Shape("bird", BIRD_EDGE, EDGE, (2, 2, 10, 9)),
+    "bird reflector": Shape("bird", BIRD_REFLECTOR, REFLECTOR, (8, 8, 8, 10)),
+    "bird route server": Shape("bird", BIRD_ROUTE_SERVER, CLIENTS, (11, 11, 16, 23), lan=True),
+    "bird rpki": Shape("bird", BIRD_RPKI, EDGE, (0, 0, 0, 16), roas=ROAS),
+    "bird black holes": Shape("bird", BIRD_RTBH, RTBH, (9, 6, 10, 10)),
+    "frr edge": Shape("frr", FRR_EDGE, EDGE, (2, 2, 13, 13)),
+    "frr reflector": Shape("frr", FRR_REFLECTOR, REFLECTOR, (6, 6, 5, 7)),
+    "frr route server": Shape("frr", FRR_ROUTE_SERVER, CLIENTS, (19, 17, 20, 29), lan=True),
+    "vrp edge": Shape("vrp", VRP_EDGE, EDGE, (2, 2, 13, 13), other=("frr", FRR_AS_VRP_EDGE)),
+    "vrp reflector": Shape("vrp", VRP_REFLECTOR, REFLECTOR, (6, 6, 5, 7), other=("frr", FRR_AS_VRP_REFLECTOR)),
 }
 SORTED = ("communities", "large_communities", "ext_communities")
 
@@ -283,19 +594,32 @@ class Test:
             self.lab.host(h)
         for n in range(1, LINKS + 1):
             self.lab.link("rt", "up%d" % n, us(n) + "/24", "sp", "in%d" % n, them(n) + "/24")
+        for n in range(2, LINKS + 1):
+            self.lab.sh("sp", "ip address add %s/24 dev in1" % on_lan(n))
 
     def speakers(self, shape):
         out = {}
-        for n, (asn, routes) in shape.items():
-            s = out[n] = Speaker(self.lab.netns("sp"), them(n), us(n), asn).up()
+        for n, (asn, routes) in shape.neighbours.items():
+            mine = on_lan(n) if shape.lan else them(n)
+            s = out[n] = Speaker(self.lab.netns("sp"), mine, us(1 if shape.lan else n), asn).up()
             for prefix, r in routes.items():
-                s.send(UPDATE, announce(r, prefix, them(n)))
+                s.send(UPDATE, announce(r, prefix, mine))
         return out
 
-    def other(self, dialect, text):
+    def cache(self, roas):
+        """A cache with these records (prefix, maximum length, AS number), at port 3323."""
+        path = self.lab.write("roas.json", json.dumps({"roas": [{"prefix": p, "maxLength": n, "asn": "AS%d" % a, "ta": "test"} for p, n, a in roas]}))
+        cache = self.lab.spawn("stayrtr", "rt", ["stayrtr", "-cache", path, "-bind", "127.0.0.1:3323", "-checktime=false", "-metrics.addr", ""])
+        wait_for("the cache", lambda: "Server started" in cache.logged(), 30)
+        return cache
+
+    def other(self, shape):
         """Starts the other daemon; a function that ends it."""
+        dialect, text = shape.other or (shape.dialect, shape.text)
         if dialect == "bird":
-            process, _ = self.lab.bird("rt", text, name="bird-%d" % len(text))
+            process, birdc = self.lab.bird("rt", text, name="bird-%d" % len(text))
+            if shape.roas:
+                wait_for("BIRD's records", lambda: "%d of %d routes" % (len(shape.roas), len(shape.roas)) in birdc("show", "route", "table", "r4", "count"), 60)
             return process.stop
         d = GivenFrr(self.lab, "rt")
         d.text = text
@@ -315,16 +639,19 @@ class Test:
         return json.loads(p.stdout)
 
     def run(self, name):
-        dialect, text, shape, counts, missing = SHAPES[name]
-        document = self.imported(name, dialect, text, missing)
-        stop = self.other(dialect, text)
+        shape = SHAPES[name]
+        document = self.imported(name, shape.dialect, shape.text, shape.missing)
+        cache = self.cache(shape.roas) if shape.roas else None
+        stop = self.other(shape)
         speakers = self.speakers(shape)
-        self.c.comes_to(name + ": each neighbour gets this count of routes from the other daemon", lambda: tuple(len(shown(s)) for s in speakers.values()), counts)
+        self.c.comes_to(name + ": each neighbour gets this count of routes from the other daemon", lambda: tuple(len(shown(s)) for s in speakers.values()), shape.counts)
         want = at_rest(lambda: {n: shown(s) for n, s in speakers.items()})
         for s in speakers.values():
             s.close()
         stop()
         keeld, rpc = self.lab.keeld("rt", document, KEELD, name="keeld-" + name.replace(" ", "-"), args=("--no-dataplane",))
+        if shape.roas:
+            wait_for("keeld's records", lambda: rpc.call("rpki.summary")["vrps"]["ipv4"] == len(shape.roas), 60)
         speakers = self.speakers(shape)
         for n, s in speakers.items():
             self.c.eventually("%s: neighbour %d (AS %d) gets the same %d routes" % (name, n, s.asn, len(want[n])), lambda n=n, s=s: self.same(want[n], shown(s)))
@@ -334,6 +661,8 @@ class Test:
             s.close()
         rpc.close()
         keeld.stop()
+        if cache:
+            cache.stop()
 
     @staticmethod
     def same(want, seen):
@@ -341,7 +670,7 @@ class Test:
 
 
 def test(c):
-    need("bird", files=(KEELD, KEELCTL))
+    need("bird", "stayrtr", files=(KEELD, KEELCTL))
     for f in daemons.Frr.programs:
         if not os.path.exists(f):
             labtest.skip("FRR is not installed")
