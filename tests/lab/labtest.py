@@ -242,8 +242,8 @@ def mp_prefixes_of(message, kind):
 # ---- a speaker ----
 
 class Speaker:
-    """A scripted BGP speaker: 4-octet AS, route refresh, enhanced route refresh. Answers keepalives unless `silent`. on_refresh(speaker) runs for
-    each ROUTE-REFRESH request. `rib` has the received routes: {prefix: attributes}."""
+    """A scripted BGP speaker: 4-octet AS, route refresh, enhanced route refresh. Unless `silent` it answers keepalives, and other messages once in a
+    tenth of the hold time: a peer that sends UPDATEs sends no keepalives (RFC 4271 4.4). on_refresh(speaker) runs for each ROUTE-REFRESH request. `rib` has the received routes: {prefix: attributes}."""
 
     def __init__(self, netns, source, to, asn, hold=90, capabilities=(2, 70), on_refresh=None, families=(V4,), identifier=None):
         self.netns, self.source, self.to, self.asn, self.hold, self.families = netns, source, to, asn, hold, families
@@ -261,7 +261,7 @@ class Speaker:
             s.close()
             return None
         self.sock, self.received, self.closed, self.established = s, [], False, threading.Event()
-        self.rib, self.ended, self.withdrawn = {}, set(), []
+        self.rib, self.ended, self.withdrawn, self.alive = {}, set(), [], time.monotonic()
         caps = self.open_capabilities()
         try:
             self.send(OPEN, struct.pack(">BHH4sBBB", 4, min(self.asn, 23456) if self.asn > 65535 else self.asn, self.hold,
@@ -316,8 +316,10 @@ class Speaker:
 
     def message(self, kind, body):
         self.received.append((kind, body))
-        if kind == OPEN or (kind == KEEPALIVE and not self.silent):
+        late = self.established.is_set() and time.monotonic() > self.alive + self.hold / 10
+        if kind == OPEN or ((kind == KEEPALIVE or late) and not self.silent):
             self.send(KEEPALIVE)
+            self.alive = time.monotonic()
         if kind == KEEPALIVE:
             self.established.set()
         if kind == ROUTE_REFRESH and body[2] == 0 and self.on_refresh:
