@@ -11,6 +11,7 @@
 struct apply;
 struct audits;
 struct bmp;
+struct mrt;
 struct config_host;
 struct forwarder;
 struct forwarding;
@@ -41,6 +42,7 @@ struct keeld {
 	struct host_routes *host_routes;
 	struct rpki *rpki;
 	struct bmp *bmp;
+	struct mrt *mrt;
 	struct apply *apply;
 	struct audits *audits;
 	struct memory_guard *guard;

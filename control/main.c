@@ -6,6 +6,7 @@
 #include "control/apply/jobs.h"
 #include "control/apply/memory_guard.h"
 #include "control/bmp/bmp.h"
+#include "control/mrt/mrt.h"
 #include "control/host/host_check.h"
 #include "control/host/host_routes.h"
 #include "control/keeld.h"
@@ -387,12 +388,13 @@ create_objects(struct keeld *k, struct config *running) RUNS_ON(role_main)
 
 	k->jobs = c.jobs = jobs_create();
 	if (k->jobs != NULL && (e = rpki_create(&r, &k->rpki)) == 0 &&
-		(e = bmp_create(&b, &k->bmp)) == 0 &&
+		(e = bmp_create(&b, &k->bmp)) == 0 && (e = mrt_create(&k->layers, &k->mrt)) == 0 &&
 		(e = audits_create(&k->layers, &k->audits)) == 0 &&
 		(e = host_routes_create(&k->layers, &k->host_routes)) == 0) {
 		c.host_routes = k->host_routes;
 		c.rpki = k->rpki;
 		c.bmp = k->bmp;
+		c.mrt = k->mrt;
 		e = apply_create(&c, &k->apply);
 	}
 	if (e != 0)
@@ -534,6 +536,7 @@ stop(struct keeld *k) RUNS_ON(role_main)
 	k->rpc = NULL;
 	watchdog_destroy(k->watchdog);
 	wiring_stop(k);
+	mrt_destroy(k->mrt);
 	memory_guard_destroy(k->guard);
 #ifdef KEEL_DATAPLANE
 	forwarding_stop(k);

@@ -25,8 +25,9 @@ ROOMS = {
     "session": {"export", "bgp", "config"},
     "rpki": {"config"},
     "bmp": {"session", "bgp", "config"},
-    "apply": {"session", "config", "host", "rpki", "bmp"},
-    "rpc": {"apply", "session", "config", "host", "rpki", "bmp"},
+    "mrt": {"session", "config"},
+    "apply": {"session", "config", "host", "rpki", "bmp", "mrt"},
+    "rpc": {"apply", "session", "config", "host", "rpki", "bmp", "mrt"},
     "cli": set(),
 }
 ROOMS_MAX = 16

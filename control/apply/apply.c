@@ -5,6 +5,7 @@
 #include "control/apply/swap_range.h"
 #include "control/host/host_routes.h"
 #include "control/bmp/bmp.h"
+#include "control/mrt/mrt.h"
 #include "control/rpki/rpki.h"
 #include "control/base/log.h"
 #include "control/config/policy_compile.h"
@@ -50,6 +51,12 @@ struct rpki *
 apply_rpki(const struct apply *apply)
 {
 	return apply->rpki;
+}
+
+struct mrt *
+apply_mrt(const struct apply *apply)
+{
+	return apply->mrt;
 }
 
 struct bmp *
@@ -594,7 +601,7 @@ commit_switch(struct commit *c) RUNS_ON(role_main)
 	return 0;
 }
 
-/* Host routes and tunnels of the running configuration. */
+/* Host routes, tunnels, caches, collectors and files of the running configuration. */
 static void
 host_apply(struct apply *apply, const struct config *old) RUNS_ON(role_main)
 {
@@ -608,6 +615,8 @@ host_apply(struct apply *apply, const struct config *old) RUNS_ON(role_main)
 		rpki_configure(apply->rpki, c);
 	if (apply->bmp != NULL)
 		bmp_configure(apply->bmp, c);
+	if (apply->mrt != NULL)
+		mrt_configure(apply->mrt, c);
 }
 
 /* True if the step needs another turn. */
@@ -800,6 +809,7 @@ apply_create(const struct apply_config *c, struct apply **out)
 		.tunnels = c->tunnels,
 		.rpki = c->rpki,
 		.bmp = c->bmp,
+		.mrt = c->mrt,
 		.watch_ctx = c->watch_ctx,
 		.revision = 1,
 		.flush_timer.fire = flush_poll,

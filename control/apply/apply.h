@@ -22,6 +22,7 @@ struct layers;
 struct netns;
 struct peers;
 struct bmp;
+struct mrt;
 struct rpki;
 struct session_event;
 struct session_view;
@@ -54,6 +55,7 @@ struct apply_config {
 	void (*tunnels)(void *ctx, const struct config *c);
 	struct rpki *rpki; /* lent; gets the caches of the running configuration. NULL: none */
 	struct bmp *bmp; /* lent; gets the collectors of the running configuration. NULL: none */
+	struct mrt *mrt; /* lent; gets the files of the running configuration. NULL: none */
 	void *watch_ctx;
 };
 
@@ -101,6 +103,8 @@ struct trail *apply_trail(const struct apply *apply) RUNS_ON(role_main);
 struct rpki *apply_rpki(const struct apply *apply) RUNS_ON(role_main);
 /* For bmp.summary; NULL: no BMP. */
 struct bmp *apply_bmp(const struct apply *apply) RUNS_ON(role_main);
+/* For mrt.dump and mrt.summary; NULL: no files. */
+struct mrt *apply_mrt(const struct apply *apply) RUNS_ON(role_main);
 /* The VRPs in use, lent until the next turn of main; NULL: none. */
 struct vrps;
 struct vrps *apply_vrps(const struct apply *apply) RUNS_ON(role_main);

@@ -157,6 +157,7 @@ struct apply {
 	void (*tunnels)(void *ctx, const struct config *c);
 	struct rpki *rpki;
 	struct bmp *bmp;
+	struct mrt *mrt;
 	void *watch_ctx;
 
 	struct config *running;

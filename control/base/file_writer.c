@@ -5,7 +5,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 struct slot {
@@ -19,9 +21,12 @@ struct file_writer {
 	struct thread *owner, *thread;
 	void (*ready)(void *ctx);
 	void *ctx;
-	int fd; /* of the writer */
+	char *path, *name; /* name: of the complete file; NULL: `path` */
+	int fd; /* of the writer; -1: closed */
 	_Atomic int failed; /* the writer writes */
 	bool abandoned;
+	bool keep, finishing, finished; /* file_writer_finish(): called, done */
+	struct thread_mail mail;
 	struct slot *filling; /* NULL: none */
 	struct slot *slot[FILE_CHUNKS];
 };
@@ -55,8 +60,38 @@ write_slot(void *arg)
 }
 
 static void
+finish_done(void *arg)
+{
+	struct file_writer *w = arg;
+
+	w->finished = true;
+	if (!w->abandoned)
+		w->ready(w->ctx);
+}
+
+/* On the writer's thread. */
+static void
+finish(void *arg)
+{
+	struct file_writer *w = arg;
+
+	if (w->keep && w->failed == 0 && fsync(w->fd) != 0)
+		w->failed = -errno;
+	if (close(w->fd) != 0 && w->failed == 0)
+		w->failed = -errno;
+	w->fd = -1;
+	if (w->keep && w->failed == 0 && rename(w->path, w->name) != 0)
+		w->failed = -errno;
+	if (!w->keep || w->failed != 0)
+		unlink(w->path);
+	thread_send(w->owner, &w->mail, finish_done, w);
+}
+
+static void
 writer_free(struct file_writer *w)
 {
+	free(w->path);
+	free(w->name);
 	for (unsigned i = 0; i < FILE_CHUNKS; i++)
 		free(w->slot[i]);
 	free(w);
@@ -77,8 +112,8 @@ slots_create(struct file_writer *w)
 }
 
 int
-file_writer_create(const char *path, struct thread *owner, void (*ready)(void *ctx), void *ctx,
-	struct file_writer **out)
+file_writer_create(const char *path, const char *name, struct thread *owner,
+	void (*ready)(void *ctx), void *ctx, struct file_writer **out)
 {
 	const struct thread_config c = {.name = "keel-file", .unlisted = true};
 	struct file_writer *w = calloc(1, sizeof(*w));
@@ -89,7 +124,11 @@ file_writer_create(const char *path, struct thread *owner, void (*ready)(void *c
 	w->owner = owner;
 	w->ready = ready;
 	w->ctx = ctx;
-	err = slots_create(w);
+	w->path = strdup(path);
+	w->name = name != NULL ? strdup(name) : NULL;
+	err = w->path == NULL || (name != NULL && w->name == NULL) ? -ENOMEM : slots_create(w);
+	if (err == 0 && name != NULL && unlink(path) != 0 && errno != ENOENT)
+		err = -errno;
 	if (err == 0) {
 		w->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
 		err = w->fd < 0 ? -errno : thread_create(&c, &w->thread);
@@ -135,7 +174,15 @@ file_writer_idle(const struct file_writer *w)
 		if (w->slot[i]->busy)
 			return false;
 	}
-	return true;
+	return w->finishing == w->finished;
+}
+
+void
+file_writer_finish(struct file_writer *w, bool keep)
+{
+	w->finishing = true;
+	w->keep = keep;
+	thread_send(w->thread, &w->mail, finish, w);
 }
 
 int
@@ -151,7 +198,7 @@ file_writer_close(struct file_writer *w)
 
 	thread_end(w->thread);
 	thread_free(w->thread);
-	err = close(w->fd) != 0 ? -errno : 0;
+	err = w->fd >= 0 && close(w->fd) != 0 ? -errno : 0;
 	err = w->failed != 0 ? w->failed : err;
 	writer_free(w);
 	return err;
@@ -161,6 +208,13 @@ void
 file_writer_abandon(struct file_writer *w, uint64_t patience_ns)
 {
 	w->abandoned = true;
-	if (thread_end_within(w->thread, patience_ns))
+	if (!thread_end_within(w->thread, patience_ns))
+		return;
+	thread_drain(w->owner); /* mails of the writer may be there */
+	thread_free(w->thread);
+	if (w->fd >= 0)
 		close(w->fd);
+	if (w->name != NULL && !w->finished)
+		unlink(w->path);
+	writer_free(w);
 }

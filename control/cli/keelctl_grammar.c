@@ -102,6 +102,8 @@ const struct command_rule command_rules[] = {
 	{VIEW_ANY, COMMAND_SHOW_BMP, SHOW "bmp!", false,
 		"BMP collectors: connection, tables sent, and losses. The word is not "
 		"abbreviated."},
+	{VIEW_ANY, COMMAND_SHOW_MRT, SHOW "mrt", false,
+		"Files of the key `mrt`: what is written, lost, and the last error."},
 	{VIEW_ANY, COMMAND_SHOW_DIFF, SHOW "diff", false,
 		"What a commit would change in the document: the old value beside the new value."},
 	{VIEW_ANY, COMMAND_SHOW_CONFIGURATION, SHOW "candidate", false,
@@ -359,6 +361,7 @@ static const struct command_word {
 	{"bgp", "undo", "remove the BGP configuration"},
 	{"bgp", NULL, "BGP sessions"},
 	{"bmp", NULL, "BMP collectors"},
+	{"mrt", NULL, "files of table dumps and of messages"},
 	{"candidate", NULL, "the document that is being edited"},
 	{"rpki", NULL, "RPKI caches and the records in use"},
 	{"candidates", NULL, "the users with edits that are not committed"},

@@ -832,6 +832,30 @@ show_bmp(struct ctl *ctl, const json_t *result)
 		puts("no collector is configured");
 }
 
+static void
+show_mrt(struct ctl *ctl, const json_t *result)
+{
+	static const struct column columns[] = {{"File", false}, {"Kind", false},
+		{"Interval", true}, {"Files", true}, {"Records", true}, {"Drops", true},
+		{"Last error", false}};
+	static const char *const keys[] = {
+		"file", "kind", "interval_s", "files", "records", "drops"};
+	struct table t = table_begin(columns, sizeof(columns) / sizeof(columns[0]));
+	const json_t *f;
+	size_t i;
+
+	json_array_foreach(json_object_get(result, "files"), i, f)
+	{
+		for (unsigned k = 0; k < sizeof(keys) / sizeof(keys[0]); k++)
+			table_cell(&t, PLAIN, "%s", text_of(f, keys[k]));
+		table_cell(&t, RED, "%s", text_of(f, "error"));
+	}
+	if (t.cell_count > 0)
+		table_end(&t, ctl, 0);
+	else
+		puts("no file is configured");
+}
+
 void
 show_command(struct ctl *ctl, const struct command *c)
 {
@@ -857,6 +881,7 @@ show_command(struct ctl *ctl, const struct command *c)
 		[COMMAND_SHOW_CANDIDATES] = {"config.candidates", show_candidates},
 		[COMMAND_SHOW_RPKI] = {"rpki.summary", show_rpki},
 		[COMMAND_SHOW_BMP] = {"bmp.summary", show_bmp},
+		[COMMAND_SHOW_MRT] = {"mrt.summary", show_mrt},
 	};
 	json_t *result, *params;
 

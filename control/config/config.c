@@ -805,6 +805,8 @@ static const struct config_key root_keys[] = {
 	{"rpki", config_take_rpki},
 	/* Collectors of BMP (RFC 7854), at most 8. Default: none. */
 	{"bmp", config_take_bmp},
+	/* Files in the format MRT (RFC 6396), at most 8. Default: none. */
+	{"mrt", config_take_mrt},
 	/* Aggregate routes. */
 	{"aggregates", config_take_unsupported},
 	/* Ranges of dynamic peers. This version supports `bgp.listen_ranges`. */

@@ -206,6 +206,15 @@ struct config_bmp {
 	uint32_t stall_s;
 };
 
+/* A file in the format MRT (RFC 6396). */
+#define CONFIG_MRT_MAX 8u
+enum mrt_kind { MRT_TABLE, MRT_UPDATES };
+struct config_mrt {
+	const char *file; /* a pattern of strftime() */
+	uint8_t kind; /* enum mrt_kind */
+	uint32_t interval_s;
+};
+
 /* Own routes that go into BGP (RFC 4271 9.4): `source` is connected, static or kernel. */
 struct config_redistribute {
 	enum route_source source;
@@ -274,6 +283,8 @@ struct config {
 	unsigned rpki_cache_count;
 	struct config_bmp bmp[CONFIG_BMP_MAX];
 	unsigned bmp_count;
+	struct config_mrt mrt[CONFIG_MRT_MAX];
+	unsigned mrt_count;
 	struct config_redistribute *redistribute;
 	unsigned redistribute_count;
 	struct config_address *loopbacks; /* of `default`, held by the host's interface keel0 */

@@ -112,6 +112,7 @@ void config_take_lsps(CONFIG_TAKE_ARGS); /* struct config */
 void config_take_tunnels(CONFIG_TAKE_ARGS); /* struct config */
 void config_take_rpki(CONFIG_TAKE_ARGS); /* struct config */
 void config_take_bmp(CONFIG_TAKE_ARGS); /* struct config */
+void config_take_mrt(CONFIG_TAKE_ARGS); /* struct config */
 void config_bgp_defaults(struct config *config);
 void config_take_preference(
 	CONFIG_TAKE_ARGS); /* struct config: the key may be in the root or in `bgp` */

@@ -12,11 +12,14 @@
 #endif
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define TABLE_GROUP_BYTES 1024
 /*
@@ -183,6 +186,31 @@ check_ports(const struct config *c, struct faults *f)
 }
 #endif
 
+/* ---- files ---- */
+
+/* The folder of each file of `mrt` exists, and keeld may write the folder. */
+static void
+check_mrt(const struct config *c, struct faults *f)
+{
+	for (unsigned i = 0; i < c->mrt_count; i++) {
+		const char *file = c->mrt[i].file, *slash = strrchr(file, '/');
+		char path[32], *folder = strndup(file, slash > file ? (size_t)(slash - file) : 1);
+		struct stat st;
+
+		snprintf(path, sizeof(path), "/mrt/%u/file", i);
+		if (folder == NULL)
+			faults_add(f, path, "out of memory");
+		else if (stat(folder, &st) != 0 && errno == ENOENT)
+			faults_add(f, path, "the folder %s does not exist", folder);
+		else if (stat(folder, &st) == 0 && !S_ISDIR(st.st_mode))
+			faults_add(f, path, "%s is not a folder", folder);
+		else if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) != 0)
+			faults_add(f, path, "keeld may not write the folder %s: %s", folder,
+				strerrordesc_np(errno));
+		free(folder);
+	}
+}
+
 /* ---- interface ---- */
 
 static void
@@ -192,6 +220,7 @@ check(const struct config_host *host, const struct config *c, struct faults *f)
 
 	check_cpus(h, "control_cpus", c->dataplane.control_cpus, c->dataplane.control_count, f);
 	check_descriptors(h, c, f);
+	check_mrt(c, f);
 	if (host->no_dataplane)
 		return;
 	check_cpus(h, "worker_cpus", c->dataplane.worker_cpus, c->dataplane.worker_count, f);

@@ -41,6 +41,7 @@ enum source {
 	OF_CACHE,
 	OF_BMP,
 	OF_COLLECTOR,
+	OF_MRT,
 	SOURCES
 };
 
@@ -87,6 +88,7 @@ static const struct metric_source {
 	[OF_BMP] = {"bmp.summary", NULL, NULL, {0}, {0}},
 	[OF_COLLECTOR] = {"bmp.summary", "collectors", NULL, {"collector", "port"},
 		{"address", "port"}},
+	[OF_MRT] = {"mrt.summary", "files", NULL, {"file", "kind"}, {"file", "kind"}},
 };
 
 /* ---- the metrics ---- */
@@ -264,6 +266,16 @@ static const struct metric {
 		"Tables of a peer sent again because changes were lost."},
 	{"keel_bmp_collector_stalls", COUNTER, OF_COLLECTOR, "stalls",
 		"Connections that ended because the collector accepted nothing."},
+	{"keel_mrt_files", COUNTER, OF_MRT, "files",
+		"Complete table dumps, or opened files of messages."},
+	{"keel_mrt_records", COUNTER, OF_MRT, "records", "Records written to the files."},
+	{"keel_mrt_octets", COUNTER, OF_MRT, "octets", "Octets written to the files."},
+	{"keel_mrt_drops", COUNTER, OF_MRT, "drops",
+		"Messages or routes that were not written to the files."},
+	{"keel_mrt_skipped", COUNTER, OF_MRT, "skipped",
+		"Dumps left out because the dump before still ran."},
+	{"keel_mrt_written_seconds", GAUGE, OF_MRT, "written",
+		"Unix time of the last complete dump, or of the last record."},
 	{"keel_worker_loop_gap_seconds", SUMMARY, OF_WORKER, "loop_gap_ns",
 		"Time between two polls of a worker."},
 };
@@ -551,7 +563,7 @@ static void
 peers_end(void *ctx, bool whole) RUNS_ON(role_main)
 {
 	static const char *const methods[] = {"system.info", "control.stats", "rib.summary",
-		"rpki.summary", "bmp.summary", "fib.stats", "dataplane.stats"};
+		"rpki.summary", "bmp.summary", "mrt.summary", "fib.stats", "dataplane.stats"};
 	struct http_metrics *m = ctx;
 	size_t len = 0;
 	char *text;

@@ -8,6 +8,7 @@
 #include "control/session/session.h"
 #include "control/base/watchdog.h"
 #include "control/bmp/bmp.h"
+#include "control/mrt/mrt.h"
 #include "control/rpki/rpki.h"
 #ifdef KEEL_DATAPLANE
 #include "dataplane/port.h"
@@ -38,6 +39,7 @@ enum {
 	ALARM_PORT_MTU,
 	ALARM_PORTS,
 	ALARM_BMP,
+	ALARM_MRT,
 	ALARM_COUNTERS, /* the alarms above are raised while a counter is not 0 */
 	ALARM_MAX_PREFIXES = ALARM_COUNTERS,
 	ALARM_MAX_PREFIXES_OUT,
@@ -114,6 +116,11 @@ static const struct alarm_kind {
 	[ALARM_BMP] = {"bmp", NULL,
 		"A BMP collector has been without a connection for 30 s or longer. keeld tries "
 		"again at most every 60 s. `bmp.summary` has the error of each collector."},
+	[ALARM_MRT] = {"mrt", NULL,
+		"A file of the key `mrt` cannot be written, or records were lost in the last 60 s. "
+		"The text names the file and the error. Make room on the disk, or correct the "
+		"folder; keeld tries again at the next record, and at the next interval. "
+		"`mrt.summary` counts lost records."},
 	[ALARM_MAX_PREFIXES] = {"max-prefixes", NULL,
 		"A peer is near its limit `max_prefixes`, or exceeded it. Raise the limit, or ask "
 		"the "
@@ -544,6 +551,15 @@ bmp_look(struct rpc_env *env, json_t *list) RUNS_ON(role_main)
 	alarm_set(env, list, ALARM_BMP, down > 0 ? text : NULL);
 }
 
+static void
+mrt_look(struct rpc_env *env, json_t *list) RUNS_ON(role_main)
+{
+	char text[320];
+
+	alarm_set(env, list, ALARM_MRT,
+		mrt_alarm(apply_mrt(env->apply), text, sizeof(text)) ? text : NULL);
+}
+
 struct advertising {
 	const struct layers *layers;
 	bool answer;
@@ -596,6 +612,7 @@ rpc_alarms(struct rpc_env *env)
 	ports_look(env, list);
 #endif
 	bmp_look(env, list);
+	mrt_look(env, list);
 	max_routes_look(env, list);
 #ifdef KEEL_DATAPLANE
 	port_mtu_look(env, list);

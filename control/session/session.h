@@ -27,6 +27,7 @@ struct arena;
 struct qsbr;
 struct speaker;
 struct thread;
+struct record_file;
 struct trace_tap;
 
 enum session_event_kind {
@@ -151,6 +152,13 @@ void speaker_busy(void *ctx);
  * NULL: ends. Lent until the next call. A sent message is traced when it enters the output buffer.
  */
 void speaker_trace(struct speaker *s, struct trace_tap *tap) RUNS_ON(role_session);
+
+/*
+ * Copies BGP4MP records (RFC 6396 4.4) into these files from now on: each message that peers of the default VRF send, and
+ * changes of the states of these peers. The files are lent until the next call.
+ */
+void speaker_record(struct speaker *s, struct record_file *const *files, unsigned count)
+	RUNS_ON(role_session);
 
 /* The targets that our instances import, for rt-constraint (RFC 4684). 0, -ENOMEM: as before. */
 int speaker_targets(struct speaker *s, const uint64_t *target, unsigned count)
@@ -412,6 +420,17 @@ struct session_view {
 };
 /* Fills `out`. False: no peer has this id. */
 bool session_peek(struct speaker *s, struct peer_id id, struct session_view *out)
+	RUNS_ON(role_session);
+
+/* A peer in the index table of a table dump (RFC 6396 4.3.1). */
+struct session_index {
+	struct vrf_id vrf;
+	struct ip_addr addr;
+	uint32_t identifier; /* 0: the session is down */
+	uint32_t asn; /* 0: not known yet */
+};
+/* Fills `out`. False: no peer has this id. */
+bool session_index_peek(struct speaker *s, struct peer_id id, struct session_index *out)
 	RUNS_ON(role_session);
 
 /* What BMP reports of a session (RFC 7854 4.9, 4.10). */

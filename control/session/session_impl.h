@@ -17,6 +17,7 @@
  *	session_faults.c   faulty messages of a peer
  *	session_slow.c     slow peers
  *	session_monitor.c  what BMP reports of sessions
+ *	session_mrt.c      records of messages and states (MRT)
  */
 #pragma once
 
@@ -251,6 +252,7 @@ struct peer {
 	struct session_policies policies;
 	struct connection conn[CONN_COUNT];
 	struct connection *up; /* the established connection */
+	uint8_t noted_state; /* enum fsm_state: the last of mrt_state() */
 	struct timer connect_retry, idle_hold;
 	struct timer collision; /* only wakes the loop */
 	uint32_t idle_hold_s; /* duration of the next idle hold */
@@ -352,6 +354,8 @@ struct speaker {
 	unsigned reader;
 	struct adj_records *records; /* of advertised paths */
 	struct trace_tap *tap; /* NULL: no trace */
+	struct record_file *record[CONFIG_MRT_MAX]; /* speaker_record() */
+	unsigned record_count;
 	struct buffer_pool {
 		uint8_t *spare[BUFFER_SPARES_MAX];
 		unsigned count;
@@ -613,6 +617,12 @@ void trace_received(const struct connection *c, const uint8_t *msg, size_t len)
 	RUNS_ON(role_session);
 void trace_sent(const struct connection *c, const uint8_t *octets, size_t len)
 	RUNS_ON(role_session);
+
+/* session_mrt.c */
+/* A received message; only with speaker.record_count. */
+void mrt_received(const struct connection *c, const uint8_t *msg, size_t len) RUNS_ON(role_session);
+/* The state of connection `c` has changed; the state of its peer may have. */
+void mrt_state(const struct connection *c) RUNS_ON(role_session);
 
 /* session_trace.c: a TCP port of a socket, 0 on an error */
 uint16_t socket_port(int fd, bool remote);

@@ -1283,6 +1283,8 @@ connection_input(struct connection *c, uint64_t now, uint64_t deadline_ns)
 		}
 		if (__builtin_expect(c->peer->speaker->tap != NULL, 0) && !c->waiting)
 			trace_received(c, msg, len);
+		if (__builtin_expect(c->peer->speaker->record_count != 0, 0) && !c->waiting)
+			mrt_received(c, msg, len);
 		c->waiting = !message_received(c, type, msg, len, now);
 		if (c->waiting) {
 			more = false;

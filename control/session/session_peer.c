@@ -457,6 +457,7 @@ connection_event(struct connection *c, enum fsm_event event, const struct note *
 	if (r.state != c->state && other->deferred_ns != 0)
 		thread_wake(p->speaker->thread); /* the waiting OPEN may depend on this state */
 	c->state = r.state;
+	mrt_state(c);
 	perform_close(c, &r, event, note);
 	if (perform_connect(c, &r) < 0) {
 		connection_event(c, EV_TCP_FAIL, NULL);

@@ -13,7 +13,7 @@ import c_tables
 import mdoc
 from tree import Fault
 
-SOURCES = ["control/config/" + name for name in ("config.c", "config_bgp.c", "config_bmp.c", "config_lsp.c", "config_rpki.c", "config_vrf.c", "policy_compile.c", "policy_lists.c", "config_check.c")]
+SOURCES = ["control/config/" + name for name in ("config.c", "config_bgp.c", "config_bmp.c", "config_lsp.c", "config_mrt.c", "config_rpki.c", "config_vrf.c", "policy_compile.c", "policy_lists.c", "config_check.c")]
 SCHEMA = "docs/keel.schema.json"
 PAGES = {"docs/man/keel.json.5": "scripts/reference.d/keel.json.5.in", "docs/man/keel-policy.7": "scripts/reference.d/keel-policy.7.in"}
 U32 = 4294967295
@@ -68,6 +68,7 @@ SCALARS = {
     "take_tunnel_address": (ref("ipv4"), "IPv4 address"),
     "take_out_label": ({"type": "integer", "minimum": 0, "maximum": 1048575, "$comment": "0, 2, 3, 16 and above"}, "label"),
     "take_cache_address": (ref("host"), "IP address"),
+    "take_mrt_file": ({"type": "string", "minLength": 2, "maxLength": 1024, "pattern": "^/([^%]*/)?([^/%]|%[YmdHMSsjyFTR%])+$"}, "absolute path"),
     "take_collector_address": (ref("host"), "IP address"),
     "take_prefix": (ref("prefix"), "prefix"),
     "take_entry_prefix": (ref("prefix"), "prefix"),

@@ -597,7 +597,7 @@ def sources_of(tree, *folders):
     return {path: without_comments(tree.text(path)) for folder in folders for path in tree.files(folder, "*.[ch]")}
 
 
-CONTROL = ["control"] + ["control/" + room for room in ("apply", "base", "bgp", "bmp", "config", "export", "host", "rpc", "rpki", "session")]
+CONTROL = ["control"] + ["control/" + room for room in ("apply", "base", "bgp", "bmp", "config", "export", "host", "mrt", "rpc", "rpki", "session")]
 
 
 def check_methods(tree, reader, page_text):

@@ -392,7 +392,7 @@ static const struct {
 		"word 4 \"vpnv4\": expected ADDRESS, all, external, internal or group"},
 	{"show", "expected bgp, route, ip, ipv6, fib, configuration, dataplane, threads, version, "
 		 "forwarder, jobs, rib, vrf, vpn-instance, policy, refresh, history, audit, "
-		 "candidates, rpki, bmp, diff, candidate, current-configuration or this after "
+		 "candidates, rpki, bmp, mrt, diff, candidate, current-configuration or this after "
 		 "\"show\""},
 	{"show r", "word 2 \"r\" is ambiguous: route, rib, refresh or rpki"},
 	{"show bgp", "expected summary, peer, ipv4, ipv6, vpnv4, vpnv6, vpn-instance or "
