@@ -284,14 +284,42 @@ symbol_find(const struct policy_text *t, const char *name)
 	return index != NULL ? t->symbols[json_integer_value(index)] : NULL;
 }
 
+static bool is_operand(const char *name);
+
+/* The words of the grammar; operands and names of communities are words as well. */
+static bool
+is_keyword(const char *name)
+{
+	static const char *const words[] = {"include", "define", "function", "policy", "accept",
+		"reject", "return", "if", "then", "else", "call", "add", "delete", "prepend", "or",
+		"and", "not", "true", "false", "first", "peer", "self", "discard", "igp", "egp",
+		"incomplete", "rt", "soo"};
+	uint32_t community;
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcmp(words[i], name) == 0)
+			return true;
+	return is_operand(name) || policy_community_parse(name, &community) == 0;
+}
+
+/* A name that a definition or a parameter gets. */
+static void
+check_new_name(struct policy_text *t, const struct token *token)
+{
+	if (is_keyword(token->text))
+		fault_at(t, token, "\"%s\" is a word of the language; choose a different name",
+			token->text);
+	else if (symbol_find(t, token->text) != NULL)
+		fault_at(t, token, "\"%s\" is already defined", token->text);
+}
+
 static struct symbol *
 symbol_add(struct policy_text *t, const struct token *token, enum symbol_kind kind)
 {
 	struct symbol **grown;
 	struct symbol *s;
 
-	if (symbol_find(t, token->text) != NULL)
-		fault_at(t, token, "\"%s\" is already defined", token->text);
+	check_new_name(t, token);
 	grown = grow(t, t->symbols, t->symbol_count, &t->symbol_size, sizeof(struct symbol *));
 	s = calloc(1, sizeof(*s));
 	if (grown == NULL || s == NULL) {
@@ -819,6 +847,15 @@ static const struct {
 		" ipv4-unicast ipv6-unicast vpnv4-unicast vpnv6-unicast "},
 	{"validation", "validation", OPERAND_WORD, SET_NONE, " valid invalid not-found "},
 };
+
+static bool
+is_operand(const char *name)
+{
+	for (size_t i = 0; i < sizeof(operands) / sizeof(operands[0]); i++)
+		if (strcmp(operands[i].name, name) == 0)
+			return true;
+	return false;
+}
 
 /* A comparison of the prefix length: a list of all prefixes with these lengths. */
 static struct cond *
@@ -1741,8 +1778,14 @@ read_function(struct policy_text *t)
 		return;
 	need_sign(t, '(');
 	while (!t->failed && !is_sign(t, ')')) {
+		const struct token *parameter = here(t);
 		const char *name = need_name(t, "the name of a parameter");
 
+		if (name != NULL)
+			check_new_name(t, parameter);
+		for (unsigned i = 0; name != NULL && i < s->parameter_count; i++)
+			if (strcmp(s->parameters[i], name) == 0)
+				fault_at(t, parameter, "\"%s\" is already a parameter", name);
 		if (name != NULL && s->parameter_count < ARGUMENTS_MAX)
 			s->parameters[s->parameter_count++] = name;
 		else if (name != NULL)

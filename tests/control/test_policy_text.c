@@ -452,6 +452,38 @@ test_faults(void **state)
 	assert_only_fault("policy accept-all { }", "1:8", "is not a name for a policy");
 }
 
+/* No definition and no parameter has the name of a word of the language. */
+static void
+test_keywords(void **state)
+{
+	static const char *const words[] = {"include", "define", "function", "policy", "accept",
+		"reject", "return", "if", "then", "else", "call", "add", "delete", "prepend", "or",
+		"and", "not", "true", "false", "first", "peer", "self", "discard", "igp", "egp",
+		"incomplete", "rt", "soo", "net", "net.len", "path", "med", "peer.asn",
+		"validation", "communities", "no-export", "blackhole"};
+	static const struct {
+		const char *format, *place;
+	} forms[] = {{"define %s = 1;", "1:8"}, {"define %s = [1..2];", "1:8"},
+		{"function %s() { accept; }", "1:10"}, {"policy %s { accept; }", "1:8"},
+		{"function f(a, %s) { accept; }", "1:15"}};
+	char text[100], reason[100];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		for (size_t k = 0; k < sizeof(forms) / sizeof(forms[0]); k++) {
+			if (strcmp(words[i], "include") == 0)
+				continue; /* a statement of the lexer */
+			snprintf(text, sizeof(text), forms[k].format, words[i]);
+			snprintf(reason, sizeof(reason), "\"%s\" is a word of the language",
+				words[i]);
+			assert_only_fault(text, forms[k].place, reason);
+		}
+	assert_only_fault("define a = 1;\nfunction f(a) { accept; }", "2:12", "already defined");
+	assert_only_fault("function f(a, a) { accept; }", "1:15", "already a parameter");
+	policy_set_free(compile_good("define peers = [1];\nfunction valid() { accept; }\n"
+				     "policy internal { valid(); }"));
+}
+
 /* Faults of meaning do not hide each other. */
 static void
 test_all_faults(void **state)
@@ -609,6 +641,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random),
 		cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_keywords),
 		cmocka_unit_test(test_all_faults),
 		cmocka_unit_test(test_document),
 		cmocka_unit_test(test_same),
