@@ -744,7 +744,7 @@ policy_eval_prefix(struct policy_eval *e, const struct prefix *prefix, struct po
 		if (!n->jump) {
 			if (n->seq != POLICY_NODE_LAST) {
 				out->seq = n->report;
-				out->node = e->could[i];
+				out->node = n->place;
 			}
 			out->permit = n->permit;
 		}

@@ -59,7 +59,8 @@ policy_group_key(const char *name)
 struct policy_verdict {
 	bool permit;
 	uint32_t seq; /* of the deciding node; 0: no node matched (deny) */
-	uint32_t node; /* its place in the policy */
+	/* its place among the nodes of the policy; UINT32_MAX: it follows from keys of a peer */
+	uint32_t node;
 	/*
 	 * The attributes after `set`, or the eval's input if no node has set anything. Valid until
 	 * the next policy_eval_begin(); for outcomes from POLICY_OUTCOMES_MAX on, until the next

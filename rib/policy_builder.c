@@ -180,8 +180,12 @@ add_node(struct policy_builder *b, uint32_t seq, bool permit)
 		return -ENOMEM;
 	p->sets = sets;
 	p->sets[p->set_count] = (struct set){0};
-	p->nodes[p->node_count++] =
-		(struct node){.seq = seq, .report = seq, .permit = permit, .set = p->set_count++};
+	p->nodes[p->node_count] = (struct node){.seq = seq,
+		.report = seq,
+		.place = seq < POLICY_NODE_BLACKHOLE ? p->node_count : UINT32_MAX,
+		.permit = permit,
+		.set = p->set_count++};
+	p->node_count++;
 	b->negate = false;
 	b->group = 0;
 	return 0;
@@ -608,6 +612,7 @@ policy_builder_copy(struct policy_builder *b, const struct policy *p, uint32_t t
 		err = add_node(b, n->seq, n->permit);
 		if (err == 0) {
 			last_node(b)->report = n->report;
+			last_node(b)->place = n->place;
 			last_node(b)->jump = n->jump;
 			last_node(b)->groups = n->groups;
 		}

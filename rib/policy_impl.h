@@ -137,6 +137,7 @@ struct set {
 struct node {
 	uint32_t seq, goto_seq;
 	uint32_t report; /* `seq` of verdicts; seq when not set otherwise */
+	uint32_t place; /* policy_verdict.node */
 	unsigned goto_index; /* 0: the walk ends here */
 	bool permit;
 	bool jump; /* a goto that decides nothing: verdicts come from other nodes */

@@ -59,6 +59,21 @@ method_names(struct ctl *ctl, struct texts *t, const char *begin)
 	json_decref(result);
 }
 
+/* Policies of policy files. */
+static void
+policy_names(struct ctl *ctl, struct texts *t, const char *begin)
+{
+	json_t *result = ctl_try(ctl, "policy.list", NULL), *policy;
+	size_t i;
+
+	json_array_foreach(json_object_get(result, "policies"), i, policy)
+	{
+		if (json_object_get(policy, "text") != NULL)
+			texts_add(t, json_string_value(json_object_get(policy, "name")), begin);
+	}
+	json_decref(result);
+}
+
 /* Adds the values of an integer key in the objects, without duplicates. */
 static void
 numbers_of(struct texts *t, const json_t *objects, const char *key, const char *begin)
@@ -121,9 +136,10 @@ value_names(struct ctl *ctl, struct texts *t, const struct command_choice *c, co
 	else if (strcmp(c->text, "NAME") == 0 &&
 		 (strcmp(after, "vpn-instance") == 0 || strcmp(after, "vrf") == 0))
 		texts_of(t, json_object_get(d, "vrfs"), "name", begin);
-	else if (strcmp(c->text, "NAME") == 0)
+	else if (strcmp(c->text, "NAME") == 0) {
 		texts_of(t, json_object_get(d, "route_policies"), "name", begin);
-	else if (strcmp(c->text, "AS-NUMBER") == 0)
+		policy_names(ctl, t, begin);
+	} else if (strcmp(c->text, "AS-NUMBER") == 0)
 		asn_names(ctl, t, d, begin);
 	if (strcmp(c->text, "NAME") == 0 && (strcmp(after, "route-policy") == 0)) {
 		texts_add(t, "accept-all", begin);

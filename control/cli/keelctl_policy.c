@@ -76,6 +76,8 @@ print_node(struct ctl *ctl, const json_t *node)
 
 	printf("  %5s  ", text_of(node, "seq"));
 	print_colour(ctl, strcmp(action, "permit") == 0 ? GREEN : RED, action);
+	if (json_object_get(node, "call") != NULL)
+		printf(", as policy %s accepts", text_of(node, "call"));
 	if (json_object_get(node, "goto") != NULL)
 		printf(", then node %s", text_of(node, "goto"));
 	if (json_object_size(match) == 0)
@@ -137,9 +139,61 @@ print_policy(struct ctl *ctl, const json_t *document, const json_t *policy)
 	print_users(json_object_get(bgp, "peers"), "peer", "address", name);
 }
 
-/* --json: the result of config.get for the part shown. */
+/* A line of a policy file: each tab is four blanks. */
 static void
-policies_json(const json_t *result, json_t *policies, json_t *one)
+print_source_line(const char *line, size_t len)
+{
+	char text[1024];
+	size_t n = 0;
+
+	for (size_t i = 0; i < len && n + 5 < sizeof(text); i++)
+		if (line[i] == '\t')
+			n += (size_t)snprintf(text + n, sizeof(text) - n, "    ");
+		else
+			text[n++] = line[i];
+	text[n] = '\0';
+	printf("  %s\n", text_safe(text));
+}
+
+/* A policy of a file: its place, and its text. */
+static void
+print_text_policy(struct ctl *ctl, const json_t *document, const json_t *policy)
+{
+	const json_t *bgp = json_object_get(document, "bgp");
+	const char *name = json_string_value(json_object_get(policy, "name")),
+		   *at = json_string_value(json_object_get(policy, "text"));
+
+	print_colour(ctl, BOLD, text_safe(name));
+	printf("  %s\n", text_of(policy, "line"));
+	while (at != NULL && *at != '\0') {
+		size_t len = strcspn(at, "\n");
+
+		print_source_line(at, len);
+		at += at[len] == '\n' ? len + 1 : len;
+	}
+	print_users(json_object_get(bgp, "groups"), "group", "name", name);
+	print_users(json_object_get(bgp, "peers"), "peer", "address", name);
+}
+
+/* The policies of files; with a name at most that policy. */
+static json_t *
+text_policies(const json_t *result, const char *name)
+{
+	json_t *found = json_array(), *policy;
+	size_t i;
+
+	json_array_foreach(json_object_get(result, "policies"), i, policy)
+	{
+		if (json_object_get(policy, "text") != NULL &&
+			(name == NULL || names_policy(policy, "name", name)))
+			json_array_append(found, policy);
+	}
+	return found;
+}
+
+/* --json: the result of config.get for the part shown, and `text_policies` of policy.list. */
+static void
+policies_json(const json_t *result, json_t *policies, json_t *one, json_t *texts)
 {
 	json_t *part = one != NULL	  ? json_incref(one)
 		       : policies != NULL ? json_incref(policies)
@@ -147,6 +201,8 @@ policies_json(const json_t *result, json_t *policies, json_t *one)
 	json_t *out = json_pack(
 		"{s:o, s:O}", "document", part, "revision", json_object_get(result, "revision"));
 
+	if (json_array_size(texts) > 0)
+		json_object_set(out, "text_policies", texts);
 	ctl_print_json(out, false);
 	json_decref(out);
 }
@@ -155,29 +211,37 @@ void
 show_policy(struct ctl *ctl, const struct command *c)
 {
 	json_t *result = ctl_call(ctl, "config.get", json_pack("{s:s}", "source", "running")),
-	       *document, *policies, *policy, *one = NULL;
+	       *listed = result != NULL ? ctl_call(ctl, "policy.list", NULL) : NULL, *document,
+	       *policies, *policy, *one = NULL, *texts;
 	size_t i;
 
-	if (result == NULL)
+	if (listed == NULL) {
+		json_decref(result);
 		return;
+	}
 	document = json_object_get(result, "document");
 	policies = json_object_get(document, "route_policies");
+	texts = text_policies(listed, c->name);
 	json_array_foreach(policies, i, policy)
 	{
 		if (c->name != NULL && names_policy(policy, "name", c->name))
 			one = policy;
 	}
-	if (c->name != NULL && one == NULL)
+	if (c->name != NULL && one == NULL && json_array_size(texts) == 0)
 		ctl_fail(ctl, EXIT_REFUSED, "there is no policy \"%.64s\" (-32004)",
 			text_safe(c->name));
 	else if (ctl->json)
-		policies_json(result, policies, one);
+		policies_json(result, c->name != NULL ? NULL : policies, one, texts);
 	else if (one != NULL)
 		print_policy(ctl, document, one);
-	else if (json_array_size(policies) == 0)
+	else if (c->name == NULL && json_array_size(policies) + json_array_size(texts) == 0)
 		puts("no route policies except accept-all and deny-all");
-	else
+	else if (c->name == NULL)
 		json_array_foreach(policies, i, policy) print_policy(ctl, document, policy);
+	if (!ctl->json)
+		json_array_foreach(texts, i, policy) print_text_policy(ctl, document, policy);
+	json_decref(texts);
+	json_decref(listed);
 	json_decref(result);
 }
 

@@ -21,6 +21,7 @@ struct policy_set {
 	/* nodes of policies[i] with the contents of lists in place of names, for comparisons */
 	json_t **meaning;
 	json_t **lines; /* of policies[] of files: FILE:LINE:COLUMN by node; else NULL */
+	json_t *texts; /* {name: {line, text}} of the policies of files */
 };
 
 #define BUILT_IN 2
@@ -33,6 +34,7 @@ struct node_draft {
 	struct policy_builder *b; /* NULL: only checked */
 	bool permit;
 	uint32_t seq, goto_seq;
+	const char *call;
 	json_t *meaning; /* of the node */
 	bool negated; /* inside of `not` */
 	const char *where; /* prefix of keys in the meaning: of a match inside a match */
@@ -895,6 +897,13 @@ static const struct config_key node_keys[] = {
 	 * Default: the walk ends at this node.
 	 */
 	{"goto", config_take_u32, offsetof(struct node_draft, goto_seq), 1, UINT32_MAX},
+	/*
+	 * Name of a policy, also of `policy_files`, that is applied if the node matches. A route
+	 * that the policy rejects is rejected. Otherwise the changes of the policy are made, then
+	 * the changes of `set`. A policy must not call itself, directly or through other policies.
+	 * Only valid in permit nodes. Default: none.
+	 */
+	{"call", config_take_name, offsetof(struct node_draft, call)},
 };
 
 /* The place of a node in the walk. */
@@ -978,7 +987,11 @@ take_text_node(struct node_draft *d, const struct at *at, const json_t *node)
 {
 	const json_t *match = json_object_get(node, "match"), *set = json_object_get(node, "set");
 
+	const json_t *report = json_object_get(node, "report");
+
 	d->seq = (uint32_t)json_integer_value(json_object_get(node, "seq"));
+	if (report != NULL && d->b)
+		policy_builder_report(d->b, (uint32_t)json_integer_value(report));
 	d->goto_seq = (uint32_t)json_integer_value(json_object_get(node, "goto"));
 	d->permit = strcmp(json_string_value(json_object_get(node, "action")), "permit") == 0;
 	if (match != NULL)
@@ -1018,6 +1031,10 @@ compile_node(struct compile *k, const struct at *at, const json_t *value, struct
 	else
 		CONFIG_TAKE(&d.c, at, value, node_keys, &d);
 	check_goto(&d.c, at, &d, places, count);
+	if (d.call != NULL && !d.permit) {
+		struct at call_at = AT_KEY(at, "call");
+		config_fault(&d.c, &call_at, "only valid in a permit node");
+	}
 	if (!permit)
 		forget_set(d.meaning);
 	return d.meaning;
@@ -1084,7 +1101,12 @@ lines_of(const json_t *nodes)
 	json_t *lines = json_array(), *node;
 	size_t i;
 
-	json_array_foreach(nodes, i, node) json_array_append(lines, json_object_get(node, "line"));
+	json_array_foreach(nodes, i, node)
+	{
+		json_t *line = json_object_get(node, "line");
+
+		json_array_append_new(lines, line != NULL ? json_incref(line) : json_null());
+	}
 	return lines;
 }
 
@@ -1101,7 +1123,9 @@ compile_policy(struct compile *k, const struct at *at, const json_t *value, stru
 		d.name = json_string_value(json_object_get(value, "name"));
 	else if (!CONFIG_TAKE(&k->c, at, value, policy_keys, &d))
 		return;
-	if (d.name && policy_builder_create(d.name, &b))
+	/* the nodes of a policy with calls are in the sections of the policy files */
+	bool expanded = d.name && !k->of_text && k->text && policy_text_expands(k->text, d.name);
+	if (d.name && !expanded && policy_builder_create(d.name, &b))
 		policy_out_of_memory(&k->c, at);
 	json_t *meaning = compile_nodes(k, &nodes_at, json_object_get(value, "nodes"), b);
 	int err = k->c.f->count + k->c.f->lost == faults && b ? policy_builder_finish(b, &policy)
@@ -1118,6 +1142,10 @@ compile_policy(struct compile *k, const struct at *at, const json_t *value, stru
 		s->policies[s->count] = policy;
 		if (k->of_text)
 			s->lines[s->count] = lines_of(json_object_get(value, "nodes"));
+		if (json_object_get(value, "text") != NULL)
+			json_object_set_new(s->texts, policy_name(policy),
+				json_pack("{s:O*, s:O}", "line", json_object_get(value, "line"),
+					"text", json_object_get(value, "text")));
 		s->meaning[s->count++] = meaning;
 		s->documented = s->count;
 		return;
@@ -1142,7 +1170,8 @@ set_create(size_t policies)
 	s->meaning = calloc(s->size, sizeof(json_t *));
 	s->lines = calloc(s->size, sizeof(json_t *));
 	s->index = json_object();
-	if (s->names && s->policies && s->key && s->lines && s->meaning && s->index) {
+	s->texts = json_object();
+	if (s->names && s->policies && s->key && s->lines && s->meaning && s->index && s->texts) {
 		s->names[0] = policy_name(policy_accept_all());
 		s->names[1] = policy_name(policy_deny_all());
 		return s;
@@ -1154,7 +1183,15 @@ set_create(size_t policies)
 struct policy_set *
 policy_set_compile(const json_t *document, struct faults *f)
 {
-	return policy_set_compile_text(document, NULL, f);
+	unsigned before = f->count + f->lost;
+	struct policy_text *text = policy_text_compile(document, NULL, f);
+	struct policy_set *s = policy_set_compile_text(document, text, f);
+
+	policy_text_free(text);
+	if (f->count + f->lost == before)
+		return s;
+	policy_set_free(s);
+	return NULL;
 }
 
 struct policy_set *
@@ -1185,6 +1222,9 @@ policy_set_compile_text(const json_t *document, const struct policy_text *text, 
 	}
 	config_check_unique(&k.c, &at, policies, "name");
 	k.of_text = true;
+	/* nodes of the document that have faults may be nodes of files, too */
+	if (f->count + f->lost > before)
+		written = NULL;
 	json_array_foreach(written, i, value) compile_policy(&k, &at, value, s);
 	policy_release_lists(&k);
 	if (f->count + f->lost == before)
@@ -1205,6 +1245,7 @@ policy_set_free(struct policy_set *s)
 		json_decref(s->lines[i]);
 	}
 	json_decref(s->index);
+	json_decref(s->texts);
 	free(s->names);
 	free(s->policies);
 	free(s->key);
@@ -1426,6 +1467,15 @@ policy_set_line(const struct policy_set *s, const char *name, uint32_t node)
 	int i = index_of(s, name);
 
 	return i >= 0 ? json_string_value(json_array_get(s->lines[i], node)) : NULL;
+}
+
+const char *
+policy_set_text(const struct policy_set *s, const char *name, const char **line)
+{
+	const json_t *text = json_object_get(s->texts, name);
+
+	*line = json_string_value(json_object_get(text, "line"));
+	return json_string_value(json_object_get(text, "text"));
 }
 
 const char *const *

@@ -16,7 +16,10 @@ struct policy_set;
  * document's root (`/route_policies/0/nodes/1/match/prefix_list`). NULL with at least one fault. Every set has accept-all and deny-all.
  */
 struct policy_set *policy_set_compile(const json_t *document, struct faults *f);
-/* As policy_set_compile(), with the policies of files (control/config/policy_text.h; may be NULL). */
+/*
+ * As policy_set_compile(), with the policies of files (control/config/policy_text.h). NULL: they have
+ * faults, and the result is not complete.
+ */
 struct policy_text;
 struct policy_set *policy_set_compile_text(
 	const json_t *document, const struct policy_text *text, struct faults *f);
@@ -48,10 +51,12 @@ const char *policy_set_guard(struct policy_set *s, const json_t *document, const
  */
 void policy_set_keep(struct policy_set *next, struct policy_set *old);
 /*
- * FILE:LINE:COLUMN of node number `node` (policy_verdict.node) of a policy of a file; NULL: of the
- * document. Lent.
+ * FILE:LINE:COLUMN of node number `node` (policy_verdict.node) of a policy, where the node is of a
+ * file, or NULL. Lent.
  */
 const char *policy_set_line(const struct policy_set *s, const char *name, uint32_t node);
+/* The text of a policy of a file, and its FILE:LINE:COLUMN, lent. NULL: not a policy of a file. */
+const char *policy_set_text(const struct policy_set *s, const char *name, const char **line);
 /* The names of all policies, NULL-terminated, lent. For `show policy`. */
 const char *const *policy_set_names(const struct policy_set *s);
 /* "64512:7" or a well-known name (RFC 1997, 7999, 8326 ...), as documents write communities. 0, -EINVAL. */

@@ -18,6 +18,7 @@ struct lexer {
 	struct policy_tokens *t;
 	unsigned file, depth;
 	char *p, *end, *line_start;
+	const char *begin;
 	unsigned line;
 };
 
@@ -58,7 +59,8 @@ token_add(struct lexer *l, enum token_kind kind, const char *at)
 	t->at[t->count] = (struct token){.kind = kind,
 		.file = l->file,
 		.line = l->line,
-		.column = (unsigned)(at - l->line_start) + 1};
+		.column = (unsigned)(at - l->line_start) + 1,
+		.offset = (unsigned)(at - l->begin)};
 	return &t->at[t->count++];
 }
 
@@ -343,6 +345,7 @@ lex_text(struct policy_tokens *t, const char *path, char *text, size_t size, uns
 		.p = text,
 		.end = text + size,
 		.line_start = text,
+		.begin = text,
 		.line = 1};
 
 	if (text_keep(&l, path, strlen(path)) == NULL) {

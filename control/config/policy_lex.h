@@ -24,6 +24,7 @@ struct token {
 	enum token_kind kind;
 	unsigned file; /* in policy_tokens.files */
 	unsigned line, column;
+	unsigned offset; /* in the text of the file */
 	const char *text; /* of a name or a string; NUL-terminated */
 	uint32_t number;
 	struct prefix prefix; /* of a prefix; an address has its full length */

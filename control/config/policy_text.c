@@ -56,11 +56,14 @@ struct cond {
 
 enum node_kind { NODE_PERMIT, NODE_DENY, NODE_JUMP };
 #define NO_LABEL UINT32_MAX
+#define NO_TOKEN UINT32_MAX
 
 struct made_node {
 	enum node_kind kind;
 	json_t *match, *set; /* NULL: empty */
-	unsigned label, token;
+	unsigned label; /* where the walk continues; NO_LABEL: it ends here */
+	unsigned token; /* NO_TOKEN: a node of the document */
+	uint32_t report; /* `seq` of verdicts; 0: the place in the policy */
 };
 
 /* A call of a function, during its compilation. */
@@ -93,6 +96,14 @@ struct policy_text {
 	struct cond lost; /* stands for a condition without memory; never compiled */
 	struct frame *frame;
 	unsigned accept; /* where `accept` of a called policy leads; NO_LABEL: the end */
+	/* policies that call each other, from the policy that is compiled */
+	const char *chain[DEPTH_MAX];
+	unsigned chain_count;
+	/* of a policy of the document: pointer of its `call`, and the `seq` of that node */
+	size_t own; /* its place in `route_policies` */
+	char pointer[80];
+	uint32_t report;
+	json_t *expanded; /* names of the policies of the document with `call` */
 	unsigned before; /* faults from other checks */
 };
 
@@ -125,10 +136,11 @@ add_of_file(struct faults *f, const char *place, const char *reason)
 		f->fault[count].of_file = true;
 }
 
+/* `token` NULL: the place is the `call` of the document that is compiled. */
 static __attribute__((format(printf, 3, 4))) void
 fault_at(struct policy_text *t, const struct token *token, const char *format, ...)
 {
-	char *place = place_of(t, token), *reason = NULL;
+	char *place = token != NULL ? place_of(t, token) : strdup(t->pointer), *reason = NULL;
 	va_list args;
 
 	va_start(args, format);
@@ -142,7 +154,11 @@ fault_at(struct policy_text *t, const struct token *token, const char *format, .
 			free(reason);
 			return;
 		}
-	add_of_file(t->f, place != NULL ? place : "", reason != NULL ? reason : "out of memory");
+	if (token == NULL && place != NULL)
+		faults_add(t->f, place, "%s", reason != NULL ? reason : "out of memory");
+	else
+		add_of_file(t->f, place != NULL ? place : "",
+			reason != NULL ? reason : "out of memory");
 	free(place);
 	free(reason);
 }
@@ -1077,7 +1093,7 @@ label_here(struct policy_text *t, unsigned label)
 		t->labels[label] = t->node_count;
 }
 
-/* Takes `match` and `set`. */
+/* Takes `match` and `set`. `token` NULL: a node of the document. */
 static void
 emit(struct policy_text *t, enum node_kind kind, json_t *match, json_t *set, unsigned label,
 	const struct token *token)
@@ -1096,8 +1112,8 @@ emit(struct policy_text *t, enum node_kind kind, json_t *match, json_t *set, uns
 		return;
 	}
 	t->nodes = grown;
-	grown[t->node_count++] =
-		(struct made_node){kind, match, set, label, (unsigned)(token - t->tokens.at)};
+	grown[t->node_count++] = (struct made_node){kind, match, set, label,
+		token != NULL ? (unsigned)(token - t->tokens.at) : NO_TOKEN, t->report};
 }
 
 static void
@@ -1493,6 +1509,11 @@ read_return(struct policy_text *t, const struct token *token)
 	need_sign(t, ';');
 }
 
+/* ---- calls of policies ---- */
+
+static void call_policy(
+	struct policy_text *t, const char *name, const struct token *at, const struct token *token);
+
 static int
 seq_compare(const void *a, const void *b)
 {
@@ -1502,93 +1523,222 @@ seq_compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/*
- * Nodes of a policy of the document. A walk that a node with `goto` has permitted stays permitted,
- * so nodes behind such a node exist twice: the second copy ends with a permit.
- */
-static void
-emit_json_nodes(struct policy_text *t, json_t *const *nodes, unsigned count, bool permitted,
-	const unsigned *labels, unsigned end, const struct token *token)
+static const json_t *
+document_policy(const struct policy_text *t, const char *name)
 {
-	for (unsigned i = 0; i < count && !t->failed; i++) {
-		const char *action = json_string_value(json_object_get(nodes[i], "action"));
-		const json_t *target = json_object_get(nodes[i], "goto");
-		json_t *match = json_incref(json_object_get(nodes[i], "match"));
-		unsigned label = end;
-
-		if (permitted)
-			label_here(t, labels[i]);
-		if (action == NULL || strcmp(action, "permit") != 0) {
-			emit(t, NODE_DENY, match, NULL, NO_LABEL, token);
-			continue;
-		}
-		for (unsigned k = 0; target != NULL && k < count; k++)
-			if (json_equal(json_object_get(nodes[k], "seq"), target))
-				label = labels[k];
-		emit(t, NODE_JUMP, match, json_incref(json_object_get(nodes[i], "set")), label,
-			token);
-	}
-	if (permitted)
-		jump(t, end, token);
-	else
-		emit(t, NODE_DENY, NULL, NULL, NO_LABEL, token);
-}
-
-/* call NAME; with a policy of the document: denied there is denied here. */
-static void
-read_call(struct policy_text *t, const struct token *token)
-{
-	const struct token *at = here(t);
-	const char *name = need_name(t, "the name of a policy");
-	const struct symbol *s = name != NULL ? symbol_find(t, name) : NULL;
-	const json_t *policies = json_object_get(t->source, "route_policies"), *policy = NULL, *p;
-	bool goes = false;
+	const json_t *policies = json_object_get(t->source, "route_policies"), *p;
 	size_t i;
 
-	need_sign(t, ';');
-	if (t->failed)
-		return;
-	flush(t, token);
-	if (strcmp(name, "accept-all") == 0)
-		return;
-	if (strcmp(name, "deny-all") == 0) {
-		emit(t, NODE_DENY, NULL, NULL, NO_LABEL, token);
-		return;
-	}
 	json_array_foreach(policies, i, p)
 	{
 		const char *other = json_string_value(json_object_get(p, "name"));
 
 		if (other != NULL && strcmp(other, name) == 0)
-			policy = p;
+			return p;
 	}
+	return NULL;
+}
+
+static bool
+node_permits(const json_t *node)
+{
+	const char *action = json_string_value(json_object_get(node, "action"));
+
+	return action != NULL && strcmp(action, "permit") == 0;
+}
+
+/* The name of the policy that a node calls, or NULL. */
+static const char *
+node_calls(const json_t *node)
+{
+	return node_permits(node) ? json_string_value(json_object_get(node, "call")) : NULL;
+}
+
+/*
+ * How the nodes of a policy of the document are compiled. In a policy that is called, a walk that a
+ * node with `goto` has permitted stays permitted, so nodes behind such a node exist twice: the
+ * second copy ends with a permit. A policy for itself keeps its permits: the walk remembers them.
+ */
+enum json_walk { WALK_CALLED, WALK_PERMITTED, WALK_OWN };
+
+struct json_nodes {
+	const json_t *list;
+	json_t **node; /* by rising `seq` */
+	unsigned *label;
+	unsigned count, end;
+	const struct token *at, *token; /* of the call: for faults, for nodes; NULL: none */
+};
+
+/* A call: where the policy accepts, the changes of this node follow, and this node permits. */
+static void
+emit_json_node(struct policy_text *t, const struct json_nodes *n, const json_t *node,
+	unsigned label, enum json_walk walk)
+{
+	enum node_kind kind = walk == WALK_OWN ? NODE_PERMIT : NODE_JUMP;
+	json_t *match = json_incref(json_object_get(node, "match")),
+	       *set = json_object_get(node, "set");
+	const char *callee = node_calls(node);
+	unsigned body, next;
+
+	if (!node_permits(node)) {
+		emit(t, NODE_DENY, match, NULL, NO_LABEL, n->token);
+		return;
+	}
+	if (callee == NULL) {
+		emit(t, kind, match, json_incref(set), label, n->token);
+		return;
+	}
+	body = label_new(t);
+	next = label_new(t);
+	if (json_object_size(match) > 0) {
+		emit(t, NODE_JUMP, match, NULL, body, n->token);
+		jump(t, next, n->token);
+	} else {
+		json_decref(match);
+	}
+	label_here(t, body);
+	call_policy(t, callee, n->at, n->token);
+	emit(t, kind, NULL, json_incref(set), label, n->token);
+	label_here(t, next);
+}
+
+/* Verdicts of the following nodes report this node of the document, and faults its `call`. */
+static void
+own_node(struct policy_text *t, const struct json_nodes *n, const json_t *node)
+{
+	json_int_t seq = json_integer_value(json_object_get(node, "seq"));
+	size_t i = 0;
+
+	t->report = seq >= 1 && seq <= UINT32_MAX ? (uint32_t)seq : 0;
+	while (i + 1 < n->count && json_array_get(n->list, i) != node)
+		i++;
+	snprintf(t->pointer, sizeof(t->pointer), "/route_policies/%zu/nodes/%zu/call", t->own, i);
+}
+
+static void
+emit_json_nodes(struct policy_text *t, const struct json_nodes *n, enum json_walk walk)
+{
+	for (unsigned i = 0; i < n->count && !t->failed; i++) {
+		const json_t *target = json_object_get(n->node[i], "goto");
+		unsigned label = walk == WALK_OWN ? NO_LABEL : n->end;
+
+		if (walk != WALK_CALLED)
+			label_here(t, n->label[i]);
+		for (unsigned k = 0; target != NULL && k < n->count; k++)
+			if (json_equal(json_object_get(n->node[k], "seq"), target))
+				label = n->label[k];
+		if (walk == WALK_OWN)
+			own_node(t, n, n->node[i]);
+		emit_json_node(t, n, n->node[i], label, walk);
+	}
+	if (walk == WALK_CALLED) {
+		emit(t, NODE_DENY, NULL, NULL, NO_LABEL, n->token);
+	} else if (walk == WALK_PERMITTED) {
+		jump(t, n->end, n->token);
+	} else {
+		t->report = 0;
+		jump(t, NO_LABEL, NULL);
+	}
+}
+
+static void
+emit_document_policy(struct policy_text *t, const json_t *policy, enum json_walk walk,
+	const struct token *at, const struct token *token)
+{
+	struct json_nodes n = {.list = json_object_get(policy, "nodes"), .at = at, .token = token};
+	bool goes = false;
+
+	n.end = label_new(t);
+	n.count = (unsigned)json_array_size(n.list);
+	n.node = calloc(n.count + 1, sizeof(json_t *));
+	n.label = calloc(n.count + 1, sizeof(*n.label));
+	if (n.node == NULL || n.label == NULL)
+		t->failed = true;
+	for (unsigned k = 0; !t->failed && k < n.count; k++) {
+		n.node[k] = json_array_get(n.list, k);
+		n.label[k] = label_new(t);
+		goes |= json_object_get(n.node[k], "goto") != NULL;
+	}
+	if (!t->failed) {
+		qsort(n.node, n.count, sizeof(json_t *), seq_compare);
+		emit_json_nodes(t, &n, walk);
+		if (goes && walk == WALK_CALLED)
+			emit_json_nodes(t, &n, WALK_PERMITTED);
+	}
+	label_here(t, n.end);
+	free(n.node);
+	free(n.label);
+}
+
+/* False with a fault: the policy is being compiled already. */
+static bool
+chain_enter(struct policy_text *t, const char *name, const struct token *at)
+{
+	char text[400];
+	size_t len = 0;
+	unsigned i = 0;
+
+	while (i < t->chain_count && strcmp(t->chain[i], name) != 0)
+		i++;
+	if (i == t->chain_count && i < DEPTH_MAX) {
+		t->chain[t->chain_count++] = name;
+		return true;
+	}
+	if (i == t->chain_count) {
+		fault_at(t, at, "more than %u policies call each other", DEPTH_MAX);
+		return false;
+	}
+	for (; i < t->chain_count && len < sizeof(text); i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s -> ", t->chain[i]);
+	fault_at(t, at, "a policy must not call itself: %s%s", text, name);
+	return false;
+}
+
+/*
+ * Compiles a policy, of a file or of the document, in place of a call: denied there is denied here.
+ * Faults are at `at`, nodes of the document belong to `token`.
+ */
+static void
+call_policy(
+	struct policy_text *t, const char *name, const struct token *at, const struct token *token)
+{
+	const struct symbol *s = symbol_find(t, name);
+	const json_t *policy = document_policy(t, name);
+
+	if (t->failed || strcmp(name, "accept-all") == 0)
+		return;
+	if (strcmp(name, "deny-all") == 0) {
+		emit(t, NODE_DENY, NULL, NULL, NO_LABEL, token);
+		return;
+	}
+	if (!chain_enter(t, name, at))
+		return;
 	if (s != NULL && s->kind == SYMBOL_POLICY) {
 		struct symbol callee = *s;
 
 		call_function(t, &callee, NULL, NO_LABEL, NO_LABEL, token);
-		return;
-	}
-	const json_t *list = json_object_get(policy, "nodes");
-	unsigned count = (unsigned)json_array_size(list);
-	json_t **nodes = calloc(count + 1, sizeof(json_t *));
-	unsigned *labels = calloc(count + 1, sizeof(*labels)), end = label_new(t);
-
-	if (policy == NULL)
+	} else if (policy != NULL) {
+		emit_document_policy(t, policy, WALK_CALLED, at, token);
+	} else if (at != NULL) {
+		fault_at(t, at, "there is no route policy \"%s\" before this line", name);
+	} else {
 		fault_at(t, at, "there is no route policy \"%s\"", name);
-	for (unsigned k = 0; nodes != NULL && labels != NULL && k < count; k++) {
-		nodes[k] = json_array_get(list, k);
-		labels[k] = label_new(t);
-		goes |= json_object_get(nodes[k], "goto") != NULL;
 	}
-	if (policy != NULL && nodes != NULL && labels != NULL) {
-		qsort(nodes, count, sizeof(json_t *), seq_compare);
-		emit_json_nodes(t, nodes, count, false, labels, end, token);
-		if (goes)
-			emit_json_nodes(t, nodes, count, true, labels, end, token);
-	}
-	label_here(t, end);
-	free(nodes);
-	free(labels);
+	t->chain_count--;
+}
+
+/* call NAME; */
+static void
+read_call(struct policy_text *t, const struct token *token)
+{
+	const struct token *at = here(t);
+	const char *name = need_name(t, "the name of a policy");
+
+	need_sign(t, ';');
+	if (t->failed)
+		return;
+	flush(t, token);
+	call_policy(t, name, at, token);
 }
 
 static void
@@ -1677,7 +1827,8 @@ call_function(struct policy_text *t, const struct symbol *s, const uint32_t *arg
 	read_statement(t);
 	t->accept = accept;
 	if (s->kind == SYMBOL_POLICY)
-		emit(t, NODE_DENY, NULL, NULL, NO_LABEL, token);
+		emit(t, NODE_DENY, NULL, NULL, NO_LABEL,
+			token != NULL ? token : &t->tokens.at[t->at - 1]);
 	if (!t->failed)
 		t->at = at;
 	t->frame = outer;
@@ -1711,29 +1862,44 @@ nodes_json(struct policy_text *t)
 
 	for (unsigned i = 0; i < t->node_count; i++) {
 		const struct made_node *n = &t->nodes[i];
-		char *place = place_of(t, &t->tokens.at[n->token]);
+		char *place = n->token != NO_TOKEN ? place_of(t, &t->tokens.at[n->token]) : NULL;
 		json_t *node = json_pack("{s:I, s:s, s:s?}", "seq", (json_int_t)i + 1, "action",
 			n->kind == NODE_DENY ? "deny" : "permit", "line", place);
+
+		if (n->report != 0)
+			json_object_set_new(node, "report", json_integer(n->report));
 
 		if (n->match != NULL)
 			json_object_set(node, "match", n->match);
 		if (n->set != NULL && json_object_size(n->set) > 0)
 			json_object_set(node, "set", n->set);
-		if (n->kind == NODE_JUMP) {
+		if (n->kind == NODE_JUMP)
 			json_object_set_new(node, "jump", json_true());
+		if (n->label != NO_LABEL)
 			json_object_set_new(
 				node, "goto", json_integer((json_int_t)t->labels[n->label] + 1));
-		}
 		json_array_append_new(nodes, node);
 		free(place);
 	}
 	return nodes;
 }
 
+/* The text from one token to another, a sign, of the same file; a new string or NULL. */
+static json_t *
+text_between(const struct policy_text *t, const struct token *first, const struct token *last)
+{
+	const char *text = t->tokens.files[first->file].text;
+
+	return last->file == first->file
+		       ? json_stringn(text + first->offset, last->offset + 1 - first->offset)
+		       : NULL;
+}
+
 /* policy NAME { ... }: at the end, a route is rejected. */
 static void
 read_policy(struct policy_text *t)
 {
+	const struct token *word = &t->tokens.at[t->at - 1];
 	const struct token *token = here(t);
 	const char *name = need_name(t, "a name");
 	struct symbol *s;
@@ -1754,13 +1920,22 @@ read_policy(struct policy_text *t)
 	/* while its own body is read, the policy cannot be called */
 	s->kind = SYMBOL_NUMBER;
 	t->frame = &frame;
+	t->chain[0] = name;
+	t->chain_count = 1;
 	read_statement(t);
+	t->chain_count = 0;
 	s->kind = SYMBOL_POLICY;
 	t->frame = NULL;
 	emit(t, NODE_DENY, NULL, NULL, NO_LABEL, &t->tokens.at[t->at - 1]);
-	if (!t->failed && t->f->count + t->f->lost == t->before)
+	if (!t->failed && t->f->count + t->f->lost == t->before) {
+		char *place = place_of(t, word);
+
 		json_array_append_new(section(t, "route_policies"),
-			json_pack("{s:s, s:o}", "name", name, "nodes", nodes_json(t)));
+			json_pack("{s:s, s:o, s:s*, s:o*}", "name", name, "nodes", nodes_json(t),
+				"line", place, "text",
+				text_between(t, word, &t->tokens.at[t->at - 1])));
+		free(place);
+	}
 	nodes_drop(t);
 }
 
@@ -1865,6 +2040,34 @@ read_definitions(struct policy_text *t)
 	}
 }
 
+/* Compiles the policies of the document that call policies. */
+static void
+expand_documents(struct policy_text *t)
+{
+	const json_t *policies = json_object_get(t->source, "route_policies"), *p, *node;
+	size_t k;
+
+	json_array_foreach(policies, t->own, p)
+	{
+		const char *name = json_string_value(json_object_get(p, "name"));
+		const json_t *nodes = json_object_get(p, "nodes");
+		bool calls = false;
+
+		json_array_foreach(nodes, k, node) calls |= node_calls(node) != NULL;
+		if (!calls || name == NULL || t->failed || policy_text_defines(t, name))
+			continue;
+		t->chain[0] = name;
+		t->chain_count = 1;
+		emit_document_policy(t, p, WALK_OWN, NULL, NULL);
+		t->chain_count = 0;
+		json_object_set_new(t->expanded, name, json_true());
+		if (!t->failed && t->f->count + t->f->lost == t->before)
+			json_array_append_new(section(t, "route_policies"),
+				json_pack("{s:s, s:o}", "name", name, "nodes", nodes_json(t)));
+		nodes_drop(t);
+	}
+}
+
 /* Policies of files and of the document must have different names. */
 static void
 check_names(struct policy_text *t)
@@ -1936,11 +2139,15 @@ policy_text_compile(const json_t *document, const char *folder, struct faults *f
 	t->accept = NO_LABEL;
 	t->f = f;
 	t->names = json_object();
+	t->expanded = json_object();
 	t->document = json_object();
 	t->pending = json_object();
 	read_files(t, json_object_get(document, "policy_files"), folder);
-	if (f->count + f->lost == before && t->tokens.count > 0)
-		read_definitions(t);
+	if (f->count + f->lost == before) {
+		if (t->tokens.count > 0)
+			read_definitions(t);
+		expand_documents(t);
+	}
 	check_names(t);
 	if (t->failed && f->count + f->lost == before)
 		faults_add(f, "", "out of memory");
@@ -1964,6 +2171,7 @@ policy_text_free(struct policy_text *t)
 		policy_prefix_list_unref(t->prefixes[i].list);
 	policy_tokens_fini(&t->tokens);
 	json_decref(t->names);
+	json_decref(t->expanded);
 	json_decref(t->document);
 	json_decref(t->pending);
 	free(t->symbols);
@@ -1979,6 +2187,12 @@ policy_text_defines(const struct policy_text *t, const char *name)
 	const struct symbol *s = symbol_find(t, name);
 
 	return s != NULL && s->kind == SYMBOL_POLICY;
+}
+
+bool
+policy_text_expands(const struct policy_text *t, const char *name)
+{
+	return json_object_get(t->expanded, name) != NULL;
 }
 
 const json_t *

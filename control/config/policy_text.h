@@ -21,9 +21,11 @@ struct policy_text *policy_text_compile(
 void policy_text_free(struct policy_text *t);
 /* True if the files define the policy `name`. */
 bool policy_text_defines(const struct policy_text *t, const char *name);
+/* True if `name` is a policy of the document that calls policies: the sections below have it, too. */
+bool policy_text_expands(const struct policy_text *t, const char *name);
 /*
  * The policies and lists as sections of a document. Names of lists begin with #. Nodes have the
- * further keys `jump` and `line`. Prefix lists are apart: list `#N` of policy_text_prefixes().
+ * further keys `jump`, `line` and `report` (`seq` of verdicts), policies of files `line` and `text`. Prefix lists are apart: list `#N` of policy_text_prefixes().
  */
 const json_t *policy_text_document(const struct policy_text *t);
 struct policy_text_prefixes {

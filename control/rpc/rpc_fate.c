@@ -155,10 +155,10 @@ path_judge(const struct fate *f, const struct fate_path *p, struct policy_eval *
 	json_object_set_new(import, "node",
 		v.seq != 0 && v.seq != POLICY_NODE_BLACKHOLE ? json_integer(v.seq) : json_null());
 	if (v.seq != 0 && policy_set_line(apply_running(f->q.env->apply)->policies,
-				  policy_name(policy), v.seq - 1) != NULL)
+				  policy_name(policy), v.node) != NULL)
 		json_object_set_new(import, "line",
 			json_string(policy_set_line(apply_running(f->q.env->apply)->policies,
-				policy_name(policy), v.seq - 1)));
+				policy_name(policy), v.node)));
 	if (v.permit)
 		json_object_set_new(import, "changed", changed_json(p->received, v.attrs));
 	return 0;

@@ -260,7 +260,7 @@ test_run(struct rpc_env *env, struct test *t) RUNS_ON(role_main)
 		err = policy_eval_prefix(eval, &t->prefix, &t->v);
 	if (err == 0 && t->v.seq != 0)
 		t->line = policy_set_line(
-			apply_running(env->apply)->policies, policy_name(t->policy), t->v.seq - 1);
+			apply_running(env->apply)->policies, policy_name(t->policy), t->v.node);
 	if (err == 0)
 		answer = test_json(t);
 	policy_eval_destroy(eval);
@@ -286,6 +286,30 @@ policy_test(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(
 		!rpc_attrs_read(route, t.attrs, call))
 		return NULL;
 	return test_run(env, &t);
+}
+
+static json_t *
+policy_list(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
+{
+	const struct policy_set *set = apply_running(env->apply)->policies;
+	const char *const *names = policy_set_names(set);
+	const char *one = NULL, *line, *text;
+	json_t *policies;
+
+	if (!rpc_string(params, "policy", &one, call))
+		return NULL;
+	if (one != NULL && policy_set_find(set, one) == NULL)
+		return rpc_fail(
+			call, RPC_NOT_FOUND, "/policy", "there is no policy \"%.64s\"", one);
+	policies = json_array();
+	for (; *names != NULL; names++) {
+		if (one != NULL && strcmp(*names, one) != 0)
+			continue;
+		text = policy_set_text(set, *names, &line);
+		json_array_append_new(policies,
+			json_pack("{s:s, s:s*, s:s*}", "name", *names, "line", line, "text", text));
+	}
+	return json_pack("{s:o}", "policies", policies);
 }
 
 /* ---- the methods ---- */
@@ -363,6 +387,21 @@ static const struct rpc_field test_result[] = {
 	{0},
 };
 
+static const struct rpc_field list_params[] = {
+	{"policy?", "string", "Only this policy."},
+	{0},
+};
+static const struct rpc_field listed_fields[] = {
+	{"name", "string", "Name of the policy."},
+	{"line?", "string", "FILE:LINE:COLUMN of a policy of a policy file."},
+	{"text?", "string", "The text of a policy of a policy file, as it was compiled."},
+	{0},
+};
+static const struct rpc_field list_result[] = {
+	{"policies", "object[]", "The policies.", listed_fields},
+	{0},
+};
+
 const struct rpc_method rpc_preview_methods[] = {
 	{"bgp.refresh.preview", refresh_preview, preview_params, preview_result,
 		"What a refresh, or a commit of the candidate, would change; changes nothing",
@@ -374,6 +413,10 @@ const struct rpc_method rpc_preview_methods[] = {
 		RPC_ERROR(RPC_NOT_FOUND) | RPC_ERROR(RPC_CONFIGURATION) | RPC_ERROR(RPC_TRY_AGAIN)},
 	{"policy.test", policy_test, test_params, test_result,
 		"Applies a route policy of the running configuration to one route", NULL, RPC_READS,
+		RPC_ERROR(RPC_NOT_FOUND)},
+	{"policy.list", policy_list, list_params, list_result,
+		"The route policies of the running configuration",
+		"`config.get` answers the nodes of those that are not in policy files.", RPC_READS,
 		RPC_ERROR(RPC_NOT_FOUND)},
 	{0},
 };

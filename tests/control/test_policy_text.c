@@ -432,7 +432,7 @@ test_faults(void **state)
 		"\"(1\" is not a regular expression: missing closing parenthesis");
 	assert_only_fault(IN_POLICY("return;"), "1:12", "only valid in a function");
 	assert_only_fault(IN_POLICY("call q;"), "1:17", "there is no route policy \"q\"");
-	assert_only_fault(IN_POLICY("call p;"), "1:17", "there is no route policy \"p\"");
+	assert_only_fault(IN_POLICY("call p;"), "1:17", "a policy must not call itself: p -> p");
 	assert_only_fault(IN_POLICY("prepend(0);"), "1:20", "0 is not an AS number");
 	assert_only_fault(IN_POLICY("prepend(first, 65);"), "1:27", "65 times is not from 1 to 64");
 	assert_only_fault(
@@ -515,6 +515,7 @@ verdict(const struct policy_set *s, const char *name, const char *text)
 	assert_int_equal(policy_eval_begin(e, policy_set_find(s, name), &empty, &context), 0);
 	assert_int_equal(policy_eval_prefix(e, &p, &v), 0);
 	v.tag = v.permit && v.attrs->has & ATTR_HAS_LOCAL_PREF ? v.attrs->local_pref : 0;
+	v.sets = v.permit ? v.attrs->community_count : 0;
 	v.attrs = NULL;
 	policy_eval_destroy(e);
 	arena_destroy(arena);
@@ -571,6 +572,177 @@ test_document(void **state)
 	assert_string_equal(policy_set_line(s, "outer", v.node), line);
 	assert_false(verdict(s, "outer", "192.168.1.0/25").permit);
 	assert_null(policy_set_line(s, "json", 0));
+	policy_set_free(s);
+}
+
+#define LIST(name, prefix)                                                                         \
+	"{'name': '" name "', 'entries': [{'action': 'permit', 'prefix': '" prefix "', 'le': "     \
+	"32}]}"
+#define LISTS                                                                                      \
+	"'policy_files': ['p'], 'prefix_lists': [" LIST("ten", "10.0.0.0/8") ", " LIST(            \
+		"low", "10.0.0.0/9") ", " LIST("lower", "10.0.0.0/10") "],"
+
+static void
+assert_verdict(
+	const struct policy_set *s, const char *prefix_text, int permit, unsigned seq, unsigned lp)
+{
+	struct policy_verdict v = verdict(s, "json", prefix_text);
+
+	assert_int_equal(v.permit, permit);
+	assert_int_equal(v.seq, seq);
+	assert_int_equal(v.tag, lp);
+}
+
+/* A policy of the document calls policies of a file and of the document. */
+static void
+test_calls(void **state)
+{
+	struct faults f = {0};
+	struct policy_verdict v;
+	struct policy_set *s;
+	char line[128];
+
+	(void)state;
+	file_write("p", "policy text {\n"
+			"  local_pref = 50; add (1, 1);\n"
+			"  if net ~ lower then reject;\n"
+			"  if net ~ low then accept;\n"
+			"  local_pref += 5;\n"
+			"  if net.len < 30 then accept;\n"
+			"}\n"
+			"policy around { call json; add (1, 3); accept; }\n");
+	s = compile_into(
+		"{" LISTS "'route_policies': [{'name': 'json', 'nodes': ["
+		" {'seq': 30, 'action': 'permit', 'call': 'other', 'set': {'communities': "
+		"{'add': ['1:2']}}},"
+		" {'seq': 10, 'action': 'permit', 'match': {'prefix_list': 'ten'}, 'call': "
+		"'text', 'set': {'local_pref': {'add': 1}}, 'goto': 30},"
+		" {'seq': 20, 'action': 'deny', 'match': {'family': 'ipv6-unicast'}}]},"
+		" {'name': 'other', 'nodes': ["
+		" {'seq': 1, 'action': 'deny', 'match': {'prefix_list': 'low'}},"
+		" {'seq': 2, 'action': 'permit', 'match': {'prefix_list': 'ten'}, 'goto': 4},"
+		" {'seq': 3, 'action': 'permit', 'call': 'accept-all', 'set': {'local_pref': "
+		"9}},"
+		" {'seq': 4, 'action': 'permit', 'match': {'prefix_list': 'ten'}, 'set': "
+		"{'local_pref': {'add': 100}}}]}]}",
+		&f);
+	if (s == NULL)
+		print_faults(&f);
+	assert_non_null(s);
+	assert_verdict(s, "10.0.0.0/16", 0, 10, 0); /* by line 3 */
+	v = verdict(s, "json", "10.0.0.0/16");
+	snprintf(line, sizeof(line), "%s/p:3:3", folder);
+	assert_string_equal(policy_set_line(s, "json", v.node), line);
+	assert_verdict(s, "10.64.0.0/16", 0, 30, 0); /* by node 1 of `other` */
+	assert_null(policy_set_line(s, "json", verdict(s, "json", "10.64.0.0/16").node));
+	assert_verdict(s, "10.128.0.0/16", 1, 30, 156);
+	assert_int_equal(verdict(s, "json", "10.128.0.0/16").sets, 2);
+	assert_verdict(s, "10.128.0.0/32", 0, 10, 0); /* the end of `text` */
+	v = verdict(s, "json", "10.128.0.0/32");
+	snprintf(line, sizeof(line), "%s/p:7:1", folder);
+	assert_string_equal(policy_set_line(s, "json", v.node), line);
+	assert_verdict(s, "11.0.0.0/16", 1, 30, 9);
+	/* a file calls the document, which calls the file */
+	assert_true(verdict(s, "around", "10.128.0.0/16").permit);
+	assert_int_equal(verdict(s, "around", "10.128.0.0/16").tag, 156);
+	assert_int_equal(verdict(s, "around", "10.128.0.0/16").sets, 3);
+	assert_false(verdict(s, "around", "10.64.0.0/16").permit);
+	assert_false(verdict(s, "around", "10.0.0.0/16").permit);
+	assert_true(verdict(s, "around", "11.0.0.0/16").permit);
+	policy_set_free(s);
+}
+
+/* A permit of before a call stays where no later node matches, and a route without a node is denied. */
+static void
+test_call_ends(void **state)
+{
+	struct faults f = {0};
+	struct policy_set *s;
+
+	(void)state;
+	file_write("p", "policy text { if net ~ lower then reject; local_pref = 7; accept; }\n");
+	s = compile_into(
+		"{" LISTS "'route_policies': [{'name': 'json', 'nodes': ["
+		" {'seq': 10, 'action': 'permit', 'match': {'prefix_list': 'ten'}, 'set': "
+		"{'local_pref': 3}, 'goto': 20},"
+		" {'seq': 20, 'action': 'permit', 'match': {'prefix_list': 'low'}, 'call': "
+		"'text'}]}]}",
+		&f);
+	assert_non_null(s);
+	assert_verdict(s, "10.128.0.0/16", 1, 10, 3);
+	assert_verdict(s, "10.64.0.0/16", 1, 20, 7);
+	assert_verdict(s, "10.0.0.0/16", 0, 20, 0);
+	assert_verdict(s, "11.0.0.0/16", 0, 0, 0);
+	policy_set_free(s);
+}
+
+static void
+assert_call_fault(const char *text, const char *policies, const char *path, const char *reason)
+{
+	struct faults f = {0};
+	char document[1000];
+
+	file_write("p", text);
+	snprintf(document, sizeof(document), "{'policy_files': ['p'], 'route_policies': [%s]}",
+		policies);
+	assert_null(compile_into(document, &f));
+	assert_fault(&f, path, reason);
+	faults_fini(&f);
+}
+
+static void
+test_call_faults(void **state)
+{
+	char place[128];
+
+	(void)state;
+	assert_call_fault("",
+		"{'name': 'a', 'nodes': [{'seq': 1, 'action': 'permit', 'call': 'b'}]}",
+		"/route_policies/0/nodes/0/call", "there is no route policy \"b\"");
+	assert_call_fault("",
+		"{'name': 'a', 'nodes': [{'seq': 1, 'action': 'permit', 'call': 'a'}]}",
+		"/route_policies/0/nodes/0/call", "must not call itself: a -> a");
+	assert_call_fault("",
+		"{'name': 'a', 'nodes': [{'seq': 2, 'action': 'permit', 'call': 'b'}, {'seq': 1, "
+		"'action': 'deny'}]}, {'name': 'b', 'nodes': [{'seq': 1, 'action': 'permit', "
+		"'call': "
+		"'a'}]}",
+		"/route_policies/0/nodes/0/call", "must not call itself: a -> b -> a");
+	assert_call_fault("", "{'name': 'a', 'nodes': [{'seq': 1, 'action': 'deny', 'call': 'b'}]}",
+		"/route_policies/0/nodes/0/call", "only valid in a permit node");
+	assert_call_fault("", "{'name': 'a', 'nodes': [{'seq': 1, 'action': 'permit', 'call': 5}]}",
+		"/route_policies/0/nodes/0/call", "is not a string");
+	snprintf(place, sizeof(place), "%s/p:1:17", folder);
+	assert_call_fault("policy p { call p; }", "", place, "must not call itself: p -> p");
+	assert_call_fault("policy p { call j; }",
+		"{'name': 'j', 'nodes': [{'seq': 1, 'action': 'permit', 'call': 'p'}]}", place,
+		"must not call itself: p -> j -> p");
+	assert_call_fault("policy p { call j; }\npolicy late { accept; }",
+		"{'name': 'j', 'nodes': [{'seq': 1, 'action': 'permit', 'call': 'late'}]}", place,
+		"there is no route policy \"late\" before this line");
+}
+
+/* The place and the text of a policy, for `show policy`. */
+static void
+test_texts(void **state)
+{
+	const char *text, *line;
+	struct policy_set *s;
+	char place[128];
+
+	(void)state;
+	s = compile_good(
+		"define x = 1; /* y\n */ policy a{ accept;}\n\n  policy b {\n\treject; # }\n} "
+		"policy c { }");
+	assert_string_equal(policy_set_text(s, "a", &line), "policy a{ accept;}");
+	snprintf(place, sizeof(place), "%s/p:2:5", folder);
+	assert_string_equal(line, place);
+	assert_string_equal(policy_set_text(s, "b", &line), "policy b {\n\treject; # }\n}");
+	text = policy_set_text(s, "c", &line);
+	assert_string_equal(text, "policy c { }");
+	snprintf(place, sizeof(place), "%s/p:6:3", folder);
+	assert_string_equal(line, place);
+	assert_null(policy_set_text(s, "accept-all", &line));
 	policy_set_free(s);
 }
 
@@ -644,6 +816,10 @@ main(void)
 		cmocka_unit_test(test_keywords),
 		cmocka_unit_test(test_all_faults),
 		cmocka_unit_test(test_document),
+		cmocka_unit_test(test_calls),
+		cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_call_ends),
+		cmocka_unit_test(test_call_faults),
 		cmocka_unit_test(test_same),
 		cmocka_unit_test(test_many_prefixes),
 	};

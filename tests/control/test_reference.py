@@ -70,6 +70,7 @@ class Reference(KeelTest):
                 ("rib.lookup", {"family": V4, "address": "20.0.0.1"}), ("rib.lookup", {"family": V4, "address": "1.1.1.1"}),
                 ("rib.fate", {"family": V4, "prefix": "20.0.0.0/24"}), ("trace.start", {"peer": THEM, "seconds": 60}), ("trace.stop", {"trace": 1}), ("rpki.summary", {}), ("bmp.summary", {}), ("mrt.summary", {}), ("mrt.dump", {"file": os.path.join(self.folder, "table.mrt")}),
                 ("rib.summary", {}), ("policy.test", {"policy": "in", "route": ROUTE}), ("policy.test", {"policy": "deny-all", "route": ROUTE}),
+                ("policy.list", {}), ("policy.list", {"policy": "in"}),
                 ("bgp.refresh.preview", dict(SCOPE, direction="import")), ("bgp.refresh.preview", dict(SCOPE, direction="export")),
                 ("jobs.list", {}), ("events.subscribe", {"topics": []}), ("events.unsubscribe", {}), ("rpc.discover", {}),
                 ("control.stats.reset", {}), ("config.edit", {"merge": {
@@ -100,7 +101,7 @@ class Reference(KeelTest):
         other = dict(SCOPE, peer="192.0.2.99")
         for method, params in (("bgp.refresh", dict(other, direction="import")), ("bgp.reset", other), ("bgp.faults", {"peer": "192.0.2.99"}),
                                ("bgp.peers", {"group": "none"}), ("jobs.get", {"id": 999}), ("config.rollback", {"to": 999}),
-                               ("config.confirm", {}), ("config.get", {"path": "/nothing"}), ("policy.test", {"policy": "none", "route": ROUTE}),
+                               ("config.confirm", {}), ("config.get", {"path": "/nothing"}), ("policy.test", {"policy": "none", "route": ROUTE}), ("policy.list", {"policy": "none"}),
                                ("rib.routes", {"family": V6, "view": "adj-in-pre", "peer": THEM}),
                                ("rib.lookup", {"family": V4, "address": "1.1.1.1", "vrf": "none"}),
                                ("vrf.list", {"vrf": "none"}), ("bgp.refresh.preview", dict(other, direction="import"))):

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A policy file: a changed file is applied by a commit without edits and by a reload, faults refuse both, policy.test names the line."""
 import os
+import subprocess
 import sys
 
 import labtest
-from labtest import FEED, KEELD, V4, Lab, error_of, need, out_folder, peer, routes, wait_established
+from labtest import FEED, KEELCTL, KEELD, V4, Lab, error_of, need, out_folder, peer, routes, wait_established
 
 NAME = "policy_text"
 PREFIXES = 2000
@@ -36,12 +37,16 @@ def test(checks):
 
     write(TEXT % 110)
     with Lab(folder) as lab:
+        def ctl(*words):
+            return subprocess.run([KEELCTL, "--socket", lab.path("keeld.sock"), *words], capture_output=True, text=True, timeout=60, check=True).stdout
+
         for h in ("rt", "f"):
             lab.host(h)
         lab.link("f", "up", "198.18.1.2/24", "rt", "f", "198.18.1.1/24")
         _, rpc = lab.keeld("rt", {
             "router": {"asn": 64512, "router_id": "198.18.1.1"},
             "policy_files": [path],
+            "route_policies": [{"name": "at", "nodes": [{"seq": 10, "action": "permit", "call": "in"}]}],
             "bgp": {"groups": [{"name": "feeds", "families": {V4: {"import_policy": "in", "export_policy": "deny-all"}}}],
                     "peers": [{"address": "198.18.1.2", "asn": 64601, "group": "feeds", "enforce_first_as": False}]},
         }, KEELD, args=["--no-dataplane"])
@@ -60,6 +65,16 @@ def test(checks):
         checks.equal("the verdict and its line", [tested["result"], tested.get("line")], ["permit", path + ":6:3"])
         tested = rpc.call("policy.test", policy="in", route={"prefix": "192.0.2.0/24", "peer": "198.18.1.9"})
         checks.equal("the end of the policy", [tested["result"], tested.get("line")], ["deny", path + ":7:1"])
+        shown = ctl("show", "policy", "in")
+        checks.true("show policy: %s" % shown, shown.startswith("in  %s:4:1\n  policy in {\n    prefer(130);\n" % path) and
+                    "  used by group feeds, %s import\n" % V4 in shown)
+        every = ctl("show", "policy")
+        checks.true("show policy of all: %s" % every, "at\n     10  permit, as policy in accepts  everything\n" in every and shown in every)
+        checks.equal("policy.list", [(p["name"], p.get("line")) for p in rpc.call("policy.list")["policies"]],
+                     [("accept-all", None), ("deny-all", None), ("in", path + ":4:1"), ("at", None)])
+        for address, result in (("198.18.1.2", ["permit", 10, None]), ("198.18.1.9", ["deny", 10, path + ":7:1"])):
+            tested = rpc.call("policy.test", policy="at", route={"prefix": "192.0.2.0/24", "peer": address})
+            checks.equal("a policy of the document that calls", [tested["result"], tested["node"], tested.get("line")], result)
         write("policy in {\n  if net ~ lo then accept;\n}\n")
         faults = error_of(rpc, "config.commit")
         checks.true("a fault with its place: %s" % faults, path + ":2:12" in str(faults))
@@ -72,5 +87,5 @@ def test(checks):
 
 
 if __name__ == "__main__":
-    need("ip", files=(KEELD, FEED))
+    need("ip", files=(KEELD, KEELCTL, FEED))
     sys.exit(labtest.main(test))
