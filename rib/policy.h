@@ -110,6 +110,8 @@ bool policy_sets_nothing(const struct policy *p);
  * thread.
  */
 bool policy_uses_peer(const struct policy *p);
+/* True if a node matches on the group of the peer. Any thread. */
+bool policy_uses_group(const struct policy *p);
 /*
  * True if a node matches on the AS path by a regular expression or on a list of communities, which
  * may take milliseconds. Any thread.

@@ -78,6 +78,16 @@ policy_uses_peer(const struct policy *p)
 }
 
 bool
+policy_uses_group(const struct policy *p)
+{
+	for (unsigned i = 0; i < p->node_count; i++)
+		for (unsigned k = 0; k < p->nodes[i].count; k++)
+			if (p->nodes[i].conditions[k].kind == MATCH_PEER_GROUP)
+				return true;
+	return false;
+}
+
+bool
 policy_sets_next_hop(const struct policy *p, enum policy_next_hop kind)
 {
 	for (unsigned i = 0; i < p->set_count; i++)

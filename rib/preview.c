@@ -177,6 +177,15 @@ item_of(const struct preview *p, struct peer_id peer)
 }
 
 void
+preview_peer_group(struct preview *p, struct peer_id peer, uint64_t group_key)
+{
+	struct item *i = item_of(p, peer);
+
+	if (i != NULL)
+		i->known.group_key = group_key;
+}
+
+void
 preview_peer_counts(const struct preview *p, struct peer_id peer, struct preview_counts *out)
 {
 	const struct item *i = item_of(p, peer);

@@ -41,6 +41,8 @@ void preview_destroy(struct preview *p);
  */
 int preview_peer(
 	struct preview *p, struct peer_id peer, const struct policy *policy, unsigned allow_as_in);
+/* The group of a peer of preview_peer() after the change: policy_group_key(). */
+void preview_peer_group(struct preview *p, struct peer_id peer, uint64_t group_key);
 /*
  * Counts one destination. 0; -ENOMEM; -EAGAIN: the destination was not counted; answer
  * preview_question() and call again.

@@ -136,6 +136,12 @@ bool apply_swaps_alarm(const struct apply *apply, char text[static APPLY_ALARM_M
 bool apply_netns_alarm(const struct apply *apply, char text[static APPLY_ALARM_MAX])
 	RUNS_ON(role_main);
 
+/*
+ * False: the group of the peer changes between `was` and `is`, of `next`, and the policy reads
+ * `peer_group`. `policy` may be NULL.
+ */
+bool apply_group_same(const struct config *next, const struct config_peer *was,
+	const struct config_peer *is, const char *policy);
 /* The import or export policy of a peer under `next`, a parsed document. NULL: none. */
 const struct policy *apply_policy_of(
 	const struct config *next, const struct config_peer *p, enum family f, bool import);

@@ -88,6 +88,16 @@ policy_same(const struct config *a, const struct config *b, const char *pa, cons
 	return strcmp(pa, pb) == 0 && policy_set_same(a->policies, b->policies, pa);
 }
 
+bool
+apply_group_same(const struct config *next, const struct config_peer *was,
+	const struct config_peer *is, const char *policy)
+{
+	const struct policy *p = policy != NULL ? policy_set_find(next->policies, policy) : NULL;
+
+	return p == NULL || !policy_uses_group(p) ||
+	       policy_group_key(was->group) == policy_group_key(is->group);
+}
+
 static bool
 export_policy_same(const struct change *c, unsigned f)
 {
@@ -123,6 +133,7 @@ import_rules_same(const struct change *c, unsigned f)
 	const struct config_family *a = &c->was->families[f], *b = &c->is->families[f];
 
 	return policy_same(c->old, c->next, a->import_policy, b->import_policy) &&
+	       apply_group_same(c->next, c->was, c->is, b->import_policy) &&
 	       a->allow_as_in == b->allow_as_in && cluster_same(c) && received_rules_same(c);
 }
 
@@ -139,7 +150,8 @@ export_rules_same(const struct change *c, unsigned f)
 	       x->default_originate == y->default_originate &&
 	       x->route_server_client == y->route_server_client &&
 	       x->graceful_shutdown == y->graceful_shutdown &&
-	       c->was->route_reflector_client == c->is->route_reflector_client && cluster_same(c);
+	       c->was->route_reflector_client == c->is->route_reflector_client &&
+	       apply_group_same(c->next, c->was, c->is, y->export_policy) && cluster_same(c);
 }
 
 static bool
@@ -442,7 +454,8 @@ static bool
 shard_key_same(const struct change *c)
 {
 	bool same = c->was->route_reflector_client == c->is->route_reflector_client &&
-		    (c->was->multihop != 0) == (c->is->multihop != 0);
+		    (c->was->multihop != 0) == (c->is->multihop != 0) &&
+		    policy_group_key(c->was->group) == policy_group_key(c->is->group);
 
 	for (unsigned f = 0; f < FAMILY_COUNT; f++)
 		same = same && c->was->families[f].allow_as_in == c->is->families[f].allow_as_in;
@@ -464,7 +477,9 @@ find_shard_changes(struct apply *apply, struct work *x)
 		x->import[f] = is->enabled
 				       ? apply_policy_of(x->c.next, x->c.is, (enum family)f, true)
 				       : policy_deny_all();
-		x->import_changes[f] = x->import[f] != a->import[f];
+		x->import_changes[f] =
+			x->import[f] != a->import[f] ||
+			!apply_group_same(x->c.next, x->c.was, x->c.is, is->import_policy);
 		x->keep_begins[f] = stored && !a->stored[f];
 		x->keep_ends[f] = !stored && a->stored[f];
 		a->import[f] = x->import[f];

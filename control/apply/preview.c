@@ -261,11 +261,14 @@ peer_add(struct job *j, const struct config_peer *now, const struct config_peer 
 		e.next = &gone;
 	}
 	e.part = part;
-	if (import)
+	if (import) {
 		e.err = preview_peer(part->import, id, policy,
 			(then != NULL ? then : now)->families[f].allow_as_in);
-	else
+		preview_peer_group(part->import, id,
+			policy_group_key(then != NULL ? then->group : now->group));
+	} else {
 		layers_call_session(j->apply->layers, on_session_peer, &e);
+	}
 	return e.err == 0 || e.err == -ENOENT ? line_add(j, &line) : e.err;
 }
 
@@ -318,9 +321,11 @@ family_compare(struct job *j, const struct config_peer *now, const struct config
 	b = &then->families[f];
 	cluster = !then->external && cluster_of(j->r.then) != cluster_of(j->apply->running);
 	if (!policy_same(j, a->import_policy, b->import_policy) ||
+		!apply_group_same(j->r.then, now, then, b->import_policy) ||
 		a->allow_as_in != b->allow_as_in || cluster)
 		err = peer_add(j, now, then, f, true);
-	if (err == 0 && (cluster || !export_same(j, a, b)))
+	if (err == 0 && (cluster || !export_same(j, a, b) ||
+				!apply_group_same(j->r.then, now, then, b->export_policy)))
 		err = peer_add(j, now, then, f, false);
 	return err;
 }

@@ -95,13 +95,15 @@ member_of(const struct export_preview *e, struct peer_id peer)
 
 /* The rules of a member under the new configuration. Only these fields may change without a new session (session.c). */
 static struct update_rules
-rules_then(const struct update_member *m, const struct config_family *f, uint32_t cluster_id,
-	const struct policy *policy)
+rules_then(const struct update_member *m, const struct config_peer *next, enum family family,
+	uint32_t cluster_id, const struct policy *policy)
 {
+	const struct config_family *f = &next->families[family];
 	struct update_rules r = *update_group_rules_of(m);
 
 	r.cluster_id = cluster_id;
 	r.policy = policy;
+	r.peer_group = policy_group_key(next->group);
 	r.next_hop_self = f->next_hop_self;
 	r.next_hop_unchanged = f->next_hop_unchanged;
 	r.remove_private_as = f->remove_private_as;
@@ -182,7 +184,7 @@ export_preview_peer(struct export_preview *e, struct peer_id peer, const struct 
 	t = &told[e->told_count];
 	*t = (struct told){.peer = peer};
 	if (m != NULL) {
-		r = rules_then(m, &next->families[e->config.family], cluster_id, policy);
+		r = rules_then(m, next, e->config.family, cluster_id, policy);
 		t->class = class_get(e, m, &r);
 		if (t->class == NULL)
 			return -ENOMEM;

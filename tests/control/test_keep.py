@@ -108,6 +108,49 @@ class Keep(KeelTest):
         self.wait("all routes", lambda: self.seen() == {"20.0.%d.0/24" % i for i in range(3)})
         self.untouched(since)
 
+    def in_groups(self, theirs, others, keep):
+        """Policies that read the group: a route to or from `strict` must not be bad. The groups are equal otherwise."""
+        list_of = policy("20.0.1.0/24")
+        nodes = [{"seq": 10, "action": "deny", "match": {"prefix_list": "bad", "peer_group": "strict"}}, {"seq": 20, "action": "permit"}]
+        both = dict(peers=[dict(p, group=g) for p, g in zip(peers(keep), (theirs, others, others))], groups=[{"name": "strict"}, {"name": "loose"}])
+        for p in both["peers"][1:]:
+            p["families"] = {FAMILY: dict(p["families"][FAMILY], export_policy="out")}
+        return {"prefix_lists": list_of["prefix_lists"], "bgp": both,
+                "route_policies": [{"name": "in", "nodes": nodes}, {"name": "out", "nodes": nodes}]}
+
+    def changes_group(self, refresh, keep, effect):
+        every = {"20.0.%d.0/24" % i for i in range(3)}
+        self.begin(refresh, keep)
+        self.wait_jobs(self.keel.commit(self.in_groups("loose", "loose", keep)))
+        self.wait("all routes", lambda: self.seen() == every)
+        for theirs, others in (("strict", "loose"), ("loose", "strict"), ("loose", "loose")):
+            document = self.in_groups(theirs, others, keep)
+            self.keel.call("config.edit", {"merge": document})
+            preview = self.keel.call("bgp.refresh.preview", {"candidate": True})["peers"]
+            lines = [(p["removed"], p.get("added")) for p in preview if p["address"] == THEM and p["family"] == FAMILY and p["direction"] == "import"]
+            effects = self.keel.call("config.commit")["effects"]
+            if theirs == "strict":
+                self.assertEqual(lines, [(1, 0 if keep else None)])
+                self.assertEqual([(e["address"], e["direction"]) for e in effects if e["family"] == FAMILY], [(THEM, "import")])
+            if (theirs, others) != ("loose", "loose"):
+                self.assertEqual(self.imports(effects), [(effect, None)])
+            self.assertEqual([e["effect"] for e in effects if (e["address"], e["direction"]) == (OTHER, "export")],
+                             [] if theirs == "strict" else ["readvertised"])
+            self.wait_jobs(effects)
+            self.wait("the table of %s, %s" % (theirs, others),
+                      lambda: self.seen() == (every if theirs == others else every - {"20.0.1.0/24"}))
+        self.assertEqual(self.peer()["established_count"], self.established)
+        # without a policy that reads the group, a change of the group is no change
+        document = self.in_groups("strict", "strict", keep)
+        self.wait_jobs(self.keel.commit({"route_policies": [{"name": n, "nodes": [{"seq": 10, "action": "permit"}]} for n in ("in", "out")]}))
+        self.assertEqual(self.keel.commit({"bgp": document["bgp"]}), [])
+
+    def test_a_changed_group_replays(self):
+        self.changes_group(False, True, "replayed")
+
+    def test_a_changed_group_asks(self):
+        self.changes_group(True, False, "route-refresh-sent")
+
     def test_5_5_on_with_route_refresh_asks_once(self):
         self.begin(True, False, "20.0.0.0/24")
         since = time.monotonic()
