@@ -372,9 +372,12 @@ table_own(struct table *t, const struct table_own *own)
 #define MRT_RIB_IPV6_UNICAST 4
 #define MRT_RECORD_MAX (4u << 20)
 
-/* Without MP_REACH_NLRI, which a dump abbreviates (RFC 6396 4.3.4); returns the length. */
+/*
+ * Without the next hop: MP_REACH_NLRI, which a dump abbreviates (RFC 6396 4.3.4), and NEXT_HOP, which own
+ * routes of a router need not have. Returns the length.
+ */
 static uint16_t
-without_mp_reach(const uint8_t *attrs, uint16_t len, uint8_t *out)
+without_next_hop(const uint8_t *attrs, uint16_t len, uint8_t *out)
 {
 	struct rd r = rd_init(attrs, len);
 	struct wr w = wr_init(out, len);
@@ -384,7 +387,7 @@ without_mp_reach(const uint8_t *attrs, uint16_t len, uint8_t *out)
 		uint8_t flags = rd_u8(&r), type = rd_u8(&r);
 
 		rd_bytes(&r, flags & 0x10 ? rd_u16(&r) : rd_u8(&r));
-		if (!r.bad && type != 14)
+		if (!r.bad && type != 3 && type != 14)
 			wr_bytes(&w, from, (size_t)(r.p - from));
 	}
 	return (uint16_t)wr_len(&w);
@@ -392,12 +395,11 @@ without_mp_reach(const uint8_t *attrs, uint16_t len, uint8_t *out)
 
 /* The attribute block of the dump as an UPDATE for the common decoder. */
 static int
-mrt_set(struct table *t, enum afi afi, const uint8_t *block, uint16_t block_len,
-	struct attr_set *scratch)
+mrt_set(struct table *t, const uint8_t *block, uint16_t block_len, struct attr_set *scratch)
 {
 	static const uint8_t next_hop[] = {0x40, 3, 4, 192, 0, 2, 1};
 	static uint8_t msg[BGP_HEADER_LEN + 4 + 65535 + 16], attrs[65535 + sizeof(next_hop)];
-	uint16_t len = without_mp_reach(block, block_len, attrs);
+	uint16_t len = without_next_hop(block, block_len, attrs);
 	/* RFC 6396 4.3.4: AS numbers in AS_PATH are always four octets */
 	struct bgp_update_options o = {.as4 = true,
 		.external = true,
@@ -406,10 +408,9 @@ mrt_set(struct table *t, enum afi afi, const uint8_t *block, uint16_t block_len,
 	struct wr w = wr_init(msg, sizeof(msg));
 	struct bgp_update u;
 
-	if (afi == AFI_IPV6) { /* well-known and mandatory beside the NLRI below */
-		memcpy(attrs + len, next_hop, sizeof(next_hop));
-		len = (uint16_t)(len + sizeof(next_hop));
-	}
+	/* well-known and mandatory beside the NLRI below */
+	memcpy(attrs + len, next_hop, sizeof(next_hop));
+	len = (uint16_t)(len + sizeof(next_hop));
 	memset(wr_reserve(&w, 16), 0xff, 16);
 	wr_u16(&w, (uint16_t)(BGP_HEADER_LEN + 4 + len + 2));
 	wr_u8(&w, BGP_UPDATE);
@@ -457,7 +458,7 @@ mrt_rib_entry(struct table *t, struct rd *r, struct mrt_reader *m)
 	if (attrs == NULL)
 		return -EBADMSG;
 	if (t->set_count == 0 || len != m->last_len || memcmp(attrs, m->last, len) != 0) {
-		err = mrt_set(t, m->afi, attrs, len, m->scratch);
+		err = mrt_set(t, attrs, len, m->scratch);
 		memcpy(m->last, attrs, len);
 		m->last_len = len;
 	}
