@@ -504,6 +504,7 @@ start(struct keeld *k, struct config *running) RUNS_ON(role_main)
 #ifdef KEEL_DATAPLANE
 	if (k->layers.fib != NULL) {
 		wiring_set_addresses(k, VRF_DEFAULT, k->layers.netlink);
+		wiring_ports_watch(k);
 		if ((e = forwarding_start(k)) != 0)
 			return e;
 	}

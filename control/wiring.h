@@ -44,6 +44,8 @@ void wiring_set_addresses(struct keeld *k, struct vrf_id vrf, struct netlink *mi
 /* The same for the ports of a configuration, without the log of faults. */
 void wiring_ports_addresses(struct keeld *k, const struct config *c, struct vrf_id vrf,
 	struct netlink *mirror) RUNS_ON(role_main);
+/* Opens ports again whose interface was deleted and made again. After wiring_start(). */
+void wiring_ports_watch(struct keeld *k) RUNS_ON(role_main);
 #endif
 /* After wiring_stop(), or when wiring_create() failed. */
 void wiring_destroy(struct keeld *k) RUNS_ON(role_main);

@@ -163,6 +163,7 @@ struct wiring {
 	struct vrf_host *vrf_host[VRF_IDS_MAX]; /* main */
 	struct rib_context rib[SHARDS_MAX];
 	struct host_context host;
+	struct timer returns; /* main: wiring_ports_watch() */
 	/* Session thread: reserved before a change that causes an event. */
 	struct event_message *events_reserved;
 	/*

@@ -20,8 +20,11 @@
 #include "dataplane/port_set.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+
+#define RETURNS_POLL_NS 500000000u
 
 struct ports_change {
 	struct keeld *k;
@@ -282,6 +285,32 @@ wiring_ports(void *ctx, const struct config *next, struct faults *f)
 		addresses_remove(k, &old->ports[i], next);
 	wiring_ports_addresses(k, next, VRF_DEFAULT, k->layers.netlink);
 	return 0;
+}
+
+/* Ports whose interface was made again are opened again, with their configuration. */
+static void
+returns_poll(struct timer *t) RUNS_ON(role_main)
+{
+	struct wiring *w = (struct wiring *)(void *)((char *)t - offsetof(struct wiring, returns));
+	struct keeld *k = w->host.k;
+	bool any = false;
+
+	for (uint16_t p = 0; p < port_count(); p++)
+		any |= port_returned(p);
+	if (any) {
+		struct faults f = {0};
+
+		(void)wiring_ports(k, apply_running(k->apply), &f);
+		faults_fini(&f);
+	}
+	timer_arm(k->layers.main_thread, t, RETURNS_POLL_NS);
+}
+
+void
+wiring_ports_watch(struct keeld *k)
+{
+	k->wiring->returns.fire = returns_poll;
+	timer_arm(k->layers.main_thread, &k->wiring->returns, RETURNS_POLL_NS);
 }
 
 #else

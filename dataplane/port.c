@@ -1885,6 +1885,17 @@ port_is_xdp(uint16_t port)
 }
 
 bool
+port_returned(uint16_t port)
+{
+	const struct port *p = port_find(port);
+	unsigned ifindex = 0;
+
+	if (p != NULL && p->xdp && p->netns.fd < 0 && port_state(port) == PORT_MISSING)
+		ifindex = if_nametoindex(p->iface);
+	return ifindex != 0 && ifindex != p->ifindex;
+}
+
+bool
 port_runs(uint16_t port)
 {
 	const struct port *p = port_find(port);

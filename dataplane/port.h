@@ -187,6 +187,11 @@ enum port_state port_state(uint16_t port);
 const char *port_state_text(enum port_state s);
 /* Readable after a driver reported a change of a link or a removal; -1: no data plane. */
 int port_events_fd(void);
+/*
+ * True if the interface of an AF_XDP port was deleted, and an interface of the name exists again. For
+ * ports in the namespace of the process.
+ */
+bool port_returned(uint16_t port);
 /* False: port_skip() has taken the number. */
 bool port_runs(uint16_t port);
 /* ethdev's port number, for workers. */

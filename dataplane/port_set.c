@@ -43,7 +43,8 @@ is_open_as(uint16_t port, const struct port_config *c)
 	unsigned workers[PORT_QUEUES_MAX];
 	struct port_config is;
 
-	return port_runs(port) && port_config_get(port, &is, workers) && same_config(&is, c);
+	return port_runs(port) && !port_returned(port) && port_config_get(port, &is, workers) &&
+	       same_config(&is, c);
 }
 
 bool

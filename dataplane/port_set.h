@@ -18,7 +18,7 @@ struct port_set_hooks {
 	void *ctx;
 };
 
-/* True if the open port of this name has this configuration and a device. */
+/* True if the open port of this name has this configuration and a device (see port_returned()). */
 bool port_set_has(const struct port_config *c);
 /*
  * Closes the ports missing in `want`, and opens the new ports of `want`. After a failure the former

@@ -165,6 +165,19 @@ class Test:
         self.c.equal("round %d: removed ports" % i, sorted(self.ports()), ["east", "west"])
         self.c.true("round %d: no XDP program on side" % i, "xdp" not in self.lab.sh("rt", "ip -o link show side"))
 
+    def again(self):
+        """An interface that is deleted and made again is a port again, by itself."""
+        self.commit([WEST, EAST, SIDE])
+        self.side_works("before the deletion")
+        for _ in range(2):
+            self.lab.sh("rt", "ip link delete side")
+            wait_for("the loss of side", lambda: self.ports().get("side") == "missing", 30)
+            self.side_link()
+            self.lab.sh("beside", "ip route add default via 198.18.3.1")
+            wait_for("side again", lambda: self.ports().get("side") == "up", 30)
+            self.side_works("made again")
+        self.commit([WEST, EAST])
+
     def bad(self):
         before = self.rpc.call("config.get")
         text = self.refused([WEST, EAST, BROKEN])
@@ -185,6 +198,7 @@ class Test:
         c.equal("%s: descriptors after %d rounds" % (self.shape, ROUNDS), self.descriptors(), fds)
         grown = [(b - a) / max(1, ROUNDS - 1) for a, b in zip(memory, self.memory_kb())]
         print("      memory: %r kB, grown by %r kB a round" % (memory, [round(g) for g in grown]), flush=True)
+        self.again()
         got = self.probe_end()
         print_losses(self.rpc, got)
         c.equal("%s: of %d packets lost, misdirected, reordered" % (self.shape, got["sent"]), (got["lost"], got["misdirected"], got["reordered"]), (0, 0, 0))
