@@ -1432,14 +1432,17 @@ number_take(unsigned n)
 		atomic_store_explicit(&dp->port_count, n + 1, memory_order_release);
 }
 
-/* Closes AF_XDP sockets of no port: the driver leaves one open after a failure. */
+/* Closes AF_XDP sockets of no port: the driver leaves one open, with its buffers, after a failure. */
 static void
 sockets_close(void)
 {
 	int fd;
 
-	while ((fd = find_xdp_socket()) >= 0)
+	while ((fd = find_xdp_socket()) >= 0) {
+		if (dp->soft_pool != NULL)
+			xdp_fill_ring_free(fd, dp->soft_pool);
 		(void)close(fd);
+	}
 }
 
 static int

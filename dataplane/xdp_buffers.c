@@ -63,8 +63,8 @@ buffer_at(const struct rte_mempool *pool, uint64_t address)
 	return (struct rte_mbuf *)at; // NOLINT(performance-no-int-to-ptr): as in the driver
 }
 
-static void
-fill_ring_free(int socket, struct rte_mempool *pool)
+void
+xdp_fill_ring_free(int socket, struct rte_mempool *pool)
 {
 	struct xdp_mmap_offsets offsets;
 	socklen_t len = sizeof(offsets);
@@ -98,5 +98,5 @@ xdp_buffers_free(uint16_t ethdev, int socket, struct rte_mempool *pool)
 	/* the driver takes sent buffers from the completion ring, 2,048 at a time */
 	for (unsigned i = 0; i < 2; i++)
 		(void)rte_eth_tx_burst(ethdev, 0, m, 0);
-	fill_ring_free(socket, pool);
+	xdp_fill_ring_free(socket, pool);
 }

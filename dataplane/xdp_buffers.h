@@ -14,3 +14,5 @@ struct rte_mempool;
  * Buffers in transmission by the kernel stay lost.
  */
 void xdp_buffers_free(uint16_t ethdev, int socket, struct rte_mempool *pool);
+/* The buffers of the fill ring alone: of a socket that was never bound. */
+void xdp_fill_ring_free(int socket, struct rte_mempool *pool);
