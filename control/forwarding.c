@@ -86,7 +86,10 @@ open_port(struct keeld *k, const struct port_config *p) RUNS_ON(role_main)
 	port_interface(&c, iface);
 	e = apply_netns_of_port(k->apply, p->vrf, iface, &c.netns);
 	if (e != 0 && c.netns == NULL) {
-		port_skip(&c);
+		int n = port_skip(&c);
+
+		if (n >= 0)
+			port_show((uint16_t)n);
 		log_event(LOG_ERROR, "port-failed port=%s error=\"%s\" text=\"%s\"", p->name,
 			strerrordesc_np(-e), "no network namespace for the VPN instance");
 		return 0;
@@ -161,28 +164,9 @@ open_forwarder(struct keeld *k, const struct dataplane_config *d, const struct p
 	return 0;
 }
 
-int
-forwarding_open(struct keeld *k)
+void
+forwarding_ports(const struct config *c, struct port_config *ports)
 {
-	const struct config *c = apply_running(k->apply);
-	char name[32];
-	struct dataplane_config d = {
-		.worker_cpus = c->dataplane.worker_cpus,
-		.worker_count = c->dataplane.worker_count,
-		.control_cpus = c->dataplane.control_cpus,
-		.control_count = c->dataplane.control_count,
-		.memory_mb = c->dataplane.memory_mb,
-		.eal_args = c->dataplane.eal_args,
-		.eal_arg_count = c->dataplane.eal_arg_count,
-		.run_dir = k->state_dir,
-		.name = name,
-		.messages = log_stream("dpdk"),
-		.host_limits = c->dataplane.policing,
-	};
-	struct port_config ports[PORTS_MAX];
-	int e;
-
-	snprintf(name, sizeof(name), "keel-%d", (int)getpid());
 	for (unsigned i = 0; i < c->port_count; i++) {
 		const struct config_port *p = &c->ports[i];
 
@@ -195,8 +179,51 @@ forwarding_open(struct keeld *k)
 			.queue_workers = p->queue_workers,
 			.queue_worker_count = p->queue_worker_count,
 			.host_path = true};
-		d.large_buffers |= port_is_large(&ports[i]);
 	}
+}
+
+static struct dataplane_config
+dataplane_of(const struct keeld *k, const struct config *c)
+{
+	return (struct dataplane_config){
+		.worker_cpus = c->dataplane.worker_cpus,
+		.worker_count = c->dataplane.worker_count,
+		.control_cpus = c->dataplane.control_cpus,
+		.control_count = c->dataplane.control_count,
+		.memory_mb = c->dataplane.memory_mb,
+		.eal_args = c->dataplane.eal_args,
+		.eal_arg_count = c->dataplane.eal_arg_count,
+		.run_dir = k->state_dir,
+		.messages = log_stream("dpdk"),
+		.host_limits = c->dataplane.policing,
+	};
+}
+
+int
+forwarding_change(struct keeld *k, const struct config *next, const struct port_config *ports,
+	unsigned *failed, struct dataplane_error *err)
+{
+	struct dataplane_config d = dataplane_of(k, next);
+	struct forwarder_config c = {
+		.dataplane = &d, .ports = ports, .port_count = next->port_count};
+
+	return forwarder_ports(k->forwarder, &c, failed, err);
+}
+
+int
+forwarding_open(struct keeld *k)
+{
+	const struct config *c = apply_running(k->apply);
+	char name[32];
+	struct dataplane_config d = dataplane_of(k, c);
+	struct port_config ports[PORTS_MAX];
+	int e;
+
+	snprintf(name, sizeof(name), "keel-%d", (int)getpid());
+	d.name = name;
+	forwarding_ports(c, ports);
+	for (unsigned i = 0; i < c->port_count; i++)
+		d.large_buffers |= port_is_large(&ports[i]);
 	e = k->forwarder_socket != NULL ? open_forwarder(k, &d, ports, c->port_count)
 					: open_here(k, &d, ports, c->port_count);
 	if (e != 0)

@@ -10,6 +10,15 @@
 
 #include "control/keeld.h"
 
+struct config;
+struct dataplane_error;
+struct port_config;
+
+/* The ports of `c`, room for PORTS_MAX; the texts belong to `c`. */
+void forwarding_ports(const struct config *c, struct port_config *ports);
+/* keelfwd opens and closes ports for `next`. 0, or -errno with `err`; *failed: dataplane/port_set.h. */
+int forwarding_change(struct keeld *k, const struct config *next, const struct port_config *ports,
+	unsigned *failed, struct dataplane_error *err) RUNS_ON(role_main);
 /* Opens the ports, or adopts the ports of keelfwd. Before wiring_create(). 0, -errno (logged). */
 int forwarding_open(struct keeld *k) RUNS_ON(role_main);
 /*

@@ -381,6 +381,7 @@ create_objects(struct keeld *k, struct config *running) RUNS_ON(role_main)
 		.unwatch = wiring_unwatch,
 		.peer = wiring_peer,
 		.tunnels = wiring_tunnels,
+		.ports = k->no_dataplane ? NULL : wiring_ports,
 		.watch_ctx = k};
 	struct rpki_config r = {.layers = &k->layers, .report = report, .ctx = k};
 	struct bmp_config b = {.layers = &k->layers, .version = KEEL_VERSION};
@@ -503,6 +504,7 @@ start(struct keeld *k, struct config *running) RUNS_ON(role_main)
 #ifdef KEEL_DATAPLANE
 	if (k->layers.fib != NULL) {
 		wiring_set_addresses(k, VRF_DEFAULT, k->layers.netlink);
+		wiring_ports_watch(k);
 		if ((e = forwarding_start(k)) != 0)
 			return e;
 	}

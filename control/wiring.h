@@ -31,10 +31,21 @@ void wiring_peer(void *ctx, struct vrf_id vrf, const struct ip_addr *addr, bool 
 void wiring_unwatch(void *ctx, struct vrf_id vrf) RUNS_ON(role_main);
 /* struct apply_config: which UDP packets the ports hand to the workers. */
 void wiring_tunnels(void *ctx, const struct config *c) RUNS_ON(role_main);
+/*
+ * struct apply_config: opens and closes ports for `next`, before `next` is the running configuration. 0;
+ * -errno with a fault: the ports are as before.
+ */
+struct faults;
+int wiring_ports(void *ctx, const struct config *next, struct faults *f) RUNS_ON(role_main);
 #ifdef KEEL_DATAPLANE
 /* Gives the ports of a VRF the configured addresses, and sets their links up. */
 void wiring_set_addresses(struct keeld *k, struct vrf_id vrf, struct netlink *mirror)
 	RUNS_ON(role_main);
+/* The same for the ports of a configuration, without the log of faults. */
+void wiring_ports_addresses(struct keeld *k, const struct config *c, struct vrf_id vrf,
+	struct netlink *mirror) RUNS_ON(role_main);
+/* Opens ports again whose interface was deleted and made again. After wiring_start(). */
+void wiring_ports_watch(struct keeld *k) RUNS_ON(role_main);
 #endif
 /* After wiring_stop(), or when wiring_create() failed. */
 void wiring_destroy(struct keeld *k) RUNS_ON(role_main);

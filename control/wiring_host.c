@@ -35,6 +35,7 @@
 #define GLEANS_PER_POLL 64
 #define TUN_NAME "keel0"
 #define FAULTS_SHOWN 16
+#define HIDE_TURNS_MAX 64 /* a turn takes 64 packets of each ring */
 
 /* A call of main to the host thread about an instance. */
 struct vrf_call {
@@ -446,7 +447,7 @@ states_log(struct host_context *c) RUNS_ON(role_host)
 	for (uint16_t p = 0; p < port_count(); p++) {
 		enum port_state s = port_state(p);
 
-		if (s == c->port_state[p])
+		if (!port_exists(p) || s == c->port_state[p])
 			continue;
 		log_event(s == PORT_MISSING || s == PORT_FAILED ? LOG_ERROR : LOG_INFO,
 			"port-state port=%s state=%s was=%s", port_name(p), port_state_text(s),
@@ -492,23 +493,55 @@ states_start(struct host_context *c) RUNS_ON(role_host)
 
 /* 0, -errno. */
 static int
-taps_start(struct host_context *c) RUNS_ON(role_host)
+tap_start(struct host_context *c, uint16_t p) RUNS_ON(role_host)
 {
-	bool any = false;
-	int err = 0;
+	int err;
 
-	for (uint16_t p = 0; err == 0 && p < port_count(); p++) {
-		if (host_path_fd(p) < 0)
-			continue;
-		any = true;
-		c->tap[p] = (struct tap_context){
-			.watch = {.fd = host_path_fd(p), .ready = tap_ready}, .port = p};
-		err = watch_set(c->self, &c->tap[p].watch, EPOLLIN);
-	}
-	if (!any || err != 0)
+	if (host_path_fd(p) < 0)
+		return 0;
+	c->tap[p] = (struct tap_context){
+		.watch = {.fd = host_path_fd(p), .ready = tap_ready}, .port = p};
+	err = watch_set(c->self, &c->tap[p].watch, EPOLLIN);
+	if (err != 0 || c->punts.fire != NULL)
 		return err;
 	c->punts.fire = punts_poll;
 	return timer_arm(c->self, &c->punts, HOST_PATH_POLL_NS);
+}
+
+/* 0, -errno. */
+static int
+taps_start(struct host_context *c) RUNS_ON(role_host)
+{
+	int err = 0;
+
+	for (uint16_t p = 0; err == 0 && p < port_count(); p++)
+		err = tap_start(c, p);
+	return err;
+}
+
+void
+wiring_port_show(struct keeld *k, uint16_t port, bool shown)
+{
+	struct host_context *c = &k->wiring->host;
+	int err;
+
+	if (shown) {
+		port_show(port);
+		err = tap_start(c, port);
+		if (err != 0)
+			log_event(LOG_ERROR, "port-failed port=%s error=\"%s\" text=\"%s\"",
+				port_name(port), strerrordesc_np(-err),
+				"packets of the kernel are not read");
+		return;
+	}
+	if (host_path_fd(port) >= 0)
+		(void)watch_set(c->self, &c->tap[port].watch, 0);
+	c->tap[port].waits = false;
+	c->port_state[port] = PORT_DOWN;
+	/* the workers queue nothing of the port any more */
+	for (unsigned i = 0; i < HIDE_TURNS_MAX && host_path_turn(); i++)
+		;
+	port_hide(port);
 }
 #endif
 
@@ -579,14 +612,13 @@ set_address(struct netlink *mirror, const struct config_port *p, unsigned ifinde
 }
 
 void
-wiring_set_addresses(struct keeld *k, struct vrf_id vrf, struct netlink *mirror)
+wiring_ports_addresses(
+	struct keeld *k, const struct config *c, struct vrf_id vrf, struct netlink *mirror)
 {
-	const struct config *c = apply_running(k->apply);
-	struct netlink_fault faults[FAULTS_SHOWN];
-
+	(void)k;
 	for (uint16_t i = 0; i < c->port_count; i++) {
 		const struct config_port *p = &c->ports[i];
-		unsigned ifindex = port_ifindex(i);
+		unsigned ifindex = port_ifindex(port_named(p->name));
 
 		if (ifindex == 0 || p->vrf.v != vrf.v)
 			continue;
@@ -594,11 +626,28 @@ wiring_set_addresses(struct keeld *k, struct vrf_id vrf, struct netlink *mirror)
 			set_address(mirror, p, ifindex, &p->addresses[n]);
 		(void)netlink_link_up(mirror, ifindex);
 	}
+}
+
+void
+wiring_set_addresses(struct keeld *k, struct vrf_id vrf, struct netlink *mirror)
+{
+	struct netlink_fault faults[FAULTS_SHOWN];
+
+	wiring_ports_addresses(k, apply_running(k->apply), vrf, mirror);
 	for (unsigned n = netlink_faults(mirror, faults, FAULTS_SHOWN), i = 0;
 		i < n && i < FAULTS_SHOWN; i++)
 		log_event(LOG_WARNING, "host-not-set setting=\"%s\" error=\"%s\"", faults[i].what,
 			strerror(-faults[i].error));
 }
+
+void
+wiring_tun_mtu(struct keeld *k)
+{
+	/* with a forwarder keelfwd does the same */
+	if (k->wiring->tun.tun != NULL)
+		tun_mtu_set(k->wiring->tun.tun, least_mtu(VRF_DEFAULT));
+}
+
 /*
  * Creates the TUN of a VRF, in the namespace of the VRF. A failure is logged: the router works, but
  * packets of this host reach connected subnets only.
@@ -782,6 +831,13 @@ wiring_tunnels(void *ctx, const struct config *c)
 
 #ifdef KEEL_DATAPLANE
 static int
+setting_by_forwarder(void *ctx, const char *path, const char *value)
+{
+	(void)ctx;
+	return forwarder_setting(path, value);
+}
+
+static int
 change_by_forwarder(void *ctx, bool on_host, const void *message, size_t bytes)
 {
 	(void)ctx;
@@ -808,8 +864,10 @@ wiring_create_netlink(struct keeld *k)
 	c.port_count = ports_of_vrf(k, VRF_DEFAULT, ports);
 	c.ports = ports;
 	c.changed = host_changed;
-	if (k->forwarder != NULL)
+	if (k->forwarder != NULL) {
 		c.change = change_by_forwarder;
+		c.setting = setting_by_forwarder;
+	}
 #endif
 	return netlink_create(&c, &k->layers.netlink);
 }
@@ -873,8 +931,12 @@ wiring_name_zones(struct keeld *k)
 {
 	role_enter_fib(); /* the fib thread does not exist yet */
 #ifdef KEEL_DATAPLANE
-	for (uint16_t p = 0; k->layers.fib != NULL && p < port_count(); p++)
+	for (uint16_t p = 0; k->layers.fib != NULL && p < port_count(); p++) {
+		if (!port_exists(p))
+			continue;
 		fib_feed_zone(k->layers.feed, zone_intern(port_name(p)), p);
+		host_routes_port(k->host_routes, p, zone_intern(port_name(p)));
+	}
 #else
 	(void)k;
 #endif

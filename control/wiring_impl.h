@@ -163,6 +163,7 @@ struct wiring {
 	struct vrf_host *vrf_host[VRF_IDS_MAX]; /* main */
 	struct rib_context rib[SHARDS_MAX];
 	struct host_context host;
+	struct timer returns; /* main: wiring_ports_watch() */
 	/* Session thread: reserved before a change that causes an event. */
 	struct event_message *events_reserved;
 	/*
@@ -195,11 +196,15 @@ int wiring_create_tun(struct keeld *k);
 /* Destroys the TUNs, and all mirrors. */
 void wiring_destroy_host(struct keeld *k);
 /* Reports the zones of the ports to the feed, before the fib thread exists. */
-void wiring_name_zones(struct keeld *k);
+void wiring_name_zones(struct keeld *k) RUNS_ON(role_main);
 /* Callback of the feed, on the fib thread: starts or stops the resolution of a next hop. */
 void wiring_resolve(void *ctx, uint16_t port, const struct ip_addr *addr, bool wanted);
 /* Applies link losses seen by the host thread; called before all other work of the fib thread. */
 void wiring_links_apply(struct keeld *k) RUNS_ON(role_fib);
+/* Calls port_show() or port_hide(), and begins or ends to serve the TAP of the port. */
+void wiring_port_show(struct keeld *k, uint16_t port, bool shown) RUNS_ON(role_host);
+/* Sets the MTU of keel0 to the least MTU of the ports of `default`. */
+void wiring_tun_mtu(struct keeld *k) RUNS_ON(role_main);
 /* Receivers of messages. */
 void receive_main_link(struct keeld *k, const struct message_link *m) RUNS_ON(role_main);
 void receive_main_address(struct keeld *k, const struct message_address *m) RUNS_ON(role_main);

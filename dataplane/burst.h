@@ -79,6 +79,7 @@ struct tx_buffer {
 	unsigned count;
 	uint16_t ethdev, queue;
 	struct tx_lock *lock; /* NULL: the queue belongs to this worker alone */
+	bool closed; /* the port was removed; `lock` is set */
 };
 
 static inline void

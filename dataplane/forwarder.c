@@ -479,6 +479,31 @@ forwarder_publish(struct forwarder *f, const struct workers_config *c, struct da
 	return 0;
 }
 
+int
+forwarder_ports(struct forwarder *f, const struct forwarder_config *c, unsigned *failed,
+	struct dataplane_error *err)
+{
+	struct forwarder_message m = {.head = {.type = FORWARDER_PORTS}};
+	const struct forwarder_ports_answer *a = &m.ports_answer;
+	struct text config = {.at = malloc(FORWARDER_CONFIG_MAX)};
+	struct channel *channel = &f->channel[FORWARDER_MAIN];
+	int rc = config.at != NULL ? put_config(&config, c) : -ENOMEM;
+
+	*failed = c->port_count;
+	if (rc == 0) {
+		channel_patience(channel, START_S);
+		rc = channel_call(channel, &m, BODY, config.at, config.used, NULL, 0, NULL);
+		channel_patience(channel, ANSWER_S);
+	}
+	free(config.at);
+	if (rc != 0)
+		return dataplane_fail(err, rc, "keelfwd: %s", strerror(-rc));
+	*failed = a->failed;
+	return a->result == 0
+		       ? 0
+		       : dataplane_fail(err, a->result, "%.*s", (int)sizeof(a->text), a->text);
+}
+
 /* ---- requests of other modules ---- */
 
 static int
@@ -578,6 +603,20 @@ forwarder_netlink(bool on_host, const void *message, size_t bytes)
 	int rc = channel_call(&used->channel[on_host ? FORWARDER_HOST : FORWARDER_MAIN], &m, BODY,
 		message, bytes, NULL, 0, NULL);
 
+	return rc == 0 ? m.port_answer.result : rc;
+}
+
+int
+forwarder_setting(const char *path, const char *value)
+{
+	struct forwarder_message m = {.head = {.type = FORWARDER_SETTING}};
+	char tail[256];
+	int n = snprintf(tail, sizeof(tail), "%s%c%s", path, '\0', value), rc;
+
+	if (n < 0 || (size_t)n >= sizeof(tail))
+		return -ENAMETOOLONG;
+	rc = channel_call(
+		&used->channel[FORWARDER_MAIN], &m, BODY, tail, (size_t)n + 1, NULL, 0, NULL);
 	return rc == 0 ? m.port_answer.result : rc;
 }
 

@@ -55,6 +55,12 @@ const struct forwarder_state *forwarder_current(void);
  */
 int forwarder_publish(
 	struct forwarder *f, const struct workers_config *c, struct dataplane_error *err);
+/*
+ * keelfwd opens and closes ports for `c`; the other members are as in forwarder_open(). Returns 0, or
+ * -errno with `err` and *failed: see port_set.h.
+ */
+int forwarder_ports(struct forwarder *f, const struct forwarder_config *c, unsigned *failed,
+	struct dataplane_error *err);
 /* Hangs up when keelfwd has ended. Readable also after a late answer. */
 int forwarder_fd(const struct forwarder *f);
 
@@ -75,6 +81,8 @@ int forwarder_tunnels(const uint32_t *own, unsigned count) RUNS_ON(role_host);
  * caller is the host thread, otherwise main. Returns 0, or -errno of the kernel.
  */
 int forwarder_netlink(bool on_host, const void *message, size_t bytes);
+/* keelfwd writes a setting of a port's interface (host_setting.h). Main. Returns 0, or -errno. */
+int forwarder_setting(const char *path, const char *value);
 void forwarder_icmp_source(uint16_t port, enum afi afi, const struct ip_addr *addr)
 	RUNS_ON(role_host);
 unsigned forwarder_gleans(struct glean *out, unsigned max) RUNS_ON(role_host);

@@ -39,6 +39,8 @@ enum forwarder_type {
 	FORWARDER_ICMP_SOURCE,
 	FORWARDER_TUNNELS, /* followed by the own addresses of the tunnels */
 	FORWARDER_NETLINK, /* followed by a message for the kernel; host_netlink.h */
+	FORWARDER_SETTING, /* followed by a path and a value, each with its NUL; host_setting.h */
+	FORWARDER_PORTS, /* followed by the configuration with changed ports */
 	FORWARDER_GLEANS, /* event */
 };
 
@@ -114,6 +116,12 @@ struct forwarder_publish_answer {
 	char text[256];
 };
 
+struct forwarder_ports_answer {
+	int32_t result;
+	uint32_t failed; /* as in port_set.h */
+	char text[256];
+};
+
 struct forwarder_port {
 	uint32_t port;
 	uint32_t afi; /* FORWARDER_ICMP_SOURCE: of the source */
@@ -151,6 +159,7 @@ struct forwarder_message {
 		struct forwarder_start_answer start_answer;
 		struct forwarder_publish publish;
 		struct forwarder_publish_answer publish_answer;
+		struct forwarder_ports_answer ports_answer;
 		struct forwarder_port port;
 		struct forwarder_port_answer port_answer;
 		struct forwarder_drivers drivers;
@@ -164,7 +173,7 @@ struct forwarder_message {
  * A number for the layout of what both processes read. Different numbers: the layouts differ. Equal
  * numbers of different sources: raise FORWARDER_ABI when a meaning changes and no size does.
  */
-#define FORWARDER_ABI 2u
+#define FORWARDER_ABI 3u
 uint64_t forwarder_abi(void);
 
 /* Sends a message with up to two descriptors. Returns 0 or -errno. */

@@ -2,6 +2,7 @@
 #include "dataplane/host_netlink.h"
 
 #include <errno.h>
+#include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
@@ -60,6 +61,44 @@ is_subnet(const struct ifaddrmsg *m)
 	return m->ifa_prefixlen >= (m->ifa_family == AF_INET ? 8 : 16);
 }
 
+/* A blackhole, with attributes as the only selectors. */
+static bool
+is_plain_rule(const struct fib_rule_hdr *r)
+{
+	struct fib_rule_hdr plain = {.family = r->family, .action = FR_ACT_BLACKHOLE};
+
+	return is_internet(r->family) && memcmp(r, &plain, sizeof(plain)) == 0;
+}
+
+/* The interface of FRA_IIFNAME; 0: none. The last attribute of this type counts, as in the kernel. */
+static unsigned
+rule_interface(const char *at, size_t bytes)
+{
+	char name[IFNAMSIZ] = "";
+	struct nlattr a;
+
+	while (bytes >= sizeof(a)) {
+		size_t step, len;
+
+		memcpy(&a, at, sizeof(a));
+		if (a.nla_len < sizeof(a) || a.nla_len > bytes)
+			break;
+		len = a.nla_len - sizeof(a);
+		if ((a.nla_type & NLA_TYPE_MASK) == FRA_IIFNAME) {
+			if (len >= sizeof(name))
+				return 0;
+			memset(name, 0, sizeof(name));
+			memcpy(name, at + sizeof(a), len);
+		}
+		step = NLA_ALIGN(a.nla_len);
+		if (step >= bytes)
+			break;
+		at += step;
+		bytes -= step;
+	}
+	return if_nametoindex(name);
+}
+
 bool
 host_netlink_permits(
 	const void *message, size_t bytes, bool (*is_own)(void *ctx, unsigned ifindex), void *ctx)
@@ -70,6 +109,7 @@ host_netlink_permits(
 		struct ndmsg neighbor;
 		struct ifaddrmsg address;
 		struct ifinfomsg link;
+		struct fib_rule_hdr rule;
 	} b;
 
 	if (bytes < sizeof(h))
@@ -96,6 +136,16 @@ host_netlink_permits(
 		       is_subnet(&b.address) && is_own(ctx, b.address.ifa_index) &&
 		       attributes_are(body + sizeof(b.address),
 			       bytes - sizeof(h) - sizeof(b.address), IFA_LOCAL, IFA_ADDRESS);
+	case RTM_NEWRULE:
+	case RTM_DELRULE:
+		if (bytes < sizeof(h) + sizeof(b.rule))
+			return false;
+		memcpy(&b.rule, body, sizeof(b.rule));
+		return is_plain_rule(&b.rule) &&
+		       attributes_are(body + sizeof(b.rule), bytes - sizeof(h) - sizeof(b.rule),
+			       FRA_PRIORITY, FRA_IIFNAME) &&
+		       is_own(ctx, rule_interface(body + sizeof(b.rule),
+					   bytes - sizeof(h) - sizeof(b.rule)));
 	case RTM_NEWLINK: /* without attributes: names, namespaces, MAC addresses */
 		if (bytes != sizeof(h) + sizeof(b.link))
 			return false;

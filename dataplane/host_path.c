@@ -98,7 +98,7 @@ host_path_turn(void)
 		struct worker *w;
 
 		for (unsigned i = 0; (w = worker_at(i)) != NULL; i++) {
-			if (w->punts)
+			if (w->punt.back != NULL)
 				n += turn_class(&w->punt, (enum host_class) class);
 		}
 	}

@@ -11,11 +11,13 @@
 #include "dataplane/forwarder_wire.h"
 #include "dataplane/host_netlink.h"
 #include "dataplane/host_path.h"
+#include "dataplane/host_setting.h"
 #include "dataplane/kept_addresses.h"
 #include "dataplane/link_repair.h"
 #include "dataplane/permit.h"
 #include "dataplane/port.h"
 #include "dataplane/port_impl.h"
+#include "dataplane/port_set.h"
 #include "dataplane/tun.h"
 #include "dataplane/worker.h"
 #include "dataplane/worker_impl.h"
@@ -57,6 +59,7 @@
 #define TABLE_BYTES_MORE ((size_t)4 << 30)
 #define TUN_NAME "keel0"
 #define NO_PLACE UINT32_MAX
+#define HIDE_TURNS_MAX 64 /* of host_path_turn() */
 
 struct client {
 	int fd; /* -1: free */
@@ -215,7 +218,7 @@ least_mtu(void)
 	uint16_t mtu = UINT16_MAX;
 
 	for (uint16_t p = 0; p < port_count(); p++)
-		if (port_mtu(p) < mtu)
+		if (port_exists(p) && port_mtu(p) < mtu)
 			mtu = port_mtu(p);
 	return mtu;
 }
@@ -501,6 +504,59 @@ on_start(struct keelfwd *k, const struct client *c, char *text, size_t bytes)
 	return answer(c, &out, FORWARDER_START, fds, 2);
 }
 
+/* A hook of port_set_change(). The only thread besides the workers. */
+static void
+show_port(void *ctx, uint16_t port, bool shown) RUNS_ON(role_host)
+{
+	(void)ctx;
+	if (shown) {
+		port_show(port);
+		return;
+	}
+	for (unsigned i = 0; i < HIDE_TURNS_MAX && host_path_turn(); i++)
+		;
+	port_hide(port);
+}
+
+static void
+on_ports(struct keelfwd *k, struct parsed *p, char *text, size_t bytes,
+	struct forwarder_ports_answer *a)
+{
+	const struct port_set_hooks hooks = {.show = show_port};
+	char *config = malloc(bytes + 1);
+	struct dataplane_error err = {"a wrong configuration"};
+
+	a->failed = UINT32_MAX;
+	a->result = config != NULL ? parse(p, text, bytes) : -ENOMEM;
+	if (a->result == 0)
+		a->result = check_permits(p, &k->permitted, &err);
+	if (a->result == 0)
+		a->result = port_set_change(p->port, p->port_count, &hooks, &a->failed, &err);
+	snprintf(a->text, sizeof(a->text), "%s", err.text);
+	if (a->result != 0) {
+		free(config);
+		return;
+	}
+	memcpy(config, text, bytes);
+	free(k->config);
+	k->config = config;
+	k->config_bytes = bytes;
+	if (k->tun != NULL)
+		tun_mtu_set(k->tun, least_mtu());
+	note("ports-changed ports=%u", p->port_count);
+}
+
+static int
+answer_ports(struct keelfwd *k, const struct client *c, char *text, size_t bytes)
+{
+	static struct parsed parsed; /* 100 KiB */
+	struct forwarder_message out = {0};
+
+	parsed = (struct parsed){0};
+	on_ports(k, &parsed, text, bytes, &out.ports_answer);
+	return answer(c, &out, FORWARDER_PORTS, NULL, 0);
+}
+
 static void
 remove_address(enum kept_kind kind, struct vrf_id vrf, const struct ip_addr *addr)
 	RUNS_ON(role_host) RUNS_ON(role_main)
@@ -635,7 +691,7 @@ is_own_interface(void *ctx, unsigned ifindex)
 {
 	const struct keelfwd *k = ctx;
 
-	for (uint16_t p = 0; p < port_count(); p++)
+	for (uint16_t p = 0; ifindex != 0 && p < port_count(); p++)
 		if (port_ifindex(p) == ifindex)
 			return true;
 	return k->tun != NULL && tun_ifindex(k->tun) == ifindex;
@@ -650,6 +706,18 @@ on_netlink(struct keelfwd *k, const struct client *c, char *tail, size_t bytes)
 	if (host_netlink_permits(tail, bytes, is_own_interface, k))
 		out.port_answer.result = host_netlink(k->netlink, tail, bytes);
 	return answer(c, &out, FORWARDER_NETLINK, NULL, 0);
+}
+
+static int
+on_setting(struct keelfwd *k, const struct client *c, const char *tail, size_t bytes)
+{
+	struct forwarder_message out = {0};
+	size_t path = bytes > 0 && tail[bytes - 1] == '\0' ? strlen(tail) + 1 : bytes;
+
+	out.port_answer.result = -EPERM;
+	if (path < bytes)
+		out.port_answer.result = host_setting(tail, tail + path, is_own_interface, k);
+	return answer(c, &out, FORWARDER_SETTING, NULL, 0);
 }
 
 static int
@@ -670,6 +738,10 @@ on_message(struct keelfwd *k, struct client *c, const struct forwarder_message *
 		return -EPROTO;
 	if (c->role == FORWARDER_MAIN && m->head.type == FORWARDER_PUBLISH)
 		return on_publish(k, c, m);
+	if (c->role == FORWARDER_MAIN && m->head.type == FORWARDER_SETTING)
+		return on_setting(k, c, tail, tail_bytes);
+	if (c->role == FORWARDER_MAIN && m->head.type == FORWARDER_PORTS)
+		return answer_ports(k, c, tail, tail_bytes);
 	if (c->role == FORWARDER_MAIN && m->head.type == FORWARDER_DRIVER_COUNTERS)
 		return on_drivers(c, &m->port);
 	if (c->role == FORWARDER_MAIN &&

@@ -7,6 +7,7 @@
 #include "dataplane/tap.h"
 #include "dataplane/worker.h"
 #include "dataplane/xdp.h"
+#include "dataplane/xdp_buffers.h"
 #include "lpm/arena.h"
 
 #include <dirent.h>
@@ -38,6 +39,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef SO_PREFER_BUSY_POLL
@@ -68,6 +70,7 @@ static_assert(MBUF_DATA_ROOM - RTE_PKTMBUF_HEADROOM >= WORKER_INJECT_MAX + 14, "
  */
 #define QUEUE_MBUFS_XDP (3u * RING_SIZE)
 #define TX_LOCKS 8 /* of a port; transmit queues beyond share a lock */
+#define DEVICE_MAX 1024 /* device arguments with defaults, and NUL */
 
 struct port {
 	char name[PORT_NAME_MAX];
@@ -99,6 +102,10 @@ struct port {
 	} more[PORT_QUEUES_MAX - 1];
 	unsigned more_count, own_queues; /* own_queues: sockets of the port in all */
 	bool host_path; /* port_config.host_path */
+	/* port_config, to compare and to open again */
+	char device[DEVICE_MAX];
+	unsigned queues_wanted;
+	uint16_t mtu_wanted;
 	enum host_way way;
 	struct port_host host;
 	struct port_watch watch;
@@ -131,7 +138,10 @@ struct dataplane {
 	struct host_limits host_limits;
 	struct host_peers host_peers;
 	struct port port[PORTS_MAX];
-	unsigned port_count;
+	_Atomic unsigned port_count; /* the highest number in use so far, plus 1 */
+	/* Other threads may read the port. Writer: see port_show(). */
+	_Atomic bool shown[PORTS_MAX];
+	bool open[PORTS_MAX], served[PORTS_MAX]; /* main: has a device; workers use it */
 	struct eal_args eal;
 };
 
@@ -792,8 +802,8 @@ setup_queues(struct port *p, struct rte_mempool *pool, struct dataplane_error *e
 			p->ethdev, (uint16_t)q, rx, (unsigned)socket, NULL, pool);
 	for (unsigned q = 0; rc == 0 && q < p->tx_queues; q++)
 		rc = rte_eth_tx_queue_setup(p->ethdev, (uint16_t)q, tx, (unsigned)socket, NULL);
-	if (rc != 0)
-		return dataplane_fail(err, rc,
+	if (rc != 0) /* of AF_XDP: -EINVAL without a reason, mostly that a queue is in use */
+		return dataplane_fail(err, p->xdp ? -EBUSY : rc,
 			"port %s: the driver refused the queues: %s (its messages give the reason)",
 			p->name, strerror(-rc));
 	return 0;
@@ -842,9 +852,8 @@ find_xdp_socket(void)
 		if (getsockopt((int)fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) != 0 ||
 			domain != AF_XDP)
 			continue;
-		/* the port after the last is being opened */
-		for (unsigned i = 0; i <= dp->port_count && i < PORTS_MAX; i++)
-			known |= has_socket(&dp->port[i], (int)fd);
+		for (unsigned i = 0; i < PORTS_MAX; i++)
+			known |= dp->open[i] && has_socket(&dp->port[i], (int)fd);
 		if (!known)
 			found = (int)fd;
 	}
@@ -1067,8 +1076,14 @@ port_start(
 static void
 device_stop(uint16_t ethdev, int socket)
 {
+	struct rte_eth_dev_info info = {0};
+
+	(void)rte_eth_dev_info_get(ethdev, &info);
 	(void)rte_eth_dev_stop(ethdev);
 	(void)rte_eth_dev_close(ethdev);
+	/* the bus would refuse a further device of this name */
+	if (info.device != NULL)
+		(void)rte_dev_remove(info.device);
 	/*
 	 * Seen with 22.11 and libxdp 1.3: the driver does not close the socket, and the queue
 	 * stays in use.
@@ -1273,11 +1288,14 @@ choose_interface(struct port *p, const char *device, bool soft, struct dataplane
 static void
 port_init(struct port *p, const struct port_config *c)
 {
+	/* other threads do not read the port: see port_show() */
 	*p = (struct port){.vrf = c->vrf,
 		.netns = c->netns != NULL ? *c->netns : (struct netns){-1, -1, -1},
 		.mpls = c->mpls,
 		.mtu = c->mtu,
 		.mtu_given = c->mtu != 0,
+		.mtu_wanted = c->mtu,
+		.queues_wanted = c->queues,
 		.host_path = c->host_path,
 		.xdp_socket = -1,
 		.host = {.fd = -1},
@@ -1288,6 +1306,7 @@ port_init(struct port *p, const struct port_config *c)
 		p->queue_worker[p->queue_worker_count] =
 			(uint16_t)c->queue_workers[p->queue_worker_count];
 	(void)snprintf(p->name, sizeof(p->name), "%s", c->name);
+	(void)snprintf(p->device, sizeof(p->device), "%s", c->device);
 }
 
 /*
@@ -1354,9 +1373,9 @@ attach_sockets(struct port *p, struct dataplane_error *err)
 
 /* Opens and starts the device, in the namespace of its interface. */
 static int
-port_open(struct port *p, const char *device, unsigned queues, struct dataplane_error *err)
+device_open(struct port *p, const char *device, unsigned queues, struct dataplane_error *err)
 {
-	char full[1024];
+	char full[DEVICE_MAX];
 	bool soft = false;
 	int rc = 0;
 
@@ -1392,41 +1411,191 @@ fail:
 	return rc;
 }
 
-int
-port_add(const struct port_config *c, uint16_t *port, struct dataplane_error *err)
+/* The first number without a use so far, then the lowest free number; PORTS_MAX: no number. */
+static unsigned
+number_free(void)
 {
-	struct port *p = &dp->port[dp->port_count];
+	unsigned n = dp->port_count;
+
+	for (unsigned i = 0; n == PORTS_MAX && i < PORTS_MAX; i++)
+		if (!dp->open[i])
+			n = i;
+	return n;
+}
+
+static void
+number_take(unsigned n)
+{
+	dp->open[n] = dp->served[n] = true;
+	/* release: pairs with the load in port_count() */
+	if (n >= dp->port_count)
+		atomic_store_explicit(&dp->port_count, n + 1, memory_order_release);
+}
+
+/* Closes AF_XDP sockets of no port: the driver leaves one open, with its buffers, after a failure. */
+static void
+sockets_close(void)
+{
+	int fd;
+
+	while ((fd = find_xdp_socket()) >= 0) {
+		if (dp->soft_pool != NULL)
+			xdp_fill_ring_free(fd, dp->soft_pool);
+		(void)close(fd);
+	}
+}
+
+static int
+port_try(unsigned n, const struct port_config *c, struct dataplane_error *err)
+{
+	struct port *p = &dp->port[n];
 	int rc;
 
-	if (dp->port_count == PORTS_MAX)
-		return dataplane_fail(
-			err, -ENOSPC, "port %s: too many ports: at most %u", c->name, PORTS_MAX);
 	port_init(p, c);
 	rc = netns_enter(netns_of(p));
 	if (rc != 0)
 		return dataplane_fail(err, rc,
 			"port %s: the network namespace of the VPN instance cannot be entered: %s",
 			p->name, strerror(-rc));
-	rc = port_open(p, c->device, c->queues, err);
+	dp->open[n] = true; /* its sockets are known */
+	rc = device_open(p, c->device, c->queues, err);
+	dp->open[n] = false;
 	netns_leave(netns_of(p));
+	if (rc != 0 && p->xdp)
+		sockets_close();
+	return rc;
+}
+
+/*
+ * The kernel releases the queue of a closed AF_XDP socket later, from a work queue, and reports no
+ * event: a port may be busy after its end for some milliseconds.
+ */
+#define RELEASE_POLLS 40
+#define RELEASE_POLL_NS 5000000
+
+int
+port_open(const struct port_config *c, uint16_t *port, struct dataplane_error *err)
+{
+	unsigned n = number_free();
+	int rc;
+
+	if (n == PORTS_MAX)
+		return dataplane_fail(
+			err, -ENOSPC, "port %s: too many ports: at most %u", c->name, PORTS_MAX);
+	rc = port_try(n, c, err);
+	for (unsigned i = 0; rc == -EBUSY && dp->port[n].xdp && i < RELEASE_POLLS; i++) {
+		const struct timespec pause = {.tv_nsec = RELEASE_POLL_NS};
+
+		(void)nanosleep(&pause, NULL);
+		rc = port_try(n, c, err);
+	}
+	if (rc != 0)
+		return rc;
+	number_take(n);
+	*port = (uint16_t)n;
+	return 0;
+}
+
+void
+port_show(uint16_t port)
+{
+	/* release: pairs with the load in port_find */
+	atomic_store_explicit(&dp->shown[port], true, memory_order_release);
+}
+
+void
+port_hide(uint16_t port)
+{
+	atomic_store_explicit(&dp->shown[port], false, memory_order_release);
+}
+
+int
+port_add(const struct port_config *c, uint16_t *port, struct dataplane_error *err)
+{
+	int rc = port_open(c, port, err);
+
 	if (rc == 0)
-		*port = (uint16_t)dp->port_count++;
+		port_show(*port);
 	return rc;
 }
 
 void
+port_unserve(uint16_t port)
+{
+	dp->served[port] = false;
+}
+
+bool
+port_is_served(uint16_t port)
+{
+	return dp->served[port] && !dp->port[port].skipped;
+}
+
+/* Before the driver forgets them. The program goes first, so that no packet takes a buffer. */
+static void
+buffers_free(struct port *p)
+{
+	if (!p->own_program || p->skipped || netns_enter(netns_of(p)) != 0)
+		return;
+	(void)xdp_detach(dp->xdp, p->ifindex, NULL);
+	xdp_buffers_free(p->ethdev, p->xdp_socket, dp->soft_pool);
+	for (unsigned i = 0; i < p->more_count; i++)
+		xdp_buffers_free(p->more[i].ethdev, p->more[i].socket, dp->soft_pool);
+	netns_leave(netns_of(p));
+}
+
+void
+port_close(uint16_t port)
+{
+	struct port *p = &dp->port[port];
+
+	if (p->xdp)
+		buffers_free(p);
+	port_end(p);
+	if (p->host.frame != NULL)
+		rte_pktmbuf_free(p->host.frame);
+	p->host.frame = NULL;
+	p->netns.fd = -1;
+	dp->open[port] = false;
+}
+
+bool
+port_config_get(uint16_t port, struct port_config *c, unsigned queue_workers[PORT_QUEUES_MAX])
+{
+	const struct port *p = &dp->port[port];
+
+	if (!dp->open[port])
+		return false;
+	for (unsigned i = 0; i < p->queue_worker_count; i++)
+		queue_workers[i] = p->queue_worker[i];
+	*c = (struct port_config){.name = p->name,
+		.device = p->device,
+		.vrf = p->vrf,
+		.netns = netns_of(p),
+		.mpls = p->mpls,
+		.mtu = p->mtu_wanted,
+		.queues = p->queues_wanted,
+		.queue_workers = queue_workers,
+		.queue_worker_count = p->queue_worker_count,
+		.host_path = p->host_path};
+	return true;
+}
+
+int
 port_skip(const struct port_config *c)
 {
-	struct port *p = &dp->port[dp->port_count];
+	unsigned n = number_free();
+	struct port *p = &dp->port[n];
 
-	if (dp->port_count == PORTS_MAX)
-		return;
+	if (n == PORTS_MAX)
+		return -ENOSPC;
 	port_init(p, c);
 	p->skipped = true;
 	p->watch.state = PORT_FAILED;
 	p->ethdev = RTE_MAX_ETHPORTS;
 	p->tx_queues = dp->worker_count;
-	dp->port_count++;
+	number_take(n);
+	return (int)n;
 }
 
 void
@@ -1435,8 +1604,9 @@ dataplane_fini(void)
 	if (dp == NULL)
 		return;
 	workers_stop();
-	for (unsigned i = 0; i < dp->port_count; i++)
-		port_end(&dp->port[i]);
+	for (unsigned i = 0; i < PORTS_MAX; i++)
+		if (dp->open[i])
+			port_end(&dp->port[i]);
 	xdp_destroy(dp->xdp);
 	dp->xdp = NULL;
 	rte_mempool_free(dp->soft_pool);
@@ -1462,7 +1632,26 @@ dataplane_fini(void)
 static struct port *
 port_find(uint16_t port)
 {
-	return dp != NULL && port < dp->port_count ? &dp->port[port] : NULL;
+	/* acquire: pairs with the release in port_show */
+	return dp != NULL && port < PORTS_MAX &&
+			       atomic_load_explicit(&dp->shown[port], memory_order_acquire)
+		       ? &dp->port[port]
+		       : NULL;
+}
+
+bool
+port_exists(uint16_t port)
+{
+	return port_find(port) != NULL;
+}
+
+uint16_t
+port_named(const char *name)
+{
+	for (uint16_t port = 0; port < port_count(); port++)
+		if (strcmp(port_name(port), name) == 0)
+			return port;
+	return PORTS_MAX;
 }
 
 struct port_watch *
@@ -1518,7 +1707,8 @@ port_xdp_peer_set(struct vrf_id vrf, const struct ip_addr *addr, bool present)
 unsigned
 port_count(void)
 {
-	return dp != NULL ? dp->port_count : 0;
+	/* acquire: pairs with the release in number_take */
+	return dp != NULL ? atomic_load_explicit(&dp->port_count, memory_order_acquire) : 0;
 }
 
 const char *
@@ -1695,6 +1885,17 @@ port_is_xdp(uint16_t port)
 	const struct port *p = port_find(port);
 
 	return p != NULL && p->xdp;
+}
+
+bool
+port_returned(uint16_t port)
+{
+	const struct port *p = port_find(port);
+	unsigned ifindex = 0;
+
+	if (p != NULL && p->xdp && p->netns.fd < 0 && port_state(port) == PORT_MISSING)
+		ifindex = if_nametoindex(p->iface);
+	return ifindex != 0 && ifindex != p->ifindex;
 }
 
 bool

@@ -4,8 +4,9 @@
  * driver (rte_eth_dev_info_get()). AF_XDP ports use the XDP program of this directory
  * (dataplane/xdp.h).
  *
- * Writer: main, at start and stop; the host thread for MAC address and MTU (port_refresh()). Other
- * threads read the ports while they exist, from port_add() to dataplane_fini().
+ * Writer: main, which opens and closes ports (also at run time: dataplane/port_set.h); the host thread
+ * for MAC address and MTU (port_refresh()). Other threads read a port while it is shown, from
+ * port_show() to port_hide().
  */
 #pragma once
 
@@ -111,14 +112,23 @@ int port_mtu_check(const char *device, uint16_t mtu, struct dataplane_error *err
 bool port_is_large(const struct port_config *c);
 
 /*
- * Creates, configures and starts a port. Ports are numbered from 0 in this order; adjacencies use
- * the numbers. Returns 0, or -errno with `err`.
+ * Creates, configures and starts a port, before the workers. Ports are numbered from 0 in this order;
+ * adjacencies use the numbers. Returns 0, or -errno with `err`.
  */
 int port_add(const struct port_config *c, uint16_t *port, struct dataplane_error *err);
 /* The name of the port's kernel interface: of net_af_xdp its `iface`, else the port's name. */
 void port_interface(const struct port_config *c, char out[PORT_NAME_MAX]);
-/* Takes the next number for a port that does not run: without queues, interface and packets. */
-void port_skip(const struct port_config *c);
+/*
+ * Takes a number for a port without a device: without queues, interface and packets. Followed by
+ * port_show(). Returns the number, or -ENOSPC.
+ */
+int port_skip(const struct port_config *c);
+/*
+ * Other threads may read the port from now on; or no longer. On the thread of
+ * port_states_read() and host_path_turn(), or before the start of this thread.
+ */
+void port_show(uint16_t port);
+void port_hide(uint16_t port);
 /*
  * Reads MAC address and MTU from the kernel interface (without an interface: from the driver).
  * Called after a link message. Workers use the new address at once. *changed: MAC address or MTU
@@ -142,7 +152,14 @@ int port_tunnels_set(const uint32_t *own, unsigned count) RUNS_ON(role_host);
  */
 void port_icmp_source_set(uint16_t port, enum afi afi, const struct ip_addr *addr)
 	RUNS_ON(role_host);
+/*
+ * The numbers of ports are below port_count(). port_exists(): false for the number of a removed port,
+ * for which the functions below return nothing: the name "", the state PORT_MISSING, and so on.
+ */
 unsigned port_count(void);
+bool port_exists(uint16_t port);
+/* PORTS_MAX: no port has the name. */
+uint16_t port_named(const char *name);
 const char *port_name(uint16_t port);
 struct vrf_id port_vrf(uint16_t port);
 bool port_mpls(uint16_t port);
@@ -170,6 +187,11 @@ enum port_state port_state(uint16_t port);
 const char *port_state_text(enum port_state s);
 /* Readable after a driver reported a change of a link or a removal; -1: no data plane. */
 int port_events_fd(void);
+/*
+ * True if the interface of an AF_XDP port was deleted, and an interface of the name exists again. For
+ * ports in the namespace of the process.
+ */
+bool port_returned(uint16_t port);
 /* False: port_skip() has taken the number. */
 bool port_runs(uint16_t port);
 /* ethdev's port number, for workers. */

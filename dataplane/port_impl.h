@@ -43,6 +43,18 @@ void port_watch_stop(struct port_watch *w);
 /* Creates and closes the descriptor of port_events_fd(). Returns 0 or -errno. */
 int port_watches_create(void);
 void port_watches_destroy(void);
+/*
+ * Opens a port without showing it. Main. Returns 0, or -errno with `err`. The workers use the port
+ * after workers_take_ports().
+ */
+int port_open(const struct port_config *c, uint16_t *port, struct dataplane_error *err);
+/* Workers leave the port by the next workers_take_ports(). */
+void port_unserve(uint16_t port);
+bool port_is_served(uint16_t port);
+/* Closes a port that is hidden and not served. Its number is free again. */
+void port_close(uint16_t port);
+/* The configuration of an open port: *c names memory of the port. False: the number is free. */
+bool port_config_get(uint16_t port, struct port_config *c, unsigned queue_workers[PORT_QUEUES_MAX]);
 /* NULL: there is no such port. */
 struct port_watch *port_watch(uint16_t port);
 /* NULL: there is no such port. */

@@ -72,6 +72,18 @@ tun_create(const char *name, struct vrf_id vrf, uint16_t mtu, struct tun **out)
 }
 
 void
+tun_mtu_set(const struct tun *t, uint16_t mtu)
+{
+	struct ifreq r = {.ifr_mtu = mtu < WORKER_INJECT_MAX ? mtu : WORKER_INJECT_MAX};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0 && if_indextoname(t->ifindex, r.ifr_name) != NULL)
+		(void)ioctl(fd, SIOCSIFMTU, &r);
+	if (fd >= 0)
+		close(fd);
+}
+
+void
 tun_destroy(struct tun *t)
 {
 	if (t == NULL)

@@ -19,6 +19,8 @@ struct tun;
  * limited to WORKER_INJECT_MAX. Returns 0 or -errno (-EBUSY: another process has the interface).
  */
 int tun_create(const char *name, struct vrf_id vrf, uint16_t mtu, struct tun **out);
+/* The MTU of the interface, in the network namespace of the caller. Best effort. */
+void tun_mtu_set(const struct tun *t, uint16_t mtu);
 void tun_destroy(struct tun *t);
 int tun_fd(const struct tun *t);
 unsigned tun_ifindex(const struct tun *t);

@@ -27,6 +27,8 @@ transmit_shared(struct tx_buffer *t) RUNS_ON(role_worker)
 {
 	unsigned sent;
 
+	if (t->closed)
+		return 0;
 	/* acquire: pairs with the release below, of the previous worker */
 	while (atomic_exchange_explicit(&t->lock->held, true, memory_order_acquire))
 		rte_pause();
@@ -53,7 +55,7 @@ flush_port(struct worker *w, unsigned port, _Atomic uint64_t *sent_counter) RUNS
 	count_add(sent_counter, sent);
 	if (left > 0) {
 		count_add(&w->tx_dropped[port], left);
-		count_add(&w->stats.drops[DROP_tx_full], left);
+		count_add(&w->stats.drops[t->closed ? DROP_port_removed : DROP_tx_full], left);
 		rte_pktmbuf_free_bulk(&t->pkt[sent], left);
 	}
 	t->count = 0;
@@ -98,7 +100,7 @@ send_fragments(struct worker *w, unsigned port, const struct split *x,
 		count_add(sent_counter, 1);
 	} else {
 		count_add(&w->tx_dropped[port], left);
-		count_add(&w->stats.drops[DROP_tx_full], 1);
+		count_add(&w->stats.drops[t->closed ? DROP_port_removed : DROP_tx_full], 1);
 		rte_pktmbuf_free_bulk(&t->pkt[sent], left);
 	}
 	t->count = 0;
@@ -710,7 +712,7 @@ poll_all(struct worker *w) RUNS_ON(role_worker)
 
 	if (!w->driver_may_sleep)
 		qsbr_online(w->qsbr, w->reader);
-	/* relaxed: take_view() and workers_stop() order what comes with an order */
+	/* relaxed: take_view(), take_ports() and workers_stop() order what comes with an order */
 	while ((order = atomic_load_explicit(&w->order, memory_order_relaxed)) == WORKER_GO_ON) {
 		uint64_t now = rte_rdtsc();
 
@@ -777,10 +779,52 @@ take_view(struct worker *w) RUNS_ON(role_worker)
 }
 
 void
+worker_ports_take(struct worker *w)
+{
+	const struct worker_ports *next = &w->next_ports;
+
+	/* acquire: pairs with the release in workers_take_ports */
+	(void)atomic_load_explicit(&w->order, memory_order_acquire);
+	w->source_count = next->source_count;
+	w->port_count = next->port_count;
+	w->driver_may_sleep = next->driver_may_sleep;
+	w->punts = next->punts;
+	w->copies = next->copies;
+	for (unsigned i = 0; i < next->source_count; i++)
+		w->source[i] = next->source[i];
+	for (unsigned i = 0; i < PORTS_MAX; i++) {
+		const struct tx_place *t = &next->tx[i];
+
+		w->tx[i].ethdev = t->ethdev;
+		w->tx[i].queue = t->queue;
+		w->tx[i].lock = t->lock;
+		w->tx[i].closed = t->closed;
+		w->port_vrf[i] = t->vrf;
+	}
+}
+
+/* Between two bursts. Frames of the kernel for a removed port must not leave by the next port of its number. */
+static void
+take_ports(struct worker *w) RUNS_ON(role_worker)
+{
+	worker_ports_take(w);
+	for (unsigned i = 0; w->frames != NULL && i < FRAME_RING && poll_frames(w) > 0; i++)
+		;
+	/* release: pairs with the acquire in wait_obeyed; removed ports are not used any more */
+	atomic_store_explicit(&w->order, WORKER_GO_ON, memory_order_release);
+}
+
+void
 worker_loop(struct worker *w)
 {
-	while (poll_all(w) != WORKER_STOP)
-		take_view(w);
+	unsigned order;
+
+	while ((order = poll_all(w)) != WORKER_STOP) {
+		if (order == WORKER_PORTS)
+			take_ports(w);
+		else
+			take_view(w);
+	}
 	/* release: pairs with the load in workers_stop */
 	atomic_store_explicit(&w->ended, true, memory_order_release);
 }

@@ -3,7 +3,8 @@
  * The state of a worker, shared by its loop (worker.c), start and stop (workers.c) and counters
  * (stats.c).
  *
- * Writer: the worker, except `order`, `next` and the fields set by workers_start() before launch.
+ * Writer: the worker, except `order`, `next`, `next_ports` and the fields set by workers_start() before
+ * launch.
  */
 #pragma once
 
@@ -52,6 +53,21 @@ enum worker_order {
 	WORKER_GO_ON,
 	WORKER_STOP,
 	WORKER_VIEW, /* use `next`; the worker answers with WORKER_GO_ON */
+	WORKER_PORTS, /* use `next_ports`; answered by WORKER_GO_ON, too */
+};
+
+/* The ports of a worker. Main writes, and the worker copies between two bursts. */
+struct worker_ports {
+	unsigned source_count, port_count;
+	bool driver_may_sleep, punts;
+	struct rte_mempool *copies;
+	struct source source[SOURCES_MAX];
+	struct tx_place {
+		uint16_t ethdev, queue;
+		struct tx_lock *lock;
+		bool closed;
+		struct vrf_id vrf;
+	} tx[PORTS_MAX];
 };
 
 /* The tables of a worker, and the worker's reader id. */
@@ -112,7 +128,7 @@ struct worker {
 	/* for copies of packets from both rings: a port keeps buffers until it sends others */
 	struct rte_mempool *copies;
 	struct punt punt;
-	bool punts; /* a port of the router has a TAP */
+	bool punts; /* a port of the router has, or had, a TAP */
 	struct glean_slot glean_slot[GLEAN_SLOTS];
 	struct glean glean[GLEAN_PLACES];
 
@@ -122,6 +138,8 @@ struct worker {
 	alignas(CACHE_LINE) unsigned lcore;
 	unsigned cpu;
 	struct worker_view next; /* written before WORKER_VIEW */
+	struct worker_ports next_ports; /* written before WORKER_PORTS */
+	bool served[PORTS_MAX]; /* in next_ports */
 	struct hist loop_gap_mark; /* see worker_loop_gap_mark() */
 };
 
@@ -149,6 +167,10 @@ stage_end(enum worker_stage s)
 }
 #endif
 
+/* Uses next_ports. The worker, or main before the launch. */
+void worker_ports_take(struct worker *w);
+/* Main. The workers use the served ports (port_impl.h), and on return no removed port. */
+int workers_take_ports(struct dataplane_error *err);
 /* Runs until WORKER_STOP. */
 void worker_loop(struct worker *w) RUNS_ON(role_worker);
 /* NULL: there is no such worker. Any thread. */

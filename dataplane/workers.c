@@ -107,8 +107,13 @@ workers_autogroup_nice(int nice)
 	return before;
 }
 
+/* ---- ports ---- */
+
+/* Of removed ports; never taken. */
+static struct tx_lock closed_lock;
+
 static void
-add_source(struct worker *w, uint16_t port, unsigned queue)
+add_source(struct worker_ports *w, uint16_t port, unsigned queue)
 {
 	struct source *s = &w->source[w->source_count++];
 	struct port_queue at = port_rx_queue(port, queue);
@@ -128,17 +133,70 @@ static int
 assign_queues(struct workers *all, struct dataplane_error *err)
 {
 	for (uint16_t port = 0; port < port_count(); port++) {
-		for (unsigned queue = 0; queue < port_rx_queues(port); queue++) {
+		for (unsigned queue = 0; port_is_served(port) && queue < port_rx_queues(port);
+			queue++) {
 			struct worker *w = all->worker[port_queue_worker(port, queue) % all->count];
 
-			if (w->source_count == SOURCES_MAX)
+			if (w->next_ports.source_count == SOURCES_MAX)
 				return dataplane_fail(err, -ENOSPC,
 					"too many receive queues: at most %u for each worker",
 					SOURCES_MAX);
-			add_source(w, port, queue);
+			add_source(&w->next_ports, port, queue);
 		}
 	}
 	return 0;
+}
+
+/* The worker does not use the port: main may write the counters and buckets of its number. */
+static void
+begin_port(struct worker *w, uint16_t port)
+{
+	uint64_t hz = rte_get_tsc_hz();
+
+	atomic_store_explicit(&w->tx_dropped[port], 0, memory_order_relaxed);
+	for (unsigned i = 0; i < HOST_CLASSES; i++) {
+		atomic_store_explicit(&w->punt.policed[port][i], 0, memory_order_relaxed);
+		atomic_store_explicit(&w->punt.full[port][i], 0, memory_order_relaxed);
+		bucket_init(&w->punt.bucket[port][i], hz, port_host_limits()->pps[i], rte_rdtsc());
+	}
+}
+
+/* All of next_ports but the receive queues. */
+static void
+prepare_ports(struct worker *w, unsigned index)
+{
+	struct worker_ports *next = &w->next_ports;
+	bool punts = next->punts;
+
+	*next = (struct worker_ports){
+		.port_count = port_count(), .punts = punts, .copies = port_copy_pool()};
+	for (uint16_t port = 0; port < PORTS_MAX; port++) {
+		struct tx_place *t = &next->tx[port];
+
+		*t = (struct tx_place){.lock = &closed_lock, .closed = true, .vrf = {FIB_VRF_MAX}};
+		if (port >= port_count() || !port_is_served(port)) {
+			w->served[port] = false;
+			continue;
+		}
+		if (!w->served[port])
+			begin_port(w, port);
+		w->served[port] = true;
+		struct port_queue at = port_tx_queue(port, index, &t->lock);
+		t->ethdev = at.ethdev;
+		t->queue = at.queue;
+		t->closed = false;
+		t->vrf = port_vrf(port);
+		next->driver_may_sleep |= port_is_xdp(port);
+		next->punts |= port_host_way(port) == HOST_WAY_TAP;
+	}
+}
+
+static int
+prepare_all(struct workers *all, struct dataplane_error *err)
+{
+	for (unsigned i = 0; i < all->count; i++)
+		prepare_ports(all->worker[i], i);
+	return assign_queues(all, err);
 }
 
 /* Frees the packets in a ring, then the ring. */
@@ -199,24 +257,10 @@ worker_init(struct worker *w, const struct workers_config *c, unsigned index)
 	w->cpu = dataplane_worker_cpu(index);
 	w->tsc_to_ns = (uint64_t)(((unsigned __int128)UINT64_C(1000000000) << 32) / hz);
 	bucket_init(&w->glean_bucket, hz, GLEANS_PER_S, rte_rdtsc());
-	w->copies = port_copy_pool();
 	w->punt.peers = port_host_peers();
 	w->glean_repeat = hz / 1000 * GLEAN_REPEAT_MS;
 	w->glean_give_up = hz * GLEAN_GIVE_UP_S;
 	w->glean_forget = hz * GLEAN_FORGET_S;
-	w->port_count = port_count();
-	for (uint16_t port = 0; port < w->port_count; port++) {
-		struct port_queue at = port_tx_queue(port, index, &w->tx[port].lock);
-
-		w->tx[port].ethdev = at.ethdev;
-		w->tx[port].queue = at.queue;
-		w->port_vrf[port] = port_vrf(port);
-		w->driver_may_sleep |= port_is_xdp(port);
-		w->punts |= port_host_way(port) == HOST_WAY_TAP;
-		for (unsigned i = 0; i < HOST_CLASSES; i++)
-			bucket_init(&w->punt.bucket[port][i], hz, port_host_limits()->pps[i],
-				rte_rdtsc());
-	}
 }
 
 /* The rings of the host path. */
@@ -246,7 +290,7 @@ create(const struct workers_config *c, unsigned index, struct worker **out)
 	rc = ring_create(c->arena, "gleans", GLEAN_RING - 1, &w->gleans);
 	if (rc == 0 && index == 0)
 		rc = ring_create(c->arena, "inject", INJECT_RING - 1, &w->inject);
-	if (rc == 0 && w->punts)
+	if (rc == 0) /* a later port may have a TAP */
 		rc = create_punt(c->arena, w, index);
 	w->qsbr = c->qsbr;
 	if (c->readers != NULL) {
@@ -343,9 +387,11 @@ workers_start(const struct workers_config *c, struct dataplane_error *err)
 			goto fail;
 		}
 	}
-	rc = assign_queues(all, err);
+	rc = prepare_all(all, err);
 	if (rc != 0)
 		goto fail;
+	for (unsigned i = 0; i < all->count; i++)
+		worker_ports_take(all->worker[i]);
 	workers_set(all);
 	rc = launch(all, err);
 	if (rc == 0)
@@ -372,8 +418,8 @@ wait_obeyed(struct worker *w)
 {
 	const struct timespec pause = {.tv_nsec = SWITCH_POLL_NS};
 
-	/* acquire: pairs with the release in take_view */
-	while (atomic_load_explicit(&w->order, memory_order_acquire) == WORKER_VIEW)
+	/* acquire: pairs with the release in take_view and take_ports */
+	while (atomic_load_explicit(&w->order, memory_order_acquire) != WORKER_GO_ON)
 		(void)nanosleep(&pause, NULL);
 }
 
@@ -398,6 +444,22 @@ workers_switch(const struct workers_config *c)
 		/* release: pairs with the acquire in take_view */
 		atomic_store_explicit(&w->order, WORKER_VIEW, memory_order_release);
 	}
+	for (unsigned i = 0; i < all->count; i++)
+		wait_obeyed(all->worker[i]);
+	return 0;
+}
+
+int
+workers_take_ports(struct dataplane_error *err)
+{
+	struct workers *all = workers_get();
+	int rc = all != NULL ? prepare_all(all, err) : 0;
+
+	if (all == NULL || rc != 0)
+		return rc;
+	/* release: pairs with the acquire in worker_ports_take */
+	for (unsigned i = 0; i < all->count; i++)
+		atomic_store_explicit(&all->worker[i]->order, WORKER_PORTS, memory_order_release);
 	for (unsigned i = 0; i < all->count; i++)
 		wait_obeyed(all->worker[i]);
 	return 0;

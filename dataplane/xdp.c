@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/if_link.h>
 #include <net/if.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,16 +38,32 @@ struct host_bucket {
 	uint64_t period, most, tokens, last, passed, policed;
 };
 
-/* A reserved interface. Main writes; the host thread reads the maps of local addresses. */
+/* Descriptors of programs, maps and types (BTF) in this process. */
+struct bpf_fds {
+	struct bpf_fd {
+		int fd;
+		uint32_t id;
+	} * at;
+	unsigned count;
+};
+
+/* A reserved interface. Main writes. */
 struct attached {
 	unsigned ifindex; /* 0: free */
 	ino_t netns; /* the namespace in which ifindex is valid */
 	int lock; /* proves to other keelds that this keeld is running */
 	int map[MAPS]; /* -1: not found yet */
 	struct vrf_id vrf;
+	/*
+	 * Programs and maps that the driver has opened and does not close. `before`: descriptors of
+	 * the other ports, until the port has started.
+	 */
+	struct bpf_fds before, driver;
 };
 
 struct xdp {
+	/* of attached[]: main adds and removes ports at run time, and the host thread writes maps */
+	pthread_mutex_t mutex;
 	struct attached attached[PORTS_MAX];
 	/* of the host thread: addresses of UDP tunnels */
 	uint32_t *tunnel;
@@ -102,7 +119,10 @@ int
 xdp_create(struct xdp **out)
 {
 	*out = calloc(1, sizeof(**out));
-	return *out != NULL ? 0 : -ENOMEM;
+	if (*out == NULL)
+		return -ENOMEM;
+	(void)pthread_mutex_init(&(*out)->mutex, NULL);
+	return 0;
 }
 
 /* The network namespace of the calling thread; 0: unknown. */
@@ -138,6 +158,7 @@ find_free(struct xdp *x)
 
 #define PROGRAM_LINK "anon_inode:bpf-prog"
 #define MAP_LINK "anon_inode:bpf-map"
+#define BTF_LINK "anon_inode:btf"
 
 /* The id of a program or a map; 0: none. */
 static uint32_t
@@ -178,6 +199,82 @@ own_descriptor(const char *link, uint32_t id)
 	}
 	closedir(d);
 	return found == -1 ? -errno : found;
+}
+
+/* The id of a program, a map or types; 0: another descriptor. */
+static uint32_t
+bpf_fd_id(int folder, const char *name)
+{
+	char text[32] = {0};
+	struct bpf_btf_info btf = {0};
+	uint32_t len = sizeof(btf);
+	int fd = atoi(name);
+
+	if (readlinkat(folder, name, text, sizeof(text) - 1) <= 0)
+		return 0;
+	if (strcmp(text, PROGRAM_LINK) == 0 || strcmp(text, MAP_LINK) == 0)
+		return object_id(fd, strcmp(text, PROGRAM_LINK) == 0);
+	if (strcmp(text, BTF_LINK) == 0 && bpf_obj_get_info_by_fd(fd, &btf, &len) == 0)
+		return btf.id;
+	return 0;
+}
+
+static bool
+bpf_fds_have(const struct bpf_fds *f, int fd)
+{
+	for (unsigned i = 0; i < f->count; i++)
+		if (f->at[i].fd == fd)
+			return true;
+	return false;
+}
+
+/* All descriptors that are not in `except`. Without memory the list is shorter. */
+static void
+bpf_fds_list(struct bpf_fds *f, const struct bpf_fds *except)
+{
+	DIR *d = opendir("/proc/self/fd");
+	struct dirent *e;
+
+	*f = (struct bpf_fds){0};
+	while (d != NULL && (e = readdir(d)) != NULL) {
+		uint32_t id = bpf_fd_id(dirfd(d), e->d_name);
+		struct bpf_fd *more;
+
+		if (id == 0 || (except != NULL && bpf_fds_have(except, atoi(e->d_name))))
+			continue;
+		more = realloc(f->at, (f->count + 1) * sizeof(*f->at));
+		if (more == NULL)
+			break;
+		f->at = more;
+		f->at[f->count++] = (struct bpf_fd){.fd = atoi(e->d_name), .id = id};
+	}
+	if (d != NULL)
+		closedir(d);
+}
+
+static void
+bpf_fds_free(struct bpf_fds *f)
+{
+	free(f->at);
+	*f = (struct bpf_fds){0};
+}
+
+/* Closes each descriptor, unless the number belongs to a different object by now. */
+static void
+bpf_fds_close(struct bpf_fds *f)
+{
+	int folder = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	for (unsigned i = 0; folder >= 0 && i < f->count; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof(name), "%d", f->at[i].fd);
+		if (bpf_fd_id(folder, name) == f->at[i].id)
+			(void)close(f->at[i].fd);
+	}
+	if (folder >= 0)
+		(void)close(folder);
+	bpf_fds_free(f);
 }
 
 /* The kernel opens an object by its id for CAP_SYS_ADMIN only, which keeld needs for nothing else. */
@@ -390,10 +487,13 @@ xdp_reserve(struct xdp *x, unsigned ifindex, struct dataplane_error *err)
 		close(lock);
 		return rc;
 	}
+	(void)pthread_mutex_lock(&x->mutex);
 	*a = (struct attached){.ifindex = ifindex,
 		.netns = netns_here(),
 		.lock = lock,
 		.map = {-1, -1, -1, -1, -1, -1}};
+	(void)pthread_mutex_unlock(&x->mutex);
+	bpf_fds_list(&a->before, NULL);
 	return 0;
 }
 
@@ -441,15 +541,17 @@ program_map(int program, const char *name)
 }
 
 static int
-find_maps(struct attached *a, int program, const char *iface, struct dataplane_error *err)
+find_maps(int map[MAPS], int program, const char *iface, struct dataplane_error *err)
 {
 	for (unsigned i = 0; i < MAPS; i++) {
-		int map = program_map(program, map_name[i]);
-
-		if (map < 0)
-			return dataplane_fail(err, map,
-				"%s: the XDP program of keeld has no map %s", iface, map_name[i]);
-		a->map[i] = map;
+		map[i] = program_map(program, map_name[i]);
+		if (map[i] >= 0)
+			continue;
+		dataplane_fail(err, map[i], "%s: the XDP program of keeld has no map %s", iface,
+			map_name[i]);
+		for (unsigned k = 0; k < i; k++)
+			close(map[k]);
+		return map[i];
 	}
 	return 0;
 }
@@ -480,7 +582,7 @@ xdp_attach_check(struct xdp *x, struct vrf_id vrf, unsigned ifindex,
 	struct attached *a = find(x, ifindex);
 	char iface[IF_NAMESIZE] = "?";
 	uint32_t mode;
-	int rc, fd = attached_program(ifindex, &info, &mode);
+	int map[MAPS], rc, fd = attached_program(ifindex, &info, &mode);
 
 	(void)if_indextoname(ifindex, iface);
 	if (fd < 0)
@@ -491,19 +593,27 @@ xdp_attach_check(struct xdp *x, struct vrf_id vrf, unsigned ifindex,
 		return dataplane_fail(err, -EBUSY,
 			"%s has the XDP program \"%s\" instead of keel_xdp", iface, info.name);
 	}
-	rc = find_maps(a, fd, iface, err);
 	close(fd);
-	if (rc == 0) {
-		rc = limits_set(a->map[HOST_BUCKETS], limits);
-		if (rc != 0)
-			dataplane_fail(err, rc, "%s: the limits of the XDP program: %s", iface,
-				strerror(-rc));
-	}
-	if (rc == 0) {
-		a->vrf = vrf;
-		note_write(x, ifindex, info.id);
-	}
-	return rc;
+	bpf_fds_list(&a->driver, &a->before);
+	bpf_fds_free(&a->before);
+	fd = program_open(info.id);
+	rc = fd >= 0 ? find_maps(map, fd, iface, err)
+		     : dataplane_fail(err, fd, "%s: the XDP program cannot be read: %s", iface,
+			       strerror(-fd));
+	if (fd >= 0)
+		close(fd);
+	if (rc != 0)
+		return rc;
+	(void)pthread_mutex_lock(&x->mutex);
+	memcpy(a->map, map, sizeof(a->map));
+	a->vrf = vrf;
+	(void)pthread_mutex_unlock(&x->mutex);
+	rc = limits_set(map[HOST_BUCKETS], limits);
+	if (rc != 0)
+		return dataplane_fail(
+			err, rc, "%s: the limits of the XDP program: %s", iface, strerror(-rc));
+	note_write(x, ifindex, info.id);
+	return 0;
 }
 
 /* Bits of a local address; LOCAL_TUNNEL as in keel_xdp.bpf.c. */
@@ -548,6 +658,7 @@ xdp_local_set(struct xdp *x, struct vrf_id vrf, const struct ip_addr *addr, bool
 		return 0;
 	memcpy(&v4, addr->b, sizeof(v4));
 	tunnel = vrf.v == VRF_DEFAULT.v && family == LOCAL_V4 && is_tunnel(x, v4);
+	(void)pthread_mutex_lock(&x->mutex);
 	for (unsigned i = 0; i < PORTS_MAX; i++) {
 		const struct attached *a = &x->attached[i];
 		int one;
@@ -558,6 +669,7 @@ xdp_local_set(struct xdp *x, struct vrf_id vrf, const struct ip_addr *addr, bool
 		if (rc == 0)
 			rc = one;
 	}
+	(void)pthread_mutex_unlock(&x->mutex);
 	return rc;
 }
 
@@ -630,17 +742,24 @@ xdp_tunnels_set(struct xdp *x, const uint32_t *own, unsigned count)
 	if (count > 0)
 		memcpy(x->tunnel, own, count * sizeof(*own));
 	x->tunnel_count = count;
+	(void)pthread_mutex_lock(&x->mutex);
 	for (unsigned i = 0; i < was_count + count; i++) {
 		one = tunnel_write(x, i < was_count ? was[i] : own[i - was_count]);
 		rc = one != 0 ? one : rc;
 	}
+	(void)pthread_mutex_unlock(&x->mutex);
 	free(was);
 	return rc;
 }
 
 static void
-release(const struct xdp *x, struct attached *a)
+release(struct xdp *x, struct attached *entry)
 {
+	struct attached copy = *entry, *a = &copy;
+
+	(void)pthread_mutex_lock(&x->mutex);
+	*entry = (struct attached){0};
+	(void)pthread_mutex_unlock(&x->mutex);
 	/*
 	 * The driver has detached its program on closing the port. A remaining program was left by
 	 * keeld.
@@ -651,7 +770,10 @@ release(const struct xdp *x, struct attached *a)
 		if (a->map[i] >= 0)
 			close(a->map[i]);
 	close(a->lock);
-	*a = (struct attached){0};
+	if (a->before.at != NULL) /* the port did not start */
+		bpf_fds_list(&a->driver, &a->before);
+	bpf_fds_free(&a->before);
+	bpf_fds_close(&a->driver);
 }
 
 void
@@ -669,7 +791,9 @@ xdp_destroy(struct xdp *x)
 	for (unsigned i = 0; x != NULL && i < PORTS_MAX; i++)
 		if (x->attached[i].ifindex != 0)
 			release(x, &x->attached[i]);
-	if (x != NULL)
+	if (x != NULL) {
 		free(x->tunnel);
+		(void)pthread_mutex_destroy(&x->mutex);
+	}
 	free(x);
 }

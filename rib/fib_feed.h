@@ -65,6 +65,8 @@ int fib_feed_connected(struct fib_feed *f, struct vrf_id vrf, const struct prefi
  * call is needed only for ports without one.
  */
 void fib_feed_zone(struct fib_feed *f, uint16_t zone, uint16_t port) RUNS_ON(role_fib);
+/* The port was removed. */
+void fib_feed_zone_remove(struct fib_feed *f, uint16_t zone, uint16_t port) RUNS_ON(role_fib);
 /*
  * From the host: a neighbour is resolved (`adj`) or lost (NULL). Changes the state of the next hop
  * with one store, without a batch. 0; -ENOMEM, -ENOSPC: repeated each second until the neighbour is

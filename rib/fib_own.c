@@ -180,6 +180,12 @@ fib_feed_zone(struct fib_feed *f, uint16_t zone, uint16_t port)
 	nexthop_zone(f->config.nexthops, zone, port, true);
 }
 
+void
+fib_feed_zone_remove(struct fib_feed *f, uint16_t zone, uint16_t port)
+{
+	nexthop_zone(f->config.nexthops, zone, port, false);
+}
+
 /* ---- static and kernel routes ---- */
 
 static struct host_route **

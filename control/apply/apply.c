@@ -312,11 +312,64 @@ same_without_descriptions(const json_t *a, const json_t *b)
 	return same;
 }
 
+/* True if the documents have the same ports of VPN instances. */
+static bool
+same_instance_ports(const struct config *old, const struct config *next)
+{
+	const json_t *a = json_object_get(old->document, "ports"),
+		     *b = json_object_get(next->document, "ports");
+	unsigned n = 0, i = 0;
+
+	for (; i < old->port_count; i++) {
+		if (old->ports[i].vrf.v == VRF_DEFAULT.v)
+			continue;
+		while (n < next->port_count && next->ports[n].vrf.v == VRF_DEFAULT.v)
+			n++;
+		if (n == next->port_count ||
+			!same_without_descriptions(json_array_get(a, i), json_array_get(b, n++)))
+			return false;
+	}
+	while (n < next->port_count && next->ports[n].vrf.v == VRF_DEFAULT.v)
+		n++;
+	return n == next->port_count;
+}
+
+static unsigned
+default_ports(const struct config *c)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < c->port_count; i++)
+		n += c->ports[i].vrf.v == VRF_DEFAULT.v;
+	return n;
+}
+
+/* What of `ports` cannot change at run time. */
+static void
+check_ports(const struct apply *apply, const struct config *next, const char *why, struct faults *f)
+{
+	const struct config *old = apply->running;
+
+	if (apply->ports == NULL) {
+		faults_add(f, "/ports", "%s", why);
+		return;
+	}
+	if (!same_instance_ports(old, next))
+		faults_add(f, "/ports",
+			"a port with `vrf` is read at start only; change the file and restart "
+			"keeld");
+	if ((default_ports(old) == 0) != (default_ports(next) == 0))
+		faults_add(f, "/ports",
+			"the first port of the VRF `default` cannot be added, and the last one not "
+			"removed, at run time; change the file and restart keeld");
+}
+
 void
-apply_restart_keys(const struct config *old, const struct config *next, struct faults *f)
+apply_restart_keys(const struct apply *apply, const struct config *next, struct faults *f)
 {
 	static const char *const keys[] = {"router", "dataplane", "management", "ports"};
 	static const char why[] = "is read at start only; change the file and restart keeld";
+	const struct config *old = apply->running;
 
 	for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 		json_t *a = json_object_get(old->document, keys[i]),
@@ -325,6 +378,10 @@ apply_restart_keys(const struct config *old, const struct config *next, struct f
 
 		if (a == b || same_without_descriptions(a, b))
 			continue;
+		if (strcmp(keys[i], "ports") == 0) {
+			check_ports(apply, next, why, f);
+			continue;
+		}
 		snprintf(path, sizeof(path), "/%s", keys[i]);
 		faults_add(f, path, why);
 	}
@@ -335,7 +392,7 @@ apply_restart_keys(const struct config *old, const struct config *next, struct f
 void
 apply_check_restart_keys(const struct apply *apply, const struct config *next, struct faults *f)
 {
-	apply_restart_keys(apply->running, next, f);
+	apply_restart_keys(apply, next, f);
 }
 
 /*
@@ -563,8 +620,24 @@ commit_parse(struct commit *c)
 	c->next = config_parse(c->apply->host, c->document, f);
 	if (c->next == NULL)
 		return -EINVAL;
-	apply_restart_keys(c->apply->running, c->next, f);
+	apply_restart_keys(c->apply, c->next, f);
 	return f->count > 0 ? -EINVAL : 0;
+}
+
+bool
+apply_ports(struct apply *apply, const struct config *next, struct faults *f)
+{
+	return apply->ports == NULL || apply->ports(apply->watch_ctx, next, f) == 0;
+}
+
+/* After apply_ports() for a configuration that is refused later. */
+static void
+ports_back(struct apply *apply, const struct config *running) RUNS_ON(role_main)
+{
+	struct faults ignored = {0};
+
+	(void)apply_ports(apply, running, &ignored);
+	faults_fini(&ignored);
 }
 
 /*
@@ -580,9 +653,12 @@ commit_switch(struct commit *c) RUNS_ON(role_main)
 	struct joined joined;
 	struct apply_user user;
 
+	if (!apply_ports(apply, c->next, &c->result.faults))
+		return -EINVAL;
 	if (!apply_instances_prepare(apply, c->next, &c->result.faults) ||
 		!assign_ids(apply, c->next, &joined, &c->result.faults)) {
 		apply_instances_switch(apply);
+		ports_back(apply, old);
 		return -EINVAL;
 	}
 	c->result.effects = json_array();
@@ -807,6 +883,7 @@ apply_create(const struct apply_config *c, struct apply **out)
 		.unwatch = c->unwatch,
 		.peer = c->peer,
 		.tunnels = c->tunnels,
+		.ports = c->ports,
 		.rpki = c->rpki,
 		.bmp = c->bmp,
 		.mrt = c->mrt,

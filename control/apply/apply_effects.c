@@ -791,7 +791,7 @@ apply_effects(const struct apply *apply, json_t *document, struct faults *f)
 
 	if (next == NULL)
 		return NULL;
-	apply_restart_keys(apply->running, next, f);
+	apply_restart_keys(apply, next, f);
 	effects = f->count == faults ? json_array() : NULL;
 	if (effects != NULL)
 		apply_instances_effects(apply->running, next, effects);

@@ -225,7 +225,9 @@ start_rolled_back(struct apply *apply, uint32_t to, bool *persisted) RUNS_ON(rol
 	struct config *back = document != NULL ? config_parse(apply->host, document, &f) : NULL;
 
 	if (back != NULL)
-		apply_restart_keys(apply->running, back, &f);
+		apply_restart_keys(apply, back, &f);
+	if (back != NULL && f.count == 0)
+		(void)apply_ports(apply, back, &f);
 	if (back == NULL || f.count > 0) {
 		log_event(LOG_ERROR, "rollback-failed to=%u path=%s reason=\"%s\"", to,
 			f.count > 0 ? f.fault[0].path : "",

@@ -155,6 +155,7 @@ struct apply {
 	void (*unwatch)(void *ctx, struct vrf_id vrf);
 	void (*peer)(void *ctx, struct vrf_id vrf, const struct ip_addr *addr, bool present);
 	void (*tunnels)(void *ctx, const struct config *c);
+	int (*ports)(void *ctx, const struct config *next, struct faults *f);
 	struct rpki *rpki;
 	struct bmp *bmp;
 	struct mrt *mrt;
@@ -203,7 +204,10 @@ void apply_export_policies(struct apply *apply, struct peer_id id,
 void apply_peek(const struct apply *apply, struct peer_id id, struct session_view *out)
 	RUNS_ON(role_main);
 /* Adds a fault for each key that is read only at start and differs. */
-void apply_restart_keys(const struct config *old, const struct config *next, struct faults *f);
+/* False: a fault, and the ports are as before. */
+bool apply_ports(struct apply *apply, const struct config *next, struct faults *f)
+	RUNS_ON(role_main);
+void apply_restart_keys(const struct apply *apply, const struct config *next, struct faults *f);
 /*
  * Carries out all changes of a commit under way. To be called before main changes peers, jobs or the
  * plan, and before main asks for the state of a peer: between two steps of a commit the threads have

@@ -4,7 +4,7 @@
  * port may have a different name. Every interface without a port has the zone of its own name. The
  * table of ports is valid in the network namespace of its writer; elsewhere all interfaces have zones by name.
  *
- * Writer: main, before the start of further threads. Any thread may read the table afterwards.
+ * Writer: main. Any thread may read the table.
  */
 #pragma once
 
@@ -17,6 +17,8 @@ struct zone_port {
 };
 #define ZONES_PORTS_MAX 128u
 void zones_set_ports(const struct zone_port *ports, unsigned count);
+/* A port of this zone has the interface now; 0: there is no such port any more. */
+void zones_port_set(uint16_t zone, unsigned ifindex);
 /* The interface of `zone`. 0: no such interface now. */
 unsigned zone_ifindex(uint16_t zone);
 /* The zone of an interface. 0: no such interface, or the name of the interface has no zone yet. */

@@ -49,6 +49,7 @@ struct host_routes {
 	uint32_t kernel_lens[2][129]; /* the number of kernel routes, by family and length */
 	struct subnet *subnets;
 	bool port_down[PORT_NONE];
+	uint16_t zone[64]; /* of a port by number; 0: no port */
 	struct policy_eval *eval;
 	struct timer timer;
 };
@@ -207,15 +208,12 @@ host_match(struct host_routes *h, struct vrf_id vrf, const struct ip_addr *addr)
 	return best;
 }
 
-/*
- * False if the port with the zone is down. Ports have the numbers of the document. Without a data
- * plane no link counts as down.
- */
+/* False if the port with the zone is down. Without a data plane no link counts as down. */
 static bool
-zone_up(struct host_routes *h, const struct config *c, uint16_t zone)
+zone_up(const struct host_routes *h, uint16_t zone)
 {
-	for (unsigned i = 0; i < c->port_count; i++)
-		if (zone_find(c->ports[i].name) == zone)
+	for (unsigned i = 0; i < 64; i++)
+		if (h->zone[i] == zone)
 			return !h->port_down[i];
 	return true;
 }
@@ -234,7 +232,7 @@ static_up(struct host_routes *h, const struct config *c, const struct config_sta
 	if (s->next_hop.afi == AFI_NONE)
 		return true;
 	if (addr_is_link_local(&s->next_hop))
-		return zone_up(h, c, s->next_hop.zone);
+		return zone_up(h, s->next_hop.zone);
 	host = host_match(h, s->vrf, &s->next_hop);
 	for (unsigned i = 0; i < c->static_count; i++) {
 		const struct config_static *other = &c->statics[i];
@@ -840,6 +838,13 @@ host_routes_connected(struct host_routes *h, struct vrf_id vrf, const struct pre
 	}
 	mark_prefix(h, vrf, subnet);
 	host_changed(h);
+}
+
+void
+host_routes_port(struct host_routes *h, uint16_t port, uint16_t zone)
+{
+	if (port < 64)
+		h->zone[port] = zone;
 }
 
 void

@@ -34,6 +34,8 @@ int host_routes_apply(struct host_routes *h, const struct config *old, const str
  */
 void host_routes_connected(struct host_routes *h, struct vrf_id vrf, const struct prefix *subnet,
 	uint16_t port, bool present) RUNS_ON(role_main);
+/* The zone of a port; 0: the port was removed. */
+void host_routes_port(struct host_routes *h, uint16_t port, uint16_t zone) RUNS_ON(role_main);
 void host_routes_link(struct host_routes *h, uint16_t port, bool up) RUNS_ON(role_main);
 /*
  * A route was added to, or removed from, the main table of the kernel. `ports`: a bit for each port

@@ -780,6 +780,86 @@ on_ready(struct watch *w, uint32_t events)
 	events_read((struct netlink *)((char *)w - offsetof(struct netlink, watch)));
 }
 
+/* ---- ports at run time ---- */
+
+/* A dump under way may be past the addresses: it is repeated. */
+static void
+dump_soon(struct netlink *n)
+{
+	n->dump_again = true;
+	if (n->dump == DUMP_NONE)
+		(void)dump_begin(n);
+}
+
+int
+netlink_port_add(struct netlink *n, const struct netlink_port *p)
+{
+	struct link *l = netlink_link_add(n, p->ifindex, p->name, LINK_PORT);
+
+	if (l == NULL)
+		return -ENOMEM;
+	l->port = p->port;
+	l->vrf = p->vrf;
+	l->epoch = n->epoch;
+	n->config.port_count++;
+	route_mirror_repeat(n, l->ifindex);
+	dump_soon(n);
+	return 0;
+}
+
+static struct link **
+link_slot_of_port(struct netlink *n, uint16_t port)
+{
+	struct link **p = &n->links;
+
+	while (*p != NULL && ((*p)->port != port || (*p)->kind != LINK_PORT))
+		p = &(*p)->next;
+	return p;
+}
+
+void
+netlink_port_remove(struct netlink *n, uint16_t port)
+{
+	struct link **slot = link_slot_of_port(n, port), *l = *slot;
+	unsigned ifindex;
+
+	if (l == NULL)
+		return;
+	ifindex = l->ifindex;
+	/* also a link that was never reported: the number may have been another port's */
+	l->reported = false;
+	link_set(n, l, false, now_ns());
+	netlink_neighbors_forget(n, l);
+	addresses_sweep(n, ifindex);
+	for (slot = link_slot_of_port(n, port); *slot != l;)
+		slot = &(*slot)->next;
+	*slot = l->next;
+	arena_free(n->config.arena, l);
+	n->config.port_count--;
+	route_mirror_repeat(n, ifindex);
+}
+
+int
+netlink_port_guard(struct netlink *n, const struct netlink_port *p)
+{
+	return n->guard != NULL ? port_guard_add(n->guard, p) : 0;
+}
+
+void
+netlink_port_unguard(struct netlink *n, const char *iface)
+{
+	if (n->guard != NULL)
+		port_guard_remove(n->guard, iface);
+}
+
+void
+netlink_addresses_repeat(
+	struct netlink *n, void (*local)(void *ctx, const struct ip_addr *addr), void *ctx)
+{
+	for (const struct address *a = n->addresses; a != NULL; a = a->next)
+		local(ctx, &a->local);
+}
+
 /* ---- life ---- */
 
 static int
@@ -882,8 +962,7 @@ open_here(struct netlink *n)
 	if (rc == 0 && c->route != NULL)
 		rc = route_mirror_create(n, &n->routes);
 	if (rc == 0 && (c->vrf.v == VRF_DEFAULT.v || c->port_count > 0))
-		rc = port_guard_create(c->arena, n->main_requests, c->ports, c->port_count,
-			c->state_dir, &n->guard);
+		rc = port_guard_create(c->arena, n->main_requests, c, &n->guard);
 	return rc;
 }
 

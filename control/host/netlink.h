@@ -77,6 +77,11 @@ struct netlink_config {
 	 * NULL: this process has the right.
 	 */
 	int (*change)(void *ctx, bool on_host, const void *message, size_t bytes);
+	/*
+	 * Main: writes a setting of a port's interface, in a process with the right. Returns 0, or
+	 * -errno. NULL: this process has the right.
+	 */
+	int (*setting)(void *ctx, const char *path, const char *value);
 	void *ctx;
 };
 
@@ -94,6 +99,25 @@ int netlink_start(struct netlink *n, struct thread *self) RUNS_ON(role_host);
  * netlink_destroy() may follow.
  */
 void netlink_stop(struct netlink *n) RUNS_ON(role_host);
+/*
+ * A port that was opened at run time: addresses, neighbours and routes of its interface follow. The
+ * mirror must have ports already. 0, -ENOMEM.
+ */
+int netlink_port_add(struct netlink *n, const struct netlink_port *p) RUNS_ON(role_host);
+/*
+ * A port that is to be closed: reports the loss of its link, neighbours, addresses and routes. At
+ * least one port must stay.
+ */
+void netlink_port_remove(struct netlink *n, uint16_t port) RUNS_ON(role_host);
+/*
+ * Main: sets the rule and the settings of the port's interface. -errno: the port must not forward.
+ * netlink_port_unguard() restores the settings of the interface.
+ */
+int netlink_port_guard(struct netlink *n, const struct netlink_port *p);
+void netlink_port_unguard(struct netlink *n, const char *iface);
+/* Calls `local` for each address of this host. */
+void netlink_addresses_repeat(struct netlink *n,
+	void (*local)(void *ctx, const struct ip_addr *addr), void *ctx) RUNS_ON(role_host);
 /*
  * Main, before the ports forward: adds an address to the interface of a port, unless present. 0,
  * -errno.

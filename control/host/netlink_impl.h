@@ -134,6 +134,8 @@ int netlink_request(struct mnl_socket *s, struct nlmsghdr *h);
 /* Requests a neighbour by the socket of the host thread. 0, -errno. */
 int netlink_neighbor_request(struct netlink *n, struct neighbor *e);
 void netlink_neighbor_follow(struct netlink *n, struct neighbor *e);
+/* Forgets all neighbours of a link; the kernel no longer keeps them resolved. */
+void netlink_neighbors_forget(struct netlink *n, const struct link *l);
 /* Requests the unresolved next hops of a link again, after a change of the link. */
 void netlink_neighbors_request(struct netlink *n, const struct link *l);
 /* On stop: ends the requests of the kernel for managed neighbours. */
@@ -149,6 +151,8 @@ void route_mirror_message(struct netlink *n, const struct nlmsghdr *h);
 void route_mirror_clear(struct netlink *n);
 /* After a dump: removes routes without an entry in the dump. */
 void route_mirror_sweep(struct netlink *n);
+/* Reports the routes with a hop out of the interface again: the interface is a port now, or no longer. */
+void route_mirror_repeat(struct netlink *n, unsigned ifindex);
 
 /* ---- port_guard.c ---- */
 
@@ -156,13 +160,17 @@ void route_mirror_sweep(struct netlink *n);
  * Main. Sets for each port the rule `iif PORT blackhole` behind the local table in both families,
  * the sysctls, and for an AF_XDP port VLAN offload (vlan_offload.h). First restores the settings
  * changed by a killed process, from the file in `state_dir` (may be NULL). A failure is a fault of
- * port_guard_faults(); only an offload that stays on is an error (-errno, logged). `s` must outlive
+ * port_guard_faults(); only an offload that stays on is an error (-errno, logged). `s` and `c` must outlive
  * the guard. 0, -errno; *out is set unless the result is -ENOMEM.
  */
-int port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlink_port *ports,
-	unsigned count, const char *state_dir, struct port_guard **out);
+int port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlink_config *c,
+	struct port_guard **out);
 /* Sets sysctls and rules of keel0; the sysctls disappear with the interface. */
 void port_guard_tun(struct port_guard *g, const char *iface);
+/* As port_guard_create() for one more port. 0, -errno. */
+int port_guard_add(struct port_guard *g, const struct netlink_port *p);
+/* Restores the settings of an interface, and removes its rules. */
+void port_guard_remove(struct port_guard *g, const char *iface);
 /* Restores all settings, unless `restore` is false. */
 void port_guard_destroy(struct port_guard *g, bool restore);
 /* Leaves all settings and their note to the next process, as a kill does. */

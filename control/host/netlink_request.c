@@ -109,6 +109,20 @@ unmanage(struct netlink *n, const struct neighbor *e)
 }
 
 void
+netlink_neighbors_forget(struct netlink *n, const struct link *l)
+{
+	for (unsigned i = 0; i < NEIGHBOR_BUCKETS; i++) {
+		for (struct neighbor *e = n->neighbors[i], *next; e != NULL; e = next) {
+			next = e->next;
+			if (e->ifindex != l->ifindex)
+				continue;
+			unmanage(n, e);
+			netlink_neighbor_forget(n, e);
+		}
+	}
+}
+
+void
 netlink_neighbors_unmanage(struct netlink *n)
 {
 	for (unsigned i = 0; i < NEIGHBOR_BUCKETS; i++)

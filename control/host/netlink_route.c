@@ -318,6 +318,32 @@ route_del(struct netlink *n, const struct parsed *p)
 		prefix_free(n, slot);
 }
 
+static bool
+leaves_by(const struct kernel_prefix *k, unsigned ifindex)
+{
+	for (const struct kernel_route *r = k->routes; r != NULL; r = r->next)
+		for (unsigned i = 0; i < r->hop_count; i++)
+			if (r->hop[i].ifindex == ifindex)
+				return true;
+	return false;
+}
+
+void
+route_mirror_repeat(struct netlink *n, unsigned ifindex)
+{
+	const struct route_mirror *m = n->routes;
+
+	for (unsigned i = 0; m != NULL && i < m->bucket_count; i++) {
+		for (struct kernel_prefix *k = m->buckets[i]; k != NULL; k = k->next) {
+			if (!leaves_by(k, ifindex))
+				continue;
+			if (k->reported != NULL)
+				k->reported = &gone;
+			prefix_report(n, k);
+		}
+	}
+}
+
 void
 route_mirror_clear(struct netlink *n)
 {

@@ -80,6 +80,8 @@ struct rule {
 struct port_guard {
 	struct arena *arena;
 	struct mnl_socket *socket;
+	const struct netlink_config
+		*config; /* the requests without the right go to its callbacks */
 	bool ipv6; /* the kernel supports IPv6 */
 	struct saved *saved;
 	struct saved *left; /* values from the note of a killed process */
@@ -150,10 +152,26 @@ write_value(const char *path, const char *value)
 }
 
 static int
+value_set(const struct port_guard *g, const char *path, const char *value)
+{
+	int rc = write_value(path, value);
+
+	return (rc == -EPERM || rc == -EACCES) && g->config->setting != NULL
+		       ? g->config->setting(g->config->ctx, path, value)
+		       : rc;
+}
+
+/* The value of a path that is noted already stays: it is the oldest. */
+static int
 saved_push(struct port_guard *g, struct saved **list, const char *path, const char *value)
 {
-	struct saved *s = arena_calloc(g->arena, sizeof(*s));
+	struct saved *s = *list;
 
+	while (s != NULL && strcmp(s->path, path) != 0)
+		s = s->next;
+	if (s != NULL)
+		return 0;
+	s = arena_calloc(g->arena, sizeof(*s));
 	if (s == NULL)
 		return -ENOMEM;
 	(void)snprintf(s->path, sizeof(s->path), "%.95s", path);
@@ -260,6 +278,7 @@ value_to_restore(const struct saved *left, const char *path, const char *there, 
 static int
 set_value(struct port_guard *g, const char *path, const char *value)
 {
+	const struct saved *newest = g->saved;
 	char there[VALUE_MAX];
 	const char *old;
 	int rc = read_value(path, there);
@@ -273,8 +292,8 @@ set_value(struct port_guard *g, const char *path, const char *value)
 	if (rc != 0 || strcmp(there, value) == 0)
 		return rc;
 	note_write(g); /* before the change, so that a kill never leaves a change without a note */
-	rc = write_value(path, value);
-	if (rc != 0)
+	rc = value_set(g, path, value);
+	if (rc != 0 && g->saved != newest)
 		saved_pop(g, &g->saved);
 	return rc;
 }
@@ -356,6 +375,7 @@ rule_request(struct port_guard *g, uint16_t type, uint8_t family, const char *if
 	char buffer[256] = {0};
 	struct nlmsghdr *h = mnl_nlmsg_put_header(buffer);
 	struct fib_rule_hdr *r;
+	int rc;
 
 	h->nlmsg_type = type;
 	h->nlmsg_flags = type == RTM_NEWRULE ? NLM_F_CREATE | NLM_F_EXCL : 0;
@@ -364,15 +384,23 @@ rule_request(struct port_guard *g, uint16_t type, uint8_t family, const char *if
 	r->action = FR_ACT_BLACKHOLE;
 	mnl_attr_put_u32(h, FRA_PRIORITY, RULE_PRIORITY);
 	mnl_attr_put_strz(h, FRA_IIFNAME, iface);
-	return netlink_request(g->socket, h);
+	rc = netlink_request(g->socket, h);
+	return rc == -EPERM && g->config->change != NULL
+		       ? g->config->change(g->config->ctx, false, h, h->nlmsg_len)
+		       : rc;
 }
 
 static int
 add_rule(struct port_guard *g, uint8_t family, const char *iface)
 {
-	struct rule *r = arena_calloc(g->arena, sizeof(*r));
+	struct rule *r = g->rules;
 	int rc;
 
+	while (r != NULL && (r->family != family || strcmp(r->iface, iface) != 0))
+		r = r->next;
+	if (r != NULL) /* the rule outlives an interface that was deleted and made again */
+		return 0;
+	r = arena_calloc(g->arena, sizeof(*r));
 	if (r == NULL)
 		return -ENOMEM;
 	rc = rule_request(g, RTM_NEWRULE, family, iface);
@@ -416,36 +444,74 @@ port_guard_tun(struct port_guard *g, const char *iface)
 /* ---- life ---- */
 
 int
-port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlink_port *ports,
-	unsigned count, const char *state_dir, struct port_guard **out)
+port_guard_add(struct port_guard *g, const struct netlink_port *p)
+{
+	/* The name of a port may differ from the name of the interface (`iface` of net_af_xdp). */
+	char iface[IF_NAMESIZE];
+
+	if (if_indextoname(p->ifindex, iface) == NULL) {
+		add_fault(g, p->name, -ENODEV);
+		return 0;
+	}
+	add_rules(g, iface);
+	set_values(g, port_settings, PORT_SETTINGS, iface);
+	return p->xdp ? set_vlan_offload(g, p, iface) : 0;
+}
+
+/* True if a component of the path, before the last, is the name. */
+static bool
+path_names(const char *path, const char *iface)
+{
+	char part[IF_NAMESIZE + 2];
+
+	(void)snprintf(part, sizeof(part), "/%s/", iface);
+	return strstr(path, part) != NULL;
+}
+
+void
+port_guard_remove(struct port_guard *g, const char *iface)
+{
+	for (struct saved **at = &g->saved; *at != NULL;) {
+		if (!path_names((*at)->path, iface)) {
+			at = &(*at)->next;
+			continue;
+		}
+		(void)value_set(g, (*at)->path, (*at)->value);
+		saved_pop(g, at);
+	}
+	for (struct rule **at = &g->rules, *r; (r = *at) != NULL;) {
+		if (strcmp(r->iface, iface) != 0) {
+			at = &r->next;
+			continue;
+		}
+		(void)rule_request(g, RTM_DELRULE, r->family, r->iface);
+		*at = r->next;
+		arena_free(g->arena, r);
+	}
+	note_write(g);
+}
+
+int
+port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlink_config *c,
+	struct port_guard **out)
 {
 	struct port_guard *g = arena_calloc(a, sizeof(*g));
+	unsigned count = c->port_count;
 	int rc;
 
 	if (g == NULL)
 		return -ENOMEM;
 	g->arena = a;
 	g->socket = s;
+	g->config = c;
 	g->ipv6 = access("/proc/sys/net/ipv6", F_OK) == 0;
-	note_name(g, count > 0 ? state_dir : NULL);
+	note_name(g, count > 0 ? c->state_dir : NULL);
 	note_read(g);
 	*out = g;
 	for (unsigned i = 0; i < count; i++) {
-		/*
-		 * The name of a port may differ from the name of the interface (`iface` of
-		 * net_af_xdp).
-		 */
-		char iface[IF_NAMESIZE];
-
-		if (if_indextoname(ports[i].ifindex, iface) == NULL)
-			add_fault(g, ports[i].name, -ENODEV);
-		else {
-			add_rules(g, iface);
-			set_values(g, port_settings, PORT_SETTINGS, iface);
-			rc = ports[i].xdp ? set_vlan_offload(g, &ports[i], iface) : 0;
-			if (rc != 0)
-				return rc;
-		}
+		rc = port_guard_add(g, &c->ports[i]);
+		if (rc != 0)
+			return rc;
 	}
 	if (count > 0) {
 		rc = set_value(g, "/proc/sys/net/ipv4/conf/all/accept_redirects", "0");

@@ -1,267 +1,50 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/host/vlan_offload.h"
+#include "lpm/net_feature.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libmnl/libmnl.h>
-#include <linux/ethtool.h>
 #include <linux/if_link.h>
 #include <linux/net_namespace.h>
 #include <linux/rtnetlink.h>
-#include <linux/sockios.h>
 #include <net/if.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define NETNS_DIR "/run/netns"
-#define FEATURES_MAX 1024
+#define NETNS_DIR NET_FEATURE_NAMESPACES
 #define ANSWER_MAX 32768
 
 static const char *const rx_features[] = {"rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"};
 static const char *const tx_features[] = {"tx-vlan-hw-insert", "tx-vlan-stag-hw-insert"};
 #define FEATURES (sizeof(rx_features) / sizeof(rx_features[0]))
 
-struct place {
-	char netns[64], iface[IFNAMSIZ], feature[ETH_GSTRING_LEN];
-};
-
-static bool
-place_parse(const char *path, struct place *p)
-{
-	return sscanf(path, VLAN_OFFLOAD_PREFIX "%63[^/]/%15[^/]/%31[^/]", p->netns, p->iface,
-		       p->feature) == 3;
-}
-
-static int
-place_format(const struct place *p, char path[VLAN_OFFLOAD_PATH])
-{
-	int n = snprintf(path, VLAN_OFFLOAD_PATH, VLAN_OFFLOAD_PREFIX "%s/%s/%s", p->netns,
-		p->iface, p->feature);
-
-	return n < VLAN_OFFLOAD_PATH ? 0 : -ENAMETOOLONG;
-}
-
-/* ---- namespaces ---- */
-
-static int
-netns_open(const char *name)
-{
-	char path[sizeof(NETNS_DIR) + 256];
-	int fd;
-
-	(void)snprintf(path, sizeof(path), NETNS_DIR "/%s", name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd >= 0 ? fd : -errno;
-}
-
-/*
- * Runs fn(arg) with the calling thread in the namespace (".": the present namespace). Returns the
- * result of `fn`, or -errno.
- */
-static int
-netns_run(const char *name, int (*fn)(void *arg), void *arg)
-{
-	int rc, own, there;
-
-	if (strcmp(name, ".") == 0)
-		return fn(arg);
-	there = netns_open(name);
-	if (there < 0)
-		return there;
-	own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-	rc = own >= 0 && setns(there, CLONE_NEWNET) == 0 ? 0 : -errno;
-	if (rc == 0) {
-		rc = fn(arg);
-		if (setns(own, CLONE_NEWNET) != 0)
-			abort(); /* the thread would continue in the wrong namespace */
-	}
-	if (own >= 0)
-		close(own);
-	close(there);
-	return rc;
-}
-
-/* The ioctls of a socket act on the namespace at the socket's creation. */
-static int
-socket_make(void *arg)
-{
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	(void)arg;
-	return fd >= 0 ? fd : -errno;
-}
-
-/* ---- features ---- */
-
-static int
-ethtool(int fd, const char *iface, void *command)
-{
-	struct ifreq r = {.ifr_data = command};
-
-	(void)snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", iface);
-	if (ioctl(fd, SIOCETHTOOL, &r) >= 0)
-		return 0;
-	return errno == ENODEV ? -ENOENT : -errno;
-}
-
-static int
-feature_count(int fd, const char *iface, unsigned *count)
-{
-	union {
-		struct ethtool_sset_info info;
-		uint32_t word[sizeof(struct ethtool_sset_info) / 4 + 1];
-	} q;
-	int rc;
-
-	memset(&q, 0, sizeof(q));
-	q.info.cmd = ETHTOOL_GSSET_INFO;
-	q.info.sset_mask = 1ull << ETH_SS_FEATURES;
-	rc = ethtool(fd, iface, &q);
-	*count = q.info.data[0] < FEATURES_MAX ? q.info.data[0] : FEATURES_MAX;
-	return rc;
-}
-
-/* The bit of the feature; -ENOENT, -errno. */
-static int
-feature_index(int fd, const char *iface, const char *feature, unsigned count)
-{
-	struct ethtool_gstrings *q = calloc(1, sizeof(*q) + (size_t)count * ETH_GSTRING_LEN);
-	int rc = -ENOMEM;
-
-	if (q == NULL)
-		return rc;
-	q->cmd = ETHTOOL_GSTRINGS;
-	q->string_set = ETH_SS_FEATURES;
-	q->len = count;
-	rc = ethtool(fd, iface, q);
-	for (unsigned i = 0; rc == 0 && i <= count; i++) {
-		if (i == count)
-			rc = -ENOENT;
-		else if (strncmp((const char *)&q->data[i * ETH_GSTRING_LEN], feature,
-				 ETH_GSTRING_LEN) == 0) {
-			free(q);
-			return (int)i;
-		}
-	}
-	free(q);
-	return rc;
-}
-
-struct feature {
-	unsigned count, index;
-	bool on, changeable;
-};
-
-static int
-feature_read(int fd, const struct place *p, struct feature *f)
-{
-	union {
-		struct ethtool_gfeatures q;
-		uint8_t room[sizeof(struct ethtool_gfeatures) +
-			     FEATURES_MAX / 32 * sizeof(struct ethtool_get_features_block)];
-	} get;
-	const struct ethtool_get_features_block *b;
-	int rc = feature_count(fd, p->iface, &f->count), i;
-	uint32_t bit;
-
-	if (rc != 0)
-		return rc;
-	i = feature_index(fd, p->iface, p->feature, f->count);
-	if (i < 0)
-		return i;
-	memset(&get, 0, sizeof(get));
-	get.q.cmd = ETHTOOL_GFEATURES;
-	get.q.size = FEATURES_MAX / 32;
-	rc = ethtool(fd, p->iface, &get);
-	if (rc != 0)
-		return rc;
-	f->index = (unsigned)i;
-	b = &get.q.features[f->index / 32];
-	bit = 1u << f->index % 32;
-	f->on = b->active & bit;
-	f->changeable = (b->available & bit) && !(b->never_changed & bit);
-	return 0;
-}
-
-static int
-feature_write(int fd, const struct place *p, const struct feature *f, bool on)
-{
-	union {
-		struct ethtool_sfeatures q;
-		uint8_t room[sizeof(struct ethtool_sfeatures) +
-			     FEATURES_MAX / 32 * sizeof(struct ethtool_set_features_block)];
-	} set;
-	struct ethtool_set_features_block *b = &set.q.features[f->index / 32];
-
-	memset(&set, 0, sizeof(set));
-	set.q.cmd = ETHTOOL_SFEATURES;
-	set.q.size = (f->count + 31) / 32;
-	b->valid = 1u << f->index % 32;
-	b->requested = on ? b->valid : 0;
-	return ethtool(fd, p->iface, &set);
-}
-
 int
 vlan_offload_get(const char *path, char *value, size_t size)
 {
-	struct place p = {""};
-	struct feature f;
-	int fd, rc;
-
-	if (!place_parse(path, &p))
-		return -EINVAL;
-	fd = netns_run(p.netns, socket_make, NULL);
-	if (fd < 0)
-		return fd;
-	rc = feature_read(fd, &p, &f);
-	close(fd);
-	if (rc == 0)
-		(void)snprintf(value, size, "%s", f.on ? "on" : "off");
-	return rc;
+	return net_feature_get(path, value, size);
 }
 
 int
 vlan_offload_set(const char *path, const char *value)
 {
-	struct place p = {""};
-	bool on = strcmp(value, "on") == 0;
-	struct feature f;
-	int fd, rc;
-
-	if (!place_parse(path, &p))
-		return -EINVAL;
-	fd = netns_run(p.netns, socket_make, NULL);
-	if (fd < 0)
-		return fd;
-	rc = feature_read(fd, &p, &f);
-	if (rc == 0 && f.on != on) {
-		rc = f.changeable ? feature_write(fd, &p, &f, on) : -EOPNOTSUPP;
-		/* the kernel answers 0 also where the driver kept the old setting */
-		if (rc == 0)
-			rc = feature_read(fd, &p, &f);
-		if (rc == 0 && f.on != on)
-			rc = -EOPNOTSUPP;
-	}
-	close(fd);
-	return rc;
+	return net_feature_set(path, value);
 }
 
 bool
 vlan_offload_rx(const char *iface, unsigned index, char path[VLAN_OFFLOAD_PATH])
 {
-	struct place p = {.netns = "."};
+	struct net_feature p = {.netns = "."};
 
 	if (index >= FEATURES)
 		return false;
 	(void)snprintf(p.iface, sizeof(p.iface), "%s", iface);
 	(void)snprintf(p.feature, sizeof(p.feature), "%s", rx_features[index]);
-	return place_format(&p, path) == 0;
+	return net_feature_path(&p, path) == 0;
 }
 
 /* ---- the far end of a veth ---- */
@@ -375,7 +158,7 @@ netns_id(struct mnl_socket *s, const char *name)
 {
 	char buffer[256] = {0};
 	struct nlmsghdr *h = mnl_nlmsg_put_header(buffer);
-	int fd = netns_open(name);
+	int fd = net_feature_namespace(name);
 	struct rtgenmsg *g;
 	int32_t id = -1;
 
@@ -428,7 +211,7 @@ vlan_offload_peer(
 	struct mnl_socket *s, unsigned ifindex, unsigned index, char path[VLAN_OFFLOAD_PATH])
 {
 	struct link_answer l = {.veth = false};
-	struct place p = {.netns = "."};
+	struct net_feature p = {.netns = "."};
 	int rc = index < FEATURES ? request_link(s, ifindex, &l) : -ENOENT;
 
 	if (rc == 0 && (!l.veth || l.peer == 0))
@@ -436,9 +219,9 @@ vlan_offload_peer(
 	if (rc == 0 && l.elsewhere)
 		rc = netns_find(s, l.netns, p.netns, sizeof(p.netns));
 	if (rc == 0)
-		rc = netns_run(p.netns, name_of, &(struct named){l.peer, p.iface});
+		rc = net_feature_run(p.netns, name_of, &(struct named){l.peer, p.iface});
 	if (rc != 0)
 		return rc;
 	(void)snprintf(p.feature, sizeof(p.feature), "%s", tx_features[index]);
-	return place_format(&p, path);
+	return net_feature_path(&p, path);
 }

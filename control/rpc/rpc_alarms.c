@@ -528,7 +528,7 @@ ports_look(struct rpc_env *env, json_t *list)
 	for (uint16_t p = 0; env->layers->fib != NULL && p < port_count(); p++) {
 		enum port_state s = port_state(p);
 
-		if (s != PORT_MISSING && s != PORT_FAILED)
+		if (!port_exists(p) || (s != PORT_MISSING && s != PORT_FAILED))
 			continue;
 		if (len > sizeof(text) - 80) {
 			(void)snprintf(text + len, sizeof(text) - len, "; and more ports");

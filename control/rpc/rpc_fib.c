@@ -460,7 +460,8 @@ dataplane_stats(struct rpc_env *env, json_t *params, struct rpc_call *call)
 	ports = json_array();
 	workers = json_array();
 	for (uint16_t p = 0; p < port_count(); p++)
-		json_array_append_new(ports, port_json(p));
+		if (port_exists(p))
+			json_array_append_new(ports, port_json(p));
 	for (unsigned w = 0; w < workers_count(); w++)
 		json_array_append_new(workers, worker_json(w));
 	return json_pack("{s:o, s:o}", "ports", ports, "workers", workers);

@@ -104,6 +104,8 @@ setup(void **state)
 		return -1;
 	if (host_routes_create(&l, &routes) != 0)
 		return -1;
+	host_routes_port(routes, 0, zone_intern("pa"));
+	host_routes_port(routes, 1, zone_intern("pb"));
 	return thread_create(&rib, &l.rib_thread[0]) != 0 ||
 	       thread_create(&fib, &l.fib_thread) != 0 ||
 	       thread_create(&main_thread, &l.main_thread) != 0;

@@ -2,6 +2,7 @@
 /* Parts of keelfwd: the requests to the kernel that keelfwd executes for keeld, and the addresses that outlive keeld. */
 #include "dataplane/host_netlink.h"
 #include "dataplane/host_peers.h"
+#include "dataplane/host_setting.h"
 #include "dataplane/kept_addresses.h"
 #include "dataplane/permit.h"
 
@@ -10,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
+#include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
@@ -172,6 +175,95 @@ test_other_requests(void **state)
 	assert_false(host_netlink_permits(&r, sizeof(r.head) - 1, is_own, NULL));
 }
 
+/* ---- rules and settings of ports ---- */
+
+static bool
+is_lo(void *ctx, unsigned ifindex)
+{
+	(void)ctx;
+	return ifindex != 0 && ifindex == if_nametoindex("lo");
+}
+
+struct rule_request {
+	struct nlmsghdr head;
+	struct fib_rule_hdr rule;
+	struct nlattr priority;
+	uint32_t value;
+	struct nlattr name;
+	char iface[16];
+};
+
+static bool
+permits_rule(struct rule_request r, uint16_t type)
+{
+	r.head = (struct nlmsghdr){.nlmsg_type = type, .nlmsg_len = sizeof(r)};
+	return host_netlink_permits(&r, sizeof(r), is_lo, NULL);
+}
+
+static void
+test_rules(void **state)
+{
+	const struct rule_request good = {.rule = {.family = AF_INET, .action = FR_ACT_BLACKHOLE},
+		.priority = {.nla_len = 8, .nla_type = FRA_PRIORITY},
+		.value = 100,
+		.name = {.nla_len = 7, .nla_type = FRA_IIFNAME},
+		.iface = "lo"};
+	struct rule_request r = good;
+
+	(void)state;
+	assert_true(permits_rule(r, RTM_NEWRULE));
+	assert_true(permits_rule(r, RTM_DELRULE));
+	r.rule.action = FR_ACT_TO_TBL;
+	assert_false(permits_rule(r, RTM_NEWRULE));
+	r = good;
+	r.rule.src_len = 8;
+	assert_false(permits_rule(r, RTM_NEWRULE));
+	r = good;
+	r.rule.family = AF_BRIDGE;
+	assert_false(permits_rule(r, RTM_NEWRULE));
+	r = good;
+	r.priority.nla_type = FRA_FWMARK;
+	assert_false(permits_rule(r, RTM_NEWRULE));
+	r = good;
+	r.name.nla_type = FRA_OIFNAME;
+	assert_false(permits_rule(r, RTM_NEWRULE));
+	r = good;
+	memcpy(r.iface, "no-such-device", 15);
+	r.name.nla_len = 19;
+	assert_false(permits_rule(r, RTM_NEWRULE));
+	memset(r.iface, 'x', sizeof(r.iface)); /* without NUL */
+	r.name.nla_len = 20;
+	assert_false(permits_rule(r, RTM_NEWRULE));
+	r = good;
+	r.name.nla_len = 4; /* a rule for all interfaces */
+	assert_false(permits_rule(r, RTM_NEWRULE));
+}
+
+static void
+test_settings(void **state)
+{
+	static const char *const refused[][2] = {
+		{"/proc/sys/net/ipv4/conf/lo/forwarding", "1"},
+		{"/proc/sys/net/ipv4/conf/all/accept_redirects", "0"},
+		{"/proc/sys/net/ipv4/conf/no-such-device/rp_filter", "0"},
+		{"/proc/sys/net/ipv4/conf/lo/rp_filter/..", "0"},
+		{"/proc/sys/net/ipv4/conf/lo/../all/rp_filter", "0"},
+		{"/proc/sys/net/ipv5/conf/lo/rp_filter", "0"},
+		{"/proc/sys/net/ipv4/conf/lo/rp_filter", ""},
+		{"/proc/sys/net/ipv4/conf/lo/rp_filter", "123456789"},
+		{"/etc/passwd", "x"},
+		{"ethtool/./lo/tx-vlan-hw-insert", "off"},
+		{"ethtool/other/lo/rx-vlan-hw-parse", "off"},
+		{"ethtool/./no-such-device/rx-vlan-hw-parse", "off"},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
+		assert_int_equal(host_setting(refused[i][0], refused[i][1], is_lo, NULL), -EPERM);
+	/* permitted here; the kernel then has no such feature of lo, or refuses the caller */
+	assert_int_not_equal(host_setting("ethtool/./lo/rx-vlan-hw-parse", "on", is_lo, NULL), 0);
+}
+
 /* ---- addresses that outlive keeld ---- */
 
 static struct ip_addr removed[4];
@@ -331,6 +423,8 @@ main(void)
 		cmocka_unit_test(test_attributes),
 		cmocka_unit_test(test_links),
 		cmocka_unit_test(test_other_requests),
+		cmocka_unit_test(test_rules),
+		cmocka_unit_test(test_settings),
 		cmocka_unit_test(test_kept),
 		cmocka_unit_test(test_peers_full),
 		cmocka_unit_test(test_permit_eal_args),

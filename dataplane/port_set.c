@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "dataplane/port_set.h"
+#include "dataplane/host_path.h"
+#include "dataplane/port_impl.h"
+#include "dataplane/worker_impl.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A closed port, to be opened again after a failure. */
+struct former {
+	char name[PORT_NAME_MAX];
+	char *device;
+	unsigned queue_workers[PORT_QUEUES_MAX];
+	struct port_config config;
+};
+
+struct change {
+	const struct port_set_hooks *hooks;
+	struct former *former; /* PORTS_MAX */
+	unsigned former_count;
+	uint16_t opened[PORTS_MAX];
+	unsigned opened_count;
+};
+
+static bool
+same_config(const struct port_config *a, const struct port_config *b)
+{
+	if (strcmp(a->name, b->name) != 0 || strcmp(a->device, b->device) != 0 ||
+		a->vrf.v != b->vrf.v || a->mpls != b->mpls || a->mtu != b->mtu ||
+		a->queues != b->queues || a->queue_worker_count != b->queue_worker_count)
+		return false;
+	for (unsigned i = 0; i < a->queue_worker_count; i++)
+		if (a->queue_workers[i] != b->queue_workers[i])
+			return false;
+	return true;
+}
+
+static bool
+is_open_as(uint16_t port, const struct port_config *c)
+{
+	unsigned workers[PORT_QUEUES_MAX];
+	struct port_config is;
+
+	return port_runs(port) && !port_returned(port) && port_config_get(port, &is, workers) &&
+	       same_config(&is, c);
+}
+
+bool
+port_set_has(const struct port_config *c)
+{
+	uint16_t port = port_named(c->name);
+
+	return port != PORTS_MAX && is_open_as(port, c);
+}
+
+/* 0, -ENOMEM. */
+static int
+note_former(struct change *x, uint16_t port)
+{
+	struct former *f = &x->former[x->former_count];
+
+	if (!port_config_get(port, &f->config, f->queue_workers))
+		return 0;
+	f->device = strdup(f->config.device);
+	if (f->device == NULL)
+		return -ENOMEM;
+	(void)strncpy(f->name, f->config.name, sizeof(f->name) - 1);
+	f->config.name = f->name;
+	f->config.device = f->device;
+	x->former_count++;
+	return 0;
+}
+
+/* Closes ports after the workers have left the ports. */
+static void
+close_ports(struct change *x, const uint16_t *ports, unsigned count, bool shown)
+{
+	for (unsigned i = 0; i < count; i++) {
+		if (shown)
+			x->hooks->show(x->hooks->ctx, ports[i], false);
+		port_close(ports[i]);
+	}
+}
+
+static int
+close_unwanted(struct change *x, const struct port_config *want, unsigned count,
+	struct dataplane_error *err)
+{
+	uint16_t closing[PORTS_MAX];
+	unsigned n = 0;
+	int rc = 0;
+
+	for (uint16_t port = 0; port < port_count(); port++) {
+		bool wanted = !port_exists(port);
+
+		for (unsigned i = 0; i < count && !wanted; i++)
+			wanted = is_open_as(port, &want[i]);
+		if (wanted)
+			continue;
+		if (note_former(x, port) != 0) {
+			for (; x->former_count > 0; x->former_count--)
+				free(x->former[x->former_count - 1].device);
+			return dataplane_fail(err, -ENOMEM, "no memory for the change of ports");
+		}
+		closing[n++] = port;
+	}
+	for (unsigned i = 0; i < n; i++)
+		port_unserve(closing[i]);
+	if (n > 0)
+		rc = workers_take_ports(err);
+	if (rc == 0)
+		close_ports(x, closing, n, true);
+	return rc;
+}
+
+static int
+open_wanted(struct change *x, const struct port_config *want, unsigned count, unsigned *failed,
+	struct dataplane_error *err)
+{
+	int rc = 0;
+
+	for (*failed = 0; *failed < count; ++*failed) {
+		if (port_set_has(&want[*failed]))
+			continue;
+		rc = port_open(&want[*failed], &x->opened[x->opened_count], err);
+		if (rc != 0)
+			return rc;
+		x->hooks->show(x->hooks->ctx, x->opened[x->opened_count++], true);
+	}
+	return x->opened_count > 0 ? workers_take_ports(err) : 0;
+}
+
+/* Opens the former ports. After a failure a port stays without a device. */
+static void
+open_former(struct change *x)
+{
+	for (unsigned i = 0; i < x->former_count; i++) {
+		const struct port_config *c = &x->former[i].config;
+		struct dataplane_error ignored;
+		uint16_t port;
+		int rc = port_open(c, &port, &ignored);
+
+		if (rc != 0 && (rc = port_skip(c)) >= 0)
+			port = (uint16_t)rc;
+		if (rc >= 0)
+			x->hooks->show(x->hooks->ctx, port, true);
+	}
+	(void)workers_take_ports(NULL);
+}
+
+static void
+change_undo(struct change *x)
+{
+	for (unsigned i = 0; i < x->opened_count; i++)
+		port_unserve(x->opened[i]);
+	(void)workers_take_ports(NULL);
+	close_ports(x, x->opened, x->opened_count, true);
+	open_former(x);
+}
+
+int
+port_set_change(const struct port_config *want, unsigned count, const struct port_set_hooks *hooks,
+	unsigned *failed, struct dataplane_error *err)
+{
+	struct change x = {.hooks = hooks, .former = calloc(PORTS_MAX, sizeof(*x.former))};
+	int rc;
+
+	*failed = count;
+	if (x.former == NULL)
+		return dataplane_fail(err, -ENOMEM, "no memory for the change of ports");
+	rc = close_unwanted(&x, want, count, err);
+	if (rc == 0)
+		rc = open_wanted(&x, want, count, failed, err);
+	if (rc != 0)
+		change_undo(&x);
+	for (unsigned i = 0; i < x.former_count; i++)
+		free(x.former[i].device);
+	free(x.former);
+	return rc;
+}

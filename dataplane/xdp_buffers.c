@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "dataplane/xdp_buffers.h"
+
+#include <linux/if_xdp.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+#include <rte_mempool.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#ifndef SOL_XDP
+#define SOL_XDP 283
+#endif
+
+#define BURST 64
+#define POLLS_MAX 1024 /* of a ring of at most 16,384 entries */
+#define RING_MOST 16384u
+#define RING_LEAST 64u
+
+/* A ring of addresses, mapped a second time. */
+struct ring_map {
+	char *memory;
+	size_t bytes;
+	unsigned size;
+	uint32_t *producer, *consumer;
+	const uint64_t *address;
+};
+
+/* The kernel refuses a mapping longer than the ring: the longest mapping shows the size of the ring. */
+static bool
+ring_map(int socket, off_t page, const struct xdp_ring_offset *at, struct ring_map *r)
+{
+	for (r->size = RING_MOST; r->size >= RING_LEAST; r->size /= 2) {
+		void *p;
+
+		r->bytes = at->desc + r->size * sizeof(uint64_t);
+		p = mmap(NULL, r->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, socket, page);
+		if (p == MAP_FAILED)
+			continue;
+		r->memory = p;
+		r->producer = (uint32_t *)(void *)(r->memory + at->producer);
+		r->consumer = (uint32_t *)(void *)(r->memory + at->consumer);
+		r->address = (const uint64_t *)(const void *)(r->memory + at->desc);
+		return true;
+	}
+	return false;
+}
+
+/* As in the driver: addresses count from the page of the pool's memory. NULL: not a buffer. */
+static struct rte_mbuf *
+buffer_at(const struct rte_mempool *pool, uint64_t address)
+{
+	const struct rte_mempool_memhdr *memory = STAILQ_FIRST(&pool->mem_list);
+	uintptr_t first = (uintptr_t)memory->addr, at;
+
+	at = (first & ~((uintptr_t)getpagesize() - 1)) + (uintptr_t)address + pool->header_size;
+	if (at < first + pool->header_size || at >= first + memory->len)
+		return NULL;
+	return (struct rte_mbuf *)at; // NOLINT(performance-no-int-to-ptr): as in the driver
+}
+
+void
+xdp_fill_ring_free(int socket, struct rte_mempool *pool)
+{
+	struct xdp_mmap_offsets offsets;
+	socklen_t len = sizeof(offsets);
+	struct ring_map r;
+	uint32_t end;
+
+	if (getsockopt(socket, SOL_XDP, XDP_MMAP_OFFSETS, &offsets, &len) != 0 ||
+		len != sizeof(offsets) ||
+		!ring_map(socket, (off_t)XDP_UMEM_PGOFF_FILL_RING, &offsets.fr, &r))
+		return;
+	end = __atomic_load_n(r.producer, __ATOMIC_ACQUIRE);
+	for (uint32_t i = __atomic_load_n(r.consumer, __ATOMIC_ACQUIRE); i != end; i++) {
+		struct rte_mbuf *m = buffer_at(pool, r.address[i % r.size]);
+
+		if (m != NULL && rte_mempool_from_obj(m) == pool)
+			rte_pktmbuf_free(m);
+	}
+	(void)munmap(r.memory, r.bytes);
+}
+
+void
+xdp_buffers_free(uint16_t ethdev, int socket, struct rte_mempool *pool)
+{
+	struct rte_mbuf *m[BURST];
+	uint16_t n = BURST;
+
+	for (unsigned i = 0; i < POLLS_MAX && n > 0; i++) {
+		n = rte_eth_rx_burst(ethdev, 0, m, BURST);
+		rte_pktmbuf_free_bulk(m, n);
+	}
+	/* the driver takes sent buffers from the completion ring, 2,048 at a time */
+	for (unsigned i = 0; i < 2; i++)
+		(void)rte_eth_tx_burst(ethdev, 0, m, 0);
+	xdp_fill_ring_free(socket, pool);
+}

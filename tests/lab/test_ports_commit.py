@@ -1,0 +1,224 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""`ports` is part of the committed document: under traffic on other ports, commits add, change and remove a port, and rollbacks undo the commits. No packet of
+the other ports is lost, their sessions stay, the peer on the port comes back, and nothing is left behind. Once in one process, and once with keelfwd.
+KEEL_ROUNDS (4): how often; KEEL_SHAPES (single,forwarder).
+
+    src --- west, rt (keeld; AF_XDP), east --- up (BIRD, AS 64601)
+                  rt: side (AF_XDP) --- beside (BIRD, AS 64602); wire (net_tap)
+"""
+import json
+import os
+import sys
+
+import labtest
+from labtest import BUILD, KEELD, Lab, need, out_folder, peer, wait_established, wait_for
+from lab import cpus_of_lab, forwarder_pid, print_losses, process_gone
+
+NAME = "ports_commit"
+PROBE = os.path.join(BUILD, "tests", "bench", "probe")
+ROUNDS = int(os.environ.get("KEEL_ROUNDS", "4"))
+SHAPES = os.environ.get("KEEL_SHAPES", "single,forwarder").split(",")
+PPS = int(os.environ.get("KEEL_PPS", "20000"))
+PEER, BESIDE = "198.18.2.2", "198.18.3.2"
+ROUTES = 50
+
+BIRD = """
+router id %s;
+protocol device { }
+protocol static { ipv4; %s }
+protocol bgp keel {
+  local %s as %d; neighbor %s as 64512; connect delay time 1; connect retry time 1; error wait time 1, 1;
+  ipv4 { import all; export all; };
+}
+"""
+
+WEST = {"name": "west", "device": "net_af_xdp0,iface=west", "addresses": ["198.18.1.1/24"]}
+EAST = {"name": "east", "device": "net_af_xdp1,iface=east", "addresses": ["198.18.2.1/24"]}
+SIDE = {"name": "side", "device": "net_af_xdp2,iface=side", "addresses": ["198.18.3.1/24"]}
+CHANGED = dict(SIDE, mtu=1400, addresses=["198.18.3.1/24", "198.18.33.1/24"])
+WIRE = {"name": "wire", "device": "net_tap0,iface=far", "addresses": ["198.18.4.1/24"]}
+BROKEN = {"name": "broken", "device": "net_af_xdp3,iface=nowhere"}
+ACCEPT = {"ipv4-unicast": {"import_policy": "accept-all", "export_policy": "accept-all"}}
+
+
+def bird(address, asn, keel, routes):
+    return BIRD % (address, " ".join("route %s/24 blackhole;" % r for r in routes), address, asn, keel)
+
+
+def config():
+    worker, control = cpus_of_lab()
+    return {
+        "router": {"asn": 64512, "router_id": "198.18.0.1"},
+        "dataplane": {"worker_cpus": [worker], "control_cpus": control, "memory_mb": 512},
+        "ports": [WEST, EAST],
+        "bgp": {"peers": [{"address": PEER, "asn": 64601, "families": ACCEPT}, {"address": BESIDE, "asn": 64602, "families": ACCEPT}]},
+    }
+
+
+class Test:
+    def __init__(self, checks, lab, shape):
+        self.c, self.lab, self.shape = checks, lab, shape
+
+    def build(self):
+        lab = self.lab
+        for h in ("src", "rt", "up", "beside"):
+            lab.host(h)
+        lab.link("src", "eth0", "198.18.1.2/24", "rt", "west", None)
+        lab.link("up", "eth0", PEER + "/24", "rt", "east", None)
+        self.side_link()
+        lab.sh("src", "ip route add default via 198.18.1.1")
+        lab.sh("beside", "ip route add default via 198.18.3.1")
+        args = ("--forwarder", lab.path("fwd.sock"), "--user", "root") if self.shape == "forwarder" else ()
+        self.keeld, self.rpc = lab.keeld("rt", config(), KEELD, args=args, own_mounts=self.shape != "forwarder")
+        lab.bird("up", bird(PEER, 64601, "198.18.2.1", ["10.0.%d.0" % i for i in range(ROUTES)]))
+        lab.bird("beside", bird(BESIDE, 64602, "198.18.3.1", ["10.1.0.0"]))
+        wait_established(self.rpc, PEER)
+        wait_for("routes", lambda: self.accepted(PEER) == ROUTES, 60)
+        self.sessions = peer(self.rpc, PEER)["established_count"]
+        self.pids = [self.keeld.popen.pid]
+        if self.shape == "forwarder":
+            self.fwd = forwarder_pid(lab.path("fwd.sock"))
+            self.pids.append(self.fwd)
+
+    def side_link(self):
+        self.lab.link("beside", "eth0", BESIDE + "/24", "rt", "side", None)
+
+    def accepted(self, address):
+        return peer(self.rpc, address)["families"]["ipv4-unicast"]["accepted"]
+
+    # ---- probe ----
+
+    def probe_say(self, text):
+        self.probe.say(text)
+        answer = self.probe.line(30)
+        if answer is None or not answer.startswith("ok"):
+            raise RuntimeError("probe: %s: %s" % (text, answer))
+
+    def probe_start(self):
+        path = self.lab.path("destinations")
+        with open(path, "w") as f:
+            f.writelines("10.0.%d.1 0\n" % i for i in range(ROUTES))
+        self.probe = self.lab.spawn("probe", None, [PROBE, "--from", self.lab.netns("src"), "--to", self.lab.netns("up") + ":eth0", "--destinations", path,
+                                                    "--pps", str(PPS), "--out", self.lab.logs], lines=True)
+        self.probe_say("mask 0 1")
+
+    def probe_end(self):
+        self.probe.say("stop")
+        self.probe.popen.wait(60)
+        with open(os.path.join(self.lab.logs, "probe.json")) as f:
+            return json.load(f)
+
+    # ---- commits ----
+
+    def commit(self, ports):
+        self.rpc.call("config.edit", merge={"ports": ports})
+        return self.rpc.call("config.commit")["commit"]
+
+    def refused(self, ports):
+        """The error of a commit; the candidate is as before."""
+        try:
+            self.commit(ports)
+            return "committed"
+        except RuntimeError as e:
+            return str(e)
+        finally:
+            self.rpc.call("config.discard")
+
+    def ports(self):
+        return {p["name"]: p["state"] for p in self.rpc.call("dataplane.stats")["ports"]}
+
+    def descriptors(self):
+        return [len(os.listdir("/proc/%d/fd" % pid)) for pid in self.pids]
+
+    def memory_kb(self):
+        found = []
+        for pid in self.pids:
+            with open("/proc/%d/status" % pid) as f:
+                found.append(next(int(line.split()[1]) for line in f if line.startswith("VmRSS")))
+        return found
+
+    def side_works(self, what):
+        """The session over the port comes up; its route is in the tables of the workers."""
+        wait_for("%s: session over side" % what, lambda: peer(self.rpc, BESIDE)["state"] == "established", 60)
+        wait_for("%s: route over side" % what, lambda: self.accepted(BESIDE) == 1, 30)
+        wait_for("%s: forwarding over side" % what, lambda: " 0% packet loss" in self.lab.sh(
+            "beside", "ping -n -c 1 -W 1 -I %s 198.18.1.2 || true" % BESIDE), 30)
+
+    def round(self, i):
+        rpc = self.rpc
+        added = self.commit([WEST, EAST, SIDE, WIRE])
+        wait_for("round %d: added ports" % i, lambda: self.ports() == {"west": "up", "east": "up", "side": "up", "wire": "up"}, 30)
+        if i == 0:
+            self.side_works("added")
+        self.commit([WEST, EAST, CHANGED, WIRE])
+        wait_for("round %d: changed port" % i, lambda: self.ports().get("side") == "up", 30)
+        if i == 0:
+            self.c.true("the port has its new address and MTU", "198.18.33.1" in self.lab.sh("rt", "ip address show side") and
+                        "mtu 1400" in self.lab.sh("rt", "ip link show side"))
+        rpc.call("config.rollback", to=added)
+        wait_for("round %d: rolled back" % i, lambda: self.ports().get("side") == "up", 30)
+        if i in (0, ROUNDS - 1):
+            self.side_works("rolled back")
+            self.c.equal("round %d: no address of the undone commit" % i, self.lab.sh("rt", "ip -o -4 address show side | wc -l").strip(), "1")
+        self.commit([WEST, EAST])
+        self.c.equal("round %d: removed ports" % i, sorted(self.ports()), ["east", "west"])
+        self.c.true("round %d: no XDP program on side" % i, "xdp" not in self.lab.sh("rt", "ip -o link show side"))
+
+    def again(self):
+        """An interface that is deleted and made again is a port again, by itself."""
+        self.commit([WEST, EAST, SIDE])
+        self.side_works("before the deletion")
+        for _ in range(2):
+            self.lab.sh("rt", "ip link delete side")
+            wait_for("the loss of side", lambda: self.ports().get("side") == "missing", 30)
+            self.side_link()
+            self.lab.sh("beside", "ip route add default via 198.18.3.1")
+            wait_for("side again", lambda: self.ports().get("side") == "up", 30)
+            self.side_works("made again")
+        self.commit([WEST, EAST])
+
+    def bad(self):
+        before = self.rpc.call("config.get")
+        text = self.refused([WEST, EAST, BROKEN])
+        self.c.true("a bad device is refused by its path", "/ports/2/device" in text and "nowhere does not exist" in text, text)
+        text = self.refused([])
+        self.c.true("the last port cannot be removed", '"/ports"' in text and "at run time" in text, text)
+        self.c.equal("nothing changed", (self.rpc.call("config.get"), sorted(self.ports())), (before, ["east", "west"]))
+
+    def run(self):
+        c = self.c
+        self.build()
+        self.probe_start()
+        self.bad()
+        self.round(0)  # the first one makes pools and so on
+        fds, memory = self.descriptors(), self.memory_kb()
+        for i in range(1, ROUNDS):
+            self.round(i)
+        c.equal("%s: descriptors after %d rounds" % (self.shape, ROUNDS), self.descriptors(), fds)
+        grown = [(b - a) / max(1, ROUNDS - 1) for a, b in zip(memory, self.memory_kb())]
+        print("      memory: %r kB, grown by %r kB a round" % (memory, [round(g) for g in grown]), flush=True)
+        self.again()
+        got = self.probe_end()
+        print_losses(self.rpc, got)
+        c.equal("%s: of %d packets lost, misdirected, reordered" % (self.shape, got["sent"]), (got["lost"], got["misdirected"], got["reordered"]), (0, 0, 0))
+        c.equal("sessions of the peer on another port", peer(self.rpc, PEER)["established_count"], self.sessions)
+        audit = self.rpc.call("fib.audit", limit=5)
+        c.equal("the audit", audit["mismatch_count"], 0)
+        self.rpc.close()
+        c.equal("keeld's exit status", self.keeld.stop(), 0)
+        if self.shape == "forwarder":
+            os.kill(self.fwd, 15)
+            wait_for("the end of keelfwd", lambda: process_gone(self.fwd), 30)
+
+
+def test(checks):
+    for shape in SHAPES:
+        with Lab(OUT) as lab:
+            Test(checks, lab, shape).run()
+
+
+if __name__ == "__main__":
+    need("ip", "ethtool", "bird", files=(KEELD, PROBE))
+    OUT = out_folder(NAME)
+    sys.exit(labtest.main(test))
