@@ -273,6 +273,18 @@ test_busy_cycles(void **state)
 	assert_true(busy_cycles >= spun);
 }
 
+/* A route that still names a removed port: each packet is dropped for that reason. The last test, as the port stays removed. */
+static void
+test_port_removed(void **state)
+{
+	(void)state;
+	port_unserve(1);
+	run(trains);
+	for (unsigned i = 0; i < DROP_COUNT; i++)
+		assert_int_equal(drops[i], i == DROP_port_removed ? 100 * BURST_V4 : 0);
+	assert_int_equal(seen[0], 0);
+}
+
 static int
 setup(void **state)
 {
@@ -308,7 +320,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_short), cmocka_unit_test(test_vlan_stripped),
-		cmocka_unit_test(test_busy_cycles)};
+		cmocka_unit_test(test_busy_cycles), cmocka_unit_test(test_port_removed)};
 	int failed;
 
 	if (!cpu_has_level())
