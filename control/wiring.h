@@ -42,8 +42,8 @@ int wiring_ports(void *ctx, const struct config *next, struct faults *f) RUNS_ON
 void wiring_set_addresses(struct keeld *k, struct vrf_id vrf, struct netlink *mirror)
 	RUNS_ON(role_main);
 /* The same for the ports of a configuration, without the log of faults. */
-void wiring_ports_addresses(struct keeld *k, const struct config *c, struct vrf_id vrf,
-	struct netlink *mirror) RUNS_ON(role_main);
+void wiring_ports_addresses(const struct config *c, struct vrf_id vrf, struct netlink *mirror)
+	RUNS_ON(role_main);
 /* Opens ports again whose interface was deleted and made again. After wiring_start(). */
 void wiring_ports_watch(struct keeld *k) RUNS_ON(role_main);
 #endif

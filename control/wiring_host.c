@@ -35,7 +35,6 @@
 #define GLEANS_PER_POLL 64
 #define TUN_NAME "keel0"
 #define FAULTS_SHOWN 16
-#define HIDE_TURNS_MAX 64 /* a turn takes 64 packets of each ring */
 
 /* A call of main to the host thread about an instance. */
 struct vrf_call {
@@ -538,9 +537,7 @@ wiring_port_show(struct keeld *k, uint16_t port, bool shown)
 		(void)watch_set(c->self, &c->tap[port].watch, 0);
 	c->tap[port].waits = false;
 	c->port_state[port] = PORT_DOWN;
-	/* the workers queue nothing of the port any more */
-	for (unsigned i = 0; i < HIDE_TURNS_MAX && host_path_turn(); i++)
-		;
+	host_path_flush(); /* the workers queue nothing of the port any more */
 	port_hide(port);
 }
 #endif
@@ -612,10 +609,8 @@ set_address(struct netlink *mirror, const struct config_port *p, unsigned ifinde
 }
 
 void
-wiring_ports_addresses(
-	struct keeld *k, const struct config *c, struct vrf_id vrf, struct netlink *mirror)
+wiring_ports_addresses(const struct config *c, struct vrf_id vrf, struct netlink *mirror)
 {
-	(void)k;
 	for (uint16_t i = 0; i < c->port_count; i++) {
 		const struct config_port *p = &c->ports[i];
 		unsigned ifindex = port_ifindex(port_named(p->name));
@@ -633,7 +628,7 @@ wiring_set_addresses(struct keeld *k, struct vrf_id vrf, struct netlink *mirror)
 {
 	struct netlink_fault faults[FAULTS_SHOWN];
 
-	wiring_ports_addresses(k, apply_running(k->apply), vrf, mirror);
+	wiring_ports_addresses(apply_running(k->apply), vrf, mirror);
 	for (unsigned n = netlink_faults(mirror, faults, FAULTS_SHOWN), i = 0;
 		i < n && i < FAULTS_SHOWN; i++)
 		log_event(LOG_WARNING, "host-not-set setting=\"%s\" error=\"%s\"", faults[i].what,

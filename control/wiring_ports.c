@@ -28,7 +28,7 @@
 
 struct ports_change {
 	struct keeld *k;
-	const struct config *config; /* of the ports that are opened */
+	const struct config *config; /* of the ports that are open after the change */
 	bool stays[PORTS_MAX]; /* by number: open before and after the change */
 	uint16_t port; /* the port of a call */
 	bool shown;
@@ -206,7 +206,6 @@ enter(struct ports_change *c) RUNS_ON(role_main)
 
 		wiring_peer(k, p->vrf, &p->addr, true);
 	}
-	wiring_ports_addresses(k, c->config, VRF_DEFAULT, k->layers.netlink);
 	wiring_tun_mtu(k);
 	return e != 0 ? e : c->result;
 }
@@ -239,6 +238,16 @@ compare(struct ports_change *c, const struct port_config *want, unsigned count)
 	return changes;
 }
 
+/* True if no key of a port changes, addresses included. */
+static bool
+same_ports(const struct config *old, const struct config *next)
+{
+	const json_t *a = json_object_get(old->document, "ports"),
+		     *b = json_object_get(next->document, "ports");
+
+	return a == b || (a != NULL && b != NULL && json_equal(a, b));
+}
+
 static void
 add_fault(struct faults *f, unsigned failed, unsigned count, const char *text)
 {
@@ -258,12 +267,16 @@ wiring_ports(void *ctx, const struct config *next, struct faults *f)
 	struct ports_change c = {.k = k, .config = next};
 	struct dataplane_error err = {""};
 	unsigned failed = next->port_count;
+	bool changes;
 	int e = 0, entered;
 
 	if (k->layers.fib == NULL)
 		return 0;
 	forwarding_ports(next, want);
-	if (compare(&c, want, next->port_count) > 0) {
+	changes = compare(&c, want, next->port_count) > 0;
+	if (!changes && same_ports(old, next))
+		return 0;
+	if (changes) {
 		leave(&c, old);
 		e = change(&c, want, next->port_count, &failed, &err);
 		if (e != 0) {
@@ -279,12 +292,10 @@ wiring_ports(void *ctx, const struct config *next, struct faults *f)
 			log_event(LOG_ERROR, "port-failed port=? error=\"%s\" text=\"%s\"",
 				strerrordesc_np(-entered), "the kernel's settings of a port");
 	}
-	if (e != 0)
-		return e;
 	for (unsigned i = 0; i < old->port_count; i++)
-		addresses_remove(k, &old->ports[i], next);
-	wiring_ports_addresses(k, next, VRF_DEFAULT, k->layers.netlink);
-	return 0;
+		addresses_remove(k, &old->ports[i], c.config);
+	wiring_ports_addresses(c.config, VRF_DEFAULT, k->layers.netlink);
+	return e;
 }
 
 /* Ports whose interface was made again are opened again, with their configuration. */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define TURN_MAX 64 /* packets of a class and worker in a turn */
+#define FLUSH_TURNS 64 /* more than a full ring of a class takes */
 #define DRAIN_MAX 64 /* frames of a TAP in a call */
 #define SEGMENTS_MAX 8
 #define FRAME_MIN 60 /* IEEE 802.3 3.2.8, without the checksum; not all devices pad */
@@ -103,6 +104,13 @@ host_path_turn(void)
 		}
 	}
 	return n > 0;
+}
+
+void
+host_path_flush(void)
+{
+	for (unsigned i = 0; i < FLUSH_TURNS && host_path_turn(); i++)
+		;
 }
 
 /* ---- from the kernel ---- */

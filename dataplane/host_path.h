@@ -24,6 +24,8 @@ int host_path_fd(uint16_t port);
  * Returns true if there were any.
  */
 bool host_path_turn(void) RUNS_ON(role_host);
+/* Turns until nothing is queued: for a port that the workers have left. */
+void host_path_flush(void) RUNS_ON(role_host);
 /*
  * Gives frames of the kernel to a worker, a limited number. False: no buffer or no room is left;
  * frames wait in the kernel, and the caller should not poll the descriptor for a while.

@@ -59,7 +59,6 @@
 #define TABLE_BYTES_MORE ((size_t)4 << 30)
 #define TUN_NAME "keel0"
 #define NO_PLACE UINT32_MAX
-#define HIDE_TURNS_MAX 64 /* of host_path_turn() */
 
 struct client {
 	int fd; /* -1: free */
@@ -513,8 +512,7 @@ show_port(void *ctx, uint16_t port, bool shown) RUNS_ON(role_host)
 		port_show(port);
 		return;
 	}
-	for (unsigned i = 0; i < HIDE_TURNS_MAX && host_path_turn(); i++)
-		;
+	host_path_flush();
 	port_hide(port);
 }
 

@@ -41,6 +41,8 @@ struct subnet {
 	unsigned users;
 };
 
+#define PORTS 64 /* PORTS_MAX of dataplane/port.h, which a build without the data plane lacks */
+
 struct host_routes {
 	const struct layers *layers;
 	const struct config *config; /* NULL: not applied yet */
@@ -49,7 +51,7 @@ struct host_routes {
 	uint32_t kernel_lens[2][129]; /* the number of kernel routes, by family and length */
 	struct subnet *subnets;
 	bool port_down[PORT_NONE];
-	uint16_t zone[64]; /* of a port by number; 0: no port */
+	uint16_t zone[PORTS]; /* of a port by number; 0: no port */
 	struct policy_eval *eval;
 	struct timer timer;
 };
@@ -212,7 +214,7 @@ host_match(struct host_routes *h, struct vrf_id vrf, const struct ip_addr *addr)
 static bool
 zone_up(const struct host_routes *h, uint16_t zone)
 {
-	for (unsigned i = 0; i < 64; i++)
+	for (unsigned i = 0; i < PORTS; i++)
 		if (h->zone[i] == zone)
 			return !h->port_down[i];
 	return true;
@@ -843,7 +845,7 @@ host_routes_connected(struct host_routes *h, struct vrf_id vrf, const struct pre
 void
 host_routes_port(struct host_routes *h, uint16_t port, uint16_t zone)
 {
-	if (port < 64)
+	if (port < PORTS)
 		h->zone[port] = zone;
 }
 
