@@ -3,11 +3,9 @@
 #include "lpm/net_feature.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* As control/host/port_guard.c sets them for a port. */
 static const char *const sysctls[] = {"accept_ra", "accept_redirects", "arp_ignore", "arp_notify",
@@ -21,19 +19,6 @@ in_list(const char *const *list, unsigned count, const char *name)
 		if (strcmp(list[i], name) == 0)
 			return true;
 	return false;
-}
-
-static int
-sysctl_write(const char *path, const char *value)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), rc = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, value, strlen(value)) < 0)
-		rc = -errno;
-	close(fd);
-	return rc;
 }
 
 int
@@ -51,7 +36,7 @@ host_setting(
 				       in_list(features, sizeof(features) / sizeof(features[0]),
 					       f.feature) &&
 				       is_own(ctx, if_nametoindex(f.iface))
-			       ? net_feature_set(path, value)
+			       ? net_setting_write(path, value)
 			       : -EPERM;
 	if (sscanf(path, "/proc/sys/net/ipv%d/conf/%15[^/]/%31[a-z_]%n", &version, iface, name,
 		    &end) != 3 ||
@@ -59,5 +44,5 @@ host_setting(
 		!in_list(sysctls, sizeof(sysctls) / sizeof(sysctls[0]), name) ||
 		!is_own(ctx, if_nametoindex(iface)))
 		return -EPERM;
-	return sysctl_write(path, value);
+	return net_setting_write(path, value);
 }

@@ -193,16 +193,20 @@ feature_write(int fd, const struct net_feature *p, const struct feature *f, bool
 	return ethtool(fd, p->iface, &set);
 }
 
+/* A socket of the namespace of the path, or -errno. */
+static int
+feature_open(const char *path, struct net_feature *p)
+{
+	return net_feature_parse(path, p) ? net_feature_run(p->netns, socket_make, NULL) : -EINVAL;
+}
+
 int
 net_feature_get(const char *path, char *value, size_t size)
 {
 	struct net_feature p = {""};
 	struct feature f;
-	int fd, rc;
+	int fd = feature_open(path, &p), rc;
 
-	if (!net_feature_parse(path, &p))
-		return -EINVAL;
-	fd = net_feature_run(p.netns, socket_make, NULL);
 	if (fd < 0)
 		return fd;
 	rc = feature_read(fd, &p, &f);
@@ -212,17 +216,14 @@ net_feature_get(const char *path, char *value, size_t size)
 	return rc;
 }
 
-int
-net_feature_set(const char *path, const char *value)
+static int
+feature_set(const char *path, const char *value)
 {
 	struct net_feature p = {""};
 	bool on = strcmp(value, "on") == 0;
 	struct feature f;
-	int fd, rc;
+	int fd = feature_open(path, &p), rc;
 
-	if (!net_feature_parse(path, &p))
-		return -EINVAL;
-	fd = net_feature_run(p.netns, socket_make, NULL);
 	if (fd < 0)
 		return fd;
 	rc = feature_read(fd, &p, &f);
@@ -234,6 +235,28 @@ net_feature_set(const char *path, const char *value)
 		if (rc == 0 && f.on != on)
 			rc = -EOPNOTSUPP;
 	}
+	close(fd);
+	return rc;
+}
+
+bool
+net_setting_is_feature(const char *path)
+{
+	return strncmp(path, NET_FEATURE_PREFIX, strlen(NET_FEATURE_PREFIX)) == 0;
+}
+
+int
+net_setting_write(const char *path, const char *value)
+{
+	int fd, rc = 0;
+
+	if (net_setting_is_feature(path))
+		return feature_set(path, value);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, value, strlen(value)) < 0)
+		rc = -errno;
 	close(fd);
 	return rc;
 }

@@ -23,8 +23,13 @@ bool net_feature_parse(const char *path, struct net_feature *p);
 int net_feature_path(const struct net_feature *p, char path[NET_FEATURE_PATH]);
 /* "on" or "off". 0, -ENOENT (no such feature, interface or namespace), -errno. */
 int net_feature_get(const char *path, char *value, size_t size);
-/* 0, -EOPNOTSUPP (the driver does not let the feature be changed), -errno. */
-int net_feature_set(const char *path, const char *value);
+/* True if the path of a setting names a feature; else it is a file, as below /proc/sys. */
+bool net_setting_is_feature(const char *path);
+/*
+ * Sets a feature ("on" or "off"), or writes a file. 0, -EOPNOTSUPP (the driver does not let the feature
+ * be changed), -errno.
+ */
+int net_setting_write(const char *path, const char *value);
 /* A descriptor of a namespace by its name, or -errno. */
 int net_feature_namespace(const char *name);
 /*

@@ -2,6 +2,7 @@
 #include "control/host/netlink_impl.h"
 #include "control/base/log.h"
 #include "control/host/vlan_offload.h"
+#include "lpm/net_feature.h"
 #include "lpm/arena.h"
 
 #include <errno.h>
@@ -107,20 +108,14 @@ add_fault(struct port_guard *g, const char *what, int error)
 
 /* ---- sysctls, and VLAN offload ---- */
 
-static bool
-is_offload(const char *path)
-{
-	return strncmp(path, VLAN_OFFLOAD_PREFIX, strlen(VLAN_OFFLOAD_PREFIX)) == 0;
-}
-
 static int
 read_value(const char *path, char value[VALUE_MAX])
 {
 	int fd;
 	ssize_t n;
 
-	if (is_offload(path))
-		return vlan_offload_get(path, value, VALUE_MAX);
+	if (net_setting_is_feature(path))
+		return net_feature_get(path, value, VALUE_MAX);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
@@ -136,25 +131,9 @@ read_value(const char *path, char value[VALUE_MAX])
 }
 
 static int
-write_value(const char *path, const char *value)
-{
-	int fd, rc = 0;
-
-	if (is_offload(path))
-		return vlan_offload_set(path, value);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	if (write(fd, value, strlen(value)) < 0)
-		rc = -errno;
-	close(fd);
-	return rc;
-}
-
-static int
 value_set(const struct port_guard *g, const char *path, const char *value)
 {
-	int rc = write_value(path, value);
+	int rc = net_setting_write(path, value);
 
 	return (rc == -EPERM || rc == -EACCES) && g->config->setting != NULL
 		       ? g->config->setting(g->config->ctx, path, value)
@@ -324,7 +303,7 @@ set_values(struct port_guard *g, const struct setting *settings, unsigned count,
 static int
 set_vlan_offload(struct port_guard *g, const struct netlink_port *p, const char *iface)
 {
-	char path[VLAN_OFFLOAD_PATH];
+	char path[NET_FEATURE_PATH];
 	int rc;
 
 	for (unsigned i = 0; vlan_offload_rx(iface, i, path); i++) {
@@ -530,7 +509,7 @@ port_guard_destroy(struct port_guard *g, bool restore)
 	/* fails for a removed interface, which has no values to restore */
 	while (g->saved != NULL) {
 		if (restore)
-			(void)write_value(g->saved->path, g->saved->value);
+			(void)net_setting_write(g->saved->path, g->saved->value);
 		saved_pop(g, &g->saved);
 	}
 	while (g->left != NULL)

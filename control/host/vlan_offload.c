@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/host/vlan_offload.h"
-#include "lpm/net_feature.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -16,27 +15,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define NETNS_DIR NET_FEATURE_NAMESPACES
 #define ANSWER_MAX 32768
 
 static const char *const rx_features[] = {"rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"};
 static const char *const tx_features[] = {"tx-vlan-hw-insert", "tx-vlan-stag-hw-insert"};
 #define FEATURES (sizeof(rx_features) / sizeof(rx_features[0]))
 
-int
-vlan_offload_get(const char *path, char *value, size_t size)
-{
-	return net_feature_get(path, value, size);
-}
-
-int
-vlan_offload_set(const char *path, const char *value)
-{
-	return net_feature_set(path, value);
-}
-
 bool
-vlan_offload_rx(const char *iface, unsigned index, char path[VLAN_OFFLOAD_PATH])
+vlan_offload_rx(const char *iface, unsigned index, char path[NET_FEATURE_PATH])
 {
 	struct net_feature p = {.netns = "."};
 
@@ -177,7 +163,7 @@ netns_id(struct mnl_socket *s, const char *name)
 static int
 netns_find(struct mnl_socket *s, int32_t id, char *name, size_t size)
 {
-	DIR *d = opendir(NETNS_DIR);
+	DIR *d = opendir(NET_FEATURE_NAMESPACES);
 	int rc = -EXDEV;
 	struct dirent *e;
 
@@ -208,7 +194,7 @@ name_of(void *arg)
 
 int
 vlan_offload_peer(
-	struct mnl_socket *s, unsigned ifindex, unsigned index, char path[VLAN_OFFLOAD_PATH])
+	struct mnl_socket *s, unsigned ifindex, unsigned index, char path[NET_FEATURE_PATH])
 {
 	struct link_answer l = {.veth = false};
 	struct net_feature p = {.netns = "."};

@@ -8,29 +8,22 @@
  * far end. Transmit offload is switched off where the far end is in our network namespace, or in a
  * namespace with a name in /run/netns.
  *
- * A setting is named by a path without blanks, "ethtool/NETNS/INTERFACE/FEATURE" (NETNS "." is our
- * own), as port_guard.c notes and restores it.
+ * A setting is named by a path of lpm/net_feature.h, as port_guard.c notes and restores it.
  *
  * Main. All functions are plain system calls, without state.
  */
 #pragma once
 
 #include "lpm/base.h"
+#include "lpm/net_feature.h"
 
 struct mnl_socket;
 
-#define VLAN_OFFLOAD_PREFIX "ethtool/"
-#define VLAN_OFFLOAD_PATH 96
-
-/* "on" or "off". 0, -ENOENT (no such feature, interface or namespace), -errno. */
-int vlan_offload_get(const char *path, char *value, size_t size);
-/* 0, -EOPNOTSUPP (the driver does not let the feature be changed), -errno. */
-int vlan_offload_set(const char *path, const char *value);
 /* The path of receive feature `index` of an AF_XDP port's interface. False: no such index. */
-bool vlan_offload_rx(const char *iface, unsigned index, char path[VLAN_OFFLOAD_PATH]);
+bool vlan_offload_rx(const char *iface, unsigned index, char path[NET_FEATURE_PATH]);
 /*
  * The path of feature `index` at the far end of the veth `ifindex`. 0, -ENOENT (no veth, or no such
  * index), -EXDEV (the far end is in a namespace without a name), -errno.
  */
 int vlan_offload_peer(
-	struct mnl_socket *s, unsigned ifindex, unsigned index, char path[VLAN_OFFLOAD_PATH]);
+	struct mnl_socket *s, unsigned ifindex, unsigned index, char path[NET_FEATURE_PATH]);

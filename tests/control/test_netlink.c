@@ -376,7 +376,7 @@ static void
 expect_offload(const char *path, const char *want)
 {
 	char got[32] = "";
-	int rc = vlan_offload_get(path, got, sizeof(got));
+	int rc = net_feature_get(path, got, sizeof(got));
 
 	if (rc != 0 || strcmp(got, want) != 0)
 		fail_msg("%s is %s (%d), not %s", path, got, rc, want);
@@ -390,7 +390,7 @@ static void
 test_vlan_offload(void **state)
 {
 	struct netlink *killed;
-	char path[VLAN_OFFLOAD_PATH], value[8];
+	char path[NET_FEATURE_PATH], value[8];
 
 	(void)state;
 	run("ethtool -K p0 tx-vlan-stag-hw-insert off"); /* the operator's setting must stay */
@@ -419,16 +419,15 @@ test_vlan_offload(void **state)
 	port_is_xdp = false;
 
 	/* a fixed setting of a driver, and a missing interface */
-	assert_int_equal(vlan_offload_set("ethtool/./lo/rx-vlan-hw-parse", "on"), -EOPNOTSUPP);
-	assert_int_equal(vlan_offload_set("ethtool/./lo/rx-vlan-hw-parse", "off"), 0);
+	assert_int_equal(net_setting_write("ethtool/./lo/rx-vlan-hw-parse", "on"), -EOPNOTSUPP);
+	assert_int_equal(net_setting_write("ethtool/./lo/rx-vlan-hw-parse", "off"), 0);
 	assert_int_equal(
-		vlan_offload_get("ethtool/./lo/no-such-feature", value, sizeof(value)), -ENOENT);
-	assert_int_equal(vlan_offload_get("ethtool/./none9/rx-vlan-hw-parse", value, sizeof(value)),
-		-ENOENT);
+		net_feature_get("ethtool/./lo/no-such-feature", value, sizeof(value)), -ENOENT);
 	assert_int_equal(
-		vlan_offload_get("ethtool/none9/lo/rx-vlan-hw-parse", value, sizeof(value)),
+		net_feature_get("ethtool/./none9/rx-vlan-hw-parse", value, sizeof(value)), -ENOENT);
+	assert_int_equal(net_feature_get("ethtool/none9/lo/rx-vlan-hw-parse", value, sizeof(value)),
 		-ENOENT);
-	assert_int_equal(vlan_offload_get("ethtool/lo", value, sizeof(value)), -EINVAL);
+	assert_int_equal(net_feature_get("ethtool/lo", value, sizeof(value)), -EINVAL);
 	assert_false(vlan_offload_rx("p1", 2, path));
 }
 
