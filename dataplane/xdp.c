@@ -160,19 +160,31 @@ find_free(struct xdp *x)
 #define MAP_LINK "anon_inode:bpf-map"
 #define BTF_LINK "anon_inode:btf"
 
-/* The id of a program or a map; 0: none. */
+/* The id of a program, a map or types; 0: another descriptor, or, with `link`, another kind of object. */
 static uint32_t
-object_id(int fd, bool is_program)
+bpf_fd_id(int fd, const char *link)
 {
 	union {
 		struct bpf_prog_info program;
 		struct bpf_map_info map;
+		struct bpf_btf_info types;
 	} info = {0};
-	uint32_t len = is_program ? sizeof(info.program) : sizeof(info.map);
+	char path[32], text[32] = {0};
+	bool is_program, is_map;
+	uint32_t len;
 
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (readlink(path, text, sizeof(text) - 1) <= 0 ||
+		(link != NULL && strcmp(text, link) != 0))
+		return 0;
+	is_program = strcmp(text, PROGRAM_LINK) == 0;
+	is_map = strcmp(text, MAP_LINK) == 0;
+	if (!is_program && !is_map && strcmp(text, BTF_LINK) != 0)
+		return 0;
+	len = is_program ? sizeof(info.program) : is_map ? sizeof(info.map) : sizeof(info.types);
 	if (bpf_obj_get_info_by_fd(fd, &info, &len) != 0)
 		return 0;
-	return is_program ? info.program.id : info.map.id;
+	return is_program ? info.program.id : is_map ? info.map.id : info.types.id;
 }
 
 /*
@@ -189,34 +201,13 @@ own_descriptor(const char *link, uint32_t id)
 	if (d == NULL)
 		return -errno;
 	while (found == -ENOENT && (e = readdir(d)) != NULL) {
-		char text[sizeof(PROGRAM_LINK) + 1] = {0};
 		int fd = atoi(e->d_name);
 
-		if (readlinkat(dirfd(d), e->d_name, text, sizeof(text) - 1) > 0 &&
-			strcmp(text, link) == 0 &&
-			object_id(fd, strcmp(link, PROGRAM_LINK) == 0) == id)
+		if (id != 0 && bpf_fd_id(fd, link) == id)
 			found = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	}
 	closedir(d);
 	return found == -1 ? -errno : found;
-}
-
-/* The id of a program, a map or types; 0: another descriptor. */
-static uint32_t
-bpf_fd_id(int folder, const char *name)
-{
-	char text[32] = {0};
-	struct bpf_btf_info btf = {0};
-	uint32_t len = sizeof(btf);
-	int fd = atoi(name);
-
-	if (readlinkat(folder, name, text, sizeof(text) - 1) <= 0)
-		return 0;
-	if (strcmp(text, PROGRAM_LINK) == 0 || strcmp(text, MAP_LINK) == 0)
-		return object_id(fd, strcmp(text, PROGRAM_LINK) == 0);
-	if (strcmp(text, BTF_LINK) == 0 && bpf_obj_get_info_by_fd(fd, &btf, &len) == 0)
-		return btf.id;
-	return 0;
 }
 
 static bool
@@ -237,16 +228,17 @@ bpf_fds_list(struct bpf_fds *f, const struct bpf_fds *except)
 
 	*f = (struct bpf_fds){0};
 	while (d != NULL && (e = readdir(d)) != NULL) {
-		uint32_t id = bpf_fd_id(dirfd(d), e->d_name);
+		int fd = atoi(e->d_name);
+		uint32_t id = bpf_fd_id(fd, NULL);
 		struct bpf_fd *more;
 
-		if (id == 0 || (except != NULL && bpf_fds_have(except, atoi(e->d_name))))
+		if (id == 0 || (except != NULL && bpf_fds_have(except, fd)))
 			continue;
 		more = realloc(f->at, (f->count + 1) * sizeof(*f->at));
 		if (more == NULL)
 			break;
 		f->at = more;
-		f->at[f->count++] = (struct bpf_fd){.fd = atoi(e->d_name), .id = id};
+		f->at[f->count++] = (struct bpf_fd){.fd = fd, .id = id};
 	}
 	if (d != NULL)
 		closedir(d);
@@ -263,17 +255,10 @@ bpf_fds_free(struct bpf_fds *f)
 static void
 bpf_fds_close(struct bpf_fds *f)
 {
-	int folder = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	for (unsigned i = 0; folder >= 0 && i < f->count; i++) {
-		char name[16];
-
-		(void)snprintf(name, sizeof(name), "%d", f->at[i].fd);
-		if (bpf_fd_id(folder, name) == f->at[i].id)
+	for (unsigned i = 0; i < f->count; i++) {
+		if (bpf_fd_id(f->at[i].fd, NULL) == f->at[i].id)
 			(void)close(f->at[i].fd);
 	}
-	if (folder >= 0)
-		(void)close(folder);
 	bpf_fds_free(f);
 }
 
