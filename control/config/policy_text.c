@@ -625,13 +625,11 @@ set_drop(struct set_draft *d)
 	json_decref(d->communities);
 }
 
-/* The name of a list of the document itself, in the section of a kind of set. */
-static bool
-document_has_list(const struct policy_text *t, enum set_kind kind, const char *name)
+/* The entry of a section of the document with this name, or NULL. */
+static const json_t *
+document_entry(const struct policy_text *t, const char *section, const char *name)
 {
-	static const char *const sections[] = {NULL, "prefix_lists", "as_sets", "community_lists",
-		"large_community_lists", "ext_community_lists"};
-	const json_t *list = json_object_get(t->source, sections[kind]), *entry;
+	const json_t *list = json_object_get(t->source, section), *entry;
 	size_t i;
 
 	json_array_foreach(list, i, entry)
@@ -639,9 +637,19 @@ document_has_list(const struct policy_text *t, enum set_kind kind, const char *n
 		const char *other = json_string_value(json_object_get(entry, "name"));
 
 		if (other != NULL && strcmp(other, name) == 0)
-			return true;
+			return entry;
 	}
-	return false;
+	return NULL;
+}
+
+/* The name of a list of the document itself, in the section of a kind of set. */
+static bool
+document_has_list(const struct policy_text *t, enum set_kind kind, const char *name)
+{
+	static const char *const sections[] = {NULL, "prefix_lists", "as_sets", "community_lists",
+		"large_community_lists", "ext_community_lists"};
+
+	return document_entry(t, sections[kind], name) != NULL;
 }
 
 /* Reads a set of the kind after `~`. Returns the name of the list, a new string, or NULL. */
@@ -1523,22 +1531,6 @@ seq_compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static const json_t *
-document_policy(const struct policy_text *t, const char *name)
-{
-	const json_t *policies = json_object_get(t->source, "route_policies"), *p;
-	size_t i;
-
-	json_array_foreach(policies, i, p)
-	{
-		const char *other = json_string_value(json_object_get(p, "name"));
-
-		if (other != NULL && strcmp(other, name) == 0)
-			return p;
-	}
-	return NULL;
-}
-
 static bool
 node_permits(const json_t *node)
 {
@@ -1703,7 +1695,7 @@ call_policy(
 	struct policy_text *t, const char *name, const struct token *at, const struct token *token)
 {
 	const struct symbol *s = symbol_find(t, name);
-	const json_t *policy = document_policy(t, name);
+	const json_t *policy = document_entry(t, "route_policies", name);
 
 	if (t->failed || strcmp(name, "accept-all") == 0)
 		return;
