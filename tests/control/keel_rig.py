@@ -402,6 +402,14 @@ class KeelTest(unittest.TestCase):
         self.addCleanup(subprocess.run, ["ip", "netns", "del", self.namespace], check=True)
         self.give_addresses()
 
+    def small_disk(self, size):
+        """A folder with so much room. To be called before start(): keeld may have mounts of its own."""
+        disk = os.path.join(self.folder, "disk")
+        os.mkdir(disk)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=" + size, "keel-test", disk], check=True)
+        self.addCleanup(subprocess.run, ["umount", "-l", disk], check=True)
+        return disk
+
     def give_addresses(self):
         words = ["link set lo up", "addr add 2001:db8::1/64 dev lo"]
         for line in words + ["addr add 192.0.2.%d/24 dev lo" % i for i in (1, 2, 3, 50, 51, 52, 53)]:

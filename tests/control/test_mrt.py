@@ -26,10 +26,7 @@ DOCUMENT = {
 class Mrt(KeelTest):
     def setUp(self):
         super().setUp()
-        self.disk = os.path.join(self.folder, "disk")  # mounted before keeld, which may have mounts of its own, starts
-        os.mkdir(self.disk)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "keel-test", self.disk], check=True)
-        self.addCleanup(subprocess.run, ["umount", "-l", self.disk], check=True)
+        self.disk = self.small_disk("64k")
         self.start(DOCUMENT)
         self.file = os.path.join(self.folder, "table.mrt")
         one, two = self.speak(), self.speak(address="192.0.2.3", asn=64514)

@@ -61,10 +61,7 @@ class Recorder(Speaker):
 class Files(KeelTest):
     def setUp(self):
         super().setUp()
-        self.disk = os.path.join(self.folder, "disk")  # mounted before keeld, which may have mounts of its own, starts
-        os.mkdir(self.disk)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "keel-test", self.disk], check=True)
-        self.addCleanup(subprocess.run, ["umount", "-l", self.disk], check=True)
+        self.disk = self.small_disk("256k")
         self.table, self.updates = (os.path.join(self.folder, n) for n in ("table.%Y%m%d.%H%M%S", "updates.%s"))
 
     def begin(self, *entries, **keys):

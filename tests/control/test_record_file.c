@@ -3,6 +3,7 @@
 
 #include "control/base/threads.h"
 #include "tests/lpm/rng.h"
+#include "tests/lpm/tick.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -15,7 +16,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#define PATIENCE_NS 60000000000u /* only a failing test takes this long */
+#define PATIENCE_S 60 /* only a failing test takes this long */
 #define HOUR 3600u
 
 struct lab {
@@ -30,7 +31,7 @@ lab_start(void **state)
 {
 	struct lab *l = calloc(1, sizeof(*l));
 
-	strcpy(l->folder, "/tmp/keel-record-XXXXXX");
+	snprintf(l->folder, sizeof(l->folder), "/tmp/keel-record-XXXXXX");
 	assert_non_null(mkdtemp(l->folder));
 	assert_int_equal(thread_adopt(&(struct thread_config){.name = "owner"}, &l->owner), 0);
 	*state = l;
@@ -76,14 +77,12 @@ closed(void *ctx, struct record_file *r)
 static void
 finish(struct lab *l)
 {
-	uint64_t until = now_ns() + PATIENCE_NS;
+	uint64_t deadline = tick_deadline(PATIENCE_S);
 
 	l->closed = false;
 	record_file_end(l->file, closed, l);
-	do {
-		thread_drain(l->owner);
-		assert_true(now_ns() < until);
-	} while (!l->closed && usleep(1000) == 0);
+	for (thread_drain(l->owner); !l->closed; thread_drain(l->owner))
+		assert_true(tick(deadline));
 }
 
 static void
@@ -94,6 +93,19 @@ put(struct lab *l, uint32_t time_s, uint32_t number, size_t len)
 
 	memset(body, (int)(number & 0xff), len);
 	record_file_put(l->file, time_s, head, sizeof(head), body, len);
+}
+
+/* Waits until so many records are written or lost. */
+static void
+wait_for(const struct lab *l, uint64_t records, struct record_file_figures *f)
+{
+	uint64_t deadline = tick_deadline(PATIENCE_S);
+
+	record_file_figures(l->file, f);
+	while (f->records + f->lost < records) {
+		assert_true(tick(deadline));
+		record_file_figures(l->file, f);
+	}
 }
 
 /* Reads and removes a file. Checks that the numbers rise from *next on. Returns the number of records. */
@@ -168,13 +180,8 @@ test_a_flood(void **state)
 		put(l, now, i, splitmix64(&rng) % 65000);
 	/* too long for a record */
 	record_file_put(l->file, now, l->folder, 1, l->folder, 1u << 20);
-	for (uint64_t until = now_ns() + PATIENCE_NS;;) {
-		record_file_figures(l->file, &f);
-		if (f.records + f.lost == count + 1)
-			break;
-		assert_true(now_ns() < until);
-		usleep(1000);
-	}
+	wait_for(l, count + 1, &f);
+	assert_int_equal(f.records + f.lost, count + 1);
 	assert_int_equal(f.error, 0);
 	assert_true(f.lost >= 1);
 	finish(l);
@@ -188,22 +195,17 @@ test_a_missing_folder(void **state)
 	struct lab *l = *state;
 	uint32_t now = (uint32_t)time(NULL), next = 3;
 	struct record_file_figures f;
-	uint64_t until = now_ns() + PATIENCE_NS;
 
 	begin(l, "sub/file", 604800);
 	for (unsigned i = 0; i < 3; i++)
 		put(l, now, i, 100);
-	do {
-		record_file_figures(l->file, &f);
-		assert_true(now_ns() < until);
-	} while (f.lost < 3 && usleep(1000) == 0);
+	wait_for(l, 3, &f);
+	assert_int_equal(f.lost, 3);
 	assert_int_equal(f.error, ENOENT);
 	assert_int_equal(mkdir(in(l, "sub"), 0700), 0);
 	put(l, now, 3, 100);
-	do {
-		record_file_figures(l->file, &f);
-		assert_true(now_ns() < until);
-	} while (f.records < 1 && usleep(1000) == 0);
+	wait_for(l, 4, &f);
+	assert_int_equal(f.records, 1);
 	assert_int_equal(f.error, 0);
 	assert_int_equal(f.lost, 3);
 	finish(l);
@@ -226,7 +228,7 @@ test_destroy(void **state)
 			put(l, now, i, 100);
 		if (ending)
 			record_file_end(l->file, closed, l);
-		record_file_destroy(l->file, PATIENCE_NS);
+		record_file_destroy(l->file, PATIENCE_S * UINT64_C(1000000000));
 		assert_int_equal(take(l, "last", &next, now - now % 604800, 604800), 1000);
 	}
 }

@@ -23,7 +23,7 @@ from wire import (KEEPALIVE, NOTIFICATION, OPEN, ROUTE_REFRESH, UPDATE, V4, V6, 
 
 BUILD = os.path.abspath(os.environ.get("KEEL_BUILD", os.path.join(ROOT, "build")))
 KEELD, KEELCTL = (os.path.join(BUILD, "control", n) for n in ("keeld", "keelctl"))
-FEED = os.path.join(BUILD, "tests", "bench", "feed")
+FEED, PROBE = (os.path.join(BUILD, "tests", "bench", n) for n in ("feed", "probe"))
 SHARED = os.environ.get("KEEL_SHARED", os.path.join(os.path.dirname(ROOT), "shared"))
 
 
@@ -237,6 +237,36 @@ def mp_prefixes_of(message, kind):
 
     walk(message.get("bgp.update.path_attributes"))
     return found
+
+
+# ---- traffic ----
+
+class Probe:
+    """Numbered packets (tests/bench/probe.c) from the host src to destinations behind the hosts `to`, expected at the hosts of the bits `mask`: the
+    first host is bit 1. `patience`: seconds for an answer of the probe."""
+
+    def __init__(self, lab, destinations, to, pps, mask=1, patience=30):
+        path = lab.path("destinations")
+        with open(path, "w") as f:
+            f.writelines("%s 0\n" % d for d in destinations)
+        hosts = sum((["--to", lab.netns(h) + ":eth0"] for h in to), [])
+        self.out, self.patience = lab.logs, patience
+        self.process = lab.spawn("probe", None, [PROBE, "--from", lab.netns("src"), *hosts, "--destinations", path, "--pps", str(pps), "--out", self.out], lines=True)
+        self.say("mask 0 %d" % mask)
+
+    def say(self, *lines):
+        for text in lines:
+            self.process.say(text)
+            answer = self.process.line(self.patience)
+            if answer is None or not answer.startswith("ok"):
+                raise RuntimeError("probe: %s: %s" % (text, answer))
+
+    def end(self):
+        """Stops; returns what was sent, lost, misdirected and reordered."""
+        self.process.say("stop")
+        self.process.popen.wait(60)
+        with open(os.path.join(self.out, "probe.json")) as f:
+            return json.load(f)
 
 
 # ---- a speaker ----

@@ -13,11 +13,10 @@ import threading
 
 import inject
 import labtest
-from labtest import BUILD, KEELD, Lab, need, out_folder, peer, wait_established, wait_for
+from labtest import KEELD, PROBE, Lab, Probe, need, out_folder, peer, wait_established, wait_for
 from lab import cpus_of_lab, forwarder_pid, print_losses, process_gone
 
 NAME = "forwarder"
-PROBE = os.path.join(BUILD, "tests", "bench", "probe")
 ROUNDS = int(os.environ.get("KEEL_ROUNDS", "1"))
 LATE_S = int(os.environ.get("KEEL_LATE_S", "0"))
 PPS = int(os.environ.get("KEEL_PPS", "20000"))
@@ -85,27 +84,6 @@ class Test:
         self.c.true("%s: the driver's counters come from keelfwd" % what, "rx_good_packets" in driver and len(driver) > 10, driver)
         audit = self.rpc.call("fib.audit", limit=5)
         self.c.true("%s: the audit finds nothing" % what, audit["mismatch_count"] == 0 and audit["checked"] >= ROUTES, audit)
-
-    def probe_say(self, text):
-        self.probe.say(text)
-        answer = self.probe.line(30)
-        if answer is None or not answer.startswith("ok"):
-            raise RuntimeError("probe: %s: %s" % (text, answer))
-
-    def probe_start(self):
-        path = self.lab.path("destinations")
-        with open(path, "w") as f:
-            f.writelines("%s 0\n" % (prefix(i)[:-1] + "1") for i in range(ROUTES))
-        self.probe = self.lab.spawn("probe", None, [PROBE, "--from", self.lab.netns("src"), "--to", self.lab.netns("up") + ":eth0", "--destinations", path,
-                                                    "--pps", str(PPS), "--out", self.lab.logs], lines=True)
-        self.probe_say("mask 0 1")
-
-    def probe_end(self):
-        import json
-        self.probe.say("stop")
-        self.probe.popen.wait(60)
-        with open(os.path.join(self.lab.logs, "probe.json")) as f:
-            return json.load(f)
 
     def at_bird(self):
         try:
@@ -229,13 +207,13 @@ class Test:
         self.rights()
         self.priority()
         self.commit()
-        self.probe_start()
+        self.probe = Probe(self.lab, (prefix(i)[:-1] + "1" for i in range(ROUTES)), ["up"], PPS)
         if inject.available():
             self.restart("a forbidden system call", signal.SIGSYS)
         for i in range(ROUNDS):
             self.restart("kill -9, %d" % i, signal.SIGKILL)
             self.restart("orderly stop, %d" % i, signal.SIGTERM)
-        got = self.probe_end()
+        got = self.probe.end()
         print_losses(self.rpc, got)
         self.c.equal("of %d packets lost, misdirected, reordered" % got["sent"], (got["lost"], got["misdirected"], got["reordered"]), (0, 0, 0))
         self.deaf()

@@ -10,11 +10,10 @@ import signal
 import sys
 
 import labtest
-from labtest import BUILD, KEELD, Lab, need, out_folder, peer, wait_established, wait_for
+from labtest import KEELD, PROBE, Lab, Probe, need, out_folder, peer, wait_established, wait_for
 from lab import cpus_of_lab, forwarder_pid, process_gone
 
 NAME = "forwarder_link"
-PROBE = os.path.join(BUILD, "tests", "bench", "probe")
 PPS = int(os.environ.get("KEEL_PPS", "2000"))
 ROUTES = int(os.environ.get("KEEL_ROUTES", "300"))
 PEERS = {"near": ("198.18.2.2", 64601), "far": ("198.18.3.2", 64602)}
@@ -81,42 +80,21 @@ class Test:
         audit = self.rpc.call("fib.audit", limit=5)
         self.c.true("%s: the audit finds nothing" % what, audit["mismatch_count"] == 0 and audit["checked"] >= ROUTES, audit)
 
-    def say(self, *lines):
-        for text in lines:
-            self.probe.say(text)
-            answer = self.probe.line(30)
-            if answer is None or not answer.startswith("ok"):
-                raise RuntimeError("probe: %s: %s" % (text, answer))
-
-    def probe_start(self):
-        path = self.lab.path("destinations")
-        with open(path, "w") as f:
-            f.writelines("%s 0\n" % (prefix(i)[:-1] + "1") for i in range(ROUTES))
-        to = sum((["--to", self.lab.netns(h) + ":eth0"] for h in PEERS), [])
-        self.probe = self.lab.spawn("probe", None, [PROBE, "--from", self.lab.netns("src"), *to, "--destinations", path, "--pps", str(PPS), "--out", self.lab.logs], lines=True)
-        self.say("mask 0 %d" % NEAR)
-
-    def probe_end(self):
-        self.probe.say("stop")
-        self.probe.popen.wait(60)
-        with open(os.path.join(self.lab.logs, "probe.json")) as f:
-            return json.load(f)
-
     def received(self, host):
         return json.loads(self.lab.sh(host, "ip -json -s link show dev eth0"))[0]["stats64"]["rx"]["packets"]
 
     def moves(self, what, change, host, mask):
         """A change of a link moves all traffic to `host`."""
         before = self.received(host)
-        self.say("phase link", "mask 0 %d" % (NEAR | FAR))
+        self.probe.say("phase link", "mask 0 %d" % (NEAR | FAR))
         change()
         wait_for(what, lambda: self.received(host) > before + PPS // 2, 30)
-        self.say("mask 0 %d" % mask, "phase rest")
+        self.probe.say("mask 0 %d" % mask, "phase rest")
 
     def run(self):
         self.build()
         self.pid = forwarder_pid(self.lab.path("fwd.sock"))
-        self.probe_start()
+        self.probe = Probe(self.lab, (prefix(i)[:-1] + "1" for i in range(ROUTES)), PEERS, PPS, NEAR)
         before = self.received("near")
         wait_for("traffic on the shorter path", lambda: self.received("near") > before + PPS // 2, 30)
         self.rpc.close()
@@ -129,7 +107,7 @@ class Test:
         self.c.true("adopted by the next keeld", self.rpc.call("system.info")["forwarder"]["adopted"])
         # keelfwd leaves links to keeld again
         self.moves("traffic on the other path by keeld", lambda: self.lab.sh("near", "ip link set eth0 down"), "far", FAR)
-        got = self.probe_end()
+        got = self.probe.end()
         self.c.equal("of %d packets lost beside the link, misdirected, reordered" % got["sent"], (got["lost"], got["misdirected"], got["reordered"]), (0, 0, 0))
         lost = got["link_failure"]
         self.c.true("%d packets lost by the link, in %.1f ms" % (lost["lost"], lost["duration_us"] / 1000), lost["lost"] < PPS // 2, lost)

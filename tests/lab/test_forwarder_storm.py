@@ -17,14 +17,13 @@ import sys
 import threading
 
 import labtest
-from labtest import BUILD, FEED, KEELD, ROOT, V4, V6, Lab, need, out_folder, peer, run, wait_established, wait_for
+from labtest import FEED, KEELD, PROBE, ROOT, V4, V6, Lab, Probe, need, out_folder, peer, run, wait_established, wait_for
 from lab import cpus_of_lab, forwarder_pid, print_losses, process_gone
 
 sys.path.insert(0, os.path.join(ROOT, "tests", "interop"))
 from daemons import Frr, Session, Setup  # noqa: E402
 
 NAME = "forwarder_storm"
-PROBE = os.path.join(BUILD, "tests", "bench", "probe")
 ROUNDS = int(os.environ.get("KEEL_ROUNDS", "1"))
 ROUTES = int(os.environ.get("KEEL_ROUTES", "20000"))
 RATE = int(os.environ.get("KEEL_RATE", "1000"))
@@ -188,21 +187,6 @@ class Test:
             if answer is None or not (answer.startswith("ok") or "event" in answer):
                 raise RuntimeError("%s: %s" % (text, answer))
 
-    def probe_start(self):
-        path = self.lab.path("destinations")
-        with open(path, "w") as f:
-            for t in self.tables.values():
-                f.writelines("%s 0\n" % a for a in t.steady(PROBED, self.rng))
-        to = sum((["--to", self.lab.netns(h) + ":eth0"] for h in ("up", "ub", "fr")), [])
-        self.probe = self.lab.spawn("probe", None, [PROBE, "--from", self.lab.netns("src"), *to, "--destinations", path, "--pps", str(PPS), "--out", self.lab.logs], lines=True)
-        self.say(self.probe, "mask 0 1")
-
-    def probe_end(self):
-        self.probe.say("stop")
-        self.probe.popen.wait(60)
-        with open(os.path.join(self.lab.logs, "probe.json")) as f:
-            return json.load(f)
-
     def memory(self):
         """MB of keeld and keelfwd that are in use."""
         out = []
@@ -242,7 +226,7 @@ class Test:
         if other is None:
             other = self.lab.path("keeld-other")
             shutil.copy(KEELD, other)
-        self.probe_start()
+        self.probe = Probe(self.lab, (a for t in self.tables.values() for a in t.steady(PROBED, self.rng)), ("up", "ub", "fr"), PPS, patience=60)
         memory = None
         for i in range(ROUNDS):
             self.restart("kill -9, %d" % i, signal.SIGKILL, KEELD)
@@ -251,7 +235,7 @@ class Test:
             self.restart("another build, %d" % i, signal.SIGTERM, other)
         now = self.memory()
         self.c.true("MB of keeld and keelfwd after the first restart: %r, after the last: %r" % (memory, now), all(n <= m * 1.1 + 32 for n, m in zip(now, memory)))
-        got = self.probe_end()
+        got = self.probe.end()
         print_losses(self.rpc, got)
         self.c.equal("of %d packets lost, misdirected, reordered" % got["sent"], (got["lost"], got["misdirected"], got["reordered"]), (0, 0, 0))
         self.rpc.close()

@@ -6,16 +6,14 @@ of other ports is lost, their sessions stay, and nothing is left behind. KEEL_RO
     src --- west, rt (keeld; AF_XDP), east --- up (BIRD, AS 64601)
                   rt: side (AF_XDP), wire (net_tap): the ports that change
 """
-import json
 import os
 import sys
 
 import labtest
-from labtest import BUILD, KEELD, Lab, need, out_folder, peer, wait_established, wait_for
+from labtest import KEELD, PROBE, Lab, Probe, need, out_folder, peer, wait_established, wait_for
 from lab import cpus_of_lab
 
 NAME = "port_life"
-PROBE = os.path.join(BUILD, "tests", "bench", "probe")
 ROUNDS = int(os.environ.get("KEEL_ROUNDS", "5"))
 PPS = int(os.environ.get("KEEL_PPS", "5000"))
 PEER = "198.18.2.2"
@@ -70,26 +68,6 @@ class Test:
     def side_link(self):
         self.lab.link("beside", "eth0", "198.18.3.2/24", "rt", "side", None)
 
-    def probe_say(self, text):
-        self.probe.say(text)
-        answer = self.probe.line(30)
-        if answer is None or not answer.startswith("ok"):
-            raise RuntimeError("probe: %s: %s" % (text, answer))
-
-    def probe_start(self):
-        path = self.lab.path("destinations")
-        with open(path, "w") as f:
-            f.writelines("10.0.%d.1 0\n" % i for i in range(ROUTES))
-        self.probe = self.lab.spawn("probe", None, [PROBE, "--from", self.lab.netns("src"), "--to", self.lab.netns("up") + ":eth0", "--destinations", path,
-                                                    "--pps", str(PPS), "--out", self.lab.logs], lines=True)
-        self.probe_say("mask 0 1")
-
-    def probe_end(self):
-        self.probe.say("stop")
-        self.probe.popen.wait(60)
-        with open(os.path.join(self.lab.logs, "probe.json")) as f:
-            return json.load(f)
-
     def state(self, port):
         return {p["name"]: p["state"] for p in self.rpc.call("dataplane.stats")["ports"]}.get(port)
 
@@ -117,9 +95,9 @@ class Test:
 
     def run(self):
         self.build()
-        self.probe_start()
+        self.probe = Probe(self.lab, ("10.0.%d.1" % i for i in range(ROUTES)), ["up"], PPS)
         self.states()
-        got = self.probe_end()
+        got = self.probe.end()
         self.c.equal("of %d packets lost, misdirected, reordered" % got["sent"], (got["lost"], got["misdirected"], got["reordered"]), (0, 0, 0))
         self.c.equal("sessions of the peer on another port", peer(self.rpc, PEER)["established_count"], self.sessions)
         self.rpc.close()

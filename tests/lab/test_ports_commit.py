@@ -7,16 +7,14 @@ KEEL_ROUNDS (4): how often; KEEL_SHAPES (single,forwarder).
     src --- west, rt (keeld; AF_XDP), east --- up (BIRD, AS 64601)
                   rt: side (AF_XDP) --- beside (BIRD, AS 64602); wire (net_tap)
 """
-import json
 import os
 import sys
 
 import labtest
-from labtest import BUILD, KEELD, Lab, need, out_folder, peer, wait_established, wait_for
+from labtest import KEELD, PROBE, Lab, Probe, need, out_folder, peer, wait_established, wait_for
 from lab import cpus_of_lab, forwarder_pid, print_losses, process_gone
 
 NAME = "ports_commit"
-PROBE = os.path.join(BUILD, "tests", "bench", "probe")
 ROUNDS = int(os.environ.get("KEEL_ROUNDS", "4"))
 SHAPES = os.environ.get("KEEL_SHAPES", "single,forwarder").split(",")
 PPS = int(os.environ.get("KEEL_PPS", "20000"))
@@ -86,28 +84,6 @@ class Test:
 
     def accepted(self, address):
         return peer(self.rpc, address)["families"]["ipv4-unicast"]["accepted"]
-
-    # ---- probe ----
-
-    def probe_say(self, text):
-        self.probe.say(text)
-        answer = self.probe.line(30)
-        if answer is None or not answer.startswith("ok"):
-            raise RuntimeError("probe: %s: %s" % (text, answer))
-
-    def probe_start(self):
-        path = self.lab.path("destinations")
-        with open(path, "w") as f:
-            f.writelines("10.0.%d.1 0\n" % i for i in range(ROUTES))
-        self.probe = self.lab.spawn("probe", None, [PROBE, "--from", self.lab.netns("src"), "--to", self.lab.netns("up") + ":eth0", "--destinations", path,
-                                                    "--pps", str(PPS), "--out", self.lab.logs], lines=True)
-        self.probe_say("mask 0 1")
-
-    def probe_end(self):
-        self.probe.say("stop")
-        self.probe.popen.wait(60)
-        with open(os.path.join(self.lab.logs, "probe.json")) as f:
-            return json.load(f)
 
     # ---- commits ----
 
@@ -189,7 +165,7 @@ class Test:
     def run(self):
         c = self.c
         self.build()
-        self.probe_start()
+        self.probe = Probe(self.lab, ("10.0.%d.1" % i for i in range(ROUTES)), ["up"], PPS)
         self.bad()
         self.round(0)  # the first one makes pools and so on
         fds, memory = self.descriptors(), self.memory_kb()
@@ -199,7 +175,7 @@ class Test:
         grown = [(b - a) / max(1, ROUNDS - 1) for a, b in zip(memory, self.memory_kb())]
         print("      memory: %r kB, grown by %r kB a round" % (memory, [round(g) for g in grown]), flush=True)
         self.again()
-        got = self.probe_end()
+        got = self.probe.end()
         print_losses(self.rpc, got)
         c.equal("%s: of %d packets lost, misdirected, reordered" % (self.shape, got["sent"]), (got["lost"], got["misdirected"], got["reordered"]), (0, 0, 0))
         c.equal("sessions of the peer on another port", peer(self.rpc, PEER)["established_count"], self.sessions)
