@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 struct candidate {
 	char *key, *name;
@@ -75,19 +74,17 @@ add(struct apply *apply, const struct apply_user *user, struct candidate **out)
 {
 	struct candidates *all = apply->candidates;
 	struct candidate *c;
-	struct timespec ts;
 
 	if (all->count == CANDIDATES_MAX)
 		return -ENOSPC;
 	c = calloc(1, sizeof(*c));
 	if (c == NULL)
 		return -ENOMEM;
-	clock_gettime(CLOCK_REALTIME, &ts);
 	*c = (struct candidate){.key = strdup(user->key),
 		.name = strdup(user->name),
 		.document = json_incref(apply->running->document),
 		.base = json_incref(apply->running->document),
-		.since_s = (double)ts.tv_sec + (double)ts.tv_nsec / 1e9,
+		.since_s = wall_s(),
 		.causes = json_object()};
 	if (c->key == NULL || c->name == NULL || c->causes == NULL) {
 		candidate_free(c);

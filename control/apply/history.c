@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/apply/history.h"
+#include "control/base/threads.h"
 
 #include "control/config/config.h"
 
@@ -11,7 +12,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 struct history {
@@ -25,15 +25,6 @@ struct history {
 	json_t *policy_files; /* of the next commit; NULL: none */
 	json_t *memory; /* with `err`: documents by id, instead of files */
 };
-
-static double
-wall_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
 
 /* Allocated; NULL when out of memory. */
 static char *

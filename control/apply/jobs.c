@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/apply/jobs.h"
+#include "control/base/threads.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define JOBS_KEPT 1000
 
@@ -27,15 +27,6 @@ struct jobs {
 	uint64_t last_ended;
 	uint32_t last_id;
 };
-
-static double
-wall_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
 
 struct jobs *
 jobs_create(void)

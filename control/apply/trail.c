@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/apply/trail.h"
+#include "control/base/threads.h"
 
 #include "control/base/log.h"
 
@@ -9,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 struct trail {
@@ -192,15 +192,12 @@ write_line(struct trail *t, const char *text, size_t len)
 void
 trail_add(struct trail *t, json_t *members)
 {
-	struct timespec ts;
 	json_t *line;
 	char *text;
 	size_t len;
 	int err;
 
-	clock_gettime(CLOCK_REALTIME, &ts);
-	line = json_pack("{s:I, s:f}", "id", (json_int_t)t->next, "time",
-		(double)ts.tv_sec + (double)ts.tv_nsec / 1e9);
+	line = json_pack("{s:I, s:f}", "id", (json_int_t)t->next, "time", wall_s());
 	json_object_update(line, members);
 	text = line != NULL && members != NULL ? json_dumps(line, JSON_COMPACT | JSON_ENSURE_ASCII)
 					       : NULL;

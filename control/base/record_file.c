@@ -66,15 +66,6 @@ get(const _Atomic uint64_t *counter)
 	return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
-static uint64_t
-wall_s(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec;
-}
-
 /* ---- names ---- */
 
 uint64_t
@@ -212,7 +203,7 @@ batch_write(struct record_file *r)
 	if (err == 0) {
 		count(&r->records, r->batch_count);
 		count(&r->octets, r->batch_len);
-		atomic_store_explicit(&r->written_s, wall_s(), memory_order_relaxed);
+		atomic_store_explicit(&r->written_s, wall_ns() / 1000000000u, memory_order_relaxed);
 	} else {
 		count(&r->unwritten, r->batch_count);
 	}
@@ -252,7 +243,7 @@ ring_write(struct record_file *r)
 {
 	uint32_t interval_s = atomic_load_explicit(&r->interval_s, memory_order_relaxed);
 	/* before the ring is read: a record of an earlier interval is in the ring by now */
-	uint64_t begin_s = record_file_begin(wall_s(), interval_s);
+	uint64_t begin_s = record_file_begin(wall_ns() / 1000000000u, interval_s);
 	/* acquire: pairs with the release in record_file_put() */
 	uint64_t put = atomic_load_explicit(&r->put, memory_order_acquire);
 	uint64_t at = get(&r->taken);

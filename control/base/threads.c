@@ -43,13 +43,31 @@ struct thread {
 	_Atomic bool sleeping, quit;
 };
 
-uint64_t
-now_ns(void)
+static uint64_t
+clock_ns(clockid_t clock)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(clock, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t
+now_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t
+wall_ns(void)
+{
+	return clock_ns(CLOCK_REALTIME);
+}
+
+double
+wall_s(void)
+{
+	return (double)wall_ns() / 1e9;
 }
 
 /* ---- timers ---- */

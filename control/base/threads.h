@@ -111,6 +111,9 @@ struct watch {
 int watch_set(struct thread *t, struct watch *w, uint32_t epoll_events);
 
 uint64_t now_ns(void); /* CLOCK_MONOTONIC */
+/* Unix time, CLOCK_REALTIME. */
+uint64_t wall_ns(void);
+double wall_s(void);
 
 /* ---- figures of the threads; main only ---- */
 

@@ -23,7 +23,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SECOND UINT64_C(1000000000)
@@ -182,15 +181,6 @@ struct bmp {
 	_Atomic unsigned configured;
 	_Atomic uint64_t down_since_ns[CONFIG_BMP_MAX]; /* 0: connected */
 };
-
-static uint64_t
-wall_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
-}
 
 /* ---- output ---- */
 

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define END_NS 2000000000u /* patience with the disk when keeld stops */
 #define LOST_ALARM_NS 60000000000u /* an alarm about lost records lasts this long */
@@ -49,15 +48,6 @@ struct mrt {
 		void *ctx;
 	} asked;
 };
-
-static uint64_t
-wall_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 static void
 entry_failed(struct entry *e, int error)

@@ -150,7 +150,7 @@ alarm_set(struct rpc_env *env, json_t *list, unsigned a, const char *text)
 		return;
 	}
 	if (env->alarm_since_s[a] == 0) {
-		env->alarm_since_s[a] = rpc_wall_s();
+		env->alarm_since_s[a] = wall_s();
 		log_event(LOG_WARNING, "alarm kind=%s text=\"%s\"", alarms[a].kind, text);
 	}
 	json_array_append_new(list, json_pack("{s:f, s:s, s:s}", "time", env->alarm_since_s[a],
@@ -283,7 +283,7 @@ peer_alarm(struct peer_alarms *a, const char *kind, const char *text)
 	snprintf(key, sizeof(key), "%s %u %u", kind, (unsigned)a->id.v, (unsigned)a->family);
 	since = json_real_value(json_object_get(a->env->peer_alarms_since, key));
 	if (since == 0) {
-		since = rpc_wall_s();
+		since = wall_s();
 		log_event(LOG_WARNING, "alarm kind=%s peer=%s vrf=%s family=%s text=\"%s\"", kind,
 			a->peer->addr_text, a->peer->vrf_name, family_text(a->family), text);
 	}

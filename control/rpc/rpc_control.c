@@ -69,7 +69,7 @@ process_json(const struct rpc_env *env)
 		(double)cpu.tv_sec + (double)cpu.tv_nsec / 1e9, "resident_bytes",
 		(json_int_t)resident * page, "virtual_bytes", (json_int_t)size * page, "open_fds",
 		open_descriptors(), "max_fds", (json_int_t)files.rlim_cur, "started_s",
-		rpc_wall_s() - (double)(now_ns() - env->started_ns) / 1e9);
+		wall_s() - (double)(now_ns() - env->started_ns) / 1e9);
 }
 
 static json_t *

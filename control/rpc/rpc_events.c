@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define QUEUE_MAX (256u << 10) /* octets of one subscriber */
 /* Between two checks of generation and alarms while a client subscribes to either. */
@@ -158,15 +157,6 @@ struct subscription {
 	char *text;
 };
 
-double
-rpc_wall_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
 /* TOPIC_COUNT: unknown topic. */
 static unsigned
 topic_find(const char *name)
@@ -182,7 +172,7 @@ topic_find(const char *name)
 static char *
 event_text(const char *topic, json_t *members)
 {
-	json_t *params = json_pack("{s:s, s:f}", "topic", topic, "time", rpc_wall_s()), *event;
+	json_t *params = json_pack("{s:s, s:f}", "topic", topic, "time", wall_s()), *event;
 	char *text;
 
 	if (members != NULL)

@@ -75,7 +75,7 @@ path_note(struct query *q, const struct rib_path *p, json_t *route) RUNS_ON(role
 	struct fate_path *f;
 
 	json_object_set_new(
-		route, "time", json_real(rpc_wall_s() - ((double)now_ns() / 1e9 - p->time_s)));
+		route, "time", json_real(wall_s() - ((double)now_ns() / 1e9 - p->time_s)));
 	/* a leaked route has passed the import policy in the VPN table */
 	if (p->peer.v == PEER_SELF.v || (p->label_flags & PATH_IMPORTED) ||
 		!shard_peer_peek(q->shard, p->peer, &peer))
@@ -203,8 +203,7 @@ refused_note(struct query *q, const struct refused_route *r, json_t *o) RUNS_ON(
 	layers_call_session(q->env->layers, session_read, &s);
 	if (s.established_ns == 0 || r->time_s < s.established_ns / 1000000000u)
 		return false;
-	json_object_set_new(
-		o, "time", json_real(rpc_wall_s() - ((double)now_ns() / 1e9 - r->time_s)));
+	json_object_set_new(o, "time", json_real(wall_s() - ((double)now_ns() / 1e9 - r->time_s)));
 	if (r->cause != REFUSED_POLICY)
 		return true;
 	if (policy != NULL)

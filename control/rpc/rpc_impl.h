@@ -194,7 +194,6 @@ void rpc_control_mark(struct rpc_env *env) RUNS_ON(role_main);
 void rpc_fib_mark(struct rpc_env *env) RUNS_ON(role_main);
 /* Updates `done` and `total` of the jobs of running audits. */
 void rpc_fib_progress(struct rpc_env *env) RUNS_ON(role_main);
-double rpc_wall_s(void);
 /* rpc_audit.c: the method audit.list. */
 #define RPC_AUDIT_LIMIT_MAX 1000
 rpc_function rpc_audit_list RUNS_ON(role_main);

@@ -37,7 +37,7 @@ dump_done(void *ctx, const struct mrt_dump_result *r) RUNS_ON(role_main)
 	json_t *o = json_pack("{s:s, s:I, s:I, s:I, s:I, s:f}", "file", m->file, "prefixes",
 		(json_int_t)r->prefixes, "routes", (json_int_t)r->routes, "left_out",
 		(json_int_t)r->left_out, "octets", (json_int_t)r->octets, "seconds",
-		rpc_wall_s() - m->started_s);
+		wall_s() - m->started_s);
 
 	if (r->error != 0) {
 		log_event(LOG_ERROR, "mrt-failed file=%s error=\"%s\"", m->file,
@@ -68,7 +68,7 @@ mrt_dump(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(rol
 	}
 	m->env = env;
 	m->call = call;
-	m->started_s = rpc_wall_s();
+	m->started_s = wall_s();
 	err = mrt_ask(apply_mrt(env->apply), file, dump_done, m);
 	if (err == 0) {
 		env->mrt = m;

@@ -21,7 +21,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define POLL_NS 20000000u
 #define TURN_NS 10000000u /* of main, for one poll */
@@ -307,15 +306,6 @@ taps_read(struct rpc_traces *r)
 		}
 	}
 	qsort(r->held, r->held_count, sizeof(r->held[0]), held_before);
-}
-
-static uint64_t
-wall_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 /* Delivers the events before `until_ns`, until the deadline. */

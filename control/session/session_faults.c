@@ -13,7 +13,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 /* Beyond this total, an entry keeps FAULT_OCTETS_LEAST octets of its message. */
 #define FAULT_OCTETS_ALL (16u << 20)
@@ -42,15 +41,6 @@ struct peer_faults {
 	unsigned lines; /* logged in this window */
 	uint64_t suppressed; /* not logged in this window */
 };
-
-static double
-wall_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
 
 static const char *
 severity_text(enum bgp_severity severity)

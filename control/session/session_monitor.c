@@ -4,7 +4,6 @@
 
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 void
 message_forget(struct speaker *s, struct kept_message *m)
@@ -73,7 +72,6 @@ bool
 session_monitor_peek(struct speaker *s, struct peer_id id, struct session_monitor *out)
 {
 	const struct peer *p = peer_find(s, id);
-	struct timespec now;
 
 	if (p == NULL)
 		return false;
@@ -87,9 +85,7 @@ session_monitor_peek(struct speaker *s, struct peer_id id, struct session_monito
 	out->fall_sent = p->fall_sent;
 	if (p->up == NULL)
 		return true;
-	clock_gettime(CLOCK_REALTIME, &now);
-	out->since_ns = (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec -
-			(now_ns() - p->established_ns);
+	out->since_ns = wall_ns() - (now_ns() - p->established_ns);
 	out->asn = p->up->open.asn;
 	out->identifier = p->up->open.identifier;
 	out->as4 = p->up->n.as4;
