@@ -111,10 +111,17 @@ rib_tables_remove(void *arg) RUNS_ON(role_rib)
 	}
 }
 
+/*
+ * A table that ends occupies its id in the shard until no thread reads the table: some turns of the
+ * shard. Main waits for as long as the instance has a table of this id in another shard.
+ */
+#define TABLE_END_NS 1000000000ull
+
 /* Creates the tables of an instance in all shards that lack the tables. 0, -errno. */
 static int
 tables_create(struct apply *apply, struct vrf_id vrf) RUNS_ON(role_main)
 {
+	uint64_t end = now_ns() + TABLE_END_NS;
 	const struct shards *shards = &apply->layers->shards;
 	int err = 0;
 
@@ -131,7 +138,10 @@ tables_create(struct apply *apply, struct vrf_id vrf) RUNS_ON(role_main)
 			o.id = shards_table_unused(shards);
 			layers_rib_read_end(apply->layers);
 		}
-		layers_on_shards(apply->layers, rib_table_create, &o, &o.shard);
+		do {
+			o.result = 0;
+			layers_on_shards(apply->layers, rib_table_create, &o, &o.shard);
+		} while (o.result == -EBUSY && now_ns() < end);
 		err = o.result;
 	}
 	return err;
