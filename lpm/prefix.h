@@ -149,6 +149,15 @@ addr_hash(const struct ip_addr *a, uint64_t more)
 	return hash_words(w[0], w[1], more << 8 | a->afi);
 }
 
+/* Writes both octets in one store, as copies load both at once. */
+static inline void
+prefix_put_len(struct prefix *p, uint8_t afi, uint8_t len)
+{
+	const uint8_t both[2] = {afi, len};
+
+	__builtin_memcpy((uint8_t *)p + offsetof(struct prefix, afi), both, sizeof(both));
+}
+
 /*
  * Writes an IPv4 prefix from its octets in memory order. Stores all 16 address bytes at once:
  * after a 4-byte store, an 8- or 16-byte load would stall until the store, and all stores before,
@@ -160,6 +169,5 @@ prefix_put_octets_v4(struct prefix *out, uint32_t octets, uint8_t len)
 	uint32_t w __attribute__((vector_size(16))) = {octets};
 
 	__builtin_memcpy(out->b, &w, sizeof(out->b));
-	out->afi = AFI_IPV4;
-	out->len = len;
+	prefix_put_len(out, AFI_IPV4, len);
 }

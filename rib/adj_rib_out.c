@@ -763,7 +763,7 @@ adj_rib_out_create(struct arena *a, struct adj_records *records, struct table_id
 
 /* Not inlined: few entries are exceptions. */
 static __attribute__((noinline)) struct adj_route
-exception_route(const struct adj_rib_out *o, uint32_t at, uint8_t edit)
+exception_route(const struct adj_rib_out *o, uint32_t at, uint32_t edit)
 {
 	const struct exception *e = exception_get(o, at);
 
@@ -774,7 +774,7 @@ static inline struct adj_route
 route_of(const struct adj_rib_out *o, uint32_t at, unsigned value)
 {
 	unsigned where = value & WHERE_MASK;
-	uint8_t edit = (uint8_t)(value >> 2);
+	uint32_t edit = value >> 2;
 	const struct block *b;
 
 	if (value == 0)
@@ -887,8 +887,7 @@ entry_set(struct adj_rib_out *o, uint32_t at, unsigned value, struct adj_route r
 	unsigned where = value & WHERE_MASK,
 		 had = value != 0 && where != WHERE_OWN ? where - WHERE_SLOT : SLOTS;
 	int slot = slot_reserve(o, at, r, had);
-	unsigned new =
-		(unsigned)r.edit << 2 | (slot == SLOTS ? WHERE_OWN : WHERE_SLOT + (unsigned)slot);
+	unsigned new = r.edit << 2 | (slot == SLOTS ? WHERE_OWN : WHERE_SLOT + (unsigned)slot);
 	struct column *c;
 	struct block *b;
 
@@ -922,6 +921,33 @@ entry_set(struct adj_rib_out *o, uint32_t at, unsigned value, struct adj_route r
 	return 0;
 }
 
+/*
+ * Where the group alone uses a slot and the edit stays: stores the record in the slot. False:
+ * nothing changed.
+ */
+static bool
+entry_replace(const struct adj_rib_out *o, uint32_t at, unsigned value, struct adj_route r,
+	struct adj_route old)
+{
+	unsigned where = value & WHERE_MASK;
+	struct block *b, *other;
+
+	if (value == 0 || where == WHERE_OWN || r.edit != old.edit)
+		return false;
+	b = block_find(o, where - WHERE_SLOT, at);
+	other = block_find(o, SLOTS - 1 - (where - WHERE_SLOT), at);
+	if (b->uses[at & BLOCK_MASK] != 1 || (other != NULL && slot_has(o, other, at, r)))
+		return false;
+	slot_store(o, b, at, r);
+	return true;
+}
+
+static struct peer_id
+record_source(const struct adj_rib_out *o, struct adj_route r)
+{
+	return record_at(o->records, r.record.v)->path.source;
+}
+
 int
 adj_rib_out_set(
 	struct adj_rib_out *o, struct dest_id dest, struct adj_route r, struct adj_route *old)
@@ -938,6 +964,9 @@ adj_rib_out_set(
 		}
 		return 0;
 	}
+	if (value != 0 && record_source(o, r).v == record_source(o, *old).v &&
+		entry_replace(o, at, value, r, *old))
+		return 0;
 	if (entry_set(o, at, value, r, *old) < 0) {
 		adj_record_put(o->records, r.record);
 		return -ENOMEM;
@@ -1014,9 +1043,8 @@ adj_rib_out_add(struct adj_rib_out *o, const struct dest_id *dest, unsigned n, s
 	const uint32_t *label, bool *added, unsigned *count)
 {
 	struct peer_id source = record_at(o->records, r.record.v)->path.source;
-	struct add_place p = {.column_at = UINT32_MAX,
-		.block_at = UINT32_MAX,
-		.value = (unsigned)r.edit << 2 | WHERE_SLOT};
+	struct add_place p = {
+		.column_at = UINT32_MAX, .block_at = UINT32_MAX, .value = r.edit << 2 | WHERE_SLOT};
 	unsigned i;
 
 	*count = 0;
@@ -1071,7 +1099,6 @@ adj_rib_out_prefetch(const struct adj_rib_out *o, struct dest_id dest, bool reco
 {
 	uint32_t at = dest.v + 1;
 	const struct column *c = column_find(o, at);
-	const struct block *b = block_find(o, 0, at);
 
 	if (record) {
 		struct adj_route r = adj_rib_out_get(o, dest);
@@ -1082,8 +1109,14 @@ adj_rib_out_prefetch(const struct adj_rib_out *o, struct dest_id dest, bool reco
 	}
 	if (c != NULL)
 		__builtin_prefetch(&c->entry[((at & SEGMENT_MASK) << c->log_width) / 8], 1);
-	if (b != NULL)
+	for (unsigned n = 0; n < SLOTS; n++) {
+		const struct block *b = block_find(o, n, at);
+
+		if (b == NULL)
+			continue;
 		__builtin_prefetch(&b->record[at & BLOCK_MASK], 1);
+		__builtin_prefetch(&b->uses[at & BLOCK_MASK], 1);
+	}
 }
 
 uint64_t

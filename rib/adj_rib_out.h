@@ -77,9 +77,14 @@ const struct hash_probes *adj_records_probes(const struct adj_records *r);
 
 struct adj_route {
 	struct adj_record_id record; /* 0: not advertised */
-	uint32_t label; /* 0 in a table without labels, and if not advertised */
-	uint8_t edit; /* 1 to ADJ_EDIT_MAX; 0: not advertised */
+	uint32_t label:24; /* 0 in a table without labels, and if not advertised */
+	uint32_t edit:8; /* 1 to ADJ_EDIT_MAX; 0: not advertised */
 };
+/*
+ * A larger struct is returned through memory: written in pieces and read in words, which stalls
+ * until the pieces, and all stores before, reach the cache.
+ */
+static_assert(sizeof(struct adj_route) == 8, "one register");
 #define ADJ_EDIT_MAX 255u
 
 /* Of a group of `table`; `labels`: the table has labels, the same for all groups. 0, -ENOMEM. */

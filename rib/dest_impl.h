@@ -156,8 +156,7 @@ dest_prefix(const struct dest_table *t, const struct destination *d, struct pref
 		return;
 	}
 	memcpy(out->b, d->b, sizeof(out->b));
-	out->afi = (uint8_t)t->afi;
-	out->len = d->len;
+	prefix_put_len(out, (uint8_t)t->afi, d->len);
 }
 
 /* ---- links of tombstones and free ids ---- */

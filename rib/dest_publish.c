@@ -232,8 +232,12 @@ set_widen(struct dest_table *t, const struct path_set *s)
 static uint64_t
 set_pack(struct dest_table *t, const struct path_set *s)
 {
-	struct front f = {.count = s->count, .eligible = s->eligible, .multipath = s->multipath};
+	struct front f; /* front_put() sets the paths */
 
+	f.count = s->count;
+	f.eligible = s->eligible;
+	f.multipath = s->multipath;
+	f.labelled = false;
 	for (unsigned i = 0; i < s->count; i++)
 		if (!front_put(&f, i, &s->path[i]))
 			return 0;

@@ -232,13 +232,14 @@ batch_touch(struct update_group *g, struct dest_id id, const struct route_key *k
 	}
 	s->change_hash[h] = (uint16_t)s->change_count;
 	c = &s->change[s->change_count++];
-	*c = (struct change){.key = *k,
-		.walk = walk,
+	*c = (struct change){.walk = walk,
 		.may_withdraw = may_withdraw,
 		.live = s->live,
 		.made = made,
 		.dest = id,
 		.old = old};
+	c->key.rd = k->rd; /* field by field, as key_copy() */
+	c->key.prefix = k->prefix;
 	return c;
 }
 
@@ -281,9 +282,11 @@ route_remove(struct update_group *g, struct dest_id id, const struct route_key *
 static bool
 route_store(struct update_group *g, struct dest_id id, const struct offer *o, struct adj_route *old)
 {
+	struct adj_record_id record = {0};
 	struct adj_route r = {.edit = o->edit, .label = o->label};
 
-	g->error = offer_record(g, o, &r.record);
+	g->error = offer_record(g, o, &record);
+	r.record = record; /* `r` stays in a register */
 	if (g->error == 0)
 		g->error = adj_rib_out_set(g->out, id, r, old);
 	return g->error == 0;
@@ -702,7 +705,7 @@ key_of(const struct update_group *g, struct dest_id id, struct route_key *out)
 	}
 	if (!shards_peek(&g->table, id, &v))
 		return false;
-	*out = view_key(&v);
+	key_copy(out, &v);
 	return true;
 }
 

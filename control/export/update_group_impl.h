@@ -166,10 +166,12 @@ struct route_key {
 	struct prefix prefix;
 };
 
-static inline struct route_key
-view_key(const struct dest_view *v)
+/* Copies the fields one by one: a load across two stores would stall until the stores, and all stores before, reach the cache. */
+static inline void
+key_copy(struct route_key *to, const struct dest_view *v)
 {
-	return (struct route_key){v->rd, v->prefix};
+	to->rd = v->rd;
+	to->prefix = v->prefix;
 }
 
 enum catch_up { CATCH_UP_NONE, CATCH_UP_ANNOUNCE, CATCH_UP_READ, CATCH_UP_WITHDRAW };
@@ -548,7 +550,10 @@ struct update_groups {
 	uint16_t made_hash[BATCH_HASH];
 	unsigned hash_mask; /* the hashes of a batch use this part of their arrays */
 	struct made_key made_key[MADE_KEYS];
-	/* The last path with a record, with a reference; attributes of that path in this batch, for one group and edit. */
+	/*
+	 * The last path with a record, with a reference; attributes of that path in this batch, for one group and edit. Neighbouring destinations mostly had
+	 * the same route before, too: then offer_compare() has the same results.
+	 */
 	struct {
 		struct adj_path path;
 		struct adj_record_id record; /* 0: none */
@@ -556,6 +561,9 @@ struct update_groups {
 		uint32_t batch;
 		uint8_t edit;
 		uint16_t made;
+		bool compared; /* with the route `old`; the results: */
+		bool same, differs;
+		struct adj_route old;
 	} last;
 	uint8_t *room; /* ROOM_SIZE */
 	/*
@@ -744,6 +752,8 @@ bool rules_labels(const struct update_rules *r);
 uint8_t rules_next_hop_len(const struct update_rules *r, const struct ip_addr *next_hop,
 	const struct ip_addr *link_local);
 
+/* False: the group needs a look at each destination of a window. */
+bool rules_suit_windows(const struct update_group *g);
 /*
  * An offer by a path of a window, which holds for all prefixes without rules of their own. False: each prefix must be evaluated, or the group does not advertise
  * the path. *err: 0, -ENOMEM.

@@ -232,10 +232,10 @@ quick_judge(struct update_group *g, struct quick *q, uint64_t rules)
 
 /* False: the group advertises a route of each destination of the class, so nothing is new. In churn few classes have new routes, and a verdict costs more than this look. */
 static bool
-quick_lacks(const struct update_group *g, const struct quick *q)
+quick_lacks(const struct update_group *g, const struct window *w, const struct window_class *c)
 {
-	for (unsigned i = q->from; i < q->end; i++)
-		if (adj_rib_out_get(g->out, q->w->id[i]).record.v == 0)
+	for (unsigned i = c->from; i < c->end; i++)
+		if (adj_rib_out_get(g->out, w->id[i]).record.v == 0)
 			return true;
 	return false;
 }
@@ -245,13 +245,13 @@ quick_lacks(const struct update_group *g, const struct quick *q)
  * the entries in the journal does not matter.
  */
 static void
-quick_class(struct update_group *g, struct quick *q, uint64_t rules, uint64_t after, uint64_t upto)
-	RUNS_ON(role_session)
+quick_class(struct update_group *g, struct window *w, struct window_class *c, uint64_t rules,
+	uint64_t after, uint64_t upto) RUNS_ON(role_session)
 {
 	struct windows *ws = &g->set->windows;
-	struct window *w = q->w;
+	struct quick quick = {.w = w, .class = c, .from = c->from, .end = c->end}, *q = &quick;
 
-	if (!quick_lacks(g, q) || !quick_judge(g, q, rules))
+	if (!quick_judge(g, q, rules))
 		return;
 	memset(ws->added + q->from, 0, q->end - q->from);
 	for (uint16_t n = q->class->first; n != WINDOW_NONE && g->error == 0; n = w->path[n].next) {
@@ -288,16 +288,15 @@ quick_window(struct update_group *g, struct window *w, uint64_t after, uint64_t 
 	memset(s->windows.done, 0, w->count);
 	/* with a trace each destination is evaluated alone */
 	if (!w->copied || s->change_count > 0 || g->behind_count > 0 || g->rules.encode.add_path ||
-		s->tap != NULL)
+		s->tap != NULL || !rules_suit_windows(g))
 		return;
 	rules = rules_key(g);
 	for (unsigned i = 0; i < w->class_count && g->error == 0; i++) {
 		struct window_class *c = &w->class[i];
-		struct quick q = {.w = w, .class = c, .from = c->from, .end = c->end};
 
 		for (; ahead < w->ordered && ahead < c->from + AHEAD_LACKS; ahead++)
 			adj_rib_out_prefetch(g->out, w->id[ahead], false);
-		if (c->from < c->end)
-			quick_class(g, &q, rules, after, upto);
+		if (quick_lacks(g, w, c))
+			quick_class(g, w, c, rules, after, upto);
 	}
 }

@@ -280,6 +280,7 @@ edits_sweep(struct update_group *g)
 	memset(g->edit_of, 0, sizeof(g->edit_of));
 	/* their edits may have other numbers from now on */
 	s->last.made = MADE_NONE;
+	s->last.compared = false;
 	s->told.group = NULL;
 }
 
@@ -475,6 +476,18 @@ last_made(struct update_group *g, const struct offer *o)
 	s->last.batch = s->batch_number;
 	s->last.edit = o->edit;
 	s->last.made = o->made;
+	s->last.compared = false;
+}
+
+/* True if the attributes of this offer were the last that were made. */
+static bool
+is_last_made(const struct update_group *g, const struct offer *o)
+{
+	const struct update_groups *s = g->set;
+
+	return s->last.made != MADE_NONE && s->last.batch == s->batch_number &&
+	       s->last.group == g && s->last.edit == o->edit && o->edit != EDIT_UNNAMED &&
+	       path_equal(&s->last.path, &o->path);
 }
 
 bool
@@ -488,9 +501,7 @@ offer_make(struct update_group *g, struct offer *o, int *err)
 	*err = 0;
 	if (o->made != MADE_NONE)
 		return true;
-	if (s->last.made != MADE_NONE && s->last.batch == s->batch_number && s->last.group == g &&
-		s->last.edit == o->edit && o->edit != EDIT_UNNAMED &&
-		path_equal(&s->last.path, &o->path)) {
+	if (is_last_made(g, o)) {
 		o->made = s->last.made;
 		return true;
 	}
@@ -552,6 +563,7 @@ offer_record(struct update_group *g, const struct offer *o, struct adj_record_id
 		s->last.path = o->path;
 		s->last.record = *out;
 		s->last.made = MADE_NONE;
+		s->last.compared = false;
 	}
 	/* while the accepted set exists */
 	if (g->rules.kind == UPDATE_EXTERNAL && o->path.accepted.v != 0 &&
@@ -576,6 +588,32 @@ routes_alike(const struct update_group *g, struct adj_route a, struct adj_route 
 	       like == adj_record_likeness(records, b.record);
 }
 
+/* Compares an offer as the offer of the last path was compared. False: path, edit or the route `r` is another. */
+static bool
+compare_as_last(const struct update_group *g, struct adj_route r, struct offer *o)
+{
+	const struct update_groups *s = g->set;
+
+	if (!s->last.compared || r.record.v != s->last.old.record.v ||
+		r.edit != s->last.old.edit || !is_last_made(g, o))
+		return false;
+	o->same = s->last.same;
+	o->differs = s->last.differs;
+	o->made = s->last.made;
+	return true;
+}
+
+static void
+compared_last(struct update_group *g, struct adj_route r, const struct offer *o)
+{
+	struct update_groups *s = g->set;
+
+	s->last.compared = !g->labels && is_last_made(g, o);
+	s->last.same = o->same;
+	s->last.differs = o->differs;
+	s->last.old = r;
+}
+
 int
 offer_compare(struct update_group *g, struct dest_id id, struct offer *o)
 {
@@ -592,6 +630,8 @@ offer_compare(struct update_group *g, struct dest_id id, struct offer *o)
 		o->same = true;
 		return 0;
 	}
+	if (compare_as_last(g, r, o))
+		return 0;
 	rivals = r.record.v != 0 && route_source(g, r).v == o->path.source.v;
 	err = offer_record(g, o, &n.record);
 	if (err < 0)
@@ -603,6 +643,7 @@ offer_compare(struct update_group *g, struct dest_id id, struct offer *o)
 	o->same = rivals && r.label == o->label &&
 		  route_has_content(g, r, g->set->made[o->made].hash);
 	o->differs = r.record.v == 0 || (rivals && !o->same);
+	compared_last(g, r, o);
 	return 0;
 }
 
@@ -614,6 +655,7 @@ rules_run_end(struct update_groups *s)
 	adj_record_put(s->records, s->last.record);
 	s->last.record.v = 0;
 	s->last.made = MADE_NONE;
+	s->last.compared = false;
 	s->run_valid = s->source_valid = false;
 	s->told.group = NULL;
 	s->from = NULL;
@@ -975,15 +1017,21 @@ rules_explain(struct update_group *g, struct dest_id id, const struct dest_view 
 	return 0;
 }
 
+bool
+rules_suit_windows(const struct update_group *g)
+{
+	const struct update_plan *plan = &g->set->plan[g->rules.family];
+
+	return !g->planned && plan->peer_count == 0 &&
+	       (g->rules.kind != UPDATE_EXTERNAL || g->rules.policy != NULL) &&
+	       !(policy_runs(&g->rules) && policy_asks_prefix(g->rules.policy));
+}
+
 /* False: the prefixes or the group need a look at each destination. */
 static bool
 window_suits(const struct update_group *g, const struct window_path *p)
 {
-	const struct update_plan *plan = &g->set->plan[g->rules.family];
-
-	return !g->planned && plan->peer_count == 0 && member_find(g, p->peer) == NULL &&
-	       (g->rules.kind != UPDATE_EXTERNAL || g->rules.policy != NULL) &&
-	       !(policy_runs(&g->rules) && policy_asks_prefix(g->rules.policy));
+	return rules_suit_windows(g) && member_find(g, p->peer) == NULL;
 }
 
 bool

@@ -129,7 +129,7 @@ visit_walk(void *ctx, struct dest_id id, const struct dest_view *view)
 {
 	struct update_group *g = ctx;
 	bool walk = g->kind == WALK_SEND, ahead;
-	struct route_key k = view_key(view);
+	struct route_key k;
 	struct offer o;
 	int err = offer_get(g, id, view, &o);
 
@@ -137,6 +137,7 @@ visit_walk(void *ctx, struct dest_id id, const struct dest_view *view)
 		g->error = err;
 		return false;
 	}
+	key_copy(&k, view);
 	ahead = journal_ahead(g, view);
 	if (ahead && offer_withdraws(g, id, &o))
 		pass_over(g, id, view);
@@ -154,12 +155,13 @@ static bool
 visit_announce(void *ctx, struct dest_id id, const struct dest_view *view)
 {
 	struct update_group *g = ctx;
-	struct route_key k = view_key(view);
+	struct route_key k;
 	struct offer o;
 	int err;
 
 	if ((int32_t)(view->sequence - g->reach_back) <= 0)
 		return true;
+	key_copy(&k, view);
 	err = offer_get(g, id, view, &o);
 	if (err < 0) {
 		g->error = err;
@@ -177,12 +179,13 @@ static bool
 visit_withdraw(void *ctx, struct dest_id id, const struct dest_view *view)
 {
 	struct update_group *g = ctx;
-	struct route_key k = view_key(view);
+	struct route_key k;
 	struct offer o;
 	int err;
 
 	if (adj_rib_out_get(g->out, id).record.v == 0)
 		return true;
+	key_copy(&k, view);
 	err = offer_get(g, id, view, &o);
 	if (err < 0)
 		g->error = err;
@@ -247,11 +250,12 @@ static void
 journal_take(struct update_group *g, const struct journal_entry *e, const struct dest_view *view)
 {
 	struct dest_id id = entry_id(g, e);
-	struct route_key k = view_key(view);
+	struct route_key k;
 	struct offer o;
 	bool may = true;
 	int err;
 
+	key_copy(&k, view);
 	err = offer_get(g, id, view, &o);
 	if (err < 0) {
 		g->error = err;
@@ -586,7 +590,7 @@ live_gather(struct update_group *g)
 			continue;
 		if (offer_withdraws(g, id, &o))
 			pass_over(g, id, &view);
-		k = view_key(&view);
+		key_copy(&k, &view);
 		change_apply(g, id, &k, &o, false, false);
 	}
 	s->live = false;

@@ -274,14 +274,16 @@ path_find(struct update_groups *s, struct window *w, unsigned shard, const struc
 
 /* ---- reading ---- */
 
-/* Without the epoch, which the shard writes in place. */
-static struct rib_path
-best_copy(const struct rib_path *p)
+/* Without the epoch, which the shard writes in place. Stores each field: key_copy(). */
+static void
+best_copy(struct rib_path *to, const struct rib_path *p)
 {
-	return (struct rib_path){.peer = p->peer,
-		.accepted = p->accepted,
-		.label_flags = p->label_flags,
-		.time_s = p->time_s};
+	to->peer = p->peer;
+	atomic_init(&to->epoch, 0);
+	to->accepted = p->accepted;
+	to->received.v = to->path_id = 0;
+	to->label_flags = p->label_flags;
+	to->time_s = p->time_s;
 }
 
 /* False: the window ends before this entry. */
@@ -297,14 +299,14 @@ entry_copy(struct update_group *g, struct window *w, struct window_entry *e,
 		e->unread = true; /* the id is free: no group has an interest */
 		return true;
 	}
-	e->key = view_key(&view);
+	key_copy(&e->key, &view);
 	e->sequence = view.sequence;
 	e->fib = (uint8_t)view.fib;
 	e->eligible = view.paths != NULL ? view.paths->eligible : 0;
 	e->path = WINDOW_NONE;
 	if (e->eligible == 0)
 		return true;
-	e->best = best_copy(&view.paths->path[0]);
+	best_copy(&e->best, &view.paths->path[0]);
 	if (!w->copied)
 		return true;
 	if (w->count > 0 && !e[-1].unread && e[-1].path != WINDOW_NONE && e[-1].shard == e->shard &&
@@ -339,21 +341,22 @@ window_choose(struct update_group *g, struct window *w, const struct journal_ent
 	for (unsigned i = 0; i < n; i++) {
 		struct dest_id id = {shards_id(&s->shards, raw[i].shard, raw[i].dest.v)};
 		struct window_entry *e = &w->entry[w->count];
+		bool repeated;
 
 		if (raw[i].table.v != w->table.v)
 			continue;
-		*e = (struct window_entry){.at = (uint16_t)(raw[i].sequence - w->first),
-			.dest = id,
-			.path = WINDOW_NONE,
-			.next = WINDOW_NONE,
-			.shard = raw[i].shard,
-			.bulk = raw[i].bulk,
-			.aside = raw[i].aside};
-		if (e->bulk && w->bulk == UINT64_MAX)
+		repeated = !raw[i].aside && is_repeated(s, w, id);
+		e->at = (uint16_t)(raw[i].sequence - w->first);
+		e->dest = id;
+		e->path = e->next = WINDOW_NONE;
+		e->shard = raw[i].shard;
+		e->bulk = raw[i].bulk;
+		e->aside = raw[i].aside;
+		e->repeated = repeated;
+		e->unread = raw[i].aside || repeated;
+		if (raw[i].bulk && w->bulk == UINT64_MAX)
 			w->bulk = raw[i].sequence;
-		e->repeated = !e->aside && is_repeated(s, w, id);
-		e->unread = e->aside || e->repeated;
-		if (!e->unread)
+		if (!raw[i].aside && !repeated)
 			journal_prefetch_choose(p, &raw[i], g->table.at[raw[i].shard]);
 		w->count++;
 	}
@@ -672,7 +675,7 @@ window_get(struct update_group *g, uint64_t end, int *err)
 	*err = 0;
 	if (windows_full(g) || journal_position(g->cursor) >= end)
 		return NULL;
-	w = copied ? window_find(g, end, &front) : NULL;
+	w = window_find(g, end, &front);
 	shared = copied && front == 0 && g->catch_up == CATCH_UP_NONE;
 	if (shared && round_waits(g))
 		return NULL;
