@@ -594,8 +594,8 @@ compare_as_last(const struct update_group *g, struct adj_route r, struct offer *
 {
 	const struct update_groups *s = g->set;
 
-	if (!s->last.compared || r.record.v != s->last.old.record.v ||
-		r.edit != s->last.old.edit || !is_last_made(g, o))
+	if (!s->last.compared || r.record.v != s->last.old.record.v || r.edit != s->last.old.edit ||
+		!is_last_made(g, o))
 		return false;
 	o->same = s->last.same;
 	o->differs = s->last.differs;
