@@ -29,7 +29,7 @@ SHARED = os.environ.get("KEEL_SHARED", os.path.join(os.path.dirname(ROOT), "shar
 
 def out_folder(name):
     """Folder for logs and captures of a test; emptied at the start."""
-    path = os.path.join(ROOT, "build", "test", name)
+    path = os.path.join(os.environ.get("NIC_GUEST_OUT", os.path.join(ROOT, "build", "test")), name)
     shutil.rmtree(path, ignore_errors=True)
     os.makedirs(path)
     return path

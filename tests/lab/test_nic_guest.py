@@ -1,0 +1,55 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Real NIC drivers: the labs of ports in a guest of scripts/nic-guest, over e1000e, vmxnet3 and virtio-net under vfio-pci. The labs are the same as over
+net_tap and AF_XDP; only the device differs. nic_guest_life.py makes what only such a device has: links that go down, and devices that are pulled.
+
+NIC_GUEST_MODELS: other models, with commas."""
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import labtest
+from labtest import BUILD, KEELD, ROOT, need, out_folder
+
+MODELS = os.environ.get("NIC_GUEST_MODELS", "e1000e,vmxnet3,virtio-net-pci").split(",")
+LIMIT_S = 400  # of a guest
+# (lab, pairs of NICs, models)
+RUNS = [("tests/interop/test_host_path.py", 2, MODELS)]
+
+
+def run_in_guest(c, model, lab, pairs):
+    """Runs a lab; its checks are counted as checks of this test."""
+    name = "%s-%s" % (os.path.basename(lab)[:-3], model)
+    out = os.path.join(out_folder(os.path.join("nic_guest", name)))
+    guest = subprocess.Popen([os.path.join(ROOT, "scripts", "nic-guest"), "--nic", model, "--pairs", str(pairs), "--out", out, "--limit", str(LIMIT_S),
+                              "/usr/bin/python3", os.path.join(ROOT, lab)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                             env=dict(os.environ, KEEL_BUILD=BUILD))
+    try:
+        lines = [line.rstrip() for line in guest.stdout]
+    finally:
+        guest.terminate()
+        status = guest.wait()
+    with open(os.path.join(out, "console.log"), "w") as f:
+        f.write("\n".join(lines) + "\n")
+    for line in lines:
+        m = re.match(r"(ok  |FAIL) +\S+  (.*)", line)
+        if m and m.group(1) == "ok  ":
+            c.good += 1
+        elif m:
+            c.true("%s, %s: %s" % (model, os.path.basename(lab), m.group(2)), False)
+    c.true("%s: %s runs to its end" % (model, lab), status == 0 and any(re.match(r"\d+ checks, 0 failed", x) for x in lines), (status, lines[-12:]))
+
+
+def test(c):
+    for lab, pairs, models in RUNS:
+        for model in models:
+            run_in_guest(c, model, lab, pairs)
+
+
+if __name__ == "__main__":
+    need("qemu-system-x86_64", "bird", files=(KEELD,))
+    if shutil.which("cpio") is None:
+        labtest.skip("cpio is not installed")
+    sys.exit(labtest.main(test))
