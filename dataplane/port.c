@@ -778,9 +778,10 @@ configure(struct port *p, const struct rte_eth_dev_info *info, unsigned queues,
 			info->flow_type_rss_offloads &
 			(RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
 	}
-	/* The link of net_tap is not used: see port_open(). */
-	conf.intr_conf.lsc = (*info->dev_flags & RTE_ETH_DEV_INTR_LSC) != 0 &&
-			     strcmp(info->driver_name, "net_tap") != 0;
+	/*
+	 * Without interrupts of the link: with them a poll returns the state of the last interrupt,
+	 * and net_e1000_em gets none where vfio uses MSI-X.
+	 */
 	conf.intr_conf.rmv = (*info->dev_flags & RTE_ETH_DEV_INTR_RMV) != 0;
 	rc = rte_eth_dev_configure(
 		p->ethdev, (uint16_t)p->rx_queues, (uint16_t)p->tx_queues, &conf);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The states of ports: from events of the drivers (link, removal, reset), and from polls of the
- * device or of the kernel interface.
+ * The states of ports: from events of the drivers (removal, reset), and from polls of the device or
+ * of the kernel interface.
  */
 #include "dataplane/forwarder.h"
 #include "dataplane/port_impl.h"
@@ -75,7 +75,7 @@ on_event(uint16_t ethdev, enum rte_eth_event_type type, void *arg, void *more)
 }
 
 static const enum rte_eth_event_type events[] = {
-	RTE_ETH_EVENT_INTR_LSC, RTE_ETH_EVENT_INTR_RMV, RTE_ETH_EVENT_INTR_RESET};
+	RTE_ETH_EVENT_INTR_RMV, RTE_ETH_EVENT_INTR_RESET};
 #define EVENTS (sizeof(events) / sizeof(events[0]))
 
 /* A descriptor of the driver of net_tap for its interface, or -1: the driver gives no access to it. */
