@@ -86,7 +86,7 @@ open_port(struct keeld *k, const struct port_config *p) RUNS_ON(role_main)
 	port_interface(&c, iface);
 	e = apply_netns_of_port(k->apply, p->vrf, iface, &c.netns);
 	if (e != 0 && c.netns == NULL) {
-		int n = port_skip(&c);
+		int n = port_skip(&c, false);
 
 		if (n >= 0)
 			port_show((uint16_t)n);

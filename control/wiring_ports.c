@@ -298,7 +298,7 @@ wiring_ports(void *ctx, const struct config *next, struct faults *f)
 	return e;
 }
 
-/* Ports whose interface was made again are opened again, with their configuration. */
+/* Ports whose device leaves are closed. Ports whose device or interface is there again are opened again, with their configuration. */
 static void
 returns_poll(struct timer *t) RUNS_ON(role_main)
 {
@@ -307,7 +307,7 @@ returns_poll(struct timer *t) RUNS_ON(role_main)
 	bool any = false;
 
 	for (uint16_t p = 0; p < port_count(); p++)
-		any |= port_returned(p);
+		any |= port_left(p) || port_returned(p);
 	if (any) {
 		struct faults f = {0};
 

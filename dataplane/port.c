@@ -4,6 +4,7 @@
 #include "dataplane/host_peers.h"
 #include "dataplane/icmp.h"
 #include "dataplane/port_impl.h"
+#include "dataplane/port_pull.h"
 #include "dataplane/tap.h"
 #include "dataplane/worker.h"
 #include "dataplane/xdp.h"
@@ -399,6 +400,7 @@ dataplane_init(const struct dataplane_config *c, bool *huge, struct dataplane_er
 	}
 	use_control_cpus(c);
 	dp = d;
+	(void)port_pulls_watch(); /* without memory a pulled device waits for the end of the process */
 	return 0;
 }
 
@@ -1582,8 +1584,21 @@ port_config_get(uint16_t port, struct port_config *c, unsigned queue_workers[POR
 	return true;
 }
 
+/* True if a port with this device could open: its PCI device or its interface is there. */
+static bool
+device_is_there(const struct port_config *c)
+{
+	char iface[IFNAMSIZ];
+
+	if (device_is_pci(c->device))
+		return device_is_ready(c->device);
+	return c->netns != NULL || !is_af_xdp(c->device) ||
+	       !device_argument(c->device, "iface", iface, sizeof(iface)) ||
+	       if_nametoindex(iface) != 0;
+}
+
 int
-port_skip(const struct port_config *c)
+port_skip(const struct port_config *c, bool left)
 {
 	unsigned n = number_free();
 	struct port *p = &dp->port[n];
@@ -1592,7 +1607,7 @@ port_skip(const struct port_config *c)
 		return -ENOSPC;
 	port_init(p, c);
 	p->skipped = true;
-	p->watch.state = PORT_FAILED;
+	p->watch.state = left || !device_is_there(c) ? PORT_MISSING : PORT_FAILED;
 	p->ethdev = RTE_MAX_ETHPORTS;
 	p->tx_queues = dp->worker_count;
 	number_take(n);
@@ -1604,6 +1619,7 @@ dataplane_fini(void)
 {
 	if (dp == NULL)
 		return;
+	port_pulls_unwatch();
 	workers_stop();
 	for (unsigned i = 0; i < PORTS_MAX; i++)
 		if (dp->open[i])
@@ -1889,11 +1905,25 @@ port_is_xdp(uint16_t port)
 }
 
 bool
+port_left(uint16_t port)
+{
+	const struct port *p = port_find(port);
+
+	return p != NULL && !p->skipped && device_is_pci(p->device) &&
+	       port_watch_pulled(&p->watch);
+}
+
+bool
 port_returned(uint16_t port)
 {
 	const struct port *p = port_find(port);
 	unsigned ifindex = 0;
 
+	if (p != NULL && p->skipped) {
+		const struct port_config c = {.device = p->device, .netns = netns_of(p)};
+
+		return port_state(port) == PORT_MISSING && device_is_there(&c);
+	}
 	if (p != NULL && p->xdp && p->netns.fd < 0 && port_state(port) == PORT_MISSING)
 		ifindex = if_nametoindex(p->iface);
 	return ifindex != 0 && ifindex != p->ifindex;

@@ -119,10 +119,11 @@ int port_add(const struct port_config *c, uint16_t *port, struct dataplane_error
 /* The name of the port's kernel interface: of net_af_xdp its `iface`, else the port's name. */
 void port_interface(const struct port_config *c, char out[PORT_NAME_MAX]);
 /*
- * Takes a number for a port without a device: without queues, interface and packets. Followed by
+ * Takes a number for a port without a device: without queues, interface and packets. Its state is
+ * PORT_MISSING if the device is not there or leaves (`left`), else PORT_FAILED. Followed by
  * port_show(). Returns the number, or -ENOSPC.
  */
-int port_skip(const struct port_config *c);
+int port_skip(const struct port_config *c, bool left);
 /*
  * Other threads may read the port from now on; or no longer. On the thread of
  * port_states_read() and host_path_turn(), or before the start of this thread.
@@ -187,9 +188,12 @@ enum port_state port_state(uint16_t port);
 const char *port_state_text(enum port_state s);
 /* Readable after a driver reported a change of a link or a removal; -1: no data plane. */
 int port_events_fd(void);
+/* True if the kernel asks for the PCI device of the port, and waits until the port is closed. */
+bool port_left(uint16_t port);
 /*
- * True if the interface of an AF_XDP port was deleted, and an interface of the name exists again. For
- * ports in the namespace of the process.
+ * True if the interface of an AF_XDP port was deleted, and an interface of the name exists again (for
+ * ports in the namespace of the process), or if a port has no device because the device was missing,
+ * and the device is there.
  */
 bool port_returned(uint16_t port);
 /* False: port_skip() has taken the number. */

@@ -40,6 +40,10 @@ struct port_watch {
 /* Starts to watch the device `ethdev`. w->link_unknown is set by the caller. */
 void port_watch_start(struct port_watch *w, uint16_t ethdev, bool tap, unsigned ifindex);
 void port_watch_stop(struct port_watch *w);
+/* The kernel asks for the device. Any thread. */
+void port_watch_pull(struct port_watch *w);
+/* True after port_watch_pull(). */
+bool port_watch_pulled(const struct port_watch *w);
 /* Creates and closes the descriptor of port_events_fd(). Returns 0 or -errno. */
 int port_watches_create(void);
 void port_watches_destroy(void);

@@ -14,6 +14,7 @@ struct former {
 	char *device;
 	unsigned queue_workers[PORT_QUEUES_MAX];
 	struct port_config config;
+	bool left; /* port_left() */
 };
 
 struct change {
@@ -43,7 +44,7 @@ is_open_as(uint16_t port, const struct port_config *c)
 	unsigned workers[PORT_QUEUES_MAX];
 	struct port_config is;
 
-	return port_runs(port) && !port_returned(port) && port_config_get(port, &is, workers) &&
+	return !port_left(port) && !port_returned(port) && port_config_get(port, &is, workers) &&
 	       same_config(&is, c);
 }
 
@@ -69,6 +70,7 @@ note_former(struct change *x, uint16_t port)
 	(void)strncpy(f->name, f->config.name, sizeof(f->name) - 1);
 	f->config.name = f->name;
 	f->config.device = f->device;
+	f->left = port_left(port);
 	x->former_count++;
 	return 0;
 }
@@ -115,6 +117,32 @@ close_unwanted(struct change *x, const struct port_config *want, unsigned count,
 	return rc;
 }
 
+/* True if the device of a closed port is leaving: the port stays, without a device. */
+static bool
+is_leaving(const struct change *x, const struct port_config *c)
+{
+	for (unsigned i = 0; i < x->former_count; i++)
+		if (x->former[i].left && strcmp(x->former[i].device, c->device) == 0)
+			return true;
+	return false;
+}
+
+/* Opens a port, or takes a number for a port whose device is leaving. 0, or -errno with `err`. */
+static int
+open_one(const struct change *x, const struct port_config *c, uint16_t *port,
+	struct dataplane_error *err)
+{
+	int rc;
+
+	if (!is_leaving(x, c))
+		return port_open(c, port, err);
+	rc = port_skip(c, true);
+	if (rc < 0)
+		return dataplane_fail(err, rc, "port %s: too many ports", c->name);
+	*port = (uint16_t)rc;
+	return 0;
+}
+
 static int
 open_wanted(struct change *x, const struct port_config *want, unsigned count, unsigned *failed,
 	struct dataplane_error *err)
@@ -124,7 +152,7 @@ open_wanted(struct change *x, const struct port_config *want, unsigned count, un
 	for (*failed = 0; *failed < count; ++*failed) {
 		if (port_set_has(&want[*failed]))
 			continue;
-		rc = port_open(&want[*failed], &x->opened[x->opened_count], err);
+		rc = open_one(x, &want[*failed], &x->opened[x->opened_count], err);
 		if (rc != 0)
 			return rc;
 		x->hooks->show(x->hooks->ctx, x->opened[x->opened_count++], true);
@@ -140,9 +168,9 @@ open_former(struct change *x)
 		const struct port_config *c = &x->former[i].config;
 		struct dataplane_error ignored;
 		uint16_t port;
-		int rc = port_open(c, &port, &ignored);
+		int rc = x->former[i].left ? -ENODEV : port_open(c, &port, &ignored);
 
-		if (rc != 0 && (rc = port_skip(c)) >= 0)
+		if (rc != 0 && (rc = port_skip(c, x->former[i].left)) >= 0)
 			port = (uint16_t)rc;
 		if (rc >= 0)
 			x->hooks->show(x->hooks->ctx, port, true);

@@ -18,7 +18,10 @@ struct port_set_hooks {
 	void *ctx;
 };
 
-/* True if the open port of this name has this configuration and a device (see port_returned()). */
+/*
+ * True if the port of this name has this configuration, and need not be opened again (port_left(),
+ * port_returned()). A port that failed is tried again when its configuration changes.
+ */
 bool port_set_has(const struct port_config *c);
 /*
  * Closes the ports missing in `want`, and opens the new ports of `want`. After a failure the former

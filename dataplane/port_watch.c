@@ -78,6 +78,20 @@ static const enum rte_eth_event_type events[] = {
 	RTE_ETH_EVENT_INTR_RMV, RTE_ETH_EVENT_INTR_RESET};
 #define EVENTS (sizeof(events) / sizeof(events[0]))
 
+void
+port_watch_pull(struct port_watch *w)
+{
+	/* relaxed: as on_event() */
+	atomic_store_explicit(&w->event, PORT_MISSING, memory_order_relaxed);
+	(void)eventfd_write(events_fd, 1);
+}
+
+bool
+port_watch_pulled(const struct port_watch *w)
+{
+	return atomic_load_explicit(&w->event, memory_order_relaxed) == PORT_MISSING;
+}
+
 /* A descriptor of the driver of net_tap for its interface, or -1: the driver gives no access to it. */
 static int
 find_tap(const char *iface)

@@ -75,6 +75,8 @@ port_counters_get(uint16_t port, struct port_counters *out)
 	memset(out, 0, sizeof(*out));
 	if (port >= port_count())
 		return -ENOENT;
+	if (!port_runs(port))
+		return -ENODEV;
 	if (forwarder_is_used())
 		return forwarder_counters(port, out);
 	/* Not oerrors of ethdev: AF_XDP counts these packets there, too. */

@@ -1,21 +1,26 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Links and devices of real drivers, in a guest of scripts/nic-guest with three pairs of NICs: a link that goes down moves the traffic to the other path, and
-back; a device that is pulled does the same, and sessions on other ports stay. KEEL_ROUNDS (3): how often each change is made.
+back; a device that is pulled does the same, and sessions on other ports stay. KEEL_ROUNDS (3): how often each change is made. KEEL_FORWARDER=1: keelfwd has
+the ports.
 
     src --- nic0, rt (keeld) --- nic1: near (BIRD, AS 64601), nic2: far (BIRD, AS 64602, a longer AS path)
 """
 import os
+import re
+import signal
 import sys
 
 import labtest
 import test_forwarder_link as link
-from labtest import KEELD, PROBE, Lab, Probe, need, out_folder, peer, run, wait_for
+from labtest import KEELD, PROBE, Lab, Probe, commit, need, out_folder, peer, run, wait_for
+from lab import forwarder_pid, process_gone
 from test_forwarder_link import FAR, NEAR, PEERS, PPS, ROUTES, prefix
 
 NAME = "nic_guest_life"
 ROUNDS = int(os.environ.get("KEEL_ROUNDS", "3"))
 NICS = [n.split(",") for n in os.environ.get("NIC_GUEST_NICS", "").split()]
+FORWARDER = "KEEL_FORWARDER" in os.environ  # keelfwd has the ports
 MODEL = os.environ.get("NIC_GUEST", "")
 PORTS = ("west", "east", "north")
 
@@ -41,6 +46,9 @@ def bind(nic):
     wait_for("the device", lambda: os.path.exists(path), 30)
     with open(path + "/driver_override", "w") as f:
         f.write("vfio-pci")
+    if os.path.exists(path + "/driver"):  # the kernel's driver of virtio
+        with open(path + "/driver/unbind", "w") as f:
+            f.write(nic[0])
     with open("/sys/bus/pci/drivers_probe", "w") as f:
         f.write(nic[0])
 
@@ -63,7 +71,8 @@ class Test(link.Test):
         document = link.config()
         for p, nic in zip(document["ports"], NICS):
             p["device"] = nic[0]
-        self.keeld, self.rpc = self.lab.keeld("rt", document, KEELD)
+        os.chown(self.lab.dir, link.USER, link.USER)
+        self.keeld, self.rpc = self.lab.keeld("rt", document, KEELD, args=("--forwarder", self.lab.path("fwd.sock"), "--user", "nobody") if FORWARDER else ())
 
     def whole(self, what):
         for address, _ in PEERS.values():
@@ -84,22 +93,33 @@ class Test(link.Test):
             self.c.comes_to("link %d: east is up again" % n, lambda: self.state("east"), "up")
             self.whole("link %d" % n)
 
+    def held(self):
+        """Descriptors and resident memory of the process with the ports."""
+        pid = forwarder_pid(self.lab.path("fwd.sock")) if FORWARDER else self.rpc.call("system.info")["pid"]
+        with open("/proc/%d/status" % pid) as f:
+            return len(os.listdir("/proc/%d/fd" % pid)), int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
+
     def pulled(self):
+        held = []
         for n in range(ROUNDS):
             self.moves("traffic on the other path", lambda: self.monitor.say("device_del nic1"), "far", FAR)
             self.c.comes_to("removal %d: east is missing" % n, lambda: self.state("east"), "missing")
             self.c.equal("... and an alarm names the port", self.alarms(), ["port east is missing"])
+            commit(self.rpc, [{"op": "add", "path": "/bgp/max_paths", "value": 2 + n}])  # an exception if refused
             wait_for("the end of the device", lambda: not os.path.exists("/sys/bus/pci/devices/" + NICS[1][0]), 30)
 
             def back():
-                print(self.monitor.say("device_add %s,id=nic1,netdev=own1,romfile=,bus=rp1,mac=%s%s" % (
-                    MODEL, NICS[1][1], ",disable-legacy=on,iommu_platform=on" if MODEL.startswith("virtio") else "")))
+                self.monitor.say("device_add %s,id=nic1,netdev=own1,romfile=,bus=rp1,mac=%s%s" % (
+                    MODEL, NICS[1][1], ",disable-legacy=on,iommu_platform=on" if MODEL.startswith("virtio") else ""))
                 bind(NICS[1])
 
             self.moves("traffic on the path of the device that is back", back, "near", NEAR)
             self.c.comes_to("removal %d: east is up again" % n, lambda: self.state("east"), "up")
             self.c.equal("... without an alarm", self.alarms(), [])
             self.whole("removal %d" % n)
+            held.append(self.held())
+        print("      descriptors, resident kB after each removal: %r" % held)
+        self.c.equal("a removal leaves no descriptor behind", {h[0] for h in held}, {held[0][0]})
 
     def run(self):
         self.monitor = Monitor()
@@ -115,7 +135,11 @@ class Test(link.Test):
         self.c.equal("of %d packets lost beside the changes, misdirected, reordered" % got["sent"], (got["lost"], got["misdirected"], got["reordered"]), (0, 0, 0))
         print("      lost by links and devices: %r" % got["link_failure"])
         self.rpc.close()
+        pid = forwarder_pid(self.lab.path("fwd.sock")) if FORWARDER else None
         self.c.equal("SIGTERM: keeld's exit status", self.keeld.stop(), 0)
+        if pid:
+            os.kill(pid, signal.SIGTERM)
+            wait_for("the end of keelfwd", lambda: process_gone(pid), 30)
 
 
 def test(checks):

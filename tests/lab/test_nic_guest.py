@@ -3,7 +3,7 @@
 """Real NIC drivers: the labs of ports in a guest of scripts/nic-guest, over e1000e, vmxnet3 and virtio-net under vfio-pci. The labs are the same as over
 net_tap and AF_XDP; only the device differs. nic_guest_life.py makes what only such a device has: links that go down, and devices that are pulled.
 
-NIC_GUEST_MODELS: other models, with commas."""
+NIC_GUEST_MODELS: other models, with commas. KEEL_ROUNDS (1): of nic_guest_life.py."""
 import os
 import re
 import shutil
@@ -15,17 +15,19 @@ from labtest import BUILD, KEELD, ROOT, need, out_folder
 
 MODELS = os.environ.get("NIC_GUEST_MODELS", "e1000e,vmxnet3,virtio-net-pci").split(",")
 LIMIT_S = 400  # of a guest
-# (lab, pairs of NICs, models)
-RUNS = [("tests/interop/test_host_path.py", 2, MODELS)]
+LIFE = {"KEEL_PPS": "200", "KEEL_ROUNDS": os.environ.get("KEEL_ROUNDS", "1")}
+# (lab, pairs of NICs, its environment, models)
+RUNS = [("tests/interop/test_host_path.py", 2, {}, MODELS), ("tests/lab/nic_guest_life.py", 3, LIFE, MODELS[-1:]),
+        ("tests/lab/nic_guest_life.py", 3, dict(LIFE, KEEL_FORWARDER="1"), MODELS[:1])]
 
 
-def run_in_guest(c, model, lab, pairs):
+def run_in_guest(c, model, lab, pairs, env):
     """Runs a lab; its checks are counted as checks of this test."""
-    name = "%s-%s" % (os.path.basename(lab)[:-3], model)
+    name = "%s-%s%s" % (os.path.basename(lab)[:-3], model, "-forwarder" if "KEEL_FORWARDER" in env else "")
     out = os.path.join(out_folder(os.path.join("nic_guest", name)))
     guest = subprocess.Popen([os.path.join(ROOT, "scripts", "nic-guest"), "--nic", model, "--pairs", str(pairs), "--out", out, "--limit", str(LIMIT_S),
                               "/usr/bin/python3", os.path.join(ROOT, lab)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                             env=dict(os.environ, KEEL_BUILD=BUILD))
+                             env=dict(os.environ, KEEL_BUILD=BUILD, **env))
     try:
         lines = [line.rstrip() for line in guest.stdout]
     finally:
@@ -38,14 +40,14 @@ def run_in_guest(c, model, lab, pairs):
         if m and m.group(1) == "ok  ":
             c.good += 1
         elif m:
-            c.true("%s, %s: %s" % (model, os.path.basename(lab), m.group(2)), False)
-    c.true("%s: %s runs to its end" % (model, lab), status == 0 and any(re.match(r"\d+ checks, 0 failed", x) for x in lines), (status, lines[-12:]))
+            c.true("%s: %s" % (name, m.group(2)), False)
+    c.true(name + " runs to its end", status == 0 and any(re.match(r"\d+ checks, 0 failed", x) for x in lines), (status, lines[-12:]))
 
 
 def test(c):
-    for lab, pairs, models in RUNS:
+    for lab, pairs, env, models in RUNS:
         for model in models:
-            run_in_guest(c, model, lab, pairs)
+            run_in_guest(c, model, lab, pairs, env)
 
 
 if __name__ == "__main__":
