@@ -1076,6 +1076,19 @@ port_start(
 	return rc;
 }
 
+/*
+ * Some devices use less of a buffer than there is, and put a large frame into several: net_e1000_em
+ * takes 8,192 octets of 9,216. A driver that does not tell may do so, too.
+ */
+static bool
+scatters(const struct port *p)
+{
+	struct rte_eth_rxq_info q = {0};
+
+	return p->large &&
+	       (rte_eth_rx_queue_info_get(p->ethdev, 0, &q) != 0 || q.scattered_rx != 0);
+}
+
 static void
 device_stop(uint16_t ethdev, int socket)
 {
@@ -1392,6 +1405,7 @@ device_open(struct port *p, const char *device, unsigned queues, struct dataplan
 	if (rc != 0)
 		goto fail;
 	rc = port_start(p, device, soft, queues, err);
+	p->chains |= rc == 0 && !soft && scatters(p);
 	if (rc == 0)
 		rc = open_more_queues(p, err);
 	if (rc == 0 && p->own_program)
@@ -1909,8 +1923,7 @@ port_left(uint16_t port)
 {
 	const struct port *p = port_find(port);
 
-	return p != NULL && !p->skipped && device_is_pci(p->device) &&
-	       port_watch_pulled(&p->watch);
+	return p != NULL && !p->skipped && device_is_pci(p->device) && port_watch_pulled(&p->watch);
 }
 
 bool

@@ -74,8 +74,7 @@ on_event(uint16_t ethdev, enum rte_eth_event_type type, void *arg, void *more)
 	return 0;
 }
 
-static const enum rte_eth_event_type events[] = {
-	RTE_ETH_EVENT_INTR_RMV, RTE_ETH_EVENT_INTR_RESET};
+static const enum rte_eth_event_type events[] = {RTE_ETH_EVENT_INTR_RMV, RTE_ETH_EVENT_INTR_RESET};
 #define EVENTS (sizeof(events) / sizeof(events[0]))
 
 void

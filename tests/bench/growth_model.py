@@ -7,8 +7,10 @@ import os
 import subprocess
 
 def changes(feeds):
-    """How often the best path of a prefix changes after its first path, when feeds announce in random order: path K is the best of K with probability 1 / K."""
-    return sum(1 / k for k in range(2, feeds + 1))
+    """How often the best path of a prefix changes after its first path, when feeds announce in random order: path K is the best of K with probability 1 / K.
+    Between two whole numbers of feeds (in plots) a straight line."""
+    whole = int(feeds)
+    return sum(1 / k for k in range(2, whole + 1)) + (feeds - whole) / (whole + 1)
 
 
 # P prefixes from each of F feeds to G receivers: microseconds of CPU, and bytes, of the whole load.
@@ -19,7 +21,8 @@ TERMS = {
             ("for each change of the best path, with further groups", lambda p, f, g: p * changes(f) * (g > 1)),
             ("for each change of the best path and further group", lambda p, f, g: p * changes(f) * (g - 1))],
     "bytes": [("of a load", lambda p, f, g: 1), ("for each prefix", lambda p, f, g: p), ("for each further path", lambda p, f, g: p * (f - 1)),
-              ("for each further path, times ln F", lambda p, f, g: p * (f - 1) * math.log(f)), ("for each prefix, with further groups", lambda p, f, g: p * (g > 1)), ("for each prefix and further group", lambda p, f, g: p * (g - 1))],
+              ("for each further path, times ln F", lambda p, f, g: p * (f - 1) * math.log(f)), ("for each prefix, with further groups", lambda p, f, g: p * (g > 1)), ("for each prefix and further group", lambda p, f, g: p * (g - 1)),
+              ("of a load of several feeds to several groups", lambda p, f, g: float(f > 1 and g > 1))],
 }
 UNITS = {"cpu": "µs", "bytes": "B"}
 HELD_OUT = {(40000, 1, 300), (200000, 4, 10), (20000, 10, 100)}

@@ -17,7 +17,8 @@ MODELS = os.environ.get("NIC_GUEST_MODELS", "e1000e,vmxnet3,virtio-net-pci").spl
 LIMIT_S = 400  # of a guest
 LIFE = {"KEEL_PPS": "200", "KEEL_ROUNDS": os.environ.get("KEEL_ROUNDS", "1")}
 # (lab, pairs of NICs, its environment, models)
-RUNS = [("tests/interop/test_host_path.py", 2, {}, MODELS), ("tests/lab/nic_guest_life.py", 3, LIFE, MODELS[-1:]),
+RUNS = [("tests/interop/test_host_path.py", 2, {}, MODELS), ("tests/lab/test_wire_conformance.py", 2, {}, [m for m in MODELS if m != "virtio-net-pci"]),
+        ("tests/lab/nic_guest_life.py", 3, LIFE, MODELS[-1:]),
         ("tests/lab/nic_guest_life.py", 3, dict(LIFE, KEEL_FORWARDER="1"), MODELS[:1])]
 
 
