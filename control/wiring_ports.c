@@ -25,6 +25,7 @@
 #include <string.h>
 
 #define RETURNS_POLL_NS 500000000u
+#define RETURNS_PAUSE_NS 5000000000u /* after a device that did not open */
 
 struct ports_change {
 	struct keeld *k;
@@ -222,12 +223,17 @@ change(struct ports_change *c, const struct port_config *want, unsigned count, u
 }
 
 static unsigned
-compare(struct ports_change *c, const struct port_config *want, unsigned count)
+compare(struct ports_change *c, struct port_config *want, unsigned count, bool same)
 {
 	unsigned changes = 0;
 
 	memset(c->stays, 0, sizeof(c->stays));
 	for (unsigned i = 0; i < count; i++) {
+		uint16_t port = port_named(want[i].name);
+
+		want[i].leaves = port_left(port);
+		want[i].returns = port_returned(port);
+		want[i].optional = same || want[i].returns;
 		if (port_set_has(&want[i]))
 			c->stays[port_named(want[i].name)] = true;
 		else
@@ -273,7 +279,7 @@ wiring_ports(void *ctx, const struct config *next, struct faults *f)
 	if (k->layers.fib == NULL)
 		return 0;
 	forwarding_ports(next, want);
-	changes = compare(&c, want, next->port_count) > 0;
+	changes = compare(&c, want, next->port_count, next == old) > 0;
 	if (!changes && same_ports(old, next))
 		return 0;
 	if (changes) {
@@ -291,6 +297,10 @@ wiring_ports(void *ctx, const struct config *next, struct faults *f)
 		if (entered != 0)
 			log_event(LOG_ERROR, "port-failed port=? error=\"%s\" text=\"%s\"",
 				strerrordesc_np(-entered), "the kernel's settings of a port");
+		for (unsigned i = 0; i < next->port_count && e == 0; i++)
+			if (want[i].returns && !port_runs(port_named(want[i].name)))
+				log_event(LOG_ERROR, "port-failed port=%s error=\"%s\" text=\"%s\"",
+					want[i].name, "the device does not open", err.text);
 	}
 	for (unsigned i = 0; i < old->port_count; i++)
 		addresses_remove(k, &old->ports[i], c.config);
@@ -304,7 +314,7 @@ returns_poll(struct timer *t) RUNS_ON(role_main)
 {
 	struct wiring *w = (struct wiring *)(void *)((char *)t - offsetof(struct wiring, returns));
 	struct keeld *k = w->host.k;
-	bool any = false;
+	bool any = false, failed = false;
 
 	for (uint16_t p = 0; p < port_count(); p++)
 		any |= port_left(p) || port_returned(p);
@@ -313,8 +323,10 @@ returns_poll(struct timer *t) RUNS_ON(role_main)
 
 		(void)wiring_ports(k, apply_running(k->apply), &f);
 		faults_fini(&f);
+		for (uint16_t p = 0; p < port_count(); p++)
+			failed |= port_returned(p);
 	}
-	timer_arm(k->layers.main_thread, t, RETURNS_POLL_NS);
+	timer_arm(k->layers.main_thread, t, failed ? RETURNS_PAUSE_NS : RETURNS_POLL_NS);
 }
 
 void

@@ -24,6 +24,8 @@
 
 #define FORWARDER_MAGIC 0x4b465744u /* "KFWD" */
 #define FORWARDER_CONFIG_MAX 65536u /* bytes of a configuration */
+/* Of a port, in a change of ports: flags that keelfwd does not keep (struct port_config). */
+#define FORWARDER_CHANGE "change="
 
 enum forwarder_type {
 	FORWARDER_HELLO = 1,

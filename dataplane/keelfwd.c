@@ -153,8 +153,12 @@ parse_one(struct parsed *p, const char *key, const char *value)
 		port->mtu = (uint16_t)number;
 	else if (strcmp(key, "queues") == 0 && port != NULL)
 		port->queues = number;
-	else if (strcmp(key, "queue_worker") == 0 && port != NULL &&
-		 port->queue_worker_count < PORT_QUEUES_MAX)
+	else if (strcmp(key, "change") == 0 && port != NULL) {
+		port->leaves = number & 1;
+		port->returns = (number & 2) != 0;
+		port->optional = (number & 4) != 0;
+	} else if (strcmp(key, "queue_worker") == 0 && port != NULL &&
+		   port->queue_worker_count < PORT_QUEUES_MAX)
 		p->queue_worker[p->port_count - 1][port->queue_worker_count++] = number;
 	else
 		return -EINVAL;
@@ -217,7 +221,7 @@ least_mtu(void)
 	uint16_t mtu = UINT16_MAX;
 
 	for (uint16_t p = 0; p < port_count(); p++)
-		if (port_exists(p) && port_mtu(p) < mtu)
+		if (port_runs(p) && port_mtu(p) < mtu)
 			mtu = port_mtu(p);
 	return mtu;
 }
@@ -516,6 +520,23 @@ show_port(void *ctx, uint16_t port, bool shown) RUNS_ON(role_host)
 	port_hide(port);
 }
 
+/* Copies a configuration without what concerns one change alone. Returns the size of the copy. */
+static size_t
+config_copy(char *to, const char *text, size_t bytes)
+{
+	size_t used = 0;
+
+	for (const char *at = text; at < text + bytes; at += strlen(at) + 1) {
+		size_t size = strlen(at) + 1;
+
+		if (strncmp(at, FORWARDER_CHANGE, strlen(FORWARDER_CHANGE)) == 0)
+			continue;
+		memcpy(to + used, at, size);
+		used += size;
+	}
+	return used;
+}
+
 static void
 on_ports(struct keelfwd *k, struct parsed *p, char *text, size_t bytes,
 	struct forwarder_ports_answer *a)
@@ -535,10 +556,9 @@ on_ports(struct keelfwd *k, struct parsed *p, char *text, size_t bytes,
 		free(config);
 		return;
 	}
-	memcpy(config, text, bytes);
 	free(k->config);
 	k->config = config;
-	k->config_bytes = bytes;
+	k->config_bytes = config_copy(config, text, bytes);
 	if (k->tun != NULL)
 		tun_mtu_set(k->tun, least_mtu());
 	note("ports-changed ports=%u", p->port_count);

@@ -1923,7 +1923,8 @@ port_left(uint16_t port)
 {
 	const struct port *p = port_find(port);
 
-	return p != NULL && !p->skipped && device_is_pci(p->device) && port_watch_pulled(&p->watch);
+	return p != NULL && !p->skipped && p->vrf.v == VRF_DEFAULT.v && device_is_pci(p->device) &&
+	       port_watch_pulled(&p->watch);
 }
 
 bool
@@ -1933,9 +1934,10 @@ port_returned(uint16_t port)
 	unsigned ifindex = 0;
 
 	if (p != NULL && p->skipped) {
-		const struct port_config c = {.device = p->device, .netns = netns_of(p)};
+		const struct port_config c = {.device = p->device};
 
-		return port_state(port) == PORT_MISSING && device_is_there(&c);
+		return p->vrf.v == VRF_DEFAULT.v && port_state(port) == PORT_MISSING &&
+		       device_is_there(&c);
 	}
 	if (p != NULL && p->xdp && p->netns.fd < 0 && port_state(port) == PORT_MISSING)
 		ifindex = if_nametoindex(p->iface);

@@ -66,6 +66,11 @@ struct port_config {
 	 * the name of the port. Where neither is possible, port_add() fails.
 	 */
 	bool host_path;
+	/*
+	 * For port_set_change(). leaves, returns: port_left(), port_returned() when the change began.
+	 * optional: a device that does not open leaves the port without a device.
+	 */
+	bool leaves, returns, optional;
 };
 
 /* The ways of a device to the kernel. */
@@ -188,12 +193,15 @@ enum port_state port_state(uint16_t port);
 const char *port_state_text(enum port_state s);
 /* Readable after a driver reported a change of a link or a removal; -1: no data plane. */
 int port_events_fd(void);
-/* True if the kernel asks for the PCI device of the port, and waits until the port is closed. */
+/*
+ * True if the kernel asks for the PCI device of the port, and waits until the port is closed. Not
+ * for ports of VPN instances.
+ */
 bool port_left(uint16_t port);
 /*
- * True if the interface of an AF_XDP port was deleted, and an interface of the name exists again (for
- * ports in the namespace of the process), or if a port has no device because the device was missing,
- * and the device is there.
+ * True if the interface of an AF_XDP port was deleted, and an interface of the name exists again, or if
+ * a port has no device because the device was missing, and the device is there. Not for ports of VPN
+ * instances.
  */
 bool port_returned(uint16_t port);
 /* False: port_skip() has taken the number. */

@@ -74,6 +74,12 @@ void port_xdp_peer_set(struct vrf_id vrf, const struct ip_addr *addr, bool prese
 /* A pool whose buffers each port can send, for workers; NULL: there is no port. */
 struct rte_mempool *port_copy_pool(void);
 
+/*
+ * Held while a thread asks the device of the port for its link or its counters: a driver serves one
+ * such call at a time.
+ */
+void port_asks_begin(uint16_t port);
+void port_asks_end(uint16_t port);
 /* The AF_XDP socket of a queue, or -1. The driver owns the socket. */
 int port_xdp_socket(uint16_t port, unsigned queue);
 /*

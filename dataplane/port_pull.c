@@ -4,9 +4,11 @@
 
 #include "dataplane/port_impl.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <rte_dev.h>
 #include <rte_ethdev.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,7 +40,8 @@ port_pulls_watch(void)
 void
 port_pulls_unwatch(void)
 {
-	(void)rte_dev_event_callback_unregister(NULL, on_device_event, NULL);
+	while (rte_dev_event_callback_unregister(NULL, on_device_event, NULL) == -EAGAIN)
+		(void)sched_yield(); /* the callback runs */
 }
 
 /* The folder of the device. False: no PCI address. */

@@ -44,7 +44,7 @@ is_open_as(uint16_t port, const struct port_config *c)
 	unsigned workers[PORT_QUEUES_MAX];
 	struct port_config is;
 
-	return !port_left(port) && !port_returned(port) && port_config_get(port, &is, workers) &&
+	return !c->leaves && !c->returns && port_config_get(port, &is, workers) &&
 	       same_config(&is, c);
 }
 
@@ -117,26 +117,18 @@ close_unwanted(struct change *x, const struct port_config *want, unsigned count,
 	return rc;
 }
 
-/* True if the device of a closed port is leaving: the port stays, without a device. */
-static bool
-is_leaving(const struct change *x, const struct port_config *c)
-{
-	for (unsigned i = 0; i < x->former_count; i++)
-		if (x->former[i].left && strcmp(x->former[i].device, c->device) == 0)
-			return true;
-	return false;
-}
-
-/* Opens a port, or takes a number for a port whose device is leaving. 0, or -errno with `err`. */
+/*
+ * Opens a port; or takes a number for a port whose device leaves, or may be absent and does not
+ * open. 0, or -errno with `err`.
+ */
 static int
-open_one(const struct change *x, const struct port_config *c, uint16_t *port,
-	struct dataplane_error *err)
+open_one(const struct port_config *c, uint16_t *port, struct dataplane_error *err)
 {
-	int rc;
+	int rc = c->leaves ? -ENODEV : port_open(c, port, err);
 
-	if (!is_leaving(x, c))
-		return port_open(c, port, err);
-	rc = port_skip(c, true);
+	if (rc == 0 || !(c->leaves || c->optional))
+		return rc;
+	rc = port_skip(c, c->leaves || c->returns);
 	if (rc < 0)
 		return dataplane_fail(err, rc, "port %s: too many ports", c->name);
 	*port = (uint16_t)rc;
@@ -150,9 +142,10 @@ open_wanted(struct change *x, const struct port_config *want, unsigned count, un
 	int rc = 0;
 
 	for (*failed = 0; *failed < count; ++*failed) {
-		if (port_set_has(&want[*failed]))
+		/* a port that was not closed stays, also if its device is pulled meanwhile */
+		if (port_named(want[*failed].name) != PORTS_MAX)
 			continue;
-		rc = open_one(x, &want[*failed], &x->opened[x->opened_count], err);
+		rc = open_one(&want[*failed], &x->opened[x->opened_count], err);
 		if (rc != 0)
 			return rc;
 		x->hooks->show(x->hooks->ctx, x->opened[x->opened_count++], true);

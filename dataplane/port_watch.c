@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <pthread.h>
 #include <rte_ethdev.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,20 @@ static const char *const state_text[] = {
 
 /* At file scope, because drivers call back without a context of the process. -1: no data plane. */
 static int events_fd = -1;
+
+static pthread_mutex_t asks[PORTS_MAX];
+
+void
+port_asks_begin(uint16_t port)
+{
+	(void)pthread_mutex_lock(&asks[port]);
+}
+
+void
+port_asks_end(uint16_t port)
+{
+	(void)pthread_mutex_unlock(&asks[port]);
+}
 
 const char *
 port_state_text(enum port_state s)
@@ -188,7 +203,9 @@ read_state(uint16_t port) RUNS_ON(role_host)
 
 	if (w == NULL || h == NULL || w->ethdev == RTE_MAX_ETHPORTS)
 		return;
+	port_asks_begin(port);
 	s = present_state(w);
+	port_asks_end(port);
 	if (h->fd >= 0 && (s == PORT_UP) != h->carrier && tap_carrier_set(h->fd, s == PORT_UP) == 0)
 		h->carrier = s == PORT_UP;
 	/* the kernel receives nothing from the port any more */

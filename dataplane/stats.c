@@ -82,8 +82,11 @@ port_counters_get(uint16_t port, struct port_counters *out)
 	/* Not oerrors of ethdev: AF_XDP counts these packets there, too. */
 	out->tx_dropped = workers_tx_dropped(port);
 	for (unsigned q = 0; q == 0 || port_xdp_socket(port, q) >= 0; q++) {
-		int rc = device_counters_add(port_rx_queue(port, q).ethdev, out);
+		int rc;
 
+		port_asks_begin(port);
+		rc = device_counters_add(port_rx_queue(port, q).ethdev, out);
+		port_asks_end(port);
 		if (rc != 0)
 			return rc;
 		xdp_counters_add(port_xdp_socket(port, q), out);
@@ -131,12 +134,18 @@ port_driver_counters(uint16_t port, unsigned first, struct driver_counter *out, 
 		return forwarder_driver_counters(port, first, out, max);
 	for (unsigned q = 0; q == 0 || port_xdp_socket(port, q) >= 0; q++) {
 		uint16_t ethdev = port_rx_queue(port, q).ethdev;
-		int count = rte_eth_xstats_get(ethdev, NULL, 0);
+		unsigned n = 0;
+		int count;
 
+		port_asks_begin(port);
+		count = rte_eth_xstats_get(ethdev, NULL, 0);
+		if (count > 0 && first < (unsigned)count)
+			n = device_driver_counters(ethdev, q, (unsigned)count, first, out, max);
+		port_asks_end(port);
 		if (count <= 0)
 			continue;
 		if (first < (unsigned)count)
-			return device_driver_counters(ethdev, q, (unsigned)count, first, out, max);
+			return n;
 		first -= (unsigned)count;
 	}
 	return 0;

@@ -8,6 +8,7 @@
  * between, so a test kept off the CPU loses no packets.
  */
 #include "dataplane/host_path.h"
+#include "dataplane/port_pull.h"
 #include "dataplane/xdp.h"
 #include "lab.h"
 #include "tests/lpm/size.h"
@@ -191,6 +192,24 @@ refuse(const char *device, int rc, const char *text)
 	assert_int_equal(port_count(), 0);
 	assert_int_equal(attached_id("a1"), 0);
 	assert_int_equal(attached_id("c1"), 0);
+}
+
+static void
+test_pci_addresses(void **state)
+{
+	static const char *const pci[] = {"0000:01:00.0", "01:00.0", "pci:0000:01:00.0",
+		"0000:01:00.0,rx_burst=1", "10a0:3b:1f.7", "pci:3b:00.1,a=b"};
+	static const char *const others[] = {"net_tap0,iface=far", "net_af_xdp0,iface=01:00.0",
+		"0000:01:00", "0000:01:00.0.1", "01:00.0x", "", "pci:", "net_memif0,id=1"};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(pci) / sizeof(pci[0]); i++)
+		assert_true(device_is_pci(pci[i]));
+	for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		assert_false(device_is_pci(others[i]));
+		assert_false(device_is_ready(others[i]));
+	}
+	assert_false(device_is_ready("ffff:ff:1f.7")); /* no such device */
 }
 
 static void
@@ -712,6 +731,7 @@ main(void)
 		cmocka_unit_test(test_foreign_program_is_refused),
 		cmocka_unit_test(test_own_leftover_is_removed),
 		cmocka_unit_test(test_running_keeld_is_respected),
+		cmocka_unit_test(test_pci_addresses),
 		cmocka_unit_test(test_bad_devices_are_refused),
 		cmocka_unit_test(test_ports_come_up),
 		cmocka_unit_test(test_paced_traffic_arrives),
