@@ -1561,14 +1561,34 @@ buffers_free(struct port *p)
 	netns_leave(netns_of(p));
 }
 
+/* The next port on the interface finds its queues free. */
+static void
+queues_await(const struct port *p, unsigned queues)
+{
+	char text[16];
+	unsigned first = device_argument(p->device, "start_queue", text, sizeof(text))
+				 ? (unsigned)strtoul(text, NULL, 10)
+				 : 0;
+
+	if (netns_enter(netns_of(p)) != 0)
+		return;
+	for (unsigned q = 0; q < queues; q++)
+		xdp_queue_await(p->ifindex, first + q);
+	netns_leave(netns_of(p));
+}
+
 void
 port_close(uint16_t port)
 {
 	struct port *p = &dp->port[port];
+	bool copies = p->xdp && !p->skipped && xdp_is_copying(p->xdp_socket);
+	unsigned queues = 1 + p->more_count;
 
 	if (p->xdp)
 		buffers_free(p);
 	port_end(p);
+	if (copies)
+		queues_await(p, queues);
 	if (p->host.frame != NULL)
 		rte_pktmbuf_free(p->host.frame);
 	p->host.frame = NULL;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dataplane/xdp_buffers.h"
 
+#include <errno.h>
 #include <linux/if_xdp.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
@@ -10,6 +11,7 @@
 #include <stddef.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef SOL_XDP
@@ -99,4 +101,62 @@ xdp_buffers_free(uint16_t ethdev, int socket, struct rte_mempool *pool)
 	for (unsigned i = 0; i < 2; i++)
 		(void)rte_eth_tx_burst(ethdev, 0, m, 0);
 	xdp_fill_ring_free(socket, pool);
+}
+
+/* ---- the release of a queue ---- */
+
+#define PROBE_RING 64
+#define PROBE_CHUNKS 2u
+#define AWAIT_POLLS 200u
+#define AWAIT_POLL_NS 1000000
+
+bool
+xdp_is_copying(int socket)
+{
+	struct xdp_options o = {0};
+	socklen_t len = sizeof(o);
+
+	return socket >= 0 && getsockopt(socket, SOL_XDP, XDP_OPTIONS, &o, &len) == 0 &&
+	       (o.flags & XDP_OPTIONS_ZEROCOPY) == 0;
+}
+
+/*
+ * Asks for zero copy, which the device does not have: the kernel refuses, after it has looked
+ * whether the queue is in use. So the queue is free as before.
+ */
+static bool
+queue_in_use(unsigned ifindex, unsigned queue)
+{
+	size_t page = (size_t)getpagesize(), bytes = PROBE_CHUNKS * page;
+	struct sockaddr_xdp at = {.sxdp_family = AF_XDP,
+		.sxdp_flags = XDP_ZEROCOPY,
+		.sxdp_ifindex = ifindex,
+		.sxdp_queue_id = queue};
+	int fd = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0), size = PROBE_RING;
+	void *memory =
+		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct xdp_umem_reg umem = {
+		.addr = (uint64_t)(uintptr_t)memory, .len = bytes, .chunk_size = (uint32_t)page};
+	bool used = false;
+
+	if (fd >= 0 && memory != MAP_FAILED &&
+		setsockopt(fd, SOL_XDP, XDP_UMEM_REG, &umem, sizeof(umem)) == 0 &&
+		setsockopt(fd, SOL_XDP, XDP_UMEM_FILL_RING, &size, sizeof(size)) == 0 &&
+		setsockopt(fd, SOL_XDP, XDP_UMEM_COMPLETION_RING, &size, sizeof(size)) == 0 &&
+		setsockopt(fd, SOL_XDP, XDP_RX_RING, &size, sizeof(size)) == 0)
+		used = bind(fd, (const struct sockaddr *)&at, sizeof(at)) != 0 && errno == EBUSY;
+	if (fd >= 0)
+		(void)close(fd);
+	if (memory != MAP_FAILED)
+		(void)munmap(memory, bytes);
+	return used;
+}
+
+void
+xdp_queue_await(unsigned ifindex, unsigned queue)
+{
+	const struct timespec pause = {.tv_nsec = AWAIT_POLL_NS};
+
+	for (unsigned i = 0; i < AWAIT_POLLS && queue_in_use(ifindex, queue); i++)
+		(void)nanosleep(&pause, NULL);
 }

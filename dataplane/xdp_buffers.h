@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct rte_mempool;
@@ -16,3 +17,12 @@ struct rte_mempool;
 void xdp_buffers_free(uint16_t ethdev, int socket, struct rte_mempool *pool);
 /* The buffers of the fill ring alone: of a socket that was never bound. */
 void xdp_fill_ring_free(int socket, struct rte_mempool *pool);
+
+/* True if the socket copies frames: its device has no zero copy. */
+bool xdp_is_copying(int socket);
+/*
+ * Waits, for at most 0.2 s, until the kernel has released a queue whose AF_XDP socket was closed and
+ * xdp_is_copying() was true. The kernel releases the queue later, from a work queue, and reports no
+ * event; a driver that finds the queue in use fails, and loses the buffers that it has taken.
+ */
+void xdp_queue_await(unsigned ifindex, unsigned queue);
