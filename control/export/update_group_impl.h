@@ -561,7 +561,7 @@ struct update_groups {
 		uint32_t batch;
 		uint8_t edit;
 		uint16_t made;
-		bool compared; /* with the route `old`; the results: */
+		bool compared; /* since `made` was set, with the route `old`; the results: */
 		bool same, differs;
 		struct adj_route old;
 	} last;

@@ -280,7 +280,6 @@ edits_sweep(struct update_group *g)
 	memset(g->edit_of, 0, sizeof(g->edit_of));
 	/* their edits may have other numbers from now on */
 	s->last.made = MADE_NONE;
-	s->last.compared = false;
 	s->told.group = NULL;
 }
 
@@ -563,7 +562,6 @@ offer_record(struct update_group *g, const struct offer *o, struct adj_record_id
 		s->last.path = o->path;
 		s->last.record = *out;
 		s->last.made = MADE_NONE;
-		s->last.compared = false;
 	}
 	/* while the accepted set exists */
 	if (g->rules.kind == UPDATE_EXTERNAL && o->path.accepted.v != 0 &&
@@ -655,7 +653,6 @@ rules_run_end(struct update_groups *s)
 	adj_record_put(s->records, s->last.record);
 	s->last.record.v = 0;
 	s->last.made = MADE_NONE;
-	s->last.compared = false;
 	s->run_valid = s->source_valid = false;
 	s->told.group = NULL;
 	s->from = NULL;
