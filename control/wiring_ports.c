@@ -235,7 +235,7 @@ compare(struct ports_change *c, struct port_config *want, unsigned count, bool s
 		want[i].returns = port_returned(port);
 		want[i].optional = same || want[i].returns;
 		if (port_set_has(&want[i]))
-			c->stays[port_named(want[i].name)] = true;
+			c->stays[port] = true;
 		else
 			changes++;
 	}

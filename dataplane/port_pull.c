@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <rte_dev.h>
 #include <rte_ethdev.h>
+#include <rte_pci.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -48,19 +49,19 @@ port_pulls_unwatch(void)
 static bool
 pci_folder(const char *device, char *out, size_t size)
 {
-	unsigned domain = 0, bus, dev, function;
 	const char *at = strncmp(device, "pci:", 4) == 0 ? device + 4 : device;
-	int n = 0;
+	char text[32], name[PCI_PRI_STR_SIZE];
+	struct rte_pci_addr addr;
+	size_t n = strcspn(at, ",");
 
-	if (sscanf(at, "%4x:%2x:%2x.%1x%n", &domain, &bus, &dev, &function, &n) < 4) {
-		domain = 0;
-		n = 0;
-		if (sscanf(at, "%2x:%2x.%1x%n", &bus, &dev, &function, &n) < 3)
-			return false;
-	}
-	if (n == 0 || (at[n] != '\0' && at[n] != ','))
+	if (n >= sizeof(text))
 		return false;
-	(void)snprintf(out, size, PCI_DEVICES "%04x:%02x:%02x.%x", domain, bus, dev, function);
+	memcpy(text, at, n);
+	text[n] = '\0';
+	if (rte_pci_addr_parse(text, &addr) != 0)
+		return false;
+	rte_pci_device_name(&addr, name, sizeof(name));
+	(void)snprintf(out, size, PCI_DEVICES "%s", name);
 	return true;
 }
 

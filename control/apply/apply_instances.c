@@ -113,7 +113,7 @@ rib_tables_remove(void *arg) RUNS_ON(role_rib)
 
 /*
  * A table that ends occupies its id in the shard until no thread reads the table: some turns of the
- * shard. Main waits for as long as the instance has a table of this id in another shard.
+ * shard. If another shard still has a table of the instance, main waits for the id, at most so long.
  */
 #define TABLE_END_NS 1000000000ull
 
