@@ -23,7 +23,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
 import labtest  # noqa: E402
-from labtest import BUILD, FEED, KEELD, Lab, in_netns, need, out_folder, peer, run  # noqa: E402
+from labtest import BUILD, FEED, KEELD, NICS, Lab, in_netns, need, out_folder, peer, run  # noqa: E402
 from lab import cpus_of_lab  # noqa: E402
 
 NAME = "host_path"
@@ -31,7 +31,6 @@ BRIDGE = os.path.join(BUILD, "tests", "bench", "lab_bridge")
 FLOOD = os.path.join(BUILD, "tests", "bench", "lab_flood")
 FLOOD_S = float(os.environ.get("KEEL_HOST_PATH_FLOOD_S", "0.3"))
 ROUTES = [int(n) for n in os.environ.get("KEEL_HOST_PATH_ROUTES", "0,0").split(",")]
-NICS = [n.split(",") for n in os.environ.get("NIC_GUEST_NICS", "").split()]  # scripts/nic-guest
 HOSTS = tuple("nic%d" % i for i in range(len(NICS))) or ("tap", "memif", "packet", "xdp")
 TAPS = [h for h in HOSTS if h not in ("packet", "xdp")]  # ports whose interfaces keeld makes
 NUMBER = {h: i + 1 for i, h in enumerate(HOSTS)}

@@ -27,6 +27,10 @@ FEED, PROBE = (os.path.join(BUILD, "tests", "bench", n) for n in ("feed", "probe
 SHARED = os.environ.get("KEEL_SHARED", os.path.join(os.path.dirname(ROOT), "shared"))
 
 
+# Emulated NICs of a guest of scripts/nic-guest, [PCI address, MAC address, interface of the far end, id for QEMU]; empty elsewhere.
+NICS = [n.split(",") for n in os.environ.get("NIC_GUEST_NICS", "").split()]
+
+
 def out_folder(name):
     """Folder for logs and captures of a test; emptied at the start."""
     path = os.path.join(os.environ.get("NIC_GUEST_OUT", os.path.join(ROOT, "build", "test")), name)

@@ -13,15 +13,14 @@ import sys
 
 import labtest
 import test_forwarder_link as link
-from labtest import KEELD, PROBE, Lab, Probe, commit, need, out_folder, peer, run, wait_for
+import test_port_life as life
+from labtest import KEELD, NICS, PROBE, ROOT, Lab, Probe, commit, need, out_folder, peer, run, wait_for
 from lab import forwarder_pid, process_gone
 from test_forwarder_link import FAR, NEAR, PEERS, PPS, ROUTES, prefix
 
 NAME = "nic_guest_life"
 ROUNDS = int(os.environ.get("KEEL_ROUNDS", "3"))
-NICS = [n.split(",") for n in os.environ.get("NIC_GUEST_NICS", "").split()]
 FORWARDER = "KEEL_FORWARDER" in os.environ  # keelfwd has the ports
-MODEL = os.environ.get("NIC_GUEST", "")
 PORTS = ("west", "east", "north")
 
 
@@ -42,18 +41,13 @@ class Monitor:
 
 def bind(nic):
     """A device that was added again belongs to vfio-pci, as an operator's rule of udev says."""
-    path = "/sys/bus/pci/devices/" + nic[0]
-    wait_for("the device", lambda: os.path.exists(path), 30)
-    with open(path + "/driver_override", "w") as f:
-        f.write("vfio-pci")
-    if os.path.exists(path + "/driver"):  # the kernel's driver of virtio
-        with open(path + "/driver/unbind", "w") as f:
-            f.write(nic[0])
-    with open("/sys/bus/pci/drivers_probe", "w") as f:
-        f.write(nic[0])
+    wait_for("the device", lambda: os.path.exists("/sys/bus/pci/devices/" + nic[0]), 30)
+    run(os.path.join(ROOT, "scripts", "nic"), "bind", nic[0])
 
 
 class Test(link.Test):
+    state, alarms = life.Test.state, life.Test.alarms
+
     def build(self):
         lab = self.lab
         for h in ("src", "rt", "near", "far"):
@@ -79,12 +73,6 @@ class Test(link.Test):
             wait_for("session of " + address, lambda: (peer(self.rpc, address) or {}).get("state") == "established", 90)
             wait_for("routes of " + what, lambda: peer(self.rpc, address)["families"]["ipv4-unicast"]["accepted"] == ROUTES, 60)
 
-    def state(self, port):
-        return {p["name"]: p["state"] for p in self.rpc.call("dataplane.stats")["ports"]}.get(port)
-
-    def alarms(self):
-        return [a["text"] for a in self.rpc.call("system.info")["alarms"] if a["kind"] == "ports"]
-
     def links(self):
         for n in range(ROUNDS):
             self.moves("traffic on the other path", lambda: self.monitor.say("set_link nic1 off"), "far", FAR)
@@ -109,8 +97,7 @@ class Test(link.Test):
             wait_for("the end of the device", lambda: not os.path.exists("/sys/bus/pci/devices/" + NICS[1][0]), 30)
 
             def back():
-                self.monitor.say("device_add %s,id=nic1,netdev=own1,romfile=,bus=rp1,mac=%s%s" % (
-                    MODEL, NICS[1][1], ",disable-legacy=on,iommu_platform=on" if MODEL.startswith("virtio") else ""))
+                self.monitor.say("device_add %s,id=nic1,netdev=own1,romfile=,bus=rp1,mac=%s" % (os.environ["NIC_GUEST_DEVICE"], NICS[1][1]))
                 bind(NICS[1])
 
             self.moves("traffic on the path of the device that is back", back, "near", NEAR)

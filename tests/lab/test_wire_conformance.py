@@ -18,12 +18,11 @@ import time
 import urllib.request
 
 import labtest
-from labtest import BUILD, KEELD, Lab, in_netns, need, out_folder, run
+from labtest import BUILD, KEELD, NICS, Lab, in_netns, need, out_folder, run
 from lab import cpus_of_lab, wait_for
 
 NAME = "wire_conformance"
 BRIDGE = os.path.join(BUILD, "tests", "bench", "lab_bridge")
-NICS = [n.split(",") for n in os.environ.get("NIC_GUEST_NICS", "").split()]  # scripts/nic-guest
 KINDS = {"pci": 4} if NICS else {"xdp": 1, "tap": 2, "memif": 3}
 LARGE = {"xdp": 2000, "tap": 1504, "memif": 9000, "pci": 9000}  # MTU of the port that receives
 SMALL = 1300  # MTU of the port to the other side
