@@ -160,49 +160,77 @@ connection(struct ctl *ctl)
 	return err;
 }
 
-/*
- * The whole response; NULL with *err on failure. A failed connection is closed, because the
- * response may still arrive.
- */
+/* A failed connection is closed, because the response may still arrive. Returns `err`. */
+static int
+failed(struct ctl *ctl, int err)
+{
+	if (err != 0) {
+		client_close(ctl->client);
+		ctl->client = NULL;
+		ctl->was_connected &= err != -EINTR;
+	}
+	return err;
+}
+
+/* Takes `params`. 0, -errno. */
+static int
+request(struct ctl *ctl, const char *method, json_t *params)
+{
+	return failed(ctl, client_send(ctl->client, method, params));
+}
+
+/* The whole response; NULL with *err on failure. */
 static json_t *
-request(struct ctl *ctl, const char *method, json_t *params, int *err)
+response(struct ctl *ctl, int *err)
 {
 	json_t *answer = NULL;
 
-	*err = client_call(ctl->client, method, params, waiting, ctl, &answer);
+	*err = client_receive(ctl->client, waiting, ctl, &answer);
 	if (ctl->waited)
 		ctl_progress_end(ctl);
 	ctl->waited = false;
-	if (*err != 0) {
-		client_close(ctl->client);
-		ctl->client = NULL;
-		ctl->was_connected &= *err != -EINTR;
-	}
+	(void)failed(ctl, *err);
 	return answer;
 }
 
-json_t *
-ctl_ask(struct ctl *ctl, const char *method, json_t *params, json_t **error)
+static void
+no_answer(struct ctl *ctl, const char *method, int err)
+{
+	if (err == -EINTR)
+		ctl_fail(ctl, EXIT_REFUSED, "%s: interrupted; the daemon completes the request",
+			method);
+	else
+		ctl_fail(ctl, EXIT_NO_DAEMON, "%s: no answer from the daemon at %s: %s", method,
+			ctl->socket,
+			err == -ECONNRESET || err == -EPIPE ? "connection closed" : strerror(-err));
+}
+
+bool
+ctl_send(struct ctl *ctl, const char *method, json_t *params)
 {
 	int err = connection(ctl);
-	json_t *answer, *result;
 
-	*error = NULL;
 	if (err != 0) {
 		json_decref(params);
 		ctl_fail(ctl, EXIT_NO_DAEMON, "no daemon at %s: %s", ctl->socket, strerror(-err));
-		return NULL;
+		return false;
 	}
-	answer = request(ctl, method, params, &err);
+	err = request(ctl, method, params);
+	if (err != 0)
+		no_answer(ctl, method, err);
+	return err == 0;
+}
+
+/* As ctl_ask(), of a request that was sent. */
+static json_t *
+receive(struct ctl *ctl, const char *method, json_t **error)
+{
+	int err;
+	json_t *answer = response(ctl, &err), *result;
+
+	*error = NULL;
 	if (err != 0) {
-		if (err == -EINTR)
-			ctl_fail(ctl, EXIT_REFUSED,
-				"%s: interrupted; the daemon completes the request", method);
-		else
-			ctl_fail(ctl, EXIT_NO_DAEMON, "%s: no answer from the daemon at %s: %s",
-				method, ctl->socket,
-				err == -ECONNRESET || err == -EPIPE ? "connection closed"
-								    : strerror(-err));
+		no_answer(ctl, method, err);
 		return NULL;
 	}
 	result = json_incref(json_object_get(answer, "result"));
@@ -212,14 +240,27 @@ ctl_ask(struct ctl *ctl, const char *method, json_t *params, json_t **error)
 }
 
 json_t *
-ctl_call(struct ctl *ctl, const char *method, json_t *params)
+ctl_ask(struct ctl *ctl, const char *method, json_t *params, json_t **error)
 {
-	json_t *error, *result = ctl_ask(ctl, method, params, &error);
+	*error = NULL;
+	return ctl_send(ctl, method, params) ? receive(ctl, method, error) : NULL;
+}
+
+json_t *
+ctl_receive(struct ctl *ctl, const char *method)
+{
+	json_t *error, *result = receive(ctl, method, &error);
 
 	if (error != NULL)
 		ctl_refused(ctl, method, error);
 	json_decref(error);
 	return result;
+}
+
+json_t *
+ctl_call(struct ctl *ctl, const char *method, json_t *params)
+{
+	return ctl_send(ctl, method, params) ? ctl_receive(ctl, method) : NULL;
 }
 
 json_t *
@@ -232,7 +273,8 @@ ctl_try(struct ctl *ctl, const char *method, json_t *params)
 		json_decref(params);
 		return NULL;
 	}
-	answer = request(ctl, method, params, &err);
+	err = request(ctl, method, params);
+	answer = err == 0 ? response(ctl, &err) : NULL;
 	result = json_incref(json_object_get(answer, "result"));
 	json_decref(answer);
 	return result;

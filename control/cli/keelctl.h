@@ -30,12 +30,13 @@ int client_open(const char *path, struct client **out); /* 0, -errno */
 void client_close(struct client *c);
 /* The daemon has closed the connection. */
 bool client_gone(const struct client *c);
+/* Sends a request; takes `params` (NULL: no parameters). 0, -errno. */
+int client_send(struct client *c, const char *method, json_t *params);
 /*
- * Takes `params` (NULL: no parameters). 0 with the whole response in *answer (`result` or `error`);
- * -errno, -EPROTO; -EINTR: cancelled.
+ * Waits for the answer to the last request. 0 with the whole response in *answer (`result` or
+ * `error`); -errno, -EPROTO; -EINTR: cancelled.
  */
-int client_call(struct client *c, const char *method, json_t *params, client_waiting *waiting,
-	void *arg, json_t **answer);
+int client_receive(struct client *c, client_waiting *waiting, void *arg, json_t **answer);
 
 /*
  * Waits for the next notification; discards other values. 0 with the params of the notification,
@@ -79,6 +80,12 @@ json_t *ctl_call(struct ctl *ctl, const char *method, json_t *params);
  * and status.
  */
 json_t *ctl_ask(struct ctl *ctl, const char *method, json_t *params, json_t **error);
+/*
+ * The two halves of ctl_call(), so that the daemon works on the next answer while keelctl prints. False
+ * after the message and the status.
+ */
+bool ctl_send(struct ctl *ctl, const char *method, json_t *params);
+json_t *ctl_receive(struct ctl *ctl, const char *method);
 /* Prints an error of the daemon, one line per fault, and sets the status. */
 void ctl_refused(struct ctl *ctl, const char *method, const json_t *error);
 /* As ctl_call(), but without message and status. */
@@ -127,6 +134,8 @@ extern const char *const output_filters[]; /* terminated by NULL */
 bool output_begin(struct ctl *ctl, char *const *words, unsigned *count, struct output *out);
 /* Starts a pager on a terminal, unless there is a filter. */
 void output_page(struct ctl *ctl, struct output *out);
+/* Columns of a line: 80, or those of a wider terminal. */
+unsigned output_width(const struct ctl *ctl);
 void output_end(struct ctl *ctl, struct output *out);
 
 /* ---- keelctl_names.c: names known to the daemon ---- */
@@ -253,6 +262,8 @@ void table_cell(struct table *t, enum colour colour, const char *fmt, ...)
 /* Prints and frees the table. `indent`: blanks before each line. */
 void table_end(struct table *t, const struct ctl *ctl, unsigned indent);
 void print_colour(const struct ctl *ctl, enum colour colour, const char *text);
+/* The first `len` octets. */
+void print_part(const struct ctl *ctl, enum colour colour, const char *text, size_t len);
 
 /*
  * Return a member of `o` as printable text: "-" if absent or null. The text is valid until the

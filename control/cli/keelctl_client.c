@@ -71,8 +71,8 @@ send_all(int fd, const char *text, size_t len)
 	return 0;
 }
 
-static int
-send_request(struct client *c, const char *method, json_t *params)
+int
+client_send(struct client *c, const char *method, json_t *params)
 {
 	json_t *request = json_pack("{s:s, s:I, s:s, s:o*}", "jsonrpc", "2.0", "id", ++c->last_id,
 		"method", method, "params", params);
@@ -173,10 +173,9 @@ read_value(struct client *c, int *err)
 }
 
 int
-client_call(struct client *c, const char *method, json_t *params, client_waiting *waiting,
-	void *arg, json_t **answer)
+client_receive(struct client *c, client_waiting *waiting, void *arg, json_t **answer)
 {
-	int err = send_request(c, method, params);
+	int err = 0;
 
 	c->waiting = waiting;
 	c->arg = arg;
@@ -195,7 +194,8 @@ client_call(struct client *c, const char *method, json_t *params, client_waiting
 			*answer = value;
 			return 0;
 		}
-		json_decref(value); /* a notification */
+		json_decref(
+			value); /* a notification, or the answer to a call that nobody waits for */
 	}
 	return err;
 }

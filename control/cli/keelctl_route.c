@@ -14,7 +14,6 @@
  * IPv6 prefix has up to 43 characters) the line ends, and the next value is printed in its own
  * column of the next line.
  */
-#define LINE_MAX_WIDTH 80
 static const struct {
 	const char *title;
 	unsigned at, width;
@@ -24,26 +23,39 @@ static const struct {
 #define COLUMN_COUNT (sizeof(columns) / sizeof(columns[0]))
 #define PATH_AT 69 /* the AS path; its continuation lines begin below the next hop */
 
+struct line {
+	const struct ctl *ctl;
+	unsigned width; /* output_width() */
+	unsigned at; /* columns printed so far */
+};
+
 static void
-print_at(unsigned *at, unsigned column)
+blanks(struct line *l, unsigned count)
 {
-	if (*at >= column) {
-		putchar('\n');
-		*at = 0;
-	}
-	printf("%*s", (int)(column - *at), "");
-	*at = column;
+	l->at += count;
+	while (count-- > 0)
+		putchar_unlocked(' ');
 }
 
 static void
-print_column(unsigned *at, unsigned i, const char *text)
+print_at(struct line *l, unsigned column)
+{
+	if (l->at >= column) {
+		putchar('\n');
+		l->at = 0;
+	}
+	blanks(l, column - l->at);
+}
+
+static void
+print_column(struct line *l, unsigned i, const char *text)
 {
 	unsigned len = (unsigned)strlen(text),
 		 pad = len < columns[i].width ? columns[i].width - len : 0;
 
-	print_at(at, columns[i].at + (columns[i].right ? pad : 0));
-	fputs(text, stdout);
-	*at += len;
+	print_at(l, columns[i].at + (columns[i].right ? pad : 0));
+	fwrite(text, 1, len, stdout);
+	l->at += len;
 }
 
 /*
@@ -51,17 +63,14 @@ print_column(unsigned *at, unsigned i, const char *text)
  * before the word.
  */
 static void
-print_word(
-	const struct ctl *ctl, unsigned *at, unsigned before, enum colour colour, const char *text)
+print_word(struct line *l, unsigned before, enum colour colour, const char *text, size_t len)
 {
-	unsigned len = (unsigned)strlen(text);
-
-	if (*at + before + len > LINE_MAX_WIDTH && *at > columns[1].at)
-		print_at(at, columns[1].at);
+	if (l->at + before + len > l->width && l->at > columns[1].at)
+		print_at(l, columns[1].at);
 	else
-		*at += (unsigned)printf("%*s", (int)before, "");
-	print_colour(ctl, colour, text);
-	*at += len;
+		blanks(l, before);
+	print_part(l->ctl, colour, text, len);
+	l->at += (unsigned)len;
 }
 
 static void
@@ -101,22 +110,20 @@ print_as_path(const json_t *route)
 
 /* The AS path in a line of the list, broken between AS numbers. */
 static void
-list_as_path(const struct ctl *ctl, const json_t *route, unsigned *at)
+list_as_path(struct line *l, const json_t *route)
 {
 	const char *path = json_string_value(json_object_get(route, "as_path"));
 	unsigned before = 0;
 
-	print_at(at, *at > PATH_AT - 2 ? columns[1].at : PATH_AT);
+	print_at(l, l->at > PATH_AT - 2 ? columns[1].at : PATH_AT);
 	while (path != NULL && *path != '\0') {
 		size_t len = strcspn(path, " ");
-		char word[LINE_MAX_WIDTH];
 
-		snprintf(word, sizeof(word), "%.*s", (int)len, path);
-		print_word(ctl, at, before, PLAIN, word);
+		print_word(l, before, PLAIN, path, len);
 		before = 1;
 		path += len + (path[len] == ' ');
 	}
-	print_word(ctl, at, before, PLAIN, origin_letter(route));
+	print_word(l, before, PLAIN, origin_letter(route), 1);
 }
 
 /* The forwarding table rejected the route; installed routes have no such key. */
@@ -143,33 +150,36 @@ prefix_text(const json_t *route, char *buf, size_t size)
 }
 
 static void
-list_line(const struct ctl *ctl, const json_t *route)
+list_note(struct line *l, enum colour colour, const char *text)
+{
+	print_word(l, 2, colour, text, strlen(text));
+}
+
+static void
+list_line(const struct ctl *ctl, unsigned width, const json_t *route)
 {
 	bool best = true_of(route, "best"), valid = true_of(route, "valid");
-	char mark[4], text[128], prefix[128];
+	char mark[2], text[128], prefix[128];
 	const char *const values[COLUMN_COUNT] = {prefix_text(route, prefix, sizeof(prefix)),
 		text_of(route, "next_hop"), peer_of(route), text_of(route, "local_pref"),
 		text_of(route, "med")};
-	unsigned at = 2;
+	struct line l = {.ctl = ctl, .width = width, .at = 2};
 
-	snprintf(mark, sizeof(mark), "%s%s",
-		true_of(route, "stale") ? "S"
-		: valid			? "*"
-					: " ",
-		best ? ">" : " ");
-	print_colour(ctl, best ? GREEN : PLAIN, mark);
+	mark[0] = true_of(route, "stale") ? 'S' : valid ? '*' : ' ';
+	mark[1] = best ? '>' : ' ';
+	print_part(ctl, best ? GREEN : PLAIN, mark, 2);
 	for (unsigned i = 0; i < COLUMN_COUNT; i++)
-		print_column(&at, i, values[i]);
-	list_as_path(ctl, route, &at);
+		print_column(&l, i, values[i]);
+	list_as_path(&l, route);
 	if (json_object_get(route, "reason") != NULL) {
 		snprintf(text, sizeof(text), "(%s)", text_of(route, "reason"));
-		print_word(ctl, &at, 2, valid ? PLAIN : YELLOW, text);
+		list_note(&l, valid ? PLAIN : YELLOW, text);
 	}
 	if (not_installed(route))
-		print_word(ctl, &at, 2, RED, "(not installed)");
+		list_note(&l, RED, "(not installed)");
 	if (json_array_size(json_object_get(route, "labels")) > 0) {
 		snprintf(text, sizeof(text), "(label %lld)", label_of(route));
-		print_word(ctl, &at, 2, PLAIN, text);
+		list_note(&l, PLAIN, text);
 	}
 	putchar('\n');
 }
@@ -284,40 +294,29 @@ lookup(struct ctl *ctl, const struct command *c)
 
 #define CODE_NOT_KEPT (-32010)
 
-/* Takes `params`. `received-routes` of a peer that is not kept: after the import policy. */
-static json_t *
-fetch_view(struct ctl *ctl, const struct command *c, json_t *params)
-{
-	json_t *error, *result;
+/* The pages of a list, one after the other. */
+struct pages {
+	const struct command *c;
+	const char *view;
+};
 
-	if (!c->or_accepted)
-		return ctl_call(ctl, "rib.routes", params);
-	result = ctl_ask(ctl, "rib.routes", json_incref(params), &error);
-	if (number_of(error, "code") == CODE_NOT_KEPT) {
-		if (json_object_get(params, "cursor") == NULL)
-			fprintf(stderr,
-				"routes after the import policy: %s has no keep-all-routes\n",
-				c->peer);
-		json_object_set_new(params, "view", json_string("adj-in"));
-		result = ctl_call(ctl, "rib.routes", json_incref(params));
-	} else if (error != NULL) {
-		ctl_refused(ctl, "rib.routes", error);
-	}
-	json_decref(error);
-	json_decref(params);
-	return result;
+static struct pages
+pages_of(const struct command *c)
+{
+	return (struct pages){.c = c,
+		.view = c->peer == NULL ? "loc"
+			: c->advertised ? "adj-out"
+			: c->received	? "adj-in-pre"
+					: "adj-in"};
 }
 
+/* `cursor`: NULL for the first page. */
 static json_t *
-fetch_page(struct ctl *ctl, const struct command *c, const char *cursor)
+page_params(const struct pages *p, const char *cursor)
 {
-	const char *view = c->peer == NULL ? "loc"
-			   : c->advertised ? "adj-out"
-			   : c->received   ? "adj-in-pre"
-					   : "adj-in";
-
+	const struct command *c = p->c;
 	json_t *params = json_pack("{s:s, s:s*, s:s, s:s*, s:s*, s:s*, s:b, s:i, s:s*, s:s*, s:s*}",
-		"family", c->family, "vrf", c->vrf, "view", view, "peer", c->peer, "rd", c->rd,
+		"family", c->family, "vrf", c->vrf, "view", p->view, "peer", c->peer, "rd", c->rd,
 		"prefix", c->prefix, "longer", c->longer, "limit", PAGE, "cursor", cursor,
 		"community", c->community, "as_path", c->regex);
 
@@ -325,7 +324,25 @@ fetch_page(struct ctl *ctl, const struct command *c, const char *cursor)
 		json_object_set_new(params, "best", json_true());
 	if (c->count)
 		json_object_set_new(params, "count", json_true());
-	return fetch_view(ctl, c, params);
+	return params;
+}
+
+/* `received-routes` of a peer that is not kept: after the import policy. */
+static json_t *
+first_page(struct ctl *ctl, struct pages *p)
+{
+	json_t *error, *result = ctl_ask(ctl, "rib.routes", page_params(p, NULL), &error);
+
+	if (p->c->or_accepted && number_of(error, "code") == CODE_NOT_KEPT) {
+		fprintf(stderr, "routes after the import policy: %s has no keep-all-routes\n",
+			p->c->peer);
+		p->view = "adj-in";
+		result = ctl_call(ctl, "rib.routes", page_params(p, NULL));
+	} else if (error != NULL) {
+		ctl_refused(ctl, "rib.routes", error);
+	}
+	json_decref(error);
+	return result;
 }
 
 /* A route in one short line: prefix, next hop, peer. */
@@ -353,6 +370,7 @@ print_page(
 	struct ctl *ctl, const struct command *c, const json_t *result, unsigned long long *printed)
 {
 	const json_t *route, *routes = json_object_get(result, "routes");
+	unsigned width = output_width(ctl);
 	size_t i;
 
 	if (!ctl->json && *printed > 0)
@@ -370,7 +388,7 @@ print_page(
 		} else if (c->detail) {
 			detail_lines(ctl, c, route);
 		} else {
-			list_line(ctl, route);
+			list_line(ctl, width, route);
 		}
 		++*printed;
 	}
@@ -385,33 +403,36 @@ print_count(struct ctl *ctl, long long count)
 	printf("%lld path%s\n", count, count == 1 ? "" : "s");
 }
 
-/* With --json all pages are printed as one value. */
+/* With --json all pages are printed as one value. The daemon works on the next page while this page is printed. */
 static void
 list_all(struct ctl *ctl, const struct command *c)
 {
+	struct pages pages = pages_of(c);
 	unsigned long long printed = 0;
 	long long counted = 0;
-	json_t *cursor = NULL;
+	json_t *result = first_page(ctl, &pages);
+	bool more = result != NULL;
 
-	do {
-		json_t *result = fetch_page(ctl, c, json_string_value(cursor));
+	if (result == NULL)
+		return;
+	if (ctl->json)
+		fputs("{\"routes\":[", stdout);
+	while (result != NULL) {
+		const char *cursor = json_string_value(json_object_get(result, "next"));
 
-		if (result == NULL) {
-			json_decref(cursor);
-			return;
-		}
-		if (ctl->json && cursor == NULL)
-			fputs("{\"routes\":[", stdout);
+		more = cursor != NULL && !ctl_interrupted() && !ferror(stdout);
+		if (more && !ctl_send(ctl, "rib.routes", page_params(&pages, cursor)))
+			cursor = NULL;
 		print_page(ctl, c, result, &printed);
 		counted += number_of(result, "count");
-		json_decref(cursor);
-		cursor = json_incref(json_object_get(result, "next"));
 		json_decref(result);
-		if (json_is_string(cursor) && !ctl->json)
+		if (more && !ctl->json)
 			ctl_progress(ctl, "%llu paths, more follow",
 				c->count ? (unsigned long long)counted : printed);
-	} while (json_is_string(cursor) && !ctl_interrupted() && !ferror(stdout));
-	json_decref(cursor);
+		result = more && cursor != NULL ? ctl_receive(ctl, "rib.routes") : NULL;
+	}
+	if (more) /* the next page did not come */
+		return;
 	if (ctl->json && c->count)
 		printf("],\"count\":%lld}\n", counted);
 	else if (ctl->json)
@@ -427,6 +448,7 @@ list_all(struct ctl *ctl, const struct command *c)
 void
 show_route(struct ctl *ctl, const struct command *c)
 {
+	struct pages pages = pages_of(c);
 	json_t *result;
 
 	if (c->address != NULL) {
@@ -439,7 +461,7 @@ show_route(struct ctl *ctl, const struct command *c)
 		list_all(ctl, c);
 		return;
 	}
-	result = fetch_page(ctl, c, NULL);
+	result = first_page(ctl, &pages);
 	if (result != NULL && ctl->json) {
 		ctl_print_json(result, false);
 	} else if (result != NULL) {

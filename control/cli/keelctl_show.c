@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* show, except routes: prints results as tables of at most 80 columns. */
+/* show, except routes: prints results as tables. */
 #include "control/cli/keelctl.h"
 
 #include <stdio.h>

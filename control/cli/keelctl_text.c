@@ -7,7 +7,6 @@
 #include <string.h>
 #include <time.h>
 
-#define WIDTH_MAX 80 /* of a table */
 #define FIRST_LEAST 4 /* minimum of the first column */
 #define LAST_LEAST 14 /* minimum of the last column, if left-aligned */
 
@@ -141,15 +140,21 @@ out_of_memory(void)
 }
 
 void
-print_colour(const struct ctl *ctl, enum colour colour, const char *text)
+print_part(const struct ctl *ctl, enum colour colour, const char *text, size_t len)
 {
 	static const char *const codes[] = {
 		[GREEN] = "32", [YELLOW] = "33", [RED] = "31", [BOLD] = "1"};
 
 	if (ctl->colour && colour != PLAIN)
-		printf("\033[%sm%s\033[0m", codes[colour], text);
+		printf("\033[%sm%.*s\033[0m", codes[colour], (int)len, text);
 	else
-		fputs(text, stdout);
+		fwrite(text, 1, len, stdout);
+}
+
+void
+print_colour(const struct ctl *ctl, enum colour colour, const char *text)
+{
+	print_part(ctl, colour, text, strlen(text));
 }
 
 struct table
@@ -209,6 +214,7 @@ column_width(const struct table *t, unsigned column)
 struct layout {
 	unsigned width[16];
 	unsigned gap, indent;
+	unsigned most; /* columns of a line */
 };
 
 static unsigned
@@ -222,12 +228,12 @@ layout_total(const struct table *t, const struct layout *l)
 }
 
 /*
- * Narrows one column by the excess over WIDTH_MAX, at most to `least` and the width of the title.
+ * Narrows one column by the excess over the columns of a line, at most to `least` and the width of the title.
  */
 static void
 layout_narrow(const struct table *t, struct layout *l, unsigned column, unsigned least)
 {
-	unsigned total = layout_total(t, l), over = total > WIDTH_MAX ? total - WIDTH_MAX : 0,
+	unsigned total = layout_total(t, l), over = total > l->most ? total - l->most : 0,
 		 title = text_width(t->column[column].title), *width = &l->width[column];
 
 	if (least < title)
@@ -237,18 +243,18 @@ layout_narrow(const struct table *t, struct layout *l, unsigned column, unsigned
 }
 
 /*
- * Narrows a table that exceeds WIDTH_MAX in three steps: one blank between columns instead of two;
+ * Narrows a table that exceeds a line in three steps: one blank between columns instead of two;
  * a narrower last column with wrapped text, if left-aligned; a narrower first column, if
  * left-aligned. A longer first cell (an IPv6 prefix) then takes its own line.
  */
 static struct layout
-layout_of(const struct table *t, unsigned indent)
+layout_of(const struct table *t, unsigned indent, unsigned most)
 {
-	struct layout l = {.gap = 2, .indent = indent};
+	struct layout l = {.gap = 2, .indent = indent, .most = most};
 
 	for (unsigned c = 0; c < t->column_count; c++)
 		l.width[c] = column_width(t, c);
-	if (layout_total(t, &l) > WIDTH_MAX)
+	if (layout_total(t, &l) > l.most)
 		l.gap = 1;
 	if (!t->column[t->column_count - 1].right)
 		layout_narrow(t, &l, t->column_count - 1, LAST_LEAST);
@@ -283,15 +289,12 @@ static void
 print_wrapped(
 	const struct ctl *ctl, enum colour colour, const char *text, unsigned width, unsigned start)
 {
-	char part[WIDTH_MAX * 4 + 1];
-
 	for (bool first = true; first || *text != '\0'; first = false) {
 		size_t len = fitting(text, width);
 
 		if (!first)
 			printf("\n%*s", (int)start, "");
-		snprintf(part, sizeof(part), "%.*s", (int)len, text);
-		print_colour(ctl, colour, part);
+		print_part(ctl, colour, text, len);
 		text += len;
 		while (*text == ' ')
 			text++;
@@ -337,7 +340,7 @@ first_print(const struct table *t, const struct ctl *ctl, const struct layout *l
 void
 table_end(struct table *t, const struct ctl *ctl, unsigned indent)
 {
-	struct layout l = layout_of(t, indent);
+	struct layout l = layout_of(t, indent, output_width(ctl));
 
 	printf("%*s", (int)indent, "");
 	for (unsigned c = 0; c < t->column_count; c++)

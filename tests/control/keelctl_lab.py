@@ -33,11 +33,12 @@ def keelctl(*words, sock="/nonexistent/keel.sock", env=None, stdin=None):
     return p.returncode, p.stdout, p.stderr
 
 
-def on_terminal(*words, sock, env=None):
+def on_terminal(*words, sock, env=None, columns=80):
     """Exit status, and the output on a terminal."""
     e = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
     e.update({"TERM": "xterm"}, **(env or {}))
     ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 0, columns, 0, 0))
     p = subprocess.Popen([KEELCTL, "--socket", sock] + list(words), stdout=theirs, stderr=theirs, env=e)
     os.close(theirs)
     shown = b""

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import unittest
 
-from keelctl_lab import KEELCTL, Pair, keelctl, run_tests
+from keelctl_lab import KEELCTL, Pair, keelctl, on_terminal, run_tests
 
 NOBODY = 65534
 LONG = "2001:1db8:1111:2222:3333:4444:5555:6666/128"  # 43 characters, the maximum
@@ -122,6 +122,11 @@ class Operator(Pair):
         self.assertEqual(out.split().count("because"), 20, out)
         self.assertEqual({line.index("because") for line in out.splitlines() if line.lstrip().startswith("because")},
                          {out.splitlines()[0].index("Comment")}, out)
+        # A wider terminal has wider tables.
+        for columns, widths in ((60, range(60, 81)), (80, range(60, 81)), (200, range(180, 201))):
+            status, out = on_terminal("show", "history", sock=self.sockets[0], env={"NO_COLOR": "1"}, columns=columns)
+            self.assertEqual((status, out.split().count("because")), (0, 20), out)
+            self.assertIn(max(len(line) for line in out.splitlines()), widths, out)
 
     def test_the_family_follows(self):
         """The family follows from a prefix or an address. For an IPv6 peer without ipv4-unicast it is ipv6-unicast."""
