@@ -141,10 +141,10 @@ struct host_packet {
 
 /* The labelled packets of a burst. ip[] points to the outermost label. */
 struct label_lane {
+	unsigned count; /* read for each burst: in the cache line of the counts of struct burst */
+	unsigned tunnelled; /* the last ones, which came in UDP tunnels */
 	struct rte_mbuf *pkt[LANE_ROOM];
 	uint8_t *ip[LANE_ROOM];
-	unsigned count;
-	unsigned tunnelled; /* the last ones, which came in UDP tunnels */
 };
 
 struct burst {
@@ -164,12 +164,12 @@ struct burst {
 	unsigned waiting_count;
 	unsigned fault_count;
 	unsigned split_count;
+	struct label_lane mpls;
 	struct rte_mbuf *dropped[BURST_MAX];
 	struct waiting waiting[BURST_MAX];
 	struct fault fault[BURST_MAX];
 	struct host_packet to_host[BURST_MAX];
 	struct split split[BURST_MAX];
-	struct label_lane mpls;
 };
 
 static inline void

@@ -228,18 +228,26 @@ fill_v4(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsign
 {
 	const struct lab_flow_v4 *flow = lab_flows_v4(s);
 	uint64_t at = e->next_v4, count = s->v4_count, number = e->number;
-	uint64_t labels = lab_count(&e->side->labels);
 
 	for (unsigned i = 0; i < n; i++) {
 		__builtin_prefetch(&flow[at + AHEAD]);
-		if (labels > 0)
-			make_labelled(e, fresh_frame(e, pkt[i]), &flow[at], ++number, labels);
-		else
-			make_v4(e, fresh_frame(e, pkt[i]), &flow[at], ++number);
+		make_v4(e, fresh_frame(e, pkt[i]), &flow[at], ++number);
 		at = after(at, count);
 	}
 	e->next_v4 = at;
 	e->number = number;
+}
+
+static __attribute__((noinline)) void
+fill_labelled(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsigned n,
+	uint64_t labels)
+{
+	const struct lab_flow_v4 *flow = lab_flows_v4(s);
+
+	for (unsigned i = 0; i < n; i++) {
+		make_labelled(e, fresh_frame(e, pkt[i]), &flow[e->next_v4], ++e->number, labels);
+		e->next_v4 = after(e->next_v4, s->v4_count);
+	}
 }
 
 static __rte_always_inline void
@@ -260,18 +268,22 @@ fill_v6(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsign
 static HOT void
 fill(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsigned n)
 {
-	uint64_t pattern = s->v6_pattern;
+	uint64_t pattern = s->v6_pattern, labels = lab_count(&e->side->labels);
 
-	if (pattern == 0)
+	if (pattern == 0 && labels == 0)
 		fill_v4(e, s, pkt, n);
+	else if (pattern == 0)
+		fill_labelled(e, s, pkt, n, labels);
 	else if (pattern == UINT64_MAX)
 		fill_v6(e, s, pkt, n);
 	else
 		for (unsigned i = 0; i < n; i++)
 			if (pattern >> ((e->number + 1) & 63) & 1)
 				fill_v6(e, s, &pkt[i], 1);
-			else
+			else if (labels == 0)
 				fill_v4(e, s, &pkt[i], 1);
+			else
+				fill_labelled(e, s, &pkt[i], 1, labels);
 }
 
 /* ethdev knows a queue by the driver's private data. */
