@@ -168,7 +168,7 @@ rpc_addr(const struct ip_addr *a)
 {
 	char text[ADDR_TEXT_MAX];
 
-	return json_string(addr_format(a, text));
+	return json_string_nocheck(addr_format(a, text));
 }
 
 json_t *
@@ -176,7 +176,7 @@ rpc_prefix(const struct prefix *p)
 {
 	char text[PREFIX_TEXT_MAX];
 
-	return json_string(prefix_format(p, text));
+	return json_string_nocheck(prefix_format(p, text));
 }
 
 json_t *

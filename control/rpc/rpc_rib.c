@@ -156,11 +156,16 @@ path_json(struct query *q, const struct dest_view *v, unsigned i, const struct a
 	/* of an instance: with the distinguisher and the path id of the source */
 	struct leak_origin origin = {.path_id = p->path_id};
 	bool imported = shard_path_origin(q->shard, p, &origin);
-	json_t *o = json_pack("{s:o, s:o, s:b, s:b, s:b, s:I}", "prefix", rpc_prefix(&v->prefix),
-		"peer", peer_text(q->env, p->peer), "best", best, "valid", i < v->paths->eligible,
-		"stale", shard_path_stale(q->shard, q->family, p), "age_s",
-		(json_int_t)(now_ns() / 1000000000u - p->time_s));
+	json_t *o = json_object();
 
+	json_object_set_new_nocheck(o, "prefix", rpc_prefix(&v->prefix));
+	json_object_set_new_nocheck(o, "peer", peer_text(q->env, p->peer));
+	json_object_set_new_nocheck(o, "best", json_boolean(best));
+	json_object_set_new_nocheck(o, "valid", json_boolean(i < v->paths->eligible));
+	json_object_set_new_nocheck(
+		o, "stale", json_boolean(shard_path_stale(q->shard, q->family, p)));
+	json_object_set_new_nocheck(
+		o, "age_s", json_integer((json_int_t)(now_ns() / 1000000000u - p->time_s)));
 	if (imported)
 		vpn_add(o, origin.rd, p->label_flags >> 12);
 	else if (q->vpn)

@@ -26,7 +26,7 @@ communities_json(const struct attr_set *a)
 	char text[POLICY_COMMUNITY_TEXT_MAX];
 
 	for (unsigned i = 0; i < a->community_count; i++)
-		json_array_append_new(array, json_string(policy_community_text(
+		json_array_append_new(array, json_string_nocheck(policy_community_text(
 						     be32(attr_communities(a) + 4 * i), text)));
 	return array;
 }
@@ -41,7 +41,7 @@ large_communities_json(const struct attr_set *a)
 		char text[40];
 
 		snprintf(text, sizeof(text), "%u:%u:%u", be32(p), be32(p + 4), be32(p + 8));
-		json_array_append_new(array, json_string(text));
+		json_array_append_new(array, json_string_nocheck(text));
 	}
 	return array;
 }
@@ -92,33 +92,55 @@ origins_add(json_t *o, const struct attr_set *a)
 	json_object_set_new(o, "cluster_list", clusters);
 }
 
+/* The keys of a route are ASCII: their check as UTF-8 would take a tenth of the time of a list. */
+static void
+put(json_t *o, const char *key, json_t *value)
+{
+	json_object_set_new_nocheck(o, key, value);
+}
+
+#define PATH_USUAL 1024 /* octets of text */
+
+static json_t *
+as_path_json(const struct attr_set *a)
+{
+	char usual[PATH_USUAL], *text = usual;
+	size_t len = attr_as_path_format(a, usual, sizeof(usual));
+	json_t *path;
+
+	if (len >= sizeof(usual)) {
+		text = malloc(len + 1);
+		if (text == NULL)
+			return NULL;
+		attr_as_path_format(a, text, len + 1);
+	}
+	path = json_string_nocheck(text);
+	if (text != usual)
+		free(text);
+	return path;
+}
+
 void
 rpc_attrs(json_t *o, const struct attr_set *a)
 {
 	static const char *const origins[] = {"igp", "egp", "incomplete"};
-	size_t len = attr_as_path_format(a, NULL, 0);
-	char *path = malloc(len + 1);
 
-	if (path != NULL) {
-		attr_as_path_format(a, path, len + 1);
-		json_object_set_new(o, "as_path", json_string(path));
-		free(path);
-	}
-	json_object_set_new(o, "origin", json_string(a->origin < 3 ? origins[a->origin] : "?"));
+	put(o, "as_path", as_path_json(a));
+	put(o, "origin", json_string_nocheck(a->origin < 3 ? origins[a->origin] : "?"));
 	if (a->next_hop.afi != AFI_NONE)
-		json_object_set_new(o, "next_hop", rpc_addr(&a->next_hop));
+		put(o, "next_hop", rpc_addr(&a->next_hop));
 	if (a->next_hop_link_local.afi != AFI_NONE)
-		json_object_set_new(o, "next_hop_link_local", rpc_addr(&a->next_hop_link_local));
+		put(o, "next_hop_link_local", rpc_addr(&a->next_hop_link_local));
 	if (a->has & ATTR_HAS_LOCAL_PREF)
-		json_object_set_new(o, "local_pref", json_integer(a->local_pref));
+		put(o, "local_pref", json_integer(a->local_pref));
 	if (a->has & ATTR_HAS_MED)
-		json_object_set_new(o, "med", json_integer(a->med));
+		put(o, "med", json_integer(a->med));
 	if (a->community_count > 0)
-		json_object_set_new(o, "communities", communities_json(a));
+		put(o, "communities", communities_json(a));
 	if (a->large_community_count > 0)
-		json_object_set_new(o, "large_communities", large_communities_json(a));
+		put(o, "large_communities", large_communities_json(a));
 	if (a->ext_community_count > 0)
-		json_object_set_new(o, "ext_communities", ext_communities_json(a));
+		put(o, "ext_communities", ext_communities_json(a));
 	origins_add(o, a);
 }
 
