@@ -32,11 +32,11 @@ void wiring_unwatch(void *ctx, struct vrf_id vrf) RUNS_ON(role_main);
 /* struct apply_config: which UDP packets the ports hand to the workers. */
 void wiring_tunnels(void *ctx, const struct config *c) RUNS_ON(role_main);
 /*
- * struct apply_config: opens and closes ports for `next`, before `next` is the running configuration. 0;
- * -errno with a fault: the ports are as before.
+ * apply_config.ports: before `next` is the running configuration.
  */
 struct faults;
-int wiring_ports(void *ctx, const struct config *next, struct faults *f) RUNS_ON(role_main);
+int wiring_ports(void *ctx, const struct config *next, bool restores, struct faults *f)
+	RUNS_ON(role_main);
 #ifdef KEEL_DATAPLANE
 /* Gives the ports of a VRF the configured addresses, and sets their links up. */
 void wiring_set_addresses(struct keeld *k, struct vrf_id vrf, struct netlink *mirror)

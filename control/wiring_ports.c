@@ -223,7 +223,7 @@ change(struct ports_change *c, const struct port_config *want, unsigned count, u
 }
 
 static unsigned
-compare(struct ports_change *c, struct port_config *want, unsigned count, bool same)
+compare(struct ports_change *c, struct port_config *want, unsigned count, bool same, bool restores)
 {
 	unsigned changes = 0;
 
@@ -234,6 +234,7 @@ compare(struct ports_change *c, struct port_config *want, unsigned count, bool s
 		want[i].leaves = port_left(port);
 		want[i].returns = port_returned(port);
 		want[i].optional = same || want[i].returns;
+		want[i].restored = restores;
 		if (port_set_has(&want[i]))
 			c->stays[port] = true;
 		else
@@ -265,7 +266,7 @@ add_fault(struct faults *f, unsigned failed, unsigned count, const char *text)
 }
 
 int
-wiring_ports(void *ctx, const struct config *next, struct faults *f)
+wiring_ports(void *ctx, const struct config *next, bool restores, struct faults *f)
 {
 	struct keeld *k = ctx;
 	const struct config *old = apply_running(k->apply);
@@ -279,7 +280,7 @@ wiring_ports(void *ctx, const struct config *next, struct faults *f)
 	if (k->layers.fib == NULL)
 		return 0;
 	forwarding_ports(next, want);
-	changes = compare(&c, want, next->port_count, next == old) > 0;
+	changes = compare(&c, want, next->port_count, next == old, restores) > 0;
 	if (!changes && same_ports(old, next))
 		return 0;
 	if (changes) {
@@ -321,7 +322,7 @@ returns_poll(struct timer *t) RUNS_ON(role_main)
 	if (any) {
 		struct faults f = {0};
 
-		(void)wiring_ports(k, apply_running(k->apply), &f);
+		(void)wiring_ports(k, apply_running(k->apply), true, &f);
 		faults_fini(&f);
 		for (uint16_t p = 0; p < port_count(); p++)
 			failed |= port_returned(p);
@@ -339,10 +340,11 @@ wiring_ports_watch(struct keeld *k)
 #else
 
 int
-wiring_ports(void *ctx, const struct config *next, struct faults *f)
+wiring_ports(void *ctx, const struct config *next, bool restores, struct faults *f)
 {
 	(void)ctx;
 	(void)next;
+	(void)restores;
 	(void)f;
 	return 0;
 }

@@ -301,9 +301,10 @@ put_config(struct text *t, const struct forwarder_config *c)
 		put(t, "queues=%u", p->queues);
 		for (unsigned q = 0; q < p->queue_worker_count; q++)
 			put(t, "queue_worker=%u", p->queue_workers[q]);
-		if (p->leaves || p->returns || p->optional)
+		if (p->leaves || p->returns || p->optional || p->restored)
 			put(t, FORWARDER_CHANGE "%u",
-				p->leaves * 1u + p->returns * 2u + p->optional * 4u);
+				p->leaves * 1u + p->returns * 2u + p->optional * 4u +
+					p->restored * 8u);
 	}
 	return t->used < FORWARDER_CONFIG_MAX ? 0 : -E2BIG;
 }

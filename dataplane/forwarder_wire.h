@@ -175,7 +175,7 @@ struct forwarder_message {
  * A number for the layout of what both processes read. Different numbers: the layouts differ. Equal
  * numbers of different sources: raise FORWARDER_ABI when a meaning changes and no size does.
  */
-#define FORWARDER_ABI 3u
+#define FORWARDER_ABI 4u
 uint64_t forwarder_abi(void);
 
 /* Sends a message with up to two descriptors. Returns 0 or -errno. */

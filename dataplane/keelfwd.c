@@ -157,6 +157,7 @@ parse_one(struct parsed *p, const char *key, const char *value)
 		port->leaves = number & 1;
 		port->returns = (number & 2) != 0;
 		port->optional = (number & 4) != 0;
+		port->restored = (number & 8) != 0;
 	} else if (strcmp(key, "queue_worker") == 0 && port != NULL &&
 		   port->queue_worker_count < PORT_QUEUES_MAX)
 		p->queue_worker[p->port_count - 1][port->queue_worker_count++] = number;

@@ -1618,15 +1618,14 @@ port_config_get(uint16_t port, struct port_config *c, unsigned queue_workers[POR
 	return true;
 }
 
-/* True if a port with this device could open: its PCI device or its interface is there. */
-static bool
-device_is_there(const struct port_config *c)
+bool
+port_device_is_there(const struct port_config *c)
 {
 	char iface[IFNAMSIZ];
 
 	if (device_is_pci(c->device))
 		return device_is_ready(c->device);
-	return c->netns != NULL || !is_af_xdp(c->device) ||
+	return c->netns != NULL || port_kernel_of(c->device) != PORT_KERNEL_OWN ||
 	       !device_argument(c->device, "iface", iface, sizeof(iface)) ||
 	       if_nametoindex(iface) != 0;
 }
@@ -1641,7 +1640,7 @@ port_skip(const struct port_config *c, bool left)
 		return -ENOSPC;
 	port_init(p, c);
 	p->skipped = true;
-	p->watch.state = left || !device_is_there(c) ? PORT_MISSING : PORT_FAILED;
+	p->watch.state = left || !port_device_is_there(c) ? PORT_MISSING : PORT_FAILED;
 	p->ethdev = RTE_MAX_ETHPORTS;
 	p->tx_queues = dp->worker_count;
 	number_take(n);
@@ -1957,7 +1956,7 @@ port_returned(uint16_t port)
 		const struct port_config c = {.device = p->device};
 
 		return p->vrf.v == VRF_DEFAULT.v && port_state(port) == PORT_MISSING &&
-		       device_is_there(&c);
+		       port_device_is_there(&c);
 	}
 	if (p != NULL && p->xdp && p->netns.fd < 0 && port_state(port) == PORT_MISSING)
 		ifindex = if_nametoindex(p->iface);

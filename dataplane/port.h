@@ -68,9 +68,10 @@ struct port_config {
 	bool host_path;
 	/*
 	 * For port_set_change(). leaves, returns: port_left(), port_returned() when the change began.
-	 * optional: a device that does not open leaves the port without a device.
+	 * optional: a device that does not open leaves the port without a device. restored: the same
+	 * for a device that is missing, because the port ran before.
 	 */
-	bool leaves, returns, optional;
+	bool leaves, returns, optional, restored;
 };
 
 /* The ways of a device to the kernel. */

@@ -57,6 +57,8 @@ void port_unserve(uint16_t port);
 bool port_is_served(uint16_t port);
 /* Closes a port that is hidden and not served. Its number is free again. */
 void port_close(uint16_t port);
+/* True if a port with this device could open: its PCI device or its interface is there. */
+bool port_device_is_there(const struct port_config *c);
 /* The configuration of an open port: *c names memory of the port. False: the number is free. */
 bool port_config_get(uint16_t port, struct port_config *c, unsigned queue_workers[PORT_QUEUES_MAX]);
 /* NULL: there is no such port. */

@@ -24,7 +24,8 @@ struct port_set_hooks {
  */
 bool port_set_has(const struct port_config *c);
 /*
- * Closes the ports missing in `want`, and opens the new ports of `want`. After a failure the former
+ * Closes the ports missing in `want`, and opens the new ports of `want`. A port that ran before, and
+ * whose device is missing, is left without a device (PORT_MISSING). After a failure the former
  * ports are open again (PORT_FAILED: a port did not open again), and
  * *failed is the index in `want`; `count`: no port in particular. Returns 0, or -errno with `err`.
  */

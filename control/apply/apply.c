@@ -567,6 +567,7 @@ struct commit {
 	char *user_key, *user_name; /* the author; NULL: keeld */
 	uint32_t confirm_s;
 	uint32_t candidate_revision; /* of the author's candidate; 0: another document */
+	bool restores; /* a document of the history */
 	struct config *next; /* until COMMIT_SWITCH */
 	struct config *old; /* from COMMIT_SWITCH to COMMIT_RELEASE */
 	struct change *changes; /* of COMMIT_CHANGE */
@@ -598,7 +599,8 @@ commit_init(
 		.user_key = o->user != NULL ? strdup(o->user->key) : NULL,
 		.user_name = o->user != NULL ? strdup(o->user->name) : NULL,
 		.confirm_s = o->confirm_s,
-		.candidate_revision = o->candidate_revision};
+		.candidate_revision = o->candidate_revision,
+		.restores = o->restores};
 	return c->comment != NULL &&
 	       (o->user == NULL || (c->user_key != NULL && c->user_name != NULL));
 }
@@ -625,9 +627,9 @@ commit_parse(struct commit *c)
 }
 
 bool
-apply_ports(struct apply *apply, const struct config *next, struct faults *f)
+apply_ports(struct apply *apply, const struct config *next, bool restores, struct faults *f)
 {
-	return apply->ports == NULL || apply->ports(apply->watch_ctx, next, f) == 0;
+	return apply->ports == NULL || apply->ports(apply->watch_ctx, next, restores, f) == 0;
 }
 
 /* After apply_ports() for a configuration that is refused later. */
@@ -636,7 +638,7 @@ ports_back(struct apply *apply, const struct config *running) RUNS_ON(role_main)
 {
 	struct faults ignored = {0};
 
-	(void)apply_ports(apply, running, &ignored);
+	(void)apply_ports(apply, running, true, &ignored);
 	faults_fini(&ignored);
 }
 
@@ -653,7 +655,7 @@ commit_switch(struct commit *c) RUNS_ON(role_main)
 	struct joined joined;
 	struct apply_user user;
 
-	if (!apply_ports(apply, c->next, &c->result.faults))
+	if (!apply_ports(apply, c->next, c->restores, &c->result.faults))
 		return -EINVAL;
 	if (!apply_instances_prepare(apply, c->next, &c->result.faults) ||
 		!assign_ids(apply, c->next, &joined, &c->result.faults)) {

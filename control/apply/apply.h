@@ -54,10 +54,11 @@ struct apply_config {
 	/* Sets the own addresses of the UDP tunnels of `c`. NULL: no data plane. */
 	void (*tunnels)(void *ctx, const struct config *c);
 	/*
-	 * Opens and closes ports for `next`, while apply_running() is the present configuration. 0; -errno
-	 * with a fault: the ports are as before. NULL: no data plane, and ports do not change.
+	 * Opens and closes ports for `next`, while apply_running() is the present configuration.
+	 * `restores`: `next` ran before, so a missing device is no fault. 0; -errno with a fault: the
+	 * ports are as before. NULL: no data plane, and ports do not change.
 	 */
-	int (*ports)(void *ctx, const struct config *next, struct faults *f);
+	int (*ports)(void *ctx, const struct config *next, bool restores, struct faults *f);
 	struct rpki *rpki; /* lent; gets the caches of the running configuration. NULL: none */
 	struct bmp *bmp; /* lent; gets the collectors of the running configuration. NULL: none */
 	struct mrt *mrt; /* lent; gets the files of the running configuration. NULL: none */

@@ -105,7 +105,8 @@ apply_rollback(struct apply *apply, uint32_t to, const struct apply_user *user, 
 	char comment[48];
 
 	snprintf(comment, sizeof(comment), "rollback to %u", to);
-	return roll_back(apply, to, &(struct apply_commit_order){.user = user, .comment = comment},
+	return roll_back(apply, to,
+		&(struct apply_commit_order){.user = user, .comment = comment, .restores = true},
 		effects, persisted, f);
 }
 
@@ -132,7 +133,8 @@ confirm_expired(struct timer *t) RUNS_ON(role_main)
 	snprintf(comment, sizeof(comment), "rollback to %u: %u was not confirmed",
 		apply->history->back_to, apply->history->current);
 	err = roll_back(apply, apply->history->back_to,
-		&(struct apply_commit_order){.comment = comment}, &effects, &persisted, &f);
+		&(struct apply_commit_order){.comment = comment, .restores = true}, &effects,
+		&persisted, &f);
 	if (err != 0)
 		log_event(LOG_ERROR, "rollback-failed to=%u error=\"%s\" path=%s reason=\"%s\"",
 			apply->history->back_to, strerror(-err), f.count > 0 ? f.fault[0].path : "",
@@ -227,7 +229,7 @@ start_rolled_back(struct apply *apply, uint32_t to, bool *persisted) RUNS_ON(rol
 	if (back != NULL)
 		apply_restart_keys(apply, back, &f);
 	if (back != NULL && f.count == 0)
-		(void)apply_ports(apply, back, &f);
+		(void)apply_ports(apply, back, true, &f);
 	if (back == NULL || f.count > 0) {
 		log_event(LOG_ERROR, "rollback-failed to=%u path=%s reason=\"%s\"", to,
 			f.count > 0 ? f.fault[0].path : "",

@@ -155,7 +155,7 @@ struct apply {
 	void (*unwatch)(void *ctx, struct vrf_id vrf);
 	void (*peer)(void *ctx, struct vrf_id vrf, const struct ip_addr *addr, bool present);
 	void (*tunnels)(void *ctx, const struct config *c);
-	int (*ports)(void *ctx, const struct config *next, struct faults *f);
+	int (*ports)(void *ctx, const struct config *next, bool restores, struct faults *f);
 	struct rpki *rpki;
 	struct bmp *bmp;
 	struct mrt *mrt;
@@ -205,7 +205,7 @@ void apply_peek(const struct apply *apply, struct peer_id id, struct session_vie
 	RUNS_ON(role_main);
 /* Adds a fault for each key that is read only at start and differs. */
 /* False: a fault, and the ports are as before. */
-bool apply_ports(struct apply *apply, const struct config *next, struct faults *f)
+bool apply_ports(struct apply *apply, const struct config *next, bool restores, struct faults *f)
 	RUNS_ON(role_main);
 void apply_restart_keys(const struct apply *apply, const struct config *next, struct faults *f);
 /*

@@ -23,6 +23,7 @@ struct apply_commit_order {
 	uint32_t confirm_s; /* 0: no confirmation is needed */
 	/* The revision of the author's candidate that is committed; 0: another document. */
 	uint32_t candidate_revision;
+	bool restores; /* a document of the history */
 };
 /* The name of the author of a commit without a user. */
 #define APPLY_NOBODY "keeld"

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """`ports` is part of the committed document: under traffic on other ports, commits add, change and remove a port, and rollbacks undo the commits. No packet of
-the other ports is lost, their sessions stay, the peer on the port comes back, and nothing is left behind. Once in one process, and once with keelfwd.
+the other ports is lost, their sessions stay, the peer on the port comes back, and nothing is left behind. A port whose device is missing prevents neither
+rollback nor commit. Once in one process, and once with keelfwd.
 KEEL_ROUNDS (4): how often; KEEL_SHAPES (single,forwarder).
 
     src --- west, rt (keeld; AF_XDP), east --- up (BIRD, AS 64601)
@@ -87,9 +88,9 @@ class Test:
 
     # ---- commits ----
 
-    def commit(self, ports):
+    def commit(self, ports, **how):
         self.rpc.call("config.edit", merge={"ports": ports})
-        return self.rpc.call("config.commit")["commit"]
+        return self.rpc.call("config.commit", **how)["commit"]
 
     def refused(self, ports):
         """The error of a commit; the candidate is as before."""
@@ -103,6 +104,9 @@ class Test:
 
     def ports(self):
         return {p["name"]: p["state"] for p in self.rpc.call("dataplane.stats")["ports"]}
+
+    def alarms(self):
+        return [a["text"] for a in self.rpc.call("system.info")["alarms"] if a["kind"] == "ports"]
 
     def descriptors(self):
         return [len(os.listdir("/proc/%d/fd" % pid)) for pid in self.pids]
@@ -154,6 +158,35 @@ class Test:
             self.side_works("made again")
         self.commit([WEST, EAST])
 
+    def missing(self, what, *others):
+        """All ports are there but for the device of side, with its alarm; then side comes back by itself."""
+        self.c.comes_to(what + ": the ports", self.ports, dict({"west": "up", "east": "up", "side": "missing"}, **{p: "up" for p in others}), 30)
+        self.c.comes_to(what + ": the alarm", self.alarms, ["port side is missing"])
+        self.side_link()
+        self.lab.sh("beside", "ip route add default via 198.18.3.1")
+        self.c.comes_to(what + ": side is back", lambda: self.ports().get("side"), "up", 30)
+        self.c.comes_to(what + ": no alarm", self.alarms, [])
+        self.side_works(what)
+
+    def without_device(self):
+        c, rpc = self.c, self.rpc
+        both = self.commit([WEST, EAST, SIDE])
+        self.commit([WEST, EAST])
+        self.lab.sh("rt", "ip link delete side")
+        rpc.call("config.rollback", to=both)
+        self.missing("rollback without the device")
+        self.commit([WEST, EAST, WIRE], confirm_s=3)
+        self.lab.sh("rt", "ip link delete side")
+        c.true("the commit waits for its confirmation", "confirm" in rpc.call("config.history"))
+        self.missing("a commit without confirmation, and the device")
+        c.true("the commit is undone", "confirm" not in rpc.call("config.history") and "wire" not in self.ports())
+        self.lab.sh("rt", "ip link delete side")
+        wait_for("the loss of side", lambda: self.ports().get("side") == "missing", 30)
+        self.commit([WEST, EAST, CHANGED, WIRE])
+        self.missing("commit without the device", "wire")
+        c.true("the port has the MTU of the commit", "mtu 1400" in self.lab.sh("rt", "ip link show side"))
+        self.commit([WEST, EAST])
+
     def bad(self):
         before = self.rpc.call("config.get")
         text = self.refused([WEST, EAST, BROKEN])
@@ -175,6 +208,7 @@ class Test:
         grown = [(b - a) / max(1, ROUNDS - 1) for a, b in zip(memory, self.memory_kb())]
         print("      memory: %r kB, grown by %r kB a round" % (memory, [round(g) for g in grown]), flush=True)
         self.again()
+        self.without_device()
         got = self.probe.end()
         print_losses(self.rpc, got)
         c.equal("%s: of %d packets lost, misdirected, reordered" % (self.shape, got["sent"]), (got["lost"], got["misdirected"], got["reordered"]), (0, 0, 0))
