@@ -645,8 +645,10 @@ poll_frames(struct worker *w) RUNS_ON(role_worker)
 	unsigned n = 0;
 
 	for (; n < BURST_MAX && (m = ring_pop(w->frames)) != NULL; n++) {
-		tx_add(&w->tx[m->port], own_copy(w, m));
-		pending |= UINT64_C(1) << m->port;
+		uint16_t port = m->port;
+
+		tx_add(&w->tx[port], own_copy(w, m));
+		pending |= UINT64_C(1) << port;
 	}
 	flush(w, pending, &w->stats.originated);
 	return n;

@@ -77,11 +77,12 @@ test_corpus(void **state)
 	}
 	closedir(d);
 	print_message(
-		"%u files; %u sent, %u of IPv4, %lu fragments, %lu ICMP errors, %u to the host\n",
-		files, sent_all, sent_v4, (unsigned long)s->fragments,
+		"%u files; %u sent, %u of IPv4, %lu of the kernel, %lu fragments, %lu ICMP errors, "
+		"%u to the host\n",
+		files, sent_all, sent_v4, (unsigned long)s->originated, (unsigned long)s->fragments,
 		(unsigned long)s->icmp_errors, host_packets);
 	assert_true(files > 0 && sent_v4 > 0 && sent_all > sent_v4 && host_packets > 0);
-	assert_true(s->fragments > 0 && s->icmp_errors > 0);
+	assert_true(s->fragments > 0 && s->icmp_errors > 0 && s->originated > 0);
 	for (unsigned i = 0; i < DROP_icmp_limited; i++)
 		if (i != DROP_host_full && i != DROP_host_policed && s->drops[i] == 0)
 			fail_msg(

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Packets through the loop of a worker, from the receive queue to transmission, ICMP errors, fragments
- * and the rings of the host path, without EAL: the burst functions of ethdev and the pool of packet
+ * Packets through the loop of a worker, from the receive queue and from the kernel to transmission, ICMP
+ * errors, fragments and the rings of the host path, without EAL: the burst functions of ethdev and the pool of packet
  * buffers are this file's, so AddressSanitizer guards each buffer. For test_wire_input.c and the fuzzer
  * fuzz_wire.c.
  *
@@ -29,6 +29,8 @@
 #define RIG_WAY 0x0c /* enum host_way */
 #define RIG_CHAINS 0x10 /* the worker expects packets in several buffers */
 #define RIG_OTHER_VRF 0x20
+#define RIG_KERNEL                                                                                 \
+	0x40 /* of three packets, one is a frame of the port's TAP, one a packet of keel0 */
 #define MEND_V4 0x01 /* right total length and checksum */
 #define MEND_MAC 0x02 /* addressed to the port */
 #define MEND_LABEL 0x04 /* a label of the table */
@@ -38,6 +40,7 @@
 #define HEAD 4u
 #define PACKETS 32u
 #define FRAME_MAX 4096u
+#define TAP_FRAME_MIN 60u /* host_path.c pads */
 #define ROOM 2304 /* of a buffer for copies and fragments; less than the longest packet */
 #define TAIL 64 /* the stages read whole vectors; a buffer of a driver has more room */
 #define PORTS 3
@@ -128,7 +131,7 @@ make_pool(void)
 /* ---- the device ---- */
 
 static struct rte_mbuf *queue[PACKETS];
-static unsigned queued, sent_v4, sent_all;
+static unsigned given, queued, sent_v4, sent_all;
 static bool labelled; /* some packet of the input may have labels */
 
 /* After the last packet the worker is told to stop. */
@@ -333,6 +336,8 @@ make_worker(void)
 	w->punts = true;
 	w->punt.peers = &peers;
 	assert_int_equal(ring_create(lab.arena, "gleans", GLEAN_RING - 1, &w->gleans), 0);
+	assert_int_equal(ring_create(lab.arena, "frames", FRAME_RING - 1, &w->frames), 0);
+	assert_int_equal(ring_create(lab.arena, "inject", FRAME_RING - 1, &w->inject), 0);
 	assert_int_equal(ring_create(lab.arena, "back", PUNT_BACK_RING - 1, &w->punt.back), 0);
 	for (unsigned i = 0; i < HOST_CLASSES; i++)
 		assert_int_equal(ring_create(lab.arena, "punt", PUNT_RING - 1, &w->punt.up[i]), 0);
@@ -358,6 +363,8 @@ rig_end(void)
 {
 	qsbr_unregister(lab.qsbr, worker->reader);
 	ring_destroy(worker->gleans);
+	ring_destroy(worker->frames);
+	ring_destroy(worker->inject);
 	ring_destroy(worker->punt.back);
 	for (unsigned i = 0; i < HOST_CLASSES; i++)
 		ring_destroy(worker->punt.up[i]);
@@ -465,15 +472,45 @@ packet_new(const uint8_t *frame, unsigned len, uint8_t bits, unsigned cut)
 	return first;
 }
 
-/* Queues a packet of the input. Returns the octets used; 0: no further packet. */
+/* The driver sends a frame of a TAP as it is: the kernel is trusted. */
+static inline void
+give_frame(uint8_t *frame, unsigned len)
+{
+	struct rte_mbuf *m;
+
+	if (len < TAP_FRAME_MIN)
+		memset(frame + len, 0, TAP_FRAME_MIN - len);
+	m = packet_new(frame, len < TAP_FRAME_MIN ? TAP_FRAME_MIN : len, 0, 0);
+	m->port = (uint16_t)(len % PORTS);
+	labelled = true; /* no worker has judged the header */
+	assert_true(ring_push(worker->frames, m));
+}
+
+/* As worker_inject(), which takes only what begins like an IP packet. */
+static inline void
+give_injected(uint8_t *frame, unsigned len, struct vrf_id vrf)
+{
+	unsigned version = len > ETHER_LEN ? frame[ETHER_LEN] >> 4 : 0;
+	unsigned least = version == 4 ? 20 : version == 6 ? 40 : FRAME_MAX;
+	struct rte_mbuf *m;
+
+	if (len < ETHER_LEN + least || len > ETHER_LEN + WORKER_INJECT_MAX)
+		return;
+	memset(frame, 0, ETHER_LEN);
+	m = packet_new(frame, len, 0, 0);
+	m->port = vrf.v;
+	assert_true(ring_push(worker->inject, m));
+}
+
+/* Gives the worker a packet of the input. Returns the octets used; 0: no further packet. */
 static inline size_t
-queue_packet(const uint8_t *data, size_t left)
+give_packet(const uint8_t *data, size_t left, bool kernel)
 {
 	static uint8_t frame[FRAME_MAX], wrapped[FRAME_MAX];
-	const uint8_t *use = frame;
+	uint8_t *use = frame;
 	unsigned len, used;
 
-	if (left < HEAD + 1 || queued == PACKETS)
+	if (left < HEAD + 1 || given == PACKETS)
 		return 0;
 	len = data[3] * 4u;
 	used = len < left - HEAD ? len : (unsigned)(left - HEAD);
@@ -488,7 +525,13 @@ queue_packet(const uint8_t *data, size_t left)
 		len = put_udp(wrapped, frame, len);
 		use = wrapped;
 	}
-	queue[queued++] = packet_new(use, len, data[1], data[2]);
+	if (kernel && given % 3 == 1)
+		give_frame(use, len);
+	else if (kernel && given % 3 == 2)
+		give_injected(use, len, worker->source[0].vrf);
+	else
+		queue[queued++] = packet_new(use, len, data[1], data[2]);
+	given++;
 	return HEAD + used;
 }
 
@@ -531,8 +574,9 @@ run_input(const uint8_t *data, size_t len)
 		.most = BURST_V4};
 	worker->mpls_pipe = data[0] & RIG_PIPE;
 	labelled = data[0] & RIG_MPLS;
-	for (queued = 0; at < len && (used = queue_packet(data + at, len - at)) > 0; at += used)
-		;
+	given = queued = 0;
+	while (at < len && (used = give_packet(data + at, len - at, data[0] & RIG_KERNEL)) > 0)
+		at += used;
 	atomic_store_explicit(&worker->order, WORKER_GO_ON, memory_order_relaxed);
 	role_enter_worker();
 	worker_loop(worker);
