@@ -934,6 +934,8 @@ start(struct port *p, struct dataplane_error *err)
 	if (rc != 0)
 		return dataplane_fail(err, rc, "port %s: the driver has no MAC address: %s",
 			p->name, strerror(-rc));
+	if (rte_is_zero_ether_addr(&mac)) /* net_ring has no address */
+		rte_eth_random_addr(mac.addr_bytes);
 	mac_store(p, mac.addr_bytes);
 	return 0;
 }
