@@ -194,7 +194,6 @@ dataplane_of(const struct keeld *k, const struct config *c)
 		.eal_args = c->dataplane.eal_args,
 		.eal_arg_count = c->dataplane.eal_arg_count,
 		.run_dir = k->state_dir,
-		.messages = log_stream("dpdk"),
 		.host_limits = c->dataplane.policing,
 	};
 }
@@ -221,6 +220,7 @@ forwarding_open(struct keeld *k)
 
 	snprintf(name, sizeof(name), "keel-%d", (int)getpid());
 	d.name = name;
+	d.messages = log_stream("dpdk");
 	forwarding_ports(c, ports);
 	for (unsigned i = 0; i < c->port_count; i++)
 		d.large_buffers |= port_is_large(&ports[i]);
