@@ -87,6 +87,7 @@ struct port {
 	uint16_t ethdev;
 	_Atomic uint64_t mac; /* six bytes in wire order, then zeros */
 	unsigned ifindex;
+	unsigned tap_ifindex; /* net_tap: the interface of the device */
 	unsigned rx_queues, tx_queues;
 	unsigned queue_worker_count; /* 0: the default */
 	uint16_t queue_worker[PORT_QUEUES_MAX];
@@ -1053,6 +1054,8 @@ port_start(
 	p->chains = device_is(device, "net_memif") || device_is(device, "net_pcap");
 	if (port_kernel_of(device) == PORT_KERNEL_OWN && !p->xdp)
 		p->ifindex = info.if_index;
+	if (device_is(device, "net_tap"))
+		p->tap_ifindex = info.if_index;
 	rc = choose_mtu(p, device, err);
 	if (rc != 0)
 		return rc;
@@ -1948,21 +1951,38 @@ port_left(uint16_t port)
 	       port_watch_pulled(&p->watch);
 }
 
+static bool
+is_new_interface(const char *name, unsigned was)
+{
+	unsigned now = if_nametoindex(name);
+
+	return now != 0 && now != was;
+}
+
+/* True if an interface that the port has lost was made again. */
+static bool
+interface_returned(const struct port *p)
+{
+	char iface[IFNAMSIZ];
+	bool named = device_argument(p->device, "iface", iface, sizeof(iface));
+
+	if (port_kernel_of(p->device) == PORT_KERNEL_OWN)
+		return named && is_new_interface(iface, p->ifindex);
+	if (named && p->tap_ifindex != 0 && is_new_interface(iface, p->tap_ifindex))
+		return true;
+	return p->way == HOST_WAY_TAP && is_new_interface(p->name, p->ifindex);
+}
+
 bool
 port_returned(uint16_t port)
 {
 	const struct port *p = port_find(port);
-	unsigned ifindex = 0;
 
-	if (p != NULL && p->skipped) {
-		const struct port_config c = {.device = p->device};
-
-		return p->vrf.v == VRF_DEFAULT.v && port_state(port) == PORT_MISSING &&
-		       port_device_is_there(&c);
-	}
-	if (p != NULL && p->xdp && p->netns.fd < 0 && port_state(port) == PORT_MISSING)
-		ifindex = if_nametoindex(p->iface);
-	return ifindex != 0 && ifindex != p->ifindex;
+	if (p == NULL || p->vrf.v != VRF_DEFAULT.v || port_state(port) != PORT_MISSING)
+		return false;
+	if (p->skipped)
+		return port_device_is_there(&(struct port_config){.device = p->device});
+	return interface_returned(p);
 }
 
 bool

@@ -200,9 +200,9 @@ int port_events_fd(void);
  */
 bool port_left(uint16_t port);
 /*
- * True if the interface of an AF_XDP port was deleted, and an interface of the name exists again, or if
- * a port has no device because the device was missing, and the device is there. Not for ports of VPN
- * instances.
+ * True if an interface of the port was deleted (of its device, or its TAP), and an interface of the name
+ * exists again, or if a port has no device because the device was missing, and the device is there. Not
+ * for ports of VPN instances.
  */
 bool port_returned(uint16_t port);
 /* False: port_skip() has taken the number. */

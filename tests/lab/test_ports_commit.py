@@ -37,6 +37,7 @@ EAST = {"name": "east", "device": "net_af_xdp1,iface=east", "addresses": ["198.1
 SIDE = {"name": "side", "device": "net_af_xdp2,iface=side", "addresses": ["198.18.3.1/24"]}
 CHANGED = dict(SIDE, mtu=1400, addresses=["198.18.3.1/24", "198.18.33.1/24"])
 WIRE = {"name": "wire", "device": "net_tap0,iface=far", "addresses": ["198.18.4.1/24"]}
+PACKET = {"name": "packet", "device": "net_af_packet0,iface=packet", "addresses": ["198.18.5.1/24"]}
 BROKEN = {"name": "broken", "device": "net_af_xdp3,iface=nowhere"}
 ACCEPT = {"ipv4-unicast": {"import_policy": "accept-all", "export_policy": "accept-all"}}
 
@@ -146,7 +147,7 @@ class Test:
         self.c.true("round %d: no XDP program on side" % i, "xdp" not in self.lab.sh("rt", "ip -o link show side"))
 
     def again(self):
-        """An interface that is deleted and made again is a port again, by itself."""
+        """An interface that is deleted and made again is a port again, by itself: of AF_XDP, and below."""
         self.commit([WEST, EAST, SIDE])
         self.side_works("before the deletion")
         for _ in range(2):
@@ -157,6 +158,32 @@ class Test:
             wait_for("side again", lambda: self.ports().get("side") == "up", 30)
             self.side_works("made again")
         self.commit([WEST, EAST])
+
+    def interfaces_again(self):
+        """The same for the interface of net_tap, for the TAP that gives a port to the kernel, and for net_af_packet."""
+        again = {"far": "ip tuntap add dev far mode tap multi_queue", "wire": "ip tuntap add dev wire mode tap",
+                 "packet": "ip link add packet type veth peer name packet1; ip link set packet up; ip link set packet1 up"}
+        self.lab.sh("rt", again["packet"])
+        self.commit([WEST, EAST, WIRE, PACKET])
+        for interface, command in again.items():
+            for n in range(2):
+                port = "wire" if interface == "far" else interface
+                what = "%s made again (%d)" % (interface, n)
+                self.c.comes_to(what + ": up before", lambda: self.ports().get(port), "up", 30)
+                self.lab.sh("beside" if interface == "far" and n > 0 else "rt", "ip link delete " + interface)
+                self.c.comes_to(what + ": missing", lambda: self.ports().get(port), "missing", 30)
+                self.c.comes_to(what + ": the alarm", self.alarms, ["port %s is missing" % port])
+                self.lab.sh("rt", command)
+                self.c.comes_to(what + ": up", lambda: self.ports().get(port), "up", 30)
+                self.c.comes_to(what + ": no alarm", self.alarms, [])
+                if interface == "far":  # the other end of the wire
+                    self.lab.sh("rt", "ip link set far netns " + self.lab.netns("beside"))
+                    self.lab.sh("beside", "ip address add 198.18.4.2/24 dev far; ip link set far up")
+                    self.c.comes_to(what + ": packets to the router and back", lambda: " 0% packet loss" in self.lab.sh(
+                        "beside", "ping -n -c 1 -W 1 -I far 198.18.4.1 || true"), True)
+        self.commit([WEST, EAST])
+        self.lab.sh("rt", "ip link delete packet; ip link delete wire")  # who made them, removes them
+        self.lab.sh("beside", "ip link delete far", check=False)
 
     def missing(self, what, *others):
         """All ports are there but for the device of side, with its alarm; then side comes back by itself."""
@@ -208,6 +235,7 @@ class Test:
         grown = [(b - a) / max(1, ROUNDS - 1) for a, b in zip(memory, self.memory_kb())]
         print("      memory: %r kB, grown by %r kB a round" % (memory, [round(g) for g in grown]), flush=True)
         self.again()
+        self.interfaces_again()
         self.without_device()
         got = self.probe.end()
         print_losses(self.rpc, got)
