@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Real NIC drivers: the labs of ports in a guest of scripts/nic-guest, over e1000e, vmxnet3 and virtio-net under vfio-pci. The labs are the same as over
 net_tap and AF_XDP; only the device differs. nic_guest_life.py makes what only such a device has: links that go down, and devices that are pulled.
+nic_guest_queues.py has two queues and two workers.
 
 NIC_GUEST_MODELS: other models, with commas. KEEL_ROUNDS (1): of nic_guest_life.py."""
 import os
@@ -16,17 +17,18 @@ from labtest import BUILD, KEELD, ROOT, need, out_folder
 MODELS = os.environ.get("NIC_GUEST_MODELS", "e1000e,vmxnet3,virtio-net-pci").split(",")
 LIMIT_S = 400  # of a guest
 LIFE = {"KEEL_PPS": "200", "KEEL_ROUNDS": os.environ.get("KEEL_ROUNDS", "1")}
-# (lab, pairs of NICs, its environment, models)
-RUNS = [("tests/interop/test_host_path.py", 2, {}, MODELS), ("tests/lab/test_wire_conformance.py", 2, {}, [m for m in MODELS if m != "virtio-net-pci"]),
-        ("tests/lab/nic_guest_life.py", 3, LIFE, MODELS[-1:]),
-        ("tests/lab/nic_guest_life.py", 3, dict(LIFE, KEEL_FORWARDER="1"), MODELS[:1])]
+# (lab, pairs of NICs, queues of each, the lab's environment, models)
+RUNS = [("tests/interop/test_host_path.py", 2, 1, {}, MODELS), ("tests/lab/test_wire_conformance.py", 2, 1, {}, [m for m in MODELS if m != "virtio-net-pci"]),
+        ("tests/lab/nic_guest_queues.py", 2, 2, {}, [m for m in MODELS if m == "virtio-net-pci"]),
+        ("tests/lab/nic_guest_life.py", 3, 1, LIFE, MODELS[-1:]),
+        ("tests/lab/nic_guest_life.py", 3, 1, dict(LIFE, KEEL_FORWARDER="1"), MODELS[:1])]
 
 
-def run_in_guest(c, model, lab, pairs, env):
+def run_in_guest(c, model, lab, pairs, queues, env):
     """Runs a lab; its checks are counted as checks of this test."""
     name = "%s-%s%s" % (os.path.basename(lab)[:-3], model, "-forwarder" if "KEEL_FORWARDER" in env else "")
     out = os.path.join(out_folder(os.path.join("nic_guest", name)))
-    guest = subprocess.Popen([os.path.join(ROOT, "scripts", "nic-guest"), "--nic", model, "--pairs", str(pairs), "--out", out, "--limit", str(LIMIT_S),
+    guest = subprocess.Popen([os.path.join(ROOT, "scripts", "nic-guest"), "--nic", model, "--pairs", str(pairs), "--queues", str(queues), "--out", out, "--limit", str(LIMIT_S),
                               "/usr/bin/python3", os.path.join(ROOT, lab)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                              env=dict(os.environ, KEEL_BUILD=BUILD, **env))
     try:
@@ -46,9 +48,9 @@ def run_in_guest(c, model, lab, pairs, env):
 
 
 def test(c):
-    for lab, pairs, env, models in RUNS:
+    for lab, pairs, queues, env, models in RUNS:
         for model in models:
-            run_in_guest(c, model, lab, pairs, env)
+            run_in_guest(c, model, lab, pairs, queues, env)
 
 
 if __name__ == "__main__":
