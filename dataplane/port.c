@@ -659,6 +659,31 @@ choose_xdp_queues(struct port *p, const char *device, unsigned queues, struct da
 	return 0;
 }
 
+/* The number of the first AF_XDP queue of the port. */
+static unsigned
+first_queue(const char *device)
+{
+	char text[16];
+
+	return device_argument(device, "start_queue", text, sizeof(text))
+		       ? (unsigned)strtoul(text, NULL, 10)
+		       : 0;
+}
+
+/* Before the driver takes buffers, which it would lose. */
+static int
+check_queues_free(const struct port *p, const char *device, struct dataplane_error *err)
+{
+	unsigned first = first_queue(device);
+
+	for (unsigned q = first; q < first + p->own_queues; q++)
+		if (xdp_queue_in_use(p->ifindex, q))
+			return dataplane_fail(err, -EBUSY,
+				"port %s: receive queue %u of %s is in use by another program",
+				p->name, q, p->iface);
+	return 0;
+}
+
 static int
 reserve_interface(struct port *p, const char *device, unsigned queues, struct dataplane_error *err)
 {
@@ -689,7 +714,7 @@ reserve_interface(struct port *p, const char *device, unsigned queues, struct da
 	}
 	rc = xdp_reserve(dp->xdp, p->ifindex, err);
 	p->reserved = rc == 0;
-	return rc;
+	return rc == 0 ? check_queues_free(p, device, err) : rc;
 }
 
 /*
@@ -1570,10 +1595,7 @@ buffers_free(struct port *p)
 static void
 queues_await(const struct port *p, unsigned queues)
 {
-	char text[16];
-	unsigned first = device_argument(p->device, "start_queue", text, sizeof(text))
-				 ? (unsigned)strtoul(text, NULL, 10)
-				 : 0;
+	unsigned first = first_queue(p->device);
 
 	if (netns_enter(netns_of(p)) != 0)
 		return;

@@ -109,6 +109,7 @@ xdp_buffers_free(uint16_t ethdev, int socket, struct rte_mempool *pool)
 #define PROBE_CHUNKS 2u
 #define AWAIT_POLLS 200u
 #define AWAIT_POLL_NS 1000000
+#define RELEASE_NS 5000000
 
 bool
 xdp_is_copying(int socket)
@@ -121,12 +122,14 @@ xdp_is_copying(int socket)
 }
 
 /*
- * Asks for zero copy, which the device does not have: the kernel refuses, after it has looked
- * whether the queue is in use. So the queue is free as before.
+ * Asks for zero copy. A device without zero copy: the kernel refuses, after it has looked whether the
+ * queue is in use, and the queue is free as before. A device with zero copy: the queue was free, and
+ * the kernel needs some time to release the queue again.
  */
-static bool
-queue_in_use(unsigned ifindex, unsigned queue)
+bool
+xdp_queue_in_use(unsigned ifindex, unsigned queue)
 {
+	const struct timespec release = {.tv_nsec = RELEASE_NS};
 	size_t page = (size_t)getpagesize(), bytes = PROBE_CHUNKS * page;
 	struct sockaddr_xdp at = {.sxdp_family = AF_XDP,
 		.sxdp_flags = XDP_ZEROCOPY,
@@ -137,18 +140,22 @@ queue_in_use(unsigned ifindex, unsigned queue)
 		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct xdp_umem_reg umem = {
 		.addr = (uint64_t)(uintptr_t)memory, .len = bytes, .chunk_size = (uint32_t)page};
-	bool used = false;
+	bool used = false, bound = false;
 
 	if (fd >= 0 && memory != MAP_FAILED &&
 		setsockopt(fd, SOL_XDP, XDP_UMEM_REG, &umem, sizeof(umem)) == 0 &&
 		setsockopt(fd, SOL_XDP, XDP_UMEM_FILL_RING, &size, sizeof(size)) == 0 &&
 		setsockopt(fd, SOL_XDP, XDP_UMEM_COMPLETION_RING, &size, sizeof(size)) == 0 &&
-		setsockopt(fd, SOL_XDP, XDP_RX_RING, &size, sizeof(size)) == 0)
-		used = bind(fd, (const struct sockaddr *)&at, sizeof(at)) != 0 && errno == EBUSY;
+		setsockopt(fd, SOL_XDP, XDP_RX_RING, &size, sizeof(size)) == 0) {
+		bound = bind(fd, (const struct sockaddr *)&at, sizeof(at)) == 0;
+		used = !bound && errno == EBUSY;
+	}
 	if (fd >= 0)
 		(void)close(fd);
 	if (memory != MAP_FAILED)
 		(void)munmap(memory, bytes);
+	if (bound)
+		(void)nanosleep(&release, NULL);
 	return used;
 }
 
@@ -157,6 +164,6 @@ xdp_queue_await(unsigned ifindex, unsigned queue)
 {
 	const struct timespec pause = {.tv_nsec = AWAIT_POLL_NS};
 
-	for (unsigned i = 0; i < AWAIT_POLLS && queue_in_use(ifindex, queue); i++)
+	for (unsigned i = 0; i < AWAIT_POLLS && xdp_queue_in_use(ifindex, queue); i++)
 		(void)nanosleep(&pause, NULL);
 }

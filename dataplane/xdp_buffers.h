@@ -21,8 +21,13 @@ void xdp_fill_ring_free(int socket, struct rte_mempool *pool);
 /* True if the socket copies frames: its device has no zero copy. */
 bool xdp_is_copying(int socket);
 /*
+ * True if an AF_XDP socket uses the queue, or if the kernel has not released the queue of a closed
+ * socket yet: the kernel does so later, from a work queue, and reports no event. A driver that finds
+ * the queue in use fails, and loses the buffers that it has taken.
+ */
+bool xdp_queue_in_use(unsigned ifindex, unsigned queue);
+/*
  * Waits, for at most 0.2 s, until the kernel has released a queue whose AF_XDP socket was closed and
- * xdp_is_copying() was true. The kernel releases the queue later, from a work queue, and reports no
- * event; a driver that finds the queue in use fails, and loses the buffers that it has taken.
+ * xdp_is_copying() was true.
  */
 void xdp_queue_await(unsigned ifindex, unsigned queue);

@@ -8,6 +8,7 @@
  * between, so a test kept off the CPU loses no packets.
  */
 #include "dataplane/host_path.h"
+#include "dataplane/port_impl.h"
 #include "dataplane/port_pull.h"
 #include "dataplane/xdp.h"
 #include "lab.h"
@@ -18,12 +19,19 @@
 #include <bpf/libbpf.h>
 #include <fcntl.h>
 #include <linux/if_packet.h>
+#include <linux/if_xdp.h>
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <poll.h>
+#include <rte_mempool.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+
+#ifndef SOL_XDP
+#define SOL_XDP 283
+#endif
 
 /*
  * DPDK 22.11's driver leaks its BPF object and, with libxdp 1.3, its umem. The tests xdp and
@@ -710,6 +718,82 @@ test_deleted_tap(void **state)
 	port_states_read();
 }
 
+/* An AF_XDP socket on the first queue. False: an error. */
+static bool
+use_queue(const char *iface)
+{
+	size_t page = (size_t)getpagesize();
+	void *memory =
+		mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct xdp_umem_reg umem = {
+		.addr = (uint64_t)(uintptr_t)memory, .len = 2 * page, .chunk_size = (uint32_t)page};
+	struct sockaddr_xdp at = {.sxdp_family = AF_XDP,
+		.sxdp_flags = XDP_COPY,
+		.sxdp_ifindex = if_nametoindex(iface)};
+	int fd = socket(AF_XDP, SOCK_RAW, 0), size = 64;
+
+	return fd >= 0 && memory != MAP_FAILED &&
+	       setsockopt(fd, SOL_XDP, XDP_UMEM_REG, &umem, sizeof(umem)) == 0 &&
+	       setsockopt(fd, SOL_XDP, XDP_UMEM_FILL_RING, &size, sizeof(size)) == 0 &&
+	       setsockopt(fd, SOL_XDP, XDP_UMEM_COMPLETION_RING, &size, sizeof(size)) == 0 &&
+	       setsockopt(fd, SOL_XDP, XDP_RX_RING, &size, sizeof(size)) == 0 &&
+	       bind(fd, (const struct sockaddr *)&at, sizeof(at)) == 0;
+}
+
+/* Another program uses the queue until *end is closed. */
+static pid_t
+use_queue_elsewhere(const char *iface, int *end)
+{
+	int ready[2], done[2];
+	char byte = 0;
+	pid_t child;
+
+	assert_int_equal(pipe(ready), 0);
+	assert_int_equal(pipe(done), 0);
+	child = fork();
+	if (child == 0) {
+		close(done[1]);
+		byte = (char)use_queue(iface);
+		_exit(write(ready[1], &byte, 1) == 1 && read(done[0], &byte, 1) == 0 ? 0 : 1);
+	}
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	assert_int_equal(byte, 1);
+	close(ready[0]);
+	close(ready[1]);
+	close(done[0]);
+	*end = done[1];
+	return child;
+}
+
+/* A port that does not open because its queue is in use takes no packet buffers. */
+static void
+test_used_queue(void **state)
+{
+	const struct port_config c = {.name = "used", .device = "net_af_xdp3,iface=c1"};
+	const struct rte_mempool *pool = rte_mempool_lookup("keel_soft");
+	unsigned buffers = rte_mempool_avail_count(pool);
+	struct dataplane_error err = {""};
+	uint16_t port;
+	int end, status;
+	pid_t child = use_queue_elsewhere("c1", &end);
+
+	(void)state;
+	assert_int_equal(port_add(&c, &port, &err), -EBUSY);
+	assert_non_null(strstr(err.text, "receive queue 0 of c1 is in use"));
+	assert_int_equal(rte_mempool_avail_count(pool), buffers);
+	assert_int_equal(attached_id("c1"), 0);
+	close(end);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	/* the kernel frees the queue later; port_add() waits */
+	if (port_add(&c, &port, &err) != 0)
+		fail_msg("port_add: %s", err.text);
+	port_hide(port);
+	port_unserve(port);
+	port_close(port);
+	assert_int_equal(rte_mempool_avail_count(pool), buffers);
+}
+
 static void
 test_stop_leaves_nothing(void **state)
 {
@@ -740,6 +824,7 @@ main(void)
 		cmocka_unit_test(test_unreachable_after_asking),
 		cmocka_unit_test(test_link_changes),
 		cmocka_unit_test(test_deleted_tap),
+		cmocka_unit_test(test_used_queue),
 		cmocka_unit_test(test_stop_leaves_nothing),
 	};
 
