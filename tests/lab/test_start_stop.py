@@ -16,7 +16,7 @@ import sys
 
 import labtest
 from labtest import KEELD, Lab, need, out_folder, wait_for
-from lab import EAL_FOLDERS, PREFIX, Hugepages, cpus_of_lab, forwarder_pid, process_gone, read
+from lab import EAL_FOLDERS, Hugepages, cpus_of_lab, forwarder_pid, process_gone, read
 
 NAME = "start_stop"
 ROUNDS = int(os.environ.get("KEEL_ROUNDS", "4"))
@@ -65,7 +65,7 @@ class Test:
             "neighbours": self.lab.sh("rt", "ip neighbour"),
             "AF_XDP": self.lab.sh("rt", "ss -H -a --xdp"),
             "processes": self.lab.sh("rt", "ip netns pids " + self.lab.netns("rt") + " | wc -l"),
-            "namespaces": [n for n in os.listdir("/run/netns") if n.startswith(self.lab.tag) or not n.startswith(PREFIX)],
+            "namespaces": [n for n in os.listdir("/run/netns") if n.startswith(self.lab.tag)],
             "folder": sorted(f for f in os.listdir(self.lab.dir)),
             "state": sorted(f for f in os.listdir(self.lab.path("keeld.state"))) if os.path.isdir(self.lab.path("keeld.state")) else [],
         }
