@@ -5,6 +5,7 @@
 #include "dataplane/icmp.h"
 #include "dataplane/port_impl.h"
 #include "dataplane/port_pull.h"
+#include "dataplane/port_struct.h"
 #include "dataplane/tap.h"
 #include "dataplane/worker.h"
 #include "dataplane/xdp.h"
@@ -70,49 +71,6 @@ static_assert(MBUF_DATA_ROOM - RTE_PKTMBUF_HEADROOM >= WORKER_INJECT_MAX + 14, "
  * packets.
  */
 #define QUEUE_MBUFS_XDP (3u * RING_SIZE)
-#define TX_LOCKS 8 /* of a port; transmit queues beyond share a lock */
-#define DEVICE_MAX 1024 /* device arguments with defaults, and NUL */
-
-struct port {
-	char name[PORT_NAME_MAX];
-	char iface[IFNAMSIZ]; /* AF_XDP only, else empty */
-	struct vrf_id vrf;
-	struct netns netns; /* of the kernel interface; fd -1: of the process */
-	bool mpls;
-	bool skipped; /* by port_skip() */
-	_Atomic uint16_t mtu;
-	uint16_t mtu_max, mtu_driver; /* limits of the port, and of what ethdev accepts */
-	bool large; /* uses large packet buffers */
-	bool chains; /* see port_chains() */
-	uint16_t ethdev;
-	_Atomic uint64_t mac; /* six bytes in wire order, then zeros */
-	unsigned ifindex;
-	unsigned tap_ifindex; /* net_tap: the interface of the device */
-	unsigned rx_queues, tx_queues;
-	unsigned queue_worker_count; /* 0: the default */
-	uint16_t queue_worker[PORT_QUEUES_MAX];
-	bool mtu_given; /* set by the configuration; otherwise the MTU of the interface is used */
-	_Atomic uint16_t mtu_own; /* MTU of the interface; 0: none */
-	bool xdp;
-	bool reserved; /* reserved by xdp_reserve(); to be released by xdp_release() */
-	bool own_program; /* the device arguments name no other program */
-	int xdp_socket;
-	/* AF_XDP: the devices of all queues after the first, because the driver gives veth only one */
-	struct {
-		uint16_t ethdev;
-		int socket;
-	} more[PORT_QUEUES_MAX - 1];
-	unsigned more_count, own_queues; /* own_queues: sockets of the port in all */
-	bool host_path; /* port_config.host_path */
-	/* port_config, to compare and to open again */
-	char device[DEVICE_MAX];
-	unsigned queues_wanted;
-	uint16_t mtu_wanted;
-	enum host_way way;
-	struct port_host host;
-	struct port_watch watch;
-	struct tx_lock tx_lock[TX_LOCKS]; /* only used with fewer transmit queues than workers */
-};
 
 /* Command line for EAL, which keeps pointers to the arguments. */
 struct eal_args {
@@ -532,8 +490,7 @@ port_own_pool(void)
 
 /* ---- ports ---- */
 
-/* Finds the value of `key` in device arguments. */
-static bool
+bool
 device_argument(const char *device, const char *key, char *out, size_t size)
 {
 	size_t key_len = strlen(key), len;
@@ -581,7 +538,7 @@ complete_device(
 	return 0;
 }
 
-static bool
+bool
 device_is(const char *device, const char *driver)
 {
 	return strncmp(device, driver, strlen(driver)) == 0;
@@ -601,9 +558,8 @@ port_interface(const struct port_config *c, char out[PORT_NAME_MAX])
 		(void)snprintf(out, PORT_NAME_MAX, "%s", c->name);
 }
 
-/* The namespace for netns_enter(). */
-static const struct netns *
-netns_of(const struct port *p)
+const struct netns *
+port_netns(const struct port *p)
 {
 	return p->netns.fd >= 0 ? &p->netns : NULL;
 }
@@ -659,31 +615,6 @@ choose_xdp_queues(struct port *p, const char *device, unsigned queues, struct da
 	return 0;
 }
 
-/* The number of the first AF_XDP queue of the port. */
-static unsigned
-first_queue(const char *device)
-{
-	char text[16];
-
-	return device_argument(device, "start_queue", text, sizeof(text))
-		       ? (unsigned)strtoul(text, NULL, 10)
-		       : 0;
-}
-
-/* Before the driver takes buffers, which it would lose. */
-static int
-check_queues_free(const struct port *p, const char *device, struct dataplane_error *err)
-{
-	unsigned first = first_queue(device);
-
-	for (unsigned q = first; q < first + p->own_queues; q++)
-		if (xdp_queue_in_use(p->ifindex, q))
-			return dataplane_fail(err, -EBUSY,
-				"port %s: receive queue %u of %s is in use by another program",
-				p->name, q, p->iface);
-	return 0;
-}
-
 static int
 reserve_interface(struct port *p, const char *device, unsigned queues, struct dataplane_error *err)
 {
@@ -714,7 +645,7 @@ reserve_interface(struct port *p, const char *device, unsigned queues, struct da
 	}
 	rc = xdp_reserve(dp->xdp, p->ifindex, err);
 	p->reserved = rc == 0;
-	return rc == 0 ? check_queues_free(p, device, err) : rc;
+	return rc == 0 ? port_queues_check(p, device, err) : rc;
 }
 
 /*
@@ -1155,12 +1086,12 @@ port_stop(struct port *p)
 static void
 port_end(struct port *p)
 {
-	if (p->skipped || netns_enter(netns_of(p)) != 0)
+	if (p->skipped || netns_enter(port_netns(p)) != 0)
 		return;
 	port_stop(p);
 	if (p->reserved)
 		xdp_release(dp->xdp, p->ifindex);
-	netns_leave(netns_of(p));
+	netns_leave(port_netns(p));
 }
 
 static int
@@ -1331,7 +1262,7 @@ choose_interface(struct port *p, const char *device, bool soft, struct dataplane
 	return host_path_open(p, device, soft, err);
 }
 
-static void
+void
 port_init(struct port *p, const struct port_config *c)
 {
 	/* other threads do not read the port: see port_show() */
@@ -1458,9 +1389,8 @@ fail:
 	return rc;
 }
 
-/* The first number without a use so far, then the lowest free number; PORTS_MAX: no number. */
-static unsigned
-number_free(void)
+unsigned
+port_number_free(void)
 {
 	unsigned n = dp->port_count;
 
@@ -1470,8 +1400,8 @@ number_free(void)
 	return n;
 }
 
-static void
-number_take(unsigned n)
+void
+port_number_take(unsigned n)
 {
 	dp->open[n] = dp->served[n] = true;
 	/* release: pairs with the load in port_count() */
@@ -1499,7 +1429,7 @@ port_try(unsigned n, const struct port_config *c, struct dataplane_error *err)
 	int rc;
 
 	port_init(p, c);
-	rc = netns_enter(netns_of(p));
+	rc = netns_enter(port_netns(p));
 	if (rc != 0)
 		return dataplane_fail(err, rc,
 			"port %s: the network namespace of the VPN instance cannot be entered: %s",
@@ -1507,7 +1437,7 @@ port_try(unsigned n, const struct port_config *c, struct dataplane_error *err)
 	dp->open[n] = true; /* its sockets are known */
 	rc = device_open(p, c->device, c->queues, err);
 	dp->open[n] = false;
-	netns_leave(netns_of(p));
+	netns_leave(port_netns(p));
 	if (rc != 0 && p->xdp)
 		sockets_close();
 	return rc;
@@ -1523,7 +1453,7 @@ port_try(unsigned n, const struct port_config *c, struct dataplane_error *err)
 int
 port_open(const struct port_config *c, uint16_t *port, struct dataplane_error *err)
 {
-	unsigned n = number_free();
+	unsigned n = port_number_free();
 	int rc;
 
 	if (n == PORTS_MAX)
@@ -1538,7 +1468,7 @@ port_open(const struct port_config *c, uint16_t *port, struct dataplane_error *e
 	}
 	if (rc != 0)
 		return rc;
-	number_take(n);
+	port_number_take(n);
 	*port = (uint16_t)n;
 	return 0;
 }
@@ -1582,26 +1512,13 @@ port_is_served(uint16_t port)
 static void
 buffers_free(struct port *p)
 {
-	if (!p->own_program || p->skipped || netns_enter(netns_of(p)) != 0)
+	if (!p->own_program || p->skipped || netns_enter(port_netns(p)) != 0)
 		return;
 	(void)xdp_detach(dp->xdp, p->ifindex, NULL);
 	xdp_buffers_free(p->ethdev, p->xdp_socket, dp->soft_pool);
 	for (unsigned i = 0; i < p->more_count; i++)
 		xdp_buffers_free(p->more[i].ethdev, p->more[i].socket, dp->soft_pool);
-	netns_leave(netns_of(p));
-}
-
-/* The next port on the interface finds its queues free. */
-static void
-queues_await(const struct port *p, unsigned queues)
-{
-	unsigned first = first_queue(p->device);
-
-	if (netns_enter(netns_of(p)) != 0)
-		return;
-	for (unsigned q = 0; q < queues; q++)
-		xdp_queue_await(p->ifindex, first + q);
-	netns_leave(netns_of(p));
+	netns_leave(port_netns(p));
 }
 
 void
@@ -1615,7 +1532,7 @@ port_close(uint16_t port)
 		buffers_free(p);
 	port_end(p);
 	if (copies)
-		queues_await(p, queues);
+		port_queues_await(p, queues);
 	if (p->host.frame != NULL)
 		rte_pktmbuf_free(p->host.frame);
 	p->host.frame = NULL;
@@ -1635,7 +1552,7 @@ port_config_get(uint16_t port, struct port_config *c, unsigned queue_workers[POR
 	*c = (struct port_config){.name = p->name,
 		.device = p->device,
 		.vrf = p->vrf,
-		.netns = netns_of(p),
+		.netns = port_netns(p),
 		.mpls = p->mpls,
 		.mtu = p->mtu_wanted,
 		.queues = p->queues_wanted,
@@ -1643,35 +1560,6 @@ port_config_get(uint16_t port, struct port_config *c, unsigned queue_workers[POR
 		.queue_worker_count = p->queue_worker_count,
 		.host_path = p->host_path};
 	return true;
-}
-
-bool
-port_device_is_there(const struct port_config *c)
-{
-	char iface[IFNAMSIZ];
-
-	if (device_is_pci(c->device))
-		return device_is_ready(c->device);
-	return c->netns != NULL || port_kernel_of(c->device) != PORT_KERNEL_OWN ||
-	       !device_argument(c->device, "iface", iface, sizeof(iface)) ||
-	       if_nametoindex(iface) != 0;
-}
-
-int
-port_skip(const struct port_config *c, bool left)
-{
-	unsigned n = number_free();
-	struct port *p = &dp->port[n];
-
-	if (n == PORTS_MAX)
-		return -ENOSPC;
-	port_init(p, c);
-	p->skipped = true;
-	p->watch.state = left || !port_device_is_there(c) ? PORT_MISSING : PORT_FAILED;
-	p->ethdev = RTE_MAX_ETHPORTS;
-	p->tx_queues = dp->worker_count;
-	number_take(n);
-	return (int)n;
 }
 
 void
@@ -1705,8 +1593,13 @@ dataplane_fini(void)
 	dp = NULL;
 }
 
-/* NULL: there is no such port. */
-static struct port *
+struct port *
+port_at(unsigned number)
+{
+	return &dp->port[number];
+}
+
+struct port *
 port_find(uint16_t port)
 {
 	/* acquire: pairs with the release in port_show */
@@ -1784,7 +1677,7 @@ port_xdp_peer_set(struct vrf_id vrf, const struct ip_addr *addr, bool present)
 unsigned
 port_count(void)
 {
-	/* acquire: pairs with the release in number_take */
+	/* acquire: pairs with the release in port_number_take */
 	return dp != NULL ? atomic_load_explicit(&dp->port_count, memory_order_acquire) : 0;
 }
 
@@ -1928,12 +1821,12 @@ port_refresh(uint16_t port, bool *changed)
 		return -ENOENT;
 	if (forwarder_is_used())
 		return forwarder_refresh(port, changed);
-	rc = netns_enter(netns_of(p));
+	rc = netns_enter(port_netns(p));
 	if (rc != 0)
 		return rc;
 	rc = p->ifindex != 0 ? kernel_link(p->ifindex, mac, &mtu)
 			     : driver_link(p->ethdev, mac, &mtu);
-	netns_leave(netns_of(p));
+	netns_leave(port_netns(p));
 	if (rc != 0)
 		return rc;
 	atomic_store_explicit(&p->mtu_own, p->ifindex != 0 ? mtu : 0, memory_order_relaxed);
@@ -1962,57 +1855,6 @@ port_is_xdp(uint16_t port)
 	const struct port *p = port_find(port);
 
 	return p != NULL && p->xdp;
-}
-
-bool
-port_left(uint16_t port)
-{
-	const struct port *p = port_find(port);
-
-	return p != NULL && !p->skipped && p->vrf.v == VRF_DEFAULT.v && device_is_pci(p->device) &&
-	       port_watch_pulled(&p->watch);
-}
-
-static bool
-is_new_interface(const char *name, unsigned was)
-{
-	unsigned now = if_nametoindex(name);
-
-	return now != 0 && now != was;
-}
-
-/* True if an interface that the port has lost was made again. */
-static bool
-interface_returned(const struct port *p)
-{
-	char iface[IFNAMSIZ];
-	bool named = device_argument(p->device, "iface", iface, sizeof(iface));
-
-	if (port_kernel_of(p->device) == PORT_KERNEL_OWN)
-		return named && is_new_interface(iface, p->ifindex);
-	if (named && p->tap_ifindex != 0 && is_new_interface(iface, p->tap_ifindex))
-		return true;
-	return p->way == HOST_WAY_TAP && is_new_interface(p->name, p->ifindex);
-}
-
-bool
-port_returned(uint16_t port)
-{
-	const struct port *p = port_find(port);
-
-	if (p == NULL || p->vrf.v != VRF_DEFAULT.v || port_state(port) != PORT_MISSING)
-		return false;
-	if (p->skipped)
-		return port_device_is_there(&(struct port_config){.device = p->device});
-	return interface_returned(p);
-}
-
-bool
-port_runs(uint16_t port)
-{
-	const struct port *p = port_find(port);
-
-	return p != NULL && !p->skipped;
 }
 
 uint16_t
