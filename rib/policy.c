@@ -199,6 +199,14 @@ next_hop_match(const struct policy_eval *e, unsigned list)
 	return policy_prefix_list_match(e->policy->prefix_lists[list], &host);
 }
 
+/* `asn` 0: the path has no such number. */
+static bool
+asn_match(const struct policy_eval *e, const struct condition *c, uint32_t asn)
+{
+	return c->peer_asn ? asn != 0 && asn == e->context.peer_asn
+			   : policy_as_set_has(e->policy->as_sets[c->list], asn);
+}
+
 /* Returns 1 (holds), 0, -ENOMEM or -EIO. */
 static int
 condition_holds(struct policy_eval *e, const struct condition *c)
@@ -239,9 +247,9 @@ condition_holds(struct policy_eval *e, const struct condition *c)
 	case MATCH_EXT_COMMUNITY_COUNT:
 		return in_range(c, a->ext_community_count);
 	case MATCH_ORIGIN_AS:
-		return policy_as_set_has(e->policy->as_sets[c->list], a->origin_asn);
+		return asn_match(e, c, a->origin_asn);
 	case MATCH_FIRST_AS:
-		return policy_as_set_has(e->policy->as_sets[c->list], a->first_asn);
+		return asn_match(e, c, a->first_asn);
 	case MATCH_ANY_AS:
 		return policy_as_set_has_any(e->policy->as_sets[c->list], a);
 	case MATCH_AS_PATH_LIST:

@@ -140,6 +140,8 @@ int policy_builder_match_number(
 enum policy_as { AS_OF_PEER, AS_ORIGIN, AS_FIRST, AS_ANY };
 int policy_builder_match_as_set(
 	struct policy_builder *b, enum policy_as which, struct policy_as_set *s);
+/* AS_ORIGIN or AS_FIRST is the AS number of the peer. */
+int policy_builder_match_peer_asn(struct policy_builder *b, enum policy_as which);
 /* policy_group_key() of the name. */
 int policy_builder_match_peer_group(struct policy_builder *b, uint64_t group_key);
 

@@ -58,6 +58,9 @@ condition_uses_peer(const struct policy *p, const struct condition *c)
 	case MATCH_PEER_AS:
 	case MATCH_PEER_GROUP:
 		return true;
+	case MATCH_ORIGIN_AS:
+	case MATCH_FIRST_AS:
+		return c->peer_asn;
 	case MATCH_COMMUNITY_LIST:
 	case MATCH_LARGE_COMMUNITY_LIST:
 	case MATCH_EXT_COMMUNITY_LIST:
@@ -402,15 +405,16 @@ policy_builder_match_number(
 	return add_condition(b, &(struct condition){.kind = kinds[which], .range = {low, high}});
 }
 
+static const enum condition_kind as_kinds[] = {
+	[AS_OF_PEER] = MATCH_PEER_AS,
+	[AS_ORIGIN] = MATCH_ORIGIN_AS,
+	[AS_FIRST] = MATCH_FIRST_AS,
+	[AS_ANY] = MATCH_ANY_AS,
+};
+
 int
 policy_builder_match_as_set(struct policy_builder *b, enum policy_as which, struct policy_as_set *s)
 {
-	static const enum condition_kind kinds[] = {
-		[AS_OF_PEER] = MATCH_PEER_AS,
-		[AS_ORIGIN] = MATCH_ORIGIN_AS,
-		[AS_FIRST] = MATCH_FIRST_AS,
-		[AS_ANY] = MATCH_ANY_AS,
-	};
 	struct policy *p = &b->p;
 	struct policy_as_set **grown =
 		policy_vector_reserve(p->as_sets, p->as_set_count, &p->as_set_size, sizeof(*grown));
@@ -420,7 +424,13 @@ policy_builder_match_as_set(struct policy_builder *b, enum policy_as which, stru
 	p->as_sets = grown;
 	grown[p->as_set_count] = policy_as_set_ref(s);
 	return add_condition(
-		b, &(struct condition){.kind = kinds[which], .list = p->as_set_count++});
+		b, &(struct condition){.kind = as_kinds[which], .list = p->as_set_count++});
+}
+
+int
+policy_builder_match_peer_asn(struct policy_builder *b, enum policy_as which)
+{
+	return add_condition(b, &(struct condition){.kind = as_kinds[which], .peer_asn = true});
 }
 
 int

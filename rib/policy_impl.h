@@ -87,6 +87,7 @@ struct condition {
 	enum condition_kind kind;
 	uint16_t group;
 	bool negate;
+	bool peer_asn; /* `list` is unused: the AS number of the peer instead of a set */
 	union {
 		unsigned list; /* index in the policy's array of this kind */
 		uint32_t word; /* enum family, route_source, origin, validation */

@@ -293,6 +293,13 @@ match_asns(struct check *c, const struct at *at, const json_t *value, enum polic
 	struct policy_as_set *set = NULL;
 	bool shared = json_is_string(value);
 
+	if ((which == AS_ORIGIN || which == AS_FIRST) && shared &&
+		strcmp(json_string_value(value), "peer.asn") == 0 &&
+		json_object_get(d->k->lists[LIST_AS_SET].index, "peer.asn") == NULL) {
+		if (d->b)
+			built(d, at, policy_builder_match_peer_asn(d->b, which));
+		return;
+	}
 	if (shared) {
 		int i = find_list(c, at, value, LIST_AS_SET, names[which]);
 		set = i >= 0 ? d->k->lists[LIST_AS_SET].list[i].as_set : NULL;
@@ -452,11 +459,11 @@ static const struct config_key match_keys[] = {
 	/* Name of the group of the peer. */
 	{"peer_group", take_match_peer_group},
 	/*
-	 * Last AS number of the AS path: a number, a range or the name of an AS set. A path
+	 * Last AS number of the AS path: a number, a range, the name of an AS set, or `peer.asn`, the AS number of the peer. A path
 	 * without AS numbers, or with a set at its end, counts as 0.
 	 */
 	{"origin_as", take_match_origin_as},
-	/* First AS number of the AS path: a number, a range or the name of an AS set. */
+	/* First AS number of the AS path: a number, a range, the name of an AS set, or `peer.asn`, the AS number of the peer. */
 	{"first_as", take_match_first_as},
 	/*
 	 * Any AS number of the AS path, also of its sets: a number, a range or the name of an AS

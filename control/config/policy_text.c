@@ -960,6 +960,12 @@ read_comparison(struct policy_text *t, unsigned operand, const struct token *tok
 				 kind != OPERAND_ASN && kind != OPERAND_LENGTH)) {
 		fault_at(t, sign_at, "\"%s\" has no such comparison", token->text);
 		t->failed = true;
+	} else if ((strcmp(key, "first_as") == 0 || strcmp(key, "origin_as") == 0) &&
+		   is_word(t, "peer.asn")) {
+		if (sign != '=' && sign != PAIR('!', '='))
+			fault_at(t, sign_at, "\"%s\" and peer.asn are equal or not", token->text);
+		t->at++;
+		c = cond_leaf(t, key, json_string("peer.asn"));
 	} else if (kind == OPERAND_NUMBER || kind == OPERAND_ASN) {
 		return cond_number(t, key, sign, need_number(t, "a number"), negate);
 	} else if (kind == OPERAND_LENGTH) {

@@ -763,6 +763,60 @@ test_new_keys(void **state)
 	arena_destroy(arena);
 }
 
+/* Peers have different verdicts, so members of an update group must not share the verdict. */
+static void
+test_peer_asn(void **state)
+{
+	static const struct {
+		const char *match;
+		uint32_t first, last;
+		bool permit, own_set;
+	} cases[] = {{"'first_as': 'peer.asn'", 64513, 7, true, false},
+		{"'first_as': 'peer.asn'", 7, 64513, false, false},
+		{"'first_as': 'peer.asn'", 0, 0, false, false},
+		{"'first_as': ['peer.asn', 7]", 7, 9, true, false},
+		{"'origin_as': 'peer.asn'", 7, 64513, true, false},
+		{"'origin_as': 'peer.asn'", 64513, 7, false, false},
+		{"'not': {'origin_as': 'peer.asn'}", 7, 64513, false, false},
+		/* the set of this name */
+		{"'first_as': 'peer.asn'", 9, 64513, true, true}};
+	struct policy_context context = {
+		.family = FAMILY_IPV4_UNICAST, .source = SOURCE_EXTERNAL, .peer_asn = 64513};
+	char path[32], origin[] = "IGP", next_hop[] = "192.0.2.9", med[] = "0", none[] = "";
+	char document[400];
+	struct policy_verdict v;
+	struct policy_eval *e;
+	struct prefix prefix;
+	struct arena *arena;
+
+	(void)state;
+	assert_int_equal(arena_create("test", &arena), 0);
+	assert_int_equal(policy_eval_create(arena, &e), 0);
+	assert_int_equal(prefix_parse("10.1.0.0/16", &prefix), 0);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(document, sizeof(document),
+			"{%s'route_policies': [{'name': 'r', 'nodes': ["
+			"{'seq': 1, 'action': 'permit', 'match': {%s}}]}]}",
+			cases[i].own_set ? "'as_sets': [{'name': 'peer.asn', 'asns': [9]}], " : "",
+			cases[i].match);
+		snprintf(path, sizeof(path), cases[i].first != 0 ? "%u %u" : "", cases[i].first,
+			cases[i].last);
+		struct policy_set *s = compile_good(document);
+		const struct policy *p = policy_set_find(s, "r");
+		struct attr_set *a = attrs_of(path, origin, next_hop, med, none, none);
+
+		assert_int_equal(policy_uses_peer(p), !cases[i].own_set);
+		/* a route without a first AS, and without a peer */
+		context.peer_asn = cases[i].first != 0 ? 64513 : 0;
+		assert_int_equal(policy_eval_begin(e, p, a, &context), 0);
+		assert_int_equal(policy_eval_prefix(e, &prefix, &v), 0);
+		assert_int_equal(v.permit, cases[i].permit);
+		policy_set_free(s);
+	}
+	policy_eval_destroy(e);
+	arena_destroy(arena);
+}
+
 /* A single pass finds every fault of a document. */
 static void
 test_all_faults(void **state)
@@ -1111,6 +1165,7 @@ main(void)
 		cmocka_unit_test(test_list_faults),
 		cmocka_unit_test(test_policy_faults),
 		cmocka_unit_test(test_new_keys),
+		cmocka_unit_test(test_peer_asn),
 		cmocka_unit_test(test_all_faults),
 		cmocka_unit_test(test_many_outcomes),
 		cmocka_unit_test(test_same),

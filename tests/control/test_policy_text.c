@@ -99,10 +99,10 @@ random_route(uint64_t *seed)
 	attr_set_derive(a);
 }
 
-#define LEAVES 9u
+#define LEAVES 11u
 static const char *const leaves[LEAVES] = {"path.len < 3", "communities ~ (1, *)",
 	"net ~ [10.0.0.0/8+]", "origin_as = 9", "local_pref >= 100", "peer.asn = 3", "net.len > 16",
-	"first_as ~ small", "is_far(2)"};
+	"first_as ~ small", "first_as = peer.asn", "origin_as != peer.asn", "is_far(2)"};
 
 static bool
 leaf_holds(unsigned leaf)
@@ -129,6 +129,10 @@ leaf_holds(unsigned leaf)
 		return prefix.len > 16;
 	case 7:
 		return a->first_asn >= 1 && a->first_asn <= 4;
+	case 8:
+		return a->first_asn == context.peer_asn;
+	case 9:
+		return a->origin_asn != context.peer_asn;
 	default:
 		return a->as_path_hops > 2 || prefix.len < 10;
 	}
@@ -420,6 +424,10 @@ test_faults(void **state)
 	assert_only_fault(
 		IN_POLICY("if net ~ bogons then reject;"), "1:21", "there is no set \"bogons\"");
 	assert_only_fault(IN_POLICY("if med ~ 5 then reject;"), "1:19", "no such comparison");
+	assert_only_fault(IN_POLICY("if first_as < peer.asn then reject;"), "1:24",
+		"\"first_as\" and peer.asn are equal or not");
+	assert_only_fault(IN_POLICY("if path.len = peer.asn then reject;"), "1:26",
+		"there is no constant \"peer.asn\"");
 	assert_only_fault(IN_POLICY("if colour = 5 then reject;"), "1:15",
 		"there is no condition or function \"colour\"");
 	assert_only_fault(
