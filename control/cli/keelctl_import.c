@@ -11,6 +11,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#define CALLS_MAX 16u /* policies that call each other */
+
 bool
 import_verdict(struct import *im, const char *fmt, ...)
 {
@@ -23,14 +25,25 @@ import_verdict(struct import *im, const char *fmt, ...)
 }
 
 void
-import_report(struct import *im, unsigned line, const char *text, const char *verdict)
+import_report_at(
+	struct import *im, const char *place, unsigned line, const char *text, const char *verdict)
 {
 	bool secret = strstr(text, "password") != NULL || strstr(text, "cipher") != NULL;
 
 	im->not_carried += verdict != NULL && strncmp(verdict, "not", 3) == 0;
-	fprintf(im->report, "%u: %s: ", line, secret ? "password" : text_safe(text));
+	if (place != NULL)
+		fprintf(im->report, "%s: ", text_safe(place));
+	else
+		fprintf(im->report, "%u: ", line);
+	fprintf(im->report, "%s: ", secret ? "password" : text_safe(text));
 	fprintf(im->report, "%s\n",
 		verdict != NULL && *verdict != '\0' ? text_safe(verdict) : "done");
+}
+
+void
+import_report(struct import *im, unsigned line, const char *text, const char *verdict)
+{
+	import_report_at(im, NULL, line, text, verdict);
 }
 
 json_t *
@@ -84,6 +97,25 @@ import_number(const char *text, json_int_t *out)
 }
 
 bool
+import_asn(const char *text, json_int_t *out)
+{
+	char high[8];
+	const char *dot = text != NULL ? strchr(text, '.') : NULL;
+	json_int_t upper, lower;
+
+	if (dot == NULL)
+		return import_number(text, out);
+	if (dot - text > 5)
+		return false;
+	snprintf(high, sizeof(high), "%.*s", (int)(dot - text), text);
+	if (!import_number(high, &upper) || !import_number(dot + 1, &lower) || upper > 65535 ||
+		lower > 65535)
+		return false;
+	*out = upper << 16 | lower;
+	return true;
+}
+
+bool
 import_set_number(struct import *im, json_t *o, const char *key, const char *text)
 {
 	json_int_t n;
@@ -119,12 +151,115 @@ import_list_entry(
 	struct import *im, const char *section, const char *name, const char *seq, json_t *entry)
 {
 	char buf[64];
-	json_t *list = import_element(im->document, section, "name", import_name(im, name, buf));
-	json_int_t n = 0;
+	json_t *list = import_element(im->document, section, "name", import_name(im, name, buf)),
+	       *entries = import_made(list, "entries", json_array()), *old;
+	json_int_t n = 0, last = number_of(list, "_last");
+	size_t i;
 
-	if (seq != NULL && import_number(seq, &n))
-		json_object_set_new(entry, "seq", json_integer(n));
-	return json_array_append_new(import_made(list, "entries", json_array()), entry) == 0;
+	if (!import_number(seq, &n))
+		n = last / 5 * 5 + 5; /* as bgpd counts */
+	if (n > last)
+		json_object_set_new(list, "_last", json_integer(n));
+	json_object_set_new(entry, "seq", json_integer(n));
+	json_array_foreach(n > last ? NULL : entries, i, old)
+	{
+		if (number_of(old, "seq") != n)
+			continue;
+		import_verdict(im, "changed: replaces the entry %lld before", (long long)n);
+		return json_array_set_new(entries, i, entry) == 0;
+	}
+	return json_array_append_new(entries, entry) == 0;
+}
+
+void
+import_list_partial(struct import *im, const char *section, const char *name)
+{
+	char verdict[sizeof(im->verdict)], buf[64];
+	json_t *list;
+
+	memcpy(verdict, im->verdict, sizeof(verdict));
+	list = import_element(im->document, section, "name", import_name(im, name, buf));
+	memcpy(im->verdict, verdict, sizeof(verdict));
+	import_made(list, "entries", json_array());
+	json_object_set_new(list, IMPORT_PARTIAL, json_true());
+}
+
+/* A community as keeld writes it; false: not a community. */
+static bool
+community_text(const char *word, bool large, char buf[64])
+{
+	static const char *const names[][2] = {{"no-export", "no-export"},
+		{"no-advertise", "no-advertise"}, {"no-export-subconfed", "no-export-subconfed"},
+		{"local-AS", "no-export-subconfed"}, {"no-peer", "no-peer"},
+		{"graceful-shutdown", "graceful-shutdown"}, {"blackhole", "blackhole"},
+		{"accept-own", "accept-own"}, {"llgr-stale", "llgr-stale"}, {"no-llgr", "no-llgr"},
+		{"internet", "0:0"}};
+	json_int_t n;
+	unsigned parts = 0;
+	char copy[64], *save = NULL;
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]) && !large; i++) {
+		if (is(word, names[i][0]))
+			return snprintf(buf, 64, "%s", names[i][1]) > 0;
+	}
+	if (!large && import_number(word, &n))
+		return snprintf(buf, 64, "%d:%d", (int)(n >> 16), (int)(n & 65535)) > 0;
+	if (strlen(word) >= sizeof(copy) || strstr(word, "::") != NULL || *word == ':' ||
+		word[strlen(word) - 1] == ':')
+		return false;
+	snprintf(copy, sizeof(copy), "%s", word);
+	for (char *p = strtok_r(copy, ":", &save); p != NULL; p = strtok_r(NULL, ":", &save)) {
+		if (!import_number(p, &n) || (!large && n > 65535))
+			return false;
+		parts++;
+	}
+	snprintf(buf, 64, "%s", word);
+	return parts == (large ? 3 : 2);
+}
+
+bool
+import_community(struct import *im, const char *word, bool large, char buf[64])
+{
+	return community_text(word, large, buf) ||
+	       !import_verdict(im, "not carried: \"%.40s\" is not a community", word);
+}
+
+bool
+import_set_communities(struct import *im, json_t *set, const char *key, char **words, unsigned n)
+{
+	bool add = n > 1 && is(words[n - 1], "additive"), large = is(key, "large_communities");
+	json_t *list = json_array();
+	char text[64];
+
+	for (unsigned i = 0; i < n - add; i++) {
+		if (is(words[i], "none"))
+			continue;
+		if (!import_community(im, words[i], large, text))
+			return json_decref(list), false;
+		json_array_append_new(list, json_string(text));
+	}
+	return json_object_set_new(
+		       import_made(set, key, json_object()), add ? "add" : "replace", list) == 0;
+}
+
+void
+import_filter(json_t *family, bool in, const char *key, const char *name)
+{
+	json_t *filters = import_made(family, in ? "_filters_in" : "_filters_out", json_object());
+
+	json_object_set_new(filters, key, name != NULL ? json_string(name) : json_null());
+}
+
+void
+import_accept_all(json_t *family, const json_t *inherited)
+{
+	static const char *const keys[] = {"import_policy", "export_policy"};
+
+	for (unsigned k = 0; k < 2; k++) {
+		if (json_object_get(family, keys[k]) == NULL &&
+			json_object_get(inherited, keys[k]) == NULL)
+			json_object_set_new(family, keys[k], json_string("accept-all"));
+	}
 }
 
 /* The last word of a description runs to the end of the line. */
@@ -200,46 +335,515 @@ sort(json_t *array)
 	free(all);
 }
 
-void
-import_sort(struct import *im)
-{
-	static const char *const lists[] = {"prefix_lists", "as_path_lists", "community_lists",
-		"large_community_lists", "ext_community_lists"};
-	json_t *o, *entry;
-	size_t i, k;
+/* ---- the end of a translation ---- */
 
-	for (unsigned s = 0; s < sizeof(lists) / sizeof(lists[0]); s++) {
-		json_array_foreach(json_object_get(im->document, lists[s]), i, o)
+static const char *const list_sections[] = {"prefix_lists", "as_path_lists", "community_lists",
+	"large_community_lists", "ext_community_lists"};
+
+/* Keys of `match` and the section of their lists. */
+static const struct {
+	const char *key, *section;
+} list_keys[] = {{"prefix_list", "prefix_lists"}, {"next_hop_prefix_list", "prefix_lists"},
+	{"as_path_list", "as_path_lists"}, {"community_list", "community_lists"},
+	{"large_community_list", "large_community_lists"},
+	{"ext_community_list", "ext_community_lists"}};
+
+/* Changes of a node, and the conditions on the changed attribute. */
+static const struct {
+	const char *set, *match[2];
+} seen_by[] = {{"local_pref", {"local_pref", NULL}}, {"med", {"med", NULL}}, {"tag", {"tag", NULL}},
+	{"origin", {"origin", NULL}}, {"next_hop", {"next_hop_prefix_list", NULL}},
+	{"communities", {"community_list", NULL}},
+	{"large_communities", {"large_community_list", NULL}},
+	{"ext_communities", {"ext_community_list", NULL}},
+	{"as_path_prepend", {"as_path_list", "as_path_length"}}};
+
+static const char *
+name_of(const json_t *o)
+{
+	return json_string_value(json_object_get(o, "name"));
+}
+
+static json_t *
+list_of(const struct import *im, const char *section, const char *name)
+{
+	return import_named(json_object_get(im->document, section), "name", name);
+}
+
+/* A verdict about the whole, after the lines of the file. */
+static void __attribute__((format(printf, 3, 4)))
+end_report(struct import *im, const char *what, const char *fmt, ...)
+{
+	char verdict[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(verdict, sizeof(verdict), fmt, ap);
+	va_end(ap);
+	import_report(im, ++im->line, what, verdict);
+}
+
+/* True if the meaning of the list is known. Makes a missing list. */
+static bool
+list_is_known(struct import *im, const char *section, const char *name)
+{
+	json_t *list = list_of(im, section, name);
+
+	if (list == NULL) {
+		list = import_element(im->document, section, "name", name);
+		json_object_set_new(list, "entries", json_array());
+		if (im->missing_matches_all) {
+			json_object_set_new(list, IMPORT_PARTIAL, json_true());
+			end_report(im, name, "not carried: there is no list of this name");
+		} else {
+			end_report(im, name,
+				"changed: there is no list of this name; it matches no route");
+		}
+	}
+	return json_object_get(list, IMPORT_PARTIAL) == NULL;
+}
+
+/* True if all prefixes of the list are of the family. A router has a list of each family under one name. */
+static bool
+has_only(const json_t *list, const char *family)
+{
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach(json_object_get(list, "entries"), i, entry)
+	{
+		const char *prefix = json_string_value(json_object_get(entry, "prefix"));
+
+		if (prefix != NULL && (strchr(prefix, ':') != NULL) != is(family, "ipv6-unicast"))
+			return false;
+	}
+	return true;
+}
+
+/* True if all lists of this key are known. */
+static bool
+lists_are_known(struct import *im, const json_t *match, unsigned k)
+{
+	json_t *names = json_object_get(match, list_keys[k].key), *name;
+	bool known = true;
+	size_t i;
+
+	if (json_is_string(names))
+		return list_is_known(im, list_keys[k].section, json_string_value(names));
+	json_array_foreach(names, i, name) known =
+		list_is_known(im, list_keys[k].section, json_string_value(name)) && known;
+	return known;
+}
+
+/*
+ * The node has a condition that is not known: `why`. A permit is left out, and a deny denies without
+ * that condition. A permit with a jump jumps over nodes, so it becomes a deny.
+ */
+static void
+condition_lost(
+	struct import *im, const json_t *policy, json_t *node, const char *key, const char *why)
+{
+	json_t *match = json_object_get(node, "match");
+	bool deny = is(json_string_value(json_object_get(node, "action")), "deny");
+
+	json_object_del(match, key);
+	if (!deny)
+		json_object_set_new(node, IMPORT_WIDER, json_true());
+	end_report(im, name_of(policy), "not carried: node %lld: %s; %s", number_of(node, "seq"),
+		why, deny ? "the node denies without the condition" : "the node permits nothing");
+}
+
+/* The node and its lists. */
+static void
+finish_lists(struct import *im, const json_t *policy, json_t *node)
+{
+	json_t *match = json_object_get(node, "match"), *not = json_object_get(match, "not");
+	const char *family = json_string_value(json_object_get(node, IMPORT_FAMILY)),
+		   *name = json_string_value(json_object_get(match, "prefix_list"));
+
+	for (unsigned k = 0; k < sizeof(list_keys) / sizeof(list_keys[0]); k++) {
+		if (!lists_are_known(im, match, k))
+			condition_lost(im, policy, node, list_keys[k].key,
+				"an entry of the list is not carried");
+		if (!lists_are_known(im, not, k))
+			condition_lost(
+				im, policy, node, "not", "an entry of the list is not carried");
+	}
+	if (family != NULL && name != NULL && !has_only(list_of(im, "prefix_lists", name), family))
+		json_object_set_new(match, "family", json_string(family));
+}
+
+/* A condition of the node that sees a change of a node before; NULL: none. */
+static const char *
+sees_change(const json_t *node, const json_t *changed, bool lost)
+{
+	const json_t *match = json_object_get(node, "match");
+
+	for (unsigned i = 0; i < sizeof(seen_by) / sizeof(seen_by[0]); i++) {
+		for (unsigned k = 0; k < 2 && seen_by[i].match[k] != NULL; k++) {
+			if ((lost || json_object_get(changed, seen_by[i].set) != NULL) &&
+				json_object_get(match, seen_by[i].match[k]) != NULL)
+				return seen_by[i].match[k];
+		}
+	}
+	return NULL;
+}
+
+/* The permitted values of a list for `delete`, or NULL. */
+static json_t *
+values_to_remove(const json_t *list)
+{
+	static const char *const keys[] = {"community", "large_community"};
+	json_t *values = json_array(), *entry;
+	bool good = json_object_get(list, "_unusable") == NULL;
+	size_t i;
+
+	json_array_foreach(json_object_get(list, "entries"), i, entry)
+	{
+		good = good && is(json_string_value(json_object_get(entry, "action")), "permit");
+		for (unsigned k = 0; k < 2; k++) {
+			if (json_object_get(entry, keys[k]) != NULL)
+				json_array_append(values, json_object_get(entry, keys[k]));
+		}
+	}
+	if (good)
+		return values;
+	json_decref(values);
+	return NULL;
+}
+
+/* `_delete`: {key of `set`: name of a list}. */
+static void
+finish_delete(struct import *im, const json_t *policy, json_t *node)
+{
+	const char *key;
+	json_t *name, *lists = json_object_get(node, "_delete"), *values, *list;
+
+	json_object_foreach(lists, key, name)
+	{
+		list = list_of(im,
+			is(key, "communities") ? "community_lists" : "large_community_lists",
+			json_string_value(name));
+		values = values_to_remove(list);
+		if (values != NULL && list != NULL) {
+			json_object_set_new(import_made(import_made(node, "set", json_object()),
+						    key, json_object()),
+				"remove", values);
+			continue;
+		}
+		json_decref(values);
+		json_object_set_new(node, "_lost", json_true());
+		end_report(im, name_of(policy),
+			"not carried: node %lld: communities of list \"%.40s\" are not removed",
+			number_of(node, "seq"), json_string_value(name));
+	}
+}
+
+/* True if a condition of the policy may see a change before the call. */
+static bool
+callee_sees(const struct import *im, const char *name, const json_t *changed, bool lost)
+{
+	json_t *nodes = json_object_get(list_of(im, "route_policies", name), "nodes"), *node;
+	size_t i;
+
+	json_array_foreach(nodes, i, node)
+	{
+		if (sees_change(node, changed, lost) != NULL ||
+			json_object_get(node, "call") != NULL)
+			return lost || json_object_size(changed) > 0;
+	}
+	return false;
+}
+
+/* A call: the changes of the callee come before the changes of the node. */
+static void
+finish_call(struct import *im, const json_t *policy, json_t *node, const json_t *changed, bool lost)
+{
+	const char *name = json_string_value(json_object_get(node, "call"));
+
+	if (name == NULL)
+		return;
+	if (list_of(im, "route_policies", name) == NULL) {
+		end_report(im, name, "changed: there is no policy of this name; it is not called");
+		json_object_del(node, "call");
+	} else if (json_object_size(json_object_get(node, "set")) > 0 ||
+		   json_object_get(node, "_lost") != NULL || callee_sees(im, name, changed, lost)) {
+		condition_lost(im, policy, node, "",
+			"the policy that it calls sees a change of this node, or of a node before");
+	}
+}
+
+/* The jump of node `at` to the first node from `_goto` on. False: no such node; the walk ends. */
+static bool
+finish_goto(const json_t *nodes, size_t at)
+{
+	json_t *node = json_array_get(nodes, at), *to = json_object_get(node, "_goto"), *seq;
+
+	for (size_t k = at + 1; to != NULL && k < json_array_size(nodes); k++) {
+		seq = json_object_get(json_array_get(nodes, k), "seq");
+		if (json_integer_value(seq) >= json_integer_value(to))
+			return json_object_set(node, "goto", seq) == 0;
+	}
+	return false;
+}
+
+/* bgpd refuses a route that no node behind a jump matches; keeld keeps the permit of the jump. */
+static void
+finish_jumps(json_t *nodes)
+{
+	json_t *node;
+	bool any = false;
+	size_t i;
+
+	json_array_foreach(nodes, i, node) any = finish_goto(nodes, i) || any;
+	node = json_array_get(nodes, json_array_size(nodes) - 1);
+	if (any)
+		json_array_append_new(
+			nodes, json_pack("{s:I, s:s}", "seq",
+				       (json_int_t)number_of(node, "seq") + 10, "action", "deny"));
+}
+
+static void
+finish_policy(struct import *im, json_t *policy)
+{
+	json_t *nodes = json_object_get(policy, "nodes"), *node, *changed = json_object();
+	bool lost = false;
+	const char *key;
+	size_t i;
+
+	sort(nodes);
+	json_array_foreach(nodes, i, node)
+	{
+		bool jumps = json_object_get(node, "_goto") != NULL;
+
+		finish_lists(im, policy, node);
+		finish_delete(im, policy, node);
+		finish_call(im, policy, node, changed, lost);
+		while ((key = sees_change(node, changed, lost)) != NULL)
+			condition_lost(im, policy, node, key,
+				"the condition sees a change of a node before; conditions see the "
+				"route as received");
+		if (jumps) {
+			json_object_update(changed, json_object_get(node, "set"));
+			lost = lost || json_object_get(node, "_lost") != NULL ||
+			       json_object_get(node, "call") != NULL;
+		}
+		if (jumps && json_object_get(node, IMPORT_WIDER) != NULL) {
+			json_object_del(node, IMPORT_WIDER);
+			json_object_del(node, "_goto");
+			json_object_del(node, "set");
+			json_object_del(node, "call");
+			json_object_set_new(node, "action", json_string("deny"));
+		}
+	}
+	for (i = json_array_size(nodes); i-- > 0;) {
+		if (json_object_get(json_array_get(nodes, i), IMPORT_WIDER) != NULL)
+			json_array_remove(nodes, i);
+	}
+	finish_jumps(nodes);
+	json_decref(changed);
+}
+
+/* Takes the nodes. Returns the name of a new policy, or of the policy with equal nodes. */
+static json_t *
+filter_policy(struct import *im, json_t *nodes)
+{
+	json_t *policies = import_made(im->document, "route_policies", json_array()), *policy;
+	char name[32];
+	size_t i;
+
+	json_array_foreach(policies, i, policy)
+	{
+		if (json_object_get(policy, "_filter") != NULL &&
+			json_equal(json_object_get(policy, "nodes"), nodes)) {
+			json_decref(nodes);
+			return json_object_get(policy, "name");
+		}
+	}
+	do
+		snprintf(name, sizeof(name), "filter-%u", ++im->filters);
+	while (import_named(policies, "name", name) != NULL);
+	policy = json_pack("{s:s, s:o, s:b}", "name", name, "nodes", nodes, "_filter", true);
+	json_array_append_new(policies, policy);
+	return json_object_get(policy, "name");
+}
+
+/* Puts deny-all in the place of a missing policy. */
+static void
+check_policy(struct import *im, json_t *o, const char *key)
+{
+	const char *name = json_string_value(json_object_get(o, key));
+
+	if (name == NULL || is(name, "accept-all") || is(name, "deny-all") ||
+		list_of(im, "route_policies", name) != NULL)
+		return;
+	end_report(im, name,
+		im->missing_matches_all
+			? "not carried: there is no policy of this name; no route passes"
+			: "changed: there is no policy of this name; no route passes");
+	json_object_set_new(o, key, json_string("deny-all"));
+}
+
+/* Joins the filters and the policy of a direction, which all must permit a route. */
+static void
+join_filters(struct import *im, json_t *family, const json_t *inherited, bool in)
+{
+	const char *policy_key = in ? "import_policy" : "export_policy",
+		   *filters_key = in ? "_filters_in" : "_filters_out", *key, *policy;
+	json_t *own = json_object_get(family, filters_key), *filters = json_object(),
+	       *nodes = json_array(), *name, *node;
+	json_int_t seq = 10;
+
+	json_object_update(filters, json_object_get(inherited, filters_key));
+	json_object_update(filters, own);
+	policy = json_string_value(json_object_get(family, policy_key));
+	if (json_object_size(filters) == 0 || (own == NULL && policy == NULL))
+		goto out;
+	if (policy == NULL)
+		policy = json_string_value(json_object_get(inherited, policy_key));
+	json_object_foreach(filters, key, name)
+	{
+		node = json_pack("{s:I, s:s}", "seq", seq, "action", "deny");
+		if (json_is_string(name))
+			json_object_set_new(
+				node, "match", json_pack("{s:{s:O}}", "not", key, name));
+		json_array_append_new(nodes, node);
+		seq += 10;
+	}
+	node = json_pack(
+		"{s:I, s:s}", "seq", seq, "action", is(policy, "deny-all") ? "deny" : "permit");
+	if (policy != NULL && !is(policy, "accept-all") && !is(policy, "deny-all"))
+		json_object_set_new(node, "call", json_string(policy));
+	json_array_append_new(nodes, node);
+	json_object_set(family, policy_key, filter_policy(im, json_incref(nodes)));
+out:
+	json_decref(filters);
+	json_decref(nodes);
+}
+
+static void
+check_policies(struct import *im, json_t *array)
+{
+	const char *name;
+	json_t *o, *f;
+	size_t i;
+
+	json_array_foreach(array, i, o)
+	{
+		check_policy(im, o, "policy");
+		json_object_foreach(json_object_get(o, "families"), name, f)
+		{
+			check_policy(im, f, "import_policy");
+			check_policy(im, f, "export_policy");
+		}
+	}
+}
+
+/* The families of a neighbour or a group. `group`: of the neighbour. */
+static void
+finish_families(struct import *im, json_t *o, const json_t *group)
+{
+	const char *name;
+	json_t *f;
+
+	json_object_foreach(json_object_get(o, "families"), name, f)
+	{
+		const json_t *inherited = json_object_get(json_object_get(group, "families"), name);
+
+		join_filters(im, f, inherited, true);
+		join_filters(im, f, inherited, false);
+	}
+}
+
+/* keeld needs the AS number of each neighbour. */
+static void
+drop_without_asn(struct import *im, json_t *peers, const json_t *groups)
+{
+	for (size_t i = json_array_size(peers); i-- > 0;) {
+		json_t *peer = json_array_get(peers, i),
+		       *group = import_named((json_t *)(size_t)groups, "name",
+			       json_string_value(json_object_get(peer, "group")));
+
+		if (json_object_get(peer, "asn") != NULL || json_object_get(group, "asn") != NULL)
+			continue;
+		end_report(im, json_string_value(json_object_get(peer, "address")),
+			"not carried: the neighbour has no AS number, and is left out");
+		json_array_remove(peers, i);
+	}
+}
+
+/* Removes keys of the translation from the objects of an array, and from the objects in them. */
+static void
+strip_own_keys(json_t *value)
+{
+	const char *key;
+	json_t *v;
+	void *next;
+	size_t i;
+
+	json_array_foreach(value, i, v) strip_own_keys(v);
+	json_object_foreach_safe(value, next, key, v)
+	{
+		if (*key == '_')
+			json_object_del(value, key);
+		else
+			strip_own_keys(v);
+	}
+}
+
+static void
+finish_neighbours(struct import *im)
+{
+	json_t *peers = json_object_get(im->bgp, "peers"),
+	       *groups = json_object_get(im->bgp, "groups"), *o;
+	size_t i;
+
+	drop_without_asn(im, peers, groups);
+	check_policies(im, groups);
+	check_policies(im, peers);
+	check_policies(im, json_object_get(im->bgp, "redistribute"));
+	/* a neighbour joins filters of its group, so groups come last */
+	json_array_foreach(peers, i, o) finish_families(im, o,
+		import_named(groups, "name", json_string_value(json_object_get(o, "group"))));
+	json_array_foreach(groups, i, o) finish_families(im, o, NULL);
+}
+
+void
+import_finish(struct import *im)
+{
+	json_t *o, *entry;
+	size_t i, k, count;
+
+	finish_neighbours(im);
+	for (unsigned s = 0; s < sizeof(list_sections) / sizeof(list_sections[0]); s++) {
+		json_array_foreach(json_object_get(im->document, list_sections[s]), i, o)
 		{
 			sort(json_object_get(o, "entries"));
 			json_array_foreach(json_object_get(o, "entries"), k, entry)
 				json_object_del(entry, "seq");
 		}
 	}
-	json_array_foreach(json_object_get(im->document, "route_policies"), i, o)
-	{
-		json_t *nodes = json_object_get(o, "nodes");
-
-		for (k = json_array_size(nodes); k-- > 0;) {
-			if (json_object_get(json_array_get(nodes, k), IMPORT_WIDER) != NULL)
-				json_array_remove(nodes, k);
-		}
-		sort(nodes);
-	}
+	count = json_array_size(json_object_get(im->document, "route_policies"));
+	for (i = 0; i < count; i++)
+		finish_policy(
+			im, json_array_get(json_object_get(im->document, "route_policies"), i));
+	strip_own_keys(im->document);
 }
 
-/* True if the policy has a condition on `validation`. */
+/* True if the policy or a called policy has a condition on `validation`. */
 static bool
-validates(const struct import *im, const char *name)
+validates(const struct import *im, const char *name, unsigned depth)
 {
-	json_t *policy =
-		       import_named(json_object_get(im->document, "route_policies"), "name", name),
-	       *node;
+	json_t *policy = list_of(im, "route_policies", name), *node;
 	size_t i;
 
 	json_array_foreach(json_object_get(policy, "nodes"), i, node)
 	{
+		const char *callee = json_string_value(json_object_get(node, "call"));
+
 		if (json_object_get(json_object_get(node, "match"), "validation") != NULL)
+			return true;
+		if (callee != NULL && depth < CALLS_MAX && validates(im, callee, depth + 1))
 			return true;
 	}
 	return false;
@@ -259,7 +863,7 @@ import_check_validation(struct import *im)
 			json_object_foreach(json_object_get(o, "families"), family, f)
 			{
 				name = json_string_value(json_object_get(f, "export_policy"));
-				if (name == NULL || !validates(im, name))
+				if (name == NULL || !validates(im, name, 0))
 					continue;
 				import_report(im, ++im->line, name,
 					"not carried: validation in an export policy; no route is "
@@ -273,7 +877,7 @@ import_check_validation(struct import *im)
 void
 import_command(struct ctl *ctl, const struct command *c)
 {
-	struct import im = {.report = stderr, .family = "ipv4-unicast"};
+	struct import im = {.path = c->file, .report = stderr, .family = "ipv4-unicast"};
 	FILE *in = fopen(c->file, "re");
 	const json_t *router;
 
@@ -290,7 +894,7 @@ import_command(struct ctl *ctl, const struct command *c)
 	else
 		import_frr(&im, in);
 	fclose(in);
-	import_sort(&im);
+	import_finish(&im);
 	import_check_validation(&im);
 	router = json_object_get(im.document, "router");
 	if (json_object_get(router, "router_id") == NULL)

@@ -10,10 +10,17 @@
 #include <stdio.h>
 #include <string.h>
 
-#define IMPORT_WIDER "wider" /* key of a node that import_sort() removes */
+/*
+ * Temporary keys; import_finish() removes keys with an underscore. WIDER: a condition of the node is not
+ * carried. PARTIAL: an entry of the list is not carried. FAMILY: the family of the prefix list of a node.
+ */
+#define IMPORT_WIDER "_wider"
+#define IMPORT_PARTIAL "_partial"
+#define IMPORT_FAMILY "_family"
 #define IMPORT_WORDS 64
 
 struct import {
+	const char *path; /* of the file */
 	FILE *report; /* the verdicts of the lines */
 	json_t *document, *bgp;
 	unsigned not_carried;
@@ -26,6 +33,8 @@ struct import {
 	const char *family;
 	bool in_bgp, in_rpki;
 	bool no_default_family, no_policy_needed, no_import_check;
+	unsigned filters; /* policies that join filters of a neighbour */
+	bool missing_matches_all; /* a missing list matches all routes, not none */
 };
 
 static inline bool
@@ -38,6 +47,9 @@ is(const char *a, const char *b)
 bool import_verdict(struct import *im, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Prints the verdict (NULL, "": done) of a line, and counts lines that are not carried. */
 void import_report(struct import *im, unsigned line, const char *text, const char *verdict);
+/* The same with a place instead of a number, unless the place is NULL. */
+void import_report_at(
+	struct import *im, const char *place, unsigned line, const char *text, const char *verdict);
 
 /* The member of `o`; `fresh`, which is taken, where there is none. */
 json_t *import_made(json_t *o, const char *key, json_t *fresh);
@@ -54,15 +66,38 @@ bool import_set_number(struct import *im, json_t *o, const char *key, const char
  * command. Sets the verdict if the name is changed.
  */
 const char *import_name(struct import *im, const char *name, char buf[64]);
-/* Appends the entry; entries with a `seq` are sorted by it at the end. */
+/* An AS number, also as HIGH.LOW. */
+bool import_asn(const char *text, json_int_t *out);
+
+/*
+ * Takes the entry. An entry without `seq` follows the last entry; an entry with a known `seq` replaces
+ * the old entry.
+ */
 bool import_list_entry(
 	struct import *im, const char *section, const char *name, const char *seq, json_t *entry);
+/* An entry of the list is not carried: import_finish() treats the list as unknown. */
+void import_list_partial(struct import *im, const char *section, const char *name);
+/* A community as keeld writes it; false, with the verdict: not a community. */
+bool import_community(struct import *im, const char *word, bool large, char buf[64]);
+/* {communities | large_communities} of a node: values, `none`, and `additive` at the end. */
+bool import_set_communities(
+	struct import *im, json_t *set, const char *key, char **words, unsigned n);
+/*
+ * A filter of a neighbour beside its policy: `key` of `match` and the name of a list. NULL: the
+ * filter is not carried, and no route passes.
+ */
+void import_filter(json_t *family, bool in, const char *key, const char *name);
+/* All routes pass in a direction of the family that has no policy. */
+void import_accept_all(json_t *family, const json_t *inherited);
 
 typedef void import_line(struct import *im, bool indented, char **words, unsigned count);
 /* Calls `line` for each line that is no comment, and reports its verdict. */
 void import_each_line(struct import *im, FILE *in, import_line *line);
-/* Sorts lists and policies, and removes nodes that would permit too much. */
-void import_sort(struct import *im);
+/*
+ * Sorts lists and policies. Replaces missing lists and policies, lost conditions, jumps and filters of
+ * neighbours. The result never permits more than the file.
+ */
+void import_finish(struct import *im);
 
 /*
  * Puts deny-all in the place of an export policy with conditions on `validation`, which keeld has in

@@ -8,9 +8,11 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <glob.h>
 #include <stdarg.h>
 #include <stdlib.h>
 
+#define INCLUDES_MAX 8u /* files that include each other */
 #define STATIC_POLICY "bird-origin" /* static and connected routes have ORIGIN IGP in BIRD */
 
 /* ---- tokens ---- */
@@ -188,7 +190,8 @@ tokens(struct bird *b)
 	bool comment = false;
 
 	for (unsigned line = 1; line <= b->line_count; line++) {
-		for (const char *s = b->line[line].text; *s != '\0';) {
+		for (const char *s = b->line[line].included ? "" : b->line[line].text;
+			*s != '\0';) {
 			if (comment) {
 				comment = strncmp(s, "*/", 2) != 0;
 				s += comment ? 1 : 2;
@@ -207,25 +210,70 @@ tokens(struct bird *b)
 	b->end = b->token_count;
 }
 
-static void
-read_lines(struct bird *b, FILE *in)
+static void read_file(struct bird *b, const char *path, unsigned depth);
+
+/* The lines of the files that an include names: a pattern, relative to the folder of its file. */
+static bool
+include(struct bird *b, const char *text, const char *path, unsigned depth)
 {
+	const char *slash = strrchr(path, '/');
+	char name[512], pattern[1024];
+	glob_t found;
+	int end = 0;
+
+	if (sscanf(text, " include \"%511[^\"]\" ; %n", name, &end) != 1 || end == 0 ||
+		(text[end] != '\0' && text[end] != '#') || depth >= INCLUDES_MAX)
+		return false;
+	if (*name == '/' || slash == NULL)
+		snprintf(pattern, sizeof(pattern), "%s", name);
+	else
+		snprintf(pattern, sizeof(pattern), "%.*s%s", (int)(slash + 1 - path), path, name);
+	if (glob(pattern, 0, NULL, &found) != 0)
+		return false;
+	for (size_t i = 0; i < found.gl_pathc; i++)
+		read_file(b, found.gl_pathv[i], depth + 1);
+	globfree(&found);
+	return true;
+}
+
+static void
+read_lines(struct bird *b, FILE *in, const char *path, unsigned depth)
+{
+	unsigned number = 0, line;
 	char *text = NULL;
 	size_t size = 0;
 
-	b->line = calloc(1, sizeof(*b->line));
-	while (b->line != NULL && getline(&text, &size, in) >= 0) {
-		struct bird_line *more = realloc(b->line, (b->line_count + 2ul) * sizeof(*more));
+	while (getline(&text, &size, in) >= 0) {
+		struct bird_line *more = realloc(b->line, (b->line_count + 2ul) * sizeof(*more)),
+				 *l;
 
 		if (more == NULL)
 			abort();
 		b->line = more;
 		text[strcspn(text, "\r\n")] = '\0';
-		b->line[++b->line_count] = (struct bird_line){.text = strdup(text)};
-		if (b->line[b->line_count].text == NULL)
+		l = &b->line[++b->line_count];
+		*l = (struct bird_line){.text = strdup(text), .number = ++number};
+		if (depth > 0 && asprintf(&l->place, "%s:%u", path, number) < 0)
+			l->place = NULL;
+		if (l->text == NULL)
 			abort();
+		line = b->line_count;
+		/* lines that are read move the array */
+		if (include(b, text, path, depth))
+			b->line[line].included = true;
 	}
 	free(text);
+}
+
+static void
+read_file(struct bird *b, const char *path, unsigned depth)
+{
+	FILE *in = fopen(path, "re");
+
+	if (in == NULL)
+		return;
+	read_lines(b, in, path, depth);
+	fclose(in);
 }
 
 /* ---- statements of a block ---- */
@@ -391,7 +439,7 @@ policy(struct bird *b, json_t *family, const char *key, const char *own_name)
 	}
 	body.end = b->at;
 	policy_name(b, own_name, line, buf);
-	bird_filter(b, buf, body,
+	bird_filter(b, buf, (struct bird_range){0}, body,
 		!is(b->token[body.at].text, "{") || b->token[body.at].kind != BIRD_PUNCT);
 	return json_object_set_new(family, key, json_string(buf)) == 0;
 }
@@ -431,6 +479,27 @@ limit(struct bird *b, json_t *family, bool received)
 	return bird_take(b, "disable");
 }
 
+/* After `export limit`: N [action {warn | disable}] | off. Without an action BIRD disables the protocol. */
+static bool
+export_limit(struct bird *b, json_t *family)
+{
+	const char *action = "shutdown";
+	json_int_t n;
+
+	if (bird_take(b, "off"))
+		return true;
+	if (!take_number(b, &n))
+		return false;
+	if (bird_take(b, "action")) {
+		if (bird_take(b, "warn"))
+			action = "warning";
+		else if (!bird_take(b, "disable"))
+			return false;
+	}
+	return json_object_set_new(family, "max_prefixes_out",
+		       json_pack("{s:I, s:s}", "limit", n, "action", action)) == 0;
+}
+
 static bool
 channel_statement(struct bird *b, json_t *o, json_t *family, const char *own_name)
 {
@@ -443,7 +512,7 @@ channel_statement(struct bird *b, json_t *o, json_t *family, const char *own_nam
 	if (take_words(b, "receive limit"))
 		return limit(b, family, true);
 	if (take_words(b, "export limit"))
-		return bird_take(b, "off");
+		return export_limit(b, family);
 	if (take_words(b, "import keep filtered") || take_words(b, "import table"))
 		return json_object_set_new(
 			       family, "keep_all_routes", json_boolean(take_switch(b))) == 0;
@@ -504,7 +573,8 @@ channel(struct bird *b, json_t *o, json_t *family, const char *own_name)
 			continue;
 		whole(b, at, "not carried: keel.json has no key of this meaning");
 		/* an unknown policy lets no route pass */
-		if (is(b->token[at].text, "import") || is(b->token[at].text, "export"))
+		if ((is(b->token[at].text, "import") || is(b->token[at].text, "export")) &&
+			at + 1 < b->end && !is(b->token[at + 1].text, "limit"))
 			json_object_set_new(family,
 				is(b->token[at].text, "import") ? "import_policy" : "export_policy",
 				json_string("deny-all"));
@@ -1234,7 +1304,7 @@ protocol(struct bird *b, unsigned at)
 
 static void
 define(struct bird *b, const char *name, int kind, struct bird_range parameters,
-	struct bird_range value)
+	struct bird_range header, struct bird_range value)
 {
 	struct bird_definition *d = calloc(1, sizeof(*d)), **last = &b->definitions;
 
@@ -1243,6 +1313,7 @@ define(struct bird *b, const char *name, int kind, struct bird_range parameters,
 	d->name = name;
 	d->kind = kind;
 	d->parameters = parameters;
+	d->header = header;
 	d->value = value;
 	while (*last != NULL)
 		last = &(*last)->next;
@@ -1254,7 +1325,7 @@ static void
 definitions(struct bird *b)
 {
 	while (bird_peek(b, 0)->kind != BIRD_END) {
-		struct bird_range none = {0}, parameters = {0}, value;
+		struct bird_range none = {0}, parameters = {0}, header, value;
 		const char *word = bird_peek(b, 0)->text, *name = bird_peek(b, 1)->text;
 		unsigned at = b->at;
 
@@ -1263,14 +1334,14 @@ definitions(struct bird *b)
 			while (!bird_is(b, ";") && bird_peek(b, 0)->kind != BIRD_END)
 				b->at++;
 			value.end = b->at;
-			define(b, name, BIRD_CONSTANT, none, value);
+			define(b, name, BIRD_CONSTANT, none, none, value);
 		} else if (is(word, "roa4") || is(word, "roa6")) {
 			if (is(name, "table"))
 				define(b, bird_peek(b, 2)->text,
-					is(word, "roa4") ? BIRD_ROA4 : BIRD_ROA6, none, none);
+					is(word, "roa4") ? BIRD_ROA4 : BIRD_ROA6, none, none, none);
 		} else if (is(word, "protocol") && is(name, "static")) {
 			b->static_count++;
-			define(b, bird_peek(b, 2)->text, BIRD_STATIC, none, none);
+			define(b, bird_peek(b, 2)->text, BIRD_STATIC, none, none, none);
 		} else if (is(word, "function") || is(word, "filter")) {
 			b->at += 2;
 			if (is(word, "function") && bird_is(b, "(")) {
@@ -1278,13 +1349,14 @@ definitions(struct bird *b)
 				bird_skip_brackets(b);
 				parameters.end = b->at - 1;
 			}
+			header.at = b->at;
 			while (!bird_is(b, "{") && bird_peek(b, 0)->kind != BIRD_END)
 				b->at++;
-			value.at = b->at;
+			header.end = value.at = b->at;
 			bird_skip_brackets(b);
 			value.end = b->at;
 			define(b, name, is(word, "filter") ? BIRD_FILTER : BIRD_FUNCTION,
-				parameters, value);
+				parameters, header, value);
 			continue;
 		}
 		skip(b);
@@ -1318,16 +1390,17 @@ top_statement(struct bird *b, unsigned at)
 		return bgp(b, true, b->token[at].line), true;
 	if (is(word, "filter")) {
 		d = bird_find(b, bird_peek(b, 0)->text);
-		if (d == NULL || d->kind != BIRD_FILTER)
+		/* a name that was defined before */
+		if (d == NULL || d->kind != BIRD_FILTER || d->value.at < b->at)
 			return false;
 		policy_name(b, d->name, b->token[at].line, name);
-		bird_filter(b, name, d->value, false);
+		bird_filter(b, name, d->header, d->value, false);
 		b->at = d->value.end;
 		return true;
 	}
 	if (is(word, "function")) {
 		d = bird_find(b, bird_peek(b, 0)->text);
-		if (d == NULL || d->kind != BIRD_FUNCTION)
+		if (d == NULL || d->kind != BIRD_FUNCTION || d->value.at < b->at)
 			return false;
 		b->at = d->value.end;
 		return true;
@@ -1335,7 +1408,8 @@ top_statement(struct bird *b, unsigned at)
 	if ((is(word, "roa4") || is(word, "roa6")) && bird_take(b, "table"))
 		return ++b->at, bird_take(b, ";");
 	return (is(word, "ipv4") || is(word, "ipv6")) && bird_take(b, "table") &&
-	       (bird_take(b, "master4") || bird_take(b, "master6")) && bird_take(b, ";");
+	       (bird_take(b, "master4") || bird_take(b, "master6")) &&
+	       (bird_take(b, "sorted") || true) && bird_take(b, ";");
 }
 
 /* Functions are translated where filters call them. */
@@ -1356,7 +1430,10 @@ import_bird(struct import *im, FILE *in)
 {
 	struct bird b = {.im = im, .pool = json_array()};
 
-	read_lines(&b, in);
+	b.line = calloc(1, sizeof(*b.line));
+	if (b.line == NULL)
+		abort();
+	read_lines(&b, in, im->path, 0);
 	tokens(&b);
 	definitions(&b);
 	while (bird_peek(&b, 0)->kind != BIRD_END) {
@@ -1374,10 +1451,13 @@ import_bird(struct import *im, FILE *in)
 	strip(json_object_get(im->bgp, "groups"));
 	for (unsigned l = 1; l <= b.line_count; l++) {
 		if (b.line[l].has_tokens)
-			import_report(im, l, b.line[l].text, b.line[l].verdict);
+			import_report_at(im, b.line[l].place, b.line[l].number, b.line[l].text,
+				b.line[l].verdict);
+		if (b.line[l].place == NULL)
+			im->line = b.line[l].number;
 		free(b.line[l].text);
+		free(b.line[l].place);
 	}
-	im->line = b.line_count;
 	for (unsigned i = 0; i < b.token_count; i++)
 		free(b.token[i].text);
 	while (b.definitions != NULL) {

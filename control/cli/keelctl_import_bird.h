@@ -24,6 +24,7 @@ struct bird_range {
 struct bird_definition {
 	const char *name;
 	struct bird_range value, parameters; /* of a function: the body, with braces */
+	struct bird_range header; /* of a function or filter: declarations before the body */
 	enum { BIRD_CONSTANT, BIRD_FUNCTION, BIRD_FILTER, BIRD_ROA4, BIRD_ROA6, BIRD_STATIC } kind;
 	bool used;
 	struct bird_definition *next;
@@ -31,6 +32,9 @@ struct bird_definition {
 
 struct bird_line {
 	char *text;
+	char *place; /* FILE:NUMBER of an included file; NULL: the number of the file itself */
+	unsigned number;
+	bool included; /* an include whose files were read */
 	bool has_tokens;
 	char verdict[160];
 };
@@ -66,7 +70,8 @@ json_t *bird_keep(struct bird *b, json_t *value);
 /* ---- keelctl_import_bird_filter.c ---- */
 
 /*
- * Translates the statements of a filter to a route policy. `body`: with braces. `where`: an
- * expression instead. False: the policy rejects all routes.
+ * Translates the statements of a filter to a route policy. `header`: declarations before the body;
+ * `body`: with braces. `where`: an expression instead. False: the policy rejects all routes.
  */
-void bird_filter(struct bird *b, const char *name, struct bird_range body, bool where);
+void bird_filter(struct bird *b, const char *name, struct bird_range header, struct bird_range body,
+	bool where);

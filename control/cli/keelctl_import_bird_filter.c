@@ -9,6 +9,7 @@
 
 #include <arpa/inet.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdlib.h>
 
 #define DEPTH_MAX 64 /* of statements, expressions and calls together */
@@ -73,7 +74,7 @@ struct operand {
 	struct condition *condition;
 };
 
-/* A name with a value; the value is read in `scope`. */
+/* A name with a value; the value is read in `scope`. A variable without a value has an empty range. */
 struct scope {
 	const char *name;
 	struct bird_range value;
@@ -112,6 +113,7 @@ struct program {
 static struct condition *expression(struct program *p);
 static void statement(struct program *p);
 static struct operand operand(struct program *p);
+static void declarations(struct program *p, struct bird_range header);
 
 static struct cell *
 cell(struct program *p)
@@ -308,6 +310,42 @@ community_kind(const char *text)
 	return *text >= 'a' ? 10 : colons;
 }
 
+/* Takes a part of a community: a number, a range, or all numbers. Words are 0. */
+static const char *
+part_of(const char *text, unsigned long long *low, unsigned long long *high)
+{
+	char *end;
+
+	*low = 0;
+	*high = UINT32_MAX;
+	if (*text != '*') {
+		*low = *high = strtoull(text, &end, 10);
+		if (*end == '-')
+			*high = strtoull(end + 1, &end, 10);
+	}
+	text += strcspn(text, ":");
+	return *text == ':' ? text + 1 : text;
+}
+
+/* True if some community is one of both texts. */
+static bool
+overlaps(const char *a, const char *b)
+{
+	unsigned long long low, high, low2, high2;
+
+	if (community_kind(a) != community_kind(b))
+		return false;
+	while (*a != '\0' && *b != '\0') {
+		if (*a >= 'a' && *a != *b) /* rt, soo */
+			return false;
+		a = part_of(a, &low, &high);
+		b = part_of(b, &low2, &high2);
+		if (low > high2 || low2 > high)
+			return false;
+	}
+	return true;
+}
+
 /* True if the filter may have added or removed a community that the text stands for. */
 static bool
 is_touched(const struct program *p, const char *text)
@@ -320,7 +358,7 @@ is_touched(const struct program *p, const char *text)
 	json_object_foreach(p->touched, other, v)
 	{
 		if ((strpbrk(text, "*-") != NULL || strpbrk(other, "*-") != NULL) &&
-			community_kind(text) == community_kind(other))
+			overlaps(text, other))
 			return true;
 	}
 	return false;
@@ -354,6 +392,7 @@ call(struct program *p, const struct condition *c, int yes, int no)
 	p->return_true = yes;
 	p->return_false = no;
 	p->scope = c->scope;
+	declarations(p, f->header);
 	p->b->at = f->value.at;
 	p->b->end = f->value.end;
 	statement(p);
@@ -1008,7 +1047,9 @@ symbol(struct program *p, const char *name)
 		return roa_check(p);
 	for (s = p->scope; s != NULL; s = s->next) {
 		if (is(s->name, name))
-			return operand_at(p, s->value, s->scope);
+			return s->value.end > s->value.at
+				       ? operand_at(p, s->value, s->scope)
+				       : bad_operand(p, "a variable without a value here");
 	}
 	d = bird_find(p->b, name);
 	if (d != NULL && d->kind == BIRD_CONSTANT) {
@@ -1384,7 +1425,7 @@ not_carried(struct program *p, unsigned at)
 	bird_note(b, first, "not carried: %s; the policy rejects here",
 		p->why != NULL ? p->why : "policies have no such statement");
 	for (unsigned l = first + 1; l <= last; l++)
-		bird_note(b, l, "not carried: part of line %u", first);
+		bird_note(b, l, "not carried: part of line %u", b->line[first].number);
 	p->why = NULL;
 	leave(p, "deny", NO_LABEL);
 }
@@ -1428,6 +1469,22 @@ collapse(struct program *p, json_t *match, size_t start)
 	return true;
 }
 
+/*
+ * The end of a block or branch. A variable of the outer scope that the block has set has no value
+ * any more: the value depends on the way.
+ */
+static void
+scope_end(struct program *p, struct scope *outer)
+{
+	for (struct scope *s = p->scope; s != outer && s != NULL; s = s->next) {
+		for (struct scope *o = outer; o != NULL; o = o->next) {
+			if (is(o->name, s->name))
+				o->value = (struct bird_range){0};
+		}
+	}
+	p->scope = outer;
+}
+
 static void
 if_statement(struct program *p, unsigned at)
 {
@@ -1437,11 +1494,13 @@ if_statement(struct program *p, unsigned at)
 	bool was = p->reachable, goes_on, one;
 	size_t start;
 	json_t *match, *touched = bird_keep(p->b, json_copy(p->touched));
+	struct scope *scope; /* a variable that a branch sets has no value behind the branch */
 
 	if (c == NULL || !bird_take(p->b, "then")) {
 		not_carried(p, at);
 		return;
 	}
+	scope = p->scope;
 	yes = label(p);
 	no = label(p);
 	end = label(p);
@@ -1457,6 +1516,7 @@ if_statement(struct program *p, unsigned at)
 	}
 	place(p, yes);
 	statement(p);
+	scope_end(p, scope);
 	flush(p);
 	one = collapse(p, match, start);
 	goes_on = p->reachable;
@@ -1474,6 +1534,7 @@ if_statement(struct program *p, unsigned at)
 		p->changed = before;
 		place(p, no);
 		statement(p);
+		scope_end(p, scope);
 		flush(p);
 		after = (p->reachable ? p->changed : before) | after;
 	} else {
@@ -1501,6 +1562,7 @@ case_statement(struct program *p, unsigned at)
 	struct operand l = operand(p);
 	int end = label(p), yes, no;
 	unsigned before = p->changed, after = before;
+	struct scope *scope = p->scope;
 
 	if (l.kind == O_BAD || !bird_take(b, "{")) {
 		not_carried(p, at);
@@ -1540,6 +1602,7 @@ case_statement(struct program *p, unsigned at)
 		while (!is_branch(b) && !bird_is(b, "else") && !bird_is(b, "}") &&
 			bird_peek(b, 0)->kind != BIRD_END)
 			statement(p);
+		scope_end(p, scope);
 		after |= p->reachable ? p->changed : before;
 		leave(p, "permit", end);
 		p->changed = before;
@@ -1730,9 +1793,12 @@ declaration(struct program *p)
 
 	bird_take(p->b, "set");
 	s->name = bird_peek(p->b, 0)->text;
+	s->next = p->scope;
 	p->b->at++;
-	if (bird_take(p->b, ";"))
+	if (bird_take(p->b, ";")) {
+		p->scope = s;
 		return true;
+	}
 	if (!bird_take(p->b, "="))
 		return false;
 	at = p->b->at;
@@ -1743,6 +1809,59 @@ declaration(struct program *p)
 	s->next = p->scope;
 	p->scope = s;
 	return bird_take(p->b, ";");
+}
+
+/* Variables of a function or filter, declared before the body. */
+static void
+declarations(struct program *p, struct bird_range header)
+{
+	unsigned at = p->b->at, end = p->b->end;
+
+	p->b->at = header.at;
+	p->b->end = header.end;
+	while (p->b->at < header.end) {
+		if (is_type(bird_peek(p->b, 0)->text)) {
+			p->b->at++;
+			declaration(p);
+		} else {
+			p->b->at++;
+		}
+	}
+	p->b->at = at;
+	p->b->end = end;
+}
+
+/* NAME = VALUE; of a variable: the value is read where the name stands. */
+static bool
+variable(struct program *p, const char *name)
+{
+	struct scope *s, *old = p->scope;
+	unsigned at = p->b->at;
+
+	while (old != NULL && !is(old->name, name))
+		old = old->next;
+	while (!bird_is(p->b, ";") && bird_peek(p->b, 0)->kind != BIRD_END)
+		p->b->at++;
+	/* a value that depends on the old value */
+	for (unsigned i = at; i < p->b->at; i++) {
+		if (is(p->b->token[i].text, name))
+			return false;
+	}
+	s = &cell(p)->u.scope;
+	*s = (struct scope){
+		.name = name, .value = {at, p->b->at}, .scope = p->scope, .next = p->scope};
+	p->scope = s;
+	return bird_take(p->b, ";");
+}
+
+static bool
+is_variable(const struct program *p, const char *name)
+{
+	const struct scope *s = p->scope;
+
+	while (s != NULL && !is(s->name, name))
+		s = s->next;
+	return s != NULL;
 }
 
 static bool
@@ -1768,10 +1887,10 @@ static bool
 verdict_statement(struct program *p, const struct bird_token *t)
 {
 	leave(p, is(t->text, "accept") ? "permit" : "deny", NO_LABEL);
-	if (bird_peek(p->b, 0)->kind == BIRD_TEXT) {
+	if (!bird_is(p->b, ";"))
 		bird_note(p->b, t->line, "changed: no message");
+	while (!bird_is(p->b, ";") && !bird_is(p->b, "}") && bird_peek(p->b, 0)->kind != BIRD_END)
 		p->b->at++;
-	}
 	return bird_take(p->b, ";");
 }
 
@@ -1813,7 +1932,7 @@ simple_statement(struct program *p, const struct bird_token *t)
 	if (bird_take(p->b, "."))
 		return method(p, t->text);
 	if (bird_take(p->b, "="))
-		return assignment(p, t->text);
+		return is_variable(p, t->text) ? variable(p, t->text) : assignment(p, t->text);
 	return call_statement(p, t->text);
 }
 
@@ -1838,7 +1957,7 @@ statement(struct program *p)
 	b->at++;
 	if (is(t->text, "{") && t->kind == BIRD_PUNCT) {
 		statements(p);
-		p->scope = scope;
+		scope_end(p, scope);
 	} else if (is(t->text, "if")) {
 		if_statement(p, at);
 	} else if (is(t->text, "case")) {
@@ -1880,7 +1999,8 @@ finish(struct program *p)
 }
 
 void
-bird_filter(struct bird *b, const char *name, struct bird_range body, bool where)
+bird_filter(struct bird *b, const char *name, struct bird_range header, struct bird_range body,
+	bool where)
 {
 	struct program p = {.b = b,
 		.name = name,
@@ -1892,6 +2012,7 @@ bird_filter(struct bird *b, const char *name, struct bird_range body, bool where
 		.return_false = NO_LABEL};
 	unsigned at = b->at, end = b->end;
 
+	declarations(&p, header);
 	b->at = body.at;
 	b->end = body.end;
 	if (where) {

@@ -9,42 +9,131 @@
 
 /* `words`: NAME [seq N] {permit | deny} PREFIX [ge N] [le N] */
 static bool
-prefix_list(struct import *im, char **w, unsigned n)
+prefix_list(struct import *im, bool ipv6, char **w, unsigned n)
 {
 	const char *name = w[0], *seq = NULL;
+	bool any;
 	json_t *entry;
 
+	if (n > 2 && is(w[1], "description"))
+		return import_verdict(im, "changed: left out; a list has no description");
 	if (n > 3 && is(w[1], "seq"))
 		seq = w[2], w += 2, n -= 2;
+	any = n == 3 && is(w[2], "any");
 	if (n < 3 || (!is(w[1], "permit") && !is(w[1], "deny")))
-		return false;
-	if (is(w[2], "any"))
-		return import_verdict(im, "not carried: write 0.0.0.0/0 le 32, or ::/0 le 128");
-	entry = json_pack("{s:s, s:s}", "action", w[1], "prefix", w[2]);
-	for (unsigned i = 3; i + 1 < n; i += 2) {
-		if (!is(w[i], "ge") && !is(w[i], "le"))
-			return json_decref(entry), false;
-		import_set_number(im, entry, w[i], w[i + 1]);
+		return import_list_partial(im, "prefix_lists", name), false;
+	entry = json_pack("{s:s, s:s}", "action", w[1], "prefix",
+		!any   ? w[2]
+		: ipv6 ? "::/0"
+		       : "0.0.0.0/0");
+	if (any)
+		json_object_set_new(entry, "le", json_integer(ipv6 ? 128 : 32));
+	for (unsigned i = 3; i < n; i += 2) {
+		if (i + 1 == n || (!is(w[i], "ge") && !is(w[i], "le")) ||
+			!import_set_number(im, entry, w[i], w[i + 1]) || *im->verdict != '\0') {
+			json_decref(entry);
+			return import_list_partial(im, "prefix_lists", name), false;
+		}
 	}
 	return import_list_entry(im, "prefix_lists", name, seq, entry);
 }
 
-/* `words`: NAME [seq N] {permit | deny} VALUE */
+/* Takes `.*` (*dots), `[0-9]+` or `[0-9]*`. */
 static bool
-value_list(struct import *im, const char *section, const char *key, char **w, unsigned n)
+take_wildcard(const char **regex, bool *dots)
+{
+	static const char *const words[] = {".*", "[0-9]+", "[0-9]*"};
+
+	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (strncmp(*regex, words[i], strlen(words[i])) == 0) {
+			*regex += strlen(words[i]);
+			*dots = i == 0;
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * A regular expression of an expanded list as a community with wildcards: `_64512:[0-9]+_`, `^64512:.*`.
+ * bgpd matches the text of all communities of a route. *alone: the expression has this meaning only for
+ * `delete`, which sees each community alone.
+ */
+static bool
+expanded_community(const char *regex, bool large, char out[64], bool *alone)
+{
+	unsigned parts = 0, most = large ? 3 : 2;
+	bool wild = false, dots = false, open = false, delimited;
+	size_t len = 0;
+
+	*alone = *regex == '^';
+	if (*regex != '^' && *regex != '_')
+		return false;
+	regex++;
+	do {
+		size_t n = strspn(regex, "0123456789");
+		const char *digits = regex;
+
+		*alone = *alone || dots;
+		regex += n;
+		wild = n == 0 && parts > 0 && take_wildcard(&regex, &dots);
+		if ((n == 0 && !wild) || n > 10)
+			return false;
+		len += (size_t)snprintf(out + len, 64 - len, "%s%.*s", parts > 0 ? ":" : "",
+			wild ? 1 : (int)n, wild ? "*" : digits);
+		parts++;
+		open = parts < most && regex[0] == ':' && regex[1] == '\0';
+	} while (parts < most && *regex == ':' && *++regex != '\0');
+	for (unsigned i = parts; i < most; i++)
+		len += (size_t)snprintf(out + len, 64 - len, ":*");
+	delimited = *regex == '_' || *regex == '$';
+	*alone = *alone || *regex == '$';
+	regex += delimited;
+	/* digits at the end can be the beginning of a longer number */
+	return *regex == '\0' &&
+	       (parts == most ? wild || delimited : open || (wild && (dots || !delimited)));
+}
+
+/* `words`: NAME [seq N] {permit | deny} VALUE. `expanded`: the value is a regular expression. */
+static bool
+value_list(struct import *im, const char *section, const char *key, bool expanded, char **w,
+	unsigned n)
 {
 	const char *name = w[0], *seq = NULL;
+	bool large = is(key, "large_community"), path = is(key, "regex"), first = false;
+	char text[256] = "";
 
 	if (n > 3 && is(w[1], "seq"))
 		seq = w[2], w += 2, n -= 2;
 	if (n < 3 || (!is(w[1], "permit") && !is(w[1], "deny")))
-		return false;
-	if (n > 3)
+		return import_list_partial(im, section, name), false;
+	for (unsigned i = 2; path && i < n && strlen(text) + strlen(w[i]) + 2 < sizeof(text); i++)
+		strcat(strcat(text, i > 2 ? " " : ""), w[i]);
+	if (!path && n > 3) {
+		import_list_partial(im, section, name);
 		return import_verdict(im,
 			"not carried: an entry takes one value; all of several values "
 			"are several conditions");
+	}
+	if (expanded) {
+		if (!expanded_community(w[2], large, text, &first)) {
+			import_list_partial(im, section, name);
+			json_object_set_new(import_element(im->document, section, "name", name),
+				"_unusable", json_true());
+			return import_verdict(im,
+				"not carried: the regular expression is not of the form "
+				"_64512:[0-9]+_ or ^64512:.*");
+		}
+		if (first)
+			import_list_partial(im, section, name);
+	} else if (!path && (is(w[2], "internet") || !import_community(im, w[2], large, text))) {
+		import_list_partial(im, section, name);
+		return is(w[2], "internet")
+			       ? import_verdict(im, "not carried: \"internet\" is every route")
+			       : false;
+	}
 	return import_list_entry(
-		im, section, name, seq, json_pack("{s:s, s:s}", "action", w[1], key, w[2]));
+		im, section, name, seq, json_pack("{s:s, s:s}", "action", w[1], key, text));
 }
 
 /* ---- route-maps ---- */
@@ -53,14 +142,38 @@ static bool
 route_map(struct import *im, char **w, unsigned n)
 {
 	json_int_t seq;
-	json_t *policy;
+	json_t *nodes, *node;
+	size_t i;
 	char buf[64];
 
 	if (n < 3 || (!is(w[1], "permit") && !is(w[1], "deny")) || !import_number(w[2], &seq))
 		return false;
-	policy = import_element(im->document, "route_policies", "name", import_name(im, w[0], buf));
-	im->node = json_pack("{s:I, s:s}", "seq", seq, "action", w[1]);
-	return json_array_append_new(import_made(policy, "nodes", json_array()), im->node) == 0;
+	nodes = import_made(
+		import_element(im->document, "route_policies", "name", import_name(im, w[0], buf)),
+		"nodes", json_array());
+	json_array_foreach(nodes, i, node)
+	{
+		if (number_of(node, "seq") == seq)
+			break;
+	}
+	if (i == json_array_size(nodes))
+		json_array_append_new(nodes, json_pack("{s:I}", "seq", seq));
+	im->node = json_array_get(nodes, i);
+	return json_object_set_new(im->node, "action", json_string(w[1])) == 0;
+}
+
+/* {ip | ipv6} address prefix-list: of one family, also where the name has lists of both. */
+static bool
+match_prefixes(struct import *im, json_t *match, bool ipv6, const char *name)
+{
+	char buf[64];
+
+	if (json_object_get(match, "prefix_list") != NULL)
+		return import_verdict(im, "not carried: a node matches one list of a kind");
+	json_object_set_new(
+		im->node, IMPORT_FAMILY, json_string(ipv6 ? "ipv6-unicast" : "ipv4-unicast"));
+	return json_object_set_new(match, "prefix_list", json_string(import_name(im, name, buf))) ==
+	       0;
 }
 
 static bool
@@ -68,13 +181,15 @@ match_line(struct import *im, char **w, unsigned n)
 {
 	static const struct {
 		const char *words[3], *key;
-	} lists[] = {{{"ip", "address", "prefix-list"}, "prefix_list"},
-		{{"ipv6", "address", "prefix-list"}, "prefix_list"},
-		{{"ip", "next-hop", "prefix-list"}, "next_hop_prefix_list"},
+	} lists[] = {{{"ip", "next-hop", "prefix-list"}, "next_hop_prefix_list"},
 		{{"as-path"}, "as_path_list"}, {{"community"}, "community_list"},
 		{{"large-community"}, "large_community_list"}};
 	json_t *match = import_made(im->node, "match", json_object());
 	char buf[64];
+
+	if (n == 4 && (is(w[0], "ip") || is(w[0], "ipv6")) && is(w[1], "address") &&
+		is(w[2], "prefix-list"))
+		return match_prefixes(im, match, is(w[0], "ipv6"), w[3]);
 
 	for (unsigned i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
 		unsigned len = 0;
@@ -106,53 +221,119 @@ match_line(struct import *im, char **w, unsigned n)
 	return false;
 }
 
-/* set {community | large-community}: values, and `additive` at the end. */
+/* set metric [+ | -]N */
 static bool
-set_communities(json_t *set, const char *key, char **w, unsigned n)
+set_metric(struct import *im, json_t *set, const char *text)
 {
-	bool add = n > 1 && is(w[n - 1], "additive");
-	json_t *list = json_array();
+	json_t *change;
 
-	for (unsigned i = 0; i < n - add; i++) {
-		if (!is(w[i], "none"))
-			json_array_append_new(list, json_string(w[i]));
+	if (*text != '+' && *text != '-')
+		return import_set_number(im, set, "med", text);
+	change = json_object();
+	import_set_number(im, change, *text == '+' ? "add" : "subtract", text + 1);
+	if (json_object_size(change) == 0)
+		return json_decref(change), false;
+	return json_object_set_new(set, "med", change) == 0;
+}
+
+/* set {community | large-community} */
+static bool
+set_communities(struct import *im, json_t *set, const char *key, char **w, unsigned n)
+{
+	if (!is(w[n - 1], "additive"))
+		json_object_del(json_object_get(im->node, "_delete"), key);
+	return import_set_communities(im, set, key, w, n);
+}
+
+/* set {comm-list | large-comm-list} NAME delete; keeld removes communities before it adds */
+static bool
+delete_communities(struct import *im, json_t *set, const char *key, const char *name)
+{
+	json_t *lists = import_made(im->node, "_delete", json_object());
+	char buf[64];
+
+	if (json_object_get(lists, key) != NULL ||
+		json_object_get(json_object_get(set, key), "add") != NULL)
+		return false;
+	return json_object_set_new(lists, key, json_string(import_name(im, name, buf))) == 0;
+}
+
+/* set as-path prepend {ASN... | last-as N} */
+static bool
+prepend(struct import *im, json_t *set, char **w, unsigned n)
+{
+	json_int_t asn, count;
+
+	if (n == 2 && is(w[0], "last-as") && import_number(w[1], &count))
+		return json_object_set_new(set, "as_path_prepend",
+			       json_pack("{s:s, s:I}", "asn", "first", "count", count)) == 0;
+	for (unsigned i = 0; i < n; i++) {
+		if (!import_number(w[i], &asn))
+			return false;
+		if (!is(w[i], w[0]))
+			return import_verdict(im, "not carried: only one AS number is prepended");
 	}
-	return json_object_set_new(
-		       import_made(set, key, json_object()), add ? "add" : "replace", list) == 0;
+	return json_object_set_new(set, "as_path_prepend",
+		       json_pack("{s:I, s:i}", "asn", asn, "count", (int)n)) == 0;
 }
 
 static bool
 set_line_of(struct import *im, char **w, unsigned n)
 {
 	json_t *set = import_made(im->node, "set", json_object());
-	json_int_t asn;
 
+	if (n == 2 && is(w[0], "local-preference") && (*w[1] == '+' || *w[1] == '-'))
+		return import_verdict(im, "not carried: bgpd counts from 0 where a route has no "
+					  "preference, and keeld from 100");
 	if (n == 2 && is(w[0], "local-preference"))
 		return import_set_number(im, set, "local_pref", w[1]);
 	if (n == 2 && is(w[0], "metric"))
-		return import_set_number(im, set, "med", w[1]);
+		return set_metric(im, set, w[1]);
 	if (n == 2 && is(w[0], "tag"))
 		return import_set_number(im, set, "tag", w[1]);
 	if (n == 2 && is(w[0], "origin"))
 		return json_object_set_new(set, "origin", json_string(w[1])) == 0;
 	if (n >= 2 && is(w[0], "community"))
-		return set_communities(set, "communities", w + 1, n - 1);
+		return set_communities(im, set, "communities", w + 1, n - 1);
 	if (n >= 2 && is(w[0], "large-community"))
-		return set_communities(set, "large_communities", w + 1, n - 1);
+		return set_communities(im, set, "large_communities", w + 1, n - 1);
+	if (n == 3 && is(w[2], "delete") && is(w[0], "comm-list"))
+		return delete_communities(im, set, "communities", w[1]);
+	if (n == 3 && is(w[2], "delete") && is(w[0], "large-comm-list"))
+		return delete_communities(im, set, "large_communities", w[1]);
 	if (n == 3 && is(w[0], "ip") && is(w[1], "next-hop") && text_is_address(w[2]))
 		return json_object_set_new(set, "next_hop", json_string(w[2])) == 0;
 	if (n == 4 && is(w[0], "ipv6") && is(w[1], "next-hop") && is(w[2], "global"))
 		return json_object_set_new(set, "next_hop", json_string(w[3])) == 0;
-	if (n >= 3 && is(w[0], "as-path") && is(w[1], "prepend") && import_number(w[2], &asn)) {
-		for (unsigned i = 3; i < n; i++) {
-			if (!is(w[i], w[2]))
-				return import_verdict(
-					im, "not carried: only one AS number is prepended");
-		}
-		return json_object_set_new(set, "as_path_prepend",
-			       json_pack("{s:I, s:i}", "asn", asn, "count", (int)n - 2)) == 0;
+	return n >= 3 && is(w[0], "as-path") && is(w[1], "prepend") &&
+	       prepend(im, set, w + 2, n - 2);
+}
+
+/*
+ * on-match {next | goto N}, continue [N]: the walk goes on at a later node. call NAME. After a deny bgpd
+ * does neither.
+ */
+static bool
+jump_line(struct import *im, char **w, unsigned n)
+{
+	bool deny = is(json_string_value(json_object_get(im->node, "action")), "deny");
+	json_int_t to = number_of(im->node, "seq") + 1;
+	char buf[64];
+
+	if (n == 2 && is(w[0], "call")) {
+		if (deny)
+			return import_verdict(im, "changed: left out; a deny calls nothing");
+		return json_object_set_new(
+			       im->node, "call", json_string(import_name(im, w[1], buf))) == 0;
 	}
-	return false;
+	if (!(n == 2 && is(w[0], "on-match") && is(w[1], "next")) &&
+		!(n == 3 && is(w[0], "on-match") && is(w[1], "goto") && import_number(w[2], &to)) &&
+		!(n == 1 && is(w[0], "continue")) &&
+		!(n == 2 && is(w[0], "continue") && import_number(w[1], &to)))
+		return false;
+	if (deny)
+		return import_verdict(im, "changed: left out; a deny ends the walk");
+	return json_object_set_new(im->node, "_goto", json_integer(to)) == 0;
 }
 
 /* ---- router bgp ---- */
@@ -169,8 +350,12 @@ neighbor(const struct import *im, const char *name)
 static bool
 remote_as(struct import *im, const char *name, const char *asn)
 {
-	json_t *o = text_is_address(name) ? import_element(im->bgp, "peers", "address", name)
-					  : import_element(im->bgp, "groups", "name", name);
+	json_t *o = text_is_address(name)
+			    ? import_element(im->bgp, "peers", "address", name)
+			    : import_named(json_object_get(im->bgp, "groups"), "name", name);
+
+	if (o == NULL)
+		return import_verdict(im, "not carried: there is no peer group \"%.64s\"", name);
 
 	/* bgpd checks the first AS number only with `enforce-first-as` */
 	json_object_set_new(o, "enforce_first_as", json_false());
@@ -181,6 +366,42 @@ remote_as(struct import *im, const char *name, const char *asn)
 	if (is(asn, "external"))
 		return import_verdict(im, "not carried: write the AS number of the peer");
 	return import_set_number(im, o, "asn", asn);
+}
+
+/* {prefix-list | filter-list | distribute-list} NAME {in | out} */
+static bool
+filter_line(struct import *im, json_t *family, char **w, unsigned n)
+{
+	const char *key = is(w[0], "prefix-list")   ? "prefix_list"
+			  : is(w[0], "filter-list") ? "as_path_list"
+						    : NULL;
+	bool in = is(w[n - 1], "in");
+	char buf[64];
+
+	import_filter(family, in, key != NULL ? key : w[0],
+		key != NULL && n == 3 ? import_name(im, w[1], buf) : NULL);
+	return (key != NULL && n == 3) ||
+	       import_verdict(im, "not carried: no route passes in this direction");
+}
+
+/* N [THRESHOLD] [warning-only | restart MINUTES] */
+static bool
+maximum_prefix(struct import *im, json_t *family, char **w, unsigned n)
+{
+	json_t *limit = import_made(family, "max_prefixes", json_object());
+	const char *action = "shutdown";
+	json_int_t minutes;
+	unsigned at = 1;
+
+	import_set_number(im, limit, "limit", w[0]);
+	if (n > at && import_number(w[at], &minutes) && minutes <= 100)
+		json_object_set_new(limit, "threshold_percent", json_integer(minutes)), at++;
+	if (n == at + 1 && is(w[at], "warning-only"))
+		action = "warning", at++;
+	else if (n == at + 2 && is(w[at], "restart") && import_number(w[at + 1], &minutes))
+		json_object_set_new(limit, "restart_s", json_integer(minutes * 60)), at += 2;
+	json_object_set_new(limit, "action", json_string(action));
+	return at == n;
 }
 
 /* Lines of a family. `w`: after the name. */
@@ -194,8 +415,16 @@ family_line(struct import *im, json_t *o, bool no, char **w, unsigned n)
 	if (n == 1 && is(w[0], "activate"))
 		return no ? json_object_set_new(f, "enabled", json_false()) == 0
 			  : json_object_set_new(f, "enabled", json_true()) == 0;
+	if (is(w[0], "send-community")) { /* the default of both */
+		bool all = n == 1 || is(w[1], "both") || is(w[1], "all");
+
+		return all &&
+		       (!no || json_object_set_new(f, "send_communities", json_false()) == 0);
+	}
 	if (no)
 		return false;
+	if (n >= 2 && (is(w[n - 1], "in") || is(w[n - 1], "out")) && !is(w[0], "route-map"))
+		return filter_line(im, f, w, n);
 	if (n == 3 && is(w[0], "route-map") && (is(w[2], "in") || is(w[2], "out")))
 		return json_object_set_new(f, is(w[2], "in") ? "import_policy" : "export_policy",
 			       json_string(import_name(im, w[1], buf))) == 0;
@@ -209,8 +438,12 @@ family_line(struct import *im, json_t *o, bool no, char **w, unsigned n)
 		return json_object_set_new(o, "route_server_client", json_true()) == 0;
 	if (n == 1 && is(w[0], "as-override"))
 		return json_object_set_new(f, "as_override", json_true()) == 0;
-	if (n == 1 && is(w[0], "remove-private-AS"))
+	if ((n == 1 || (n == 2 && is(w[1], "all"))) && is(w[0], "remove-private-AS")) {
+		if (n == 1)
+			import_verdict(
+				im, "changed: private AS numbers are removed from all paths");
 		return json_object_set_new(f, "remove_private_as", json_true()) == 0;
+	}
 	if (n == 1 && is(w[0], "default-originate"))
 		return json_object_set_new(f, "default_originate", json_true()) == 0;
 	if (n == 1 && is(w[0], "allowas-in"))
@@ -219,17 +452,11 @@ family_line(struct import *im, json_t *o, bool no, char **w, unsigned n)
 		return import_set_number(im, f, "allow_as_in", w[1]);
 	if (n == 2 && is(w[0], "attribute-unchanged") && is(w[1], "next-hop"))
 		return json_object_set_new(f, "next_hop_unchanged", json_true()) == 0;
-	if (is(w[0], "send-community")) /* the default of both */
-		return n == 1 || is(w[1], "both") || is(w[1], "all");
-	if (n >= 2 && is(w[0], "maximum-prefix")) {
-		json_t *limit = import_made(f, "max_prefixes", json_object());
-
-		import_set_number(im, limit, "limit", w[1]);
-		json_object_set_new(limit, "action",
-			json_string(
-				n > 2 && is(w[n - 1], "warning-only") ? "warning" : "shutdown"));
-		return n == 2 || (n == 3 && is(w[2], "warning-only"));
-	}
+	if (n >= 2 && is(w[0], "maximum-prefix"))
+		return maximum_prefix(im, f, w + 1, n - 1);
+	/* the selected routes are unknown, so no route is advertised */
+	if (is(w[0], "unsuppress-map") || is(w[0], "advertise-map"))
+		import_filter(f, false, w[0], NULL);
 	return false;
 }
 
@@ -238,14 +465,17 @@ neighbor_line(struct import *im, bool no, char **w, unsigned n)
 {
 	const char *name = w[0], *what = n > 1 ? w[1] : "";
 	json_t *o, *timers;
+	char own[64], buf[64];
 
+	if (!text_is_address(name))
+		name = import_name(im, name, own);
 	if (n == 3 && is(what, "remote-as") && !no)
 		return remote_as(im, name, w[2]);
 	if (n == 2 && is(what, "peer-group") && !no)
 		return import_element(im->bgp, "groups", "name", name) != NULL;
-	if (n == 3 && is(what, "peer-group") && !no)
+	if (n == 3 && is(what, "peer-group") && !no && text_is_address(name))
 		return json_object_set_new(import_element(im->bgp, "peers", "address", name),
-			       "group", json_string(w[2])) == 0;
+			       "group", json_string(import_name(im, w[2], buf))) == 0;
 	o = neighbor(im, name);
 	if (o == NULL)
 		return import_verdict(im, "not carried: there is no neighbor \"%.64s\"", name);
@@ -338,10 +568,20 @@ bgp_line(struct import *im, bool no, char **w, unsigned n)
 		return import_set_number(im, timers, "keepalive_s", w[2]) &&
 		       import_set_number(im, timers, "hold_s", w[3]);
 	}
-	if (n == 2 && is(w[0], "bgp") && is(w[1], "hard-administrative-reset"))
+	if (n == 2 && is(w[0], "bgp") &&
+		(is(w[1], "hard-administrative-reset") || is(w[1], "log-neighbor-changes") ||
+			is(w[1], "deterministic-med")))
 		return true;
-	if (n == 2 && is(w[0], "bgp") && is(w[1], "log-neighbor-changes"))
-		return true;
+	if (n == 3 && is(w[0], "bgp") && is(w[1], "bestpath") && is(w[2], "compare-routerid"))
+		return !no;
+	if (n == 6 && is(w[0], "bgp") && is(w[1], "listen") && is(w[2], "range") &&
+		is(w[4], "peer-group") && !no) {
+		char buf[64];
+
+		return json_array_append_new(import_made(im->bgp, "listen_ranges", json_array()),
+			       json_pack("{s:s, s:s}", "prefix", w[3], "group",
+				       import_name(im, w[5], buf))) == 0;
+	}
 	if (n == 3 && is(w[0], "bgp") && is(w[1], "network") && is(w[2], "import-check"))
 		return im->no_import_check = no, true;
 	if (n == 2 && is(w[0], "network") && !no) {
@@ -423,7 +663,7 @@ static bool
 is_idle(char **w)
 {
 	static const char *const words[] = {
-		"frr", "hostname", "log", "service", "exit", "end", "password", "enable"};
+		"frr", "hostname", "log", "service", "exit", "end", "password", "enable", "line"};
 
 	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		if (is(w[0], words[i]))
@@ -432,27 +672,48 @@ is_idle(char **w)
 	return false;
 }
 
+/* Lists of communities and AS paths; `w`: after bgp or ip. */
+static bool
+bgp_list(struct import *im, char **w, unsigned n)
+{
+	bool large = is(w[0], "large-community-list"), expanded = is(w[1], "expanded");
+	unsigned kind = expanded || is(w[1], "standard");
+	json_int_t number;
+
+	if (is(w[0], "as-path") && is(w[1], "access-list"))
+		return n > 3 && value_list(im, "as_path_lists", "regex", false, w + 2, n - 2);
+	if (!large && !is(w[0], "community-list"))
+		return false;
+	/* lists with a number: from 100 on they are expanded */
+	if (kind == 0 && import_number(w[1], &number))
+		expanded = number >= 100;
+	else if (kind == 0)
+		return import_list_partial(
+			       im, large ? "large_community_lists" : "community_lists", w[1]),
+		       false;
+	return n > kind + 2 && value_list(im, large ? "large_community_lists" : "community_lists",
+				       large ? "large_community" : "community", expanded,
+				       w + 1 + kind, n - 1 - kind);
+}
+
 static bool
 top_line(struct import *im, char **w, unsigned n)
 {
 	if (n == 4 && is(w[0], "bgp") && is(w[1], "route-map") && is(w[2], "delay-timer"))
 		return true;
 	if (n > 3 && (is(w[0], "ip") || is(w[0], "ipv6")) && is(w[1], "prefix-list"))
-		return prefix_list(im, w + 2, n - 2);
+		return prefix_list(im, is(w[0], "ipv6"), w + 2, n - 2);
 	if (n > 3 && (is(w[0], "ip") || is(w[0], "ipv6")) && is(w[1], "route"))
 		return static_route(im, w + 2, n - 2);
-	if (n > 4 && is(w[0], "bgp") && is(w[1], "as-path") && is(w[2], "access-list"))
-		return value_list(im, "as_path_lists", "regex", w + 3, n - 3);
-	if (n > 4 && is(w[0], "bgp") && is(w[1], "community-list") && is(w[2], "standard"))
-		return value_list(im, "community_lists", "community", w + 3, n - 3);
-	if (n > 4 && is(w[0], "bgp") && is(w[1], "large-community-list") && is(w[2], "standard"))
-		return value_list(im, "large_community_lists", "large_community", w + 3, n - 3);
+	if (n > 3 && (is(w[0], "bgp") || is(w[0], "ip")) &&
+		(is(w[1], "as-path") || strstr(w[1], "community-list") != NULL))
+		return bgp_list(im, w + 1, n - 1);
 	return begin_block(im, w, n) || (is_idle(w) && n < 4);
 }
 
 /*
- * The node of a route-map without one of its conditions, or without the nodes after it. A deny stays: it denies more.
- * A permit would permit what bgpd denies: import_sort() removes it.
+ * A condition of the node is lost. A deny stays, and denies more. A permit would permit too much:
+ * import_finish() removes the node.
  */
 static bool
 wider_node(struct import *im)
@@ -474,8 +735,15 @@ block_line(struct import *im, bool no, char **w, unsigned n)
 		return !no && rpki_line(im, w, n);
 	if (im->node == NULL || no)
 		return false;
-	if (n > 1 && is(w[0], "set"))
-		return set_line_of(im, w + 1, n - 1);
+	if (n > 1 && is(w[0], "set")) {
+		bool done = set_line_of(im, w + 1, n - 1) && *im->verdict != 'n';
+
+		if (!done)
+			json_object_set_new(im->node, "_lost", json_true());
+		return done || *im->verdict == 'n';
+	}
+	if (jump_line(im, w, n))
+		return true;
 	if (n > 1 && is(w[0], "description"))
 		return json_object_set_new(im->node, "description", json_string(w[1])) == 0;
 	if (n > 1 && is(w[0], "match") && match_line(im, w + 1, n - 1) && *im->verdict != 'n')
@@ -515,18 +783,14 @@ peer_defaults(const struct import *im, json_t *peer)
 	json_object_foreach(families, name, f)
 	{
 		const json_t *theirs = json_object_get(json_object_get(group, "families"), name);
-		static const char *const keys[] = {"import_policy", "export_policy"};
 
 		/* bgpd activates a family only by a line */
 		if (json_object_get(f, "enabled") == NULL &&
 			json_object_get(theirs, "enabled") == NULL &&
 			(im->no_default_family || !is(name, "ipv4-unicast")))
 			json_object_set_new(f, "enabled", json_false());
-		for (unsigned k = 0; k < 2 && im->no_policy_needed; k++) {
-			if (json_object_get(f, keys[k]) == NULL &&
-				json_object_get(theirs, keys[k]) == NULL)
-				json_object_set_new(f, keys[k], json_string("accept-all"));
-		}
+		if (im->no_policy_needed)
+			import_accept_all(f, theirs);
 	}
 }
 

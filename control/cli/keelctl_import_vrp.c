@@ -80,16 +80,18 @@ prefix_list(struct import *im, char **w, unsigned n)
 	index = take_index(&w, &n);
 	action = w[0];
 	if (n < 3 || !is_action(action) || !prefix_text(w[1], w[2], text))
-		return false;
+		return import_list_partial(im, "prefix_lists", name), false;
 	entry = json_pack("{s:s, s:s}", "action", action, "prefix", text);
 	for (unsigned i = 3; i < n; i += 2) {
 		const char *key = is(w[i], "greater-equal") ? "ge"
 				  : is(w[i], "less-equal")  ? "le"
 							    : NULL;
 
-		if (key == NULL || i + 1 >= n)
-			return json_decref(entry), false;
-		import_set_number(im, entry, key, w[i + 1]);
+		if (key == NULL || i + 1 >= n || !import_set_number(im, entry, key, w[i + 1]) ||
+			*im->verdict != '\0') {
+			json_decref(entry);
+			return import_list_partial(im, "prefix_lists", name), false;
+		}
 	}
 	return import_list_entry(im, "prefix_lists", name, index, entry);
 }
@@ -106,12 +108,17 @@ value_list(struct import *im, const char *section, const char *key, const char *
 	n--;
 	index = take_index(&w, &n);
 	if (n < 2 || !is_action(w[0]))
-		return false;
-	if (n > 2)
-		return import_verdict(im, "not carried: an entry takes one value");
-	if (is(w[1], "internet"))
-		return import_verdict(im, "not carried: \"internet\" is every route");
-	snprintf(text, sizeof(text), "%s%s", kind, w[1]);
+		return import_list_partial(im, section, name), false;
+	if (n > 2 || is(w[1], "internet")) {
+		import_list_partial(im, section, name);
+		return import_verdict(im, n > 2 ? "not carried: an entry takes one value"
+						: "not carried: \"internet\" is every route");
+	}
+	if ((is(key, "community") || is(key, "large_community")) &&
+		!import_community(im, w[1], is(key, "large_community"), text))
+		return import_list_partial(im, section, name), false;
+	if (!is(key, "community") && !is(key, "large_community"))
+		snprintf(text, sizeof(text), "%s%s", kind, w[1]);
 	return import_list_entry(
 		im, section, name, index, json_pack("{s:s, s:s}", "action", w[0], key, text));
 }
@@ -179,8 +186,9 @@ static_route(struct import *im, char **w, unsigned n)
 static bool
 route_policy(struct import *im, char **w, unsigned n)
 {
-	json_t *policy;
+	json_t *nodes, *node;
 	json_int_t seq;
+	size_t i;
 	char buf[64];
 
 	if (n != 4 || !is_action(w[1]) || !is(w[2], "node") || !import_number(w[3], &seq))
@@ -188,9 +196,18 @@ route_policy(struct import *im, char **w, unsigned n)
 	/* the least number of a node in VRP is 0 */
 	if (seq == 0)
 		return import_verdict(im, "not carried: seq is at least 1");
-	policy = import_element(im->document, "route_policies", "name", import_name(im, w[0], buf));
-	im->node = json_pack("{s:I, s:s}", "seq", seq, "action", w[1]);
-	return json_array_append_new(import_made(policy, "nodes", json_array()), im->node) == 0;
+	nodes = import_made(
+		import_element(im->document, "route_policies", "name", import_name(im, w[0], buf)),
+		"nodes", json_array());
+	json_array_foreach(nodes, i, node)
+	{
+		if (number_of(node, "seq") == seq)
+			break;
+	}
+	if (i == json_array_size(nodes))
+		json_array_append_new(nodes, json_pack("{s:I}", "seq", seq));
+	im->node = json_array_get(nodes, i);
+	return json_object_set_new(im->node, "action", json_string(w[1])) == 0;
 }
 
 /* Names of lists; one of them must match. */
@@ -213,6 +230,17 @@ match_lists(struct import *im, const char *key, char **w, unsigned n)
 	return json_object_set_new(match, key, names) == 0;
 }
 
+/* A prefix list, and its family: a name may stand for a list of each family. */
+static bool
+match_prefixes(struct import *im, json_t *match, bool ipv6, char *name)
+{
+	if (json_object_get(match, "prefix_list") != NULL)
+		return false;
+	json_object_set_new(
+		im->node, IMPORT_FAMILY, json_string(ipv6 ? "ipv6-unicast" : "ipv4-unicast"));
+	return match_lists(im, "prefix_list", &name, 1);
+}
+
 static bool
 if_match(struct import *im, char **w, unsigned n)
 {
@@ -227,11 +255,12 @@ if_match(struct import *im, char **w, unsigned n)
 
 	for (unsigned i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
 		if (is(w[0], lists[i].word))
-			return !is(w[n - 1], "whole-match") && (i > 0 || n == 2) &&
-			       match_lists(im, lists[i].key, w + 1, n - 1);
+			return i == 0 ? n == 2 && match_prefixes(im, match, false, w[1])
+				      : !is(w[n - 1], "whole-match") &&
+						match_lists(im, lists[i].key, w + 1, n - 1);
 	}
 	if (n == 4 && is(w[0], "ipv6") && is(w[1], "address") && is(w[2], "prefix-list"))
-		return match_lists(im, "prefix_list", w + 3, 1);
+		return match_prefixes(im, match, true, w[3]);
 	if (n == 4 && is(w[0], "ip") && is(w[1], "next-hop") && is(w[2], "ip-prefix"))
 		return match_lists(im, "next_hop_prefix_list", w + 3, 1);
 	if (n == 2 && (is(w[0], "cost") || is(w[0], "tag")) &&
@@ -246,21 +275,6 @@ if_match(struct import *im, char **w, unsigned n)
 			       0;
 	}
 	return false;
-}
-
-/* apply {community | large-community}: none, or values with `additive` */
-static bool
-apply_communities(json_t *set, const char *key, char **w, unsigned n)
-{
-	bool add = n > 1 && is(w[n - 1], "additive");
-	json_t *list = json_array();
-
-	for (unsigned i = 0; i < n - add; i++) {
-		if (!is(w[i], "none"))
-			json_array_append_new(list, json_string(w[i]));
-	}
-	return json_object_set_new(
-		       import_made(set, key, json_object()), add ? "add" : "replace", list) == 0;
 }
 
 static bool
@@ -278,11 +292,11 @@ apply(struct import *im, char **w, unsigned n)
 	if (n == 2 && is(w[0], "origin") && (is(w[1], "igp") || is(w[1], "incomplete")))
 		return json_object_set_new(set, "origin", json_string(w[1])) == 0;
 	if (n >= 2 && is(w[0], "community"))
-		return apply_communities(set, "communities", w + 1, n - 1);
+		return import_set_communities(im, set, "communities", w + 1, n - 1);
 	if (n >= 2 && is(w[0], "large-community") &&
 		(is(w[n - 1], "additive") || is(w[n - 1], "overwrite")))
-		return apply_communities(
-			set, "large_communities", w + 1, n - 1 - is(w[n - 1], "overwrite"));
+		return import_set_communities(
+			im, set, "large_communities", w + 1, n - 1 - is(w[n - 1], "overwrite"));
 	if (n == 3 && is(w[0], "ip-address") && is(w[1], "next-hop") && text_is_address(w[2]))
 		return json_object_set_new(set, "next_hop", json_string(w[2])) == 0;
 	if (n == 3 && is(w[0], "ipv6") && is(w[1], "next-hop") && text_is_address(w[2]))
@@ -358,6 +372,21 @@ route_limit(struct import *im, json_t *f, char **w, unsigned n)
 	       import_verdict(im, "not carried: write alert-only, idle-forever or idle-timeout");
 }
 
+/* {ip-prefix | as-path-filter | filter-policy} NAME {import | export} */
+static bool
+filter_line(struct import *im, json_t *family, char **w, unsigned n)
+{
+	const char *key = is(w[0], "ip-prefix") || is(w[0], "ipv6-prefix") ? "prefix_list"
+			  : is(w[0], "as-path-filter")			   ? "as_path_list"
+									   : NULL;
+	char buf[64];
+
+	import_filter(family, is(w[n - 1], "import"), key != NULL ? key : w[0],
+		key != NULL && n == 3 ? import_name(im, w[1], buf) : NULL);
+	return (key != NULL && n == 3) ||
+	       import_verdict(im, "not carried: no route passes in this direction");
+}
+
 /* Lines of a family. `w`: after the name. */
 static bool
 family_line(struct import *im, json_t *o, char **w, unsigned n)
@@ -373,10 +402,15 @@ family_line(struct import *im, json_t *o, char **w, unsigned n)
 		import_made(import_made(o, "families", json_object()), im->family, json_object());
 	char buf[64];
 
+	if (n == 1 && is(w[0], "public-as-only"))
+		import_verdict(im, "changed: private AS numbers are removed from all paths");
 	for (unsigned i = 0; i < sizeof(switches) / sizeof(switches[0]); i++) {
 		if (n == 1 && is(w[0], switches[i].word))
 			return json_object_set_new(f, switches[i].key, json_true()) == 0;
 	}
+	if (n > 1 && !is(w[0], "route-policy") &&
+		(is(w[n - 1], "import") || is(w[n - 1], "export")))
+		return filter_line(im, f, w, n);
 	if (n == 3 && is(w[0], "route-policy") && (is(w[2], "import") || is(w[2], "export")))
 		return json_object_set_new(f,
 			       is(w[2], "import") ? "import_policy" : "export_policy",
@@ -395,6 +429,16 @@ family_line(struct import *im, json_t *o, char **w, unsigned n)
 }
 
 static bool
+set_asn(struct import *im, json_t *o, const char *text)
+{
+	json_int_t n;
+
+	if (!import_asn(text, &n))
+		return import_verdict(im, "not carried: \"%.32s\" is not an AS number", text);
+	return json_object_set_new(o, "asn", json_integer(n)) == 0;
+}
+
+static bool
 peer_line(struct import *im, char **w, unsigned n)
 {
 	const char *name = w[0], *what = n > 1 ? w[1] : "";
@@ -406,7 +450,7 @@ peer_line(struct import *im, char **w, unsigned n)
 	if (n == 3 && is(what, "as-number")) {
 		o = text_is_address(name) ? import_element(im->bgp, "peers", "address", name)
 					  : import_element(im->bgp, "groups", "name", name);
-		return import_set_number(im, o, "asn", w[2]);
+		return set_asn(im, o, w[2]);
 	}
 	if (n == 3 && is(what, "group") && text_is_address(name)) {
 		char group[64];
@@ -556,7 +600,7 @@ top_line(struct import *im, char **w, unsigned n)
 	im->family = "ipv4-unicast";
 	if (n == 2 && is(w[0], "bgp")) {
 		im->in_bgp = true;
-		return import_set_number(im, json_object_get(im->document, "router"), "asn", w[1]);
+		return set_asn(im, json_object_get(im->document, "router"), w[1]);
 	}
 	if (n == 3 && is(w[0], "router") && is(w[1], "id"))
 		return json_object_set_new(json_object_get(im->document, "router"), "router_id",
@@ -607,18 +651,13 @@ peer_defaults(const struct import *im, json_t *peer)
 		import_made(families, name, json_object());
 	json_object_foreach(families, name, f)
 	{
-		static const char *const keys[] = {"import_policy", "export_policy"};
 		const json_t *theirs = json_object_get(json_object_get(group, "families"), name);
 
 		if (json_object_get(f, "enabled") == NULL &&
 			json_object_get(theirs, "enabled") == NULL &&
 			(im->no_default_family || !is(name, "ipv4-unicast")))
 			json_object_set_new(f, "enabled", json_false());
-		for (unsigned k = 0; k < 2; k++) {
-			if (json_object_get(f, keys[k]) == NULL &&
-				json_object_get(theirs, keys[k]) == NULL)
-				json_object_set_new(f, keys[k], json_string("accept-all"));
-		}
+		import_accept_all(f, theirs);
 		if (json_object_get(f, "send_communities") == NULL &&
 			json_object_get(theirs, "send_communities") == NULL)
 			json_object_set_new(f, "send_communities", json_false());
@@ -631,6 +670,7 @@ import_vrp(struct import *im, FILE *in)
 	json_t *peer;
 	size_t at;
 
+	im->missing_matches_all = true;
 	import_each_line(im, in, vrp_line);
 	json_array_foreach(json_object_get(im->bgp, "peers"), at, peer) peer_defaults(im, peer);
 	json_object_del(im->bgp, "_first_as");

@@ -161,8 +161,8 @@ class Frr(Case):
             self.assertTrue(any(line in n for n in named), line)
         self.assertTrue(err.endswith("keelctl: 4 lines not carried\n"))
         self.assertEqual(d, want)  # and nothing is guessed
-        for entry in ("match ip address prefix-list a b", "match source-vrf x", "set as-path prepend 1 2", "set comm-list cust delete", "call other",
-                      "on-match next", "set metric +5"):
+        for entry in ("match ip address prefix-list a b", "match source-vrf x", "set as-path prepend 1 2", "set weight 5", "set community internet:1",
+                      "set community 64512:70000", "set large-community 1:2", "set metric rtt", "set local-preference +10"):
             status, d, err = self.imported(EDGE.replace(" set metric 5", " " + entry))
             self.assertEqual((status, err.count("not carried: ")), (1, 1), (entry, err))
 
@@ -177,7 +177,7 @@ class Frr(Case):
     def test_a_permit_without_its_condition_is_left_out(self):
         """A node that lost a match, or the nodes after it, would permit what bgpd denies. A deny stays."""
         _, want, _ = self.imported(EDGE)
-        for line in ("match source-protocol bgp", "match ip address 7", "call other", "on-match next", "continue", "match as-path again"):
+        for line in ("match source-protocol bgp", "match ip address 7", "match community cust exact-match", "match probability 5", "match as-path again"):
             status, d, err = self.imported(EDGE.replace(" match as-path short\n", " match as-path short\n %s\n" % line))
             self.assertEqual((status, err.count("node 10 would permit too much, and is left out") + err.count("one list of a kind")), (1, 1), err)
             self.assertEqual([n["seq"] for n in d["route_policies"][0]["nodes"]], [5, 20], line)
@@ -186,6 +186,196 @@ class Frr(Case):
         self.assertEqual((status, d["route_policies"][0]["nodes"][0]), (1, node(5, "deny", match={})))
         status, d, err = self.imported(EDGE.replace(" set metric 5", " set community" + " 64512:1" * 80))
         self.assertEqual((status, err.count("not carried: the line has too many words")), (1, 1))
+
+    def nodes_of(self, text, name="in"):
+        """Exit status, nodes of the policy, standard error; keeld accepts the document."""
+        status, d, err = self.imported(text, accepted=True)
+        return status, policy(d, name), err
+
+    def test_jumps_and_calls(self):
+        """on-match, continue and call; no condition sees a change that bgpd made before."""
+        text = """router bgp 64512
+ bgp router-id 192.0.2.1
+ neighbor 192.0.2.2 remote-as 64513
+ neighbor 192.0.2.2 route-map in in
+bgp community-list standard a seq 5 permit 64512:1
+bgp community-list standard b seq 5 permit 64512:2
+ip prefix-list p seq 5 permit 10.0.0.0/8
+route-map sub permit 10
+ match ip address prefix-list p
+route-map in permit 10
+ match community a
+ set metric +10
+ FIRST
+route-map in permit 20
+ match SEEN
+ set local-preference 50
+route-map in deny 30
+ match community b
+route-map in permit 40
+ CALL
+"""
+        def of(first, seen="community b", call="call sub"):
+            return self.nodes_of(text.replace("FIRST", first).replace("SEEN", seen).replace("CALL", call))
+        status, nodes, err = of("on-match next")
+        self.assertEqual((status, nodes), (0, [
+            node(10, "permit", match={"community_list": "a"}, set={"med": {"add": 10}}, goto=20), node(20, "permit", match={"community_list": "b"}, set={"local_pref": 50}),
+            node(30, "deny", match={"community_list": "b"}), node(40, "permit", call="sub"), node(50, "deny")]), err)
+        for line, goto in (("continue", 20), ("continue 25", 30), ("on-match goto 40", 40)):
+            status, nodes, err = of(line)
+            self.assertEqual((status, nodes[0]["goto"]), (0, goto), err)
+        # nothing follows: the walk ends with the permit
+        self.assertNotIn("goto", of("continue 50")[1][0])
+        # the second node sees the metric of the first
+        status, nodes, err = of("on-match next", "metric 110")
+        self.assertEqual((status, [n["seq"] for n in nodes], nodes[0]["goto"]), (1, [10, 30, 40, 50], 30), err)
+        self.assertEqual(err.count("not carried: node 20: the condition sees a change of a node before"), 1)
+        # a jump over a deny, without a condition: the node must not permit, nor let the walk go to a node that the jump leaves out
+        status, nodes, err = of("match probability 5\n on-match goto 40")
+        self.assertEqual((status, nodes[0]), (1, node(10, "deny", match={"community_list": "a"})), err)
+        # a change that is not carried: conditions behind it may see it
+        status, nodes, err = of("set community 64512:2 additive foo\n on-match next")
+        self.assertEqual((status, nodes[1:]), (1, [node(30, "deny", match={}), node(40, "permit", call="sub"), node(50, "deny")]), err)
+        status, nodes, err = of("set weight 5")
+        self.assertEqual((status, [n["seq"] for n in nodes]), (1, [10, 20, 30, 40]), err)
+        status, nodes, err = of("on-match next", call="call none")
+        self.assertEqual((status, err.count("changed: there is no policy of this name; it is not called"), nodes[-2]), (0, 1, node(40, "permit")), err)
+        status, nodes, err = of("on-match next", call="set metric 7\n call sub")
+        self.assertEqual((status, [n["seq"] for n in nodes]), (1, [10, 20, 30, 40]), err)
+        self.assertEqual(nodes[-1], node(40, "deny"))
+
+    def test_filters_of_a_neighbour(self):
+        """Prefix lists and AS-path lists of a neighbour, beside a route map: all must permit. A filter that is not carried lets no route pass."""
+        text = """router bgp 64512
+ bgp router-id 192.0.2.1
+ no bgp ebgp-requires-policy
+ neighbor UP peer-group
+ neighbor UP remote-as 64513
+ neighbor 192.0.2.2 peer-group UP
+ neighbor 192.0.2.3 peer-group UP
+ neighbor 192.0.2.4 remote-as 64514
+ address-family ipv4 unicast
+  neighbor UP prefix-list p in
+  neighbor 192.0.2.2 route-map m in
+  neighbor 192.0.2.4 filter-list f in
+  neighbor 192.0.2.4 prefix-list p out
+ LINE
+ exit-address-family
+ip prefix-list p seq 5 permit 10.0.0.0/8 le 24
+bgp as-path access-list f seq 5 permit ^64514_
+route-map m permit 10
+ set local-preference 200
+"""
+        status, d, err = self.imported(text.replace("LINE", " neighbor 192.0.2.4 route-map m out"), accepted=True)
+        self.assertEqual(status, 0, err)
+        prefixes, paths = ({"not": {k: v}} for k, v in (("prefix_list", "p"), ("as_path_list", "f")))
+        names = {p["address"]: p["families"]["ipv4-unicast"] for p in d["bgp"]["peers"]}
+        group = d["bgp"]["groups"][0]["families"]["ipv4-unicast"]["import_policy"]
+        self.assertEqual(policy(d, names["192.0.2.2"]["import_policy"]), [node(10, "deny", match=prefixes), node(20, "permit", call="m")])
+        self.assertEqual(policy(d, names["192.0.2.3"].get("import_policy", group)), [node(10, "deny", match=prefixes), node(20, "permit")])
+        self.assertEqual(policy(d, names["192.0.2.4"]["import_policy"]), [node(10, "deny", match=paths), node(20, "permit")])
+        self.assertEqual(policy(d, names["192.0.2.4"]["export_policy"]), [node(10, "deny", match=prefixes), node(20, "permit", call="m")])
+        self.assertFalse([k for k in json.dumps(d).split('"') if k.startswith("_")], d)
+        for line, key in (("neighbor 192.0.2.4 distribute-list 7 in", "import_policy"), ("neighbor 192.0.2.4 unsuppress-map m", "export_policy"),
+                          ("neighbor 192.0.2.4 prefix-list p q out", "export_policy")):
+            status, d, err = self.imported(text.replace("LINE", " " + line), accepted=True)
+            f = d["bgp"]["peers"][-1]["families"]["ipv4-unicast"]
+            self.assertEqual((status, err.count(": not carried: ")), (1, 1), err)
+            self.assertIn({"action": "deny"}, [{k: v for k, v in n.items() if k != "seq"} for n in policy(d, f[key])], line)
+
+    def test_lists_with_unknown_entries(self):
+        """A permit with such a list is left out, a deny denies more; a list that does not exist matches nothing in bgpd."""
+        text = """router bgp 64512
+ bgp router-id 192.0.2.1
+ neighbor 192.0.2.2 remote-as 64513
+ neighbor 192.0.2.2 route-map in in
+ neighbor 192.0.2.2 route-map none out
+LISTS
+route-map in deny 10
+ match community a
+ match as-path b
+route-map in permit 20
+ match community c
+route-map in permit 30
+ match large-community d
+"""
+        good = "bgp community-list standard a permit 64512:1\nbgp community-list standard c permit 64512:3\nbgp large-community-list standard d permit 1:2:3\nbgp as-path access-list b permit _7_"
+        status, nodes, err = self.nodes_of(text.replace("LISTS", good))
+        self.assertEqual((status, [n["seq"] for n in nodes], nodes[0]["match"]), (0, [10, 20, 30], {"community_list": "a", "as_path_list": "b"}), err)
+        self.assertEqual(err.count("none: changed: there is no policy of this name; no route passes"), 1, err)
+        for bad in ("standard a permit 64512:1 64512:2", "standard a permit internet", "expanded a permit 64512", "standard a permit 64512:70000"):
+            status, nodes, err = self.nodes_of(text.replace("LISTS", good + "\nbgp community-list " + bad))
+            self.assertEqual((status, nodes[0]), (1, node(10, "deny", match={"as_path_list": "b"})), err)
+            status, nodes, err = self.nodes_of(text.replace("LISTS", good + "\nbgp community-list " + bad.replace(" a ", " c ")))
+            self.assertEqual((status, [n["seq"] for n in nodes]), (1, [10, 30]), err)
+        status, d, err = self.imported(text.replace("LISTS", good.replace(" b ", " other ")), accepted=True)
+        self.assertEqual((status, entries(d, "as_path_lists", "b")), (0, []), err)
+        self.assertEqual(err.count("b: changed: there is no list of this name; it matches no route"), 1, err)
+
+    def test_expanded_lists(self):
+        """Regular expressions of communities that stand for wildcards; anchored at a community they are only good for `delete`."""
+        text = """router bgp 64512
+ bgp router-id 192.0.2.1
+ neighbor 192.0.2.2 remote-as 64513
+ neighbor 192.0.2.2 route-map in in
+bgp large-community-list expanded a permit REGEX
+route-map in permit 10
+ match large-community a
+route-map in permit 20
+ set large-comm-list a delete
+ set large-community 64512:9:9 additive
+"""
+        for regex, pattern, matches in (("_64512:.*", "64512:*:*", True), ("_64512:", "64512:*:*", True), ("_64512:[0-9]+:5_", "64512:*:5", True),
+                                        ("_64512:7:[0-9]*_", "64512:7:*", True), ("_64512:7:8_", "64512:7:8", True), ("^64512:.*", "64512:*:*", False),
+                                        ("^64512:.*:5$", "64512:*:5", False), ("_64512:.*:5_", "64512:*:5", False), ("_64512:7:8$", "64512:7:8", False)):
+            status, d, err = self.imported(text.replace("REGEX", regex), accepted=True)
+            self.assertEqual(entries(d, "large_community_lists", "a"), [{"action": "permit", "large_community": pattern}], (regex, err))
+            self.assertEqual([n["seq"] for n in policy(d, "in")], [10, 20] if matches else [20], regex)
+            self.assertEqual(policy(d, "in")[-1]["set"], {"large_communities": {"remove": [pattern], "add": ["64512:9:9"]}}, regex)
+            self.assertEqual(status, 0 if matches else 1, (regex, err))
+        for regex in ("64512:.*", "_64512", "_64512:7", "_64512:7:8", "_6451[0-9]:", "_64512:7_", "_.*:1:1_", "_64512:(1|2):.*", "_64512:1:2:3_", "_64512:1:2|_7:"):
+            status, d, err = self.imported(text.replace("REGEX", regex), accepted=True)
+            self.assertEqual(status, 1, (regex, err))
+            self.assertEqual(policy(d, "in"), [node(20, "permit", set={"large_communities": {"add": ["64512:9:9"]}})], (regex, err))
+
+    def test_sequence_numbers(self):
+        """Entries without a number follow the last one; a number that exists replaces its entry, and a route map that is named again goes on."""
+        text = """router bgp 64512
+ bgp router-id 192.0.2.1
+ip prefix-list p seq 20 permit 10.2.0.0/16
+ip prefix-list p permit 10.3.0.0/16
+ip prefix-list p seq 7 deny 10.1.0.0/16
+ip prefix-list p seq 20 deny 10.4.0.0/16
+ipv6 prefix-list p permit any
+route-map in permit 10
+ match ip address prefix-list p
+exit
+route-map in permit 10
+ set metric 7
+"""
+        status, d, err = self.imported(text, accepted=True)
+        self.assertEqual((status, entries(d, "prefix_lists", "p")), (0, [
+            {"action": "deny", "prefix": "10.1.0.0/16"}, {"action": "deny", "prefix": "10.4.0.0/16"}, {"action": "permit", "prefix": "10.3.0.0/16"},
+            {"action": "permit", "prefix": "::/0", "le": 128}]), err)
+        # `match ip address` matches no IPv6 route
+        self.assertEqual(policy(d, "in"), [node(10, "permit", match={"prefix_list": "p", "family": "ipv4-unicast"}, set={"med": 7})])
+
+    def test_limits_ranges_and_external(self):
+        text = EDGE.replace("maximum-prefix 1000 warning-only", "maximum-prefix 1000 75 restart 5").replace(" !\n address-family", """ bgp listen range 192.0.2.64/27 peer-group transit
+ neighbor transit remote-as 64519
+ neighbor internal peer-group
+ neighbor internal remote-as internal
+ neighbor 192.0.2.10 peer-group internal
+ neighbor 192.0.2.11 remote-as external
+ no neighbor 192.0.2.9 send-community
+ !
+ address-family""", 1)
+        status, d, err = self.imported(text, accepted=True)
+        self.assertEqual((status, err.count(": not carried: ")), (1, 2), err)
+        self.assertEqual(d["bgp"]["groups"][0]["families"]["ipv4-unicast"]["max_prefixes"], {"limit": 1000, "threshold_percent": 75, "restart_s": 300, "action": "shutdown"})
+        self.assertEqual(d["bgp"]["listen_ranges"], [{"prefix": "192.0.2.64/27", "group": "transit"}])
+        self.assertEqual([p.get("group") for p in d["bgp"]["peers"]], ["transit", "transit", None, "n-internal"])
+        self.assertIs(d["bgp"]["peers"][2]["families"]["ipv4-unicast"]["send_communities"], False)
 
     def test_validation_and_timers(self):
         text = EDGE.replace(" match as-path short\n", " match rpki valid\n").replace(" no bgp default", " timers bgp 5 15\n no bgp default") + \
@@ -399,6 +589,82 @@ protocol bgp a { local as 64512; neighbor 192.0.2.2 as 64513; ipv4 { import filt
             at = next(i for i, other in enumerate(nodes) if other["seq"] == n["goto"])
         return out if permitted else None
 
+    def test_variables(self):
+        """Variables before the body and in it, as arouteserver writes them; a value that depends on the way is none."""
+        text = """router id 192.0.2.1;
+function is_bogon()
+prefix set bogons;
+int set asns;
+{
+  bogons = [ 10.0.0.0/8+, 192.168.0.0/16{16,24} ];
+  asns = [ 23456, 64496..64511 ];
+  if net ~ bogons then return true;
+  return bgp_path ~ asns;
+}
+filter f
+int most;
+{
+  most = 24;
+  if is_bogon() then reject "bogon ", net, " - REJECTING";
+  if net.len > most then reject;
+  LINE
+  reject;
+}
+protocol bgp a { local as 64512; neighbor 192.0.2.2 as 64513; ipv4 { import filter f; export none; }; }
+"""
+        status, d, err = self.imported(text.replace("LINE", "most = 7; bgp_local_pref = 80; accept;"))
+        self.assertEqual(status, 0, err)
+        self.assertEqual([e["prefix"] for e in entries(d, "prefix_lists", policy(d, "f")[0]["match"]["prefix_list"])], ["10.0.0.0/8", "192.168.0.0/16"])
+        self.assertEqual(policy(d, "f")[-1]["set"], {"local_pref": 80})
+        lengths = [e for x in d["prefix_lists"] for e in x["entries"] if e["prefix"] == "0.0.0.0/0"]
+        self.assertEqual(lengths, [{"action": "permit", "prefix": "0.0.0.0/0", "ge": 25, "le": 32}])
+        for line in ("if net.len = 8 then most = 8; if net.len > most then accept;", "if net.len = 8 then { most = 8; } if net.len > most then accept;",
+                     "most = most + 1; accept;", "int other; if net.len > other then accept;", "other = 5; accept;"):
+            status, d, err = self.imported(text.replace("LINE", line))
+            self.assertEqual((status, err.count("; the policy rejects here")), (1, 1), (line, err))
+            self.assertNotIn("permit", [n["action"] for n in policy(d, "f") if "goto" not in n], line)
+
+    def test_changed_communities(self):
+        """A condition on communities that the filter cannot have changed before is carried, also behind a change with wildcards."""
+        for change, condition, good in (("bgp_community.delete([(64512, *)])", "(65535, 0) ~ bgp_community", True),
+                                        ("bgp_community.delete([(64512, *)])", "bgp_community ~ [(64000..64511, *)]", True),
+                                        ("bgp_community.delete([(64512, *)])", "bgp_community ~ [(64000..64512, 7)]", False),
+                                        ("bgp_large_community.delete([(64512, 0..10, *)])", "bgp_large_community ~ [(64512, 11, *)]", True),
+                                        ("bgp_large_community.delete([(64512, 0..10, *)])", "bgp_large_community ~ [(*, 10, 5)]", False),
+                                        ("bgp_ext_community.delete([(rt, 64512, *)])", "bgp_ext_community ~ [(ro, 64512, *)]", True),
+                                        ("bgp_ext_community.delete([(rt, 64512, *)])", "bgp_ext_community ~ [(rt, 64512, 5)]", False)):
+            status, d, err = self.imported(SERVER.replace("  bgp_local_pref = 120;", "  %s; if %s then reject; bgp_local_pref = 120;" % (change, condition)))
+            self.assertEqual(status, 0 if good else 1, (change, condition, err))
+            if not good:
+                self.assertEqual(err.count("the condition sees an attribute that the filter has changed before"), 1, (condition, err))
+
+    def test_limits_of_exports(self):
+        for line, want in (("export limit 10;", {"limit": 10, "action": "shutdown"}), ("export limit 10 action warn;", {"limit": 10, "action": "warning"}),
+                           ("export limit off;", None), ("export limit 10 action block;", None)):
+            status, d, err = self.imported("router id 192.0.2.1;\nprotocol bgp a { local as 64512; neighbor 192.0.2.2 as 64513; ipv4 { export all; %s }; }\n" % line)
+            f = d["bgp"]["peers"][0]["families"]["ipv4-unicast"]
+            self.assertEqual((status, f.get("max_prefixes_out"), f["export_policy"]), (1 if "block" in line else 0, want, "accept-all"), err)
+
+    def test_include(self):
+        """Files beside the first one, by a pattern; the lines are named by file and number."""
+        os.mkdir(os.path.join(self.dir.name, "peers"))
+        for n in (1, 2):
+            with open(os.path.join(self.dir.name, "peers", "AS%d.conf" % n), "w") as f:
+                f.write("# peer %d\nprotocol bgp p%d {\n  local as 64512; neighbor 192.0.2.%d as 6450%d;\n  bfd on;\n  ipv4 { import filter f; export none; };\n}\n" % (n, n, n + 1, n))
+        text = 'router id 192.0.2.1;\nfilter f { accept; }\ninclude "peers/*.conf";  # all\ninclude "none.conf";\nprotocol device { }\n'
+        status, d, err = self.imported(text)
+        self.assertEqual((status, [p["asn"] for p in d["bgp"]["peers"]]), (1, [64501, 64502]), err)
+        lines = err.replace(self.dir.name + "/", "").splitlines()
+        self.assertIn("peers/AS1.conf:4:   bfd on;: not carried: keel.json has no key of this meaning", lines)
+        self.assertIn('4: include "none.conf";: not carried: keel.json has no key of this meaning', lines)
+        self.assertIn("5: protocol device { }: done", lines)
+        self.assertEqual(lines[-1], "keelctl: 3 lines not carried")
+        # a file that includes itself ends
+        with open(os.path.join(self.dir.name, "other.conf"), "w") as f:
+            f.write(text)
+        status, _, err = self.imported(text.replace("none.conf", "other.conf"), accepted=False)  # BIRD refuses it, too
+        self.assertEqual(status, 1, err)
+
     def test_what_is_not_carried_is_named(self):
         for text, line in (("protocol ospf { area 0 { interface \"eth0\"; }; }", "protocol ospf"), ("include \"x.conf\";", "include"),
                            ("protocol bgp z { local as 64999; neighbor 192.0.2.30 as 64513; ipv4; }", "protocol bgp z"),
@@ -520,6 +786,27 @@ class Vrp(Case):
                 "ipv4-unicast": {"enabled": True, "send_communities": False}, "ipv6-unicast": dict(all_pass, enabled=True, send_communities=False)}},
             {"address": "192.0.2.9", "asn": 64512, "group": "inside", "families": {"ipv4-unicast": dict(all_pass, enabled=True)}}])
 
+    def test_filters_of_a_peer(self):
+        """VRP lets all routes pass where no policy is named: filters beside policies must all permit."""
+        text = VRP.replace("  peer 192.0.2.9 enable\n", "  peer 192.0.2.9 enable\n  peer 192.0.2.9 ip-prefix ours import\n  peer 192.0.2.3 as-path-filter short import\n"
+                           "  peer 192.0.2.9 as-path-filter 7 export\n")
+        status, d, err = self.imported(text)
+        self.assertEqual(status, 0, err)
+        inside, third = (next(p["families"]["ipv4-unicast"] for p in d["bgp"]["peers"] if p["address"] == a) for a in ("192.0.2.9", "192.0.2.3"))
+        self.assertEqual(policy(d, inside["import_policy"]), [node(10, "deny", match={"not": {"prefix_list": "ours"}}), node(20, "permit")])
+        self.assertEqual(policy(d, inside["export_policy"]), [node(10, "deny", match={"not": {"as_path_list": "n-7"}}), node(20, "permit")])
+        self.assertEqual(policy(d, third["import_policy"]), [node(10, "deny", match={"not": {"as_path_list": "short"}}), node(20, "permit", call="in")])
+        status, d, err = self.imported(text.replace("ip-prefix ours import", "filter-policy 2000 import"))
+        self.assertEqual((status, policy(d, next(p for p in d["bgp"]["peers"] if p["address"] == "192.0.2.9")["families"]["ipv4-unicast"]["import_policy"])),
+                         (1, [node(10, "deny"), node(20, "permit")]), err)
+        # a list or policy that does not exist is not guessed
+        status, d, err = self.imported(VRP.replace("ip ip-prefix ours", "ip ip-prefix other"))
+        self.assertEqual((status, policy(d, "out")), (1, []), err)
+        status, d, err = self.imported(VRP.replace("route-policy in import", "route-policy none import"))
+        self.assertEqual((status, d["bgp"]["groups"][0]["families"]["ipv4-unicast"]["import_policy"]), (1, "deny-all"), err)
+        status, d, err = self.imported(VRP.replace("as-number 64513", "as-number 1.10"))
+        self.assertEqual((status, d["bgp"]["peers"][0]["asn"]), (0, 65546), err)
+
     def test_what_is_not_carried_is_named(self):
         for old, new in (("  peer inside enable\n", "  peer inside enable\n  peer inside preferred-value 5\n"), (" apply cost 5\n", " apply cost + 5\n"),
                          (" if-match ip-prefix ours\n", " if-match acl 2000\n"), ("sysname edge\n", "interface LoopBack0\n"),
@@ -527,7 +814,8 @@ class Vrp(Case):
                          ("permit 64512:100", "permit 64512:100 64512:101"), (" password simple secret", " password cipher %^%#abc"),
                          ("  undo synchronization\n", "  aggregate 198.51.0.0 16\n"), ("  network 198.51.100.0 255.255.255.0", "  network 198.51.100.0 255.0.255.0")):
             status, d, err = self.imported(VRP.replace(old, new), accepted=False)
-            self.assertEqual((status, err.count(": not carried: ")), (1, 1), (new, err))
+            # an entry that is not carried costs the node with the list, too
+            self.assertEqual((status, err.count(": not carried: ")), (1, 2 if "64512:101" in new else 1), (new, err))
         _, d, _ = self.imported(VRP.replace(" if-match ip-prefix ours\n", " if-match acl 2000\n"), accepted=False)
         self.assertEqual(policy(d, "out"), [])
 

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""keelctl import: for ten shapes of configurations the other daemon runs first (for VRP, FRR with the same configuration), and its peers record what it announces, attribute by
+"""keelctl import: for twelve shapes of configurations the other daemon runs first (for VRP, FRR with the same configuration), and its peers record what it announces, attribute by
 attribute; then keeld runs with the imported document, and its peers must get the same. Lines that are not carried are exactly those listed here.
 
     sp (scripted speakers, 198.18.N.2, AS of the shape) --- rt (198.18.N.1: BIRD or bgpd, then keeld)
@@ -517,6 +517,205 @@ return
 FRR_AS_VRP_REFLECTOR = FRR_REFLECTOR.replace("  neighbor 198.18.4.2 attribute-unchanged next-hop\n", "")
 
 
+# An edge as people write it: filters of the peer group, lists without numbers, jumps, a call, communities that are removed by expanded lists.
+FRR_JUMPS = """log stdout
+bgp route-map delay-timer 0
+ip prefix-list bogons description not from us
+ip prefix-list bogons permit 10.0.0.0/8 le 32
+ip prefix-list bogons permit 203.6.0.0/16 ge 24
+ip prefix-list lengths permit 0.0.0.0/0 ge 8 le 24
+ip prefix-list lengths deny any
+ip prefix-list tagged seq 10 permit 203.3.0.0/16 le 24
+ip prefix-list tagged seq 5 permit 203.2.0.0/16 le 24
+ip prefix-list few permit 203.5.0.0/16
+bgp as-path access-list good deny _65000_
+bgp as-path access-list good permit .*
+bgp as-path access-list long permit _64704 64704_
+bgp community-list standard cust permit 64512:100
+bgp community-list standard seen permit 64512:1
+bgp community-list expanded own permit ^64512:.*
+bgp large-community-list expanded marked permit _64512:[0-9]+:[0-9]+_
+router bgp 64512
+ bgp router-id 192.0.2.1
+ no bgp ebgp-requires-policy
+ no bgp network import-check
+ neighbor UP peer-group
+ neighbor UP timers connect 1
+ neighbor 198.18.1.2 remote-as 64513
+ neighbor 198.18.1.2 peer-group UP
+ neighbor 198.18.2.2 remote-as 64514
+ neighbor 198.18.2.2 peer-group UP
+ neighbor 198.18.3.2 remote-as 64515
+ neighbor 198.18.3.2 timers connect 1
+ neighbor 198.18.4.2 remote-as internal
+ neighbor 198.18.4.2 timers connect 1
+ address-family ipv4 unicast
+  network 198.51.101.0/24
+  neighbor UP prefix-list lengths in
+  neighbor UP filter-list good in
+  neighbor UP route-map up in
+  neighbor UP filter-list own out
+  neighbor 198.18.2.2 route-map other in
+  neighbor 198.18.3.2 route-map falls in
+  neighbor 198.18.3.2 route-map customer out
+  neighbor 198.18.4.2 next-hop-self
+ exit-address-family
+bgp as-path access-list own permit ^$
+route-map up permit 10
+ match community cust
+ set local-preference 120
+ on-match next
+route-map up permit 20
+ match large-community marked
+ set metric +7
+ continue 40
+route-map up deny 30
+ match as-path long
+route-map up deny 40
+ match ip address prefix-list bogons
+route-map up permit 50
+ call tag
+route-map other deny 10
+ match ip address prefix-list bogons
+route-map other permit 20
+route-map tag permit 10
+ match ip address prefix-list tagged
+ set comm-list own delete
+ set community 64512:1000 additive
+ set large-comm-list marked delete
+route-map tag permit 20
+route-map falls permit 10
+ match community seen
+ set origin egp
+ on-match next
+route-map falls permit 20
+ match ip address prefix-list few
+ set as-path prepend last-as 2
+route-map customer permit 10
+ match ip address prefix-list few
+ set metric -3
+ on-match next
+route-map customer permit 20
+ set large-community 64512:2:2 additive
+"""
+
+
+def bird_generated(clients):
+    """A route server as arouteserver writes it."""
+    out = """log stderr all;
+router id 192.0.2.1;
+define rs_as = 64512;
+ipv4 table master4 sorted;
+protocol device { }
+function prefix_is_bogon()
+prefix set bogons_4;
+{
+	bogons_4 = [
+		0.0.0.0/0,
+		10.0.0.0/8{8,32},
+		203.0.0.0/16{25,32}
+	];
+	if net.type = NET_IP4 then
+		if net ~ bogons_4 then return true;
+	return false;
+}
+function prefix_len_is_valid (int pref_len_min; int pref_len_max)
+{
+	if net.len < pref_len_min then return false;
+	if net.len > pref_len_max then return false;
+	return true;
+}
+function as_path_contains_invalid_asn()
+int set invalid_asns;
+{
+	invalid_asns = [
+		0, # AS 0
+		23456,
+		65000..65010,
+		4200000000..4294967295
+	];
+	if (bgp_path ~ invalid_asns) then return true;
+	return false;
+}
+function scrub_communities_in() {
+	bgp_large_community.delete([(rs_as, 1000..2000, *)]);
+	bgp_community.delete([(rs_as, *)]);
+}
+function honor_graceful_shutdown() {
+	if (65535, 0) ~ bgp_community then
+		bgp_local_pref = 0;
+}
+function scrub_communities_out() {
+	bgp_community.delete([(0, *)]);
+	bgp_large_community.delete([(rs_as, *, *)]);
+}
+function announce_to_peer(int peer_as) {
+	if (rs_as, 1, peer_as) ~ bgp_large_community then return true;
+	if (0, peer_as) ~ bgp_community || (rs_as, 0, peer_as) ~ bgp_large_community then return false;
+	if (rs_as, 0, 0) ~ bgp_large_community then return false;
+	return true;
+}
+function apply_prepend(int peer_as) {
+	if (rs_as, 101, peer_as) ~ bgp_large_community then {
+		bgp_path.prepend(bgp_path.first);
+	} else if (rs_as, 102, peer_as) ~ bgp_large_community then {
+		bgp_path.prepend(bgp_path.first);
+		bgp_path.prepend(bgp_path.first);
+	}
+}
+"""
+    for n, asn in clients:
+        out += """filter receive_from_AS%(asn)d_1
+{
+	if !(source = RTS_BGP ) then
+		reject "source != RTS_BGP - REJECTING ", net;
+	scrub_communities_in();
+	if bgp_path.len > 6 then
+		reject "AS_PATH len [", bgp_path.len ,"] longer than 6 - REJECTING ", net;
+	if (bgp_path.first != %(asn)d) then
+		reject "invalid left-most ASN [", bgp_path.first, "] - REJECTING ", net;
+	if as_path_contains_invalid_asn() then
+		reject "AS_PATH [", bgp_path ,"] contains invalid ASN - REJECTING ", net;
+	if ! prefix_len_is_valid(8, 24) then
+		reject "prefix len [", net.len, "] not in 8-24 - REJECTING ", net;
+	if prefix_is_bogon() then
+		reject "prefix is bogon - REJECTING ", net;
+	honor_graceful_shutdown();
+	accept;
+}
+filter announce_to_AS%(asn)d_1
+{
+	if source = RTS_BGP then {
+		if announce_to_peer(%(asn)d) then {
+			apply_prepend(%(asn)d);
+			scrub_communities_out();
+			accept;
+		}
+	}
+	reject;
+}
+protocol bgp AS%(asn)d_1 {
+	description "Client AS%(asn)d";
+	local 198.18.1.1 as 64512;
+	neighbor %(address)s as %(asn)d;
+	rs client;
+	connect retry time 1; connect delay time 1; error wait time 1, 2;
+	passive off;
+	ttl security off;
+	ipv4 {
+		table master4;
+		import table off;
+		import keep filtered on;
+		import limit 500 action restart;
+		next hop keep;
+		import filter receive_from_AS%(asn)d_1;
+		export filter announce_to_AS%(asn)d_1;
+	};
+}
+""" % {"asn": asn, "address": on_lan(n)}
+    return out
+
+
 def internal(net, path, **more):
     """Routes of an internal neighbour."""
     return {
@@ -552,6 +751,9 @@ def customer(asn, net):
 
 CLIENTS = {1: (64513, client(64513, 1)), 2: (64514, client(64514, 2)), 3: (64515, client(64515, 3)), 4: (64516, {})}
 RTBH = {1: (64513, customer(64513, 1)), 2: (64514, customer(64514, 2)), 3: (64515, {}), 4: (64512, internal(4, "64711", communities=["64512:3000", "64512:901"]))}
+JUMPS = {**EDGE, 3: (64515, dict(offers(64515, 3), **{"203.5.0.0/16": route("64515", med=9, communities=["64512:1"])}))}
+GENERATED = {n: (asn, dict(routes, **{"203.24.%d.0/24" % n: route("%d" % asn, communities=["65535:0", "64512:9"], large_communities=["64512:102:64514"])}))
+             for n, (asn, routes) in CLIENTS.items() if n < 4}
 Shape = collections.namedtuple("Shape", "dialect text neighbours counts missing other lan roas", defaults=([], None, False, ()))
 # `neighbours`: {link: (AS number, routes)}; `counts`: of the routes that each link gets; `missing`: beginnings of the lines that are not carried;
 # `other`: (dialect, text) of the daemon that says what is right, where no daemon of the dialect is at hand; `lan`: all are on one subnet
@@ -564,6 +766,8 @@ SHAPES = {
     "frr edge": Shape("frr", FRR_EDGE, EDGE, (2, 2, 13, 13)),
     "frr reflector": Shape("frr", FRR_REFLECTOR, REFLECTOR, (6, 6, 5, 7)),
     "frr route server": Shape("frr", FRR_ROUTE_SERVER, CLIENTS, (19, 17, 20, 29), lan=True),
+    "frr jumps": Shape("frr", FRR_JUMPS, JUMPS, (1, 1, 13, 10)),
+    "bird generated": Shape("bird", bird_generated([(n, asn) for n, (asn, _) in GENERATED.items()]), GENERATED, (13, 13, 18), lan=True),
     "vrp edge": Shape("vrp", VRP_EDGE, EDGE, (2, 2, 13, 13), other=("frr", FRR_AS_VRP_EDGE)),
     "vrp reflector": Shape("vrp", VRP_REFLECTOR, REFLECTOR, (6, 6, 5, 7), other=("frr", FRR_AS_VRP_REFLECTOR)),
 }
