@@ -6,6 +6,7 @@
  */
 #include "control/cli/keelctl_import.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -116,6 +117,27 @@ import_asn(const char *text, json_int_t *out)
 }
 
 bool
+import_prefix(const char *text, char buf[64])
+{
+	const char *slash = strchr(text, '/');
+	char address[INET6_ADDRSTRLEN];
+	unsigned char a[16];
+	int family = strchr(text, ':') != NULL ? AF_INET6 : AF_INET;
+	json_int_t length, most = family == AF_INET ? 32 : 128;
+
+	if (slash == NULL || slash - text >= (long)sizeof(address) ||
+		!import_number(slash + 1, &length) || length > most)
+		return false;
+	snprintf(address, sizeof(address), "%.*s", (int)(slash - text), text);
+	if (inet_pton(family, address, a) != 1)
+		return false;
+	for (json_int_t i = length; i < most; i++)
+		a[i / 8] = (unsigned char)(a[i / 8] & ~(0x80 >> i % 8));
+	inet_ntop(family, a, address, sizeof(address));
+	return snprintf(buf, 64, "%s/%d", address, (int)length) > 0;
+}
+
+bool
 import_set_number(struct import *im, json_t *o, const char *key, const char *text)
 {
 	json_int_t n;
@@ -124,6 +146,20 @@ import_set_number(struct import *im, json_t *o, const char *key, const char *tex
 		return import_verdict(
 			im, "not carried: \"%.32s\" is not a number", text ? text : "");
 	return json_object_set_new(o, key, json_integer(n)) == 0;
+}
+
+void
+import_unique(struct import *im, const char *original, char buf[64])
+{
+	const char *other;
+	unsigned n = 1;
+	char base[52];
+
+	snprintf(base, sizeof(base), "%.51s", buf);
+	while ((other = json_string_value(json_object_get(im->names, buf))) != NULL &&
+		!is(other, original))
+		snprintf(buf, 64, "%s-%u", base, ++n);
+	json_object_set_new(im->names, buf, json_string(original));
 }
 
 const char *
@@ -141,6 +177,7 @@ import_name(struct import *im, const char *name, char buf[64])
 		if (!isalnum((unsigned char)buf[n]) && strchr("_.-", buf[n]) == NULL)
 			buf[n] = '_';
 	}
+	import_unique(im, name, buf);
 	if (!is(buf, name))
 		import_verdict(im, "changed: the name is \"%s\"", buf);
 	return buf;
@@ -885,6 +922,7 @@ import_command(struct ctl *ctl, const struct command *c)
 		ctl_fail(ctl, EXIT_REFUSED, "%s: %s", text_safe(c->file), strerror(errno));
 		return;
 	}
+	im.names = json_object();
 	im.document = json_pack("{s:{}, s:{}}", "router", "bgp");
 	im.bgp = json_object_get(im.document, "bgp");
 	if (is(c->dialect, "bird"))
@@ -908,4 +946,5 @@ import_command(struct ctl *ctl, const struct command *c)
 		ctl_fail(ctl, EXIT_REFUSED, "%u line%s not carried", im.not_carried,
 			im.not_carried == 1 ? "" : "s");
 	json_decref(im.document);
+	json_decref(im.names);
 }

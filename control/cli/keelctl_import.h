@@ -23,6 +23,7 @@ struct import {
 	const char *path; /* of the file */
 	FILE *report; /* the verdicts of the lines */
 	json_t *document, *bgp;
+	json_t *names; /* {name in keel.json: name in the file} */
 	unsigned not_carried;
 	unsigned line; /* the number of the present line */
 	char verdict[256]; /* of the present line; "" while it is done */
@@ -63,9 +64,13 @@ bool import_number(const char *text, json_int_t *out);
 bool import_set_number(struct import *im, json_t *o, const char *key, const char *text);
 /*
  * A name of keel.json begins with a letter, has letters, digits, `_`, `.` and `-`, and is no word of a
- * command. Sets the verdict if the name is changed.
+ * command. Different names stay different. Sets the verdict if the name is changed.
  */
 const char *import_name(struct import *im, const char *name, char buf[64]);
+/* Changes the name where keel.json has it for a different name of the file. */
+void import_unique(struct import *im, const char *original, char buf[64]);
+/* ADDRESS/LENGTH without host bits; false: not a prefix. */
+bool import_prefix(const char *text, char buf[64]);
 /* An AS number, also as HIGH.LOW. */
 bool import_asn(const char *text, json_int_t *out);
 

@@ -538,8 +538,12 @@ channel_statement(struct bird *b, json_t *o, json_t *family, const char *own_nam
 		return bird_is(b, ";") &&
 		       json_object_set_new(family, "next_hop_unchanged", json_boolean(on)) == 0;
 	}
-	if (bird_take(b, "table"))
-		return bird_take(b, "master4") || bird_take(b, "master6");
+	if (bird_take(b, "table")) {
+		if (bird_take(b, "master4") || bird_take(b, "master6"))
+			return true;
+		json_object_set_new(family, "_table", json_true());
+		return false;
+	}
 	if (take_words(b, "add paths"))
 		return !take_switch(b);
 	if (take_words(b, "extended next hop")) {
@@ -763,6 +767,12 @@ bgp_statement(struct bird *b, json_t *o)
 		return set_text(b, o, "password");
 	if (bird_take(b, "interface"))
 		return set_text(b, o, "_interface");
+	if (bird_take(b, "vrf")) {
+		if (bird_take(b, "default"))
+			return true;
+		json_object_set_new(o, "_vrf", json_true());
+		return false;
+	}
 	if (take_words(b, "source address"))
 		return take_address(b, &address) &&
 		       json_object_set_new(o, "source", json_string(address)) == 0;
@@ -898,6 +908,13 @@ finish_peer(struct bird *b, json_t *o, const json_t *group, unsigned line)
 	{
 		const json_t *theirs = json_object_get(json_object_get(group, "families"), name);
 
+		/* routes of another table belong to no neighbour of this one */
+		if (value_of(f, theirs, "_table") != NULL) {
+			bird_note(b, line,
+				"not carried: a channel of another table; no route passes");
+			json_object_set_new(f, "import_policy", json_string("deny-all"));
+			json_object_set_new(f, "export_policy", json_string("deny-all"));
+		}
 		if (!external && json_is_true(value_of(f, theirs, "next_hop_unchanged")))
 			json_object_set_new(f, "next_hop_unchanged", json_false());
 		if (!external && json_is_true(value_of(f, theirs, "next_hop_self")) &&
@@ -969,7 +986,7 @@ static void
 strip(json_t *array)
 {
 	static const char *const keys[] = {"_local", "_address", "_range", "_internal", "_allow",
-		"_interface", "_self", "_line"};
+		"_interface", "_self", "_line", "_vrf"};
 	json_t *o;
 	size_t i;
 
@@ -1040,6 +1057,11 @@ bgp(struct bird *b, bool template, unsigned line)
 		return;
 	}
 	text = json_string_value(value_of(o, parent, "_address"));
+	if (value_of(o, parent, "_vrf") != NULL) {
+		bird_note(b, line, "not carried: a neighbour of a VRF");
+		json_decref(o);
+		return;
+	}
 	if (text == NULL || value_of(o, parent, "asn") == NULL) {
 		if (text == NULL || !json_is_true(value_of(o, parent, "_internal"))) {
 			bird_note(b, line,
@@ -1083,12 +1105,11 @@ originate(struct bird *b, const char *source)
 			json_pack("{s:s, s:s}", "source", source, "policy", STATIC_POLICY));
 }
 
-/* After `route`. */
+/* After `route`. Appends to `routes`. */
 static bool
-static_route(struct bird *b)
+static_route(struct bird *b, json_t *routes)
 {
-	json_t *routes = import_made(b->im->document, "static_routes", json_array()),
-	       *made = json_array();
+	json_t *made = json_array();
 	unsigned line = bird_peek(b, 0)->line;
 	const char *address;
 	char text[64];
@@ -1118,10 +1139,8 @@ static_route(struct bird *b)
 		}
 	}
 	good = good && json_array_size(made) > 0 && bird_is(b, ";");
-	if (good) {
+	if (good)
 		json_array_extend(routes, made);
-		originate(b, "static");
-	}
 	json_decref(made);
 	return good;
 }
@@ -1145,31 +1164,50 @@ plain_channel(struct bird *b)
 }
 
 static void
-static_protocol(struct bird *b)
+static_protocol(struct bird *b, unsigned line)
 {
+	json_t *routes = json_array();
+	bool off = false, filtered = false;
+
 	bird_take(b, "{");
 	while (!bird_take(b, "}") && bird_peek(b, 0)->kind != BIRD_END) {
 		unsigned at = b->at;
-		bool good =
-			bird_take(b, "route")
-				? static_route(b)
-				: plain_channel(b) || no_route(b) ||
-					  (bird_take(b, "description") &&
-						  bird_peek(b, 0)->kind == BIRD_TEXT && ++b->at);
+		bool channel = bird_is(b, "ipv4") || bird_is(b, "ipv6"), good = true;
 
+		if (bird_take(b, "disabled"))
+			off = take_switch(b);
+		else if (bird_take(b, "route"))
+			good = static_route(b, routes);
+		else
+			good = plain_channel(b) || no_route(b) ||
+			       (bird_take(b, "description") && bird_peek(b, 0)->kind == BIRD_TEXT &&
+				       ++b->at);
 		if (bird_take(b, ";") || (good && is(b->token[b->at - 1].text, "}")))
 			good = good || b->at == at + 1;
 		else
 			good = false;
+		filtered = filtered || (channel && !good);
 		if (!good)
 			whole(b, at, "not carried: keel.json has no key of this meaning");
 	}
+	if (filtered)
+		bird_note(b, line,
+			"not carried: the channel has a filter or another table; the routes are "
+			"left out");
+	else if (off)
+		bird_note(b, line, "changed: left out; the protocol is disabled");
+	else if (json_array_size(routes) > 0) {
+		json_array_extend(
+			import_made(b->im->document, "static_routes", json_array()), routes);
+		originate(b, "static");
+	}
+	json_decref(routes);
 }
 
 static void
 direct_protocol(struct bird *b)
 {
-	bool all = true, any = false;
+	bool all = true, any = false, off = false;
 
 	bird_take(b, "{");
 	while (!bird_take(b, "}") && bird_peek(b, 0)->kind != BIRD_END) {
@@ -1178,15 +1216,18 @@ direct_protocol(struct bird *b)
 		if (plain_channel(b)) {
 			any = true;
 			bird_take(b, ";");
+		} else if (bird_take(b, "disabled")) {
+			off = take_switch(b);
+			bird_take(b, ";");
 		} else if (!bird_take(b, ";")) {
 			b->at = at;
 			all = false;
 			whole(b, at, "not carried: connected routes of named interfaces");
 		}
 	}
-	if (all && any)
+	if (all && any && !off)
 		originate(b, "connected");
-	b->has_direct = b->has_direct || any;
+	b->has_direct = b->has_direct || (any && !off);
 }
 
 static void
@@ -1289,7 +1330,7 @@ protocol(struct bird *b, unsigned at)
 			b->at++;
 		if (bird_is(b, "{")) {
 			if (is(type, "static"))
-				static_protocol(b);
+				static_protocol(b, line);
 			else if (is(type, "direct"))
 				direct_protocol(b);
 			else

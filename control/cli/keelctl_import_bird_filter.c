@@ -464,12 +464,18 @@ list(struct program *p, const char *section, const char *name, const char *kind,
 {
 	json_t *sections = import_made(p->b->im->document, section, json_array()), *l;
 
+	char original[256];
+	bool letter = name != NULL && (*name | 32) >= 'a' && (*name | 32) <= 'z';
+
+	snprintf(buf, 64, "%s%.40s%s%s", letter ? "" : "n-", name != NULL ? name : "",
+		*kind != '\0' ? "-" : "", kind);
+	/* other names can have the same beginning */
+	snprintf(original, sizeof(original), "list %s %s", name != NULL ? name : "", kind);
 	if (name != NULL)
-		snprintf(buf, 64, "%.40s%s%s", name, *kind != '\0' ? "-" : "", kind);
-	else
-		snprintf(buf, 64, "%.40s-%u", p->name, ++p->lists);
-	if (name != NULL && !((*name | 32) >= 'a' && (*name | 32) <= 'z'))
-		snprintf(buf, 64, "n-%.40s%s%s", name, *kind != '\0' ? "-" : "", kind);
+		import_unique(p->b->im, original, buf);
+	while (name == NULL && (snprintf(buf, 64, "%.40s-%u", p->name, ++p->lists),
+				       import_named(sections, "name", buf) != NULL))
+		;
 	l = import_named(sections, "name", buf);
 	*fresh = l == NULL;
 	if (l == NULL) {

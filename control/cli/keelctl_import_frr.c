@@ -12,6 +12,7 @@ static bool
 prefix_list(struct import *im, bool ipv6, char **w, unsigned n)
 {
 	const char *name = w[0], *seq = NULL;
+	char prefix[64];
 	bool any;
 	json_t *entry;
 
@@ -20,12 +21,12 @@ prefix_list(struct import *im, bool ipv6, char **w, unsigned n)
 	if (n > 3 && is(w[1], "seq"))
 		seq = w[2], w += 2, n -= 2;
 	any = n == 3 && is(w[2], "any");
-	if (n < 3 || (!is(w[1], "permit") && !is(w[1], "deny")))
+	if (n < 3 || (!is(w[1], "permit") && !is(w[1], "deny")) ||
+		(!any && !import_prefix(w[2], prefix)))
 		return import_list_partial(im, "prefix_lists", name), false;
-	entry = json_pack("{s:s, s:s}", "action", w[1], "prefix",
-		!any   ? w[2]
-		: ipv6 ? "::/0"
-		       : "0.0.0.0/0");
+	if (any)
+		snprintf(prefix, sizeof(prefix), "%s", ipv6 ? "::/0" : "0.0.0.0/0");
+	entry = json_pack("{s:s, s:s}", "action", w[1], "prefix", prefix);
 	if (any)
 		json_object_set_new(entry, "le", json_integer(ipv6 ? 128 : 32));
 	for (unsigned i = 3; i < n; i += 2) {
@@ -353,6 +354,7 @@ remote_as(struct import *im, const char *name, const char *asn)
 	json_t *o = text_is_address(name)
 			    ? import_element(im->bgp, "peers", "address", name)
 			    : import_named(json_object_get(im->bgp, "groups"), "name", name);
+	json_int_t n;
 
 	if (o == NULL)
 		return import_verdict(im, "not carried: there is no peer group \"%.64s\"", name);
@@ -365,7 +367,9 @@ remote_as(struct import *im, const char *name, const char *asn)
 		       0;
 	if (is(asn, "external"))
 		return import_verdict(im, "not carried: write the AS number of the peer");
-	return import_set_number(im, o, "asn", asn);
+	if (!import_asn(asn, &n))
+		return import_verdict(im, "not carried: \"%.32s\" is not an AS number", asn);
+	return json_object_set_new(o, "asn", json_integer(n)) == 0;
 }
 
 /* {prefix-list | filter-list | distribute-list} NAME {in | out} */
@@ -490,8 +494,11 @@ neighbor_line(struct import *im, bool no, char **w, unsigned n)
 			im, "not carried: write the address of interface %.32s", w[2]);
 	if (n <= 3 && is(what, "ebgp-multihop") && !no)
 		return import_set_number(im, o, "multihop", n == 3 ? w[2] : "255");
-	if (n == 2 && is(what, "shutdown"))
+	if (n >= 2 && is(what, "shutdown")) {
+		if (n > 2)
+			import_verdict(im, "changed: without the message");
 		return json_object_set_new(o, "shutdown", json_boolean(!no)) == 0;
+	}
 	if (n == 2 && is(what, "passive") && !no)
 		return json_object_set_new(o, "passive", json_true()) == 0;
 	if (n == 2 && is(what, "enforce-first-as") && !no)
@@ -544,6 +551,7 @@ static bool
 bgp_line(struct import *im, bool no, char **w, unsigned n)
 {
 	json_t *router = json_object_get(im->document, "router");
+	char prefix[64];
 
 	if (n >= 2 && is(w[0], "address-family"))
 		return address_family(im, w + 1, n - 1);
@@ -575,20 +583,20 @@ bgp_line(struct import *im, bool no, char **w, unsigned n)
 	if (n == 3 && is(w[0], "bgp") && is(w[1], "bestpath") && is(w[2], "compare-routerid"))
 		return !no;
 	if (n == 6 && is(w[0], "bgp") && is(w[1], "listen") && is(w[2], "range") &&
-		is(w[4], "peer-group") && !no) {
+		is(w[4], "peer-group") && !no && import_prefix(w[3], prefix)) {
 		char buf[64];
 
 		return json_array_append_new(import_made(im->bgp, "listen_ranges", json_array()),
-			       json_pack("{s:s, s:s}", "prefix", w[3], "group",
+			       json_pack("{s:s, s:s}", "prefix", prefix, "group",
 				       import_name(im, w[5], buf))) == 0;
 	}
 	if (n == 3 && is(w[0], "bgp") && is(w[1], "network") && is(w[2], "import-check"))
 		return im->no_import_check = no, true;
-	if (n == 2 && is(w[0], "network") && !no) {
+	if (n == 2 && is(w[0], "network") && !no && import_prefix(w[1], prefix)) {
 		import_verdict(im, "changed: announced without MED 0%s",
 			im->no_import_check ? "" : ", and without a route in the table");
 		return json_array_append_new(import_made(im->bgp, "networks", json_array()),
-			       json_pack("{s:s}", "prefix", w[1])) == 0;
+			       json_pack("{s:s}", "prefix", prefix)) == 0;
 	}
 	if (n == 2 && is(w[0], "maximum-paths") && !no)
 		return import_set_number(im, im->bgp, "max_paths", w[1]);
@@ -623,10 +631,11 @@ static bool
 static_route(struct import *im, char **w, unsigned n)
 {
 	json_t *o;
+	char prefix[64];
 
-	if (n != 2 && !(n == 4 && is(w[2], "tag")))
+	if ((n != 2 && !(n == 4 && is(w[2], "tag"))) || !import_prefix(w[0], prefix))
 		return false;
-	o = json_pack("{s:s}", "prefix", w[0]);
+	o = json_pack("{s:s}", "prefix", prefix);
 	if (is(w[1], "blackhole") || is(w[1], "Null0"))
 		json_object_set_new(o, "blackhole", json_true());
 	else if (text_is_address(w[1]))
@@ -650,8 +659,14 @@ begin_block(struct import *im, char **w, unsigned n)
 	if (im->in_rpki)
 		return true;
 	if (n == 3 && is(w[0], "router") && is(w[1], "bgp")) {
+		json_t *router = json_object_get(im->document, "router");
+		json_int_t asn;
+
+		if (!import_asn(w[2], &asn) ||
+			(json_object_get(router, "asn") != NULL && number_of(router, "asn") != asn))
+			return import_verdict(im, "not carried: a further router");
 		im->in_bgp = true;
-		return import_set_number(im, json_object_get(im->document, "router"), "asn", w[2]);
+		return json_object_set_new(router, "asn", json_integer(asn)) == 0;
 	}
 	if (n >= 2 && is(w[0], "route-map"))
 		return route_map(im, w + 1, n - 1);

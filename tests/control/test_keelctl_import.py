@@ -360,6 +360,29 @@ route-map in permit 10
         # `match ip address` matches no IPv6 route
         self.assertEqual(policy(d, "in"), [node(10, "permit", match={"prefix_list": "p", "family": "ipv4-unicast"}, set={"med": 7})])
 
+    def test_names_that_become_equal(self):
+        """Route maps whose names keel.json cannot have stay different; prefixes lose their host bits; a further router is left out."""
+        text = """router bgp 64512
+ bgp router-id 192.0.2.1
+ neighbor 192.0.2.2 remote-as 64513
+ neighbor 192.0.2.2 shutdown message for maintenance
+ neighbor 192.0.2.2 route-map a/b in
+ neighbor 192.0.2.2 route-map a_b out
+ network 198.51.100.7/24
+router bgp 64599
+ neighbor 192.0.2.3 remote-as 64513
+ip prefix-list p permit 10.1.2.3/16
+route-map a/b permit 10
+ match ip address prefix-list p
+route-map a_b deny 10
+"""
+        status, d, err = self.imported(text, accepted=True)
+        self.assertEqual((status, err.count(": not carried: a further router")), (1, 1), err)
+        f = d["bgp"]["peers"][0]["families"]["ipv4-unicast"]
+        self.assertEqual((policy(d, f["import_policy"])[0]["action"], policy(d, f["export_policy"])[0]["action"]), ("permit", "deny"))
+        self.assertEqual((d["bgp"]["networks"][0]["prefix"], entries(d, "prefix_lists", "p")[0]["prefix"]), ("198.51.100.0/24", "10.1.0.0/16"))
+        self.assertEqual([(p["address"], p["shutdown"]) for p in d["bgp"]["peers"]], [("192.0.2.2", True)])
+
     def test_limits_ranges_and_external(self):
         text = EDGE.replace("maximum-prefix 1000 warning-only", "maximum-prefix 1000 75 restart 5").replace(" !\n address-family", """ bgp listen range 192.0.2.64/27 peer-group transit
  neighbor transit remote-as 64519
@@ -637,6 +660,52 @@ protocol bgp a { local as 64512; neighbor 192.0.2.2 as 64513; ipv4 { import filt
             self.assertEqual(status, 0 if good else 1, (change, condition, err))
             if not good:
                 self.assertEqual(err.count("the condition sees an attribute that the filter has changed before"), 1, (condition, err))
+
+    def test_protocols_that_pass_no_route(self):
+        """Channels of other tables, sessions of VRFs, disabled and filtered protocols: none of their routes reaches a neighbour."""
+        text = """router id 192.0.2.1;
+ipv4 table other;
+template bgp up { local as 64512; ipv4 { TABLE }; }
+protocol bgp a from up { neighbor 192.0.2.2 as 64513; ipv4 { import all; export all; }; }
+protocol static {
+  STATIC
+  route 198.51.100.0/24 blackhole;
+}
+protocol direct { DIRECT ipv4; }
+"""
+        def of(table="", static="ipv4;", direct=""):
+            return self.imported(text.replace("TABLE", table).replace("STATIC", static).replace("DIRECT", direct))
+        status, d, err = of()
+        self.assertEqual((status, err.count("not carried"), len(d["static_routes"]), len(d["bgp"]["redistribute"])), (1, 2, 1, 2), err)
+        status, d, err = of("table other;")
+        self.assertEqual({k: d["bgp"]["peers"][0]["families"]["ipv4-unicast"][k] for k in ("import_policy", "export_policy")},
+                         {"import_policy": "deny-all", "export_policy": "deny-all"}, err)
+        for static, carried in (("disabled; ipv4;", True), ("ipv4 { import where net.len > 30; };", False), ("ipv4 { table other; };", False)):
+            status, d, err = of("", static)
+            self.assertEqual(([r["source"] for r in d["bgp"]["redistribute"]], "static_routes" in d), (["connected"], False), (static, err))
+            self.assertEqual("the routes are left out" in err, not carried, err)
+        status, d, err = of("", "ipv4;", "disabled;")
+        self.assertEqual([r["source"] for r in d["bgp"]["redistribute"]], ["static"], err)
+        status, d, err = self.imported(text.replace("neighbor 192", 'vrf "red"; neighbor 192').replace("TABLE", "").replace("STATIC", "ipv4;").replace("DIRECT", ""), accepted=False)
+        self.assertNotIn("peers", d["bgp"], err)
+
+    def test_names_with_the_same_beginning(self):
+        """Names that keel.json shortens, and changes, stay different."""
+        long = "A" * 45
+        text = """router id 192.0.2.1;
+define %(n)s1 = [ 10.0.0.0/8+ ];
+define %(n)s2 = [ 11.0.0.0/8+ ];
+filter %(n)sx { if net ~ %(n)s1 || net ~ [ 12.0.0.0/8 ] then accept; reject; }
+filter %(n)sy { if net ~ %(n)s2 || net ~ [ 13.0.0.0/8 ] then accept; reject; }
+protocol bgp a { local as 64512; neighbor 192.0.2.2 as 64513; ipv4 { import filter %(n)sx; export filter %(n)sy; }; }
+""" % {"n": long}
+        status, d, err = self.imported(text)
+        self.assertEqual(status, 0, err)
+        f = d["bgp"]["peers"][0]["families"]["ipv4-unicast"]
+        def seen(name):
+            used = json.dumps(policy(d, name))
+            return sorted(e["prefix"] for x in d["prefix_lists"] if '"%s"' % x["name"] in used for e in x["entries"])
+        self.assertEqual((seen(f["import_policy"]), seen(f["export_policy"])), (["10.0.0.0/8", "12.0.0.0/8"], ["11.0.0.0/8", "13.0.0.0/8"]))
 
     def test_limits_of_exports(self):
         for line, want in (("export limit 10;", {"limit": 10, "action": "shutdown"}), ("export limit 10 action warn;", {"limit": 10, "action": "warning"}),
