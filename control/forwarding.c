@@ -250,6 +250,7 @@ workers_of(const struct keeld *k) RUNS_ON(role_main)
 		.count = c->dataplane.worker_count,
 		.mpls_pipe = c->dataplane.mpls_pipe,
 		.idle_adaptive = c->dataplane.idle_adaptive,
+		.forward_source_routes = c->dataplane.forward_source_routes,
 		.readers = k->forwarding != NULL ? k->forwarding->reader : NULL,
 	};
 }

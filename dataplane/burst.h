@@ -159,6 +159,7 @@ struct burst {
 	bool tunnels; /* of `default`, received: packets for own addresses may be UDP tunnels */
 	bool own; /* packets of this router: TTL and hop limit stay unchanged */
 	bool host; /* the receiving port has a way to the kernel; see to_host[] */
+	bool source_routes; /* packets with a source route are forwarded */
 	unsigned host_count;
 	unsigned dropped_count;
 	unsigned waiting_count;
@@ -182,7 +183,7 @@ burst_init(struct burst *b, struct worker_stats *stats, bool own)
 		nothing;
 	b->dropped_count = b->waiting_count = b->fault_count = b->host_count = b->split_count = 0;
 	b->stats = stats;
-	b->group = b->each = b->tunnels = b->host = false;
+	b->group = b->each = b->tunnels = b->host = b->source_routes = false;
 	b->own = own;
 }
 

@@ -467,7 +467,8 @@ forwarder_publish(struct forwarder *f, const struct workers_config *c, struct da
 			.qsbr = (uintptr_t)c->qsbr,
 			.worker_count = c->count,
 			.mpls_pipe = c->mpls_pipe,
-			.idle_adaptive = c->idle_adaptive}};
+			.idle_adaptive = c->idle_adaptive,
+			.forward_source_routes = c->forward_source_routes}};
 	const struct forwarder_publish_answer *a = &m.publish_answer;
 	int rc;
 

@@ -100,7 +100,7 @@ struct forwarder_start_answer {
 struct forwarder_publish {
 	uint64_t fib, path_lists, qsbr;
 	uint32_t worker_count;
-	uint32_t mpls_pipe, idle_adaptive;
+	uint32_t mpls_pipe, idle_adaptive, forward_source_routes;
 	uint32_t reader[128]; /* for each worker */
 };
 /* True if the bytes lie inside the region. */
@@ -175,7 +175,7 @@ struct forwarder_message {
  * A number for the layout of what both processes read. Different numbers: the layouts differ. Equal
  * numbers of different sources: raise FORWARDER_ABI when a meaning changes and no size does.
  */
-#define FORWARDER_ABI 4u
+#define FORWARDER_ABI 5u
 uint64_t forwarder_abi(void);
 
 /* Sends a message with up to two descriptors. Returns 0 or -errno. */

@@ -67,7 +67,8 @@ source_routed(const uint8_t *header, unsigned header_len)
 
 /* RFC 1812 5.2.2. Writes the destination to *dst. */
 static inline enum drop_reason
-check_header(const struct rte_mbuf *m, const struct rte_ipv4_hdr *ip, uint32_t *dst)
+check_header(
+	const struct rte_mbuf *m, const struct rte_ipv4_hdr *ip, bool source_routes, uint32_t *dst)
 {
 	unsigned len = rte_pktmbuf_data_len(m), header_len, total_len;
 
@@ -92,8 +93,9 @@ check_header(const struct rte_mbuf *m, const struct rte_ipv4_hdr *ip, uint32_t *
 	*dst = rte_be_to_cpu_32(ip->dst_addr);
 	if (martian(*dst))
 		return DROP_bad_destination;
-	/* RFC 7126 4.3.5, 4.4.5; not done: a setting that forwards these packets */
-	if (header_len > sizeof(*ip) && source_routed((const uint8_t *)ip, header_len))
+	/* RFC 7126 4.3.5, 4.4.5 */
+	if (!source_routes && header_len > sizeof(*ip) &&
+		source_routed((const uint8_t *)ip, header_len))
 		return DROP_source_route;
 	/* RFC 1812 5.3.4: comes after the header checks because the rule is about forwarding. */
 	return forward_is_group(m) ? DROP_link_broadcast : DROP_NOT;
@@ -203,7 +205,8 @@ classify_rest(struct burst *b, const words8 *odd) RUNS_ON(role_worker)
 		uint32_t destination = l->destination.v4[i];
 
 		if (b->group || odd[i / 8][i % 8] != 0) {
-			enum drop_reason reason = check_header(m, ip, &destination);
+			enum drop_reason reason =
+				check_header(m, ip, b->source_routes, &destination);
 
 			if (reason != DROP_NOT) {
 				forward_refuse(b, m, reason);

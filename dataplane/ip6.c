@@ -61,7 +61,7 @@ source_routed(const uint8_t *ip, unsigned len)
  * link-local source; the packet is dropped without an ICMP error.
  */
 static inline enum drop_reason
-check_header(const struct rte_mbuf *m, const struct rte_ipv6_hdr *ip)
+check_header(const struct rte_mbuf *m, const struct rte_ipv6_hdr *ip, bool source_routes)
 {
 	if (forward_vlan_stripped(m))
 		return DROP_vlan_stripped;
@@ -76,7 +76,8 @@ check_header(const struct rte_mbuf *m, const struct rte_ipv6_hdr *ip)
 		return DROP_bad_source;
 	if (martian(ip->dst_addr))
 		return DROP_bad_destination;
-	if (source_routed((const uint8_t *)ip, rte_pktmbuf_data_len(m) - ETHER_LEN))
+	if (!source_routes &&
+		source_routed((const uint8_t *)ip, rte_pktmbuf_data_len(m) - ETHER_LEN))
 		return DROP_source_route;
 	if (link_local(ip->src_addr) || link_local(ip->dst_addr))
 		return DROP_link_scope;
@@ -158,7 +159,8 @@ classify_rest(struct burst *b) RUNS_ON(role_worker)
 
 	for (unsigned i = 0; i < l->count; i++) {
 		struct rte_mbuf *m = l->pkt[i];
-		enum drop_reason reason = check_header(m, (const struct rte_ipv6_hdr *)l->ip[i]);
+		enum drop_reason reason =
+			check_header(m, (const struct rte_ipv6_hdr *)l->ip[i], b->source_routes);
 
 		if (reason != DROP_NOT) {
 			forward_refuse(b, m, reason);

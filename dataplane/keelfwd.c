@@ -598,6 +598,7 @@ publish(struct keelfwd *k, const struct forwarder_publish *p, struct dataplane_e
 		.readers = p->reader,
 		.mpls_pipe = p->mpls_pipe != 0,
 		.idle_adaptive = p->idle_adaptive != 0,
+		.forward_source_routes = p->forward_source_routes != 0,
 	};
 	int rc;
 

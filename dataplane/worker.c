@@ -400,6 +400,7 @@ finish_labelled(struct worker *w, const struct burst *b, const struct source *s,
 
 	burst_init(inner, &w->stats, false);
 	inner->each = true;
+	inner->source_routes = w->forward_source_routes;
 	read_begin(w);
 	generation = fib_read_begin(w->fib);
 	mpls_finish(b, inner, &from, w->fib, generation, &out);
@@ -493,6 +494,7 @@ split(struct worker *w, struct burst *b, unsigned n, const struct source *s) RUN
 	burst_init(b, &w->stats, false);
 	b->host = s->way != HOST_WAY_NONE;
 	b->tunnels = s->vrf.v == VRF_DEFAULT.v;
+	b->source_routes = w->forward_source_routes;
 	memcpy(mac, &mac_word, sizeof(mac));
 	forward_split(b, n, mac);
 	count_add(&w->stats.received_v4, b->v4.count);
@@ -776,6 +778,7 @@ take_view(struct worker *w) RUNS_ON(role_worker)
 	w->reader = w->next.reader;
 	w->mpls_pipe = w->next.mpls_pipe;
 	w->idle_adaptive = w->next.idle_adaptive;
+	w->forward_source_routes = w->next.forward_source_routes;
 	/* release: pairs with the acquire in workers_switch; the former tables are not used any more */
 	atomic_store_explicit(&w->order, WORKER_GO_ON, memory_order_release);
 }

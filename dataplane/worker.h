@@ -36,6 +36,7 @@ struct workers_config {
 	/* RFC 3443: labels and packets have separate TTLs (pipe model), instead of one (uniform) */
 	bool mpls_pipe;
 	bool idle_adaptive; /* workers without packets sleep (idle.h) */
+	bool forward_source_routes; /* RFC 7126 4.3, 4.4, RFC 5095 4.2; else dropped */
 };
 
 /* A neighbour to resolve. A link-local address has its zone. */

@@ -78,6 +78,7 @@ struct worker_view {
 	unsigned reader;
 	bool mpls_pipe; /* workers_config.mpls_pipe */
 	bool idle_adaptive;
+	bool forward_source_routes;
 };
 
 struct worker {
@@ -100,6 +101,7 @@ struct worker {
 	bool driver_may_sleep;
 	bool mpls_pipe; /* workers_config.mpls_pipe */
 	bool idle_adaptive; /* workers_config.idle_adaptive */
+	bool forward_source_routes; /* workers_config.forward_source_routes */
 	uint64_t idle_after; /* TSC cycles without a packet until the first sleep */
 	uint64_t tsc_to_ns; /* ns = tsc * tsc_to_ns >> 32, without division */
 	_Atomic unsigned order; /* enum worker_order */

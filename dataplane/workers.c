@@ -252,6 +252,7 @@ worker_init(struct worker *w, const struct workers_config *c, unsigned index)
 	w->path_lists = c->path_lists;
 	w->mpls_pipe = c->mpls_pipe;
 	w->idle_adaptive = c->idle_adaptive;
+	w->forward_source_routes = c->forward_source_routes;
 	w->idle_after = hz / 1000000 * IDLE_AFTER_US;
 	w->lcore = index + 1;
 	w->cpu = dataplane_worker_cpu(index);
@@ -440,7 +441,8 @@ workers_switch(const struct workers_config *c)
 			.qsbr = c->qsbr,
 			.reader = c->readers[i],
 			.mpls_pipe = c->mpls_pipe,
-			.idle_adaptive = c->idle_adaptive};
+			.idle_adaptive = c->idle_adaptive,
+			.forward_source_routes = c->forward_source_routes};
 		/* release: pairs with the acquire in take_view */
 		atomic_store_explicit(&w->order, WORKER_VIEW, memory_order_release);
 	}

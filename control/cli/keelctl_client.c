@@ -194,8 +194,7 @@ client_receive(struct client *c, client_waiting *waiting, void *arg, json_t **an
 			*answer = value;
 			return 0;
 		}
-		json_decref(
-			value); /* a notification, or the answer to a call that nobody waits for */
+		json_decref(value); /* a notification, or the late answer to an earlier call */
 	}
 	return err;
 }

@@ -287,6 +287,13 @@ static const struct config_key dataplane_keys[] = {
 	 * Default: spin.
 	 */
 	{"idle", take_idle},
+	/*
+	 * True: forwards packets with a source route (the options LSRR and SSRR of IPv4, a routing header
+	 * of type 0 of IPv6) like other packets, by their destination address. False: drops them with the
+	 * reason `source-route` (RFC 7126 4.3, 4.4, RFC 5095 4.2).
+	 */
+	{"forward_source_routes", config_take_bool,
+		offsetof(struct config, dataplane.forward_source_routes)},
 	/* Limits of packets for this router, by class and for each port. */
 	{"policing", take_policing},
 	/*

@@ -248,6 +248,7 @@ struct config {
 		unsigned eal_arg_count;
 		bool mpls_pipe; /* RFC 3443 */
 		bool idle_adaptive; /* workers without packets sleep */
+		bool forward_source_routes; /* RFC 7126 4.3, 4.4 */
 		struct host_limits policing;
 		bool present; /* the document has the section: a data plane is wanted */
 	} dataplane;

@@ -268,6 +268,10 @@ lab_port(const char *name, const char *device)
 	return port;
 }
 
+#ifndef LAB_SOURCE_ROUTES
+#define LAB_SOURCE_ROUTES 0
+#endif
+
 static inline void
 lab_workers_up_count(struct lab_fib *l, unsigned count)
 {
@@ -276,7 +280,8 @@ lab_workers_up_count(struct lab_fib *l, unsigned count)
 				       .fib = fib_reader(l->fib),
 				       .qsbr = l->qsbr,
 				       .count = count,
-				       .path_lists = l->lists},
+				       .path_lists = l->lists,
+				       .forward_source_routes = LAB_SOURCE_ROUTES},
 		&err);
 
 	if (rc != 0)
