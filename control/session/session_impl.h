@@ -571,6 +571,8 @@ uint32_t peer_local_as(const struct peer *p);
 uint8_t peer_families(const struct config_peer *c);
 void connection_event(struct connection *c, enum fsm_event event, const struct note *note)
 	RUNS_ON(role_session);
+/* True shortly after the OPENs, until the session is established: no second connection begins. */
+bool connection_confirms(const struct connection *c);
 /* False: the OPEN, and all input after the OPEN, waits. */
 bool connection_open_received(struct connection *c, const uint8_t *msg, size_t len)
 	RUNS_ON(role_session);

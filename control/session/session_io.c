@@ -531,10 +531,11 @@ connection_ready(struct watch *w, uint32_t events) RUNS_ON(role_session)
 		w->fd = -1;
 		error = -connection_adopt(c, fd);
 	}
-	if (error == 0) {
+	if (error == 0 && !connection_confirms(connection_other(c))) {
 		connection_event(c, EV_TCP_OPEN, NULL);
 	} else {
-		peer_connect_error(p, error);
+		if (error != 0)
+			peer_connect_error(p, error);
 		connection_event(c, EV_TCP_FAIL, NULL);
 	}
 }

@@ -565,6 +565,18 @@ collision_defers(struct connection *c, const struct bgp_open *o) RUNS_ON(role_se
 	return now - c->deferred_ns < COLLISION_NS;
 }
 
+/*
+ * True if the connection has sent and received its OPEN, and the KEEPALIVE of the peer is on its way. A
+ * second connection then gets no OPEN: for the peer the first connection may still be in OpenConfirm,
+ * and an OPEN on the second connection would make the peer close the first by identifiers, while the
+ * first is Established here. (Seen with BIRD 2, which then dropped its stale routes.)
+ */
+bool
+connection_confirms(const struct connection *c)
+{
+	return c->state == FSM_OPEN_CONFIRM && now_ns() - c->last_message_ns < COLLISION_NS;
+}
+
 /* RFC 4271 6.8. False: this connection was closed. */
 static bool
 collision_survived(struct connection *c) RUNS_ON(role_session)
@@ -731,6 +743,10 @@ peer_accept(struct peer *p, int fd)
 	int err;
 
 	if (p->up != NULL && !peer_is_back(p)) {
+		refuse(fd, ERR_CEASE, CEASE_COLLISION);
+		return;
+	}
+	if (connection_confirms(&p->conn[CONN_OUT])) {
 		refuse(fd, ERR_CEASE, CEASE_COLLISION);
 		return;
 	}

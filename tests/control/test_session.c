@@ -356,6 +356,48 @@ test_collision_late(void **state)
 }
 
 /*
+ * After both OPENs a second connection of the peer gets no OPEN, whatever the identifiers are: for the
+ * peer the first connection may still be in OpenConfirm, and the peer would close the first connection.
+ */
+static void
+collide_confirmed(uint32_t peer_id)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct bgp_open_options o = script_open(PEER_AS, peer_id);
+	static struct script ours, theirs;
+	static struct node n;
+	int listener;
+
+	memset(&ours, 0, sizeof(ours));
+	listener = script_listen(&ours, &c.tcp_port);
+	c.passive = false;
+	c.source = loopback(1);
+	node_with_peer(&n, &c);
+	script_accept(&ours, listener);
+	assert_non_null(script_read(&ours, WAIT_MS));
+	script_send_open(&ours, &o);
+	assert_non_null(script_read(&ours, WAIT_MS));
+	assert_int_equal(ours.type, BGP_KEEPALIVE);
+	script_connect(&theirs, &n, 2, 0);
+	script_expect_notification(&theirs, ERR_CEASE, CEASE_COLLISION);
+	script_send_keepalive(&ours);
+	wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
+	assert_int_equal(node_view(&n, 1).established_count, 1);
+	assert_string_equal(node_view(&n, 1).last_error, "");
+	script_close(&ours);
+	script_close(&theirs);
+	close(listener);
+	node_end(&n);
+}
+
+static void
+test_collision_confirmed(void **state)
+{
+	collide_confirmed(OWN_ID + 1);
+	collide_confirmed(OWN_ID - 1);
+}
+
+/*
  * A passive session has no connection of its own to collide with: the peer's second connection
  * replaces the first.
  */
@@ -956,6 +998,7 @@ main(void)
 		cmocka_unit_test(test_stranger),
 		cmocka_unit_test(test_collision),
 		cmocka_unit_test(test_collision_late),
+		cmocka_unit_test(test_collision_confirmed),
 		cmocka_unit_test(test_collision_passive),
 		cmocka_unit_test(test_second_connection),
 		cmocka_unit_test(test_hold_timer),
