@@ -258,8 +258,7 @@ struct peer {
 	uint32_t idle_hold_s; /* duration of the next idle hold */
 	/* the peer is sending its initial table: no pause and no End-of-RIB yet */
 	bool loading_table;
-	/* when the peer last sent part of its initial table; 0: not yet */
-	uint64_t table_update_ns;
+	uint64_t update_ns; /* when the peer last sent an UPDATE in this session; 0: not yet */
 	struct peer_family family[FAMILY_COUNT];
 	/* Memberships of route targets; empty unless negotiated. */
 	struct peer_rt {

@@ -987,11 +987,12 @@ static void
 table_received(struct peer *p, uint64_t now)
 {
 	struct speaker *s = p->speaker;
+	uint64_t last = p->update_ns;
 
+	p->update_ns = now;
 	if (!p->loading_table)
 		return;
-	p->loading_table = p->table_update_ns == 0 || now - p->table_update_ns < TABLE_PAUSE_NS;
-	p->table_update_ns = now;
+	p->loading_table = last == 0 || now - last < TABLE_PAUSE_NS;
 	if (s->table_sender.v != p->id.v && now - s->table_update_ns < LOADING_NS)
 		s->loading_ns = now;
 	s->table_sender = p->id;

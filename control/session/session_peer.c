@@ -164,7 +164,7 @@ peer_established(struct peer *p, struct connection *c) RUNS_ON(role_session)
 		 */
 		.end_of_rib = c->open.graceful_restart ? c->n.families : 0};
 	p->loading_table = true;
-	p->table_update_ns = 0;
+	p->update_ns = 0;
 	limit_up(p);
 	labels_up(c);
 	input_owe_up(p);

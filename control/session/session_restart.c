@@ -242,31 +242,49 @@ restart_offer(const struct speaker *s, struct bgp_open_options *o)
 	o->forwarding_families = s->config.restarted ? o->families : 0;
 }
 
+/*
+ * A peer without the capability may send no End-of-RIB: its table ends after a time without UPDATEs, or
+ * after a longer time with UPDATEs. The forwarder uses the old tables meanwhile.
+ */
+#define QUIET_NS (5 * NS_PER_S)
+#define QUIET_MOST_NS (30 * NS_PER_S)
+
+static bool
+is_quiet(const struct peer *p, uint64_t now)
+{
+	uint64_t last = p->update_ns != 0 ? p->update_ns : p->established_ns;
+
+	return now - last >= QUIET_NS || now - p->established_ns >= QUIET_MOST_NS;
+}
+
 /* The peer has sent the whole table. */
 static bool
-has_sent_all(const struct peer *p)
+has_sent_all(const struct peer *p, uint64_t now)
 {
 	const struct connection *c = p->up;
 
 	if (c->open.restart_state) /* RFC 4724 4.1: the peer restarts, too, and waits for us */
 		return true;
 	for (enum family f = 0; f < FAMILY_COUNT; f++) {
-		if ((p->up_record.end_of_rib & 1u << f) && !p->family[f].end_of_rib_received)
+		if (!(c->n.families & 1u << f) || p->family[f].end_of_rib_received)
+			continue;
+		if ((p->up_record.end_of_rib & 1u << f) || !is_quiet(p, now))
 			return false;
 	}
-	/* a peer without the capability: a pause ends the table */
-	return p->up_record.end_of_rib != 0 || !p->loading_table;
+	return true;
 }
 
 bool
 speaker_restart_complete(struct speaker *s)
 {
+	uint64_t now = now_ns();
+
 	for (unsigned i = 0; i < PEER_MAX; i++) {
 		const struct peer *p = s->by_id[i];
 
 		if (p == NULL || p->config.shutdown || p->config.dynamic)
 			continue;
-		if (p->up == NULL || !has_sent_all(p))
+		if (p->up == NULL || !has_sent_all(p, now))
 			return false;
 	}
 	return input_handled(s);

@@ -102,6 +102,15 @@ call_ranges(void *arg)
 }
 
 static inline void
+call_restart_complete(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_session();
+	c->result = speaker_restart_complete(c->n->speaker);
+}
+
+static inline void
 node_do(struct node *n, void (*what)(void *arg), struct node_call *c)
 {
 	c->n = n;

@@ -495,10 +495,49 @@ test_removed_unheard(void **state)
 	end(r);
 }
 
+static bool
+is_complete(struct rig *r)
+{
+	struct node_call c = {0};
+
+	node_do(&r->n, call_restart_complete, &c);
+	return c.result != 0;
+}
+
+/*
+ * keeld has restarted. A peer without the capability has not sent its whole table when it pauses: its
+ * End-of-RIB, or a longer silence, ends the table.
+ */
+static void
+test_pause_in_the_table(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct rig *r = &rig;
+
+	(void)state;
+	memset(r, 0, sizeof(*r));
+	node_begin(&r->n, OWN_AS, OWN_ID);
+	node_peer(&r->n, 1, &c, policy_accept_all());
+	r->o = script_open(PEER_AS, PEER_ID);
+	r->o.graceful_restart = false;
+	script_attrs(&r->a, PEER_AS, NEXT_HOP);
+	assert_false(is_complete(r));
+	established(r);
+	assert_false(is_complete(r));
+	announce(r, ONE);
+	usleep(1100000); /* the pause */
+	announce(r, TWO);
+	assert_false(is_complete(r));
+	script_send_end_of_rib(&r->s, V4);
+	wait_for(is_complete(r));
+	end(r);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_pause_in_the_table),
 		cmocka_unit_test(test_restart),
 		cmocka_unit_test(test_restart_time),
 		cmocka_unit_test(test_no_end_of_rib),
