@@ -32,6 +32,8 @@ struct forwarding {
 	struct timer ready;
 	struct watch ended; /* keelfwd has ended */
 	uint64_t opened_ns;
+	uint64_t
+		awaited; /* 1 + the journal entry that the tables have to reach; 0: the RIB is not ready */
 	unsigned worker_count;
 	unsigned reader[]; /* of layers.workers, for each worker of keelfwd */
 };
@@ -286,17 +288,18 @@ publish(struct keeld *k) RUNS_ON(role_main)
 	return 0;
 }
 
-struct settled_call {
+struct reached_call {
 	struct fib_feed *feed;
-	bool settled;
+	uint64_t sequence;
+	bool reached;
 };
 
 static void
-on_fib_settled(void *arg) RUNS_ON(role_fib)
+on_fib_reached(void *arg) RUNS_ON(role_fib)
 {
-	struct settled_call *c = arg;
+	struct reached_call *c = arg;
 
-	c->settled = fib_feed_settled(c->feed);
+	c->reached = fib_feed_reached(c->feed, c->sequence);
 }
 
 struct complete_call {
@@ -331,22 +334,37 @@ forwarding_leave(struct keeld *k)
 		layers_call_session(&k->layers, on_session_restart_cancel, k->layers.speaker);
 }
 
+/* All peers have sent their tables, and the shards have decided all prefixes, or the time is over. */
 static bool
-tables_ready(struct keeld *k) RUNS_ON(role_main)
+rib_ready(struct keeld *k) RUNS_ON(role_main)
 {
-	struct settled_call c = {.feed = k->layers.feed};
 	struct complete_call peers = {.speaker = k->layers.speaker};
 	uint64_t since = now_ns() - k->forwarding->opened_ns;
 
 	if (since < READY_LEAST_NS)
 		return false;
-	if (since < READY_MOST_NS) {
-		layers_call_session(&k->layers, on_session_complete, &peers);
-		if (!peers.complete)
-			return false;
-	}
-	layers_call_fib(&k->layers, on_fib_settled, &c);
-	return c.settled;
+	if (since >= READY_MOST_NS)
+		return true;
+	layers_call_session(&k->layers, on_session_complete, &peers);
+	return peers.complete;
+}
+
+/*
+ * The tables have all that was decided when the RIB became ready; later changes come without an end.
+ */
+static bool
+tables_ready(struct keeld *k) RUNS_ON(role_main)
+{
+	struct forwarding *f = k->forwarding;
+	struct reached_call c = {.feed = k->layers.feed};
+
+	if (f->awaited == 0 && rib_ready(k))
+		f->awaited = journal_reserved(shard_journal(k->layers.shards.at[0])) + 1;
+	if (f->awaited == 0)
+		return false;
+	c.sequence = f->awaited - 1;
+	layers_call_fib(&k->layers, on_fib_reached, &c);
+	return c.reached;
 }
 
 static void

@@ -1271,9 +1271,14 @@ readers_retry_ns(const struct fib_feed *f, uint64_t now)
 }
 
 bool
-fib_feed_settled(const struct fib_feed *f)
+fib_feed_reached(const struct fib_feed *f, uint64_t sequence)
 {
-	return settled(f) && feed_walks_done(f) && fib_batch_count(f->config.fib) == 0;
+	const struct feed_source *s = &f->source;
+
+	return s->reader == JOURNAL_FOLLOWED && feed_walks_done(f) &&
+	       journal_passed(s->cursor) >= sequence &&
+	       (s->visible >= sequence ||
+		       (s->visible == s->applied && fib_batch_count(f->config.fib) == 0));
 }
 
 uint64_t

@@ -154,10 +154,10 @@ uint64_t fib_feed_generation_of(const struct fib_feed *f, uint32_t sequence) RUN
 struct trace_tap;
 void fib_feed_trace(struct fib_feed *f, struct trace_tap *tap) RUNS_ON(role_fib);
 /*
- * True if all that the journal, the host and next hops have reported is in the tables that readers
- * use.
+ * True if all journal entries up to `sequence`, and all that the host and next hops have reported, are in
+ * the tables that readers use.
  */
-bool fib_feed_settled(const struct fib_feed *f) RUNS_ON(role_fib);
+bool fib_feed_reached(const struct fib_feed *f, uint64_t sequence) RUNS_ON(role_fib);
 /* A shard's question, see nexthop_watch(). */
 int fib_feed_watch(struct fib_feed *f, const struct nexthop_message *m) RUNS_ON(role_fib);
 /*

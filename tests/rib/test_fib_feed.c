@@ -102,6 +102,34 @@ test_route_comes_and_goes(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
+/* The shard has decided many routes; the tables reach the journal only when readers see the last one. */
+static void
+test_reached(void **state)
+{
+	struct journal *j = shard_journal(r.rig.shard);
+	uint64_t reserved, turns = 0;
+	bool last = false;
+
+	(void)state;
+	one_route();
+	assert_true(fib_feed_reached(r.feed, journal_reserved(j)));
+	for (uint32_t i = 0; i < 20 * FEED_BATCH; i++)
+		feed_rig_announce(&r, 1, V4(20, 0, 0, 0) + (i << 8), 24, HOP, 100);
+	feed_rig_shards_drain(&r);
+	reserved = journal_reserved(j);
+	for (; !last && turns < 100000; turns++) {
+		assert_false(
+			fib_feed_reached(r.feed, reserved) &&
+			!feed_rig_lookup(&r, V4(20, 0, 0, 1) + ((20 * FEED_BATCH - 1) << 8)).hit);
+		qsbr_quiescent(r.workers, r.worker);
+		r.now_ns += FEED_INTERVAL_NS;
+		feed_rig_turn(&r, 1);
+		last = fib_feed_reached(r.feed, reserved);
+	}
+	assert_true(last && turns > 2);
+	assert_true(feed_rig_lookup(&r, V4(20, 0, 0, 1) + ((20 * FEED_BATCH - 1) << 8)).hit);
+}
+
 static uint64_t
 count_of(const struct hist *h)
 {
@@ -1456,6 +1484,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_reached, begin, end),
 		cmocka_unit_test_setup_teardown(test_route_comes_and_goes, begin, end),
 		cmocka_unit_test_setup_teardown(test_used_when_the_worker_has_passed, begin, end),
 		cmocka_unit_test_setup_teardown(test_better_path_and_ours, begin, end),
