@@ -150,7 +150,7 @@ static uint64_t
 entry_what(enum family family, const struct prefix *p, const struct refused_route *what)
 {
 	return (uint64_t)what->peer.v | (uint64_t)what->cause << 16 | (uint64_t)family << 24 |
-	       (uint64_t)p->afi << 32 | (uint64_t)p->len << 40;
+	       (uint64_t)p->afi << 32 | (uint64_t)p->len << 40 | (uint64_t)what->policy << 48;
 }
 
 void
@@ -168,7 +168,8 @@ refused_ring_put(struct refused_ring *r, enum family family, struct vpn_rd rd,
 	atomic_store_explicit(&e->prefix[1], b[1], memory_order_relaxed);
 	atomic_store_explicit(&e->rd, rd.v, memory_order_relaxed);
 	atomic_store_explicit(&e->what, entry_what(family, p, what), memory_order_relaxed);
-	atomic_store_explicit(&e->node, what->node, memory_order_relaxed);
+	atomic_store_explicit(
+		&e->node, (uint64_t)what->time_ms << 32 | what->node, memory_order_relaxed);
 	/* release, both: pair with the acquires of entry_read() and index_add() */
 	atomic_store_explicit(&e->stamp, (n + 1) << 32 | what->time_s, memory_order_release);
 	atomic_store_explicit(&r->put, n + 1, memory_order_release);
@@ -199,6 +200,8 @@ entry_read(const struct refused_ring *r, uint64_t n, struct subject *on, struct 
 	*out = (struct refused_route){.peer = {(uint16_t)what},
 		.cause = (enum refused_cause)(what >> 16 & 0xff),
 		.time_s = (uint32_t)stamp,
+		.time_ms = (uint16_t)(node >> 32),
+		.policy = (uint16_t)(what >> 48),
 		.node = (uint32_t)node};
 	return true;
 }
@@ -274,9 +277,9 @@ without_withdrawn(struct refused_route *list, unsigned n)
  * chain, because all later ones are older still. Numbers are kept in 32 bits: numbers in the ring
  * differ by less than REFUSED_RING.
  */
-unsigned
-refused_ring_find(struct refused_ring *r, enum family family, struct vpn_rd rd,
-	const struct prefix *p, struct refused_route *out, unsigned max)
+static unsigned
+ring_find(struct refused_ring *r, enum family family, struct vpn_rd rd, const struct prefix *p,
+	bool all, struct refused_route *out, unsigned max) RUNS_ON(role_main)
 {
 	const struct subject on = {*p, rd, family};
 	unsigned count = 0;
@@ -299,9 +302,23 @@ refused_ring_find(struct refused_ring *r, enum family family, struct vpn_rd rd,
 		if (!entry_read(r, put - 1 - now, &its, &what))
 			break;
 		if (its.family == family && its.rd.v == rd.v && prefix_equal(&its.prefix, p) &&
-			!has_peer(out, count, what.peer))
+			(all || !has_peer(out, count, what.peer)))
 			out[count++] = what;
 		at = r->before[(put - 1 - now) % REFUSED_RING];
 	}
-	return without_withdrawn(out, count);
+	return count;
+}
+
+unsigned
+refused_ring_find(struct refused_ring *r, enum family family, struct vpn_rd rd,
+	const struct prefix *p, struct refused_route *out, unsigned max)
+{
+	return without_withdrawn(out, ring_find(r, family, rd, p, false, out, max));
+}
+
+unsigned
+refused_ring_all(struct refused_ring *r, enum family family, struct vpn_rd rd,
+	const struct prefix *p, struct refused_route *out, unsigned max)
+{
+	return ring_find(r, family, rd, p, true, out, max);
 }

@@ -86,6 +86,8 @@ struct refused_route {
 	struct peer_id peer;
 	enum refused_cause cause;
 	uint32_t time_s; /* of the monotonic clock */
+	uint16_t time_ms; /* and milliseconds */
+	uint16_t policy; /* REFUSED_POLICY: the import policy, history_policy() */
 	/* REFUSED_POLICY: `seq` of the node that refused the route; 0: no node matched, or no record */
 	uint32_t node;
 };
@@ -102,4 +104,7 @@ void refused_ring_put(struct refused_ring *r, enum family family, struct vpn_rd 
  * number; 0 without memory for the index.
  */
 unsigned refused_ring_find(struct refused_ring *r, enum family family, struct vpn_rd rd,
+	const struct prefix *p, struct refused_route *out, unsigned max) RUNS_ON(role_main);
+/* As refused_ring_find(), all entries of all peers, with those of REFUSED_NOT. */
+unsigned refused_ring_all(struct refused_ring *r, enum family family, struct vpn_rd rd,
 	const struct prefix *p, struct refused_route *out, unsigned max) RUNS_ON(role_main);

@@ -243,6 +243,8 @@ parts_create(struct shard *s, unsigned inputs)
 	if (err == 0)
 		err = retire_list_create(s->arena, s->config.readers, RETIRED_MAX, &s->retired);
 	if (err == 0)
+		err = history_create(s->arena, &s->history);
+	if (err == 0)
 		err = next_hops_init(s);
 	if (err == 0)
 		err = peer_insert(s, &self);
@@ -331,6 +333,7 @@ shard_destroy(struct shard *s)
 	leak_fini(s);
 	scratch_free(s);
 	refused_fini(s);
+	history_destroy(s->history);
 	if (s->eval != NULL)
 		policy_eval_destroy(s->eval);
 	arena_free(s->arena, s->unpacked);
@@ -611,6 +614,7 @@ shard_peer_import(
 		return;
 	r = &slot->rib[family];
 	r->import = policy;
+	r->import_name = policy != NULL ? history_policy(s->history, policy_name(policy)) : 0;
 	/* an absent peer cannot be asked for a refresh */
 	if (r->replaying || (r->counts.retained && !slot->up))
 		replay_start(s, shard_table_of_peer(s, slot, family), r);
@@ -905,6 +909,12 @@ enum decision_reason
 shard_path_refused(const struct rib_path *p)
 {
 	return flags_refused(p->label_flags);
+}
+
+enum refused_cause
+shard_path_refusal(const struct rib_path *p)
+{
+	return refused_of(flags_refused(p->label_flags));
 }
 
 const struct attr_packed *

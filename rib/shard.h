@@ -27,6 +27,7 @@
 #include "rib/vpn.h"
 
 struct arena;
+struct history_change;
 struct path_ring;
 struct qsbr;
 struct ring;
@@ -508,6 +509,14 @@ uint64_t shard_ailing(const struct shard *s, enum family family, unsigned word);
 /* Main: the remembered refusals of a prefix, the newest first; as refused_ring_find(). */
 unsigned shard_refused_find(const struct shard *s, enum family family, struct vpn_rd rd,
 	const struct prefix *p, struct refused_route *out, unsigned max) RUNS_ON(role_main);
+/* Main: the last changes of a prefix; as history_find() and history_policy_name(). */
+unsigned shard_history_find(const struct shard *s, struct vrf_id vrf, enum family family,
+	struct vpn_rd rd, const struct prefix *p, struct history_change *out, uint64_t since_ms[2])
+	RUNS_ON(role_main);
+const char *shard_history_policy(const struct shard *s, uint16_t policy) RUNS_ON(role_main);
+/* Main: the remembered refusals and withdrawals of refused routes, all of them, newest first. */
+unsigned shard_refused_all(const struct shard *s, enum family family, struct vpn_rd rd,
+	const struct prefix *p, struct refused_route *out, unsigned max) RUNS_ON(role_main);
 /*
  * Any thread: estimated bytes for this peer: paths with destinations, and the attribute sets that
  * this peer brought first. A set of several peers counts for the first peer.
@@ -536,6 +545,8 @@ bool shard_received_next(const struct shard *s, uint64_t after, uint64_t sequenc
 	uint64_t *received_ns);
 /* Readers: the reason of a rejected path; DECISION_EQUAL if the path is not rejected. */
 enum decision_reason shard_path_refused(const struct rib_path *p);
+/* Readers: the cause of shard_path_refused(); only of a rejected path. */
+enum refused_cause shard_path_refusal(const struct rib_path *p);
 /* Readers: the received attributes, kept by keep_all_routes; NULL if not kept. */
 const struct attr_packed *shard_path_received(const struct shard *s, const struct rib_path *p);
 /*

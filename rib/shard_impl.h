@@ -13,12 +13,14 @@
  * shard_replay.c: keep_all_routes: evaluates kept routes by the current policy
  * shard_leak.c: routes between VPN tables and instances
  * shard_trace.c: events of traces
+ * shard_history.c: records of changes
  */
 #pragma once
 
 #include "lpm/arena.h"
 #include "lpm/qsbr.h"
 #include "lpm/ring.h"
+#include "rib/history.h"
 #include "rib/shard.h"
 #include "rib/walk.h"
 
@@ -86,6 +88,7 @@ struct shard_position {
 struct shard_rib_in {
 	struct adj_rib_in counts; /* readers: relaxed */
 	const struct policy *import;
+	uint16_t import_name; /* history_policy() of `import` */
 	/*
 	 * While `sweeping`, paths with a stamp before sweep_below are doomed. Paths before
 	 * flush_below belong to a lost session; the rest were not announced again in a refresh and
@@ -260,6 +263,15 @@ static_assert(
 
 #define EFFORT_SPENT (UINT32_MAX / 2)
 
+/* ---- history ---- */
+
+/* How a change moves the best path of a destination; PEER_MAX: no best path. */
+struct shard_best {
+	struct peer_id before, after;
+	bool moved; /* the best path is a different path */
+	enum decision_reason reason; /* why the path before loses; DECISION_EQUAL: it is gone */
+};
+
 #define VERDICT_SEGMENT_BITS 12
 #define VERDICT_SEGMENTS 256u
 
@@ -317,6 +329,7 @@ struct shard_reuse {
 	unsigned take, doomed, drop;
 	bool restamped; /* only the stamp of a path changed; stamp: the old value */
 	uint16_t stamp;
+	struct shard_best best;
 	/*
 	 * wait[]: change in the counts of paths without a valid next hop, applied `runs` times by
 	 * reuse_end()
@@ -439,6 +452,12 @@ struct shard {
 
 	struct trace_tap *tap; /* NULL: no trace */
 	struct path_ring *changes; /* NULL: no BMP collector */
+	struct history *history;
+	uint32_t history_left; /* bulk records until history_until_ns */
+	uint64_t history_until_ns;
+	/* of the announcement that is being refused; REFUSED_NOT: none */
+	enum refused_cause refusing;
+	uint32_t refusing_node;
 	/* the last verdict in the trace: a prefix that waits for other shards has one verdict */
 	struct shard_traced {
 		uint64_t record;
@@ -845,6 +864,32 @@ void trace_decision(struct shard *s, const struct shard_table *t, struct dest_id
 /* Puts the peers of s->take and s->drop into s->changes, which is not NULL. */
 void changes_put(struct shard *s, const struct shard_table *t, struct dest_id id, unsigned take,
 	unsigned drop) RUNS_ON(role_rib);
+
+/* shard_history.c */
+/* The path that a message or a command edits. */
+struct shard_edit {
+	struct peer_id peer;
+	uint32_t path_id;
+};
+/*
+ * True if a published change gets records: not the added paths of a whole table, unless they replace
+ * the best path.
+ */
+static inline bool
+history_wants(const struct shard *s, unsigned take, unsigned drop, const struct shard_best *best)
+{
+	return drop > 0 || (take > 0 && !s->bulk) ||
+	       (best->moved && (take == 0 || best->before.v != PEER_MAX));
+}
+/* Takes one of the bulk records of the period. False: all are taken. */
+bool history_budget(struct shard *s) RUNS_ON(role_rib);
+/*
+ * Records a published change: s->take and s->drop, of which the first `doomed` were swept. With
+ * references on the sets of both lists. `e` NULL: by a walk.
+ */
+void history_changed(struct shard *s, const struct shard_table *t, struct dest_id id,
+	const struct shard_edit *e, unsigned take, unsigned doomed, unsigned drop,
+	const struct shard_best *best) RUNS_ON(role_rib);
 
 /* shard_tombstones.c */
 /* Once a turn: reclaims, evicts. True if no tombstones may be made now. */

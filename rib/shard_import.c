@@ -319,7 +319,10 @@ nlri_refuse(struct import *m, const struct rib_nlri *n, enum refused_cause cause
 	int err;
 
 	verdict_trace(m, n, cause);
+	m->s->refusing = cause;
+	m->s->refusing_node = cause == REFUSED_POLICY ? m->node : 0;
 	err = path_withdraw(m->s, m->table, m->rec->peer, n, refused_by_policy(cause), NULL);
+	m->s->refusing = REFUSED_NOT;
 	if (err != -EAGAIN)
 		refused_count(m->s, m->rec->peer, m->table->family, cause, n,
 			cause == REFUSED_POLICY ? m->node : 0);
@@ -378,8 +381,12 @@ nlri_keep_refused(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 {
 	struct shard_accepted refused = {
 		.received = m->received, .flags = refused_flags(m->reason)};
-	int err = nlri_store(m, n, &refused);
+	int err;
 
+	m->s->refusing = refused_of(m->reason);
+	m->s->refusing_node = m->s->refusing == REFUSED_POLICY ? m->node : 0;
+	err = nlri_store(m, n, &refused);
+	m->s->refusing = REFUSED_NOT;
 	if (err == 0)
 		refused_count(m->s, m->rec->peer, m->table->family, refused_of(m->reason), NULL, 0);
 	return err;

@@ -862,6 +862,81 @@ old_dropped(struct shard *s, struct shard_table *t, struct dest_id id, const str
 		path_dropped(s, t, &s->drop[i]);
 }
 
+/* ---- history ---- */
+
+static bool
+is_usable(const struct rib_path *p)
+{
+	return (p->label_flags & (PATH_NEXT_HOP_UP | PATH_REJECTED)) == PATH_NEXT_HOP_UP;
+}
+
+/* The step in which `rival` loses against the best path. */
+static enum decision_reason
+losing_step(const struct shard *s, const struct shard_table *t, const struct rib_path *best,
+	const struct rib_path *rival) RUNS_ON(role_rib)
+{
+	enum decision_reason reason[2];
+	struct decision_input in[2];
+	unsigned order[2];
+
+	if (is_refused(rival))
+		return flags_refused(rival->label_flags);
+	input_of(s, t, best, &in[0]);
+	input_of(s, t, rival, &in[1]);
+	decision_order(in, 2, order, reason);
+	/* a path that wins directly was beaten by a path of its neighbour AS */
+	return order[0] == 0 ? reason[1] : DECISION_MED;
+}
+
+/*
+ * How the best path moves; `before`, `after`: NULL without a usable path. `rival`: the path of
+ * `before` after the change; NULL: it is gone.
+ */
+static struct shard_best
+best_move(const struct shard *s, const struct shard_table *t, const struct rib_path *before,
+	const struct rib_path *after, const struct rib_path *rival) RUNS_ON(role_rib)
+{
+	struct shard_best b = {.before = {PEER_MAX}, .after = {PEER_MAX}};
+
+	if (before != NULL)
+		b.before = before->peer;
+	if (after != NULL)
+		b.after = after->peer;
+	b.moved = (before == NULL) != (after == NULL) ||
+		  (before != NULL && !is_of(before, after->peer, after->path_id));
+	if (b.moved && before != NULL && after != NULL && rival != NULL)
+		b.reason = losing_step(s, t, after, rival);
+	return b;
+}
+
+/* best_move() of a whole set; `set` NULL: no paths. */
+static struct shard_best
+best_move_set(const struct shard *s, const struct shard_table *t, const struct rib_path *old,
+	unsigned old_count, const struct path_set *set) RUNS_ON(role_rib)
+{
+	const struct rib_path *before = old_count > 0 && is_usable(&old[0]) ? &old[0] : NULL,
+			      *after = set != NULL && is_usable(&set->path[0]) ? &set->path[0]
+									       : NULL;
+
+	if (before == NULL || after == NULL || is_of(before, after->peer, after->path_id))
+		return best_move(s, t, before, after, NULL);
+	return best_move(s, t, before, after, path_find(set, before->peer, before->path_id));
+}
+
+static inline void
+history_note(struct shard *s, const struct shard_table *t, struct dest_id id, const struct edit *e,
+	unsigned take, unsigned doomed, unsigned drop, const struct shard_best *best)
+	RUNS_ON(role_rib)
+{
+	struct shard_edit edit;
+
+	if (!history_wants(s, take, drop, best) || (s->bulk && !history_budget(s)))
+		return;
+	if (e != NULL)
+		edit = (struct shard_edit){.peer = e->peer, .path_id = e->path_id};
+	history_changed(s, t, id, e != NULL ? &edit : NULL, take, doomed, drop, best);
+}
+
 /* ---- reuse of the last result ---- */
 
 void
@@ -909,7 +984,8 @@ reuse_same_edit(const struct shard_reuse *a, const struct edit *e)
  */
 static void
 reuse_begin(struct shard *s, struct shard_table *t, struct dest_id id, struct dest_ref before,
-	const struct edit *e, const struct making *m) RUNS_ON(role_rib)
+	const struct edit *e, const struct making *m, const struct shard_best *best)
+	RUNS_ON(role_rib)
 {
 	struct shard_reuse *a = &s->reuse;
 
@@ -925,7 +1001,8 @@ reuse_begin(struct shard *s, struct shard_table *t, struct dest_id id, struct de
 		.doomed = m->doomed,
 		.drop = m->drop,
 		.restamped = m->restamped,
-		.stamp = m->stamp};
+		.stamp = m->stamp,
+		.best = *best};
 	if (e != NULL) {
 		a->peer = e->peer;
 		a->path_id = e->path_id;
@@ -1025,6 +1102,7 @@ made_publish(struct shard *s, struct shard_table *t, struct dest_id id, struct p
 	struct shard_wait wait[2 * PATHS_PACKED_MAX];
 	unsigned waits = count_waiting(s, t, old, old_count, -1, wait, PATHS_PACKED_MAX);
 	struct peer_id missing = not_installed_of(t, id);
+	struct shard_best best = best_move_set(s, t, old, old_count, set);
 
 	if (set != NULL && waits <= PATHS_PACKED_MAX)
 		waits += count_waiting(
@@ -1038,9 +1116,10 @@ made_publish(struct shard *s, struct shard_table *t, struct dest_id id, struct p
 	not_installed_moves(s, t, id, missing);
 	if (__builtin_expect(s->changes != NULL, 0))
 		changes_put(s, t, id, m->take, m->drop);
+	history_note(s, t, id, e, m->take, m->doomed, m->drop, &best);
 	if (before.word == 0) /* the set has one owner */
 		return;
-	reuse_begin(s, t, id, before, e, m);
+	reuse_begin(s, t, id, before, e, m, &best);
 	/* shared sets have at most PATHS_PACKED_MAX paths */
 	if (waits > 2 * PATHS_PACKED_MAX)
 		reuse_end(s);
@@ -1079,6 +1158,7 @@ reuse_run(struct shard *s, struct shard_table *t, struct dest_id id, const struc
 		entry_commit(s, t, id, sequence, a->aside);
 	if (__builtin_expect(s->changes != NULL, 0))
 		changes_put(s, t, id, a->take, a->drop);
+	history_note(s, t, id, e, a->take, a->doomed, a->drop, &a->best);
 	/* sets with imported paths are never shared */
 	old_dropped(s, t, id, e, a->take, a->doomed, a->drop, a->differs);
 	return true;
@@ -1367,23 +1447,36 @@ one_effects(const struct path_set *front, const struct one *o, struct making *m)
 	m->aside = front->eligible > 0 && (o->at != 0 ? o->place != 0 : same && o->place == 0);
 }
 
-/* True if the first path after the change is eligible. */
-static bool
-first_is_up(const struct path_set *front, const struct one *o)
+/* The first path after the change; NULL: not usable. */
+static const struct rib_path *
+one_best(const struct path_set *front, const struct one *o)
 {
 	const struct rib_path *first = &front->path[o->at == 0];
 
 	if (o->place == 0)
 		first = &o->now;
 	else if (front->count == (o->at == 0))
-		return false;
-	return (first->label_flags & (PATH_NEXT_HOP_UP | PATH_REJECTED)) == PATH_NEXT_HOP_UP;
+		return NULL;
+	return is_usable(first) ? first : NULL;
+}
+
+static struct shard_best
+one_move(const struct shard *s, const struct shard_table *t, const struct path_set *front,
+	const struct one *o) RUNS_ON(role_rib)
+{
+	const struct rib_path *rival = &front->path[0];
+
+	if (o->at == 0)
+		rival = o->there ? &o->now : NULL;
+	return best_move(s, t, is_usable(&front->path[0]) ? &front->path[0] : NULL,
+		one_best(front, o), rival);
 }
 
 static void
-one_publish(struct shard *s, struct shard_table *t, struct dest_id id, const struct one *o,
-	const struct dest_change *change, struct making *m) RUNS_ON(role_rib)
+one_publish(struct shard *s, struct shard_table *t, struct dest_id id, const struct path_set *front,
+	const struct one *o, const struct dest_change *change, struct making *m) RUNS_ON(role_rib)
 {
+	struct shard_best best = one_move(s, t, front, o);
 	struct dest_ref before;
 	struct shard_wait wait[2];
 	struct peer_id missing;
@@ -1410,8 +1503,9 @@ one_publish(struct shard *s, struct shard_table *t, struct dest_id id, const str
 	not_installed_moves(s, t, id, missing);
 	if (__builtin_expect(s->changes != NULL, 0))
 		changes_put(s, t, id, m->take, m->drop);
+	history_note(s, t, id, o->e, m->take, m->doomed, m->drop, &best);
 	if (before.word != 0) /* the set could be shared */
-		reuse_begin(s, t, id, before, o->e, m);
+		reuse_begin(s, t, id, before, o->e, m, &best);
 	if (s->reuse.table != NULL) {
 		s->reuse.waits = waits;
 		memcpy(s->reuse.wait, wait, waits * sizeof(wait[0]));
@@ -1453,8 +1547,7 @@ change_one(struct shard *s, struct shard_table *t, struct dest_id id, const stru
 	if (o->e == NULL && o->there && !m.differs && o->now.label_flags == o->was->label_flags)
 		return 0;
 	edit.insert = o->place;
-	edit.multipath =
-		s->config.max_paths > 1 ? front->multipath : (unsigned)first_is_up(front, o);
+	edit.multipath = s->config.max_paths > 1 ? front->multipath : one_best(front, o) != NULL;
 	edit.path = o->now;
 	err = scratch_reserve(s, 1);
 	if (err == 0)
@@ -1463,7 +1556,7 @@ change_one(struct shard *s, struct shard_table *t, struct dest_id id, const stru
 		err = dest_edit_begin(t->dests, id, &edit, &change);
 	if (err != 0)
 		return err;
-	one_publish(s, t, id, o, &change, &m);
+	one_publish(s, t, id, front, o, &change, &m);
 	return 0;
 }
 

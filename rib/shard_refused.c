@@ -84,6 +84,8 @@ refused_count(struct shard *s, struct peer_id peer, enum family family, enum ref
 	struct refused_route what = {.peer = peer,
 		.cause = cause,
 		.time_s = (uint32_t)(s->now_ns / 1000000000u),
+		.time_ms = (uint16_t)(s->now_ns / 1000000u % 1000),
+		.policy = cause == REFUSED_POLICY ? in->import_name : 0,
 		.node = node};
 	struct refused_ring *ring;
 
@@ -103,8 +105,10 @@ void
 refused_withdrawn(
 	struct shard *s, struct peer_id peer, enum family family, const struct rib_nlri *n)
 {
-	const struct refused_route none = {
-		.peer = peer, .cause = REFUSED_NOT, .time_s = (uint32_t)(s->now_ns / 1000000000u)};
+	const struct refused_route none = {.peer = peer,
+		.cause = REFUSED_NOT,
+		.time_s = (uint32_t)(s->now_ns / 1000000000u),
+		.time_ms = (uint16_t)(s->now_ns / 1000000u % 1000)};
 	struct refused_ring *ring = atomic_load_explicit(&s->refused_ring, memory_order_relaxed);
 
 	if (ring != NULL)
@@ -203,4 +207,14 @@ shard_refused_find(const struct shard *s, enum family family, struct vpn_rd rd,
 	struct refused_ring *r = atomic_load_explicit(&s->refused_ring, memory_order_acquire);
 
 	return refused_ring_find(r, family, rd, p, out, max);
+}
+
+unsigned
+shard_refused_all(const struct shard *s, enum family family, struct vpn_rd rd,
+	const struct prefix *p, struct refused_route *out, unsigned max)
+{
+	/* acquire: pairs with the release in ring_of() */
+	struct refused_ring *r = atomic_load_explicit(&s->refused_ring, memory_order_acquire);
+
+	return refused_ring_all(r, family, rd, p, out, max);
 }

@@ -250,7 +250,7 @@ flush_poll(struct timer *t) RUNS_ON(role_main)
 			shard_order(apply->layers, &removal) == -EBUSY)
 			more = true;
 		else
-			apply->peers->slot[i].removing = false;
+			peers_id_free(apply->peers, (struct peer_id){i}, now_ns());
 	}
 	if (more)
 		timer_arm(apply->layers->main_thread, t, FLUSH_POLL_NS);
@@ -267,6 +267,7 @@ apply_peer_stop(struct apply *apply, struct peer_id id)
 	(void)session_order(
 		apply->layers, &(struct session_order){.kind = SESSION_ORDER_REMOVE, .id = id});
 	end_imports(apply, id);
+	apply->peers->slot[id.v].addr = slot->config->addr;
 	apply->peers->slot[id.v].used = false;
 	apply->peers->slot[id.v].config = NULL;
 	apply->peers->slot[id.v].removing = true;

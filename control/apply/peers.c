@@ -41,6 +41,34 @@ peers_id_new(struct peers *p)
 	return (struct peer_id){0};
 }
 
+void
+peers_id_free(struct peers *p, struct peer_id id, uint64_t now_ns)
+{
+	struct former_peer *f = &p->former[p->former_count++ % PEERS_FORMER];
+
+	*f = (struct former_peer){.addr = p->slot[id.v].addr, .id = id, .until_ns = now_ns};
+	p->slot[id.v].removing = false;
+}
+
+bool
+peers_address(const struct peers *p, struct peer_id id, uint64_t time_ns, struct ip_addr *out)
+{
+	uint64_t n = p->former_count, i = n > PEERS_FORMER ? n - PEERS_FORMER : 0;
+	const struct peer_slot *slot = &p->slot[id.v % PEER_MAX];
+
+	/* the first of that id to go after the time */
+	for (; i < n; i++) {
+		const struct former_peer *f = &p->former[i % PEERS_FORMER];
+
+		if (f->id.v == id.v && f->until_ns >= time_ns) {
+			*out = f->addr;
+			return true;
+		}
+	}
+	*out = slot->config != NULL ? slot->config->addr : slot->addr;
+	return slot->config != NULL || slot->removing;
+}
+
 struct peer_id
 peers_id(const struct peers *p, const struct config_peer *c)
 {

@@ -27,3 +27,9 @@ struct peer_id peers_next(const struct peers *p, struct peer_id after) RUNS_ON(r
 /* The configured or dynamic peer with the address. NULL: none. */
 const struct config_peer *peers_find(
 	const struct peers *p, struct vrf_id vrf, const struct ip_addr *addr) RUNS_ON(role_main);
+/*
+ * The address of the peer that had the id at a monotonic time, also of a removed peer; of the last
+ * 4,096 removed peers. False: no such peer.
+ */
+bool peers_address(const struct peers *p, struct peer_id id, uint64_t time_ns, struct ip_addr *out)
+	RUNS_ON(role_main);

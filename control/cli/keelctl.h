@@ -232,6 +232,7 @@ void show_jobs(struct ctl *ctl, const json_t *result);
 /* ---- keelctl_see.c ---- */
 
 void show_fate(struct ctl *ctl, const struct command *c);
+void show_changes(struct ctl *ctl, const struct command *c);
 void trace_command(struct ctl *ctl, const struct command *c);
 void monitor_command(struct ctl *ctl, const struct command *c);
 

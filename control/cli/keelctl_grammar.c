@@ -64,6 +64,11 @@ const struct command_rule command_rules[] = {
 		"which node of a policy accepted, changed or refused it, why a path is not best, "
 		"whether the forwarding tables have it, and why a peer does or does not get it. A "
 		"VPN family needs `rd`."},
+	{VIEW_ANY, COMMAND_SHOW_CHANGES, SHOW ROUTES "PREFIX history [rd RD]", false,
+		"The last changes of a prefix, newest first: announcements, withdrawals, refusals "
+		"with policy and node, lost sessions, and how the best path moved and why. A time "
+		"without a fraction is that of the path: announcements of whole tables have no "
+		"record of their own. A VPN family needs `rd`."},
 	{VIEW_ANY, COMMAND_SHOW_FIB_STATS, SHOW "fib [stats]", false,
 		"The forwarding tables: sizes, generation, durations."},
 	{VIEW_ANY, COMMAND_SHOW_FIB_LOOKUP, SHOW "fib ADDRESS", false,
@@ -391,7 +396,7 @@ static const struct command_word {
 	{"group", "undo", "remove a peer group"},
 	{"group", NULL, "the members of a group"},
 	{"help", NULL, "list the commands of this view"},
-	{"history", NULL, "the commits"},
+	{"history", NULL, "the commits, or the changes of a prefix"},
 	{"import", NULL, "routes from the peers"},
 	{"internal", NULL, "internal sessions (IBGP)"},
 	{"ipv4", NULL, "IPv4 unicast"},

@@ -848,7 +848,8 @@ has_scope(const struct command *c)
 static bool
 is_of_route(const struct command *c)
 {
-	return c->kind == COMMAND_SHOW_ROUTE || c->kind == COMMAND_SHOW_FATE;
+	return c->kind == COMMAND_SHOW_ROUTE || c->kind == COMMAND_SHOW_FATE ||
+	       c->kind == COMMAND_SHOW_CHANGES;
 }
 
 static void
@@ -1057,10 +1058,12 @@ interpret_rest(struct command *c, const struct line *l, const struct fault *f)
 		return -EINVAL;
 	if (c->rd != NULL && !is_vpn(c->family))
 		return fault(f, "\"rd\" is only valid with \"vpnv4\" and \"vpnv6\"");
-	if (c->kind == COMMAND_SHOW_FATE && is_vpn(c->family) && c->rd == NULL)
+	if ((c->kind == COMMAND_SHOW_FATE || c->kind == COMMAND_SHOW_CHANGES) &&
+		is_vpn(c->family) && c->rd == NULL)
 		return fault(f,
-			"\"fate\" is only valid with \"rd RD\": each route distinguisher has a "
-			"route of its own");
+			"\"%s\" is only valid with \"rd RD\": each route distinguisher has a "
+			"route of its own",
+			c->kind == COMMAND_SHOW_FATE ? "fate" : "history");
 	if (c->address != NULL && is_vpn(c->family) && c->rd == NULL)
 		return fault(f,
 			"\"%.64s\" is only valid with \"rd RD\": each route distinguisher has a "

@@ -254,6 +254,9 @@ command_run(struct ctl *ctl, const struct command *c)
 	case COMMAND_SHOW_FATE:
 		show_fate(ctl, c);
 		break;
+	case COMMAND_SHOW_CHANGES:
+		show_changes(ctl, c);
+		break;
 	case COMMAND_BGP_VIEW:
 		if (c->undo)
 			edit_command(ctl, c);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* show route PREFIX fate, trace, monitor events. */
+/* show route PREFIX fate, show route PREFIX history, trace, monitor events. */
 #include "control/cli/keelctl.h"
 
 #include <limits.h>
@@ -177,6 +177,96 @@ show_fate(struct ctl *ctl, const struct command *c)
 		ctl_print_json(result, false);
 	else
 		print_fate(ctl, text_safe(c->prefix), result);
+	json_decref(result);
+}
+
+/* ---- history ---- */
+
+/* The words of `event`, for people. */
+static const char *
+event_text(const char *event)
+{
+	static const char *const text[][2] = {
+		{"replaced", "announced with other attributes"},
+		{"session-lost", "lost with the session"},
+		{"stale", "not announced again"},
+		{"reevaluated", "evaluated again"},
+		{"next-hop-up", "next hop reachable"},
+		{"next-hop-down", "next hop unreachable"},
+		{"ranked", "ranked again"},
+	};
+
+	for (unsigned i = 0; i < sizeof(text) / sizeof(text[0]); i++)
+		if (strcmp(text[i][0], event) == 0)
+			return text[i][1];
+	return event;
+}
+
+/* "192.0.2.2", "this router", "none". */
+static const char *
+best_text(const json_t *best, const char *key)
+{
+	const json_t *peer = json_object_get(best, key);
+
+	return peer == NULL ? "none" : json_is_null(peer) ? "this router" : text_of(best, key);
+}
+
+static void
+print_change(const struct ctl *ctl, const json_t *c)
+{
+	const json_t *best = json_object_get(c, "best"), *route = json_object_get(c, "route");
+	bool recorded = json_object_get(c, "recorded") == NULL;
+	double time = real_of(c, "time");
+	char when[SHORT_TEXT];
+	int ms = (int)((time - (double)(time_t)time) * 1e3);
+
+	fputs(time_text(time, TIME_FORMAT, when), stdout);
+	if (recorded)
+		printf(".%03d", ms);
+	printf("%s  %s: %s", recorded ? "" : "    ", announcer(c), event_text(text_of(c, "event")));
+	if (json_object_get(c, "cause") != NULL)
+		printf(": %s", text_of(c, "cause"));
+	if (json_object_get(c, "policy") != NULL)
+		fputs(": ", stdout);
+	print_node(c);
+	putchar('\n');
+	if (route != NULL)
+		printf("     AS path   %s, next hop %s\n", text_of(route, "as_path"),
+			text_of(route, "next_hop"));
+	if (best == NULL)
+		return;
+	fputs("     ", stdout);
+	print_colour(ctl, json_object_get(best, "peer") != NULL ? GREEN : YELLOW, "best path");
+	printf(" %s, was %s", best_text(best, "peer"), best_text(best, "was"));
+	if (json_object_get(best, "reason") != NULL)
+		printf(": %s", text_of(best, "reason"));
+	putchar('\n');
+}
+
+static void
+print_changes(const struct ctl *ctl, const char *prefix, const json_t *result)
+{
+	const json_t *changes = json_object_get(result, "changes"), *c;
+	size_t i;
+
+	print_colour(ctl, BOLD, prefix);
+	puts(json_array_size(changes) > 0 ? ", last changes" : ", no known change");
+	json_array_foreach(changes, i, c) print_change(ctl, c);
+}
+
+void
+show_changes(struct ctl *ctl, const struct command *c)
+{
+	json_t *result = ctl_call(ctl, "rib.history",
+		json_pack("{s:s, s:s*, s:s*, s:s}", "family", c->family, "vrf", c->vrf, "rd", c->rd,
+			"prefix", c->prefix));
+
+	if (result == NULL)
+		return;
+	if (ctl->json)
+		ctl_print_json(result, false);
+	else
+		print_changes(ctl, text_safe(c->prefix), result);
 	json_decref(result);
 }
 

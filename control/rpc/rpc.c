@@ -356,9 +356,9 @@ const struct rpc_method *
 rpc_method_next(const struct rpc_method *m)
 {
 	static const struct rpc_method *const tables[] = {rpc_config_methods, rpc_bgp_methods,
-		rpc_preview_methods, rpc_rib_methods, rpc_fate_methods, rpc_trace_methods,
-		rpc_mrt_methods, rpc_vrf_methods, rpc_fib_methods, rpc_rpki_methods,
-		rpc_control_methods, rpc_own_methods};
+		rpc_preview_methods, rpc_rib_methods, rpc_fate_methods, rpc_history_methods,
+		rpc_trace_methods, rpc_mrt_methods, rpc_vrf_methods, rpc_fib_methods,
+		rpc_rpki_methods, rpc_control_methods, rpc_own_methods};
 	const unsigned count = sizeof(tables) / sizeof(tables[0]);
 	unsigned t = 0;
 

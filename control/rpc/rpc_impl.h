@@ -104,9 +104,9 @@ extern const struct rpc_field rpc_histogram_fields[], rpc_route_fields[], rpc_jo
 
 /* End with .name NULL. */
 extern const struct rpc_method rpc_config_methods[], rpc_bgp_methods[], rpc_preview_methods[],
-	rpc_rib_methods[], rpc_fate_methods[], rpc_trace_methods[], rpc_mrt_methods[],
-	rpc_fib_methods[], rpc_vrf_methods[], rpc_rpki_methods[], rpc_control_methods[],
-	rpc_own_methods[];
+	rpc_rib_methods[], rpc_fate_methods[], rpc_history_methods[], rpc_trace_methods[],
+	rpc_mrt_methods[], rpc_fib_methods[], rpc_vrf_methods[], rpc_rpki_methods[],
+	rpc_control_methods[], rpc_own_methods[];
 
 /*
  * Sets the error of a call. `path`: JSON Pointer into params. Always NULL, for use in a return statement. A second RPC_INVALID_PARAMS is added

@@ -17,7 +17,7 @@ from tree import Fault, Tree
 
 FOLDER = "scripts/reference.d/"
 PAGES = {"docs/man/" + name: FOLDER + name + ".in" for name in ("keeld.8", "keelctl.1", "keelbench.1", "keel-rpc.7")}
-RPC = ["control/rpc/" + name for name in ("rpc_config.c", "rpc_bgp.c", "rpc_preview.c", "rpc_rib.c", "rpc_fate.c", "rpc_trace.c", "rpc_mrt.c", "rpc_vrf.c", "rpc_fib.c", "rpc_rpki.c", "rpc_control.c", "rpc_events.c")]
+RPC = ["control/rpc/" + name for name in ("rpc_config.c", "rpc_bgp.c", "rpc_preview.c", "rpc_rib.c", "rpc_fate.c", "rpc_history.c", "rpc_trace.c", "rpc_mrt.c", "rpc_vrf.c", "rpc_fib.c", "rpc_rpki.c", "rpc_control.c", "rpc_events.c")]
 RPC_FIELDS, RPC_ERRORS, RPC_EVENTS = "control/rpc/rpc_fields.c", "control/rpc/rpc.c", "control/rpc/rpc_events.c"
 METRICS, ALARMS, GRAMMAR = "control/rpc/http_metrics.c", "control/rpc/rpc_alarms.c", "control/cli/keelctl_grammar.c"
 KEELD, KEELCTL, KEELBENCH = "control/main.c", "control/cli/keelctl_help.c", "tests/bench/keelbench/cli.py"

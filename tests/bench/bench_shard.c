@@ -70,6 +70,7 @@ announce_all(struct bench *b, unsigned peer)
 	struct rib_nlri n[64];
 	union rig_attrs a;
 
+	b->s.rig.bulk = true; /* a whole table, as sessions mark it */
 	for (uint64_t i = 0, set = 0; i < b->prefixes; i += b->set_size, set++) {
 		for (unsigned k = 0; k < b->set_size; k++)
 			n[k] = nlri_at(i + k);
@@ -77,6 +78,7 @@ announce_all(struct bench *b, unsigned peer)
 		shard_bench_update(&b->s, (uint16_t)peer, &a.a, n, b->set_size);
 	}
 	shard_bench_settle(&b->s);
+	b->s.rig.bulk = false;
 }
 
 static void
@@ -198,6 +200,7 @@ own_table(struct bench *b, unsigned peer)
 	struct rib_nlri n[64];
 	union rig_attrs a;
 
+	b->s.rig.bulk = true;
 	for (uint64_t k = 0; k + b->set_size <= b->prefixes; k += b->set_size) {
 		for (unsigned i = 0; i < b->set_size; i++)
 			n[i] = nlri_at(own_order(b, peer, k + i));
@@ -205,6 +208,7 @@ own_table(struct bench *b, unsigned peer)
 		shard_bench_update(&b->s, (uint16_t)peer, &a.a, n, b->set_size);
 	}
 	shard_bench_settle(&b->s);
+	b->s.rig.bulk = false;
 }
 
 static void

@@ -105,6 +105,7 @@ const struct rpc_method rpc_rib_methods[] = {
 const struct rpc_method rpc_control_methods[] = {{0}};
 const struct rpc_method rpc_vrf_methods[] = {{0}};
 const struct rpc_method rpc_fate_methods[] = {{0}};
+const struct rpc_method rpc_history_methods[] = {{0}};
 const struct rpc_method rpc_trace_methods[] = {{0}};
 const struct rpc_method rpc_mrt_methods[] = {{0}};
 const struct rpc_method rpc_rpki_methods[] = {{0}};
