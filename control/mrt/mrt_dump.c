@@ -92,6 +92,17 @@ path_listed(const struct mrt_dump *d, const struct rib_path *p)
 	       (p->peer.v == PEER_SELF.v || d->index_of[p->peer.v] != 0);
 }
 
+/* Each entry has a next hop: 0.0.0.0 or :: where packets go to no neighbour, as bgpd writes own routes. */
+static const struct attr_set *
+attrs_of(struct mrt_dump *d, const struct shard *shard, const struct rib_path *p)
+{
+	struct attr_set *a = attr_unpack(attr_get(shard_attrs(shard), p->accepted), d->attrs);
+
+	if (a->next_hop.afi == AFI_NONE || addr_is_discard(&a->next_hop))
+		a->next_hop = (struct ip_addr){.afi = (uint8_t)family_afi(d->family)};
+	return a;
+}
+
 /* In a read section. False: no room in the chunk. */
 static bool
 dest_write(struct mrt_dump *d, struct file_chunk *to, const struct shard *shard,
@@ -122,7 +133,7 @@ dest_write(struct mrt_dump *d, struct file_chunk *to, const struct shard *shard,
 
 		if (!path_listed(d, p))
 			continue;
-		route.attrs = attr_unpack(attr_get(shard_attrs(shard), p->accepted), d->attrs);
+		route.attrs = attrs_of(d, shard, p);
 		too_long += !mrt_route(&r, &route, d->family, add_path);
 	}
 	len = mrt_end(&r);

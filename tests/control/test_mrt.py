@@ -17,8 +17,9 @@ ROUTES = int(os.environ.get("ROUTES", 3000))
 DOCUMENT = {
     "router": {"asn": 64512, "router_id": "192.0.2.1"},
     "route_policies": [{"name": "in", "nodes": [{"seq": 10, "action": "deny", "match": {"as_path_length": {"ge": 4}}},
+                                                {"seq": 15, "action": "permit", "match": {"med": 666}, "set": {"next_hop": "discard"}},
                                                 {"seq": 20, "action": "permit", "set": {"local_pref": 250, "communities": {"add": ["64512:9"]}}}]}],
-    "bgp": {"networks": [{"prefix": "198.51.100.0/24"}],
+    "bgp": {"networks": [{"prefix": "198.51.100.0/24"}, {"prefix": "2001:db8:51::/48"}],
             "peers": [{"address": a, "asn": asn, "passive": True, "families": {f: {"import_policy": "in", "export_policy": "accept-all"} for f in (V4, V6)}}
                       for a, asn in ((THEM, 64513), ("192.0.2.3", 64514))]}}
 
@@ -37,8 +38,9 @@ class Mrt(KeelTest):
                 two.send(UPDATE, update_of(V4, "192.0.2.98", (64514,), bytes([24, 20, i >> 8, i & 255])))
         two.send(UPDATE, update_of(V4, "192.0.2.98", (64514, 1, 2, 3), bytes([8, 21])))  # refused
         one.send(UPDATE, update_of(V4, "192.0.2.99", (64513,), bytes([0])))
+        one.send(UPDATE, update_of(V4, "192.0.2.99", (64513, 9), bytes([32, 22, 0, 0, 1]), b"\x80\4\4" + (666).to_bytes(4, "big")))
         one.send(UPDATE, update_of(V6, "2001:db8::9", (64513, 7), bytes([32, 0x20, 1, 0x0d, 0xb9])))
-        want = ROUTES + (ROUTES + 2) // 3 + 3
+        want = ROUTES + (ROUTES + 2) // 3 + 5
         self.wait("the routes", lambda: len(self.routes()) == want)
 
     def routes(self):
@@ -49,7 +51,8 @@ class Mrt(KeelTest):
             while True:
                 page = self.keel.call("rib.routes", params)
                 for r in page["routes"]:
-                    found.add((r["prefix"], r["peer"] or "0.0.0.0", r.get("as_path", ""), r["origin"], r.get("next_hop"), r.get("local_pref", 0), r.get("med", 0),
+                    found.add((r["prefix"], r["peer"] or "0.0.0.0", r.get("as_path", ""), r["origin"],
+                               "0.0.0.0" if r.get("next_hop") == "discard" else r.get("next_hop"), r.get("local_pref", 0), r.get("med", 0),
                                " ".join(r.get("communities", []))))
                 if "next" not in page:
                     break
@@ -63,6 +66,8 @@ class Mrt(KeelTest):
         for line in out.stdout.splitlines():
             w = line.split("|")
             own = w[3] == "0.0.0.0"
+            if own:
+                self.assertEqual(w[8], "::" if ":" in w[5] else "0.0.0.0")  # as bgpd; RFC 6396 has no words for own routes
             found.append((w[5], w[3], w[6], w[7].lower(), None if own else w[8], int(w[9]), int(w[10]), w[11].strip()))
         return found
 
@@ -77,6 +82,23 @@ class Mrt(KeelTest):
         self.assertEqual(want - set(dumped), set())
         self.assertEqual((answer["routes"], answer["left_out"], answer["octets"]), (len(want), 0, os.stat(self.file).st_size))
         self.assertEqual(answer["prefixes"], len({r[0] for r in want}))
+
+    def test_keelbench_reads_the_tables(self):
+        """By its engine `feed`, where the build has it: all prefixes with their origins, in both families."""
+        feed = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(keel_rig.KEELD))), "tests", "bench", "feed")
+        if not os.path.exists(feed):
+            self.skipTest("no " + feed)
+        self.keel.call("mrt.dump", {"file": self.file})
+        best = {}
+        for r in self.routes():
+            best.setdefault(r[0], set()).add(int(r[2].split()[-1]) if r[2] else 0)
+        for option, colon in ((), False), (("--ipv6",), True):
+            listing = os.path.join(self.folder, "listing")
+            subprocess.run([feed, *option, "--mrt", self.file, "--list", listing], check=True, timeout=keel_rig.WAIT_S)
+            with open(listing) as f:
+                listed = {line.split()[0]: int(line.split()[1]) for line in f}
+            self.assertEqual(set(listed), {p for p in best if (":" in p) == colon})
+            self.assertEqual([p for p, origin in listed.items() if origin not in best[p]], [])
 
     def test_faults(self):
         for file, reason in ((self.folder, "exists"), ("table.mrt", "absolute"), (self.folder + "/no/folder", "No such file")):
