@@ -10,7 +10,7 @@ import os
 import struct
 import subprocess
 
-from keel_rig import NOTIFICATION, REFRESH, UPDATE, V4, V6, WAIT_S, KeelTest, attributes, main, nlri, nlri_of, update_of
+from keel_rig import NOTIFICATION, REFRESH, UPDATE, V4, V6, WAIT_S, KeelTest, Speaker, attributes, main, nlri, nlri_of, update_of
 
 A, B, INSIDE = "192.0.2.2", "192.0.2.3", "192.0.2.50"  # two external peers, and an internal peer
 ASN = {A: 64601, B: 64602, INSIDE: 64512}
@@ -258,6 +258,51 @@ class PassedOn(KeelTest):
         b, = self.up(B)
         self.wait("five routes", lambda: len(routes(b)) == 5)
         self.wait("no alarm", lambda: not self.alarms())
+
+    def test_limit_of_advertised_prefixes_among_others(self):
+        """Routes of the peer itself do not count; one message with too many prefixes, and a table before the session, never bring the peer more than
+        the limit; other peers get all routes."""
+        limited = peer(B, family={"max_prefixes_out": {"limit": 4, "action": "shutdown"}})
+        self.start(document(peer(A), limited, peer(INSIDE)))
+        a, b, inside = self.up(A, B, INSIDE)
+        for n in range(10):
+            self.say(b, "20.1.%d.0/24" % n)
+        for n in range(4):
+            self.say(a, "20.0.%d.0/24" % n)
+        self.wait("all routes", lambda: len(routes(b)) == 4 and len(routes(inside)) == 14)
+        self.assertFalse(self.family(B)["max_prefixes_out"]["exceeded"])
+        a.send(UPDATE, update_of(V4, HOP, (ASN[A],), b"".join(nlri(V4, "20.2.%d.0" % n) for n in range(50))))
+        self.wait("the end", b.closed)
+        self.assertEqual(len(routes(b)), 4)
+        # the routes of the peer left with its session
+        self.wait("all routes elsewhere", lambda: len(routes(inside)) == 54)
+        # the table is there before the session
+        self.keel.call("bgp.reset", {"family": V4, "scope": "peer", "peer": B, "force": True})
+        b = Speaker(self.namespace, address=B, asn=ASN[B], families=(V4,))
+        self.addCleanup(b.close)
+        self.wait("the end", b.closed)
+        self.assertEqual(([m[2][:2] for m in b.messages if m[1] == NOTIFICATION][:1], routes(b)), ([b"\6\2"], {}))
+        self.assertEqual({p["address"]: p["established_count"] for p in self.keel.call("bgp.peers")["peers"]}[A], 1)
+
+    def test_limit_while_routes_change_places(self):
+        """A commit that advertises four routes in the place of four others stays within the limit of four."""
+        def lists(first):
+            return [{"name": "out", "entries": [{"action": "permit", "prefix": "20.0.%d.0/24" % n} for n in range(first, first + 4)]}]
+        policy = [{"name": "out", "nodes": [{"seq": 10, "action": "permit", "match": {"prefix_list": "out"}}]}]
+        limited = peer(B, family={"export_policy": "out", "max_prefixes_out": {"limit": 4, "action": "shutdown"}})
+        doc = document(peer(A), limited)
+        doc["route_policies"] += policy
+        doc["prefix_lists"] += lists(0)
+        self.start(doc)
+        a, b = self.up(A, B)
+        for n in range(8):
+            self.say(a, "20.0.%d.0/24" % n)
+        self.wait("four routes", lambda: len(routes(b)) == 4)
+        for first in (4, 0, 2, 1):
+            doc["prefix_lists"][-1] = lists(first)[0]
+            self.keel.commit({"prefix_lists": doc["prefix_lists"]})
+            self.wait("the other four", lambda: set(routes(b)) == {"20.0.%d.0/24" % n for n in range(first, first + 4)} or b.closed())
+            self.assertFalse(b.closed(), self.keel.logged()[-600:])
 
     def test_bird(self):
         """BIRD as a client of the route server, before maintenance: the path of the origin, its next hop, and the community."""
