@@ -494,18 +494,18 @@ condition_lost(
 static void
 finish_lists(struct import *im, const json_t *policy, json_t *node)
 {
-	json_t *match = json_object_get(node, "match"), *not = json_object_get(match, "not");
-	const char *family = json_string_value(json_object_get(node, IMPORT_FAMILY)),
-		   *name = json_string_value(json_object_get(match, "prefix_list"));
+	json_t *match = json_object_get(node, "match");
+	const char *family = json_string_value(json_object_get(node, IMPORT_FAMILY)), *name;
 
 	for (unsigned k = 0; k < sizeof(list_keys) / sizeof(list_keys[0]); k++) {
 		if (!lists_are_known(im, match, k))
 			condition_lost(im, policy, node, list_keys[k].key,
 				"an entry of the list is not carried");
-		if (!lists_are_known(im, not, k))
+		if (!lists_are_known(im, json_object_get(match, "not"), k))
 			condition_lost(
 				im, policy, node, "not", "an entry of the list is not carried");
 	}
+	name = json_string_value(json_object_get(match, "prefix_list"));
 	if (family != NULL && name != NULL && !has_only(list_of(im, "prefix_lists", name), family))
 		json_object_set_new(match, "family", json_string(family));
 }
@@ -792,15 +792,22 @@ finish_families(struct import *im, json_t *o, const json_t *group)
 	}
 }
 
-/* keeld needs the AS number of each neighbour. */
+/* keeld needs the group and the AS number of each neighbour. */
 static void
-drop_without_asn(struct import *im, json_t *peers, const json_t *groups)
+drop_incomplete(struct import *im, json_t *peers, json_t *groups)
 {
 	for (size_t i = json_array_size(peers); i-- > 0;) {
-		json_t *peer = json_array_get(peers, i),
-		       *group = import_named((json_t *)(size_t)groups, "name",
-			       json_string_value(json_object_get(peer, "group")));
+		json_t *peer = json_array_get(peers, i), *name = json_object_get(peer, "group"),
+		       *group = import_named(groups, "name", json_string_value(name));
 
+		if (name != NULL && group == NULL) {
+			end_report(im, json_string_value(json_object_get(peer, "address")),
+				"not carried: there is no group \"%.40s\"; the neighbour is left "
+				"out",
+				json_string_value(name));
+			json_array_remove(peers, i);
+			continue;
+		}
 		if (json_object_get(peer, "asn") != NULL || json_object_get(group, "asn") != NULL)
 			continue;
 		end_report(im, json_string_value(json_object_get(peer, "address")),
@@ -835,7 +842,7 @@ finish_neighbours(struct import *im)
 	       *groups = json_object_get(im->bgp, "groups"), *o;
 	size_t i;
 
-	drop_without_asn(im, peers, groups);
+	drop_incomplete(im, peers, groups);
 	check_policies(im, groups);
 	check_policies(im, peers);
 	check_policies(im, json_object_get(im->bgp, "redistribute"));

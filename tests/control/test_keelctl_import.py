@@ -276,6 +276,10 @@ route-map m permit 10
         self.assertEqual(policy(d, names["192.0.2.4"]["import_policy"]), [node(10, "deny", match=paths), node(20, "permit")])
         self.assertEqual(policy(d, names["192.0.2.4"]["export_policy"]), [node(10, "deny", match=prefixes), node(20, "permit", call="m")])
         self.assertFalse([k for k in json.dumps(d).split('"') if k.startswith("_")], d)
+        # a list with an entry that is not carried: no route passes the filter
+        status, d, err = self.imported(text.replace("LINE", "!") + "ip prefix-list p seq 7 permit 10.0.0.0/40\n", accepted=True)
+        f = next(p["families"]["ipv4-unicast"] for p in d["bgp"]["peers"] if p["address"] == "192.0.2.2")
+        self.assertEqual((status, policy(d, f["import_policy"])), (1, [node(10, "deny", match={}), node(20, "permit", call="m")]), err)
         for line, key in (("neighbor 192.0.2.4 distribute-list 7 in", "import_policy"), ("neighbor 192.0.2.4 unsuppress-map m", "export_policy"),
                           ("neighbor 192.0.2.4 prefix-list p q out", "export_policy")):
             status, d, err = self.imported(text.replace("LINE", " " + line), accepted=True)
@@ -390,11 +394,14 @@ route-map a_b deny 10
  neighbor internal remote-as internal
  neighbor 192.0.2.10 peer-group internal
  neighbor 192.0.2.11 remote-as external
+ neighbor 192.0.2.12 remote-as 64513
+ neighbor 192.0.2.12 peer-group none
  no neighbor 192.0.2.9 send-community
  !
  address-family""", 1)
         status, d, err = self.imported(text, accepted=True)
-        self.assertEqual((status, err.count(": not carried: ")), (1, 2), err)
+        self.assertEqual((status, err.count(": not carried: ")), (1, 3), err)
+        self.assertIn('192.0.2.12: not carried: there is no group "none"; the neighbour is left out', err)
         self.assertEqual(d["bgp"]["groups"][0]["families"]["ipv4-unicast"]["max_prefixes"], {"limit": 1000, "threshold_percent": 75, "restart_s": 300, "action": "shutdown"})
         self.assertEqual(d["bgp"]["listen_ranges"], [{"prefix": "192.0.2.64/27", "group": "transit"}])
         self.assertEqual([p.get("group") for p in d["bgp"]["peers"]], ["transit", "transit", None, "n-internal"])
