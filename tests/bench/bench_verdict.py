@@ -7,7 +7,7 @@
   NAME_alone  the same with an UPDATE for each prefix
   accepting, accepting_alone   CPU microseconds for a route on that session
 Both terms of a difference are the smallest of all runs, because other load on the machine makes them only larger. A policy accepts here where it rejects
-there: a refused route costs a daemon less than a stored route. For the same reason no route of `roles` leaks (RFC 9234). `rs` is an export policy,
+there: a refused route costs a daemon less than a stored route. `roles` is a key of the session and not measured. `rs` is an export policy,
 beside an export of all. `origins` keeps the received routes, as Keel does by itself and BIRD with an import table, and so does the session beside it. The two daemons, and the loads with and without the policy, take turns."""
 import os
 import sys
@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "lab"))
 from labtest import UPDATE, V4, Lab, Speaker, wait_for  # noqa: E402
 from wire import encode, next_hop, update  # noqa: E402
 import test_policy_beside as beside  # noqa: E402
-from test_policy_beside import CLIENTS, NAMES, OWN, PLAIN, POLICIES, SENDER, Cache, client, cpu_ns, sender  # noqa: E402
+from test_policy_beside import CLIENTS, NAMES, OWN, PLAIN, POLICIES, SENDER, Cache, cpu_ns, offers, sender  # noqa: E402
 
 REST_S = 0.25
 REST_NS = 300000  # more CPU within REST_S is no rest
@@ -30,19 +30,13 @@ PER_SET = {"": 8, "_alone": 1}
 LOADS = 3  # of a run, by turns with and without the policy
 KEPT = PLAIN + 1  # accepts all, and keeps the received routes
 SIDES = {"keel": 1, "bird": 2}
-IMPORTS = [name for name in NAMES if name not in ("rs", "roles")]
+MEASURED = [name for name in NAMES if name != "roles"]
+IMPORTS = [name for name in MEASURED if name != "rs"]
 
 
 def accepting(text):
     """The policy with as many stored routes as without it."""
     return text.replace("reject", "accept").replace("return false", "return true")
-
-
-def routes(i):
-    out = beside.offers(i)
-    if NAMES[i] == "roles":
-        out = {p: r for p, r in out.items() if r.get("unknown", {}).get(35) in (None, SENDER.to_bytes(4, "big"))}
-    return out
 
 
 def exporter(d, run, policy):
@@ -55,9 +49,8 @@ class Keel:
         path = lab.write("verdict.policy", "".join(accepting(k) for k, _, _ in POLICIES.values()))
         peers = []
         for i, name in enumerate(NAMES + ["plain", "kept"]):
-            own = {"role": "peer"} if name == "roles" else {}
             peers.append({"address": sender(d, i), "asn": SENDER, "passive": True, "enforce_first_as": False, "families": {V4: {
-                "import_policy": name if name in IMPORTS else "accept-all", "export_policy": "deny-all", "keep_all_routes": name == "kept"}}, **own})
+                "import_policy": name if name in IMPORTS else "accept-all", "export_policy": "deny-all", "keep_all_routes": name == "kept"}}})
         peers += [{"address": exporter(d, run, p), "asn": CLIENTS[0], "passive": True, "route_server_client": True, "families": {V4: {
             "import_policy": "deny-all", "export_policy": "rs" if p else "accept-all"}}} for run in range(runs) for p in (0, 1)]
         self.process, self.rpc = lab.keeld("keel", {
@@ -78,7 +71,7 @@ class Bird:
         for i, name in enumerate(NAMES + ["plain", "kept"]):
             policy = "import filter " + name if name in IMPORTS else "import all"
             policy = ("import table on; " if name in ("origins", "kept") else "") + policy
-            out.append(session % ("p%d" % i, sender(d, i), SENDER, "local role peer;" if name == "roles" else "", policy + "; export none;"))
+            out.append(session % ("p%d" % i, sender(d, i), SENDER, "", policy + "; export none;"))
         for run in range(runs):
             for p in (0, 1):
                 export = "where to_client(%d)" % CLIENTS[0] if p else "all"
@@ -118,12 +111,12 @@ class Side:
         with s.lock:
             s.sock.sendall(messages)
         after = self.rest()
-        if self.daemon.stored() != len(routes(i)):
-            raise RuntimeError("%s stores %d of %d routes of %s" % (self.name, self.daemon.stored(), len(routes(i)), NAMES[i]))
+        if self.daemon.stored() != len(offers(i)):
+            raise RuntimeError("%s stores %d of %d routes of %s" % (self.name, self.daemon.stored(), len(offers(i)), NAMES[i]))
         for body in gone:
             s.send(UPDATE, body)
         wait_for("the end of the routes", lambda: self.daemon.stored() == 0, 60)
-        return (after - before) / len(routes(i)) / 1000
+        return (after - before) / len(offers(i)) / 1000
 
     def exported(self, i, run, policy, messages, gone):
         """The same of an export policy, for each load; the client is up for these loads alone."""
@@ -136,7 +129,7 @@ class Side:
 
 def encoded(d, i, per_set):
     """All UPDATEs of the routes of policy i, and the bodies that withdraw them. Prefixes of an UPDATE have the attributes of the first."""
-    prefixes, of = list(routes(i)), routes(i)
+    prefixes, of = list(offers(i)), offers(i)
     bodies = [update(encode(of[prefixes[k]]) + next_hop(sender(d, i)), prefixes[k:k + per_set]) for k in range(0, len(prefixes), per_set)]
     return (b"".join(b"\xff" * 16 + (19 + len(b)).to_bytes(2, "big") + bytes([UPDATE]) + b for b in bodies),
             [update(withdrawn=prefixes[k:k + AT_ONCE]) for k in range(0, len(prefixes), AT_ONCE)])
@@ -146,7 +139,8 @@ def measure(sides, runs):
     """{metric: {daemon: (costs without the policy, costs with it)}}"""
     costs = {}
     for run in range(runs):
-        for i, name in enumerate(NAMES):
+        for name in MEASURED:
+            i = NAMES.index(name)
             for end, per_set in PER_SET.items():
                 for s in sides:
                     messages, gone = encoded(s.d, i, per_set)
