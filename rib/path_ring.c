@@ -46,8 +46,13 @@ path_ring_put(struct path_ring *r, const struct path_change *c)
 		atomic_store_explicit(&r->put, put + 1, memory_order_release);
 		return;
 	}
-	atomic_fetch_or_explicit(
-		&r->peers[c->peer.v / 64], 1ull << c->peer.v % 64, memory_order_relaxed);
+	path_ring_lose(r, c->peer);
+}
+
+void
+path_ring_lose(struct path_ring *r, struct peer_id peer)
+{
+	atomic_fetch_or_explicit(&r->peers[peer.v / 64], 1ull << peer.v % 64, memory_order_relaxed);
 	/* release: pairs with the exchange in path_ring_lost() */
 	atomic_store_explicit(&r->lost, true, memory_order_release);
 }

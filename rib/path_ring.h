@@ -33,6 +33,8 @@ int path_ring_create(struct arena *a, struct path_ring **out);
 void path_ring_destroy(struct path_ring *r);
 /* The writer. */
 void path_ring_put(struct path_ring *r, const struct path_change *c);
+/* The writer: changes of the peer are lost. */
+void path_ring_lose(struct path_ring *r, struct peer_id peer);
 /* The reader. False: the ring is empty. */
 bool path_ring_get(struct path_ring *r, struct path_change *out);
 /* The reader: true if changes were lost; sets the bits of their peers in `peers`. */

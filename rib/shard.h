@@ -475,8 +475,7 @@ void shard_report(struct shard *s, struct shard_report *r) RUNS_ON(role_rib);
 /* Puts verdicts and decisions into `tap` from now on; NULL: ends. Lent until the next call. */
 void shard_trace(struct shard *s, struct trace_tap *tap) RUNS_ON(role_rib);
 /*
- * Puts changed paths of peers in tables of the default VRF into `ring` from now on; NULL: ends. Lent
- * until the next call.
+ * Puts changed paths of peers into `ring` from now on; NULL: ends. Lent until the next call.
  */
 void shard_monitor(struct shard *s, struct path_ring *ring) RUNS_ON(role_rib);
 

@@ -81,16 +81,18 @@ changes_put(struct shard *s, const struct shard_table *t, struct dest_id id, uns
 	struct path_change c = {.table = t->id, .peer = PEER_SELF};
 	struct dest_view v;
 
-	if (t->vrf.v != VRF_DEFAULT.v || !dest_peek_best(t->dests, id, &v))
+	if (!dest_peek_best(t->dests, id, &v))
 		return;
 	c.prefix = v.prefix;
 	c.rd = v.rd;
 	for (unsigned i = 0; i < take + drop; i++) {
-		struct peer_id peer = i < take ? s->take[i].peer : s->drop[i - take].peer;
+		const struct rib_path *p = i < take ? &s->take[i] : &s->drop[i - take];
 
-		if (peer.v == c.peer.v || peer.v == PEER_SELF.v)
+		/* an imported path is in no Adj-RIB-In of the instance */
+		if (p->peer.v == c.peer.v || p->peer.v == PEER_SELF.v ||
+			(p->label_flags & PATH_IMPORTED))
 			continue;
-		c.peer = peer;
+		c.peer = p->peer;
 		path_ring_put(s->changes, &c);
 	}
 }

@@ -38,11 +38,19 @@
 #define CHANGES 64u /* in one read section */
 #define SCAN 256u /* ids in one read section */
 #define ASKED 8u /* sessions in one question to the session thread */
-#define LOC 0u /* the bit of the Loc-RIB: PEER_SELF */
+#define OUT_NAMES 64u /* changed routes of Adj-RIB-Out in one question */
+#define OUT_ANSWER (2 * ATTR_SET_MAX)
+#define OUT_SLICE_NS 200000u /* of a turn of the session thread */
+#define OUT_PAUSE_NS 1000000u /* until the next question; four times the slice, if longer */
+#define LOC 0u /* the Loc-RIB of the default instance: PEER_SELF */
+/* What a Peer Up names: the peers by id, and the Loc-RIB of each instance at PEER_MAX + id of the VRF. */
+#define ENTITIES (PEER_MAX + SHARD_VRFS_MAX)
+#define ENTITY_WORDS (ENTITIES / 64)
+#define INSTANCE_NAME_MAX 64
 #define NAME_SIZE (ADDR_TEXT_MAX + 8)
 static_assert(OUT_WALK + OUT_ROOM < OUT_SIZE, "room for live changes");
 
-typedef uint64_t peer_bits[PEER_WORDS];
+typedef uint64_t entity_bits[ENTITY_WORDS];
 
 static bool
 bit(const uint64_t *set, unsigned i)
@@ -63,17 +71,17 @@ bit_clear(uint64_t *set, unsigned i)
 }
 
 static void
-bits_add(uint64_t *set, const uint64_t *more)
+bits_add(entity_bits set, const entity_bits more)
 {
-	for (unsigned i = 0; i < PEER_WORDS; i++)
+	for (unsigned i = 0; i < ENTITY_WORDS; i++)
 		set[i] |= more[i];
 }
 
-/* The lowest bit from `from` on; PEER_MAX: none. */
+/* The lowest bit from `from` on; ENTITIES: none. */
 static unsigned
-bit_next(const uint64_t *set, unsigned from)
+bit_next(const entity_bits set, unsigned from)
 {
-	for (unsigned i = from / 64; i < PEER_WORDS; i++) {
+	for (unsigned i = from / 64; i < ENTITY_WORDS; i++) {
 		uint64_t word = set[i];
 
 		if (i == from / 64)
@@ -81,24 +89,38 @@ bit_next(const uint64_t *set, unsigned from)
 		if (word != 0)
 			return i * 64 + (unsigned)__builtin_ctzll(word);
 	}
-	return PEER_MAX;
+	return ENTITIES;
+}
+
+static bool
+is_loc(unsigned id)
+{
+	return id == LOC || id >= PEER_MAX;
+}
+
+static unsigned
+loc_of(struct vrf_id vrf)
+{
+	return vrf.v == VRF_DEFAULT.v ? LOC : PEER_MAX + (unsigned)vrf.v;
 }
 
 /* A session as last reported by the session thread. */
 struct monitored {
 	struct bmp_peer head; /* without flags of a view */
+	struct vrf_id vrf;
 	bool up, as4, fall_sent;
 	uint8_t families;
 	uint32_t count; /* of the session */
 	uint64_t since_ns;
 	struct ip_addr local;
 	uint16_t local_port, remote_port;
+	uint64_t advertised[FAMILY_COUNT];
 	uint16_t sent_len, received_len, fall_len;
 	uint8_t octets[]; /* the OPENs, then the NOTIFICATION */
 };
 
 enum collector_state { DOWN, CONNECTING, UP };
-enum walk_state { WALK_NONE, WALK_ROUTES, WALK_ENDS };
+enum walk_state { WALK_NONE, WALK_ROUTES, WALK_OUT, WALK_ENDS };
 
 /* An UPDATE that takes further prefixes. */
 struct open_update {
@@ -110,6 +132,7 @@ struct open_update {
 	const struct shard *shard;
 	struct attr_id attrs;
 	uint32_t serial, time_s;
+	size_t set_len; /* of Adj-RIB-Out: the set is in bmp.out_set */
 	struct update_packer packer;
 };
 
@@ -130,18 +153,23 @@ struct collector {
 	uint64_t progress_ns; /* the collector accepted octets, or none waited */
 	struct open_update update;
 
-	peer_bits told; /* Peer Up was sent */
-	uint32_t told_count[PEER_MAX]; /* the session of the Peer Up */
-	peer_bits check; /* sessions to compare with the last message */
-	peer_bits resync; /* lost changes: down, up, all routes */
+	entity_bits told; /* Peer Up was sent */
+	uint32_t told_count[ENTITIES]; /* the session of the Peer Up */
+	entity_bits check; /* sessions to compare with the last message */
+	entity_bits resync; /* lost changes: down, up, all routes */
 	uint64_t resync_ns; /* the time of the last loss */
-	peer_bits want; /* to be walked */
-	peer_bits walked; /* of the running walk */
+	entity_bits want; /* to be walked */
+	entity_bits walked; /* of the running walk */
 	enum walk_state walk;
+	struct vrf_id vrf; /* and family: the table */
 	enum family family;
 	uint32_t next; /* id, or bit while WALK_ENDS */
-	unsigned next_peer; /* of destination `next` */
-	peer_bits statistics; /* due */
+	/* Of destination `next`: the next peers of adj-out-pre and of adj-in; of WALK_OUT: the peer. */
+	unsigned next_pre, next_peer;
+	uint64_t walked_vrfs[SHARD_VRFS_MAX / 64];
+	uint8_t walked_families[SHARD_VRFS_MAX]; /* bits by enum family */
+	entity_bits statistics; /* due */
+	entity_bits statistics_wait; /* for the counts of the session thread */
 	uint64_t statistics_ns; /* of the next report */
 
 	uint64_t messages, octets, connections, resyncs, stalls;
@@ -152,10 +180,45 @@ struct ask {
 	struct thread_mail mail;
 	struct bmp *bmp;
 	bool sent;
-	peer_bits peers; /* to ask about; the session thread clears bits */
-	peer_bits gone;
+	entity_bits peers; /* to ask about; the session thread clears bits */
+	entity_bits gone;
 	unsigned count;
 	struct session_monitor at[ASKED];
+};
+
+/* A route of Adj-RIB-Out in an answer; the attributes follow. */
+struct out_record {
+	uint32_t size; /* with the attributes, a multiple of 8 */
+	uint32_t attrs_len; /* 0: not advertised */
+	uint32_t label;
+	struct peer_id peer;
+	uint8_t family;
+	bool walk;
+	struct vpn_rd rd;
+	struct prefix prefix;
+};
+
+/* A question to the session thread about Adj-RIB-Out: changed routes, then a part of the table of one peer. */
+struct out_ask {
+	struct thread_mail mail;
+	struct bmp *bmp;
+	bool sent;
+	uint64_t next_ns, spent_ns;
+	entity_bits wanted; /* peers whose routes collectors follow */
+	struct path_change name[OUT_NAMES];
+	unsigned names, at; /* at: the first name without a whole answer */
+	bool begun; /* of name[at]: the members without an answer are known */
+	entity_bits members;
+	enum family family;
+	struct table_id table;
+	struct collector *walk; /* NULL: no walk */
+	uint64_t connection; /* of the collector */
+	struct peer_id peer;
+	enum family walk_family;
+	struct table_id walk_table;
+	uint32_t id, end;
+	size_t used;
+	uint8_t *answer; /* OUT_ANSWER; NULL: not wanted yet */
 };
 
 struct bmp {
@@ -168,15 +231,27 @@ struct bmp {
 	unsigned count;
 	struct path_ring *ring[SHARDS_MAX]; /* NULL: not created yet */
 	struct journal_cursor *cursor; /* NULL: no collector wants the Loc-RIB */
-	struct monitored *peer[PEER_MAX];
-	peer_bits changed; /* sessions to ask about */
+	struct monitored *peer[ENTITIES];
+	struct instance {
+		bool there;
+		char name[INSTANCE_NAME_MAX];
+		struct vpn_rd rd;
+	} instance[SHARD_VRFS_MAX]; /* of the configuration */
+	entity_bits changed; /* sessions to ask about */
 	struct ask ask;
+	struct path_ring *out_ring; /* names of the session thread; NULL: not created yet */
+	struct out_ask out;
+	bool out_ready; /* a collector wants Adj-RIB-Out: ring and buffers are there */
+	bool out_busy; /* there are questions */
+	unsigned out_turn; /* the collector whose walk is asked about next */
+	struct attr_set *out_set; /* of the last route of Adj-RIB-Out, of out_of */
+	const struct collector *out_of;
 	uint64_t lost; /* how often a ring or the journal had no room */
 	uint32_t asn, router_id;
 	struct attr_set *attrs; /* room for ATTR_SET_MAX */
 	struct path_set *all; /* room for PEER_MAX paths */
 	uint32_t order[PEER_MAX]; /* of a destination's paths, by peer */
-	bool monitoring; /* main: the shards have the rings */
+	bool monitoring, monitoring_out; /* main: shards and session thread have the rings */
 	/* for main */
 	_Atomic unsigned configured;
 	_Atomic uint64_t down_since_ns[CONFIG_BMP_MAX]; /* 0: connected */
@@ -241,6 +316,15 @@ collector_lost(struct collector *c, unsigned peer)
 
 /* ---- sessions ---- */
 
+/* RFC 9069 4.4: the VRF/Table Name. */
+static void
+loc_name_put(const struct bmp *b, struct wr *w, unsigned id)
+{
+	const char *name = id == LOC ? "global" : b->instance[id - PEER_MAX].name;
+
+	bmp_tlv(w, 3, name, strlen(name));
+}
+
 /* RFC 7854 4.10, RFC 9069 4.4 */
 static bool
 peer_up_put(struct collector *c, unsigned id)
@@ -258,8 +342,8 @@ peer_up_put(struct collector *c, unsigned id)
 	wr_u16(&w, m->remote_port);
 	wr_bytes(&w, m->octets, m->sent_len);
 	wr_bytes(&w, m->octets + m->sent_len, m->received_len);
-	if (id == LOC)
-		bmp_tlv(&w, 3, "global", 6);
+	if (is_loc(id))
+		loc_name_put(b, &w, id);
 	out_end(c, &w, at);
 	bit_set(c->told, id);
 	c->told_count[id] = m->count;
@@ -278,9 +362,9 @@ peer_down_put(struct collector *c, unsigned id, const struct monitored *m, bool 
 	if (!out_begin(c, &w))
 		return false;
 	at = bmp_begin(&w, BMP_PEER_DOWN, &m->head, wall_ns());
-	if (id == LOC) {
+	if (is_loc(id)) {
 		wr_u8(&w, 6);
-		bmp_tlv(&w, 3, "global", 6);
+		loc_name_put(c->bmp, &w, id);
 	} else if (resync) {
 		wr_u8(&w, BMP_DOWN_CONFIG);
 	} else if (m->fall_len > 0) {
@@ -294,13 +378,14 @@ peer_down_put(struct collector *c, unsigned id, const struct monitored *m, bool 
 	bit_clear(c->want, id);
 	bit_clear(c->walked, id);
 	bit_clear(c->statistics, id);
+	bit_clear(c->statistics_wait, id);
 	return true;
 }
 
 static bool
 wanted(const struct collector *c, unsigned id)
 {
-	return id == LOC ? (c->config.views & BMP_LOC) != 0 : (c->config.views & ~BMP_LOC) != 0;
+	return is_loc(id) ? (c->config.views & BMP_LOC) != 0 : (c->config.views & ~BMP_LOC) != 0;
 }
 
 /* Compares a session with the last message to the collector. False: no room. */
@@ -338,12 +423,12 @@ sessions_run(struct collector *c)
 {
 	bool room = true;
 
-	for (unsigned i = 0; room && (i = bit_next(c->check, i)) < PEER_MAX; i++)
+	for (unsigned i = 0; room && (i = bit_next(c->check, i)) < ENTITIES; i++)
 		room = peer_check(c, i);
-	if (bit_next(c->resync, 0) == PEER_MAX || now_ns() - c->resync_ns < RESYNC_NS ||
+	if (bit_next(c->resync, 0) == ENTITIES || now_ns() - c->resync_ns < RESYNC_NS ||
 		out_waits(c) > OUT_WALK)
 		return;
-	for (unsigned i = 0; room && (i = bit_next(c->resync, i)) < PEER_MAX; i++)
+	for (unsigned i = 0; room && (i = bit_next(c->resync, i)) < ENTITIES; i++)
 		room = peer_resync(c, i);
 }
 
@@ -358,6 +443,21 @@ follows(struct collector *c, unsigned id)
 	return !bit(c->check, id);
 }
 
+/* RFC 7854 4.2, RFC 9069 4.1: names the instance in the header. */
+static void
+head_instance(const struct bmp *b, struct monitored *m, bool loc)
+{
+	const struct instance *i = &b->instance[m->vrf.v];
+
+	m->head.type = loc ? BMP_PEER_LOC : BMP_PEER_GLOBAL;
+	m->head.distinguisher = 0;
+	if (m->vrf.v == VRF_DEFAULT.v)
+		return;
+	m->head.distinguisher = i->rd.v != 0 ? i->rd.v : m->vrf.v;
+	if (!loc)
+		m->head.type = i->rd.v != 0 ? BMP_PEER_RD : BMP_PEER_LOCAL;
+}
+
 /* Takes over the report of the session thread. False: no memory, ask again. */
 static bool
 monitored_set(struct bmp *b, const struct session_monitor *s)
@@ -367,7 +467,7 @@ monitored_set(struct bmp *b, const struct session_monitor *s)
 	uint16_t sent = keeps ? m->sent_len : s->sent_len,
 		 received = keeps ? m->received_len : s->received_len;
 
-	if (s->vrf.v != VRF_DEFAULT.v || (m == NULL && !s->up))
+	if (m == NULL && !s->up)
 		return true;
 	now = arena_calloc(b->arena, sizeof(*m) + (size_t)sent + received + s->fall_len);
 	if (now == NULL)
@@ -376,12 +476,14 @@ monitored_set(struct bmp *b, const struct session_monitor *s)
 		*now = *m;
 		memcpy(now->octets, m->octets, (size_t)sent + received);
 	} else {
-		now->head = (struct bmp_peer){.type = BMP_PEER_GLOBAL,
+		now->vrf = s->vrf;
+		now->head = (struct bmp_peer){
 			.flags = (uint8_t)((s->remote.afi == AFI_IPV6 ? BMP_FLAG_IPV6 : 0) |
 					   (s->as4 ? 0 : BMP_FLAG_AS2)),
 			.addr = s->remote,
 			.asn = s->asn,
 			.identifier = s->identifier};
+		head_instance(b, now, false);
 		now->as4 = s->as4;
 		now->families = s->families;
 		now->since_ns = s->since_ns;
@@ -393,6 +495,7 @@ monitored_set(struct bmp *b, const struct session_monitor *s)
 		memcpy(now->octets, s->sent, sent);
 		memcpy(now->octets + sent, s->received, received);
 	}
+	memcpy(now->advertised, s->advertised, sizeof(now->advertised));
 	now->up = s->up;
 	now->count = s->count;
 	now->fall_sent = s->fall_sent;
@@ -421,10 +524,16 @@ on_answer(void *arg) RUNS_ON(role_bmp)
 	for (unsigned i = 0; i < a->count; i++) {
 		if (!monitored_set(b, &a->at[i]))
 			bit_set(b->changed, a->at[i].id.v);
-		for (unsigned k = 0; k < b->count; k++)
-			bit_set(b->collector[k]->check, a->at[i].id.v);
+		for (unsigned k = 0; k < b->count; k++) {
+			struct collector *c = b->collector[k];
+
+			bit_set(c->check, a->at[i].id.v);
+			if (bit(c->statistics_wait, a->at[i].id.v))
+				bit_set(c->statistics, a->at[i].id.v);
+			bit_clear(c->statistics_wait, a->at[i].id.v);
+		}
 	}
-	for (unsigned id = 0; (id = bit_next(a->gone, id)) < PEER_MAX; id++) {
+	for (unsigned id = 0; (id = bit_next(a->gone, id)) < ENTITIES; id++) {
 		monitored_gone(b, id);
 		for (unsigned k = 0; k < b->count; k++)
 			bit_set(b->collector[k]->check, id);
@@ -440,7 +549,7 @@ on_session(void *arg) RUNS_ON(role_session)
 
 	a->count = 0;
 	memset(a->gone, 0, sizeof(a->gone));
-	for (unsigned id = 0; a->count < ASKED && (id = bit_next(a->peers, id)) < PEER_MAX; id++) {
+	for (unsigned id = 0; a->count < ASKED && (id = bit_next(a->peers, id)) < ENTITIES; id++) {
 		bit_clear(a->peers, id);
 		if (session_monitor_peek(
 			    l->speaker, (struct peer_id){(uint16_t)id}, &a->at[a->count]))
@@ -456,7 +565,7 @@ sessions_ask(struct bmp *b) RUNS_ON(role_bmp)
 {
 	(void)speaker_monitor_changed(b->config.layers->speaker, b->changed);
 	bit_clear(b->changed, LOC);
-	if (b->ask.sent || bit_next(b->changed, 0) == PEER_MAX)
+	if (b->ask.sent || bit_next(b->changed, 0) == ENTITIES)
 		return;
 	memcpy(b->ask.peers, b->changed, sizeof(b->changed));
 	memset(b->changed, 0, sizeof(b->changed));
@@ -464,30 +573,35 @@ sessions_ask(struct bmp *b) RUNS_ON(role_bmp)
 	layers_send_session(b->config.layers, &b->ask.mail, on_session, &b->ask);
 }
 
-/* RFC 9069 4.4: the OPENs of the Loc-RIB. 0, -ENOMEM. */
+/* RFC 9069 4.4: the OPENs of the Loc-RIB of an instance. 0, -ENOMEM. */
 static int
-loc_create(struct bmp *b)
+loc_create(struct bmp *b, struct vrf_id vrf)
 {
+	const unsigned unicast = 1u << FAMILY_IPV4_UNICAST | 1u << FAMILY_IPV6_UNICAST,
+		       all = (1u << FAMILY_COUNT) - 1;
 	struct bgp_open_options o = {.asn = b->asn,
 		.identifier = b->router_id,
-		.families = (1u << FAMILY_COUNT) - 1,
+		.families = vrf.v == VRF_DEFAULT.v ? all : unicast,
 		.four_octet_as = true};
 	uint8_t open[512];
 	size_t len = bgp_open_encode(&o, open, sizeof(open));
-	struct monitored *m = arena_calloc(b->arena, sizeof(*m) + 2 * len);
+	struct monitored *m = arena_calloc(b->arena, sizeof(*m) + 2 * len),
+			 **at = &b->peer[loc_of(vrf)];
 
 	if (m == NULL)
 		return -ENOMEM;
-	m->head =
-		(struct bmp_peer){.type = BMP_PEER_LOC, .asn = b->asn, .identifier = b->router_id};
+	m->vrf = vrf;
+	m->head = (struct bmp_peer){.asn = b->asn, .identifier = b->router_id};
+	head_instance(b, m, true);
 	m->up = m->as4 = true;
-	m->count = 1;
-	m->families = (1u << FAMILY_COUNT) - 1;
+	m->count = *at != NULL ? (*at)->count + 1 : 1;
+	m->families = (uint8_t)o.families;
 	m->since_ns = wall_ns();
 	m->sent_len = m->received_len = (uint16_t)len;
 	memcpy(m->octets, open, len);
 	memcpy(m->octets + len, open, len);
-	b->peer[LOC] = m;
+	arena_free(b->arena, *at);
+	*at = m;
 	return 0;
 }
 
@@ -503,15 +617,22 @@ struct route {
 	uint32_t label, time_s;
 	const struct shard *shard;
 	struct attr_id id;
-	const struct attr_packed *attrs; /* NULL: a withdrawal */
+	const struct attr_packed *attrs;
+	const struct attr_set *set; /* of Adj-RIB-Out; both NULL: a withdrawal */
 };
+
+static bool
+announces(const struct route *r)
+{
+	return r->attrs != NULL || r->set != NULL;
+}
 
 static struct nlri
 route_nlri(const struct route *r, uint8_t label[LABEL_OCTETS])
 {
 	struct nlri n = {.prefix = *r->prefix, .rd = r->rd};
 
-	if (family_safi(r->family) == SAFI_VPN && r->attrs != NULL) {
+	if (family_safi(r->family) == SAFI_VPN && announces(r)) {
 		label_put(label, r->label, true);
 		n.label_count = 1;
 		n.label = r->label;
@@ -538,11 +659,15 @@ static bool
 update_takes(const struct collector *c, const struct route *r)
 {
 	const struct open_update *u = &c->update;
+	const struct bmp *b = c->bmp;
 
-	return u->open && r->attrs != NULL && r->id.v != 0 && u->peer == r->peer &&
-	       u->flags == r->flags && u->family == r->family && u->shard == r->shard &&
-	       u->attrs.v == r->id.v && u->time_s == r->time_s &&
-	       u->serial == attr_serial(shard_attrs(r->shard), r->id);
+	if (!u->open || u->peer != r->peer || u->flags != r->flags || u->family != r->family)
+		return false;
+	if (r->set != NULL)
+		return b->out_of == c && u->set_len == attr_set_size(r->set) &&
+		       memcmp(b->out_set, r->set, u->set_len) == 0;
+	return r->attrs != NULL && r->id.v != 0 && u->shard == r->shard && u->attrs.v == r->id.v &&
+	       u->time_s == r->time_s && u->serial == attr_serial(shard_attrs(r->shard), r->id);
 }
 
 /* RFC 7854 4.6. False: no room. */
@@ -571,10 +696,12 @@ route_put(struct collector *c, const struct route *r)
 	head.flags |= r->flags;
 	at = bmp_begin(&w, BMP_ROUTE_MONITORING, &head,
 		r->attrs != NULL ? wall_ns() - age_s * SECOND : wall_ns());
-	if (r->attrs != NULL) {
+	if (r->set != NULL)
+		a = memcpy(b->attrs, r->set, attr_set_size(r->set));
+	else if (r->attrs != NULL)
 		a = attr_unpack(r->attrs, b->attrs);
+	if (a != NULL)
 		next_hop_fit(a, r->family);
-	}
 	/* the largest message only for attributes that need it */
 	if ((!update_packer_begin(&u->packer, r->family, a, &o, w.p, BGP_MSG_MAX) ||
 		    !update_packer_add_form(&u->packer, &n)) &&
@@ -590,6 +717,12 @@ route_put(struct collector *c, const struct route *r)
 	u->attrs = r->attrs != NULL ? r->id : (struct attr_id){0};
 	u->serial = r->attrs != NULL ? attr_serial(shard_attrs(r->shard), r->id) : 0;
 	u->time_s = r->time_s;
+	u->set_len = 0;
+	if (r->set != NULL) {
+		u->set_len = attr_set_size(r->set);
+		memcpy(b->out_set, r->set, u->set_len);
+		b->out_of = c;
+	}
 	c->tail = at + BMP_HEADER_LEN; /* update_close() sets the end */
 	return true;
 }
@@ -621,20 +754,53 @@ path_put(struct collector *c, struct route *r, const struct rib_path *p, uint8_t
 
 /* The best route of a destination. False: no room. */
 static bool
-best_put(struct collector *c, struct route *r, const struct dest_view *v, bool walk)
+best_put(struct collector *c, unsigned loc, struct route *r, const struct dest_view *v, bool walk)
 {
 	bool best = v->paths != NULL && v->paths->eligible > 0;
 	const struct rib_path *p = best ? &v->paths->path[0] : NULL;
 
 	if (!best && walk)
 		return true;
-	r->peer = LOC;
+	r->peer = loc;
 	r->flags = 0;
 	r->time_s = best ? p->time_s : 0;
 	r->label = best ? p->label_flags >> 12 : 0;
 	r->attrs = best ? attr_get(shard_attrs(r->shard), p->accepted) : NULL;
 	r->id = best ? p->accepted : (struct attr_id){0};
 	return (best && r->attrs == NULL) || route_put(c, r);
+}
+
+/*
+ * The best route of a destination as a route that may be advertised to the peer: not to its source. RFC 8671 3: before policy the Adj-RIB-Out
+ * matches the Loc-RIB. False: no room.
+ */
+static bool
+pre_put(struct collector *c, unsigned peer, struct route *r, const struct dest_view *v, bool walk)
+{
+	struct route out = *r;
+
+	if (v->paths == NULL || v->paths->eligible == 0 || v->paths->path[0].peer.v == peer) {
+		out.peer = peer;
+		out.flags = BMP_FLAG_OUT;
+		out.attrs = NULL;
+		out.id.v = 0;
+		out.time_s = 0;
+		return walk || route_put(c, &out);
+	}
+	out.attrs = attr_get(shard_attrs(r->shard), v->paths->path[0].accepted);
+	out.id = v->paths->path[0].accepted;
+	out.time_s = v->paths->path[0].time_s;
+	out.label = v->paths->path[0].label_flags >> 12;
+	out.peer = peer;
+	out.flags = BMP_FLAG_OUT;
+	return out.attrs == NULL || route_put(c, &out);
+}
+
+/* True if the peer exchanges the family of the table. */
+static bool
+has_table(const struct monitored *m, struct vrf_id vrf, enum family f)
+{
+	return m->vrf.v == vrf.v && (m->families >> f & 1);
 }
 
 static bool
@@ -647,14 +813,14 @@ peek_all(struct bmp *b, const struct shards_table *t, struct dest_id id, struct 
 	return true;
 }
 
-/* A table of the default VRF. False: no such table. */
+/* False: no such table. */
 static bool
-table_of(const struct bmp *b, enum family f, struct shards_table *t)
+table_of(const struct bmp *b, struct vrf_id vrf, enum family f, struct shards_table *t)
 {
 	const struct shards *s = &b->config.layers->shards;
 	struct table_id id;
 
-	if (shard_table_find(s->at[0], VRF_DEFAULT, f, &id) != 0)
+	if (shard_table_find(s->at[0], vrf, f, &id) != 0)
 		return false;
 	shards_table(s, id, t);
 	return true;
@@ -686,7 +852,8 @@ change_put(struct bmp *b, const struct path_change *e)
 	r.shard = shards_for(s, shards_by(vrf, r.family), &e->prefix);
 	if (id.v != DEST_NONE && peek_all(b, &t, id, &v) && v.paths != NULL) {
 		for (unsigned i = 0; i < v.paths->count && p == NULL; i++)
-			if (v.paths->path[i].peer.v == e->peer.v)
+			if (v.paths->path[i].peer.v == e->peer.v &&
+				!(v.paths->path[i].label_flags & PATH_IMPORTED))
 				p = &v.paths->path[i];
 	}
 	for (unsigned k = 0; k < b->count; k++) {
@@ -698,10 +865,10 @@ change_put(struct bmp *b, const struct path_change *e)
 }
 
 static void
-lost_put(struct bmp *b, const uint64_t *peers)
+lost_put(struct bmp *b, const entity_bits peers)
 {
 	b->lost++;
-	for (unsigned id = 0; (id = bit_next(peers, id)) < PEER_MAX; id++)
+	for (unsigned id = 0; (id = bit_next(peers, id)) < ENTITIES; id++)
 		for (unsigned k = 0; k < b->count; k++)
 			if (bit(b->collector[k]->told, id))
 				collector_lost(b->collector[k], id);
@@ -716,7 +883,7 @@ changes_run(struct bmp *b)
 
 	for (unsigned i = 0; i < l->shards.count; i++) {
 		struct path_change e;
-		peer_bits lost = {0};
+		entity_bits lost = {0};
 		unsigned n = 0;
 
 		while (n < CHANGES && path_ring_get(b->ring[i], &e)) {
@@ -736,12 +903,12 @@ entry_put(struct bmp *b, const struct journal_entry *e)
 	const struct shards *s = &b->config.layers->shards;
 	struct shards_table t;
 	struct dest_id id = {shards_id(s, e->shard, e->dest.v)};
-	struct route r = {.peer = LOC, .shard = s->at[e->shard]};
+	struct route r = {.shard = s->at[e->shard]};
 	struct vrf_id vrf;
 	struct dest_view v;
 
 	shard_table_key(s->at[0], e->table, &vrf, &r.family);
-	if (e->aside || r.family == FAMILY_COUNT || vrf.v != VRF_DEFAULT.v)
+	if (e->aside || r.family == FAMILY_COUNT)
 		return;
 	shards_table(s, e->table, &t);
 	if (!shards_peek(&t, id, &v))
@@ -751,9 +918,35 @@ entry_put(struct bmp *b, const struct journal_entry *e)
 	for (unsigned k = 0; k < b->count; k++) {
 		struct collector *c = b->collector[k];
 
-		if (follows(c, LOC) && !best_put(c, &r, &v, false))
-			collector_lost(c, LOC);
+		if (follows(c, loc_of(vrf)) && !best_put(c, loc_of(vrf), &r, &v, false))
+			collector_lost(c, loc_of(vrf));
+		for (unsigned p = 1; (c->config.views & BMP_ADJ_OUT_PRE) &&
+				     (p = bit_next(c->told, p)) < PEER_MAX;
+			p++)
+			if (has_table(b->peer[p], vrf, r.family) && follows(c, p) &&
+				!pre_put(c, p, &r, &v, false))
+				collector_lost(c, p);
 	}
+}
+
+static void
+peers_lost(struct collector *c)
+{
+	for (unsigned id = 1; (id = bit_next(c->told, id)) < PEER_MAX; id++)
+		collector_lost(c, id);
+}
+
+/* The Loc-RIBs of all instances, and what peers get of them. */
+static void
+journal_lost(struct bmp *b)
+{
+	entity_bits lost = {1u << LOC};
+
+	memset(&lost[PEER_WORDS], 0xff, sizeof(lost) - PEER_WORDS * sizeof(lost[0]));
+	lost_put(b, lost);
+	for (unsigned k = 0; k < b->count; k++)
+		if (b->collector[k]->config.views & BMP_ADJ_OUT_PRE)
+			peers_lost(b->collector[k]);
 }
 
 /* True while there is more. */
@@ -762,7 +955,6 @@ journal_run(struct bmp *b)
 {
 	struct journal *j = b->config.layers->journal;
 	struct journal_entry e[CHANGES];
-	peer_bits loc = {1u << LOC};
 	int n;
 
 	if (b->cursor == NULL)
@@ -770,7 +962,7 @@ journal_run(struct bmp *b)
 	n = journal_read(j, b->cursor, e, CHANGES);
 	if (n < 0) {
 		(void)journal_resume(j, b->cursor);
-		lost_put(b, loc);
+		journal_lost(b);
 		return true;
 	}
 	for (int i = 0; i < n; i++)
@@ -798,14 +990,23 @@ static bool
 dest_walk(struct collector *c, const struct dest_view *v, struct route *r)
 {
 	uint32_t *order = c->bmp->order;
-	unsigned n = 0;
+	unsigned n = 0, loc = loc_of(c->vrf);
 
-	if (c->next_peer == 0 && bit(c->walked, LOC) && !best_put(c, r, v, true))
+	if (c->next_peer == 0 && c->next_pre == 0 && bit(c->walked, loc) &&
+		!best_put(c, loc, r, v, true))
 		return false;
+	for (; (c->config.views & BMP_ADJ_OUT_PRE) && c->next_pre < PEER_MAX; c->next_pre++) {
+		c->next_pre = bit_next(c->walked, c->next_pre > 0 ? c->next_pre : 1);
+		if (c->next_pre < PEER_MAX &&
+			has_table(c->bmp->peer[c->next_pre], c->vrf, c->family) &&
+			!pre_put(c, c->next_pre, r, v, true))
+			return false;
+	}
 	for (unsigned i = 0; i < v->paths->count && n < PEER_MAX; i++) {
 		unsigned peer = v->paths->path[i].peer.v;
 
-		if (peer != PEER_SELF.v && peer >= c->next_peer && bit(c->walked, peer))
+		if (peer != PEER_SELF.v && peer >= c->next_peer && bit(c->walked, peer) &&
+			!(v->paths->path[i].label_flags & PATH_IMPORTED))
 			order[n++] = peer << 16 | i;
 	}
 	if (n > 1)
@@ -816,7 +1017,7 @@ dest_walk(struct collector *c, const struct dest_view *v, struct route *r)
 		if (!path_put(c, r, &v->paths->path[order[i] & 0xffff], c->config.views, true))
 			return false;
 	}
-	c->next_peer = 0;
+	c->next_peer = c->next_pre = 0;
 	return true;
 }
 
@@ -827,7 +1028,7 @@ walk_section(struct collector *c)
 	struct bmp *b = c->bmp;
 	const struct shards *s = &b->config.layers->shards;
 	struct shards_table t;
-	uint32_t end = table_of(b, c->family, &t) ? shards_limit(&t) : 0;
+	uint32_t end = table_of(b, c->vrf, c->family, &t) ? shards_limit(&t) : 0;
 
 	for (unsigned n = 0; n < SCAN && c->next < end && out_waits(c) < OUT_WALK; n++, c->next++) {
 		struct dest_id id = {c->next};
@@ -843,8 +1044,24 @@ walk_section(struct collector *c)
 	}
 	if (c->next < end)
 		return;
-	c->walk = WALK_ENDS;
+	c->walk = c->config.views & BMP_ADJ_OUT ? WALK_OUT : WALK_ENDS;
 	c->next = 0;
+	c->next_peer = c->walk == WALK_OUT ? 1 : 0;
+}
+
+/* The peer whose Adj-RIB-Out is to be read. False: all are read. */
+static bool
+walk_out_peer(struct collector *c)
+{
+	while ((c->next_peer = bit_next(c->walked, c->next_peer)) < PEER_MAX) {
+		if (has_table(c->bmp->peer[c->next_peer], c->vrf, c->family))
+			return true;
+		c->next_peer++;
+		c->next = 0;
+	}
+	c->walk = WALK_ENDS;
+	c->next = c->next_peer = 0;
+	return false;
 }
 
 /* RFC 7854 4.6: End-of-RIB of each view. False: no room. */
@@ -865,49 +1082,79 @@ end_put(struct collector *c, unsigned id, uint8_t flags)
 	return true;
 }
 
+/* The next table of a walked entity, from c->vrf and c->family on. False: none. */
+static bool
+walk_table(struct collector *c)
+{
+	for (; c->vrf.v < SHARD_VRFS_MAX; c->vrf.v++, c->family = 0)
+		for (; bit(c->walked_vrfs, c->vrf.v) && c->family < FAMILY_COUNT; c->family++)
+			if (c->walked_families[c->vrf.v] >> c->family & 1)
+				return true;
+	return false;
+}
+
 static void
 walk_ends(struct collector *c)
 {
 	uint8_t views = c->config.views;
 
-	for (; (c->next = bit_next(c->walked, c->next)) < PEER_MAX; c->next++) {
+	for (; (c->next = bit_next(c->walked, c->next)) < ENTITIES; c->next++) {
 		const struct monitored *m = c->bmp->peer[c->next];
-		bool room = true;
+		bool loc = is_loc(c->next), room = true;
 
-		if (!(m->families >> c->family & 1))
+		if (m->vrf.v != c->vrf.v || !(m->families >> c->family & 1))
 			continue;
 		if (out_waits(c) >= OUT_WALK)
 			return;
-		if (c->next == LOC || (views & BMP_ADJ_IN_PRE))
+		if (loc || (views & BMP_ADJ_IN_PRE))
 			room = end_put(c, c->next, 0);
-		if (c->next != LOC && (views & BMP_ADJ_IN) && room)
+		if (!loc && (views & BMP_ADJ_IN) && room)
 			room = end_put(c, c->next, BMP_FLAG_POST);
+		if (!loc && (views & BMP_ADJ_OUT_PRE) && room)
+			room = end_put(c, c->next, BMP_FLAG_OUT);
+		if (!loc && (views & BMP_ADJ_OUT) && room)
+			room = end_put(c, c->next, BMP_FLAG_OUT | BMP_FLAG_POST);
 		if (!room)
 			return;
 	}
 	c->next = 0;
 	c->walk = WALK_ROUTES;
-	if (++c->family == FAMILY_COUNT) {
+	c->family++;
+	if (!walk_table(c)) {
 		memset(c->walked, 0, sizeof(c->walked));
 		c->walk = WALK_NONE;
 	}
+}
+
+static void
+walk_begin(struct collector *c)
+{
+	memcpy(c->walked, c->want, sizeof(c->want));
+	memset(c->want, 0, sizeof(c->want));
+	memset(c->walked_vrfs, 0, sizeof(c->walked_vrfs));
+	memset(c->walked_families, 0, sizeof(c->walked_families));
+	for (unsigned id = 0; (id = bit_next(c->walked, id)) < ENTITIES; id++) {
+		const struct monitored *m = c->bmp->peer[id];
+
+		bit_set(c->walked_vrfs, m->vrf.v);
+		c->walked_families[m->vrf.v] |= m->families;
+	}
+	c->vrf = VRF_DEFAULT;
+	c->family = 0;
+	c->next = c->next_peer = c->next_pre = 0;
+	c->walk = walk_table(c) ? WALK_ROUTES : WALK_NONE;
 }
 
 /* In a read section. True while there is more, and room. */
 static bool
 walk_run(struct collector *c)
 {
-	if (c->walk == WALK_NONE) {
-		if (bit_next(c->want, 0) == PEER_MAX)
-			return false;
-		memcpy(c->walked, c->want, sizeof(c->want));
-		memset(c->want, 0, sizeof(c->want));
-		c->walk = WALK_ROUTES;
-		c->family = 0;
-		c->next = c->next_peer = 0;
-	}
-	if (out_waits(c) >= OUT_WALK)
+	if (c->walk == WALK_NONE && bit_next(c->want, 0) < ENTITIES)
+		walk_begin(c);
+	if (c->walk == WALK_NONE || out_waits(c) >= OUT_WALK)
 		return false;
+	if (c->walk == WALK_OUT)
+		return !walk_out_peer(c); /* out_send() asks about the peer */
 	if (c->walk == WALK_ROUTES)
 		walk_section(c);
 	else
@@ -915,7 +1162,274 @@ walk_run(struct collector *c)
 	return true;
 }
 
+/* ---- Adj-RIB-Out after policy: questions to the session thread ---- */
+
+static bool
+out_room(const struct out_ask *a)
+{
+	return OUT_ANSWER - a->used >= sizeof(struct out_record) + ATTR_SET_MAX;
+}
+
+/* The route of a peer; `always`: also if it is not advertised. With out_room(). */
+static void
+out_record_put(struct out_ask *a, struct peer_id peer, enum family f, const struct dest_view *v,
+	struct dest_id id, bool walk) RUNS_ON(role_session)
+{
+	struct speaker *speaker = a->bmp->config.layers->speaker;
+	struct out_record *rec = (struct out_record *)(void *)(a->answer + a->used);
+	struct attr_set *attrs = (struct attr_set *)(void *)(rec + 1);
+	const struct dest_id own = {DEST_NONE}; /* default_originate */
+	int n = 0;
+
+	*rec = (struct out_record){
+		.peer = peer, .family = (uint8_t)f, .walk = walk, .rd = v->rd, .prefix = v->prefix};
+	if (v->prefix.len == 0 && family_safi(f) != SAFI_VPN)
+		n = session_adj_out(speaker, peer, f, own, attrs, ATTR_SET_MAX, &rec->label);
+	if (n <= 0 && id.v != DEST_NONE)
+		n = session_adj_out(speaker, peer, f, id, attrs, ATTR_SET_MAX, &rec->label);
+	if (n <= 0 && walk)
+		return;
+	rec->attrs_len = n > 0 ? (uint32_t)n : 0;
+	rec->size = (uint32_t)((sizeof(*rec) + rec->attrs_len + 7) / 8 * 8);
+	a->used += rec->size;
+}
+
+/* The changed routes. False: no room or time for all. */
+static bool
+out_names(struct out_ask *a, uint64_t deadline) RUNS_ON(role_session)
+{
+	const struct layers *l = a->bmp->config.layers;
+
+	for (; a->at < a->names; a->at++) {
+		const struct path_change *name = &a->name[a->at];
+		struct dest_view v = {.prefix = name->prefix, .rd = name->rd};
+		struct shards_table t;
+		struct dest_id id;
+
+		if (!a->begun) {
+			memset(a->members, 0, sizeof(a->members));
+			(void)speaker_out_named(
+				l->speaker, name, &a->family, &a->table, a->members);
+			for (unsigned i = 0; i < PEER_WORDS; i++)
+				a->members[i] &= a->wanted[i];
+		}
+		a->begun = true;
+		if (bit_next(a->members, 0) < ENTITIES) {
+			shards_table(&l->shards, a->table, &t);
+			id = shards_find_rd(&t, v.rd, &v.prefix);
+		}
+		for (unsigned p = 0; (p = bit_next(a->members, p)) < ENTITIES; p++) {
+			if (!out_room(a) || now_ns() >= deadline)
+				return false;
+			out_record_put(a, (struct peer_id){(uint16_t)p}, a->family, &v, id, false);
+			bit_clear(a->members, p);
+		}
+		a->begun = false;
+	}
+	return true;
+}
+
+#define OUT_LOOKS 16u /* ids between two looks at the clock */
+
+static void
+out_walk(struct out_ask *a, uint64_t deadline) RUNS_ON(role_session)
+{
+	struct shards_table t;
+
+	shards_table(&a->bmp->config.layers->shards, a->walk_table, &t);
+	for (unsigned n = 0; a->id < a->end && out_room(a); n++, a->id++) {
+		struct dest_view v;
+
+		if (n % OUT_LOOKS == OUT_LOOKS - 1 && now_ns() >= deadline)
+			return;
+		if (shards_peek(&t, (struct dest_id){a->id}, &v) && v.paths != NULL)
+			out_record_put(
+				a, a->peer, a->walk_family, &v, (struct dest_id){a->id}, true);
+	}
+}
+
+static void on_out_answer(void *arg) RUNS_ON(role_bmp);
+
+static void
+on_out_question(void *arg) RUNS_ON(role_session)
+{
+	struct out_ask *a = arg;
+	uint64_t begun = now_ns();
+
+	a->used = 0;
+	if (out_names(a, begun + OUT_SLICE_NS) && a->walk != NULL) {
+		struct dest_view v = {.prefix.afi = (uint8_t)family_afi(a->walk_family)};
+
+		if (a->id == 0 && family_safi(a->walk_family) != SAFI_VPN && out_room(a))
+			out_record_put(
+				a, a->peer, a->walk_family, &v, (struct dest_id){DEST_NONE}, true);
+		out_walk(a, begun + OUT_SLICE_NS);
+	}
+	a->spent_ns = now_ns() - begun;
+	layers_send_bmp(a->bmp->config.layers, &a->mail, on_out_answer, a);
+}
+
+static bool
+out_put(struct collector *c, const struct out_record *rec)
+{
+	struct route r = {.peer = rec->peer.v,
+		.flags = BMP_FLAG_OUT | BMP_FLAG_POST,
+		.family = (enum family)rec->family,
+		.prefix = &rec->prefix,
+		.rd = rec->rd,
+		.label = rec->label,
+		.time_s = (uint32_t)(now_ns() / SECOND)};
+
+	if (rec->attrs_len > 0)
+		r.set = (const struct attr_set *)(const void *)(rec + 1);
+	return route_put(c, &r);
+}
+
+/* The walk of the question still runs: its collector, else NULL. */
+static struct collector *
+out_walker(const struct bmp *b)
+{
+	const struct out_ask *a = &b->out;
+	struct collector *c = NULL;
+
+	for (unsigned i = 0; a->walk != NULL && i < b->count; i++)
+		if (b->collector[i] == a->walk)
+			c = b->collector[i];
+	return c != NULL && c->connections == a->connection && c->walk == WALK_OUT &&
+			       c->next_peer == a->peer.v && c->family == a->walk_family &&
+			       bit(c->walked, a->peer.v)
+		       ? c
+		       : NULL;
+}
+
+static void
+on_out_answer(void *arg) RUNS_ON(role_bmp)
+{
+	struct out_ask *a = arg;
+	struct bmp *b = a->bmp;
+	struct collector *walker = out_walker(b);
+	uint64_t pause = 4 * a->spent_ns;
+
+	a->sent = false;
+	a->next_ns = now_ns() + (pause > OUT_PAUSE_NS ? pause : OUT_PAUSE_NS);
+	for (size_t at = 0; at < a->used;) {
+		const struct out_record *rec =
+			(const struct out_record *)(const void *)(a->answer + at);
+
+		at += rec->size;
+		for (unsigned k = 0; !rec->walk && k < b->count; k++) {
+			struct collector *c = b->collector[k];
+
+			if ((c->config.views & BMP_ADJ_OUT) && follows(c, rec->peer.v) &&
+				!out_put(c, rec))
+				collector_lost(c, rec->peer.v);
+		}
+		if (rec->walk && walker != NULL && bit(walker->told, rec->peer.v) &&
+			!out_put(walker, rec))
+			collector_lost(walker, rec->peer.v);
+	}
+	if (walker == NULL)
+		return;
+	walker->next = a->id;
+	if (a->id >= a->end) {
+		walker->next_peer++;
+		walker->next = 0;
+	}
+}
+
+/* The next collector with a walk of Adj-RIB-Out and room. NULL: none. */
+static struct collector *
+out_walk_next(struct bmp *b)
+{
+	for (unsigned i = 0; i < b->count; i++) {
+		struct collector *c = b->collector[(b->out_turn + i) % b->count];
+
+		if (c->state != UP || c->walk != WALK_OUT)
+			continue;
+		b->out_busy = true;
+		if (out_waits(c) >= OUT_WALK || !walk_out_peer(c))
+			continue;
+		b->out_turn = (b->out_turn + i + 1) % b->count;
+		return c;
+	}
+	return NULL;
+}
+
+static void
+out_wanted(struct bmp *b)
+{
+	memset(b->out.wanted, 0, sizeof(b->out.wanted));
+	for (unsigned k = 0; k < b->count; k++) {
+		const struct collector *c = b->collector[k];
+
+		for (unsigned i = 0; (c->config.views & BMP_ADJ_OUT) && i < PEER_WORDS; i++)
+			b->out.wanted[i] |= c->told[i] & ~c->resync[i];
+	}
+}
+
+/* In a read section: asks the session thread about changed routes and walks. */
+static void
+out_send(struct bmp *b) RUNS_ON(role_bmp)
+{
+	struct out_ask *a = &b->out;
+	entity_bits lost = {0};
+	struct shards_table t;
+	struct collector *c;
+
+	b->out_busy = a->sent;
+	if (a->sent || !b->out_ready)
+		return;
+	if (path_ring_lost(b->out_ring, lost))
+		for (unsigned k = 0; k < b->count; k++)
+			if (b->collector[k]->config.views & BMP_ADJ_OUT)
+				peers_lost(b->collector[k]);
+	if (a->at == a->names) {
+		a->at = a->names = 0;
+		while (a->names < OUT_NAMES && path_ring_get(b->out_ring, &a->name[a->names]))
+			a->names++;
+	}
+	c = out_walk_next(b);
+	a->walk = NULL;
+	if (c != NULL && table_of(b, c->vrf, c->family, &t)) {
+		a->walk = c;
+		a->connection = c->connections;
+		a->peer.v = (uint16_t)c->next_peer;
+		a->walk_family = c->family;
+		(void)shard_table_find(
+			b->config.layers->shards.at[0], c->vrf, c->family, &a->walk_table);
+		a->id = c->next;
+		a->end = shards_limit(&t);
+	} else if (c != NULL) {
+		c->next_peer++; /* the table is gone */
+	}
+	b->out_busy |= a->names > 0;
+	if ((a->names == 0 && a->walk == NULL) || now_ns() < a->next_ns)
+		return;
+	out_wanted(b);
+	a->sent = true;
+	layers_send_session(b->config.layers, &a->mail, on_out_question, a);
+}
+
 /* ---- statistics ---- */
+
+/* RFC 8671 6.2. Returns the number of entries. */
+static unsigned
+statistics_out(struct wr *w, const struct monitored *m)
+{
+	unsigned entries = 1;
+	uint64_t sum = 0;
+
+	for (enum family f = 0; f < FAMILY_COUNT; f++)
+		sum += m->advertised[f];
+	bmp_gauge(w, BMP_STAT_ADJ_OUT, sum);
+	for (enum family f = 0; f < FAMILY_COUNT; f++) {
+		if (!(m->families >> f & 1))
+			continue;
+		bmp_gauge_family(w, BMP_STAT_ADJ_OUT_FAMILY, f, m->advertised[f]);
+		entries++;
+	}
+	return entries;
+}
 
 /* RFC 7854 4.8. False: no room. */
 static bool
@@ -937,11 +1451,11 @@ statistics_put(struct collector *c, unsigned id)
 		if (!(m->families >> f & 1))
 			continue;
 		families |= 1u << f;
-		if (id != LOC) {
+		if (!is_loc(id)) {
 			shards_peer_counts(s, (struct peer_id){(uint16_t)id}, f, &counts);
 			of[f] = counts.received;
 			rejected += counts.rejected_total;
-		} else if (table_of(c->bmp, f, &t)) {
+		} else if (table_of(c->bmp, m->vrf, f, &t)) {
 			for (unsigned i = 0; i < s->count; i++)
 				of[f] += t.at[i] != NULL ? dest_count(t.at[i]) : 0;
 		}
@@ -950,19 +1464,21 @@ statistics_put(struct collector *c, unsigned id)
 	at = bmp_begin(&w, BMP_STATISTICS, &m->head, wall_ns());
 	count = w.p;
 	wr_u32(&w, 0);
-	if (id != LOC) {
+	if (!is_loc(id)) {
 		bmp_counter(&w, BMP_STAT_REJECTED, (uint32_t)rejected);
 		entries++;
 	}
-	bmp_gauge(&w, id == LOC ? BMP_STAT_LOC : BMP_STAT_ADJ_IN, sum);
+	bmp_gauge(&w, is_loc(id) ? BMP_STAT_LOC : BMP_STAT_ADJ_IN, sum);
 	entries++;
 	for (enum family f = 0; f < FAMILY_COUNT; f++) {
 		if (!(families >> f & 1))
 			continue;
 		bmp_gauge_family(
-			&w, id == LOC ? BMP_STAT_LOC_FAMILY : BMP_STAT_ADJ_IN_FAMILY, f, of[f]);
+			&w, is_loc(id) ? BMP_STAT_LOC_FAMILY : BMP_STAT_ADJ_IN_FAMILY, f, of[f]);
 		entries++;
 	}
+	if (!is_loc(id) && (c->config.views & BMP_ADJ_OUT))
+		entries += statistics_out(&w, m);
 	if (!w.bad)
 		count[3] = (uint8_t)entries;
 	out_end(c, &w, at);
@@ -974,9 +1490,15 @@ statistics_run(struct collector *c)
 {
 	if (c->config.statistics_s > 0 && now_ns() >= c->statistics_ns) {
 		memcpy(c->statistics, c->told, sizeof(c->told));
+		/* the counts of Adj-RIB-Out come from the session thread */
+		for (unsigned i = 0; (c->config.views & BMP_ADJ_OUT) && i < PEER_WORDS; i++) {
+			c->statistics_wait[i] = i == 0 ? c->told[i] & ~(1ull << LOC) : c->told[i];
+			c->statistics[i] &= ~c->statistics_wait[i];
+			c->bmp->changed[i] |= c->statistics_wait[i];
+		}
 		c->statistics_ns = now_ns() + c->config.statistics_s * SECOND;
 	}
-	for (unsigned i = 0; (i = bit_next(c->statistics, i)) < PEER_MAX; i++) {
+	for (unsigned i = 0; (i = bit_next(c->statistics, i)) < ENTITIES; i++) {
 		if (out_waits(c) > OUT_WALK || !statistics_put(c, i))
 			return;
 		bit_clear(c->statistics, i);
@@ -1028,6 +1550,7 @@ collector_close(struct collector *c, const char *reason) RUNS_ON(role_bmp)
 	memset(c->want, 0, sizeof(c->want));
 	memset(c->walked, 0, sizeof(c->walked));
 	memset(c->statistics, 0, sizeof(c->statistics));
+	memset(c->statistics_wait, 0, sizeof(c->statistics_wait));
 	arena_free(c->bmp->arena, c->out);
 	c->out = NULL;
 	down_note(c);
@@ -1117,7 +1640,7 @@ collector_connected(struct collector *c) RUNS_ON(role_bmp)
 	down_note(c);
 	log_event(LOG_INFO, "bmp-up collector=%s", c->name);
 	initiation_put(c);
-	for (unsigned id = 0; id < PEER_MAX; id++)
+	for (unsigned id = 0; id < ENTITIES; id++)
 		if (b->peer[id] != NULL)
 			bit_set(c->check, id);
 }
@@ -1223,6 +1746,7 @@ bmp_work(void *ctx, uint64_t now, uint64_t deadline)
 			more |= walk_run(c);
 			statistics_run(c);
 		}
+		out_send(b);
 		qsbr_offline(b->config.layers->readers, b->reader);
 		now = now_ns();
 	} while (more && now < deadline);
@@ -1241,7 +1765,7 @@ poll_fire(struct timer *t)
 
 	role_enter_bmp();
 	if (b->count > 0)
-		(void)timer_arm(b->thread, t, POLL_NS);
+		(void)timer_arm(b->thread, t, b->out_busy ? OUT_PAUSE_NS : POLL_NS);
 }
 
 /* ---- configuration ---- */
@@ -1310,7 +1834,7 @@ collector_new(struct bmp *b, const struct config_bmp *k)
 	return c;
 }
 
-/* The cursor exists while a collector wants the Loc-RIB. */
+/* The cursor exists while a collector wants best routes. */
 static void
 cursor_set(struct bmp *b)
 {
@@ -1318,13 +1842,67 @@ cursor_set(struct bmp *b)
 	bool wants = false;
 
 	for (unsigned i = 0; i < b->count; i++)
-		wants |= (b->collector[i]->config.views & BMP_LOC) != 0;
+		wants |= (b->collector[i]->config.views & (BMP_LOC | BMP_ADJ_OUT_PRE)) != 0;
 	if (wants && b->cursor == NULL && journal_subscribe(j, &b->cursor) != 0)
 		b->cursor = NULL;
 	if (!wants && b->cursor != NULL) {
 		journal_unsubscribe(j, b->cursor);
 		b->cursor = NULL;
 	}
+}
+
+/* An instance came, went, or has another name or distinguisher. */
+static void
+instance_set(struct bmp *b, struct vrf_id vrf, const struct config_vrf *v) RUNS_ON(role_bmp)
+{
+	struct instance *i = &b->instance[vrf.v];
+	const struct instance was = *i;
+	unsigned loc = loc_of(vrf);
+
+	i->there = v != NULL || vrf.v == VRF_DEFAULT.v;
+	if (v != NULL) {
+		snprintf(i->name, sizeof(i->name), "%s", v->name);
+		i->rd = v->rd;
+	}
+	/* headers name the distinguisher, so that all begins anew */
+	if (was.there && i->there && was.rd.v != i->rd.v) {
+		for (unsigned k = 0; k < b->count; k++)
+			collector_close(b->collector[k], "a route distinguisher has changed");
+		for (unsigned id = 0; id < ENTITIES; id++)
+			if (b->peer[id] != NULL && b->peer[id]->vrf.v == vrf.v)
+				head_instance(b, b->peer[id], is_loc(id));
+	}
+	if (i->there && (b->peer[loc] == NULL || !b->peer[loc]->up) && loc_create(b, vrf) != 0)
+		log_event(LOG_WARNING, "bmp-down collector=all reason=\"%s\"",
+			strerrordesc_np(ENOMEM));
+	if (!i->there && b->peer[loc] != NULL)
+		b->peer[loc]->up = false;
+	for (unsigned k = 0; was.there != i->there && k < b->count; k++)
+		bit_set(b->collector[k]->check, loc);
+}
+
+/* The instances of `c`; without a collector none. */
+static void
+instances_set(struct bmp *b, const struct config *c) RUNS_ON(role_bmp)
+{
+	if (c->bmp_count == 0)
+		return;
+	for (uint16_t v = 0; v < SHARD_VRFS_MAX; v++) {
+		const struct config_vrf *is = config_vrf_find(c, (struct vrf_id){v});
+
+		if (is != NULL || b->instance[v].there || v == VRF_DEFAULT.v)
+			instance_set(b, (struct vrf_id){v}, is);
+	}
+}
+
+static bool
+wants_out(const struct config *c)
+{
+	bool wants = false;
+
+	for (unsigned i = 0; i < c->bmp_count; i++)
+		wants |= (c->bmp[i].views & BMP_ADJ_OUT) != 0;
+	return wants;
 }
 
 struct configure_call {
@@ -1342,9 +1920,7 @@ on_configure(void *arg) RUNS_ON(role_bmp)
 
 	b->asn = c->asn;
 	b->router_id = c->router_id;
-	if (c->bmp_count > 0 && b->peer[LOC] == NULL && loc_create(b) != 0)
-		log_event(LOG_WARNING, "bmp-down collector=all reason=\"%s\"",
-			strerrordesc_np(ENOMEM));
+	instances_set(b, c);
 	for (unsigned i = 0; i < b->count; i++)
 		b->collector[i]->configured = false;
 	for (unsigned i = 0; i < c->bmp_count; i++) {
@@ -1360,7 +1936,8 @@ on_configure(void *arg) RUNS_ON(role_bmp)
 			collector_end(b->collector[i]);
 	}
 	if (b->count == 0 && c->bmp_count > 0)
-		memset(b->changed, 0xff, sizeof(b->changed)); /* the first question */
+		memset(b->changed, 0xff,
+			PEER_WORDS * sizeof(b->changed[0])); /* the first question */
 	b->count = kept;
 	for (unsigned i = 0; i < c->bmp_count; i++) {
 		struct collector *k =
@@ -1371,6 +1948,7 @@ on_configure(void *arg) RUNS_ON(role_bmp)
 	}
 	for (unsigned i = 0; i < b->count; i++)
 		down_note(b->collector[i]);
+	b->out_ready = wants_out(c);
 	atomic_store_explicit(&b->configured, b->count, memory_order_relaxed);
 	cursor_set(b);
 	(void)timer_arm(b->thread, &b->poll, 1);
@@ -1408,6 +1986,35 @@ monitor_set(struct bmp *b, bool on) RUNS_ON(role_main)
 	return 0;
 }
 
+static void
+on_monitor_out(void *arg) RUNS_ON(role_session)
+{
+	const struct monitor_call *m = arg;
+
+	speaker_monitor_out(m->b->config.layers->speaker, m->on ? m->b->out_ring : NULL);
+}
+
+/* As monitor_set(), for the names of the session thread. */
+static int
+monitor_out_set(struct bmp *b, bool on) RUNS_ON(role_main)
+{
+	struct monitor_call m = {b, on};
+
+	if (b->monitoring_out == on)
+		return 0;
+	if (on && b->out_ring == NULL && path_ring_create(b->arena, &b->out_ring) != 0)
+		return -ENOMEM;
+	if (on && b->out_set == NULL)
+		b->out_set = arena_alloc(b->arena, ATTR_SET_MAX);
+	if (on && b->out.answer == NULL && b->out_set != NULL)
+		b->out.answer = arena_alloc(b->arena, OUT_ANSWER);
+	if (on && b->out.answer == NULL)
+		return -ENOMEM;
+	layers_call_session(b->config.layers, on_monitor_out, &m);
+	b->monitoring_out = on;
+	return 0;
+}
+
 void
 bmp_configure(struct bmp *b, const struct config *c)
 {
@@ -1415,7 +2022,8 @@ bmp_configure(struct bmp *b, const struct config *c)
 
 	if (b->config.layers->bmp_thread == NULL)
 		return;
-	if (c->bmp_count > 0 && monitor_set(b, true) != 0) {
+	if ((c->bmp_count > 0 && monitor_set(b, true) != 0) ||
+		(wants_out(c) && monitor_out_set(b, true) != 0)) {
 		log_event(
 			LOG_ERROR, "bmp-down collector=all reason=\"%s\"", strerrordesc_np(ENOMEM));
 		return;
@@ -1423,6 +2031,8 @@ bmp_configure(struct bmp *b, const struct config *c)
 	(void)layers_call_bmp(b->config.layers, on_configure, &call);
 	if (c->bmp_count == 0)
 		(void)monitor_set(b, false);
+	if (!wants_out(c))
+		(void)monitor_out_set(b, false);
 }
 
 /* ---- views ---- */
@@ -1472,8 +2082,8 @@ collector_json(const struct collector *c) RUNS_ON(role_bmp)
 		addr_format(&c->config.addr, text), "port", (int)c->config.port, "state",
 		states[c->state], "views", views_json(c->config.views), "peers", (int)peers,
 		"synced",
-		c->state == UP && c->walk == WALK_NONE && bit_next(c->want, 0) == PEER_MAX &&
-			bit_next(c->check, 0) == PEER_MAX && bit_next(c->resync, 0) == PEER_MAX,
+		c->state == UP && c->walk == WALK_NONE && bit_next(c->want, 0) == ENTITIES &&
+			bit_next(c->check, 0) == ENTITIES && bit_next(c->resync, 0) == ENTITIES,
 		"queued_octets", (json_int_t)out_waits(c), "messages", (json_int_t)c->messages,
 		"octets", (json_int_t)c->octets, "connections", (json_int_t)c->connections,
 		"resyncs", (json_int_t)c->resyncs, "stalls", (json_int_t)c->stalls);
@@ -1549,6 +2159,7 @@ bmp_create(const struct bmp_config *c, struct bmp **out)
 		return -ENOMEM;
 	b->config = *c;
 	b->ask.bmp = b;
+	b->out.bmp = b;
 	b->poll.fire = poll_fire;
 	err = arena_create("bmp", &b->arena);
 	if (err == 0) {
@@ -1587,8 +2198,11 @@ bmp_destroy(struct bmp *b)
 	if (b->arena != NULL) {
 		for (unsigned i = 0; i < SHARDS_MAX; i++)
 			path_ring_destroy(b->ring[i]);
-		for (unsigned i = 0; i < PEER_MAX; i++)
+		for (unsigned i = 0; i < ENTITIES; i++)
 			arena_free(b->arena, b->peer[i]);
+		path_ring_destroy(b->out_ring);
+		arena_free(b->arena, b->out_set);
+		arena_free(b->arena, b->out.answer);
 		arena_free(b->arena, b->attrs);
 		arena_free(b->arena, b->all);
 		arena_destroy(b->arena);

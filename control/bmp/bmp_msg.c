@@ -18,7 +18,7 @@ bmp_begin(struct wr *w, enum bmp_type type, const struct bmp_peer *peer, uint64_
 		return at;
 	wr_u8(w, peer->type);
 	wr_u8(w, peer->flags);
-	wr_u64(w, 0); /* the default instance */
+	wr_u64(w, peer->distinguisher);
 	bmp_address(w, &peer->addr);
 	wr_u32(w, peer->asn);
 	wr_u32(w, peer->identifier);

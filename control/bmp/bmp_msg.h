@@ -18,7 +18,12 @@ enum bmp_type {
 	BMP_TERMINATION,
 };
 /* RFC 7854 4.2, RFC 9069 4.1 */
-enum bmp_peer_type { BMP_PEER_GLOBAL = 0, BMP_PEER_LOC = 3 };
+enum bmp_peer_type {
+	BMP_PEER_GLOBAL = 0,
+	BMP_PEER_RD = 1, /* of an instance with a route distinguisher */
+	BMP_PEER_LOCAL = 2, /* of an instance without one */
+	BMP_PEER_LOC = 3,
+};
 /* RFC 7854 4.2, RFC 8671 4 */
 enum bmp_peer_flag {
 	BMP_FLAG_IPV6 = 0x80,
@@ -40,6 +45,8 @@ enum bmp_statistic {
 	BMP_STAT_LOC = 8,
 	BMP_STAT_ADJ_IN_FAMILY = 9,
 	BMP_STAT_LOC_FAMILY = 10,
+	BMP_STAT_ADJ_OUT = 15, /* RFC 8671 6.2: after policy */
+	BMP_STAT_ADJ_OUT_FAMILY = 17,
 };
 
 #define BMP_COMMON_LEN 6u
@@ -47,6 +54,7 @@ enum bmp_statistic {
 
 struct bmp_peer {
 	uint8_t type, flags;
+	uint64_t distinguisher; /* of the instance; 0: the default instance */
 	struct ip_addr addr; /* AFI_NONE: zero */
 	uint32_t asn, identifier;
 };

@@ -9,7 +9,8 @@ take_collector_address(CONFIG_TAKE_ARGS)
 	(void)config_value_host(c, at, value, out);
 }
 
-static const char *const view_words[] = {"adj-in-pre", "adj-in", "loc", NULL};
+static const char *const view_words[] = {
+	"adj-in-pre", "adj-in", "loc", "adj-out-pre", "adj-out", NULL};
 
 static void
 take_view(struct check *c, const struct at *at, const json_t *value, void *out)
@@ -38,8 +39,9 @@ static const struct config_key bmp_keys[] = {
 	{"port", config_take_u16, offsetof(struct config_bmp, port), 1, 65535, .def = 1790},
 	/*
 	 * The tables to send, as in `rib.routes`: `adj-in-pre` (received routes of families with
-	 * `keep_all_routes`), `adj-in` (after import policy), `loc` (RFC 9069). Default:
-	 * `["adj-in", "loc"]`.
+	 * `keep_all_routes`), `adj-in` (after import policy), `loc` (RFC 9069), `adj-out` (as
+	 * advertised, RFC 8671), `adj-out-pre` (the best route, for each peer but its source).
+	 * Default: `["adj-in", "loc"]`.
 	 */
 	{"views", take_views, offsetof(struct config_bmp, views)},
 	/* Interval of Statistics Reports. 0: none. Unit: seconds. */

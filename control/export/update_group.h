@@ -55,6 +55,20 @@ struct update_groups_config {
 int update_groups_create(const struct update_groups_config *c, struct update_groups **out);
 /* Puts evaluations of destinations into `tap` from now on (rib/trace.h); NULL: ends. Lent until the next call. */
 void update_groups_trace(struct update_groups *s, struct trace_tap *tap) RUNS_ON(role_session);
+/*
+ * Puts the names of changed routes into `ring` from now on, for BMP; NULL: ends. Lent until the next call. A name is the
+ * destination (rd, prefix) and the number of the group, as update_group_named() reads it. A peer that moves to another group
+ * counts as lost.
+ */
+struct path_ring;
+void update_groups_monitor(struct update_groups *s, struct path_ring *ring) RUNS_ON(role_session);
+/*
+ * The members of the group of a name: sets their bits in `peers`, and *family and *table. False: no such group any more.
+ */
+struct path_change;
+bool update_group_named(const struct update_groups *s, const struct path_change *name,
+	enum family *family, struct table_id *table, uint64_t peers[PEER_WORDS])
+	RUNS_ON(role_session);
 /* Only after every member has left and every group is dismantled. */
 void update_groups_destroy(struct update_groups *s);
 

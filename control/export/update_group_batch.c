@@ -370,6 +370,8 @@ change_apply(struct update_group *g, struct dest_id id, const struct route_key *
 	}
 	if (__builtin_expect(g->set->tap != NULL, 0))
 		trace_change(g, id, k);
+	if (__builtin_expect(g->set->changes != NULL, 0))
+		change_name(g, k);
 }
 
 /* ---- from changes to messages ---- */
@@ -508,6 +510,8 @@ announce_other_default(struct update_group *g, uint32_t i, struct dest_id other)
 		g->error = err;
 		(void)adj_rib_out_set(g->out, other, (struct adj_route){0}, &r);
 		adj_record_put(s->records, r.record);
+		if (s->changes != NULL)
+			change_name(g, &s->change[i].key);
 		c = batch_find(s, other, &h);
 		if (c != NULL)
 			c->present = false;
@@ -634,6 +638,8 @@ bucket_give_up(struct update_group *g, const struct bucket *b, uint32_t at)
 			continue;
 		(void)adj_rib_out_set(g->out, c->dest, (struct adj_route){0}, &old);
 		adj_record_put(s->records, old.record);
+		if (s->changes != NULL)
+			change_name(g, &c->key);
 		entry_add(s, MESSAGE_ALL_BUT, PEER_SELF, MADE_NONE, s->entry[at].change);
 		for (struct update_member *m = g->members; m != NULL; m = m->next) {
 			if (m->state == MEMBER_BEHIND)

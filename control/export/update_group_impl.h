@@ -503,6 +503,7 @@ struct update_groups {
 		uint64_t lost[PEER_MAX / 64]; /* peers whose session ended during the plan */
 	} plan[FAMILY_COUNT];
 	struct trace_tap *tap; /* NULL: no trace */
+	struct path_ring *changes; /* NULL: no BMP collector wants Adj-RIB-Out */
 	bool policy_refused; /* in the last evaluation: export policy refused the best path */
 	bool live; /* the changes applied now are live */
 	bool loading; /* update_groups_gather() */
@@ -828,9 +829,11 @@ void windows_tidy(struct update_groups *s, bool all);
 void quick_window(struct update_group *g, struct window *w, uint64_t after, uint64_t upto)
 	RUNS_ON(role_session);
 
-/* update_group_trace.c; only with set->tap */
+/* update_group_trace.c; only with set->tap or set->changes */
 /* The group has applied an evaluation of `id`. Ends the caches of the call. */
 void trace_change(struct update_group *g, struct dest_id id, const struct route_key *k);
+/* Puts the name of a route of the group into set->changes, which is not NULL. */
+void change_name(struct update_group *g, const struct route_key *k);
 
 /* update_group_stream.c */
 /* Produces one batch or one mark. False: no work now. */

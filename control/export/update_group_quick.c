@@ -273,6 +273,8 @@ quick_class(struct update_group *g, struct window *w, struct window_class *c, ui
 			continue;
 		ws->done[w->order[i]] = true;
 		owed_clear(g, w->id[i]);
+		if (__builtin_expect(g->set->changes != NULL, 0))
+			change_name(g, &w->entry[w->order[i]].key);
 	}
 	g->set->quick_count += q->added;
 	quick_send(g, q);

@@ -10,6 +10,7 @@
 #include "control/export/update_group_impl.h"
 
 #include "control/base/threads.h"
+#include "rib/path_ring.h"
 
 #include <errno.h>
 #include <string.h>
@@ -165,6 +166,9 @@ member_move(struct update_member *m, struct update_group *n)
 	if (m->state == MEMBER_STREAM && m->at->next != NULL)
 		behind_begin(m);
 	member_unlink(m);
+	/* names of the old group are for its members */
+	if (n->set->changes != NULL)
+		path_ring_lose(n->set->changes, m->id);
 	m->group = n;
 	m->later_since = UINT64_MAX; /* versions of the old group say nothing */
 	m->later_until = 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Events of traces (rib/trace.h): destinations that a group has evaluated. */
+/* Events of traces (rib/trace.h): destinations that a group has evaluated. Names of changed routes for BMP. */
 #include "control/export/update_group_impl.h"
 
+#include "rib/path_ring.h"
 #include "rib/trace.h"
 
 void
@@ -56,4 +57,42 @@ trace_change(struct update_group *g, struct dest_id id, const struct route_key *
 	e.permit = adj_rib_out_get(g->out, id).record.v != 0;
 	e.reason = (uint8_t)why;
 	trace_put(g->set->tap, &e, NULL);
+}
+
+/* ---- names for BMP ---- */
+
+void
+update_groups_monitor(struct update_groups *s, struct path_ring *ring)
+{
+	s->changes = ring;
+}
+
+/* The number of a group takes the places of peer and table. */
+void
+change_name(struct update_group *g, const struct route_key *k)
+{
+	const struct path_change c = {.rd = k->rd,
+		.prefix = k->prefix,
+		.peer = {(uint16_t)(g->id % PEER_MAX)},
+		.table = {(uint16_t)(g->id / PEER_MAX)}};
+
+	path_ring_put(g->set->changes, &c);
+}
+
+bool
+update_group_named(const struct update_groups *s, const struct path_change *name,
+	enum family *family, struct table_id *table, uint64_t peers[PEER_WORDS])
+{
+	const struct update_group *g = s->groups;
+
+	while (g != NULL &&
+		(g->id % PEER_MAX != name->peer.v || (uint16_t)(g->id / PEER_MAX) != name->table.v))
+		g = g->next;
+	if (g == NULL)
+		return false;
+	*family = g->rules.family;
+	*table = g->rules.table;
+	for (const struct update_member *m = g->members; m != NULL; m = m->next)
+		peers[m->id.v / 64] |= 1ull << m->id.v % 64;
+	return true;
 }

@@ -451,6 +451,7 @@ struct session_monitor {
 	uint32_t asn, identifier;
 	struct ip_addr local;
 	uint16_t local_port, remote_port;
+	uint64_t advertised[FAMILY_COUNT]; /* routes in Adj-RIB-Out */
 	uint16_t sent_len, received_len; /* of the OPENs; 0: there was no memory to keep it */
 	uint8_t sent[MONITOR_MESSAGE_MAX], received[MONITOR_MESSAGE_MAX], fall[MONITOR_MESSAGE_MAX];
 };
@@ -462,6 +463,17 @@ bool session_monitor_peek(struct speaker *s, struct peer_id id, struct session_m
  * last call; sets their bits in `peers`.
  */
 bool speaker_monitor_changed(struct speaker *s, uint64_t peers[PEER_WORDS]);
+
+/*
+ * Puts the names of changed routes of Adj-RIB-Out into `ring` from now on (rib/path_ring.h); NULL: ends. Lent until the next
+ * call. speaker_out_named() reads a name: the members of its update group, a family and a table; false: the group is gone. The
+ * routes are those of session_adj_out().
+ */
+struct path_change;
+struct path_ring;
+void speaker_monitor_out(struct speaker *s, struct path_ring *ring) RUNS_ON(role_session);
+bool speaker_out_named(const struct speaker *s, const struct path_change *name, enum family *family,
+	struct table_id *table, uint64_t peers[PEER_WORDS]) RUNS_ON(role_session);
 
 /* Any thread: the delays of keepalives of all peers, in ns. */
 void speaker_keepalive_late(const struct speaker *s, struct hist_summary *out);

@@ -360,6 +360,7 @@ struct speaker {
 		unsigned count;
 	} rx_pool, tx_pool;
 	struct update_groups *groups; /* created with the first established session */
+	struct path_ring *out_changes; /* speaker_monitor_out() */
 	struct leftover *leftovers;
 	struct peer *by_id[PEER_MAX]; /* all peers */
 	struct peer *by_address[ADDRESS_BUCKETS]; /* all peers; newest first within a bucket */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What BMP reports of sessions (control/bmp): both OPENs, the NOTIFICATION at the end, and which peers changed. */
+/* What BMP reports of sessions (control/bmp): both OPENs, the NOTIFICATION at the end, which peers changed, and Adj-RIB-Out. */
 #include "control/session/session_impl.h"
 
 #include <string.h>
@@ -93,7 +93,26 @@ session_monitor_peek(struct speaker *s, struct peer_id id, struct session_monito
 	out->local = p->up->local_addr;
 	out->local_port = socket_port(p->up->watch.fd, false);
 	out->remote_port = socket_port(p->up->watch.fd, true);
+	for (enum family f = 0; f < FAMILY_COUNT; f++)
+		out->advertised[f] = p->family[f].group != NULL
+					     ? update_group_advertised(p->family[f].group)
+					     : 0;
 	out->sent_len = message_copy(out->sent, &p->up->open_sent);
 	out->received_len = message_copy(out->received, &p->up->open_received);
 	return true;
+}
+
+void
+speaker_monitor_out(struct speaker *s, struct path_ring *ring)
+{
+	s->out_changes = ring;
+	if (s->groups != NULL)
+		update_groups_monitor(s->groups, ring);
+}
+
+bool
+speaker_out_named(const struct speaker *s, const struct path_change *name, enum family *family,
+	struct table_id *table, uint64_t peers[PEER_WORDS])
+{
+	return s->groups != NULL && update_group_named(s->groups, name, family, table, peers);
 }

@@ -287,8 +287,10 @@ groups_create(struct speaker *s) RUNS_ON(role_session)
 		.swaps = s->labels.swaps};
 	int err = s->groups != NULL ? 0 : update_groups_create(&c, &s->groups);
 
-	if (err == 0)
+	if (err == 0) {
 		update_groups_trace(s->groups, s->tap);
+		update_groups_monitor(s->groups, s->out_changes);
+	}
 	return err;
 }
 

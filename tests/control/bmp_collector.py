@@ -9,7 +9,7 @@ import time
 from keel_rig import UPDATE, attributes, in_namespace, nlri_of, prefixes
 
 ROUTE, STATISTICS, DOWN, UP, INITIATION, TERMINATION = range(6)
-GLOBAL, LOC = 0, 3
+GLOBAL, INSTANCE, LOCAL, LOC = range(4)
 IPV6, POST, AS2, OUT = 0x80, 0x40, 0x20, 0x10
 
 
@@ -48,6 +48,7 @@ class Collector:
 
     def forget(self):
         self.messages = []  # (type, peer, body)
+        # peer: the address, or LOC; of an instance (peer type, distinguisher, address or LOC)
         self.tables = {}  # (peer, flags of the view) -> {prefix: attributes}
         self.peers = {}  # peer -> the body of Peer Up
         self.ends = []  # (peer, flags, (AFI, SAFI))
@@ -93,10 +94,10 @@ class Collector:
         peer = None
         if kind < INITIATION:
             of, flags, rd, address, asn, identifier, sec, usec = struct.unpack(">BBQ16sIIII", body[:42])
-            assert of in (GLOBAL, LOC) and rd == 0 and usec < 1000000, body[:42]
+            assert of in (GLOBAL, INSTANCE, LOCAL, LOC) and (rd == 0) == (of == GLOBAL or (of == LOC and rd == 0)) and usec < 1000000, body[:42]
             assert abs(sec - time.time()) < 3600, sec
             text = str(ipaddress.ip_address(address if flags & IPV6 and of != LOC else address[12:])) if of != LOC else LOC
-            peer, body = text, body[42:]
+            peer, body = text if rd == 0 else (of, rd, text), body[42:]
         self.messages.append((kind, peer, body))
         if kind == UP:
             assert peer not in self.peers, "%s is up already" % peer

@@ -420,7 +420,7 @@ class KeelTest(unittest.TestCase):
             document = dict(document, dataplane={"rib_threads": int(os.environ["RIB_THREADS"])})
         if VRF:
             self.addCleanup(ip, "netns", "del", "keel-" + VRF, check=False)
-            document = dict(inside(document), vrfs=[{"name": VRF}])
+            document = dict(inside(document), vrfs=document.get("vrfs", [{"name": VRF}]))
         self.keel = (HostKeel if VRF else Keel)(self.namespace, self.folder, document)
         self.addCleanup(self.end)
         if VRF:  # the speakers and their addresses are in the namespace of the instance

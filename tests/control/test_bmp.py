@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""BMP (RFC 7854, RFC 9069) against a real keeld: a collector that decodes every message holds the tables of rib.routes, over changes, lost
+"""BMP (RFC 7854, RFC 8671, RFC 9069) against a real keeld: a collector that decodes every message holds the tables of rib.routes, over changes, lost
 sessions, changed policies, and collectors that stall or die. Needs root (a network namespace); else the exit status is 77.
 
 usage: test_bmp.py KEELD [Bmp.TEST...]
@@ -9,20 +9,26 @@ import json
 import os
 import struct
 import subprocess
+import unittest
 
 import keel_rig
-from bmp_collector import DOWN, INITIATION, LOC, POST, STATISTICS, TERMINATION, UP, Collector, tlvs
-from keel_rig import NOTIFICATION, OPEN, THEM, UPDATE, US, V4, V6, KeelTest, nlri, update_of
+from bmp_collector import DOWN, INITIATION, INSTANCE, LOC, LOCAL, OUT, POST, STATISTICS, TERMINATION, UP, Collector, tlvs
+from keel_rig import NOTIFICATION, OPEN, THEM, UPDATE, US, V4, V6, VRF, KeelTest, nlri, update_of
 
 OTHER, ASN, OTHER_ASN = "192.0.2.3", 64513, 64514
 KEYS = ("as_path", "origin", "next_hop", "local_pref", "med")
 
 
 class Bmp(KeelTest):
+    instance = None  # (peer type, distinguisher) of the instance with all peers
+
     def begin(self, *ports, views=("adj-in-pre", "adj-in", "loc"), keep=True, **more):
         family = {"import_policy": "incoming", "export_policy": "accept-all", "keep_all_routes": keep}
         plain = {"import_policy": "accept-all", "export_policy": "accept-all"}
+        vrfs = {"vrfs": [{"name": VRF, "rd": "64512:9"}]} if VRF else {}
+        self.instance = (INSTANCE, 64512 << 32 | 9) if VRF else None
         self.start({
+            **vrfs,
             "router": {"asn": 64512, "router_id": US},
             "bmp": [dict({"address": "127.0.0.1", "port": p, "views": list(views)}, **more) for p in ports],
             "prefix_lists": [{"name": "no", "entries": [{"action": "permit", "prefix": "20.9.0.0/16", "le": 24}]}],
@@ -33,23 +39,24 @@ class Bmp(KeelTest):
                 {"address": OTHER, "asn": OTHER_ASN, "passive": True, "families": {V4: plain}}]}})
 
     def collector(self, port, **keys):
-        c = Collector(self.namespace, port, **keys)
+        c = Collector(self.namespace, port, **keys)  # of an instance: before begin()
         self.addCleanup(c.close)
         return c
 
-    def routes(self, view, family=V4, peer=None):
+    def routes(self, view, family=V4, peer=None, but=None):
+        """`but`: without the routes of this peer."""
         found, params = {}, {"family": family, "view": view, "limit": 10000, **({"peer": peer} if peer else {})}
         while True:
             answer = self.keel.call("rib.routes", params)
             for r in answer["routes"]:
-                if view != "loc" or r["best"]:
+                if (view != "loc" or r["best"]) and (but is None or r["peer"] != but):
                     found[r["prefix"]] = {k: r.get(k) for k in KEYS}
             if "next" not in answer:
                 return found
             params["cursor"] = answer["next"]
 
     def expected(self, peers=(THEM, OTHER), views=("adj-in-pre", "adj-in", "loc")):
-        tables = {}
+        tables, of = {}, self.keys()
         for p in peers:
             if "adj-in-pre" in views and p == THEM:
                 tables[p, 0] = {**self.routes("adj-in-pre", peer=p), **self.routes("adj-in-pre", V6, p)}
@@ -59,7 +66,20 @@ class Bmp(KeelTest):
             tables[LOC, 0] = {**self.routes("loc"), **self.routes("loc", V6)}
             for r in tables[LOC, 0].values():
                 r["next_hop"] = r["next_hop"] or "0.0.0.0"
-        return {k: v for k, v in tables.items() if v}
+        for p in peers:
+            families = (V4, V6) if p == THEM else (V4,)
+            if "adj-out-pre" in views:
+                tables[p, OUT] = {k: r for f in families for k, r in self.routes("loc", f, but=p).items()}
+                for r in tables[p, OUT].values():
+                    r["next_hop"] = r["next_hop"] or "0.0.0.0"
+            if "adj-out" in views:
+                tables[p, OUT | POST] = {k: r for f in families for k, r in self.routes("adj-out", f, p).items()}
+        return {(of.get(k[0], k[0]), k[1]): v for k, v in tables.items() if v}
+
+    def keys(self):
+        """The names of peers of an instance in the collector."""
+        kind, rd = self.instance or (None, 0)
+        return {p: (LOC if p == LOC else kind, rd, p) for p in (THEM, OTHER, LOC)} if kind else {}
 
     def same(self, c, peers=(THEM, OTHER), views=("adj-in-pre", "adj-in", "loc")):
         def look():
@@ -73,7 +93,8 @@ class Bmp(KeelTest):
         except AssertionError:
             have, want = self.last
             for k in sorted(set(have) | set(want), key=str):
-                print(k, "differs" if have.get(k) != want.get(k) else "equal", len(have.get(k, {})), len(want.get(k, {})), flush=True)
+                a, b = have.get(k, {}), want.get(k, {})
+                print(k, len(a), len(b), [(p, a.get(p), b.get(p)) for p in sorted(set(a) | set(b)) if a.get(p) != b.get(p)][:3], flush=True)
             raise
 
     def summary(self):
@@ -216,6 +237,114 @@ class Bmp(KeelTest):
         self.assertEqual(self.summary()[0]["connections"], 1)
         self.assertFalse(them.closed() or other.closed())
 
+    OUT_VIEWS = ("loc", "adj-out-pre", "adj-out")
+
+    def test_adj_rib_out(self):
+        c = self.collector(9001)
+        self.begin(9001, views=self.OUT_VIEWS, statistics_s=1)
+        them, other = self.speakers()
+        self.same(c, views=self.OUT_VIEWS)
+        out = OUT | POST
+        self.assertEqual({p for p, r in c.table(THEM, out).items() if r["as_path"].split()[0] == "64512"}, set(c.table(THEM, out)))
+        self.assertEqual(set(c.table(OTHER, out)) & {"20.0.2.0/24"}, set())  # its own
+        self.wait("End-of-RIB of each view", lambda: {e for e in c.ends if e[2] == (1, 1)} >=
+                  {(p, f, (1, 1)) for p in (THEM, OTHER) for f in (OUT, out)}, c.changed)
+        them.withdraw("20.0.1.0")
+        other.announce("20.0.2.0", asns=(OTHER_ASN,))
+        other.announce("20.0.9.0", asns=(OTHER_ASN,))
+        them.announce("20.0.3.0")
+        self.same(c, views=self.OUT_VIEWS)
+        self.assertIn("20.0.9.0/24", c.table(THEM, out))
+        # changed by export policy, then refused: before policy the route stays
+        for action, has in (("permit", True), ("deny", False)):
+            self.keel.commit({"route_policies": self.keel.on_disk()["route_policies"][:1] + [
+                {"name": "outgoing", "nodes": [{"seq": 10, "action": action, "match": {"origin": "igp"}, "set": {"med": 77}}]}],
+                "bgp": {"peers": [dict(p, families=dict(p["families"], **{V4: dict(p["families"][V4], export_policy="outgoing")}))
+                                  for p in self.keel.on_disk()["bgp"]["peers"]]}})
+            self.wait("the export policy", lambda: ("20.0.9.0/24" in c.table(THEM, out)) == has and
+                      (not has or c.table(THEM, out)["20.0.9.0/24"]["med"] == 77), c.changed)
+            self.assertIn("20.0.9.0/24", c.table(THEM, OUT))
+            self.same(c, views=self.OUT_VIEWS)
+        self.keel.commit({"route_policies": self.keel.on_disk()["route_policies"][:1] + [
+            {"name": "outgoing", "nodes": [{"seq": 10, "action": "permit"}]}]})
+        self.same(c, views=self.OUT_VIEWS)
+        # statistics: routes in Adj-RIB-Out (RFC 8671 6.2)
+        want = len([p for p in c.table(THEM, out) if ":" not in p])
+
+        def counted():
+            stats = [dict(tlvs(b[4:])) for k, p, b in c.messages if k == STATISTICS and p == THEM]
+            return stats and struct.unpack(">Q", stats[-1][15])[0] == len(c.table(THEM, out)) and any(
+                v == struct.pack(">HBQ", 1, 1, want) for b in [c.messages] for k, p, body in b if k == STATISTICS and p == THEM
+                for t, v in tlvs(body[4:]) if t == 17)
+        self.wait("statistics", counted, c.changed)
+        # the session begins anew
+        other.close()
+        self.same(c, peers=(THEM,), views=self.OUT_VIEWS)
+        other = self.speak(address=OTHER, asn=OTHER_ASN)
+        other.announce("20.0.5.0")
+        self.same(c, views=self.OUT_VIEWS)
+        self.assertFalse(them.closed())
+        self.assertEqual(self.summary()[0]["resyncs"], 0)
+
+    def test_adj_rib_out_of_a_whole_table(self):
+        """Collectors before and after the table; a collector that stalls loses changes, and gets the peers again."""
+        first, stalled = self.collector(9001), self.collector(9002, reads=False)
+        self.begin(9001, 9002, views=self.OUT_VIEWS, stall_s=600)
+        them, other = self.speakers()
+        self.many(them, 0)
+        self.same(first, views=self.OUT_VIEWS)
+        for i in range(16):
+            self.many(them, i % 4)
+            self.many(other, 100 + i % 4)
+        self.same(first, views=self.OUT_VIEWS)
+        self.assertLess(self.keel.call("bmp.summary")["memory_bytes"], 24 << 20)
+        stalled.reads.set()
+        self.same(stalled, views=self.OUT_VIEWS)
+        self.assertFalse(them.closed() or other.closed())
+
+    def test_default_route_of_this_router(self):
+        c = self.collector(9001)
+        self.begin(9001, views=("adj-out",))
+        document = self.keel.on_disk()
+        document["bgp"]["peers"][1]["families"][V4]["default_originate"] = True
+        self.keel.commit({"bgp": {"peers": document["bgp"]["peers"]}})
+        them, other = self.speakers()
+        self.wait("the default route", lambda: "0.0.0.0/0" in c.table(OTHER, OUT | POST), c.changed)
+        document["bgp"]["peers"][1]["families"][V4]["default_originate"] = False
+        self.keel.commit({"bgp": {"peers": document["bgp"]["peers"]}})
+        self.wait("its end", lambda: "0.0.0.0/0" not in c.table(OTHER, OUT | POST), c.changed)
+
+    @unittest.skipUnless(VRF, "needs VRF=1")
+    def test_instance(self):
+        """Peers and Loc-RIB of an instance: with the route distinguisher, and without."""
+        views = ("adj-in-pre", "adj-in") + self.OUT_VIEWS
+        c = self.collector(9001)
+        self.begin(9001, views=views)
+        them, other = self.speakers()
+        self.same(c, views=views)
+        kind, rd = self.instance
+        self.assertEqual(set(c.peers), {(kind, rd, THEM), (kind, rd, OTHER), (LOC, rd, LOC), LOC})
+        up = c.peers[LOC, rd, LOC]
+        self.assertIn((3, VRF.encode()), tlvs(up[20 + 2 * struct.unpack(">H", up[36:38])[0]:]))
+        them.withdraw("20.0.1.0")
+        other.announce("20.0.9.0", asns=(OTHER_ASN,))
+        self.same(c, views=views)
+        other.close()
+        self.wait("Peer Down", lambda: (kind, rd, OTHER) not in c.peers, c.changed)
+        self.same(c, peers=(THEM,), views=views)
+        # another distinguisher, then none: the collector gets all again
+        self.keel.commit({"vrfs": [{"name": VRF, "rd": "64512:10"}]})
+        self.instance = (INSTANCE, 64512 << 32 | 10)
+        self.same(c, peers=(THEM,), views=views)
+        self.keel.commit({"vrfs": [{"name": VRF}]})
+        self.wait("the peer of a local instance", lambda: any(p[0] == LOCAL for p in c.peers if p != LOC), c.changed)
+        self.instance = next(p[:2] for p in c.peers if p != LOC and p[0] == LOCAL)
+        self.same(c, peers=(THEM,), views=views)
+        self.assertFalse(them.closed())
+        # the instance goes
+        self.keel.commit({"vrfs": [], "bgp": {"peers": [], "networks": []}})
+        self.wait("the end of the instance", lambda: set(c.peers) == {LOC}, c.changed)
+
     def test_alarm_and_retries(self):
         self.begin(9001)
         self.wait("the error", lambda: self.summary()[0].get("error") == "Connection refused")
@@ -227,12 +356,13 @@ class Bmp(KeelTest):
         """pmacct's collector, whose log of messages gives the tables."""
         log, conf = os.path.join(self.folder, "log.json"), os.path.join(self.folder, "pmbmpd.conf")
         with open(conf, "w") as f:
-            f.write("bmp_daemon_ip: 127.0.0.1\nbmp_daemon_port: 9001\nbmp_daemon_max_peers: 4\nbmp_daemon_msglog_file: %s\n"
+            f.write("bmp_daemon_ip: 127.0.0.1\nbmp_daemon_port: 9001\nbmp_daemon_max_peers: 8\nbmp_daemon_msglog_file: %s\n"
                     "bmp_daemon_msglog_output: json\nlogfile: %s\n" % (log, os.path.join(self.folder, "pmbmpd.log")))
         pmbmpd = subprocess.Popen(["ip", "netns", "exec", self.namespace, "pmbmpd", "-f", conf])
         self.addCleanup(pmbmpd.wait)
         self.addCleanup(pmbmpd.kill)  # SIGTERM leaves a pmbmpd with a session running
-        self.begin(9001, statistics_s=1)  # each report fills the buffer of the log
+        views = ("adj-in-pre", "adj-in", "loc", "adj-out")
+        self.begin(9001, statistics_s=1, views=views)  # each report fills the buffer of the log
         them, other = self.speakers()
         self.many(them, 0, 1000)
         them.withdraw("20.0.1.0")
@@ -247,7 +377,7 @@ class Bmp(KeelTest):
                     e = json.loads(line)
                     if "ip_prefix" not in e:
                         continue
-                    key = (LOC, 0) if "is_loc" in e else (e["peer_ip"], POST if e["is_post"] else 0)
+                    key = (LOC, 0) if e.get("is_loc") else (e["peer_ip"], (POST if e.get("is_post") else 0) | (OUT if e.get("is_out") else 0))
                     table = found.setdefault(key, {})
                     if e["log_type"] == "withdraw":
                         table.pop(e["ip_prefix"], None)
@@ -258,7 +388,7 @@ class Bmp(KeelTest):
         def look():
             if not os.path.exists(log):
                 return False
-            want = {k: {p: (r["as_path"], r["next_hop"], r["local_pref"] or None) for p, r in t.items()} for k, t in self.expected().items()}
+            want = {k: {p: (r["as_path"], r["next_hop"], r["local_pref"] or None) for p, r in t.items()} for k, t in self.expected(views=views).items()}
             self.last = tables(), want
             return self.last[0] == want
         try:
