@@ -302,6 +302,31 @@ class Bmp(KeelTest):
         self.same(stalled, views=self.OUT_VIEWS)
         self.assertFalse(them.closed() or other.closed())
 
+    def test_update_group_splits(self):
+        """Peers of one update group; one gets another export policy, and routes change meanwhile."""
+        third = "192.0.2.50"
+        c = self.collector(9001)
+        self.begin(9001, views=("adj-out",))
+        peers = self.keel.on_disk()["bgp"]["peers"]
+        peers.append(dict(peers[1], address=third))
+        self.keel.commit({"bgp": {"peers": peers}})
+        them, other = self.speakers()
+        self.speak(address=third, asn=OTHER_ASN)
+        all_of = {"peers": (THEM, OTHER, third), "views": ("adj-out",)}
+        self.same(c, **all_of)
+        group = {p["address"]: p["families"][V4]["update_group"]["id"] for p in self.keel.call("bgp.peers")["peers"]}
+        self.assertEqual(group[OTHER], group[third])
+        peers[2] = dict(peers[2], families={V4: {"import_policy": "accept-all", "export_policy": "incoming"}})
+        self.many(them, 0, 1000)
+        self.keel.commit({"bgp": {"peers": peers}})
+        self.many(them, 1, 1000)
+        self.wait("the split", lambda: len({p["families"][V4]["update_group"]["id"] for p in self.keel.call("bgp.peers")["peers"]}) == 2)
+        them.withdraw("20.0.1.0")
+        self.same(c, **all_of)
+        self.assertNotEqual(c.table(OTHER, OUT | POST), c.table(third, OUT | POST))
+        self.wait("all routes again", lambda: self.summary()[0]["resyncs"] > 0)  # names of the old group are not for the new one
+        self.same(c, **all_of)
+
     def test_default_route_of_this_router(self):
         c = self.collector(9001)
         self.begin(9001, views=("adj-out",))
