@@ -5,11 +5,13 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 /*
- * 80 bytes. `stamp` is the sequence above the time in seconds; 0: the writer is at work. All words
- * are relaxed between the fences of record_write() and record_read(), which pair.
+ * 80 bytes. `stamp` is the sequence above the time in seconds; 0: the writer is at work. The writer stores
+ * each word by release, after the stamp 0; the reader loads each word by acquire, before it loads the stamp
+ * again. A reader with a new word thus sees a changed stamp.
  */
 struct record {
 	_Atomic uint64_t stamp;
@@ -57,8 +59,7 @@ history_destroy(struct history *h)
 	if (h == NULL)
 		return;
 	for (unsigned i = 0; i < 2 * HISTORY_RING / PIECE; i++)
-		arena_free(h->arena,
-			atomic_load_explicit(&h->ring[i % 2].piece[i / 2], memory_order_relaxed));
+		free(atomic_load_explicit(&h->ring[i % 2].piece[i / 2], memory_order_relaxed));
 	for (unsigned i = 0; i < HISTORY_POLICIES; i++)
 		arena_free(h->arena, atomic_load_explicit(&h->policy[i], memory_order_relaxed));
 	arena_free(h->arena, h);
@@ -75,7 +76,7 @@ record_place(struct history *h, struct history_ring *r, uint64_t n)
 
 	/* where memory is short, routes come first */
 	if (piece == NULL && !arena_is_short()) {
-		piece = arena_calloc(h->arena, PIECE * sizeof(*piece));
+		piece = calloc(PIECE, sizeof(*piece));
 		/* release: pairs with the acquire in record_of() */
 		atomic_store_explicit(at, piece, memory_order_release);
 	}
@@ -85,7 +86,8 @@ record_place(struct history *h, struct history_ring *r, uint64_t n)
 static void
 store(_Atomic uint64_t *word, uint64_t value)
 {
-	atomic_store_explicit(word, value, memory_order_relaxed);
+	/* release: pairs with the acquire in load() */
+	atomic_store_explicit(word, value, memory_order_release);
 }
 
 void
@@ -102,8 +104,6 @@ history_put(struct history *h, struct vrf_id vrf, enum family family, struct vpn
 	c->sequence = h->sequence;
 	memcpy(b, p->b, sizeof(b));
 	store(&r->stamp, 0);
-	/* release: pairs with the acquire fence of record_read() */
-	atomic_thread_fence(memory_order_release);
 	store(&r->prefix[0], b[0]);
 	store(&r->prefix[1], b[1]);
 	store(&r->rd, rd.v);
@@ -167,7 +167,8 @@ struct words {
 static uint64_t
 load(const _Atomic uint64_t *word)
 {
-	return atomic_load_explicit(word, memory_order_relaxed);
+	/* acquire: pairs with the release in store() */
+	return atomic_load_explicit(word, memory_order_acquire);
 }
 
 /* False: the writer replaces the record. */
@@ -185,8 +186,6 @@ record_read(const struct record *r, struct words *w)
 	w->old_set = load(&r->old_set);
 	w->since = load(&r->since);
 	w->rest = load(&r->rest);
-	/* acquire: pairs with the release fence of history_put() */
-	atomic_thread_fence(memory_order_acquire);
 	return w->stamp != 0 && load(&r->stamp) == w->stamp;
 }
 

@@ -6,8 +6,8 @@
  * Two rings of HISTORY_RING records: changes of live messages, and changes of whole tables and walks,
  * so that a walk over a full table leaves the live changes in place. A new record replaces the
  * oldest. Writer: the shard, 80 bytes a record, in order. Reader: main, which looks through both
- * rings at each query. Memory: HISTORY_BYTES
- * a ring, allocated in pieces of 40 KiB while the ring fills for the first time.
+ * rings at each query. Memory: HISTORY_BYTES a ring, in pieces of 40 KiB while the ring fills for the first
+ * time; not of the arena, whose bytes are those of routes.
  *
  * A walk over a full table would only replace its own records: at most HISTORY_BULK records of the second
  * kind are written in HISTORY_BULK_S, and further changes have none.
@@ -68,9 +68,9 @@ struct history_change {
 };
 #define HISTORY_NO_PEER PEER_MAX
 
-#define HISTORY_RING 32768u
-#define HISTORY_BYTES (HISTORY_RING * 80u) /* 2.5 MiB */
-#define HISTORY_BULK 16384u
+#define HISTORY_RING 8192u
+#define HISTORY_BYTES (HISTORY_RING * 80u) /* 640 KiB */
+#define HISTORY_BULK 4096u
 #define HISTORY_BULK_S 10u
 
 /* 0, -ENOMEM. */

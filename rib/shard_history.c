@@ -90,10 +90,10 @@ struct noting {
 	struct shard *s;
 	const struct shard_table *t;
 	const struct shard_best *best;
-	struct dest_view view;
 	struct history_change pending; /* written when the next one comes, or as the last */
 	bool any;
 	unsigned count;
+	struct dest_view view; /* the last member: it ends in an array */
 };
 
 static void

@@ -404,11 +404,11 @@ static const struct rpc_field history_result[] = {
 
 const struct rpc_method rpc_history_methods[] = {
 	{"rib.history", rib_history, history_params, history_result, "The last changes of a prefix",
-		"Each RIB thread keeps records of the last 32,768 changes by single messages, of "
+		"Each RIB thread keeps records of the last 8,192 changes by single messages, of "
 		"the "
-		"last 32,768 changes by whole tables and walks (a lost session, a refresh, a "
+		"last 8,192 changes by whole tables and walks (a lost session, a refresh, a "
 		"changed "
-		"policy; at most 16,384 in ten seconds), and of the last 131,072 refused "
+		"policy; at most 4,096 in ten seconds), and of the last 131,072 refused "
 		"announcements. An announcement of a whole table that does not replace the best "
 		"path "
 		"has no record: its time is that of the path.",

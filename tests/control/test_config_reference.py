@@ -50,7 +50,7 @@ ROUTER = {
     "router_keys": ("/router/", {"asn": 64599, "router_id": "192.0.2.99"}),
     "management_keys": ("/management/", {"socket": "/tmp/other.sock", "http": "127.0.0.1:9180", "http_token_file": "/tmp/token"}),
     "dataplane_keys": ("/dataplane/", {"worker_cpus": [7], "control_cpus": [0], "rib_threads": 2, "memory_mb": 2048, "eal_args": ["--x"],
-                                        "mpls_pipe": True, "idle": "adaptive", "policing": {"icmp": 5}}),
+                                        "mpls_pipe": True, "idle": "adaptive", "forward_source_routes": True, "policing": {"icmp": 5}}),
     "policing_keys": ("/dataplane/policing", {k: {k: 7} for k in ("bgp_peers", "neighbors", "bgp_others", "icmp", "others")}),
     "vrf_keys": ("/vrfs", {
         "name": [{"name": "red"}], "rd": [{"name": "red", "rd": "64512:1"}], "import_targets": [{"name": "red", "import_targets": ["64512:1"]}],

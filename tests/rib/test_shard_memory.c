@@ -6,7 +6,6 @@
 #include "rib/inspect.h"
 #include "rib/shard.h"
 
-#include "rib/history.h"
 #include "tests/rib/shard_rig.h"
 
 #include <errno.h>
@@ -235,11 +234,10 @@ test_memory_comes_back(void **state)
 			round + 1, (double)full / 1e6, (double)empty / 1e6, (double)bytes / 1e6,
 			(double)segments / 1e6, (double)rss / 1e6);
 		/*
-		 * these, the records of changes (rib/history.h), a few chunks of lists, spare pages of the size classes, and the address
+		 * these, a few chunks of lists, spare pages of the size classes, and the address
 		 * range of 18 bytes for each set, whose pages were given back
 		 */
-		assert_true(empty <=
-			    bytes + segments + HISTORY_BYTES + 18 * (SETS + 4096) + (1u << 20));
+		assert_true(empty <= bytes + segments + 18 * (SETS + 4096) + (1u << 20));
 		assert_true(segments <= 300000);
 		/* destinations and index are freed, not only reused */
 		assert_int_equal(dest_limit(s.table), 0);
