@@ -799,8 +799,9 @@ test_peer_asn(void **state)
 			"{'seq': 1, 'action': 'permit', 'match': {%s}}]}]}",
 			cases[i].own_set ? "'as_sets': [{'name': 'peer.asn', 'asns': [9]}], " : "",
 			cases[i].match);
-		snprintf(path, sizeof(path), cases[i].first != 0 ? "%u %u" : "", cases[i].first,
-			cases[i].last);
+		path[0] = '\0';
+		if (cases[i].first != 0)
+			snprintf(path, sizeof(path), "%u %u", cases[i].first, cases[i].last);
 		struct policy_set *s = compile_good(document);
 		const struct policy *p = policy_set_find(s, "r");
 		struct attr_set *a = attrs_of(path, origin, next_hop, med, none, none);
