@@ -201,6 +201,15 @@ add_lcores(struct eal_args *eal, const struct dataplane_config *c)
 	eal_arg(eal, "--lcores=%s", text);
 }
 
+static bool
+has_eal_arg(const struct dataplane_config *c, const char *arg)
+{
+	for (unsigned i = 0; i < c->eal_arg_count; i++)
+		if (strcmp(c->eal_args[i], arg) == 0)
+			return true;
+	return false;
+}
+
 static void
 build_eal_args(struct eal_args *eal, const struct dataplane_config *c, unsigned mb, bool huge)
 {
@@ -336,7 +345,7 @@ dataplane_init(const struct dataplane_config *c, bool *huge, struct dataplane_er
 		return rc;
 	if (create(c, &d) != 0)
 		return dataplane_fail(err, -ENOMEM, "no memory for the data plane");
-	*huge = free_huge_mb() >= d->eal_mb;
+	*huge = free_huge_mb() >= d->eal_mb && !has_eal_arg(c, "--no-huge");
 	build_eal_args(&d->eal, c, d->eal_mb, *huge);
 	if (d->eal.overflow) {
 		destroy(d);
