@@ -32,8 +32,8 @@ struct forwarding {
 	struct timer ready;
 	struct watch ended; /* keelfwd has ended */
 	uint64_t opened_ns;
-	uint64_t
-		awaited; /* 1 + the journal entry that the tables have to reach; 0: the RIB is not ready */
+	/* 1 + the journal entry that the tables have to reach; 0: the RIB is not ready */
+	uint64_t awaited;
 	unsigned worker_count;
 	unsigned reader[]; /* of layers.workers, for each worker of keelfwd */
 };

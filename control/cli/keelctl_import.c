@@ -262,6 +262,27 @@ import_community(struct import *im, const char *word, bool large, char buf[64])
 }
 
 bool
+import_node(struct import *im, const char *policy, json_int_t seq, const char *action)
+{
+	json_t *nodes, *node;
+	size_t i;
+	char buf[64];
+
+	nodes = import_made(import_element(im->document, "route_policies", "name",
+				    import_name(im, policy, buf)),
+		"nodes", json_array());
+	json_array_foreach(nodes, i, node)
+	{
+		if (number_of(node, "seq") == seq)
+			break;
+	}
+	if (i == json_array_size(nodes))
+		json_array_append_new(nodes, json_pack("{s:I}", "seq", seq));
+	im->node = json_array_get(nodes, i);
+	return json_object_set_new(im->node, "action", json_string(action)) == 0;
+}
+
+bool
 import_set_communities(struct import *im, json_t *set, const char *key, char **words, unsigned n)
 {
 	bool add = n > 1 && is(words[n - 1], "additive"), large = is(key, "large_communities");

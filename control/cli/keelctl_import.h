@@ -84,6 +84,8 @@ bool import_list_entry(
 void import_list_partial(struct import *im, const char *section, const char *name);
 /* A community as keeld writes it; false, with the verdict: not a community. */
 bool import_community(struct import *im, const char *word, bool large, char buf[64]);
+/* The node `seq` of a policy, made where it is missing, with its action: im->node from now on. */
+bool import_node(struct import *im, const char *policy, json_int_t seq, const char *action);
 /* {communities | large_communities} of a node: values, `none`, and `additive` at the end. */
 bool import_set_communities(
 	struct import *im, json_t *set, const char *key, char **words, unsigned n);

@@ -143,24 +143,10 @@ static bool
 route_map(struct import *im, char **w, unsigned n)
 {
 	json_int_t seq;
-	json_t *nodes, *node;
-	size_t i;
-	char buf[64];
 
 	if (n < 3 || (!is(w[1], "permit") && !is(w[1], "deny")) || !import_number(w[2], &seq))
 		return false;
-	nodes = import_made(
-		import_element(im->document, "route_policies", "name", import_name(im, w[0], buf)),
-		"nodes", json_array());
-	json_array_foreach(nodes, i, node)
-	{
-		if (number_of(node, "seq") == seq)
-			break;
-	}
-	if (i == json_array_size(nodes))
-		json_array_append_new(nodes, json_pack("{s:I}", "seq", seq));
-	im->node = json_array_get(nodes, i);
-	return json_object_set_new(im->node, "action", json_string(w[1])) == 0;
+	return import_node(im, w[0], seq, w[1]);
 }
 
 /* {ip | ipv6} address prefix-list: of one family, also where the name has lists of both. */

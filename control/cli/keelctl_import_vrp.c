@@ -186,28 +186,14 @@ static_route(struct import *im, char **w, unsigned n)
 static bool
 route_policy(struct import *im, char **w, unsigned n)
 {
-	json_t *nodes, *node;
 	json_int_t seq;
-	size_t i;
-	char buf[64];
 
 	if (n != 4 || !is_action(w[1]) || !is(w[2], "node") || !import_number(w[3], &seq))
 		return false;
 	/* the least number of a node in VRP is 0 */
 	if (seq == 0)
 		return import_verdict(im, "not carried: seq is at least 1");
-	nodes = import_made(
-		import_element(im->document, "route_policies", "name", import_name(im, w[0], buf)),
-		"nodes", json_array());
-	json_array_foreach(nodes, i, node)
-	{
-		if (number_of(node, "seq") == seq)
-			break;
-	}
-	if (i == json_array_size(nodes))
-		json_array_append_new(nodes, json_pack("{s:I}", "seq", seq));
-	im->node = json_array_get(nodes, i);
-	return json_object_set_new(im->node, "action", json_string(w[1])) == 0;
+	return import_node(im, w[0], seq, w[1]);
 }
 
 /* Names of lists; one of them must match. */

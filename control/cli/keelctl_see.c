@@ -164,10 +164,12 @@ print_fate(const struct ctl *ctl, const char *prefix, const json_t *result)
 	json_array_foreach(exports, i, o) print_export(ctl, o);
 }
 
-void
-show_fate(struct ctl *ctl, const struct command *c)
+/* Calls a method about the prefix of the command, and prints the result. */
+static void
+show_of_prefix(struct ctl *ctl, const struct command *c, const char *method,
+	void (*print)(const struct ctl *ctl, const char *prefix, const json_t *result))
 {
-	json_t *result = ctl_call(ctl, "rib.fate",
+	json_t *result = ctl_call(ctl, method,
 		json_pack("{s:s, s:s*, s:s*, s:s}", "family", c->family, "vrf", c->vrf, "rd", c->rd,
 			"prefix", c->prefix));
 
@@ -176,8 +178,14 @@ show_fate(struct ctl *ctl, const struct command *c)
 	if (ctl->json)
 		ctl_print_json(result, false);
 	else
-		print_fate(ctl, text_safe(c->prefix), result);
+		print(ctl, text_safe(c->prefix), result);
 	json_decref(result);
+}
+
+void
+show_fate(struct ctl *ctl, const struct command *c)
+{
+	show_of_prefix(ctl, c, "rib.fate", print_fate);
 }
 
 /* ---- history ---- */
@@ -257,17 +265,7 @@ print_changes(const struct ctl *ctl, const char *prefix, const json_t *result)
 void
 show_changes(struct ctl *ctl, const struct command *c)
 {
-	json_t *result = ctl_call(ctl, "rib.history",
-		json_pack("{s:s, s:s*, s:s*, s:s}", "family", c->family, "vrf", c->vrf, "rd", c->rd,
-			"prefix", c->prefix));
-
-	if (result == NULL)
-		return;
-	if (ctl->json)
-		ctl_print_json(result, false);
-	else
-		print_changes(ctl, text_safe(c->prefix), result);
-	json_decref(result);
+	show_of_prefix(ctl, c, "rib.history", print_changes);
 }
 
 /* ---- events ---- */
