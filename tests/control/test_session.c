@@ -247,6 +247,30 @@ struct collision {
 	bool theirs_stays;
 };
 
+/* A node with a peer to which the node connects; `ours` has the connection. Returns the listener of the peer. */
+static int
+collision_begin(struct node *n, struct config_peer *c, struct script *ours)
+{
+	int listener;
+
+	memset(ours, 0, sizeof(*ours));
+	listener = script_listen(ours, &c->tcp_port);
+	c->passive = false;
+	c->source = loopback(1);
+	node_with_peer(n, c);
+	script_accept(ours, listener);
+	return listener;
+}
+
+static void
+collision_end(struct node *n, struct script *ours, struct script *theirs, int listener)
+{
+	script_close(ours);
+	script_close(theirs);
+	close(listener);
+	node_end(n);
+}
+
 /*
  * Both connections reach OpenSent; the connection opened by the side with the higher identifier
  * stays, whichever OPEN arrives first.
@@ -263,12 +287,7 @@ collide(const struct collision *k, bool ours_first)
 	static struct node n;
 	int listener;
 
-	memset(&ours, 0, sizeof(ours));
-	listener = script_listen(&ours, &c.tcp_port);
-	c.passive = false;
-	c.source = loopback(1);
-	node_with_peer(&n, &c);
-	script_accept(&ours, listener); /* the node's own connection */
+	listener = collision_begin(&n, &c, &ours);
 	assert_non_null(script_read(&ours, WAIT_MS));
 	assert_int_equal(ours.type, BGP_OPEN);
 	script_connect(&theirs, &n, 2, 0);
@@ -284,10 +303,7 @@ collide(const struct collision *k, bool ours_first)
 	script_send_keepalive(stays);
 	wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
 	assert_string_equal(node_view(&n, 1).last_error, "");
-	script_close(&ours);
-	script_close(&theirs);
-	close(listener);
-	node_end(&n);
+	collision_end(&n, &ours, &theirs, listener);
 }
 
 /* RFC 4271 6.8; with equal identifiers the higher AS number wins (RFC 6286 2.3). */
@@ -321,12 +337,7 @@ collide_late(bool other_speaks)
 	static struct node n;
 	int listener;
 
-	memset(&ours, 0, sizeof(ours));
-	listener = script_listen(&ours, &c.tcp_port);
-	c.passive = false;
-	c.source = loopback(1);
-	node_with_peer(&n, &c);
-	script_accept(&ours, listener);
+	listener = collision_begin(&n, &c, &ours);
 	script_connect(&theirs, &n, 2, 0);
 	assert_non_null(script_read(&ours, WAIT_MS));
 	assert_non_null(script_read(&theirs, WAIT_MS));
@@ -342,10 +353,7 @@ collide_late(bool other_speaks)
 	assert_int_equal(script_read_routes(other_speaks ? &theirs : &ours, -1, NULL), 0);
 	assert_int_equal(node_view(&n, 1).established_count, 1);
 	assert_string_equal(node_view(&n, 1).last_error, "");
-	script_close(&ours);
-	script_close(&theirs);
-	close(listener);
-	node_end(&n);
+	collision_end(&n, &ours, &theirs, listener);
 }
 
 static void
@@ -368,12 +376,7 @@ collide_confirmed(uint32_t peer_id)
 	static struct node n;
 	int listener;
 
-	memset(&ours, 0, sizeof(ours));
-	listener = script_listen(&ours, &c.tcp_port);
-	c.passive = false;
-	c.source = loopback(1);
-	node_with_peer(&n, &c);
-	script_accept(&ours, listener);
+	listener = collision_begin(&n, &c, &ours);
 	assert_non_null(script_read(&ours, WAIT_MS));
 	script_send_open(&ours, &o);
 	assert_non_null(script_read(&ours, WAIT_MS));
@@ -384,10 +387,7 @@ collide_confirmed(uint32_t peer_id)
 	wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
 	assert_int_equal(node_view(&n, 1).established_count, 1);
 	assert_string_equal(node_view(&n, 1).last_error, "");
-	script_close(&ours);
-	script_close(&theirs);
-	close(listener);
-	node_end(&n);
+	collision_end(&n, &ours, &theirs, listener);
 }
 
 static void
