@@ -37,7 +37,7 @@ begin_walk_paced(struct refresh_serve *r, const struct refresh_pace *p, uint64_t
 	return false;
 }
 
-/* True if a new request can share the running walk: no entry has been sent yet. */
+/* True if a new request can share the running walk: nothing has been sent yet. */
 static bool
 can_join(const struct refresh_serve *r)
 {
@@ -89,7 +89,7 @@ refresh_serve_end_of_rib(struct refresh_serve *r, const struct refresh_pace *p, 
 }
 
 void
-refresh_serve_first_entry(struct refresh_serve *r)
+refresh_serve_first_message(struct refresh_serve *r)
 {
 	r->first_sent = r->walking;
 }

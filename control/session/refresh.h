@@ -5,8 +5,8 @@
  * the session begins the walks. Owner: the session thread.
  *
  * Order: requests before our End-of-RIB wait for the End-of-RIB, because no BoRR may precede the
- * End-of-RIB. A request joins a running walk that has not sent an entry. All later requests share
- * one more walk.
+ * End-of-RIB. A request joins a running walk that has sent neither BoRR nor an entry. All later
+ * requests share one more walk.
  *
  * Pace: a rest follows each walk (struct refresh_pace), shared by all peers of the session thread.
  * Its length is proportional to the walk, so that a peer with a thousand requests per second cannot
@@ -36,7 +36,7 @@ struct refresh_pace {
 /* The export side of one peer and family. */
 struct refresh_serve {
 	bool walking; /* a refresh walk is running (with or without BoRR) */
-	bool first_sent; /* the walk has sent an entry */
+	bool first_sent; /* the walk has sent BoRR or an entry */
 	bool pending; /* another walk is due */
 	bool resting; /* the due walk waits for the end of the rest only */
 	/* a request of the peer is a reason of the running or due walk: counts as `served` */
@@ -60,8 +60,8 @@ bool refresh_serve_order(struct refresh_serve *r, bool end_of_rib_sent, uint64_t
 /* Our End-of-RIB was sent. Returns true if the caller must begin a walk for waiting requests. */
 bool refresh_serve_end_of_rib(
 	struct refresh_serve *r, const struct refresh_pace *p, uint64_t now_ns);
-/* The walk is about to send its first entry. */
-void refresh_serve_first_entry(struct refresh_serve *r);
+/* The walk has sent BoRR, or is about to send its first entry. */
+void refresh_serve_first_message(struct refresh_serve *r);
 /* The walk ended (EoRR sent). Returns true if the caller must begin the next walk now. */
 bool refresh_serve_walk_done(
 	struct refresh_serve *r, const struct refresh_pace *p, uint64_t now_ns);

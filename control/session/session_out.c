@@ -198,9 +198,11 @@ on_mark(void *ctx, enum update_group_mark m) RUNS_ON(role_session)
 		break;
 	case MARK_BORR:
 		f->borr_sent++;
+		/* RFC 7313 4: the peer expects a BoRR for each request after this one */
+		refresh_serve_first_message(&f->serve);
 		break;
 	case MARK_FIRST_ENTRY:
-		refresh_serve_first_entry(&f->serve);
+		refresh_serve_first_message(&f->serve);
 		break;
 	case MARK_EORR:
 		f->eorr_sent++;

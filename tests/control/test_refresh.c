@@ -34,7 +34,7 @@ test_plain(void **state)
 
 	assert_true(refresh_serve_request(&r, &rested, true, 1));
 	assert_true(r.walking);
-	refresh_serve_first_entry(&r);
+	refresh_serve_first_message(&r);
 	assert_false(refresh_serve_walk_done(&r, &rested, 1));
 	assert_false(r.walking);
 	assert_int_equal(r.requests_received, 1);
@@ -64,7 +64,7 @@ test_joins_before_first_entry(void **state)
 
 	assert_true(refresh_serve_request(&r, &rested, true, 1));
 	assert_false(refresh_serve_request(&r, &rested, true, 1));
-	refresh_serve_first_entry(&r);
+	refresh_serve_first_message(&r);
 	assert_false(refresh_serve_walk_done(&r, &rested, 1));
 	assert_int_equal(r.served, 1);
 	assert_int_equal(r.coalesced, 1);
@@ -76,11 +76,11 @@ test_storm_during_a_walk(void **state)
 	struct refresh_serve r = {0};
 
 	assert_true(refresh_serve_request(&r, &rested, true, 1));
-	refresh_serve_first_entry(&r);
+	refresh_serve_first_message(&r);
 	for (int i = 0; i < 1000; i++)
 		assert_false(refresh_serve_request(&r, &rested, true, 1));
 	assert_true(refresh_serve_walk_done(&r, &rested, 1)); /* one more walk for all requests */
-	refresh_serve_first_entry(&r);
+	refresh_serve_first_message(&r);
 	assert_false(refresh_serve_walk_done(&r, &rested, 1));
 	assert_int_equal(r.requests_received, 1001);
 	assert_int_equal(r.served, 2);
@@ -102,14 +102,14 @@ test_orders_are_not_counted(void **state)
 	assert_false(refresh_serve_request(&r, &rested, true, 1));
 	assert_int_equal(r.served, 1);
 	assert_int_equal(r.coalesced, 1);
-	refresh_serve_first_entry(&r);
+	refresh_serve_first_message(&r);
 	assert_false(refresh_serve_order(&r, true, 1));
 	assert_false(refresh_serve_request(&r, &rested, true, 1)); /* after our own order */
 	assert_false(refresh_serve_order(&r, true, 1));
 	assert_true(refresh_serve_walk_done(&r, &rested, 1));
 	assert_int_equal(r.served, 2);
 	assert_int_equal(r.coalesced, 1);
-	refresh_serve_first_entry(&r);
+	refresh_serve_first_message(&r);
 	assert_false(refresh_serve_order(&r, true, 1));
 	assert_true(refresh_serve_walk_done(&r, &rested, 1));
 	assert_false(refresh_serve_walk_done(&r, &rested, 1));
@@ -124,7 +124,7 @@ test_reset_keeps_counters(void **state)
 	struct refresh_serve r = {0};
 
 	assert_true(refresh_serve_request(&r, &rested, true, 1));
-	refresh_serve_first_entry(&r);
+	refresh_serve_first_message(&r);
 	assert_false(refresh_serve_request(&r, &rested, true, 1));
 	refresh_serve_reset(&r);
 	assert_false(r.walking || r.first_sent || r.pending);
@@ -196,7 +196,7 @@ one_step(struct history *h, uint64_t x)
 	case 2:
 		if (h->walking) {
 			h->first_sent = true;
-			refresh_serve_first_entry(&h->r);
+			refresh_serve_first_message(&h->r);
 		}
 		break;
 	case 3:
@@ -268,7 +268,7 @@ test_a_rest_behind_a_walk(void **state)
 	uint64_t now = 1000 * MS, begun = now;
 
 	assert_true(refresh_serve_request(&r, &p, true, now));
-	refresh_serve_first_entry(&r);
+	refresh_serve_first_message(&r);
 	for (int slice = 0; slice < 100; slice++) {
 		now += MS;
 		refresh_pace_spent(&p, now, MS);
@@ -285,7 +285,7 @@ test_a_rest_behind_a_walk(void **state)
 	now = p.free_ns;
 	assert_true(refresh_serve_resume(&r, now));
 	assert_false(refresh_serve_resume(&r, now));
-	refresh_serve_first_entry(&r);
+	refresh_serve_first_message(&r);
 	assert_false(refresh_serve_walk_done(&r, &p, now + 100 * MS));
 	assert_int_equal(r.requests_received, 1002);
 	assert_int_equal(r.served, 2);
@@ -304,10 +304,10 @@ test_our_orders_never_rest(void **state)
 	struct refresh_pace p = {.free_ns = 1000 * MS};
 
 	assert_true(refresh_serve_request(&r, &p, true, 1));
-	refresh_serve_first_entry(&r);
+	refresh_serve_first_message(&r);
 	assert_false(refresh_serve_order(&r, true, 2));
 	assert_true(refresh_serve_walk_done(&r, &p, 3)); /* also counts against our order */
-	refresh_serve_first_entry(&r);
+	refresh_serve_first_message(&r);
 	assert_false(refresh_serve_request(&r, &p, true, 4));
 	assert_false(refresh_serve_walk_done(&r, &p, 5));
 	assert_true(r.resting);
@@ -351,7 +351,7 @@ test_floods_have_their_share(void **state)
 
 			if (refresh_serve_request(at, &p, true, now) ||
 				(now >= p.free_ns && refresh_serve_resume(at, now))) {
-				refresh_serve_first_entry(at);
+				refresh_serve_first_message(at);
 				now += cost;
 				busy += cost;
 				refresh_pace_spent(&p, now, cost);
