@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Memory after a withdrawal: a peer announces 300,000 routes, which another peer receives. When the routes are withdrawn, and when the session is lost,
+"""Memory after a withdrawal: a peer announces 600,000 routes, which another peer receives. When the routes are withdrawn, and when the session is lost,
 resident memory falls to less than a quarter of the growth by the load, as soon as the allocator returns freed pages (about ten seconds). Against a
 real keeld. Needs root (a network namespace); else the exit status is 77.
 
@@ -14,7 +14,7 @@ import keel_rig
 from keel_rig import UPDATE, US, V4, KeelTest, Speaker
 
 FEEDER, RECEIVER = ("192.0.2.2", 64513), ("192.0.2.3", 64514)
-ROUTES, PER_UPDATE = 300000, 100
+ROUTES, PER_UPDATE = 600000, 100
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 

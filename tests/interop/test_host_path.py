@@ -15,6 +15,7 @@ import ipaddress
 import json
 import os
 import re
+import select
 import signal
 import socket
 import struct
@@ -86,21 +87,19 @@ def bird_config(host):
 def trace(to):
     """The routers on the way to `to`, and how the end answers: [(address, ICMP type)]."""
     six, hops = ":" in to, []
-    s = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM)
-    s.setsockopt(*((socket.IPPROTO_IPV6, 25, 1) if six else (socket.IPPROTO_IP, 11, 1)))  # IPV6_RECVERR, IP_RECVERR
-    s.settimeout(5)
     for ttl in range(1, 5):
+        # A socket for each packet: the kernel queues an ICMP message before it sets the socket's error, which would fail the next send.
+        s = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM)
+        s.setsockopt(*((socket.IPPROTO_IPV6, 25, 1) if six else (socket.IPPROTO_IP, 11, 1)))  # IPV6_RECVERR, IP_RECVERR
+        s.setblocking(False)
         s.setsockopt(*((socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, ttl) if six else (socket.IPPROTO_IP, socket.IP_TTL, ttl)))
         s.sendto(b"trace", (to, 33434 + ttl))
-        end = time.monotonic() + 5
-        while time.monotonic() < end:
-            try:
-                _, control, _, _ = s.recvmsg(512, 512, 0x2000)  # MSG_ERRQUEUE
-                break
-            except OSError:
-                time.sleep(0.01)
-        else:
+        poll = select.poll()
+        poll.register(s, 0)  # reports POLLERR
+        if not poll.poll(5000):
             return hops + [None]
+        _, control, _, _ = s.recvmsg(512, 512, 0x2000)  # MSG_ERRQUEUE
+        s.close()
         data = control[0][2]
         kind = data[5]  # of struct sock_extended_err
         hops.append((str(ipaddress.ip_address(data[24:40] if six else data[20:24])), kind))
