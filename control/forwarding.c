@@ -75,7 +75,10 @@ warn_mtu(uint16_t port)
 			port_name(port), port_mtu_own(port), port_mtu(port));
 }
 
-/* Opens a port in the network namespace of its instance. 0, -errno (logged). */
+/*
+ * Opens a port in the network namespace of its instance. 0, -errno; 1: the port waits for its
+ * device. The last two are logged.
+ */
 static int
 open_port(struct keeld *k, const struct port_config *p) RUNS_ON(role_main)
 {
@@ -97,10 +100,10 @@ open_port(struct keeld *k, const struct port_config *p) RUNS_ON(role_main)
 		return 0;
 	}
 	if (e == 0)
-		e = port_add(&c, &port, &err);
+		e = port_begin(&c, &port, &err);
 	if (e != 0)
 		log_event(LOG_ERROR, "port-failed port=%s error=\"%s\" text=\"%s\"", p->name,
-			strerrordesc_np(-e), err.text);
+			strerrordesc_np(e < 0 ? -e : ENODEV), err.text);
 	return e;
 }
 
@@ -109,6 +112,7 @@ open_here(struct keeld *k, const struct dataplane_config *d, const struct port_c
 	unsigned count) RUNS_ON(role_main)
 {
 	struct dataplane_error err = {""};
+	unsigned waiting = 0;
 	int e = dataplane_init(d, &k->huge, &err);
 
 	if (e != 0) {
@@ -118,10 +122,12 @@ open_here(struct keeld *k, const struct dataplane_config *d, const struct port_c
 	}
 	for (unsigned i = 0; i < count; i++) {
 		e = open_port(k, &ports[i]);
-		if (e != 0)
+		if (e < 0)
 			return e;
+		waiting += e > 0;
 	}
-	return 0;
+	/* without any device, a mistake in the document is more likely than a loss of all */
+	return waiting > 0 && waiting == count ? -ENODEV : 0;
 }
 
 static int

@@ -298,6 +298,7 @@ static int
 start(struct keelfwd *k, struct parsed *p, struct dataplane_error *err)
 {
 	char name[32];
+	unsigned waiting = 0;
 	int rc = state_create(k);
 
 	if (rc != 0)
@@ -320,8 +321,16 @@ start(struct keelfwd *k, struct parsed *p, struct dataplane_error *err)
 	for (unsigned i = 0; rc == 0 && i < p->port_count; i++) {
 		uint16_t port;
 
-		rc = port_add(&p->port[i], &port, err);
+		rc = port_begin(&p->port[i], &port, err);
+		if (rc <= 0)
+			continue;
+		note("port-failed port=%s error=\"%s\" text=\"%s\"", p->port[i].name,
+			strerror(ENODEV), err->text);
+		waiting++;
+		rc = 0;
 	}
+	if (rc == 0 && waiting > 0 && waiting == p->port_count)
+		rc = -ENODEV; /* `err` has the reason for the last port */
 	if (rc != 0)
 		return rc;
 	rc = tun_create(TUN_NAME, VRF_DEFAULT, least_mtu(), &k->tun);

@@ -79,6 +79,21 @@ port_skip(const struct port_config *c, bool left)
 	return (int)n;
 }
 
+int
+port_begin(const struct port_config *c, uint16_t *port, struct dataplane_error *err)
+{
+	int rc = port_add(c, port, err);
+
+	if (rc == 0 || port_device_is_there(c))
+		return rc;
+	rc = port_skip(c, false);
+	if (rc < 0)
+		return rc;
+	*port = (uint16_t)rc;
+	port_show(*port);
+	return 1;
+}
+
 bool
 port_left(uint16_t port)
 {

@@ -128,7 +128,7 @@ had_device(const struct change *x, const struct port_config *c)
 	return false;
 }
 
-/* True if the change goes on without the device of the port, which did not open. */
+/* True if the change may continue without the device of the port, which did not open. */
 static bool
 may_lack_device(const struct change *x, const struct port_config *c)
 {

@@ -69,8 +69,7 @@ class Test:
         self.side_link()
         lab.sh("src", "ip route add default via 198.18.1.1")
         lab.sh("beside", "ip route add default via 198.18.3.1")
-        args = ("--forwarder", lab.path("fwd.sock"), "--user", "root") if self.shape == "forwarder" else ()
-        self.keeld, self.rpc = lab.keeld("rt", config(), KEELD, args=args, own_mounts=self.shape != "forwarder")
+        self.start(config())
         lab.bird("up", bird(PEER, 64601, "198.18.2.1", ["10.0.%d.0" % i for i in range(ROUTES)]))
         lab.bird("beside", bird(BESIDE, 64602, "198.18.3.1", ["10.1.0.0"]))
         wait_established(self.rpc, PEER)
@@ -78,8 +77,19 @@ class Test:
         self.sessions = peer(self.rpc, PEER)["established_count"]
         self.pids = [self.keeld.popen.pid]
         if self.shape == "forwarder":
-            self.fwd = forwarder_pid(lab.path("fwd.sock"))
-            self.pids.append(self.fwd)
+            self.pids.append(forwarder_pid(lab.path("fwd.sock")))
+
+    def start(self, document):
+        args = ("--forwarder", self.lab.path("fwd.sock"), "--user", "root") if self.shape == "forwarder" else ()
+        self.keeld, self.rpc = self.lab.keeld("rt", document, KEELD, args=args, own_mounts=self.shape != "forwarder")
+
+    def stop(self):
+        self.rpc.close()
+        fwd = forwarder_pid(self.lab.path("fwd.sock")) if self.shape == "forwarder" else None
+        self.c.equal("keeld's exit status", self.keeld.stop(), 0)
+        if fwd is not None:
+            os.kill(fwd, 15)
+            wait_for("the end of keelfwd", lambda: process_gone(fwd), 30)
 
     def side_link(self):
         self.lab.link("beside", "eth0", BESIDE + "/24", "rt", "side", None)
@@ -214,6 +224,19 @@ class Test:
         c.true("the port has the MTU of the commit", "mtu 1400" in self.lab.sh("rt", "ip link show side"))
         self.commit([WEST, EAST])
 
+    def start_without_device(self):
+        """keeld starts although a device is missing; a document of which no device is there is refused."""
+        self.lab.sh("rt", "ip link delete side")
+        document = config()
+        self.start(dict(document, ports=[WEST, EAST, SIDE]))
+        self.missing("start without the device")
+        self.stop()
+        try:
+            self.start(dict(document, ports=[BROKEN]))
+            self.c.true("a start without any device is refused", False)
+        except RuntimeError as e:
+            self.c.true("a start without any device is refused by its name", "nowhere does not exist" in str(e), str(e)[-300:])
+
     def bad(self):
         before = self.rpc.call("config.get")
         text = self.refused([WEST, EAST, BROKEN])
@@ -243,11 +266,8 @@ class Test:
         c.equal("sessions of the peer on another port", peer(self.rpc, PEER)["established_count"], self.sessions)
         audit = self.rpc.call("fib.audit", limit=5)
         c.equal("the audit", audit["mismatch_count"], 0)
-        self.rpc.close()
-        c.equal("keeld's exit status", self.keeld.stop(), 0)
-        if self.shape == "forwarder":
-            os.kill(self.fwd, 15)
-            wait_for("the end of keelfwd", lambda: process_gone(self.fwd), 30)
+        self.stop()
+        self.start_without_device()
 
 
 def test(checks):
