@@ -271,6 +271,7 @@ void print_part(const struct ctl *ctl, enum colour colour, const char *text, siz
  * fifth call from here.
  */
 const char *text_of(const json_t *o, const char *key);
+const char *value_text(const json_t *v); /* of one value, as text_of() */
 const char *text_safe(const char *text);
 long long number_of(const json_t *o, const char *key);
 double real_of(const json_t *o, const char *key);

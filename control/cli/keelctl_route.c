@@ -10,6 +10,43 @@
 /* ---- one line per path ---- */
 
 /*
+ * The keys of a line, as `columns` of rib.routes: a row has their values in this order, null where
+ * the path has no such key. A terse line has the first TERSE_COUNT.
+ */
+enum key {
+	KEY_PREFIX,
+	KEY_RD,
+	KEY_NEXT_HOP,
+	KEY_PEER,
+	KEY_LOCAL_PREF,
+	KEY_MED,
+	KEY_AS_PATH,
+	KEY_ORIGIN,
+	KEY_BEST,
+	KEY_VALID,
+	KEY_STALE,
+	KEY_REASON,
+	KEY_INSTALLED,
+	KEY_LABELS,
+	KEY_COUNT
+};
+#define TERSE_COUNT (KEY_PEER + 1)
+static const char *const key_names[KEY_COUNT] = {"prefix", "rd", "next_hop", "peer", "local_pref",
+	"med", "as_path", "origin", "best", "valid", "stale", "reason", "installed", "labels"};
+
+static const json_t *
+row_get(const json_t *row, enum key key)
+{
+	return json_array_get(row, key);
+}
+
+static const char *
+row_text(const json_t *row, enum key key)
+{
+	return value_text(row_get(row, key));
+}
+
+/*
  * A path takes one line if all values fit their columns (IPv4 values do). After a longer value (an
  * IPv6 prefix has up to 43 characters) the line ends, and the next value is printed in its own
  * column of the next line.
@@ -82,15 +119,15 @@ list_header(const struct ctl *ctl)
 }
 
 static const char *
-peer_of(const json_t *route)
+peer_text(const json_t *peer)
 {
-	return json_is_null(json_object_get(route, "peer")) ? "local" : text_of(route, "peer");
+	return json_is_null(peer) ? "local" : value_text(peer);
 }
 
 static const char *
-origin_letter(const json_t *route)
+origin_letter(const json_t *value)
 {
-	const char *origin = text_of(route, "origin");
+	const char *origin = value_text(value);
 
 	return strcmp(origin, "igp") == 0 ? "i" : strcmp(origin, "egp") == 0 ? "e" : "?";
 }
@@ -110,9 +147,9 @@ print_as_path(const json_t *route)
 
 /* The AS path in a line of the list, broken between AS numbers. */
 static void
-list_as_path(struct line *l, const json_t *route)
+list_as_path(struct line *l, const json_t *row)
 {
-	const char *path = json_string_value(json_object_get(route, "as_path"));
+	const char *path = json_string_value(row_get(row, KEY_AS_PATH));
 	unsigned before = 0;
 
 	print_at(l, l->at > PATH_AT - 2 ? columns[1].at : PATH_AT);
@@ -123,30 +160,23 @@ list_as_path(struct line *l, const json_t *route)
 		before = 1;
 		path += len + (path[len] == ' ');
 	}
-	print_word(l, before, PLAIN, origin_letter(route), 1);
-}
-
-/* The forwarding table rejected the route; installed routes have no such key. */
-static bool
-not_installed(const json_t *route)
-{
-	return json_is_false(json_object_get(route, "installed"));
-}
-
-static long long
-label_of(const json_t *route)
-{
-	return json_integer_value(json_array_get(json_object_get(route, "labels"), 0));
+	print_word(l, before, PLAIN, origin_letter(row_get(row, KEY_ORIGIN)), 1);
 }
 
 /* A VPN route as RD:PREFIX. */
 static const char *
-prefix_text(const json_t *route, char *buf, size_t size)
+prefix_text(const json_t *rd, const json_t *prefix, char *buf, size_t size)
 {
-	if (json_object_get(route, "rd") == NULL)
-		return text_of(route, "prefix");
-	snprintf(buf, size, "%s:%s", text_of(route, "rd"), text_of(route, "prefix"));
+	if (!json_is_string(rd))
+		return value_text(prefix);
+	snprintf(buf, size, "%s:%s", value_text(rd), value_text(prefix));
 	return buf;
+}
+
+static const char *
+row_prefix(const json_t *row, char *buf, size_t size)
+{
+	return prefix_text(row_get(row, KEY_RD), row_get(row, KEY_PREFIX), buf, size);
 }
 
 static void
@@ -156,29 +186,31 @@ list_note(struct line *l, enum colour colour, const char *text)
 }
 
 static void
-list_line(const struct ctl *ctl, unsigned width, const json_t *route)
+list_line(const struct ctl *ctl, unsigned width, const json_t *row)
 {
-	bool best = true_of(route, "best"), valid = true_of(route, "valid");
+	bool best = json_is_true(row_get(row, KEY_BEST)),
+	     valid = json_is_true(row_get(row, KEY_VALID));
+	const json_t *label = json_array_get(row_get(row, KEY_LABELS), 0);
 	char mark[2], text[128], prefix[128];
-	const char *const values[COLUMN_COUNT] = {prefix_text(route, prefix, sizeof(prefix)),
-		text_of(route, "next_hop"), peer_of(route), text_of(route, "local_pref"),
-		text_of(route, "med")};
+	const char *const values[COLUMN_COUNT] = {row_prefix(row, prefix, sizeof(prefix)),
+		row_text(row, KEY_NEXT_HOP), peer_text(row_get(row, KEY_PEER)),
+		row_text(row, KEY_LOCAL_PREF), row_text(row, KEY_MED)};
 	struct line l = {.ctl = ctl, .width = width, .at = 2};
 
-	mark[0] = true_of(route, "stale") ? 'S' : valid ? '*' : ' ';
+	mark[0] = json_is_true(row_get(row, KEY_STALE)) ? 'S' : valid ? '*' : ' ';
 	mark[1] = best ? '>' : ' ';
 	print_part(ctl, best ? GREEN : PLAIN, mark, 2);
 	for (unsigned i = 0; i < COLUMN_COUNT; i++)
 		print_column(&l, i, values[i]);
-	list_as_path(&l, route);
-	if (json_object_get(route, "reason") != NULL) {
-		snprintf(text, sizeof(text), "(%s)", text_of(route, "reason"));
+	list_as_path(&l, row);
+	if (json_is_string(row_get(row, KEY_REASON))) {
+		snprintf(text, sizeof(text), "(%s)", row_text(row, KEY_REASON));
 		list_note(&l, valid ? PLAIN : YELLOW, text);
 	}
-	if (not_installed(route))
+	if (json_is_false(row_get(row, KEY_INSTALLED)))
 		list_note(&l, RED, "(not installed)");
-	if (json_array_size(json_object_get(route, "labels")) > 0) {
-		snprintf(text, sizeof(text), "(label %lld)", label_of(route));
+	if (label != NULL) {
+		snprintf(text, sizeof(text), "(label %s)", value_text(label));
 		list_note(&l, PLAIN, text);
 	}
 	putchar('\n');
@@ -198,6 +230,25 @@ print_words(const json_t *route, const char *key, const char *title)
 	json_array_foreach(words, i, w) printf("%s%s", i > 0 ? " " : "",
 		text_safe(json_is_string(w) ? json_string_value(w) : "?"));
 	putchar('\n');
+}
+
+static const char *
+peer_of(const json_t *route)
+{
+	return peer_text(json_object_get(route, "peer"));
+}
+
+/* The forwarding table rejected the route; installed routes have no such key. */
+static bool
+not_installed(const json_t *route)
+{
+	return json_is_false(json_object_get(route, "installed"));
+}
+
+static long long
+label_of(const json_t *route)
+{
+	return json_integer_value(json_array_get(json_object_get(route, "labels"), 0));
 }
 
 static void
@@ -233,8 +284,9 @@ print_path(const struct ctl *ctl, const json_t *route, bool sent)
 		printf(" %s", text_of(route, "next_hop_link_local"));
 	printf("\n     %-21s", "AS path");
 	print_as_path(route);
-	printf("%s\n     %-21s%s, local-pref %s, MED %s\n", origin_letter(route), "origin",
-		text_of(route, "origin"), text_of(route, "local_pref"), text_of(route, "med"));
+	printf("%s\n     %-21s%s, local-pref %s, MED %s\n",
+		origin_letter(json_object_get(route, "origin")), "origin", text_of(route, "origin"),
+		text_of(route, "local_pref"), text_of(route, "med"));
 	if (json_is_string(json_object_get(route, "originator_id")))
 		printf("     %-21s%s\n", "originator", text_of(route, "originator_id"));
 	if (json_is_string(json_object_get(route, "validation")))
@@ -298,16 +350,28 @@ lookup(struct ctl *ctl, const struct command *c)
 struct pages {
 	const struct command *c;
 	const char *view;
+	bool whole; /* all keys of each route; false: rows of the keys of a line */
 };
 
 static struct pages
-pages_of(const struct command *c)
+pages_of(const struct command *c, bool whole)
 {
 	return (struct pages){.c = c,
+		.whole = whole,
 		.view = c->peer == NULL ? "loc"
 			: c->advertised ? "adj-out"
 			: c->received	? "adj-in-pre"
 					: "adj-in"};
+}
+
+static json_t *
+columns_json(const struct command *c)
+{
+	json_t *names = json_array();
+
+	for (unsigned i = 0; i < (c->terse ? TERSE_COUNT : KEY_COUNT); i++)
+		json_array_append_new(names, json_string(key_names[i]));
+	return names;
 }
 
 /* `cursor`: NULL for the first page. */
@@ -320,6 +384,8 @@ page_params(const struct pages *p, const char *cursor)
 		"prefix", c->prefix, "longer", c->longer, "limit", PAGE, "cursor", cursor,
 		"community", c->community, "as_path", c->regex);
 
+	if (!p->whole)
+		json_object_set_new(params, "columns", columns_json(c));
 	if (c->best)
 		json_object_set_new(params, "best", json_true());
 	if (c->count)
@@ -347,12 +413,12 @@ first_page(struct ctl *ctl, struct pages *p)
 
 /* A route in one short line: prefix, next hop, peer. */
 static void
-terse_line(const json_t *route)
+terse_line(const json_t *row)
 {
 	char prefix[128];
 
-	printf("%s %s %s\n", prefix_text(route, prefix, sizeof(prefix)), text_of(route, "next_hop"),
-		peer_of(route));
+	printf("%s %s %s\n", row_prefix(row, prefix, sizeof(prefix)), row_text(row, KEY_NEXT_HOP),
+		peer_text(row_get(row, KEY_PEER)));
 }
 
 static void
@@ -360,22 +426,25 @@ detail_lines(const struct ctl *ctl, const struct command *c, const json_t *route
 {
 	char prefix[128];
 
-	print_colour(ctl, BOLD, prefix_text(route, prefix, sizeof(prefix)));
+	print_colour(ctl, BOLD,
+		prefix_text(json_object_get(route, "rd"), json_object_get(route, "prefix"), prefix,
+			sizeof(prefix)));
 	putchar('\n');
 	print_path(ctl, route, c->advertised);
 }
 
 static void
 print_page(
-	struct ctl *ctl, const struct command *c, const json_t *result, unsigned long long *printed)
+	struct ctl *ctl, const struct pages *p, const json_t *result, unsigned long long *printed)
 {
-	const json_t *route, *routes = json_object_get(result, "routes");
+	const struct command *c = p->c;
+	const json_t *route, *routes = json_object_get(result, p->whole ? "routes" : "rows");
 	unsigned width = output_width(ctl);
 	size_t i;
 
 	if (!ctl->json && *printed > 0)
 		ctl_progress_end(ctl);
-	if (!ctl->json && !c->terse && !c->detail && *printed == 0 && json_array_size(routes) > 0)
+	if (!p->whole && !c->terse && *printed == 0 && json_array_size(routes) > 0)
 		list_header(ctl);
 	json_array_foreach(routes, i, route)
 	{
@@ -383,10 +452,10 @@ print_page(
 			if (*printed > 0)
 				putchar(',');
 			json_dumpf(route, stdout, JSON_COMPACT);
+		} else if (p->whole) {
+			detail_lines(ctl, c, route);
 		} else if (c->terse) {
 			terse_line(route);
-		} else if (c->detail) {
-			detail_lines(ctl, c, route);
 		} else {
 			list_line(ctl, width, route);
 		}
@@ -407,7 +476,7 @@ print_count(struct ctl *ctl, long long count)
 static void
 list_all(struct ctl *ctl, const struct command *c)
 {
-	struct pages pages = pages_of(c);
+	struct pages pages = pages_of(c, ctl->json || (c->detail && !c->terse));
 	unsigned long long printed = 0;
 	long long counted = 0;
 	json_t *result = first_page(ctl, &pages);
@@ -423,7 +492,7 @@ list_all(struct ctl *ctl, const struct command *c)
 		more = cursor != NULL && !ctl_interrupted() && !ferror(stdout);
 		if (more && !ctl_send(ctl, "rib.routes", page_params(&pages, cursor)))
 			cursor = NULL;
-		print_page(ctl, c, result, &printed);
+		print_page(ctl, &pages, result, &printed);
 		counted += number_of(result, "count");
 		json_decref(result);
 		if (more && !ctl->json)
@@ -448,7 +517,7 @@ list_all(struct ctl *ctl, const struct command *c)
 void
 show_route(struct ctl *ctl, const struct command *c)
 {
-	struct pages pages = pages_of(c);
+	struct pages pages = pages_of(c, true);
 	json_t *result;
 
 	if (c->address != NULL) {

@@ -41,9 +41,8 @@ text_safe(const char *text)
 }
 
 const char *
-text_of(const json_t *o, const char *key)
+value_text(const json_t *v)
 {
-	const json_t *v = json_object_get(o, key);
 	char number[SHORT_TEXT];
 
 	if (json_is_string(v))
@@ -54,6 +53,12 @@ text_of(const json_t *o, const char *key)
 		return "-";
 	snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT, json_integer_value(v));
 	return text_safe(number);
+}
+
+const char *
+text_of(const json_t *o, const char *key)
+{
+	return value_text(json_object_get(o, key));
 }
 
 long long

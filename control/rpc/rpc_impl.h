@@ -182,8 +182,12 @@ json_t *rpc_alarms(struct rpc_env *env) RUNS_ON(role_main);
 /* For each kind of hash table: entries that the longest search since the start passed. */
 json_t *rpc_hash_probes(const struct rpc_env *env) RUNS_ON(role_main);
 json_t *rpc_addr(const struct ip_addr *a);
-/* Add the attributes to the JSON object of a route; read attributes from a route into `out` of ATTR_SET_MAX octets (false after rpc_fail()). */
+/* Keys of the attributes of a route: index (RPC_ATTR_COUNT: no such key), and value (NULL: the set has no such attribute). */
+#define RPC_ATTR_COUNT 13u
 struct attr_set;
+unsigned rpc_attr_find(const char *key);
+json_t *rpc_attr(unsigned i, const struct attr_set *a);
+/* Add the attributes to the JSON object of a route; read attributes from a route into `out` of ATTR_SET_MAX octets (false after rpc_fail()). */
 void rpc_attrs(json_t *route, const struct attr_set *a);
 bool rpc_attrs_read(json_t *route, struct attr_set *out, struct rpc_call *call) RUNS_ON(role_main);
 json_t *rpc_prefix(const struct prefix *p);

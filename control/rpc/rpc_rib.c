@@ -42,61 +42,6 @@ peer_text(struct rpc_env *env, struct peer_id id)
 	return rpc_addr(&p.addr);
 }
 
-/* ---- routes missing in the forwarding table; the fib thread is asked only when some are missing ---- */
-
-static void
-installed_read(void *arg) RUNS_ON(role_fib)
-{
-	struct installed *in = arg;
-
-	for (unsigned i = 0; i < in->count; i++) {
-		struct path_list_id list;
-
-		in->missing[i] = fib_is_waiting(in->env->layers->fib, in->vrf, &in->prefix[i]) ||
-				 (fib_feed_failed(in->env->layers->feed) > 0 &&
-					 !fib_shadow_get(in->env->layers->fib, in->vrf,
-						 &in->prefix[i], &list));
-	}
-}
-
-static void
-installed_flush(struct installed *in) RUNS_ON(role_main)
-{
-	if (in->count == 0)
-		return;
-	layers_call_fib(in->env->layers, installed_read, in);
-	for (unsigned i = 0; i < in->count; i++) {
-		if (in->missing[i])
-			json_object_set_new(in->route[i], "installed", json_false());
-	}
-	in->count = 0;
-}
-
-static bool
-some_not_installed(const struct rpc_env *env)
-{
-	struct fib_stats s;
-
-	if (env->layers->fib == NULL)
-		return false;
-	fib_stats_get(env->layers->fib, &s);
-	return s.not_installed > 0 || fib_feed_failed(env->layers->feed) > 0;
-}
-
-/* `route` is a best route, and not one of `networks` (which have no entry in the tables). */
-static void
-installed_ask(struct query *q, const struct prefix *p, json_t *route)
-{
-	struct installed *in = &q->installed;
-
-	if (in->count == INSTALLED_ASK || !some_not_installed(q->env))
-		return;
-	in->env = q->env;
-	in->vrf = q->vrf;
-	in->prefix[in->count] = *p;
-	in->route[in->count++] = route;
-}
-
 /* ---- routes ---- */
 
 /* The source of our own path. */
@@ -126,64 +71,310 @@ path_attrs(const struct query *q, const struct rib_path *p)
 	return a != NULL ? attr_unpack(a, q->env->attr_buf) : NULL;
 }
 
-/* The members of a VPN route. */
-static void
-vpn_add(json_t *o, struct vpn_rd rd, uint32_t label)
-{
-	char text[VPN_TEXT_MAX];
+/* ---- the keys of a route ---- */
 
-	json_object_set_new(o, "rd", json_string(vpn_rd_format(rd, text)));
-	if (label != RIB_LABEL_NONE)
-		json_object_set_new(o, "labels", json_pack("[I]", (json_int_t)label));
-}
+/* A route of the answer. */
+struct found {
+	struct query *q;
+	const struct prefix *prefix;
+	const struct attr_set *attrs;
+	const struct rib_path *path; /* NULL with adj-out */
+	bool best, valid, multipath;
+	bool vpn; /* has a route distinguisher, and perhaps a label */
+	struct vpn_rd rd;
+	uint32_t label;
+	uint32_t path_id;
+	enum decision_reason reason; /* why it is not best */
+};
 
-/* By the records in use now: a walk over the routes may still be on its way. */
-static void
-validation_add(const struct query *q, json_t *o, const struct prefix *p, const struct attr_set *a)
+static json_t *
+key_prefix(const struct found *f)
 {
-	if (q->vrps != NULL && !q->vpn)
-		json_object_set_new(o, "validation",
-			json_string(validation_text(
-				vrps_validate(q->vrps, p, vrp_origin(a, q->own_asn)))));
+	return rpc_prefix(f->prefix);
 }
 
 static json_t *
-path_json(struct query *q, const struct dest_view *v, unsigned i, const struct attr_set *a,
+key_peer(const struct found *f)
+{
+	return f->path != NULL ? peer_text(f->q->env, f->path->peer)
+			       : json_string_nocheck(f->q->peer->addr_text);
+}
+
+static json_t *
+key_best(const struct found *f)
+{
+	return json_boolean(f->best);
+}
+
+static json_t *
+key_valid(const struct found *f)
+{
+	return json_boolean(f->valid);
+}
+
+static json_t *
+key_stale(const struct found *f)
+{
+	return json_boolean(
+		f->path != NULL && shard_path_stale(f->q->shard, f->q->family, f->path));
+}
+
+static json_t *
+key_age(const struct found *f)
+{
+	return json_integer(
+		f->path != NULL ? (json_int_t)(now_ns() / 1000000000u - f->path->time_s) : 0);
+}
+
+static json_t *
+key_rd(const struct found *f)
+{
+	char text[VPN_TEXT_MAX];
+
+	return f->vpn ? json_string(vpn_rd_format(f->rd, text)) : NULL;
+}
+
+static json_t *
+key_labels(const struct found *f)
+{
+	return f->vpn && f->label != RIB_LABEL_NONE ? json_pack("[I]", (json_int_t)f->label) : NULL;
+}
+
+/* By the records in use now: a walk over the routes may still be on its way. */
+static json_t *
+key_validation(const struct found *f)
+{
+	const struct query *q = f->q;
+
+	if (q->vrps == NULL || q->vpn || f->path == NULL)
+		return NULL;
+	return json_string(validation_text(
+		vrps_validate(q->vrps, f->prefix, vrp_origin(f->attrs, q->own_asn))));
+}
+
+static json_t *
+key_path_id(const struct found *f)
+{
+	return f->path_id != 0 ? json_integer(f->path_id) : NULL;
+}
+
+static json_t *
+key_source(const struct found *f)
+{
+	return f->path != NULL && f->path->peer.v == PEER_SELF.v ? json_string(source_text(f->path))
+								 : NULL;
+}
+
+static json_t *
+key_multipath(const struct found *f)
+{
+	return f->multipath ? json_true() : NULL;
+}
+
+static json_t *
+key_reason(const struct found *f)
+{
+	return f->best ? NULL : json_string(decision_reason_text(f->reason));
+}
+
+/* Known at the end of a section, installed_flush(). */
+static json_t *
+key_installed(const struct found *f)
+{
+	(void)f;
+	return NULL;
+}
+
+/* The keys besides those of the attributes. */
+static const struct {
+	const char *key;
+	json_t *(*value)(const struct found *f); /* NULL: the route has no such key */
+} keys[] = {
+	{"prefix", key_prefix},
+	{"peer", key_peer},
+	{"best", key_best},
+	{"valid", key_valid},
+	{"stale", key_stale},
+	{"age_s", key_age},
+	{"rd", key_rd},
+	{"labels", key_labels},
+	{"validation", key_validation},
+	{"path_id", key_path_id},
+	{"source", key_source},
+	{"multipath", key_multipath},
+	{"reason", key_reason},
+	{"installed", key_installed},
+};
+#define KEY_COUNT (sizeof(keys) / sizeof(keys[0]))
+#define KEY_INSTALLED (KEY_COUNT - 1)
+
+static void
+not_installed(const struct query *q, json_t *route)
+{
+	if (q->column_count == 0)
+		json_object_set_new(route, "installed", json_false());
+	for (unsigned i = 0; i < q->column_count; i++)
+		if (q->column[i] == KEY_INSTALLED)
+			json_array_set_new(route, i, json_false());
+}
+
+static json_t *
+route_row(const struct found *f)
+{
+	const struct query *q = f->q;
+	json_t *row = json_array();
+
+	for (unsigned i = 0; i < q->column_count; i++) {
+		unsigned key = q->column[i];
+		json_t *value =
+			key < KEY_COUNT ? keys[key].value(f) : rpc_attr(key - KEY_COUNT, f->attrs);
+
+		json_array_append_new(row, value != NULL ? value : json_null());
+	}
+	return row;
+}
+
+static json_t *
+route_object(const struct found *f)
+{
+	json_t *o = json_object();
+
+	for (unsigned i = 0; i < KEY_COUNT; i++) {
+		json_t *value = keys[i].value(f);
+
+		if (value != NULL)
+			json_object_set_new_nocheck(o, keys[i].key, value);
+	}
+	rpc_attrs(o, f->attrs);
+	return o;
+}
+
+/* Appends the route to the page, and returns it. */
+static json_t *
+route_add(const struct found *f)
+{
+	json_t *route = f->q->column_count > 0 ? route_row(f) : route_object(f);
+
+	f->q->attrs_len += attr_set_size(f->attrs);
+	json_array_append_new(f->q->routes, route);
+	return route;
+}
+
+static bool
+columns_read(struct query *q, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
+{
+	json_t *list = json_object_get(params, "columns"), *item;
+	char at[32];
+	size_t i;
+
+	if (list == NULL)
+		return true;
+	if (!json_is_array(list) || json_array_size(list) < 1 ||
+		json_array_size(list) > COLUMNS_MAX) {
+		rpc_fail(call, RPC_INVALID_PARAMS, "/columns",
+			"is not an array of 1 to %u keys of a route", COLUMNS_MAX);
+		return false;
+	}
+	json_array_foreach(list, i, item)
+	{
+		const char *text = json_is_string(item) ? json_string_value(item) : "";
+		unsigned key = 0, attr = rpc_attr_find(text);
+
+		while (key < KEY_COUNT && strcmp(keys[key].key, text) != 0)
+			key++;
+		if (key == KEY_COUNT && attr == RPC_ATTR_COUNT) {
+			snprintf(at, sizeof(at), "/columns/%zu", i);
+			rpc_fail(call, RPC_INVALID_PARAMS, at, "\"%.64s\" is not a key of a route",
+				text);
+			return false;
+		}
+		q->column[q->column_count++] = (uint8_t)(key < KEY_COUNT ? key : KEY_COUNT + attr);
+	}
+	return true;
+}
+
+/* ---- routes missing in the forwarding table; the fib thread is asked only when some are missing ---- */
+
+static void
+installed_read(void *arg) RUNS_ON(role_fib)
+{
+	struct installed *in = arg;
+	const struct query *q = in->q;
+
+	for (unsigned i = 0; i < in->count; i++) {
+		struct path_list_id list;
+
+		in->missing[i] = fib_is_waiting(q->env->layers->fib, q->vrf, &in->prefix[i]) ||
+				 (fib_feed_failed(q->env->layers->feed) > 0 &&
+					 !fib_shadow_get(q->env->layers->fib, q->vrf,
+						 &in->prefix[i], &list));
+	}
+}
+
+static void
+installed_flush(struct installed *in) RUNS_ON(role_main)
+{
+	if (in->count == 0)
+		return;
+	layers_call_fib(in->q->env->layers, installed_read, in);
+	for (unsigned i = 0; i < in->count; i++) {
+		if (in->missing[i])
+			not_installed(in->q, in->route[i]);
+	}
+	in->count = 0;
+}
+
+static bool
+some_not_installed(const struct rpc_env *env)
+{
+	struct fib_stats s;
+
+	if (env->layers->fib == NULL)
+		return false;
+	fib_stats_get(env->layers->fib, &s);
+	return s.not_installed > 0 || fib_feed_failed(env->layers->feed) > 0;
+}
+
+/* `route` is a best route, and not one of `networks` (which have no entry in the tables). */
+static void
+installed_ask(struct query *q, const struct prefix *p, json_t *route)
+{
+	struct installed *in = &q->installed;
+
+	if (in->count == INSTALLED_ASK || !some_not_installed(q->env))
+		return;
+	in->q = q;
+	in->prefix[in->count] = *p;
+	in->route[in->count++] = route;
+}
+
+/* ---- the paths of a destination ---- */
+
+static json_t *
+path_add(struct query *q, const struct dest_view *v, unsigned i, const struct attr_set *a,
 	enum decision_reason reason)
 {
 	const struct rib_path *p = &v->paths->path[i];
-	bool best = i == 0 && v->paths->eligible > 0;
 	/* of an instance: with the distinguisher and the path id of the source */
 	struct leak_origin origin = {.path_id = p->path_id};
 	bool imported = shard_path_origin(q->shard, p, &origin);
-	json_t *o = json_object();
+	struct found f = {.q = q,
+		.prefix = &v->prefix,
+		.attrs = a,
+		.path = p,
+		.best = i == 0 && v->paths->eligible > 0,
+		.valid = i<v->paths->eligible, .multipath = v->paths->multipath> 1 &&
+			 i < v->paths->multipath,
+		.vpn = imported || q->vpn,
+		.rd = imported ? origin.rd : v->rd,
+		.label = p->label_flags >> 12,
+		.path_id = origin.path_id,
+		.reason = reason};
+	json_t *route = route_add(&f);
 
-	json_object_set_new_nocheck(o, "prefix", rpc_prefix(&v->prefix));
-	json_object_set_new_nocheck(o, "peer", peer_text(q->env, p->peer));
-	json_object_set_new_nocheck(o, "best", json_boolean(best));
-	json_object_set_new_nocheck(o, "valid", json_boolean(i < v->paths->eligible));
-	json_object_set_new_nocheck(
-		o, "stale", json_boolean(shard_path_stale(q->shard, q->family, p)));
-	json_object_set_new_nocheck(
-		o, "age_s", json_integer((json_int_t)(now_ns() / 1000000000u - p->time_s)));
-	if (imported)
-		vpn_add(o, origin.rd, p->label_flags >> 12);
-	else if (q->vpn)
-		vpn_add(o, v->rd, p->label_flags >> 12);
-	rpc_attrs(o, a);
-	validation_add(q, o, &v->prefix, a);
-	q->attrs_len += attr_set_size(a);
-	if (origin.path_id != 0)
-		json_object_set_new(o, "path_id", json_integer(origin.path_id));
-	if (p->peer.v == PEER_SELF.v)
-		json_object_set_new(o, "source", json_string(source_text(p)));
-	else if (best && !q->vpn)
-		installed_ask(q, &v->prefix, o);
-	if (v->paths->multipath > 1 && i < v->paths->multipath)
-		json_object_set_new(o, "multipath", json_true());
-	if (!best)
-		json_object_set_new(o, "reason", json_string(decision_reason_text(reason)));
-	return o;
+	if (p->peer.v != PEER_SELF.v && f.best && !q->vpn)
+		installed_ask(q, &v->prefix, route);
+	return route;
 }
 
 struct ranking {
@@ -218,6 +409,7 @@ paths_add_ranked(struct query *q, const struct dest_view *v, const struct rankin
 		const struct rib_path *p = &v->paths->path[i];
 		const struct attr_set *a =
 			q->peer == NULL || p->peer.v == q->peer_id.v ? path_attrs(q, p) : NULL;
+		json_t *route;
 
 		if (a == NULL || (q->only_best && (i != 0 || v->paths->eligible == 0)) ||
 			!rpc_selector_match(q, &v->prefix, a))
@@ -226,9 +418,9 @@ paths_add_ranked(struct query *q, const struct dest_view *v, const struct rankin
 			q->counted++;
 			continue;
 		}
-		json_array_append_new(q->routes, path_json(q, v, i, a, r->reason[i]));
+		route = path_add(q, v, i, a, r->reason[i]);
 		if (q->path != NULL)
-			q->path(q, p, json_array_get(q->routes, json_array_size(q->routes) - 1));
+			q->path(q, p, route);
 	}
 }
 
@@ -306,7 +498,6 @@ adj_out_flush(struct adj_out_section *s) RUNS_ON(role_main)
 	layers_call_session(s->q->env->layers, adj_out_read, s);
 	for (unsigned i = 0; i < s->count; i++) {
 		bool selected;
-		json_t *o;
 
 		if (s->attrs[i] == NULL)
 			continue;
@@ -316,14 +507,14 @@ adj_out_flush(struct adj_out_section *s) RUNS_ON(role_main)
 			free(s->attrs[i]);
 			continue;
 		}
-		o = json_pack("{s:o, s:s, s:b, s:b, s:b, s:i}", "prefix", rpc_prefix(&s->prefix[i]),
-			"peer", s->q->peer->addr_text, "best", 1, "valid", 1, "stale", 0, "age_s",
-			0);
-		if (s->q->vpn)
-			vpn_add(o, s->rd[i], s->label[i]);
-		rpc_attrs(o, s->attrs[i]);
-		s->q->attrs_len += attr_set_size(s->attrs[i]);
-		json_array_append_new(s->q->routes, o);
+		(void)route_add(&(struct found){.q = s->q,
+			.prefix = &s->prefix[i],
+			.attrs = s->attrs[i],
+			.best = true,
+			.valid = true,
+			.vpn = s->q->vpn,
+			.rd = s->rd[i],
+			.label = s->label[i]});
 		free(s->attrs[i]);
 	}
 	s->count = 0;
@@ -574,7 +765,7 @@ query_read(struct query *q, json_t *params, json_int_t *cursor, struct rpc_call 
 			"is not a \"next\" that rib.routes answered");
 		return false;
 	}
-	return rpc_selector_read(q, params, call);
+	return columns_read(q, params, call) && rpc_selector_read(q, params, call);
 }
 
 /* Adds a page of `q` to `o`. */
@@ -615,7 +806,10 @@ rib_routes(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(r
 	if (!query_read(&q, params, &cursor, call))
 		return NULL;
 	q.routes = json_array();
-	o = json_pack("{s:o}", "routes", q.routes);
+	if (q.column_count > 0)
+		o = json_pack("{s:[], s:o}", "routes", "rows", q.routes);
+	else
+		o = json_pack("{s:o}", "routes", q.routes);
 	if (query_table(&q)) /* an unused family has no table */
 		routes_page(&q, (uint32_t)cursor, o);
 	if (q.only_count)
@@ -759,6 +953,9 @@ static const struct rpc_field routes_params[] = {
 	{"community?", "string",
 		"Only routes with this community, large community or extended community."},
 	{"best?", "boolean", "Only best routes; no effect with `adj-out`."},
+	{"columns?", "string[]",
+		"Keys of a route, 1 to 32. The answer then has `rows` instead of `routes`: less to "
+		"write and to read where few keys are needed."},
 	{"count?", "boolean", "Counts the routes of the page instead of listing them."},
 	{"limit?", "integer=1..10000", "Routes in one answer; 1,000 when absent."},
 	{"cursor?", "string", "The `next` of an earlier answer."},
@@ -773,6 +970,10 @@ static const struct rpc_field refused_fields[] = {
 };
 static const struct rpc_field routes_result[] = {
 	{"routes", "object[]", "The routes, in no particular order.", rpc_route_fields},
+	{"rows?", "any[]",
+		"With `columns`: for each route its values in the order of `columns`; null where "
+		"the "
+		"route has no such key. `routes` is empty."},
 	{"refused?", "object[]",
 		"With an exact `prefix`: the last announcements of this prefix that were refused, "
 		"as "

@@ -19,17 +19,20 @@ enum view {
 
 #define INSTALLED_ASK 1024 /* prefixes in one call: well below 1 ms of the fib thread's time */
 
+struct query;
+
 /* Best routes, to be checked for installation in the forwarding table. */
 struct installed {
-	struct rpc_env *env;
-	struct vrf_id vrf;
+	const struct query *q;
 	struct prefix prefix[INSTALLED_ASK];
-	json_t *route[INSTALLED_ASK]; /* lent from the page */
+	json_t *route[INSTALLED_ASK]; /* lent from the page: an object, or a row of `columns` */
 	bool missing[INSTALLED_ASK];
 	unsigned count;
 };
 
 struct route_selector;
+
+#define COLUMNS_MAX 32u
 
 struct query {
 	struct rpc_env *env;
@@ -50,7 +53,9 @@ struct query {
 	struct route_selector *selector; /* NULL: all routes */
 	bool only_best, only_count;
 	json_int_t counted; /* routes found, with only_count */
-	json_t *routes;
+	uint8_t column[COLUMNS_MAX]; /* keys of a row */
+	unsigned column_count; /* 0: routes are objects */
+	json_t *routes; /* objects or rows */
 	size_t attrs_len; /* of the page so far */
 	struct installed installed;
 	/* NULL, or called in a read section for each path of `routes` */

@@ -22,7 +22,7 @@ be32(const uint8_t *p)
 static json_t *
 communities_json(const struct attr_set *a)
 {
-	json_t *array = json_array();
+	json_t *array = a->community_count > 0 ? json_array() : NULL;
 	char text[POLICY_COMMUNITY_TEXT_MAX];
 
 	for (unsigned i = 0; i < a->community_count; i++)
@@ -34,7 +34,7 @@ communities_json(const struct attr_set *a)
 static json_t *
 large_communities_json(const struct attr_set *a)
 {
-	json_t *array = json_array();
+	json_t *array = a->large_community_count > 0 ? json_array() : NULL;
 
 	for (unsigned i = 0; i < a->large_community_count; i++) {
 		const uint8_t *p = attr_large_communities(a) + 12 * i;
@@ -49,7 +49,7 @@ large_communities_json(const struct attr_set *a)
 static json_t *
 ext_communities_json(const struct attr_set *a)
 {
-	json_t *array = json_array();
+	json_t *array = a->ext_community_count > 0 ? json_array() : NULL;
 	char text[VPN_TEXT_MAX];
 
 	for (unsigned i = 0; i < a->ext_community_count; i++) {
@@ -68,35 +68,6 @@ router_id_json(uint32_t id)
 	snprintf(text, sizeof(text), "%u.%u.%u.%u", id >> 24, id >> 16 & 255, id >> 8 & 255,
 		id & 255);
 	return json_string(text);
-}
-
-/* Aggregator (RFC 4271 5.1.6, 5.1.7), originator and clusters of a reflected route (RFC 4456 8). */
-static void
-origins_add(json_t *o, const struct attr_set *a)
-{
-	json_t *clusters;
-
-	if (a->has & ATTR_HAS_ATOMIC_AGGREGATE)
-		json_object_set_new(o, "atomic_aggregate", json_true());
-	if (a->has & ATTR_HAS_AGGREGATOR)
-		json_object_set_new(o, "aggregator",
-			json_pack("{s:I, s:o}", "asn", (json_int_t)a->aggregator_asn, "address",
-				router_id_json(a->aggregator_addr)));
-	if (a->has & ATTR_HAS_ORIGINATOR_ID)
-		json_object_set_new(o, "originator_id", router_id_json(a->originator_id));
-	if (a->cluster_count == 0)
-		return;
-	clusters = json_array();
-	for (unsigned i = 0; i < a->cluster_count; i++)
-		json_array_append_new(clusters, router_id_json(be32(attr_cluster_list(a) + 4 * i)));
-	json_object_set_new(o, "cluster_list", clusters);
-}
-
-/* The keys of a route are ASCII: their check as UTF-8 would take a tenth of the time of a list. */
-static void
-put(json_t *o, const char *key, json_t *value)
-{
-	json_object_set_new_nocheck(o, key, value);
 }
 
 #define PATH_USUAL 1024 /* octets of text */
@@ -120,28 +91,123 @@ as_path_json(const struct attr_set *a)
 	return path;
 }
 
-void
-rpc_attrs(json_t *o, const struct attr_set *a)
+static json_t *
+origin_json(const struct attr_set *a)
 {
 	static const char *const origins[] = {"igp", "egp", "incomplete"};
 
-	put(o, "as_path", as_path_json(a));
-	put(o, "origin", json_string_nocheck(a->origin < 3 ? origins[a->origin] : "?"));
-	if (a->next_hop.afi != AFI_NONE)
-		put(o, "next_hop", rpc_addr(&a->next_hop));
-	if (a->next_hop_link_local.afi != AFI_NONE)
-		put(o, "next_hop_link_local", rpc_addr(&a->next_hop_link_local));
-	if (a->has & ATTR_HAS_LOCAL_PREF)
-		put(o, "local_pref", json_integer(a->local_pref));
-	if (a->has & ATTR_HAS_MED)
-		put(o, "med", json_integer(a->med));
-	if (a->community_count > 0)
-		put(o, "communities", communities_json(a));
-	if (a->large_community_count > 0)
-		put(o, "large_communities", large_communities_json(a));
-	if (a->ext_community_count > 0)
-		put(o, "ext_communities", ext_communities_json(a));
-	origins_add(o, a);
+	return json_string_nocheck(a->origin < 3 ? origins[a->origin] : "?");
+}
+
+static json_t *
+address_json(const struct ip_addr *a)
+{
+	return a->afi != AFI_NONE ? rpc_addr(a) : NULL;
+}
+
+static json_t *
+next_hop_json(const struct attr_set *a)
+{
+	return address_json(&a->next_hop);
+}
+
+static json_t *
+link_local_json(const struct attr_set *a)
+{
+	return address_json(&a->next_hop_link_local);
+}
+
+static json_t *
+local_pref_json(const struct attr_set *a)
+{
+	return a->has & ATTR_HAS_LOCAL_PREF ? json_integer(a->local_pref) : NULL;
+}
+
+static json_t *
+med_json(const struct attr_set *a)
+{
+	return a->has & ATTR_HAS_MED ? json_integer(a->med) : NULL;
+}
+
+/* RFC 4271 5.1.6, 5.1.7. */
+static json_t *
+atomic_aggregate_json(const struct attr_set *a)
+{
+	return a->has & ATTR_HAS_ATOMIC_AGGREGATE ? json_true() : NULL;
+}
+
+static json_t *
+aggregator_json(const struct attr_set *a)
+{
+	if (!(a->has & ATTR_HAS_AGGREGATOR))
+		return NULL;
+	return json_pack("{s:I, s:o}", "asn", (json_int_t)a->aggregator_asn, "address",
+		router_id_json(a->aggregator_addr));
+}
+
+/* Originator and clusters of a reflected route (RFC 4456 8). */
+static json_t *
+originator_json(const struct attr_set *a)
+{
+	return a->has & ATTR_HAS_ORIGINATOR_ID ? router_id_json(a->originator_id) : NULL;
+}
+
+static json_t *
+clusters_json(const struct attr_set *a)
+{
+	json_t *clusters = a->cluster_count > 0 ? json_array() : NULL;
+
+	for (unsigned i = 0; i < a->cluster_count; i++)
+		json_array_append_new(clusters, router_id_json(be32(attr_cluster_list(a) + 4 * i)));
+	return clusters;
+}
+
+/* `value`: NULL if the set has no such attribute. */
+static const struct {
+	const char *key;
+	json_t *(*value)(const struct attr_set *a);
+} attrs[RPC_ATTR_COUNT] = {
+	{"as_path", as_path_json},
+	{"origin", origin_json},
+	{"next_hop", next_hop_json},
+	{"next_hop_link_local", link_local_json},
+	{"local_pref", local_pref_json},
+	{"med", med_json},
+	{"communities", communities_json},
+	{"large_communities", large_communities_json},
+	{"ext_communities", ext_communities_json},
+	{"atomic_aggregate", atomic_aggregate_json},
+	{"aggregator", aggregator_json},
+	{"originator_id", originator_json},
+	{"cluster_list", clusters_json},
+};
+
+unsigned
+rpc_attr_find(const char *key)
+{
+	unsigned i = 0;
+
+	while (i < RPC_ATTR_COUNT && strcmp(attrs[i].key, key) != 0)
+		i++;
+	return i;
+}
+
+json_t *
+rpc_attr(unsigned i, const struct attr_set *a)
+{
+	return attrs[i].value(a);
+}
+
+void
+rpc_attrs(json_t *o, const struct attr_set *a)
+{
+	for (unsigned i = 0; i < RPC_ATTR_COUNT; i++) {
+		json_t *value = attrs[i].value(a);
+
+		/* The keys are ASCII: their check as UTF-8 would take a tenth of the time. */
+		if (value != NULL)
+			json_object_set_new_nocheck(o, attrs[i].key, value);
+	}
 }
 
 /* ---- from JSON ---- */

@@ -93,6 +93,23 @@ class Reference(KeelTest):
             self.assertEqual(self.rpc.event(next(events)), [])
         self.assertEqual(len(self.rpc.result("jobs.list", {"jobs": [], "more": 1})), 1)  # the check can fail
 
+    def test_columns(self):
+        """Rows have the values of the routes, in the order of the columns; null where a route has no such key."""
+        speaker = self.speak()
+        speaker.announce("20.0.0.0", "21.0.0.0")
+        self.wait_routes(2)
+        keys = [k for k in self.rpc.methods["rib.routes"]["result"]["schema"]["properties"]["routes"]["items"]["properties"] if k != "age_s"]
+        for view in ({"view": "loc"}, {"view": "adj-in", "peer": THEM}, {"view": "adj-in-pre", "peer": THEM}, {"view": "adj-out", "peer": THEM}):
+            params = dict(view, family=V4)
+            routes = self.valid("rib.routes", params)["routes"]
+            answer = self.valid("rib.routes", dict(params, columns=keys[::-1]))
+            self.assertEqual((len(routes) > 0, answer["routes"]), (True, []))
+            self.assertEqual(answer["rows"], [[r.get(k) for k in keys[::-1]] for r in routes])
+        self.assertEqual([len(r) for r in self.valid("rib.routes", {"family": V4, "view": "loc", "columns": ["age_s"]})["rows"]], [1, 1, 1])
+        for columns, where in (([], "/columns"), (["prefix"] * 33, "/columns"), ("prefix", "/columns"), (["prefix", "colour"], "/columns/1"), ([1], "/columns/0")):
+            error = self.keel.answer("rib.routes", {"family": V4, "view": "loc", "columns": columns})["error"]
+            self.assertEqual((error["code"], where in str(error)), (-32602, True), error)
+
     def errors(self):
         for method, m in self.rpc.methods.items():
             self.valid(method, {"no_such_parameter": 1}, good=False)
