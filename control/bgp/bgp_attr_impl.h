@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What reading (bgp_attr.c) and writing (bgp_attr_encode.c) of path attributes share; nobody else includes it.
+ * Shared by reading (bgp_attr.c) and writing (bgp_attr_encode.c) of path attributes; for these files only.
  */
 #pragma once
 

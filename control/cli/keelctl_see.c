@@ -297,7 +297,7 @@ print_value(const json_t *value)
 	free(text);
 }
 
-/* The members as KEY=VALUE, without those that `skip` names. */
+/* The members as KEY=VALUE, except the members named by `skip`. */
 static void
 print_members(json_t *event, const char *const skip[])
 {

@@ -123,7 +123,7 @@ print_capabilities(const struct ctl *ctl, const json_t *peer)
 	table_end(&t, ctl, 2);
 }
 
-/* Refused prefixes of the peer by cause, on as many lines as necessary. */
+/* Refused prefixes of the peer by cause, on one or more lines. */
 static void
 print_refused(const json_t *family)
 {

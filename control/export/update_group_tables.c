@@ -143,7 +143,7 @@ pass_is_due(struct update_groups *s, uint64_t end)
 	       journal_pressed(j) || journal_waits(j);
 }
 
-/* ---- who is due a turn ---- */
+/* ---- members due a turn ---- */
 
 static void
 members_due(const struct update_group *g, update_due *due, void *ctx)

@@ -383,7 +383,7 @@ port_drops_json(uint16_t p, const struct port_counters *c)
 }
 
 #define DRIVER_COUNTERS_AT_ONCE 32
-#define DRIVER_COUNTERS_MAX 2048 /* a bound of the loop: no driver has as many */
+#define DRIVER_COUNTERS_MAX 2048 /* a bound of the loop, larger than the number of any driver */
 
 static json_t *
 driver_json(uint16_t p)

@@ -362,7 +362,7 @@ trace_end(struct rpc_traces *r, unsigned i, const char *reason) RUNS_ON(role_mai
 	int err;
 
 	order_all(&o);
-	/* the ring of each tap is read once: other traces may go on filling it */
+	/* the ring of each tap is read once: other traces may still fill it */
 	for (unsigned n = 0; n < TAPS; n++) {
 		taps_read(r);
 		held_flush(r, wall_ns(), UINT64_MAX);
@@ -383,7 +383,7 @@ trace_end(struct rpc_traces *r, unsigned i, const char *reason) RUNS_ON(role_mai
 	return end;
 }
 
-/* Why a trace has to end now; NULL: it goes on. */
+/* Why a trace has to end now; NULL: the trace continues. */
 static const char *
 trace_over(const struct rpc_traces *r, const struct trace *t) RUNS_ON(role_main)
 {

@@ -90,7 +90,7 @@ mrt_put(const struct connection *c, unsigned subtype, const uint8_t *body, size_
 void
 mrt_received(const struct connection *c, const uint8_t *msg, size_t len)
 {
-	/* RFC 6396 4.4.2, 4.4.3: the subtype tells the size of AS numbers in an UPDATE */
+	/* RFC 6396 4.4.2, 4.4.3: the subtype defines the size of AS numbers in an UPDATE */
 	bool as4 = c->n.as4 || msg[18] != BGP_UPDATE;
 
 	if (c->peer->config.vrf.v == VRF_DEFAULT.v)

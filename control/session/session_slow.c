@@ -69,7 +69,7 @@ flag_report(struct peer_family *f, bool begins)
 	p->speaker->config.event(p->speaker->config.ctx, &e);
 }
 
-/* True if the looks at the family must go on. */
+/* True if the family must be looked at again. */
 static bool
 family_look(struct peer_family *f, const struct slow_limits *limits, uint64_t now)
 	RUNS_ON(role_session)
@@ -91,7 +91,7 @@ family_look(struct peer_family *f, const struct slow_limits *limits, uint64_t no
 	return slow_peer_watched(&f->slow);
 }
 
-/* True if the looks at the peer must go on. */
+/* True if the peer must be looked at again. */
 static bool
 peer_look(struct peer *p, bool late) RUNS_ON(role_session)
 {
@@ -101,7 +101,7 @@ peer_look(struct peer *p, bool late) RUNS_ON(role_session)
 
 	if (late)
 		connection_flush(p->up);
-	now = now_ns(); /* after the flush: what it sends counts for this look */
+	now = now_ns(); /* after the flush: the octets sent by the flush count for this look */
 	watched = is_full(p->up) && (limits.absolute_ns != 0 || limits.relative_ns != 0);
 	for (unsigned i = 0; i < FAMILY_COUNT; i++)
 		if (p->family[i].group != NULL)
