@@ -1,13 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""keelctl import: for twelve shapes of configurations the other daemon runs first (for VRP, FRR with the same configuration), and its peers record what it announces, attribute by
+"""keelctl import: for sixteen shapes of configurations the other daemon runs first (for VRP, FRR with the same configuration), and its peers record what it announces, attribute by
 attribute; then keeld runs with the imported document, and its peers must get the same. Lines that are not carried are exactly those listed here.
 
     sp (scripted speakers, 198.18.N.2, AS of the shape) --- rt (198.18.N.1: BIRD or bgpd, then keeld)
 """
 import collections
+import ipaddress
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -28,6 +30,33 @@ def us(n):
 
 def them(n):
     return "198.18.%d.2" % n
+
+
+def six_address(address):
+    """198.18.N.M as an IPv6 address."""
+    return "2001:db8:18:%s::%s" % tuple(address.split(".")[2:])
+
+
+def six_prefix(prefix):
+    """An IPv4 prefix as the IPv6 prefix with the same bits behind 2a00::/16."""
+    address, length = prefix.split("/")
+    if length == "0":
+        return "::/0"
+    return "%s/%d" % (ipaddress.IPv6Address(0x2a00 << 112 | int(ipaddress.IPv4Address(address)) << 80), int(length) + 16)
+
+
+def six(text):
+    """A configuration of BIRD or FRR for IPv4 as one for IPv6."""
+    def longer(found):
+        return found[1] + re.sub(r"\d+", lambda n: str(int(n[0]) + 16), found[2])
+    text = re.sub(r"198\.18\.\d+\.\d+\b(?!/)", lambda found: six_address(found[0]), text)
+    text = re.sub(r"\b\d+\.\d+\.\d+\.\d+/\d+", lambda found: six_prefix(found[0]), text)
+    text = re.sub(r"(/\d+)(\{\d+,\d+\})", longer, text)
+    text = re.sub(r"()(\b[gl]e \d+)", longer, text)
+    for four, new in (("address-family ipv4", "address-family ipv6"), ("ip prefix-list", "ipv6 prefix-list"), ("match ip address", "match ipv6 address"),
+                      ("ipv4 {", "ipv6 {"), ("ipv4;", "ipv6;")):
+        text = text.replace(four, new)
+    return text
 
 
 def on_lan(n):
@@ -240,6 +269,9 @@ router bgp 64512
 exit
 """
 
+# FRR activates a neighbour for IPv4 alone by itself.
+FRR_CLIENTS = "  neighbor clients route-reflector-client\n"
+FRR_ACTIVE = "".join("  neighbor %s activate\n" % n for n in ("clients", "198.18.3.2", "198.18.4.2"))
 
 BIRD_ROUTE_SERVER = """log stderr all;
 router id 192.0.2.1;
@@ -754,9 +786,9 @@ RTBH = {1: (64513, customer(64513, 1)), 2: (64514, customer(64514, 2)), 3: (6451
 JUMPS = {**EDGE, 3: (64515, dict(offers(64515, 3), **{"203.5.0.0/16": route("64515", med=9, communities=["64512:1"])}))}
 GENERATED = {n: (asn, dict(routes, **{"203.24.%d.0/24" % n: route("%d" % asn, communities=["65535:0", "64512:9"], large_communities=["64512:102:64514"])}))
              for n, (asn, routes) in CLIENTS.items() if n < 4}
-Shape = collections.namedtuple("Shape", "dialect text neighbours counts missing other lan roas", defaults=([], None, False, ()))
+Shape = collections.namedtuple("Shape", "dialect text neighbours counts missing other lan roas six", defaults=([], None, False, (), False))
 # `neighbours`: {link: (AS number, routes)}; `counts`: of the routes that each link gets; `missing`: beginnings of the lines that are not carried;
-# `other`: (dialect, text) of the daemon that says what is right, where no daemon of the dialect is at hand; `lan`: all are on one subnet
+# `other`: (dialect, text) of the daemon that says what is right, where no daemon of the dialect is at hand; `lan`: all are on one subnet; `six`: sessions and routes of IPv6
 SHAPES = {
     "bird edge": Shape("bird", BIRD_EDGE, EDGE, (2, 2, 10, 9)),
     "bird reflector": Shape("bird", BIRD_REFLECTOR, REFLECTOR, (8, 8, 8, 10)),
@@ -768,6 +800,10 @@ SHAPES = {
     "frr route server": Shape("frr", FRR_ROUTE_SERVER, CLIENTS, (19, 17, 20, 29), lan=True),
     "frr jumps": Shape("frr", FRR_JUMPS, JUMPS, (1, 1, 13, 10)),
     "bird generated": Shape("bird", bird_generated([(n, asn) for n, (asn, _) in GENERATED.items()]), GENERATED, (13, 13, 18), lan=True),
+    "bird edge of IPv6": Shape("bird", six(BIRD_EDGE), EDGE, (2, 2, 10, 9), six=True),
+    "bird reflector of IPv6": Shape("bird", six(BIRD_REFLECTOR), REFLECTOR, (8, 8, 8, 10), six=True),
+    "frr edge of IPv6": Shape("frr", six(FRR_EDGE), EDGE, (2, 2, 13, 13), six=True),
+    "frr reflector of IPv6": Shape("frr", six(FRR_REFLECTOR.replace(FRR_CLIENTS, FRR_CLIENTS + FRR_ACTIVE)), REFLECTOR, (6, 6, 5, 7), six=True),
     "vrp edge": Shape("vrp", VRP_EDGE, EDGE, (2, 2, 13, 13), other=("frr", FRR_AS_VRP_EDGE)),
     "vrp reflector": Shape("vrp", VRP_REFLECTOR, REFLECTOR, (6, 6, 5, 7), other=("frr", FRR_AS_VRP_REFLECTOR)),
 }
@@ -783,10 +819,11 @@ class GivenFrr(daemons.Frr):
 
 def shown(s):
     """What a speaker has got. The order of communities has no meaning, and MED 0, which bgpd adds, is as good as none (RFC 4271 9.1.2.2). bgpd sends
-    routes back to their sender, who drops them as loops."""
+    routes back to their sender, who drops them as loops. A link-local next hop beside the global one is no question of the configuration: BIRD omits
+    it to internal neighbours."""
     def loop(r):
-        return r.get("originator_id") == s.source or str(s.asn) in r["as_path"].split()
-    return {p: {k: sorted(v) if k in SORTED else v for k, v in r.items() if (k, v) != ("med", 0)} for p, r in dict(s.rib).items() if not loop(r)}
+        return r.get("originator_id") == s.identifier or str(s.asn) in r["as_path"].split()
+    return {p: {k: sorted(v) if k in SORTED else v for k, v in r.items() if (k, v) != ("med", 0) and k != "next_hop_link_local"} for p, r in dict(s.rib).items() if not loop(r)}
 
 
 class Test:
@@ -795,19 +832,24 @@ class Test:
 
     def build(self):
         for h in ("rt", "sp"):
-            self.lab.host(h)
+            self.lab.host(h, ipv6=True)
         for n in range(1, LINKS + 1):
             self.lab.link("rt", "up%d" % n, us(n) + "/24", "sp", "in%d" % n, them(n) + "/24")
+            for host, device, address in (("rt", "up%d" % n, us(n)), ("sp", "in%d" % n, them(n))):
+                self.lab.sh(host, "ip address add %s/64 dev %s nodad" % (six_address(address), device))
         for n in range(2, LINKS + 1):
             self.lab.sh("sp", "ip address add %s/24 dev in1" % on_lan(n))
 
     def speakers(self, shape):
         out = {}
         for n, (asn, routes) in shape.neighbours.items():
-            mine = on_lan(n) if shape.lan else them(n)
-            s = out[n] = Speaker(self.lab.netns("sp"), mine, us(1 if shape.lan else n), asn).up()
+            mine, router = on_lan(n) if shape.lan else them(n), us(1 if shape.lan else n)
+            identifier, family = mine, V4
+            if shape.six:
+                mine, router, family = six_address(mine), six_address(router), V6
+            s = out[n] = Speaker(self.lab.netns("sp"), mine, router, asn, families=(family,), identifier=identifier).up()
             for prefix, r in routes.items():
-                s.send(UPDATE, announce(r, prefix, mine))
+                s.send(UPDATE, announce(r, six_prefix(prefix) if shape.six else prefix, mine))
         return out
 
     def cache(self, roas):
