@@ -10,6 +10,7 @@
  *     allow CLASS|all MASK      the valid exit ports (bits) of the class; during a change of routes the ports of both generations
  *     limit PORT N              bound for all frames of the source of the port; 0: the port is only a sink
  *     pattern HEX               bit n: each 64th frame from the n-th on is IPv6 (0: none, ffffffffffffffff: all)
+ *     flood HEX FRAME           bit n: each 64th frame from the n-th on is FRAME (hexadecimal, 64 octets), and the others are IPv4; sources rest meanwhile
  *     run 0|1                   sources rest, or send at full speed
  *     stats                     counters since the start, "ns" (CLOCK_MONOTONIC)
  *     quit
@@ -195,6 +196,22 @@ limit(const char *port, const char *frames)
 }
 
 static bool
+flood(const char *pattern, const char *frame)
+{
+	unsigned octet;
+
+	if (strlen(frame) != 2 * LAB_FRAME)
+		return false;
+	for (unsigned i = 0; i < LAB_FRAME; i++) {
+		if (sscanf(frame + 2 * (size_t)i, "%2x", &octet) != 1)
+			return false;
+		lab->flood[i] = (uint8_t)octet;
+	}
+	lab->flood_pattern = strtoull(pattern, NULL, 16);
+	return true;
+}
+
+static bool
 obey(const char *verb, const char *a, const char *b)
 {
 	if (strcmp(verb, "mac") == 0)
@@ -203,6 +220,8 @@ obey(const char *verb, const char *a, const char *b)
 		return allow(a, b);
 	if (strcmp(verb, "limit") == 0)
 		return limit(a, b);
+	if (strcmp(verb, "flood") == 0)
+		return flood(a, b);
 	if (strcmp(verb, "pattern") == 0)
 		lab->v6_pattern = strtoull(a, NULL, 16);
 	else if (strcmp(verb, "run") == 0)
@@ -217,9 +236,10 @@ obey(const char *verb, const char *a, const char *b)
 static bool
 command(char *line)
 {
-	char verb[16] = "", a[64] = "", b[64] = "";
+	char verb[16] = "", a[64] = "", b[2 * LAB_FRAME + 1] = "";
 
-	if (sscanf(line, "%15s %63s %63s", verb, a, b) < 1)
+	static_assert(LAB_FRAME == 64, "128 characters");
+	if (sscanf(line, "%15s %63s %128s", verb, a, b) < 1)
 		return true;
 	if (strcmp(verb, "quit") == 0)
 		return false;

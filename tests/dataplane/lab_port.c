@@ -265,11 +265,36 @@ fill_v6(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsign
 	e->number = number;
 }
 
+static void
+put_flood(struct end *e, const struct lab_shared *s, struct rte_mbuf *m)
+{
+	uint8_t *f = fresh_frame(e, m);
+
+	memcpy(f, s->flood, LAB_FRAME);
+	if (!(f[0] & 1))
+		memcpy(f, e->mac, sizeof(e->mac));
+	e->number++;
+}
+
+static __attribute__((noinline)) void
+fill_beside_flood(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (s->flood_pattern >> ((e->number + 1) & 63) & 1)
+			put_flood(e, s, pkt[i]);
+		else
+			fill_v4(e, s, &pkt[i], 1);
+}
+
 static HOT void
 fill(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsigned n)
 {
 	uint64_t pattern = s->v6_pattern, labels = lab_count(&e->side->labels);
 
+	if (s->flood_pattern != 0) {
+		fill_beside_flood(e, s, pkt, n);
+		return;
+	}
 	if (pattern == 0 && labels == 0)
 		fill_v4(e, s, pkt, n);
 	else if (pattern == 0)

@@ -39,7 +39,7 @@
 #define LAB_PORTS 8
 #define LAB_QUEUES 2 /* of a port */
 #define LAB_CLASSES 256
-#define LAB_MAGIC UINT64_C(0x33304c4545504b) /* changes with this header */
+#define LAB_MAGIC UINT64_C(0x34304c4545504b) /* changes with this header */
 #define LAB_FRAME 64u
 #define LAB_TTL 64
 #define LAB_LABEL_FIRST 100000u
@@ -88,6 +88,12 @@ struct lab_shared {
 	uint64_t magic, bytes;
 	uint64_t v4_offset, v4_count, v6_offset, v6_count;
 	uint64_t v6_pattern; /* bit n: of 64 frames, frame n is IPv6 */
+	/*
+	 * Bit n: of 64 frames, frame n is a copy of `flood`, with the address of the port as its
+	 * destination unless `flood` is a broadcast. Changed only while `run` is 0.
+	 */
+	uint64_t flood_pattern;
+	uint8_t flood[LAB_FRAME];
 	/* reduction of the TTL by the router: 1, or 0 for a loop without TTL handling */
 	uint32_t ttl_taken;
 	_Atomic uint32_t run;

@@ -9,6 +9,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import lab  # noqa: E402
 import lab_ports  # noqa: E402
+from frames import ipv4  # noqa: E402
 
 BUILD = os.path.abspath(sys.argv[1])
 FRAMES = 200000
@@ -33,7 +34,7 @@ class LabPortsOfKeeld(unittest.TestCase):
             "dataplane": {"worker_cpus": [worker], "control_cpus": others, "memory_mb": 512, "eal_args": ports.eal_args()},
             "ports": [{"name": "east", "device": ports.device(0), "addresses": ["192.0.2.1/24", "2001:db8:aa::1/64"]},
                       {"name": "west", "device": ports.device(1), "addresses": ["198.51.100.1/24", "2001:db8:bb::1/64"]}],
-            "static_routes": [{"prefix": p, "next_hop": NEXT_HOPS[c][":" in p]} for p, c in ROUTES],
+            "static_routes": [{"prefix": "203.0.113.0/24", "blackhole": True}] + [{"prefix": p, "next_hop": NEXT_HOPS[c][":" in p]} for p, c in ROUTES],
         }
 
     def test_all(self):
@@ -49,6 +50,7 @@ class LabPortsOfKeeld(unittest.TestCase):
             ports.open()
             try:
                 self.traffic(net, ports)
+                self.flood(ports, rpc)
             finally:
                 ports.close()
             process.must_run()
@@ -70,6 +72,17 @@ class LabPortsOfKeeld(unittest.TestCase):
         self.assertEqual(s["seen"], 2 * FRAMES)
         self.assertEqual(s["misdirected"], s["ports"][1]["misdirected"])
         self.assertGreater(s["misdirected"], FRAMES // 3)
+
+    def flood(self, ports, rpc):
+        """Every second frame goes to a black hole, and the others are forwarded."""
+        before = ports.stats()
+        ports.flood(0xaaaaaaaaaaaaaaaa, bytes(6) + b"\x02\0\0\0\0\x77\x08\0" + ipv4("192.0.2.77", "203.0.113.1", 17, bytes(8)))
+        ports.limit(0, 3 * FRAMES)
+        ports.run(True)
+        lab.wait_for("frames", lambda: ports.stats()["sent"] >= 3 * FRAMES, 30)
+        lab.wait_for("the black hole", lambda: sum(w["drops"].get("blackhole", 0) for w in rpc.call("dataplane.stats")["workers"]) == FRAMES // 2, 30)
+        after = ports.stats()
+        self.assertEqual([after[k] - before[k] for k in ("seen", "reordered", "damaged", "foreign")], [FRAMES // 2, 0, 0, 0])
 
     def send(self, ports, until):
         ports.limit(0, until)

@@ -18,13 +18,13 @@ import re
 import select
 import signal
 import socket
-import struct
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
 import labtest  # noqa: E402
 from labtest import BUILD, FEED, KEELD, NICS, Lab, in_netns, need, out_folder, peer, run  # noqa: E402
+from frames import flood_frames  # noqa: E402
 from lab import cpus_of_lab  # noqa: E402
 
 NAME = "host_path"
@@ -106,29 +106,6 @@ def trace(to):
         if kind == (1 if six else 3):  # port unreachable: the end
             return hops
     return hops
-
-
-def checksum(data):
-    n = sum(struct.unpack("!%dH" % (len(data) // 2), data))
-    while n >> 16:
-        n = (n & 0xffff) + (n >> 16)
-    return ~n & 0xffff
-
-
-def ipv4(source, to, protocol, payload):
-    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 0, 0, 64, protocol, 0, socket.inet_aton(source), socket.inet_aton(to))
-    return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
-
-
-def flood_frames(mac, host):
-    """{class: frame} from a stranger on the link to the router's port."""
-    stranger, router, own = v4(host, 77), v4(host, 1), b"\x02\0\0\0\0\x77"
-    ip = mac + own + b"\x08\0"
-    return {"bgp_others": ip + ipv4(stranger, router, 6, struct.pack("!HHIIBBHHH", 50000, 179, 1, 0, 0x50, 2, 1024, 0, 0)),
-            "neighbors": b"\xff" * 6 + own + b"\x08\x06" + struct.pack("!HHBBH6s4s6s4s", 1, 0x800, 6, 4, 1, own, socket.inet_aton(stranger), bytes(6),
-                                                                        socket.inet_aton(v4(host, 3))),
-            "icmp": ip + ipv4(stranger, router, 1, b"\0\0\xff\xff" + bytes(4)),
-            "others": ip + ipv4(stranger, router, 17, struct.pack("!HHHH", 50000, 9, 8, 0))}
 
 
 class Test:
@@ -238,7 +215,7 @@ class Test:
         # the bridge of memif is slower than a flood, which then loses the host's own keepalives before the router
         seconds = min(FLOOD_S, 0.3) if host == "memif" else FLOOD_S
         mac = bytes.fromhex(self.lab.sh("rt", "cat /sys/class/net/%s/address" % name).strip().replace(":", ""))
-        for kind, frame in flood_frames(mac, host).items():
+        for kind, frame in flood_frames(mac, v4(host, 77), v4(host, 1), v4(host, 3)).items():
             before, first, rest = self.counted(host, kind), self.passed_on(host), self.others(host, kind)
             self.lab.sh(host, "%s up %g %s" % (FLOOD, seconds, frame.hex()))
 

@@ -73,6 +73,10 @@ class LabPorts:
         """Bit n: each 64th frame from the n-th on is IPv6."""
         self.say("pattern", "%x" % bits)
 
+    def flood(self, bits, frame):
+        """Bit n: each 64th frame from the n-th on is `frame`, padded; while no source runs."""
+        self.say("flood", "%x" % bits, frame.ljust(64, b"\0").hex())
+
     def run(self, on):
         self.say("run", int(on))
 

@@ -18,6 +18,7 @@ import time
 import urllib.request
 
 import labtest
+from frames import checksum
 from labtest import BUILD, KEELD, NICS, Lab, in_netns, need, out_folder, run
 from lab import cpus_of_lab, wait_for
 
@@ -58,13 +59,6 @@ def config(folder):
 
 
 # ---- the model ----
-
-def checksum(data):
-    n = sum(struct.unpack("!%dH" % ((len(data) + 1) // 2), data + b"\0" * (len(data) % 2)))
-    while n >> 16:
-        n = (n & 0xffff) + (n >> 16)
-    return ~n & 0xffff
-
 
 def data(n, seed):
     """n octets that differ between cases."""
