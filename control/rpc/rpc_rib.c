@@ -140,7 +140,7 @@ key_labels(const struct found *f)
 	return f->vpn && f->label != RIB_LABEL_NONE ? json_pack("[I]", (json_int_t)f->label) : NULL;
 }
 
-/* By the records in use now: a walk over the routes may still be on its way. */
+/* By the records in use now: a walk over the routes may not be complete. */
 static json_t *
 key_validation(const struct found *f)
 {
@@ -185,7 +185,7 @@ key_installed(const struct found *f)
 	return NULL;
 }
 
-/* The keys besides those of the attributes. */
+/* All keys except the keys of attributes. */
 static const struct {
 	const char *key;
 	json_t *(*value)(const struct found *f); /* NULL: the route has no such key */
@@ -249,7 +249,7 @@ route_object(const struct found *f)
 	return o;
 }
 
-/* Appends the route to the page, and returns it. */
+/* Appends the route to the page. Returns its JSON value. */
 static json_t *
 route_add(const struct found *f)
 {
@@ -358,13 +358,15 @@ path_add(struct query *q, const struct dest_view *v, unsigned i, const struct at
 	/* of an instance: with the distinguisher and the path id of the source */
 	struct leak_origin origin = {.path_id = p->path_id};
 	bool imported = shard_path_origin(q->shard, p, &origin);
+	bool valid = i < v->paths->eligible;
+	bool multipath = v->paths->multipath > 1 && i < v->paths->multipath;
 	struct found f = {.q = q,
 		.prefix = &v->prefix,
 		.attrs = a,
 		.path = p,
-		.best = i == 0 && v->paths->eligible > 0,
-		.valid = i<v->paths->eligible, .multipath = v->paths->multipath> 1 &&
-			 i < v->paths->multipath,
+		.best = i == 0 && valid,
+		.valid = valid,
+		.multipath = multipath,
 		.vpn = imported || q->vpn,
 		.rd = imported ? origin.rd : v->rd,
 		.label = p->label_flags >> 12,
@@ -971,9 +973,8 @@ static const struct rpc_field refused_fields[] = {
 static const struct rpc_field routes_result[] = {
 	{"routes", "object[]", "The routes, in no particular order.", rpc_route_fields},
 	{"rows?", "any[]",
-		"With `columns`: for each route its values in the order of `columns`; null where "
-		"the "
-		"route has no such key. `routes` is empty."},
+		"With `columns`: for each route its values in the order of `columns`, null for a "
+		"key that the route does not have. `routes` is empty."},
 	{"refused?", "object[]",
 		"With an exact `prefix`: the last announcements of this prefix that were refused, "
 		"as "
