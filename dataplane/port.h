@@ -123,7 +123,7 @@ bool port_is_large(const struct port_config *c);
  */
 int port_add(const struct port_config *c, uint16_t *port, struct dataplane_error *err);
 /*
- * The same for the ports of a document. 1, with the reason in `err`: the device is not there, and the
+ * port_add() for the ports of a document. 1, with the reason in `err`: the device is missing, and the
  * port waits without a device (PORT_MISSING) until port_returned().
  */
 int port_begin(const struct port_config *c, uint16_t *port, struct dataplane_error *err);
@@ -135,6 +135,8 @@ void port_interface(const struct port_config *c, char out[PORT_NAME_MAX]);
  * port_show(). Returns the number, or -ENOSPC.
  */
 int port_skip(const struct port_config *c, bool left);
+/* port_skip() with the number in `port`. 0, or -ENOSPC with `err`. */
+int port_wait(const struct port_config *c, bool left, uint16_t *port, struct dataplane_error *err);
 /*
  * Other threads may read the port from now on; or no longer. On the thread of
  * port_states_read() and host_path_turn(), or before the start of this thread.

@@ -80,16 +80,26 @@ port_skip(const struct port_config *c, bool left)
 }
 
 int
+port_wait(const struct port_config *c, bool left, uint16_t *port, struct dataplane_error *err)
+{
+	int rc = port_skip(c, left);
+
+	if (rc < 0)
+		return dataplane_fail(err, rc, "port %s: too many ports", c->name);
+	*port = (uint16_t)rc;
+	return 0;
+}
+
+int
 port_begin(const struct port_config *c, uint16_t *port, struct dataplane_error *err)
 {
 	int rc = port_add(c, port, err);
 
 	if (rc == 0 || port_device_is_there(c))
 		return rc;
-	rc = port_skip(c, false);
-	if (rc < 0)
+	rc = port_wait(c, false, port, err);
+	if (rc != 0)
 		return rc;
-	*port = (uint16_t)rc;
 	port_show(*port);
 	return 1;
 }

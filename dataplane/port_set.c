@@ -145,11 +145,7 @@ open_one(const struct change *x, const struct port_config *c, uint16_t *port,
 
 	if (rc == 0 || !may_lack_device(x, c))
 		return rc;
-	rc = port_skip(c, c->leaves || c->returns);
-	if (rc < 0)
-		return dataplane_fail(err, rc, "port %s: too many ports", c->name);
-	*port = (uint16_t)rc;
-	return 0;
+	return port_wait(c, c->leaves || c->returns, port, err);
 }
 
 static int
