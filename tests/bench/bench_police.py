@@ -12,8 +12,8 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from bench_lab import BUILD, KEELD, ROOT, Lab, arguments, sample, say, wait_for  # noqa: E402
 import lab_ports  # noqa: E402
-from frames import flood_frames, ipv4  # noqa: E402
-from lab import cpus_of_lab  # noqa: E402
+from frames import flood_frames, ipv4, ipv4_frame  # noqa: E402
+from lab import cpus_of_lab, worker_drops  # noqa: E402
 
 ROUTES = [("10.%d.0.0/16" % i, 0) for i in range(64)]
 HALF = 0xaaaaaaaaaaaaaaaa
@@ -39,19 +39,16 @@ class Police:
             _, self.rpc = lab.keeld("r", document(self.ports), KEELD)
         lab.sh("r", "ip neigh replace %s lladdr 02:00:00:00:00:09 dev out nud permanent" % NEXT_HOP)
         wait_for("the next hop", lambda: [p["state"] for p in self.rpc.call("fib.lookup", address="10.63.0.1")["paths"]] == ["up"], 20)
-        mac = bytes.fromhex(lab.sh("r", "cat /sys/class/net/in/address").strip().replace(":", ""))
-        self.frames = flood_frames(mac, STRANGER, ROUTER, "192.0.2.3")
-        self.frames["blackhole"] = mac + b"\x02\0\0\0\0\x77\x08\0" + ipv4(STRANGER, "203.0.113.1", 17, bytes(8))
+        self.frames = flood_frames(bytes(6), STRANGER, ROUTER, "192.0.2.3")  # the source writes the address of the port
+        self.frames["blackhole"] = ipv4_frame(bytes(6), ipv4(STRANGER, "203.0.113.1", 17, bytes(8)))
         self.ports.open()
-        self.ports.mac(0, ":".join("%02x" % o for o in mac))
         self.ports.limit(1, 0)
 
     def counted(self, kind):
         """Frames of the flood by the counters of keeld."""
-        stats = self.rpc.call("dataplane.stats")
         if kind == "blackhole":
-            return sum(w["drops"].get("blackhole", 0) for w in stats["workers"])
-        return sum(next(p for p in stats["ports"] if p["name"] == "in")["host"][kind].values())
+            return worker_drops(self.rpc, kind)
+        return sum(next(p for p in self.rpc.call("dataplane.stats")["ports"] if p["name"] == "in")["host"][kind].values())
 
     def turn(self, kind):
         """(frames forwarded a second, frames of the flood that no counter has)"""

@@ -9,7 +9,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import lab  # noqa: E402
 import lab_ports  # noqa: E402
-from frames import ipv4  # noqa: E402
+from frames import ipv4, ipv4_frame  # noqa: E402
 
 BUILD = os.path.abspath(sys.argv[1])
 FRAMES = 200000
@@ -76,11 +76,11 @@ class LabPortsOfKeeld(unittest.TestCase):
     def flood(self, ports, rpc):
         """Every second frame goes to a black hole, and the others are forwarded."""
         before = ports.stats()
-        ports.flood(0xaaaaaaaaaaaaaaaa, bytes(6) + b"\x02\0\0\0\0\x77\x08\0" + ipv4("192.0.2.77", "203.0.113.1", 17, bytes(8)))
+        ports.flood(0xaaaaaaaaaaaaaaaa, ipv4_frame(bytes(6), ipv4("192.0.2.77", "203.0.113.1", 17, bytes(8))))
         ports.limit(0, 3 * FRAMES)
         ports.run(True)
         lab.wait_for("frames", lambda: ports.stats()["sent"] >= 3 * FRAMES, 30)
-        lab.wait_for("the black hole", lambda: sum(w["drops"].get("blackhole", 0) for w in rpc.call("dataplane.stats")["workers"]) == FRAMES // 2, 30)
+        lab.wait_for("the black hole", lambda: lab.worker_drops(rpc, "blackhole") == FRAMES // 2, 30)
         after = ports.stats()
         self.assertEqual([after[k] - before[k] for k in ("seen", "reordered", "damaged", "foreign")], [FRAMES // 2, 0, 0, 0])
 

@@ -461,6 +461,11 @@ class Lab:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
+def worker_drops(rpc, reason):
+    """Packets that all workers dropped for the reason."""
+    return sum(w["drops"].get(reason, 0) for w in rpc.call("dataplane.stats")["workers"])
+
+
 def print_losses(rpc, probe):
     """Prints the longest gap that the probe saw, and each counter of a place where a packet may have been lost: the worker, the ports, the probe's sockets."""
     stats = rpc.call("dataplane.stats")

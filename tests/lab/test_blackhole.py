@@ -8,7 +8,7 @@ advertised, the workers count the packets under `blackhole`, the tables and the 
 """
 import labtest
 from labtest import KEELD, UPDATE, V4, V6, Lab, Speaker, need, out_folder, wait_for, wait_job
-from lab import cpus_of_lab
+from lab import cpus_of_lab, worker_drops
 from wire import announce, withdraw
 
 NAME = "blackhole"
@@ -83,7 +83,7 @@ class Test:
         return r["prefix"], r.get("kind")
 
     def dropped(self):
-        return sum(w["drops"].get("blackhole", 0) for w in self.rpc.call("dataplane.stats")["workers"])
+        return worker_drops(self.rpc, "blackhole")
 
     def answers(self, n, v6=False):
         """Number of answers to three pings from the core."""

@@ -12,7 +12,7 @@ import struct
 
 import labtest
 from labtest import KEELD, Lab, error_of, in_netns, need, out_folder
-from lab import cpus_of_lab
+from lab import cpus_of_lab, worker_drops
 
 NAME = "mpls"
 CORE = {1: "198.18.0.1", 2: "198.18.0.2"}
@@ -71,7 +71,7 @@ class Test:
         return int(out.split(" received")[0].split(",")[-1])
 
     def drops(self, pe, reason):
-        return sum(w["drops"].get(reason, 0) for w in self.rpc[pe].call("dataplane.stats")["workers"])
+        return worker_drops(self.rpc[pe], reason)
 
     def reach(self):
         c = self.c
