@@ -58,7 +58,7 @@ test_before_end_of_rib(void **state)
 }
 
 static void
-test_joins_before_first_entry(void **state)
+test_joins_before_first_message(void **state)
 {
 	struct refresh_serve r = {0};
 
@@ -379,7 +379,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_plain),
 		cmocka_unit_test(test_before_end_of_rib),
-		cmocka_unit_test(test_joins_before_first_entry),
+		cmocka_unit_test(test_joins_before_first_message),
 		cmocka_unit_test(test_storm_during_a_walk),
 		cmocka_unit_test(test_orders_are_not_counted),
 		cmocka_unit_test(test_reset_keeps_counters),

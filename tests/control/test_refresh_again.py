@@ -10,7 +10,7 @@ import struct
 import time
 
 import keel_rig
-from keel_rig import AFI_SAFI, REFRESH, THEM, UPDATE, US, V4, WAIT_S, KeelTest, update_of
+from keel_rig import AFI_SAFI, REFRESH, THEM, UPDATE, US, V4, WAIT_S, KeelTest, nlri, update_of
 
 ROUTES, PACKED = 200000, 500
 OTHER = "192.0.2.3"
@@ -30,9 +30,9 @@ class RefreshAgain(KeelTest):
     def test_a_request_after_borr(self):
         self.start(document())
         them, other = self.speak(), self.speak(address=OTHER, asn=64514)
-        first = int(ipaddress.ip_address("16.0.0.0"))
+        first = ipaddress.ip_address("16.0.0.0")
         for at in range(0, ROUTES, PACKED):
-            them.send(UPDATE, update_of(V4, THEM, (64513,), b"".join(struct.pack(">BI", 24, first + (i << 8))[:4] for i in range(at, at + PACKED))))
+            them.send(UPDATE, update_of(V4, THEM, (64513,), b"".join(nlri(V4, first + 256 * i) for i in range(at, at + PACKED))))
         them.announce("172.16.0.0")
         self.wait("all routes", lambda: self.keel.peer()["families"][V4]["accepted"] == ROUTES + 1)
         self.wait("the permitted route", lambda: other.table() == {"172.16.0.0/24"}, other.changed)

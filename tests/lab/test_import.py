@@ -48,11 +48,10 @@ def six_prefix(prefix):
 def six(text):
     """A configuration of BIRD or FRR for IPv4 as one for IPv6."""
     def longer(found):
-        return found[1] + re.sub(r"\d+", lambda n: str(int(n[0]) + 16), found[2])
+        return re.sub(r"\d+", lambda n: str(int(n[0]) + 16), found[0])
     text = re.sub(r"198\.18\.\d+\.\d+\b(?!/)", lambda found: six_address(found[0]), text)
     text = re.sub(r"\b\d+\.\d+\.\d+\.\d+/\d+", lambda found: six_prefix(found[0]), text)
-    text = re.sub(r"(/\d+)(\{\d+,\d+\})", longer, text)
-    text = re.sub(r"()(\b[gl]e \d+)", longer, text)
+    text = re.sub(r"\{\d+,\d+\}|\b[gl]e \d+", longer, text)
     for four, new in (("address-family ipv4", "address-family ipv6"), ("ip prefix-list", "ipv6 prefix-list"), ("match ip address", "match ipv6 address"),
                       ("ipv4 {", "ipv6 {"), ("ipv4;", "ipv6;")):
         text = text.replace(four, new)
