@@ -130,7 +130,7 @@ out_put(struct collector *c, const struct out_record *rec)
 	return route_put(c, &r);
 }
 
-/* The walk of the question still runs: its collector, else NULL. */
+/* The collector, while the walk of the question still runs. NULL: the walk has ended. */
 static struct collector *
 out_walker(const struct bmp *b)
 {

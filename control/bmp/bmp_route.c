@@ -94,7 +94,7 @@ route_put(struct collector *c, const struct route *r)
 		a = attr_unpack(r->attrs, b->attrs);
 	if (a != NULL)
 		next_hop_fit(a, r->family);
-	/* the largest message only for attributes that need it */
+	/* the largest message for large attributes only */
 	if ((!update_packer_begin(&u->packer, r->family, a, &o, w.p, BGP_MSG_MAX) ||
 		    !update_packer_add_form(&u->packer, &n)) &&
 		(!update_packer_begin(&u->packer, r->family, a, &o, w.p, BGP_EXTENDED_MSG_MAX) ||
@@ -326,7 +326,7 @@ peers_lost(struct collector *c)
 		collector_lost(c, id);
 }
 
-/* The Loc-RIBs of all instances, and what peers get of them. */
+/* The Loc-RIBs of all instances, and the Adj-RIB-Out of peers before policy. */
 static void
 journal_lost(struct bmp *b)
 {

@@ -10,8 +10,8 @@
 /* ---- one line per path ---- */
 
 /*
- * The keys of a line, as `columns` of rib.routes: a row has their values in this order, null where
- * the path has no such key. A terse line has the first TERSE_COUNT.
+ * The keys of a line, as `columns` of rib.routes: a row has the values in the order of the keys, null
+ * for a key that the path does not have. A terse line has the first TERSE_COUNT.
  */
 enum key {
 	KEY_PREFIX,

@@ -182,7 +182,7 @@ json_t *rpc_alarms(struct rpc_env *env) RUNS_ON(role_main);
 /* For each kind of hash table: entries that the longest search since the start passed. */
 json_t *rpc_hash_probes(const struct rpc_env *env) RUNS_ON(role_main);
 json_t *rpc_addr(const struct ip_addr *a);
-/* Keys of the attributes of a route: index (RPC_ATTR_COUNT: no such key), and value (NULL: the set has no such attribute). */
+/* Keys of the attributes of a route: index (RPC_ATTR_COUNT: unknown), and value (NULL: not in the set). */
 #define RPC_ATTR_COUNT 13u
 struct attr_set;
 unsigned rpc_attr_find(const char *key);

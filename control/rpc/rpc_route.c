@@ -162,7 +162,7 @@ clusters_json(const struct attr_set *a)
 	return clusters;
 }
 
-/* `value`: NULL if the set has no such attribute. */
+/* `value`: NULL if the attribute is not in the set. */
 static const struct {
 	const char *key;
 	json_t *(*value)(const struct attr_set *a);

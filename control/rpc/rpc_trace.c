@@ -362,7 +362,7 @@ trace_end(struct rpc_traces *r, unsigned i, const char *reason) RUNS_ON(role_mai
 	int err;
 
 	order_all(&o);
-	/* the ring of each tap is read once: other traces may still fill it */
+	/* the ring of each tap is read once: running traces may still fill the ring */
 	for (unsigned n = 0; n < TAPS; n++) {
 		taps_read(r);
 		held_flush(r, wall_ns(), UINT64_MAX);

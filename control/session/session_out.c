@@ -198,7 +198,7 @@ on_mark(void *ctx, enum update_group_mark m) RUNS_ON(role_session)
 		break;
 	case MARK_BORR:
 		f->borr_sent++;
-		/* RFC 7313 4: the peer expects a BoRR for each request after this one */
+		/* RFC 7313 4: the peer expects another BoRR for a request from now on */
 		refresh_serve_first_message(&f->serve);
 		break;
 	case MARK_FIRST_ENTRY:
