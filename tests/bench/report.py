@@ -14,7 +14,7 @@ NAMES = {"keel": "Keel", "bird": "BIRD", "frr": "FRR", "gobgp": "GoBGP", "openbg
 OURS = ("keel", "left-right", "table_v6")
 OTHERS = (*PACKAGES, "best_other", "rte_lpm", "rte_lpm6", "rte_fib6", "rte_fib6_avx512")  # loops and tables of DPDK
 BEST = "the best other"
-LESS_IS_BETTER = ("s", "CPU-s", "ms", "us", "ns", "MB", "sessions", "CPU-us/path", "CPU-s/s", "ns/prefix", "ns/route", "cycles/packet", "B", "bytes/prefix")
+LESS_IS_BETTER = ("s", "CPU-s", "ms", "us", "ns", "MB", "sessions", "CPU-us/path", "CPU-s/s", "ns/prefix", "ns/route", "cycles/packet", "B", "bytes/prefix", "frames")
 MORE_IS_BETTER = ("M/s", "Mpps", "routes/s", "walks")
 NEITHER = ("%", "/s", "1/s", "MB-sent", "audits", "commits", "count", "destinations", "entries", "flips", "messages", "packets", "prefixes", "ratio", "requests", "routes", "sets", "times",
            "updates", "updates/s", "writes")
