@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Real NIC drivers: the labs of ports in a guest of scripts/nic-guest, over e1000e, vmxnet3 and virtio-net under vfio-pci. The labs are the same as over
 net_tap and AF_XDP; only the device differs. nic_guest_life.py makes what only such a device has: links that go down, and devices that are pulled.
-nic_guest_queues.py has two queues and two workers. Two guests run at a time: each takes little more than one processor.
+nic_guest_queues.py has two queues and two workers.
 
 NIC_GUEST_MODELS: other models, with commas. KEEL_ROUNDS (1): of nic_guest_life.py."""
-import concurrent.futures
 import os
 import re
 import shutil
@@ -25,13 +24,10 @@ RUNS = [("tests/interop/test_host_path.py", 2, 1, {}, MODELS), ("tests/lab/test_
         ("tests/lab/nic_guest_life.py", 3, 1, dict(LIFE, KEEL_FORWARDER="1"), MODELS[:1])]
 
 
-def name_of(model, lab, env):
-    return "%s-%s%s" % (os.path.basename(lab)[:-3], model, "-forwarder" if "KEEL_FORWARDER" in env else "")
-
-
-def run_in_guest(model, lab, pairs, queues, env):
-    """(exit status, lines) of a lab in a guest"""
-    out = out_folder(os.path.join("nic_guest", name_of(model, lab, env)))
+def run_in_guest(c, model, lab, pairs, queues, env):
+    """Runs a lab; its checks are counted as checks of this test."""
+    name = "%s-%s%s" % (os.path.basename(lab)[:-3], model, "-forwarder" if "KEEL_FORWARDER" in env else "")
+    out = os.path.join(out_folder(os.path.join("nic_guest", name)))
     guest = subprocess.Popen([os.path.join(ROOT, "scripts", "nic-guest"), "--nic", model, "--pairs", str(pairs), "--queues", str(queues), "--out", out, "--limit", str(LIMIT_S),
                               "/usr/bin/python3", os.path.join(ROOT, lab)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                              env=dict(os.environ, KEEL_BUILD=BUILD, **env))
@@ -42,11 +38,6 @@ def run_in_guest(model, lab, pairs, queues, env):
         status = guest.wait()
     with open(os.path.join(out, "console.log"), "w") as f:
         f.write("\n".join(lines) + "\n")
-    return status, lines
-
-
-def count(c, name, status, lines):
-    """The lab's checks count as checks of this test."""
     for line in lines:
         m = re.match(r"(ok  |FAIL) +\S+  (.*)", line)
         if m and m.group(1) == "ok  ":
@@ -57,10 +48,9 @@ def count(c, name, status, lines):
 
 
 def test(c):
-    with concurrent.futures.ThreadPoolExecutor(2) as two:
-        guests = [(name_of(model, lab, env), two.submit(run_in_guest, model, lab, pairs, queues, env)) for lab, pairs, queues, env, models in RUNS for model in models]
-        for name, guest in guests:
-            count(c, name, *guest.result())
+    for lab, pairs, queues, env, models in RUNS:
+        for model in models:
+            run_in_guest(c, model, lab, pairs, queues, env)
 
 
 if __name__ == "__main__":
