@@ -22,7 +22,7 @@ read16(const uint8_t *p)
 /* ---- classes ---- */
 
 /* The class by TCP ports, with `left` bytes from the TCP header on. */
-static enum host_class
+static inline __attribute__((always_inline)) enum host_class
 class_ports(const uint8_t *tcp, unsigned left)
 {
 	if (left < 4)
@@ -31,7 +31,7 @@ class_ports(const uint8_t *tcp, unsigned left)
 								      : HOST_OTHERS;
 }
 
-static enum host_class
+static inline __attribute__((always_inline)) enum host_class
 class_v4(const struct host_peers *peers, struct vrf_id vrf, const uint8_t *ip, unsigned left)
 {
 	unsigned header = left >= 20 ? (ip[0] & 15) * 4u : 0;
@@ -49,7 +49,7 @@ class_v4(const struct host_peers *peers, struct vrf_id vrf, const uint8_t *ip, u
 	return class_ports(ip + header, left - header);
 }
 
-static enum host_class
+static inline __attribute__((always_inline)) enum host_class
 class_v6(const struct host_peers *peers, struct vrf_id vrf, const uint8_t *ip, unsigned left)
 {
 	bool of_peer;
@@ -70,8 +70,8 @@ class_v6(const struct host_peers *peers, struct vrf_id vrf, const uint8_t *ip, u
 	return of_peer ? HOST_BGP_PEERS : HOST_NEIGHBORS;
 }
 
-enum host_class
-punt_class(const struct host_peers *peers, struct vrf_id vrf, const uint8_t *frame, unsigned len)
+static inline __attribute__((always_inline)) enum host_class
+class_of(const struct host_peers *peers, struct vrf_id vrf, const uint8_t *frame, unsigned len)
 {
 	const uint8_t *l3 = frame + ETHER_LEN;
 	unsigned left = len - ETHER_LEN;
@@ -87,6 +87,12 @@ punt_class(const struct host_peers *peers, struct vrf_id vrf, const uint8_t *fra
 		return class_v6(peers, vrf, l3, left);
 	}
 	return HOST_OTHERS;
+}
+
+enum host_class
+punt_class(const struct host_peers *peers, struct vrf_id vrf, const uint8_t *frame, unsigned len)
+{
+	return class_of(peers, vrf, frame, len);
 }
 
 /* ---- packets ---- */
@@ -133,44 +139,82 @@ is_for_host(const struct host_packet *x, const struct punt_source *s, const stru
 
 /* Queues a packet for the host thread. False: dropped and counted. */
 static bool
-push(struct punt *p, struct burst *b, struct rte_mbuf *m, const struct punt_source *s, uint64_t now)
+push(struct punt *p, struct burst *b, struct rte_mbuf *m, uint16_t port, enum host_class class)
 	RUNS_ON(role_worker)
 {
-	enum host_class class = punt_class(
-		p->peers, s->vrf, rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m));
-
-	if (!bucket_take(&p->bucket[s->port][class], now)) {
-		count_add(&p->policed[s->port][class], 1);
-		burst_drop(b, m, DROP_host_policed);
-		return false;
-	}
-	m->port = s->port;
+	m->port = port;
 	if (ring_push(p->up[class], m))
 		return true;
-	count_add(&p->full[s->port][class], 1);
+	count_add(&p->full[port][class], 1);
 	burst_drop(b, m, DROP_host_full);
 	return false;
 }
 
-void
-punt_burst(struct punt *p, struct burst *b, const struct punt_source *s,
-	const struct fib_reader *fib, const struct fib_generation *generation, uint64_t now)
+/*
+ * Polices and queues to_host[] of a burst. Returns how many packets were queued. A flood costs
+ * forwarding the least that it can: a class that has no token gets none within this burst, and its
+ * packets are counted together.
+ */
+static unsigned
+police(struct punt *p, struct burst *b, const struct punt_source *s, const struct fib_reader *fib,
+	const struct fib_generation *g, uint64_t now) RUNS_ON(role_worker)
+{
+	unsigned policed[HOST_CLASSES] = {0}, empty = 0, all = 0, taken = 0;
+
+	for (unsigned i = 0; i < b->host_count; i++) {
+		const struct host_packet *x = &b->to_host[i];
+		enum host_class class;
+
+		if (!is_for_host(x, s, fib, g)) {
+			burst_drop(b, x->pkt, (enum drop_reason)x->reason);
+			continue;
+		}
+		class = class_of(p->peers, s->vrf, rte_pktmbuf_mtod(x->pkt, const uint8_t *),
+			rte_pktmbuf_data_len(x->pkt));
+		if (!(empty >> class & 1) && bucket_take(&p->bucket[s->port][class], now)) {
+			taken += push(p, b, x->pkt, s->port, class);
+			continue;
+		}
+		empty |= 1u << class;
+		policed[class]++;
+		b->dropped[b->dropped_count++] = x->pkt;
+	}
+	for (unsigned class = 0; class < HOST_CLASSES && empty != 0; class ++) {
+		count_add(&p->policed[s->port][class], policed[class]);
+		all += policed[class];
+	}
+	if (all > 0)
+		count_add(&b->stats->drops[DROP_host_policed], all);
+	return taken;
+}
+
+/* The kernel has its own copy of each packet. Returns how many packets are for this router. */
+static unsigned
+leave_copies(struct burst *b, const struct punt_source *s, const struct fib_reader *fib,
+	const struct fib_generation *g) RUNS_ON(role_worker)
 {
 	unsigned taken = 0;
 
 	for (unsigned i = 0; i < b->host_count; i++) {
 		const struct host_packet *x = &b->to_host[i];
 
-		if (!is_for_host(x, s, fib, generation)) {
+		if (!is_for_host(x, s, fib, g)) {
 			burst_drop(b, x->pkt, (enum drop_reason)x->reason);
-		} else if (s->way == HOST_WAY_COPY) {
+		} else {
 			b->dropped[b->dropped_count++] = x->pkt;
 			taken++;
-		} else {
-			taken += push(p, b, x->pkt, s, now);
 		}
 	}
-	count_add(&b->stats->punted, taken);
+	return taken;
+}
+
+void
+punt_burst(struct punt *p, struct burst *b, const struct punt_source *s,
+	const struct fib_reader *fib, const struct fib_generation *generation, uint64_t now)
+{
+	count_add(&b->stats->punted, s->way == HOST_WAY_COPY
+					     ? leave_copies(b, s, fib, generation)
+					     : police(p, b, s, fib, generation, now));
 	b->host_count = 0;
 }
 

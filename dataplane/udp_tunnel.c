@@ -41,17 +41,6 @@ udp_tunnel_push(uint8_t *at, unsigned len, const struct adjacency *a, uint32_t h
 
 /* ---- receiving ---- */
 
-/* True for a whole UDP packet to the port of the tunnels. */
-static bool
-is_tunnel(const struct rte_ipv4_hdr *ip, unsigned len, unsigned header_len)
-{
-	const struct rte_udp_hdr *udp = (const void *)((const uint8_t *)ip + header_len);
-
-	return ip->next_proto_id == IPPROTO_UDP && len >= header_len + sizeof(*udp) &&
-	       !(ip->fragment_offset & RTE_BE16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)) &&
-	       udp->dst_port == RTE_BE16(UDP_TUNNEL_PORT);
-}
-
 /* Returns DROP_COUNT, or a reason to drop. `len`: octets of the IP packet in the buffer. */
 static enum drop_reason
 check(const struct rte_ipv4_hdr *ip, unsigned len, unsigned header_len,
@@ -74,8 +63,8 @@ check(const struct rte_ipv4_hdr *ip, unsigned len, unsigned header_len,
 	return DROP_COUNT;
 }
 
-bool
-udp_tunnel_take(
+void
+udp_tunnel_unwrap(
 	struct burst *b, struct rte_mbuf *m, uint8_t *at, const struct tunnel_reader *tunnels)
 {
 	const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)at;
@@ -84,13 +73,11 @@ udp_tunnel_take(
 	enum drop_reason reason;
 	uint8_t *label;
 
-	if (!is_tunnel(ip, len, header_len))
-		return false;
 	/* In a chain, buffers behind the UDP payload would exceed the new length of the packet. */
 	reason = m->nb_segs == 1 ? check(ip, len, header_len, tunnels) : DROP_udp_short;
 	if (reason != DROP_COUNT) {
 		burst_drop(b, m, reason);
-		return true;
+		return;
 	}
 	label = at + header_len + sizeof(struct rte_udp_hdr);
 	udp_len = rte_be_to_cpu_16(((const struct rte_udp_hdr *)(at + header_len))->dgram_len);
@@ -102,5 +89,4 @@ udp_tunnel_take(
 	b->mpls.pkt[b->mpls.count] = m;
 	b->mpls.ip[b->mpls.count++] = label;
 	b->mpls.tunnelled++;
-	return true;
 }

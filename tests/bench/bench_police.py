@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Control-plane policing as work of a worker: half of the frames at a port are addressed to the router by a stranger, one class of the host path at a
 time, and the other half is forwarded between lab ports (tests/dataplane/lab_port.h). Rate of the forwarded frames, beside the same with as many frames
-that a blackhole route drops (`blackhole`); in turns of a second, because the noise of virtual machines changes. `uncounted`: frames of the flood that
+that a blackhole route drops (`blackhole`; to one address, like those to the router, because a longer prefix takes a longer lookup); in turns of a second, because the noise of virtual machines changes. `uncounted`: frames of the flood that
 the counters of the class do not have.
 """
 import os
@@ -28,7 +28,7 @@ def document(ports):
         "dataplane": {"worker_cpus": [worker], "control_cpus": others, "memory_mb": 512, "eal_args": ports.eal_args()},
         "ports": [{"name": "in", "device": ports.device(0), "addresses": [ROUTER + "/24"]},
                   {"name": "out", "device": ports.device(1), "addresses": ["198.51.100.1/24"]}],
-        "static_routes": [{"prefix": p, "next_hop": NEXT_HOP} for p, _ in ROUTES] + [{"prefix": "203.0.113.0/24", "blackhole": True}]}
+        "static_routes": [{"prefix": p, "next_hop": NEXT_HOP} for p, _ in ROUTES] + [{"prefix": "203.0.113.1/32", "blackhole": True}]}
 
 
 class Police:
