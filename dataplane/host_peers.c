@@ -26,7 +26,7 @@ slot_free(struct host_peers *t, unsigned hole)
 
 	/* without a free slot the run has no end */
 	for (; i - first < HOST_PEER_SLOTS && (word = slot_get(t, i)) != 0; i++) {
-		home = (unsigned)(word % HOST_PEER_SLOTS);
+		home = host_peer_slot(word);
 		if ((i - home) % HOST_PEER_SLOTS < (i - hole) % HOST_PEER_SLOTS)
 			continue;
 		slot_set(t, hole, word);
@@ -39,9 +39,10 @@ bool
 host_peers_set(struct host_peers *t, struct vrf_id vrf, const struct ip_addr *addr, bool present)
 {
 	uint64_t word = host_peer_word(vrf, (enum afi)addr->afi, addr->b);
+	unsigned first = host_peer_slot(word);
 
 	for (unsigned i = 0; i < HOST_PEER_PROBES; i++) {
-		unsigned at = (unsigned)((word + i) % HOST_PEER_SLOTS);
+		unsigned at = (first + i) % HOST_PEER_SLOTS;
 		uint64_t there = slot_get(t, at);
 
 		if (there == word && !present)

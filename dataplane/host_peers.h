@@ -26,27 +26,44 @@ bool host_peers_set(struct host_peers *t, struct vrf_id vrf, const struct ip_add
 	bool present) RUNS_ON(role_main);
 
 /*
- * The word of an address, never 0. Not keyed: an address with the word of a peer gives its sender
- * no more than the address of the peer itself would.
+ * The word of an address, never 0: an IPv4 address and its VRF themselves, a hash of an IPv6
+ * address. Not keyed: an address with the word of a peer gives its sender no more than the address
+ * of the peer itself would.
  */
 static inline uint64_t
 host_peer_word(struct vrf_id vrf, enum afi afi, const uint8_t *address)
 {
 	uint64_t a[2] = {0, 0};
 
-	memcpy(a, address, afi == AFI_IPV4 ? 4 : 16);
-	return hash_mix(a[0] + hash_mix(a[1] + ((uint64_t)vrf.v << 8) + afi)) | 1;
+	if (afi == AFI_IPV4) {
+		memcpy(a, address, 4);
+		return (uint64_t)vrf.v << 33 | a[0] << 1 | 1;
+	}
+	memcpy(a, address, 16);
+	return hash_mix(a[0] + hash_mix(a[1] + vrf.v)) | 1;
+}
+
+/*
+ * The first slot of a word. One multiplication, because a flood asks for each of its packets; the
+ * shift keeps 4,095 peers at equal distances from long runs (at most 27 slots, tried for 88,000 distances).
+ */
+static inline unsigned
+host_peer_slot(uint64_t word)
+{
+	static_assert(HOST_PEER_SLOTS == 1u << 14, "the 14 most significant bits");
+	return (unsigned)((word ^ word >> 16) * 0xd6e8feb86659fd93u >> 50);
 }
 
 static inline bool
 host_peers_have(const struct host_peers *t, struct vrf_id vrf, enum afi afi, const uint8_t *address)
 {
 	uint64_t word = host_peer_word(vrf, afi, address);
+	unsigned first = host_peer_slot(word);
 
 	for (unsigned i = 0; i < HOST_PEER_PROBES; i++) {
 		/* relaxed: single values; see the head of this file */
 		uint64_t there = atomic_load_explicit(
-			&t->slot[(word + i) % HOST_PEER_SLOTS], memory_order_relaxed);
+			&t->slot[(first + i) % HOST_PEER_SLOTS], memory_order_relaxed);
 
 		if (there == word || there == 0)
 			return there == word;

@@ -77,12 +77,12 @@ class_of(const struct host_peers *peers, struct vrf_id vrf, const uint8_t *frame
 	unsigned left = len - ETHER_LEN;
 
 	switch (read16(frame + 12)) {
+	case RTE_ETHER_TYPE_IPV4:
+		return class_v4(peers, vrf, l3, left);
 	case RTE_ETHER_TYPE_ARP: /* RFC 826: the sender's protocol address */
 		return left >= 28 && host_peers_have(peers, vrf, AFI_IPV4, l3 + 14)
 			       ? HOST_BGP_PEERS
 			       : HOST_NEIGHBORS;
-	case RTE_ETHER_TYPE_IPV4:
-		return class_v4(peers, vrf, l3, left);
 	case RTE_ETHER_TYPE_IPV6:
 		return class_v6(peers, vrf, l3, left);
 	}
@@ -130,24 +130,15 @@ static bool
 is_for_host(const struct host_packet *x, const struct punt_source *s, const struct fib_reader *fib,
 	const struct fib_generation *g) RUNS_ON(role_worker)
 {
-	if (x->reason != DROP_bad_source && x->reason != DROP_bad_destination &&
-		x->reason != DROP_link_scope)
+	const uint64_t either = UINT64_C(1) << DROP_bad_source |
+				UINT64_C(1) << DROP_bad_destination |
+				UINT64_C(1) << DROP_link_scope;
+
+	static_assert(DROP_COUNT <= 64, "bits of `either`");
+	if (!(either >> x->reason & 1))
 		return true;
 	return is_local(rte_pktmbuf_mtod(x->pkt, const uint8_t *), rte_pktmbuf_data_len(x->pkt),
 		s->vrf, fib, g);
-}
-
-/* Queues a packet for the host thread. False: dropped and counted. */
-static bool
-push(struct punt *p, struct burst *b, struct rte_mbuf *m, uint16_t port, enum host_class class)
-	RUNS_ON(role_worker)
-{
-	m->port = port;
-	if (ring_push(p->up[class], m))
-		return true;
-	count_add(&p->full[port][class], 1);
-	burst_drop(b, m, DROP_host_full);
-	return false;
 }
 
 /*
@@ -159,29 +150,43 @@ static unsigned
 police(struct punt *p, struct burst *b, const struct punt_source *s, const struct fib_reader *fib,
 	const struct fib_generation *g, uint64_t now) RUNS_ON(role_worker)
 {
-	unsigned policed[HOST_CLASSES] = {0}, empty = 0, all = 0, taken = 0;
+	unsigned empty = 0, all = 0, taken = 0, dropped = b->dropped_count;
+	uint64_t policed = 0; /* an octet for each class */
 
+	static_assert(BURST_MAX < 256 && HOST_CLASSES <= 8, "octets of `policed`");
 	for (unsigned i = 0; i < b->host_count; i++) {
 		const struct host_packet *x = &b->to_host[i];
+		struct rte_mbuf *m = x->pkt;
 		enum host_class class;
 
-		if (!is_for_host(x, s, fib, g)) {
-			burst_drop(b, x->pkt, (enum drop_reason)x->reason);
+		if (__builtin_expect(!is_for_host(x, s, fib, g), 0)) {
+			count_add(&b->stats->drops[x->reason], 1);
+			b->dropped[dropped++] = m;
 			continue;
 		}
-		class = class_of(p->peers, s->vrf, rte_pktmbuf_mtod(x->pkt, const uint8_t *),
-			rte_pktmbuf_data_len(x->pkt));
-		if (!(empty >> class & 1) && bucket_take(&p->bucket[s->port][class], now)) {
-			taken += push(p, b, x->pkt, s->port, class);
-			continue;
+		class = class_of(p->peers, s->vrf, rte_pktmbuf_mtod(m, const uint8_t *),
+			rte_pktmbuf_data_len(m));
+		if (!(empty >> class & 1)) {
+			if (bucket_take(&p->bucket[s->port][class], now)) {
+				m->port = s->port;
+				if (ring_push(p->up[class], m)) {
+					taken++;
+				} else {
+					count_add(&p->full[s->port][class], 1);
+					count_add(&b->stats->drops[DROP_host_full], 1);
+					b->dropped[dropped++] = m;
+				}
+				continue;
+			}
+			empty |= 1u << class;
 		}
-		empty |= 1u << class;
-		policed[class]++;
-		b->dropped[b->dropped_count++] = x->pkt;
+		policed += UINT64_C(1) << 8 * class;
+		b->dropped[dropped++] = m;
 	}
-	for (unsigned class = 0; class < HOST_CLASSES && empty != 0; class ++) {
-		count_add(&p->policed[s->port][class], policed[class]);
-		all += policed[class];
+	b->dropped_count = dropped;
+	for (unsigned class = 0; policed != 0; class ++, policed >>= 8) {
+		count_add(&p->policed[s->port][class], policed & 255);
+		all += policed & 255;
 	}
 	if (all > 0)
 		count_add(&b->stats->drops[DROP_host_policed], all);

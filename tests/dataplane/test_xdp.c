@@ -556,6 +556,26 @@ test_peers(void **state)
 		assert_int_equal(atomic_load(&t.slot[i]), 0);
 }
 
+/* Peers at equal distances, as operators number them, find their slots. */
+static void
+test_peers_at_equal_distances(void **state)
+{
+	static const uint32_t distance[] = {1, 4, 256, 65536, 66650, 1u << 20};
+	static struct host_peers t;
+
+	(void)state;
+	role_enter_main();
+	for (unsigned d = 0; d < sizeof(distance) / sizeof(distance[0]); d++) {
+		for (int present = 1; present >= 0; present--) {
+			for (unsigned n = 0; n < 4095; n++) {
+				struct ip_addr a = addr_from_v4(0x0a000001 + n * distance[d]);
+
+				assert_true(host_peers_set(&t, VRF_DEFAULT, &a, present != 0));
+			}
+		}
+	}
+}
+
 /*
  * Last, because the socket is removed: the kernel gets all packets without a worker, and none is
  * lost.
@@ -594,6 +614,7 @@ main(void)
 		cmocka_unit_test(test_classes_agree),
 		cmocka_unit_test(test_policing),
 		cmocka_unit_test(test_peers),
+		cmocka_unit_test(test_peers_at_equal_distances),
 		cmocka_unit_test(test_fragment),
 		cmocka_unit_test(test_without_a_socket),
 	};
