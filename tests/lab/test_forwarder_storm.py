@@ -157,6 +157,8 @@ class Test:
         wait_for("routes of " + what, lambda: self.accepted() == sizes, 300)
         wait_for("publication of " + what, lambda: self.rpc.call("system.info")["forwarder"]["published"], 300)
         wait_for("all routes at the helpers after " + what, lambda: self.kept() == {**sizes, "frr": sizes[V4]}, 300)
+        # RFC 4724 4.2: what a helper has not received again when the session falls once more is deleted
+        wait_for("End-of-RIB at FRR after " + what, self.frr_has_all, 300)
         audit = self.rpc.call("fib.audit", limit=5)
         self.c.true("%s: the audit of %d questions finds nothing" % (what, audit["checked"]), audit["mismatch_count"] == 0 and audit["checked"] >= sum(sizes.values()), audit)
         self.c.equal("%s: answers that differ from the list of the feed" % what, self.differences(), [])
@@ -179,6 +181,11 @@ class Test:
         summary = json.loads(self.frr.vty("show bgp ipv4 unicast summary json"))
         out["frr"] = summary.get("peers", {}).get("198.18.4.1", {}).get("pfxRcd", 0)
         return out
+
+    def frr_has_all(self):
+        """FRR has read the End-of-RIB of this session."""
+        state = json.loads(self.frr.vty("show bgp ipv4 neighbors 198.18.4.1 graceful-restart json"))
+        return state["198.18.4.1"]["ipv4Unicast"]["endOfRibStatus"]["endOfRibRecv"]
 
     def say(self, process, *lines):
         for text in lines:
