@@ -142,9 +142,9 @@ is_for_host(const struct host_packet *x, const struct punt_source *s, const stru
 }
 
 /*
- * Polices and queues to_host[] of a burst. Returns how many packets were queued. A flood costs
- * forwarding the least that it can: a class that has no token gets none within this burst, and its
- * packets are counted together.
+ * Polices and queues to_host[] of a burst. Returns how many packets were queued. A
+ * flood must not slow down forwarding: a class without a token stays without until the end of the
+ * burst, and the dropped packets of a class are counted together.
  */
 static unsigned
 police(struct punt *p, struct burst *b, const struct punt_source *s, const struct fib_reader *fib,
@@ -193,7 +193,7 @@ police(struct punt *p, struct burst *b, const struct punt_source *s, const struc
 	return taken;
 }
 
-/* The kernel has its own copy of each packet. Returns how many packets are for this router. */
+/* The kernel has a copy of each packet. Returns how many packets are for this router. */
 static unsigned
 leave_copies(struct burst *b, const struct punt_source *s, const struct fib_reader *fib,
 	const struct fib_generation *g) RUNS_ON(role_worker)

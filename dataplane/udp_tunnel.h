@@ -35,8 +35,8 @@ udp_tunnel_is(const struct rte_ipv4_hdr *ip, unsigned len)
 
 /*
  * Takes a packet for an own address of `default` that is MPLS over UDP: to the lane of labelled
- * packets, or to dropped[]. `ip` is the checked header. False: a packet of another kind. Inline,
- * because a flood of other packets at an own address asks it, too.
+ * packets, or to dropped[]. `ip` is the checked header. False: a packet of another kind. Inline
+ * for the sake of floods: each packet for an own address is checked.
  */
 static inline bool
 udp_tunnel_take(struct burst *b, struct rte_mbuf *m, uint8_t *ip,

@@ -157,7 +157,7 @@ class Test:
         wait_for("routes of " + what, lambda: self.accepted() == sizes, 300)
         wait_for("publication of " + what, lambda: self.rpc.call("system.info")["forwarder"]["published"], 300)
         wait_for("all routes at the helpers after " + what, lambda: self.kept() == {**sizes, "frr": sizes[V4]}, 300)
-        # RFC 4724 4.2: what a helper has not received again when the session falls once more is deleted
+        # RFC 4724 4.2: at the next loss of the session, a helper deletes the routes that are still stale
         wait_for("End-of-RIB at FRR after " + what, self.frr_has_all, 300)
         audit = self.rpc.call("fib.audit", limit=5)
         self.c.true("%s: the audit of %d questions finds nothing" % (what, audit["checked"]), audit["mismatch_count"] == 0 and audit["checked"] >= sum(sizes.values()), audit)
