@@ -22,7 +22,7 @@
 /* ---- running ---- */
 
 struct outcome {
-	const struct attr_set *attrs; /* NULL: not computed yet */
+	const struct attr_set *attrs;
 	uint64_t key; /* with many outcomes: the outcome now stored here */
 	uint32_t tag;
 	unsigned sets; /* enum policy_set_attr */
@@ -54,6 +54,7 @@ struct policy_eval {
 
 	struct block *first, *current;
 	size_t made_len; /* bytes of all results since the last forget_results() */
+	uint64_t made; /* bits of the outcomes that are computed */
 	struct outcome outcomes[POLICY_OUTCOMES_MAX];
 	unsigned *applied; /* sets of the current walk, for a policy with many outcomes */
 	unsigned applied_size;
@@ -140,8 +141,14 @@ count_match_error(struct policy_eval *e, unsigned index)
 	pthread_mutex_unlock(&last_error_lock);
 }
 
+/*
+ * Conditions that cost much are calls. Otherwise the registers of their loops would have to be
+ * saved for each cheap condition, too.
+ */
+#define COSTLY __attribute__((noinline))
+
 /* Returns 1 (match), 0, -ENOMEM or -EIO. */
-static int
+static COSTLY int
 as_path_list_match(struct policy_eval *e, unsigned index)
 {
 	uint8_t *memo = &e->memo[index];
@@ -157,7 +164,19 @@ as_path_list_match(struct policy_eval *e, unsigned index)
 	return matches;
 }
 
+/* `community` in network order */
 static bool
+has_community(const struct attr_set *a, uint32_t community)
+{
+	const uint8_t *v = attr_communities(a), *end = v + 4u * a->community_count;
+
+	for (; v < end; v += sizeof(community))
+		if (memcmp(v, &community, sizeof(community)) == 0)
+			return true;
+	return false;
+}
+
+static COSTLY bool
 community_list_match_once(struct policy_eval *e, unsigned index)
 {
 	uint8_t *memo = &e->memo[e->policy->as_path_list_count + index];
@@ -188,7 +207,7 @@ attr_or(const struct attr_set *a, unsigned has, uint32_t value, uint32_t absent)
 	return a->has & has ? value : absent;
 }
 
-static bool
+static COSTLY bool
 next_hop_match(const struct policy_eval *e, unsigned list)
 {
 	const struct ip_addr *next_hop = attr_next_hop(e->attrs);
@@ -200,7 +219,7 @@ next_hop_match(const struct policy_eval *e, unsigned list)
 }
 
 /* `asn` 0: the path has no such number. */
-static bool
+static COSTLY bool
 asn_match(const struct policy_eval *e, const struct condition *c, uint32_t asn)
 {
 	return c->peer_asn ? asn != 0 && asn == e->context.peer_asn
@@ -233,6 +252,8 @@ condition_holds(struct policy_eval *e, const struct condition *c)
 	case MATCH_NEXT_HOP_LIST:
 		return next_hop_match(e, c->list);
 	case MATCH_COMMUNITY_LIST:
+		return c->one ? has_community(a, c->community)
+			      : community_list_match_once(e, c->list);
 	case MATCH_LARGE_COMMUNITY_LIST:
 	case MATCH_EXT_COMMUNITY_LIST:
 		return community_list_match_once(e, c->list);
@@ -329,10 +350,11 @@ forget_results(struct policy_eval *e)
 		b->used = 0;
 	e->current = e->first;
 	e->made_len = 0;
-	for (unsigned i = 0; i < (p->many ? POLICY_OUTCOMES_MAX : p->step_count); i++)
-		e->outcomes[i].attrs = NULL;
-	if (!p->many)
+	e->made = 0;
+	if (!p->many) {
 		e->outcomes[0] = (struct outcome){.attrs = e->attrs, .tag = e->context.tag};
+		e->made = 1;
+	}
 }
 
 int
@@ -409,11 +431,20 @@ block_alloc(struct policy_eval *e, size_t size)
 	return b->bytes;
 }
 
+/* Their size is 4, 8 or 12 octets. */
+static inline bool
+same_community(const uint8_t *a, const uint8_t *b, unsigned size)
+{
+	return memcmp(a, b, 4) == 0 &&
+	       (size == 4 || (memcmp(a + 4, b + 4, 4) == 0 &&
+				     (size == 8 || memcmp(a + 8, b + 8, 4) == 0)));
+}
+
 static bool
 values_have(const struct values *v, const uint8_t *value, unsigned size)
 {
 	for (unsigned i = 0; i < v->count; i++)
-		if (!memcmp(v->v + (size_t)i * size, value, size))
+		if (same_community(v->v + (size_t)i * size, value, size))
 			return true;
 	return false;
 }
@@ -441,6 +472,11 @@ edit_communities(const struct set *s, enum policy_communities kind, const uint8_
 	if (edit[EDIT_REPLACE].given) {
 		in = edit[EDIT_REPLACE].v;
 		count = edit[EDIT_REPLACE].count;
+	}
+	if (count > 0 && edit[EDIT_REMOVE].count + s->removed[kind].count == 0) {
+		memcpy(out, in, (size_t)count * size);
+		result.count = count;
+		count = 0;
 	}
 	for (unsigned i = 0; i < count; i++) {
 		const uint8_t *value = in + (size_t)i * size;
@@ -607,11 +643,15 @@ static int
 outcome_make(struct policy_eval *e, unsigned slot)
 {
 	const struct policy_step *step = &e->policy->steps[slot];
+	int err;
 
-	if (e->outcomes[slot].attrs)
+	if (e->made >> slot & 1)
 		return 0;
-	return outcome_apply(
+	err = outcome_apply(
 		e, &e->policy->sets[step->set], &e->outcomes[step->before], &e->outcomes[slot]);
+	if (!err)
+		e->made |= UINT64_C(1) << slot;
+	return err;
 }
 
 /* ---- policies with many outcomes: results are computed when a prefix needs them ---- */
@@ -635,10 +675,11 @@ static int
 many_make(struct policy_eval *e, uint64_t outcome, const unsigned *sets, unsigned count,
 	struct outcome *out)
 {
-	struct outcome *memo = &e->outcomes[policy_outcome_place(outcome)];
+	unsigned place = policy_outcome_place(outcome);
+	struct outcome *memo = &e->outcomes[place];
 	int err = 0;
 
-	if (memo->attrs && memo->key == outcome && outcome != POLICY_OUTCOME_ALONE) {
+	if (e->made >> place & 1 && memo->key == outcome && outcome != POLICY_OUTCOME_ALONE) {
 		*out = *memo;
 		return 0;
 	}
@@ -647,8 +688,10 @@ many_make(struct policy_eval *e, uint64_t outcome, const unsigned *sets, unsigne
 	*out = (struct outcome){.attrs = e->attrs, .tag = e->context.tag, .key = outcome};
 	for (unsigned i = 0; i < count && !err; i++)
 		err = outcome_apply(e, &e->policy->sets[sets[i]], out, out);
-	if (!err)
+	if (!err) {
 		*memo = *out;
+		e->made |= UINT64_C(1) << place;
+	}
 	return err;
 }
 
@@ -744,8 +787,9 @@ policy_eval_prefix(struct policy_eval *e, const struct prefix *prefix, struct po
 	*out = (struct policy_verdict){.attrs = e->attrs, .tag = e->context.tag};
 	for (unsigned i = 0; i < e->could_count; i++) {
 		const struct node *n = &p->nodes[e->could[i]];
-		if (e->could[i] < begin || !prefix_lists_hold(p, n, prefix) ||
-			!validation_holds(e, n, prefix, &state))
+		if (e->could[i] < begin ||
+			(n->by_prefix > 0 && (!prefix_lists_hold(p, n, prefix) ||
+						     !validation_holds(e, n, prefix, &state))))
 			continue;
 		if (n->seq == POLICY_NODE_LAST && !out->permit)
 			break; /* no node of the policy matched */

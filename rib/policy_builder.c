@@ -839,6 +839,19 @@ asks_few_prefixes(const struct policy *p)
 	return permits <= FEW_NODES;
 }
 
+static void
+find_single_communities(struct policy *p)
+{
+	for (unsigned i = 0; i < p->node_count; i++)
+		for (unsigned k = 0; k < p->nodes[i].count; k++) {
+			struct condition *c = &p->nodes[i].conditions[k];
+
+			if (c->kind == MATCH_COMMUNITY_LIST)
+				c->one = policy_community_list_is_one(
+					p->community_lists[c->list], &c->community);
+		}
+}
+
 int
 policy_builder_finish(struct policy_builder *b, struct policy **out)
 {
@@ -853,6 +866,7 @@ policy_builder_finish(struct policy_builder *b, struct policy **out)
 	else if (err)
 		return err;
 	b->p.few_prefixes = asks_few_prefixes(&b->p);
+	find_single_communities(&b->p);
 	static_assert(offsetof(struct policy_builder, p) == 0, "policy_destroy relies on it");
 	*out = &b->p;
 	return 0;

@@ -33,6 +33,8 @@ static const unsigned policy_community_size[COMMUNITIES_KINDS] = {4, 12, 8};
 enum policy_communities policy_community_list_kind(const struct policy_community_list *l);
 
 bool policy_community_list_uses_peer(const struct policy_community_list *l);
+/* True if the list permits one standard community, and has no other entry. After the seal. */
+bool policy_community_list_is_one(const struct policy_community_list *l, uint32_t *community);
 bool policy_community_list_match(
 	const struct policy_community_list *l, const struct attr_set *a, uint32_t peer_asn);
 bool policy_pattern_match(const struct community_pattern *p, enum policy_communities kind,
@@ -89,7 +91,12 @@ struct condition {
 	bool negate;
 	bool peer_asn; /* `list` is unused: the AS number of the peer instead of a set */
 	union {
-		unsigned list; /* index in the policy's array of this kind */
+		struct {
+			unsigned list; /* index in the policy's array of this kind */
+			/* the list permits this standard community, and has no other entry */
+			bool one;
+			uint32_t community; /* network order */
+		};
 		uint32_t word; /* enum family, route_source, origin, validation */
 		struct {
 			uint32_t low, high;

@@ -4,14 +4,19 @@
 
 #include "rib/inspect.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define COMMUNITY_SIZE_MAX 12
+/* The octets of a community as numbers, which compare as the octets do. */
+struct community_key {
+	uint64_t high;
+	uint32_t low; /* the last four octets of a large community, otherwise 0 */
+};
 
 struct community_entry {
-	uint8_t value[COMMUNITY_SIZE_MAX]; /* network order, in the size of the kind */
+	struct community_key key;
 	uint32_t order;
 	bool permit;
 };
@@ -20,7 +25,7 @@ struct policy_community_list {
 	uint32_t refs;
 	enum policy_communities kind;
 	unsigned count, size;
-	struct community_entry *entries; /* sorted by value, without duplicates */
+	struct community_entry *entries; /* sorted by key, without duplicates */
 	/* entries with wildcards or ranges; `order` counts both kinds of entries */
 	unsigned pattern_count, pattern_size;
 	struct pattern_entry *patterns;
@@ -43,6 +48,37 @@ policy_vector_reserve(void *v, unsigned count, unsigned *size, size_t element)
 	if (grown)
 		*size = more;
 	return grown;
+}
+
+static uint32_t
+load_u16(const uint8_t *b)
+{
+	return (uint32_t)b[0] << 8 | b[1];
+}
+
+static uint32_t
+load_u32(const uint8_t *b)
+{
+	return load_u16(b) << 16 | load_u16(b + 2);
+}
+
+static inline struct community_key
+community_key(enum policy_communities kind, const uint8_t *value)
+{
+	uint64_t high = load_u32(value);
+
+	if (kind == COMMUNITIES_STANDARD)
+		return (struct community_key){high, 0};
+	high = high << 32 | load_u32(value + 4);
+	return (struct community_key){high, kind == COMMUNITIES_LARGE ? load_u32(value + 8) : 0};
+}
+
+static inline int
+key_compare(const struct community_key *a, const struct community_key *b)
+{
+	if (a->high != b->high)
+		return a->high < b->high ? -1 : 1;
+	return a->low < b->low ? -1 : a->low > b->low;
 }
 
 int
@@ -73,9 +109,8 @@ policy_community_list_add_value(struct policy_community_list *l, bool permit, co
 	if (!grown)
 		return -ENOMEM;
 	l->entries = grown;
-	grown[l->count] =
-		(struct community_entry){.order = l->count + l->pattern_count, .permit = permit};
-	memcpy(grown[l->count].value, value, policy_community_size[l->kind]);
+	grown[l->count] = (struct community_entry){
+		community_key(l->kind, value), l->count + l->pattern_count, permit};
 	l->count++;
 	return 0;
 }
@@ -83,7 +118,7 @@ policy_community_list_add_value(struct policy_community_list *l, bool permit, co
 int
 policy_community_list_add(struct policy_community_list *l, bool permit, uint32_t community)
 {
-	uint8_t value[COMMUNITY_SIZE_MAX] = {(uint8_t)(community >> 24), (uint8_t)(community >> 16),
+	uint8_t value[] = {(uint8_t)(community >> 24), (uint8_t)(community >> 16),
 		(uint8_t)(community >> 8), (uint8_t)community};
 
 	return policy_community_list_add_value(l, permit, value);
@@ -113,6 +148,16 @@ policy_community_list_uses_peer(const struct policy_community_list *l)
 	return l->uses_peer;
 }
 
+bool
+policy_community_list_is_one(const struct policy_community_list *l, uint32_t *community)
+{
+	if (l->kind != COMMUNITIES_STANDARD || l->pattern_count != 0 || l->count != 1 ||
+		!l->entries[0].permit)
+		return false;
+	*community = htonl((uint32_t)l->entries[0].key.high);
+	return true;
+}
+
 enum policy_communities
 policy_community_list_kind(const struct policy_community_list *l)
 {
@@ -123,7 +168,7 @@ static int
 community_compare(const void *a, const void *b)
 {
 	const struct community_entry *x = a, *y = b;
-	int c = memcmp(x->value, y->value, sizeof(x->value));
+	int c = key_compare(&x->key, &y->key);
 
 	if (c != 0)
 		return c;
@@ -138,8 +183,7 @@ policy_community_list_seal(struct policy_community_list *l)
 	if (l->count)
 		qsort(l->entries, l->count, sizeof(*l->entries), community_compare);
 	for (unsigned i = 0; i < l->count; i++)
-		if (!kept || memcmp(l->entries[kept - 1].value, l->entries[i].value,
-				     COMMUNITY_SIZE_MAX) != 0)
+		if (!kept || key_compare(&l->entries[kept - 1].key, &l->entries[i].key) != 0)
 			l->entries[kept++] = l->entries[i];
 	l->count = kept;
 	return 0;
@@ -162,14 +206,14 @@ policy_community_list_ref(struct policy_community_list *l)
 	return l;
 }
 
-static const struct community_entry *
-community_find(const struct policy_community_list *l, const uint8_t *value)
+static inline const struct community_entry *
+community_find(const struct policy_community_list *l, struct community_key key)
 {
-	unsigned low = 0, high = l->count, size = policy_community_size[l->kind];
+	unsigned low = 0, high = l->count;
 
 	while (low < high) {
 		unsigned middle = (low + high) / 2;
-		int c = memcmp(l->entries[middle].value, value, size);
+		int c = key_compare(&l->entries[middle].key, &key);
 		if (c == 0)
 			return &l->entries[middle];
 		if (c < 0)
@@ -181,18 +225,6 @@ community_find(const struct policy_community_list *l, const uint8_t *value)
 }
 
 /* ---- patterns ---- */
-
-static uint32_t
-load_u16(const uint8_t *b)
-{
-	return (uint32_t)b[0] << 8 | b[1];
-}
-
-static uint32_t
-load_u32(const uint8_t *b)
-{
-	return load_u16(b) << 16 | load_u16(b + 2);
-}
 
 /*
  * The parts of a community: 2 of a standard one, 3 of a large one, and of an extended one with an
@@ -303,7 +335,7 @@ policy_community_list_match(
 
 	for (unsigned i = 0; i < count; i++) {
 		const uint8_t *value = values + (size_t)size * i;
-		const struct community_entry *e = community_find(l, value);
+		const struct community_entry *e = community_find(l, community_key(l->kind, value));
 
 		if (e && e->order < order) {
 			order = e->order;
@@ -395,22 +427,21 @@ policy_as_set_ref(struct policy_as_set *s)
 	return s;
 }
 
+/* The comparison selects an address, not a branch: a processor cannot guess its result. */
 bool
 policy_as_set_has(const struct policy_as_set *s, uint32_t asn)
 {
-	unsigned low = 0, high = s->count;
+	const struct asn_range *at = s->ranges;
 
-	while (low < high) {
-		unsigned middle = (low + high) / 2;
+	if (s->count == 0)
+		return false;
+	for (unsigned left = s->count; left > 1;) {
+		unsigned half = left / 2;
 
-		if (asn > s->ranges[middle].high)
-			low = middle + 1;
-		else if (asn < s->ranges[middle].low)
-			high = middle;
-		else
-			return true;
+		at = at[half].low <= asn ? at + half : at;
+		left -= half;
 	}
-	return false;
+	return at->low <= asn && asn <= at->high;
 }
 
 /* The path is well-formed: segments of type, count, and `count` numbers of 4 octets. */
