@@ -24,7 +24,7 @@
 /* After an adoption: interval of the checks for complete tables. */
 #define READY_POLL_NS 50000000u
 #define READY_LEAST_NS 1000000000u /* for the first dump of the kernel's neighbours */
-/* RFC 4724 4.1: bound on the wait for peers; the peers keep our routes for this time */
+/* Longest wait for the peers, which keep the routes of this router meanwhile (RFC 4724 4.1). */
 #define READY_MOST_NS 120000000000u
 
 struct forwarding {
@@ -76,8 +76,8 @@ warn_mtu(uint16_t port)
 }
 
 /*
- * Opens a port in the network namespace of its instance. 0, -errno; 1: the port waits for its
- * device. The last two are logged.
+ * Opens a port in the network namespace of its instance. 0: open, or skipped for lack of a namespace
+ * (logged); 1: the port waits for its device (logged); -errno (logged).
  */
 static int
 open_port(struct keeld *k, const struct port_config *p) RUNS_ON(role_main)
@@ -166,7 +166,7 @@ open_forwarder(struct keeld *k, const struct dataplane_config *d, const struct p
 		return e;
 	}
 	s = forwarder_state(k->forwarder);
-	k->huge = true; /* of shared memory, as far as the kernel gives them */
+	k->huge = true; /* the tables ask for huge pages; the kernel may give none */
 	log_event(LOG_INFO, "forwarder-up pid=%u socket=%s adopted=%s replaced=%s", s->pid,
 		k->forwarder_socket, s->adopted ? "yes" : "no", s->replaced ? "yes" : "no");
 	return 0;
@@ -340,6 +340,15 @@ forwarding_leave(struct keeld *k)
 		layers_call_session(&k->layers, on_session_restart_cancel, k->layers.speaker);
 }
 
+/* keeld ends as after a fault, so that its supervisor starts another one. */
+static void
+give_up(struct keeld *k) RUNS_ON(role_main)
+{
+	k->failed = true;
+	forwarding_leave(k);
+	thread_quit(k->layers.main_thread);
+}
+
 /* All peers have sent their tables, and the shards have decided all prefixes, or the time is over. */
 static bool
 rib_ready(struct keeld *k) RUNS_ON(role_main)
@@ -379,12 +388,14 @@ ready_poll(struct timer *t) RUNS_ON(role_main)
 	struct forwarding *f =
 		(struct forwarding *)(void *)((char *)t - offsetof(struct forwarding, ready));
 
-	if (!tables_ready(f->k))
-		timer_arm(f->k->layers.main_thread, t, READY_POLL_NS);
-	else if (publish(f->k) != 0)
-		thread_quit(f->k->layers.main_thread);
-	else
+	if (!tables_ready(f->k)) {
+		if (timer_arm(f->k->layers.main_thread, t, READY_POLL_NS) != 0)
+			give_up(f->k);
+	} else if (publish(f->k) != 0) {
+		give_up(f->k);
+	} else {
 		layers_call_session(&f->k->layers, on_session_restart_end, f->k->layers.speaker);
+	}
 }
 
 /* Without the forwarder keeld ends; the next keeld starts a new forwarder. */
@@ -396,9 +407,7 @@ forwarder_ended(struct watch *w, uint32_t events) RUNS_ON(role_main)
 
 	(void)events;
 	log_event(LOG_ERROR, "forwarder-ended pid=%u", forwarder_state(f->k->forwarder)->pid);
-	f->k->failed = true;
-	forwarding_leave(f->k);
-	thread_quit(f->k->layers.main_thread);
+	give_up(f->k);
 }
 
 static int
@@ -406,25 +415,30 @@ start_forwarder(struct keeld *k) RUNS_ON(role_main)
 {
 	unsigned count = apply_running(k->apply)->dataplane.worker_count;
 	struct forwarding *f = calloc(1, sizeof(*f) + count * sizeof(f->reader[0]));
-	int e;
+	int e = f != NULL ? 0 : -ENOMEM;
 
-	if (f == NULL)
-		return -ENOMEM;
 	k->forwarding = f;
-	f->k = k;
-	f->worker_count = count;
-	f->opened_ns = now_ns();
-	for (unsigned i = 0; i < count; i++)
-		if ((e = qsbr_register(k->layers.workers, &f->reader[i])) != 0)
-			return e;
-	f->ready.fire = ready_poll;
-	f->ended = (struct watch){.fd = forwarder_fd(k->forwarder), .ready = forwarder_ended};
-	e = watch_set(k->layers.main_thread, &f->ended, EPOLLRDHUP); /* an answer may be late */
-	if (e != 0)
+	for (unsigned i = 0; e == 0 && i < count; i++) {
+		e = qsbr_register(k->layers.workers, &f->reader[i]);
+		f->worker_count += e == 0;
+	}
+	if (e == 0) {
+		f->k = k;
+		f->opened_ns = now_ns();
+		f->ready.fire = ready_poll;
+		f->ended =
+			(struct watch){.fd = forwarder_fd(k->forwarder), .ready = forwarder_ended};
+		/* an answer may be late */
+		e = watch_set(k->layers.main_thread, &f->ended, EPOLLRDHUP);
+	}
+	if (e == 0 && forwarder_state(k->forwarder)->inherited)
+		e = timer_arm(k->layers.main_thread, &f->ready, READY_POLL_NS);
+	if (e != 0) {
+		log_event(LOG_ERROR, "forwarder-failed error=\"%s\" text=\"cannot be watched\"",
+			strerrordesc_np(-e));
 		return e;
-	if (!forwarder_state(k->forwarder)->inherited)
-		return publish(k);
-	return timer_arm(k->layers.main_thread, &f->ready, READY_POLL_NS) < 0 ? -ENOMEM : 0;
+	}
+	return forwarder_state(k->forwarder)->inherited ? 0 : publish(k);
 }
 
 int

@@ -391,6 +391,12 @@ tun_ready(struct watch *w, uint32_t events) RUNS_ON(role_host)
 	(void)events;
 	/* level-triggered: the remaining packets follow in the next turn */
 	(void)tun_drain(t->tun);
+	if (tun_fd(t->tun) >= 0)
+		return;
+	w->fd = -1; /* closed, so no longer watched; another file may get the number */
+	log_event(LOG_ERROR, "tun-lost interface=" TUN_NAME
+			     " text=\"the interface was deleted: packets of this host without a "
+			     "port of their own no longer leave; restart keeld\"");
 }
 
 static int

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Classes of the packets that a port hands to the kernel. Each port has a token bucket for each
- * class, so that a flood of one class does not delay another. Plain C without includes: shared
+ * Classes of the packets that a port hands to the kernel. Each class has a token bucket for each
+ * port, so that a flood of one class does not delay another: one in the XDP program of an AF_XDP
+ * port, otherwise one in each worker that reads the port. Plain C without includes: shared
  * with the XDP program (keel_xdp.bpf.c) and the configuration.
  *
  * The order is the order in which the host thread empties the rings.
@@ -18,7 +19,7 @@ enum host_class {
 	HOST_CLASSES
 };
 
-/* Packets a second for each port; a tenth of it at once, at least one. 0: no limit. */
+/* Packets a second of each bucket; a tenth of it at once, at least one. 0: no limit. */
 struct host_limits {
 	unsigned pps[HOST_CLASSES];
 };

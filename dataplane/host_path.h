@@ -17,10 +17,13 @@
 #define HOST_PATH_POLL_NS 1000000u
 #define HOST_PATH_BUSY_NS 100000u /* after a turn with packets */
 
-/* The descriptor of a TAP, for polling, or -1. host_path_drain() closes the descriptor of a TAP that was deleted. */
+/*
+ * The descriptor of a TAP, for polling, or -1. host_path_drain() closes the descriptor of a TAP that
+ * was deleted.
+ */
 int host_path_fd(uint16_t port);
 /*
- * Writes queued packets, of the most important class first, at most a burst of each class.
+ * Writes queued packets, of the most important class first, at most 64 of each class and worker.
  * Returns true if there were any.
  */
 bool host_path_turn(void) RUNS_ON(role_host);

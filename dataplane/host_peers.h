@@ -26,8 +26,9 @@ bool host_peers_set(struct host_peers *t, struct vrf_id vrf, const struct ip_add
 	bool present) RUNS_ON(role_main);
 
 /*
- * The word of an address, never 0: an IPv4 address with the VRF, a hash of an IPv6 address. Not keyed: an address with the word of a peer gives its sender no more than the address
- * of the peer itself would.
+ * The word of an address, never 0: an IPv4 address with the VRF, a hash of an IPv6 address. The hash
+ * has no key: a sender that finds an address with the word of a peer gains no more than by forging
+ * the address of the peer.
  */
 static inline uint64_t
 host_peer_word(struct vrf_id vrf, enum afi afi, const uint8_t *address)
@@ -44,7 +45,8 @@ host_peer_word(struct vrf_id vrf, enum afi afi, const uint8_t *address)
 
 /*
  * The first slot of a word. A single multiplication, because each packet of a flood pays for the
- * lookup. The shift keeps 4,095 peers at equal distances from long runs (at most 27 slots, tried for 88,000 distances).
+ * lookup. The shift spreads 4,095 peers at equal distances: the longest search was 27 slots in
+ * 88,000 distances.
  */
 static inline unsigned
 host_peer_slot(uint64_t word)

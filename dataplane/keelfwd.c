@@ -4,7 +4,7 @@
  * starts keelfwd and provides configuration and tables. After the end of keeld, workers forward with
  * the last published tables until SIGTERM or FORWARDER_STOP.
  *
- * One thread besides the workers and DPDK's own. All memory for keeld is in a single region
+ * keelfwd has one thread, besides the workers and the threads of DPDK. All memory for keeld is in a single region
  * (FORWARDER_STATE_PLACE). Each keeld gets a new region for tables; the region of the previous keeld
  * is unmapped after the last reader has left.
  */
@@ -90,13 +90,15 @@ struct keelfwd {
 	int state_fd;
 	struct arena *arena; /* in `state` */
 	struct tun *tun;
-	struct tables current, pending; /* read by the workers; of a keeld that has not published */
+	struct tables current; /* read by the workers */
+	struct tables pending; /* of a keeld that has not published yet */
 	size_t table_bytes;
 	unsigned publications;
 	bool published; /* by the keeld that is connected */
 	const struct fib_reader *fib; /* of `current` */
 	struct kept_addresses *kept;
 	struct link_repair *links;
+	bool tap_waits[PORTS_MAX]; /* no room for frames of this TAP: the next poll leaves it out */
 };
 
 static void __attribute__((format(printf, 1, 2))) note(const char *format, ...)
@@ -316,7 +318,7 @@ start(struct keelfwd *k, struct parsed *p, struct dataplane_error *err)
 	for (unsigned i = 0; i < p->port_count; i++)
 		p->dataplane.large_buffers |= port_is_large(&p->port[i]);
 	rc = dataplane_init(&p->dataplane, &k->huge, err);
-	/* Still before a busy keeld on the same CPU: this thread repairs links and serves the TAPs. */
+	/* Before a busy keeld on the same CPU: this thread repairs links and serves the TAPs. */
 	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), CONTROL_NICE);
 	for (unsigned i = 0; rc == 0 && i < p->port_count; i++) {
 		uint16_t port;
@@ -530,7 +532,7 @@ show_port(void *ctx, uint16_t port, bool shown) RUNS_ON(role_host)
 	port_hide(port);
 }
 
-/* Copies a configuration without what concerns one change alone. Returns the size of the copy. */
+/* Copies a configuration without its keys `change=`, which are of one request. Returns the size. */
 static size_t
 config_copy(char *to, const char *text, size_t bytes)
 {
@@ -799,7 +801,7 @@ client_close(struct keelfwd *k, struct client *c)
 	if (c->role == FORWARDER_MAIN) {
 		tables_close(&k->pending);
 		note("keeld-gone workers=%u", workers_count());
-		/* otherwise keelfwd repairs since the end of an earlier keeld */
+		/* Without a publication by this keeld, the repair since the last one goes on. */
 		if (k->published)
 			repair_links(k);
 		k->published = false;
@@ -853,7 +855,7 @@ send_gleans(const struct keelfwd *k) RUNS_ON(role_host)
  * no workers.
  */
 static bool
-watch_taps(struct pollfd *p)
+watch_taps(struct keelfwd *k, struct pollfd *p)
 {
 	bool any = false;
 
@@ -862,17 +864,20 @@ watch_taps(struct pollfd *p)
 			.fd = workers_count() > 0 && port < port_count() ? host_path_fd(port) : -1,
 			.events = POLLIN};
 		any |= p[port].fd >= 0;
+		if (k->tap_waits[port])
+			p[port].fd = -1;
+		k->tap_waits[port] = false;
 	}
 	return any;
 }
 
 static void
-serve_taps(const struct pollfd *p) RUNS_ON(role_host)
+serve_taps(struct keelfwd *k, const struct pollfd *p) RUNS_ON(role_host)
 {
 	(void)host_path_turn();
 	for (uint16_t port = 0; port < port_count(); port++)
 		if (p[port].revents != 0)
-			(void)host_path_drain(port);
+			k->tap_waits[port] = !host_path_drain(port);
 }
 
 static uint64_t
@@ -900,15 +905,18 @@ loop(struct keelfwd *k) RUNS_ON(role_host) RUNS_ON(role_main)
 
 		for (unsigned i = 0; i < CLIENTS_MAX; i++)
 			p[OWN_FDS + i] = (struct pollfd){.fd = k->client[i].fd, .events = POLLIN};
-		taps = watch_taps(&p[OWN_FDS + CLIENTS_MAX]);
+		taps = watch_taps(k, &p[OWN_FDS + CLIENTS_MAX]);
 		(void)poll(p, RTE_DIM(p),
 			workers_count() == 0 ? -1
 			: taps		     ? TAP_POLL_MS
 					     : GLEAN_POLL_MS);
 		if (p[1].revents != 0)
 			k->end = true;
-		if (p[2].revents != 0)
+		if (p[2].revents != 0) {
 			(void)tun_drain(k->tun);
+			if (tun_fd(k->tun) < 0)
+				note("tun-lost interface=keel0");
+		}
 		if (k->links != NULL)
 			link_repair_turn(k->links, p[3].revents != 0, link_changed);
 		for (unsigned i = 0; i < CLIENTS_MAX && !k->end; i++)
@@ -919,7 +927,7 @@ loop(struct keelfwd *k) RUNS_ON(role_host) RUNS_ON(role_main)
 		if (workers_count() > 0) {
 			send_gleans(k);
 			/* also without a TAP: a port that lost its TAP leaves packets in the rings */
-			serve_taps(&p[OWN_FDS + CLIENTS_MAX]);
+			serve_taps(k, &p[OWN_FDS + CLIENTS_MAX]);
 		}
 		if (p[4].revents != 0 || clock_ns() - states_ns >= PORT_STATES_NS) {
 			port_states_read();

@@ -15,7 +15,7 @@
 #define DRAIN_MAX 64 /* packets per call, so other work of the host thread continues */
 
 struct tun {
-	int fd;
+	int fd; /* -1: the interface was deleted */
 	unsigned ifindex;
 	struct vrf_id vrf;
 	uint8_t packet[WORKER_INJECT_MAX + 1]; /* an extra byte reveals packets that are too long */
@@ -83,12 +83,21 @@ tun_mtu_set(const struct tun *t, uint16_t mtu)
 		close(fd);
 }
 
+/* Polls of a deleted interface would report an error at once, again and again. */
+static void
+lost(struct tun *t)
+{
+	if (t->fd >= 0)
+		(void)close(t->fd);
+	t->fd = -1;
+}
+
 void
 tun_destroy(struct tun *t)
 {
 	if (t == NULL)
 		return;
-	close(t->fd);
+	lost(t);
 	free(t);
 }
 
@@ -112,6 +121,8 @@ tun_drain(struct tun *t)
 
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0 && errno == EBADFD)
+			lost(t);
 		if (n <= 0)
 			return false;
 		/*

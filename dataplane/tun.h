@@ -22,9 +22,11 @@ int tun_create(const char *name, struct vrf_id vrf, uint16_t mtu, struct tun **o
 /* The MTU of the interface, in the network namespace of the caller. Best effort. */
 void tun_mtu_set(const struct tun *t, uint16_t mtu);
 void tun_destroy(struct tun *t);
+/* -1: the interface was deleted. */
 int tun_fd(const struct tun *t);
 unsigned tun_ifindex(const struct tun *t);
 /*
  * Passes a limited number of packets to the workers. Returns true if more packets may be waiting.
+ * Closes the descriptor of an interface that was deleted.
  */
 bool tun_drain(struct tun *t) RUNS_ON(role_host);

@@ -81,7 +81,7 @@ udp_tunnel_unwrap(
 	}
 	label = at + header_len + sizeof(struct rte_udp_hdr);
 	udp_len = rte_be_to_cpu_16(((const struct rte_udp_hdr *)(at + header_len))->dgram_len);
-	/* the label after an Ethernet header that is no broadcast, as if received so */
+	/* 14 octets before the label stand for an Ethernet header; a first octet of 0: no multicast */
 	m->data_off = (uint16_t)(label - ETHER_LEN - (uint8_t *)m->buf_addr);
 	m->pkt_len = m->data_len = (uint16_t)(ETHER_LEN + udp_len - sizeof(struct rte_udp_hdr));
 	label[-ETHER_LEN] = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * MPLS over UDP (RFC 7510) over IPv4. Received packets are split off where packets for an own address
- * leave forwarding, so other packets pay nothing. Runs on workers.
+ * MPLS over UDP (RFC 7510) over IPv4. Received packets are recognized at the route of an own address,
+ * so other packets pay nothing. Runs on workers.
  *
  * RFC 7510 3, not done: fragments of tunnel packets are not reassembled; sent packets have DF.
  *
@@ -21,7 +21,10 @@
 void udp_tunnel_unwrap(struct burst *b, struct rte_mbuf *m, uint8_t *ip,
 	const struct tunnel_reader *tunnels) RUNS_ON(role_worker);
 
-/* True for a whole UDP packet to the port of the tunnels. `len`: octets of the IP packet in the buffer. */
+/*
+ * True for a UDP packet to the port of the tunnels that is not a fragment. `len`: octets of the IP
+ * packet in the buffer.
+ */
 static inline bool
 udp_tunnel_is(const struct rte_ipv4_hdr *ip, unsigned len)
 {
@@ -35,8 +38,8 @@ udp_tunnel_is(const struct rte_ipv4_hdr *ip, unsigned len)
 
 /*
  * Takes a packet for an own address of `default` that is MPLS over UDP: to the lane of labelled
- * packets, or to dropped[]. `ip` is the checked header. False: a packet of another kind. Inline
- * for the sake of floods: each packet for an own address is checked.
+ * packets, or to dropped[]. `ip` is the checked header. False: a packet of another kind. Inline,
+ * because each packet of a flood to an own address takes this path.
  */
 static inline bool
 udp_tunnel_take(struct burst *b, struct rte_mbuf *m, uint8_t *ip,

@@ -28,7 +28,10 @@ struct outcome {
 	unsigned sets; /* enum policy_set_attr */
 };
 
-/* Memory for results, which must not move until the next begin. */
+/*
+ * Memory for results, which do not move. A result of a policy with many outcomes is valid until the
+ * next policy_eval_prefix(), other results until the next begin.
+ */
 struct block {
 	struct block *next;
 	size_t size, used;

@@ -309,6 +309,35 @@ verdict_trace(const struct import *m, const struct rib_nlri *n, enum refused_cau
 			policy ? m->node : 0);
 }
 
+#define MEMORY_WAIT_NS 5000000000u
+
+/*
+ * The current record got no memory. True: the record waits, because the peer that uses most memory
+ * is about to be flushed. False: no memory came in time, or lack of memory is not the cause. The
+ * next turn retries, at the latest when the timer of the thread wakes the shard.
+ */
+static bool
+memory_waits(struct shard *s)
+{
+	uint64_t now = walk_clock();
+
+	if (!arena_is_short())
+		return false;
+	if (s->short_since_ns == 0)
+		s->short_since_ns = now;
+	if (now - s->short_since_ns >= MEMORY_WAIT_NS)
+		return false;
+	s->cursor.blocked = true;
+	return true;
+}
+
+/* True if nlri_run() gives this prefix again after `err`. */
+static bool
+comes_again(const struct import *m, int err) RUNS_ON(role_rib)
+{
+	return err == -EAGAIN || (err == -ENOMEM && memory_waits(m->s));
+}
+
 /*
  * Refuses the prefix without storing a path. An earlier path of the peer for the prefix is
  * withdrawn (RFC 4271 9.1.4).
@@ -323,7 +352,7 @@ nlri_refuse(struct import *m, const struct rib_nlri *n, enum refused_cause cause
 	m->s->refusing_node = cause == REFUSED_POLICY ? m->node : 0;
 	err = path_withdraw(m->s, m->table, m->rec->peer, n, refused_by_policy(cause), NULL);
 	m->s->refusing = REFUSED_NOT;
-	if (err != -EAGAIN)
+	if (!comes_again(m, err))
 		refused_count(m->s, m->rec->peer, m->table->family, cause, n,
 			cause == REFUSED_POLICY ? m->node : 0);
 	return err;
@@ -366,15 +395,6 @@ limit_check(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 	return path_counted(m->s, m->table, m->rec->peer, n) ? 0 : -EDQUOT;
 }
 
-static int
-nlri_store(struct import *m, const struct rib_nlri *n, const struct shard_accepted *acc)
-	RUNS_ON(role_rib)
-{
-	int err = limit_check(m, n);
-
-	return err != 0 ? err : path_announce(m->s, m->table, m->rec->peer, n, acc);
-}
-
 /* keep_all_routes: stores the refused path with the reason. */
 static int
 nlri_keep_refused(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
@@ -385,7 +405,7 @@ nlri_keep_refused(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 
 	m->s->refusing = refused_of(m->reason);
 	m->s->refusing_node = m->s->refusing == REFUSED_POLICY ? m->node : 0;
-	err = nlri_store(m, n, &refused);
+	err = path_announce(m->s, m->table, m->rec->peer, n, &refused);
 	m->s->refusing = REFUSED_NOT;
 	if (err == 0)
 		refused_count(m->s, m->rec->peer, m->table->family, refused_of(m->reason), NULL, 0);
@@ -395,15 +415,17 @@ nlri_keep_refused(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 /*
  * Destinations that no router forwards to (RFC 1122 3.2.1.3, RFC 6890, RFC 4291 2.5 to 2.7):
  * 0.0.0.0/8 except the default route, 127.0.0.0/8, 169.254.0.0/16, multicast and above; ::/8 except
- * the default route, fe80::/10, ff00::/8.
+ * the default route and 64:ff9b::/32 (translation, RFC 6052, RFC 8215), fe80::/10, ff00::/8.
  */
 static bool
 prefix_unusable(const struct prefix *p)
 {
+	static const uint8_t translation[] = {0x00, 0x64, 0xff, 0x9b};
 	const uint8_t *b = p->b;
 
 	if (b[0] == 0)
-		return p->len >= 8;
+		return p->len >= 8 && (p->afi == AFI_IPV4 || p->len < 32 ||
+					      memcmp(b, translation, sizeof(translation)) != 0);
 	if (p->afi == AFI_IPV4)
 		return b[0] == 127 || b[0] >= 224 || (b[0] == 169 && b[1] == 254 && p->len >= 16);
 	return b[0] == 0xff || (b[0] == 0xfe && (b[1] & 0xc0) == 0x80 && p->len >= 10);
@@ -449,16 +471,21 @@ nlri_apply(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 	if (acc == NULL && m->received.v == 0)
 		return nlri_refuse(
 			m, n, by_blackhole(m) ? REFUSED_BLACKHOLE : refused_of(m->reason));
-	if (acc != NULL && by_blackhole(m))
-		shard_count(&m->rib->counts.blackholed_total, 1);
-	verdict_trace(m, n, acc != NULL ? REFUSED_NOT : refused_of(m->reason));
-	err = acc != NULL ? nlri_store(m, n, acc) : nlri_keep_refused(m, n);
-	if (err != -EDQUOT)
+	err = limit_check(m, n);
+	if (err == -EDQUOT) {
+		verdict_trace(m, n, REFUSED_PREFIX_LIMIT);
+		/* the prefix was never stored, so there is nothing to withdraw */
+		refused_count(m->s, m->rec->peer, m->table->family, REFUSED_PREFIX_LIMIT, n, 0);
+		return 0;
+	}
+	if (err != 0)
 		return err;
-	verdict_trace(m, n, REFUSED_PREFIX_LIMIT);
-	/* the prefix was never stored, so there is nothing to withdraw */
-	refused_count(m->s, m->rec->peer, m->table->family, REFUSED_PREFIX_LIMIT, n, 0);
-	return 0;
+	verdict_trace(m, n, acc != NULL ? REFUSED_NOT : refused_of(m->reason));
+	err = acc != NULL ? path_announce(m->s, m->table, m->rec->peer, n, acc)
+			  : nlri_keep_refused(m, n);
+	if (err == 0 && acc != NULL && by_blackhole(m))
+		shard_count(&m->rib->counts.blackholed_total, 1);
+	return err;
 }
 
 /* ---- layout of records ---- */
@@ -482,7 +509,7 @@ attrs_valid(const struct rib_record *rec)
 {
 	if (rec->kind != RIB_UPDATE || rec->attrs_len == 0)
 		return true;
-	/* attrs_len may count the padding or not */
+	/* attrs_len may include the padding */
 	return attr_packed_valid((const struct attr_packed *)(rec + 1), rec->attrs_len);
 }
 
@@ -557,8 +584,8 @@ record_next(const struct rib_batch *b, const struct rib_record *rec)
 
 /*
  * The guessed id of the first prefix of `rec`, if the peer continues in id order after `before`
- * more prefixes. DEST_NONE: the peer has an order of its own, and a look at the guess would be a
- * cache miss.
+ * more prefixes. DEST_NONE: the prefixes of the peer are not in id order, so that checking a guess
+ * would be a cache miss.
  */
 static struct dest_id
 record_guess(const struct shard *s, const struct rib_record *rec, unsigned before)
@@ -644,28 +671,6 @@ records_prefetch(struct shard *s, const struct shard_table *t, const struct rib_
 #define FEW_PATHS 2u
 #define FEW_RIVALS 1u
 static_assert(FEW_DESTS < AHEAD_RECORDS - 1, "the index lines run ahead of the destinations");
-
-#define MEMORY_WAIT_NS 5000000000u
-
-/*
- * The current record got no memory. True: the record waits, because the peer that uses most memory
- * is about to be flushed. False: no memory came in time, or lack of memory is not the cause. The
- * next turn retries, at the latest when the timer of the thread wakes the shard.
- */
-static bool
-memory_waits(struct shard *s)
-{
-	uint64_t now = walk_clock();
-
-	if (!arena_is_short())
-		return false;
-	if (s->short_since_ns == 0)
-		s->short_since_ns = now;
-	if (now - s->short_since_ns >= MEMORY_WAIT_NS)
-		return false;
-	s->cursor.blocked = true;
-	return true;
-}
 
 /* What change_one() reads beside the path set of a destination. */
 static void
@@ -799,13 +804,16 @@ nlri_run(struct import *m, uint64_t deadline_ns) RUNS_ON(role_rib)
 		m->s->alone = is_alone(m, a, (unsigned)(n - a->nlri));
 		m->s->hint = import_hint(m, a, (unsigned)(n - a->nlri));
 		err = nlri_apply(m, n);
-		if (err == -EAGAIN || (err == -ENOMEM && memory_waits(m->s)))
+		if (comes_again(m, err))
 			break;
 		if (err != 0)
 			shard_count(&m->s->failures, 1);
 		else if (m->attrs != NULL)
 			m->s->short_since_ns = 0;
-		/* the destinations are there; half a record is time enough for the paths */
+		/*
+		 * The destinations of the next record are cached by now, and the rest of this
+		 * record takes long enough to fetch their paths.
+		 */
 		if (c->nlri++ == count / 2)
 			guesses_prefetch(ahead_of(c, 1), m->table);
 		if (++m->s->effort < EFFORT_MAX)

@@ -200,6 +200,30 @@ end_imports(struct apply *apply, struct peer_id id) RUNS_ON(role_main)
 	}
 }
 
+/*
+ * The data plane knows peers without their zones: an address stays while another peer has the same
+ * octets.
+ */
+static void
+tell_peer(const struct apply *apply, struct peer_id id, const struct ip_addr *addr, bool present)
+{
+	const struct peer_slot *slot = &apply->peers->slot[id.v];
+	struct ip_addr bare = *addr;
+
+	if (apply->peer == NULL)
+		return;
+	bare.zone = 0;
+	for (unsigned i = 1; i < PEER_MAX && !present && bare.afi == AFI_IPV6; i++) {
+		const struct peer_slot *other = &apply->peers->slot[i];
+
+		if (i != id.v && other->config != NULL && other->vrf.v == slot->vrf.v &&
+			other->config->addr.afi == bare.afi &&
+			memcmp(other->config->addr.b, bare.b, sizeof(bare.b)) == 0)
+			return;
+	}
+	apply->peer(apply->watch_ctx, slot->vrf, &bare, present);
+}
+
 int
 apply_peer_start(
 	struct apply *apply, const struct config *c, const struct config_peer *p, struct peer_id id)
@@ -212,8 +236,7 @@ apply_peer_start(
 	err = shard_order(apply->layers,
 		&(struct shard_order){.kind = SHARD_PEER_ADD, .id = id, .peer = &peer});
 
-	if (apply->peer != NULL)
-		apply->peer(apply->watch_ctx, p->vrf, &p->addr, true);
+	tell_peer(apply, id, &p->addr, true);
 	if (err == 0) {
 		apply->applied[id.v] = (struct applied){0};
 		start_imports(apply, c, p, id);
@@ -262,8 +285,7 @@ apply_peer_stop(struct apply *apply, struct peer_id id)
 	const struct peer_slot *slot = &apply->peers->slot[id.v];
 
 	apply_pending_drop(apply, id);
-	if (apply->peer != NULL)
-		apply->peer(apply->watch_ctx, slot->vrf, &slot->config->addr, false);
+	tell_peer(apply, id, &slot->config->addr, false);
 	(void)session_order(
 		apply->layers, &(struct session_order){.kind = SESSION_ORDER_REMOVE, .id = id});
 	end_imports(apply, id);

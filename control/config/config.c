@@ -294,7 +294,10 @@ static const struct config_key dataplane_keys[] = {
 	 */
 	{"forward_source_routes", config_take_bool,
 		offsetof(struct config, dataplane.forward_source_routes)},
-	/* Limits of packets for this router, by class and for each port. */
+	/*
+	 * Limits of packets for this router, by class, for each port and, except with AF_XDP,
+	 * for each worker that reads the port.
+	 */
 	{"policing", take_policing},
 	/*
 	 * Further arguments for DPDK's environment abstraction layer, one array element for

@@ -52,7 +52,7 @@ class Police:
         return sum(next(p for p in self.rpc.call("dataplane.stats")["ports"] if p["name"] == "in")["host"][kind].values())
 
     def turn(self, kind, dut):
-        """(frames forwarded a second, frames of the flood that no counter has)"""
+        """(frames forwarded a second, frames that neither arrived nor have a counter)"""
         self.ports.flood(HALF, (self.references if dut == "blackhole" else self.frames)[kind])
         before, first = self.counted(kind, dut), self.ports.stats()
         self.ports.run(True)
@@ -67,7 +67,7 @@ class Police:
         try:
             wait_for("the counters", lambda: missing() == 0, 5)
         except TimeoutError:
-            pass  # the figure tells it
+            pass  # `uncounted` has the difference
         return (now["seen"] - first["seen"]) / (now["ns"] - first["ns"]) * 1e3, missing()
 
 

@@ -8,7 +8,7 @@
   accepting, accepting_alone   CPU microseconds for a route on that session
 Both terms of a difference are the smallest of all runs, because other load on the machine makes them only larger. A policy accepts here where it rejects
 there: a refused route costs a daemon less than a stored route. `roles` is a key of the session and not measured. `rs` is an export policy,
-beside an export of all. `origins` keeps the received routes, as Keel does by itself and BIRD with an import table, and so does the session beside it. The two daemons, and the loads with and without the policy, take turns."""
+beside an export of all. For `origins` both daemons keep the received routes (Keel by itself, BIRD with an import table), on the session without the policy, too. The two daemons, and the loads with and without the policy, take turns."""
 import os
 import sys
 import time

@@ -36,12 +36,16 @@ report(void *ctx, const char *topic, json_t *members)
 	json_decref(members);
 }
 
+#define PORTS                                                                                      \
+	"'ports': [{'name': 'east', 'device': 'net_null0'}, {'name': 'west', 'device': "           \
+	"'net_null1'}]"
+
 static struct config *
 config_of(const char *local_pref, const char *keep)
 {
 	static const char text[] =
-		"{'router': {'asn': 64512, 'router_id': '192.0.2.1'}, 'route_policies': [{'name': "
-		"'in', 'nodes': ["
+		"{'router': {'asn': 64512, 'router_id': '192.0.2.1'}, " PORTS
+		", 'route_policies': [{'name': 'in', 'nodes': ["
 		"{'seq': 10, 'action': 'permit', 'set': {'local_pref': %s}}]}], 'bgp': {'peers': [{"
 		"'address': '127.0.0.2', 'asn': 65001, 'passive': true, 'families': "
 		"{'ipv4-unicast': {"
@@ -174,6 +178,7 @@ struct router {
 	struct apply *apply;
 	char folder[64], file[96];
 	unsigned reports;
+	char told[256]; /* of peers, by peer_told() */
 };
 static struct router a, b;
 
@@ -211,12 +216,26 @@ feed_resolves(void *ctx, uint16_t port, const struct ip_addr *addr, bool wanted)
 }
 
 static void
+peer_told(void *ctx, struct vrf_id vrf, const struct ip_addr *addr, bool present)
+{
+	struct router *r = ctx;
+	char text[ADDR_TEXT_MAX];
+	size_t used = strlen(r->told);
+
+	assert_int_equal(vrf.v, VRF_DEFAULT.v);
+	snprintf(r->told + used, sizeof(r->told) - used, "%c%s ", present ? '+' : '-',
+		addr_format(addr, text));
+}
+
+static void
 router_begin(struct router *r, struct thread *main_thread, const char *local_pref)
 {
 	struct fib_feed_config feed = {
 		.shards = &r->n.shard, .shard_count = 1, .batch_max = 64, .resolve = feed_resolves};
 	struct thread_config fib = {.name = "fib", .work = feed_work};
 	struct apply_config c = {.layers = &r->layers,
+		.watch_ctx = r,
+		.peer = peer_told,
 		.config_file = r->file,
 		.state_dir = r->folder,
 		.running = config_of(local_pref, "false"),
@@ -268,6 +287,7 @@ committed(void *ctx, struct apply_commit_result *r)
 {
 	unsigned *calls = ctx;
 
+	print_faults(&r->faults);
 	assert_int_equal(r->err, 0);
 	assert_true(r->persisted);
 	++*calls;
@@ -405,6 +425,58 @@ test_windows(void **state)
 	thread_free(window_thread);
 }
 
+/* A commit with these peers, as JSON objects without families. */
+static void
+peers_commit(struct router *r, const char *peers)
+{
+	static const char text[] = "{'router': {'asn': 64512, 'router_id': '192.0.2.1'}, " PORTS
+				   ", 'bgp': {'peers': [%s]}}";
+	char filled[1000];
+	json_t *document;
+	unsigned calls = 0;
+
+	r->told[0] = '\0';
+	snprintf(filled, sizeof(filled), text, peers);
+	document = document_of(filled);
+	assert_int_equal(
+		apply_commit_start(r->apply, document,
+			&(struct apply_commit_order){.comment = "test"}, committed, &calls),
+		0);
+	apply_commit_finish(r->apply);
+	assert_int_equal(calls, 1);
+	json_decref(document);
+}
+
+#define EAST                                                                                       \
+	"{'address': 'fe80::2%east', 'asn': 65001, 'passive': true, 'families': {'ipv6-unicast': " \
+	"{}}}"
+#define WEST                                                                                       \
+	"{'address': 'fe80::2%west', 'asn': 65001, 'passive': true, 'families': {'ipv6-unicast': " \
+	"{}}}"
+
+/* The data plane keeps a link-local address until its last peer has gone: it knows no zones. */
+static void
+test_twins(void **state)
+{
+	struct thread_config self = {.name = "main"};
+	struct thread *main_thread;
+
+	(void)state;
+	node_listens = false;
+	assert_int_equal(thread_adopt(&self, &main_thread), 0);
+	router_begin(&a, main_thread, "110");
+	peers_commit(&a, EAST "," WEST);
+	assert_string_equal(a.told, "-127.0.0.2 +fe80::2 +fe80::2 ");
+	peers_commit(&a, WEST);
+	assert_string_equal(a.told, "");
+	peers_commit(&a, EAST);
+	assert_string_equal(a.told, "+fe80::2 ");
+	peers_commit(&a, "");
+	assert_string_equal(a.told, "-fe80::2 ");
+	router_end(&a);
+	thread_free(main_thread);
+}
+
 /* Runs also after a failed test. */
 static int
 remove_folders(void **state)
@@ -424,6 +496,7 @@ main(void)
 		cmocka_unit_test(test_policy),
 		cmocka_unit_test(test_keep),
 		cmocka_unit_test_teardown(test_two, remove_folders),
+		cmocka_unit_test_teardown(test_twins, remove_folders),
 		cmocka_unit_test_teardown(test_windows, remove_folders),
 	};
 

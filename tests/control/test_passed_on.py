@@ -190,6 +190,17 @@ class PassedOn(KeelTest):
         self.assertIn("no-advertise", self.loc()["20.0.3.0/24"]["communities"])
         self.assertNotIn("20.0.3.0/24", routes(inside))
 
+    def test_blackholes_above_a_limit(self):
+        """A blackhole above the limit of prefixes is not stored, and counts as prefix-limit alone."""
+        limited = peer(A, family={"blackhole": {"prefix_list": "theirs"}, "max_prefixes": {"limit": 1, "action": "discard"}})
+        self.start(document(limited))
+        a, = self.up(A)
+        self.say(a, "20.0.0.1/32", communities(BLACKHOLE))
+        self.say(a, "20.0.0.2/32", communities(BLACKHOLE))
+        self.wait("the limit", lambda: self.family(A)["refused"] == {"prefix-limit": 1})
+        self.assertEqual(set(self.loc()), {"20.0.0.1/32"})
+        self.assertEqual(self.family(A)["blackholed_total"], 1)
+
     def test_keys_that_do_not_fit(self):
         self.start(document(peer(A)))
 

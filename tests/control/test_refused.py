@@ -18,7 +18,7 @@ import time
 
 KEELCTL = sys.argv.pop(2)
 
-from keel_rig import KeelTest, THEM, UPDATE, V4, main  # noqa: E402
+from keel_rig import KeelTest, THEM, UPDATE, V4, V6, main  # noqa: E402
 
 AS = 64513
 ROUTES = int(os.environ.get("ROUTES", 100000))
@@ -170,6 +170,21 @@ class Refused(KeelTest):
         self.wait("valid next hops", lambda: self.family()["refused"] == {"unusable-prefix": len(bad)})
         self.assertEqual({r["prefix"] for r in self.keel.call("rib.routes", {"family": V4, "view": "loc"})["routes"]}, set(good))
         self.assertEqual(self.keel.peer()["state"], "established")
+
+    def test_unusable_ipv6_prefixes(self):
+        """The prefixes of translators (RFC 6052, RFC 8215) lie inside ::/8, and are usable."""
+        self.keel.commit({"bgp": {"peers": [dict(PEER, families={V6: {"import_policy": "in", "export_policy": "accept-all"}})]}})
+        speaker = self.speak()
+        bad = ["::/8", "::/32", "::1/128", "::ffff:0:0/96", "64:ff9a::/32", "64:ff9a::/31", "fe80::/10", "fe80:1::/32", "ff00::/8", "ff0e::1/128"]
+        good = ["::/0", "::/7", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001:db8:5::/48", "fe00::/9"]
+        next_hop = ipaddress.ip_address("2001:db8::63").packed
+        for n in map(ipaddress.ip_network, bad + good):
+            nlri = bytes([n.prefixlen]) + n.network_address.packed[:(n.prefixlen + 7) // 8]
+            speaker.send(UPDATE, update(ORIGIN + PATH + attribute(0x80, 14, struct.pack(">HBB", 2, 1, 16) + next_hop + b"\0" + nlri), []))
+        family = lambda: self.keel.peer()["families"][V6]  # noqa: E731
+        self.wait("all of them", lambda: family()["received"] + family()["rejected_total"] == len(bad) + len(good))
+        self.wait("valid next hops", lambda: family()["refused"] == {"unusable-prefix": len(bad)})
+        self.assertEqual({r["prefix"] for r in self.keel.call("rib.routes", {"family": V6, "view": "loc"})["routes"]}, set(good))
 
     def test_first_as_can_be_left_to_the_peer(self):
         """enforce_first_as false for a route server: the peer is asked for its routes again; then back to true."""

@@ -188,6 +188,8 @@ protocol bgp keel { local fe80::2 as 64604; neighbor fe80::1%up as 64999; connec
     c.true("a link-local session on a port that is named otherwise than its interface", True)
     c.comes_to("its routes lead there", lambda: [(p["port"], p["state"]) for p in rpc.call("fib.lookup", address="2001:db8:800::1")["paths"]],
                [("east", "up")])
+    lab.sh("other", "ip link delete keel0")
+    c.comes_to("it says that its way out was deleted, once", lambda: second.logged().count("tun-lost"), 1)
     c.equal("it ends in order", second.stop(), 0)
     c.equal("and takes it along", "keel0" in lab.sh("other", "ip link; ip rule; ip -6 rule"), False)
     pings(c, lab, "the first one goes on", "f", LO4)

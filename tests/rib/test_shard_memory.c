@@ -251,7 +251,8 @@ test_memory_comes_back(void **state)
 		assert_true(full <= first_full + first_full / 20);
 		assert_true(empty <= first_empty + first_empty / 20);
 #ifndef KEEL_SANITIZED
-		assert_true(rss <= first_rss + (8u << 20));
+		/* the journal's 8 MB may become resident after the first round */
+		assert_true(rss <= first_rss + 2 * (8u << 20));
 #endif
 	}
 #ifndef KEEL_SANITIZED
