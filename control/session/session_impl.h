@@ -51,8 +51,9 @@ static_assert(TX_EXPORT + TX_RESERVE <= TX_SIZE, "other messages have room");
  * The connection of a peer that sends a steady stream of UPDATEs is polled every STREAM_POLL_NS
  * instead of watched by epoll, so that changes of the stream leave together
  * (docs/decisions/0020). Polling begins after STREAM_READS reads of less than STREAM_OCTETS, each
- * within STREAM_GAP_NS of the read before. Polling ends after STREAM_MISSES polls without octets, or
- * at a read of STREAM_OCTETS: the thread is then slower than the peer, and epoll gives large reads.
+ * within STREAM_GAP_NS of the read before, if a poll would read less than half of STREAM_OCTETS at
+ * the rate of these reads. Polling ends after STREAM_MISSES polls without octets, or at a read of
+ * STREAM_OCTETS: the thread is then slower than the peer, and epoll gives large reads.
  */
 #define STREAM_GAP_NS 2000000u
 #define STREAM_READS 16u
@@ -138,6 +139,8 @@ struct connection {
 	struct ring polled; /* in speaker.polled */
 	uint64_t read_ns; /* of the last read with octets */
 	unsigned stream_reads, stream_misses;
+	uint64_t stream_ns; /* of the read before the first of stream_reads */
+	size_t stream_octets; /* of stream_reads */
 
 	uint8_t *rx, *tx; /* NULL while empty */
 	size_t rx_head, rx_tail, tx_head, tx_tail;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A peer that sends a steady stream of UPDATEs is polled: polling begins and ends, loses nothing,
- * stops while no shard takes input, and notices the end of the connection.
+ * stops while no shard takes input, and notices the end of the connection. A fast stream is not
+ * polled.
  */
 #include "control/session/session.h"
 
@@ -162,6 +163,27 @@ test_stands_still(void **state)
 	node_end(&n);
 }
 
+/* A fast stream stays with epoll: a poll would read more than 8 KiB. */
+static void
+test_fast_stream(void **state)
+{
+	uint64_t until = now_ns() + WAIT_MS * 1000000ull;
+	union script_attrs attrs;
+
+	begin();
+	script_attrs(&attrs, PEER_AS, NEXT_HOP);
+	for (unsigned i = 0; i < 200; i++) {
+		/* some 7 KB, read before more follows: even every 2 ms, 14 KB in the time of a poll */
+		script_send_update(&peer, &attrs.a, FIRST, 900);
+		script_send_update(&peer, &attrs.a, FIRST, 900);
+		while (node_view(&n, 1).updates_received < 2 * i + 3)
+			assert_true(now_ns() < until);
+		assert_int_equal(streams(), 0);
+	}
+	script_close(&peer);
+	node_end(&n);
+}
+
 int
 main(void)
 {
@@ -169,6 +191,7 @@ main(void)
 		cmocka_unit_test(test_begins_and_ends),
 		cmocka_unit_test(test_ends),
 		cmocka_unit_test(test_stands_still),
+		cmocka_unit_test(test_fast_stream),
 	};
 
 	role_enter_main();
