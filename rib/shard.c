@@ -588,6 +588,8 @@ shard_peer_change(struct shard *s, const struct shard_peer *p)
 	atomic_store_explicit(&slot->key, key, memory_order_release);
 	if (old->multihop != p->multihop)
 		rank_all_start(s, p->vrf);
+	if (old->group_key != p->group_key)
+		leak_group_changed(s);
 	for (unsigned f = 0; f < FAMILY_COUNT; f++)
 		if (old->allow_as_in[f] != p->allow_as_in[f])
 			replay_start(s, shard_table_of(s, p->vrf, (enum family)f), &slot->rib[f]);

@@ -787,6 +787,8 @@ bool leak_stores(struct shard *s, const struct shard_table *t, const struct shar
 void leak_path_counts(struct shard *s, struct shard_table *t, const struct rib_path *p, int by);
 /* Sets t->leak. */
 void leak_table_mark(struct shard *s, struct shard_table *t);
+/* A peer has another group: instances whose policies ask for groups judge all routes again. */
+void leak_group_changed(struct shard *s) RUNS_ON(role_rib);
 bool leak_pending(const struct shard *s); /* the list has items */
 /* Applies the list until the deadline. True if items are left. */
 bool leak_list_run(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib);

@@ -460,6 +460,26 @@ shard_instance_set(struct shard *s, const struct shard_instance *i)
 	return 0;
 }
 
+static bool
+asks_group(const struct policy *p)
+{
+	return p != NULL && policy_uses_group(p);
+}
+
+void
+leak_group_changed(struct shard *s)
+{
+	struct shard_leak *l = atomic_load_explicit(&s->leak, memory_order_relaxed);
+
+	for (uint16_t i = 0; l != NULL && i < SHARD_INSTANCES_MAX; i++) {
+		struct instance *x = instance_of(s, (struct vrf_id){i});
+
+		if (x != NULL && x->exists &&
+			(asks_group(x->import_policy) || asks_group(x->export_policy)))
+			instance_changed(s, l, x);
+	}
+}
+
 int
 shard_instance_remove(struct shard *s, struct vrf_id vrf)
 {

@@ -22,6 +22,7 @@
 #define FOREIGN_RDS 3u /* RDs 1 to 3; instances have RDs from 4 on */
 #define PREFIXES 300u
 #define TARGETS 6u
+#define CE_PEERS (10 * INSTANCES + CES + 1) /* above all peers */
 #define HOPS 3u
 #define PATHS_MAX 64u
 #define SHARDS 3u
@@ -71,7 +72,9 @@ struct model {
 		hop_owed[INSTANCES + 1][HOPS];
 	uint32_t serial;
 	bool only; /* shard_vpn_imported_only() */
-	const struct policy *policy[3]; /* NULL, deny-all, a preference for odd prefixes */
+	/* NULL, deny-all, a preference for odd prefixes, only from peers of a group */
+	const struct policy *policy[4];
+	bool grouped[CE_PEERS]; /* by peer */
 	struct journal_cursor *cursor;
 	uint64_t replica[INSTANCES + 1][PREFIXES];
 	unsigned refused_seen, imported_seen, leaked_seen, exported_seen;
@@ -221,6 +224,7 @@ targets_of(const struct attr_set *a)
 /* ---- policies ---- */
 
 #define PREFERENCE 150u
+#define GROUP_KEY 77u
 
 static const struct policy *
 policy_odd(void)
@@ -245,13 +249,27 @@ policy_odd(void)
 	return p;
 }
 
+static const struct policy *
+policy_of_group(uint64_t key)
+{
+	struct policy_builder *b;
+	struct policy *p;
+
+	assert_int_equal(policy_builder_create("group", &b), 0);
+	assert_int_equal(policy_builder_node(b, 10, true), 0);
+	assert_int_equal(policy_builder_match_peer_group(b, key), 0);
+	assert_int_equal(policy_builder_finish(b, &p), 0);
+	return p;
+}
+
 /* ---- the oracle ---- */
 
 /* False: policy denies. */
 static bool
-policy_run(unsigned policy, unsigned prefix, struct described *d)
+policy_run(const struct model *m, unsigned policy, unsigned prefix, struct described *d)
 {
-	if (policy == 1 || (policy == 2 && prefix % 2 == 0))
+	if (policy == 1 || (policy == 2 && prefix % 2 == 0) ||
+		(policy == 3 && !m->grouped[d->peer]))
 		return false;
 	if (policy == 2)
 		d->preference = PREFERENCE;
@@ -299,7 +317,7 @@ exported(const struct model *m, unsigned vrf, unsigned prefix, struct described 
 		.label = RIB_LABEL_NONE,
 		.targets = x->export,
 		.up = true};
-	return policy_run(x->export_policy, prefix, out);
+	return policy_run(m, x->export_policy, prefix, out);
 }
 
 /* The paths of an instance for a prefix. */
@@ -334,7 +352,7 @@ expected_paths(const struct model *m, unsigned vrf, unsigned prefix, struct desc
 				.up = m->hop_up[0][r->hop]};
 
 			if (r->there && (r->targets & x->import) != 0 &&
-				policy_run(x->import_policy, prefix, &d))
+				policy_run(m, x->import_policy, prefix, &d))
 				out[n++] = d;
 		}
 	}
@@ -342,7 +360,7 @@ expected_paths(const struct model *m, unsigned vrf, unsigned prefix, struct desc
 		struct described d;
 
 		if (v != vrf && exported(m, v, prefix, &d) && (d.targets & x->import) != 0 &&
-			policy_run(x->import_policy, prefix, &d))
+			policy_run(m, x->import_policy, prefix, &d))
 			out[n++] = d;
 	}
 	return n;
@@ -870,9 +888,9 @@ step_instance(struct model *m)
 	if (what == 4)
 		x->import ^= 1u << below(TARGETS);
 	if (what == 5)
-		x->import_policy = below(3);
+		x->import_policy = below(4);
 	if (what == 6)
-		x->export_policy = below(3);
+		x->export_policy = below(4);
 	if (what == 7)
 		x->max_routes = below(2) == 0 ? 0 : 20 + below(PREFIXES);
 	x->exists = true;
@@ -899,6 +917,22 @@ step_exchange(struct model *m)
 	}
 	m->in[to].rd = rd;
 	instance_set(m, to);
+}
+
+/* A peer enters the group, or leaves it. */
+static void
+step_group(struct model *m)
+{
+	unsigned v = below(INSTANCES + 1), i = below(2);
+	uint16_t peer = v == 0 ? (uint16_t)(1 + i) : ce_peer(v, i);
+	struct shard_peer p;
+
+	m->grouped[peer] = !m->grouped[peer];
+	for (unsigned k = 0; k < m->shards.count; k++) {
+		assert_true(shard_peer_peek(m->shards.at[k], (struct peer_id){peer}, &p));
+		p.group_key = m->grouped[peer] ? GROUP_KEY : 0;
+		assert_int_equal(shard_peer_change(m->shards.at[k], &p), 0);
+	}
 }
 
 static void
@@ -965,6 +999,7 @@ model_begin(struct model *m, unsigned shards, bool ipv6)
 	rigs_init_siblings(m->rigs, shards, true, 1u << 18, &m->shards, m->siblings);
 	m->policy[1] = policy_deny_all();
 	m->policy[2] = policy_odd();
+	m->policy[3] = policy_of_group(GROUP_KEY);
 	for (unsigned i = 0; i < shards; i++)
 		model_shard_begin(m, i);
 	for (unsigned v = 0; v <= INSTANCES; v++)
@@ -1024,6 +1059,7 @@ model_end(struct model *m)
 		assert_int_equal(attr_table_count(shard_attrs(s)), 0);
 	}
 	policy_destroy((struct policy *)(uintptr_t)m->policy[2]);
+	policy_destroy((struct policy *)(uintptr_t)m->policy[3]);
 	rigs_fini(m->rigs, m->shards.count);
 }
 
@@ -1058,6 +1094,8 @@ steps_follow_the_oracle(void **state)
 				step_instance(&m);
 			else if (what < 93)
 				step_exchange(&m);
+			else if (what < 95)
+				step_group(&m);
 			else
 				step_hop(&m);
 			for (unsigned i = 0; i < m.shards.count; i++) {
