@@ -756,6 +756,28 @@ as4_path_merge(struct wr *w, const struct decode *d)
 }
 
 #define LARGE_SLOTS 8192 /* a power of two above 65535 / 12 */
+#define LARGE_FEW 12 /* so many are compared in pairs faster than the slots are cleared */
+
+static unsigned
+write_few_large(struct wr *w, struct rd v)
+{
+	const uint8_t *out = w->p;
+	unsigned count = 0, i;
+
+	while (rd_left(&v) > 0) {
+		const uint8_t *p = rd_bytes(&v, LARGE_LEN);
+
+		for (i = 0; i < count && memcmp(out + i * LARGE_LEN, p, LARGE_LEN) != 0;)
+			i++;
+		if (i < count)
+			continue;
+		wr_bytes(w, p, LARGE_LEN);
+		if (w->bad)
+			break;
+		count++;
+	}
+	return count;
+}
 
 /* RFC 8092 5: removes repetitions and keeps the first. By a hash table, for an extended message can hold 5,461 communities. */
 static unsigned
@@ -765,10 +787,8 @@ write_large(struct wr *w, struct rd v)
 	uint8_t *out = w->p;
 	unsigned count = 0;
 
-	if (rd_left(&v) <= LARGE_LEN) {
-		wr_bytes(w, v.p, rd_left(&v));
-		return rd_left(&v) > 0;
-	}
+	if (rd_left(&v) <= LARGE_FEW * LARGE_LEN)
+		return write_few_large(w, v);
 	memset(slots, 0, sizeof(slots));
 	while (rd_left(&v) > 0) {
 		const uint8_t *p = rd_bytes(&v, LARGE_LEN);

@@ -146,21 +146,29 @@ test_as4_aggregator(void **state)
 	check_aggregator(9, 0x0a000001, "23456", own, sizeof(own));
 }
 
+/* 0 1 2 ... `different` - 1 0 1 2 ...: each of the different ones stays once, in its first place. */
+static void
+check_large_repeated(unsigned count, unsigned different)
+{
+	uint8_t attrs[7 + 9 + 4 + 12 * 300] = {LOCAL_PREF, 0x40, 2, 6, 2, 1, 0, 0, 0, 1, 0xd0, 32,
+		(uint8_t)(12 * count >> 8), (uint8_t)(12 * count)};
+	const struct attr_set *a;
+
+	for (unsigned i = 0; i < count; i++)
+		attrs[20 + 12 * i + 11] = (uint8_t)(i % different);
+	a = decode_with(attrs, 20 + 12 * count, true, BGP_OK);
+	assert_int_equal(a->large_community_count, count < different ? count : different);
+	for (unsigned i = 0; i < a->large_community_count; i++)
+		assert_int_equal(attr_large_communities(a)[12 * i + 11], i);
+}
+
 static void
 test_large_repeated(void **state)
 {
-	enum { COUNT = 300 };
-	uint8_t attrs[7 + 9 + 4 + 12 * COUNT] = {LOCAL_PREF, 0x40, 2, 6, 2, 1, 0, 0, 0, 1, 0xd0, 32,
-		12 * COUNT >> 8, 12 * COUNT & 0xff};
-	const struct attr_set *a;
-
-	/* 0 1 2 ... 99 0 1 2 ...: each of the hundred stays once, in its first place. */
-	for (unsigned i = 0; i < COUNT; i++)
-		attrs[20 + 12 * i + 11] = (uint8_t)(i % 100);
-	a = decode_with(attrs, sizeof(attrs), true, BGP_OK);
-	assert_int_equal(a->large_community_count, 100);
-	for (unsigned i = 0; i < 100; i++)
-		assert_int_equal(attr_large_communities(a)[12 * i + 11], i);
+	check_large_repeated(300, 100);
+	for (unsigned count = 1; count <= 20; count++)
+		for (unsigned different = 1; different <= count; different++)
+			check_large_repeated(count, different);
 }
 
 static void
