@@ -224,6 +224,7 @@ forwarding_open(struct keeld *k)
 	char name[32];
 	struct dataplane_config d = dataplane_of(k, c);
 	struct port_config ports[PORTS_MAX];
+	bool huge;
 	int e;
 
 	snprintf(name, sizeof(name), "keel-%d", (int)getpid());
@@ -238,8 +239,9 @@ forwarding_open(struct keeld *k)
 		return e;
 	for (uint16_t port = 0; port < port_count(); port++)
 		warn_mtu(port);
+	huge = k->forwarder != NULL ? forwarder_state(k->forwarder)->huge : k->huge;
 	log_event(LOG_INFO, "dataplane-up dpdk=\"%s\" hugepages=%s ports=%u",
-		dataplane_dpdk_version(), k->huge ? "yes" : "no", c->port_count);
+		dataplane_dpdk_version(), huge ? "yes" : "no", c->port_count);
 	return 0;
 }
 

@@ -101,6 +101,15 @@ struct keelfwd {
 	bool tap_waits[PORTS_MAX]; /* no room for frames of this TAP: the next poll leaves it out */
 };
 
+static uint64_t
+clock_ns(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 static void __attribute__((format(printf, 1, 2))) note(const char *format, ...)
 {
 	va_list ap;
@@ -486,7 +495,9 @@ on_start(struct keelfwd *k, const struct client *c, char *text, size_t bytes)
 			a->result = parse(&parsed, k->config, bytes);
 		}
 		if (a->result != 0)
-			snprintf(err.text, sizeof(err.text), "no configuration for keelfwd");
+			snprintf(err.text, sizeof(err.text), "%s",
+				a->result == -ENOMEM ? "no memory for the configuration"
+						     : "a wrong configuration");
 		else
 			a->result = check_permits(&parsed, &k->permitted, &err);
 		if (a->result == 0)
@@ -555,10 +566,12 @@ on_ports(struct keelfwd *k, struct parsed *p, char *text, size_t bytes,
 {
 	const struct port_set_hooks hooks = {.show = show_port};
 	char *config = malloc(bytes + 1);
-	struct dataplane_error err = {"a wrong configuration"};
+	struct dataplane_error err = {"no memory for the configuration"};
 
 	a->failed = UINT32_MAX;
 	a->result = config != NULL ? parse(p, text, bytes) : -ENOMEM;
+	if (a->result != 0 && a->result != -ENOMEM)
+		snprintf(err.text, sizeof(err.text), "a wrong configuration");
 	if (a->result == 0)
 		a->result = check_permits(p, &k->permitted, &err);
 	if (a->result == 0)
@@ -880,15 +893,6 @@ serve_taps(struct keelfwd *k, const struct pollfd *p) RUNS_ON(role_host)
 			k->tap_waits[port] = !host_path_drain(port);
 }
 
-static uint64_t
-clock_ns(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static void
 loop(struct keelfwd *k) RUNS_ON(role_host) RUNS_ON(role_main)
 {
@@ -1044,7 +1048,6 @@ main(int argc, char **argv)
 		.state_fd = -1,
 		.current = {.place = NO_PLACE},
 		.pending = {.place = NO_PLACE}};
-	struct timespec now;
 	sigset_t set;
 	const char *state_dir = NULL, **permit = calloc((size_t)argc, sizeof(*permit));
 	int c, rc, ready = -1;
@@ -1082,8 +1085,7 @@ main(int argc, char **argv)
 	(void)signal(SIGHUP, SIG_IGN);
 	for (unsigned i = 0; i < CLIENTS_MAX; i++)
 		k.client[i] = (struct client){.fd = -1, .role = FORWARDER_ROLES};
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	k.started_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	k.started_ns = clock_ns();
 	k.kept = kept_addresses_create();
 	k.signals = signalfd(-1, &set, SFD_CLOEXEC);
 	k.listener = listen_at(k.socket);
