@@ -24,7 +24,7 @@
 /* After an adoption: interval of the checks for complete tables. */
 #define READY_POLL_NS 50000000u
 #define READY_LEAST_NS 1000000000u /* for the first dump of the kernel's neighbours */
-/* Longest wait for the peers, which keep the routes of this router meanwhile (RFC 4724 4.1). */
+/* Longest wait for the peers. Meanwhile the peers keep the routes of this router (RFC 4724 4.1). */
 #define READY_MOST_NS 120000000000u
 
 struct forwarding {
@@ -342,7 +342,7 @@ forwarding_leave(struct keeld *k)
 		layers_call_session(&k->layers, on_session_restart_cancel, k->layers.speaker);
 }
 
-/* keeld ends as after a fault, so that its supervisor starts another one. */
+/* keeld ends with an error, and its supervisor starts a new keeld. */
 static void
 give_up(struct keeld *k) RUNS_ON(role_main)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Classes of the packets that a port hands to the kernel. Each class has a token bucket for each
- * port, so that a flood of one class does not delay another: one in the XDP program of an AF_XDP
- * port, otherwise one in each worker that reads the port. Plain C without includes: shared
+ * Classes of the packets that a port hands to the kernel. Each class has token buckets of its own,
+ * because a flood of one class must not delay the others: a bucket in the XDP program of an AF_XDP
+ * port, or a bucket in each worker of another port. Plain C without includes: shared
  * with the XDP program (keel_xdp.bpf.c) and the configuration.
  *
  * The order is the order in which the host thread empties the rings.

@@ -27,8 +27,8 @@ bool host_peers_set(struct host_peers *t, struct vrf_id vrf, const struct ip_add
 
 /*
  * The word of an address, never 0: an IPv4 address with the VRF, a hash of an IPv6 address. The hash
- * has no key: a sender that finds an address with the word of a peer gains no more than by forging
- * the address of the peer.
+ * has no key: forging the address of a peer is easier than finding an address with the same word,
+ * and has the same effect.
  */
 static inline uint64_t
 host_peer_word(struct vrf_id vrf, enum afi afi, const uint8_t *address)

@@ -98,7 +98,8 @@ struct keelfwd {
 	const struct fib_reader *fib; /* of `current` */
 	struct kept_addresses *kept;
 	struct link_repair *links;
-	bool tap_waits[PORTS_MAX]; /* no room for frames of this TAP: the next poll leaves it out */
+	bool tap_waits
+		[PORTS_MAX]; /* no room for frames of this TAP: the next poll does not watch the TAP */
 };
 
 static uint64_t
@@ -543,7 +544,7 @@ show_port(void *ctx, uint16_t port, bool shown) RUNS_ON(role_host)
 	port_hide(port);
 }
 
-/* Copies a configuration without its keys `change=`, which are of one request. Returns the size. */
+/* Copies a configuration without the keys `change=` of this request. Returns the size. */
 static size_t
 config_copy(char *to, const char *text, size_t bytes)
 {
@@ -814,7 +815,7 @@ client_close(struct keelfwd *k, struct client *c)
 	if (c->role == FORWARDER_MAIN) {
 		tables_close(&k->pending);
 		note("keeld-gone workers=%u", workers_count());
-		/* Without a publication by this keeld, the repair since the last one goes on. */
+		/* Without a publication by this keeld, the repair has not stopped. */
 		if (k->published)
 			repair_links(k);
 		k->published = false;

@@ -142,9 +142,9 @@ is_for_host(const struct host_packet *x, const struct punt_source *s, const stru
 }
 
 /*
- * Polices and queues to_host[] of a burst. Returns how many packets were queued. After the first
- * packet without a token all further packets of its class in this burst are dropped, and the drops
- * of a class are counted together, so that a flood costs little.
+ * Polices and queues to_host[] of a burst. Returns the number of queued packets. A flood must cost
+ * little: after the first packet without a token, all further packets of the class in this burst are
+ * dropped, and the drops of a class are counted together.
  */
 static unsigned
 police(struct punt *p, struct burst *b, const struct punt_source *s, const struct fib_reader *fib,

@@ -43,12 +43,12 @@ struct punt_source {
 	enum host_way way;
 };
 
-/* The class of a frame of at least ETHER_LEN bytes, for tests that compare it with that of XDP. */
+/* The class of a frame of at least ETHER_LEN bytes. For tests, which compare the XDP program. */
 enum host_class punt_class(const struct host_peers *peers, struct vrf_id vrf, const uint8_t *frame,
 	unsigned len) RUNS_ON(role_worker);
 /*
  * Empties to_host[] of a burst. A packet for this router goes to a ring, or is dropped as
- * DROP_host_policed or DROP_host_full; other packets are dropped for their own reason. With
+ * DROP_host_policed or DROP_host_full; other packets are dropped for the reason of the packet. With
  * HOST_WAY_COPY the kernel has the packet already, and the buffer is freed. Within a read of `fib`.
  */
 void punt_burst(struct punt *p, struct burst *b, const struct punt_source *s,

@@ -144,10 +144,7 @@ count_match_error(struct policy_eval *e, unsigned index)
 	pthread_mutex_unlock(&last_error_lock);
 }
 
-/*
- * Conditions that cost much are calls. Otherwise the registers of their loops would have to be
- * saved for each cheap condition, too.
- */
+/* Costly conditions are calls: inline, their loops would need the registers of the cheap conditions. */
 #define COSTLY __attribute__((noinline))
 
 /* Returns 1 (match), 0, -ENOMEM or -EIO. */
@@ -434,7 +431,7 @@ block_alloc(struct policy_eval *e, size_t size)
 	return b->bytes;
 }
 
-/* Their size is 4, 8 or 12 octets. */
+/* `size`: 4, 8 or 12 octets. */
 static inline bool
 same_community(const uint8_t *a, const uint8_t *b, unsigned size)
 {

@@ -33,7 +33,7 @@ static const unsigned policy_community_size[COMMUNITIES_KINDS] = {4, 12, 8};
 enum policy_communities policy_community_list_kind(const struct policy_community_list *l);
 
 bool policy_community_list_uses_peer(const struct policy_community_list *l);
-/* True if the list permits one standard community, and has no other entry. After the seal. */
+/* True for a sealed list with a single entry, a permitted standard community. */
 bool policy_community_list_is_one(const struct policy_community_list *l, uint32_t *community);
 bool policy_community_list_match(
 	const struct policy_community_list *l, const struct attr_set *a, uint32_t peer_asn);
@@ -93,7 +93,7 @@ struct condition {
 	union {
 		struct {
 			unsigned list; /* index in the policy's array of this kind */
-			/* the list permits this standard community, and has no other entry */
+			/* the list permits only this standard community, by a single entry */
 			bool one;
 			uint32_t community; /* network order */
 		};

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The octets of a community as numbers, which compare as the octets do. */
+/* The octets of a community as numbers, in the same order. */
 struct community_key {
 	uint64_t high;
 	uint32_t low; /* the last four octets of a large community, otherwise 0 */
@@ -427,7 +427,7 @@ policy_as_set_ref(struct policy_as_set *s)
 	return s;
 }
 
-/* The comparison selects an address, not a branch: a processor cannot guess its result. */
+/* The comparison selects an address, because a processor would often guess a branch wrong. */
 bool
 policy_as_set_has(const struct policy_as_set *s, uint32_t asn)
 {

@@ -811,8 +811,8 @@ nlri_run(struct import *m, uint64_t deadline_ns) RUNS_ON(role_rib)
 		else if (m->attrs != NULL)
 			m->s->short_since_ns = 0;
 		/*
-		 * The destinations of the next record are cached by now, and the rest of this
-		 * record takes long enough to fetch their paths.
+		 * The destinations of the next record are cached by now. The second half of this
+		 * record takes long enough to fetch the paths of the next one.
 		 */
 		if (c->nlri++ == count / 2)
 			guesses_prefetch(ahead_of(c, 1), m->table);

@@ -201,8 +201,8 @@ end_imports(struct apply *apply, struct peer_id id) RUNS_ON(role_main)
 }
 
 /*
- * The data plane knows peers without their zones: an address stays while another peer has the same
- * octets.
+ * The data plane knows the addresses of peers without zones. An address stays while another peer has
+ * the same octets.
  */
 static void
 tell_peer(const struct apply *apply, struct peer_id id, const struct ip_addr *addr, bool present)

@@ -756,7 +756,7 @@ as4_path_merge(struct wr *w, const struct decode *d)
 }
 
 #define LARGE_SLOTS 8192 /* a power of two above 65535 / 12 */
-#define LARGE_FEW 12 /* so many are compared in pairs faster than the slots are cleared */
+#define LARGE_FEW 12 /* comparing up to 12 in pairs is faster than clearing the slots */
 
 static unsigned
 write_few_large(struct wr *w, struct rd v)

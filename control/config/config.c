@@ -295,8 +295,8 @@ static const struct config_key dataplane_keys[] = {
 	{"forward_source_routes", config_take_bool,
 		offsetof(struct config, dataplane.forward_source_routes)},
 	/*
-	 * Limits of packets for this router, by class, for each port and, except with AF_XDP,
-	 * for each worker that reads the port.
+	 * Limits of packets for this router, by class, for each port. Except with AF_XDP, each
+	 * worker of a port has the limit for itself.
 	 */
 	{"policing", take_policing},
 	/*

@@ -51,8 +51,8 @@ static_assert(TX_EXPORT + TX_RESERVE <= TX_SIZE, "other messages have room");
  * The connection of a peer that sends a steady stream of UPDATEs is polled every STREAM_POLL_NS
  * instead of watched by epoll, so that changes of the stream leave together
  * (docs/decisions/0020). Polling begins after STREAM_READS reads of less than STREAM_OCTETS, each
- * within STREAM_GAP_NS of the read before, if a poll would read less than half of STREAM_OCTETS at
- * the rate of these reads. Polling ends after STREAM_MISSES polls without octets, or at a read of
+ * within STREAM_GAP_NS of the read before, if a poll at this rate would read less than half of
+ * STREAM_OCTETS. Polling ends after STREAM_MISSES polls without octets, or at a read of
  * STREAM_OCTETS: the thread is then slower than the peer, and epoll gives large reads.
  */
 #define STREAM_GAP_NS 2000000u

@@ -187,7 +187,7 @@ stream_read(struct connection *c, size_t octets) RUNS_ON(role_session)
 	if (c->stream_reads < STREAM_READS || c->polled.next != NULL)
 		return;
 	c->stream_reads = 0;
-	/* a faster stream gives large reads without polls; few of its changes would share a poll */
+	/* a fast stream gives large reads without polls, too */
 	if (c->stream_octets * STREAM_POLL_NS >= (now - c->stream_ns) * (STREAM_OCTETS / 2))
 		return;
 	if (s->poll.deadline_ns != 0 || timer_arm(s->thread, &s->poll, STREAM_POLL_NS) == 0)

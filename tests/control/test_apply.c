@@ -425,7 +425,7 @@ test_windows(void **state)
 	thread_free(window_thread);
 }
 
-/* A commit with these peers, as JSON objects without families. */
+/* A commit of a document with `peers`, JSON objects separated by commas. */
 static void
 peers_commit(struct router *r, const char *peers)
 {
@@ -454,7 +454,7 @@ peers_commit(struct router *r, const char *peers)
 	"{'address': 'fe80::2%west', 'asn': 65001, 'passive': true, 'families': {'ipv6-unicast': " \
 	"{}}}"
 
-/* The data plane keeps a link-local address until its last peer has gone: it knows no zones. */
+/* The data plane knows no zones. A link-local address stays there until the last peer with the address is removed. */
 static void
 test_twins(void **state)
 {
