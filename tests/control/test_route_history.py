@@ -58,13 +58,13 @@ class RouteHistory(KeelTest):
         return [(c["peer"], c["event"]) + ((c["best"].get("peer"), c["best"].get("was"), c["best"].get("reason")) if "best" in c else ())
                 for c in reversed(changes)]
 
-    def after(self, count, prefix=PREFIX, **more):
-        """The changes once there are `count`."""
+    def after(self, count, prefix=PREFIX, all_recorded=False, **more):
+        """The changes once there are `count`. all_recorded: and each has a record. A path is in the table, with its second, just before its record."""
         found = []
 
         def there():
             found[:] = self.history(prefix, **more)
-            return len(found) >= count
+            return len(found) >= count and not (all_recorded and any("recorded" in c for c in found))
         self.wait("change %d of %s in %s" % (count, prefix, self.words(found)), there)
         self.assertEqual(len(found), count, self.words(found))
         return found
@@ -76,7 +76,7 @@ class RouteHistory(KeelTest):
 
         def told(*words):
             want.extend(words)
-            changes = self.after(len(want))
+            changes = self.after(len(want), all_recorded=True)
             self.assertEqual(self.words(changes), want)
             times = [c["time"] for c in changes]
             self.assertEqual(times, sorted(times, reverse=True))
