@@ -393,7 +393,7 @@ tun_ready(struct watch *w, uint32_t events) RUNS_ON(role_host)
 	(void)tun_drain(t->tun);
 	if (tun_fd(t->tun) >= 0)
 		return;
-	w->fd = -1; /* closed: another file may get the number */
+	w->fd = -1; /* closed, and the number may be used again */
 	log_event(LOG_ERROR, "tun-lost interface=" TUN_NAME
 			     " text=\"the interface was deleted: packets of this host without a "
 			     "port of their own no longer leave; restart keeld\"");

@@ -2,7 +2,7 @@
 /*
  * Classes of the packets that a port hands to the kernel. Each class has token buckets of its own,
  * because a flood of one class must not delay the others: a bucket in the XDP program of an AF_XDP
- * port, or a bucket in each worker of another port. Plain C without includes: shared
+ * port, or in each worker of a port without AF_XDP. Plain C without includes: shared
  * with the XDP program (keel_xdp.bpf.c) and the configuration.
  *
  * The order is the order in which the host thread empties the rings.

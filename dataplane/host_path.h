@@ -18,8 +18,8 @@
 #define HOST_PATH_BUSY_NS 100000u /* after a turn with packets */
 
 /*
- * The descriptor of a TAP, for polling, or -1. host_path_drain() closes the descriptor of a TAP that
- * was deleted.
+ * The descriptor of a TAP, for polling, or -1. host_path_drain() closes the descriptor of a
+ * deleted TAP.
  */
 int host_path_fd(uint16_t port);
 /*

@@ -91,15 +91,15 @@ struct keelfwd {
 	struct arena *arena; /* in `state` */
 	struct tun *tun;
 	struct tables current; /* read by the workers */
-	struct tables pending; /* of a keeld that has not published yet */
+	struct tables pending; /* of a keeld before the publication */
 	size_t table_bytes;
 	unsigned publications;
 	bool published; /* by the keeld that is connected */
 	const struct fib_reader *fib; /* of `current` */
 	struct kept_addresses *kept;
 	struct link_repair *links;
-	bool tap_waits
-		[PORTS_MAX]; /* no room for frames of this TAP: the next poll does not watch the TAP */
+	/* no room for frames of this TAP: the next poll does not watch the TAP */
+	bool tap_waits[PORTS_MAX];
 };
 
 static uint64_t

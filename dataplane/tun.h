@@ -27,6 +27,6 @@ int tun_fd(const struct tun *t);
 unsigned tun_ifindex(const struct tun *t);
 /*
  * Passes a limited number of packets to the workers. Returns true if more packets may be waiting.
- * Closes the descriptor of an interface that was deleted.
+ * Closes the descriptor of a deleted interface.
  */
 bool tun_drain(struct tun *t) RUNS_ON(role_host);

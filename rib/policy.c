@@ -57,7 +57,7 @@ struct policy_eval {
 
 	struct block *first, *current;
 	size_t made_len; /* bytes of all results since the last forget_results() */
-	uint64_t made; /* bits of the outcomes that are computed */
+	uint64_t made; /* bits of computed outcomes */
 	struct outcome outcomes[POLICY_OUTCOMES_MAX];
 	unsigned *applied; /* sets of the current walk, for a policy with many outcomes */
 	unsigned applied_size;

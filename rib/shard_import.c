@@ -812,7 +812,7 @@ nlri_run(struct import *m, uint64_t deadline_ns) RUNS_ON(role_rib)
 			m->s->short_since_ns = 0;
 		/*
 		 * The destinations of the next record are cached by now. The second half of this
-		 * record takes long enough to fetch the paths of the next one.
+		 * record takes long enough to fetch the paths of the next record.
 		 */
 		if (c->nlri++ == count / 2)
 			guesses_prefetch(ahead_of(c, 1), m->table);
