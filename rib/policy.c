@@ -144,11 +144,13 @@ count_match_error(struct policy_eval *e, unsigned index)
 	pthread_mutex_unlock(&last_error_lock);
 }
 
-/* Costly conditions are calls: inline, their loops would need the registers of the cheap conditions. */
-#define COSTLY __attribute__((noinline))
+/*
+ * The matches below are calls: inline, their loops would need the registers of the cheap conditions
+ * in condition_holds().
+ */
 
 /* Returns 1 (match), 0, -ENOMEM or -EIO. */
-static COSTLY int
+static __attribute__((noinline)) int
 as_path_list_match(struct policy_eval *e, unsigned index)
 {
 	uint8_t *memo = &e->memo[index];
@@ -164,19 +166,7 @@ as_path_list_match(struct policy_eval *e, unsigned index)
 	return matches;
 }
 
-/* `community` in network order */
-static bool
-has_community(const struct attr_set *a, uint32_t community)
-{
-	const uint8_t *v = attr_communities(a), *end = v + 4u * a->community_count;
-
-	for (; v < end; v += sizeof(community))
-		if (memcmp(v, &community, sizeof(community)) == 0)
-			return true;
-	return false;
-}
-
-static COSTLY bool
+static __attribute__((noinline)) bool
 community_list_match_once(struct policy_eval *e, unsigned index)
 {
 	uint8_t *memo = &e->memo[e->policy->as_path_list_count + index];
@@ -207,7 +197,7 @@ attr_or(const struct attr_set *a, unsigned has, uint32_t value, uint32_t absent)
 	return a->has & has ? value : absent;
 }
 
-static COSTLY bool
+static __attribute__((noinline)) bool
 next_hop_match(const struct policy_eval *e, unsigned list)
 {
 	const struct ip_addr *next_hop = attr_next_hop(e->attrs);
@@ -219,7 +209,7 @@ next_hop_match(const struct policy_eval *e, unsigned list)
 }
 
 /* `asn` 0: the path has no such number. */
-static COSTLY bool
+static __attribute__((noinline)) bool
 asn_match(const struct policy_eval *e, const struct condition *c, uint32_t asn)
 {
 	return c->peer_asn ? asn != 0 && asn == e->context.peer_asn
@@ -252,7 +242,7 @@ condition_holds(struct policy_eval *e, const struct condition *c)
 	case MATCH_NEXT_HOP_LIST:
 		return next_hop_match(e, c->list);
 	case MATCH_COMMUNITY_LIST:
-		return c->one ? has_community(a, c->community)
+		return c->one ? attr_has_community(a, c->community)
 			      : community_list_match_once(e, c->list);
 	case MATCH_LARGE_COMMUNITY_LIST:
 	case MATCH_EXT_COMMUNITY_LIST:
@@ -431,20 +421,11 @@ block_alloc(struct policy_eval *e, size_t size)
 	return b->bytes;
 }
 
-/* `size`: 4, 8 or 12 octets. */
-static inline bool
-same_community(const uint8_t *a, const uint8_t *b, unsigned size)
-{
-	return memcmp(a, b, 4) == 0 &&
-	       (size == 4 || (memcmp(a + 4, b + 4, 4) == 0 &&
-				     (size == 8 || memcmp(a + 8, b + 8, 4) == 0)));
-}
-
 static bool
 values_have(const struct values *v, const uint8_t *value, unsigned size)
 {
 	for (unsigned i = 0; i < v->count; i++)
-		if (same_community(v->v + (size_t)i * size, value, size))
+		if (!memcmp(v->v + (size_t)i * size, value, size))
 			return true;
 	return false;
 }
@@ -472,11 +453,6 @@ edit_communities(const struct set *s, enum policy_communities kind, const uint8_
 	if (edit[EDIT_REPLACE].given) {
 		in = edit[EDIT_REPLACE].v;
 		count = edit[EDIT_REPLACE].count;
-	}
-	if (count > 0 && edit[EDIT_REMOVE].count + s->removed[kind].count == 0) {
-		memcpy(out, in, (size_t)count * size);
-		result.count = count;
-		count = 0;
 	}
 	for (unsigned i = 0; i < count; i++) {
 		const uint8_t *value = in + (size_t)i * size;

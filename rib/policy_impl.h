@@ -95,7 +95,7 @@ struct condition {
 			unsigned list; /* index in the policy's array of this kind */
 			/* the list permits only this standard community, by a single entry */
 			bool one;
-			uint32_t community; /* network order */
+			uint32_t community;
 		};
 		uint32_t word; /* enum family, route_source, origin, validation */
 		struct {

@@ -4,7 +4,6 @@
 
 #include "rib/inspect.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -154,7 +153,7 @@ policy_community_list_is_one(const struct policy_community_list *l, uint32_t *co
 	if (l->kind != COMMUNITIES_STANDARD || l->pattern_count != 0 || l->count != 1 ||
 		!l->entries[0].permit)
 		return false;
-	*community = htonl((uint32_t)l->entries[0].key.high);
+	*community = (uint32_t)l->entries[0].key.high;
 	return true;
 }
 
