@@ -412,35 +412,44 @@ forwarder_ended(struct watch *w, uint32_t events) RUNS_ON(role_main)
 	give_up(f->k);
 }
 
+/* Registers the workers of keelfwd as readers of the tables, and awaits the end of keelfwd. 0, -errno. */
 static int
-start_forwarder(struct keeld *k) RUNS_ON(role_main)
+watch_forwarder(struct keeld *k) RUNS_ON(role_main)
 {
 	unsigned count = apply_running(k->apply)->dataplane.worker_count;
 	struct forwarding *f = calloc(1, sizeof(*f) + count * sizeof(f->reader[0]));
-	int e = f != NULL ? 0 : -ENOMEM;
 
+	if (f == NULL)
+		return -ENOMEM;
 	k->forwarding = f;
-	for (unsigned i = 0; e == 0 && i < count; i++) {
-		e = qsbr_register(k->layers.workers, &f->reader[i]);
-		f->worker_count += e == 0;
+	f->k = k;
+	f->opened_ns = now_ns();
+	f->ready.fire = ready_poll;
+	f->ended = (struct watch){.fd = forwarder_fd(k->forwarder), .ready = forwarder_ended};
+	for (; f->worker_count < count; f->worker_count++) {
+		int e = qsbr_register(k->layers.workers, &f->reader[f->worker_count]);
+
+		if (e != 0)
+			return e;
 	}
-	if (e == 0) {
-		f->k = k;
-		f->opened_ns = now_ns();
-		f->ready.fire = ready_poll;
-		f->ended =
-			(struct watch){.fd = forwarder_fd(k->forwarder), .ready = forwarder_ended};
-		/* an answer may be late */
-		e = watch_set(k->layers.main_thread, &f->ended, EPOLLRDHUP);
-	}
-	if (e == 0 && forwarder_state(k->forwarder)->inherited)
-		e = timer_arm(k->layers.main_thread, &f->ready, READY_POLL_NS);
+	/* an answer may be late */
+	return watch_set(k->layers.main_thread, &f->ended, EPOLLRDHUP);
+}
+
+static int
+start_forwarder(struct keeld *k) RUNS_ON(role_main)
+{
+	bool inherited = forwarder_state(k->forwarder)->inherited;
+	int e = watch_forwarder(k);
+
+	if (e == 0 && inherited)
+		e = timer_arm(k->layers.main_thread, &k->forwarding->ready, READY_POLL_NS);
 	if (e != 0) {
 		log_event(LOG_ERROR, "forwarder-failed error=\"%s\" text=\"cannot be watched\"",
 			strerrordesc_np(-e));
 		return e;
 	}
-	return forwarder_state(k->forwarder)->inherited ? 0 : publish(k);
+	return inherited ? 0 : publish(k);
 }
 
 int

@@ -4,8 +4,8 @@
  * starts keelfwd and provides configuration and tables. After the end of keeld, workers forward with
  * the last published tables until SIGTERM or FORWARDER_STOP.
  *
- * keelfwd has one thread, besides the workers and the threads of DPDK. All memory for keeld is in a single region
- * (FORWARDER_STATE_PLACE). Each keeld gets a new region for tables; the region of the previous keeld
+ * keelfwd has one thread, besides the workers and the threads of DPDK. All memory for keeld is in a
+ * single region (FORWARDER_STATE_PLACE). Each keeld gets a new region for tables; the region of the previous keeld
  * is unmapped after the last reader has left.
  */
 #include "dataplane/forwarder_wire.h"
@@ -920,7 +920,7 @@ loop(struct keelfwd *k) RUNS_ON(role_host) RUNS_ON(role_main)
 		if (p[2].revents != 0) {
 			(void)tun_drain(k->tun);
 			if (tun_fd(k->tun) < 0)
-				note("tun-lost interface=keel0");
+				note("tun-lost interface=%s", TUN_NAME);
 		}
 		if (k->links != NULL)
 			link_repair_turn(k->links, p[3].revents != 0, link_changed);

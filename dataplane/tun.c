@@ -83,9 +83,8 @@ tun_mtu_set(const struct tun *t, uint16_t mtu)
 		close(fd);
 }
 
-/* Polls of a deleted interface would report an error at once, again and again. */
 static void
-lost(struct tun *t)
+fd_close(struct tun *t)
 {
 	if (t->fd >= 0)
 		(void)close(t->fd);
@@ -97,7 +96,7 @@ tun_destroy(struct tun *t)
 {
 	if (t == NULL)
 		return;
-	lost(t);
+	fd_close(t);
 	free(t);
 }
 
@@ -121,8 +120,9 @@ tun_drain(struct tun *t)
 
 		if (n < 0 && errno == EINTR)
 			continue;
+		/* polls of a deleted interface would report an error at once, again and again */
 		if (n < 0 && errno == EBADFD)
-			lost(t);
+			fd_close(t);
 		if (n <= 0)
 			return false;
 		/*
