@@ -39,6 +39,13 @@ shard_input(struct shard *s, unsigned index)
 	return index < s->input_count ? s->input[index] : NULL;
 }
 
+uint64_t
+shard_records_done(const struct shard *s, unsigned index)
+{
+	/* acquire: pairs with the stores in record_end and progress_publish */
+	return atomic_load_explicit(&s->input[index]->records, memory_order_acquire);
+}
+
 /* NULL: the maximum is allocated, or no memory. */
 static struct rib_batch *
 batch_make(struct shard_input *in)

@@ -266,6 +266,8 @@ struct shard_peer {
 int shard_create(const struct shard_config *config, unsigned inputs, struct shard **out);
 void shard_destroy(struct shard *s);
 struct shard_input *shard_input(struct shard *s, unsigned index);
+/* Any thread: the number of records of the input that the shard has done. */
+uint64_t shard_records_done(const struct shard *s, unsigned index);
 
 /*
  * Tables come and go on the thread of the shard (before the start: on any thread). All shards give

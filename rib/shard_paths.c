@@ -204,8 +204,14 @@ count_path(struct shard *s, struct shard_table *t, const struct rib_path *p, int
 	shard_count(&r->counts.received, by);
 	if (stamp(p) == shard_epoch(r))
 		r->counts.fresh += (uint64_t)(int64_t)by;
+	/*
+	 * release: pairs with the acquire in adj_rib_in_counts_get. A reader of this count sees
+	 * that the siblings have done the records that this one follows.
+	 */
 	if (!path_doomed(s, t, p))
-		shard_count(&r->counts.counted, by);
+		atomic_store_explicit(&r->counts.counted,
+			shard_load(&r->counts.counted) + (uint64_t)(int64_t)by,
+			memory_order_release);
 	if (!(p->label_flags & PATH_REJECTED))
 		shard_count(&r->counts.accepted, by);
 	if (p->received.v != 0)

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define COUNTED_READS 8u
+
 void
 shards_init(struct shards *s, struct shard *const *at, unsigned count)
 {
@@ -205,6 +207,31 @@ shards_peer_counts(const struct shards *s, struct peer_id id, enum family family
 		out->borr_ignored = least(out->borr_ignored, c.borr_ignored);
 		out->replays_done = least(out->replays_done, c.replays_done);
 	}
+}
+
+static void
+records_done(const struct shards *s, unsigned input, uint64_t done[SHARDS_MAX])
+{
+	for (unsigned i = 0; i < s->count; i++)
+		done[i] = shard_records_done(s->at[i], input);
+}
+
+bool
+shards_peer_counted(const struct shards *s, unsigned input, struct peer_id id, enum family family,
+	uint64_t *out)
+{
+	for (unsigned i = 0; i < COUNTED_READS; i++) {
+		uint64_t before[SHARDS_MAX], after[SHARDS_MAX];
+		struct adj_rib_in_counts c;
+
+		records_done(s, input, before);
+		shards_peer_counts(s, id, family, &c);
+		records_done(s, input, after);
+		*out = c.counted;
+		if (memcmp(before, after, s->count * sizeof(before[0])) == 0)
+			return true;
+	}
+	return false;
 }
 
 bool

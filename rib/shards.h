@@ -132,6 +132,13 @@ size_t shards_peer_memory(const struct shards *s, struct peer_id id);
 /* Sums over the shards, which may have processed different parts of the input. */
 void shards_peer_counts(const struct shards *s, struct peer_id id, enum family family,
 	struct adj_rib_in_counts *out);
+/*
+ * `counted` of all shards at one time (shards_peer_counts() counts a prefix twice if the peer
+ * exchanges it meanwhile for one of another shard). `input`: the input with the peer's records.
+ * False: the shards do its records too fast; read again later.
+ */
+bool shards_peer_counted(const struct shards *s, unsigned input, struct peer_id id,
+	enum family family, uint64_t *out);
 bool shards_peer_refused(const struct shards *s, struct peer_id id, enum family family,
 	uint64_t out[REFUSED_CAUSES]);
 uint64_t shards_ailing(const struct shards *s, enum family family, unsigned word);

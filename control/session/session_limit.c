@@ -164,26 +164,26 @@ static void
 family_check(struct peer_family *f, const struct config_family *k) RUNS_ON(role_session)
 {
 	const struct shards *shards = &f->peer->speaker->shards;
-	uint64_t refused[REFUSED_CAUSES];
-	struct adj_rib_in_counts counts;
+	uint64_t refused[REFUSED_CAUSES], counted;
+	bool known = shards_peer_counted(shards, 0, f->peer->id, f->family, &counted);
 
-	shards_peer_counts(shards, f->peer->id, f->family, &counts);
 	shards_peer_refused(shards, f->peer->id, f->family, refused);
-	if (counts.counted != f->limit.seen)
-		f->peer->limit_looks = LIMIT_LOOKS; /* the shard is still storing */
-	f->limit.seen = counts.counted;
+	if (!known || counted != f->limit.seen)
+		f->peer->limit_looks = LIMIT_LOOKS; /* the shards are still storing */
+	f->limit.seen = counted;
 	if (f->limit.level == LIMIT_PASSED)
 		return;
-	if (counts.counted > k->max_prefixes || refused[REFUSED_PREFIX_LIMIT] > f->limit.refused) {
+	if ((known && counted > k->max_prefixes) ||
+		refused[REFUSED_PREFIX_LIMIT] > f->limit.refused) {
 		limit_level(f, LIMIT_PASSED);
-		limit_log(f, "max-prefixes", counts.counted);
+		limit_log(f, "max-prefixes", counted);
 		if (k->max_prefixes_action == MAX_PREFIXES_SHUTDOWN)
 			limit_shut(f);
-	} else if (k->max_prefixes_threshold == 0 || counts.counted < threshold_of(k)) {
+	} else if (k->max_prefixes_threshold == 0 || counted < threshold_of(k)) {
 		limit_level(f, LIMIT_KEPT);
 	} else if (f->limit.level == LIMIT_KEPT) {
 		limit_level(f, LIMIT_NEAR);
-		limit_log(f, "max-prefixes-near", counts.counted);
+		limit_log(f, "max-prefixes-near", counted);
 	}
 }
 

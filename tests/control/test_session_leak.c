@@ -336,6 +336,52 @@ within(unsigned shards)
 	end();
 }
 
+#define SWAPS 50000u
+
+static void *
+swap_all(void *arg)
+{
+	const union script_attrs *a = arg;
+
+	for (unsigned i = 0; i < SWAPS; i++)
+		swap(&a->a, i, LIMIT + i);
+	return NULL;
+}
+
+/*
+ * A peer at its limit exchanges a prefix by each UPDATE for one of another shard. A sum that is read
+ * meanwhile does not exceed the limit (shards_peer_counts() does).
+ */
+static void
+test_counted_meanwhile(void **state)
+{
+	struct config_peer c = peer_config(LEAKS, OWN_AS, 2);
+	uint64_t most = 0;
+	union script_attrs a;
+	pthread_t thread;
+
+	c.families[V4].max_prefixes = LIMIT;
+	c.families[V4].max_prefixes_action = MAX_PREFIXES_SHUTDOWN;
+	begin(4, &c);
+	leaks_establish();
+	attrs_with(&a, 1);
+	assert_true(say(&a.a, 0, LIMIT));
+	wait_for(counted() == LIMIT);
+	assert_int_equal(pthread_create(&thread, NULL, swap_all, &a), 0);
+	while (heard.has[SWAPS + LIMIT - 1] == 0) {
+		uint64_t sum;
+
+		if (shards_peer_counted(&n.shards, 0, (struct peer_id){1}, V4, &sum) && sum > most)
+			most = sum;
+	}
+	pthread_join(thread, NULL);
+	assert_int_equal(node_view(&n, 1).state, FSM_ESTABLISHED);
+	script_close(&leaks);
+	wait_for(heard.now == 0);
+	end();
+	assert_int_equal(most, LIMIT);
+}
+
 static void
 test_within(void **state)
 {
@@ -514,6 +560,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_leaks),
 		cmocka_unit_test(test_within),
+		cmocka_unit_test(test_counted_meanwhile),
 		cmocka_unit_test(test_lowered),
 		cmocka_unit_test(test_again),
 		cmocka_unit_test(test_refreshed),
