@@ -459,6 +459,10 @@ class KeelTest(unittest.TestCase):
             with changed:
                 changed.wait(0.02)
 
+    def await_logged(self, pattern):
+        """Waits for a line of the log: a thread of its own writes it, so it may appear after an answer or an event about the same matter."""
+        self.wait("line of the log: " + pattern, lambda: re.search(pattern, self.keel.logged()))
+
     @staticmethod
     def in_time(end):
         """Raises Late unless all steps so far were done before `end`."""

@@ -70,9 +70,8 @@ class Faults(KeelTest):
         out = self.keelctl("show", "bgp", "peer", THEM)
         shown = re.search(r"(?m)^    Refused        (.*\n(?:                   .*\n)*)", out).group(1)
         self.assertEqual({line.split()[1]: int(line.split()[0]) for line in shown.splitlines()}, counters)
-        log = self.keel.logged()
-        self.assertRegex(log, r'update-error peer=192\.0\.2\.2 vrf=default family=ipv4-unicast prefix=10\.1\.0\.0/16 prefixes=3 '
-                              r'treatment=treat-as-withdraw reason="origin: value 9, expected 0, 1 or 2"')
+        self.await_logged(r'update-error peer=192\.0\.2\.2 vrf=default family=ipv4-unicast prefix=10\.1\.0\.0/16 prefixes=3 '
+                          r'treatment=treat-as-withdraw reason="origin: value 9, expected 0, 1 or 2"')
         out = self.keelctl("show", "bgp", "peer", THEM, "faults")
         self.assertRegex(out, r"(?m)^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  treat-as-withdraw, 3 prefixes of ipv4-unicast\n"
                               r"  origin: value 9, expected 0, 1 or 2\n  f{32}003402")

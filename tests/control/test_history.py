@@ -134,7 +134,7 @@ class History(KeelTest):
         self.keel.start()
         self.commit("second")
         self.assertEqual(self.words(), ("second", "second"))
-        self.assertIn("history-not-written", self.keel.logged())
+        self.await_logged("history-not-written")
         self.edit(description="third")
         a = self.keel.answer("config.commit", {"confirm_s": 60})
         self.assertIn("until the confirmation", a["error"]["data"]["reason"])
@@ -199,7 +199,7 @@ class History(KeelTest):
         with immutable(folder):
             self.wait("going back", lambda: self.running()["description"] == "base")
             self.assertEqual(self.words(), ("base", "second"))
-            self.assertIn("commit-not-persisted", self.keel.logged())
+            self.await_logged("commit-not-persisted")
             os.kill(self.keel.process.pid, signal.SIGHUP)
             self.wait("the refusal", lambda: self.keel.call("audit.list", {"limit": 1})["calls"][0]["method"] == "SIGHUP")
             self.assertEqual(self.keel.call("audit.list", {"limit": 1})["calls"][0].get("error", {}).get("code"), -32005)

@@ -134,7 +134,7 @@ class Operators(KeelTest):
         self.assertEqual([c["user"] for c in self.keel.call("config.history")["commits"]], ["keeld", self.bob.name, self.alice.name])
         one = self.keel.call("config.history", {"id": 1})
         self.assertEqual((one["before"], one["diff"]), (0, [{"op": "add", "path": "/bgp/peers/1/description", "value": "of bob"}]))
-        self.assertIn("user=\"%s\"" % self.bob.name, self.keel.logged())
+        self.await_logged("user=\"%s\"" % self.bob.name)
 
     def test_tokens_are_users(self):
         for token, words in (("a robot's secret", "of ci"), ("another secret", "of noc")):

@@ -263,7 +263,7 @@ class PassedOn(KeelTest):
         self.assertEqual([m[2][:2] for m in b.messages if m[1] == NOTIFICATION][:1], [b"\6\2"])
         self.assertTrue(self.keel.call("bgp.peers", {"peer": B})["peers"][0]["held"])
         self.assertEqual(len(self.alarms()), 1)
-        self.assertRegex(self.keel.logged(), r"max-prefixes-out peer=192\.0\.2\.3 vrf=default family=ipv4-unicast advertised=5 limit=4 action=shutdown")
+        self.await_logged(r"max-prefixes-out peer=192\.0\.2\.3 vrf=default family=ipv4-unicast advertised=5 limit=4 action=shutdown")
         # a higher limit starts the session
         self.effects(peer(A), peer(B, family={"max_prefixes_out": {"limit": 9, "action": "shutdown"}}))
         b, = self.up(B)

@@ -119,7 +119,7 @@ class Refused(KeelTest):
             want[cause] = network
         self.assertEqual(self.refused("20.0.0.0"), [])
         self.assertTrue(any(a["kind"] == "routes-refused" and a["peer"] == THEM for a in self.keel.call("system.info")["alarms"]))
-        self.assertRegex(self.keel.logged(), r"alarm kind=routes-refused peer=192\.0\.2\.2 vrf=default family=ipv4-unicast")
+        self.await_logged(r"alarm kind=routes-refused peer=192\.0\.2\.2 vrf=default family=ipv4-unicast")
         # as text; and absent after a valid announcement
         network = want["as-loop"]
         out = subprocess.run([KEELCTL, "--socket", self.keel.path, "show", "route", "%s/24" % network], capture_output=True, text=True, timeout=60)

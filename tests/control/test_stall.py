@@ -149,7 +149,8 @@ class Stall(KeelTest):
             part = again.read()
             text += part
         self.assertEqual(again.process.wait(keel_rig.WAIT_S), 0)
-        self.assertTrue(text.endswith("info keeld-stopping\n"), text[-200:])
+        self.assertIn("info keeld-stopping\n", text)  # lines of other threads may follow
+        self.assertTrue(text.endswith("\n"), text[-200:])
 
     def test_a_crash_writes_what_waits(self):
         self.fill(100)

@@ -32,7 +32,7 @@ class Watchdog(KeelTest):
         self.assertEqual([(e["topic"], e["kind"], e["event"], e["thread"], e["doing"]) for e in (begin, end)],
                          [("alarm", "thread-late", event, "keeld", "reload of FILE") for event in ("begin", "end")])
         self.assertGreaterEqual(end["duration_s"], 1)
-        self.assertIn('thread-late-end thread=keeld doing="reload of FILE" for_ms=', self.keel.logged())
+        self.await_logged('thread-late-end thread=keeld doing="reload of FILE" for_ms=')
         self.assertEqual([t["late_turns"] for t in self.keel.call("control.stats")["threads"] if t["name"] == "keeld"], [1])
 
 
