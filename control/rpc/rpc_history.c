@@ -57,11 +57,12 @@ same_path(const struct history_change *a, const struct history_change *b)
 	return a->peer.v == b->peer.v && a->path_id == b->path_id;
 }
 
-/* True for a record of the announcement: its path has the time of the record. */
+/* True for a record whose path has the time of the record. */
 static bool
-is_announcement(enum history_event e)
+sets_time(enum history_event e)
 {
-	return e == HISTORY_ANNOUNCED || e == HISTORY_REPLACED || e == HISTORY_REFUSED;
+	return e == HISTORY_ANNOUNCED || e == HISTORY_REPLACED || e == HISTORY_REFUSED ||
+	       e == HISTORY_REEVALUATED;
 }
 
 /*
@@ -79,7 +80,7 @@ announcement_add(struct changes *l, const struct history_change *path, uint64_t 
 		if (!same_path(o, &c) || o->time_ms / 1000 != path->time_ms / 1000 ||
 			o->time_ms > until_ms)
 			continue;
-		if (is_announcement(o->event))
+		if (sets_time(o->event))
 			return;
 		if (o->time_ms < until_ms && o->time_ms > c.time_ms)
 			c.time_ms = o->time_ms;
