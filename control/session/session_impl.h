@@ -240,9 +240,14 @@ struct peer {
 	bool limited; /* a family has max_prefixes */
 	struct ring limit_ring; /* in speaker.limit_peers */
 	unsigned limit_looks; /* remaining checks */
+	/*
+	 * Checks begin once the shards have done this many records: those that begin the session,
+	 * or those before the last change of the limits.
+	 */
+	uint64_t limit_from[SHARDS_MAX];
+	bool limit_changed; /* and the records before limit_from may still be queued */
 	struct timer limit_restart; /* restart_s, while held */
 	struct ring slow_ring; /* in speaker.slow_peers */
-	uint64_t up_at[SHARDS_MAX]; /* count of records that begin the session */
 	bool as_from_open; /* the last OPEN determined config.asn and .external */
 	bool came; /* dynamic: a connection was accepted */
 	bool gone; /* dynamic: SESSION_DYNAMIC_GONE was reported */
@@ -712,8 +717,8 @@ void limit_up(struct peer *p) RUNS_ON(role_session);
 void limit_again(struct peer *p) RUNS_ON(role_session);
 void limit_down(struct peer *p) RUNS_ON(role_session);
 /*
- * Counts `count` prefixes that are about to be announced. Returns the limit for their record
- * (rib_record.limit); 0: no check necessary.
+ * Counts the `count` prefixes of an UPDATE whose records are about to be put. Returns the limit for
+ * these records (rib_record.limit); 0: no check necessary.
  */
 uint32_t limit_of(struct peer *p, enum family f, unsigned count) RUNS_ON(role_session);
 /* An UPDATE of the peer was received. */

@@ -429,7 +429,7 @@ peer_settle(struct speaker *s, struct peer *p) RUNS_ON(role_session)
 		if (!record_put(s, p, RIB_SESSION_UP, 0, &p->up_record, sizeof(p->up_record)))
 			return false;
 		for (unsigned i = 0; i < s->shards.count; i++)
-			p->up_at[i] = s->input[i].records;
+			p->limit_from[i] = s->input[i].records;
 	}
 	p->owed_up = false;
 	for (enum family f = 0; f < FAMILY_COUNT; f++) {
@@ -783,13 +783,24 @@ field_put_split(struct speaker *s, const struct peer *p, const struct input_fiel
 	order_later_records(s, split->under);
 }
 
-/* Sets the limits of the fields that are about to be put. */
+/* Sets the limits of the fields that are about to be put: one for all fields of a family. */
 static void
 fields_limit(struct peer *p, struct input_update *in) RUNS_ON(role_session)
 {
-	for (unsigned i = 0; p->limited && i < in->count; i++)
+	unsigned count[FAMILY_COUNT] = {0};
+	uint32_t limit[FAMILY_COUNT] = {0};
+
+	if (!p->limited)
+		return;
+	for (unsigned i = 0; i < in->count; i++)
 		if (in->field[i].attrs != NULL)
-			in->field[i].limit = limit_of(p, in->field[i].family, in->field[i].count);
+			count[in->field[i].family] += in->field[i].count;
+	for (enum family f = 0; f < FAMILY_COUNT; f++)
+		if (count[f] > 0)
+			limit[f] = limit_of(p, f, count[f]);
+	for (unsigned i = 0; i < in->count; i++)
+		if (in->field[i].attrs != NULL)
+			in->field[i].limit = limit[in->field[i].family];
 }
 
 static void

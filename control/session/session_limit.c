@@ -2,7 +2,7 @@
 /*
  * max_prefixes (RFC 4486 4). The shard does not store prefix number limit + 1 (rib/shard_import.c): each announcement of a limited peer
  * carries the limit. The session reads the counts of the shards while records of the peer may be queued, and then warns, raises the
- * alarm, or ends the session.
+ * alarm, or ends the session. It judges counts that the shards had at one time (shards_peer_counted()).
  *
  * One shard checks each prefix. With several shards, the session keeps an upper bound of the prefixes that all shards store: the stored
  * ones when the session last read the counts, and all announced since. While the bound is below the limit, records carry no limit and
@@ -58,9 +58,9 @@ limit_look(struct peer_family *f) RUNS_ON(role_session)
 }
 
 static bool
-limit_is_far(const struct peer_family *f, uint32_t limit)
+limit_is_far(const struct peer_family *f, unsigned more, uint32_t limit)
 {
-	return f->limit.stored + f->limit.sent <= limit;
+	return f->limit.stored + f->limit.sent + more <= limit;
 }
 
 uint32_t
@@ -68,16 +68,19 @@ limit_of(struct peer *p, enum family id, unsigned count)
 {
 	const struct config_family *k = &p->config.families[id];
 	struct peer_family *f = &p->family[id];
+	bool far;
 
 	if (k->max_prefixes == 0 || k->max_prefixes_action == MAX_PREFIXES_WARNING)
 		return 0;
 	if (p->speaker->shards.count == 1)
 		return k->max_prefixes;
+	if (!limit_is_far(f, count, k->max_prefixes))
+		limit_look(f);
+	far = limit_is_far(f, count, k->max_prefixes);
+	/* after the mark, which the records of these prefixes follow */
 	f->limit.sent += count;
 	f->limit.sent_after_mark += count;
-	if (!limit_is_far(f, k->max_prefixes))
-		limit_look(f);
-	return limit_is_far(f, k->max_prefixes) ? 0 : k->max_prefixes;
+	return far ? 0 : k->max_prefixes;
 }
 
 /* ---- levels, warnings, shutdown ---- */
@@ -159,13 +162,18 @@ threshold_of(const struct config_family *k)
 	return ((uint64_t)k->max_prefixes * k->max_prefixes_threshold + 99) / 100;
 }
 
-/* The shards have begun the session, so the counts belong to this session. */
+/*
+ * The counts belong to this session and to these limits. `idle`: no record was queued before.
+ * Records without a limit are not ordered: an exchange of prefixes between shards may be stored
+ * before it is withdrawn.
+ */
 static void
-family_check(struct peer_family *f, const struct config_family *k) RUNS_ON(role_session)
+family_check(struct peer_family *f, const struct config_family *k, bool idle) RUNS_ON(role_session)
 {
 	const struct shards *shards = &f->peer->speaker->shards;
 	uint64_t refused[REFUSED_CAUSES], counted;
 	bool known = shards_peer_counted(shards, 0, f->peer->id, f->family, &counted);
+	bool ordered = shards->count == 1 || k->max_prefixes_action != MAX_PREFIXES_WARNING;
 
 	shards_peer_refused(shards, f->peer->id, f->family, refused);
 	if (!known || counted != f->limit.seen)
@@ -173,7 +181,7 @@ family_check(struct peer_family *f, const struct config_family *k) RUNS_ON(role_
 	f->limit.seen = counted;
 	if (f->limit.level == LIMIT_PASSED)
 		return;
-	if ((known && counted > k->max_prefixes) ||
+	if ((known && counted > k->max_prefixes && (ordered || idle)) ||
 		refused[REFUSED_PREFIX_LIMIT] > f->limit.refused) {
 		limit_level(f, LIMIT_PASSED);
 		limit_log(f, "max-prefixes", counted);
@@ -258,29 +266,58 @@ out_begin(struct peer *p)
 		out_level(&p->family[f], LIMIT_KEPT);
 }
 
+/* True if the shards have begun the session, and done the records before the last change. */
 static bool
-shards_began_session(const struct peer *p) RUNS_ON(role_session)
+limit_holds(const struct peer *p) RUNS_ON(role_session)
 {
 	const struct speaker *s = p->speaker;
 
 	if (p->owed_up || p->owed_down)
 		return false;
 	for (unsigned i = 0; i < s->shards.count; i++)
-		if (!shard_input_did(s->input[i].to, p->up_at[i]))
+		if (!shard_input_did(s->input[i].to, p->limit_from[i]))
 			return false;
 	return true;
 }
 
+/*
+ * The records that were queued when a limit changed are done. Prefixes that they discarded by the
+ * limit before may fit now. A family that is full discarded them by the present limit, too.
+ */
 static void
-limit_check(struct peer *p) RUNS_ON(role_session)
+limit_settle(struct peer *p) RUNS_ON(role_session)
 {
-	if (!shards_began_session(p))
+	const struct shards *s = &p->speaker->shards;
+
+	p->limit_changed = false;
+	for (enum family f = 0; f < FAMILY_COUNT; f++) {
+		uint32_t limit = p->config.families[f].max_prefixes;
+		uint64_t refused[REFUSED_CAUSES];
+		struct adj_rib_in_counts counts;
+
+		shards_peer_refused(s, p->id, f, refused);
+		shards_peer_counts(s, p->id, f, &counts);
+		if (refused[REFUSED_PREFIX_LIMIT] <= p->family[f].limit.refused ||
+			(limit != 0 && counts.counted >= limit))
+			continue;
+		p->family[f].limit.refused = refused[REFUSED_PREFIX_LIMIT];
+		if (p->up->n.families >> f & 1)
+			refresh_request(&p->family[f]);
+	}
+}
+
+static void
+limit_check(struct peer *p, bool idle) RUNS_ON(role_session)
+{
+	if (!limit_holds(p))
 		return;
+	if (p->limit_changed)
+		limit_settle(p);
 	for (enum family id = 0; id < FAMILY_COUNT && p->up != NULL; id++) {
 		const struct config_family *k = &p->config.families[id];
 
 		if (k->max_prefixes != 0 && (p->up->n.families & 1u << id))
-			family_check(&p->family[id], k);
+			family_check(&p->family[id], k, idle);
 	}
 }
 
@@ -305,28 +342,34 @@ limits_fire(struct timer *t) RUNS_ON(role_session)
 	idle = inputs_idle(s); /* before the counts are read */
 	RING_EACH(p, &s->limit_peers, limit_ring)
 	{
-		if (p->up != NULL && p->limited)
-			limit_check(p);
+		if (p->up != NULL && (p->limited || p->limit_changed))
+			limit_check(p, idle);
 		p->limit_looks -= p->limit_looks > 0;
-		if (p->up == NULL || !p->limited || (p->limit_looks == 0 && idle))
+		if (p->up == NULL || (!p->limited && !p->limit_changed) ||
+			(p->limit_looks == 0 && idle))
 			ring_remove(&p->limit_ring);
 	}
 	if (!ring_empty(&s->limit_peers))
 		timer_arm(s->thread, t, LIMIT_LOOK_NS);
 }
 
-void
-limit_received(struct peer *p)
+static void
+limit_watch(struct peer *p)
 {
 	struct speaker *s = p->speaker;
 
-	if (!p->limited)
-		return;
 	p->limit_looks = LIMIT_LOOKS;
 	if (p->limit_ring.next == NULL)
 		ring_insert(&s->limit_peers, &p->limit_ring);
 	if (s->limits.deadline_ns == 0)
 		timer_arm(s->thread, &s->limits, LIMIT_LOOK_NS);
+}
+
+void
+limit_received(struct peer *p)
+{
+	if (p->limited)
+		limit_watch(p);
 }
 
 void
@@ -349,21 +392,29 @@ limit_up(struct peer *p)
 		limit_begin(&p->family[f]);
 		p->family[f].limit.refused = 0;
 	}
+	p->limit_changed = false;
 }
 
 void
 limit_again(struct peer *p)
 {
+	const struct shards *s = &p->speaker->shards;
 	uint64_t refused[REFUSED_CAUSES];
 
 	limit_up(p);
-	for (enum family f = 0; p->up != NULL && f < FAMILY_COUNT; f++) {
-		shards_peer_refused(&p->speaker->shards, p->id, f, refused);
+	if (p->up == NULL)
+		return;
+	for (enum family f = 0; f < FAMILY_COUNT; f++) {
+		shards_peer_refused(s, p->id, f, refused);
 		p->family[f].limit.refused = refused[REFUSED_PREFIX_LIMIT];
 		/* discarded prefixes may fit now */
 		if (p->up->n.families >> f & 1 && refused[REFUSED_PREFIX_LIMIT] > 0)
 			refresh_request(&p->family[f]);
 	}
+	for (unsigned i = 0; i < s->count; i++)
+		p->limit_from[i] = p->speaker->input[i].records;
+	p->limit_changed = true;
+	limit_watch(p);
 }
 
 void

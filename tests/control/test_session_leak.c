@@ -186,6 +186,12 @@ counted(void)
 	return c.counted;
 }
 
+static unsigned
+shard_at(const struct prefix *p)
+{
+	return shards_of(&n.shards, SHARDS_BY_NETWORK, p);
+}
+
 struct leak {
 	unsigned shards;
 	enum max_prefixes_action action;
@@ -343,7 +349,7 @@ swap_all(void *arg)
 {
 	const union script_attrs *a = arg;
 
-	for (unsigned i = 0; i < SWAPS; i++)
+	for (unsigned i = 0; i < SWAPS && !node_view(&n, 1).held; i++)
 		swap(&a->a, i, LIMIT + i);
 	return NULL;
 }
@@ -356,7 +362,7 @@ static void
 test_counted_meanwhile(void **state)
 {
 	struct config_peer c = peer_config(LEAKS, OWN_AS, 2);
-	uint64_t most = 0;
+	uint64_t most = 0, until;
 	union script_attrs a;
 	pthread_t thread;
 
@@ -368,7 +374,8 @@ test_counted_meanwhile(void **state)
 	assert_true(say(&a.a, 0, LIMIT));
 	wait_for(counted() == LIMIT);
 	assert_int_equal(pthread_create(&thread, NULL, swap_all, &a), 0);
-	while (heard.has[SWAPS + LIMIT - 1] == 0) {
+	until = now_ns() + WAIT_MS * 1000000ull;
+	while (heard.has[SWAPS + LIMIT - 1] == 0 && now_ns() < until) {
 		uint64_t sum;
 
 		if (shards_peer_counted(&n.shards, 0, (struct peer_id){1}, V4, &sum) && sum > most)
@@ -455,6 +462,120 @@ test_lowered(void **state)
 	lowered(4);
 }
 
+#define ALL_SHARDS UINT32_MAX
+
+static void
+nothing(void *arg)
+{
+	(void)arg;
+}
+
+/* Stops the shards of `bits`, once they have ended their turns; the others run. */
+static void
+pause_shards(uint32_t bits)
+{
+	atomic_store(&n.paused_shards, bits);
+	for (unsigned i = 0; i < n.shards.count; i++)
+		thread_call(n.rib[i], nothing, NULL);
+	node_wake_shards(&n);
+}
+
+/* UPDATEs that wait in the shards count: only together they exceed the limit. */
+static void
+test_waiting_updates_count(void **state)
+{
+	struct config_peer c = peer_config(LEAKS, OWN_AS, 2);
+	union script_attrs a;
+
+	c.families[V4].max_prefixes = LIMIT;
+	c.families[V4].max_prefixes_action = MAX_PREFIXES_DISCARD;
+	begin(4, &c);
+	leaks_establish();
+	attrs_with(&a, 1);
+	assert_true(say(&a.a, 0, 60));
+	wait_for(counted() == 60);
+	assert_true(say(NULL, 0, 60));
+	wait_for(counted() == 0);
+	pause_shards(ALL_SHARDS);
+	assert_true(say(&a.a, 0, 60));
+	assert_true(say(&a.a, 60, LIMIT + 10));
+	wait_for(node_view(&n, 1).updates_received == 4);
+	pause_shards(0);
+	wait_for(counted() + refused() == LIMIT + 10);
+	assert_int_equal(counted(), LIMIT);
+	script_close(&leaks);
+	end();
+}
+
+/* The limit is raised while prefixes above it wait in the shards: the peer is asked for them. */
+static void
+raised_meanwhile(unsigned shards)
+{
+	struct config_peer c = peer_config(LEAKS, OWN_AS, 2);
+	union script_attrs a;
+
+	c.families[V4].max_prefixes = LIMIT;
+	c.families[V4].max_prefixes_action = MAX_PREFIXES_SHUTDOWN;
+	begin(shards, &c);
+	leaks_establish();
+	attrs_with(&a, 1);
+	assert_true(say(&a.a, 0, 1));
+	wait_for(counted() == 1);
+	pause_shards(ALL_SHARDS);
+	assert_true(say(&a.a, 1, LIMIT + 10));
+	wait_for(node_view(&n, 1).updates_received == 2);
+	c.families[V4].max_prefixes = 2 * LIMIT;
+	update_config(&c);
+	pause_shards(0);
+	do {
+		assert_non_null(script_next(&leaks));
+	} while (leaks.type != BGP_ROUTE_REFRESH);
+	assert_true(say(&a.a, 0, LIMIT + 10));
+	wait_for(counted() == LIMIT + 10);
+	assert_int_equal(node_view(&n, 1).state, FSM_ESTABLISHED);
+	assert_int_equal(speaker_limit_level(n.speaker, (struct peer_id){1}, V4), LIMIT_KEPT);
+	script_close(&leaks);
+	end();
+}
+
+static void
+test_raised_meanwhile(void **state)
+{
+	raised_meanwhile(1);
+	raised_meanwhile(4);
+}
+
+/* A shard is late with the withdrawal of an exchange at the limit: no warning. */
+static void
+test_late_withdrawal(void **state)
+{
+	struct config_peer c = peer_config(LEAKS, OWN_AS, 2);
+	struct prefix late = prefix_at(0);
+	union script_attrs a;
+	unsigned to = LIMIT;
+
+	c.families[V4].max_prefixes = LIMIT;
+	c.families[V4].max_prefixes_action = MAX_PREFIXES_WARNING;
+	c.families[V4].max_prefixes_threshold = 101; /* LIMIT_NEAR shows that LIMIT + 1 was seen */
+	begin(4, &c);
+	leaks_establish();
+	attrs_with(&a, 1);
+	assert_true(say(&a.a, 0, LIMIT));
+	wait_for(counted() == LIMIT);
+	for (struct prefix p = prefix_at(to); shard_at(&p) == shard_at(&late); p = prefix_at(to))
+		to++;
+	pause_shards(1u << shard_at(&late));
+	swap(&a.a, 0, to);
+	wait_for(speaker_limit_level(n.speaker, (struct peer_id){1}, V4) == LIMIT_NEAR);
+	pause_shards(0);
+	wait_for(speaker_limit_level(n.speaker, (struct peer_id){1}, V4) == LIMIT_KEPT);
+	assert_true(say(&a.a, PREFIXES - 1, PREFIXES)); /* one too many */
+	wait_for(speaker_limit_level(n.speaker, (struct peer_id){1}, V4) == LIMIT_PASSED);
+	assert_int_equal(counted(), LIMIT + 1);
+	script_close(&leaks);
+	end();
+}
+
 /* A session that returns during the flush of its predecessor has the whole limit. */
 static void
 again(unsigned shards)
@@ -471,6 +592,7 @@ again(unsigned shards)
 		leaks_establish();
 		/* different prefixes each time */
 		assert_true(say(&a.a, i * 20000, i * 20000 + 20000));
+		wait_for(heard.has[i * 20000 + 19999]);
 		wait_for(counted() == 20000);
 		assert_int_equal(refused(), 0);
 		script_close(&leaks);
@@ -562,6 +684,9 @@ main(void)
 		cmocka_unit_test(test_within),
 		cmocka_unit_test(test_counted_meanwhile),
 		cmocka_unit_test(test_lowered),
+		cmocka_unit_test(test_waiting_updates_count),
+		cmocka_unit_test(test_raised_meanwhile),
+		cmocka_unit_test(test_late_withdrawal),
 		cmocka_unit_test(test_again),
 		cmocka_unit_test(test_refreshed),
 		cmocka_unit_test(test_threshold_and_restart),
