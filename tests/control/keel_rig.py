@@ -290,10 +290,13 @@ class Keel:
         with socket.socket(socket.AF_UNIX) as s:
             return s.connect_ex(self.path) == 0
 
-    def logged(self):
-        """The end of the log; of a sanitizer, where there is one, the first report without what keeld says meanwhile."""
+    def log_text(self):
         with open(self.log.name) as f:
-            log = f.read()
+            return f.read()
+
+    def logged(self):
+        """For messages of failures: the end of the log; of a sanitizer, where there is one, the first report without what keeld says meanwhile."""
+        log = self.log_text()
         report = log.find("Sanitizer: ")
         if report < 0:
             return log[-3000:]
@@ -461,7 +464,7 @@ class KeelTest(unittest.TestCase):
 
     def await_logged(self, pattern):
         """Waits for a line of the log: a thread of its own writes it, so it may appear after an answer or an event about the same matter."""
-        self.wait("line of the log: " + pattern, lambda: re.search(pattern, self.keel.logged()))
+        self.wait("line of the log: " + pattern, lambda: re.search(pattern, self.keel.log_text()))
 
     @staticmethod
     def in_time(end):

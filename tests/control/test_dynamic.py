@@ -93,7 +93,7 @@ class Dynamic(KeelTest):
         for times in (1, 2):  # no peer is held after a refusal
             refused = Speaker(self.namespace, address=THIRD)
             self.addCleanup(refused.close)
-            self.wait("the refusal", lambda: self.keel.logged().count("dynamic-peer-refused peer=%s reason=listen-limit limit=2" % THIRD) == times)
+            self.wait("the refusal", lambda: self.keel.log_text().count("dynamic-peer-refused peer=%s reason=listen-limit limit=2" % THIRD) == times)
             self.wait("the end of the connection", refused.closed)  # until then, another one takes its place
         self.assertFalse(refused.established())
         self.assertEqual(sorted(self.peers()), [FIRST, SECOND])

@@ -95,8 +95,7 @@ class Faults(KeelTest):
         self.wait("the last one", lambda: self.keel.peer()["updates_received"] == 500)
         self.assertEqual(len(self.faults()), 16)
         self.keel.stop()
-        with open(self.keel.log.name) as f:
-            log = f.read()
+        log = self.keel.log_text()
         lines = len(re.findall("update-error ", log))
         said = [int(n) for n in re.findall(r"update-errors-suppressed peer=192\.0\.2\.2 vrf=default count=(\d+)", log)]
         self.assertLessEqual(lines, 5 * (len(said) + 1))

@@ -59,7 +59,7 @@ class Messages(KeelTest):
         self.fail(False)
         want = {"20.0.%d.0/24" % i for i in range(HOPS)} | {"20.1.0.0/24"}
         self.wait("all routes at the other peer", lambda: other.table() == want, other.changed)
-        self.assertNotIn("message-lost", self.keel.logged())
+        self.assertNotIn("message-lost", self.keel.log_text())
 
 
 if __name__ == "__main__":

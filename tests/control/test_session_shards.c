@@ -370,12 +370,9 @@ test_waits(void **state)
 #define PARTS 16u /* prefixes of an UPDATE, in ranges of their own */
 #define WHOLES 2000u
 
-/*
- * Prefixes that arrive in one UPDATE leave in one, although several shards decide them. A shard
- * that gets no CPU for 10 ms is not waited for.
- */
-static void
-test_parts(void **state)
+/* The number of UPDATEs that the receiver gets for WHOLES UPDATEs of PARTS prefixes. */
+static unsigned
+parts(void)
 {
 	static uint8_t room[65536];
 	unsigned updates = 0, prefixes = 0;
@@ -416,11 +413,26 @@ test_parts(void **state)
 		updates++;
 	}
 	print_message("%u UPDATEs for %u\n", updates, WHOLES);
-#ifndef __SANITIZE_THREAD__ /* a shard silent for 10 ms splits UPDATEs, and TSan is that slow */
-	assert_true(updates < WHOLES * 3 / 2);
-#endif
 	end();
 	node_journal = 4096;
+	return updates;
+}
+
+/*
+ * Prefixes that arrive in one UPDATE leave in one, although several shards decide them. A shard
+ * that gets no CPU for 10 ms is not waited for: that does not occur five times in a row.
+ */
+static void
+test_parts(void **state)
+{
+	unsigned times = 1;
+
+	while (parts() >= WHOLES * 3 / 2) {
+#ifdef __SANITIZE_THREAD__ /* too slow for 10 ms */
+		break;
+#endif
+		assert_true(++times <= 5);
+	}
 }
 
 /* Shards whose ranges a wide prefix covers, compared with a check of each range. */

@@ -116,20 +116,25 @@ test_connect_retry(void **state)
 	node_end(&n);
 }
 
-/* Sends a wrong OPEN; returns the time in ms until the node answers again. */
+/*
+ * Sends a wrong OPEN; returns the time in ms until the node answers again. UINT64_MAX: this test was
+ * too late to see the hold.
+ */
 static uint64_t
 offend(void)
 {
 	struct bgp_open_options o = script_open(PEER_AS + 1, PEER_ID);
 	uint64_t from = now_ns();
+	bool held;
 
 	script_send_open(&s, &o);
 	script_expect_notification(&s, ERR_OPEN, OPEN_BAD_PEER_AS);
-	assert_true(node_view(&n, 1).idle_hold);
+	held = node_view(&n, 1).idle_hold;
+	assert_true(held || ms_since(from) >= 1000);
 	script_close(&s);
 	script_greet(&s, &n, 2);
 	assert_false(node_view(&n, 1).idle_hold);
-	return ms_since(from);
+	return held ? ms_since(from) : UINT64_MAX;
 }
 
 /* 1 s, 2 s, 4 s; a reset ends the wait and starts again at 1 s. False: a wait took longer. */

@@ -152,7 +152,7 @@ class StormPaging(KeelTest):
         self.wait("the end of all jobs", lambda: all(j["state"] != "running" for j in self.keel.call("jobs.list")["jobs"]))
         for p in self.keel.call("bgp.peers")["peers"]:
             self.assertEqual((p["state"], p["established_count"], p["families"][V4]["accepted"]), ("established", 1, ROUTES))
-        self.assertNotIn("ThreadSanitizer", self.keel.logged())
+        self.assertNotIn("ThreadSanitizer", self.keel.log_text())
 
 
 if __name__ == "__main__":

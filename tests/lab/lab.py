@@ -159,15 +159,19 @@ def wait_for(what, condition, timeout, poll=0.05, patience=PATIENCE_S):
 
 
 def at_rest(read, timeout=20, poll=0.05):
-    """Polls read() until two results in a row are equal, and returns the result. Small FIB changes wait for 20 ms, and one turn more for the second copy."""
-    seen = [None]
+    """Polls read() until its result has been the same for half a second, and returns the result. Small FIB changes wait for 20 ms, and one turn more for
+    the second copy; a loaded machine may run no thread of keeld for several polls."""
+    last, since = None, 0
 
     def same():
-        before, seen[0] = seen[0], read()
-        return before == seen[0]
+        nonlocal last, since
+        now = read()
+        if now != last:
+            last, since = now, time.monotonic()
+        return time.monotonic() - since >= 0.5
 
     wait_for("rest of the tables", same, timeout, poll)
-    return seen[0]
+    return last
 
 
 def clock(step_s, total_s):

@@ -15,7 +15,7 @@ NAME = "long_lived"
 HOSTS = {"a": 64601, "b": 64602, "c": 64603, "d": 64604}
 ALONE, BOTH, NEVER = "10.1.0.0/24", "10.2.0.0/24", "10.3.0.0/24"
 STALE = "(65535,6)"
-STALE_S = 6
+STALE_S = 12
 
 
 def address(host, end=2):
