@@ -345,8 +345,8 @@ limits_fire(struct timer *t) RUNS_ON(role_session)
 		if (p->up != NULL && (p->limited || p->limit_changed))
 			limit_check(p, idle);
 		p->limit_looks -= p->limit_looks > 0;
-		if (p->up == NULL || (!p->limited && !p->limit_changed) ||
-			(p->limit_looks == 0 && idle))
+		if (p->up == NULL ||
+			(!p->limit_changed && (!p->limited || (p->limit_looks == 0 && idle))))
 			ring_remove(&p->limit_ring);
 	}
 	if (!ring_empty(&s->limit_peers))
