@@ -436,17 +436,17 @@ class KeelTest(unittest.TestCase):
         self.keel.log.close()
 
     def speak(self, **how):
-        """A speaker with an established session."""
+        """A speaker with an established session; a commit may end sessions meanwhile."""
         end = time.monotonic() + WAIT_S
         while True:
             s = Speaker(self.namespace, **how)
             self.addCleanup(s.close)
             if s.established():
-                break
+                self.wait("the end of what it begins with", lambda: s.closed() or self.begun(s), s.changed)
+                if not s.closed():
+                    return s
             s.close()  # a fast machine would run out of descriptors
             self.assertLess(time.monotonic(), end, self.keel.logged())
-        self.wait("the end of what it begins with", lambda: self.begun(s), s.changed)
-        return s
 
     def begun(self, speaker):
         """True if the session is established and End-of-RIB of each negotiated family has arrived."""
