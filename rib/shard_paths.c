@@ -205,8 +205,8 @@ count_path(struct shard *s, struct shard_table *t, const struct rib_path *p, int
 	if (stamp(p) == shard_epoch(r))
 		r->counts.fresh += (uint64_t)(int64_t)by;
 	/*
-	 * release: pairs with the acquire in adj_rib_in_counts_get. A reader of this count sees
-	 * that the siblings have done the records that this one follows.
+	 * release: pairs with the acquire in adj_rib_in_counts_get. A reader of the count also sees
+	 * the progress of the siblings that this record waited for.
 	 */
 	if (!path_doomed(s, t, p))
 		atomic_store_explicit(&r->counts.counted,

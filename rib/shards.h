@@ -133,9 +133,9 @@ size_t shards_peer_memory(const struct shards *s, struct peer_id id);
 void shards_peer_counts(const struct shards *s, struct peer_id id, enum family family,
 	struct adj_rib_in_counts *out);
 /*
- * `counted` of all shards at one time (shards_peer_counts() counts a prefix twice if the peer
- * exchanges it meanwhile for one of another shard). `input`: the input with the peer's records.
- * False: the shards do its records too fast; read again later.
+ * The sum of `counted` at a single time. (shards_peer_counts() reads one shard after the other: if
+ * the peer exchanges a prefix meanwhile for a prefix of another shard, both count.) `input`: the
+ * input with the peer's records. False: the shards handle records too fast; read again later.
  */
 bool shards_peer_counted(const struct shards *s, unsigned input, struct peer_id id,
 	enum family family, uint64_t *out);

@@ -478,13 +478,10 @@ pass_wait(struct speaker *s, uint64_t now) RUNS_ON(role_session)
 static bool
 shards_handled(struct speaker *s, struct peer *p) RUNS_ON(role_session)
 {
-	for (unsigned i = 0; !p->settled && i < s->shards.count; i++)
-		p->settled_at[i] = s->input[i].records;
+	if (!p->settled)
+		input_mark(s, p->settled_at);
 	p->settled = true;
-	for (unsigned i = 0; i < s->shards.count; i++)
-		if (!shard_input_did(s->input[i].to, p->settled_at[i]))
-			return false;
-	return true;
+	return input_did(s, p->settled_at);
 }
 
 /* Frees the removed peers whose last records the shards have handled. */

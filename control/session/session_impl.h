@@ -240,12 +240,9 @@ struct peer {
 	bool limited; /* a family has max_prefixes */
 	struct ring limit_ring; /* in speaker.limit_peers */
 	unsigned limit_looks; /* remaining checks */
-	/*
-	 * Checks begin once the shards have done this many records: those that begin the session,
-	 * or those before the last change of the limits.
-	 */
+	/* The begin of the session, or the last change of the limits: input_mark(). */
 	uint64_t limit_from[SHARDS_MAX];
-	bool limit_changed; /* and the records before limit_from may still be queued */
+	bool limit_changed; /* the shards may not have handled all records before the change */
 	struct timer limit_restart; /* restart_s, while held */
 	struct ring slow_ring; /* in speaker.slow_peers */
 	bool as_from_open; /* the last OPEN determined config.asn and .external */
@@ -664,6 +661,10 @@ void input_end(struct speaker *s) RUNS_ON(role_session);
 void input_push(struct speaker *s) RUNS_ON(role_session);
 /* As input_push(), unless too many runs are unfinished. */
 void input_push_run(struct speaker *s) RUNS_ON(role_session);
+/* Notes, by shard, the number of records put so far. */
+void input_mark(const struct speaker *s, uint64_t mark[SHARDS_MAX]) RUNS_ON(role_session);
+/* True if the shards have handled all records up to the mark. */
+bool input_did(const struct speaker *s, const uint64_t mark[SHARDS_MAX]) RUNS_ON(role_session);
 
 /* session_out.c */
 int export_up(struct peer *p) RUNS_ON(role_session);

@@ -107,11 +107,18 @@ run_mixed(const struct speaker *s, uint64_t now)
 	return s->run.live > 0 && now < s->run.bulk_ns + RUN_MIXED_NS;
 }
 
-static bool
-run_finished(const struct speaker *s, const uint64_t *end) RUNS_ON(role_session)
+void
+input_mark(const struct speaker *s, uint64_t mark[SHARDS_MAX])
 {
 	for (unsigned i = 0; i < s->shards.count; i++)
-		if (!shard_input_did(s->input[i].to, end[i]))
+		mark[i] = s->input[i].records;
+}
+
+bool
+input_did(const struct speaker *s, const uint64_t mark[SHARDS_MAX])
+{
+	for (unsigned i = 0; i < s->shards.count; i++)
+		if (!shard_input_did(s->input[i].to, mark[i]))
 			return false;
 	return true;
 }
@@ -120,7 +127,7 @@ run_finished(const struct speaker *s, const uint64_t *end) RUNS_ON(role_session)
 static void
 runs_finish(struct speaker *s) RUNS_ON(role_session)
 {
-	while (s->run.count > 0 && run_finished(s, s->run.end[0])) {
+	while (s->run.count > 0 && input_did(s, s->run.end[0])) {
 		s->run.count--;
 		memmove(s->run.size, s->run.size + 1, s->run.count * sizeof(s->run.size[0]));
 		memmove(s->run.end, s->run.end + 1, s->run.count * sizeof(s->run.end[0]));
@@ -158,10 +165,9 @@ input_push(struct speaker *s)
 		s->run.size[s->run.count++] = 0;
 	last = s->run.count - 1;
 	s->run.size[last] += s->run.prefixes;
-	for (unsigned i = 0; i < s->shards.count; i++) {
+	for (unsigned i = 0; i < s->shards.count; i++)
 		batch_push(s, i);
-		s->run.end[last][i] = s->input[i].records;
-	}
+	input_mark(s, s->run.end[last]);
 	s->run.prefixes = s->run.live = 0;
 }
 
@@ -428,8 +434,7 @@ peer_settle(struct speaker *s, struct peer *p) RUNS_ON(role_session)
 	if (p->owed_up) {
 		if (!record_put(s, p, RIB_SESSION_UP, 0, &p->up_record, sizeof(p->up_record)))
 			return false;
-		for (unsigned i = 0; i < s->shards.count; i++)
-			p->limit_from[i] = s->input[i].records;
+		input_mark(s, p->limit_from);
 	}
 	p->owed_up = false;
 	for (enum family f = 0; f < FAMILY_COUNT; f++) {
@@ -783,7 +788,7 @@ field_put_split(struct speaker *s, const struct peer *p, const struct input_fiel
 	order_later_records(s, split->under);
 }
 
-/* Sets the limits of the fields that are about to be put: one for all fields of a family. */
+/* Sets the limits of the fields of an UPDATE before the fields are put. All fields of a family have the same limit. */
 static void
 fields_limit(struct peer *p, struct input_update *in) RUNS_ON(role_session)
 {

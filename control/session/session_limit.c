@@ -2,7 +2,7 @@
 /*
  * max_prefixes (RFC 4486 4). The shard does not store prefix number limit + 1 (rib/shard_import.c): each announcement of a limited peer
  * carries the limit. The session reads the counts of the shards while records of the peer may be queued, and then warns, raises the
- * alarm, or ends the session. It judges counts that the shards had at one time (shards_peer_counted()).
+ * alarm, or ends the session. shards_peer_counted() reads the counts of all shards at a single time.
  *
  * One shard checks each prefix. With several shards, the session keeps an upper bound of the prefixes that all shards store: the stored
  * ones when the session last read the counts, and all announced since. While the bound is below the limit, records carry no limit and
@@ -21,18 +21,15 @@
 #define STORED_UNKNOWN (UINT64_MAX / 2)
 
 static void
-limit_mark(struct peer_family *f)
+limit_mark(struct peer_family *f) RUNS_ON(role_session)
 {
-	const struct speaker *s = f->peer->speaker;
-
-	for (unsigned i = 0; i < s->shards.count; i++)
-		f->limit.mark[i] = s->input[i].records;
+	input_mark(f->peer->speaker, f->limit.mark);
 	f->limit.sent_after_mark = 0;
 }
 
 /* The number of stored prefixes is unknown until the shards have handled all records up to the mark. */
 static void
-limit_begin(struct peer_family *f)
+limit_begin(struct peer_family *f) RUNS_ON(role_session)
 {
 	f->limit.stored = STORED_UNKNOWN;
 	f->limit.sent = 0;
@@ -45,11 +42,8 @@ limit_look(struct peer_family *f) RUNS_ON(role_session)
 {
 	const struct speaker *s = f->peer->speaker;
 	struct adj_rib_in_counts counts;
-	bool did = true;
 
-	for (unsigned i = 0; did && i < s->shards.count; i++)
-		did = shard_input_did(s->input[i].to, f->limit.mark[i]);
-	if (!did)
+	if (!input_did(s, f->limit.mark))
 		return;
 	f->limit.sent = f->limit.sent_after_mark;
 	limit_mark(f);
@@ -77,7 +71,7 @@ limit_of(struct peer *p, enum family id, unsigned count)
 	if (!limit_is_far(f, count, k->max_prefixes))
 		limit_look(f);
 	far = limit_is_far(f, count, k->max_prefixes);
-	/* after the mark, which the records of these prefixes follow */
+	/* The records of the UPDATE follow the mark. */
 	f->limit.sent += count;
 	f->limit.sent_after_mark += count;
 	return far ? 0 : k->max_prefixes;
@@ -155,6 +149,28 @@ limit_shut(struct peer_family *f) RUNS_ON(role_session)
 			k->max_prefixes_restart_s * NS_PER_S);
 }
 
+/* The number of prefixes that the limit refused in this session. */
+static uint64_t
+refused_by_limit(const struct peer_family *f)
+{
+	uint64_t refused[REFUSED_CAUSES];
+
+	shards_peer_refused(&f->peer->speaker->shards, f->peer->id, f->family, refused);
+	return refused[REFUSED_PREFIX_LIMIT];
+}
+
+/*
+ * Requests the prefixes that an earlier limit refused: the present limit may allow them. These
+ * refusals do not count against the present limit.
+ */
+static void
+refused_again(struct peer_family *f, uint64_t refused) RUNS_ON(role_session)
+{
+	f->limit.refused = refused;
+	if (f->peer->up->n.families >> f->family & 1 && refused > 0)
+		refresh_request(f);
+}
+
 /* The percentage of `limit` that raises the alarm, as a count, rounded up. */
 static uint64_t
 threshold_of(const struct config_family *k)
@@ -163,26 +179,25 @@ threshold_of(const struct config_family *k)
 }
 
 /*
- * The counts belong to this session and to these limits. `idle`: no record was queued before.
- * Records without a limit are not ordered: an exchange of prefixes between shards may be stored
- * before it is withdrawn.
+ * The counts belong to this session and to the present limits. `idle`: before the counts were read,
+ * no record was queued. Records without a limit are not ordered: a shard may store a prefix before
+ * another shard withdraws the prefix that the peer gave up.
  */
 static void
 family_check(struct peer_family *f, const struct config_family *k, bool idle) RUNS_ON(role_session)
 {
 	const struct shards *shards = &f->peer->speaker->shards;
-	uint64_t refused[REFUSED_CAUSES], counted;
+	uint64_t counted;
 	bool known = shards_peer_counted(shards, 0, f->peer->id, f->family, &counted);
 	bool ordered = shards->count == 1 || k->max_prefixes_action != MAX_PREFIXES_WARNING;
 
-	shards_peer_refused(shards, f->peer->id, f->family, refused);
 	if (!known || counted != f->limit.seen)
 		f->peer->limit_looks = LIMIT_LOOKS; /* the shards are still storing */
 	f->limit.seen = counted;
 	if (f->limit.level == LIMIT_PASSED)
 		return;
 	if ((known && counted > k->max_prefixes && (ordered || idle)) ||
-		refused[REFUSED_PREFIX_LIMIT] > f->limit.refused) {
+		refused_by_limit(f) > f->limit.refused) {
 		limit_level(f, LIMIT_PASSED);
 		limit_log(f, "max-prefixes", counted);
 		if (k->max_prefixes_action == MAX_PREFIXES_SHUTDOWN)
@@ -266,43 +281,30 @@ out_begin(struct peer *p)
 		out_level(&p->family[f], LIMIT_KEPT);
 }
 
-/* True if the shards have begun the session, and done the records before the last change. */
+/* True if the shards have begun the session, and handled all records before the last change of the limits. */
 static bool
 limit_holds(const struct peer *p) RUNS_ON(role_session)
 {
-	const struct speaker *s = p->speaker;
-
-	if (p->owed_up || p->owed_down)
-		return false;
-	for (unsigned i = 0; i < s->shards.count; i++)
-		if (!shard_input_did(s->input[i].to, p->limit_from[i]))
-			return false;
-	return true;
+	return !p->owed_up && !p->owed_down && input_did(p->speaker, p->limit_from);
 }
 
 /*
- * The records that were queued when a limit changed are done. Prefixes that they discarded by the
- * limit before may fit now. A family that is full discarded them by the present limit, too.
+ * The shards have handled the records that were queued at the change of a limit. A full family has
+ * no room for the refused prefixes: the refusals count against the present limit.
  */
 static void
 limit_settle(struct peer *p) RUNS_ON(role_session)
 {
-	const struct shards *s = &p->speaker->shards;
-
 	p->limit_changed = false;
-	for (enum family f = 0; f < FAMILY_COUNT; f++) {
-		uint32_t limit = p->config.families[f].max_prefixes;
-		uint64_t refused[REFUSED_CAUSES];
+	for (enum family id = 0; id < FAMILY_COUNT; id++) {
+		uint32_t limit = p->config.families[id].max_prefixes;
+		struct peer_family *f = &p->family[id];
+		uint64_t refused = refused_by_limit(f);
 		struct adj_rib_in_counts counts;
 
-		shards_peer_refused(s, p->id, f, refused);
-		shards_peer_counts(s, p->id, f, &counts);
-		if (refused[REFUSED_PREFIX_LIMIT] <= p->family[f].limit.refused ||
-			(limit != 0 && counts.counted >= limit))
-			continue;
-		p->family[f].limit.refused = refused[REFUSED_PREFIX_LIMIT];
-		if (p->up->n.families >> f & 1)
-			refresh_request(&p->family[f]);
+		shards_peer_counts(&p->speaker->shards, p->id, id, &counts);
+		if (refused > f->limit.refused && (limit == 0 || counts.counted < limit))
+			refused_again(f, refused);
 	}
 }
 
@@ -398,21 +400,12 @@ limit_up(struct peer *p)
 void
 limit_again(struct peer *p)
 {
-	const struct shards *s = &p->speaker->shards;
-	uint64_t refused[REFUSED_CAUSES];
-
 	limit_up(p);
 	if (p->up == NULL)
 		return;
-	for (enum family f = 0; f < FAMILY_COUNT; f++) {
-		shards_peer_refused(s, p->id, f, refused);
-		p->family[f].limit.refused = refused[REFUSED_PREFIX_LIMIT];
-		/* discarded prefixes may fit now */
-		if (p->up->n.families >> f & 1 && refused[REFUSED_PREFIX_LIMIT] > 0)
-			refresh_request(&p->family[f]);
-	}
-	for (unsigned i = 0; i < s->count; i++)
-		p->limit_from[i] = p->speaker->input[i].records;
+	for (enum family f = 0; f < FAMILY_COUNT; f++)
+		refused_again(&p->family[f], refused_by_limit(&p->family[f]));
+	input_mark(p->speaker, p->limit_from);
 	p->limit_changed = true;
 	limit_watch(p);
 }

@@ -581,17 +581,6 @@ family_run(struct peer_family *f, uint64_t deadline_ns, bool *taken) RUNS_ON(rol
 #define UNANSWERED_LOOKS 30u /* before the first UPDATE: a peer may begin late */
 #define ANSWER_SHARD_NS 2000000u /* interval between checks of the shards */
 
-static bool
-answer_handled(const struct peer_family *f) RUNS_ON(role_session)
-{
-	const struct speaker *s = f->peer->speaker;
-
-	for (unsigned i = 0; i < s->shards.count; i++)
-		if (!shard_input_did(s->input[i].to, f->answered_at[i]))
-			return false;
-	return true;
-}
-
 /* Jobs up to End-of-RIB number `upto` wait for the shards only. */
 static void
 answer_ended(struct peer_family *f, uint32_t upto) RUNS_ON(role_session)
@@ -600,8 +589,7 @@ answer_ended(struct peer_family *f, uint32_t upto) RUNS_ON(role_session)
 
 	input_push(s);
 	f->answered = upto;
-	for (unsigned i = 0; i < s->shards.count; i++)
-		f->answered_at[i] = s->input[i].records;
+	input_mark(s, f->answered_at);
 	timer_arm(s->thread, &f->answer, ANSWER_SHARD_NS);
 }
 
@@ -632,7 +620,7 @@ answer_fire(struct timer *t) RUNS_ON(role_session)
 	bool began = p->updates_received != f->requested_updates;
 
 	if (f->answered != 0) {
-		if (answer_handled(f))
+		if (input_did(f->peer->speaker, f->answered_at))
 			answered_report(f);
 		if (f->import_jobs.count > 0)
 			timer_arm(p->speaker->thread, t,

@@ -295,7 +295,7 @@ class Keel:
             return f.read()
 
     def logged(self):
-        """For messages of failures: the end of the log; of a sanitizer, where there is one, the first report without what keeld says meanwhile."""
+        """For messages of failures: the first report of a sanitizer, without lines of keeld; else the end of the log."""
         log = self.log_text()
         report = log.find("Sanitizer: ")
         if report < 0:
@@ -463,7 +463,7 @@ class KeelTest(unittest.TestCase):
                 changed.wait(0.02)
 
     def await_logged(self, pattern):
-        """Waits for a line of the log: a thread of its own writes it, so it may appear after an answer or an event about the same matter."""
+        """Waits for a line of the log. The thread keel-log writes lines, so a line may follow the answer or the event of the same change."""
         self.wait("line of the log: " + pattern, lambda: re.search(pattern, self.keel.log_text()))
 
     @staticmethod

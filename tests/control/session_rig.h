@@ -429,6 +429,22 @@ call_originate(void *arg)
 }
 
 static inline void
+nothing(void *arg)
+{
+	(void)arg;
+}
+
+/* Stops the shards of `bits`, and starts the others. Returns after a turn of each shard. */
+static inline void
+node_pause_shards(struct node *n, uint32_t bits)
+{
+	atomic_store(&n->paused_shards, bits);
+	for (unsigned i = 0; i < 3 * n->shards.count; i++)
+		thread_call(n->rib[i % n->shards.count], nothing, NULL);
+	node_wake_shards(n);
+}
+
+static inline void
 node_originate(struct node *n, uint32_t addr, uint8_t len, const struct attr_set *attrs)
 {
 	struct node_call c = {.n = n, .prefix = prefix_from_v4(addr, len), .attrs = attrs};

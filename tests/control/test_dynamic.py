@@ -94,7 +94,7 @@ class Dynamic(KeelTest):
             refused = Speaker(self.namespace, address=THIRD)
             self.addCleanup(refused.close)
             self.wait("the refusal", lambda: self.keel.log_text().count("dynamic-peer-refused peer=%s reason=listen-limit limit=2" % THIRD) == times)
-            self.wait("the end of the connection", refused.closed)  # until then, another one takes its place
+            self.wait("the end of the connection", refused.closed)  # a new connection replaces a connection that keeld holds
         self.assertFalse(refused.established())
         self.assertEqual(sorted(self.peers()), [FIRST, SECOND])
 

@@ -249,7 +249,7 @@ class History(KeelTest):
         self.assertNotIn("confirm", self.keel.call("config.history"))
         # SIGHUP with an unchanged file is no commit either.
         os.kill(self.keel.process.pid, signal.SIGHUP)
-        self.wait("the answer to SIGHUP", lambda: "reload-unchanged" in self.keel.log_text())
+        self.await_logged("reload-unchanged")
         self.assertEqual((self.history(), self.keel.call("system.info")["revision"]), (history, revision))
         # With confirm_s such a commit restarts the time of the waiting commit.
         waits = self.commit("third", confirm_s=60)
@@ -349,7 +349,7 @@ class History(KeelTest):
         self.begin()
         self.commit("second", confirm_s=60)
         os.kill(self.keel.process.pid, signal.SIGHUP)
-        self.wait("the refusal", lambda: "reload-refused reason=commit-awaits-confirmation" in self.keel.log_text())
+        self.await_logged("reload-refused reason=commit-awaits-confirmation")
         self.commit("third")  # confirms, RFC 6241 8.4.1
         self.refused(-32004, "config.confirm")
         self.commit("fourth", confirm_s=60)

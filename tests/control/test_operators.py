@@ -86,7 +86,7 @@ class Operators(KeelTest):
         first["management"]["http_token_file"] = token
         self.start(first)
         os.chmod(self.keel.path, 0o666)
-        self.wait("HTTP", lambda: "http-up" in self.keel.log_text())
+        self.await_logged("http-up")
         self.alice, self.bob = User(self, NOBODY), User(self, GAMES)
 
     def running(self, path=""):
@@ -152,7 +152,7 @@ class Operators(KeelTest):
         with open(os.path.join(self.folder, "tokens"), "w") as f:
             f.write("ci: a robot's secret\n" + "#" * (4095 - 21 - len("late: abc") - 1) + "\n" + line)
         self.assertEqual(self.http("config.diff", "abc"), 401)
-        self.wait("the log line", lambda: "http-token-file-too-long" in self.keel.log_text())
+        self.await_logged("http-token-file-too-long")
 
     def test_conflict(self):
         self.alice.peer(2, description="of alice", password="kept to ourselves")
@@ -236,7 +236,7 @@ class Operators(KeelTest):
     def test_a_reload_waits_for_all_edits(self):
         self.bob.peer(50, description="of bob")
         os.kill(self.keel.process.pid, signal.SIGHUP)
-        self.wait("the refusal", lambda: "reason=candidate-holds-edits users=\"%s\"" % self.bob.name in self.keel.log_text())
+        self.await_logged("reason=candidate-holds-edits users=\"%s\"" % self.bob.name)
         e = self.keel.answer("config.reload")["error"]
         self.assertEqual(e["data"]["reason"], "the candidate of %s holds edits; commit or discard them first" % self.bob.name)
 

@@ -59,7 +59,7 @@ class RouteHistory(KeelTest):
                 for c in reversed(changes)]
 
     def after(self, count, prefix=PREFIX, **more):
-        """The changes once there are `count`, each with a record. A path is in the table, with its second, just before its record."""
+        """The changes once there are `count`, each with a record. keeld stores a path before the record."""
         found = []
 
         def there():
@@ -149,7 +149,7 @@ class RouteHistory(KeelTest):
         changes = self.after(before + 1)
         self.assertEqual((changes[0]["event"], changes[0]["cause"], changes[0]["policy"]), ("refused", "policy", "later"))
         self.assertEqual(changes[0]["best"], {"was": KEPT})
-        # The path has the second of its last evaluation: the announcement's record is not of that second.
+        # The evaluation sets the path's time: the record of the announcement is now of an earlier second.
         self.wait("the next second", lambda: time.time() > changes[0]["time"] + 1)
         self.keel.commit({"bgp": {"peers": [peer(A, "in"), peer(B, "accept-all"), peer(KEPT, "in", True)]}})
         changes = self.after(before + 2)

@@ -198,11 +198,11 @@ class Service(KeelTest):
         self.assertNotEqual(status, 0)
         self.assertIn("No space left on device", err)
         os.kill(pid, signal.SIGHUP)
-        self.wait("the refusal", lambda: "reload-refused reason=commit-not-persisted" in self.keel.log_text())
+        self.await_logged("reload-refused reason=commit-not-persisted")
         self.assertEqual(words(), ("second", None))
         os.remove(filler)
         os.kill(pid, signal.SIGHUP)
-        self.wait("FILE", lambda: "reload-written" in self.keel.log_text())
+        self.await_logged("reload-written")
         self.assertEqual(words(), ("second", "second"))
         # An edit of FILE is committed, also while FILE lacks a commit.
         self.fill(disk)
@@ -302,7 +302,7 @@ class Journal(KeelTest):
     def test_another_stream(self):
         """stderr is not the journal's stream: lines go to stderr."""
         self.start_with("/")
-        self.wait("the line", lambda: "keeld-up" in self.keel.log_text())
+        self.await_logged("keeld-up")
         self.journal.settimeout(0)
         with self.assertRaises(BlockingIOError):
             self.journal.recv(1)
@@ -311,7 +311,7 @@ class Journal(KeelTest):
         """The journal is gone: lines go to stderr."""
         self.journal.close()
         self.start_with(self.touch())
-        self.wait("the line", lambda: "keeld-up" in self.keel.log_text())
+        self.await_logged("keeld-up")
 
     def test_a_full_journal_holds_nobody_up(self):
         """The journal reads no message: keeld answers, and later the lines arrive, or a notice of the number of lost lines."""

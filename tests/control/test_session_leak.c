@@ -192,6 +192,23 @@ shard_at(const struct prefix *p)
 	return shards_of(&n.shards, SHARDS_BY_NETWORK, p);
 }
 
+/*
+ * Begins a node with an established peer that may announce LIMIT prefixes. Returns the peer's
+ * configuration; sets attributes of MED 1.
+ */
+static struct config_peer
+begin_limited(unsigned shards, enum max_prefixes_action action, union script_attrs *a)
+{
+	struct config_peer c = peer_config(LEAKS, OWN_AS, 2);
+
+	c.families[V4].max_prefixes = LIMIT;
+	c.families[V4].max_prefixes_action = (uint8_t)action;
+	begin(shards, &c);
+	leaks_establish();
+	attrs_with(a, 1);
+	return c;
+}
+
 struct leak {
 	unsigned shards;
 	enum max_prefixes_action action;
@@ -293,16 +310,11 @@ all_done(void)
 static void
 within(unsigned shards)
 {
-	struct config_peer c = peer_config(LEAKS, OWN_AS, 2);
 	struct rng rng = {shards};
 	unsigned have[LIMIT], count = LIMIT, next = LIMIT;
 	union script_attrs a, b;
 
-	c.families[V4].max_prefixes = LIMIT;
-	c.families[V4].max_prefixes_action = MAX_PREFIXES_SHUTDOWN;
-	begin(shards, &c);
-	leaks_establish();
-	attrs_with(&a, 1);
+	begin_limited(shards, MAX_PREFIXES_SHUTDOWN, &a);
 	attrs_with(&b, 2);
 	assert_true(say(&a.a, 0, LIMIT));
 	for (unsigned i = 0; i < LIMIT; i++)
@@ -355,22 +367,17 @@ swap_all(void *arg)
 }
 
 /*
- * A peer at its limit exchanges a prefix by each UPDATE for one of another shard. A sum that is read
- * meanwhile does not exceed the limit (shards_peer_counts() does).
+ * Each UPDATE of a peer at its limit exchanges a prefix for a prefix of another shard. The sum of the
+ * shards never exceeds the limit (shards_peer_counts() does).
  */
 static void
 test_counted_meanwhile(void **state)
 {
-	struct config_peer c = peer_config(LEAKS, OWN_AS, 2);
 	uint64_t most = 0, until;
 	union script_attrs a;
 	pthread_t thread;
 
-	c.families[V4].max_prefixes = LIMIT;
-	c.families[V4].max_prefixes_action = MAX_PREFIXES_SHUTDOWN;
-	begin(4, &c);
-	leaks_establish();
-	attrs_with(&a, 1);
+	begin_limited(4, MAX_PREFIXES_SHUTDOWN, &a);
 	assert_true(say(&a.a, 0, LIMIT));
 	wait_for(counted() == LIMIT);
 	assert_int_equal(pthread_create(&thread, NULL, swap_all, &a), 0);
@@ -414,16 +421,12 @@ update_config(struct config_peer *c)
 static void
 lowered(unsigned shards)
 {
-	struct config_peer c = peer_config(LEAKS, OWN_AS, 2);
+	struct config_peer c;
 	struct bgp_refresh r = {0};
 	union script_attrs a;
 	const uint8_t *p;
 
-	c.families[V4].max_prefixes = LIMIT;
-	c.families[V4].max_prefixes_action = MAX_PREFIXES_DISCARD;
-	begin(shards, &c);
-	leaks_establish();
-	attrs_with(&a, 1);
+	c = begin_limited(shards, MAX_PREFIXES_DISCARD, &a);
 	assert_true(say(&a.a, 0, LIMIT));
 	wait_for(counted() == LIMIT);
 	c.families[V4].max_prefixes = LIMIT / 2;
@@ -464,69 +467,46 @@ test_lowered(void **state)
 
 #define ALL_SHARDS UINT32_MAX
 
-static void
-nothing(void *arg)
-{
-	(void)arg;
-}
+#define ALL_SHARDS UINT32_MAX
 
-/* Stops the shards of `bits`, once they have ended their turns; the others run. */
-static void
-pause_shards(uint32_t bits)
-{
-	atomic_store(&n.paused_shards, bits);
-	for (unsigned i = 0; i < n.shards.count; i++)
-		thread_call(n.rib[i], nothing, NULL);
-	node_wake_shards(&n);
-}
-
-/* UPDATEs that wait in the shards count: only together they exceed the limit. */
+/* Several UPDATEs in the queues of the shards exceed the limit, a single UPDATE does not. */
 static void
 test_waiting_updates_count(void **state)
 {
-	struct config_peer c = peer_config(LEAKS, OWN_AS, 2);
 	union script_attrs a;
 
-	c.families[V4].max_prefixes = LIMIT;
-	c.families[V4].max_prefixes_action = MAX_PREFIXES_DISCARD;
-	begin(4, &c);
-	leaks_establish();
-	attrs_with(&a, 1);
+	begin_limited(4, MAX_PREFIXES_DISCARD, &a);
 	assert_true(say(&a.a, 0, 60));
 	wait_for(counted() == 60);
 	assert_true(say(NULL, 0, 60));
 	wait_for(counted() == 0);
-	pause_shards(ALL_SHARDS);
+	node_pause_shards(&n, ALL_SHARDS);
 	assert_true(say(&a.a, 0, 60));
 	assert_true(say(&a.a, 60, LIMIT + 10));
 	wait_for(node_view(&n, 1).updates_received == 4);
-	pause_shards(0);
+	node_pause_shards(&n, 0);
 	wait_for(counted() + refused() == LIMIT + 10);
 	assert_int_equal(counted(), LIMIT);
 	script_close(&leaks);
 	end();
 }
 
-/* The limit is raised while prefixes above it wait in the shards: the peer is asked for them. */
+/* The limit is raised while prefixes above the limit are queued: keeld requests the routes again. */
 static void
 raised_meanwhile(unsigned shards)
 {
-	struct config_peer c = peer_config(LEAKS, OWN_AS, 2);
+	struct config_peer c;
 	union script_attrs a;
 
-	c.families[V4].max_prefixes = LIMIT;
-	c.families[V4].max_prefixes_action = MAX_PREFIXES_SHUTDOWN;
-	begin(shards, &c);
-	leaks_establish();
-	attrs_with(&a, 1);
+	c = begin_limited(shards, MAX_PREFIXES_SHUTDOWN, &a);
 	assert_true(say(&a.a, 0, 1));
 	wait_for(counted() == 1);
-	pause_shards(ALL_SHARDS);
+	node_pause_shards(&n, ALL_SHARDS);
 	assert_true(say(&a.a, 1, LIMIT + 10));
 	wait_for(node_view(&n, 1).updates_received == 2);
 	c.families[V4].max_prefixes = 2 * LIMIT;
 	update_config(&c);
-	pause_shards(0);
+	node_pause_shards(&n, 0);
 	do {
 		assert_non_null(script_next(&leaks));
 	} while (leaks.type != BGP_ROUTE_REFRESH);
@@ -545,7 +525,7 @@ test_raised_meanwhile(void **state)
 	raised_meanwhile(4);
 }
 
-/* A shard is late with the withdrawal of an exchange at the limit: no warning. */
+/* A peer at the limit exchanges a prefix; a shard withdraws the old prefix late: no warning. */
 static void
 test_late_withdrawal(void **state)
 {
@@ -564,12 +544,12 @@ test_late_withdrawal(void **state)
 	wait_for(counted() == LIMIT);
 	for (struct prefix p = prefix_at(to); shard_at(&p) == shard_at(&late); p = prefix_at(to))
 		to++;
-	pause_shards(1u << shard_at(&late));
+	node_pause_shards(&n, 1u << shard_at(&late));
 	swap(&a.a, 0, to);
 	wait_for(speaker_limit_level(n.speaker, (struct peer_id){1}, V4) == LIMIT_NEAR);
-	pause_shards(0);
+	node_pause_shards(&n, 0);
 	wait_for(speaker_limit_level(n.speaker, (struct peer_id){1}, V4) == LIMIT_KEPT);
-	assert_true(say(&a.a, PREFIXES - 1, PREFIXES)); /* one too many */
+	assert_true(say(&a.a, PREFIXES - 1, PREFIXES)); /* number LIMIT + 1 */
 	wait_for(speaker_limit_level(n.speaker, (struct peer_id){1}, V4) == LIMIT_PASSED);
 	assert_int_equal(counted(), LIMIT + 1);
 	script_close(&leaks);
@@ -613,15 +593,10 @@ test_again(void **state)
 static void
 test_refreshed(void **state)
 {
-	struct config_peer c = peer_config(LEAKS, OWN_AS, 2);
 	uint8_t msg[64];
 	union script_attrs a;
 
-	c.families[V4].max_prefixes = LIMIT;
-	c.families[V4].max_prefixes_action = MAX_PREFIXES_SHUTDOWN;
-	begin(1, &c);
-	leaks_establish();
-	attrs_with(&a, 1);
+	begin_limited(1, MAX_PREFIXES_SHUTDOWN, &a);
 	assert_true(say(&a.a, 0, LIMIT));
 	script_send(&leaks, msg, bgp_end_of_rib_encode(V4, msg, sizeof(msg)));
 	for (unsigned i = 1; i <= 5; i++) {

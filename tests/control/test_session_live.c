@@ -21,12 +21,6 @@ static struct node n;
 static struct script table, reads, live;
 
 static void
-nothing(void *arg)
-{
-	(void)arg;
-}
-
-static void
 establish(struct script *s, unsigned id, uint32_t asn)
 {
 	struct config_peer c = peer_config(asn, OWN_AS, id + 1);

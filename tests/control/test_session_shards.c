@@ -157,22 +157,6 @@ change(struct table *t, uint64_t *rng, const struct attr_set *attrs, uint8_t *ms
 	return say(msg, present ? attrs : NULL, &p);
 }
 
-static void
-nothing(void *arg)
-{
-	(void)arg;
-}
-
-/* Stops the shards of `bits`; the others have had their turns. */
-static void
-pause_shards(uint32_t bits)
-{
-	atomic_store(&n.paused_shards, bits);
-	for (unsigned i = 0; i < 3 * SHARDS; i++)
-		thread_call(n.rib[i % SHARDS], nothing, NULL);
-	node_wake_shards(&n);
-}
-
 /*
  * All messages were read, and the changes of running shards advertised; stopped shards have not
  * started. Then stops other shards.
@@ -186,7 +170,7 @@ stand_still(uint64_t updates, unsigned round, uint64_t *rng)
 	for (unsigned i = 0; i < 3; i++)
 		thread_call(n.session, nothing, NULL);
 	/* sometimes none, sometimes a stopped shard holds all batches */
-	pause_shards(round % 8 == 0 ? 0 : (uint32_t)(splitmix64(rng) >> 32) % (1u << SHARDS));
+	node_pause_shards(&n, round % 8 == 0 ? 0 : (uint32_t)(splitmix64(rng) >> 32) % (1u << SHARDS));
 }
 
 /* `uneven`: shards stop in turn. */
@@ -214,7 +198,7 @@ say_all(struct table *t, bool uneven)
 		len += change(t, &rng, &attrs.a, room + len);
 	}
 	script_send(&says, room, len);
-	pause_shards(0);
+	node_pause_shards(&n, 0);
 	/* The last prefix of the stream may not be the last in other shards. */
 	wait_for(node_view(&n, 1).updates_received == CHANGES + 1);
 	len = say(room, &attrs.a, &last);
@@ -331,19 +315,19 @@ test_waits(void **state)
 	say_one(&attrs.a, narrow);
 	wait_for(node_paths(&n, 0x0a100000u, 16) == 1);
 
-	pause_shards(1);
+	node_pause_shards(&n, 1);
 	say_one(&attrs.a, wide);
 	say_one(NULL, narrow);
 	assert_int_equal(node_paths(&n, 0x0a100000u, 16), 1);
-	pause_shards(0);
+	node_pause_shards(&n, 0);
 	wait_for(node_paths(&n, 0x0a100000u, 16) == 0);
 	assert_int_equal(node_paths(&n, 0x0a000000u, 8), 1);
 
-	pause_shards(others);
+	node_pause_shards(&n, others);
 	say_one(&attrs.a, narrow);
 	say_one(NULL, wide);
 	assert_int_equal(node_paths(&n, 0x0a000000u, 8), 1);
-	pause_shards(0);
+	node_pause_shards(&n, 0);
 	wait_for(node_paths(&n, 0x0a000000u, 8) == 0);
 	assert_int_equal(node_paths(&n, 0x0a100000u, 16), 1);
 
@@ -351,18 +335,18 @@ test_waits(void **state)
 	 * an announcement waits for no other change: a covered prefix does not wait for an earlier
 	 * wide prefix, nor a wide prefix for covered prefixes
 	 */
-	pause_shards(1);
+	node_pause_shards(&n, 1);
 	say_one(&attrs.a, wide);
 	say_one(&attrs.a, below);
 	wait_for(node_paths(&n, 0x0a100100u, 24) == 1);
 	assert_int_equal(node_paths(&n, 0x0a000000u, 8), 0);
-	pause_shards(others);
+	node_pause_shards(&n, others);
 	wait_for(node_paths(&n, 0x0a000000u, 8) == 1);
 	say_one(&attrs.a, last);
 	say_one(&attrs.a, wider);
 	wait_for(node_paths(&n, 0x0a000000u, 9) == 1);
 	assert_int_equal(node_paths(&n, 0x0a100200u, 24), 0);
-	pause_shards(0);
+	node_pause_shards(&n, 0);
 	wait_for(node_paths(&n, 0x0a100200u, 24) == 1);
 	end();
 }
@@ -419,8 +403,8 @@ parts(void)
 }
 
 /*
- * Prefixes that arrive in one UPDATE leave in one, although several shards decide them. A shard
- * that gets no CPU for 10 ms is not waited for: that does not occur five times in a row.
+ * Several shards decide the prefixes of an UPDATE; the receiver gets a single UPDATE. The session does
+ * not wait for a shard without CPU for 10 ms; such a delay does not occur five times in a row.
  */
 static void
 test_parts(void **state)

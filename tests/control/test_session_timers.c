@@ -117,8 +117,8 @@ test_connect_retry(void **state)
 }
 
 /*
- * Sends a wrong OPEN; returns the time in ms until the node answers again. UINT64_MAX: this test was
- * too late to see the hold.
+ * Sends a wrong OPEN; returns the time in ms until the node answers again. UINT64_MAX: the hold ended
+ * before the test looked.
  */
 static uint64_t
 offend(void)

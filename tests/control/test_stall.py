@@ -149,8 +149,8 @@ class Stall(KeelTest):
             part = again.read()
             text += part
         self.assertEqual(again.process.wait(keel_rig.WAIT_S), 0)
-        self.assertIn("info keeld-stopping\n", text)  # lines of other threads may follow
-        self.assertTrue(text.endswith("\n"), text[-200:])
+        text = re.sub(r"\S+ info address .*\n", "", text)  # the host thread logs addresses at any time
+        self.assertTrue(text.endswith("info keeld-stopping\n"), text[-200:])
 
     def test_a_crash_writes_what_waits(self):
         self.fill(100)

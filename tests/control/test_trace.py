@@ -232,7 +232,7 @@ class Trace(KeelTest):
         ctl = subprocess.Popen([KEELCTL, "--socket", self.keel.path, "trace", "prefix", TRACED, "for", "1", "file", self.ours], stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True)
         self.addCleanup(ctl.stdout.close)
-        self.wait("the trace", lambda: "trace-begin" in self.keel.log_text())
+        self.await_logged("trace-begin")
         self.announce("20.0.7.0")
         out, _ = ctl.communicate(timeout=WAIT_S)
         self.assertEqual(ctl.returncode, 0, out)

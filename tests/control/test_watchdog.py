@@ -22,7 +22,7 @@ class Watchdog(KeelTest):
         self.addCleanup(storage.answer)
         os.kill(pid, signal.SIGHUP)
         # The log line comes while main does not answer.
-        self.wait("the log line", lambda: 'warning thread-late thread=keeld doing="reload of FILE" for_ms=' in self.keel.log_text())
+        self.await_logged('warning thread-late thread=keeld doing="reload of FILE" for_ms=')
         self.assertNotIn("thread-late-end", self.keel.log_text())
         storage.answer()
         alarms = self.keel.call("system.info")["alarms"]

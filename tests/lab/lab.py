@@ -159,9 +159,9 @@ def wait_for(what, condition, timeout, poll=0.05, patience=PATIENCE_S):
 
 
 def at_rest(read, timeout=20, poll=0.05):
-    """Polls read() until its result has been the same for half a second, and returns the result. Small FIB changes wait for 20 ms, and one turn more for
-    the second copy; a loaded machine may run no thread of keeld for several polls."""
-    last, since = None, 0
+    """Polls read() until the result is unchanged for half a second, and returns the result. Small FIB changes wait for 20 ms, and a turn more for the
+    second copy; on a loaded machine, threads of keeld may get no CPU during several polls."""
+    last, since = read(), time.monotonic()
 
     def same():
         nonlocal last, since

@@ -39,7 +39,7 @@ struct scene {
 	size_t most_bytes; /* of the table */
 };
 
-/* Without pages of files, which the kernel drops and reads again as it likes: the third number. */
+/* Without pages of files (the third number): the kernel drops and reads file pages at any time. */
 static size_t
 resident(void)
 {
