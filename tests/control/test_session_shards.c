@@ -170,7 +170,8 @@ stand_still(uint64_t updates, unsigned round, uint64_t *rng)
 	for (unsigned i = 0; i < 3; i++)
 		thread_call(n.session, nothing, NULL);
 	/* sometimes none, sometimes a stopped shard holds all batches */
-	node_pause_shards(&n, round % 8 == 0 ? 0 : (uint32_t)(splitmix64(rng) >> 32) % (1u << SHARDS));
+	node_pause_shards(
+		&n, round % 8 == 0 ? 0 : (uint32_t)(splitmix64(rng) >> 32) % (1u << SHARDS));
 }
 
 /* `uneven`: shards stop in turn. */
