@@ -140,8 +140,47 @@ all_mpls(struct burst *b, unsigned n)
 }
 
 /*
- * Most bursts are of one family and addressed to this router; a check of all headers together
- * finds these. Classification checks the length.
+ * Splits a burst of packets that are all addressed to this router. False, without effect: some are
+ * neither IPv4 nor IPv6.
+ */
+static __attribute__((noinline)) bool
+split_both(struct burst *b, unsigned n) RUNS_ON(role_worker)
+{
+	const longs2 v4_type = {0, (uint64_t)RTE_BE16(RTE_ETHER_TYPE_IPV4) << 32};
+	const halves8 v6_differs = {
+		0, 0, 0, 0, 0, 0, RTE_BE16(RTE_ETHER_TYPE_IPV4) ^ RTE_BE16(RTE_ETHER_TYPE_IPV6), 0};
+	struct lane *l = &b->v4;
+	halves8 other = {0};
+	unsigned v4 = 0, v6 = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		halves8 d = (halves8)(load16(l->ip[i] - ETHER_LEN) ^ v4_type);
+
+		other |= d & ~(halves8)(d == v6_differs);
+	}
+	if (other[6] != 0)
+		return false;
+	for (unsigned i = 0; i < n; i++) {
+		struct rte_mbuf *m = l->pkt[i];
+		uint8_t *ip = l->ip[i];
+		unsigned is_v6 = ip[-2] >> 7;
+
+		static_assert(RTE_ETHER_TYPE_IPV6 >> 15 == 1 && RTE_ETHER_TYPE_IPV4 >> 15 == 0,
+			"the first bit of the EtherType is the family");
+		/* write to both lanes and advance one: a branch would be mispredicted */
+		l->pkt[v4] = b->v6.pkt[v6] = m;
+		l->ip[v4] = b->v6.ip[v6] = ip;
+		v4 += 1 - is_v6;
+		v6 += is_v6;
+	}
+	l->count = v4;
+	b->v6.count = v6;
+	return true;
+}
+
+/*
+ * Most bursts are of one family and addressed to this router, and most others are of both families;
+ * a check of all headers together finds these. Classification checks the length.
  */
 HOT void
 forward_split(struct burst *b, unsigned n, const uint8_t mac[6])
@@ -167,9 +206,10 @@ forward_split(struct burst *b, unsigned n, const uint8_t mac[6])
 			other |= load16(l->ip[i + k] - ETHER_LEN) ^ wanted;
 	}
 	other &= (longs2){UINT64_C(0xffffffffffff), UINT64_C(0xffff) << 32};
-	if ((other[0] | other[1]) != 0)
-		split_mixed(b, n, mac);
-	else if (type == RTE_BE16(RTE_ETHER_TYPE_IPV6))
+	if ((other[0] | other[1]) != 0) {
+		if (other[0] != 0 || !split_both(b, n))
+			split_mixed(b, n, mac);
+	} else if (type == RTE_BE16(RTE_ETHER_TYPE_IPV6))
 		all_v6(b, n);
 	else if (type == RTE_BE16(RTE_ETHER_TYPE_MPLS))
 		all_mpls(b, n);

@@ -608,7 +608,7 @@ poll_source(struct worker *w, struct source *s, uint64_t now) RUNS_ON(role_worke
 		finish(w, held, w->held_source, generation, now);
 	else
 		read_end(w);
-	s->most = b->v6.count > n / 4 ? BURST_MAX : BURST_V4;
+	s->most = b->v6.count > n / BURST_V6_PART ? BURST_MAX : BURST_V4;
 	if (n < most) {
 		finish(w, b, s, look_up_all(w, b, s->vrf), now);
 	} else {

@@ -11,6 +11,8 @@
  *   fib_avx512   where the CPU has it
  *   best_other   the best of these loops in the run
  *
+ * The routes and frames are of one family, and then of both (v46: a fifth of the frames is IPv6; only io and keel).
+ *
  * The loops take turns of 50 ms, because the noise of virtual machines changes within a second.
  *
  * Each further loop uses its best burst of 32, 64, 128 or 256 (alternating windows before all: rate_burst_N), the worker its own
@@ -30,7 +32,7 @@
  * Then, in a separate pass, the worker's stages in TSC cycles a packet (bench_forward_stages: the same program, dataplane/worker.c
  * compiled with its stages' clock). Rates are by the worker's CPU time. Prints METRIC DUT UNIT RUN VALUE, for scripts/bench.
  *
- * bench_forward [--quick] [--runs N] [--family 4|6] [--only DUT] [--seconds N]
+ * bench_forward [--quick] [--runs N] [--family 4|6|46] [--only DUT] [--seconds N]
  */
 #include "tests/bench/bench_forward.h"
 #include "dataplane/burst.h"
@@ -58,6 +60,8 @@
 #include <unistd.h>
 
 #define FLOWS (1u << 20)
+#define MIXED                                                                                      \
+	UINT64_C(0x8421084210842108) /* lab_shared.v6_pattern: a fifth of the frames is IPv6 */
 #define HOPS 4
 #define OUTPUTS 2
 #define HUGEPAGES                                                                                  \
@@ -74,7 +78,7 @@
 static struct {
 	unsigned runs;
 	uint64_t window_ns;
-	unsigned family; /* 0: both */
+	unsigned family; /* 4, 6, 46: mixed; 0: each of them */
 	const char *only;
 	unsigned queues; /* pairs of queues; 0: one worker */
 } options = {.runs = 15, .window_ns = 800000000};
@@ -88,16 +92,27 @@ static struct {
 	struct path_list_id list[HOPS];
 	struct prefix *route;
 	uint8_t *hop; /* of route i, now */
-	size_t count;
+	size_t count, v4_count; /* IPv4 first */
 	struct lab_shared *ports;
 	clockid_t worker_clock, second_clock;
-	bool v6;
+	bool v4, v6; /* families of the routes and frames */
 } b;
+
+/* Frames of both families come in each burst. */
+static bool
+mixed(void)
+{
+	return b.v4 && b.v6;
+}
 
 static void
 sample(const char *metric, const char *who, const char *unit, unsigned run, double value)
 {
-	printf("%s_v%c %s %s %u %.4f\n", metric, b.v6 ? '6' : '4', who, unit, run, value);
+	printf("%s_v%s %s %s %u %.4f\n", metric,
+		mixed() ? "46"
+		: b.v6	? "6"
+			: "4",
+		who, unit, run, value);
 	fflush(stdout);
 }
 
@@ -124,21 +139,23 @@ nr_hugepages(long set)
 static void
 read_table(void)
 {
-	size_t count;
+	size_t v4_count = 0, v6_count = 0;
+	struct v4_route *v4 = b.v4 ? v4_table(1200000, &v4_count) : NULL;
+	struct prefix *v6 = b.v6 ? v6_table(400000, &v6_count) : NULL;
 
-	if (b.v6) {
-		b.route = v6_table(400000, &b.count);
-	} else {
-		struct v4_route *r = v4_table(1200000, &count);
-
-		b.route = malloc(count * sizeof(*b.route));
-		for (size_t i = 0; i < count && b.route != NULL; i++)
-			b.route[i] = prefix_from_v4(r[i].addr, r[i].len);
-		b.count = count;
-		free(r);
-	}
+	b.v4_count = v4_count;
+	b.count = v4_count + v6_count;
+	b.route = malloc(b.count * sizeof(*b.route));
+	if (b.route == NULL)
+		die("out of memory");
+	for (size_t i = 0; i < v4_count; i++)
+		b.route[i] = prefix_from_v4(v4[i].addr, v4[i].len);
+	for (size_t i = 0; i < v6_count; i++)
+		b.route[v4_count + i] = v6[i];
+	free(v4);
+	free(v6);
 	b.hop = malloc(b.count);
-	if (b.route == NULL || b.hop == NULL)
+	if (b.hop == NULL)
 		die("out of memory");
 	for (size_t i = 0; i < b.count; i++)
 		b.hop[i] = (uint8_t)(hash_mix(i) % HOPS);
@@ -196,7 +213,8 @@ make_tables(void)
 				   .tbl8_groups = 4096,
 				   .groups_v6 = 131072},
 			&b.fib) != 0 ||
-		fib_vrf_add(b.fib, VRF_DEFAULT, b.v6 ? AFI_IPV6 : AFI_IPV4) != 0)
+		(b.v4 && fib_vrf_add(b.fib, VRF_DEFAULT, AFI_IPV4) != 0) ||
+		(b.v6 && fib_vrf_add(b.fib, VRF_DEFAULT, AFI_IPV6) != 0))
 		die("no memory for the tables");
 	b.lists = fib_path_lists(b.fib);
 	for (unsigned i = 0; i < HOPS; i++)
@@ -218,22 +236,33 @@ ports_allow(bool any)
 			&b.ports->allowed[i], any ? UINT32_MAX : 1u << i, memory_order_relaxed);
 }
 
+/* Draws destinations within route[from..to). */
 static void
-make_flows(void)
+draw_flows(enum afi afi, size_t from, size_t to)
 {
-	enum afi afi = b.v6 ? AFI_IPV6 : AFI_IPV4;
 	struct shadow *s;
 
 	if (shadow_create(b.arena, afi, &s) != 0)
 		die("out of memory");
-	for (size_t i = 0; i < b.count; i++)
+	for (size_t i = from; i < to; i++)
 		if (shadow_set(s, &b.route[i], LAB_LIST(b.hop[i] % OUTPUTS), false) != 0)
 			die("out of memory");
-	b.ports = lab_shared_create(NULL, b.v6 ? 0 : FLOWS, b.v6 ? FLOWS : 0);
+	lab_flows_draw(b.ports, afi, s, &b.route[from], to - from, 42);
+	shadow_destroy(s);
+}
+
+static void
+make_flows(void)
+{
+	b.ports = lab_shared_create(NULL, b.v4 ? FLOWS : 0, b.v6 ? FLOWS : 0);
 	if (b.ports == NULL)
 		die("out of memory");
-	lab_flows_draw(b.ports, afi, s, b.route, b.count, 42);
-	shadow_destroy(s);
+	if (b.v4)
+		draw_flows(AFI_IPV4, 0, b.v4_count);
+	if (b.v6)
+		draw_flows(AFI_IPV6, b.v4_count, b.count);
+	if (mixed())
+		b.ports->v6_pattern = MIXED;
 	ports_allow(false);
 	/* with two workers each has a source: both queues of port 0, or both ports */
 	if (options.queues != 1)
@@ -615,6 +644,8 @@ bursts_find(void)
 static bool
 wanted(const struct dut *d)
 {
+	if (mixed() && d->kind != FORWARD_IO && d->kind != FORWARD_KEEL)
+		return false;
 	return forward_has(d->kind) && (options.only == NULL || strcmp(options.only, d->name) == 0);
 }
 
@@ -669,7 +700,7 @@ measure_all(unsigned run)
 			best = mpps(&rate[d]);
 		sample_rate("rate", dut[d].name, run, mpps(&rate[d]), io);
 	}
-	if (options.only == NULL || beside_named(options.only))
+	if (!mixed() && (options.only == NULL || beside_named(options.only)))
 		measure_changes(run);
 	if (best > 0)
 		sample_rate("rate", "best_other", run, best, io);
@@ -685,9 +716,10 @@ settle(void)
 #endif
 
 static int
-run_family(bool v6)
+run_family(unsigned family)
 {
-	b.v6 = v6;
+	b.v4 = family != 6;
+	b.v6 = family != 4;
 	role_enter_main();
 	role_enter_fib();
 	role_enter_host();
@@ -708,9 +740,10 @@ run_family(bool v6)
 	}
 	if (options.queues > 0)
 		goto out;
-	forward_tables_make(b.route, b.hop, b.list, b.count, v6);
-	if (options.only == NULL ||
-		(strcmp(options.only, "keel") != 0 && !beside_named(options.only)))
+	if (!mixed())
+		forward_tables_make(b.route, b.hop, b.list, b.count, b.v6);
+	if (!mixed() && (options.only == NULL ||
+				(strcmp(options.only, "keel") != 0 && !beside_named(options.only))))
 		bursts_find();
 	for (unsigned run = 0; run < options.runs; run++) {
 		measure_all(run);
@@ -724,32 +757,32 @@ out:
 
 /* Runs each family in a process of its own, because EAL can start only once in a process. */
 static int
-run_process(bool v6)
+run_process(unsigned family)
 {
 	int status = 1;
 	pid_t child = fork();
 
 	if (child == 0)
-		exit(run_family(v6));
+		exit(run_family(family));
 	if (child < 0 || waitpid(child, &status, 0) != child)
 		return 1;
 	return status;
 }
 
 static int
-run_apart(bool v6)
+run_apart(unsigned family)
 {
 #ifdef KEEL_STAGES
-	return run_process(v6);
+	return run_process(family);
 #else
 	int status = 0;
 
 	if (options.only == NULL || strcmp(options.only, "workers") != 0)
-		status = run_process(v6);
-	if (options.only != NULL && strcmp(options.only, "workers") != 0)
+		status = run_process(family);
+	if (family == 46 || (options.only != NULL && strcmp(options.only, "workers") != 0))
 		return status;
 	for (options.queues = 2; options.queues > 0; options.queues--)
-		status |= run_process(v6);
+		status |= run_process(family);
 	return status;
 #endif
 }
@@ -757,6 +790,7 @@ run_apart(bool v6)
 int
 main(int argc, char **argv)
 {
+	static const unsigned family[] = {4, 6, 46};
 	long before = nr_hugepages(-1);
 	int status = 0;
 
@@ -770,8 +804,8 @@ main(int argc, char **argv)
 		else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc)
 			options.window_ns = strtoull(argv[++i], NULL, 10) * 1000000000u;
 		else
-			die("usage: bench_forward [--quick] [--runs N] [--family 4|6] [--only DUT] "
-			    "[--seconds N]");
+			die("usage: bench_forward [--quick] [--runs N] [--family 4|6|46] [--only "
+			    "DUT] [--seconds N]");
 	}
 #ifndef KEEL_STAGES
 	if (options.only != NULL && !named(options.only))
@@ -779,10 +813,9 @@ main(int argc, char **argv)
 #endif
 	if (before >= 0 && before < HUGEPAGES)
 		(void)nr_hugepages(HUGEPAGES);
-	if (options.family != 6)
-		status |= run_apart(false);
-	if (options.family != 4)
-		status |= run_apart(true);
+	for (const unsigned *f = family; f < family + 3; f++)
+		if (options.family == 0 || options.family == *f)
+			status |= run_apart(*f);
 	if (before >= 0 && before < HUGEPAGES)
 		(void)nr_hugepages(before);
 	return status != 0;

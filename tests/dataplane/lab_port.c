@@ -238,18 +238,6 @@ fill_v4(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsign
 	e->number = number;
 }
 
-static __attribute__((noinline)) void
-fill_labelled(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsigned n,
-	uint64_t labels)
-{
-	const struct lab_flow_v4 *flow = lab_flows_v4(s);
-
-	for (unsigned i = 0; i < n; i++) {
-		make_labelled(e, fresh_frame(e, pkt[i]), &flow[e->next_v4], ++e->number, labels);
-		e->next_v4 = after(e->next_v4, s->v4_count);
-	}
-}
-
 static __rte_always_inline void
 fill_v6(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsigned n)
 {
@@ -263,6 +251,22 @@ fill_v6(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsign
 	}
 	e->next_v6 = at;
 	e->number = number;
+}
+
+static __attribute__((noinline)) void
+fill_labelled(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsigned n,
+	uint64_t labels)
+{
+	const struct lab_flow_v4 *flow = lab_flows_v4(s);
+
+	for (unsigned i = 0; i < n; i++) {
+		if (s->v6_pattern >> ((e->number + 1) & 63) & 1) {
+			fill_v6(e, s, &pkt[i], 1);
+			continue;
+		}
+		make_labelled(e, fresh_frame(e, pkt[i]), &flow[e->next_v4], ++e->number, labels);
+		e->next_v4 = after(e->next_v4, s->v4_count);
+	}
 }
 
 static void
@@ -295,20 +299,18 @@ fill(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsigned 
 		fill_beside_flood(e, s, pkt, n);
 		return;
 	}
-	if (pattern == 0 && labels == 0)
-		fill_v4(e, s, pkt, n);
-	else if (pattern == 0)
+	if (labels != 0)
 		fill_labelled(e, s, pkt, n, labels);
+	else if (pattern == 0)
+		fill_v4(e, s, pkt, n);
 	else if (pattern == UINT64_MAX)
 		fill_v6(e, s, pkt, n);
 	else
 		for (unsigned i = 0; i < n; i++)
 			if (pattern >> ((e->number + 1) & 63) & 1)
 				fill_v6(e, s, &pkt[i], 1);
-			else if (labels == 0)
-				fill_v4(e, s, &pkt[i], 1);
 			else
-				fill_labelled(e, s, &pkt[i], 1, labels);
+				fill_v4(e, s, &pkt[i], 1);
 }
 
 /* ethdev knows a queue by the driver's private data. */

@@ -779,6 +779,7 @@ write_input(const char *path)
 
 	assert_non_null(f);
 	for (unsigned i = 0; i < packets; i++) {
+		bool calm = (i >> 8) & 1; /* many bursts without any other frame */
 		struct lab_frame frame;
 
 		/* runs of one family, and alternating bursts */
@@ -786,10 +787,10 @@ write_input(const char *path)
 			make_v4(&frame);
 		else
 			make_v6(&frame);
-		if (lab_below(&seed, 3) == 0)
+		if (lab_below(&seed, calm ? 60 : 3) == 0)
 			mutate(&frame);
 		expect(&frame);
-		if (lab_below(&seed, 50) == 0)
+		if (lab_below(&seed, calm ? 1000 : 50) == 0)
 			tag(&frame);
 		pcap_put(f, frame.b, frame.len);
 	}

@@ -124,9 +124,17 @@ v4_unique(struct v4_route *r, size_t count)
 	return routes_unique(r, count, sizeof(*r), v4_order);
 }
 
+/* True if some addresses of the prefix must not be forwarded: 127/8, 169.254/16 (RFC 1812 5.3.7, RFC 3927 7). */
+static inline bool
+v4_is_odd(const struct v4_route *r)
+{
+	return r->addr >> 24 == 127 || r->addr >> 16 == 0xa9fe ||
+	       r->addr == (0xa9fe0000 & v4_mask(r->len));
+}
+
 /*
- * A random unicast prefix with the lengths of today's Internet, per thousand
- * (shared/data/README.md).
+ * A random prefix, of addresses that routers forward, with the lengths of today's Internet, per
+ * thousand (shared/data/README.md).
  */
 static inline struct v4_route
 v4_generated(uint64_t *state)
@@ -137,15 +145,17 @@ v4_generated(uint64_t *state)
 	} part[] = {{24, 635}, {23, 108}, {22, 105}, {21, 49}, {20, 43}, {19, 24}, {18, 13},
 		{17, 8}, {16, 11}, {15, 1}, {14, 1}, {13, 1}, {12, 1}};
 	uint32_t at = rnd_below(state, 1000);
+	struct v4_route r;
 	unsigned i = 0;
 
 	while (i + 1 < sizeof(part) / sizeof(part[0]) && at >= part[i].share)
 		at -= part[i++].share;
-	return (struct v4_route){
-		.addr = ((1 + rnd_below(state, 222)) << 24 | (uint32_t)(rnd(state) & 0xffffff)) &
-			v4_mask(part[i].len),
-		.len = part[i].len,
-	};
+	r.len = part[i].len;
+	do
+		r.addr = ((1 + rnd_below(state, 222)) << 24 | (uint32_t)(rnd(state) & 0xffffff)) &
+			 v4_mask(r.len);
+	while (v4_is_odd(&r));
+	return r;
 }
 
 struct v4_routes {
