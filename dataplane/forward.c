@@ -7,6 +7,8 @@
 #include <rte_ether.h>
 #include <string.h>
 
+#define V4_OR_V6 (RTE_BE16(RTE_ETHER_TYPE_IPV4) ^ RTE_BE16(RTE_ETHER_TYPE_IPV6))
+
 /* Drop reason for a packet of neither family or for another host. */
 static enum drop_reason
 drop_reason_of(const struct rte_mbuf *m, const uint8_t *frame, const uint8_t mac[6])
@@ -54,9 +56,12 @@ untag(struct lane *l, unsigned i) RUNS_ON(role_worker)
 	return true;
 }
 
-/* Splits packet by packet: for bursts with mixed families or packets to be dropped. */
+/*
+ * Splits packet by packet: for bursts with labels beside IP packets, with VLAN tags, with packets for
+ * other hosts, or with packets that may be for the kernel.
+ */
 static __attribute__((noinline)) void
-split_mixed(struct burst *b, unsigned n, const uint8_t mac[6]) RUNS_ON(role_worker)
+split_each(struct burst *b, unsigned n, const uint8_t mac[6]) RUNS_ON(role_worker)
 {
 	unsigned v4 = 0, v6 = 0, mpls = 0;
 	uint64_t group = 0, to = 0,
@@ -140,15 +145,16 @@ all_mpls(struct burst *b, unsigned n)
 }
 
 /*
- * Splits a burst of packets that are all addressed to this router. False, without effect: some are
- * neither IPv4 nor IPv6.
+ * Splits a burst of IPv4 and IPv6 packets. All packets must be addressed to this router. Returns false
+ * and changes nothing if some packet is neither IPv4 nor IPv6. A frame that ends before its EtherType
+ * is split by older octets of its buffer; classification drops it.
  */
 static __attribute__((noinline)) bool
 split_both(struct burst *b, unsigned n) RUNS_ON(role_worker)
 {
 	const longs2 v4_type = {0, (uint64_t)RTE_BE16(RTE_ETHER_TYPE_IPV4) << 32};
-	const halves8 v6_differs = {
-		0, 0, 0, 0, 0, 0, RTE_BE16(RTE_ETHER_TYPE_IPV4) ^ RTE_BE16(RTE_ETHER_TYPE_IPV6), 0};
+	/* half 6 is the EtherType; the others do not matter */
+	const halves8 v6_differs = {0, 0, 0, 0, 0, 0, V4_OR_V6, 0};
 	struct lane *l = &b->v4;
 	halves8 other = {0};
 	unsigned v4 = 0, v6 = 0;
@@ -179,8 +185,9 @@ split_both(struct burst *b, unsigned n) RUNS_ON(role_worker)
 }
 
 /*
- * Most bursts are of one family and addressed to this router, and most others are of both families;
- * a check of all headers together finds these. Classification checks the length.
+ * Most bursts are addressed to this router and of one family: a check of all headers together finds
+ * them. Most others are of both families, where exactly the bits in which the two EtherTypes differ
+ * are different. Classification checks the length.
  */
 HOT void
 forward_split(struct burst *b, unsigned n, const uint8_t mac[6])
@@ -207,8 +214,8 @@ forward_split(struct burst *b, unsigned n, const uint8_t mac[6])
 	}
 	other &= (longs2){UINT64_C(0xffffffffffff), UINT64_C(0xffff) << 32};
 	if ((other[0] | other[1]) != 0) {
-		if (other[0] != 0 || !split_both(b, n))
-			split_mixed(b, n, mac);
+		if (other[0] != 0 || other[1] != (uint64_t)V4_OR_V6 << 32 || !split_both(b, n))
+			split_each(b, n, mac);
 	} else if (type == RTE_BE16(RTE_ETHER_TYPE_IPV6))
 		all_v6(b, n);
 	else if (type == RTE_BE16(RTE_ETHER_TYPE_MPLS))

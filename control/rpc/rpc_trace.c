@@ -407,10 +407,12 @@ poll_fire(struct timer *timer) RUNS_ON(role_main)
 	struct rpc_traces *r =
 		(struct rpc_traces *)(void *)((char *)timer - offsetof(struct rpc_traces, timer));
 	struct rpc_env *env = &r->rpc->env;
+	uint64_t until =
+		wall_ns() - LATE_NS; /* before the taps are read: what they miss is later */
 
 	(void)timer_arm(r->rpc->thread, timer, POLL_NS);
 	taps_read(r);
-	held_flush(r, wall_ns() - LATE_NS, now_ns() + TURN_NS);
+	held_flush(r, until, now_ns() + TURN_NS);
 	for (unsigned i = 0; i < TRACES_MAX && env->traces != NULL; i++) {
 		const char *over;
 

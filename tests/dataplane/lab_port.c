@@ -258,9 +258,10 @@ fill_labelled(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, 
 	uint64_t labels)
 {
 	const struct lab_flow_v4 *flow = lab_flows_v4(s);
+	uint64_t pattern = s->v6_pattern;
 
 	for (unsigned i = 0; i < n; i++) {
-		if (s->v6_pattern >> ((e->number + 1) & 63) & 1) {
+		if (pattern >> ((e->number + 1) & 63) & 1) {
 			fill_v6(e, s, &pkt[i], 1);
 			continue;
 		}

@@ -203,8 +203,63 @@ test_short(void **state)
 		run(short_ones);
 		for (unsigned i = 0; i < DROP_COUNT; i++)
 			assert_int_equal(drops[i], i == DROP_too_short ? 3 : 0);
-		assert_int_equal(seen[0] + seen[1], BURST_V4 - 3);
+		assert_int_equal(seen[0], both_families ? BURST_V4 / 2 - 1 : BURST_V4 - 3);
+		assert_int_equal(seen[1], both_families ? BURST_V4 / 2 - 2 : 0);
 	}
+}
+
+/* One frame of a burst, which is neither IPv4 nor IPv6: its place and its kind. */
+static unsigned other_at;
+static enum other { OTHER_MPLS, OTHER_ARP, OTHER_VLAN_0, OTHERS } other_kind;
+
+/* A full burst of both families with the other frame. */
+static unsigned
+one_other(struct rte_mbuf **pkt, unsigned most)
+{
+	static const uint8_t type[OTHERS][2] = {{0x88, 0x47}, {0x08, 0x06}, {0x81, 0x00}};
+
+	if (polls++ > 0) {
+		run_dry(polls > 2);
+		return 0;
+	}
+	for (unsigned i = 0; i < most; i++) {
+		bool v6 = i % 5 == 2;
+		uint8_t *f;
+
+		pkt[i] = numbered(v6);
+		if (i != other_at)
+			continue;
+		if (other_kind == OTHER_VLAN_0) { /* forwarded like a frame without tag */
+			f = (uint8_t *)rte_pktmbuf_prepend(pkt[i], 4);
+			memmove(f, f + 4, 12);
+			memset(f + 14, 0, 2);
+		} else {
+			f = rte_pktmbuf_mtod(pkt[i], uint8_t *);
+			sent[v6]--; /* dropped, so the next packet gets its number */
+		}
+		memcpy(f + 12, type[other_kind], 2);
+	}
+	return most;
+}
+
+/* Wherever the other frame is in the burst, it meets its own checks, and all others are forwarded in order. */
+static void
+test_one_other(void **state)
+{
+	static const enum drop_reason reason[OTHERS] = {DROP_mpls_port, DROP_not_ipv4, DROP_COUNT};
+
+	(void)state;
+	for (other_kind = 0; other_kind < OTHERS; other_kind++)
+		for (other_at = 0; other_at < BURST_V4; other_at++) {
+			run(one_other);
+			for (unsigned i = 0; i < DROP_COUNT; i++)
+				assert_int_equal(drops[i], i == reason[other_kind]);
+			assert_false(reordered);
+			assert_int_equal(seen[0], sent[0]);
+			assert_int_equal(seen[1], sent[1]);
+			assert_int_equal(
+				seen[0] + seen[1] + (other_kind != OTHER_VLAN_0), BURST_V4);
+		}
 }
 
 static unsigned stripped;
@@ -324,8 +379,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_sizes),
-		cmocka_unit_test(test_short), cmocka_unit_test(test_vlan_stripped),
-		cmocka_unit_test(test_busy_cycles), cmocka_unit_test(test_port_removed)};
+		cmocka_unit_test(test_short), cmocka_unit_test(test_one_other),
+		cmocka_unit_test(test_vlan_stripped), cmocka_unit_test(test_busy_cycles),
+		cmocka_unit_test(test_port_removed)};
 	int failed;
 
 	if (!cpu_has_level())

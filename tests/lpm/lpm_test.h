@@ -126,7 +126,7 @@ v4_unique(struct v4_route *r, size_t count)
 
 /* True if some addresses of the prefix must not be forwarded: 127/8, 169.254/16 (RFC 1812 5.3.7, RFC 3927 7). */
 static inline bool
-v4_is_odd(const struct v4_route *r)
+v4_holds_martian(const struct v4_route *r)
 {
 	return r->addr >> 24 == 127 || r->addr >> 16 == 0xa9fe ||
 	       r->addr == (0xa9fe0000 & v4_mask(r->len));
@@ -154,7 +154,7 @@ v4_generated(uint64_t *state)
 	do
 		r.addr = ((1 + rnd_below(state, 222)) << 24 | (uint32_t)(rnd(state) & 0xffffff)) &
 			 v4_mask(r.len);
-	while (v4_is_odd(&r));
+	while (v4_holds_martian(&r));
 	return r;
 }
 
