@@ -121,7 +121,7 @@ class Commit(KeelTest):
             self.assertGreater(self.speaker.requests(since, f)[0] - since, 2.9)
         self.silent_until(self.speaker, time.monotonic(), since + 4.5)
         self.assertEqual(len(self.speaker.requests(since)), 2)
-        self.assertEqual({self.keel.job(j) for j in jobs}, {"done"})
+        self.wait("end of the jobs", lambda: {self.keel.job(j) for j in jobs} == {"done"})
 
     @unhurried
     def test_a_later_change_restarts_the_delay(self):

@@ -363,8 +363,8 @@ class Bmp(KeelTest):
         self.instance = (INSTANCE, 64512 << 32 | 10)
         self.same(c, peers=(THEM,), views=views)
         self.keel.commit({"vrfs": [{"name": VRF}]})
-        self.wait("the peer of a local instance", lambda: any(p[0] == LOCAL for p in c.peers if p != LOC), c.changed)
-        self.instance = next(p[:2] for p in c.peers if p != LOC and p[0] == LOCAL)
+        self.wait("the peer of a local instance", lambda: any(p[0] == LOCAL for p in list(c.peers) if p != LOC), c.changed)
+        self.instance = next(p[:2] for p in list(c.peers) if p != LOC and p[0] == LOCAL)
         self.same(c, peers=(THEM,), views=views)
         self.assertFalse(them.closed())
         # the instance goes
@@ -376,6 +376,7 @@ class Bmp(KeelTest):
         self.wait("the error", lambda: self.summary()[0].get("error") == "Connection refused")
         c = self.collector(9001)
         self.wait("a connection", lambda: self.summary()[0]["state"] == "up")
+        self.wait("the first message", lambda: c.messages, c.changed)
         self.assertEqual(c.messages[0][0], INITIATION)
 
     def test_pmbmpd_shows_the_same_tables(self):

@@ -195,7 +195,7 @@ class History(KeelTest):
         self.keel.file = shutil.move(self.keel.file, folder)
         self.keel.start()
         base = self.commit("base")
-        self.commit("second", confirm_s=3)
+        self.commit("second", confirm_s=15)  # not before the file cannot be written
         with immutable(folder):
             self.wait("going back", lambda: self.running()["description"] == "base")
             self.assertEqual(self.words(), ("base", "second"))

@@ -45,7 +45,9 @@ class Operator(Pair):
     @classmethod
     def complete(cls):
         peers = cls.peers()
-        return all(peers.get(a, {}).get("state") == "established" for a in ("192.0.2.2", "2001:db8::2"))
+        routes = cls.ctl("show route ipv6")[1]
+        return all(peers.get(a, {}).get("state") == "established" for a in ("192.0.2.2", "2001:db8::2")) and \
+            all("*> " + p in routes for p in (LONG, "2001:db8:ffff::/48"))
 
     def test_a_script_stops_with_the_reason(self):
         """A script stops at the first failed line, also when the command has no established peer."""
@@ -91,6 +93,7 @@ class Operator(Pair):
         self.assertEqual(diff["old"], ["accept-all", peers[3], None, None])
         self.assertEqual([sorted(op) for op in diff["diff"]], [["op", "path", "value"], ["op", "path"]] + 2 * [["op", "path", "value"]])
         # Both values of a password are masked.
+        self.addCleanup(self.wait, "the routes", self.complete)  # after the rollback, which asks for them again
         self.good("commit")
         self.addCleanup(self.good, ["rpc", "config.rollback", '{"to": 0}'])
         for change, expected in (({"op": "replace", "path": "/bgp/peers/3/password", "value": "second"}, '~ /bgp/peers/3/password "***" -> "***"'),

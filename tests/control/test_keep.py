@@ -174,7 +174,7 @@ class Keep(KeelTest):
         self.assertEqual(self.imports(self.keel.commit({"bgp": {"peers": peers(True)}})), [("route-refresh-sent", None)])
         effects = self.keel.commit(policy("20.0.1.0/24"))  # the rejected route is not kept yet
         self.assertEqual(self.imports(effects), [("route-refresh-sent", None)])
-        self.wait("requests", lambda: len(self.them.requests(since, FAMILY)) > 0)
+        self.wait("requests", lambda: len(self.them.requests(since, FAMILY)) > 1)
         self.them.helpful = True
         effects = self.keel.commit(policy("20.0.2.0/24"))
         self.assertEqual(self.imports(effects), [("route-refresh-sent", None)])
@@ -218,6 +218,7 @@ class Keep(KeelTest):
         self.assertEqual(self.imports(effects), [("route-refresh-sent", None)])
         self.assertEqual(self.imports(effects, OTHER), [("session-reset", "keep-all-routes")])
         self.wait("the end of one session", without.closed)
+        self.wait("the request", lambda: with_it.requests(since), with_it.changed)
         self.assertEqual(len(with_it.requests(since)), 1)
         self.assertFalse(with_it.closed())
 

@@ -11,9 +11,10 @@ import sys
 import time
 
 import keel_rig
-from keel_rig import US, WAIT_S, KeelTest
+from keel_rig import US, WAIT_S, KeelTest, unhurried
 
 LIMIT = 64  # read-only connections; a user has a quarter
+IDLE_S = 9  # idle connections make room 1 s later
 NOBODY, GAMES = 65534, 5
 
 # Connects as another user: prints the number of answered connections out of N, waits for a line, and sends another request on a new connection.
@@ -78,26 +79,36 @@ class LocalUsers(KeelTest):
     def begin(self):
         self.start({"router": {"asn": 64512, "router_id": US}, "bgp": {}})
 
+    @unhurried
     def test_one_user_leaves_room_for_others(self):
         """The attack: a user opens the maximum number of read-only connections."""
         self.begin()
+        begin = time.monotonic()
         attacker = User(self, NOBODY, LIMIT + 8)
+        self.in_time(begin + IDLE_S)
         self.assertEqual(attacker.answered, LIMIT // 4)
         other, root = User(self, GAMES, 2), User(self, 0, 2)
         self.assertEqual((other.answered, root.answered), (2, 2))
 
+    @unhurried
     def test_all_users_together_leave_room_for_root(self):
         self.begin()
+        begin = time.monotonic()
         users = [User(self, uid, LIMIT) for uid in range(20001, 20006)]
+        self.in_time(begin + IDLE_S)
         self.assertEqual([u.answered for u in users], [LIMIT // 4] * 4 + [0])
         self.assertEqual(User(self, 0, 20).answered, 20)
 
+    @unhurried
     def test_subscribers_stay_and_idle_connections_make_room(self):
         """A user's limit is full of subscribers: subscriptions stay, however long no event occurs. Idle connections are closed after a while."""
         self.begin()
+        begin = time.monotonic()
         subscriber, idle = User(self, NOBODY, LIMIT // 4, "subscribe"), User(self, GAMES, LIMIT // 4)
         self.assertEqual((subscriber.answered, idle.answered), (LIMIT // 4, LIMIT // 4))
-        self.assertEqual(idle.say("again"), "False")
+        said = idle.say("again")
+        self.in_time(begin + IDLE_S)
+        self.assertEqual(said, "False")
         end = time.monotonic() + WAIT_S
         while idle.say("again") != "True":
             self.assertLess(time.monotonic(), end, "idle connections never made room")

@@ -74,12 +74,15 @@ class ManyPeers(KeelTest):
     def test_bgp_peers_of_all_lets_others_through(self):
         """During a long answer with all peers, other clients are answered: several times before the long answer."""
         self.begin(IDLE)
-        all_peers = self.connection()
-        self.ask(all_peers, 1, "bgp.peers")
-        answered = self.answered_before(all_peers)
-        peers = json.loads(all_peers.makefile("rb").readline())["result"]["peers"]
-        print("%d requests answered during bgp.peers of %d" % (answered, len(peers)), flush=True)
-        self.assertEqual([p["address"] for p in peers], [p["address"] for p in idle(IDLE)] + [THEM, OTHER])
+        for _ in range(5):  # a busy machine may not let this process run meanwhile
+            all_peers = self.connection()
+            self.ask(all_peers, 1, "bgp.peers")
+            answered = self.answered_before(all_peers)
+            peers = json.loads(all_peers.makefile("rb").readline())["result"]["peers"]
+            print("%d requests answered during bgp.peers of %d" % (answered, len(peers)), flush=True)
+            self.assertEqual([p["address"] for p in peers], [p["address"] for p in idle(IDLE)] + [THEM, OTHER])
+            if answered > 10:
+                break
         self.assertGreater(answered, 10)
 
     def answered_before(self, long):
@@ -103,13 +106,16 @@ class ManyPeers(KeelTest):
             s.settimeout(WAIT_S)
             s.connect(("127.0.0.1", 9179))
             return s
-        s = in_namespace(self.namespace, connect)
-        s.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-        answered = self.answered_before(s)
-        lines = s.makefile("rb").read().split(b"\n")
-        print("%d requests answered during GET /metrics of %d lines" % (answered, len(lines)), flush=True)
-        self.assertEqual(lines[-2:], [b"# EOF", b""])
-        self.assertEqual(sum(line.startswith(b"keel_peer_established{") for line in lines), IDLE + 2)
+        for _ in range(5):
+            s = in_namespace(self.namespace, connect)
+            s.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            answered = self.answered_before(s)
+            lines = s.makefile("rb").read().split(b"\n")
+            print("%d requests answered during GET /metrics of %d lines" % (answered, len(lines)), flush=True)
+            self.assertEqual(lines[-2:], [b"# EOF", b""])
+            self.assertEqual(sum(line.startswith(b"keel_peer_established{") for line in lines), IDLE + 2)
+            if answered > 10:
+                break
         self.assertGreater(answered, 10)
         batch = json.dumps([{"jsonrpc": "2.0", "id": i, "method": "bgp.peers"} for i in range(3)]).encode()
         s = in_namespace(self.namespace, connect)

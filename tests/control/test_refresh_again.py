@@ -36,19 +36,23 @@ class RefreshAgain(KeelTest):
         them.announce("172.16.0.0")
         self.wait("all routes", lambda: self.keel.peer()["families"][V4]["accepted"] == ROUTES + 1)
         self.wait("the permitted route", lambda: other.table() == {"172.16.0.0/24"}, other.changed)
-        begun = time.monotonic()
         ask = struct.pack(">HBB", AFI_SAFI[V4][0], REQUEST, AFI_SAFI[V4][1])
 
         def count(subtype):
             return sum(t >= begun and kind == REFRESH and body[2] == subtype for t, kind, body in list(other.messages))
-        other.send(REFRESH, ask)
-        with other.changed:
-            self.assertTrue(other.changed.wait_for(lambda: count(BEGIN) == 1, WAIT_S), "no BoRR")
-        early = count(END) == 0
-        other.send(REFRESH, ask)
-        with other.changed:
-            self.assertTrue(other.changed.wait_for(lambda: count(END) == 2, WAIT_S), "BoRR, EoRR: %d, %d" % (count(BEGIN), count(END)))
-        self.assertEqual((count(BEGIN), count(END)), (2, 2))
+        early = False
+        for _ in range(20):  # this process may get no CPU until the answer has ended
+            begun = time.monotonic()
+            other.send(REFRESH, ask)
+            with other.changed:
+                self.assertTrue(other.changed.wait_for(lambda: count(BEGIN) == 1, WAIT_S), "no BoRR")
+            early = count(END) == 0
+            other.send(REFRESH, ask)
+            with other.changed:
+                self.assertTrue(other.changed.wait_for(lambda: count(END) == 2, WAIT_S), "BoRR, EoRR: %d, %d" % (count(BEGIN), count(END)))
+            self.assertEqual((count(BEGIN), count(END)), (2, 2))
+            if early:
+                break
         self.assertTrue(early, "the second request came after the end of the answer: more routes are necessary")
 
 

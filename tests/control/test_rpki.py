@@ -67,6 +67,7 @@ class Rpki(KeelTest):
         self.holds(A, B, C)
         self.synced()
         self.wait("a valid route", lambda: self.local_pref(B) == 200)
+        self.wait("the records on main", lambda: self.validation(B) == "valid")
         events = self.keel.notifications("rpki")
         since = time.monotonic()
         self.assertEqual([self.validation(p) for p in (A, B)], ["not-found", "valid"])
@@ -85,7 +86,7 @@ class Rpki(KeelTest):
         self.untouched()
 
     def validation(self, prefix):
-        return self.keel.call("rib.fate", {"family": "ipv4-unicast", "prefix": prefix})["paths"][0]["validation"]
+        return self.keel.call("rib.fate", {"family": "ipv4-unicast", "prefix": prefix})["paths"][0].get("validation")  # none before the first records
 
     def alarms(self):
         return [a["text"] for a in self.keel.call("system.info")["alarms"] if a["kind"] == "rpki"]
@@ -121,6 +122,7 @@ class Rpki(KeelTest):
         self.cache(8282, (A, 24, FOREIGN))
         self.begin(8282)
         self.holds(B, C)
+        self.wait("the records on main", lambda: self.validation(A) == "invalid")
         fate = self.keel.call("rib.fate", {"family": "ipv4-unicast", "prefix": A})
         self.assertEqual([(p["reason"], p["import"]["node"]) for p in fate["paths"]], [("rejected-by-policy", 10)])
         tested = self.keel.call("policy.test", {"policy": "origin", "route": {"prefix": A, "as_path": str(ASN)}})

@@ -18,7 +18,7 @@ import time
 
 KEELCTL = sys.argv.pop(2)
 
-from keel_rig import KeelTest, THEM, UPDATE, US, V4, WAIT_S, main, nlri_of, update_of, withdrawal_of  # noqa: E402
+from keel_rig import KeelTest, THEM, UPDATE, US, V4, WAIT_S, main, nlri_of, unhurried, update_of, withdrawal_of  # noqa: E402
 
 STORM = int(os.environ.get("STORM", 10000))
 RECEIVER, TRACED = "192.0.2.3", "20.0.7.0/24"
@@ -176,10 +176,14 @@ class Trace(KeelTest):
         self.assertEqual(last["usable"], TRACED in self.receiver.table())
         self.assertEqual([e for e in found if e["event"] == "export"][-1]["advertised"], last["usable"])
 
+    @unhurried
     def test_ends_by_itself(self):
         events = self.keel.notifications("trace")
+        end = time.monotonic() + 0.9
         trace = self.keel.call("trace.start", {"peer": THEM, "seconds": 1})["trace"]
         self.announce("20.0.0.0")
+        self.wait("the route", lambda: "20.0.0.0/24" in self.receiver.table(), self.receiver.changed)
+        self.in_time(end)
         found = self.until_end(events, trace)
         self.assertEqual(found[-1]["reason"], "time")
         self.assertIn(("received", "update"), [(e["event"], e.get("type")) for e in found])
@@ -227,13 +231,19 @@ class Trace(KeelTest):
         for t in started:
             self.keel.call("trace.stop", {"trace": t})
 
+    @unhurried
     def test_in_the_shell(self):
         """keelctl trace prints the events and ends with the trace; an open trace ends with keeld."""
+        end = time.monotonic() + 0.9
         ctl = subprocess.Popen([KEELCTL, "--socket", self.keel.path, "trace", "prefix", TRACED, "for", "1", "file", self.ours], stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True)
         self.addCleanup(ctl.stdout.close)
+        self.addCleanup(ctl.wait)
+        self.addCleanup(ctl.kill)
         self.await_logged("trace-begin")
         self.announce("20.0.7.0")
+        self.wait("the route", lambda: TRACED in self.receiver.table(), self.receiver.changed)
+        self.in_time(end)
         out, _ = ctl.communicate(timeout=WAIT_S)
         self.assertEqual(ctl.returncode, 0, out)
         self.assertRegex(out, r"(?m)^\d\d:\d\d:\d\d\.\d{6} received   vrf=default peer=192\.0\.2\.2 type=update length=\d+$")

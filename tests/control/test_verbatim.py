@@ -17,7 +17,7 @@ import threading
 KEELCTL = sys.argv.pop(2)
 
 import keel_rig  # noqa: E402
-from keel_rig import AFI_SAFI, NOTIFICATION, REFRESH, UPDATE, US, V4, V6, VPNV4, VPNV6, InstanceTest, KeelTest, Speaker, nlri, update_of  # noqa: E402
+from keel_rig import AFI_SAFI, KEEPALIVE, NOTIFICATION, REFRESH, UPDATE, US, V4, V6, VPNV4, VPNV6, InstanceTest, KeelTest, Speaker, nlri, update_of  # noqa: E402
 
 sys.argv.insert(1, KEELCTL)  # the order of keelctl_lab
 from keelctl_lab import Shell  # noqa: E402
@@ -227,15 +227,15 @@ class Lines(InstanceTest):
 
 
 class Stopped(Speaker):
-    """Reads nothing after `stop` is set, until the end of the test."""
+    """Reads nothing after `stop` is set, until the end of the test, which may be later than the hold time."""
 
     def __init__(self, *args, **how):
         self.stop, self.over = threading.Event(), threading.Event()
         super().__init__(*args, **how)
 
     def exactly(self, n):
-        if self.stop.is_set():
-            self.over.wait()
+        while self.stop.is_set() and not self.over.wait(20):
+            self.send(KEEPALIVE)
         return super().exactly(n)
 
     def close(self):

@@ -14,7 +14,7 @@ import time
 
 os.environ.setdefault("FAMILY", "vpnv4-unicast")
 import keel_rig
-from keel_rig import AFI_SAFI, FAMILY, REFRESH, THEM, UPDATE, US, V4, VPN, VPNV4, VRF, KeelTest, attributes, nlri, nlri_of, update_of, withdrawal_of
+from keel_rig import AFI_SAFI, FAMILY, REFRESH, THEM, UPDATE, US, V4, VPN, VPNV4, VRF, KeelTest, attributes, nlri, nlri_of, unhurried, update_of, withdrawal_of
 
 KEELCTL = sys.argv.pop(2)
 OTHER = "192.0.2.3"
@@ -301,6 +301,7 @@ class Vpn(KeelTest):
             {"address": a, "asn": 64512, "passive": True, "route_reflector_client": True, "families": families} for a in (THEM, OTHER)]}})
         return {"asn": 64512, "families": (V4, FAMILY, "rt-constraint")}
 
+    @unhurried
     def test_kept_memberships_have_a_bound(self):
         """A client that falls before End-of-RIB, each time with other memberships: above the bound of a session the client counts as one that asks for all."""
         how = self.clients()
@@ -312,10 +313,13 @@ class Vpn(KeelTest):
         for i in range(2):
             self.assertFalse(asks_all())
             them = self.opened(restart=4095, **how)
+            begun = time.monotonic()
             self.ask(them, *range(100000 * i, 100000 * i + 9000), ends=False)
             them.send(UPDATE, b"\0\0\0\0")  # End-of-RIB of IPv4, after the memberships
             self.wait("all memberships of session %d" % i, lambda: self.peer()["families"][V4]["end_of_rib_received"])
             them.close()
+            self.wait("the end of the session", lambda: self.peer()["state"] != "established")
+            self.in_time(begun + 2.9)  # 3 s without a membership count as End-of-RIB
             self.wait("retention", lambda: self.peer()["families"][FAMILY]["retained"])
         self.wait("the membership for all", asks_all, other.changed)
 

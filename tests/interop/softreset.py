@@ -101,6 +101,7 @@ def config(worker, control, keep, hold_s):
         return {"address": at(host, family), "asn": ASN[host], "enforce_first_as": False, "families": families(both, "from-" + host, "to-" + host)}
 
     timers = {"hold_s": hold_s}
+    passive = {"passive": True}  # after a collision FRR 8.4 may close both connections
     # FRR 8.4 without capabilities expects an AGGREGATOR of 8 octets from a peer that announces the capability, although FRR did not
     plain = dict(one("g", V4, (V4,)), capabilities={"four_octet_as": False})
     preference = {"from-a": 100, "from-b": 90}
@@ -120,7 +121,7 @@ def config(worker, control, keep, hold_s):
             "peers": [dict(p, timers=timers) for p in (
                       {"address": at("a"), "asn": ASN["a"], "enforce_first_as": False, "group": "transit"},
                       {"address": at("b"), "asn": ASN["b"], "enforce_first_as": False, "group": "transit", "families": {f: {"import_policy": "from-b"} for f in (V4, V6)}},
-                      one("f", V4, (V4, V6)), one("f", V6, (V6,)), plain, one("i", V4, (V4,)), one("i", V6, (V6,)))]},
+                      one("f", V4, (V4, V6)) | passive, one("f", V6, (V6,)) | passive, plain | passive, one("i", V4, (V4,)), one("i", V6, (V6,)))]},
     }
 
 

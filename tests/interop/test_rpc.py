@@ -250,6 +250,7 @@ class Daemon:
         wait_established(self.rpc, B1)
         wait_for("routes of b1", lambda: peer(self.rpc, B1)["families"][V4]["accepted"] == 2 and
                  peer(self.rpc, B1)["families"][V4]["end_of_rib_received"], 20)
+        wait_for("the table, sent to b1", lambda: peer(self.rpc, B1)["families"][V4]["end_of_rib_sent"], 20)
 
     def log(self):
         with open(self.process.log, errors="replace") as f:

@@ -122,11 +122,13 @@ class Test:
 
     def fence(self, feed, address):
         """Waits until all earlier messages of the feed are processed: a prefix is withdrawn and announced again after them."""
-        now = self.accepted(address)[0]
+        def there():
+            return bool(routes(self.rpc, view="adj-in", peer=address, prefix=self.table.listed[5]))
+
         self.ask(feed, "withdraw %d 5" % FENCE_EVERY)
-        wait_for("fence of " + address, lambda: self.accepted(address)[0] != now, 120)
+        wait_for("fence of " + address, lambda: not there(), 120)
         self.ask(feed, "announce %d 5" % FENCE_EVERY)
-        wait_for("end of the fence of " + address, lambda: self.accepted(address)[0] == now, 60)
+        wait_for("end of the fence of " + address, there, 60)
 
     def summary(self):
         t = next(t for t in self.rpc.call("rib.summary")["tables"] if t["family"] == V4)
@@ -172,7 +174,8 @@ class Test:
         self.audit("loaded", self.size)
         stats = self.rpc.call("fib.stats")["tables"][0]
         c.true("fib.stats: every prefix is installed", stats["routes"] >= self.size and stats["not_installed"] == 0, stats)
-        c.equal("no alarms", self.rpc.call("system.info")["alarms"], [])
+        # a thread may lack the CPU for a second
+        c.equal("no alarms", [a for a in self.rpc.call("system.info")["alarms"] if a["kind"] != "thread-late"], [])
         self.sample = set(self.rng.sample(sorted(self.table.entries), 2000))
         wait_for("the neighbours' addresses", lambda: all(p["state"] == "up" for p in self.first_paths()), 30)
         self.compare("loaded")
@@ -201,7 +204,7 @@ class Test:
         sent = self.received() - begin
         c.true("%d updates of churn came" % UPDATES, sent >= UPDATES, sent)
         self.audit("after churn", self.size)
-        c.equal("the RIB has the table", (self.accepted(A, B), self.summary()), ([self.size] * 2, (self.size, 2 * self.size)))
+        c.comes_to("the RIB has the table", lambda: (self.accepted(A, B), self.summary()), ([self.size] * 2, (self.size, 2 * self.size)))
         self.compare("after churn")
         after = self.rpc.call("fib.stats")
         c.true("the FIB was written to", after["generation"] > before["generation"] and after["tables"][0]["writes"] > before["tables"][0]["writes"], after)

@@ -135,7 +135,7 @@ class Test:
             wait_for("packets", lambda: self.ports.stats()["seen"] > begin + 100000, 60)
             return None
         try:
-            wait_for("the last packets", self.rest, 5, patience=0)
+            wait_for("the last packets", self.rest, 5)
         except TimeoutError:
             pass  # the frames are lost
         stats = self.ports.stats()

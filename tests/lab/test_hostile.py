@@ -90,6 +90,7 @@ def removed_while_loading(checks):
             commit(t.rpc, [{"op": "remove", "path": "/bgp/peers/0"}])
             commit(t.rpc, [{"op": "add", "path": "/bgp/peers/0", "value": neighbours}])
             sender.join()
+            wait_for("the end of the session", lambda: s.closed, 20)
             checks.true("removed while loading: Cease", labtest.NOTIFICATION in [k for k, _ in s.received], s.received[-3:])
             s.close()
             checks.comes_to("nothing of the removed peer stays", lambda: t.rpc.call("rib.summary")["tables"][0]["prefixes"], 0)
@@ -193,7 +194,7 @@ def no_descriptors(checks):
         checks.true("without descriptors it does not spin", used < 0.5, "%.2f of 2 s" % used)
         for c in clients:
             c.close()
-        checks.eventually("and serves when there are some again", lambda: (Rpc(t.rpc.sock.getpeername(), 5).call("system.info")["pid"] == pid, ""))
+        checks.eventually("and serves when there are some again", lambda: (Rpc(t.rpc.sock.getpeername(), 60).call("system.info")["pid"] == pid, ""))
 
 
 def begins_without_end(checks):

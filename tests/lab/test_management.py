@@ -18,6 +18,7 @@ import sys
 import time
 
 import labtest
+from lab import at_rest
 from labtest import FEED, KEELD, V4, Lab, Rpc, Speaker, commit, error_of, in_netns, need, out_folder, peer, routes, wait_established, wait_for, wait_job
 
 NAME = "management"
@@ -426,7 +427,7 @@ class Test:
 
     def preview(self, *patch):
         """The candidate's preview after these edits."""
-        before = self.quiet()
+        before = at_rest(self.quiet)
         self.rpc.call("config.edit", patch=list(patch))
         r = self.rpc.call("bgp.refresh.preview", candidate=True)
         self.c.equal("     nothing was sent, asked or published for it", self.quiet(), before)
@@ -509,7 +510,7 @@ class Test:
         for a in was:
             expected = {k: lines[a, "export"][k] for k in ("added", "removed", "changed")}
             c.comes_to("... what %s is told then: %s" % (a, json.dumps(expected)), lambda a=a: self.difference(was[a], self.table("adj-out", a)), expected)
-        commit(rpc, [{"op": "replace", "path": "/bgp/peers/%d/families/ipv4-unicast/export_policy" % i, "value": "deny-all"} for i in (0, 1)])
+        self.settled(commit(rpc, [{"op": "replace", "path": "/bgp/peers/%d/families/ipv4-unicast/export_policy" % i, "value": "deny-all"} for i in (0, 1)]))
 
     def scoped(self):
         """Previews without the candidate count the changes of a refresh now: none without a pending change."""
@@ -540,7 +541,8 @@ class Test:
     def pending(self):
         """A committed policy is pending: the preview predicts the effects of the refresh."""
         c, rpc = self.c, self.rpc
-        commit(rpc, [{"op": "add", "path": "/bgp/policy_change_delay_s", "value": 3}])
+        delays = ["/bgp/policy_change_" + key for key in ("delay_s", "max_delay_s")]
+        commit(rpc, [{"op": "add", "path": path, "value": 300} for path in delays])
         was, told = self.table("adj-in", KEPT), dict(self.speaker.rib)
         effects = commit(rpc, [{"op": "replace", "path": "/route_policies/0", "value": policy("in-kept", {"action": "permit", "match": {"prefix_list": "low"},
                                                                                                         "set": {"med": 77}})},
@@ -550,11 +552,13 @@ class Test:
             r = rpc.call("bgp.refresh.preview", family=V4, scope="peer", peer=address, direction=direction)
             lines[direction] = {k: r["peers"][0][k] for k in ("added", "removed", "changed")}
         c.true("preview of a refresh while a committed policy waits: what it will do", lines["import"]["removed"] > 100 and lines["export"]["changed"] > 100, lines)
+        for direction, address in (("import", KEPT), ("export", ALL)):  # a command applies what waits at once
+            rpc.call("bgp.refresh", family=V4, scope="peer", peer=address, direction=direction)
         self.settled(effects)
         c.comes_to("... and then does, import", lambda: self.difference(was, self.table("adj-in", KEPT)), lines["import"])
         gone = len(set(told) - set(self.speaker.rib))
         c.true("... export (the import took %d of it)" % gone, gone <= lines["import"]["removed"] and lines["export"]["removed"] == 0, lines)
-        commit(rpc, [{"op": "remove", "path": "/bgp/policy_change_delay_s"}])
+        commit(rpc, [{"op": "remove", "path": path} for path in delays])
 
     def overtaken(self):
         """A commit during a preview: the preview ends with an error, not with wrong numbers. Then leaves previews running, so that the stop has to end them."""

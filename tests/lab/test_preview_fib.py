@@ -117,8 +117,9 @@ class Test:
         return {m.group(1): float(m.group(2)) for m in re.finditer(r"^([a-z_0-9]+\{.*\}) (\S+)$", body.decode(), re.M)}
 
     def dataplane_metrics(self):
-        c, values, v4 = self.c, self.metrics(), '{vrf="default",family="ipv4-unicast"}'
+        c, v4 = self.c, '{vrf="default",family="ipv4-unicast"}'
         routes_now, writes, generation = self.tables()
+        values = self.metrics()
         c.equal("GET /metrics: the forwarding tables", [values.get(k) for k in ("keel_fib_routes" + v4, "keel_fib_writes_total" + v4, "keel_fib_generation{}")],
                 [routes_now, writes, generation])
         stats, workers = self.rpc.call("fib.stats"), self.rpc.call("dataplane.stats")["workers"]

@@ -504,7 +504,7 @@ class Wire:
             return len(self.spare) >= len(wanted) and seen == (expected, drops)
 
         try:
-            wait_for(what, all_there, 5, poll=0.002, patience=0)
+            wait_for(what, all_there, 5, poll=0.002)
         except TimeoutError:
             pass
         checks.equal(what + ": counters", seen, (expected, drops))
@@ -631,6 +631,9 @@ def test(checks):
                 groups.setdefault(c.group(), []).append(c)
             probe = cases.list[0]  # until the path through the far side works
             wait_for("a frame through " + kind, lambda: (wire.socks["i"].send(probe.frame), wire.receive(), wire.spare)[2], 30, poll=0.1)
+            marker = cases.list[1]  # comes after all probes
+            wire.socks["i"].send(marker.frame)
+            wait_for("the end of the probes", lambda: (wire.receive(), marker.out[0] in wire.spare)[1], 30)
             last = None
             while last != (last := (wire.receive(), wire.stats())[1]):
                 time.sleep(0.1)  # frames under way have no event
