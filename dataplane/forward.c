@@ -58,7 +58,7 @@ untag(struct lane *l, unsigned i) RUNS_ON(role_worker)
 
 /*
  * Splits packet by packet: for bursts with labels beside IP packets, with VLAN tags, with packets for
- * other hosts, or with packets that may be for the kernel.
+ * foreign hosts, or with packets for the kernel.
  */
 static __attribute__((noinline)) void
 split_each(struct burst *b, unsigned n, const uint8_t mac[6]) RUNS_ON(role_worker)
@@ -145,15 +145,15 @@ all_mpls(struct burst *b, unsigned n)
 }
 
 /*
- * Splits a burst of IPv4 and IPv6 packets. All packets must be addressed to this router. Returns false
- * and changes nothing if some packet is neither IPv4 nor IPv6. A frame that ends before its EtherType
- * is split by older octets of its buffer; classification drops it.
+ * Splits a burst of IPv4 and IPv6 packets. All packets must be addressed to the router. Returns false
+ * and changes nothing if some packet is neither IPv4 nor IPv6. A frame that ends before the EtherType
+ * is split by older octets of the buffer; classification drops the frame.
  */
 static __attribute__((noinline)) bool
 split_both(struct burst *b, unsigned n) RUNS_ON(role_worker)
 {
 	const longs2 v4_type = {0, (uint64_t)RTE_BE16(RTE_ETHER_TYPE_IPV4) << 32};
-	/* half 6 is the EtherType; the others do not matter */
+	/* half 6 is the EtherType */
 	const halves8 v6_differs = {0, 0, 0, 0, 0, 0, V4_OR_V6, 0};
 	struct lane *l = &b->v4;
 	halves8 other = {0};
@@ -185,9 +185,9 @@ split_both(struct burst *b, unsigned n) RUNS_ON(role_worker)
 }
 
 /*
- * Most bursts are addressed to this router and of one family: a check of all headers together finds
- * them. Most others are of both families, where exactly the bits in which the two EtherTypes differ
- * are different. Classification checks the length.
+ * A check of all headers together finds the two usual kinds of bursts, all addressed to the router:
+ * packets of one family; packets of both families, whose EtherTypes differ in exactly the bits of
+ * V4_OR_V6. Classification checks the length.
  */
 HOT void
 forward_split(struct burst *b, unsigned n, const uint8_t mac[6])

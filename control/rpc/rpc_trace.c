@@ -408,7 +408,7 @@ poll_fire(struct timer *timer) RUNS_ON(role_main)
 		(struct rpc_traces *)(void *)((char *)timer - offsetof(struct rpc_traces, timer));
 	struct rpc_env *env = &r->rpc->env;
 	uint64_t until =
-		wall_ns() - LATE_NS; /* before the taps are read: what they miss is later */
+		wall_ns() - LATE_NS; /* before the taps are read: a missed event is later */
 
 	(void)timer_arm(r->rpc->thread, timer, POLL_NS);
 	taps_read(r);

@@ -11,8 +11,8 @@
  *   fib_avx512   where the CPU has it
  *   best_other   the best of these loops in the run
  *
- * The routes and frames are of one family, and then of both (v46: a fifth of the frames is IPv6; only io and keel). The source then writes frame by frame,
- * which costs it more: beside v4 and v6 compare rate_less_io.
+ * The routes and frames are of one family, and then of both (v46: a fifth of the frames is IPv6; only io and keel). The source of v46 writes frame by frame,
+ * and costs more: beside v4 and v6 compare rate_less_io.
  *
  * The loops take turns of 50 ms, because the noise of virtual machines changes within a second.
  *

@@ -23,7 +23,7 @@ TERMS = {
     "bytes": [("of a load", lambda p, f, g: 1), ("for each prefix", lambda p, f, g: p), ("for each further path", lambda p, f, g: p * (f - 1)),
               ("for each further path, times ln F", lambda p, f, g: p * (f - 1) * math.log(f)), ("for each prefix, with further groups", lambda p, f, g: p * (g > 1)),
               ("for each prefix and further group", lambda p, f, g: p * (g - 1)), ("for each further group, with several feeds", lambda p, f, g: (g - 1) * (f > 1)),
-              # memory is taken in pieces that grow with what is stored, and the last piece of each kind is not full
+              # memory is taken in pieces that grow with the load, and the last piece of each kind is not full
               ("for the square root of the paths", lambda p, f, g: math.sqrt(p * f))],
 }
 UNITS = {"cpu": "µs", "bytes": "B"}

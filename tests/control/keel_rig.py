@@ -285,7 +285,7 @@ class Keel:
         while not self.answers():
             assert time.monotonic() < end and self.process.poll() is None, self.logged()
             threading.Event().wait(0.005)
-        self.call("system.info")  # answered after the start: BIRD connects once, and keeld refuses peers before
+        self.call("system.info")  # answered after the start, because keeld refuses earlier connections and BIRD connects once
 
     def answers(self):
         with socket.socket(socket.AF_UNIX) as s:

@@ -147,7 +147,7 @@ class Http(KeelTest):
         self.ask()
         self.wait("the end of those beyond the share of an address", lambda: sum(map(self.alive, one)) < LIMIT // 4)
         left = sum(map(self.alive, one))
-        self.in_time(begin + 9)  # later the bound of a request's time may have ended them
+        self.in_time(begin + 9)  # later the time limit of requests may end connections
         self.assertGreater(left, 0)
         many = self.crowd(LIMIT + 8)
         self.begin_request(many)

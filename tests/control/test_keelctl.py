@@ -89,7 +89,7 @@ class Daemons(Pair):
 
     @classmethod
     def complete(cls):
-        # received routes are best once the fib thread has answered for their next hop
+        # received routes are best once the fib thread has answered for the next hop
         return cls.received() == NETWORKS and cls.received("ipv6-unicast") == len(NETWORKS_V6) and \
             [cls.ctl("show route %sbest count" % f)[1] for f in ("", "ipv6 ")] == ["%d paths\n" % n for n in (NETWORKS, len(NETWORKS_V6))]
 

@@ -93,7 +93,7 @@ class Operator(Pair):
         self.assertEqual(diff["old"], ["accept-all", peers[3], None, None])
         self.assertEqual([sorted(op) for op in diff["diff"]], [["op", "path", "value"], ["op", "path"]] + 2 * [["op", "path", "value"]])
         # Both values of a password are masked.
-        self.addCleanup(self.wait, "the routes", self.complete)  # after the rollback, which asks for them again
+        self.addCleanup(self.wait, "the routes", self.complete)  # after the rollback, which sends a ROUTE-REFRESH
         self.good("commit")
         self.addCleanup(self.good, ["rpc", "config.rollback", '{"to": 0}'])
         for change, expected in (({"op": "replace", "path": "/bgp/peers/3/password", "value": "second"}, '~ /bgp/peers/3/password "***" -> "***"'),

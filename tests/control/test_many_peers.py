@@ -74,7 +74,7 @@ class ManyPeers(KeelTest):
     def test_bgp_peers_of_all_lets_others_through(self):
         """During a long answer with all peers, other clients are answered: several times before the long answer."""
         self.begin(IDLE)
-        for _ in range(5):  # a busy machine may not let this process run meanwhile
+        for _ in range(5):  # a busy machine may give the test no CPU meanwhile
             all_peers = self.connection()
             self.ask(all_peers, 1, "bgp.peers")
             answered = self.answered_before(all_peers)

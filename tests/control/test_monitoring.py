@@ -39,7 +39,7 @@ PLANTED = {
     "KeelRpcRefused": {'keel_rpc_calls_total{result="refused"': "0+600x%d" % MINUTES},
     "KeelLogLost": {"keel_log_lines_lost_total": "0+1x%d" % MINUTES},
 }
-# What a busy machine changes: 0 unless planted
+# 0 unless planted: a busy machine changes the series
 BUSY = ("keel_thread_late_turns_total", "keel_keepalive_late_seconds")
 
 

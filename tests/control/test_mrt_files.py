@@ -140,7 +140,7 @@ class Files(KeelTest):
 
     @unhurried
     def test_dumps_equal_the_tables(self):
-        # not in self.folder: each dump ends with fsync, for which a disk may need longer than the interval
+        # not in self.folder: fsync at the end of a dump may last longer than the interval
         subprocess.run(["mount", "-o", "remount,size=64m", self.disk], check=True)
         self.table = os.path.join(self.disk, os.path.basename(self.table))
         self.begin({"file": self.table, "kind": "table", "interval_s": 1})
@@ -286,7 +286,7 @@ class Files(KeelTest):
             time.sleep(0.2)  # keeld writes each 0.05 s
             return counted() == before
         self.wait("all that was sent", lambda: self.received(one) == len(one.sent) and settled())
-        for _ in range(1000):  # what follows the lost records may fit, which ends the error: the shortest messages, one by one, fill the page
+        for _ in range(1000):  # a batch behind the lost records may fit, and ends the error: the shortest messages, one by one, fill the page
             before = counted()
             one.send(KEEPALIVE)
             self.wait("the record", lambda: counted() > before)
@@ -364,7 +364,7 @@ class Files(KeelTest):
             try:
                 found.append(read(os.path.join(folder, t, "comm")).decode().strip())
             except (FileNotFoundError, ProcessLookupError):
-                pass  # it has ended
+                pass  # the thread has ended
         return found
 
     def test_faults_of_the_document(self):

@@ -41,7 +41,7 @@ class RefreshAgain(KeelTest):
         def count(subtype):
             return sum(t >= begun and kind == REFRESH and body[2] == subtype for t, kind, body in list(other.messages))
         early = False
-        for _ in range(20):  # this process may get no CPU until the answer has ended
+        for _ in range(20):  # a busy machine may give the test no CPU until the answer has ended
             begun = time.monotonic()
             other.send(REFRESH, ask)
             with other.changed:

@@ -109,7 +109,7 @@ class Refused(KeelTest):
         self.assertIn(THEM, event["text"])
         good = ROUTES - ROUTES // 10
         self.wait("all routes", lambda: (lambda f: f["received"] + f["rejected_total"])(self.family()) == good + len(faulty))
-        # until the fib thread has answered for their next hop, good routes count as next-hop
+        # until the fib thread has answered for the next hop, good routes count as next-hop
         self.wait("the causes %s" % count, lambda: self.family()["refused"] == count)
         f = self.family()
         self.assertEqual(len(FAULTS), 21)

@@ -208,11 +208,11 @@ test_short(void **state)
 	}
 }
 
-/* One frame of a burst, which is neither IPv4 nor IPv6: its place and its kind. */
+/* A single foreign frame of a burst, neither IPv4 nor IPv6: place and kind. */
 static unsigned other_at;
 static enum other { OTHER_MPLS, OTHER_ARP, OTHER_VLAN_0, OTHERS } other_kind;
 
-/* A full burst of both families with the other frame. */
+/* A full burst of both families with the foreign frame. */
 static unsigned
 one_other(struct rte_mbuf **pkt, unsigned most)
 {
@@ -242,7 +242,7 @@ one_other(struct rte_mbuf **pkt, unsigned most)
 	return most;
 }
 
-/* Wherever the other frame is in the burst, it meets its own checks, and all others are forwarded in order. */
+/* At each place the foreign frame meets the checks of its kind, and all IP packets are forwarded in order. */
 static void
 test_one_other(void **state)
 {

@@ -779,7 +779,7 @@ write_input(const char *path)
 
 	assert_non_null(f);
 	for (unsigned i = 0; i < packets; i++) {
-		bool calm = (i >> 8) & 1; /* many bursts without any other frame */
+		bool calm = (i >> 8) & 1; /* many bursts of IP packets only */
 		struct lab_frame frame;
 
 		/* runs of one family, and alternating bursts */

@@ -130,7 +130,7 @@ def number_11_repeated_requests_cost_one_more_walk(w):
         c.equal("... as it counts itself", w.family("i")["refresh"]["requests_sent"] - before["requests_sent"], len(wire.requests("i")))
 
         many_routes(w)
-        w.fence("f")  # its output is empty, so that a walk begins at once
+        w.fence("f")  # an empty output: a walk begins at once
         wire = w.capture()
         os.kill(f, signal.SIGSTOP)  # the peer does not read: the walk cannot end
         try:

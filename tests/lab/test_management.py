@@ -552,7 +552,7 @@ class Test:
             r = rpc.call("bgp.refresh.preview", family=V4, scope="peer", peer=address, direction=direction)
             lines[direction] = {k: r["peers"][0][k] for k in ("added", "removed", "changed")}
         c.true("preview of a refresh while a committed policy waits: what it will do", lines["import"]["removed"] > 100 and lines["export"]["changed"] > 100, lines)
-        for direction, address in (("import", KEPT), ("export", ALL)):  # a command applies what waits at once
+        for direction, address in (("import", KEPT), ("export", ALL)):  # a command applies waiting changes at once
             rpc.call("bgp.refresh", family=V4, scope="peer", peer=address, direction=direction)
         self.settled(effects)
         c.comes_to("... and then does, import", lambda: self.difference(was, self.table("adj-in", KEPT)), lines["import"])
