@@ -747,11 +747,12 @@ run_family(unsigned family)
 	}
 	if (options.queues > 0)
 		goto out;
-	if (!mixed())
+	if (!mixed()) {
 		forward_tables_make(b.route, b.hop, b.list, b.count, b.v6);
-	if (!mixed() && (options.only == NULL ||
-				(strcmp(options.only, "keel") != 0 && !beside_named(options.only))))
-		bursts_find();
+		if (options.only == NULL ||
+			(strcmp(options.only, "keel") != 0 && !beside_named(options.only)))
+			bursts_find();
+	}
 	for (unsigned run = 0; run < options.runs; run++) {
 		measure_all(run);
 		settle();

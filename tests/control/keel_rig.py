@@ -281,11 +281,15 @@ class Keel:
         self.process = subprocess.Popen(
             ["ip", "netns", "exec", self.namespace, KEELD, "-c", self.file, "--no-dataplane", "--socket", self.path, "--state-dir",
              self.state], stdout=self.log, stderr=subprocess.STDOUT)
+        self.await_start()
+
+    def await_start(self):
+        """keeld refuses earlier BGP connections, and BIRD connects once."""
         end = time.monotonic() + WAIT_S
         while not self.answers():
             assert time.monotonic() < end and self.process.poll() is None, self.logged()
             threading.Event().wait(0.005)
-        self.call("system.info")  # answered after the start, because keeld refuses earlier connections and BIRD connects once
+        self.call("system.info")  # answered after the start
 
     def answers(self):
         with socket.socket(socket.AF_UNIX) as s:
@@ -497,11 +501,7 @@ class HostKeel(Keel):
         self.process = subprocess.Popen(
             ["nsenter", "--net=/run/netns/" + self.namespace, KEELD, "-c", self.file, "--no-dataplane", "--socket", self.path, "--state-dir",
              self.state], stdout=self.log, stderr=subprocess.STDOUT)
-        end = time.monotonic() + WAIT_S
-        while not self.answers():
-            assert time.monotonic() < end and self.process.poll() is None, self.logged()
-            threading.Event().wait(0.005)
-        self.call("system.info")  # answered after the start
+        self.await_start()
 
 
 class InstanceTest(KeelTest):

@@ -74,16 +74,20 @@ class ManyPeers(KeelTest):
     def test_bgp_peers_of_all_lets_others_through(self):
         """During a long answer with all peers, other clients are answered: several times before the long answer."""
         self.begin(IDLE)
-        for _ in range(5):  # a busy machine may give the test no CPU meanwhile
+
+        def attempt():
             all_peers = self.connection()
             self.ask(all_peers, 1, "bgp.peers")
             answered = self.answered_before(all_peers)
             peers = json.loads(all_peers.makefile("rb").readline())["result"]["peers"]
             print("%d requests answered during bgp.peers of %d" % (answered, len(peers)), flush=True)
             self.assertEqual([p["address"] for p in peers], [p["address"] for p in idle(IDLE)] + [THEM, OTHER])
-            if answered > 10:
-                break
-        self.assertGreater(answered, 10)
+            return answered
+        self.lets_others_through(attempt)
+
+    def lets_others_through(self, attempt):
+        """The best of five attempts: a busy machine may give the test no CPU during a long answer."""
+        self.assertTrue(any(attempt() > 10 for _ in range(5)), "never more than 10 requests answered during the long answer")
 
     def answered_before(self, long):
         """Number of another client's requests answered before any octet arrives on the socket `long`."""
@@ -98,7 +102,6 @@ class ManyPeers(KeelTest):
     def test_metrics_of_all_let_others_through(self):
         """Other clients are answered during GET /metrics, too, which is open to any client that reaches the port."""
         self.begin(IDLE)
-        self.keel.call("system.info")  # keeld listens for HTTP before the first answer
 
         def connect():
             s = socket.socket()
@@ -106,7 +109,8 @@ class ManyPeers(KeelTest):
             s.settimeout(WAIT_S)
             s.connect(("127.0.0.1", 9179))
             return s
-        for _ in range(5):
+
+        def attempt():
             s = in_namespace(self.namespace, connect)
             s.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
             answered = self.answered_before(s)
@@ -114,9 +118,8 @@ class ManyPeers(KeelTest):
             print("%d requests answered during GET /metrics of %d lines" % (answered, len(lines)), flush=True)
             self.assertEqual(lines[-2:], [b"# EOF", b""])
             self.assertEqual(sum(line.startswith(b"keel_peer_established{") for line in lines), IDLE + 2)
-            if answered > 10:
-                break
-        self.assertGreater(answered, 10)
+            return answered
+        self.lets_others_through(attempt)
         batch = json.dumps([{"jsonrpc": "2.0", "id": i, "method": "bgp.peers"} for i in range(3)]).encode()
         s = in_namespace(self.namespace, connect)
         s.sendall(b"POST /rpc HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(batch) + batch)

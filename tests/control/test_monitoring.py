@@ -51,7 +51,6 @@ class Monitoring(KeelTest):
     def setUp(self):
         super().setUp()
         self.start(DOCUMENT)
-        self.keel.call("system.info")  # HTTP is served with the socket
 
     def ask(self, path, **headers):
         """(status, text); the status is None where nothing listens."""
@@ -75,12 +74,15 @@ class Monitoring(KeelTest):
 
     def values(self):
         """Without the alarms about late threads: the machine may be busy."""
-        while True:
+        found = {}
+
+        def unchanged():
             late = self.late()
-            found = {k: float(v) for k, v in (line.rsplit(" ", 1) for line in self.page().splitlines() if not line.startswith("#"))}
-            if self.late() == late:
-                found["keel_alarms{}"] -= late
-                return found
+            found.update((k, float(v)) for k, v in (line.rsplit(" ", 1) for line in self.page().splitlines() if not line.startswith("#")))
+            found["keel_alarms{}"] -= late
+            return self.late() == late
+        self.wait("a page beside which no thread-late alarm changes", unchanged)
+        return found
 
     def value(self, name, *parts):
         found = [v for k, v in self.values().items() if k.startswith(name + "{") and all(p in k for p in parts)]

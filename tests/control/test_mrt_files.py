@@ -17,6 +17,9 @@ import time
 import keel_rig
 from keel_rig import KEEPALIVE, NOTIFICATION, THEM, UPDATE, US, V4, V6, KeelTest, Late, Speaker, nlri, unhurried, update_of
 
+sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
+from lab import at_rest  # noqa: E402
+
 try:
     import mrtparse
 except ImportError:
@@ -280,12 +283,8 @@ class Files(KeelTest):
         def counted():
             e = self.entry()
             return e["records"] + e["drops"]
-
-        def settled():
-            before = counted()
-            time.sleep(0.2)  # keeld writes each 0.05 s
-            return counted() == before
-        self.wait("all that was sent", lambda: self.received(one) == len(one.sent) and settled())
+        self.wait("all that was sent", lambda: self.received(one) == len(one.sent))
+        at_rest(counted)
         for _ in range(1000):  # a batch behind the lost records may fit, and ends the error: the shortest messages, one by one, fill the page
             before = counted()
             one.send(KEEPALIVE)

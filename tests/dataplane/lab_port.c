@@ -253,6 +253,13 @@ fill_v6(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsign
 	e->number = number;
 }
 
+/* True if the pattern has the bit of the next frame. */
+static inline bool
+is_next(const struct end *e, uint64_t pattern)
+{
+	return pattern >> ((e->number + 1) & 63) & 1;
+}
+
 static __attribute__((noinline)) void
 fill_labelled(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsigned n,
 	uint64_t labels)
@@ -261,7 +268,7 @@ fill_labelled(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, 
 	uint64_t pattern = s->v6_pattern;
 
 	for (unsigned i = 0; i < n; i++) {
-		if (pattern >> ((e->number + 1) & 63) & 1) {
+		if (is_next(e, pattern)) {
 			fill_v6(e, s, &pkt[i], 1);
 			continue;
 		}
@@ -285,7 +292,7 @@ static __attribute__((noinline)) void
 fill_beside_flood(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
-		if (s->flood_pattern >> ((e->number + 1) & 63) & 1)
+		if (is_next(e, s->flood_pattern))
 			put_flood(e, s, pkt[i]);
 		else
 			fill_v4(e, s, &pkt[i], 1);
@@ -308,7 +315,7 @@ fill(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsigned 
 		fill_v6(e, s, pkt, n);
 	else
 		for (unsigned i = 0; i < n; i++)
-			if (pattern >> ((e->number + 1) & 63) & 1)
+			if (is_next(e, pattern))
 				fill_v6(e, s, &pkt[i], 1);
 			else
 				fill_v4(e, s, &pkt[i], 1);
