@@ -881,6 +881,12 @@ journal_settled(const struct journal_cursor *c)
 }
 
 uint64_t
+journal_reads_again(const struct journal_cursor *c)
+{
+	return c->replay > c->position ? c->replay : 0;
+}
+
+uint64_t
 journal_position(const struct journal_cursor *c)
 {
 	return c->position;

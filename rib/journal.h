@@ -249,6 +249,11 @@ void journal_pin(struct journal_cursor *c);
 void journal_unpin(struct journal_cursor *c);
 /* True if no withdrawal would have to wait at this position. */
 bool journal_settled(const struct journal_cursor *c);
+/*
+ * The last entry of the second reading while the cursor is before the entry, else 0. The consumer has
+ * read all entries up to the last, and may skip destinations without a waiting withdrawal.
+ */
+uint64_t journal_reads_again(const struct journal_cursor *c);
 /* The sequence after which journal_read() continues. */
 uint64_t journal_position(const struct journal_cursor *c);
 

@@ -177,7 +177,8 @@ update_group_dismantle(struct update_group *g, uint64_t deadline_ns)
 			return true;
 	}
 	adj_rib_out_destroy(g->out);
-	windows_forget(g);
+	arena_free(g->set->c.arena, g->looks);
+	bits_fini(g->set->c.arena, &g->owed);
 	arena_free(g->set->c.arena, g->edits);
 	arena_free(g->set->c.arena, g);
 	return false;

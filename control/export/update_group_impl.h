@@ -386,6 +386,8 @@ struct window {
 	struct table_id table;
 	bool copied; /* false: without attributes */
 	bool shared; /* false: of one group */
+	const struct bits *
+		owed; /* second reading: entries of the set alone, without copies; NULL: all entries */
 	bool labels; /* of the table */
 	unsigned count, path_count, class_count, ordered;
 	unsigned room_used, base_used;
@@ -793,8 +795,6 @@ void windows_look(struct update_group *g);
 void windows_look_at(struct update_group *g, struct dest_id id);
 /* True if the copy of the destination in the window is older than what the group has read. */
 bool window_is_old(const struct update_group *g, const struct window *w, struct dest_id id);
-/* Frees `looks` and `owed`. */
-void windows_forget(struct update_group *g);
 /* A turn begins. Between turns of several groups, the windows of one turn stay for the other groups. */
 void windows_turn(struct update_groups *s);
 /* True if the turn has read so much that other groups should use the windows first. */
@@ -887,6 +887,7 @@ key_pack(struct update_packer *u, const struct route_key *k, uint32_t label)
 void policy_walk_owe(struct update_group *g);
 
 /* update_group_stream.c */
+void owed_learn(struct update_group *g);
 void owed_clear(struct update_group *g, struct dest_id id);
 
 /* update_group_behind.c */

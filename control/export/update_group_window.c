@@ -98,6 +98,18 @@ buffers_free(struct update_groups *s)
 	ws->done = ws->added = NULL;
 }
 
+/* No window is left. */
+static void
+windows_forget(struct update_group *g)
+{
+	windows_look(g);
+	arena_free(g->set->c.arena, g->looks);
+	g->looks = NULL;
+	g->looks_until = 0;
+	if (g->cursor != NULL)
+		owed_learn(g);
+}
+
 void
 windows_tidy(struct update_groups *s, bool all)
 {
@@ -343,9 +355,9 @@ window_choose(struct update_group *g, struct window *w, const struct journal_ent
 		struct window_entry *e = &w->entry[w->count];
 		bool repeated;
 
-		if (raw[i].table.v != w->table.v)
+		if (raw[i].table.v != w->table.v || (w->owed != NULL && !bits_has(w->owed, id)))
 			continue;
-		repeated = !raw[i].aside && is_repeated(s, w, id);
+		repeated = w->owed == NULL && !raw[i].aside && is_repeated(s, w, id);
 		e->at = (uint16_t)(raw[i].sequence - w->first);
 		e->dest = id;
 		e->path = e->next = WINDOW_NONE;
@@ -353,10 +365,10 @@ window_choose(struct update_group *g, struct window *w, const struct journal_ent
 		e->bulk = raw[i].bulk;
 		e->aside = raw[i].aside;
 		e->repeated = repeated;
-		e->unread = raw[i].aside || repeated;
+		e->unread = raw[i].aside || repeated || w->owed != NULL;
 		if (raw[i].bulk && w->bulk == UINT64_MAX)
 			w->bulk = raw[i].sequence;
-		if (!raw[i].aside && !repeated)
+		if (!e->unread)
 			journal_prefetch_choose(p, &raw[i], g->table.at[raw[i].shard]);
 		w->count++;
 	}
@@ -630,10 +642,17 @@ windows_arrive(struct update_group *g, bool leaves)
 
 /* ---- making and finding ---- */
 
-/* `shared`: for all groups. */
+enum window_kind {
+	WINDOW_SHARED, /* for all groups */
+	WINDOW_OWN, /* of a group that straggles */
+	WINDOW_BARE, /* without attributes, of a sparse group */
+	WINDOW_OWED, /* of the second reading */
+};
+
 static struct window *
-window_make(struct update_group *g, uint64_t end, bool copied, bool shared, int *err)
+window_make(struct update_group *g, uint64_t end, enum window_kind kind, int *err)
 {
+	bool shared = kind == WINDOW_SHARED;
 	struct update_groups *s = g->set;
 	struct windows *ws = &s->windows;
 	struct window *w;
@@ -646,8 +665,9 @@ window_make(struct update_group *g, uint64_t end, bool copied, bool shared, int 
 	if (*err < 0)
 		return NULL;
 	window_clear(s, w);
-	w->copied = copied;
+	w->copied = kind <= WINDOW_OWN;
 	w->shared = shared;
+	w->owed = kind == WINDOW_OWED ? &g->owed : NULL;
 	s->told.group = NULL; /* may point to the paths that are overwritten */
 	s->run_valid = false;
 	*err = window_read(g, w, end);
@@ -664,6 +684,16 @@ window_make(struct update_group *g, uint64_t end, bool copied, bool shared, int 
 	return w;
 }
 
+/* Reads the destinations of `owed` again, in their present state. Afterwards the group can use older windows (windows_look_at()). */
+static struct window *
+window_owed(struct update_group *g, uint64_t end, int *err)
+{
+	uint64_t last = journal_reads_again(g->cursor);
+
+	g->set->windows.unused = 0;
+	return window_make(g, last < end ? last : end, WINDOW_OWED, err);
+}
+
 struct window *
 window_get(struct update_group *g, uint64_t end, int *err)
 {
@@ -675,6 +705,8 @@ window_get(struct update_group *g, uint64_t end, int *err)
 	*err = 0;
 	if (windows_full(g) || journal_position(g->cursor) >= end)
 		return NULL;
+	if (g->owed_known && journal_reads_again(g->cursor) != 0)
+		return window_owed(g, end, err);
 	w = window_find(g, end, &front);
 	shared = copied && front == 0 && g->catch_up == CATCH_UP_NONE;
 	if (shared && round_waits(g))
@@ -684,7 +716,11 @@ window_get(struct update_group *g, uint64_t end, int *err)
 	else if (copied && front != 0 && front < end)
 		end = front; /* the group then uses windows again */
 	if (w == NULL)
-		w = window_make(g, end, copied, shared, err);
+		w = window_make(g, end,
+			shared	 ? WINDOW_SHARED
+			: copied ? WINDOW_OWN
+				 : WINDOW_BARE,
+			err);
 	s->windows.unused = 0;
 	if (w == NULL)
 		return NULL;
@@ -743,17 +779,6 @@ bool
 window_is_old(const struct update_group *g, const struct window *w, struct dest_id id)
 {
 	return w->serial <= g->looks_until && (g->looks[id.v % LOOKS_BITS / 64] >> id.v % 64 & 1);
-}
-
-void
-windows_forget(struct update_group *g)
-{
-	windows_look(g);
-	arena_free(g->set->c.arena, g->looks);
-	g->looks = NULL;
-	g->looks_until = 0;
-	g->owed_known = g->owed.count == 0 && g->owed_known;
-	bits_fini(g->set->c.arena, &g->owed);
 }
 
 void
