@@ -870,9 +870,9 @@ attr_prefetch_hash(const struct attr_table *t, uint32_t hash)
 	__builtin_prefetch(&t->index[index_home(hash, t->index_size)]);
 }
 
-/* Packs `a` into t->scratch. Returns the size, -ENOMEM or -E2BIG. */
+/* Packs `a` into t->scratch; `like` as of attr_pack_like(), or NULL. Returns the size, -ENOMEM or -E2BIG. */
 static int
-scratch_pack(struct attr_table *t, const struct attr_set *a)
+scratch_pack(struct attr_table *t, const struct attr_packed *like, const struct attr_set *a)
 {
 	size_t bound = attr_pack_bound(a);
 
@@ -886,13 +886,20 @@ scratch_pack(struct attr_table *t, const struct attr_set *a)
 		t->scratch = p;
 		t->scratch_size = bound;
 	}
-	return (int)attr_pack(a, t->scratch);
+	return (int)(like != NULL ? attr_pack_like(like, a, t->scratch) : attr_pack(a, t->scratch));
 }
 
 int
 attr_intern(struct attr_table *t, const struct attr_set *a, uint32_t refs, struct attr_id *out)
 {
-	int size = scratch_pack(t, a);
+	return attr_intern_like(t, NULL, a, refs, out);
+}
+
+int
+attr_intern_like(struct attr_table *t, const struct attr_packed *like, const struct attr_set *a,
+	uint32_t refs, struct attr_id *out)
+{
+	int size = scratch_pack(t, like, a);
 
 	if (size < 0)
 		return size;
@@ -904,7 +911,7 @@ bool
 attr_equals(struct attr_table *t, struct attr_id id, const struct attr_set *a)
 {
 	const struct attr_packed *p = attr_get(t, id);
-	int size = p != NULL ? scratch_pack(t, a) : -1;
+	int size = p != NULL ? scratch_pack(t, NULL, a) : -1;
 
 	return size >= 0 && attr_packed_size(p) == (size_t)size &&
 	       memcmp(p, t->scratch, (size_t)size) == 0;

@@ -448,6 +448,33 @@ attr_packed_size(const struct attr_packed *p)
 	return (size_t)(s.rest - (const uint8_t *)p) + s.rest_len;
 }
 
+size_t
+attr_pack_like(const struct attr_packed *like, const struct attr_set *a, struct attr_packed *out)
+{
+	const uint8_t *at = (const uint8_t *)like;
+	uint8_t *w = (uint8_t *)out;
+	size_t front, rest;
+	struct parts s;
+
+	if ((like->bits & HEAD_VERBATIM) || !bits_agree(a))
+		return attr_pack(a, out);
+	parts_find(like, &s);
+	front = (size_t)(s.next_hop - at) +
+		leading_len(like->bits & (uint8_t) ~(HEAD_MED | HEAD_LOCAL_PREF));
+	rest = (size_t)(s.rest - s.path) + s.rest_len;
+	memcpy(w, at, front);
+	w += front;
+	if (a->has & ATTR_HAS_MED)
+		w = store_u32(w, a->med);
+	if (a->has & ATTR_HAS_LOCAL_PREF)
+		w = store_u32(w, a->local_pref);
+	memcpy(w, s.path, rest);
+	out->bits = (uint8_t)((like->bits & ~(HEAD_MED | HEAD_LOCAL_PREF)) |
+			      (a->has & ATTR_HAS_MED ? HEAD_MED : 0) |
+			      (a->has & ATTR_HAS_LOCAL_PREF ? HEAD_LOCAL_PREF : 0));
+	return (size_t)(w + rest - (uint8_t *)out);
+}
+
 /* Length of the path in struct attr_set. */
 static size_t
 wire_path_len(const struct attr_packed *p, const struct parts *s)

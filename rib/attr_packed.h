@@ -26,6 +26,9 @@ size_t attr_pack_bound(const struct attr_set *a);
  * alignment; all octets up to the size are written.
  */
 size_t attr_pack(const struct attr_set *a, struct attr_packed *out);
+/* As attr_pack(), of a set that differs from `like` at most in MED and LOCAL_PREF. */
+size_t attr_pack_like(
+	const struct attr_packed *like, const struct attr_set *a, struct attr_packed *out);
 size_t attr_packed_size(const struct attr_packed *p);
 /* True if the first `len` octets at `p` are a packed set, with `len` or up to 7 octets less. */
 bool attr_packed_valid(const struct attr_packed *p, size_t len);

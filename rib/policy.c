@@ -609,7 +609,10 @@ outcome_apply(struct policy_eval *e, const struct set *s, const struct outcome *
 	if (s->what & SET_TAG)
 		o.tag = s->tag;
 	o.sets |= (s->what & SET_MED ? POLICY_SETS_MED : 0u) |
-		  (s->what & SET_NEXT_HOP ? POLICY_SETS_NEXT_HOP : 0u);
+		  (s->what & SET_NEXT_HOP ? POLICY_SETS_NEXT_HOP : 0u) |
+		  ((s->what & (SET_ORIGIN | SET_COMMUNITIES)) || s->prepend_count > 0
+				  ? POLICY_SETS_OTHER
+				  : 0u);
 	*out = o;
 	return 0;
 }

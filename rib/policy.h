@@ -85,7 +85,11 @@ struct policy_verdict {
 
 #define POLICY_OUTCOMES_MAX 64
 #define POLICY_OUTCOME_ALONE UINT64_MAX
-enum policy_set_attr { POLICY_SETS_MED = 1, POLICY_SETS_NEXT_HOP = 2 };
+enum policy_set_attr {
+	POLICY_SETS_MED = 1,
+	POLICY_SETS_NEXT_HOP = 2,
+	POLICY_SETS_OTHER = 4 /* neither of the two, nor LOCAL_PREF */
+};
 
 /*
  * Position of an outcome in a cache of POLICY_OUTCOMES_MAX entries. Outcomes below this number

@@ -730,7 +730,7 @@ shard_originate_from(struct shard *s, struct vrf_id vrf, enum family family, con
 		reuse_end(s);
 		return err;
 	}
-	err = accepted_get(s, t->vrf, PEER_SELF, attrs, &acc);
+	err = accepted_get(s, t->vrf, PEER_SELF, NULL, attrs, &acc);
 	if (err != 0)
 		return err;
 	acc.flags |= (uint32_t)source << PATH_SOURCE_SHIFT;

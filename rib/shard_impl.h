@@ -718,9 +718,10 @@ void refused_fini(struct shard *s);
 bool import_run(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib);
 /* Wakes the consumers of the journal, if entries were appended since the last wake-up. */
 void consumers_wake(struct shard *s) RUNS_ON(role_rib);
-/* `vrf`: in which the next hop resolves. */
+/* `vrf`: in which the next hop resolves. `like`: as of attr_pack_like(), or NULL. */
 int accepted_get(struct shard *s, struct vrf_id vrf, struct peer_id peer,
-	const struct attr_set *attrs, struct shard_accepted *out) RUNS_ON(role_rib);
+	const struct attr_packed *like, const struct attr_set *attrs, struct shard_accepted *out)
+	RUNS_ON(role_rib);
 /* As accepted_get(), for an interned set that may wait to be freed. */
 int accepted_hold(struct shard *s, struct vrf_id vrf, struct peer_id peer, struct attr_id id,
 	struct shard_accepted *out) RUNS_ON(role_rib);

@@ -28,26 +28,23 @@ struct import {
 	struct attr_id received;
 };
 
-/* Fills in the next hop of out->id. Drops the reference on out->id on failure. */
+/* Fills in the next hop of out->id, whose set is `attrs`. Drops the reference on out->id on failure. */
 static int
 accepted_next_hop(struct shard *s, struct vrf_id vrf, struct peer_id peer,
-	struct shard_accepted *out) RUNS_ON(role_rib)
+	const struct attr_set *attrs, struct shard_accepted *out) RUNS_ON(role_rib)
 {
-	struct attr_set attrs; /* the fixed part */
-	uint32_t med;
+	uint32_t med = (attrs->has & ATTR_HAS_MED) != 0 && attrs->med != 0 ? PATH_MED : 0;
 	int err;
 
-	(void)attr_unpack_fixed(attr_get(s->attrs, out->id), &attrs);
-	med = (attrs.has & ATTR_HAS_MED) != 0 && attrs.med != 0 ? PATH_MED : 0;
 	out->next_hop = NULL;
 	out->received.v = 0;
 	out->flags = PATH_NEXT_HOP_UP | med;
 	if (peer.v == PEER_SELF.v)
 		return 0;
-	if (attrs.first_asn != s->near_as[peer.v])
+	if (attrs->first_asn != s->near_as[peer.v])
 		near_as_set(s, peer, NEAR_AS_ANY);
 	err = next_hop_hold(
-		s, vrf, out->id, decision_attr_key(&attrs), attr_next_hop(&attrs), &out->next_hop);
+		s, vrf, out->id, decision_attr_key(attrs), attr_next_hop(attrs), &out->next_hop);
 	if (err != 0)
 		attr_unref(s->attrs, out->id);
 	else if (!next_hop_eligible(s, shard_slot(s, peer), peer, out->next_hop))
@@ -55,15 +52,26 @@ accepted_next_hop(struct shard *s, struct vrf_id vrf, struct peer_id peer,
 	return err;
 }
 
+/* As accepted_next_hop(), for a set that is not at hand. */
+static int
+accepted_unpack(struct shard *s, struct vrf_id vrf, struct peer_id peer, struct shard_accepted *out)
+	RUNS_ON(role_rib)
+{
+	struct attr_set fixed;
+
+	return accepted_next_hop(
+		s, vrf, peer, attr_unpack_fixed(attr_get(s->attrs, out->id), &fixed), out);
+}
+
 int
-accepted_get(struct shard *s, struct vrf_id vrf, struct peer_id peer, const struct attr_set *attrs,
-	struct shard_accepted *out)
+accepted_get(struct shard *s, struct vrf_id vrf, struct peer_id peer,
+	const struct attr_packed *like, const struct attr_set *attrs, struct shard_accepted *out)
 {
 	int err;
 
 	attr_table_owner(s->attrs, peer.v);
-	err = attr_intern(s->attrs, attrs, 1, &out->id);
-	return err != 0 ? err : accepted_next_hop(s, vrf, peer, out);
+	err = attr_intern_like(s->attrs, like, attrs, 1, &out->id);
+	return err != 0 ? err : accepted_next_hop(s, vrf, peer, attrs, out);
 }
 
 int
@@ -80,7 +88,7 @@ accepted_hold(struct shard *s, struct vrf_id vrf, struct peer_id peer, struct at
 		attr_table_owner(s->attrs, peer.v);
 		err = attr_intern_packed(s->attrs, p, size, attr_packed_hash(p, size), 1, &out->id);
 	}
-	return err != 0 ? err : accepted_next_hop(s, vrf, peer, out);
+	return err != 0 ? err : accepted_unpack(s, vrf, peer, out);
 }
 
 void
@@ -234,10 +242,15 @@ verdict_of(struct import *m, const struct prefix *p, struct shard_accepted **acc
 		err = accepted_hold(s, m->table->vrf, m->rec->peer, m->received, *acc);
 	} else if (v.attrs == m->unpacked) {
 		err = intern_received(m, &(*acc)->id);
-		if (err == 0)
-			err = accepted_next_hop(s, m->table->vrf, m->rec->peer, *acc);
+		if (err == 0 && m->unpacked != NULL)
+			err = accepted_next_hop(s, m->table->vrf, m->rec->peer, m->unpacked, *acc);
+		else if (err == 0)
+			err = accepted_unpack(s, m->table->vrf, m->rec->peer, *acc);
 	} else {
-		err = accepted_get(s, m->table->vrf, m->rec->peer, v.attrs, *acc);
+		bool like = (v.sets & (POLICY_SETS_NEXT_HOP | POLICY_SETS_OTHER)) == 0;
+
+		err = accepted_get(
+			s, m->table->vrf, m->rec->peer, like ? m->attrs : NULL, v.attrs, *acc);
 	}
 	if (err != 0)
 		return err;

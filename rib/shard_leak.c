@@ -974,7 +974,7 @@ import_evaluate_policy(struct shard *s, const struct instance *x, const struct s
 		if (!v.permit)
 			return -EPERM;
 		if (v.attrs != s->unpacked)
-			return accepted_get(s, key->vrf, src->path.peer, v.attrs, acc);
+			return accepted_get(s, key->vrf, src->path.peer, NULL, v.attrs, acc);
 	}
 	if (src->origin.vrf.v != VRF_DEFAULT.v)
 		return accepted_hold(s, key->vrf, src->path.peer, src->path.accepted, acc);

@@ -624,7 +624,7 @@ path_age(struct shard *s, const struct shard_table *t, struct rib_path *p, bool 
 	a->community_count++;
 	a->has |= ATTR_HAS_LOCAL_PREF;
 	a->local_pref = 0;
-	err = accepted_get(s, t->vrf, p->peer, a, out);
+	err = accepted_get(s, t->vrf, p->peer, NULL, a, out);
 	if (err != 0)
 		return err;
 	p->accepted = out->id;

@@ -270,7 +270,7 @@ outcome_intern(const struct subject *j, struct shard_verdict *v, const struct at
 	} else {
 		acc = accepted_place(s, w->outcome);
 		if (err == 0)
-			err = accepted_get(s, j->t->vrf, j->path->peer, made, acc);
+			err = accepted_get(s, j->t->vrf, j->path->peer, NULL, made, acc);
 		if (err != 0)
 			return err;
 		acc->received = j->path->received;

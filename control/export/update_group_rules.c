@@ -341,7 +341,8 @@ edit_find(struct update_group *g, const struct policy_verdict *v)
 	n = edit_number(g,
 		hash_words(rules_hash(g),
 			v->outcome != 0 ? policy_outcome_hash(g->rules.policy, v->outcome) : 0, 0),
-		g->rules.kind == UPDATE_EXTERNAL && !g->rules.next_hop_unchanged && v->sets == 0);
+		g->rules.kind == UPDATE_EXTERNAL && !g->rules.next_hop_unchanged &&
+			!(v->sets & (POLICY_SETS_MED | POLICY_SETS_NEXT_HOP)));
 	if (numbered && n != EDIT_UNNAMED)
 		g->edit_of[g->by_before][v->outcome] = n;
 	return n;

@@ -378,6 +378,26 @@ packed_agrees(const struct attr_set *a, const struct attr_packed *p, size_t size
 	assert_int_equal(attr_packed_cluster_contains(p, 0x02010300), clusters_have(a, 0x02010300));
 }
 
+/* attr_pack_like() makes the octets of attr_pack(), for any MED and LOCAL_PREF. */
+static void
+packed_alike(const struct attr_set *a, const struct attr_packed *p)
+{
+	static alignas(8) uint8_t room[2][ATTR_PACKED_MAX];
+	static struct attr_buffer changed;
+	struct attr_packed *q = (struct attr_packed *)(void *)room[0],
+			   *like = (struct attr_packed *)(void *)room[1];
+	size_t size;
+
+	memcpy(&changed.set, a, attr_set_size(a));
+	changed.set.has ^= random_below(&dice, 4) * ATTR_HAS_MED; /* and LOCAL_PREF, the next bit */
+	changed.set.med = changed.set.has & ATTR_HAS_MED || once_in(20) ? random_asn() : 0;
+	changed.set.local_pref =
+		changed.set.has & ATTR_HAS_LOCAL_PREF || once_in(20) ? random_asn() : 0;
+	size = attr_pack(&changed.set, q);
+	assert_int_equal(attr_pack_like(p, &changed.set, like), size);
+	assert_memory_equal(like, q, size);
+}
+
 /* Also: two sets are equal exactly if their packed forms are. The next set differs in one octet. */
 static void
 packing_keeps_every_set(void **state)
@@ -394,6 +414,7 @@ packing_keeps_every_set(void **state)
 		odd_sets += odd;
 		clusters += clusters_have(a, 0x02010300);
 		packed_agrees(a, p, size);
+		packed_alike(a, p);
 		if (attr_set_var_len(a) == 0)
 			continue;
 		at = random_below(&dice, (uint32_t)attr_set_var_len(a));
