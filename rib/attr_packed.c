@@ -309,6 +309,22 @@ attr_pack_bound(const struct attr_set *a)
 	return HEAD + attr_set_size(a);
 }
 
+static inline uint8_t *
+preferences_put(const struct attr_set *a, uint8_t *w)
+{
+	if (a->has & ATTR_HAS_MED)
+		w = store_u32(w, a->med);
+	return a->has & ATTR_HAS_LOCAL_PREF ? store_u32(w, a->local_pref) : w;
+}
+
+/* HEAD_MED and HEAD_LOCAL_PREF of the set. */
+static inline unsigned
+preferences_bits(const struct attr_set *a)
+{
+	return (a->has & ATTR_HAS_MED ? HEAD_MED : 0u) |
+	       (a->has & ATTR_HAS_LOCAL_PREF ? HEAD_LOCAL_PREF : 0u);
+}
+
 /* Writes all but the head. Returns the end; NULL: without EXTRA_PATH the path does not fit. */
 static uint8_t *
 body_put(const struct attr_set *a, unsigned extras, int next_hop, struct attr_packed *out)
@@ -324,10 +340,7 @@ body_put(const struct attr_set *a, unsigned extras, int next_hop, struct attr_pa
 		memcpy(w, a->next_hop.b, len);
 		w += len;
 	}
-	if (a->has & ATTR_HAS_MED)
-		w = store_u32(w, a->med);
-	if (a->has & ATTR_HAS_LOCAL_PREF)
-		w = store_u32(w, a->local_pref);
+	w = preferences_put(a, w);
 	if (extras & 1u << EXTRA_PATH) {
 		out->hops = out->units = 0;
 		memcpy(w, attr_as_path(a), a->as_path_len);
@@ -358,8 +371,7 @@ attr_pack(const struct attr_set *a, struct attr_packed *out)
 		end = body_put(a, extras, next_hop, out);
 	}
 	out->bits = (uint8_t)(a->origin | (next_hop > 0 ? (unsigned)next_hop : 0) |
-			      (a->has & ATTR_HAS_MED ? HEAD_MED : 0) |
-			      (a->has & ATTR_HAS_LOCAL_PREF ? HEAD_LOCAL_PREF : 0) |
+			      preferences_bits(a) |
 			      (a->has & ATTR_HAS_ATOMIC_AGGREGATE ? HEAD_ATOMIC_AGGREGATE : 0));
 	out->more = (uint8_t)((a->community_count < COUNTED ? a->community_count : COUNTED) |
 			      (extras != 0 ? MORE_EXTRAS : 0));
@@ -464,14 +476,9 @@ attr_pack_like(const struct attr_packed *like, const struct attr_set *a, struct 
 	rest = (size_t)(s.rest - s.path) + s.rest_len;
 	memcpy(w, at, front);
 	w += front;
-	if (a->has & ATTR_HAS_MED)
-		w = store_u32(w, a->med);
-	if (a->has & ATTR_HAS_LOCAL_PREF)
-		w = store_u32(w, a->local_pref);
+	w = preferences_put(a, w);
 	memcpy(w, s.path, rest);
-	out->bits = (uint8_t)((like->bits & ~(HEAD_MED | HEAD_LOCAL_PREF)) |
-			      (a->has & ATTR_HAS_MED ? HEAD_MED : 0) |
-			      (a->has & ATTR_HAS_LOCAL_PREF ? HEAD_LOCAL_PREF : 0));
+	out->bits = (uint8_t)((like->bits & ~(HEAD_MED | HEAD_LOCAL_PREF)) | preferences_bits(a));
 	return (size_t)(w + rest - (uint8_t *)out);
 }
 

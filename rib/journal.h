@@ -251,7 +251,8 @@ void journal_unpin(struct journal_cursor *c);
 bool journal_settled(const struct journal_cursor *c);
 /*
  * The last entry of the second reading while the cursor is before the entry, else 0. The consumer has
- * read all entries up to the last, and may skip destinations without a waiting withdrawal.
+ * read all entries up to the last once, and needs only destinations that were passed over, or whose
+ * withdrawal waits.
  */
 uint64_t journal_reads_again(const struct journal_cursor *c);
 /* The sequence after which journal_read() continues. */

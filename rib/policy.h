@@ -88,7 +88,7 @@ struct policy_verdict {
 enum policy_set_attr {
 	POLICY_SETS_MED = 1,
 	POLICY_SETS_NEXT_HOP = 2,
-	POLICY_SETS_OTHER = 4 /* neither of the two, nor LOCAL_PREF */
+	POLICY_SETS_OTHER = 4 /* any attribute but MED, NEXT_HOP and LOCAL_PREF */
 };
 
 /*

@@ -28,7 +28,7 @@ struct import {
 	struct attr_id received;
 };
 
-/* Fills in the next hop of out->id, whose set is `attrs`. Drops the reference on out->id on failure. */
+/* Fills in the next hop of out->id. `attrs`: the fixed part of the set, without `origin_asn`. Drops the reference on out->id on failure. */
 static int
 accepted_next_hop(struct shard *s, struct vrf_id vrf, struct peer_id peer,
 	const struct attr_set *attrs, struct shard_accepted *out) RUNS_ON(role_rib)

@@ -886,7 +886,6 @@ key_pack(struct update_packer *u, const struct route_key *k, uint32_t label)
 void policy_walk_owe(struct update_group *g);
 
 /* update_group_stream.c */
-void owed_learn(struct update_group *g);
 void owed_clear(struct update_group *g, struct dest_id id);
 
 /* update_group_behind.c */

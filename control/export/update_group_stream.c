@@ -91,11 +91,11 @@ walk_end_after(struct update_group *g, struct dest_id id, const struct dest_view
 		g->end_after = last;
 }
 
-/* Before the horizon may rise: with a settled journal no withdrawal waits, and the set begins anew. */
-void
+/* Before the horizon may rise: with a settled journal no withdrawal waits, and an incomplete set begins anew. */
+static void
 owed_learn(struct update_group *g)
 {
-	if (!journal_settled(g->cursor))
+	if (g->owed_known || !journal_settled(g->cursor))
 		return;
 	bits_fini(g->set->c.arena, &g->owed);
 	g->owed_known = true;
@@ -384,19 +384,14 @@ holds_parts(const struct update_group *g)
 
 /* ---- entries of a window ---- */
 
-/* An entry without a copy of the destination. In a second reading (`again`) only the last entry of a destination counts. */
+/* An entry without a copy of the destination. */
 static void
-entry_look(struct update_group *g, const struct journal_entry *e, bool again) RUNS_ON(role_session)
+entry_look(struct update_group *g, const struct journal_entry *e) RUNS_ON(role_session)
 {
 	struct dest_view view;
 
 	if (!dest_peek_best(g->table.at[e->shard], e->dest, &view))
 		return; /* the id is free: no group has an interest */
-	if (again && view.sequence != (uint32_t)e->sequence) {
-		(void)journal_may_withdraw(g->cursor, e, &view); /* awaits the later entry */
-		return;
-	}
-	windows_look_at(g, entry_id(g, e));
 	journal_take(g, e, &view);
 }
 
@@ -487,10 +482,12 @@ window_take(struct update_group *g, const struct window *w, uint64_t after, uint
 			continue;
 		if (e.sequence > upto)
 			break;
-		if (entry->unread || window_is_old(g, w, entry->dest))
-			entry_look(g, &e, w->owed != NULL);
-		else
+		if (entry->unread || window_is_old(g, w, entry->dest)) {
+			windows_look_at(g, entry->dest);
+			entry_look(g, &e);
+		} else {
 			entry_take(g, w, entry, &e);
+		}
 		if (g->error != 0 || batch_full(g->set))
 			return e.sequence;
 	}

@@ -106,8 +106,8 @@ windows_forget(struct update_group *g)
 	arena_free(g->set->c.arena, g->looks);
 	g->looks = NULL;
 	g->looks_until = 0;
-	if (g->cursor != NULL)
-		owed_learn(g);
+	if (g->owed.count == 0 || journal_settled(g->cursor)) /* no withdrawal waits */
+		bits_fini(g->set->c.arena, &g->owed);
 }
 
 void
@@ -688,10 +688,13 @@ window_make(struct update_group *g, uint64_t end, enum window_kind kind, int *er
 static struct window *
 window_owed(struct update_group *g, uint64_t end, int *err)
 {
+	struct windows *ws = &g->set->windows;
 	uint64_t last = journal_reads_again(g->cursor);
+	struct window *w = window_make(g, last < end ? last : end, WINDOW_OWED, err);
 
-	g->set->windows.unused = 0;
-	return window_make(g, last < end ? last : end, WINDOW_OWED, err);
+	ws->unused = 0;
+	ws->used += w != NULL; /* windows_full() ends the turn */
+	return w;
 }
 
 struct window *

@@ -288,20 +288,14 @@ owes(const struct consumer *c, const struct dest_view *v)
 	return (c->owed >> prefix_index(&v->prefix) & 1) != 0;
 }
 
-/* In the second reading only the last entry of a prefix of `owed` changes the result. */
+/* The second reading needs the prefixes of `owed` alone. */
 static bool
 reads_in_vain(struct consumer *c, const struct journal_entry *e, const struct dest_view *v)
 {
 	if (!c->owes || e->sequence > journal_reads_again(c->cursor))
 		return false;
-	if (owes(c, v) && journal_entry_is_last(e, v)) {
-		c->again++;
-		return false;
-	}
-	if (owes(c, v))
-		(void)journal_may_withdraw(c->cursor, e, v);
-	c->spared++;
-	return true;
+	*(owes(c, v) ? &c->again : &c->spared) += 1;
+	return !owes(c, v);
 }
 
 static void

@@ -730,6 +730,26 @@ change_build(struct policy_builder *b, unsigned which)
 	}
 }
 
+/* policy_verdict.sets of change `which`. */
+static unsigned
+change_sets(unsigned which)
+{
+	switch (which) {
+	case 0:
+	case 1:
+		return POLICY_SETS_MED;
+	case 2:
+		return 0;
+	case 12:
+	case 13:
+		return POLICY_SETS_NEXT_HOP;
+	case CHANGES - 1:
+		return POLICY_SETS_MED | POLICY_SETS_OTHER;
+	default:
+		return POLICY_SETS_OTHER;
+	}
+}
+
 /* The hash of change `which`, in a policy whose earlier nodes make other changes; by number or, with `many`, by key. */
 static uint64_t
 change_hash(unsigned which, unsigned before, bool permits)
@@ -751,6 +771,7 @@ change_hash(unsigned which, unsigned before, bool permits)
 	policy_prefix_list_unref(eleven);
 	v = verdict_of(&f, plain_attrs(), "10.0.0.0/8");
 	assert_int_equal(v.permit, permits);
+	assert_int_equal(v.sets, permits ? change_sets(which) : 0);
 	h = policy_outcome_hash(f.p, v.outcome);
 	fixture_end(&f);
 	return h;
@@ -793,7 +814,8 @@ change_appends(unsigned which)
 	assert_true(v.permit);
 	appends = policy_outcome_appends(f.p, v.outcome, &values, &count);
 	if (appends) {
-		assert_true((v.sets & (POLICY_SETS_MED | POLICY_SETS_NEXT_HOP)) == 0);
+		assert_int_equal(v.sets, change_sets(which));
+		assert_int_equal(v.sets & (POLICY_SETS_MED | POLICY_SETS_NEXT_HOP), 0);
 		assert_int_equal(v.attrs->origin, a->origin);
 		assert_int_equal(attr_set_var_len(v.attrs) - attr_set_var_len(a),
 			4 * (v.attrs->community_count - had));

@@ -57,7 +57,7 @@ below(unsigned n)
 #define MAX_PATHS 5
 #endif
 #ifdef __SANITIZE_THREAD__ /* ThreadSanitizer is ten times slower */
-#define SEEDS (SEEDS_ALL / 15)
+#define SEEDS (SEEDS_ALL / 10)
 #else
 #define SEEDS SEEDS_ALL
 #endif
