@@ -213,7 +213,7 @@ size_t attr_table_charged(const struct attr_table *t, unsigned owner); /* any th
  * ATTR_SET_MAX); on error nothing changed.
  */
 int attr_intern(struct attr_table *t, const struct attr_set *a, uint32_t refs, struct attr_id *out);
-/* The same, faster, where `a` differs from `like` at most in MED and LOCAL_PREF. NULL: no such set. */
+/* The same, faster, where `a` differs from `like` at most in MED and LOCAL_PREF; or NULL. */
 int attr_intern_like(struct attr_table *t, const struct attr_packed *like, const struct attr_set *a,
 	uint32_t refs, struct attr_id *out);
 /*

@@ -386,7 +386,7 @@ struct window {
 	struct table_id table;
 	bool copied; /* false: without attributes */
 	bool shared; /* false: of one group */
-	const struct bits *owed; /* second reading: these entries alone, without copies; or NULL */
+	const struct bits *owed; /* second reading: the entries of the set alone; or NULL */
 	bool labels; /* of the table */
 	unsigned count, path_count, class_count, ordered;
 	unsigned room_used, base_used;

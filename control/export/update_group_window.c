@@ -644,7 +644,7 @@ windows_arrive(struct update_group *g, bool leaves)
 
 enum window_kind {
 	WINDOW_SHARED, /* for all groups */
-	WINDOW_OWN, /* of a group that straggles */
+	WINDOW_OWN, /* of a straggling group */
 	WINDOW_BARE, /* without attributes, of a sparse group */
 	WINDOW_OWED, /* of the second reading */
 };
