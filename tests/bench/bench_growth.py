@@ -49,23 +49,24 @@ def main():
                     sample("times_" + name, "times", run, value / of, dut=kind)
         plan.alternate("growth", [duts.Keel], one)
 
-        def point(routes, number, groups):
-            def load_one(cls, run):
-                tables, name = Tables(number, routes), "%d_%d_%d" % (routes, number, groups)
-                denied = denied_ases(groups) if groups > 1 else ()
-                expected = tables.expected(groups, denied)
-                with arena.dut(cls, feeds(number) + (clients(groups) if groups > 1 else receivers(1, CLIENTS, CLIENT_ASN))) as dut:
-                    fan, said = arena.holders(groups, CLIENTS, CLIENT_ASN), arena.own_feeds(tables)
-                    ready(dut, fan, said)
-                    empty = dut.resident_bytes()
-                    _, _, cpu = send(dut, fan, said, min(expected["held"]), limit=LIMIT_S)
-                    must_hold(fan, expected)
-                    sample("cpu_" + name, "CPU-us/path", run, cpu / number / routes * 1e6, dut="keel")
-                    sample("bytes_" + name, "B", run, (dut.resident_bytes() - empty) / number / routes, dut="keel")
-            return load_one
-        for routes, number, groups in POINTS:
-            routes //= QUICK if plan.quick else 1
-            plan.alternate("point_%d_%d_%d" % (routes, number, groups), [duts.Keel], point(routes, number, groups))
+        def point(cls, run, routes, number, groups):
+            tables, name = Tables(number, routes), "%d_%d_%d" % (routes, number, groups)
+            denied = denied_ases(groups) if groups > 1 else ()
+            expected = tables.expected(groups, denied)
+            with arena.dut(cls, feeds(number) + (clients(groups) if groups > 1 else receivers(1, CLIENTS, CLIENT_ASN))) as dut:
+                fan, said = arena.holders(groups, CLIENTS, CLIENT_ASN), arena.own_feeds(tables)
+                ready(dut, fan, said)
+                empty = dut.resident_bytes()
+                _, _, cpu = send(dut, fan, said, min(expected["held"]), limit=LIMIT_S)
+                must_hold(fan, expected)
+                sample("cpu_" + name, "CPU-us/path", run, cpu / number / routes * 1e6, dut="keel")
+                sample("bytes_" + name, "B", run, (dut.resident_bytes() - empty) / number / routes, dut="keel")
+
+        def points(cls, run):
+            """All loads in each run: a machine whose speed changes meanwhile changes the cost of all loads alike."""
+            for routes, number, groups in POINTS:
+                point(cls, run, routes // (QUICK if plan.quick else 1), number, groups)
+        plan.alternate("points", [duts.Keel], points)
 
 
 if __name__ == "__main__":
