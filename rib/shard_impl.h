@@ -5,7 +5,8 @@
  *
  * shard.c: life cycle, inputs, tables, peers, the loop
  * shard_import.c: records of a batch: validation, loops, policy; one verdict for many prefixes
- * shard_paths.c: new path set of a destination: edit, decide, publish, journal
+ * shard_paths.c: new path set of a destination: edit, decide, publish, journal; its parts are
+ *   shard_make.c, shard_rank.c, shard_one_path.c and shard_publish.c (shard_paths_impl.h)
  * shard_refused.c: counts of refused routes by peer and cause
  * shard_next_hops.c: (vrf, address) -> state
  * shard_tombstones.c: limit of tombstones that wait for a late consumer
@@ -478,7 +479,7 @@ struct shard {
 	_Atomic uint64_t revalidating; /* number of struct shard_rib_in with only_changed */
 	static_assert(POLICY_OUTCOMES_MAX <= 64, "one bit each in accepted_filled");
 
-	/* scratch of shard_paths.c: room for `scratch_size` paths */
+	/* scratch of shard_make.c: room for `scratch_size` paths */
 	uint32_t scratch_size;
 	struct rib_path *keep, *refused, *take, *drop;
 	struct path_set *all; /* of dest_expand(): room for `all_size` paths */
@@ -658,8 +659,6 @@ bool path_counted(const struct shard *s, const struct shard_table *t, struct pee
 /* Looks again at a destination with paths behind the view, for all paths. 0, -ENOMEM. */
 int dest_expand(struct shard *s, struct shard_table *t, struct dest_id id, struct dest_view *view)
 	RUNS_ON(role_rib);
-/* Sets near_as of a peer. */
-void near_as_set(struct shard *s, struct peer_id peer, uint32_t as);
 bool path_doomed(const struct shard *s, const struct shard_table *t, const struct rib_path *p);
 /*
  * Drops doomed paths, replays kept paths (after replay_evaluate()), ranks all, and publishes a
@@ -667,8 +666,6 @@ bool path_doomed(const struct shard *s, const struct shard_table *t, const struc
  */
 int dest_redecide(struct shard *s, struct shard_table *t, struct dest_id id,
 	const struct dest_view *view) RUNS_ON(role_rib);
-/* Ends the reuse of results: policies, peers, next hops or the time may have changed. */
-void reuse_end(struct shard *s) RUNS_ON(role_rib);
 /*
  * Sets or removes (`acc` NULL) an imported path, whose path id is the number of an origin. `label`:
  * of the source. 0, -ENOMEM.
@@ -681,7 +678,19 @@ bool path_read(const struct shard_table *t, struct dest_id id, struct peer_id pe
 /* The best eligible path that is not imported. 0; -ENOENT: none; -ENOMEM. */
 int path_best_own(struct shard *s, struct shard_table *t, struct dest_id id, struct rib_path *out)
 	RUNS_ON(role_rib);
+
+/* shard_make.c */
+/* True if the path is in the long-lived phase, perhaps without the community. */
+bool path_ages(const struct shard *s, const struct shard_table *t, const struct rib_path *p);
 void scratch_free(struct shard *s);
+
+/* shard_rank.c */
+/* Sets near_as of a peer. */
+void near_as_set(struct shard *s, struct peer_id peer, uint32_t as);
+
+/* shard_publish.c */
+/* Ends the reuse of results: policies, peers, next hops or the time may have changed. */
+void reuse_end(struct shard *s) RUNS_ON(role_rib);
 
 /* shard_refused.c */
 /*
@@ -808,11 +817,9 @@ void leak_fini(struct shard *s);
 /* shard_walks.c */
 /* True if walks wait until the consumers of the journal have read more. */
 bool walks_ahead(struct shard *s) RUNS_ON(role_rib);
-/* Dooms paths with a stamp before `below`; `lost`: paths of a lost session. */
 /* The paths of `r` are in the long-lived phase (RFC 9494). */
 void age_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r) RUNS_ON(role_rib);
-/* True if the path is in the long-lived phase, perhaps without the community. shard_paths.c */
-bool path_ages(const struct shard *s, const struct shard_table *t, const struct rib_path *p);
+/* Dooms paths with a stamp before `below`; `lost`: paths of a lost session. */
 void sweep_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r, uint16_t below,
 	bool lost) RUNS_ON(role_rib);
 /* Evaluates paths of this vrf with dirty next hops. */
