@@ -12,7 +12,8 @@
  * shard_tombstones.c: limit of tombstones that wait for a late consumer
  * shard_walks.c: one circulating scan per table for flushes, sweeps, evaluations and replays
  * shard_replay.c: keep_all_routes: evaluates kept routes by the current policy
- * shard_leak.c: routes between VPN tables and instances
+ * shard_leak.c: routes between VPN tables and instances; its parts are shard_leak_instances.c,
+ *   shard_leak_apply.c and shard_leak_scan.c (shard_leak_impl.h)
  * shard_trace.c: events of traces
  * shard_history.c: records of changes
  */
@@ -770,7 +771,7 @@ void shard_sample_add(struct shard *s, uint64_t received_ns) RUNS_ON(role_rib);
  */
 bool import_may_withdraw(struct shard *s) RUNS_ON(role_rib);
 
-/* shard_leak.c */
+/* shard_leak.c, and its parts */
 /*
  * Room for `n` items of the list, before a change of a destination is published: one for each path
  * that is added or removed. 0, -ENOMEM.
