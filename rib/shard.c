@@ -891,7 +891,7 @@ shard_path_stale(const struct shard *s, enum family family, const struct rib_pat
 {
 	const struct shard_peer_slot *slot = shard_slot(s, p->peer);
 
-	return slot != NULL && family < FAMILY_COUNT && !(p->label_flags & PATH_IMPORTED) &&
+	return slot != NULL && family < FAMILY_COUNT && !is_imported(p) &&
 	       atomic_load_explicit(&p->epoch, memory_order_relaxed) !=
 		       shard_epoch(&slot->rib[family]);
 }

@@ -6,28 +6,9 @@
 #define HISTORY_PATHS 16u
 
 static bool
-same_path(const struct rib_path *a, const struct rib_path *b)
-{
-	return a->peer.v == b->peer.v && a->path_id == b->path_id;
-}
-
-static bool
-refused(const struct rib_path *p)
-{
-	return (p->label_flags & PATH_REJECTED) != 0;
-}
-
-static bool
 is_edited(const struct rib_path *p, const struct shard_edit *e)
 {
-	return e != NULL && p->peer.v == e->peer.v && p->path_id == e->path_id;
-}
-
-static const struct shard_rib_in *
-rib_of(const struct shard *s, const struct shard_table *t, const struct rib_path *p)
-{
-	return p->label_flags & PATH_IMPORTED ? &t->imports
-					      : &shard_slot(s, p->peer)->rib[t->family];
+	return e != NULL && is_of(p, e->peer, e->path_id);
 }
 
 /* A path that is gone; `doomed`: by a sweep. */
@@ -53,10 +34,10 @@ changed_event(const struct rib_path *was, const struct rib_path *now, const stru
 	const uint32_t up = PATH_NEXT_HOP_UP;
 	bool edited = is_edited(now, e);
 
-	if (refused(now) || ((now->label_flags & ~was->label_flags) & PATH_HELD) != 0)
-		return edited || !refused(was) ? HISTORY_REFUSED : HISTORY_EVENTS;
+	if (is_refused(now) || ((now->label_flags & ~was->label_flags) & PATH_HELD) != 0)
+		return edited || !is_refused(was) ? HISTORY_REFUSED : HISTORY_EVENTS;
 	if (edited)
-		return refused(was) ? HISTORY_ANNOUNCED : HISTORY_REPLACED;
+		return is_refused(was) ? HISTORY_ANNOUNCED : HISTORY_REPLACED;
 	if (was->accepted.v != now->accepted.v)
 		return HISTORY_REEVALUATED;
 	if (((was->label_flags ^ now->label_flags) & up) == 0)
@@ -71,7 +52,7 @@ refusal_add(const struct shard *s, const struct shard_table *t, const struct rib
 {
 	if (c->event == HISTORY_REFUSED) {
 		c->cause = s->refusing != REFUSED_NOT ? s->refusing
-			   : refused(p)		      ? refused_of(flags_refused(p->label_flags))
+			   : is_refused(p)	      ? refused_of(flags_refused(p->label_flags))
 						      : REFUSED_POLICY;
 		c->node = s->refusing != REFUSED_NOT ? s->refusing_node : 0;
 	}
@@ -171,13 +152,14 @@ history_changed(struct shard *s, const struct shard_table *t, struct dest_id id,
 	for (unsigned i = 0; i < drop && n.count < HISTORY_PATHS; i++) {
 		const struct rib_path *was = &s->drop[i];
 
-		if (i >= doomed && k + 1 < take && !same_path(was, &s->take[k]) &&
-			same_path(was, &s->take[k + 1])) {
-			note(&n, refused(&s->take[k]) ? HISTORY_REFUSED : HISTORY_ANNOUNCED, NULL,
-				&s->take[k]);
+		if (i >= doomed && k + 1 < take &&
+			!is_of(was, s->take[k].peer, s->take[k].path_id) &&
+			is_of(was, s->take[k + 1].peer, s->take[k + 1].path_id)) {
+			note(&n, is_refused(&s->take[k]) ? HISTORY_REFUSED : HISTORY_ANNOUNCED,
+				NULL, &s->take[k]);
 			k++;
 		}
-		if (i >= doomed && k < take && same_path(was, &s->take[k])) {
+		if (i >= doomed && k < take && is_of(was, s->take[k].peer, s->take[k].path_id)) {
 			note(&n, changed_event(was, &s->take[k], e), was, &s->take[k]);
 			k++;
 		} else {
@@ -185,7 +167,7 @@ history_changed(struct shard *s, const struct shard_table *t, struct dest_id id,
 		}
 	}
 	for (; k < take && n.count < HISTORY_PATHS; k++)
-		note(&n, refused(&s->take[k]) ? HISTORY_REFUSED : HISTORY_ANNOUNCED, NULL,
+		note(&n, is_refused(&s->take[k]) ? HISTORY_REFUSED : HISTORY_ANNOUNCED, NULL,
 			&s->take[k]);
 	if (n.count == 0 && best->moved) {
 		n.any = true;

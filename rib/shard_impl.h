@@ -566,6 +566,24 @@ replay_evaluates(const struct shard *s, const struct shard_rib_in *r)
 	return r->replaying && (!r->only_changed || s->replay.covered);
 }
 
+static inline bool
+is_of(const struct rib_path *p, struct peer_id peer, uint32_t path_id)
+{
+	return p->peer.v == peer.v && p->path_id == path_id;
+}
+
+static inline bool
+is_imported(const struct rib_path *p)
+{
+	return (p->label_flags & PATH_IMPORTED) != 0;
+}
+
+static inline bool
+is_refused(const struct rib_path *p)
+{
+	return (p->label_flags & PATH_REJECTED) != 0;
+}
+
 /* The VRF of the peer of an imported path. */
 struct vrf_id imported_vrf(const struct shard *s, const struct rib_path *p);
 
@@ -573,11 +591,19 @@ struct vrf_id imported_vrf(const struct shard *s, const struct rib_path *p);
 static inline struct vrf_id
 path_vrf(const struct shard *s, const struct shard_table *t, const struct rib_path *p)
 {
-	return p->label_flags & PATH_IMPORTED ? imported_vrf(s, p) : t->vrf;
+	return is_imported(p) ? imported_vrf(s, p) : t->vrf;
 }
 
 /* NULL: unknown peer. */
 struct shard_peer_slot *shard_slot(const struct shard *s, struct peer_id id);
+
+/* Epochs, counts and plan of a path. Imported paths have those of the table. */
+static inline const struct shard_rib_in *
+rib_of(const struct shard *s, const struct shard_table *t, const struct rib_path *p)
+{
+	return is_imported(p) ? &t->imports : &shard_slot(s, p->peer)->rib[t->family];
+}
+
 /* The table, about to change: dest_reclaim() follows. NULL: no table. */
 struct shard_table *shard_table_of(struct shard *s, struct vrf_id vrf, enum family family);
 struct shard_table *shard_table_of_peer(

@@ -30,6 +30,31 @@
 #define CLOCK_EVERY 32u /* items between two looks at the clock */
 #define PLACES_SPARE 1024u
 
+static void
+leak_free(struct shard *s, struct shard_leak *l)
+{
+	for (unsigned i = 0; i < SHARD_INSTANCES_MAX; i++) {
+		struct instance *x = atomic_load_explicit(&l->instance[i], memory_order_relaxed);
+
+		if (x != NULL)
+			arena_free(s->arena, x->targets);
+		arena_free(s->arena, x);
+	}
+	leak_index_destroy(l->importers);
+	leak_index_destroy(l->exporters);
+	leak_origins_destroy(l->origins);
+	leak_places_destroy(l->places[0]);
+	leak_places_destroy(l->places[1]);
+	arena_free(s->arena, l->fill_blocks);
+	arena_free(s->arena, l->now);
+	arena_free(s->arena, l->was);
+	arena_free(s->arena, l->set);
+	arena_free(s->arena, l->edited);
+	arena_free(s->arena, l->item);
+	arena_free(s->arena, l->path);
+	arena_free(s->arena, l);
+}
+
 int
 leak_make(struct shard *s, struct shard_leak **out)
 {
@@ -56,12 +81,14 @@ leak_make(struct shard *s, struct shard_leak **out)
 		err = leak_origins_create(s->arena, &l->origins);
 	for (unsigned i = 0; err == 0 && i < 2; i++)
 		err = leak_places_create(s->arena, &l->places[i]);
+	if (err != 0) {
+		leak_free(s, l);
+		return err;
+	}
 	/* release: pairs with the acquire in instance_of */
 	atomic_store_explicit(&s->leak, l, memory_order_release);
-	if (err != 0)
-		leak_fini(s);
 	*out = l;
-	return err;
+	return 0;
 }
 
 void
@@ -72,26 +99,7 @@ leak_fini(struct shard *s)
 	if (l == NULL)
 		return;
 	atomic_store_explicit(&s->leak, NULL, memory_order_relaxed);
-	for (unsigned i = 0; i < SHARD_INSTANCES_MAX; i++) {
-		struct instance *x = atomic_load_explicit(&l->instance[i], memory_order_relaxed);
-
-		if (x != NULL)
-			arena_free(s->arena, x->targets);
-		arena_free(s->arena, x);
-	}
-	leak_index_destroy(l->importers);
-	leak_index_destroy(l->exporters);
-	leak_origins_destroy(l->origins);
-	leak_places_destroy(l->places[0]);
-	leak_places_destroy(l->places[1]);
-	arena_free(s->arena, l->fill_blocks);
-	arena_free(s->arena, l->now);
-	arena_free(s->arena, l->was);
-	arena_free(s->arena, l->set);
-	arena_free(s->arena, l->edited);
-	arena_free(s->arena, l->item);
-	arena_free(s->arena, l->path);
-	arena_free(s->arena, l);
+	leak_free(s, l);
 }
 
 /* ---- targets ---- */
@@ -227,8 +235,7 @@ shard_path_origin(const struct shard *s, const struct rib_path *p, struct leak_o
 	/* acquire: pairs with the release in leak_make */
 	const struct shard_leak *l = atomic_load_explicit(&s->leak, memory_order_acquire);
 
-	return (p->label_flags & PATH_IMPORTED) && l != NULL &&
-	       leak_origin_get(l->origins, p->path_id, out);
+	return is_imported(p) && l != NULL && leak_origin_get(l->origins, p->path_id, out);
 }
 
 void
@@ -286,18 +293,12 @@ leak_item_push(
 	return i;
 }
 
-static bool
-same_path(const struct rib_path *a, const struct rib_path *b)
-{
-	return a->peer.v == b->peer.v && a->path_id == b->path_id;
-}
-
 /* The path of the same peer; NULL: none. */
 static const struct rib_path *
 counterpart(const struct rib_path *p, const struct rib_path *list, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)
-		if (same_path(&list[i], p))
+		if (is_of(&list[i], p->peer, p->path_id))
 			return &list[i];
 	return NULL;
 }

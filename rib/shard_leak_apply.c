@@ -91,7 +91,7 @@ import_drop_others(struct shard *s, struct shard_leak *l, struct instance *x,
 			const struct rib_path *p = &view.paths->path[i];
 			int err;
 
-			if (!(p->label_flags & PATH_IMPORTED) || p->path_id != number ||
+			if (!is_imported(p) || p->path_id != number ||
 				p->peer.v == src->path.peer.v)
 				continue;
 			found = true;
@@ -390,7 +390,7 @@ export_end_old(struct shard *s, struct shard_leak *l, struct instance *x, struct
 	return err;
 }
 
-/* Marks the members of a set, for is_marked(). */
+/* Marks the instances of a list: `mark` of an instance equals that of the engine. */
 static void
 mark_all(const struct shard *s, struct shard_leak *l, const struct vrf_id *list, unsigned count)
 {

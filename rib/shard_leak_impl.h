@@ -111,7 +111,7 @@ struct shard_leak {
 	struct rib_path *path;
 	unsigned path_size;
 	struct attr_set *set, *edited; /* ATTR_SET_MAX */
-	/* the last import and export policy that ran, for prefixes with the same set */
+	/* the last result of an export, for prefixes with the same set */
 	struct last_policy {
 		const struct instance *x; /* NULL: none */
 		uint32_t set, serial, version;

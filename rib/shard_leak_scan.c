@@ -151,11 +151,11 @@ scan_dest(void *ctx, struct dest_id id, const struct dest_view *view) RUNS_ON(ro
 	if (v->failed)
 		return false;
 	for (int i = 0; i < count; i++)
-		own |= !(v->l->path[i].label_flags & PATH_IMPORTED);
+		own |= !is_imported(&v->l->path[i]);
 	if (own && v->t->leak == LEAK_OWN)
 		leak_item_push(v->s, v->l, v->t, id)->kind = ITEM_OWN;
 	for (int i = 0; i < count; i++)
-		if (v->l->path[i].label_flags & PATH_IMPORTED)
+		if (is_imported(&v->l->path[i]))
 			v->failed |= import_again(v, &view->prefix, &v->l->path[i]) != 0;
 	return !v->failed;
 }

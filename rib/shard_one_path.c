@@ -75,10 +75,7 @@ loses_by_key(const struct shard *s, const struct shard_table *t, const struct on
 	return (o->key & DECISION_KEY_RANK) > (*front_key & DECISION_KEY_RANK);
 }
 
-/*
- * With max_paths above 1: true if the change may alter the paths that forward together. `n`: length
- * of the front.
- */
+/* With max_paths above 1: true if the change may alter the paths that forward together. */
 static bool
 multipath_changes(const struct shard *s, const struct shard_table *t, const struct path_set *front,
 	const struct one *o) RUNS_ON(role_rib)

@@ -52,12 +52,6 @@ struct one {
 
 /* ---- a path ---- */
 
-static inline bool
-is_of(const struct rib_path *p, struct peer_id peer, uint32_t path_id)
-{
-	return p->peer.v == peer.v && p->path_id == path_id;
-}
-
 static inline const struct rib_path *
 path_find(const struct path_set *set, struct peer_id peer, uint32_t path_id)
 {
@@ -71,25 +65,6 @@ static inline uint16_t
 stamp(const struct rib_path *p)
 {
 	return atomic_load_explicit(&p->epoch, memory_order_relaxed);
-}
-
-static inline bool
-is_imported(const struct rib_path *p)
-{
-	return (p->label_flags & PATH_IMPORTED) != 0;
-}
-
-static inline bool
-is_refused(const struct rib_path *p)
-{
-	return (p->label_flags & PATH_REJECTED) != 0;
-}
-
-/* Epochs, counts and plan of a path. Imported paths have those of the table. */
-static inline const struct shard_rib_in *
-rib_of(const struct shard *s, const struct shard_table *t, const struct rib_path *p)
-{
-	return is_imported(p) ? &t->imports : &shard_slot(s, p->peer)->rib[t->family];
 }
 
 /* True if the path carries the mark of the plan, or the peer is in no plan. */

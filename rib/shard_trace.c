@@ -89,8 +89,7 @@ changes_put(struct shard *s, const struct shard_table *t, struct dest_id id, uns
 		const struct rib_path *p = i < take ? &s->take[i] : &s->drop[i - take];
 
 		/* an imported path is in no Adj-RIB-In of the instance */
-		if (p->peer.v == c.peer.v || p->peer.v == PEER_SELF.v ||
-			(p->label_flags & PATH_IMPORTED))
+		if (p->peer.v == c.peer.v || p->peer.v == PEER_SELF.v || is_imported(p))
 			continue;
 		c.peer = p->peer;
 		path_ring_put(s->changes, &c);
