@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Shared by the two files of the BIRD dialect: tokens, verdicts of lines, constants, and the
+ * Shared by the files of the BIRD dialect: tokens, verdicts of lines, constants, and the
  * translation of filters (keelctl_import_bird_filter.c).
  */
 #pragma once
