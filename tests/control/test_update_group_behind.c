@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Members behind: a group splits no more than necessary, reads on for the members that take output, and
+ * reports how far a member is behind.
+ */
+#include "tests/control/update_group_members.h"
+
+#include <errno.h>
+
+/* ---- unnecessary splits ---- */
+
+/* A group without members does not exist, and cannot hold the journal. */
+static void
+nobody_holds(struct rigged *r)
+{
+	struct journal *j = shard_journal(r->rig.shard);
+
+	load(r, 100, 1);
+	drain(r, false);
+	assert_int_equal(journal_safe_sequence(j), journal_head(j) + 1);
+}
+
+/*
+ * A commit that outlasts the group's wait: the rest gets the same rules while the first members are
+ * being split off.
+ */
+static void
+test_rest_follows_during_split(void **state)
+{
+	static struct rigged r;
+	struct update_group_stats s;
+
+	two_told(&r);
+	for (unsigned i = 0; i < 2; i++) {
+		struct update_rules rules = *update_group_rules_of(r.told[i].m);
+
+		rules.next_hop_unchanged = true;
+		update_group_rules(r.told[i].m, &rules);
+		for (s.splits = 0; i == 0 && s.splits == 0; update_group_stats(r.told[0].m, &s))
+			encode_for(&r, 0, false, 1000);
+	}
+	assert_int_equal(s.members, 2); /* still running */
+	drain(&r, false);
+	update_group_stats(r.told[0].m, &s);
+	assert_int_equal(s.members, 2);
+	nobody_holds(&r);
+	rigged_end(&r);
+}
+
+/*
+ * Commits follow each other faster than a group is copied: the copy completes nevertheless, and
+ * does not hold the journal throughout.
+ */
+static void
+test_commits_faster_than_a_split(void **state)
+{
+	static struct rigged r;
+	struct update_group_stats s;
+
+	(void)state;
+	two_told(&r);
+	for (unsigned round = 1; round <= 40; round++) {
+		for (unsigned i = 0; i < 2; i++) {
+			struct update_rules rules = *update_group_rules_of(r.told[i].m);
+			unsigned number =
+				/* no member has the rules of another member a round before */
+				2 * round + i;
+
+			rules.next_hop_unchanged = number & 1;
+			rules.remove_private_as = number >> 1 & 1;
+			rules.as_override = number >> 2 & 1;
+			update_group_rules(r.told[i].m, &rules);
+		}
+		encode_for(&r, 0, false, 1000);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		update_group_stats(r.told[i].m, &s);
+		assert_int_equal(s.members, 1);
+	}
+	nobody_holds(&r);
+	rigged_end(&r);
+}
+
+/* Walks of the shard wait for a group made by a split as for any group. */
+static void
+test_split_is_paced(void **state)
+{
+	static struct rigged r;
+	uint64_t position;
+
+	(void)state;
+	two_told(&r);
+	for (unsigned i = 0; i < 2; i++) {
+		struct update_rules rules = *update_group_rules_of(r.told[i].m);
+
+		rules.next_hop_unchanged = i == 0;
+		rules.as_override = i == 1;
+		update_group_rules(r.told[i].m, &rules);
+	}
+	drain(&r, false);
+	assert_false(update_group_shared(r.told[0].m, r.told[1].m));
+	for (unsigned i = 0; i < 2; i++) {
+		load(&r, 1000, 3 + i);
+		while (encode(&r, i, false))
+			;
+		/* the other group has read no entry */
+		assert_true(journal_lag(shard_journal(r.rig.shard), &position) > 900);
+		drain(&r, false);
+		assert_int_equal(journal_lag(shard_journal(r.rig.shard), &position), 0);
+	}
+	rigged_end(&r);
+}
+
+/*
+ * No place in the journal for the new group of a split; before the failed split is dismantled, a
+ * second member gets the same rules. No member moves to the group without a place.
+ */
+static void
+test_split_without_a_cursor(void **state)
+{
+	static struct journal_cursor *cursor[JOURNAL_CURSORS_MAX];
+	static uint8_t buf[256u << 10];
+	static struct rigged r;
+	struct update_member_config c;
+	struct update_group_stats s;
+	struct journal *j;
+	unsigned count = 0;
+	bool more, others;
+	uint64_t position;
+
+	(void)state;
+	two_told(&r);
+	c = member_config(&r, 2);
+	join(&r, 2, &c);
+	drain(&r, false);
+	j = shard_journal(r.rig.shard);
+	while (journal_subscribe(j, &cursor[count]) == 0)
+		count++;
+	for (unsigned i = 0; i < 2; i++) {
+		struct update_rules rules = *update_group_rules_of(r.told[i].m);
+
+		rules.next_hop_unchanged = true;
+		update_group_rules(r.told[i].m, &rules);
+		for (s.splits = 0; i == 0 && s.splits == 0; update_group_stats(r.told[2].m, &s)) {
+			qsbr_online(r.rig.readers, r.reader);
+			turn_send(r.told[2].m, buf, sizeof(buf), now_ns() + 1000, &more, &others,
+				on_mark, &r.told[2]);
+			qsbr_offline(r.rig.readers, r.reader);
+		}
+	}
+	assert_int_equal(member_error(r.told[0].m), -ENOSPC);
+	for (unsigned i = 0; i < count; i++)
+		journal_unsubscribe(j, cursor[i]);
+	load(&r, 100, 1);
+	rig_settle(&r.rig);
+	/* the session of the first member has to end, so the group always has work for other turns */
+	for (unsigned turn = 0; turn < 1000; turn++)
+		encode(&r, 1 + turn % 2, false);
+	assert_int_equal(journal_lag(j, &position), 0);
+	rigged_end(&r);
+}
+
+/* ---- members behind ---- */
+
+/*
+ * Live changes wait for a member that has not had its turn, but not for a member with a full
+ * connection.
+ */
+static void
+test_only_full_ones_fall_behind(void **state)
+{
+	static struct rigged r;
+
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	two_join(&r);
+	load(&r, 50000, 1);
+	for (unsigned n = 0; n < 1000; n++)
+		(void)encode(&r, 0, true);
+	assert_in_range(r.told[0].announced, 1, 49999);
+	assert_true(member_pending(r.told[1].m));
+	assert_int_equal(behind_of(&r), 0);
+	turn_hold(r.told[1].m);
+	while (encode(&r, 0, true))
+		;
+	assert_int_equal(r.told[0].announced, 50000);
+	assert_int_equal(behind_of(&r), 1);
+	drain(&r, true);
+	assert_int_equal(r.told[1].announced, 50000);
+	assert_int_equal(behind_of(&r), 0);
+	rigged_end(&r);
+}
+
+/*
+ * However short a call is, a member behind receives output: collecting changes does not use up
+ * every call.
+ */
+static void
+test_behind_with_little_time(void **state)
+{
+	static struct rigged r;
+	unsigned calls = 0;
+
+	(void)state;
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	two_join(&r);
+	load(&r, 20000, 1);
+	while (behind_of(&r) == 0) {
+		turn_hold(r.told[1].m);
+		(void)encode(&r, 0, false);
+	}
+	while (r.told[1].announced < 20000) {
+		assert_true(++calls <= 20000);
+		(void)encode(&r, 0, false);
+		(void)encode_for(&r, 1, true, 0);
+	}
+	rigged_end(&r);
+}
+
+/* A member falls behind after a live change has reached its stream: the member still gets this change first. */
+static void
+test_live_change_of_the_stream(void **state)
+{
+	static uint8_t buf[2 * BGP_MSG_MAX];
+	static struct rigged r;
+	const uint8_t live[4] = {24, 192, 0, 2};
+	uint32_t path[2] = {65100, 70001};
+	bool more, others;
+	union rig_attrs a;
+	uint64_t kept_max;
+	size_t len;
+
+	(void)state;
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	kept_max = r.groups->c.kept_max;
+	r.groups->c.kept_max = 64u << 20;
+	two_join(&r);
+	drain(&r, true);
+	r.rig.bulk = true;
+	load(&r, 4000, 1);
+	r.rig.bulk = false;
+	rig_attrs_make(&a, path, 2, 0x0a0a0a0a);
+	announce(&r, SOURCE, "192.0.2.0/24", &a);
+	rig_settle(&r.rig);
+	while (r.told[0].announced < 4001)
+		(void)encode(&r, 0, true);
+	turn_hold(r.told[1].m);
+	r.groups->c.kept_max = 1;
+	announce(&r, SOURCE, "198.51.100.0/24", &a);
+	rig_settle(&r.rig);
+	while (behind_of(&r) == 0)
+		(void)encode(&r, 0, true);
+	r.groups->c.kept_max = kept_max;
+
+	qsbr_online(r.rig.readers, r.reader);
+	len = turn_send(
+		r.told[1].m, buf, sizeof(buf), UINT64_MAX, &more, &others, on_mark, &r.told[1]);
+	qsbr_offline(r.rig.readers, r.reader);
+	assert_non_null(memmem(buf, len, live, sizeof(live)));
+	drain(&r, true);
+	rigged_end(&r);
+}
+
+/* ---- reading on for the group ---- */
+
+static void
+drain_one(struct rigged *r, unsigned i)
+{
+	while (encode(r, i, true) || member_pending(r->told[i].m))
+		;
+}
+
+/* Member 1 is behind and must receive 100 withdrawals. */
+static void
+two_told_one_behind(struct rigged *r)
+{
+	two_told(r);
+	load(r, LOADED, 1);
+	while (behind_of(r) == 0) {
+		turn_hold(r->told[1].m);
+		(void)encode(r, 0, false);
+	}
+	drain_one(r, 0);
+	for (unsigned i = 0; i < 100; i++) {
+		struct rib_nlri n = {
+			.prefix = prefix_from_v4(0x0a000000u + i * 256, 24), .label = 0xfffff};
+
+		rig_update(&r->rig, SOURCE, NULL, &n, 1);
+	}
+	rig_settle(&r->rig);
+	drain_one(r, 0);
+}
+
+/* Member 0 reads a part of the journal. */
+static void
+read_some(struct rigged *r, struct journal *j)
+{
+	uint64_t position, all = journal_lag(j, &position);
+
+	while (journal_lag(j, &position) == all)
+		(void)encode_for(r, 0, false, 20000);
+}
+
+/*
+ * Member 1 is behind and has withdrawals to receive; member 0 has read to a position where no
+ * withdrawal is allowed yet, and then has a full connection, well below the limit. Member 1 reads
+ * on for both, and finally overtakes member 0.
+ */
+static void
+test_behind_goes_on_for_full_ones(void **state)
+{
+	static struct rigged r;
+	struct journal *j;
+	uint64_t position;
+	unsigned calls = 0;
+	bool others;
+
+	(void)state;
+	two_told_one_behind(&r);
+	j = shard_journal(r.rig.shard);
+	flap(&r, 0, FLAPPED, true);
+	rig_settle(&r.rig);
+	flap(&r, 0, FLAPPED, false);
+	rig_settle(&r.rig);
+	read_some(&r, j);
+	assert_true(journal_lag(j, &position) > 0);
+	others = blocked(&r, 0);
+	while (encode(&r, 1, true) || member_pending(r.told[1].m))
+		assert_true(++calls < 10000);
+	assert_int_equal(journal_lag(j, &position), 0);
+	assert_int_equal(r.told[1].withdrawn, 100);
+	assert_int_equal(behind_of(&r), 0);
+	assert_true(others); /* without work for other members the session would not call again */
+	assert_false(blocked(&r, 0)); /* only once */
+	drain(&r, true);
+	rigged_end(&r);
+}
+
+/* As before, but more changes than the group keeps for full connections. */
+static void
+test_full_ones_fall_behind_by_it(void **state)
+{
+	static struct rigged r;
+	uint64_t position;
+	unsigned calls = 0;
+	struct journal *j;
+
+	(void)state;
+	two_told_one_behind(&r);
+	j = shard_journal(r.rig.shard);
+	flap(&r, 0, FLAPPED, true);
+	rig_settle(&r.rig);
+	load(&r, LOADED, 2);
+	flap(&r, 0, FLAPPED, false);
+	rig_settle(&r.rig);
+	read_some(&r, j);
+	assert_true(journal_lag(j, &position) > LOADED);
+	assert_true(blocked(&r, 0));
+	while (encode(&r, 1, true) || member_pending(r.told[1].m))
+		assert_true(++calls < 10000);
+	assert_int_equal(journal_lag(j, &position), 0);
+	assert_int_equal(behind_of(&r), 1);
+	drain(&r, true);
+	assert_int_equal(behind_of(&r), 0);
+	rigged_end(&r);
+}
+
+/* ---- how far a member is behind ---- */
+
+#define S UINT64_C(1000000000)
+
+/* A changed route at time `now`. */
+static void
+change_at(struct rigged *r, uint64_t now)
+{
+	static uint32_t number = 80000;
+	uint32_t path[2] = {65100, ++number};
+	struct rib_nlri n = {.prefix = prefix_from_v4(0x0a000000u, 24), .label = 0xfffff};
+	union rig_attrs a;
+
+	rig_attrs_make(&a, path, 2, 0x0a0a0a0a);
+	rig_update(&r->rig, SOURCE, &a.a, &n, 1);
+	rig_settle(&r->rig);
+	update_groups_gather(r->groups, now, false);
+}
+
+static void
+take_all(struct rigged *r, unsigned i)
+{
+	while (encode(r, i, false) || member_pending(r->told[i].m))
+		;
+}
+
+/* The first messages of a batch. */
+static void
+take_some(struct rigged *r, unsigned i)
+{
+	static uint8_t buf[2 * BGP_MSG_MAX];
+	bool more, others;
+
+	qsbr_online(r->rig.readers, r->reader);
+	assert_int_not_equal(turn_send(r->told[i].m, buf, sizeof(buf), UINT64_MAX, &more, &others,
+				     on_mark, &r->told[i]),
+		0);
+	qsbr_offline(r->rig.readers, r->reader);
+}
+
+static void
+expect_lag(struct rigged *r, unsigned i, uint64_t now, uint64_t lag)
+{
+	uint64_t seen = update_group_lag_ns(r->told[i].m, now);
+
+	assert_in_range(seen, lag > S / 5 ? lag - S / 5 : 0, lag > 0 ? lag + S / 5 : 0);
+}
+
+static void
+test_lag(void **state)
+{
+	static struct rigged r;
+	uint64_t t = 100 * S;
+
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	load(&r, 10, 1);
+	update_groups_gather(r.groups, t, false);
+	for (unsigned i = 0; i < 2; i++) {
+		struct update_member_config c = member_config(&r, i);
+
+		join(&r, i, &c);
+	}
+	drain(&r, false);
+	assert_true(update_group_shared(r.told[0].m, r.told[1].m));
+	for (unsigned i = 0; i < 2; i++) {
+		expect_lag(&r, i, t + 50 * S, 0);
+		assert_false(update_group_waits(r.told[i].m));
+	}
+	/* The oldest message counts. */
+	change_at(&r, t + S);
+	turn_block(r.told[1].m, UINT64_MAX);
+	take_all(&r, 0);
+	change_at(&r, t + 5 * S);
+	take_all(&r, 0);
+	assert_true(update_group_waits(r.told[1].m));
+	expect_lag(&r, 1, t + 11 * S, 10 * S);
+	expect_lag(&r, 0, t + 11 * S, 0);
+	/* Likewise behind the stream, and until the member is back. */
+	behind_begin(r.told[1].m);
+	assert_true(update_group_waits(r.told[1].m));
+	expect_lag(&r, 1, t + 21 * S, 20 * S);
+	take_all(&r, 1);
+	assert_false(update_group_waits(r.told[1].m));
+	expect_lag(&r, 1, t + 21 * S, 0);
+	/* Messages that no member has taken are no distance. */
+	load(&r, 2000, 1);
+	update_groups_gather(r.groups, t + 30 * S, false);
+	take_some(&r, 0);
+	for (unsigned i = 0; i < 2; i++)
+		turn_block(r.told[i].m, 0);
+	assert_true(update_group_waits(r.told[0].m));
+	expect_lag(&r, 0, t + 50 * S, 0);
+	expect_lag(&r, 1, t + 50 * S, 20 * S);
+	/* The other member passes, and leaves. */
+	take_all(&r, 1);
+	expect_lag(&r, 1, t + 50 * S, 0);
+	expect_lag(&r, 0, t + 50 * S, 20 * S);
+	assert_null(update_group_leave(r.told[1].m));
+	r.told[1].m = NULL;
+	take_all(&r, 0);
+	expect_lag(&r, 0, t + 50 * S, 0);
+	rigged_end(&r);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_rest_follows_during_split),
+		cmocka_unit_test(test_commits_faster_than_a_split),
+		cmocka_unit_test(test_split_is_paced),
+		cmocka_unit_test(test_split_without_a_cursor),
+		cmocka_unit_test(test_only_full_ones_fall_behind),
+		cmocka_unit_test(test_behind_with_little_time),
+		cmocka_unit_test(test_live_change_of_the_stream),
+		cmocka_unit_test(test_behind_goes_on_for_full_ones),
+		cmocka_unit_test(test_full_ones_fall_behind_by_it),
+		cmocka_unit_test(test_lag),
+	};
+
+	role_enter_rib();
+	role_enter_session();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
