@@ -8,10 +8,13 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <errno.h>
 #include <glob.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
+#define BYTE_ORDER_MARK "\xef\xbb\xbf"
 #define INCLUDES_MAX 8u /* files that include each other */
 #define STATIC_POLICY "bird-origin" /* static and connected routes have ORIGIN IGP in BIRD */
 
@@ -210,11 +213,36 @@ tokens(struct bird *b)
 	b->end = b->token_count;
 }
 
-static void read_file(struct bird *b, const char *path, unsigned depth);
-
-/* The lines of the files that an include names: a pattern, relative to the folder of its file. */
+/* True if a comment goes on behind the end of the line; `comment`: a comment goes on at its begin. */
 static bool
-include(struct bird *b, const char *text, const char *path, unsigned depth)
+comment_after(const char *s, bool comment)
+{
+	while (*s != '\0' && (comment || *s != '#')) {
+		if (comment) {
+			comment = strncmp(s, "*/", 2) != 0;
+			s += comment ? 1 : 2;
+		} else if (strncmp(s, "/*", 2) == 0) {
+			comment = true;
+			s += 2;
+		} else if (*s == '"' || *s == '\'') {
+			const char *end = strchr(s + 1, *s);
+
+			s = end != NULL ? end + 1 : s + strlen(s);
+		} else {
+			s++;
+		}
+	}
+	return comment;
+}
+
+static int read_file(struct bird *b, const char *path, unsigned depth);
+
+/*
+ * The lines of the files that an include names: a pattern, relative to the folder of its file. `line`: of
+ * the include. False: the line is no include of a file that exists.
+ */
+static bool
+include(struct bird *b, unsigned line, const char *text, const char *path, unsigned depth)
 {
 	const char *slash = strrchr(path, '/');
 	char name[512], pattern[1024];
@@ -230,8 +258,15 @@ include(struct bird *b, const char *text, const char *path, unsigned depth)
 		snprintf(pattern, sizeof(pattern), "%.*s%s", (int)(slash + 1 - path), path, name);
 	if (glob(pattern, 0, NULL, &found) != 0)
 		return false;
-	for (size_t i = 0; i < found.gl_pathc; i++)
-		read_file(b, found.gl_pathv[i], depth + 1);
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		int err = read_file(b, found.gl_pathv[i], depth + 1);
+
+		if (err == 0)
+			continue;
+		b->line[line].has_tokens = true;
+		bird_note(b, line, "not carried: %s: %s", found.gl_pathv[i],
+			err == -ENOTSUP ? "is not a regular file" : strerror(-err));
+	}
 	globfree(&found);
 	return true;
 }
@@ -240,6 +275,7 @@ static void
 read_lines(struct bird *b, FILE *in, const char *path, unsigned depth)
 {
 	unsigned number = 0, line;
+	bool comment = false;
 	char *text = NULL;
 	size_t size = 0;
 
@@ -251,6 +287,8 @@ read_lines(struct bird *b, FILE *in, const char *path, unsigned depth)
 			abort();
 		b->line = more;
 		text[strcspn(text, "\r\n")] = '\0';
+		if (number == 0 && strncmp(text, BYTE_ORDER_MARK, 3) == 0)
+			memmove(text, text + 3, strlen(text + 3) + 1);
 		l = &b->line[++b->line_count];
 		*l = (struct bird_line){.text = strdup(text), .number = ++number};
 		if (depth > 0 && asprintf(&l->place, "%s:%u", path, number) < 0)
@@ -259,21 +297,34 @@ read_lines(struct bird *b, FILE *in, const char *path, unsigned depth)
 			abort();
 		line = b->line_count;
 		/* lines that are read move the array */
-		if (include(b, text, path, depth))
+		if (!comment && include(b, line, text, path, depth))
 			b->line[line].included = true;
+		comment = comment_after(text, comment);
 	}
 	free(text);
 }
 
-static void
+/* 0, -errno; -ENOTSUP: not a regular file. */
+static int
 read_file(struct bird *b, const char *path, unsigned depth)
 {
 	FILE *in = fopen(path, "re");
+	struct stat st;
+	int err = 0;
 
 	if (in == NULL)
-		return;
-	read_lines(b, in, path, depth);
+		return -errno;
+	if (fstat(fileno(in), &st) != 0)
+		err = -errno;
+	else if (!S_ISREG(st.st_mode))
+		err = -ENOTSUP;
+	if (err == 0) {
+		read_lines(b, in, path, depth);
+		if (ferror(in))
+			err = -EIO;
+	}
 	fclose(in);
+	return err;
 }
 
 /* ---- statements of a block ---- */
@@ -525,10 +576,12 @@ channel_statement(struct bird *b, json_t *o, json_t *family, const char *own_nam
 		return policy(b, family, in ? "import_policy" : "export_policy", name);
 	}
 	if (take_words(b, "next hop self")) {
-		bool on = take_switch(b);
+		bool external = bird_take(b, "ebgp"), on = external || take_switch(b);
 
-		if (bird_is(b, ";"))
+		if (bird_is(b, ";")) {
 			json_object_set_new(o, "_self", json_boolean(on));
+			json_object_set_new(o, "_reflected", json_boolean(on && !external));
+		}
 		return bird_is(b, ";") &&
 		       json_object_set_new(family, "next_hop_self", json_boolean(on)) == 0;
 	}
@@ -785,6 +838,7 @@ bgp_statement(struct bird *b, json_t *o)
 		return true;
 	if (take_words(b, "rr cluster id"))
 		return take_address(b, &address) &&
+		       json_object_set_new(o, "_cluster", json_string(address)) == 0 &&
 		       json_object_set_new(b->im->bgp, "cluster_id", json_string(address)) == 0;
 	if (take_words(b, "router id"))
 		return take_address(b, &address) &&
@@ -917,9 +971,6 @@ finish_peer(struct bird *b, json_t *o, const json_t *group, unsigned line)
 		}
 		if (!external && json_is_true(value_of(f, theirs, "next_hop_unchanged")))
 			json_object_set_new(f, "next_hop_unchanged", json_false());
-		if (!external && json_is_true(value_of(f, theirs, "next_hop_self")) &&
-			json_is_true(value_of(o, group, "route_reflector_client")))
-			bird_note(b, line, "changed: reflected routes keep their next hop");
 	}
 }
 
@@ -965,6 +1016,7 @@ third_party(struct bird *b)
 
 		if (json_object_get(o, "enforce_first_as") == NULL ||
 			value_of(o, group, "multihop") != NULL ||
+			json_is_true(value_of(o, group, "route_server_client")) ||
 			json_is_true(value_of(o, group, "_self")))
 			continue;
 		json_array_foreach(peers, k, other)
@@ -981,12 +1033,44 @@ third_party(struct bird *b)
 	}
 }
 
+/* A route reflector: with `next hop self` BIRD changes reflected routes as well, and each session can have a cluster id. */
+static void
+reflector(struct bird *b)
+{
+	json_t *peers = json_object_get(b->im->bgp, "peers"),
+	       *groups = json_object_get(b->im->bgp, "groups"), *o;
+	const char *cluster = json_string_value(json_object_get(b->im->bgp, "cluster_id"));
+	bool reflects = false;
+	size_t i;
+
+	for (unsigned pass = 0; pass < 2; pass++) {
+		json_array_foreach(peers, i, o)
+		{
+			const json_t *group = import_named(
+				groups, "name", json_string_value(json_object_get(o, "group")));
+			const char *own;
+
+			reflects |= json_is_true(value_of(o, group, "route_reflector_client"));
+			if (pass == 0 || !reflects ||
+				json_object_get(o, "enforce_first_as") != NULL)
+				continue;
+			own = json_string_value(value_of(o, group, "_cluster"));
+			if (json_is_true(value_of(o, group, "_reflected")))
+				bird_note(b, (unsigned)number_of(o, "_line"),
+					"changed: reflected routes keep their next hop");
+			else if (cluster != NULL && !is(own, cluster))
+				bird_note(b, (unsigned)number_of(o, "_line"),
+					"changed: the cluster id of all sessions is %s", cluster);
+		}
+	}
+}
+
 /* Removes the keys of the translation. */
 static void
 strip(json_t *array)
 {
 	static const char *const keys[] = {"_local", "_address", "_range", "_internal", "_allow",
-		"_interface", "_self", "_line", "_vrf"};
+		"_interface", "_self", "_reflected", "_cluster", "_line", "_vrf"};
 	json_t *o;
 	size_t i;
 
@@ -1487,6 +1571,7 @@ import_bird(struct import *im, FILE *in)
 	}
 	unused(&b);
 	third_party(&b);
+	reflector(&b);
 	connected(&b);
 	strip(json_object_get(im->bgp, "peers"));
 	strip(json_object_get(im->bgp, "groups"));

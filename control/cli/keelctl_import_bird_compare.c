@@ -412,32 +412,21 @@ comparison(struct program *p)
 				     : filter_bad(p, "an expression that is not a condition");
 }
 
-static struct condition *
-conjunction(struct program *p)
-{
-	struct condition *c = comparison(p), *other;
-
-	while (c != NULL && bird_take(p->b, "&&")) {
-		other = comparison(p);
-		c = other != NULL ? filter_combined(p, C_AND, c, other) : NULL;
-	}
-	return c;
-}
-
-/* NULL: the reason is in p->why. */
+/* NULL: the reason is in p->why. `&&` and `||` have one precedence in BIRD, from left to right. */
 struct condition *
 filter_expression(struct program *p)
 {
 	struct condition *c, *other;
+	bool both;
 
 	if (++p->depth > DEPTH_MAX) {
 		p->depth--;
 		return filter_bad(p, "the expression is too deep");
 	}
-	c = conjunction(p);
-	while (c != NULL && bird_take(p->b, "||")) {
-		other = conjunction(p);
-		c = other != NULL ? filter_combined(p, C_OR, c, other) : NULL;
+	c = comparison(p);
+	while (c != NULL && ((both = bird_take(p->b, "&&")) || bird_take(p->b, "||"))) {
+		other = comparison(p);
+		c = other != NULL ? filter_combined(p, both ? C_AND : C_OR, c, other) : NULL;
 	}
 	p->depth--;
 	return c;

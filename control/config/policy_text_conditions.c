@@ -232,6 +232,10 @@ path_list(struct policy_text *t)
 	int err;
 
 	t->at++;
+	if (*token->text == '\0') {
+		text_fault(t, token, "the regular expression is empty");
+		return NULL;
+	}
 	if (policy_as_path_list_create(&l) != 0)
 		return NULL;
 	err = policy_as_path_list_add(l, true, token->text, error, sizeof(error));
@@ -246,6 +250,26 @@ path_list(struct policy_text *t)
 		json_pack("{s:s, s:[{s:s, s:s}]}", "name", name, "entries", "action", "permit",
 			"regex", token->text));
 	return json_string(name);
+}
+
+/*
+ * `net ~ PREFIX` is a fault: readers of BIRD filters take it for all prefixes inside. `net = PREFIX` has no
+ * lengths.
+ */
+static void
+check_prefix(struct policy_text *t, bool in)
+{
+	const struct token *prefix = text_here(t), *next = prefix + 1;
+	bool lengths = prefix->kind != TOKEN_END && next->kind == TOKEN_SIGN &&
+		       (next->number == '+' || next->number == '{');
+
+	if (prefix->kind != TOKEN_PREFIX && prefix->kind != TOKEN_ADDRESS)
+		return;
+	if (in && !lengths && prefix->prefix.len < prefix_max_len(prefix->prefix.afi))
+		text_fault(t, prefix,
+			"write [PREFIX] for this prefix alone, PREFIX+ for all prefixes inside");
+	else if (!in && lengths)
+		text_fault(t, next, "'=' takes one prefix; write '~' for lengths");
 }
 
 static struct cond *
@@ -263,6 +287,8 @@ read_comparison(struct policy_text *t, unsigned operand, const struct token *tok
 
 	if (t->failed)
 		return cond_constant(t, false);
+	if (kind == OPERAND_PREFIX)
+		check_prefix(t, in);
 	if (in && kind == OPERAND_PATH && text_here(t)->kind == TOKEN_STRING) {
 		c = cond_leaf(t, "as_path_list", path_list(t));
 	} else if (in && set != SET_NONE && kind != OPERAND_LENGTH) {

@@ -545,6 +545,51 @@ class Bird(Case):
             _, want, _ = self.imported(SERVER)
             self.assertEqual(policy(d, "to_up"), policy(want, "to_up"))
 
+    def test_and_and_or_from_left_to_right(self):
+        """BIRD 2 gives both one precedence."""
+        def made(condition):
+            status, d, err = self.imported("""router id 192.0.2.1;
+protocol direct { ipv4; }
+filter f { if %s then accept; reject; }
+protocol bgp i1 { local as 64512; neighbor 192.0.2.9 as 64512; ipv4 { import all; export filter f; }; }
+""" % condition)
+            self.assertEqual((status, err.count(": done")), (0, 4), err)
+            return policy(d, "f")
+        self.assertEqual(made("net.len = 8 || net.len = 16 && net.len = 24"), made("(net.len = 8 || net.len = 16) && net.len = 24"))
+        self.assertNotEqual(made("net.len = 8 || net.len = 16 && net.len = 24"), made("net.len = 8 || (net.len = 16 && net.len = 24)"))
+
+    def test_includes(self):
+        """A file that cannot be read is named; an include inside a comment is none; a byte order mark is no text."""
+        def beside(name, text, mode=0o644):
+            path = os.path.join(self.dir.name, name)
+            with open(path, "w") as f:
+                f.write(text)
+            os.chmod(path, mode)
+        beside("old.conf", "protocol bgp old { local as 64512; neighbor 192.0.2.66 as 64999; ipv4 { import all; export all; }; }\n/* end\n")
+        os.mkdir(os.path.join(self.dir.name, "folder.conf"))
+        main = "router id 192.0.2.1;\nprotocol direct { ipv4; }\nprotocol bgp i1 { local as 64512; neighbor 192.0.2.9 as 64512; ipv4 { import all; export none; }; }\n"
+        status, d, err = self.imported("\ufeff" + main + "/* no longer:\ninclude \"old.conf\";\n*/\n")
+        self.assertEqual((status, [p["address"] for p in d["bgp"]["peers"]], d["router"]["router_id"]), (0, ["192.0.2.9"], "192.0.2.1"), err)
+        for name, why in (("folder.conf", "is not a regular file"), ("/dev/zero", "is not a regular file")):
+            status, d, err = self.imported(main + 'include "%s";\n' % name)
+            self.assertEqual(status, 1, err)
+            self.assertRegex(err, r'(?m)^4: .*: not carried: \S*%s: %s$' % (name, why))
+
+    def test_reflected_routes(self):
+        """`next hop self` and the cluster id of a route reflector."""
+        reflector = """router id 192.0.2.1;
+protocol direct { ipv4; }
+protocol bgp c { local as 64512; neighbor 192.0.2.8 as 64512; rr client; rr cluster id 9.9.9.9; ipv4 { import all; export all; }; }
+protocol bgp r { local as 64512; neighbor 192.0.2.9 as 64512; %s ipv4 { import all; export all; next hop self%s; }; }
+"""
+        for cluster, which, said in (("", "", ["reflected routes keep their next hop"]), ("", " ebgp", ["the cluster id of all sessions is 9.9.9.9"]),
+                                     ("rr cluster id 9.9.9.9;", " ebgp", [])):
+            status, d, err = self.imported(reflector % (cluster, which))
+            self.assertEqual((status, [line.split(": changed: ")[1] for line in err.splitlines() if ": changed: " in line]), (0, said), err)
+            self.assertTrue(d["bgp"]["peers"][1]["families"]["ipv4-unicast"]["next_hop_self"])
+        status, _, err = self.imported((reflector % ("", "")).replace("rr client; rr cluster id 9.9.9.9;", ""))
+        self.assertEqual((status, err.count("changed")), (0, 0), err)
+
     def test_many_communities_at_once(self):
         """Wildcards, and ranges of more communities than a list should hold."""
         for line, pattern in (("if bgp_community ~ [(64512, *)] then accept;", "64512:*"),

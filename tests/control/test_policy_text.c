@@ -436,6 +436,14 @@ test_faults(void **state)
 	assert_only_fault(IN_POLICY("add (70000, 1);"), "1:16", "is no community");
 	assert_only_fault(IN_POLICY("if communities ~ (1, 2, 3) then reject;"), "1:29",
 		"a set of large communities; expected communities");
+	assert_only_fault(IN_POLICY("if path ~ \"\" then reject;"), "1:22",
+		"the regular expression is empty");
+	assert_only_fault(IN_POLICY("if net ~ 10.0.0.0/8 then reject;"), "1:21",
+		"write [PREFIX] for this prefix alone, PREFIX+ for all prefixes inside");
+	assert_only_fault(IN_POLICY("if net = 10.0.0.0/8+ then reject;"), "1:31",
+		"'=' takes one prefix; write '~' for lengths");
+	assert_only_fault(IN_POLICY("if net != 10.0.0.0/8{9,24} then reject;"), "1:32",
+		"'=' takes one prefix; write '~' for lengths");
 	assert_only_fault(IN_POLICY("if path ~ \"(1\" then reject;"), "1:22",
 		"\"(1\" is not a regular expression: missing closing parenthesis");
 	assert_only_fault(IN_POLICY("return;"), "1:12", "only valid in a function");
