@@ -175,5 +175,7 @@ void rpc_http_end(struct rpc *r) RUNS_ON(role_main);
 /* Takes the queued events of a subscriber: lines, without the last newline. The caller frees the text. NULL: no events. */
 char *subscription_take(struct rpc_client *c, size_t *len) RUNS_ON(role_main);
 void subscription_end(struct rpc_client *c) RUNS_ON(role_main);
+/* True if the client gets the events of traces. */
+bool subscription_has_trace(const struct rpc_client *c) RUNS_ON(role_main);
 int rpc_events_start(struct rpc *r) RUNS_ON(role_main);
 void rpc_events_stop(struct rpc *r) RUNS_ON(role_main);

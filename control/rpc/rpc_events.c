@@ -103,7 +103,7 @@ static const struct rpc_field trace_fields[] = {
 	{"advertised?", "boolean", "Of `export`: the group advertises the destination now."},
 	{"reason?", "string",
 		"Of `export`: why it is not to be advertised, as in `rib.fate`. Of `end`: `time`, "
-		"`stopped`, `file-full`, `file-failed` or `peer-removed`."},
+		"`stopped`, `file-full`, `file-failed`, `peer-removed` or `unread`."},
 	{"action?", "set|withdraw", "Of `fib`."},
 	{"generation?", "integer", "Of `generation`."},
 	{"events?", "integer", "Of `end`: events of the trace."},
@@ -128,7 +128,13 @@ static const struct rpc_field lost_fields[] = {
 	{0},
 };
 
-enum { TOPIC_FIB = 4, TOPIC_ALARM = 5, TOPIC_COUNT = 8, TOPIC_ALL = (1 << TOPIC_COUNT) - 1 };
+enum {
+	TOPIC_FIB = 4,
+	TOPIC_ALARM = 5,
+	TOPIC_TRACE = 6,
+	TOPIC_COUNT = 8,
+	TOPIC_ALL = (1 << TOPIC_COUNT) - 1
+};
 
 /* `lost` cannot be subscribed to, and therefore follows the first TOPIC_COUNT topics. */
 const struct rpc_topic rpc_topics[] = {
@@ -257,9 +263,16 @@ subscription_end(struct rpc_client *c)
 			break;
 		}
 	}
+	rpc_traces_leave(&r->env, c);
 	free(c->subscription->text);
 	free(c->subscription);
 	c->subscription = NULL;
+}
+
+bool
+subscription_has_trace(const struct rpc_client *c)
+{
+	return c->subscription != NULL && (c->subscription->topics & 1u << TOPIC_TRACE) != 0;
 }
 
 static unsigned
@@ -533,7 +546,6 @@ events_unsubscribe(struct rpc_env *env, json_t *params, struct rpc_call *call) R
 	struct rpc_client *c = rpc_call_client(call);
 	unsigned bits = 0;
 
-	(void)env;
 	if (json_object_get(params, "topics") == NULL)
 		bits = TOPIC_ALL;
 	else if (!topics_read(params, &bits, call))
@@ -541,6 +553,8 @@ events_unsubscribe(struct rpc_env *env, json_t *params, struct rpc_call *call) R
 	if (c->subscription == NULL)
 		return topics_json(0);
 	bits = c->subscription->topics &= ~bits;
+	if ((bits & 1u << TOPIC_TRACE) == 0)
+		rpc_traces_leave(env, c);
 	if (bits == 0)
 		subscription_end(c);
 	return topics_json(bits);

@@ -19,6 +19,7 @@ struct rpc_call;
 struct rpc_audit;
 struct rpc_page;
 struct rpc_peers_walk;
+struct rpc_client;
 struct rpc_traces;
 struct rpc_mrt;
 
@@ -161,6 +162,8 @@ void rpc_preview_end(struct rpc_env *env) RUNS_ON(role_main);
 void rpc_peers_end(struct rpc_env *env) RUNS_ON(role_main);
 void rpc_audits_end(struct rpc_env *env) RUNS_ON(role_main);
 void rpc_traces_end(struct rpc_env *env) RUNS_ON(role_main);
+/* The client gets no events any more: its traces without a file end. */
+void rpc_traces_leave(struct rpc_env *env, const struct rpc_client *c) RUNS_ON(role_main);
 void rpc_mrt_end(struct rpc_env *env) RUNS_ON(role_main);
 /* rpc_bgp.c: an element of bgp.peers. */
 struct session_view;

@@ -39,6 +39,9 @@ struct trace {
 	uint64_t lost_before; /* of all taps, when the trace began */
 	uint64_t lost; /* told */
 	struct capture *capture; /* NULL: none */
+	const struct rpc_client
+		*reader; /* without a capture: the subscriber that began the trace; NULL: none */
+	bool unread; /* `reader` has left */
 };
 
 struct held {
@@ -389,6 +392,8 @@ trace_over(const struct rpc_traces *r, const struct trace *t) RUNS_ON(role_main)
 {
 	const struct config_peer *p;
 
+	if (t->unread)
+		return "unread";
 	if (now_ns() >= t->end_ns)
 		return "time";
 	if (t->capture != NULL && capture_failed(t->capture) != 0)
@@ -431,6 +436,13 @@ rpc_traces_end(struct rpc_env *env)
 	for (unsigned i = 0; i < TRACES_MAX && env->traces != NULL; i++)
 		if (env->traces->at[i].id != 0)
 			json_decref(trace_end(env->traces, i, "stopped"));
+}
+
+void
+rpc_traces_leave(struct rpc_env *env, const struct rpc_client *c)
+{
+	for (unsigned i = 0; env->traces != NULL && i < TRACES_MAX; i++)
+		env->traces->at[i].unread |= env->traces->at[i].reader == c;
 }
 
 /* ---- methods ---- */
@@ -543,6 +555,8 @@ trace_start(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(
 		return rpc_fail(call, RPC_TRY_AGAIN, "", "out of memory; try again");
 	}
 	t.id = ++env->last_trace;
+	if (t.capture == NULL && subscription_has_trace(rpc_call_client(call)))
+		t.reader = rpc_call_client(call);
 	t.end_ns = now_ns() + (uint64_t)seconds * 1000000000u;
 	t.lost_before = lost_of_all(env->traces);
 	while (env->traces->at[o.slot].id != 0)
@@ -612,7 +626,8 @@ const struct rpc_method rpc_trace_methods[] = {
 		"Exactly one of `peer`, `prefix` and `policy`. At most eight traces run. Each "
 		"thread "
 		"keeps up to 1 MiB of events; more are lost and counted. A client gets the events "
-		"after `events.subscribe` with the topic `trace`.",
+		"after `events.subscribe` with the topic `trace`. A trace without `file` that a "
+		"subscriber began ends with the subscription.",
 		RPC_CHANGES, RPC_ERROR(RPC_NOT_FOUND) | RPC_ERROR(RPC_TRY_AGAIN)},
 	{"trace.stop", trace_stop, stop_params, stop_result, "Ends a trace", NULL, RPC_CHANGES,
 		RPC_ERROR(RPC_NOT_FOUND)},

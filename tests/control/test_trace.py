@@ -190,6 +190,18 @@ class Trace(KeelTest):
         self.assertIn(("decision", "20.0.0.0/24"), [(e["event"], e.get("prefix")) for e in found])
         self.assertEqual(self.keel.answer("trace.stop", {"trace": trace})["error"]["code"], -32004)
 
+    def test_ends_with_its_reader(self):
+        """Nine traces whose clients were killed: each ends, so the ninth begins. A trace with a file goes on."""
+        events = self.keel.notifications("trace")
+        for n in range(9):
+            ctl = subprocess.Popen([KEELCTL, "--socket", self.keel.path, "trace", "prefix", TRACED, "for", "600"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            self.addCleanup(ctl.stderr.close)
+            self.await_logged("trace-begin trace=%d " % (n + 1))
+            ctl.kill()
+            ctl.wait()
+            end = next(events)
+            self.assertEqual((end["trace"], end["event"], end["reason"]), (n + 1, "end", "unread"))
+
     def test_two_traces(self):
         """A policy and a peer at once; one ends while the other goes on."""
         events = self.keel.notifications("trace")
