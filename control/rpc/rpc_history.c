@@ -82,8 +82,8 @@ announcement_add(struct changes *l, const struct history_change *path, uint64_t 
 			continue;
 		if (sets_time(o->event))
 			return;
-		if (o->time_ms < until_ms && o->time_ms > c.time_ms)
-			c.time_ms = o->time_ms;
+		if (o->time_ms < until_ms && o->time_ms >= c.time_ms)
+			c.time_ms = o->time_ms + 1;
 	}
 	(void)change_add(l, &c, true);
 }
