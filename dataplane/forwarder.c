@@ -41,7 +41,7 @@ struct forwarder {
 	unsigned worker_count;
 };
 
-/* At file scope like `dp` in port.c: a process has one set of ports. */
+/* At file scope like `dp` in eal.c: a process has one set of ports. */
 static struct forwarder *used;
 
 bool
@@ -311,7 +311,7 @@ put_config(struct text *t, const struct forwarder_config *c)
 
 /* ---- life ---- */
 
-/* Maps both regions and makes port.c and workers.c read the state of keelfwd. */
+/* Maps both regions and makes eal.c and workers.c read the state of keelfwd. */
 static int
 map_regions(struct forwarder *f, const struct forwarder_start_answer *a, const int fds[2])
 {

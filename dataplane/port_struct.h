@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A port, for port.c and port_life.c. Writer: main, and what port_impl.h says of the parts.
+ * A port, for port_life.c and the files of dataplane_impl.h. Writer: main, and what port_impl.h says of
+ * the parts.
  */
 #pragma once
 

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The kernel's side of ports: the kernel interface or TAP of a port, local addresses, and the state of the
+ * host path (host_path.h).
+ */
+#include "dataplane/port.h"
+#include "dataplane/dataplane_impl.h"
+#include "dataplane/forwarder.h"
+#include "dataplane/icmp.h"
+#include "dataplane/tap.h"
+#include "dataplane/xdp.h"
+
+#include <errno.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <rte_ethdev.h>
+#include <rte_ether.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* ---- the kernel interface ---- */
+
+void
+port_interface(const struct port_config *c, char out[PORT_NAME_MAX])
+{
+	if (port_kernel_of(c->device) != PORT_KERNEL_OWN ||
+		!device_argument(c->device, "iface", out, PORT_NAME_MAX))
+		(void)snprintf(out, PORT_NAME_MAX, "%s", c->name);
+}
+
+int
+port_kernel_link(unsigned ifindex, uint8_t mac[6], uint16_t *mtu)
+{
+	struct ifreq r = {.ifr_flags = 0};
+	int rc = 0, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (if_indextoname(ifindex, r.ifr_name) == NULL || ioctl(fd, SIOCGIFHWADDR, &r) != 0) {
+		rc = -errno;
+		goto out;
+	}
+	memcpy(mac, r.ifr_hwaddr.sa_data, 6);
+	if (ioctl(fd, SIOCGIFMTU, &r) != 0)
+		rc = -errno;
+	else
+		*mtu = (uint16_t)(r.ifr_mtu < UINT16_MAX ? r.ifr_mtu : UINT16_MAX);
+out:
+	close(fd);
+	return rc;
+}
+
+static int
+kernel_mtu_set(unsigned ifindex, uint16_t mtu)
+{
+	struct ifreq r = {.ifr_flags = 0};
+	int rc = 0, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	r.ifr_mtu = mtu;
+	if (if_indextoname(ifindex, r.ifr_name) == NULL || ioctl(fd, SIOCSIFMTU, &r) != 0)
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
+/*
+ * Associates the port with a kernel interface: that of the device (net_af_packet), or for lab ports
+ * the interface of the port's name. The port uses its addresses, neighbours and link state, and the
+ * kernel receives packets for local addresses there.
+ */
+static int
+use_kernel_interface(struct port *p, struct dataplane_error *err)
+{
+	uint8_t mac[6];
+	uint16_t mtu;
+	int rc;
+
+	if (p->ifindex == 0)
+		p->ifindex = if_nametoindex(p->name);
+	if (p->ifindex == 0)
+		return 0;
+	if (port_kernel_link(p->ifindex, mac, &mtu) != 0) {
+		p->ifindex = 0;
+		return 0;
+	}
+	port_mac_store(p, mac);
+	if (p->mtu_given && mtu != p->mtu) {
+		rc = kernel_mtu_set(p->ifindex, p->mtu);
+		return rc == 0 ? 0
+			       : dataplane_fail(err, rc,
+					 "port %s: the kernel interface refused MTU %u: %s",
+					 p->name, p->mtu, strerror(-rc));
+	}
+	if (!p->mtu_given) {
+		p->mtu_own = mtu;
+		p->mtu = mtu < p->mtu_max ? mtu : p->mtu_max;
+	}
+	return 0;
+}
+
+/* ---- the host path ---- */
+
+enum port_kernel
+port_kernel_of(const char *device)
+{
+	char iface[IFNAMSIZ];
+
+	if (device_is(device, "net_af_xdp") || device_is(device, "net_af_packet"))
+		return PORT_KERNEL_OWN;
+	if (device_is(device, "net_pcap") && device_argument(device, "iface", iface, sizeof(iface)))
+		return PORT_KERNEL_OWN;
+	return device_is(device, "net_null") ? PORT_KERNEL_ANY : PORT_KERNEL_TAP;
+}
+
+static bool
+is_tap(const char *name)
+{
+	struct ethtool_drvinfo info = {.cmd = ETHTOOL_GDRVINFO};
+	struct ifreq r = {.ifr_data = (void *)&info};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool yes;
+
+	(void)snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", name);
+	yes = fd >= 0 && ioctl(fd, SIOCETHTOOL, &r) == 0 && strcmp(info.driver, "tun") == 0;
+	if (fd >= 0)
+		close(fd);
+	return yes;
+}
+
+int
+port_host_check(const char *name, const char *device, struct dataplane_error *err)
+{
+	enum port_kernel kernel = port_kernel_of(device);
+	bool there = if_nametoindex(name) != 0;
+	char iface[IFNAMSIZ];
+
+	if (kernel == PORT_KERNEL_OWN || (kernel == PORT_KERNEL_ANY && there))
+		return 0;
+	if (device_argument(device, "iface", iface, sizeof(iface)) && strcmp(iface, name) == 0)
+		return dataplane_fail(err, -EEXIST,
+			"the interface %s belongs to the device, and a port of this device needs a "
+			"kernel interface of its own: give the port another name",
+			name);
+	if (there && !is_tap(name))
+		return dataplane_fail(err, -EEXIST,
+			"an interface %s exists, and keeld has to create the port's interface: "
+			"rename the interface or the port",
+			name);
+	if (access("/dev/net/tun", F_OK) != 0)
+		return dataplane_fail(err, -errno,
+			"no /dev/net/tun, which the port's interface needs: load the module tun");
+	return 0;
+}
+
+/*
+ * ND needs multicast. Devices in memory receive all frames; of other devices all multicast is
+ * requested, or else all frames.
+ */
+static int
+receive_multicast(struct port *p, bool soft, struct dataplane_error *err)
+{
+	int rc = rte_eth_allmulticast_enable(p->ethdev);
+
+	if (rc == -ENOTSUP)
+		rc = rte_eth_promiscuous_enable(p->ethdev);
+	if (rc != 0 && !(rc == -ENOTSUP && soft))
+		return dataplane_fail(err, rc,
+			"port %s: the driver receives no multicast, which neighbour discovery "
+			"needs: %s",
+			p->name, strerror(-rc));
+	return 0;
+}
+
+static int
+host_path_open(struct port *p, const char *device, bool soft, struct dataplane_error *err)
+{
+	uint64_t word = atomic_load_explicit(&p->mac, memory_order_relaxed);
+	uint8_t mac[6];
+	int rc = receive_multicast(p, soft, err);
+
+	if (rc != 0)
+		return rc;
+	memcpy(mac, &word, sizeof(mac));
+	rc = tap_open(p->name, mac, p->mtu, &p->ifindex);
+	if (rc < 0)
+		return dataplane_fail(err, rc,
+			"port %s: no TAP for packets of this router: %s (needs /dev/net/tun and "
+			"CAP_NET_ADMIN)",
+			p->name, strerror(-rc));
+	p->host.fd = rc;
+	p->way = HOST_WAY_TAP;
+	return 0;
+}
+
+int
+port_interface_choose(struct port *p, const char *device, bool soft, struct dataplane_error *err)
+{
+	struct dataplane_error reason;
+	enum port_kernel kernel = port_kernel_of(device);
+	int rc;
+
+	if (p->xdp)
+		return 0;
+	if (!p->host_path || kernel != PORT_KERNEL_TAP) {
+		rc = use_kernel_interface(p, err);
+		if (rc != 0 || p->ifindex != 0 || !p->host_path) {
+			p->way = kernel == PORT_KERNEL_OWN && p->ifindex != 0 ? HOST_WAY_COPY
+									      : HOST_WAY_NONE;
+			return rc;
+		}
+	}
+	rc = port_host_check(p->name, device, &reason);
+	if (rc != 0)
+		return dataplane_fail(err, rc, "port %s: %s", p->name, reason.text);
+	return host_path_open(p, device, soft, err);
+}
+
+struct port_host *
+port_host(uint16_t port)
+{
+	struct port *p = port_find(port);
+
+	return p != NULL ? &p->host : NULL;
+}
+
+enum host_way
+port_host_way(uint16_t port)
+{
+	const struct port *p = port_find(port);
+
+	return p != NULL ? p->way : HOST_WAY_NONE;
+}
+
+const struct host_limits *
+port_host_limits(void)
+{
+	return &dp->host_limits;
+}
+
+struct host_peers *
+port_host_peers(void)
+{
+	return dp != NULL ? &dp->host_peers : NULL;
+}
+
+bool
+port_xdp_host_counters(uint16_t port, struct host_counters out[HOST_CLASSES])
+{
+	const struct port *p = port_find(port);
+
+	return p != NULL && xdp_host_counters(dp->xdp, p->vrf, p->ifindex, out);
+}
+
+void
+port_xdp_peer_set(struct vrf_id vrf, const struct ip_addr *addr, bool present)
+{
+	xdp_peer_set(dp->xdp, vrf, addr, present);
+}
+
+/* ---- changes in the kernel ---- */
+
+int
+port_local_address_set(struct vrf_id vrf, const struct ip_addr *addr, bool present)
+{
+	if (forwarder_is_used())
+		return forwarder_local_address(vrf, addr, present);
+	return dp != NULL ? xdp_local_set(dp->xdp, vrf, addr, present) : 0;
+}
+
+int
+port_tunnels_set(const uint32_t *own, unsigned count)
+{
+	if (forwarder_is_used())
+		return forwarder_tunnels(own, count);
+	return dp != NULL ? xdp_tunnels_set(dp->xdp, own, count) : 0;
+}
+
+void
+port_icmp_source_set(uint16_t port, enum afi afi, const struct ip_addr *addr)
+{
+	if (forwarder_is_used())
+		forwarder_icmp_source(port, afi, addr);
+	else if (dp != NULL)
+		icmp_source_set(&dp->icmp_sources, port, afi, addr);
+}
+
+const struct icmp_sources *
+port_icmp_sources(void)
+{
+	return &dp->icmp_sources;
+}
+
+static int
+driver_link(uint16_t ethdev, uint8_t mac[6], uint16_t *mtu)
+{
+	struct rte_ether_addr a;
+	int rc = rte_eth_macaddr_get(ethdev, &a);
+
+	if (rc == 0)
+		rc = rte_eth_dev_get_mtu(ethdev, mtu);
+	if (rc == 0)
+		memcpy(mac, a.addr_bytes, 6);
+	return rc;
+}
+
+/*
+ * The operator changed the TAP of a port: the device gets the new address, and larger packets if
+ * the driver can change its MTU now; otherwise *mtu becomes the present MTU.
+ */
+static void
+device_follow(struct port *p, const uint8_t old[6], const uint8_t mac[6], uint16_t *mtu)
+{
+	uint16_t now = atomic_load_explicit(&p->mtu, memory_order_relaxed);
+	struct rte_ether_addr a;
+
+	if (*mtu > now && (*mtu > port_packet_room(p) || rte_eth_dev_set_mtu(p->ethdev, *mtu) != 0))
+		*mtu = now;
+	if (memcmp(old, mac, 6) == 0)
+		return;
+	memcpy(a.addr_bytes, mac, 6);
+	/* A device that keeps its filter still receives the frames of all addresses then. */
+	if (rte_eth_dev_default_mac_addr_set(p->ethdev, &a) != 0)
+		(void)rte_eth_promiscuous_enable(p->ethdev);
+}
+
+int
+port_refresh(uint16_t port, bool *changed)
+{
+	uint8_t mac[6], old[6];
+	uint16_t mtu = 0;
+	struct port *p = port_find(port);
+	int rc;
+
+	*changed = false;
+	if (p == NULL)
+		return -ENOENT;
+	if (forwarder_is_used())
+		return forwarder_refresh(port, changed);
+	rc = netns_enter(port_netns(p));
+	if (rc != 0)
+		return rc;
+	rc = p->ifindex != 0 ? port_kernel_link(p->ifindex, mac, &mtu)
+			     : driver_link(p->ethdev, mac, &mtu);
+	netns_leave(port_netns(p));
+	if (rc != 0)
+		return rc;
+	atomic_store_explicit(&p->mtu_own, p->ifindex != 0 ? mtu : 0, memory_order_relaxed);
+	if (mtu > p->mtu_max)
+		mtu = p->mtu_max;
+	port_mac(port, old);
+	if (p->host.fd >= 0)
+		device_follow(p, old, mac, &mtu);
+	*changed = memcmp(mac, old, 6) != 0 || mtu != port_mtu(port);
+	port_mac_store(p, mac);
+	atomic_store_explicit(&p->mtu, mtu, memory_order_relaxed);
+	return 0;
+}
