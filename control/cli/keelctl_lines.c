@@ -72,7 +72,8 @@ quoted(const char *text, char *out, size_t size)
 {
 	size_t at = 0;
 
-	if (strlen(text) > 300 || strpbrk(text, "\n\r\t") != NULL)
+	/* a control character would be printed as `?`; a word `|` begins a filter */
+	if (strlen(text) > 300 || strcmp(text, text_safe(text)) != 0 || strcmp(text, "|") == 0)
 		return false;
 	out[at++] = '"';
 	for (; *text != '\0' && at + 4 < size; text++) {

@@ -98,7 +98,7 @@ pager_ask(unsigned screen)
 	if (tcgetattr(STDIN_FILENO, &was) != 0)
 		return 0;
 	raw = was;
-	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO | ISIG); /* Ctrl-C is a key, too */
 	raw.c_cc[VMIN] = 1;
 	raw.c_cc[VTIME] = 0;
 	n = write(STDOUT_FILENO, text, sizeof(text) - 1);

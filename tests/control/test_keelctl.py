@@ -177,6 +177,8 @@ class Daemons(Pair):
         self.assertEqual(shell.keys("\n", r"-- more: space, Enter, q --$").count("*> 100."), 1)
         self.assertEqual(shell.keys(" ", r"-- more: space, Enter, q --$").count("*> 100."), 49)
         shell.keys("q", r"<keel> $")
+        shell.keys("show route\n", r"-- more: space, Enter, q --$")
+        shell.keys("\x03", r"<keel> $")
         self.assertEqual(shell.line("show route count")[0], "2500 paths")
         self.assertEqual(shell.line("show route | count 100")[0], "2500")
 

@@ -31,9 +31,9 @@ RICH = {
                   {"address": "192.0.2.8", "asn": 64514, "multihop": 3, "source": "192.0.2.1", "description": "one", "enforce_first_as": False,
                    "capabilities": {"route_refresh": False, "extended_message": False}, "slow_peer": {"absolute_s": 5},
                    "families": {"ipv6-unicast": {"allow_as_in": 2, "max_prefixes": {"limit": 5, "action": "warning", "threshold_percent": 70}}}},
-                  {"address": "192.0.2.9", "asn": 64512, "route_reflector_client": True, "passive": True,
+                  {"address": "192.0.2.9", "asn": 64512, "description": "|", "route_reflector_client": True, "passive": True,
                    "families": {"ipv4-unicast": {"keep_all_routes": True, "send_communities": False, "max_prefixes": {"limit": 9}}, "vpnv4-unicast": {}}},
-                  {"address": "192.0.2.10", "asn": 64515, "gtsm": True, "local_as": 64999, "timers": {"connect_retry_s": 5}},
+                  {"address": "192.0.2.10", "asn": 64515, "description": "a\u0001\u007fb\u0085", "gtsm": True, "local_as": 64999, "timers": {"connect_retry_s": 5}},
                   {"address": "192.0.2.11", "asn": 64516, "vrf": "red", "description": "of red", "families": {"ipv4-unicast": FAMILY}},
                   {"address": "2001:db8::11", "asn": 64516, "vrf": "red"}]},
 }

@@ -127,6 +127,13 @@ rpc_traces_end(struct rpc_env *env)
 }
 
 void
+rpc_traces_leave(struct rpc_env *env, const struct rpc_client *c)
+{
+	(void)env;
+	(void)c;
+}
+
+void
 rpc_mrt_end(struct rpc_env *env)
 {
 	(void)env;
