@@ -297,6 +297,8 @@ apply_history_start(struct apply *apply)
 		snprintf(comment, sizeof(comment), "rollback to %u: not confirmed before a restart",
 			back_to);
 		add_start(apply, comment, persisted);
+		apply->last_commit_id = apply->history->current;
+		apply_audit(apply, "restart", "confirm-expired", NULL);
 	} else if (!is_last(apply, apply->running->document)) {
 		add_start(apply, "start", true);
 	} else {

@@ -154,7 +154,8 @@ connection(struct ctl *ctl)
 	if (ctl->client == NULL) {
 		err = open_socket(ctl);
 		if (err == 0 && ctl->was_connected && ctl->ask != NULL)
-			fprintf(stderr, "connected to the daemon again\n");
+			fprintf(stderr, "connected to the daemon again%s\n",
+				ctl->edited ? "; a restart discards edits without a commit" : "");
 		ctl->was_connected |= err == 0;
 	}
 	return err;

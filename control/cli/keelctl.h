@@ -53,6 +53,7 @@ struct ctl {
 	bool colour;
 	struct client *client;
 	bool was_connected; /* to a daemon that has since closed the connection */
+	bool edited; /* the candidate held edits when the last prompt was printed */
 	int status; /* exit status of the program */
 	bool script; /* commands come from standard input, or are joined by `;` */
 	bool read_only; /* connected to `<socket>.ro`: the user may not open `socket` */

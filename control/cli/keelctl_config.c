@@ -136,12 +136,19 @@ call_with_force(struct ctl *ctl, const struct command *c, const char *method, js
 
 	json_object_set_new(params, "force", json_boolean(c->force));
 	result = ctl_ask(ctl, method, json_incref(params), &error);
-	if (number_of(error, "code") == CODE_NEEDS_FORCE && terminal) {
-		if (ends_agreed(ctl, error)) {
-			json_object_set_new(params, "force", json_true());
-			result = ctl_call(ctl, method, json_incref(params));
-		}
-	} else if (error != NULL) {
+	/* sessions that came up meanwhile are asked for, too */
+	while (number_of(error, "code") == CODE_NEEDS_FORCE && terminal) {
+		bool yes = ends_agreed(ctl, error);
+
+		json_object_set(params, "sessions",
+			json_object_get(json_object_get(error, "data"), "sessions"));
+		json_decref(error);
+		error = NULL;
+		if (!yes)
+			break;
+		result = ctl_ask(ctl, method, json_incref(params), &error);
+	}
+	if (error != NULL) {
 		ctl_refused(ctl, method, error);
 		if (number_of(error, "code") == CODE_NEEDS_FORCE)
 			ctl_fail(ctl, EXIT_REFUSED, "nothing was committed; `%s force` ends them",

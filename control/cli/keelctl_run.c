@@ -68,10 +68,12 @@ prompt_text(struct ctl *ctl, char *buf, size_t size)
 	char mark;
 
 	if (ctl->view == VIEW_USER) {
+		ctl->edited = false;
 		snprintf(buf, size, "<keel>");
 		return;
 	}
-	mark = uncommitted(ctl) ? '*' : '~';
+	ctl->edited = uncommitted(ctl);
+	mark = ctl->edited ? '*' : '~';
 	if (ctl->view == VIEW_VRF)
 		snprintf(buf, size, "[%ckeel-bgp-af-%s-%s]", mark, short_family(ctl->family),
 			ctl->vrf);

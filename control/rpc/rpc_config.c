@@ -393,9 +393,26 @@ conflicts_free(struct rpc_env *env, const struct apply_user *user, struct rpc_ca
 	return i == 0;
 }
 
+/* True if the parameter `sessions` has the session. */
+static bool
+is_agreed(const json_t *agreed, const json_t *session)
+{
+	const json_t *a;
+	size_t i;
+
+	json_array_foreach(agreed, i, a)
+	{
+		if (json_equal(
+			    json_object_get(a, "address"), json_object_get(session, "address")) &&
+			json_equal(json_object_get(a, "vrf"), json_object_get(session, "vrf")))
+			return true;
+	}
+	return false;
+}
+
 /*
- * Parameter `force`: false after rpc_fail() if it is false and the document would end sessions that
- * are up.
+ * Parameters `force` and `sessions`: false after rpc_fail() if `force` is false and the document would
+ * end a session that is up and not in `sessions`.
  */
 static bool
 sessions_stay(struct rpc_env *env, json_t *params, json_t *document, struct rpc_call *call)
@@ -403,7 +420,7 @@ sessions_stay(struct rpc_env *env, json_t *params, json_t *document, struct rpc_
 {
 	struct faults f = {0};
 	bool force = true;
-	unsigned count;
+	unsigned count, refused = 0;
 	json_t *ends;
 
 	if (!rpc_boolean(params, "force", &force, call))
@@ -421,18 +438,21 @@ sessions_stay(struct rpc_env *env, json_t *params, json_t *document, struct rpc_
 		const json_t *e = json_array_get(ends, i);
 		const char *reason = json_string_value(json_object_get(e, "reason"));
 
+		if (is_agreed(json_object_get(params, "sessions"), e))
+			continue;
+		refused++;
 		faults_add(&f, "", "the session with %s of VRF %s would end: %s",
 			json_string_value(json_object_get(e, "address")),
 			json_string_value(json_object_get(e, "vrf")),
 			reason != NULL ? reason : "session-reset");
 	}
-	if (count > 0) {
+	if (refused > 0) {
 		rpc_fail_faults(call, RPC_NEEDS_FORCE, &f);
 		rpc_fail_data(call, "sessions", json_incref(ends));
 	}
 	json_decref(ends);
 	faults_fini(&f);
-	return count == 0;
+	return refused == 0;
 }
 
 static json_t *
@@ -791,6 +811,8 @@ static const struct rpc_field force_params[] = {
 	{"force?", "boolean",
 		"False: refused if a session would end (-32007). Absent or true: sessions that "
 		"have to end do."},
+	{"sessions?", "object[]",
+		"With `force` false: sessions that may end, as in the error -32007."},
 	{0},
 };
 
@@ -802,6 +824,8 @@ static const struct rpc_field commit_params[] = {
 	{"force?", "boolean",
 		"False: refused if a session would end (-32007). Absent or true: sessions that "
 		"have to end do."},
+	{"sessions?", "object[]",
+		"With `force` false: sessions that may end, as in the error -32007."},
 	{"if_revision?", "integer=0..4294967295",
 		"Commit only while the candidate has this revision."},
 	{0},

@@ -182,6 +182,8 @@ class History(KeelTest):
                 self.keel.start()
                 self.assertEqual(self.words(), ("base, " + end, "base, " + end))
                 self.assertEqual(self.history()[-1][1], "rollback to %d: not confirmed before a restart" % base)
+                last = self.keel.call("audit.list", {"limit": 1})["calls"][0]
+                self.assertEqual((last["from"], last["method"], last["result"]["commit"]), ("restart", "confirm-expired", self.history()[-1][0]))
                 self.again()  # once only
                 self.assertEqual(self.words(), ("base, " + end, "base, " + end))
                 self.refused(-32004, "config.confirm")

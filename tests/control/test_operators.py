@@ -267,6 +267,18 @@ class Operators(KeelTest):
         self.assertEqual(self.ctl("rollback 0 force")[0], 0)
         self.wait("the end of the session", speaker.closed, speaker.changed)
 
+    def test_only_agreed_sessions_end(self):
+        """`sessions` of a commit: a session that came up since the question is named, and stays."""
+        speaker = self.speak()
+        self.assertEqual(self.ctl("system-view; bgp 64512; undo peer 192.0.2.2 capability-advertise route-refresh")[0], 0)
+        agreed = self.keel.answer("config.commit", {"force": False})["error"]["data"]["sessions"]
+        for other in ([], [dict(agreed[0], address="192.0.2.77")], [dict(agreed[0], vrf="red")]):
+            e = self.keel.answer("config.commit", {"force": False, "sessions": other})["error"]
+            self.assertEqual((e["code"], e["data"]["sessions"]), (-32007, agreed))
+        self.assertFalse(speaker.closed())
+        self.assertEqual(self.keel.call("config.commit", {"force": False, "sessions": agreed})["commit"], 1)
+        self.wait("the end of the session", speaker.closed, speaker.changed)
+
     def test_keelctl_names_users(self):
         self.bob.peer(2, description="of bob")
         status, out, _ = self.ctl("show candidates")
