@@ -412,6 +412,21 @@ class Lines(Pair):
         self.assertIn("connected to the daemon again", said + shell.start)
         self.assertIn("ipv4-unicast", said)
 
+    def test_a_commit_asks_for_each_session(self):
+        """The question names the session; only `y` ends it."""
+        shell, before = self.shell(), self.peers()["192.0.2.2"]["established_count"]
+        for line in ("system-view", "bgp 64512", "undo peer 192.0.2.2 capability-advertise route-refresh"):
+            shell.line(line)
+        said = shell.keys("commit\n", r"Commit and end 1 session\? \[y/n\] $")
+        self.assertIn("the session with 192.0.2.2 of VRF default would end: configuration-change", said)
+        self.assertIn("nothing was committed", shell.keys("n\n", Shell.PROMPT))
+        self.assertEqual(self.peers()["192.0.2.2"]["established_count"], before)
+        shell.keys("commit\n", r"Commit and end 1 session\? \[y/n\] $")
+        commit = int(re.search(r"commit (\d+)", shell.keys("y\n", Shell.PROMPT)).group(1))
+        self.assertNotEqual(self.peers()["192.0.2.2"]["state"], "established")
+        self.assertIn("commit %d" % (commit + 1), shell.line("rollback %d force" % (commit - 1))[0])
+        self.wait("the sessions", self.complete)
+
     def test_candidate_moves_between(self):
         """Simultaneous edits: no edit is lost."""
         lines = ["system-view; bgp 64512; peer 192.0.2.%d as-number 7" % i for i in range(100, 116)]
