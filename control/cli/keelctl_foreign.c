@@ -312,6 +312,21 @@ static const struct foreign {
 	{"terminal debugging", "monitor events"},
 	{"reset bgp ipv4 all", "reset bgp all"},
 	{"reset bgp % graceful", "reset bgp $1"},
+	{"route-policy ...", "set /route_policies/- JSON"},
+	{"route-map ...", "set /route_policies/- JSON"},
+	{"ip ip-prefix ...", "set /prefix_lists/- JSON"},
+	{"ip ipv6-prefix ...", "set /prefix_lists/- JSON"},
+	{"ip prefix-list ...", "set /prefix_lists/- JSON"},
+	{"ipv6 prefix-list ...", "set /prefix_lists/- JSON"},
+	{"ip as-path-filter ...", "set /as_path_lists/- JSON"},
+	{"bgp as-path access-list ...", "set /as_path_lists/- JSON"},
+	{"ip community-filter ...", "set /community_lists/- JSON"},
+	{"bgp community-list ...", "set /community_lists/- JSON"},
+	{"bgp large-community-list ...", "set /large_community_lists/- JSON"},
+	{"ip extcommunity-filter ...", "set /ext_community_lists/- JSON"},
+	{"bgp extcommunity-list ...", "set /ext_community_lists/- JSON"},
+	{"router-id %", "set /router/router_id $1"},
+	{"bgp router-id %", "set /router/router_id $1"},
 };
 
 #define WORDS_TAKEN 4

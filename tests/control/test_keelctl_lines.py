@@ -19,7 +19,7 @@ SAMPLES = {"COMMUNITY": "64513:7", "REGEX": "_64513_", "ADDRESS": "192.0.2.2", "
 # Understood without a daemon.
 LOCAL = ("quit", "system-view", "help", "return")
 ELSEWHERE = re.compile(r' belongs to the (system|BGP|family) views?; ')
-CONFIGURATION = re.compile(r"^(undo )?(peer|group|bgp \d|ipv[46]-family|return)")
+CONFIGURATION = re.compile(r"^(undo )?(peer|group|bgp \d|ipv[46]-family|return|set /)")
 
 
 def lines():
