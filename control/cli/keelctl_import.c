@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #define CALLS_MAX 16u /* policies that call each other */
 
@@ -183,6 +184,16 @@ import_name(struct import *im, const char *name, char buf[64])
 	return buf;
 }
 
+/* bgpd and VRP have a list of each family under one name, with entries of equal numbers. */
+static bool
+same_family(const json_t *a, const json_t *b)
+{
+	const char *x = json_string_value(json_object_get(a, "prefix")),
+		   *y = json_string_value(json_object_get(b, "prefix"));
+
+	return x == NULL || y == NULL || (strchr(x, ':') == NULL) == (strchr(y, ':') == NULL);
+}
+
 bool
 import_list_entry(
 	struct import *im, const char *section, const char *name, const char *seq, json_t *entry)
@@ -200,12 +211,28 @@ import_list_entry(
 	json_object_set_new(entry, "seq", json_integer(n));
 	json_array_foreach(n > last ? NULL : entries, i, old)
 	{
-		if (number_of(old, "seq") != n)
+		if (number_of(old, "seq") != n || !same_family(old, entry))
 			continue;
 		import_verdict(im, "changed: replaces the entry %lld before", (long long)n);
 		return json_array_set_new(entries, i, entry) == 0;
 	}
 	return json_array_append_new(entries, entry) == 0;
+}
+
+bool
+import_redistribute(struct import *im, const char *source, const char *policy)
+{
+	json_t *o =
+		import_named(import_made(im->bgp, "redistribute", json_array()), "source", source);
+	char buf[64];
+
+	if (o == NULL) {
+		o = json_pack("{s:s}", "source", source);
+		json_array_append_new(json_object_get(im->bgp, "redistribute"), o);
+	}
+	return json_object_set_new(import_made(o, "_families", json_object()), im->family,
+		       json_pack("{s:s*}", "policy",
+			       policy != NULL ? import_name(im, policy, buf) : NULL)) == 0;
 }
 
 void
@@ -495,7 +522,7 @@ lists_are_known(struct import *im, const json_t *match, unsigned k)
 
 /*
  * The node has a condition that is not known: `why`. A permit is left out, and a deny denies without
- * that condition. A permit with a jump jumps over nodes, so it becomes a deny.
+ * that condition. A permit with a jump or a call keeps routes from later nodes, so it becomes a deny.
  */
 static void
 condition_lost(
@@ -624,10 +651,13 @@ finish_call(struct import *im, const json_t *policy, json_t *node, const json_t 
 	if (list_of(im, "route_policies", name) == NULL) {
 		end_report(im, name, "changed: there is no policy of this name; it is not called");
 		json_object_del(node, "call");
-	} else if (json_object_size(json_object_get(node, "set")) > 0 ||
-		   json_object_get(node, "_lost") != NULL || callee_sees(im, name, changed, lost)) {
+	} else if (callee_sees(im, name, changed, lost)) {
 		condition_lost(im, policy, node, "",
-			"the policy that it calls sees a change of this node, or of a node before");
+			"the policy that it calls sees a change of a node before");
+	} else if (json_object_size(json_object_get(node, "set")) > 0 ||
+		   json_object_get(node, "_lost") != NULL) {
+		condition_lost(im, policy, node, "",
+			"its changes would follow those of the policy that it calls");
 	}
 }
 
@@ -672,7 +702,8 @@ finish_policy(struct import *im, json_t *policy)
 	sort(nodes);
 	json_array_foreach(nodes, i, node)
 	{
-		bool jumps = json_object_get(node, "_goto") != NULL;
+		bool jumps = json_object_get(node, "_goto") != NULL,
+		     calls = json_object_get(node, "call") != NULL;
 
 		finish_lists(im, policy, node);
 		finish_delete(im, policy, node);
@@ -686,7 +717,8 @@ finish_policy(struct import *im, json_t *policy)
 			lost = lost || json_object_get(node, "_lost") != NULL ||
 			       json_object_get(node, "call") != NULL;
 		}
-		if (jumps && json_object_get(node, IMPORT_WIDER) != NULL) {
+		/* without this node a route could reach a later permit that the file keeps from it */
+		if ((jumps || calls) && json_object_get(node, IMPORT_WIDER) != NULL) {
 			json_object_del(node, IMPORT_WIDER);
 			json_object_del(node, "_goto");
 			json_object_del(node, "set");
@@ -856,6 +888,73 @@ strip_own_keys(json_t *value)
 	}
 }
 
+/* True if a neighbour or a group has the family. */
+static bool
+family_in_use(const struct import *im, const char *family)
+{
+	static const char *const homes[] = {"groups", "peers"};
+	json_t *o;
+	size_t i;
+
+	for (unsigned h = 0; h < 2; h++) {
+		json_array_foreach(json_object_get(im->bgp, homes[h]), i, o)
+		{
+			if (json_object_get(json_object_get(o, "families"), family) != NULL)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* A source is redistributed in the families of the file alone, each with its own policy. */
+static void
+finish_redistribute(struct import *im)
+{
+	static const char *const names[] = {"ipv4-unicast", "ipv6-unicast"};
+	json_t *o, *nodes, *first, *second;
+	char name[32];
+	size_t i;
+
+	json_array_foreach(json_object_get(im->bgp, "redistribute"), i, o)
+	{
+		json_t *families = json_object_get(o, "_families");
+
+		if (families == NULL)
+			continue;
+		first = json_object_get(families, names[0]);
+		second = json_object_get(families, names[1]);
+		if ((first == NULL && !family_in_use(im, names[0])) ||
+			(second == NULL && !family_in_use(im, names[1])) ||
+			json_equal(first, second)) {
+			json_object_update(o, first != NULL ? first : second);
+			continue;
+		}
+		nodes = json_array();
+		for (unsigned k = 0; k < 2; k++) {
+			json_t *f = json_object_get(families, names[k]);
+			const char *policy;
+
+			if (f == NULL)
+				continue;
+			check_policy(im, f, "policy");
+			policy = json_string_value(json_object_get(f, "policy"));
+			if (is(policy, "deny-all"))
+				continue;
+			json_array_append_new(nodes,
+				json_pack("{s:i, s:s, s:{s:s}, s:s*}", "seq", 10 * (int)(k + 1),
+					"action", "permit", "match", "family", names[k], "call",
+					is(policy, "accept-all") ? NULL : policy));
+		}
+		snprintf(name, sizeof(name), "redistribute-%s",
+			json_string_value(json_object_get(o, "source")));
+		while (list_of(im, "route_policies", name) != NULL)
+			strncat(name, "_", sizeof(name) - strlen(name) - 1);
+		json_array_append_new(import_made(im->document, "route_policies", json_array()),
+			json_pack("{s:s, s:o}", "name", name, "nodes", nodes));
+		json_object_set_new(o, "policy", json_string(name));
+	}
+}
+
 static void
 finish_neighbours(struct import *im)
 {
@@ -866,6 +965,7 @@ finish_neighbours(struct import *im)
 	drop_incomplete(im, peers, groups);
 	check_policies(im, groups);
 	check_policies(im, peers);
+	finish_redistribute(im);
 	check_policies(im, json_object_get(im->bgp, "redistribute"));
 	/* a neighbour joins filters of its group, so groups come last */
 	json_array_foreach(peers, i, o) finish_families(im, o,
@@ -945,9 +1045,15 @@ import_command(struct ctl *ctl, const struct command *c)
 	struct import im = {.path = c->file, .report = stderr, .family = "ipv4-unicast"};
 	FILE *in = fopen(c->file, "re");
 	const json_t *router;
+	struct stat st;
 
 	if (in == NULL) {
 		ctl_fail(ctl, EXIT_REFUSED, "%s: %s", text_safe(c->file), strerror(errno));
+		return;
+	}
+	if (fstat(fileno(in), &st) == 0 && S_ISDIR(st.st_mode)) {
+		ctl_fail(ctl, EXIT_REFUSED, "%s: %s", text_safe(c->file), strerror(EISDIR));
+		fclose(in);
 		return;
 	}
 	im.names = json_object();

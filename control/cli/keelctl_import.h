@@ -80,6 +80,8 @@ bool import_asn(const char *text, json_int_t *out);
  */
 bool import_list_entry(
 	struct import *im, const char *section, const char *name, const char *seq, json_t *entry);
+/* `source` is redistributed in the present family. `policy`: a name of the file; NULL: none. */
+bool import_redistribute(struct import *im, const char *source, const char *policy);
 /* An entry of the list is not carried: import_finish() treats the list as unknown. */
 void import_list_partial(struct import *im, const char *section, const char *name);
 /* A community as keeld writes it; false, with the verdict: not a community. */

@@ -509,15 +509,12 @@ neighbor_line(struct import *im, bool no, char **w, unsigned n)
 static bool
 redistribute(struct import *im, char **w, unsigned n)
 {
-	char buf[64];
 	bool map = n == 3 && is(w[1], "route-map");
 
 	if ((n != 1 && !map) ||
 		(!is(w[0], "connected") && !is(w[0], "static") && !is(w[0], "kernel")))
 		return false;
-	return json_array_append_new(import_made(im->bgp, "redistribute", json_array()),
-		       json_pack("{s:s, s:s*}", "source", w[0], "policy",
-			       map ? import_name(im, w[2], buf) : NULL)) == 0;
+	return import_redistribute(im, w[0], map ? w[2] : NULL);
 }
 
 /* `w`: after address-family */

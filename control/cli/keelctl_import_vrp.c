@@ -313,6 +313,11 @@ policy_line(struct import *im, char **w, unsigned n)
 	if (!is(json_string_value(json_object_get(im->node, "action")), "permit"))
 		return false;
 	json_object_set_new(im->node, IMPORT_WIDER, json_true());
+	if (is(w[0], "goto")) { /* import_finish() makes the node a deny */
+		json_object_set_new(im->node, "_goto", json_integer(0));
+		return import_verdict(
+			im, "not carried: node %lld denies", number_of(im->node, "seq"));
+	}
 	return import_verdict(im, "not carried: node %lld would permit too much, and is left out",
 		number_of(im->node, "seq"));
 }
@@ -486,15 +491,10 @@ import_route(struct import *im, char **w, unsigned n)
 	const char *source = is(w[0], "direct")	  ? "connected"
 			     : is(w[0], "static") ? "static"
 						  : NULL;
-	json_t *o;
-	char buf[64];
 
 	if (source == NULL || (n != 1 && !(n == 3 && is(w[1], "route-policy"))))
 		return false;
-	o = json_pack("{s:s}", "source", source);
-	if (n == 3)
-		json_object_set_new(o, "policy", json_string(import_name(im, w[2], buf)));
-	return json_array_append_new(import_made(im->bgp, "redistribute", json_array()), o) == 0;
+	return import_redistribute(im, source, n == 3 ? w[2] : NULL);
 }
 
 static bool

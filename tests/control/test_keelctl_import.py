@@ -241,8 +241,70 @@ route-map in permit 40
         status, nodes, err = of("on-match next", call="call none")
         self.assertEqual((status, err.count("changed: there is no policy of this name; it is not called"), nodes[-2]), (0, 1, node(40, "permit")), err)
         status, nodes, err = of("on-match next", call="set metric 7\n call sub")
-        self.assertEqual((status, [n["seq"] for n in nodes]), (1, [10, 20, 30, 40]), err)
-        self.assertEqual(nodes[-1], node(40, "deny"))
+        self.assertEqual((status, [n["seq"] for n in nodes]), (1, [10, 20, 30, 40, 50]), err)
+        self.assertEqual(nodes[-2:], [node(40, "deny"), node(50, "deny")])
+
+    def test_a_lost_call_denies(self):
+        """bgpd refuses what the callee denies: such a route must not reach a later permit."""
+        status, nodes, err = self.nodes_of("""router bgp 64512
+ bgp router-id 192.0.2.1
+ neighbor 192.0.2.2 remote-as 64513
+ neighbor 192.0.2.2 route-map in in
+ip prefix-list ten seq 5 permit 10.0.0.0/8 le 32
+bgp as-path access-list a permit _65010_
+route-map sub permit 10
+ match as-path a
+route-map in permit 10
+ match ip address prefix-list ten
+ call sub
+ set local-preference 200
+route-map in permit 20
+ set local-preference 50
+""")
+        self.assertEqual((status, nodes[0]), (1, node(10, "deny", match={"prefix_list": "ten"})), err)
+        self.assertEqual(err.count("its changes would follow those of the policy that it calls"), 1)
+
+    FAMILIES = """router bgp 64512
+ bgp router-id 192.0.2.1
+ no bgp ebgp-requires-policy
+ neighbor 192.0.2.9 remote-as 64512
+ address-family ipv4 unicast
+  neighbor 192.0.2.9 prefix-list OUT out
+  %s
+ exit-address-family
+ address-family ipv6 unicast
+  neighbor 192.0.2.9 activate
+  neighbor 192.0.2.9 prefix-list OUT out
+  %s
+ exit-address-family
+ip prefix-list OUT seq 5 deny 10.0.0.0/8 le 32
+ip prefix-list OUT seq 10 permit any
+ipv6 prefix-list OUT seq 5 permit 2001:db8::/32 le 48
+route-map six permit 10
+ match tag 6
+"""
+
+    def test_lists_of_two_families_under_one_name(self):
+        status, d, err = self.imported(self.FAMILIES % ("", ""), accepted=True)
+        self.assertEqual((status, err.count("changed: replaces")), (0, 0), err)
+        self.assertEqual(sorted((e["prefix"], e["action"]) for e in entries(d, "prefix_lists", "OUT")),
+                         [("0.0.0.0/0", "permit"), ("10.0.0.0/8", "deny"), ("2001:db8::/32", "permit")])
+        listed = [e["prefix"] for e in entries(d, "prefix_lists", "OUT")]
+        self.assertLess(listed.index("10.0.0.0/8"), listed.index("0.0.0.0/0"))
+
+    def test_redistribute_by_family(self):
+        def made(four, six):
+            status, d, err = self.imported(self.FAMILIES % (four, six), accepted=True)
+            self.assertEqual(status, 0, err)
+            (entry,) = d["bgp"]["redistribute"]
+            self.assertEqual(entry["source"], "static")
+            return policy(d, entry["policy"]) if "policy" in entry else None
+        four = node(10, "permit", match={"family": "ipv4-unicast"})
+        self.assertEqual(made("redistribute static", ""), [four])
+        self.assertEqual(made("", "redistribute static"), [node(20, "permit", match={"family": "ipv6-unicast"})])
+        self.assertIsNone(made("redistribute static", "redistribute static"))
+        self.assertEqual(made("redistribute static", "redistribute static route-map six"), [four, node(20, "permit", match={"family": "ipv6-unicast"}, call="six")])
+        self.assertEqual(made("redistribute static", "redistribute static route-map none"), [four])
 
     def test_filters_of_a_neighbour(self):
         """Prefix lists and AS-path lists of a neighbour, beside a route map: all must permit. A filter that is not carried lets no route pass."""
@@ -877,6 +939,24 @@ return
 class Vrp(Case):
     DIALECT = "vrp"
 
+    def test_a_lost_jump_denies(self):
+        """The node jumps over a permit to a deny: its routes must not reach the permit."""
+        status, d, err = self.imported("""bgp 64512
+ router-id 192.0.2.1
+ peer 192.0.2.2 as-number 64513
+ ipv4-family unicast
+  peer 192.0.2.2 enable
+  peer 192.0.2.2 route-policy out export
+ip ip-prefix p8 index 10 permit 10.0.0.0 8
+route-policy out permit node 10
+ if-match ip-prefix p8
+ goto next-node 30
+route-policy out permit node 20
+route-policy out deny node 30
+""")
+        self.assertEqual((status, policy(d, "out")[0]), (1, node(10, "deny", match={"prefix_list": "p8"})), err)
+        self.assertIn(" goto next-node 30: not carried: node 10 denies\n", err)
+
     def test_an_edge(self):
         status, d, err = self.imported(VRP)
         self.assertEqual((status, [line for line in err.splitlines() if "not carried" in line]), (0, []), err)
@@ -888,10 +968,11 @@ class Vrp(Case):
                 node(5, "deny", match={"prefix_list": "bogons"}),
                 node(10, "permit", match={"as_path_list": ["short", "n-7"], "community_list": "cust"},
                      set={"local_pref": 120, "communities": {"add": ["64512:7", "no-export"]}})]},
-            {"name": "out", "nodes": [node(10, "permit", match={"prefix_list": "ours"}, set={"as_path_prepend": {"asn": 64512, "count": 2}, "med": 5})]}])
+            {"name": "out", "nodes": [node(10, "permit", match={"prefix_list": "ours"}, set={"as_path_prepend": {"asn": 64512, "count": 2}, "med": 5})]},
+            {"name": "redistribute-static", "nodes": [node(10, "permit", match={"family": "ipv4-unicast"}, call="out")]}])
         self.assertEqual(d["static_routes"], [{"prefix": "203.0.113.0/24", "blackhole": True, "tag": 5, "description": "black hole"},
                                               {"prefix": "10.0.0.0/8", "next_hop": "192.0.2.254"}])
-        self.assertEqual(d["bgp"]["redistribute"], [{"source": "static", "policy": "out"}])
+        self.assertEqual(d["bgp"]["redistribute"], [{"source": "static", "policy": "redistribute-static"}])
         self.assertEqual([n["prefix"] for n in d["bgp"]["networks"]], ["198.51.100.0/24", "2001:db8::/32"])
         self.assertEqual(d["bgp"]["groups"], [
             {"name": "transit", "password": "secret", "timers": {"keepalive_s": 10, "hold_s": 30}, "families": {"ipv4-unicast": {
