@@ -102,7 +102,8 @@ value_list(struct import *im, const char *section, const char *key, bool expande
 {
 	const char *name = w[0], *seq = NULL;
 	bool large = is(key, "large_community"), path = is(key, "regex"), first = false;
-	char text[256] = "";
+	char text[256] = "", buf[64];
+	const char *back;
 
 	if (n > 3 && is(w[1], "seq"))
 		seq = w[2], w += 2, n -= 2;
@@ -110,6 +111,11 @@ value_list(struct import *im, const char *section, const char *key, bool expande
 		return import_list_partial(im, section, name), false;
 	for (unsigned i = 2; path && i < n && strlen(text) + strlen(w[i]) + 2 < sizeof(text); i++)
 		strcat(strcat(text, i > 2 ? " " : ""), w[i]);
+	back = path ? strchr(text, '\\') : NULL;
+	if (back != NULL && back[1] >= '1' && back[1] <= '9') {
+		import_list_partial(im, section, name);
+		return import_verdict(im, "not carried: a reference to a group");
+	}
 	if (!path && n > 3) {
 		import_list_partial(im, section, name);
 		return import_verdict(im,
@@ -119,7 +125,8 @@ value_list(struct import *im, const char *section, const char *key, bool expande
 	if (expanded) {
 		if (!expanded_community(w[2], large, text, &first)) {
 			import_list_partial(im, section, name);
-			json_object_set_new(import_element(im->document, section, "name", name),
+			json_object_set_new(import_element(im->document, section, "name",
+						    import_name(im, name, buf)),
 				"_unusable", json_true());
 			return import_verdict(im,
 				"not carried: the regular expression is not of the form "
@@ -347,6 +354,8 @@ remote_as(struct import *im, const char *name, const char *asn)
 
 	/* bgpd checks the first AS number only with `enforce-first-as` */
 	json_object_set_new(o, "enforce_first_as", json_false());
+	/* bgpd honours GRACEFUL_SHUTDOWN of external peers */
+	json_object_set_new(o, "graceful_shutdown", json_pack("{s:b}", "honour", true));
 	if (is(asn, "internal"))
 		return json_object_set(o, "asn",
 			       json_object_get(json_object_get(im->document, "router"), "asn")) ==
@@ -425,7 +434,8 @@ family_line(struct import *im, json_t *o, bool no, char **w, unsigned n)
 	if (n == 1 && is(w[0], "route-reflector-client"))
 		return json_object_set_new(o, "route_reflector_client", json_true()) == 0;
 	if (n == 1 && is(w[0], "route-server-client"))
-		return json_object_set_new(o, "route_server_client", json_true()) == 0;
+		return import_verdict(im, "changed: a received MED is advertised") &&
+		       json_object_set_new(o, "route_server_client", json_true()) == 0;
 	if (n == 1 && is(w[0], "as-override"))
 		return json_object_set_new(f, "as_override", json_true()) == 0;
 	if ((n == 1 || (n == 2 && is(w[1], "all"))) && is(w[0], "remove-private-AS")) {
@@ -649,6 +659,7 @@ begin_block(struct import *im, char **w, unsigned n)
 			(json_object_get(router, "asn") != NULL && number_of(router, "asn") != asn))
 			return import_verdict(im, "not carried: a further router");
 		im->in_bgp = true;
+		import_verdict(im, "changed: routes with BLACKHOLE do not get NO_EXPORT");
 		return json_object_set_new(router, "asn", json_integer(asn)) == 0;
 	}
 	if (n >= 2 && is(w[0], "route-map"))

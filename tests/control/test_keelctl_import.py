@@ -112,7 +112,8 @@ class Frr(Case):
         status, d, err = self.imported(EDGE)
         self.assertEqual((status, [line for line in err.splitlines() if "not carried" in line]), (0, []))
         self.assertEqual([line for line in err.splitlines() if "changed" in line],
-                         ["25:   network 198.51.100.0/24: changed: announced without MED 0, and without a route in the table"])
+                         ["9: router bgp 64512: changed: routes with BLACKHOLE do not get NO_EXPORT",
+                          "25:   network 198.51.100.0/24: changed: announced without MED 0, and without a route in the table"])
         self.assertNotIn("secret", err)
         path = os.path.join(self.dir.name, "keel.json")
         with open(path, "w") as f:
@@ -136,10 +137,18 @@ class Frr(Case):
             "families": {"ipv4-unicast": {"enabled": True, "keep_all_routes": True, "import_policy": "in", "export_policy": "out",
                                           "max_prefixes": {"limit": 1000, "action": "warning"}}}}])
         self.assertEqual(d["bgp"]["peers"], [
-            {"address": "192.0.2.2", "asn": 64513, "group": "transit", "password": "secret", "enforce_first_as": False, "families": {"ipv4-unicast": {}}},
-            {"address": "192.0.2.3", "asn": 64514, "group": "transit", "multihop": 4, "enforce_first_as": True, "families": {"ipv4-unicast": {}}},
-            {"address": "192.0.2.9", "asn": 64512, "enforce_first_as": False, "route_reflector_client": True,
+            {"address": "192.0.2.2", "asn": 64513, "group": "transit", "password": "secret", "enforce_first_as": False, "graceful_shutdown": {"honour": True},
+             "families": {"ipv4-unicast": {}}},
+            {"address": "192.0.2.3", "asn": 64514, "group": "transit", "multihop": 4, "enforce_first_as": True, "graceful_shutdown": {"honour": True},
+             "families": {"ipv4-unicast": {}}},
+            {"address": "192.0.2.9", "asn": 64512, "enforce_first_as": False, "graceful_shutdown": {"honour": True}, "route_reflector_client": True,
              "families": {"ipv4-unicast": {"enabled": True, "next_hop_self": True}}}])
+
+    def test_lists_that_keeld_would_refuse(self):
+        for line, why in (("bgp as-path access-list P permit ^([0-9]+)(_\\1)+$", "a reference to a group"),
+                          ("bgp community-list 100 permit 65002:1", "the regular expression is not of the form")):
+            status, d, err = self.imported(EDGE + line + "\n", accepted=True)
+            self.assertEqual((status, err.count(": not carried: " + why)), (1, 1), err)
 
     def test_bgpd_accepts_the_same_file(self):
         if not os.path.exists(BGPD):
