@@ -153,7 +153,8 @@ const struct command_rule command_rules[] = {
 	{VIEW_USER, COMMAND_SYSTEM_VIEW, "system-view", false,
 		"Enters the system view, to edit the configuration."},
 	{VIEW_SYSTEM, COMMAND_BGP_VIEW, "bgp AS-NUMBER", true,
-		"Enters the BGP view. The AS number must be that of the router. `undo bgp AS-NUMBER` removes "
+		"Enters the BGP view. The AS number must be that of the router. `undo bgp "
+		"AS-NUMBER` removes "
 		"the "
 		"BGP configuration."},
 	{VIEW_BGP | VIEW_VRF, COMMAND_PEER_AS_NUMBER, PEER "as-number AS-NUMBER", true,
