@@ -406,10 +406,8 @@ fib_busy(void *ctx)
 
 /*
  * Replaced memory is freed after a grace period: the timer wakes the shard when there is no input.
- * Each wake of an idle thread costs 70 us, so the period doubles until there is input.
  */
-#define RIB_TIDY_NS 100000000u
-#define RIB_TIDY_MAX_NS (8 * RIB_TIDY_NS)
+#define RIB_TIDY_NS 100000000
 /*
  * The session thread wakes a shard that waits for consumers. The timer covers a session thread that
  * does not read, or has just read.
@@ -422,9 +420,7 @@ rib_tidy(struct timer *t)
 	struct rib_context *c =
 		(struct rib_context *)(void *)((char *)t - offsetof(struct rib_context, tidy));
 
-	c->tidies = true;
-	c->tidy_ns = c->tidy_ns < RIB_TIDY_MAX_NS ? 2 * c->tidy_ns : RIB_TIDY_MAX_NS;
-	timer_arm(c->self, t, c->tidy_ns);
+	timer_arm(c->self, t, RIB_TIDY_NS);
 }
 
 static void
@@ -439,7 +435,6 @@ rib_start(void *ctx, struct thread *self)
 	struct rib_context *c = ctx;
 
 	c->self = self;
-	c->tidy_ns = RIB_TIDY_NS;
 	c->tidy.fire = rib_tidy;
 	c->paced.fire = rib_paced;
 	return timer_arm(self, &c->tidy, RIB_TIDY_NS);
@@ -452,11 +447,6 @@ rib_work(void *ctx, uint64_t now, uint64_t deadline)
 	struct shard *s = c->k->layers.shards.at[c->shard];
 
 	role_enter_rib();
-	if (!c->tidies && c->tidy_ns > RIB_TIDY_NS) {
-		c->tidy_ns = RIB_TIDY_NS;
-		timer_arm(c->self, &c->tidy, RIB_TIDY_NS);
-	}
-	c->tidies = false;
 	if (!shard_work(s, now, deadline))
 		return false;
 	/* multiplied by the count of shards: the shards wait in turn for a common limit */

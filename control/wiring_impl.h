@@ -103,8 +103,6 @@ struct rib_context {
 	unsigned shard;
 	struct thread *self;
 	struct timer tidy, paced;
-	uint64_t tidy_ns; /* period of `tidy` */
-	bool tidies; /* `tidy` woke the thread for this turn */
 	char name[16];
 };
 /* The TAP of a port. */
