@@ -912,7 +912,8 @@ finish_redistribute(struct import *im)
 {
 	static const char *const names[] = {"ipv4-unicast", "ipv6-unicast"};
 	json_t *o, *nodes, *first, *second;
-	char name[32];
+	const char *source;
+	char name[64];
 	size_t i;
 
 	json_array_foreach(json_object_get(im->bgp, "redistribute"), i, o)
@@ -945,10 +946,15 @@ finish_redistribute(struct import *im)
 					"action", "permit", "match", "family", names[k], "call",
 					is(policy, "accept-all") ? NULL : policy));
 		}
-		snprintf(name, sizeof(name), "redistribute-%s",
-			json_string_value(json_object_get(o, "source")));
-		while (list_of(im, "route_policies", name) != NULL)
-			strncat(name, "_", sizeof(name) - strlen(name) - 1);
+		if (json_array_size(nodes) == 0) {
+			json_object_set_new(o, "policy", json_string("deny-all"));
+			json_decref(nodes);
+			continue;
+		}
+		source = json_string_value(json_object_get(o, "source"));
+		snprintf(name, sizeof(name), "redistribute-%s", source);
+		for (unsigned k = 2; list_of(im, "route_policies", name) != NULL; k++)
+			snprintf(name, sizeof(name), "redistribute-%s-%u", source, k);
 		json_array_append_new(import_made(im->document, "route_policies", json_array()),
 			json_pack("{s:s, s:o}", "name", name, "nodes", nodes));
 		json_object_set_new(o, "policy", json_string(name));

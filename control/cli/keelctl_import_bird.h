@@ -71,7 +71,7 @@ json_t *bird_keep(struct bird *b, json_t *value);
 
 /*
  * Translates the statements of a filter to a route policy. `header`: declarations before the body;
- * `body`: with braces. `where`: an expression instead. False: the policy rejects all routes.
+ * `body`: with braces. `where`: an expression instead.
  */
 void bird_filter(struct bird *b, const char *name, struct bird_range header, struct bird_range body,
 	bool where);

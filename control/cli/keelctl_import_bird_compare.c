@@ -263,7 +263,6 @@ on_word(struct program *p, const struct operand *l, const char *word)
 		if (l->kind != O_ROA)
 			return c;
 		/* a table has the prefixes of one family; prefixes of the other family are unknown */
-		p->validation = true;
 		family = filter_leaf(p, "family", json_string(l->text), 0);
 		return is(word, "ROA_UNKNOWN") ? filter_combined(p, C_OR,
 							 filter_combined(p, C_NOT, family, NULL), c)

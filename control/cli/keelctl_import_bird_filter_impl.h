@@ -96,13 +96,12 @@ struct program {
 	int label_count;
 	unsigned changed; /* enum attribute: what the filter may have changed so far */
 	json_t *touched; /* communities that the filter may have added or removed so far */
-	bool reachable, validation;
+	bool reachable;
 	unsigned depth, steps, lists; /* lists: made for this policy */
 	int return_true, return_false; /* in a function */
 	struct scope *scope;
 	struct cell *cells;
 	const char *why; /* why the present statement is not carried */
-	bool no_memory;
 };
 
 /* ---- keelctl_import_bird_filter.c ---- */

@@ -53,7 +53,7 @@ community_pattern(const char *kind, const json_int_t *low, const json_int_t *hig
 
 /* After "(": the numbers of a community, or (rt, A, B). */
 static struct operand
-community(struct program *p, unsigned line)
+community(struct program *p)
 {
 	struct operand o = {.kind = O_COMMUNITY, .value = bird_keep(p->b, json_array())};
 	json_int_t low[3] = {0}, high[3] = {0}, total = 1;
@@ -62,7 +62,6 @@ community(struct program *p, unsigned line)
 										: NULL;
 	unsigned n = 0;
 
-	(void)line;
 	if (kind != NULL && is(bird_peek(p->b, 1)->text, ",")) {
 		bird_take(p->b, first);
 		bird_take(p->b, ",");
@@ -472,7 +471,7 @@ filter_operand(struct program *p)
 	} else if (is(t->text, "(")) {
 		unsigned at = p->b->at;
 
-		o = community(p, t->line);
+		o = community(p);
 		if (o.kind == O_BAD && !(p->why != NULL && strstr(p->why, "communities") != NULL)) {
 			p->b->at = at;
 			p->why = NULL;

@@ -314,6 +314,10 @@ route-map six permit 10
         self.assertIsNone(made("redistribute static", "redistribute static"))
         self.assertEqual(made("redistribute static", "redistribute static route-map six"), [four, node(20, "permit", match={"family": "ipv6-unicast"}, call="six")])
         self.assertEqual(made("redistribute static", "redistribute static route-map none"), [four])
+        status, d, err = self.imported(self.FAMILIES % ("redistribute static route-map one", "redistribute static route-map two"), accepted=True)
+        self.assertEqual((status, d["bgp"]["redistribute"]), (0, [{"source": "static", "policy": "deny-all"}]), err)
+        status, d, err = self.imported(self.FAMILIES % ("redistribute static", "") + "route-map redistribute-static deny 10\n", accepted=True)
+        self.assertEqual((status, d["bgp"]["redistribute"]), (0, [{"source": "static", "policy": "redistribute-static-2"}]), err)
 
     def test_filters_of_a_neighbour(self):
         """Prefix lists and AS-path lists of a neighbour, beside a route map: all must permit. A filter that is not carried lets no route pass."""
