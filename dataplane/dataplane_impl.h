@@ -112,6 +112,7 @@ void port_end(struct port *p);
 
 /* ---- port_xdp.c ---- */
 
+bool is_xdp_socket(int fd);
 /* Before the device opens: reserves its interface, chooses the queues. 0, or -errno with `err`. */
 int port_xdp_reserve(
 	struct port *p, const char *device, unsigned queues, struct dataplane_error *err);

@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -309,15 +308,6 @@ scatters(const struct port *p)
 }
 
 /* ---- end ---- */
-
-static bool
-is_xdp_socket(int fd)
-{
-	int domain = 0;
-	socklen_t len = sizeof(domain);
-
-	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_XDP;
-}
 
 void
 device_stop(uint16_t ethdev, int socket)

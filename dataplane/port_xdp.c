@@ -123,6 +123,15 @@ has_socket(const struct port *p, int fd)
 	return has;
 }
 
+bool
+is_xdp_socket(int fd)
+{
+	int domain = 0;
+	socklen_t len = sizeof(domain);
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_XDP;
+}
+
 /*
  * Returns the AF_XDP socket of the newest port, or -1. The driver opens the sockets and gives no
  * access to them, so this function searches the descriptors of the process for the only AF_XDP
@@ -138,14 +147,9 @@ find_xdp_socket(void)
 	while (d != NULL && found < 0 && (e = readdir(d)) != NULL) {
 		char *end;
 		long fd = strtol(e->d_name, &end, 10);
-		int domain = 0;
-		socklen_t len = sizeof(domain);
 		bool known = false;
 
-		if (*end != '\0' || end == e->d_name)
-			continue;
-		if (getsockopt((int)fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) != 0 ||
-			domain != AF_XDP)
+		if (*end != '\0' || end == e->d_name || !is_xdp_socket((int)fd))
 			continue;
 		for (unsigned i = 0; i < PORTS_MAX; i++)
 			known |= dp->open[i] && has_socket(&dp->port[i], (int)fd);

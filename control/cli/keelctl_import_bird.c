@@ -187,6 +187,21 @@ token_at(struct bird *b, const char *s, unsigned line)
 	return 1;
 }
 
+/* Takes the begin, a character or the end of a comment. False: there is text. */
+static bool
+comment_take(const char **s, bool *comment)
+{
+	if (!*comment && strncmp(*s, "/*", 2) != 0)
+		return false;
+	if (*comment && strncmp(*s, "*/", 2) != 0) {
+		++*s;
+	} else {
+		*comment = !*comment;
+		*s += 2;
+	}
+	return true;
+}
+
 static void
 tokens(struct bird *b)
 {
@@ -195,13 +210,9 @@ tokens(struct bird *b)
 	for (unsigned line = 1; line <= b->line_count; line++) {
 		for (const char *s = b->line[line].included ? "" : b->line[line].text;
 			*s != '\0';) {
-			if (comment) {
-				comment = strncmp(s, "*/", 2) != 0;
-				s += comment ? 1 : 2;
-			} else if (strncmp(s, "/*", 2) == 0) {
-				comment = true;
-				s += 2;
-			} else if (*s == '#') {
+			if (comment_take(&s, &comment))
+				continue;
+			if (*s == '#') {
 				break;
 			} else if (isspace((unsigned char)*s)) {
 				s++;
@@ -218,13 +229,9 @@ static bool
 comment_after(const char *s, bool comment)
 {
 	while (*s != '\0' && (comment || *s != '#')) {
-		if (comment) {
-			comment = strncmp(s, "*/", 2) != 0;
-			s += comment ? 1 : 2;
-		} else if (strncmp(s, "/*", 2) == 0) {
-			comment = true;
-			s += 2;
-		} else if (*s == '"' || *s == '\'') {
+		if (comment_take(&s, &comment))
+			continue;
+		if (*s == '"' || *s == '\'') {
 			const char *end = strchr(s + 1, *s);
 
 			s = end != NULL ? end + 1 : s + strlen(s);
@@ -1000,18 +1007,24 @@ connected(struct bird *b)
 	}
 }
 
+/* The group of a neighbour, or NULL. */
+static const json_t *
+group_of(const struct bird *b, const json_t *o)
+{
+	return import_named(json_object_get(b->im->bgp, "groups"), "name",
+		json_string_value(json_object_get(o, "group")));
+}
+
 /* BIRD gives an external neighbour the next hop of another neighbour on the same subnet. */
 static void
 third_party(struct bird *b)
 {
-	json_t *peers = json_object_get(b->im->bgp, "peers"),
-	       *groups = json_object_get(b->im->bgp, "groups"), *o, *other;
+	json_t *peers = json_object_get(b->im->bgp, "peers"), *o, *other;
 	size_t i, k;
 
 	json_array_foreach(peers, i, o)
 	{
-		json_t *group = import_named(
-			groups, "name", json_string_value(json_object_get(o, "group")));
+		const json_t *group = group_of(b, o);
 		const char *address = json_string_value(json_object_get(o, "address"));
 
 		if (json_object_get(o, "enforce_first_as") == NULL ||
@@ -1033,35 +1046,43 @@ third_party(struct bird *b)
 	}
 }
 
+static bool
+has_clients(const struct bird *b)
+{
+	json_t *o;
+	size_t i;
+
+	json_array_foreach(json_object_get(b->im->bgp, "peers"), i, o)
+	{
+		if (json_is_true(value_of(o, group_of(b, o), "route_reflector_client")))
+			return true;
+	}
+	return false;
+}
+
 /* A route reflector: with `next hop self` BIRD changes reflected routes as well, and each session can have a cluster id. */
 static void
 reflector(struct bird *b)
 {
-	json_t *peers = json_object_get(b->im->bgp, "peers"),
-	       *groups = json_object_get(b->im->bgp, "groups"), *o;
-	const char *cluster = json_string_value(json_object_get(b->im->bgp, "cluster_id"));
-	bool reflects = false;
+	const char *cluster = json_string_value(json_object_get(b->im->bgp, "cluster_id")), *own;
+	json_t *o;
 	size_t i;
 
-	for (unsigned pass = 0; pass < 2; pass++) {
-		json_array_foreach(peers, i, o)
-		{
-			const json_t *group = import_named(
-				groups, "name", json_string_value(json_object_get(o, "group")));
-			const char *own;
+	if (!has_clients(b))
+		return;
+	json_array_foreach(json_object_get(b->im->bgp, "peers"), i, o)
+	{
+		const json_t *group = group_of(b, o);
 
-			reflects |= json_is_true(value_of(o, group, "route_reflector_client"));
-			if (pass == 0 || !reflects ||
-				json_object_get(o, "enforce_first_as") != NULL)
-				continue;
-			own = json_string_value(value_of(o, group, "_cluster"));
-			if (json_is_true(value_of(o, group, "_reflected")))
-				bird_note(b, (unsigned)number_of(o, "_line"),
-					"changed: reflected routes keep their next hop");
-			else if (cluster != NULL && !is(own, cluster))
-				bird_note(b, (unsigned)number_of(o, "_line"),
-					"changed: the cluster id of all sessions is %s", cluster);
-		}
+		if (json_object_get(o, "enforce_first_as") != NULL)
+			continue;
+		own = json_string_value(value_of(o, group, "_cluster"));
+		if (json_is_true(value_of(o, group, "_reflected")))
+			bird_note(b, (unsigned)number_of(o, "_line"),
+				"changed: reflected routes keep their next hop");
+		else if (cluster != NULL && !is(own, cluster))
+			bird_note(b, (unsigned)number_of(o, "_line"),
+				"changed: the cluster id of all sessions is %s", cluster);
 	}
 }
 

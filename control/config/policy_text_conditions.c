@@ -259,12 +259,13 @@ path_list(struct policy_text *t)
 static void
 check_prefix(struct policy_text *t, bool in)
 {
-	const struct token *prefix = text_here(t), *next = prefix + 1;
-	bool lengths = prefix->kind != TOKEN_END && next->kind == TOKEN_SIGN &&
-		       (next->number == '+' || next->number == '{');
+	const struct token *prefix = text_here(t), *next;
+	bool lengths;
 
 	if (prefix->kind != TOKEN_PREFIX && prefix->kind != TOKEN_ADDRESS)
 		return;
+	next = prefix + 1;
+	lengths = next->kind == TOKEN_SIGN && (next->number == '+' || next->number == '{');
 	if (in && !lengths && prefix->prefix.len < prefix_max_len(prefix->prefix.afi))
 		text_fault(t, prefix,
 			"write [PREFIX] for this prefix alone, PREFIX+ for all prefixes inside");

@@ -553,10 +553,10 @@ events_unsubscribe(struct rpc_env *env, json_t *params, struct rpc_call *call) R
 	if (c->subscription == NULL)
 		return topics_json(0);
 	bits = c->subscription->topics &= ~bits;
-	if ((bits & 1u << TOPIC_TRACE) == 0)
-		rpc_traces_leave(env, c);
 	if (bits == 0)
 		subscription_end(c);
+	else if ((bits & 1u << TOPIC_TRACE) == 0)
+		rpc_traces_leave(env, c);
 	return topics_json(bits);
 }
 

@@ -191,7 +191,7 @@ class Trace(KeelTest):
         self.assertEqual(self.keel.answer("trace.stop", {"trace": trace})["error"]["code"], -32004)
 
     def test_ends_with_its_reader(self):
-        """Nine traces whose clients were killed: each ends, so the ninth begins. A trace with a file goes on."""
+        """Nine traces whose clients were killed: each ends, so the ninth begins."""
         events = self.keel.notifications("trace")
         for n in range(9):
             ctl = subprocess.Popen([KEELCTL, "--socket", self.keel.path, "trace", "prefix", TRACED, "for", "600"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
