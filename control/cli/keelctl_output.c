@@ -86,25 +86,41 @@ filter_run(const struct filter *f, FILE *in)
 
 /* ---- the pager ---- */
 
+static struct termios pager_was;
+static volatile sig_atomic_t pager_asks; /* the terminal is in the mode of a question */
+
+/* Ctrl-C while the pager prints ends the output. */
+static void
+pager_interrupted(int signal_number)
+{
+	(void)signal_number;
+	if (pager_asks)
+		tcsetattr(STDIN_FILENO, TCSANOW, &pager_was);
+	_exit(0);
+}
+
 /* Waits for a key. Returns the lines to print next; 0: end the output. */
 static unsigned
 pager_ask(unsigned screen)
 {
 	static const char text[] = "-- more: space, Enter, q --", erase[] = "\r\033[K";
-	struct termios was, raw;
+	struct termios raw;
 	char key = 'q';
 	ssize_t n;
 
-	if (tcgetattr(STDIN_FILENO, &was) != 0)
+	if (tcgetattr(STDIN_FILENO, &pager_was) != 0)
 		return 0;
-	raw = was;
+	raw = pager_was;
 	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO | ISIG); /* Ctrl-C is a key, too */
 	raw.c_cc[VMIN] = 1;
 	raw.c_cc[VTIME] = 0;
-	n = write(STDOUT_FILENO, text, sizeof(text) - 1);
+	pager_asks = 1;
+	/* before the text: whoever sees the text may type */
 	tcsetattr(STDIN_FILENO, TCSANOW, &raw);
+	n = write(STDOUT_FILENO, text, sizeof(text) - 1);
 	n = read(STDIN_FILENO, &key, 1);
-	tcsetattr(STDIN_FILENO, TCSANOW, &was);
+	tcsetattr(STDIN_FILENO, TCSANOW, &pager_was);
+	pager_asks = 0;
 	if (write(STDOUT_FILENO, erase, sizeof(erase) - 1) < 0 || n <= 0)
 		return 0;
 	return key == '\n' || key == '\r' ? 1 : key == 'q' || key == 'Q' || key == 3 ? 0 : screen;
@@ -201,7 +217,7 @@ output_start(struct ctl *ctl, struct output *out, const struct filter *f, unsign
 
 		close(ends[1]);
 		signal(SIGPIPE, SIG_DFL);
-		signal(SIGINT, f != NULL ? SIG_DFL : SIG_IGN);
+		signal(SIGINT, f != NULL ? SIG_DFL : pager_interrupted);
 		in = f != NULL ? fdopen(ends[0], "r") : NULL;
 		if (in != NULL)
 			filter_run(f, in);
