@@ -143,7 +143,7 @@ adj_rib_in_counts_get(const struct adj_rib_in *a, struct adj_rib_in_counts *out)
 	 */
 	out->replays_done = atomic_load_explicit(&a->replays_done, memory_order_acquire);
 	out->kept = atomic_load_explicit(&a->kept, memory_order_relaxed);
-	/* acquire: pairs with the release in count_path; see shards_peer_counted() */
+	/* acquire: pairs with the release in limit_count; see shards_peer_counted() */
 	out->counted = atomic_load_explicit(&a->counted, memory_order_acquire);
 	out->received = atomic_load_explicit(&a->received, memory_order_relaxed);
 	out->accepted = atomic_load_explicit(&a->accepted, memory_order_relaxed);

@@ -98,14 +98,6 @@ count_path(struct shard *s, struct shard_table *t, const struct rib_path *p, int
 	shard_count(&r->counts.received, by);
 	if (stamp(p) == shard_epoch(r))
 		r->counts.fresh += (uint64_t)(int64_t)by;
-	/*
-	 * release: pairs with the acquire in adj_rib_in_counts_get. A reader of the count also sees
-	 * the progress of the siblings that this record waited for.
-	 */
-	if (!path_doomed(s, t, p))
-		atomic_store_explicit(&r->counts.counted,
-			shard_load(&r->counts.counted) + (uint64_t)(int64_t)by,
-			memory_order_release);
 	if (!(p->label_flags & PATH_REJECTED))
 		shard_count(&r->counts.accepted, by);
 	if (p->received.v != 0)
@@ -114,6 +106,39 @@ count_path(struct shard *s, struct shard_table *t, const struct rib_path *p, int
 		t->held += (uint64_t)(int64_t)by;
 		shard_count(&s->held, by);
 	}
+}
+
+static void
+limit_count(struct shard_rib_in *r, int by)
+{
+	/*
+	 * release: pairs with the acquire in adj_rib_in_counts_get. A reader of the count also sees
+	 * the progress of the siblings that this record waited for.
+	 */
+	if (by != 0)
+		atomic_store_explicit(&r->counts.counted,
+			shard_load(&r->counts.counted) + (uint64_t)(int64_t)by,
+			memory_order_release);
+}
+
+void
+limit_count_change(struct shard *s, struct shard_table *t, unsigned take, unsigned drop)
+{
+	unsigned i = 0;
+
+	for (unsigned k = 0; k < drop; k++) {
+		const struct rib_path *was = &s->drop[k], *now = &s->take[i];
+		int by = -!path_doomed(s, t, was);
+
+		if (i < take && is_of(now, was->peer, was->path_id) &&
+			is_imported(now) == is_imported(was)) {
+			by += !path_doomed(s, t, now);
+			i++;
+		}
+		limit_count(rib_counts(s, t, was), by);
+	}
+	for (; i < take; i++)
+		limit_count(rib_counts(s, t, &s->take[i]), !path_doomed(s, t, &s->take[i]));
 }
 
 void

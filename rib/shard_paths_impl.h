@@ -111,9 +111,15 @@ void path_make(const struct shard *s, const struct shard_table *t, const struct 
 	struct rib_path *out);
 /* Counts a path whose stamp changes from `was` to the current epoch. */
 void path_count_restamp(struct shard_rib_in *r, uint16_t was);
-/* References and counts of a path that is added. */
+/*
+ * The count for max_prefixes after a change of `take` added and `drop` removed paths in the scratch, both in
+ * the order of the old set. A replaced path never counts twice, not even for a moment.
+ */
+void limit_count_change(struct shard *s, struct shard_table *t, unsigned take, unsigned drop)
+	RUNS_ON(role_rib);
+/* References and the other counts of a path that is added. */
 void path_took(struct shard *s, struct shard_table *t, const struct rib_path *p) RUNS_ON(role_rib);
-/* Ends the references and counts of a path that is removed. */
+/* Ends the references and these counts of a path that is removed. */
 void path_dropped(struct shard *s, struct shard_table *t, const struct rib_path *p)
 	RUNS_ON(role_rib);
 /* Applies the current state of the next hop; true if the flags change. */

@@ -295,6 +295,7 @@ publish_made(struct shard *s, struct shard_table *t, struct dest_id id, struct p
 	else
 		dest_publish_quiet(t->dests, id, set);
 	not_installed_moves(s, t, id, missing);
+	limit_count_change(s, t, m->take, m->drop);
 	if (__builtin_expect(s->changes != NULL, 0))
 		changes_put(s, t, id, m->take, m->drop);
 	history_note(s, t, id, e, m->take, m->doomed, m->drop, &best);
@@ -335,6 +336,7 @@ reuse_run(struct shard *s, struct shard_table *t, struct dest_id id, const struc
 	not_installed_moves(s, t, id, missing);
 	if (a->differs)
 		entry_commit(s, t, id, sequence, a->aside);
+	limit_count_change(s, t, a->take, a->drop);
 	if (__builtin_expect(s->changes != NULL, 0))
 		changes_put(s, t, id, a->take, a->drop);
 	history_note(s, t, id, e, a->take, a->doomed, a->drop, &a->best);
@@ -398,6 +400,7 @@ publish_one(struct shard *s, struct shard_table *t, struct dest_id id, const str
 	if (m->differs)
 		entry_commit(s, t, id, sequence, m->aside);
 	not_installed_moves(s, t, id, missing);
+	limit_count_change(s, t, m->take, m->drop);
 	if (__builtin_expect(s->changes != NULL, 0))
 		changes_put(s, t, id, m->take, m->drop);
 	history_note(s, t, id, o->e, m->take, m->doomed, m->drop, &best);

@@ -360,6 +360,8 @@ within(unsigned shards)
 #define SWAPS 50000u
 #endif
 
+static _Atomic bool all_sent;
+
 static void *
 swap_all(void *arg)
 {
@@ -367,7 +369,54 @@ swap_all(void *arg)
 
 	for (unsigned i = 0; i < SWAPS && !node_view(&n, 1).held; i++)
 		swap(&a->a, i, LIMIT + i);
+	all_sent = true;
 	return NULL;
+}
+
+/* Each prefix again and again, each time with another MED. */
+static void *
+replace_all(void *arg)
+{
+	union script_attrs a;
+
+	(void)arg;
+	for (unsigned i = 0; i < SWAPS && !node_view(&n, 1).held; i++) {
+		attrs_with(&a, i);
+		say(&a.a, i % LIMIT, i % LIMIT + 1);
+	}
+	all_sent = true;
+	return NULL;
+}
+
+/* The most prefixes of a peer at its limit that a reader of the counts sees while `changes` runs. */
+static void
+counted_meanwhile(unsigned shards, void *(*changes)(void *))
+{
+	uint64_t most = 0, sent, until;
+	union script_attrs a;
+	pthread_t thread;
+
+	begin_limited(shards, MAX_PREFIXES_SHUTDOWN, &a);
+	updates = 0;
+	assert_true(say(&a.a, 0, LIMIT));
+	wait_for(counted() == LIMIT);
+	all_sent = false;
+	assert_int_equal(pthread_create(&thread, NULL, changes, &a), 0);
+	until = now_ns() + WAIT_MS * 1000000ull;
+	do {
+		uint64_t sum;
+
+		sent = all_sent ? updates : UINT64_MAX;
+		if (shards_peer_counted(&n.shards, 0, (struct peer_id){1}, V4, &sum) && sum > most)
+			most = sum;
+	} while (node_view(&n, 1).updates_received < sent && now_ns() < until);
+	pthread_join(thread, NULL);
+	assert_int_equal(node_view(&n, 1).state, FSM_ESTABLISHED);
+	assert_int_equal(node_view(&n, 1).updates_received, updates);
+	script_close(&leaks);
+	wait_for(heard.now == 0);
+	end();
+	assert_int_equal(most, LIMIT);
 }
 
 /*
@@ -377,27 +426,15 @@ swap_all(void *arg)
 static void
 test_counted_meanwhile(void **state)
 {
-	uint64_t most = 0, until;
-	union script_attrs a;
-	pthread_t thread;
+	counted_meanwhile(4, swap_all);
+}
 
-	begin_limited(4, MAX_PREFIXES_SHUTDOWN, &a);
-	assert_true(say(&a.a, 0, LIMIT));
-	wait_for(counted() == LIMIT);
-	assert_int_equal(pthread_create(&thread, NULL, swap_all, &a), 0);
-	until = now_ns() + WAIT_MS * 1000000ull;
-	while (heard.has[SWAPS + LIMIT - 1] == 0 && now_ns() < until) {
-		uint64_t sum;
-
-		if (shards_peer_counted(&n.shards, 0, (struct peer_id){1}, V4, &sum) && sum > most)
-			most = sum;
-	}
-	pthread_join(thread, NULL);
-	assert_int_equal(node_view(&n, 1).state, FSM_ESTABLISHED);
-	script_close(&leaks);
-	wait_for(heard.now == 0);
-	end();
-	assert_int_equal(most, LIMIT);
+/* A replaced path never counts twice, not even for a moment: such a peer was shut down. */
+static void
+test_replaced_meanwhile(void **state)
+{
+	counted_meanwhile(1, replace_all);
+	counted_meanwhile(4, replace_all);
 }
 
 static void
@@ -662,6 +699,7 @@ main(void)
 		cmocka_unit_test(test_leaks),
 		cmocka_unit_test(test_within),
 		cmocka_unit_test(test_counted_meanwhile),
+		cmocka_unit_test(test_replaced_meanwhile),
 		cmocka_unit_test(test_lowered),
 		cmocka_unit_test(test_waiting_updates_count),
 		cmocka_unit_test(test_raised_meanwhile),

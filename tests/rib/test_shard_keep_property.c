@@ -692,6 +692,7 @@ check_counts(struct model *o)
 		struct adj_rib_in_counts c = counts(o, p);
 
 		assert_int_equal(c.received, received[p]);
+		assert_int_equal(c.counted, received[p]);
 		assert_int_equal(c.accepted, accepted[p]);
 		assert_int_equal(c.kept, kept[p]);
 		assert_int_equal(c.replays_done, o->peer[p].asked);

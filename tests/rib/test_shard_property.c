@@ -668,8 +668,13 @@ model_check(struct model *o)
 	rig_settle(&o->rig);
 	for (unsigned i = 0; i < PREFIXES; i++)
 		model_check_dest(o, i);
-	for (unsigned p = 1; p <= PEERS; p++)
+	for (unsigned p = 1; p <= PEERS; p++) {
+		struct adj_rib_in_counts c;
+
+		shard_peer_counts(o->rig.shard, (struct peer_id){(uint16_t)p}, rig_family(), &c);
+		assert_int_equal(c.counted, c.received); /* no sweep is left */
 		assert_int_equal(rig_rejected(&o->rig, (uint16_t)p), o->peer[p].rejected);
+	}
 	model_check_journal(o);
 	assert_int_equal(shard_failures(o->rig.shard), 0);
 }
