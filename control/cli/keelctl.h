@@ -65,6 +65,8 @@ struct ctl {
 	enum command_view view;
 	const char *family; /* in the view of a family */
 	char vrf[64]; /* in the view of a VPN instance */
+	char policy[64]; /* in the view of a node of a route policy */
+	unsigned node;
 	bool leave; /* after quit in the user view */
 	char others[256]; /* the users with edits that the shell has named last */
 	/* Asks for confirmation before sessions are reset; NULL: no confirmation. */
@@ -209,6 +211,38 @@ bool edit_asn_agrees(struct ctl *ctl, unsigned asn);
 bool edit_locally(struct ctl *ctl, const struct command *c, json_t *document);
 /* RFC 6902 operations from `was` to `is`. */
 json_t *edit_differences(json_t *was, json_t *is);
+
+/* ---- keelctl_edit_policy.c: lines of lists and route policies ---- */
+
+/* The word of a list in lines, the section, and the key for the value of an entry. */
+struct policy_list_words {
+	const char *word, *section, *key;
+};
+/* The values of a condition or a change. CHANGE: a number, also with + or -. */
+enum policy_words_kind {
+	WORDS_NAMES,
+	WORDS_NUMBER,
+	WORDS_CHANGE,
+	WORDS_KEYWORD,
+	WORDS_COMMUNITIES,
+	WORDS_PATH,
+	WORDS_NEXT_HOP
+};
+struct policy_words {
+	const char *words, *key;
+	enum policy_words_kind kind;
+};
+/* The last entry is NULL. `display` uses the first of two entries with equal keys. */
+extern const struct policy_list_words policy_list_words[];
+extern const struct policy_words policy_conditions[], policy_changes[];
+/* {keyword, value in keel.json}, where they differ */
+extern const char *const policy_values[][2];
+/* True for the lines of this file. */
+bool is_policy_line(const struct command *c);
+/* The section that the line edits. */
+const char *policy_section(const struct command *c);
+/* Applies a line to a document with the section. 0; -1 after a message. */
+int edit_policy_line(struct ctl *ctl, const struct command *c, json_t *document);
 
 /* ---- keelctl_import.c, one file for each dialect ---- */
 

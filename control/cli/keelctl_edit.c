@@ -644,6 +644,8 @@ remove_bgp(struct edit *e)
 static int
 apply_line(struct edit *e)
 {
+	if (is_policy_line(e->c))
+		return edit_policy_line(e->ctl, e->c, e->document);
 	switch (e->c->kind) {
 	case COMMAND_BGP_VIEW:
 		return remove_bgp(e);
@@ -724,19 +726,40 @@ object_patch(
 	}
 }
 
-/* A line removes one element, appends one, or modifies elements in place. */
+/* True if `longer` is `shorter` with one more element at `at`. */
+static bool
+is_one_longer(const json_t *longer, const json_t *shorter, size_t at)
+{
+	size_t i = at;
+
+	if (json_array_size(longer) != json_array_size(shorter) + 1)
+		return false;
+	while (i < json_array_size(shorter) &&
+		json_equal(json_array_get(shorter, i), json_array_get(longer, i + 1)))
+		i++;
+	return i == json_array_size(shorter);
+}
+
+/* A line removes one element, adds one, or modifies elements in place. */
 static void
 array_patch(json_t *patch, const char *path, json_t *was, json_t *is)
 {
 	size_t n = json_array_size(was), i = 0;
 	char below[600];
 
+	while (i < n && i < json_array_size(is) &&
+		json_equal(json_array_get(was, i), json_array_get(is, i)))
+		i++;
+	snprintf(below, sizeof(below), "%s/%zu", path, i);
 	if (json_array_size(is) < n) {
-		while (i < json_array_size(is) &&
-			json_equal(json_array_get(was, i), json_array_get(is, i)))
-			i++;
-		snprintf(below, sizeof(below), "%s/%zu", path, i);
-		patch_add(patch, "remove", below, NULL);
+		if (is_one_longer(was, is, i))
+			patch_add(patch, "remove", below, NULL);
+		else
+			patch_add(patch, "replace", path, is);
+		return;
+	}
+	if (i < n && is_one_longer(is, was, i)) {
+		patch_add(patch, "add", below, json_array_get(is, i));
 		return;
 	}
 	for (i = 0; i < n; i++) {
@@ -780,27 +803,27 @@ fetch_part(struct ctl *ctl, const char *path, json_int_t *revision)
 }
 
 /*
- * Fetches the parts of the candidate that lines can change, with the revision of the first part;
- * policies and lists may be large. Fetches the whole document only if /bgp is missing. NULL after a
- * message.
+ * Fetches `router` and the section that the line edits, with the revision of the first: policies and lists
+ * may be large. Leaves out a missing section. NULL after a message.
  */
 static json_t *
 fetch_candidate(struct ctl *ctl, const struct command *c, json_int_t *revision)
 {
-	json_t *router = fetch_part(ctl, "/router", revision), *bgp, *document;
-	json_int_t later;
+	json_t *router = fetch_part(ctl, "/router", revision), *part, *document;
+	const char *section = is_policy_line(c)		  ? policy_section(c)
+			      : c->kind == COMMAND_STATIC ? "static_routes"
+							  : "bgp";
+	char path[64];
 
 	if (router == NULL)
 		return NULL;
-	bgp = ctl_try(
-		ctl, "config.get", json_pack("{s:s, s:s}", "source", "candidate", "path", "/bgp"));
-	if (bgp != NULL && c->kind != COMMAND_STATIC)
-		document = json_pack(
-			"{s:O, s:O}", "router", router, "bgp", json_object_get(bgp, "document"));
-	else
-		document = fetch_part(ctl, "", &later);
-	json_decref(bgp);
-	json_decref(router);
+	document = json_pack("{s:o}", "router", router);
+	snprintf(path, sizeof(path), "/%s", section);
+	part = ctl_try(
+		ctl, "config.get", json_pack("{s:s, s:s}", "source", "candidate", "path", path));
+	if (part != NULL)
+		json_object_set(document, section, json_object_get(part, "document"));
+	json_decref(part);
 	return document;
 }
 
@@ -840,6 +863,12 @@ send_patch(struct edit *e, json_t *patch, json_int_t revision, bool last)
 	return false;
 }
 
+static bool
+is_outside_bgp(const struct command *c)
+{
+	return c->kind == COMMAND_STATIC || is_policy_line(c);
+}
+
 /* True: retry after a concurrent edit. */
 static bool
 edit_once(struct ctl *ctl, const struct command *c, bool last)
@@ -856,7 +885,7 @@ edit_once(struct ctl *ctl, const struct command *c, bool last)
 		return false;
 	e.document = json_deep_copy(was);
 	e.bgp = json_object_get(e.document, "bgp");
-	if (e.bgp == NULL && c->kind != COMMAND_BGP_VIEW && c->kind != COMMAND_STATIC)
+	if (e.bgp == NULL && !is_outside_bgp(c) && c->kind != COMMAND_BGP_VIEW)
 		e.bgp = member(e.document, "bgp", json_object());
 	if (apply_line(&e) == 0) {
 		patch = make_patch(was, e.document);
@@ -903,7 +932,7 @@ edit_locally(struct ctl *ctl, const struct command *c, json_t *document)
 		.document = document,
 		.family = ctl->family != NULL ? ctl->family : "ipv4-unicast"};
 
-	e.bgp = c->kind == COMMAND_STATIC ? NULL : member(document, "bgp", json_object());
+	e.bgp = is_outside_bgp(c) ? NULL : member(document, "bgp", json_object());
 	return apply_line(&e) == 0;
 }
 

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* % matches any word ($1, $2); ... at the end matches any words. */
+/* % matches any word ($1, $2), # a number; ... at the end matches any words. */
 static const struct foreign {
 	const char *line, *use;
 } foreign[] = {
@@ -312,24 +312,98 @@ static const struct foreign {
 	{"terminal debugging", "monitor events"},
 	{"reset bgp ipv4 all", "reset bgp all"},
 	{"reset bgp % graceful", "reset bgp $1"},
-	{"route-policy ...", "set /route_policies/- JSON"},
-	{"route-map ...", "set /route_policies/- JSON"},
-	{"ip ip-prefix ...", "set /prefix_lists/- JSON"},
-	{"ip ipv6-prefix ...", "set /prefix_lists/- JSON"},
-	{"ip prefix-list ...", "set /prefix_lists/- JSON"},
-	{"ipv6 prefix-list ...", "set /prefix_lists/- JSON"},
-	{"ip as-path-filter ...", "set /as_path_lists/- JSON"},
-	{"bgp as-path access-list ...", "set /as_path_lists/- JSON"},
-	{"ip community-filter ...", "set /community_lists/- JSON"},
-	{"bgp community-list ...", "set /community_lists/- JSON"},
-	{"bgp large-community-list ...", "set /large_community_lists/- JSON"},
-	{"ip extcommunity-filter ...", "set /ext_community_lists/- JSON"},
-	{"bgp extcommunity-list ...", "set /ext_community_lists/- JSON"},
+	{"route-map % % %", "route-policy $1 $2 node $3"},
+	{"no route-map % % %", "undo route-policy $1 node $3"},
+	{"no route-map %", "undo route-policy $1"},
+	{"ip prefix-list % seq % % any", "ip ip-prefix $1 index $2 $3 0.0.0.0/0 less-equal 32"},
+	{"ip prefix-list % seq % % % ge % le %",
+		"ip ip-prefix $1 index $2 $3 $4 greater-equal $5 less-equal $6"},
+	{"ip prefix-list % seq % % % ge %", "ip ip-prefix $1 index $2 $3 $4 greater-equal $5"},
+	{"ip prefix-list % seq % % % le %", "ip ip-prefix $1 index $2 $3 $4 less-equal $5"},
+	{"ip prefix-list % seq % % %", "ip ip-prefix $1 index $2 $3 $4"},
+	{"ip prefix-list % % any", "ip ip-prefix $1 $2 0.0.0.0/0 less-equal 32"},
+	{"ip prefix-list % % % ge % le %", "ip ip-prefix $1 $2 $3 greater-equal $4 less-equal $5"},
+	{"ip prefix-list % % % ge %", "ip ip-prefix $1 $2 $3 greater-equal $4"},
+	{"ip prefix-list % % % le %", "ip ip-prefix $1 $2 $3 less-equal $4"},
+	{"ip prefix-list % % %", "ip ip-prefix $1 $2 $3"},
+	{"no ip prefix-list % seq % ...", "undo ip ip-prefix $1 index $2"},
+	{"no ip prefix-list %", "undo ip ip-prefix $1"},
+	{"ipv6 prefix-list % seq % % any", "ip ipv6-prefix $1 index $2 $3 ::/0 less-equal 128"},
+	{"ipv6 prefix-list % seq % % % ge % le %",
+		"ip ipv6-prefix $1 index $2 $3 $4 greater-equal $5 less-equal $6"},
+	{"ipv6 prefix-list % seq % % % ge %", "ip ipv6-prefix $1 index $2 $3 $4 greater-equal $5"},
+	{"ipv6 prefix-list % seq % % % le %", "ip ipv6-prefix $1 index $2 $3 $4 less-equal $5"},
+	{"ipv6 prefix-list % seq % % %", "ip ipv6-prefix $1 index $2 $3 $4"},
+	{"ipv6 prefix-list % % any", "ip ipv6-prefix $1 $2 ::/0 less-equal 128"},
+	{"ipv6 prefix-list % % % ge % le %",
+		"ip ipv6-prefix $1 $2 $3 greater-equal $4 less-equal $5"},
+	{"ipv6 prefix-list % % % ge %", "ip ipv6-prefix $1 $2 $3 greater-equal $4"},
+	{"ipv6 prefix-list % % % le %", "ip ipv6-prefix $1 $2 $3 less-equal $4"},
+	{"ipv6 prefix-list % % %", "ip ipv6-prefix $1 $2 $3"},
+	{"no ipv6 prefix-list % seq % ...", "undo ip ipv6-prefix $1 index $2"},
+	{"no ipv6 prefix-list %", "undo ip ipv6-prefix $1"},
+	{"ip as-path-filter # ...", "ip as-path-filter NAME permit REGEX"},
+	{"ip community-filter # ...", "ip community-filter NAME permit COMMUNITY"},
+	{"ip extcommunity-filter # ...", "ip extcommunity-filter NAME permit COMMUNITY"},
+	{"bgp as-path access-list % seq % % %", "ip as-path-filter $1 index $2 $3 $4"},
+	{"bgp as-path access-list % % %", "ip as-path-filter $1 $2 $3"},
+	{"bgp community-list standard % seq % % %", "ip community-filter $1 index $2 $3 $4"},
+	{"bgp community-list standard % % %", "ip community-filter $1 $2 $3"},
+	{"bgp large-community-list standard % seq % % %",
+		"ip large-community-filter $1 index $2 $3 $4"},
+	{"bgp large-community-list standard % % %", "ip large-community-filter $1 $2 $3"},
+	{"bgp extcommunity-list standard % seq % % rt %",
+		"ip extcommunity-filter $1 index $2 $3 rt:$4"},
+	{"bgp extcommunity-list standard % % rt %", "ip extcommunity-filter $1 $2 rt:$3"},
+	{"match ip address prefix-list %", "if-match ip-prefix $1"},
+	{"match ipv6 address prefix-list %", "if-match ip-prefix $1"},
+	{"match ip next-hop prefix-list %", "if-match ip next-hop ip-prefix $1"},
+	{"match ipv6 next-hop prefix-list %", "if-match ipv6 next-hop prefix-list $1"},
+	{"match as-path %", "if-match as-path-filter $1"},
+	{"match community %", "if-match community-filter $1"},
+	{"match large-community %", "if-match large-community-filter $1"},
+	{"match extcommunity %", "if-match extcommunity-filter $1"},
+	{"match metric %", "if-match cost $1"},
+	{"match local-preference %", "if-match local-preference $1"},
+	{"match tag %", "if-match tag $1"},
+	{"match origin %", "if-match origin $1"},
+	{"match rpki notfound", "if-match rpki origin-as-validation not-found"},
+	{"match rpki %", "if-match rpki origin-as-validation $1"},
+	{"match source-protocol connected", "if-match protocol direct"},
+	{"match source-protocol %", "if-match protocol $1"},
+	{"set local-preference %", "apply local-preference $1"},
+	{"set metric %", "apply cost $1"},
+	{"set tag %", "apply tag $1"},
+	{"set origin %", "apply origin $1"},
+	{"set community % additive", "apply community $1 additive"},
+	{"set community %", "apply community $1"},
+	{"set large-community % additive", "apply large-community $1 additive"},
+	{"set large-community %", "apply large-community $1"},
+	{"set extcommunity rt %", "apply extcommunity rt:$1"},
+	{"set comm-list % delete", "apply community COMMUNITY delete"},
+	{"set large-comm-list % delete", "apply large-community COMMUNITY delete"},
+	{"set as-path prepend %", "apply as-path $1"},
+	{"set as-path prepend % %", "apply as-path $1 $2"},
+	{"set as-path prepend % % %", "apply as-path $1 $2 $3"},
+	{"set ip next-hop unchanged", "peer ADDRESS next-hop-invariable"},
+	{"set ip next-hop peer-address", "apply ip-address next-hop peer-address"},
+	{"set ip next-hop %", "apply ip-address next-hop $1"},
+	{"set ipv6 next-hop global %", "apply ipv6 next-hop $1"},
+	{"set ipv6 next-hop peer-address", "apply ipv6 next-hop peer-address"},
+	{"on-match next", "goto next-node"},
+	{"on-match goto %", "goto node $1"},
+	{"continue %", "goto node $1"},
 	{"router-id %", "set /router/router_id $1"},
 	{"bgp router-id %", "set /router/router_id $1"},
 };
 
-#define WORDS_TAKEN 4
+#define WORDS_TAKEN 6
+
+static bool
+is_number(const char *word)
+{
+	return *word != '\0' && word[strspn(word, "0123456789")] == '\0';
+}
 
 /* True if the words fit the pattern; taken[]: the words in place of %. */
 static bool
@@ -344,8 +418,8 @@ fits(const char *pattern, char *const *words, unsigned count, const char *taken[
 			return true;
 		if (at == count)
 			return false;
-		if (len == 1 && *pattern == '%') {
-			if (n == WORDS_TAKEN)
+		if (len == 1 && (*pattern == '%' || *pattern == '#')) {
+			if (n == WORDS_TAKEN || (*pattern == '#' && !is_number(words[at])))
 				return false;
 			taken[n++] = words[at];
 		} else if (strlen(words[at]) != len || strncmp(pattern, words[at], len) != 0) {

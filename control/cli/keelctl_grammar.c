@@ -20,6 +20,8 @@
 	"export}"
 #define PEER "peer {ADDRESS | GROUP} "
 #define VIEW_FAMILIES (VIEW_FAMILY | VIEW_VRF)
+#define VIEW_LISTS (VIEW_SYSTEM | VIEW_POLICY)
+#define COMMUNITIES "{none! | COMMUNITY... [additive! | overwrite! | delete!]}"
 
 /* Messages and help keep this order. */
 const struct command_rule command_rules[] = {
@@ -152,7 +154,7 @@ const struct command_rule command_rules[] = {
 		false, "Ends the sessions of peers that are slow now."},
 	{VIEW_USER, COMMAND_SYSTEM_VIEW, "system-view", false,
 		"Enters the system view, to edit the configuration."},
-	{VIEW_SYSTEM, COMMAND_BGP_VIEW, "bgp AS-NUMBER", true,
+	{VIEW_LISTS, COMMAND_BGP_VIEW, "bgp AS-NUMBER", true,
 		"Enters the BGP view. The AS number must be that of the router. `undo bgp "
 		"AS-NUMBER` removes "
 		"the "
@@ -215,6 +217,78 @@ const struct command_rule command_rules[] = {
 		"{ip | ipv6} route-static [vpn-instance NAME] {PREFIX | ADDRESS {MASK | LENGTH}} "
 		"{ADDRESS | NULL0} [tag NUMBER] [description TEXT]",
 		true, "A static route; NULL0 drops the packets."},
+	{VIEW_LISTS, COMMAND_LIST_ENTRY,
+		"ip {ip-prefix | ipv6-prefix} NAME [index NUMBER] {permit | deny} {PREFIX | "
+		"ADDRESS {MASK | LENGTH}} [greater-equal NUMBER] [less-equal NUMBER]",
+		false,
+		"An entry of a prefix list. Entries are tried by rising `index`; without `index` "
+		"the entry is the last. An entry with the index of another entry replaces it."},
+	{VIEW_LISTS, COMMAND_LIST_ENTRY,
+		"ip as-path-filter NAME [index NUMBER] {permit | deny} REGEX", false,
+		"An entry of an AS-path list."},
+	{VIEW_LISTS, COMMAND_LIST_ENTRY,
+		"ip {community-filter | large-community-filter | extcommunity-filter} [basic!] "
+		"NAME "
+		"[index NUMBER] {permit | deny} COMMUNITY",
+		false, "An entry of a list of communities; extended communities as rt:64512:1."},
+	{VIEW_LISTS, COMMAND_LIST_REMOVE,
+		"undo ip {ip-prefix | ipv6-prefix | as-path-filter | {community-filter | "
+		"large-community-filter | extcommunity-filter} [basic!]} NAME [index NUMBER]",
+		false, "Removes a list, or one entry."},
+	{VIEW_LISTS, COMMAND_POLICY_VIEW, "route-policy NAME {permit | deny} node NUMBER", false,
+		"Enters the view of a node of a route policy; creates a node that does not exist. "
+		"Nodes are tried by rising number; a route that no node matches is denied."},
+	{VIEW_LISTS, COMMAND_POLICY_REMOVE, "undo route-policy NAME [node NUMBER]", false,
+		"Removes a route policy, or one node."},
+	{VIEW_POLICY, COMMAND_IF_MATCH,
+		"if-match {ip-prefix | ipv6 address prefix-list | as-path-filter | "
+		"community-filter | large-community-filter | extcommunity-filter | ip next-hop "
+		"ip-prefix | ipv6 next-hop prefix-list} NAME...",
+		true,
+		"Condition: one of the lists matches the prefix, the AS path, a community or the "
+		"next hop. All conditions of a node must hold."},
+	{VIEW_POLICY, COMMAND_IF_MATCH, "if-match {cost | local-preference | tag} NUMBER", true,
+		"Condition: MED, LOCAL_PREF or tag."},
+	{VIEW_POLICY, COMMAND_IF_MATCH,
+		"if-match {protocol {direct | static | kernel} | origin {igp | egp | incomplete} | "
+		"rpki origin-as-validation {valid | invalid | not-found}}",
+		true, "Condition: source, ORIGIN, or the validation of the origin (RFC 6811)."},
+	{VIEW_POLICY, COMMAND_IF_MATCH,
+		"undo if-match {ip-prefix | ipv6 address prefix-list | as-path-filter | "
+		"community-filter | large-community-filter | extcommunity-filter | ip next-hop "
+		"ip-prefix | ipv6 next-hop prefix-list | cost | local-preference | tag | protocol "
+		"| "
+		"origin | rpki origin-as-validation}",
+		false, "Removes a condition."},
+	{VIEW_POLICY, COMMAND_APPLY, "apply {cost | local-preference} [+ | -] NUMBER", true,
+		"Sets MED or LOCAL_PREF, or adds to it, or subtracts."},
+	{VIEW_POLICY, COMMAND_APPLY, "apply tag NUMBER", true, "Sets the tag of the route."},
+	{VIEW_POLICY, COMMAND_APPLY, "apply origin {igp | egp | incomplete}", true, "Sets ORIGIN."},
+	{VIEW_POLICY, COMMAND_APPLY,
+		"apply {community | large-community | extcommunity} " COMMUNITIES, true,
+		"Replaces the communities of the route; `additive` adds, `delete` removes, `none` "
+		"removes all."},
+	{VIEW_POLICY, COMMAND_APPLY, "apply as-path AS-NUMBER... [additive]", true,
+		"Prepends an AS number to the AS path, as often as it stands here."},
+	{VIEW_POLICY, COMMAND_APPLY,
+		"apply {ip-address | ipv6} next-hop {ADDRESS | peer-address | self | blackhole}",
+		true,
+		"Sets the next hop: an address, that of the peer, that of this router, or none: "
+		"the "
+		"workers drop the packets."},
+	{VIEW_POLICY, COMMAND_APPLY,
+		"undo apply {cost | local-preference | tag | origin | community | large-community "
+		"| "
+		"extcommunity | as-path | {ip-address | ipv6} next-hop}",
+		false, "Leaves the attribute unchanged."},
+	{VIEW_POLICY, COMMAND_NODE, "goto {next-node | node NUMBER}", true,
+		"After a permit of this node the walk continues at a later node."},
+	{VIEW_POLICY, COMMAND_NODE, "call NAME", true,
+		"Applies another policy: a route that it rejects is rejected; its changes come "
+		"before those of this node."},
+	{VIEW_POLICY, COMMAND_NODE, "description TEXT", true, "Describes the node."},
+	{VIEW_POLICY, COMMAND_NODE, "undo {goto | call | description}", false,
+		"Removes a line of this node."},
 	{VIEW_SYSTEM, COMMAND_SET, "set PATH VALUE", false,
 		"Sets any key of the document: PATH is a JSON Pointer, VALUE is JSON; keel.json(5) "
 		"describes the keys."},
@@ -288,7 +362,74 @@ static const struct command_word {
 	{"NAME", "group", "name of a peer group"},
 	{"NAME", "vpn-instance", "name of a VPN instance"},
 	{"NAME", "vrf", "name of a VPN instance"},
+	{"NAME", "ip-prefix", "name of a prefix list"},
+	{"NAME", "ipv6-prefix", "name of a prefix list"},
+	{"NAME", "prefix-list", "name of a prefix list"},
+	{"NAME", "as-path-filter", "name of an AS-path list"},
+	{"NAME", "community-filter", "name of a list of communities"},
+	{"NAME", "large-community-filter", "name of a list of large communities"},
+	{"NAME", "extcommunity-filter", "name of a list of extended communities"},
+	{"NAME", "basic", "name of a list of communities"},
 	{"NAME", NULL, "name of a route policy"},
+	{"ADDRESS", "next-hop", "IPv4 or IPv6 address"},
+	{"ADDRESS", "permit", "IPv4 or IPv6 address of a prefix"},
+	{"ADDRESS", "deny", "IPv4 or IPv6 address of a prefix"},
+	{"NUMBER", "index", "place in the list, 1 to 4294967295"},
+	{"NUMBER", "node", "place in the policy, 1 to 4294967295"},
+	{"NUMBER", "greater-equal", "shortest prefix length"},
+	{"NUMBER", "less-equal", "longest prefix length"},
+	{"+", NULL, "add to the attribute"},
+	{"-", NULL, "subtract from the attribute"},
+	{"additive", NULL, "keep what the route has"},
+	{"address", NULL, "addresses of destinations"},
+	{"apply", NULL, "change an attribute"},
+	{"as-path", "apply", "prepend an AS number"},
+	{"as-path-filter", NULL, "lists of AS paths"},
+	{"basic", NULL, "without a meaning, as in VRP"},
+	{"blackhole", NULL, "drop the packets"},
+	{"call", NULL, "apply another route policy"},
+	{"community", "apply", "communities (RFC 1997)"},
+	{"community-filter", NULL, "lists of communities"},
+	{"cost", NULL, "MED"},
+	{"delete", NULL, "remove these communities"},
+	{"deny", NULL, "no match; of a node: reject the route"},
+	{"egp", NULL, "ORIGIN EGP"},
+	{"extcommunity", NULL, "extended communities (RFC 4360)"},
+	{"extcommunity-filter", NULL, "lists of extended communities"},
+	{"goto", NULL, "continue at a later node"},
+	{"greater-equal", NULL, "at least this prefix length"},
+	{"if-match", NULL, "a condition of the node"},
+	{"igp", NULL, "ORIGIN IGP"},
+	{"incomplete", NULL, "ORIGIN INCOMPLETE"},
+	{"index", NULL, "place of the entry in the list"},
+	{"invalid", NULL, "a VRP covers the prefix, and none matches"},
+	{"ip", "if-match", "IPv4"},
+	{"ip-address", NULL, "IPv4"},
+	{"ip-prefix", NULL, "prefix lists"},
+	{"ipv6", "if-match", "IPv6"},
+	{"ipv6", "apply", "IPv6"},
+	{"ipv6-prefix", NULL, "prefix lists"},
+	{"large-community", NULL, "large communities (RFC 8092)"},
+	{"large-community-filter", NULL, "lists of large communities"},
+	{"less-equal", NULL, "at most this prefix length"},
+	{"local-preference", NULL, "LOCAL_PREF"},
+	{"next-hop", NULL, "the next hop"},
+	{"next-node", NULL, "the next node of the policy"},
+	{"node", NULL, "a node of the route policy"},
+	{"none", NULL, "no communities"},
+	{"not-found", NULL, "no VRP covers the prefix"},
+	{"origin", NULL, "ORIGIN"},
+	{"origin-as-validation", NULL, "validation of the origin (RFC 6811)"},
+	{"overwrite", NULL, "replace what the route has; the default"},
+	{"peer-address", NULL, "the address of the peer"},
+	{"permit", NULL, "a match; of a node: accept the route"},
+	{"prefix-list", NULL, "prefix lists"},
+	{"protocol", NULL, "where the route comes from"},
+	{"rpki", "if-match", "origin validation"},
+	{"self", NULL, "an address of this router"},
+	{"tag", "if-match", "tag of the route"},
+	{"tag", "apply", "tag of the route"},
+	{"valid", NULL, "a VRP matches"},
 	{"COMMUNITY", NULL, "64512:7, no-export, 1:2:3 or rt:64512:1"},
 	{"LENGTH", NULL, "length of the prefix"},
 	{"MASK", NULL, "mask of the prefix, as 255.255.255.0"},

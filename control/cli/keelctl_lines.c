@@ -33,6 +33,9 @@ printed(const struct lines *l)
 {
 	if (!l->only_view || l->ctl->view == VIEW_SYSTEM)
 		return true;
+	if (l->local.view == VIEW_POLICY)
+		return l->ctl->view == VIEW_POLICY && l->local.node == l->ctl->node &&
+		       strcmp(l->local.policy, l->ctl->policy) == 0;
 	return l->local.view == l->ctl->view &&
 	       (l->local.view == VIEW_BGP || (strcmp(l->local.family, l->ctl->family) == 0 &&
 						     strcmp(l->local.vrf, l->ctl->vrf) == 0));
@@ -61,7 +64,7 @@ line(struct lines *l, const char *fmt, ...)
 	if (printed(l))
 		printf("%*s%s\n",
 			l->only_view || l->local.view == VIEW_SYSTEM ? 0
-			: l->local.view == VIEW_BGP		     ? 1
+			: l->local.view & (VIEW_BGP | VIEW_POLICY)   ? 1
 								     : 2,
 			"", text_safe(text));
 }
@@ -347,6 +350,225 @@ section_lines(const char *key, const json_t *section)
 	json_array_foreach(section, i, o) set_line(path, o);
 }
 
+/* ---- lists and route policies ---- */
+
+#define LIST_LONG 10000u /* a list with more entries is one `set` line */
+
+/* Prints a `set` line for an element without lines in the views. */
+static void
+element_line(struct lines *l, const char *section, json_t *o)
+{
+	json_t *array = json_object_get(l->document, section);
+	char path[64];
+
+	if (array == NULL) {
+		array = json_array();
+		json_object_set_new(l->document, section, array);
+		if (printed(l))
+			printf("set /%s []\n", section);
+	}
+	json_array_append(array, o);
+	snprintf(path, sizeof(path), "/%s/-", section);
+	if (printed(l))
+		set_line(path, o);
+}
+
+static void
+entry_line(
+	struct lines *l, const struct policy_list_words *w, const char *name, const json_t *entry)
+{
+	const char *value = string_in(entry, w->key), *action = string_in(entry, "action");
+	char index[32] = "", range[80] = "", text[700];
+	size_t at = 0;
+
+	if (json_object_get(entry, "seq") != NULL)
+		snprintf(index, sizeof(index), "index %lld ", number_of(entry, "seq"));
+	if (json_object_get(entry, "ge") != NULL)
+		at = (size_t)snprintf(
+			range, sizeof(range), " greater-equal %lld", number_of(entry, "ge"));
+	if (json_object_get(entry, "le") != NULL)
+		snprintf(
+			range + at, sizeof(range) - at, " less-equal %lld", number_of(entry, "le"));
+	if (strcmp(w->key, "prefix") == 0)
+		line(l, "ip ip%sprefix %s %s%s %s%s", strchr(value, ':') != NULL ? "v6-" : "-",
+			name, index, action, value, range);
+	else if (strcmp(w->key, "regex") != 0)
+		line(l, "ip %s %s %s%s %s", w->word, name, index, action, value);
+	else if (quoted(value, text, sizeof(text)))
+		line(l, "ip %s %s %s%s %s", w->word, name, index, action, text);
+}
+
+static void
+list_lines(struct lines *l, const json_t *document)
+{
+	const char *before = "";
+	json_t *list, *entry;
+	size_t i, k;
+
+	for (const struct policy_list_words *w = policy_list_words; w->word != NULL; w++) {
+		if (strcmp(w->section, before) == 0)
+			continue;
+		before = w->section;
+		json_array_foreach(json_object_get(document, w->section), i, list)
+		{
+			json_t *entries = json_object_get(list, "entries");
+
+			if (json_array_size(entries) == 0 || json_array_size(entries) > LIST_LONG) {
+				element_line(l, w->section, list);
+				continue;
+			}
+			json_array_foreach(entries, k, entry)
+				entry_line(l, w, string_in(list, "name"), entry);
+		}
+	}
+}
+
+static const char *
+keyword_of(const char *value)
+{
+	for (unsigned i = 0; policy_values[i][0] != NULL; i++) {
+		if (strcmp(policy_values[i][1], value) == 0)
+			return policy_values[i][0];
+	}
+	return value;
+}
+
+/* The texts of an array, or one text, each with a space before; false: not texts, or too many. */
+static bool
+joined(const json_t *v, char *out, size_t size)
+{
+	size_t n = json_is_array(v) ? json_array_size(v) : 1, at = 0;
+
+	out[0] = '\0';
+	for (size_t i = 0; i < n; i++) {
+		const char *text = json_string_value(json_is_array(v) ? json_array_get(v, i) : v);
+
+		if (text == NULL || strlen(text) + at + 2 > size)
+			return false;
+		at += (size_t)snprintf(out + at, size - at, " %s", text);
+	}
+	return true;
+}
+
+static void
+communities_lines(struct lines *l, const char *words, const json_t *change)
+{
+	static const char *const modes[][2] = {
+		{"replace", ""}, {"add", " additive"}, {"remove", " delete"}};
+	char texts[1024];
+
+	for (unsigned i = 0; i < 3; i++) {
+		const json_t *v = json_object_get(change, modes[i][0]);
+
+		if (v != NULL && i == 0 && json_array_size(v) == 0)
+			line(l, "apply %s none", words);
+		else if (v != NULL && joined(v, texts, sizeof(texts)))
+			line(l, "apply %s%s%s", words, texts, modes[i][1]);
+	}
+}
+
+static void
+prepend_line(struct lines *l, const json_t *v)
+{
+	long long asn = number_of(v, "asn"), count = number_of(v, "count");
+	char text[600];
+	size_t at = 0;
+
+	for (long long i = 0; i < count && at + 16 < sizeof(text); i++)
+		at += (size_t)snprintf(text + at, sizeof(text) - at, " %lld", asn);
+	if (asn > 0 && count > 0)
+		line(l, "apply as-path%s additive", text);
+}
+
+/* A condition or a change: `verb` and the words. */
+static void
+policy_words_line(struct lines *l, const char *verb, const struct policy_words *w, const json_t *v)
+{
+	const char *sign = json_object_get(v, "add") != NULL ? "add" : "subtract";
+	char texts[1024];
+
+	if (w->kind == WORDS_COMMUNITIES)
+		communities_lines(l, w->words, v);
+	else if (w->kind == WORDS_PATH)
+		prepend_line(l, v);
+	else if (w->kind == WORDS_CHANGE && json_object_size(v) == 1)
+		line(l, "%s %s %c %lld", verb, w->words, *sign == 'a' ? '+' : '-',
+			number_of(v, sign));
+	else if (json_is_integer(v))
+		line(l, "%s %s %lld", verb, w->words, (long long)json_integer_value(v));
+	else if (w->kind == WORDS_NAMES && joined(v, texts, sizeof(texts)))
+		line(l, "%s %s%s", verb, w->words, texts);
+	else if (json_is_string(v))
+		line(l, "%s %s %s", verb, w->words, keyword_of(json_string_value(v)));
+}
+
+/* Prints a member by the first of two entries with equal keys. */
+static void
+member_lines(struct lines *l, const char *verb, const struct policy_words *table, const json_t *o)
+{
+	const char *key = "";
+
+	for (; table->words != NULL; table++) {
+		const json_t *v = json_object_get(o, table->key);
+
+		if (v != NULL && strcmp(table->key, key) != 0)
+			policy_words_line(l, verb, table, v);
+		key = table->key;
+	}
+}
+
+static void
+node_lines(struct lines *l, const char *policy, const json_t *node)
+{
+	char text[700];
+
+	line(l, "route-policy %s %s node %lld", policy, string_in(node, "action"),
+		number_of(node, "seq"));
+	l->local.view = VIEW_POLICY;
+	l->local.node = (unsigned)number_of(node, "seq");
+	snprintf(l->local.policy, sizeof(l->local.policy), "%s", policy);
+	if (quoted(string_in(node, "description"), text, sizeof(text)) &&
+		*string_in(node, "description") != '\0')
+		line(l, "description %s", text);
+	member_lines(l, "if-match", policy_conditions, json_object_get(node, "match"));
+	if (*string_in(node, "call") != '\0')
+		line(l, "call %s", string_in(node, "call"));
+	member_lines(l, "apply", policy_changes, json_object_get(node, "set"));
+	if (number_of(node, "goto") > 0)
+		line(l, "goto node %lld", number_of(node, "goto"));
+	l->local.view = VIEW_SYSTEM;
+	if (printed(l))
+		puts("quit");
+}
+
+static void
+policy_lines(struct lines *l, const json_t *document)
+{
+	json_t *policy, *node;
+	size_t i, k;
+
+	json_array_foreach(json_object_get(document, "route_policies"), i, policy)
+	{
+		json_t *nodes = json_object_get(policy, "nodes");
+
+		if (json_array_size(nodes) == 0)
+			element_line(l, "route_policies", policy);
+		json_array_foreach(nodes, k, node) node_lines(l, string_in(policy, "name"), node);
+	}
+}
+
+/* True if the elements of the section have lines in the views. */
+static bool
+has_lines(const char *section)
+{
+	const struct policy_list_words *w = policy_list_words;
+
+	while (w->word != NULL && strcmp(w->section, section) != 0)
+		w++;
+	return w->word != NULL || strcmp(section, "route_policies") == 0 ||
+	       strcmp(section, "bgp") == 0 || strcmp(section, "static_routes") == 0;
+}
+
 static void
 static_lines(struct lines *l, const json_t *document)
 {
@@ -415,12 +637,14 @@ display_lines(struct ctl *ctl, const struct command *c)
 	} else {
 		json_object_foreach(document, key, section)
 		{
-			if (strcmp(key, "bgp") == 0 || strcmp(key, "static_routes") == 0)
+			if (has_lines(key))
 				continue;
 			json_object_set(l.document, key, section);
 			if (strcmp(key, "router") != 0 && printed(&l))
 				section_lines(key, section);
 		}
+		list_lines(&l, document);
+		policy_lines(&l, document);
 		static_lines(&l, document);
 		bgp_lines(&l, document);
 		rest_lines(&l, document);

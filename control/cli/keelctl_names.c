@@ -112,6 +112,21 @@ asn_names(struct ctl *ctl, struct texts *t, const json_t *d, const char *begin)
 	json_decref(router);
 }
 
+/* The section for a name after this keyword; NULL: no section of lists. */
+static const char *
+section_of(const char *after)
+{
+	const struct policy_list_words *w = policy_list_words;
+
+	if (strcmp(after, "prefix-list") == 0)
+		return "prefix_lists";
+	if (strcmp(after, "basic") == 0)
+		return "community_lists";
+	while (w->word != NULL && strcmp(w->word, after) != 0)
+		w++;
+	return w->section;
+}
+
 void
 value_names(struct ctl *ctl, struct texts *t, const struct command_choice *c, const char *begin)
 {
@@ -136,6 +151,8 @@ value_names(struct ctl *ctl, struct texts *t, const struct command_choice *c, co
 	else if (strcmp(c->text, "NAME") == 0 &&
 		 (strcmp(after, "vpn-instance") == 0 || strcmp(after, "vrf") == 0))
 		texts_of(t, json_object_get(d, "vrfs"), "name", begin);
+	else if (strcmp(c->text, "NAME") == 0 && section_of(after) != NULL)
+		texts_of(t, json_object_get(d, section_of(after)), "name", begin);
 	else if (strcmp(c->text, "NAME") == 0) {
 		texts_of(t, json_object_get(d, "route_policies"), "name", begin);
 		policy_names(ctl, t, begin);

@@ -217,6 +217,19 @@ is_word(const char *text)
 	return *text != '\0';
 }
 
+/* Any word except the keywords after communities; the daemon checks the value. */
+static bool
+is_community(const char *text)
+{
+	static const char *const words[] = {"additive", "delete", "none", "overwrite"};
+
+	for (unsigned i = 0; i < COUNT(words); i++) {
+		if (strcmp(text, words[i]) == 0)
+			return false;
+	}
+	return *text != '\0';
+}
+
 enum value_kind {
 	V_ADDRESS,
 	V_AS_NUMBER,
@@ -258,7 +271,7 @@ static const struct {
 	[V_TEXT] = {"TEXT", is_word},
 	[V_FILE] = {"FILE", is_word},
 	[V_COMMAND] = {"COMMAND", is_word},
-	[V_COMMUNITY] = {"COMMUNITY", is_word},
+	[V_COMMUNITY] = {"COMMUNITY", is_community},
 	[V_REGEX] = {"REGEX", is_word},
 	[V_LENGTH] = {"LENGTH", is_length},
 	[V_MASK] = {"MASK", is_mask},
@@ -345,7 +358,8 @@ intern(const char *text, size_t len)
 static unsigned
 build_word(const char **at, unsigned tail, bool once)
 {
-	size_t len = strspn(*at, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-");
+	size_t len =
+		strspn(*at, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-+");
 	unsigned n = place_new(PLACE_WORD);
 	struct place *p = &graph.place[n];
 
@@ -362,6 +376,10 @@ build_word(const char **at, unsigned tail, bool once)
 	p->whole = **at == '!';
 	*at += p->whole;
 	edge_new(tail, n);
+	if (strncmp(*at, "...", 3) == 0) {
+		edge_new(n, n);
+		*at += 3;
+	}
 	return n;
 }
 
@@ -651,6 +669,7 @@ view_name(unsigned views)
 	return views & VIEW_USER     ? "user view"
 	       : views & VIEW_SYSTEM ? "system view"
 	       : views & VIEW_BGP    ? "BGP view"
+	       : views & VIEW_POLICY ? "view of a route policy"
 				     : "family views";
 }
 
@@ -660,7 +679,8 @@ view_name(unsigned views)
 static unsigned
 view_of(char *const *words, unsigned at)
 {
-	static const unsigned order[] = {VIEW_USER, VIEW_SYSTEM, VIEW_BGP, VIEW_FAMILY};
+	static const unsigned order[] = {
+		VIEW_USER, VIEW_SYSTEM, VIEW_BGP, VIEW_FAMILY, VIEW_POLICY};
 	struct walk *w = at < 2 ? malloc(sizeof(*w)) : NULL;
 	unsigned found = 0;
 
@@ -812,9 +832,34 @@ static const struct {
 	{"terse", offsetof(struct command, terse)},
 };
 
+static bool
+is_of_policy(const struct command *c)
+{
+	return c->kind >= COMMAND_LIST_ENTRY && c->kind <= COMMAND_NODE;
+}
+
+/* A keyword of a list or a route policy. */
+static void
+interpret_phrase(struct command *c, const char *word)
+{
+	size_t at = strlen(c->phrase);
+
+	if (strcmp(word, "undo") == 0) {
+		c->undo = true;
+		return;
+	}
+	if (strcmp(word, "permit") == 0 || strcmp(word, "deny") == 0)
+		c->action = word;
+	snprintf(c->phrase + at, sizeof(c->phrase) - at, "%s%s", at > 0 ? " " : "", word);
+}
+
 static void
 interpret_word(struct command *c, const char *word)
 {
+	if (is_of_policy(c)) {
+		interpret_phrase(c, word);
+		return;
+	}
 	for (size_t i = 0; i < COUNT(meanings); i++) {
 		const char **member = (const char **)((char *)c + meanings[i].offset);
 
@@ -865,9 +910,21 @@ interpret_name(struct command *c, const char *after, const char *word)
 	}
 }
 
+/* The member for a number after this keyword; NULL: `value`. */
+static const char **
+number_of_entry(struct command *c, const char *after)
+{
+	return is(after, "index")	    ? &c->index
+	       : is(after, "greater-equal") ? &c->ge
+	       : is(after, "less-equal")    ? &c->le
+					    : NULL;
+}
+
 static void
 interpret_value(struct command *c, enum value_kind kind, const char *after, const char *word)
 {
+	if (is_of_policy(c) && c->list_count < COMMAND_WORDS_MAX)
+		c->list[c->list_count++] = word;
 	switch (kind) {
 	case V_ADDRESS:
 		if (has_scope(c))
@@ -923,6 +980,11 @@ interpret_value(struct command *c, enum value_kind kind, const char *after, cons
 		c->regex = word;
 		break;
 	case V_NUMBER:
+		if (is_of_policy(c) && number_of_entry(c, after) != NULL) {
+			*number_of_entry(c, after) = word;
+			break;
+		}
+		/* fall through */
 	case V_VALUE:
 		*(is(after, "keepalive") ? &c->keepalive : &c->value) = word;
 		break;
@@ -1049,7 +1111,8 @@ interpret_rest(struct command *c, const struct line *l, const struct fault *f)
 		return interpret_family(c, l, f);
 	if (c->prefix == c->prefix_text && !is_prefix(c->prefix))
 		return fault(f, "\"%.64s\" is not a prefix", c->prefix);
-	if (c->kind == COMMAND_TRACE || c->kind == COMMAND_NETWORK || c->kind == COMMAND_STATIC)
+	if (c->kind == COMMAND_TRACE || c->kind == COMMAND_NETWORK || c->kind == COMMAND_STATIC ||
+		c->kind == COMMAND_LIST_ENTRY)
 		return c->prefix != NULL ? check_host_bits(c->prefix, l, f) : 0;
 	if (!is_of_route(c))
 		return 0;

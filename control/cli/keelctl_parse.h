@@ -18,7 +18,8 @@ enum command_view {
 	VIEW_BGP = 1 << 2,
 	VIEW_FAMILY = 1 << 3, /* family of the default VRF, or vpnv4, vpnv6 */
 	VIEW_VRF = 1 << 4, /* family of a VPN instance */
-	VIEW_CONFIG = VIEW_SYSTEM | VIEW_BGP | VIEW_FAMILY | VIEW_VRF,
+	VIEW_POLICY = 1 << 5, /* node of a route policy */
+	VIEW_CONFIG = VIEW_SYSTEM | VIEW_BGP | VIEW_FAMILY | VIEW_VRF | VIEW_POLICY,
 	VIEW_ANY = VIEW_USER | VIEW_CONFIG,
 };
 
@@ -81,6 +82,13 @@ enum command_kind {
 	COMMAND_NETWORK,
 	COMMAND_IMPORT_ROUTE,
 	COMMAND_STATIC,
+	COMMAND_LIST_ENTRY,
+	COMMAND_LIST_REMOVE,
+	COMMAND_POLICY_VIEW,
+	COMMAND_POLICY_REMOVE,
+	COMMAND_IF_MATCH,
+	COMMAND_APPLY,
+	COMMAND_NODE,
 	COMMAND_SET,
 	COMMAND_UNSET,
 	COMMAND_DISPLAY_LINES,
@@ -128,6 +136,12 @@ struct command {
 	const char *keepalive; /* with a hold time */
 	const char *path; /* set: a JSON Pointer */
 	bool this; /* display this */
+	/* of lists and route policies: the keywords in full, without `undo`; the VALUES in order */
+	char phrase[128];
+	const char *list[COMMAND_WORDS_MAX];
+	unsigned list_count;
+	const char *action; /* permit, deny */
+	const char *index, *ge, *le; /* of an entry */
 	unsigned number; /* id of a commit; seconds to confirm, of a trace */
 	bool numbered; /* the line has a number */
 	bool force; /* commit, rollback */
@@ -135,7 +149,7 @@ struct command {
 
 /*
  * One rule: words, VALUES, {a | b}, [a | b], and <a | b>: each of them at most once, in any order.
- * `word!` cannot be abbreviated.
+ * `word!` cannot be abbreviated; `VALUE...` stands for one or more.
  */
 struct command_rule {
 	unsigned views;

@@ -74,7 +74,9 @@ prompt_text(struct ctl *ctl, char *buf, size_t size)
 	}
 	ctl->edited = uncommitted(ctl);
 	mark = ctl->edited ? '*' : '~';
-	if (ctl->view == VIEW_VRF)
+	if (ctl->view == VIEW_POLICY)
+		snprintf(buf, size, "[%ckeel-route-policy-%s-%u]", mark, ctl->policy, ctl->node);
+	else if (ctl->view == VIEW_VRF)
 		snprintf(buf, size, "[%ckeel-bgp-af-%s-%s]", mark, short_family(ctl->family),
 			ctl->vrf);
 	else if (ctl->view == VIEW_FAMILY)
@@ -119,6 +121,18 @@ family_view(struct ctl *ctl, const struct command *c)
 	ctl->view = c->vrf != NULL ? VIEW_VRF : VIEW_FAMILY;
 }
 
+/* First applies the line, which may create the node. */
+static void
+policy_view(struct ctl *ctl, const struct command *c)
+{
+	edit_command(ctl, c);
+	if (ctl->status != EXIT_DONE)
+		return;
+	ctl->view = VIEW_POLICY;
+	snprintf(ctl->policy, sizeof(ctl->policy), "%s", c->name);
+	ctl->node = (unsigned)strtoul(c->value, NULL, 10);
+}
+
 static void
 view_quit(struct ctl *ctl)
 {
@@ -127,6 +141,7 @@ view_quit(struct ctl *ctl)
 		ctl->view = VIEW_USER;
 		break;
 	case VIEW_BGP:
+	case VIEW_POLICY:
 		ctl->view = VIEW_SYSTEM;
 		break;
 	case VIEW_FAMILY:
@@ -265,6 +280,9 @@ command_run(struct ctl *ctl, const struct command *c)
 		else
 			view_command(ctl, c);
 		break;
+	case COMMAND_POLICY_VIEW:
+		policy_view(ctl, c);
+		break;
 	case COMMAND_SYSTEM_VIEW:
 	case COMMAND_FAMILY_VIEW:
 	case COMMAND_QUIT:
@@ -298,6 +316,12 @@ command_run(struct ctl *ctl, const struct command *c)
 	case COMMAND_NETWORK:
 	case COMMAND_IMPORT_ROUTE:
 	case COMMAND_STATIC:
+	case COMMAND_LIST_ENTRY:
+	case COMMAND_LIST_REMOVE:
+	case COMMAND_POLICY_REMOVE:
+	case COMMAND_IF_MATCH:
+	case COMMAND_APPLY:
+	case COMMAND_NODE:
 	case COMMAND_SET:
 	case COMMAND_UNSET:
 		edit_command(ctl, c);

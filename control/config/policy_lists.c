@@ -200,11 +200,13 @@ static_assert(COUNT(list_section) == LIST_KINDS && COUNT(policy_list_word) == LI
 struct list_draft {
 	union list list; /* .any NULL: after a failure the rest is only checked */
 	enum policy_communities communities; /* of a list of these */
+	uint32_t seq; /* of the entries so far, the last */
 	json_t *meaning;
 };
 
 struct entry_draft {
 	bool permit;
+	uint32_t seq; /* 0: none */
 	bool has_prefix;
 	struct prefix prefix;
 	const char *regex;
@@ -248,6 +250,11 @@ static const struct config_key prefix_entry_keys[] = {
 	 * `prefix`; with `ge`, the longest length of the family (32 or 128).
 	 */
 	{"le", config_take_elsewhere},
+	/*
+	 * Number of the entry in lines of the shell, greater than the numbers before. Default:
+	 * none. Effect: none.
+	 */
+	{"seq", config_take_u32, offsetof(struct entry_draft, seq), 1, UINT32_MAX},
 };
 
 /* An entry of an AS-path list. Effect: policy. */
@@ -263,6 +270,11 @@ static const struct config_key as_path_entry_keys[] = {
 	 * the beginning, the end and every delimiter of the path.
 	 */
 	{"regex", config_take_text, offsetof(struct entry_draft, regex), 1, 0, true},
+	/*
+	 * Number of the entry in lines of the shell, greater than the numbers before. Default:
+	 * none. Effect: none.
+	 */
+	{"seq", config_take_u32, offsetof(struct entry_draft, seq), 1, UINT32_MAX},
 };
 
 /* An entry of a list of communities. Effect: policy. */
@@ -279,6 +291,11 @@ static const struct config_key community_entry_keys[] = {
 	 * `peer`, the AS number of the peer.
 	 */
 	{"community", config_take_text, offsetof(struct entry_draft, community), 1, 0, true},
+	/*
+	 * Number of the entry in lines of the shell, greater than the numbers before. Default:
+	 * none. Effect: none.
+	 */
+	{"seq", config_take_u32, offsetof(struct entry_draft, seq), 1, UINT32_MAX},
 };
 
 /* An entry of a list of large communities. Effect: policy. */
@@ -293,6 +310,11 @@ static const struct config_key large_community_entry_keys[] = {
 	 * in a community list.
 	 */
 	{"large_community", config_take_text, offsetof(struct entry_draft, community), 1, 0, true},
+	/*
+	 * Number of the entry in lines of the shell, greater than the numbers before. Default:
+	 * none. Effect: none.
+	 */
+	{"seq", config_take_u32, offsetof(struct entry_draft, seq), 1, UINT32_MAX},
 };
 
 /* An entry of a list of extended communities. Effect: policy. */
@@ -308,6 +330,11 @@ static const struct config_key ext_community_entry_keys[] = {
 	 * a route target or site of origin may be `*`, a range or `peer`, as in a community list.
 	 */
 	{"ext_community", config_take_text, offsetof(struct entry_draft, community), 1, 0, true},
+	/*
+	 * Number of the entry in lines of the shell, greater than the numbers before. Default:
+	 * none. Effect: none.
+	 */
+	{"seq", config_take_u32, offsetof(struct entry_draft, seq), 1, UINT32_MAX},
 };
 
 /* The three tables differ in the name of the second key only. */
@@ -327,6 +354,19 @@ static void
 add_meaning(struct list_draft *d, json_t *meaning)
 {
 	json_array_append_new(d->meaning, meaning);
+}
+
+static void
+entry_seq(struct check *c, const struct at *at, struct list_draft *d, uint32_t seq)
+{
+	struct at seq_at = AT_KEY(at, "seq");
+
+	if (seq == 0)
+		return;
+	if (seq <= d->seq)
+		config_fault(c, &seq_at, "%u is not greater than the seq %u of an entry before",
+			seq, d->seq);
+	d->seq = seq;
 }
 
 /* Without `ge` and `le`: the exact length. `ge` alone: up to the longest length of the family. `le` alone: from the length of the prefix. */
@@ -359,8 +399,10 @@ take_prefix_entry(struct check *c, const struct at *at, const json_t *value, voi
 	char text[PREFIX_TEXT_MAX];
 	uint32_t ge, le;
 
-	if (!CONFIG_TAKE(c, at, value, prefix_entry_keys, &e) || !e.has_prefix ||
-		!entry_range(c, at, value, &e.prefix, &ge, &le))
+	if (!CONFIG_TAKE(c, at, value, prefix_entry_keys, &e))
+		return;
+	entry_seq(c, at, d, e.seq);
+	if (!e.has_prefix || !entry_range(c, at, value, &e.prefix, &ge, &le))
 		return;
 	if (d->list.any && policy_prefix_list_add(
 				   d->list.prefix, e.permit, &e.prefix, (uint8_t)ge, (uint8_t)le))
@@ -377,7 +419,10 @@ take_as_path_entry(struct check *c, const struct at *at, const json_t *value, vo
 	struct at regex_at = AT_KEY(at, "regex");
 	char error[160], quoted[CONFIG_QUOTE_MAX];
 
-	if (!CONFIG_TAKE(c, at, value, as_path_entry_keys, &e) || !e.regex)
+	if (!CONFIG_TAKE(c, at, value, as_path_entry_keys, &e))
+		return;
+	entry_seq(c, at, d, e.seq);
+	if (!e.regex)
 		return;
 	int err = d->list.any ? policy_as_path_list_add(
 					d->list.as_path, e.permit, e.regex, error, sizeof(error))
@@ -407,7 +452,10 @@ take_community_entry(struct check *c, const struct at *at, const json_t *value, 
 	struct community_pattern pattern;
 	bool is_pattern;
 
-	if (!config_take_keys(c, at, value, keys, COUNT(community_entry_keys), &e) || !e.community)
+	if (!config_take_keys(c, at, value, keys, COUNT(community_entry_keys), &e))
+		return;
+	entry_seq(c, at, d, e.seq);
+	if (!e.community)
 		return;
 	const json_t *text = json_object_get(value, keys[1].name);
 	if (!policy_value_community(

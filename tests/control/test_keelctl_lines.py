@@ -15,11 +15,11 @@ import unittest
 KEELCTL = sys.argv[1]
 LEAST = 300
 # Values that an operator fills in.
-SAMPLES = {"COMMUNITY": "64513:7", "REGEX": "_64513_", "ADDRESS": "192.0.2.2", "FILE": "capture", "ID": "3"}
+SAMPLES = {"NAME": "CUST", "COMMUNITY": "64513:7", "REGEX": "_64513_", "ADDRESS": "192.0.2.2", "FILE": "capture", "ID": "3"}
 # Understood without a daemon.
 LOCAL = ("quit", "system-view", "help", "return")
-ELSEWHERE = re.compile(r' belongs to the (system|BGP|family) views?; ')
-CONFIGURATION = re.compile(r"^(undo )?(peer|group|bgp \d|ipv[46]-family|return|set /)")
+ELSEWHERE = re.compile(r' belongs to the (system|BGP|family) views?; | belongs to the view of a route policy; ')
+CONFIGURATION = re.compile(r"^(undo )?(peer|group|bgp \d|ipv[46]-family|return|set /|ip (ip|ipv6)-prefix|ip [a-z-]+-filter|route-policy|if-match|apply|goto|call)")
 
 
 def lines():

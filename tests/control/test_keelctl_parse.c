@@ -598,6 +598,9 @@ static void
 abbreviation_is_the_word(unsigned view, char **words, unsigned count,
 	const struct command_choice *choice, unsigned n, unsigned which)
 {
+	/* must be written out */
+	static const char *const whole_words[] = {"discard", "reload", "resolve", "doctor", "bmp",
+		"candidates", "basic", "none", "additive", "overwrite", "delete"};
 	struct command_choice whole[COMMAND_CHOICES_MAX], brief[COMMAND_CHOICES_MAX];
 	char text[64], error[640];
 	size_t len = 1;
@@ -609,13 +612,10 @@ abbreviation_is_the_word(unsigned view, char **words, unsigned count,
 			strncmp(choice[i].text, choice[which].text, len) == 0)
 			len++;
 	}
-	if (strcmp(choice[which].text, "discard") == 0 ||
-		strcmp(choice[which].text, "reload") == 0 ||
-		strcmp(choice[which].text, "resolve") == 0 ||
-		strcmp(choice[which].text, "doctor") == 0 ||
-		strcmp(choice[which].text, "bmp") == 0 ||
-		strcmp(choice[which].text, "candidates") == 0)
-		return; /* must be written out */
+	for (unsigned i = 0; i < sizeof(whole_words) / sizeof(whole_words[0]); i++) {
+		if (strcmp(choice[which].text, whole_words[i]) == 0)
+			return;
+	}
 	words[count] = (char *)(uintptr_t)choice[which].text;
 	a = command_choices(view, words, count + 1, whole, error, sizeof(error));
 	snprintf(text, sizeof(text), "%.*s", (int)len, choice[which].text);
@@ -679,6 +679,72 @@ help_below(unsigned view, char **words, unsigned count, unsigned *seen)
 			    strstr(said, "because other words follow"));
 	else if (count > 0)
 		assert_true(ends);
+}
+
+static const struct policy_case {
+	unsigned view;
+	const char *line, *phrase, *texts; /* texts: the VALUES */
+} policy_cases[] = {
+	{VIEW_SYSTEM, "ip ip-prefix a index 5 permit 10.0.0.0 8 greater-equal 9 less-equal 24",
+		"ip ip-prefix index permit greater-equal less-equal", "a 5 10.0.0.0 8 9 24"},
+	{VIEW_POLICY, "ip ipv6-prefix a deny 2001:db8::/32", "ip ipv6-prefix deny",
+		"a 2001:db8::/32"},
+	{VIEW_SYSTEM, "ip as-path-filter a permit ^1_", "ip as-path-filter permit", "a ^1_"},
+	{VIEW_SYSTEM, "ip community-filter basic a permit 1:1", "ip community-filter basic permit",
+		"a 1:1"},
+	{VIEW_SYSTEM, "undo ip ip-prefix a index 5", "ip ip-prefix index", "a 5"},
+	{VIEW_SYSTEM, "undo ip extcommunity-filter a", "ip extcommunity-filter", "a"},
+	{VIEW_SYSTEM, "route-policy a deny node 7", "route-policy deny node", "a 7"},
+	{VIEW_POLICY, "undo route-policy a node 7", "route-policy node", "a 7"},
+	{VIEW_POLICY, "if-match ip-prefix a b c", "if-match ip-prefix", "a b c"},
+	{VIEW_POLICY, "if-match ip next-hop ip-prefix a", "if-match ip next-hop ip-prefix", "a"},
+	{VIEW_POLICY, "if-match ipv6 address prefix-list a", "if-match ipv6 address prefix-list",
+		"a"},
+	{VIEW_POLICY, "if-match rpki origin-as-validation invalid",
+		"if-match rpki origin-as-validation invalid", ""},
+	{VIEW_POLICY, "undo if-match cost", "if-match cost", ""},
+	{VIEW_POLICY, "undo if-match cost 5", "if-match cost", "5"},
+	{VIEW_POLICY, "apply cost + 5", "apply cost +", "5"},
+	{VIEW_POLICY, "apply local-preference - 5", "apply local-preference -", "5"},
+	{VIEW_POLICY, "apply community 1:1 1:2 additive", "apply community additive", "1:1 1:2"},
+	{VIEW_POLICY, "apply community none", "apply community none", ""},
+	{VIEW_POLICY, "app large 1:1:1 delete", "apply large-community delete", "1:1:1"},
+	{VIEW_POLICY, "apply as-path 7 7 7 additive", "apply as-path additive", "7 7 7"},
+	{VIEW_POLICY, "apply ip-address next-hop 192.0.2.1", "apply ip-address next-hop",
+		"192.0.2.1"},
+	{VIEW_POLICY, "apply ipv6 next-hop self", "apply ipv6 next-hop self", ""},
+	{VIEW_POLICY, "undo apply ip-address next-hop", "apply ip-address next-hop", ""},
+	{VIEW_POLICY, "goto next-node", "goto next-node", ""},
+	{VIEW_POLICY, "goto node 20", "goto node", "20"},
+	{VIEW_POLICY, "undo goto", "goto", ""},
+	{VIEW_POLICY, "call a", "call", "a"},
+};
+
+static void
+test_policy_lines(void **state)
+{
+	struct command c;
+	char error[640], texts[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(policy_cases) / sizeof(policy_cases[0]); i++) {
+		const struct policy_case *p = &policy_cases[i];
+		size_t at = 0;
+
+		assert_int_equal(parse_in(p->view, p->line, &c, error), 0);
+		same(p->line, "phrase", c.phrase, p->phrase);
+		texts[0] = '\0';
+		for (unsigned k = 0; k < c.list_count; k++)
+			at += (size_t)snprintf(texts + at, sizeof(texts) - at, "%s%s",
+				k > 0 ? " " : "", c.list[k]);
+		same(p->line, "list", texts, p->texts);
+		assert_int_equal(c.undo, strncmp(p->line, "undo ", 5) == 0);
+	}
+	assert_int_equal(parse_in(VIEW_SYSTEM, "if-match ip-prefix a", &c, error), -EINVAL);
+	assert_non_null(strstr(error, "belongs to the view of a route policy"));
+	assert_int_equal(parse_in(VIEW_POLICY, "if-match ip-prefix", &c, error), -EINVAL);
+	assert_int_equal(parse_in(VIEW_POLICY, "apply community additive", &c, error), -EINVAL);
+	assert_int_equal(parse_in(VIEW_POLICY, "apply as-path 7 none", &c, error), -EINVAL);
 }
 
 static void
@@ -796,6 +862,7 @@ main(void)
 		cmocka_unit_test(test_rpc),
 		cmocka_unit_test(test_wrong),
 		cmocka_unit_test(test_views),
+		cmocka_unit_test(test_policy_lines),
 		cmocka_unit_test(test_help),
 		cmocka_unit_test(test_split),
 		cmocka_unit_test(test_line),

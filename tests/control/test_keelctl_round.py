@@ -13,10 +13,25 @@ FAMILY = {"import_policy": "in", "export_policy": "accept-all"}
 RICH = {
     "router": {"asn": 64512, "router_id": "192.0.2.1"},
     "vrfs": [{"name": "red", "rd": "64512:1", "import_targets": ["64512:1"], "export_targets": ["64512:1"]}],
-    "prefix_lists": [{"name": "some", "entries": [{"action": "permit", "prefix": "10.0.0.0/8", "ge": 9, "le": 24}]}],
+    "prefix_lists": [{"name": "some", "entries": [{"action": "permit", "prefix": "10.0.0.0/8", "ge": 9, "le": 24}]}, {"name": "empty", "entries": []},
+                     {"name": "both", "entries": [{"action": "deny", "prefix": "192.0.2.0/24", "seq": 5}, {"action": "permit", "prefix": "2001:db8::/32", "le": 48, "seq": 7}]}],
+    "as_path_lists": [{"name": "paths", "entries": [{"action": "permit", "regex": "^6451[34]_ \"x"}, {"action": "deny", "regex": "_1_", "seq": 9}]}],
+    "large_community_lists": [{"name": "large", "entries": [{"action": "permit", "large_community": "64512:*:peer"}]}],
+    "ext_community_lists": [{"name": "extended", "entries": [{"action": "permit", "ext_community": "rt:64512:1"}]}],
     "community_lists": [{"name": "cust", "description": "it's \"x\"; # \\", "entries": [{"action": "permit", "community": "64512:100"}]}],
     "route_policies": [{"name": "in", "nodes": [{"seq": 10, "action": "permit", "match": {"prefix_list": "some"}, "set": {"local_pref": 120}},
-                                                {"seq": 20, "action": "deny"}]}],
+                                                {"seq": 20, "action": "deny"}]},
+                       {"name": "out", "description": "x", "nodes": [
+                           {"seq": 30, "action": "permit", "call": "in", "goto": 40, "description": "two words", "match": {
+                               "prefix_list": ["some", "both"], "as_path_list": "paths", "large_community_list": "large", "ext_community_list": "extended", "med": 5,
+                               "local_pref": {"ge": 7}, "tag": 0, "source": ["static", "connected"], "origin": "igp", "not": {"community_list": "cust"}},
+                            "set": {"local_pref": {"subtract": 5}, "med": {"add": 7}, "origin": "egp", "tag": 3, "as_path_prepend": {"asn": 64512, "count": 3},
+                                    "communities": {"add": ["64512:1", "no-export"], "remove": ["64512:*"]}, "large_communities": {"replace": []}}},
+                           {"seq": 40, "action": "permit", "match": {"source": "connected", "next_hop_prefix_list": "some"},
+                            "set": {"next_hop": "discard", "ext_communities": {"replace": ["soo:64512:1"]}}},
+                           {"seq": 10, "action": "deny", "match": {"peer": "192.0.2.7"}},
+                           {"seq": 60, "action": "permit", "set": {"as_path_prepend": {"asn": "first", "count": 64}, "next_hop": "192.0.2.1"}}]},
+                       {"name": "none", "nodes": []}],
     "static_routes": [{"prefix": "203.0.113.0/24", "next_hop": "192.0.2.9", "tag": 7, "description": "two words"},
                       {"prefix": "2001:db8:7::/48", "blackhole": True}, {"prefix": "198.51.100.0/24", "blackhole": True, "vrf": "red"}],
     "bgp": {
@@ -49,6 +64,29 @@ EDITS = [
     ("4 allow-as-loop", {"allow_as_in": 1}), ("4 allow-as-loop 3", {"allow_as_in": 3}), ("4 route-limit 10", {"max_prefixes": {"limit": 10}}),
     ("4 route-limit 10 alert-only", {"max_prefixes": {"limit": 10, "action": "warning"}}),
     ("4 route-limit 10 discard", {"max_prefixes": {"limit": 10, "action": "discard"}}),
+]
+
+
+# Lines of the view of node 20 of a policy, and the node after each of them; without a third text `undo` and the line restores the node.
+NODE = [
+    ("if-match ip-prefix some", {"match": {"prefix_list": "some"}}), ("if-match ipv6 address prefix-list some both", {"match": {"prefix_list": ["some", "both"]}}),
+    ("if-match as-path-filter paths", {"match": {"as_path_list": "paths"}}), ("if-match community-filter cust", {"match": {"community_list": "cust"}}),
+    ("if-match large-community-filter large", {"match": {"large_community_list": "large"}}),
+    ("if-match extcommunity-filter extended", {"match": {"ext_community_list": "extended"}}),
+    ("if-match ip next-hop ip-prefix some", {"match": {"next_hop_prefix_list": "some"}}), ("if-match cost 4294967295", {"match": {"med": 4294967295}}),
+    ("if-match local-preference 5", {"match": {"local_pref": 5}}), ("if-match tag 0", {"match": {"tag": 0}}),
+    ("if-match protocol direct", {"match": {"source": "connected"}}), ("if-match origin incomplete", {"match": {"origin": "incomplete"}}),
+    ("if-match rpki origin-as-validation not-found", {"match": {"validation": "not-found"}}), ("apply cost 5", {"set": {"med": 5}}),
+    ("apply cost + 5", {"set": {"med": {"add": 5}}}), ("apply local-preference - 5", {"set": {"local_pref": {"subtract": 5}}}),
+    ("apply tag 7", {"set": {"tag": 7}}), ("apply origin egp", {"set": {"origin": "egp"}}),
+    ("apply community 1:1 no-export", {"set": {"communities": {"replace": ["1:1", "no-export"]}}}),
+    ("apply community 1:1 additive", {"set": {"communities": {"add": ["1:1"]}}}), ("apply community 1:* delete", {"set": {"communities": {"remove": ["1:*"]}}}),
+    ("apply community none", {"set": {"communities": {"replace": []}}}), ("apply large-community 1:1:1 overwrite", {"set": {"large_communities": {"replace": ["1:1:1"]}}}),
+    ("apply extcommunity rt:1:1 additive", {"set": {"ext_communities": {"add": ["rt:1:1"]}}}),
+    ("apply as-path 7 7 additive", {"set": {"as_path_prepend": {"asn": 7, "count": 2}}}), ("apply ip-address next-hop 192.0.2.1", {"set": {"next_hop": "192.0.2.1"}}),
+    ("apply ipv6 next-hop self", {"set": {"next_hop": "self"}}), ("apply ip-address next-hop peer-address", {"set": {"next_hop": "peer"}}),
+    ("apply ip-address next-hop blackhole", {"set": {"next_hop": "discard"}}), ("goto next-node", {"goto": 30}), ("goto node 99", {"goto": 99}),
+    ("call in", {"call": "in"}), ("description 'two words'", {"description": "two words"}),
 ]
 
 
@@ -120,6 +158,69 @@ class Round(Pair):
                      "bgp 64512; ipv4-family unicast; network 2001:db8::/32", "undo set /nothing"):
             self.assertEqual(self.ctl(["system-view; " + line])[0], 1, line)
         self.good("discard")
+
+    def policies(self):
+        return {p["name"]: p.get("nodes") for p in self.document(0, "candidate").get("route_policies", [])}
+
+    def test_each_line_of_a_node_edits_and_undoes(self):
+        before = self.document(0)
+        self.good(["system-view; route-policy new permit node 30; route-policy new deny node 20; route-policy new permit node 20"])
+        base = {"seq": 20, "action": "permit"}
+        view = "system-view; route-policy new permit node 20; "
+        self.assertEqual(self.policies()["new"], [base, {"seq": 30, "action": "permit"}])
+        for line, change in NODE:
+            self.good([view + line])
+            self.assertEqual(self.policies()["new"][0], dict(base, **change), line)
+            self.assertEqual(self.good([view + "display this"]).splitlines()[0].split()[0], line.split()[0])
+            self.good([view + "undo " + line])
+            self.assertEqual(self.policies()["new"][0], base, line)
+            verb = line.split()[0] if line.split()[0] in ("goto", "call", "description") else None
+            self.good([view + line + "; undo " + (verb or " ".join(w for w in line.split()[:3] if w in (
+                "if-match apply cost local-preference tag origin community large-community extcommunity as-path protocol ip-prefix as-path-filter "
+                "community-filter large-community-filter extcommunity-filter").split())) if " ip" not in line and "rpki" not in line else view + line + "; undo " + line])
+            self.assertEqual(self.policies()["new"][0], base, line)
+        self.good([view + "apply community 1:1 additive; apply community 2:2 delete; apply cost 5; if-match tag 5; if-match cost 3"])
+        self.assertEqual(self.policies()["new"][0], dict(base, set={"communities": {"add": ["1:1"], "remove": ["2:2"]}, "med": 5}, match={"tag": 5, "med": 3}))
+        for line in ("undo if-match tag 6", "undo apply tag", "undo goto", "undo call", "apply as-path 7 8", "if-match ip-prefix", "apply community additive"):
+            self.assertNotEqual(self.ctl([view + line])[0], 0, line)
+        for line in ("route-policy new permit node 0", "undo route-policy new node 40", "undo route-policy other", "route-policy all permit node 1"):
+            self.assertNotEqual(self.ctl(["system-view; " + line])[0], 0, line)
+        self.good(["system-view; undo route-policy new node 30"])
+        self.assertEqual(len(self.policies()["new"]), 1)
+        self.good(["system-view; undo route-policy new node 20"])
+        self.assertEqual(self.document(0, "candidate"), before)
+        self.good(["system-view; route-policy new permit node 20; quit; undo route-policy new"])
+        self.assertEqual(self.document(0, "candidate"), before)
+
+    def entries(self, name, section="prefix_lists"):
+        return [e for x in self.document(0, "candidate").get(section, []) if x["name"] == name for e in x["entries"]]
+
+    def test_entries_of_lists(self):
+        before = self.document(0)
+        self.good(["system-view; ip ip-prefix new index 20 permit 10.0.0.0 8; ip ip-prefix new index 10 deny 10.1.0.0 255.255.0.0 less-equal 24; "
+                   "ip ipv6-prefix new permit 2001:db8::/32 greater-equal 40; ip ip-prefix new index 20 deny 11.0.0.0/8"])
+        self.assertEqual(self.entries("new"), [{"seq": 10, "action": "deny", "prefix": "10.1.0.0/16", "le": 24}, {"seq": 20, "action": "deny", "prefix": "11.0.0.0/8"},
+                                               {"seq": 30, "action": "permit", "prefix": "2001:db8::/32", "ge": 40}])
+        for line in ("ip ip-prefix new index 30 permit 10.0.0.0 8", "ip ip-prefix new permit 2001:db8::/32", "ip ip-prefix new index 0 permit 10.0.0.0 8",
+                     "undo ip ip-prefix new index 15", "undo ip ip-prefix other", "ip ip-prefix new permit 10.0.0.1 8"):
+            self.assertNotEqual(self.ctl(["system-view; " + line])[0], 0, line)
+        self.assertEqual(len(self.entries("new")), 3)
+        self.good(["system-view; undo ip ip-prefix new index 10; undo ip ipv6-prefix new index 30"])
+        self.assertEqual([e["seq"] for e in self.entries("new")], [20])
+        self.good(["system-view; undo ip ip-prefix new index 20"])
+        self.assertEqual(self.document(0, "candidate"), before)
+        # entries without numbers are numbered by their places when a line names a place
+        self.good(["system-view; ip as-path-filter new permit ^1_; ip as-path-filter new deny ^2_"])
+        self.assertEqual(self.entries("new", "as_path_lists"), [{"action": "permit", "regex": "^1_"}, {"action": "deny", "regex": "^2_"}])
+        self.good(["system-view; ip as-path-filter new index 15 permit ^3_"])
+        self.assertEqual([(e["seq"], e["regex"]) for e in self.entries("new", "as_path_lists")], [(10, "^1_"), (15, "^3_"), (20, "^2_")])
+        self.good(["system-view; undo ip as-path-filter new"])
+        for word, section, key, value in (("community-filter basic", "community_lists", "community", "no-export"), ("large-community-filter", "large_community_lists", "large_community", "1:2:3"),
+                                          ("extcommunity-filter", "ext_community_lists", "ext_community", "rt:1:2")):
+            self.good(["system-view; ip %s new index 3 permit %s" % (word, value)])
+            self.assertEqual(self.entries("new", section), [{"seq": 3, "action": "permit", key: value}])
+            self.good(["system-view; undo ip %s new" % word])
+        self.assertEqual(self.document(0, "candidate"), before)
 
 
 if __name__ == "__main__":

@@ -566,6 +566,19 @@ test_list_faults(void **state)
 	assert_only_fault("{'prefix_lists': [{'name': 'a', 'entries': [{'action': 'permit', "
 			  "'prefix': '10.0.0.0/8', 'ge': 12, 'le': 11}]}]}",
 		"/prefix_lists/0/entries/0/le", "ge 12 is greater than le 11");
+	assert_only_fault("{'as_path_lists': [{'name': 'a', 'entries': [{'action': 'permit', "
+			  "'regex': 'a', 'seq': 10}, {'action': 'permit', 'regex': 'b'}, "
+			  "{'action': 'permit', 'regex': 'c', 'seq': 10}]}]}",
+		"/as_path_lists/0/entries/2/seq",
+		"10 is not greater than the seq 10 of an entry before");
+	assert_only_fault("{'prefix_lists': [{'name': 'a', 'entries': [{'action': 'permit', "
+			  "'prefix': '10.0.0.0/8', 'seq': 20}, {'action': 'permit', 'prefix': "
+			  "'11.0.0.0/8', 'seq': 10}]}]}",
+		"/prefix_lists/0/entries/1/seq",
+		"10 is not greater than the seq 20 of an entry before");
+	assert_only_fault("{'community_lists': [{'name': 'a', 'entries': [{'action': 'permit', "
+			  "'community': '1:1', 'seq': 0}]}]}",
+		"/community_lists/0/entries/0/seq", "0 is not an integer from 1 to 4294967295");
 	assert_only_fault("{'prefix_lists': [{'name': 'a', 'entries': [{'action': 'allow', "
 			  "'prefix': '10.0.0.0/8'}]}]}",
 		"/prefix_lists/0/entries/0/action", "\"allow\" is not one of permit, deny");
