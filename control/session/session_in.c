@@ -341,26 +341,33 @@ record_end(struct speaker_input *in, struct rib_record *r, const struct rib_orde
 	in->records++;
 }
 
-/* Puts a record without prefixes into a batch of each shard. False: no batch. */
+/*
+ * Puts a record without prefixes into a batch of each shard. False: no batch. The end of a session takes
+ * the prefixes of the peer off the count for max_prefixes. So with a limit no shard ends the session
+ * before all shards have checked the earlier prefixes.
+ */
 static bool
 record_put(struct speaker *s, const struct peer *p, enum rib_record_kind kind, enum family f,
 	const void *payload, size_t payload_len) RUNS_ON(role_session)
 {
 	uint32_t others = (1u << s->shards.count) - 2;
 	uint64_t now = now_ns();
-	struct rib_order order;
+	struct rib_order order, earlier;
 
 	for (unsigned i = 0; i < s->shards.count; i++) {
 		if (!batch_reserve(s, i, record_len(payload_len, 0) + sizeof(order)))
 			return false;
 	}
+	order_record(s, others | 1, &earlier);
 	for (unsigned i = s->shards.count; i-- > 0;) {
 		struct speaker_input *in = &s->input[i];
+		const struct rib_order *o = i == 0 && others != 0 ? &order : NULL;
 
 		if (i == 0)
 			order_record(s, others, &order);
-		record_end(in, record_begin(in, p, kind, f, payload, payload_len, now),
-			i == 0 && others != 0 ? &order : NULL);
+		else if (kind == RIB_SESSION_DOWN && p->limited)
+			o = &earlier;
+		record_end(in, record_begin(in, p, kind, f, payload, payload_len, now), o);
 	}
 	order_later_records(s, others);
 	return true;

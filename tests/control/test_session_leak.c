@@ -508,8 +508,6 @@ test_lowered(void **state)
 
 #define ALL_SHARDS UINT32_MAX
 
-#define ALL_SHARDS UINT32_MAX
-
 /* Several UPDATEs in the queues of the shards exceed the limit, a single UPDATE does not. */
 static void
 test_waiting_updates_count(void **state)
@@ -594,6 +592,42 @@ test_late_withdrawal(void **state)
 	wait_for(speaker_limit_level(n.speaker, (struct peer_id){1}, V4) == LIMIT_PASSED);
 	assert_int_equal(counted(), LIMIT + 1);
 	script_close(&leaks);
+	end();
+}
+
+/*
+ * No shard takes the prefixes of an ended session off the count while another shard still checks prefixes
+ * of that session: it would store more than the limit, before the receiver hears of the withdrawals.
+ */
+static void
+test_end_waits_for_all_shards(void **state)
+{
+	union script_attrs a;
+	struct prefix late;
+	unsigned to = LIMIT;
+	uint64_t until;
+
+	begin_limited(4, MAX_PREFIXES_DISCARD, &a);
+	updates = 0;
+	assert_true(say(&a.a, 0, LIMIT));
+	wait_for(counted() == LIMIT);
+	node_pause_shards(&n, 1u << 3);
+	for (late = prefix_at(to); shard_at(&late) != 3; late = prefix_at(to))
+		to++;
+	assert_true(say(&a.a, to, to + 1));
+	wait_for(node_view(&n, 1).updates_received == updates);
+	script_close(&leaks);
+	wait_for(node_view(&n, 1).state != FSM_ESTABLISHED);
+	/* the session hands the record over after at most 10 ms; each call is a turn of the shards */
+	until = now_ns() + 100000000u;
+	while (now_ns() < until) {
+		node_pause_shards(&n, 1u << 3);
+		assert_int_equal(counted(), LIMIT);
+	}
+	node_pause_shards(&n, 0);
+	wait_for(counted() == 0);
+	wait_for(heard.now == 0);
+	assert_true(heard.most <= LIMIT);
 	end();
 }
 
@@ -704,6 +738,7 @@ main(void)
 		cmocka_unit_test(test_waiting_updates_count),
 		cmocka_unit_test(test_raised_meanwhile),
 		cmocka_unit_test(test_late_withdrawal),
+		cmocka_unit_test(test_end_waits_for_all_shards),
 		cmocka_unit_test(test_again),
 		cmocka_unit_test(test_refreshed),
 		cmocka_unit_test(test_threshold_and_restart),
