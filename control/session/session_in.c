@@ -342,9 +342,9 @@ record_end(struct speaker_input *in, struct rib_record *r, const struct rib_orde
 }
 
 /*
- * Puts a record without prefixes into a batch of each shard. False: no batch. The end of a session takes
- * the prefixes of the peer off the count for max_prefixes. So with a limit no shard ends the session
- * before all shards have checked the earlier prefixes.
+ * Puts a record without prefixes into a batch of each shard. False: no batch. The end of a session, of a
+ * refresh or of the stale time takes prefixes off the count for max_prefixes. So with a limit no shard
+ * runs the record before all shards have checked the earlier prefixes.
  */
 static bool
 record_put(struct speaker *s, const struct peer *p, enum rib_record_kind kind, enum family f,
@@ -365,7 +365,7 @@ record_put(struct speaker *s, const struct peer *p, enum rib_record_kind kind, e
 
 		if (i == 0)
 			order_record(s, others, &order);
-		else if (kind == RIB_SESSION_DOWN && p->limited)
+		else if (p->limited)
 			o = &earlier;
 		record_end(in, record_begin(in, p, kind, f, payload, payload_len, now), o);
 	}
