@@ -414,6 +414,13 @@ is_health(const char *url)
 	return strcmp(url, "/healthz") == 0 || strcmp(url, "/readyz") == 0;
 }
 
+/* RFC 9110 9.3.2: HEAD has the headers of GET; libmicrohttpd leaves out the content. */
+static bool
+is_read(const char *method)
+{
+	return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+}
+
 static unsigned
 admit(struct request *r, const char *url, const char *method) RUNS_ON(role_main)
 {
@@ -424,7 +431,7 @@ admit(struct request *r, const char *url, const char *method) RUNS_ON(role_main)
 		return MHD_HTTP_FORBIDDEN;
 	if (!rpc && !metrics && !health && !page)
 		return MHD_HTTP_NOT_FOUND;
-	if (strcmp(method, rpc ? "POST" : "GET") != 0)
+	if (rpc ? strcmp(method, "POST") != 0 : !is_read(method))
 		return MHD_HTTP_METHOD_NOT_ALLOWED;
 	/* The page holds nothing of this router: its calls of /rpc bring the token that a person types. */
 	if (page)
@@ -459,7 +466,7 @@ respond(struct request *r, unsigned status, const char *type, char *text, size_t
 	if (status == MHD_HTTP_UNAUTHORIZED)
 		r->http->lib.add_response_header(response, "WWW-Authenticate", "Bearer");
 	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
-		r->http->lib.add_response_header(response, "Allow", "GET, POST");
+		r->http->lib.add_response_header(response, "Allow", "GET, HEAD, POST");
 	result = r->http->lib.queue_response(r->connection, status, response);
 	r->http->lib.destroy_response(response);
 	return result;

@@ -95,6 +95,17 @@ class Http(KeelTest):
         self.assertEqual((policy["default-src"], policy["connect-src"], policy["frame-ancestors"]), (["'none'"], ["'self'"], ["'none'"]))
         self.assertEqual(self.status(b"POST / HTTP/1.1\r\nHost: keel\r\nContent-Length: 0\r\n\r\n"), 405)
 
+    def test_head(self):
+        """HEAD has the status and the headers of GET, without the content (RFC 9110 9.3.2)."""
+        for path in b"/", b"/healthz", b"/readyz", b"/metrics":
+            request = b"%%s %s HTTP/1.1\r\nHost: keel\r\nConnection: close\r\n\r\n" % path
+            status, headers, body = self.answer(request % b"GET")
+            head_status, head_headers, nothing = self.answer(request % b"HEAD")
+            self.assertEqual((head_status, head_headers[b"content-type"], nothing), (status, headers[b"content-type"], b""), path)
+            self.assertEqual(set(head_headers), set(headers))
+        self.assertEqual(self.status(b"HEAD /rpc HTTP/1.1\r\nHost: keel\r\n\r\n"), 405)
+        self.assertEqual(self.status(b"HEAD /metrics HTTP/1.1\r\nHost: keel\r\n\r\n", source=US, target=US), 401)
+
     def test_the_origin_of_a_listener_on_all_addresses(self):
         """A page of this router may call, from each address of the router; a page of another server, or of a name, may not."""
         body = b'{"jsonrpc": "2.0", "id": 1, "method": "system.info"}'
