@@ -149,6 +149,47 @@ import_set_number(struct import *im, json_t *o, const char *key, const char *tex
 	return json_object_set_new(o, key, json_integer(n)) == 0;
 }
 
+bool
+import_max_paths(struct import *im, const char *text)
+{
+	json_int_t n;
+
+	if (!import_number(text, &n) || n == 0)
+		return import_verdict(im, "not carried: \"%.32s\" is no count of paths", text);
+	if (n > IMPORT_PATHS_MAX) {
+		n = IMPORT_PATHS_MAX;
+		import_verdict(im, "changed: max_paths is 15, the largest value");
+	}
+	return json_object_set_new(im->bgp, "max_paths", json_integer(n)) == 0;
+}
+
+bool
+import_timers(struct import *im, json_t *timers, const char *keepalive, const char *hold)
+{
+	json_int_t k, h;
+
+	if (!import_number(keepalive, &k) || !import_number(hold, &h) || h > 65535)
+		return import_verdict(
+			im, "not carried: %.32s %.32s are no timers of keeld", keepalive, hold);
+	json_object_del(timers, "keepalive_s");
+	json_object_set_new(timers, "hold_s", json_integer(h));
+	/* both daemons send a keepalive after a third of the hold time at the latest */
+	if (k > h / 3 || h == 0)
+		return true;
+	if (k == 0)
+		return import_verdict(
+			im, "changed: the keepalive time is a third of the hold time");
+	return json_object_set_new(timers, "keepalive_s", json_integer(k)) == 0;
+}
+
+bool
+import_password(struct import *im, json_t *o, const char *text)
+{
+	if (strlen(text) > IMPORT_PASSWORD_MAX)
+		return import_verdict(im, IMPORT_PASSWORD_LONG);
+	return json_object_set_new(o, "password", json_string(text)) == 0;
+}
+
 void
 import_unique(struct import *im, const char *original, char buf[64])
 {
@@ -204,8 +245,13 @@ import_list_entry(
 	json_int_t n = 0, last = number_of(list, "_last");
 	size_t i;
 
-	if (!import_number(seq, &n))
+	if (seq == NULL) {
 		n = last / 5 * 5 + 5; /* as bgpd counts */
+	} else if (!import_number(seq, &n)) {
+		json_decref(entry);
+		import_list_partial(im, section, name);
+		return import_verdict(im, "not carried: \"%.32s\" is not a number", seq);
+	}
 	if (n > last)
 		json_object_set_new(list, "_last", json_integer(n));
 	json_object_set_new(entry, "seq", json_integer(n));

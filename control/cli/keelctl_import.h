@@ -18,6 +18,9 @@
 #define IMPORT_PARTIAL "_partial"
 #define IMPORT_FAMILY "_family"
 #define IMPORT_WORDS 64
+#define IMPORT_PATHS_MAX 15 /* the largest bgp.max_paths */
+#define IMPORT_PASSWORD_MAX 80 /* octets of a key of TCP MD5 */
+#define IMPORT_PASSWORD_LONG "not carried: a password has at most 80 octets"
 
 struct import {
 	const char *path; /* of the file */
@@ -62,6 +65,12 @@ json_t *import_element(json_t *home, const char *section, const char *key, const
 bool import_number(const char *text, json_int_t *out);
 /* Sets a number; a word that is not a number is not carried. */
 bool import_set_number(struct import *im, json_t *o, const char *key, const char *text);
+/* Sets bgp.max_paths, at most to the largest value. */
+bool import_max_paths(struct import *im, const char *text);
+/* The keepalive time and the hold time of `timers`, which are 0 where neither is in use. */
+bool import_timers(struct import *im, json_t *timers, const char *keepalive, const char *hold);
+/* Sets the password of a neighbour or a group. A password of more than 80 octets is not carried. */
+bool import_password(struct import *im, json_t *o, const char *text);
 /*
  * A name of keel.json begins with a letter, has letters, digits, `_`, `.` and `-`, and is no word of a
  * command. Different names stay different. Sets the verdict if the name is changed.

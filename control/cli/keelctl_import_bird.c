@@ -116,11 +116,14 @@ add_token(struct bird *b, enum bird_kind kind, unsigned line, const char *text, 
 	*t = (struct bird_token){.kind = kind, .line = line, .text = strndup(text, n)};
 	if (t->text == NULL)
 		abort();
+	/* a leading 0 makes no octal number */
 	if (kind == BIRD_NUMBER) {
-		t->number = (json_int_t)strtoull(t->text, NULL, 0);
+		t->number = (json_int_t)strtoull(t->text, NULL, (t->text[1] | 32) == 'x' ? 16 : 10);
 		if (t->number < 0 || t->number > 4294967295ll)
-			t->number = 4294967295ll;
+			t->number = BIRD_NO_NUMBER;
 	}
+	if (t->number == BIRD_NO_NUMBER)
+		bird_note(b, line, "not carried: %.40s is more than 4294967295", t->text);
 	if (line <= b->line_count && !(kind == BIRD_PUNCT && strchr("};", *text) != NULL))
 		b->line[line].has_tokens = true;
 }
@@ -421,11 +424,18 @@ take_number(struct bird *b, json_int_t *out)
 {
 	const struct bird_token *t = value_peek(b);
 
-	if (t->kind != BIRD_NUMBER)
+	if (t->kind != BIRD_NUMBER || t->number == BIRD_NO_NUMBER)
 		return false;
 	*out = t->number;
 	b->at++;
 	return true;
+}
+
+/* Takes a number from `low` to `high`, which keeld accepts. */
+static bool
+take_within(struct bird *b, json_int_t low, json_int_t high, json_int_t *out)
+{
+	return take_number(b, out) && *out >= low && *out <= high;
 }
 
 static bool
@@ -446,7 +456,8 @@ take_prefix(struct bird *b, char *out, size_t size)
 	const char *address;
 	json_int_t length;
 
-	if (!take_address(b, &address) || !bird_take(b, "/") || !take_number(b, &length))
+	if (!take_address(b, &address) || !bird_take(b, "/") || !take_number(b, &length) ||
+		length > (strchr(address, ':') != NULL ? 128 : 32))
 		return false;
 	snprintf(out, size, "%s/%d", address, (int)length);
 	return true;
@@ -520,7 +531,7 @@ limit(struct bird *b, json_t *family, bool received)
 			b->at++;
 		return true;
 	}
-	if (!take_number(b, &n))
+	if (!take_within(b, 1, 4294967295ll, &n))
 		return false;
 	max = json_pack("{s:I, s:s}", "limit", n, "action", "shutdown");
 	json_object_set_new(family, "max_prefixes", max);
@@ -546,7 +557,7 @@ export_limit(struct bird *b, json_t *family)
 
 	if (bird_take(b, "off"))
 		return true;
-	if (!take_number(b, &n))
+	if (!take_within(b, 1, 4294967295ll, &n))
 		return false;
 	if (bird_take(b, "action")) {
 		if (bird_take(b, "warn"))
@@ -654,12 +665,13 @@ set_switch(struct bird *b, json_t *o, const char *key)
 }
 
 static bool
-set_seconds(struct bird *b, json_t *o, const char *key)
+set_seconds(struct bird *b, json_t *o, const char *key, json_int_t low, json_int_t high)
 {
 	json_int_t n;
 
-	return take_number(b, &n) && json_object_set_new(import_made(o, "timers", json_object()),
-					     key, json_integer(n)) == 0;
+	return take_within(b, low, high, &n) &&
+	       json_object_set_new(import_made(o, "timers", json_object()), key, json_integer(n)) ==
+		       0;
 }
 
 static bool
@@ -673,7 +685,8 @@ local(struct bird *b, json_t *o)
 	if (bird_take(b, "port") && !(take_number(b, &n) && n == 179))
 		return false;
 	if (bird_take(b, "as"))
-		return take_number(b, &n) && json_object_set_new(o, "_local", json_integer(n)) == 0;
+		return take_within(b, 1, 4294967295ll, &n) &&
+		       json_object_set_new(o, "_local", json_integer(n)) == 0;
 	return bird_is(b, ";");
 }
 
@@ -698,9 +711,9 @@ neighbor(struct bird *b, json_t *o)
 		}
 	}
 	while (!bird_is(b, ";")) {
-		if (bird_take(b, "port") && take_number(b, &n))
+		if (bird_take(b, "port") && take_within(b, 1, 65535, &n))
 			json_object_set_new(o, "port", json_integer(n));
-		else if (bird_take(b, "as") && take_number(b, &n))
+		else if (bird_take(b, "as") && take_within(b, 1, 4294967295ll, &n))
 			json_object_set_new(o, "asn", json_integer(n));
 		else if (bird_take(b, "internal"))
 			json_object_set_new(o, "_internal", json_true());
@@ -730,6 +743,19 @@ set_text(struct bird *b, json_t *o, const char *key)
 
 	b->at++;
 	return t->kind == BIRD_TEXT && json_object_set_new(o, key, json_string(t->text)) == 0;
+}
+
+static bool
+password(struct bird *b, json_t *o)
+{
+	const struct bird_token *t = bird_peek(b, 0);
+
+	b->at++;
+	if (t->kind == BIRD_TEXT && strlen(t->text) > IMPORT_PASSWORD_MAX)
+		bird_note(b, t->line, IMPORT_PASSWORD_LONG);
+	else if (t->kind == BIRD_TEXT)
+		json_object_set_new(o, "password", json_string(t->text));
+	return t->kind == BIRD_TEXT;
 }
 
 /* Statements that are done with this value, because keeld does the same. */
@@ -796,9 +822,14 @@ bgp_statement(struct bird *b, json_t *o)
 		{"enforce first as", "enforce_first_as"}, {"require roles", "role_strict"}},
 	  capabilities[] = {{"enable route refresh", "route_refresh"},
 		  {"enable enhanced route refresh", "enhanced_route_refresh"},
-		  {"enable extended messages", "extended_message"}},
-	  seconds[] = {{"hold time", "hold_s"}, {"startup hold time", "open_sent_hold_s"},
-		  {"keepalive time", "keepalive_s"}, {"connect retry time", "connect_retry_s"}};
+		  {"enable extended messages", "extended_message"}};
+	static const struct {
+		const char *words, *key;
+		json_int_t low, high;
+	} seconds[] = {{"hold time", "hold_s", 0, 65535},
+		{"startup hold time", "open_sent_hold_s", 1, 65535},
+		{"keepalive time", "keepalive_s", 1, 21845},
+		{"connect retry time", "connect_retry_s", 1, 65535}};
 	const char *address;
 	json_int_t n;
 
@@ -813,7 +844,7 @@ bgp_statement(struct bird *b, json_t *o)
 	}
 	for (unsigned i = 0; i < sizeof(seconds) / sizeof(seconds[0]); i++) {
 		if (take_words(b, seconds[i].words))
-			return set_seconds(b, o, seconds[i].key);
+			return set_seconds(b, o, seconds[i].key, seconds[i].low, seconds[i].high);
 	}
 	if (take_words(b, "local role"))
 		return role(b, o);
@@ -824,7 +855,7 @@ bgp_statement(struct bird *b, json_t *o)
 	if (bird_take(b, "description"))
 		return set_text(b, o, "description");
 	if (bird_take(b, "password"))
-		return set_text(b, o, "password");
+		return password(b, o);
 	if (bird_take(b, "interface"))
 		return set_text(b, o, "_interface");
 	if (bird_take(b, "vrf")) {
@@ -837,8 +868,10 @@ bgp_statement(struct bird *b, json_t *o)
 		return take_address(b, &address) &&
 		       json_object_set_new(o, "source", json_string(address)) == 0;
 	if (bird_take(b, "multihop")) {
-		if (!take_number(b, &n))
+		if (bird_is(b, ";"))
 			n = 255;
+		else if (!take_within(b, 1, 255, &n))
+			return false;
 		return json_object_set_new(o, "multihop", json_integer(n)) == 0;
 	}
 	if (bird_take(b, "direct"))
@@ -853,8 +886,10 @@ bgp_statement(struct bird *b, json_t *o)
 			       json_string_value(json_object_get(
 				       json_object_get(b->im->document, "router"), "router_id")));
 	if (take_words(b, "allow local as")) {
-		if (!take_number(b, &n))
+		if (bird_is(b, ";"))
 			n = 255;
+		else if (!take_within(b, 0, 255, &n))
+			return false;
 		return json_object_set_new(o, "_allow", json_integer(n)) == 0;
 	}
 	if (take_words(b, "graceful restart") && !bird_is(b, "time")) {
@@ -1120,6 +1155,27 @@ merge_missing(json_t *to, const json_t *from)
 	}
 }
 
+/* True if a neighbour above has the address. */
+static bool
+has_address(const struct bird *b, const char *address)
+{
+	int family = strchr(address, ':') != NULL ? AF_INET6 : AF_INET;
+	unsigned char mine[16] = {0}, theirs[16] = {0};
+	bool binary = inet_pton(family, address, mine) == 1;
+	json_t *o;
+	size_t i;
+
+	json_array_foreach(json_object_get(b->im->bgp, "peers"), i, o)
+	{
+		const char *other = json_string_value(json_object_get(o, "address"));
+
+		if (is(other, address) || (binary && inet_pton(family, other, theirs) == 1 &&
+						  memcmp(mine, theirs, sizeof(mine)) == 0))
+			return true;
+	}
+	return false;
+}
+
 /* After `bgp` of a protocol or a template. */
 static void
 bgp(struct bird *b, bool template, unsigned line)
@@ -1157,8 +1213,12 @@ bgp(struct bird *b, bool template, unsigned line)
 			return;
 		snprintf(range, sizeof(range), "%s", text);
 		finish_peer(b, o, NULL, line);
-		link = json_pack("{s:s, s:s}", "prefix", range, "group", own);
-		json_array_append_new(import_made(b->im->bgp, "listen_ranges", json_array()), link);
+		link = import_made(b->im->bgp, "listen_ranges", json_array());
+		if (import_named(link, "prefix", range) != NULL)
+			bird_note(b, line, "not carried: the range %s is above", range);
+		else
+			json_array_append_new(
+				link, json_pack("{s:s, s:s}", "prefix", range, "group", own));
 		return;
 	}
 	text = json_string_value(value_of(o, parent, "_address"));
@@ -1186,8 +1246,13 @@ bgp(struct bird *b, bool template, unsigned line)
 		json_object_set_new(o, "description", json_string(name));
 	json_object_set_new(o, "_line", json_integer(line));
 	finish_peer(b, o, parent, line);
-	if (json_equal(value_of(o, parent, "_local"),
-		    json_object_get(json_object_get(b->im->document, "router"), "asn")))
+	if (has_address(b, json_string_value(json_object_get(o, "address"))))
+		bird_note(b, line,
+			"not carried: a neighbour with the address %.64s is above; keeld has one "
+			"session to an address",
+			json_string_value(json_object_get(o, "address")));
+	else if (json_equal(value_of(o, parent, "_local"),
+			 json_object_get(json_object_get(b->im->document, "router"), "asn")))
 		json_array_append(import_made(b->im->bgp, "peers", json_array()), o);
 	json_decref(o);
 }
@@ -1361,9 +1426,9 @@ rpki_protocol(struct bird *b, unsigned line)
 				       text_is_address(address = bird_peek(b, 0)->text) && ++b->at);
 			if (good)
 				json_object_set_new(cache, "address", json_string(address));
-			if (good && bird_take(b, "port") && (good = take_number(b, &n)))
+			if (good && bird_take(b, "port") && (good = take_within(b, 1, 65535, &n)))
 				json_object_set_new(cache, "port", json_integer(n));
-		} else if (bird_take(b, "port") && take_number(b, &n)) {
+		} else if (bird_take(b, "port") && take_within(b, 1, 65535, &n)) {
 			good = true;
 			json_object_set_new(cache, "port", json_integer(n));
 		} else if (take_words(b, "transport tcp")) {
@@ -1401,9 +1466,12 @@ kernel_protocol(struct bird *b, unsigned at)
 				"not carried: routes of the kernel are not learned");
 		if (take_words(b, "merge paths")) {
 			take_switch(b);
-			n = 15;
-			if (bird_take(b, "limit") && take_number(b, &n) && n > 15)
-				n = 15;
+			n = IMPORT_PATHS_MAX;
+			if (bird_take(b, "limit") && take_number(b, &n) && n > IMPORT_PATHS_MAX) {
+				n = IMPORT_PATHS_MAX;
+				bird_note(b, bird_peek(b, 0)->line,
+					"not carried: max_paths is at most 15");
+			}
 			json_object_set_new(b->im->bgp, "max_paths", json_integer(n));
 		}
 	}

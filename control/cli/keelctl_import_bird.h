@@ -9,10 +9,12 @@
 
 enum bird_kind { BIRD_END, BIRD_SYMBOL, BIRD_NUMBER, BIRD_ADDRESS, BIRD_TEXT, BIRD_PUNCT };
 
+#define BIRD_NO_NUMBER (-1) /* of more than 32 bits: BIRD refuses the file */
+
 struct bird_token {
 	enum bird_kind kind;
 	unsigned line;
-	json_int_t number;
+	json_int_t number; /* or BIRD_NO_NUMBER */
 	char *text; /* punctuation, too */
 };
 

@@ -450,7 +450,9 @@ filter_operand(struct program *p)
 		return filter_bad_operand(p, "an incomplete expression");
 	p->depth++;
 	p->b->at++;
-	if (t->kind == BIRD_NUMBER) {
+	if (t->kind == BIRD_NUMBER && t->number == BIRD_NO_NUMBER) {
+		o = filter_bad_operand(p, "a number of more than 32 bits");
+	} else if (t->kind == BIRD_NUMBER) {
 		o = (struct operand){.kind = O_NUMBER, .number = t->number};
 	} else if (t->kind == BIRD_ADDRESS) {
 		o = prefix(p, t->text, false);

@@ -322,8 +322,8 @@ method(struct program *p, const char *name)
 		return false;
 	if (is(name, "bgp_path") && is(verb, "prepend")) {
 		o = filter_operand(p);
-		if ((o.kind != O_NUMBER && o.kind != O_PATH_FIRST) || !bird_take(p->b, ")") ||
-			!bird_take(p->b, ";"))
+		if (((o.kind != O_NUMBER || o.number == 0) && o.kind != O_PATH_FIRST) ||
+			!bird_take(p->b, ")") || !bird_take(p->b, ";"))
 			return filter_bad(p, "not a fixed AS number") != NULL;
 		prepend_once(p, &o);
 		p->changed |= A_PATH;
@@ -361,7 +361,7 @@ assignment(struct program *p, const char *name)
 		if (o.kind == O_BAD || !bird_take(p->b, ")") || !bird_take(p->b, ";"))
 			return false;
 		if (l.kind == O_PATH && is(verb, "prepend") &&
-			(o.kind == O_NUMBER || o.kind == O_PATH_FIRST)) {
+			((o.kind == O_NUMBER && o.number > 0) || o.kind == O_PATH_FIRST)) {
 			prepend_once(p, &o);
 			p->changed |= A_PATH;
 			return true;

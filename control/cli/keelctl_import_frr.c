@@ -387,11 +387,12 @@ filter_line(struct import *im, json_t *family, char **w, unsigned n)
 static bool
 maximum_prefix(struct import *im, json_t *family, char **w, unsigned n)
 {
-	json_t *limit = import_made(family, "max_prefixes", json_object());
+	json_t *limit = json_object(); /* a later line replaces the limit */
 	const char *action = "shutdown";
 	json_int_t minutes;
 	unsigned at = 1;
 
+	json_object_set_new(family, "max_prefixes", limit);
 	import_set_number(im, limit, "limit", w[0]);
 	if (n > at && import_number(w[at], &minutes) && minutes <= 100)
 		json_object_set_new(limit, "threshold_percent", json_integer(minutes)), at++;
@@ -482,7 +483,7 @@ neighbor_line(struct import *im, bool no, char **w, unsigned n)
 	if (n >= 3 && is(what, "description") && !no)
 		return json_object_set_new(o, "description", json_string(w[2])) == 0;
 	if (n == 3 && is(what, "password") && !no)
-		return json_object_set_new(o, "password", json_string(w[2])) == 0;
+		return import_password(im, o, w[2]);
 	if (n == 3 && is(what, "update-source") && text_is_address(w[2]) && !no)
 		return json_object_set_new(o, "source", json_string(w[2])) == 0;
 	if (n == 3 && is(what, "update-source") && !no)
@@ -510,8 +511,7 @@ neighbor_line(struct import *im, bool no, char **w, unsigned n)
 		timers = import_made(o, "timers", json_object());
 		if (is(w[2], "connect"))
 			return import_set_number(im, timers, "connect_retry_s", w[3]);
-		return import_set_number(im, timers, "keepalive_s", w[2]) &&
-		       import_set_number(im, timers, "hold_s", w[3]);
+		return import_timers(im, timers, w[2], w[3]);
 	}
 	return n > 1 && family_line(im, o, no, w + 1, n - 1);
 }
@@ -566,8 +566,7 @@ bgp_line(struct import *im, bool no, char **w, unsigned n)
 	if (n == 4 && is(w[0], "timers") && is(w[1], "bgp") && !no) {
 		json_t *timers = import_made(im->bgp, "_timers", json_object());
 
-		return import_set_number(im, timers, "keepalive_s", w[2]) &&
-		       import_set_number(im, timers, "hold_s", w[3]);
+		return import_timers(im, timers, w[2], w[3]);
 	}
 	if (n == 2 && is(w[0], "bgp") &&
 		(is(w[1], "hard-administrative-reset") || is(w[1], "log-neighbor-changes") ||
@@ -592,7 +591,7 @@ bgp_line(struct import *im, bool no, char **w, unsigned n)
 			       json_pack("{s:s}", "prefix", prefix)) == 0;
 	}
 	if (n == 2 && is(w[0], "maximum-paths") && !no)
-		return import_set_number(im, im->bgp, "max_paths", w[1]);
+		return import_max_paths(im, w[1]);
 	return n > 1 && is(w[0], "redistribute") && !no && redistribute(im, w + 1, n - 1);
 }
 

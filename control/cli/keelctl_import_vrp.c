@@ -455,7 +455,7 @@ peer_line(struct import *im, char **w, unsigned n)
 	if (n >= 3 && is(what, "description"))
 		return json_object_set_new(o, "description", json_string(w[2])) == 0;
 	if (n == 4 && is(what, "password") && is(w[2], "simple"))
-		return json_object_set_new(o, "password", json_string(w[3])) == 0;
+		return import_password(im, o, w[3]);
 	if (n >= 4 && is(what, "password"))
 		return import_verdict(
 			im, "not carried: write the key of the session; this one is encrypted");
@@ -476,8 +476,7 @@ peer_line(struct import *im, char **w, unsigned n)
 		return true;
 	if (n == 6 && is(what, "timer") && is(w[2], "keepalive") && is(w[4], "hold")) {
 		timers = import_made(o, "timers", json_object());
-		return import_set_number(im, timers, "keepalive_s", w[3]) &&
-		       import_set_number(im, timers, "hold_s", w[5]);
+		return import_timers(im, timers, w[3], w[5]);
 	}
 	if (n == 4 && is(what, "timer") && is(w[2], "connect-retry"))
 		return import_set_number(
@@ -567,7 +566,7 @@ bgp_line(struct import *im, char **w, unsigned n)
 	if (n > 1 && is(w[0], "import-route"))
 		return import_route(im, w + 1, n - 1);
 	if (n == 3 && is(w[0], "maximum") && is(w[1], "load-balancing"))
-		return import_set_number(im, im->bgp, "max_paths", w[2]);
+		return import_max_paths(im, w[2]);
 	if (n == 2 && (is(w[0], "private-4-byte-as") || is(w[0], "check-first-as")))
 		return true;
 	return n == 1 && is(w[0], "check-first-as");

@@ -102,6 +102,20 @@ class Case(unittest.TestCase):
         return p.returncode, json.loads(p.stdout), p.stderr
 
 
+    def verdict(self, text, line, why=": not carried: "):
+        """The import says `why` of this line, and of no other; the document and standard error."""
+        status, d, err = self.imported(text, accepted=True)
+        named = [x for x in err.splitlines() if why in x]
+        self.assertEqual(status, 1 if "not carried" in why else 0, err)
+        self.assertEqual(len(named), 1, err)
+        self.assertIn(line, named[0])
+        return d, err
+
+
+# 2^32, 2^64 - 1, 2^64, and more than all of C's types hold.
+TOO_LARGE = (4294967296, 18446744073709551615, 18446744073709551616, 10 ** 30)
+
+
 class Frr(Case):
     DIALECT = "frr"
 
@@ -149,6 +163,39 @@ class Frr(Case):
                           ("bgp community-list 100 permit 65002:1", "the regular expression is not of the form")):
             status, d, err = self.imported(EDGE + line + "\n", accepted=True)
             self.assertEqual((status, err.count(": not carried: " + why)), (1, 1), err)
+
+    def test_numbers_of_more_than_32_bits(self):
+        """No number is clamped, also no number without a meaning, as that of an entry."""
+        text = EDGE.replace(" neighbor 192.0.2.3 ebgp-multihop 4\n", "")
+        for n in TOO_LARGE:
+            for old, new in (("remote-as 64514", "remote-as %d"), ("set metric 5", "set metric %d"), ("set local-preference 120", "set local-preference %d"),
+                             ("set as-path prepend 64512 64512", "set as-path prepend %d"), ("seq 5 permit", "seq %d permit"), ("le 32", "le %d"),
+                             ("Null0", "Null0 tag %d"), ("transit timers 10 30", "transit timers 10 %d"), ("maximum-prefix 1000", "maximum-prefix %d")):
+                status, d, err = self.imported(text.replace(old, new % n))
+                named = [x for x in err.splitlines() if ": not carried: " in x and str(n) in x]
+                self.assertEqual((status, len(named)), (1, 1), (new % n, err))
+                self.assertNotIn("4294967295", json.dumps(d))
+
+    def test_passwords(self):
+        """TCP MD5 takes 80 octets."""
+        for n, status in ((80, 0), (81, 1)):
+            got, d, err = self.imported(EDGE.replace("password secret", "password " + n * "x"), accepted=True)
+            self.assertEqual((got, err.count("password: not carried: a password has at most 80 octets")), (status, status), err)
+            self.assertEqual(d["bgp"]["peers"][0].get("password"), None if status else n * "x")
+
+    def test_a_later_limit_replaces_the_limit(self):
+        d = self.imported(EDGE.replace(" exit-address-family", "  neighbor transit maximum-prefix 7 restart 2\n  neighbor transit maximum-prefix 9 warning-only\n exit-address-family"),
+                          accepted=True)[1]
+        self.assertEqual(d["bgp"]["groups"][0]["families"]["ipv4-unicast"]["max_prefixes"], {"limit": 9, "action": "warning"})
+
+    def test_timers_and_paths(self):
+        """Values that keeld has in another form, or not."""
+        for timers, want, changed in (("0 0", {"hold_s": 0}, 0), ("256 30", {"hold_s": 30}, 0), ("10 30", {"keepalive_s": 10, "hold_s": 30}, 0), ("0 30", {"hold_s": 30}, 1)):
+            _, d, err = self.imported(EDGE.replace("timers 10 30", "timers " + timers), accepted=True)
+            self.assertEqual((d["bgp"]["groups"][0]["timers"], err.count("changed: the keepalive time is a third of the hold time")), (want, changed), err)
+        for paths, want, changed in ((15, 15, 0), (64, 15, 1)):
+            _, d, err = self.imported(EDGE.replace(" exit-address-family", "  maximum-paths %d\n exit-address-family" % paths), accepted=True)
+            self.assertEqual((d["bgp"]["max_paths"], err.count("changed: max_paths is 15, the largest value")), (want, changed), err)
 
     def test_bgpd_accepts_the_same_file(self):
         if not os.path.exists(BGPD):
@@ -834,6 +881,38 @@ protocol bgp a { local as 64512; neighbor 192.0.2.2 as 64513; ipv4 { import filt
             return sorted(e["prefix"] for x in d["prefix_lists"] if '"%s"' % x["name"] in used for e in x["entries"])
         self.assertEqual((seen(f["import_policy"]), seen(f["export_policy"])), (["10.0.0.0/8", "12.0.0.0/8"], ["11.0.0.0/8", "13.0.0.0/8"]))
 
+    def test_two_protocols_with_one_address(self):
+        """keeld has one session to an address, BIRD one to an address and a port."""
+        text = """router id 192.0.2.1;
+protocol bgp a { local as 64512; neighbor 2001:db8::2 port 1790 as 64513; ipv6 { import all; export none; }; }
+protocol bgp b { local as 64512; neighbor 2001:DB8:0::2 port 1791 as 64514; ipv6 { import all; export all; }; }
+protocol bgp c { local as 64512; neighbor range 192.0.2.0/24 as 64513; ipv4 { import all; export none; }; }
+"""
+        d, _ = self.verdict(text, "3: protocol bgp b ", ": not carried: a neighbour with the address 2001:DB8:0::2 is above; keeld has one session to an address")
+        self.assertEqual([(p["port"], p["asn"]) for p in d["bgp"]["peers"]], [(1790, 64513)])
+        d, _ = self.verdict(text.replace("DB8:0::2", "DB8::3") + text.splitlines()[3].replace("bgp c", "bgp d"), "5: protocol bgp d ", ": not carried: the range 192.0.2.0/24 is above")
+        self.assertEqual(len(d["bgp"]["listen_ranges"]), 1)
+
+    def test_passwords(self):
+        for n, status in ((80, 0), (81, 1)):
+            got, d, err = self.imported(SERVER.replace('"secret"', '"%s"' % (n * "x")))
+            self.assertEqual((got, err.count(": password: not carried: a password has at most 80 octets")), (status, status), err)
+            self.assertEqual(d["bgp"]["peers"][0].get("password"), None if status else n * "x")
+
+    def test_numbers(self):
+        """A number of more than 32 bits is not carried, and nor is one that keeld refuses. BIRD has no octal numbers."""
+        for n in TOO_LARGE + (hex(2 ** 32),):
+            for old in ("MYAS = 64512", "as 64513;", "bgp_local_pref = 120", "hold time 30", "multihop 2", "limit 1000", "port 3323", "192.168.0.0/16{16", "0, 23456"):
+                new = "%s%s" % (old.rstrip("0123456789;"), n) + (";" if old[-1] == ";" else "")
+                status, d, err = self.imported(SERVER.replace(old, new), accepted=False)
+                named = [x for x in err.splitlines() if ": not carried: %s is more than 4294967295" % n in x]
+                self.assertEqual((status, len(named)), (1, 1), (new, err))
+                self.assertNotIn("4294967295", json.dumps(d).replace('"le": 4294967295', ""))
+        for old, new in (("hold time 30", "hold time 65536"), ("multihop 2", "multihop 256"), ("multihop 2", "allow local as 256"), ("limit 1000", "limit 0"),
+                         ("port 3323", "port 65536"), ("  bgp_local_pref = 120;", "  bgp_path.prepend(0);"), ("multihop 2", "connect retry time 0")):
+            self.assertEqual((SERVER.count(old), self.imported(SERVER.replace(old, new))[0]), (1, 1), new)
+        self.assertEqual(self.imported(SERVER.replace("hold time 30", "hold time 030"))[1], self.imported(SERVER)[1])
+
     def test_limits_of_exports(self):
         for line, want in (("export limit 10;", {"limit": 10, "action": "shutdown"}), ("export limit 10 action warn;", {"limit": 10, "action": "warning"}),
                            ("export limit off;", None), ("export limit 10 action block;", None)):
@@ -1000,6 +1079,19 @@ route-policy out deny node 30
             {"address": "192.0.2.3", "asn": 64514, "group": "transit", "multihop": 4, "families": {
                 "ipv4-unicast": {"enabled": True, "send_communities": False}, "ipv6-unicast": dict(all_pass, enabled=True, send_communities=False)}},
             {"address": "192.0.2.9", "asn": 64512, "group": "inside", "families": {"ipv4-unicast": dict(all_pass, enabled=True)}}])
+
+    def test_numbers_and_passwords(self):
+        """No number is clamped; TCP MD5 takes 80 octets."""
+        for n in TOO_LARGE:
+            for old, new in (("as-number 64514", "as-number %d"), ("cost 5", "cost %d"), ("local-preference 120", "local-preference %d"), ("index 20 permit", "index %d permit"),
+                             ("less-equal 32", "less-equal %d"), ("tag 5", "tag %d"), ("keepalive 10", "keepalive %d"), ("route-limit 1000", "route-limit %d")):
+                status, d, err = self.imported(VRP.replace(old, new % n), accepted=False)
+                self.assertEqual((VRP.count(old), status, len([x for x in err.splitlines() if ": not carried: " in x and str(n) in x])), (1, 1, 1), (new % n, err))
+                self.assertNotIn("4294967295", json.dumps(d))
+        for n, status in ((80, 0), (81, 1)):
+            got, d, err = self.imported(VRP.replace("simple secret", "simple " + n * "x"))
+            self.assertEqual((got, err.count("password: not carried: a password has at most 80 octets")), (status, status), err)
+            self.assertEqual(d["bgp"]["groups"][0].get("password"), None if status else n * "x")
 
     def test_filters_of_a_peer(self):
         """VRP lets all routes pass where no policy is named: filters beside policies must all permit."""
