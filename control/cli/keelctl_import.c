@@ -74,6 +74,21 @@ import_named(json_t *array, const char *key, const char *name)
 	return NULL;
 }
 
+const json_t *
+import_group_of(const struct import *im, const json_t *o)
+{
+	return import_named(json_object_get(im->bgp, "groups"), "name",
+		json_string_value(json_object_get(o, "group")));
+}
+
+json_t *
+import_value_of(const json_t *o, const json_t *group, const char *key)
+{
+	json_t *v = json_object_get(o, key);
+
+	return v != NULL ? v : json_object_get(group, key);
+}
+
 json_t *
 import_element(json_t *home, const char *section, const char *key, const char *name)
 {
@@ -1025,6 +1040,44 @@ finish_neighbours(struct import *im)
 	json_array_foreach(groups, i, o) finish_families(im, o, NULL);
 }
 
+/* Tags of static routes stay behind in keeld: policies for routes to a neighbour see none. */
+static void
+finish_tags(struct import *im, const char *name, unsigned depth)
+{
+	json_t *policy = list_of(im, "route_policies", name), *node;
+	size_t i;
+
+	json_array_foreach(json_object_get(policy, "nodes"), i, node)
+	{
+		const char *callee = json_string_value(json_object_get(node, "call"));
+
+		if (json_object_get(json_object_get(node, "match"), "tag") != NULL) {
+			/* the next node gets the route, with the present node or without */
+			if (callee == NULL &&
+				number_of(node, "_goto") == number_of(node, "seq") + 1)
+				json_object_del(node, "_goto");
+			condition_lost(im, policy, node, "tag",
+				"routes have no tag in a policy for a neighbour");
+		}
+		if (callee != NULL && depth < CALLS_MAX)
+			finish_tags(im, callee, depth + 1);
+	}
+}
+
+static void
+finish_exports(struct import *im, json_t *array)
+{
+	const char *name;
+	json_t *o, *f;
+	size_t i;
+
+	json_array_foreach(array, i, o)
+	{
+		json_object_foreach(json_object_get(o, "families"), name, f)
+			finish_tags(im, json_string_value(json_object_get(f, "export_policy")), 0);
+	}
+}
+
 void
 import_finish(struct import *im)
 {
@@ -1032,6 +1085,8 @@ import_finish(struct import *im)
 	size_t i, k, count;
 
 	finish_neighbours(im);
+	finish_exports(im, json_object_get(im->bgp, "groups"));
+	finish_exports(im, json_object_get(im->bgp, "peers"));
 	for (unsigned s = 0; s < sizeof(list_sections) / sizeof(list_sections[0]); s++) {
 		json_array_foreach(json_object_get(im->document, list_sections[s]), i, o)
 		{
@@ -1044,6 +1099,7 @@ import_finish(struct import *im)
 	for (i = 0; i < count; i++)
 		finish_policy(
 			im, json_array_get(json_object_get(im->document, "route_policies"), i));
+	import_gateways(im);
 	strip_own_keys(im->document);
 }
 

@@ -39,6 +39,7 @@ struct import {
 	bool no_default_family, no_policy_needed, no_import_check;
 	unsigned filters; /* policies that join filters of a neighbour */
 	bool missing_matches_all; /* a missing list matches all routes, not none */
+	bool first_gateway; /* the daemon advertises the first of several gateways */
 };
 
 static inline bool
@@ -108,6 +109,11 @@ void import_filter(json_t *family, bool in, const char *key, const char *name);
 /* All routes pass in a direction of the family that has no policy. */
 void import_accept_all(json_t *family, const json_t *inherited);
 
+/* The group of a neighbour, or NULL. */
+const json_t *import_group_of(const struct import *im, const json_t *o);
+/* A key of the neighbour, or of the group. */
+json_t *import_value_of(const json_t *o, const json_t *group, const char *key);
+
 typedef void import_line(struct import *im, bool indented, char **words, unsigned count);
 /* Calls `line` for each line that is no comment, and reports its verdict. */
 void import_each_line(struct import *im, FILE *in, import_line *line);
@@ -122,6 +128,23 @@ void import_finish(struct import *im);
  * import policies alone.
  */
 void import_check_validation(struct import *im);
+
+/* ---- keelctl_import_next_hop.c ---- */
+
+/*
+ * The verdict if an external neighbour gets the next hop of a third router on the subnet of the
+ * neighbour, or NULL. `single_hop`: the daemon does so only without multihop.
+ */
+const char *import_third_party(const struct import *im, const json_t *peer, bool single_hop);
+/* Reports this verdict for each neighbour. */
+void import_third_parties(struct import *im);
+/* True if a static route with one gateway is redistributed. */
+bool import_has_gateways(const struct import *im);
+/*
+ * Sets the gateways of redistributed static routes as their next hops, for internal neighbours. Policies
+ * are complete.
+ */
+void import_gateways(struct import *im);
 
 /* ---- the dialects ---- */
 

@@ -953,14 +953,6 @@ bgp_block(struct bird *b, json_t *o, const json_t *inherited, const char *name)
 	}
 }
 
-static json_t *
-value_of(const json_t *o, const json_t *group, const char *key)
-{
-	json_t *v = json_object_get(o, key);
-
-	return v != NULL ? v : json_object_get(group, key);
-}
-
 /* A member of all families. */
 static void
 all_families(json_t *o, const json_t *group, const char *key, json_t *value)
@@ -979,7 +971,7 @@ static void
 finish_peer(struct bird *b, json_t *o, const json_t *group, unsigned line)
 {
 	json_t *router = json_object_get(b->im->document, "router"),
-	       *v = value_of(o, group, "_local"), *asn;
+	       *v = import_value_of(o, group, "_local"), *asn;
 	bool external;
 	const char *name;
 	json_t *f;
@@ -992,39 +984,29 @@ finish_peer(struct bird *b, json_t *o, const json_t *group, unsigned line)
 		bird_note(b, line,
 			"not carried: a local AS number other than %lld; the neighbour is left out",
 			number_of(router, "asn"));
-	if (json_is_true(value_of(o, group, "_internal")))
+	if (json_is_true(import_value_of(o, group, "_internal")))
 		json_object_set(o, "asn", json_object_get(router, "asn"));
-	asn = value_of(o, group, "asn");
+	asn = import_value_of(o, group, "asn");
 	external = asn != NULL && !json_equal(asn, json_object_get(router, "asn"));
-	if (external && value_of(o, group, "enforce_first_as") == NULL)
+	if (external && import_value_of(o, group, "enforce_first_as") == NULL)
 		json_object_set_new(o, "enforce_first_as", json_false());
-	if (value_of(o, group, "_allow") != NULL)
-		all_families(o, group, "allow_as_in", json_incref(value_of(o, group, "_allow")));
+	if (import_value_of(o, group, "_allow") != NULL)
+		all_families(
+			o, group, "allow_as_in", json_incref(import_value_of(o, group, "_allow")));
 	json_object_foreach(json_object_get(o, "families"), name, f)
 	{
 		const json_t *theirs = json_object_get(json_object_get(group, "families"), name);
 
 		/* routes of another table belong to no neighbour of this one */
-		if (value_of(f, theirs, "_table") != NULL) {
+		if (import_value_of(f, theirs, "_table") != NULL) {
 			bird_note(b, line,
 				"not carried: a channel of another table; no route passes");
 			json_object_set_new(f, "import_policy", json_string("deny-all"));
 			json_object_set_new(f, "export_policy", json_string("deny-all"));
 		}
-		if (!external && json_is_true(value_of(f, theirs, "next_hop_unchanged")))
+		if (!external && json_is_true(import_value_of(f, theirs, "next_hop_unchanged")))
 			json_object_set_new(f, "next_hop_unchanged", json_false());
 	}
-}
-
-/* Two addresses that can be on one subnet. */
-static bool
-near(const char *a, const char *b)
-{
-	unsigned char x[16], y[16];
-	int family = strchr(a, ':') != NULL ? AF_INET6 : AF_INET;
-
-	return inet_pton(family, a, x) == 1 && inet_pton(family, b, y) == 1 &&
-	       memcmp(x, y, family == AF_INET ? 3 : 8) == 0;
 }
 
 /* Without a direct protocol BIRD has no route to next hops on connected subnets. */
@@ -1042,42 +1024,29 @@ connected(struct bird *b)
 	}
 }
 
-/* The group of a neighbour, or NULL. */
-static const json_t *
-group_of(const struct bird *b, const json_t *o)
-{
-	return import_named(json_object_get(b->im->bgp, "groups"), "name",
-		json_string_value(json_object_get(o, "group")));
-}
-
-/* BIRD gives an external neighbour the next hop of another neighbour on the same subnet. */
+/* Next hops of third routers, and gateways of static routes. */
 static void
-third_party(struct bird *b)
+next_hops(struct bird *b)
 {
-	json_t *peers = json_object_get(b->im->bgp, "peers"), *o, *other;
-	size_t i, k;
+	json_t *o;
+	size_t i;
 
-	json_array_foreach(peers, i, o)
+	json_array_foreach(json_object_get(b->im->bgp, "peers"), i, o)
 	{
-		const json_t *group = group_of(b, o);
-		const char *address = json_string_value(json_object_get(o, "address"));
+		const json_t *group = import_group_of(b->im, o);
+		const char *verdict = import_third_party(b->im, o, true);
+		unsigned line = (unsigned)number_of(o, "_line");
 
-		if (json_object_get(o, "enforce_first_as") == NULL ||
-			value_of(o, group, "multihop") != NULL ||
-			json_is_true(value_of(o, group, "route_server_client")) ||
-			json_is_true(value_of(o, group, "_self")))
-			continue;
-		json_array_foreach(peers, k, other)
-		{
-			const char *theirs = json_string_value(json_object_get(other, "address"));
-
-			if (k != i && address != NULL && theirs != NULL && near(address, theirs)) {
-				bird_note(b, (unsigned)number_of(o, "_line"),
-					"changed: routes of other neighbours on the same subnet "
-					"get the address of this router as next hop");
-				break;
-			}
-		}
+		if (verdict != NULL)
+			bird_note(b, line, "%s", verdict);
+		/* `next hop self ebgp` */
+		if (json_object_get(o, "enforce_first_as") == NULL &&
+			json_is_true(import_value_of(o, group, "_self")) &&
+			!json_is_true(import_value_of(o, group, "_reflected")) &&
+			import_has_gateways(b->im))
+			bird_note(b, line,
+				"changed: static routes get the address of this router as next "
+				"hop, not the gateway");
 	}
 }
 
@@ -1089,7 +1058,8 @@ has_clients(const struct bird *b)
 
 	json_array_foreach(json_object_get(b->im->bgp, "peers"), i, o)
 	{
-		if (json_is_true(value_of(o, group_of(b, o), "route_reflector_client")))
+		if (json_is_true(import_value_of(
+			    o, import_group_of(b->im, o), "route_reflector_client")))
 			return true;
 	}
 	return false;
@@ -1107,12 +1077,12 @@ reflector(struct bird *b)
 		return;
 	json_array_foreach(json_object_get(b->im->bgp, "peers"), i, o)
 	{
-		const json_t *group = group_of(b, o);
+		const json_t *group = import_group_of(b->im, o);
 
 		if (json_object_get(o, "enforce_first_as") != NULL)
 			continue;
-		own = json_string_value(value_of(o, group, "_cluster"));
-		if (json_is_true(value_of(o, group, "_reflected")))
+		own = json_string_value(import_value_of(o, group, "_cluster"));
+		if (json_is_true(import_value_of(o, group, "_reflected")))
 			bird_note(b, (unsigned)number_of(o, "_line"),
 				"changed: reflected routes keep their next hop");
 		else if (cluster != NULL && !is(own, cluster))
@@ -1221,21 +1191,21 @@ bgp(struct bird *b, bool template, unsigned line)
 				link, json_pack("{s:s, s:s}", "prefix", range, "group", own));
 		return;
 	}
-	text = json_string_value(value_of(o, parent, "_address"));
-	if (value_of(o, parent, "_vrf") != NULL) {
+	text = json_string_value(import_value_of(o, parent, "_address"));
+	if (import_value_of(o, parent, "_vrf") != NULL) {
 		bird_note(b, line, "not carried: a neighbour of a VRF");
 		json_decref(o);
 		return;
 	}
-	if (text == NULL || value_of(o, parent, "asn") == NULL) {
-		if (text == NULL || !json_is_true(value_of(o, parent, "_internal"))) {
+	if (text == NULL || import_value_of(o, parent, "asn") == NULL) {
+		if (text == NULL || !json_is_true(import_value_of(o, parent, "_internal"))) {
 			bird_note(b, line,
 				"not carried: the neighbour has no address or no AS number");
 			json_decref(o);
 			return;
 		}
 	}
-	link = value_of(o, parent, "_interface");
+	link = import_value_of(o, parent, "_interface");
 	json_object_set_new(o, "address",
 		link != NULL && strncasecmp(text, "fe80", 4) == 0 && strchr(text, '%') == NULL
 			? json_sprintf("%s%%%s", text, json_string_value(link))
@@ -1251,7 +1221,7 @@ bgp(struct bird *b, bool template, unsigned line)
 			"not carried: a neighbour with the address %.64s is above; keeld has one "
 			"session to an address",
 			json_string_value(json_object_get(o, "address")));
-	else if (json_equal(value_of(o, parent, "_local"),
+	else if (json_equal(import_value_of(o, parent, "_local"),
 			 json_object_get(json_object_get(b->im->document, "router"), "asn")))
 		json_array_append(import_made(b->im->bgp, "peers", json_array()), o);
 	json_decref(o);
@@ -1659,7 +1629,7 @@ import_bird(struct import *im, FILE *in)
 			whole(&b, at, "not carried: keel.json has no key of this meaning");
 	}
 	unused(&b);
-	third_party(&b);
+	next_hops(&b);
 	reflector(&b);
 	connected(&b);
 	strip(json_object_get(im->bgp, "peers"));

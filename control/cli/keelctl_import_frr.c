@@ -808,7 +808,9 @@ import_frr(struct import *im, FILE *in)
 	json_t *peer;
 	size_t at;
 
+	im->first_gateway = true;
 	import_each_line(im, in, import_words);
 	json_array_foreach(json_object_get(im->bgp, "peers"), at, peer) peer_defaults(im, peer);
+	import_third_parties(im);
 	json_object_del(im->bgp, "_timers");
 }

@@ -112,6 +112,9 @@ class Case(unittest.TestCase):
         return d, err
 
 
+THIRD_PARTY = "changed: routes of other neighbours on the same subnet get the address of this router as next hop"
+GATEWAY_NEAR = "changed: static routes through a gateway on the same subnet get the address of this router as next hop"
+NOT_GATEWAY = "changed: internal neighbours get the address of this router as next hop of static routes, not the gateway"
 # 2^32, 2^64 - 1, 2^64, and more than all of C's types hold.
 TOO_LARGE = (4294967296, 18446744073709551615, 18446744073709551616, 10 ** 30)
 
@@ -127,7 +130,8 @@ class Frr(Case):
         self.assertEqual((status, [line for line in err.splitlines() if "not carried" in line]), (0, []))
         self.assertEqual([line for line in err.splitlines() if "changed" in line],
                          ["9: router bgp 64512: changed: routes with BLACKHOLE do not get NO_EXPORT",
-                          "25:   network 198.51.100.0/24: changed: announced without MED 0, and without a route in the table"])
+                          "25:   network 198.51.100.0/24: changed: announced without MED 0, and without a route in the table",
+                          "55: 192.0.2.2: " + THIRD_PARTY, "56: 192.0.2.3: " + THIRD_PARTY])
         self.assertNotIn("secret", err)
         path = os.path.join(self.dir.name, "keel.json")
         with open(path, "w") as f:
@@ -187,6 +191,57 @@ class Frr(Case):
         d = self.imported(EDGE.replace(" exit-address-family", "  neighbor transit maximum-prefix 7 restart 2\n  neighbor transit maximum-prefix 9 warning-only\n exit-address-family"),
                           accepted=True)[1]
         self.assertEqual(d["bgp"]["groups"][0]["families"]["ipv4-unicast"]["max_prefixes"], {"limit": 9, "action": "warning"})
+
+    def test_gateways_of_static_routes(self):
+        """Internal neighbours without next-hop-self get the gateway, as bgpd sends it; the policy of the redistribution stays."""
+        text = EDGE.replace("ip route 203.0.113.0/24 Null0", "ip route 198.51.100.0/24 192.0.2.100\nip route 203.0.113.0/24 192.0.2.100\nip route 10.8.0.0/16 10.1.1.1\n"
+                            "ip route 10.9.0.0/16 Null0").replace("  neighbor 192.0.2.9 next-hop-self\n", "")
+        _, d, err = self.imported(text, accepted=True)
+        self.assertEqual(d["bgp"]["redistribute"], [{"source": "static", "policy": "static-gateways"}])
+        self.assertEqual(policy(d, "static-gateways"), [
+            node(10, "permit", match={"prefix_list": "static-gateway"}, call="out", set={"next_hop": "192.0.2.100"}),
+            node(20, "permit", match={"prefix_list": "static-gateway-2"}, call="out", set={"next_hop": "10.1.1.1"}), node(30, "permit", call="out")])
+        self.assertEqual([[e["prefix"] for e in entries(d, "prefix_lists", "static-gateway" + n)] for n in ("", "-2")], [["198.51.100.0/24", "203.0.113.0/24"], ["10.8.0.0/16"]])
+        self.assertNotIn(NOT_GATEWAY, err)
+        # no internal neighbour gets them: nothing to do
+        for own in (text.replace("  neighbor 192.0.2.9 route-", "  neighbor 192.0.2.9 next-hop-self\n  neighbor 192.0.2.9 route-"), text.replace("remote-as internal", "remote-as 64515")
+                    .replace("  neighbor 192.0.2.9 route-reflector-client\n", ""), text.replace("  redistribute static route-map out\n", "")):
+            self.assertNotIn("static-gateways", json.dumps(self.imported(own, accepted=True)[1]))
+        # a policy that sets the next hop itself, and a neighbour that gets next hops as they are
+        for own in (text.replace(" set metric 5", " set ip next-hop 192.0.2.5"), text.replace("  neighbor transit activate", "  neighbor 192.0.2.3 attribute-unchanged next-hop\n"
+                                                                                                "  neighbor transit activate")):
+            _, d, err = self.imported(own, accepted=True)
+            self.assertEqual((err.count(": static: " + NOT_GATEWAY), d["bgp"]["redistribute"][0]["policy"]), (1, "out"), err)
+        _, d, err = self.imported(text + "ip route 10.8.0.0/16 10.1.1.2\n", accepted=True)
+        self.assertEqual(err.count(": static: changed: internal neighbours get the address of this router as next hop of static routes with several gateways"), 1, err)
+        self.assertEqual(len(policy(d, "static-gateways")), 2)
+
+    def test_next_hops_of_third_routers(self):
+        """External neighbours on one subnet; a gateway on the subnet of a neighbour."""
+        text = EDGE.replace("192.0.2.3", "198.51.100.3")
+        for change, want in (((), []), (("198.51.100.3", "192.0.2.3"), [THIRD_PARTY] * 2), (("198.51.100.3 peer", "192.0.2.3 shutdown\n neighbor 198.51.100.3 peer"), []),
+                             (("  neighbor 192.0.2.9 next-hop-self", "  neighbor transit next-hop-self\n  neighbor 192.0.2.9 next-hop-self"), []),
+                             (("  neighbor 192.0.2.9 next-hop-self", "  neighbor transit route-server-client\n  neighbor 192.0.2.9 next-hop-self"), []),
+                             (("203.0.113.0/24 Null0", "203.0.113.0/24 198.51.100.77"), [GATEWAY_NEAR])):
+            _, d, err = self.imported(text.replace("192.0.2.9", "10.0.0.9").replace(*change) if change else text.replace("192.0.2.9", "10.0.0.9"))
+            self.assertEqual([line.split(": ", 2)[2] for line in err.splitlines() if THIRD_PARTY in line or GATEWAY_NEAR in line], want, (change, err))
+
+    def test_tags(self):
+        """keeld forgets the tag of a static route: redistribution sees the tag, policies for neighbours do not."""
+        _, d, err = self.imported(EDGE.replace(" match as-path short\n", " match tag 7\n"), accepted=True)
+        self.assertNotIn("no tag", err)
+        why = ": out: not carried: node 10: routes have no tag in a policy for a neighbour; the node "
+        for own, said, left in (("permit 10\n match tag 7", "permits nothing", []), ("deny 10\n match tag 7", "denies without the condition", [node(10, "deny", match={})]),
+                                ("permit 10\n match tag 7\n on-match next\nroute-map out permit 20", "permits nothing", [node(20, "permit", match={"prefix_list": "ours"})]),
+                                ("permit 10\n match tag 7\n on-match goto 30\nroute-map out permit 20\nroute-map out deny 30", "permits nothing",
+                                 [node(10, "deny", match={}), node(20, "permit"), node(30, "deny", match={"prefix_list": "ours"})])):
+            text = EDGE.replace("route-map out permit 10", "route-map out " + own).replace(" set as-path prepend 64512 64512\n set metric 5\n", "")
+            if "on-match" not in own:
+                text = text.replace(" match ip address prefix-list ours\n", "")
+            status, d, err = self.imported(text, accepted=True)
+            self.assertEqual((status, err.count(why + said), policy(d, "out")), (1, 1, left), err)
+        _, d, err = self.imported(EDGE.replace("redistribute static route-map out", "redistribute static route-map tagged") + "route-map tagged permit 10\n match tag 7\nexit\n", accepted=True)
+        self.assertEqual(("no tag" in err, policy(d, "tagged")), (False, [node(10, "permit", match={"tag": 7})]), err)
 
     def test_timers_and_paths(self):
         """Values that keeld has in another form, or not."""
@@ -628,7 +683,10 @@ class Bird(Case):
         self.assertEqual(d["router"], {"asn": 64512, "router_id": "192.0.2.1"})
         self.assertEqual(d["rpki"], {"caches": [{"address": "127.0.0.1", "port": 3323}]})
         self.assertEqual(d["static_routes"], [{"prefix": "198.51.100.0/24", "blackhole": True}, {"prefix": "203.0.113.0/24", "next_hop": "192.0.2.254"}])
-        self.assertEqual(d["bgp"]["redistribute"], [{"source": s, "policy": "bird-origin"} for s in ("connected", "static")])
+        self.assertEqual(d["bgp"]["redistribute"], [{"source": "connected", "policy": "bird-origin"}, {"source": "static", "policy": "static-gateways"}])
+        self.assertEqual(policy(d, "static-gateways"), [
+            node(10, "permit", match={"prefix_list": "static-gateway"}, call="bird-origin", set={"next_hop": "192.0.2.254"}), node(20, "permit", call="bird-origin")])
+        self.assertEqual(entries(d, "prefix_lists", "static-gateway"), [{"action": "permit", "prefix": "203.0.113.0/24"}])
         _, _, err = self.imported(SERVER.replace("protocol direct { ipv4; }\n", ""))
         self.assertEqual(err.count("changed: next hops on connected subnets can be reached"), 1)
         self.assertEqual(policy(d, "bird-origin"), [node(10, "permit", set={"origin": "igp"})])
@@ -881,6 +939,20 @@ protocol bgp a { local as 64512; neighbor 192.0.2.2 as 64513; ipv4 { import filt
             return sorted(e["prefix"] for x in d["prefix_lists"] if '"%s"' % x["name"] in used for e in x["entries"])
         self.assertEqual((seen(f["import_policy"]), seen(f["export_policy"])), (["10.0.0.0/8", "12.0.0.0/8"], ["11.0.0.0/8", "13.0.0.0/8"]))
 
+    def test_gateways_of_static_routes(self):
+        """`next hop self ebgp` leaves the gateway, keeld does not; an external neighbour on the subnet of the gateway."""
+        text = """router id 192.0.2.1;
+protocol direct { ipv4; }
+protocol static { ipv4; route 203.0.113.0/24 via 192.0.2.77; }
+protocol bgp i { local as 64512; neighbor 10.0.0.9 as 64512; ipv4 { import all; export all; SELF }; }
+protocol bgp e { local as 64512; neighbor 192.0.2.9 as 64513; MULTIHOP ipv4 { import all; export all; }; }
+"""
+        for own, multihop, said in (("", "", ["5: " + GATEWAY_NEAR]), ("next hop self;", "", ["5: " + GATEWAY_NEAR]), ("", "multihop;", []),
+                                    ("next hop self ebgp;", "multihop;", ["4: changed: static routes get the address of this router as next hop, not the gateway"])):
+            status, d, err = self.imported(text.replace("SELF", own).replace("MULTIHOP", multihop))
+            self.assertEqual([line[:3] + line.split(";: ")[-1].split("}: ")[-1] for line in err.splitlines() if ": changed: " in line], said, err)
+            self.assertEqual(d["bgp"]["redistribute"][1]["policy"], "bird-origin" if own else "static-gateways")
+
     def test_two_protocols_with_one_address(self):
         """keeld has one session to an address, BIRD one to an address and a port."""
         text = """router id 192.0.2.1;
@@ -1079,6 +1151,16 @@ route-policy out deny node 30
             {"address": "192.0.2.3", "asn": 64514, "group": "transit", "multihop": 4, "families": {
                 "ipv4-unicast": {"enabled": True, "send_communities": False}, "ipv6-unicast": dict(all_pass, enabled=True, send_communities=False)}},
             {"address": "192.0.2.9", "asn": 64512, "group": "inside", "families": {"ipv4-unicast": dict(all_pass, enabled=True)}}])
+
+    def test_next_hops(self):
+        """The gateway of a static route for internal neighbours; next hops of third routers for external ones."""
+        _, d, err = self.imported(VRP)
+        self.assertEqual([line.split(": ", 1)[1] for line in err.splitlines() if "as next hop" in line], ["192.0.2.2: " + THIRD_PARTY, "192.0.2.3: " + THIRD_PARTY])
+        self.assertEqual(d["bgp"]["redistribute"], [{"source": "static", "policy": "redistribute-static"}])
+        _, d, err = self.imported(VRP.replace("  peer inside next-hop-local\n", ""))
+        self.assertEqual(d["bgp"]["redistribute"], [{"source": "static", "policy": "static-gateways"}])
+        self.assertEqual(policy(d, "static-gateways"), [
+            node(10, "permit", match={"prefix_list": "static-gateway"}, call="redistribute-static", set={"next_hop": "192.0.2.254"}), node(20, "permit", call="redistribute-static")])
 
     def test_numbers_and_passwords(self):
         """No number is clamped; TCP MD5 takes 80 octets."""
