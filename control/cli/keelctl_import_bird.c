@@ -509,7 +509,8 @@ policy(struct bird *b, json_t *family, const char *key, const char *own_name)
 	body.end = b->at;
 	policy_name(b, own_name, line, buf);
 	bird_filter(b, buf, (struct bird_range){0}, body,
-		!is(b->token[body.at].text, "{") || b->token[body.at].kind != BIRD_PUNCT);
+		!is(b->token[body.at].text, "{") || b->token[body.at].kind != BIRD_PUNCT,
+		is(key, "export_policy"));
 	return json_object_set_new(family, key, json_string(buf)) == 0;
 }
 
@@ -1525,7 +1526,10 @@ definitions(struct bird *b)
 					is(word, "roa4") ? BIRD_ROA4 : BIRD_ROA6, none, none, none);
 		} else if (is(word, "protocol") && is(name, "static")) {
 			b->static_count++;
+			b->originates = true;
 			define(b, bird_peek(b, 2)->text, BIRD_STATIC, none, none, none);
+		} else if (is(word, "protocol") && is(name, "direct")) {
+			b->originates = true;
 		} else if (is(word, "function") || is(word, "filter")) {
 			b->at += 2;
 			if (is(word, "function") && bird_is(b, "(")) {
@@ -1548,6 +1552,13 @@ definitions(struct bird *b)
 			b->at++;
 	}
 	b->at = 0;
+	for (unsigned i = 2; i < b->token_count; i++) {
+		struct bird_definition *d;
+
+		if (is(b->token[i - 1].text, "filter") && is(b->token[i - 2].text, "export") &&
+			(d = bird_find(b, b->token[i].text)) != NULL)
+			d->exports = true;
+	}
 }
 
 static bool
@@ -1578,7 +1589,7 @@ top_statement(struct bird *b, unsigned at)
 		if (d == NULL || d->kind != BIRD_FILTER || d->value.at < b->at)
 			return false;
 		policy_name(b, d->name, b->token[at].line, name);
-		bird_filter(b, name, d->header, d->value, false);
+		bird_filter(b, name, d->header, d->value, false, d->exports);
 		b->at = d->value.end;
 		return true;
 	}

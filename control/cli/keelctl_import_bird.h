@@ -29,6 +29,7 @@ struct bird_definition {
 	struct bird_range header; /* of a function or filter: declarations before the body */
 	enum { BIRD_CONSTANT, BIRD_FUNCTION, BIRD_FILTER, BIRD_ROA4, BIRD_ROA6, BIRD_STATIC } kind;
 	bool used;
+	bool exports; /* a channel has the filter for exports */
 	struct bird_definition *next;
 };
 
@@ -51,6 +52,7 @@ struct bird {
 	json_t *pool; /* values that live until the end */
 	unsigned static_count;
 	bool has_direct;
+	bool originates; /* static or connected routes, which have no BGP attributes */
 };
 
 /* ---- keelctl_import_bird.c ---- */
@@ -73,7 +75,7 @@ json_t *bird_keep(struct bird *b, json_t *value);
 
 /*
  * Translates the statements of a filter to a route policy. `header`: declarations before the body;
- * `body`: with braces. `where`: an expression instead.
+ * `body`: with braces. `where`: an expression instead. `exports`: for routes to a neighbour.
  */
 void bird_filter(struct bird *b, const char *name, struct bird_range header, struct bird_range body,
-	bool where);
+	bool where, bool exports);

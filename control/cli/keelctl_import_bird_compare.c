@@ -142,12 +142,17 @@ on_numbers(struct program *p, const struct operand *o, const char *kind, const c
 	const char *after)
 {
 	char name[64];
-	bool fresh;
+	bool fresh, zero;
 	json_t *entries = list(p, "as_path_lists", o->name, kind, &fresh, name), *e;
 	size_t i;
 
 	if (!fresh)
 		return filter_leaf(p, "as_path_list", json_string(name), A_PATH);
+	/* the first and the last number of an empty path are 0 */
+	zero = o->kind == O_NUMBER && o->number == 0;
+	json_array_foreach(o->value, i, e) zero = zero || number_of(e, "low") == 0;
+	if (zero && !is(kind, "any"))
+		entry(entries, "regex", "^$");
 	if (o->kind == O_NUMBER)
 		number_regexes(entries, (unsigned long long)o->number,
 			(unsigned long long)o->number, before, after);
@@ -319,6 +324,10 @@ compared_equal(struct program *p, const struct operand *l, const char *op, const
 			bool fresh;
 			json_t *entries = list(p, "as_path_lists", NULL, "", &fresh, name);
 
+			if (!r->any_member)
+				bird_note(p->b, p->b->token[p->b->at - 1].line,
+					"changed: the numbers of the mask are no members of an AS "
+					"set (RFC 9774)");
 			entry(entries, "regex", r->text);
 			share(p, "as_path_lists", NULL, name);
 			return filter_leaf(p, "as_path_list", json_string(name), A_PATH);
@@ -367,6 +376,26 @@ compared_equal(struct program *p, const struct operand *l, const char *op, const
 	return filter_bad(p, "an unknown comparison");
 }
 
+/*
+ * A static or connected route has no BGP attributes in an export filter of BIRD: the attribute is less than
+ * all values, `~` ends the filter with an error, which rejects the route, and `case` goes to `else`.
+ */
+static struct condition *
+undefined(struct program *p, const struct operand *l, const char *op, struct condition *c)
+{
+	struct condition *received;
+
+	if (c == NULL || !p->undefined ||
+		(l->kind != O_LOCAL_PREF && l->kind != O_ORIGIN && l->kind != O_NEXT_HOP))
+		return c;
+	if (is(op, "~") && !p->in_case)
+		return filter_combined(p, C_DEFINED, c, NULL);
+	received = filter_leaf(p, "source", json_pack("[s, s]", "external", "internal"), 0);
+	return is(op, "<") || is(op, "<=")
+		       ? filter_combined(p, C_OR, filter_combined(p, C_NOT, received, NULL), c)
+		       : filter_combined(p, C_AND, received, c);
+}
+
 struct condition *
 filter_compared(struct program *p, struct operand *l, const char *op, struct operand *r)
 {
@@ -392,6 +421,7 @@ filter_compared(struct program *p, struct operand *l, const char *op, struct ope
 		c = on_range(p, l, op, r);
 	else
 		c = compared_equal(p, l, op, r);
+	c = undefined(p, l, op, c);
 	return c != NULL && negative ? filter_combined(p, C_NOT, c, NULL) : c;
 }
 

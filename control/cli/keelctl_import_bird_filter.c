@@ -345,6 +345,15 @@ filter_branch(struct program *p, const struct condition *c, int yes, int no, int
 		/* BIRD rejects where a function that must have a value has none */
 		filter_leave(p, "deny", NO_LABEL);
 		break;
+	case C_DEFINED:
+		filter_flush(p);
+		if (p->reachable)
+			filter_append(p, "deny",
+				bird_keep(p->b,
+					json_pack("{s:[s, s]}", "source", "static", "connected")),
+				NULL, NO_LABEL);
+		filter_branch(p, c->a, yes, no, next);
+		break;
 	case C_LEAF:
 		break;
 	}
@@ -382,7 +391,7 @@ finish(struct program *p)
 
 void
 bird_filter(struct bird *b, const char *name, struct bird_range header, struct bird_range body,
-	bool where)
+	bool where, bool exports)
 {
 	struct program p = {.b = b,
 		.name = name,
@@ -390,6 +399,7 @@ bird_filter(struct bird *b, const char *name, struct bird_range header, struct b
 		.pending = json_object(),
 		.touched = bird_keep(b, json_object()),
 		.reachable = true,
+		.undefined = exports && b->originates,
 		.return_true = NO_LABEL,
 		.return_false = NO_LABEL};
 	unsigned at = b->at, end = b->end;

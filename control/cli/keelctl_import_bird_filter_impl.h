@@ -52,7 +52,8 @@ enum operand_kind {
 };
 
 struct condition {
-	enum { C_TRUE, C_FALSE, C_LEAF, C_NOT, C_AND, C_OR, C_CALL } kind;
+	/* C_DEFINED: rejects routes that are not of BGP, then `a` */
+	enum { C_TRUE, C_FALSE, C_LEAF, C_NOT, C_AND, C_OR, C_CALL, C_DEFINED } kind;
 	json_t *match; /* of a leaf: members of `match` */
 	unsigned reads; /* of the leaf */
 	json_t *values; /* of a leaf on communities: which ones */
@@ -66,6 +67,7 @@ struct operand {
 	json_t *value;
 	json_int_t number;
 	const char *text, *name; /* name: of the constant */
+	bool any_member; /* of a mask: the regular expression sees members of AS sets as BIRD does */
 	struct condition *condition;
 };
 
@@ -97,6 +99,8 @@ struct program {
 	unsigned changed; /* enum attribute: what the filter may have changed so far */
 	json_t *touched; /* communities that the filter may have added or removed so far */
 	bool reachable;
+	bool undefined; /* routes without BGP attributes pass the filter */
+	bool in_case; /* the values of a branch */
 	unsigned depth, steps, lists; /* lists: made for this policy */
 	int return_true, return_false; /* in a function */
 	struct scope *scope;

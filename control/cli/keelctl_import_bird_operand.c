@@ -217,6 +217,8 @@ mask(struct program *p)
 {
 	char text[1024] = "";
 	bool begin = true, any = false; /* any: after `*` */
+	unsigned numbers = 0, others = 0;
+	bool open = false; /* `*` is before the first element */
 
 	while (!bird_take(p->b, "=]")) {
 		char before[8], element[64];
@@ -229,6 +231,7 @@ mask(struct program *p)
 			continue;
 		}
 		if (bird_take(p->b, "?")) {
+			others++;
 			snprintf(element, sizeof(element), "[^ ]+");
 		} else {
 			struct operand o = filter_operand(p);
@@ -237,8 +240,10 @@ mask(struct program *p)
 			if (o.kind != O_NUMBER || bird_is(p->b, ".."))
 				return filter_bad_operand(
 					p, "the mask has an element that is no number, * or ?");
+			numbers++;
 			snprintf(element, sizeof(element), "%lld", (long long)n);
 		}
+		open = begin ? any : open;
 		snprintf(before, sizeof(before), "%s",
 			begin && any ? "_"
 			: begin	     ? "^"
@@ -251,8 +256,9 @@ mask(struct program *p)
 		snprintf(text, sizeof(text), "%s", any ? ".*" : "^$");
 	else
 		strcat(text, any ? "_" : "$");
-	return (struct operand){
-		.kind = O_MASK, .text = json_string_value(bird_keep(p->b, json_string(text)))};
+	return (struct operand){.kind = O_MASK,
+		.any_member = numbers == 0 || (numbers == 1 && others == 0 && open && any),
+		.text = json_string_value(bird_keep(p->b, json_string(text)))};
 }
 
 /* ---- operands ---- */

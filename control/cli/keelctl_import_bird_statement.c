@@ -216,7 +216,9 @@ case_statement(struct program *p, unsigned at)
 					json_pack("[{s:I, s:I}]", "low", r.number, "high", high));
 				r = set_of;
 			}
+			p->in_case = true;
 			one = filter_compared(p, &l, r.kind == O_SET ? "~" : "=", &r);
+			p->in_case = false;
 			c = one == NULL ? NULL : c != NULL ? filter_combined(p, C_OR, c, one) : one;
 			if (c == NULL)
 				break;

@@ -259,7 +259,7 @@ class Frr(Case):
         with open(path, "w") as f:
             f.write(EDGE)
         os.chmod(self.dir.name, 0o755)
-        p = subprocess.run([BGPD, "-C", "-f", path, "-S"], capture_output=True, text=True, timeout=60)
+        p = subprocess.run([BGPD, "-C", "-p", "0", "-f", path, "-S"], capture_output=True, text=True, timeout=60)
         self.assertEqual(p.returncode, 0, p.stderr)
         self.assertNotIn("Unknown command", p.stdout + p.stderr)
 
@@ -952,6 +952,44 @@ protocol bgp e { local as 64512; neighbor 192.0.2.9 as 64513; MULTIHOP ipv4 { im
             status, d, err = self.imported(text.replace("SELF", own).replace("MULTIHOP", multihop))
             self.assertEqual([line[:3] + line.split(";: ")[-1].split("}: ")[-1] for line in err.splitlines() if ": changed: " in line], said, err)
             self.assertEqual(d["bgp"]["redistribute"][1]["policy"], "bird-origin" if own else "static-gateways")
+
+    def test_attributes_that_static_routes_lack(self):
+        """In an export filter of BIRD they are less than all values, and an error for `~`; lab/test_import.py compares with BIRD."""
+        text = """router id 192.0.2.1;
+protocol direct { ipv4; }
+protocol static { ipv4; route 203.0.113.0/24 blackhole; }
+filter f { if %s then accept; reject; }
+protocol bgp e { local as 64512; neighbor 192.0.2.9 as 64513; ipv4 { import all; export filter f; }; }
+"""
+        received, range_of = ["external", "internal"], lambda ge, le=4294967295: {"ge": ge, "le": le}
+        others = node(10, "deny", match={"source": ["static", "connected"]})
+        for condition, want in (
+                ("bgp_local_pref = 100", [node(10, "permit", match={"source": received, "local_pref": range_of(100, 100)})]),
+                ("bgp_local_pref >= 100", [node(10, "permit", match={"source": received, "local_pref": range_of(100)})]),
+                ("bgp_origin = ORIGIN_IGP", [node(10, "permit", match={"source": received, "origin": "igp"})]),
+                ("bgp_local_pref < 100", [node(10, "permit", match={"source": received}, goto=30), node(20, "permit", goto=50), node(30, "permit", match={"local_pref": range_of(0, 99)}, goto=50),
+                                          node(40, "permit", goto=60), node(50, "permit"), node(60, "deny")]),
+                ("bgp_origin ~ [ORIGIN_IGP]", [others, node(20, "permit", match={"origin": "igp"}, goto=40), node(30, "permit", goto=50), node(40, "permit"), node(50, "deny")])):
+            status, d, err = self.imported(text % condition)
+            self.assertEqual((status, policy(d, "f")), (0, want), (condition, err))
+        plain = [node(10, "permit", match={"origin": "igp"})]
+        # a policy for received routes, or for these alone, has the condition as it is
+        for own in (text.replace("import all; export filter f", "import filter f; export all"), text.replace("protocol static", "#").replace("protocol direct", "#")):
+            self.assertEqual(policy(self.imported(own % "bgp_origin = ORIGIN_IGP")[1], "f"), plain)
+        _, d, _ = self.imported(text.replace("export filter f", "export where bgp_origin != ORIGIN_IGP") % "true")
+        self.assertEqual(policy(d, "e-ipv4-out")[0], node(10, "permit", match={"source": received, "origin": "igp"}, goto=policy(d, "e-ipv4-out")[-1]["seq"]))
+        _, d, _ = self.imported(text.replace("if %s then accept;", "case bgp_origin { ORIGIN_IGP: accept; else: reject; }") + "# %s" % "")
+        self.assertEqual(policy(d, "f")[0]["match"], {"source": received, "origin": "igp"})
+        for condition, regexes in (("bgp_path.first = 0", ["^$", "^0_"]), ("bgp_path.last ~ [0, 5]", ["^$", "(^|[ ])0$", "(^|[ ])5$"]), ("bgp_path ~ [0, 5]", ["_0_", "_5_"])):
+            _, d, _ = self.imported(text % condition)
+            self.assertEqual([e["regex"] for e in d["as_path_lists"][0]["entries"]], regexes)
+
+    def test_masks_and_as_sets(self):
+        """A number between two `*` also is any member of an AS set in keeld."""
+        text = "router id 192.0.2.1;\nprotocol bgp e { local as 64512; neighbor 192.0.2.9 as 64513; ipv4 { import where bgp_path ~ [= %s =]; export none; }; }\n"
+        for mask, named in (("* 5 *", 0), ("*", 0), ("? ?", 0), ("* 5", 1), ("5 *", 1), ("* 5 6 *", 1), ("* 5 * 6 *", 1), ("* 5 ? *", 1), ("", 0)):
+            status, _, err = self.imported(text % mask)
+            self.assertEqual((status, err.count(": changed: the numbers of the mask are no members of an AS set (RFC 9774)")), (0, named), (mask, err))
 
     def test_two_protocols_with_one_address(self):
         """keeld has one session to an address, BIRD one to an address and a port."""

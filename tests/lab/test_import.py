@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""keelctl import: for sixteen shapes of configurations the other daemon runs first (for VRP, FRR with the same configuration), and its peers record what it announces, attribute by
+"""keelctl import: for seventeen shapes of configurations the other daemon runs first (for VRP, FRR with the same configuration), and its peers record what it announces, attribute by
 attribute; then keeld runs with the imported document, and its peers must get the same. Lines that are not carried are exactly those listed here.
 
     sp (scripted speakers, 198.18.N.2, AS of the shape) --- rt (198.18.N.1: BIRD or bgpd, then keeld)
@@ -368,6 +368,33 @@ protocol bgp c1 { local as 64512; neighbor 198.18.1.2 as 64513; connect retry ti
 protocol bgp c2 { local as 64512; neighbor 198.18.2.2 as 64514; connect retry time 1; ipv4 { import filter from_c2; export all; }; }
 protocol bgp up { local as 64512; neighbor 198.18.3.2 as 64515; connect retry time 1; ipv4 { import none; export filter to_up; }; }
 protocol bgp inside { local 198.18.4.1 as 64512; neighbor 198.18.4.2 as 64512; ipv4 { import all; export all; next hop self; }; }
+"""
+
+# Static routes: their gateways, and conditions on attributes that they do not have.
+BIRD_STATIC = """log stderr all;
+router id 192.0.2.1;
+protocol device { }
+protocol direct { ipv4; }
+protocol static {
+  ipv4;
+  route 192.0.2.0/28 via 198.18.3.77;
+  route 192.0.2.16/28 via 198.18.3.77 via 198.18.3.78;
+  route 192.0.2.32/28 via 198.18.4.77;
+  route 192.0.2.48/28 blackhole;
+}
+filter equal { if bgp_local_pref = 100 && bgp_origin = ORIGIN_IGP || net ~ [ 192.0.2.0/28 ] then accept; reject; }
+filter different {
+  if net ~ [ 192.0.2.0/28 ] then { if bgp_origin ~ [ ORIGIN_EGP ] then bgp_med = 1; bgp_med = 2; }
+  if net ~ [ 192.0.2.16/28 ] && bgp_path.first = 0 then bgp_med = 4;
+  if net ~ [ 192.0.2.32/28 ] then { if bgp_local_pref < 50 then bgp_med = 3; }
+  case bgp_origin { ORIGIN_IGP: bgp_community.add((64512, 1)); else: bgp_community.add((64512, 2)); }
+  if bgp_local_pref != 100 then bgp_community.add((64512, 3));
+  accept;
+}
+protocol bgp u1 { local as 64512; neighbor 198.18.1.2 as 64513; connect retry time 1; ipv4 { import all; export filter equal; }; }
+protocol bgp u2 { local as 64512; neighbor 198.18.2.2 as 64514; connect retry time 1; ipv4 { import all; export filter different; }; }
+protocol bgp i1 { local 198.18.3.1 as 64512; neighbor 198.18.3.2 as 64512; connect retry time 1; ipv4 { import all; export all; }; }
+protocol bgp i2 { local 198.18.4.1 as 64512; neighbor 198.18.4.2 as 64512; connect retry time 1; ipv4 { import all; export all; next hop self; }; }
 """
 
 FRR_ROUTE_SERVER = """log stdout
@@ -794,6 +821,7 @@ SHAPES = {
     "bird route server": Shape("bird", BIRD_ROUTE_SERVER, CLIENTS, (11, 11, 16, 23), lan=True),
     "bird rpki": Shape("bird", BIRD_RPKI, EDGE, (0, 0, 0, 16), roas=ROAS),
     "bird black holes": Shape("bird", BIRD_RTBH, RTBH, (9, 6, 10, 10)),
+    "bird static routes": Shape("bird", BIRD_STATIC, {**EDGE, 3: (64512, {})}, (9, 19, 25, 25)),
     "frr edge": Shape("frr", FRR_EDGE, EDGE, (2, 2, 13, 13)),
     "frr reflector": Shape("frr", FRR_REFLECTOR, REFLECTOR, (6, 6, 5, 7)),
     "frr route server": Shape("frr", FRR_ROUTE_SERVER, CLIENTS, (19, 17, 20, 29), lan=True),
