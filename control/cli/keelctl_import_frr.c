@@ -392,8 +392,9 @@ maximum_prefix(struct import *im, json_t *family, char **w, unsigned n)
 	json_int_t minutes;
 	unsigned at = 1;
 
+	if (!import_set_number(im, limit, "limit", w[0]) || *im->verdict != '\0')
+		return json_decref(limit), false;
 	json_object_set_new(family, "max_prefixes", limit);
-	import_set_number(im, limit, "limit", w[0]);
 	if (n > at && import_number(w[at], &minutes) && minutes <= 100)
 		json_object_set_new(limit, "threshold_percent", json_integer(minutes)), at++;
 	if (n == at + 1 && is(w[at], "warning-only"))

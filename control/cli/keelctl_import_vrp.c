@@ -338,9 +338,9 @@ route_limit(struct import *im, json_t *f, char **w, unsigned n)
 	json_t *max = json_pack("{s:s}", "action", "warning"); /* a limit alone raises an alarm */
 	json_int_t minutes;
 
+	if (!import_set_number(im, max, "limit", w[0]) || *im->verdict != '\0')
+		return json_decref(max), false;
 	json_object_set_new(f, "max_prefixes", max);
-	if (!import_set_number(im, max, "limit", w[0]))
-		return false;
 	for (unsigned i = 1; i < n; i++) {
 		if (is(w[i], "alert-only"))
 			json_object_set_new(max, "action", json_string("warning"));
