@@ -40,6 +40,7 @@ struct import {
 	unsigned filters; /* policies that join filters of a neighbour */
 	bool missing_matches_all; /* a missing list matches all routes, not none */
 	bool first_gateway; /* the daemon advertises the first of several gateways */
+	bool own_next_hop; /* the daemon advertises no gateways, as keeld */
 };
 
 static inline bool

@@ -326,8 +326,8 @@ compared_equal(struct program *p, const struct operand *l, const char *op, const
 
 			if (!r->any_member)
 				bird_note(p->b, p->b->token[p->b->at - 1].line,
-					"changed: the numbers of the mask are no members of an AS "
-					"set (RFC 9774)");
+					"changed: members of an AS set (RFC 9774) do not match the "
+					"numbers of the mask");
 			entry(entries, "regex", r->text);
 			share(p, "as_path_lists", NULL, name);
 			return filter_leaf(p, "as_path_list", json_string(name), A_PATH);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Next hops of `keelctl import`. The other daemons advertise the gateway of a static route to internal
- * neighbours, and the next hop of a third router on the subnet of an external neighbour. keeld
- * advertises its own address, unless a policy sets the next hop.
+ * Next hops of `keelctl import`. BIRD and FRR advertise the gateway of a static route to internal
+ * neighbours, and the next hop of a third router on the subnet of an external neighbour. VRP does so
+ * only with `nexthop third-party`, which is not carried. keeld advertises its own address, unless a
+ * policy sets the next hop.
  */
 #include "control/cli/keelctl_import.h"
 
@@ -279,7 +280,7 @@ import_gateways(struct import *im)
 	bool several = false;
 	char name[64];
 
-	if (!redistributes_static(im) || !any_peer(im, takes_gateways))
+	if (im->own_next_hop || !redistributes_static(im) || !any_peer(im, takes_gateways))
 		return;
 	all = gateways(im, &several);
 	if (is(policy, "accept-all"))

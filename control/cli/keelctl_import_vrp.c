@@ -656,9 +656,8 @@ import_vrp(struct import *im, FILE *in)
 	size_t at;
 
 	im->missing_matches_all = true;
-	im->first_gateway = true;
+	im->own_next_hop = true;
 	import_each_line(im, in, vrp_line);
 	json_array_foreach(json_object_get(im->bgp, "peers"), at, peer) peer_defaults(im, peer);
-	import_third_parties(im);
 	json_object_del(im->bgp, "_first_as");
 }
