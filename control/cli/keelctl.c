@@ -24,13 +24,15 @@ ctl_fail(struct ctl *ctl, int status, const char *fmt, ...)
 {
 	va_list ap;
 
+	ctl->status = status;
+	if (ctl->quiet)
+		return;
 	fflush(stdout); /* keep the order of both streams on a terminal */
 	fputs(ctl->where, stderr);
 	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
 	fputc('\n', stderr);
-	ctl->status = status;
 }
 
 void

@@ -55,6 +55,7 @@ struct ctl {
 	bool was_connected; /* to a daemon that has since closed the connection */
 	bool edited; /* the candidate held edits when the last prompt was printed */
 	int status; /* exit status of the program */
+	bool quiet; /* ctl_fail() sets only the status */
 	bool script; /* commands come from standard input, or are joined by `;` */
 	bool read_only; /* connected to `<socket>.ro`: the user may not open `socket` */
 	/* a progress line is visible; waited: the line is about a slow answer */
@@ -241,8 +242,8 @@ extern const char *const policy_values[][2];
 bool is_policy_line(const struct command *c);
 /* The section that the line edits. */
 const char *policy_section(const struct command *c);
-/* Applies a line to a document with the section. 0; -1 after a message. */
-int edit_policy_line(struct ctl *ctl, const struct command *c, json_t *document);
+/* Applies a line to a document with the section. A text in `note` is for the user. 0; -1 after a message. */
+int edit_policy_line(struct ctl *ctl, const struct command *c, json_t *document, char note[256]);
 
 /* ---- keelctl_import.c, one file for each dialect ---- */
 

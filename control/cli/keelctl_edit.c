@@ -645,7 +645,7 @@ static int
 apply_line(struct edit *e)
 {
 	if (is_policy_line(e->c))
-		return edit_policy_line(e->ctl, e->c, e->document);
+		return edit_policy_line(e->ctl, e->c, e->document, e->note);
 	switch (e->c->kind) {
 	case COMMAND_BGP_VIEW:
 		return remove_bgp(e);

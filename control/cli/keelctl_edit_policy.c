@@ -5,6 +5,8 @@
  */
 #include "control/cli/keelctl.h"
 
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,6 +79,18 @@ made(json_t *o, const char *key, json_t *fresh)
 	return m;
 }
 
+/* The array of a key, made where it is missing. NULL after a message: the value is no array. */
+static json_t *
+made_array(struct ctl *ctl, json_t *o, const char *key)
+{
+	json_t *array = made(o, key, json_array());
+
+	if (json_is_array(array))
+		return array;
+	ctl_fail(ctl, EXIT_REFUSED, "`%s` of the candidate is no array; use: undo set PATH", key);
+	return NULL;
+}
+
 static json_t *
 number_value(const char *text)
 {
@@ -136,20 +150,27 @@ policy_section(const struct command *c)
 		       : "route_policies";
 }
 
-/* If an entry has no `seq`, all entries get the numbers 10, 20, 30 in their order. */
-static void
-number_entries(json_t *entries)
+/*
+ * Entries without `seq` get the numbers 10, 20, 30 in their order. False after a message if some entries
+ * have a `seq`: other numbers would change.
+ */
+static bool
+number_entries(struct ctl *ctl, const struct command *c, json_t *entries)
 {
-	bool all = true;
+	size_t numbered = 0, i;
 	json_t *entry;
-	size_t i;
 
-	json_array_foreach(entries, i, entry) all &= json_object_get(entry, "seq") != NULL;
-	json_array_foreach(entries, i, entry)
-	{
-		if (!all)
-			json_object_set_new(entry, "seq", json_integer(10 * ((json_int_t)i + 1)));
+	json_array_foreach(entries, i, entry) numbered += json_object_get(entry, "seq") != NULL;
+	if (numbered == json_array_size(entries))
+		return true;
+	if (numbered > 0) {
+		ctl_fail(ctl, EXIT_REFUSED,
+			"some entries of \"%.64s\" have no index; set their `seq` first", c->name);
+		return false;
 	}
+	json_array_foreach(entries, i, entry)
+		json_object_set_new(entry, "seq", json_integer(10 * ((json_int_t)i + 1)));
+	return true;
 }
 
 static bool
@@ -158,15 +179,25 @@ is_ipv6(const char *prefix)
 	return strchr(prefix, ':') != NULL;
 }
 
+/* A community of a line; `phrase` may have the kind of an extended community. */
+static json_t *
+community_value(const char *phrase, const char *text)
+{
+	const char *kind = strstr(phrase, " rt") != NULL    ? "rt:"
+			   : strstr(phrase, " soo") != NULL ? "soo:"
+							    : "";
+
+	return json_sprintf("%s%s", kind, text);
+}
+
 static json_t *
 new_entry(const struct command *c, const struct policy_list_words *w)
 {
 	json_t *entry = json_pack("{s:s}", "action", c->action);
-	const char *value = c->prefix != NULL  ? c->prefix
-			    : c->regex != NULL ? c->regex
-					       : c->community;
 
-	json_object_set_new(entry, w->key, json_string(value));
+	json_object_set_new(entry, w->key,
+		c->community != NULL ? community_value(c->phrase, c->community)
+				     : json_string(c->prefix != NULL ? c->prefix : c->regex));
 	if (c->ge != NULL)
 		json_object_set_new(entry, "ge", number_value(c->ge));
 	if (c->le != NULL)
@@ -176,54 +207,89 @@ new_entry(const struct command *c, const struct policy_list_words *w)
 
 /* Adds an entry without an index at the end, with a `seq` if the entry before has a `seq`. */
 static int
-add_last(json_t *entries, json_t *entry)
+add_last(struct ctl *ctl, json_t *entries, json_t *entry)
 {
 	size_t n = json_array_size(entries);
 	json_int_t seq = n > 0 ? number_of(json_array_get(entries, n - 1), "seq") : 0;
 
+	if (seq > UINT32_MAX - 10) {
+		json_decref(entry);
+		ctl_fail(ctl, EXIT_REFUSED, "there is no index behind %lld", (long long)seq);
+		return -1;
+	}
 	if (seq > 0)
 		json_object_set_new(entry, "seq", json_integer((seq / 10 + 1) * 10));
 	return json_array_append_new(entries, entry);
+}
+
+/* True if the entry belongs to the lists of the word: prefixes of IPv4 or IPv6, or any other value. */
+static bool
+is_of_word(const json_t *entry, const struct policy_list_words *w)
+{
+	return strcmp(w->key, "prefix") != 0 ||
+	       is_ipv6(string_of(entry, "prefix")) == (strcmp(w->word, "ipv6-prefix") == 0);
+}
+
+/* Adds an entry, or replaces the entry with its index. */
+static int
+add_indexed(struct ctl *ctl, const struct command *c, json_t *entries, json_t *entry)
+{
+	json_int_t seq = (json_int_t)strtoull(c->index, NULL, 10);
+	bool same;
+	size_t at;
+
+	json_object_set_new(entry, "seq", json_integer(seq));
+	if (!number_entries(ctl, c, entries)) {
+		json_decref(entry);
+		return -1;
+	}
+	at = place_of(entries, seq, &same);
+	if (!same)
+		return json_array_insert_new(entries, at, entry);
+	if (is_of_word(json_array_get(entries, at - 1), words_of(c)))
+		return json_array_set_new(entries, at - 1, entry);
+	json_decref(entry);
+	ctl_fail(ctl, EXIT_REFUSED,
+		"index %s of list \"%.64s\" is a prefix of the other family; the list has both",
+		c->index, c->name);
+	return -1;
 }
 
 static int
 add_entry(struct ctl *ctl, const struct command *c, json_t *document)
 {
 	const struct policy_list_words *w = words_of(c);
-	json_t *lists = made(document, w->section, json_array()), *list, *entries, *entry;
-	json_int_t seq = c->index != NULL ? (json_int_t)strtoull(c->index, NULL, 10) : 0;
-	bool same;
+	json_t *lists = made_array(ctl, document, w->section), *list, *entries,
+	       *entry = new_entry(c, w);
 	size_t at;
 
-	if (c->prefix != NULL && is_ipv6(c->prefix) != (strcmp(w->word, "ipv6-prefix") == 0)) {
+	if (!is_of_word(entry, w)) {
 		ctl_fail(ctl, EXIT_USAGE, "\"%.64s\" is not an %s prefix", text_safe(c->prefix),
 			is_ipv6(c->prefix) ? "IPv4" : "IPv6");
-		return -1;
+		lists = NULL;
 	}
-	list = named(lists, c->name, &at);
-	if (list == NULL) {
+	list = lists != NULL ? named(lists, c->name, &at) : NULL;
+	if (lists != NULL && list == NULL) {
 		list = json_pack("{s:s}", "name", c->name);
 		json_array_append_new(lists, list);
 	}
-	entries = made(list, "entries", json_array());
-	if (c->index == NULL)
-		return add_last(entries, new_entry(c, w));
-	number_entries(entries);
-	at = place_of(entries, seq, &same);
-	entry = new_entry(c, w);
-	json_object_set_new(entry, "seq", json_integer(seq));
-	if (same && c->prefix != NULL &&
-		is_ipv6(string_of(json_array_get(entries, at - 1), "prefix")) !=
-			is_ipv6(c->prefix)) {
+	entries = list != NULL ? made_array(ctl, list, "entries") : NULL;
+	if (entries == NULL) {
 		json_decref(entry);
-		ctl_fail(ctl, EXIT_REFUSED,
-			"index %s of list \"%.64s\" is an %s prefix; the list has prefixes of both "
-			"families",
-			c->index, c->name, is_ipv6(c->prefix) ? "IPv4" : "IPv6");
 		return -1;
 	}
-	return same ? json_array_set_new(entries, at - 1, entry)
-		    : json_array_insert_new(entries, at, entry);
+	return c->index == NULL ? add_last(ctl, entries, entry)
+				: add_indexed(ctl, c, entries, entry);
+}
+
+/* Removes the entries of the word: a list may have prefixes of both families. */
+static void
+remove_entries(json_t *entries, const struct policy_list_words *w)
+{
+	for (size_t i = json_array_size(entries); i-- > 0;) {
+		if (is_of_word(json_array_get(entries, i), w))
+			json_array_remove(entries, i);
+	}
 }
 
 static int
@@ -239,17 +305,20 @@ remove_entry(struct ctl *ctl, const struct command *c, json_t *document)
 		ctl_fail(ctl, EXIT_REFUSED, "there is no %s \"%.64s\" (-32004)", w->word, c->name);
 		return -1;
 	}
-	if (c->index == NULL)
-		return json_array_remove(lists, at);
 	entries = json_object_get(list, "entries");
-	number_entries(entries);
-	place = place_of(entries, (json_int_t)strtoull(c->index, NULL, 10), &same);
-	if (!same) {
-		ctl_fail(ctl, EXIT_REFUSED, "%s \"%.64s\" has no index %s (-32004)", w->word,
-			c->name, c->index);
-		return -1;
+	if (c->index == NULL) {
+		remove_entries(entries, w);
+	} else {
+		if (!number_entries(ctl, c, entries))
+			return -1;
+		place = place_of(entries, (json_int_t)strtoull(c->index, NULL, 10), &same);
+		if (!same || !is_of_word(json_array_get(entries, place - 1), w)) {
+			ctl_fail(ctl, EXIT_REFUSED, "%s \"%.64s\" has no index %s (-32004)",
+				w->word, c->name, c->index);
+			return -1;
+		}
+		json_array_remove(entries, place - 1);
 	}
-	json_array_remove(entries, place - 1);
 	return json_array_size(entries) > 0 ? 0 : json_array_remove(lists, at);
 }
 
@@ -273,20 +342,21 @@ node_of(json_t *nodes, json_int_t seq, size_t *at)
 
 /* Creates the node, or changes its action. */
 static int
-open_node(const struct command *c, json_t *document)
+open_node(struct ctl *ctl, const struct command *c, json_t *document)
 {
-	json_t *policies = made(document, "route_policies", json_array()), *policy, *nodes;
+	json_t *policies = made_array(ctl, document, "route_policies"), *policy, *nodes, *node;
 	json_int_t seq = (json_int_t)strtoull(c->value, NULL, 10);
-	json_t *node;
 	bool same;
 	size_t at;
 
-	policy = named(policies, c->name, &at);
-	if (policy == NULL) {
+	policy = policies != NULL ? named(policies, c->name, &at) : NULL;
+	if (policies != NULL && policy == NULL) {
 		policy = json_pack("{s:s}", "name", c->name);
 		json_array_append_new(policies, policy);
 	}
-	nodes = made(policy, "nodes", json_array());
+	nodes = policy != NULL ? made_array(ctl, policy, "nodes") : NULL;
+	if (nodes == NULL)
+		return -1;
 	node = node_of(nodes, seq, &at);
 	if (node != NULL)
 		return json_object_set_new(node, "action", json_string(c->action));
@@ -367,20 +437,31 @@ keyword_value(const char *word)
 }
 
 static json_t *
-texts_value(const struct command *c)
+names_value(struct ctl *ctl, const struct command *c)
 {
-	json_t *texts = json_array();
+	json_t *names = json_array();
 
-	for (unsigned i = 0; i < c->list_count; i++)
-		json_array_append_new(texts, json_string(c->list[i]));
-	return texts;
+	for (unsigned i = 0; i < c->list_count; i++) {
+		json_array_append_new(names, json_string(c->list[i]));
+		if (strcmp(c->list[i], "whole-match") != 0)
+			continue;
+		json_decref(names);
+		ctl_fail(ctl, EXIT_USAGE, "whole-match is not supported; any community matches");
+		return NULL;
+	}
+	return names;
 }
 
-/* A single name stands without an array. */
+/* A single name stands without an array. Takes `names`. */
 static json_t *
-names_value(const struct command *c)
+names_short(json_t *names)
 {
-	return c->list_count == 1 ? json_string(c->list[0]) : texts_value(c);
+	json_t *first = json_array_size(names) == 1 ? json_incref(json_array_get(names, 0)) : NULL;
+
+	if (first == NULL)
+		return names;
+	json_decref(names);
+	return first;
 }
 
 /* NULL: AS numbers differ. */
@@ -397,29 +478,33 @@ path_value(struct ctl *ctl, const struct command *c)
 	return json_pack("{s:I, s:i}", "asn", (json_int_t)c->asn, "count", (int)c->list_count);
 }
 
-/* The change of a line: `add`, `remove` or `replace`, beside the present change `was` (NULL: none). */
+/* The communities of a line. */
 static json_t *
-communities_value(const struct command *c, const char *mode, json_t *was)
+communities_value(const struct command *c)
 {
-	json_t *change = was != NULL ? json_deep_copy(was) : json_object();
-	bool add = strcmp(mode, "additive") == 0, remove = strcmp(mode, "delete") == 0;
+	json_t *texts = json_array();
 
-	if (!remove) {
-		json_object_del(change, "add");
-		json_object_del(change, "replace");
-	}
-	json_object_set_new(change, add ? "add" : remove ? "remove" : "replace", texts_value(c));
-	return change;
+	for (unsigned i = 0; i < c->list_count; i++)
+		json_array_append_new(texts, community_value(c->phrase, c->list[i]));
+	return texts;
 }
 
-/* The value of a line in keel.json. NULL after a message. */
+/* The key for the communities of a line: `replace`, `add` or `remove`. */
+static const char *
+communities_key(const char *rest)
+{
+	return strstr(rest, "additive") != NULL ? "add"
+	       : strstr(rest, "delete") != NULL ? "remove"
+						: "replace";
+}
+
+/* The value of a line in keel.json, for communities and names an array. NULL after a message. */
 static json_t *
-value_of(struct ctl *ctl, const struct command *c, const struct policy_words *w, const char *rest,
-	json_t *was)
+value_of(struct ctl *ctl, const struct command *c, const struct policy_words *w, const char *rest)
 {
 	switch (w->kind) {
 	case WORDS_NAMES:
-		return names_value(c);
+		return names_value(ctl, c);
 	case WORDS_NUMBER:
 		return number_value(c->value);
 	case WORDS_CHANGE:
@@ -428,7 +513,7 @@ value_of(struct ctl *ctl, const struct command *c, const struct policy_words *w,
 		return json_pack(
 			"{s:o}", *rest == '+' ? "add" : "subtract", number_value(c->value));
 	case WORDS_COMMUNITIES:
-		return communities_value(c, rest, was);
+		return communities_value(c);
 	case WORDS_PATH:
 		return path_value(ctl, c);
 	case WORDS_NEXT_HOP:
@@ -438,71 +523,178 @@ value_of(struct ctl *ctl, const struct command *c, const struct policy_words *w,
 	}
 }
 
+/* Takes `value`. Names in `note` a condition that the line replaces. */
+static int
+set_member(json_t *object, const struct policy_words *w, const char *rest, json_t *value,
+	bool condition, char note[256])
+{
+	json_t *was = json_object_get(object, w->key), *change;
+	char *text;
+
+	if (w->kind == WORDS_COMMUNITIES) {
+		const char *key = communities_key(rest);
+
+		change = made(object, w->key, json_object());
+		if (strcmp(key, "remove") != 0) {
+			json_object_del(change, "add");
+			json_object_del(change, "replace");
+		}
+		return json_object_set_new(change, key, value);
+	}
+	if (w->kind == WORDS_NAMES)
+		value = names_short(value);
+	if (condition && was != NULL && !json_equal(was, value)) {
+		text = json_dumps(was, JSON_COMPACT | JSON_ENCODE_ANY);
+		snprintf(note, 256, "this condition replaces %.200s", text != NULL ? text : "");
+		free(text);
+	}
+	return json_object_set_new(object, w->key, value);
+}
+
+/* Removes the names of the line from `was`. False: a name is not there. */
+static bool
+remove_names(json_t *object, const char *key, json_t *was, const json_t *value)
+{
+	json_t *left = json_is_array(was) ? json_copy(was) : json_pack("[O]", was), *name;
+	bool good = true;
+	size_t i, k;
+
+	json_array_foreach(value, i, name)
+	{
+		for (k = 0; k < json_array_size(left); k++) {
+			if (json_equal(json_array_get(left, k), name))
+				break;
+		}
+		good = good && k < json_array_size(left);
+		if (good)
+			json_array_remove(left, k);
+	}
+	if (good && json_array_size(left) > 0)
+		json_object_set_new(object, key, names_short(json_incref(left)));
+	else if (good)
+		json_object_del(object, key);
+	json_decref(left);
+	return good;
+}
+
+/* `value`: of the line, or NULL without a value. False: the object has no such member. */
+static bool
+remove_member(json_t *object, const struct policy_words *w, const char *rest, const json_t *value)
+{
+	json_t *was = json_object_get(object, w->key);
+	const char *key = communities_key(rest);
+
+	if (was == NULL)
+		return false;
+	if (value != NULL && w->kind == WORDS_NAMES)
+		return remove_names(object, w->key, was, value);
+	if (value != NULL && w->kind == WORDS_COMMUNITIES) {
+		if (!json_equal(json_object_get(was, key), value))
+			return false;
+		json_object_del(was, key);
+		if (json_object_size(was) == 0)
+			json_object_del(object, w->key);
+		return true;
+	}
+	if (value != NULL && !json_equal(was, value))
+		return false;
+	return json_object_del(object, w->key) == 0;
+}
+
 /* Edits a member of `match` or `set` of the node, and removes an empty object. */
 static int
-edit_member(struct ctl *ctl, const struct command *c, json_t *node, const char *home,
-	const struct policy_words *table, const char *phrase)
+edit_member(
+	struct ctl *ctl, const struct command *c, json_t *node, const char *home, char note[256])
 {
-	const char *rest = "";
-	const struct policy_words *w = phrase_find(table, phrase, &rest);
-	json_t *object = json_object_get(node, home), *was, *value;
-	bool named_value = c->list_count > 0 || (w != NULL && *rest != '\0');
+	bool condition = strcmp(home, "match") == 0, good;
+	const char *rest = "", *phrase = strchr(c->phrase, ' ') + 1;
+	const struct policy_words *w =
+		phrase_find(condition ? policy_conditions : policy_changes, phrase, &rest);
+	json_t *object = json_object_get(node, home), *value = NULL;
 
-	if (w == NULL) {
-		ctl_fail(ctl, EXIT_USAGE, "there is no such line");
+	if (w == NULL || (object != NULL && !json_is_object(object))) {
+		ctl_fail(ctl, EXIT_REFUSED, "`%s` of the node is no object; use: undo set PATH",
+			home);
 		return -1;
 	}
-	was = json_object_get(object, w->key);
-	value = !c->undo || named_value ? value_of(ctl, c, w, rest, c->undo ? NULL : was) : NULL;
-	if (value == NULL && (!c->undo || named_value))
-		return -1;
+	if (!c->undo || c->list_count > 0 || *rest != '\0') {
+		value = value_of(ctl, c, w, rest);
+		if (value == NULL)
+			return -1;
+	}
 	if (!c->undo)
-		return json_object_set_new(made(node, home, json_object()), w->key, value);
-	if (was == NULL || (value != NULL && !json_equal(was, value))) {
-		json_decref(value);
+		return set_member(made(node, home, json_object()), w, rest, value, condition, note);
+	good = remove_member(object, w, rest, value);
+	json_decref(value);
+	if (!good) {
 		ctl_fail(ctl, EXIT_REFUSED, "the node has no such line (-32004)");
 		return -1;
 	}
-	json_decref(value);
-	json_object_del(object, w->key);
 	if (json_object_size(object) == 0)
 		json_object_del(node, home);
 	return 0;
 }
 
-/* goto, call, description */
-static int
-edit_node(struct ctl *ctl, const struct command *c, json_t *policy, json_t *node)
+/* The number of the next node behind `node`; 0: none. */
+static json_int_t
+next_node(const json_t *policy, const json_t *node)
 {
-	size_t len = strcspn(c->phrase, " ");
-	char key[16] = "";
-	json_int_t to = 0;
+	json_int_t next = 0;
 	json_t *other;
 	size_t i;
 
-	memcpy(key, c->phrase, len < sizeof(key) ? len : sizeof(key) - 1);
-	if (c->undo && json_object_get(node, key) == NULL) {
-		ctl_fail(ctl, EXIT_REFUSED, "the node has no such line (-32004)");
-		return -1;
-	}
-	if (c->undo)
-		return json_object_del(node, key);
-	if (c->list_count > 0 && strcmp(key, "goto") != 0)
-		return json_object_set_new(node, key, json_string(c->list[0]));
-	if (c->value != NULL)
-		return json_object_set_new(node, key, number_value(c->value));
 	json_array_foreach(json_object_get(policy, "nodes"), i, other)
 	{
 		json_int_t seq = number_of(other, "seq");
 
-		if (seq > number_of(node, "seq") && (to == 0 || seq < to))
-			to = seq;
+		if (seq > number_of(node, "seq") && (next == 0 || seq < next))
+			next = seq;
 	}
-	if (to == 0) {
+	return next;
+}
+
+/* The words of a description, with one blank between. */
+static json_t *
+description_value(const struct command *c)
+{
+	char text[4096] = "";
+	size_t at = 0;
+
+	for (unsigned i = 0; i < c->list_count && at < sizeof(text); i++)
+		at += (size_t)snprintf(
+			text + at, sizeof(text) - at, "%s%s", i > 0 ? " " : "", c->list[i]);
+	return json_string(text);
+}
+
+/* goto, call, description */
+static int
+edit_node(struct ctl *ctl, const struct command *c, const json_t *policy, json_t *node)
+{
+	bool jump = strncmp(c->phrase, "goto", 4) == 0,
+	     next = strcmp(c->phrase, "goto next-node") == 0;
+	const char *key = jump ? "goto" : c->phrase;
+	json_t *was = json_object_get(node, key), *value = NULL;
+
+	if (next && next_node(policy, node) > 0)
+		value = json_integer(next_node(policy, node));
+	else if (c->value != NULL)
+		value = number_value(c->value);
+	else if (c->list_count > 0)
+		value = description_value(c);
+	if (c->undo && (was == NULL || (value != NULL && !json_equal(was, value)))) {
+		json_decref(value);
+		ctl_fail(ctl, EXIT_REFUSED, "the node has no such line (-32004)");
+		return -1;
+	}
+	if (c->undo) {
+		json_decref(value);
+		return json_object_del(node, key);
+	}
+	if (value == NULL) {
 		ctl_fail(ctl, EXIT_REFUSED, "there is no later node yet; use: goto node NUMBER");
 		return -1;
 	}
-	return json_object_set_new(node, key, json_integer(to));
+	return json_object_set_new(node, key, value);
 }
 
 /* The index of an entry and the number of a node are at least 1 (`seq`). */
@@ -519,7 +711,7 @@ numbers_good(struct ctl *ctl, const struct command *c)
 }
 
 int
-edit_policy_line(struct ctl *ctl, const struct command *c, json_t *document)
+edit_policy_line(struct ctl *ctl, const struct command *c, json_t *document, char note[256])
 {
 	json_t *policy, *node;
 	size_t at;
@@ -532,7 +724,7 @@ edit_policy_line(struct ctl *ctl, const struct command *c, json_t *document)
 	case COMMAND_LIST_REMOVE:
 		return remove_entry(ctl, c, document);
 	case COMMAND_POLICY_VIEW:
-		return open_node(c, document);
+		return open_node(ctl, c, document);
 	case COMMAND_POLICY_REMOVE:
 		return remove_policy(ctl, c, document);
 	default:
@@ -544,8 +736,5 @@ edit_policy_line(struct ctl *ctl, const struct command *c, json_t *document)
 		return -1;
 	if (c->kind == COMMAND_NODE)
 		return edit_node(ctl, c, policy, node);
-	return c->kind == COMMAND_IF_MATCH ? edit_member(ctl, c, node, "match", policy_conditions,
-						     c->phrase + strlen("if-match "))
-					   : edit_member(ctl, c, node, "set", policy_changes,
-						     c->phrase + strlen("apply "));
+	return edit_member(ctl, c, node, c->kind == COMMAND_IF_MATCH ? "match" : "set", note);
 }

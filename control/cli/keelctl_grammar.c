@@ -21,7 +21,7 @@
 #define PEER "peer {ADDRESS | GROUP} "
 #define VIEW_FAMILIES (VIEW_FAMILY | VIEW_VRF)
 #define VIEW_LISTS (VIEW_SYSTEM | VIEW_POLICY)
-#define COMMUNITIES "{none! | COMMUNITY... [additive! | overwrite! | delete!]}"
+#define COMMUNITIES "{none! | [rt! | soo!] COMMUNITY... [additive! | overwrite! | delete!]}"
 
 /* Messages and help keep this order. */
 const struct command_rule command_rules[] = {
@@ -228,9 +228,10 @@ const struct command_rule command_rules[] = {
 		"An entry of an AS-path list."},
 	{VIEW_LISTS, COMMAND_LIST_ENTRY,
 		"ip {community-filter | large-community-filter | extcommunity-filter} [basic!] "
-		"NAME "
-		"[index NUMBER] {permit | deny} COMMUNITY",
-		false, "An entry of a list of communities; extended communities as rt:64512:1."},
+		"NAME [index NUMBER] {permit | deny} [rt! | soo!] COMMUNITY",
+		false,
+		"An entry of a list of communities; extended communities as rt:64512:1, or with "
+		"the word `rt`."},
 	{VIEW_LISTS, COMMAND_LIST_REMOVE,
 		"undo ip {ip-prefix | ipv6-prefix | as-path-filter | {community-filter | "
 		"large-community-filter | extcommunity-filter} [basic!]} NAME [index NUMBER]",
@@ -286,7 +287,7 @@ const struct command_rule command_rules[] = {
 	{VIEW_POLICY, COMMAND_NODE, "call NAME", true,
 		"Applies another policy: a route that it rejects is rejected; its changes come "
 		"before those of this node."},
-	{VIEW_POLICY, COMMAND_NODE, "description TEXT", true, "Describes the node."},
+	{VIEW_POLICY, COMMAND_NODE, "description TEXT...", true, "Describes the node."},
 	{VIEW_POLICY, COMMAND_NODE, "undo {goto | call | description}", false,
 		"Removes a line of this node."},
 	{VIEW_SYSTEM, COMMAND_SET, "set PATH VALUE", false,
@@ -344,6 +345,9 @@ static const struct command_word {
 	{"ADDRESS", "route", "IPv4 or IPv6 address, for the longest match"},
 	{"ADDRESS", "vpn-instance", "IPv4 or IPv6 address, for the longest match"},
 	{"ADDRESS", "fib", "IPv4 or IPv6 address of a packet's destination"},
+	{"ADDRESS", "next-hop", "IPv4 or IPv6 address"},
+	{"ADDRESS", "permit", "IPv4 or IPv6 address of a prefix"},
+	{"ADDRESS", "deny", "IPv4 or IPv6 address of a prefix"},
 	{"ADDRESS", NULL, "IPv4 or IPv6 address of a peer; link-local as fe80::2%port"},
 	{"AS-NUMBER", NULL, "AS number, 1 to 4294967295, plain or dotted"},
 	{"COMMAND", NULL, "a show command"},
@@ -371,9 +375,6 @@ static const struct command_word {
 	{"NAME", "extcommunity-filter", "name of a list of extended communities"},
 	{"NAME", "basic", "name of a list of communities"},
 	{"NAME", NULL, "name of a route policy"},
-	{"ADDRESS", "next-hop", "IPv4 or IPv6 address"},
-	{"ADDRESS", "permit", "IPv4 or IPv6 address of a prefix"},
-	{"ADDRESS", "deny", "IPv4 or IPv6 address of a prefix"},
 	{"NUMBER", "index", "place in the list, 1 to 4294967295"},
 	{"NUMBER", "node", "place in the policy, 1 to 4294967295"},
 	{"NUMBER", "greater-equal", "shortest prefix length"},
@@ -385,6 +386,8 @@ static const struct command_word {
 	{"apply", NULL, "change an attribute"},
 	{"as-path", "apply", "prepend an AS number"},
 	{"as-path-filter", NULL, "lists of AS paths"},
+	{"rt", NULL, "route targets"},
+	{"soo", NULL, "sites of origin"},
 	{"basic", NULL, "without a meaning, as in VRP"},
 	{"blackhole", NULL, "drop the packets"},
 	{"call", NULL, "apply another route policy"},
@@ -440,9 +443,9 @@ static const struct command_word {
 	{"community", NULL, "routes with a community"},
 	{"count", NULL, "only the number of routes"},
 	{"detail", NULL, "all attributes"},
-	{"ip", "", "IPv4 routes"},
+	{"ip", "", "lists, and IPv4 routes"},
 	{"ipv6", "", "IPv6 routes"},
-	{"ip", "undo", "IPv4 routes"},
+	{"ip", "undo", "lists, and IPv4 routes"},
 	{"ipv6", "undo", "IPv6 routes"},
 	{"ip", NULL, "best routes of IPv4"},
 	{"longer-prefixes", NULL, "also more specific prefixes"},
@@ -575,6 +578,8 @@ static const struct command_word {
 	{"rib", NULL, "sizes of the tables of routes"},
 	{"rollback", NULL, "commit the document of an earlier commit"},
 	{"route", NULL, "routes, best and others"},
+	{"route-policy", "", "the view of a node of a route policy"},
+	{"route-policy", "undo", "a route policy, or one node"},
 	{"route-policy", NULL, "route policy of one direction"},
 	{"route-refresh", NULL, "route refresh (RFC 2918); offered by default"},
 	{"rpc", NULL, "call any method of the daemon"},

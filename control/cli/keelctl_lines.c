@@ -7,11 +7,12 @@
 #include "control/cli/keelctl.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define LINE 4096
+#define LINE 500 /* the room of text_safe(); longer lines are `set` lines */
 
 struct lines {
 	struct ctl local; /* the view of the lines so far */
@@ -352,7 +353,18 @@ section_lines(const char *key, const json_t *section)
 
 /* ---- lists and route policies ---- */
 
-#define LIST_LONG 10000u /* a list with more entries is one `set` line */
+#define LIST_LONG 1000u /* a list with more entries is one `set` line */
+
+/* True if lines express the entries: all have a `seq`, or none has. */
+static bool
+has_entry_lines(const json_t *entries)
+{
+	size_t n = json_array_size(entries), numbered = 0, i;
+	const json_t *entry;
+
+	json_array_foreach(entries, i, entry) numbered += json_object_get(entry, "seq") != NULL;
+	return n > 0 && n <= LIST_LONG && (numbered == 0 || numbered == n);
+}
 
 /* Prints a `set` line for an element without lines in the views. */
 static void
@@ -413,7 +425,7 @@ list_lines(struct lines *l, const json_t *document)
 		{
 			json_t *entries = json_object_get(list, "entries");
 
-			if (json_array_size(entries) == 0 || json_array_size(entries) > LIST_LONG) {
+			if (!has_entry_lines(entries)) {
 				element_line(l, w->section, list);
 				continue;
 			}
@@ -595,6 +607,46 @@ static_lines(struct lines *l, const json_t *document)
 	}
 }
 
+static const json_t *
+open_node(const struct lines *l, const json_t *document)
+{
+	const json_t *policy, *node;
+	size_t i, k;
+
+	json_array_foreach(json_object_get(document, "route_policies"), i, policy)
+	{
+		json_array_foreach(json_object_get(policy, "nodes"), k, node)
+		{
+			if (strcmp(string_in(policy, "name"), l->ctl->policy) == 0 &&
+				number_of(node, "seq") == (long long)l->ctl->node)
+				return node;
+		}
+	}
+	return NULL;
+}
+
+/* `display this` in a node: comments for conditions and changes without a line. */
+static void
+rest_of_node(const struct lines *l, const json_t *document)
+{
+	const json_t *was = open_node(l, l->document), *is = open_node(l, document);
+	json_t *patch, *op;
+	char *text;
+	size_t i;
+
+	if (was == NULL || is == NULL)
+		return;
+	patch = edit_differences((json_t *)(uintptr_t)was, (json_t *)(uintptr_t)is);
+	json_array_foreach(patch, i, op)
+	{
+		text = json_dumps(json_object_get(op, "value"),
+			JSON_COMPACT | JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
+		printf("# also %s %s\n", string_in(op, "path") + 1, text != NULL ? text : "");
+		free(text);
+	}
+	json_decref(patch);
+}
+
 /* What the lines of the views do not express. */
 static void
 rest_lines(struct lines *l, json_t *document)
@@ -624,7 +676,7 @@ display_lines(struct ctl *ctl, const struct command *c)
 	json_t *result = ctl_call(ctl, "config.get",
 		json_pack("{s:s}", "source", candidate ? "candidate" : "running"));
 	json_t *document = json_object_get(result, "document"), *section;
-	struct lines l = {.local = {.view = VIEW_SYSTEM, .where = "keelctl: "},
+	struct lines l = {.local = {.view = VIEW_SYSTEM, .quiet = true},
 		.ctl = ctl,
 		.only_view = candidate,
 		.document = json_object()};
@@ -648,6 +700,8 @@ display_lines(struct ctl *ctl, const struct command *c)
 		static_lines(&l, document);
 		bgp_lines(&l, document);
 		rest_lines(&l, document);
+		if (candidate && ctl->view == VIEW_POLICY)
+			rest_of_node(&l, document);
 	}
 	json_decref(l.document);
 	json_decref(result);

@@ -221,7 +221,7 @@ is_word(const char *text)
 static bool
 is_community(const char *text)
 {
-	static const char *const words[] = {"additive", "delete", "none", "overwrite"};
+	static const char *const words[] = {"additive", "delete", "none", "overwrite", "rt", "soo"};
 
 	for (unsigned i = 0; i < COUNT(words); i++) {
 		if (strcmp(text, words[i]) == 0)
@@ -1281,8 +1281,11 @@ split_word(char **at, char **out)
 {
 	int err = 0;
 
-	if (**at == '{' || **at == '[')
+	if (**at == '{')
 		return split_json(at, out);
+	/* a list, or a regular expression that begins with a class: [0-9]+_1$ */
+	if (**at == '[')
+		err = split_json(at, out);
 	while (err == 0 && !is_end(**at) && !isspace((unsigned char)**at)) {
 		if (**at == '"' || **at == '\'')
 			err = split_quoted(at, out);

@@ -149,7 +149,7 @@ struct command {
 
 /*
  * One rule: words, VALUES, {a | b}, [a | b], and <a | b>: each of them at most once, in any order.
- * `word!` cannot be abbreviated; `VALUE...` stands for one or more.
+ * `word!` cannot be abbreviated; `VALUE...`: one or more.
  */
 struct command_rule {
 	unsigned views;

@@ -133,6 +133,14 @@ policy_view(struct ctl *ctl, const struct command *c)
 	ctl->node = (unsigned)strtoul(c->value, NULL, 10);
 }
 
+/* True if the line removes the node of the view. */
+static bool
+is_open_node(const struct ctl *ctl, const struct command *c)
+{
+	return ctl->view == VIEW_POLICY && strcmp(c->name, ctl->policy) == 0 &&
+	       (c->value == NULL || strtoul(c->value, NULL, 10) == ctl->node);
+}
+
 static void
 view_quit(struct ctl *ctl)
 {
@@ -283,6 +291,11 @@ command_run(struct ctl *ctl, const struct command *c)
 	case COMMAND_POLICY_VIEW:
 		policy_view(ctl, c);
 		break;
+	case COMMAND_POLICY_REMOVE:
+		edit_command(ctl, c);
+		if (ctl->status == EXIT_DONE && is_open_node(ctl, c))
+			ctl->view = VIEW_SYSTEM;
+		break;
 	case COMMAND_SYSTEM_VIEW:
 	case COMMAND_FAMILY_VIEW:
 	case COMMAND_QUIT:
@@ -318,7 +331,6 @@ command_run(struct ctl *ctl, const struct command *c)
 	case COMMAND_STATIC:
 	case COMMAND_LIST_ENTRY:
 	case COMMAND_LIST_REMOVE:
-	case COMMAND_POLICY_REMOVE:
 	case COMMAND_IF_MATCH:
 	case COMMAND_APPLY:
 	case COMMAND_NODE:
@@ -360,6 +372,9 @@ run_words(struct ctl *ctl, char *const *words, unsigned count)
 		command_parse(ctl->view, words, count, &command, error, sizeof(error)) != 0) {
 		output_end(ctl, &out);
 		line_wrong(ctl, words, count, error);
+		/* the lines that follow must not edit the node of the view before */
+		if (count > 0 && ctl->view == VIEW_POLICY && strcmp(words[0], "route-policy") == 0)
+			ctl->view = VIEW_SYSTEM;
 		return;
 	}
 	if (is_show(&command))
@@ -373,6 +388,9 @@ run_text(struct ctl *ctl, char *text, const char *where)
 {
 	unsigned number = 0;
 
+	if (text[strspn(text, " \t\r\n")] == '#' && strspn(text, " \t\r\n#") == strlen(text) &&
+		ctl->view & VIEW_CONFIG)
+		ctl->view = VIEW_SYSTEM; /* as between two sections of a configuration of VRP */
 	ctl->script |= where != NULL;
 	while (text != NULL && ctl->status == EXIT_DONE && !ctl->leave) {
 		char *words[COMMAND_WORDS_MAX], error[256];

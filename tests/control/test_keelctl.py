@@ -186,6 +186,20 @@ class Daemons(Pair):
         self.assertEqual(shell.line("show route count")[0], "2500 paths")
         self.assertEqual(shell.line("show route | count 100")[0], "2500")
 
+    def test_a_refused_header_leaves_the_node(self):
+        """Lines behind a refused `route-policy` must not edit the node before."""
+        shell = Shell(self.sockets[0], self.dir)
+        self.addCleanup(shell.end)
+        shell.line("system-view")
+        self.assertEqual(shell.line("route-policy a permit node 10")[1], "[*keel-route-policy-a-10]")
+        said, prompt = shell.line("route-policy 1b deny node 10")
+        self.assertIn('word 2 "1b": expected NAME', said)
+        self.assertEqual(prompt, "[*keel]")
+        shell.line("route-policy a permit node 10")
+        self.assertEqual(shell.line("#")[1], "[*keel]")
+        shell.line("route-policy a permit node 10")
+        self.assertEqual(shell.line("undo route-policy a")[1], "[~keel]")
+
     def test_long_show_on_a_terminal(self):
         """A progress line, erased before the next page; absent in a pipe."""
         status, shown = on_terminal("show", "route", sock=self.sockets[0])

@@ -19,7 +19,7 @@ SAMPLES = {"NAME": "CUST", "COMMUNITY": "64513:7", "REGEX": "_64513_", "ADDRESS"
 # Understood without a daemon.
 LOCAL = ("quit", "system-view", "help", "return")
 ELSEWHERE = re.compile(r' belongs to the (system|BGP|family) views?; | belongs to the view of a route policy; ')
-CONFIGURATION = re.compile(r"^(undo )?(peer|group|bgp \d|ipv[46]-family|return|set /|ip (ip|ipv6)-prefix|ip [a-z-]+-filter|route-policy|if-match|apply|goto|call)")
+CONFIGURATION = re.compile(r"^(undo )?(peer|group|bgp \d|ipv[46]-family|return|set /|ip (ip|ipv6)-prefix|ip [a-z-]+-filter|route-policy|if-match|apply|goto|call|description)")
 
 
 def lines():

@@ -600,7 +600,7 @@ abbreviation_is_the_word(unsigned view, char **words, unsigned count,
 {
 	/* must be written out */
 	static const char *const whole_words[] = {"discard", "reload", "resolve", "doctor", "bmp",
-		"candidates", "basic", "none", "additive", "overwrite", "delete"};
+		"candidates", "basic", "rt", "soo", "none", "additive", "overwrite", "delete"};
 	struct command_choice whole[COMMAND_CHOICES_MAX], brief[COMMAND_CHOICES_MAX];
 	char text[64], error[640];
 	size_t len = 1;

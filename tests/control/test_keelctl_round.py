@@ -13,9 +13,11 @@ FAMILY = {"import_policy": "in", "export_policy": "accept-all"}
 RICH = {
     "router": {"asn": 64512, "router_id": "192.0.2.1"},
     "vrfs": [{"name": "red", "rd": "64512:1", "import_targets": ["64512:1"], "export_targets": ["64512:1"]}],
-    "prefix_lists": [{"name": "some", "entries": [{"action": "permit", "prefix": "10.0.0.0/8", "ge": 9, "le": 24}]}, {"name": "empty", "entries": []},
-                     {"name": "both", "entries": [{"action": "deny", "prefix": "192.0.2.0/24", "seq": 5}, {"action": "permit", "prefix": "2001:db8::/32", "le": 48, "seq": 7}]}],
-    "as_path_lists": [{"name": "paths", "entries": [{"action": "permit", "regex": "^6451[34]_ \"x"}, {"action": "deny", "regex": "_1_", "seq": 9}]}],
+    "prefix_lists": [*({"name": c * 63, "entries": [{"action": "permit", "prefix": "10.0.0.0/8"}]} for c in "abcdefghij"), {"name": "some", "entries": [{"action": "permit", "prefix": "10.0.0.0/8", "ge": 9, "le": 24}]}, {"name": "empty", "entries": []},
+                     {"name": "both", "entries": [{"action": "deny", "prefix": "192.0.2.0/24", "seq": 5}, {"action": "permit", "prefix": "2001:db8::/32", "le": 48, "seq": 7}]},
+                     {"name": "partly", "entries": [{"action": "permit", "prefix": "2001:db8::/32"}, {"action": "permit", "prefix": "10.0.0.0/8", "seq": 10}]}],
+    "as_path_lists": [{"name": "paths", "entries": [{"action": "permit", "regex": "^6451[34]_ \"x"}, {"action": "deny", "regex": "_1_", "seq": 9}]},
+                      {"name": "odd", "entries": [{"action": "permit", "regex": "[0-9]+_1$"}, {"action": "deny", "regex": "\\\\" * 140}]}],
     "large_community_lists": [{"name": "large", "entries": [{"action": "permit", "large_community": "64512:*:peer"}]}],
     "ext_community_lists": [{"name": "extended", "entries": [{"action": "permit", "ext_community": "rt:64512:1"}]}],
     "community_lists": [{"name": "cust", "description": "it's \"x\"; # \\", "entries": [{"action": "permit", "community": "64512:100"}]}],
@@ -31,6 +33,9 @@ RICH = {
                             "set": {"next_hop": "discard", "ext_communities": {"replace": ["soo:64512:1"]}}},
                            {"seq": 10, "action": "deny", "match": {"peer": "192.0.2.7"}},
                            {"seq": 60, "action": "permit", "set": {"as_path_prepend": {"asn": "first", "count": 64}, "next_hop": "192.0.2.1"}}]},
+                       {"name": "long", "nodes": [
+                           {"seq": 1, "action": "permit", "description": "\"" * 300, "match": {"prefix_list": [c * 63 for c in "abcdefghij"]},
+                            "set": {"large_communities": {"add": ["4294967295:4294967295:42949672%02d" % n for n in range(20)]}}}]},
                        {"name": "none", "nodes": []}],
     "static_routes": [{"prefix": "203.0.113.0/24", "next_hop": "192.0.2.9", "tag": 7, "description": "two words"},
                       {"prefix": "2001:db8:7::/48", "blackhole": True}, {"prefix": "198.51.100.0/24", "blackhole": True, "vrf": "red"}],
@@ -192,6 +197,33 @@ class Round(Pair):
         self.good(["system-view; route-policy new permit node 20; quit; undo route-policy new"])
         self.assertEqual(self.document(0, "candidate"), before)
 
+    def test_a_condition_in_the_place_of_another_is_named(self):
+        view = "system-view; route-policy new permit node 20; "
+        status, _, err = self.ctl([view + "if-match ip-prefix some; if-match ipv6 address prefix-list both"])
+        self.assertEqual((status, err), (0, "this condition replaces \"some\"\n"))
+        self.good([view + "undo if-match ip-prefix; if-match as-path-filter paths odd; undo if-match as-path-filter paths"])
+        self.assertEqual(self.policies()["new"], [{"seq": 20, "action": "permit", "match": {"as_path_list": "odd"}}])
+        self.assertNotEqual(self.ctl([view + "if-match community-filter cust whole-match"])[0], 0)
+        self.good([view + "apply community 1:1 additive; apply community 2:2 delete; undo apply community 2:2 delete; apply extcommunity rt 1:2 additive"])
+        self.assertEqual(self.policies()["new"][0]["set"], {"communities": {"add": ["1:1"]}, "ext_communities": {"add": ["rt:1:2"]}})
+        self.good(["system-view; set /route_policies/%d/nodes/0/match/not {\"med\": {\"ge\": 5}}" % (len(self.policies()) - 1)])
+        self.assertEqual(self.good([view + "display this"]).splitlines()[-1], '# also match/not {"med":{"ge":5}}')
+        for line in ("description one two", "undo description one", "undo goto node 5", "goto node 5; undo goto node 6"):
+            self.assertEqual(self.ctl([view + line])[0], 0 if line == "description one two" else 1, line)
+        self.assertEqual(self.policies()["new"][0]["description"], "one two")
+        self.good("discard")
+
+    def test_sections_of_a_configuration_of_vrp(self):
+        """`#` ends the view; a value that is no array is refused."""
+        status, _, err = keelctl(sock=self.sockets[0], stdin="system-view\nbgp 64512\n peer 192.0.2.99 as-number 7\n#\nroute-policy new permit node 5\n apply cost 5\n#\n"
+                                 "ip route-static 10.9.0.0 16 NULL0\n#\nip as-path-filter class permit [0-9]+_1$\n")
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual(self.policies()["new"], [{"seq": 5, "action": "permit", "set": {"med": 5}}])
+        self.assertEqual(self.entries("class", "as_path_lists"), [{"action": "permit", "regex": "[0-9]+_1$"}])
+        for key, line in (("prefix_lists", "ip ip-prefix a index 5 permit 10.0.0.0 8"), ("route_policies", "route-policy a permit node 10")):
+            self.assertEqual(self.ctl(["system-view; set /%s 5; %s" % (key, line)])[0], 1)
+        self.good("discard")
+
     def entries(self, name, section="prefix_lists"):
         return [e for x in self.document(0, "candidate").get(section, []) if x["name"] == name for e in x["entries"]]
 
@@ -208,6 +240,16 @@ class Round(Pair):
         self.good(["system-view; undo ip ip-prefix new index 10; undo ip ipv6-prefix new index 30"])
         self.assertEqual([e["seq"] for e in self.entries("new")], [20])
         self.good(["system-view; undo ip ip-prefix new index 20"])
+        self.assertEqual(self.document(0, "candidate"), before)
+        self.good(["system-view; ip ip-prefix new index 10 permit 10.0.0.0 8; ip ipv6-prefix new index 20 permit 2001:db8::/32"])
+        self.assertNotEqual(self.ctl(["system-view; undo ip ipv6-prefix new index 10"])[0], 0)
+        self.good(["system-view; undo ip ipv6-prefix new"])
+        self.assertEqual([e["seq"] for e in self.entries("new")], [10])
+        self.good(["system-view; ip ip-prefix new index 4294967295 permit 11.0.0.0 8"])
+        self.assertEqual(self.ctl(["system-view; ip ip-prefix new permit 12.0.0.0 8"])[0], 1)
+        self.good(["system-view; undo ip ip-prefix new"])
+        for line in ("undo ip ip-prefix partly index 10", "ip ip-prefix partly index 20 permit 11.0.0.0 8"):
+            self.assertEqual(self.ctl(["system-view; " + line])[0], 1, line)
         self.assertEqual(self.document(0, "candidate"), before)
         # entries without numbers are numbered by their places when a line names a place
         self.good(["system-view; ip as-path-filter new permit ^1_; ip as-path-filter new deny ^2_"])
