@@ -66,7 +66,8 @@ enum rib_record_kind {
  *
  * With several shards, withdrawals and records other than UPDATE wait until the first shard has
  * done `after` records of the same session thread. A `wide` record also waits until each other
- * shard has done the number of records in the struct rib_order at the end of the record. Awaited
+ * shard has done the number of records in the struct rib_order at the end of the record: records of the first
+ * shard, and records other than UPDATE of a peer with a limit. Awaited
  * records were put earlier, so no record waits for a later record. docs/decisions/0006
  */
 struct rib_record {

@@ -119,7 +119,7 @@ void limit_count_change(struct shard *s, struct shard_table *t, unsigned take, u
 	RUNS_ON(role_rib);
 /* References and the other counts of a path that is added. */
 void path_took(struct shard *s, struct shard_table *t, const struct rib_path *p) RUNS_ON(role_rib);
-/* Ends the references and these counts of a path that is removed. */
+/* Ends the references and the counts of path_took(). */
 void path_dropped(struct shard *s, struct shard_table *t, const struct rib_path *p)
 	RUNS_ON(role_rib);
 /* Applies the current state of the next hop; true if the flags change. */

@@ -238,8 +238,6 @@ extern const struct policy_list_words policy_list_words[];
 extern const struct policy_words policy_conditions[], policy_changes[];
 /* {keyword, value in keel.json}, where they differ */
 extern const char *const policy_values[][2];
-/* True for the lines of this file. */
-bool is_policy_line(const struct command *c);
 /* The section that the line edits. */
 const char *policy_section(const struct command *c);
 /* Applies a line to a document with the section. A text in `note` is for the user. 0; -1 after a message. */

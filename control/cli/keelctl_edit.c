@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define TRIES 64 /* limit of retries after concurrent edits */
+#define NOT_FOUND (-32004)
 
 /* The state of one line. */
 struct edit {
@@ -644,7 +645,7 @@ remove_bgp(struct edit *e)
 static int
 apply_line(struct edit *e)
 {
-	if (is_policy_line(e->c))
+	if (command_is_of_policy(e->c))
 		return edit_policy_line(e->ctl, e->c, e->document, e->note);
 	switch (e->c->kind) {
 	case COMMAND_BGP_VIEW:
@@ -740,7 +741,10 @@ is_one_longer(const json_t *longer, const json_t *shorter, size_t at)
 	return i == json_array_size(shorter);
 }
 
-/* A line removes one element, adds one, or modifies elements in place. */
+/*
+ * A line adds or removes one element, or modifies elements in place. Only lines of lists remove several:
+ * the patch replaces the array, which has no hidden members.
+ */
 static void
 array_patch(json_t *patch, const char *path, json_t *was, json_t *is)
 {
@@ -804,13 +808,13 @@ fetch_part(struct ctl *ctl, const char *path, json_int_t *revision)
 
 /*
  * Fetches `router` and the section that the line edits, with the revision of the first: policies and lists
- * may be large. Leaves out a missing section. NULL after a message.
+ * may be large. Leaves out a section that does not exist. NULL after a message.
  */
 static json_t *
 fetch_candidate(struct ctl *ctl, const struct command *c, json_int_t *revision)
 {
-	json_t *router = fetch_part(ctl, "/router", revision), *part, *document;
-	const char *section = is_policy_line(c)		  ? policy_section(c)
+	json_t *router = fetch_part(ctl, "/router", revision), *part, *document, *error = NULL;
+	const char *section = command_is_of_policy(c)	  ? policy_section(c)
 			      : c->kind == COMMAND_STATIC ? "static_routes"
 							  : "bgp";
 	char path[64];
@@ -819,10 +823,17 @@ fetch_candidate(struct ctl *ctl, const struct command *c, json_int_t *revision)
 		return NULL;
 	document = json_pack("{s:o}", "router", router);
 	snprintf(path, sizeof(path), "/%s", section);
-	part = ctl_try(
-		ctl, "config.get", json_pack("{s:s, s:s}", "source", "candidate", "path", path));
-	if (part != NULL)
+	part = ctl_ask(ctl, "config.get",
+		json_pack("{s:s, s:s}", "source", "candidate", "path", path), &error);
+	if (part == NULL && number_of(error, "code") != NOT_FOUND) {
+		if (error != NULL)
+			ctl_refused(ctl, "config.get", error);
+		json_decref(document);
+		document = NULL;
+	} else if (part != NULL) {
 		json_object_set(document, section, json_object_get(part, "document"));
+	}
+	json_decref(error);
 	json_decref(part);
 	return document;
 }
@@ -866,7 +877,7 @@ send_patch(struct edit *e, json_t *patch, json_int_t revision, bool last)
 static bool
 is_outside_bgp(const struct command *c)
 {
-	return c->kind == COMMAND_STATIC || is_policy_line(c);
+	return c->kind == COMMAND_STATIC || command_is_of_policy(c);
 }
 
 /* True: retry after a concurrent edit. */

@@ -136,12 +136,6 @@ words_of(const struct command *c)
 	return w;
 }
 
-bool
-is_policy_line(const struct command *c)
-{
-	return c->kind >= COMMAND_LIST_ENTRY && c->kind <= COMMAND_NODE;
-}
-
 const char *
 policy_section(const struct command *c)
 {
@@ -214,7 +208,8 @@ add_last(struct ctl *ctl, json_t *entries, json_t *entry)
 
 	if (seq > UINT32_MAX - 10) {
 		json_decref(entry);
-		ctl_fail(ctl, EXIT_REFUSED, "there is no index behind %lld", (long long)seq);
+		ctl_fail(ctl, EXIT_REFUSED, "no index after %lld is free; use: index NUMBER",
+			(long long)seq);
 		return -1;
 	}
 	if (seq > 0)
@@ -282,14 +277,17 @@ add_entry(struct ctl *ctl, const struct command *c, json_t *document)
 				: add_indexed(ctl, c, entries, entry);
 }
 
-/* Removes the entries of the word: a list may have prefixes of both families. */
-static void
+/* Removes the entries of the word: a list may have prefixes of both families. False: there are none. */
+static bool
 remove_entries(json_t *entries, const struct policy_list_words *w)
 {
+	size_t before = json_array_size(entries);
+
 	for (size_t i = json_array_size(entries); i-- > 0;) {
 		if (is_of_word(json_array_get(entries, i), w))
 			json_array_remove(entries, i);
 	}
+	return before == 0 || json_array_size(entries) < before;
 }
 
 static int
@@ -307,7 +305,12 @@ remove_entry(struct ctl *ctl, const struct command *c, json_t *document)
 	}
 	entries = json_object_get(list, "entries");
 	if (c->index == NULL) {
-		remove_entries(entries, w);
+		if (!remove_entries(entries, w)) {
+			ctl_fail(ctl, EXIT_REFUSED,
+				"%s \"%.64s\" has no prefix of this address family (-32004)",
+				w->word, c->name);
+			return -1;
+		}
 	} else {
 		if (!number_entries(ctl, c, entries))
 			return -1;
@@ -342,7 +345,7 @@ node_of(json_t *nodes, json_int_t seq, size_t *at)
 
 /* Creates the node, or changes its action. */
 static int
-open_node(struct ctl *ctl, const struct command *c, json_t *document)
+put_node(struct ctl *ctl, const struct command *c, json_t *document)
 {
 	json_t *policies = made_array(ctl, document, "route_policies"), *policy, *nodes, *node;
 	json_int_t seq = (json_int_t)strtoull(c->value, NULL, 10);
@@ -523,10 +526,17 @@ value_of(struct ctl *ctl, const struct command *c, const struct policy_words *w,
 	}
 }
 
+static int
+not_object(struct ctl *ctl, const char *key)
+{
+	ctl_fail(ctl, EXIT_REFUSED, "`%s` of the node is no object; use: undo set PATH", key);
+	return -1;
+}
+
 /* Takes `value`. Names in `note` a condition that the line replaces. */
 static int
-set_member(json_t *object, const struct policy_words *w, const char *rest, json_t *value,
-	bool condition, char note[256])
+set_member(struct ctl *ctl, json_t *object, const struct policy_words *w, const char *rest,
+	json_t *value, bool condition, char note[256])
 {
 	json_t *was = json_object_get(object, w->key), *change;
 	char *text;
@@ -535,6 +545,10 @@ set_member(json_t *object, const struct policy_words *w, const char *rest, json_
 		const char *key = communities_key(rest);
 
 		change = made(object, w->key, json_object());
+		if (!json_is_object(change)) {
+			json_decref(value);
+			return not_object(ctl, w->key);
+		}
 		if (strcmp(key, "remove") != 0) {
 			json_object_del(change, "add");
 			json_object_del(change, "replace");
@@ -612,18 +626,16 @@ edit_member(
 		phrase_find(condition ? policy_conditions : policy_changes, phrase, &rest);
 	json_t *object = json_object_get(node, home), *value = NULL;
 
-	if (w == NULL || (object != NULL && !json_is_object(object))) {
-		ctl_fail(ctl, EXIT_REFUSED, "`%s` of the node is no object; use: undo set PATH",
-			home);
-		return -1;
-	}
+	if (w == NULL || (object != NULL && !json_is_object(object)))
+		return not_object(ctl, home);
 	if (!c->undo || c->list_count > 0 || *rest != '\0') {
 		value = value_of(ctl, c, w, rest);
 		if (value == NULL)
 			return -1;
 	}
 	if (!c->undo)
-		return set_member(made(node, home, json_object()), w, rest, value, condition, note);
+		return set_member(
+			ctl, made(node, home, json_object()), w, rest, value, condition, note);
 	good = remove_member(object, w, rest, value);
 	json_decref(value);
 	if (!good) {
@@ -653,17 +665,22 @@ next_node(const json_t *policy, const json_t *node)
 	return next;
 }
 
-/* The words of a description, with one blank between. */
+#define TEXT_OCTETS (4 * 4096u) /* of the longest description */
+
+/* The words of a line, with one blank between. NULL after a message. */
 static json_t *
-description_value(const struct command *c)
+words_value(struct ctl *ctl, const struct command *c)
 {
-	char text[4096] = "";
+	char text[TEXT_OCTETS + 1] = "";
 	size_t at = 0;
 
 	for (unsigned i = 0; i < c->list_count && at < sizeof(text); i++)
 		at += (size_t)snprintf(
 			text + at, sizeof(text) - at, "%s%s", i > 0 ? " " : "", c->list[i]);
-	return json_string(text);
+	if (at < sizeof(text))
+		return json_string(text);
+	ctl_fail(ctl, EXIT_USAGE, "the text is too long");
+	return NULL;
 }
 
 /* goto, call, description */
@@ -679,8 +696,8 @@ edit_node(struct ctl *ctl, const struct command *c, const json_t *policy, json_t
 		value = json_integer(next_node(policy, node));
 	else if (c->value != NULL)
 		value = number_value(c->value);
-	else if (c->list_count > 0)
-		value = description_value(c);
+	else if (c->list_count > 0 && (value = words_value(ctl, c)) == NULL)
+		return -1;
 	if (c->undo && (was == NULL || (value != NULL && !json_equal(was, value)))) {
 		json_decref(value);
 		ctl_fail(ctl, EXIT_REFUSED, "the node has no such line (-32004)");
@@ -710,13 +727,29 @@ numbers_good(struct ctl *ctl, const struct command *c)
 	return false;
 }
 
+/* A text of JSON is UTF-8. */
+static bool
+words_good(struct ctl *ctl, const struct command *c)
+{
+	for (unsigned i = 0; i < c->list_count; i++) {
+		json_t *text = json_string(c->list[i]);
+
+		if (text == NULL) {
+			ctl_fail(ctl, EXIT_USAGE, "a word of the line is not UTF-8");
+			return false;
+		}
+		json_decref(text);
+	}
+	return true;
+}
+
 int
 edit_policy_line(struct ctl *ctl, const struct command *c, json_t *document, char note[256])
 {
 	json_t *policy, *node;
 	size_t at;
 
-	if (!numbers_good(ctl, c))
+	if (!numbers_good(ctl, c) || !words_good(ctl, c))
 		return -1;
 	switch (c->kind) {
 	case COMMAND_LIST_ENTRY:
@@ -724,7 +757,7 @@ edit_policy_line(struct ctl *ctl, const struct command *c, json_t *document, cha
 	case COMMAND_LIST_REMOVE:
 		return remove_entry(ctl, c, document);
 	case COMMAND_POLICY_VIEW:
-		return open_node(ctl, c, document);
+		return put_node(ctl, c, document);
 	case COMMAND_POLICY_REMOVE:
 		return remove_policy(ctl, c, document);
 	default:

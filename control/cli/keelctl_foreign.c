@@ -385,6 +385,9 @@ static const struct foreign {
 	{"match tag #", "if-match tag $1"},
 	{"no match tag ...", "undo if-match tag"},
 	{"match origin %", "if-match origin $1"},
+	{"no match origin ...", "undo if-match origin"},
+	{"no match rpki ...", "undo if-match rpki origin-as-validation"},
+	{"no match source-protocol ...", "undo if-match protocol"},
 	{"match rpki notfound", "if-match rpki origin-as-validation not-found"},
 	{"match rpki %", "if-match rpki origin-as-validation $1"},
 	{"match source-protocol connected", "if-match protocol direct"},
@@ -421,6 +424,10 @@ static const struct foreign {
 	{"set ipv6 next-hop global %", "apply ipv6 next-hop $1"},
 	{"no set ip next-hop ...", "undo apply ip-address next-hop"},
 	{"no set ipv6 next-hop ...", "undo apply ipv6 next-hop"},
+	{"bgp as-path access-list ...", "ip as-path-filter NAME permit REGEX"},
+	{"bgp community-list ...", "ip community-filter NAME permit COMMUNITY"},
+	{"bgp large-community-list ...", "ip large-community-filter NAME permit COMMUNITY"},
+	{"bgp extcommunity-list ...", "ip extcommunity-filter NAME permit COMMUNITY"},
 	{"router-id %", "set /router/router_id $1"},
 	{"bgp router-id %", "set /router/router_id $1"},
 };
@@ -435,7 +442,7 @@ is_taken(char pattern, const char *word)
 	return pattern == '%' || strcmp(word, "permit") == 0 || strcmp(word, "deny") == 0;
 }
 
-/* True if the words fit the pattern; taken[]: the words in place of %. */
+/* True if the words fit the pattern; taken[]: the words in place of %, # and !. */
 static bool
 fits(const char *pattern, char *const *words, unsigned count, const char *taken[WORDS_TAKEN])
 {

@@ -1040,27 +1040,33 @@ finish_neighbours(struct import *im)
 	json_array_foreach(groups, i, o) finish_families(im, o, NULL);
 }
 
-/* Tags of static routes stay behind in keeld: policies for routes to a neighbour see none. */
+/*
+ * keeld does not keep the tag of a static route. A policy for routes to a neighbour sees no tag, so its
+ * conditions on tags are lost.
+ */
 static void
-finish_tags(struct import *im, const char *name, unsigned depth)
+finish_tags(struct import *im, const char *name)
 {
 	json_t *policy = list_of(im, "route_policies", name), *node;
 	size_t i;
 
+	if (policy == NULL || json_object_get(policy, "_tags") != NULL)
+		return;
+	json_object_set_new(policy, "_tags", json_true());
 	json_array_foreach(json_object_get(policy, "nodes"), i, node)
 	{
 		const char *callee = json_string_value(json_object_get(node, "call"));
 
 		if (json_object_get(json_object_get(node, "match"), "tag") != NULL) {
-			/* the next node gets the route, with the present node or without */
+			/* without the node, its jump to the next node changes nothing */
 			if (callee == NULL &&
 				number_of(node, "_goto") == number_of(node, "seq") + 1)
 				json_object_del(node, "_goto");
 			condition_lost(im, policy, node, "tag",
 				"routes have no tag in a policy for a neighbour");
 		}
-		if (callee != NULL && depth < CALLS_MAX)
-			finish_tags(im, callee, depth + 1);
+		if (callee != NULL)
+			finish_tags(im, callee);
 	}
 }
 
@@ -1074,7 +1080,7 @@ finish_exports(struct import *im, json_t *array)
 	json_array_foreach(array, i, o)
 	{
 		json_object_foreach(json_object_get(o, "families"), name, f)
-			finish_tags(im, json_string_value(json_object_get(f, "export_policy")), 0);
+			finish_tags(im, json_string_value(json_object_get(f, "export_policy")));
 	}
 }
 

@@ -1186,7 +1186,7 @@ bgp(struct bird *b, bool template, unsigned line)
 		finish_peer(b, o, NULL, line);
 		link = import_made(b->im->bgp, "listen_ranges", json_array());
 		if (import_named(link, "prefix", range) != NULL)
-			bird_note(b, line, "not carried: the range %s is above", range);
+			bird_note(b, line, "not carried: the range %s occurs before", range);
 		else
 			json_array_append_new(
 				link, json_pack("{s:s, s:s}", "prefix", range, "group", own));
@@ -1219,7 +1219,7 @@ bgp(struct bird *b, bool template, unsigned line)
 	finish_peer(b, o, parent, line);
 	if (has_address(b, json_string_value(json_object_get(o, "address"))))
 		bird_note(b, line,
-			"not carried: a neighbour with the address %.64s is above; keeld has one "
+			"not carried: an earlier neighbour has the address %.64s; keeld has one "
 			"session to an address",
 			json_string_value(json_object_get(o, "address")));
 	else if (json_equal(import_value_of(o, parent, "_local"),
@@ -1436,14 +1436,16 @@ kernel_protocol(struct bird *b, unsigned at)
 			bird_note(b, bird_peek(b, 0)->line,
 				"not carried: routes of the kernel are not learned");
 		if (take_words(b, "merge paths")) {
-			take_switch(b);
+			if (!take_switch(b))
+				continue;
 			n = IMPORT_PATHS_MAX;
 			if (bird_take(b, "limit") && take_number(b, &n) && n > IMPORT_PATHS_MAX) {
 				n = IMPORT_PATHS_MAX;
 				bird_note(b, bird_peek(b, 0)->line,
-					"not carried: max_paths is at most 15");
+					"changed: max_paths is 15, the largest value");
 			}
-			json_object_set_new(b->im->bgp, "max_paths", json_integer(n));
+			if (n > 0)
+				json_object_set_new(b->im->bgp, "max_paths", json_integer(n));
 		}
 	}
 	b->at = end;

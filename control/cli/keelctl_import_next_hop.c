@@ -168,6 +168,13 @@ is_transparent(const struct import *im, const json_t *o)
 		if (json_is_true(json_object_get(f, "next_hop_unchanged")))
 			return true;
 	}
+	json_object_foreach(json_object_get(group, "families"), name, f)
+	{
+		if (json_is_true(json_object_get(f, "next_hop_unchanged")) &&
+			json_object_get(json_object_get(json_object_get(o, "families"), name),
+				"next_hop_unchanged") == NULL)
+			return true;
+	}
 	return json_is_true(import_value_of(o, group, "route_server_client"));
 }
 
@@ -206,7 +213,7 @@ gateway_of(const struct import *im, const json_t *route, bool *several)
 	return count == 1 ? gateway : NULL;
 }
 
-/* {gateway: [prefixes]} */
+/* {gateway: [entries of a prefix list]} */
 static json_t *
 gateways(const struct import *im, bool *several)
 {

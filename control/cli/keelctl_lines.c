@@ -608,7 +608,7 @@ static_lines(struct lines *l, const json_t *document)
 }
 
 static const json_t *
-open_node(const struct lines *l, const json_t *document)
+node_of_view(const struct lines *l, const json_t *document)
 {
 	const json_t *policy, *node;
 	size_t i, k;
@@ -629,7 +629,7 @@ open_node(const struct lines *l, const json_t *document)
 static void
 rest_of_node(const struct lines *l, const json_t *document)
 {
-	const json_t *was = open_node(l, l->document), *is = open_node(l, document);
+	const json_t *was = node_of_view(l, l->document), *is = node_of_view(l, document);
 	json_t *patch, *op;
 	char *text;
 	size_t i;

@@ -99,13 +99,13 @@ commit_names(struct ctl *ctl, struct texts *t, const char *begin)
 	json_decref(result);
 }
 
-/* In the system view the AS number of the router, otherwise the AS numbers of the peers. */
+/* After `bgp` in a configuration view the AS number of the router, otherwise the AS numbers of the peers. */
 static void
-asn_names(struct ctl *ctl, struct texts *t, const json_t *d, const char *begin)
+asn_names(struct ctl *ctl, struct texts *t, const json_t *d, const char *after, const char *begin)
 {
 	json_t *router = json_pack("[O*]", json_object_get(d, "router"));
 
-	if (ctl->view == VIEW_SYSTEM)
+	if (ctl->view & (VIEW_SYSTEM | VIEW_POLICY) && strcmp(after, "bgp") == 0)
 		numbers_of(t, router, "asn", begin);
 	else
 		numbers_of(t, json_object_get(json_object_get(d, "bgp"), "peers"), "asn", begin);
@@ -157,7 +157,7 @@ value_names(struct ctl *ctl, struct texts *t, const struct command_choice *c, co
 		texts_of(t, json_object_get(d, "route_policies"), "name", begin);
 		policy_names(ctl, t, begin);
 	} else if (strcmp(c->text, "AS-NUMBER") == 0)
-		asn_names(ctl, t, d, begin);
+		asn_names(ctl, t, d, after, begin);
 	if (strcmp(c->text, "NAME") == 0 && (strcmp(after, "route-policy") == 0)) {
 		texts_add(t, "accept-all", begin);
 		texts_add(t, "deny-all", begin);

@@ -832,8 +832,8 @@ static const struct {
 	{"terse", offsetof(struct command, terse)},
 };
 
-static bool
-is_of_policy(const struct command *c)
+bool
+command_is_of_policy(const struct command *c)
 {
 	return c->kind >= COMMAND_LIST_ENTRY && c->kind <= COMMAND_NODE;
 }
@@ -856,7 +856,7 @@ interpret_phrase(struct command *c, const char *word)
 static void
 interpret_word(struct command *c, const char *word)
 {
-	if (is_of_policy(c)) {
+	if (command_is_of_policy(c)) {
 		interpret_phrase(c, word);
 		return;
 	}
@@ -923,7 +923,7 @@ number_of_entry(struct command *c, const char *after)
 static void
 interpret_value(struct command *c, enum value_kind kind, const char *after, const char *word)
 {
-	if (is_of_policy(c) && c->list_count < COMMAND_WORDS_MAX)
+	if (command_is_of_policy(c) && c->list_count < COMMAND_WORDS_MAX)
 		c->list[c->list_count++] = word;
 	switch (kind) {
 	case V_ADDRESS:
@@ -980,7 +980,7 @@ interpret_value(struct command *c, enum value_kind kind, const char *after, cons
 		c->regex = word;
 		break;
 	case V_NUMBER:
-		if (is_of_policy(c) && number_of_entry(c, after) != NULL) {
+		if (command_is_of_policy(c) && number_of_entry(c, after) != NULL) {
 			*number_of_entry(c, after) = word;
 			break;
 		}
@@ -1318,7 +1318,7 @@ command_split(char **line, char *words[COMMAND_WORDS_MAX], char *error, size_t s
 		if (is_end(*at) || *at == '#')
 			break;
 		if (n == COMMAND_WORDS_MAX) {
-			fault(&f, "word %d \"%.64s\": nothing may follow here", n + 1, at);
+			fault(&f, "more than %d words", COMMAND_WORDS_MAX);
 			return -E2BIG;
 		}
 		words[n++] = out = at;

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define COMMAND_WORDS_MAX 24 /* more than the longest line of the grammar */
+#define COMMAND_WORDS_MAX 80 /* 64 AS numbers of a line, and its keywords */
 
 /* The view in which a line is typed; a rule belongs to one or more views. */
 enum command_view {
@@ -82,6 +82,7 @@ enum command_kind {
 	COMMAND_NETWORK,
 	COMMAND_IMPORT_ROUTE,
 	COMMAND_STATIC,
+	/* from here to COMMAND_NODE: lists and route policies */
 	COMMAND_LIST_ENTRY,
 	COMMAND_LIST_REMOVE,
 	COMMAND_POLICY_VIEW,
@@ -173,6 +174,9 @@ const char *command_help(const char *after, const char *word);
 int command_parse(unsigned view, char *const *words, unsigned count, struct command *out,
 	char *error, size_t size);
 
+/* True for the lines of lists and route policies. */
+bool command_is_of_policy(const struct command *c);
+
 /* A possible word at position `count` + 1. */
 struct command_choice {
 	/* a keyword; the name of a VALUE (ADDRESS); NULL: the line may end here */
@@ -191,7 +195,8 @@ unsigned command_choices(unsigned view, char *const *words, unsigned count,
 /*
  * Splits the first command of `*line` into words, in place. A command ends at a newline, a `;`, or
  * a `#` at the start of a word; *line moves to the next command, NULL at the end. "..." and '...'
- * may contain blanks; a word that begins with { or [ is JSON up to the closing bracket. Returns the
+ * may contain blanks; a word that begins with { is JSON up to the closing bracket, a word that begins with [ goes at least
+ * so far. Returns the
  * count of words; -EINVAL for an unclosed quote, -E2BIG for too many words, each with a message in
  * `error`.
  */

@@ -126,8 +126,10 @@ static void
 policy_view(struct ctl *ctl, const struct command *c)
 {
 	edit_command(ctl, c);
-	if (ctl->status != EXIT_DONE)
+	if (ctl->status != EXIT_DONE) {
+		ctl->view = VIEW_SYSTEM;
 		return;
+	}
 	ctl->view = VIEW_POLICY;
 	snprintf(ctl->policy, sizeof(ctl->policy), "%s", c->name);
 	ctl->node = (unsigned)strtoul(c->value, NULL, 10);
@@ -355,6 +357,13 @@ line_wrong(struct ctl *ctl, char *const *words, unsigned count, const char *erro
 		ctl_fail(ctl, EXIT_USAGE, "%s", text_safe(error));
 }
 
+/* The word of VRP, perhaps abbreviated, or of FRR. */
+static bool
+is_node_header(const char *word)
+{
+	return strncmp(word, "route-p", 7) == 0 || strcmp(word, "route-map") == 0;
+}
+
 void
 run_words(struct ctl *ctl, char *const *words, unsigned count)
 {
@@ -373,7 +382,7 @@ run_words(struct ctl *ctl, char *const *words, unsigned count)
 		output_end(ctl, &out);
 		line_wrong(ctl, words, count, error);
 		/* the lines that follow must not edit the node of the view before */
-		if (count > 0 && ctl->view == VIEW_POLICY && strcmp(words[0], "route-policy") == 0)
+		if (count > 0 && ctl->view == VIEW_POLICY && is_node_header(words[0]))
 			ctl->view = VIEW_SYSTEM;
 		return;
 	}
@@ -388,7 +397,9 @@ run_text(struct ctl *ctl, char *text, const char *where)
 {
 	unsigned number = 0;
 
-	if (text[strspn(text, " \t\r\n")] == '#' && strspn(text, " \t\r\n#") == strlen(text) &&
+	const char *mark = text + strspn(text, " \t\r\n");
+
+	if (*mark == '#' && mark[1 + strspn(mark + 1, " \t\r\n")] == '\0' &&
 		ctl->view & VIEW_CONFIG)
 		ctl->view = VIEW_SYSTEM; /* as between two sections of a configuration of VRP */
 	ctl->script |= where != NULL;

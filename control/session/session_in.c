@@ -326,7 +326,7 @@ record_begin(const struct speaker_input *in, const struct peer *p, enum rib_reco
 	return r;
 }
 
-/* `order` (may be NULL): for a wide record of the first shard. */
+/* `order` (may be NULL): for a wide record. */
 static void
 record_end(struct speaker_input *in, struct rib_record *r, const struct rib_order *order)
 {

@@ -195,8 +195,11 @@ class Daemons(Pair):
         said, prompt = shell.line("route-policy 1b deny node 10")
         self.assertIn('word 2 "1b": expected NAME', said)
         self.assertEqual(prompt, "[*keel]")
+        for line in ("#", "route-policy a permit node 0", "route-pol 1b deny node 10", "route-map x permit 20"):
+            shell.line("route-policy a permit node 10")
+            self.assertEqual(shell.line(line)[1], "[*keel]", line)
         shell.line("route-policy a permit node 10")
-        self.assertEqual(shell.line("#")[1], "[*keel]")
+        self.assertEqual(shell.line("# a comment")[1], "[*keel-route-policy-a-10]")
         shell.line("route-policy a permit node 10")
         self.assertEqual(shell.line("undo route-policy a")[1], "[~keel]")
 

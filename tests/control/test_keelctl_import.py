@@ -998,9 +998,9 @@ protocol bgp a { local as 64512; neighbor 2001:db8::2 port 1790 as 64513; ipv6 {
 protocol bgp b { local as 64512; neighbor 2001:DB8:0::2 port 1791 as 64514; ipv6 { import all; export all; }; }
 protocol bgp c { local as 64512; neighbor range 192.0.2.0/24 as 64513; ipv4 { import all; export none; }; }
 """
-        d, _ = self.verdict(text, "3: protocol bgp b ", ": not carried: a neighbour with the address 2001:DB8:0::2 is above; keeld has one session to an address")
+        d, _ = self.verdict(text, "3: protocol bgp b ", ": not carried: an earlier neighbour has the address 2001:DB8:0::2; keeld has one session to an address")
         self.assertEqual([(p["port"], p["asn"]) for p in d["bgp"]["peers"]], [(1790, 64513)])
-        d, _ = self.verdict(text.replace("DB8:0::2", "DB8::3") + text.splitlines()[3].replace("bgp c", "bgp d"), "5: protocol bgp d ", ": not carried: the range 192.0.2.0/24 is above")
+        d, _ = self.verdict(text.replace("DB8:0::2", "DB8::3") + text.splitlines()[3].replace("bgp c", "bgp d"), "5: protocol bgp d ", ": not carried: the range 192.0.2.0/24 occurs before")
         self.assertEqual(len(d["bgp"]["listen_ranges"]), 1)
 
     def test_passwords(self):

@@ -6,8 +6,9 @@ empty daemon, gives the same document (needs root: else the exit status is 77).
 usage: test_keelctl_round.py KEELCTL KEELD
 """
 import json
+import subprocess
 
-from keelctl_lab import Pair, keelctl, run_tests
+from keelctl_lab import KEELCTL, Pair, keelctl, run_tests
 
 FAMILY = {"import_policy": "in", "export_policy": "accept-all"}
 RICH = {
@@ -72,7 +73,12 @@ EDITS = [
 ]
 
 
-# Lines of the view of node 20 of a policy, and the node after each of them; without a third text `undo` and the line restores the node.
+# `undo` and these words undo a line that begins with them.
+SHORT = ["if-match " + w for w in ("ip-prefix", "ipv6 address prefix-list", "as-path-filter", "community-filter", "large-community-filter", "extcommunity-filter",
+                                   "ip next-hop ip-prefix", "cost", "local-preference", "tag", "protocol", "origin", "rpki origin-as-validation")] + \
+    ["apply " + w for w in ("cost", "local-preference", "tag", "origin", "community", "large-community", "extcommunity", "as-path", "ip-address next-hop", "ipv6 next-hop")] + \
+    ["goto", "call", "description"]
+# Lines of the view of node 20 of a policy, and the node after each of them.
 NODE = [
     ("if-match ip-prefix some", {"match": {"prefix_list": "some"}}), ("if-match ipv6 address prefix-list some both", {"match": {"prefix_list": ["some", "both"]}}),
     ("if-match as-path-filter paths", {"match": {"as_path_list": "paths"}}), ("if-match community-filter cust", {"match": {"community_list": "cust"}}),
@@ -179,10 +185,7 @@ class Round(Pair):
             self.assertEqual(self.good([view + "display this"]).splitlines()[0].split()[0], line.split()[0])
             self.good([view + "undo " + line])
             self.assertEqual(self.policies()["new"][0], base, line)
-            verb = line.split()[0] if line.split()[0] in ("goto", "call", "description") else None
-            self.good([view + line + "; undo " + (verb or " ".join(w for w in line.split()[:3] if w in (
-                "if-match apply cost local-preference tag origin community large-community extcommunity as-path protocol ip-prefix as-path-filter "
-                "community-filter large-community-filter extcommunity-filter").split())) if " ip" not in line and "rpki" not in line else view + line + "; undo " + line])
+            self.good([view + line + "; undo " + next(w for w in SHORT if line.startswith(w))])
             self.assertEqual(self.policies()["new"][0], base, line)
         self.good([view + "apply community 1:1 additive; apply community 2:2 delete; apply cost 5; if-match tag 5; if-match cost 3"])
         self.assertEqual(self.policies()["new"][0], dict(base, set={"communities": {"add": ["1:1"], "remove": ["2:2"]}, "med": 5}, match={"tag": 5, "med": 3}))
@@ -221,7 +224,15 @@ class Round(Pair):
         self.assertEqual(self.policies()["new"], [{"seq": 5, "action": "permit", "set": {"med": 5}}])
         self.assertEqual(self.entries("class", "as_path_lists"), [{"action": "permit", "regex": "[0-9]+_1$"}])
         for key, line in (("prefix_lists", "ip ip-prefix a index 5 permit 10.0.0.0 8"), ("route_policies", "route-policy a permit node 10")):
-            self.assertEqual(self.ctl(["system-view; set /%s 5; %s" % (key, line)])[0], 1)
+            status, _, err = self.ctl(["system-view; set /%s 5; %s" % (key, line)])
+            self.assertEqual(status, 1)
+            self.assertIn("`%s` of the candidate is no array" % key, err)
+        status, _, err = self.ctl(["system-view; undo set /route_policies; route-policy a permit node 10; quit; set /route_policies/0/nodes/0/set {\"communities\": 5}; "
+                                   "route-policy a permit node 10; apply community 1:1"])
+        self.assertEqual(status, 1)
+        self.assertIn("`communities` of the node is no object", err)
+        p = subprocess.run([KEELCTL, "--socket", self.sockets[0]], input=b"system-view\nroute-policy b permit node 5\napply community \xe9\n", capture_output=True, timeout=60)
+        self.assertEqual((p.returncode, p.stderr), (2, b"line 3: a word of the line is not UTF-8\n"))
         self.good("discard")
 
     def entries(self, name, section="prefix_lists"):
