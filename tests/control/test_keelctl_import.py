@@ -209,7 +209,8 @@ class Frr(Case):
             self.assertNotIn("static-gateways", json.dumps(self.imported(own, accepted=True)[1]))
         # a policy that sets the next hop itself, and a neighbour that gets next hops as they are
         for own in (text.replace(" set metric 5", " set ip next-hop 192.0.2.5"), text.replace("  neighbor transit activate", "  neighbor 192.0.2.3 attribute-unchanged next-hop\n"
-                                                                                                "  neighbor transit activate")):
+                                                                                                "  neighbor transit activate"),
+                    text.replace("  neighbor transit activate", "  neighbor transit attribute-unchanged next-hop\n  neighbor transit activate")):
             _, d, err = self.imported(own, accepted=True)
             self.assertEqual((err.count(": static: " + NOT_GATEWAY), d["bgp"]["redistribute"][0]["policy"]), (1, "out"), err)
         _, d, err = self.imported(text + "ip route 10.8.0.0/16 10.1.1.2\n", accepted=True)
@@ -952,6 +953,12 @@ protocol bgp e { local as 64512; neighbor 192.0.2.9 as 64513; MULTIHOP ipv4 { im
             status, d, err = self.imported(text.replace("SELF", own).replace("MULTIHOP", multihop))
             self.assertEqual([line[:3] + line.split(";: ")[-1].split("}: ")[-1] for line in err.splitlines() if ": changed: " in line], said, err)
             self.assertEqual(d["bgp"]["redistribute"][1]["policy"], "bird-origin" if own else "static-gateways")
+
+    def test_paths_of_the_kernel_protocol(self):
+        for own, want, said in (("merge paths on limit 4", 4, ""), ("merge paths on limit 32", 15, "changed: max_paths is 15"), ("merge paths off", None, ""), ("merge paths", 15, "")):
+            status, d, err = self.imported("router id 192.0.2.1;\nprotocol kernel { ipv4 { export all; };\n%s;\n}\n"
+                                           "protocol bgp e { local as 64512; neighbor 192.0.2.9 as 64513; ipv4 { import all; export all; }; }\n" % own, accepted=True)
+            self.assertEqual((status, d["bgp"].get("max_paths"), said in err), (0, want, True), err)
 
     def test_attributes_that_static_routes_lack(self):
         """In an export filter of BIRD they are less than all values, and an error for `~`; lab/test_import.py compares with BIRD."""
