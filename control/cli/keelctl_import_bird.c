@@ -1429,7 +1429,8 @@ kernel_protocol(struct bird *b, unsigned at)
 	unsigned end;
 	json_int_t n;
 
-	whole(b, at, "changed: workers forward, and the table of the kernel stays as it is");
+	b->at = at;
+	skip(b);
 	end = b->at;
 	for (b->at = at; b->at < end; b->at++) {
 		if (bird_is(b, "learn"))
@@ -1448,7 +1449,8 @@ kernel_protocol(struct bird *b, unsigned at)
 				json_object_set_new(b->im->bgp, "max_paths", json_integer(n));
 		}
 	}
-	b->at = end;
+	/* last: a verdict of one line is more than the verdict of the block */
+	whole(b, at, "changed: workers forward, and the table of the kernel stays as it is");
 }
 
 static void
