@@ -210,6 +210,9 @@ shard_instance_set(struct shard *s, const struct shard_instance *i)
 	old = x->next_rd;
 	x->next_rd = rd;
 	rd_unlist(l, x, old);
+	/* without an instance, changes of VPN tables were not noted, also after a pass that dropped paths */
+	if (l->instances == 0)
+		l->places_are = PLACES_UNKNOWN;
 	l->instances += !x->exists;
 	x->leaving = false;
 	x->exists = true;
@@ -267,8 +270,6 @@ leak_instance_end(struct shard *s, struct shard_leak *l, struct instance *x)
 	leak_refused_set(l, x, 0);
 	l->instances--;
 	l->drop_due |= s->vpn_imported_only;
-	if (l->instances == 0)
-		l->places_are = PLACES_UNKNOWN; /* changes of VPN tables are noted no more */
 	tables_mark(s, x->vrf);
 }
 

@@ -1297,6 +1297,38 @@ a_target_goes_with_its_routes(void **state)
 	model_end(&m);
 }
 
+/*
+ * Without an instance nobody notes the places of route targets. Routes that come then are found by the
+ * next instance, also after a pass over the tables that had no instance.
+ */
+static void
+routes_without_an_instance_are_found(void **state)
+{
+	static struct model m;
+
+	model_begin(&m, 1, false);
+	m.only = true;
+	shard_vpn_imported_only(m.rigs[0].shard, true);
+	m.in[1] = (struct model_instance){.exists = true, .label = 16, .import = 1};
+	instance_set(&m, 1);
+	rest(&m);
+	instance_remove(&m, 1);
+	rest(&m);
+	m.up[0] = true;
+	rig_up(&m.rigs[0], 1, RIG_OWN_ASN, 1, false);
+	for (unsigned i = 0; i < PREFIXES; i++) {
+		m.remote[0][0][i] = (struct route){
+			.there = true, .serial = i + 1, .label = 20, .targets = 1, .hops = 1};
+		update(&m, 1, 0, 1, &m.remote[0][0][i], i, 1);
+	}
+	rest(&m);
+	m.in[1] = (struct model_instance){.exists = true, .label = 16, .import = 1};
+	instance_set(&m, 1);
+	rest(&m);
+	assert_int_equal(table_count(&m, m.table[1]), PREFIXES);
+	model_end(&m);
+}
+
 /* One prefix of many distinguishers: the order among hundreds of paths is that of a full ranking. */
 static void
 many_distinguishers_of_one_prefix(void **state)
@@ -1438,6 +1470,7 @@ main(void)
 		one_thread_test(a_distinguisher_changes_without_a_gap),
 		one_thread_test(refused_routes_go),
 		one_thread_test(a_target_goes_with_its_routes),
+		one_thread_test(routes_without_an_instance_are_found),
 		one_thread_test(many_distinguishers_of_one_prefix),
 		one_thread_test(new_targets_need_bounded_memory),
 #ifndef KEEL_SANITIZED
