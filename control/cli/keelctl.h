@@ -307,6 +307,10 @@ void print_part(const struct ctl *ctl, enum colour colour, const char *text, siz
 const char *text_of(const json_t *o, const char *key);
 const char *value_text(const json_t *v); /* of one value, as text_of() */
 const char *text_safe(const char *text);
+/* A string of `o`, as long as `o`; "" if absent. */
+const char *string_of(const json_t *o, const char *key);
+/* The member of `o`; `fresh`, which is taken, if the member is absent. */
+json_t *member_made(json_t *o, const char *key, json_t *fresh);
 long long number_of(const json_t *o, const char *key);
 double real_of(const json_t *o, const char *key);
 bool true_of(const json_t *o, const char *key);

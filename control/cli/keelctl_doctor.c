@@ -150,15 +150,6 @@ finding(struct doctor *d, const char *check, const char *command, const char *fm
 						   text_safe(text), "command", command));
 }
 
-/* A string of the document, which outlives the text of text_of(). */
-static const char *
-string_of(const json_t *o, const char *key)
-{
-	const char *text = json_string_value(json_object_get(o, key));
-
-	return text != NULL ? text : "";
-}
-
 static bool
 is_pci(const char *device)
 {

@@ -43,27 +43,6 @@ refuse(struct edit *e, const char *fmt, ...)
 
 /* ---- the document ---- */
 
-static const char *
-string_of(const json_t *o, const char *key)
-{
-	const char *text = json_string_value(json_object_get(o, key));
-
-	return text != NULL ? text : "";
-}
-
-static json_t *
-member(json_t *o, const char *key, json_t *fresh)
-{
-	json_t *m = json_object_get(o, key);
-
-	if (m != NULL) {
-		json_decref(fresh);
-		return m;
-	}
-	json_object_set_new(o, key, fresh);
-	return json_object_get(o, key);
-}
-
 static json_t *
 find_group(const struct edit *e, const char *name, size_t *at)
 {
@@ -229,10 +208,10 @@ family_entry(struct edit *e, bool enable)
 		keep_member_families(e, enable);
 		enabled = true; /* for the members that have the family implicitly */
 	}
-	families = member(e->object, "families", json_object());
+	families = member_made(e->object, "families", json_object());
 	if (implicit != NULL)
-		member(families, implicit, json_object());
-	entry = member(families, e->family, json_object());
+		member_made(families, implicit, json_object());
+	entry = member_made(families, e->family, json_object());
 	if (enable && json_is_false(json_object_get(entry, "enabled")))
 		json_object_del(entry, "enabled");
 	if (enable && !family_enabled(e)) /* disabled by the group */
@@ -278,7 +257,7 @@ add_peer(struct edit *e)
 		json_object_set_new(peer, "vrf", json_string(view_vrf(e)));
 	if (e->ctl->view == VIEW_VRF)
 		json_object_set_new(peer, "families", json_pack("{s:{}}", e->family));
-	json_array_append_new(member(e->bgp, "peers", json_array()), peer);
+	json_array_append_new(member_made(e->bgp, "peers", json_array()), peer);
 	return 0;
 }
 
@@ -326,7 +305,7 @@ set_group(struct edit *e)
 
 		if (strcmp(view_vrf(e), "default") != 0)
 			json_object_set_new(peer, "vrf", json_string(view_vrf(e)));
-		json_array_append_new(member(e->bgp, "peers", json_array()), peer);
+		json_array_append_new(member_made(e->bgp, "peers", json_array()), peer);
 	}
 	if (find_object(e, &at) != 0)
 		return -1;
@@ -350,7 +329,7 @@ set_route_refresh(struct edit *e)
 
 	if (find_object(e, &at) != 0)
 		return -1;
-	return json_object_set_new(member(e->object, "capabilities", json_object()),
+	return json_object_set_new(member_made(e->object, "capabilities", json_object()),
 		"route_refresh", json_boolean(!e->c->undo));
 }
 
@@ -472,7 +451,7 @@ setting_home(struct edit *e, const struct setting *s)
 	if (!s->of_timers)
 		return e->object;
 	return e->c->undo ? json_object_get(e->object, "timers")
-			  : member(e->object, "timers", json_object());
+			  : member_made(e->object, "timers", json_object());
 }
 
 static int
@@ -485,7 +464,7 @@ set_limit(struct edit *e)
 
 	if (e->c->undo)
 		return json_object_del(family_own(e), "max_prefixes"), 0;
-	limit = member(family_entry(e, false), "max_prefixes", json_object());
+	limit = member_made(family_entry(e, false), "max_prefixes", json_object());
 	json_object_set_new(
 		limit, "limit", json_integer((json_int_t)strtoull(e->c->value, NULL, 10)));
 	if (action != NULL)
@@ -541,7 +520,8 @@ remove_peer(struct edit *e)
 static int
 edit_entry(struct edit *e, json_t *home, const char *key, json_t *entry)
 {
-	json_t *array = e->c->undo ? json_object_get(home, key) : member(home, key, json_array()),
+	json_t *array = e->c->undo ? json_object_get(home, key)
+				   : member_made(home, key, json_array()),
 	       *other;
 	int err = 0;
 	size_t i;
@@ -614,7 +594,7 @@ edit_group(struct edit *e)
 	bool there = find_group(e, e->c->name, &at) != NULL;
 
 	if (!e->c->undo && !there)
-		return json_array_append_new(member(e->bgp, "groups", json_array()),
+		return json_array_append_new(member_made(e->bgp, "groups", json_array()),
 			json_pack("{s:s}", "name", e->c->name));
 	if (e->c->undo && !there)
 		return refuse(e, "there is no group \"%.64s\" (-32004)", e->c->name);
@@ -897,7 +877,7 @@ edit_once(struct ctl *ctl, const struct command *c, bool last)
 	e.document = json_deep_copy(was);
 	e.bgp = json_object_get(e.document, "bgp");
 	if (e.bgp == NULL && !is_outside_bgp(c) && c->kind != COMMAND_BGP_VIEW)
-		e.bgp = member(e.document, "bgp", json_object());
+		e.bgp = member_made(e.document, "bgp", json_object());
 	if (apply_line(&e) == 0) {
 		patch = make_patch(was, e.document);
 		if (json_array_size(patch) > 0)
@@ -943,7 +923,7 @@ edit_locally(struct ctl *ctl, const struct command *c, json_t *document)
 		.document = document,
 		.family = ctl->family != NULL ? ctl->family : "ipv4-unicast"};
 
-	e.bgp = is_outside_bgp(c) ? NULL : member(document, "bgp", json_object());
+	e.bgp = is_outside_bgp(c) ? NULL : member_made(document, "bgp", json_object());
 	return apply_line(&e) == 0;
 }
 

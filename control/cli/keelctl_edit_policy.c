@@ -58,32 +58,11 @@ const char *const policy_values[][2] = {
 
 /* ---- documents ---- */
 
-static const char *
-string_of(const json_t *o, const char *key)
-{
-	const char *text = json_string_value(json_object_get(o, key));
-
-	return text != NULL ? text : "";
-}
-
-static json_t *
-made(json_t *o, const char *key, json_t *fresh)
-{
-	json_t *m = json_object_get(o, key);
-
-	if (m == NULL) {
-		json_object_set(o, key, fresh);
-		m = fresh;
-	}
-	json_decref(fresh);
-	return m;
-}
-
 /* The array of a key, made where it is missing. NULL after a message: the value is no array. */
 static json_t *
 made_array(struct ctl *ctl, json_t *o, const char *key)
 {
-	json_t *array = made(o, key, json_array());
+	json_t *array = member_made(o, key, json_array());
 
 	if (json_is_array(array))
 		return array;
@@ -544,7 +523,7 @@ set_member(struct ctl *ctl, json_t *object, const struct policy_words *w, const 
 	if (w->kind == WORDS_COMMUNITIES) {
 		const char *key = communities_key(rest);
 
-		change = made(object, w->key, json_object());
+		change = member_made(object, w->key, json_object());
 		if (!json_is_object(change)) {
 			json_decref(value);
 			return not_object(ctl, w->key);
@@ -634,8 +613,8 @@ edit_member(
 			return -1;
 	}
 	if (!c->undo)
-		return set_member(
-			ctl, made(node, home, json_object()), w, rest, value, condition, note);
+		return set_member(ctl, member_made(node, home, json_object()), w, rest, value,
+			condition, note);
 	good = remove_member(object, w, rest, value);
 	json_decref(value);
 	if (!good) {

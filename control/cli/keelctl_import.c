@@ -13,8 +13,6 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#define CALLS_MAX 16u /* policies that call each other */
-
 bool
 import_verdict(struct import *im, const char *fmt, ...)
 {
@@ -49,18 +47,6 @@ import_report(struct import *im, unsigned line, const char *text, const char *ve
 }
 
 json_t *
-import_made(json_t *o, const char *key, json_t *fresh)
-{
-	json_t *m = json_object_get(o, key);
-
-	if (m == NULL)
-		json_object_set_new(o, key, fresh);
-	else
-		json_decref(fresh);
-	return json_object_get(o, key);
-}
-
-json_t *
 import_named(json_t *array, const char *key, const char *name)
 {
 	json_t *o;
@@ -92,7 +78,7 @@ import_value_of(const json_t *o, const json_t *group, const char *key)
 json_t *
 import_element(json_t *home, const char *section, const char *key, const char *name)
 {
-	json_t *array = import_made(home, section, json_array()),
+	json_t *array = member_made(home, section, json_array()),
 	       *o = import_named(array, key, name);
 
 	if (o == NULL) {
@@ -256,7 +242,7 @@ import_list_entry(
 {
 	char buf[64];
 	json_t *list = import_element(im->document, section, "name", import_name(im, name, buf)),
-	       *entries = import_made(list, "entries", json_array()), *old;
+	       *entries = member_made(list, "entries", json_array()), *old;
 	json_int_t n = 0, last = number_of(list, "_last");
 	size_t i;
 
@@ -284,14 +270,14 @@ bool
 import_redistribute(struct import *im, const char *source, const char *policy)
 {
 	json_t *o =
-		import_named(import_made(im->bgp, "redistribute", json_array()), "source", source);
+		import_named(member_made(im->bgp, "redistribute", json_array()), "source", source);
 	char buf[64];
 
 	if (o == NULL) {
 		o = json_pack("{s:s}", "source", source);
 		json_array_append_new(json_object_get(im->bgp, "redistribute"), o);
 	}
-	return json_object_set_new(import_made(o, "_families", json_object()), im->family,
+	return json_object_set_new(member_made(o, "_families", json_object()), im->family,
 		       json_pack("{s:s*}", "policy",
 			       policy != NULL ? import_name(im, policy, buf) : NULL)) == 0;
 }
@@ -305,7 +291,7 @@ import_list_partial(struct import *im, const char *section, const char *name)
 	memcpy(verdict, im->verdict, sizeof(verdict));
 	list = import_element(im->document, section, "name", import_name(im, name, buf));
 	memcpy(im->verdict, verdict, sizeof(verdict));
-	import_made(list, "entries", json_array());
+	member_made(list, "entries", json_array());
 	json_object_set_new(list, IMPORT_PARTIAL, json_true());
 }
 
@@ -356,7 +342,7 @@ import_node(struct import *im, const char *policy, json_int_t seq, const char *a
 	size_t i;
 	char buf[64];
 
-	nodes = import_made(import_element(im->document, "route_policies", "name",
+	nodes = member_made(import_element(im->document, "route_policies", "name",
 				    import_name(im, policy, buf)),
 		"nodes", json_array());
 	json_array_foreach(nodes, i, node)
@@ -385,13 +371,13 @@ import_set_communities(struct import *im, json_t *set, const char *key, char **w
 		json_array_append_new(list, json_string(text));
 	}
 	return json_object_set_new(
-		       import_made(set, key, json_object()), add ? "add" : "replace", list) == 0;
+		       member_made(set, key, json_object()), add ? "add" : "replace", list) == 0;
 }
 
 void
 import_filter(json_t *family, bool in, const char *key, const char *name)
 {
-	json_t *filters = import_made(family, in ? "_filters_in" : "_filters_out", json_object());
+	json_t *filters = member_made(family, in ? "_filters_in" : "_filters_out", json_object());
 
 	json_object_set_new(filters, key, name != NULL ? json_string(name) : json_null());
 }
@@ -516,9 +502,8 @@ list_of(const struct import *im, const char *section, const char *name)
 	return import_named(json_object_get(im->document, section), "name", name);
 }
 
-/* A verdict about the whole, after the lines of the file. */
-static void __attribute__((format(printf, 3, 4)))
-end_report(struct import *im, const char *what, const char *fmt, ...)
+void
+import_end_report(struct import *im, const char *what, const char *fmt, ...)
 {
 	char verdict[256];
 	va_list ap;
@@ -540,9 +525,9 @@ list_is_known(struct import *im, const char *section, const char *name)
 		json_object_set_new(list, "entries", json_array());
 		if (im->missing_matches_all) {
 			json_object_set_new(list, IMPORT_PARTIAL, json_true());
-			end_report(im, name, "not carried: there is no list of this name");
+			import_end_report(im, name, "not carried: there is no list of this name");
 		} else {
-			end_report(im, name,
+			import_end_report(im, name,
 				"changed: there is no list of this name; it matches no route");
 		}
 	}
@@ -595,8 +580,9 @@ condition_lost(
 	json_object_del(match, key);
 	if (!deny)
 		json_object_set_new(node, IMPORT_WIDER, json_true());
-	end_report(im, name_of(policy), "not carried: node %lld: %s; %s", number_of(node, "seq"),
-		why, deny ? "the node denies without the condition" : "the node permits nothing");
+	import_end_report(im, name_of(policy), "not carried: node %lld: %s; %s",
+		number_of(node, "seq"), why,
+		deny ? "the node denies without the condition" : "the node permits nothing");
 }
 
 /* The node and its lists. */
@@ -672,14 +658,14 @@ finish_delete(struct import *im, const json_t *policy, json_t *node)
 			json_string_value(name));
 		values = values_to_remove(list);
 		if (values != NULL && list != NULL) {
-			json_object_set_new(import_made(import_made(node, "set", json_object()),
+			json_object_set_new(member_made(member_made(node, "set", json_object()),
 						    key, json_object()),
 				"remove", values);
 			continue;
 		}
 		json_decref(values);
 		json_object_set_new(node, "_lost", json_true());
-		end_report(im, name_of(policy),
+		import_end_report(im, name_of(policy),
 			"not carried: node %lld: communities of list \"%.40s\" are not removed",
 			number_of(node, "seq"), json_string_value(name));
 	}
@@ -710,7 +696,8 @@ finish_call(struct import *im, const json_t *policy, json_t *node, const json_t 
 	if (name == NULL)
 		return;
 	if (list_of(im, "route_policies", name) == NULL) {
-		end_report(im, name, "changed: there is no policy of this name; it is not called");
+		import_end_report(
+			im, name, "changed: there is no policy of this name; it is not called");
 		json_object_del(node, "call");
 	} else if (callee_sees(im, name, changed, lost)) {
 		condition_lost(im, policy, node, "",
@@ -799,7 +786,7 @@ finish_policy(struct import *im, json_t *policy)
 static json_t *
 filter_policy(struct import *im, json_t *nodes)
 {
-	json_t *policies = import_made(im->document, "route_policies", json_array()), *policy;
+	json_t *policies = member_made(im->document, "route_policies", json_array()), *policy;
 	char name[32];
 	size_t i;
 
@@ -828,7 +815,7 @@ check_policy(struct import *im, json_t *o, const char *key)
 	if (name == NULL || is(name, "accept-all") || is(name, "deny-all") ||
 		list_of(im, "route_policies", name) != NULL)
 		return;
-	end_report(im, name,
+	import_end_report(im, name,
 		im->missing_matches_all
 			? "not carried: there is no policy of this name; no route passes"
 			: "changed: there is no policy of this name; no route passes");
@@ -915,7 +902,7 @@ drop_incomplete(struct import *im, json_t *peers, json_t *groups)
 		       *group = import_named(groups, "name", json_string_value(name));
 
 		if (name != NULL && group == NULL) {
-			end_report(im, json_string_value(json_object_get(peer, "address")),
+			import_end_report(im, json_string_value(json_object_get(peer, "address")),
 				"not carried: there is no group \"%.40s\"; the neighbour is left "
 				"out",
 				json_string_value(name));
@@ -924,7 +911,7 @@ drop_incomplete(struct import *im, json_t *peers, json_t *groups)
 		}
 		if (json_object_get(peer, "asn") != NULL || json_object_get(group, "asn") != NULL)
 			continue;
-		end_report(im, json_string_value(json_object_get(peer, "address")),
+		import_end_report(im, json_string_value(json_object_get(peer, "address")),
 			"not carried: the neighbour has no AS number, and is left out");
 		json_array_remove(peers, i);
 	}
@@ -1016,7 +1003,7 @@ finish_redistribute(struct import *im)
 		snprintf(name, sizeof(name), "redistribute-%s", source);
 		for (unsigned k = 2; list_of(im, "route_policies", name) != NULL; k++)
 			snprintf(name, sizeof(name), "redistribute-%s-%u", source, k);
-		json_array_append_new(import_made(im->document, "route_policies", json_array()),
+		json_array_append_new(member_made(im->document, "route_policies", json_array()),
 			json_pack("{s:s, s:o}", "name", name, "nodes", nodes));
 		json_object_set_new(o, "policy", json_string(name));
 	}
@@ -1122,7 +1109,7 @@ validates(const struct import *im, const char *name, unsigned depth)
 
 		if (json_object_get(json_object_get(node, "match"), "validation") != NULL)
 			return true;
-		if (callee != NULL && depth < CALLS_MAX && validates(im, callee, depth + 1))
+		if (callee != NULL && depth < IMPORT_CALLS_MAX && validates(im, callee, depth + 1))
 			return true;
 	}
 	return false;
@@ -1144,7 +1131,7 @@ import_check_validation(struct import *im)
 				name = json_string_value(json_object_get(f, "export_policy"));
 				if (name == NULL || !validates(im, name, 0))
 					continue;
-				import_report(im, ++im->line, name,
+				import_end_report(im, name,
 					"not carried: validation in an export policy; no route is "
 					"advertised");
 				json_object_set_new(f, "export_policy", json_string("deny-all"));

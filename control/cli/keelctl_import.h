@@ -18,6 +18,7 @@
 #define IMPORT_PARTIAL "_partial"
 #define IMPORT_FAMILY "_family"
 #define IMPORT_WORDS 64
+#define IMPORT_CALLS_MAX 16u /* policies that call each other */
 #define IMPORT_PATHS_MAX 15 /* the largest bgp.max_paths */
 #define IMPORT_PASSWORD_MAX 80 /* octets of a key of TCP MD5 */
 #define IMPORT_PASSWORD_LONG "not carried: a password has at most 80 octets"
@@ -53,12 +54,13 @@ is(const char *a, const char *b)
 bool import_verdict(struct import *im, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Prints the verdict (NULL, "": done) of a line, and counts lines that are not carried. */
 void import_report(struct import *im, unsigned line, const char *text, const char *verdict);
+/* A verdict about the whole, after the lines of the file. */
+void import_end_report(struct import *im, const char *what, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 /* The same with a place instead of a number, unless the place is NULL. */
 void import_report_at(
 	struct import *im, const char *place, unsigned line, const char *text, const char *verdict);
 
-/* The member of `o`; `fresh`, which is taken, where there is none. */
-json_t *import_made(json_t *o, const char *key, json_t *fresh);
 /* The element of an array with this value of `key`, or NULL. */
 json_t *import_named(json_t *array, const char *key, const char *name);
 /* The same of an array of the document; created if missing. */

@@ -619,7 +619,7 @@ channel_statement(struct bird *b, json_t *o, json_t *family, const char *own_nam
 	if (take_words(b, "add paths"))
 		return !take_switch(b);
 	if (take_words(b, "extended next hop")) {
-		json_object_set_new(import_made(o, "capabilities", json_object()),
+		json_object_set_new(member_made(o, "capabilities", json_object()),
 			"extended_next_hop", json_boolean(take_switch(b)));
 		return true;
 	}
@@ -671,7 +671,7 @@ set_seconds(struct bird *b, json_t *o, const char *key, json_int_t low, json_int
 	json_int_t n;
 
 	return take_within(b, low, high, &n) &&
-	       json_object_set_new(import_made(o, "timers", json_object()), key, json_integer(n)) ==
+	       json_object_set_new(member_made(o, "timers", json_object()), key, json_integer(n)) ==
 		       0;
 }
 
@@ -840,7 +840,7 @@ bgp_statement(struct bird *b, json_t *o)
 	}
 	for (unsigned i = 0; i < sizeof(capabilities) / sizeof(capabilities[0]); i++) {
 		if (take_words(b, capabilities[i].words))
-			return set_switch(b, import_made(o, "capabilities", json_object()),
+			return set_switch(b, member_made(o, "capabilities", json_object()),
 				capabilities[i].key);
 	}
 	for (unsigned i = 0; i < sizeof(seconds) / sizeof(seconds[0]); i++) {
@@ -901,7 +901,7 @@ bgp_statement(struct bird *b, json_t *o)
 				"changed: keeld is the helper; it restarts with forwarding state "
 				"only with keelfwd");
 		else
-			json_object_set_new(import_made(o, "capabilities", json_object()),
+			json_object_set_new(member_made(o, "capabilities", json_object()),
 				"graceful_restart", json_false());
 		return true;
 	}
@@ -935,8 +935,8 @@ bgp_block(struct bird *b, json_t *o, const json_t *inherited, const char *name)
 			continue;
 		if (family != NULL) {
 			b->at += words;
-			f = import_made(
-				import_made(o, "families", json_object()), family, json_object());
+			f = member_made(
+				member_made(o, "families", json_object()), family, json_object());
 			snprintf(own, sizeof(own), "%.48s-%.4s", name, family);
 			if (json_object_get(json_object_get(inherited, "families"), family) ==
 				NULL) {
@@ -962,7 +962,7 @@ all_families(json_t *o, const json_t *group, const char *key, json_t *value)
 	json_t *f;
 
 	json_object_foreach(json_object_get(group, "families"), name, f)
-		import_made(import_made(o, "families", json_object()), name, json_object());
+		member_made(member_made(o, "families", json_object()), name, json_object());
 	json_object_foreach(json_object_get(o, "families"), name, f) json_object_set(f, key, value);
 	json_decref(value);
 }
@@ -1151,7 +1151,7 @@ has_address(const struct bird *b, const char *address)
 static void
 bgp(struct bird *b, bool template, unsigned line)
 {
-	json_t *groups = import_made(b->im->bgp, "groups", json_array()), *o, *parent = NULL, *link;
+	json_t *groups = member_made(b->im->bgp, "groups", json_array()), *o, *parent = NULL, *link;
 	const char *name = "bgp", *text;
 	char own[64], range[64];
 
@@ -1184,7 +1184,7 @@ bgp(struct bird *b, bool template, unsigned line)
 			return;
 		snprintf(range, sizeof(range), "%s", text);
 		finish_peer(b, o, NULL, line);
-		link = import_made(b->im->bgp, "listen_ranges", json_array());
+		link = member_made(b->im->bgp, "listen_ranges", json_array());
 		if (import_named(link, "prefix", range) != NULL)
 			bird_note(b, line, "not carried: the range %s occurs before", range);
 		else
@@ -1224,7 +1224,7 @@ bgp(struct bird *b, bool template, unsigned line)
 			json_string_value(json_object_get(o, "address")));
 	else if (json_equal(import_value_of(o, parent, "_local"),
 			 json_object_get(json_object_get(b->im->document, "router"), "asn")))
-		json_array_append(import_made(b->im->bgp, "peers", json_array()), o);
+		json_array_append(member_made(b->im->bgp, "peers", json_array()), o);
 	json_decref(o);
 }
 
@@ -1234,13 +1234,13 @@ bgp(struct bird *b, bool template, unsigned line)
 static void
 originate(struct bird *b, const char *source)
 {
-	json_t *policies = import_made(b->im->document, "route_policies", json_array());
+	json_t *policies = member_made(b->im->document, "route_policies", json_array());
 
 	if (import_named(policies, "name", STATIC_POLICY) == NULL)
 		json_array_append_new(policies,
 			json_pack("{s:s, s:[{s:i, s:s, s:{s:s}}]}", "name", STATIC_POLICY, "nodes",
 				"seq", 10, "action", "permit", "set", "origin", "igp"));
-	policies = import_made(b->im->bgp, "redistribute", json_array());
+	policies = member_made(b->im->bgp, "redistribute", json_array());
 	if (import_named(policies, "source", source) == NULL)
 		json_array_append_new(policies,
 			json_pack("{s:s, s:s}", "source", source, "policy", STATIC_POLICY));
@@ -1339,7 +1339,7 @@ static_protocol(struct bird *b, unsigned line)
 		bird_note(b, line, "changed: left out; the protocol is disabled");
 	else if (json_array_size(routes) > 0) {
 		json_array_extend(
-			import_made(b->im->document, "static_routes", json_array()), routes);
+			member_made(b->im->document, "static_routes", json_array()), routes);
 		originate(b, "static");
 	}
 	json_decref(routes);
@@ -1375,8 +1375,8 @@ static void
 rpki_protocol(struct bird *b, unsigned line)
 {
 	json_t *cache = json_object(),
-	       *caches = import_made(
-		       import_made(b->im->document, "rpki", json_object()), "caches", json_array());
+	       *caches = member_made(
+		       member_made(b->im->document, "rpki", json_object()), "caches", json_array());
 	const char *address;
 	json_int_t n;
 

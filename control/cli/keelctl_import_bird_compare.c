@@ -9,7 +9,7 @@ static json_t *
 list(struct program *p, const char *section, const char *name, const char *kind, bool *fresh,
 	char buf[64])
 {
-	json_t *sections = import_made(p->b->im->document, section, json_array()), *l;
+	json_t *sections = member_made(p->b->im->document, section, json_array()), *l;
 
 	char original[256];
 	bool letter = name != NULL && (*name | 32) >= 'a' && (*name | 32) <= 'z';

@@ -250,7 +250,7 @@ case_statement(struct program *p, unsigned at)
 static json_t *
 changes(struct program *p, const char *key)
 {
-	return import_made(p->pending,
+	return member_made(p->pending,
 		is(key, "community")	     ? "communities"
 		: is(key, "large_community") ? "large_communities"
 					     : "ext_communities",
@@ -284,7 +284,7 @@ change_communities(struct program *p, const char *key, const char *verb, const s
 		p->changed |= attribute_bit(key);
 		return json_object_set_new(c, "replace", json_array()) == 0;
 	}
-	array = import_made(c, is(verb, "add") ? "add" : "remove", json_array());
+	array = member_made(c, is(verb, "add") ? "add" : "remove", json_array());
 	json_array_foreach(o->value, i, e)
 	{
 		json_array_append(array, e);

@@ -178,7 +178,7 @@ match_line(struct import *im, char **w, unsigned n)
 	} lists[] = {{{"ip", "next-hop", "prefix-list"}, "next_hop_prefix_list"},
 		{{"as-path"}, "as_path_list"}, {{"community"}, "community_list"},
 		{{"large-community"}, "large_community_list"}};
-	json_t *match = import_made(im->node, "match", json_object());
+	json_t *match = member_made(im->node, "match", json_object());
 	char buf[64];
 
 	if (n == 4 && (is(w[0], "ip") || is(w[0], "ipv6")) && is(w[1], "address") &&
@@ -243,7 +243,7 @@ set_communities(struct import *im, json_t *set, const char *key, char **w, unsig
 static bool
 delete_communities(struct import *im, json_t *set, const char *key, const char *name)
 {
-	json_t *lists = import_made(im->node, "_delete", json_object());
+	json_t *lists = member_made(im->node, "_delete", json_object());
 	char buf[64];
 
 	if (json_object_get(lists, key) != NULL ||
@@ -274,7 +274,7 @@ prepend(struct import *im, json_t *set, char **w, unsigned n)
 static bool
 set_line_of(struct import *im, char **w, unsigned n)
 {
-	json_t *set = import_made(im->node, "set", json_object());
+	json_t *set = member_made(im->node, "set", json_object());
 
 	if (n == 2 && is(w[0], "local-preference") && (*w[1] == '+' || *w[1] == '-'))
 		return import_verdict(im, "not carried: bgpd counts from 0 where a route has no "
@@ -410,7 +410,7 @@ static bool
 family_line(struct import *im, json_t *o, bool no, char **w, unsigned n)
 {
 	json_t *f =
-		import_made(import_made(o, "families", json_object()), im->family, json_object());
+		member_made(member_made(o, "families", json_object()), im->family, json_object());
 	char buf[64];
 
 	if (n == 1 && is(w[0], "activate"))
@@ -505,11 +505,11 @@ neighbor_line(struct import *im, bool no, char **w, unsigned n)
 		return json_object_set_new(o, "gtsm", json_true()) == 0;
 	if (n == 3 && is(what, "advertisement-interval") && !no)
 		return import_set_number(
-			im, import_made(o, "timers", json_object()), "min_advertisement_s", w[2]);
+			im, member_made(o, "timers", json_object()), "min_advertisement_s", w[2]);
 	if (n == 3 && is(what, "local-as") && !no)
 		return import_set_number(im, o, "local_as", w[2]);
 	if (n == 4 && is(what, "timers") && !no) {
-		timers = import_made(o, "timers", json_object());
+		timers = member_made(o, "timers", json_object());
 		if (is(w[2], "connect"))
 			return import_set_number(im, timers, "connect_retry_s", w[3]);
 		return import_timers(im, timers, w[2], w[3]);
@@ -565,7 +565,7 @@ bgp_line(struct import *im, bool no, char **w, unsigned n)
 	if (n == 2 && is(w[0], "bgp") && is(w[1], "ebgp-requires-policy"))
 		return im->no_policy_needed = no, true;
 	if (n == 4 && is(w[0], "timers") && is(w[1], "bgp") && !no) {
-		json_t *timers = import_made(im->bgp, "_timers", json_object());
+		json_t *timers = member_made(im->bgp, "_timers", json_object());
 
 		return import_timers(im, timers, w[2], w[3]);
 	}
@@ -579,7 +579,7 @@ bgp_line(struct import *im, bool no, char **w, unsigned n)
 		is(w[4], "peer-group") && !no && import_prefix(w[3], prefix)) {
 		char buf[64];
 
-		return json_array_append_new(import_made(im->bgp, "listen_ranges", json_array()),
+		return json_array_append_new(member_made(im->bgp, "listen_ranges", json_array()),
 			       json_pack("{s:s, s:s}", "prefix", prefix, "group",
 				       import_name(im, w[5], buf))) == 0;
 	}
@@ -588,7 +588,7 @@ bgp_line(struct import *im, bool no, char **w, unsigned n)
 	if (n == 2 && is(w[0], "network") && !no && import_prefix(w[1], prefix)) {
 		import_verdict(im, "changed: announced without MED 0%s",
 			im->no_import_check ? "" : ", and without a route in the table");
-		return json_array_append_new(import_made(im->bgp, "networks", json_array()),
+		return json_array_append_new(member_made(im->bgp, "networks", json_array()),
 			       json_pack("{s:s}", "prefix", prefix)) == 0;
 	}
 	if (n == 2 && is(w[0], "maximum-paths") && !no)
@@ -613,7 +613,7 @@ rpki_line(struct import *im, char **w, unsigned n)
 	import_set_number(im, cache, "port", w[3]);
 	if (n == 6)
 		import_set_number(im, cache, "preference", w[5]);
-	return json_array_append_new(import_made(import_made(im->document, "rpki", json_object()),
+	return json_array_append_new(member_made(member_made(im->document, "rpki", json_object()),
 					     "caches", json_array()),
 		       cache) == 0;
 }
@@ -637,7 +637,7 @@ static_route(struct import *im, char **w, unsigned n)
 		return json_decref(o), false;
 	if (n == 4)
 		import_set_number(im, o, "tag", w[3]);
-	return json_array_append_new(import_made(im->document, "static_routes", json_array()), o) ==
+	return json_array_append_new(member_made(im->document, "static_routes", json_array()), o) ==
 	       0;
 }
 
@@ -778,7 +778,7 @@ peer_defaults(const struct import *im, json_t *peer)
 {
 	json_t *group = import_named(json_object_get(im->bgp, "groups"), "name",
 		       json_string_value(json_object_get(peer, "group"))),
-	       *families = import_made(peer, "families", json_object()), *f;
+	       *families = member_made(peer, "families", json_object()), *f;
 	const char *name;
 
 	if (json_object_get(im->bgp, "_timers") != NULL &&
@@ -786,9 +786,9 @@ peer_defaults(const struct import *im, json_t *peer)
 		json_object_set_new(
 			peer, "timers", json_deep_copy(json_object_get(im->bgp, "_timers")));
 	if (!im->no_default_family)
-		import_made(families, "ipv4-unicast", json_object());
+		member_made(families, "ipv4-unicast", json_object());
 	json_object_foreach(json_object_get(group, "families"), name, f)
-		import_made(families, name, json_object());
+		member_made(families, name, json_object());
 	json_object_foreach(families, name, f)
 	{
 		const json_t *theirs = json_object_get(json_object_get(group, "families"), name);

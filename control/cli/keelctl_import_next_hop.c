@@ -9,8 +9,6 @@
 
 #include <arpa/inet.h>
 
-#define CALLS_MAX 16u /* policies that call each other */
-
 static const char *const homes[] = {"peers", "groups"};
 
 static bool
@@ -114,8 +112,8 @@ import_third_parties(struct import *im)
 	{
 		verdict = import_third_party(im, o, false);
 		if (verdict != NULL)
-			import_report(im, ++im->line,
-				json_string_value(json_object_get(o, "address")), verdict);
+			import_end_report(im, json_string_value(json_object_get(o, "address")),
+				"%s", verdict);
 	}
 }
 
@@ -138,7 +136,8 @@ has_next_hop(const struct import *im, const char *name, unsigned depth)
 			json_object_get(json_object_get(node, "match"), "next_hop_prefix_list") !=
 				NULL)
 			return true;
-		if (callee != NULL && (depth == CALLS_MAX || has_next_hop(im, callee, depth + 1)))
+		if (callee != NULL &&
+			(depth == IMPORT_CALLS_MAX || has_next_hop(im, callee, depth + 1)))
 			return true;
 	}
 	return false;
@@ -225,7 +224,7 @@ gateways(const struct import *im, bool *several)
 		const char *gateway = gateway_of(im, o, several);
 
 		if (gateway != NULL)
-			json_array_append_new(import_made(all, gateway, json_array()),
+			json_array_append_new(member_made(all, gateway, json_array()),
 				json_pack("{s:s, s:O}", "action", "permit", "prefix",
 					json_object_get(o, "prefix")));
 	}
@@ -265,7 +264,7 @@ gateway_nodes(struct import *im, json_t *all, const char *policy)
 	json_object_foreach(all, gateway, entries)
 	{
 		free_name(im, "prefix_lists", "static-gateway", name);
-		json_array_append_new(import_made(im->document, "prefix_lists", json_array()),
+		json_array_append_new(member_made(im->document, "prefix_lists", json_array()),
 			json_pack("{s:s, s:O}", "name", name, "entries", entries));
 		json_array_append_new(
 			nodes, json_pack("{s:I, s:s, s:{s:s}, s:s*, s:{s:s}}", "seq", seq, "action",
@@ -294,19 +293,19 @@ import_gateways(struct import *im)
 		policy = NULL;
 	if (json_object_size(all) > 0 &&
 		(has_next_hop(im, policy, 0) || any_peer(im, is_transparent)))
-		import_report(im, ++im->line, "static",
+		import_end_report(im, "static",
 			"changed: internal neighbours get the address of this router as next hop "
 			"of static routes, not the gateway");
 	else if (json_object_size(all) > 0) {
 		json_t *nodes = gateway_nodes(im, all, policy);
 
 		free_name(im, "route_policies", "static-gateways", name);
-		json_array_append_new(import_made(im->document, "route_policies", json_array()),
+		json_array_append_new(member_made(im->document, "route_policies", json_array()),
 			json_pack("{s:s, s:o}", "name", name, "nodes", nodes));
 		json_object_set_new(o, "policy", json_string(name));
 	}
 	if (several && im->first_gateway)
-		import_report(im, ++im->line, "static",
+		import_end_report(im, "static",
 			"changed: internal neighbours get the address of this router as next hop "
 			"of static routes with several gateways");
 	json_decref(all);

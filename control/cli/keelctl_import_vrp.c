@@ -177,7 +177,7 @@ static_route(struct import *im, char **w, unsigned n)
 				       "not carried: keel.json has no key for \"%.32s\" of a route",
 				       w[i]);
 	}
-	return json_array_append_new(import_made(im->document, "static_routes", json_array()), o) ==
+	return json_array_append_new(member_made(im->document, "static_routes", json_array()), o) ==
 	       0;
 }
 
@@ -200,7 +200,7 @@ route_policy(struct import *im, char **w, unsigned n)
 static bool
 match_lists(struct import *im, const char *key, char **w, unsigned n)
 {
-	json_t *match = import_made(im->node, "match", json_object()), *names;
+	json_t *match = member_made(im->node, "match", json_object()), *names;
 	char buf[64];
 
 	if (n == 0 || json_object_get(match, key) != NULL)
@@ -237,7 +237,7 @@ if_match(struct import *im, char **w, unsigned n)
 		{"large-community-filter", "large_community_list"},
 		{"extcommunity-filter", "ext_community_list"}},
 	  sources[] = {{"direct", "connected"}, {"static", "static"}};
-	json_t *match = import_made(im->node, "match", json_object());
+	json_t *match = member_made(im->node, "match", json_object());
 
 	for (unsigned i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
 		if (is(w[0], lists[i].word))
@@ -266,7 +266,7 @@ if_match(struct import *im, char **w, unsigned n)
 static bool
 apply(struct import *im, char **w, unsigned n)
 {
-	json_t *set = import_made(im->node, "set", json_object());
+	json_t *set = member_made(im->node, "set", json_object());
 	json_int_t asn;
 
 	if (n == 2 && is(w[0], "local-preference"))
@@ -390,7 +390,7 @@ family_line(struct import *im, json_t *o, char **w, unsigned n)
 		{"public-as-only", "remove_private_as"},
 		{"next-hop-invariable", "next_hop_unchanged"}};
 	json_t *f =
-		import_made(import_made(o, "families", json_object()), im->family, json_object());
+		member_made(member_made(o, "families", json_object()), im->family, json_object());
 	char buf[64];
 
 	if (n == 1 && is(w[0], "public-as-only"))
@@ -475,12 +475,12 @@ peer_line(struct import *im, char **w, unsigned n)
 	if (n == 3 && is(what, "capability-advertise") && is(w[2], "route-refresh"))
 		return true;
 	if (n == 6 && is(what, "timer") && is(w[2], "keepalive") && is(w[4], "hold")) {
-		timers = import_made(o, "timers", json_object());
+		timers = member_made(o, "timers", json_object());
 		return import_timers(im, timers, w[3], w[5]);
 	}
 	if (n == 4 && is(what, "timer") && is(w[2], "connect-retry"))
 		return import_set_number(
-			im, import_made(o, "timers", json_object()), "connect_retry_s", w[3]);
+			im, member_made(o, "timers", json_object()), "connect_retry_s", w[3]);
 	return n > 1 && family_line(im, o, w + 1, n - 1);
 }
 
@@ -505,7 +505,7 @@ network(struct import *im, char **w, unsigned n)
 	if (n != 2 || !prefix_text(w[0], w[1], text))
 		return false;
 	import_verdict(im, "changed: announced without a route in the table");
-	return json_array_append_new(import_made(im->bgp, "networks", json_array()),
+	return json_array_append_new(member_made(im->bgp, "networks", json_array()),
 		       json_pack("{s:s}", "prefix", text)) == 0;
 }
 
@@ -522,7 +522,7 @@ undo_line(struct import *im, char **w, unsigned n)
 		json_t *o = peer_of(im, w[1]);
 
 		return o != NULL &&
-		       json_object_set_new(import_made(import_made(o, "families", json_object()),
+		       json_object_set_new(member_made(member_made(o, "families", json_object()),
 						   im->family, json_object()),
 			       "enabled", json_false()) == 0;
 	}
@@ -625,15 +625,15 @@ peer_defaults(const struct import *im, json_t *peer)
 {
 	json_t *group = import_named(json_object_get(im->bgp, "groups"), "name",
 		       json_string_value(json_object_get(peer, "group"))),
-	       *families = import_made(peer, "families", json_object()), *f;
+	       *families = member_made(peer, "families", json_object()), *f;
 	const char *name;
 
 	if (json_object_get(im->bgp, "_first_as") != NULL)
 		json_object_set_new(peer, "enforce_first_as", json_false());
 	if (!im->no_default_family)
-		import_made(families, "ipv4-unicast", json_object());
+		member_made(families, "ipv4-unicast", json_object());
 	json_object_foreach(json_object_get(group, "families"), name, f)
-		import_made(families, name, json_object());
+		member_made(families, name, json_object());
 	json_object_foreach(families, name, f)
 	{
 		const json_t *theirs = json_object_get(json_object_get(group, "families"), name);

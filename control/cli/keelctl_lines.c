@@ -21,14 +21,6 @@ struct lines {
 	json_t *document; /* that the lines lead to */
 };
 
-static const char *
-string_in(const json_t *o, const char *key)
-{
-	const char *text = json_string_value(json_object_get(o, key));
-
-	return text != NULL ? text : "";
-}
-
 static bool
 printed(const struct lines *l)
 {
@@ -153,7 +145,7 @@ family_lines(struct lines *l, const char *name, const json_t *o)
 		{"keep_all_routes", "keep-all-routes"}};
 	const json_t *f = json_object_get(json_object_get(o, "families"), l->local.family),
 		     *limit = json_object_get(f, "max_prefixes");
-	const char *action = string_in(limit, "action");
+	const char *action = string_of(limit, "action");
 
 	if (f == NULL)
 		return;
@@ -161,10 +153,10 @@ family_lines(struct lines *l, const char *name, const json_t *o)
 		json_is_false(json_object_get(f, "enabled")) ? "undo peer %s enable"
 							     : "peer %s enable",
 		name);
-	if (*string_in(f, "import_policy") != '\0')
-		line(l, "peer %s route-policy %s import", name, string_in(f, "import_policy"));
-	if (*string_in(f, "export_policy") != '\0')
-		line(l, "peer %s route-policy %s export", name, string_in(f, "export_policy"));
+	if (*string_of(f, "import_policy") != '\0')
+		line(l, "peer %s route-policy %s import", name, string_of(f, "import_policy"));
+	if (*string_of(f, "export_policy") != '\0')
+		line(l, "peer %s route-policy %s export", name, string_of(f, "export_policy"));
 	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		setting(l, name, f, words[i][0], words[i][1]);
 	if (limit != NULL)
@@ -177,7 +169,7 @@ family_lines(struct lines *l, const char *name, const json_t *o)
 static bool
 in_vrf(const json_t *o, const char *vrf)
 {
-	const char *name = string_in(o, "vrf");
+	const char *name = string_of(o, "vrf");
 
 	return strcmp(*name != '\0' ? name : "default", vrf) == 0;
 }
@@ -185,7 +177,7 @@ in_vrf(const json_t *o, const char *vrf)
 static void
 peer_begin(struct lines *l, const json_t *peer)
 {
-	const char *address = string_in(peer, "address"), *group = string_in(peer, "group");
+	const char *address = string_of(peer, "address"), *group = string_of(peer, "group");
 	long long asn = number_of(peer, "asn");
 
 	if (asn > 0)
@@ -240,19 +232,19 @@ family_view_lines(struct lines *l, const json_t *bgp, const char *family, const 
 	enter(l, instance ? VIEW_VRF : VIEW_FAMILY, family, instance ? vrf : "");
 	json_array_foreach(json_object_get(bgp, "networks"), i, o)
 	{
-		if (in_vrf(o, vrf) && (strchr(string_in(o, "prefix"), ':') != NULL) == v6 &&
+		if (in_vrf(o, vrf) && (strchr(string_of(o, "prefix"), ':') != NULL) == v6 &&
 			strncmp(family, "vpn", 3) != 0)
-			line(l, "network %s", string_in(o, "prefix"));
+			line(l, "network %s", string_of(o, "prefix"));
 	}
 	json_array_foreach(json_object_get(bgp, "groups"), i, o)
 	{
 		if (!instance)
-			family_lines(l, string_in(o, "name"), o);
+			family_lines(l, string_of(o, "name"), o);
 	}
 	json_array_foreach(json_object_get(bgp, "peers"), i, o)
 	{
 		if (in_vrf(o, vrf))
-			family_lines(l, string_in(o, "address"), o);
+			family_lines(l, string_of(o, "address"), o);
 	}
 	leave(l);
 }
@@ -270,11 +262,11 @@ bgp_lines(struct lines *l, const json_t *document)
 	enter(l, VIEW_BGP, NULL, "");
 	json_array_foreach(json_object_get(bgp, "groups"), i, o)
 	{
-		line(l, "group %s", string_in(o, "name"));
+		line(l, "group %s", string_of(o, "name"));
 		if (number_of(o, "asn") > 0)
-			line(l, "peer %s as-number %lld", string_in(o, "name"),
+			line(l, "peer %s as-number %lld", string_of(o, "name"),
 				number_of(o, "asn"));
-		object_lines(l, string_in(o, "name"), o);
+		object_lines(l, string_of(o, "name"), o);
 	}
 	json_array_foreach(json_object_get(bgp, "peers"), i, o)
 	{
@@ -282,9 +274,9 @@ bgp_lines(struct lines *l, const json_t *document)
 
 		if (instance)
 			enter(l, VIEW_VRF,
-				strchr(string_in(o, "address"), ':') != NULL ? "ipv6-unicast"
+				strchr(string_of(o, "address"), ':') != NULL ? "ipv6-unicast"
 									     : "ipv4-unicast",
-				string_in(o, "vrf"));
+				string_of(o, "vrf"));
 		peer_begin(l, o);
 		if (instance) {
 			leave(l);
@@ -294,16 +286,16 @@ bgp_lines(struct lines *l, const json_t *document)
 	json_array_foreach(json_object_get(bgp, "redistribute"), i, o)
 	{
 		if (in_vrf(o, "default"))
-			line(l, "import-route %s%s%s", string_in(o, "source"),
-				*string_in(o, "policy") != '\0' ? " route-policy " : "",
-				string_in(o, "policy"));
+			line(l, "import-route %s%s%s", string_of(o, "source"),
+				*string_of(o, "policy") != '\0' ? " route-policy " : "",
+				string_of(o, "policy"));
 	}
 	for (unsigned f = 0; f < 4; f++)
 		family_view_lines(l, bgp, families[f], "default");
 	json_array_foreach(json_object_get(document, "vrfs"), i, o)
 	{
-		family_view_lines(l, bgp, "ipv4-unicast", string_in(o, "name"));
-		family_view_lines(l, bgp, "ipv6-unicast", string_in(o, "name"));
+		family_view_lines(l, bgp, "ipv4-unicast", string_of(o, "name"));
+		family_view_lines(l, bgp, "ipv6-unicast", string_of(o, "name"));
 	}
 	if (!l->only_view || l->ctl->view == VIEW_SYSTEM)
 		puts("quit");
@@ -389,7 +381,7 @@ static void
 entry_line(
 	struct lines *l, const struct policy_list_words *w, const char *name, const json_t *entry)
 {
-	const char *value = string_in(entry, w->key), *action = string_in(entry, "action");
+	const char *value = string_of(entry, w->key), *action = string_of(entry, "action");
 	char index[32] = "", range[80] = "", text[700];
 	size_t at = 0;
 
@@ -430,7 +422,7 @@ list_lines(struct lines *l, const json_t *document)
 				continue;
 			}
 			json_array_foreach(entries, k, entry)
-				entry_line(l, w, string_in(list, "name"), entry);
+				entry_line(l, w, string_of(list, "name"), entry);
 		}
 	}
 }
@@ -534,17 +526,17 @@ node_lines(struct lines *l, const char *policy, const json_t *node)
 {
 	char text[700];
 
-	line(l, "route-policy %s %s node %lld", policy, string_in(node, "action"),
+	line(l, "route-policy %s %s node %lld", policy, string_of(node, "action"),
 		number_of(node, "seq"));
 	l->local.view = VIEW_POLICY;
 	l->local.node = (unsigned)number_of(node, "seq");
 	snprintf(l->local.policy, sizeof(l->local.policy), "%s", policy);
-	if (quoted(string_in(node, "description"), text, sizeof(text)) &&
-		*string_in(node, "description") != '\0')
+	if (quoted(string_of(node, "description"), text, sizeof(text)) &&
+		*string_of(node, "description") != '\0')
 		line(l, "description %s", text);
 	member_lines(l, "if-match", policy_conditions, json_object_get(node, "match"));
-	if (*string_in(node, "call") != '\0')
-		line(l, "call %s", string_in(node, "call"));
+	if (*string_of(node, "call") != '\0')
+		line(l, "call %s", string_of(node, "call"));
 	member_lines(l, "apply", policy_changes, json_object_get(node, "set"));
 	if (number_of(node, "goto") > 0)
 		line(l, "goto node %lld", number_of(node, "goto"));
@@ -565,7 +557,7 @@ policy_lines(struct lines *l, const json_t *document)
 
 		if (json_array_size(nodes) == 0)
 			element_line(l, "route_policies", policy);
-		json_array_foreach(nodes, k, node) node_lines(l, string_in(policy, "name"), node);
+		json_array_foreach(nodes, k, node) node_lines(l, string_of(policy, "name"), node);
 	}
 }
 
@@ -590,19 +582,19 @@ static_lines(struct lines *l, const json_t *document)
 
 	json_array_foreach(json_object_get(document, "static_routes"), i, o)
 	{
-		const char *vrf = in_vrf(o, "default") ? "" : string_in(o, "vrf");
+		const char *vrf = in_vrf(o, "default") ? "" : string_of(o, "vrf");
 		bool hop = json_is_string(json_object_get(o, "next_hop")),
 		     tag = number_of(o, "tag");
-		bool said = quoted(string_in(o, "description"), text, sizeof(text)) &&
-			    *string_in(o, "description") != '\0';
+		bool said = quoted(string_of(o, "description"), text, sizeof(text)) &&
+			    *string_of(o, "description") != '\0';
 		char number[32] = "";
 
 		if (tag)
 			snprintf(number, sizeof(number), " tag %lld", number_of(o, "tag"));
 		line(l, "ip%s route-static %s%s%s%s %s%s%s%s",
-			strchr(string_in(o, "prefix"), ':') != NULL ? "v6" : "",
+			strchr(string_of(o, "prefix"), ':') != NULL ? "v6" : "",
 			*vrf != '\0' ? "vpn-instance " : "", vrf, *vrf != '\0' ? " " : "",
-			string_in(o, "prefix"), hop ? string_in(o, "next_hop") : "NULL0", number,
+			string_of(o, "prefix"), hop ? string_of(o, "next_hop") : "NULL0", number,
 			said ? " description " : "", said ? text : "");
 	}
 }
@@ -617,7 +609,7 @@ node_of_view(const struct lines *l, const json_t *document)
 	{
 		json_array_foreach(json_object_get(policy, "nodes"), k, node)
 		{
-			if (strcmp(string_in(policy, "name"), l->ctl->policy) == 0 &&
+			if (strcmp(string_of(policy, "name"), l->ctl->policy) == 0 &&
 				number_of(node, "seq") == (long long)l->ctl->node)
 				return node;
 		}
@@ -641,7 +633,7 @@ rest_of_node(const struct lines *l, const json_t *document)
 	{
 		text = json_dumps(json_object_get(op, "value"),
 			JSON_COMPACT | JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
-		printf("# also %s %s\n", string_in(op, "path") + 1, text != NULL ? text : "");
+		printf("# also %s %s\n", string_of(op, "path") + 1, text != NULL ? text : "");
 		free(text);
 	}
 	json_decref(patch);
@@ -657,11 +649,11 @@ rest_lines(struct lines *l, json_t *document)
 
 	json_array_foreach(patch, i, op)
 	{
-		const char *path = string_in(op, "path");
+		const char *path = string_of(op, "path");
 
 		if (!all)
 			continue;
-		if (strcmp(string_in(op, "op"), "remove") == 0)
+		if (strcmp(string_of(op, "op"), "remove") == 0)
 			printf("undo set %s\n", path);
 		else
 			set_line(path, json_object_get(op, "value"));

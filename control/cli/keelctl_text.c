@@ -61,6 +61,26 @@ text_of(const json_t *o, const char *key)
 	return value_text(json_object_get(o, key));
 }
 
+const char *
+string_of(const json_t *o, const char *key)
+{
+	const char *text = json_string_value(json_object_get(o, key));
+
+	return text != NULL ? text : "";
+}
+
+json_t *
+member_made(json_t *o, const char *key, json_t *fresh)
+{
+	json_t *m = json_object_get(o, key);
+
+	if (m == NULL)
+		json_object_set_new(o, key, fresh);
+	else
+		json_decref(fresh);
+	return json_object_get(o, key);
+}
+
 long long
 number_of(const json_t *o, const char *key)
 {
