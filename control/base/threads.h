@@ -37,7 +37,10 @@ struct thread_config {
 	bool unlisted; /* excluded from figures and not watched: work() may block without limit */
 };
 
-/* Starts a thread and waits for start(). 0, -errno. */
+/*
+ * Starts a thread and waits for start(). 0, -errno. The caller writes `*out` after start(): the new
+ * thread must not read it, and gets itself from start().
+ */
 int thread_create(const struct thread_config *c, struct thread **out);
 /*
  * Turns the calling thread into a `struct thread` (main). thread_run() returns after thread_quit().

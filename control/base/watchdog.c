@@ -182,12 +182,13 @@ watchdog_create(const unsigned *cpus, unsigned cpu_count, struct watchdog **out)
 		.ctx = w,
 		.start = watch_start,
 		.unlisted = true};
+	struct thread *created; /* `w->thread` belongs to the thread, watch_start() writes it */
 	int err;
 
 	if (w == NULL)
 		return -ENOMEM;
 	pthread_mutex_init(&w->lock, NULL);
-	err = thread_create(&c, &w->thread);
+	err = thread_create(&c, &created);
 	if (err != 0) {
 		pthread_mutex_destroy(&w->lock);
 		free(w);
