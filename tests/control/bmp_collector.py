@@ -37,6 +37,7 @@ class Collector:
         self.port, self.address = port, address
         self.changed = threading.Condition()
         self.connections = 0
+        self.last_s = 0  # time of the last message
         self.reads = threading.Event()
         if reads:
             self.reads.set()
@@ -85,6 +86,7 @@ class Collector:
                         assert version == 3, version
                         with self.changed:
                             self.take(kind, body)
+                            self.last_s = time.monotonic()
                             self.changed.notify_all()
             except OSError:
                 pass
@@ -134,6 +136,12 @@ class Collector:
         for p in announced:
             table[p] = {"as_path": as_path(a[2]) if a[2] else "", "origin": ("igp", "egp", "incomplete")[a[1][0]], "next_hop": a["next_hop"],
                         "local_pref": struct.unpack(">I", a[5])[0] if 5 in a else None, "med": struct.unpack(">I", a[4])[0] if 4 in a else None}
+
+    def rest(self, quiet_s=0.2, patience_s=20):
+        """Waits until no message came for some time, or not longer than `patience_s`."""
+        end = time.monotonic() + patience_s
+        while (now := time.monotonic()) < min(end, self.last_s + quiet_s):
+            time.sleep(min(end, self.last_s + quiet_s) - now)
 
     def table(self, peer, flags=0):
         return self.tables.get((peer, flags), {})

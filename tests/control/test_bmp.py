@@ -83,6 +83,7 @@ class Bmp(KeelTest):
 
     def same(self, c, peers=(THEM, OTHER), views=("adj-in-pre", "adj-in", "loc")):
         def look():
+            c.rest()  # tables that still change would be asked for in vain
             want = self.expected(peers, views)
             with c.changed:
                 good = c.changed.wait_for(lambda: {k: v for k, v in c.tables.items() if v} == want, 1)

@@ -23,7 +23,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
 import labtest  # noqa: E402
-from labtest import BUILD, FEED, KEELD, NICS, Lab, in_netns, need, out_folder, peer, run  # noqa: E402
+from labtest import BUILD, FEED, KEELD, NICS, Lab, in_netns, need, out_folder, peer  # noqa: E402
 from frames import flood_frames  # noqa: E402
 from lab import cpus_of_lab  # noqa: E402
 
@@ -123,7 +123,7 @@ class Test:
             if h not in TAPS:
                 lab.link(h, "up", None, "rt", "w" + h, None)
         for h, nic in zip(HOSTS, NICS):
-            run("ip", "link", "set", nic[2], "netns", self.ns(h), "name", "up")
+            lab.move(nic[2], h, "up")
         self.keeld, self.rpc = lab.keeld("rt", config(lab), KEELD)
         self.far_ends()
         self.birdc = {}

@@ -299,7 +299,7 @@ class Lab:
         os.makedirs(self.dir, exist_ok=True)
         os.makedirs(logs, exist_ok=True)
         self.logs = logs
-        self.hosts, self.processes = [], []
+        self.hosts, self.processes, self.moved = [], [], []
         self.links = 0
         self.unit = None
         for s in (signal.SIGTERM, signal.SIGHUP):
@@ -345,6 +345,12 @@ class Lab:
                 self.sh(host, "ip address add %s dev %s%s" % (one, name, " nodad" if ":" in one else ""))
             self.sh(host, "ip link set dev %s up" % name)
             self.sh(host, "ethtool -K %s tx off gso off tso off" % name)
+
+    def move(self, interface, host, name):
+        """Moves an interface of ours to a host; close() brings it back. The kernel would do so when the namespace ends, which is after the last TCP connection
+        without an owner."""
+        run("ip", "link", "set", "dev", interface, "netns", self.netns(host), "name", name)
+        self.moved.append((interface, host, name))
 
     def sh(self, host, command, check=True):
         return run("ip", "netns", "exec", self.netns(host), "sh", "-c", command, check=check)
@@ -459,9 +465,11 @@ class Lab:
         self.processes = []
         if self.unit:
             remove_unit(self.unit)
+        for interface, host, name in self.moved:
+            run("ip", "-n", self.netns(host), "link", "set", "dev", name, "netns", str(os.getpid()), "name", interface, check=False)
         for h in self.hosts:
             remove_namespace(self.netns(h))
-        self.hosts = []
+        self.hosts, self.moved = [], []
         shutil.rmtree(self.dir, ignore_errors=True)
 
 

@@ -53,7 +53,7 @@ class Test(link.Test):
         for h in ("src", "rt", "near", "far"):
             lab.host(h)
         for i, (h, nic) in enumerate(zip(("src", "near", "far"), NICS)):
-            run("ip", "link", "set", nic[2], "netns", lab.netns(h), "name", "eth0")
+            lab.move(nic[2], h, "eth0")
             lab.sh(h, "ip address add 198.18.%d.2/24 dev eth0; ip link set eth0 up" % (i + 1))
         lab.sh("src", "ip route add default via 198.18.1.1")
         self.start()

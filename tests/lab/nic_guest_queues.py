@@ -9,7 +9,7 @@ import os
 import sys
 
 import labtest
-from labtest import KEELD, NICS, PROBE, Lab, Probe, need, out_folder, peer, routes, run, wait_established, wait_for
+from labtest import KEELD, NICS, PROBE, Lab, Probe, need, out_folder, peer, routes, wait_established, wait_for
 from lab import print_losses
 from test_port_life import BIRD, PEER, ROUTES
 
@@ -43,7 +43,7 @@ class Test:
         for h in ("src", "rt", "up"):
             lab.host(h)
         for i, (h, nic) in enumerate(zip(("src", "up"), NICS)):
-            run("ip", "link", "set", nic[2], "netns", lab.netns(h), "name", "eth0")
+            lab.move(nic[2], h, "eth0")
             lab.sh(h, "ip address add 198.18.%d.2/24 dev eth0; ip link set eth0 up" % (i + 1))
         lab.sh("src", "ip route add default via 198.18.1.1")
         self.keeld, self.rpc = lab.keeld("rt", config(), KEELD)

@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Real NIC drivers: the labs of ports in a guest of scripts/nic-guest, over e1000e, vmxnet3 and virtio-net under vfio-pci. The labs are the same as over
+"""Real NIC drivers: the labs of ports in guests of scripts/nic-guest, over e1000e, vmxnet3 and virtio-net under vfio-pci. The labs are the same as over
 net_tap and AF_XDP; only the device differs. nic_guest_life.py makes what only such a device has: links that go down, and devices that are pulled.
 nic_guest_queues.py has two queues and two workers.
 
-NIC_GUEST_MODELS: other models, with commas. KEEL_ROUNDS (1): of nic_guest_life.py."""
+NIC_GUEST_MODELS: only these models, with commas. KEEL_ROUNDS (1): of nic_guest_life.py."""
+import json
 import os
 import re
 import shutil
@@ -15,42 +16,61 @@ import labtest
 from labtest import BUILD, KEELD, ROOT, need, out_folder
 
 MODELS = os.environ.get("NIC_GUEST_MODELS", "e1000e,vmxnet3,virtio-net-pci").split(",")
-LIMIT_S = 400  # of a guest
-LIFE = {"KEEL_PPS": "200", "KEEL_ROUNDS": os.environ.get("KEEL_ROUNDS", "1")}
-# (lab, pairs of NICs, queues of each, the lab's environment, models)
-RUNS = [("tests/interop/test_host_path.py", 2, 1, {}, MODELS), ("tests/lab/test_wire_conformance.py", 2, 1, {}, [m for m in MODELS if m != "virtio-net-pci"]),
-        ("tests/lab/nic_guest_queues.py", 2, 2, {}, [m for m in MODELS if m == "virtio-net-pci"]),
-        ("tests/lab/nic_guest_life.py", 3, 1, LIFE, MODELS[-1:]),
-        ("tests/lab/nic_guest_life.py", 3, 1, dict(LIFE, KEEL_FORWARDER="1"), MODELS[:1])]
+LIMIT_S = 600  # of a guest
+HOST_PATH, WIRE = ("tests/interop/test_host_path.py", 2, {}), ("tests/lab/test_wire_conformance.py", 2, {})
+ROUNDS = {"KEEL_PPS": "200", "KEEL_ROUNDS": os.environ.get("KEEL_ROUNDS", "1")}
+QUEUES, LIFE = ("tests/lab/nic_guest_queues.py", 2, {}), ("tests/lab/nic_guest_life.py", 3, ROUNDS)
+LIFE_FORWARDER = LIFE[:2] + (dict(ROUNDS, KEEL_FORWARDER="1"),)
+# A guest a line: model, queues of a NIC, and the labs as (path, pairs of NICs, environment)
+GUESTS = [("e1000e", 1, [HOST_PATH, WIRE, LIFE_FORWARDER]), ("vmxnet3", 1, [HOST_PATH, WIRE]), ("virtio-net-pci", 1, [HOST_PATH, LIFE]), ("virtio-net-pci", 2, [QUEUES])]
 
 
-def run_in_guest(c, model, lab, pairs, queues, env):
-    """Runs a lab; its checks are counted as checks of this test."""
-    name = "%s-%s%s" % (os.path.basename(lab)[:-3], model, "-forwarder" if "KEEL_FORWARDER" in env else "")
-    out = os.path.join(out_folder(os.path.join("nic_guest", name)))
-    guest = subprocess.Popen([os.path.join(ROOT, "scripts", "nic-guest"), "--nic", model, "--pairs", str(pairs), "--queues", str(queues), "--out", out, "--limit", str(LIMIT_S),
-                              "/usr/bin/python3", os.path.join(ROOT, lab)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                             env=dict(os.environ, KEEL_BUILD=BUILD, **env))
-    try:
-        lines = [line.rstrip() for line in guest.stdout]
-    finally:
-        guest.terminate()
-        status = guest.wait()
-    with open(os.path.join(out, "console.log"), "w") as f:
-        f.write("\n".join(lines) + "\n")
-    for line in lines:
-        m = re.match(r"(ok  |FAIL) +\S+  (.*)", line)
-        if m and m.group(1) == "ok  ":
-            c.good += 1
-        elif m:
-            c.true("%s: %s" % (name, m.group(2)), False)
-    c.true(name + " runs to its end", status == 0 and any(re.match(r"\d+ checks, 0 failed", x) for x in lines), (status, lines[-12:]))
+class Guest:
+    """Runs labs in a guest; the checks of the labs count as checks of this test."""
+
+    def __init__(self, c, model, queues, labs):
+        self.c, self.model, self.queues, self.labs, self.lines = c, model, queues, labs, []
+
+    def run(self):
+        out = out_folder(os.path.join("nic_guest", "%s-%d" % (self.model, self.queues)))
+        pairs = max(pairs for _, pairs, _ in self.labs)
+        guest = subprocess.Popen([os.path.join(ROOT, "scripts", "nic-guest"), "--nic", self.model, "--pairs", str(pairs), "--queues", str(self.queues), "--out", out,
+                                  "--limit", str(LIMIT_S), "/usr/bin/python3", os.path.join(ROOT, "tests", "lab", "nic_guest_labs.py"),
+                                  json.dumps([(os.path.join(ROOT, lab), pairs, env) for lab, pairs, env in self.labs])],
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ, KEEL_BUILD=BUILD))
+        try:
+            with open(os.path.join(out, "console.log"), "w") as f:
+                for line in guest.stdout:
+                    f.write(line)
+                    f.flush()
+                    self.lines.append(line.rstrip())
+        finally:
+            guest.terminate()
+            status = guest.wait()
+        for lab, _, env in self.labs:
+            self.count(lab, env)
+        self.c.true("the guest with %s ends" % self.model, status == 0, (status, self.lines[-12:]))
+
+    def count(self, lab, env):
+        """The checks of one lab, which lie between its first and its last line."""
+        name = "%s-%s%s" % (os.path.basename(lab)[:-3], self.model, "-forwarder" if "KEEL_FORWARDER" in env else "")
+        first = "lab " + os.path.join(ROOT, lab)
+        lines = self.lines[self.lines.index(first) + 1:] if first in self.lines else []
+        end = next((i for i, x in enumerate(lines) if x.startswith("lab ends ")), None)
+        for line in lines[:end]:
+            m = re.match(r"(ok  |FAIL) +\S+  (.*)", line)
+            if m and m.group(1) == "ok  ":
+                self.c.good += 1
+            elif m:
+                self.c.true("%s: %s" % (name, m.group(2)), False)
+        whole = end is not None and lines[end] == "lab ends 0" and any(re.match(r"\d+ checks, 0 failed", x) for x in lines[:end])
+        self.c.true(name + " runs to its end", whole, lines[:end][-12:])
 
 
 def test(c):
-    for lab, pairs, queues, env, models in RUNS:
-        for model in models:
-            run_in_guest(c, model, lab, pairs, queues, env)
+    for model, queues, labs in GUESTS:
+        if model in MODELS:
+            Guest(c, model, queues, labs).run()
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import urllib.request
 
 import labtest
 from frames import checksum
-from labtest import BUILD, KEELD, NICS, Lab, in_netns, need, out_folder, run
+from labtest import BUILD, KEELD, NICS, Lab, in_netns, need, out_folder
 from lab import cpus_of_lab, wait_for
 
 NAME = "wire_conformance"
@@ -529,7 +529,7 @@ def topology(lab):
     for h in ("rt", "far"):
         lab.host(h, ipv6=h == "rt")
     for side, nic in zip("io", NICS):
-        run("ip", "link", "set", nic[2], "netns", lab.netns("far"), "name", "fpci" + side)
+        lab.move(nic[2], "far", "fpci" + side)
     for side in "io" if "xdp" in KINDS else "":
         lab.link("far", "fxdp" + side, None, "rt", "xdp" + side, None)
         lab.link("far", "fmemif" + side, None, "far", "bmemif" + side, None)
