@@ -5,6 +5,7 @@
 #include "control/rpc/http.h"
 
 #include "control/rpc/rpc_impl.h"
+#include "rib/refused.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -137,6 +138,9 @@ static const struct metric {
 		"Prefixes refused since the session came up."},
 	{"keel_peer_refused", COUNTER, OF_REFUSED, NULL,
 		"Prefixes refused since the session came up, by cause."},
+	{"keel_peer_routes_unusable", GAUGE, OF_REFUSED, NULL,
+		"Routes stored that cannot be used now: their next hop is not valid, or the "
+		"forwarding tables have no room, by cause."},
 	{"keel_peer_prefix_limit", GAUGE, OF_FAMILY, "max_prefixes/limit",
 		"Limit of prefixes, where `max_prefixes` is set."},
 	{"keel_peer_prefix_limit_exceeded", GAUGE, OF_FAMILY, "max_prefixes/exceeded",
@@ -440,6 +444,14 @@ member_sample(const struct http_metrics *m, unsigned i, const json_t *row, const
 	number(m->part[i], v);
 }
 
+/* True for the causes that count the paths in a state now (rib/refused.h): such a number also falls. */
+static bool
+is_state(const char *cause)
+{
+	return strcmp(cause, refused_text(REFUSED_NEXT_HOP)) == 0 ||
+	       strcmp(cause, refused_text(REFUSED_NOT_INSTALLED)) == 0;
+}
+
 static void
 sample(const struct http_metrics *m, unsigned i, const json_t *row)
 {
@@ -469,7 +481,10 @@ sample(const struct http_metrics *m, unsigned i, const json_t *row)
 		if (inner == NULL)
 			member_sample(m, i, row, of_member, (struct members){member, NULL});
 		json_object_foreach(json_object_get(of_member, inner), name, of_inner)
-			member_sample(m, i, row, of_inner, (struct members){member, name});
+		{
+			if (is_state(name) == (metric->kind == GAUGE))
+				member_sample(m, i, row, of_inner, (struct members){member, name});
+		}
 	}
 }
 

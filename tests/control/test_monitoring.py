@@ -211,12 +211,24 @@ class Monitoring(KeelTest):
         self.assertEqual(self.firing(good, self.values()), {"KeelSessionFlaps"})
         nlri = [bytes([24, 20, 0, i]) for i in range(50)]
         s.send(UPDATE, update_of(V4, "192.0.2.99", (64513,), b"".join(nlri)))
-        self.wait("the routes", lambda: self.value("keel_peer_routes_accepted") == 50)
+        self.wait("the routes and their next hop", lambda: self.value("keel_peer_routes_accepted") == 50 and not self.value("keel_peer_routes_unusable", 'cause="next-hop"'))
         before = self.values()
         s.send(UPDATE, keel_rig.withdrawal_of(V4, b"".join(nlri[:20])))
         self.wait("the withdrawal", lambda: self.value("keel_peer_routes_accepted") == 30)
         self.assertEqual(self.firing(before, self.values()), set())  # a session that is young loads its table
         self.assertEqual(self.firing(before, self.values(), {"keel_peer_uptime_seconds": "3600+60x%d" % MINUTES}), {"KeelRoutesVanish"})
+
+    def test_alert_of_the_next_hop(self):
+        """Routes that wait for their next hop are a state: fewer of them are no refusal."""
+        s, nlri = self.speak(), [bytes([24, 20, 0, i]) for i in range(50)]
+        good = self.values()
+        for announced in (50, 30):
+            before = self.values()
+            s.send(UPDATE, update_of(V4, "203.0.113.9", (64513,), b"".join(nlri)) if announced == 50 else keel_rig.withdrawal_of(V4, b"".join(nlri[:20])))
+            self.wait("the routes", lambda n=announced: self.value("keel_peer_routes_unusable", 'cause="next-hop"') == n)
+            self.wait("the alarm", lambda: self.value("keel_alarms") == 1)
+            self.assertEqual(self.firing(before, self.values()), {"KeelRoutesUnusable", "KeelAlarm"})
+        self.assertEqual(self.firing(self.values(), good) - {"KeelRoutesUnusable", "KeelAlarm"}, set())
 
     def test_alerts_of_the_process(self):
         self.speak()
