@@ -1,23 +1,25 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """A full table read by pages of rib.routes during changes of import and export policies: a route present throughout appears exactly once, the
-daemon grows by at most 16 MiB, keepalives are on time, and commits are answered meanwhile. 100,000 routes; KEEL_FULL=1: 1,000,000.
+daemon grows by at most 16 MiB, keepalives are on time, and commits are answered meanwhile. Before that, `keelctl show route` prints the whole table in at
+most 16 MiB. 100,000 routes; KEEL_FULL=1: 1,000,000.
 
     rt (keeld, AS 64512) --- f (feed, AS 64601, keep_all_routes), r (a speaker, AS 64602)
 """
 import os
 import re
+import subprocess
 import sys
 import threading
 import time
 
 import labtest
-from labtest import FEED, KEELD, V4, Lab, Rpc, Speaker, need, out_folder, peer, wait_established, wait_for, wait_job
+from labtest import FEED, KEELCTL, KEELD, V4, Lab, Rpc, Speaker, need, out_folder, peer, wait_established, wait_for, wait_job
 
 NAME = "rib_pages"
 FEEDER, READER = "198.18.1.2", "198.18.2.2"
 COUNT = 1000000 if os.environ.get("KEEL_FULL") else 100000
-GROWTH_MIB = 16
+GROWTH_MIB, KEELCTL_MIB = 16, 16
 LATE_NS = 3000000000  # for a keepalive due every 2 s; a peer tolerates 90
 
 
@@ -67,6 +69,13 @@ class Changer(threading.Thread):
         self.join()
 
 
+def status_mib(pid, key):
+    """0 for a process that has ended, until it is awaited."""
+    with open("/proc/%d/status" % pid) as f:
+        found = re.search(key + r":\s+(\d+)", f.read())
+    return int(found.group(1)) / 1024 if found else 0
+
+
 class Test:
     def __init__(self, checks, lab):
         self.c, self.lab = checks, lab
@@ -90,12 +99,10 @@ class Test:
         return peer(self.rpc, address)["families"][V4]
 
     def resident(self):
-        with open("/proc/%d/status" % self.keeld.popen.pid) as f:
-            return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1)) / 1024
+        return status_mib(self.keeld.popen.pid, "VmRSS")
 
     def peak(self):
-        with open("/proc/%d/status" % self.keeld.popen.pid) as f:
-            return int(re.search(r"VmHWM:\s+(\d+)", f.read()).group(1)) / 1024
+        return status_mib(self.keeld.popen.pid, "VmHWM")
 
     def peak_reset(self):
         with open("/proc/%d/clear_refs" % self.keeld.popen.pid, "w") as f:
@@ -115,6 +122,20 @@ class Test:
                 return seen, pages, slowest
             page = {"cursor": r["next"]}
 
+    def show_route(self):
+        """A long AS path goes on in another line, without a prefix."""
+        begin, seen, peak = time.monotonic(), set(), 0
+        p = subprocess.Popen([KEELCTL, "--socket", self.path, "show", "route"], stdout=subprocess.PIPE)
+        for n, line in enumerate(p.stdout):
+            prefix = line[3:].split(None, 1)[0]
+            if b"/" in prefix and line[3:4] != b" ":
+                seen.add(prefix)
+            if n % 10000 == 0:
+                peak = max(peak, status_mib(p.pid, "VmHWM"))
+        self.c.equal("keelctl show route: each route, and exit status 0", (len(seen), p.wait()), (COUNT, 0))
+        print("     in %.1f s" % (time.monotonic() - begin))
+        self.c.true("... in at most %d MiB (%.1f)" % (KEELCTL_MIB, peak), 0 < peak <= KEELCTL_MIB, peak)
+
     def change(self, times):
         """Runs changes without a reader, to measure the cost of changes alone."""
         changer = Changer(self.path)
@@ -129,6 +150,7 @@ class Test:
     def run(self):
         c = self.c
         self.build()
+        self.show_route()
         self.changes = 0
         self.change(2)
         self.peak_reset()
