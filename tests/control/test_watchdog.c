@@ -275,8 +275,8 @@ test_main_is_late(void **state)
 }
 
 /*
- * The service manager is told before any other thread starts. The second message follows the first
- * check, which reads what watchdog_create() has written: TSan sees a race between the two.
+ * The watchdog is the only thread beside main, and tells the service manager twice. The second message
+ * follows the first check, which reads the fields of watchdog_create(): TSan finds a race.
  */
 static void
 test_feeds_alone(void **state)

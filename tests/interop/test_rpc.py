@@ -18,7 +18,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
 import labtest
-from labtest import KEELD, KEEPALIVE, V4, Capture, Lab, Rpc, bird_routes, bird_state, commit, error_of, need, out_folder, peer, wait_established, wait_for
+from labtest import KEELD, KEEPALIVE, V4, Capture, Lab, Rpc, bird_routes, bird_state, commit, error_of, memory_kb, need, out_folder, peer, wait_established, wait_for
 
 NAME = "rpc"
 B1 = "198.18.1.2"
@@ -257,8 +257,7 @@ class Daemon:
             return f.read()
 
     def resident(self):
-        with open("/proc/%d/status" % self.pid) as f:
-            return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1)) >> 10
+        return memory_kb(self.pid) >> 10
 
     def bird_up(self):
         """BIRD's view of its side. BIRD computes the start time from two clocks, so the same time sometimes differs by a millisecond."""

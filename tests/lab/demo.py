@@ -23,7 +23,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path[:0] = [os.path.join(ROOT, "tests", d) for d in ("lab", "interop", "bench")]
 from daemons import Frr, GoBgp, Session, Setup  # noqa: E402
-from lab import Hugepages, Lab, Rpc, cpus_of_lab, run, wait_for  # noqa: E402
+from lab import Hugepages, Lab, Rpc, cpus_of_lab, memory_kb, run, wait_for  # noqa: E402
 from report import STYLE, html_table, html_verdict, mark_legend, mark_lines, value_text  # noqa: E402
 
 # Origin ASes that end in 00 to 32: a third of all origins.
@@ -570,8 +570,7 @@ class Demo:
         return seen
 
     def resident(self):
-        with open("/proc/%d/status" % self.daemon.popen.pid) as f:
-            return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1)) * 1024
+        return memory_kb(self.daemon.popen.pid) * 1024
 
 
 def plot(out, name, title, ylabel, lines, marks, log=False):

@@ -67,6 +67,12 @@ def process_gone(pid):
         return True
 
 
+def memory_kb(pid, key="VmRSS"):
+    """Resident memory, or another line of proc(5)'s status, in kB. 0 for a process that has ended, until its parent has waited for the end."""
+    with open("/proc/%d/status" % pid) as f:
+        return next((int(line.split()[1]) for line in f if line.startswith(key + ":")), 0)
+
+
 def remove_namespace(name):
     for pid in run("ip", "netns", "pids", name, check=False).split():
         if pid.isdigit():

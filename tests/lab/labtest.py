@@ -17,7 +17,7 @@ import traceback
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "lab"))
-from lab import PATIENCE_S, Lab, Rpc, run, wait_for  # noqa: E402,F401
+from lab import PATIENCE_S, Lab, Rpc, memory_kb, run, wait_for  # noqa: E402,F401
 from wire import (KEEPALIVE, NOTIFICATION, OPEN, ROUTE_REFRESH, UPDATE, V4, V6, AFI, as_path, attribute, decode, next_hop, nlri, origin,  # noqa: E402,F401
                   update)
 

@@ -7,14 +7,13 @@ the ports.
     src --- nic0, rt (keeld) --- nic1: near (BIRD, AS 64601), nic2: far (BIRD, AS 64602, a longer AS path)
 """
 import os
-import re
 import signal
 import sys
 
 import labtest
 import test_forwarder_link as link
 import test_port_life as life
-from labtest import KEELD, NICS, PROBE, ROOT, Lab, Probe, commit, need, out_folder, peer, run, wait_for
+from labtest import KEELD, NICS, PROBE, ROOT, Lab, Probe, commit, memory_kb, need, out_folder, peer, run, wait_for
 from lab import forwarder_pid, process_gone
 from test_forwarder_link import FAR, NEAR, PEERS, PPS, ROUTES, prefix
 
@@ -84,8 +83,7 @@ class Test(link.Test):
     def held(self):
         """Descriptors and resident memory of the process with the ports."""
         pid = forwarder_pid(self.lab.path("fwd.sock")) if FORWARDER else self.rpc.call("system.info")["pid"]
-        with open("/proc/%d/status" % pid) as f:
-            return len(os.listdir("/proc/%d/fd" % pid)), int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
+        return len(os.listdir("/proc/%d/fd" % pid)), memory_kb(pid)
 
     def pulled(self):
         held = [self.held()]

@@ -17,7 +17,7 @@ import sys
 import threading
 
 import labtest
-from labtest import FEED, KEELD, PROBE, ROOT, V4, V6, Lab, Probe, need, out_folder, peer, run, wait_established, wait_for
+from labtest import FEED, KEELD, PROBE, ROOT, V4, V6, Lab, Probe, memory_kb, need, out_folder, peer, run, wait_established, wait_for
 from lab import cpus_of_lab, forwarder_pid, print_losses, process_gone
 
 sys.path.insert(0, os.path.join(ROOT, "tests", "interop"))
@@ -196,11 +196,7 @@ class Test:
 
     def memory(self):
         """MB of keeld and keelfwd that are in use."""
-        out = []
-        for pid in (self.keeld.popen.pid, self.pid):
-            with open("/proc/%d/status" % pid) as f:
-                out.append(int(re.search(r"VmRSS:\s+(\d+) kB", f.read()).group(1)) // 1024)
-        return out
+        return [memory_kb(pid) // 1024 for pid in (self.keeld.popen.pid, self.pid)]
 
     def storm(self):
         """Begins changes of the routes with odd indices, and waits until some have arrived."""

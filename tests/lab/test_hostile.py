@@ -15,7 +15,7 @@ import threading
 import time
 
 import labtest
-from labtest import KEELD, UPDATE, V4, Lab, Rpc, Speaker, as_path, commit, need, next_hop, origin, out_folder, peer, wait_for
+from labtest import KEELD, UPDATE, V4, Lab, Rpc, Speaker, as_path, commit, memory_kb, need, next_hop, origin, out_folder, peer, wait_for
 from lab import clock
 
 NAME = "hostile"
@@ -112,8 +112,7 @@ def match_limit(checks):
 
 
 def resident_mib(process):
-    with open("/proc/%d/status" % process.popen.pid) as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS")) >> 10
+    return memory_kb(process.popen.pid) >> 10
 
 
 def large_batch(checks):

@@ -19,7 +19,7 @@ import time
 
 import labtest
 from lab import at_rest
-from labtest import FEED, KEELD, V4, Lab, Rpc, Speaker, commit, error_of, in_netns, need, out_folder, peer, routes, wait_established, wait_for, wait_job
+from labtest import FEED, KEELD, V4, Lab, Rpc, Speaker, commit, error_of, in_netns, memory_kb, need, out_folder, peer, routes, wait_established, wait_for, wait_job
 
 NAME = "management"
 KEPT, PLAIN, ALL = "198.18.1.2", "198.18.2.2", "198.18.3.2"
@@ -300,8 +300,7 @@ class Test:
         eager.close()
 
     def resident(self):
-        with open("/proc/%d/status" % self.keeld.popen.pid) as f:
-            return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1)) >> 10
+        return memory_kb(self.keeld.popen.pid) >> 10
 
     # ---- HTTP ----
 

@@ -12,7 +12,7 @@ import os
 import sys
 
 import labtest
-from labtest import KEELD, PROBE, Lab, Probe, need, out_folder, peer, wait_established, wait_for
+from labtest import KEELD, PROBE, Lab, Probe, memory_kb, need, out_folder, peer, wait_established, wait_for
 from lab import at_rest, cpus_of_lab, forwarder_pid, print_losses, process_gone
 
 NAME = "ports_commit"
@@ -123,11 +123,7 @@ class Test:
         return [len(os.listdir("/proc/%d/fd" % pid)) for pid in self.pids]
 
     def memory_kb(self):
-        found = []
-        for pid in self.pids:
-            with open("/proc/%d/status" % pid) as f:
-                found.append(next(int(line.split()[1]) for line in f if line.startswith("VmRSS")))
-        return found
+        return [memory_kb(pid) for pid in self.pids]
 
     def side_works(self, what):
         """The session over the port comes up; its route is in the tables of the workers."""

@@ -7,14 +7,13 @@ most 16 MiB. 100,000 routes; KEEL_FULL=1: 1,000,000.
     rt (keeld, AS 64512) --- f (feed, AS 64601, keep_all_routes), r (a speaker, AS 64602)
 """
 import os
-import re
 import subprocess
 import sys
 import threading
 import time
 
 import labtest
-from labtest import FEED, KEELCTL, KEELD, V4, Lab, Rpc, Speaker, need, out_folder, peer, wait_established, wait_for, wait_job
+from labtest import FEED, KEELCTL, KEELD, V4, Lab, Rpc, Speaker, memory_kb, need, out_folder, peer, wait_established, wait_for, wait_job
 
 NAME = "rib_pages"
 FEEDER, READER = "198.18.1.2", "198.18.2.2"
@@ -69,13 +68,6 @@ class Changer(threading.Thread):
         self.join()
 
 
-def status_mib(pid, key):
-    """0 for a process that has ended, until it is awaited."""
-    with open("/proc/%d/status" % pid) as f:
-        found = re.search(key + r":\s+(\d+)", f.read())
-    return int(found.group(1)) / 1024 if found else 0
-
-
 class Test:
     def __init__(self, checks, lab):
         self.c, self.lab = checks, lab
@@ -99,10 +91,10 @@ class Test:
         return peer(self.rpc, address)["families"][V4]
 
     def resident(self):
-        return status_mib(self.keeld.popen.pid, "VmRSS")
+        return memory_kb(self.keeld.popen.pid) / 1024
 
     def peak(self):
-        return status_mib(self.keeld.popen.pid, "VmHWM")
+        return memory_kb(self.keeld.popen.pid, "VmHWM") / 1024
 
     def peak_reset(self):
         with open("/proc/%d/clear_refs" % self.keeld.popen.pid, "w") as f:
@@ -131,7 +123,7 @@ class Test:
             if b"/" in prefix and line[3:4] != b" ":
                 seen.add(prefix)
             if n % 10000 == 0:
-                peak = max(peak, status_mib(p.pid, "VmHWM"))
+                peak = max(peak, memory_kb(p.pid, "VmHWM") / 1024)
         self.c.equal("keelctl show route: each route, and exit status 0", (len(seen), p.wait()), (COUNT, 0))
         print("     in %.1f s" % (time.monotonic() - begin))
         self.c.true("... in at most %d MiB (%.1f)" % (KEELCTL_MIB, peak), 0 < peak <= KEELCTL_MIB, peak)

@@ -1256,6 +1256,17 @@ refused_routes_go(void **state)
 	model_end(&m);
 }
 
+/* One instance with the given import targets, of a shard that stores what an instance imports. */
+static void
+begin_imported_only(struct model *m, unsigned import)
+{
+	model_begin(m, 1, false);
+	m->only = true;
+	shard_vpn_imported_only(m->rigs[0].shard, true);
+	m->in[1] = (struct model_instance){.exists = true, .label = 16, .import = import};
+	instance_set(m, 1);
+}
+
 /*
  * Routes that no instance imports any more are dropped, also where the remaining targets have no
  * route.
@@ -1265,11 +1276,7 @@ a_target_goes_with_its_routes(void **state)
 {
 	static struct model m;
 
-	model_begin(&m, 1, false);
-	m.only = true;
-	shard_vpn_imported_only(m.rigs[0].shard, true);
-	m.in[1] = (struct model_instance){.exists = true, .label = 16, .import = 3};
-	instance_set(&m, 1);
+	begin_imported_only(&m, 3);
 	m.up[0] = true;
 	rig_up(&m.rigs[0], 1, RIG_OWN_ASN, 1, false);
 	for (unsigned rd = 0; rd < 2; rd++)
@@ -1298,19 +1305,15 @@ a_target_goes_with_its_routes(void **state)
 }
 
 /*
- * Without an instance nobody notes the places of route targets. Routes that come then are found by the
- * next instance, also after a pass over the tables that had no instance.
+ * While no instance exists, the shard does not note the places of route targets. The next instance
+ * finds the routes of this time, also after a pass over the tables.
  */
 static void
 routes_without_an_instance_are_found(void **state)
 {
 	static struct model m;
 
-	model_begin(&m, 1, false);
-	m.only = true;
-	shard_vpn_imported_only(m.rigs[0].shard, true);
-	m.in[1] = (struct model_instance){.exists = true, .label = 16, .import = 1};
-	instance_set(&m, 1);
+	begin_imported_only(&m, 1);
 	rest(&m);
 	instance_remove(&m, 1);
 	rest(&m);
