@@ -16,7 +16,11 @@
 
 #define BYTE_ORDER_MARK "\xef\xbb\xbf"
 #define INCLUDES_MAX 8u /* files that include each other */
+#define MULTIHOP_TTL 64 /* of `multihop` without a number */
 #define STATIC_POLICY "bird-origin" /* static and connected routes have ORIGIN IGP in BIRD */
+/* temporary keys of a family: a limit of BIRD, or false: off */
+#define IMPORT_LIMIT "_import_limit"
+#define RECEIVE_LIMIT "_receive_limit"
 
 /* ---- tokens ---- */
 
@@ -514,28 +518,32 @@ policy(struct bird *b, json_t *family, const char *key, const char *own_name)
 	return json_object_set_new(family, key, json_string(buf)) == 0;
 }
 
-/* After `limit`: N [action A] | off */
+/* The limit of the channel is off: `key` overrides the limit of the template. */
+static void
+limit_off(json_t *family, const json_t *theirs, const char *key)
+{
+	json_object_del(family, key);
+	if (json_object_get(theirs, key) != NULL)
+		json_object_set_new(family, key,
+			json_pack("{s:I, s:s}", "limit", (json_int_t)4294967295ll, "action",
+				"warning"));
+}
+
+/* After `limit`: N [action A] | off. Stays under `key` until the end of the channel. */
 static bool
-limit(struct bird *b, json_t *family, bool received)
+limit(struct bird *b, json_t *family, const char *key)
 {
 	unsigned line = bird_peek(b, 0)->line;
 	json_t *max;
 	json_int_t n;
 
 	if (bird_take(b, "off"))
-		return true;
-	if (received && json_object_get(family, "keep_all_routes") == NULL) {
-		bird_note(b, line,
-			"not carried: max_prefixes counts refused routes only with "
-			"keep_all_routes");
-		while (!bird_is(b, ";") && bird_peek(b, 0)->kind != BIRD_END)
-			b->at++;
-		return true;
-	}
+		return json_object_set_new(family, key, json_false()) == 0;
 	if (!take_within(b, 1, 4294967295ll, &n))
 		return false;
-	max = json_pack("{s:I, s:s}", "limit", n, "action", "shutdown");
-	json_object_set_new(family, "max_prefixes", max);
+	max = json_pack("{s:I, s:s, s:I}", "limit", n, "action", "shutdown", "_line",
+		(json_int_t)line);
+	json_object_set_new(family, key, max);
 	if (!bird_take(b, "action"))
 		return true;
 	if (bird_take(b, "warn"))
@@ -549,15 +557,58 @@ limit(struct bird *b, json_t *family, bool received)
 	return bird_take(b, "disable");
 }
 
+/* A verdict on the line of a limit; on `line` for a limit of the template. */
+static void
+limit_note(struct bird *b, const json_t *own, const json_t *max, unsigned line, const char *verdict)
+{
+	bird_note(b, own != NULL ? (unsigned)number_of(max, "_line") : line, "%s", verdict);
+}
+
+/*
+ * The import limit of BIRD counts accepted routes, the receive limit all routes; max_prefixes counts
+ * the routes that are kept. `theirs`: the channel of the template, or NULL. `line`: of the channel.
+ */
+static void
+choose_limit(struct bird *b, json_t *family, const json_t *theirs, unsigned line)
+{
+	const json_t *own_import = json_object_get(family, IMPORT_LIMIT),
+		     *own_receive = json_object_get(family, RECEIVE_LIMIT);
+	json_t *import = import_value_of(family, theirs, IMPORT_LIMIT),
+	       *receive = import_value_of(family, theirs, RECEIVE_LIMIT), *chosen;
+	bool keeps = json_is_true(import_value_of(family, theirs, "keep_all_routes"));
+
+	if (own_import == NULL && own_receive == NULL &&
+		json_object_get(family, "keep_all_routes") == NULL)
+		return;
+	if (json_is_object(receive) && !keeps)
+		limit_note(b, own_receive, receive, line,
+			"not carried: max_prefixes counts refused routes only with "
+			"keep_all_routes");
+	else if (json_is_object(receive) && json_is_object(import))
+		limit_note(b, own_import, import, line,
+			"not carried: max_prefixes is the receive limit");
+	else if (json_is_object(import) && keeps)
+		limit_note(b, own_import, import, line,
+			"changed: max_prefixes counts refused routes too, because keeld keeps "
+			"them");
+	chosen = json_is_object(receive) && keeps ? receive : import;
+	if (!json_is_object(chosen))
+		limit_off(family, theirs, "max_prefixes");
+	else if (!json_equal(chosen, json_object_get(theirs, "max_prefixes")))
+		json_object_set_new(family, "max_prefixes", json_deep_copy(chosen));
+}
+
 /* After `export limit`: N [action {warn | disable}] | off. Without an action BIRD disables the protocol. */
 static bool
-export_limit(struct bird *b, json_t *family)
+export_limit(struct bird *b, json_t *family, const json_t *theirs)
 {
 	const char *action = "shutdown";
 	json_int_t n;
 
-	if (bird_take(b, "off"))
+	if (bird_take(b, "off")) {
+		limit_off(family, theirs, "max_prefixes_out");
 		return true;
+	}
 	if (!take_within(b, 1, 4294967295ll, &n))
 		return false;
 	if (bird_take(b, "action")) {
@@ -571,18 +622,18 @@ export_limit(struct bird *b, json_t *family)
 }
 
 static bool
-channel_statement(struct bird *b, json_t *o, json_t *family, const char *own_name)
+channel_statement(
+	struct bird *b, json_t *o, json_t *family, const json_t *theirs, const char *own_name)
 {
-	unsigned line = bird_peek(b, 0)->line;
 	json_int_t n;
 	char name[128];
 
 	if (take_words(b, "import limit"))
-		return limit(b, family, false);
+		return limit(b, family, IMPORT_LIMIT);
 	if (take_words(b, "receive limit"))
-		return limit(b, family, true);
+		return limit(b, family, RECEIVE_LIMIT);
 	if (take_words(b, "export limit"))
-		return export_limit(b, family);
+		return export_limit(b, family, theirs);
 	if (take_words(b, "import keep filtered") || take_words(b, "import table"))
 		return json_object_set_new(
 			       family, "keep_all_routes", json_boolean(take_switch(b))) == 0;
@@ -630,21 +681,22 @@ channel_statement(struct bird *b, json_t *o, json_t *family, const char *own_nam
 			b->at++;
 		return true;
 	}
-	(void)line;
 	return bird_take(b, "preference") && take_number(b, &n) && n == 100;
 }
 
-/* After `{`: statements up to `}`. */
+/* After `{`: statements up to `}`. `theirs`: the channel of the template, or NULL. */
 static void
-channel(struct bird *b, json_t *o, json_t *family, const char *own_name)
+channel(struct bird *b, json_t *o, json_t *family, const json_t *theirs, const char *own_name)
 {
+	unsigned line = b->token[b->at - 1].line;
+
 	while (!bird_take(b, "}") && bird_peek(b, 0)->kind != BIRD_END) {
 		unsigned at = b->at;
 
 		if (bird_take(b, ";"))
 			continue;
 		/* an inline filter ends without a semicolon */
-		if (channel_statement(b, o, family, own_name) &&
+		if (channel_statement(b, o, family, theirs, own_name) &&
 			(bird_take(b, ";") || is(b->token[b->at - 1].text, "}")))
 			continue;
 		whole(b, at, "not carried: keel.json has no key of this meaning");
@@ -655,6 +707,7 @@ channel(struct bird *b, json_t *o, json_t *family, const char *own_name)
 				is(b->token[at].text, "import") ? "import_policy" : "export_policy",
 				json_string("deny-all"));
 	}
+	choose_limit(b, family, theirs, line);
 }
 
 /* ---- protocol bgp, template bgp ---- */
@@ -691,6 +744,16 @@ local(struct bird *b, json_t *o)
 	return bird_is(b, ";");
 }
 
+/* The AS number of the neighbour; NULL: the AS of this router. */
+static void
+set_asn(json_t *o, json_t *asn)
+{
+	json_object_set_new(o, "_internal", json_boolean(asn == NULL));
+	json_object_del(o, "asn");
+	if (asn != NULL)
+		json_object_set_new(o, "asn", asn);
+}
+
 static bool
 neighbor(struct bird *b, json_t *o)
 {
@@ -715,9 +778,9 @@ neighbor(struct bird *b, json_t *o)
 		if (bird_take(b, "port") && take_within(b, 1, 65535, &n))
 			json_object_set_new(o, "port", json_integer(n));
 		else if (bird_take(b, "as") && take_within(b, 1, 4294967295ll, &n))
-			json_object_set_new(o, "asn", json_integer(n));
+			set_asn(o, json_integer(n));
 		else if (bird_take(b, "internal"))
-			json_object_set_new(o, "_internal", json_true());
+			set_asn(o, NULL);
 		else
 			return false;
 	}
@@ -870,13 +933,16 @@ bgp_statement(struct bird *b, json_t *o)
 		       json_object_set_new(o, "source", json_string(address)) == 0;
 	if (bird_take(b, "multihop")) {
 		if (bird_is(b, ";"))
-			n = 255;
+			n = MULTIHOP_TTL;
 		else if (!take_within(b, 1, 255, &n))
 			return false;
+		json_object_del(o, "_direct");
 		return json_object_set_new(o, "multihop", json_integer(n)) == 0;
 	}
-	if (bird_take(b, "direct"))
-		return true;
+	if (bird_take(b, "direct")) {
+		json_object_del(o, "multihop");
+		return json_object_set_new(o, "_direct", json_true()) == 0;
+	}
 	if (take_words(b, "rr cluster id"))
 		return take_address(b, &address) &&
 		       json_object_set_new(o, "_cluster", json_string(address)) == 0 &&
@@ -925,6 +991,7 @@ bgp_block(struct bird *b, json_t *o, const json_t *inherited, const char *name)
 {
 	char own[80];
 	unsigned words;
+	const json_t *theirs;
 
 	while (!bird_take(b, "}") && bird_peek(b, 0)->kind != BIRD_END) {
 		unsigned at = b->at;
@@ -937,15 +1004,15 @@ bgp_block(struct bird *b, json_t *o, const json_t *inherited, const char *name)
 			b->at += words;
 			f = member_made(
 				member_made(o, "families", json_object()), family, json_object());
-			snprintf(own, sizeof(own), "%.48s-%.4s", name, family);
-			if (json_object_get(json_object_get(inherited, "families"), family) ==
-				NULL) {
+			snprintf(own, sizeof(own), "%s-%.4s", name, family);
+			theirs = json_object_get(json_object_get(inherited, "families"), family);
+			if (theirs == NULL) {
 				/* the defaults of BIRD */
 				json_object_set_new(f, "import_policy", json_string("accept-all"));
 				json_object_set_new(f, "export_policy", json_string("deny-all"));
 			}
 			if (bird_take(b, "{"))
-				channel(b, o, f, own);
+				channel(b, o, f, theirs, own);
 			bird_take(b, ";");
 			continue;
 		}
@@ -967,8 +1034,31 @@ all_families(json_t *o, const json_t *group, const char *key, json_t *value)
 	json_decref(value);
 }
 
-/* The keys of a neighbour that depend on the AS numbers of both sides. */
+/* Routes of another table belong to no neighbour of this one, also where the template names the table. */
 static void
+other_tables(struct bird *b, json_t *o, const json_t *group, unsigned line)
+{
+	static const char *const names[] = {"ipv4-unicast", "ipv6-unicast"};
+
+	for (unsigned i = 0; i < 2; i++) {
+		json_t *f = json_object_get(json_object_get(o, "families"), names[i]);
+		const json_t *theirs = json_object_get(json_object_get(group, "families"), names[i]);
+
+		if (import_value_of(f, theirs, "_table") == NULL)
+			continue;
+		bird_note(b, line, "not carried: a channel of another table; no route passes");
+		f = member_made(
+			member_made(o, "families", json_object()), names[i], json_object());
+		json_object_set_new(f, "import_policy", json_string("deny-all"));
+		json_object_set_new(f, "export_policy", json_string("deny-all"));
+	}
+}
+
+/*
+ * The keys of a neighbour that depend on the AS numbers of both sides. False, with a verdict: the
+ * neighbour is left out.
+ */
+static bool
 finish_peer(struct bird *b, json_t *o, const json_t *group, unsigned line)
 {
 	json_t *router = json_object_get(b->im->document, "router"),
@@ -979,12 +1069,20 @@ finish_peer(struct bird *b, json_t *o, const json_t *group, unsigned line)
 
 	if (v != NULL && json_object_get(router, "asn") == NULL)
 		json_object_set(router, "asn", v);
-	if (v == NULL)
+	if (import_value_of(o, group, "_vrf") != NULL) {
+		bird_note(b, line, "not carried: a neighbour of a VRF");
+		return false;
+	}
+	if (v == NULL) {
 		bird_note(b, line, "not carried: no local AS number; the neighbour is left out");
-	else if (!json_equal(v, json_object_get(router, "asn")))
+		return false;
+	}
+	if (!json_equal(v, json_object_get(router, "asn"))) {
 		bird_note(b, line,
 			"not carried: a local AS number other than %lld; the neighbour is left out",
 			number_of(router, "asn"));
+		return false;
+	}
 	if (json_is_true(import_value_of(o, group, "_internal")))
 		json_object_set(o, "asn", json_object_get(router, "asn"));
 	asn = import_value_of(o, group, "asn");
@@ -998,16 +1096,11 @@ finish_peer(struct bird *b, json_t *o, const json_t *group, unsigned line)
 	{
 		const json_t *theirs = json_object_get(json_object_get(group, "families"), name);
 
-		/* routes of another table belong to no neighbour of this one */
-		if (import_value_of(f, theirs, "_table") != NULL) {
-			bird_note(b, line,
-				"not carried: a channel of another table; no route passes");
-			json_object_set_new(f, "import_policy", json_string("deny-all"));
-			json_object_set_new(f, "export_policy", json_string("deny-all"));
-		}
 		if (!external && json_is_true(import_value_of(f, theirs, "next_hop_unchanged")))
 			json_object_set_new(f, "next_hop_unchanged", json_false());
 	}
+	other_tables(b, o, group, line);
+	return true;
 }
 
 /* Without a direct protocol BIRD has no route to next hops on connected subnets. */
@@ -1097,7 +1190,7 @@ static void
 strip(json_t *array)
 {
 	static const char *const keys[] = {"_local", "_address", "_range", "_internal", "_allow",
-		"_interface", "_self", "_reflected", "_cluster", "_line", "_vrf"};
+		"_interface", "_self", "_reflected", "_cluster", "_line", "_vrf", "_direct"};
 	json_t *o;
 	size_t i;
 
@@ -1108,10 +1201,12 @@ strip(json_t *array)
 	}
 }
 
-/* Members of `from` that `to` lacks, objects member by member. */
+/* Members of `from` that `to` lacks; families, timers and capabilities member by member. */
 static void
 merge_missing(json_t *to, const json_t *from)
 {
+	static const char *const deep[] = {
+		"families", "ipv4-unicast", "ipv6-unicast", "timers", "capabilities"};
 	const char *key;
 	json_t *v;
 
@@ -1121,9 +1216,34 @@ merge_missing(json_t *to, const json_t *from)
 
 		if (have == NULL)
 			json_object_set_new(to, key, json_deep_copy(v));
-		else if (json_is_object(have) && json_is_object(v))
-			merge_missing(have, v);
+		for (unsigned i = 0; have != NULL && i < sizeof(deep) / sizeof(deep[0]); i++) {
+			if (is(key, deep[i]))
+				merge_missing(have, v);
+		}
 	}
+}
+
+/* One hop where the template has more: a key of a group cannot be taken back. True: `o` has all keys of `parent`. */
+static bool
+one_hop(struct bird *b, json_t *o, const json_t *parent, unsigned line)
+{
+	if (json_object_get(o, "_direct") == NULL || json_object_get(parent, "multihop") == NULL)
+		return false;
+	merge_missing(o, parent);
+	json_object_del(o, "multihop");
+	bird_note(b, line, "changed: the keys of the template are its own, but for multihop");
+	return true;
+}
+
+/* keeld has no `gtsm` over several hops. */
+static void
+check_hops(struct bird *b, json_t *o, const json_t *parent, unsigned line)
+{
+	if (import_value_of(o, parent, "multihop") == NULL ||
+		!json_is_true(import_value_of(o, parent, "gtsm")))
+		return;
+	bird_note(b, line, "not carried: TTL security over several hops");
+	json_object_set_new(o, "gtsm", json_false());
 }
 
 /* True if a neighbour above has the address. */
@@ -1147,19 +1267,74 @@ has_address(const struct bird *b, const char *address)
 	return false;
 }
 
+/* A range of neighbours; `o`: its group. */
+static void
+listen_range(struct bird *b, json_t *o, const char *group, unsigned line)
+{
+	json_t *ranges = member_made(b->im->bgp, "listen_ranges", json_array());
+	const char *range = json_string_value(json_object_get(o, "_range"));
+
+	if (!finish_peer(b, o, NULL, line))
+		return;
+	if (import_named(ranges, "prefix", range) != NULL)
+		bird_note(b, line, "not carried: the range %s occurs before", range);
+	else
+		json_array_append_new(
+			ranges, json_pack("{s:s, s:s}", "prefix", range, "group", group));
+}
+
+/* A neighbour; takes `o`. `parent`: its group, or NULL. `name`: of the protocol, or NULL. */
+static void
+add_peer(struct bird *b, json_t *o, const json_t *parent, const char *name, unsigned line)
+{
+	const char *text = json_string_value(import_value_of(o, parent, "_address"));
+	const json_t *link = import_value_of(o, parent, "_interface");
+
+	if (text == NULL || (import_value_of(o, parent, "asn") == NULL &&
+				    !json_is_true(import_value_of(o, parent, "_internal")))) {
+		bird_note(b, line, "not carried: the neighbour has no address or no AS number");
+		json_decref(o);
+		return;
+	}
+	json_object_set_new(o, "address",
+		link != NULL && strncasecmp(text, "fe80", 4) == 0 && strchr(text, '%') == NULL
+			? json_sprintf("%s%%%s", text, json_string_value(link))
+			: json_string(text));
+	if (parent != NULL)
+		json_object_set(o, "group", json_object_get(parent, "name"));
+	if (json_object_get(o, "description") == NULL && name != NULL)
+		json_object_set_new(o, "description", json_string(name));
+	json_object_set_new(o, "_line", json_integer(line));
+	text = json_string_value(json_object_get(o, "address"));
+	if (finish_peer(b, o, parent, line)) {
+		if (has_address(b, text))
+			bird_note(b, line,
+				"not carried: an earlier neighbour has the address %.64s; keeld "
+				"has one session to an address",
+				text);
+		else
+			json_array_append(member_made(b->im->bgp, "peers", json_array()), o);
+	}
+	json_decref(o);
+}
+
 /* After `bgp` of a protocol or a template. */
 static void
 bgp(struct bird *b, bool template, unsigned line)
 {
-	json_t *groups = member_made(b->im->bgp, "groups", json_array()), *o, *parent = NULL, *link;
-	const char *name = "bgp", *text;
-	char own[64], range[64];
+	json_t *groups = member_made(b->im->bgp, "groups", json_array()), *o, *parent = NULL;
+	const char *name = NULL;
+	char own[64], text[32];
 
 	if (!bird_is(b, "{") && !bird_is(b, "from")) {
 		name = bird_peek(b, 0)->text;
 		b->at++;
+		policy_name(b, name, line, own);
+	} else {
+		snprintf(own, sizeof(own), "bgp%u", ++b->unnamed);
+		snprintf(text, sizeof(text), "protocol %u without name", b->unnamed);
+		import_unique(b->im, text, own);
 	}
-	policy_name(b, name, line, own);
 	if (bird_take(b, "from")) {
 		char theirs[64];
 
@@ -1174,76 +1349,47 @@ bgp(struct bird *b, bool template, unsigned line)
 	o = json_object();
 	if (bird_take(b, "{"))
 		bgp_block(b, o, parent, own);
-	text = json_string_value(json_object_get(o, "_range"));
-	if (template || text != NULL) {
-		if (parent != NULL)
+	if (template || json_object_get(o, "_range") != NULL) {
+		if (parent != NULL && !one_hop(b, o, parent, line))
 			merge_missing(o, parent);
+		check_hops(b, o, NULL, line);
 		json_object_set_new(o, "name", json_string(own));
 		json_array_append_new(groups, o);
-		if (template)
-			return;
-		snprintf(range, sizeof(range), "%s", text);
-		finish_peer(b, o, NULL, line);
-		link = member_made(b->im->bgp, "listen_ranges", json_array());
-		if (import_named(link, "prefix", range) != NULL)
-			bird_note(b, line, "not carried: the range %s occurs before", range);
-		else
-			json_array_append_new(
-				link, json_pack("{s:s, s:s}", "prefix", range, "group", own));
+		if (!template)
+			listen_range(b, o, own, line);
 		return;
 	}
-	text = json_string_value(import_value_of(o, parent, "_address"));
-	if (import_value_of(o, parent, "_vrf") != NULL) {
-		bird_note(b, line, "not carried: a neighbour of a VRF");
-		json_decref(o);
-		return;
+	if (one_hop(b, o, parent, line)) {
+		json_object_del(o, "name");
+		parent = NULL;
 	}
-	if (text == NULL || import_value_of(o, parent, "asn") == NULL) {
-		if (text == NULL || !json_is_true(import_value_of(o, parent, "_internal"))) {
-			bird_note(b, line,
-				"not carried: the neighbour has no address or no AS number");
-			json_decref(o);
-			return;
-		}
-	}
-	link = import_value_of(o, parent, "_interface");
-	json_object_set_new(o, "address",
-		link != NULL && strncasecmp(text, "fe80", 4) == 0 && strchr(text, '%') == NULL
-			? json_sprintf("%s%%%s", text, json_string_value(link))
-			: json_string(text));
-	if (parent != NULL)
-		json_object_set(o, "group", json_object_get(parent, "name"));
-	if (json_object_get(o, "description") == NULL && !is(name, "bgp"))
-		json_object_set_new(o, "description", json_string(name));
-	json_object_set_new(o, "_line", json_integer(line));
-	finish_peer(b, o, parent, line);
-	if (has_address(b, json_string_value(json_object_get(o, "address"))))
-		bird_note(b, line,
-			"not carried: an earlier neighbour has the address %.64s; keeld has one "
-			"session to an address",
-			json_string_value(json_object_get(o, "address")));
-	else if (json_equal(import_value_of(o, parent, "_local"),
-			 json_object_get(json_object_get(b->im->document, "router"), "asn")))
-		json_array_append(member_made(b->im->bgp, "peers", json_array()), o);
-	json_decref(o);
+	check_hops(b, o, parent, line);
+	add_peer(b, o, parent, name, line);
 }
 
 /* ---- other protocols ---- */
 
-/* Originates the routes of a source, with the ORIGIN of BIRD. */
+/*
+ * Originates the routes of a source, with the ORIGIN of BIRD. `families`: {FAMILY: {policy}} of the
+ * routes; NULL: all families.
+ */
 static void
-originate(struct bird *b, const char *source)
+originate(struct bird *b, const char *source, json_t *families)
 {
-	json_t *policies = member_made(b->im->document, "route_policies", json_array());
+	json_t *policies = member_made(b->im->document, "route_policies", json_array()), *o;
 
 	if (import_named(policies, "name", STATIC_POLICY) == NULL)
 		json_array_append_new(policies,
 			json_pack("{s:s, s:[{s:i, s:s, s:{s:s}}]}", "name", STATIC_POLICY, "nodes",
 				"seq", 10, "action", "permit", "set", "origin", "igp"));
 	policies = member_made(b->im->bgp, "redistribute", json_array());
-	if (import_named(policies, "source", source) == NULL)
-		json_array_append_new(policies,
-			json_pack("{s:s, s:s}", "source", source, "policy", STATIC_POLICY));
+	o = import_named(policies, "source", source);
+	if (o == NULL) {
+		o = json_pack("{s:s, s:s}", "source", source, "policy", STATIC_POLICY);
+		json_array_append_new(policies, o);
+	}
+	if (families != NULL)
+		json_object_update(member_made(o, "_families", json_object()), families);
 }
 
 /* After `route`. Appends to `routes`. */
@@ -1286,12 +1432,15 @@ static_route(struct bird *b, json_t *routes)
 	return good;
 }
 
-/* A channel without a policy: ipv4; ipv4 { import all; } */
+/* A channel without a policy: ipv4; ipv4 { import all; }. Adds its family, with the policy of the source. */
 static bool
-plain_channel(struct bird *b)
+plain_channel(struct bird *b, json_t *families)
 {
+	const char *family = bird_is(b, "ipv4") ? "ipv4-unicast" : "ipv6-unicast";
+
 	if (!bird_take(b, "ipv4") && !bird_take(b, "ipv6"))
 		return false;
+	json_object_set_new(families, family, json_pack("{s:s}", "policy", STATIC_POLICY));
 	if (!bird_take(b, "{"))
 		return bird_is(b, ";");
 	while (!bird_take(b, "}")) {
@@ -1307,7 +1456,7 @@ plain_channel(struct bird *b)
 static void
 static_protocol(struct bird *b, unsigned line)
 {
-	json_t *routes = json_array();
+	json_t *routes = json_array(), *families = json_object();
 	bool off = false, filtered = false;
 
 	bird_take(b, "{");
@@ -1320,7 +1469,7 @@ static_protocol(struct bird *b, unsigned line)
 		else if (bird_take(b, "route"))
 			good = static_route(b, routes);
 		else
-			good = plain_channel(b) || no_route(b) ||
+			good = plain_channel(b, families) || no_route(b) ||
 			       (bird_take(b, "description") && bird_peek(b, 0)->kind == BIRD_TEXT &&
 				       ++b->at);
 		if (bird_take(b, ";") || (good && is(b->token[b->at - 1].text, "}")))
@@ -1340,22 +1489,23 @@ static_protocol(struct bird *b, unsigned line)
 	else if (json_array_size(routes) > 0) {
 		json_array_extend(
 			member_made(b->im->document, "static_routes", json_array()), routes);
-		originate(b, "static");
+		originate(b, "static", NULL);
 	}
+	json_decref(families);
 	json_decref(routes);
 }
 
 static void
 direct_protocol(struct bird *b)
 {
-	bool all = true, any = false, off = false;
+	json_t *families = json_object();
+	bool all = true, off = false;
 
 	bird_take(b, "{");
 	while (!bird_take(b, "}") && bird_peek(b, 0)->kind != BIRD_END) {
 		unsigned at = b->at;
 
-		if (plain_channel(b)) {
-			any = true;
+		if (plain_channel(b, families)) {
 			bird_take(b, ";");
 		} else if (bird_take(b, "disabled")) {
 			off = take_switch(b);
@@ -1366,9 +1516,32 @@ direct_protocol(struct bird *b)
 			whole(b, at, "not carried: connected routes of named interfaces");
 		}
 	}
-	if (all && any && !off)
-		originate(b, "connected");
-	b->has_direct = b->has_direct || (any && !off);
+	off = off || json_object_size(families) == 0;
+	if (all && !off)
+		originate(b, "connected", families);
+	b->has_direct = b->has_direct || !off;
+	json_decref(families);
+}
+
+/* After roa4 or roa6: a channel without a filter. keeld has one table of ROAs. */
+static bool
+roa_channel(struct bird *b)
+{
+	unsigned line = b->token[b->at - 1].line;
+
+	if (b->roa_tables[is(b->token[b->at - 1].text, "roa6")] > 1)
+		bird_note(b, line, "not carried: " BIRD_ONE_ROA_TABLE);
+	if (!bird_take(b, "{"))
+		return true;
+	while (!bird_take(b, "}")) {
+		if (bird_take(b, "table"))
+			b->at++;
+		else if (!take_words(b, "import all") && !take_words(b, "export none"))
+			return false;
+		if (!bird_take(b, ";"))
+			return false;
+	}
+	return true;
 }
 
 static void
@@ -1388,9 +1561,7 @@ rpki_protocol(struct bird *b, unsigned line)
 		if (bird_take(b, ";"))
 			continue;
 		if (bird_take(b, "roa4") || bird_take(b, "roa6")) {
-			good = true;
-			if (bird_is(b, "{"))
-				bird_skip_brackets(b);
+			good = roa_channel(b);
 		} else if (bird_take(b, "remote")) {
 			good = take_address(b, &address) ||
 			       (bird_peek(b, 0)->kind == BIRD_TEXT &&
@@ -1525,9 +1696,11 @@ definitions(struct bird *b)
 			value.end = b->at;
 			define(b, name, BIRD_CONSTANT, none, none, value);
 		} else if (is(word, "roa4") || is(word, "roa6")) {
-			if (is(name, "table"))
+			if (is(name, "table")) {
 				define(b, bird_peek(b, 2)->text,
 					is(word, "roa4") ? BIRD_ROA4 : BIRD_ROA6, none, none, none);
+				b->roa_tables[is(word, "roa6")]++;
+			}
 		} else if (is(word, "protocol") && is(name, "static")) {
 			b->static_count++;
 			b->originates = true;

@@ -9,6 +9,7 @@
 
 enum bird_kind { BIRD_END, BIRD_SYMBOL, BIRD_NUMBER, BIRD_ADDRESS, BIRD_TEXT, BIRD_PUNCT };
 
+#define BIRD_ONE_ROA_TABLE "keeld has one table of ROAs, the file has more"
 #define BIRD_NO_NUMBER (-1) /* of more than 32 bits: BIRD refuses the file */
 
 struct bird_token {
@@ -53,6 +54,8 @@ struct bird {
 	unsigned static_count;
 	bool has_direct;
 	bool originates; /* static or connected routes, which have no BGP attributes */
+	unsigned roa_tables[2]; /* of IPv4, IPv6 */
+	unsigned unnamed; /* protocols without a name */
 };
 
 /* ---- keelctl_import_bird.c ---- */

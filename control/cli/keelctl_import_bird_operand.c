@@ -350,6 +350,8 @@ roa_check(struct program *p)
 	bird_skip_brackets(p->b);
 	if (d == NULL || (d->kind != BIRD_ROA4 && d->kind != BIRD_ROA6))
 		return filter_bad_operand(p, "an unknown ROA table");
+	if (p->b->roa_tables[d->kind == BIRD_ROA6] > 1)
+		return filter_bad_operand(p, BIRD_ONE_ROA_TABLE);
 	return (struct operand){
 		.kind = O_ROA, .text = d->kind == BIRD_ROA4 ? "ipv4-unicast" : "ipv6-unicast"};
 }

@@ -684,7 +684,8 @@ class Bird(Case):
         self.assertEqual(d["router"], {"asn": 64512, "router_id": "192.0.2.1"})
         self.assertEqual(d["rpki"], {"caches": [{"address": "127.0.0.1", "port": 3323}]})
         self.assertEqual(d["static_routes"], [{"prefix": "198.51.100.0/24", "blackhole": True}, {"prefix": "203.0.113.0/24", "next_hop": "192.0.2.254"}])
-        self.assertEqual(d["bgp"]["redistribute"], [{"source": "connected", "policy": "bird-origin"}, {"source": "static", "policy": "static-gateways"}])
+        self.assertEqual(d["bgp"]["redistribute"], [{"source": "connected", "policy": "redistribute-connected"}, {"source": "static", "policy": "static-gateways"}])
+        self.assertEqual(policy(d, "redistribute-connected"), [node(10, "permit", match={"family": "ipv4-unicast"}, call="bird-origin")])
         self.assertEqual(policy(d, "static-gateways"), [
             node(10, "permit", match={"prefix_list": "static-gateway"}, call="bird-origin", set={"next_hop": "192.0.2.254"}), node(20, "permit", call="bird-origin")])
         self.assertEqual(entries(d, "prefix_lists", "static-gateway"), [{"action": "permit", "prefix": "203.0.113.0/24"}])
@@ -1056,6 +1057,120 @@ protocol bgp c { local as 64512; neighbor range 192.0.2.0/24 as 64513; ipv4 { im
             f.write(text)
         status, _, err = self.imported(text.replace("none.conf", "other.conf"), accepted=False)  # BIRD refuses it, too
         self.assertEqual(status, 1, err)
+
+    def peers(self, text, status=0):
+        """The neighbours by description or address, the document, and the verdicts that are not `done`."""
+        got, d, err = self.imported("router id 192.0.2.1;\n" + text)
+        self.assertEqual(got, status, err)
+        said = [line for line in err.splitlines() if not line.endswith(": done") and not line.startswith("keelctl: ")]
+        return {p.get("description", p["address"]): p for p in d["bgp"].get("peers", [])}, d, said
+
+    def test_protocols_without_a_name(self):
+        """Their filters, and those of names that are equal at the begin, stay different."""
+        for names in (("", ""), ("bgp1", ""), ("A" * 55 + "1", "A" * 55 + "2")):
+            _, d, said = self.peers("".join("protocol bgp %s { local as 64512; neighbor 192.0.%d.2 as 64513; ipv4 { import where net ~ [ 10.%d.0.0/16 ]; }; }\n" % (n, i + 2, i)
+                                            for i, n in enumerate(names)))
+            for i, p in enumerate(d["bgp"]["peers"]):
+                used = policy(d, p["families"]["ipv4-unicast"]["import_policy"])[0]["match"]["prefix_list"]
+                self.assertEqual(entries(d, "prefix_lists", used)[0]["prefix"], "10.%d.0.0/16" % i, d)
+            self.assertTrue(all("changed: the name is" in line for line in said), said)
+
+    def test_connected_routes_of_one_family(self):
+        """`direct` with an IPv4 channel announces no IPv6 prefix."""
+        text = "protocol direct { %s }\nprotocol bgp a { local as 64512; neighbor 192.0.2.2 as 64513; ipv4 { export all; }; ipv6 { export all; }; }\n"
+        for channels, name in (("ipv4;", "redistribute-connected"), ("ipv6;", "redistribute-connected"), ("ipv4; ipv6;", "bird-origin")):
+            _, d, said = self.peers(text % channels)
+            self.assertEqual((d["bgp"]["redistribute"], said), ([{"source": "connected", "policy": name}], []))
+            if channels != "ipv4; ipv6;":
+                self.assertEqual(policy(d, name), [node(10 + 10 * (channels == "ipv6;"), "permit", match={"family": channels[:4] + "-unicast"}, call="bird-origin")])
+        _, d, _ = self.peers("protocol direct one { ipv4; }\n" + text % "ipv6;")
+        self.assertEqual(d["bgp"]["redistribute"], [{"source": "connected", "policy": "bird-origin"}])
+
+    def limits(self, template, own, status=0):
+        """(max_prefixes, max_prefixes_out) of a neighbour below a template, and the verdicts."""
+        peers, d, said = self.peers("template bgp t { local as 64512; ipv4 { import all; %s };\n}\n"
+                                    "protocol bgp a from t { neighbor 192.0.2.2 as 64513;\nipv4 { %s };\n}\n" % (template, own), status)
+        f, g = peers["a"]["families"]["ipv4-unicast"], d["bgp"]["groups"][0]["families"]["ipv4-unicast"]
+        return [f.get(k, g.get(k)) for k in ("max_prefixes", "max_prefixes_out")], said
+
+    def test_limits_that_are_off(self):
+        """`off` overrides the limit of the template."""
+        none = {"limit": 4294967295, "action": "warning"}
+        self.assertEqual(self.limits("import limit 10;", "import limit off;"), ([none, None], []))
+        self.assertEqual(self.limits("import keep filtered; receive limit 10;", "receive limit off;"), ([none, None], []))
+        self.assertEqual(self.limits("export limit 10;", "export limit off;"), ([None, none], []))
+        self.assertEqual(self.limits("", "import limit 5; import limit off; export limit 5; export limit off;"), ([None, None], []))
+
+    def test_limits_of_imports(self):
+        """The import limit counts accepted routes, the receive limit all; max_prefixes counts what is kept."""
+        ten, five = {"limit": 10, "action": "shutdown"}, {"limit": 5, "action": "discard"}
+        both, counts = ": not carried: max_prefixes is the receive limit", ": changed: max_prefixes counts refused routes too, because keeld keeps them"
+        lost = ": not carried: max_prefixes counts refused routes only with keep_all_routes"
+        for template, own, want, said in (
+                ("", "import limit 10;", ten, ""), ("", "import keep filtered; import limit 10;", ten, counts), ("import keep filtered;", "import limit 10;", ten, counts),
+                ("import limit 10;", "import keep filtered;", ten, counts), ("", "import limit 10; import table on;", ten, counts),
+                ("", "import keep filtered; receive limit 10;", ten, ""), ("", "receive limit 10; import keep filtered;", ten, ""),
+                ("", "import keep filtered off; receive limit 10;", None, lost), ("", "import keep filtered; receive limit 10; import limit 5 action block;", ten, both),
+                ("", "receive limit 10; import limit 5 action block;", five, lost), ("import limit 5 action block;", "import keep filtered; receive limit 10;", ten, both),
+                ("import keep filtered; receive limit 10;", "import keep filtered off;", {"limit": 4294967295, "action": "warning"}, lost)):
+            got, lines = self.limits(template, own, int("not carried" in said))
+            self.assertEqual(got[0], want, (template, own))
+            self.assertEqual([line[line.index("}"):].lstrip("}; ") if "}" in line else line for line in lines], [said.lstrip()] if said else [], (template, own, lines))
+
+    def test_a_limit_is_one_value(self):
+        """A template with `disable` below one with `restart` restarts no session."""
+        _, d, _ = self.peers("template bgp t { local as 64512; ipv4 { import limit 10 action restart; }; }\n"
+                             "template bgp u from t { ipv4 { import limit 5 action disable; }; }\nprotocol bgp a from u { neighbor 192.0.2.2 as 64513; }\n")
+        self.assertEqual([g["families"]["ipv4-unicast"]["max_prefixes"] for g in d["bgp"]["groups"]],
+                         [{"limit": 10, "action": "shutdown", "restart_s": 60}, {"limit": 5, "action": "shutdown"}])
+
+    def test_hops(self):
+        """`direct` below a template with multihop; the TTL of multihop without a number; TTL security over several hops."""
+        text = "template bgp t { local as 64512; hold time 30; multihop%s; ipv4 { import all; }; }\nprotocol bgp a from t { neighbor 192.0.2.2 as 64513; %s }\n"
+        peers, d, said = self.peers(text % ("", ""))
+        self.assertEqual((d["bgp"]["groups"][0]["multihop"], peers["a"].get("multihop"), said), (64, None, []))
+        peers, d, said = self.peers(text % (" 4", "direct;"))
+        self.assertEqual({k: peers["a"].get(k) for k in ("multihop", "group", "timers")}, {"multihop": None, "group": None, "timers": {"hold_s": 30}})
+        self.assertEqual((len(said), said[0].split(": ", 2)[2]), (1, "changed: the keys of the template are its own, but for multihop"), said)
+        self.assertEqual(peers["a"]["families"]["ipv4-unicast"]["import_policy"], "accept-all")
+        _, d, _ = self.peers(text.replace("neighbor 192.0.2.2", "neighbor range 192.0.2.0/24") % (" 4", "direct;"))
+        self.assertEqual([g.get("multihop") for g in d["bgp"]["groups"]], [4, None])
+        for template, own in ((" 4", "ttl security on;"), (" 4; ttl security on", "")):
+            peers, d, said = self.peers(text % (template, own), 1)
+            self.assertEqual(peers["a"].get("gtsm", d["bgp"]["groups"][0].get("gtsm")), False)
+            self.assertIn("not carried: TTL security over several hops", said[0])
+
+    def test_tables_of_roas(self):
+        """keeld has one table of ROAs: a check against one of two rejects, and their caches are named."""
+        text = ("%sprotocol rpki r { roa4 { table a; %s};\nremote 127.0.0.1 port 3323; }\n"
+                "filter f { if roa_check(a, net, bgp_path.last) = ROA_INVALID then reject; accept; }\n"
+                "protocol bgp p { local as 64512; neighbor 192.0.2.2 as 64513; ipv4 { import filter f; }; }\n")
+        _, d, said = self.peers(text % ("roa4 table a;\nroa6 table c;\n", ""))
+        self.assertEqual((len(policy(d, "f")), said), (2, []))
+        _, d, said = self.peers(text % ("roa4 table a;\nroa4 table b;\n", ""), 1)
+        self.assertEqual([n["action"] for n in policy(d, "f")], ["deny"])
+        self.assertEqual([line.count("keeld has one table of ROAs, the file has more") for line in said], [1, 1], said)
+        _, d, said = self.peers(text % ("roa4 table a;\n", "import where net.len < 25; "), 1)
+        self.assertEqual((len(said), said[0].startswith("3: protocol rpki")), (1, True), said)
+
+    def test_a_table_of_the_template(self):
+        """A channel of another table belongs to the neighbour also where only the template has the channel."""
+        peers, _, said = self.peers("ipv4 table other;\ntemplate bgp t { local as 64512;\nipv4 { table other; import all; export all; }; }\n"
+                                    "protocol bgp a from t { neighbor 192.0.2.2 as 64513; }\n", 1)
+        self.assertEqual(peers["a"]["families"]["ipv4-unicast"], {"import_policy": "deny-all", "export_policy": "deny-all"})
+        self.assertIn("not carried: a channel of another table; no route passes", said[-1])
+
+    def test_ranges_that_are_left_out(self):
+        """No session comes up that BIRD would have with another AS number, or in a VRF."""
+        text = "protocol bgp a { local as 64512; neighbor 192.0.2.2 as 64513; ipv4 { import all; }; }\nprotocol bgp r { %s neighbor range 10.0.0.0/8 as 64514; ipv4 { import all; }; }\n"
+        for own, ranges in (("local as 64512;", 1), ("local as 64999;", 0), ("", 0), ('local as 64512; vrf "red";', 0)):
+            _, d, _ = self.peers(text % own, int(not ranges))
+            self.assertEqual(len(d["bgp"].get("listen_ranges", [])), ranges, own)
+
+    def test_the_as_number_of_the_neighbour_wins(self):
+        text = "template bgp t { local as 64512; neighbor %s; ipv4 { import all; }; }\nprotocol bgp a from t { neighbor 192.0.2.2 %s; }\n"
+        for template, own, want in (("internal", "as 64513", 64513), ("as 64513", "internal", 64512)):
+            self.assertEqual(self.peers(text % (template, own))[0]["a"]["asn"], want)
 
     def test_what_is_not_carried_is_named(self):
         for text, line in (("protocol ospf { area 0 { interface \"eth0\"; }; }", "protocol ospf"), ("include \"x.conf\";", "include"),
