@@ -68,6 +68,9 @@ class Guest:
 
 
 def test(c):
+    unknown = set(MODELS) - {model for model, _, _ in GUESTS}
+    if unknown:
+        raise ValueError("NIC_GUEST_MODELS: no guest has %s" % ", ".join(sorted(unknown)))
     for model, queues, labs in GUESTS:
         if model in MODELS:
             Guest(c, model, queues, labs).run()
