@@ -58,8 +58,12 @@ struct bird {
 	unsigned unnamed; /* protocols without a name */
 };
 
-/* ---- keelctl_import_bird.c ---- */
+/* ---- keelctl_import_bird_read.c ---- */
 
+/* Adds the lines of a file, and of the files that it includes. `depth`: files around it. */
+void bird_read_lines(struct bird *b, FILE *in, const char *path, unsigned depth);
+/* Splits all lines into tokens. */
+void bird_tokens(struct bird *b);
 /* Sets the verdict of a line, unless the line has a stronger one. */
 void bird_note(struct bird *b, unsigned line, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -73,6 +77,31 @@ void bird_skip_brackets(struct bird *b);
 struct bird_definition *bird_find(struct bird *b, const char *name);
 /* Owned by the pool. */
 json_t *bird_keep(struct bird *b, json_t *value);
+/* Takes tokens up to the end of the statement: `;`, or a block. */
+void bird_skip(struct bird *b);
+/* The statement from the token `at` is not carried, or changed. Takes the statement. */
+void bird_whole(struct bird *b, unsigned at, const char *verdict);
+/* Takes these words, or nothing. */
+bool bird_take_words(struct bird *b, const char *words);
+/* Takes on, off, or nothing, which is on. */
+bool bird_take_switch(struct bird *b);
+/* Takes a number, also by the name of a constant. */
+bool bird_take_number(struct bird *b, json_int_t *out);
+/* Takes a number from `low` to `high`, which keeld accepts. */
+bool bird_take_within(struct bird *b, json_int_t low, json_int_t high, json_int_t *out);
+bool bird_take_address(struct bird *b, const char **out);
+bool bird_take_prefix(struct bird *b, char *out, size_t size);
+/* Takes a statement of a protocol without an effect on routes. */
+bool bird_no_route(struct bird *b);
+/* The name of keel.json for a policy, a group or a neighbour; notes a changed name. */
+const char *bird_policy_name(struct bird *b, const char *name, unsigned line, char buf[64]);
+
+/* ---- keelctl_import_bird_bgp.c ---- */
+
+/* After `bgp` of a protocol or a template. */
+void bird_bgp(struct bird *b, bool template, unsigned line);
+/* What is known of neighbours at the end of the file: next hops, reflection. Removes the temporary keys. */
+void bird_finish_peers(struct bird *b);
 
 /* ---- keelctl_import_bird_filter.c ---- */
 
