@@ -151,6 +151,16 @@ import_set_number(struct import *im, json_t *o, const char *key, const char *tex
 }
 
 bool
+import_next_hop(struct import *im, json_t *set, const char *address)
+{
+	const char *old = json_string_value(json_object_get(set, "next_hop"));
+
+	if (old != NULL && (strchr(old, ':') != NULL) != (strchr(address, ':') != NULL))
+		return import_verdict(im, "not carried: a node sets the next hop of one family");
+	return json_object_set_new(set, "next_hop", json_string(address)) == 0;
+}
+
+bool
 import_max_paths(struct import *im, const char *text)
 {
 	json_int_t n;
@@ -391,6 +401,69 @@ import_accept_all(json_t *family, const json_t *inherited)
 		if (json_object_get(family, keys[k]) == NULL &&
 			json_object_get(inherited, keys[k]) == NULL)
 			json_object_set_new(family, keys[k], json_string("accept-all"));
+	}
+}
+
+/* 0: no family with lines of the file that is in use has the temporary key, 1: some, 2: all. */
+static unsigned
+families_with(const struct import *im, const json_t *o, const json_t *group, const char *key)
+{
+	static const char *const names[] = {"ipv4-unicast", "ipv6-unicast"};
+	unsigned used = 0, with = 0;
+
+	for (unsigned i = 0; i < 2; i++) {
+		const json_t *f = json_object_get(json_object_get(o, "families"), names[i]),
+			     *theirs =
+				     json_object_get(json_object_get(group, "families"), names[i]);
+
+		const json_t *enabled = import_value_of(f, theirs, "enabled");
+
+		if (enabled != NULL
+				? json_is_false(enabled)
+				: (f == NULL && theirs == NULL) || im->no_default_family || i > 0)
+			continue;
+		used++;
+		with += json_is_true(import_value_of(f, theirs, key));
+	}
+	return with == 0 ? 0 : with < used ? 1 : 2;
+}
+
+void
+import_key_of_families(struct import *im, const char *key)
+{
+	static const char *const homes[] = {"groups", "peers"}, *const names[] = {
+									"name", "address"};
+	char temporary[64];
+	json_t *o;
+	size_t i;
+
+	snprintf(temporary, sizeof(temporary), "_%s", key);
+	for (unsigned h = 0; h < 2; h++) {
+		json_array_foreach(json_object_get(im->bgp, homes[h]), i, o)
+		{
+			const json_t *group = import_group_of(im, o);
+			unsigned with = families_with(im, o, group, temporary);
+
+			if (with == 2 && !json_is_true(json_object_get(group, key)))
+				json_object_set_new(o, key, json_true());
+			if (with != 2 && json_is_true(json_object_get(group, key)))
+				json_object_set_new(o, key, json_false());
+			if (with == 1)
+				import_end_report(im,
+					json_string_value(json_object_get(o, names[h])),
+					"not carried: %s of one family; keeld has it for all", key);
+			if (with == 2 && !im->no_default_family &&
+				json_object_get(json_object_get(o, "families"), "ipv4-unicast") ==
+					NULL &&
+				json_object_get(
+					json_object_get(group, "families"), "ipv4-unicast") == NULL)
+				import_end_report(im,
+					json_string_value(json_object_get(o, names[h])),
+					"changed: %s holds for IPv4 too, which the neighbour has "
+					"by "
+					"default",
+					key);
+		}
 	}
 }
 
@@ -709,9 +782,12 @@ finish_call(struct import *im, const json_t *policy, json_t *node, const json_t 
 	}
 }
 
-/* The jump of node `at` to the first node from `_goto` on. False: no such node; the walk ends. */
+/*
+ * The jump of node `at` to the first node from `_goto` on. `last`: the last number of the file, whose node
+ * may be left out; a route that came for it is denied. False: the file has no such node; the walk ends.
+ */
 static bool
-finish_goto(const json_t *nodes, size_t at)
+finish_goto(const json_t *nodes, size_t at, json_int_t last)
 {
 	json_t *node = json_array_get(nodes, at), *to = json_object_get(node, "_goto"), *seq;
 
@@ -720,34 +796,35 @@ finish_goto(const json_t *nodes, size_t at)
 		if (json_integer_value(seq) >= json_integer_value(to))
 			return json_object_set(node, "goto", seq) == 0;
 	}
-	return false;
+	return to != NULL && json_integer_value(to) <= last &&
+	       json_object_set_new(node, "goto", json_integer(last + 10)) == 0;
 }
 
 /* bgpd refuses a route that no node behind a jump matches; keeld keeps the permit of the jump. */
 static void
-finish_jumps(json_t *nodes)
+finish_jumps(json_t *nodes, json_int_t last)
 {
 	json_t *node;
 	bool any = false;
 	size_t i;
 
-	json_array_foreach(nodes, i, node) any = finish_goto(nodes, i) || any;
-	node = json_array_get(nodes, json_array_size(nodes) - 1);
+	json_array_foreach(nodes, i, node) any = finish_goto(nodes, i, last) || any;
 	if (any)
 		json_array_append_new(
-			nodes, json_pack("{s:I, s:s}", "seq",
-				       (json_int_t)number_of(node, "seq") + 10, "action", "deny"));
+			nodes, json_pack("{s:I, s:s}", "seq", last + 10, "action", "deny"));
 }
 
 static void
 finish_policy(struct import *im, json_t *policy)
 {
 	json_t *nodes = json_object_get(policy, "nodes"), *node, *changed = json_object();
+	json_int_t last;
 	bool lost = false;
 	const char *key;
 	size_t i;
 
 	sort(nodes);
+	last = number_of(json_array_get(nodes, json_array_size(nodes) - 1), "seq");
 	json_array_foreach(nodes, i, node)
 	{
 		bool jumps = json_object_get(node, "_goto") != NULL,
@@ -778,7 +855,7 @@ finish_policy(struct import *im, json_t *policy)
 		if (json_object_get(json_array_get(nodes, i), IMPORT_WIDER) != NULL)
 			json_array_remove(nodes, i);
 	}
-	finish_jumps(nodes);
+	finish_jumps(nodes, last);
 	json_decref(changed);
 }
 
@@ -890,6 +967,23 @@ finish_families(struct import *im, json_t *o, const json_t *group)
 
 		join_filters(im, f, inherited, true);
 		join_filters(im, f, inherited, false);
+	}
+}
+
+/* Without an AS number keeld accepts neighbours of all numbers, and other daemons none. */
+static void
+drop_ranges(struct import *im, json_t *ranges, json_t *groups)
+{
+	for (size_t i = json_array_size(ranges); i-- > 0;) {
+		json_t *range = json_array_get(ranges, i);
+		const char *name = json_string_value(json_object_get(range, "group"));
+
+		if (json_object_get(import_named(groups, "name", name), "asn") != NULL)
+			continue;
+		import_end_report(im, json_string_value(json_object_get(range, "prefix")),
+			"not carried: group \"%.40s\" has no AS number; the range is left out",
+			name);
+		json_array_remove(ranges, i);
 	}
 }
 
@@ -1017,6 +1111,7 @@ finish_neighbours(struct import *im)
 	size_t i;
 
 	drop_incomplete(im, peers, groups);
+	drop_ranges(im, json_object_get(im->bgp, "listen_ranges"), groups);
 	check_policies(im, groups);
 	check_policies(im, peers);
 	finish_redistribute(im);

@@ -84,6 +84,8 @@ const char *import_name(struct import *im, const char *name, char buf[64]);
 void import_unique(struct import *im, const char *original, char buf[64]);
 /* ADDRESS/LENGTH without host bits; false: not a prefix. */
 bool import_prefix(const char *text, char buf[64]);
+/* Sets the next hop of a node; a second one, of the other family, is not carried. */
+bool import_next_hop(struct import *im, json_t *set, const char *address);
 /* An AS number, also as HIGH.LOW. */
 bool import_asn(const char *text, json_int_t *out);
 
@@ -111,6 +113,12 @@ bool import_set_communities(
 void import_filter(json_t *family, bool in, const char *key, const char *name);
 /* All routes pass in a direction of the family that has no policy. */
 void import_accept_all(json_t *family, const json_t *inherited);
+
+/*
+ * The key `_KEY` of families as KEY of the neighbour or group, which holds for all families. It is not
+ * carried unless all families in use have it. Call it before the families by default are added.
+ */
+void import_key_of_families(struct import *im, const char *key);
 
 /* The group of a neighbour, or NULL. */
 const json_t *import_group_of(const struct import *im, const json_t *o);

@@ -327,6 +327,30 @@ define(struct bird *b, const char *name, int kind, struct bird_range parameters,
 	*last = d;
 }
 
+/* A protocol whose cache has an address, and the tables that the cache fills. Takes the protocol. */
+static void
+find_cache(struct bird *b)
+{
+	bool has[2] = {false, false}, address = false;
+	unsigned at = b->at, end;
+
+	bird_skip(b);
+	end = b->at;
+	for (b->at = at; b->at < end; b->at++) {
+		const char *text = bird_peek(b, 1)->text;
+		const struct bird_definition *d = bird_find(b, text);
+
+		has[0] = has[0] || bird_is(b, "roa4");
+		has[1] = has[1] || bird_is(b, "roa6");
+		if (bird_is(b, "remote"))
+			address = text_is_address(text) ||
+				  (d != NULL && d->kind == BIRD_CONSTANT &&
+					  text_is_address(b->token[d->value.at].text));
+	}
+	for (unsigned k = 0; k < 2; k++)
+		b->roa_cached[k] = b->roa_cached[k] || (has[k] && address);
+}
+
 /* Finds constants, functions, filters, tables of ROAs and static protocols. */
 static void
 definitions(struct bird *b)
@@ -352,6 +376,9 @@ definitions(struct bird *b)
 			b->static_count++;
 			b->originates = true;
 			define(b, bird_peek(b, 2)->text, BIRD_STATIC, none, none, none);
+		} else if (is(word, "protocol") && is(name, "rpki")) {
+			find_cache(b);
+			continue;
 		} else if (is(word, "protocol") && is(name, "direct")) {
 			b->originates = true;
 		} else if (is(word, "function") || is(word, "filter")) {

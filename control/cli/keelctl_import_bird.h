@@ -55,6 +55,7 @@ struct bird {
 	bool has_direct;
 	bool originates; /* static or connected routes, which have no BGP attributes */
 	unsigned roa_tables[2]; /* of IPv4, IPv6 */
+	bool roa_cached[2]; /* a cache of such a table is carried */
 	unsigned unnamed; /* protocols without a name */
 };
 

@@ -151,8 +151,11 @@ on_numbers(struct program *p, const struct operand *o, const char *kind, const c
 	/* the first and the last number of an empty path are 0 */
 	zero = o->kind == O_NUMBER && o->number == 0;
 	json_array_foreach(o->value, i, e) zero = zero || number_of(e, "low") == 0;
-	if (zero && !is(kind, "any"))
+	if (zero && !is(kind, "any")) {
 		entry(entries, "regex", "^$");
+		/* as they are of a path that begins or ends with an AS set */
+		entry(entries, "regex", is(kind, "first") ? "^\\{" : "\\}$");
+	}
 	if (o->kind == O_NUMBER)
 		number_regexes(entries, (unsigned long long)o->number,
 			(unsigned long long)o->number, before, after);
@@ -315,7 +318,7 @@ compared_equal(struct program *p, const struct operand *l, const char *op, const
 		break;
 	case O_NEXT_HOP:
 		if ((is(op, "=") && r->kind == O_ADDRESS) ||
-			(is(op, "~") && r->kind == O_SET && r->element == O_PREFIX))
+			(is(op, "~") && r->kind == O_SET && r->element == O_ADDRESS))
 			return on_prefixes(p, "next_hop_prefix_list", r, A_NEXT_HOP);
 		break;
 	case O_PATH:

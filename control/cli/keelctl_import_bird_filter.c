@@ -79,8 +79,16 @@ filter_label(struct program *p)
 	if (l == NULL)
 		abort();
 	p->label = l;
-	l[p->label_count] = (struct label){-1, false};
+	l[p->label_count] = (struct label){.place = -1, .touched = bird_keep(p->b, json_object())};
 	return p->label_count++;
+}
+
+void
+filter_jump(struct program *p, int l)
+{
+	p->label[l].used = true;
+	p->label[l].changed |= p->changed;
+	json_object_update(p->label[l].touched, p->touched);
 }
 
 void
@@ -94,7 +102,7 @@ filter_append(struct program *p, const char *action, json_t *match, json_t *set,
 		json_object_set(node, "set", set);
 	if (to != NO_LABEL) {
 		json_object_set_new(node, "label", json_integer(to));
-		p->label[to].used = true;
+		filter_jump(p, to);
 	}
 	json_array_append_new(p->nodes, node);
 }
@@ -133,6 +141,10 @@ filter_place(struct program *p, int l)
 		return;
 	filter_flush(p);
 	p->label[l].place = (int)json_array_size(p->nodes);
+	if (p->reachable)
+		filter_jump(p, l);
+	p->changed = p->label[l].changed;
+	p->touched = bird_keep(p->b, json_copy(p->label[l].touched));
 	p->reachable = true;
 }
 
@@ -305,23 +317,31 @@ filter_branch(struct program *p, const struct condition *c, int yes, int no, int
 	json_t *match = filter_simple(p, c);
 	int middle;
 
+	filter_flush(p);
+	/* a function of the condition can have changed what the rest of the condition sees */
+	if (p->reachable && filter_is_changed(p, c)) {
+		bird_note(p->b, p->b->token[p->b->at > 0 ? p->b->at - 1 : 0].line,
+			"not carried: a function of the condition changes what the condition sees; "
+			"the policy rejects here");
+		filter_leave(p, "deny", NO_LABEL);
+		return;
+	}
 	if (match != NULL) {
-		filter_flush(p);
 		if (p->reachable)
 			filter_append(p, "permit", match, NULL, yes);
-		if (no == next)
-			p->label[no].used |= p->reachable;
-		else
+		if (no != next)
 			filter_leave(p, "permit", no);
+		else if (p->reachable)
+			filter_jump(p, no);
 		return;
 	}
 	switch (c->kind) {
 	case C_TRUE:
 	case C_FALSE:
-		if ((c->kind == C_TRUE ? yes : no) == next)
-			p->label[next].used |= p->reachable;
-		else
+		if ((c->kind == C_TRUE ? yes : no) != next)
 			filter_leave(p, "permit", c->kind == C_TRUE ? yes : no);
+		else if (p->reachable)
+			filter_jump(p, next);
 		break;
 	case C_NOT:
 		filter_branch(p, c->a, no, yes, next);

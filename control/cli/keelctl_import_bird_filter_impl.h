@@ -11,6 +11,8 @@
 #define DEPTH_MAX 64 /* of statements, expressions and calls together */
 #define STEPS_MAX 200000 /* statements and operands of one filter, functions inlined */
 #define NO_LABEL (-1)
+/* A value is read where its name stands, and a function may reject or change the route. */
+#define VALUE_CALLS "a value that a function computes"
 
 /* What conditions read and statements change. */
 enum attribute {
@@ -22,6 +24,7 @@ enum attribute {
 	A_MED = 1 << 5,
 	A_ORIGIN = 1 << 6,
 	A_NEXT_HOP = 1 << 7,
+	A_FIRST_AS = 1 << 8, /* the first AS number of the path */
 };
 
 enum operand_kind {
@@ -94,6 +97,9 @@ struct program {
 	struct label {
 		int place; /* index of a node; -1: not placed */
 		bool used;
+		/* what the filter may have changed on some way to the label */
+		unsigned changed;
+		json_t *touched;
 	} * label;
 	int label_count;
 	unsigned changed; /* enum attribute: what the filter may have changed so far */
@@ -123,6 +129,8 @@ void *filter_bad(struct program *p, const char *why);
 struct operand filter_bad_operand(struct program *p, const char *why);
 /* A new label, which has no place and no jumps yet. */
 int filter_label(struct program *p);
+/* The label is reached from here, with the changes so far. */
+void filter_jump(struct program *p, int l);
 /* Appends a node. `to`: the label that the node jumps to, or NO_LABEL. */
 void filter_append(struct program *p, const char *action, json_t *match, json_t *set, int to);
 /* Writes the pending changes to a node that continues at the next node. */
@@ -142,6 +150,8 @@ void filter_branch(struct program *p, const struct condition *c, int yes, int no
 
 /* ---- keelctl_import_bird_operand.c ---- */
 
+/* True if a function of the file is called between the tokens. */
+bool filter_calls(const struct program *p, struct bird_range r);
 /* Takes the tokens of an operand. */
 struct operand filter_operand(struct program *p);
 bool filter_take_number(struct program *p, json_int_t *out);

@@ -178,8 +178,6 @@ set(struct program *p)
 		if (t->kind == BIRD_ADDRESS) {
 			p->b->at++;
 			e = prefix(p, t->text, true);
-			if (e.kind == O_ADDRESS)
-				e.kind = O_PREFIX;
 		} else {
 			e = filter_operand(p);
 		}
@@ -190,8 +188,6 @@ set(struct program *p)
 			json_array_append_new(
 				o.value, json_pack("{s:I, s:I}", "low", e.number, "high", high));
 		} else if (e.kind == O_PREFIX || e.kind == O_ADDRESS || e.kind == O_COMMUNITY) {
-			if (e.kind == O_ADDRESS)
-				e.kind = O_PREFIX;
 			json_array_extend(o.value, e.value);
 			if (e.kind == O_COMMUNITY && o.element == O_COMMUNITY &&
 				!is(o.text, e.text))
@@ -263,7 +259,23 @@ mask(struct program *p)
 
 /* ---- operands ---- */
 
-/* The arguments of a call, bound to the parameters of a function. False: a different count. */
+bool
+filter_calls(const struct program *p, struct bird_range r)
+{
+	const struct bird_token *t = p->b->token;
+
+	for (unsigned i = r.at; i + 1 < r.end; i++) {
+		const struct bird_definition *d = t[i].kind == BIRD_SYMBOL && is(t[i + 1].text, "(")
+							  ? bird_find(p->b, t[i].text)
+							  : NULL;
+
+		if (d != NULL && d->kind == BIRD_FUNCTION)
+			return true;
+	}
+	return false;
+}
+
+/* The arguments of a call, bound to the parameters of a function. False: a different count, or calls in them. */
 bool
 filter_bound(struct program *p, const struct bird_definition *f, struct scope **out)
 {
@@ -284,6 +296,8 @@ filter_bound(struct program *p, const struct bird_definition *f, struct scope **
 				p->b->at++;
 		}
 		s->value.end = p->b->at;
+		if (filter_calls(p, s->value))
+			return filter_bad(p, VALUE_CALLS) != NULL;
 		bird_take(p->b, ",");
 		/* the parameter: the last symbol before the separator */
 		while (at < f->parameters.end && !is(t[at].text, ";") && !is(t[at].text, ",")) {
@@ -352,6 +366,8 @@ roa_check(struct program *p)
 		return filter_bad_operand(p, "an unknown ROA table");
 	if (p->b->roa_tables[d->kind == BIRD_ROA6] > 1)
 		return filter_bad_operand(p, BIRD_ONE_ROA_TABLE);
+	if (!p->b->roa_cached[d->kind == BIRD_ROA6])
+		return filter_bad_operand(p, "no cache of the table is carried");
 	return (struct operand){
 		.kind = O_ROA, .text = d->kind == BIRD_ROA4 ? "ipv4-unicast" : "ipv6-unicast"};
 }

@@ -4,19 +4,22 @@
 
 /* ---- statements ---- */
 
-/* Takes one statement without a look at its meaning. */
+/* Takes one statement without a look at its meaning. An `else` belongs to the last `if` before it. */
 static void
 skip_statement(struct bird *b)
 {
-	for (;;) {
-		while (bird_is(b, "if")) {
-			while (!bird_is(b, "then") && bird_peek(b, 0)->kind != BIRD_END) {
+	for (unsigned ifs = 0;; ifs--) {
+		while (bird_is(b, "if") || bird_is(b, "for")) {
+			const char *end = bird_is(b, "if") ? "then" : "do";
+
+			ifs += bird_is(b, "if");
+			while (!bird_is(b, end) && bird_peek(b, 0)->kind != BIRD_END) {
 				if (bird_is(b, "(") || bird_is(b, "[") || bird_is(b, "{"))
 					bird_skip_brackets(b);
 				else
 					b->at++;
 			}
-			bird_take(b, "then");
+			bird_take(b, end);
 		}
 		if (bird_is(b, "{")) {
 			bird_skip_brackets(b);
@@ -35,7 +38,7 @@ skip_statement(struct bird *b)
 			else
 				bird_take(b, ";");
 		}
-		if (!bird_take(b, "else"))
+		if (ifs == 0 || !bird_take(b, "else"))
 			return;
 	}
 }
@@ -121,10 +124,9 @@ if_statement(struct program *p, unsigned at)
 {
 	struct condition *c = usable(p);
 	int yes, no, end;
-	unsigned before = p->changed, after;
 	bool was = p->reachable, goes_on, one;
 	size_t start;
-	json_t *match, *touched = bird_keep(p->b, json_copy(p->touched));
+	json_t *match;
 	struct scope *scope; /* a variable that a branch sets has no value behind the branch */
 
 	if (c == NULL || !bird_take(p->b, "then")) {
@@ -151,27 +153,22 @@ if_statement(struct program *p, unsigned at)
 	filter_flush(p);
 	one = collapse(p, match, start);
 	goes_on = p->reachable;
-	after = goes_on ? p->changed : before;
-	if (!goes_on)
-		p->touched = bird_keep(p->b, json_copy(touched));
 	if (bird_take(p->b, "else")) {
-		if (goes_on && one)
+		if (goes_on && one) {
 			json_object_set_new(
-				json_array_get(p->nodes, start), "label", json_integer(end)),
-				p->label[end].used = true;
-		else if (goes_on)
+				json_array_get(p->nodes, start), "label", json_integer(end));
+			filter_jump(p, end);
+		} else if (goes_on) {
 			filter_leave(p, "permit", end);
+		}
 		p->reachable = false;
-		p->changed = before;
 		filter_place(p, no);
 		filter_statement(p);
 		scope_end(p, scope);
 		filter_flush(p);
-		after = (p->reachable ? p->changed : before) | after;
 	} else {
 		filter_place(p, no);
 	}
-	p->changed = after;
 	filter_place(p, end);
 }
 
@@ -186,13 +183,28 @@ is_branch(const struct bird *b)
 		       (is(next->text, ":") || is(next->text, ",") || is(next->text, "..")));
 }
 
+/* True if the branch from here on is the last of its `case`. */
+static bool
+is_last_branch(struct bird *b)
+{
+	unsigned at = b->at;
+	bool last;
+
+	bird_take(b, ":");
+	while (!is_branch(b) && !bird_is(b, "else") && !bird_is(b, "}") &&
+		bird_peek(b, 0)->kind != BIRD_END)
+		skip_statement(b);
+	last = bird_is(b, "}");
+	b->at = at;
+	return last;
+}
+
 static void
 case_statement(struct program *p, unsigned at)
 {
 	struct bird *b = p->b;
 	struct operand l = filter_operand(p);
 	int end = filter_label(p), yes, no;
-	unsigned before = p->changed, after = before;
 	struct scope *scope = p->scope;
 
 	if (l.kind == O_BAD || !bird_take(b, "{")) {
@@ -200,10 +212,10 @@ case_statement(struct program *p, unsigned at)
 		return;
 	}
 	while (!bird_take(b, "}") && bird_peek(b, 0)->kind != BIRD_END) {
-		struct condition *c = bird_take(b, "else") ? filter_condition(p, C_TRUE) : NULL,
-				 *one;
+		bool is_else = bird_take(b, "else");
+		struct condition *c = is_else ? filter_condition(p, C_TRUE) : NULL, *one;
 
-		while (c == NULL || (c->kind != C_TRUE && bird_take(b, ","))) {
+		while (c == NULL || (!is_else && bird_take(b, ","))) {
 			struct operand r = filter_operand(p),
 				       set_of = {.kind = O_SET, .element = r.kind, .value = NULL};
 
@@ -223,6 +235,8 @@ case_statement(struct program *p, unsigned at)
 			if (c == NULL)
 				break;
 		}
+		if (is_else && !is_last_branch(b))
+			c = filter_bad(p, "a branch behind else");
 		if (c == NULL || !bird_take(b, ":") || filter_is_changed(p, c)) {
 			not_carried(p, at);
 			filter_place(p, end);
@@ -237,12 +251,9 @@ case_statement(struct program *p, unsigned at)
 			bird_peek(b, 0)->kind != BIRD_END)
 			filter_statement(p);
 		scope_end(p, scope);
-		after |= p->reachable ? p->changed : before;
 		filter_leave(p, "permit", end);
-		p->changed = before;
 		filter_place(p, no);
 	}
-	p->changed = after;
 	filter_place(p, end);
 }
 
@@ -293,20 +304,27 @@ change_communities(struct program *p, const char *key, const char *verb, const s
 	return true;
 }
 
-/* Puts an AS number, or the first one of the path, before the path once more. */
-static void
+/* Puts an AS number, or the first one of the path, before the path once more. False: not carried. */
+static bool
 prepend_once(struct program *p, const struct operand *o)
 {
-	json_t *asn = o->kind == O_NUMBER ? json_integer(o->number) : json_string("first"),
-	       *before = json_object_get(p->pending, "as_path_prepend");
+	json_t *asn, *before = json_object_get(p->pending, "as_path_prepend");
 	json_int_t count = before != NULL ? (json_int_t)number_of(before, "count") : 0;
+
+	if (o->kind == O_PATH_FIRST && (p->changed & A_FIRST_AS) != 0)
+		return filter_bad(p, "the first AS number may be one that the filter put there") !=
+		       NULL;
+	if (o->kind != O_PATH_FIRST && (o->kind != O_NUMBER || o->number == 0))
+		return filter_bad(p, "not a fixed AS number") != NULL;
+	asn = o->kind == O_NUMBER ? json_integer(o->number) : json_string("first");
+	p->changed |= A_PATH | (o->kind == O_NUMBER ? A_FIRST_AS : 0);
 
 	if (before != NULL && (count >= 64 || !json_equal(json_object_get(before, "asn"), asn))) {
 		filter_flush(p);
 		count = 0;
 	}
-	json_object_set_new(p->pending, "as_path_prepend",
-		json_pack("{s:o, s:I}", "asn", asn, "count", count + 1));
+	return json_object_set_new(p->pending, "as_path_prepend",
+		       json_pack("{s:o, s:I}", "asn", asn, "count", count + 1)) == 0;
 }
 
 /* NAME.VERB(VALUE); NAME.empty; */
@@ -324,12 +342,7 @@ method(struct program *p, const char *name)
 		return false;
 	if (is(name, "bgp_path") && is(verb, "prepend")) {
 		o = filter_operand(p);
-		if (((o.kind != O_NUMBER || o.number == 0) && o.kind != O_PATH_FIRST) ||
-			!bird_take(p->b, ")") || !bird_take(p->b, ";"))
-			return filter_bad(p, "not a fixed AS number") != NULL;
-		prepend_once(p, &o);
-		p->changed |= A_PATH;
-		return true;
+		return bird_take(p->b, ")") && bird_take(p->b, ";") && prepend_once(p, &o);
 	}
 	o = filter_operand(p);
 	if (l.kind != O_COMMUNITIES || o.kind == O_BAD || !bird_take(p->b, ")") ||
@@ -362,12 +375,8 @@ assignment(struct program *p, const char *name)
 		o = filter_operand(p);
 		if (o.kind == O_BAD || !bird_take(p->b, ")") || !bird_take(p->b, ";"))
 			return false;
-		if (l.kind == O_PATH && is(verb, "prepend") &&
-			((o.kind == O_NUMBER && o.number > 0) || o.kind == O_PATH_FIRST)) {
-			prepend_once(p, &o);
-			p->changed |= A_PATH;
-			return true;
-		}
+		if (l.kind == O_PATH && is(verb, "prepend"))
+			return prepend_once(p, &o);
 		if (o.kind == O_SET && o.element == O_COMMUNITY)
 			o.kind = O_COMMUNITY;
 		return l.kind == O_COMMUNITIES && o.kind == O_COMMUNITY &&
@@ -439,6 +448,8 @@ declaration(struct program *p)
 	while (!bird_is(p->b, ";") && bird_peek(p->b, 0)->kind != BIRD_END)
 		p->b->at++;
 	s->value = (struct bird_range){at, p->b->at};
+	if (filter_calls(p, s->value))
+		return filter_bad(p, VALUE_CALLS) != NULL;
 	s->scope = p->scope;
 	s->next = p->scope;
 	p->scope = s;
@@ -476,6 +487,8 @@ variable(struct program *p, const char *name)
 		old = old->next;
 	while (!bird_is(p->b, ";") && bird_peek(p->b, 0)->kind != BIRD_END)
 		p->b->at++;
+	if (filter_calls(p, (struct bird_range){at, p->b->at}))
+		return filter_bad(p, VALUE_CALLS) != NULL;
 	/* a value that depends on the old value */
 	for (unsigned i = at; i < p->b->at; i++) {
 		if (is(p->b->token[i].text, name))
@@ -517,15 +530,28 @@ return_statement(struct program *p)
 	return true;
 }
 
+/* Takes a message up to `;`. False: a function in it may reject the route. */
+static bool
+message(struct program *p)
+{
+	unsigned at = p->b->at;
+
+	while (!bird_is(p->b, ";") && !bird_is(p->b, "}") && bird_peek(p->b, 0)->kind != BIRD_END)
+		p->b->at++;
+	if (filter_calls(p, (struct bird_range){at, p->b->at}))
+		return filter_bad(p, VALUE_CALLS) != NULL;
+	return bird_take(p->b, ";");
+}
+
 static bool
 verdict_statement(struct program *p, const struct bird_token *t)
 {
-	filter_leave(p, is(t->text, "accept") ? "permit" : "deny", NO_LABEL);
 	if (!bird_is(p->b, ";"))
 		bird_note(p->b, t->line, "changed: no message");
-	while (!bird_is(p->b, ";") && !bird_is(p->b, "}") && bird_peek(p->b, 0)->kind != BIRD_END)
-		p->b->at++;
-	return bird_take(p->b, ";");
+	if (!message(p))
+		return false;
+	filter_leave(p, is(t->text, "accept") ? "permit" : "deny", NO_LABEL);
+	return true;
 }
 
 /* A call whose value is not used. */
@@ -557,9 +583,7 @@ simple_statement(struct program *p, const struct bird_token *t)
 		return return_statement(p);
 	if (is(t->text, "print") || is(t->text, "printn")) {
 		bird_note(p->b, t->line, "changed: nothing is printed");
-		while (!bird_is(p->b, ";") && bird_peek(p->b, 0)->kind != BIRD_END)
-			p->b->at++;
-		return bird_take(p->b, ";");
+		return message(p);
 	}
 	if (is_type(t->text))
 		return declaration(p);

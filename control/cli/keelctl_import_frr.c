@@ -31,7 +31,7 @@ prefix_list(struct import *im, bool ipv6, char **w, unsigned n)
 		json_object_set_new(entry, "le", json_integer(ipv6 ? 128 : 32));
 	for (unsigned i = 3; i < n; i += 2) {
 		if (i + 1 == n || (!is(w[i], "ge") && !is(w[i], "le")) ||
-			!import_set_number(im, entry, w[i], w[i + 1]) || *im->verdict != '\0') {
+			!import_set_number(im, entry, w[i], w[i + 1]) || *im->verdict == 'n') {
 			json_decref(entry);
 			return import_list_partial(im, "prefix_lists", name), false;
 		}
@@ -109,8 +109,13 @@ value_list(struct import *im, const char *section, const char *key, bool expande
 		seq = w[2], w += 2, n -= 2;
 	if (n < 3 || (!is(w[1], "permit") && !is(w[1], "deny")))
 		return import_list_partial(im, section, name), false;
-	for (unsigned i = 2; path && i < n && strlen(text) + strlen(w[i]) + 2 < sizeof(text); i++)
+	for (unsigned i = 2; path && i < n; i++) {
+		if (strlen(text) + strlen(w[i]) + 2 >= sizeof(text)) {
+			import_list_partial(im, section, name);
+			return import_verdict(im, "not carried: the expression is too long");
+		}
 		strcat(strcat(text, i > 2 ? " " : ""), w[i]);
+	}
 	back = path ? strchr(text, '\\') : NULL;
 	if (back != NULL && back[1] >= '1' && back[1] <= '9') {
 		import_list_partial(im, section, name);
@@ -160,12 +165,14 @@ route_map(struct import *im, char **w, unsigned n)
 static bool
 match_prefixes(struct import *im, json_t *match, bool ipv6, const char *name)
 {
+	const char *family = ipv6 ? "ipv6-unicast" : "ipv4-unicast";
 	char buf[64];
 
-	if (json_object_get(match, "prefix_list") != NULL)
-		return import_verdict(im, "not carried: a node matches one list of a kind");
-	json_object_set_new(
-		im->node, IMPORT_FAMILY, json_string(ipv6 ? "ipv6-unicast" : "ipv4-unicast"));
+	/* a second line of one family replaces the first in bgpd */
+	if (json_object_get(match, "prefix_list") != NULL &&
+		!is(json_string_value(json_object_get(im->node, IMPORT_FAMILY)), family))
+		return import_verdict(im, "not carried: a node matches prefixes of one family");
+	json_object_set_new(im->node, IMPORT_FAMILY, json_string(family));
 	return json_object_set_new(match, "prefix_list", json_string(import_name(im, name, buf))) ==
 	       0;
 }
@@ -193,13 +200,15 @@ match_line(struct import *im, char **w, unsigned n)
 			len++;
 		if (len == 0 || (len < 3 && lists[i].words[len] != NULL) || len + 1 != n)
 			continue;
-		if (json_object_get(match, lists[i].key) != NULL)
-			return import_verdict(im, "not carried: a node matches one list of a kind");
 		return json_object_set_new(
 			       match, lists[i].key, json_string(import_name(im, w[len], buf))) == 0;
 	}
 	if (n == 2 && is(w[0], "metric"))
 		return import_set_number(im, match, "med", w[1]);
+	if (n == 2 && is(w[0], "local-preference") && (is(w[1], "0") || is(w[1], "100")))
+		return import_verdict(im,
+			"not carried: a route without a preference has 0 in bgpd, "
+			"and 100 in keeld");
 	if (n == 2 && is(w[0], "local-preference"))
 		return import_set_number(im, match, "local_pref", w[1]);
 	if (n == 2 && is(w[0], "tag"))
@@ -296,9 +305,9 @@ set_line_of(struct import *im, char **w, unsigned n)
 	if (n == 3 && is(w[2], "delete") && is(w[0], "large-comm-list"))
 		return delete_communities(im, set, "large_communities", w[1]);
 	if (n == 3 && is(w[0], "ip") && is(w[1], "next-hop") && text_is_address(w[2]))
-		return json_object_set_new(set, "next_hop", json_string(w[2])) == 0;
+		return import_next_hop(im, set, w[2]);
 	if (n == 4 && is(w[0], "ipv6") && is(w[1], "next-hop") && is(w[2], "global"))
-		return json_object_set_new(set, "next_hop", json_string(w[3])) == 0;
+		return import_next_hop(im, set, w[3]);
 	return n >= 3 && is(w[0], "as-path") && is(w[1], "prepend") &&
 	       prepend(im, set, w + 2, n - 2);
 }
@@ -352,8 +361,6 @@ remote_as(struct import *im, const char *name, const char *asn)
 	if (o == NULL)
 		return import_verdict(im, "not carried: there is no peer group \"%.64s\"", name);
 
-	/* bgpd checks the first AS number only with `enforce-first-as` */
-	json_object_set_new(o, "enforce_first_as", json_false());
 	/* bgpd honours GRACEFUL_SHUTDOWN of external peers */
 	json_object_set_new(o, "graceful_shutdown", json_pack("{s:b}", "honour", true));
 	if (is(asn, "internal"))
@@ -392,7 +399,7 @@ maximum_prefix(struct import *im, json_t *family, char **w, unsigned n)
 	json_int_t minutes;
 	unsigned at = 1;
 
-	if (!import_set_number(im, limit, "limit", w[0]) || *im->verdict != '\0')
+	if (!import_set_number(im, limit, "limit", w[0]) || *im->verdict == 'n')
 		return json_decref(limit), false;
 	json_object_set_new(family, "max_prefixes", limit);
 	if (n > at && import_number(w[at], &minutes) && minutes <= 100)
@@ -417,10 +424,13 @@ family_line(struct import *im, json_t *o, bool no, char **w, unsigned n)
 		return no ? json_object_set_new(f, "enabled", json_false()) == 0
 			  : json_object_set_new(f, "enabled", json_true()) == 0;
 	if (is(w[0], "send-community")) { /* the default of both */
-		bool all = n == 1 || is(w[1], "both") || is(w[1], "all");
+		bool all = n > 1 && (is(w[1], "both") || is(w[1], "all"));
 
-		return all &&
-		       (!no || json_object_set_new(f, "send_communities", json_false()) == 0);
+		if (!all && n > 1)
+			return false;
+		if (no && !all)
+			import_verdict(im, "changed: communities of no kind are sent");
+		return json_object_set_new(f, "send_communities", json_boolean(!no)) == 0;
 	}
 	if (no)
 		return false;
@@ -434,10 +444,10 @@ family_line(struct import *im, json_t *o, bool no, char **w, unsigned n)
 	if (n == 2 && is(w[0], "soft-reconfiguration") && is(w[1], "inbound"))
 		return json_object_set_new(f, "keep_all_routes", json_true()) == 0;
 	if (n == 1 && is(w[0], "route-reflector-client"))
-		return json_object_set_new(o, "route_reflector_client", json_true()) == 0;
+		return json_object_set_new(f, "_route_reflector_client", json_true()) == 0;
 	if (n == 1 && is(w[0], "route-server-client"))
 		return import_verdict(im, "changed: a received MED is advertised") &&
-		       json_object_set_new(o, "route_server_client", json_true()) == 0;
+		       json_object_set_new(f, "_route_server_client", json_true()) == 0;
 	if (n == 1 && is(w[0], "as-override"))
 		return json_object_set_new(f, "as_override", json_true()) == 0;
 	if ((n == 1 || (n == 2 && is(w[1], "all"))) && is(w[0], "remove-private-AS")) {
@@ -492,7 +502,7 @@ neighbor_line(struct import *im, bool no, char **w, unsigned n)
 			im, "not carried: write the address of interface %.32s", w[2]);
 	if (n <= 3 && is(what, "ebgp-multihop") && !no)
 		return import_set_number(im, o, "multihop", n == 3 ? w[2] : "255");
-	if (n >= 2 && is(what, "shutdown")) {
+	if (n >= 2 && is(what, "shutdown") && !(n > 2 && is(w[2], "rtt"))) {
 		if (n > 2)
 			import_verdict(im, "changed: without the message");
 		return json_object_set_new(o, "shutdown", json_boolean(!no)) == 0;
@@ -507,7 +517,8 @@ neighbor_line(struct import *im, bool no, char **w, unsigned n)
 		return import_set_number(
 			im, member_made(o, "timers", json_object()), "min_advertisement_s", w[2]);
 	if (n == 3 && is(what, "local-as") && !no)
-		return import_set_number(im, o, "local_as", w[2]);
+		return import_verdict(im, "changed: received paths do not get this AS number") &&
+		       import_set_number(im, o, "local_as", w[2]);
 	if (n == 4 && is(what, "timers") && !no) {
 		timers = member_made(o, "timers", json_object());
 		if (is(w[2], "connect"))
@@ -710,6 +721,10 @@ top_line(struct import *im, char **w, unsigned n)
 {
 	if (n == 4 && is(w[0], "bgp") && is(w[1], "route-map") && is(w[2], "delay-timer"))
 		return true;
+	if (n == 3 && is(w[0], "frr") && is(w[1], "defaults") && is(w[2], "datacenter")) {
+		im->no_policy_needed = im->no_import_check = true;
+		return import_timers(im, member_made(im->bgp, "_timers", json_object()), "3", "9");
+	}
 	if (n > 3 && (is(w[0], "ip") || is(w[0], "ipv6")) && is(w[1], "prefix-list"))
 		return prefix_list(im, is(w[0], "ipv6"), w + 2, n - 2);
 	if (n > 3 && (is(w[0], "ip") || is(w[0], "ipv6")) && is(w[1], "route"))
@@ -760,6 +775,18 @@ block_line(struct import *im, bool no, char **w, unsigned n)
 	return wider_node(im);
 }
 
+static bool
+is_node_line(char **w)
+{
+	static const char *const words[] = {"match", "set", "call", "on-match", "continue"};
+
+	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (is(w[0], words[i]))
+			return true;
+	}
+	return false;
+}
+
 static void
 import_words(struct import *im, bool indented, char **w, unsigned n)
 {
@@ -767,24 +794,38 @@ import_words(struct import *im, bool indented, char **w, unsigned n)
 
 	w += no;
 	n -= no;
+	/* vtysh reads lines of a route map without spaces before them, too */
+	indented = indented || (im->node != NULL && is_node_line(w));
 	done = indented ? block_line(im, no, w, n) : !no && top_line(im, w, n);
-	if (!done && *im->verdict == '\0')
+	if (!done && *im->verdict != 'n')
 		import_verdict(im, "not carried: keel.json has no key of this meaning");
+}
+
+/* `timers bgp`, where neither the peer nor the group has times of its own. */
+static void
+default_timers(const struct import *im, json_t *peer, const json_t *group)
+{
+	const json_t *own = json_object_get(peer, "timers"),
+		     *theirs = json_object_get(group, "timers");
+	json_t *timers = json_object_get(im->bgp, "_timers");
+
+	if (timers != NULL && import_value_of(own, theirs, "hold_s") == NULL)
+		json_object_update(member_made(peer, "timers", json_object()), timers);
 }
 
 /* The defaults of bgpd for a peer: IPv4 unicast, and all routes where policies are not needed. */
 static void
-peer_defaults(const struct import *im, json_t *peer)
+peer_defaults(struct import *im, json_t *peer)
 {
-	json_t *group = import_named(json_object_get(im->bgp, "groups"), "name",
-		       json_string_value(json_object_get(peer, "group"))),
-	       *families = member_made(peer, "families", json_object()), *f;
+	const json_t *group = import_group_of(im, peer);
+	json_t *families = member_made(peer, "families", json_object()), *f;
 	const char *name;
 
-	if (json_object_get(im->bgp, "_timers") != NULL &&
-		json_object_get(peer, "timers") == NULL && json_object_get(group, "timers") == NULL)
-		json_object_set_new(
-			peer, "timers", json_deep_copy(json_object_get(im->bgp, "_timers")));
+	/* bgpd checks the first AS number only with `enforce-first-as` */
+	if (import_value_of(peer, group, "enforce_first_as") == NULL &&
+		import_value_of(peer, group, "asn") != NULL)
+		json_object_set_new(peer, "enforce_first_as", json_false());
+	default_timers(im, peer, group);
 	if (!im->no_default_family)
 		member_made(families, "ipv4-unicast", json_object());
 	json_object_foreach(json_object_get(group, "families"), name, f)
@@ -800,18 +841,38 @@ peer_defaults(const struct import *im, json_t *peer)
 			json_object_set_new(f, "enabled", json_false());
 		if (im->no_policy_needed)
 			import_accept_all(f, theirs);
+		if (json_is_true(import_value_of(f, theirs, "keep_all_routes")) &&
+			is(json_string_value(json_object_get(
+				   import_value_of(f, theirs, "max_prefixes"), "action")),
+				"shutdown"))
+			import_end_report(im,
+				json_string_value(import_value_of(peer, NULL,
+					json_object_get(peer, "address") != NULL ? "address"
+										 : "name")),
+				"changed: max_prefixes counts refused routes too, because keeld "
+				"keeps them");
 	}
 }
 
 void
 import_frr(struct import *im, FILE *in)
 {
-	json_t *peer;
+	json_t *peer, *range;
 	size_t at;
 
 	im->first_gateway = true;
 	import_each_line(im, in, import_words);
+	import_key_of_families(im, "route_reflector_client");
+	import_key_of_families(im, "route_server_client");
 	json_array_foreach(json_object_get(im->bgp, "peers"), at, peer) peer_defaults(im, peer);
+	/* of the peers of a range, which have keys of the group alone */
+	json_array_foreach(json_object_get(im->bgp, "listen_ranges"), at, range)
+	{
+		peer = import_named(json_object_get(im->bgp, "groups"), "name",
+			json_string_value(json_object_get(range, "group")));
+		if (peer != NULL)
+			peer_defaults(im, peer);
+	}
 	import_third_parties(im);
 	json_object_del(im->bgp, "_timers");
 }

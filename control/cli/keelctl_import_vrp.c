@@ -88,7 +88,7 @@ prefix_list(struct import *im, char **w, unsigned n)
 							    : NULL;
 
 		if (key == NULL || i + 1 >= n || !import_set_number(im, entry, key, w[i + 1]) ||
-			*im->verdict != '\0') {
+			*im->verdict == 'n') {
 			json_decref(entry);
 			return import_list_partial(im, "prefix_lists", name), false;
 		}
@@ -183,6 +183,24 @@ static_route(struct import *im, char **w, unsigned n)
 
 /* ---- route policies ---- */
 
+/* The least number of a node is 0 in VRP, and 1 here: what is added to the numbers of the policy. */
+static json_int_t
+move_nodes(struct import *im, const char *name, bool zero)
+{
+	char buf[64];
+	json_t *policy = import_element(
+		       im->document, "route_policies", "name", import_name(im, name, buf)),
+	       *node;
+	size_t i;
+
+	if (zero && json_object_get(policy, "_moved") == NULL) {
+		json_object_set_new(policy, "_moved", json_true());
+		json_array_foreach(json_object_get(policy, "nodes"), i, node) json_object_set_new(
+			node, "seq", json_integer((json_int_t)number_of(node, "seq") + 1));
+	}
+	return json_object_get(policy, "_moved") != NULL;
+}
+
 static bool
 route_policy(struct import *im, char **w, unsigned n)
 {
@@ -190,10 +208,7 @@ route_policy(struct import *im, char **w, unsigned n)
 
 	if (n != 4 || !is_action(w[1]) || !is(w[2], "node") || !import_number(w[3], &seq))
 		return false;
-	/* the least number of a node in VRP is 0 */
-	if (seq == 0)
-		return import_verdict(im, "not carried: seq is at least 1");
-	return import_node(im, w[0], seq, w[1]);
+	return import_node(im, w[0], seq + move_nodes(im, w[0], seq == 0), w[1]);
 }
 
 /* Names of lists; one of them must match. */
@@ -283,10 +298,9 @@ apply(struct import *im, char **w, unsigned n)
 		(is(w[n - 1], "additive") || is(w[n - 1], "overwrite")))
 		return import_set_communities(
 			im, set, "large_communities", w + 1, n - 1 - is(w[n - 1], "overwrite"));
-	if (n == 3 && is(w[0], "ip-address") && is(w[1], "next-hop") && text_is_address(w[2]))
-		return json_object_set_new(set, "next_hop", json_string(w[2])) == 0;
-	if (n == 3 && is(w[0], "ipv6") && is(w[1], "next-hop") && text_is_address(w[2]))
-		return json_object_set_new(set, "next_hop", json_string(w[2])) == 0;
+	if (n == 3 && (is(w[0], "ip-address") || is(w[0], "ipv6")) && is(w[1], "next-hop") &&
+		text_is_address(w[2]))
+		return import_next_hop(im, set, w[2]);
 	if (n >= 3 && is(w[0], "as-path") && is(w[n - 1], "additive") &&
 		import_number(w[1], &asn)) {
 		for (unsigned i = 2; i + 1 < n; i++) {
@@ -335,15 +349,18 @@ peer_of(const struct import *im, const char *name)
 static bool
 route_limit(struct import *im, json_t *f, char **w, unsigned n)
 {
-	json_t *max = json_pack("{s:s}", "action", "warning"); /* a limit alone raises an alarm */
+	json_t *max = json_pack("{s:s}", "action", "discard");
+	bool said = false; /* what happens at the limit */
 	json_int_t minutes;
 
-	if (!import_set_number(im, max, "limit", w[0]) || *im->verdict != '\0')
+	if (!import_set_number(im, max, "limit", w[0]) || *im->verdict == 'n')
 		return json_decref(max), false;
 	json_object_set_new(f, "max_prefixes", max);
 	for (unsigned i = 1; i < n; i++) {
+		said = said || w[i][0] > '9';
+		/* with alert-only VRP accepts no further routes */
 		if (is(w[i], "alert-only"))
-			json_object_set_new(max, "action", json_string("warning"));
+			json_object_set_new(max, "action", json_string("discard"));
 		else if (is(w[i], "idle-forever"))
 			json_object_set_new(max, "action", json_string("shutdown"));
 		else if (is(w[i], "discard"))
@@ -359,7 +376,7 @@ route_limit(struct import *im, json_t *f, char **w, unsigned n)
 			return false;
 		}
 	}
-	return n > 1 ||
+	return said ||
 	       import_verdict(im, "not carried: write alert-only, idle-forever or idle-timeout");
 }
 
@@ -407,7 +424,7 @@ family_line(struct import *im, json_t *o, char **w, unsigned n)
 			       is(w[2], "import") ? "import_policy" : "export_policy",
 			       json_string(import_name(im, w[1], buf))) == 0;
 	if (n == 1 && is(w[0], "reflect-client"))
-		return json_object_set_new(o, "route_reflector_client", json_true()) == 0;
+		return json_object_set_new(f, "_route_reflector_client", json_true()) == 0;
 	if (is(w[0], "allow-as-loop"))
 		return n == 1 ? json_object_set_new(f, "allow_as_in", json_integer(1)) == 0
 			      : import_set_number(im, f, "allow_as_in", w[1]);
@@ -509,6 +526,20 @@ network(struct import *im, char **w, unsigned n)
 		       json_pack("{s:s}", "prefix", text)) == 0;
 }
 
+/* filter-policy LIST {import | export [SOURCE]}: of all peers */
+static bool
+family_filter(struct import *im, char **w, unsigned n)
+{
+	json_t *filters = member_made(
+		member_made(im->bgp, "_filtered", json_object()), im->family, json_object());
+
+	for (unsigned i = 1; i < n; i++) {
+		if (is(w[i], "import") || is(w[i], "export"))
+			json_object_set_new(filters, w[i], json_true());
+	}
+	return import_verdict(im, "not carried: no route passes in this direction");
+}
+
 static bool
 undo_line(struct import *im, char **w, unsigned n)
 {
@@ -541,8 +572,7 @@ bgp_line(struct import *im, char **w, unsigned n)
 							    : "ipv6-unicast";
 		return im->family != NULL;
 	}
-	if (is(w[0], "ipv4-family") || is(w[0], "ipv6-family") || is(w[0], "vpn-instance") ||
-		is(w[0], "l2vpn-family"))
+	if (strstr(w[0], "-family") != NULL || is(w[0], "vpn-instance"))
 		return im->family = NULL, false;
 	if (im->family == NULL)
 		return import_verdict(
@@ -561,6 +591,11 @@ bgp_line(struct import *im, char **w, unsigned n)
 			json_object_set(group, "asn", json_object_get(router, "asn"));
 		return n == 2 || is(w[2], "internal") || is(w[2], "external");
 	}
+	if (n == 2 && is(w[0], "default-route") && is(w[1], "imported"))
+		return json_object_set_new(member_made(im->bgp, "_default", json_object()),
+			       im->family, json_true()) == 0;
+	if (n > 2 && is(w[0], "filter-policy"))
+		return family_filter(im, w, n);
 	if (is(w[0], "network"))
 		return network(im, w + 1, n - 1);
 	if (n > 1 && is(w[0], "import-route"))
@@ -608,6 +643,7 @@ vrp_line(struct import *im, bool indented, char **w, unsigned n)
 {
 	bool undo = is(w[0], "undo") && n > 1, done;
 
+	indented = indented || (im->node != NULL && (is(w[0], "if-match") || is(w[0], "apply")));
 	if (!indented)
 		done = top_line(im, w, n);
 	else if (im->in_bgp)
@@ -615,7 +651,7 @@ vrp_line(struct import *im, bool indented, char **w, unsigned n)
 			    : bgp_line(im, w, n);
 	else
 		done = im->node != NULL && !undo && policy_line(im, w, n);
-	if (!done && *im->verdict == '\0')
+	if (!done && *im->verdict != 'n')
 		not_known(im);
 }
 
@@ -626,6 +662,7 @@ peer_defaults(const struct import *im, json_t *peer)
 	json_t *group = import_named(json_object_get(im->bgp, "groups"), "name",
 		       json_string_value(json_object_get(peer, "group"))),
 	       *families = member_made(peer, "families", json_object()), *f;
+	static const char *const ways[] = {"import", "export"};
 	const char *name;
 
 	if (json_object_get(im->bgp, "_first_as") != NULL)
@@ -643,9 +680,68 @@ peer_defaults(const struct import *im, json_t *peer)
 			(im->no_default_family || !is(name, "ipv4-unicast")))
 			json_object_set_new(f, "enabled", json_false());
 		import_accept_all(f, theirs);
+		for (unsigned k = 0; k < 2; k++) {
+			if (json_object_get(
+				    json_object_get(json_object_get(im->bgp, "_filtered"), name),
+				    ways[k]) != NULL)
+				import_filter(f, k == 0, "filter-policy", NULL);
+		}
 		if (json_object_get(f, "send_communities") == NULL &&
 			json_object_get(theirs, "send_communities") == NULL)
 			json_object_set_new(f, "send_communities", json_false());
+	}
+}
+
+static bool
+has_default_route(const struct import *im)
+{
+	const char *prefix;
+	json_t *route;
+	size_t i;
+
+	json_array_foreach(json_object_get(im->document, "static_routes"), i, route)
+	{
+		prefix = json_string_value(json_object_get(route, "prefix"));
+		if (is(prefix, "0.0.0.0/0") || is(prefix, "::/0"))
+			return true;
+	}
+	return false;
+}
+
+/* `import-route` imports a default route only with `default-route imported` of the family. */
+static void
+default_routes(struct import *im)
+{
+	json_t *static_routes =
+		       import_named(json_object_get(im->bgp, "redistribute"), "source", "static"),
+	       *f, *policies = member_made(im->document, "route_policies", json_array());
+	const char *family, *old;
+	char name[96];
+
+	json_object_foreach(json_object_get(static_routes, "_families"), family, f)
+	{
+		old = json_string_value(json_object_get(f, "policy"));
+		if (json_object_get(json_object_get(im->bgp, "_default"), family) != NULL ||
+			!has_default_route(im) ||
+			(old != NULL && import_named(policies, "name", old) == NULL))
+			continue;
+		snprintf(name, sizeof(name), "no-default%s%s", old != NULL ? "-" : "",
+			old != NULL ? old : "");
+		name[63] = '\0';
+		import_unique(im, "the default route is not imported", name);
+		if (import_named(policies, "name", name) == NULL) {
+			json_array_append_new(policies,
+				json_pack("{s:s, s:[{s:i, s:s, s:{s:s}}, {s:i, s:s, s:s*}]}",
+					"name", name, "nodes", "seq", 10, "action", "deny", "match",
+					"prefix_list", name, "seq", 20, "action", "permit", "call",
+					old));
+			json_object_set_new(
+				import_element(im->document, "prefix_lists", "name", name),
+				"entries",
+				json_pack("[{s:s, s:s}, {s:s, s:s}]", "action", "permit", "prefix",
+					"0.0.0.0/0", "action", "permit", "prefix", "::/0"));
+		}
+		json_object_set_new(f, "policy", json_string(name));
 	}
 }
 
@@ -658,6 +754,10 @@ import_vrp(struct import *im, FILE *in)
 	im->missing_matches_all = true;
 	im->own_next_hop = true;
 	import_each_line(im, in, vrp_line);
+	import_key_of_families(im, "route_reflector_client");
 	json_array_foreach(json_object_get(im->bgp, "peers"), at, peer) peer_defaults(im, peer);
+	default_routes(im);
 	json_object_del(im->bgp, "_first_as");
+	json_object_del(im->bgp, "_default");
+	json_object_del(im->bgp, "_filtered");
 }

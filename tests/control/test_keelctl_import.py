@@ -253,6 +253,80 @@ class Frr(Case):
             _, d, err = self.imported(EDGE.replace(" exit-address-family", "  maximum-paths %d\n exit-address-family" % paths), accepted=True)
             self.assertEqual((d["bgp"]["max_paths"], err.count("changed: max_paths is 15, the largest value")), (want, changed), err)
 
+    def test_a_jump_to_a_node_that_is_left_out(self):
+        """Behind the jump bgpd denies what the node does not match."""
+        for jump in ("on-match next", "on-match goto 20", "continue"):
+            _, d, err = self.imported(EDGE + "route-map j permit 10\n match community cust\n %s\nroute-map j permit 20\n match ip address 7\nexit\n" % jump, accepted=True)
+            self.assertEqual(policy(d, "j"), [node(10, "permit", match={"community_list": "cust"}, goto=30), node(30, "deny")], err)
+        _, d, _ = self.imported(EDGE + "route-map j permit 10\n on-match next\nexit\n", accepted=True)
+        self.assertEqual(policy(d, "j"), [node(10, "permit")])
+
+    def test_conditions_of_a_node(self):
+        """A second line of one kind replaces the first; lines need no space before them; 0 and 100 as preference."""
+        _, d, err = self.imported(EDGE + "ip prefix-list B permit 10.0.0.0/8\nroute-map j deny 10\n match ip address prefix-list bogons\n match ip address prefix-list B\n"
+                                  " match as-path short\n match as-path long\nexit\nbgp as-path access-list long permit _1_\n", accepted=True)
+        self.assertEqual(policy(d, "j")[0]["match"], {"prefix_list": "B", "as_path_list": "long"}, err)
+        status, d, err = self.imported(EDGE + "route-map j permit 10\nmatch community cust\nset metric 5\nmatch unknown thing\nroute-map j permit 20\nmatch as-path short\n", accepted=True)
+        self.assertEqual((status, policy(d, "j")), (1, [node(20, "permit", match={"as_path_list": "short"})]), err)
+        for n, good in ((0, False), (100, False), (50, True)):
+            status, d, err = self.imported(EDGE + "route-map j permit 10\n match local-preference %d\nexit\n" % n, accepted=True)
+            self.assertEqual((status, len(policy(d, "j"))), (int(not good), int(good)), err)
+        _, d, err = self.imported(EDGE + "route-map j permit 10\n set ip next-hop 192.0.2.7\n set ipv6 next-hop global 2001:db8::7\nexit\n", accepted=True)
+        self.assertEqual((policy(d, "j")[0]["set"], err.count("not carried: a node sets the next hop of one family")), ({"next_hop": "192.0.2.7"}, 1))
+        status, d, err = self.imported(EDGE + "bgp as-path access-list long permit %s\nroute-map j permit 10\n match as-path long\nexit\n" % ("1" * 260), accepted=True)
+        self.assertEqual((status, policy(d, "j"), err.count("not carried: the expression is too long")), (1, [], 1), err)
+
+    def test_keys_of_one_family(self):
+        """keeld reflects routes of all families of a client."""
+        for line, key in (("route-reflector-client", "route_reflector_client"), ("route-server-client", "route_server_client")):
+            text = EDGE.replace("  neighbor 192.0.2.9 route-reflector-client\n", "  neighbor 192.0.2.9 %s\n" % line).replace("remote-as internal", "remote-as internal" if "refl" in line else "remote-as 64515")
+            for more, want in (("", True), (" address-family ipv6 unicast\n  neighbor 192.0.2.9 activate\n exit-address-family\n", None),
+                               (" address-family ipv6 unicast\n  neighbor 192.0.2.9 activate\n  neighbor 192.0.2.9 %s\n exit-address-family\n" % line, True)):
+                status, d, err = self.imported(text.replace("exit\n!\nroute-map in deny", more + "exit\n!\nroute-map in deny"), accepted=True)
+                self.assertEqual((d["bgp"]["peers"][2].get(key), err.count("192.0.2.9: not carried: %s of one family" % key)), (want, int(want is None)), err)
+
+        _, d, err = self.imported("router bgp 64512\n bgp router-id 192.0.2.1\n neighbor 2001:db8::2 remote-as 64512\n address-family ipv6 unicast\n  neighbor 2001:db8::2 activate\n"
+                                  "  neighbor 2001:db8::2 route-reflector-client\n", accepted=True)
+        self.assertEqual((d["bgp"]["peers"][0]["route_reflector_client"], err.count("changed: route_reflector_client holds for IPv4 too")), (True, 1), err)
+
+    def test_keys_of_groups(self):
+        """What a peer inherits: the check of the first AS number, times, communities, limits."""
+        base = EDGE.replace(" neighbor 192.0.2.3 enforce-first-as\n", " neighbor transit enforce-first-as\n")
+        _, d, _ = self.imported(base, accepted=True)
+        self.assertEqual(([p.get("enforce_first_as") for p in d["bgp"]["peers"]], d["bgp"]["groups"][0]["enforce_first_as"]), ([None, None, False], True))
+        _, d, _ = self.imported(EDGE.replace("transit timers 10 30", "transit timers connect 7").replace(" no bgp default", " timers bgp 5 15\n no bgp default"), accepted=True)
+        self.assertEqual((d["bgp"]["groups"][0]["timers"], [p["timers"] for p in d["bgp"]["peers"]]), ({"connect_retry_s": 7}, [{"keepalive_s": 5, "hold_s": 15}] * 3))
+        _, d, err = self.imported(EDGE.replace("  neighbor transit activate", "  no neighbor transit send-community\n  neighbor 192.0.2.3 send-community\n  neighbor transit activate"), accepted=True)
+        self.assertEqual((d["bgp"]["groups"][0]["families"]["ipv4-unicast"]["send_communities"], d["bgp"]["peers"][1]["families"]["ipv4-unicast"]["send_communities"]), (False, True))
+        self.assertIn("changed: communities of no kind are sent", err)
+        status, d, err = self.imported(EDGE.replace("maximum-prefix 1000 warning-only", "maximum-prefix 1000 restart 5\n  neighbor 192.0.2.3 maximum-prefix 5 warning-only"), accepted=True)
+        self.assertEqual((status, d["bgp"]["peers"][1]["families"]["ipv4-unicast"]["max_prefixes"]), (0, {"limit": 5, "action": "warning"}), err)
+        self.assertEqual(err.count("changed: max_prefixes counts refused routes too, because keeld keeps them"), 1, err)  # of 192.0.2.2; a warning ends no session
+        status, d, err = self.imported(EDGE.replace(" neighbor 192.0.2.3 enforce", " neighbor 192.0.2.3 shutdown rtt 50\n neighbor 192.0.2.2 local-as 64999\n neighbor 192.0.2.3 enforce"), accepted=True)
+        self.assertEqual((status, d["bgp"]["peers"][1].get("shutdown"), err.count("changed: received paths do not get this AS number")), (1, None, 1), err)
+
+    def test_ranges(self):
+        """A range without an AS number would take neighbours of all numbers; its group has the defaults of bgpd."""
+        text = EDGE.replace(" !\n address-family", " bgp listen range 192.0.2.64/27 peer-group customers\n neighbor customers peer-group\n%s timers bgp 3 9\n no bgp ebgp-requires-policy\n !\n address-family")
+        status, d, err = self.imported(text % "", accepted=True)
+        self.assertEqual((status, d["bgp"]["listen_ranges"]), (1, []), err)
+        self.assertIn('192.0.2.64/27: not carried: group "customers" has no AS number; the range is left out', err)
+        status, d, err = self.imported((text % " neighbor customers remote-as 64520\n").replace("  neighbor transit activate", "  neighbor customers activate\n  neighbor transit activate"), accepted=True)
+        g = next(g for g in d["bgp"]["groups"] if g["name"] == "customers")
+        self.assertEqual((g["timers"], g["enforce_first_as"], g["families"]["ipv4-unicast"]["import_policy"]), ({"keepalive_s": 3, "hold_s": 9}, False, "accept-all"), err)
+
+    def test_lines_of_a_renamed_group(self):
+        """The verdict on the name hides no line that is lost."""
+        status, d, err = self.imported(EDGE.replace("transit", "external").replace("maximum-prefix 1000 warning-only", "maximum-prefix 100").replace(
+            " neighbor 192.0.2.3 ebgp", " neighbor external weight 5\n neighbor 192.0.2.3 ebgp"), accepted=True)
+        self.assertEqual((status, d["bgp"]["groups"][0]["families"]["ipv4-unicast"]["max_prefixes"]["limit"]), (1, 100), err)
+        self.assertTrue(any("weight 5: not carried" in line for line in err.splitlines()), err)
+
+    def test_the_profile_datacenter(self):
+        status, d, err = self.imported("frr defaults datacenter\nrouter bgp 64512\n bgp router-id 192.0.2.1\n neighbor 192.0.2.2 remote-as 64513\n")
+        self.assertEqual((status, d["bgp"]["peers"][0]["timers"], d["bgp"]["peers"][0]["families"]["ipv4-unicast"]["export_policy"]),
+                         (0, {"keepalive_s": 3, "hold_s": 9}, "accept-all"), err)
+
     def test_bgpd_accepts_the_same_file(self):
         if not os.path.exists(BGPD):
             self.skipTest("FRR is not installed")
@@ -289,9 +363,9 @@ class Frr(Case):
     def test_a_permit_without_its_condition_is_left_out(self):
         """A node that lost a match, or the nodes after it, would permit what bgpd denies. A deny stays."""
         _, want, _ = self.imported(EDGE)
-        for line in ("match source-protocol bgp", "match ip address 7", "match community cust exact-match", "match probability 5", "match as-path again"):
+        for line in ("match source-protocol bgp", "match ip address 7", "match community cust exact-match", "match probability 5"):
             status, d, err = self.imported(EDGE.replace(" match as-path short\n", " match as-path short\n %s\n" % line))
-            self.assertEqual((status, err.count("node 10 would permit too much, and is left out") + err.count("one list of a kind")), (1, 1), err)
+            self.assertEqual((status, err.count("node 10 would permit too much, and is left out")), (1, 1), err)
             self.assertEqual([n["seq"] for n in d["route_policies"][0]["nodes"]], [5, 20], line)
             self.assertEqual(d["route_policies"][1:], want["route_policies"][1:])
         status, d, err = self.imported(EDGE.replace(" match ip address prefix-list bogons\n", " match source-protocol bgp\n"))
@@ -895,6 +969,81 @@ protocol bgp a { local as 64512; neighbor 192.0.2.2 as 64513; ipv4 { import filt
             if not good:
                 self.assertEqual(err.count("the condition sees an attribute that the filter has changed before"), 1, (condition, err))
 
+    def filtered(self, body, more="", status=1, where=False):
+        """The nodes of a filter, the lines that are not carried, and the document."""
+        text = ("router id 192.0.2.1;\nroa4 table r4;\nprotocol rpki c { roa4 { table r4; }; remote 127.0.0.1 port 3323; }\ndefine BOGONS = [ 10.0.0.0/8+ ];\n%s\nfilter f\n%s\n"
+                "protocol bgp a { local as 64512; neighbor 192.0.2.2 as 64513; ipv4 { import filter f; export none; }; }\n") % (more, body)
+        got, d, err = self.imported(text)
+        self.assertEqual(got, status, (body, err))
+        return policy(d, "f"), [line for line in err.splitlines() if ": not carried: " in line], d
+
+    def test_what_the_filter_changed_before(self):
+        """A condition behind a change is not carried, whichever way the change took: nothing is accepted that BIRD rejects."""
+        behind = "the condition sees an attribute that the filter has changed before"
+        for body, more, why in (
+                # changes of a function: before `return`, and by a condition that does not hold
+                ("{ flag(); if (64512,666) ~ bgp_community then reject; accept; }",
+                 "function flag(){ if net ~ BOGONS then { bgp_community.add((64512,666)); return true; } return false; }", behind),
+                ("{ if tag() then reject; if bgp_local_pref = 50 then reject; accept; }", "function tag(){ bgp_local_pref = 50; return net.len > 24; }", behind),
+                ("{ if set50() && bgp_local_pref = 50 then reject; accept; }", "function set50(){ bgp_local_pref = 50; return true; }", "a function of the condition changes"),
+                ("{ if !set50() || bgp_local_pref = 50 then reject; accept; }", "function set50(){ bgp_local_pref = 50; return true; }", "a function of the condition changes"),
+                # a branch of `case`
+                ("{ case source { RTS_BGP: bgp_local_pref = 50; RTS_OSPF: reject; } if bgp_local_pref = 50 then reject; accept; }", "", "are not in keeld"),
+                ("{ case source { RTS_BGP: bgp_local_pref = 50; else: bgp_med = 1; } if bgp_local_pref = 50 then reject; accept; }", "", behind),
+                ("{ case bgp_origin { else: accept; ORIGIN_INCOMPLETE: reject; } }", "", "a branch behind else"),
+                # values that a function computes, and a value that is read before a change
+                ("bool ok; { ok = chk(); accept; }", "function chk(){ if net ~ BOGONS then reject; return true; }", "a value that a function computes"),
+                ("{ bool ok = chk(); accept; }", "function chk(){ if net ~ BOGONS then reject; return true; }", "a value that a function computes"),
+                ("{ print chk(); accept; }", "function chk(){ if net ~ BOGONS then reject; return true; }", "a value that a function computes"),
+                ("{ if both(chk()) then accept; }", "function chk(){ if net ~ BOGONS then reject; return true; } function both(bool x){ return true; }", "a value that a function computes"),
+                ("int x; { x = bgp_path.first; bgp_path.prepend(64512); bgp_path.prepend(x); accept; }", "", "may be one that the filter put there"),
+                # `for`, whose block ends the statement
+                ("{ for int i in bgp_path do { bgp_med = i; } accept; }", "", "policies have no such statement")):
+            nodes, lost, _ = self.filtered(body, more)
+            self.assertTrue(lost and all(why in line for line in lost[:1]), (body, lost))
+            self.assertNotIn("permit", [n["action"] for n in nodes if "goto" not in n and n["seq"] == nodes[-1]["seq"]], (body, nodes))
+        nodes, _, _ = self.filtered("{ bgp_path.prepend(bgp_path.first); if net ~ BOGONS then bgp_path.prepend(bgp_path.first); accept; }", status=0)
+        self.assertEqual(sum(n.get("set", {}).get("as_path_prepend", {}).get("count", 0) for n in nodes), 2, nodes)
+
+    def test_a_skipped_statement_ends_at_its_end(self):
+        """`else` behind a statement that is not carried belongs to the `if` around it, or to `case`."""
+        for body in ("{ case roa_check(r4,net,bgp_path.last) { ROA_VALID: preference = 110; else: reject; } accept; }",
+                     "{ if source = RTS_BGP then preference = 200; else reject; accept; }",
+                     "{ if source = RTS_BGP then { if net ~ BOGONS then preference = 1; else preference = 2; } else reject; accept; }",
+                     "{ if source = RTS_BGP then if ifname = \"x\" then if net ~ BOGONS then accept; else accept; else reject; else reject; accept; }"):
+            nodes, lost, _ = self.filtered(body)
+            self.assertNotIn("permit", [n["action"] for n in nodes if "goto" not in n], (body, nodes, lost))
+
+    def test_a_change_before_a_branch_that_is_known(self):
+        """`case` of an argument: the change before the call stays."""
+        nodes, _, _ = self.filtered("{ bgp_community.add((65535,65281)); prep(1); accept; }",
+                                    "function prep(int n){ case n { 1: bgp_path.prepend(64512); else: bgp_med = 1; } }", 0)
+        self.assertEqual([n["set"] for n in nodes if n.get("set", {}).get("communities")][0]["communities"], {"add": ["65535:65281"]}, nodes)
+        self.assertEqual([n["set"]["as_path_prepend"] for n in nodes if "as_path_prepend" in n.get("set", {})], [{"asn": 64512, "count": 1}])
+
+    def test_validation_without_a_cache(self):
+        """Without VRPs no route is invalid: a check of a table whose cache is not carried rejects."""
+        text = ("router id 192.0.2.1;\nroa4 table r4;\ndefine CACHE = 127.0.0.1;\nprotocol rpki c { roa4 { table r4; }; remote %s port 3323; }\n"
+                "filter f { if roa_check(r4, net, bgp_path.last) = ROA_INVALID then reject; accept; }\n"
+                "protocol bgp a { local as 64512; neighbor 192.0.2.2 as 64513; ipv4 { import filter f; export none; }; }\n")
+        for remote, good in (("127.0.0.1", True), ('"127.0.0.1"', True), ("CACHE", True), ('"rtr.example.net"', False)):
+            status, d, err = self.imported(text % remote)
+            self.assertEqual((status, [n["action"] for n in policy(d, "f")]), (0, ["deny", "permit"]) if good else (1, ["deny"]), (remote, err))
+        status, d, err = self.imported((text % "127.0.0.1").replace("roa4 { table r4; }; ", ""))
+        self.assertEqual([n["action"] for n in policy(d, "f")], ["deny"], err)
+
+    def test_the_number_0_of_a_path(self):
+        """The first and the last number of a path that begins or ends with an AS set are 0."""
+        for part, want in (("last", ["^$", "\\}$"]), ("first", ["^$", "^\\{"])):
+            _, _, d = self.filtered("{ if bgp_path.%s ~ [0, 64512..64513] then reject; accept; }" % part, status=0)
+            self.assertEqual([e["regex"] for e in d["as_path_lists"][0]["entries"]][:2], want)
+
+    def test_sets_of_addresses_and_of_prefixes(self):
+        """A next hop in a set of prefixes, and a prefix in a set of addresses, are errors that reject in BIRD."""
+        for condition, good in (("bgp_next_hop ~ [192.0.2.1, 192.0.2.2]", True), ("bgp_next_hop ~ [10.0.0.0/8+]", False), ("net ~ [192.0.2.1]", False), ("net ~ [192.0.2.1/32]", True)):
+            nodes, _, _ = self.filtered("{ if %s then accept; reject; }" % condition, status=int(not good))
+            self.assertEqual("permit" in [n["action"] for n in nodes], good, (condition, nodes))
+
     def test_protocols_that_pass_no_route(self):
         """Channels of other tables, sessions of VRFs, disabled and filtered protocols: none of their routes reaches a neighbour."""
         text = """router id 192.0.2.1;
@@ -988,7 +1137,7 @@ protocol bgp e { local as 64512; neighbor 192.0.2.9 as 64513; ipv4 { import all;
         self.assertEqual(policy(d, "e-ipv4-out")[0], node(10, "permit", match={"source": received, "origin": "igp"}, goto=policy(d, "e-ipv4-out")[-1]["seq"]))
         _, d, _ = self.imported(text.replace("if %s then accept;", "case bgp_origin { ORIGIN_IGP: accept; else: reject; }") + "# %s" % "")
         self.assertEqual(policy(d, "f")[0]["match"], {"source": received, "origin": "igp"})
-        for condition, regexes in (("bgp_path.first = 0", ["^$", "^0_"]), ("bgp_path.last ~ [0, 5]", ["^$", "(^|[ ])0$", "(^|[ ])5$"]), ("bgp_path ~ [0, 5]", ["_0_", "_5_"])):
+        for condition, regexes in (("bgp_path.first = 0", ["^$", "^\\{", "^0_"]), ("bgp_path.last ~ [0, 5]", ["^$", "\\}$", "(^|[ ])0$", "(^|[ ])5$"]), ("bgp_path ~ [0, 5]", ["_0_", "_5_"])):
             _, d, _ = self.imported(text % condition)
             self.assertEqual([e["regex"] for e in d["as_path_lists"][0]["entries"]], regexes)
 
@@ -1301,7 +1450,7 @@ route-policy out deny node 30
         self.assertEqual(d["bgp"]["groups"], [
             {"name": "transit", "password": "secret", "timers": {"keepalive_s": 10, "hold_s": 30}, "families": {"ipv4-unicast": {
                 "enabled": True, "import_policy": "in", "export_policy": "out", "keep_all_routes": True,
-                "max_prefixes": {"limit": 1000, "threshold_percent": 90, "action": "warning"}}}},
+                "max_prefixes": {"limit": 1000, "threshold_percent": 90, "action": "discard"}}}},
             {"name": "inside", "asn": 64512, "route_reflector_client": True, "families": {"ipv4-unicast": {
                 "enabled": True, "next_hop_self": True, "send_communities": True}}}])
         all_pass = {"import_policy": "accept-all", "export_policy": "accept-all"}
@@ -1311,6 +1460,47 @@ route-policy out deny node 30
             {"address": "192.0.2.3", "asn": 64514, "group": "transit", "multihop": 4, "families": {
                 "ipv4-unicast": {"enabled": True, "send_communities": False}, "ipv6-unicast": dict(all_pass, enabled=True, send_communities=False)}},
             {"address": "192.0.2.9", "asn": 64512, "group": "inside", "families": {"ipv4-unicast": dict(all_pass, enabled=True)}}])
+
+    def test_default_routes(self):
+        """import-route imports a default route only with default-route imported."""
+        text = VRP.replace("ip route-static 203.0.113.0", "ip route-static 0.0.0.0 0 192.0.2.254\nip route-static 203.0.113.0")
+        _, d, err = self.imported(text)
+        name = policy(d, d["bgp"]["redistribute"][0]["policy"])[0]["call"]
+        self.assertEqual(policy(d, name), [node(10, "deny", match={"prefix_list": name}), node(20, "permit", call="out")], err)
+        self.assertEqual([e["prefix"] for e in entries(d, "prefix_lists", name)], ["0.0.0.0/0", "::/0"])
+        self.assertEqual(self.imported(text.replace("  import-route", "  default-route imported\n  import-route"))[1]["bgp"]["redistribute"][0]["policy"], self.imported(VRP)[1]["bgp"]["redistribute"][0]["policy"])
+        _, d, _ = self.imported(text.replace("import-route static route-policy out", "import-route static"))
+        self.assertEqual(policy(d, policy(d, d["bgp"]["redistribute"][0]["policy"])[0]["call"])[1], node(20, "permit"))
+
+    def test_limits(self):
+        """With alert-only VRP accepts no further routes."""
+        for words, want, status in (("1000 90 alert-only", {"limit": 1000, "action": "discard", "threshold_percent": 90}, 0), ("1000 idle-forever", {"limit": 1000, "action": "shutdown"}, 0),
+                                    ("1000 90", {"limit": 1000, "action": "discard", "threshold_percent": 90}, 1), ("1000", {"limit": 1000, "action": "discard"}, 1)):
+            base = self.imported(VRP)[0]
+            got, d, err = self.imported(VRP.replace("1000 90 alert-only", words))
+            self.assertEqual((d["bgp"]["groups"][0]["families"]["ipv4-unicast"]["max_prefixes"], got), (want, max(base, status)), err)
+
+    def test_families_and_filters(self):
+        """Views of other families change no family; filter-policy lets no route pass in its direction; reflect-client of one family."""
+        block = " #\n link-state-family unicast\n  peer 192.0.2.9 enable\n #\n l2vpn-ad-family\n  peer 192.0.2.9 enable\n"
+        _, want, _ = self.imported(VRP.replace("  peer 192.0.2.9 enable\n", "  undo peer 192.0.2.9 enable\n"))
+        status, d, err = self.imported(VRP.replace("  peer 192.0.2.9 enable\n", "  undo peer 192.0.2.9 enable\n" + block))
+        self.assertEqual((status, d), (1, want), err)
+        status, d, err = self.imported(VRP.replace("  peer inside enable", "  filter-policy ip-prefix ours export\n  peer inside enable"))
+        self.assertEqual(status, 1, err)
+        for p in d["bgp"]["peers"]:
+            name = p["families"]["ipv4-unicast"].get("export_policy")
+            self.assertEqual(policy(d, name)[0], node(10, "deny"), p)
+        status, d, err = self.imported(VRP.replace("  peer 192.0.2.3 enable\n  network", "  peer 192.0.2.3 enable\n  peer inside enable\n  network"))
+        self.assertEqual(([g.get("route_reflector_client") for g in d["bgp"]["groups"]], "inside: not carried: route_reflector_client of one family" in err), ([None, None], True), err)
+
+    def test_node_0(self):
+        """The numbers of a policy with a node 0 are one more."""
+        nodes = "route-policy z deny node 0\n if-match ip-prefix bogons\n#\nroute-policy z permit node 1\n#\n"
+        _, d, err = self.imported(VRP + nodes)
+        self.assertEqual(policy(d, "z"), [node(1, "deny", match={"prefix_list": "bogons"}), node(2, "permit")], err)
+        _, d, err = self.imported(VRP + "route-policy z permit node 5\n#\nroute-policy z deny node 0\nif-match ip-prefix bogons\n")
+        self.assertEqual(policy(d, "z"), [node(1, "deny", match={"prefix_list": "bogons"}), node(6, "permit")], err)
 
     def test_next_hops(self):
         """VRP advertises its own address, as keeld, but for `nexthop third-party`."""
