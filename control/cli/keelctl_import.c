@@ -431,8 +431,7 @@ families_with(const struct import *im, const json_t *o, const json_t *group, con
 void
 import_key_of_families(struct import *im, const char *key)
 {
-	static const char *const homes[] = {"groups", "peers"}, *const names[] = {
-									"name", "address"};
+	static const char *const homes[] = {"groups", "peers"};
 	char temporary[64];
 	json_t *o;
 	size_t i;
@@ -441,7 +440,11 @@ import_key_of_families(struct import *im, const char *key)
 	for (unsigned h = 0; h < 2; h++) {
 		json_array_foreach(json_object_get(im->bgp, homes[h]), i, o)
 		{
-			const json_t *group = import_group_of(im, o);
+			const json_t *group = import_group_of(im, o),
+				     *own = json_object_get(o, "families"),
+				     *theirs = json_object_get(group, "families");
+			const char *what =
+				json_string_value(json_object_get(o, h == 0 ? "name" : "address"));
 			unsigned with = families_with(im, o, group, temporary);
 
 			if (with == 2 && !json_is_true(json_object_get(group, key)))
@@ -449,19 +452,13 @@ import_key_of_families(struct import *im, const char *key)
 			if (with != 2 && json_is_true(json_object_get(group, key)))
 				json_object_set_new(o, key, json_false());
 			if (with == 1)
-				import_end_report(im,
-					json_string_value(json_object_get(o, names[h])),
+				import_end_report(im, what,
 					"not carried: %s of one family; keeld has it for all", key);
 			if (with == 2 && !im->no_default_family &&
-				json_object_get(json_object_get(o, "families"), "ipv4-unicast") ==
-					NULL &&
-				json_object_get(
-					json_object_get(group, "families"), "ipv4-unicast") == NULL)
-				import_end_report(im,
-					json_string_value(json_object_get(o, names[h])),
+				import_value_of(own, theirs, "ipv4-unicast") == NULL)
+				import_end_report(im, what,
 					"changed: %s holds for IPv4 too, which the neighbour has "
-					"by "
-					"default",
+					"by default",
 					key);
 		}
 	}

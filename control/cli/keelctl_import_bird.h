@@ -101,7 +101,7 @@ const char *bird_policy_name(struct bird *b, const char *name, unsigned line, ch
 
 /* After `bgp` of a protocol or a template. */
 void bird_bgp(struct bird *b, bool template, unsigned line);
-/* What is known of neighbours at the end of the file: next hops, reflection. Removes the temporary keys. */
+/* What is known of neighbours at the end of the file: next hops, reflection. */
 void bird_finish_peers(struct bird *b);
 
 /* ---- keelctl_import_bird_filter.c ---- */

@@ -694,22 +694,6 @@ reflector(struct bird *b)
 	}
 }
 
-/* Removes the keys of the translation. */
-static void
-strip(json_t *array)
-{
-	static const char *const keys[] = {"_local", "_address", "_range", "_internal", "_allow",
-		"_interface", "_self", "_reflected", "_cluster", "_line", "_vrf", "_direct"};
-	json_t *o;
-	size_t i;
-
-	json_array_foreach(array, i, o)
-	{
-		for (unsigned k = 0; k < sizeof(keys) / sizeof(keys[0]); k++)
-			json_object_del(o, keys[k]);
-	}
-}
-
 /* Members of `from` that `to` lacks; families, timers and capabilities member by member. */
 static void
 merge_missing(json_t *to, const json_t *from)
@@ -882,6 +866,4 @@ bird_finish_peers(struct bird *b)
 	next_hops(b);
 	reflector(b);
 	connected(b);
-	strip(json_object_get(b->im->bgp, "peers"));
-	strip(json_object_get(b->im->bgp, "groups"));
 }

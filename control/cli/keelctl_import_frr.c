@@ -818,7 +818,8 @@ static void
 peer_defaults(struct import *im, json_t *peer)
 {
 	const json_t *group = import_group_of(im, peer);
-	json_t *families = member_made(peer, "families", json_object()), *f;
+	json_t *families = member_made(peer, "families", json_object()), *f,
+	       *at = json_object_get(peer, "address"); /* NULL: the group of a range */
 	const char *name;
 
 	/* bgpd checks the first AS number only with `enforce-first-as` */
@@ -846,9 +847,8 @@ peer_defaults(struct import *im, json_t *peer)
 				   import_value_of(f, theirs, "max_prefixes"), "action")),
 				"shutdown"))
 			import_end_report(im,
-				json_string_value(import_value_of(peer, NULL,
-					json_object_get(peer, "address") != NULL ? "address"
-										 : "name")),
+				json_string_value(
+					json_object_get(peer, at != NULL ? "address" : "name")),
 				"changed: max_prefixes counts refused routes too, because keeld "
 				"keeps them");
 	}
@@ -874,5 +874,4 @@ import_frr(struct import *im, FILE *in)
 			peer_defaults(im, peer);
 	}
 	import_third_parties(im);
-	json_object_del(im->bgp, "_timers");
 }

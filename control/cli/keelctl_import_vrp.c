@@ -659,9 +659,9 @@ vrp_line(struct import *im, bool indented, char **w, unsigned n)
 static void
 peer_defaults(const struct import *im, json_t *peer)
 {
-	json_t *group = import_named(json_object_get(im->bgp, "groups"), "name",
-		       json_string_value(json_object_get(peer, "group"))),
-	       *families = member_made(peer, "families", json_object()), *f;
+	const json_t *group = import_group_of(im, peer),
+		     *filtered = json_object_get(im->bgp, "_filtered");
+	json_t *families = member_made(peer, "families", json_object()), *f;
 	static const char *const ways[] = {"import", "export"};
 	const char *name;
 
@@ -681,9 +681,7 @@ peer_defaults(const struct import *im, json_t *peer)
 			json_object_set_new(f, "enabled", json_false());
 		import_accept_all(f, theirs);
 		for (unsigned k = 0; k < 2; k++) {
-			if (json_object_get(
-				    json_object_get(json_object_get(im->bgp, "_filtered"), name),
-				    ways[k]) != NULL)
+			if (json_object_get(json_object_get(filtered, name), ways[k]) != NULL)
 				import_filter(f, k == 0, "filter-policy", NULL);
 		}
 		if (json_object_get(f, "send_communities") == NULL &&
@@ -757,7 +755,4 @@ import_vrp(struct import *im, FILE *in)
 	import_key_of_families(im, "route_reflector_client");
 	json_array_foreach(json_object_get(im->bgp, "peers"), at, peer) peer_defaults(im, peer);
 	default_routes(im);
-	json_object_del(im->bgp, "_first_as");
-	json_object_del(im->bgp, "_default");
-	json_object_del(im->bgp, "_filtered");
 }
