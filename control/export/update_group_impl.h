@@ -719,6 +719,8 @@ int offer_compare(struct update_group *g, struct dest_id id, struct offer *o);
 int offer_record(struct update_group *g, const struct offer *o, struct adj_record_id *out);
 /* True if members receive equal attributes and labels by both routes. False: differ, or not known. */
 bool routes_alike(const struct update_group *g, struct adj_route a, struct adj_route b);
+/* True if the hash of the exported attributes of `r` is kept for route_has_content(). */
+bool route_content_kept(const struct update_group *g, struct adj_route r);
 /* True if `r` has the exported attributes with this hash. False: differs, or not known. */
 bool route_has_content(const struct update_group *g, struct adj_route r, uint64_t hash);
 /* True if the offer is the route `r` of the group, except for the router id of a reflected route. */
@@ -822,8 +824,8 @@ void windows_tidy(struct update_groups *s, bool all);
 
 /* update_group_quick.c */
 /*
- * Advertises new routes of the window whose entries are after `after` and up to `upto`, and marks their entries in windows.done. The other entries need a look
- * each. Members behind need a change of the batch for each route.
+ * Advertises new and replaced routes of the window whose entries are after `after` and up to `upto`, and marks their entries in windows.done. The other entries
+ * need a look each. Members behind need a change of the batch for each route.
  */
 void quick_window(struct update_group *g, struct window *w, uint64_t after, uint64_t upto)
 	RUNS_ON(role_session);

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * New routes of a window: destinations that the group does not advertise yet. All destinations of a path with equal attributes take one verdict, and their
- * prefixes (of VPN families with label and distinguisher) are copied from the window into messages. For external peers whose policy appends communities, or nothing, the attributes are encoded once for all groups
- * with equal rules.
+ * Announcements of a window that need no order: of destinations that the group does not advertise, and of destinations whose route a new route replaces, where
+ * neither source is a member. All destinations of a path with equal attributes take one verdict, and their prefixes (of VPN families with label and
+ * distinguisher) are copied from the window into messages. For external peers whose policy appends communities, or nothing, the attributes are encoded once for
+ * all groups with equal rules.
  */
 #include "control/export/update_group_impl.h"
 
 #include <string.h>
 
-/* How many routes the Adj-RIB-Out is prefetched ahead of quick_lacks(). */
-#define AHEAD_LACKS 12u
+/* How many routes the Adj-RIB-Out is prefetched ahead of quick_wants(), and their records. */
+#define AHEAD_ROUTES 16u
+#define AHEAD_RECORDS 8u
 
 /* Of a class of a window: its verdict, and places of the order. */
 struct quick {
@@ -19,8 +21,12 @@ struct quick {
 	bool appends; /* the message is made from `class->base`; else from `offer` */
 	struct offer offer;
 	struct update_packer packer;
-	unsigned from, end, added;
+	unsigned from, end;
+	unsigned added; /* routes to announce */
 	uint16_t next_hop_at;
+	bool live; /* some of them are not bulk */
+	bool hashed; /* `hash` is that of the exported attributes */
+	uint64_t hash;
 };
 
 /* False: no memory, or the attributes have no place in a common message. */
@@ -72,16 +78,16 @@ quick_begin(struct update_group *g, struct quick *q)
 {
 	struct update_groups *s = g->set;
 	const struct attr_set *a;
-	uint64_t hash;
 
 	if (q->appends)
 		return base_append(g, q);
-	a = offer_content(g, &q->offer, &hash, &g->error);
+	a = offer_content(g, &q->offer, &q->hash, &g->error);
+	q->hashed = true;
 	if (a == NULL || !update_packer_begin(&q->packer, g->rules.family, a, &g->rules.encode,
 				 s->message, BGP_MSG_MAX))
 		return false;
 	q->next_hop_at = a->unused == OWN_NEXT_HOP ? (uint16_t)q->packer.next_hop_at : 0;
-	offer_sent(g, &q->offer, hash);
+	offer_sent(g, &q->offer, q->hash);
 	return (size_t)(q->packer.w.end - q->packer.w.p) >= WINDOW_NLRI;
 }
 
@@ -126,6 +132,7 @@ quick_send(struct update_group *g, struct quick *q) RUNS_ON(role_session)
 	struct message head = {.kind = MESSAGE_ALL_BUT,
 		.who = q->w->path[q->class->first].peer,
 		.walk = g->serial,
+		.live = q->live,
 		.passed = journal_passed(g->cursor)};
 	unsigned at = q->from;
 
@@ -164,7 +171,98 @@ quick_route(struct update_group *g, struct quick *q, struct window_path *p)
 	return r;
 }
 
-/* Adds the routes of a path that are not advertised, at the places from `from` to `end`. */
+/* The entry needs no look: members have its route, or get it by a message of the class. */
+static void
+quick_done(struct update_group *g, struct quick *q, unsigned i)
+{
+	const struct window *w = q->w;
+
+	g->set->windows.done[w->order[i]] = true;
+	owed_clear(g, w->id[i]);
+	q->live |= g->set->windows.added[i] && !w->entry[w->order[i]].bulk;
+	if (__builtin_expect(g->set->changes != NULL, 0))
+		change_name(g, &w->entry[w->order[i]].key);
+}
+
+/* ---- replaced routes ---- */
+
+/* True if members have the attributes of the class by the route `r`. */
+static bool
+quick_content(struct update_group *g, struct quick *q, struct adj_route r)
+{
+	if (!q->hashed && route_content_kept(g, r)) {
+		struct offer o;
+		int err;
+
+		q->hashed = true;
+		if (!rules_evaluate_window(g, &q->w->path[q->class->first], &o, &err) ||
+			offer_content(g, &o, &q->hash, &err) == NULL)
+			q->hash = 0; /* the route is announced again */
+	}
+	return q->hashed && route_has_content(g, r, q->hash);
+}
+
+enum replace {
+	REPLACE_LOOK, /* a member is the source of the old route */
+	REPLACE_NOTHING, /* the route is advertised */
+	REPLACE_QUIETLY, /* members have the attributes */
+	REPLACE_ANNOUNCE,
+};
+
+/* `old` becomes `r`. The source of `r` is no member. */
+static enum replace
+quick_compare(struct update_group *g, struct quick *q, struct adj_route old, struct adj_route r)
+{
+	if (member_find(g, route_source(g, old)) != NULL)
+		return REPLACE_LOOK;
+	if (old.record.v == r.record.v && old.edit == r.edit && old.label == r.label)
+		return REPLACE_NOTHING;
+	if (routes_alike(g, old, r) || (old.label == r.label && quick_content(g, q, old)))
+		return REPLACE_QUIETLY;
+	return REPLACE_ANNOUNCE;
+}
+
+/*
+ * Replaces the routes of a path that quick_add() has not added. Members keep a route of each destination, and no member must lose its own route, so the place of
+ * the entries in the journal does not matter.
+ */
+static void
+quick_replace(
+	struct update_group *g, struct quick *q, unsigned from, unsigned end, struct adj_route r)
+{
+	const struct window *w = q->w;
+	bool *added = g->set->windows.added;
+	struct adj_route last = {0}, old;
+	enum replace how = REPLACE_LOOK;
+
+	for (unsigned i = from; i < end && g->error == 0; i++) {
+		if (added[i])
+			continue;
+		if (g->labels && r.label != w->label[i]) {
+			r.label = w->label[i];
+			last.record.v = 0;
+		}
+		old = adj_rib_out_get(g->out, w->id[i]);
+		if (old.record.v != last.record.v || old.edit != last.edit ||
+			old.label != last.label)
+			how = quick_compare(g, q, old, r);
+		last = old;
+		if (how == REPLACE_LOOK)
+			continue;
+		if (how != REPLACE_NOTHING) {
+			adj_record_ref(g->set->records, r.record);
+			g->error = adj_rib_out_set(g->out, w->id[i], r, &old);
+			if (g->error < 0)
+				return;
+			adj_record_put(g->set->records, old.record);
+		}
+		added[i] = how == REPLACE_ANNOUNCE;
+		q->added += added[i];
+		quick_done(g, q, i);
+	}
+}
+
+/* Adds or replaces the routes of a path, at the places from `from` to `end`. */
 static void
 quick_add(
 	struct update_group *g, struct quick *q, struct window_path *p, unsigned from, unsigned end)
@@ -184,6 +282,11 @@ quick_add(
 		g->error = adj_rib_out_add(g->out, q->w->id + from, upto - from, r,
 			q->w->label + from, ws->added + from, &added);
 		q->added += added;
+		for (unsigned i = from; i < upto && added > 0; i++)
+			if (ws->added[i])
+				quick_done(g, q, i);
+		if (g->error == 0 && added < upto - from)
+			quick_replace(g, q, from, upto, r);
 	}
 	adj_record_put(g->set->records, r.record);
 }
@@ -230,19 +333,28 @@ quick_judge(struct update_group *g, struct quick *q, uint64_t rules)
 	return false;
 }
 
-/* False: the group advertises a route of each destination of the class, so nothing is new. In churn few classes have new routes, and a verdict costs more than this look. */
+/* False: each destination of the class needs a look, or nothing. In churn a verdict costs more than this look. */
 static bool
-quick_lacks(const struct update_group *g, const struct window *w, const struct window_class *c)
+quick_wants(const struct update_group *g, const struct window *w, const struct window_class *c)
 {
-	for (unsigned i = c->from; i < c->end; i++)
-		if (adj_rib_out_get(g->out, w->id[i]).record.v == 0)
+	struct adj_record_id last = {0};
+
+	if (member_find(g, w->path[c->first].peer) != NULL)
+		return false;
+	for (unsigned i = c->from; i < c->end; i++) {
+		struct adj_route r = adj_rib_out_get(g->out, w->id[i]);
+
+		if (r.record.v == 0 ||
+			(r.record.v != last.v && member_find(g, route_source(g, r)) == NULL))
 			return true;
+		last = r.record;
+	}
 	return false;
 }
 
 /*
- * Advertises the routes of a class that the group did not advertise, between two sequences, without a change of the batch for each: the members lose no route, so the place of
- * the entries in the journal does not matter.
+ * Advertises the routes of a class between two sequences, without a change of the batch for each: the members lose no route, so the place of the entries in the
+ * journal does not matter.
  */
 static void
 quick_class(struct update_group *g, struct window *w, struct window_class *c, uint64_t rules,
@@ -268,14 +380,6 @@ quick_class(struct update_group *g, struct window *w, struct window_class *c, ui
 	}
 	if (q->added == 0)
 		return;
-	for (unsigned i = q->from; i < q->end; i++) {
-		if (!ws->added[i])
-			continue;
-		ws->done[w->order[i]] = true;
-		owed_clear(g, w->id[i]);
-		if (__builtin_expect(g->set->changes != NULL, 0))
-			change_name(g, &w->entry[w->order[i]].key);
-	}
 	g->set->quick_count += q->added;
 	quick_send(g, q);
 }
@@ -284,7 +388,7 @@ void
 quick_window(struct update_group *g, struct window *w, uint64_t after, uint64_t upto)
 {
 	struct update_groups *s = g->set;
-	unsigned ahead = 0;
+	unsigned ahead = 0, records = 0;
 	uint64_t rules;
 
 	memset(s->windows.done, 0, w->count);
@@ -296,9 +400,11 @@ quick_window(struct update_group *g, struct window *w, uint64_t after, uint64_t 
 	for (unsigned i = 0; i < w->class_count && g->error == 0; i++) {
 		struct window_class *c = &w->class[i];
 
-		for (; ahead < w->ordered && ahead < c->from + AHEAD_LACKS; ahead++)
+		for (; ahead < w->ordered && ahead < c->end + AHEAD_ROUTES; ahead++)
 			adj_rib_out_prefetch(g->out, w->id[ahead], false);
-		if (quick_lacks(g, w, c))
+		for (; records < w->ordered && records < c->end + AHEAD_RECORDS; records++)
+			adj_rib_out_prefetch(g->out, w->id[records], true);
+		if (quick_wants(g, w, c))
 			quick_class(g, w, c, rules, after, upto);
 	}
 }

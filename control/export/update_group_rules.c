@@ -425,6 +425,17 @@ content_as(uint64_t key, uint64_t hash)
 }
 
 bool
+route_content_kept(const struct update_group *g, struct adj_route r)
+{
+	uint64_t key = r.record.v != 0
+			       ? content_key(g, adj_record_path(g->set->records, r.record), r.edit)
+			       : 0;
+
+	return key != 0 &&
+	       content_as(key, *content_slot(g->set, key)) == *content_slot(g->set, key);
+}
+
+bool
 route_has_content(const struct update_group *g, struct adj_route r, uint64_t hash)
 {
 	uint64_t key = r.record.v != 0

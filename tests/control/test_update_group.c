@@ -844,6 +844,62 @@ test_refresh_is_whole(void **state)
 	world_end(&w);
 }
 
+/* Announces the first `n` prefixes from `peer`, and returns the number of messages. */
+static uint64_t
+told_of(struct world *w, unsigned peer, unsigned set, unsigned n)
+{
+	uint64_t before = messages_told(w);
+
+	for (unsigned i = 0; i < n; i++)
+		announce(w, peer, i, set);
+	drain(w);
+	check(w);
+	return messages_told(w) - before;
+}
+
+/* LOCAL_PREF of `from`; an external member gets equal attributes by both sets. */
+static void
+set_with_preference(struct world *w, unsigned peer, unsigned set, const union rig_attrs *from,
+	uint32_t preference)
+{
+	w->pool[peer][set] = *from;
+	w->pool[peer][set].a.has |= ATTR_HAS_LOCAL_PREF;
+	w->pool[peer][set].a.local_pref = preference;
+}
+
+/*
+ * Routes that replace advertised routes: of the same source, of another one, and of the member itself. Equal attributes are announced to the source of the old
+ * route alone.
+ */
+static void
+test_replaced(void **state)
+{
+	enum { ROUTES = 50 };
+	static struct world w;
+
+	seed = rng = 14;
+	world_begin(&w, true, 1024);
+	w.groups_config.batch = 0;
+	policy_set_to(&w, POLICY_ALL);
+	set_of_hops(&w, 2, 0, 3, false);
+	set_of_hops(&w, 2, 1, 2, false);
+	set_with_preference(&w, 2, 2, &w.pool[2][1], 200);
+	set_with_preference(&w, 3, 0, &w.pool[2][1], 300);
+	set_with_preference(&w, MEMBER, 0, &w.pool[2][1], 400);
+	set_with_preference(&w, 3, 1, &w.pool[2][1], 500);
+	group_begin(&w);
+	drain(&w);
+	assert_int_equal(told_of(&w, 2, 0, ROUTES), 1);
+	assert_int_equal(told_of(&w, 2, 1, ROUTES), 1); /* other attributes */
+	assert_int_equal(told_of(&w, 2, 2, ROUTES), 0); /* equal for the member */
+	assert_int_equal(told_of(&w, 3, 0, ROUTES), 0); /* also of another source */
+	assert_int_equal(told_of(&w, MEMBER, 0, ROUTES / 2), 1); /* withdrawals */
+	assert_false(w.route[0].present);
+	assert_int_equal(told_of(&w, 3, 1, ROUTES), 1); /* the member had half of them */
+	assert_true(w.route[0].present);
+	world_end(&w);
+}
+
 /*
  * A set larger than a message of 4096 octets is not announced; an old route of the prefix is
  * withdrawn.
@@ -891,6 +947,7 @@ main(void)
 		one_thread_test(test_unchanged_sends_nothing),
 		one_thread_test(test_gathers),
 		one_thread_test(test_refresh_is_whole),
+		one_thread_test(test_replaced),
 		one_thread_test(test_too_large),
 		one_thread_test(test_aside),
 		one_thread_test(test_awaited),

@@ -216,9 +216,9 @@ test_behind_with_little_time(void **state)
 	rigged_end(&r);
 }
 
-/* A member falls behind after a live change has reached its stream: the member still gets this change first. */
+/* A member falls behind after a live change has reached its stream: the member still gets this change first. `read`: all bulk before was read. `replaces`: an advertised route. */
 static void
-test_live_change_of_the_stream(void **state)
+live_change_of_the_stream(bool read, bool replaces)
 {
 	static uint8_t buf[2 * BGP_MSG_MAX];
 	static struct rigged r;
@@ -226,22 +226,31 @@ test_live_change_of_the_stream(void **state)
 	uint32_t path[2] = {65100, 70001};
 	bool more, others;
 	union rig_attrs a;
-	uint64_t kept_max;
+	uint64_t kept_max, first, bulk;
 	size_t len;
 
-	(void)state;
 	rigged_begin(&r, FAMILY_IPV4_UNICAST);
 	kept_max = r.groups->c.kept_max;
 	r.groups->c.kept_max = 64u << 20;
 	two_join(&r);
+	rig_attrs_make(&a, path, 1, 0x0a0a0a0a);
+	if (replaces) {
+		load(&r, 4000, 2);
+		announce(&r, SOURCE, "192.0.2.0/24", &a);
+	}
+	rig_settle(&r.rig);
 	drain(&r, true);
+	first = r.told[0].announced;
 	r.rig.bulk = true;
 	load(&r, 4000, 1);
 	r.rig.bulk = false;
+	bulk = replaces ? 3999 : 4000; /* the first route is equal in both loads */
+	while (read && r.told[0].announced < first + bulk)
+		(void)encode(&r, 0, true);
 	rig_attrs_make(&a, path, 2, 0x0a0a0a0a);
 	announce(&r, SOURCE, "192.0.2.0/24", &a);
 	rig_settle(&r.rig);
-	while (r.told[0].announced < 4001)
+	while (r.told[0].announced < first + bulk + 1)
 		(void)encode(&r, 0, true);
 	turn_hold(r.told[1].m);
 	r.groups->c.kept_max = 1;
@@ -258,6 +267,15 @@ test_live_change_of_the_stream(void **state)
 	assert_non_null(memmem(buf, len, live, sizeof(live)));
 	drain(&r, true);
 	rigged_end(&r);
+}
+
+static void
+test_live_change_of_the_stream(void **state)
+{
+	(void)state;
+	live_change_of_the_stream(false, false);
+	live_change_of_the_stream(true, false);
+	live_change_of_the_stream(true, true);
 }
 
 /* ---- reading on for the group ---- */
