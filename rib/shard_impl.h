@@ -329,6 +329,8 @@ struct shard_reuse {
 	unsigned paths; /* number of paths before; the sets wanted by replays of the scan */
 	struct attr_id wanted[PATHS_PACKED_MAX];
 	unsigned take, doomed, drop;
+	/* one path replaces another of its peer and moves no count: received, accepted, kept, fresh, held, users of a next hop */
+	bool even;
 	bool restamped; /* only the stamp of a path changed; stamp: the old value */
 	uint16_t stamp;
 	struct shard_best best;

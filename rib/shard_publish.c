@@ -167,6 +167,20 @@ reuse_same_edit(const struct shard_reuse *a, const struct edit *e)
  * Takes ownership of `before`. The published set of `id` becomes the result for destinations with
  * equal paths.
  */
+static bool
+change_is_even(const struct shard *s, const struct shard_table *t, const struct making *m)
+	RUNS_ON(role_rib)
+{
+	const struct rib_path *was = &s->drop[0], *now = &s->take[0];
+
+	return m->take == 1 && m->drop == 1 && m->doomed == 0 && t->leak == LEAK_NOTHING &&
+	       is_of(now, was->peer, was->path_id) && !is_imported(now) && !is_imported(was) &&
+	       stamp(now) == stamp(was) && is_refused(now) == is_refused(was) &&
+	       (now->received.v != 0) == (was->received.v != 0) &&
+	       rib_path_held(now) == rib_path_held(was) &&
+	       next_hop_of(s, path_vrf(s, t, now), now) == next_hop_of(s, path_vrf(s, t, was), was);
+}
+
 static void
 reuse_begin(struct shard *s, struct shard_table *t, struct dest_id id, struct dest_ref before,
 	const struct edit *e, const struct making *m, const struct shard_best *best)
@@ -187,6 +201,7 @@ reuse_begin(struct shard *s, struct shard_table *t, struct dest_id id, struct de
 		.drop = m->drop,
 		.restamped = m->restamped,
 		.stamp = m->stamp,
+		.even = change_is_even(s, t, m),
 		.best = *best};
 	if (e != NULL) {
 		a->peer = e->peer;
@@ -311,6 +326,29 @@ publish_made(struct shard *s, struct shard_table *t, struct dest_id id, struct p
 	memcpy(s->reuse.wait, wait, waits * sizeof(wait[0]));
 }
 
+/* path_took() and path_dropped() where no count moves: the references on sets alone. */
+static void
+even_took(struct shard *s) RUNS_ON(role_rib)
+{
+	const struct rib_path *was = &s->drop[0], *now = &s->take[0];
+
+	if (now->accepted.v != 0)
+		attr_ref(s->attrs, now->accepted, 1);
+	if (now->received.v != was->received.v)
+		attr_ref(s->attrs, now->received, 1);
+}
+
+static void
+even_dropped(struct shard *s) RUNS_ON(role_rib)
+{
+	const struct rib_path *was = &s->drop[0], *now = &s->take[0];
+
+	if (was->accepted.v != 0)
+		attr_unref(s->attrs, was->accepted);
+	if (now->received.v != was->received.v)
+		attr_unref(s->attrs, was->received);
+}
+
 bool
 reuse_run(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e)
 {
@@ -324,7 +362,9 @@ reuse_run(struct shard *s, struct shard_table *t, struct dest_id id, const struc
 		return false;
 	if (leak_room(s, t, a->take + a->drop + 1) != 0)
 		return false;
-	for (unsigned i = 0; i < a->take; i++)
+	if (a->even)
+		even_took(s);
+	for (unsigned i = 0; i < a->take && !a->even; i++)
 		path_took(s, t, &s->take[i]);
 	s->reuse.runs++;
 	if (a->restamped)
@@ -336,12 +376,15 @@ reuse_run(struct shard *s, struct shard_table *t, struct dest_id id, const struc
 	not_installed_moves(s, t, id, missing);
 	if (a->differs)
 		entry_commit(s, t, id, sequence, a->aside);
-	limit_count_change(s, t, a->take, a->drop);
+	if (!a->even)
+		limit_count_change(s, t, a->take, a->drop);
 	if (__builtin_expect(s->changes != NULL, 0))
 		changes_put(s, t, id, a->take, a->drop);
 	history_note(s, t, id, e, a->take, a->doomed, a->drop, &a->best);
-	/* sets with imported paths are never shared */
-	publish_old_dropped(s, t, id, e, a->take, a->doomed, a->drop, a->differs);
+	if (a->even)
+		even_dropped(s);
+	else /* sets with imported paths are never shared */
+		publish_old_dropped(s, t, id, e, a->take, a->doomed, a->drop, a->differs);
 	return true;
 }
 

@@ -385,6 +385,7 @@ struct window {
 	uint64_t bulk; /* the first bulk entry; UINT64_MAX: none */
 	struct table_id table;
 	bool copied; /* false: without attributes */
+	bool refuses; /* without the destinations that the group refuses by their prefix */
 	bool shared; /* false: of one group */
 	const struct bits *owed; /* second reading: the entries of the set alone; or NULL */
 	bool labels; /* of the table */

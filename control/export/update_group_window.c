@@ -298,8 +298,26 @@ best_copy(struct rib_path *to, const struct rib_path *p)
 	to->time_s = p->time_s;
 }
 
-/* False: the window ends before this entry. */
+/*
+ * True if a sparse group does nothing for the destination at the entry of its last change: the policy refuses the prefix, no member has it, and no change was
+ * passed over.
+ */
 static bool
+is_refused(const struct update_group *g, const struct journal_entry *from, struct dest_id id,
+	const struct dest_view *view)
+{
+	return view->sequence == (uint32_t)from->sequence &&
+	       adj_rib_out_get(g->out, id).record.v == 0 &&
+	       !policy_may_permit(g->rules.policy, &view->prefix);
+}
+
+enum copy {
+	COPY_DONE,
+	COPY_REFUSED, /* the entry needs no place in the window */
+	COPY_NO_ROOM, /* the window ends before this entry */
+};
+
+static enum copy
 entry_copy(struct update_group *g, struct window *w, struct window_entry *e,
 	const struct journal_entry *from, unsigned mask)
 {
@@ -309,7 +327,11 @@ entry_copy(struct update_group *g, struct window *w, struct window_entry *e,
 	if (!dest_peek_best(g->table.at[from->shard], from->dest, &view)) {
 		e->eligible = 0;
 		e->unread = true; /* the id is free: no group has an interest */
-		return true;
+		return COPY_DONE;
+	}
+	if (w->refuses && is_refused(g, from, e->dest, &view)) {
+		owed_clear(g, e->dest);
+		return COPY_REFUSED;
 	}
 	key_copy(&e->key, &view);
 	e->sequence = view.sequence;
@@ -317,17 +339,17 @@ entry_copy(struct update_group *g, struct window *w, struct window_entry *e,
 	e->eligible = view.paths != NULL ? view.paths->eligible : 0;
 	e->path = WINDOW_NONE;
 	if (e->eligible == 0)
-		return true;
+		return COPY_DONE;
 	best_copy(&e->best, &view.paths->path[0]);
 	if (!w->copied)
-		return true;
+		return COPY_DONE;
 	if (w->count > 0 && !e[-1].unread && e[-1].path != WINDOW_NONE && e[-1].shard == e->shard &&
 		e[-1].best.accepted.v == e->best.accepted.v &&
 		e[-1].best.peer.v == e->best.peer.v && e->best.peer.v != PEER_SELF.v)
 		e->path = e[-1].path;
 	else
 		e->path = path_find(s, w, from->shard, &e->best, mask);
-	return e->path != WINDOW_NONE;
+	return e->path != WINDOW_NONE ? COPY_DONE : COPY_NO_ROOM;
 }
 
 /* A destination of the run that an earlier entry has. */
@@ -388,18 +410,25 @@ window_part(struct update_group *g, struct window *w, const struct journal_entry
 
 	window_choose(g, w, raw, n, &prefetch);
 	count = w->count;
-	for (w->count = i; i < count; i++, w->count++) {
+	for (w->count = i; i < count; i++) {
 		struct window_entry *e = &w->entry[i];
+		enum copy how = COPY_DONE;
 
-		if (e->unread)
-			continue;
-		while (raw[at].sequence != w->first + e->at)
-			at++;
-		journal_prefetch_step(&prefetch, 1, ahead, NULL, NULL, NULL);
-		if (!entry_copy(g, w, e, &raw[at], mask)) {
+		if (!e->unread) {
+			while (raw[at].sequence != w->first + e->at)
+				at++;
+			journal_prefetch_step(&prefetch, 1, ahead, NULL, NULL, NULL);
+			how = entry_copy(g, w, e, &raw[at], mask);
+		}
+		if (how == COPY_NO_ROOM) {
 			w->last = raw[at].sequence - 1;
 			return false;
 		}
+		if (how == COPY_REFUSED)
+			continue;
+		if (w->count < i)
+			w->entry[w->count] = *e;
+		w->count++;
 	}
 	w->last = raw[n - 1].sequence;
 	return true;
@@ -668,6 +697,9 @@ window_make(struct update_group *g, uint64_t end, enum window_kind kind, int *er
 	w->copied = kind <= WINDOW_OWN;
 	w->shared = shared;
 	w->owed = kind == WINDOW_OWED ? &g->owed : NULL;
+	/* a plan and a trace look at each destination */
+	w->refuses = kind == WINDOW_BARE && !g->planned && s->tap == NULL &&
+		     s->plan[g->rules.family].peer_count == 0;
 	s->told.group = NULL; /* may point to the paths that are overwritten */
 	s->run_valid = false;
 	*err = window_read(g, w, end);
