@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the dialects of `keelctl import` share: the document under construction, the verdict of each
- * line, helpers for lists. One source file a dialect. One thread; no daemon.
+ * line, helpers for lists, the end of a translation. One thread; no daemon.
  */
 #pragma once
 
@@ -128,6 +128,8 @@ json_t *import_value_of(const json_t *o, const json_t *group, const char *key);
 typedef void import_line(struct import *im, bool indented, char **words, unsigned count);
 /* Calls `line` for each line that is no comment, and reports its verdict. */
 void import_each_line(struct import *im, FILE *in, import_line *line);
+/* ---- keelctl_import_finish.c ---- */
+
 /*
  * Sorts lists and policies. Replaces missing lists and policies, lost conditions, jumps and filters of
  * neighbours. The result never permits more than the file.
