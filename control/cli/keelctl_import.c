@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * import {bird | frr | vrp} FILE: the configuration of another router as keel.json on standard output.
- * For each line of the file, standard error says `done`, `changed: how` or `not carried: why`. A line
- * is only carried if the key of keel.json has the same meaning. One thread; no daemon.
+ * The configuration of another router as a document (keel.json), and a verdict for each line of the file:
+ * `done`, `changed: how` or `not carried: why`. A line is only carried if the key of keel.json has the same
+ * meaning. Helpers of the dialects. One thread; no daemon, no terminal.
  */
 #include "control/cli/keelctl_import.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
-#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 bool
 import_verdict(struct import *im, const char *fmt, ...)
@@ -100,6 +98,62 @@ import_element(json_t *home, const char *section, const char *key, const char *n
 	return o;
 }
 
+/* The length of the character of UTF-8 at `s`, of `n` octets; 0: not UTF-8. */
+static size_t
+utf8_length(const unsigned char *s, size_t n)
+{
+	size_t len = *s < 0x80	 ? 1
+		     : *s < 0xc2 ? 0
+		     : *s < 0xe0 ? 2
+		     : *s < 0xf0 ? 3
+		     : *s < 0xf5 ? 4
+				 : 0;
+
+	if (len > n)
+		return 0;
+	for (size_t i = 1; i < len; i++) {
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	}
+	/* overlong, surrogates, more than U+10FFFF */
+	if ((*s == 0xe0 && s[1] < 0xa0) || (*s == 0xed && s[1] > 0x9f) ||
+		(*s == 0xf0 && s[1] < 0x90) || (*s == 0xf4 && s[1] > 0x8f))
+		return 0;
+	return len;
+}
+
+bool
+import_read_line(FILE *in, char **text, size_t *size)
+{
+	ssize_t n = getline(text, size, in);
+	char *good, *o;
+
+	if (n < 0)
+		return false;
+	good = o = malloc(2 * (size_t)n + 1);
+	if (good == NULL)
+		abort();
+	for (size_t i = 0, len; i < (size_t)n; i += len) {
+		const unsigned char *s = (const unsigned char *)*text + i;
+
+		len = utf8_length(s, (size_t)n - i);
+		if (len > 0 && *s != '\0') {
+			memcpy(o, s, len);
+			o += len;
+			continue;
+		}
+		/* U+0080 to U+00FF. NUL would hide the rest of the line and becomes U+0080 */
+		*o++ = (char)(0xc0 | (*s | 0x80) >> 6);
+		*o++ = (char)(0x80 | (*s & 0x3f));
+		len = 1;
+	}
+	*o = '\0';
+	free(*text);
+	*text = good;
+	*size = 2 * (size_t)n + 1;
+	return true;
+}
+
 bool
 import_number(const char *text, json_int_t *out)
 {
@@ -119,7 +173,7 @@ import_asn(const char *text, json_int_t *out)
 	json_int_t upper, lower;
 
 	if (dot == NULL)
-		return import_number(text, out);
+		return import_number(text, out) && *out != 0 && *out != IMPORT_AS_TRANS;
 	if (dot - text > 5)
 		return false;
 	snprintf(high, sizeof(high), "%.*s", (int)(dot - text), text);
@@ -127,7 +181,7 @@ import_asn(const char *text, json_int_t *out)
 		lower > 65535)
 		return false;
 	*out = upper << 16 | lower;
-	return true;
+	return *out != 0 && *out != IMPORT_AS_TRANS;
 }
 
 bool
@@ -154,11 +208,24 @@ import_prefix(const char *text, char buf[64])
 bool
 import_set_number(struct import *im, json_t *o, const char *key, const char *text)
 {
+	/* other numbers are of 32 bits */
+	static const struct {
+		const char *key;
+		json_int_t low, high;
+	} ranges[] = {{"limit", 1, 4294967295ll}, {"threshold_percent", 1, 100},
+		{"restart_s", 1, 86400}, {"connect_retry_s", 1, 65535},
+		{"min_advertisement_s", 0, 600}, {"multihop", 1, 255}, {"port", 1, 65535},
+		{"preference", 0, 255}, {"allow_as_in", 0, 255}};
 	json_int_t n;
 
 	if (!import_number(text, &n))
 		return import_verdict(
 			im, "not carried: \"%.32s\" is not a number", text ? text : "");
+	for (unsigned i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
+		if (is(key, ranges[i].key) && (n < ranges[i].low || n > ranges[i].high))
+			return import_verdict(im, "not carried: %s is a number from %lld to %lld",
+				key, (long long)ranges[i].low, (long long)ranges[i].high);
+	}
 	return json_object_set_new(o, key, json_integer(n)) == 0;
 }
 
@@ -167,6 +234,9 @@ import_next_hop(struct import *im, json_t *set, const char *address)
 {
 	const char *old = json_string_value(json_object_get(set, "next_hop"));
 
+	if (!import_is_host(address) || strchr(address, '%') != NULL)
+		return import_verdict(
+			im, "not carried: a policy cannot set the next hop \"%.45s\"", address);
 	if (old != NULL && (strchr(old, ':') != NULL) != (strchr(address, ':') != NULL))
 		return import_verdict(im, "not carried: a node sets the next hop of one family");
 	return json_object_set_new(set, "next_hop", json_string(address)) == 0;
@@ -191,7 +261,8 @@ import_timers(struct import *im, json_t *timers, const char *keepalive, const ch
 {
 	json_int_t k, h;
 
-	if (!import_number(keepalive, &k) || !import_number(hold, &h) || h > 65535)
+	if (!import_number(keepalive, &k) || !import_number(hold, &h) || h > 65535 || h == 1 ||
+		h == 2)
 		return import_verdict(
 			im, "not carried: %.32s %.32s are no timers of keeld", keepalive, hold);
 	json_object_del(timers, "keepalive_s");
@@ -205,11 +276,23 @@ import_timers(struct import *im, json_t *timers, const char *keepalive, const ch
 	return json_object_set_new(timers, "keepalive_s", json_integer(k)) == 0;
 }
 
+const char *
+import_password_fault(const char *text)
+{
+	if (strlen(text) > IMPORT_PASSWORD_MAX)
+		return "not carried: a password has at most 80 octets";
+	return *text == '\0'	 ? "not carried: the password is empty"
+	       : is(text, "***") ? "not carried: \"***\" stands for a hidden password"
+				 : NULL;
+}
+
 bool
 import_password(struct import *im, json_t *o, const char *text)
 {
-	if (strlen(text) > IMPORT_PASSWORD_MAX)
-		return import_verdict(im, IMPORT_PASSWORD_LONG);
+	const char *fault = import_password_fault(text);
+
+	if (fault != NULL)
+		return import_verdict(im, "%s", fault);
 	return json_object_set_new(o, "password", json_string(text)) == 0;
 }
 
@@ -227,8 +310,8 @@ import_unique(struct import *im, const char *original, char buf[64])
 	json_object_set_new(im->names, buf, json_string(original));
 }
 
-const char *
-import_name(struct import *im, const char *name, char buf[64])
+void
+import_name_text(const char *name, char buf[64])
 {
 	static const char *const words[] = {"all", "external", "internal", "group", "import",
 		"export", "slow-peer", "accept-all", "deny-all"};
@@ -242,6 +325,12 @@ import_name(struct import *im, const char *name, char buf[64])
 		if (!isalnum((unsigned char)buf[n]) && strchr("_.-", buf[n]) == NULL)
 			buf[n] = '_';
 	}
+}
+
+const char *
+import_name(struct import *im, const char *name, char buf[64])
+{
+	import_name_text(name, buf);
 	import_unique(im, name, buf);
 	if (!is(buf, name))
 		import_verdict(im, "changed: the name is \"%s\"", buf);
@@ -258,6 +347,29 @@ same_family(const json_t *a, const json_t *b)
 	return x == NULL || y == NULL || (strchr(x, ':') == NULL) == (strchr(y, ':') == NULL);
 }
 
+/* The reason why keeld refuses the entry; NULL: none. */
+static const char *
+entry_fault(const json_t *entry)
+{
+	const char *prefix = json_string_value(json_object_get(entry, "prefix")),
+		   *regex = json_string_value(json_object_get(entry, "regex"));
+	const json_t *ge = json_object_get(entry, "ge"), *le = json_object_get(entry, "le");
+	json_int_t most, length, low;
+
+	if (entry == NULL || (regex != NULL && !import_is_regex(regex)))
+		return "keeld does not read the expression";
+	if (prefix == NULL)
+		return NULL;
+	most = strchr(prefix, ':') != NULL ? 128 : 32;
+	length = strtol(strchr(prefix, '/') + 1, NULL, 10);
+	low = ge != NULL ? json_integer_value(ge) : length;
+	return low < length || low > most ||
+			       (le != NULL && (json_integer_value(le) < low ||
+						      json_integer_value(le) > most))
+		       ? "the range of lengths is empty"
+		       : NULL;
+}
+
 bool
 import_list_entry(
 	struct import *im, const char *section, const char *name, const char *seq, json_t *entry)
@@ -266,8 +378,14 @@ import_list_entry(
 	json_t *list = import_element(im->document, section, "name", import_name(im, name, buf)),
 	       *entries = member_made(list, "entries", json_array()), *old;
 	json_int_t n = 0, last = number_of(list, "_last");
+	const char *fault = entry_fault(entry);
 	size_t i;
 
+	if (fault != NULL) {
+		json_decref(entry);
+		import_list_partial(im, section, name);
+		return import_verdict(im, "not carried: %s", fault);
+	}
 	if (seq == NULL) {
 		n = last / 5 * 5 + 5; /* as bgpd counts */
 	} else if (!import_number(seq, &n)) {
@@ -329,6 +447,7 @@ community_text(const char *word, bool large, char buf[64])
 		{"internet", "0:0"}};
 	json_int_t n;
 	unsigned parts = 0;
+	size_t len = 0;
 	char copy[64], *save = NULL;
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]) && !large; i++) {
@@ -342,11 +461,13 @@ community_text(const char *word, bool large, char buf[64])
 		return false;
 	snprintf(copy, sizeof(copy), "%s", word);
 	for (char *p = strtok_r(copy, ":", &save); p != NULL; p = strtok_r(NULL, ":", &save)) {
-		if (!import_number(p, &n) || (!large && n > 65535))
+		if (!import_number(p, &n) || (!large && n > 65535) || parts == 3)
 			return false;
+		/* without zeros before the number */
+		len += (size_t)snprintf(
+			buf + len, 64 - len, "%s%lld", parts > 0 ? ":" : "", (long long)n);
 		parts++;
 	}
-	snprintf(buf, 64, "%s", word);
 	return parts == (large ? 3 : 2);
 }
 
@@ -361,6 +482,7 @@ bool
 import_node(struct import *im, const char *policy, json_int_t seq, const char *action)
 {
 	json_t *nodes, *node;
+	const char *old;
 	size_t i;
 	char buf[64];
 
@@ -375,6 +497,20 @@ import_node(struct import *im, const char *policy, json_int_t seq, const char *a
 	if (i == json_array_size(nodes))
 		json_array_append_new(nodes, json_pack("{s:I}", "seq", seq));
 	im->node = json_array_get(nodes, i);
+	old = json_string_value(json_object_get(im->node, "action"));
+	if (is(action, "deny")) { /* a deny calls nothing and ends the walk */
+		if (json_object_get(im->node, "call") != NULL ||
+			json_object_get(im->node, "_goto") != NULL ||
+			json_object_get(im->node, IMPORT_WIDER) != NULL)
+			json_object_set_new(im->node, IMPORT_DENY_WIDER, json_true());
+		json_object_del(im->node, "call");
+		json_object_del(im->node, "_goto");
+		json_object_del(im->node, IMPORT_WIDER);
+	} else if (is(old, "deny") && json_object_get(im->node, IMPORT_DENY_WIDER) != NULL) {
+		json_object_set_new(im->node, IMPORT_WIDER, json_true());
+		import_verdict(im, "not carried: node %lld would permit too much, and is left out",
+			(long long)seq);
+	}
 	return json_object_set_new(im->node, "action", json_string(action)) == 0;
 }
 
@@ -501,7 +637,7 @@ import_each_line(struct import *im, FILE *in, import_line *line)
 	char *text = NULL, *words[IMPORT_WORDS + 4] = {NULL};
 	size_t size = 0;
 
-	while (getline(&text, &size, in) >= 0) {
+	while (import_read_line(in, &text, &size)) {
 		char *copy = strdup(text);
 		unsigned n = copy != NULL ? split(copy, words) : 0;
 
@@ -522,33 +658,22 @@ import_each_line(struct import *im, FILE *in, import_line *line)
 	free(text);
 }
 
-void
-import_command(struct ctl *ctl, const struct command *c)
+json_t *
+import_document(
+	const char *dialect, const char *path, FILE *in, FILE *report, unsigned *not_carried)
 {
-	struct import im = {.path = c->file, .report = stderr, .family = "ipv4-unicast"};
-	FILE *in = fopen(c->file, "re");
+	struct import im = {.path = path, .report = report, .family = "ipv4-unicast"};
 	const json_t *router;
-	struct stat st;
 
-	if (in == NULL) {
-		ctl_fail(ctl, EXIT_REFUSED, "%s: %s", text_safe(c->file), strerror(errno));
-		return;
-	}
-	if (fstat(fileno(in), &st) == 0 && S_ISDIR(st.st_mode)) {
-		ctl_fail(ctl, EXIT_REFUSED, "%s: %s", text_safe(c->file), strerror(EISDIR));
-		fclose(in);
-		return;
-	}
 	im.names = json_object();
 	im.document = json_pack("{s:{}, s:{}}", "router", "bgp");
 	im.bgp = json_object_get(im.document, "bgp");
-	if (is(c->dialect, "bird"))
+	if (is(dialect, "bird"))
 		import_bird(&im, in);
-	else if (is(c->dialect, "vrp"))
+	else if (is(dialect, "vrp"))
 		import_vrp(&im, in);
 	else
 		import_frr(&im, in);
-	fclose(in);
 	import_finish(&im);
 	import_check_validation(&im);
 	router = json_object_get(im.document, "router");
@@ -558,10 +683,7 @@ import_command(struct ctl *ctl, const struct command *c)
 	if (json_object_get(router, "asn") == NULL)
 		import_report(&im, im.line + 1, "asn",
 			"not carried: the file has no local AS number; add router.asn");
-	ctl_print_json(im.document, true);
-	if (im.not_carried > 0)
-		ctl_fail(ctl, EXIT_REFUSED, "%u line%s not carried", im.not_carried,
-			im.not_carried == 1 ? "" : "s");
-	json_decref(im.document);
 	json_decref(im.names);
+	*not_carried = im.not_carried;
+	return im.document;
 }

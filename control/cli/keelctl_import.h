@@ -12,16 +12,18 @@
 
 /*
  * Temporary keys; import_finish() removes keys with an underscore. WIDER: a condition of the node is not
- * carried. PARTIAL: an entry of the list is not carried. FAMILY: the family of the prefix list of a node.
+ * carried. DENY_WIDER: a condition of a deny node is not carried. PARTIAL: an entry of the list is not carried. FAMILY: the family of the prefix list of a node.
  */
 #define IMPORT_WIDER "_wider"
+#define IMPORT_DENY_WIDER "_deny_wider"
 #define IMPORT_PARTIAL "_partial"
 #define IMPORT_FAMILY "_family"
+#define IMPORT_AS_TRANS 23456 /* reserved */
 #define IMPORT_WORDS 64
-#define IMPORT_CALLS_MAX 16u /* policies that call each other */
+#define IMPORT_PREPEND_MAX 64u /* AS numbers of a node */
+#define IMPORT_NODE_MAX 65535 /* the largest number of a node of bgpd and VRP */
 #define IMPORT_PATHS_MAX 15 /* the largest bgp.max_paths */
 #define IMPORT_PASSWORD_MAX 80 /* octets of a key of TCP MD5 */
-#define IMPORT_PASSWORD_LONG "not carried: a password has at most 80 octets"
 
 struct import {
 	const char *path; /* of the file */
@@ -44,6 +46,14 @@ struct import {
 	bool own_next_hop; /* the daemon advertises no gateways, as keeld */
 };
 
+/*
+ * Translates the text of `in`. `dialect`: bird, frr or vrp. `path`: of the file, for the files that it
+ * includes. The verdicts go to `report`. Returns a new document. keeld accepts the document after missing
+ * router.asn and router.router_id are added.
+ */
+json_t *import_document(
+	const char *dialect, const char *path, FILE *in, FILE *report, unsigned *not_carried);
+
 static inline bool
 is(const char *a, const char *b)
 {
@@ -65,33 +75,46 @@ void import_report_at(
 json_t *import_named(json_t *array, const char *key, const char *name);
 /* The same of an array of the document; created if missing. */
 json_t *import_element(json_t *home, const char *section, const char *key, const char *name);
+/*
+ * Reads a line as UTF-8 without NUL: an octet that is not UTF-8 becomes the letter of ISO 8859-1, so that
+ * different names stay different. False: the end.
+ */
+bool import_read_line(FILE *in, char **text, size_t *size);
 /* A number; false: not a number. */
 bool import_number(const char *text, json_int_t *out);
-/* Sets a number; a word that is not a number is not carried. */
+/* Sets a number; a word that is not a number, or a number that keeld refuses, is not carried. */
 bool import_set_number(struct import *im, json_t *o, const char *key, const char *text);
 /* Sets bgp.max_paths, at most to the largest value. */
 bool import_max_paths(struct import *im, const char *text);
 /* The keepalive time and the hold time of `timers`, which are 0 where neither is in use. */
 bool import_timers(struct import *im, json_t *timers, const char *keepalive, const char *hold);
-/* Sets the password of a neighbour or a group. A password of more than 80 octets is not carried. */
+/* The session is established again after a number of minutes, at most a day. */
+void import_restart(struct import *im, json_t *limit, json_int_t minutes);
+/* Takes a cache of ROAs; false, with the verdict: not carried. */
+bool import_cache(struct import *im, json_t *cache);
+/* The verdict if keeld refuses the password, or NULL. */
+const char *import_password_fault(const char *text);
+/* Sets the password of a neighbour or a group. */
 bool import_password(struct import *im, json_t *o, const char *text);
 /*
  * A name of keel.json begins with a letter, has letters, digits, `_`, `.` and `-`, and is no word of a
  * command. Different names stay different. Sets the verdict if the name is changed.
  */
 const char *import_name(struct import *im, const char *name, char buf[64]);
+/* Changes the text to a name by the rules alone, without a look at names of the document. */
+void import_name_text(const char *name, char buf[64]);
 /* Changes the name where keel.json has it for a different name of the file. */
 void import_unique(struct import *im, const char *original, char buf[64]);
 /* ADDRESS/LENGTH without host bits; false: not a prefix. */
 bool import_prefix(const char *text, char buf[64]);
 /* Sets the next hop of a node; a second one, of the other family, is not carried. */
 bool import_next_hop(struct import *im, json_t *set, const char *address);
-/* An AS number, also as HIGH.LOW. */
+/* The number of an AS, also as HIGH.LOW; false: reserved (0, 23456), or not a number. */
 bool import_asn(const char *text, json_int_t *out);
 
 /*
  * Takes the entry. An entry without `seq` follows the last entry; an entry with a known `seq` replaces
- * the old entry.
+ * the old entry. An entry that keeld refuses is not carried.
  */
 bool import_list_entry(
 	struct import *im, const char *section, const char *name, const char *seq, json_t *entry);
@@ -99,8 +122,10 @@ bool import_list_entry(
 bool import_redistribute(struct import *im, const char *source, const char *policy);
 /* An entry of the list is not carried: import_finish() treats the list as unknown. */
 void import_list_partial(struct import *im, const char *section, const char *name);
-/* A community as keeld writes it; false, with the verdict: not a community. */
+/* A community as keeld reads it; false, with the verdict: not a community. */
 bool import_community(struct import *im, const char *word, bool large, char buf[64]);
+/* The community of a route target; false: no target. `text` has room for 64 octets. */
+bool import_route_target(const char *word, char *text);
 /* The node `seq` of a policy, made where it is missing, with its action: im->node from now on. */
 bool import_node(struct import *im, const char *policy, json_int_t seq, const char *action);
 /* {communities | large_communities} of a node: values, `none`, and `additive` at the end. */
@@ -136,11 +161,38 @@ void import_each_line(struct import *im, FILE *in, import_line *line);
  */
 void import_finish(struct import *im);
 
+/* True if the test is true of a node of the policy, or of a policy that it calls. */
+bool import_any_node(const struct import *im, const char *policy, bool (*test)(const json_t *node));
+
 /*
- * Puts deny-all in the place of an export policy with conditions on `validation`, which keeld has in
- * import policies alone.
+ * Puts deny-all in the place of a policy for export or redistribution with conditions on `validation`,
+ * which keeld has in import policies alone.
  */
 void import_check_validation(struct import *im);
+
+/* ---- keelctl_import_check.c ---- */
+
+/* True if the text is the address of a host as keeld accepts it: link-local only with %INTERFACE. */
+bool import_is_host(const char *text);
+/* Sets an id, an IPv4 address other than 0.0.0.0; other texts are not carried. */
+bool import_set_id(struct import *im, json_t *o, const char *key, const char *text);
+/* The neighbour with the address, or NULL. Equal addresses can differ as texts. */
+json_t *import_peer(const struct import *im, const char *address);
+/* A missing neighbour is created. */
+json_t *import_peer_made(struct import *im, const char *address);
+/*
+ * True if keeld reads the regular expression, with the meaning of POSIX. False for escaped letters, lazy
+ * repetitions and large repetitions.
+ */
+bool import_is_regex(const char *regex);
+/* Takes a static route. False, with the verdict in `why`: keeld refuses the route. */
+bool import_static_route(struct import *im, json_t *o, char why[64]);
+/* Takes an element with a prefix. False: the section has the prefix. */
+bool import_prefix_once(json_t *home, const char *section, json_t *o);
+/* Removes keys that a session cannot have. Leaves out neighbours and ranges where the group has the key. */
+void import_check_neighbours(struct import *im);
+/* Shortens descriptions that are too long. */
+void import_check_texts(json_t *value);
 
 /* ---- keelctl_import_next_hop.c ---- */
 

@@ -40,7 +40,8 @@ originate(struct bird *b, const char *source, json_t *families)
 static bool
 static_route(struct bird *b, json_t *routes)
 {
-	json_t *made = json_array();
+	json_t *made = json_array(), *o;
+	size_t i;
 	unsigned line = bird_peek(b, 0)->line;
 	const char *address;
 	char text[64];
@@ -70,6 +71,8 @@ static_route(struct bird *b, json_t *routes)
 		}
 	}
 	good = good && json_array_size(made) > 0 && bird_is(b, ";");
+	json_array_foreach(made, i, o)
+		json_object_set_new(o, "_line", json_integer((json_int_t)line));
 	if (good)
 		json_array_extend(routes, made);
 	json_decref(made);
@@ -96,6 +99,22 @@ plain_channel(struct bird *b, json_t *families)
 			return false;
 	}
 	return true;
+}
+
+static void
+add_routes(struct bird *b, json_t *routes)
+{
+	char why[64];
+	json_t *o;
+	size_t i;
+
+	json_array_foreach(routes, i, o)
+	{
+		unsigned line = (unsigned)number_of(o, "_line");
+
+		if (!import_static_route(b->im, json_incref(o), why))
+			bird_note(b, line, "%s", why);
+	}
 }
 
 static void
@@ -132,8 +151,7 @@ static_protocol(struct bird *b, unsigned line)
 	else if (off)
 		bird_note(b, line, "changed: left out; the protocol is disabled");
 	else if (json_array_size(routes) > 0) {
-		json_array_extend(
-			member_made(b->im->document, "static_routes", json_array()), routes);
+		add_routes(b, routes);
 		originate(b, "static", NULL);
 	}
 	json_decref(families);
@@ -192,9 +210,7 @@ roa_channel(struct bird *b)
 static void
 rpki_protocol(struct bird *b, unsigned line)
 {
-	json_t *cache = json_object(),
-	       *caches = member_made(
-		       member_made(b->im->document, "rpki", json_object()), "caches", json_array());
+	json_t *cache = json_object();
 	const char *address;
 	json_int_t n;
 
@@ -232,11 +248,9 @@ rpki_protocol(struct bird *b, unsigned line)
 		if (!good || !bird_take(b, ";"))
 			bird_whole(b, at, "not carried: keel.json has no key of this meaning");
 	}
-	if (json_object_get(cache, "address") != NULL)
-		json_array_append(caches, cache);
-	else
-		bird_note(b, line, "not carried: the cache has no address");
-	json_decref(cache);
+	b->im->verdict[0] = '\0';
+	if (!import_cache(b->im, cache))
+		bird_note(b, line, "%s", b->im->verdict);
 }
 
 /* A kernel protocol: keeld writes no kernel routes. */
@@ -427,8 +441,8 @@ top_statement(struct bird *b, unsigned at)
 	}
 	if (bird_take_words(b, "router id"))
 		return bird_take_address(b, &address) && bird_take(b, ";") &&
-		       json_object_set_new(json_object_get(b->im->document, "router"), "router_id",
-			       json_string(address)) == 0;
+		       bird_set_id(
+			       b, json_object_get(b->im->document, "router"), "router_id", address);
 	b->at++;
 	if (is(word, "protocol"))
 		return protocol(b, at), true;

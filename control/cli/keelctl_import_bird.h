@@ -91,7 +91,12 @@ bool bird_take_number(struct bird *b, json_int_t *out);
 /* Takes a number from `low` to `high`, which keeld accepts. */
 bool bird_take_within(struct bird *b, json_int_t low, json_int_t high, json_int_t *out);
 bool bird_take_address(struct bird *b, const char **out);
+/* A prefix without bits behind its length. */
 bool bird_take_prefix(struct bird *b, char *out, size_t size);
+/* Sets an id; false: keeld refuses the address. */
+bool bird_set_id(struct bird *b, json_t *o, const char *key, const char *address);
+/* Takes a number of an AS. */
+bool bird_take_asn(struct bird *b, json_int_t *out);
 /* Takes a statement of a protocol without an effect on routes. */
 bool bird_no_route(struct bird *b);
 /* The name of keel.json for a policy, a group or a neighbour; notes a changed name. */

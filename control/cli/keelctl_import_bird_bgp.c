@@ -257,7 +257,7 @@ set_seconds(struct bird *b, json_t *o, const char *key, json_int_t low, json_int
 {
 	json_int_t n;
 
-	return bird_take_within(b, low, high, &n) &&
+	return bird_take_within(b, low, high, &n) && !(is(key, "hold_s") && (n == 1 || n == 2)) &&
 	       json_object_set_new(member_made(o, "timers", json_object()), key, json_integer(n)) ==
 		       0;
 }
@@ -273,7 +273,7 @@ local(struct bird *b, json_t *o)
 	if (bird_take(b, "port") && !(bird_take_number(b, &n) && n == 179))
 		return false;
 	if (bird_take(b, "as"))
-		return bird_take_within(b, 1, 4294967295ll, &n) &&
+		return bird_take_asn(b, &n) &&
 		       json_object_set_new(o, "_local", json_integer(n)) == 0;
 	return bird_is(b, ";");
 }
@@ -311,7 +311,7 @@ neighbor(struct bird *b, json_t *o)
 	while (!bird_is(b, ";")) {
 		if (bird_take(b, "port") && bird_take_within(b, 1, 65535, &n))
 			json_object_set_new(o, "port", json_integer(n));
-		else if (bird_take(b, "as") && bird_take_within(b, 1, 4294967295ll, &n))
+		else if (bird_take(b, "as") && bird_take_asn(b, &n))
 			set_asn(o, json_integer(n));
 		else if (bird_take(b, "internal"))
 			set_asn(o, NULL);
@@ -349,8 +349,8 @@ password(struct bird *b, json_t *o)
 	const struct bird_token *t = bird_peek(b, 0);
 
 	b->at++;
-	if (t->kind == BIRD_TEXT && strlen(t->text) > IMPORT_PASSWORD_MAX)
-		bird_note(b, t->line, IMPORT_PASSWORD_LONG);
+	if (t->kind == BIRD_TEXT && import_password_fault(t->text) != NULL)
+		bird_note(b, t->line, "%s", import_password_fault(t->text));
 	else if (t->kind == BIRD_TEXT)
 		json_object_set_new(o, "password", json_string(t->text));
 	return t->kind == BIRD_TEXT;
@@ -454,8 +454,8 @@ bgp_statement(struct bird *b, json_t *o)
 	}
 	if (bird_take_words(b, "rr cluster id"))
 		return bird_take_address(b, &address) &&
-		       json_object_set_new(o, "_cluster", json_string(address)) == 0 &&
-		       json_object_set_new(b->im->bgp, "cluster_id", json_string(address)) == 0;
+		       bird_set_id(b, b->im->bgp, "cluster_id", address) &&
+		       json_object_set_new(o, "_cluster", json_string(address)) == 0;
 	if (bird_take_words(b, "router id"))
 		return bird_take_address(b, &address) &&
 		       is(address,
@@ -847,6 +847,11 @@ bird_bgp(struct bird *b, bool template, unsigned line)
 			merge_missing(o, parent);
 		check_hops(b, o, NULL, line);
 		json_object_set_new(o, "name", json_string(own));
+		if (import_named(groups, "name", own) != NULL) {
+			bird_note(b, line, "not carried: the name \"%.32s\" occurs before", own);
+			json_decref(o);
+			return;
+		}
 		json_array_append_new(groups, o);
 		if (!template)
 			listen_range(b, o, own, line);

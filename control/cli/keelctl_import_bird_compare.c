@@ -12,10 +12,9 @@ list(struct program *p, const char *section, const char *name, const char *kind,
 	json_t *sections = member_made(p->b->im->document, section, json_array()), *l;
 
 	char original[256];
-	bool letter = name != NULL && (*name | 32) >= 'a' && (*name | 32) <= 'z';
 
-	snprintf(buf, 64, "%s%.40s%s%s", letter ? "" : "n-", name != NULL ? name : "",
-		*kind != '\0' ? "-" : "", kind);
+	import_name_text(name != NULL ? name : "", buf);
+	snprintf(buf + strnlen(buf, 44), 20, "%s%s", *kind != '\0' ? "-" : "", kind);
 	/* other names can have the same beginning */
 	snprintf(original, sizeof(original), "list %s %s", name != NULL ? name : "", kind);
 	if (name != NULL)

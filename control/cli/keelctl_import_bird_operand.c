@@ -75,6 +75,15 @@ community(struct program *p)
 	} while (bird_take(p->b, ","));
 	if (!bird_take(p->b, ")") || n < 2 || (kind != NULL && n != 2))
 		return filter_bad_operand(p, "an unknown community");
+	/* `*` has no numbers */
+	for (unsigned i = 0; i < n; i++) {
+		json_int_t most = n == 3 || (kind != NULL && (i == 0 || high[0] <= 65535))
+					  ? 4294967295ll
+					  : 65535;
+
+		if (high[i] != -1 && (low[i] > high[i] || high[i] > most))
+			return filter_bad_operand(p, "an unknown community");
+	}
 	for (unsigned i = 0; i < n; i++) {
 		total = high[i] < low[i] ? EXPANDED_MAX + 1 : total;
 		total = total > EXPANDED_MAX ? total : total * (high[i] - low[i] + 1);
@@ -147,7 +156,8 @@ prefix(struct program *p, const char *address, bool pattern)
 		low = 0;
 	} else if (pattern && bird_take(p->b, "{")) {
 		if (!filter_take_number(p, &low) || !bird_take(p->b, ",") ||
-			!filter_take_number(p, &high) || !bird_take(p->b, "}") || high > most)
+			!filter_take_number(p, &high) || !bird_take(p->b, "}") || high > most ||
+			low > high)
 			return filter_bad_operand(p, "an unknown range of lengths");
 	}
 	for (json_int_t shorter = low; shorter < length && shorter <= high; shorter++) {

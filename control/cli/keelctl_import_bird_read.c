@@ -286,7 +286,7 @@ bird_read_lines(struct bird *b, FILE *in, const char *path, unsigned depth)
 	char *text = NULL;
 	size_t size = 0;
 
-	while (getline(&text, &size, in) >= 0) {
+	while (import_read_line(in, &text, &size)) {
 		struct bird_line *more = realloc(b->line, (b->line_count + 2ul) * sizeof(*more)),
 				 *l;
 
@@ -447,17 +447,47 @@ bird_take_address(struct bird *b, const char **out)
 	return true;
 }
 
+/* True if both prefixes have one address; `out` gets the second. */
+static bool
+same_prefix(char *out, const char *canonical, size_t size)
+{
+	char a[INET6_ADDRSTRLEN + 5], b[sizeof(a)];
+
+	snprintf(a, sizeof(a), "%.*s", (int)strcspn(out, "/"), out);
+	snprintf(b, sizeof(b), "%.*s", (int)strcspn(canonical, "/"), canonical);
+	snprintf(out, size, "%s", canonical);
+	return text_same_address(a, b);
+}
+
 bool
 bird_take_prefix(struct bird *b, char *out, size_t size)
 {
 	const char *address;
 	json_int_t length;
+	char canonical[64];
 
 	if (!bird_take_address(b, &address) || !bird_take(b, "/") ||
 		!bird_take_number(b, &length) || length > (strchr(address, ':') != NULL ? 128 : 32))
 		return false;
 	snprintf(out, size, "%s/%d", address, (int)length);
-	return true;
+	/* BIRD refuses bits behind the length */
+	return import_prefix(out, canonical) && same_prefix(out, canonical, size);
+}
+
+bool
+bird_set_id(struct bird *b, json_t *o, const char *key, const char *address)
+{
+	b->im->verdict[0] = '\0';
+	import_set_id(b->im, o, key, address);
+	return b->im->verdict[0] == '\0';
+}
+
+bool
+bird_take_asn(struct bird *b, json_int_t *out)
+{
+	const struct bird_token *t = value_peek(b);
+
+	return t->kind == BIRD_NUMBER && import_asn(t->text, out) && bird_take_number(b, out);
 }
 
 const char *

@@ -314,7 +314,8 @@ prepend_once(struct program *p, const struct operand *o)
 	if (o->kind == O_PATH_FIRST && (p->changed & A_FIRST_AS) != 0)
 		return filter_bad(p, "the first AS number may be one that the filter put there") !=
 		       NULL;
-	if (o->kind != O_PATH_FIRST && (o->kind != O_NUMBER || o->number == 0))
+	if (o->kind != O_PATH_FIRST &&
+		(o->kind != O_NUMBER || o->number == 0 || o->number == IMPORT_AS_TRANS))
 		return filter_bad(p, "not a fixed AS number") != NULL;
 	asn = o->kind == O_NUMBER ? json_integer(o->number) : json_string("first");
 	p->changed |= A_PATH | (o->kind == O_NUMBER ? A_FIRST_AS : 0);
@@ -406,7 +407,7 @@ assignment(struct program *p, const char *name)
 					   : is(o.text, "ORIGIN_EGP") ? "egp"
 								      : "incomplete")) == 0;
 	}
-	if (is(name, "bgp_next_hop") && o.kind == O_ADDRESS) {
+	if (is(name, "bgp_next_hop") && o.kind == O_ADDRESS && import_is_host(o.text)) {
 		p->changed |= A_NEXT_HOP;
 		return json_object_set_new(p->pending, "next_hop", json_string(o.text)) == 0;
 	}

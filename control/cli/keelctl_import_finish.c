@@ -241,6 +241,38 @@ callee_sees(const struct import *im, const char *name, const json_t *changed, bo
 	return false;
 }
 
+/* True if a walk of the policy `name` comes to the policy `target`. `seen`: policies of the walk so far. */
+static bool
+comes_to(const struct import *im, const char *name, const char *target, json_t *seen)
+{
+	json_t *node;
+	size_t i;
+
+	if (is(name, target))
+		return true;
+	if (json_object_get(seen, name) != NULL)
+		return false;
+	json_object_set_new(seen, name, json_true());
+	json_array_foreach(json_object_get(list_of(im, "route_policies", name), "nodes"), i, node)
+	{
+		const char *callee = json_string_value(json_object_get(node, "call"));
+
+		if (callee != NULL && comes_to(im, callee, target, seen))
+			return true;
+	}
+	return false;
+}
+
+static bool
+calls_itself(const struct import *im, const json_t *policy, const char *callee)
+{
+	json_t *seen = json_object();
+	bool does = comes_to(im, callee, name_of(policy), seen);
+
+	json_decref(seen);
+	return does;
+}
+
 /* A call: the changes of the callee come before the changes of the node. */
 static void
 finish_call(struct import *im, const json_t *policy, json_t *node, const json_t *changed, bool lost)
@@ -253,6 +285,13 @@ finish_call(struct import *im, const json_t *policy, json_t *node, const json_t 
 		import_end_report(
 			im, name, "changed: there is no policy of this name; it is not called");
 		json_object_del(node, "call");
+	} else if (calls_itself(im, policy, name)) {
+		condition_lost(im, policy, node, "", "the policy calls itself");
+		json_object_del(node, "call");
+		json_object_set_new(node, "action", json_string("deny"));
+		json_object_del(node, "_goto");
+		json_object_del(node, "set");
+		json_object_del(node, IMPORT_WIDER);
 	} else if (callee_sees(im, name, changed, lost)) {
 		condition_lost(im, policy, node, "",
 			"the policy that it calls sees a change of a node before");
@@ -593,6 +632,7 @@ finish_neighbours(struct import *im)
 
 	drop_incomplete(im, peers, groups);
 	drop_ranges(im, json_object_get(im->bgp, "listen_ranges"), groups);
+	import_check_neighbours(im);
 	check_policies(im, groups);
 	check_policies(im, peers);
 	finish_redistribute(im);
@@ -670,25 +710,42 @@ import_finish(struct import *im)
 			im, json_array_get(json_object_get(im->document, "route_policies"), i));
 	import_gateways(im);
 	strip_own_keys(im->document);
+	import_check_texts(im->document);
 }
 
-/* True if the policy or a called policy has a condition on `validation`. */
+/* `seen`: policies of the walk so far. */
 static bool
-validates(const struct import *im, const char *name, unsigned depth)
+any_node(const struct import *im, const char *name, bool (*test)(const json_t *node), json_t *seen)
 {
-	json_t *policy = list_of(im, "route_policies", name), *node;
+	json_t *node;
 	size_t i;
 
-	json_array_foreach(json_object_get(policy, "nodes"), i, node)
+	if (name == NULL || json_object_get(seen, name) != NULL)
+		return false;
+	json_object_set_new(seen, name, json_true());
+	json_array_foreach(json_object_get(list_of(im, "route_policies", name), "nodes"), i, node)
 	{
-		const char *callee = json_string_value(json_object_get(node, "call"));
-
-		if (json_object_get(json_object_get(node, "match"), "validation") != NULL)
-			return true;
-		if (callee != NULL && depth < IMPORT_CALLS_MAX && validates(im, callee, depth + 1))
+		if (test(node) ||
+			any_node(im, json_string_value(json_object_get(node, "call")), test, seen))
 			return true;
 	}
 	return false;
+}
+
+bool
+import_any_node(const struct import *im, const char *policy, bool (*test)(const json_t *node))
+{
+	json_t *seen = json_object();
+	bool any = any_node(im, policy, test, seen);
+
+	json_decref(seen);
+	return any;
+}
+
+static bool
+validates(const json_t *node)
+{
+	return json_object_get(json_object_get(node, "match"), "validation") != NULL;
 }
 
 void
@@ -699,13 +756,23 @@ import_check_validation(struct import *im)
 	json_t *o, *f;
 	size_t i;
 
+	json_array_foreach(json_object_get(im->bgp, "redistribute"), i, o)
+	{
+		name = json_string_value(json_object_get(o, "policy"));
+		if (!import_any_node(im, name, validates))
+			continue;
+		import_end_report(im, name,
+			"not carried: validation in a policy for redistribution; no route is "
+			"redistributed");
+		json_object_set_new(o, "policy", json_string("deny-all"));
+	}
 	for (unsigned h = 0; h < 2; h++) {
 		json_array_foreach(json_object_get(im->bgp, homes[h]), i, o)
 		{
 			json_object_foreach(json_object_get(o, "families"), family, f)
 			{
 				name = json_string_value(json_object_get(f, "export_policy"));
-				if (name == NULL || !validates(im, name, 0))
+				if (!import_any_node(im, name, validates))
 					continue;
 				import_end_report(im, name,
 					"not carried: validation in an export policy; no route is "

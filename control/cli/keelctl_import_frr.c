@@ -5,6 +5,8 @@
  */
 #include "control/cli/keelctl_import.h"
 
+#include <stdlib.h>
+
 /* ---- lists ---- */
 
 /* `words`: NAME [seq N] {permit | deny} PREFIX [ge N] [le N] */
@@ -78,7 +80,9 @@ expanded_community(const char *regex, bool large, char out[64], bool *alone)
 		*alone = *alone || dots;
 		regex += n;
 		wild = n == 0 && parts > 0 && take_wildcard(&regex, &dots);
-		if ((n == 0 && !wild) || n > 10)
+		/* keeld reads a number of the size of its part, without zeros before it */
+		if ((n == 0 && !wild) || n > 10 || (n > 1 && *digits == '0') ||
+			strtoull(n > 0 ? digits : "0", NULL, 10) > (large ? 4294967295ull : 65535))
 			return false;
 		len += (size_t)snprintf(out + len, 64 - len, "%s%.*s", parts > 0 ? ":" : "",
 			wild ? 1 : (int)n, wild ? "*" : digits);
@@ -156,7 +160,8 @@ route_map(struct import *im, char **w, unsigned n)
 {
 	json_int_t seq;
 
-	if (n < 3 || (!is(w[1], "permit") && !is(w[1], "deny")) || !import_number(w[2], &seq))
+	if (n < 3 || (!is(w[1], "permit") && !is(w[1], "deny")) || !import_number(w[2], &seq) ||
+		seq == 0 || seq > IMPORT_NODE_MAX)
 		return false;
 	return import_node(im, w[0], seq, w[1]);
 }
@@ -175,6 +180,12 @@ match_prefixes(struct import *im, json_t *match, bool ipv6, const char *name)
 	json_object_set_new(im->node, IMPORT_FAMILY, json_string(family));
 	return json_object_set_new(match, "prefix_list", json_string(import_name(im, name, buf))) ==
 	       0;
+}
+
+static bool
+is_origin(const char *word)
+{
+	return is(word, "igp") || is(word, "egp") || is(word, "incomplete");
 }
 
 static bool
@@ -213,13 +224,13 @@ match_line(struct import *im, char **w, unsigned n)
 		return import_set_number(im, match, "local_pref", w[1]);
 	if (n == 2 && is(w[0], "tag"))
 		return import_set_number(im, match, "tag", w[1]);
-	if (n == 2 && is(w[0], "origin"))
+	if (n == 2 && is(w[0], "origin") && is_origin(w[1]))
 		return json_object_set_new(match, "origin", json_string(w[1])) == 0;
 	if (n == 2 && is(w[0], "rpki") &&
 		(is(w[1], "valid") || is(w[1], "invalid") || is(w[1], "notfound")))
 		return json_object_set_new(match, "validation",
 			       json_string(is(w[1], "notfound") ? "not-found" : w[1])) == 0;
-	if (n == 2 && is(w[0], "peer") && text_is_address(w[1]))
+	if (n == 2 && is(w[0], "peer") && import_is_host(w[1]))
 		return json_object_set_new(match, "peer", json_string(w[1])) == 0;
 	return false;
 }
@@ -267,11 +278,12 @@ prepend(struct import *im, json_t *set, char **w, unsigned n)
 {
 	json_int_t asn, count;
 
-	if (n == 2 && is(w[0], "last-as") && import_number(w[1], &count))
+	if (n == 2 && is(w[0], "last-as") && import_number(w[1], &count) && count > 0 &&
+		count <= IMPORT_PREPEND_MAX)
 		return json_object_set_new(set, "as_path_prepend",
 			       json_pack("{s:s, s:I}", "asn", "first", "count", count)) == 0;
 	for (unsigned i = 0; i < n; i++) {
-		if (!import_number(w[i], &asn))
+		if (!import_asn(w[i], &asn) || n > IMPORT_PREPEND_MAX)
 			return false;
 		if (!is(w[i], w[0]))
 			return import_verdict(im, "not carried: only one AS number is prepended");
@@ -294,7 +306,7 @@ set_line_of(struct import *im, char **w, unsigned n)
 		return set_metric(im, set, w[1]);
 	if (n == 2 && is(w[0], "tag"))
 		return import_set_number(im, set, "tag", w[1]);
-	if (n == 2 && is(w[0], "origin"))
+	if (n == 2 && is(w[0], "origin") && is_origin(w[1]))
 		return json_object_set_new(set, "origin", json_string(w[1])) == 0;
 	if (n >= 2 && is(w[0], "community"))
 		return set_communities(im, set, "communities", w + 1, n - 1);
@@ -324,6 +336,7 @@ jump_line(struct import *im, char **w, unsigned n)
 	char buf[64];
 
 	if (n == 2 && is(w[0], "call")) {
+		json_object_set_new(im->node, IMPORT_DENY_WIDER, json_true());
 		if (deny)
 			return import_verdict(im, "changed: left out; a deny calls nothing");
 		return json_object_set_new(
@@ -334,6 +347,7 @@ jump_line(struct import *im, char **w, unsigned n)
 		!(n == 1 && is(w[0], "continue")) &&
 		!(n == 2 && is(w[0], "continue") && import_number(w[1], &to)))
 		return false;
+	json_object_set_new(im->node, IMPORT_DENY_WIDER, json_true());
 	if (deny)
 		return import_verdict(im, "changed: left out; a deny ends the walk");
 	return json_object_set_new(im->node, "_goto", json_integer(to)) == 0;
@@ -346,7 +360,7 @@ static json_t *
 neighbor(const struct import *im, const char *name)
 {
 	return text_is_address(name)
-		       ? import_named(json_object_get(im->bgp, "peers"), "address", name)
+		       ? import_peer(im, name)
 		       : import_named(json_object_get(im->bgp, "groups"), "name", name);
 }
 
@@ -354,7 +368,7 @@ static bool
 remote_as(struct import *im, const char *name, const char *asn)
 {
 	json_t *o = text_is_address(name)
-			    ? import_element(im->bgp, "peers", "address", name)
+			    ? import_peer_made(im, name)
 			    : import_named(json_object_get(im->bgp, "groups"), "name", name);
 	json_int_t n;
 
@@ -402,12 +416,13 @@ maximum_prefix(struct import *im, json_t *family, char **w, unsigned n)
 	if (!import_set_number(im, limit, "limit", w[0]) || *im->verdict == 'n')
 		return json_decref(limit), false;
 	json_object_set_new(family, "max_prefixes", limit);
-	if (n > at && import_number(w[at], &minutes) && minutes <= 100)
+	if (n > at && import_number(w[at], &minutes) && minutes > 0 && minutes <= 100)
 		json_object_set_new(limit, "threshold_percent", json_integer(minutes)), at++;
 	if (n == at + 1 && is(w[at], "warning-only"))
 		action = "warning", at++;
-	else if (n == at + 2 && is(w[at], "restart") && import_number(w[at + 1], &minutes))
-		json_object_set_new(limit, "restart_s", json_integer(minutes * 60)), at += 2;
+	else if (n == at + 2 && is(w[at], "restart") && import_number(w[at + 1], &minutes) &&
+		 minutes > 0)
+		import_restart(im, limit, minutes), at += 2;
 	json_object_set_new(limit, "action", json_string(action));
 	return at == n;
 }
@@ -478,6 +493,7 @@ neighbor_line(struct import *im, bool no, char **w, unsigned n)
 	const char *name = w[0], *what = n > 1 ? w[1] : "";
 	json_t *o, *timers;
 	char own[64], buf[64];
+	json_int_t asn;
 
 	if (!text_is_address(name))
 		name = import_name(im, name, own);
@@ -486,8 +502,8 @@ neighbor_line(struct import *im, bool no, char **w, unsigned n)
 	if (n == 2 && is(what, "peer-group") && !no)
 		return import_element(im->bgp, "groups", "name", name) != NULL;
 	if (n == 3 && is(what, "peer-group") && !no && text_is_address(name))
-		return json_object_set_new(import_element(im->bgp, "peers", "address", name),
-			       "group", json_string(import_name(im, w[2], buf))) == 0;
+		return json_object_set_new(import_peer_made(im, name), "group",
+			       json_string(import_name(im, w[2], buf))) == 0;
 	o = neighbor(im, name);
 	if (o == NULL)
 		return import_verdict(im, "not carried: there is no neighbor \"%.64s\"", name);
@@ -517,8 +533,9 @@ neighbor_line(struct import *im, bool no, char **w, unsigned n)
 		return import_set_number(
 			im, member_made(o, "timers", json_object()), "min_advertisement_s", w[2]);
 	if (n == 3 && is(what, "local-as") && !no)
-		return import_verdict(im, "changed: received paths do not get this AS number") &&
-		       import_set_number(im, o, "local_as", w[2]);
+		return import_asn(w[2], &asn) &&
+		       import_verdict(im, "changed: received paths do not get this AS number") &&
+		       json_object_set_new(o, "local_as", json_integer(asn)) == 0;
 	if (n == 4 && is(what, "timers") && !no) {
 		timers = member_made(o, "timers", json_object());
 		if (is(w[2], "connect"))
@@ -557,6 +574,7 @@ bgp_line(struct import *im, bool no, char **w, unsigned n)
 {
 	json_t *router = json_object_get(im->document, "router");
 	char prefix[64];
+	json_int_t id;
 
 	if (n >= 2 && is(w[0], "address-family"))
 		return address_family(im, w + 1, n - 1);
@@ -568,9 +586,12 @@ bgp_line(struct import *im, bool no, char **w, unsigned n)
 	if (n >= 2 && is(w[0], "neighbor"))
 		return neighbor_line(im, no, w + 1, n - 1);
 	if (n == 3 && is(w[0], "bgp") && is(w[1], "router-id") && !no)
-		return json_object_set_new(router, "router_id", json_string(w[2])) == 0;
+		return import_set_id(im, router, "router_id", w[2]);
+	if (n == 3 && is(w[0], "bgp") && is(w[1], "cluster-id") && !no &&
+		import_number(w[2], &id) && id > 0)
+		return json_object_set_new(im->bgp, "cluster_id", json_integer(id)) == 0;
 	if (n == 3 && is(w[0], "bgp") && is(w[1], "cluster-id") && !no)
-		return json_object_set_new(im->bgp, "cluster_id", json_string(w[2])) == 0;
+		return import_set_id(im, im->bgp, "cluster_id", w[2]);
 	if (n == 3 && is(w[0], "bgp") && is(w[1], "default") && is(w[2], "ipv4-unicast"))
 		return im->no_default_family = no, true;
 	if (n == 2 && is(w[0], "bgp") && is(w[1], "ebgp-requires-policy"))
@@ -590,17 +611,18 @@ bgp_line(struct import *im, bool no, char **w, unsigned n)
 		is(w[4], "peer-group") && !no && import_prefix(w[3], prefix)) {
 		char buf[64];
 
-		return json_array_append_new(member_made(im->bgp, "listen_ranges", json_array()),
+		return import_prefix_once(im->bgp, "listen_ranges",
 			       json_pack("{s:s, s:s}", "prefix", prefix, "group",
-				       import_name(im, w[5], buf))) == 0;
+				       import_name(im, w[5], buf))) ||
+		       import_verdict(im, "not carried: the range occurs before");
 	}
 	if (n == 3 && is(w[0], "bgp") && is(w[1], "network") && is(w[2], "import-check"))
 		return im->no_import_check = no, true;
 	if (n == 2 && is(w[0], "network") && !no && import_prefix(w[1], prefix)) {
 		import_verdict(im, "changed: announced without MED 0%s",
 			im->no_import_check ? "" : ", and without a route in the table");
-		return json_array_append_new(member_made(im->bgp, "networks", json_array()),
-			       json_pack("{s:s}", "prefix", prefix)) == 0;
+		import_prefix_once(im->bgp, "networks", json_pack("{s:s}", "prefix", prefix));
+		return true;
 	}
 	if (n == 2 && is(w[0], "maximum-paths") && !no)
 		return import_max_paths(im, w[1]);
@@ -624,9 +646,7 @@ rpki_line(struct import *im, char **w, unsigned n)
 	import_set_number(im, cache, "port", w[3]);
 	if (n == 6)
 		import_set_number(im, cache, "preference", w[5]);
-	return json_array_append_new(member_made(member_made(im->document, "rpki", json_object()),
-					     "caches", json_array()),
-		       cache) == 0;
+	return import_cache(im, cache);
 }
 
 /* ---- lines ---- */
@@ -635,7 +655,7 @@ static bool
 static_route(struct import *im, char **w, unsigned n)
 {
 	json_t *o;
-	char prefix[64];
+	char prefix[64], why[64];
 
 	if ((n != 2 && !(n == 4 && is(w[2], "tag"))) || !import_prefix(w[0], prefix))
 		return false;
@@ -648,8 +668,7 @@ static_route(struct import *im, char **w, unsigned n)
 		return json_decref(o), false;
 	if (n == 4)
 		import_set_number(im, o, "tag", w[3]);
-	return json_array_append_new(member_made(im->document, "static_routes", json_array()), o) ==
-	       0;
+	return import_static_route(im, o, why) || import_verdict(im, "%s", why);
 }
 
 /* True if the line begins a block at the top of the file. */
@@ -742,6 +761,7 @@ top_line(struct import *im, char **w, unsigned n)
 static bool
 wider_node(struct import *im)
 {
+	json_object_set_new(im->node, IMPORT_DENY_WIDER, json_true());
 	if (!is(json_string_value(json_object_get(im->node, "action")), "permit"))
 		return false;
 	json_object_set_new(im->node, IMPORT_WIDER, json_true());

@@ -119,28 +119,12 @@ import_third_parties(struct import *im)
 
 /* ---- gateways of static routes ---- */
 
-/* True if the policy or a called policy sets the next hop, or has a condition on the next hop. */
+/* True if the node sets the next hop, or has a condition on the next hop. */
 static bool
-has_next_hop(const struct import *im, const char *name, unsigned depth)
+has_next_hop(const json_t *node)
 {
-	json_t *policy =
-		       import_named(json_object_get(im->document, "route_policies"), "name", name),
-	       *node;
-	size_t i;
-
-	json_array_foreach(json_object_get(policy, "nodes"), i, node)
-	{
-		const char *callee = json_string_value(json_object_get(node, "call"));
-
-		if (json_object_get(json_object_get(node, "set"), "next_hop") != NULL ||
-			json_object_get(json_object_get(node, "match"), "next_hop_prefix_list") !=
-				NULL)
-			return true;
-		if (callee != NULL &&
-			(depth == IMPORT_CALLS_MAX || has_next_hop(im, callee, depth + 1)))
-			return true;
-	}
-	return false;
+	return json_object_get(json_object_get(node, "set"), "next_hop") != NULL ||
+	       json_object_get(json_object_get(node, "match"), "next_hop_prefix_list") != NULL;
 }
 
 /* True if the neighbour or the group is internal, and advertises received next hops. */
@@ -292,7 +276,7 @@ import_gateways(struct import *im)
 	if (is(policy, "accept-all"))
 		policy = NULL;
 	if (json_object_size(all) > 0 &&
-		(has_next_hop(im, policy, 0) || any_peer(im, is_transparent)))
+		(import_any_node(im, policy, has_next_hop) || any_peer(im, is_transparent)))
 		import_end_report(im, "static",
 			"changed: internal neighbours get the address of this router as next hop "
 			"of static routes, not the gateway");

@@ -117,8 +117,15 @@ value_list(struct import *im, const char *section, const char *key, const char *
 	if ((is(key, "community") || is(key, "large_community")) &&
 		!import_community(im, w[1], is(key, "large_community"), text))
 		return import_list_partial(im, section, name), false;
-	if (!is(key, "community") && !is(key, "large_community"))
-		snprintf(text, sizeof(text), "%s%s", kind, w[1]);
+	if (!is(key, "community") && !is(key, "large_community") &&
+		snprintf(text, sizeof(text), "%s%s", kind, w[1]) >= (int)sizeof(text)) {
+		import_list_partial(im, section, name);
+		return import_verdict(im, "not carried: the expression is too long");
+	}
+	if (is(key, "ext_community") && !import_route_target(w[1], text)) {
+		import_list_partial(im, section, name);
+		return import_verdict(im, "not carried: \"%.32s\" is no route target", w[1]);
+	}
 	return import_list_entry(
 		im, section, name, index, json_pack("{s:s, s:s}", "action", w[0], key, text));
 }
@@ -153,7 +160,7 @@ ip_list(struct import *im, char **w, unsigned n)
 static bool
 static_route(struct import *im, char **w, unsigned n)
 {
-	char text[64];
+	char text[64], why[64];
 	json_t *o;
 
 	if (n < 3 || !prefix_text(w[0], w[1], text))
@@ -177,8 +184,7 @@ static_route(struct import *im, char **w, unsigned n)
 				       "not carried: keel.json has no key for \"%.32s\" of a route",
 				       w[i]);
 	}
-	return json_array_append_new(member_made(im->document, "static_routes", json_array()), o) ==
-	       0;
+	return import_static_route(im, o, why) || import_verdict(im, "%s", why);
 }
 
 /* ---- route policies ---- */
@@ -206,7 +212,8 @@ route_policy(struct import *im, char **w, unsigned n)
 {
 	json_int_t seq;
 
-	if (n != 4 || !is_action(w[1]) || !is(w[2], "node") || !import_number(w[3], &seq))
+	if (n != 4 || !is_action(w[1]) || !is(w[2], "node") || !import_number(w[3], &seq) ||
+		seq > IMPORT_NODE_MAX)
 		return false;
 	return import_node(im, w[0], seq + move_nodes(im, w[0], seq == 0), w[1]);
 }
@@ -302,7 +309,7 @@ apply(struct import *im, char **w, unsigned n)
 		text_is_address(w[2]))
 		return import_next_hop(im, set, w[2]);
 	if (n >= 3 && is(w[0], "as-path") && is(w[n - 1], "additive") &&
-		import_number(w[1], &asn)) {
+		n - 2 <= IMPORT_PREPEND_MAX && import_asn(w[1], &asn)) {
 		for (unsigned i = 2; i + 1 < n; i++) {
 			if (!is(w[i], w[1]))
 				return import_verdict(
@@ -324,6 +331,7 @@ policy_line(struct import *im, char **w, unsigned n)
 		return json_object_set_new(im->node, "description", json_string(w[1])) == 0;
 	if (n > 2 && is(w[0], "if-match") && if_match(im, w + 1, n - 1) && *im->verdict != 'n')
 		return true;
+	json_object_set_new(im->node, IMPORT_DENY_WIDER, json_true());
 	if (!is(json_string_value(json_object_get(im->node, "action")), "permit"))
 		return false;
 	json_object_set_new(im->node, IMPORT_WIDER, json_true());
@@ -342,7 +350,7 @@ static json_t *
 peer_of(const struct import *im, const char *name)
 {
 	return text_is_address(name)
-		       ? import_named(json_object_get(im->bgp, "peers"), "address", name)
+		       ? import_peer(im, name)
 		       : import_named(json_object_get(im->bgp, "groups"), "name", name);
 }
 
@@ -358,6 +366,7 @@ route_limit(struct import *im, json_t *f, char **w, unsigned n)
 	json_object_set_new(f, "max_prefixes", max);
 	for (unsigned i = 1; i < n; i++) {
 		said = said || w[i][0] > '9';
+		json_object_del(max, "restart_s");
 		/* with alert-only VRP accepts no further routes */
 		if (is(w[i], "alert-only"))
 			json_object_set_new(max, "action", json_string("discard"));
@@ -366,9 +375,9 @@ route_limit(struct import *im, json_t *f, char **w, unsigned n)
 		else if (is(w[i], "discard"))
 			json_object_set_new(max, "action", json_string("discard"));
 		else if (is(w[i], "idle-timeout") && i + 1 < n &&
-			 import_number(w[i + 1], &minutes)) {
+			 import_number(w[i + 1], &minutes) && minutes > 0) {
 			json_object_set_new(max, "action", json_string("shutdown"));
-			json_object_set_new(max, "restart_s", json_integer(minutes * 60));
+			import_restart(im, max, minutes);
 			i++;
 		} else if (i == 1) {
 			import_set_number(im, max, "threshold_percent", w[i]);
@@ -456,15 +465,15 @@ peer_line(struct import *im, char **w, unsigned n)
 	if (!text_is_address(name))
 		name = import_name(im, name, buf);
 	if (n == 3 && is(what, "as-number")) {
-		o = text_is_address(name) ? import_element(im->bgp, "peers", "address", name)
+		o = text_is_address(name) ? import_peer_made(im, name)
 					  : import_element(im->bgp, "groups", "name", name);
 		return set_asn(im, o, w[2]);
 	}
 	if (n == 3 && is(what, "group") && text_is_address(name)) {
 		char group[64];
 
-		return json_object_set_new(import_element(im->bgp, "peers", "address", name),
-			       "group", json_string(import_name(im, w[2], group))) == 0;
+		return json_object_set_new(import_peer_made(im, name), "group",
+			       json_string(import_name(im, w[2], group))) == 0;
 	}
 	o = peer_of(im, name);
 	if (o == NULL)
@@ -522,8 +531,8 @@ network(struct import *im, char **w, unsigned n)
 	if (n != 2 || !prefix_text(w[0], w[1], text))
 		return false;
 	import_verdict(im, "changed: announced without a route in the table");
-	return json_array_append_new(member_made(im->bgp, "networks", json_array()),
-		       json_pack("{s:s}", "prefix", text)) == 0;
+	import_prefix_once(im->bgp, "networks", json_pack("{s:s}", "prefix", text));
+	return true;
 }
 
 /* filter-policy LIST {import | export [SOURCE]}: of all peers */
@@ -564,6 +573,7 @@ static bool
 bgp_line(struct import *im, char **w, unsigned n)
 {
 	json_t *router = json_object_get(im->document, "router"), *group;
+	json_int_t id;
 	char buf[64];
 
 	if (n <= 2 && (is(w[0], "ipv4-family") || is(w[0], "ipv6-family"))) {
@@ -582,9 +592,12 @@ bgp_line(struct import *im, char **w, unsigned n)
 	if (n >= 3 && is(w[0], "peer"))
 		return peer_line(im, w + 1, n - 1);
 	if (n == 2 && is(w[0], "router-id"))
-		return json_object_set_new(router, "router_id", json_string(w[1])) == 0;
+		return import_set_id(im, router, "router_id", w[1]);
+	if (n == 3 && is(w[0], "reflector") && is(w[1], "cluster-id") && import_number(w[2], &id) &&
+		id > 0)
+		return json_object_set_new(im->bgp, "cluster_id", json_integer(id)) == 0;
 	if (n == 3 && is(w[0], "reflector") && is(w[1], "cluster-id"))
-		return json_object_set_new(im->bgp, "cluster_id", json_string(w[2])) == 0;
+		return import_set_id(im, im->bgp, "cluster_id", w[2]);
 	if (n >= 2 && n <= 3 && is(w[0], "group")) {
 		group = import_element(im->bgp, "groups", "name", import_name(im, w[1], buf));
 		if (n == 2 || is(w[2], "internal")) /* internal is the default of a group */
@@ -619,12 +632,18 @@ top_line(struct import *im, char **w, unsigned n)
 	im->node = NULL;
 	im->family = "ipv4-unicast";
 	if (n == 2 && is(w[0], "bgp")) {
+		json_t *router = json_object_get(im->document, "router");
+		json_int_t asn;
+
+		if (json_object_get(router, "asn") != NULL &&
+			(!import_asn(w[1], &asn) || number_of(router, "asn") != asn))
+			return import_verdict(im, "not carried: a further router");
 		im->in_bgp = true;
-		return set_asn(im, json_object_get(im->document, "router"), w[1]);
+		return set_asn(im, router, w[1]);
 	}
 	if (n == 3 && is(w[0], "router") && is(w[1], "id"))
-		return json_object_set_new(json_object_get(im->document, "router"), "router_id",
-			       json_string(w[2])) == 0;
+		return import_set_id(
+			im, json_object_get(im->document, "router"), "router_id", w[2]);
 	if (n > 1 && is(w[0], "route-policy"))
 		return route_policy(im, w + 1, n - 1);
 	if (n > 2 && (is(w[0], "ip") || is(w[0], "ipv6")) && is(w[1], "route-static"))

@@ -111,12 +111,21 @@ class Case(unittest.TestCase):
         self.assertIn(line, named[0])
         return d, err
 
+    def refused(self, text, *verdicts, head=""):
+        """keeld accepts the document, and the import says these verdicts; the document."""
+        _, d, err = self.imported(head + text, accepted=True)
+        for verdict in verdicts:
+            self.assertIn(verdict, err)
+        return d
+
 
 THIRD_PARTY = "changed: routes of other neighbours on the same subnet get the address of this router as next hop"
 GATEWAY_NEAR = "changed: static routes through a gateway on the same subnet get the address of this router as next hop"
 NOT_GATEWAY = "changed: internal neighbours get the address of this router as next hop of static routes, not the gateway"
 # 2^32, 2^64 - 1, 2^64, and more than all of C's types hold.
 TOO_LARGE = (4294967296, 18446744073709551615, 18446744073709551616, 10 ** 30)
+
+HEAD = "router bgp 64512\n bgp router-id 192.0.2.1\n"
 
 
 class Frr(Case):
@@ -191,6 +200,94 @@ class Frr(Case):
         d = self.imported(EDGE.replace(" exit-address-family", "  neighbor transit maximum-prefix 7 restart 2\n  neighbor transit maximum-prefix 9 warning-only\n exit-address-family"),
                           accepted=True)[1]
         self.assertEqual(d["bgp"]["groups"][0]["families"]["ipv4-unicast"]["max_prefixes"], {"limit": 9, "action": "warning"})
+
+    def test_addresses_and_ids_that_keeld_refuses(self):
+        d = self.refused(" bgp router-id 192.0.2\n bgp router-id 192.0.2.1\n bgp cluster-id 5\n neighbor 0.0.0.0 remote-as 64513\n neighbor fe80::1 remote-as 64513\n"
+                         " neighbor fe80::2%e0 remote-as 64513\n neighbor fe80::2%e0 ebgp-multihop 2\n neighbor 2001:db8::1 remote-as 64513\n neighbor 2001:DB8:0::1 remote-as 64514\n"
+                         " neighbor 192.0.2.2 remote-as 64513\n neighbor 192.0.2.2 update-source 2001:db8::2\n neighbor 192.0.2.3 remote-as 64513\n"
+                         " neighbor 192.0.2.3 update-source 192.0.2.3\n neighbor 192.0.2.4 remote-as 23456\n neighbor 192.0.2.5 remote-as 0\n",
+                         'bgp router-id 192.0.2: not carried: "192.0.2" is not an IPv4 address other than 0.0.0.0', "0.0.0.0: not carried: no address of a host",
+                         "fe80::1: not carried: no address of a host; a link-local address needs %INTERFACE", "fe80::2%e0: not carried: multihop of a link-local address",
+                         "192.0.2.2: not carried: source is of another family than the neighbour", "192.0.2.3: not carried: source is the address of the neighbour",
+                         'remote-as 23456: not carried: "23456" is not an AS number', 'remote-as 0: not carried: "0" is not an AS number', head="router bgp 64512\n")
+        self.assertEqual([p["address"] for p in d["bgp"]["peers"]], ["fe80::2%e0", "2001:db8::1", "192.0.2.2", "192.0.2.3"])
+        self.assertEqual((d["bgp"]["cluster_id"], d["bgp"]["peers"][1]["asn"]), (5, 64514))
+
+    def test_keys_of_other_kinds_of_sessions(self):
+        """keeld refuses them; a range whose group has such a key is left out, and a neighbour overrides the key of its group."""
+        d = self.refused(" neighbor g peer-group\n neighbor g remote-as 64513\n neighbor g route-reflector-client\n neighbor 192.0.2.2 peer-group g\n"
+                         " neighbor 192.0.2.3 remote-as 64512\n neighbor 192.0.2.3 local-as 64999\n neighbor 192.0.2.3 route-server-client\n neighbor 192.0.2.3 remove-private-AS\n"
+                         " neighbor 192.0.2.3 as-override\n neighbor 192.0.2.4 remote-as 64514\n neighbor 192.0.2.4 local-as 64514\n neighbor 192.0.2.4 next-hop-self\n"
+                         " neighbor 192.0.2.4 attribute-unchanged next-hop\n bgp listen range 203.0.113.0/24 peer-group g\n",
+                         "192.0.2.2: not carried: route_reflector_client of an external neighbour", "192.0.2.3: not carried: local_as of an internal neighbour",
+                         "192.0.2.3: not carried: route_server_client of an internal neighbour", "192.0.2.3: not carried: remove_private_as of an internal neighbour",
+                         "192.0.2.3: not carried: as_override of an internal neighbour", "192.0.2.4: not carried: local_as is the AS number of the neighbour",
+                         "192.0.2.4: not carried: next_hop_unchanged beside next_hop_self", "203.0.113.0/24: not carried: the range is left out", head=HEAD)
+        self.assertEqual((d["bgp"]["listen_ranges"], d["bgp"]["peers"][0]["route_reflector_client"]), ([], False))
+
+    def test_elements_that_occur_twice(self):
+        d = self.refused(" neighbor g peer-group\n neighbor g remote-as 64513\n bgp listen range 203.0.113.0/24 peer-group g\n bgp listen range 203.0.113.0/24 peer-group g\n"
+                         " network 198.51.100.0/24\n network 198.51.100.0/24\nip route 203.0.113.0/24 192.0.2.7\nip route 203.0.113.0/24 192.0.2.7\nip route 203.0.113.0/24 blackhole\n"
+                         "ip route 203.0.113.0/25 0.0.0.0\nipv6 route 2001:db8::/32 192.0.2.7\nrpki\n rpki cache 192.0.2.20 323\n rpki cache 192.0.2.20 323\n rpki cache 192.0.2.21 0\n"
+                         " rpki cache 224.0.0.1 323\nexit\n", "not carried: the range occurs before", "192.0.2.7: changed: left out; the route occurs before",
+                         "blackhole: not carried: the prefix has a route of another kind", "0.0.0.0: not carried: the next hop is no address of a host",
+                         "not carried: an IPv6 prefix needs an IPv6 next hop", "323: not carried: the cache occurs before", " 0: not carried: port is a number from 1 to 65535",
+                         "224.0.0.1 323: not carried: no address of a host", head=HEAD)
+        self.assertEqual((len(d["bgp"]["listen_ranges"]), len(d["bgp"]["networks"]), len(d["static_routes"]), len(d["rpki"]["caches"])), (1, 1, 1, 1))
+
+    def test_numbers_that_keeld_refuses(self):
+        d = self.refused(" neighbor g peer-group\n neighbor g timers 20 90\n neighbor 192.0.2.2 remote-as 64513\n neighbor 192.0.2.2 peer-group g\n neighbor 192.0.2.2 timers 20 15\n"
+                         " neighbor 192.0.2.2 timers connect 0\n neighbor 192.0.2.2 advertisement-interval 601\n neighbor 192.0.2.2 ebgp-multihop 256\n"
+                         " neighbor 192.0.2.2 maximum-prefix 1 restart 2000\n neighbor 192.0.2.3 remote-as 64513\n neighbor 192.0.2.3 timers 1 2\n neighbor 192.0.2.3 maximum-prefix 0\n"
+                         " neighbor 192.0.2.3 allowas-in 256\n", "192.0.2.2: changed: the keepalive time is a third of the hold time",
+                         "not carried: connect_retry_s is a number from 1 to 65535", "not carried: min_advertisement_s is a number from 0 to 600",
+                         "not carried: multihop is a number from 1 to 255", "restart 2000: changed: the session is established again after a day",
+                         "not carried: 1 2 are no timers of keeld", "not carried: limit is a number from 1 to 4294967295", "not carried: allow_as_in is a number from 0 to 255", head=HEAD)
+        self.assertEqual(d["bgp"]["peers"][0]["timers"], {"hold_s": 15, "keepalive_s": 5})
+
+    def test_entries_that_keeld_refuses(self):
+        """A list without an entry is not known, so its node permits nothing."""
+        for line, match, why in (("ip prefix-list l permit 10.0.0.0/8 le 33", "ip address prefix-list l", "the range of lengths is empty"),
+                                 ("ip prefix-list l permit 10.0.0.0/8 ge 24 le 16", "ip address prefix-list l", "the range of lengths is empty"),
+                                 ("bgp as-path access-list l permit 64512)", "as-path l", "keeld does not read the expression"),
+                                 ("bgp community-list expanded l permit _76568:[0-9]+_", "community l", "the regular expression is not of the form")):
+            d = self.refused("%s\nroute-map m permit 10\n match %s\n" % (line, match), line + ": not carried: " + why, "m: not carried: node 10: an entry of the list", head=HEAD)
+            self.assertEqual(policy(d, "m"), [])
+
+    def test_lines_of_a_node_that_keeld_refuses(self):
+        d = self.refused("route-map m permit 0\nroute-map m permit 10\n match origin strange\nroute-map m permit 20\n set origin strange\n set ip next-hop 0.0.0.0\n"
+                         " set ipv6 next-hop global strange\n set as-path prepend 0\n set as-path prepend last-as 65\nroute-map m permit 30\n match peer 224.0.0.1\n",
+                         "permit 0: not carried", "match origin strange: not carried", "set origin strange: not carried", 'not carried: a policy cannot set the next hop "0.0.0.0"',
+                         'not carried: a policy cannot set the next hop "strange"', "prepend 0: not carried", "last-as 65: not carried", "match peer 224.0.0.1: not carried", head=HEAD)
+        self.assertEqual([n["seq"] for n in policy(d, "m")], [20])
+
+    def test_policies_that_call_each_other(self):
+        d = self.refused("route-map a permit 10\n call b\nroute-map b permit 10\n call a\n", "a: not carried: node 10: the policy calls itself", head=HEAD)
+        self.assertEqual((policy(d, "a")[0]["action"], policy(d, "b")[0]["call"]), ("deny", "a"))
+
+    def test_a_node_that_changes_its_action(self):
+        """A deny without its condition denies; a permit without it is left out, also where the node denied before."""
+        d = self.refused("route-map m permit 10\n match strange\nroute-map m deny 10\nroute-map m permit 20\n call n\nroute-map m deny 20\nroute-map m permit 20\n"
+                         "route-map n permit 10\n", "route-map m permit 20: not carried: node 20 would permit too much", head=HEAD)
+        self.assertEqual([(n["seq"], n["action"]) for n in policy(d, "m")], [(10, "deny")])
+
+    def test_validation_in_redistribution(self):
+        d = self.refused(" redistribute static route-map v\nroute-map v permit 10\n match rpki valid\n",
+                         "v: not carried: validation in a policy for redistribution; no route is redistributed", head=HEAD)
+        self.assertEqual(d["bgp"]["redistribute"], [{"source": "static", "policy": "deny-all"}])
+
+    def test_texts_that_are_not_utf_8(self):
+        """Octets are letters of ISO 8859-1, so two names stay two; NUL hides nothing."""
+        path = os.path.join(self.dir.name, "latin1.conf")
+        with open(path, "wb") as f:
+            f.write(HEAD.encode() + b" neighbor 192.0.2.2 remote-as 64513\n neighbor 192.0.2.2 description caf\xe9\n neighbor 192.0.2.2 route-map \xe4 in\n"
+                    b" neighbor 192.0.2.2 route-map \xf6 out\nroute-map \xe4 deny 10\nroute-map \xf6 permit 10\nroute-map m permit 10\0 match as-path x\n")
+        p = subprocess.run([KEELCTL, "import", "frr", path], capture_output=True, text=True, timeout=60)
+        d = json.loads(p.stdout)
+        peer = d["bgp"]["peers"][0]
+        self.assertEqual((peer["description"], peer["families"]["ipv4-unicast"]["import_policy"], peer["families"]["ipv4-unicast"]["export_policy"]), ("café", "n-__", "n-__-2"))
+        self.assertEqual([policy(d, n)[0]["action"] for n in ("n-__", "n-__-2")], ["deny", "permit"])
+        self.assertIsNone(next((x for x in d["route_policies"] if x["name"] == "m"), None), p.stderr)
 
     def test_gateways_of_static_routes(self):
         """Internal neighbours without next-hop-self get the gateway, as bgpd sends it; the policy of the redistribution stays."""
@@ -741,6 +838,8 @@ def entries(d, section, name):
 
 class Bird(Case):
     DIALECT = "bird"
+    ROUTER = "router id 192.0.2.1;\n"
+    LOCAL = "protocol bgp { local as 64512; neighbor 192.0.2.9 as 64599; }\n"
 
     def test_bird_accepts_the_same_file(self):
         if not shutil.which("bird"):
@@ -750,6 +849,33 @@ class Bird(Case):
             f.write(SERVER)
         p = subprocess.run(["bird", "-p", "-c", path], capture_output=True, text=True, timeout=60)
         self.assertEqual((p.returncode, p.stderr), (0, ""))
+
+    def test_values_that_keeld_refuses(self):
+        d = self.refused("define 'a b' = [ 10.0.0.0/8+ ];\nfilter f { if net ~ 'a b' then accept; reject; }\ntemplate bgp t { local as 64512; ipv4 { import filter f; }; }\n"
+                         "template bgp t { local as 64513; }\nprotocol bgp from t { neighbor 192.0.2.2 as 64513; }\n", '5: template bgp t { local as 64513; }: not carried: the name "t" occurs before',
+                         head=self.ROUTER)
+        self.assertEqual(([x["name"] for x in d["prefix_lists"]], len(d["bgp"]["groups"])), (["a_b"], 1))
+        for condition in ("(70000, 1) ~ bgp_community", "net ~ [ 10.0.0.0/8{24,16} ]", "bgp_community ~ [ (1, 5..3) ]", "(rt, 70000, 70000) ~ bgp_ext_community"):
+            d = self.refused("filter f {\nif %s then accept;\naccept; }\n" % condition, "then accept;: not carried: ", head=self.ROUTER + self.LOCAL)
+            self.assertEqual([n["action"] for n in policy(d, "f")], ["deny"], condition)
+        for change in ("bgp_path.prepend(23456);", "bgp_next_hop = 0.0.0.0;"):
+            d = self.refused("filter f {\n%s\naccept; }\n" % change, change + ": not carried: ", head=self.ROUTER + self.LOCAL)
+        d = self.refused("protocol static { ipv4;\nroute 203.0.113.1/24 blackhole;\nroute 203.0.112.0/24 via 0.0.0.0;\nroute 203.0.111.0/24 via 192.0.2.7; }\n"
+                         "protocol rpki { roa4; remote 192.0.2.20; }\nprotocol rpki { roa6; remote 192.0.2.20; }\n", "203.0.113.1/24 blackhole;: not carried: ",
+                         "0.0.0.0;: not carried: the next hop is no address of a host", "8: protocol rpki { roa6; remote 192.0.2.20; }: not carried: the cache occurs before",
+                         head=self.ROUTER + self.LOCAL)
+        self.assertEqual([x["prefix"] for x in d["static_routes"]], ["203.0.111.0/24"])
+
+    def test_neighbours_that_keeld_refuses(self):
+        d = self.refused("protocol bgp a { local 2001:db8::1 as 64512; neighbor 192.0.2.2 internal;\nlocal role peer; rs client;\nhold time 2; }\n"
+                         "protocol bgp b { local as 64512; neighbor 192.0.2.3 as 64513; rr client; keepalive time 300;\npassword \"***\";\nrr cluster id 0.0.0.0; }\n"
+                         "protocol bgp c { local as 23456; neighbor 192.0.2.4 as 64513; }\nprotocol bgp d { local as 64512; neighbor fe80::1 as 64513; }\n"
+                         "protocol bgp e { local as 64512;\nneighbor range 192.0.2.1/24 as 64513; }\n", "hold time 2; }: not carried: ", "192.0.2.2: not carried: source is of another family",
+                         "192.0.2.2: not carried: role of an internal neighbour", "192.0.2.2: not carried: route_server_client of an internal neighbour",
+                         "192.0.2.3: not carried: route_reflector_client of an external neighbour", "192.0.2.3: changed: the keepalive time is a third of the hold time",
+                         'password: not carried: "***" stands for a hidden password', "rr cluster id 0.0.0.0; }: not carried: ", "fe80::1: not carried: no address of a host",
+                         "neighbor range 192.0.2.1/24 as 64513; }: not carried: ", head=self.ROUTER)
+        self.assertEqual([p["address"] for p in d["bgp"]["peers"]], ["192.0.2.2", "192.0.2.3"])
 
     def test_protocols_filters_and_templates(self):
         status, d, err = self.imported(SERVER)
@@ -1521,6 +1647,23 @@ route-policy out deny node 30
             got, d, err = self.imported(VRP.replace("simple secret", "simple " + n * "x"))
             self.assertEqual((got, err.count("password: not carried: a password has at most 80 octets")), (status, status), err)
             self.assertEqual(d["bgp"]["groups"][0].get("password"), None if status else n * "x")
+
+    def test_values_that_keeld_refuses(self):
+        head = "router id 192.0.2.1\nbgp 64512\n"
+        d = self.refused("ip extcommunity-filter basic e index 10 permit rt strange\nip extcommunity-filter basic e index 20 permit rt 70000:70000\n"
+                         "ip ip-prefix p index 10 permit 10.0.0.0 8 less-equal 4\nip as-path-filter a index 10 permit 64512)\nroute-policy x permit node 10\n if-match extcommunity-filter e\n"
+                         "route-policy x permit node 20\n if-match as-path-filter a\nroute-policy x permit node 30\n if-match ip-prefix p\nroute-policy x permit node 40\n"
+                         " apply as-path 0 additive\nroute-policy x deny node 65536\n", '"strange" is no route target', '"70000:70000" is no route target',
+                         "less-equal 4: not carried: the range of lengths is empty", "64512): not carried: keeld does not read the expression", "apply as-path 0 additive: not carried",
+                         "node 65536: not carried", head=head)
+        self.assertEqual([n["seq"] for n in policy(d, "x")], [40])
+        d = self.refused(" group g internal\n peer 192.0.2.2 group g\n peer 192.0.2.2 substitute-as\n peer 192.0.2.2 route-limit 10 101 alert-only\n peer 192.0.2.3 as-number 64513\n"
+                         " peer 192.0.2.3 reflect-client\n peer 192.0.2.3 valid-ttl-hops 1\n peer 192.0.2.3 ebgp-max-hop 2\n peer 192.0.2.3 route-limit 10 idle-timeout 5 alert-only\n"
+                         " reflector cluster-id 7\nbgp 64513\nip route-static 203.0.113.0 24 192.0.2.7\nip route-static 203.0.113.0 24 NULL0\n",
+                         "192.0.2.2: not carried: as_override of an internal neighbour", "not carried: threshold_percent is a number from 1 to 100",
+                         "192.0.2.3: not carried: route_reflector_client of an external neighbour", "192.0.2.3: not carried: gtsm over several hops", "bgp 64513: not carried: a further router",
+                         "NULL0: not carried: the prefix has a route of another kind", head=head)
+        self.assertEqual((d["router"]["asn"], d["bgp"]["cluster_id"], d["bgp"]["peers"][1]["families"]["ipv4-unicast"]["max_prefixes"]), (64512, 7, {"limit": 10, "action": "discard"}))
 
     def test_filters_of_a_peer(self):
         """VRP lets all routes pass where no policy is named: filters beside policies must all permit."""
