@@ -8,6 +8,10 @@
 
 #include <stdlib.h>
 
+/* of a policy, in calls: less than half of what keeld takes, as nodes with jumps count twice */
+#define CALLED_NODES_MAX 20000
+#define CALL_CHAIN_MAX 16
+
 static int
 by_seq(const void *a, const void *b)
 {
@@ -687,6 +691,69 @@ finish_exports(struct import *im, json_t *array)
 	}
 }
 
+/* The node denies, because the policies that it calls are too many or too large. */
+static void
+drop_call(struct import *im, const char *policy, json_t *node)
+{
+	static const char *const keys[] = {"call", "goto", "set"};
+
+	for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		json_object_del(node, keys[i]);
+	json_object_set_new(node, "action", json_string("deny"));
+	import_end_report(im, policy,
+		"not carried: node %lld: calls of too many policies or nodes; the node denies",
+		number_of(node, "seq"));
+}
+
+/*
+ * keeld puts the nodes of a called policy in the place of each call, twice where a node has a jump. Returns
+ * the number of nodes, and the policies in the longest chain of calls. `known`: {policy: [both]}.
+ */
+static json_int_t
+limit_calls(struct import *im, const char *name, json_t *known, json_int_t *chain)
+{
+	json_t *policy = list_of(im, "route_policies", name), *node,
+	       *both = json_object_get(known, name);
+	json_int_t nodes = 2, its_chain;
+	bool jumps = false;
+	size_t i;
+
+	*chain = json_integer_value(json_array_get(both, 1));
+	if (both != NULL)
+		return json_integer_value(json_array_get(both, 0));
+	json_array_foreach(json_object_get(policy, "nodes"), i, node)
+	{
+		const char *callee = json_string_value(json_object_get(node, "call"));
+		json_int_t more = callee != NULL ? limit_calls(im, callee, known, &its_chain) : 0;
+
+		if (callee != NULL &&
+			(nodes + more > CALLED_NODES_MAX || its_chain >= CALL_CHAIN_MAX)) {
+			drop_call(im, name, node);
+			callee = NULL;
+		}
+		nodes += 2 + (callee != NULL ? more : 0);
+		jumps = jumps || json_object_get(node, "goto") != NULL;
+		if (callee != NULL && its_chain > *chain)
+			*chain = its_chain;
+	}
+	++*chain;
+	nodes *= jumps ? 2 : 1;
+	json_object_set_new(known, name, json_pack("[I, I]", nodes, *chain));
+	return nodes;
+}
+
+static void
+limit_all_calls(struct import *im)
+{
+	json_t *known = json_object(), *policy;
+	json_int_t chain;
+	size_t i;
+
+	json_array_foreach(json_object_get(im->document, "route_policies"), i, policy)
+		limit_calls(im, name_of(policy), known, &chain);
+	json_decref(known);
+}
+
 void
 import_finish(struct import *im)
 {
@@ -709,6 +776,7 @@ import_finish(struct import *im)
 		finish_policy(
 			im, json_array_get(json_object_get(im->document, "route_policies"), i));
 	import_gateways(im);
+	limit_all_calls(im);
 	strip_own_keys(im->document);
 	import_check_texts(im->document);
 }

@@ -230,7 +230,7 @@ match_line(struct import *im, char **w, unsigned n)
 		(is(w[1], "valid") || is(w[1], "invalid") || is(w[1], "notfound")))
 		return json_object_set_new(match, "validation",
 			       json_string(is(w[1], "notfound") ? "not-found" : w[1])) == 0;
-	if (n == 2 && is(w[0], "peer") && import_is_host(w[1]))
+	if (n == 2 && is(w[0], "peer") && import_is_host(w[1]) && strchr(w[1], '%') == NULL)
 		return json_object_set_new(match, "peer", json_string(w[1])) == 0;
 	return false;
 }
@@ -499,7 +499,7 @@ neighbor_line(struct import *im, bool no, char **w, unsigned n)
 		name = import_name(im, name, own);
 	if (n == 3 && is(what, "remote-as") && !no)
 		return remote_as(im, name, w[2]);
-	if (n == 2 && is(what, "peer-group") && !no)
+	if (n == 2 && is(what, "peer-group") && !no && !text_is_address(name))
 		return import_element(im->bgp, "groups", "name", name) != NULL;
 	if (n == 3 && is(what, "peer-group") && !no && text_is_address(name))
 		return json_object_set_new(import_peer_made(im, name), "group",

@@ -265,11 +265,22 @@ class Frr(Case):
         d = self.refused("route-map a permit 10\n call b\nroute-map b permit 10\n call a\n", "a: not carried: node 10: the policy calls itself", head=HEAD)
         self.assertEqual((policy(d, "a")[0]["action"], policy(d, "b")[0]["call"]), ("deny", "a"))
 
+    def test_long_chains_of_calls(self):
+        """keeld puts the nodes of a called policy in the place of each call."""
+        text = " redistribute static route-map p0\n" + "".join("route-map p%d permit %d\n call p%d\n" % (i, k, i + 1) for i in range(30) for k in range(1, 11))
+        d = self.refused(text + "route-map p30 permit 10\n", "not carried: node 1: calls of too many policies or nodes; the node denies", head=HEAD)
+        self.assertEqual({n["action"] for i in range(25) for n in policy(d, "p%d" % i)} - {"permit"}, {"deny"})
+
     def test_a_node_that_changes_its_action(self):
         """A deny without its condition denies; a permit without it is left out, also where the node denied before."""
         d = self.refused("route-map m permit 10\n match strange\nroute-map m deny 10\nroute-map m permit 20\n call n\nroute-map m deny 20\nroute-map m permit 20\n"
                          "route-map n permit 10\n", "route-map m permit 20: not carried: node 20 would permit too much", head=HEAD)
         self.assertEqual([(n["seq"], n["action"]) for n in policy(d, "m")], [(10, "deny")])
+
+    def test_addresses_in_the_place_of_names(self):
+        d = self.refused(" neighbor 192.0.2.2 peer-group\nroute-map m permit 10\n match peer fe80::2%e0\n", "neighbor 192.0.2.2 peer-group: not carried: ",
+                         "match peer fe80::2%e0: not carried: ", head=HEAD)
+        self.assertEqual((d["bgp"].get("groups"), policy(d, "m")), (None, []))
 
     def test_validation_in_redistribution(self):
         d = self.refused(" redistribute static route-map v\nroute-map v permit 10\n match rpki valid\n",

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A file for `keelctl import`; the first octet selects the dialect. Invariants: each line of the report has
- * a verdict, and their count is the count of the exit status; the same text gives the same document; keeld
- * accepts the document, also its policies. router.asn and router.router_id are added where the file has
- * none: a line of the report asks the operator to add them.
+ * A file for `keelctl import`; the first octet selects the dialect. Invariants: each line of the report has a
+ * verdict; the same text gives the same document; keeld accepts the document and its policies. A line of the
+ * report asks the operator for router.asn and router.router_id where the file has none, so these are added.
  */
 #include "tests/fuzz/targets.h"
 
@@ -34,27 +33,24 @@ reads_files(const uint8_t *data, size_t len)
 	       memmem(data, len, "\"/", 2) != NULL;
 }
 
-/* The lines that begin with a number or a place, and end with a verdict. */
-static unsigned
-verdicts(const char *report)
+/* Each line has a verdict, and no control characters. */
+static void
+check_report(const char *report, unsigned not_carried)
 {
-	unsigned not_carried = 0;
-
 	for (const char *line = report, *end; *line != '\0'; line = end + 1) {
-		const char *verdict = NULL;
+		bool verdict = false;
 
 		end = strchr(line, '\n');
 		HARNESS_CHECK(end != NULL && end > line);
 		for (const char *p = line; p < end; p++) {
 			HARNESS_CHECK(!iscntrl((unsigned char)*p));
-			if (strncmp(p, ": done\n", 7) == 0 || strncmp(p, ": changed: ", 11) == 0 ||
-				strncmp(p, ": not carried: ", 15) == 0)
-				verdict = verdict != NULL ? verdict : p;
+			verdict = verdict || strncmp(p, ": done\n", 7) == 0 ||
+				  strncmp(p, ": changed: ", 11) == 0 ||
+				  strncmp(p, ": not carried: ", 15) == 0;
 		}
-		HARNESS_CHECK(verdict != NULL);
-		not_carried += strncmp(verdict, ": not", 5) == 0;
+		HARNESS_CHECK(verdict);
 	}
-	return not_carried;
+	HARNESS_CHECK(not_carried == 0 || strstr(report, ": not carried: ") != NULL);
 }
 
 static json_t *
@@ -121,7 +117,7 @@ target_import(const uint8_t *data, size_t len)
 	again = imported(dialect, data + 1, len - 1, &report_again, &count_again);
 	HARNESS_CHECK(json_equal(document, again) && count == count_again);
 	HARNESS_CHECK(strcmp(report, report_again) == 0);
-	HARNESS_CHECK(verdicts(report) <= count);
+	check_report(report, count);
 	complete(document);
 	accepted(document);
 	json_decref(document);
