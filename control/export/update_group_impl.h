@@ -383,6 +383,7 @@ struct window {
 	uint64_t first, last;
 	uint64_t run, run_first; /* of the run: number, first entry */
 	uint64_t bulk; /* the first bulk entry; UINT64_MAX: none */
+	bool live; /* some entries are not bulk */
 	struct table_id table;
 	bool copied; /* false: without attributes */
 	bool refuses; /* without the destinations that the group refuses by their prefix */

@@ -9,9 +9,9 @@
 
 #include <string.h>
 
-/* How many routes the Adj-RIB-Out is prefetched ahead of quick_wants(), and their records. */
+/* How many routes the Adj-RIB-Out is prefetched ahead of quick_wants(), and how many classes the record of the first route. */
 #define AHEAD_ROUTES 16u
-#define AHEAD_RECORDS 8u
+#define AHEAD_RECORDS 2u
 
 /* Of a class of a window: its verdict, and places of the order. */
 struct quick {
@@ -171,15 +171,21 @@ quick_route(struct update_group *g, struct quick *q, struct window_path *p)
 	return r;
 }
 
+/* True if the entry is not bulk. Most windows have entries of one kind, and the entry is in no cache. */
+static bool
+is_live(const struct window *w, unsigned i)
+{
+	return w->live && (w->bulk == UINT64_MAX || !w->entry[w->order[i]].bulk);
+}
+
 /* The entry needs no look: members have its route, or get it by a message of the class. */
 static void
-quick_done(struct update_group *g, struct quick *q, unsigned i)
+quick_done(struct update_group *g, const struct quick *q, unsigned i)
 {
 	const struct window *w = q->w;
 
 	g->set->windows.done[w->order[i]] = true;
 	owed_clear(g, w->id[i]);
-	q->live |= g->set->windows.added[i] && !w->entry[w->order[i]].bulk;
 	if (__builtin_expect(g->set->changes != NULL, 0))
 		change_name(g, &w->entry[w->order[i]].key);
 }
@@ -256,9 +262,12 @@ quick_replace(
 				return;
 			adj_record_put(g->set->records, old.record);
 		}
-		added[i] = how == REPLACE_ANNOUNCE;
-		q->added += added[i];
 		quick_done(g, q, i);
+		if (how != REPLACE_ANNOUNCE)
+			continue;
+		added[i] = true;
+		q->added++;
+		q->live |= is_live(w, i);
 	}
 }
 
@@ -282,9 +291,12 @@ quick_add(
 		g->error = adj_rib_out_add(g->out, q->w->id + from, upto - from, r,
 			q->w->label + from, ws->added + from, &added);
 		q->added += added;
-		for (unsigned i = from; i < upto && added > 0; i++)
-			if (ws->added[i])
-				quick_done(g, q, i);
+		for (unsigned i = from; i < upto && added > 0; i++) {
+			if (!ws->added[i])
+				continue;
+			quick_done(g, q, i);
+			q->live = q->live || is_live(q->w, i);
+		}
 		if (g->error == 0 && added < upto - from)
 			quick_replace(g, q, from, upto, r);
 	}
@@ -388,7 +400,7 @@ void
 quick_window(struct update_group *g, struct window *w, uint64_t after, uint64_t upto)
 {
 	struct update_groups *s = g->set;
-	unsigned ahead = 0, records = 0;
+	unsigned ahead = 0;
 	uint64_t rules;
 
 	memset(s->windows.done, 0, w->count);
@@ -402,8 +414,8 @@ quick_window(struct update_group *g, struct window *w, uint64_t after, uint64_t 
 
 		for (; ahead < w->ordered && ahead < c->end + AHEAD_ROUTES; ahead++)
 			adj_rib_out_prefetch(g->out, w->id[ahead], false);
-		for (; records < w->ordered && records < c->end + AHEAD_RECORDS; records++)
-			adj_rib_out_prefetch(g->out, w->id[records], true);
+		if (i + AHEAD_RECORDS < w->class_count && c[AHEAD_RECORDS].from < w->ordered)
+			adj_rib_out_prefetch(g->out, w->id[c[AHEAD_RECORDS].from], true);
 		if (quick_wants(g, w, c))
 			quick_class(g, w, c, rules, after, upto);
 	}

@@ -390,6 +390,7 @@ window_choose(struct update_group *g, struct window *w, const struct journal_ent
 		e->unread = raw[i].aside || repeated || w->owed != NULL;
 		if (raw[i].bulk && w->bulk == UINT64_MAX)
 			w->bulk = raw[i].sequence;
+		w->live |= !raw[i].bulk;
 		if (!e->unread)
 			journal_prefetch_choose(p, &raw[i], g->table.at[raw[i].shard]);
 		w->count++;
@@ -541,6 +542,7 @@ window_read(struct update_group *g, struct window *w, uint64_t end)
 	w->table = g->rules.table;
 	w->labels = g->labels;
 	w->bulk = UINT64_MAX;
+	w->live = false;
 	if (end < w->first)
 		return 0;
 	end = window_run(s, w, end);
