@@ -121,7 +121,8 @@ add_token(struct bird *b, enum bird_kind kind, unsigned line, const char *text, 
 	}
 	if (t->number == BIRD_NO_NUMBER)
 		bird_note(b, line, "not carried: %.40s is more than 4294967295", t->text);
-	if (line <= b->line_count && !(kind == BIRD_PUNCT && strchr("};", *text) != NULL))
+	if (line > 0 && line <= b->line_count &&
+		!(kind == BIRD_PUNCT && strchr("};", *text) != NULL))
 		b->line[line].has_tokens = true;
 }
 
@@ -221,7 +222,9 @@ bird_tokens(struct bird *b)
 			}
 		}
 	}
-	b->end = b->token_count;
+	/* the place of a statement that is missing at the end of the file */
+	add_token(b, BIRD_END, 0, "", 0);
+	b->end = b->token_count - 1;
 }
 
 /* True if a comment goes on behind the end of the line; `comment`: a comment goes on at its begin. */

@@ -852,6 +852,15 @@ class Bird(Case):
     ROUTER = "router id 192.0.2.1;\n"
     LOCAL = "protocol bgp { local as 64512; neighbor 192.0.2.9 as 64599; }\n"
 
+    def test_a_file_that_ends_in_a_statement(self):
+        """With 1,024 tokens there is no room behind the last one."""
+        for end in ("export where", "export filter", "export", "import limit", "import"):
+            text = "template bgp t { ipv4 { " + end
+            rest = 1024 - len(text.split())
+            text = "router id 192.0.2.1;\n" * (rest // 4) + ";" * (rest % 4) + "\n" + text
+            status, _, err = self.imported(text, accepted=False)
+            self.assertEqual((status, "Sanitizer" in err), (1, False), err)
+
     def test_bird_accepts_the_same_file(self):
         if not shutil.which("bird"):
             self.skipTest("BIRD is not installed")
