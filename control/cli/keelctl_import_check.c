@@ -15,6 +15,11 @@
 #define HOLD_DEFAULT 90 /* timers.hold_s */
 #define RESTART_MAX 86400 /* max_prefixes.restart_s */
 #define CACHES_MAX 16u
+#define GROUP_DEPTH_MAX 16 /* groups within groups */
+/*
+ * Characters in the copies of repeated groups. keeld needs up to 50 octets for one (`_`), and reads 64 KiB.
+ */
+#define COPIED_MAX 1000
 #define CACHE_PORT 323 /* rpki.caches.port */
 
 /* ---- addresses ---- */
@@ -120,9 +125,9 @@ import_route_target(const char *word, char *text)
 
 /* ---- regular expressions ---- */
 
-/* Takes {N}, {N,} or {N,M} of at most 255; NULL: refused. */
+/* Takes {N}, {N,} or {N,M} of at most 255; NULL: refused. *copies: of what is repeated, in keeld. */
 static const char *
-bounds(const char *p)
+bounds(const char *p, unsigned long *copies)
 {
 	unsigned long n[2] = {0, 255};
 
@@ -143,10 +148,14 @@ bounds(const char *p)
 		if (i == 0 && *p != ',')
 			return NULL;
 	}
+	*copies = p[-1] == ',' ? n[0] + 1 : n[1];
 	return *p == '}' && n[0] <= n[1] && n[1] <= 255 ? p + 1 : NULL;
 }
 
-/* Takes a bracket expression of characters, ranges, [:digit:] and [:space:]; NULL: refused. */
+/*
+ * Takes a bracket expression of characters, ranges, [:digit:] and [:space:]; NULL: refused. bgpd replaces `_` in
+ * brackets, too, and the expression has a different meaning.
+ */
 static const char *
 class_end(const char *p)
 {
@@ -158,7 +167,7 @@ class_end(const char *p)
 			p += 8;
 			continue;
 		}
-		if (*p == '[' || *p == '\\' || *p == ']')
+		if (*p == '[' || *p == '\\' || *p == ']' || *p == '_')
 			return NULL;
 		if (p[1] == '-' && p[2] != ']') {
 			if (p[2] < *p || p[2] == '\\' || p[2] == '[')
@@ -172,30 +181,46 @@ class_end(const char *p)
 bool
 import_is_regex(const char *regex)
 {
+	const char *open[GROUP_DEPTH_MAX], *group = NULL; /* `group`: ends before `p` */
 	unsigned depth = 0;
-	bool atom = false, group = false; /* before `p`: may be repeated; ends with `)` */
+	unsigned long copies = 1, copied = 0;
+	bool atom = false; /* before `p`: may be repeated */
 
 	if (*regex == '\0')
 		return false;
 	for (const char *p = regex; *p != '\0';) {
 		if (*p == '*' || *p == '+' || *p == '?' || *p == '{') {
-			if (!atom || (*p == '{' && group))
+			const char *end = *p == '{' ? bounds(p, &copies) : p + 1;
+
+			if (!atom || end == NULL)
 				return false;
-			p = *p == '{' ? bounds(p) : p + 1;
-			if (p == NULL)
+			if (*p == '{' && group != NULL) {
+				if (memchr(group, '{', (size_t)(p - group)) != NULL)
+					return false;
+				copied += (unsigned long)(p - group) * copies;
+			}
+			if (copied > COPIED_MAX)
 				return false;
+			p = end;
 			atom = false; /* behind a repetition, ? and + have other meanings */
 			continue;
 		}
 		atom = *p != '^' && *p != '$' && *p != '(' && *p != '|';
-		group = *p == ')' || *p == '_';
-		if (*p == '(' && (p[1] == '?' || p[1] == '*' || ++depth > 16))
-			return false;
-		if (*p == ')' && depth-- == 0)
-			return false;
+		group = *p == '_' ? p : NULL;
+		if (*p == '(') {
+			if (p[1] == '?' || p[1] == '*' || depth == GROUP_DEPTH_MAX)
+				return false;
+			open[depth++] = p;
+		}
+		if (*p == ')') {
+			if (depth == 0)
+				return false;
+			group = open[--depth];
+		}
 		if (*p == '\\') {
-			/* an escaped letter or digit is a class or a reference */
-			if (p[1] == '\0' || isalnum((unsigned char)p[1]) || (p[1] & 0x80) != 0)
+			/* an escaped letter, digit, < > ' or ` has a meaning of its own; bgpd replaces _ */
+			if (p[1] == '\0' || isalnum((unsigned char)p[1]) || (p[1] & 0x80) != 0 ||
+				strchr("<>'`_", p[1]) != NULL)
 				return false;
 			p += 2;
 		} else if (*p == '[') {

@@ -265,6 +265,17 @@ class Frr(Case):
         d = self.refused("route-map a permit 10\n call b\nroute-map b permit 10\n call a\n", "a: not carried: node 10: the policy calls itself", head=HEAD)
         self.assertEqual((policy(d, "a")[0]["action"], policy(d, "b")[0]["call"]), ("deny", "a"))
 
+    def test_expressions_of_as_paths(self):
+        """Expressions as operators write them are carried; those with a different meaning in keeld are not."""
+        text = "bgp as-path access-list l %s %s\nroute-map m permit 10\n match as-path l\n"
+        for regex in ("^65001_", "_65001$", "^(65001_)+$", ".*", "^$", "[0-9]+", "_(64512|64513)_", "_6451[2-9]_", "^65001(_65001)*$", "^([0-9]+_){1,3}65001$",
+                      "([0-9]+_){25,}", "(_[0-9]+){0,9}_65001$", "(____){166}" + 200 * "_", "(____){0,166}", "(_){0,250}" + 200 * "_", "(^|_)65001(_|$)", "_65001_.*_65002_"):
+            d = self.refused(text % ("permit", regex), "permit %s: done" % regex, head=HEAD)
+            self.assertEqual(d["as_path_lists"][0]["entries"], [{"action": "permit", "regex": regex}])
+        for regex in (r"\<65001\>", r"\`65001", r"65001\'", r"65001\_", "^65001[0-9_]*$", "((a{3}_){200}b)", "(________){200}", "((_{2}){2}){2}", "(_[0-9]{1,5}){3}", "_{255}_{255}_{255}_{255}"):
+            d = self.refused(text % ("deny", regex), "deny %s: not carried: keeld does not read the expression" % regex, head=HEAD)
+            self.assertEqual(policy(d, "m"), [], regex)
+
     def test_long_chains_of_calls(self):
         """keeld puts the nodes of a called policy in the place of each call."""
         text = " redistribute static route-map p0\n" + "".join("route-map p%d permit %d\n call p%d\n" % (i, k, i + 1) for i in range(30) for k in range(1, 11))
