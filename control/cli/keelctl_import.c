@@ -59,9 +59,12 @@ import_end_report(struct import *im, const char *what, const char *fmt, ...)
 json_t *
 import_named(json_t *array, const char *key, const char *name)
 {
-	json_t *o;
+	/* lines of one element follow each other */
+	json_t *o = json_array_get(array, json_array_size(array) - 1);
 	size_t i;
 
+	if (is(json_string_value(json_object_get(o, key)), name))
+		return o;
 	json_array_foreach(array, i, o)
 	{
 		if (is(json_string_value(json_object_get(o, key)), name))
@@ -481,22 +484,26 @@ import_community(struct import *im, const char *word, bool large, char buf[64])
 bool
 import_node(struct import *im, const char *policy, json_int_t seq, const char *action)
 {
-	json_t *nodes, *node;
+	char buf[64];
+	json_t *o = import_element(
+		       im->document, "route_policies", "name", import_name(im, policy, buf)),
+	       *nodes = member_made(o, "nodes", json_array()), *node;
+	json_int_t last = number_of(o, "_last");
 	const char *old;
 	size_t i;
-	char buf[64];
 
-	nodes = member_made(import_element(im->document, "route_policies", "name",
-				    import_name(im, policy, buf)),
-		"nodes", json_array());
-	json_array_foreach(nodes, i, node)
+	im->node = NULL;
+	json_array_foreach(seq > last ? NULL : nodes, i, node)
 	{
 		if (number_of(node, "seq") == seq)
-			break;
+			im->node = node;
 	}
-	if (i == json_array_size(nodes))
-		json_array_append_new(nodes, json_pack("{s:I}", "seq", seq));
-	im->node = json_array_get(nodes, i);
+	if (im->node == NULL) {
+		im->node = json_pack("{s:I}", "seq", seq);
+		json_array_append_new(nodes, im->node);
+	}
+	if (seq > last)
+		json_object_set_new(o, "_last", json_integer(seq));
 	old = json_string_value(json_object_get(im->node, "action"));
 	if (is(action, "deny")) { /* a deny calls nothing and ends the walk */
 		if (json_object_get(im->node, "call") != NULL ||
@@ -666,6 +673,7 @@ import_document(
 	const json_t *router;
 
 	im.names = json_object();
+	im.prefixes = json_object();
 	im.document = json_pack("{s:{}, s:{}}", "router", "bgp");
 	im.bgp = json_object_get(im.document, "bgp");
 	if (is(dialect, "bird"))
@@ -684,6 +692,7 @@ import_document(
 		import_report(&im, im.line + 1, "asn",
 			"not carried: the file has no local AS number; add router.asn");
 	json_decref(im.names);
+	json_decref(im.prefixes);
 	*not_carried = im.not_carried;
 	return im.document;
 }

@@ -30,6 +30,7 @@ struct import {
 	FILE *report; /* the verdicts of the lines */
 	json_t *document, *bgp;
 	json_t *names; /* {name in keel.json: name in the file} */
+	json_t *prefixes; /* {section and prefix: [element]}; files have 100,000 */
 	unsigned not_carried;
 	unsigned line; /* the number of the present line */
 	char verdict[256]; /* of the present line; "" while it is done */
@@ -187,8 +188,8 @@ json_t *import_peer_made(struct import *im, const char *address);
 bool import_is_regex(const char *regex);
 /* Takes a static route. False, with the verdict in `why`: keeld refuses the route. */
 bool import_static_route(struct import *im, json_t *o, char why[64]);
-/* Takes an element with a prefix. False: the section has the prefix. */
-bool import_prefix_once(json_t *home, const char *section, json_t *o);
+/* Takes an element of bgp with a prefix. False: the section has the prefix. */
+bool import_prefix_once(struct import *im, const char *section, json_t *o);
 /* Removes keys that a session cannot have. Leaves out neighbours and ranges where the group has the key. */
 void import_check_neighbours(struct import *im);
 /* Shortens descriptions that are too long. */

@@ -80,14 +80,15 @@ import_set_id(struct import *im, json_t *o, const char *key, const char *text)
 json_t *
 import_peer(const struct import *im, const char *address)
 {
-	json_t *o;
+	json_t *peers = json_object_get(im->bgp, "peers"),
+	       *o = import_named(peers, "address", address);
 	size_t i;
 
-	json_array_foreach(json_object_get(im->bgp, "peers"), i, o)
+	if (o != NULL)
+		return o;
+	json_array_foreach(peers, i, o)
 	{
-		const char *theirs = json_string_value(json_object_get(o, "address"));
-
-		if (is(theirs, address) || (theirs != NULL && text_same_address(theirs, address)))
+		if (text_same_address(json_string_value(json_object_get(o, "address")), address))
 			return o;
 	}
 	return NULL;
@@ -286,10 +287,21 @@ import_cache(struct import *im, json_t *cache)
 
 /* ---- static routes ---- */
 
+/* The elements of the section with the prefix. */
+static json_t *
+with_prefix(struct import *im, const char *section, const json_t *o)
+{
+	char key[96];
+
+	snprintf(key, sizeof(key), "%s %s", section,
+		json_string_value(json_object_get(o, "prefix")));
+	return member_made(im->prefixes, key, json_array());
+}
+
 bool
 import_static_route(struct import *im, json_t *o, char why[64])
 {
-	json_t *routes = member_made(im->document, "static_routes", json_array()), *other;
+	json_t *routes = with_prefix(im, "static_routes", o), *other;
 	const char *prefix = json_string_value(json_object_get(o, "prefix")),
 		   *hop = json_string_value(json_object_get(o, "next_hop"));
 	size_t i;
@@ -303,28 +315,29 @@ import_static_route(struct import *im, json_t *o, char why[64])
 	{
 		const char *theirs = json_string_value(json_object_get(other, "next_hop"));
 
-		if (!is(json_string_value(json_object_get(other, "prefix")), prefix))
-			continue;
 		if ((hop == NULL) != (theirs == NULL))
 			snprintf(why, 64, "not carried: the prefix has a route of another kind");
 		else if (hop == NULL || text_same_address(hop, theirs))
 			snprintf(why, 64, "changed: left out; the route occurs before");
 	}
-	if (*why == '\0')
+	if (*why == '\0') {
 		json_array_append(routes, o);
+		json_array_append(member_made(im->document, "static_routes", json_array()), o);
+	}
 	json_decref(o);
 	return *why == '\0';
 }
 
 bool
-import_prefix_once(json_t *home, const char *section, json_t *o)
+import_prefix_once(struct import *im, const char *section, json_t *o)
 {
-	json_t *array = member_made(home, section, json_array());
-	bool fresh = import_named(array, "prefix",
-			     json_string_value(json_object_get(o, "prefix"))) == NULL;
+	json_t *same = with_prefix(im, section, o);
+	bool fresh = json_array_size(same) == 0;
 
-	if (fresh)
-		json_array_append(array, o);
+	if (fresh) {
+		json_array_append(same, o);
+		json_array_append(member_made(im->bgp, section, json_array()), o);
+	}
 	json_decref(o);
 	return fresh;
 }

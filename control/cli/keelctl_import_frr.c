@@ -611,7 +611,7 @@ bgp_line(struct import *im, bool no, char **w, unsigned n)
 		is(w[4], "peer-group") && !no && import_prefix(w[3], prefix)) {
 		char buf[64];
 
-		return import_prefix_once(im->bgp, "listen_ranges",
+		return import_prefix_once(im, "listen_ranges",
 			       json_pack("{s:s, s:s}", "prefix", prefix, "group",
 				       import_name(im, w[5], buf))) ||
 		       import_verdict(im, "not carried: the range occurs before");
@@ -621,7 +621,7 @@ bgp_line(struct import *im, bool no, char **w, unsigned n)
 	if (n == 2 && is(w[0], "network") && !no && import_prefix(w[1], prefix)) {
 		import_verdict(im, "changed: announced without MED 0%s",
 			im->no_import_check ? "" : ", and without a route in the table");
-		import_prefix_once(im->bgp, "networks", json_pack("{s:s}", "prefix", prefix));
+		import_prefix_once(im, "networks", json_pack("{s:s}", "prefix", prefix));
 		return true;
 	}
 	if (n == 2 && is(w[0], "maximum-paths") && !no)

@@ -201,6 +201,8 @@ move_nodes(struct import *im, const char *name, bool zero)
 
 	if (zero && json_object_get(policy, "_moved") == NULL) {
 		json_object_set_new(policy, "_moved", json_true());
+		json_object_set_new(
+			policy, "_last", json_integer((json_int_t)number_of(policy, "_last") + 1));
 		json_array_foreach(json_object_get(policy, "nodes"), i, node) json_object_set_new(
 			node, "seq", json_integer((json_int_t)number_of(node, "seq") + 1));
 	}
@@ -531,7 +533,7 @@ network(struct import *im, char **w, unsigned n)
 	if (n != 2 || !prefix_text(w[0], w[1], text))
 		return false;
 	import_verdict(im, "changed: announced without a route in the table");
-	import_prefix_once(im->bgp, "networks", json_pack("{s:s}", "prefix", text));
+	import_prefix_once(im, "networks", json_pack("{s:s}", "prefix", text));
 	return true;
 }
 
