@@ -487,6 +487,16 @@ family_line(struct import *im, json_t *o, bool no, char **w, unsigned n)
 	return false;
 }
 
+/* The interface of a link-local neighbor. Later lines name the neighbor without the interface. */
+static bool
+set_interface(json_t *o, const char *address, const char *interface)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "%s%%%s", address, interface);
+	return import_is_host(text) && json_object_set_new(o, "_zoned", json_string(text)) == 0;
+}
+
 static bool
 neighbor_line(struct import *im, bool no, char **w, unsigned n)
 {
@@ -504,6 +514,8 @@ neighbor_line(struct import *im, bool no, char **w, unsigned n)
 	if (n == 3 && is(what, "peer-group") && !no && text_is_address(name))
 		return json_object_set_new(import_peer_made(im, name), "group",
 			       json_string(import_name(im, w[2], buf))) == 0;
+	if (n > 2 && is(what, "interface") && !text_is_address(name))
+		return import_verdict(im, "not carried: write the address of the neighbour");
 	o = neighbor(im, name);
 	if (o == NULL)
 		return import_verdict(im, "not carried: there is no neighbor \"%.64s\"", name);
@@ -516,6 +528,8 @@ neighbor_line(struct import *im, bool no, char **w, unsigned n)
 	if (n == 3 && is(what, "update-source") && !no)
 		return import_verdict(
 			im, "not carried: write the address of interface %.32s", w[2]);
+	if (n == 3 && is(what, "interface") && !no)
+		return set_interface(o, name, w[2]);
 	if (n <= 3 && is(what, "ebgp-multihop") && !no)
 		return import_set_number(im, o, "multihop", n == 3 ? w[2] : "255");
 	if (n >= 2 && is(what, "shutdown") && !(n > 2 && is(w[2], "rtt"))) {
@@ -639,7 +653,9 @@ rpki_line(struct import *im, char **w, unsigned n)
 		(is(w[1], "polling_period") || is(w[1], "retry_interval") ||
 			is(w[1], "expire_interval")))
 		return import_verdict(im, "changed: the times of the cache are in use");
-	if (n < 4 || !is(w[0], "rpki") || !is(w[1], "cache") || !text_is_address(w[2]) ||
+	if (n > 3 && is(w[0], "rpki") && is(w[1], "cache") && !text_is_address(w[2]))
+		return import_verdict(im, "not carried: write the address of the cache");
+	if (n < 4 || !is(w[0], "rpki") || !is(w[1], "cache") ||
 		(n > 4 && !(n == 6 && is(w[4], "preference"))))
 		return n == 1 && is(w[0], "exit");
 	cache = json_pack("{s:s}", "address", w[2]);
@@ -884,7 +900,12 @@ import_frr(struct import *im, FILE *in)
 	import_each_line(im, in, import_words);
 	import_key_of_families(im, "route_reflector_client");
 	import_key_of_families(im, "route_server_client");
-	json_array_foreach(json_object_get(im->bgp, "peers"), at, peer) peer_defaults(im, peer);
+	json_array_foreach(json_object_get(im->bgp, "peers"), at, peer)
+	{
+		if (json_object_get(peer, "_zoned") != NULL)
+			json_object_set(peer, "address", json_object_get(peer, "_zoned"));
+		peer_defaults(im, peer);
+	}
 	/* of the peers of a range, which have keys of the group alone */
 	json_array_foreach(json_object_get(im->bgp, "listen_ranges"), at, range)
 	{

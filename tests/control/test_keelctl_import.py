@@ -235,6 +235,15 @@ class Frr(Case):
                          "224.0.0.1 323: not carried: no address of a host", head=HEAD)
         self.assertEqual((len(d["bgp"]["listen_ranges"]), len(d["bgp"]["networks"]), len(d["static_routes"]), len(d["rpki"]["caches"])), (1, 1, 1, 1))
 
+    def test_interfaces_of_neighbours(self):
+        """The interface of a link-local neighbour is part of its address; caches and neighbours need addresses."""
+        d = self.refused(" neighbor fe80::1 remote-as 64513\n neighbor fe80::1 interface eth2\n neighbor fe80::2 remote-as 64513\n neighbor fe80::2 interface a/b\n neighbor 192.0.2.2 remote-as 64513\n"
+                         " neighbor 192.0.2.2 interface eth2\n neighbor eth0 interface remote-as external\n neighbor fe80::1 description west\nrpki\n rpki cache rtr.example.net 3323 preference 1\n",
+                         "neighbor fe80::1 interface eth2: done", "fe80::2 interface a/b: not carried: ", "192.0.2.2 interface eth2: not carried: keel.json",
+                         "neighbor eth0 interface remote-as external: not carried: write the address of the neighbour", "preference 1: not carried: write the address of the cache",
+                         "fe80::2: not carried: no address of a host", head=HEAD)
+        self.assertEqual([(p["address"], p.get("description")) for p in d["bgp"]["peers"]], [("fe80::1%eth2", "west"), ("192.0.2.2", None)])
+
     def test_a_large_file(self):
         """90,000 elements take seconds: none is compared with all others."""
         prefixes = ["10.%d.%d.%d/32" % (i >> 16, i >> 8 & 255, i & 255) for i in range(30000)]
