@@ -384,8 +384,17 @@ static bool
 check_address(
 	struct import *im, const char *what, const char *address, json_t *o, const json_t *group)
 {
-	const char *source = json_string_value(json_object_get(o, "source")), *why;
+	const char *source = json_string_value(json_object_get(o, "source")),
+		   *zone = strchr(address, '%'), *why;
+	char zoned[128];
 
+	if (source != NULL && zone != NULL) {
+		/* only a link-local address is a host with a zone */
+		snprintf(zoned, sizeof(zoned), "%s%s", source, zone);
+		if (import_is_host(zoned))
+			json_object_set_new(o, "source", json_string(zoned));
+		source = json_string_value(json_object_get(o, "source"));
+	}
 	why = source != NULL ? source_fault(source, address) : NULL;
 	if (why != NULL)
 		replace(im, what, o, "source", NULL, why);
@@ -395,9 +404,9 @@ check_address(
 		import_end_report(im, what, "not carried: source of the group %s", why);
 		return false;
 	}
-	if (strchr(address, '%') != NULL && json_object_get(o, "multihop") != NULL)
+	if (zone != NULL && json_object_get(o, "multihop") != NULL)
 		replace(im, what, o, "multihop", NULL, "of a link-local address");
-	if (strchr(address, '%') == NULL || json_object_get(group, "multihop") == NULL)
+	if (zone == NULL || json_object_get(group, "multihop") == NULL)
 		return true;
 	import_end_report(im, what, "not carried: multihop of the group, of a link-local address");
 	return false;
@@ -501,7 +510,7 @@ import_check_neighbours(struct import *im)
 	json_t *peers = json_object_get(im->bgp, "peers"),
 	       *ranges = json_object_get(im->bgp, "listen_ranges"),
 	       *groups = json_object_get(im->bgp, "groups"), *o, *none;
-	const char *source, *what, *why;
+	const char *source, *what, *why, *group;
 	size_t i;
 
 	json_array_foreach(groups, i, o)
@@ -530,6 +539,8 @@ import_check_neighbours(struct import *im)
 		what = json_string_value(json_object_get(o, "prefix"));
 		none = json_object();
 		/* neighbours of a range have the keys of the group alone */
+		group = json_string_value(json_object_get(o, "group"));
+		check_times(im, group, import_named(groups, "name", group), NULL);
 		if (!check_neighbour(im, what, what, none, import_group_of(im, o)) ||
 			json_object_size(none) > 0) {
 			import_end_report(im, what, "not carried: the range is left out");

@@ -924,6 +924,13 @@ class Bird(Case):
                          "neighbor range 192.0.2.1/24 as 64513; }: not carried: ", head=self.ROUTER)
         self.assertEqual([p["address"] for p in d["bgp"]["peers"]], ["192.0.2.2", "192.0.2.3"])
 
+    def test_values_that_keeld_takes_in_another_form(self):
+        """A link-local source is on the link of the neighbour; keeld needs a keepalive time below the hold time, also for a range."""
+        d = self.refused("protocol bgp a { local fe80::1 as 64512; neighbor fe80::2%e0 as 64513; }\n"
+                         "protocol bgp b { local as 64512; neighbor range 192.0.2.0/24 as 64513; hold time 30; keepalive time 30; }\n",
+                         "a { local fe80::1 as 64512; neighbor fe80::2%e0 as 64513; }: done", "b: changed: the keepalive time is a third of the hold time", head=self.ROUTER)
+        self.assertEqual((d["bgp"]["peers"][0]["source"], d["bgp"]["listen_ranges"][0]["group"], d["bgp"]["groups"][0]["timers"]), ("fe80::1%e0", "b", {"hold_s": 30, "keepalive_s": 10}))
+
     def test_protocols_filters_and_templates(self):
         status, d, err = self.imported(SERVER)
         self.assertEqual((status, [line for line in err.splitlines() if not line.endswith(": done")]), (0, []))
