@@ -192,8 +192,8 @@ bool import_static_route(struct import *im, json_t *o, char why[64]);
 bool import_prefix_once(struct import *im, const char *section, json_t *o);
 /* Removes keys that a session cannot have. Leaves out neighbours and ranges where the group has the key. */
 void import_check_neighbours(struct import *im);
-/* Shortens descriptions that are too long. */
-void import_check_texts(json_t *value);
+/* Shortens descriptions that are too long, with a verdict. */
+void import_check_texts(struct import *im, json_t *value);
 
 /* ---- keelctl_import_next_hop.c ---- */
 

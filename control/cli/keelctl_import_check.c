@@ -553,22 +553,24 @@ import_check_neighbours(struct import *im)
 /* ---- texts ---- */
 
 void
-import_check_texts(json_t *value)
+import_check_texts(struct import *im, json_t *value)
 {
 	const char *key, *text;
 	json_t *v;
 	size_t i;
 
-	json_array_foreach(value, i, v) import_check_texts(v);
+	json_array_foreach(value, i, v) import_check_texts(im, v);
 	json_object_foreach(value, key, v)
 	{
 		text = is(key, "description") ? json_string_value(v) : NULL;
 		i = DESCRIPTION_MAX;
 		if (text == NULL) {
-			import_check_texts(v);
+			import_check_texts(im, v);
 		} else if (strlen(text) > i) {
 			while ((text[i] & 0xc0) == 0x80)
 				i--;
+			import_end_report(
+				im, key, "changed: only the first %zu octets are kept", i);
 			json_object_set_new(value, key, json_stringn(text, i));
 		}
 	}

@@ -778,7 +778,7 @@ import_finish(struct import *im)
 	import_gateways(im);
 	limit_all_calls(im);
 	strip_own_keys(im->document);
-	import_check_texts(im->document);
+	import_check_texts(im, im->document);
 }
 
 /* `seen`: policies of the walk so far. */

@@ -244,6 +244,10 @@ class Frr(Case):
                          "fe80::2: not carried: no address of a host", head=HEAD)
         self.assertEqual([(p["address"], p.get("description")) for p in d["bgp"]["peers"]], [("fe80::1%eth2", "west"), ("192.0.2.2", None)])
 
+    def test_long_descriptions(self):
+        d = self.refused(" neighbor 192.0.2.2 remote-as 64513\n neighbor 192.0.2.2 description %s\n" % ("x" + 3000 * "é"), "description: changed: only the first 4095 octets are kept", head=HEAD)
+        self.assertEqual(d["bgp"]["peers"][0]["description"], "x" + 2047 * "é")
+
     def test_a_large_file(self):
         """90,000 elements take seconds: none is compared with all others."""
         prefixes = ["10.%d.%d.%d/32" % (i >> 16, i >> 8 & 255, i & 255) for i in range(30000)]
