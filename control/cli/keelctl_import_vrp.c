@@ -323,7 +323,7 @@ apply(struct import *im, char **w, unsigned n)
 	return false;
 }
 
-/* A permit node without one of its conditions would permit too much; import_sort() removes the node. */
+/* A permit node without one of its conditions would permit too much; import_finish() removes the node. */
 static bool
 policy_line(struct import *im, char **w, unsigned n)
 {
