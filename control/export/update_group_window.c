@@ -298,16 +298,11 @@ best_copy(struct rib_path *to, const struct rib_path *p)
 	to->time_s = p->time_s;
 }
 
-/*
- * True if a sparse group does nothing for the destination at the entry of its last change: the policy refuses the prefix, no member has it, and no change was
- * passed over.
- */
+/* True if a sparse group does nothing for the destination: the policy refuses the prefix, and no member has a route that a later entry must withdraw. */
 static bool
-is_refused(const struct update_group *g, const struct journal_entry *from, struct dest_id id,
-	const struct dest_view *view)
+is_refused(const struct update_group *g, struct dest_id id, const struct dest_view *view)
 {
-	return view->sequence == (uint32_t)from->sequence &&
-	       adj_rib_out_get(g->out, id).record.v == 0 &&
+	return adj_rib_out_get(g->out, id).record.v == 0 &&
 	       !policy_may_permit(g->rules.policy, &view->prefix);
 }
 
@@ -329,7 +324,7 @@ entry_copy(struct update_group *g, struct window *w, struct window_entry *e,
 		e->unread = true; /* the id is free: no group has an interest */
 		return COPY_DONE;
 	}
-	if (w->refuses && is_refused(g, from, e->dest, &view)) {
+	if (w->refuses && is_refused(g, e->dest, &view)) {
 		owed_clear(g, e->dest);
 		return COPY_REFUSED;
 	}
@@ -699,9 +694,8 @@ window_make(struct update_group *g, uint64_t end, enum window_kind kind, int *er
 	w->copied = kind <= WINDOW_OWN;
 	w->shared = shared;
 	w->owed = kind == WINDOW_OWED ? &g->owed : NULL;
-	/* a plan and a trace look at each destination */
-	w->refuses = kind == WINDOW_BARE && !g->planned && s->tap == NULL &&
-		     s->plan[g->rules.family].peer_count == 0;
+	/* the rules from before a plan may permit the prefix; a trace has an event for each destination */
+	w->refuses = kind == WINDOW_BARE && !g->planned && s->tap == NULL;
 	s->told.group = NULL; /* may point to the paths that are overwritten */
 	s->run_valid = false;
 	*err = window_read(g, w, end);

@@ -6,6 +6,7 @@
  */
 #include "control/export/update_group_impl.h"
 
+#include "rib/trace.h"
 #include "tests/control/update_group_rig.h"
 #include "tests/lpm/one_thread.h"
 #include "tests/lpm/size.h"
@@ -32,10 +33,11 @@ enum export_policy {
 	POLICY_THIRD,
 	POLICY_MED,
 	POLICY_MARKED,
+	POLICY_FEW, /* the prefixes that POLICY_THIRD denies: the group is sparse */
 	POLICY_COUNT
 };
 static const char *const policy_of[POLICY_COUNT] = {
-	NULL, "accept-all", "deny-all", "third", "med", "marked"};
+	NULL, "accept-all", "deny-all", "third", "med", "marked", "few"};
 
 static struct policy_set *
 policies_begin(const struct prefix *prefix)
@@ -43,7 +45,8 @@ policies_begin(const struct prefix *prefix)
 	return policies_compile(json_pack("{s:[{s:s,s:o}], s:[{s:s,s:[{s:s,s:s}]}], s:["
 					  "{s:s,s:[{s:i,s:s,s:{s:s}},{s:i,s:s,s:{}}]},"
 					  "{s:s,s:[{s:i,s:s,s:{},s:{s:i}}]},"
-					  "{s:s,s:[{s:i,s:s,s:{s:s}},{s:i,s:s,s:{},s:{s:i}}]}]}",
+					  "{s:s,s:[{s:i,s:s,s:{s:s}},{s:i,s:s,s:{},s:{s:i}}]},"
+					  "{s:s,s:[{s:i,s:s,s:{s:s}}]}]}",
 		"prefix_lists", "name", "thirds", "entries", thirds(prefix, PREFIXES),
 		/**/ "community_lists", "name", "marks", "entries", "action", "permit", "community",
 		"64512:13",
@@ -53,7 +56,9 @@ policies_begin(const struct prefix *prefix)
 		77,
 		/**/ "name", "marked", "nodes", "seq", 10, "action", "deny", "match",
 		"community_list", "marks", "seq", 20, "action", "permit", "match", "set",
-		"local_pref", 300));
+		"local_pref", 300,
+		/**/ "name", "few", "nodes", "seq", 10, "action", "permit", "match", "prefix_list",
+		"thirds"));
 }
 
 /* ---- the world ---- */
@@ -338,6 +343,7 @@ model(const struct world *w, unsigned i, union rig_attrs *out)
 	if (has_community(a, NO_ADVERTISE) || (external && has_community(a, NO_EXPORT)))
 		return false;
 	if (w->policy == POLICY_DENY || (w->policy == POLICY_THIRD && i % 3 == 0) ||
+		(w->policy == POLICY_FEW && i % 3 != 0) ||
 		(w->policy == POLICY_MARKED && has_community(a, MARKED)))
 		return false;
 	memset(out, 0, sizeof(*out));
@@ -900,6 +906,51 @@ test_replaced(void **state)
 	world_end(&w);
 }
 
+/* The number of events of a trace since the last call; `permits` of them for an advertised route. */
+static unsigned
+traced(struct trace_tap *tap, unsigned *permits)
+{
+	const uint8_t *octets;
+	struct trace_event e;
+	unsigned n = 0;
+
+	for (*permits = 0; trace_peek(tap, &e, &octets); trace_drop(tap), n++) {
+		assert_int_equal(e.kind, TRACE_EXPORT);
+		*permits += e.permit;
+	}
+	return n;
+}
+
+/* A group whose policy permits few prefixes: a trace has an event also for each refused prefix. */
+static void
+test_sparse_traced(void **state)
+{
+	const struct trace_filter all = {.of = TRACE_OF_POLICY, .policy = "few"};
+	static struct world w;
+	struct trace_tap *tap;
+	unsigned permits;
+
+	seed = rng = 15;
+	world_begin(&w, true, 1024);
+	policy_set_to(&w, POLICY_FEW);
+	assert_true(policy_asks_few(w.config.rules.policy));
+	set_of_hops(&w, 2, 0, 3, false);
+	set_of_hops(&w, 2, 1, 2, false);
+	group_begin(&w);
+	drain(&w);
+	assert_int_equal(trace_tap_create(w.rig.arena, &tap), 0);
+	trace_tap_set(tap, 0, &all);
+	update_groups_trace(w.groups, tap);
+	told_of(&w, 2, 0, 30);
+	assert_int_equal(traced(tap, &permits), 30);
+	assert_int_equal(permits, 10);
+	update_groups_trace(w.groups, NULL);
+	told_of(&w, 2, 1, 30);
+	assert_int_equal(traced(tap, &permits), 0);
+	trace_tap_destroy(tap);
+	world_end(&w);
+}
+
 /*
  * A set larger than a message of 4096 octets is not announced; an old route of the prefix is
  * withdrawn.
@@ -948,6 +999,7 @@ main(void)
 		one_thread_test(test_gathers),
 		one_thread_test(test_refresh_is_whole),
 		one_thread_test(test_replaced),
+		one_thread_test(test_sparse_traced),
 		one_thread_test(test_too_large),
 		one_thread_test(test_aside),
 		one_thread_test(test_awaited),

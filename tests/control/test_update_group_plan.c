@@ -683,6 +683,43 @@ test_a_withdrawal_within_a_plan(void **state)
 	policy_set_free(new);
 }
 
+/*
+ * The new export policy refuses all prefixes but one by their prefix. The best path of another
+ * prefix changes within the plan; the rules from before the plan permit the path.
+ */
+static void
+test_refused_prefix_within_a_plan(void **state)
+{
+	struct policy_set *old = policies_tagged(1, 1), *few;
+	struct world w = world_asked(old, 1);
+	struct rib_nlri n = {.prefix = w.prefix[5], .label = 0xfffff};
+	static struct side d;
+
+	few = policies_compile(json_pack(
+		"{s:[{s:s,s:[{s:s,s:s}]}], s:[{s:s,s:[{s:i,s:s,s:{s:s}}]}]}", "prefix_lists",
+		"name", "one", "entries", "action", "permit", "prefix", "10.0.0.0/24",
+		/**/ "route_policies", "name", "out", "nodes", "seq", 10, "action", "permit",
+		"match", "prefix_list", "one"));
+	w.announced[3][5] = true;
+	side_begin(&w, &d, old);
+	assert_false(d.route[5].present); /* peer 3 has another tag */
+	update_groups_plan_begin(d.groups, 1, (uint32_t)(d.rig.now_ns / 1000000000u),
+		&(struct update_plan_part){{1}, FAMILY_IPV4_UNICAST}, 1);
+	update_group_policy(d.member, policy_set_find(few, "out"));
+	assert_true(policy_asks_few(update_group_rules_of(d.member)->policy));
+	shard_plan_begin(d.rig.shard, (struct peer_id){1}, FAMILY_IPV4_UNICAST, 1);
+	drain(&d);
+	rig_update(&d.rig, 3, NULL, &n, 1);
+	drain(&d);
+	all_present(&d);
+	plan_ends(&w, &d);
+	for (unsigned i = 0; i < PREFIXES; i++)
+		assert_int_equal(d.route[i].present, i == 0);
+	side_end(&d);
+	policy_set_free(old);
+	policy_set_free(few);
+}
+
 /* A route without room in the forwarding tables is not advertised, also during a plan. */
 static void
 test_not_installed_within_a_plan(void **state)
@@ -757,6 +794,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(test_commit_within_a_plan),
 		cmocka_unit_test(test_generation_of_an_earlier_plan),
 		cmocka_unit_test(test_a_withdrawal_within_a_plan),
+		cmocka_unit_test(test_refused_prefix_within_a_plan),
 		cmocka_unit_test(test_not_installed_within_a_plan),
 		cmocka_unit_test(test_a_split_that_outlives_its_plan),
 		cmocka_unit_test(test_kept_routes),

@@ -21,6 +21,7 @@
 #define HISTORY 500u
 
 #define POLICIES 5u
+#define THIRD 2u
 static const char *const policy_of[POLICIES] = {"accept-all", "deny-all", "third", "med", "peer"};
 
 struct listener {
@@ -101,23 +102,29 @@ policies_begin(const struct prefix *prefix, unsigned prefixes)
 {
 	return policies_compile(json_pack("{s:[{s:s,s:o}], s:["
 					  "{s:s,s:[{s:i,s:s,s:{s:s}},{s:i,s:s,s:{}}]},"
+					  "{s:s,s:[{s:i,s:s,s:{s:s}}]},"
 					  "{s:s,s:[{s:i,s:s,s:{},s:{s:i}}]},"
 					  "{s:s,s:[{s:i,s:s,s:{s:s}},{s:i,s:s,s:{},s:{s:i}}]}]}",
 		"prefix_lists", "name", "thirds", "entries", thirds(prefix, prefixes),
 		/**/ "route_policies", "name", "third", "nodes", "seq", 10, "action", "deny",
 		"match", "prefix_list", "thirds", "seq", 20, "action", "permit", "match",
+		/**/ "name", "few", "nodes", "seq", 10, "action", "permit", "match", "prefix_list",
+		"thirds",
 		/**/ "name", "med", "nodes", "seq", 10, "action", "permit", "match", "set", "med",
 		77,
 		/**/ "name", "peer", "nodes", "seq", 10, "action", "deny", "match", "peer",
 		"198.51.100.2", "seq", 20, "action", "permit", "match", "set", "med", 5));
 }
 
+/* In half of the worlds a group may be sparse: "few" permits the prefixes that "third" denies. */
 static const struct policy *
 policy_named(const struct world *w, unsigned i)
 {
-	const struct policy *p = policy_set_find(w->policies, policy_of[i]);
+	bool few = i == THIRD && seed / 8 % 2;
+	const struct policy *p = policy_set_find(w->policies, few ? "few" : policy_of[i]);
 
 	assert_non_null(p);
+	assert_int_equal(policy_asks_few(p), few);
 	return p;
 }
 
