@@ -163,24 +163,25 @@ reuse_same_edit(const struct shard_reuse *a, const struct edit *e)
 				       a->received.v == e->accepted->received.v);
 }
 
-/*
- * Takes ownership of `before`. The published set of `id` becomes the result for destinations with
- * equal paths.
- */
+/* struct shard_reuse, `even`. A doomed path is removed, not replaced; sets with imported paths are never shared. */
 static bool
 change_is_even(const struct shard *s, const struct shard_table *t, const struct making *m)
 	RUNS_ON(role_rib)
 {
 	const struct rib_path *was = &s->drop[0], *now = &s->take[0];
 
-	return m->take == 1 && m->drop == 1 && m->doomed == 0 && t->leak == LEAK_NOTHING &&
-	       is_of(now, was->peer, was->path_id) && !is_imported(now) && !is_imported(was) &&
-	       stamp(now) == stamp(was) && is_refused(now) == is_refused(was) &&
+	return m->take == 1 && m->drop == 1 && t->leak == LEAK_NOTHING &&
+	       is_of(now, was->peer, was->path_id) && stamp(now) == stamp(was) &&
+	       is_refused(now) == is_refused(was) &&
 	       (now->received.v != 0) == (was->received.v != 0) &&
 	       rib_path_held(now) == rib_path_held(was) &&
 	       next_hop_of(s, path_vrf(s, t, now), now) == next_hop_of(s, path_vrf(s, t, was), was);
 }
 
+/*
+ * Takes ownership of `before`. The published set of `id` becomes the result for destinations with
+ * equal paths.
+ */
 static void
 reuse_begin(struct shard *s, struct shard_table *t, struct dest_id id, struct dest_ref before,
 	const struct edit *e, const struct making *m, const struct shard_best *best)

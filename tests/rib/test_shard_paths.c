@@ -98,6 +98,47 @@ test_prefixes_share_their_paths(void **state)
 	rig_fini(&r);
 }
 
+/*
+ * A peer announces prefixes whose stale paths of another peer a sweep is about to remove: each
+ * change takes a path of one peer and drops a path of the other peer.
+ */
+static void
+test_new_paths_beside_doomed_paths(void **state)
+{
+	struct rib_nlri n[16];
+	union rig_attrs a;
+	unsigned stale;
+	struct rig r;
+
+	rig_init(&r, false);
+	for (unsigned i = 0; i < 16; i++)
+		n[i] = rig_nlri_numbered(i);
+	for (uint16_t p = 1; p <= 2; p++) {
+		rig_peer(&r, p, 65000u + p, true, false);
+		shard_peer_import(r.shard, (struct peer_id){p}, rig_family(), policy_accept_all());
+		rig_up(&r, p, 65000u + p, p, true);
+	}
+	rig_attrs_make(&a, path_65001, 2, 0x0a000002u);
+	rig_update(&r, 2, &a.a, n, 16);
+	rig_settle(&r);
+	rig_event(&r, RIB_BEGIN_REFRESH, 2);
+	rig_event(&r, RIB_END_REFRESH, 2);
+	rig_attrs_make(&a, path_65001, 2, 0x0a000001u);
+	rig_update(&r, 1, &a.a, n, 16);
+	rig_drain(&r);
+	assert_int_equal(rig_received(&r, 1), 16);
+	rig_settle(&r);
+	assert_int_equal(rig_received(&r, 1), 16);
+	assert_int_equal(rig_received(&r, 2), 0);
+	assert_int_equal(sets_of(&r, n, 1, &stale), 1);
+	rig_update(&r, 1, NULL, n, 16);
+	rig_settle(&r);
+	assert_int_equal(rig_received(&r, 1), 0);
+	assert_int_equal(dest_count(shard_table(r.shard, r.table)), 0);
+	assert_int_equal(attr_table_count(shard_attrs(r.shard)), 0);
+	rig_fini(&r);
+}
+
 /* Sets preference `first` on the first `count` prefixes, `others` on the rest. */
 static struct policy *
 preferring(unsigned count, uint32_t first, uint32_t others)
@@ -230,6 +271,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_prefixes_share_their_paths),
+		cmocka_unit_test(test_new_paths_beside_doomed_paths),
 		cmocka_unit_test(test_kept_ones_share_what_policy_made),
 	};
 	int failed;

@@ -439,6 +439,54 @@ test_nothing_is_held_without_reason(void **state)
 	rig_fini(&w.r);
 }
 
+/* Prefixes of one UPDATE share their paths; each held path is counted. `kept`: a replay refuses the paths, else an UPDATE. */
+static void
+held_paths_are_counted(bool kept)
+{
+	struct rule yes = rule_all(true, 100), no = rule_all(false, 100);
+	struct world w = {0};
+	struct rib_nlri n[PREFIXES];
+	union rig_attrs a;
+
+	rig_init(&w.r, false);
+	for (unsigned i = 0; i < PREFIXES; i++)
+		n[i] = rig_nlri_numbered(i);
+	for (uint16_t p = 1; p <= 2; p++) {
+		rig_peer(&w.r, p, 65000u + p, true, false);
+		shard_peer_keep(w.r.shard, (struct peer_id){p}, rig_family(), kept);
+		shard_peer_import(w.r.shard, (struct peer_id){p}, rig_family(), yes.policy);
+		rig_up(&w.r, p, 65000u + p, p, true);
+	}
+	rig_attrs_make(&a, path_65001, 2, 0x0a000001u);
+	rig_update(&w.r, 1, &a.a, n, PREFIXES);
+	rig_settle(&w.r);
+	for (uint16_t p = 1; p <= 2; p++) {
+		shard_plan_begin(w.r.shard, (struct peer_id){p}, rig_family(), 1);
+		shard_peer_import(w.r.shard, (struct peer_id){p}, rig_family(), no.policy);
+	}
+	if (kept)
+		(void)shard_peer_replay(w.r.shard, (struct peer_id){1}, rig_family());
+	else
+		rig_update(&w.r, 1, &a.a, n, PREFIXES);
+	rig_settle(&w.r);
+	assert_int_equal(shard_held(w.r.shard), PREFIXES);
+	finish(&w, 1);
+	finish(&w, 2);
+	rig_settle(&w.r);
+	assert_int_equal(shard_held(w.r.shard), 0);
+	policy_destroy(yes.policy);
+	policy_destroy(no.policy);
+	rig_fini(&w.r);
+}
+
+static void
+test_held_paths_are_counted(void **state)
+{
+	(void)state;
+	held_paths_are_counted(false);
+	held_paths_are_counted(true);
+}
+
 /* keep_all_routes ends for a peer with held paths. The walk that drops kept attributes and the walk that drops held paths run in one scan. */
 static void
 test_held_paths_end_with_kept_attributes(void **state)
@@ -481,6 +529,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_held_paths_are_counted),
 		cmocka_unit_test(test_held_paths_end_with_kept_attributes),
 		cmocka_unit_test(test_move_changes_each_destination_once),
 		cmocka_unit_test(test_nothing_is_held_without_reason),
