@@ -899,10 +899,33 @@ test_replaced(void **state)
 	assert_int_equal(told_of(&w, 2, 1, ROUTES), 1); /* other attributes */
 	assert_int_equal(told_of(&w, 2, 2, ROUTES), 0); /* equal for the member */
 	assert_int_equal(told_of(&w, 3, 0, ROUTES), 0); /* also of another source */
+	assert_int_equal(adj_rib_out_count_from(w.group->group->out, (struct peer_id){3}), ROUTES);
 	assert_int_equal(told_of(&w, MEMBER, 0, ROUTES / 2), 1); /* withdrawals */
 	assert_false(w.route[0].present);
 	assert_int_equal(told_of(&w, 3, 1, ROUTES), 1); /* the member had half of them */
 	assert_true(w.route[0].present);
+	world_end(&w);
+}
+
+/* The policy sets a MED, so the attributes of the old and the new route are compared. */
+static void
+test_replaced_with_med(void **state)
+{
+	enum { ROUTES = 50 };
+	static struct world w;
+
+	seed = rng = 16;
+	world_begin(&w, true, 1024);
+	w.groups_config.batch = 0;
+	policy_set_to(&w, POLICY_MED);
+	set_of_hops(&w, 2, 1, 2, false);
+	set_with_preference(&w, 2, 2, &w.pool[2][1], 200);
+	set_with_preference(&w, 3, 0, &w.pool[2][1], 300);
+	group_begin(&w);
+	drain(&w);
+	assert_int_equal(told_of(&w, 2, 1, ROUTES), 1);
+	assert_int_equal(told_of(&w, 2, 2, ROUTES), 0);
+	assert_int_equal(told_of(&w, 3, 0, ROUTES), 0);
 	world_end(&w);
 }
 
@@ -999,6 +1022,7 @@ main(void)
 		one_thread_test(test_gathers),
 		one_thread_test(test_refresh_is_whole),
 		one_thread_test(test_replaced),
+		one_thread_test(test_replaced_with_med),
 		one_thread_test(test_sparse_traced),
 		one_thread_test(test_too_large),
 		one_thread_test(test_aside),

@@ -37,6 +37,7 @@
 #define NLRI_2                                                                                     \
 	"70"                                                                                       \
 	"ffffe1" SITE_2 "0a0100"
+#define NLRI_2_AS(label) "70" label SITE_2 "0a0100"
 #define ORIGIN_IGP_ATTR "40010100"
 #define NO_PATH "400200"
 #define LOCAL_PREF_100 "40050400000064"
@@ -595,6 +596,45 @@ test_next_hops_own(void **state)
 		}
 		end(&w);
 	}
+}
+
+/*
+ * Routes of one message replace routes with equal attributes for the member: each is announced only
+ * with another label than before.
+ */
+static void
+test_replaced_labels(void **state)
+{
+	struct update_member_config c;
+	struct world w;
+
+	begin(&w, V4);
+	c = member_config(&w, 0, UPDATE_EXTERNAL);
+	c.rules.next_hop_unchanged = true;
+	join_empty(&w, 0, &c);
+	announce(&w, INTERNAL, HOP_V4, NLRI_1 NLRI_2_AS("000101"),
+		ORIGIN_IGP_ATTR NO_PATH LOCAL_PREF_100 TARGET);
+	drain(&w);
+	expect_update(&w, 0, HOP_V4, NLRI_1 NLRI_2_AS("000101"),
+		ORIGIN_IGP_ATTR "4002060201"
+				"0000fc00" TARGET);
+	announce(&w, INTERNAL, HOP_V4, NLRI_1 NLRI_2_AS("000111"),
+		ORIGIN_IGP_ATTR NO_PATH "400504000000c8" TARGET);
+	drain(&w);
+	expect_update(&w, 0, HOP_V4, NLRI_2_AS("000111"),
+		ORIGIN_IGP_ATTR "4002060201"
+				"0000fc00" TARGET);
+	announce(&w, INTERNAL, HOP_V4, NLRI_1 NLRI_2_AS("000101"),
+		ORIGIN_IGP_ATTR NO_PATH LOCAL_PREF_100 TARGET);
+	drain(&w);
+	expect_update(&w, 0, HOP_V4, NLRI_2_AS("000101"),
+		ORIGIN_IGP_ATTR "4002060201"
+				"0000fc00" TARGET);
+	announce(&w, INTERNAL, HOP_V4, NLRI_1 NLRI_2_AS("000101"),
+		ORIGIN_IGP_ATTR NO_PATH "400504000000c8" TARGET);
+	drain(&w);
+	expect_nothing(&w, 0);
+	end(&w);
 }
 
 /* ---- labels that would get another next hop ---- */
@@ -1398,6 +1438,7 @@ main(void)
 		cmocka_unit_test(test_vectors),
 		cmocka_unit_test(test_next_hops_kept),
 		cmocka_unit_test(test_next_hops_own),
+		cmocka_unit_test(test_replaced_labels),
 		cmocka_unit_test(test_foreign_labels),
 		cmocka_unit_test(test_policy_next_hop),
 		cmocka_unit_test(test_send_communities),
