@@ -424,23 +424,26 @@ content_as(uint64_t key, uint64_t hash)
 	return (key & ~CONTENT_MASK) | (hash & CONTENT_MASK);
 }
 
+/* content_key() of an advertised route. */
+static uint64_t
+content_key_of(const struct update_group *g, struct adj_route r)
+{
+	return r.record.v != 0 ? content_key(g, adj_record_path(g->set->records, r.record), r.edit)
+			       : 0;
+}
+
 bool
 route_content_kept(const struct update_group *g, struct adj_route r)
 {
-	uint64_t key = r.record.v != 0
-			       ? content_key(g, adj_record_path(g->set->records, r.record), r.edit)
-			       : 0;
+	uint64_t key = content_key_of(g, r), kept = *content_slot(g->set, key);
 
-	return key != 0 &&
-	       content_as(key, *content_slot(g->set, key)) == *content_slot(g->set, key);
+	return key != 0 && content_as(key, kept) == kept;
 }
 
 bool
 route_has_content(const struct update_group *g, struct adj_route r, uint64_t hash)
 {
-	uint64_t key = r.record.v != 0
-			       ? content_key(g, adj_record_path(g->set->records, r.record), r.edit)
-			       : 0;
+	uint64_t key = content_key_of(g, r);
 
 	return key != 0 && *content_slot(g->set, key) == content_as(key, hash);
 }
