@@ -30,8 +30,7 @@ output_width(const struct ctl *ctl)
 static bool
 reads_files(const uint8_t *data, size_t len)
 {
-	return len > 0 && memmem(data, len, "include", 7) != NULL &&
-	       memmem(data, len, "\"/", 2) != NULL;
+	return memmem(data, len, "include", 7) != NULL && memmem(data, len, "\"/", 2) != NULL;
 }
 
 /*
@@ -129,7 +128,7 @@ target_import(const uint8_t *data, size_t len)
 	json_t *document, *again;
 	const char *dialect;
 
-	if (len < 2 || reads_files(data, len) || calls_much(data, len))
+	if (data == NULL || len < 2 || reads_files(data, len) || calls_much(data, len))
 		return;
 	dialect = dialects[data[0] % (sizeof(dialects) / sizeof(dialects[0]))];
 	document = imported(dialect, data + 1, len - 1, &report, &count);
