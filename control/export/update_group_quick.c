@@ -190,6 +190,14 @@ quick_done(struct update_group *g, const struct quick *q, unsigned i)
 		change_name(g, &w->entry[w->order[i]].key);
 }
 
+/* The same; a message of the class announces the route. */
+static void
+quick_announce(struct update_group *g, struct quick *q, unsigned i)
+{
+	quick_done(g, q, i);
+	q->live = q->live || is_live(q->w, i);
+}
+
 /* ---- replaced routes ---- */
 
 /* True if members have the attributes of the class by the route `r`. */
@@ -262,12 +270,13 @@ quick_replace(
 				return;
 			adj_record_put(g->set->records, old.record);
 		}
-		quick_done(g, q, i);
-		if (how != REPLACE_ANNOUNCE)
+		if (how != REPLACE_ANNOUNCE) {
+			quick_done(g, q, i);
 			continue;
+		}
 		added[i] = true;
 		q->added++;
-		q->live |= is_live(w, i);
+		quick_announce(g, q, i);
 	}
 }
 
@@ -294,8 +303,7 @@ quick_add(
 		for (unsigned i = from; i < upto && added > 0; i++) {
 			if (!ws->added[i])
 				continue;
-			quick_done(g, q, i);
-			q->live = q->live || is_live(q->w, i);
+			quick_announce(g, q, i);
 		}
 		if (g->error == 0 && added < upto - from)
 			quick_replace(g, q, from, upto, r);

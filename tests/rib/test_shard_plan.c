@@ -220,6 +220,16 @@ finish(struct world *w, uint16_t p)
 	w->finished[p] = true;
 }
 
+/* Afterwards no path is held. */
+static void
+finish_both(struct world *w)
+{
+	finish(w, 1);
+	finish(w, 2);
+	rig_settle(&w->r);
+	assert_int_equal(shard_held(w->r.shard), 0);
+}
+
 /* Part of the answer to a route refresh. */
 static void
 answer(struct world *w, uint16_t p)
@@ -379,10 +389,7 @@ test_move_changes_each_destination_once(void **state)
 		assert_int_equal(v.paths->path[0].peer.v, 2);
 		assert_int_equal(rib_path_generation(&v.paths->path[0]), 3);
 	}
-	finish(&w, 1);
-	finish(&w, 2);
-	rig_settle(&w.r);
-	assert_int_equal(shard_held(w.r.shard), 0);
+	finish_both(&w);
 	policy_destroy(yes.policy);
 	policy_destroy(no.policy);
 	rig_fini(&w.r);
@@ -470,10 +477,7 @@ held_paths_are_counted(bool kept)
 		rig_update(&w.r, 1, &a.a, n, PREFIXES);
 	rig_settle(&w.r);
 	assert_int_equal(shard_held(w.r.shard), PREFIXES);
-	finish(&w, 1);
-	finish(&w, 2);
-	rig_settle(&w.r);
-	assert_int_equal(shard_held(w.r.shard), 0);
+	finish_both(&w);
 	policy_destroy(yes.policy);
 	policy_destroy(no.policy);
 	rig_fini(&w.r);
