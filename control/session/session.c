@@ -337,42 +337,47 @@ speaker_busy(void *ctx)
  * that a flood from one peer does not delay the rest, and UPDATEs of several peers for one
  * destination arrive close together. True: the deadline came first.
  *
- * The next turn begins where this turn ran out of time, or with the first peer that found no batch.
+ * A share is INPUT_OCTETS. The next turn begins with the first peer that found no batch, or no time,
+ * for its share: with the rest of it.
  */
 static bool
 work_input(struct speaker *s, uint64_t now, uint64_t deadline_ns) RUNS_ON(role_session)
 {
-	struct ring *refused = NULL;
+	struct ring *first = NULL;
 	unsigned idle = 0;
 
 	if (!input_settle(s))
 		return false;
 	while (idle < s->ready_count) {
 		struct peer *p = container_of(s->ready.next, struct peer, ready);
-		uint64_t before = p->messages_received;
-		bool more = false;
+		bool more = false, waits;
 
 		/* Rotate before handling the messages, since messages may make more peers ready. */
 		ring_remove(&p->ready);
 		ring_insert(&s->ready, &p->ready);
 		for (unsigned i = 0; i < CONN_COUNT; i++)
 			more |= connection_input(&p->conn[i], now, deadline_ns);
-		if (!more && !p->conn[CONN_OUT].waiting && !p->conn[CONN_IN].waiting) {
-			if (refused == &p->ready)
-				refused = NULL;
+		waits = p->conn[CONN_OUT].waiting || p->conn[CONN_IN].waiting;
+		if (!more && !waits) {
+			if (first == &p->ready)
+				first = NULL;
 			ring_remove(&p->ready);
 			s->ready_count--;
+			p->input_octets = 0;
+		} else if (p->input_octets >= INPUT_OCTETS) {
+			idle = 0;
+			p->input_octets = 0;
 		} else {
 			idle = more ? 0 : idle + 1;
-			if (refused == NULL && s->starved && p->messages_received == before)
-				refused = &p->ready;
+			if (first == NULL && (more || s->starved))
+				first = &p->ready;
 		}
 		if (now_ns() >= deadline_ns)
 			break;
 	}
-	if (refused != NULL) {
+	if (first != NULL) {
 		ring_remove(&s->ready);
-		ring_insert(refused, &s->ready);
+		ring_insert(first, &s->ready);
 	}
 	return idle < s->ready_count;
 }

@@ -64,6 +64,7 @@ static_assert(TX_EXPORT + TX_RESERVE <= TX_SIZE, "other messages have room");
 #define BUFFER_SPARES_MAX 4
 #define VPN_NLRI_MAX (BGP_EXTENDED_MSG_MAX + RIB_NLRI_SLACK)
 #define INPUT_RUNS_MAX 2
+#define INPUT_OCTETS (16u << 10) /* octets of one peer before the next peer: about 0.1 ms */
 #define ADDRESS_BUCKETS 4096u
 #define LINGERERS_MAX 64
 #define LINGER_NS (2 * NS_PER_S)
@@ -232,6 +233,7 @@ struct peer {
 	struct ring ready, established, exports, owing, leaving;
 	struct peer *next_of_address; /* in the bucket of speaker.by_address */
 	struct peer_id id;
+	unsigned input_octets; /* handled of the present share: INPUT_OCTETS */
 	bool running, removed;
 	/* removed and owes no record: freed when the shards have handled this many records */
 	bool settled;

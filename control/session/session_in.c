@@ -15,7 +15,6 @@
 static_assert(sizeof(struct rib_record) % 8 == 0, "what follows a record's header is aligned");
 
 #define CLOCK_OCTETS 2048u /* octets between two reads of the clock: about 10 us */
-#define INPUT_OCTETS (16u << 10) /* octets of one peer before the next peer: about 0.1 ms */
 
 /* ---- batches ---- */
 
@@ -893,11 +892,16 @@ run_has_live_room(const struct speaker *s, const struct peer *p)
 	return s->shards.count == 1 && s->run.live < RUN_PREFIXES_MIXED;
 }
 
-/* False: the open run is full, and earlier runs are unfinished. */
+/*
+ * False: the open run is full, and earlier runs are unfinished. For the rest of the turn the peers
+ * behind `p` then find no room either: none overtakes `p`.
+ */
 static bool
 run_reserve(struct speaker *s, const struct peer *p) RUNS_ON(role_session)
 {
-	if (s->run.prefixes < run_prefixes(s) || run_push(s) || run_has_live_room(s, p))
+	if (!s->starved && (s->run.prefixes < run_prefixes(s) || run_push(s)))
+		return true;
+	if (run_has_live_room(s, p))
 		return true;
 	s->starved = true;
 	return false;
@@ -1282,7 +1286,7 @@ bool
 connection_input(struct connection *c, uint64_t now, uint64_t deadline_ns)
 {
 	bool more = true;
-	size_t octets = 0, all = 0;
+	size_t octets = 0;
 
 	while (c->watch.fd >= 0 && !c->connecting) {
 		const uint8_t *msg = c->rx + c->rx_head;
@@ -1318,12 +1322,12 @@ connection_input(struct connection *c, uint64_t now, uint64_t deadline_ns)
 		if (c->watch.fd < 0 || c->connecting) /* closed, or connecting again */
 			return false;
 		c->rx_head += len;
+		c->peer->input_octets += len;
 		octets += len;
 		if (octets < CLOCK_OCTETS)
 			continue;
-		all += octets;
 		octets = 0;
-		if (all >= INPUT_OCTETS || now_ns() >= deadline_ns)
+		if (c->peer->input_octets >= INPUT_OCTETS || now_ns() >= deadline_ns)
 			break;
 	}
 	if (c->watch.fd < 0 || c->connecting)

@@ -50,3 +50,11 @@ own_net_takes_little(void)
 {
 	return own_net && system("echo 4096 8192 16384 > /proc/sys/net/ipv4/tcp_wmem") == 0;
 }
+
+/* Later connections take several megabytes without a reader. True on success. */
+static inline bool
+own_net_takes_much(void)
+{
+	return own_net && system("echo 4096 8388608 16777216 > /proc/sys/net/ipv4/tcp_rmem && "
+				 "echo 4096 8388608 16777216 > /proc/sys/net/ipv4/tcp_wmem") == 0;
+}

@@ -450,15 +450,125 @@ test_pass_ends(void **state)
 	node_end(&n);
 }
 
+/* ---- tables of several peers, with a shard that is slower than the session thread ---- */
+
+#define TABLES 4u
+#define TABLE_UPDATES 12000u
+#define TABLE_PREFIXES 8u /* of an UPDATE */
+#define TABLE_SHARE (16u << 10) /* octets: INPUT_OCTETS */
+
+struct progress {
+	uint64_t updates[TABLES];
+};
+
+/* In one turn: all peers at one time. */
+static void
+call_progress(void *arg)
+{
+	struct progress *p = arg;
+	struct session_view v;
+
+	role_enter_session();
+	for (unsigned i = 0; i < TABLES; i++) {
+		assert_true(session_peek(n.speaker, (struct peer_id){(uint16_t)(1 + i)}, &v));
+		p->updates[i] = v.updates_received;
+	}
+}
+
+/* Sends the same prefixes as the other peers, with attributes of its own in each UPDATE. */
+static void
+table_send(struct script *s, unsigned peer)
+{
+	static uint8_t all[TABLE_UPDATES * 128];
+	union script_attrs a;
+	size_t len = 0;
+
+	script_attrs(&a, PEER_AS + peer, NEXT_HOP);
+	a.a.has |= ATTR_HAS_MED;
+	for (unsigned i = 0; i < TABLE_UPDATES; i++) {
+		a.a.med = i;
+		len += script_update(
+			all + len, &a.a, 0x10000000 + i * TABLE_PREFIXES * 256, TABLE_PREFIXES);
+	}
+	script_send(s, all, len);
+}
+
+/* The longest lead of a peer over another peer that has more to send; octets. */
+static uint64_t
+lead_of(const struct progress *now, const struct progress *begin, size_t len)
+{
+	uint64_t least = UINT64_MAX, most = 0;
+
+	for (unsigned i = 0; i < TABLES; i++) {
+		uint64_t handled = (now->updates[i] - begin->updates[i]) * len;
+
+		if (now->updates[i] == TABLE_UPDATES)
+			return 0;
+		least = handled < least ? handled : least;
+		most = handled > most ? handled : most;
+	}
+	return most - least;
+}
+
+/*
+ * All octets of the tables are there. The tables advance together, so that the paths of a
+ * destination arrive close together, and receivers get the best path once.
+ */
+static void
+test_tables_advance_together(void **state)
+{
+	static struct script s[TABLES];
+	struct progress begin, now;
+	uint8_t msg[BGP_MSG_MAX];
+	union script_attrs a;
+	uint64_t lead = 0, handled, until;
+	size_t len;
+
+	if (!own_net_takes_much())
+		skip();
+	script_attrs(&a, PEER_AS, NEXT_HOP);
+	a.a.has |= ATTR_HAS_MED;
+	len = script_update(msg, &a.a, 0x10000000, TABLE_PREFIXES);
+	node_begin(&n, OWN_AS, OWN_ID);
+	for (unsigned i = 0; i < TABLES; i++) {
+		struct config_peer c = peer_config(PEER_AS + i, OWN_AS, 2 + i);
+		struct bgp_open_options o = script_open(PEER_AS + i, PEER_ID + i);
+
+		node_peer(&n, 1 + i, &c, policy_accept_all());
+		script_establish(&s[i], &n, 2 + i, &o);
+	}
+	node_pause_shards(&n, 1);
+	for (unsigned i = 0; i < TABLES; i++)
+		table_send(&s[i], i);
+	thread_call(n.session, call_progress, &begin);
+	node_pause_shards(&n, 0);
+	until = now_ns() + 2 * WAIT_MS * 1000000ull;
+	do {
+		uint64_t present;
+
+		assert_true(now_ns() < until);
+		thread_call(n.session, call_progress, &now);
+		present = lead_of(&now, &begin, len);
+		lead = present > lead ? present : lead;
+		handled = 0;
+		for (unsigned i = 0; i < TABLES; i++)
+			handled += now.updates[i];
+	} while (handled < TABLES * TABLE_UPDATES);
+	print_message("longest lead of a peer: %lu octets\n", (unsigned long)lead);
+	assert_in_range(lead, 1, 3 * TABLE_SHARE);
+	for (unsigned i = 0; i < TABLES; i++)
+		script_close(&s[i]);
+	node_end(&n);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_pass_ends),
-		cmocka_unit_test(test_crowd),
-		cmocka_unit_test(test_stuck),
-		cmocka_unit_test(test_stuck_evicted),
+		cmocka_unit_test(test_pass_ends), cmocka_unit_test(test_crowd),
+		cmocka_unit_test(test_stuck), cmocka_unit_test(test_stuck_evicted),
 		cmocka_unit_test(test_stuck_without_hold_time),
+		cmocka_unit_test(test_tables_advance_together), /* last: it keeps large buffers */
 	};
 
 	role_enter_main();
