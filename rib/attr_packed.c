@@ -482,6 +482,48 @@ attr_pack_like(const struct attr_packed *like, const struct attr_set *a, struct 
 	return (size_t)(w + rest - (uint8_t *)out);
 }
 
+static bool
+communities_have(const uint8_t *at, const uint8_t *end, const uint8_t *value)
+{
+	for (; at < end; at += 4)
+		if (load_u32(at) == load_u32(value))
+			return true;
+	return false;
+}
+
+bool
+attr_packed_is_appended(const struct attr_packed *p, const struct attr_packed *q,
+	const uint8_t *values, unsigned count)
+{
+	const uint8_t *at, *end;
+	struct parts a, b;
+	size_t front, had;
+
+	if (p->bits != q->bits || (p->bits & HEAD_VERBATIM) || p->hops != q->hops ||
+		p->units != q->units || ((p->more ^ q->more) & MORE_EXTRAS))
+		return false;
+	if ((p->more & MORE_COMMUNITIES) == COUNTED || (q->more & MORE_COMMUNITIES) == COUNTED)
+		return false;
+	parts_find(p, &a);
+	parts_find(q, &b);
+	had = 4u * a.community_count;
+	front = (size_t)(a.rest - p->body) + had;
+	if (b.community_count < a.community_count ||
+		b.rest_len - 4u * b.community_count != a.rest_len - had ||
+		(size_t)(b.rest - q->body) + had != front || memcmp(p->body, q->body, front) != 0)
+		return false;
+	at = b.rest + had;
+	end = b.rest + 4u * b.community_count;
+	for (unsigned i = 0; i < count; i++) {
+		if (communities_have(b.rest, at, values + 4u * i))
+			continue;
+		if (at == end || load_u32(at) != load_u32(values + 4u * i))
+			return false;
+		at += 4;
+	}
+	return at == end && memcmp(a.rest + had, end, a.rest_len - had) == 0;
+}
+
 /* Length of the path in struct attr_set. */
 static size_t
 wire_path_len(const struct attr_packed *p, const struct parts *s)

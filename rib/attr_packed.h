@@ -33,6 +33,14 @@ size_t attr_packed_size(const struct attr_packed *p);
 /* True if the first `len` octets at `p` are a packed set, with `len` or up to 7 octets less. */
 bool attr_packed_valid(const struct attr_packed *p, size_t len);
 
+/*
+ * True if `q` is `p` with standard communities appended: `count` values of four octets, each unless
+ * the set has it. False also for sets with 127 communities or more, and for sets that are stored
+ * verbatim: those need a comparison of unpacked sets.
+ */
+bool attr_packed_is_appended(const struct attr_packed *p, const struct attr_packed *q,
+	const uint8_t *values, unsigned count);
+
 /* Size of the unpacked set: attr_set_size(). */
 size_t attr_packed_set_size(const struct attr_packed *p);
 /* Unpacks into `out`, which has room for attr_packed_set_size(). Returns `out`. */

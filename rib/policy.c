@@ -927,6 +927,14 @@ policy_outcome_appends(
 	return (s->what & (SET_MED | SET_ORIGIN | SET_NEXT_HOP)) == 0 && s->prepend_count == 0;
 }
 
+bool
+policy_outcome_only_appends(
+	const struct policy *p, uint64_t outcome, const uint8_t **values, unsigned *count)
+{
+	return policy_outcome_appends(p, outcome, values, count) &&
+	       (outcome == 0 || (p->sets[p->steps[outcome].set].what & ~SET_COMMUNITIES) == 0);
+}
+
 /* ---- hashes of outcomes ---- */
 
 static uint64_t

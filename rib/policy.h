@@ -199,6 +199,9 @@ int policy_eval_outcome(struct policy_eval *e, const struct policy *p, const str
  */
 bool policy_outcome_appends(
 	const struct policy *p, uint64_t outcome, const uint8_t **values, unsigned *count);
+/* As policy_outcome_appends(), and the outcome changes nothing else that the AS uses. */
+bool policy_outcome_only_appends(
+	const struct policy *p, uint64_t outcome, const uint8_t **values, unsigned *count);
 /*
  * Hash of the changes that make an outcome (not POLICY_OUTCOME_ALONE): equal changes have equal
  * hashes, in any policy. 0 for the outcome 0. Any thread.

@@ -243,6 +243,23 @@ verdict_good(const struct subject *j, const struct shard_verdict *v)
 }
 
 /*
+ * True if the accepted set is the result of the outcome, found without unpacked sets: for policies
+ * that only append communities.
+ */
+static bool
+accepted_is_outcome(const struct subject *j, uint64_t outcome)
+{
+	const struct attr_packed *received = attr_get(j->s->attrs, j->path->received),
+				 *accepted = attr_get(j->s->attrs, j->path->accepted);
+	const uint8_t *values;
+	unsigned count;
+
+	return received != NULL && accepted != NULL &&
+	       policy_outcome_only_appends(j->rib->import, outcome, &values, &count) &&
+	       attr_packed_is_appended(received, accepted, values, count);
+}
+
+/*
  * Interns the result of outcome w->outcome; `made` is the result (NULL: evaluate now). 0, -ENOMEM.
  */
 static int
@@ -250,10 +267,11 @@ outcome_intern(const struct subject *j, struct shard_verdict *v, const struct at
 	struct wanted *w) RUNS_ON(role_rib)
 {
 	struct shard *s = j->s;
+	bool same = made == NULL && accepted_is_outcome(j, w->outcome);
 	struct shard_accepted *acc;
 	int err = 0;
 
-	if (made == NULL) {
+	if (made == NULL && !same) {
 		s->replay.run_begun = false;
 		err = policy_eval_outcome(s->eval, j->rib->import,
 			attr_read(s->attrs, j->path->received, s->unpacked),
@@ -265,7 +283,7 @@ outcome_intern(const struct subject *j, struct shard_verdict *v, const struct at
 		return 0;
 	}
 	/* most results equal the accepted set: one comparison */
-	if (err == 0 && attr_equals(s->attrs, j->path->accepted, made)) {
+	if (same || (err == 0 && attr_equals(s->attrs, j->path->accepted, made))) {
 		w->accepted = j->path->accepted;
 	} else {
 		acc = accepted_place(s, w->outcome);
