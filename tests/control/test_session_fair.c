@@ -461,7 +461,7 @@ struct progress {
 	uint64_t updates[TABLES];
 };
 
-/* In one turn: all peers at one time. */
+/* All peers within one turn, so at one time. */
 static void
 call_progress(void *arg)
 {
@@ -511,8 +511,8 @@ lead_of(const struct progress *now, const struct progress *begin, size_t len)
 }
 
 /*
- * All octets of the tables are there. The tables advance together, so that the paths of a
- * destination arrive close together, and receivers get the best path once.
+ * All tables wait in the sockets. They must advance together: the paths of a destination then
+ * arrive close together, and receivers get the best path once.
  */
 static void
 test_tables_advance_together(void **state)
