@@ -502,15 +502,13 @@ attr_packed_is_appended(const struct attr_packed *p, const struct attr_packed *q
 	if (p->bits != q->bits || (p->bits & HEAD_VERBATIM) || p->hops != q->hops ||
 		p->units != q->units || ((p->more ^ q->more) & MORE_EXTRAS))
 		return false;
-	if ((p->more & MORE_COMMUNITIES) == COUNTED || (q->more & MORE_COMMUNITIES) == COUNTED)
-		return false;
 	parts_find(p, &a);
 	parts_find(q, &b);
 	had = 4u * a.community_count;
 	front = (size_t)(a.rest - p->body) + had;
-	if (b.community_count < a.community_count ||
-		b.rest_len - 4u * b.community_count != a.rest_len - had ||
-		(size_t)(b.rest - q->body) + had != front || memcmp(p->body, q->body, front) != 0)
+	/* with equal extras, what follows the communities has one length */
+	if (b.community_count < a.community_count || (size_t)(b.rest - q->body) + had != front ||
+		memcmp(p->body, q->body, front) != 0)
 		return false;
 	at = b.rest + had;
 	end = b.rest + 4u * b.community_count;

@@ -35,8 +35,8 @@ bool attr_packed_valid(const struct attr_packed *p, size_t len);
 
 /*
  * True if `q` is `p` with standard communities appended: `count` values of four octets, each unless
- * the set has it. False also for sets with 127 communities or more, and for sets that are stored
- * verbatim: those need a comparison of unpacked sets.
+ * the set has it. False also for sets that are stored verbatim, and where the set with the values
+ * has 127 communities or more: those need a comparison of unpacked sets.
  */
 bool attr_packed_is_appended(const struct attr_packed *p, const struct attr_packed *q,
 	const uint8_t *values, unsigned count);
