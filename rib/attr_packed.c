@@ -506,7 +506,7 @@ attr_packed_is_appended(const struct attr_packed *p, const struct attr_packed *q
 	parts_find(q, &b);
 	had = 4u * a.community_count;
 	front = (size_t)(a.rest - p->body) + had;
-	/* with equal extras, what follows the communities has one length */
+	/* equal extras: the parts behind the communities have equal lengths */
 	if (b.community_count < a.community_count || (size_t)(b.rest - q->body) + had != front ||
 		memcmp(p->body, q->body, front) != 0)
 		return false;

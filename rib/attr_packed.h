@@ -34,9 +34,9 @@ size_t attr_packed_size(const struct attr_packed *p);
 bool attr_packed_valid(const struct attr_packed *p, size_t len);
 
 /*
- * True if `q` is `p` with standard communities appended: `count` values of four octets, each unless
- * the set has it. False also for sets that are stored verbatim, and where the set with the values
- * has 127 communities or more: those need a comparison of unpacked sets.
+ * True if `q` is `p` with standard communities appended: `count` values of four octets, without
+ * values already in the set. False also for verbatim sets, and for 127 communities or more in the
+ * set with the values: such sets need a comparison in unpacked form.
  */
 bool attr_packed_is_appended(const struct attr_packed *p, const struct attr_packed *q,
 	const uint8_t *values, unsigned count);

@@ -199,7 +199,7 @@ int policy_eval_outcome(struct policy_eval *e, const struct policy *p, const str
  */
 bool policy_outcome_appends(
 	const struct policy *p, uint64_t outcome, const uint8_t **values, unsigned *count);
-/* As policy_outcome_appends(), and the outcome changes nothing else that the AS uses. */
+/* As policy_outcome_appends(), for outcomes without any other change. */
 bool policy_outcome_only_appends(
 	const struct policy *p, uint64_t outcome, const uint8_t **values, unsigned *count);
 /*

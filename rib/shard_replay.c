@@ -243,8 +243,8 @@ verdict_good(const struct subject *j, const struct shard_verdict *v)
 }
 
 /*
- * True if the accepted set is the result of the outcome, found without unpacked sets: for policies
- * that only append communities.
+ * True if the accepted set is the result of the outcome. Compares packed sets, for outcomes that
+ * only append communities; false for all other outcomes.
  */
 static bool
 accepted_is_outcome(const struct subject *j, uint64_t outcome)

@@ -337,8 +337,8 @@ speaker_busy(void *ctx)
  * that a flood from one peer does not delay the rest, and UPDATEs of several peers for one
  * destination arrive close together. True: the deadline came first.
  *
- * A share is INPUT_OCTETS. The next turn begins with the first peer that found no batch, or no time,
- * for its share: with the rest of it.
+ * A share is INPUT_OCTETS. The next turn begins with the first peer with an unfinished share, for
+ * lack of a batch or of time, and handles the rest of the share.
  */
 static bool
 work_input(struct speaker *s, uint64_t now, uint64_t deadline_ns) RUNS_ON(role_session)

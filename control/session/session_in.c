@@ -893,8 +893,8 @@ run_has_live_room(const struct speaker *s, const struct peer *p)
 }
 
 /*
- * False: the open run is full, and earlier runs are unfinished. For the rest of the turn the peers
- * behind `p` then find no room either: none overtakes `p`.
+ * False: the open run is full, and earlier runs are unfinished. Until the end of the turn the peers
+ * behind `p` get no room, so no peer overtakes `p`. Live changes are an exception.
  */
 static bool
 run_reserve(struct speaker *s, const struct peer *p) RUNS_ON(role_session)

@@ -461,7 +461,7 @@ struct progress {
 	uint64_t updates[TABLES];
 };
 
-/* All peers within one turn, so at one time. */
+/* Reads the counters of all peers within one turn. */
 static void
 call_progress(void *arg)
 {
@@ -475,7 +475,7 @@ call_progress(void *arg)
 	}
 }
 
-/* Sends the same prefixes as the other peers, with attributes of its own in each UPDATE. */
+/* The peers send equal prefixes; each UPDATE has unique attributes. */
 static void
 table_send(struct script *s, unsigned peer)
 {
@@ -493,7 +493,7 @@ table_send(struct script *s, unsigned peer)
 	script_send(s, all, len);
 }
 
-/* The longest lead of a peer over another peer that has more to send; octets. */
+/* The longest lead of one peer over another, in octets. 0 after the end of a table. */
 static uint64_t
 lead_of(const struct progress *now, const struct progress *begin, size_t len)
 {
@@ -511,8 +511,8 @@ lead_of(const struct progress *now, const struct progress *begin, size_t len)
 }
 
 /*
- * All tables wait in the sockets. They must advance together: the paths of a destination then
- * arrive close together, and receivers get the best path once.
+ * All tables wait in the sockets, and must advance together: the paths of a destination arrive
+ * close together, and receivers get the best path once.
  */
 static void
 test_tables_advance_together(void **state)

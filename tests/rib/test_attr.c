@@ -425,8 +425,8 @@ with_appended(const struct attr_set *a, const uint8_t *values, unsigned count)
 }
 
 /*
- * attr_packed_is_appended() agrees with the oracle, for the set with the values appended and for
- * sets near it. Returns 1 if it recognizes the former.
+ * attr_packed_is_appended() agrees with the oracle, for the set with the values and for similar
+ * sets. Returns 1 for a recognized set with the values.
  */
 static unsigned
 packed_is_appended(const struct attr_set *a, const struct attr_packed *p, bool odd)
