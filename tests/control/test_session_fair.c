@@ -9,6 +9,9 @@
 #include "tests/control/own_net.h"
 #include "tests/control/session_rig.h"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
 #define OWN_AS 64512u
 #define OWN_ID 0xc0000201u
 #define PEER_AS 65001u
@@ -453,7 +456,7 @@ test_pass_ends(void **state)
 /* ---- tables of several peers, with a shard that is slower than the session thread ---- */
 
 #define TABLES 4u
-#define TABLE_UPDATES 12000u
+#define TABLE_UPDATES 20000u
 #define TABLE_PREFIXES 8u /* of an UPDATE */
 #define TABLE_SHARE (16u << 10) /* octets: INPUT_OCTETS */
 
@@ -491,6 +494,25 @@ table_send(struct script *s, unsigned peer)
 			all + len, &a.a, 0x10000000 + i * TABLE_PREFIXES * 256, TABLE_PREFIXES);
 	}
 	script_send(s, all, len);
+}
+
+/* Octets that keeld's socket has not acknowledged. */
+static int
+unacknowledged(const struct script *s)
+{
+	int octets;
+
+	assert_int_equal(ioctl(s->fd, SIOCOUTQ, &octets), 0);
+	return octets;
+}
+
+static bool
+progress_of_all(const struct progress *p)
+{
+	for (unsigned i = 0; i < TABLES; i++)
+		if (p->updates[i] == 0)
+			return false;
+	return true;
 }
 
 /* The longest lead of one peer over another, in octets. 0 after the end of a table. */
@@ -540,9 +562,14 @@ test_tables_advance_together(void **state)
 	node_pause_shards(&n, 1);
 	for (unsigned i = 0; i < TABLES; i++)
 		table_send(&s[i], i);
-	thread_call(n.session, call_progress, &begin);
+	for (unsigned i = 0; i < TABLES; i++)
+		wait_for(unacknowledged(&s[i]) == 0);
 	node_pause_shards(&n, 0);
 	until = now_ns() + 2 * WAIT_MS * 1000000ull;
+	do {
+		assert_true(now_ns() < until);
+		thread_call(n.session, call_progress, &begin);
+	} while (!progress_of_all(&begin));
 	do {
 		uint64_t present;
 
