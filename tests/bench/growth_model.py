@@ -6,20 +6,14 @@ import math
 import os
 import subprocess
 
-def changes(feeds):
-    """How often the best path of a prefix changes after its first path, when feeds announce in random order: path K is the best of K with probability 1 / K.
-    Between two whole numbers of feeds (in plots) a straight line."""
-    whole = int(feeds)
-    return sum(1 / k for k in range(2, whole + 1)) + (feeds - whole) / (whole + 1)
-
-
 # P prefixes from each of F feeds to G receivers: microseconds of CPU, and bytes, of the whole load.
 TERMS = {
     "cpu": [("of a load", lambda p, f, g: 1), ("for each prefix", lambda p, f, g: p), ("for each further path", lambda p, f, g: p * (f - 1)),
             ("for each further path, times ln F", lambda p, f, g: p * (f - 1) * math.log(f)), ("for each prefix and further group", lambda p, f, g: p * (g - 1)),
-            ("for each prefix and further group, times G / 1,000", lambda p, f, g: p * (g - 1) * g / 1000),
-            ("for each change of the best path, with further groups", lambda p, f, g: p * changes(f) * (g > 1)),
-            ("for each change of the best path and further group", lambda p, f, g: p * changes(f) * (g - 1))],
+            ("for each further path, with further groups", lambda p, f, g: p * (f - 1) * (g > 1)),
+            # the first path is best only for a time; what changes while a group is behind is told once
+            ("for each prefix, times 1 - 1 / F, with further groups", lambda p, f, g: p * (1 - 1 / f) * (g > 1)),
+            ("for each prefix and further group, times 1 - 1 / F", lambda p, f, g: p * (1 - 1 / f) * (g - 1))],
     "bytes": [("of a load", lambda p, f, g: 1), ("for each prefix", lambda p, f, g: p), ("for each further path", lambda p, f, g: p * (f - 1)),
               ("for each further path, times ln F", lambda p, f, g: p * (f - 1) * math.log(f)), ("for each prefix, with further groups", lambda p, f, g: p * (g > 1)),
               ("for each prefix and further group", lambda p, f, g: p * (g - 1)), ("for each further group, with several feeds", lambda p, f, g: (g - 1) * (f > 1)),
