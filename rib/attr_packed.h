@@ -35,8 +35,8 @@ bool attr_packed_valid(const struct attr_packed *p, size_t len);
 
 /*
  * True if `q` is `p` with standard communities appended: `count` values of four octets, without
- * values already in the set. False also for verbatim sets, and for 127 communities or more in the
- * set with the values: such sets need a comparison in unpacked form.
+ * values already in the set. False also for verbatim sets, and where an appended value gives a set
+ * 127 communities or more: such sets need a comparison in unpacked form.
  */
 bool attr_packed_is_appended(const struct attr_packed *p, const struct attr_packed *q,
 	const uint8_t *values, unsigned count);
