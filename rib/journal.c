@@ -136,6 +136,12 @@ journal_destroy(struct journal *j)
 	arena_free(j->arena, j);
 }
 
+uint64_t
+journal_capacity(const struct journal *j)
+{
+	return j->mask + 1;
+}
+
 unsigned
 journal_writers(const struct journal *j)
 {

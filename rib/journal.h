@@ -61,6 +61,7 @@ int journal_create_shared(
 	struct arena *a, uint32_t capacity, unsigned writers, struct journal **out);
 void journal_destroy(struct journal *j);
 unsigned journal_writers(const struct journal *j);
+uint64_t journal_capacity(const struct journal *j); /* entries */
 
 /* Writer of a journal with a single writer. Sequence of the next append, for dest_publish(). */
 uint64_t journal_next_sequence(const struct journal *j) RUNS_ON(role_rib);

@@ -67,8 +67,7 @@ bits_fini(struct arena *a, struct bits *b)
 	*b = (struct bits){0};
 }
 
-/* The first bit from place *at on. False at the end, with *at set to 0. */
-static bool
+bool
 bits_next(const struct bits *b, uint32_t *at, struct dest_id *id)
 {
 	for (uint32_t w = *at / 64; w < b->words; w++) {

@@ -298,9 +298,10 @@ struct update_group {
 	uint64_t looks_until;
 	/*
 	 * Destinations passed over, or with a waiting withdrawal (docs/decisions/0002). Of awaited entries (journal_awaits()) the group reads only entries of
-	 * `owed`. Without `owed_known` the set is incomplete, and the group reads every awaited entry.
+	 * `owed`. Without `owed_known` the set is incomplete, and the group reads every awaited entry. `owed_at`: the place of the second reading.
 	 */
 	struct bits owed;
+	uint32_t owed_at;
 	bool owed_known;
 	uint64_t run; /* of the last window */
 	bool run_whole; /* the group has read the run from its beginning */
@@ -388,7 +389,6 @@ struct window {
 	bool copied; /* false: without attributes */
 	bool refuses; /* without the destinations that the group refuses by their prefix */
 	bool shared; /* false: of one group */
-	const struct bits *owed; /* second reading: the entries of the set alone; or NULL */
 	bool labels; /* of the table */
 	unsigned count, path_count, class_count, ordered;
 	unsigned room_used, base_used;
@@ -915,6 +915,8 @@ bool bits_has(const struct bits *b, struct dest_id id);
 /* 0, -ENOMEM. */
 int bits_set(struct arena *a, struct bits *b, struct dest_id id);
 bool bits_clear(struct bits *b, struct dest_id id);
+/* The first destination from place *at on, with *at set to the next place. False at the end, with *at set to 0. */
+bool bits_next(const struct bits *b, uint32_t *at, struct dest_id *id);
 void bits_fini(struct arena *a, struct bits *b);
 
 /* update_group_split.c */

@@ -106,6 +106,7 @@ copy_begin(struct update_group *g, const struct update_member *m)
 	n->looks_until = 0;
 	windows_look(n);
 	n->owed = (struct bits){0};
+	n->owed_at = 0;
 	n->owed_known = false;
 	n->run = ++g->set->runs; /* the copy does not read the entries that `g` will read */
 	n->members = NULL;

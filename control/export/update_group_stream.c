@@ -98,14 +98,21 @@ owed_learn(struct update_group *g)
 	if (g->owed_known || !journal_settled(g->cursor))
 		return;
 	bits_fini(g->set->c.arena, &g->owed);
+	g->owed_at = 0;
 	g->owed_known = true;
 }
 
 static void
 owed_add(struct update_group *g, struct dest_id id)
 {
-	if (g->owed_known && bits_set(g->set->c.arena, &g->owed, id) < 0)
+	bool had = bits_has(&g->owed, id);
+
+	if (!g->owed_known)
+		return;
+	if (bits_set(g->set->c.arena, &g->owed, id) < 0)
 		g->owed_known = false;
+	else if (!had && g->owed_at > id.v)
+		g->owed_at = id.v; /* a walk beside the second reading, which returns */
 }
 
 /* The group has read the destination, and no withdrawal waits. */
@@ -202,6 +209,7 @@ catch_up_begin(struct update_group *g)
 {
 	/* The cursor stays pinned until the end, and holds the tombstones: the id of an advertised destination must not become another prefix. */
 	g->reach_back = (uint32_t)journal_resume(g->set->journal, g->cursor);
+	g->stats.lapped++;
 	windows_arrive(g, true);
 	g->catch_up = CATCH_UP_ANNOUNCE;
 	g->bulk_held = false;
@@ -494,6 +502,61 @@ window_take(struct update_group *g, const struct window *w, uint64_t after, uint
 	return upto;
 }
 
+/*
+ * An entry for a destination of `owed` in the second reading: the last change of the destination, or, if this change comes after the second reading, an earlier
+ * entry, at which a withdrawal must wait.
+ */
+static struct journal_entry
+owed_entry(const struct update_group *g, struct dest_id id, const struct dest_view *view)
+{
+	const struct journal *j = g->set->journal;
+	uint64_t last = journal_reads_again(g->cursor);
+	uint32_t newer = view->sequence - (uint32_t)last, older = (uint32_t)last - view->sequence;
+	bool waits = newer != 0 && newer <= journal_newest(j) - last;
+
+	return (struct journal_entry){.sequence = waits ? last : last - older,
+		.table = g->rules.table,
+		.shard = (uint8_t)shards_index(&g->set->shards, id),
+		.bulk = journal_bulk(j) > journal_position(g->cursor),
+		.dest = shards_local(&g->set->shards, id)};
+}
+
+/*
+ * The second reading (docs/decisions/0002): visits the destinations of `owed`, not the entries, which the ring may have lapped. False: bulk waits for the
+ * members.
+ */
+static bool
+owed_gather(struct update_group *g) RUNS_ON(role_session)
+{
+	struct journal *j = g->set->journal;
+	struct dest_view view;
+	struct dest_id id;
+
+	if (journal_evicted(g->cursor))
+		g->error = -ESTALE;
+	if (g->error != 0 || (g->bulk_held && journal_bulk(j) > journal_position(g->cursor)))
+		return false;
+	for (unsigned i = 0; bits_next(&g->owed, &g->owed_at, &id); i++) {
+		const struct shards *s = &g->set->shards;
+
+		windows_look_at(g, id);
+		if (dest_peek_best(g->table.at[shards_index(s, id)], shards_local(s, id), &view)) {
+			struct journal_entry e = owed_entry(g, id, &view);
+
+			journal_take(g, &e, &view);
+		} else {
+			owed_clear(g, id); /* the id is free: no group has an interest */
+		}
+		if (g->error != 0)
+			return false;
+		if (batch_full(g->set) || i >= WINDOW_ENTRIES)
+			return true;
+	}
+	journal_advance(j, g->cursor, journal_reads_again(g->cursor));
+	windows_arrive(g, false);
+	return true;
+}
+
 /* Reads the next entries of the journal, up to `end`. False: no entry was taken. */
 static bool
 window_gather(struct update_group *g, uint64_t end) RUNS_ON(role_session)
@@ -502,6 +565,8 @@ window_gather(struct update_group *g, uint64_t end) RUNS_ON(role_session)
 	struct window *w;
 	int err;
 
+	if (g->owed_known && journal_reads_again(g->cursor) != 0)
+		return owed_gather(g);
 	w = window_get(g, end, &err);
 	if (err == -EOVERFLOW)
 		catch_up_begin(g);

@@ -372,9 +372,9 @@ window_choose(struct update_group *g, struct window *w, const struct journal_ent
 		struct window_entry *e = &w->entry[w->count];
 		bool repeated;
 
-		if (raw[i].table.v != w->table.v || (w->owed != NULL && !bits_has(w->owed, id)))
+		if (raw[i].table.v != w->table.v)
 			continue;
-		repeated = w->owed == NULL && !raw[i].aside && is_repeated(s, w, id);
+		repeated = !raw[i].aside && is_repeated(s, w, id);
 		e->at = (uint16_t)(raw[i].sequence - w->first);
 		e->dest = id;
 		e->path = e->next = WINDOW_NONE;
@@ -382,7 +382,7 @@ window_choose(struct update_group *g, struct window *w, const struct journal_ent
 		e->bulk = raw[i].bulk;
 		e->aside = raw[i].aside;
 		e->repeated = repeated;
-		e->unread = raw[i].aside || repeated || w->owed != NULL;
+		e->unread = raw[i].aside || repeated;
 		if (raw[i].bulk && w->bulk == UINT64_MAX)
 			w->bulk = raw[i].sequence;
 		w->live |= !raw[i].bulk;
@@ -672,7 +672,6 @@ enum window_kind {
 	WINDOW_SHARED, /* for all groups */
 	WINDOW_OWN, /* of a straggling group */
 	WINDOW_BARE, /* without attributes, of a sparse group */
-	WINDOW_OWED, /* of the second reading */
 };
 
 static struct window *
@@ -693,7 +692,6 @@ window_make(struct update_group *g, uint64_t end, enum window_kind kind, int *er
 	window_clear(s, w);
 	w->copied = kind <= WINDOW_OWN;
 	w->shared = shared;
-	w->owed = kind == WINDOW_OWED ? &g->owed : NULL;
 	/* the rules from before a plan may permit the prefix; a trace has an event for each destination */
 	w->refuses = kind == WINDOW_BARE && !g->planned && s->tap == NULL;
 	s->told.group = NULL; /* may point to the paths that are overwritten */
@@ -712,19 +710,6 @@ window_make(struct update_group *g, uint64_t end, enum window_kind kind, int *er
 	return w;
 }
 
-/* Reads the destinations of `owed` again, in their present state. Afterwards the group can use older windows (windows_look_at()). */
-static struct window *
-window_owed(struct update_group *g, uint64_t end, int *err)
-{
-	struct windows *ws = &g->set->windows;
-	uint64_t last = journal_reads_again(g->cursor);
-	struct window *w = window_make(g, last < end ? last : end, WINDOW_OWED, err);
-
-	ws->unused = 0;
-	ws->used += w != NULL; /* windows_full() ends the turn */
-	return w;
-}
-
 struct window *
 window_get(struct update_group *g, uint64_t end, int *err)
 {
@@ -736,8 +721,6 @@ window_get(struct update_group *g, uint64_t end, int *err)
 	*err = 0;
 	if (windows_full(g) || journal_position(g->cursor) >= end)
 		return NULL;
-	if (g->owed_known && journal_reads_again(g->cursor) != 0)
-		return window_owed(g, end, err);
 	w = window_find(g, end, &front);
 	shared = copied && front == 0 && g->catch_up == CATCH_UP_NONE;
 	if (shared && round_waits(g))

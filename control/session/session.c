@@ -517,6 +517,46 @@ walks_resume(struct speaker *s) RUNS_ON(role_session)
 		s->config.wake_shard(s->config.ctx, (unsigned)shard);
 }
 
+/*
+ * Time of this turn for input: 5/8. While exports have more to do, less from the moment at which the slowest group has a quarter of the journal to read, down to
+ * INPUT_LEAST at three quarters: a group that the journal laps walks over the whole table alone.
+ */
+static int64_t
+input_ns(struct speaker *s, uint64_t turn_ns) RUNS_ON(role_session)
+{
+	const struct journal *j = shard_journal(s->shards.at[0]);
+	uint64_t capacity = journal_capacity(j), most = capacity / 4 * 3, ns = turn_ns * 5 / 8;
+	uint64_t position, lag;
+
+	s->input_limited = s->export_left && s->ready_count > 0;
+	lag = s->input_limited ? journal_lag(j, &position) : 0;
+	if (lag <= capacity / 4) {
+		s->input_limited = false;
+		s->input_credit_ns = 0;
+		return (int64_t)ns;
+	}
+	ns = lag < most ? ns * (most - lag) / (most - capacity / 4) : 0;
+	ns = ns > turn_ns / INPUT_LEAST ? ns : turn_ns / INPUT_LEAST;
+	s->input_credit_ns += (int64_t)ns;
+	if (s->input_credit_ns > (int64_t)ns)
+		s->input_credit_ns = (int64_t)ns; /* unused time is not kept */
+	return s->input_credit_ns;
+}
+
+/* At least some messages of a peer are handled. Time beyond the limit is taken from the next turns. */
+static bool
+turn_input(struct speaker *s, uint64_t now, uint64_t turn_ns) RUNS_ON(role_session)
+{
+	int64_t ns = input_ns(s, turn_ns);
+	bool more = true;
+
+	if (ns > 0)
+		more = work_input(s, now, now + (uint64_t)ns);
+	if (s->input_limited && ns > 0)
+		s->input_credit_ns -= (int64_t)(now_ns() - now);
+	return more;
+}
+
 bool
 speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 {
@@ -531,7 +571,7 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 	note_work("freeing update groups");
 	more = leftovers_run(s, now + (deadline_ns - now) / 4);
 	note_work("decoding UPDATEs");
-	more |= work_input(s, now, now + (deadline_ns - now) * 5 / 8);
+	more |= turn_input(s, now, deadline_ns - now);
 	input_push_run(s);
 	/*
 	 * Without memory an export would end the session of its receiver: exports wait until the
@@ -549,9 +589,11 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 			update_groups_whole(s->groups, whole);
 		}
 		note_work("export to peers");
-		more |= work_export(s, now_ns(), deadline_ns);
+		s->export_left = work_export(s, now_ns(), deadline_ns);
+		more |= s->export_left;
 		pass_wait(s, now);
 	} else {
+		s->export_left = false;
 		s->export_all = true;
 	}
 	labels_send(s);

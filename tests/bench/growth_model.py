@@ -52,12 +52,12 @@ def predicted(kind, coefficients, at):
 
 
 def points_of(metrics, kind):
-    """{(p, f, g): median} of the metrics KIND_P_F_G."""
+    """{(p, f, g): (median, min, max)} of the metrics KIND_P_F_G."""
     out = {}
     for name, m in metrics.items():
         words = name.split("_")
         if words[0] == kind and len(words) == 4:
-            out[tuple(map(int, words[1:]))] = m["median"]
+            out[tuple(map(int, words[1:]))] = m["median"], m["min"], m["max"]
     return out
 
 
@@ -69,7 +69,7 @@ def models(metrics):
         if len(points) < len(TERMS[kind]) + 2:
             return None
         try:
-            out[kind] = (points, fit(kind, {at: v for at, v in points.items() if at not in HELD_OUT}))
+            out[kind] = (points, fit(kind, {at: median for at, (median, _, _) in points.items() if at not in HELD_OUT}))
         except ZeroDivisionError:  # no point for one of the terms: measured before the term was added
             return None
     return out
@@ -90,13 +90,14 @@ def table(found):
         for kind in TERMS:
             points, coefficients = found[kind]
             model = predicted(kind, coefficients, at)
-            cells.append("%s | %s | %+.0f %%" % (number(points[at]), number(model), 100 * (model / points[at] - 1)))
+            median, low, high = points[at]
+            cells.append("%s (%s–%s) | %s | %+.0f %%" % (number(median), number(low), number(high), number(model), 100 * (model / median - 1)))
         lines.append("| %s%s | %s |" % (", ".join(format(n, ",") for n in at), " (not fitted)" if at in HELD_OUT else "", " | ".join(cells)))
     return lines
 
 
 def svg(kind, points, coefficients):
-    """Measured points and the model by prefixes, feeds and groups."""
+    """Measured points (median, min, max) and the model by prefixes, feeds and groups."""
     script = ["set terminal svg size 960,300 font 'sans,11'", "set multiplot layout 1,3", "set logscale xy", "set key top left"]
     for title, axis in PLOTS:
         others = [i for i in range(3) if i != axis]
@@ -104,13 +105,13 @@ def svg(kind, points, coefficients):
         fixed = {1: (40000, 1), 2: (40000, 1), 0: (1, 1)}[axis]
         mine = sorted(at for at in points if tuple(at[i] for i in others) == fixed and at not in HELD_OUT)
         script += ["set title '%s a path, by %s'" % ({"cpu": "CPU (us)", "bytes": "bytes"}[kind], title), "$measured << END"]
-        script += ["%d %g" % (at[axis], points[at]) for at in mine] + ["END", "$model << END"]
+        script += ["%d %g %g %g" % (at[axis], *points[at]) for at in mine] + ["END", "$model << END"]
         low, high = mine[0][axis], mine[-1][axis]
         for i in range(41):
             at = list(mine[0])
             at[axis] = low * (high / low) ** (i / 40)
             script.append("%g %g" % (at[axis], predicted(kind, coefficients, at)))
-        script += ["END", "plot $measured using 1:2 with points pt 7 title 'measured', $model using 1:2 with lines title 'model'"]
+        script += ["END", "plot $measured with yerrorbars pt 7 title 'measured', $model using 1:2 with lines title 'model'"]
     try:
         return subprocess.run(["gnuplot"], input="\n".join(script) + "\n", capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):

@@ -200,6 +200,85 @@ test_overtakes(void **state)
 	node_end(&n);
 }
 
+#define GROUPS 16u
+#define FIRST_GROUP 10u
+#define MANY 60000u
+#define RING (1u << 15)
+
+static struct script group[GROUPS];
+
+/* Receivers with an AS of ours for each: update groups of their own. */
+static void
+groups_establish(void)
+{
+	for (unsigned i = 0; i < GROUPS; i++) {
+		unsigned id = FIRST_GROUP + i;
+		struct config_peer c = peer_config(READS_AS + 10 + i, OWN_AS, id + 1);
+		struct bgp_open_options o = script_open(READS_AS + 10 + i, 0xc0000301u + id);
+
+		c.local_as = 65100 + i;
+		node_peer(&n, id, &c, policy_accept_all());
+		script_establish(&group[i], &n, id + 1, &o);
+		wait_for(node_view(&n, id).state == FSM_ESTABLISHED);
+	}
+}
+
+/* Takes what the kernel has for the receivers. */
+static void
+groups_read(void)
+{
+	static uint8_t room[1u << 20];
+
+	for (unsigned i = 0; i < GROUPS; i++) {
+		ssize_t got = recv(group[i].fd, room, sizeof(room), MSG_DONTWAIT);
+
+		assert_true(got > 0 || (got < 0 && errno == EAGAIN));
+	}
+}
+
+static bool
+groups_have(unsigned routes)
+{
+	for (unsigned i = 0; i < GROUPS; i++)
+		if (node_view(&n, FIRST_GROUP + i).families[V4].advertised < routes)
+			return false;
+	return true;
+}
+
+/* A peer sends a table faster than groups can tell it, and larger than the journal. The receivers read all the time: the journal laps no group. */
+static void
+test_input_waits_for_groups(void **state)
+{
+	static uint8_t table_of[MANY * 80];
+	size_t len = 0, sent = 0;
+
+	(void)state;
+	node_journal = RING;
+	node_begin(&n, OWN_AS, OWN_ID);
+	groups_establish();
+	establish(&table, 1, TABLE_AS);
+	for (unsigned i = 0; i < MANY; i++) {
+		assert_true(len + BGP_MSG_MAX <= sizeof(table_of));
+		len += table_update(table_of + len, i, 1);
+	}
+	while (sent < len) {
+		ssize_t got =
+			send(table.fd, table_of + sent, len - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		assert_true(got > 0 || (got < 0 && errno == EAGAIN));
+		sent += got > 0 ? (size_t)got : 0;
+		groups_read();
+	}
+	while (!groups_have(MANY))
+		groups_read();
+	for (unsigned i = 0; i < GROUPS; i++) {
+		assert_int_equal(node_view(&n, FIRST_GROUP + i).families[V4].group.lapped, 0);
+		script_close(&group[i]);
+	}
+	script_close(&table);
+	node_end(&n);
+}
+
 int
 main(void)
 {
@@ -207,6 +286,7 @@ main(void)
 		cmocka_unit_test(test_runs),
 		cmocka_unit_test(test_live_is_read),
 		cmocka_unit_test(test_overtakes),
+		cmocka_unit_test(test_input_waits_for_groups),
 	};
 
 	role_enter_main();

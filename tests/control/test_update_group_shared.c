@@ -283,6 +283,92 @@ test_passed_over_costs_no_windows(void **state)
 	rigged_end(&r);
 }
 
+#define RING 4096u
+#define LINKS (3 * RING / WINDOW_ENTRIES)
+#define LINK(i) (0xc6330000u + (i)*256)
+#define FLAPPING 0xc0000200u
+
+static void
+update_one(struct rigged *r, const struct attr_set *a, uint32_t prefix)
+{
+	struct rib_nlri n = {.prefix = prefix_from_v4(prefix, 24), .label = 0xfffff};
+
+	rig_update(&r->rig, SOURCE, a, &n, 1);
+}
+
+/* As many entries as a window has: a link appears, the link before is withdrawn, and other routes appear. */
+static void
+chain_part(struct rigged *r, unsigned i)
+{
+	union rig_attrs a;
+
+	rig_attrs_make(&a, (uint32_t[]){65100}, 1, 0x0a0a0a0a);
+	update_one(r, &a.a, LINK(i));
+	update_one(r, NULL, i > 0 ? LINK(i - 1) : FLAPPING);
+	for (unsigned k = 2; k < WINDOW_ENTRIES; k++)
+		update_one(r, &a.a, 0x0a000000u + (i * WINDOW_ENTRIES + k) * 256);
+	rig_settle(&r->rig);
+}
+
+/* Turns of the first member, each longer than the last, until the group has read another window: a window takes longer than the time that is left for more. */
+static void
+one_window(struct rigged *r)
+{
+	static uint8_t buf[64u << 10];
+	struct update_group_stats s;
+	uint64_t before;
+	bool more, others;
+
+	update_group_stats(r->told[0].m, &s);
+	before = s.windows;
+	for (unsigned i = 0; s.windows == before; i++) {
+		assert_true(i < 20);
+		qsbr_online(r->rig.readers, r->reader);
+		(void)turn_send(r->told[0].m, buf, sizeof(buf), now_ns() + (1000u << i), &more,
+			&others, on_mark, &r->told[0]);
+		qsbr_offline(r->rig.readers, r->reader);
+		update_group_stats(r->told[0].m, &s);
+	}
+}
+
+/*
+ * A group that reads late finds each link withdrawn before it reads the withdrawal, so the first withdrawal waits for the whole chain, and the ring then has
+ * overwritten its entry. The group visits the destinations that wait, and walks over no table.
+ */
+static void
+test_chain_longer_than_ring(void **state)
+{
+	static struct rigged r;
+	struct update_member_config c;
+	struct update_group_stats s;
+	union rig_attrs a;
+
+	(void)state;
+	rigged_begin_journal(&r, FAMILY_IPV4_UNICAST, RING);
+	c = member_config(&r, 0);
+	join(&r, 0, &c);
+	rig_attrs_make(&a, (uint32_t[]){65100}, 1, 0x0a0a0a0a);
+	update_one(&r, &a.a, FLAPPING);
+	rig_settle(&r.rig);
+	drain(&r, false);
+	assert_int_equal(update_group_advertised(r.told[0].m), 1);
+	r.rig.bulk = true;
+	chain_part(&r, 0);
+	chain_part(&r, 1);
+	for (unsigned i = 2; i < LINKS; i++) {
+		chain_part(&r, i);
+		one_window(&r);
+		/* the withdrawn route, too */
+		assert_int_equal(
+			update_group_advertised(r.told[0].m), (i - 1) * (WINDOW_ENTRIES - 2) + 1);
+	}
+	drain(&r, false);
+	assert_int_equal(update_group_advertised(r.told[0].m), LINKS * (WINDOW_ENTRIES - 2) + 1);
+	update_group_stats(r.told[0].m, &s);
+	assert_int_equal(s.lapped, 0);
+	rigged_end(&r);
+}
+
 /* A receiver that takes nothing holds up bulk of the others for a moment, and no live change. */
 static void
 test_groups_leave_one_behind(void **state)
@@ -452,6 +538,7 @@ main(void)
 		cmocka_unit_test(test_late_join_stays_alone),
 		cmocka_unit_test(test_groups_read_together),
 		cmocka_unit_test(test_passed_over_costs_no_windows),
+		cmocka_unit_test(test_chain_longer_than_ring),
 		cmocka_unit_test(test_groups_leave_one_behind),
 		cmocka_unit_test(test_new_as_again),
 	};

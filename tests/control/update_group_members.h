@@ -51,12 +51,12 @@ struct rigged {
 };
 
 static inline void
-rigged_begin(struct rigged *r, enum family family)
+rigged_begin_journal(struct rigged *r, enum family family, uint32_t journal)
 {
 	struct update_groups_config c;
 
 	memset(r, 0, sizeof(*r));
-	rig_init(&r->rig, false);
+	rig_init_journal(&r->rig, false, journal);
 	r->family = family;
 	if (family != FAMILY_IPV4_UNICAST)
 		assert_int_equal(
@@ -78,6 +78,12 @@ rigged_begin(struct rigged *r, enum family family)
 		shard_peer_import(r->rig.shard, k.id, family, policy_accept_all());
 		rig_up(&r->rig, p, k.asn, 0x0a000000u + p, k.external);
 	}
+}
+
+static inline void
+rigged_begin(struct rigged *r, enum family family)
+{
+	rigged_begin_journal(r, family, 0);
 }
 
 static inline struct update_member_config
