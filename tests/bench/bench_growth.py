@@ -6,7 +6,7 @@ change of all paths, with kept routes.
   path_SIZE     CPU microseconds per path, of `load` and of `reset`
   times_SIZE    the same, relative to 100,000 paths of the same run
 
-Then loads for the model of docs/scaling.md (growth_model.py): one dimension grows, and two loads to hold the model against; the tables of the receivers are an oracle's (tests/bench/oracle.c).
+Then loads for the model of docs/scaling.md (growth_model.py): one dimension grows, and three loads to hold the model against; the tables of the receivers are an oracle's (tests/bench/oracle.c).
 
   cpu_P_F_G     CPU microseconds of the load per path: P prefixes from each of F feeds to G receivers, all with a policy of their own (G 1: none)
   bytes_P_F_G   resident bytes per path, above the daemon with its sessions"""
@@ -22,7 +22,7 @@ SIZES = [("100k", 1, 100000), ("10k", 1, 10000), ("1M", 1, 1000000), ("4M", 4, 1
 QUICK = 20  # times smaller
 # prefixes, feeds, groups
 POINTS = [(10000, 1, 1), (100000, 1, 1), (1000000, 1, 1), (4000000, 1, 1), (40000, 4, 1), (40000, 10, 1), (40000, 30, 1), (40000, 100, 1), (40000, 1, 10),
-          (40000, 1, 100), (40000, 1, 1000), (40000, 4, 10), (40000, 10, 10), (40000, 30, 10), (40000, 4, 100), (40000, 1, 300), (200000, 4, 10), (20000, 10, 100)]
+          (40000, 1, 100), (40000, 1, 1000), (40000, 4, 10), (40000, 10, 10), (40000, 30, 10), (40000, 4, 100), (400000, 4, 10), (40000, 1, 300), (200000, 4, 10), (20000, 10, 100)]
 LIMIT_S = 300
 # A load of 10 ms of CPU is measured with an error of 30 %: short loads are repeated within a run.
 ENOUGH_S, MOST_LOADS = 0.25, 5

@@ -11,6 +11,8 @@ TERMS = {
     "cpu": [("of a load", lambda p, f, g: 1), ("for each prefix", lambda p, f, g: p), ("for each further path", lambda p, f, g: p * (f - 1)),
             ("for each further path, times ln F", lambda p, f, g: p * (f - 1) * math.log(f)), ("for each prefix and further group", lambda p, f, g: p * (g - 1)),
             ("for each further path, with further groups", lambda p, f, g: p * (f - 1) * (g > 1)),
+            # of a larger table less is in the caches when a group reads it
+            ("for each further path, times ln (P / 40,000), with further groups", lambda p, f, g: p * (f - 1) * math.log(p / 40000) * (g > 1)),
             # the first path is best only for a time; what changes while a group is behind is told once
             ("for each prefix, times 1 - 1 / F, with further groups", lambda p, f, g: p * (1 - 1 / f) * (g > 1)),
             ("for each prefix and further group, times 1 - 1 / F", lambda p, f, g: p * (1 - 1 / f) * (g - 1))],
