@@ -209,6 +209,7 @@ catch_up_begin(struct update_group *g)
 {
 	/* The cursor stays pinned until the end, and holds the tombstones: the id of an advertised destination must not become another prefix. */
 	g->reach_back = (uint32_t)journal_resume(g->set->journal, g->cursor);
+	g->owed_at = 0;
 	g->stats.lapped++;
 	windows_arrive(g, true);
 	g->catch_up = CATCH_UP_ANNOUNCE;
@@ -387,7 +388,7 @@ static bool
 holds_parts(const struct update_group *g)
 {
 	return g->set->shards.count > 1 && g->set->change_count + g->set->quick_count > 0 &&
-	       journal_position(g->cursor) < g->due;
+	       journal_position(g->cursor) < g->due && journal_reads_again(g->cursor) == 0;
 }
 
 /* ---- entries of a window ---- */
@@ -522,8 +523,8 @@ owed_entry(const struct update_group *g, struct dest_id id, const struct dest_vi
 }
 
 /*
- * The second reading (docs/decisions/0002): visits the destinations of `owed`, not the entries, which the ring may have lapped. False: bulk waits for the
- * members.
+ * The second reading (docs/decisions/0002): visits the destinations of `owed`, not the entries, which the ring may have lapped. False: many destinations, and
+ * bulk waits for the members.
  */
 static bool
 owed_gather(struct update_group *g) RUNS_ON(role_session)
@@ -534,7 +535,7 @@ owed_gather(struct update_group *g) RUNS_ON(role_session)
 
 	if (journal_evicted(g->cursor))
 		g->error = -ESTALE;
-	if (g->error != 0 || (g->bulk_held && journal_bulk(j) > journal_position(g->cursor)))
+	if (g->error != 0 || (g->bulk_held && g->owed.count > BATCH_CHANGES))
 		return false;
 	for (unsigned i = 0; bits_next(&g->owed, &g->owed_at, &id); i++) {
 		const struct shards *s = &g->set->shards;
@@ -594,6 +595,7 @@ journal_gather(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_sessio
 {
 	if (is_silent(g)) {
 		g->run = 0;
+		g->owed_at = 0;
 		journal_advance(g->set->journal, g->cursor, journal_head(g->set->journal));
 		windows_arrive(g, false);
 		return;
@@ -1084,13 +1086,14 @@ stream_pending(const struct update_group *g)
 
 /* The positions of a group: any kind of progress changes one of them. */
 struct positions {
-	uint64_t journal, live, walk, catch_up_walk, catch_up, default_due;
+	uint64_t journal, owed, live, walk, catch_up_walk, catch_up, default_due;
 };
 
 static struct positions
 positions_of(const struct update_group *g)
 {
 	return (struct positions){.journal = journal_position(g->cursor),
+		.owed = g->owed_at,
 		.live = g->live_from,
 		.walk = g->walk.next,
 		.catch_up_walk = g->catch_up_walk.next,

@@ -518,42 +518,56 @@ walks_resume(struct speaker *s) RUNS_ON(role_session)
 }
 
 /*
- * Time of this turn for input: 5/8. While exports have more to do, less from the moment at which the slowest group has a quarter of the journal to read, down to
- * INPUT_LEAST at three quarters: a group that the journal laps walks over the whole table alone.
+ * Entries of the journal that the slowest group has to read. 0: exports have nothing to do, or that group has not advanced for LAG_PATIENCE_NS, because its
+ * receivers do not read.
  */
-static int64_t
-input_ns(struct speaker *s, uint64_t turn_ns) RUNS_ON(role_session)
+static uint64_t
+export_lag(struct speaker *s, uint64_t now) RUNS_ON(role_session)
 {
 	const struct journal *j = shard_journal(s->shards.at[0]);
-	uint64_t capacity = journal_capacity(j), most = capacity / 4 * 3, ns = turn_ns * 5 / 8;
-	uint64_t position, lag;
+	uint64_t position;
 
-	s->input_limited = s->export_left && s->ready_count > 0;
-	lag = s->input_limited ? journal_lag(j, &position) : 0;
-	if (lag <= capacity / 4) {
-		s->input_limited = false;
-		s->input_credit_ns = 0;
-		return (int64_t)ns;
+	if (!s->export_left || s->ready_count == 0)
+		s->lag.entries = 0;
+	else if (s->turn % LAG_TURNS == 0) {
+		s->lag.entries = journal_lag(j, &position);
+		if (position != s->lag.position)
+			s->lag.since_ns = now;
+		s->lag.position = position;
 	}
-	ns = lag < most ? ns * (most - lag) / (most - capacity / 4) : 0;
-	ns = ns > turn_ns / INPUT_LEAST ? ns : turn_ns / INPUT_LEAST;
-	s->input_credit_ns += (int64_t)ns;
-	if (s->input_credit_ns > (int64_t)ns)
-		s->input_credit_ns = (int64_t)ns; /* unused time is not kept */
-	return s->input_credit_ns;
+	if (s->lag.entries >= journal_capacity(j) || now - s->lag.since_ns >= LAG_PATIENCE_NS)
+		return 0;
+	return s->lag.entries;
 }
 
-/* At least some messages of a peer are handled. Time beyond the limit is taken from the next turns. */
+/*
+ * Input has 5/8 of a turn. While groups are far behind the input has less, down to INPUT_LEAST at three quarters of the journal: a group that the journal laps
+ * walks over the whole table alone. At least some messages of a peer are handled; time beyond the limit is taken from the next turns.
+ */
 static bool
-turn_input(struct speaker *s, uint64_t now, uint64_t turn_ns) RUNS_ON(role_session)
+turn_input(struct speaker *s, uint64_t turn_ns) RUNS_ON(role_session)
 {
-	int64_t ns = input_ns(s, turn_ns);
-	bool more = true;
+	uint64_t capacity = journal_capacity(shard_journal(s->shards.at[0]));
+	uint64_t begin = now_ns(), lag = export_lag(s, begin), most = capacity / 4 * 3;
+	int64_t full = (int64_t)(turn_ns * 5 / 8), least = (int64_t)turn_ns / INPUT_LEAST, ns;
+	bool more;
 
-	if (ns > 0)
-		more = work_input(s, now, now + (uint64_t)ns);
-	if (s->input_limited && ns > 0)
-		s->input_credit_ns -= (int64_t)(now_ns() - now);
+	if (lag <= capacity / 4) {
+		s->lag.credit_ns = 0;
+		return work_input(s, begin, begin + (uint64_t)full);
+	}
+	ns = lag < most ? full / (int64_t)(most - capacity / 4) * (int64_t)(most - lag) : 0;
+	if (ns < least)
+		ns = least;
+	s->lag.credit_ns += ns;
+	if (s->lag.credit_ns > ns)
+		s->lag.credit_ns = ns; /* unused time is not kept */
+	if (s->lag.credit_ns <= 0)
+		return true;
+	more = work_input(s, begin, begin + INPUT_LEAST_NS + (uint64_t)s->lag.credit_ns);
+	s->lag.credit_ns -= (int64_t)(now_ns() - begin);
+	if (s->lag.credit_ns < -(int64_t)turn_ns)
+		s->lag.credit_ns = -(int64_t)turn_ns; /* the thread was interrupted */
 	return more;
 }
 
@@ -571,7 +585,7 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 	note_work("freeing update groups");
 	more = leftovers_run(s, now + (deadline_ns - now) / 4);
 	note_work("decoding UPDATEs");
-	more |= turn_input(s, now, deadline_ns - now);
+	more |= turn_input(s, deadline_ns - now);
 	input_push_run(s);
 	/*
 	 * Without memory an export would end the session of its receiver: exports wait until the

@@ -65,7 +65,11 @@ static_assert(TX_EXPORT + TX_RESERVE <= TX_SIZE, "other messages have room");
 #define VPN_NLRI_MAX (BGP_EXTENDED_MSG_MAX + RIB_NLRI_SLACK)
 #define INPUT_RUNS_MAX 2
 #define INPUT_OCTETS (16u << 10) /* octets of one peer before the next peer: about 0.1 ms */
-#define INPUT_LEAST 64 /* the least part of the time for input */
+/* While groups are far behind: the least part of a turn for input, and the least time; turns between two looks; how long a group may stand still. */
+#define INPUT_LEAST 64
+#define INPUT_LEAST_NS 16000u
+#define LAG_TURNS 16u
+#define LAG_PATIENCE_NS 20000000u
 #define ADDRESS_BUCKETS 4096u
 #define LINGERERS_MAX 64
 #define LINGER_NS (2 * NS_PER_S)
@@ -411,8 +415,10 @@ struct speaker {
 	bool restarting; /* speaker_config.restarted, until speaker_restart_end() */
 	bool ends; /* speaker_restart_cancel() */
 	bool export_left; /* the last turn did not end the exports */
-	bool input_limited; /* the groups have much of the journal to read */
-	int64_t input_credit_ns; /* time for input, while limited */
+	struct {
+		uint64_t entries, position, since_ns; /* of the slowest group */
+		int64_t credit_ns; /* for input */
+	} lag;
 	bool starved; /* no batch was free, or too many runs are unfinished */
 	/*
 	 * Input goes to the shards in runs of limited size, and reading stops while runs_max() runs
