@@ -69,7 +69,7 @@ static_assert(TX_EXPORT + TX_RESERVE <= TX_SIZE, "other messages have room");
 #define INPUT_LEAST 64
 #define INPUT_LEAST_NS 16000u
 #define LAG_TURNS 16u
-#define LAG_PATIENCE_NS 20000000u
+#define LAG_PATIENCE_NS 500000000u
 #define ADDRESS_BUCKETS 4096u
 #define LINGERERS_MAX 64
 #define LINGER_NS (2 * NS_PER_S)
