@@ -556,7 +556,7 @@ turn_input(struct speaker *s, uint64_t turn_ns) RUNS_ON(role_session)
 		s->lag.credit_ns = 0;
 		return work_input(s, begin, begin + (uint64_t)full);
 	}
-	ns = lag < most ? full / (int64_t)(most - capacity / 4) * (int64_t)(most - lag) : 0;
+	ns = lag < most ? full * (int64_t)(most - lag) / (int64_t)(most - capacity / 4) : 0;
 	if (ns < least)
 		ns = least;
 	s->lag.credit_ns += ns;
