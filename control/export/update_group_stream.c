@@ -112,7 +112,7 @@ owed_add(struct update_group *g, struct dest_id id)
 	if (bits_set(g->set->c.arena, &g->owed, id) < 0)
 		g->owed_known = false;
 	else if (!had && g->owed_at > id.v)
-		g->owed_at = id.v; /* a walk beside the second reading, which returns */
+		g->owed_at = id.v; /* by a walk: the second reading returns */
 }
 
 /* The group has read the destination, and no withdrawal waits. */
@@ -503,10 +503,7 @@ window_take(struct update_group *g, const struct window *w, uint64_t after, uint
 	return upto;
 }
 
-/*
- * An entry for a destination of `owed` in the second reading: the last change of the destination, or, if this change comes after the second reading, an earlier
- * entry, at which a withdrawal must wait.
- */
+/* The entry of the last change of a destination of `owed`. If the last change comes after the second reading: an earlier entry, so a withdrawal waits. */
 static struct journal_entry
 owed_entry(const struct update_group *g, struct dest_id id, const struct dest_view *view)
 {
@@ -523,8 +520,8 @@ owed_entry(const struct update_group *g, struct dest_id id, const struct dest_vi
 }
 
 /*
- * The second reading (docs/decisions/0002): visits the destinations of `owed`, not the entries, which the ring may have lapped. False: many destinations, and
- * bulk waits for the members.
+ * The second reading (docs/decisions/0002): visits the destinations of `owed` instead of entries, because the ring may have overwritten the entries. False: many
+ * destinations, and bulk waits for the members.
  */
 static bool
 owed_gather(struct update_group *g) RUNS_ON(role_session)

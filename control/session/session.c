@@ -517,10 +517,7 @@ walks_resume(struct speaker *s) RUNS_ON(role_session)
 		s->config.wake_shard(s->config.ctx, (unsigned)shard);
 }
 
-/*
- * Entries of the journal that the slowest group has to read. 0: exports have nothing to do, or that group has not advanced for LAG_PATIENCE_NS, because its
- * receivers do not read.
- */
+/* Unread entries of the slowest group. 0: exports have nothing to do, or the receivers of the slowest group have read nothing for LAG_PATIENCE_NS. */
 static uint64_t
 export_lag(struct speaker *s, uint64_t now) RUNS_ON(role_session)
 {
@@ -541,8 +538,8 @@ export_lag(struct speaker *s, uint64_t now) RUNS_ON(role_session)
 }
 
 /*
- * Input has 5/8 of a turn. While groups are far behind the input has less, down to INPUT_LEAST at three quarters of the journal: a group that the journal laps
- * walks over the whole table alone. At least some messages of a peer are handled; time beyond the limit is taken from the next turns.
+ * Input has 5/8 of a turn. From a lag of a quarter of the journal on, input has less, down to 1 / INPUT_LEAST at three quarters: a lapped group walks over the
+ * whole table alone. Each piece of input has a few messages at least; time beyond the limit is missing in the next turns.
  */
 static bool
 turn_input(struct speaker *s, uint64_t turn_ns) RUNS_ON(role_session)

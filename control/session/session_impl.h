@@ -65,11 +65,11 @@ static_assert(TX_EXPORT + TX_RESERVE <= TX_SIZE, "other messages have room");
 #define VPN_NLRI_MAX (BGP_EXTENDED_MSG_MAX + RIB_NLRI_SLACK)
 #define INPUT_RUNS_MAX 2
 #define INPUT_OCTETS (16u << 10) /* octets of one peer before the next peer: about 0.1 ms */
-/* While groups are far behind: the least part of a turn for input, and the least time; turns between two looks; how long a group may stand still. */
-#define INPUT_LEAST 64
-#define INPUT_LEAST_NS 16000u
-#define LAG_TURNS 16u
-#define LAG_PATIENCE_NS 500000000u
+/* While groups are far behind: */
+#define INPUT_LEAST 64 /* input has at least this part of a turn */
+#define INPUT_LEAST_NS 16000u /* of a piece of input */
+#define LAG_TURNS 16u /* between two measurements of the lag */
+#define LAG_PATIENCE_NS 500000000u /* input then no longer waits for a group without progress */
 #define ADDRESS_BUCKETS 4096u
 #define LINGERERS_MAX 64
 #define LINGER_NS (2 * NS_PER_S)

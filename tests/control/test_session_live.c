@@ -227,7 +227,7 @@ groups_establish(void)
 	}
 }
 
-/* Takes what the kernel has for the receivers. */
+/* Reads all octets in the sockets of the receivers. */
 static void
 groups_read(void)
 {
@@ -249,7 +249,7 @@ groups_have(unsigned routes)
 	return true;
 }
 
-/* A peer sends a table faster than groups can tell it, and larger than the journal. The receivers read all the time: the journal laps no group. */
+/* A peer sends a table larger than the journal, faster than groups can send the routes. The receivers read all the time: the journal laps no group. */
 static void
 test_input_waits_for_groups(void **state)
 {

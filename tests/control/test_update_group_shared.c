@@ -296,7 +296,7 @@ update_one(struct rigged *r, const struct attr_set *a, uint32_t prefix)
 	rig_update(&r->rig, SOURCE, a, &n, 1);
 }
 
-/* As many entries as a window has: a link appears, the link before is withdrawn, and other routes appear. */
+/* The entries of one window: a link, the withdrawal of the link before, and other routes. */
 static void
 chain_part(struct rigged *r, unsigned i)
 {
@@ -310,7 +310,7 @@ chain_part(struct rigged *r, unsigned i)
 	rig_settle(&r->rig);
 }
 
-/* Turns of the first member, each longer than the last, until the group has read another window: a window takes longer than the time that is left for more. */
+/* Turns of the first member, each twice as long as the turn before, until the group has read one more window. */
 static void
 one_window(struct rigged *r)
 {
@@ -332,8 +332,8 @@ one_window(struct rigged *r)
 }
 
 /*
- * A group that reads late finds each link withdrawn before it reads the withdrawal, so the first withdrawal waits for the whole chain, and the ring then has
- * overwritten its entry. The group visits the destinations that wait, and walks over no table.
+ * A late group finds each link withdrawn, before the entry of the withdrawal. So the first withdrawal waits for the whole chain, and meanwhile the ring overwrites
+ * the entry of the first withdrawal. The group visits the waiting destinations, and walks over no table.
  */
 static void
 test_chain_longer_than_ring(void **state)
