@@ -540,19 +540,21 @@ export_lag(struct speaker *s, uint64_t now) RUNS_ON(role_session)
 /*
  * Input has 5/8 of a turn. From a lag of a quarter of the journal on, input has less, down to 1 / INPUT_LEAST at three quarters: a lapped group walks over the
  * whole table alone. Each piece of input has a few messages at least; time beyond the limit is missing in the next turns.
+ * `now`: of the turn. Exports compare it with the times that input stores.
  */
 static bool
-turn_input(struct speaker *s, uint64_t turn_ns) RUNS_ON(role_session)
+turn_input(struct speaker *s, uint64_t now, uint64_t turn_ns) RUNS_ON(role_session)
 {
 	uint64_t capacity = journal_capacity(shard_journal(s->shards.at[0]));
-	uint64_t begin = now_ns(), lag = export_lag(s, begin), most = capacity / 4 * 3;
+	uint64_t lag = export_lag(s, now), most = capacity / 4 * 3, begin;
 	int64_t full = (int64_t)(turn_ns * 5 / 8), least = (int64_t)turn_ns / INPUT_LEAST, ns;
 	bool more;
 
 	if (lag <= capacity / 4) {
 		s->lag.credit_ns = 0;
-		return work_input(s, begin, begin + (uint64_t)full);
+		return work_input(s, now, now + (uint64_t)full);
 	}
+	begin = now_ns();
 	ns = lag < most ? full * (int64_t)(most - lag) / (int64_t)(most - capacity / 4) : 0;
 	if (ns < least)
 		ns = least;
@@ -561,7 +563,7 @@ turn_input(struct speaker *s, uint64_t turn_ns) RUNS_ON(role_session)
 		s->lag.credit_ns = ns; /* unused time is not kept */
 	if (s->lag.credit_ns <= 0)
 		return true;
-	more = work_input(s, begin, begin + INPUT_LEAST_NS + (uint64_t)s->lag.credit_ns);
+	more = work_input(s, now, begin + INPUT_LEAST_NS + (uint64_t)s->lag.credit_ns);
 	s->lag.credit_ns -= (int64_t)(now_ns() - begin);
 	if (s->lag.credit_ns < -(int64_t)turn_ns)
 		s->lag.credit_ns = -(int64_t)turn_ns; /* the thread was interrupted */
@@ -582,8 +584,11 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 	note_work("freeing update groups");
 	more = leftovers_run(s, now + (deadline_ns - now) / 4);
 	note_work("decoding UPDATEs");
-	more |= turn_input(s, deadline_ns - now);
+	more |= turn_input(s, now, deadline_ns - now);
 	input_push_run(s);
+#ifdef __SANITIZE_ADDRESS__
+	assert(s->loading_ns <= now); /* the difference below is unsigned */
+#endif
 	/*
 	 * Without memory an export would end the session of its receiver: exports wait until the
 	 * peer with the most memory is flushed. RFC 4724 4.1: exports also wait for the tables of
