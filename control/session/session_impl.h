@@ -270,6 +270,7 @@ struct peer {
 	uint32_t idle_hold_s; /* duration of the next idle hold */
 	/* the peer is sending its initial table: no pause and no End-of-RIB yet */
 	bool loading_table;
+	bool drained; /* all received messages were handled since the last UPDATE */
 	uint64_t update_ns; /* when the peer last sent an UPDATE in this session; 0: not yet */
 	struct peer_family family[FAMILY_COUNT];
 	/* Memberships of route targets; empty unless negotiated. */

@@ -1007,7 +1007,7 @@ update_fields(struct connection *c, const struct bgp_update *u, struct attr_set 
 	}
 }
 
-/* Without End-of-RIB, a pause of this length ends the initial table. */
+/* Without End-of-RIB, a pause of this length ends the initial table. No pause: messages of the peer waited for us meanwhile. */
 #define TABLE_PAUSE_NS NS_PER_S
 
 static void
@@ -1019,7 +1019,8 @@ table_received(struct peer *p, uint64_t now)
 	p->update_ns = now;
 	if (!p->loading_table)
 		return;
-	p->loading_table = last == 0 || now - last < TABLE_PAUSE_NS;
+	p->loading_table = last == 0 || !p->drained || now - last < TABLE_PAUSE_NS;
+	p->drained = false;
 	if (s->table_sender.v != p->id.v && now - s->table_update_ns < LOADING_NS)
 		s->loading_ns = now;
 	s->table_sender = p->id;
@@ -1333,6 +1334,7 @@ connection_input(struct connection *c, uint64_t now, uint64_t deadline_ns)
 	if (c->watch.fd < 0 || c->connecting)
 		return false;
 	connection_handled(c);
+	c->peer->drained |= !more && !c->waiting;
 	if (c->peer->speaker->shards.count == 1 && run_mixed(c->peer->speaker, now))
 		input_push(c->peer->speaker);
 	if (c->ended && !more && !c->waiting) {

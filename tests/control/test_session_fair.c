@@ -463,6 +463,7 @@ test_pass_ends(void **state)
 #endif
 #define TABLE_PREFIXES 8u /* of an UPDATE */
 #define TABLE_SHARE (16u << 10) /* octets: INPUT_OCTETS */
+#define TABLE_PAUSE_NS 1000000000ull /* of control/session/session_in.c */
 
 struct progress {
 	uint64_t updates[TABLES];
@@ -568,6 +569,9 @@ test_tables_advance_together(void **state)
 		table_send(&s[i], i);
 	for (unsigned i = 0; i < TABLES; i++)
 		wait_for(unacknowledged(&s[i]) == 0);
+	/* The tables wait for us longer than a table may pause. */
+	until = now_ns() + TABLE_PAUSE_NS * 5 / 4;
+	wait_for(now_ns() >= until);
 	node_pause_shards(&n, 0);
 	until = now_ns() + 2 * WAIT_MS * 1000000ull;
 	do {
