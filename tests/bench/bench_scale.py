@@ -124,7 +124,8 @@ def main():
     sample("router_copy_and_write", "s", 0, (c["copy"] + c["write"]) * full * MEMBERS)
     sample("router_rib_memory", "MB", 0, (split["dest_bytes"] + split["attr_bytes"]) * full / fit / 1e6)
     sample("router_fib_memory", "MB", 0, tables["bytes"] / 1e6)
-    sample("router_adj_out_memory", "MB", 0, 4 * full * GROUPS / 1e6)
+    # a destination; a destination and group; an advertised accepted set, once for all groups
+    sample("router_adj_out_memory", "MB", 0, ((6 + GROUPS / 8) * full + 36 * split["sets"] * full / fit) / 1e6)
 
 
 if __name__ == "__main__":
