@@ -429,8 +429,8 @@ test_back_unnoticed(void **state)
 }
 
 /*
- * The shard stands still while three sessions end. A session that ends before its End-of-RIB keeps no
- * stale route of an earlier session (RFC 4724 4.2), and only routes of the last session stay.
+ * The shard stands still while three sessions end. The end of a session before End-of-RIB flushes
+ * the stale routes of earlier sessions (RFC 4724 4.2), so only routes of the last session stay.
  */
 static void
 test_shard_behind(void **state)
@@ -447,7 +447,10 @@ test_shard_behind(void **state)
 	assert_true(node_view(&r->n, 1).families[V4].retained);
 	atomic_store(&r->n.paused, false);
 	thread_wake(r->n.rib[0]);
-	/* ONE may still be the route of the first session, so THREE tells that the update was handled. */
+	/*
+	 * A route ONE may be left from the first session. THREE comes after the update of ONE: when
+	 * the RIB has THREE, the shard has handled the update.
+	 */
 	script_send_update(&r->s, &r->a.a, ONE, 1);
 	script_send_end_of_rib(&r->s, V4);
 	announce(r, THREE);
