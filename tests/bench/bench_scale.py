@@ -104,28 +104,34 @@ def main():
     def fib_cost(what):
         return grown(full, c["fib_" + what], c["fib_%s_tenth" % what], 10)
 
+    # the model at the full size
     each = full / SHARDS
+    slowest = shard_cost(each) * each * split["fullest"]
+    sets = split["sets"] * full / fit
+    rib_mb = (split["dest_bytes"] + split["attr_bytes"]) * full / fit / 1e6
+    load = fib_cost("load") * full
+
     big = shards(full, SHARDS)
     sample("fullest_shard", "of the mean", 0, big["fullest"])
-    compare("shards_slowest", "s", shard_cost(each) * each * split["fullest"], big["slowest_s"])
+    compare("shards_slowest", "s", slowest, big["slowest_s"])
     compare("shards_sum", "s", shard_cost(each) * full, big["sum_s"])
-    compare("shards_sets", "sets", split["sets"] * full / fit, big["sets"])
-    compare("shards_memory", "MB", (split["dest_bytes"] + split["attr_bytes"]) * full / fit / 1e6, (big["dest_bytes"] + big["attr_bytes"]) / 1e6)
+    compare("shards_sets", "sets", sets, big["sets"])
+    compare("shards_memory", "MB", rib_mb, (big["dest_bytes"] + big["attr_bytes"]) / 1e6)
     tables = fib(full, READERS)
-    compare("fib_load", "s", fib_cost("load") * full, tables["load_s"])
+    compare("fib_load", "s", load, tables["load_s"])
     compare("fib_change", "s", fib_cost("change") * full, tables["change_s"])
     compare("export_1000_members", "s", (c["pack"] + c["copy"] * (MEMBERS - 1)) * fit, export(fit, MEMBERS)[0])
 
     # a whole router
     sample("router_decode", "s", 0, c["decode"] * full)
-    sample("router_shards", "s", 0, shard_cost(each) * each * split["fullest"])
-    sample("router_fib", "s", 0, fib_cost("load") * full)
+    sample("router_shards", "s", 0, slowest)
+    sample("router_fib", "s", 0, load)
     sample("router_pack", "s", 0, c["pack"] * full * GROUPS)
     sample("router_copy_and_write", "s", 0, (c["copy"] + c["write"]) * full * MEMBERS)
-    sample("router_rib_memory", "MB", 0, (split["dest_bytes"] + split["attr_bytes"]) * full / fit / 1e6)
+    sample("router_rib_memory", "MB", 0, rib_mb)
     sample("router_fib_memory", "MB", 0, tables["bytes"] / 1e6)
-    # a destination; a destination and group; an advertised accepted set, once for all groups
-    sample("router_adj_out_memory", "MB", 0, ((6 + GROUPS / 8) * full + 36 * split["sets"] * full / fit) / 1e6)
+    # rib/adj_rib_out.h: 6 octets a destination, a bit for each group, 36 octets an advertised accepted set
+    sample("router_adj_out_memory", "MB", 0, ((6 + GROUPS / 8) * full + 36 * sets) / 1e6)
 
 
 if __name__ == "__main__":
