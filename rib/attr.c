@@ -996,12 +996,13 @@ dying_remove(struct attr_table *t)
 }
 
 void
-attr_unref(struct attr_table *t, struct attr_id id)
+attr_unref(struct attr_table *t, struct attr_id id, uint32_t refs)
 {
 	struct attr_slot *s = slot_of(t, id.v);
 
-	assert((s->refs & ~DYING) > 0);
-	if ((--s->refs & ~DYING) > 0)
+	assert(refs > 0 && (s->refs & ~DYING) >= refs);
+	s->refs -= refs;
+	if ((s->refs & ~DYING) > 0)
 		return;
 	count_add(t, -1u);
 	if (s->refs & DYING)

@@ -317,7 +317,7 @@ struct shard_replay {
  * set. The paths are in `take` and `drop`.
  */
 struct shard_reuse {
-	const struct shard_table *table; /* NULL: no result */
+	struct shard_table *table; /* NULL: no result */
 	struct dest_ref before, after;
 	struct peer_id peer; /* of the edit */
 	uint32_t path_id, label, flags;
@@ -329,17 +329,11 @@ struct shard_reuse {
 	unsigned paths; /* number of paths before; the sets wanted by replays of the scan */
 	struct attr_id wanted[PATHS_PACKED_MAX];
 	unsigned take, doomed, drop;
-	/* one path replaces another of its peer and moves no count: received, accepted, kept, fresh, held, users of a next hop */
-	bool even;
 	bool restamped; /* only the stamp of a path changed; stamp: the old value */
 	uint16_t stamp;
 	struct shard_best best;
-	/*
-	 * wait[]: change in the counts of paths without a valid next hop, applied `runs` times by
-	 * reuse_end()
-	 */
-	uint32_t runs;
-	unsigned waits;
+	uint32_t runs; /* destinations with the result that reuse_count() did not count yet */
+	unsigned waits; /* wait[]: change in the counts of paths without a valid next hop */
 	struct shard_wait {
 		struct peer_id peer;
 		int8_t by;
@@ -718,6 +712,8 @@ void scratch_free(struct shard *s);
 void near_as_set(struct shard *s, struct peer_id peer, uint32_t as);
 
 /* shard_publish.c */
+/* Counts the destinations of struct shard_reuse. Before a count for max_prefixes is read. */
+void reuse_count(struct shard *s) RUNS_ON(role_rib);
 /* Ends the reuse of results: policies, peers, next hops or the time may have changed. */
 void reuse_end(struct shard *s) RUNS_ON(role_rib);
 

@@ -46,7 +46,7 @@ accepted_next_hop(struct shard *s, struct vrf_id vrf, struct peer_id peer,
 	err = next_hop_hold(
 		s, vrf, out->id, decision_attr_key(attrs), attr_next_hop(attrs), &out->next_hop);
 	if (err != 0)
-		attr_unref(s->attrs, out->id);
+		attr_unref(s->attrs, out->id, 1);
 	else if (!next_hop_eligible(s, shard_slot(s, peer), peer, out->next_hop))
 		out->flags = med;
 	return err;
@@ -96,7 +96,7 @@ accepted_put(struct shard *s, struct shard_accepted *acc)
 {
 	if (acc->next_hop != NULL)
 		acc->next_hop->users--;
-	attr_unref(s->attrs, acc->id);
+	attr_unref(s->attrs, acc->id, 1);
 }
 
 void
@@ -403,6 +403,7 @@ limit_check(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 		m->s->cursor.blocked = true;
 		return -EAGAIN;
 	}
+	reuse_count(m->s);
 	if (limit_counted(m) < m->rec->limit)
 		return 0;
 	return path_counted(m->s, m->table, m->rec->peer, n) ? 0 : -EDQUOT;
@@ -935,7 +936,7 @@ update_run(struct shard *s, const struct rib_record *rec, struct shard_peer_slot
 	reuse_end(s);
 	verdicts_end(s);
 	if (m.received.v != 0)
-		attr_unref(s->attrs, m.received);
+		attr_unref(s->attrs, m.received, 1);
 	return done;
 }
 

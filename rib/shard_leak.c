@@ -374,7 +374,7 @@ leak_list_run(struct shard *s, uint64_t deadline_ns)
 		if (err != 0)
 			break;
 		if (item.old.v != 0)
-			attr_unref(s->attrs, item.old);
+			attr_unref(s->attrs, item.old, 1);
 		l->head++;
 		if (--l->count == 0)
 			l->head = 0;

@@ -253,7 +253,7 @@ void
 leak_exported_forget(struct shard *s, struct shard_leak *l)
 {
 	if (l->exported.x != NULL && l->exported.result.v != 0)
-		attr_unref(s->attrs, l->exported.result);
+		attr_unref(s->attrs, l->exported.result, 1);
 	l->exported.x = NULL;
 }
 
@@ -461,7 +461,7 @@ leak_own_apply(struct shard *s, struct shard_leak *l, const struct item *item)
 	if (err == 0 && x->old_rd.v != 0)
 		err = export_end_old(s, l, x, vpn, &item->prefix);
 	if (set.v != 0)
-		attr_unref(s->attrs, set);
+		attr_unref(s->attrs, set, 1);
 	return err;
 }
 

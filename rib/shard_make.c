@@ -91,25 +91,25 @@ rib_counts(struct shard *s, struct shard_table *t, const struct rib_path *p)
 }
 
 static void
-count_path(struct shard *s, struct shard_table *t, const struct rib_path *p, int by)
+count_path(struct shard *s, struct shard_table *t, const struct rib_path *p, int64_t by)
 {
 	struct shard_rib_in *r = rib_counts(s, t, p);
 
 	shard_count(&r->counts.received, by);
 	if (stamp(p) == shard_epoch(r))
-		r->counts.fresh += (uint64_t)(int64_t)by;
+		r->counts.fresh += (uint64_t)by;
 	if (!(p->label_flags & PATH_REJECTED))
 		shard_count(&r->counts.accepted, by);
 	if (p->received.v != 0)
 		shard_count(&r->counts.kept, by);
 	if (rib_path_held(p)) {
-		t->held += (uint64_t)(int64_t)by;
+		t->held += (uint64_t)by;
 		shard_count(&s->held, by);
 	}
 }
 
 static void
-limit_count(struct shard_rib_in *r, int by)
+limit_count(struct shard_rib_in *r, int64_t by)
 {
 	/*
 	 * release: pairs with the acquire in adj_rib_in_counts_get. A reader of the count also sees
@@ -117,12 +117,12 @@ limit_count(struct shard_rib_in *r, int by)
 	 */
 	if (by != 0)
 		atomic_store_explicit(&r->counts.counted,
-			shard_load(&r->counts.counted) + (uint64_t)(int64_t)by,
-			memory_order_release);
+			shard_load(&r->counts.counted) + (uint64_t)by, memory_order_release);
 }
 
 void
-limit_count_change(struct shard *s, struct shard_table *t, unsigned take, unsigned drop)
+limit_count_change(
+	struct shard *s, struct shard_table *t, unsigned take, unsigned drop, uint32_t times)
 {
 	unsigned i = 0;
 
@@ -135,52 +135,53 @@ limit_count_change(struct shard *s, struct shard_table *t, unsigned take, unsign
 			by += !path_doomed(s, t, now);
 			i++;
 		}
-		limit_count(rib_counts(s, t, was), by);
+		limit_count(rib_counts(s, t, was), by * (int64_t)times);
 	}
 	for (; i < take; i++)
-		limit_count(rib_counts(s, t, &s->take[i]), !path_doomed(s, t, &s->take[i]));
+		if (!path_doomed(s, t, &s->take[i]))
+			limit_count(rib_counts(s, t, &s->take[i]), times);
 }
 
 void
-path_count_restamp(struct shard_rib_in *r, uint16_t was)
+path_count_restamp(struct shard_rib_in *r, uint16_t was, uint32_t times)
 {
 	if (was == shard_epoch(r))
 		return;
-	r->counts.fresh++;
+	r->counts.fresh += times;
 	if (r->sweeping && shard_epoch_before(was, r->sweep_below))
-		shard_count(&r->counts.counted, 1);
+		shard_count(&r->counts.counted, times);
 }
 
 void
-path_took(struct shard *s, struct shard_table *t, const struct rib_path *p)
+path_took(struct shard *s, struct shard_table *t, const struct rib_path *p, uint32_t times)
 {
 	struct shard_next_hop *n = next_hop_of(s, path_vrf(s, t, p), p);
 
 	if (p->accepted.v != 0)
-		attr_ref(s->attrs, p->accepted, 1);
+		attr_ref(s->attrs, p->accepted, times);
 	if (p->received.v != 0)
-		attr_ref(s->attrs, p->received, 1);
+		attr_ref(s->attrs, p->received, times);
 	if (n != NULL)
-		n->users++;
+		n->users += times;
 	if (is_imported(p))
 		leak_path_counts(s, t, p, 1);
-	count_path(s, t, p, 1);
+	count_path(s, t, p, times);
 }
 
 void
-path_dropped(struct shard *s, struct shard_table *t, const struct rib_path *p)
+path_dropped(struct shard *s, struct shard_table *t, const struct rib_path *p, uint32_t times)
 {
 	struct shard_next_hop *n = next_hop_of(s, path_vrf(s, t, p), p);
 
 	if (n != NULL)
-		n->users--;
+		n->users -= times;
 	if (is_imported(p))
 		leak_path_counts(s, t, p, -1);
-	count_path(s, t, p, -1);
+	count_path(s, t, p, -(int64_t)times);
 	if (p->accepted.v != 0)
-		attr_unref(s->attrs, p->accepted);
+		attr_unref(s->attrs, p->accepted, times);
 	if (p->received.v != 0)
-		attr_unref(s->attrs, p->received);
+		attr_unref(s->attrs, p->received, times);
 }
 
 /*
@@ -232,7 +233,7 @@ make_change(struct shard *s, struct shard_table *t, struct making *m, const stru
 		s->drop[m->drop++] = *old;
 	if (now != NULL) {
 		/* before the next evaluation, which drops the references that this path needs */
-		path_took(s, t, now);
+		path_took(s, t, now, 1);
 		s->take[m->take++] = *now;
 		make_keep(s, m, now);
 	}
@@ -494,6 +495,6 @@ int
 make_undo(struct shard *s, struct shard_table *t, const struct making *m)
 {
 	for (unsigned i = 0; i < m->take; i++)
-		path_dropped(s, t, &s->take[i]);
+		path_dropped(s, t, &s->take[i], 1);
 	return -ENOMEM;
 }

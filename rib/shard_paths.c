@@ -286,7 +286,7 @@ restamp(struct shard *s, struct shard_table *t, struct dest_id id, struct dest_v
 	int err;
 
 	if (is_marked(same, r) && dest_stamp(t->dests, id, at, epoch)) {
-		path_count_restamp(r, was);
+		path_count_restamp(r, was, 1);
 		return 0;
 	}
 	err = view->behind > 0 ? dest_expand(s, t, id, view) : 0;
@@ -305,7 +305,7 @@ restamp(struct shard *s, struct shard_table *t, struct dest_id id, struct dest_v
 		atomic_store_explicit(&set->path[i].epoch, epoch, memory_order_relaxed);
 		path_mark(&set->path[i], r);
 	}
-	path_count_restamp(r, was);
+	path_count_restamp(r, was, 1);
 	publish_made(s, t, id, set, view->paths->path, view->paths->count, e, &m);
 	return 0;
 }

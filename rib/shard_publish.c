@@ -32,12 +32,12 @@ publish(struct shard *s, struct shard_table *t, struct dest_id id, struct path_s
 }
 
 static void
-count_swept(struct shard *s, struct shard_table *t, const struct rib_path *p)
+count_swept(struct shard *s, struct shard_table *t, const struct rib_path *p, uint32_t times)
 {
 	struct shard_rib_in *r = &shard_slot(s, p->peer)->rib[t->family];
 
 	if (!shard_epoch_before(stamp(p), r->flush_below))
-		shard_count(&r->counts.stale_swept, 1);
+		shard_count(&r->counts.stale_swept, times);
 }
 
 /* Counts a refusal by a replay: `now` is refused and was accepted in old[0 .. n-1]. */
@@ -58,11 +58,11 @@ publish_old_dropped(struct shard *s, struct shard_table *t, struct dest_id id, c
 	if (t->leak != LEAK_NOTHING)
 		leak_changed(s, t, id, s->take, take, s->drop, drop, own);
 	for (unsigned i = 0; i < doomed; i++)
-		count_swept(s, t, &s->drop[i]);
+		count_swept(s, t, &s->drop[i], 1);
 	for (unsigned i = 0; e == NULL && i < take; i++)
 		count_refused(s, t, &s->drop[doomed], drop - doomed, &s->take[i]);
 	for (unsigned i = 0; i < drop; i++)
-		path_dropped(s, t, &s->drop[i]);
+		path_dropped(s, t, &s->drop[i], 1);
 }
 
 /* ---- history ---- */
@@ -124,6 +124,33 @@ history_note(struct shard *s, const struct shard_table *t, struct dest_id id, co
 
 /* ---- reuse of the last result ---- */
 
+/*
+ * Counts and references of the destinations that took the last result since the last call. Until then the
+ * first destination, and the old paths, hold all attribute sets.
+ */
+void
+reuse_count(struct shard *s)
+{
+	struct shard_reuse *a = &s->reuse;
+	struct shard_table *t = a->table;
+	uint32_t runs = a->runs;
+
+	if (runs == 0)
+		return;
+	a->runs = 0;
+	for (unsigned i = 0; i < a->waits; i++)
+		refused_waiting(s, a->wait[i].peer, t->family, (int64_t)runs * a->wait[i].by);
+	for (unsigned i = 0; i < a->take; i++)
+		path_took(s, t, &s->take[i], runs);
+	if (a->restamped)
+		path_count_restamp(&shard_slot(s, a->peer)->rib[t->family], a->stamp, runs);
+	limit_count_change(s, t, a->take, a->drop, runs);
+	for (unsigned i = 0; i < a->doomed; i++)
+		count_swept(s, t, &s->drop[i], runs);
+	for (unsigned i = 0; i < a->drop; i++)
+		path_dropped(s, t, &s->drop[i], runs);
+}
+
 void
 reuse_end(struct shard *s)
 {
@@ -131,9 +158,7 @@ reuse_end(struct shard *s)
 
 	if (a->table == NULL)
 		return;
-	for (unsigned i = 0; a->runs > 0 && i < a->waits; i++)
-		refused_waiting(
-			s, a->wait[i].peer, a->table->family, (int64_t)a->runs * a->wait[i].by);
+	reuse_count(s);
 	dest_ref_drop(a->table->dests, &a->before);
 	dest_ref_drop(a->table->dests, &a->after);
 	a->table = NULL;
@@ -163,21 +188,6 @@ reuse_same_edit(const struct shard_reuse *a, const struct edit *e)
 				       a->received.v == e->accepted->received.v);
 }
 
-/* struct shard_reuse, `even`. A doomed path is removed, not replaced; sets with imported paths are never shared. */
-static bool
-change_is_even(const struct shard *s, const struct shard_table *t, const struct making *m)
-	RUNS_ON(role_rib)
-{
-	const struct rib_path *was = &s->drop[0], *now = &s->take[0];
-
-	return m->take == 1 && m->drop == 1 && t->leak == LEAK_NOTHING &&
-	       is_of(now, was->peer, was->path_id) && stamp(now) == stamp(was) &&
-	       is_refused(now) == is_refused(was) &&
-	       (now->received.v != 0) == (was->received.v != 0) &&
-	       rib_path_held(now) == rib_path_held(was) &&
-	       next_hop_of(s, path_vrf(s, t, now), now) == next_hop_of(s, path_vrf(s, t, was), was);
-}
-
 /*
  * Takes ownership of `before`. The published set of `id` becomes the result for destinations with
  * equal paths.
@@ -202,7 +212,6 @@ reuse_begin(struct shard *s, struct shard_table *t, struct dest_id id, struct de
 		.drop = m->drop,
 		.restamped = m->restamped,
 		.stamp = m->stamp,
-		.even = change_is_even(s, t, m),
 		.best = *best};
 	if (e != NULL) {
 		a->peer = e->peer;
@@ -311,7 +320,7 @@ publish_made(struct shard *s, struct shard_table *t, struct dest_id id, struct p
 	else
 		dest_publish_quiet(t->dests, id, set);
 	not_installed_moves(s, t, id, missing);
-	limit_count_change(s, t, m->take, m->drop);
+	limit_count_change(s, t, m->take, m->drop, 1);
 	if (__builtin_expect(s->changes != NULL, 0))
 		changes_put(s, t, id, m->take, m->drop);
 	history_note(s, t, id, e, m->take, m->doomed, m->drop, &best);
@@ -327,33 +336,10 @@ publish_made(struct shard *s, struct shard_table *t, struct dest_id id, struct p
 	memcpy(s->reuse.wait, wait, waits * sizeof(wait[0]));
 }
 
-/* path_took() and path_dropped() where no count moves: the references on sets alone. */
-static void
-even_took(struct shard *s) RUNS_ON(role_rib)
-{
-	const struct rib_path *was = &s->drop[0], *now = &s->take[0];
-
-	if (now->accepted.v != 0)
-		attr_ref(s->attrs, now->accepted, 1);
-	if (now->received.v != was->received.v)
-		attr_ref(s->attrs, now->received, 1);
-}
-
-static void
-even_dropped(struct shard *s) RUNS_ON(role_rib)
-{
-	const struct rib_path *was = &s->drop[0], *now = &s->take[0];
-
-	if (was->accepted.v != 0)
-		attr_unref(s->attrs, was->accepted);
-	if (now->received.v != was->received.v)
-		attr_unref(s->attrs, was->received);
-}
-
 bool
 reuse_run(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e)
 {
-	const struct shard_reuse *a = &s->reuse;
+	struct shard_reuse *a = &s->reuse;
 	struct peer_id missing;
 	uint64_t sequence = 0;
 
@@ -363,13 +349,6 @@ reuse_run(struct shard *s, struct shard_table *t, struct dest_id id, const struc
 		return false;
 	if (leak_room(s, t, a->take + a->drop + 1) != 0)
 		return false;
-	if (a->even)
-		even_took(s);
-	for (unsigned i = 0; i < a->take && !a->even; i++)
-		path_took(s, t, &s->take[i]);
-	s->reuse.runs++;
-	if (a->restamped)
-		path_count_restamp(&shard_slot(s, a->peer)->rib[t->family], a->stamp);
 	if (a->differs)
 		sequence = journal_reserve(s->journal, s->config.index);
 	missing = not_installed_of(t, id);
@@ -377,15 +356,14 @@ reuse_run(struct shard *s, struct shard_table *t, struct dest_id id, const struc
 	not_installed_moves(s, t, id, missing);
 	if (a->differs)
 		entry_commit(s, t, id, sequence, a->aside);
-	if (!a->even)
-		limit_count_change(s, t, a->take, a->drop);
 	if (__builtin_expect(s->changes != NULL, 0))
 		changes_put(s, t, id, a->take, a->drop);
 	history_note(s, t, id, e, a->take, a->doomed, a->drop, &a->best);
-	if (a->even)
-		even_dropped(s);
-	else /* sets with imported paths are never shared */
-		publish_old_dropped(s, t, id, e, a->take, a->doomed, a->drop, a->differs);
+	if (t->leak != LEAK_NOTHING)
+		leak_changed(s, t, id, s->take, a->take, s->drop, a->drop, a->differs);
+	for (unsigned i = 0; e == NULL && i < a->take; i++)
+		count_refused(s, t, &s->drop[a->doomed], a->drop - a->doomed, &s->take[i]);
+	a->runs++;
 	return true;
 }
 
@@ -435,7 +413,7 @@ publish_one(struct shard *s, struct shard_table *t, struct dest_id id, const str
 	}
 	if (o->there) {
 		waits += count_waiting(s, t, &o->now, 1, 1, wait + waits, 1);
-		path_took(s, t, &o->now);
+		path_took(s, t, &o->now, 1);
 		s->take[m->take++] = o->now;
 	}
 	if (m->differs)
@@ -444,7 +422,7 @@ publish_one(struct shard *s, struct shard_table *t, struct dest_id id, const str
 	if (m->differs)
 		entry_commit(s, t, id, sequence, m->aside);
 	not_installed_moves(s, t, id, missing);
-	limit_count_change(s, t, m->take, m->drop);
+	limit_count_change(s, t, m->take, m->drop, 1);
 	if (__builtin_expect(s->changes != NULL, 0))
 		changes_put(s, t, id, m->take, m->drop);
 	history_note(s, t, id, o->e, m->take, m->doomed, m->drop, &best);

@@ -152,7 +152,7 @@ run_kind(const struct kind *k, uint32_t count)
 	sets = attr_table_count(t);
 	begin = now_ns();
 	for (uint32_t i = 0; i < 2 * r.count; i++) {
-		attr_unref(t, ids[i]);
+		attr_unref(t, ids[i], 1);
 		if (i % RECLAIM_EVERY == 0)
 			attr_table_reclaim(t);
 	}

@@ -235,8 +235,8 @@ bench_attr(struct bench *b, uint32_t count)
 	printf("bytes a set                        %7.1f\n", (double)attr_table_bytes(t) / count);
 	begin = now_ns();
 	for (uint32_t i = 1; i <= count; i++) {
-		attr_unref(t, (struct attr_id){i});
-		attr_unref(t, (struct attr_id){i});
+		attr_unref(t, (struct attr_id){i}, 1);
+		attr_unref(t, (struct attr_id){i}, 1);
 		if (i % SLICE == 0)
 			attr_table_reclaim(t);
 	}

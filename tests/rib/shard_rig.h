@@ -117,6 +117,7 @@ struct rig {
 	uint8_t end_of_rib; /* for the next rig_up() */
 	bool without_family; /* the next session does not negotiate the family */
 	bool bulk; /* the next UPDATEs are part of a whole table */
+	uint32_t limit; /* max_prefixes of the next UPDATEs; 0: none */
 	bool no_messages; /* messages to the fib thread fail for lack of memory */
 	void (*asked)(struct rig *r, const struct nexthop_message *m);
 	void *ctx;
@@ -365,6 +366,7 @@ rig_update_in(struct rig *r, enum family family, uint16_t peer, const struct att
 		.attrs_len = (uint32_t)attrs_len,
 		.received_ns = received_ns,
 		.bulk = r->bulk,
+		.limit = r->limit,
 	};
 	uint8_t *body, *to;
 

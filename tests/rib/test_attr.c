@@ -606,7 +606,7 @@ interning_agrees_with_a_list(void **state)
 		struct interned *o = &oracle[value];
 
 		if (random_below(&random, 2) == 0 && o->refs > 0) {
-			attr_unref(t, (struct attr_id){o->id});
+			attr_unref(t, (struct attr_id){o->id}, 1);
 			if (--o->refs == 0) {
 				in_use--;
 				owner[o->id] = 0;
@@ -646,7 +646,7 @@ interning_agrees_with_a_list(void **state)
 	assert_true(renewed > 20);
 	for (uint32_t value = 0; value < VALUES; value++)
 		for (; oracle[value].refs > 0; oracle[value].refs--)
-			attr_unref(t, (struct attr_id){oracle[value].id});
+			attr_unref(t, (struct attr_id){oracle[value].id}, 1);
 	assert_int_equal(attr_table_count(t), 0);
 	attr_table_destroy(t);
 	qsbr_unregister(base.readers, reader);
@@ -684,7 +684,7 @@ serials_survive_pages_given_back(void **state)
 		/* every round leaves other sets, so that other segments become empty */
 		for (uint32_t i = 0; i < SETS; i++)
 			if (round % 2 == 1 || i / 4096 != 2)
-				attr_unref(t, id[i]);
+				attr_unref(t, id[i], 1);
 		for (unsigned i = 0; i < 100; i++)
 			attr_table_reclaim(t);
 		none = attr_table_bytes(t);
@@ -692,7 +692,7 @@ serials_survive_pages_given_back(void **state)
 			assert_int_equal(attr_get(t, id[i]) != NULL, i / 4096 == 2);
 			assert_int_equal(attr_serial(t, id[i]) != 0, i / 4096 == 2);
 			if (i / 4096 == 2)
-				attr_unref(t, id[i]);
+				attr_unref(t, id[i], 1);
 		}
 	}
 	assert_true(none < full / 4);
@@ -717,7 +717,7 @@ a_reader_keeps_what_it_saw(void **state)
 	bytes = attr_table_bytes(t);
 	serial = attr_serial(t, id);
 	qsbr_online(base.readers, reader);
-	attr_unref(t, id);
+	attr_unref(t, id, 1);
 	for (unsigned i = 0; i < 3; i++)
 		attr_table_reclaim(t);
 	assert_int_equal(attr_of(t, id)->med, 0);
@@ -794,14 +794,14 @@ a_reader_beside_the_owner(void **state)
 		assert_int_equal(attr_intern(s.table, a, 1, &id), 0);
 		atomic_store_explicit(&s.id, id.v, memory_order_release);
 		if (old.v != 0)
-			attr_unref(s.table, old);
+			attr_unref(s.table, old, 1);
 		old = id;
 		attr_table_reclaim(s.table);
 	}
 	atomic_store(&s.stop, true);
 	pthread_join(thread, NULL);
 	assert_int_equal(s.bad, 0);
-	attr_unref(s.table, old);
+	attr_unref(s.table, old, 1);
 	attr_table_destroy(s.table);
 	rib_test_end(&s.base);
 }
@@ -849,14 +849,14 @@ the_index_follows(void **state)
 			longest = took > longest ? took : longest;
 			assert_int_equal(attr_intern(t, value_set(i / 2), 1, &again), 0);
 			assert_int_equal(again.v, id[i / 2].v);
-			attr_unref(t, again);
+			attr_unref(t, again, 1);
 		}
 		assert_int_equal(attr_table_count(t), MANY);
 		/* ids that wait for readers take some room */
 		assert_true(round == 0 || attr_table_bytes(t) <= peak + peak / 50 + 262144);
 		peak = attr_table_bytes(t);
 		for (uint32_t i = MANY; i > (round == 1 ? 1000 : 0); i--) {
-			attr_unref(t, id[i - 1]);
+			attr_unref(t, id[i - 1], 1);
 			if (i % 1000 == 0)
 				attr_table_reclaim(t);
 		}

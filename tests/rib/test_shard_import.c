@@ -326,6 +326,52 @@ test_refused(void **state)
 	rig_fini(&r);
 }
 
+static unsigned
+prefixes_present(struct rig *r, const struct rib_nlri *n, unsigned count)
+{
+	struct dest_view v;
+	unsigned present = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		present += rig_view(r, &n[i].prefix, &v);
+	return present;
+}
+
+/* The first prefix of a record makes a result that the others take: the limit counts each of them. */
+static void
+test_limit_in_record(void **state)
+{
+	const unsigned limit = 5;
+	struct rib_nlri n[12];
+	union rig_attrs a, other;
+	struct rig r;
+
+	for (unsigned i = 0; i < 12; i++)
+		n[i] = rig_nlri_numbered(i);
+	rig_simple(&r, policy_accept_all());
+	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
+	rig_attrs_make(&other, path_65001, 1, 0x0a000001);
+	r.limit = limit;
+	rig_update(&r, 1, &a.a, n, 8);
+	rig_settle(&r);
+	assert_int_equal(rig_received(&r, 1), limit);
+	assert_int_equal(rig_rejected(&r, 1), 3);
+	assert_int_equal(prefixes_present(&r, n, limit), limit);
+	/* new attributes: no count moves, and a prefix beyond the limit still finds no room */
+	rig_update(&r, 1, &other.a, n, 8);
+	rig_settle(&r);
+	assert_int_equal(rig_received(&r, 1), limit);
+	assert_int_equal(prefixes_present(&r, n, limit), limit);
+	/* two withdrawn by one record leave room for two */
+	rig_update(&r, 1, NULL, n, 2);
+	rig_update(&r, 1, &a.a, n + 8, 4);
+	rig_settle(&r);
+	assert_int_equal(rig_received(&r, 1), limit);
+	assert_int_equal(prefixes_present(&r, n + 2, 3), 3);
+	assert_int_equal(prefixes_present(&r, n + 8, 4), 2);
+	rig_fini(&r);
+}
+
 /* RFC 4456 8 */
 static void
 test_reflection_loops(void **state)
@@ -522,6 +568,7 @@ main(void)
 		cmocka_unit_test(test_restarts_end),
 		cmocka_unit_test(test_refresh_before_end_of_rib),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_limit_in_record),
 		cmocka_unit_test(test_reflection_loops),
 		cmocka_unit_test(test_cluster_id),
 		cmocka_unit_test(test_allow_as_in),
