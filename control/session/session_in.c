@@ -74,8 +74,10 @@ batch_push(struct speaker *s, unsigned shard) RUNS_ON(role_session)
 
 /* ---- runs ---- */
 
-/* About 1 ms of work for a shard. */
-#define RUN_PREFIXES 2048u
+/* About 1 ms of work for a shard: a shard with shorter runs waits for the session, which is in a turn of its own. */
+#define RUN_PREFIXES 8192u
+/* With several shards: less than the 4,096 entries that a group reads at once. */
+#define RUN_PREFIXES_SPLIT 3840u
 #define RUN_WAIT_NS 10000000u
 /* While one peer sends a whole table and another peer sends live changes. */
 #define RUN_PREFIXES_MIXED 256u
@@ -92,7 +94,7 @@ static unsigned
 run_prefixes(const struct speaker *s)
 {
 	if (s->shards.count > 1)
-		return 2 * RUN_PREFIXES - 256;
+		return RUN_PREFIXES_SPLIT;
 	return s->run.bulk_ns < s->run.live_ns + RUN_MIXED_NS &&
 			       s->run.live_ns < s->run.bulk_ns + RUN_MIXED_NS
 		       ? RUN_PREFIXES_MIXED

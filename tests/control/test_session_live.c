@@ -61,7 +61,7 @@ table_send(unsigned updates, unsigned prefixes)
 	}
 }
 
-#define RUN 2048u /* of one shard */
+#define RUN 8192u /* of one shard */
 #define RUN_MIXED 256u
 #define EACH 100u
 
@@ -69,7 +69,7 @@ table_send(unsigned updates, unsigned prefixes)
 static void
 test_runs(void **state)
 {
-	const unsigned updates = 200, most = (3 * RUN + EACH - 1) / EACH;
+	const unsigned updates = 400, most = (3 * RUN + EACH - 1) / EACH;
 
 	node_begin(&n, OWN_AS, OWN_ID);
 	establish(&table, 1, TABLE_AS);
