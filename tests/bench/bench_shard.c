@@ -7,7 +7,9 @@
  *
  *   bench_shard [PREFIXES [PREFIXES_A_SET [PEERS [4|6]]]]
  *   bench_shard feeds [PREFIXES [PREFIXES_A_SET [PEERS [MED]]]]
+ *   bench_shard turns [PREFIXES [PREFIXES_A_SET [PEERS [PREFIXES_A_TURN]]]]
  *
+ * turns: the peers announce the same prefixes in the same order, some prefixes of each peer in turn.
  * feeds: the peers announce the same prefixes, each in an order and with attributes of its own. Cost of a path whenever 1, 4, 8, 20, 30, 60, ...
  * peers have announced the table, then of single updates: random peers announce random prefixes with new attributes, or withdraw and announce
  * them. MED: every MEDth peer sends a MED (0: no peer).
@@ -284,10 +286,68 @@ run_feeds(struct bench *b)
 	shard_bench_end(&b->s);
 }
 
+/* ---- turns ---- */
+
+/* Prefixes first .. end-1 of the peer's table. */
+static void
+turn(struct bench *b, unsigned peer, uint64_t first, uint64_t end)
+{
+	struct rib_nlri n[64];
+	union rig_attrs a;
+
+	for (uint64_t i = first; i < end; i += b->set_size) {
+		for (unsigned k = 0; k < b->set_size; k++)
+			n[k] = nlri_at(i + k);
+		attrs_at(i / b->set_size * b->peers + peer, peer, &a);
+		shard_bench_update(&b->s, (uint16_t)peer, &a.a, n, b->set_size);
+	}
+}
+
+static void
+run_turns(struct bench *b, unsigned each)
+{
+	uint64_t paths = (uint64_t)b->prefixes * b->peers;
+
+	shard_bench_begin(&b->s, 0);
+	for (uint16_t p = 1; p <= b->peers; p++)
+		own_peer(b, p);
+	shard_bench_reset(&b->s);
+	b->s.rig.bulk = true;
+	for (uint64_t first = 0; first < b->prefixes; first += each)
+		for (unsigned p = 1; p <= b->peers; p++)
+			turn(b, p, first, first + each < b->prefixes ? first + each : b->prefixes);
+	shard_bench_settle(&b->s);
+	printf("%u peers, %u prefixes a turn: %.1f ms, %.0f ns a path\n", b->peers, each,
+		(double)b->s.busy_ns / 1e6, (double)b->s.busy_ns / (double)paths);
+	shard_bench_end(&b->s);
+}
+
+/* ---- options ---- */
+
 static unsigned
 number(int argc, char **argv, int i, unsigned other)
 {
 	return argc > i ? (unsigned)strtoul(argv[i], NULL, 10) : other;
+}
+
+static int
+main_turns(struct bench *b, int argc, char **argv)
+{
+	unsigned each = number(argc, argv, 5, 2048);
+
+	b->prefixes = number(argc, argv, 2, 1000000);
+	b->set_size = number(argc, argv, 3, 8);
+	b->peers = number(argc, argv, 4, 4);
+	if (b->prefixes == 0 || b->set_size == 0 || b->set_size > 64 || b->peers > 1000 ||
+		each == 0 || each % b->set_size != 0) {
+		fprintf(stderr, "usage: bench_shard turns [PREFIXES [PREFIXES_A_SET, at most 64 "
+				"[PEERS, at most 1000 [PREFIXES_A_TURN, whole sets]]]]\n");
+		return 2;
+	}
+	role_enter_rib();
+	role_enter_session();
+	run_turns(b, each);
+	return 0;
 }
 
 static int
@@ -316,6 +376,8 @@ main(int argc, char **argv)
 
 	if (argc > 1 && strcmp(argv[1], "feeds") == 0)
 		return main_feeds(&b, argc, argv);
+	if (argc > 1 && strcmp(argv[1], "turns") == 0)
+		return main_turns(&b, argc, argv);
 
 	b.prefixes = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 1000000;
 	b.set_size = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 6;
