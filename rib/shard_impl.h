@@ -333,7 +333,8 @@ struct shard_reuse {
 	uint16_t stamp;
 	struct shard_best best;
 	uint32_t runs; /* destinations with the result that reuse_count() did not count yet */
-	unsigned waits; /* wait[]: change in the counts of paths without a valid next hop */
+	/* wait[]: change of one destination in the counts of paths without a valid next hop */
+	unsigned waits;
 	struct shard_wait {
 		struct peer_id peer;
 		int8_t by;
@@ -712,7 +713,10 @@ void scratch_free(struct shard *s);
 void near_as_set(struct shard *s, struct peer_id peer, uint32_t as);
 
 /* shard_publish.c */
-/* Counts the destinations of struct shard_reuse. Before a count for max_prefixes is read. */
+/*
+ * References and counts of the destinations that took the last result since the last call. Call before a count for
+ * max_prefixes of this shard is read; record_end() makes the counts known to the siblings.
+ */
 void reuse_count(struct shard *s) RUNS_ON(role_rib);
 /* Ends the reuse of results: policies, peers, next hops or the time may have changed. */
 void reuse_end(struct shard *s) RUNS_ON(role_rib);

@@ -403,6 +403,9 @@ limit_check(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 		m->s->cursor.blocked = true;
 		return -EAGAIN;
 	}
+	/* each destination that is not counted yet adds one at most */
+	if (limit_counted(m) + m->s->reuse.runs < m->rec->limit)
+		return 0;
 	reuse_count(m->s);
 	if (limit_counted(m) < m->rec->limit)
 		return 0;

@@ -6,6 +6,7 @@
  */
 #include "rib/shard_paths_impl.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -91,21 +92,64 @@ rib_counts(struct shard *s, struct shard_table *t, const struct rib_path *p)
 }
 
 static void
-count_path(struct shard *s, struct shard_table *t, const struct rib_path *p, int64_t by)
+count_by(_Atomic uint64_t *count, bool was, bool is, uint32_t times)
 {
-	struct shard_rib_in *r = rib_counts(s, t, p);
+	if (was != is)
+		shard_count(count, is ? times : -(int64_t)times);
+}
 
-	shard_count(&r->counts.received, by);
-	if (stamp(p) == shard_epoch(r))
-		r->counts.fresh += (uint64_t)by;
-	if (!(p->label_flags & PATH_REJECTED))
-		shard_count(&r->counts.accepted, by);
-	if (p->received.v != 0)
-		shard_count(&r->counts.kept, by);
-	if (rib_path_held(p)) {
-		t->held += (uint64_t)by;
-		shard_count(&s->held, by);
+/*
+ * `times` destinations have path `now` instead of `was`, of one peer; NULL: no path. Other threads read the counts:
+ * a replaced path counts once at each moment.
+ */
+static void
+count_change(struct shard *s, struct shard_table *t, const struct rib_path *was,
+	const struct rib_path *now, uint32_t times)
+{
+	const struct rib_path *p[2] = {was, now};
+	struct shard_rib_in *r = rib_counts(s, t, now != NULL ? now : was);
+	bool accepted[2], kept[2], held[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		accepted[i] = p[i] != NULL && !(p[i]->label_flags & PATH_REJECTED);
+		kept[i] = p[i] != NULL && p[i]->received.v != 0;
+		held[i] = p[i] != NULL && rib_path_held(p[i]);
 	}
+	count_by(&r->counts.received, was != NULL, now != NULL, times);
+	count_by(&r->counts.accepted, accepted[0], accepted[1], times);
+	count_by(&r->counts.kept, kept[0], kept[1], times);
+	count_by(&s->held, held[0], held[1], times);
+	if (was != NULL && stamp(was) == shard_epoch(r))
+		r->counts.fresh -= times;
+	if (now != NULL && stamp(now) == shard_epoch(r))
+		r->counts.fresh += times;
+	if (held[0] != held[1])
+		t->held += held[1] ? times : -(uint64_t)times;
+}
+
+/* The path of s->take, from *at on, that replaces path `k` of s->drop. NULL: none. Moves *at behind it. */
+static const struct rib_path *
+replacement(const struct shard *s, unsigned k, unsigned take, unsigned *at)
+{
+	const struct rib_path *was = &s->drop[k], *now = &s->take[*at];
+
+	if (*at == take || !is_of(now, was->peer, was->path_id) ||
+		is_imported(now) != is_imported(was))
+		return NULL;
+	(*at)++;
+	return now;
+}
+
+void
+path_counts_change(
+	struct shard *s, struct shard_table *t, unsigned take, unsigned drop, uint32_t times)
+{
+	unsigned i = 0;
+
+	for (unsigned k = 0; k < drop; k++)
+		count_change(s, t, &s->drop[k], replacement(s, k, take, &i), times);
+	for (; i < take; i++)
+		count_change(s, t, NULL, &s->take[i], times);
 }
 
 static void
@@ -127,15 +171,11 @@ limit_count_change(
 	unsigned i = 0;
 
 	for (unsigned k = 0; k < drop; k++) {
-		const struct rib_path *was = &s->drop[k], *now = &s->take[i];
-		int by = -!path_doomed(s, t, was);
+		const struct rib_path *now = replacement(s, k, take, &i);
+		int by = -!path_doomed(s, t, &s->drop[k]);
 
-		if (i < take && is_of(now, was->peer, was->path_id) &&
-			is_imported(now) == is_imported(was)) {
-			by += !path_doomed(s, t, now);
-			i++;
-		}
-		limit_count(rib_counts(s, t, was), by * (int64_t)times);
+		by += now != NULL && !path_doomed(s, t, now);
+		limit_count(rib_counts(s, t, &s->drop[k]), by * (int64_t)times);
 	}
 	for (; i < take; i++)
 		if (!path_doomed(s, t, &s->take[i]))
@@ -153,7 +193,7 @@ path_count_restamp(struct shard_rib_in *r, uint16_t was, uint32_t times)
 }
 
 void
-path_took(struct shard *s, struct shard_table *t, const struct rib_path *p, uint32_t times)
+path_ref(struct shard *s, struct shard_table *t, const struct rib_path *p, uint32_t times)
 {
 	struct shard_next_hop *n = next_hop_of(s, path_vrf(s, t, p), p);
 
@@ -163,25 +203,41 @@ path_took(struct shard *s, struct shard_table *t, const struct rib_path *p, uint
 		attr_ref(s->attrs, p->received, times);
 	if (n != NULL)
 		n->users += times;
-	if (is_imported(p))
-		leak_path_counts(s, t, p, 1);
-	count_path(s, t, p, times);
+	if (!is_imported(p))
+		return;
+	assert(times == 1); /* sets with imported paths are never shared */
+	leak_path_counts(s, t, p, 1);
 }
 
 void
-path_dropped(struct shard *s, struct shard_table *t, const struct rib_path *p, uint32_t times)
+path_unref(struct shard *s, struct shard_table *t, const struct rib_path *p, uint32_t times)
 {
 	struct shard_next_hop *n = next_hop_of(s, path_vrf(s, t, p), p);
 
 	if (n != NULL)
 		n->users -= times;
-	if (is_imported(p))
+	if (is_imported(p)) {
+		assert(times == 1);
 		leak_path_counts(s, t, p, -1);
-	count_path(s, t, p, -(int64_t)times);
+	}
 	if (p->accepted.v != 0)
 		attr_unref(s->attrs, p->accepted, times);
 	if (p->received.v != 0)
 		attr_unref(s->attrs, p->received, times);
+}
+
+void
+path_took(struct shard *s, struct shard_table *t, const struct rib_path *p)
+{
+	path_ref(s, t, p, 1);
+	count_change(s, t, NULL, p, 1);
+}
+
+void
+path_dropped(struct shard *s, struct shard_table *t, const struct rib_path *p)
+{
+	count_change(s, t, p, NULL, 1);
+	path_unref(s, t, p, 1);
 }
 
 /*
@@ -233,7 +289,7 @@ make_change(struct shard *s, struct shard_table *t, struct making *m, const stru
 		s->drop[m->drop++] = *old;
 	if (now != NULL) {
 		/* before the next evaluation, which drops the references that this path needs */
-		path_took(s, t, now, 1);
+		path_took(s, t, now);
 		s->take[m->take++] = *now;
 		make_keep(s, m, now);
 	}
@@ -495,6 +551,6 @@ int
 make_undo(struct shard *s, struct shard_table *t, const struct making *m)
 {
 	for (unsigned i = 0; i < m->take; i++)
-		path_dropped(s, t, &s->take[i], 1);
+		path_dropped(s, t, &s->take[i]);
 	return -ENOMEM;
 }

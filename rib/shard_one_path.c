@@ -301,7 +301,7 @@ one_import(struct shard *s, struct shard_table *t, struct dest_id id, const stru
 	if (was != NULL)
 		s->drop[m.drop++] = *was;
 	if (o.there) {
-		path_took(s, t, &o.now, 1);
+		path_took(s, t, &o.now);
 		s->take[m.take++] = o.now;
 	}
 	publish_made(s, t, id, set, old->path, old->count, e, &m);

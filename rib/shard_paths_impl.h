@@ -112,16 +112,24 @@ void path_make(const struct shard *s, const struct shard_table *t, const struct 
 /* Counts the paths of `times` destinations whose stamps change from `was` to the current epoch. */
 void path_count_restamp(struct shard_rib_in *r, uint16_t was, uint32_t times);
 /*
- * The count for max_prefixes after an equal change of `times` destinations: `take` added and `drop` removed paths in the scratch, both in
- * the order of the old set. A replaced path never counts twice, not even for a moment.
+ * The same change of `times` destinations: `take` added and `drop` removed paths in the scratch, both in the
+ * order of the old set. limit_count_change(): the count for max_prefixes. path_counts_change(): the counts of
+ * path_took() and path_dropped(). A replaced path never counts twice, not even for a moment.
  */
 void limit_count_change(struct shard *s, struct shard_table *t, unsigned take, unsigned drop,
 	uint32_t times) RUNS_ON(role_rib);
-/* References and the other counts of a path that is added to `times` destinations; an imported path: 1. */
-void path_took(struct shard *s, struct shard_table *t, const struct rib_path *p, uint32_t times)
+void path_counts_change(struct shard *s, struct shard_table *t, unsigned take, unsigned drop,
+	uint32_t times) RUNS_ON(role_rib);
+/* References of a path that is added to `times` destinations: on its attribute sets and its next hop. */
+void path_ref(struct shard *s, struct shard_table *t, const struct rib_path *p, uint32_t times)
 	RUNS_ON(role_rib);
+/* Ends the references of path_ref(). */
+void path_unref(struct shard *s, struct shard_table *t, const struct rib_path *p, uint32_t times)
+	RUNS_ON(role_rib);
+/* References and counts, except the count for max_prefixes, of a path that is added to one destination. */
+void path_took(struct shard *s, struct shard_table *t, const struct rib_path *p) RUNS_ON(role_rib);
 /* Ends the references and the counts of path_took(). */
-void path_dropped(struct shard *s, struct shard_table *t, const struct rib_path *p, uint32_t times)
+void path_dropped(struct shard *s, struct shard_table *t, const struct rib_path *p)
 	RUNS_ON(role_rib);
 /* Applies the current state of the next hop; true if the flags change. */
 bool path_refresh_flags(const struct shard *s, const struct shard_table *t, struct rib_path *p)

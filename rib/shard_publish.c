@@ -51,18 +51,26 @@ count_refused(struct shard *s, const struct shard_table *t, const struct rib_pat
 				NULL, 0);
 }
 
+/* Reports the change of one destination to the tables with leaked routes, and each refusal by a walk (`e` NULL). */
+static void
+change_report(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e,
+	unsigned take, unsigned doomed, unsigned drop, bool own) RUNS_ON(role_rib)
+{
+	if (t->leak != LEAK_NOTHING)
+		leak_changed(s, t, id, s->take, take, s->drop, drop, own);
+	for (unsigned i = 0; e == NULL && i < take; i++)
+		count_refused(s, t, &s->drop[doomed], drop - doomed, &s->take[i]);
+}
+
 void
 publish_old_dropped(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e,
 	unsigned take, unsigned doomed, unsigned drop, bool own)
 {
-	if (t->leak != LEAK_NOTHING)
-		leak_changed(s, t, id, s->take, take, s->drop, drop, own);
+	change_report(s, t, id, e, take, doomed, drop, own);
 	for (unsigned i = 0; i < doomed; i++)
 		count_swept(s, t, &s->drop[i], 1);
-	for (unsigned i = 0; e == NULL && i < take; i++)
-		count_refused(s, t, &s->drop[doomed], drop - doomed, &s->take[i]);
 	for (unsigned i = 0; i < drop; i++)
-		path_dropped(s, t, &s->drop[i], 1);
+		path_dropped(s, t, &s->drop[i]);
 }
 
 /* ---- history ---- */
@@ -125,8 +133,8 @@ history_note(struct shard *s, const struct shard_table *t, struct dest_id id, co
 /* ---- reuse of the last result ---- */
 
 /*
- * Counts and references of the destinations that took the last result since the last call. Until then the
- * first destination, and the old paths, hold all attribute sets.
+ * Until this call the references of the first destination hold the new sets and next hops, and references of
+ * replaced paths hold the old ones. A change of the first destination calls reuse_end() before.
  */
 void
 reuse_count(struct shard *s)
@@ -141,14 +149,15 @@ reuse_count(struct shard *s)
 	for (unsigned i = 0; i < a->waits; i++)
 		refused_waiting(s, a->wait[i].peer, t->family, (int64_t)runs * a->wait[i].by);
 	for (unsigned i = 0; i < a->take; i++)
-		path_took(s, t, &s->take[i], runs);
+		path_ref(s, t, &s->take[i], runs);
 	if (a->restamped)
 		path_count_restamp(&shard_slot(s, a->peer)->rib[t->family], a->stamp, runs);
+	path_counts_change(s, t, a->take, a->drop, runs);
 	limit_count_change(s, t, a->take, a->drop, runs);
 	for (unsigned i = 0; i < a->doomed; i++)
 		count_swept(s, t, &s->drop[i], runs);
 	for (unsigned i = 0; i < a->drop; i++)
-		path_dropped(s, t, &s->drop[i], runs);
+		path_unref(s, t, &s->drop[i], runs);
 }
 
 void
@@ -359,10 +368,7 @@ reuse_run(struct shard *s, struct shard_table *t, struct dest_id id, const struc
 	if (__builtin_expect(s->changes != NULL, 0))
 		changes_put(s, t, id, a->take, a->drop);
 	history_note(s, t, id, e, a->take, a->doomed, a->drop, &a->best);
-	if (t->leak != LEAK_NOTHING)
-		leak_changed(s, t, id, s->take, a->take, s->drop, a->drop, a->differs);
-	for (unsigned i = 0; e == NULL && i < a->take; i++)
-		count_refused(s, t, &s->drop[a->doomed], a->drop - a->doomed, &s->take[i]);
+	change_report(s, t, id, e, a->take, a->doomed, a->drop, a->differs);
 	a->runs++;
 	return true;
 }
@@ -413,7 +419,7 @@ publish_one(struct shard *s, struct shard_table *t, struct dest_id id, const str
 	}
 	if (o->there) {
 		waits += count_waiting(s, t, &o->now, 1, 1, wait + waits, 1);
-		path_took(s, t, &o->now, 1);
+		path_took(s, t, &o->now);
 		s->take[m->take++] = o->now;
 	}
 	if (m->differs)
