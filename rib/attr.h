@@ -232,6 +232,7 @@ void attr_ref(struct attr_table *t, struct attr_id id, uint32_t refs);
  * if the last reference was released meanwhile.
  */
 bool attr_ref_again(struct attr_table *t, struct attr_id id, uint32_t refs);
+/* Ends `refs` references. After the last reference and a grace period the set is freed. */
 void attr_unref(struct attr_table *t, struct attr_id id, uint32_t refs);
 /* Frees sets whose grace period is over. Call once per loop. */
 void attr_table_reclaim(struct attr_table *t);

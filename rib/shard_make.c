@@ -99,8 +99,8 @@ count_by(_Atomic uint64_t *count, bool was, bool is, uint32_t times)
 }
 
 /*
- * `times` destinations have path `now` instead of `was`, of one peer; NULL: no path. Other threads read the counts:
- * a replaced path counts once at each moment.
+ * `now` replaces `was` in `times` destinations. NULL: no path. Readers on all threads count a replaced path
+ * once at each moment.
  */
 static void
 count_change(struct shard *s, struct shard_table *t, const struct rib_path *was,
@@ -127,7 +127,7 @@ count_change(struct shard *s, struct shard_table *t, const struct rib_path *was,
 		t->held += held[1] ? times : -(uint64_t)times;
 }
 
-/* The path of s->take, from *at on, that replaces path `k` of s->drop. NULL: none. Moves *at behind it. */
+/* The replacement of path `k` of s->drop: path *at of s->take, and *at moves on. NULL: path `k` is removed. */
 static const struct rib_path *
 replacement(const struct shard *s, unsigned k, unsigned take, unsigned *at)
 {

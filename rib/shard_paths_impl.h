@@ -109,10 +109,10 @@ int path_scratch_reserve(struct shard *s, uint32_t n);
 /* The path of an announcement. */
 void path_make(const struct shard *s, const struct shard_table *t, const struct edit *e,
 	struct rib_path *out);
-/* Counts the paths of `times` destinations whose stamps change from `was` to the current epoch. */
+/* Counts a path of each of `times` destinations after a change of the stamp from `was` to the current epoch. */
 void path_count_restamp(struct shard_rib_in *r, uint16_t was, uint32_t times);
 /*
- * The same change of `times` destinations: `take` added and `drop` removed paths in the scratch, both in the
+ * An equal change of `times` destinations: `take` added and `drop` removed paths in the scratch, both in the
  * order of the old set. limit_count_change(): the count for max_prefixes. path_counts_change(): the counts of
  * path_took() and path_dropped(). A replaced path never counts twice, not even for a moment.
  */
@@ -120,13 +120,13 @@ void limit_count_change(struct shard *s, struct shard_table *t, unsigned take, u
 	uint32_t times) RUNS_ON(role_rib);
 void path_counts_change(struct shard *s, struct shard_table *t, unsigned take, unsigned drop,
 	uint32_t times) RUNS_ON(role_rib);
-/* References of a path that is added to `times` destinations: on its attribute sets and its next hop. */
+/* References of a path on attribute sets and next hop, for `times` new destinations. */
 void path_ref(struct shard *s, struct shard_table *t, const struct rib_path *p, uint32_t times)
 	RUNS_ON(role_rib);
 /* Ends the references of path_ref(). */
 void path_unref(struct shard *s, struct shard_table *t, const struct rib_path *p, uint32_t times)
 	RUNS_ON(role_rib);
-/* References and counts, except the count for max_prefixes, of a path that is added to one destination. */
+/* References and counts of a path in a new destination, without the count for max_prefixes. */
 void path_took(struct shard *s, struct shard_table *t, const struct rib_path *p) RUNS_ON(role_rib);
 /* Ends the references and the counts of path_took(). */
 void path_dropped(struct shard *s, struct shard_table *t, const struct rib_path *p)

@@ -74,7 +74,7 @@ batch_push(struct speaker *s, unsigned shard) RUNS_ON(role_session)
 
 /* ---- runs ---- */
 
-/* About 1 ms of work for a shard: a shard with shorter runs waits for the session, which is in a turn of its own. */
+/* About 1 ms of work for a shard. After shorter runs a shard waits for the next turn of the session. */
 #define RUN_PREFIXES 8192u
 /* With several shards: less than the 4,096 entries that a group reads at once. */
 #define RUN_PREFIXES_SPLIT 3840u

@@ -337,7 +337,7 @@ prefixes_present(struct rig *r, const struct rib_nlri *n, unsigned count)
 	return present;
 }
 
-/* The first prefix of a record makes a result that the others take: the limit counts each of them. */
+/* All prefixes of a record take the result of the first: the limit counts each prefix. */
 static void
 test_limit_in_record(void **state)
 {
@@ -362,7 +362,7 @@ test_limit_in_record(void **state)
 	rig_settle(&r);
 	assert_int_equal(rig_received(&r, 1), limit);
 	assert_int_equal(prefixes_present(&r, n, limit), limit);
-	/* two withdrawn by one record leave room for two */
+	/* a record with two withdrawals leaves room for two prefixes */
 	rig_update(&r, 1, NULL, n, 2);
 	rig_update(&r, 1, &a.a, n + 8, 4);
 	rig_settle(&r);
