@@ -25,7 +25,7 @@
 #define BATCH_CHANGES 1024u
 /*
  * With several shards, whose entries alternate in large pieces: a batch holds all parts of an UPDATE if it holds a run of the session's input
- * (session_in.c).
+ * (session_batch.c).
  */
 #define BATCH_CHANGES_MAX (4 * BATCH_CHANGES)
 #define BATCH_ENTRIES (3 * (BATCH_CHANGES_MAX + 1))

@@ -10,7 +10,8 @@
  *	session_listen.c   listeners, passwords, connections from ranges
  *	session_peer.c     events and actions of the state machine, OPEN, collision, up and down
  *	session_io.c       sockets, buffers, timers of a connection
- *	session_in.c       received messages into batches for the shards
+ *	session_in.c       received messages
+ *	session_batch.c    batches of records for the shards, runs
  *	session_out.c      export, refresh in both directions
  *	session_restart.c  retained routes of an ended session (RFC 4724, RFC 8538)
  *	session_limit.c    max_prefixes
@@ -535,13 +536,6 @@ struct peer *peer_find(const struct speaker *s, struct peer_id id);
 uint64_t speaker_jitter(struct speaker *s, uint64_t ns, unsigned less_percent,
 	unsigned more_percent) RUNS_ON(role_session);
 
-/* True if the shards have handled all prefixes that were received. */
-bool input_handled(struct speaker *s) RUNS_ON(role_session);
-/*
- * For export from several shards: the journal up to this sequence holds whole UPDATEs. Bounded: a
- * shard that is late does not delay export. UINT64_MAX: all of the journal.
- */
-uint64_t input_whole(struct speaker *s, uint64_t now) RUNS_ON(role_session);
 /* Schedules input of the peer for the next speaker_work(). */
 void peer_ready(struct peer *p) RUNS_ON(role_session);
 /* Schedules a turn of export for the peer, if the session is established. */
@@ -659,6 +653,8 @@ void monitor_notification(struct connection *c, bool sent, const uint8_t *msg, s
 /* Handles received messages until the deadline. True while more can be handled now. */
 bool connection_input(struct connection *c, uint64_t now_ns, uint64_t deadline_ns)
 	RUNS_ON(role_session);
+
+/* session_batch.c */
 /* `retain`: families that the shard keeps as stale, bits by enum family. */
 void input_owe_down(struct peer *p, uint8_t retain) RUNS_ON(role_session);
 void input_owe_up(struct peer *p) RUNS_ON(role_session);
@@ -678,6 +674,13 @@ void input_push_run(struct speaker *s) RUNS_ON(role_session);
 void input_mark(const struct speaker *s, uint64_t mark[SHARDS_MAX]) RUNS_ON(role_session);
 /* True if the shards have handled all records up to the mark. */
 bool input_did(const struct speaker *s, const uint64_t mark[SHARDS_MAX]) RUNS_ON(role_session);
+/* True if the shards have handled all prefixes that were received. */
+bool input_handled(struct speaker *s) RUNS_ON(role_session);
+/*
+ * For export from several shards: the journal up to this sequence holds whole UPDATEs. Bounded: a
+ * shard that is late does not delay export. UINT64_MAX: all of the journal.
+ */
+uint64_t input_whole(struct speaker *s, uint64_t now) RUNS_ON(role_session);
 
 /* session_out.c */
 int export_up(struct peer *p) RUNS_ON(role_session);
