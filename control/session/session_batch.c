@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Batches of records for the shards. A batch is handed over at the end of a slice, or when full. A
- * run is what the session thread hands over at one time; few runs are unfinished at a time.
+ * Batches of records for the shards. A batch is handed over when it is full, or with its run. A run
+ * ends at the end of a turn, when it is full, or sooner for live changes. While too many runs are
+ * unfinished, the run stays open.
  */
 #include "control/session/session_batch.h"
 

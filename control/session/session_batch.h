@@ -11,7 +11,7 @@
 
 /* Counts prefixes in the open run. `bulk`: of a whole table. */
 void run_add(struct speaker *s, unsigned prefixes, bool bulk, uint64_t now) RUNS_ON(role_session);
-/* Hands over a full run. False: the open run is full, and earlier runs are unfinished. */
+/* Hands over the run if it is full. False: it is full, and too many runs are unfinished. */
 bool run_room(struct speaker *s) RUNS_ON(role_session);
 /* True if the open run takes live changes although run_room() is false. */
 bool run_live_room(const struct speaker *s);
@@ -47,7 +47,7 @@ struct rib_record *record_begin(const struct speaker_input *in, const struct pee
 	uint64_t now);
 /* Where the prefixes of the record begin. */
 uint8_t *record_nlri(struct rib_record *r);
-/* `order` (may be NULL): for a wide record. */
+/* `order` (may be NULL): for a wide record, or for a record of a peer with a limit. */
 void record_end(struct speaker_input *in, struct rib_record *r, const struct rib_order *order);
 /*
  * Puts a record without prefixes into a batch of each shard. False: no batch. The end of a session, of a

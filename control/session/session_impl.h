@@ -423,8 +423,8 @@ struct speaker {
 	} lag;
 	bool starved; /* no batch was free, or too many runs are unfinished */
 	/*
-	 * Input goes to the shards in runs of limited size, and reading stops while runs_max() runs
-	 * are unfinished: a live change waits for few prefixes of a peer that sends a table.
+	 * Input goes to the shards in runs of limited size, and reading stops while too many are
+	 * unfinished (session_batch.c): a live change waits for few prefixes of a peer that sends a table.
 	 */
 	struct {
 		unsigned prefixes; /* in the open run */

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Received messages. UPDATEs become records in batches for the shards (session_batch.c). When no
- * batch is free, the message and all later input of the connection wait.
+ * batch is free or too many runs are unfinished, the message and all later input of the connection
+ * wait.
  */
 #include "control/session/session_batch.h"
 
 #include "control/bgp/bgp_attr.h"
 #include "control/base/log.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define CLOCK_OCTETS 2048u /* octets between two reads of the clock: about 10 us */
@@ -425,7 +425,7 @@ run_has_live_room(const struct speaker *s, const struct peer *p)
 }
 
 /*
- * False: the open run is full, and earlier runs are unfinished. Until the end of the turn the peers
+ * False: the open run is full, and too many runs are unfinished. Until the end of the turn the peers
  * behind `p` get no room, so no peer overtakes `p`. Live changes are an exception.
  */
 static bool
