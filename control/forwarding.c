@@ -24,8 +24,14 @@
 /* After an adoption: interval of the checks for complete tables. */
 #define READY_POLL_NS 50000000u
 #define READY_LEAST_NS 1000000000u /* for the first dump of the kernel's neighbours */
-/* Longest wait for the peers. Meanwhile the peers keep the routes of this router (RFC 4724 4.1). */
+/*
+ * Longest wait for the peers that had a session when the keeld before ended, since that end: as long as
+ * graceful restart promised to the peers (RFC 4724 4.1; RESTART_TIME_S of control/session). A peer without a
+ * session then is not awaited.
+ */
 #define READY_MOST_NS 120000000000u
+/* After a longer pause: for sessions and tables, before the old tables are replaced. */
+#define READY_RETURN_NS 60000000000u
 
 struct forwarding {
 	struct keeld *k;
@@ -34,6 +40,11 @@ struct forwarding {
 	uint64_t opened_ns;
 	/* 1 + the journal entry that the tables have to reach; 0: the RIB is not ready */
 	uint64_t awaited;
+	struct waited {
+		struct vrf_id vrf;
+		struct ip_addr addr;
+	} * waited; /* peers with a session at the end of the keeld before */
+	unsigned waited_count;
 	unsigned worker_count;
 	unsigned reader[]; /* of layers.workers, for each worker of keelfwd */
 };
@@ -75,89 +86,44 @@ warn_mtu(uint16_t port)
 			port_name(port), port_mtu_own(port), port_mtu(port));
 }
 
-/*
- * Opens a port in the network namespace of its instance. 0: open, or skipped for lack of a namespace
- * (logged); 1: the port waits for its device (logged); -errno (logged).
- */
+/* The network namespace of a port of a VPN instance. 0: p->netns, or none (logged); -errno (logged). */
 static int
-open_port(struct keeld *k, const struct port_config *p) RUNS_ON(role_main)
+find_namespace(struct keeld *k, struct port_config *p) RUNS_ON(role_main)
 {
-	struct port_config c = *p;
-	struct dataplane_error err = {"the interface cannot be moved into the namespace"};
 	char iface[PORT_NAME_MAX];
-	uint16_t port;
 	int e;
 
-	port_interface(&c, iface);
-	e = apply_netns_of_port(k->apply, p->vrf, iface, &c.netns);
-	if (e != 0 && c.netns == NULL) {
-		int n = port_skip(&c, false);
-
-		if (n >= 0)
-			port_show((uint16_t)n);
-		log_event(LOG_ERROR, "port-failed port=%s error=\"%s\" text=\"%s\"", p->name,
-			strerrordesc_np(-e), "no network namespace for the VPN instance");
-		return 0;
-	}
-	if (e == 0)
-		e = port_begin(&c, &port, &err);
+	port_interface(p, iface);
+	e = apply_netns_of_port(k->apply, p->vrf, iface, &p->netns);
 	if (e != 0)
 		log_event(LOG_ERROR, "port-failed port=%s error=\"%s\" text=\"%s\"", p->name,
-			strerrordesc_np(e < 0 ? -e : ENODEV), err.text);
-	return e;
+			strerrordesc_np(-e),
+			p->netns == NULL ? "no network namespace for the VPN instance"
+					 : "the interface cannot be moved into the namespace");
+	return p->netns == NULL ? 0 : e;
 }
 
 static int
-open_here(struct keeld *k, const struct dataplane_config *d, const struct port_config *ports,
+open_forwarder(struct keeld *k, const struct dataplane_config *d, struct port_config *ports,
 	unsigned count) RUNS_ON(role_main)
-{
-	struct dataplane_error err = {""};
-	unsigned waiting = 0;
-	int e = dataplane_init(d, &k->huge, &err);
-
-	if (e != 0) {
-		log_event(LOG_ERROR, "dataplane-failed error=\"%s\" text=\"%s\"",
-			strerrordesc_np(-e), err.text);
-		return e;
-	}
-	for (unsigned i = 0; i < count; i++) {
-		e = open_port(k, &ports[i]);
-		if (e < 0)
-			return e;
-		waiting += e > 0;
-	}
-	/* without any device, a mistake in the document is more likely than a loss of all */
-	return waiting > 0 && waiting == count ? -ENODEV : 0;
-}
-
-static int
-refuse_instance(const struct port_config *p, struct dataplane_error *err)
-{
-	snprintf(err->text, sizeof(err->text),
-		"port %s: a port of a VPN instance is not supported with --forwarder in this "
-		"version",
-		p->name);
-	return -ENOTSUP;
-}
-
-static int
-open_forwarder(struct keeld *k, const struct dataplane_config *d, const struct port_config *ports,
-	unsigned count)
 {
 	char program[PATH_MAX];
 	struct dataplane_error err = {""};
 	struct forwarder_config c = {.socket = k->forwarder_socket,
 		.program = find_keelfwd(program) == 0 ? program : NULL,
+		.user = k->forwarder_user,
+		.permits = k->permits,
+		.permit_count = k->permit_count,
+		.trusted = k->file_trusted,
 		.dataplane = d,
 		.ports = ports,
-		.port_count = count};
+		.port_count = count,
+		.remains = &k->stays};
 	const struct forwarder_state *s;
 	int e = 0;
 
-	/* keelfwd has no namespaces of instances yet */
 	for (unsigned i = 0; i < count && e == 0; i++)
-		if (ports[i].vrf.v != VRF_DEFAULT.v)
-			e = refuse_instance(&ports[i], &err);
+		e = find_namespace(k, &ports[i]);
 	if (e == 0)
 		e = forwarder_open(&c, &k->forwarder, &err);
 	if (e != 0) {
@@ -166,7 +132,6 @@ open_forwarder(struct keeld *k, const struct dataplane_config *d, const struct p
 		return e;
 	}
 	s = forwarder_state(k->forwarder);
-	k->huge = true; /* the tables ask for huge pages; the kernel may give none */
 	log_event(LOG_INFO, "forwarder-up pid=%u socket=%s adopted=%s replaced=%s", s->pid,
 		k->forwarder_socket, s->adopted ? "yes" : "no", s->replaced ? "yes" : "no");
 	return 0;
@@ -201,7 +166,6 @@ dataplane_of(const struct keeld *k, const struct config *c)
 		.memory_mb = c->dataplane.memory_mb,
 		.eal_args = c->dataplane.eal_args,
 		.eal_arg_count = c->dataplane.eal_arg_count,
-		.run_dir = k->state_dir,
 		.host_limits = c->dataplane.policing,
 	};
 }
@@ -221,27 +185,20 @@ int
 forwarding_open(struct keeld *k)
 {
 	const struct config *c = apply_running(k->apply);
-	char name[32];
 	struct dataplane_config d = dataplane_of(k, c);
+	const struct forwarder_state *s;
 	struct port_config ports[PORTS_MAX];
-	bool huge;
 	int e;
 
-	snprintf(name, sizeof(name), "keel-%d", (int)getpid());
-	d.name = name;
-	d.messages = log_stream("dpdk");
 	forwarding_ports(c, ports);
-	for (unsigned i = 0; i < c->port_count; i++)
-		d.large_buffers |= port_is_large(&ports[i]);
-	e = k->forwarder_socket != NULL ? open_forwarder(k, &d, ports, c->port_count)
-					: open_here(k, &d, ports, c->port_count);
+	e = open_forwarder(k, &d, ports, c->port_count);
 	if (e != 0)
 		return e;
 	for (uint16_t port = 0; port < port_count(); port++)
 		warn_mtu(port);
-	huge = k->forwarder != NULL ? forwarder_state(k->forwarder)->huge : k->huge;
-	log_event(LOG_INFO, "dataplane-up dpdk=\"%s\" hugepages=%s ports=%u",
-		dataplane_dpdk_version(), huge ? "yes" : "no", c->port_count);
+	s = forwarder_state(k->forwarder);
+	log_event(LOG_INFO, "dataplane-up dpdk=\"%s\" hugepages=%s ports=%u", s->dpdk,
+		s->huge ? "yes" : "no", c->port_count);
 	return 0;
 }
 
@@ -253,7 +210,6 @@ workers_of(const struct keeld *k) RUNS_ON(role_main)
 	const struct config *c = apply_running(k->apply);
 
 	return (struct workers_config){
-		.arena = k->layers.arena_fib,
 		.fib = fib_reader(k->layers.fib),
 		.path_lists = fib_path_lists(k->layers.fib),
 		.qsbr = k->layers.workers,
@@ -261,21 +217,8 @@ workers_of(const struct keeld *k) RUNS_ON(role_main)
 		.mpls_pipe = c->dataplane.mpls_pipe,
 		.idle_adaptive = c->dataplane.idle_adaptive,
 		.forward_source_routes = c->dataplane.forward_source_routes,
-		.readers = k->forwarding != NULL ? k->forwarding->reader : NULL,
+		.readers = k->forwarding->reader,
 	};
-}
-
-static int
-start_here(struct keeld *k) RUNS_ON(role_main)
-{
-	struct dataplane_error err = {""};
-	struct workers_config w = workers_of(k);
-	int e = workers_start(&w, &err);
-
-	if (e != 0)
-		log_event(LOG_ERROR, "workers-failed error=\"%s\" text=\"%s\"", strerrordesc_np(-e),
-			err.text);
-	return e;
 }
 
 static int
@@ -312,15 +255,28 @@ on_fib_reached(void *arg) RUNS_ON(role_fib)
 
 struct complete_call {
 	struct speaker *speaker;
+	const struct forwarding *f;
 	bool complete;
 };
+
+static bool
+is_waited(void *ctx, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	const struct forwarding *f = ctx;
+
+	for (unsigned i = 0; i < f->waited_count; i++)
+		if (f->waited[i].vrf.v == vrf.v && addr_equal(&f->waited[i].addr, addr))
+			return true;
+	return false;
+}
 
 static void
 on_session_complete(void *arg) RUNS_ON(role_session)
 {
 	struct complete_call *c = arg;
 
-	c->complete = speaker_restart_complete(c->speaker);
+	/* main waits for this call */
+	c->complete = speaker_restart_complete(c->speaker, is_waited, (void *)(uintptr_t)c->f);
 }
 
 static void
@@ -338,7 +294,14 @@ on_session_restart_cancel(void *arg) RUNS_ON(role_session)
 void
 forwarding_leave(struct keeld *k)
 {
-	if (k->forwarder != NULL && k->layers.session_thread != NULL)
+	const struct forwarder_state *s;
+
+	if (k->forwarder == NULL)
+		return;
+	/* a keelfwd started by a keeld has no supervisor; a failed start ends no adopted keelfwd */
+	s = forwarder_state(k->forwarder);
+	k->stays = !s->own || (k->failed && s->adopted);
+	if ((k->leaves || k->failed || !k->stays) && k->layers.session_thread != NULL)
 		layers_call_session(&k->layers, on_session_restart_cancel, k->layers.speaker);
 }
 
@@ -347,7 +310,6 @@ static void
 give_up(struct keeld *k) RUNS_ON(role_main)
 {
 	k->failed = true;
-	forwarding_leave(k);
 	thread_quit(k->layers.main_thread);
 }
 
@@ -355,12 +317,13 @@ give_up(struct keeld *k) RUNS_ON(role_main)
 static bool
 rib_ready(struct keeld *k) RUNS_ON(role_main)
 {
-	struct complete_call peers = {.speaker = k->layers.speaker};
-	uint64_t since = now_ns() - k->forwarding->opened_ns;
+	struct complete_call peers = {.speaker = k->layers.speaker, .f = k->forwarding};
+	uint64_t now = now_ns();
 
-	if (since < READY_LEAST_NS)
+	if (now - k->forwarding->opened_ns < READY_LEAST_NS)
 		return false;
-	if (since >= READY_MOST_NS)
+	if (now - forwarder_state(k->forwarder)->gone_ns >= READY_MOST_NS &&
+		now - k->forwarding->opened_ns >= READY_RETURN_NS)
 		return true;
 	layers_call_session(&k->layers, on_session_complete, &peers);
 	return peers.complete;
@@ -437,11 +400,27 @@ watch_forwarder(struct keeld *k) RUNS_ON(role_main)
 }
 
 static int
-start_forwarder(struct keeld *k) RUNS_ON(role_main)
+find_waited(struct keeld *k) RUNS_ON(role_main)
+{
+	const struct config *c = apply_running(k->apply);
+	struct forwarding *f = k->forwarding;
+
+	f->waited = calloc(c->peer_count + 1, sizeof(*f->waited));
+	for (unsigned i = 0; f->waited != NULL && i < c->peer_count; i++)
+		if (forwarder_had_session(c->peers[i].vrf, &c->peers[i].addr))
+			f->waited[f->waited_count++] =
+				(struct waited){c->peers[i].vrf, c->peers[i].addr};
+	return f->waited != NULL ? 0 : -ENOMEM;
+}
+
+int
+forwarding_start(struct keeld *k)
 {
 	bool inherited = forwarder_state(k->forwarder)->inherited;
 	int e = watch_forwarder(k);
 
+	if (e == 0 && inherited)
+		e = find_waited(k);
 	if (e == 0 && inherited)
 		e = timer_arm(k->layers.main_thread, &k->forwarding->ready, READY_POLL_NS);
 	if (e != 0) {
@@ -452,17 +431,9 @@ start_forwarder(struct keeld *k) RUNS_ON(role_main)
 	return inherited ? 0 : publish(k);
 }
 
-int
-forwarding_start(struct keeld *k)
-{
-	return k->forwarder != NULL ? start_forwarder(k) : start_here(k);
-}
-
 void
 forwarding_stop(struct keeld *k)
 {
-	if (k->layers.fib != NULL && k->forwarder == NULL)
-		workers_stop();
 	if (k->forwarding == NULL)
 		return;
 	/*
@@ -473,16 +444,17 @@ forwarding_stop(struct keeld *k)
 		_exit(EXIT_FAILURE);
 	for (unsigned i = 0; i < k->forwarding->worker_count; i++)
 		qsbr_unregister(k->layers.workers, k->forwarding->reader[i]);
+	timer_cancel(k->layers.main_thread, &k->forwarding->ready);
+	(void)watch_set(k->layers.main_thread, &k->forwarding->ended, 0);
 }
 
 void
 forwarding_close(struct keeld *k)
 {
+	if (k->forwarding != NULL)
+		free(k->forwarding->waited);
 	free(k->forwarding);
 	k->forwarding = NULL;
-	if (k->forwarder != NULL)
-		forwarder_close(k->forwarder);
-	else if (!k->no_dataplane)
-		dataplane_fini();
+	forwarder_close(k->forwarder, !k->stays);
 	k->forwarder = NULL;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Ports and workers as main starts and stops them: in this process, or in keelfwd (--forwarder).
+ * keelfwd, the process with ports and workers, as main starts, adopts and leaves it.
  *
- * With keelfwd the tables are in shared memory. After an adoption keeld builds new tables beside the
+ * The tables are in shared memory. After an adoption keeld builds new tables beside the
  * tables in use, and publishes the new tables when the routes of the peers are complete, or at a
  * time limit. Main only.
  */
@@ -21,14 +21,11 @@ int forwarding_change(struct keeld *k, const struct config *next, const struct p
 	unsigned *failed, struct dataplane_error *err) RUNS_ON(role_main);
 /* Opens the ports, or adopts the ports of keelfwd. Before wiring_create(). 0, -errno (logged). */
 int forwarding_open(struct keeld *k) RUNS_ON(role_main);
-/*
- * Starts the workers, or prepares the publication to the workers of keelfwd. After wiring_start().
- * 0, -errno (logged).
- */
+/* Publishes the tables to the workers, after an adoption later. After wiring_start(). 0, -errno (logged). */
 int forwarding_start(struct keeld *k) RUNS_ON(role_main);
-/* With keelfwd: sessions end by Cease, because no keeld continues. Before wiring_stop(). */
+/* Sets k->stays. Sessions end by Cease if nothing continues. Before wiring_stop(). */
 void forwarding_leave(struct keeld *k) RUNS_ON(role_main);
-/* After wiring_stop(): stops the workers of this process. Workers of keelfwd continue. */
+/* After wiring_stop(). Workers of keelfwd continue. */
 void forwarding_stop(struct keeld *k) RUNS_ON(role_main);
-/* Closes the ports of this process, or the connection to keelfwd. After wiring_destroy(). */
+/* Closes the connection to keelfwd, which ends without k->stays. After wiring_destroy(). */
 void forwarding_close(struct keeld *k) RUNS_ON(role_main);

@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include <sys/stat.h>
+
 #include "control/base/layers.h"
 
 struct apply;
@@ -23,19 +25,28 @@ struct rpki;
 struct watchdog;
 struct wiring;
 
+#define KEELD_PERMITS_MAX 64
+
 struct keeld {
 	/* command line */
 	const char *config_file, *state_dir, *socket_option;
-	const char *forwarder_socket; /* of keelfwd; NULL: ports and workers are in this process */
-	const char *user; /* with keelfwd, started as root; NULL: keel, if there is such a user */
+	const char *forwarder_socket; /* of keelfwd; NULL until start(): the default */
+	const char *user; /* started as root; NULL: keel, if there is such a user */
+	const char *forwarder_user; /* of keelfwd, the same; NULL: keel-forwarder */
+	const char *permits[KEELD_PERMITS_MAX]; /* for keelfwd: dataplane/permit.h */
+	unsigned permit_count;
+	bool file_trusted; /* FILE permits eal_args and devices: control/rights.h */
+	struct stat file_seen; /* of FILE, before FILE was read */
 	bool no_dataplane, check_only;
-	bool huge; /* tables try huge pages */
 	bool failed; /* the exit status is 1 */
+	bool leaves; /* SIGINT: no keeld continues */
+	bool stays; /* keelfwd and its ports continue after the end of keeld */
 
 	struct config_host *host; /* for config_parse() */
 	char *socket; /* where RPC listens */
+	char *forwarder_default; /* of forwarder_socket; or NULL */
 	struct layers layers;
-	struct forwarder *forwarder; /* NULL: ports and workers are in this process, or none */
+	struct forwarder *forwarder; /* NULL: no data plane */
 	struct forwarding *forwarding; /* control/forwarding.h; NULL without keelfwd */
 	struct wiring *wiring; /* state of the messages between threads */
 	struct jobs *jobs;

@@ -22,10 +22,8 @@
 #include "lpm/note_work.h"
 #include "lpm/fib.h"
 #include "lpm/hash.h"
-#ifdef KEEL_DATAPLANE
 #include "control/forwarding.h"
 #include "control/rights.h"
-#endif
 
 #include <ctype.h>
 #include <errno.h>
@@ -48,6 +46,7 @@
 #define EXIT_RUN_TIME 1
 #define EXIT_USAGE 2
 #define LOG_END_NS 1000000000u /* limit for writing the last lines */
+#define FILES_END_NS 5000000000u /* limit for writing the files of commits */
 #define DEFAULT_SOCKET "/run/keel/keel.sock"
 #define DEFAULT_STATE_DIR "/var/lib/keel"
 
@@ -63,17 +62,25 @@ static const struct program_option {
 	{"c", "FILE", 'c', "The configuration; keel.json(5) describes it. Required."},
 	{"check", NULL, 'C',
 		"Checks FILE as a start on this host would, prints one line\n"
-		"for each fault on standard error, and exits."},
+		"for each fault on standard error, and exits. A device or an\n"
+		"interface that this host lacks is a warning: its port waits."},
 	{"socket", "PATH", 's',
 		"JSON-RPC socket. Default: management.socket in FILE, then\n" DEFAULT_SOCKET
 		". The read-only socket is PATH.ro."},
 	{"forwarder", "PATH", 'f',
-		"Ports and workers are in keelfwd, which listens at PATH. A\n"
+		"Socket of keelfwd, which has the ports and workers. A\n"
 		"running keelfwd is adopted, otherwise keeld starts one.\n"
-		"keelfwd goes on when keeld ends."},
+		"Default: the RPC socket with .fwd; with a socket of FILE,\n"
+		"keelfwd.sock in the state directory."},
 	{"user", "NAME", 'u',
-		"With --forwarder, started as root: the user of keeld after\nthe start. Default: "
+		"Started as root, with ports: the user of keeld after the\nstart. Default: "
 		"keel, if the user exists; root: no change."},
+	{"forwarder-user", "NAME", 'w',
+		"Started as root: the user of keelfwd. Default:\nkeel-forwarder, "
+		"if the user exists; otherwise keelfwd stays\nroot."},
+	{"permit", "TEXT", 'P',
+		"Permits keelfwd an argument of eal_args, or a device. Only\na FILE of "
+		"root permits its own. May be repeated."},
 	{"no-dataplane", NULL, 'n',
 		"BGP speaker only, without EAL and ports: for a route\nreflector or route server."},
 	{"state-dir", "DIR", 'd',
@@ -90,7 +97,8 @@ static const struct program_status {
 	int status;
 	const char *text;
 } program_statuses[] = {
-	{EXIT_STOPPED, "Stopped in order by SIGTERM or SIGINT; or the check found no fault."},
+	{EXIT_STOPPED, "Stopped in order by SIGTERM or SIGINT; or the check found no fault, but "
+		       "perhaps warnings."},
 	{EXIT_RUN_TIME, "A run-time failure; the log names it."},
 	{EXIT_USAGE, "Bad command line, or faults in the configuration."},
 	{0},
@@ -151,6 +159,17 @@ parse_options(struct keeld *k, int argc, char **argv)
 		case 'u':
 			k->user = optarg;
 			break;
+		case 'w':
+			k->forwarder_user = optarg;
+			break;
+		case 'P':
+			if (k->permit_count == KEELD_PERMITS_MAX) {
+				fprintf(stderr, "keeld: more than %u options --permit\n",
+					KEELD_PERMITS_MAX);
+				return EXIT_USAGE;
+			}
+			k->permits[k->permit_count++] = optarg;
+			break;
 		case 'n':
 			k->no_dataplane = true;
 			break;
@@ -188,26 +207,6 @@ parse_options(struct keeld *k, int argc, char **argv)
 	return -1;
 }
 
-#ifdef KEEL_DATAPLANE
-#define SPEAKER_SUFFIX "-bgp"
-
-/*
- * keeld --no-dataplane continues as keeld-bgp, the same program without the libraries of the data
- * plane: these take 4 MB of memory. Returns if keeld-bgp is not installed beside keeld.
- */
-static void
-continue_as_speaker(char **argv)
-{
-	char path[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", path, sizeof(path));
-
-	if (n <= 0 || (size_t)n + sizeof(SPEAKER_SUFFIX) > sizeof(path))
-		return;
-	memcpy(path + n, SPEAKER_SUFFIX, sizeof(SPEAKER_SUFFIX));
-	(void)execv(path, argv);
-}
-#endif
-
 /* Prints one line, with the characters of the document escaped. */
 static void
 print_fault(const struct keeld *k, const struct fault *f)
@@ -219,9 +218,41 @@ print_fault(const struct keeld *k, const struct fault *f)
 	fprintf(stderr, ": %s\n", f->reason);
 }
 
+static void
+print_warning(void *ctx, const struct fault *f)
+{
+	print_fault(ctx, f);
+}
+
+/*
+ * A start whose policy files are unfinished or missing takes the texts of the last commit, as a running keeld keeps them. NULL: there
+ * are none, or FILE has other faults as well.
+ */
+static struct config *
+load_last_texts(const struct keeld *k, json_t *document, const struct faults *f) RUNS_ON(role_main)
+{
+	json_t *texts = document != NULL && !k->check_only ? apply_last_texts(k->state_dir) : NULL;
+	char path[512], reason[512];
+	struct faults more = {0};
+	struct config *c = NULL;
+
+	if (json_object_size(texts) > 0)
+		c = config_parse_with(k->host, document, texts, NULL, &more);
+	for (unsigned i = 0; c != NULL && i < f->count; i++) {
+		const struct fault *one = &f->fault[i];
+
+		log_event(LOG_ERROR, "policy-file-faulty path=%s reason=%s",
+			log_escape(one->path, strlen(one->path), path, sizeof(path)),
+			log_escape(one->reason, strlen(one->reason), reason, sizeof(reason)));
+	}
+	faults_fini(&more);
+	json_decref(texts);
+	return c;
+}
+
 /* Parses FILE. NULL: the faults are on stderr. */
 static struct config *
-load_config(const struct keeld *k)
+load_config(const struct keeld *k) RUNS_ON(role_main)
 {
 	struct config *c = NULL;
 	struct faults f = {0};
@@ -231,9 +262,11 @@ load_config(const struct keeld *k)
 
 	if (document != NULL)
 		c = config_parse(k->host, document, &f);
+	if (c == NULL)
+		c = load_last_texts(k, document, &f);
 	if (message != NULL)
 		fprintf(stderr, "%s\n", message);
-	for (unsigned i = 0; i < f.count; i++)
+	for (unsigned i = 0; c == NULL && i < f.count; i++)
 		print_fault(k, &f.fault[i]);
 	free(message);
 	faults_fini(&f);
@@ -245,7 +278,7 @@ load_config(const struct keeld *k)
 static int
 make_folders(const char *path, bool is_folder)
 {
-	char buf[512];
+	char buf[4096 + 16];
 	size_t len = strlen(path);
 
 	if (len >= sizeof(buf))
@@ -262,7 +295,6 @@ make_folders(const char *path, bool is_folder)
 	return 0;
 }
 
-#ifdef KEEL_DATAPLANE
 /*
  * Default of control_cpus: every permitted CPU without a worker, or all if every CPU has a worker.
  */
@@ -289,7 +321,6 @@ default_control_cpus(struct config *c)
 	c->dataplane.control_count = n;
 	return 0;
 }
-#endif
 
 /* ---- memory ---- */
 
@@ -324,10 +355,7 @@ signal_ready(struct watch *w, uint32_t events) RUNS_ON(role_main)
 			apply_reload(k->apply);
 			service_notify("READY=1");
 		} else {
-#ifdef KEEL_DATAPLANE
-			if (si.ssi_signo == SIGINT)
-				forwarding_leave(k);
-#endif
+			k->leaves |= si.ssi_signo == SIGINT; /* SIGTERM may follow */
 			thread_quit(k->layers.main_thread);
 		}
 	}
@@ -435,26 +463,46 @@ start_log(const struct thread_config *c)
 	return e;
 }
 
+/* The path of the socket comes from the command line, or is the default; not from the document. */
+static bool
+socket_is_own(const struct keeld *k, const struct config *c)
+{
+	return k->socket_option != NULL || c->socket == NULL;
+}
+
+/*
+ * keelfwd may start as root, and the user of keeld may write the document: a path of the document is not
+ * for keelfwd. -ENOMEM.
+ */
+static int
+find_forwarder(struct keeld *k, bool beside)
+{
+	const char *path = beside ? k->socket : k->state_dir;
+
+	if (k->forwarder_socket != NULL)
+		return 0;
+	if (asprintf(&k->forwarder_default, "%s%s", path, beside ? ".fwd" : "/keelfwd.sock") < 0)
+		return -ENOMEM;
+	k->forwarder_socket = k->forwarder_default;
+	return 0;
+}
+
 static int
 start(struct keeld *k, struct config *running) RUNS_ON(role_main)
 {
 	struct thread_config main_config = {.name = "keeld"};
 	int e;
 
-	if (k->state_dir == NULL)
-		k->state_dir = DEFAULT_STATE_DIR;
 	/* Copied, because the running configuration may be replaced. */
 	k->socket = strdup(k->socket_option != NULL  ? k->socket_option
 			   : running->socket != NULL ? running->socket
 						     : DEFAULT_SOCKET);
 	if ((e = create_objects(k, running)) != 0)
 		return e;
-	if (k->socket == NULL)
+	if (k->socket == NULL || (e = find_forwarder(k, socket_is_own(k, running))) != 0)
 		return -ENOMEM;
-#ifdef KEEL_DATAPLANE
 	if (!k->no_dataplane && (e = default_control_cpus(running)) != 0)
 		return e;
-#endif
 	main_config.cpus = running->dataplane.control_cpus;
 	main_config.cpu_count = running->dataplane.control_count;
 	if ((e = block_signals(k)) != 0) {
@@ -462,34 +510,33 @@ start(struct keeld *k, struct config *running) RUNS_ON(role_main)
 		return e;
 	}
 	/* Otherwise later: a thread inherits the rights of its creator. */
-	if (k->forwarder_socket == NULL && (e = start_log(&main_config)) != 0)
+	if (k->no_dataplane && (e = start_log(&main_config)) != 0)
 		return e;
 	if ((e = make_folders(k->state_dir, true)) != 0 ||
-		(e = make_folders(k->socket, false)) != 0) {
+		(socket_is_own(k, running) && (e = make_folders(k->socket, false)) != 0)) {
 		log_event(LOG_ERROR, "start-failed part=folders error=\"%s\"", strerror(-e));
 		return e;
 	}
-#ifdef KEEL_DATAPLANE
-	if (k->forwarder_socket != NULL && (e = keeld_rights_check(k)) != 0)
+	if (!k->no_dataplane && (e = keeld_rights_check(k)) != 0)
 		return e;
-#endif
 	apply_netns_begin(k->apply, !k->no_dataplane);
-#ifdef KEEL_DATAPLANE
 	if (!k->no_dataplane && (e = forwarding_open(k)) != 0)
 		return e;
-#endif
-	/*
-	 * EAL moved this thread to its main lcore; thread_adopt() pins the thread to control_cpus.
-	 */
 	if ((e = thread_adopt(&main_config, &k->layers.main_thread)) != 0 ||
 		(e = wiring_create(k)) != 0)
 		return e;
-#ifdef KEEL_DATAPLANE
 	/* No thread besides main exists. */
-	if (k->forwarder != NULL &&
+	if (!k->no_dataplane &&
 		((e = keeld_rights_limit(k)) != 0 || (e = start_log(&main_config)) != 0))
 		return e;
-#endif
+	/* The document names these folders: the user of keeld must have the right to make them. */
+	if (!socket_is_own(k, running) && (e = make_folders(k->socket, false)) != 0) {
+		log_event(LOG_ERROR, "start-failed part=folders error=\"%s\"", strerror(-e));
+		return e;
+	}
+	if ((e = make_folders(running->output_dir, true)) != 0)
+		log_event(LOG_WARNING, "output-failed folder=%s error=\"%s\"", running->output_dir,
+			strerror(-e));
 	if ((e = watchdog_create(main_config.cpus, main_config.cpu_count, &k->watchdog)) != 0) {
 		log_event(LOG_ERROR, "start-failed part=watchdog error=\"%s\"", strerror(-e));
 		return e;
@@ -501,14 +548,12 @@ start(struct keeld *k, struct config *running) RUNS_ON(role_main)
 	if ((e = memory_guard_create(&k->layers, apply_peers(k->apply), &k->guard)) != 0 ||
 		(e = start_rpc(k)) != 0 || (e = wiring_start(k)) != 0)
 		return e;
-#ifdef KEEL_DATAPLANE
 	if (k->layers.fib != NULL) {
 		wiring_set_addresses(k, VRF_DEFAULT, k->layers.netlink);
 		wiring_ports_watch(k);
 		if ((e = forwarding_start(k)) != 0)
 			return e;
 	}
-#endif
 	k->decay.fire = return_memory;
 	if ((e = timer_arm(k->layers.main_thread, &k->decay, DECAY_NS)) != 0)
 		return e;
@@ -517,11 +562,7 @@ start(struct keeld *k, struct config *running) RUNS_ON(role_main)
 		return e;
 	if ((e = rpc_start(k->rpc, k->layers.main_thread)) != 0)
 		return e;
-#ifdef KEEL_DATAPLANE
-	if (k->forwarder != NULL)
-		return keeld_calls_limit(k);
-#endif
-	return 0;
+	return k->no_dataplane ? 0 : keeld_calls_limit(k);
 }
 
 static void
@@ -532,24 +573,21 @@ stop(struct keeld *k) RUNS_ON(role_main)
 	 * run.
 	 */
 	if (k->apply != NULL)
-		apply_commit_finish(k->apply);
+		apply_files_end(k->apply, FILES_END_NS);
 	if (k->rpc != NULL)
 		rpc_destroy(k->rpc);
 	k->rpc = NULL;
 	watchdog_destroy(k->watchdog);
+	forwarding_leave(k);
 	wiring_stop(k);
 	mrt_destroy(k->mrt);
 	memory_guard_destroy(k->guard);
-#ifdef KEEL_DATAPLANE
 	forwarding_stop(k);
-#endif
 	host_routes_destroy(k->host_routes);
 	wiring_destroy(k);
 	audits_destroy(k->audits);
-#ifdef KEEL_DATAPLANE
 	forwarding_close(k);
-#endif
-	apply_destroy(k->apply);
+	apply_destroy(k->apply, k->stays);
 	if (k->layers.main_thread != NULL)
 		thread_free(k->layers.main_thread);
 	if (k->jobs != NULL)
@@ -557,6 +595,7 @@ stop(struct keeld *k) RUNS_ON(role_main)
 	bmp_destroy(k->bmp);
 	rpki_destroy(k->rpki); /* jobs of apply hold VRPs */
 	free(k->socket);
+	free(k->forwarder_default);
 	host_check_destroy(k->host);
 	(void)log_end(LOG_END_NS);
 }
@@ -585,6 +624,7 @@ int
 main(int argc, char **argv)
 {
 	char folder[4096]; /* of FILE */
+	char output[4096 + 8]; /* default of management.output_dir */
 	struct keeld k = {0};
 	int status = parse_options(&k, argc, argv);
 	struct config *c;
@@ -593,25 +633,26 @@ main(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	role_enter_main();
-#ifdef KEEL_DATAPLANE
-	if (k.no_dataplane)
-		continue_as_speaker(argv);
-#endif
-	pthread_setname_np(pthread_self(), "keeld"); /* also of keeld-bgp */
 	if (hashes_init() != 0)
 		return EXIT_RUN_TIME;
-#ifndef KEEL_DATAPLANE
-	k.no_dataplane = true;
-#endif
+	if (k.state_dir == NULL)
+		k.state_dir = DEFAULT_STATE_DIR;
 	k.host = host_check_create(k.no_dataplane);
 	if (k.host == NULL)
 		return EXIT_RUN_TIME;
+	snprintf(output, sizeof(output), "%s/output", k.state_dir);
+	k.host->output_dir = output;
 	snprintf(folder, sizeof(folder), "%s", k.config_file);
 	if (strrchr(folder, '/') != NULL) {
 		strrchr(folder, '/')[1] = '\0';
 		k.host->folder = folder;
+	} else {
+		k.host->folder = ".";
 	}
+	(void)lstat(k.config_file, &k.file_seen);
 	c = load_config(&k);
+	if (c != NULL && k.check_only)
+		host_check_devices(k.host, c, print_warning, &k);
 	if (c == NULL || k.check_only) {
 		config_free(c);
 		host_check_destroy(k.host);
@@ -622,10 +663,8 @@ main(int argc, char **argv)
 	if (e != 0) {
 		log_event(LOG_ERROR, "start-failed part=notify-socket error=\"%s\"", strerror(-e));
 		config_free(c);
-#ifdef KEEL_DATAPLANE
-	} else if (k.forwarder_socket != NULL && (e = keeld_user_set(&k)) != 0) {
+	} else if (!k.no_dataplane && (e = keeld_user_set(&k)) != 0) {
 		config_free(c);
-#endif
 	} else {
 		e = start(&k, c);
 	}
@@ -638,6 +677,7 @@ main(int argc, char **argv)
 		service_notify("STOPPING=1");
 		log_event(LOG_INFO, "keeld-stopping");
 	}
+	k.failed |= e != 0;
 	stop(&k);
-	return e == 0 && !k.failed ? EXIT_STOPPED : EXIT_RUN_TIME;
+	return k.failed ? EXIT_RUN_TIME : EXIT_STOPPED;
 }

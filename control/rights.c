@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #ifdef KEEL_SECCOMP
 #include <sched.h>
@@ -20,6 +21,7 @@
 #endif
 
 #define USER "keel"
+#define FORWARDER_USER "keel-forwarder"
 
 /* Sockets and ports of VPN instances are opened in network namespaces. */
 static bool
@@ -30,6 +32,45 @@ uses_namespaces(const struct keeld *k) RUNS_ON(role_main)
 
 /* ---- user ---- */
 
+/*
+ * The name must not be a link, and must be the same unchanged file before and after FILE was read:
+ * a user who owns the folder could put another file there meanwhile.
+ */
+static bool
+file_is_trusted(const struct keeld *k)
+{
+	const struct stat *was = &k->file_seen;
+	struct stat is;
+
+	if (rights_have() == 0)
+		return true;
+	return lstat(k->config_file, &is) == 0 && S_ISREG(is.st_mode) && is.st_uid == 0 &&
+	       (is.st_mode & (S_IWGRP | S_IWOTH)) == 0 && is.st_dev == was->st_dev &&
+	       is.st_ino == was->st_ino && is.st_ctim.tv_sec == was->st_ctim.tv_sec &&
+	       is.st_ctim.tv_nsec == was->st_ctim.tv_nsec;
+}
+
+/* Started as root, keeld starts keelfwd as root, and keelfwd becomes this user. */
+static int
+find_forwarder_user(struct keeld *k)
+{
+	const char *name = k->forwarder_user != NULL ? k->forwarder_user : FORWARDER_USER;
+	struct rights_user u;
+	int e = rights_user_find(name, &u);
+
+	if (e == -ENOENT && k->forwarder_user == NULL) {
+		log_event(LOG_WARNING,
+			"rights-user user=root text=\"there is no user " FORWARDER_USER
+			": keelfwd stays root; create the user, or use --forwarder-user\"");
+		return 0;
+	}
+	if (e != 0)
+		log_event(LOG_ERROR, "start-failed part=user user=%s error=\"%s\"", name,
+			strerrordesc_np(-e));
+	k->forwarder_user = name;
+	return e;
+}
+
 int
 keeld_user_set(struct keeld *k)
 {
@@ -37,6 +78,9 @@ keeld_user_set(struct keeld *k)
 	struct rights_user u;
 	int e;
 
+	k->file_trusted = file_is_trusted(k);
+	if (geteuid() == 0 && (e = find_forwarder_user(k)) != 0)
+		return e;
 	if (geteuid() != 0 || strcmp(name, "root") == 0)
 		return 0;
 	e = rights_user_find(name, &u);

@@ -14,7 +14,10 @@
 
 #include "control/keeld.h"
 
-/* Started as root: becomes k->user and keeps the capabilities. 0, -errno (logged). */
+/*
+ * Started as root: becomes k->user and keeps the capabilities. Sets k->file_trusted first:
+ * root alone can write FILE, or keeld has no capability. 0, -errno (logged).
+ */
 int keeld_user_set(struct keeld *k) RUNS_ON(role_main);
 /* Checks that the user may write the state directory; warns if FILE cannot be replaced. 0, -errno (logged). */
 int keeld_rights_check(struct keeld *k) RUNS_ON(role_main);

@@ -3,11 +3,13 @@
 
 #include "control/apply/apply.h"
 #include "control/apply/audits.h"
+#include "control/apply/peers.h"
 #include "control/bmp/bmp.h"
 #include "control/host/host_check.h"
 #include "control/host/host_routes.h"
 #include "control/base/log.h"
 #include "control/host/netlink.h"
+#include "control/rpc/rpc.h"
 #include "control/rpki/rpki.h"
 #include "control/session/session.h"
 #include "control/base/threads.h"
@@ -19,12 +21,8 @@
 #include "lpm/table_v6.h"
 #include "rib/fib_feed.h"
 #include "rib/nexthop.h"
-#ifdef KEEL_DATAPLANE
 #include "dataplane/forwarder.h"
 #include "dataplane/port.h"
-#include "dataplane/worker.h"
-#include "dataplane/xdp.h"
-#endif
 
 #include <assert.h>
 #include <errno.h>
@@ -83,6 +81,17 @@ message_wanted(const struct message *m)
 }
 
 static void
+receive_main_port(struct keeld *k, const struct message_port *p) RUNS_ON(role_main)
+{
+	if (k->rpc != NULL)
+		rpc_event(k->rpc, "port",
+			json_pack("{s:s, s:s, s:s, s:s?}", "port", p->name, "state",
+				port_state_text((enum port_state)p->state), "was",
+				port_state_text((enum port_state)p->was), "reason",
+				p->state != PORT_UP ? p->reason : NULL));
+}
+
+static void
 on_main_message(void *arg) RUNS_ON(role_main)
 {
 	struct message *m = arg;
@@ -94,6 +103,11 @@ on_main_message(void *arg) RUNS_ON(role_main)
 			receive_main_address(m->k, &m->address);
 		else if (m->kind == MESSAGE_MAIN_ROUTE)
 			receive_main_route(m->k, &m->route);
+		else if (m->kind == MESSAGE_MAIN_STATIC)
+			host_routes_static(m->k->host_routes, m->route.vrf, &m->route.prefix,
+				m->route.present);
+		else if (m->kind == MESSAGE_MAIN_PORT)
+			receive_main_port(m->k, &m->port);
 	}
 	message_free(m);
 }
@@ -110,7 +124,9 @@ on_fib_message(void *arg) RUNS_ON(role_fib)
 			receive_fib_watch(m);
 			return; /* kept until the feed has memory */
 		}
-		if (m->kind == MESSAGE_FIB_ADDRESS)
+		if (m->kind == MESSAGE_FIB_LINK)
+			receive_fib_link(m->k, &m->link);
+		else if (m->kind == MESSAGE_FIB_ADDRESS)
 			receive_fib_address(m->k, &m->address);
 		else if (m->kind == MESSAGE_FIB_ROUTE)
 			receive_fib_route(m->k, &m->route);
@@ -141,6 +157,18 @@ on_host_message(void *arg) RUNS_ON(role_host)
 }
 
 static void
+on_session_message(void *arg) RUNS_ON(role_session)
+{
+	struct message *m = arg;
+
+	if (message_wanted(m) && m->kind == MESSAGE_SESSION_INTERFACE)
+		speaker_interface(m->k->layers.speaker, &m->interface);
+	else if (message_wanted(m))
+		speaker_address(m->k->layers.speaker, &m->own);
+	message_free(m);
+}
+
+static void
 message_post(struct message *to, const struct message *m, bool reserved)
 {
 	const struct layers *l = &m->k->layers;
@@ -151,8 +179,11 @@ message_post(struct message *to, const struct message *m, bool reserved)
 	case MESSAGE_MAIN_LINK:
 	case MESSAGE_MAIN_ADDRESS:
 	case MESSAGE_MAIN_ROUTE:
+	case MESSAGE_MAIN_STATIC:
+	case MESSAGE_MAIN_PORT:
 		layers_send_main(l, &to->mail, on_main_message, to);
 		break;
+	case MESSAGE_FIB_LINK:
 	case MESSAGE_FIB_ADDRESS:
 	case MESSAGE_FIB_ROUTE:
 	case MESSAGE_FIB_NEIGHBOR:
@@ -164,6 +195,10 @@ message_post(struct message *to, const struct message *m, bool reserved)
 		break;
 	case MESSAGE_HOST_RESOLVE:
 		layers_send_host(l, &to->mail, on_host_message, to);
+		break;
+	case MESSAGE_SESSION_INTERFACE:
+	case MESSAGE_SESSION_ADDRESS:
+		layers_send_session(l, &to->mail, on_session_message, to);
 		break;
 	}
 }
@@ -283,6 +318,16 @@ report_next_hop(void *ctx, const struct nexthop_message *nh)
 			return false;
 	}
 	return true;
+}
+
+/* ---- fib -> main: static routes ---- */
+
+static void
+static_changed(void *ctx, struct vrf_id vrf, const struct prefix *p, bool up) RUNS_ON(role_fib)
+{
+	wiring_send(&(struct message){.k = ctx,
+		.kind = MESSAGE_MAIN_STATIC,
+		.route = {.vrf = vrf, .prefix = *p, .present = up}});
 }
 
 /* ---- fib -> rib: prefixes without room in the forwarding tables ---- */
@@ -459,8 +504,12 @@ wake_consumers(void *ctx)
 {
 	struct keeld *k = ctx;
 
-	/* without forwarding tables the fib thread does not read the journal */
-	if (k->layers.fib != NULL)
+	/*
+	 * without forwarding tables the fib thread reads the journal for next hops that may depend on
+	 * BGP routes; the fence pairs with nexthop_follows(): the entries come first
+	 */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (k->layers.fib != NULL || nexthop_follows(k->layers.nexthops) > 0)
 		thread_wake(k->layers.fib_thread);
 	thread_wake(k->layers.session_thread);
 }
@@ -521,13 +570,28 @@ event_release(void *ctx, unsigned count)
 		free(take_event(w));
 }
 
+/* The next keeld waits for the peers that have a session when this keeld ends. */
+static void
+tell_forwarder(const struct keeld *k, const struct session_event *e) RUNS_ON(role_main)
+{
+	const struct config_peer *p;
+
+	if (k->forwarder == NULL || (e->kind != SESSION_UP && e->kind != SESSION_DOWN))
+		return;
+	p = peers_config(apply_peers(k->apply), e->peer);
+	if (p != NULL)
+		forwarder_session(p->vrf, &p->addr, e->kind == SESSION_UP);
+}
+
 static void
 on_main_session_event(void *arg) RUNS_ON(role_main)
 {
 	struct event_message *m = arg;
 
-	if (!atomic_load_explicit(&m->k->wiring->stopping, memory_order_relaxed))
+	if (!atomic_load_explicit(&m->k->wiring->stopping, memory_order_relaxed)) {
+		tell_forwarder(m->k, &m->event);
 		apply_session_event(m->k->apply, &m->event);
+	}
 	free(m);
 }
 
@@ -573,11 +637,9 @@ create_memory(struct keeld *k)
 		(err = arena_create("session", &k->layers.arena_session)) != 0 ||
 		(err = arena_create("control", &k->layers.arena_control)) != 0)
 		return err;
-#ifdef KEEL_DATAPLANE
-	if (k->forwarder != NULL && (err = arena_create_in("tables", forwarder_region(k->forwarder),
-					     &k->layers.arena_tables)) != 0)
+	if (!k->no_dataplane && (err = arena_create_in("tables", forwarder_region(k->forwarder),
+					 &k->layers.arena_tables)) != 0)
 		return err;
-#endif
 	if ((err = qsbr_create(k->layers.arena_control, RIB_READERS_MAX, &k->layers.readers)) !=
 			0 ||
 		(err = qsbr_create(k->layers.arena_tables != NULL ? k->layers.arena_tables
@@ -677,7 +739,7 @@ create_fib(struct keeld *k) RUNS_ON(role_main)
 		.workers = k->layers.workers,
 		.memory_bytes = host_table_memory(memory_mb),
 		.tbl8_groups = host_table_groups(host_table_memory(memory_mb)),
-		.huge = k->huge,
+		.huge = true, /* the kernel may give none */
 	};
 	struct fib_feed_config feed = {
 		.arena = k->layers.arena_fib,
@@ -691,6 +753,8 @@ create_fib(struct keeld *k) RUNS_ON(role_main)
 		.resolve_ctx = k,
 		.report = report_room,
 		.report_ctx = k,
+		.static_changed = static_changed,
+		.static_ctx = k,
 	};
 	int err;
 
@@ -727,12 +791,10 @@ create_speaker(struct keeld *k) RUNS_ON(role_main)
 		.tcp_port = 179,
 	};
 
-#ifdef KEEL_DATAPLANE
-	if (k->forwarder != NULL) {
+	if (!k->no_dataplane) {
 		c.restarts = true;
 		c.restarted = forwarder_state(k->forwarder)->inherited;
 	}
-#endif
 	apply_swap_range(k->apply, &c.swaps);
 	return speaker_create(&c, &k->layers.speaker);
 }
@@ -847,17 +909,14 @@ wiring_stop(struct keeld *k)
 	struct thread *threads[5 + SHARDS_MAX];
 	unsigned count = 0;
 
-	/* First, if keelfwd goes on: the end of the sessions must not reach its tables. */
-	if (k->forwarder != NULL)
-		threads[count++] = k->layers.fib_thread;
+	/* First: the end of the sessions must not reach the tables of keelfwd. */
+	threads[count++] = k->layers.fib_thread;
 	threads[count++] = k->layers.session_thread;
 	threads[count++] = k->layers.rpki_thread;
 	threads[count++] = k->layers.bmp_thread;
 	for (unsigned i = 0; i < k->layers.shards.count; i++)
 		threads[count++] = k->layers.rib_thread[i];
 	threads[count++] = k->layers.host_thread;
-	if (k->forwarder == NULL)
-		threads[count++] = k->layers.fib_thread;
 	if (k->wiring == NULL)
 		return;
 	atomic_store_explicit(&k->wiring->stopping, true, memory_order_relaxed);

@@ -18,7 +18,7 @@ struct netns;
 int wiring_create(struct keeld *k) RUNS_ON(role_main);
 /* Starts the threads in order of dependence: fib, session, rib, host. 0, -errno (logged). */
 int wiring_start(struct keeld *k) RUNS_ON(role_main);
-/* Ends the threads: session (sends Cease to the peers), rib, host, fib. */
+/* Ends the threads: fib, session (sends Cease to the peers, or lets them keep routes), rib, host. */
 void wiring_stop(struct keeld *k) RUNS_ON(role_main);
 /*
  * struct apply_config: the mirror of an instance's namespace. Between wiring_start() and
@@ -37,7 +37,6 @@ void wiring_tunnels(void *ctx, const struct config *c) RUNS_ON(role_main);
 struct faults;
 int wiring_ports(void *ctx, const struct config *next, bool restores, struct faults *f)
 	RUNS_ON(role_main);
-#ifdef KEEL_DATAPLANE
 /* Gives the ports of a VRF the configured addresses, and sets their links up. */
 void wiring_set_addresses(struct keeld *k, struct vrf_id vrf, struct netlink *mirror)
 	RUNS_ON(role_main);
@@ -46,6 +45,5 @@ void wiring_ports_addresses(const struct config *c, struct vrf_id vrf, struct ne
 	RUNS_ON(role_main);
 /* Opens ports again whose interface was deleted and made again. After wiring_start(). */
 void wiring_ports_watch(struct keeld *k) RUNS_ON(role_main);
-#endif
 /* After wiring_stop(), or when wiring_create() failed. */
 void wiring_destroy(struct keeld *k) RUNS_ON(role_main);

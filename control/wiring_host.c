@@ -15,13 +15,8 @@
 #include "lpm/path_list.h"
 #include "lpm/tunnel_set.h"
 #include "rib/fib_feed.h"
-#ifdef KEEL_DATAPLANE
 #include "dataplane/forwarder.h"
-#include "dataplane/host_path.h"
 #include "dataplane/port.h"
-#include "dataplane/tun.h"
-#include "dataplane/worker.h"
-#endif
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -40,7 +35,7 @@
 struct vrf_call {
 	struct keeld *k;
 	struct vrf_id vrf;
-	struct vrf_host *host;
+	struct netlink *mirror;
 	int result;
 };
 
@@ -55,10 +50,8 @@ mirror_of(const struct keeld *k, struct vrf_id vrf)
 static struct netlink *
 mirror_of_port(const struct keeld *k, uint16_t port)
 {
-#ifdef KEEL_DATAPLANE
 	if (k->layers.fib != NULL)
 		return mirror_of(k, port_vrf(port));
-#endif
 	(void)port;
 	return mirror_of(k, VRF_DEFAULT);
 }
@@ -67,13 +60,8 @@ mirror_of_port(const struct keeld *k, uint16_t port)
 static const char *
 port_text(const struct keeld *k, uint16_t port)
 {
-#ifdef KEEL_DATAPLANE
 	if (k->layers.fib != NULL && port != PORT_NONE)
 		return port_name(port);
-#else
-	(void)k;
-	(void)port;
-#endif
 	return "none";
 }
 
@@ -109,7 +97,18 @@ wiring_links_apply(struct keeld *k)
 void
 receive_main_link(struct keeld *k, const struct message_link *m)
 {
+	if (k->layers.fib == NULL)
+		host_routes_port(k->host_routes, m->vrf, m->port, m->zone);
 	host_routes_link(k->host_routes, m->port, m->up);
+}
+
+void
+receive_fib_link(struct keeld *k, const struct message_link *m)
+{
+	if (m->up)
+		fib_feed_port_up(k->layers.feed, m->port);
+	else
+		fib_feed_port_down(k->layers.feed, m->port, 0);
 }
 
 static void
@@ -117,7 +116,9 @@ host_link(void *ctx, uint16_t port, bool up, uint64_t event_ns)
 {
 	struct keeld *k = ctx;
 
-	if (port < LINKS_MAX && k->layers.fib != NULL) {
+	if (k->layers.fib == NULL) /* host_interface() */
+		return;
+	if (port < LINKS_MAX) {
 		atomic_store_explicit(&k->wiring->links.seen[port],
 			up ? event_ns | 1 : event_ns & ~UINT64_C(1), memory_order_relaxed);
 		/* release: pairs with the acquire in wiring_links_apply */
@@ -125,14 +126,79 @@ host_link(void *ctx, uint16_t port, bool up, uint64_t event_ns)
 		thread_wake(k->layers.fib_thread);
 	}
 	/* an interface without a port has no name here */
-	if (k->layers.fib != NULL && port != PORT_NONE)
+	if (port != PORT_NONE)
 		log_event(
 			LOG_INFO, "link port=%s state=%s", port_text(k, port), up ? "up" : "down");
 	wiring_send(&(struct message){
 		.k = k, .kind = MESSAGE_MAIN_LINK, .link = {.port = port, .up = up}});
 }
 
-#ifdef KEEL_DATAPLANE
+/* Without a data plane the links of all interfaces count, as those of ports do with one. */
+static void
+host_interface(void *ctx, struct vrf_id vrf, const struct netlink_interface *i)
+{
+	struct keeld *k = ctx;
+	struct message m = {.k = k, .kind = MESSAGE_SESSION_INTERFACE};
+
+	/* first: the end of a session says why its routes go */
+	m.interface = (struct speaker_interface){.vrf = vrf,
+		.ifindex = i->ifindex,
+		.zone = i->zone,
+		.present = i->present,
+		.up = i->up};
+	wiring_send(&m);
+	if (k->layers.fib != NULL || i->port == PORT_NONE)
+		return;
+	log_event(LOG_INFO, "link interface=%s state=%s", zone_name(i->zone),
+		!i->present ? "gone"
+		: i->up	    ? "up"
+			    : "down");
+	m = (struct message){.k = k,
+		.kind = MESSAGE_FIB_LINK,
+		.link = {.vrf = vrf,
+			.port = i->port,
+			.zone = i->present ? i->zone : 0,
+			.up = i->up}};
+	wiring_send(&m);
+	m.kind = MESSAGE_MAIN_LINK;
+	wiring_send(&m);
+}
+
+static void
+host_interface_address(void *ctx, struct vrf_id vrf, unsigned ifindex, const struct prefix *subnet,
+	const struct ip_addr *local, bool present)
+{
+	wiring_send(&(struct message){.k = ctx,
+		.kind = MESSAGE_SESSION_ADDRESS,
+		.own = {.vrf = vrf,
+			.ifindex = ifindex,
+			.subnet = *subnet,
+			.local = *local,
+			.present = present}});
+}
+
+static uint16_t
+host_number_take(void *ctx) RUNS_ON(role_host)
+{
+	struct keeld *k = ctx;
+	uint64_t *numbers = k->wiring->numbers;
+
+	for (unsigned i = 0; i < PORT_NONE; i++)
+		if ((numbers[i / 64] >> i % 64 & 1) == 0) {
+			numbers[i / 64] |= UINT64_C(1) << i % 64;
+			return (uint16_t)i;
+		}
+	return PORT_NONE;
+}
+
+static void
+host_number_give(void *ctx, uint16_t number) RUNS_ON(role_host)
+{
+	struct keeld *k = ctx;
+
+	k->wiring->numbers[number / 64] &= ~(UINT64_C(1) << number % 64);
+}
+
 static bool
 host_changed(void *ctx, uint16_t port) RUNS_ON(role_host)
 {
@@ -141,7 +207,7 @@ host_changed(void *ctx, uint16_t port) RUNS_ON(role_host)
 	bool changed = false;
 	int err;
 
-	err = k->layers.fib != NULL ? port_refresh(port, &changed) : 0;
+	err = k->layers.fib != NULL ? forwarder_refresh(port, &changed) : 0;
 	if (err != 0)
 		log_event(LOG_ERROR, "port-not-refreshed port=%s error=\"%s\"", port_name(port),
 			strerrordesc_np(-err));
@@ -152,7 +218,6 @@ host_changed(void *ctx, uint16_t port) RUNS_ON(role_host)
 		port_name(port), mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], port_mtu(port));
 	return true;
 }
-#endif
 
 /* ---- addresses ---- */
 
@@ -172,7 +237,6 @@ receive_main_address(struct keeld *k, const struct message_address *m)
 	host_routes_connected(k->host_routes, m->vrf, &m->subnet, m->port, m->present);
 }
 
-#ifdef KEEL_DATAPLANE
 /*
  * An address of any port, of lo or keel0 is local on all ports of the VRF while at least one
  * interface has the address.
@@ -181,7 +245,7 @@ static void
 local_address(struct keeld *k, struct vrf_id vrf, const struct ip_addr *local) RUNS_ON(role_host)
 {
 	const struct netlink *mirror = mirror_of(k, vrf);
-	int err = port_local_address_set(
+	int err = forwarder_local_address(
 		vrf, local, mirror != NULL && netlink_is_local(mirror, vrf, local));
 	char text[ADDR_TEXT_MAX];
 
@@ -195,10 +259,9 @@ local_address(struct keeld *k, struct vrf_id vrf, const struct ip_addr *local) R
 			continue;
 		if (mirror != NULL)
 			(void)netlink_source(mirror, vrf, p, local->afi, &source);
-		port_icmp_source_set(p, local->afi, &source);
+		forwarder_icmp_source(p, local->afi, &source);
 	}
 }
-#endif
 
 static void
 host_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *subnet,
@@ -216,10 +279,8 @@ host_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *s
 
 	log_event(LOG_INFO, "address %s=%s/%u port=%s", present ? "added" : "removed",
 		addr_format(local, text), subnet->len, port_text(k, port));
-#ifdef KEEL_DATAPLANE
 	if (k->layers.fib != NULL)
 		local_address(k, vrf, local);
-#endif
 	wiring_send(&m);
 	/* RFC 4291 2.5.6: link-local prefixes are not routed. */
 	if (addr_is_link_local(local))
@@ -301,7 +362,6 @@ receive_fib_neighbor(struct keeld *k, const struct message_neighbor *m)
 	int err = 0;
 
 	wiring_links_apply(k);
-#ifdef KEEL_DATAPLANE
 	struct adjacency adj = {.ether_len = 14, .port = m->port};
 
 	/* The neighbour was reported before the link went down: its loss follows. */
@@ -314,7 +374,6 @@ receive_fib_neighbor(struct keeld *k, const struct message_neighbor *m)
 		adj.mtu = port_mtu(m->port);
 	}
 	err = fib_feed_neighbor(k->layers.feed, m->vrf, &m->addr, m->port, resolved ? &adj : NULL);
-#endif
 	if (err != 0)
 		log_event(LOG_ERROR, "neighbor-not-installed error=\"%s\"", strerrordesc_np(-err));
 }
@@ -363,7 +422,6 @@ wiring_resolve(void *ctx, uint16_t port, const struct ip_addr *addr, bool wanted
 		.resolve = {.port = port, .addr = *addr, .wanted = wanted}});
 }
 
-#ifdef KEEL_DATAPLANE
 static void
 gleans_poll(struct timer *t) RUNS_ON(role_host)
 {
@@ -372,7 +430,7 @@ gleans_poll(struct timer *t) RUNS_ON(role_host)
 	struct glean g[GLEANS_PER_POLL];
 	unsigned n;
 
-	n = worker_gleans(g, GLEANS_PER_POLL);
+	n = forwarder_gleans(g, GLEANS_PER_POLL);
 	for (unsigned i = 0; i < n; i++) {
 		struct netlink *mirror = mirror_of_port(c->k, g[i].port);
 
@@ -382,171 +440,44 @@ gleans_poll(struct timer *t) RUNS_ON(role_host)
 	timer_arm(c->self, t, GLEAN_POLL_NS);
 }
 
-static void
-tun_ready(struct watch *w, uint32_t events) RUNS_ON(role_host)
-{
-	struct tun_watch *t =
-		(struct tun_watch *)(void *)((char *)w - offsetof(struct tun_watch, watch));
+/* ---- ports ---- */
 
-	(void)events;
-	/* level-triggered: the remaining packets follow in the next turn */
-	(void)tun_drain(t->tun);
-	if (tun_fd(t->tun) >= 0)
-		return;
-	w->fd = -1; /* closed, and the number may be used again */
-	log_event(LOG_ERROR, "tun-lost interface=" TUN_NAME
-			     " text=\"the interface was deleted: packets of this host without a "
-			     "port of their own no longer leave; restart keeld\"");
-}
-
-static int
-tun_start(struct tun_watch *t, struct thread *self) RUNS_ON(role_host)
-{
-	if (t->tun == NULL)
-		return 0;
-	t->watch = (struct watch){.fd = tun_fd(t->tun), .ready = tun_ready};
-	return watch_set(self, &t->watch, EPOLLIN);
-}
-
-/* ---- the TAPs of the ports ---- */
-
-static struct host_context *
-host_context_of(struct timer *t, size_t offset)
-{
-	return (struct host_context *)(void *)((char *)t - offset);
-}
-
-static void
-tap_ready(struct watch *w, uint32_t events) RUNS_ON(role_host)
-{
-	struct tap_context *t =
-		(struct tap_context *)(void *)((char *)w - offsetof(struct tap_context, watch));
-	struct host_context *c =
-		(struct host_context *)(void *)((char *)(t - t->port) -
-						offsetof(struct host_context, tap));
-
-	(void)events;
-	if (host_path_drain(t->port))
-		return;
-	t->waits = watch_set(c->self, w, 0) == 0;
-}
-
-static void
-punts_poll(struct timer *t) RUNS_ON(role_host)
-{
-	struct host_context *c = host_context_of(t, offsetof(struct host_context, punts));
-	bool any = host_path_turn();
-
-	for (uint16_t p = 0; p < LINKS_MAX; p++) {
-		if (c->tap[p].waits && watch_set(c->self, &c->tap[p].watch, EPOLLIN) == 0)
-			c->tap[p].waits = false;
-	}
-	timer_arm(c->self, t, any ? HOST_PATH_BUSY_NS : HOST_PATH_POLL_NS);
-}
-
-/* Reads the states of the ports, and logs changes. */
+/* Reads the states of the ports; logs changes, and reports them to main. */
 static void
 states_log(struct host_context *c) RUNS_ON(role_host)
 {
-	port_states_read();
 	for (uint16_t p = 0; p < port_count(); p++) {
-		enum port_state s = port_state(p);
+		struct message m = {.k = c->k, .kind = MESSAGE_MAIN_PORT};
+		struct port_link l;
 
-		if (!port_exists(p) || s == c->port_state[p])
+		port_link_get(p, &l);
+		if (!port_exists(p))
+			c->port_state[p] = PORT_DOWN, c->port_cause[p] = 0;
+		if (!port_exists(p) || (l.state == c->port_state[p] && l.cause == c->port_cause[p]))
 			continue;
-		log_event(s == PORT_MISSING || s == PORT_FAILED ? LOG_ERROR : LOG_INFO,
-			"port-state port=%s state=%s was=%s", port_name(p), port_state_text(s),
-			port_state_text(c->port_state[p]));
-		c->port_state[p] = (uint8_t)s;
+		m.port.state = (uint8_t)l.state;
+		m.port.was = c->port_state[p];
+		snprintf(m.port.name, sizeof(m.port.name), "%s", port_name(p));
+		snprintf(m.port.reason, sizeof(m.port.reason), "%s",
+			l.reason != NULL ? l.reason : "");
+		log_event(l.state == PORT_MISSING || l.state == PORT_FAILED ? LOG_ERROR : LOG_INFO,
+			"port-state port=%s state=%s was=%s reason=\"%s\"", m.port.name,
+			port_state_text(l.state), port_state_text(c->port_state[p]), m.port.reason);
+		c->port_state[p] = m.port.state;
+		c->port_cause[p] = l.cause;
+		wiring_send(&m);
 	}
 }
 
 static void
-links_poll(struct timer *t) RUNS_ON(role_host)
+states_poll(struct timer *t) RUNS_ON(role_host)
 {
-	struct host_context *c = host_context_of(t, offsetof(struct host_context, links));
+	struct host_context *c =
+		(struct host_context *)(void *)((char *)t - offsetof(struct host_context, states));
 
 	states_log(c);
 	timer_arm(c->self, t, PORT_STATES_NS);
 }
-
-/* A driver reported an event. */
-static void
-port_event(struct watch *w, uint32_t events) RUNS_ON(role_host)
-{
-	struct host_context *c =
-		(struct host_context *)(void *)((char *)w -
-						offsetof(struct host_context, port_events));
-
-	(void)events;
-	states_log(c);
-}
-
-/* 0, -errno. */
-static int
-states_start(struct host_context *c) RUNS_ON(role_host)
-{
-	int err = 0;
-
-	c->links.fire = links_poll;
-	states_log(c);
-	c->port_events = (struct watch){.fd = port_events_fd(), .ready = port_event};
-	if (c->port_events.fd >= 0) /* with keelfwd the drivers report to keelfwd */
-		err = watch_set(c->self, &c->port_events, EPOLLIN);
-	return err != 0 ? err : timer_arm(c->self, &c->links, PORT_STATES_NS);
-}
-
-/* 0, -errno. */
-static int
-tap_start(struct host_context *c, uint16_t p) RUNS_ON(role_host)
-{
-	int err;
-
-	if (host_path_fd(p) < 0)
-		return 0;
-	c->tap[p] = (struct tap_context){
-		.watch = {.fd = host_path_fd(p), .ready = tap_ready}, .port = p};
-	err = watch_set(c->self, &c->tap[p].watch, EPOLLIN);
-	if (err != 0 || c->punts.fire != NULL)
-		return err;
-	c->punts.fire = punts_poll;
-	return timer_arm(c->self, &c->punts, HOST_PATH_POLL_NS);
-}
-
-/* 0, -errno. */
-static int
-taps_start(struct host_context *c) RUNS_ON(role_host)
-{
-	int err = 0;
-
-	for (uint16_t p = 0; err == 0 && p < port_count(); p++)
-		err = tap_start(c, p);
-	return err;
-}
-
-void
-wiring_port_show(struct keeld *k, uint16_t port, bool shown)
-{
-	struct host_context *c = &k->wiring->host;
-	int err;
-
-	if (shown) {
-		port_show(port);
-		err = tap_start(c, port);
-		if (err != 0)
-			log_event(LOG_ERROR, "port-failed port=%s error=\"%s\" text=\"%s\"",
-				port_name(port), strerrordesc_np(-err),
-				"packets of the kernel are not read");
-		return;
-	}
-	if (host_path_fd(port) >= 0)
-		(void)watch_set(c->self, &c->tap[port].watch, 0);
-	c->tap[port].waits = false;
-	c->port_state[port] = PORT_DOWN;
-	host_path_flush(); /* the workers queue nothing of the port any more */
-	port_hide(port);
-}
-#endif
 
 /* ---- life ---- */
 
@@ -559,34 +490,14 @@ wiring_host_start(void *ctx, struct thread *self)
 	role_enter_host();
 	c->k = k;
 	c->self = self;
-#ifdef KEEL_DATAPLANE
 	if (c->k->layers.fib != NULL) {
 		c->gleans.fire = gleans_poll;
-		timer_arm(self, &c->gleans, GLEAN_POLL_NS);
+		c->states.fire = states_poll;
+		if (timer_arm(self, &c->gleans, GLEAN_POLL_NS) != 0 ||
+			timer_arm(self, &c->states, 0) != 0)
+			return -ENOMEM;
 	}
-	int err = tun_start(&k->wiring->tun, self);
-
-	if (err == 0 && c->k->layers.fib != NULL)
-		err = taps_start(c);
-	if (err == 0 && c->k->layers.fib != NULL)
-		err = states_start(c);
-
-	if (err != 0)
-		return err;
-#endif
 	return netlink_start(c->k->layers.netlink, self);
-}
-
-#ifdef KEEL_DATAPLANE
-static uint16_t
-least_mtu(struct vrf_id vrf)
-{
-	uint16_t mtu = UINT16_MAX;
-
-	for (uint16_t p = 0; p < port_count(); p++)
-		if (port_vrf(p).v == vrf.v && port_runs(p) && port_mtu(p) < mtu)
-			mtu = port_mtu(p);
-	return mtu;
 }
 
 /* The ports of a VRF with an interface of the kernel. Returns their number. */
@@ -641,48 +552,45 @@ wiring_set_addresses(struct keeld *k, struct vrf_id vrf, struct netlink *mirror)
 			strerror(-faults[i].error));
 }
 
-void
-wiring_tun_mtu(struct keeld *k)
+/* keelfwd has keel0; this process sets up the interface. Returns its index, or 0 (logged). */
+static unsigned
+tun_set(struct vrf_id vrf, struct netlink *mirror, const struct netns *netns)
 {
-	/* with a forwarder keelfwd does the same */
-	if (k->wiring->tun.tun != NULL)
-		tun_mtu_set(k->wiring->tun.tun, least_mtu(VRF_DEFAULT));
-}
-
-/*
- * Creates the TUN of a VRF, in the namespace of the VRF. A failure is logged: the router works, but
- * packets of this host reach connected subnets only.
- */
-static void
-tun_make(struct tun_watch *t, struct vrf_id vrf, struct netlink *mirror, const struct netns *netns)
-{
-	int err = netns_enter(netns);
+	unsigned ifindex = port_tun(vrf);
+	int err = ifindex != 0 ? netns_enter(netns) : -ENODEV;
 
 	if (err == 0) {
-		err = tun_create(TUN_NAME, vrf, least_mtu(vrf), &t->tun);
-		if (err == 0)
-			err = netlink_tun_add(mirror, TUN_NAME, tun_ifindex(t->tun), vrf);
+		err = netlink_tun_add(mirror, TUN_NAME, ifindex, vrf);
 		netns_leave(netns);
 	}
 	if (err == 0)
-		return;
+		return ifindex;
 	log_event(LOG_WARNING,
 		"host-not-set setting=\"" TUN_NAME
 		", the interface for packets of this host\" error=\"%s\"",
 		strerror(-err));
-	tun_destroy(t->tun);
-	t->tun = NULL;
+	return 0;
 }
 
-#endif
-
-static void
-tun_unmake(struct tun_watch *t)
+/* The reports of a mirror. */
+static struct netlink_config
+host_reports(struct keeld *k)
 {
-#ifdef KEEL_DATAPLANE
-	tun_destroy(t->tun);
-#endif
-	t->tun = NULL;
+	return (struct netlink_config){
+		.arena = k->layers.arena_control,
+		.state_dir = k->state_dir,
+		.room = k->layers.neighbor_room,
+		.address = host_address,
+		.neighbor = host_neighbor,
+		.link = host_link,
+		.interface = host_interface,
+		.interface_address = host_interface_address,
+		/* the numbers of ports, with a data plane */
+		.number_take = k->layers.fib == NULL ? host_number_take : NULL,
+		.number_give = host_number_give,
+		.route = host_route,
+		.ctx = k,
+	};
 }
 
 /* ---- instances ---- */
@@ -692,12 +600,8 @@ on_host_vrf_start(void *arg) RUNS_ON(role_host)
 {
 	struct vrf_call *c = arg;
 
-	c->k->layers.vrf_netlink[c->vrf.v] = c->host->netlink;
-	c->result = netlink_start(c->host->netlink, c->k->layers.host_thread);
-#ifdef KEEL_DATAPLANE
-	if (c->result == 0)
-		c->result = tun_start(&c->host->tun, c->k->layers.host_thread);
-#endif
+	c->k->layers.vrf_netlink[c->vrf.v] = c->mirror;
+	c->result = netlink_start(c->mirror, c->k->layers.host_thread);
 }
 
 static void
@@ -705,60 +609,33 @@ on_host_vrf_stop(void *arg) RUNS_ON(role_host)
 {
 	struct vrf_call *c = arg;
 
-	if (c->host->tun.tun != NULL)
-		(void)watch_set(c->k->layers.host_thread, &c->host->tun.watch, 0);
-	netlink_stop(c->host->netlink);
+	netlink_stop(c->mirror);
 	c->k->layers.vrf_netlink[c->vrf.v] = NULL;
-}
-
-static void
-vrf_host_free(struct vrf_host *h)
-{
-	tun_unmake(&h->tun);
-	netlink_destroy(h->netlink);
-	free(h);
 }
 
 int
 wiring_watch(void *ctx, struct vrf_id vrf, const struct netns *netns)
 {
 	struct keeld *k = ctx;
-	struct netlink_config c = {
-		.arena = k->layers.arena_control,
-		.vrf = vrf,
-		.netns = netns,
-		.state_dir = k->state_dir,
-		.keep = k->forwarder != NULL,
-		.address = host_address,
-		.neighbor = host_neighbor,
-		.link = host_link,
-		.route = host_route,
-		.ctx = k,
-	};
-	struct vrf_call call = {.k = k, .vrf = vrf, .host = calloc(1, sizeof(*call.host))};
+	struct netlink_config c = host_reports(k);
+	struct vrf_call call = {.k = k, .vrf = vrf};
+	struct netlink_port ports[PORTS_MAX];
 	int err;
 
-	if (call.host == NULL)
-		return -ENOMEM;
-#ifdef KEEL_DATAPLANE
-	struct netlink_port ports[PORTS_MAX];
-
+	c.vrf = vrf;
+	c.netns = netns;
 	c.port_count = ports_of_vrf(k, vrf, ports);
+	c.forwards = c.port_count > 0;
 	c.ports = ports;
 	c.changed = host_changed;
-#endif
-	err = netlink_create(&c, &call.host->netlink);
-	if (err != 0) {
-		free(call.host);
+	err = netlink_create(&c, &call.mirror);
+	if (err != 0)
 		return err;
-	}
-#ifdef KEEL_DATAPLANE
 	if (c.port_count > 0) {
-		tun_make(&call.host->tun, vrf, call.host->netlink, netns);
-		wiring_set_addresses(k, vrf, call.host->netlink);
+		(void)tun_set(vrf, call.mirror, netns);
+		wiring_set_addresses(k, vrf, call.mirror);
 	}
-#endif
-	k->wiring->vrf_host[vrf.v] = call.host;
+	k->wiring->vrf_mirror[vrf.v] = call.mirror;
 	layers_call_host(&k->layers, on_host_vrf_start, &call);
 	if (call.result != 0)
 		wiring_unwatch(ctx, vrf);
@@ -769,31 +646,26 @@ void
 wiring_unwatch(void *ctx, struct vrf_id vrf)
 {
 	struct keeld *k = ctx;
-	struct vrf_call call = {.k = k, .vrf = vrf, .host = k->wiring->vrf_host[vrf.v]};
+	struct vrf_call call = {.k = k, .vrf = vrf, .mirror = k->wiring->vrf_mirror[vrf.v]};
 
-	if (call.host == NULL)
+	if (call.mirror == NULL)
 		return;
 	layers_call_host(&k->layers, on_host_vrf_stop, &call);
-	k->wiring->vrf_host[vrf.v] = NULL;
-	vrf_host_free(call.host);
+	k->wiring->vrf_mirror[vrf.v] = NULL;
+	netlink_destroy(call.mirror, false);
 }
 
 void
 wiring_peer(void *ctx, struct vrf_id vrf, const struct ip_addr *addr, bool present)
 {
-	(void)ctx;
-#ifdef KEEL_DATAPLANE
-	host_path_peer_set(vrf, addr, present);
-#else
-	(void)vrf;
-	(void)addr;
-	(void)present;
-#endif
+	struct keeld *k = ctx;
+
+	if (k->forwarder != NULL)
+		forwarder_peer(vrf, addr, present);
 }
 
 /* ---- UDP tunnels ---- */
 
-#ifdef KEEL_DATAPLANE
 struct tunnels_call {
 	uint32_t own[TUNNELS_MAX];
 	unsigned count;
@@ -805,14 +677,12 @@ on_host_tunnels(void *arg) RUNS_ON(role_host)
 {
 	struct tunnels_call *c = arg;
 
-	c->result = port_tunnels_set(c->own, c->count);
+	c->result = forwarder_tunnels(c->own, c->count);
 }
-#endif
 
 void
 wiring_tunnels(void *ctx, const struct config *c)
 {
-#ifdef KEEL_DATAPLANE
 	struct keeld *k = ctx;
 	struct tunnels_call call = {.count = 0};
 
@@ -824,13 +694,8 @@ wiring_tunnels(void *ctx, const struct config *c)
 	if (call.result != 0)
 		log_event(LOG_ERROR, "udp-tunnels-not-installed error=\"%s\"",
 			strerrordesc_np(-call.result));
-#else
-	(void)ctx;
-	(void)c;
-#endif
 }
 
-#ifdef KEEL_DATAPLANE
 static int
 setting_by_forwarder(void *ctx, const char *path, const char *value)
 {
@@ -844,70 +709,32 @@ change_by_forwarder(void *ctx, bool on_host, const void *message, size_t bytes)
 	(void)ctx;
 	return forwarder_netlink(on_host, message, bytes);
 }
-#endif
 
 int
 wiring_create_netlink(struct keeld *k)
 {
-	struct netlink_config c = {
-		.arena = k->layers.arena_control,
-		.state_dir = k->state_dir,
-		.keep = k->forwarder != NULL,
-		.address = host_address,
-		.neighbor = host_neighbor,
-		.link = host_link,
-		.route = host_route,
-		.ctx = k,
-	};
-#ifdef KEEL_DATAPLANE
 	struct netlink_port ports[PORTS_MAX];
+	struct netlink_config c;
 
+	netlink_room_init(&k->wiring->neighbor_room);
+	k->layers.neighbor_room = &k->wiring->neighbor_room;
+	c = host_reports(k);
 	c.port_count = ports_of_vrf(k, VRF_DEFAULT, ports);
+	c.forwards = k->layers.fib != NULL;
 	c.ports = ports;
 	c.changed = host_changed;
-	if (k->forwarder != NULL) {
+	if (!k->no_dataplane) {
 		c.change = change_by_forwarder;
 		c.setting = setting_by_forwarder;
 	}
-#endif
 	return netlink_create(&c, &k->layers.netlink);
 }
-
-#ifdef KEEL_DATAPLANE
-/* keelfwd has keel0; this process sets up the interface. */
-static void
-tun_of_forwarder(struct keeld *k)
-{
-	unsigned ifindex = forwarder_state(k->forwarder)->tun_ifindex;
-	int err = ifindex != 0 ? netlink_tun_add(k->layers.netlink, TUN_NAME, ifindex, VRF_DEFAULT)
-			       : -ENODEV;
-
-	if (err == 0)
-		k->layers.tun_ifindex = ifindex;
-	else
-		log_event(LOG_WARNING,
-			"host-not-set setting=\"" TUN_NAME
-			", the interface for packets of this host\" error=\"%s\"",
-			strerror(-err));
-}
-#endif
 
 int
 wiring_create_tun(struct keeld *k)
 {
-#ifdef KEEL_DATAPLANE
-	if (k->layers.fib == NULL)
-		return 0;
-	if (k->forwarder != NULL) {
-		tun_of_forwarder(k);
-		return 0;
-	}
-	tun_make(&k->wiring->tun, VRF_DEFAULT, k->layers.netlink, NULL);
-	if (k->wiring->tun.tun != NULL)
-		k->layers.tun_ifindex = tun_ifindex(k->wiring->tun.tun);
-#else
-	(void)k;
-#endif
+	if (k->layers.fib != NULL)
+		k->layers.tun_ifindex = tun_set(VRF_DEFAULT, k->layers.netlink, NULL);
 	return 0;
 }
 
@@ -918,27 +745,34 @@ wiring_destroy_host(struct keeld *k)
 
 	if (w == NULL)
 		return;
-	tun_unmake(&w->tun);
+	if (k->layers.main_thread != NULL)
+		timer_cancel(k->layers.main_thread, &w->returns);
 	k->layers.tun_ifindex = 0;
 	for (unsigned i = 0; i < VRF_IDS_MAX; i++)
-		if (w->vrf_host[i] != NULL)
-			vrf_host_free(w->vrf_host[i]);
+		if (w->vrf_mirror[i] != NULL)
+			netlink_destroy(w->vrf_mirror[i], k->stays);
 	if (k->layers.netlink != NULL)
-		netlink_destroy(k->layers.netlink);
+		netlink_destroy(k->layers.netlink, k->stays);
+}
+
+void
+wiring_zone(struct keeld *k, uint16_t port)
+{
+	int err = fib_feed_zone(k->layers.feed, port_vrf(port), zone_intern(port_name(port)), port);
+
+	if (err != 0)
+		log_event(LOG_ERROR, "connected-route-not-installed error=\"%s\"",
+			strerrordesc_np(-err));
 }
 
 void
 wiring_name_zones(struct keeld *k)
 {
 	role_enter_fib(); /* the fib thread does not exist yet */
-#ifdef KEEL_DATAPLANE
 	for (uint16_t p = 0; k->layers.fib != NULL && p < port_count(); p++) {
 		if (!port_exists(p))
 			continue;
-		fib_feed_zone(k->layers.feed, zone_intern(port_name(p)), p);
-		host_routes_port(k->host_routes, p, zone_intern(port_name(p)));
+		wiring_zone(k, p);
+		host_routes_port(k->host_routes, port_vrf(p), p, zone_intern(port_name(p)));
 	}
-#else
-	(void)k;
-#endif
 }

@@ -4,6 +4,8 @@
 
 #include "control/base/threads.h"
 #include "control/config/vrf_names.h"
+#include "control/host/netlink.h"
+#include "control/session/session.h"
 #include "control/wiring.h"
 #include "rib/fib_feed.h"
 #include "rib/nexthop.h"
@@ -15,16 +17,24 @@ enum message_kind {
 	MESSAGE_MAIN_LINK,
 	MESSAGE_MAIN_ADDRESS,
 	MESSAGE_MAIN_ROUTE,
+	MESSAGE_MAIN_STATIC,
+	MESSAGE_MAIN_PORT,
+	MESSAGE_FIB_LINK,
 	MESSAGE_FIB_ADDRESS,
 	MESSAGE_FIB_ROUTE,
 	MESSAGE_FIB_NEIGHBOR,
 	MESSAGE_FIB_WATCH,
 	MESSAGE_RIB_NEXT_HOP,
 	MESSAGE_HOST_RESOLVE,
+	MESSAGE_SESSION_INTERFACE,
+	MESSAGE_SESSION_ADDRESS,
 };
 
 struct message_link {
+	struct vrf_id vrf;
 	uint16_t port;
+	/* of an interface without a data plane; 0: the interface is gone, or has a data plane */
+	uint16_t zone;
 	bool up;
 };
 struct message_address {
@@ -34,7 +44,7 @@ struct message_address {
 	struct ip_addr local;
 	bool present;
 };
-/* A route of the kernel. */
+/* A route of the kernel; to main also a static route: present while the next hop resolves. */
 struct message_kernel_route {
 	struct vrf_id vrf;
 	struct prefix prefix;
@@ -43,6 +53,11 @@ struct message_kernel_route {
 	uint32_t metric; /* to the fib thread, with the hops */
 	unsigned hop_count;
 	struct fib_feed_hop *hops; /* freed with the message */
+};
+/* The state of a port changed. */
+struct message_port {
+	char name[16], reason[160];
+	uint8_t state, was; /* enum port_state */
 };
 struct message_neighbor {
 	struct vrf_id vrf;
@@ -75,10 +90,13 @@ struct message {
 		struct message_link link;
 		struct message_address address;
 		struct message_kernel_route route;
+		struct message_port port;
 		struct message_neighbor neighbor;
 		struct nexthop_message watch;
 		struct message_next_hop next_hop;
 		struct message_resolve resolve;
+		struct speaker_interface interface;
+		struct speaker_address own;
 	};
 };
 
@@ -105,31 +123,12 @@ struct rib_context {
 	struct timer tidy, paced;
 	char name[16];
 };
-/* The TAP of a port. */
-struct tap_context {
-	struct watch watch; /* ready while the kernel has frames for the port */
-	uint16_t port;
-	bool waits; /* a worker had no room for frames: not watched until the next turn */
-};
 struct host_context {
 	struct keeld *k;
 	struct thread *self;
-	struct timer gleans, punts, links;
-	struct tap_context tap[LINKS_MAX];
-	struct watch port_events; /* of drivers */
+	struct timer gleans, states;
 	uint8_t port_state[LINKS_MAX]; /* enum port_state, as logged */
-};
-
-/* A TUN interface with its watch on the host thread. */
-struct tun_watch {
-	struct tun *tun; /* NULL: no TUN */
-	struct watch watch;
-};
-
-/* The host's side of an instance with a network namespace. Main creates and frees. */
-struct vrf_host {
-	struct netlink *netlink;
-	struct tun_watch tun; /* of an instance with ports */
+	uint8_t port_cause[LINKS_MAX]; /* struct port_link */
 };
 
 /*
@@ -159,10 +158,12 @@ struct wiring {
 	} watch_owed;
 	struct report_context report[SHARDS_MAX];
 	struct fib_context fib;
-	struct tun_watch tun; /* keel0 of `default` */
-	struct vrf_host *vrf_host[VRF_IDS_MAX]; /* main */
+	struct netlink_room neighbor_room; /* layers.neighbor_room */
+	struct netlink *vrf_mirror[VRF_IDS_MAX]; /* main: of instances with a namespace */
 	struct rib_context rib[SHARDS_MAX];
 	struct host_context host;
+	/* host thread, without a data plane: numbers of interfaces in use (netlink.h, number_take) */
+	uint64_t numbers[PORT_NONE / 64 + 1];
 	struct timer returns; /* main: wiring_ports_watch() */
 	/* Session thread: reserved before a change that causes an event. */
 	struct event_message *events_reserved;
@@ -191,24 +192,23 @@ void *wiring_calloc(struct keeld *k, size_t count, size_t size);
 /* ---- wiring_host.c ---- */
 
 int wiring_create_netlink(struct keeld *k);
-/* Creates keel0, the interface for packets of this host; a failure is logged and not fatal. 0. */
+/* Sets up keel0, keelfwd's interface for packets of this host; a failure is logged and not fatal. 0. */
 int wiring_create_tun(struct keeld *k);
-/* Destroys the TUNs, and all mirrors. */
+/* Destroys all mirrors. */
 void wiring_destroy_host(struct keeld *k);
+/* Reports the zone of a port to the feed. */
+void wiring_zone(struct keeld *k, uint16_t port) RUNS_ON(role_fib);
 /* Reports the zones of the ports to the feed, before the fib thread exists. */
 void wiring_name_zones(struct keeld *k) RUNS_ON(role_main);
 /* Callback of the feed, on the fib thread: starts or stops the resolution of a next hop. */
 void wiring_resolve(void *ctx, uint16_t port, const struct ip_addr *addr, bool wanted);
 /* Applies link losses seen by the host thread; called before all other work of the fib thread. */
 void wiring_links_apply(struct keeld *k) RUNS_ON(role_fib);
-/* Calls port_show() or port_hide(), and begins or ends to serve the TAP of the port. */
-void wiring_port_show(struct keeld *k, uint16_t port, bool shown) RUNS_ON(role_host);
-/* Sets the MTU of keel0 to the least MTU of the ports of `default`. */
-void wiring_tun_mtu(struct keeld *k) RUNS_ON(role_main);
 /* Receivers of messages. */
 void receive_main_link(struct keeld *k, const struct message_link *m) RUNS_ON(role_main);
 void receive_main_address(struct keeld *k, const struct message_address *m) RUNS_ON(role_main);
 void receive_main_route(struct keeld *k, const struct message_kernel_route *m) RUNS_ON(role_main);
+void receive_fib_link(struct keeld *k, const struct message_link *m) RUNS_ON(role_fib);
 void receive_fib_address(struct keeld *k, const struct message_address *m) RUNS_ON(role_fib);
 void receive_fib_route(struct keeld *k, const struct message_kernel_route *m) RUNS_ON(role_fib);
 void receive_fib_neighbor(struct keeld *k, const struct message_neighbor *m) RUNS_ON(role_fib);

@@ -6,7 +6,6 @@
  */
 #include "control/wiring_impl.h"
 
-#ifdef KEEL_DATAPLANE
 #include "control/apply/apply.h"
 #include "control/apply/peers.h"
 #include "control/base/log.h"
@@ -15,7 +14,7 @@
 #include "control/forwarding.h"
 #include "control/host/host_routes.h"
 #include "control/host/netlink.h"
-#include "dataplane/host_path.h"
+#include "dataplane/forwarder.h"
 #include "dataplane/port.h"
 #include "dataplane/port_set.h"
 
@@ -31,8 +30,6 @@ struct ports_change {
 	struct keeld *k;
 	const struct config *config; /* of the ports that are open after the change */
 	bool stays[PORTS_MAX]; /* by number: open before and after the change */
-	uint16_t port; /* the port of a call */
-	bool shown;
 	int result;
 };
 
@@ -56,33 +53,15 @@ on_fib_close(void *arg) RUNS_ON(role_fib)
 	wiring_links_apply(c->k);
 	for (uint16_t p = 0; p < port_count(); p++)
 		if (port_exists(p) && !c->stays[p])
-			fib_feed_zone_remove(c->k->layers.feed, zone_intern(port_name(p)), p);
-}
-
-static void
-on_host_show(void *arg) RUNS_ON(role_host)
-{
-	struct ports_change *c = arg;
-
-	wiring_port_show(c->k, c->port, c->shown);
-}
-
-/* A hook of port_set_change(). */
-static void
-show(void *ctx, uint16_t port, bool shown) RUNS_ON(role_main)
-{
-	struct ports_change *c = ctx;
-
-	c->port = port;
-	c->shown = shown;
-	layers_call_host(&c->k->layers, on_host_show, c);
+			fib_feed_zone_remove(
+				c->k->layers.feed, port_vrf(p), zone_intern(port_name(p)), p);
 }
 
 static void
 set_local(void *ctx, const struct ip_addr *addr) RUNS_ON(role_host)
 {
 	(void)ctx;
-	(void)port_local_address_set(VRF_DEFAULT, addr, true);
+	(void)forwarder_local_address(VRF_DEFAULT, addr, true);
 }
 
 static void
@@ -112,7 +91,7 @@ on_fib_open(void *arg) RUNS_ON(role_fib)
 
 	for (uint16_t p = 0; p < port_count(); p++)
 		if (port_exists(p) && !c->stays[p])
-			fib_feed_zone(c->k->layers.feed, zone_intern(port_name(p)), p);
+			wiring_zone(c->k, p);
 }
 
 /* ---- addresses ---- */
@@ -175,7 +154,7 @@ leave(struct ports_change *c, const struct config *old) RUNS_ON(role_main)
 	for (uint16_t p = 0; p < port_count(); p++) {
 		if (!port_exists(p) || c->stays[p])
 			continue;
-		host_routes_port(k->host_routes, p, 0);
+		host_routes_port(k->host_routes, port_vrf(p), p, 0);
 		zones_port_set(zone_intern(port_name(p)), 0);
 	}
 }
@@ -194,7 +173,7 @@ enter(struct ports_change *c) RUNS_ON(role_main)
 
 		if (!port_exists(p) || c->stays[p])
 			continue;
-		host_routes_port(k->host_routes, p, zone_intern(of.name));
+		host_routes_port(k->host_routes, of.vrf, p, zone_intern(of.name));
 		if (of.ifindex == 0)
 			continue;
 		zones_port_set(zone_intern(of.name), of.ifindex);
@@ -207,19 +186,7 @@ enter(struct ports_change *c) RUNS_ON(role_main)
 
 		wiring_peer(k, p->vrf, &p->addr, true);
 	}
-	wiring_tun_mtu(k);
 	return e != 0 ? e : c->result;
-}
-
-/* In this process, or in keelfwd. 0, or -errno with `err`; *failed as in port_set.h. */
-static int
-change(struct ports_change *c, const struct port_config *want, unsigned count, unsigned *failed,
-	struct dataplane_error *err) RUNS_ON(role_main)
-{
-	const struct port_set_hooks hooks = {.show = show, .ctx = c};
-
-	return c->k->forwarder == NULL ? port_set_change(want, count, &hooks, failed, err)
-				       : forwarding_change(c->k, c->config, want, failed, err);
 }
 
 static unsigned
@@ -285,7 +252,7 @@ wiring_ports(void *ctx, const struct config *next, bool restores, struct faults 
 		return 0;
 	if (changes) {
 		leave(&c, old);
-		e = change(&c, want, next->port_count, &failed, &err);
+		e = forwarding_change(k, next, want, &failed, &err);
 		if (e != 0) {
 			add_fault(f, failed, next->port_count, err.text);
 			c.config = old;
@@ -336,16 +303,3 @@ wiring_ports_watch(struct keeld *k)
 	k->wiring->returns.fire = returns_poll;
 	timer_arm(k->layers.main_thread, &k->wiring->returns, RETURNS_POLL_NS);
 }
-
-#else
-
-int
-wiring_ports(void *ctx, const struct config *next, bool restores, struct faults *f)
-{
-	(void)ctx;
-	(void)next;
-	(void)restores;
-	(void)f;
-	return 0;
-}
-#endif

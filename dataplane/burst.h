@@ -82,6 +82,7 @@ struct tx_buffer {
 	uint16_t ethdev, queue;
 	struct tx_lock *lock; /* NULL: the queue belongs to this worker alone */
 	bool closed; /* the port was removed; `lock` is set */
+	uint16_t most; /* port_frame_most() */
 };
 
 static inline void
@@ -93,6 +94,7 @@ tx_add(struct tx_buffer *t, struct rte_mbuf *m)
 struct outbox {
 	struct tx_buffer *tx; /* indexed by port */
 	unsigned ports;
+	uint32_t hash_key; /* of the choice among paths */
 	bool pipe; /* RFC 3443 3.2: labels do not carry the TTL of the packet */
 	uint64_t pending; /* bit n: port n has packets */
 };
@@ -217,17 +219,11 @@ burst_host(struct burst *b, struct rte_mbuf *m, enum drop_reason reason)
 		burst_drop(b, m, reason);
 }
 
-/*
- * Drops and counts a packet that may cause an ICMP error. Packets of this router cause no errors.
- */
+/* Drops and counts a packet that may cause an ICMP error. */
 static inline void
 burst_fault(
 	struct burst *b, struct rte_mbuf *m, enum afi afi, enum drop_reason reason, uint16_t mtu)
 {
-	if (b->own) {
-		burst_drop(b, m, reason);
-		return;
-	}
 	count_add(&b->stats->drops[reason], 1);
 	b->fault[b->fault_count++] = (struct fault){
 		.pkt = m, .mtu = mtu, .reason = (uint8_t)reason, .afi = (uint8_t)afi};

@@ -13,6 +13,7 @@
 #include "dataplane/host_peers.h"
 #include "dataplane/icmp.h"
 #include "dataplane/port_struct.h"
+#include "lpm/fib.h"
 
 #include <stdatomic.h>
 
@@ -28,7 +29,7 @@ struct xdp;
  */
 #define XDP_HEADROOM 256
 #define MBUF_DATA_ROOM (RTE_PKTMBUF_HEADROOM + XDP_HEADROOM + 2048)
-#define MBUFS_MAX 131071
+#define MBUFS_MAX 1048575
 #define RING_SIZE 2048 /* a power of two, as AF_XDP requires */
 /*
  * An AF_XDP queue keeps three rings filled with buffers. Without enough buffers the queue loses
@@ -55,7 +56,8 @@ struct dataplane {
 	/* soft_pool: for vdevs; hard_pool: for devices that access memory by DMA, by NUMA socket. */
 	struct rte_mempool *soft_pool, *hard_pool[RTE_MAX_NUMA_NODES];
 	struct rte_mempool *soft_large, *hard_large[RTE_MAX_NUMA_NODES];
-	bool large; /* half of the memory is for large buffers */
+	bool large,
+		plain; /* kinds of buffers of the ports at the start; with both, half of the memory each */
 	struct rte_mempool *own_pool; /* not for ports: see port_own_pool() */
 	struct xdp *xdp;
 	struct icmp_sources icmp_sources;
@@ -66,6 +68,7 @@ struct dataplane {
 	/* Other threads may read the port. Writer: see port_show(). */
 	_Atomic bool shown[PORTS_MAX];
 	bool open[PORTS_MAX], served[PORTS_MAX]; /* main: has a device; workers use it */
+	_Atomic unsigned tun[FIB_VRF_MAX]; /* port_tun() */
 	struct eal_args eal;
 };
 
@@ -77,10 +80,16 @@ extern struct dataplane *dp;
 /* The MAC address that other threads read. Main, then the host thread. */
 void port_mac_store(struct port *p, const uint8_t mac[6]);
 
+/* The longest IP packet that fits into a packet buffer. */
+#define ROOM_PLAIN (MBUF_DATA_ROOM - RTE_PKTMBUF_HEADROOM - ETHER_LEN)
+#define ROOM_XDP (ROOM_PLAIN - XDP_HEADROOM)
+
 /* ---- port_buffers.c ---- */
 
 /* The number of buffers with this data room for which there is memory. */
 unsigned port_pool_size(uint16_t room);
+/* A value of memory_mb for a pool with `buffers` free buffers. */
+unsigned port_memory_for(const struct port *p, const struct rte_mempool *pool, unsigned buffers);
 /* The pool of the port, created at the first call. soft: the device is a vdev. NULL: no memory. */
 struct rte_mempool *port_pool_for(const struct port *p, bool soft);
 /* The longest IP packet that fits into a buffer of the port. */

@@ -27,25 +27,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define EAL_MB_MIN 64
-#define EAL_MB_MAX 512
-
-/* At file scope, because a process has one EAL with one set of ethdev ports. NULL: no data plane. */
-struct dataplane *dp;
-
-int
-dataplane_fail(struct dataplane_error *err, int rc, const char *format, ...)
-{
-	va_list ap;
-
-	if (err == NULL)
-		return rc;
-	va_start(ap, format);
-	(void)vsnprintf(err->text, sizeof(err->text), format, ap);
-	va_end(ap);
-	return rc;
-}
-
 static void __attribute__((format(printf, 2, 3)))
 eal_arg(struct eal_args *eal, const char *format, ...)
 {
@@ -159,14 +140,6 @@ build_eal_args(struct eal_args *eal, const struct dataplane_config *c, unsigned 
 		eal_arg(eal, "%s", c->eal_args[i]);
 }
 
-unsigned
-dataplane_eal_mb(unsigned memory_mb)
-{
-	unsigned mb = memory_mb / 4;
-
-	return mb < EAL_MB_MIN ? EAL_MB_MIN : mb > EAL_MB_MAX ? EAL_MB_MAX : mb;
-}
-
 /*
  * Before rte_eal_init(), because EAL's own threads get the CPUs of the caller without the CPUs of the
  * lcores; if no CPU is left, the CPU of the main lcore. After rte_eal_init(), because EAL bound the
@@ -224,6 +197,7 @@ create(const struct dataplane_config *c, struct dataplane **out)
 		d->worker_cpu[i] = c->worker_cpus[i];
 	d->host_limits = c->host_limits;
 	d->large = c->large_buffers;
+	d->plain = c->plain_buffers;
 	(void)snprintf(d->object_path, sizeof(d->object_path), "%s/keel_xdp.bpf.o", c->run_dir);
 	xdp_notes(d->xdp, c->run_dir);
 	*out = d;
@@ -236,26 +210,6 @@ destroy(struct dataplane *d)
 	port_watches_destroy();
 	xdp_destroy(d->xdp);
 	memory_free(d);
-}
-
-const struct dataplane *
-dataplane_address(void)
-{
-	return dp;
-}
-
-void
-dataplane_adopt(const struct dataplane *d)
-{
-	/* only read: forwarder_is_used() stands before each change */
-	dp = (struct dataplane *)(uintptr_t)d;
-}
-
-size_t
-port_layout(void)
-{
-	return sizeof(struct dataplane) * 4096 + sizeof(struct port) * 64 +
-	       offsetof(struct dataplane, port_count) % 64;
 }
 
 int

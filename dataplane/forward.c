@@ -283,7 +283,8 @@ push_labels(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 		else if (!b->own)
 			ip[7]--;
 		mpls_send(b, m, ip, type[afi == AFI_IPV6],
-			&(struct mpls_push){a, label, forward_ttl(ip, afi)}, out);
+			&(struct mpls_push){a, label, forward_ttl(ip, afi), forward_dscp(ip, afi)},
+			out);
 		if (split && b->dropped_count == dropped)
 			burst_split(b, m, ETHER_LEN + (udp ? UDP_TUNNEL_HEADERS : 0) + labels,
 				a->mtu - labels, udp);
@@ -299,57 +300,53 @@ list_in(const struct lane *l, unsigned i, enum afi afi, uint16_t vrf, const stru
 	uint32_t id;
 
 	if (afi == AFI_IPV4)
-		fib_read_v4_bulk(g, (struct vrf_id){vrf}, &l->destination.v4[i], &id, 1);
+		fib_read_v4_bulk(fib, g, (struct vrf_id){vrf}, &l->destination.v4[i], &id, 1);
 	else
-		fib_read_v6_bulk(g, (struct vrf_id){vrf}, &l->destination.v6[i], &id, 1);
+		fib_read_v6_bulk(fib, g, (struct vrf_id){vrf}, &l->destination.v6[i], &id, 1);
 	return id;
 }
 
-const struct adjacency *
+bool
 forward_choose(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
-	const struct fib_reader *fib, struct outbox *out)
+	const struct fib_reader *fib, struct outbox *out, struct fib_hop *hop)
 {
 	uint32_t id = l->list[i];
-	const struct path_list *list = &fib->path_lists[id];
-	const struct adjacency *a;
-	const struct path *path;
+	struct fib_list list = fib_read_head(fib_read_list(fib, id));
 	enum drop_reason reason = DROP_invariant;
 	uint32_t hash = 0;
 
-	if (list->kind == PATH_LIST_INSTANCE) {
-		id = list_in(l, i, afi, list->port, fib);
-		list = &fib->path_lists[id];
+	if (list.kind == PATH_LIST_INSTANCE) {
+		id = list_in(l, i, afi, list.port % FIB_VRF_MAX, fib);
+		list = fib_read_head(fib_read_list(fib, id));
 	}
 	if (id == PATH_LIST_NONE) {
 		burst_fault(b, l->pkt[i], afi, DROP_no_route, 0);
-		return NULL;
+		return false;
 	}
-	switch ((enum path_list_kind)list->kind) {
+	switch (list.kind) {
 	case PATH_LIST_FORWARD:
 	case PATH_LIST_PUSH:
-		if (list->path_count > 1)
-			hash = flow_hash(l->pkt[i], afi);
-		path = fib_read_path(fib, list, hash, &a);
-		if (path == NULL) {
-			wait_for(b, l, i, afi, PORT_NONE,
-				list->path[fib_read_choice(list, hash)].next_hop.v);
-			return NULL;
+		if (list.path_count > 1)
+			hash = rewrite_keyed(flow_hash(l->pkt[i], afi), out->hash_key);
+		if (!fib_read_path(fib, &list, hash, hop)) {
+			wait_for(b, l, i, afi, PORT_NONE, hop->path.next_hop.v);
+			return false;
 		}
-		if (path->label == LABEL_NONE && a->mtu_plain == a->mtu) /* no tunnel */
-			return a;
-		push_labels(b, l, i, afi, a, path->label, out);
-		return NULL;
+		if (hop->path.label == LABEL_NONE &&
+			hop->adjacency.mtu_plain == hop->adjacency.mtu) /* no tunnel */
+			return true;
+		push_labels(b, l, i, afi, &hop->adjacency, hop->path.label, out);
+		return false;
 	case PATH_LIST_GLEAN:
-		wait_for(b, l, i, afi, list->port, NEXT_HOP_NONE);
-		return NULL;
+		wait_for(b, l, i, afi, list.port, NEXT_HOP_NONE);
+		return false;
 	case PATH_LIST_PUNT:
 		if (b->tunnels && afi == AFI_IPV4 &&
 			udp_tunnel_take(b, l->pkt[i],
-				rte_pktmbuf_mtod_offset(l->pkt[i], uint8_t *, ETHER_LEN),
-				fib->tunnels))
-			return NULL;
+				rte_pktmbuf_mtod_offset(l->pkt[i], uint8_t *, ETHER_LEN), fib))
+			return false;
 		burst_host(b, l->pkt[i], DROP_local_loop);
-		return NULL;
+		return false;
 	case PATH_LIST_INSTANCE: /* a second time */
 		reason = DROP_local_loop;
 		break;
@@ -358,5 +355,5 @@ forward_choose(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 		break;
 	}
 	burst_drop(b, l->pkt[i], reason);
-	return NULL;
+	return false;
 }

@@ -25,11 +25,12 @@
  */
 void forward_split(struct burst *b, unsigned n, const uint8_t mac[6]) RUNS_ON(role_worker);
 /*
- * Chooses the adjacency for pkt[i] by the path list l->list[i]. Returns NULL if nothing is left to
- * do: the packet has moved to dropped[], fault[] or waiting[], or has left with labels.
+ * Chooses the adjacency for pkt[i] by the path list l->list[i], and copies it to `hop`. Returns false if
+ * nothing is left to do: the packet has moved to dropped[], fault[] or waiting[], or has left with
+ * labels.
  */
-const struct adjacency *forward_choose(struct burst *b, const struct lane *l, unsigned i,
-	enum afi afi, const struct fib_reader *fib, struct outbox *out) RUNS_ON(role_worker);
+bool forward_choose(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
+	const struct fib_reader *fib, struct outbox *out, struct fib_hop *hop) RUNS_ON(role_worker);
 
 /* True if the packet was received as link-layer broadcast or multicast. */
 static inline bool
@@ -81,6 +82,13 @@ static __rte_always_inline uint8_t
 forward_ttl(const uint8_t *ip, enum afi afi)
 {
 	return afi == AFI_IPV4 ? ip[8] : ip[7];
+}
+
+/* RFC 2474 3 */
+static __rte_always_inline uint8_t
+forward_dscp(const uint8_t *ip, enum afi afi)
+{
+	return afi == AFI_IPV4 ? ip[1] >> 2 : (uint8_t)((ip[0] & 15) << 2 | ip[1] >> 6);
 }
 
 /* Index of the first packet in pkt[i..to) with a TTL or hop limit of 0 or 1, or `to`. */
@@ -145,12 +153,14 @@ forward_general(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 	const struct fib_reader *fib, struct outbox *out) RUNS_ON(role_worker)
 {
 	uint8_t *ip = rte_pktmbuf_mtod_offset(l->pkt[i], uint8_t *, ETHER_LEN);
-	const struct adjacency *a = forward_choose(b, l, i, afi, fib, out);
+	const struct adjacency *a;
 	enum drop_reason reason;
+	struct fib_hop hop;
 	bool split;
 
-	if (a == NULL)
+	if (!forward_choose(b, l, i, afi, fib, out, &hop))
 		return;
+	a = &hop.adjacency;
 	reason = forward_check(ip, a, afi, b->own);
 	split = reason == DROP_too_big && forward_may_split(ip, afi, a->mtu);
 	if (reason != DROP_NOT && !split) {
@@ -186,7 +196,6 @@ static __rte_always_inline unsigned
 forward_plain(const struct lane *l, unsigned i, unsigned end, enum afi afi,
 	const struct fib_reader *fib, struct outbox *out) RUNS_ON(role_worker)
 {
-	const struct path_list *lists = fib->path_lists;
 	const _Atomic uint64_t *next_hops = fib->next_hops;
 	const struct adjacency *adjacencies = fib->adjacencies;
 	const uint32_t *prefetch_words = l->prefetch_words, *prefetch_first = l->prefetch_first;
@@ -196,12 +205,12 @@ forward_plain(const struct lane *l, unsigned i, unsigned end, enum afi afi,
 	uint64_t pending = out->pending;
 
 	for (; i < end; i++) {
-		const struct path_list *list = &lists[l->list[i]];
+		const struct path_list *list = fib_read_list(fib, l->list[i]);
 		const struct adjacency *a;
 		struct {
 			uint16_t port, mtu; /* mtu_plain */
 		} to;
-		uint32_t id;
+		uint32_t id, word;
 
 		forward_prefetch(prefetch_words, prefetch_first[i]);
 		if (list->kind != PATH_LIST_FORWARD || list->path_count != 1)
@@ -210,7 +219,9 @@ forward_plain(const struct lane *l, unsigned i, unsigned end, enum afi afi,
 		if (id == 0)
 			break;
 		a = &adjacencies[id];
-		memcpy(&to, &a->port, sizeof(to)); /* a single load, not repeated after stores */
+		memcpy(&word, &a->port, sizeof(word)); /* a single load, not repeated */
+		READ_ONCE_DONE(word);
+		memcpy(&to, &word, sizeof(to));
 		if (to.mtu < longest || to.port >= ports)
 			break;
 		forward_rewrite(l, i, l->ip[i], a, afi, false);

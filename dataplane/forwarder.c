@@ -25,6 +25,9 @@
 #define BODY (sizeof(struct forwarder_message) - sizeof(struct forwarder_header))
 #define ANSWER_S 10 /* keelfwd answers within milliseconds */
 #define START_S 120 /* EAL may clear gigabytes of huge pages */
+/* For 10 s. systemd starts a unit that has ended after 100 ms. */
+#define SUPERVISOR_POLL_US 20000
+#define SUPERVISOR_POLLS 500
 
 /* Requests of one thread: keelfwd answers each before the next. */
 struct channel {
@@ -33,22 +36,15 @@ struct channel {
 };
 
 struct forwarder {
+	bool gone; /* no keelfwd is left: for a failure of forwarder_open() */
 	struct channel channel[FORWARDER_ROLES];
 	struct forwarder_state state;
 	struct region *tables;
 	size_t state_bytes; /* mapped at FORWARDER_STATE_PLACE */
-	struct hist *mark; /* worker_loop_gap_mark() of each worker */
-	unsigned worker_count;
 };
 
 /* At file scope like `dp` in eal.c: a process has one set of ports. */
 static struct forwarder *used;
-
-bool
-forwarder_is_used(void)
-{
-	return used != NULL;
-}
 
 /* ---- connections ---- */
 
@@ -68,20 +64,34 @@ channel_settle(struct channel *c)
 	return 0;
 }
 
+/* The octets behind the body of a request, and the descriptors of the request, then of the answer. */
+struct cargo {
+	char *at;
+	size_t used;
+	int fd[FORWARDER_FDS_MAX];
+	unsigned fd_count;
+};
+
+/* `cargo` may be NULL. */
 static int
-channel_call(struct channel *c, struct forwarder_message *m, size_t body, const void *tail,
-	size_t tail_bytes, int *fds, unsigned fd_max, unsigned *fd_count)
+channel_call(struct channel *c, struct forwarder_message *m, size_t body, struct cargo *cargo)
 {
+	struct cargo none = {.at = NULL};
 	uint32_t type = m->head.type;
 	size_t got;
 	int rc = channel_settle(c);
 
+	if (cargo == NULL)
+		cargo = &none;
 	m->head.magic = FORWARDER_MAGIC;
 	if (rc == 0)
-		rc = forwarder_send(c->fd, m, body, tail, tail_bytes, NULL, 0);
+		rc = forwarder_send(
+			c->fd, m, body, cargo->at, cargo->used, cargo->fd, cargo->fd_count);
 	memset(m, 0, sizeof(*m));
+	cargo->fd_count = 0;
 	if (rc == 0) {
-		rc = forwarder_receive(c->fd, m, &got, NULL, 0, NULL, fds, fd_max, fd_count);
+		rc = forwarder_receive(c->fd, m, &got, NULL, 0, NULL, cargo->fd, FORWARDER_FDS_MAX,
+			&cargo->fd_count);
 		c->owed = rc == -EAGAIN;
 	}
 	if (rc == 0 && m->head.type != type)
@@ -126,7 +136,7 @@ channel_open(struct channel *c, const char *path, enum forwarder_role role,
 		goto fail;
 	}
 	channel_patience(c, ANSWER_S);
-	rc = channel_call(c, &m, sizeof(m.hello), NULL, 0, NULL, 0, NULL);
+	rc = channel_call(c, &m, sizeof(m.hello), NULL);
 	if (rc == 0) {
 		*answer = m.hello_answer;
 		rc = answer->result;
@@ -163,11 +173,16 @@ become_keelfwd(const char *program, const char *const *argv, int ready)
 	_exit(127);
 }
 
-/* The command line of keelfwd, which permits the configured arguments of EAL and devices. NULL: no memory. */
+/*
+ * The command line of keelfwd. A document that the user of keeld can write permits nothing: its
+ * arguments of EAL could load code into a process with more rights. `own`: the number of that user.
+ * NULL: no memory.
+ */
 static const char **
-keelfwd_args(const struct forwarder_config *c)
+keelfwd_args(const struct forwarder_config *c, const char *own)
 {
-	size_t count = 0, all = 6 + 2 * ((size_t)c->dataplane->eal_arg_count + c->port_count);
+	size_t count = 0, all = 10 + 2 * ((size_t)c->dataplane->eal_arg_count + c->port_count +
+						 c->permit_count);
 	const char **argv = calloc(all, sizeof(*argv));
 
 	if (argv == NULL)
@@ -177,11 +192,21 @@ keelfwd_args(const struct forwarder_config *c)
 	argv[count++] = c->socket;
 	argv[count++] = "--ready-fd";
 	argv[count++] = "3";
-	for (unsigned i = 0; i < c->dataplane->eal_arg_count; i++) {
+	argv[count++] = "--keeld";
+	argv[count++] = own;
+	if (c->user != NULL) {
+		argv[count++] = "--user";
+		argv[count++] = c->user;
+	}
+	for (unsigned i = 0; i < c->permit_count; i++) {
+		argv[count++] = "--permit";
+		argv[count++] = c->permits[i];
+	}
+	for (unsigned i = 0; c->trusted && i < c->dataplane->eal_arg_count; i++) {
 		argv[count++] = "--permit";
 		argv[count++] = c->dataplane->eal_args[i];
 	}
-	for (unsigned i = 0; i < c->port_count; i++) {
+	for (unsigned i = 0; c->trusted && i < c->port_count; i++) {
 		argv[count++] = "--permit";
 		argv[count++] = c->ports[i].device;
 	}
@@ -192,12 +217,15 @@ keelfwd_args(const struct forwarder_config *c)
 static int
 spawn(const struct forwarder_config *c)
 {
-	const char **argv = keelfwd_args(c);
+	char own[16];
+	const char **argv;
 	int ready[2], status;
 	char byte;
 	pid_t pid;
 	ssize_t n;
 
+	(void)snprintf(own, sizeof(own), "%u", geteuid());
+	argv = keelfwd_args(c, own);
 	/* O_CLOEXEC: keelfwd has its end at descriptor 3 */
 	if (argv == NULL || pipe2(ready, O_CLOEXEC) != 0) {
 		free(argv);
@@ -221,20 +249,58 @@ spawn(const struct forwarder_config *c)
 	return n == 1 ? 0 : -ECHILD;
 }
 
+/* Where keeld may not make the socket, a supervisor starts keelfwd, and again after its end. */
+static bool
+may_listen(const char *socket)
+{
+	char *folder = strdup(socket), *slash = folder != NULL ? strrchr(folder, '/') : NULL;
+	bool may;
+
+	if (slash != NULL)
+		slash[slash == folder] = '\0';
+	may = folder == NULL ||
+	      faccessat(AT_FDCWD, slash != NULL ? folder : ".", W_OK | X_OK, AT_EACCESS) == 0;
+	free(folder);
+	return may;
+}
+
+static bool
+nobody_listens(int rc)
+{
+	return rc == -ENOENT || rc == -ECONNREFUSED;
+}
+
 static int
 connect_or_spawn(struct forwarder *f, const struct forwarder_config *c,
 	struct forwarder_hello_answer *hello, struct dataplane_error *err)
 {
-	int rc = channel_open(&f->channel[FORWARDER_MAIN], c->socket, FORWARDER_MAIN, hello);
+	struct channel *main = &f->channel[FORWARDER_MAIN];
+	int rc = channel_open(main, c->socket, FORWARDER_MAIN, hello);
 
-	if ((rc == -ENOENT || rc == -ECONNREFUSED) && c->program != NULL) {
+	if (nobody_listens(rc) && c->program != NULL && may_listen(c->socket)) {
 		rc = spawn(c);
+		f->gone = rc != 0;
 		if (rc != 0)
 			return dataplane_fail(err, rc, "%s does not start", c->program);
-		rc = channel_open(&f->channel[FORWARDER_MAIN], c->socket, FORWARDER_MAIN, hello);
+		rc = channel_open(main, c->socket, FORWARDER_MAIN, hello);
 	}
+	for (unsigned i = 0; nobody_listens(rc) && i < SUPERVISOR_POLLS; i++) {
+		(void)usleep(SUPERVISOR_POLL_US);
+		rc = channel_open(main, c->socket, FORWARDER_MAIN, hello);
+	}
+	f->gone = nobody_listens(rc);
+	if (f->gone)
+		return dataplane_fail(err, rc,
+			"nobody listens at %s, and keeld may not start keelfwd there: start its "
+			"supervisor (keel-forwarder.service; is it masked, or has it failed?)",
+			c->socket);
 	if (rc == -EBUSY)
 		return dataplane_fail(err, rc, "keelfwd at %s belongs to another keeld", c->socket);
+	if (rc == -EPIPE || rc == -ECONNRESET)
+		return dataplane_fail(err, rc,
+			"keelfwd at %s closed the connection: its option --keeld must name the "
+			"user of keeld (uid %u)",
+			c->socket, geteuid());
 	if (rc != 0)
 		return dataplane_fail(
 			err, rc, "keelfwd at %s does not answer: %s", c->socket, strerror(-rc));
@@ -243,26 +309,21 @@ connect_or_spawn(struct forwarder *f, const struct forwarder_config *c,
 
 /* Ends keelfwd and waits for its end: the connection closes. */
 static void
-replace(struct forwarder *f)
+end(struct forwarder *f)
 {
 	struct forwarder_message m = {.head = {.type = FORWARDER_STOP}};
 	struct channel *c = &f->channel[FORWARDER_MAIN];
 	size_t body;
 
-	f->state.replaced = true;
-	if (channel_call(c, &m, 0, NULL, 0, NULL, 0, NULL) == 0)
+	channel_patience(c, START_S);
+	if (channel_call(c, &m, 0, NULL) == 0)
 		(void)forwarder_receive(c->fd, &m, &body, NULL, 0, NULL, NULL, 0, NULL);
 	channel_close(c);
 }
 
 /* ---- configuration ---- */
 
-struct text {
-	char *at;
-	size_t used;
-};
-
-static void __attribute__((format(printf, 2, 3))) put(struct text *t, const char *format, ...)
+static void __attribute__((format(printf, 2, 3))) put(struct cargo *t, const char *format, ...)
 {
 	size_t room = FORWARDER_CONFIG_MAX - t->used;
 	va_list ap;
@@ -274,14 +335,27 @@ static void __attribute__((format(printf, 2, 3))) put(struct text *t, const char
 	t->used = n < 0 || (size_t)n >= room ? FORWARDER_CONFIG_MAX : t->used + (size_t)n + 1;
 }
 
+/* The namespace of an instance is in the cargo once. */
+static void
+put_netns(struct cargo *t, int fd)
+{
+	unsigned at = 0;
+
+	while (at < t->fd_count && t->fd[at] != fd)
+		at++;
+	if (at == t->fd_count)
+		t->fd[t->fd_count++] = fd;
+	put(t, "netns=%u", at);
+}
+
 /* -E2BIG: too long. */
 static int
-put_config(struct text *t, const struct forwarder_config *c)
+put_config(struct cargo *t, const struct forwarder_config *c)
 {
 	const struct dataplane_config *d = c->dataplane;
 
+	put(t, "home=%lu", forwarder_home());
 	put(t, "memory_mb=%u", d->memory_mb);
-	put(t, "run_dir=%s", d->run_dir);
 	for (unsigned i = 0; i < HOST_CLASSES; i++)
 		put(t, "limit=%u", d->host_limits.pps[i]);
 	for (unsigned i = 0; i < d->worker_count; i++)
@@ -296,6 +370,8 @@ put_config(struct text *t, const struct forwarder_config *c)
 		put(t, "port=%s", p->name);
 		put(t, "device=%s", p->device);
 		put(t, "vrf=%u", p->vrf.v);
+		if (p->netns != NULL)
+			put_netns(t, p->netns->fd);
 		put(t, "mpls=%u", p->mpls);
 		put(t, "mtu=%u", p->mtu);
 		put(t, "queues=%u", p->queues);
@@ -313,7 +389,7 @@ put_config(struct text *t, const struct forwarder_config *c)
 
 /* Maps both regions and makes eal.c and workers.c read the state of keelfwd. */
 static int
-map_regions(struct forwarder *f, const struct forwarder_start_answer *a, const int fds[2])
+map_regions(struct forwarder *f, const struct forwarder_start_answer *a, const int *fds)
 {
 	int rc = region_map(fds[0], FORWARDER_STATE_PLACE, a->state_bytes, false);
 
@@ -324,61 +400,80 @@ map_regions(struct forwarder *f, const struct forwarder_start_answer *a, const i
 	if (rc != 0)
 		return rc;
 	dataplane_adopt((const struct dataplane *)(uintptr_t)a->dataplane);
-	workers_adopt((struct workers *)(uintptr_t)a->workers);
+	workers_set((struct workers *)(uintptr_t)a->workers);
 	return 0;
 }
 
+/* Sends a request with the configuration. The answer is in `m`, its descriptors in `cargo`. */
 static int
-start(struct forwarder *f, const struct text *config, struct dataplane_error *err)
+config_call(struct forwarder *f, const struct forwarder_config *c, struct forwarder_message *m,
+	struct cargo *cargo)
 {
-	struct forwarder_message m = {
-		.head = {.type = FORWARDER_START}, .start = {.bytes = (uint32_t)config->used}};
-	struct channel *c = &f->channel[FORWARDER_MAIN];
-	const struct forwarder_start_answer *a = &m.start_answer;
-	unsigned fd_count = 0;
-	int fds[2], rc;
+	struct channel *channel = &f->channel[FORWARDER_MAIN];
+	int rc;
 
-	channel_patience(c, START_S);
-	rc = channel_call(c, &m, BODY, config->at, config->used, fds, 2, &fd_count);
-	channel_patience(c, ANSWER_S);
+	*cargo = (struct cargo){.at = malloc(FORWARDER_CONFIG_MAX)};
+	rc = cargo->at != NULL ? put_config(cargo, c) : -ENOMEM;
+	channel_patience(channel, START_S);
+	if (rc == 0)
+		rc = channel_call(channel, m, BODY, cargo);
+	channel_patience(channel, ANSWER_S);
+	free(cargo->at);
+	return rc;
+}
+
+static int
+start(struct forwarder *f, const struct forwarder_config *c, struct dataplane_error *err)
+{
+	struct forwarder_message m = {.head = {.type = FORWARDER_START}};
+	const struct forwarder_start_answer *a = &m.start_answer;
+	struct cargo cargo;
+	int rc = config_call(f, c, &m, &cargo);
+
 	if (rc != 0)
-		return dataplane_fail(err, rc, "keelfwd does not answer: %s", strerror(-rc));
-	if (a->result == 0 && fd_count != 2)
+		return dataplane_fail(err, rc, "keelfwd does not start: %s", strerror(-rc));
+	/* keelfwd ends after a failed start; an adopted keelfwd refuses with -EXDEV, and goes on */
+	f->gone = a->result != 0 && a->result != -EXDEV && !a->adopted;
+	if (a->result == 0 && cargo.fd_count != 2)
 		rc = dataplane_fail(err, -EPROTO, "keelfwd sent no memory");
 	else if (a->result != 0)
 		rc = dataplane_fail(err, a->result, "%.*s", (int)sizeof(a->text), a->text);
-	else if ((rc = map_regions(f, a, fds)) != 0)
+	else if ((rc = map_regions(f, a, cargo.fd)) != 0)
 		rc = dataplane_fail(
 			err, rc, "the memory of keelfwd cannot be mapped: %s", strerror(-rc));
-	for (unsigned i = 0; i < fd_count; i++)
-		(void)close(fds[i]);
+	for (unsigned i = 0; i < cargo.fd_count; i++)
+		(void)close(cargo.fd[i]);
 	if (rc != 0)
 		return rc;
 	f->state.adopted = a->adopted;
+	f->state.own = a->own;
+	f->state.gone_ns = a->gone_ns;
 	f->state.inherited = a->published;
 	f->state.huge = a->huge;
-	f->state.tun_ifindex = a->tun_ifindex;
+	(void)snprintf(
+		f->state.dpdk, sizeof(f->state.dpdk), "%.*s", (int)sizeof(a->dpdk) - 1, a->dpdk);
 	return 0;
 }
 
 static int
-open_with(struct forwarder *f, const struct forwarder_config *c, const struct text *config,
-	struct dataplane_error *err)
+open_with(struct forwarder *f, const struct forwarder_config *c, struct dataplane_error *err)
 {
 	struct forwarder_hello_answer hello = {0};
 	int rc = connect_or_spawn(f, c, &hello, err);
 
 	if (rc == 0 && hello.abi != forwarder_abi()) {
-		replace(f);
+		end(f);
+		f->state.replaced = true;
 		rc = connect_or_spawn(f, c, &hello, err);
 	}
 	if (rc == 0)
-		rc = start(f, config, err);
+		rc = start(f, c, err);
 	if (rc == -EXDEV) {
-		replace(f);
+		end(f);
+		f->state.replaced = true;
 		rc = connect_or_spawn(f, c, &hello, err);
 		if (rc == 0)
-			rc = start(f, config, err);
+			rc = start(f, c, err);
 	}
 	f->state.pid = hello.pid;
 	for (unsigned role = FORWARDER_HOST; rc == 0 && role <= FORWARDER_EVENTS; role++) {
@@ -393,23 +488,19 @@ int
 forwarder_open(
 	const struct forwarder_config *c, struct forwarder **out, struct dataplane_error *err)
 {
-	struct text config = {.at = malloc(FORWARDER_CONFIG_MAX)};
 	struct forwarder *f = calloc(1, sizeof(*f));
-	int rc = f != NULL && config.at != NULL ? put_config(&config, c) : -ENOMEM;
+	int rc;
 
-	if (rc != 0) {
-		free(config.at);
-		free(f);
-		return dataplane_fail(err, rc, "the configuration for keelfwd: %s", strerror(-rc));
-	}
+	if (f == NULL)
+		return dataplane_fail(err, -ENOMEM, "no memory for the connection to keelfwd");
 	for (unsigned i = 0; i < FORWARDER_ROLES; i++)
 		f->channel[i].fd = -1;
-	f->worker_count = c->dataplane->worker_count;
-	f->mark = calloc(f->worker_count, sizeof(*f->mark));
-	rc = f->mark != NULL ? open_with(f, c, &config, err) : -ENOMEM;
-	free(config.at);
+	rc = open_with(f, c, err);
 	if (rc != 0) {
-		forwarder_close(f);
+		bool ends = f->state.own && !f->state.adopted;
+
+		*c->remains = !f->gone && !ends;
+		forwarder_close(f, ends);
 		return rc;
 	}
 	used = f;
@@ -418,19 +509,20 @@ forwarder_open(
 }
 
 void
-forwarder_close(struct forwarder *f)
+forwarder_close(struct forwarder *f, bool ends)
 {
 	if (f == NULL)
 		return;
+	if (ends && f->channel[FORWARDER_MAIN].fd >= 0)
+		end(f);
 	used = NULL;
-	workers_adopt(NULL);
+	workers_set(NULL);
 	dataplane_adopt(NULL);
 	region_destroy(f->tables);
 	if (f->state_bytes > 0)
-		region_unmap(FORWARDER_STATE_PLACE, f->state_bytes);
+		region_unmap(FORWARDER_STATE_PLACE);
 	for (unsigned i = 0; i < FORWARDER_ROLES; i++)
 		channel_close(&f->channel[i]);
-	free(f->mark);
 	free(f);
 }
 
@@ -474,12 +566,12 @@ forwarder_publish(struct forwarder *f, const struct workers_config *c, struct da
 
 	for (unsigned i = 0; i < c->count && i < RTE_DIM(m.publish.reader); i++)
 		m.publish.reader[i] = c->readers[i];
-	rc = channel_call(&f->channel[FORWARDER_MAIN], &m, BODY, NULL, 0, NULL, 0, NULL);
+	rc = channel_call(&f->channel[FORWARDER_MAIN], &m, BODY, NULL);
 	if (rc != 0)
 		return dataplane_fail(err, rc, "keelfwd does not answer: %s", strerror(-rc));
 	if (a->result != 0)
 		return dataplane_fail(err, a->result, "%.*s", (int)sizeof(a->text), a->text);
-	workers_adopt((struct workers *)(uintptr_t)a->workers);
+	workers_set((struct workers *)(uintptr_t)a->workers);
 	f->state.published = true;
 	return 0;
 }
@@ -490,17 +582,10 @@ forwarder_ports(struct forwarder *f, const struct forwarder_config *c, unsigned 
 {
 	struct forwarder_message m = {.head = {.type = FORWARDER_PORTS}};
 	const struct forwarder_ports_answer *a = &m.ports_answer;
-	struct text config = {.at = malloc(FORWARDER_CONFIG_MAX)};
-	struct channel *channel = &f->channel[FORWARDER_MAIN];
-	int rc = config.at != NULL ? put_config(&config, c) : -ENOMEM;
+	struct cargo cargo;
+	int rc = config_call(f, c, &m, &cargo);
 
 	*failed = c->port_count;
-	if (rc == 0) {
-		channel_patience(channel, START_S);
-		rc = channel_call(channel, &m, BODY, config.at, config.used, NULL, 0, NULL);
-		channel_patience(channel, ANSWER_S);
-	}
-	free(config.at);
 	if (rc != 0)
 		return dataplane_fail(err, rc, "keelfwd: %s", strerror(-rc));
 	*failed = a->failed;
@@ -516,7 +601,7 @@ port_call(enum forwarder_role role, enum forwarder_type type, const struct forwa
 	struct forwarder_port_answer *answer)
 {
 	struct forwarder_message m = {.head = {.type = type}, .port = *about};
-	int rc = channel_call(&used->channel[role], &m, sizeof(m.port), NULL, 0, NULL, 0, NULL);
+	int rc = channel_call(&used->channel[role], &m, sizeof(m.port), NULL);
 
 	if (rc != 0)
 		return rc;
@@ -542,8 +627,7 @@ forwarder_driver_counters(uint16_t port, unsigned first, struct driver_counter *
 		.port = {.port = port, .first = first}};
 	unsigned n;
 
-	if (channel_call(&used->channel[FORWARDER_MAIN], &m, sizeof(m.port), NULL, 0, NULL, 0,
-		    NULL) != 0)
+	if (channel_call(&used->channel[FORWARDER_MAIN], &m, sizeof(m.port), NULL) != 0)
 		return 0;
 	n = m.drivers.count < FORWARDER_DRIVERS_MAX ? m.drivers.count : FORWARDER_DRIVERS_MAX;
 	n = n < max ? n : max;
@@ -571,6 +655,25 @@ forwarder_peer(struct vrf_id vrf, const struct ip_addr *addr, bool present)
 		&(struct forwarder_port){.vrf = vrf, .present = present, .addr = *addr}, &a);
 }
 
+void
+forwarder_session(struct vrf_id vrf, const struct ip_addr *addr, bool up)
+{
+	struct forwarder_port_answer a;
+
+	(void)port_call(FORWARDER_MAIN, FORWARDER_SESSION,
+		&(struct forwarder_port){.vrf = vrf, .present = up, .addr = *addr}, &a);
+}
+
+bool
+forwarder_had_session(struct vrf_id vrf, const struct ip_addr *addr)
+{
+	struct forwarder_port_answer a = {0};
+
+	return port_call(FORWARDER_MAIN, FORWARDER_HAD_SESSION,
+		       &(struct forwarder_port){.vrf = vrf, .addr = *addr}, &a) == 0 &&
+	       a.changed;
+}
+
 int
 forwarder_refresh(uint16_t port, bool *changed)
 {
@@ -591,38 +694,38 @@ forwarder_local_address(struct vrf_id vrf, const struct ip_addr *addr, bool pres
 		&(struct forwarder_port){.vrf = vrf, .present = present, .addr = *addr}, &a);
 }
 
+static int
+tail_call(enum forwarder_role role, enum forwarder_type type, const void *tail, size_t bytes)
+{
+	struct forwarder_message m = {.head = {.type = type}};
+	struct cargo cargo = {.at = (char *)(uintptr_t)tail, .used = bytes};
+	int rc = channel_call(&used->channel[role], &m, BODY, &cargo);
+
+	return rc == 0 ? m.port_answer.result : rc;
+}
+
 int
 forwarder_tunnels(const uint32_t *own, unsigned count)
 {
-	struct forwarder_message m = {.head = {.type = FORWARDER_TUNNELS}};
-	int rc = channel_call(
-		&used->channel[FORWARDER_HOST], &m, BODY, own, count * sizeof(*own), NULL, 0, NULL);
-
-	return rc == 0 ? m.port_answer.result : rc;
+	return tail_call(FORWARDER_HOST, FORWARDER_TUNNELS, own, count * sizeof(*own));
 }
 
 int
 forwarder_netlink(bool on_host, const void *message, size_t bytes)
 {
-	struct forwarder_message m = {.head = {.type = FORWARDER_NETLINK}};
-	int rc = channel_call(&used->channel[on_host ? FORWARDER_HOST : FORWARDER_MAIN], &m, BODY,
-		message, bytes, NULL, 0, NULL);
-
-	return rc == 0 ? m.port_answer.result : rc;
+	return tail_call(
+		on_host ? FORWARDER_HOST : FORWARDER_MAIN, FORWARDER_NETLINK, message, bytes);
 }
 
 int
 forwarder_setting(const char *path, const char *value)
 {
-	struct forwarder_message m = {.head = {.type = FORWARDER_SETTING}};
 	char tail[256];
-	int n = snprintf(tail, sizeof(tail), "%s%c%s", path, '\0', value), rc;
+	int n = snprintf(tail, sizeof(tail), "%s%c%s", path, '\0', value);
 
 	if (n < 0 || (size_t)n >= sizeof(tail))
 		return -ENAMETOOLONG;
-	rc = channel_call(
-		&used->channel[FORWARDER_MAIN], &m, BODY, tail, (size_t)n + 1, NULL, 0, NULL);
-	return rc == 0 ? m.port_answer.result : rc;
+	return tail_call(FORWARDER_MAIN, FORWARDER_SETTING, tail, (size_t)n + 1);
 }
 
 void
@@ -649,10 +752,4 @@ forwarder_gleans(struct glean *out, unsigned max)
 	for (; n < m.gleans.count && n < FORWARDER_GLEANS_MAX; n++)
 		out[n] = m.gleans.glean[n];
 	return n;
-}
-
-struct hist *
-forwarder_loop_gap_mark(unsigned worker)
-{
-	return worker < used->worker_count ? &used->mark[worker] : NULL;
 }

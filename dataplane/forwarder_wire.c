@@ -6,11 +6,13 @@
 #include "lpm/compact.h"
 #include "lpm/fib_read.h"
 #include "lpm/qsbr.h"
+#include "lpm/range_table.h"
 #include "lpm/shared_tables.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 uint64_t
@@ -27,6 +29,7 @@ forwarder_abi(void)
 		PORTS_MAX,
 		port_layout(),
 		sizeof(struct fib_reader),
+		sizeof(struct range_table),
 		sizeof(struct fib_generation),
 		FIB_VRF_MAX,
 		sizeof(struct path_list),
@@ -43,12 +46,21 @@ forwarder_abi(void)
 	return h;
 }
 
-bool
-forwarder_inside(uint64_t address, size_t bytes, const void *region, size_t region_bytes)
+unsigned long
+forwarder_home(void)
+{
+	struct stat s;
+
+	return stat("/proc/self/ns/net", &s) == 0 ? (unsigned long)s.st_ino : 0;
+}
+
+/* True if the bytes lie inside the region; `align` is a power of two. */
+static bool
+inside(uint64_t address, size_t align, size_t bytes, const void *region, size_t region_bytes)
 {
 	uint64_t base = (uintptr_t)region;
 
-	return address % sizeof(void *) == 0 && address >= base && bytes <= region_bytes &&
+	return address % align == 0 && address >= base && bytes <= region_bytes &&
 	       address - base <= region_bytes - bytes;
 }
 
@@ -64,9 +76,10 @@ forwarder_publish_inside(const struct forwarder_publish *p, const void *region, 
 			return false;
 		readers = p->reader[i] >= readers ? p->reader[i] + 1 : readers;
 	}
-	return forwarder_inside(p->fib, sizeof(struct fib_reader), region, region_bytes) &&
-	       forwarder_inside(p->path_lists, path_lists_bytes(), region, region_bytes) &&
-	       forwarder_inside(p->qsbr, qsbr_bytes(readers), region, region_bytes);
+	return inside(p->fib, alignof(struct fib_reader), sizeof(struct fib_reader), region,
+		       region_bytes) &&
+	       inside(p->path_lists, alignof(void *), path_lists_bytes(), region, region_bytes) &&
+	       inside(p->qsbr, CACHE_LINE, qsbr_bytes(readers), region, region_bytes);
 }
 
 int
@@ -74,7 +87,7 @@ forwarder_send(int fd, const struct forwarder_message *m, size_t body, const voi
 	size_t tail_bytes, const int *fds, unsigned fd_count)
 {
 	union {
-		char room[CMSG_SPACE(2 * sizeof(int))];
+		char room[CMSG_SPACE(FORWARDER_FDS_MAX * sizeof(int))];
 		struct cmsghdr align;
 	} control;
 	struct iovec part[2] = {
@@ -130,7 +143,7 @@ forwarder_receive(int fd, struct forwarder_message *m, size_t *body, void *tail,
 	size_t *tail_bytes, int *fds, unsigned fd_max, unsigned *fd_count)
 {
 	union {
-		char room[CMSG_SPACE(2 * sizeof(int))];
+		char room[CMSG_SPACE(FORWARDER_FDS_MAX * sizeof(int))];
 		struct cmsghdr align;
 	} control;
 	struct iovec part[2] = {
@@ -156,6 +169,8 @@ forwarder_receive(int fd, struct forwarder_message *m, size_t *body, void *tail,
 		m->head.magic != FORWARDER_MAGIC) {
 		for (unsigned i = 0; i < got; i++)
 			(void)close(fds[i]);
+		if (fd_count != NULL)
+			*fd_count = 0;
 		return -EPROTO;
 	}
 	*body = (size_t)n < sizeof(*m) ? (size_t)n - sizeof(m->head) : sizeof(*m) - sizeof(m->head);

@@ -11,12 +11,13 @@
  *   events  keelfwd sends the neighbours that workers ask for; nothing is answered
  *
  * FORWARDER_HELLO, FORWARDER_STOP and the answers have a fixed layout, so a keeld of any version can
- * replace a keelfwd of any version. All further messages, and the structures in the regions, belong
+ * replace a keelfwd of any version. Only root and the user of keeld may connect. All further messages, and the structures in the regions, belong
  * to an ABI: without equal forwarder_abi() keeld and keelfwd share no memory.
  */
 #pragma once
 
 #include "dataplane/host_class.h"
+#include "dataplane/port.h"
 #include "dataplane/stats.h"
 #include "dataplane/worker.h"
 #include "lpm/base.h"
@@ -24,25 +25,33 @@
 
 #define FORWARDER_MAGIC 0x4b465744u /* "KFWD" */
 #define FORWARDER_CONFIG_MAX 65536u /* bytes of a configuration */
+#define FORWARDER_FDS_MAX PORTS_MAX /* descriptors of a message */
 /* Of a port, in a change of ports: flags that keelfwd does not keep (struct port_config). */
 #define FORWARDER_CHANGE "change="
 
 enum forwarder_type {
 	FORWARDER_HELLO = 1,
 	FORWARDER_STOP, /* end of keelfwd, its ports too */
+	/*
+	 * Followed by the configuration: strings `key=value`, each with its NUL. An adopted keelfwd must
+	 * have the same configuration. With the descriptors of the network namespaces of VPN instances:
+	 * `netns=N` of a port is the place of its namespace among them.
+	 */
 	FORWARDER_START,
 	FORWARDER_PUBLISH,
 	FORWARDER_COUNTERS,
 	FORWARDER_HOST_COUNTERS,
 	FORWARDER_DRIVER_COUNTERS, /* answered by struct forwarder_drivers */
 	FORWARDER_PEER,
+	FORWARDER_SESSION, /* a peer got or lost its session */
+	FORWARDER_HAD_SESSION, /* answered by `changed`: at the end of the keeld before */
 	FORWARDER_REFRESH,
 	FORWARDER_LOCAL_ADDRESS,
 	FORWARDER_ICMP_SOURCE,
 	FORWARDER_TUNNELS, /* followed by the own addresses of the tunnels */
 	FORWARDER_NETLINK, /* followed by a message for the kernel; host_netlink.h */
 	FORWARDER_SETTING, /* followed by a path and a value, each with its NUL; host_setting.h */
-	FORWARDER_PORTS, /* followed by the configuration with changed ports */
+	FORWARDER_PORTS, /* followed by the configuration with changed ports, as FORWARDER_START */
 	FORWARDER_GLEANS, /* event */
 };
 
@@ -50,7 +59,7 @@ enum forwarder_role {
 	FORWARDER_MAIN,
 	FORWARDER_HOST,
 	FORWARDER_EVENTS,
-	FORWARDER_ASK, /* asks for FORWARDER_HELLO's answer only */
+	FORWARDER_ASK, /* asks for FORWARDER_HELLO's answer only; the only role that may change */
 	FORWARDER_ROLES,
 };
 
@@ -75,25 +84,19 @@ struct forwarder_hello_answer {
 	char version[32];
 };
 
-/*
- * Followed by the configuration: strings `key=value`, each with its NUL. An adopted keelfwd must
- * have the same configuration.
- */
-struct forwarder_start {
-	uint32_t bytes;
-};
-
 /* With two descriptors: the region of keelfwd (read-only for keeld), a new one for keeld's tables. */
 struct forwarder_start_answer {
 	int32_t result; /* 0; -EXDEV: keelfwd has another configuration; -errno with `text` */
 	uint32_t adopted; /* the ports existed already */
+	uint32_t own; /* keelfwd was started by a keeld */
 	uint32_t published; /* the workers have tables of an earlier keeld */
 	uint32_t huge;
 	uint64_t state_bytes, table_bytes;
 	uint32_t table_place; /* lpm/region.h */
-	uint32_t tun_ifindex;
 	uint64_t dataplane, workers; /* addresses in the region of keelfwd; workers 0: none yet */
+	uint64_t gone_ns; /* CLOCK_MONOTONIC: the end of the keeld before; 0: none */
 	char text[256];
+	char dpdk[32]; /* version */
 };
 
 /* Addresses in the region of keeld's tables. */
@@ -103,11 +106,9 @@ struct forwarder_publish {
 	uint32_t mpls_pipe, idle_adaptive, forward_source_routes;
 	uint32_t reader[128]; /* for each worker */
 };
-/* True if the bytes lie inside the region. */
-bool forwarder_inside(uint64_t address, size_t bytes, const void *region, size_t region_bytes);
 /*
  * True if the objects in `p` lie inside the region of tables, with a reader's handle for each worker.
- * Pointers in the objects are not checked.
+ * fib_reader_bound() and path_lists_bound() then check the pointers in the objects.
  */
 bool forwarder_publish_inside(
 	const struct forwarder_publish *p, const void *region, size_t region_bytes);
@@ -127,7 +128,7 @@ struct forwarder_ports_answer {
 struct forwarder_port {
 	uint32_t port;
 	uint32_t afi; /* FORWARDER_ICMP_SOURCE: of the source */
-	uint32_t present; /* FORWARDER_LOCAL_ADDRESS, _PEER: for all ports in `vrf` */
+	uint32_t present; /* FORWARDER_LOCAL_ADDRESS, _PEER: for all ports in `vrf`; _SESSION */
 	uint32_t first; /* FORWARDER_DRIVER_COUNTERS */
 	struct vrf_id vrf;
 	struct ip_addr addr;
@@ -157,7 +158,6 @@ struct forwarder_message {
 	union {
 		struct forwarder_hello hello;
 		struct forwarder_hello_answer hello_answer;
-		struct forwarder_start start;
 		struct forwarder_start_answer start_answer;
 		struct forwarder_publish publish;
 		struct forwarder_publish_answer publish_answer;
@@ -175,10 +175,12 @@ struct forwarder_message {
  * A number for the layout of what both processes read. Different numbers: the layouts differ. Equal
  * numbers of different sources: raise FORWARDER_ABI when a meaning changes and no size does.
  */
-#define FORWARDER_ABI 5u
+#define FORWARDER_ABI 8u
 uint64_t forwarder_abi(void);
+/* The network namespace of this process; `home=` of the configuration. 0: unknown. */
+unsigned long forwarder_home(void);
 
-/* Sends a message with up to two descriptors. Returns 0 or -errno. */
+/* Sends a message with up to FORWARDER_FDS_MAX descriptors. Returns 0 or -errno. */
 int forwarder_send(int fd, const struct forwarder_message *m, size_t body, const void *tail,
 	size_t tail_bytes, const int *fds, unsigned fd_count);
 /*

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dataplane/host_path.h"
-#include "dataplane/forwarder.h"
 #include "dataplane/host_peers.h"
 #include "dataplane/port_impl.h"
+#include "dataplane/tun.h"
 #include "dataplane/worker_impl.h"
 #include "dataplane/xdp.h"
 #include "lpm/ring.h"
@@ -19,24 +19,10 @@
 #define SEGMENTS_MAX 8
 #define FRAME_MIN 60 /* IEEE 802.3 3.2.8, without the checksum; not all devices pad */
 
-static const char *const class_text[HOST_CLASSES] = {
-	[HOST_BGP_PEERS] = "bgp_peers",
-	[HOST_NEIGHBORS] = "neighbors",
-	[HOST_BGP_OTHERS] = "bgp_others",
-	[HOST_ICMP] = "icmp",
-	[HOST_OTHERS] = "others",
-};
-
-const char *
-host_class_text(enum host_class c)
-{
-	return (unsigned)c < HOST_CLASSES ? class_text[c] : "unknown";
-}
-
 int
 host_path_fd(uint16_t port)
 {
-	const struct port_host *h = forwarder_is_used() ? NULL : port_host(port);
+	const struct port_host *h = port_host(port);
 
 	return h != NULL ? h->fd : -1;
 }
@@ -58,8 +44,15 @@ tap_write(int fd, const struct rte_mbuf *m)
 static void
 hand_over(const struct rte_mbuf *m, enum host_class class) RUNS_ON(role_host)
 {
-	struct port_host *h = port_host(m->port);
+	struct port_host *h;
 
+	if (m->port & PUNT_TUN) {
+		tun_write((struct vrf_id){m->port & ~PUNT_TUN},
+			rte_pktmbuf_mtod_offset(m, const uint8_t *, ETHER_LEN),
+			rte_pktmbuf_data_len(m) - ETHER_LEN);
+		return;
+	}
+	h = port_host(m->port);
 	if (h == NULL)
 		return;
 	count_add(tap_write(h->fd, m) ? &h->passed[class] : &h->lost[class], 1);
@@ -185,8 +178,6 @@ host_path_counters(uint16_t port, struct host_counters out[HOST_CLASSES])
 	const struct port_host *h = port_host(port);
 	const struct worker *w;
 
-	if (forwarder_is_used())
-		return forwarder_host_counters(port, out);
 	memset(out, 0, HOST_CLASSES * sizeof(out[0]));
 	if (port_is_xdp(port))
 		return port_xdp_host_counters(port, out);
@@ -206,10 +197,6 @@ host_path_counters(uint16_t port, struct host_counters out[HOST_CLASSES])
 void
 host_path_peer_set(struct vrf_id vrf, const struct ip_addr *addr, bool present)
 {
-	if (forwarder_is_used()) {
-		forwarder_peer(vrf, addr, present);
-		return;
-	}
 	if (port_host_peers() == NULL)
 		return;
 	(void)host_peers_set(port_host_peers(), vrf, addr, present);

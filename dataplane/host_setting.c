@@ -12,6 +12,22 @@ static const char *const sysctls[] = {"accept_ra", "accept_redirects", "arp_igno
 	"autoconf", "keep_addr_on_down", "ndisc_notify", "rp_filter", "send_redirects"};
 static const char *const features[] = {"rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"};
 
+#define REDIRECTS_OF_ALL "/proc/sys/net/ipv4/conf/all/accept_redirects"
+
+/* Of REDIRECTS_OF_ALL at the start of keelfwd. */
+static char redirects[4] = "0";
+
+void
+host_setting_begin(void)
+{
+	FILE *f = fopen(REDIRECTS_OF_ALL, "re");
+
+	if (f == NULL || fscanf(f, "%3s", redirects) != 1)
+		strcpy(redirects, "0");
+	if (f != NULL)
+		(void)fclose(f);
+}
+
 static bool
 in_list(const char *const *list, unsigned count, const char *name)
 {
@@ -31,6 +47,11 @@ host_setting(
 
 	if (strlen(value) == 0 || strlen(value) > 8)
 		return -EPERM;
+	/* keeld changes it for the ports, and restores it at their end */
+	if (strcmp(path, REDIRECTS_OF_ALL) == 0)
+		return strcmp(value, "0") == 0 || strcmp(value, redirects) == 0
+			       ? net_setting_write(path, value)
+			       : -EPERM;
 	if (net_feature_parse(path, &f))
 		return strcmp(f.netns, ".") == 0 &&
 				       in_list(features, sizeof(features) / sizeof(features[0]),

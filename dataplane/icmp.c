@@ -35,7 +35,7 @@ source_write(struct icmp_source *s, const struct ip_addr *addr)
 }
 
 static bool
-source_read(const struct icmp_source *s, uint8_t out[16])
+source_read(const struct icmp_source *s, void *out)
 {
 	/* acquire: each pairs with its store in source_write */
 	uint32_t version = atomic_load_explicit(&s->version, memory_order_acquire);
@@ -104,8 +104,7 @@ extension_len(uint8_t type, const uint8_t *at)
 
 /*
  * RFC 4443 2.4 (e): no error about an ICMP error or a Redirect; both may follow more headers than
- * are checked here. Fragments other than the first lack the transport header by which the sender
- * would find its socket.
+ * are checked here, and a fragment of ICMPv6 other than the first does not show its type.
  */
 static bool
 allowed_v6(const uint8_t *packet, unsigned len)
@@ -124,7 +123,7 @@ allowed_v6(const uint8_t *packet, unsigned len)
 		if (step == 0)
 			return true;
 		if (type == IPPROTO_FRAGMENT && (packet[at + 2] != 0 || (packet[at + 3] & 0xf8)))
-			return false;
+			return packet[at] != IPPROTO_ICMPV6;
 		type = packet[at];
 		at += step;
 	}
@@ -219,7 +218,7 @@ make_room(struct rte_mbuf *m, unsigned header, unsigned quote)
 }
 
 static bool
-make_v4(struct burst *out, const struct fault *f, const struct icmp_source *source)
+make_v4(const struct fault *f, const struct icmp_source *source)
 {
 	const struct rte_ipv4_hdr *about =
 		rte_pktmbuf_mtod_offset(f->pkt, const struct rte_ipv4_hdr *, ETHER_LEN);
@@ -237,7 +236,7 @@ make_v4(struct burst *out, const struct fault *f, const struct icmp_source *sour
 	unsigned len;
 	uint16_t sum;
 
-	if (source_read(source, from))
+	if (source != NULL && source_read(source, from))
 		memcpy(&ip.src_addr, from, sizeof(ip.src_addr));
 	else
 		ip.src_addr = RTE_BE32(V4_DUMMY);
@@ -251,13 +250,11 @@ make_v4(struct burst *out, const struct fault *f, const struct icmp_source *sour
 	write_message(at + sizeof(ip), message_v4(f));
 	sum = (uint16_t)~rte_raw_cksum(at + sizeof(ip), len - sizeof(ip));
 	memcpy(at + sizeof(ip) + 2, &sum, sizeof(sum));
-	out->v4.destination.v4[out->v4.count] = rte_be_to_cpu_32(to);
-	out->v4.pkt[out->v4.count++] = f->pkt;
 	return true;
 }
 
 static bool
-make_v6(struct burst *out, const struct fault *f, const struct icmp_source *source)
+make_v6(const struct fault *f, const struct icmp_source *source)
 {
 	const struct rte_ipv6_hdr *about =
 		rte_pktmbuf_mtod_offset(f->pkt, const struct rte_ipv6_hdr *, ETHER_LEN);
@@ -270,9 +267,11 @@ make_v6(struct burst *out, const struct fault *f, const struct icmp_source *sour
 	uint16_t sum;
 	uint8_t *at;
 
-	if (!source_read(source, ip.src_addr))
+	if (source == NULL)
+		memcpy(&ip.src_addr, &about->src_addr, sizeof(ip.src_addr));
+	else if (!source_read(source, &ip.src_addr))
 		return false;
-	memcpy(ip.dst_addr, about->src_addr, sizeof(ip.dst_addr));
+	memcpy(&ip.dst_addr, &about->src_addr, sizeof(ip.dst_addr));
 	at = make_room(f->pkt, sizeof(ip) + ICMP_HEADER, QUOTE_V6_MAX);
 	if (at == NULL)
 		return false;
@@ -282,8 +281,6 @@ make_v6(struct burst *out, const struct fault *f, const struct icmp_source *sour
 	write_message(at + sizeof(ip), message_v6(f));
 	sum = rte_ipv6_udptcp_cksum(&ip, at + sizeof(ip));
 	memcpy(at + sizeof(ip) + 2, &sum, sizeof(sum));
-	memcpy(out->v6.destination.v6[out->v6.count], ip.dst_addr, sizeof(ip.dst_addr));
-	out->v6.pkt[out->v6.count++] = f->pkt;
 	return true;
 }
 
@@ -291,6 +288,26 @@ bool
 icmp_make(
 	struct burst *out, const struct fault *f, const struct icmp_sources *sources, uint16_t port)
 {
-	return f->afi == AFI_IPV4 ? make_v4(out, f, &sources->port[port][0])
-				  : make_v6(out, f, &sources->port[port][1]);
+	const struct icmp_source *source = &sources->port[port][f->afi == AFI_IPV6];
+	const uint8_t *to;
+
+	if (!(f->afi == AFI_IPV4 ? make_v4(f, source) : make_v6(f, source)))
+		return false;
+	to = rte_pktmbuf_mtod_offset(f->pkt, const uint8_t *, ETHER_LEN);
+	if (f->afi == AFI_IPV4) {
+		out->v4.destination.v4[out->v4.count] =
+			rte_be_to_cpu_32(((const struct rte_ipv4_hdr *)to)->dst_addr);
+		out->v4.pkt[out->v4.count++] = f->pkt;
+	} else {
+		memcpy(out->v6.destination.v6[out->v6.count], to + 24,
+			sizeof(out->v6.destination.v6[0]));
+		out->v6.pkt[out->v6.count++] = f->pkt;
+	}
+	return true;
+}
+
+bool
+icmp_make_local(const struct fault *f)
+{
+	return f->afi == AFI_IPV4 ? make_v4(f, NULL) : make_v6(f, NULL);
 }

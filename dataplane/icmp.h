@@ -46,3 +46,9 @@ void icmp_source_set(
  */
 bool icmp_make(struct burst *out, const struct fault *f, const struct icmp_sources *sources,
 	uint16_t port) RUNS_ON(role_worker);
+/*
+ * The same for a packet of this router, whose error the kernel gets: from 192.0.0.8, because the kernel
+ * accepts no IPv4 packet from an own address, or from the IPv6 source of the packet. False: the buffer
+ * has no headroom.
+ */
+bool icmp_make_local(const struct fault *f) RUNS_ON(role_worker);

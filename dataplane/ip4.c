@@ -256,7 +256,7 @@ HOT void
 ip4_finish(struct burst *b, const struct fib_reader *fib, const struct fib_generation *generation,
 	struct vrf_id vrf, struct outbox *out)
 {
-	fib_read_v4_lists(generation, vrf, b->v4.destination.v4, b->v4.list, b->v4.count);
+	fib_read_v4_lists(fib, generation, vrf, b->v4.destination.v4, b->v4.list, b->v4.count);
 	forward_finish(b, &b->v4, 0, b->v4.count, AFI_IPV4, fib, out, finish_plain);
 }
 
@@ -272,15 +272,17 @@ ip4_finish_each(struct burst *b, const struct fib_reader *fib,
 	do {
 		uint16_t vrf = l->pkt[i]->port;
 
-		table[i] = generation->v4[vrf].compact;
+		table[i] = BOUNDS_READ(&fib->bounds, generation->v4[vrf].compact);
 		painted |= generation->v4[vrf].answers != NULL;
 	} while (++i < l->count);
 	compact_v4_lookup_each(table, l->destination.v4, l->list, l->count);
 	for (i = 0; painted && i < l->count; i++) {
 		struct vrf_id vrf = {l->pkt[i]->port};
+		const uint16_t *answers = BOUNDS_READ(&fib->bounds, generation->v4[vrf.v].answers);
 
-		if (generation->v4[vrf.v].answers != NULL)
-			l->list[i] = fib_read_v4_one(generation, vrf, l->destination.v4[i]);
+		if (answers != NULL)
+			l->list[i] = fib_read_v4_one(
+				fib, generation, vrf, answers, l->destination.v4[i]);
 	}
 	forward_finish(b, l, 0, l->count, AFI_IPV4, fib, out, finish_plain);
 }

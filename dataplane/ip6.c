@@ -14,8 +14,9 @@
  * inside a host and must not be forwarded, RFC 6890 2.2.3.
  */
 static inline bool
-martian(const uint8_t a[16])
+martian(const void *address)
 {
+	const uint8_t *a = address;
 	uint64_t high, low;
 
 	if (a[0] == 0xff)
@@ -30,8 +31,10 @@ martian(const uint8_t a[16])
 
 /* fe80::/10 */
 static inline bool
-link_local(const uint8_t a[16])
+link_local(const void *address)
 {
+	const uint8_t *a = address;
+
 	return a[0] == 0xfe && (a[1] & 0xc0) == 0x80;
 }
 
@@ -72,14 +75,14 @@ check_header(const struct rte_mbuf *m, const struct rte_ipv6_hdr *ip, bool sourc
 	/* RFC 2675, not done: a jumbogram is larger than any supported MTU. */
 	if (rte_be_to_cpu_16(ip->payload_len) + sizeof(*ip) + ETHER_LEN > rte_pktmbuf_pkt_len(m))
 		return DROP_bad_payload_length;
-	if (martian(ip->src_addr))
+	if (martian(&ip->src_addr))
 		return DROP_bad_source;
-	if (martian(ip->dst_addr))
+	if (martian(&ip->dst_addr))
 		return DROP_bad_destination;
 	if (!source_routes &&
 		source_routed((const uint8_t *)ip, rte_pktmbuf_data_len(m) - ETHER_LEN))
 		return DROP_source_route;
-	if (link_local(ip->src_addr) || link_local(ip->dst_addr))
+	if (link_local(&ip->src_addr) || link_local(&ip->dst_addr))
 		return DROP_link_scope;
 	return forward_is_group(m) ? DROP_link_broadcast : DROP_NOT;
 }
@@ -191,17 +194,17 @@ finish_plain(const struct lane *l, unsigned i, unsigned end, const struct fib_re
 }
 
 HOT void
-ip6_look_up(
-	struct burst *b, const struct fib_generation *generation, struct vrf_id vrf, unsigned step)
+ip6_look_up(struct burst *b, const struct fib_reader *fib, const struct fib_generation *generation,
+	struct vrf_id vrf, unsigned step)
 {
 	struct lane *l = &b->v6;
 	const uint8_t(*to)[16] = (const uint8_t(*)[16])l->destination.v6;
 
 	static_assert(BURST_MAX <= TABLE_V6_BURST, "a burst is looked up at once");
 	if (step == 0) /* a loop of its own for step 0 */
-		fib_read_v6_step(generation, vrf, to, l->slot, l->rest, l->count, 0);
+		fib_read_v6_step(fib, generation, vrf, to, l->slot, l->rest, l->count, 0);
 	else
-		fib_read_v6_step(generation, vrf, to, l->slot, l->rest, l->count, step);
+		fib_read_v6_step(fib, generation, vrf, to, l->slot, l->rest, l->count, step);
 }
 
 /*
@@ -209,12 +212,15 @@ ip6_look_up(
  * lookups would wait for memory at each level.
  */
 static __attribute__((noinline)) void
-look_up_deep(struct lane *l, unsigned from, unsigned n, const struct fib_generation *generation,
-	struct vrf_id vrf) RUNS_ON(role_worker)
+look_up_deep(struct lane *l, unsigned from, unsigned n, const struct fib_reader *fib,
+	const struct fib_generation *generation, struct vrf_id vrf) RUNS_ON(role_worker)
 {
-	table_v6_lookup_deep(generation->v6[vrf.v].words,
-		(const uint8_t(*)[16])l->destination.v6 + from, l->slot + from, n);
-	(void)fib_read_v6_lists(generation, vrf, l->slot + from, l->list + from, n);
+	const uint32_t *words = fib_read_v6_words(fib, generation, vrf);
+
+	if (words != NULL)
+		table_v6_lookup_deep(
+			words, (const uint8_t(*)[16])l->destination.v6 + from, l->slot + from, n);
+	(void)fib_read_v6_lists(fib, generation, vrf, l->slot + from, l->list + from, n);
 }
 
 HOT void
@@ -226,8 +232,9 @@ ip6_finish(struct burst *b, const struct fib_reader *fib, const struct fib_gener
 	for (unsigned i = 0, n; i < l->count; i += n) {
 		n = l->count - i < ANSWERS ? l->count - i : ANSWERS;
 		if (__builtin_expect(
-			    fib_read_v6_lists(generation, vrf, l->slot + i, l->list + i, n), 0))
-			look_up_deep(l, i, n, generation, vrf);
+			    fib_read_v6_lists(fib, generation, vrf, l->slot + i, l->list + i, n),
+			    0))
+			look_up_deep(l, i, n, fib, generation, vrf);
 		forward_finish(b, l, i, i + n, AFI_IPV6, fib, out, finish_plain);
 	}
 }
@@ -245,7 +252,7 @@ ip6_finish_each(struct burst *b, const struct fib_reader *fib,
 	do {
 		uint16_t vrf = l->pkt[i]->port;
 
-		table[i] = generation->v6[vrf].compact;
+		table[i] = BOUNDS_READ(&fib->bounds, generation->v6[vrf].compact);
 		painted |= generation->v6[vrf].words != NULL;
 	} while (++i < l->count);
 	compact_v6_lookup_each(table, to, l->list, l->count);
@@ -253,7 +260,7 @@ ip6_finish_each(struct burst *b, const struct fib_reader *fib,
 		struct vrf_id vrf = {l->pkt[i]->port};
 
 		if (generation->v6[vrf.v].words != NULL)
-			fib_read_v6_bulk(generation, vrf, to + i, l->list + i, 1);
+			fib_read_v6_bulk(fib, generation, vrf, to + i, l->list + i, 1);
 	}
 	forward_finish(b, l, 0, l->count, AFI_IPV6, fib, out, finish_plain);
 }

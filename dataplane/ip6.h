@@ -21,8 +21,9 @@ void ip6_classify(struct burst *b) RUNS_ON(role_worker);
  * One step (0 to TABLE_V6_STEPS - 1) of the lookup; all steps use one generation. Each step
  * prefetches for the next step, so callers do other work in between.
  */
-void ip6_look_up(struct burst *b, const struct fib_generation *generation, struct vrf_id vrf,
-	unsigned step) RUNS_ON(role_worker);
+void ip6_look_up(struct burst *b, const struct fib_reader *fib,
+	const struct fib_generation *generation, struct vrf_id vrf, unsigned step)
+	RUNS_ON(role_worker);
 /*
  * After the lookup: chooses paths, checks hop limit and MTU, rewrites the headers and adds the
  * packets to `out`. Fills waiting[] and fault[].

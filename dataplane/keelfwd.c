@@ -12,6 +12,7 @@
 #include "dataplane/host_netlink.h"
 #include "dataplane/host_path.h"
 #include "dataplane/host_setting.h"
+#include "dataplane/keelfwd_calls.h"
 #include "dataplane/kept_addresses.h"
 #include "dataplane/link_repair.h"
 #include "dataplane/permit.h"
@@ -24,34 +25,39 @@
 #include "lpm/arena.h"
 #include "lpm/fib.h"
 #include "lpm/fib_read.h"
+#include "lpm/monotonic.h"
 #include "lpm/qsbr.h"
 #include "lpm/region.h"
 #include "lpm/rights.h"
+#include "lpm/shared_tables.h"
 #include "lpm/tunnel_set.h"
 
 #include <errno.h>
 #include <getopt.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/nsfs.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #define BODY (sizeof(struct forwarder_message) - sizeof(struct forwarder_header))
 #define CLIENTS_MAX 8
 #define CONTROL_NICE (-10)
-#define OWN_FDS 5 /* in loop(): listener, signals, keel0, links, events of drivers */
+#define OWN_FDS 4 /* in loop(): listener, signals, links, events of drivers */
+#define VRFS_MAX (1 + PORTS_MAX) /* `default`, and an instance for each port */
 #define GLEAN_POLL_MS 10
 #define TAP_POLL_MS 1
 #define STATE_BYTES ((size_t)256 << 20)
@@ -59,6 +65,7 @@
 #define TABLE_BYTES_MORE ((size_t)4 << 30)
 #define TUN_NAME "keel0"
 #define NO_PLACE UINT32_MAX
+#define POPULATE_NS 100000000 /* for the pages of new tables */
 
 struct client {
 	int fd; /* -1: free */
@@ -70,16 +77,30 @@ struct tables {
 	unsigned place; /* NO_PLACE: none */
 	int fd;
 	size_t bytes;
+	/* What workers read first, copied and checked: keeld may change the region at any time. */
+	struct fib_reader *fib;
+	struct path_lists *path_lists;
+};
+
+/* A VRF with ports: its namespace, for netns_enter(), and its keel0. */
+struct vrf {
+	struct vrf_id id; /* `default`, but for the first: a free entry */
+	struct netns netns; /* of `default`: fd -1 */
+	struct tun *tun; /* NULL: not created (logged) */
 };
 
 struct keelfwd {
 	const char *socket;
+	uid_t keeld; /* the user of keeld: may connect, as root may */
+	struct rights_user user; /* of keelfwd after the start as root; no name: none */
+	unsigned strangers; /* connections of other users, refused */
 	struct permitted permitted; /* by the command line */
 	char state_dir[160]; /* XDP programs of a killed keelfwd */
 	int netlink; /* for host_netlink() */
 	int listener, signals;
 	bool end;
-	uint64_t started_ns;
+	bool own; /* started by a keeld (--ready-fd) */
+	uint64_t started_ns, gone_ns; /* gone_ns: the last keeld; 0: none */
 	struct client client[CLIENTS_MAX];
 
 	bool running;
@@ -89,27 +110,17 @@ struct keelfwd {
 	struct region *state;
 	int state_fd;
 	struct arena *arena; /* in `state` */
-	struct tun *tun;
+	struct vrf vrf[VRFS_MAX]; /* the first is `default` */
 	struct tables current; /* read by the workers */
 	struct tables pending; /* of a keeld before the publication */
 	size_t table_bytes;
 	unsigned publications;
 	bool published; /* by the keeld that is connected */
-	const struct fib_reader *fib; /* of `current` */
 	struct kept_addresses *kept;
 	struct link_repair *links;
 	/* no room for frames of this TAP: the next poll does not watch the TAP */
 	bool tap_waits[PORTS_MAX];
 };
-
-static uint64_t
-clock_ns(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 static void __attribute__((format(printf, 1, 2))) note(const char *format, ...)
 {
@@ -129,8 +140,10 @@ struct parsed {
 	unsigned worker_cpu[128], control_cpu[1024];
 	const char *eal_arg[64];
 	struct port_config port[PORTS_MAX];
+	unsigned netns[PORTS_MAX]; /* 1 + the place of the descriptor; 0: none */
 	unsigned queue_worker[PORTS_MAX][PORT_QUEUES_MAX];
 	unsigned port_count, limit_count;
+	unsigned long home; /* forwarder_home() of keeld */
 };
 
 /* One `key=value`. The strings stay in the buffer. */
@@ -141,10 +154,10 @@ parse_one(struct parsed *p, const char *key, const char *value)
 	struct port_config *port = p->port_count > 0 ? &p->port[p->port_count - 1] : NULL;
 	unsigned number = (unsigned)strtoul(value, NULL, 10);
 
-	if (strcmp(key, "memory_mb") == 0)
+	if (strcmp(key, "home") == 0)
+		p->home = strtoul(value, NULL, 10);
+	else if (strcmp(key, "memory_mb") == 0)
 		d->memory_mb = number;
-	else if (strcmp(key, "run_dir") == 0)
-		d->run_dir = value;
 	else if (strcmp(key, "limit") == 0 && p->limit_count < HOST_CLASSES)
 		d->host_limits.pps[p->limit_count++] = number;
 	else if (strcmp(key, "worker_cpu") == 0 && d->worker_count < RTE_DIM(p->worker_cpu))
@@ -159,11 +172,13 @@ parse_one(struct parsed *p, const char *key, const char *value)
 		port->device = value;
 	else if (strcmp(key, "vrf") == 0 && port != NULL)
 		port->vrf.v = number < FIB_VRF_MAX ? (uint16_t)number : FIB_VRF_MAX;
+	else if (strcmp(key, "netns") == 0 && port != NULL && number < FORWARDER_FDS_MAX)
+		p->netns[p->port_count - 1] = 1 + number;
 	else if (strcmp(key, "mpls") == 0 && port != NULL)
 		port->mpls = number != 0;
 	else if (strcmp(key, "mtu") == 0 && port != NULL)
 		port->mtu = (uint16_t)number;
-	else if (strcmp(key, "queues") == 0 && port != NULL)
+	else if (strcmp(key, "queues") == 0 && port != NULL && number <= PORT_QUEUES_MAX)
 		port->queues = number;
 	else if (strcmp(key, "change") == 0 && port != NULL) {
 		port->leaves = number & 1;
@@ -197,14 +212,15 @@ parse(struct parsed *p, char *text, size_t bytes)
 		at = value;
 	}
 	for (unsigned i = 0; i < p->port_count; i++) {
-		if (p->port[i].device == NULL || p->port[i].vrf.v >= FIB_VRF_MAX)
+		if (p->port[i].device == NULL || p->port[i].vrf.v >= FIB_VRF_MAX ||
+			(p->netns[i] != 0 && p->port[i].vrf.v == VRF_DEFAULT.v))
 			return -EINVAL;
 		p->port[i].queue_workers = p->queue_worker[i];
 	}
 	p->dataplane.worker_cpus = p->worker_cpu;
 	p->dataplane.control_cpus = p->control_cpu;
 	p->dataplane.eal_args = p->eal_arg;
-	return p->dataplane.run_dir != NULL ? 0 : -EINVAL;
+	return 0;
 }
 
 static int
@@ -214,14 +230,14 @@ check_permits(const struct parsed *p, const struct permitted *own, struct datapl
 
 	if (refused < p->dataplane.eal_arg_count)
 		return dataplane_fail(err, -EPERM,
-			"eal_args: keelfwd refuses `%s`; start keelfwd with --permit for each "
-			"argument",
+			"eal_args: keelfwd refuses `%s`; start keelfwd, or keeld with "
+			"--forwarder, with --permit for each argument",
 			p->eal_arg[refused]);
 	for (unsigned i = 0; i < p->port_count; i++)
 		if (!permit_device(p->port[i].device, own))
 			return dataplane_fail(err, -EPERM,
-				"port %s: keelfwd refuses the device; start keelfwd with --permit "
-				"'%s'",
+				"port %s: keelfwd refuses the device; start keelfwd, or keeld with "
+				"--forwarder, with --permit '%s'",
 				p->port[i].name, p->port[i].device);
 	return 0;
 }
@@ -229,14 +245,153 @@ check_permits(const struct parsed *p, const struct permitted *own, struct datapl
 /* ---- start ---- */
 
 static uint16_t
-least_mtu(void)
+least_mtu(struct vrf_id vrf)
 {
 	uint16_t mtu = UINT16_MAX;
 
 	for (uint16_t p = 0; p < port_count(); p++)
-		if (port_runs(p) && port_mtu(p) < mtu)
+		if (port_vrf(p).v == vrf.v && port_runs(p) && port_mtu(p) < mtu)
 			mtu = port_mtu(p);
 	return mtu;
+}
+
+/* ---- VPN instances ---- */
+
+/* NULL: the namespace of keelfwd. */
+static const struct netns *
+netns_of(const struct vrf *v)
+{
+	return v->netns.fd >= 0 ? &v->netns : NULL;
+}
+
+/* The entry of a VRF; of `default` for an instance: a free entry. */
+static struct vrf *
+vrf_find(struct keelfwd *k, struct vrf_id id)
+{
+	struct vrf *free_one = NULL;
+
+	for (unsigned i = 0; i < VRFS_MAX; i++) {
+		if (k->vrf[i].id.v == id.v)
+			return &k->vrf[i];
+		if (i > 0 && free_one == NULL && k->vrf[i].id.v == VRF_DEFAULT.v)
+			free_one = &k->vrf[i];
+	}
+	return free_one;
+}
+
+/* 0; -EINVAL: no network namespace of keeld; -EXDEV: the instance has ports in another one; -errno. */
+static int
+vrf_take(struct vrf *v, struct vrf_id id, int *fd)
+{
+	struct stat is, was;
+	int rc;
+
+	if (ioctl(*fd, NS_GET_NSTYPE) != CLONE_NEWNET || fstat(*fd, &is) != 0)
+		return -EINVAL;
+	if (v->id.v == id.v)
+		return fstat(v->netns.fd, &was) == 0 && is.st_ino == was.st_ino ? 0 : -EXDEV;
+	v->netns = (struct netns){*fd, open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC), -1};
+	if (v->netns.home < 0) {
+		v->netns.fd = -1;
+		return -errno;
+	}
+	rc = netns_enter(&v->netns);
+	if (rc == 0) {
+		rc = host_netlink_of_keeld() ? 0 : -EINVAL;
+		netns_leave(&v->netns);
+	}
+	if (rc == 0)
+		v->id = id;
+	else
+		(void)close(v->netns.home);
+	if (rc == 0)
+		*fd = -1;
+	else
+		v->netns = (struct netns){-1, -1, -1};
+	return rc;
+}
+
+/* Gives the ports of instances their namespaces. Takes descriptors of `fds`, and leaves -1. 0, -errno. */
+static int
+vrfs_take(struct keelfwd *k, struct parsed *p, int *fds, unsigned fd_count)
+{
+	for (unsigned i = 0; i < p->port_count; i++) {
+		struct vrf *v = vrf_find(k, p->port[i].vrf);
+		int rc;
+
+		if (p->netns[i] == 0)
+			continue;
+		/* a further port of the instance names a descriptor that was taken */
+		if (v == NULL || p->netns[i] > fd_count ||
+			(fds[p->netns[i] - 1] < 0 && v->id.v != p->port[i].vrf.v))
+			return -EINVAL;
+		rc = fds[p->netns[i] - 1] < 0 ? 0
+					      : vrf_take(v, p->port[i].vrf, &fds[p->netns[i] - 1]);
+		if (rc == -EPERM) /* no CAP_SYS_ADMIN: the port waits, as without a namespace */
+			continue;
+		if (rc != 0)
+			return rc;
+		p->port[i].netns = &v->netns;
+	}
+	return 0;
+}
+
+/* Creates keel0 in the namespace, or sets its MTU. */
+static int
+vrf_tun(struct vrf *v)
+{
+	int rc = netns_enter(netns_of(v));
+
+	if (rc != 0)
+		return rc;
+	if (v->tun == NULL)
+		rc = tun_create(TUN_NAME, v->id, least_mtu(v->id), &v->tun);
+	else
+		tun_mtu_set(v->tun, least_mtu(v->id));
+	netns_leave(netns_of(v));
+	if (v->tun != NULL)
+		tun_show(v->tun);
+	port_tun_set(v->id, v->tun != NULL ? tun_ifindex(v->tun) : 0);
+	return rc;
+}
+
+static void
+vrf_end(struct vrf *v)
+{
+	if (v->tun != NULL) {
+		tun_hide(v->tun);
+		tun_destroy(v->tun);
+	}
+	if (v->netns.fd >= 0) {
+		(void)close(v->netns.fd);
+		(void)close(v->netns.home);
+	}
+	*v = (struct vrf){.netns = {-1, -1, -1}};
+}
+
+/* After a change of ports: instances without ports end, and each VRF has its keel0. */
+static void
+vrfs_settle(struct keelfwd *k)
+{
+	for (unsigned i = 0; i < VRFS_MAX; i++) {
+		struct vrf *v = &k->vrf[i];
+		bool used = i == 0;
+		int rc;
+
+		for (uint16_t p = 0; p < port_count() && !used; p++)
+			used = port_exists(p) && port_vrf(p).v == v->id.v;
+		if (i > 0 && v->id.v == VRF_DEFAULT.v)
+			continue;
+		if (!used) {
+			port_tun_set(v->id, 0);
+			vrf_end(v);
+			continue;
+		}
+		rc = vrf_tun(v);
+		if (rc != 0)
+			note("host-not-set setting=\"%s\" vrf=%u error=\"%s\"", TUN_NAME, v->id.v,
+				strerror(-rc));
+	}
 }
 
 static int
@@ -270,8 +425,8 @@ has_iommu(void)
 }
 
 /*
- * Priority of the workers, while there is the right to set it: the threads that EAL makes inherit it
- * from this thread.
+ * Priority of the workers, while keelfwd has the right to set a priority: the threads of EAL inherit the
+ * priority of this thread.
  */
 static void
 take_priority(void)
@@ -280,10 +435,21 @@ take_priority(void)
 	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), -20);
 }
 
+static bool
+uses_namespaces(const struct parsed *p)
+{
+	bool uses = false;
+
+	for (unsigned i = 0; i < p->port_count; i++)
+		uses |= p->netns[i] != 0;
+	return uses;
+}
+
 /*
  * Gives up all rights but those for ports: interfaces and addresses (NET_ADMIN), raw sockets (NET_RAW),
  * the XDP program (BPF), and pinned buffers (IPC_LOCK). A PCI device without an IOMMU also needs
- * physical addresses (SYS_ADMIN) and direct access (SYS_RAWIO).
+ * physical addresses (SYS_ADMIN) and direct access (SYS_RAWIO). SYS_ADMIN enters the namespaces of VPN
+ * instances, too.
  */
 static int
 limit_rights(const struct parsed *p)
@@ -291,10 +457,60 @@ limit_rights(const struct parsed *p)
 	uint64_t keep =
 		RIGHT(CAP_NET_ADMIN) | RIGHT(CAP_NET_RAW) | RIGHT(CAP_BPF) | RIGHT(CAP_IPC_LOCK);
 
+	if (uses_namespaces(p))
+		keep |= RIGHT(CAP_SYS_ADMIN);
 	for (unsigned i = 0; i < p->port_count; i++)
 		if (strncmp(p->port[i].device, "net_", 4) != 0 && !has_iommu())
 			keep |= RIGHT(CAP_SYS_ADMIN) | RIGHT(CAP_SYS_RAWIO);
 	return rights_limit(keep);
+}
+
+/*
+ * The user of keeld may own the folder above: the name is not followed as a link, and a folder of another
+ * user is not given away.
+ */
+static int
+state_dir_give(const struct keelfwd *k)
+{
+	int fd = open(k->state_dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), rc;
+	struct stat st;
+
+	if (fd < 0)
+		return -errno;
+	rc = fstat(fd, &st) == 0 ? 0 : -errno;
+	if (rc == 0 && st.st_uid != 0 && st.st_uid != k->user.uid)
+		rc = -EPERM;
+	if (rc == 0 && (fchown(fd, k->user.uid, k->user.gid) != 0 || fchmod(fd, 0700) != 0))
+		rc = -errno;
+	(void)close(fd);
+	return rc;
+}
+
+/*
+ * Started as root: keelfwd becomes its own user and keeps the capabilities. A PCI device keeps keelfwd root,
+ * because files of root (/dev/vfio, /sys) give the device.
+ */
+static int
+become_user(const struct keelfwd *k, const struct parsed *p)
+{
+	int rc;
+
+	if (geteuid() != 0 || k->user.name[0] == '\0')
+		return 0;
+	for (unsigned i = 0; i < p->port_count; i++) {
+		if (strncmp(p->port[i].device, "net_", 4) == 0)
+			continue;
+		note("rights-user user=root text=\"port %s is a device of root: keelfwd stays "
+		     "root\"",
+			p->port[i].name);
+		return 0;
+	}
+	rc = state_dir_give(k);
+	if (rc == 0)
+		rc = rights_user_set(&k->user);
+	if (rc == 0)
+		note("rights-user user=%s", k->user.name);
+	return rc;
 }
 
 static void
@@ -310,13 +526,14 @@ static int
 start(struct keelfwd *k, struct parsed *p, struct dataplane_error *err)
 {
 	char name[32];
-	unsigned waiting = 0;
 	int rc = state_create(k);
 
 	if (rc != 0)
 		return dataplane_fail(err, rc, "no memory to share: %s", strerror(-rc));
 	take_priority();
-	rc = limit_rights(p);
+	rc = become_user(k, p);
+	if (rc == 0)
+		rc = limit_rights(p);
 	if (rc != 0)
 		return dataplane_fail(err, rc, "the rights cannot be limited: %s", strerror(-rc));
 	k->netlink = host_netlink_open();
@@ -326,32 +543,42 @@ start(struct keelfwd *k, struct parsed *p, struct dataplane_error *err)
 	p->dataplane.messages = stderr;
 	p->dataplane.shared = k->arena;
 	for (unsigned i = 0; i < p->port_count; i++)
-		p->dataplane.large_buffers |= port_is_large(&p->port[i]);
+		*(port_is_large(&p->port[i]) ? &p->dataplane.large_buffers
+					     : &p->dataplane.plain_buffers) = true;
 	rc = dataplane_init(&p->dataplane, &k->huge, err);
 	/* Before a busy keeld on the same CPU: this thread repairs links and serves the TAPs. */
 	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), CONTROL_NICE);
 	for (unsigned i = 0; rc == 0 && i < p->port_count; i++) {
 		uint16_t port;
 
+		if (p->port[i].vrf.v != VRF_DEFAULT.v && p->port[i].netns == NULL) {
+			(void)snprintf(err->text, sizeof(err->text),
+				"no network namespace for the VPN instance");
+			rc = port_wait(&p->port[i], false, &port, err);
+			if (rc == 0)
+				port_show(port);
+			continue;
+		}
 		rc = port_begin(&p->port[i], &port, err);
 		if (rc <= 0)
 			continue;
 		note("port-failed port=%s error=\"%s\" text=\"%s\"", p->port[i].name,
 			strerror(ENODEV), err->text);
-		waiting++;
 		rc = 0;
 	}
-	if (rc == 0 && waiting > 0 && waiting == p->port_count)
-		rc = -ENODEV; /* `err` has the reason for the last port */
 	if (rc != 0)
 		return rc;
-	rc = tun_create(TUN_NAME, VRF_DEFAULT, least_mtu(), &k->tun);
-	if (rc != 0)
-		note("host-not-set setting=\"%s\" error=\"%s\"", TUN_NAME, strerror(-rc));
+	vrfs_settle(k);
 	rc = link_repair_create(&k->links);
 	if (rc != 0)
 		return dataplane_fail(err, rc, "links cannot be watched: %s", strerror(-rc));
 	link_repair_turn(k->links, true, link_changed);
+	rc = keelfwd_calls_limit(uses_namespaces(p));
+	if (rc == -ENOTSUP)
+		note("rights-filter text=\"no filter of system calls: keelfwd was built without "
+		     "libseccomp, or the kernel has none\"");
+	else if (rc != 0)
+		return dataplane_fail(err, rc, "no filter of system calls: %s", strerror(-rc));
 	k->table_bytes = ((size_t)p->dataplane.memory_mb << 20) + TABLE_BYTES_MORE;
 	k->running = true;
 	return 0;
@@ -364,47 +591,27 @@ tables_close(struct tables *t)
 {
 	if (t->place == NO_PLACE)
 		return;
-	region_unmap(t->place, t->bytes);
+	region_unmap(t->place);
 	(void)close(t->fd);
-	t->place = NO_PLACE;
+	free(t->fib);
+	free(t->path_lists);
+	*t = (struct tables){.place = NO_PLACE};
 }
 
 static int
-tables_open(struct tables *t, size_t bytes, unsigned used)
+tables_open(struct tables *t, size_t bytes)
 {
-	int rc = region_memfd("keel-tables", bytes);
+	int fd = region_memfd("keel-tables", bytes), place;
 
-	if (rc < 0)
-		return rc;
-	t->fd = rc;
-	t->bytes = bytes;
-	t->place = FORWARDER_STATE_PLACE + 1;
-	if (t->place == used)
-		t->place++;
-	rc = region_map(t->fd, t->place, bytes, true);
-	if (rc != 0) {
-		(void)close(t->fd);
-		t->place = NO_PLACE;
+	if (fd < 0)
+		return fd;
+	place = region_map_free(fd, FORWARDER_STATE_PLACE + 1, bytes);
+	if (place < 0) {
+		(void)close(fd);
+		return place;
 	}
-	return rc;
-}
-
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22 /* Linux 5.14; before, workers take the page faults */
-#endif
-
-/* Maps the pages written by keeld, so workers take no page faults. */
-static void
-tables_populate(const struct tables *t)
-{
-	off_t from = 0, end;
-
-	while ((from = lseek(t->fd, from, SEEK_DATA)) >= 0 &&
-		(end = lseek(t->fd, from, SEEK_HOLE)) > from) {
-		(void)madvise((char *)region_place(t->place) + from, (size_t)(end - from),
-			MADV_POPULATE_READ);
-		from = end;
-	}
+	*t = (struct tables){.fd = fd, .bytes = bytes, .place = (unsigned)place};
+	return 0;
 }
 
 /* ---- links ---- */
@@ -413,18 +620,11 @@ tables_populate(const struct tables *t)
 static void
 repair_links(struct keelfwd *k)
 {
-	const struct fib_reader *f = k->fib;
-	uint64_t words = f != NULL ? (uintptr_t)f->next_hops : 0,
-		 adjacencies = f != NULL ? (uintptr_t)f->adjacencies : 0;
+	const struct fib_reader *f = k->current.fib;
 
-	if (k->current.place == NO_PLACE ||
-		!forwarder_inside(words, NEXT_HOP_MAX * sizeof(uint64_t),
-			region_place(k->current.place), k->current.bytes) ||
-		!forwarder_inside(adjacencies, ADJACENCY_MAX * sizeof(struct adjacency),
-			region_place(k->current.place), k->current.bytes))
-		return;
-	link_repair_begin(k->links, (_Atomic uint64_t *)(uintptr_t)words,
-		(const struct adjacency *)(uintptr_t)adjacencies);
+	if (k->current.place != NO_PLACE)
+		link_repair_begin(
+			k->links, (_Atomic uint64_t *)(uintptr_t)f->next_hops, f->adjacencies);
 }
 
 /* ---- requests ---- */
@@ -458,6 +658,9 @@ on_hello(struct keelfwd *k, struct client *c, const struct forwarder_message *m)
 	struct forwarder_hello_answer *a = &out.hello_answer;
 	enum forwarder_role role = m->hello.role < FORWARDER_ROLES ? m->hello.role : FORWARDER_ASK;
 
+	/* client_close() cleans up by the role */
+	if (c->role < FORWARDER_ASK)
+		return -EPROTO;
 	a->attached = client_of(k, FORWARDER_MAIN) != NULL;
 	a->result = role != FORWARDER_ASK && client_of(k, role) != NULL ? -EBUSY : 0;
 	a->pid = (uint32_t)getpid();
@@ -472,7 +675,8 @@ on_hello(struct keelfwd *k, struct client *c, const struct forwarder_message *m)
 }
 
 static int
-on_start(struct keelfwd *k, const struct client *c, char *text, size_t bytes)
+on_start(struct keelfwd *k, const struct client *c, char *text, size_t bytes, int *given,
+	unsigned given_count)
 {
 	static struct parsed parsed; /* 100 KiB */
 	struct forwarder_message out = {0};
@@ -481,7 +685,16 @@ on_start(struct keelfwd *k, const struct client *c, char *text, size_t bytes)
 	bool adopted = k->running;
 	int fds[2];
 
-	if (adopted && (bytes != k->config_bytes || memcmp(text, k->config, bytes) != 0)) {
+	a->adopted = adopted;
+	parsed = (struct parsed){0};
+	if (parse(&parsed, text, bytes) == 0 && parsed.home != forwarder_home()) {
+		a->result = -EINVAL;
+		snprintf(a->text, sizeof(a->text),
+			"keelfwd is in another network namespace than keeld");
+		return answer(c, &out, FORWARDER_START, NULL, 0);
+	}
+	if (adopted && (bytes != k->config_bytes || memcmp(text, k->config, bytes) != 0 ||
+			       vrfs_take(k, &parsed, given, given_count) != 0)) {
 		a->result = -EXDEV;
 		snprintf(a->text, sizeof(a->text), "keelfwd has another configuration");
 		return answer(c, &out, FORWARDER_START, NULL, 0);
@@ -501,6 +714,8 @@ on_start(struct keelfwd *k, const struct client *c, char *text, size_t bytes)
 						     : "a wrong configuration");
 		else
 			a->result = check_permits(&parsed, &k->permitted, &err);
+		if (a->result == 0 && (a->result = vrfs_take(k, &parsed, given, given_count)) != 0)
+			snprintf(err.text, sizeof(err.text), "a wrong network namespace");
 		if (a->result == 0)
 			a->result = start(k, &parsed, &err);
 		k->end = a->result != 0;
@@ -508,7 +723,7 @@ on_start(struct keelfwd *k, const struct client *c, char *text, size_t bytes)
 	tables_close(&k->pending);
 	kept_addresses_age(k->kept);
 	if (a->result == 0) {
-		a->result = tables_open(&k->pending, k->table_bytes, k->current.place);
+		a->result = tables_open(&k->pending, k->table_bytes);
 		if (a->result != 0)
 			snprintf(err.text, sizeof(err.text), "no memory for tables: %s",
 				strerror(-a->result));
@@ -516,15 +731,16 @@ on_start(struct keelfwd *k, const struct client *c, char *text, size_t bytes)
 	snprintf(a->text, sizeof(a->text), "%s", err.text);
 	if (a->result != 0)
 		return answer(c, &out, FORWARDER_START, NULL, 0);
-	a->adopted = adopted;
+	a->own = k->own;
+	a->gone_ns = k->gone_ns;
 	a->published = k->publications > 0;
 	a->huge = k->huge;
+	snprintf(a->dpdk, sizeof(a->dpdk), "%s", dataplane_dpdk_version());
 	a->state_bytes = STATE_BYTES;
 	a->table_bytes = k->pending.bytes;
 	a->table_place = k->pending.place;
-	a->tun_ifindex = k->tun != NULL ? tun_ifindex(k->tun) : 0;
 	a->dataplane = (uintptr_t)dataplane_address();
-	a->workers = (uintptr_t)workers_address();
+	a->workers = (uintptr_t)workers_get();
 	fds[0] = k->state_fd;
 	fds[1] = k->pending.fd;
 	note("keeld-attached adopted=%s", adopted ? "yes" : "no");
@@ -562,8 +778,8 @@ config_copy(char *to, const char *text, size_t bytes)
 }
 
 static void
-on_ports(struct keelfwd *k, struct parsed *p, char *text, size_t bytes,
-	struct forwarder_ports_answer *a)
+on_ports(struct keelfwd *k, struct parsed *p, char *text, size_t bytes, int *given,
+	unsigned given_count, struct forwarder_ports_answer *a)
 {
 	const struct port_set_hooks hooks = {.show = show_port};
 	char *config = malloc(bytes + 1);
@@ -575,8 +791,11 @@ on_ports(struct keelfwd *k, struct parsed *p, char *text, size_t bytes,
 		snprintf(err.text, sizeof(err.text), "a wrong configuration");
 	if (a->result == 0)
 		a->result = check_permits(p, &k->permitted, &err);
+	if (a->result == 0 && (a->result = vrfs_take(k, p, given, given_count)) != 0)
+		snprintf(err.text, sizeof(err.text), "a wrong network namespace");
 	if (a->result == 0)
 		a->result = port_set_change(p->port, p->port_count, &hooks, &a->failed, &err);
+	vrfs_settle(k);
 	snprintf(a->text, sizeof(a->text), "%s", err.text);
 	if (a->result != 0) {
 		free(config);
@@ -585,19 +804,18 @@ on_ports(struct keelfwd *k, struct parsed *p, char *text, size_t bytes,
 	free(k->config);
 	k->config = config;
 	k->config_bytes = config_copy(config, text, bytes);
-	if (k->tun != NULL)
-		tun_mtu_set(k->tun, least_mtu());
 	note("ports-changed ports=%u", p->port_count);
 }
 
 static int
-answer_ports(struct keelfwd *k, const struct client *c, char *text, size_t bytes)
+answer_ports(struct keelfwd *k, const struct client *c, char *text, size_t bytes, int *given,
+	unsigned given_count)
 {
 	static struct parsed parsed; /* 100 KiB */
 	struct forwarder_message out = {0};
 
 	parsed = (struct parsed){0};
-	on_ports(k, &parsed, text, bytes, &out.ports_answer);
+	on_ports(k, &parsed, text, bytes, given, given_count, &out.ports_answer);
 	return answer(c, &out, FORWARDER_PORTS, NULL, 0);
 }
 
@@ -607,17 +825,40 @@ remove_address(enum kept_kind kind, struct vrf_id vrf, const struct ip_addr *add
 {
 	if (kind == KEPT_PEER)
 		host_path_peer_set(vrf, addr, false);
-	else
+	else if (kind == KEPT_LOCAL)
 		(void)port_local_address_set(vrf, addr, false);
+}
+
+/* Copies what workers read first from the pending region. 0, -ENOMEM; -EINVAL: not in the region. */
+static int
+tables_bind(struct tables *t, const struct forwarder_publish *p)
+{
+	struct bounds bounds;
+
+	if (t->place == NO_PLACE || !forwarder_publish_inside(p, region_place(t->place), t->bytes))
+		return -EINVAL;
+	bounds = bounds_of(region_place(t->place), t->bytes);
+	if (t->fib == NULL)
+		t->fib = malloc(sizeof(*t->fib));
+	if (t->path_lists == NULL)
+		t->path_lists = malloc(path_lists_bytes());
+	if (t->fib == NULL || t->path_lists == NULL)
+		return -ENOMEM;
+	return fib_reader_bound((const struct fib_reader *)(uintptr_t)p->fib, &bounds, t->fib) &&
+			       path_lists_bound((const struct path_lists *)(uintptr_t)p->path_lists,
+				       &bounds, t->path_lists)
+		       ? 0
+		       : -EINVAL;
 }
 
 static int
 publish(struct keelfwd *k, const struct forwarder_publish *p, struct dataplane_error *err)
 {
+	int rc = tables_bind(&k->pending, p);
 	struct workers_config w = {
 		.arena = k->arena,
-		.fib = (const struct fib_reader *)(uintptr_t)p->fib,
-		.path_lists = (const struct path_lists *)(uintptr_t)p->path_lists,
+		.fib = k->pending.fib,
+		.path_lists = k->pending.path_lists,
 		.qsbr = (struct qsbr *)(uintptr_t)p->qsbr,
 		.count = p->worker_count,
 		.readers = p->reader,
@@ -625,21 +866,21 @@ publish(struct keelfwd *k, const struct forwarder_publish *p, struct dataplane_e
 		.idle_adaptive = p->idle_adaptive != 0,
 		.forward_source_routes = p->forward_source_routes != 0,
 	};
-	int rc;
 
-	if (k->pending.place == NO_PLACE ||
-		!forwarder_publish_inside(p, region_place(k->pending.place), k->pending.bytes))
-		return dataplane_fail(err, -EINVAL, "the tables are not in the shared memory");
-	tables_populate(&k->pending);
+	if (rc != 0)
+		return dataplane_fail(err, rc, "%s",
+			rc == -ENOMEM ? "no memory for the tables"
+				      : "the tables are not in the shared memory");
+	/* what is left becomes page faults of the workers */
+	(void)region_populate(k->pending.fd, k->pending.place, POPULATE_NS);
 	rc = workers_count() > 0 ? workers_switch(&w) : workers_start(&w, err);
 	if (rc != 0)
 		return rc;
 	link_repair_end(k->links);
 	tables_close(&k->current);
 	k->current = k->pending;
-	k->fib = w.fib;
 	k->published = true;
-	k->pending.place = NO_PLACE;
+	k->pending = (struct tables){.place = NO_PLACE};
 	k->publications++;
 	kept_addresses_sweep(k->kept, remove_address);
 	return 0;
@@ -653,7 +894,7 @@ on_publish(struct keelfwd *k, const struct client *c, const struct forwarder_mes
 	struct dataplane_error err = {""};
 
 	a->result = publish(k, &m->publish, &err);
-	a->workers = (uintptr_t)workers_address();
+	a->workers = (uintptr_t)workers_get();
 	snprintf(a->text, sizeof(a->text), "%s", err.text);
 	return answer(c, &out, FORWARDER_PUBLISH, NULL, 0);
 }
@@ -675,7 +916,7 @@ set_address(struct keelfwd *k, enum kept_kind kind, const struct forwarder_port 
 
 	if (rc == 0 && kind == KEPT_PEER)
 		host_path_peer_set(p->vrf, &p->addr, present);
-	else if (rc == 0)
+	else if (rc == 0 && kind == KEPT_LOCAL)
 		rc = port_local_address_set(p->vrf, &p->addr, present);
 	return rc;
 }
@@ -707,9 +948,16 @@ on_port(struct keelfwd *k, const struct client *c, const struct forwarder_messag
 		a->changed = port < port_count() && host_path_counters(port, a->host);
 	} else if (m->head.type == FORWARDER_PEER) {
 		a->result = set_address(k, KEPT_PEER, p);
+	} else if (m->head.type == FORWARDER_SESSION) {
+		a->result = set_address(k, KEPT_SESSION, p);
+	} else if (m->head.type == FORWARDER_HAD_SESSION) {
+		a->changed = is_address(p) &&
+			     kept_addresses_had(k->kept, KEPT_SESSION, p->vrf, &p->addr);
 	} else if (m->head.type == FORWARDER_REFRESH) {
 		a->result = port_refresh(port, &changed);
 		a->changed = changed;
+		if (changed)
+			vrfs_settle(k);
 	} else if (m->head.type == FORWARDER_LOCAL_ADDRESS) {
 		a->result = set_address(k, KEPT_LOCAL, p);
 	} else if (port < port_count() && (p->afi == AFI_IPV4 || p->afi == AFI_IPV6)) {
@@ -734,12 +982,12 @@ on_tunnels(const struct client *c, const char *tail, size_t bytes) RUNS_ON(role_
 static bool
 is_own_interface(void *ctx, unsigned ifindex)
 {
-	const struct keelfwd *k = ctx;
-
+	(void)ctx;
+	/* the numbers of interfaces in the namespaces of instances say nothing here */
 	for (uint16_t p = 0; ifindex != 0 && p < port_count(); p++)
-		if (port_ifindex(p) == ifindex)
+		if (port_vrf(p).v == VRF_DEFAULT.v && port_ifindex(p) == ifindex)
 			return true;
-	return k->tun != NULL && tun_ifindex(k->tun) == ifindex;
+	return ifindex != 0 && port_tun(VRF_DEFAULT) == ifindex;
 }
 
 static int
@@ -767,18 +1015,18 @@ on_setting(struct keelfwd *k, const struct client *c, const char *tail, size_t b
 
 static int
 on_message(struct keelfwd *k, struct client *c, const struct forwarder_message *m, char *tail,
-	size_t tail_bytes) RUNS_ON(role_host) RUNS_ON(role_main)
+	size_t tail_bytes, int *fds, unsigned fd_count) RUNS_ON(role_host) RUNS_ON(role_main)
 {
 	struct forwarder_message out = {0};
 
 	if (m->head.type == FORWARDER_HELLO)
 		return on_hello(k, c, m);
-	if (m->head.type == FORWARDER_STOP && c->role != FORWARDER_ROLES) {
+	if (c->role == FORWARDER_MAIN && m->head.type == FORWARDER_STOP) {
 		k->end = true;
 		return answer(c, &out, FORWARDER_STOP, NULL, 0);
 	}
 	if (c->role == FORWARDER_MAIN && m->head.type == FORWARDER_START)
-		return on_start(k, c, tail, tail_bytes);
+		return on_start(k, c, tail, tail_bytes, fds, fd_count);
 	if (!k->running)
 		return -EPROTO;
 	if (c->role == FORWARDER_MAIN && m->head.type == FORWARDER_PUBLISH)
@@ -786,12 +1034,13 @@ on_message(struct keelfwd *k, struct client *c, const struct forwarder_message *
 	if (c->role == FORWARDER_MAIN && m->head.type == FORWARDER_SETTING)
 		return on_setting(k, c, tail, tail_bytes);
 	if (c->role == FORWARDER_MAIN && m->head.type == FORWARDER_PORTS)
-		return answer_ports(k, c, tail, tail_bytes);
+		return answer_ports(k, c, tail, tail_bytes, fds, fd_count);
 	if (c->role == FORWARDER_MAIN && m->head.type == FORWARDER_DRIVER_COUNTERS)
 		return on_drivers(c, &m->port);
 	if (c->role == FORWARDER_MAIN &&
 		(m->head.type == FORWARDER_COUNTERS || m->head.type == FORWARDER_HOST_COUNTERS ||
-			m->head.type == FORWARDER_PEER))
+			m->head.type == FORWARDER_PEER || m->head.type == FORWARDER_SESSION ||
+			m->head.type == FORWARDER_HAD_SESSION))
 		return on_port(k, c, m);
 	if (c->role == FORWARDER_HOST &&
 		(m->head.type == FORWARDER_REFRESH || m->head.type == FORWARDER_LOCAL_ADDRESS ||
@@ -815,6 +1064,7 @@ client_close(struct keelfwd *k, struct client *c)
 	if (c->role == FORWARDER_MAIN) {
 		tables_close(&k->pending);
 		note("keeld-gone workers=%u", workers_count());
+		k->gone_ns = monotonic_ns();
 		/* Without a publication by this keeld, the repair has not stopped. */
 		if (k->published)
 			repair_links(k);
@@ -828,12 +1078,36 @@ client_ready(struct keelfwd *k, struct client *c) RUNS_ON(role_host) RUNS_ON(rol
 {
 	static char tail[FORWARDER_CONFIG_MAX];
 	struct forwarder_message m = {0};
+	int fds[FORWARDER_FDS_MAX];
+	unsigned fd_count = 0;
 	size_t body, tail_bytes;
 
-	if (forwarder_receive(c->fd, &m, &body, tail, sizeof(tail), &tail_bytes, NULL, 0, NULL) !=
-			0 ||
-		on_message(k, c, &m, tail, tail_bytes) != 0)
+	if (forwarder_receive(c->fd, &m, &body, tail, sizeof(tail), &tail_bytes, fds,
+		    FORWARDER_FDS_MAX, &fd_count) != 0)
 		client_close(k, c);
+	else if (on_message(k, c, &m, tail, tail_bytes, fds, fd_count) != 0)
+		client_close(k, c);
+	for (unsigned i = 0; i < fd_count; i++)
+		if (fds[i] >= 0)
+			(void)close(fds[i]);
+}
+
+/* A connection gives the memory that workers read: it is for root and the user of keeld alone. */
+static bool
+may_connect(struct keelfwd *k, int fd)
+{
+	struct ucred peer = {.uid = (uid_t)-1};
+	socklen_t bytes = sizeof(peer);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 &&
+		(peer.uid == 0 || peer.uid == k->keeld))
+		return true;
+	/* the 1st, 2nd, 4th, 8th ...: a stranger does not fill the log */
+	if (__builtin_popcount(++k->strangers) == 1)
+		note("connection-refused uid=%u pid=%d count=%u text=\"only root and the user of "
+		     "keeld (uid %u) may connect\"",
+			peer.uid, peer.pid, k->strangers, k->keeld);
+	return false;
 }
 
 static void
@@ -842,6 +1116,10 @@ client_new(struct keelfwd *k)
 	/* SOCK_NONBLOCK: a client that reads no answers is closed, and keelfwd does not wait */
 	int fd = accept4(k->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
+	if (fd >= 0 && !may_connect(k, fd)) {
+		(void)close(fd);
+		return;
+	}
 	for (unsigned i = 0; fd >= 0 && i < CLIENTS_MAX; i++) {
 		if (k->client[i].fd >= 0)
 			continue;
@@ -895,35 +1173,54 @@ serve_taps(struct keelfwd *k, const struct pollfd *p) RUNS_ON(role_host)
 }
 
 static void
+watch_tuns(const struct keelfwd *k, struct pollfd *p)
+{
+	for (unsigned i = 0; i < VRFS_MAX; i++)
+		p[i] = (struct pollfd){.fd = workers_count() > 0 && k->vrf[i].tun != NULL
+						     ? tun_fd(k->vrf[i].tun)
+						     : -1,
+			.events = POLLIN};
+}
+
+static void
+serve_tuns(struct keelfwd *k, const struct pollfd *p) RUNS_ON(role_host)
+{
+	for (unsigned i = 0; i < VRFS_MAX; i++) {
+		struct tun *t = k->vrf[i].tun;
+
+		if (p[i].revents == 0)
+			continue;
+		(void)tun_drain(t);
+		if (tun_fd(t) < 0)
+			note("tun-lost interface=%s vrf=%u", TUN_NAME, k->vrf[i].id.v);
+	}
+}
+
+static void
 loop(struct keelfwd *k) RUNS_ON(role_host) RUNS_ON(role_main)
 {
 	uint64_t states_ns = 0; /* of the last port_states_read() */
 	bool taps;
 
 	while (!k->end) {
-		struct pollfd p[OWN_FDS + CLIENTS_MAX + PORTS_MAX] = {
+		struct pollfd p[OWN_FDS + CLIENTS_MAX + PORTS_MAX + VRFS_MAX] = {
 			{.fd = k->listener, .events = POLLIN}, {.fd = k->signals, .events = POLLIN},
-			{.fd = k->tun != NULL && workers_count() > 0 ? tun_fd(k->tun) : -1,
-				.events = POLLIN},
 			{.fd = k->links != NULL ? link_repair_fd(k->links) : -1, .events = POLLIN},
 			{.fd = port_events_fd(), .events = POLLIN}};
 
 		for (unsigned i = 0; i < CLIENTS_MAX; i++)
 			p[OWN_FDS + i] = (struct pollfd){.fd = k->client[i].fd, .events = POLLIN};
 		taps = watch_taps(k, &p[OWN_FDS + CLIENTS_MAX]);
+		watch_tuns(k, &p[OWN_FDS + CLIENTS_MAX + PORTS_MAX]);
 		(void)poll(p, RTE_DIM(p),
 			workers_count() == 0 ? -1
 			: taps		     ? TAP_POLL_MS
 					     : GLEAN_POLL_MS);
 		if (p[1].revents != 0)
 			k->end = true;
-		if (p[2].revents != 0) {
-			(void)tun_drain(k->tun);
-			if (tun_fd(k->tun) < 0)
-				note("tun-lost interface=%s", TUN_NAME);
-		}
+		serve_tuns(k, &p[OWN_FDS + CLIENTS_MAX + PORTS_MAX]);
 		if (k->links != NULL)
-			link_repair_turn(k->links, p[3].revents != 0, link_changed);
+			link_repair_turn(k->links, p[2].revents != 0, link_changed);
 		for (unsigned i = 0; i < CLIENTS_MAX && !k->end; i++)
 			if (p[OWN_FDS + i].revents != 0)
 				client_ready(k, &k->client[i]);
@@ -934,16 +1231,16 @@ loop(struct keelfwd *k) RUNS_ON(role_host) RUNS_ON(role_main)
 			/* also without a TAP: a port that lost its TAP leaves packets in the rings */
 			serve_taps(k, &p[OWN_FDS + CLIENTS_MAX]);
 		}
-		if (p[4].revents != 0 || clock_ns() - states_ns >= PORT_STATES_NS) {
+		if (p[3].revents != 0 || monotonic_ns() - states_ns >= PORT_STATES_NS) {
 			port_states_read();
-			states_ns = clock_ns();
+			states_ns = monotonic_ns();
 		}
 	}
 }
 
 /* ---- main ---- */
 
-/* Only the owner and the group may connect: the socket gives the memory of the tables. */
+/* The first of two doors: who may write the socket may connect; then see may_connect(). */
 static int
 listen_at(const char *path)
 {
@@ -986,11 +1283,13 @@ make_state_dir(struct keelfwd *k, const char *option)
 static void
 finish(struct keelfwd *k)
 {
-	if (k->tun != NULL)
-		tun_destroy(k->tun);
 	dataplane_fini();
+	for (unsigned i = 0; i < VRFS_MAX; i++)
+		vrf_end(&k->vrf[i]);
 	link_repair_destroy(k->links);
 	(void)unlink(k->socket);
+	if (k->own)
+		(void)rmdir(k->state_dir); /* made here, and empty but for what others put there */
 	for (unsigned i = 0; i < CLIENTS_MAX; i++)
 		if (k->client[i].fd >= 0)
 			(void)close(k->client[i].fd);
@@ -1027,8 +1326,12 @@ notify_ready(void)
 static int
 usage(FILE *out)
 {
-	fputs("usage: keelfwd --socket PATH [--state-dir DIR] [--ready-fd N] [--permit TEXT]...\n"
+	fputs("usage: keelfwd --socket PATH [--keeld USER] [--user USER] [--state-dir DIR]\n"
+	      "               [--ready-fd N] [--permit TEXT]...\n"
 	      "  --socket PATH  listens at PATH for keeld\n"
+	      "  --keeld USER   the user of keeld, name or number: only this user and root may\n"
+	      "                 connect; default: the user of keelfwd\n"
+	      "  --user USER    started as root: becomes USER once the ports are known\n"
 	      "  --state-dir DIR  keeps notes for the start after a crash; default: PATH.d\n"
 	      "  --ready-fd N   writes a byte to descriptor N when keeld may connect\n"
 	      "  --permit TEXT  permits keeld an argument of EAL, or a device; may be repeated\n"
@@ -1043,9 +1346,11 @@ main(int argc, char **argv)
 	static const struct option options[] = {{"socket", required_argument, NULL, 's'},
 		{"state-dir", required_argument, NULL, 'd'},
 		{"ready-fd", required_argument, NULL, 'r'},
-		{"permit", required_argument, NULL, 'p'}, {"version", no_argument, NULL, 'V'},
+		{"permit", required_argument, NULL, 'p'}, {"keeld", required_argument, NULL, 'k'},
+		{"user", required_argument, NULL, 'u'}, {"version", no_argument, NULL, 'V'},
 		{"help", no_argument, NULL, 'h'}, {0}};
-	struct keelfwd k = {.netlink = -1,
+	struct keelfwd k = {.keeld = geteuid(),
+		.netlink = -1,
 		.state_fd = -1,
 		.current = {.place = NO_PLACE},
 		.pending = {.place = NO_PLACE}};
@@ -1064,6 +1369,23 @@ main(int argc, char **argv)
 			state_dir = optarg;
 		} else if (c == 'r') {
 			ready = (int)strtol(optarg, NULL, 10);
+			k.own = true;
+		} else if (c == 'k' || c == 'u') {
+			struct rights_user found = {.name = ""};
+			char *end;
+
+			/* a number needs no entry in the table of users: keeld may have none */
+			found.uid = (uid_t)strtoul(optarg, &end, 10);
+			if ((c == 'u' || *optarg == '\0' || *end != '\0') &&
+				rights_user_find(optarg, &found) != 0) {
+				fprintf(stderr, "keelfwd: --%s: there is no user \"%s\"\n",
+					c == 'k' ? "keeld" : "user", optarg);
+				return 2;
+			}
+			if (c == 'k')
+				k.keeld = found.uid;
+			else
+				k.user = found;
 		} else if (c == 'p') {
 			permit[k.permitted.count++] = optarg;
 		} else if (c == 'V') {
@@ -1084,10 +1406,13 @@ main(int argc, char **argv)
 	(void)sigprocmask(SIG_BLOCK, &set, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGHUP, SIG_IGN);
+	for (unsigned i = 0; i < VRFS_MAX; i++)
+		k.vrf[i].netns = (struct netns){-1, -1, -1};
 	for (unsigned i = 0; i < CLIENTS_MAX; i++)
 		k.client[i] = (struct client){.fd = -1, .role = FORWARDER_ROLES};
-	k.started_ns = clock_ns();
+	k.started_ns = monotonic_ns();
 	k.kept = kept_addresses_create();
+	host_setting_begin();
 	k.signals = signalfd(-1, &set, SFD_CLOEXEC);
 	k.listener = listen_at(k.socket);
 	if (k.signals < 0 || k.listener < 0 || k.kept == NULL) {

@@ -50,6 +50,8 @@ reserve(struct kept_addresses *k)
 
 	if (k->count < k->room)
 		return 0;
+	if (k->count >= KEPT_MAX)
+		return -ENOSPC;
 	at = realloc(k->at, room * sizeof(*at));
 	if (at == NULL)
 		return -ENOMEM;
@@ -76,6 +78,15 @@ kept_addresses_set(struct kept_addresses *k, enum kept_kind kind, struct vrf_id 
 	}
 	*e = (struct kept){.addr = *addr, .vrf = vrf, .kind = kind};
 	return 0;
+}
+
+bool
+kept_addresses_had(struct kept_addresses *k, enum kept_kind kind, struct vrf_id vrf,
+	const struct ip_addr *addr)
+{
+	const struct kept *e = find(k, kind, vrf, addr);
+
+	return e != NULL && e->old;
 }
 
 void

@@ -1,21 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dataplane/link_repair.h"
+#include "dataplane/port_impl.h"
 
 #include <errno.h>
-#include <linux/ethtool.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
-#include <linux/sockios.h>
-#include <net/if.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 struct link_repair {
-	int events, ask; /* sockets: events of links; for ioctl() */
+	int events; /* socket: links of `default`; links of VPN instances are polled */
 	bool down[PORTS_MAX];
 	/* of a keeld that has ended; NULL: a keeld repairs */
 	_Atomic uint64_t *words;
@@ -32,10 +28,8 @@ link_repair_create(struct link_repair **out)
 
 	if (r == NULL)
 		return -ENOMEM;
-	r->ask = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	r->events = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
-	if (r->ask < 0 || r->events < 0 ||
-		bind(r->events, (const struct sockaddr *)&links, sizeof(links)) != 0)
+	if (r->events < 0 || bind(r->events, (const struct sockaddr *)&links, sizeof(links)) != 0)
 		rc = -errno;
 	if (rc != 0) {
 		link_repair_destroy(r);
@@ -50,8 +44,6 @@ link_repair_destroy(struct link_repair *r)
 {
 	if (r == NULL)
 		return;
-	if (r->ask >= 0)
-		(void)close(r->ask);
 	if (r->events >= 0)
 		(void)close(r->events);
 	free(r);
@@ -61,28 +53,6 @@ int
 link_repair_fd(const struct link_repair *r)
 {
 	return r->events;
-}
-
-/*
- * The interface is up and has a carrier. True for a port without an interface. IFF_RUNNING follows the
- * carrier by a kernel thread, up to a second later; ETHTOOL_GLINK reads the carrier itself.
- */
-static bool
-link_is_up(const struct link_repair *r, uint16_t port)
-{
-	unsigned ifindex = port_ifindex(port);
-	struct ethtool_value link = {.cmd = ETHTOOL_GLINK};
-	struct ifreq f = {.ifr_flags = 0};
-	bool running;
-
-	if (ifindex == 0)
-		return true;
-	if (if_indextoname(ifindex, f.ifr_name) == NULL || ioctl(r->ask, SIOCGIFFLAGS, &f) != 0 ||
-		!(f.ifr_flags & IFF_UP))
-		return false;
-	running = f.ifr_flags & IFF_RUNNING;
-	f.ifr_data = (void *)&link;
-	return ioctl(r->ask, SIOCETHTOOL, &f) == 0 ? link.data != 0 : running;
 }
 
 static unsigned
@@ -123,7 +93,7 @@ link_repair_turn(struct link_repair *r, bool event,
 				errno == ENOBUFS))
 		;
 	for (uint16_t port = 0; (event || r->words != NULL) && port < port_count(); port++) {
-		bool down = !link_is_up(r, port);
+		bool down = !port_interface_up(port);
 
 		if (down == r->down[port])
 			continue;

@@ -137,7 +137,7 @@ mpls_send(struct burst *b, struct rte_mbuf *m, uint8_t *at, const uint8_t type[2
 		uint32_t label = n == a->label_count ? own : a->label[n];
 
 		entry -= MPLS_ENTRY;
-		entry_write(entry, label << 12 | bottom | ttl);
+		entry_write(entry, label << 12 | (push->dscp >> 3) << 9 | bottom | ttl);
 	}
 	if (udp) {
 		unsigned len = bytes_from(m, at);
@@ -146,7 +146,7 @@ mpls_send(struct burst *b, struct rte_mbuf *m, uint8_t *at, const uint8_t type[2
 		/* `entry` lies before the data by the labels */
 		(void)udp_tunnel_push(entry,
 			rte_pktmbuf_pkt_len(m) - (unsigned)(entry - rte_pktmbuf_mtod(m, uint8_t *)),
-			a, hash);
+			a, hash, push->dscp);
 		type = type_v4;
 	}
 	start_at(m, start);
@@ -383,11 +383,10 @@ send_split(struct mpls *x, struct rte_mbuf *m, uint8_t *at, const uint8_t *type,
 static void
 switch_label(struct mpls *x, const struct labelled *p, uint64_t word) RUNS_ON(role_worker)
 {
-	const struct path_list *list = &x->fib->path_lists[label_word_target(word)];
+	struct fib_list list = fib_read_head(fib_read_list(x->fib, label_word_target(word)));
 	uint8_t ttl = (uint8_t)(entry_ttl(p->entry) - 1), *at;
 	enum drop_reason reason = DROP_mpls_ttl;
-	const struct adjacency *a;
-	const struct path *path;
+	struct fib_hop hop;
 	struct mpls_push push;
 	const uint8_t *type;
 	unsigned labels;
@@ -395,25 +394,25 @@ switch_label(struct mpls *x, const struct labelled *p, uint64_t word) RUNS_ON(ro
 
 	if (entry_ttl(p->entry) <= 1)
 		goto drop;
-	reason = list->kind == PATH_LIST_BLACKHOLE ? DROP_blackhole : DROP_invariant;
-	if (list->kind != PATH_LIST_FORWARD && list->kind != PATH_LIST_PUSH)
+	reason = list.kind == PATH_LIST_BLACKHOLE ? DROP_blackhole : DROP_invariant;
+	if (list.kind != PATH_LIST_FORWARD && list.kind != PATH_LIST_PUSH)
 		goto drop;
-	if (list->path_count > 1)
-		hash = stack_hash(p->at, bytes_from(p->m, p->at));
-	path = fib_read_path(x->fib, list, hash, &a);
-	if (path == NULL) {
-		wait_for(x->inner, p->m, list->path[fib_read_choice(list, hash)].next_hop);
+	if (list.path_count > 1)
+		hash = rewrite_keyed(stack_hash(p->at, bytes_from(p->m, p->at)), x->out->hash_key);
+	if (!fib_read_path(x->fib, &list, hash, &hop)) {
+		wait_for(x->inner, p->m, hop.path.next_hop);
 		return;
 	}
 	at = relabel(x, p, word, &type, &reason);
 	if (at == NULL)
 		goto drop;
-	labels = MPLS_ENTRY * mpls_push_count(a, path->label, type == type_mpls);
-	push = (struct mpls_push){a, path->label, ttl};
+	labels = MPLS_ENTRY * mpls_push_count(&hop.adjacency, hop.path.label, type == type_mpls);
+	push = (struct mpls_push){&hop.adjacency, hop.path.label, ttl,
+		(uint8_t)((p->entry & TRAFFIC_CLASS) >> 9 << 3)};
 	reason = DROP_too_big;
 	if (rte_pktmbuf_pkt_len(p->m) + labels -
 			(unsigned)(at - rte_pktmbuf_mtod(p->m, const uint8_t *)) <=
-		a->mtu)
+		hop.adjacency.mtu)
 		mpls_send(x->inner, p->m, at, type, &push, x->out);
 	else if (!send_split(x, p->m, at, type, &push))
 		goto drop;
@@ -473,7 +472,7 @@ general(struct mpls *x, struct rte_mbuf *m, uint8_t *at) RUNS_ON(role_worker)
 		return;
 	}
 	label = entry_label(p.entry);
-	label_lookup(x->fib->labels, &label, &word, 1);
+	label_lookup(x->fib->labels, &x->fib->bounds, &label, &word, 1);
 	act(x, &p, word);
 }
 
@@ -528,7 +527,7 @@ mpls_finish(const struct burst *b, struct burst *inner, const struct mpls_from *
 	/* a buffer has room behind a frame that is too short: the label is then not used */
 	for (unsigned i = 0; i < l->count; i++)
 		label[i] = entry_label(entry_read(l->ip[i]));
-	label_lookup(fib->labels, label, word, l->count);
+	label_lookup(fib->labels, &fib->bounds, label, word, l->count);
 	for (unsigned i = 0; i < l->count; i++) {
 		if (i == received)
 			x.from = &tunnel;

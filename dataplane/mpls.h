@@ -38,6 +38,11 @@ struct mpls_push {
 	const struct adjacency *adjacency;
 	uint32_t label;
 	uint8_t ttl; /* of the labels in the uniform model */
+	/*
+	 * RFC 3270 2.6: labels and outer headers get the class of the packet, whose own header stays
+	 * as it is also when the labels are removed (the pipe model of RFC 2983).
+	 */
+	uint8_t dscp;
 };
 /*
  * Number of labels to push. A UDP tunnel has at least one: an explicit null, unless the packet is

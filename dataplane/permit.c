@@ -6,6 +6,8 @@
 
 #define ADDRESS "0123456789abcdefABCDEF:.-"
 #define DIGITS "0123456789"
+/* DPDK finds a driver by the begin of the name: after these names `_` begins no other driver's. */
+#define NAME "_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 enum value { VALUE_NONE, VALUE_PLAIN, VALUE_DEVICE };
 
@@ -103,7 +105,9 @@ permit_device(const char *device, const struct permitted *own)
 	for (size_t i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++) {
 		size_t n = strlen(drivers[i]);
 
-		if (strncmp(device, drivers[i], n) == 0 && n + strspn(device + n, DIGITS) == name)
+		if (strncmp(device, drivers[i], n) != 0)
+			continue;
+		if (n + strspn(device + n, device[n] == '_' ? NAME : DIGITS) == name)
 			return strstr(device + name, "xdp_prog") == NULL;
 	}
 	return false;

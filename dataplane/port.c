@@ -12,12 +12,6 @@
 
 /* ---- open and close ---- */
 
-const struct netns *
-port_netns(const struct port *p)
-{
-	return p->netns.fd >= 0 ? &p->netns : NULL;
-}
-
 void
 port_init(struct port *p, const struct port_config *c)
 {
@@ -167,114 +161,12 @@ port_close(uint16_t port)
 	dp->open[port] = false;
 }
 
-bool
-port_config_get(uint16_t port, struct port_config *c, unsigned queue_workers[PORT_QUEUES_MAX])
-{
-	const struct port *p = &dp->port[port];
-
-	if (!dp->open[port])
-		return false;
-	for (unsigned i = 0; i < p->queue_worker_count; i++)
-		queue_workers[i] = p->queue_worker[i];
-	*c = (struct port_config){.name = p->name,
-		.device = p->device,
-		.vrf = p->vrf,
-		.netns = port_netns(p),
-		.mpls = p->mpls,
-		.mtu = p->mtu_wanted,
-		.queues = p->queues_wanted,
-		.queue_workers = queue_workers,
-		.queue_worker_count = p->queue_worker_count,
-		.host_path = p->host_path};
-	return true;
-}
-
 /* ---- reads ---- */
 
-struct port *
-port_at(unsigned number)
+void
+port_tun_set(struct vrf_id vrf, unsigned ifindex)
 {
-	return &dp->port[number];
-}
-
-struct port *
-port_find(uint16_t port)
-{
-	/* acquire: pairs with the release in port_show */
-	return dp != NULL && port < PORTS_MAX &&
-			       atomic_load_explicit(&dp->shown[port], memory_order_acquire)
-		       ? &dp->port[port]
-		       : NULL;
-}
-
-bool
-port_exists(uint16_t port)
-{
-	return port_find(port) != NULL;
-}
-
-uint16_t
-port_named(const char *name)
-{
-	for (uint16_t port = 0; port < port_count(); port++)
-		if (strcmp(port_name(port), name) == 0)
-			return port;
-	return PORTS_MAX;
-}
-
-struct port_watch *
-port_watch(uint16_t port)
-{
-	struct port *p = port_find(port);
-
-	return p != NULL ? &p->watch : NULL;
-}
-
-unsigned
-port_count(void)
-{
-	/* acquire: pairs with the release in port_number_take */
-	return dp != NULL ? atomic_load_explicit(&dp->port_count, memory_order_acquire) : 0;
-}
-
-const char *
-port_name(uint16_t port)
-{
-	const struct port *p = port_find(port);
-
-	return p != NULL ? p->name : "";
-}
-
-struct vrf_id
-port_vrf(uint16_t port)
-{
-	const struct port *p = port_find(port);
-
-	return p != NULL ? p->vrf : VRF_DEFAULT;
-}
-
-bool
-port_mpls(uint16_t port)
-{
-	const struct port *p = port_find(port);
-
-	return p != NULL && p->mpls;
-}
-
-uint16_t
-port_mtu(uint16_t port)
-{
-	const struct port *p = port_find(port);
-
-	return p != NULL ? atomic_load_explicit(&p->mtu, memory_order_relaxed) : 0;
-}
-
-uint16_t
-port_mtu_own(uint16_t port)
-{
-	const struct port *p = port_find(port);
-
-	return p != NULL ? atomic_load_explicit(&p->mtu_own, memory_order_relaxed) : 0;
+	atomic_store_explicit(&dp->tun[vrf.v], ifindex, memory_order_relaxed);
 }
 
 bool
@@ -295,35 +187,10 @@ port_mac_store(struct port *p, const uint8_t mac[6])
 	atomic_store_explicit(&p->mac, word, memory_order_relaxed);
 }
 
-void
-port_mac(uint16_t port, uint8_t mac[6])
-{
-	const struct port *p = port_find(port);
-	uint64_t word = p != NULL ? atomic_load_explicit(&p->mac, memory_order_relaxed) : 0;
-
-	memcpy(mac, &word, 6);
-}
-
 const _Atomic uint64_t *
 port_mac_place(uint16_t port)
 {
 	return &dp->port[port].mac;
-}
-
-unsigned
-port_ifindex(uint16_t port)
-{
-	const struct port *p = port_find(port);
-
-	return p != NULL ? p->ifindex : 0;
-}
-
-bool
-port_is_xdp(uint16_t port)
-{
-	const struct port *p = port_find(port);
-
-	return p != NULL && p->xdp;
 }
 
 uint16_t
@@ -343,28 +210,6 @@ port_xdp_socket(uint16_t port, unsigned queue)
 }
 
 /* ---- queues and workers ---- */
-
-unsigned
-port_rx_queues(uint16_t port)
-{
-	return dp->port[port].rx_queues;
-}
-
-unsigned
-port_tx_queues(uint16_t port)
-{
-	return dp->port[port].tx_queues;
-}
-
-unsigned
-port_queue_worker(uint16_t port, unsigned queue)
-{
-	const struct port *p = &dp->port[port];
-
-	if (p->queue_worker_count > 0)
-		return p->queue_worker[queue % p->queue_worker_count] % dp->worker_count;
-	return (port + queue) % dp->worker_count;
-}
 
 static struct port_queue
 queue_of(const struct port *p, unsigned queue)

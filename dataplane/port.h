@@ -38,6 +38,7 @@ struct dataplane_config {
 	struct host_limits host_limits; /* of packets for this router, for each port */
 	/* Half of the packet buffers are for ports with port_is_large(). */
 	bool large_buffers;
+	bool plain_buffers; /* for ports without port_is_large() */
 	struct arena *shared; /* for what other processes read of the ports; NULL: malloc() */
 };
 
@@ -46,8 +47,8 @@ struct port_config {
 	const char *device; /* DPDK device arguments */
 	struct vrf_id vrf;
 	/*
-	 * Network namespace of the kernel interface; NULL: the namespace of the process. The
-	 * descriptors stay open until dataplane_fini().
+	 * Network namespace of the kernel interface; NULL: the namespace of the process, or of a port
+	 * of a VPN instance that waits for the namespace. The descriptors stay open while the port is.
 	 */
 	const struct netns *netns;
 	bool mpls; /* labelled packets are forwarded; otherwise they are dropped */
@@ -109,6 +110,8 @@ enum port_kernel port_kernel_of(const char *device);
  * TAP of a running keeld is no obstacle.
  */
 int port_host_check(const char *name, const char *device, struct dataplane_error *err);
+/* 0; -ENODEV with `err`: the host lacks the device or the interface, and the port would wait. Needs no EAL. */
+int port_device_check(const char *device, struct dataplane_error *err);
 /* Checks the MTU against the limit of the kind of device: 0, or -EINVAL with `err`. Needs no EAL. */
 int port_mtu_check(const char *device, uint16_t mtu, struct dataplane_error *err);
 /*
@@ -123,19 +126,19 @@ bool port_is_large(const struct port_config *c);
  */
 int port_add(const struct port_config *c, uint16_t *port, struct dataplane_error *err);
 /*
- * port_add() for the ports of a document. 1, with the reason in `err`: the device is missing, and the
- * port waits without a device (PORT_MISSING) until port_returned().
+ * port_add() for the ports of a document. 1, with the reason in `err`: the device is missing or does not
+ * open, and the port waits without a device (PORT_MISSING, PORT_FAILED) until port_returned().
  */
 int port_begin(const struct port_config *c, uint16_t *port, struct dataplane_error *err);
 /* The name of the port's kernel interface: of net_af_xdp its `iface`, else the port's name. */
 void port_interface(const struct port_config *c, char out[PORT_NAME_MAX]);
 /*
  * Takes a number for a port without a device: without queues, interface and packets. Its state is
- * PORT_MISSING if the device is not there or leaves (`left`), else PORT_FAILED. Followed by
- * port_show(). Returns the number, or -ENOSPC.
+ * PORT_MISSING if the device is not there or leaves (`left`), else PORT_FAILED; `reason` (may begin with
+ * "port NAME: ") is shown with the state. Followed by port_show(). Returns the number, or -ENOSPC.
  */
-int port_skip(const struct port_config *c, bool left);
-/* port_skip() with the number in `port`. 0, or -ENOSPC with `err`. */
+int port_skip(const struct port_config *c, bool left, const char *reason);
+/* port_skip() with the number in `port`; the reason is in `err`. 0, or -ENOSPC with `err`. */
 int port_wait(const struct port_config *c, bool left, uint16_t *port, struct dataplane_error *err);
 /*
  * Other threads may read the port from now on; or no longer. On the thread of
@@ -190,15 +193,32 @@ void port_mac(uint16_t port, uint8_t mac[6]);
  */
 unsigned port_ifindex(uint16_t port);
 bool port_is_xdp(uint16_t port);
+/* Index of keel0, the TUN of a VRF, in the namespace of the VRF; 0: none. */
+unsigned port_tun(struct vrf_id vrf);
+void port_tun_set(struct vrf_id vrf, unsigned ifindex);
 /*
  * Reads the states of all ports from their devices and interfaces, and gives the TAPs their carriers.
  * Called each PORT_STATES_NS, and when port_events_fd() is readable.
  */
 void port_states_read(void) RUNS_ON(role_host);
 #define PORT_STATES_NS 20000000u
+#define PORT_QUERY_NS 250000000u /* of a device with firmware */
 /* Any thread: the state at the last port_states_read(). */
 enum port_state port_state(uint16_t port);
 const char *port_state_text(enum port_state s);
+/* The state with the cause, and the link as reported by the device or the interface. */
+struct port_link {
+	enum port_state state;
+	const char *reason; /* NULL: PORT_UP. Valid until the port closes */
+	uint8_t cause; /* the number of the reason */
+	uint32_t speed_mbps; /* 0: unknown; so are the words below with NULL */
+	const char *duplex; /* half, full */
+	const char *autoneg; /* on, off */
+	const char *fec; /* off, auto, base-r, rs, llrs */
+};
+/* Any thread. The link is as of the last change of the state, or PORT_LINK_NS ago. */
+void port_link_get(uint16_t port, struct port_link *out);
+#define PORT_LINK_NS 2000000000u
 /* Readable after a driver reported a change of a link or a removal; -1: no data plane. */
 int port_events_fd(void);
 /*
@@ -208,9 +228,10 @@ int port_events_fd(void);
 bool port_left(uint16_t port);
 /*
  * True if an interface of the port was deleted (of its device, or its TAP), and an interface of the name
- * exists again, or if a port has no device because the device was missing, and the device is there. Not
- * for ports of VPN instances.
+ * exists again, or if a port has no device because the device was missing, and the device is there, or
+ * because the device did not open, PORT_RETRY_NS ago; or if the device was reset. Not for ports of VPN instances.
  */
+#define PORT_RETRY_NS 60000000000u
 bool port_returned(uint16_t port);
 /* False: port_skip() has taken the number. */
 bool port_runs(uint16_t port);

@@ -27,12 +27,21 @@ port_pool_size(uint16_t room)
 	size_t object = sizeof(struct rte_mbuf) + room + 4 * RTE_CACHE_LINE_SIZE;
 	size_t bytes = (size_t)(dp->eal_mb - EAL_MB_OTHER) << 20, n;
 
-	if (dp->large) { /* the own pool has large buffers, too */
+	if (dp->large) /* the own pool has large buffers, too */
 		bytes -= (size_t)OWN_MBUFS * (LARGE_DATA_ROOM - MBUF_DATA_ROOM);
+	if (dp->large && dp->plain)
 		bytes /= 2;
-	}
 	n = bytes / object;
 	return n > MBUFS_MAX ? MBUFS_MAX : (unsigned)n;
+}
+
+unsigned
+port_memory_for(const struct port *p, const struct rte_mempool *pool, unsigned buffers)
+{
+	unsigned more = buffers - rte_mempool_avail_count(pool);
+	size_t mb = ((size_t)more * (p->large ? LARGE_DATA_ROOM : MBUF_DATA_ROOM) >> 20) + 1;
+
+	return 4 * (dp->eal_mb + (unsigned)mb * (dp->large && dp->plain ? 2 : 1));
 }
 
 /*
@@ -129,10 +138,6 @@ port_own_pool(void)
 
 /* ---- the MTU ---- */
 
-/* The longest IP packet that fits into a packet buffer. */
-#define ROOM_PLAIN (MBUF_DATA_ROOM - RTE_PKTMBUF_HEADROOM - ETHER_LEN)
-#define ROOM_XDP (ROOM_PLAIN - XDP_HEADROOM)
-
 /* The same for the buffers of the port. */
 uint16_t
 port_packet_room(const struct port *p)
@@ -140,28 +145,12 @@ port_packet_room(const struct port *p)
 	return p->large ? PORT_MTU_MAX : p->xdp ? ROOM_XDP : ROOM_PLAIN;
 }
 
-int
-port_mtu_check(const char *device, uint16_t mtu, struct dataplane_error *err)
+uint16_t
+port_frame_most(uint16_t port)
 {
-	if (!device_is_af_xdp(device) || mtu <= ROOM_XDP)
-		return 0;
-	return dataplane_fail(err, -EINVAL,
-		"MTU %u is above %u, the limit of net_af_xdp, whose frames have one buffer each; "
-		"devices that are bound to DPDK (keel-nic) have a limit of %u",
-		mtu, ROOM_XDP, PORT_MTU_MAX);
-}
+	const struct port *p = port_find(port);
 
-bool
-port_is_large(const struct port_config *c)
-{
-	char iface[IFNAMSIZ];
-	uint16_t mtu = c->mtu;
-	uint8_t mac[6];
-
-	if (mtu == 0 && port_kernel_of(c->device) == PORT_KERNEL_OWN &&
-		device_argument(c->device, "iface", iface, sizeof(iface)))
-		(void)port_kernel_link(if_nametoindex(iface), mac, &mtu);
-	return !device_is_af_xdp(c->device) && mtu > ROOM_PLAIN;
+	return p != NULL && p->xdp ? (uint16_t)(ETHER_LEN + port_packet_room(p)) : 0;
 }
 
 /*

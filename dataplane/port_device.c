@@ -5,6 +5,7 @@
  */
 #include "dataplane/port.h"
 #include "dataplane/dataplane_impl.h"
+#include "dataplane/port_pull.h"
 #include "dataplane/xdp.h"
 
 #include <errno.h>
@@ -20,28 +21,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define TAP_QUEUES_MAX 4u
+
 /* ---- device arguments ---- */
-
-bool
-device_argument(const char *device, const char *key, char *out, size_t size)
-{
-	size_t key_len = strlen(key), len;
-	const char *p = device;
-
-	while ((p = strchr(p, ',')) != NULL) {
-		p++;
-		if (strncmp(p, key, key_len) != 0 || p[key_len] != '=')
-			continue;
-		p += key_len + 1;
-		len = strcspn(p, ",");
-		if (len >= size)
-			return false;
-		memcpy(out, p, len);
-		out[len] = '\0';
-		return true;
-	}
-	return false;
-}
 
 /* Adds default arguments for AF_XDP: the XDP program and a single queue. */
 static int
@@ -68,18 +50,6 @@ complete_device(
 			"defaults",
 			p->name, size - 1);
 	return 0;
-}
-
-bool
-device_is(const char *device, const char *driver)
-{
-	return strncmp(device, driver, strlen(driver)) == 0;
-}
-
-bool
-device_is_af_xdp(const char *device)
-{
-	return device_is(device, "net_af_xdp");
 }
 
 /* ---- start ---- */
@@ -109,6 +79,32 @@ clear_socket(const char *device)
 		close(fd);
 }
 
+/* The packages of drivers for the vendor of a PCI device; Debian appends the number of the ABI. */
+static const char *
+driver_packages(const char *device)
+{
+	static const struct {
+		unsigned vendor;
+		const char *packages;
+	} known[] = {
+		{0x8086, "librte-net-e1000, -igc, -ixgbe, -i40e, -ice or -iavf"},
+		{0x15b3, "librte-net-mlx5, librte-common-mlx5"},
+		{0x15ad, "librte-net-vmxnet3"},
+		{0x1af4, "librte-net-virtio"},
+		{0x14e4, "librte-net-bnxt"},
+		{0x1d0f, "librte-net-ena"},
+		{0x1ae0, "librte-net-gve"},
+		{0x1414, "librte-net-mana"},
+		{0x1425, "librte-net-cxgbe"},
+	};
+	unsigned vendor = device_vendor(device);
+
+	for (unsigned i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (known[i].vendor == vendor)
+			return known[i].packages;
+	return "one of librte-net-*";
+}
+
 int
 device_probe(struct port *p, const char *device, const char *full, bool *soft,
 	struct dataplane_error *err)
@@ -122,6 +118,13 @@ device_probe(struct port *p, const char *device, const char *full, bool *soft,
 	*soft = strcmp(rte_bus_name(da.bus), "vdev") == 0;
 	clear_socket(full);
 	rc = rte_dev_probe(full);
+	if (rc == -ENOTSUP && !*soft) {
+		free(da.data);
+		return dataplane_fail(err, rc,
+			"port %s: no driver of DPDK takes the device %s: install the package of "
+			"its driver: %s",
+			p->name, device, driver_packages(device));
+	}
 	if (rc == 0)
 		rc = rte_eth_dev_get_port_by_name(da.name, &p->ethdev);
 	free(da.data);
@@ -144,6 +147,13 @@ ethdev_mtu_max(const struct rte_eth_dev_info *info)
 	return (uint16_t)(most < info->max_mtu ? most : info->max_mtu);
 }
 
+static bool
+asks_firmware(const struct rte_eth_dev_info *info)
+{
+	return strncmp(info->driver_name, "mlx5", 4) == 0 ||
+	       strcmp(info->driver_name, "net_ice") == 0;
+}
+
 static int
 configure(struct port *p, const struct rte_eth_dev_info *info, unsigned queues,
 	struct dataplane_error *err)
@@ -151,8 +161,15 @@ configure(struct port *p, const struct rte_eth_dev_info *info, unsigned queues,
 	struct rte_eth_conf conf = {0};
 	int rc;
 
+	/* the driver writes the descriptors of all queues into an array of eight */
+	if (device_is(p->device, "net_tap") && queues > TAP_QUEUES_MAX)
+		return dataplane_fail(err, -ENOTSUP,
+			"port %s: the driver of net_tap has room for %u queues, and `queues` is %u",
+			p->name, TAP_QUEUES_MAX, queues);
 	if (queues == 0)
 		queues = dp->worker_count < PORT_QUEUES_MAX ? dp->worker_count : PORT_QUEUES_MAX;
+	if (device_is(p->device, "net_tap") && queues > TAP_QUEUES_MAX)
+		queues = TAP_QUEUES_MAX;
 	p->rx_queues = queues < info->max_rx_queues ? queues : info->max_rx_queues;
 	p->tx_queues = queues < info->max_tx_queues ? queues : info->max_tx_queues;
 	if (p->xdp) /* the driver requires pairs of queues */
@@ -169,15 +186,20 @@ configure(struct port *p, const struct rte_eth_dev_info *info, unsigned queues,
 	conf.rxmode.mtu = p->mtu < p->mtu_driver ? p->mtu : p->mtu_driver;
 	/* Without RSS the device, or the far end of its wire, chooses the queue. */
 	if (p->rx_queues > 1 && info->flow_type_rss_offloads != 0) {
+		/* a queue without an entry of the table would stay empty */
+		p->rss_entries = info->reta_size;
+		if (p->rss_entries != 0 && p->rx_queues > p->rss_entries)
+			p->rx_queues = p->rss_entries;
 		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
 		conf.rx_adv_conf.rss_conf.rss_hf =
 			info->flow_type_rss_offloads &
 			(RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
 	}
 	/*
-	 * Without interrupts of the link: with them a poll returns the state of the last interrupt,
-	 * and net_e1000_em gets none where vfio uses MSI-X.
+	 * Interrupts of the link only where a query asks the firmware: with interrupts a poll returns the
+	 * state of the last interrupt, and net_e1000_em gets none where vfio uses MSI-X.
 	 */
+	conf.intr_conf.lsc = asks_firmware(info) && (*info->dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
 	conf.intr_conf.rmv = (*info->dev_flags & RTE_ETH_DEV_INTR_RMV) != 0;
 	rc = rte_eth_dev_configure(
 		p->ethdev, (uint16_t)p->rx_queues, (uint16_t)p->tx_queues, &conf);
@@ -188,12 +210,21 @@ configure(struct port *p, const struct rte_eth_dev_info *info, unsigned queues,
 }
 
 static int
-setup_queues(struct port *p, struct rte_mempool *pool, struct dataplane_error *err)
+setup_queues(struct port *p, struct rte_mempool *pool, bool soft, struct dataplane_error *err)
 {
 	uint16_t rx = RING_SIZE, tx = RING_SIZE;
 	int rc, socket = rte_eth_dev_socket_id(p->ethdev);
 
 	rc = rte_eth_dev_adjust_nb_rx_tx_desc(p->ethdev, &rx, &tx);
+	/* the driver would only say "Cannot allocate memory" */
+	if (rc == 0 && !soft && p->rx_queues * rx > rte_mempool_avail_count(pool))
+		return dataplane_fail(err, -ENOMEM,
+			"port %s: %u packet buffers of %u octets needed for %u receive queues of "
+			"%u, and %u are left in %u MB: raise /dataplane/memory_mb, to about %u, or "
+			"lower `queues` or `mtu`",
+			p->name, p->rx_queues * rx, rte_pktmbuf_data_room_size(pool), p->rx_queues,
+			rx, rte_mempool_avail_count(pool), dp->eal_mb,
+			port_memory_for(p, pool, p->rx_queues * rx));
 	for (unsigned q = 0; rc == 0 && q < p->rx_queues; q++)
 		rc = rte_eth_rx_queue_setup(
 			p->ethdev, (uint16_t)q, rx, (unsigned)socket, NULL, pool);
@@ -284,7 +315,7 @@ port_start(
 			p->name, rte_mempool_avail_count(pool), QUEUE_MBUFS_XDP);
 	rc = configure(p, &info, queues, err);
 	if (rc == 0)
-		rc = setup_queues(p, pool, err);
+		rc = setup_queues(p, pool, soft, err);
 	if (rc == 0)
 		rc = start(p, err);
 	if (rc == 0)
@@ -312,13 +343,13 @@ scatters(const struct port *p)
 void
 device_stop(uint16_t ethdev, int socket)
 {
-	struct rte_eth_dev_info info = {0};
+	struct rte_eth_dev_info info;
+	bool known = rte_eth_dev_info_get(ethdev, &info) == 0;
 
-	(void)rte_eth_dev_info_get(ethdev, &info);
 	(void)rte_eth_dev_stop(ethdev);
 	(void)rte_eth_dev_close(ethdev);
 	/* the bus would refuse a further device of this name */
-	if (info.device != NULL)
+	if (known && info.device != NULL)
 		(void)rte_dev_remove(info.device);
 	/*
 	 * Seen with 22.11 and libxdp 1.3: the driver does not close the socket, and the queue
@@ -383,8 +414,8 @@ device_open(struct port *p, const char *device, unsigned queues, struct dataplan
 
 		/* net_tap asks an interface that may lie in another network namespace */
 		p->watch.link_unknown = tap;
-		port_watch_start(
-			&p->watch, p->ethdev, tap, p->way == HOST_WAY_TAP ? 0 : p->ifindex);
+		p->watch.costs = !soft;
+		port_watch_start(&p->watch, p->ethdev, tap, p->ifindex, p->way != HOST_WAY_TAP);
 		return 0;
 	}
 	port_stop(p);

@@ -5,7 +5,6 @@
  */
 #include "dataplane/port.h"
 #include "dataplane/dataplane_impl.h"
-#include "dataplane/forwarder.h"
 #include "dataplane/icmp.h"
 #include "dataplane/tap.h"
 #include "dataplane/xdp.h"
@@ -23,36 +22,6 @@
 #include <unistd.h>
 
 /* ---- the kernel interface ---- */
-
-void
-port_interface(const struct port_config *c, char out[PORT_NAME_MAX])
-{
-	if (port_kernel_of(c->device) != PORT_KERNEL_OWN ||
-		!device_argument(c->device, "iface", out, PORT_NAME_MAX))
-		(void)snprintf(out, PORT_NAME_MAX, "%s", c->name);
-}
-
-int
-port_kernel_link(unsigned ifindex, uint8_t mac[6], uint16_t *mtu)
-{
-	struct ifreq r = {.ifr_flags = 0};
-	int rc = 0, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return -errno;
-	if (if_indextoname(ifindex, r.ifr_name) == NULL || ioctl(fd, SIOCGIFHWADDR, &r) != 0) {
-		rc = -errno;
-		goto out;
-	}
-	memcpy(mac, r.ifr_hwaddr.sa_data, 6);
-	if (ioctl(fd, SIOCGIFMTU, &r) != 0)
-		rc = -errno;
-	else
-		*mtu = (uint16_t)(r.ifr_mtu < UINT16_MAX ? r.ifr_mtu : UINT16_MAX);
-out:
-	close(fd);
-	return rc;
-}
 
 static int
 kernel_mtu_set(unsigned ifindex, uint16_t mtu)
@@ -105,58 +74,6 @@ use_kernel_interface(struct port *p, struct dataplane_error *err)
 }
 
 /* ---- the host path ---- */
-
-enum port_kernel
-port_kernel_of(const char *device)
-{
-	char iface[IFNAMSIZ];
-
-	if (device_is(device, "net_af_xdp") || device_is(device, "net_af_packet"))
-		return PORT_KERNEL_OWN;
-	if (device_is(device, "net_pcap") && device_argument(device, "iface", iface, sizeof(iface)))
-		return PORT_KERNEL_OWN;
-	return device_is(device, "net_null") ? PORT_KERNEL_ANY : PORT_KERNEL_TAP;
-}
-
-static bool
-is_tap(const char *name)
-{
-	struct ethtool_drvinfo info = {.cmd = ETHTOOL_GDRVINFO};
-	struct ifreq r = {.ifr_data = (void *)&info};
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	bool yes;
-
-	(void)snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", name);
-	yes = fd >= 0 && ioctl(fd, SIOCETHTOOL, &r) == 0 && strcmp(info.driver, "tun") == 0;
-	if (fd >= 0)
-		close(fd);
-	return yes;
-}
-
-int
-port_host_check(const char *name, const char *device, struct dataplane_error *err)
-{
-	enum port_kernel kernel = port_kernel_of(device);
-	bool there = if_nametoindex(name) != 0;
-	char iface[IFNAMSIZ];
-
-	if (kernel == PORT_KERNEL_OWN || (kernel == PORT_KERNEL_ANY && there))
-		return 0;
-	if (device_argument(device, "iface", iface, sizeof(iface)) && strcmp(iface, name) == 0)
-		return dataplane_fail(err, -EEXIST,
-			"the interface %s belongs to the device, and a port of this device needs a "
-			"kernel interface of its own: give the port another name",
-			name);
-	if (there && !is_tap(name))
-		return dataplane_fail(err, -EEXIST,
-			"an interface %s exists, and keeld has to create the port's interface: "
-			"rename the interface or the port",
-			name);
-	if (access("/dev/net/tun", F_OK) != 0)
-		return dataplane_fail(err, -errno,
-			"no /dev/net/tun, which the port's interface needs: load the module tun");
-	return 0;
-}
 
 /*
  * ND needs multicast. Devices in memory receive all frames; of other devices all multicast is
@@ -268,25 +185,19 @@ port_xdp_peer_set(struct vrf_id vrf, const struct ip_addr *addr, bool present)
 int
 port_local_address_set(struct vrf_id vrf, const struct ip_addr *addr, bool present)
 {
-	if (forwarder_is_used())
-		return forwarder_local_address(vrf, addr, present);
 	return dp != NULL ? xdp_local_set(dp->xdp, vrf, addr, present) : 0;
 }
 
 int
 port_tunnels_set(const uint32_t *own, unsigned count)
 {
-	if (forwarder_is_used())
-		return forwarder_tunnels(own, count);
 	return dp != NULL ? xdp_tunnels_set(dp->xdp, own, count) : 0;
 }
 
 void
 port_icmp_source_set(uint16_t port, enum afi afi, const struct ip_addr *addr)
 {
-	if (forwarder_is_used())
-		forwarder_icmp_source(port, afi, addr);
-	else if (dp != NULL)
+	if (dp != NULL)
 		icmp_source_set(&dp->icmp_sources, port, afi, addr);
 }
 
@@ -340,8 +251,6 @@ port_refresh(uint16_t port, bool *changed)
 	*changed = false;
 	if (p == NULL)
 		return -ENOENT;
-	if (forwarder_is_used())
-		return forwarder_refresh(port, changed);
 	rc = netns_enter(port_netns(p));
 	if (rc != 0)
 		return rc;

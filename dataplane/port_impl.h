@@ -30,15 +30,48 @@ struct port_host {
 struct port_watch {
 	int kernel; /* socket in the namespace of the port's interface `ifindex`; -1: no interface */
 	unsigned ifindex;
+	bool own; /* the interface is that of the device, and has its link; else a TAP */
 	int tap; /* net_tap: a descriptor of its interface, which belongs to the driver; -1 */
 	uint16_t ethdev;
 	bool link_unknown; /* the driver does not report the link */
-	_Atomic unsigned event; /* enum port_state: DOWN (no event), MISSING or FAILED */
-	_Atomic unsigned state; /* enum port_state */
+	/* A query of the link may call the firmware: one query each PORT_QUERY_NS. */
+	bool costs;
+	unsigned polls; /* since the link was read */
+	unsigned queries; /* turns since the device was asked */
+	_Atomic bool asked; /* with `costs`: no report since the last query */
+	_Atomic unsigned event; /* enum port_why; WHY_NO_LINK: no event */
+	_Atomic unsigned why; /* enum port_why */
+	_Atomic uint64_t link; /* struct port_link in bits (port_watch.c) */
+};
+
+/* Why a port is in its state: each cause belongs to one state. */
+enum port_why {
+	WHY_NO_LINK,
+	WHY_UP,
+	WHY_INTERFACE_DOWN,
+	WHY_INTERFACE_GONE,
+	WHY_DEVICE_GONE,
+	WHY_RESET,
+	WHY_ABSENT, /* port_skip(): missing, and failed; the reason is a text */
+	WHY_NOT_OPENED,
+};
+
+/* The words of struct port_link, as port_watch.link has them in bits. */
+enum {
+	MODE_UNKNOWN,
+	HALF = 1,
+	FULL,
+	OFF = 1,
+	ON,
+	FEC_OFF = 1,
+	FEC_AUTO,
+	FEC_BASER,
+	FEC_RS,
+	FEC_LLRS
 };
 
 /* Starts to watch the device `ethdev`. w->link_unknown is set by the caller. */
-void port_watch_start(struct port_watch *w, uint16_t ethdev, bool tap, unsigned ifindex);
+void port_watch_start(struct port_watch *w, uint16_t ethdev, bool tap, unsigned ifindex, bool own);
 void port_watch_stop(struct port_watch *w);
 /* The kernel asks for the device. Any thread. */
 void port_watch_pull(struct port_watch *w);
@@ -61,8 +94,12 @@ void port_close(uint16_t port);
 bool port_device_is_there(const struct port_config *c);
 /* The configuration of an open port: *c names memory of the port. False: the number is free. */
 bool port_config_get(uint16_t port, struct port_config *c, unsigned queue_workers[PORT_QUEUES_MAX]);
+/* True if the port is open with this configuration, and its device neither leaves nor returns. */
+bool port_is_open_as(uint16_t port, const struct port_config *c);
 /* NULL: there is no such port. */
 struct port_watch *port_watch(uint16_t port);
+/* The interface of the port is up and has a carrier. True for a port without an interface. */
+bool port_interface_up(uint16_t port);
 /* NULL: there is no such port. */
 struct port_host *port_host(uint16_t port);
 enum host_way port_host_way(uint16_t port);
@@ -89,6 +126,11 @@ int port_xdp_socket(uint16_t port, unsigned queue);
  * exists.
  */
 const _Atomic uint64_t *port_mac_place(uint16_t port);
+/*
+ * Octets of the longest frame for a driver that copies each frame into a buffer of its own, and does
+ * not look whether the frame fits (AF_XDP). 0: any frame.
+ */
+uint16_t port_frame_most(uint16_t port);
 /* True: the driver may receive a packet in several buffers. */
 bool port_chains(uint16_t port);
 /* Source addresses of ICMP errors, for workers. Valid until dataplane_fini(). */
@@ -122,6 +164,8 @@ const struct dataplane *dataplane_address(void);
 void dataplane_adopt(const struct dataplane *d);
 /* A number for the layout of struct dataplane and its ports. */
 size_t port_layout(void);
+/* Removes an incomplete UTF-8 character at the end of a shortened text: JSON refuses such a text. */
+void text_end(char *text);
 /* Writes the text to `err` (may be NULL) and returns rc. */
 int dataplane_fail(struct dataplane_error *err, int rc, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

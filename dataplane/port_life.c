@@ -3,11 +3,14 @@
 #include "dataplane/port_pull.h"
 #include "dataplane/port_struct.h"
 #include "dataplane/xdp_buffers.h"
+#include "lpm/monotonic.h"
 
 #include <errno.h>
 #include <net/if.h>
 #include <rte_ethdev.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- queues of AF_XDP ---- */
 
@@ -49,22 +52,12 @@ port_queues_await(const struct port *p, unsigned queues)
 
 /* ---- devices ---- */
 
-bool
-port_device_is_there(const struct port_config *c)
-{
-	char iface[IFNAMSIZ];
-
-	if (device_is_pci(c->device))
-		return device_is_ready(c->device);
-	return c->netns != NULL || port_kernel_of(c->device) != PORT_KERNEL_OWN ||
-	       !device_argument(c->device, "iface", iface, sizeof(iface)) ||
-	       if_nametoindex(iface) != 0;
-}
-
 int
-port_skip(const struct port_config *c, bool left)
+port_skip(const struct port_config *c, bool left, const char *reason)
 {
 	unsigned n = port_number_free();
+	char place[PORT_NAME_MAX + 16];
+	size_t len = (size_t)snprintf(place, sizeof(place), "port %s: ", c->name);
 	struct port *p;
 
 	if (n == PORTS_MAX)
@@ -72,7 +65,11 @@ port_skip(const struct port_config *c, bool left)
 	p = port_at(n);
 	port_init(p, c);
 	p->skipped = true;
-	p->watch.state = left || !port_device_is_there(c) ? PORT_MISSING : PORT_FAILED;
+	(void)snprintf(p->fault, sizeof(p->fault), "%s",
+		strncmp(reason, place, len) == 0 ? reason + len : reason);
+	text_end(p->fault);
+	p->watch.why = left || !port_device_is_there(c) ? WHY_ABSENT : WHY_NOT_OPENED;
+	p->retry_ns = monotonic_ns() + PORT_RETRY_NS;
 	p->ethdev = RTE_MAX_ETHPORTS;
 	p->tx_queues = dataplane_worker_count();
 	port_number_take(n);
@@ -82,7 +79,7 @@ port_skip(const struct port_config *c, bool left)
 int
 port_wait(const struct port_config *c, bool left, uint16_t *port, struct dataplane_error *err)
 {
-	int rc = port_skip(c, left);
+	int rc = port_skip(c, left, err->text);
 
 	if (rc < 0)
 		return dataplane_fail(err, rc, "port %s: too many ports", c->name);
@@ -95,62 +92,11 @@ port_begin(const struct port_config *c, uint16_t *port, struct dataplane_error *
 {
 	int rc = port_add(c, port, err);
 
-	if (rc == 0 || port_device_is_there(c))
-		return rc;
+	if (rc == 0)
+		return 0;
 	rc = port_wait(c, false, port, err);
 	if (rc != 0)
 		return rc;
 	port_show(*port);
 	return 1;
-}
-
-bool
-port_left(uint16_t port)
-{
-	const struct port *p = port_find(port);
-
-	return p != NULL && !p->skipped && p->vrf.v == VRF_DEFAULT.v && device_is_pci(p->device) &&
-	       port_watch_pulled(&p->watch);
-}
-
-static bool
-is_new_interface(const char *name, unsigned was)
-{
-	unsigned now = if_nametoindex(name);
-
-	return now != 0 && now != was;
-}
-
-/* True if an interface that the port has lost was made again. */
-static bool
-interface_returned(const struct port *p)
-{
-	char iface[IFNAMSIZ];
-	bool named = device_argument(p->device, "iface", iface, sizeof(iface));
-
-	if (port_kernel_of(p->device) == PORT_KERNEL_OWN)
-		return named && is_new_interface(iface, p->ifindex);
-	if (named && p->tap_ifindex != 0 && is_new_interface(iface, p->tap_ifindex))
-		return true;
-	return p->way == HOST_WAY_TAP && is_new_interface(p->name, p->ifindex);
-}
-
-bool
-port_returned(uint16_t port)
-{
-	const struct port *p = port_find(port);
-
-	if (p == NULL || p->vrf.v != VRF_DEFAULT.v || port_state(port) != PORT_MISSING)
-		return false;
-	if (p->skipped)
-		return port_device_is_there(&(struct port_config){.device = p->device});
-	return interface_returned(p);
-}
-
-bool
-port_runs(uint16_t port)
-{
-	const struct port *p = port_find(port);
-
-	return p != NULL && !p->skipped;
 }

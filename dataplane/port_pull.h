@@ -15,3 +15,5 @@ void port_pulls_unwatch(void);
 bool device_is_pci(const char *device);
 /* True if the PCI device exists and belongs to vfio, uio, or a driver that shares the device. */
 bool device_is_ready(const char *device);
+/* The vendor of a PCI device; 0: the device does not exist. */
+unsigned device_vendor(const char *device);

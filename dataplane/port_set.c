@@ -14,6 +14,7 @@ struct former {
 	char *device;
 	unsigned queue_workers[PORT_QUEUES_MAX];
 	struct port_config config;
+	struct netns netns; /* of config */
 	bool left; /* port_left() */
 };
 
@@ -24,37 +25,6 @@ struct change {
 	uint16_t opened[PORTS_MAX];
 	unsigned opened_count;
 };
-
-static bool
-same_config(const struct port_config *a, const struct port_config *b)
-{
-	if (strcmp(a->name, b->name) != 0 || strcmp(a->device, b->device) != 0 ||
-		a->vrf.v != b->vrf.v || a->mpls != b->mpls || a->mtu != b->mtu ||
-		a->queues != b->queues || a->queue_worker_count != b->queue_worker_count)
-		return false;
-	for (unsigned i = 0; i < a->queue_worker_count; i++)
-		if (a->queue_workers[i] != b->queue_workers[i])
-			return false;
-	return true;
-}
-
-static bool
-is_open_as(uint16_t port, const struct port_config *c)
-{
-	unsigned workers[PORT_QUEUES_MAX];
-	struct port_config is;
-
-	return !c->leaves && !c->returns && port_config_get(port, &is, workers) &&
-	       same_config(&is, c);
-}
-
-bool
-port_set_has(const struct port_config *c)
-{
-	uint16_t port = port_named(c->name);
-
-	return port != PORTS_MAX && is_open_as(port, c);
-}
 
 /* 0, -ENOMEM. */
 static int
@@ -70,6 +40,10 @@ note_former(struct change *x, uint16_t port)
 	(void)strncpy(f->name, f->config.name, sizeof(f->name) - 1);
 	f->config.name = f->name;
 	f->config.device = f->device;
+	if (f->config.netns != NULL) {
+		f->netns = *f->config.netns;
+		f->config.netns = &f->netns;
+	}
 	f->left = port_left(port);
 	x->former_count++;
 	return 0;
@@ -98,7 +72,7 @@ close_unwanted(struct change *x, const struct port_config *want, unsigned count,
 		bool wanted = !port_exists(port);
 
 		for (unsigned i = 0; i < count && !wanted; i++)
-			wanted = is_open_as(port, &want[i]);
+			wanted = port_is_open_as(port, &want[i]);
 		if (wanted)
 			continue;
 		if (note_former(x, port) != 0) {
@@ -141,7 +115,8 @@ static int
 open_one(const struct change *x, const struct port_config *c, uint16_t *port,
 	struct dataplane_error *err)
 {
-	int rc = c->leaves ? -ENODEV : port_open(c, port, err);
+	int rc = c->leaves ? dataplane_fail(err, -ENODEV, "the device was removed")
+			   : port_open(c, port, err);
 
 	if (rc == 0 || !may_lack_device(x, c))
 		return rc;
@@ -172,11 +147,11 @@ open_former(struct change *x)
 {
 	for (unsigned i = 0; i < x->former_count; i++) {
 		const struct port_config *c = &x->former[i].config;
-		struct dataplane_error ignored;
+		struct dataplane_error err = {"the device was removed"};
 		uint16_t port;
-		int rc = x->former[i].left ? -ENODEV : port_open(c, &port, &ignored);
+		int rc = x->former[i].left ? -ENODEV : port_open(c, &port, &err);
 
-		if (rc != 0 && (rc = port_skip(c, x->former[i].left)) >= 0)
+		if (rc != 0 && (rc = port_skip(c, x->former[i].left, err.text)) >= 0)
 			port = (uint16_t)rc;
 		if (rc >= 0)
 			x->hooks->show(x->hooks->ctx, port, true);

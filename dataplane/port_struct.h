@@ -20,6 +20,8 @@ struct port {
 	struct netns netns; /* of the kernel interface; fd -1: of the process */
 	bool mpls;
 	bool skipped; /* by port_skip() */
+	char fault[160]; /* why, with `skipped` */
+	uint64_t retry_ns; /* monotonic: when a port that failed is opened again */
 	_Atomic uint16_t mtu;
 	uint16_t mtu_max, mtu_driver; /* limits of the port, and of what ethdev accepts */
 	bool large; /* uses large packet buffers */
@@ -29,6 +31,7 @@ struct port {
 	unsigned ifindex;
 	unsigned tap_ifindex; /* net_tap: the interface of the device */
 	unsigned rx_queues, tx_queues;
+	unsigned rss_entries; /* of the device's table of receive queues; 0: no such table */
 	unsigned queue_worker_count; /* 0: the default */
 	uint16_t queue_worker[PORT_QUEUES_MAX];
 	bool mtu_given; /* set by the configuration; otherwise the MTU of the interface is used */

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The states of ports: from events of the drivers (removal, reset), and from polls of the device or
- * of the kernel interface.
+ * of the kernel interface, which also say how fast the link is.
  */
-#include "dataplane/forwarder.h"
-#include "dataplane/port_impl.h"
+#define ALLOW_EXPERIMENTAL_API /* rte_eth_fec_get() */
+#include "dataplane/port_struct.h"
 #include "dataplane/tap.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
+#include <linux/ethtool.h>
 #include <linux/if_tun.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <pthread.h>
 #include <rte_ethdev.h>
@@ -20,12 +23,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static const char *const state_text[] = {
-	[PORT_DOWN] = "down",
-	[PORT_UP] = "up",
-	[PORT_MISSING] = "missing",
-	[PORT_FAILED] = "failed",
-};
+/* port_watch.link */
+static uint64_t
+link_word(uint32_t speed, unsigned duplex, unsigned autoneg, unsigned fec)
+{
+	return speed | (uint64_t)duplex << 32 | (uint64_t)autoneg << 34 | (uint64_t)fec << 36;
+}
 
 /* At file scope, because drivers call back without a context of the process. -1: no data plane. */
 static int events_fd = -1;
@@ -42,12 +45,6 @@ void
 port_asks_end(uint16_t port)
 {
 	(void)pthread_mutex_unlock(&asks[port]);
-}
-
-const char *
-port_state_text(enum port_state s)
-{
-	return (unsigned)s < sizeof(state_text) / sizeof(state_text[0]) ? state_text[s] : "unknown";
 }
 
 int
@@ -82,28 +79,25 @@ on_event(uint16_t ethdev, enum rte_eth_event_type type, void *arg, void *more)
 	(void)more;
 	/* relaxed: a single value; the state says the same to all readers */
 	if (type == RTE_ETH_EVENT_INTR_RMV)
-		atomic_store_explicit(&w->event, PORT_MISSING, memory_order_relaxed);
+		atomic_store_explicit(&w->event, WHY_DEVICE_GONE, memory_order_relaxed);
 	else if (type == RTE_ETH_EVENT_INTR_RESET)
-		atomic_store_explicit(&w->event, PORT_FAILED, memory_order_relaxed);
+		atomic_store_explicit(&w->event, WHY_RESET, memory_order_relaxed);
+	else /* of the link */
+		atomic_store_explicit(&w->asked, false, memory_order_relaxed);
 	(void)eventfd_write(events_fd, 1);
 	return 0;
 }
 
-static const enum rte_eth_event_type events[] = {RTE_ETH_EVENT_INTR_RMV, RTE_ETH_EVENT_INTR_RESET};
+static const enum rte_eth_event_type events[] = {
+	RTE_ETH_EVENT_INTR_RMV, RTE_ETH_EVENT_INTR_RESET, RTE_ETH_EVENT_INTR_LSC};
 #define EVENTS (sizeof(events) / sizeof(events[0]))
 
 void
 port_watch_pull(struct port_watch *w)
 {
 	/* relaxed: as on_event() */
-	atomic_store_explicit(&w->event, PORT_MISSING, memory_order_relaxed);
+	atomic_store_explicit(&w->event, WHY_DEVICE_GONE, memory_order_relaxed);
 	(void)eventfd_write(events_fd, 1);
-}
-
-bool
-port_watch_pulled(const struct port_watch *w)
-{
-	return atomic_load_explicit(&w->event, memory_order_relaxed) == PORT_MISSING;
 }
 
 /* A descriptor of the driver of net_tap for its interface, or -1: the driver gives no access to it. */
@@ -129,13 +123,14 @@ find_tap(const char *iface)
 }
 
 void
-port_watch_start(struct port_watch *w, uint16_t ethdev, bool tap, unsigned ifindex)
+port_watch_start(struct port_watch *w, uint16_t ethdev, bool tap, unsigned ifindex, bool own)
 {
 	struct rte_eth_dev_info info;
 	char iface[IF_NAMESIZE];
 
 	w->ethdev = ethdev;
 	w->ifindex = ifindex;
+	w->own = own;
 	w->kernel = ifindex != 0 ? socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
 	w->tap = -1;
 	if (tap && rte_eth_dev_info_get(ethdev, &info) == 0 &&
@@ -156,17 +151,111 @@ port_watch_stop(struct port_watch *w)
 	w->ethdev = RTE_MAX_ETHPORTS;
 }
 
+/* ---- the link ---- */
+
+/* With the name of the interface in `r`. Room for the masks of link modes, which the kernel asks for. */
+static uint64_t
+interface_link(int fd, struct ifreq *r)
+{
+	union {
+		struct ethtool_link_settings s;
+		uint8_t room[sizeof(struct ethtool_link_settings) +
+			     3 * SCHAR_MAX * sizeof(uint32_t)];
+	} l = {.s = {.cmd = ETHTOOL_GLINKSETTINGS}};
+	struct ethtool_fecparam f = {.cmd = ETHTOOL_GFECPARAM};
+	unsigned speed, fec = MODE_UNKNOWN;
+
+	r->ifr_data = (void *)&l;
+	if (ioctl(fd, SIOCETHTOOL, r) != 0 || l.s.link_mode_masks_nwords >= 0)
+		return 0;
+	l.s = (struct ethtool_link_settings){.cmd = ETHTOOL_GLINKSETTINGS,
+		.link_mode_masks_nwords = (int8_t)-l.s.link_mode_masks_nwords};
+	if (ioctl(fd, SIOCETHTOOL, r) != 0)
+		return 0;
+	r->ifr_data = (void *)&f;
+	if (ioctl(fd, SIOCETHTOOL, r) == 0)
+		fec = f.active_fec & ETHTOOL_FEC_RS	 ? FEC_RS
+		      : f.active_fec & ETHTOOL_FEC_BASER ? FEC_BASER
+		      : f.active_fec & ETHTOOL_FEC_LLRS	 ? FEC_LLRS
+		      : f.active_fec & ETHTOOL_FEC_AUTO	 ? FEC_AUTO
+		      : f.active_fec & ETHTOOL_FEC_OFF	 ? FEC_OFF
+							 : MODE_UNKNOWN;
+	speed = l.s.speed != (uint32_t)SPEED_UNKNOWN ? l.s.speed : 0;
+	return link_word(speed,
+		l.s.duplex == DUPLEX_FULL   ? FULL
+		: l.s.duplex == DUPLEX_HALF ? HALF
+					    : MODE_UNKNOWN,
+		l.s.autoneg == AUTONEG_ENABLE ? ON : OFF, fec);
+}
+
+static uint64_t
+device_link(uint16_t ethdev, const struct rte_eth_link *l)
+{
+	uint32_t mode = 0;
+	unsigned fec = MODE_UNKNOWN;
+
+	if (rte_eth_fec_get(ethdev, &mode) == 0)
+		fec = mode & RTE_ETH_FEC_MODE_CAPA_MASK(RS)	 ? FEC_RS
+		      : mode & RTE_ETH_FEC_MODE_CAPA_MASK(BASER) ? FEC_BASER
+		      : mode & RTE_ETH_FEC_MODE_CAPA_MASK(AUTO)	 ? FEC_AUTO
+		      : mode & RTE_ETH_FEC_MODE_CAPA_MASK(NOFEC) ? FEC_OFF
+								 : MODE_UNKNOWN;
+	return link_word(l->link_speed != RTE_ETH_SPEED_NUM_UNKNOWN ? l->link_speed : 0,
+		l->link_duplex == RTE_ETH_LINK_FULL_DUPLEX ? FULL : HALF,
+		l->link_autoneg == RTE_ETH_LINK_AUTONEG ? ON : OFF, fec);
+}
+
 /* ---- polls ---- */
 
-/* By index: the interface may have been renamed. */
-static enum port_state
-interface_state(int fd, unsigned ifindex)
+/* The link is read at a change of the state, and every PORT_LINK_NS. */
+static bool
+link_is_due(struct port_watch *w, enum port_why now)
 {
-	struct ifreq r = {.ifr_ifindex = (int)ifindex};
+	if (now == atomic_load_explicit(&w->why, memory_order_relaxed) &&
+		++w->polls < PORT_LINK_NS / (w->costs ? PORT_QUERY_NS : PORT_STATES_NS))
+		return false;
+	w->polls = 0;
+	return true;
+}
 
-	if (ioctl(fd, SIOCGIFNAME, &r) != 0 || ioctl(fd, SIOCGIFFLAGS, &r) != 0)
-		return PORT_MISSING;
-	return (r.ifr_flags & IFF_UP) && (r.ifr_flags & IFF_RUNNING) ? PORT_UP : PORT_DOWN;
+/* By index: the interface may have been renamed. */
+static enum port_why
+interface_look(struct port_watch *w, uint64_t *link)
+{
+	struct ifreq r = {.ifr_ifindex = (int)w->ifindex};
+	enum port_why why;
+
+	if (ioctl(w->kernel, SIOCGIFNAME, &r) != 0 || ioctl(w->kernel, SIOCGIFFLAGS, &r) != 0)
+		return WHY_INTERFACE_GONE;
+	why = !(r.ifr_flags & IFF_UP)	     ? WHY_INTERFACE_DOWN
+	      : !(r.ifr_flags & IFF_RUNNING) ? WHY_NO_LINK
+					     : WHY_UP;
+	if (link_is_due(w, why))
+		*link = why == WHY_UP ? interface_link(w->kernel, &r) : 0;
+	return why;
+}
+
+/*
+ * IFF_RUNNING follows the carrier by a kernel thread, up to a second later; ETHTOOL_GLINK reads the carrier
+ * itself.
+ */
+bool
+port_interface_up(uint16_t port)
+{
+	const struct port_watch *w = port_watch(port);
+	struct ethtool_value link = {.cmd = ETHTOOL_GLINK};
+	struct ifreq r = {.ifr_flags = 0};
+	bool running;
+
+	if (w == NULL || w->kernel < 0)
+		return true;
+	r.ifr_ifindex = (int)w->ifindex;
+	if (ioctl(w->kernel, SIOCGIFNAME, &r) != 0 || ioctl(w->kernel, SIOCGIFFLAGS, &r) != 0 ||
+		!(r.ifr_flags & IFF_UP))
+		return false;
+	running = r.ifr_flags & IFF_RUNNING;
+	r.ifr_data = (void *)&link;
+	return ioctl(w->kernel, SIOCETHTOOL, &r) == 0 ? link.data != 0 : running;
 }
 
 static bool
@@ -177,21 +266,30 @@ tap_deleted(int fd)
 	return ioctl(fd, TUNGETIFF, &r) != 0;
 }
 
-static enum port_state
-present_state(const struct port_watch *w)
+static enum port_why
+look(struct port_watch *w, uint64_t *link)
 {
 	unsigned event = atomic_load_explicit(&w->event, memory_order_relaxed);
-	struct rte_eth_link link = {0};
+	struct rte_eth_link l = {0};
+	enum port_why why;
 
-	if (event != PORT_DOWN)
-		return (enum port_state)event;
-	if (w->kernel >= 0)
-		return interface_state(w->kernel, w->ifindex);
+	if (event != WHY_NO_LINK)
+		return (enum port_why)event;
+	if (w->kernel >= 0 && w->own)
+		return interface_look(w, link);
 	if (w->tap >= 0 && tap_deleted(w->tap))
-		return PORT_MISSING;
-	if (w->link_unknown || rte_eth_link_get_nowait(w->ethdev, &link) != 0)
-		return PORT_UP;
-	return link.link_status == RTE_ETH_LINK_UP ? PORT_UP : PORT_DOWN;
+		return WHY_INTERFACE_GONE;
+	if (w->costs && atomic_load_explicit(&w->asked, memory_order_relaxed) &&
+		++w->queries < PORT_QUERY_NS / PORT_STATES_NS)
+		return atomic_load_explicit(&w->why, memory_order_relaxed);
+	w->queries = 0;
+	atomic_store_explicit(&w->asked, true, memory_order_relaxed);
+	if (w->link_unknown || rte_eth_link_get_nowait(w->ethdev, &l) != 0)
+		return WHY_UP;
+	why = l.link_status == RTE_ETH_LINK_UP ? WHY_UP : WHY_NO_LINK;
+	if (link_is_due(w, why))
+		*link = why == WHY_UP ? device_link(w->ethdev, &l) : 0;
+	return why;
 }
 
 static void
@@ -199,19 +297,24 @@ read_state(uint16_t port) RUNS_ON(role_host)
 {
 	struct port_watch *w = port_watch(port);
 	struct port_host *h = port_host(port);
-	enum port_state s;
+	enum port_why why;
+	uint64_t link;
 
 	if (w == NULL || h == NULL || w->ethdev == RTE_MAX_ETHPORTS)
 		return;
+	link = atomic_load_explicit(&w->link, memory_order_relaxed);
 	port_asks_begin(port);
-	s = present_state(w);
+	why = look(w, &link);
 	port_asks_end(port);
-	if (h->fd >= 0 && (s == PORT_UP) != h->carrier && tap_carrier_set(h->fd, s == PORT_UP) == 0)
-		h->carrier = s == PORT_UP;
+	if (h->fd >= 0 && (why == WHY_UP) != h->carrier &&
+		tap_carrier_set(h->fd, why == WHY_UP) == 0)
+		h->carrier = why == WHY_UP;
 	/* the kernel receives nothing from the port any more */
 	if (port_host_way(port) == HOST_WAY_TAP && h->fd < 0)
-		s = PORT_MISSING;
-	atomic_store_explicit(&w->state, s, memory_order_relaxed);
+		why = WHY_INTERFACE_GONE;
+	/* release: pairs with port_link_get(): the link belongs to the state */
+	atomic_store_explicit(&w->link, why == WHY_UP ? link : 0, memory_order_relaxed);
+	atomic_store_explicit(&w->why, why, memory_order_release);
 }
 
 void
@@ -219,19 +322,8 @@ port_states_read(void)
 {
 	eventfd_t n;
 
-	if (forwarder_is_used())
-		return;
 	if (events_fd >= 0)
 		(void)eventfd_read(events_fd, &n);
 	for (uint16_t port = 0; port < port_count(); port++)
 		read_state(port);
-}
-
-enum port_state
-port_state(uint16_t port)
-{
-	struct port_watch *w = port_watch(port);
-
-	return w != NULL ? (enum port_state)atomic_load_explicit(&w->state, memory_order_relaxed)
-			 : PORT_MISSING;
 }

@@ -232,7 +232,7 @@ port_xdp_sockets_attach(struct port *p, struct dataplane_error *err)
 {
 	int fd[PORT_QUEUES_MAX], rc;
 
-	rc = xdp_attach_check(dp->xdp, p->vrf, p->ifindex, &dp->host_limits, err);
+	rc = xdp_attach_check(dp->xdp, p->vrf, p->mpls, p->ifindex, &dp->host_limits, err);
 	if (rc != 0 || p->more_count == 0)
 		return rc;
 	fd[0] = p->xdp_socket;

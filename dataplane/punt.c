@@ -109,17 +109,17 @@ is_local(const uint8_t *frame, unsigned len, struct vrf_id vrf, const struct fib
 
 	if (read16(frame + 12) == RTE_ETHER_TYPE_IPV4 && left >= 20) {
 		to4[0] = read16(ip + 16) << 16 | read16(ip + 18);
-		fib_read_v4_lists(g, vrf, to4, list, 1);
+		fib_read_v4_lists(fib, g, vrf, to4, list, 1);
 	} else if (read16(frame + 12) == RTE_ETHER_TYPE_IPV6 && left >= 40) {
 		memcpy(to6[0], ip + 24, sizeof(to6[0]));
 		/* RFC 4291 2.5.6: of this link, and the frame was sent to this router */
 		if (to6[0][0] == 0xfe && (to6[0][1] & 0xc0) == 0x80)
 			return true;
-		fib_read_v6_bulk(g, vrf, (const uint8_t(*)[16])to6, list, 1);
+		fib_read_v6_bulk(fib, g, vrf, (const uint8_t(*)[16])to6, list, 1);
 	} else {
 		return false;
 	}
-	return fib->path_lists[list[0]].kind == PATH_LIST_PUNT;
+	return fib_read_list(fib, list[0])->kind == PATH_LIST_PUNT;
 }
 
 /*
@@ -170,6 +170,7 @@ police(struct punt *p, struct burst *b, const struct punt_source *s, const struc
 			if (bucket_take(&p->bucket[s->port][class], now)) {
 				m->port = s->port;
 				if (ring_push(p->up[class], m)) {
+					p->lent++;
 					taken++;
 				} else {
 					count_add(&p->full[s->port][class], 1);
@@ -223,6 +224,50 @@ punt_burst(struct punt *p, struct burst *b, const struct punt_source *s,
 	b->host_count = 0;
 }
 
+static bool
+to_tun(struct punt *p, struct rte_mbuf *m, struct vrf_id vrf, enum host_class class)
+	RUNS_ON(role_worker)
+{
+	static_assert(FIB_VRF_MAX <= PUNT_TUN && PORTS_MAX <= PUNT_TUN, "fits beside");
+	m->port = (uint16_t)(PUNT_TUN | vrf.v);
+	if (!ring_push(p->up[class], m))
+		return false;
+	p->lent++;
+	return true;
+}
+
+void
+punt_labelled(struct punt *p, struct burst *b, uint16_t port, const struct fib_reader *fib,
+	const struct fib_generation *generation, uint64_t now)
+{
+	for (unsigned i = 0; i < b->host_count; i++) {
+		const struct host_packet *x = &b->to_host[i];
+		struct rte_mbuf *m = x->pkt;
+		const struct punt_source s = {.port = port, .vrf = {m->port}};
+		enum host_class class = class_of(p->peers, s.vrf,
+			rte_pktmbuf_mtod(m, const uint8_t *), rte_pktmbuf_data_len(m));
+
+		if (m->nb_segs > 1 || !is_for_host(x, &s, fib, generation)) {
+			burst_drop(b, m, (enum drop_reason)x->reason);
+		} else if (!bucket_take(&p->bucket[port][class], now)) {
+			count_add(&p->policed[port][class], 1);
+			burst_drop(b, m, DROP_host_policed);
+		} else if (!to_tun(p, m, s.vrf, class)) {
+			count_add(&p->full[port][class], 1);
+			burst_drop(b, m, DROP_host_full);
+		} else {
+			count_add(&b->stats->punted, 1);
+		}
+	}
+	b->host_count = 0;
+}
+
+bool
+punt_to_tun(struct punt *p, struct rte_mbuf *m, struct vrf_id vrf)
+{
+	return to_tun(p, m, vrf, HOST_ICMP);
+}
+
 void
 punt_reclaim(struct punt *p)
 {
@@ -231,6 +276,7 @@ punt_reclaim(struct punt *p)
 
 	while (n < BURST_MAX && (m[n] = ring_pop(p->back)) != NULL)
 		n++;
+	p->lent -= n;
 	if (n > 0)
 		rte_pktmbuf_free_bulk(m, n);
 }

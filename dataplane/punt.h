@@ -22,6 +22,7 @@ struct ring;
 #define PUNT_RING 512
 #define PUNT_RING_PEERS 2048
 #define PUNT_BACK_RING 4096
+#define PUNT_TUN 0x8000u /* in rte_mbuf.port: for the TUN of the VRF in the other bits */
 static_assert(PUNT_BACK_RING >= PUNT_RING_PEERS + (HOST_CLASSES - 1) * PUNT_RING, "takes all");
 
 /* Part of struct worker. Writer: the worker, unless a member says otherwise. */
@@ -29,6 +30,7 @@ struct punt {
 	struct ring *up[HOST_CLASSES]; /* to the host thread */
 	struct ring *back; /* from the host thread: buffers to free */
 	const struct host_peers *peers;
+	unsigned lent; /* buffers in the rings */
 	struct rte_mbuf *owed; /* host thread: written, and `back` was full */
 	struct bucket bucket[PORTS_MAX][HOST_CLASSES];
 	/* dropped by the bucket; dropped because the ring was full */
@@ -54,5 +56,16 @@ enum host_class punt_class(const struct host_peers *peers, struct vrf_id vrf, co
 void punt_burst(struct punt *p, struct burst *b, const struct punt_source *s,
 	const struct fib_reader *fib, const struct fib_generation *generation, uint64_t now)
 	RUNS_ON(role_worker);
+/*
+ * The same for packets that labels have brought, each of the VRF in rte_mbuf.port: they go to the TUN
+ * of the VRF, policed as packets of the receiving port.
+ */
+void punt_labelled(struct punt *p, struct burst *b, uint16_t port, const struct fib_reader *fib,
+	const struct fib_generation *generation, uint64_t now) RUNS_ON(role_worker);
+/*
+ * Queues a packet with an Ethernet header for the TUN of a VRF, as a packet of the class HOST_ICMP.
+ * False: the ring is full, and the caller keeps the packet.
+ */
+bool punt_to_tun(struct punt *p, struct rte_mbuf *m, struct vrf_id vrf) RUNS_ON(role_worker);
 /* Frees buffers that the host thread has returned, at most a burst. */
 void punt_reclaim(struct punt *p) RUNS_ON(role_worker);

@@ -43,7 +43,7 @@ rewrite_flow_hash_v6(const uint8_t *ip, unsigned len)
 	uint64_t w[4], addresses;
 	uint32_t ports;
 
-	memcpy(w, h->src_addr, sizeof(w));
+	memcpy(w, ip + offsetof(struct rte_ipv6_hdr, src_addr), sizeof(w));
 	addresses = w[0] ^ hash_mix(w[1] ^ hash_mix(w[2] ^ hash_mix(w[3])));
 	if (has_ports(h->proto) && len >= sizeof(*h) + 4) {
 		memcpy(&ports, ip + sizeof(*h), sizeof(ports));

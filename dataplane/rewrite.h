@@ -6,6 +6,16 @@
 #include "lpm/base.h"
 
 /*
+ * The hash of a flow with the key of this router. Mixes after the key: an exclusive or alone permutes
+ * the paths, and routers in a row would still choose alike.
+ */
+static inline uint32_t
+rewrite_keyed(uint32_t hash, uint32_t key)
+{
+	return (uint32_t)hash_mix((uint64_t)key << 32 | hash);
+}
+
+/*
  * Hash of addresses, protocol and ports. Fragments are hashed without ports, so all fragments of a
  * datagram take one path. `ip` is a valid header with `len` readable bytes from its start.
  */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dataplane/stats.h"
-#include "dataplane/forwarder.h"
 #include "dataplane/port_impl.h"
 #include "dataplane/worker.h"
 #include "dataplane/worker_impl.h"
@@ -16,26 +15,6 @@
 #ifndef SOL_XDP
 #define SOL_XDP 283
 #endif
-
-static const struct {
-	const char *name, *rfc, *text;
-} reasons[DROP_COUNT] = {
-#define DROP(reason, name, rfc, text) {name, rfc, text},
-#include "dataplane/drops.def"
-#undef DROP
-};
-
-const char *
-drop_reason_text(enum drop_reason r)
-{
-	return (unsigned)r < DROP_COUNT ? reasons[r].name : "unknown";
-}
-
-const char *
-drop_reason_rfc(enum drop_reason r)
-{
-	return (unsigned)r < DROP_COUNT ? reasons[r].rfc : "";
-}
 
 /* Losses of the AF_XDP socket: counted by the kernel since the socket was created. */
 static void
@@ -77,8 +56,6 @@ port_counters_get(uint16_t port, struct port_counters *out)
 		return -ENOENT;
 	if (!port_runs(port))
 		return -ENODEV;
-	if (forwarder_is_used())
-		return forwarder_counters(port, out);
 	/* Not oerrors of ethdev: AF_XDP counts these packets there, too. */
 	out->tx_dropped = workers_tx_dropped(port);
 	for (unsigned q = 0; q == 0 || port_xdp_socket(port, q) >= 0; q++) {
@@ -130,8 +107,6 @@ port_driver_counters(uint16_t port, unsigned first, struct driver_counter *out, 
 {
 	if (port >= port_count() || !port_runs(port))
 		return 0;
-	if (forwarder_is_used())
-		return forwarder_driver_counters(port, first, out, max);
 	for (unsigned q = 0; q == 0 || port_xdp_socket(port, q) >= 0; q++) {
 		uint16_t ethdev = port_rx_queue(port, q).ethdev;
 		unsigned n = 0;
@@ -149,20 +124,4 @@ port_driver_counters(uint16_t port, unsigned first, struct driver_counter *out, 
 		first -= (unsigned)count;
 	}
 	return 0;
-}
-
-void
-stats_reset_mark(void)
-{
-	for (unsigned i = 0; i < workers_count(); i++)
-		hist_copy(worker_loop_gap_mark(i), &worker_stats(i)->loop_gap);
-}
-
-void
-stats_loop_gap(unsigned worker, struct hist_summary *out)
-{
-	memset(out, 0, sizeof(*out));
-	if (worker < workers_count())
-		hist_summarize_since(
-			&worker_stats(worker)->loop_gap, worker_loop_gap_mark(worker), out);
 }

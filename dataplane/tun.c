@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dataplane/tun.h"
 #include "dataplane/worker.h"
+#include "lpm/fib.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,34 +13,37 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define MTU_MIN 1280
 #define DRAIN_MAX 64 /* packets per call, so other work of the host thread continues */
 
 struct tun {
 	int fd; /* -1: the interface was deleted */
+	int control; /* a socket in the network namespace of the interface */
 	unsigned ifindex;
 	struct vrf_id vrf;
 	uint8_t packet[WORKER_INJECT_MAX + 1]; /* an extra byte reveals packets that are too long */
 };
 
+/* Of the host thread. */
+static struct tun *shown[FIB_VRF_MAX];
+
+/* The packet size of the interface; with less than 1280 the kernel would end IPv6 (RFC 8200 5). */
+static int
+mtu_of(uint16_t mtu)
+{
+	return mtu > WORKER_INJECT_MAX ? WORKER_INJECT_MAX : mtu < MTU_MIN ? MTU_MIN : mtu;
+}
+
 /* Sets the MTU and reads the index, in the network namespace of the caller. */
 static int
 configure(struct tun *t, struct ifreq *r, uint16_t mtu)
 {
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), rc = 0;
-
-	if (fd < 0)
+	t->control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (t->control < 0 || ioctl(t->control, SIOCGIFINDEX, r) != 0)
 		return -errno;
-	if (ioctl(fd, SIOCGIFINDEX, r) != 0) {
-		rc = -errno;
-		goto out;
-	}
 	t->ifindex = (unsigned)r->ifr_ifindex;
-	r->ifr_mtu = mtu < WORKER_INJECT_MAX ? mtu : WORKER_INJECT_MAX;
-	if (ioctl(fd, SIOCSIFMTU, r) != 0)
-		rc = -errno;
-out:
-	close(fd);
-	return rc;
+	r->ifr_mtu = mtu_of(mtu);
+	return ioctl(t->control, SIOCSIFMTU, r) == 0 ? 0 : -errno;
 }
 
 int
@@ -56,6 +60,7 @@ tun_create(const char *name, struct vrf_id vrf, uint16_t mtu, struct tun **out)
 	if (t == NULL)
 		return -ENOMEM;
 	t->vrf = vrf;
+	t->control = -1;
 	t->fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (t->fd < 0) {
 		rc = -errno;
@@ -74,13 +79,34 @@ tun_create(const char *name, struct vrf_id vrf, uint16_t mtu, struct tun **out)
 void
 tun_mtu_set(const struct tun *t, uint16_t mtu)
 {
-	struct ifreq r = {.ifr_mtu = mtu < WORKER_INJECT_MAX ? mtu : WORKER_INJECT_MAX};
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq r = {.ifr_ifindex = (int)t->ifindex};
 
-	if (fd >= 0 && if_indextoname(t->ifindex, r.ifr_name) != NULL)
-		(void)ioctl(fd, SIOCSIFMTU, &r);
-	if (fd >= 0)
-		close(fd);
+	if (ioctl(t->control, SIOCGIFNAME, &r) != 0)
+		return;
+	r.ifr_mtu = mtu_of(mtu);
+	(void)ioctl(t->control, SIOCSIFMTU, &r);
+}
+
+void
+tun_show(struct tun *t)
+{
+	shown[t->vrf.v] = t;
+}
+
+void
+tun_hide(const struct tun *t)
+{
+	if (shown[t->vrf.v] == t)
+		shown[t->vrf.v] = NULL;
+}
+
+void
+tun_write(struct vrf_id vrf, const uint8_t *packet, unsigned len)
+{
+	const struct tun *t = vrf.v < FIB_VRF_MAX ? shown[vrf.v] : NULL;
+
+	if (t != NULL && t->fd >= 0 && write(t->fd, packet, len) < 0)
+		return; /* the interface is down */
 }
 
 static void
@@ -97,6 +123,8 @@ tun_destroy(struct tun *t)
 	if (t == NULL)
 		return;
 	fd_close(t);
+	if (t->control >= 0)
+		(void)close(t->control);
 	free(t);
 }
 

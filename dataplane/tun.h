@@ -15,12 +15,15 @@ struct tun;
 
 /*
  * Creates the interface, non-blocking; the interface disappears with the process. `mtu` is the
- * smallest MTU of all ports, because the kernel gets no errors from ports with smaller MTUs;
- * limited to WORKER_INJECT_MAX. Returns 0 or -errno (-EBUSY: another process has the interface).
+ * smallest MTU of all ports, so that most packets need no error of a worker (punt_to_tun());
+ * from 1280 to WORKER_INJECT_MAX. Returns 0 or -errno (-EBUSY: another process has the interface).
  */
 int tun_create(const char *name, struct vrf_id vrf, uint16_t mtu, struct tun **out);
-/* The MTU of the interface, in the network namespace of the caller. Best effort. */
+/* As tun_create() sets the MTU; also from another network namespace. Best effort. */
 void tun_mtu_set(const struct tun *t, uint16_t mtu);
+/* The thread that calls tun_write(), or before it: between both tun_write() uses the interface. */
+void tun_show(struct tun *t);
+void tun_hide(const struct tun *t);
 void tun_destroy(struct tun *t);
 /* -1: the interface was deleted. */
 int tun_fd(const struct tun *t);
@@ -30,3 +33,5 @@ unsigned tun_ifindex(const struct tun *t);
  * Closes the descriptor of a deleted interface.
  */
 bool tun_drain(struct tun *t) RUNS_ON(role_host);
+/* Gives an IP packet to the kernel by the interface of the VRF, if there is one. */
+void tun_write(struct vrf_id vrf, const uint8_t *packet, unsigned len) RUNS_ON(role_host);

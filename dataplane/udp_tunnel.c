@@ -15,7 +15,7 @@ static_assert(sizeof(struct rte_ipv4_hdr) + sizeof(struct rte_udp_hdr) == UDP_TU
 /* ---- sending ---- */
 
 uint8_t *
-udp_tunnel_push(uint8_t *at, unsigned len, const struct adjacency *a, uint32_t hash)
+udp_tunnel_push(uint8_t *at, unsigned len, const struct adjacency *a, uint32_t hash, uint8_t dscp)
 {
 	struct rte_udp_hdr udp = {
 		.src_port = rte_cpu_to_be_16((uint16_t)(PORTS_FIRST | hash >> 18)),
@@ -25,6 +25,7 @@ udp_tunnel_push(uint8_t *at, unsigned len, const struct adjacency *a, uint32_t h
 	/* RFC 6864 4.1: with DF the identification has no meaning */
 	struct rte_ipv4_hdr ip = {
 		.version_ihl = RTE_IPV4_VHL_DEF,
+		.type_of_service = (uint8_t)(dscp << 2), /* RFC 6040: without ECN */
 		.total_length = rte_cpu_to_be_16((uint16_t)(len + UDP_TUNNEL_HEADERS)),
 		.fragment_offset = RTE_BE16(RTE_IPV4_HDR_DF_FLAG),
 		.time_to_live = TTL,
@@ -44,13 +45,13 @@ udp_tunnel_push(uint8_t *at, unsigned len, const struct adjacency *a, uint32_t h
 /* Returns DROP_COUNT, or a reason to drop. `len`: octets of the IP packet in the buffer. */
 static enum drop_reason
 check(const struct rte_ipv4_hdr *ip, unsigned len, unsigned header_len,
-	const struct tunnel_reader *tunnels)
+	const struct fib_reader *fib)
 {
 	const struct rte_udp_hdr *udp = (const void *)((const uint8_t *)ip + header_len);
 	unsigned total = rte_be_to_cpu_16(ip->total_length),
 		 udp_len = rte_be_to_cpu_16(udp->dgram_len);
 
-	if (!tunnel_known(tunnels, (struct tunnel){ip->src_addr, ip->dst_addr}))
+	if (!tunnel_known(fib->tunnels, &fib->bounds, (struct tunnel){ip->src_addr, ip->dst_addr}))
 		return DROP_udp_source;
 	if (udp_len < sizeof(*udp) + ENTRY || header_len + udp_len != total || total > len)
 		return DROP_udp_short;
@@ -64,8 +65,7 @@ check(const struct rte_ipv4_hdr *ip, unsigned len, unsigned header_len,
 }
 
 void
-udp_tunnel_unwrap(
-	struct burst *b, struct rte_mbuf *m, uint8_t *at, const struct tunnel_reader *tunnels)
+udp_tunnel_unwrap(struct burst *b, struct rte_mbuf *m, uint8_t *at, const struct fib_reader *fib)
 {
 	const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)at;
 	unsigned len = rte_pktmbuf_data_len(m) - ETHER_LEN,
@@ -74,7 +74,7 @@ udp_tunnel_unwrap(
 	uint8_t *label;
 
 	/* In a chain, buffers behind the UDP payload would exceed the new length of the packet. */
-	reason = m->nb_segs == 1 ? check(ip, len, header_len, tunnels) : DROP_udp_short;
+	reason = m->nb_segs == 1 ? check(ip, len, header_len, fib) : DROP_udp_short;
 	if (reason != DROP_COUNT) {
 		burst_drop(b, m, reason);
 		return;

@@ -11,6 +11,7 @@
 
 #include "dataplane/burst.h"
 #include "lpm/base.h"
+#include "lpm/fib_read.h"
 #include "lpm/tunnel_set.h"
 
 #include <rte_byteorder.h>
@@ -19,7 +20,7 @@
 
 /* A packet with udp_tunnel_is(): goes to the lane of labelled packets, or to dropped[]. */
 void udp_tunnel_unwrap(struct burst *b, struct rte_mbuf *m, uint8_t *ip,
-	const struct tunnel_reader *tunnels) RUNS_ON(role_worker);
+	const struct fib_reader *fib) RUNS_ON(role_worker);
 
 /*
  * True for a UDP packet to the port of the tunnels that is not a fragment. `len`: octets of the IP
@@ -42,12 +43,12 @@ udp_tunnel_is(const struct rte_ipv4_hdr *ip, unsigned len)
  * because each packet of a flood to an own address takes this path.
  */
 static inline bool
-udp_tunnel_take(struct burst *b, struct rte_mbuf *m, uint8_t *ip,
-	const struct tunnel_reader *tunnels) RUNS_ON(role_worker)
+udp_tunnel_take(struct burst *b, struct rte_mbuf *m, uint8_t *ip, const struct fib_reader *fib)
+	RUNS_ON(role_worker)
 {
 	if (!udp_tunnel_is((const struct rte_ipv4_hdr *)ip, rte_pktmbuf_data_len(m) - ETHER_LEN))
 		return false;
-	udp_tunnel_unwrap(b, m, ip, tunnels);
+	udp_tunnel_unwrap(b, m, ip, fib);
 	return true;
 }
 
@@ -55,5 +56,5 @@ udp_tunnel_take(struct burst *b, struct rte_mbuf *m, uint8_t *ip,
  * Writes UDP and IPv4 header before the label at `at`; `len` octets follow from `at`. The hash of the
  * flow gives the source port. Returns the start of the IPv4 header.
  */
-uint8_t *udp_tunnel_push(uint8_t *at, unsigned len, const struct adjacency *a, uint32_t hash)
-	RUNS_ON(role_worker);
+uint8_t *udp_tunnel_push(uint8_t *at, unsigned len, const struct adjacency *a, uint32_t hash,
+	uint8_t dscp) RUNS_ON(role_worker);

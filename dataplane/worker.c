@@ -45,13 +45,37 @@ transmit(struct tx_buffer *t) RUNS_ON(role_worker)
 			       : transmit_shared(t);
 }
 
+/* The tables may say any MTU: drops the packets that would overflow buffers of the driver. */
+static __attribute__((noinline)) void
+drop_long(struct worker *w, unsigned port) RUNS_ON(role_worker)
+{
+	struct tx_buffer *t = &w->tx[port];
+	unsigned kept = 0, dropped;
+
+	for (unsigned i = 0; i < t->count; i++) {
+		struct rte_mbuf *m = t->pkt[i];
+
+		if (rte_pktmbuf_pkt_len(m) <= t->most)
+			t->pkt[kept++] = m;
+		else
+			rte_pktmbuf_free_bulk(&m, 1);
+	}
+	dropped = t->count - kept;
+	count_add(&w->tx_dropped[port], dropped);
+	count_add(&w->stats.drops[DROP_invariant], dropped);
+	t->count = kept;
+}
+
 static void
 flush_port(struct worker *w, unsigned port, _Atomic uint64_t *sent_counter) RUNS_ON(role_worker)
 {
 	struct tx_buffer *t = &w->tx[port];
-	unsigned sent = transmit(t);
-	unsigned left = t->count - sent;
+	unsigned sent, left;
 
+	if (t->most != 0)
+		drop_long(w, port);
+	sent = transmit(t);
+	left = t->count - sent;
 	count_add(sent_counter, sent);
 	if (left > 0) {
 		count_add(&w->tx_dropped[port], left);
@@ -82,15 +106,19 @@ send_fragments(struct worker *w, unsigned port, const struct split *x,
 {
 	struct tx_buffer *t = &w->tx[port];
 	struct rte_mbuf *whole = x->pkt;
+	enum drop_reason reason = DROP_no_buffer;
 	unsigned sent, left;
-	bool fits;
 
 	static_assert(FRAGMENTS_MAX <= BURST_MAX, "fit the buffer");
-	fits = fragment_fits(x);
-	t->count = fits ? fragment_v4(x, w->copies, t->pkt) : 0;
+	if (t->most != 0 && x->head + x->mtu > t->most)
+		reason = DROP_invariant; /* as in drop_long() */
+	else if (!fragment_fits(x))
+		reason = DROP_fragment_end;
+	else
+		t->count = fragment_v4(x, w->copies, t->pkt);
 	rte_pktmbuf_free_bulk(&whole, 1);
 	if (t->count == 0) {
-		count_add(&w->stats.drops[fits ? DROP_no_buffer : DROP_fragment_end], 1);
+		count_add(&w->stats.drops[reason], 1);
 		return;
 	}
 	sent = transmit(t);
@@ -237,7 +265,7 @@ report_waiting(struct worker *w, struct burst *b, uint64_t now) RUNS_ON(role_wor
 		const struct waiting *x = &b->waiting[i];
 
 		glean(w, x, now);
-		if (!b->own && x->afi != AFI_NONE && glean_failed(w, x, now))
+		if (x->afi != AFI_NONE && glean_failed(w, x, now))
 			b->fault[b->fault_count++] = (struct fault){
 				.pkt = x->pkt, .reason = DROP_unresolved, .afi = x->afi};
 		else
@@ -253,7 +281,8 @@ static inline uint64_t
 route(struct worker *w, struct burst *b, const struct fib_generation *generation, struct vrf_id vrf,
 	uint64_t now) RUNS_ON(role_worker)
 {
-	struct outbox out = {.tx = w->tx, .ports = w->port_count, .pipe = w->mpls_pipe};
+	struct outbox out = {
+		.tx = w->tx, .ports = w->port_count, .hash_key = w->hash_key, .pipe = w->mpls_pipe};
 
 	if (b->v4.count > 0 && !b->each)
 		ip4_finish(b, w->fib, generation, vrf, &out);
@@ -300,12 +329,12 @@ read_end(struct worker *w) RUNS_ON(role_worker)
 }
 
 static inline void
-look_up(struct burst *b, const struct fib_generation *generation, struct vrf_id vrf, unsigned step)
-	RUNS_ON(role_worker)
+look_up(const struct worker *w, struct burst *b, const struct fib_generation *generation,
+	struct vrf_id vrf, unsigned step) RUNS_ON(role_worker)
 {
 	if (b->v6.count == 0 || b->each)
 		return;
-	ip6_look_up(b, generation, vrf, step);
+	ip6_look_up(b, w->fib, generation, vrf, step);
 	stage_end(STAGE_FINISH);
 }
 
@@ -318,7 +347,7 @@ look_up_all(struct worker *w, struct burst *b, struct vrf_id vrf) RUNS_ON(role_w
 	read_begin(w);
 	generation = fib_read_begin(w->fib);
 	for (unsigned step = 0; step < TABLE_V6_STEPS; step++)
-		look_up(b, generation, vrf, step);
+		look_up(w, b, generation, vrf, step);
 	return generation;
 }
 
@@ -382,6 +411,36 @@ answer_faults(struct worker *w, const struct burst *about, const struct source *
 	}
 	count_add(&w->stats.icmp_errors, b.v4.count + b.v6.count);
 	route_and_transmit(w, &b, look_up_all(w, &b, s->vrf), s->vrf, now, &w->stats.originated);
+	for (unsigned i = 0; i < b.fault_count; i++) /* an error about an error */
+		rte_pktmbuf_free_bulk(&b.fault[i].pkt, 1);
+}
+
+/* Gives ICMP errors about packets of the kernel back to the kernel, by the TUN of the VRF. */
+static __attribute__((noinline)) void
+return_faults(struct worker *w, const struct burst *about, struct vrf_id vrf, uint64_t now)
+	RUNS_ON(role_worker)
+{
+	for (unsigned i = 0; i < about->fault_count; i++) {
+		const struct fault *f = &about->fault[i];
+		struct rte_mbuf *m = f->pkt;
+		bool sent = false;
+
+		if (icmp_allowed(f)) {
+			if (!icmp_limit_take(&w->icmp_limit,
+				    rte_pktmbuf_mtod_offset(m, const uint8_t *, ETHER_LEN),
+				    (enum afi)f->afi, vrf,
+				    f->reason == DROP_too_big ? ICMP_CLASS_TOO_BIG
+							      : ICMP_CLASS_OTHER,
+				    now))
+				count_add(&w->stats.drops[DROP_icmp_limited], 1);
+			else
+				sent = icmp_make_local(f) && punt_to_tun(&w->punt, m, vrf);
+		}
+		if (sent)
+			count_add(&w->stats.icmp_errors, 1);
+		else
+			rte_pktmbuf_free_bulk(&m, 1);
+	}
 }
 
 /*
@@ -393,20 +452,26 @@ finish_labelled(struct worker *w, const struct burst *b, const struct source *s,
 	RUNS_ON(role_worker)
 {
 	const struct mpls_from from = {.vrf = s->vrf, .allowed = s->mpls};
-	struct outbox out = {.tx = w->tx, .ports = w->port_count, .pipe = w->mpls_pipe};
+	struct outbox out = {
+		.tx = w->tx, .ports = w->port_count, .hash_key = w->hash_key, .pipe = w->mpls_pipe};
 	const struct fib_generation *generation;
 	struct burst *inner = &w->inner;
 	uint64_t pending;
 
 	burst_init(inner, &w->stats, false);
-	inner->each = true;
+	inner->each = inner->host = true;
 	inner->source_routes = w->forward_source_routes;
 	read_begin(w);
 	generation = fib_read_begin(w->fib);
 	mpls_finish(b, inner, &from, w->fib, generation, &out);
 	classify(inner);
 	pending = route(w, inner, generation, s->vrf, now);
+	inner->dropped_count = 0; /* freed by route() */
+	if (inner->host_count > 0)
+		punt_labelled(&w->punt, inner, s->port, w->fib, generation, now);
 	read_end(w);
+	if (inner->dropped_count > 0)
+		rte_pktmbuf_free_bulk(inner->dropped, inner->dropped_count);
 	flush_split(w, inner, pending | out.pending, &w->stats.forwarded);
 	stage_end(STAGE_TRANSMIT);
 	if (inner->fault_count > 0)
@@ -475,12 +540,14 @@ prefetch_first_words(struct lane *held, const struct lane *next, const uint32_t 
 }
 
 static void
-prefetch_tables(struct burst *held, const struct burst *next, const struct fib_generation *g,
-	struct vrf_id vrf) RUNS_ON(role_worker)
+prefetch_tables(const struct worker *w, struct burst *held, const struct burst *next,
+	const struct fib_generation *g, struct vrf_id vrf) RUNS_ON(role_worker)
 {
 	prefetch_first_words(held != NULL ? &held->v4 : NULL, &next->v4,
-		(const uint32_t *)(const void *)g->v4[vrf.v].answers);
-	prefetch_first_words(held != NULL ? &held->v6 : NULL, &next->v6, g->v6[vrf.v].words);
+		bounds_check(
+			&w->fib->bounds, __atomic_load_n(&g->v4[vrf.v].answers, __ATOMIC_RELAXED)));
+	prefetch_first_words(
+		held != NULL ? &held->v6 : NULL, &next->v6, fib_read_v6_words(w->fib, g, vrf));
 }
 
 /* Starts a burst of n packets received from `s`. */
@@ -493,7 +560,8 @@ split(struct worker *w, struct burst *b, unsigned n, const struct source *s) RUN
 
 	burst_init(b, &w->stats, false);
 	b->host = s->way != HOST_WAY_NONE;
-	b->tunnels = s->vrf.v == VRF_DEFAULT.v;
+	/* RFC 7510 5: anybody can write the source of a tunnel's remote end into a packet */
+	b->tunnels = s->mpls && s->vrf.v == VRF_DEFAULT.v;
 	b->source_routes = w->forward_source_routes;
 	memcpy(mac, &mac_word, sizeof(mac));
 	forward_split(b, n, mac);
@@ -513,11 +581,11 @@ split_and_classify(struct worker *w, struct burst *b, unsigned n, const struct s
 	struct vrf_id vrf = w->held_source->vrf;
 
 	static_assert(TABLE_V6_STEPS == 3, "all of them");
-	look_up(w->held, generation, vrf, 0);
+	look_up(w, w->held, generation, vrf, 0);
 	split(w, b, n, s);
-	look_up(w->held, generation, vrf, 1);
+	look_up(w, w->held, generation, vrf, 1);
 	classify(b);
-	look_up(w->held, generation, vrf, 2);
+	look_up(w, w->held, generation, vrf, 2);
 }
 
 /* A copy of a packet in one buffer; NULL: dropped for *reason. */
@@ -602,7 +670,7 @@ poll_source(struct worker *w, struct source *s, uint64_t now) RUNS_ON(role_worke
 		split(w, b, n, s);
 		classify(b);
 	}
-	prefetch_tables(held, b, generation, s->vrf);
+	prefetch_tables(w, held, b, generation, s->vrf);
 	w->held = NULL;
 	if (held != NULL)
 		finish(w, held, w->held_source, generation, now);
@@ -681,6 +749,8 @@ poll_inject(struct worker *w, uint64_t now) RUNS_ON(role_worker)
 	w->inject_next = m;
 	classify(&b);
 	route_and_transmit(w, &b, look_up_all(w, &b, vrf), vrf, now, &w->stats.originated);
+	if (__builtin_expect(b.fault_count > 0, 0))
+		return_faults(w, &b, vrf, now);
 	return n;
 }
 
@@ -743,10 +813,10 @@ poll_all(struct worker *w) RUNS_ON(role_worker)
 			finish_held(w, now);
 		if (w->inject != NULL)
 			had += poll_inject(w, now);
-		if (w->punts) {
-			had += w->frames != NULL ? poll_frames(w) : 0;
+		if (w->punts && w->frames != NULL)
+			had += poll_frames(w);
+		if (w->punt.lent > 0)
 			punt_reclaim(&w->punt);
-		}
 		busy |= had > 0;
 		if (!w->driver_may_sleep)
 			qsbr_quiescent(w->qsbr, w->reader);
@@ -804,6 +874,7 @@ worker_ports_take(struct worker *w)
 		w->tx[i].queue = t->queue;
 		w->tx[i].lock = t->lock;
 		w->tx[i].closed = t->closed;
+		w->tx[i].most = t->most;
 		w->port_vrf[i] = t->vrf;
 	}
 }

@@ -66,6 +66,7 @@ struct worker_ports {
 		uint16_t ethdev, queue;
 		struct tx_lock *lock;
 		bool closed;
+		uint16_t most;
 		struct vrf_id vrf;
 	} tx[PORTS_MAX];
 };
@@ -99,6 +100,7 @@ struct worker {
 	 * working on a burst.
 	 */
 	bool driver_may_sleep;
+	uint32_t hash_key; /* random, of all workers: routers in a row choose independently */
 	bool mpls_pipe; /* workers_config.mpls_pipe */
 	bool idle_adaptive; /* workers_config.idle_adaptive */
 	bool forward_source_routes; /* workers_config.forward_source_routes */
@@ -142,7 +144,6 @@ struct worker {
 	struct worker_view next; /* written before WORKER_VIEW */
 	struct worker_ports next_ports; /* written before WORKER_PORTS */
 	bool served[PORTS_MAX]; /* in next_ports */
-	struct hist loop_gap_mark; /* see worker_loop_gap_mark() */
 };
 
 /*
@@ -177,13 +178,22 @@ int workers_take_ports(struct dataplane_error *err);
 void worker_loop(struct worker *w) RUNS_ON(role_worker);
 /* NULL: there is no such worker. Any thread. */
 struct worker *worker_at(unsigned worker);
-/* The workers of keelfwd, and in keeld the use of their counters; NULL: none. */
-struct workers;
-struct workers *workers_address(void);
-void workers_adopt(struct workers *all);
+/* All workers, from workers_start() to workers_stop(). Main writes before the first launch. */
+struct workers {
+	struct arena *arena;
+	unsigned count;
+	unsigned next_glean; /* host thread: worker whose ring is drained first, in turn */
+	int autogroup_before;
+	struct worker *worker[RTE_MAX_LCORE];
+};
+/*
+ * At file scope (worker_read.c), because the worker lcores belong to EAL, of which a process has one. NULL
+ * while no workers exist; other threads may ask before main has started them.
+ */
+struct workers *workers_get(void);
+/* Main. Forgets the marks of stats_reset_mark(). */
+void workers_set(struct workers *all);
 /* Packets not accepted by the driver of a port, summed over all workers. */
 uint64_t workers_tx_dropped(uint16_t port);
 /* RFC and section of the reason in drops.def, or "". */
 const char *drop_reason_rfc(enum drop_reason r);
-/* Loop gap at the last stats_reset_mark(); an empty histogram for a new worker. Main. */
-struct hist *worker_loop_gap_mark(unsigned worker);

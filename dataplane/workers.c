@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Start, stop and access to workers from the main and host threads. The loop is in worker.c. */
 #include "dataplane/worker.h"
-#include "dataplane/forwarder.h"
 #include "dataplane/idle.h"
 #include "dataplane/port_impl.h"
 #include "dataplane/worker_impl.h"
@@ -22,49 +21,6 @@
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
-
-/* All workers, from workers_start() to workers_stop(). Main writes before the first launch. */
-struct workers {
-	struct arena *arena;
-	unsigned count;
-	unsigned next_glean; /* host thread: worker whose ring is drained first, in turn */
-	int autogroup_before;
-	struct worker *worker[RTE_MAX_LCORE];
-};
-
-/*
- * At file scope, because the worker lcores belong to EAL, of which a process has one. NULL while no
- * workers exist; other threads may ask before main has started them.
- */
-static _Atomic(struct workers *) current;
-
-static struct workers *
-workers_get(void)
-{
-	/* acquire: pairs with the store in workers_set */
-	return atomic_load_explicit(&current, memory_order_acquire);
-}
-
-static void
-workers_set(struct workers *all)
-{
-	/* release: pairs with the load in workers_get */
-	atomic_store_explicit(&current, all, memory_order_release);
-}
-
-static struct worker *
-worker_get(unsigned worker)
-{
-	struct workers *all = workers_get();
-
-	return all != NULL && worker < all->count ? all->worker[worker] : NULL;
-}
-
-struct worker *
-worker_at(unsigned worker)
-{
-	return worker_get(worker);
-}
 
 static int
 worker_main(void *arg)
@@ -185,6 +141,7 @@ prepare_ports(struct worker *w, unsigned index)
 		t->ethdev = at.ethdev;
 		t->queue = at.queue;
 		t->closed = false;
+		t->most = port_frame_most(port);
 		t->vrf = port_vrf(port);
 		next->driver_may_sleep |= port_is_xdp(port);
 		next->punts |= port_host_way(port) == HOST_WAY_TAP;
@@ -348,22 +305,11 @@ workers_destroy(struct workers *all)
 	arena_free(all->arena, all);
 }
 
-struct workers *
-workers_address(void)
-{
-	return workers_get();
-}
-
-void
-workers_adopt(struct workers *all)
-{
-	workers_set(all);
-}
-
 int
 workers_start(const struct workers_config *c, struct dataplane_error *err)
 {
 	struct workers *all;
+	uint64_t key[2];
 	int rc;
 
 	if (workers_get() != NULL)
@@ -380,6 +326,7 @@ workers_start(const struct workers_config *c, struct dataplane_error *err)
 		return dataplane_fail(err, -ENOMEM, "no memory for the workers");
 	all->arena = c->arena;
 	all->autogroup_before = workers_autogroup_nice(-20);
+	random_key(key);
 	for (; all->count < c->count; all->count++) {
 		rc = create(c, all->count, &all->worker[all->count]);
 		if (rc != 0) {
@@ -387,6 +334,7 @@ workers_start(const struct workers_config *c, struct dataplane_error *err)
 				strerror(-rc));
 			goto fail;
 		}
+		all->worker[all->count]->hash_key = (uint32_t)key[0];
 	}
 	rc = prepare_all(all, err);
 	if (rc != 0)
@@ -467,40 +415,6 @@ workers_take_ports(struct dataplane_error *err)
 	return 0;
 }
 
-unsigned
-workers_count(void)
-{
-	const struct workers *all = workers_get();
-
-	return all != NULL ? all->count : 0;
-}
-
-const struct worker_stats *
-worker_stats(unsigned worker)
-{
-	const struct worker *w = worker_get(worker);
-
-	return w != NULL ? &w->stats : NULL;
-}
-
-struct hist *
-worker_loop_gap_mark(unsigned worker)
-{
-	struct worker *w = worker_get(worker);
-
-	if (forwarder_is_used())
-		return forwarder_loop_gap_mark(worker);
-	return w != NULL ? &w->loop_gap_mark : NULL;
-}
-
-unsigned
-worker_cpu(unsigned worker)
-{
-	const struct worker *w = worker_get(worker);
-
-	return w != NULL ? w->cpu : UINT32_MAX;
-}
-
 uint64_t
 workers_tx_dropped(uint16_t port)
 {
@@ -541,7 +455,7 @@ own_packet(struct vrf_id vrf, const void *packet, unsigned len)
 int
 worker_inject(struct vrf_id vrf, const void *packet, unsigned len)
 {
-	struct worker *w = worker_get(0);
+	struct worker *w = worker_at(0);
 	struct rte_mbuf *m;
 
 	if (!is_ip(packet, len) || len > WORKER_INJECT_MAX || vrf.v >= FIB_VRF_MAX)
@@ -564,8 +478,6 @@ worker_gleans(struct glean *out, unsigned max)
 	struct workers *all = workers_get();
 	unsigned n = 0;
 
-	if (forwarder_is_used())
-		return forwarder_gleans(out, max);
 	if (all == NULL)
 		return 0;
 	for (unsigned i = 0; i < all->count; i++) {

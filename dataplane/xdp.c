@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dataplane/xdp.h"
 #include "dataplane/port_impl.h"
+#include "lpm/note_file.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -54,6 +55,7 @@ struct attached {
 	int lock; /* proves to other keelds that this keeld is running */
 	int map[MAPS]; /* -1: not found yet */
 	struct vrf_id vrf;
+	bool tunnels; /* UDP tunnels are opened: port_config.mpls, a port of `default` */
 	/*
 	 * Programs and maps that the driver has opened and does not close. `before`: descriptors of
 	 * the other ports, until the port has started.
@@ -322,17 +324,13 @@ note_text(uint32_t id, char text[64])
 
 /* Best effort: without the note an operator has to detach what a crash leaves. */
 static void
-note_write(const struct xdp *x, unsigned ifindex, uint32_t id)
+note_program(const struct xdp *x, unsigned ifindex, uint32_t id)
 {
 	char path[NOTE_PATH], text[64];
-	FILE *f;
 
 	note_text(id, text);
-	f = note_path(x, ifindex, path) ? fopen(path, "we") : NULL;
-	if (f == NULL)
-		return;
-	(void)fputs(text, f);
-	(void)fclose(f);
+	if (note_path(x, ifindex, path))
+		(void)note_write(path, text, strlen(text));
 }
 
 static bool
@@ -342,7 +340,7 @@ note_names(const struct xdp *x, unsigned ifindex, uint32_t id)
 	FILE *f;
 
 	note_text(id, text);
-	f = note_path(x, ifindex, path) ? fopen(path, "re") : NULL;
+	f = note_path(x, ifindex, path) ? note_open(path) : NULL;
 	if (f == NULL)
 		return false;
 	(void)!fgets(there, sizeof(there), f);
@@ -560,7 +558,7 @@ limits_set(int map, const struct host_limits *limits)
 }
 
 int
-xdp_attach_check(struct xdp *x, struct vrf_id vrf, unsigned ifindex,
+xdp_attach_check(struct xdp *x, struct vrf_id vrf, bool mpls, unsigned ifindex,
 	const struct host_limits *limits, struct dataplane_error *err)
 {
 	struct bpf_prog_info info = {0};
@@ -592,12 +590,13 @@ xdp_attach_check(struct xdp *x, struct vrf_id vrf, unsigned ifindex,
 	(void)pthread_mutex_lock(&x->mutex);
 	memcpy(a->map, map, sizeof(a->map));
 	a->vrf = vrf;
+	a->tunnels = mpls && vrf.v == VRF_DEFAULT.v;
 	(void)pthread_mutex_unlock(&x->mutex);
 	rc = limits_set(map[HOST_BUCKETS], limits);
 	if (rc != 0)
 		return dataplane_fail(
 			err, rc, "%s: the limits of the XDP program: %s", iface, strerror(-rc));
-	note_write(x, ifindex, info.id);
+	note_program(x, ifindex, info.id);
 	return 0;
 }
 
@@ -642,7 +641,7 @@ xdp_local_set(struct xdp *x, struct vrf_id vrf, const struct ip_addr *addr, bool
 	if (addr->afi == AFI_NONE || addr_is_link_local(addr))
 		return 0;
 	memcpy(&v4, addr->b, sizeof(v4));
-	tunnel = vrf.v == VRF_DEFAULT.v && family == LOCAL_V4 && is_tunnel(x, v4);
+	tunnel = family == LOCAL_V4 && is_tunnel(x, v4);
 	(void)pthread_mutex_lock(&x->mutex);
 	for (unsigned i = 0; i < PORTS_MAX; i++) {
 		const struct attached *a = &x->attached[i];
@@ -650,7 +649,7 @@ xdp_local_set(struct xdp *x, struct vrf_id vrf, const struct ip_addr *addr, bool
 
 		if (a->ifindex == 0 || a->map[family] < 0 || a->vrf.v != vrf.v)
 			continue;
-		one = address_map_set(a->map[family], addr->b, present, tunnel);
+		one = address_map_set(a->map[family], addr->b, present, tunnel && a->tunnels);
 		if (rc == 0)
 			rc = one;
 	}
@@ -703,7 +702,7 @@ tunnel_write(const struct xdp *x, uint32_t address)
 		const struct attached *a = &x->attached[i];
 		uint8_t bits = LOCAL_ADDRESS | (is_tunnel(x, address) ? LOCAL_TUNNEL : 0);
 
-		if (a->ifindex == 0 || a->map[LOCAL_V4] < 0 || a->vrf.v != VRF_DEFAULT.v)
+		if (a->ifindex == 0 || a->map[LOCAL_V4] < 0 || !a->tunnels)
 			continue;
 		if (bpf_map_update_elem(a->map[LOCAL_V4], &address, &bits, BPF_EXIST) != 0 &&
 			errno != ENOENT)

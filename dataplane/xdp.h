@@ -45,9 +45,9 @@ int xdp_detach(struct xdp *x, unsigned ifindex, struct dataplane_error *err);
 int xdp_sockets_set(struct xdp *x, unsigned ifindex, const int *fd, unsigned count);
 /*
  * Checks after start that the XDP program of keeld is attached, opens its maps and sets the limits.
- * Returns 0, or -errno with `err`.
+ * UDP tunnels are passed to the worker on a port of `default` with `mpls` alone. Returns 0, or -errno with `err`.
  */
-int xdp_attach_check(struct xdp *x, struct vrf_id vrf, unsigned ifindex,
+int xdp_attach_check(struct xdp *x, struct vrf_id vrf, bool mpls, unsigned ifindex,
 	const struct host_limits *limits, struct dataplane_error *err);
 /*
  * Adds or removes the address of a BGP peer on all interfaces of the VRF. Failures only change the

@@ -10,6 +10,7 @@
  */
 #include "lpm/arena.h"
 
+#include "lpm/in_use.h"
 #include "lpm/inspect.h"
 #include "lpm/region.h"
 
@@ -604,6 +605,7 @@ in_region_alloc(struct arena *a, size_t align, size_t size)
 static void
 in_region_free(struct arena *a, void *p)
 {
+	in_use_check(p, region_usable(a->region, p));
 	atomic_fetch_sub_explicit(
 		&a->shared.bytes, (int64_t)region_usable(a->region, p), memory_order_relaxed);
 	region_free(a->region, p);
@@ -726,6 +728,7 @@ arena_realloc(struct arena *a, void *p, size_t size)
 		return in_region_realloc(a, p, size);
 	c = cache_of(a);
 	old = backend_usable(p);
+	in_use_check(p, old);
 	q = backend_realloc(a, c, p, size);
 	while (__builtin_expect(q == NULL, 0) && reserve_use(a))
 		q = backend_realloc(a, c, p, size);
@@ -748,6 +751,7 @@ arena_free(struct arena *a, void *p)
 	}
 	c = cache_of(a);
 	usable = backend_usable(p);
+	in_use_check(p, usable);
 	backend_free(c, p, usable);
 	cache_count(a, c, -(int64_t)usable);
 }

@@ -21,7 +21,9 @@
 #include "lpm/fib_read.h"
 #include "lpm/inspect.h"
 #include "lpm/label_table.h"
+#include "lpm/monotonic.h"
 #include "lpm/qsbr.h"
+#include "lpm/region.h"
 #include "lpm/shadow.h"
 #include "lpm/table_impl.h"
 #include "lpm/table_v4.h"
@@ -30,7 +32,6 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <time.h>
 
 /*
  * Above this number of changed prefixes, rebuild the idle copy: on a full table both ways take 12
@@ -48,7 +49,8 @@
 #define NOTHING ((struct path_list_id){PATH_LIST_NONE})
 
 struct fib {
-	struct fib_reader reader; /* read by workers */
+	_Atomic(const struct fib_generation *) current; /* read by workers */
+	struct fib_reader reader;
 	alignas(CACHE_LINE) struct fib_generation generation[2]; /* one for each copy */
 	struct arena *arena;
 	struct arena *shared; /* of this struct and all that readers use */
@@ -176,7 +178,9 @@ fib_create(const struct fib_config *config, struct fib **out)
 	f->reader.labels = label_reader(f->labels);
 	f->reader.tunnels = tunnel_reader(f->tunnels);
 	/* release: pairs with the acquire in fib_read_begin */
-	atomic_store_explicit(&f->reader.current, &f->generation[0], memory_order_release);
+	atomic_store_explicit(&f->current, &f->generation[0], memory_order_release);
+	f->reader.current = &f->current;
+	f->reader.bounds = BOUNDS_ALL;
 	*out = f;
 	return 0;
 }
@@ -1034,7 +1038,7 @@ publish(struct fib *f)
 
 	g->number = counter_get(&f->number) + 1;
 	/* release: pairs with the acquire in fib_read_begin */
-	atomic_store_explicit(&f->reader.current, g, memory_order_release);
+	atomic_store_explicit(&f->current, g, memory_order_release);
 	f->grace_token = qsbr_start(f->workers);
 	f->grace_open = true;
 	f->late = f->delayed = false;
@@ -1151,15 +1155,6 @@ commit_status(const struct fib *f)
 	return 0;
 }
 
-static uint64_t
-clock_ns(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 /* True if no reader uses the idle copy. Never waits. */
 static bool
 grace_over(struct fib *f, uint64_t now_ns)
@@ -1217,7 +1212,7 @@ fib_commit(struct fib *f, uint64_t now_ns)
 		return commit_status(f);
 	if (!grace_over(f, now_ns))
 		return commit_delayed(f);
-	begin_ns = clock_ns();
+	begin_ns = monotonic_ns();
 	for (struct fib_table *t = f->dirty; t != NULL; t = t->dirty_next) {
 		t->built = true;
 		if (t->instance) {
@@ -1240,7 +1235,7 @@ fib_commit(struct fib *f, uint64_t now_ns)
 		table_count(t);
 	}
 	dirty_clean(f);
-	took_ns = clock_ns() - begin_ns;
+	took_ns = monotonic_ns() - begin_ns;
 	if (flip) {
 		f->published_ns = now_ns + took_ns;
 		hist_add(&f->commit_hist, took_ns);
@@ -1566,4 +1561,29 @@ const struct fib_reader *
 fib_reader(const struct fib *f)
 {
 	return &f->reader;
+}
+
+bool
+fib_reader_bound(
+	const struct fib_reader *shared, const struct bounds *bounds, struct fib_reader *out)
+{
+	/* an index from the tables stays in the place of the region (lpm/bounds.h) */
+	static_assert(REGION_PLACE_BYTES - REGION_BYTES_MAX >
+			      sizeof(uint32_t) * (((uint64_t)UINT32_MAX + 1) + (1u << 24)),
+		"a word of an IPv6 table or of tbl8, in the last line of a region");
+	struct fib_reader r = *shared;
+
+	/* of this copy: the writer may change `shared` meanwhile */
+	__asm__("" : "+m"(r));
+	r.bounds = *bounds;
+	if (!bounds_have(bounds, (const void *)(uintptr_t)r.current, sizeof(*r.current)) ||
+		!bounds_have(bounds, r.labels, sizeof(*r.labels)) ||
+		!bounds_have(bounds, r.tunnels, sizeof(*r.tunnels)) ||
+		!bounds_have(bounds, r.path_lists, PATH_LIST_MAX * sizeof(*r.path_lists)) ||
+		!bounds_have(bounds, (const void *)(uintptr_t)r.next_hops,
+			NEXT_HOP_MAX * sizeof(*r.next_hops)) ||
+		!bounds_have(bounds, r.adjacencies, ADJACENCY_MAX * sizeof(*r.adjacencies)))
+		return false;
+	*out = r;
+	return true;
 }

@@ -41,7 +41,11 @@ struct fib_config {
 	struct arena *shared;
 	struct qsbr *workers;
 	size_t memory_bytes; /* limit for tables and groups of both copies */
-	bool huge; /* try huge pages (MAP_HUGETLB, then THP); fall back to normal pages */
+	/*
+	 * Try huge pages (MAP_HUGETLB, then THP), fall back to normal pages; and populate the first levels, so
+	 * that workers take no page faults there.
+	 */
+	bool huge;
 	/* groups of each IPv4 table copy; 0: the number that memory_bytes allows, at most 65,536 */
 	uint32_t tbl8_groups;
 	/* groups of each IPv6 table copy; 0: the number that memory_bytes allows, at most 131,072 */

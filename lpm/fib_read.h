@@ -7,10 +7,14 @@
  * The reader is registered and online in the workers' QSBR. Pointers from fib_read_begin() stay
  * valid until the reader's next quiescent report. No function here calls malloc, takes a lock,
  * logs, or enters the kernel.
+ *
+ * keelfwd reads tables that a faulty keeld may change at any time: with any content, loads stay in the
+ * region and the zeros behind it, and loops end (docs/decisions/0033-what-keelfwd-reads.md).
  */
 #pragma once
 
 #include "lpm/base.h"
+#include "lpm/bounds.h"
 #include "lpm/compact.h"
 #include "lpm/fib.h"
 #include "lpm/label_table.h"
@@ -27,7 +31,7 @@
  * family. An instance has only `compact`, or NULL without routes.
  */
 struct fib_generation {
-	uint64_t number;
+	alignas(CACHE_LINE) uint64_t number;
 	struct {
 		struct rte_lpm *lpm;
 		const uint16_t *answers; /* table_v4_answers() */
@@ -41,20 +45,31 @@ struct fib_generation {
 	} v6[FIB_VRF_MAX];
 };
 
+/* In keelfwd a private copy: fib_reader_bound(). */
 struct fib_reader {
-	_Atomic(const struct fib_generation *) current;
+	/* The word that fib_commit() writes. */
+	const _Atomic(const struct fib_generation *) *current;
 	const struct path_list *path_lists;
 	const _Atomic uint64_t *next_hops;
 	const struct adjacency *adjacencies;
 	const struct label_reader *labels;
 	const struct tunnel_reader *tunnels;
+	struct bounds bounds;
 };
+
+/*
+ * The reader for a process that does not trust the writer: copies `shared`, a reader of fib_reader(),
+ * with the bounds of the region. False: an array is not inside.
+ */
+bool fib_reader_bound(
+	const struct fib_reader *shared, const struct bounds *bounds, struct fib_reader *out);
 
 static inline const struct fib_generation *
 fib_read_begin(const struct fib_reader *r)
 {
 	/* acquire: pairs with the release store in fib_commit */
-	return atomic_load_explicit(&r->current, memory_order_acquire);
+	return bounds_or_nothing(
+		&r->bounds, atomic_load_explicit(r->current, memory_order_acquire));
 }
 
 static inline uint32_t
@@ -63,22 +78,42 @@ fib_read_any(const words8 *w)
 	return ((*w)[0] | (*w)[1] | (*w)[2] | (*w)[3]) | ((*w)[4] | (*w)[5] | (*w)[6] | (*w)[7]);
 }
 
-/* Looks up an address by rte_lpm, for addresses with the answer TABLE_V4_LOOK. */
-static inline uint32_t
-fib_read_v4_lpm(const struct rte_lpm *lpm, uint32_t ip, uint32_t miss)
+static inline const struct rte_lpm *
+fib_read_v4_table(const struct fib_reader *r, const struct fib_generation *g, struct vrf_id vrf)
 {
-	uint32_t list;
-
-	return rte_lpm_lookup(lpm, ip, &list) == 0 ? list : miss;
+	return bounds_or_nothing(&r->bounds, __atomic_load_n(&g->v4[vrf.v].lpm, __ATOMIC_RELAXED));
 }
 
+/*
+ * Looks up an address in the table of rte_lpm, for addresses with the answer TABLE_V4_LOOK. As
+ * rte_lpm_lookup() (test_table_v4.c compares), but the pointer to tbl8 is checked.
+ */
 static inline uint32_t
-fib_read_v4_one(const struct fib_generation *g, struct vrf_id vrf, uint32_t ip)
+fib_read_v4_lpm(const struct fib_reader *r, const struct rte_lpm *lpm, uint32_t ip, uint32_t miss)
 {
-	uint32_t answer = g->v4[vrf.v].answers[ip >> 8], miss = g->v4[vrf.v].miss;
+	const struct rte_lpm_tbl_entry *tbl8 =
+		bounds_or_nothing(&r->bounds, __atomic_load_n(&lpm->tbl8, __ATOMIC_RELAXED));
+	uint32_t entry;
+
+	__builtin_memcpy(&entry, &lpm->tbl24[ip >> 8], sizeof(entry));
+	READ_ONCE_DONE(entry);
+	if ((entry & RTE_LPM_VALID_EXT_ENTRY_BITMASK) == RTE_LPM_VALID_EXT_ENTRY_BITMASK)
+		__builtin_memcpy(&entry,
+			&tbl8[(size_t)(entry & 0xffffff) * RTE_LPM_TBL8_GROUP_NUM_ENTRIES +
+				(ip & 255)],
+			sizeof(entry));
+	return entry & RTE_LPM_LOOKUP_SUCCESS ? entry & 0xffffff : miss;
+}
+
+/* The table has `answers`, which the caller has checked. */
+static inline uint32_t
+fib_read_v4_one(const struct fib_reader *r, const struct fib_generation *g, struct vrf_id vrf,
+	const uint16_t *answers, uint32_t ip)
+{
+	uint32_t answer = answers[ip >> 8], miss = g->v4[vrf.v].miss;
 
 	if (answer == TABLE_V4_LOOK)
-		return fib_read_v4_lpm(g->v4[vrf.v].lpm, ip, miss);
+		return fib_read_v4_lpm(r, fib_read_v4_table(r, g, vrf), ip, miss);
 	return answer != PATH_LIST_NONE ? answer : miss;
 }
 
@@ -104,20 +139,20 @@ fib_read_v4_eight(
  * again and gives the miss again.
  */
 static __attribute__((noinline, unused)) void
-fib_read_v4_look(
-	const struct rte_lpm *lpm, const uint32_t *ip, uint32_t *list, uint32_t miss, unsigned n)
+fib_read_v4_look(const struct fib_reader *r, const struct rte_lpm *lpm, const uint32_t *ip,
+	uint32_t *list, uint32_t miss, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
 		if (list[i] == TABLE_V4_LOOK)
-			list[i] = fib_read_v4_lpm(lpm, ip[i], miss);
+			list[i] = fib_read_v4_lpm(r, lpm, ip[i], miss);
 }
 
 /* fib_read_v4_lists() for a VRF without a painted table. */
 static __attribute__((noinline, unused)) void
-fib_read_v4_instance(const struct fib_generation *g, struct vrf_id vrf, const uint32_t *ip,
-	uint32_t *list, unsigned n)
+fib_read_v4_instance(const struct fib_reader *r, const struct fib_generation *g, struct vrf_id vrf,
+	const uint32_t *ip, uint32_t *list, unsigned n)
 {
-	const struct compact *c = g->v4[vrf.v].compact;
+	const struct compact *c = BOUNDS_READ(&r->bounds, g->v4[vrf.v].compact);
 
 	if (c != NULL)
 		compact_v4_lookup(c, ip, list, n);
@@ -141,24 +176,24 @@ fib_read_v4_instance(const struct fib_generation *g, struct vrf_id vrf, const ui
  * packets.
  */
 static inline __attribute__((always_inline)) void
-fib_read_v4_lists(const struct fib_generation *g, struct vrf_id vrf, const uint32_t *ip,
-	uint32_t *list, unsigned n)
+fib_read_v4_lists(const struct fib_reader *r, const struct fib_generation *g, struct vrf_id vrf,
+	const uint32_t *ip, uint32_t *list, unsigned n)
 {
-	const uint16_t *answers = g->v4[vrf.v].answers;
+	const uint16_t *answers = BOUNDS_READ(&r->bounds, g->v4[vrf.v].answers);
 	uint32_t miss = g->v4[vrf.v].miss;
 	words8 look = {0};
 	unsigned i = 0;
 
 	if (__builtin_expect(answers == NULL, 0)) {
-		fib_read_v4_instance(g, vrf, ip, list, n);
+		fib_read_v4_instance(r, g, vrf, ip, list, n);
 		return;
 	}
 	for (; i + 8 <= n; i += 8)
 		fib_read_v4_eight(answers, ip + i, list + i, miss, &look);
 	if (fib_read_any(&look))
-		fib_read_v4_look(g->v4[vrf.v].lpm, ip, list, miss, i);
+		fib_read_v4_look(r, fib_read_v4_table(r, g, vrf), ip, list, miss, i);
 	for (; i < n; i++)
-		list[i] = fib_read_v4_one(g, vrf, ip[i]);
+		list[i] = fib_read_v4_one(r, g, vrf, answers, ip[i]);
 }
 
 /*
@@ -166,22 +201,22 @@ fib_read_v4_lists(const struct fib_generation *g, struct vrf_id vrf, const uint3
  * destinations of a full table, 1.0 instead of 0.8 ns for 4,096 hot destinations.
  */
 static inline __attribute__((always_inline)) void
-fib_read_v4_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint32_t *ip,
-	uint32_t *out, unsigned n)
+fib_read_v4_bulk(const struct fib_reader *r, const struct fib_generation *g, struct vrf_id vrf,
+	const uint32_t *ip, uint32_t *out, unsigned n)
 {
-	const uint16_t *answers = g->v4[vrf.v].answers;
+	const uint16_t *answers = BOUNDS_READ(&r->bounds, g->v4[vrf.v].answers);
 
 	for (unsigned i = 0; answers != NULL && i < n; i++)
 		__builtin_prefetch(&answers[ip[i] >> 8]);
-	fib_read_v4_lists(g, vrf, ip, out, n);
+	fib_read_v4_lists(r, g, vrf, ip, out, n);
 }
 
 /* fib_read_v6_bulk() for a VRF without a painted table. */
 static __attribute__((noinline, unused)) void
-fib_read_v6_instance(const struct fib_generation *g, struct vrf_id vrf, const uint8_t (*ip)[16],
-	uint32_t *list, unsigned n)
+fib_read_v6_instance(const struct fib_reader *r, const struct fib_generation *g, struct vrf_id vrf,
+	const uint8_t (*ip)[16], uint32_t *list, unsigned n)
 {
-	const struct compact *c = g->v6[vrf.v].compact;
+	const struct compact *c = BOUNDS_READ(&r->bounds, g->v6[vrf.v].compact);
 
 	if (c != NULL)
 		compact_v6_lookup(c, ip, list, n);
@@ -189,15 +224,22 @@ fib_read_v6_instance(const struct fib_generation *g, struct vrf_id vrf, const ui
 		__builtin_memset(list, 0, n * sizeof(*list));
 }
 
+/* The table of a VRF, or NULL. */
+static inline __attribute__((always_inline)) const uint32_t *
+fib_read_v6_words(const struct fib_reader *r, const struct fib_generation *g, struct vrf_id vrf)
+{
+	return BOUNDS_READ(&r->bounds, g->v6[vrf.v].words);
+}
+
 /* Like fib_read_v4_bulk(), for IPv6 addresses in wire order. */
 static inline __attribute__((always_inline)) void
-fib_read_v6_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint8_t (*ip)[16],
-	uint32_t *out, unsigned n)
+fib_read_v6_bulk(const struct fib_reader *r, const struct fib_generation *g, struct vrf_id vrf,
+	const uint8_t (*ip)[16], uint32_t *out, unsigned n)
 {
-	const uint32_t *words = g->v6[vrf.v].words;
+	const uint32_t *words = fib_read_v6_words(r, g, vrf);
 
 	if (words == NULL) {
-		fib_read_v6_instance(g, vrf, ip, out, n);
+		fib_read_v6_instance(r, g, vrf, ip, out, n);
 		return;
 	}
 	table_v6_lookup_bulk(words, ip, out, n, g->v6[vrf.v].miss);
@@ -210,13 +252,15 @@ fib_read_v6_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint8_
  * its word). For an instance the first step finds the answers, and slot[i] is the path list.
  */
 static inline __attribute__((always_inline)) void
-fib_read_v6_step(const struct fib_generation *g, struct vrf_id vrf, const uint8_t (*ip)[16],
-	uint32_t *slot, uint32_t *rest, unsigned n, unsigned step)
+fib_read_v6_step(const struct fib_reader *r, const struct fib_generation *g, struct vrf_id vrf,
+	const uint8_t (*ip)[16], uint32_t *slot, uint32_t *rest, unsigned n, unsigned step)
 {
-	if (g->v6[vrf.v].words != NULL)
-		table_v6_lookup_step(g->v6[vrf.v].words, ip, slot, rest, n, step);
+	const uint32_t *words = fib_read_v6_words(r, g, vrf);
+
+	if (words != NULL)
+		table_v6_lookup_step(words, ip, slot, rest, n, step);
 	else if (step == 0)
-		fib_read_v6_instance(g, vrf, ip, slot, n);
+		fib_read_v6_instance(r, g, vrf, ip, slot, n);
 }
 
 /*
@@ -225,10 +269,10 @@ fib_read_v6_step(const struct fib_generation *g, struct vrf_id vrf, const uint8_
  * loop gives 33 instead of 28 million packets a second (see fib_read_v4_lists()).
  */
 static inline __attribute__((always_inline)) bool
-fib_read_v6_lists(const struct fib_generation *g, struct vrf_id vrf, const uint32_t *slot,
-	uint32_t *list, unsigned n)
+fib_read_v6_lists(const struct fib_reader *r, const struct fib_generation *g, struct vrf_id vrf,
+	const uint32_t *slot, uint32_t *list, unsigned n)
 {
-	const uint32_t *words = g->v6[vrf.v].words;
+	const uint32_t *words = fib_read_v6_words(r, g, vrf);
 	uint32_t miss = g->v6[vrf.v].miss, more = 0;
 	words8 any = {0};
 	unsigned i = 0;
@@ -254,71 +298,128 @@ fib_read_v6_lists(const struct fib_generation *g, struct vrf_id vrf, const uint3
 	return table_v6_goes_on(fib_read_any(&any) | more);
 }
 
+/* The path list of an id from a table: the id may have any value. */
+static inline __attribute__((always_inline)) const struct path_list *
+fib_read_list(const struct fib_reader *r, uint32_t id)
+{
+	return &r->path_lists[id % PATH_LIST_MAX];
+}
+
 /* Adjacency id of a next hop, or 0 if the next hop is not up. */
 static inline __attribute__((always_inline)) uint32_t
 fib_read_up(const _Atomic uint64_t *next_hops, struct next_hop_id id)
 {
 	/* acquire: pairs with the release store in next_hop_up */
-	return (uint32_t)atomic_load_explicit(&next_hops[id.v], memory_order_acquire);
+	return (uint32_t)(atomic_load_explicit(
+				  &next_hops[id.v % NEXT_HOP_MAX], memory_order_acquire) %
+			  ADJACENCY_MAX);
 }
 
-/* Adjacency of a next hop, or NULL if the next hop is not up. */
-static inline const struct adjacency *
-fib_read_next_hop(const struct fib_reader *r, struct next_hop_id id)
+/* What a path list says besides its paths. */
+struct fib_list {
+	const struct path_list *list;
+	enum path_list_kind kind;
+	unsigned path_count, all; /* all: with the backups */
+	uint16_t port;
+};
+
+/* Reads the first word of a path list, once. */
+static inline struct fib_list
+fib_read_head(const struct path_list *list)
 {
-	uint32_t adjacency = fib_read_up(r->next_hops, id);
+	struct {
+		uint8_t kind, path_count;
+		uint16_t port;
+		uint8_t backup_count, unused[3];
+	} head;
+	struct fib_list out = {.list = list};
+	uint64_t word;
 
-	return adjacency != 0 ? &r->adjacencies[adjacency] : NULL;
+	static_assert(offsetof(struct path_list, path) == sizeof(word) &&
+			      sizeof(head) == sizeof(word) &&
+			      offsetof(struct path_list, port) == 2 &&
+			      offsetof(struct path_list, backup_count) == 4,
+		"the word before the paths");
+	__builtin_memcpy(&word, list, sizeof(word));
+	READ_ONCE_DONE(word);
+	__builtin_memcpy(&head, &word, sizeof(head));
+	out.kind = (enum path_list_kind)head.kind;
+	out.port = head.port;
+	out.path_count = head.path_count < PATHS_MAX ? head.path_count : PATHS_MAX;
+	out.all = out.path_count + head.backup_count;
+	out.all = out.all < PATHS_MAX ? out.all : PATHS_MAX;
+	return out;
 }
+
+/* A path with its adjacency, both copied. */
+struct fib_hop {
+	struct path path;
+	struct adjacency adjacency;
+};
 
 /* Selects one of the equal-cost paths by `hash`. Multiplies and shifts instead of dividing. */
 static inline unsigned
-fib_read_choice(const struct path_list *list, uint32_t hash)
+fib_read_choice(const struct fib_list *l, uint32_t hash)
 {
-	return list->path_count > 1 ? (unsigned)(((uint64_t)hash * list->path_count) >> 32) : 0;
+	return l->path_count > 1 ? (unsigned)(((uint64_t)hash * l->path_count) >> 32) : 0;
+}
+
+/* Copies path i, and its adjacency if the next hop is up. Returns false if it is not up. */
+static inline bool
+fib_read_hop(const struct fib_reader *r, const struct fib_list *l, unsigned i, struct fib_hop *out)
+{
+	uint64_t word;
+	uint32_t id;
+
+	static_assert(sizeof(struct path) == sizeof(word), "");
+	__builtin_memcpy(&word, &l->list->path[i], sizeof(word));
+	READ_ONCE_DONE(word);
+	__builtin_memcpy(&out->path, &word, sizeof(word));
+	id = fib_read_up(r->next_hops, out->path.next_hop);
+	if (__builtin_expect(id == 0, 0))
+		return false;
+	out->adjacency = r->adjacencies[id];
+	/* checks and uses of the adjacency read the copy alone */
+	__asm__("" : "+m"(out->adjacency));
+	if (out->adjacency.label_count > PUSH_LABELS_MAX)
+		out->adjacency.label_count = 0;
+	return true;
 }
 
 /*
  * Finds a path and its adjacency when the chosen next hop is not up: first among the remaining
- * equal-cost paths, then among the backups in order. Returns the path, or NULL.
+ * equal-cost paths, then among the backups in order. Without one, out->path is the chosen path.
  */
-static __attribute__((noinline, unused)) const struct path *
-fib_read_fallback(const struct fib_reader *r, const struct path_list *list, unsigned chosen,
-	const struct adjacency **out)
+static __attribute__((noinline, unused)) bool
+fib_read_fallback(const struct fib_reader *r, const struct fib_list *l, unsigned chosen,
+	uint32_t hash, struct fib_hop *out)
 {
-	unsigned all = list->path_count + (unsigned)list->backup_count;
+	struct path first = out->path;
+	unsigned others = l->path_count > 1 ? l->path_count - 1 : 1;
+	/* another part of the hash: the flows of a lost path go to all others */
+	unsigned skip = (unsigned)((uint64_t)(hash * 0x9e3779b1u) * others >> 32);
 
-	for (unsigned n = 1; n < all; n++) {
-		unsigned i = n < list->path_count ? (chosen + n) % list->path_count : n;
+	for (unsigned n = 1; n < l->all; n++) {
+		unsigned i =
+			n < l->path_count ? (chosen + 1 + (skip + n) % others) % l->path_count : n;
 
-		*out = fib_read_next_hop(r, list->path[i].next_hop);
-		if (*out != NULL)
-			return &list->path[i];
+		if (fib_read_hop(r, l, i, out))
+			return true;
 	}
-	return NULL;
+	out->path = first;
+	return false;
 }
 
 /*
- * Path and adjacency for a packet with this flow hash. Returns NULL if no next hop of the list is
- * up.
+ * Path and adjacency for a packet with this flow hash. Returns false if no next hop of the list is
+ * up; out->path is then the path for this hash.
  */
-static inline const struct path *
-fib_read_path(const struct fib_reader *r, const struct path_list *list, uint32_t hash,
-	const struct adjacency **out)
+static inline bool
+fib_read_path(
+	const struct fib_reader *r, const struct fib_list *l, uint32_t hash, struct fib_hop *out)
 {
-	unsigned i = fib_read_choice(list, hash);
+	unsigned i = fib_read_choice(l, hash);
 
-	*out = fib_read_next_hop(r, list->path[i].next_hop);
-	if (__builtin_expect(*out != NULL, 1))
-		return &list->path[i];
-	return fib_read_fallback(r, list, i, out);
-}
-
-/* Like fib_read_path(); returns the adjacency. */
-static inline const struct adjacency *
-fib_read_adjacency(const struct fib_reader *r, const struct path_list *list, uint32_t hash)
-{
-	const struct adjacency *adj;
-
-	return fib_read_path(r, list, hash, &adj) != NULL ? adj : NULL;
+	return __builtin_expect(fib_read_hop(r, l, i, out), 1) ||
+	       fib_read_fallback(r, l, i, hash, out);
 }

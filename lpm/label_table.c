@@ -29,11 +29,11 @@ word_get(const struct label_table *t, uint32_t label)
 int
 label_table_create(struct arena *a, struct path_lists *lists, struct label_table **out)
 {
-	struct label_table *t = arena_calloc(a, sizeof(*t));
+	struct label_table *t = arena_alloc_aligned(a, CACHE_LINE, sizeof(*t));
 
 	if (t == NULL)
 		return -ENOMEM;
-	t->arena = a;
+	*t = (struct label_table){.arena = a};
 	t->lists = lists;
 	t->none = arena_calloc_touched(a, sizeof(*t->none));
 	if (t->none == NULL) {

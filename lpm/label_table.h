@@ -15,6 +15,7 @@
 #pragma once
 
 #include "lpm/base.h"
+#include "lpm/bounds.h"
 #include "lpm/path_list.h"
 
 #include <stdatomic.h>
@@ -97,12 +98,14 @@ label_word_out(uint64_t word)
  * misses overlap.
  */
 static inline __attribute__((always_inline)) void
-label_lookup(const struct label_reader *r, const uint32_t *label, uint64_t *word, unsigned n)
+label_lookup(const struct label_reader *r, const struct bounds *bounds, const uint32_t *label,
+	uint64_t *word, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
 		/* acquire: pairs with the release store in label_table_set */
-		const struct label_page *page =
-			atomic_load_explicit(&r->page[label[i] / LABEL_PAGE], memory_order_acquire);
+		const struct label_page *page = bounds_or_nothing(
+			bounds, atomic_load_explicit(
+					&r->page[label[i] / LABEL_PAGE], memory_order_acquire));
 
 		word[i] = (uint64_t)(uintptr_t)&page->word[label[i] % LABEL_PAGE];
 		__builtin_prefetch(&page->word[label[i] % LABEL_PAGE]);

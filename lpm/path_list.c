@@ -203,6 +203,26 @@ path_lists_bytes(void)
 	return sizeof(struct path_lists);
 }
 
+bool
+path_lists_bound(
+	const struct path_lists *shared, const struct bounds *bounds, struct path_lists *out)
+{
+	struct path_lists p = {.list = shared->list,
+		.word = shared->word,
+		.adjacency = shared->adjacency,
+		.key = shared->key};
+
+	/* of this copy: the writer may change `shared` meanwhile */
+	__asm__("" : "+m"(p));
+	if (!bounds_have(bounds, p.list, POOL_MAX * sizeof(*p.list)) ||
+		!bounds_have(bounds, (const void *)(uintptr_t)p.word, POOL_MAX * sizeof(*p.word)) ||
+		!bounds_have(bounds, p.adjacency, POOL_MAX * sizeof(*p.adjacency)) ||
+		!bounds_have(bounds, p.key, POOL_MAX * sizeof(*p.key)))
+		return false;
+	*out = p;
+	return true;
+}
+
 void
 path_lists_destroy(struct path_lists *p)
 {
@@ -434,7 +454,7 @@ next_hop_peek(const struct path_lists *p, struct next_hop_id id, struct next_hop
 		.state = (enum next_hop_state)(word >> 32),
 	};
 	if (out->state == NEXT_HOP_UP)
-		out->adjacency = p->adjacency[(uint32_t)word];
+		out->adjacency = p->adjacency[(uint32_t)word % ADJACENCY_MAX];
 	return true;
 }
 

@@ -18,6 +18,8 @@ static_assert(PATH_LIST_MAX <= RANGE_VALUE + 1, "a path list id is a word's valu
 static_assert(2 * (2 * RANGE_ROUTES_MAX + 1) <= UINT16_MAX, "an index of 16 bits");
 static_assert(2 * (2 * RANGE_ROUTES_MAX + 1) <= RANGE_NODE * RANGE_FAN * RANGE_FAN * RANGE_FAN,
 	"four levels");
+/* nodes, and the ranges of runs, have numbers of 16 bits */
+static_assert(2 * (2 * RANGE_ROUTES_MAX + 1) / RANGE_NODE * 2 <= UINT16_MAX, "");
 
 /* An IPv4 address is the highest 32 bits. */
 __extension__ typedef unsigned __int128 wide_addr;
@@ -148,7 +150,8 @@ halves_split(struct build *b)
 			if (high > (uint64_t)(pos >> 64))
 				key_add(b, high - 1, r->word);
 			key_add(b, high, RANGE_DEEP << 24 | b->run_count);
-			b->run[b->run_count++] = (struct range_run){.first = b->low_count};
+			b->run[b->run_count++] =
+				(struct range_run){.first = (uint16_t)b->low_count};
 			low_add(b, low, r->word);
 		}
 		pos = r->last + 1;
@@ -242,14 +245,14 @@ layout(const struct build *b, struct range_table *t, uint32_t nodes[RANGE_LEVELS
 	*t = (struct range_table){.head = {COMPACT_RANGES, (uint8_t)b->afi},
 		.arena = b->arena,
 		.range_count = b->count,
-		.low_count = b->low_count,
+		.low_count = (uint16_t)b->low_count,
 		.index_shift = b->different_count > 256,
 		.index_mask = b->different_count > 256 ? UINT16_MAX : UINT8_MAX};
 	nodes[0] = (b->count + RANGE_NODE - 1) / RANGE_NODE;
 	for (t->levels = 1; nodes[t->levels - 1] > 1; t->levels++)
 		nodes[t->levels] = (nodes[t->levels - 1] + RANGE_FAN - 1) / RANGE_FAN;
 	for (unsigned level = t->levels; level-- > 0;) {
-		t->first[level] = all;
+		t->first[level] = (uint16_t)all;
 		all += nodes[level];
 	}
 	at = sizeof(*t) + all * RANGE_NODE * key_bytes;

@@ -41,14 +41,18 @@ struct shadow;
 #define RANGE_VALUE ((1u << 24) - 1)
 #define RANGE_DEEP 255u
 
+/*
+ * A faulty writer may give each member any value. The types bound what a lookup reads: less than 5 GiB
+ * behind the header.
+ */
 struct range_table {
 	alignas(CACHE_LINE) struct compact head;
 	uint8_t levels;
-	uint8_t index_shift; /* 0: the index has 8 bits, 1: 16 bits */
-	uint32_t index_mask;
-	uint32_t first[RANGE_LEVELS]; /* first node of each level; levels above the root: 0 */
+	uint8_t index_shift:1; /* 0: the index has 8 bits, 1: 16 bits */
+	uint16_t index_mask;
+	uint16_t low_count; /* ranges of all runs */
+	uint16_t first[RANGE_LEVELS]; /* first node of each level; levels above the root: 0 */
 	uint32_t index_at, word_at, run_at, low_at; /* in bytes from the header */
-	uint32_t low_count; /* ranges of all runs */
 	uint32_t range_count;
 	uint32_t bytes;
 	struct arena *arena;
@@ -56,7 +60,7 @@ struct range_table {
 static_assert(sizeof(struct range_table) == CACHE_LINE, "one line, the root is the next");
 
 struct range_run {
-	uint32_t first, count;
+	uint16_t first, count;
 };
 
 /*
@@ -104,10 +108,15 @@ static inline uint32_t
 range_word(const struct range_table *t, uint32_t range)
 {
 	uint16_t index;
+	uint32_t word;
 
 	__builtin_memcpy(&index, (const char *)t + t->index_at + ((size_t)range << t->index_shift),
 		sizeof(index));
-	return ((const uint32_t *)range_at(t, t->word_at))[index & t->index_mask];
+	__builtin_memcpy(&word,
+		(const char *)range_at(t, t->word_at) +
+			sizeof(word) * (size_t)(index & t->index_mask),
+		sizeof(word));
+	return word;
 }
 
 /* Minus the number of keys below `key`, spread over eight lanes. */
@@ -216,6 +225,7 @@ range_search(const struct range_table *const *t, unsigned each, bool wide, const
 
 	for (unsigned i = 1; each && i < n; i++)
 		levels = t[i]->levels > levels ? t[i]->levels : levels;
+	levels = (levels - 1) % RANGE_LEVELS + 1;
 	__builtin_memset(at, 0, RANGE_BURST * sizeof(*at));
 	for (unsigned level = levels; --level > 0;) {
 		for (unsigned i = 0; i < n; i += 8) {
@@ -268,25 +278,27 @@ range_v4_some(const struct range_table *const *t, unsigned each, const uint32_t 
 static __attribute__((noinline, unused)) uint32_t
 range_v6_deep(const struct range_table *t, uint32_t run, const uint8_t *ip)
 {
-	const struct range_run *r = (const struct range_run *)range_at(t, t->run_at) + run;
-	const uint64_t *last = (const uint64_t *)range_at(t, t->low_at) + r->first;
-	const uint32_t *word =
-		(const uint32_t *)((const uint64_t *)range_at(t, t->low_at) + t->low_count) +
-		r->first;
-	uint32_t from = 0, to = r->count - 1;
-	uint64_t low;
+	const char *lows = range_at(t, t->low_at);
+	struct range_run r;
+	uint32_t from = 0, to, word;
+	uint64_t low, last;
 
+	__builtin_memcpy(&r, (const char *)range_at(t, t->run_at) + run * sizeof(r), sizeof(r));
+	to = (uint16_t)(r.count - 1);
 	__builtin_memcpy(&low, ip + 8, sizeof(low));
 	low = __builtin_bswap64(low);
 	while (from < to) {
 		uint32_t middle = (from + to) / 2;
 
-		if (last[middle] < low)
+		__builtin_memcpy(&last, lows + (r.first + middle) * sizeof(last), sizeof(last));
+		if (last < low)
 			from = middle + 1;
 		else
 			to = middle;
 	}
-	return word[from];
+	__builtin_memcpy(&word,
+		lows + t->low_count * sizeof(last) + (r.first + from) * sizeof(word), sizeof(word));
+	return word;
 }
 
 static inline __attribute__((always_inline)) void

@@ -5,6 +5,7 @@
  * a slab: one unit that is divided into blocks of one size class. Slabs are never returned; free runs
  * are all zero, because their pages are removed from the memfd.
  */
+#include "lpm/monotonic.h"
 #include "lpm/region.h"
 
 #include <errno.h>
@@ -18,6 +19,7 @@
 #define UNIT ((size_t)64 << 10)
 #define HUGE_UNITS 32u /* 2 MiB */
 #define CLASSES 40u /* 16 bytes to 32 KiB */
+#define POPULATE_BYTES ((off_t)16 << 20) /* between two looks at the clock */
 
 enum unit_kind { UNIT_FREE, UNIT_LARGE, UNIT_SLAB };
 
@@ -74,24 +76,68 @@ int
 region_map(int fd, unsigned place, size_t bytes, bool writable)
 {
 	void *at = region_place(place), *p;
+	int err;
 
-	if (place >= REGION_PLACES || bytes > REGION_PLACE_BYTES)
+	if (place >= REGION_PLACES || bytes > REGION_BYTES_MAX)
 		return -EINVAL;
-	p = mmap(at, bytes, PROT_READ | (writable ? PROT_WRITE : 0),
-		MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, fd, 0);
+	p = mmap(at, REGION_PLACE_BYTES, PROT_READ,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
 	if (p == MAP_FAILED)
 		return -errno;
+	if (p != at) {
+		/* before Linux 4.17 the address is a hint */
+		(void)munmap(p, REGION_PLACE_BYTES);
+		return -EEXIST;
+	}
+	p = mmap(at, bytes, PROT_READ | (writable ? PROT_WRITE : 0),
+		MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0);
 	if (p == at)
 		return 0;
-	/* before Linux 4.17 the address is a hint */
-	(void)munmap(p, bytes);
-	return -EEXIST;
+	err = -errno;
+	region_unmap(place);
+	return err;
 }
 
 void
-region_unmap(unsigned place, size_t bytes)
+region_unmap(unsigned place)
 {
-	(void)munmap(region_place(place), bytes);
+	(void)munmap(region_place(place), REGION_PLACE_BYTES);
+}
+
+int
+region_map_free(int fd, unsigned from, size_t bytes)
+{
+	int rc = -EEXIST;
+
+	for (unsigned place = from; rc == -EEXIST && place < REGION_PLACES; place++) {
+		rc = region_map(fd, place, bytes, true);
+		if (rc == 0)
+			return (int)place;
+	}
+	return rc;
+}
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22 /* Linux 5.14; before, readers take the page faults */
+#endif
+
+bool
+region_populate(int fd, unsigned place, uint64_t most_ns)
+{
+	uint64_t began_ns = monotonic_ns();
+	off_t from = 0, end;
+
+	while ((from = lseek(fd, from, SEEK_DATA)) >= 0 &&
+		(end = lseek(fd, from, SEEK_HOLE)) > from) {
+		for (off_t part; from < end; from += part) {
+			if (monotonic_ns() - began_ns >= most_ns)
+				return false;
+			part = end - from < POPULATE_BYTES ? end - from : POPULATE_BYTES;
+			(void)madvise((char *)region_place(place) + from, (size_t)part,
+				MADV_POPULATE_READ);
+		}
+	}
+	return true;
 }
 
 int
@@ -132,7 +178,7 @@ region_destroy(struct region *r)
 {
 	if (r == NULL)
 		return;
-	region_unmap(r->place, r->bytes);
+	region_unmap(r->place);
 	(void)close(r->fd);
 	(void)munmap(r->unit, r->bytes / UNIT * sizeof(struct unit));
 	pthread_mutex_destroy(&r->lock);

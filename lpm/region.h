@@ -15,11 +15,13 @@
 struct region;
 
 /*
- * Places for regions, 64 GiB apart. The range is free in ordinary processes, and application memory
- * under AddressSanitizer and ThreadSanitizer.
+ * Places for regions, 128 GiB apart; a region has at most 64 GiB. Places 0 to 2 are free in ordinary
+ * processes (vm.mmap_rnd_bits 28); libraries lie in place 3 of a process in twenty. All are application
+ * memory under AddressSanitizer and ThreadSanitizer.
  */
-#define REGION_PLACES 8u
-#define REGION_PLACE_BYTES (UINT64_C(1) << 36)
+#define REGION_PLACES 4u
+#define REGION_PLACE_BYTES (UINT64_C(1) << 37)
+#define REGION_BYTES_MAX (UINT64_C(1) << 36)
 void *region_place(unsigned place);
 
 /* A new memfd of `bytes` bytes that cannot be resized. Returns the descriptor, or -errno. */
@@ -30,11 +32,23 @@ int region_memfd(const char *name, size_t bytes);
  */
 int region_seal(int fd);
 /*
- * Maps `fd` at `place`. Returns 0, or -errno; -EEXIST: the place is in use.
+ * Maps `fd` at `place`, and zeros that cannot be written behind, up to the end of the place: a reader
+ * with a wrong index of 32 bits reads nothing else. The zeros have one page, but page tables of their own
+ * where somebody reads. Returns 0, or -errno; -EEXIST: the place is in use, if only in part.
  * region_unmap() undoes it.
  */
 int region_map(int fd, unsigned place, size_t bytes, bool writable);
-void region_unmap(unsigned place, size_t bytes);
+void region_unmap(unsigned place);
+/*
+ * Maps `fd` for writing at the first place from `from` on that nothing uses: the system may have put a
+ * library into a place. Returns the place, or -errno; -EEXIST: there is none.
+ */
+int region_map_free(int fd, unsigned from, size_t bytes);
+/*
+ * Maps the pages of a region at `place` that exist, so that a reader takes no page faults. Returns false
+ * if the time ended before: the owner decides how many holes the file has.
+ */
+bool region_populate(int fd, unsigned place, uint64_t most_ns);
 
 /* Maps a copy of `fd` for writing and becomes the owner. Returns 0, or -errno. */
 int region_create(int fd, unsigned place, size_t bytes, struct region **out);

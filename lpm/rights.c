@@ -5,7 +5,9 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <pwd.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -78,13 +80,16 @@ rights_limit(uint64_t keep)
 int
 rights_user_find(const char *name, struct rights_user *out)
 {
-	char room[4096];
+	char room[4096], *end;
 	struct passwd p, *found = NULL;
-	int rc = getpwnam_r(name, &p, room, sizeof(room), &found);
+	unsigned long uid = strtoul(name, &end, 10);
+	bool number = *name >= '0' && *name <= '9' && *end == '\0';
+	int rc = number ? getpwuid_r((uid_t)uid, &p, room, sizeof(room), &found)
+			: getpwnam_r(name, &p, room, sizeof(room), &found);
 
 	if (rc != 0 || found == NULL)
 		return rc != 0 ? -rc : -ENOENT;
-	if (snprintf(out->name, sizeof(out->name), "%s", name) >= (int)sizeof(out->name))
+	if (snprintf(out->name, sizeof(out->name), "%s", p.pw_name) >= (int)sizeof(out->name))
 		return -ENAMETOOLONG;
 	out->uid = p.pw_uid;
 	out->gid = p.pw_gid;

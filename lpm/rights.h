@@ -17,7 +17,7 @@ struct rights_user {
 	gid_t gid;
 };
 
-/* -ENOENT: no such user. */
+/* `name` may be the number of a user. -ENOENT: no such user. */
 int rights_user_find(const char *name, struct rights_user *out);
 /*
  * The process becomes `u`, with the groups of `u`, and keeps all capabilities. The only thread of

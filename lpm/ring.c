@@ -2,6 +2,7 @@
 #include "lpm/ring.h"
 
 #include "lpm/arena.h"
+#include "lpm/in_use.h"
 #include "lpm/inspect.h"
 
 #include <errno.h>
@@ -53,14 +54,20 @@ ring_create(struct arena *a, const char *name, unsigned count, struct ring **out
 void
 ring_destroy(struct ring *r)
 {
-	if (r != NULL)
-		arena_free(r->arena, r);
+	if (r == NULL)
+		return;
+	in_use_end_all(r);
+	arena_free(r->arena, r);
 }
 
 bool
 ring_push(struct ring *r, void *p)
 {
-	return rte_ring_sp_enqueue(&r->r, p) == 0;
+	in_use_begin(p, IN_USE_ENTRY, r); /* first: the receiver may free it at once */
+	if (rte_ring_sp_enqueue(&r->r, p) == 0)
+		return true;
+	in_use_end(p, IN_USE_ENTRY, r);
+	return false;
 }
 
 void *
@@ -68,7 +75,10 @@ ring_pop(struct ring *r)
 {
 	void *p;
 
-	return rte_ring_sc_dequeue(&r->r, &p) == 0 ? p : NULL;
+	if (rte_ring_sc_dequeue(&r->r, &p) != 0)
+		return NULL;
+	in_use_end(p, IN_USE_ENTRY, r);
+	return p;
 }
 
 unsigned

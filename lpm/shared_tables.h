@@ -5,11 +5,18 @@
  */
 #pragma once
 
+#include "lpm/bounds.h"
 #include "lpm/path_list.h"
 
 /* Bytes of a struct qsbr with room for `max_readers` readers, and of a struct path_lists without arrays. */
 size_t qsbr_bytes(unsigned max_readers);
 size_t path_lists_bytes(void);
+/*
+ * For next_hop_peek() in keelfwd: a copy of `shared` in memory of path_lists_bytes() bytes. False: an
+ * array is not inside.
+ */
+bool path_lists_bound(
+	const struct path_lists *shared, const struct bounds *bounds, struct path_lists *out);
 
 /*
  * While the writer of these arrays does not exist. next_hops_lose() sets each next hop that is up on

@@ -94,8 +94,8 @@ table_map_in(struct table_map *m, struct arena *a, size_t bytes, size_t resident
 }
 
 /*
- * Maps zeroed memory. The first `resident` bytes are populated now, so workers do not take page
- * faults for the first level.
+ * Maps zeroed memory. With `huge` the first `resident` bytes are populated now, so workers do not take
+ * page faults for the first level.
  */
 static inline int
 table_map_create(struct table_map *m, struct arena *a, size_t bytes, size_t resident, bool huge)
@@ -109,7 +109,8 @@ table_map_create(struct table_map *m, struct arena *a, size_t bytes, size_t resi
 	}
 #ifdef MADV_POPULATE_WRITE
 	/* before Linux 5.14 the first painting takes these page faults */
-	(void)madvise(m->at, resident, MADV_POPULATE_WRITE);
+	if (huge)
+		(void)madvise(m->at, resident, MADV_POPULATE_WRITE);
 #endif
 	return 0;
 }

@@ -8,12 +8,7 @@
 
 #include <errno.h>
 #include <rte_lpm.h>
-#include <rte_version.h>
 #include <string.h>
-
-#if RTE_VERSION < RTE_VERSION_NUM(22, 11, 0, 0)
-#error "struct rte_lpm is shown to us since 22.11"
-#endif
 
 /*
  * The layout read by the lookup inlines of the installed DPDK. The masks are those of the inlines.

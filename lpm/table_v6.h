@@ -190,7 +190,7 @@ table_v6_goes_on(uint32_t word)
 
 /*
  * Continues lookups below /48, level by level, with only the unfinished addresses. Afterwards the
- * word at each slot is an answer.
+ * word at each slot is an answer. The levels end with the address, whatever the words are.
  */
 static inline __attribute__((always_inline)) void
 table_v6_lookup_deep(const uint32_t *words, const uint8_t (*ip)[16], uint32_t *slot, unsigned n)
@@ -203,7 +203,7 @@ table_v6_lookup_deep(const uint32_t *words, const uint8_t (*ip)[16], uint32_t *s
 		at[count] = (uint8_t)i;
 		count += table_v6_goes_on(words[slot[i]]);
 	}
-	for (unsigned byte = 6; count > 0; byte++) {
+	for (unsigned byte = 6; count > 0 && byte < 16; byte++) {
 		unsigned left = 0;
 
 		for (unsigned k = 0; k < count; k++) {

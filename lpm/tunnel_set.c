@@ -5,6 +5,7 @@
 #include "lpm/qsbr.h"
 
 #include <errno.h>
+#include <string.h>
 
 #define RETIRED_MAX 16 /* sets that wait for readers */
 
@@ -17,11 +18,11 @@ struct tunnel_sets {
 int
 tunnel_sets_create(struct arena *a, struct qsbr *workers, struct tunnel_sets **out)
 {
-	struct tunnel_sets *s = arena_calloc(a, sizeof(*s));
+	struct tunnel_sets *s = arena_alloc_aligned(a, CACHE_LINE, sizeof(*s));
 
 	if (s == NULL)
 		return -ENOMEM;
-	s->arena = a;
+	*s = (struct tunnel_sets){.arena = a};
 	if (retire_list_create(a, workers, RETIRED_MAX, &s->retired) < 0) {
 		arena_free(a, s);
 		return -ENOMEM;
@@ -70,9 +71,12 @@ tunnel_sets_put(struct tunnel_sets *s, const struct tunnel *t, unsigned count)
 	while (slots < 2 * count)
 		slots *= 2;
 	if (count > 0) {
-		set = arena_calloc(s->arena, sizeof(*set) + slots * sizeof(set->slot[0]));
+		size_t bytes = sizeof(*set) + slots * sizeof(set->slot[0]);
+
+		set = arena_alloc_aligned(s->arena, CACHE_LINE, bytes);
 		if (set == NULL)
 			return -ENOMEM;
+		memset(set, 0, bytes);
 		set->mask = slots - 1;
 	}
 	for (unsigned i = 0; i < count; i++)

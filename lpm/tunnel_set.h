@@ -9,6 +9,7 @@
 #pragma once
 
 #include "lpm/base.h"
+#include "lpm/bounds.h"
 #include "lpm/prefix.h"
 
 #include <stdatomic.h>
@@ -18,6 +19,7 @@ struct qsbr;
 struct tunnel_sets;
 
 #define TUNNELS_MAX 1024u
+#define TUNNEL_SLOTS_MAX (2 * TUNNELS_MAX)
 #define UDP_TUNNEL_HEADERS 28 /* octets: IPv4 and UDP */
 #define UDP_TUNNEL_PORT 6635 /* RFC 7510 6 */
 
@@ -54,15 +56,18 @@ tunnel_hash(struct tunnel t)
 
 /* Data-path safe: at most as many steps as tunnels in a row of slots. */
 static inline bool
-tunnel_known(const struct tunnel_reader *r, struct tunnel t)
+tunnel_known(const struct tunnel_reader *r, const struct bounds *bounds, struct tunnel t)
 {
 	/* acquire: pairs with the release store in tunnel_sets_put */
-	const struct tunnel_set *set = atomic_load_explicit(&r->set, memory_order_acquire);
+	const struct tunnel_set *set =
+		bounds_check(bounds, atomic_load_explicit(&r->set, memory_order_acquire));
+	uint32_t mask;
 
 	if (set == NULL || t.remote == 0)
 		return false;
-	for (uint32_t i = tunnel_hash(t) & set->mask; set->slot[i].remote != 0;
-		i = (i + 1) & set->mask)
+	mask = set->mask % TUNNEL_SLOTS_MAX;
+	for (uint32_t i = tunnel_hash(t) & mask, n = 0; n <= mask && set->slot[i].remote != 0;
+		i = (i + 1) & mask, n++)
 		if (set->slot[i].remote == t.remote && set->slot[i].own == t.own)
 			return true;
 	return false;

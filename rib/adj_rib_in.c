@@ -63,16 +63,18 @@ adj_rib_in_swept(struct adj_rib_in *a, uint16_t below)
 }
 
 bool
-adj_rib_in_retain(struct adj_rib_in *a, uint16_t *below)
+adj_rib_in_retain(struct adj_rib_in *a, bool long_lived, uint16_t *below)
 {
-	bool again = a->retained;
+	uint16_t epoch = atomic_load_explicit(&a->epoch, memory_order_relaxed);
+	bool sweep =
+		a->retained && (!long_lived || (uint16_t)(epoch - a->oldest) >= ADJ_RIB_IN_EPOCHS);
 
 	/* the last session ended before End-of-RIB: paths stale then have expired */
-	*below = atomic_load_explicit(&a->epoch, memory_order_relaxed);
+	*below = epoch;
 	adj_rib_in_open_epoch(a);
 	a->refreshing = a->awaiting = false;
 	a->retained = true;
-	return again;
+	return sweep;
 }
 
 bool

@@ -84,9 +84,10 @@ void adj_rib_in_doomed(struct adj_rib_in *a, uint16_t below);
 void adj_rib_in_swept(struct adj_rib_in *a, uint16_t below);
 /*
  * The session is lost and the paths are retained, all stale. True: a sweep of paths that were stale
- * before must follow (RFC 4724 4.2).
+ * before must follow (RFC 4724 4.2), with `long_lived` (RFC 9494 4.2) only because there are too
+ * many epochs.
  */
-bool adj_rib_in_retain(struct adj_rib_in *a, uint16_t *below);
+bool adj_rib_in_retain(struct adj_rib_in *a, bool long_lived, uint16_t *below);
 /* End-of-RIB, or the stale timer: true when a sweep must follow. */
 bool adj_rib_in_end_of_rib(struct adj_rib_in *a);
 bool adj_rib_in_timeout(struct adj_rib_in *a);

@@ -26,6 +26,7 @@
 #define SET_BITS 8
 #define SET_ENTRIES (1u << SET_BITS)
 #define SET_MASK (SET_ENTRIES - 1)
+#define SWAPPED_MIN 64u
 
 struct record {
 	struct adj_path path;
@@ -61,7 +62,12 @@ struct directory {
 struct adj_records {
 	struct arena *arena;
 	struct directory records; /* struct record_segment; record 0 is never in use */
-	struct directory sets; /* struct set_segment */
+	struct directory sets; /* struct set_segment; of records without swapped labels */
+	/*
+	 * The first records of a hash of set and swapped label: a peer may give each route of a set
+	 * a label of its own. `swapped_size` buckets for `swapped_count` records.
+	 */
+	uint32_t *swapped, swapped_size, swapped_count;
 	uint32_t room; /* the first segment of records with room, + 1; 0: none */
 	uint32_t count;
 	struct hash_probes probes;
@@ -217,6 +223,7 @@ adj_records_destroy(struct adj_records *r)
 	directory_fini(r->arena, &r->records);
 	directory_fini(r->arena, &r->sets);
 	directory_fini(r->arena, &r->tables);
+	arena_free(r->arena, r->swapped);
 	arena_free(r->arena, r);
 }
 
@@ -338,17 +345,70 @@ adj_record_prefetch(const struct adj_records *r, struct attr_id accepted, bool r
 		__builtin_prefetch(record_at(r, *first), 1);
 }
 
+static uint32_t *
+swapped_first(const struct adj_records *r, const struct adj_path *p)
+{
+	return &r->swapped[hash_words(p->accepted.v, p->swap, 0) & (r->swapped_size - 1)];
+}
+
+/* 0; -ENOMEM: there is no bucket at all. Otherwise the chains become longer without memory. */
+static int
+swapped_grow(struct adj_records *r)
+{
+	uint32_t *old = r->swapped, old_size = r->swapped_size,
+		 size = old_size > 0 ? 2 * old_size : SWAPPED_MIN,
+		 *grown = arena_calloc(r->arena, size * sizeof(*grown));
+
+	if (grown == NULL)
+		return old_size > 0 ? 0 : -ENOMEM;
+	r->swapped = grown;
+	r->swapped_size = size;
+	for (uint32_t i = 0; i < old_size; i++) {
+		for (uint32_t id = old[i], next; id != 0; id = next) {
+			uint32_t *first = swapped_first(r, &record_at(r, id)->path);
+
+			next = record_at(r, id)->next;
+			record_at(r, id)->next = *first;
+			*first = id;
+		}
+	}
+	arena_free(r->arena, old);
+	return 0;
+}
+
+/* The first record of the chain in which the path has its place. 0, -ENOMEM. */
+static int
+first_reserve(struct adj_records *r, const struct adj_path *p, uint32_t **out)
+{
+	if (p->swapped) {
+		if (r->swapped_count >= r->swapped_size && swapped_grow(r) < 0)
+			return -ENOMEM;
+		*out = swapped_first(r, p);
+		return 0;
+	}
+	if (directory_reserve(
+		    r->arena, &r->sets, p->accepted.v >> SET_BITS, sizeof(struct set_segment)) < 0)
+		return -ENOMEM;
+	*out = &set_segment(r, p->accepted)->first[p->accepted.v & SET_MASK];
+	return 0;
+}
+
+/* The chain from `first` on was empty before (by 1), or is empty now (by -1). */
+static void
+first_count(struct adj_records *r, const struct adj_path *p, const uint32_t *first, int by)
+{
+	r->swapped_count += p->swapped ? (uint32_t)by : 0;
+	if (!p->swapped && *first == 0)
+		set_segment(r, p->accepted)->used += (uint32_t)by;
+}
+
 int
 adj_record_get(struct adj_records *r, const struct adj_path *p, struct adj_record_id *out)
 {
 	uint32_t *first, id, steps = 0;
-	struct set_segment *g;
 
-	if (directory_reserve(
-		    r->arena, &r->sets, p->accepted.v >> SET_BITS, sizeof(struct set_segment)) < 0)
+	if (first_reserve(r, p, &first) < 0)
 		return -ENOMEM;
-	g = set_segment(r, p->accepted);
-	first = &g->first[p->accepted.v & SET_MASK];
 	for (id = *first; id != 0; id = record_at(r, id)->next, steps++) {
 		if (path_equal(&record_at(r, id)->path, p)) {
 			record_at(r, id)->refs++;
@@ -359,10 +419,11 @@ adj_record_get(struct adj_records *r, const struct adj_path *p, struct adj_recor
 	}
 	id = record_alloc(r);
 	if (id == 0) {
-		set_segment_tidy(r, p->accepted);
+		if (!p->swapped)
+			set_segment_tidy(r, p->accepted);
 		return -ENOMEM;
 	}
-	g->used += *first == 0;
+	first_count(r, p, first, 1);
 	*record_at(r, id) = (struct record){.path = *p, .refs = 1, .next = *first};
 	*first = out->v = id;
 	r->count++;
@@ -374,17 +435,24 @@ adj_record_get(struct adj_records *r, const struct adj_path *p, struct adj_recor
 static void
 record_free(struct adj_records *r, uint32_t id)
 {
-	struct attr_id set = record_at(r, id)->path.accepted;
-	struct set_segment *g = set_segment(r, set);
-	uint32_t *at = &g->first[set.v & SET_MASK];
+	const struct adj_path p = record_at(r, id)->path;
+	uint32_t *first = p.swapped ? swapped_first(r, &p)
+				    : &set_segment(r, p.accepted)->first[p.accepted.v & SET_MASK];
+	uint32_t *at = first;
 
 	while (*at != id)
 		at = &record_at(r, *at)->next;
 	*at = record_at(r, id)->next;
-	if (record_at(r, id)->path.swapped)
-		swaps_drop(r->swaps, record_at(r, id)->path.swap);
-	g->used -= g->first[set.v & SET_MASK] == 0;
-	set_segment_tidy(r, set);
+	first_count(r, &p, first, -1);
+	if (p.swapped)
+		swaps_drop(r->swaps, p.swap);
+	if (p.swapped && r->swapped_count == 0) {
+		arena_free(r->arena, r->swapped);
+		r->swapped = NULL;
+		r->swapped_size = 0;
+	}
+	if (!p.swapped)
+		set_segment_tidy(r, p.accepted);
 	record_release(r, id);
 	r->count--;
 }

@@ -70,6 +70,15 @@ void
 attr_set_derive(struct attr_set *a)
 {
 	attr_derive_path(a, attr_as_path(a));
+	attr_derive_communities(a);
+}
+
+void
+attr_derive_communities(struct attr_set *a)
+{
+	a->has &= ~(uint32_t)ATTR_LLGR_STALE;
+	if (attr_has_community(a, COMMUNITY_LLGR_STALE))
+		a->has |= ATTR_LLGR_STALE;
 }
 
 void

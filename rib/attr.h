@@ -29,6 +29,8 @@ enum attr_bit {
 	ATTR_HAS_AGGREGATOR = 1u << 3,
 	ATTR_HAS_ORIGINATOR_ID = 1u << 4,
 	ATTR_HAS_OTC = 1u << 5, /* RFC 9234 */
+	/* derived: LLGR_STALE is among the communities; the fixed part is enough for the decision */
+	ATTR_LLGR_STALE = 1u << 6,
 };
 
 /*
@@ -158,10 +160,12 @@ attr_has_community(const struct attr_set *a, uint32_t community)
 #define ATTR_PACKED_MAX (ATTR_SET_MAX + 8)
 
 /*
- * Computes as_path_hops, first_asn and origin_asn from the path in `var`. Call after building or
- * editing a set.
+ * Computes as_path_hops, first_asn and origin_asn from the path in `var`, and ATTR_LLGR_STALE.
+ * Call after building or editing a set.
  */
 void attr_set_derive(struct attr_set *a);
+/* The part of attr_set_derive() after a change of communities. */
+void attr_derive_communities(struct attr_set *a);
 /* attr_set_derive() with the `as_path_len` octets of the path at `path`. */
 void attr_derive_path(struct attr_set *a, const uint8_t *path);
 /* Number of occurrences. */

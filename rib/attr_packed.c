@@ -56,17 +56,18 @@ enum extra {
 	EXTRA_LARGE_COMMUNITIES,
 	EXTRA_CLUSTER_LIST,
 	EXTRA_UNKNOWN,
+	EXTRA_LLGR_STALE, /* of no length */
 	EXTRAS,
 };
 
 static const uint8_t extra_size[EXTRAS] = {
-	sizeof(struct ip_addr), sizeof(struct ip_addr), 8, 4, 4, 1, 2, 2, 2, 2, 2, 2};
+	sizeof(struct ip_addr), sizeof(struct ip_addr), 8, 4, 4, 1, 2, 2, 2, 2, 2, 2, 0};
 
 #define FIXED sizeof(struct attr_set)
 #define HEAD sizeof(struct attr_packed)
 #define KNOWN_BITS                                                                                 \
 	(ATTR_HAS_MED | ATTR_HAS_LOCAL_PREF | ATTR_HAS_ATOMIC_AGGREGATE | ATTR_HAS_AGGREGATOR |    \
-		ATTR_HAS_ORIGINATOR_ID | ATTR_HAS_OTC)
+		ATTR_HAS_ORIGINATOR_ID | ATTR_HAS_OTC | ATTR_LLGR_STALE)
 
 static_assert(HEAD == 4, "a value stored verbatim is aligned");
 
@@ -262,6 +263,8 @@ extras_of(const struct attr_set *a, int next_hop)
 		extras |= 1u << EXTRA_CLUSTER_LIST;
 	if (a->unknown_len > 0)
 		extras |= 1u << EXTRA_UNKNOWN;
+	if (a->has & ATTR_LLGR_STALE)
+		extras |= 1u << EXTRA_LLGR_STALE;
 	return extras;
 }
 
@@ -285,7 +288,7 @@ extras_put(const struct attr_set *a, unsigned extras, uint8_t *w)
 		w = store_u32(w, a->otc);
 	if (extras & 1u << EXTRA_UNUSED)
 		*w++ = a->unused;
-	for (unsigned i = EXTRA_PATH; i < EXTRAS; i++)
+	for (unsigned i = EXTRA_PATH; i <= EXTRA_UNKNOWN; i++)
 		if (extras & 1u << i)
 			w = store_u16(w, counts[i - EXTRA_PATH]);
 	return w;
@@ -606,13 +609,15 @@ extras_get(const struct parts *s, struct attr_set *out)
 	}
 	if (s->extras & 1u << EXTRA_UNUSED)
 		out->unused = *s->extra[EXTRA_UNUSED];
+	if (s->extras & 1u << EXTRA_LLGR_STALE)
+		out->has |= ATTR_LLGR_STALE;
 	out->ext_community_count = extra_u16(s, EXTRA_EXT_COMMUNITIES);
 	out->large_community_count = extra_u16(s, EXTRA_LARGE_COMMUNITIES);
 	out->cluster_count = extra_u16(s, EXTRA_CLUSTER_LIST);
 	out->unknown_len = extra_u16(s, EXTRA_UNKNOWN);
 }
 
-/* All of the fixed part but what attr_set_derive() computes. */
+/* All of the fixed part but what attr_derive_path() computes. */
 static void
 fixed_get(const struct attr_packed *p, const struct parts *s, struct attr_set *out)
 {
@@ -667,7 +672,7 @@ attr_unpack(const struct attr_packed *p, struct attr_set *out)
 	} else if (s.path_len > 0) {
 		memcpy(w, s.path, s.path_len);
 		w += s.path_len;
-		attr_set_derive(out);
+		attr_derive_path(out, out->var);
 	}
 	memcpy(w, s.rest, s.rest_len);
 	return out;

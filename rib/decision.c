@@ -78,6 +78,8 @@ compare_tail(const struct decision_input *a, const struct decision_input *b,
 	if (c != 0)
 		return c;
 	*reason = DECISION_PATH_ID;
+	if (a->rd != b->rd)
+		return a->rd < b->rd ? -1 : 1;
 	c = lower_wins(a->path_id, b->path_id);
 	if (c == 0)
 		*reason = DECISION_EQUAL;
@@ -101,6 +103,11 @@ compare_head(const struct decision_input *a, const struct decision_input *b,
 	*reason = DECISION_PREFERENCE;
 	if (a->local != b->local)
 		return a->local ? -1 : 1;
+	/* RFC 9494 4.3: a stale path is used only without another, whatever a policy prefers */
+	*reason = DECISION_LLGR_STALE;
+	c = lower_wins(a->attrs->has & ATTR_LLGR_STALE, b->attrs->has & ATTR_LLGR_STALE);
+	if (c != 0)
+		return c;
 	*reason = DECISION_LOCAL_PREF;
 	c = lower_wins(local_pref(b->attrs), local_pref(a->attrs));
 	if (c != 0)
@@ -142,10 +149,11 @@ decision_compare(const struct decision_input *a, const struct decision_input *b,
 const struct attr_set decision_any_attrs;
 
 /*
- * The key from the top: 2 bits for decision_key(), 18 local-pref, 8 AS hops, 2 origin,
- * DECISION_KEY_RARE, 1.
+ * The key from the top: 2 bits for decision_key(), 1 LLGR_STALE, 17 local-pref, 8 AS hops, 2
+ * origin, DECISION_KEY_RARE, 1.
  */
-#define KEY_PREF_MAX 0x3ffffu
+#define KEY_LLGR_STALE (1u << 29)
+#define KEY_PREF_MAX 0x1ffffu
 #define KEY_HOPS_MAX 0xffu
 
 uint32_t
@@ -155,6 +163,8 @@ decision_attr_key(const struct attr_set *a)
 
 	if ((a->has & ATTR_HAS_ORIGINATOR_ID) || a->cluster_count > 0)
 		key |= DECISION_KEY_RARE;
+	if (a->has & ATTR_LLGR_STALE)
+		key |= KEY_LLGR_STALE;
 	/* behind a field at its limit the key says nothing */
 	if (pref >= KEY_PREF_MAX)
 		return key | DECISION_KEY_RARE;
@@ -292,26 +302,52 @@ med_matters(const struct decision_input *in, const unsigned *order, unsigned n)
 	return false;
 }
 
+/* Order by the worst path up to and with a path in its group, then by the place in the group. */
+static bool
+before_merged(const struct decision_input *in, unsigned a, unsigned b)
+{
+	if (in[a].worst != in[b].worst)
+		return before_across(in, in[a].worst, in[b].worst);
+	return in[a].place < in[b].place;
+}
+
 /*
- * `order` is grouped. Repeatedly moves the best of the groups' heads to the front, which keeps the
- * rest grouped. Across groups only the heads are compared.
+ * Step c: a path is removed if an earlier path of the same neighbour AS has a lower MED. The first
+ * path of a group has the lowest MED of all paths equal to it in a and b. `order` is grouped. Own
+ * routes come first in their group: own_routes_place() may move them behind the routes of peers.
  */
 static void
-merge_groups(const struct decision_input *in, unsigned *order, unsigned n)
+beaten_mark(struct decision_input *in, const unsigned *order, unsigned n)
 {
-	for (unsigned done = 0; done + 1 < n; done++) {
-		unsigned best = done, head;
+	for (unsigned i = 1, first = 0; i < n; i++) {
+		struct decision_input *p = &in[order[i]];
 
-		for (unsigned i = done + 1; i < n; i++) {
-			if (same_neighbour(in[order[i - 1]].attrs, in[order[i]].attrs))
-				continue;
-			if (before_across(in, order[i], order[best]))
-				best = i;
-		}
-		head = order[best];
-		__builtin_memmove(&order[done + 1], &order[done], (best - done) * sizeof(*order));
-		order[done] = head;
+		if (!same_neighbour(in[order[i - 1]].attrs, p->attrs) ||
+			in[order[first]].local != p->local)
+			first = i;
+		p->beaten = first < i && med(in[order[first]].attrs) < med(p->attrs);
 	}
+}
+
+/*
+ * `order` is grouped. The best of the groups' heads comes first, then the best of the heads of what
+ * is left. A path waits for the paths before it in its group, and then precedes all that the worst
+ * of these has preceded: so one sort gives the order, whatever the number of groups.
+ */
+static void
+merge_groups(struct decision_input *in, unsigned *order, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct decision_input *p = &in[order[i]];
+		const struct decision_input *last = i > 0 ? &in[order[i - 1]] : NULL;
+
+		p->place = i;
+		p->worst = order[i];
+		if (last != NULL && same_neighbour(last->attrs, p->attrs) &&
+			before_across(in, order[i], last->worst))
+			p->worst = last->worst;
+	}
+	sort(in, order, n, before_merged);
 }
 
 /* ---- multipath ---- */
@@ -323,21 +359,6 @@ next_hop_among(const struct decision_input *in, const unsigned *order, unsigned 
 	for (unsigned i = 0; i < n; i++)
 		if (addr_equal(attr_next_hop(in[order[i]].attrs), attr_next_hop(a)))
 			return true;
-	return false;
-}
-
-/*
- * Step c: order[at] is removed if an earlier path of the same neighbour AS has a lower MED. The
- * first path of a group has the lowest MED of all paths equal to it in a and b.
- */
-static bool
-med_beaten(const struct decision_input *in, const unsigned *order, unsigned at)
-{
-	const struct attr_set *a = in[order[at]].attrs;
-
-	for (unsigned i = 0; i < at; i++)
-		if (same_neighbour(in[order[i]].attrs, a))
-			return med(in[order[i]].attrs) < med(a);
 	return false;
 }
 
@@ -364,7 +385,7 @@ decision_multipath(const struct decision_input *in, unsigned n, unsigned *order,
 		if (compare_head(best, p, &unused) != 0)
 			break;
 		if (compare_distance(best, p, &unused) != 0 ||
-			next_hop_among(in, order, taken, p->attrs) || med_beaten(in, order, i))
+			next_hop_among(in, order, taken, p->attrs) || p->beaten)
 			continue;
 		__builtin_memmove(&order[taken + 1], &order[taken], (i - taken) * sizeof(*order));
 		order[taken++] = index;
@@ -387,8 +408,11 @@ losing_reason(const struct decision_input *best, const struct decision_input *in
 		return in->refused;
 	if (!in->eligible)
 		return DECISION_NEXT_HOP_UNREACHABLE;
+	if (in->local != best->local)
+		return DECISION_PREFERENCE;
 	if (decision_compare(best, in, &reason) > 0)
-		return DECISION_MED;
+		return in->after_external || in->after_internal ? DECISION_PREFERENCE
+								: DECISION_MED;
 	return reason;
 }
 
@@ -400,29 +424,63 @@ explain(const struct decision_input *in, unsigned n, unsigned best, enum decisio
 							: losing_reason(&in[best], &in[i]);
 }
 
+/*
+ * Moves routes of this router behind the usable routes of peers, if the best of these has the better
+ * preference. The order of the routes of peers stays: preference is a rule between sources, and no
+ * step between two routes of peers.
+ */
+static void
+own_routes_place(const struct decision_input *in, unsigned n, unsigned *order)
+{
+	unsigned own = 0, usable, kept = 0, external;
+
+	while (own < n && in[order[own]].eligible && in[order[own]].local)
+		own++;
+	for (usable = own; usable < n && in[order[usable]].eligible;)
+		usable++;
+	if (own == 0 || own == usable)
+		return;
+	external = in[order[own]].external;
+	for (unsigned i = own; i-- > 0;) {
+		unsigned at = order[i];
+
+		if (!(external ? in[at].after_external : in[at].after_internal))
+			continue;
+		/* the last of `own` goes first, so that the order among these stays */
+		__builtin_memmove(
+			&order[i], &order[i + 1], (usable - kept - i - 1) * sizeof(*order));
+		order[usable - ++kept] = at;
+	}
+}
+
 void
-decision_order(
-	const struct decision_input *in, unsigned n, unsigned *order, enum decision_reason *reason)
+decision_order(struct decision_input *in, unsigned n, unsigned *order, enum decision_reason *reason)
 {
 	enum decision_reason unused;
 
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
 		order[i] = i;
+		in[i].beaten = false;
+	}
 	if (n == 2) {
 		if (decision_compare(&in[0], &in[1], &unused) > 0) {
 			order[0] = 1;
 			order[1] = 0;
 		}
+		beaten_mark(in, order, n);
 	} else if (n > 2) {
 		bool with_med = meds_differ(in, n);
 
 		if (with_med)
 			sort(in, order, n, before_grouped);
-		if (with_med && med_matters(in, order, n))
+		if (with_med && med_matters(in, order, n)) {
+			beaten_mark(in, order, n);
 			merge_groups(in, order, n);
-		else
+		} else {
 			sort(in, order, n, before_across);
+		}
 	}
+	own_routes_place(in, n, order);
 	if (reason != NULL && n > 0)
 		explain(in, n, order[0], reason);
 }
@@ -432,6 +490,7 @@ decision_reason_text(enum decision_reason r)
 {
 	static const char *const text[] = {
 		[DECISION_EQUAL] = "equal",
+		[DECISION_LLGR_STALE] = "llgr-stale",
 		[DECISION_LOCAL_PREF] = "local-pref",
 		[DECISION_AS_PATH_LENGTH] = "as-path-length",
 		[DECISION_ORIGIN] = "origin",

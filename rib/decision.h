@@ -13,6 +13,7 @@
 /* Words of `reason` (keel-policy(7), route selection): decision_reason_text(). */
 enum decision_reason {
 	DECISION_EQUAL,
+	DECISION_LLGR_STALE, /* RFC 9494 4.3 */
 	DECISION_LOCAL_PREF,
 	DECISION_AS_PATH_LENGTH,
 	DECISION_ORIGIN,
@@ -22,7 +23,8 @@ enum decision_reason {
 	DECISION_ROUTER_ID,
 	DECISION_CLUSTER_LENGTH,
 	DECISION_PEER_ADDRESS,
-	DECISION_PATH_ID, /* add-path: the lower identifier of one peer */
+	/* of one peer: the lower route distinguisher of imported paths, then add-path's identifier */
+	DECISION_PATH_ID,
 	DECISION_NEXT_HOP_UNREACHABLE,
 	DECISION_AS_LOOP,
 	DECISION_ORIGINATOR_LOOP,
@@ -43,12 +45,18 @@ struct decision_input {
 	 */
 	enum decision_reason refused;
 	bool external; /* learned over eBGP */
-	bool local; /* originated by this router */
+	bool local; /* originated by this router: before all routes of peers, but: */
+	/* `preference`: after the routes of peers if the best of these is external, or internal */
+	bool after_external, after_internal;
 	uint32_t igp_metric; /* to the next hop */
 	/* BGP identifier of the peer; ORIGINATOR_ID takes precedence (RFC 4456 9) */
 	uint32_t router_id;
 	struct ip_addr peer_addr;
-	uint32_t path_id;
+	uint64_t rd; /* route distinguisher of an imported path, as a number; else 0 */
+	uint32_t path_id; /* as received */
+	/* of decision_order(), which also tells decision_multipath() what MED has removed */
+	unsigned worst, place;
+	bool beaten;
 	/* room for `attrs` of an interned set: attr_unpack_fixed() */
 	alignas(struct attr_set) uint8_t fixed[sizeof(struct attr_set)];
 };
@@ -60,7 +68,7 @@ struct decision_input {
  * DECISION_EQUAL for the best.
  */
 void decision_order(
-	const struct decision_input *in, unsigned n, unsigned *order, enum decision_reason *reason);
+	struct decision_input *in, unsigned n, unsigned *order, enum decision_reason *reason);
 
 /*
  * Rank of attributes in the steps before MED, as a number, in the bits of DECISION_KEY_RANK: the

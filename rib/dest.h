@@ -54,7 +54,19 @@ enum path_flag {
 	PATH_MED = 1u << 3, /* accepted attributes with a MED above 0 */
 	/* of a VPN instance: leaked by route targets; the peer is that of the source */
 	PATH_IMPORTED = 1u << 4,
+	/*
+	 * the next hop resolves by the BGP route of the prefix of the path, so the state of the next
+	 * hop without that route counts (struct nexthop_own)
+	 */
+	PATH_OWN = 1u << 5,
+	/*
+	 * of a path of this router: the source has a higher `preference` than routes of external, or
+	 * internal, peers, so a best path of such a peer wins
+	 */
+	PATH_AFTER_EXTERNAL = 1u << 6,
+	PATH_AFTER_INTERNAL = 1u << 7,
 };
+#define PATH_AFTER (PATH_AFTER_EXTERNAL | PATH_AFTER_INTERNAL)
 /*
  * Four bits above the flags: of a path of this router enum route_source; of a rejected path the
  * reason (shard_path_refused()); of an accepted path of a peer the marks of a commit, PATH_HELD and

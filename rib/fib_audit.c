@@ -152,7 +152,7 @@ level_make(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, struct
 		l->expect = l->paths.failed ? EXPECT_ANYTHING : EXPECT_LATER;
 	if (f->own_lens[p->afi == AFI_IPV6][p->len] > 0 && fib_own_find(f, vrf, p, &own) &&
 		(!feed_answers(&l->paths) ||
-			!fib_feed_rib_wins(f, &f->source, l->paths.peer, &own))) {
+			!fib_feed_rib_wins(f, &f->source, vrf, p, l->paths.peer, &own))) {
 		l->expect = EXPECT_OWN;
 		l->list = own.list;
 	}

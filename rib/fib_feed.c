@@ -12,6 +12,11 @@
 #include <string.h>
 
 #define READ_MAX 256 /* journal entries between two looks at the clock */
+/*
+ * Without a data plane: unread entries for each next hop above which all next hops are resolved again,
+ * which takes less time than reading the entries
+ */
+#define FOLLOW_EACH 16u
 #define READERS_SPIN_NS 10000
 #define READERS_RETRY_NS 50000 /* running workers report every few microseconds */
 #define READERS_RETRY_MAX_NS 1000000
@@ -261,14 +266,17 @@ path_vrf(const struct shard *shard, struct vrf_id vrf, const struct rib_path *pa
 
 /* The ways of a path's next hop. */
 static enum usable
-path_ways(struct fib_feed *f, const struct shard *shard, struct vrf_id vrf,
-	const struct rib_path *path, struct ways *out) RUNS_ON(role_fib)
+path_ways(struct fib_feed *f, const struct shard *shard, struct vrf_id table_vrf,
+	const struct prefix *prefix, const struct rib_path *path, struct ways *out)
+	RUNS_ON(role_fib)
 {
+	struct vrf_id vrf = path_vrf(shard, table_vrf, path);
 	const struct attr_packed *attrs = attr_get(shard_attrs(shard), path->accepted);
 	uint32_t label =
 		path->label_flags & PATH_IMPORTED ? path->label_flags >> 12 : RIB_LABEL_NONE;
 	struct leak_origin origin;
 	struct ip_addr next_hop;
+	bool watched = false;
 	struct nexthop *n;
 
 	if (path->peer.v == PEER_SELF.v && shard_path_origin(shard, path, &origin) &&
@@ -278,19 +286,23 @@ path_ways(struct fib_feed *f, const struct shard *shard, struct vrf_id vrf,
 	}
 	if (path->peer.v == PEER_SELF.v || attrs == NULL)
 		return USABLE_NEVER;
-	vrf = path_vrf(shard, vrf, path);
 	next_hop = attr_packed_next_hop(attrs);
 	n = nexthop_find(f->config.nexthops, vrf, &next_hop);
 	if (n == NULL || (n->watchers == 0 && !n->untracked))
 		n = untracked_get(f, vrf, &next_hop);
-	if (n != NULL)
+	if (n != NULL) {
 		n->mark = f->mark;
+		watched = n->watchers > 0;
+		if (vrf.v == table_vrf.v)
+			n = nexthop_for(n, prefix);
+		n->mark = f->mark;
+	}
 	if (n == NULL || (n->up && !fib_hold(f, n))) {
 		fib_feed_fail(f);
 		return USABLE_FAILED;
 	}
 	if (!n->up) /* next hops are not tracked, so no evaluation by the shard will follow */
-		return n->watchers > 0 ? USABLE_LATER : USABLE_NEVER;
+		return watched ? USABLE_LATER : USABLE_NEVER;
 	*out = (struct ways){.hold = n->hold, .label = LABEL_NONE};
 	if (label == RIB_LABEL_NONE || n->hold->count == 0) {
 		n->given = n->digest;
@@ -326,7 +338,7 @@ fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf
 		if (i >= view->paths->multipath && out->count > 0 &&
 			(f->scarce || scanned++ == BACKUP_SCAN))
 			break;
-		usable = path_ways(f, shard, vrf, path, &ways);
+		usable = path_ways(f, shard, vrf, &view->prefix, path, &ways);
 		later |= usable == USABLE_LATER;
 		failed |= usable == USABLE_FAILED;
 		if (usable == USABLE_NEVER)
@@ -363,15 +375,15 @@ fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf
 }
 
 bool
-fib_feed_rib_wins(const struct fib_feed *f, const struct feed_source *s, struct peer_id id,
-	const struct own_answer *own)
+fib_feed_rib_wins(const struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf,
+	const struct prefix *p, struct peer_id id, const struct own_answer *own)
 {
 	enum route_source source = SOURCE_INTERNAL;
 	struct shard_peer peer;
 
 	if (own->preference < 0)
 		return false;
-	if (shard_peer_peek(s->shards.at[0], id, &peer) && peer.external)
+	if (shard_peer_peek(feed_shard(s, vrf, p), id, &peer) && peer.external)
 		source = SOURCE_EXTERNAL;
 	return f->preference[source] < own->preference ||
 	       (f->preference[source] == own->preference && source < own->source);
@@ -449,7 +461,8 @@ apply(struct fib_feed *f, struct feed_source *s, struct vrf_id vrf, const struct
 	want = WANT_NOTHING;
 	if (!has_own || !own_before_rib(f, &own))
 		want = fib_feed_want(f, s, vrf, view, &answer);
-	if (has_own && (!feed_answers(&answer) || !fib_feed_rib_wins(f, s, answer.peer, &own))) {
+	if (has_own && (!feed_answers(&answer) ||
+			       !fib_feed_rib_wins(f, s, vrf, &view->prefix, answer.peer, &own))) {
 		failed = set_own(f, vrf, &view->prefix, &own);
 		if (__builtin_expect(f->tap != NULL, 0) && !failed)
 			change_trace(f, vrf, &view->prefix, PEER_SELF, true);
@@ -736,6 +749,67 @@ journal_drain(struct fib_feed *f, struct feed_source *s, uint64_t deadline_ns) R
 	return true;
 }
 
+static void
+follow_entry(struct fib_feed *f, const struct journal_entry *e) RUNS_ON(role_fib)
+{
+	const struct shard *shard = f->source.shards.at[e->shard];
+	struct prefix p;
+	struct vrf_id vrf;
+	enum family family;
+
+	shard_table_key(shard, e->table, &vrf, &family);
+	if (fib_feed_forwards(family) &&
+		dest_hint_prefix(shard_table(shard, e->table), e->dest, &p))
+		nexthop_changed(f->config.nexthops, vrf, &p);
+}
+
+/*
+ * The journal without a data plane: next hops alone depend on the routes. There is no cursor while no
+ * next hop depends on a BGP route, so that the tables of a route server cost nothing here.
+ */
+static bool
+journal_follow(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib)
+{
+	struct nexthop_table *t = f->config.nexthops;
+	struct feed_source *s = &f->source;
+	struct journal_entry entries[READ_MAX];
+	unsigned follows = nexthop_follows(t);
+
+	if (follows == 0) {
+		if (s->cursor != NULL)
+			journal_unsubscribe(s->journal, s->cursor);
+		s->cursor = NULL;
+		return false;
+	}
+	if (s->cursor == NULL) {
+		if (journal_subscribe(s->journal, &s->cursor) != 0)
+			return false; /* no cursor is free: the next turn tries again */
+		journal_set_patience(s->cursor, JOURNAL_WAIT);
+		nexthop_changed_all(t); /* for changes since the resolution of the first */
+	}
+	for (;;) {
+		uint64_t unread = journal_head(s->journal) - journal_position(s->cursor);
+		int n = unread <= FOLLOW_EACH * (uint64_t)(nexthop_count(t) + FOLLOW_EACH)
+				? journal_read(s->journal, s->cursor, entries, READ_MAX)
+				: -EOVERFLOW;
+
+		if (n == -EOVERFLOW) {
+			(void)journal_resume(s->journal, s->cursor);
+			/* no walk follows: the tombstones before the head are free */
+			journal_advance(s->journal, s->cursor, journal_position(s->cursor));
+			nexthop_changed_all(t);
+			return true;
+		}
+		if (n <= 0)
+			return false;
+		for (int i = 0; i < n; i++)
+			follow_entry(f, &entries[i]);
+		journal_advance(s->journal, s->cursor, entries[n - 1].sequence);
+		if (walk_clock() >= deadline_ns)
+			return true;
+	}
+}
+
 /*
  * While a walk after an overrun runs, the journal is not read; between the walks it is read until no
  * withdrawal waits.
@@ -746,6 +820,8 @@ journal_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib)
 	struct feed_source *s = &f->source;
 	bool more = false;
 
+	if (f->config.fib == NULL)
+		return journal_follow(f, deadline_ns);
 	if (s->reader == JOURNAL_FOLLOWED || s->rewalk == RIB_WALK_SETTLE)
 		more = journal_drain(f, s, deadline_ns);
 	if (s->rewalk != RIB_WALK_SETTLE || !journal_settled(s->cursor))
@@ -1178,7 +1254,7 @@ retry(struct fib_feed *f) RUNS_ON(role_fib)
 static bool
 next_hops_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib)
 {
-	return nexthop_work(f->config.nexthops, deadline_ns);
+	return nexthop_work(f->config.nexthops, f->work_ns, deadline_ns);
 }
 
 /* After the walk that marks the next hops in use. */
@@ -1216,7 +1292,7 @@ static const struct activity {
 	{"next hops", true, next_hops_work},
 	{"routes of the host", true, fib_own_work},
 	{"walk over the RIB", false, rewalk_work},
-	{"RIB journal", false, journal_work},
+	{"RIB journal", true, journal_work},
 	{"swapped labels", false, fib_swaps_work},
 	{"sweep of next hops", false, sweep_work},
 	{"lost withdrawals", false, lost_work},
@@ -1281,13 +1357,11 @@ fib_feed_reached(const struct fib_feed *f, uint64_t sequence)
 		       (s->visible == s->applied && fib_batch_count(f->config.fib) == 0));
 }
 
-uint64_t
-fib_feed_wait_ns(const struct fib_feed *f)
+static uint64_t
+tables_wait_ns(const struct fib_feed *f) RUNS_ON(role_fib)
 {
 	uint64_t now = walk_clock(), retry = READERS_RETRY_NS;
 
-	if (f->config.fib == NULL)
-		return 0;
 	if (f->wait_readers)
 		return readers_retry_ns(f, now);
 	if (!fib_settled(f->config.fib)) {
@@ -1303,6 +1377,18 @@ fib_feed_wait_ns(const struct fib_feed *f)
 		return 0;
 	now = turn_now(f);
 	return f->retry_due_ns > now + retry ? f->retry_due_ns - now : retry;
+}
+
+uint64_t
+fib_feed_wait_ns(const struct fib_feed *f)
+{
+	uint64_t tables = f->config.fib != NULL ? tables_wait_ns(f) : 0, now = turn_now(f);
+	uint64_t release = nexthop_release_ns(f->config.nexthops);
+
+	if (release == UINT64_MAX)
+		return tables;
+	release = release > now ? release - now : 1;
+	return tables == 0 || release < tables ? release : tables;
 }
 
 bool
@@ -1354,10 +1440,12 @@ fib_feed_create(const struct fib_feed_config *config, struct fib_feed **out)
 	f->untracked_max = f->edges.most = UNTRACKED_MIN;
 	f->swapped.at = SWAPPED_BUCKETS;
 	memcpy(f->preference, preference, sizeof(preference));
-	if (config->fib != NULL) {
-		f->path_lists = fib_path_lists(config->fib);
+	if (config->shard_count > 0) {
 		shards_init(&f->source.shards, config->shards, config->shard_count);
 		f->source.journal = shard_journal(config->shards[0]);
+	}
+	if (config->fib != NULL) {
+		f->path_lists = fib_path_lists(config->fib);
 		err = journal_subscribe(f->source.journal, &f->source.cursor);
 		if (err != 0)
 			goto fail;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
+ * Without a data plane: tracks next hops alone, and reads the journal while next hops may depend on BGP
+ * routes (nexthop_follows()).
+ *
  * Applies the journal to the shadow and commits fib transactions, in journal order; an unchanged
  * path list writes nothing. Merges the best paths of the RIB with routes of the host (connected
  * subnets, own addresses, resolved neighbours, static and kernel routes) by preference.
@@ -46,6 +49,12 @@ struct fib_feed_config {
 	 */
 	int (*report)(void *ctx, unsigned shard, struct shard_report *r);
 	void *report_ctx;
+	/*
+	 * A static route has begun to resolve, or no longer does; not called for a removed route. NULL:
+	 * not reported.
+	 */
+	void (*static_changed)(void *ctx, struct vrf_id vrf, const struct prefix *p, bool up);
+	void *static_ctx;
 };
 
 int fib_feed_create(const struct fib_feed_config *config, struct fib_feed **out);
@@ -62,11 +71,13 @@ int fib_feed_connected(struct fib_feed *f, struct vrf_id vrf, const struct prefi
 /*
  * Maps `zone` to `port`: link-local next hops with that zone are directly reachable there.
  * fib_feed_connected() learns the mapping from own link-local addresses (zone of `local`), so this
- * call is needed only for ports without one.
+ * call is needed only for ports without one. 0, -ENOMEM.
  */
-void fib_feed_zone(struct fib_feed *f, uint16_t zone, uint16_t port) RUNS_ON(role_fib);
+int fib_feed_zone(struct fib_feed *f, struct vrf_id vrf, uint16_t zone, uint16_t port)
+	RUNS_ON(role_fib);
 /* The port was removed. */
-void fib_feed_zone_remove(struct fib_feed *f, uint16_t zone, uint16_t port) RUNS_ON(role_fib);
+void fib_feed_zone_remove(struct fib_feed *f, struct vrf_id vrf, uint16_t zone, uint16_t port)
+	RUNS_ON(role_fib);
 /*
  * From the host: a neighbour is resolved (`adj`) or lost (NULL). Changes the state of the next hop
  * with one store, without a batch. 0; -ENOMEM, -ENOSPC: repeated each second until the neighbour is
@@ -87,6 +98,12 @@ struct fib_feed_hop {
 int fib_feed_route(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
 	enum route_source source, const struct fib_feed_hop *hops, unsigned count, uint32_t metric,
 	bool present) RUNS_ON(role_fib);
+/* True if the address resolves as a next hop: for previews. */
+bool fib_feed_resolves(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr)
+	RUNS_ON(role_fib);
+/* True if the static route of exactly `p` resolves, or is a blackhole. */
+bool fib_feed_static_up(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
+	RUNS_ON(role_fib);
 /*
  * The static label-switched paths (RFC 3031), which replace those of an earlier call. A path with
  * `in_label` takes labelled packets; a path with in_label LABEL_NONE begins here, for routes with a

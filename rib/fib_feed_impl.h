@@ -349,9 +349,9 @@ void fib_feed_refresh(struct fib_feed *f, struct vrf_id vrf, const struct prefix
 	RUNS_ON(role_fib);
 enum feed_want fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf,
 	const struct dest_view *view, struct feed_answer *out) RUNS_ON(role_fib);
-/* Is the RIB's answer preferred to the host's own? */
-bool fib_feed_rib_wins(const struct fib_feed *f, const struct feed_source *s, struct peer_id peer,
-	const struct own_answer *own);
+/* Is the RIB's route to `p`, from `peer`, preferred to the host's own? */
+bool fib_feed_rib_wins(const struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf,
+	const struct prefix *p, struct peer_id peer, const struct own_answer *own);
 /* The table of the shard responsible for the prefix; false without a table. */
 bool fib_feed_table(const struct feed_source *s, struct vrf_id vrf, const struct prefix *p,
 	const struct dest_table **out);
@@ -414,5 +414,5 @@ void fib_own_rewalk(struct fib_feed *f, enum own_walk which);
 bool fib_own_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib);
 /* `ctx` is the feed: see struct nexthop_feed. */
 bool fib_route_longest(void *ctx, struct vrf_id vrf, const struct ip_addr *addr, unsigned max_len,
-	bool bgp, struct nexthop_route *out);
+	unsigned skip, bool bgp, struct nexthop_route *out);
 void fib_own_fini(struct fib_feed *f) RUNS_ON(role_fib);

@@ -150,7 +150,7 @@ sweep(void *ctx, struct nexthop *n) RUNS_ON(role_fib)
 {
 	struct fib_feed *f = ctx;
 
-	if (n->mark == f->mark || n->refs > n->watchers + n->untracked)
+	if (n->mark == f->mark || nexthop_needed(n))
 		return;
 	hold_release(f, n->hold);
 	n->hold = NULL;
@@ -174,7 +174,7 @@ fib_next_hop_changed(void *ctx, struct nexthop *n)
 	struct fib_feed *f = ctx;
 	struct hold *old = n->hold;
 
-	if (n->refs > n->watchers + n->untracked)
+	if (nexthop_needed(n))
 		fib_own_rewalk(f, OWN_WALK_STATIC);
 	if (f->config.fib == NULL)
 		return;
@@ -183,7 +183,8 @@ fib_next_hop_changed(void *ctx, struct nexthop *n)
 		fib_feed_fail(f);
 	hold_release(f, old);
 	fib_edges_update(f, n);
-	if (n->untracked || (n->given != 0 && n->up && n->given != n->digest))
+	if ((n->of != NULL ? n->of : n)->untracked ||
+		(n->given != 0 && n->up && n->given != n->digest))
 		fib_feed_rewalk(f);
 }
 

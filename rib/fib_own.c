@@ -124,11 +124,10 @@ nexthops_connect(struct fib_feed *f, struct vrf_id vrf, const struct prefix *sub
 {
 	struct nexthop_table *t = f->config.nexthops;
 	bool link_local = addr_is_link_local(local);
-	int err, first;
+	int err = link_local ? nexthop_zone(t, vrf, local->zone, port, up) : 0, first;
 
-	if (link_local)
-		nexthop_zone(t, local->zone, port, up);
 	first = nexthop_local(t, vrf, local, up);
+	first = first != 0 ? first : err;
 	if (link_local || !leads_to_port(f, port))
 		return up ? first : 0;
 	err = up ? nexthop_connected_add(t, vrf, subnet, port)
@@ -174,16 +173,17 @@ fib_feed_connected(struct fib_feed *f, struct vrf_id vrf, const struct prefix *s
 	return err;
 }
 
-void
-fib_feed_zone(struct fib_feed *f, uint16_t zone, uint16_t port)
+int
+fib_feed_zone(struct fib_feed *f, struct vrf_id vrf, uint16_t zone, uint16_t port)
 {
-	nexthop_zone(f->config.nexthops, zone, port, true);
+	return nexthop_zone(f->config.nexthops, vrf, zone, port, true);
 }
 
 void
-fib_feed_zone_remove(struct fib_feed *f, uint16_t zone, uint16_t port)
+fib_feed_zone_remove(struct fib_feed *f, struct vrf_id vrf, uint16_t zone, uint16_t port)
 {
-	nexthop_zone(f->config.nexthops, zone, port, false);
+	(void)nexthop_zone(
+		f->config.nexthops, vrf, zone, port, false); /* -ENOMEM of additions alone */
 }
 
 /* ---- static and kernel routes ---- */
@@ -199,17 +199,25 @@ route_place(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, enum 
 	return at;
 }
 
+static bool
+preferred(const struct fib_feed *f, enum route_source a, enum route_source b)
+{
+	return f->preference[a] < f->preference[b] ||
+	       (f->preference[a] == f->preference[b] && a < b);
+}
+
+/* The preferred route of the host for exactly `p`; `after`: of the routes less preferred than that source. */
 static const struct host_route *
-route_find(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
+route_find(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
+	const enum route_source *after)
 {
 	const struct host_route *best = NULL;
 
 	for (const struct host_route *r = f->routes[own_bucket(p)]; r != NULL; r = r->next) {
-		if (r->vrf.v != vrf.v || !r->active || !prefix_equal(&r->prefix, p))
+		if (r->vrf.v != vrf.v || !r->active || !prefix_equal(&r->prefix, p) ||
+			(after != NULL && !preferred(f, *after, r->source)))
 			continue;
-		if (best == NULL || f->preference[r->source] < f->preference[best->source] ||
-			(f->preference[r->source] == f->preference[best->source] &&
-				r->source < best->source))
+		if (best == NULL || preferred(f, r->source, best->source))
 			best = r;
 	}
 	return best;
@@ -233,7 +241,7 @@ fib_own_find(
 			return true;
 		}
 	}
-	r = route_find(f, vrf, p);
+	r = route_find(f, vrf, p, NULL);
 	if (r != NULL && (l == NULL || f->preference[r->source] < out->preference))
 		*out = (struct own_answer){f->preference[r->source], r->source, r->list};
 	return l != NULL || r != NULL;
@@ -344,6 +352,8 @@ route_update(struct fib_feed *f, struct host_route *r) RUNS_ON(role_fib)
 	}
 	if (active != r->active || list.v != r->list.v)
 		nexthop_changed(f->config.nexthops, r->vrf, &r->prefix);
+	if (active != r->active && r->source == SOURCE_STATIC && f->config.static_changed != NULL)
+		f->config.static_changed(f->config.static_ctx, r->vrf, &r->prefix, active);
 	if (list.v == r->list.v) {
 		r->active = active;
 		if (list.v != PATH_LIST_NONE)
@@ -457,6 +467,28 @@ fib_feed_route(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
 	return 0;
 }
 
+bool
+fib_feed_resolves(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	struct nexthop *n = nexthop_ref(f->config.nexthops, vrf, addr);
+	bool up = n != NULL && n->up;
+
+	if (n != NULL)
+		nexthop_unref(f->config.nexthops, n);
+	return up;
+}
+
+bool
+fib_feed_static_up(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
+{
+	const struct host_route *r = f->routes[own_bucket(p)];
+
+	while (r != NULL &&
+		(r->vrf.v != vrf.v || r->source != SOURCE_STATIC || !prefix_equal(&r->prefix, p)))
+		r = r->next;
+	return r != NULL && r->active;
+}
+
 /* ---- walks over host routes ---- */
 
 void
@@ -517,111 +549,145 @@ fib_feed_preference(struct fib_feed *f, const uint8_t preference[SOURCE_COUNT])
 
 /* ---- for next-hop tracking ---- */
 
-/* The RIB route of exactly `p`; false without a route that resolves packets. */
+/*
+ * The BGP route of exactly `p`, and its source; false without a route. Own routes of the RIB are routes of
+ * the host.
+ */
 static bool
-rib_route_at(const struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf,
-	const struct prefix *p, struct nexthop_route *out)
+rib_route_at(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
+	enum route_source *source, struct nexthop_route *out)
 {
+	const struct feed_source *s = &f->source;
+	const struct shard *shard = feed_shard(s, vrf, p);
 	const struct dest_table *t;
-	struct own_answer own;
+	struct shard_peer peer;
 	struct dest_view view;
 	struct dest_id id;
 
 	if (!fib_feed_table(s, vrf, p, &t))
 		return false;
 	id = dest_find(t, p);
-	if (id.v == DEST_NONE || !dest_peek(t, id, &view) || view.paths == NULL ||
-		view.paths->eligible == 0 || view.paths->path[0].peer.v == PEER_SELF.v)
-		return false;
-	if (fib_own_find(f, vrf, p, &own) &&
-		!fib_feed_rib_wins(f, s, view.paths->path[0].peer, &own))
+	if (id.v == DEST_NONE || !dest_peek(t, id, &view) || view.paths == NULL)
 		return false;
 	*out = (struct nexthop_route){.prefix = *p, .bgp = true};
 	for (unsigned i = 0; i < view.paths->eligible && out->count < PATHS_MAX; i++) {
-		const struct attr_packed *attrs =
-			attr_get(shard_attrs(feed_shard(s, vrf, p)), view.paths->path[i].accepted);
+		const struct rib_path *path = &view.paths->path[i];
+		const struct attr_packed *attrs = attr_get(shard_attrs(shard), path->accepted);
 
-		if (i > 0 && i >= view.paths->multipath)
+		if (out->count > 0 && i >= view.paths->multipath)
 			break;
-		if (attrs == NULL)
+		if (path->peer.v == PEER_SELF.v || attrs == NULL)
 			continue;
+		if (out->count == 0)
+			*source = shard_peer_peek(shard, path->peer, &peer) && peer.external
+					  ? SOURCE_EXTERNAL
+					  : SOURCE_INTERNAL;
 		out->via[out->count].addr = attr_packed_next_hop(attrs);
 		out->via[out->count++].port = PORT_NONE;
 	}
 	return out->count > 0;
 }
 
-static bool
-rib_route(const struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, unsigned max_len,
-	struct nexthop_route *out)
+/* The length of the longest BGP route of at most `max_len` bits; -1: none. */
+static int
+rib_longest(const struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, int max_len)
 {
 	struct shard *shards[2];
 	unsigned count = shards_covering(
 		&f->source.shards, shards_by(vrf, fib_feed_family(addr->afi)), addr, shards);
-	bool found = false;
+	int best = -1;
 
 	for (unsigned i = 0; i < count; i++) {
+		struct nexthop_route route;
+		enum route_source source;
 		struct dest_view view;
 		struct table_id table;
-		unsigned from;
 
 		if (shard_table_find(shards[i], vrf, fib_feed_family(addr->afi), &table) != 0 ||
 			dest_longest(shard_table(shards[i], table), addr, &view).v == DEST_NONE)
 			continue;
-		from = view.prefix.len < max_len ? view.prefix.len : max_len;
-		for (int len = (int)from; len >= 0 && (!found || len > out->prefix.len); len--) {
+		for (int len = view.prefix.len < max_len ? view.prefix.len : max_len; len > best;
+			len--) {
 			struct prefix p = prefix_from_addr(addr, (uint8_t)len);
 
-			if (rib_route_at(f, &f->source, vrf, &p, out)) {
-				found = true;
-				break;
-			}
+			if (rib_route_at(f, vrf, &p, &source, &route))
+				best = len;
 		}
 	}
-	return found;
+	return best;
 }
 
-static bool
-host_route(const struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr,
-	unsigned max_len, struct nexthop_route *out)
+/* The length of the longest static or kernel route of at most `max_len` bits; -1: none. */
+static int
+host_longest(const struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, int max_len)
 {
-	for (int len = (int)max_len; len >= 0; len--) {
-		const struct host_route *r;
-		struct prefix p;
+	for (int len = max_len; len >= 0; len--) {
+		struct prefix p = prefix_from_addr(addr, (uint8_t)len);
 
-		if (f->route_lens[family_index(addr->afi)][len] == 0)
-			continue;
-		p = prefix_from_addr(addr, (uint8_t)len);
-		r = route_find(f, vrf, &p);
-		if (r == NULL)
-			continue;
-		*out = (struct nexthop_route){.prefix = p, .metric = r->metric, .count = r->count};
-		out->blackhole = r->count == 0 && r->source == SOURCE_STATIC;
-		out->dead = r->count == 0 && !out->blackhole;
-		for (unsigned i = 0; i < r->count; i++) {
-			out->via[i].addr = r->hop[i].key.addr;
-			out->via[i].port = r->hop[i].key.port;
-		}
-		return true;
+		if (f->route_lens[family_index(addr->afi)][len] != 0 &&
+			route_find(f, vrf, &p, NULL) != NULL)
+			return len;
+	}
+	return -1;
+}
+
+static void
+host_route_copy(const struct host_route *r, struct nexthop_route *out)
+{
+	*out = (struct nexthop_route){.prefix = r->prefix, .metric = r->metric, .count = r->count};
+	out->blackhole = r->count == 0 && r->source == SOURCE_STATIC;
+	out->dead = r->count == 0 && !out->blackhole;
+	for (unsigned i = 0; i < r->count; i++) {
+		out->via[i].addr = r->hop[i].key.addr;
+		out->via[i].port = r->hop[i].key.port;
+	}
+}
+
+/* The route to exactly `p` with `skip` preferred routes before. */
+static bool
+route_at(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, unsigned skip,
+	bool bgp, struct nexthop_route *out)
+{
+	const struct host_route *r = route_find(f, vrf, p, NULL);
+	enum route_source source;
+
+	bgp = bgp && rib_route_at(f, vrf, p, &source, out);
+	for (unsigned n = 0; r != NULL || bgp; n++) {
+		bool first = bgp && (r == NULL || preferred(f, source, r->source));
+
+		if (n == skip && !first)
+			host_route_copy(r, out);
+		if (n == skip)
+			return true;
+		if (first)
+			bgp = false;
+		else
+			r = route_find(f, vrf, p, &r->source);
 	}
 	return false;
 }
 
 bool
 fib_route_longest(void *ctx, struct vrf_id vrf, const struct ip_addr *addr, unsigned max_len,
-	bool bgp, struct nexthop_route *out)
+	unsigned skip, bool bgp, struct nexthop_route *out)
 {
 	const struct fib_feed *f = ctx;
-	struct nexthop_route learned;
-	bool host = host_route(f, vrf, addr, max_len, out);
+	int host, rib, max = (int)max_len;
+	struct prefix p;
 
-	/* at equal length rib_route() has already compared with the host route */
-	if (bgp && f->source.cursor != NULL && rib_route(f, vrf, addr, max_len, &learned) &&
-		(!host || learned.prefix.len >= out->prefix.len)) {
-		*out = learned;
-		return true;
+	bgp = bgp && f->source.journal != NULL;
+	if (skip > 0) {
+		p = prefix_from_addr(addr, (uint8_t)max);
+		if (route_at(f, vrf, &p, skip, bgp, out))
+			return true;
+		max--;
 	}
-	return host;
+	host = host_longest(f, vrf, addr, max);
+	rib = bgp ? rib_longest(f, vrf, addr, max) : -1;
+	if (host < 0 && rib < 0)
+		return false;
+	p = prefix_from_addr(addr, (uint8_t)(host > rib ? host : rib));
+	return route_at(f, vrf, &p, 0, bgp, out);
 }
 
 void

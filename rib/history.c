@@ -276,6 +276,44 @@ history_find(const struct history *h, struct vrf_id vrf, enum family family, str
 	return count;
 }
 
+/* The longest prefix of a ring that is longer than `len`; else `len`. */
+static int
+ring_longest(
+	const struct history_ring *ring, const struct words *key, const struct ip_addr *a, int len)
+{
+	/* acquire: pairs with the release in history_put() */
+	uint64_t put = atomic_load_explicit(&ring->put, memory_order_acquire);
+	uint64_t kept = put < HISTORY_RING ? put : HISTORY_RING;
+
+	for (uint64_t i = 1; i <= kept; i++) {
+		const struct record *r = record_of(ring, put - i);
+		struct prefix p = {.afi = a->afi};
+		struct words w;
+
+		p.len = (uint8_t)(load(&r->what) >> 16);
+		if (p.len <= len || !record_read(r, &w) || w.rd != key->rd ||
+			((uint32_t)w.what ^ (uint32_t)key->what) & 0xff00ffffu)
+			continue;
+		p.len = (uint8_t)(w.what >> 16);
+		memcpy(p.b, w.prefix, sizeof(p.b));
+		if (p.len > len && prefix_contains(&p, a))
+			len = p.len;
+	}
+	return len;
+}
+
+int
+history_longest(const struct history *h, struct vrf_id vrf, enum family family, struct vpn_rd rd,
+	const struct ip_addr *a)
+{
+	struct words key = {.rd = rd.v, .what = (uint64_t)vrf.v | (uint64_t)family << 24};
+	int len = -1;
+
+	for (unsigned i = 0; i < 2; i++)
+		len = ring_longest(&h->ring[i], &key, a, len);
+	return len;
+}
+
 const char *
 history_event_text(enum history_event e)
 {

@@ -95,5 +95,8 @@ const char *history_policy_name(const struct history *h, uint16_t policy) RUNS_O
 unsigned history_find(const struct history *h, struct vrf_id vrf, enum family family,
 	struct vpn_rd rd, const struct prefix *p, struct history_change out[HISTORY_FOUND],
 	uint64_t since_ms[2]) RUNS_ON(role_main);
+/* Main: the length of the longest prefix with a record that holds the address; -1: none. */
+int history_longest(const struct history *h, struct vrf_id vrf, enum family family,
+	struct vpn_rd rd, const struct ip_addr *a) RUNS_ON(role_main);
 /* "announced", "next-hop-up": static text. */
 const char *history_event_text(enum history_event e);

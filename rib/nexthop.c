@@ -8,9 +8,11 @@
 #include "rib/walk.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #define BUCKETS_MIN 64
+#define CHANGE_NS UINT64_C(1000000000) /* a change of state for each such time; nexthop.h */
 #define CHANGES_MAX 256 /* queued changes; beyond, all next hops are processed */
 #define ORDERS (2 * FIB_VRF_MAX)
 #define FILTER_BITS 65536u
@@ -34,9 +36,11 @@ struct local_addr {
 	unsigned users;
 };
 
+/* Interfaces of two network namespaces may have one name, and then one zone. */
 struct zone {
-	uint16_t port;
-	uint16_t users;
+	struct vrf_id vrf;
+	uint16_t zone, port;
+	unsigned users;
 };
 
 struct change {
@@ -61,7 +65,8 @@ struct nexthop_table {
 	struct hash_probes probes;
 	struct connected *connected;
 	struct local_addr *locals;
-	unsigned connected_count, connected_size, local_count, local_size;
+	struct zone *zones;
+	unsigned connected_count, connected_size, local_count, local_size, zone_count, zone_size;
 	/* the watched addresses (zones left out) of a VRF and family, as an ordered set */
 	struct shadow *order[ORDERS];
 	/*
@@ -70,7 +75,6 @@ struct nexthop_table {
 	 */
 	uint64_t *filter[ORDERS];
 	uint64_t port_down[UINT16_MAX / 64 + 1];
-	struct zone zone[ZONE_MAX + 1];
 	bool via_default;
 	struct change changes[CHANGES_MAX]; /* a ring; the first is being looked at */
 	unsigned change_head, change_tail;
@@ -78,13 +82,21 @@ struct nexthop_table {
 	/* index in `order` of a pass over all next hops, without queued changes; ORDERS: no pass */
 	unsigned all_next;
 	bool all_again; /* and once more from the first */
+	uint64_t now_ns; /* of the last nexthop_work() */
+	struct nexthop *held;
+	_Atomic unsigned held_count;
+	_Atomic unsigned follows; /* see nexthop_follows() */
 };
 
 /* Result of resolve(). */
 struct resolution {
-	bool up, connected, blackhole;
+	bool up, connected, blackhole, follows;
 	unsigned depth, direct_count, on_count;
 	uint32_t metric;
+	/* prefixes of BGP routes, of next hops without `without` alone; `full`: there are more */
+	struct prefix own[NEXTHOP_OWN_MAX];
+	unsigned own_count;
+	bool full;
 	struct nexthop_direct direct[PATHS_MAX];
 	struct nexthop *on[PATHS_MAX];
 };
@@ -156,6 +168,7 @@ nexthop_table_destroy(struct nexthop_table *t)
 	arena_free(t->arena, t->bucket);
 	arena_free(t->arena, t->connected);
 	arena_free(t->arena, t->locals);
+	arena_free(t->arena, t->zones);
 	arena_free(t->arena, t);
 }
 
@@ -213,7 +226,8 @@ nexthop_find(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_a
 	struct prefix host = host_prefix(addr);
 	struct nexthop *n = *bucket_of(t, vrf, &host);
 
-	while (n != NULL && (n->last.vrf.v != vrf.v || !addr_equal(&n->last.addr, addr)))
+	while (n != NULL && (n->without.afi != AFI_NONE || n->last.vrf.v != vrf.v ||
+				    !addr_equal(&n->last.addr, addr)))
 		n = n->next;
 	return n;
 }
@@ -364,12 +378,24 @@ is_end_of(const struct prefix *subnet, const struct ip_addr *addr)
 	return bits == 0 || bits == host;
 }
 
-static bool
-zone_port(const struct nexthop_table *t, const struct ip_addr *addr, uint16_t *port)
+static struct zone *
+zone_find_in(const struct nexthop_table *t, struct vrf_id vrf, uint16_t zone)
 {
-	if (addr->zone > ZONE_MAX || t->zone[addr->zone].users == 0)
+	for (unsigned i = 0; i < t->zone_count; i++)
+		if (t->zones[i].vrf.v == vrf.v && t->zones[i].zone == zone)
+			return &t->zones[i];
+	return NULL;
+}
+
+static bool
+zone_port(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr,
+	uint16_t *port)
+{
+	const struct zone *z = zone_find_in(t, vrf, addr->zone);
+
+	if (z == NULL)
 		return false;
-	*port = t->zone[addr->zone].port;
+	*port = z->port;
 	return nexthop_port_up(t, *port);
 }
 
@@ -382,7 +408,7 @@ nexthop_port(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_a
 	if (is_local(t, vrf, addr))
 		return -ENOENT;
 	if (addr_is_link_local(addr))
-		return zone_port(t, addr, port) ? 0 : -ENOENT;
+		return zone_port(t, vrf, addr, port) ? 0 : -ENOENT;
 	c = connected_longest(t, vrf, addr);
 	if (c == NULL || is_end_of(&c->subnet, addr))
 		return -ENOENT;
@@ -430,6 +456,18 @@ depends_on(struct nexthop *n, const struct nexthop *self)
 	return false;
 }
 
+static void
+own_add(struct resolution *r, const struct prefix *p)
+{
+	for (unsigned i = 0; i < r->own_count; i++)
+		if (prefix_equal(&r->own[i], p))
+			return;
+	if (r->own_count == NEXTHOP_OWN_MAX)
+		r->full = true;
+	else
+		r->own[r->own_count++] = *p;
+}
+
 /* Adds a next hop of the route that needs resolution. */
 static void
 follow_via(const struct nexthop_table *t, struct vrf_id vrf, const struct nexthop_route *route,
@@ -439,7 +477,9 @@ follow_via(const struct nexthop_table *t, struct vrf_id vrf, const struct nextho
 	struct nexthop *n = nexthop_find(t, vrf, addr);
 	uint16_t port;
 
-	r->blackhole |= addr_is_discard(addr) || (n != NULL && n->up && n->blackhole);
+	if (n != NULL)
+		n = nexthop_for(n, &self->without);
+	r->blackhole |= addr_is_discard(addr);
 	if (n == NULL) { /* not tracked */
 		if (nexthop_port(t, vrf, addr, &port) == 0)
 			direct_add(r, addr, port);
@@ -447,11 +487,14 @@ follow_via(const struct nexthop_table *t, struct vrf_id vrf, const struct nextho
 	}
 	if (!n->up || n->depth >= NEXTHOP_DEPTH_MAX || depends_on(n, self))
 		return;
+	r->blackhole |= n->blackhole;
 	if (route->bgp && (r->on_count == 0 || n->metric < r->metric))
 		r->metric = n->metric;
 	if (n->depth >= r->depth)
 		r->depth = n->depth + 1u;
 	r->on[r->on_count++] = n;
+	for (unsigned i = 0; i < n->own_count; i++)
+		own_add(r, &n->own[i]->without);
 	for (unsigned i = 0; i < n->direct_count; i++)
 		direct_add(r, &n->direct[i].addr, n->direct[i].port);
 }
@@ -467,8 +510,11 @@ resolve_by_route(const struct nexthop_table *t, struct vrf_id vrf, const struct 
 {
 	r->metric = route->metric;
 	r->depth = 1;
-	r->direct_count = r->on_count = 0;
+	r->direct_count = r->on_count = r->own_count = 0;
+	r->full = false;
 	r->blackhole = route->blackhole;
+	if (route->bgp)
+		own_add(r, &route->prefix);
 	for (unsigned i = 0; i < route->count; i++) {
 		const struct ip_addr *via = &route->via[i].addr;
 		uint16_t port = route->via[i].port;
@@ -479,7 +525,7 @@ resolve_by_route(const struct nexthop_table *t, struct vrf_id vrf, const struct 
 			direct_add(r, via->afi != AFI_NONE ? via : addr, port);
 	}
 	r->blackhole = r->blackhole && r->direct_count == 0;
-	return r->direct_count > 0 || r->blackhole;
+	return !r->full && (r->direct_count > 0 || r->blackhole);
 }
 
 static void
@@ -488,7 +534,7 @@ resolve_way(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_ad
 {
 	const struct connected *c = NULL;
 	struct nexthop_route route;
-	unsigned max = prefix_max_len(addr->afi);
+	unsigned max = prefix_max_len(addr->afi), skip = 0;
 	uint16_t port;
 
 	*r = (struct resolution){0};
@@ -499,7 +545,7 @@ resolve_way(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_ad
 	if (is_local(t, vrf, addr))
 		return;
 	if (addr_is_link_local(addr)) {
-		r->up = r->connected = zone_port(t, addr, &port);
+		r->up = r->connected = zone_port(t, vrf, addr, &port);
 		if (r->up)
 			direct_add(r, addr, port);
 		return;
@@ -508,16 +554,19 @@ resolve_way(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_ad
 	if (c != NULL && is_end_of(&c->subnet, addr))
 		return;
 	r->connected = c != NULL;
+	r->follows = c == NULL;
 	while (t->feed.route != NULL &&
-		t->feed.route(t->feed.ctx, vrf, addr, max, c == NULL, &route)) {
+		t->feed.route(t->feed.ctx, vrf, addr, max, skip, c == NULL, &route)) {
 		if (c != NULL && route.prefix.len <= c->subnet.len)
 			break;
 		if (route.dead || (route.prefix.len == 0 && !t->via_default))
 			return;
-		r->up = resolve_by_route(t, vrf, addr, &route, self, r);
-		if (r->up || route.prefix.len == 0)
+		r->up = (!route.bgp || !prefix_equal(&route.prefix, &self->without)) &&
+			resolve_by_route(t, vrf, addr, &route, self, r);
+		if (r->up)
 			return;
-		max = route.prefix.len - 1u;
+		skip = route.prefix.len == max ? skip + 1 : 1;
+		max = route.prefix.len;
 	}
 	if (c == NULL)
 		return;
@@ -635,18 +684,42 @@ nexthop_report_owed(struct nexthop_table *t)
 	return t->owes;
 }
 
+static bool
+messages_equal(const struct nexthop_message *a, const struct nexthop_message *b)
+{
+	if (a->up != b->up || a->connected != b->connected || a->metric != b->metric ||
+		a->own_count != b->own_count)
+		return false;
+	for (unsigned i = 0; i < a->own_count; i++)
+		if (!prefix_equal(&a->own[i].prefix, &b->own[i].prefix) ||
+			a->own[i].up != b->own[i].up ||
+			a->own[i].connected != b->own[i].connected ||
+			a->own[i].metric != b->own[i].metric)
+			return false;
+	return true;
+}
+
 static void
 report(struct nexthop_table *t, struct nexthop *n, bool always) RUNS_ON(role_fib)
 {
-	uint32_t metric = n->up ? n->metric : 0;
-	bool connected = n->up && n->connected;
+	struct nexthop_message now = {.vrf = n->last.vrf,
+		.addr = n->last.addr,
+		.up = n->up,
+		.connected = n->up && n->connected,
+		.metric = n->up ? n->metric : 0,
+		.own_count = n->own_count};
 
-	if (!always && n->last.up == n->up && n->last.connected == connected &&
-		n->last.metric == metric)
+	for (unsigned i = 0; i < n->own_count; i++) {
+		const struct nexthop *v = n->own[i];
+
+		now.own[i] = (struct nexthop_own){.prefix = v->without,
+			.up = v->up,
+			.connected = v->up && v->connected,
+			.metric = v->up ? v->metric : 0};
+	}
+	if (!always && messages_equal(&now, &n->last))
 		return;
-	n->last.up = n->up;
-	n->last.connected = connected;
-	n->last.metric = metric;
+	n->last = now;
 	report_or_owe(t, n);
 }
 
@@ -659,59 +732,97 @@ update_all(struct nexthop_table *t)
 		t->all_again = true;
 }
 
-/* Resolves again. Dependent next hops are queued. */
-static void
-update(struct nexthop_table *t, struct nexthop *n) RUNS_ON(role_fib)
-{
-	struct resolution r;
-	bool same, far_same;
+/* ---- next hops that change too often ---- */
 
-	resolve(t, n->last.vrf, &n->last.addr, n, &r);
-	same = n->up == r.up && n->blackhole == r.blackhole && directs_equal(n, &r);
-	far_same = same && n->depth == r.depth && n->metric == r.metric;
-	n->blackhole = r.blackhole; /* part of the digest */
-	if ((!ons_equal(n, &r) && ons_store(t, n, &r) != 0) ||
-		(!same && directs_store(t, n, &r) != 0)) {
-		/* as unresolvable; the next change tries again */
-		r = (struct resolution){0};
-		n->blackhole = false;
-		(void)ons_store(t, n, &r);
-		(void)directs_store(t, n, &r);
-		same = far_same = false;
-	}
-	n->up = r.up;
-	n->connected = r.connected;
-	n->depth = (uint8_t)r.depth;
-	n->metric = r.metric;
-	if (!far_same && n->refs > n->watchers + n->untracked)
-		update_all(t);
-	if (!same && t->feed.changed != NULL)
-		t->feed.changed(t->feed.ctx, n);
-	report(t, n, false);
+/* True if a change to `r` is one too many: then the hold of the next hop begins. */
+static bool
+hold_begins(struct nexthop_table *t, struct nexthop *n, const struct resolution *r)
+{
+	uint64_t now = t->now_ns;
+
+	if (n->refs == 0 || (n->up == r->up && (!r->up || (n->connected == r->connected &&
+								  n->metric == r->metric))))
+		return false;
+	/* a change of the metric alone, as while tables are loaded, counts an eighth */
+	n->busy_ns = (n->busy_ns > now ? n->busy_ns : now) +
+		     (n->up == r->up && n->connected == r->connected ? CHANGE_NS / 8 : CHANGE_NS);
+	if (n->busy_ns <= now + NEXTHOP_CHANGES * CHANGE_NS)
+		return false;
+	if (n->hold_ns == 0 || now - n->released_ns > n->hold_ns)
+		n->hold_ns = NEXTHOP_HOLD_NS;
+	else if (n->hold_ns < NEXTHOP_HOLD_MAX_NS)
+		n->hold_ns *= 2;
+	n->held_until_ns = now + n->hold_ns;
+	n->held_next = t->held;
+	t->held = n;
+	atomic_fetch_add_explicit(&t->held_count, 1, memory_order_relaxed);
+	return true;
 }
 
-/* ---- life of a next hop ---- */
-
-struct nexthop *
-nexthop_ref(struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr)
+static void
+hold_end(struct nexthop_table *t, struct nexthop *n)
 {
-	struct nexthop *n = nexthop_find(t, vrf, addr), **at;
+	struct nexthop **at = &t->held;
+
+	if (n->held_until_ns == 0)
+		return;
+	while (*at != n)
+		at = &(*at)->held_next;
+	*at = n->held_next;
+	atomic_fetch_sub_explicit(&t->held_count, 1, memory_order_relaxed);
+	n->held_until_ns = 0;
+	n->released_ns = t->now_ns;
+	n->busy_ns = 0;
+}
+
+uint64_t
+nexthop_release_ns(const struct nexthop_table *t)
+{
+	uint64_t first = UINT64_MAX;
+
+	for (const struct nexthop *n = t->held; n != NULL; n = n->held_next)
+		first = n->held_until_ns < first ? n->held_until_ns : first;
+	return first;
+}
+
+unsigned
+nexthop_follows(const struct nexthop_table *t)
+{
+	return atomic_load(&t->follows);
+}
+
+unsigned
+nexthop_held_count(const struct nexthop_table *t)
+{
+	return atomic_load_explicit(&t->held_count, memory_order_relaxed);
+}
+
+unsigned
+nexthop_held(const struct nexthop_table *t, struct nexthop_held *out, unsigned max)
+{
+	unsigned count = 0;
+
+	for (const struct nexthop *n = t->held; n != NULL && count < max; n = n->held_next)
+		out[count++] =
+			(struct nexthop_held){n->last.vrf, n->last.addr, n->without, n->hold_ns};
+	return count;
+}
+
+/* ---- variants ---- */
+
+/* A new entry without a reference, in the index. NULL: out of memory. */
+static struct nexthop *
+entry_make(struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr,
+	const struct prefix *without)
+{
+	struct nexthop *n = arena_calloc(t->arena, sizeof(*n)), **at;
 	struct prefix host = host_prefix(addr);
 	uint32_t steps = 0;
 
-	if (n != NULL) {
-		n->refs++;
-		return n;
-	}
-	n = arena_calloc(t->arena, sizeof(*n));
 	if (n == NULL)
 		return NULL;
-	if (order_add(t, vrf, &host) != 0) {
-		arena_free(t->arena, n);
-		return NULL;
-	}
-	buckets_grow(t);
 	n->last = (struct nexthop_message){.vrf = vrf, .addr = *addr};
+	n->without = *without;
 	n->direct = &n->one;
 	at = bucket_of(t, vrf, &host);
 	for (const struct nexthop *other = *at; other != NULL; other = other->next)
@@ -719,11 +830,147 @@ nexthop_ref(struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *ad
 	hash_probes_add(&t->probes, steps);
 	n->next = *at;
 	*at = n;
-	t->count++;
-	update(t, n); /* without a reference: no next hop depends on the new one yet */
-	n->refs = 1;
+	t->count += without->afi == AFI_NONE;
 	return n;
 }
+
+/* The variant of `n`, with a reference. NULL: out of memory. */
+static struct nexthop *
+variant_get(struct nexthop_table *t, struct nexthop *n, const struct prefix *without)
+{
+	struct prefix host = host_prefix(&n->last.addr);
+	struct nexthop *v = *bucket_of(t, n->last.vrf, &host);
+
+	while (v != NULL &&
+		(v->last.vrf.v != n->last.vrf.v || !addr_equal(&v->last.addr, &n->last.addr) ||
+			!prefix_equal(&v->without, without)))
+		v = v->next;
+	if (v == NULL)
+		v = entry_make(t, n->last.vrf, &n->last.addr, without);
+	if (v == NULL)
+		return NULL;
+	v->refs++;
+	v->of = n;
+	return v;
+}
+
+/* The variants for the resolution `r`. 0; -ENOMEM: nothing changed. */
+static int
+variants_store(struct nexthop_table *t, struct nexthop *n, const struct resolution *r)
+	RUNS_ON(role_fib)
+{
+	struct nexthop *old[NEXTHOP_OWN_MAX], *now[NEXTHOP_OWN_MAX];
+	unsigned count, old_count = n->own_count;
+
+	memcpy(old, n->own, sizeof(old));
+	for (count = 0; count < r->own_count; count++) {
+		now[count] = variant_get(t, n, &r->own[count]);
+		if (now[count] == NULL)
+			break;
+	}
+	if (count < r->own_count) {
+		for (unsigned i = 0; i < count; i++)
+			nexthop_unref(t, now[i]);
+		return -ENOMEM;
+	}
+	memcpy(n->own, now, count * sizeof(now[0]));
+	n->own_count = (uint8_t)count;
+	for (unsigned i = 0; i < old_count; i++) {
+		if (nexthop_for(n, &old[i]->without) != old[i]) {
+			old[i]->of = NULL;
+			if (old[i]->refs > 1)
+				update_all(t); /* next hops that depend on the variant */
+		}
+		nexthop_unref(t, old[i]);
+	}
+	return 0;
+}
+
+static bool
+variants_equal(const struct nexthop *n, const struct resolution *r)
+{
+	if (n->own_count != r->own_count)
+		return false;
+	for (unsigned i = 0; i < r->own_count; i++)
+		if (!prefix_equal(&n->own[i]->without, &r->own[i]))
+			return false;
+	return true;
+}
+
+static void
+follows_set(struct nexthop_table *t, struct nexthop *n, bool follows)
+{
+	/* sequentially consistent: the shard that sees 0 here appended before the feed subscribes */
+	if (follows && !n->follows)
+		atomic_fetch_add(&t->follows, 1);
+	else if (!follows && n->follows)
+		atomic_fetch_sub(&t->follows, 1);
+	n->follows = follows;
+}
+
+/* Resolves again, without a report. Dependent next hops are queued. */
+static void
+update_one(struct nexthop_table *t, struct nexthop *n) RUNS_ON(role_fib)
+{
+	struct resolution r;
+	bool same, variants_same, far_same;
+
+	resolve(t, n->last.vrf, &n->last.addr, n, &r);
+	if (n->without.afi != AFI_NONE)
+		r.own_count = 0; /* a path is judged without one prefix */
+	follows_set(t, n, r.follows);
+	if (n->held_until_ns != 0 || hold_begins(t, n, &r))
+		r = (struct resolution){0};
+	same = n->up == r.up && n->blackhole == r.blackhole && directs_equal(n, &r);
+	variants_same = variants_equal(n, &r);
+	far_same = same && n->depth == r.depth && n->metric == r.metric && variants_same;
+	n->blackhole = r.blackhole; /* part of the digest */
+	if ((!ons_equal(n, &r) && ons_store(t, n, &r) != 0) ||
+		(!same && directs_store(t, n, &r) != 0) ||
+		(!variants_same && variants_store(t, n, &r) != 0)) {
+		/* as unresolvable; the next change tries again */
+		r = (struct resolution){0};
+		n->blackhole = false;
+		(void)ons_store(t, n, &r);
+		(void)directs_store(t, n, &r);
+		(void)variants_store(t, n, &r);
+		same = far_same = false;
+	}
+	n->up = r.up;
+	n->connected = r.connected;
+	n->depth = (uint8_t)r.depth;
+	n->metric = r.metric;
+	if (!far_same && nexthop_needed(n))
+		update_all(t);
+	/* without a variant, the paths that used the variant use `n` */
+	if ((!same || !variants_same) && t->feed.changed != NULL)
+		t->feed.changed(t->feed.ctx, n);
+}
+
+/* Resolves the next hop and its variants again, and reports a change. */
+static void
+update(struct nexthop_table *t, struct nexthop *n) RUNS_ON(role_fib)
+{
+	update_one(t, n);
+	for (unsigned i = 0; i < n->own_count; i++)
+		update_one(t, n->own[i]);
+	report(t, n, false);
+}
+
+static void
+holds_release(struct nexthop_table *t) RUNS_ON(role_fib)
+{
+	struct nexthop *n = t->held;
+
+	while (n != NULL && n->held_until_ns > t->now_ns)
+		n = n->held_next;
+	if (n == NULL)
+		return;
+	hold_end(t, n);
+	update(t, n->of != NULL ? n->of : n);
+}
+
+/* ---- life of a next hop ---- */
 
 /* The address leaves the order with its last zone. */
 static void
@@ -736,7 +983,7 @@ forget(struct nexthop_table *t, struct nexthop *n)
 	while (*at != n)
 		at = &(*at)->next;
 	*at = n->next;
-	t->count--;
+	t->count -= n->without.afi == AFI_NONE;
 	for (other = *bucket_of(t, n->last.vrf, &host); other != NULL; other = other->next) {
 		if (other->last.vrf.v == n->last.vrf.v &&
 			memcmp(other->last.addr.b, n->last.addr.b, sizeof(n->last.addr.b)) == 0 &&
@@ -748,6 +995,27 @@ forget(struct nexthop_table *t, struct nexthop *n)
 	entry_free(t, n);
 }
 
+struct nexthop *
+nexthop_ref(struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	struct nexthop *n = nexthop_find(t, vrf, addr);
+	struct prefix host = host_prefix(addr), none = {0};
+
+	if (n != NULL) {
+		n->refs++;
+		return n;
+	}
+	if (order_add(t, vrf, &host) != 0)
+		return NULL;
+	buckets_grow(t);
+	n = entry_make(t, vrf, addr, &none);
+	if (n == NULL)
+		return NULL; /* without an entry the address costs a visit */
+	update(t, n); /* without a reference: no next hop depends on the new one yet */
+	n->refs = 1;
+	return n;
+}
+
 void
 nexthop_unref(struct nexthop_table *t, struct nexthop *n)
 {
@@ -755,10 +1023,13 @@ nexthop_unref(struct nexthop_table *t, struct nexthop *n)
 
 	if (--n->refs > 0)
 		return;
+	hold_end(t, n);
+	follows_set(t, n, false);
 	n->up = n->blackhole = false;
 	(void)directs_store(t, n, &none); /* shrinking cannot fail */
 	if (t->feed.changed != NULL)
 		t->feed.changed(t->feed.ctx, n);
+	(void)variants_store(t, n, &none);
 	(void)ons_store(t, n, &none);
 	forget(t, n);
 }
@@ -819,6 +1090,12 @@ nexthop_changed(struct nexthop_table *t, struct vrf_id vrf, const struct prefix 
 	t->changes[t->change_tail++ % CHANGES_MAX] = (struct change){vrf, *p};
 }
 
+void
+nexthop_changed_all(struct nexthop_table *t)
+{
+	update_all(t);
+}
+
 /* The first address at or after the current place that is covered by `p`. */
 static bool
 next_address(struct place *at, const struct shadow *order, const struct prefix *p)
@@ -835,14 +1112,15 @@ next_address(struct place *at, const struct shadow *order, const struct prefix *
 	return true;
 }
 
-/* The address in all zones. */
+/* The address in all zones; update() reaches the variants. */
 static void
 address_update(struct nexthop_table *t, struct vrf_id vrf, const struct prefix *host)
 	RUNS_ON(role_fib)
 {
 	for (struct nexthop *n = *bucket_of(t, vrf, host), *next; n != NULL; n = next) {
 		next = n->next;
-		if (n->last.vrf.v == vrf.v && n->last.addr.afi == host->afi &&
+		if (n->without.afi == AFI_NONE && n->last.vrf.v == vrf.v &&
+			n->last.addr.afi == host->afi &&
 			memcmp(n->last.addr.b, host->b, sizeof(host->b)) == 0) {
 			update(t, n);
 			next = n->next; /* update() may have freed the next entry */
@@ -883,11 +1161,14 @@ piece_done(struct nexthop_table *t)
 }
 
 bool
-nexthop_work(struct nexthop_table *t, uint64_t deadline_ns)
+nexthop_work(struct nexthop_table *t, uint64_t now_ns, uint64_t deadline_ns)
 {
 	struct vrf_id vrf;
 	struct prefix p;
 
+	t->now_ns = now_ns;
+	while (t->held != NULL && nexthop_release_ns(t) <= now_ns)
+		holds_release(t);
 	for (unsigned n = 1; present(t, &vrf, &p); n++) {
 		struct shadow *order = *order_of(t, vrf, p.afi);
 		struct place *at = t->change_head != t->change_tail ? &t->change_at : &t->all_at;
@@ -918,16 +1199,26 @@ zones_changed(struct nexthop_table *t) RUNS_ON(role_fib)
 		nexthop_changed(t, (struct vrf_id){v}, &link_local);
 }
 
-void
-nexthop_zone(struct nexthop_table *t, uint16_t zone, uint16_t port, bool present)
+int
+nexthop_zone(struct nexthop_table *t, struct vrf_id vrf, uint16_t zone, uint16_t port, bool present)
 {
-	struct zone *z = &t->zone[zone <= ZONE_MAX ? zone : 0];
+	struct zone *z = zone_find_in(t, vrf, zone);
 
-	if (zone == 0 || zone > ZONE_MAX || (!present && z->users == 0))
-		return;
+	if (zone == 0 || (!present && z == NULL))
+		return 0;
+	if (z == NULL) {
+		if (grow(t->arena, (void **)&t->zones, sizeof(*t->zones), t->zone_count,
+			    &t->zone_size) != 0)
+			return -ENOMEM;
+		z = &t->zones[t->zone_count++];
+		*z = (struct zone){.vrf = vrf, .zone = zone};
+	}
 	z->port = present ? port : z->port;
-	z->users = (uint16_t)(present ? z->users + 1 : z->users - 1);
+	z->users += present ? 1 : -1u;
+	if (z->users == 0)
+		*z = t->zones[--t->zone_count];
 	zones_changed(t);
+	return 0;
 }
 
 void

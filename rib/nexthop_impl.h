@@ -15,9 +15,20 @@ struct nexthop {
 	struct nexthop *next; /* in the bucket */
 	struct nexthop_message last; /* the key, and the state last reported to shards */
 	unsigned watchers; /* number of watches by shards */
-	unsigned refs; /* watches, host routes over this next hop, and dependent next hops */
+	/* watches, host routes over this next hop, dependent next hops; of a variant: of `of`, too */
+	unsigned refs;
+	/*
+	 * A variant resolves without the BGP route of `without`, for the paths of this prefix.
+	 * AFI_NONE: no variant. `of`: the next hop that lists the variant in `own`; NULL: the last
+	 * resolution does not use that BGP route.
+	 */
+	struct prefix without;
+	struct nexthop *of;
+	struct nexthop *own[NEXTHOP_OWN_MAX]; /* a reference each */
+	uint8_t own_count;
 	bool up, connected;
 	bool blackhole; /* while up: packets are dropped, direct_count is 0 */
+	bool follows; /* BGP routes count in the resolution */
 	uint8_t depth; /* number of routes between this next hop and directly reachable addresses */
 	uint8_t direct_count, on_count;
 	uint32_t metric;
@@ -35,7 +46,29 @@ struct nexthop {
 	bool untracked;
 	bool owed; /* a report is due when there is memory for the message */
 	uint8_t mark;
+	/* see nexthop.h: NEXTHOP_CHANGES changes are allowed while busy_ns is so many s ahead */
+	uint64_t busy_ns;
+	uint64_t held_until_ns; /* 0: not held */
+	uint64_t hold_ns, released_ns; /* of the last hold */
+	struct nexthop *held_next;
 };
+
+/* True if a route or another next hop depends on the next hop. */
+static inline bool
+nexthop_needed(const struct nexthop *n)
+{
+	return n->refs > n->watchers + n->untracked + (n->of != NULL);
+}
+
+/* The next hop for a path of the prefix `p`: a variant, or `n`. */
+static inline struct nexthop *
+nexthop_for(struct nexthop *n, const struct prefix *p)
+{
+	for (unsigned i = 0; i < n->own_count; i++)
+		if (prefix_equal(&n->own[i]->without, p))
+			return n->own[i];
+	return n;
+}
 
 struct nexthop *nexthop_find(
 	const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr);

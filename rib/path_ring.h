@@ -23,7 +23,15 @@ struct path_change {
 	struct prefix prefix;
 	struct peer_id peer;
 	struct table_id table;
+	/*
+	 * what there was before the change, so that the reader withdraws nothing that it never announced: a shard has PATH_HAD_ bits, an
+	 * update group the source of the route, or PATH_HAD_NONE
+	 */
+	uint16_t had;
 };
+#define PATH_HAD_RECEIVED 1u
+#define PATH_HAD_ACCEPTED 2u
+#define PATH_HAD_NONE UINT16_MAX
 static_assert(sizeof(struct path_change) == 32, "two entries a cache line");
 
 #define PATH_RING_ENTRIES 65536u /* 2 MiB */

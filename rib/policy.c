@@ -534,6 +534,7 @@ set_variable(const struct set *s, const struct attr_set *in, struct attr_set *a)
 		set_communities(s, COMMUNITIES_LARGE, in, &o, &a->large_community_count))
 		return -E2BIG;
 	memcpy(o, attr_cluster_list(in), 4u * in->cluster_count + in->unknown_len);
+	attr_derive_communities(a);
 	return 0;
 }
 

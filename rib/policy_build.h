@@ -47,6 +47,7 @@ int policy_as_path_list_add(struct policy_as_path_list *l, bool permit, const ch
 int policy_as_path_list_seal(struct policy_as_path_list *l);
 /* Sets the name for messages to the operator; copied. Returns 0 or -ENOMEM. */
 int policy_as_path_list_name(struct policy_as_path_list *l, const char *name);
+struct policy_as_path_list *policy_as_path_list_ref(struct policy_as_path_list *l);
 void policy_as_path_list_unref(struct policy_as_path_list *l);
 
 /* A list contains one kind. Returns 0 or -ENOMEM. */
@@ -73,12 +74,14 @@ int policy_community_list_add_pattern(
 	struct policy_community_list *l, bool permit, const struct community_pattern *pattern);
 /* Returns 0 or -ENOMEM. */
 int policy_community_list_seal(struct policy_community_list *l);
+struct policy_community_list *policy_community_list_ref(struct policy_community_list *l);
 void policy_community_list_unref(struct policy_community_list *l);
 
 /* Sets of AS numbers: create, add ranges, seal. Return 0 or -ENOMEM. */
 int policy_as_set_create(struct policy_as_set **out);
 int policy_as_set_add(struct policy_as_set *s, uint32_t low, uint32_t high);
 int policy_as_set_seal(struct policy_as_set *s);
+struct policy_as_set *policy_as_set_ref(struct policy_as_set *s);
 void policy_as_set_unref(struct policy_as_set *s);
 /* Any thread. */
 bool policy_as_set_has(const struct policy_as_set *s, uint32_t asn);

@@ -8,9 +8,6 @@
 
 #include "rib/policy_build.h"
 
-struct policy_as_path_list *policy_as_path_list_ref(struct policy_as_path_list *l);
-struct policy_community_list *policy_community_list_ref(struct policy_community_list *l);
-
 const char *policy_as_path_list_named(const struct policy_as_path_list *l);
 
 /*
@@ -42,7 +39,6 @@ bool policy_pattern_match(const struct community_pattern *p, enum policy_communi
 /* Values of one kind, and their number. */
 unsigned policy_communities_of(
 	const struct attr_set *a, enum policy_communities kind, const uint8_t **values);
-struct policy_as_set *policy_as_set_ref(struct policy_as_set *s);
 /* True if the set has an AS number of the path, also of its sets. */
 bool policy_as_set_has_any(const struct policy_as_set *s, const struct attr_set *a);
 

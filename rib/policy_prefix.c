@@ -134,6 +134,19 @@ edge_compare(const void *a, const void *b)
 	return key_compare(*(const struct key *)a, *(const struct key *)b);
 }
 
+/* Lists of generators are in order. */
+static void
+sort(void *base, size_t count, size_t size, int (*compare)(const void *a, const void *b))
+{
+	const char *p = base;
+	size_t i = 1;
+
+	while (i < count && compare(p + (i - 1) * size, p + i * size) <= 0)
+		i++;
+	if (i < count)
+		qsort(base, count, size, compare);
+}
+
 /*
  * Addresses where the answer may change: 0, each prefix's start, and the address after its end;
  * sorted, without duplicates.
@@ -149,7 +162,7 @@ edges_of(const struct entry *entries, uint32_t count, struct key *edges)
 		if (key_behind(&entries[i].prefix, &edges[n]))
 			n++;
 	}
-	qsort(edges, n, sizeof(*edges), edge_compare);
+	sort(edges, n, sizeof(*edges), edge_compare);
 	for (uint32_t i = 0; i < n; i++)
 		if (!kept || key_compare(edges[kept - 1], edges[i]))
 			edges[kept++] = edges[i];
@@ -241,6 +254,15 @@ axis_index(struct axis *x)
 	return 0;
 }
 
+/* Neighbours of one answer have merged. Without memory the array stays. */
+static uint64_t *
+shrunk(uint64_t *array, size_t count)
+{
+	uint64_t *smaller = array != NULL ? realloc(array, count * sizeof(*array)) : NULL;
+
+	return smaller != NULL ? smaller : array;
+}
+
 static int
 axis_build(struct axis *x, const struct entry *entries, uint32_t count)
 {
@@ -256,6 +278,9 @@ axis_build(struct axis *x, const struct entry *entries, uint32_t count)
 	if (edges && open && x->high && x->low && x->permit) {
 		paint(x, entries, count, edges, edges_of(entries, count, edges), open);
 		err = axis_index(x);
+		x->high = shrunk(x->high, x->count);
+		x->low = shrunk(x->low, x->count);
+		x->permit = shrunk(x->permit, (size_t)x->count * x->words);
 	}
 	free(edges);
 	free(open);
@@ -268,8 +293,7 @@ policy_prefix_list_seal(struct policy_prefix_list *l)
 	uint32_t v4 = 0;
 	int err = 0;
 
-	if (l->count)
-		qsort(l->entries, l->count, sizeof(*l->entries), entry_compare);
+	sort(l->entries, l->count, sizeof(*l->entries), entry_compare);
 	while (v4 < l->count && l->entries[v4].prefix.afi == AFI_IPV4)
 		v4++;
 	if (v4)

@@ -46,6 +46,12 @@ struct answer {
 	struct preview_answer a;
 };
 
+/* A prefix of the host. `seen`: counted for the forwarding tables. */
+struct own {
+	struct preview_own o;
+	bool seen;
+};
+
 struct preview {
 	struct preview_config c;
 	struct shards shards;
@@ -54,6 +60,14 @@ struct preview {
 	unsigned item_count;
 	uint16_t of_peer[PEER_MAX]; /* index + 1 in items; 0: not previewed */
 	struct preview_counts fib;
+	struct own *owns;
+	unsigned own_count, own_size;
+	uint32_t *own_index; /* open addressing by prefix: index + 1 in owns; 0: free */
+	uint32_t own_mask;
+
+	/* of the destination: NULL: no prefix of the host */
+	struct own *own;
+	struct rib_path self; /* the path of this router then */
 
 	/* scratch of one destination, for `size` paths */
 	unsigned size;
@@ -129,6 +143,10 @@ preview_destroy(struct preview *p)
 	arena_free(a, p->accepted.set);
 	arena_free(a, p->best.set);
 	arena_free(a, p->answer);
+	for (unsigned i = 0; i < p->own_count; i++)
+		arena_free(a, (void *)(uintptr_t)p->owns[i].o.attrs);
+	arena_free(a, p->owns);
+	arena_free(a, p->own_index);
 	vrps_unref(p->c.vrps);
 	arena_free(a, p);
 }
@@ -225,6 +243,95 @@ reserve(struct preview *p, unsigned n)
 		return 0;
 	p->size = 0;
 	return -ENOMEM;
+}
+
+/* ---- prefixes of the host ---- */
+
+static uint32_t *
+own_slot(const struct preview *p, const struct prefix *prefix)
+{
+	for (uint64_t h = prefix_hash(prefix);; h++) {
+		uint32_t *at = &p->own_index[h & p->own_mask];
+
+		if (*at == 0 || prefix_equal(&p->owns[*at - 1].o.prefix, prefix))
+			return at;
+	}
+}
+
+static struct own *
+own_find(const struct preview *p, const struct prefix *prefix)
+{
+	uint32_t at = p->own_count > 0 ? *own_slot(p, prefix) : 0;
+
+	return at != 0 ? &p->owns[at - 1] : NULL;
+}
+
+/* Room for one more: the array has 2^n places, the index twice as many. */
+static int
+owns_grow(struct preview *p)
+{
+	struct arena *a = p->c.arena;
+	unsigned size = p->own_size > 0 ? 2 * p->own_size : 16;
+	uint32_t *index = arena_calloc(a, 2 * (size_t)size * sizeof(*index));
+	struct own *owns = arena_realloc(a, p->owns, size * sizeof(*owns));
+
+	if (owns != NULL)
+		p->owns = owns;
+	if (index == NULL || owns == NULL) {
+		arena_free(a, index);
+		return -ENOMEM;
+	}
+	arena_free(a, p->own_index);
+	p->own_size = size;
+	p->own_index = index;
+	p->own_mask = 2 * size - 1;
+	for (unsigned i = 0; i < p->own_count; i++)
+		*own_slot(p, &p->owns[i].o.prefix) = i + 1;
+	return 0;
+}
+
+int
+preview_own(struct preview *p, const struct preview_own *own)
+{
+	size_t len = own->attrs != NULL ? attr_set_size(own->attrs) : 0;
+	struct attr_set *attrs = len > 0 ? arena_alloc(p->c.arena, len) : NULL;
+
+	if ((len > 0 && attrs == NULL) || (p->own_count == p->own_size && owns_grow(p) != 0)) {
+		arena_free(p->c.arena, attrs);
+		return -ENOMEM;
+	}
+	if (attrs != NULL)
+		memcpy(attrs, own->attrs, len);
+	p->owns[p->own_count] = (struct own){.o = *own};
+	p->owns[p->own_count].o.attrs = attrs;
+	*own_slot(p, &own->prefix) = p->own_count + 1;
+	p->own_count++;
+	return 0;
+}
+
+unsigned
+preview_own_count(const struct preview *p)
+{
+	return p->own_count;
+}
+
+const struct preview_own *
+preview_own_at(const struct preview *p, unsigned i)
+{
+	return &p->owns[i].o;
+}
+
+bool
+preview_own_only(const struct preview *p)
+{
+	return p->item_count == 0 && !p->c.all;
+}
+
+/* The new path of this router is p->self. */
+static bool
+own_announces(const struct preview *p)
+{
+	return p->own != NULL && p->own->o.changes && p->own->o.attrs != NULL;
 }
 
 /* ---- policy ---- */
@@ -461,7 +568,7 @@ preview_next_hop(const struct shard *s, const struct preview_question *q)
 	if (n == NULL)
 		return (struct preview_answer){.eligible = true};
 	return (struct preview_answer){.known = true,
-		.eligible = next_hop_eligible(s, shard_slot(s, q->peer), q->peer, n),
+		.eligible = next_hop_eligible(s, shard_slot(s, q->peer), q->peer, n, NULL),
 		.metric = atomic_load_explicit(&n->metric, memory_order_relaxed)};
 }
 
@@ -516,6 +623,14 @@ rank_then(struct preview *p, const struct path_set *s)
 {
 	unsigned n = 0;
 
+	if (own_announces(p)) {
+		p->in[n] = (struct decision_input){.attrs = p->own->o.attrs,
+			.eligible = true,
+			.local = true,
+			.after_external = (p->own->o.after & PATH_AFTER_EXTERNAL) != 0,
+			.after_internal = (p->own->o.after & PATH_AFTER_INTERNAL) != 0};
+		p->path[n++] = &p->self;
+	}
 	for (unsigned i = 0; i < s->count; i++) {
 		const struct outcome *o = &p->outcome[i];
 		int err;
@@ -568,35 +683,116 @@ hops_equal(const struct preview *p, unsigned now, unsigned then)
 	return now == then && found == now;
 }
 
+static void
+fib_add(struct preview *p, bool now, bool then, bool same)
+{
+	if (!now && then)
+		p->fib.added++;
+	else if (now && !then)
+		p->fib.removed++;
+	else if (now && !same)
+		p->fib.changed++;
+}
+
+uint64_t
+preview_hop(const struct ip_addr *a)
+{
+	static const struct ip_addr blackhole;
+
+	return addr_hash(addr_is_discard(a) ? &blackhole : a, 1);
+}
+
+/* As preview_entry.hops, of a BGP route. */
+static uint64_t
+hops_sum(const struct preview *p, bool then, unsigned n)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		sum += preview_hop(then ? p->then[i] : &p->now[i]);
+	return sum;
+}
+
+/* True if the BGP route is preferred to the route of the host; as fib_feed_rib_wins(). */
+static bool
+rib_wins(const uint8_t preference[SOURCE_COUNT], bool external, const struct preview_entry *host)
+{
+	enum route_source source = external ? SOURCE_EXTERNAL : SOURCE_INTERNAL;
+
+	return host->source == SOURCE_COUNT || preference[source] < preference[host->source] ||
+	       (preference[source] == preference[host->source] && source < host->source);
+}
+
 /* 0, -EAGAIN. */
 static int
 fib_count(struct preview *p, const struct path_set *s)
 {
+	static const struct preview_own none = {
+		.now = {.source = SOURCE_COUNT}, .then = {.source = SOURCE_COUNT}};
+	const struct preview_own *o = p->own != NULL ? &p->own->o : &none;
 	unsigned now = hops_now(p, s);
 	int then = hops_then(p, s);
+	struct shard_peer peer = {0};
+	bool rib_now, rib_then;
 
 	if (then < 0)
 		return then;
-	if (now == 0 && then > 0)
-		p->fib.added++;
-	else if (now > 0 && then == 0)
-		p->fib.removed++;
-	else if (!hops_equal(p, now, (unsigned)then))
-		p->fib.changed++;
+	if (now > 0)
+		(void)shard_peer_peek(p->shard, s->path[0].peer, &peer);
+	rib_now = now > 0 && rib_wins(p->c.preference[0], peer.external, &o->now);
+	rib_then = then > 0 && rib_wins(p->c.preference[1], p->in[p->order[0]].external, &o->then);
+	fib_add(p, rib_now || o->now.source != SOURCE_COUNT,
+		rib_then || o->then.source != SOURCE_COUNT,
+		rib_now && rib_then
+			? hops_equal(p, now, (unsigned)then)
+			: (rib_now ? hops_sum(p, false, now) : o->now.hops) ==
+				  (rib_then ? hops_sum(p, true, (unsigned)then) : o->then.hops));
+	if (p->own != NULL)
+		p->own->seen = true;
 	return 0;
 }
 
-/* Results of all paths of the destination, in p->outcome. *any: a path changes. 0, -ENOMEM. */
-static int
-paths_evaluate(struct preview *p, struct dest_id id, const struct dest_view *v, bool *any)
+void
+preview_own_end(struct preview *p)
 {
-	int err = reserve(p, v->paths->count);
+	for (unsigned i = 0; i < p->own_count && p->c.fib; i++) {
+		const struct preview_own *o = &p->owns[i].o;
 
-	*any = false;
-	p->shard = p->shards.at[shards_index(&p->shards, id) % p->shards.count];
+		if (!p->owns[i].seen)
+			fib_add(p, o->now.source != SOURCE_COUNT, o->then.source != SOURCE_COUNT,
+				o->now.hops == o->then.hops);
+		p->owns[i].seen = true;
+	}
+}
+
+/*
+ * Results of all paths of the destination, in p->outcome. *any: a path changes. `s`: of `v`; empty for
+ * a prefix that is no destination. 0, -ENOMEM.
+ */
+static int
+paths_evaluate(struct preview *p, struct dest_id id, const struct dest_view *v,
+	const struct path_set *s, bool *any)
+{
+	int err = reserve(p, s->count + 1u);
+	bool own_changes;
+
+	p->own = own_find(p, &v->prefix);
+	own_changes = p->own != NULL && p->own->o.changes;
+	*any = own_changes;
+	p->self = (struct rib_path){.peer = PEER_SELF,
+		.label_flags =
+			RIB_LABEL_NONE << 12 | PATH_NEXT_HOP_UP |
+			(p->own != NULL ? (uint32_t)p->own->o.source << PATH_SOURCE_SHIFT : 0)};
+	p->shard =
+		p->shards
+			.at[id.v == DEST_NONE ? 0 : shards_index(&p->shards, id) % p->shards.count];
 	p->copy_len = 0;
-	for (unsigned i = 0; i < v->paths->count && err == 0; i++) {
-		err = path_evaluate(p, &v->paths->path[i], &v->prefix, &p->outcome[i]);
+	for (unsigned i = 0; i < s->count && err == 0; i++) {
+		if (own_changes && s->path[i].peer.v == PEER_SELF.v) {
+			p->outcome[i] = (struct outcome){.becomes = REMOVED}; /* p->self then */
+			continue;
+		}
+		err = path_evaluate(p, &s->path[i], &v->prefix, &p->outcome[i]);
 		*any |= p->outcome[i].becomes != SAME;
 	}
 	return err;
@@ -629,6 +825,8 @@ int
 preview_best(
 	struct preview *p, struct dest_id id, const struct dest_view *v, struct preview_best *out)
 {
+	static const struct path_set none;
+	const struct path_set *s;
 	const struct decision_input *best;
 	bool any = false;
 	int n, err = 0;
@@ -638,11 +836,12 @@ preview_best(
 		err = view_all(p, id, &p->view);
 		v = &p->view;
 	}
-	if (err == 0 && v->paths != NULL)
-		err = paths_evaluate(p, id, v, &any);
+	s = v->paths != NULL ? v->paths : &none;
+	if (err == 0)
+		err = paths_evaluate(p, id, v, s, &any);
 	if (err != 0 || !any)
 		return err;
-	n = rank_then(p, v->paths);
+	n = rank_then(p, s);
 	if (n < 0)
 		return n;
 	out->changes = true;
@@ -651,14 +850,15 @@ preview_best(
 		return 0;
 	out->path = p->path[p->order[0]];
 	out->attrs = best->attrs;
-	if (p->outcome[out->path - v->paths->path].becomes == SAME) {
+	if (out->path == &p->self)
+		return 0;
+	if (p->outcome[out->path - s->path].becomes == SAME) {
 		out->attrs =
 			unpack(p, &p->best, attr_get(shard_attrs(p->shard), out->path->accepted));
 		if (out->attrs == NULL)
 			return -ENOMEM;
 	}
-	out->changes = out->path != v->paths->path || v->paths->eligible == 0 ||
-		       p->outcome[0].becomes != SAME;
+	out->changes = out->path != s->path || s->eligible == 0 || p->outcome[0].becomes != SAME;
 	return 0;
 }
 
@@ -667,18 +867,20 @@ preview_dest(struct preview *p, struct dest_id id)
 {
 	struct dest_view v;
 	bool any;
-	int err = view_all(p, id, &v);
+	int err = id.v != DEST_NONE ? view_all(p, id, &v) : 0;
 
-	if (err != 0 || v.paths == NULL)
+	if (err != 0 || id.v == DEST_NONE || v.paths == NULL)
 		return err;
-	err = paths_evaluate(p, id, &v, &any);
-	if (err == 0 && (any || p->c.all) && p->c.fib)
+	err = paths_evaluate(p, id, &v, v.paths, &any);
+	if (err == 0 && (any || p->c.all || p->own != NULL) && p->c.fib)
 		err = fib_count(p, v.paths);
 	if (err != 0 || !any)
 		return err;
 	for (unsigned i = 0; i < v.paths->count; i++) {
 		struct outcome *o = &p->outcome[i];
 
+		if (o->item == NULL)
+			continue;
 		if (o->becomes == ADDED)
 			o->item->counts.added++;
 		else if (o->becomes == REMOVED)

@@ -29,7 +29,23 @@ struct preview_config {
 	uint32_t cluster_id; /* RFC 4456 7, 8: cluster id for paths of internal peers */
 	struct vrps *vrps; /* for `match.validation`; the preview takes a reference */
 	uint32_t own_asn;
-	bool all; /* with `fib`: max_paths changes, so next hops may change without a path change */
+	/* with `fib`: max_paths or `preference` changes, so routes may change without a path change */
+	bool all;
+	uint8_t preference[2][SOURCE_COUNT]; /* with `fib`: now and then; the lowest value wins */
+};
+
+/* A prefix of this host: the route of this router in BGP, and the route of the host. */
+struct preview_own {
+	struct prefix prefix;
+	bool changes; /* the route in BGP becomes that of `attrs` */
+	enum route_source source; /* of `attrs` */
+	unsigned after; /* flags of PATH_AFTER */
+	const struct attr_set *attrs; /* NULL: no route in BGP */
+	/* The route of the host in the forwarding tables; source SOURCE_COUNT: none. */
+	struct preview_entry {
+		enum route_source source;
+		uint64_t hops; /* the sum of preview_hop(); of no next hop: another number */
+	} now, then;
 };
 
 /* 0, -ENOMEM. */
@@ -43,6 +59,17 @@ int preview_peer(
 	struct preview *p, struct peer_id peer, const struct policy *policy, unsigned allow_as_in);
 /* The group of a peer of preview_peer() after the change: policy_group_key(). */
 void preview_peer_group(struct preview *p, struct peer_id peer, uint64_t group_key);
+/* A number for a next hop; the address 0 of no family is a blackhole. */
+uint64_t preview_hop(const struct ip_addr *a);
+/* Adds a prefix of this host, once; `attrs` is copied. 0, -ENOMEM. */
+int preview_own(struct preview *p, const struct preview_own *own);
+unsigned preview_own_count(const struct preview *p);
+/* Prefix `i` of preview_own(). Any thread, while no other thread changes `p`. */
+const struct preview_own *preview_own_at(const struct preview *p, unsigned i);
+/* True if only prefixes of preview_own() can change: the other destinations need no look. */
+bool preview_own_only(const struct preview *p);
+/* After the last preview_dest(): counts the prefixes of this host that are no destination. */
+void preview_own_end(struct preview *p);
 /*
  * Counts one destination. 0; -ENOMEM; -EAGAIN: the destination was not counted; answer
  * preview_question() and call again.
@@ -87,5 +114,5 @@ struct preview_answer preview_next_hop(const struct shard *s, const struct previ
 	RUNS_ON(role_rib);
 
 void preview_peer_counts(const struct preview *p, struct peer_id peer, struct preview_counts *out);
-/* Destinations that gain or lose their BGP route, or get other next hops. */
+/* Prefixes that the forwarding tables gain or lose, or that get other next hops. */
 void preview_fib_counts(const struct preview *p, struct preview_counts *out);

@@ -86,10 +86,17 @@ refused_by_policy(enum refused_cause cause)
 	return cause == REFUSED_POLICY || cause == REFUSED_NO_POLICY || cause == REFUSED_BLACKHOLE;
 }
 
+static bool
+refused_by_loop(enum refused_cause cause)
+{
+	return cause == REFUSED_AS_LOOP || cause == REFUSED_ORIGINATOR_LOOP ||
+	       cause == REFUSED_CLUSTER_LOOP;
+}
+
 bool
 refused_alarms(enum refused_cause cause)
 {
-	return !refused_by_policy(cause) && cause != REFUSED_ORIGINATOR_LOOP;
+	return !refused_by_policy(cause) && !refused_by_loop(cause);
 }
 
 /* ---- the ring ---- */

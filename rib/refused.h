@@ -66,8 +66,8 @@ const char *refused_text(enum refused_cause cause);
 /* True for the operator's policy: REFUSED_POLICY, REFUSED_NO_POLICY. */
 bool refused_by_policy(enum refused_cause cause);
 /*
- * False for policy, and for REFUSED_ORIGINATOR_LOOP: reflectors may return the routes of a router to
- * this router (RFC 4456 8). All other causes raise an alarm.
+ * False for policy and for loops: a neighbour may send routes back that this router has advertised
+ * (RFC 4271 9.1.2, RFC 4456 8), and many do. All other causes raise an alarm.
  */
 bool refused_alarms(enum refused_cause cause);
 

@@ -15,6 +15,8 @@
 
 #define JOURNAL_CAPACITY (1u << 20)
 #define JOURNAL_TIDY_NS 250000000u
+/* Keeps the first runs of a family short, until the cost is known. */
+#define COST_FIRST_NS 8192u
 #define RETIRED_MAX 4096u /* records of removed peers and replaced next-hop indexes; both rare */
 
 struct shard_peer_slot *
@@ -148,12 +150,10 @@ input_destroy(struct arena *a, struct shard_input *in)
 {
 	if (in == NULL)
 		return;
+	ring_destroy(in->full);
+	ring_destroy(in->empty);
 	for (unsigned i = 0; i < RIB_BATCHES_PER_INPUT; i++)
 		arena_free(a, in->all[i]);
-	if (in->full != NULL)
-		ring_destroy(in->full);
-	if (in->empty != NULL)
-		ring_destroy(in->empty);
 	arena_free(a, in);
 }
 
@@ -217,6 +217,7 @@ peer_insert(struct shard *s, const struct shard_peer *p)
 	atomic_store_explicit(&slot->router_id, p->router_id, memory_order_relaxed);
 	atomic_store_explicit(&slot->asn, p->asn, memory_order_relaxed);
 	atomic_store_explicit(&slot->external, p->external, memory_order_relaxed);
+	s->import_owners = false;
 	/* release: pairs with the acquire in shard_peer_peek */
 	atomic_store_explicit(&slot->key, key, memory_order_release);
 	/* release: pairs with the acquire in shard_slot */
@@ -273,6 +274,11 @@ shard_create(const struct shard_config *config, unsigned inputs, struct shard **
 		return -ENOMEM;
 	s->config = *config;
 	s->arena = config->arena;
+	if (s->config.crowd == 0)
+		s->config.crowd = CROWD;
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		atomic_init(&s->cost.mean_ns[f], COST_FIRST_NS);
+	s->cost.leaks = FAMILY_VPNV4_UNICAST;
 	s->near_changes = 1;
 	if (s->config.cluster_id == 0)
 		s->config.cluster_id = config->router_id; /* RFC 4456 7 */
@@ -411,7 +417,7 @@ shard_table_remove(struct shard *s, struct table_id id)
 		return -ENOENT;
 	/* the scans of an instance read its tables until the instance is gone */
 	if (dest_count(t->dests) > 0 || t->walking || t->planned > 0 || leak_pending(s) ||
-		t->leak != LEAK_NOTHING)
+		t->crowds > 0 || t->leak != LEAK_NOTHING)
 		return -EBUSY;
 	atomic_store_explicit(&s->table_of[t->vrf.v][t->family], 0, memory_order_relaxed);
 	t->leaving = true;
@@ -548,7 +554,7 @@ shard_peer_idle(const struct shard *s, struct peer_id id)
 	if (slot == NULL)
 		return true;
 	/* an imported path of the peer may wait for its removal */
-	if (slot->up || leak_pending(s))
+	if (slot->up || leak_pending(s) || leak_waits_of(s, id))
 		return false;
 	for (unsigned f = 0; f < FAMILY_COUNT; f++)
 		if (slot->rib[f].sweeping || slot->rib[f].keeps_listed ||
@@ -570,6 +576,7 @@ shard_peer_remove(struct shard *s, struct peer_id id)
 	for (unsigned f = 0; f < FAMILY_COUNT; f++)
 		shard_plan_done(s, id, (enum family)f);
 	key = atomic_load_explicit(&slot->key, memory_order_relaxed);
+	s->import_owners = false;
 	atomic_store_explicit(&slot->key, NULL, memory_order_relaxed);
 	retire_push(s->retired, peer_key_free, s, key);
 	return 0;
@@ -591,6 +598,7 @@ shard_peer_change(struct shard *s, const struct shard_peer *p)
 	if (key == NULL)
 		return -ENOMEM;
 	*key = *p;
+	s->import_owners = false;
 	/* release: pairs with the acquire in shard_peer_peek */
 	atomic_store_explicit(&slot->key, key, memory_order_release);
 	if (old->multihop != p->multihop)
@@ -598,7 +606,7 @@ shard_peer_change(struct shard *s, const struct shard_peer *p)
 	if (old->group_key != p->group_key)
 		leak_group_changed(s);
 	for (unsigned f = 0; f < FAMILY_COUNT; f++)
-		if (old->allow_as_in[f] != p->allow_as_in[f])
+		if (old->allow_as_in[f] != p->allow_as_in[f] || old->local_as != p->local_as)
 			replay_start(s, shard_table_of(s, p->vrf, (enum family)f), &slot->rib[f]);
 	retire_push(s->retired, peer_key_free, s, old);
 	return 0;
@@ -660,7 +668,8 @@ shard_peer_replay(struct shard *s, struct peer_id id, enum family family)
 }
 
 void
-shard_plan_begin(struct shard *s, struct peer_id id, enum family family, unsigned generation)
+shard_plan_begin(
+	struct shard *s, struct peer_id id, enum family family, unsigned generation, bool supplies)
 {
 	struct shard_peer_slot *slot = shard_slot(s, id);
 	struct shard_table *t;
@@ -674,6 +683,8 @@ shard_plan_begin(struct shard *s, struct peer_id id, enum family family, unsigne
 	r = &slot->rib[family];
 	t->planned += !r->planned;
 	r->planned = true;
+	t->suppliers += supplies && !r->supplies;
+	r->supplies |= supplies;
 	r->generation_flags = generation << PATH_GENERATION_SHIFT;
 }
 
@@ -690,13 +701,15 @@ shard_plan_done(struct shard *s, struct peer_id id, enum family family)
 	r = &slot->rib[family];
 	if (t == NULL || !r->planned)
 		return;
-	r->planned = false;
+	t->planned--;
+	t->suppliers -= r->supplies;
+	r->planned = r->supplies = false;
 	r->generation_flags = 0;
 	/*
-	 * The last but one member to finish releases paths of the last; the last member releases
-	 * the rest.
+	 * The last but one supplier to finish releases paths of the last; the last supplier
+	 * releases the rest.
 	 */
-	if (--t->planned <= 1)
+	if (t->suppliers <= 1)
 		release_start(s, t);
 }
 
@@ -710,12 +723,12 @@ int
 shard_originate(struct shard *s, struct vrf_id vrf, enum family family, const struct prefix *p,
 	const struct attr_set *attrs)
 {
-	return shard_originate_from(s, vrf, family, p, SOURCE_NETWORK, attrs);
+	return shard_originate_from(s, vrf, family, p, SOURCE_NETWORK, 0, attrs);
 }
 
 int
 shard_originate_from(struct shard *s, struct vrf_id vrf, enum family family, const struct prefix *p,
-	enum route_source source, const struct attr_set *attrs)
+	enum route_source source, unsigned after, const struct attr_set *attrs)
 {
 	struct shard_table *t = shard_table_of(s, vrf, family);
 	struct rib_nlri n = {.prefix = *p, .label = SHARD_LABEL_NONE};
@@ -733,7 +746,7 @@ shard_originate_from(struct shard *s, struct vrf_id vrf, enum family family, con
 	err = accepted_get(s, t->vrf, PEER_SELF, NULL, attrs, &acc);
 	if (err != 0)
 		return err;
-	acc.flags |= (uint32_t)source << PATH_SOURCE_SHIFT;
+	acc.flags |= (uint32_t)source << PATH_SOURCE_SHIFT | (after & PATH_AFTER);
 	s->hint.v = DEST_NONE;
 	err = path_announce(s, t, PEER_SELF, &n, &acc);
 	reuse_end(s);
@@ -744,13 +757,13 @@ shard_originate_from(struct shard *s, struct vrf_id vrf, enum family family, con
 /* ---- the loop ---- */
 
 /*
- * Input first; while walks are pending, a quarter of the turn is left for walks, so that input
- * never starves a flush.
+ * Input first; while walks or scans of instances are pending, a quarter of the turn is left for
+ * these, so that input never starves a flush.
  */
 static uint64_t
 live_deadline(const struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 {
-	if (!walks_pending(s) || deadline_ns <= now_ns)
+	if ((!walks_pending(s) && !leak_scans_pending(s)) || deadline_ns <= now_ns)
 		return deadline_ns;
 	return deadline_ns - (deadline_ns - now_ns) / 4;
 }
@@ -815,7 +828,7 @@ consumers_wake(struct shard *s)
 bool
 shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 {
-	bool more, walks, leaks, garbage, hold, waits;
+	bool more, walks, leaks, garbage, hold, stay, waits, crowds;
 
 	s->now_ns = now_ns;
 	if (s->pace.waits)
@@ -825,13 +838,22 @@ shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 	garbage = reclaim(s, reclaim_deadline(s, now_ns, deadline_ns));
 	hold = tombstones_hold(s, deadline_ns);
 	note_work("leaking of VPN routes");
-	leaks = !hold && leak_run(s, live_deadline(s, now_ns, deadline_ns));
+	/* A flush that frees memory does not wait for tombstones: exports, which pass them, wait for the flush. */
+	stay = hold && !arena_is_short();
+	if (leak_pending(s) || leak_waits(s))
+		s->cost.family = s->cost.leaks;
+	else
+		s->cost.owes = false;
+	s->cost.since_ns = walk_clock();
+	leaks = !stay && leak_run(s, live_deadline(s, now_ns, deadline_ns));
 	note_work("import of UPDATEs");
 	more = !hold && !leaks && import_run(s, live_deadline(s, now_ns, deadline_ns));
+	shard_cost_of(s, s->cost.family);
 	consumers_wake(s);
 	note_work("walks over tables");
-	walks = walks_run(s, deadline_ns, hold);
-	leaks = leak_pending(s) || (!hold && leak_scan(s, deadline_ns));
+	walks = walks_run(s, deadline_ns, stay);
+	/* input was not read if `leaks` */
+	leaks = (!stay && leak_scan(s, deadline_ns)) || leaks || leak_pending(s);
 	note_work("clearing up after a turn");
 	consumers_wake(s);
 	next_hops_tidy(s);
@@ -841,11 +863,14 @@ shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 	}
 	if (walk_clock() < deadline_ns)
 		garbage = reclaim(s, deadline_ns);
-	waits = s->pace.waits || (s->late.waits && !walks_possible(s, true));
+	waits = s->pace.waits || (s->late.waits && !walks_possible(s, stay));
 	s->pace.waits = waits && !more && !garbage && hold == s->late.waits;
+	/* the pause of crowds that are not due */
+	crowds = leak_waits(s);
+	s->pace.waits |= crowds && !more && !hold && !walks && !leaks && !garbage;
 	if (s->pace.waits)
 		journal_wait(s->journal, s->config.index, true);
-	return more || hold || walks || leaks || garbage;
+	return more || hold || walks || leaks || garbage || crowds;
 }
 
 bool
@@ -953,12 +978,14 @@ shard_decision_input(const struct shard *s, const struct rib_path *p, struct dec
 		.refused = refused,
 		.external = peer.external,
 		.local = p->peer.v == PEER_SELF.v,
+		.after_external = (p->label_flags & PATH_AFTER_EXTERNAL) != 0,
+		.after_internal = (p->label_flags & PATH_AFTER_INTERNAL) != 0,
 		.igp_metric =
 			n != NULL ? atomic_load_explicit(&n->metric, memory_order_relaxed) : 0,
 		.router_id = peer.router_id,
 		.peer_addr = peer.addr,
-		.path_id = p->path_id,
 	};
+	path_identity(s, p, out);
 	if (a != NULL)
 		out->attrs = attr_unpack_fixed(a, (struct attr_set *)(void *)out->fixed);
 }

@@ -54,8 +54,8 @@ enum rib_record_kind {
 	RIB_END_OF_RIB, /* RFC 4724 2: sweeps the paths retained from an earlier session */
 	RIB_STALE_TIMEOUT, /* stale timer of the session: sweeps as EoRR */
 	/*
-	 * The long-lived phase of retained paths (RFC 9494 4.2): each gets LLGR_STALE and local-pref 0,
-	 * or is removed because of NO_LLGR
+	 * The long-lived phase of retained paths (RFC 9494 4.2): each gets LLGR_STALE, or is removed
+	 * because of NO_LLGR
 	 */
 	RIB_LONG_LIVED,
 };
@@ -136,8 +136,13 @@ struct rib_batch {
  * without a session; RIB_SESSION_DOWN without `retain` flushes.
  */
 struct rib_session_down {
-	uint8_t retain;
-	uint8_t pad[7];
+	uint8_t retain; /* bit by enum family */
+	/*
+	 * Of these, families whose long-lived phase began after an earlier loss: stale paths stay
+	 * (RFC 9494 4.2), and the others get LLGR_STALE at once.
+	 */
+	uint8_t long_lived;
+	uint8_t pad[6];
 };
 
 #define RIB_BATCH_SIZE (256u << 10) /* room for the largest extended UPDATE, decoded */
@@ -153,6 +158,11 @@ void shard_input_put(struct shard_input *in, struct rib_batch *b) RUNS_ON(role_s
 bool shard_input_idle(const struct shard_input *in) RUNS_ON(role_session);
 /* True if the shard has done the first `records` records. */
 bool shard_input_did(const struct shard_input *in, uint64_t records) RUNS_ON(role_session);
+/*
+ * Any thread: what a received prefix of the family lately cost the shard, with policies, ranking and
+ * imports into instances, in nanoseconds.
+ */
+uint32_t shard_cost_ns(const struct shard *s, enum family family);
 /* Returns an unused batch. */
 void shard_input_return(struct shard_input *in, struct rib_batch *b) RUNS_ON(role_session);
 /* Now and then: frees batches that were unused since the last call. False if no batch is left. */
@@ -165,6 +175,7 @@ bool shard_input_tidy(struct shard_input *in) RUNS_ON(role_session);
  * answers, and reports changes. `unwatch` ends the reports; the shard asks again before the next
  * use.
  */
+#define NEXTHOP_OWN_MAX 8 /* BGP routes in a resolution; with more, the address is unresolvable */
 struct nexthop_message {
 	struct vrf_id vrf;
 	bool up; /* resolvable */
@@ -173,8 +184,19 @@ struct nexthop_message {
 	 */
 	bool connected;
 	bool unwatch; /* shard -> fib: the next hop is no longer used */
+	uint8_t own_count;
 	uint32_t metric;
 	struct ip_addr addr;
+	/*
+	 * The BGP routes by which the address resolves, directly or through further routes. A path of
+	 * such a prefix has the state here: the state without the BGP route of the prefix (RFC 4271
+	 * 9.1.2.1, routes that resolve themselves).
+	 */
+	struct nexthop_own {
+		struct prefix prefix;
+		bool up, connected;
+		uint32_t metric;
+	} own[NEXTHOP_OWN_MAX];
 };
 
 /* ---- the forwarding tables' room: fib thread -> shard ---- */
@@ -221,6 +243,7 @@ struct shard_config {
 	uint32_t cluster_id; /* RFC 4456 7; 0: the router id */
 	/* number of equal paths that forward together; 0 and 1: the best path alone */
 	unsigned max_paths;
+	unsigned crowd; /* with so many paths imports of a destination wait for others; 0: 64 */
 	/* limit per table; 0: an eighth of the destinations, at least 65,536 */
 	uint32_t tombstones_max;
 	/*
@@ -257,8 +280,11 @@ struct shard_peer {
 	bool external;
 	bool multihop; /* lifts the check of the next hop's subnet */
 	bool rr_client; /* RFC 4456: client; routes of a client are reflected to all peers */
-	uint8_t allow_as_in[FAMILY_COUNT]; /* how often the own AS may occur in an AS path */
+	bool dynamic; /* of a listen range: its group is bounded, not each peer (rib/swap.h) */
+	/* how often each number of our own may occur in an AS path: shard_config.own_asn, local_as */
+	uint8_t allow_as_in[FAMILY_COUNT];
 	uint32_t asn;
+	uint32_t local_as; /* our number towards the peer; 0: shard_config.own_asn */
 	uint64_t group_key; /* policy_group_key() of its group */
 	uint32_t router_id; /* known when the session is up */
 };
@@ -318,9 +344,9 @@ void shard_settings(struct shard *s, const struct shard_settings *settings) RUNS
  */
 int shard_peer_add(struct shard *s, const struct shard_peer *p) RUNS_ON(role_rib);
 /*
- * Changes rr_client, multihop, allow_as_in without touching routes of the peer. multihop evaluates
- * next hops again in a sliced walk; allow_as_in applies to later input, and to kept routes as a
- * replay does. Properties of the session (asn, router_id, external) stay. 0, -ENOENT, -EINVAL
+ * Changes rr_client, multihop, allow_as_in, local_as without touching routes of the peer. multihop
+ * evaluates next hops again in a sliced walk; allow_as_in and local_as apply to later input, and to
+ * kept routes as a replay does. Properties of the session (asn, router_id, external) stay. 0, -ENOENT, -EINVAL
  * (different address or VRF), -ENOMEM.
  */
 int shard_peer_change(struct shard *s, const struct shard_peer *p) RUNS_ON(role_rib);
@@ -375,12 +401,13 @@ bool shard_validating(const struct shard *s);
  * none), so that update groups know which paths of a destination the new rules have evaluated.
  *
  * Make before break: a path refused by import policy stays in use (PATH_HELD) while the destination
- * has no other usable path and another peer of the plan has not finished. A path that the peer
- * withdraws, or that ends with the session, is not held. A second plan joins a running plan, which
- * then waits for the peers of both.
+ * has no other usable path and another peer of the plan that `supplies` has not finished. A peer supplies
+ * if the old rules refused routes of the peer, or if not all of its routes are known: no other peer can have
+ * a further path. A path that the peer withdraws, or that ends with the session, is not held. A second plan
+ * joins a running plan, which then waits for the peers of both.
  */
-void shard_plan_begin(struct shard *s, struct peer_id id, enum family family, unsigned generation)
-	RUNS_ON(role_rib);
+void shard_plan_begin(struct shard *s, struct peer_id id, enum family family, unsigned generation,
+	bool supplies) RUNS_ON(role_rib);
 /*
  * The new rules have evaluated all routes of this peer, or never will. A sliced walk drops paths
  * that are no longer held.
@@ -391,11 +418,11 @@ uint64_t shard_held(const struct shard *s);
 /*
  * Announces a prefix from this router (`networks`, redistribution); NULL `attrs` withdraws. Each
  * call brings the attributes; equal sets are shared. `source` is stored in the path:
- * rib_path_source(). 0, -ENOENT (no table), -ENOMEM.
+ * rib_path_source(). `after`: flags of PATH_AFTER. 0, -ENOENT (no table), -ENOMEM.
  */
 int shard_originate_from(struct shard *s, struct vrf_id vrf, enum family family,
-	const struct prefix *p, enum route_source source, const struct attr_set *attrs)
-	RUNS_ON(role_rib);
+	const struct prefix *p, enum route_source source, unsigned after,
+	const struct attr_set *attrs) RUNS_ON(role_rib);
 /* As shard_originate_from(), from SOURCE_NETWORK. */
 int shard_originate(struct shard *s, struct vrf_id vrf, enum family family, const struct prefix *p,
 	const struct attr_set *attrs) RUNS_ON(role_rib);
@@ -455,6 +482,12 @@ struct shard_instance_counts {
 	uint64_t imported, exported; /* paths */
 	/* imports refused because of max_routes since the last attempt to import them */
 	uint64_t refused;
+	/*
+	 * paths without room in their prefixes since the last attempt (rib/shard_leak_crowd.c), and
+	 * the peer of the last one
+	 */
+	uint64_t crowded;
+	struct peer_id crowded_by;
 };
 /* Any thread. Zeros for an unknown instance. */
 void shard_instance_counts(
@@ -515,6 +548,9 @@ unsigned shard_refused_find(const struct shard *s, enum family family, struct vp
 unsigned shard_history_find(const struct shard *s, struct vrf_id vrf, enum family family,
 	struct vpn_rd rd, const struct prefix *p, struct history_change *out, uint64_t since_ms[2])
 	RUNS_ON(role_main);
+/* Main: as history_longest(). */
+int shard_history_longest(const struct shard *s, struct vrf_id vrf, enum family family,
+	struct vpn_rd rd, const struct ip_addr *a) RUNS_ON(role_main);
 const char *shard_history_policy(const struct shard *s, uint16_t policy) RUNS_ON(role_main);
 /* Main: the remembered refusals and withdrawals of refused routes, all of them, newest first. */
 unsigned shard_refused_all(const struct shard *s, enum family family, struct vpn_rd rd,

@@ -18,7 +18,8 @@ gone_event(const struct shard *s, const struct shard_table *t, const struct rib_
 {
 	const struct shard_rib_in *r = rib_of(s, t, p);
 
-	if (is_edited(p, e))
+	if (is_edited(p, e) ||
+		(is_imported(p) && !doomed)) /* imported paths change by edits alone */
 		return s->refusing != REFUSED_NOT ? HISTORY_REFUSED : HISTORY_WITHDRAWN;
 	if (doomed && shard_epoch_before(atomic_load_explicit(&p->epoch, memory_order_relaxed),
 			      r->flush_below))
@@ -32,7 +33,7 @@ static enum history_event
 changed_event(const struct rib_path *was, const struct rib_path *now, const struct shard_edit *e)
 {
 	const uint32_t up = PATH_NEXT_HOP_UP;
-	bool edited = is_edited(now, e);
+	bool edited = is_edited(now, e) || (is_imported(now) && was->accepted.v != now->accepted.v);
 
 	if (is_refused(now) || ((now->label_flags & ~was->label_flags) & PATH_HELD) != 0)
 		return edited || !is_refused(was) ? HISTORY_REFUSED : HISTORY_EVENTS;
@@ -183,6 +184,13 @@ shard_history_find(const struct shard *s, struct vrf_id vrf, enum family family,
 	const struct prefix *p, struct history_change *out, uint64_t since_ms[2])
 {
 	return history_find(s->history, vrf, family, rd, p, out, since_ms);
+}
+
+int
+shard_history_longest(const struct shard *s, struct vrf_id vrf, enum family family,
+	struct vpn_rd rd, const struct ip_addr *a)
+{
+	return history_longest(s->history, vrf, family, rd, a);
 }
 
 const char *

@@ -42,6 +42,8 @@ struct shard_next_hop {
 	uint32_t users; /* paths, and the current record */
 	uint32_t slot; /* in next_hops.entry */
 	_Atomic uint32_t metric; /* readers: shard_decision_input */
+	uint8_t own_count;
+	struct nexthop_own *own; /* see struct nexthop_message; NULL: none */
 	struct shard_next_hop *dropped_next;
 };
 
@@ -61,6 +63,7 @@ struct shard_next_hops {
 	struct shard_next_hop **entry; /* by slot; 0 stays empty */
 	uint32_t entry_size, entry_free; /* entry_free: where the search for an empty slot begins */
 	uint32_t count;
+	uint32_t owns; /* entries with `own` */
 	/* number of the current evaluation walk, from 1; increases when no walk runs */
 	uint32_t dirty;
 	uint32_t tidy_at; /* next slot to check */
@@ -130,6 +133,7 @@ struct shard_rib_in {
 	 * changed paths, shifted into place.
 	 */
 	bool planned;
+	bool supplies; /* with `planned`: may have a path that the old rules refused */
 	uint32_t generation_flags;
 };
 
@@ -168,10 +172,10 @@ struct shard_table {
 	bool rank_all;
 	struct shard_position redecide_from;
 	/*
-	 * The plan: number of unfinished (peer, family) members and of held paths, and the walk
-	 * that drops paths no longer held.
+	 * The plan: number of unfinished (peer, family) members, of the members that supply, and of
+	 * held paths, and the walk that drops paths no longer held.
 	 */
-	unsigned planned;
+	unsigned planned, suppliers;
 	uint64_t held;
 	bool releasing;
 	struct shard_position release_from;
@@ -192,6 +196,7 @@ struct shard_table {
 	} leak;
 	struct shard_rib_in imports; /* of the imported paths, in the place of that of their peer */
 	unsigned locals; /* imported paths from a local instance */
+	unsigned crowds; /* destinations with changes that wait (shard_leak_crowd.c) */
 	/* Removed: the table goes when all cursors have passed its last entry, as its tombstones do. */
 	bool leaving;
 };
@@ -212,17 +217,17 @@ replays_alone(const struct shard_table *t)
 static inline bool
 table_holds(const struct shard_table *t)
 {
-	return t->planned > 1 || t->held > 0;
+	return (t->planned > 1 && t->suppliers > 0) || t->held > 0;
 }
 
 /*
- * True if a refused path of this (peer, family) may stay in use: another member of the plan is
- * unfinished.
+ * True if a refused path of this (peer, family) may stay in use: another member of the plan supplies,
+ * and is unfinished.
  */
 static inline bool
 rib_in_holds(const struct shard_table *t, const struct shard_rib_in *r)
 {
-	return t->planned > (r->planned ? 1u : 0u);
+	return t->suppliers > (r->supplies ? 1u : 0u);
 }
 
 /* ---- the current record ---- */
@@ -485,11 +490,24 @@ struct shard {
 	struct decision_input *in;
 	unsigned *order;
 	unsigned multipath; /* of `order` */
+	uint16_t import_share[PEER_MAX]; /* imported paths of a destination, by owner */
+	uint16_t import_owner[PEER_MAX]; /* a peer; of dynamic peers of a group the first */
+	bool import_owners; /* these are known */
 	struct shard_reuse reuse;
 	/* the next prefix of the record had other paths: the result will not be used again */
 	bool alone;
 	struct dest_id hint; /* maybe the destination of the current prefix; any value is safe */
 	uint32_t effort; /* paths ranked since the last look at the clock; EFFORT_SPENT: look now */
+
+	struct shard_cost {
+		_Atomic uint32_t mean_ns[FAMILY_COUNT]; /* of a prefix */
+		/* since the last change of the mean: prefixes, and their time */
+		unsigned prefixes[FAMILY_COUNT];
+		uint64_t ns[FAMILY_COUNT];
+		enum family family, leaks; /* of the present work; of leaks: the last VPN family */
+		bool owes; /* since the last prefix of `leaks` each turn began with leaks */
+		uint64_t since_ns;
+	} cost;
 
 	_Atomic(struct shard_leak *) leak; /* NULL: there was no VPN instance yet */
 	bool vpn_imported_only; /* shard_vpn_imported_only() */
@@ -569,11 +587,21 @@ is_of(const struct rib_path *p, struct peer_id peer, uint32_t path_id)
 	return p->peer.v == peer.v && p->path_id == path_id;
 }
 
+/* The AS number in the OPEN of the peer: a dynamic peer has no other. */
+static inline uint32_t
+asn_of(const struct shard_peer_slot *slot)
+{
+	return atomic_load_explicit(&slot->asn, memory_order_relaxed);
+}
+
 static inline bool
 is_imported(const struct rib_path *p)
 {
 	return (p->label_flags & PATH_IMPORTED) != 0;
 }
+
+/* What tells paths of one peer apart: an imported path has the identity of its source, not a number of ours. */
+void path_identity(const struct shard *s, const struct rib_path *p, struct decision_input *out);
 
 static inline bool
 is_refused(const struct rib_path *p)
@@ -653,8 +681,18 @@ next_hop_prefetch(const struct shard *s, struct attr_id set)
 	if (set.v < s->next_hops.of_attr_size)
 		__builtin_prefetch(&s->next_hops.of_attr[set.v]);
 }
+/*
+ * The state of the next hop for paths of the prefix `p` in the table, if it differs from the state for
+ * other paths; NULL: it does not, or `n` is NULL.
+ */
+const struct nexthop_own *next_hop_own(
+	const struct shard_table *t, const struct prefix *p, const struct shard_next_hop *n);
+/* `own`: of next_hop_own(). */
 bool next_hop_eligible(const struct shard *s, const struct shard_peer_slot *slot,
-	struct peer_id peer, const struct shard_next_hop *n);
+	struct peer_id peer, const struct shard_next_hop *n, const struct nexthop_own *own);
+/* True if next_hop_own() finds a state for a path of the destination. */
+bool next_hops_own_any(const struct shard *s, const struct shard_table *t,
+	const struct dest_view *view) RUNS_ON(role_rib);
 /* Ends the watch of next hops without users for some seconds; a few per call. */
 void next_hops_tidy(struct shard *s) RUNS_ON(role_rib);
 void next_hops_clean(struct shard *s); /* no re-decision runs any more */
@@ -696,6 +734,12 @@ int dest_redecide(struct shard *s, struct shard_table *t, struct dest_id id,
  */
 int path_import(struct shard *s, struct shard_table *t, struct peer_id peer, const struct prefix *p,
 	uint32_t origin, uint32_t label, const struct shard_accepted *acc) RUNS_ON(role_rib);
+/* The number of paths of a destination, at least; 0: none. */
+unsigned path_count_of(const struct shard_table *t, const struct prefix *p) RUNS_ON(role_rib);
+/* The path of path_import() with `acc`. */
+void path_imported(const struct shard *s, const struct shard_table *t, struct peer_id peer,
+	uint32_t origin, uint32_t label, const struct shard_accepted *acc, struct rib_path *out)
+	RUNS_ON(role_rib);
 /* Copies the path of a peer. False: none. */
 bool path_read(const struct shard_table *t, struct dest_id id, struct peer_id peer,
 	uint32_t path_id, struct rib_path *out) RUNS_ON(role_rib);
@@ -828,7 +872,13 @@ void leak_path_counts(struct shard *s, struct shard_table *t, const struct rib_p
 void leak_table_mark(struct shard *s, struct shard_table *t);
 /* A peer has another group: instances whose policies ask for groups judge all routes again. */
 void leak_group_changed(struct shard *s) RUNS_ON(role_rib);
+/* The time since the last call was work for UPDATEs of shard_cost.family; work for `family` follows. */
+void shard_cost_of(struct shard *s, enum family family) RUNS_ON(role_rib);
 bool leak_pending(const struct shard *s); /* the list has items */
+/* shard_config.crowd by default */
+#define CROWD 64u
+bool leak_waits(const struct shard *s); /* imported paths of crowded destinations wait */
+bool leak_waits_of(const struct shard *s, struct peer_id peer); /* with paths of the peer */
 /* Applies the list until the deadline. True if items are left. */
 bool leak_list_run(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib);
 
@@ -841,6 +891,7 @@ leak_run(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib)
 
 /* With an empty list: slices of the scans and of the fill. True if more is due. */
 bool leak_scan(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib);
+bool leak_scans_pending(const struct shard *s);
 void leak_fini(struct shard *s);
 
 /* shard_walks.c */

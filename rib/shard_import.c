@@ -47,7 +47,7 @@ accepted_next_hop(struct shard *s, struct vrf_id vrf, struct peer_id peer,
 		s, vrf, out->id, decision_attr_key(attrs), attr_next_hop(attrs), &out->next_hop);
 	if (err != 0)
 		attr_unref(s->attrs, out->id, 1);
-	else if (!next_hop_eligible(s, shard_slot(s, peer), peer, out->next_hop))
+	else if (!next_hop_eligible(s, shard_slot(s, peer), peer, out->next_hop, NULL))
 		out->flags = med;
 	return err;
 }
@@ -125,11 +125,16 @@ shard_sample_add(struct shard *s, uint64_t received_ns)
  * peers (RFC 7606 7.9, 7.10).
  */
 static enum decision_reason
-loops(const struct shard *s, const struct shard_peer_slot *slot, unsigned allow_as_in,
-	uint32_t cluster_id, const struct attr_packed *a)
+loops(const struct shard *s, const struct shard_peer_slot *slot, uint32_t local_as,
+	unsigned allow_as_in, uint32_t cluster_id, const struct attr_packed *a)
 {
-	/* RFC 4271 9.1.2 */
-	if (attr_packed_as_path_count(a, s->config.own_asn) > allow_as_in)
+	/*
+	 * RFC 4271 9.1.2. The number towards this peer is ours, too. The numbers towards other peers
+	 * are not: a part of a merged AS that still uses one reaches us by this peer.
+	 */
+	if (attr_packed_as_path_count(a, s->config.own_asn) > allow_as_in ||
+		(local_as != 0 && local_as != s->config.own_asn &&
+			attr_packed_as_path_count(a, local_as) > allow_as_in))
 		return DECISION_AS_LOOP;
 	if (atomic_load_explicit(&slot->external, memory_order_relaxed))
 		return DECISION_EQUAL;
@@ -146,8 +151,11 @@ shard_loops(const struct shard *s, struct peer_id id, unsigned allow_as_in, uint
 	const struct attr_packed *a)
 {
 	const struct shard_peer_slot *slot = shard_slot(s, id);
+	struct shard_peer peer;
 
-	return slot != NULL ? loops(s, slot, allow_as_in, cluster_id, a) : DECISION_EQUAL;
+	return slot != NULL && shard_peer_peek(s, id, &peer)
+		       ? loops(s, slot, peer.local_as, allow_as_in, cluster_id, a)
+		       : DECISION_EQUAL;
 }
 
 enum import_result
@@ -157,7 +165,8 @@ import_evaluate(const struct shard *s, const struct shard_peer_slot *slot, enum 
 	const struct shard_peer *key = atomic_load_explicit(&slot->key, memory_order_relaxed);
 	const struct policy *policy = slot->rib[family].import;
 
-	*reason = loops(s, slot, key->allow_as_in[family], shard_cluster_id(s), attrs);
+	*reason =
+		loops(s, slot, key->local_as, key->allow_as_in[family], shard_cluster_id(s), attrs);
 	if (*reason != DECISION_EQUAL)
 		return REFUSE_ALL;
 	*reason = DECISION_NO_POLICY;
@@ -178,7 +187,7 @@ import_context(const struct shard *s, const struct shard_peer_slot *slot, enum f
 
 	*out = (struct policy_context){
 		.peer = peer->addr,
-		.peer_asn = peer->asn,
+		.peer_asn = asn_of(slot),
 		.peer_group = peer->group_key,
 		.family = family,
 		.source = external ? SOURCE_EXTERNAL : SOURCE_INTERNAL,
@@ -953,32 +962,34 @@ family_flush(struct shard *s, struct shard_peer_slot *slot, struct shard_table *
 	sweep_start(s, t, r, adj_rib_in_lost(&r->counts), true);
 }
 
-/* RFC 4724 4.2. A second report of the same session end changes nothing. */
+/* RFC 4724 4.2, RFC 9494 4.2. A second report of the same session end changes nothing. */
 static void
-family_retain(struct shard *s, struct shard_peer_slot *slot, struct shard_table *t)
+family_retain(struct shard *s, struct shard_peer_slot *slot, struct shard_table *t, bool long_lived)
 	RUNS_ON(role_rib)
 {
 	struct shard_rib_in *r = &slot->rib[t->family];
 	uint16_t below;
 
-	if (slot->up)
-		r->long_lived = false;
-	if (slot->up && adj_rib_in_retain(&r->counts, &below))
+	if (!slot->up)
+		return;
+	r->long_lived = false;
+	if (adj_rib_in_retain(&r->counts, long_lived, &below))
 		sweep_start(s, t, r, below, false);
+	if (long_lived)
+		age_start(s, t, r);
 }
 
-/* `retain`: bit by enum family. */
 static void
-session_down(struct shard *s, struct shard_peer_slot *slot, struct vrf_id vrf, unsigned retain)
-	RUNS_ON(role_rib)
+session_down(struct shard *s, struct shard_peer_slot *slot, struct vrf_id vrf,
+	struct rib_session_down down) RUNS_ON(role_rib)
 {
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 		struct shard_table *t = shard_table_of(s, vrf, (enum family)f);
 
 		if (t == NULL)
 			continue;
-		if (retain >> f & 1)
-			family_retain(s, slot, t);
+		if (down.retain >> f & 1)
+			family_retain(s, slot, t, down.long_lived >> f & 1);
 		else
 			family_flush(s, slot, t);
 	}
@@ -1058,11 +1069,12 @@ static void
 session_up(struct shard *s, struct shard_peer_slot *slot, struct vrf_id vrf,
 	const struct rib_session_up *up) RUNS_ON(role_rib)
 {
+	const struct rib_session_down none = {0};
 	bool same = up->router_id == atomic_load_explicit(&slot->router_id, memory_order_relaxed) &&
 		    up->external == atomic_load_explicit(&slot->external, memory_order_relaxed);
 
 	if (slot->up)
-		session_down(s, slot, vrf, 0); /* the end of the old session was not reported */
+		session_down(s, slot, vrf, none); /* the end of the old session was not reported */
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 		struct shard_table *t = shard_table_of(s, vrf, (enum family)f);
 
@@ -1101,13 +1113,15 @@ refresh_record(struct shard *s, const struct rib_record *rec, struct shard_rib_i
 
 /* ---- records ---- */
 
-/* 0 without a payload. */
-static unsigned
-retain_of(const struct rib_record *rec)
+/* No family without a payload. */
+static struct rib_session_down
+down_of(const struct rib_record *rec)
 {
 	const struct rib_session_down *down = (const struct rib_session_down *)(rec + 1);
 
-	return rec->record_len >= sizeof(*rec) + sizeof(*down) + order_len(rec) ? down->retain : 0;
+	return rec->record_len >= sizeof(*rec) + sizeof(*down) + order_len(rec)
+		       ? *down
+		       : (struct rib_session_down){0};
 }
 
 /* True if the prefixes of an UPDATE have distinguishers in a VPN table, and only there. */
@@ -1139,7 +1153,7 @@ record_run(struct shard *s, const struct rib_record *rec, uint64_t deadline_ns) 
 		return true;
 	}
 	if (rec->kind == RIB_SESSION_DOWN) {
-		session_down(s, slot, vrf, retain_of(rec));
+		session_down(s, slot, vrf, down_of(rec));
 		return true;
 	}
 	t = shard_table_of(s, vrf, (enum family)rec->family);
@@ -1245,11 +1259,74 @@ is_last_live(const struct shard_cursor *c, const struct rib_record *rec)
 	return next != NULL && next->bulk;
 }
 
+/* ---- the cost of prefixes ---- */
+
+/* The mean moves by a quarter, after so many prefixes or so much time. */
+#define COST_PREFIXES 64u
+#define COST_NS 1000000u
+#define COST_STEP 8
+#define COST_LEAST_NS 128
+/* A run has 32 prefixes at least: batches are few, and an interruption of the thread is no cost. */
+#define COST_MAX_NS 125000
+
+static void
+cost_fold(struct shard_cost *c, enum family f)
+{
+	int64_t old = atomic_load_explicit(&c->mean_ns[f], memory_order_relaxed), now;
+
+	if (c->prefixes[f] == 0 || (c->prefixes[f] < COST_PREFIXES && c->ns[f] < COST_NS))
+		return;
+	now = (int64_t)(c->ns[f] / c->prefixes[f]);
+	/* an interruption of the thread is no cost of a prefix */
+	if (now > COST_STEP * (old + COST_LEAST_NS))
+		now = COST_STEP * (old + COST_LEAST_NS);
+	if (now > COST_MAX_NS)
+		now = COST_MAX_NS;
+	atomic_store_explicit(
+		&c->mean_ns[f], (uint32_t)(old + (now - old) / 4), memory_order_relaxed);
+	c->prefixes[f] = 0;
+	c->ns[f] = 0;
+}
+
+void
+shard_cost_of(struct shard *s, enum family family)
+{
+	struct shard_cost *c = &s->cost;
+	uint64_t now = walk_clock();
+
+	/* leaks go on after their prefixes; other turns without a prefix are idle, or wait */
+	if (c->prefixes[c->family] == 0 && !(c->family == c->leaks && c->owes))
+		c->ns[c->family] = 0;
+	else
+		c->ns[c->family] += now - c->since_ns;
+	cost_fold(c, c->family);
+	c->since_ns = now;
+	c->family = family;
+	if (family_safi(family) == SAFI_VPN)
+		c->leaks = family;
+}
+
+static void
+cost_count(struct shard *s, unsigned prefixes)
+{
+	struct shard_cost *c = &s->cost;
+
+	c->prefixes[c->family] += prefixes;
+	c->owes |= prefixes > 0 && c->family == c->leaks;
+}
+
+uint32_t
+shard_cost_ns(const struct shard *s, enum family family)
+{
+	return atomic_load_explicit(&s->cost.mean_ns[family], memory_order_relaxed);
+}
+
 static bool
 import_some(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib)
 {
 	struct shard_cursor *c = &s->cursor;
-	unsigned since_clock = 0;
+	unsigned since_clock = 0, before;
+	bool done;
 
 	c->blocked = false;
 	while (batch_next(s)) {
@@ -1265,12 +1342,20 @@ import_some(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib)
 			batch_end(s);
 			continue;
 		}
-		if (!record_run(s, rec, deadline_ns))
+		if (rec->kind == RIB_UPDATE && rec->family != s->cost.family)
+			shard_cost_of(s, (enum family)rec->family);
+		before = c->nlri;
+		done = record_run(s, rec, deadline_ns);
+		if (rec->kind == RIB_UPDATE)
+			cost_count(s, (done ? rec->nlri_count : c->nlri) - before);
+		if (!done)
 			return !c->blocked;
 		since_clock += 1 + rec->nlri_count;
 		if (is_last_live(c, rec))
 			consumers_wake(s);
 		record_end(s, rec);
+		if (s->cost.family != s->cost.leaks && (leak_pending(s) || leak_waits(s)))
+			shard_cost_of(s, s->cost.leaks);
 		if (leak_run(s, deadline_ns))
 			return true;
 		if (since_clock >= CLOCK_EVERY) {

@@ -45,6 +45,7 @@ leak_free(struct shard *s, struct shard_leak *l)
 	leak_origins_destroy(l->origins);
 	leak_places_destroy(l->places[0]);
 	leak_places_destroy(l->places[1]);
+	leak_crowds_free(s, l);
 	arena_free(s->arena, l->fill_blocks);
 	arena_free(s->arena, l->now);
 	arena_free(s->arena, l->was);
@@ -239,6 +240,19 @@ shard_path_origin(const struct shard *s, const struct rib_path *p, struct leak_o
 }
 
 void
+path_identity(const struct shard *s, const struct rib_path *p, struct decision_input *out)
+{
+	struct leak_origin origin;
+
+	out->rd = 0;
+	out->path_id = p->path_id;
+	if (is_imported(p) && shard_path_origin(s, p, &origin)) {
+		out->rd = origin.rd.v;
+		out->path_id = origin.path_id;
+	}
+}
+
+void
 leak_path_counts(struct shard *s, struct shard_table *t, const struct rib_path *p, int by)
 {
 	struct shard_leak *l = atomic_load_explicit(&s->leak, memory_order_relaxed);
@@ -361,6 +375,8 @@ leak_list_run(struct shard *s, uint64_t deadline_ns)
 {
 	struct shard_leak *l = atomic_load_explicit(&s->leak, memory_order_relaxed);
 
+	if (l->crowds.count > 0 && leak_crowds_run(s, l, 0, deadline_ns) && l->count == 0)
+		return true;
 	if (l->count == 0)
 		return false;
 	s->alone = true; /* imported paths are in sets that are never shared */
@@ -378,10 +394,13 @@ leak_list_run(struct shard *s, uint64_t deadline_ns)
 		l->head++;
 		if (--l->count == 0)
 			l->head = 0;
+		if (leak_crowds_due(l) && leak_crowds_run(s, l, 0, deadline_ns))
+			break;
+		s->alone = true;
 		if (n % CLOCK_EVERY == 0 && walk_clock() >= deadline_ns)
 			break;
 	}
 	s->alone = s->bulk = false;
 	reuse_end(s);
-	return l->count > 0;
+	return l->count > 0 || leak_crowds_due(l);
 }

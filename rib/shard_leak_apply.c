@@ -31,8 +31,8 @@ leak_routes_of(const struct shard *s, const struct instance *x)
 	return count;
 }
 
-static bool
-limit_reached(const struct shard *s, const struct instance *x, const struct shard_table *t,
+bool
+leak_limit_reached(const struct shard *s, const struct instance *x, const struct shard_table *t,
 	const struct prefix *p)
 {
 	struct dest_id id;
@@ -44,14 +44,36 @@ limit_reached(const struct shard *s, const struct instance *x, const struct shar
 	return id.v == DEST_NONE || !dest_peek_best(t->dests, id, &view) || view.paths == NULL;
 }
 
-/* A route is refused, perhaps again. */
-static void
-refused_add(struct shard_leak *l, struct instance *x)
+void
+leak_refused_add(struct shard_leak *l, struct instance *x)
 {
 	x->recount += x->filling;
 	if (x->filling && shard_load(&x->refused) >= x->recount)
 		return; /* fill_end() sets the number */
 	leak_refused_set(l, x, shard_load(&x->refused) + 1);
+}
+
+/*
+ * path_import(), or the change waits with others of a crowded destination. Changes of exports of
+ * local instances do not wait: import_drop_others() reads the paths that are left.
+ */
+static int
+import_put(struct shard *s, struct shard_leak *l, struct shard_table *t, const struct source *src,
+	uint32_t number, uint32_t label, const struct shard_accepted *acc) RUNS_ON(role_rib)
+{
+	unsigned paths = s->config.crowd;
+	struct rib_path path = {.peer = src->path.peer, .path_id = number};
+
+	if (src->origin.vrf.v != VRF_DEFAULT.v)
+		return path_import(s, t, src->path.peer, src->prefix, number, label, acc);
+	if (!leak_crowd_is(l, t, src->prefix)) {
+		paths = path_count_of(t, src->prefix);
+		if (paths < s->config.crowd)
+			return path_import(s, t, src->path.peer, src->prefix, number, label, acc);
+	}
+	if (acc != NULL)
+		path_imported(s, t, src->path.peer, number, label, acc, &path);
+	return leak_crowd_put(s, l, t, src->prefix, &path, acc != NULL, paths);
 }
 
 int
@@ -64,7 +86,7 @@ leak_import_drop(
 	x->recount_due = true; /* the path may be a refused one */
 	if (t == NULL || number == 0)
 		return 0;
-	return path_import(s, t, src->path.peer, src->prefix, number, RIB_LABEL_NONE, NULL);
+	return import_put(s, l, t, src, number, RIB_LABEL_NONE, NULL);
 }
 
 /*
@@ -123,10 +145,10 @@ static int
 import_evaluate_policy(struct shard *s, const struct instance *x, const struct shard_table *t,
 	const struct source *src, struct shard_accepted *acc, bool *held) RUNS_ON(role_rib)
 {
-	const struct shard_peer *key =
-		atomic_load_explicit(&shard_slot(s, src->path.peer)->key, memory_order_relaxed);
+	const struct shard_peer_slot *slot = shard_slot(s, src->path.peer);
+	const struct shard_peer *key = atomic_load_explicit(&slot->key, memory_order_relaxed);
 	struct policy_context context = {.peer = key->addr,
-		.peer_asn = key->asn,
+		.peer_asn = asn_of(slot),
 		.peer_group = key->group_key,
 		.family = t->family,
 		.source = source_of(s, &src->path)};
@@ -156,7 +178,7 @@ import_evaluate_policy(struct shard *s, const struct instance *x, const struct s
 	n = next_hop_of(s, key->vrf, &src->path);
 	*acc = (struct shard_accepted){
 		.id = src->path.accepted, .flags = src->path.label_flags & PATH_MED};
-	if (next_hop_eligible(s, shard_slot(s, src->path.peer), src->path.peer, n))
+	if (next_hop_eligible(s, shard_slot(s, src->path.peer), src->path.peer, n, NULL))
 		acc->flags |= PATH_NEXT_HOP_UP;
 	return 0;
 }
@@ -180,16 +202,21 @@ leak_import_apply(
 		return leak_import_drop(s, l, x, src);
 	if (err != 0)
 		return err;
-	if (limit_reached(s, x, t, src->prefix)) {
-		refused_add(l, x);
+	if (leak_limit_reached(s, x, t, src->prefix)) {
+		leak_refused_add(l, x);
+		if (leak_crowd_is(l, t, src->prefix)) { /* an earlier announcement may wait */
+			number = leak_origin_find(l->origins, &src->origin);
+			err = number != 0 ? import_put(s, l, t, src, number, RIB_LABEL_NONE, NULL)
+					  : 0;
+		}
 	} else {
 		err = leak_origin_hold(l->origins, &src->origin, &number);
 		if (err == 0) {
 			acc.flags |= PATH_IMPORTED;
 			if (src->path.peer.v == PEER_SELF.v)
-				acc.flags |= rib_path_source(&src->path) << PATH_SOURCE_SHIFT;
-			err = path_import(s, t, src->path.peer, src->prefix, number,
-				src->path.label_flags >> 12, &acc);
+				acc.flags |= rib_path_source(&src->path) << PATH_SOURCE_SHIFT |
+					     (src->path.label_flags & PATH_AFTER);
+			err = import_put(s, l, t, src, number, src->path.label_flags >> 12, &acc);
 			leak_origin_unref(l->origins, number);
 		}
 	}
@@ -266,10 +293,10 @@ export_set(struct shard *s, struct shard_leak *l, const struct instance *x,
 	const struct prefix *prefix, const struct rib_path *p, struct attr_id *out)
 	RUNS_ON(role_rib)
 {
-	const struct shard_peer *key =
-		atomic_load_explicit(&shard_slot(s, p->peer)->key, memory_order_relaxed);
+	const struct shard_peer_slot *slot = shard_slot(s, p->peer);
+	const struct shard_peer *key = atomic_load_explicit(&slot->key, memory_order_relaxed);
 	struct policy_context context = {.peer = key->addr,
-		.peer_asn = key->asn,
+		.peer_asn = asn_of(slot),
 		.peer_group = key->group_key,
 		.family = vpn_of(prefix->afi),
 		.source = source_of(s, p)};

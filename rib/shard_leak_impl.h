@@ -6,6 +6,7 @@
  * shard_leak.c: life cycle, places and matches of route targets, the list
  * shard_leak_instances.c: configuration of the instances, and their RDs
  * shard_leak_apply.c: imports and exports
+ * shard_leak_crowd.c: imports into destinations of many paths
  * shard_leak_scan.c: scans of instances, and the fill
  */
 #pragma once
@@ -34,6 +35,13 @@ struct instance {
 	 */
 	bool recount_due;
 	uint64_t recount;
+	/* paths without room in their prefixes since the last attempt, and the peer of the last one */
+	_Atomic uint64_t crowded;
+	_Atomic uint16_t crowded_by;
+	bool crowd_moved; /* paths of crowded prefixes have gone since */
+	uint64_t crowd_tried_ns,
+		crowd_pause_ns; /* the last attempt, and the least time to the next */
+	uint64_t filled_before; /* crowds before this serial have changes of the last fill */
 	_Atomic uint64_t exported, refused;
 };
 
@@ -64,6 +72,26 @@ struct match {
 };
 static_assert(sizeof(struct match) == 32, "two in a cache line");
 
+struct crowd;
+struct crowd_list {
+	struct crowd *first, *last;
+};
+enum crowd_lists {
+	CROWDS_ALL, /* by creation */
+	CROWDS_DUE, /* with many changes */
+	CROWD_LISTS,
+};
+struct shard_crowds {
+	struct crowd **bucket;
+	unsigned buckets, count;
+	struct crowd_list list[CROWD_LISTS];
+	uint64_t next_ns; /* walk_clock(): earliest time for one that is not due */
+	uint64_t serial; /* of the next crowd */
+	uint64_t scan_before; /* earlier ones precede the next scan; later: its end */
+	uint32_t of_peer[PEER_MAX]; /* changes that wait */
+	unsigned refusing; /* instances with .crowded above 0 */
+};
+
 struct shard_leak {
 	_Atomic(struct instance *) instance[SHARD_INSTANCES_MAX]; /* never freed before the shard */
 	unsigned instances; /* existing */
@@ -76,6 +104,8 @@ struct shard_leak {
 
 	struct item *item;
 	unsigned head, count, size; /* items head .. head + count - 1 */
+
+	struct shard_crowds crowds;
 
 	unsigned scans_due, fills_due; /* instances */
 	bool drop_due; /* a fill is due for routes without an instance alone */
@@ -155,6 +185,13 @@ scan_again(struct shard_leak *l, struct instance *x)
 {
 	l->scans_due += !x->scan_due;
 	x->scan_due = true;
+	l->crowds.scan_before = l->crowds.serial; /* evaluated before the change */
+}
+
+static inline bool
+leak_crowds_due(const struct shard_leak *l)
+{
+	return l->crowds.list[CROWDS_DUE].first != NULL;
 }
 
 static inline unsigned
@@ -204,12 +241,40 @@ void leak_instance_end(struct shard *s, struct shard_leak *l, struct instance *x
 
 /* Destinations with a path of the instance, in all shards. */
 uint64_t leak_routes_of(const struct shard *s, const struct instance *x);
+/* True if max_routes has no room for a further destination, and this is one. */
+bool leak_limit_reached(const struct shard *s, const struct instance *x,
+	const struct shard_table *t, const struct prefix *p);
+/* A route is refused, perhaps again. */
+void leak_refused_add(struct shard_leak *l, struct instance *x);
 /* Removes the imported path of a source. 0, -ENOMEM. */
 int leak_import_drop(struct shard *s, struct shard_leak *l, struct instance *x,
 	const struct source *src) RUNS_ON(role_rib);
 /* Imports a path; removes the imported path if policy now refuses the path. 0, -ENOMEM. */
 int leak_import_apply(struct shard *s, struct shard_leak *l, struct instance *x,
 	const struct source *src) RUNS_ON(role_rib);
+/* ---- shard_leak_crowd.c ---- */
+
+/* True if changes of the destination wait. */
+bool leak_crowd_is(const struct shard_leak *l, const struct shard_table *t, const struct prefix *p);
+/*
+ * Appends a change of an imported path; `paths`: of the destination. Replaces an earlier change of
+ * the path. 0, -ENOMEM.
+ */
+int leak_crowd_put(struct shard *s, struct shard_leak *l, struct shard_table *t,
+	const struct prefix *p, const struct rib_path *path, bool there, unsigned paths)
+	RUNS_ON(role_rib);
+/* True if changes wait in a crowd that is older than crowd `serial`. */
+bool leak_crowds_before(const struct shard_leak *l, uint64_t serial);
+/*
+ * Publishes crowds older than crowd `before`, crowds that are due, and the oldest after a pause. True:
+ * crowds that are due are left.
+ */
+bool leak_crowds_run(struct shard *s, struct shard_leak *l, uint64_t before, uint64_t deadline_ns)
+	RUNS_ON(role_rib);
+/* The paths without room are imported again, or refused again. */
+void leak_crowded_clear(struct shard_leak *l, struct instance *x);
+void leak_crowds_free(struct shard *s, struct shard_leak *l);
+
 /* Drops the last result of export policy. */
 void leak_exported_forget(struct shard *s, struct shard_leak *l);
 /* Exports the best own path of a destination, or ends its export. 0, -ENOMEM. */

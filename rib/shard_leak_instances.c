@@ -43,9 +43,9 @@ instance_changed(struct shard *s, struct shard_leak *l, struct instance *x)
 {
 	l->version++;
 	leak_exported_forget(s, l);
-	l->scans_due += !x->scan_due;
+	scan_again(l, x);
 	l->fills_due += !x->fill_due;
-	x->scan_due = x->fill_due = x->export_due = true;
+	x->fill_due = x->export_due = true;
 	tables_mark(s, x->vrf);
 }
 
@@ -268,6 +268,7 @@ leak_instance_end(struct shard *s, struct shard_leak *l, struct instance *x)
 		l->fills_due--;
 	x->fill_due = x->filling = x->export_due = false;
 	leak_refused_set(l, x, 0);
+	leak_crowded_clear(l, x);
 	l->instances--;
 	l->drop_due |= s->vpn_imported_only;
 	tables_mark(s, x->vrf);
@@ -282,7 +283,8 @@ shard_instance_idle(const struct shard *s, struct vrf_id vrf)
 	if (x == NULL || !x->exists)
 		return true;
 	return !x->leaving && x->rd.v == x->next_rd.v && x->old_rd.v == 0 && !x->scan_due &&
-	       !x->fill_due && !x->filling && l->scanning != x && l->count == 0;
+	       !x->fill_due && !x->filling && l->scanning != x && l->count == 0 &&
+	       !leak_crowds_before(l, x->filled_before);
 }
 
 void
@@ -303,4 +305,6 @@ shard_instance_counts(const struct shard *s, struct vrf_id vrf, struct shard_ins
 	}
 	out->exported = shard_load(&x->exported);
 	out->refused = shard_load(&x->refused);
+	out->crowded = shard_load(&x->crowded);
+	out->crowded_by.v = atomic_load_explicit(&x->crowded_by, memory_order_relaxed);
 }

@@ -9,6 +9,7 @@
 
 #define SCAN_IDS 256u /* destinations of a slice */
 #define RETRY_NS 1000000000u /* between two attempts to import refused routes */
+#define CROWD_PAUSE_MAX_NS (64 * (uint64_t)RETRY_NS)
 
 /* ---- scans ---- */
 
@@ -173,6 +174,7 @@ scan_table_begin(struct shard *s, struct shard_leak *l)
 		walk_begin(&l->scan, t->dests);
 		return;
 	}
+	l->crowds.scan_before = l->crowds.serial; /* changes of the scan itself */
 }
 
 /* The next instance with a changed configuration; NULL: none. */
@@ -211,6 +213,9 @@ scan_slice(struct shard *s, struct shard_leak *l, uint64_t deadline_ns) RUNS_ON(
 	struct visit v = {.s = s, .l = l};
 
 	if (l->scanning == NULL) {
+		(void)leak_crowds_run(s, l, l->crowds.scan_before, deadline_ns);
+		if (leak_crowds_before(l, l->crowds.scan_before))
+			return;
 		l->scanning = scan_next(l);
 		if (l->scanning == NULL)
 			return;
@@ -221,7 +226,9 @@ scan_slice(struct shard *s, struct shard_leak *l, uint64_t deadline_ns) RUNS_ON(
 		scan_table_begin(s, l);
 	}
 	if (l->scan_family == FAMILY_COUNT) {
-		scan_end(s, l);
+		(void)leak_crowds_run(s, l, l->crowds.scan_before, deadline_ns);
+		if (!leak_crowds_before(l, l->crowds.scan_before))
+			scan_end(s, l);
 		return;
 	}
 	v.x = l->scanning;
@@ -383,6 +390,7 @@ fill_begin(struct shard *s, struct shard_leak *l)
 		x->filling = true;
 		x->recount = 0;
 		x->recount_due = false;
+		leak_crowded_clear(l, x);
 	}
 	l->fills_due = 0;
 	l->fill_all = l->drop_due || l->places_are != PLACES_KNOWN || leak_places_crowded(s, l);
@@ -407,6 +415,7 @@ fill_end(struct shard_leak *l, bool failed)
 		if (x == NULL || !x->filling)
 			continue;
 		x->filling = false;
+		x->filled_before = l->crowds.serial;
 		if (!failed)
 			leak_refused_set(l, x, x->recount);
 		if (failed && !x->fill_due) {
@@ -445,19 +454,47 @@ fill_slice(struct shard *s, struct shard_leak *l, uint64_t deadline_ns) RUNS_ON(
 		fill_end(l, v.failed);
 }
 
+static bool
+refused_may_fit(const struct shard *s, const struct instance *x)
+{
+	return shard_load(&x->refused) > 0 &&
+	       (x->recount_due || x->max_routes == 0 || leak_routes_of(s, x) < x->max_routes);
+}
+
+static bool
+crowded_may_fit(const struct shard *s, const struct instance *x)
+{
+	return shard_load(&x->crowded) > 0 && x->crowd_moved &&
+	       s->now_ns - x->crowd_tried_ns >= x->crowd_pause_ns;
+}
+
+/* Attempts in short succession become rarer: each imports all routes of the instance again. */
+static void
+crowd_pause(const struct shard *s, struct instance *x)
+{
+	bool soon = s->now_ns - x->crowd_tried_ns < 4 * x->crowd_pause_ns;
+
+	x->crowd_pause_ns = soon ? 2 * x->crowd_pause_ns : RETRY_NS;
+	if (x->crowd_pause_ns > CROWD_PAUSE_MAX_NS)
+		x->crowd_pause_ns = CROWD_PAUSE_MAX_NS;
+	x->crowd_tried_ns = s->now_ns;
+}
+
 /* Instances with refused routes are filled again, if there is room for one more or to count again. */
 static void
 refused_retry(struct shard *s, struct shard_leak *l)
 {
-	if (l->refusing == 0 || s->now_ns - l->retry_ns < RETRY_NS)
+	if ((l->refusing == 0 && l->crowds.refusing == 0) || s->now_ns - l->retry_ns < RETRY_NS)
 		return;
 	l->retry_ns = s->now_ns;
 	for (unsigned i = 0; i < SHARD_INSTANCES_MAX; i++) {
 		struct instance *x = atomic_load_explicit(&l->instance[i], memory_order_relaxed);
 
-		if (x == NULL || x->fill_due || shard_load(&x->refused) == 0 ||
-			(!x->recount_due && x->max_routes != 0 &&
-				leak_routes_of(s, x) >= x->max_routes))
+		if (x == NULL || x->fill_due)
+			continue;
+		if (crowded_may_fit(s, x))
+			crowd_pause(s, x);
+		else if (!refused_may_fit(s, x))
 			continue;
 		x->fill_due = true;
 		l->fills_due++;
@@ -474,12 +511,22 @@ scans_pending(const struct shard_leak *l)
 }
 
 bool
+leak_scans_pending(const struct shard *s)
+{
+	const struct shard_leak *l = atomic_load_explicit(&s->leak, memory_order_relaxed);
+
+	return l != NULL && scans_pending(l);
+}
+
+bool
 leak_scan(struct shard *s, uint64_t deadline_ns)
 {
 	struct shard_leak *l = atomic_load_explicit(&s->leak, memory_order_relaxed);
 
-	if (l == NULL || l->count > 0)
-		return l != NULL;
+	if (l == NULL)
+		return false;
+	if (l->count > 0 && (!scans_pending(l) || leak_run(s, deadline_ns)))
+		return true;
 	refused_retry(s, l);
 	if (!scans_pending(l))
 		return false;

@@ -251,12 +251,14 @@ path_confirmed(const struct shard *s, struct rib_path *p, const struct shard_rib
 }
 
 bool
-path_refresh_flags(const struct shard *s, const struct shard_table *t, struct rib_path *p)
+path_refresh_flags(const struct shard *s, const struct shard_table *t, const struct prefix *prefix,
+	struct rib_path *p)
 {
-	bool up = next_hop_eligible(
-		s, shard_slot(s, p->peer), p->peer, next_hop_of(s, path_vrf(s, t, p), p));
-	uint32_t flags =
-		(p->label_flags & ~(uint32_t)PATH_NEXT_HOP_UP) | (up ? PATH_NEXT_HOP_UP : 0);
+	const struct shard_next_hop *n = next_hop_of(s, path_vrf(s, t, p), p);
+	const struct nexthop_own *own = next_hop_own(t, prefix, n);
+	bool up = next_hop_eligible(s, shard_slot(s, p->peer), p->peer, n, own);
+	uint32_t flags = (p->label_flags & ~(uint32_t)(PATH_NEXT_HOP_UP | PATH_OWN)) |
+			 (up ? PATH_NEXT_HOP_UP : 0) | (own != NULL ? PATH_OWN : 0);
 	bool changed = flags != p->label_flags;
 
 	p->label_flags = flags;
@@ -309,7 +311,7 @@ path_ages(const struct shard *s, const struct shard_table *t, const struct rib_p
 }
 
 /*
- * Marks a path of the long-lived phase: LLGR_STALE, and local-pref 0. *gone: NO_LLGR removes the path.
+ * Marks a path of the long-lived phase with LLGR_STALE, which ranks the path last. *gone: NO_LLGR removes the path.
  * With 1 and without *gone the caller gives `out` to accepted_put() after the change. 0: no change; 1;
  * -ENOMEM.
  */
@@ -336,8 +338,7 @@ path_age(struct shard *s, const struct shard_table *t, struct rib_path *p, bool 
 	memmove(at + 4, at, attr_set_var_len(a) - (size_t)(at - a->var));
 	memcpy(at, (const uint8_t[]){0xff, 0xff, 0, 6}, 4);
 	a->community_count++;
-	a->has |= ATTR_HAS_LOCAL_PREF;
-	a->local_pref = 0;
+	attr_derive_communities(a);
 	err = accepted_get(s, t->vrf, p->peer, NULL, a, out);
 	if (err != 0)
 		return err;
@@ -347,13 +348,14 @@ path_age(struct shard *s, const struct shard_table *t, struct rib_path *p, bool 
 }
 
 /*
- * An existing path with the current state of its next hop, after a replay if `replayed`. 0,
+ * An existing path with the current state of its next hop, after a replay if `replays`. 0,
  * -ENOMEM.
  */
 static int
-make_old(struct shard *s, struct shard_table *t, struct making *m, const struct prefix *replayed,
-	const struct rib_path *p) RUNS_ON(role_rib)
+make_old(struct shard *s, struct shard_table *t, struct making *m, const struct prefix *prefix,
+	bool replays, const struct rib_path *p) RUNS_ON(role_rib)
 {
+	const struct prefix *replayed = replays ? prefix : NULL;
 	struct shard_accepted aged = {0};
 	struct rib_path now = *p;
 	bool gone = false;
@@ -364,7 +366,7 @@ make_old(struct shard *s, struct shard_table *t, struct making *m, const struct 
 	ages = changed >= 0 ? path_age(s, t, &now, &gone, &aged) : 0;
 	if (changed < 0 || ages < 0)
 		return changed < 0 ? changed : ages;
-	if (!is_refused(&now) && path_refresh_flags(s, t, &now))
+	if (!is_refused(&now) && path_refresh_flags(s, t, prefix, &now))
 		m->differs = true;
 	if (replayed != NULL && p->received.v != 0)
 		path_confirmed(s, &now, rib_of(s, t, p));
@@ -447,9 +449,10 @@ keep_first(struct shard *s, const struct making *m, unsigned kept)
  */
 static int
 make_candidate(struct shard *s, struct shard_table *t, struct making *m,
-	const struct prefix *replayed, const struct rib_path *p, const struct edit *e)
+	const struct prefix *prefix, bool replays, const struct rib_path *p, const struct edit *e)
 	RUNS_ON(role_rib)
 {
+	const struct prefix *replayed = replays ? prefix : NULL;
 	const struct shard_rib_in *r = rib_of(s, t, p);
 	bool holds = rib_in_holds(t, r) && !keep_usable(s, m), is_there = true;
 	unsigned kept = m->keep;
@@ -488,7 +491,7 @@ make_candidate(struct shard *s, struct shard_table *t, struct making *m,
 	ages = path_age(s, t, &now, &gone, &aged);
 	if (ages < 0)
 		return ages;
-	if (!is_refused(&now) && path_refresh_flags(s, t, &now))
+	if (!is_refused(&now) && path_refresh_flags(s, t, prefix, &now))
 		m->differs = true;
 	if (gone || !is_there)
 		make_change(s, t, m, p, NULL);
@@ -510,7 +513,7 @@ int
 make_paths(struct shard *s, struct shard_table *t, struct making *m, const struct dest_view *view,
 	const struct edit *e)
 {
-	const struct prefix *replayed = e == NULL && t->keeps != NULL ? &view->prefix : NULL;
+	bool replays = e == NULL && t->keeps != NULL;
 	const struct path_set *old = view->paths;
 	const struct rib_path *edited = NULL,
 			      *candidate = table_holds(t) ? hold_candidate(s, t, old) : NULL;
@@ -535,7 +538,7 @@ make_paths(struct shard *s, struct shard_table *t, struct making *m, const struc
 				path_make(s, t, e, &now);
 			make_change(s, t, m, p, e->accepted != NULL ? &now : NULL);
 		} else if (!path_doomed(s, t, p)) {
-			err = make_old(s, t, m, replayed, p);
+			err = make_old(s, t, m, &view->prefix, replays, p);
 		}
 	}
 	if (e != NULL && e->accepted != NULL && edited == NULL) {
@@ -543,7 +546,123 @@ make_paths(struct shard *s, struct shard_table *t, struct making *m, const struc
 		make_change(s, t, m, NULL, &now);
 	}
 	if (err == 0 && candidate != NULL)
-		err = make_candidate(s, t, m, replayed, candidate, e);
+		err = make_candidate(s, t, m, &view->prefix, replays, candidate, e);
+	return err;
+}
+
+/* Dynamic peers of a group are one owner (rib/swap.h): anybody may bring more of them. */
+static void
+import_owners_find(struct shard *s)
+{
+	uint64_t group[PEER_MAX];
+	uint16_t first[PEER_MAX];
+	unsigned count = 0;
+
+	if (s->import_owners)
+		return;
+	for (uint16_t i = 0; i < PEER_MAX; i++) {
+		const struct shard_peer_slot *slot = shard_slot(s, (struct peer_id){i});
+		const struct shard_peer *key;
+		unsigned k = 0;
+
+		s->import_owner[i] = i;
+		if (slot == NULL)
+			continue;
+		key = atomic_load_explicit(&slot->key, memory_order_relaxed);
+		if (!key->dynamic)
+			continue;
+		while (k < count && group[k] != key->group_key)
+			k++;
+		if (k == count) {
+			group[k] = key->group_key;
+			first[count++] = i;
+		}
+		s->import_owner[i] = first[k];
+	}
+	s->import_owners = true;
+}
+
+/* Counts the imported paths of the new set so far, by owner; returns their number. */
+static unsigned
+imports_count(struct shard *s, const struct making *m)
+{
+	unsigned all = 0;
+
+	import_owners_find(s);
+	memset(s->import_share, 0, sizeof(s->import_share));
+	for (unsigned i = 0; i < m->keep; i++) {
+		if (!is_imported(&s->keep[i]))
+			continue;
+		all++;
+		s->import_share[s->import_owner[s->keep[i].peer.v]]++;
+	}
+	return all;
+}
+
+/* An owner may have as many imported paths of a prefix as are left. Counts the path. */
+static bool
+import_fits(struct shard *s, struct peer_id peer, unsigned *left)
+{
+	uint16_t *share = &s->import_share[s->import_owner[peer.v]];
+
+	if (*left == 0 || (*share >= *left && *share >= CROWD_PATHS_LEAST))
+		return false;
+	--*left;
+	++*share;
+	return true;
+}
+
+int
+make_imports(struct shard *s, struct shard_table *t, struct making *m, const struct dest_view *view,
+	struct import_edits *x)
+{
+	const struct path_set *old = view->paths;
+	unsigned count = old != NULL ? old->count : 0, all, left;
+	const struct rib_path *candidate =
+		old != NULL && table_holds(t) ? hold_candidate(s, t, old) : NULL;
+	int err = 0;
+
+	if (candidate != NULL && is_imported(candidate))
+		candidate = NULL; /* no plan has imported paths */
+	for (unsigned i = 0; i < x->count; i++)
+		x->edit[i].done = false;
+	for (unsigned i = 0; i < count; i++)
+		if (path_doomed(s, t, &old->path[i]))
+			make_change(s, t, m, &old->path[i], NULL);
+	m->doomed = m->drop;
+	for (unsigned i = 0; err == 0 && i < count; i++) {
+		const struct rib_path *p = &old->path[i];
+		struct import_edit *e =
+			is_imported(p) ? import_edit_find(x, p->peer, p->path_id) : NULL;
+
+		if (p == candidate || path_doomed(s, t, p))
+			continue;
+		if (e != NULL)
+			e->done = true;
+		if (e == NULL || (e->there && e->path.accepted.v == p->accepted.v &&
+					 !flags_differ(&e->path, p))) {
+			err = make_old(s, t, m, &view->prefix, false, p);
+			continue;
+		}
+		make_change(s, t, m, p, e->there ? &e->path : NULL);
+	}
+	all = imports_count(s, m);
+	left = CROWD_PATHS_MAX - (all < CROWD_PATHS_MAX ? all : CROWD_PATHS_MAX);
+	for (unsigned i = 0; err == 0 && i < x->count; i++) {
+		const struct import_edit *e = &x->edit[i];
+
+		x->removed += !e->there;
+		if (!e->there || e->done)
+			continue;
+		if (import_fits(s, e->path.peer, &left)) {
+			make_change(s, t, m, NULL, &e->path);
+			continue;
+		}
+		x->refused++;
+		x->refused_peer = e->path.peer;
+	}
+	if (err == 0 && candidate != NULL)
+		err = make_candidate(s, t, m, &view->prefix, false, candidate, NULL);
 	return err;
 }
 

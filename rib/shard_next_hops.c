@@ -7,6 +7,7 @@
 #include "rib/shard_impl.h"
 
 #include <errno.h>
+#include <string.h>
 
 #define INDEX_SIZE_MIN 64u
 #define OF_ATTR_MIN 1024u
@@ -39,6 +40,7 @@ index_free(void *ctx, void *p)
 
 	for (; n != NULL; n = next) {
 		next = n->dropped_next;
+		arena_free(x->arena, n->own);
 		arena_free(x->arena, n);
 	}
 	arena_free(x->arena, x);
@@ -79,8 +81,11 @@ next_hops_fini(struct shard *s)
 {
 	struct shard_next_hops *h = &s->next_hops;
 
-	for (uint32_t i = 0; h->entry != NULL && i < h->entry_size; i++)
+	for (uint32_t i = 0; h->entry != NULL && i < h->entry_size; i++) {
+		if (h->entry[i] != NULL)
+			arena_free(s->arena, h->entry[i]->own);
 		arena_free(s->arena, h->entry[i]);
+	}
 	arena_free(s->arena, h->entry);
 	arena_free(s->arena, h->of_attr);
 	arena_free(s->arena, atomic_load_explicit(&h->index, memory_order_relaxed));
@@ -135,12 +140,37 @@ ask_owed(struct shard *s)
 	}
 }
 
+/* Takes ownership of `own`. */
+static void
+own_store(struct shard *s, struct shard_next_hop *n, struct nexthop_own *own, unsigned count)
+{
+	s->next_hops.owns += (count > 0) - (uint32_t)(n->own_count > 0);
+	arena_free(s->arena, n->own);
+	n->own = own;
+	n->own_count = (uint8_t)count;
+}
+
+static bool
+owns_equal(const struct shard_next_hop *n, const struct nexthop_message *m)
+{
+	if (n->own_count != m->own_count)
+		return false;
+	for (unsigned i = 0; i < m->own_count; i++)
+		if (!prefix_equal(&n->own[i].prefix, &m->own[i].prefix) ||
+			n->own[i].up != m->own[i].up ||
+			n->own[i].connected != m->own[i].connected ||
+			n->own[i].metric != m->own[i].metric)
+			return false;
+	return true;
+}
+
 /* Resets the entry to the initial state. */
 static void
 forget(struct shard *s, struct shard_next_hop *n)
 {
 	if (!ask(s, n, false))
 		return;
+	own_store(s, n, NULL, 0);
 	n->up = n->connected = false;
 	atomic_store_explicit(&n->metric, 0, memory_order_relaxed);
 }
@@ -360,17 +390,45 @@ attr_key_of(const struct shard *s, struct vrf_id vrf, const struct rib_path *p)
 	return decision_attr_key(attr_unpack_fixed(attr_get(s->attrs, p->accepted), &a));
 }
 
+const struct nexthop_own *
+next_hop_own(const struct shard_table *t, const struct prefix *p, const struct shard_next_hop *n)
+{
+	if (__builtin_expect(n == NULL || n->own_count == 0, 1) ||
+		family_safi(t->family) != SAFI_UNICAST || n->vrf.v != t->vrf.v)
+		return NULL;
+	for (unsigned i = 0; i < n->own_count; i++)
+		if (prefix_equal(&n->own[i].prefix, p))
+			return &n->own[i];
+	return NULL;
+}
+
+bool
+next_hops_own_any(const struct shard *s, const struct shard_table *t, const struct dest_view *view)
+{
+	if (__builtin_expect(s->next_hops.owns == 0, 1))
+		return false;
+	for (unsigned i = 0; i < view->paths->count; i++) {
+		const struct rib_path *p = &view->paths->path[i];
+
+		if (p->label_flags & PATH_OWN ||
+			(!is_refused(p) && next_hop_own(t, &view->prefix,
+						   next_hop_of(s, path_vrf(s, t, p), p)) != NULL))
+			return true;
+	}
+	return false;
+}
+
 bool
 next_hop_eligible(const struct shard *s, const struct shard_peer_slot *slot, struct peer_id peer,
-	const struct shard_next_hop *n)
+	const struct shard_next_hop *n, const struct nexthop_own *own)
 {
 	const struct shard_peer *key;
 
 	if (peer.v == PEER_SELF.v || !s->config.next_hop_tracking)
 		return true;
-	if (n == NULL || !n->up)
+	if (n == NULL || !(own != NULL ? own->up : n->up))
 		return false;
-	if (n->connected || addr_is_link_local(&n->addr))
+	if ((own != NULL ? own->connected : n->connected) || addr_is_link_local(&n->addr))
 		return true;
 	/* RFC 4271 5.1.3 */
 	key = atomic_load_explicit(&slot->key, memory_order_relaxed);
@@ -388,14 +446,24 @@ shard_next_hop(struct shard *s, const struct nexthop_message *m)
 {
 	struct shard_next_hop *n = next_hop_find(s, m->vrf, &m->addr);
 	uint32_t metric = m->up ? m->metric : 0;
-	bool connected = m->up && m->connected;
+	bool up = m->up, connected = m->up && m->connected;
+	struct nexthop_own *own = NULL;
 
 	if (n == NULL || !n->watched)
 		return; /* sent before the fib thread read the unwatch */
 	if (n->up == m->up && n->connected == connected &&
-		atomic_load_explicit(&n->metric, memory_order_relaxed) == metric)
+		atomic_load_explicit(&n->metric, memory_order_relaxed) == metric &&
+		owns_equal(n, m))
 		return;
-	n->up = m->up;
+	if (m->own_count > 0) {
+		own = arena_alloc(s->arena, m->own_count * sizeof(*own));
+		if (own != NULL)
+			memcpy(own, m->own, m->own_count * sizeof(*own));
+		else /* as unresolvable; the next report tries again */
+			up = connected = false;
+	}
+	own_store(s, n, own, own != NULL ? m->own_count : 0);
+	n->up = up;
 	n->connected = connected;
 	atomic_store_explicit(&n->metric, metric, memory_order_relaxed);
 	if (n->users == 0)

@@ -33,6 +33,18 @@ front_has_med(const struct path_set *front)
 	return (flags & PATH_MED) != 0;
 }
 
+/* True if a path of the front, or of the change, has a flag of PATH_RANK_RARE: no path of a tail has one. */
+static bool
+any_rare(const struct path_set *front, const struct one *o)
+{
+	uint32_t flags =
+		(o->there ? o->now.label_flags : 0) | (o->was != NULL ? o->was->label_flags : 0);
+
+	for (unsigned i = 0; i < front->count; i++)
+		flags |= front->path[i].label_flags;
+	return (flags & PATH_RANK_RARE) != 0;
+}
+
 static bool
 any_med(const struct dest_tail *tail, const struct one *o)
 {
@@ -156,6 +168,8 @@ change_one(struct shard *s, struct shard_table *t, struct dest_id id, const stru
 	struct dest_change change;
 	int err;
 
+	if (any_rare(front, o))
+		return -ENOTSUP;
 	o->is = o->there && !is_refused(&o->now);
 	o->front_med = front_has_med(front);
 	if (any_med(&tail, o) &&
@@ -217,8 +231,8 @@ one_redecide(
 		bool doomed = path_doomed(s, t, p);
 
 		now = *p;
-		if (!doomed &&
-			(is_refused(p) || (!path_refresh_flags(s, t, &now) && !is_dirty(s, t, p))))
+		if (!doomed && (is_refused(p) || (!path_refresh_flags(s, t, &view->prefix, &now) &&
+							 !is_dirty(s, t, p))))
 			continue;
 		if (found != NULL)
 			return -ENOTSUP;
@@ -235,10 +249,10 @@ one_redecide(
 	return o.was != NULL ? change_one(s, t, id, &front, &o) : -ENOTSUP;
 }
 
-/* ---- one leaked path ---- */
+/* ---- one path of a set that is an array ---- */
 
-/* From this number of paths on, one imported path is inserted instead of ranking all. */
-#define IMPORT_INSERTS 16u
+/* From this number of paths on, one path is inserted instead of ranking all. */
+#define ARRAY_INSERTS 16u
 
 /* Copies `old` to `set` with the change `o`. */
 static void
@@ -260,29 +274,35 @@ one_copy(const struct path_set *old, const struct one *o, struct path_set *set)
 }
 
 int
-one_import(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view,
-	const struct edit *e, const struct rib_path *was)
+one_of_array(struct shard *s, struct shard_table *t, struct dest_id id,
+	const struct dest_view *view, const struct edit *e, const struct rib_path *was)
 {
 	const struct path_set *old = view->paths;
 	struct one o = {.e = e, .was = was, .at = DEST_NO_PATH, .there = e->accepted != NULL};
 	struct dest_tail none = {0};
 	struct making m = {.old = old->count};
 	struct path_set *set;
+	bool own, before = was != NULL && !is_refused(was);
 	int err;
 
-	if (old->count < IMPORT_INSERTS || old->count == UINT16_MAX || view->behind > 0 ||
+	if (old->count < ARRAY_INSERTS || old->count == UINT16_MAX || view->behind > 0 ||
 		s->config.max_paths > 1 || t->sweeps != NULL || t->rank_all || t->releasing ||
 		t->ageing || t->keeps != NULL || table_holds(t))
 		return -ENOTSUP;
 	if (was != NULL)
 		o.at = (unsigned)(was - old->path);
-	o.is = o.there;
 	if (o.there)
 		path_make(s, t, e, &o.now);
+	own = !is_imported(o.there ? &o.now : was);
+	if (own && shard_slot(s, e->peer)->rib[t->family].rerank)
+		return -ENOTSUP;
+	o.is = o.there && !is_refused(&o.now);
 	o.front_med = front_has_med(old);
+	if (any_rare(old, &o))
+		return -ENOTSUP;
 	if (any_med(&none, &o) &&
 		((o.is && rank_med_decides(s, t, id, old, &none, &o.now, o.at)) ||
-			(was != NULL && rank_med_decides(s, t, id, old, &none, was, o.at))))
+			(before && rank_med_decides(s, t, id, old, &none, was, o.at))))
 		return -ENOTSUP;
 	if (o.is)
 		o.key = rank_key(s, t, &o.now);
@@ -296,7 +316,9 @@ one_import(struct shard *s, struct shard_table *t, struct dest_id id, const stru
 		return -ENOMEM;
 	one_copy(old, &o, set);
 	one_effects(old, &o, &m);
-	m.differs = true; /* readers see all paths of this set */
+	/* readers see all paths of this set */
+	m.differs = (before || o.is) && !(before && o.is && was->accepted.v == o.now.accepted.v &&
+						!flags_differ(was, &o.now) && o.place == o.at);
 	s->effort++;
 	if (was != NULL)
 		s->drop[m.drop++] = *was;
@@ -305,6 +327,6 @@ one_import(struct shard *s, struct shard_table *t, struct dest_id id, const stru
 		s->take[m.take++] = o.now;
 	}
 	publish_made(s, t, id, set, old->path, old->count, e, &m);
-	publish_old_dropped(s, t, id, e, m.take, 0, m.drop, false);
+	publish_old_dropped(s, t, id, e, m.take, 0, m.drop, own);
 	return 0;
 }

@@ -109,29 +109,33 @@ any_own(const struct shard *s, const struct making *m)
 
 /*
  * Builds the set from the existing paths without doomed paths, with edit `e` (may be NULL) or
- * replays, and ranks. `view` has all paths. 0, -ENOMEM.
+ * replays, or with changes of imported paths, and ranks. `view` has all paths. 0, -ENOMEM.
  */
 static int
 rebuild_all(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view,
-	const struct edit *e) RUNS_ON(role_rib)
+	const struct edit *e, struct import_edits *imports) RUNS_ON(role_rib)
 {
-	const struct path_set *old = view->paths;
-	struct making m = {.old = old->count};
+	static const struct path_set nothing;
+	const struct path_set *old = view->paths != NULL ? view->paths : &nothing;
+	struct making m = {.old = old->count, .alone = imports != NULL};
 	struct path_set *set = NULL;
 	int err;
 
 	reuse_end(s); /* the scratch holds paths of the last result */
-	err = path_scratch_reserve(s, old->count + 1u);
+	err = path_scratch_reserve(s, old->count + (imports != NULL ? imports->count : 1u));
 	s->effort += old->count;
 	if (err != 0)
 		return err;
-	err = make_paths(s, t, &m, view, e);
+	err = imports != NULL ? make_imports(s, t, &m, view, imports)
+			      : make_paths(s, t, &m, view, e);
 	if (err != 0 || m.keep + m.refused > UINT16_MAX ||
 		leak_room(s, t, m.take + m.drop + 1) != 0)
 		return make_undo(s, t, &m);
+	if (imports != NULL && !m.differs && m.take + m.drop == 0)
+		return 0; /* a fill imports all paths again */
 	if (m.keep > 0)
-		m.differs |=
-			rank_paths(s, t, m.keep, view->ordered) || s->multipath != old->multipath;
+		m.differs |= rank_paths(s, t, &view->prefix, m.keep, view->ordered) ||
+			     s->multipath != old->multipath;
 	/* a front is filled up */
 	m.differs |= view->ordered < old->count && view->ordered < PATHS_PACKED_MAX;
 	if (!m.differs && m.take + m.drop == 0)
@@ -150,8 +154,9 @@ rebuild_all(struct shard *s, struct shard_table *t, struct dest_id id, const str
 
 /* rebuild_all(), also with paths behind the view. 0, -ENOMEM. */
 static int
-rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view,
-	const struct edit *e) RUNS_ON(role_rib)
+rebuild_with(struct shard *s, struct shard_table *t, struct dest_id id,
+	const struct dest_view *view, const struct edit *e, struct import_edits *imports)
+	RUNS_ON(role_rib)
 {
 	struct dest_view all;
 	int err;
@@ -164,7 +169,14 @@ rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct 
 			return err;
 		view = &all;
 	}
-	return rebuild_all(s, t, id, view, e);
+	return rebuild_all(s, t, id, view, e, imports);
+}
+
+static int
+rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view,
+	const struct edit *e) RUNS_ON(role_rib)
+{
+	return rebuild_with(s, t, id, view, e, NULL);
 }
 
 /* rebuild() of a destination with one path: replaces `old` by `now` (NULL: no path). 0, -ENOMEM. */
@@ -188,7 +200,7 @@ replace_only(struct shard *s, struct shard_table *t, struct dest_id id, const st
 		return err;
 	make_change(s, t, &m, old, now);
 	if (m.keep > 0)
-		(void)rank_paths(s, t, m.keep, m.keep);
+		(void)rank_paths(s, t, NULL, m.keep, m.keep);
 	if (set != NULL)
 		set_fill(s, set, m.keep, m.refused);
 	publish_made(s, t, id, set, old, 1, NULL, &m);
@@ -213,7 +225,7 @@ replay_only(struct shard *s, struct shard_table *t, struct dest_id id, const str
 		return changed;
 	s->effort++;
 	if (!is_refused(&now))
-		(void)path_refresh_flags(s, t, &now);
+		(void)path_refresh_flags(s, t, &view->prefix, &now);
 	return replace_only(s, t, id, old, gone ? NULL : &now);
 }
 
@@ -221,16 +233,19 @@ int
 dest_redecide(
 	struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view)
 {
+	bool own = next_hops_own_any(s, t, view);
 	int err;
 
-	if (reuse_run(s, t, id, NULL))
+	if (!own && reuse_run(s, t, id, NULL))
 		return 0;
 	err = one_redecide(s, t, id, view);
-	if (err != -ENOTSUP)
-		return err;
-	return view->paths->count == 1 && replays_alone(t) && !table_holds(t)
-		       ? replay_only(s, t, id, view)
-		       : rebuild(s, t, id, view, NULL);
+	if (err == -ENOTSUP)
+		err = view->paths->count == 1 && replays_alone(t) && !table_holds(t)
+			      ? replay_only(s, t, id, view)
+			      : rebuild(s, t, id, view, NULL);
+	if (own)
+		reuse_end(s); /* the result depends on the prefix */
+	return err;
 }
 
 /* The first path of a destination: no ranking, no paths to remove. */
@@ -317,18 +332,39 @@ edit_apply(struct shard *s, struct shard_table *t, struct dest_id id, const stru
 {
 	int err = one_edit(s, t, id, view, e, at, was);
 
+	if (err == -ENOTSUP && view->behind == 0 && view->paths->count > PATHS_PACKED_MAX &&
+		e->path_id == 0)
+		err = one_of_array(s, t, id, view, e, was);
 	return err == -ENOTSUP ? rebuild(s, t, id, view, e) : err;
+}
+
+/* `acc` for a path of one prefix, whose next hop may have a state for this prefix: then in *room. */
+static const struct shard_accepted *
+accepted_for(const struct shard *s, const struct shard_table *t, struct peer_id peer,
+	const struct prefix *p, const struct shard_accepted *acc, struct shard_accepted *room)
+{
+	const struct nexthop_own *own =
+		acc->flags & PATH_REJECTED ? NULL : next_hop_own(t, p, acc->next_hop);
+
+	if (__builtin_expect(own == NULL, 1))
+		return acc;
+	*room = *acc;
+	room->flags = (acc->flags & ~(uint32_t)PATH_NEXT_HOP_UP) | PATH_OWN;
+	if (next_hop_eligible(s, shard_slot(s, peer), peer, acc->next_hop, own))
+		room->flags |= PATH_NEXT_HOP_UP;
+	return room;
 }
 
 int
 path_announce(struct shard *s, struct shard_table *t, struct peer_id peer, const struct rib_nlri *n,
 	const struct shard_accepted *acc)
 {
+	struct shard_accepted room;
 	struct edit e = {
 		.peer = peer,
 		.path_id = n->path_id,
 		.label = n->label & SHARD_LABEL_NONE,
-		.accepted = acc,
+		.accepted = accepted_for(s, t, peer, &n->prefix, acc, &room),
 	};
 	struct shard_rib_in *r = &shard_slot(s, peer)->rib[t->family];
 	const struct rib_path *same;
@@ -411,7 +447,7 @@ static int
 import_edit(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view,
 	const struct edit *e, const struct rib_path *was) RUNS_ON(role_rib)
 {
-	int err = one_import(s, t, id, view, e, was);
+	int err = one_of_array(s, t, id, view, e, was);
 
 	return err == -ENOTSUP ? rebuild(s, t, id, view, e) : err;
 }
@@ -443,6 +479,56 @@ path_import(struct shard *s, struct shard_table *t, struct peer_id peer, const s
 		return 0;
 	return view.paths == NULL ? announce_first(s, t, id, &e)
 				  : import_edit(s, t, id, &view, &e, was);
+}
+
+unsigned
+path_count_of(const struct shard_table *t, const struct prefix *p)
+{
+	struct dest_id id = dest_find(t->dests, p);
+	struct dest_view view;
+
+	if (id.v == DEST_NONE || !dest_peek_best(t->dests, id, &view) || view.paths == NULL)
+		return 0;
+	return view.paths->count + view.behind;
+}
+
+void
+path_imported(const struct shard *s, const struct shard_table *t, struct peer_id peer,
+	uint32_t origin, uint32_t label, const struct shard_accepted *acc, struct rib_path *out)
+{
+	struct edit e = {.peer = peer, .path_id = origin, .label = label, .accepted = acc};
+
+	path_make(s, t, &e, out);
+}
+
+int
+path_import_many(
+	struct shard *s, struct shard_table *t, const struct prefix *p, struct import_edits *x)
+{
+	struct dest_id id = dest_find(t->dests, p);
+	struct dest_view view;
+	bool any = false;
+	int err;
+
+	for (unsigned i = 0; i < x->count; i++) {
+		struct rib_path *path = &x->edit[i].path;
+
+		if (!x->edit[i].there)
+			continue;
+		any = true;
+		/* since the change began to wait */
+		atomic_store_explicit(&path->epoch, shard_epoch(&t->imports), memory_order_relaxed);
+		path_mark(path, &t->imports);
+		(void)path_refresh_flags(s, t, p, path);
+	}
+	if (id.v == DEST_NONE && !any) {
+		x->removed += x->count;
+		return 0;
+	}
+	err = id.v == DEST_NONE ? dest_get(t->dests, p, &id) : 0;
+	if (err != 0)
+		return err;
+	return dest_peek(t->dests, id, &view) ? rebuild_with(s, t, id, &view, NULL, x) : 0;
 }
 
 bool
@@ -493,7 +579,7 @@ path_best_own(struct shard *s, struct shard_table *t, struct dest_id id, struct 
 	 * Imported paths must not affect the order, as they may do by MED: routes would leak in a
 	 * circle.
 	 */
-	(void)rank_paths(s, t, n, n);
+	(void)rank_paths(s, t, &view.prefix, n, n);
 	*out = s->keep[s->order[0]];
 	return 0;
 }

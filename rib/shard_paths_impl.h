@@ -32,6 +32,7 @@ struct making {
 	unsigned old; /* paths before; of the scan */
 	bool differs; /* the change affects readers of the journal */
 	bool aside; /* but no reader of best paths alone */
+	bool alone; /* no other destination will use the result */
 	bool restamped; /* the only change: a path had this stamp */
 	uint16_t stamp;
 };
@@ -48,6 +49,26 @@ struct one {
 	bool is; /* `now` is accepted */
 	bool front_med; /* a path of the front has a MED */
 	uint32_t key; /* decision_key() of `now`, if accepted */
+};
+
+/* Imported paths of a destination beyond these are refused. */
+#define CROWD_PATHS_MAX 32768u
+#define CROWD_PATHS_LEAST 64u /* of a peer, while there is room */
+
+/* A change of an imported path. */
+struct import_edit {
+	struct rib_path path; /* peer and path id; all, with references, if `there` */
+	bool there; /* false: the path goes */
+	bool done; /* the path was there before */
+};
+/* Changes of imported paths of one destination, at most one each path. */
+struct import_edits {
+	struct import_edit *edit;
+	unsigned count, places;
+	uint32_t *place; /* import_edit_find() */
+	/* results */
+	unsigned refused, removed;
+	struct peer_id refused_peer; /* the last one */
 };
 
 /* ---- a path ---- */
@@ -102,6 +123,18 @@ const struct rib_path *path_locate(const struct shard_table *t, struct dest_id i
 	const struct dest_view *view, struct peer_id peer, uint32_t path_id, struct rib_path *room,
 	unsigned *at) RUNS_ON(role_rib);
 
+/*
+ * Applies changes of imported paths in one publication. 0, -ENOMEM.
+ */
+int path_import_many(struct shard *s, struct shard_table *t, const struct prefix *p,
+	struct import_edits *x) RUNS_ON(role_rib);
+
+/* ---- shard_leak_crowd.c ---- */
+
+/* NULL: the path has no edit. */
+struct import_edit *import_edit_find(
+	const struct import_edits *x, struct peer_id peer, uint32_t path_id);
+
 /* ---- shard_make.c ---- */
 
 /* Room for `n` paths in the scratch of the shard. 0, -ENOMEM. */
@@ -132,25 +165,30 @@ void path_took(struct shard *s, struct shard_table *t, const struct rib_path *p)
 void path_dropped(struct shard *s, struct shard_table *t, const struct rib_path *p)
 	RUNS_ON(role_rib);
 /* Applies the current state of the next hop; true if the flags change. */
-bool path_refresh_flags(const struct shard *s, const struct shard_table *t, struct rib_path *p)
-	RUNS_ON(role_rib);
+bool path_refresh_flags(const struct shard *s, const struct shard_table *t,
+	const struct prefix *prefix, struct rib_path *p) RUNS_ON(role_rib);
 /* Replaces path `old` by `now`; NULL: no path. */
 void make_change(struct shard *s, struct shard_table *t, struct making *m,
 	const struct rib_path *old, const struct rib_path *now) RUNS_ON(role_rib);
 /* The paths of the next set of a destination, with the edit `e` or, with NULL, for the scan. 0, -ENOMEM. */
 int make_paths(struct shard *s, struct shard_table *t, struct making *m,
 	const struct dest_view *view, const struct edit *e) RUNS_ON(role_rib);
+/* The same with the edits of imported paths. 0, -ENOMEM. */
+int make_imports(struct shard *s, struct shard_table *t, struct making *m,
+	const struct dest_view *view, struct import_edits *x) RUNS_ON(role_rib);
 /* Drops the references of the added paths. Always -ENOMEM. */
 int make_undo(struct shard *s, struct shard_table *t, const struct making *m) RUNS_ON(role_rib);
 
 /* ---- shard_rank.c ---- */
 
 /*
- * Ranks keep[0 .. n-1] into s->order and s->multipath. True if the order of the first `ordered`
- * paths changes: the order that readers see.
+ * Ranks keep[0 .. n-1], the paths of `prefix`, into s->order and s->multipath. True if the order of
+ * the first `ordered` paths changes: the order that readers see.
  */
-bool rank_paths(struct shard *s, const struct shard_table *t, unsigned n, unsigned ordered)
-	RUNS_ON(role_rib);
+bool rank_paths(struct shard *s, const struct shard_table *t, const struct prefix *prefix,
+	unsigned n, unsigned ordered) RUNS_ON(role_rib);
+/* Paths with such a flag take no short cut: rank_paths() ranks all paths of the destination. */
+#define PATH_RANK_RARE (PATH_OWN | PATH_AFTER)
 /* decision_key() of an accepted path. */
 uint32_t rank_key(const struct shard *s, const struct shard_table *t, const struct rib_path *p)
 	RUNS_ON(role_rib);
@@ -185,10 +223,10 @@ int one_edit(struct shard *s, struct shard_table *t, struct dest_id id,
 int one_redecide(struct shard *s, struct shard_table *t, struct dest_id id,
 	const struct dest_view *view) RUNS_ON(role_rib);
 /*
- * Adds, changes or removes one imported path among many. An instance may import a prefix of hundreds
- * of distinguishers. 0, -ENOMEM; -ENOTSUP: rebuild().
+ * Adds, changes or removes one path of a set that has imported paths, and so is an array. An instance
+ * may import a prefix of thousands of distinguishers. 0, -ENOMEM; -ENOTSUP: rebuild().
  */
-int one_import(struct shard *s, struct shard_table *t, struct dest_id id,
+int one_of_array(struct shard *s, struct shard_table *t, struct dest_id id,
 	const struct dest_view *view, const struct edit *e, const struct rib_path *was)
 	RUNS_ON(role_rib);
 

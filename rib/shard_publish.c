@@ -302,10 +302,11 @@ count_waiting(struct shard *s, const struct shard_table *t, const struct rib_pat
 
 /* The present paths, for reuse_begin(); none if no destination will use the result. */
 static struct dest_ref
-reuse_before(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e)
-	RUNS_ON(role_rib)
+reuse_before(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e,
+	const struct making *m) RUNS_ON(role_rib)
 {
-	return e != NULL && s->alone ? (struct dest_ref){0} : dest_ref_take(t->dests, id);
+	return m->alone || (e != NULL && s->alone) ? (struct dest_ref){0}
+						   : dest_ref_take(t->dests, id);
 }
 
 void
@@ -313,7 +314,7 @@ publish_made(struct shard *s, struct shard_table *t, struct dest_id id, struct p
 	const struct rib_path *old, unsigned old_count, const struct edit *e,
 	const struct making *m)
 {
-	struct dest_ref before = reuse_before(s, t, id, e);
+	struct dest_ref before = reuse_before(s, t, id, e, m);
 	struct shard_wait wait[2 * PATHS_PACKED_MAX];
 	unsigned waits = count_waiting(s, t, old, old_count, -1, wait, PATHS_PACKED_MAX);
 	struct peer_id missing = not_installed_of(t, id);
@@ -411,7 +412,7 @@ publish_one(struct shard *s, struct shard_table *t, struct dest_id id, const str
 	unsigned waits = 0;
 
 	reuse_end(s); /* the scratch holds paths of the last result */
-	before = reuse_before(s, t, id, o->e);
+	before = reuse_before(s, t, id, o->e, m);
 	missing = not_installed_of(t, id);
 	if (o->was != NULL) {
 		waits = count_waiting(s, t, o->was, 1, -1, wait, 1);

@@ -5,23 +5,29 @@
  */
 #include "rib/shard_paths_impl.h"
 
-/* All but the attributes. */
+/* All but the attributes. `prefix`: of a path that may have PATH_OWN; may be NULL otherwise. */
 static void
-peer_input(const struct shard *s, const struct shard_table *t, const struct rib_path *p,
-	struct decision_input *out) RUNS_ON(role_rib)
+peer_input(const struct shard *s, const struct shard_table *t, const struct prefix *prefix,
+	const struct rib_path *p, struct decision_input *out) RUNS_ON(role_rib)
 {
 	const struct shard_peer_slot *slot = shard_slot(s, p->peer);
 	const struct shard_next_hop *n = next_hop_of(s, path_vrf(s, t, p), p);
+	const struct nexthop_own *own =
+		prefix != NULL && (p->label_flags & PATH_OWN) ? next_hop_own(t, prefix, n) : NULL;
 
 	out->attrs = NULL;
 	out->eligible = (p->label_flags & PATH_NEXT_HOP_UP) != 0;
 	out->refused = DECISION_EQUAL;
 	out->external = atomic_load_explicit(&slot->external, memory_order_relaxed);
 	out->local = p->peer.v == PEER_SELF.v;
-	out->igp_metric = n != NULL ? atomic_load_explicit(&n->metric, memory_order_relaxed) : 0;
+	out->after_external = (p->label_flags & PATH_AFTER_EXTERNAL) != 0;
+	out->after_internal = (p->label_flags & PATH_AFTER_INTERNAL) != 0;
+	out->igp_metric = own != NULL ? own->metric
+			  : n != NULL ? atomic_load_explicit(&n->metric, memory_order_relaxed)
+				      : 0;
 	out->router_id = atomic_load_explicit(&slot->router_id, memory_order_relaxed);
 	out->peer_addr = atomic_load_explicit(&slot->key, memory_order_relaxed)->addr;
-	out->path_id = p->path_id;
+	path_identity(s, p, out);
 }
 
 static const struct attr_set *
@@ -32,10 +38,10 @@ attrs_of(const struct shard *s, const struct rib_path *p, struct decision_input 
 }
 
 static void
-input_of(const struct shard *s, const struct shard_table *t, const struct rib_path *p,
-	struct decision_input *out) RUNS_ON(role_rib)
+input_of(const struct shard *s, const struct shard_table *t, const struct prefix *prefix,
+	const struct rib_path *p, struct decision_input *out) RUNS_ON(role_rib)
 {
-	peer_input(s, t, p, out);
+	peer_input(s, t, prefix, p, out);
 	out->attrs = attrs_of(s, p, out);
 }
 
@@ -62,8 +68,8 @@ rank_inputs(const struct shard *s, const struct shard_table *t, const struct rib
 
 	if (((a ^ b) & DECISION_KEY_RANK) != 0)
 		return false;
-	peer_input(s, t, p, &in[0]);
-	peer_input(s, t, q, &in[1]);
+	peer_input(s, t, NULL, p, &in[0]);
+	peer_input(s, t, NULL, q, &in[1]);
 	in[0].attrs = whole ? attrs_of(s, p, &in[0]) : &decision_any_attrs;
 	in[1].attrs = whole ? attrs_of(s, q, &in[1]) : &decision_any_attrs;
 	return true;
@@ -99,6 +105,9 @@ rank_by_key(struct shard *s, const struct shard_table *t, unsigned n) RUNS_ON(ro
 
 	if (n > RANK_BY_KEY_MAX || s->config.max_paths > 1 || med_may_decide(s, s->keep, n))
 		return false;
+	for (unsigned i = 0; i < n; i++)
+		if (s->keep[i].label_flags & PATH_RANK_RARE)
+			return false;
 	for (unsigned i = 0; i < n; i++) {
 		unsigned at = i;
 
@@ -120,7 +129,8 @@ rank_by_key(struct shard *s, const struct shard_table *t, unsigned n) RUNS_ON(ro
 }
 
 bool
-rank_paths(struct shard *s, const struct shard_table *t, unsigned n, unsigned ordered)
+rank_paths(struct shard *s, const struct shard_table *t, const struct prefix *prefix, unsigned n,
+	unsigned ordered)
 {
 	bool moved = false;
 
@@ -132,7 +142,7 @@ rank_paths(struct shard *s, const struct shard_table *t, unsigned n, unsigned or
 	}
 	if (!rank_by_key(s, t, n)) {
 		for (unsigned i = 0; i < n; i++)
-			input_of(s, t, &s->keep[i], &s->in[i]);
+			input_of(s, t, prefix, &s->keep[i], &s->in[i]);
 		decision_order(s->in, n, s->order, NULL);
 		s->multipath = decision_multipath(s->in, n, s->order, s->config.max_paths);
 	}
@@ -151,8 +161,8 @@ rank_losing_step(const struct shard *s, const struct shard_table *t, const struc
 
 	if (is_refused(rival))
 		return flags_refused(rival->label_flags);
-	input_of(s, t, best, &in[0]);
-	input_of(s, t, rival, &in[1]);
+	input_of(s, t, NULL, best, &in[0]);
+	input_of(s, t, NULL, rival, &in[1]);
 	decision_order(in, 2, order, reason);
 	/* a path that wins directly was beaten by a path of its neighbour AS */
 	return order[0] == 0 ? reason[1] : DECISION_MED;

@@ -74,6 +74,17 @@ shard_monitor(struct shard *s, struct path_ring *ring)
 	s->changes = ring;
 }
 
+/* The path of the peer before the change: PATH_HAD_ bits. */
+static uint16_t
+had(const struct shard *s, unsigned drop, struct peer_id peer)
+{
+	for (unsigned i = 0; i < drop; i++)
+		if (s->drop[i].peer.v == peer.v && !is_imported(&s->drop[i]))
+			return (s->drop[i].received.v != 0 ? PATH_HAD_RECEIVED : 0) |
+			       (s->drop[i].label_flags & PATH_REJECTED ? 0 : PATH_HAD_ACCEPTED);
+	return 0;
+}
+
 void
 changes_put(struct shard *s, const struct shard_table *t, struct dest_id id, unsigned take,
 	unsigned drop)
@@ -92,6 +103,7 @@ changes_put(struct shard *s, const struct shard_table *t, struct dest_id id, uns
 		if (p->peer.v == c.peer.v || p->peer.v == PEER_SELF.v || is_imported(p))
 			continue;
 		c.peer = p->peer;
+		c.had = had(s, drop, p->peer);
 		path_ring_put(s->changes, &c);
 	}
 }

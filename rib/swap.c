@@ -10,6 +10,7 @@
 #define BUCKETS_MIN 64u
 #define TIDY_STEP 16384u /* idle labels of one step: all labels in 16 steps */
 #define AGAIN_NS UINT64_C(10000000000) /* between two evaluations for want of labels */
+#define OWNERS 256u /* buckets; with one owner a configured peer, chains are short */
 
 enum swap_state {
 	SWAP_ORDERED, /* the first order is not answered */
@@ -27,8 +28,19 @@ enum swap_idle {
 	IDLE_RESTS,
 };
 
+/* Exists while the owner has labels, or waits for some. */
+struct owner {
+	struct owner *next; /* in the bucket */
+	struct swap_owner key;
+	struct ip_addr last; /* the peer that asked last, of a group */
+	uint32_t labels;
+	bool wants; /* a label was refused since the last evaluation */
+	uint64_t refused;
+};
+
 struct swap {
 	struct swap *next; /* in the bucket */
+	struct owner *owner; /* whose share has the label */
 	struct swap *later; /* in the list of orders, or of failures */
 	struct swap *idle_next;
 	struct ip_addr next_hop;
@@ -53,7 +65,9 @@ struct swaps {
 	struct list orders, failures, idle;
 	uint32_t idle_count;
 	uint64_t asked, done;
-	bool wanted; /* swaps_label() found no label */
+	struct owner *owner[OWNERS];
+	uint32_t wanting; /* owners that want labels */
+	bool no_memory; /* for a label, since the last evaluation */
 	bool again; /* a label is installed after a failure, or has failed */
 	uint64_t again_ns; /* earliest time of the next evaluation */
 	uint64_t restart_ns; /* longest restart time in use */
@@ -152,6 +166,12 @@ swaps_destroy(struct swaps *s)
 		return;
 	for (uint32_t i = 0; s->by_label != NULL && i <= s->c.last - s->c.first; i++)
 		arena_free(s->c.arena, s->by_label[i]);
+	for (uint32_t i = 0; i < OWNERS; i++) {
+		for (struct owner *o = s->owner[i], *next; o != NULL; o = next) {
+			next = o->next;
+			arena_free(s->c.arena, o);
+		}
+	}
 	arena_free(s->c.arena, s->by_label);
 	arena_free(s->c.arena, s->bucket);
 	arena_free(s->c.arena, s);
@@ -211,6 +231,72 @@ pair_remove(struct swaps *s, struct swap *e)
 	s->pairs--;
 }
 
+/* ---- owners ---- */
+
+static struct owner **
+owner_at(struct swaps *s, const struct swap_owner *key)
+{
+	uint64_t h =
+		key->dynamic ? hash_words(key->group, 1, 0) : addr_hash(&key->addr, key->addr.zone);
+	struct owner **at = &s->owner[h & (OWNERS - 1)];
+
+	while (*at != NULL && ((*at)->key.dynamic != key->dynamic ||
+				      (key->dynamic ? (*at)->key.group != key->group
+						    : !addr_equal(&(*at)->key.addr, &key->addr))))
+		at = &(*at)->next;
+	return at;
+}
+
+/* NULL: no memory. */
+static struct owner *
+owner_get(struct swaps *s, const struct swap_owner *key)
+{
+	struct owner **at = owner_at(s, key);
+
+	if (*at == NULL) {
+		*at = arena_calloc(s->c.arena, sizeof(**at));
+		if (*at != NULL)
+			(*at)->key = *key;
+	}
+	if (*at != NULL)
+		(*at)->last = key->addr;
+	return *at;
+}
+
+static void
+owner_tidy(struct swaps *s, struct owner *o)
+{
+	struct owner **at;
+
+	if (o->labels > 0 || o->wants)
+		return;
+	at = owner_at(s, &o->key);
+	*at = o->next;
+	arena_free(s->c.arena, o);
+}
+
+/*
+ * One owner has at most half of the labels, a second one half of the rest, and so on: an owner may
+ * have as many as are free. So no owner takes all, whatever the order in which they come.
+ */
+static bool
+owner_has_room(const struct swaps *s, const struct owner *o)
+{
+	uint32_t used = atomic_load_explicit(&s->in_use, memory_order_relaxed),
+		 left = used < s->window->count ? s->window->count - used : 0;
+
+	return left > 0 && (o->labels < left || o->labels < SWAP_LEAST);
+}
+
+static void
+owner_refuse(struct swaps *s, struct owner *o)
+{
+	o->refused++;
+	s->wanting += !o->wants;
+	o->wants = true;
+	atomic_store_explicit(&s->full, true, memory_order_relaxed);
+}
+
 /* ---- labels ---- */
 
 static struct swap **
@@ -220,22 +306,16 @@ label_at(const struct swaps *s, uint32_t label)
 	return &s->by_label[label - s->c.first];
 }
 
-static bool
-labels_free(const struct swaps *s)
-{
-	return atomic_load_explicit(&s->in_use, memory_order_relaxed) < s->window->count;
-}
-
 /*
  * The next free label in the order of the numbers, so that a free label is not used again soon.
- * 0: none.
+ * There is one: owner_has_room(). 0: the free ones are outside the window.
  */
 static uint32_t
 label_next(struct swaps *s)
 {
 	uint32_t size = s->c.last - s->c.first + 1;
 
-	for (uint32_t i = labels_free(s) ? s->window->count : 0; i > 0; i--) {
+	for (uint32_t i = s->window->count; i > 0; i--) {
 		uint32_t label = s->c.first + (s->window->from - s->c.first + s->next) % size;
 
 		s->next = (s->next + 1) % s->window->count;
@@ -245,20 +325,26 @@ label_next(struct swaps *s)
 	return 0;
 }
 
-/* NULL: no label, or no memory. */
+/* NULL: no label for this owner, or no memory. */
 static struct swap *
-swap_make(struct swaps *s, const struct ip_addr *next_hop, uint32_t received)
+swap_make(struct swaps *s, const struct swap_owner *key, const struct ip_addr *next_hop,
+	uint32_t received)
 {
-	struct swap *e = arena_calloc(s->c.arena, sizeof(*e)), **at;
-	uint32_t label = e != NULL ? label_next(s) : 0;
+	struct owner *o = owner_get(s, key);
+	struct swap *e = o != NULL ? arena_calloc(s->c.arena, sizeof(*e)) : NULL, **at;
+	uint32_t label = e != NULL && owner_has_room(s, o) ? label_next(s) : 0;
 
 	if (label == 0) {
 		if (e != NULL)
-			atomic_store_explicit(&s->full, true, memory_order_relaxed);
+			owner_refuse(s, o);
+		s->no_memory |= e == NULL;
+		if (o != NULL)
+			owner_tidy(s, o);
 		arena_free(s->c.arena, e);
-		s->wanted = true;
 		return NULL;
 	}
+	o->labels++;
+	e->owner = o;
 	e->next_hop = *next_hop;
 	e->received = received;
 	e->label = label;
@@ -285,13 +371,33 @@ swaps_find(const struct swaps *s, const struct ip_addr *next_hop, uint32_t recei
 	return e != NULL && e->state != SWAP_FAILED && e->state != SWAP_RETRIED ? e->label : 0;
 }
 
-uint32_t
-swaps_label(struct swaps *s, const struct ip_addr *next_hop, uint32_t received)
+/* The best path of a route may move from one owner to another, with the same pair. */
+static void
+swap_inherit(struct swaps *s, struct swap *e, const struct swap_owner *key)
 {
-	const struct swap *e = *pair_at(s, next_hop, received);
+	struct owner *old = e->owner, *o;
+
+	if (!key->dynamic && key->addr.afi == AFI_NONE)
+		return; /* a peer that is unknown by now */
+	o = owner_get(s, key);
+	if (o == NULL || o == old)
+		return;
+	o->labels++;
+	e->owner = o;
+	old->labels--;
+	owner_tidy(s, old);
+}
+
+uint32_t
+swaps_label(struct swaps *s, const struct swap_owner *owner, const struct ip_addr *next_hop,
+	uint32_t received)
+{
+	struct swap *e = *pair_at(s, next_hop, received);
 
 	if (e == NULL)
-		e = swap_make(s, next_hop, received);
+		e = swap_make(s, owner, next_hop, received);
+	else
+		swap_inherit(s, e, owner);
 	return e != NULL && e->state != SWAP_FAILED && e->state != SWAP_RETRIED ? e->label : 0;
 }
 
@@ -379,6 +485,8 @@ swaps_answer(struct swaps *s, const struct swap_order *order, unsigned count)
 			fails |= installed(s, *at, order[i].result);
 			continue;
 		}
+		(*at)->owner->labels--;
+		owner_tidy(s, (*at)->owner);
 		arena_free(s->c.arena, *at);
 		*at = NULL;
 		figure_add(&s->in_use, -1);
@@ -451,20 +559,45 @@ idle_step(struct swaps *s, struct swap *e, uint64_t now_ns, uint64_t passed_ns)
 	return e->state != SWAP_REMOVED && !e->leaves;
 }
 
+/* True: an owner that wants labels may have one. */
+static bool
+wanting_has_room(const struct swaps *s)
+{
+	for (uint32_t i = 0; s->wanting > 0 && i < OWNERS; i++)
+		for (const struct owner *o = s->owner[i]; o != NULL; o = o->next)
+			if (o->wants && owner_has_room(s, o))
+				return true;
+	return false;
+}
+
+/* The routes of these owners are evaluated again, and may be refused again. */
+static void
+wants_clear(struct swaps *s)
+{
+	for (uint32_t i = 0; s->wanting > 0 && i < OWNERS; i++) {
+		for (struct owner *o = s->owner[i], *next; o != NULL; o = next) {
+			next = o->next;
+			if (!o->wants || !owner_has_room(s, o))
+				continue;
+			o->wants = false;
+			s->wanting--;
+			owner_tidy(s, o);
+		}
+	}
+	if (s->wanting == 0)
+		atomic_store_explicit(&s->full, false, memory_order_relaxed);
+}
+
 /* After enough labels became free for a try. */
 static bool
 evaluate_again(struct swaps *s, uint64_t now_ns)
 {
-	bool room = labels_free(s);
-	bool again = s->again || (s->wanted && room && now_ns >= s->again_ns);
+	bool again = s->again || (now_ns >= s->again_ns && (s->no_memory || wanting_has_room(s)));
 
 	if (!again)
 		return false;
-	if (room) {
-		s->wanted = false;
-		atomic_store_explicit(&s->full, false, memory_order_relaxed);
-	}
-	s->again = false;
+	wants_clear(s);
+	s->no_memory = s->again = false;
 	s->again_ns = now_ns + AGAIN_NS;
 	return true;
 }
@@ -498,4 +631,38 @@ swaps_figures(const struct swaps *s, struct swaps_figures *out)
 	out->resting = atomic_load_explicit(&s->resting, memory_order_relaxed);
 	out->failed = atomic_load_explicit(&s->failed, memory_order_relaxed);
 	out->full = atomic_load_explicit(&s->full, memory_order_relaxed);
+}
+
+bool
+swaps_owner(struct swaps *s, const struct swap_owner *owner, struct swap_share *out)
+{
+	const struct owner *o = s != NULL ? *owner_at(s, owner) : NULL;
+
+	*out = (struct swap_share){0};
+	if (o == NULL)
+		return false;
+	*out = (struct swap_share){
+		.owner = o->key, .labels = o->labels, .refused = o->refused, .wants = o->wants};
+	out->owner.addr = o->last;
+	return true;
+}
+
+unsigned
+swaps_wanting(struct swaps *s, struct swap_share *wanting, struct swap_share *most)
+{
+	const struct owner *w = NULL, *m = NULL;
+
+	for (uint32_t i = 0; s != NULL && s->wanting > 0 && i < OWNERS; i++) {
+		for (const struct owner *o = s->owner[i]; o != NULL; o = o->next) {
+			if (o->wants && (w == NULL || o->labels > w->labels))
+				w = o;
+			if (m == NULL || o->labels > m->labels)
+				m = o;
+		}
+	}
+	if (w == NULL)
+		return 0;
+	(void)swaps_owner(s, &w->key, wanting);
+	(void)swaps_owner(s, &m->key, most);
+	return s->wanting;
 }

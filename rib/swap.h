@@ -14,6 +14,12 @@
  * that misses the withdrawal, because its session has ended, uses a stale route with the label for
  * the restart time (RFC 4724 4.2).
  *
+ * An owner, a peer from which the routes come, may have as many labels as are free, resting ones
+ * included: one owner takes at most half of all, a second one half of the rest. A label for routes of
+ * several owners counts for the owner of the last evaluation, so it follows a best path that moves.
+ * The labels of a peer that has gone count for its address until their rest is over. All peers of
+ * listen ranges with one group are one owner, because a stranger chooses how many they are.
+ *
  * Each start uses a different part of the range at first, because remote routers may still have
  * labels of the previous process.
  *
@@ -28,6 +34,7 @@ struct arena;
 struct swaps;
 
 #define SWAP_REST_NS UINT64_C(60000000000)
+#define SWAP_LEAST 64u /* labels that any owner may have while one is free */
 
 /* Labels beginning with `from`; the first label of swaps_config follows the last one. */
 struct swap_window {
@@ -54,12 +61,21 @@ void swaps_destroy(struct swaps *s);
  */
 void swaps_restart_time(struct swaps *s, uint32_t restart_s);
 
+/* Whose share a label is counted to. */
+struct swap_owner {
+	bool dynamic; /* true: `group` is the owner, otherwise `addr` */
+	uint64_t group; /* policy_group_key() */
+	struct ip_addr addr; /* of the peer */
+};
+
 /*
  * The label for a pair, allocated if needed. 0: the route cannot be advertised now, because no label
- * is free, memory is short, or the fib thread failed to install the label. swaps_tidy() reports when
- * such routes should be evaluated again. A label without swaps_hold() is released later.
+ * is free for the owner, memory is short, or the fib thread failed to install the label.
+ * swaps_tidy() reports when such routes should be evaluated again. A label without swaps_hold() is
+ * released later.
  */
-uint32_t swaps_label(struct swaps *s, const struct ip_addr *next_hop, uint32_t received);
+uint32_t swaps_label(struct swaps *s, const struct swap_owner *owner,
+	const struct ip_addr *next_hop, uint32_t received);
 /* As swaps_label(), without an allocation. */
 uint32_t swaps_find(const struct swaps *s, const struct ip_addr *next_hop, uint32_t received);
 /* A reference of a label of swaps_label(). */
@@ -96,6 +112,23 @@ struct swaps_figures {
 	uint32_t in_use; /* labels with an action, resting labels included */
 	uint32_t resting; /* labels without routes */
 	uint32_t failed; /* labels that the fib thread could not install */
-	bool full; /* routes are not advertised, because no label is free */
+	bool full; /* routes are not advertised, because no label is free for their owner */
 };
 void swaps_figures(const struct swaps *s, struct swaps_figures *out);
+
+struct swap_share {
+	struct swap_owner owner; /* .addr: of the peer that asked last */
+	uint32_t labels; /* resting labels included */
+	uint64_t
+		refused; /* evaluations without a label, since the owner has labels or wants some */
+	bool wants; /* routes wait for labels */
+};
+/* False, and zeros: the owner has no label and wants none. NULL: the same. */
+bool swaps_owner(struct swaps *s, const struct swap_owner *owner, struct swap_share *out)
+	RUNS_ON(role_session);
+/*
+ * The number of owners that want labels; if there is one, that with the most labels, and the owner
+ * with the most labels of all.
+ */
+unsigned swaps_wanting(struct swaps *s, struct swap_share *wanting, struct swap_share *most)
+	RUNS_ON(role_session);

@@ -13,9 +13,10 @@
 #define DEPTH_MAX 129 /* prefix lengths of IPv6 */
 
 /*
- * Records in the order of compare(): a covering prefix sorts before all prefixes inside. up[i] is the
- * nearest earlier record with a prefix that covers the prefix of record i. The links from the last
- * record before a prefix lead to all records that cover the prefix.
+ * Records in the order of compare(): a covering prefix sorts before all prefixes inside. The records
+ * of one prefix are a run, sorted by origin. up[i] is the last record of the nearest shorter prefix
+ * that covers the prefix of record i. So the links from the last record before a prefix lead to the
+ * runs of all prefixes that cover the prefix: at most one for each length.
  */
 struct vrps {
 	struct arena *arena;
@@ -71,9 +72,9 @@ compare(const struct vrp *a, const struct vrp *b)
 
 	if (c != 0)
 		return c;
-	if (a->max_len != b->max_len)
-		return (int)a->max_len - (int)b->max_len;
-	return a->asn < b->asn ? -1 : a->asn > b->asn;
+	if (a->asn != b->asn)
+		return a->asn < b->asn ? -1 : 1;
+	return (int)a->max_len - (int)b->max_len;
 }
 
 static bool
@@ -126,7 +127,6 @@ vrps_finish(struct vrps *v)
 {
 	uint32_t chain[DEPTH_MAX + 1];
 	unsigned depth = 0;
-	bool same;
 
 	v->up = arena_alloc(v->arena, (v->count + 1) * sizeof(*v->up));
 	if (v->up == NULL || v->count >= NO_LINK) {
@@ -138,10 +138,10 @@ vrps_finish(struct vrps *v)
 
 		while (depth > 0 && !covers(&v->record[chain[depth - 1]], r))
 			depth--;
+		if (depth > 0 && compare_prefixes(&v->record[chain[depth - 1]], r) == 0)
+			depth--;
 		v->up[i] = depth > 0 ? chain[depth - 1] : NO_LINK;
-		same = depth > 0 && compare_prefixes(&v->record[chain[depth - 1]], r) == 0;
-		/* the last record of a prefix links to the others of the prefix */
-		chain[same ? depth - 1 : depth++] = (uint32_t)i;
+		chain[depth++] = (uint32_t)i;
 		v->count_v4 += r->afi == AFI_IPV4;
 	}
 	return 0;
@@ -309,7 +309,7 @@ last_before(const struct vrps *v, const struct vrp *key)
 	return low > 0 ? (uint32_t)(low - 1) : NO_LINK;
 }
 
-/* The first record of the chain that covers `key`; all later records of the chain do, too. */
+/* The last record of the longest prefix that covers `key`; the links lead to the others. */
 static uint32_t
 first_covering(const struct vrps *v, const struct vrp *key)
 {
@@ -318,6 +318,39 @@ first_covering(const struct vrps *v, const struct vrp *key)
 	while (i != NO_LINK && !covers(&v->record[i], key))
 		i = v->up[i];
 	return i;
+}
+
+/*
+ * True if the run that ends with record `last` has a record of that origin for the length. The
+ * distance from the end doubles: most runs have one record, and a run of 100,000 takes 17 steps.
+ */
+static bool
+run_matches(const struct vrps *v, uint32_t last, uint32_t origin, uint8_t len)
+{
+	struct vrp key = v->record[last];
+	size_t high = (size_t)last + 1, low = last, step = 1;
+
+	key.asn = origin;
+	key.max_len = UINT8_MAX;
+	/* records from `high` on sort behind the key */
+	while (compare(&v->record[low], &key) > 0) {
+		if (low == 0)
+			return false;
+		high = low;
+		step *= 2;
+		low = low > step ? low - step : 0;
+	}
+	while (high - low > 1) {
+		size_t middle = low + (high - low) / 2;
+
+		if (compare(&v->record[middle], &key) <= 0)
+			low = middle;
+		else
+			high = middle;
+	}
+	/* of the records of an origin, the last has the greatest maximum length */
+	return compare_prefixes(&v->record[low], &key) == 0 && v->record[low].asn == origin &&
+	       len <= v->record[low].max_len;
 }
 
 enum validation
@@ -329,8 +362,8 @@ vrps_validate(const struct vrps *v, const struct prefix *p, uint32_t origin)
 	if (i == NO_LINK)
 		return VALIDATION_NOT_FOUND;
 	/* RFC 6811 2; RFC 6483 4: AS 0 matches no route */
-	for (; i != NO_LINK; i = v->up[i])
-		if (v->record[i].asn == origin && origin != 0 && p->len <= v->record[i].max_len)
+	for (; origin != 0 && i != NO_LINK; i = v->up[i])
+		if (run_matches(v, i, origin, p->len))
 			return VALIDATION_VALID;
 	return VALIDATION_INVALID;
 }
@@ -350,7 +383,9 @@ vrps_covering(const struct vrps *v, const struct prefix *p,
 	struct vrp key = vrp_make(p, p->len, 0);
 
 	for (uint32_t i = first_covering(v, &key); i != NO_LINK; i = v->up[i])
-		each(ctx, &v->record[i]);
+		for (size_t k = (size_t)i + 1;
+			k > 0 && compare_prefixes(&v->record[k - 1], &v->record[i]) == 0; k--)
+			each(ctx, &v->record[k - 1]);
 }
 
 uint32_t

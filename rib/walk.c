@@ -2,8 +2,8 @@
 #include "rib/walk.h"
 
 #include "rib/shards.h"
+#include "lpm/monotonic.h"
 
-#include <time.h>
 
 #define CLOCK_EVERY 64u /* a visit is some 50 ns, reading the clock 20 to 40 */
 
@@ -56,8 +56,5 @@ walk_slice(struct walk *w, unsigned max, uint64_t deadline_ns, uint64_t (*now)(v
 uint64_t
 walk_clock(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+	return monotonic_ns();
 }

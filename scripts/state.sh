@@ -6,7 +6,7 @@ set -euo pipefail
 dir=${1:?usage: state.sh BUILD-FOLDER}
 # object: variables: reason
 allowed='
-log: crash_before failing gap is_writer log_level lost lost_unreported mode ring site to_journal writer written: the log of the process, and its handler of fatal signals
+log: crash_before failing gap is_writer log_level lost lost_unreported mode ring to_journal writer written: the log of the process, and its handler of fatal signals
 journal: journal_fd: the socket of the journal of the process
 service: service: the notification socket of the unit (NOTIFY_SOCKET), of the process as the environment is
 threads: threads threads_lock: all threads of the process, for figures and the watchdog
@@ -40,7 +40,7 @@ judge() {
 			echo "state: $object has the writable variable $variable: put it into an object that is created and destroyed"
 	done <<<"$1"
 }
-mapfile -t objects < <(find "$dir/control" -name '*.c.o' ! -path '*/keelctl.p/*')
+mapfile -t objects < <(find "$dir/control" -name '*.c.o' ! -path '*keelctl*.p/*')
 [ ${#objects[@]} -gt 0 ] || { echo "state: no objects of control/ in $dir"; exit 1; }
 found=$(writable "${objects[@]}")
 wrong=$(judge "$found")

@@ -102,7 +102,9 @@ apply_shard_peer(struct peer_id id, const struct config_peer *c)
 		.external = c->external,
 		.multihop = c->multihop != 0,
 		.rr_client = c->route_reflector_client,
+		.dynamic = c->dynamic,
 		.asn = c->asn,
+		.local_as = c->local_as,
 		.group_key = policy_group_key(c->group),
 	};
 
@@ -357,65 +359,142 @@ same_instance_ports(const struct config *old, const struct config *next)
 	return n == next->port_count;
 }
 
-static unsigned
-default_ports(const struct config *c)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < c->port_count; i++)
-		n += c->ports[i].vrf.v == VRF_DEFAULT.v;
-	return n;
-}
-
-/* What of `ports` cannot change at run time. */
-static void
-check_ports(const struct apply *apply, const struct config *next, const char *why, struct faults *f)
-{
-	const struct config *old = apply->running;
-
-	if (apply->ports == NULL) {
-		faults_add(f, "/ports", "%s", why);
-		return;
-	}
-	if (!same_instance_ports(old, next))
-		faults_add(f, "/ports",
-			"a port with `vrf` is read at start only; change the file and restart "
-			"keeld");
-	if ((default_ports(old) == 0) != (default_ports(next) == 0))
-		faults_add(f, "/ports",
-			"the first port of the VRF `default` cannot be added, and the last one not "
-			"removed, at run time; change the file and restart keeld");
-}
-
 void
 apply_restart_keys(const struct apply *apply, const struct config *next, struct faults *f)
 {
-	static const char *const keys[] = {"router", "dataplane", "management", "ports"};
-	static const char why[] = "is read at start only; change the file and restart keeld";
-	const struct config *old = apply->running;
-
-	for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-		json_t *a = json_object_get(old->document, keys[i]),
-		       *b = json_object_get(next->document, keys[i]);
-		char path[32];
-
-		if (a == b || same_without_descriptions(a, b))
-			continue;
-		if (strcmp(keys[i], "ports") == 0) {
-			check_ports(apply, next, why, f);
-			continue;
-		}
-		snprintf(path, sizeof(path), "/%s", keys[i]);
-		faults_add(f, path, why);
-	}
-	if (old->next_hop_tracking != next->next_hop_tracking)
-		faults_add(f, "/bgp/next_hop_tracking", why);
+	if (apply->ports != NULL && !same_instance_ports(apply->running, next))
+		faults_add(f, "/ports",
+			"a port with `vrf` is read at start only; change the file and restart "
+			"keeld");
 }
 
-void
-apply_check_restart_keys(const struct apply *apply, const struct config *next, struct faults *f)
+/* ---- keys that are read at start ---- */
+
+static const char *const start_objects[] = {"router", "dataplane", "management"};
+#define START_OBJECTS (sizeof(start_objects) / sizeof(start_objects[0]))
+#define TRACKING "next_hop_tracking" /* of `bgp` */
+
+static json_t *
+tracking_of(const json_t *document)
 {
-	apply_restart_keys(apply, next, f);
+	return json_object_get(json_object_get(document, "bgp"), TRACKING);
+}
+
+/* Sets `key` to `value`, lent; NULL: no such key. */
+static void
+put(json_t *o, const char *key, json_t *value)
+{
+	if (value != NULL)
+		(void)json_object_set(o, key, value);
+	else
+		(void)json_object_del(o, key);
+}
+
+/* `document` with the values of the start for the keys that are read at start. A new reference. */
+static json_t *
+as_started(const struct apply *apply, json_t *document) RUNS_ON(role_main)
+{
+	json_t *pending = apply_restart_required(apply, NULL, document), *out, *bgp;
+	bool same = json_array_size(pending) == 0;
+
+	json_decref(pending);
+	if (same)
+		return json_incref(document);
+	out = json_copy(document);
+	for (unsigned i = 0; i < START_OBJECTS; i++)
+		put(out, start_objects[i], json_object_get(apply->started, start_objects[i]));
+	if (json_equal(tracking_of(document), tracking_of(apply->started)))
+		return out;
+	bgp = json_object_get(document, "bgp");
+	bgp = bgp != NULL ? json_copy(bgp) : json_object();
+	put(bgp, TRACKING, tracking_of(apply->started));
+	json_object_set_new(out, "bgp", bgp);
+	return out;
+}
+
+struct config *
+apply_parse(
+	const struct apply *apply, json_t *document, const json_t *policy_files, struct faults *f)
+{
+	struct config *c =
+		config_parse_with(apply->host, document, policy_files, apply->running, f);
+	json_t *effective =
+		c != NULL && apply->started != NULL ? as_started(apply, document) : NULL;
+	unsigned faults = f->count;
+
+	if (effective == NULL || effective == document) {
+		json_decref(effective);
+		return c;
+	}
+	config_free(c);
+	c = config_parse_with(apply->host, effective, policy_files, apply->running, f);
+	json_decref(effective);
+	if (c == NULL && f->count > faults)
+		faults_add(f, "",
+			"valid after a restart alone: until then keeld has the values of its start "
+			"for router, dataplane, management and bgp.next_hop_tracking");
+	if (c == NULL)
+		return NULL;
+	/* texts of the values of the start belong to apply->started */
+	json_decref(c->document);
+	c->document = json_incref(document);
+	return c;
+}
+
+static void
+require(json_t *list, const char *object, const char *key, const json_t *started, const json_t *was,
+	const json_t *is)
+{
+	json_t *path;
+
+	if ((started == is || same_without_descriptions(started, is)) ||
+		(was != NULL && (was == is || same_without_descriptions(was, is))))
+		return;
+	path = json_sprintf("/%s/%s", object, key);
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		if (json_equal(json_array_get(list, i), path)) {
+			json_decref(path);
+			return;
+		}
+	}
+	json_array_append_new(list, path);
+}
+
+json_t *
+apply_restart_required(const struct apply *apply, const json_t *was, const json_t *document)
+{
+	json_t *list = json_array(), *value;
+	const char *key;
+
+	for (unsigned i = 0; i < START_OBJECTS; i++) {
+		const char *object = start_objects[i];
+		json_t *started = json_object_get(apply->started, object),
+		       *is = json_object_get(document, object),
+		       *before = json_object_get(was, object);
+
+		if (started == is)
+			continue;
+		json_object_foreach(is, key, value) if (strcmp(key, "description") != 0)
+			require(list, object, key, json_object_get(started, key),
+				json_object_get(before, key), value);
+		json_object_foreach(started, key, value)
+		{
+			if (json_object_get(is, key) == NULL && strcmp(key, "description") != 0 &&
+				(was == NULL || json_object_get(before, key) != NULL))
+				require(list, object, key, value, NULL, NULL);
+		}
+	}
+	require(list, "bgp", TRACKING, tracking_of(apply->started), tracking_of(was),
+		tracking_of(document));
+	return list;
+}
+
+json_t *
+apply_restart_pending(const struct apply *apply)
+{
+	return apply->running != NULL
+		       ? apply_restart_required(apply, NULL, apply->running->document)
+		       : json_array();
 }
 
 /*
@@ -556,18 +635,117 @@ file_is_running(struct apply *apply)
 	json_decref(old);
 }
 
-int
-apply_save(struct apply *apply)
-{
-	int err = config_save(apply->config_file, apply->running->document);
+/* FILE and policy files on their way to the disk. */
+struct save {
+	struct disk_job job;
+	struct apply *apply;
+	json_t *document, *files; /* the running ones at the time of the call */
+	json_t *was_files;
+	bool restores;
+	struct apply_saved result;
+	void (*done)(void *ctx, const struct apply_saved *r);
+	void *ctx;
+};
 
-	if (err == 0)
-		file_is_running(apply);
-	else
-		log_event(LOG_ERROR, "commit-not-persisted file=%s error=\"%s\"",
-			apply->config_file, strerror(-err));
+/* On the thread of the disk. */
+static int
+save_work(struct disk_job *j)
+{
+	struct save *s = (struct save *)(void *)((char *)j - offsetof(struct save, job));
+	int err;
+
+	if (s->restores)
+		policy_files_return(s->files, s->was_files);
+	err = config_save(j->file, s->document, s->apply->printer);
+	if (s->was_files != NULL)
+		s->result.files = policy_files_compare(s->was_files, s->files, &s->result.left);
 	return err;
 }
+
+static void
+save_done(struct disk_job *j, int err)
+{
+	struct save *s = (struct save *)(void *)((char *)j - offsetof(struct save, job));
+	json_t *old = s->apply->in_file;
+
+	s->apply->saves--;
+	s->result.err = err;
+	if (err == 0) {
+		json_decref(s->apply->printed);
+		s->apply->printed = json_incref(s->document);
+		s->apply->in_file = json_incref(s->document);
+		json_decref(old);
+	} else {
+		log_event(LOG_ERROR, "commit-not-persisted file=%s error=\"%s\"", j->file,
+			strerror(-err));
+	}
+	s->done(s->ctx, &s->result);
+	json_decref(s->result.files);
+	json_decref(s->result.left);
+	json_decref(s->document);
+	json_decref(s->files);
+	json_decref(s->was_files);
+	free(s);
+}
+
+void
+apply_save_files(struct apply *apply, json_t *was_files, bool restores,
+	void (*done)(void *ctx, const struct apply_saved *r), void *ctx)
+{
+	struct save *s = malloc(sizeof(*s));
+
+	if (s == NULL) {
+		log_event(LOG_ERROR, "commit-not-persisted file=%s error=\"%s\"",
+			apply->config_file, strerror(ENOMEM));
+		done(ctx, &(struct apply_saved){.err = -ENOMEM});
+		return;
+	}
+	*s = (struct save){
+		.job = {.file = apply->config_file, .work = save_work, .done = save_done},
+		.apply = apply,
+		.document = json_incref(apply->running->document),
+		.files = json_incref(apply->running->policy_files),
+		.was_files = json_incref(was_files),
+		.restores = restores,
+		.done = done,
+		.ctx = ctx};
+	apply->saves++;
+	disk_run(apply->disk, &s->job);
+}
+
+struct saving {
+	void (*done)(void *ctx, int err);
+	void *ctx;
+};
+
+static void
+saved(void *ctx, const struct apply_saved *r)
+{
+	struct saving *s = ctx;
+
+	s->done(s->ctx, r->err);
+	free(s);
+}
+
+void
+apply_save(struct apply *apply, void (*done)(void *ctx, int err), void *ctx)
+{
+	struct saving *s = malloc(sizeof(*s));
+
+	if (s == NULL) {
+		done(ctx, -ENOMEM);
+		return;
+	}
+	*s = (struct saving){done, ctx};
+	apply_save_files(apply, NULL, false, saved, s);
+}
+
+/*
+ * The time that main waits for the disk: when a request must not overtake an earlier one (a disk at work writes a commit in less); for the files of the start, which clients expect when keeld answers; at the end.
+ */
+#define DISK_PATIENCE_NS 20000000u
+#define DISK_START_NS 2000000000u
+#define DISK_END_NS 5000000000u
 
 /* ---- a commit in steps: each step is a turn of main, so requests wait for a step only ---- */
 
@@ -577,9 +755,9 @@ enum commit_step {
 	COMMIT_SWITCH,
 	COMMIT_CHANGE, /* the changes of present peers; several turns */
 	COMMIT_RELEASE, /* free or hold the old configuration */
-	COMMIT_SAVE,
 	COMMIT_NOTE,
-	COMMIT_DONE
+	COMMIT_SAVE, /* the commit is not under way any more, and waits for its files */
+	COMMIT_DONE /* refused */
 };
 
 struct commit {
@@ -590,14 +768,17 @@ struct commit {
 	char *user_key, *user_name; /* the author; NULL: keeld */
 	uint32_t confirm_s;
 	uint32_t candidate_revision; /* of the author's candidate; 0: another document */
-	bool restores; /* a document of the history */
+	bool restores; /* a document and policy files of the history */
+	bool waits; /* in COMMIT_PREPARE, for the disk */
+	json_t *policy_files; /* as in the order */
+	json_t *was_files; /* the policy files before the commit; from COMMIT_SWITCH */
 	struct config *next; /* until COMMIT_SWITCH */
 	struct config *old; /* from COMMIT_SWITCH to COMMIT_RELEASE */
 	struct change *changes; /* of COMMIT_CHANGE */
 	unsigned change_count;
 	struct works *works;
 	struct apply_commit_result result;
-	void (*done)(void *ctx, struct apply_commit_result *r); /* not used by apply_commit() */
+	void (*done)(void *ctx, struct apply_commit_result *r); /* NULL: refused while it waits */
 	void *ctx;
 };
 
@@ -606,6 +787,8 @@ commit_fini(struct commit *c)
 {
 	config_free(c->next);
 	json_decref(c->document);
+	json_decref(c->policy_files);
+	json_decref(c->was_files);
 	free(c->comment);
 	free(c->user_key);
 	free(c->user_name);
@@ -623,6 +806,7 @@ commit_init(
 		.user_name = o->user != NULL ? strdup(o->user->name) : NULL,
 		.confirm_s = o->confirm_s,
 		.candidate_revision = o->candidate_revision,
+		.policy_files = json_incref(o->policy_files),
 		.restores = o->restores};
 	return c->comment != NULL &&
 	       (o->user == NULL || (c->user_key != NULL && c->user_name != NULL));
@@ -638,11 +822,11 @@ commit_user(const struct commit *c, struct apply_user *buf)
 
 /* Finds all faults except too many peers, a fault of assign_ids(). */
 static int
-commit_parse(struct commit *c)
+commit_parse(struct commit *c) RUNS_ON(role_main)
 {
 	struct faults *f = &c->result.faults;
 
-	c->next = config_parse(c->apply->host, c->document, f);
+	c->next = apply_parse(c->apply, c->document, c->policy_files, f);
 	if (c->next == NULL)
 		return -EINVAL;
 	apply_restart_keys(c->apply, c->next, f);
@@ -687,6 +871,9 @@ commit_switch(struct commit *c) RUNS_ON(role_main)
 		return -EINVAL;
 	}
 	c->result.effects = json_array();
+	c->result.restart_required =
+		apply_restart_required(apply, old->document, c->next->document);
+	c->was_files = json_incref(old->policy_files);
 	apply_run(apply, c->next);
 	c->next = NULL;
 	apply_candidates_follow(apply, commit_user(c, &user), c->candidate_revision, old->document);
@@ -738,25 +925,141 @@ commit_change(struct commit *c) RUNS_ON(role_main)
 	return false;
 }
 
-static void
-report_commit(struct apply *apply, const struct commit *c) RUNS_ON(role_main)
+static const char *
+author_of(const struct commit *c)
 {
-	const char *user = c->user_name != NULL ? c->user_name : APPLY_NOBODY;
-	char comment[256], name[256];
-	json_t *e = json_pack("{s:s, s:I, s:I, s:s, s:s}", "event", "commit", "commit",
-		(json_int_t)apply->last_commit_id, "revision", (json_int_t)apply->revision,
-		"comment", c->comment, "user", user);
-
-	apply->commits++;
-	if (e != NULL && c->confirm_s != 0)
-		json_object_set_new(e, "confirm_s", json_integer(c->confirm_s));
-	apply_report(apply, "commit", e);
-	log_event(LOG_INFO, "commit id=%u revision=%u effects=%zu confirm_s=%u user=%s comment=%s",
-		apply->last_commit_id, apply->revision, json_array_size(c->result.effects),
-		c->confirm_s, log_escape(user, strlen(user), name, sizeof(name)),
-		log_escape(c->comment, strlen(c->comment), comment, sizeof(comment)));
+	return c->user_name != NULL ? c->user_name : APPLY_NOBODY;
 }
 
+static void
+log_commit(const struct commit *c) RUNS_ON(role_main)
+{
+	const char *user = author_of(c);
+	char comment[256], name[256];
+
+	log_event(LOG_INFO, "commit id=%u revision=%u effects=%zu confirm_s=%u user=%s comment=%s",
+		c->result.commit, c->result.revision, json_array_size(c->result.effects),
+		c->confirm_s, log_escape(user, strlen(user), name, sizeof(name)),
+		log_escape(c->comment, strlen(c->comment), comment, sizeof(comment)));
+	for (size_t i = 0; i < json_array_size(c->result.restart_required); i++)
+		log_event(LOG_WARNING, "restart-required path=%s",
+			json_string_value(json_array_get(c->result.restart_required, i)));
+}
+
+/* When the files are written: a subscriber may read them. */
+static void
+report_commit(const struct commit *c) RUNS_ON(role_main)
+{
+	json_t *e = json_pack("{s:s, s:I, s:I, s:s, s:s}", "event", "commit", "commit",
+		(json_int_t)c->result.commit, "revision", (json_int_t)c->result.revision, "comment",
+		c->comment, "user", author_of(c));
+
+	if (e != NULL && c->confirm_s != 0)
+		json_object_set_new(e, "confirm_s", json_integer(c->confirm_s));
+	apply_report(c->apply, "commit", e);
+}
+
+void
+apply_commit_result_fini(struct apply_commit_result *r)
+{
+	json_decref(r->document);
+	json_decref(r->effects);
+	json_decref(r->restart_required);
+	json_decref(r->policy_files);
+	faults_fini(&r->faults);
+}
+
+static void
+commit_free(struct commit *c)
+{
+	apply_commit_result_fini(&c->result);
+	commit_fini(c);
+	free(c);
+}
+
+static void
+commit_end(struct commit *c)
+{
+	c->done(c->ctx, &c->result);
+	commit_free(c);
+}
+
+/* FILE and the history have the commit, or cannot have it. */
+static void
+commit_settled(void *ctx) RUNS_ON(role_main)
+{
+	struct commit *c = ctx;
+	struct apply *apply = c->apply;
+
+	apply->saving--;
+	report_commit(c);
+	commit_end(c);
+	if (apply->saving == 0)
+		apply_history_saved(apply);
+}
+
+static void
+commit_saved(void *ctx, const struct apply_saved *r) RUNS_ON(role_main)
+{
+	struct commit *c = ctx;
+
+	c->result.persisted = r->err == 0;
+	c->result.policy_files = json_incref(r->files);
+	if (r->files != NULL)
+		apply_note_left(c->apply, r->files);
+	/*
+	 * Not persisted: FILE may still hold an unconfirmed commit, so a restart has to roll back,
+	 * too.
+	 */
+	apply_history_settle(c->apply, c->result.commit, r->left,
+		r->err != 0	    ? HISTORY_NOT_WRITTEN
+		: c->confirm_s != 0 ? HISTORY_WAITS
+				    : HISTORY_CONFIRMED,
+		commit_settled, c);
+}
+
+static void
+commit_noted(void *ctx, int err)
+{
+	(void)ctx;
+	(void)err; /* logged; the commit is in force without an entry in the history */
+}
+
+/* The history has the commit that is to be confirmed: the next steps may follow. */
+static void
+commit_prepared(void *ctx, int err) RUNS_ON(role_main)
+{
+	struct commit *c = ctx;
+
+	if (c->done == NULL) {
+		commit_free(c);
+		return;
+	}
+	c->waits = false;
+	if (err != 0) {
+		/* Without the entry on disk a restart could not roll back. */
+		faults_add(&c->result.faults, "",
+			"the commit cannot be stored until the confirmation: %s", strerror(-err));
+		c->result.err = -EIO;
+		c->step = COMMIT_DONE;
+	}
+	if (timer_arm_sooner(c->apply->layers->main_thread, &c->apply->commit_timer, 0) != 0)
+		(void)apply_commit_finish(c->apply);
+}
+
+/* Answers for a commit that waits for the disk. Its memory is needed until commit_prepared(). */
+static void
+commit_refuse(struct commit *c, const char *why) RUNS_ON(role_main)
+{
+	timer_cancel(c->apply->layers->main_thread, &c->apply->commit_timer);
+	c->apply->under_way = NULL;
+	c->result.err = -EIO;
+	faults_add(&c->result.faults, "", "%s", why);
+	c->done(c->ctx, &c->result);
+	c->done = NULL;
+}
+
+/* One step. Not to be called while the commit waits for the disk. */
 static void
 commit_step_run(struct commit *c) RUNS_ON(role_main)
 {
@@ -769,9 +1072,11 @@ commit_step_run(struct commit *c) RUNS_ON(role_main)
 		err = commit_parse(c);
 		break;
 	case COMMIT_PREPARE:
-		if (apply_history_prepare(apply, c->document, c->confirm_s, &c->result.faults) != 0)
-			err = -EIO;
-		break;
+		c->step = COMMIT_SWITCH;
+		c->waits = c->confirm_s != 0;
+		apply_history_prepare(
+			apply, c->next, c->confirm_s, c->waits ? commit_prepared : commit_noted, c);
+		return;
 	case COMMIT_SWITCH:
 		err = commit_switch(c);
 		break;
@@ -783,31 +1088,28 @@ commit_step_run(struct commit *c) RUNS_ON(role_main)
 		apply_config_hold(c->apply, c->old);
 		c->old = NULL;
 		break;
-	case COMMIT_SAVE:
-		c->result.persisted = apply_save(apply) == 0;
-		break;
 	case COMMIT_NOTE:
-		apply_history_commit(apply, c->comment, commit_user(c, &user), c->confirm_s,
-			c->result.persisted);
-		report_commit(apply, c);
+		c->result.commit = apply_history_commit(
+			apply, c->comment, commit_user(c, &user), c->confirm_s);
+		c->result.revision = apply->revision;
+		c->result.document = json_incref(apply->running->document);
+		apply->commits++;
+		log_commit(c);
 		break;
+	case COMMIT_SAVE:
+		timer_cancel(apply->layers->main_thread, &apply->commit_timer);
+		apply->under_way = NULL;
+		apply->saving++;
+		apply_save_files(apply, c->was_files, c->restores, commit_saved, c);
+		return; /* the commit may have ended */
 	case COMMIT_DONE:
-		break;
+		timer_cancel(apply->layers->main_thread, &apply->commit_timer);
+		apply->under_way = NULL;
+		commit_end(c);
+		return;
 	}
 	c->result.err = err;
 	c->step = err != 0 ? COMMIT_DONE : c->step + 1;
-}
-
-static void
-commit_end(struct commit *c)
-{
-	c->apply->under_way = NULL;
-	timer_cancel(c->apply->layers->main_thread, &c->apply->commit_timer);
-	c->done(c->ctx, &c->result);
-	json_decref(c->result.effects);
-	faults_fini(&c->result.faults);
-	commit_fini(c);
-	free(c);
 }
 
 static void
@@ -815,17 +1117,13 @@ commit_fire(struct timer *t) RUNS_ON(role_main)
 {
 	struct apply *apply =
 		(struct apply *)(void *)((char *)t - offsetof(struct apply, commit_timer));
-	struct commit *c = apply->under_way;
 
-	if (c == NULL)
+	if (apply->under_way == NULL || apply->under_way->waits)
 		return;
-	if (c->step == COMMIT_DONE) {
-		commit_end(c);
-		return;
-	}
-	commit_step_run(c);
-	if (timer_arm(c->apply->layers->main_thread, t, 0) != 0)
-		apply_commit_finish(c->apply);
+	commit_step_run(apply->under_way);
+	if (apply->under_way != NULL && !apply->under_way->waits &&
+		timer_arm_sooner(apply->layers->main_thread, t, 0) != 0)
+		(void)apply_commit_finish(apply);
 }
 
 void
@@ -835,25 +1133,92 @@ apply_changes_finish(struct apply *apply)
 		commit_step_run(apply->under_way);
 }
 
-void
+/* Requests for a disk that hangs cost main nothing. */
+static uint64_t
+disk_patience_ns(const struct apply *apply)
+{
+	return disk_is_slow(apply->disk) ? 0 : DISK_PATIENCE_NS;
+}
+
+bool
 apply_commit_finish(struct apply *apply)
 {
 	struct commit *c = apply->under_way;
 
-	if (c == NULL)
-		return;
-	while (c->step != COMMIT_DONE)
-		commit_step_run(c);
-	commit_end(c);
+	while (c != NULL && apply->under_way == c) {
+		if (!c->waits)
+			commit_step_run(c);
+		else if (!disk_await(apply->disk, disk_patience_ns(apply)) &&
+			 apply->under_way == c && c->waits) /* else `c` is freed */
+			return false;
+	}
+	return true;
+}
+
+/* Commits that may wait for their files: each keeps its document in memory. */
+#define COMMITS_SAVING_MAX 8
+
+static void
+busy_text(const struct apply *apply, char text[static APPLY_ALARM_MAX])
+{
+	char why[DISK_ALARM_MAX] = "the disk is slow";
+
+	(void)disk_alarm(apply->disk, why);
+	snprintf(text, APPLY_ALARM_MAX, "an earlier change is being written (%.240s); try again",
+		why);
+}
+
+bool
+apply_may_change(struct apply *apply, char text[static APPLY_ALARM_MAX])
+{
+	bool free = apply_commit_finish(apply);
+
+	if (free && (apply->saving >= COMMITS_SAVING_MAX || apply_history_busy(apply)))
+		(void)disk_await(apply->disk, disk_patience_ns(apply));
+	if (free && apply->under_way == NULL && apply->saving < COMMITS_SAVING_MAX &&
+		!apply_history_busy(apply))
+		return true;
+	busy_text(apply, text);
+	return false;
+}
+
+bool
+apply_may_read_files(struct apply *apply, char text[static APPLY_ALARM_MAX])
+{
+	if (!apply_may_change(apply, text))
+		return false;
+	if (apply->saves > 0)
+		(void)disk_await(apply->disk, disk_patience_ns(apply));
+	if (apply->saves == 0)
+		return true;
+	busy_text(apply, text);
+	return false;
+}
+
+void
+apply_commit_make_way(struct apply *apply, const char *why)
+{
+	if (!apply_commit_finish(apply))
+		commit_refuse(apply->under_way, why);
 }
 
 int
 apply_commit_start(struct apply *apply, json_t *document, const struct apply_commit_order *o,
 	void (*done)(void *ctx, struct apply_commit_result *r), void *ctx)
 {
+	char busy[APPLY_ALARM_MAX];
+
+	if (!apply_may_change(apply, busy))
+		return -EBUSY;
+	return apply_commit_begin(apply, document, o, done, ctx);
+}
+
+int
+apply_commit_begin(struct apply *apply, json_t *document, const struct apply_commit_order *o,
+	void (*done)(void *ctx, struct apply_commit_result *r), void *ctx)
+{
 	struct commit *c = calloc(1, sizeof(*c));
 
-	apply_commit_finish(apply);
 	if (c == NULL)
 		return -ENOMEM;
 	if (!commit_init(c, apply, document, o) ||
@@ -868,25 +1233,20 @@ apply_commit_start(struct apply *apply, json_t *document, const struct apply_com
 	return 0;
 }
 
-int
-apply_commit(struct apply *apply, json_t *document, const struct apply_commit_order *o,
-	json_t **effects, bool *persisted, struct faults *f)
+void
+apply_files_end(struct apply *apply, uint64_t patience_ns)
 {
-	struct commit c;
+	(void)apply_commit_finish(apply);
+	(void)disk_await(apply->disk, patience_ns);
+	apply_commit_make_way(apply, "keeld ends, and the disk does not answer");
+	(void)disk_end(apply->disk, patience_ns);
+}
 
-	apply_commit_finish(apply);
-	if (!commit_init(&c, apply, document, o)) {
-		commit_fini(&c);
-		return -ENOMEM;
-	}
-	c.result.faults = *f;
-	while (c.step != COMMIT_DONE)
-		commit_step_run(&c);
-	*f = c.result.faults;
-	*effects = c.result.effects;
-	*persisted = c.result.persisted;
-	commit_fini(&c);
-	return c.result.err;
+bool
+apply_disk_alarm(const struct apply *apply, char text[static APPLY_ALARM_MAX])
+{
+	static_assert(DISK_ALARM_MAX <= APPLY_ALARM_MAX, "room for the text");
+	return disk_alarm(apply->disk, text);
 }
 
 int
@@ -917,13 +1277,16 @@ apply_create(const struct apply_config *c, struct apply **out)
 		.flush_timer.fire = flush_poll,
 		.commit_timer.fire = commit_fire};
 	apply->peers = peers_create(c->running);
-	if (apply->peers == NULL || apply_plan_create(apply) != 0 ||
-		apply_instances_create(apply) != 0 || apply_refreshes_create(apply) != 0 ||
-		apply_previews_create(apply) != 0 || apply_candidates_create(apply) != 0) {
-		apply_destroy(apply);
+	apply->printer = config_printer_create();
+	if (apply->peers == NULL || apply->printer == NULL || disk_create(&apply->disk) != 0 ||
+		apply_plan_create(apply) != 0 || apply_instances_create(apply) != 0 ||
+		apply_refreshes_create(apply) != 0 || apply_previews_create(apply) != 0 ||
+		apply_candidates_create(apply) != 0) {
+		apply_destroy(apply, false);
 		return -ENOMEM;
 	}
 	apply_run(apply, c->running);
+	apply->started = json_incref(apply->running->document);
 	file_is_running(apply);
 	*out = apply;
 	return 0;
@@ -935,6 +1298,42 @@ apply_swap_range(struct apply *apply, struct swaps_config *out)
 	bool sound = swap_range_take(apply->state_dir, now_ns(), out);
 
 	apply->labels_rest_ns = sound ? 0 : out->all_ns;
+}
+
+struct label_shares {
+	const struct layers *layers;
+	struct swap_share wanting, most;
+	unsigned owners;
+};
+
+static void
+label_shares_read(void *arg) RUNS_ON(role_session)
+{
+	struct label_shares *x = arg;
+
+	x->owners = speaker_labels_wanting(x->layers->speaker, &x->wanting, &x->most);
+}
+
+/* Whose routes have no label, and whose have the most. */
+static void
+label_shares_format(const struct apply *apply, const struct swaps_figures *f,
+	char text[static APPLY_ALARM_MAX]) RUNS_ON(role_main)
+{
+	struct label_shares x = {.layers = apply->layers};
+	char wants[ADDR_TEXT_MAX], most[ADDR_TEXT_MAX];
+
+	layers_call_session(apply->layers, label_shares_read, &x);
+	if (x.owners == 0) { /* since the figures were read */
+		snprintf(text, APPLY_ALARM_MAX, "no MPLS label was free");
+		return;
+	}
+	snprintf(text, APPLY_ALARM_MAX,
+		"VPN routes of %s%s with our next hop wait for MPLS labels: it has %u, the most, "
+		"%u, are of %s%s, and %u are in use or rest; at most as many as are free",
+		x.wanting.owner.dynamic ? "the listen range of " : "peer ",
+		addr_format(&x.wanting.owner.addr, wants), x.wanting.labels, x.most.labels,
+		x.most.owner.dynamic ? "the listen range of " : "peer ",
+		addr_format(&x.most.owner.addr, most), f->in_use);
 }
 
 bool
@@ -949,10 +1348,7 @@ apply_swaps_alarm(const struct apply *apply, char text[static APPLY_ALARM_MAX])
 			"with our next hop wait %llu s for labels",
 			apply->state_dir, (unsigned long long)(SWAP_START_REST_NS / 1000000000));
 	else if (f.full)
-		snprintf(text, APPLY_ALARM_MAX,
-			"no MPLS label is free for VPN routes with our next hop; %u are in use or "
-			"rest",
-			f.in_use);
+		label_shares_format(apply, &f, text);
 	else if (f.failed > 0)
 		snprintf(text, APPLY_ALARM_MAX,
 			"memory was short for %u MPLS labels of VPN routes with our next hop",
@@ -963,10 +1359,14 @@ apply_swaps_alarm(const struct apply *apply, char text[static APPLY_ALARM_MAX])
 int
 apply_start(struct apply *apply)
 {
-	int err;
+	int err = disk_start(apply->disk, apply->layers->main_thread);
 
-	if (trail_open(apply->state_dir, &apply->trail) != 0 || apply_history_start(apply) != 0)
+	if (err != 0)
+		return err;
+	if (trail_open(apply->state_dir, apply->disk, &apply->trail) != 0 ||
+		apply_history_start(apply) != 0)
 		return -ENOMEM;
+	(void)disk_await(apply->disk, DISK_START_NS);
 	apply->peers->of_config =
 		calloc(apply->running->peer_count + 1, sizeof(*apply->peers->of_config));
 	if (apply->peers->of_config == NULL)
@@ -1016,39 +1416,25 @@ log_reload_refused(const char *message, const struct faults *f)
 }
 
 enum apply_reload
-apply_reload_begin(struct apply *apply, const json_t *document, int *err)
+apply_reload_begin(struct apply *apply, const json_t *document)
 {
-	*err = 0;
 	if (json_equal(document, apply->running->document) &&
-		!config_policy_files_changed(apply->running)) {
+		!policy_files_changed(apply->running->policy_files)) {
 		file_is_running(apply);
 		return RELOAD_UNCHANGED;
 	}
 	if (!json_equal(document, apply->in_file) || json_equal(document, apply->running->document))
 		return RELOAD_COMMIT;
-	*err = apply_save(apply);
 	return RELOAD_WRITTEN;
 }
 
 void
-apply_reload_committed(struct apply *apply)
+apply_reload_committed(struct apply *apply, json_t *document)
 {
-	file_is_running(apply);
-}
+	json_t *old = apply->in_file;
 
-/* 0, or an error of apply_commit(). */
-static int
-reload_commit(struct apply *apply, json_t *document, struct faults *f) RUNS_ON(role_main)
-{
-	const struct apply_commit_order order = {.comment = "SIGHUP"};
-	json_t *effects = NULL;
-	bool persisted;
-	int err = apply_commit(apply, document, &order, &effects, &persisted, f);
-
-	if (err == 0)
-		apply_reload_committed(apply);
-	json_decref(effects);
-	return err;
+	apply->in_file = json_incref(document);
+	json_decref(old);
 }
 
 struct trail *
@@ -1073,81 +1459,122 @@ apply_audit(struct apply *apply, const char *from, const char *method, const cha
 	trail_add(apply->trail, line);
 }
 
-/* 0, or the error of the commit or of the file. */
-static int
-reload_document(struct apply *apply, json_t *document, struct faults *f) RUNS_ON(role_main)
+static void
+audit_reload(struct apply *apply, const char *fault) RUNS_ON(role_main)
 {
+	apply_audit(apply, "signal", "SIGHUP", fault);
+}
+
+static void
+reload_written(void *ctx, int err) RUNS_ON(role_main)
+{
+	struct apply *apply = ctx;
+
+	if (err == 0)
+		log_event(LOG_WARNING, "reload-written file=%s", apply->config_file);
+	else
+		log_event(LOG_ERROR, "reload-refused reason=commit-not-persisted");
+	audit_reload(apply, err != 0 ? strerror(-err) : NULL);
+}
+
+static void
+reload_done(void *ctx, struct apply_commit_result *r) RUNS_ON(role_main)
+{
+	struct apply *apply = ctx;
+
+	if (r->err == 0)
+		apply_reload_committed(apply, r->document);
+	else
+		log_reload_refused(NULL, &r->faults);
+	audit_reload(apply, r->faults.count > 0 ? r->faults.fault[0].reason
+			    : r->err != 0	? strerror(-r->err)
+						: NULL);
+}
+
+static void
+reload_document(struct apply *apply, json_t *document) RUNS_ON(role_main)
+{
+	const struct apply_commit_order order = {.comment = "SIGHUP"};
 	int err;
 
-	switch (apply_reload_begin(apply, document, &err)) {
+	switch (apply_reload_begin(apply, document)) {
 	case RELOAD_UNCHANGED:
 		log_event(LOG_INFO, "reload-unchanged file=%s", apply->config_file);
+		audit_reload(apply, NULL);
 		break;
 	case RELOAD_WRITTEN:
-		if (err == 0)
-			log_event(LOG_WARNING, "reload-written file=%s", apply->config_file);
-		else
-			log_event(LOG_ERROR, "reload-refused reason=commit-not-persisted");
+		apply_save(apply, reload_written, apply);
 		break;
 	case RELOAD_COMMIT:
-		err = reload_commit(apply, document, f);
-		if (err != 0)
-			log_reload_refused(NULL, f);
+		err = apply_commit_start(apply, document, &order, reload_done, apply);
+		if (err == 0)
+			(void)apply_commit_finish(apply);
+		else
+			audit_reload(apply, strerror(-err));
 		break;
 	}
-	return err;
 }
 
 void
 apply_reload(struct apply *apply)
 {
 	struct faults f = {0};
-	char *message = NULL;
+	char *message = NULL, busy[APPLY_ALARM_MAX];
 	char users[CANDIDATES_TEXT_MAX], text[2 * CANDIDATES_TEXT_MAX];
 	json_t *document;
-	int err = 0;
 
-	apply_commit_finish(apply);
+	if (!apply_may_read_files(apply, busy)) {
+		log_event(LOG_ERROR, "reload-refused reason=%s",
+			log_escape(busy, strlen(busy), text, sizeof(text)));
+		audit_reload(apply, busy);
+		return;
+	}
 	if (apply_candidates_text(apply, users)) {
 		log_event(LOG_ERROR, "reload-refused reason=candidate-holds-edits users=%s",
 			log_escape(users, strlen(users), text, sizeof(text)));
-		apply_audit(apply, "signal", "SIGHUP", "a candidate holds edits");
+		audit_reload(apply, "a candidate holds edits");
 		return;
 	}
 	if (apply_confirm_waits(apply)) {
 		log_event(LOG_ERROR, "reload-refused reason=commit-awaits-confirmation");
-		apply_audit(apply, "signal", "SIGHUP", "a commit waits for its confirmation");
+		audit_reload(apply, "a commit waits for its confirmation");
 		return;
 	}
-	document = config_load(apply->config_file, &message, &f);
-	if (document != NULL)
-		err = reload_document(apply, document, &f);
-	else
+	document = config_share(
+		config_load(apply->config_file, &message, &f), apply->running->document);
+	if (document != NULL) {
+		reload_document(apply, document);
+	} else {
 		log_reload_refused(message, &f);
-	apply_audit(apply, "signal", "SIGHUP",
-		message != NULL ? message
-		: f.count > 0	? f.fault[0].reason
-		: err != 0	? strerror(-err)
-				: NULL);
+		audit_reload(apply, message != NULL ? message : f.fault[0].reason);
+	}
 	free(message);
 	faults_fini(&f);
 	json_decref(document);
 }
 
 void
-apply_destroy(struct apply *apply)
+apply_destroy(struct apply *apply, bool keep)
 {
 	if (apply == NULL)
 		return;
+	timer_cancel(apply->layers->main_thread, &apply->flush_timer);
+	timer_cancel(apply->layers->main_thread, &apply->commit_timer);
+	if (apply->disk != NULL && !disk_end(apply->disk, DISK_END_NS))
+		return; /* the thread of the disk still uses the memory */
 	apply_previews_destroy(apply);
 	peers_destroy(apply->peers);
 	apply_refreshes_destroy(apply);
 	apply_plan_destroy(apply);
 	apply_history_destroy(apply);
-	apply_instances_destroy(apply);
+	apply_instances_destroy(apply, keep);
 	config_free(apply->running);
 	apply_candidates_destroy(apply);
 	trail_close(apply->trail);
+	disk_destroy(apply->disk);
 	json_decref(apply->in_file);
+	json_decref(apply->started);
+	config_printer_destroy(apply->printer);
+	json_decref(apply->printed);
 	free(apply);
 }

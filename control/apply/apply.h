@@ -86,7 +86,8 @@ void apply_netns_begin(struct apply *apply, bool has_ports) RUNS_ON(role_main);
  */
 int apply_netns_of_port(struct apply *apply, struct vrf_id vrf, const char *iface,
 	const struct netns **out) RUNS_ON(role_main);
-void apply_destroy(struct apply *apply) RUNS_ON(role_main);
+/* keep: the network namespaces with ports stay, because keelfwd continues. */
+void apply_destroy(struct apply *apply, bool keep) RUNS_ON(role_main);
 
 /* An event of the session thread, on main. */
 void apply_session_event(struct apply *apply, const struct session_event *e) RUNS_ON(role_main);
@@ -136,6 +137,19 @@ bool apply_instances_alarm(const struct apply *apply, char text[static APPLY_ALA
 struct swaps_config;
 void apply_swap_range(struct apply *apply, struct swaps_config *out) RUNS_ON(role_main);
 bool apply_swaps_alarm(const struct apply *apply, char text[static APPLY_ALARM_MAX])
+	RUNS_ON(role_main);
+
+/*
+ * Before apply_create(): the policy files of the last commit, {path: text}, a new reference, for a start whose files on disk are
+ * faulty. NULL: none are kept.
+ */
+json_t *apply_last_texts(const char *state_dir) RUNS_ON(role_main);
+/* The alarm about policy files whose text on disk is not in force. False: no alarm. */
+bool apply_policy_files_alarm(const struct apply *apply, char text[static APPLY_ALARM_MAX])
+	RUNS_ON(role_main);
+
+/* The alarm about files of main that are not written. False: no alarm. */
+bool apply_disk_alarm(const struct apply *apply, char text[static APPLY_ALARM_MAX])
 	RUNS_ON(role_main);
 
 /* The alarm about network namespaces of instances. False: no alarm. */

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PROVEN_NS 60000000000u /* a peer with a session of this length is no stranger */
+
 void
 apply_ranges(struct apply *apply, const struct config *c)
 {
@@ -81,6 +83,45 @@ dynamic_refuse(struct apply *apply, const struct session_event *e) RUNS_ON(role_
 		apply->layers, &(struct session_order){.kind = SESSION_ORDER_REFUSE, .refused = e});
 }
 
+/*
+ * Makes room for a connection: ends the dynamic peer that holds its place for retained routes alone, after a session
+ * of less than a minute. The peer that was lost last goes first, so that a stranger who connects and
+ * leaves again, with a restart time of 4,095 s, takes the places of his own former sessions. False: no such peer.
+ */
+static bool
+dynamic_evict(struct apply *apply) RUNS_ON(role_main)
+{
+	uint64_t before_ns = UINT64_MAX;
+	struct session_view view;
+
+	for (;;) {
+		struct peer_id last = {0};
+		const struct peer_slot *slot;
+
+		for (struct peer_id id = {0}; (id = peers_next(apply->peers, id)).v != 0;) {
+			slot = &apply->peers->slot[id.v];
+			if (slot->config->dynamic && slot->lost_ns != 0 &&
+				slot->lost_ns < before_ns &&
+				slot->lost_ns - slot->up_ns < PROVEN_NS &&
+				(last.v == 0 || slot->lost_ns > apply->peers->slot[last.v].lost_ns))
+				last = id;
+		}
+		if (last.v == 0)
+			return false;
+		slot = &apply->peers->slot[last.v];
+		before_ns = slot->lost_ns;
+		apply_peek(apply, last, &view);
+		if (view.state >= FSM_OPEN_SENT)
+			continue; /* the peer returns */
+		log_event(LOG_WARNING,
+			"dynamic-peer-evicted peer=%s vrf=%s reason=listen-limit limit=%u",
+			slot->config->addr_text, slot->config->vrf_name,
+			apply->running->listen_limit);
+		dynamic_end(apply, last);
+		return true;
+	}
+}
+
 static void
 dynamic_begin(struct apply *apply, const struct session_event *e) RUNS_ON(role_main)
 {
@@ -91,6 +132,8 @@ dynamic_begin(struct apply *apply, const struct session_event *e) RUNS_ON(role_m
 
 	if (r == NULL || peers_find(apply->peers, e->vrf, &e->addr) != NULL)
 		return; /* the configuration has changed since the event */
+	while (apply_dynamic_count(apply) >= apply->running->listen_limit && dynamic_evict(apply))
+		;
 	if (apply_dynamic_count(apply) >= apply->running->listen_limit) {
 		log_event(LOG_WARNING, "dynamic-peer-refused peer=%s reason=listen-limit limit=%u",
 			addr_format(&e->addr, addr), apply->running->listen_limit);
@@ -108,6 +151,7 @@ dynamic_begin(struct apply *apply, const struct session_event *e) RUNS_ON(role_m
 		return;
 	}
 	apply->peers->slot[id.v].config = p;
+	apply->peers->slot[id.v].up_ns = apply->peers->slot[id.v].lost_ns = 0;
 	if (apply_peer_start(apply, apply->running, p, id) == 0)
 		return;
 	dynamic_refuse(apply, e);
@@ -143,6 +187,10 @@ apply_dynamic_event(struct apply *apply, const struct session_event *e)
 		return;
 	if (e->kind == SESSION_UP && p->asn == 0)
 		dynamic_up(apply, e->peer);
+	if (e->kind == SESSION_UP)
+		apply->peers->slot[e->peer.v].up_ns = now_ns();
+	if (e->kind == SESSION_UP || e->kind == SESSION_DOWN)
+		apply->peers->slot[e->peer.v].lost_ns = e->kind == SESSION_DOWN ? now_ns() : 0;
 	if (e->kind != SESSION_DYNAMIC_GONE)
 		return;
 	apply_peek(apply, e->peer, &view);

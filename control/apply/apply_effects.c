@@ -105,6 +105,12 @@ export_policy_same(const struct change *c, unsigned f)
 		c->is->families[f].export_policy);
 }
 
+uint32_t
+apply_cluster_id(const struct config *c)
+{
+	return c->cluster_id != 0 ? c->cluster_id : c->router_id;
+}
+
 /*
  * RFC 4456 8: the cluster id is prepended to reflected routes, and detects loops in received
  * routes.
@@ -112,38 +118,38 @@ export_policy_same(const struct change *c, unsigned f)
 static bool
 cluster_same(const struct change *c)
 {
-	return c->is->external || c->old->cluster_id == c->next->cluster_id;
+	return c->is->external || apply_cluster_id(c->old) == apply_cluster_id(c->next);
 }
 
 /*
  * Rules that apply before a received route is kept: a replay of kept routes cannot apply a changed
  * rule.
  */
-static bool
-received_rules_same(const struct change *c)
+bool
+apply_received_rules_same(const struct change *c)
 {
 	return (!c->is->external || c->was->enforce_first_as == c->is->enforce_first_as) &&
 	       c->was->max_as_path_length == c->is->max_as_path_length &&
 	       c->was->allow_as_sets == c->is->allow_as_sets;
 }
 
-static bool
-import_rules_same(const struct change *c, unsigned f)
+bool
+apply_imports_same(const struct change *c, unsigned f)
 {
 	const struct config_family *a = &c->was->families[f], *b = &c->is->families[f];
 
 	return policy_same(c->old, c->next, a->import_policy, b->import_policy) &&
 	       apply_group_same(c->next, c->was, c->is, b->import_policy) &&
-	       a->allow_as_in == b->allow_as_in && cluster_same(c) && received_rules_same(c);
+	       a->allow_as_in == b->allow_as_in && cluster_same(c) && apply_received_rules_same(c);
 }
 
-/* The keys, besides the policy, with an effect on the advertised routes of a family. */
-static bool
-export_rules_same(const struct change *c, unsigned f)
+/* The policy, and the other keys with an effect on the advertised routes of a family. */
+bool
+apply_exports_same(const struct change *c, unsigned f)
 {
 	const struct config_family *x = &c->was->families[f], *y = &c->is->families[f];
 
-	return x->next_hop_self == y->next_hop_self &&
+	return export_policy_same(c, f) && x->next_hop_self == y->next_hop_self &&
 	       x->next_hop_unchanged == y->next_hop_unchanged &&
 	       x->send_communities == y->send_communities &&
 	       x->remove_private_as == y->remove_private_as && x->as_override == y->as_override &&
@@ -198,13 +204,13 @@ plan_import(const struct apply *apply, const struct change *c, unsigned f) RUNS_
 {
 	const char *idle = apply_not_in_use(&c->view, (enum family)f);
 	bool fills = keep_begins(c, f) ||
-		     (c->is->families[f].keep_all_routes && !received_rules_same(c));
+		     (c->is->families[f].keep_all_routes && !apply_received_rules_same(c));
 	bool replay = !(fills && c->view.route_refresh.negotiated) && can_replay(apply, c, f, idle);
 	/* a delayed import of an earlier commit, impossible after the kept routes are dropped */
 	bool last = replay && !c->is->families[f].keep_all_routes &&
 		    apply_import_waits(apply, c->id, (enum family)f);
 
-	if (import_rules_same(c, f) && !keep_begins(c, f) && !last)
+	if (apply_imports_same(c, f) && !keep_begins(c, f) && !last)
 		return (struct part){0};
 	if (replay)
 		return (struct part){EFFECT_REPLAY, NULL};
@@ -220,7 +226,7 @@ plan_export(const struct change *c, unsigned f)
 {
 	const char *idle = apply_not_in_use(&c->view, (enum family)f);
 
-	if (export_policy_same(c, f) && export_rules_same(c, f))
+	if (apply_exports_same(c, f))
 		return (struct part){0};
 	return (struct part){idle != NULL ? EFFECT_NONE : EFFECT_READVERTISE, idle};
 }
@@ -357,7 +363,8 @@ rib_plan_begin(void *arg) RUNS_ON(role_rib)
 	const struct works *w = call->arg;
 
 	for (unsigned i = 0; i < w->part_count; i++)
-		shard_plan_begin(call->shard, w->parts[i].peer, w->parts[i].family, w->generation);
+		shard_plan_begin(call->shard, w->parts[i].peer, w->parts[i].family, w->generation,
+			w->parts[i].supplies);
 }
 
 /* The slice of the turn. */
@@ -435,7 +442,8 @@ is_untouched(const struct apply *apply, const struct change *c, const struct ses
 {
 	const struct applied *a = &apply->applied[c->id.v];
 
-	if (c->was->dynamic || c->is->dynamic || !cluster_same(c) || !received_rules_same(c) ||
+	if (c->was->dynamic || c->is->dynamic || !cluster_same(c) ||
+		!apply_received_rules_same(c) ||
 		c->old->graceful_shutdown != c->next->graceful_shutdown ||
 		!json_equal(json_array_get(c->old->merged, (size_t)(c->was - c->old->peers)),
 			json_array_get(c->next->merged, (size_t)(c->is - c->next->peers))))
@@ -455,6 +463,7 @@ shard_key_same(const struct change *c)
 {
 	bool same = c->was->route_reflector_client == c->is->route_reflector_client &&
 		    (c->was->multihop != 0) == (c->is->multihop != 0) &&
+		    c->was->local_as == c->is->local_as &&
 		    policy_group_key(c->was->group) == policy_group_key(c->is->group);
 
 	for (unsigned f = 0; f < FAMILY_COUNT; f++)
@@ -509,15 +518,39 @@ static bool
 is_part(const struct works *w, const struct work *x, enum family f)
 {
 	return x->c.was->families[f].enabled && x->c.is->families[f].enabled &&
-	       !import_rules_same(&x->c, f) && !session_update_resets(x->c.was, x->c.is) &&
+	       !apply_imports_same(&x->c, f) && !session_update_resets(x->c.was, x->c.is) &&
 	       has_routes(w->apply, x, f);
+}
+
+/*
+ * True if the routes of the peer under the new rules may contain a route that is not in use: the old rules refused routes, or the peer has not sent
+ * its whole table. Loops are refused by all rules; allow_as_in counts with the rules.
+ */
+static bool
+supplies(const struct apply *apply, const struct work *x, enum family f)
+{
+	const struct shards *shards = &apply->layers->shards;
+	struct adj_rib_in_counts counts = {0};
+	uint64_t refused[REFUSED_CAUSES], never = 0;
+
+	shards_peer_counts(shards, x->c.id, f, &counts);
+	if (x->c.view.families[f].graceful_restart && !x->c.view.families[f].end_of_rib_received)
+		return true;
+	if (x->c.was->families[f].keep_all_routes && counts.received > counts.accepted)
+		return true;
+	if (shards_peer_refused(shards, x->c.id, f, refused)) {
+		never = refused[REFUSED_ORIGINATOR_LOOP] + refused[REFUSED_CLUSTER_LOOP];
+		if (x->c.was->families[f].allow_as_in == x->c.is->families[f].allow_as_in)
+			never += refused[REFUSED_AS_LOOP];
+	}
+	return !x->c.was->families[f].keep_all_routes && counts.rejected_total > never;
 }
 
 static bool
 exports_change(const struct works *w, enum family f)
 {
 	for (unsigned i = 0; i < w->count; i++)
-		if (!export_policy_same(&w->work[i].c, f) || !export_rules_same(&w->work[i].c, f))
+		if (!apply_exports_same(&w->work[i].c, f))
 			return true;
 	return false;
 }
@@ -539,13 +572,14 @@ plan_family(struct works *w, enum family f) RUNS_ON(role_main)
 	for (unsigned i = 0; i < w->count; i++) {
 		w->work[i].planned[f] = is_part(w, &w->work[i], f);
 		if (w->work[i].planned[f])
-			w->parts[w->part_count++] = (struct update_plan_part){w->work[i].c.id, f};
+			w->parts[w->part_count++] = (struct update_plan_part){
+				w->work[i].c.id, f, supplies(w->apply, &w->work[i], f)};
 	}
 	if (w->part_count - first > (exports || delay || runs ? 0u : 1u)) {
 		if (w->generation == 0 && (exports || delay || runs))
 			w->generation = apply_plan_generation_next(w->apply);
 		for (unsigned i = first; i < w->part_count; i++)
-			apply_plan_part(w->apply, w->parts[i].peer, f);
+			apply_plan_part(w->apply, w->parts[i].peer, f, w->parts[i].supplies);
 		return;
 	}
 	w->part_count = first;
@@ -783,14 +817,11 @@ apply_works_end(struct works *w)
 /* ---- previews ---- */
 
 json_t *
-apply_effects(const struct apply *apply, json_t *document, struct faults *f)
+apply_effects(const struct apply *apply, const struct config *next, struct faults *f)
 {
-	struct config *next = config_parse(apply->host, document, f);
 	unsigned faults = f->count;
 	json_t *effects;
 
-	if (next == NULL)
-		return NULL;
 	apply_restart_keys(apply, next, f);
 	effects = f->count == faults ? json_array() : NULL;
 	if (effects != NULL)
@@ -816,7 +847,6 @@ apply_effects(const struct apply *apply, json_t *document, struct faults *f)
 			effect_add(effects, c.is, (enum family)i, "export", &plan.export[i], 0);
 		}
 	}
-	config_free(next);
 	return effects;
 }
 
@@ -845,9 +875,10 @@ end_reason(const struct apply *apply, const struct config *next, struct peer_id 
 }
 
 json_t *
-apply_sessions_ended(const struct apply *apply, json_t *document, struct faults *f)
+apply_sessions_ended(
+	const struct apply *apply, json_t *document, const json_t *policy_files, struct faults *f)
 {
-	struct config *next = config_parse(apply->host, document, f);
+	struct config *next = apply_parse(apply, document, policy_files, f);
 	json_t *ends;
 
 	if (next == NULL)

@@ -16,11 +16,13 @@
 #include "control/apply/apply.h"
 #include "control/apply/candidate.h"
 #include "control/apply/commit.h"
+#include "control/apply/history.h"
 #include "control/apply/jobs.h"
 #include "control/apply/peers_impl.h"
 #include "control/apply/selector.h"
 #include "control/apply/trail.h"
 #include "lpm/netns.h"
+#include "control/base/disk.h"
 #include "control/base/layers.h"
 #include "control/base/threads.h"
 #include "control/session/session.h"
@@ -71,6 +73,7 @@ enum session_order_kind {
 	SESSION_ORDER_REFRESH_IMPORT,
 	SESSION_ORDER_REFRESH_FILL,
 	SESSION_ORDER_REFRESH_EXPORT,
+	SESSION_ORDER_PLAN_SUPPLIED,
 	SESSION_ORDER_PLAN_END,
 	SESSION_ORDER_TARGETS,
 };
@@ -167,7 +170,13 @@ struct apply {
 	struct trail *trail; /* NULL before apply_start() */
 	uint32_t last_commit_id;
 	uint64_t commits; /* since the start */
+	struct disk *disk;
+	unsigned saving; /* commits in force whose files are being written */
+	unsigned saves; /* apply_save_files() on their way to the disk */
 	json_t *in_file; /* the document of FILE, as last read or written */
+	json_t *started; /* the document of the start: its values of the keys read at start hold */
+	struct config_printer *printer; /* of FILE; on the thread of the disk */
+	json_t *printed; /* the last document of `printer` */
 
 	struct peers *peers;
 	struct applied applied[PEER_MAX]; /* index: peer id */
@@ -203,20 +212,30 @@ void apply_export_policies(struct apply *apply, struct peer_id id,
 	const struct session_policies *want) RUNS_ON(role_main);
 void apply_peek(const struct apply *apply, struct peer_id id, struct session_view *out)
 	RUNS_ON(role_main);
-/* Adds a fault for each key that is read only at start and differs. */
+/*
+ * apply_save() with the policy files. `was_files`: the texts before the commit; NULL: no file is compared. `restores`: writes policy files
+ * without a later edit back first. done(): `files` and `left` of policy_files_compare() are lent.
+ */
+struct apply_saved {
+	int err;
+	json_t *files, *left;
+};
+void apply_save_files(struct apply *apply, json_t *was_files, bool restores,
+	void (*done)(void *ctx, const struct apply_saved *r), void *ctx) RUNS_ON(role_main);
+/* apply_commit_start() without apply_may_change(), when no commit is under way: keeld returns from a commit at any time. */
+int apply_commit_begin(struct apply *apply, json_t *document, const struct apply_commit_order *o,
+	void (*done)(void *ctx, struct apply_commit_result *r), void *ctx) RUNS_ON(role_main);
+/* Finishes a commit under way; one that waits for the disk is refused. */
+void apply_commit_make_way(struct apply *apply, const char *why) RUNS_ON(role_main);
 /* False: a fault, and the ports are as before. */
 bool apply_ports(struct apply *apply, const struct config *next, bool restores, struct faults *f)
 	RUNS_ON(role_main);
-void apply_restart_keys(const struct apply *apply, const struct config *next, struct faults *f);
 /*
  * Carries out all changes of a commit under way. To be called before main changes peers, jobs or the
  * plan, and before main asks for the state of a peer: between two steps of a commit the threads have
  * the rules of different configurations.
  */
 void apply_changes_finish(struct apply *apply) RUNS_ON(role_main);
-int apply_commit(struct apply *apply, json_t *document, const struct apply_commit_order *o,
-	json_t **effects, bool *persisted, struct faults *f) RUNS_ON(role_main);
-
 /*
  * Adds an action of keeld itself to the audit trail. `fault`: why nothing was changed; NULL: the
  * running document is the result.
@@ -225,6 +244,13 @@ void apply_audit(struct apply *apply, const char *from, const char *method, cons
 	RUNS_ON(role_main);
 
 /* ---- apply_effects.c ---- */
+
+/* RFC 4456 7: the cluster id, or the router id. */
+uint32_t apply_cluster_id(const struct config *c);
+/* True if the import, or the export, of a family stays; the rules before a route is kept. */
+bool apply_imports_same(const struct change *c, unsigned f);
+bool apply_exports_same(const struct change *c, unsigned f);
+bool apply_received_rules_same(const struct change *c);
 
 /*
  * The changes of a commit, carried out in steps; each step is a turn of main and sends one message to
@@ -253,7 +279,9 @@ unsigned apply_plan_generation_next(struct apply *apply) RUNS_ON(role_main);
  * Adds a part to the plan: the routes of the peer and family have to be evaluated again. The caller
  * informs the threads.
  */
-void apply_plan_part(struct apply *apply, struct peer_id id, enum family f) RUNS_ON(role_main);
+/* `supplies`: see shard_plan_begin(). */
+void apply_plan_part(struct apply *apply, struct peer_id id, enum family f, bool supplies)
+	RUNS_ON(role_main);
 /* Names the job that evaluates the routes; reports the end of a job; ends a part. */
 void apply_plan_asked(struct apply *apply, struct peer_id id, enum family f, uint32_t job)
 	RUNS_ON(role_main);
@@ -331,7 +359,7 @@ void apply_config_release(struct apply *apply) RUNS_ON(role_main);
 int apply_instances_create(struct apply *apply) RUNS_ON(role_main);
 /* At start: reads the labels of the state directory, and adds the instances. 0, -ENOMEM. */
 int apply_instances_start(struct apply *apply) RUNS_ON(role_main);
-void apply_instances_destroy(struct apply *apply) RUNS_ON(role_main);
+void apply_instances_destroy(struct apply *apply, bool keep) RUNS_ON(role_main);
 /*
  * Reserves tables in all shards for the new instances of `next`. False with a fault. After a fault,
  * or when the commit is refused later, apply_instances_switch() releases the tables.
@@ -382,17 +410,27 @@ void apply_previews_destroy(struct apply *apply) RUNS_ON(role_main);
  */
 int apply_history_start(struct apply *apply) RUNS_ON(role_main);
 /*
- * Writes the document to disk before the commit changes anything; with `confirm_s` also that the
- * commit has to be confirmed. 0; -errno with faults.
+ * Writes the document and the policy files of `next` before the commit changes FILE; with `confirm_s` also that the commit has to be
+ * confirmed. Errors are logged.
  */
-int apply_history_prepare(struct apply *apply, const json_t *document, uint32_t confirm_s,
-	struct faults *f) RUNS_ON(role_main);
-/* Notes a commit whose configuration runs and, where `persisted`, is in FILE. */
-void apply_history_commit(struct apply *apply, const char *comment, const struct apply_user *user,
-	uint32_t confirm_s, bool persisted) RUNS_ON(role_main);
+void apply_history_prepare(struct apply *apply, const struct config *next, uint32_t confirm_s,
+	void (*done)(void *ctx, int err), void *ctx) RUNS_ON(role_main);
+/* Notes a commit whose configuration runs, in memory. Returns its id. */
+uint32_t apply_history_commit(struct apply *apply, const char *comment,
+	const struct apply_user *user, uint32_t confirm_s) RUNS_ON(role_main);
+/* Writes the index when FILE has the commit, or cannot have it. Errors are logged. `left`: as in history_settle(). */
+void apply_history_settle(struct apply *apply, uint32_t id, json_t *left, enum history_state state,
+	void (*done)(void *ctx), void *ctx) RUNS_ON(role_main);
+/* The last commit in force has its files: a confirmation that waits for them is stored. */
+void apply_history_saved(struct apply *apply) RUNS_ON(role_main);
+/* True while a confirmation is being stored, or the running document is saved again. */
+bool apply_history_busy(const struct apply *apply) RUNS_ON(role_main);
+/*
+ * A warning for each policy file whose text on disk is not that in force, and the files for the alarm. `files`: of
+ * policy_files_compare(), lent.
+ */
+void apply_note_left(struct apply *apply, json_t *files) RUNS_ON(role_main);
 /* The id of the next commit. */
 uint32_t apply_history_next(const struct apply *apply) RUNS_ON(role_main);
-/* Writes the running document to FILE. 0; -errno: not written, and logged. */
-int apply_save(struct apply *apply) RUNS_ON(role_main);
 bool apply_confirm_waits(const struct apply *apply) RUNS_ON(role_main);
 void apply_history_destroy(struct apply *apply) RUNS_ON(role_main);

@@ -284,19 +284,38 @@ same_targets(const struct config_targets *a, const struct config_targets *b)
 	return a->count == b->count;
 }
 
-/* True if `is` imports a target that `was` (NULL: a new instance) does not. */
 static bool
-imports_more(const struct config_vrf *was, const struct config_vrf *is)
+imports(const struct config_vrf *v, struct ext_community target)
 {
-	for (unsigned i = 0; i < is->import_targets.count; i++) {
-		unsigned n = 0, count = was != NULL ? was->import_targets.count : 0;
+	unsigned n = 0;
 
-		while (n < count && was->import_targets.at[n].v != is->import_targets.at[i].v)
-			n++;
-		if (n == count)
-			return true;
+	while (n < v->import_targets.count && v->import_targets.at[n].v != target.v)
+		n++;
+	return n < v->import_targets.count;
+}
+
+/*
+ * True if `is` imports a target that no instance imported by `was`, the configuration at the last call: the VPN table has the routes of all other targets,
+ * and the walk of the change finds them. An instance whose last call failed has imported nothing.
+ */
+static bool
+imports_more(
+	const struct apply_instances *in, const struct config *was, const struct config_vrf *is)
+{
+	bool more = false;
+
+	for (unsigned i = 0; i < is->import_targets.count && !more; i++) {
+		bool had = false;
+
+		for (unsigned k = 0; k < was->vrf_count && !had; k++) {
+			const struct instance *one = in->by_id[was->vrfs[k].id.v];
+
+			had = one != NULL && !one->leak_due &&
+			      imports(&was->vrfs[k], is->import_targets.at[i]);
+		}
+		more = !had;
 	}
-	return false;
+	return more;
 }
 
 /* Compares all but the policies. */
@@ -310,13 +329,14 @@ same_values(const struct config_vrf *a, const struct config_vrf *b)
 
 /*
  * Notes the instance as in the running configuration, with its label, for leak_changes_apply().
- * `was`: the instance at the last call; NULL: a new instance.
+ * `before`: the configuration at the last call.
  */
 static void
-leak_change(struct apply *apply, struct instance *i, const struct config_vrf *was,
+leak_change(struct apply *apply, struct instance *i, const struct config *before,
 	const struct config_vrf *is)
 {
 	struct apply_instances *in = apply->instances;
+	const struct config_vrf *was = config_vrf_find(before, i->id);
 	struct shard_instance set = {.vrf = i->id,
 		.rd = is->rd,
 		.label = i->label_set ? i->label : RIB_LABEL_NONE,
@@ -334,7 +354,7 @@ leak_change(struct apply *apply, struct instance *i, const struct config_vrf *wa
 	if (was != NULL && !i->leak_due && same_values(was, is) && i->leak_label == set.label &&
 		i->import_policy == set.import_policy && i->export_policy == set.export_policy)
 		return;
-	in->refresh_due |= in->imported_only && (i->leak_due || imports_more(was, is));
+	in->refresh_due |= in->imported_only && imports_more(in, before, is);
 	in->change[in->changes++] = (struct leak_change){.instance = i, .set = set};
 }
 
@@ -738,19 +758,16 @@ instance_end(struct apply *apply, struct instance *i) RUNS_ON(role_main)
 	return true;
 }
 
-/* Label and leaking; leak_changes_apply() follows. */
+/* After take_labels(): label and leaking; leak_changes_apply() follows. */
 static void
-instance_run(struct apply *apply, struct instance *i, const struct config_vrf *was)
+instance_run(struct apply *apply, struct instance *i, const struct config *before)
 	RUNS_ON(role_main)
 {
 	const struct config_vrf *is = config_vrf_find(apply->running, i->id);
-	const char *name = i->name;
 
-	if (i->label == 0)
-		(void)labels_take(apply->instances->labels, &name, 1, now_ns(), &i->label);
 	if (i->label != 0 && !i->label_set)
 		i->label_set = label_write(apply, i, LABEL_POP_INSTANCE);
-	leak_change(apply, i, was, is);
+	leak_change(apply, i, before, is);
 }
 
 /* False: something is missing, and tried again: label, namespace, memory of the shards. */
@@ -758,6 +775,32 @@ static bool
 instance_whole(struct apply *apply, struct instance *i) RUNS_ON(role_main)
 {
 	return netns_run(apply, i) && i->label_set && !i->leak_due;
+}
+
+/* One write of the file for all instances. An instance without a label is tried again later. */
+static void
+take_labels(struct apply *apply) RUNS_ON(role_main)
+{
+	struct apply_instances *in = apply->instances;
+	struct instance *due[VRF_IDS_MAX];
+	const char *names[VRF_IDS_MAX];
+	uint32_t labels[VRF_IDS_MAX];
+	unsigned count = 0;
+
+	/* in the order of the document: equal documents get equal labels */
+	for (unsigned i = 0; i < apply->running->vrf_count; i++) {
+		struct instance *one = in->by_id[apply->running->vrfs[i].id.v];
+
+		if (one == NULL || one->label != 0)
+			continue;
+		due[count] = one;
+		names[count++] = one->name;
+	}
+	if (count == 0)
+		return;
+	(void)labels_take(in->labels, names, count, now_ns(), labels);
+	for (unsigned i = 0; i < count; i++)
+		due[i]->label = labels[i];
 }
 
 static void
@@ -771,10 +814,10 @@ instances_fire(struct timer *t) RUNS_ON(role_main)
 	apply_changes_finish(in->apply);
 	if (in->refresh_due)
 		vpn_refresh(in->apply);
+	take_labels(in->apply);
 	for (unsigned i = 1; i < VRF_IDS_MAX; i++)
 		if (in->by_id[i] != NULL && in->by_id[i]->state == INSTANCE_RUNS)
-			instance_run(in->apply, in->by_id[i],
-				config_vrf_find(in->apply->running, in->by_id[i]->id));
+			instance_run(in->apply, in->by_id[i], in->apply->running);
 	leak_changes_apply(in->apply);
 	for (unsigned i = 1; i < VRF_IDS_MAX; i++) {
 		struct instance *one = in->by_id[i];
@@ -799,30 +842,6 @@ instances_fire(struct timer *t) RUNS_ON(role_main)
 	labels_store(in->labels);
 	if (wait_ns != UINT64_MAX)
 		(void)timer_arm(in->apply->layers->main_thread, t, wait_ns);
-}
-
-/* One write of the file for all instances. An instance without a label is tried again later. */
-static void
-take_labels(struct apply *apply) RUNS_ON(role_main)
-{
-	struct apply_instances *in = apply->instances;
-	struct instance *due[VRF_IDS_MAX];
-	const char *names[VRF_IDS_MAX];
-	uint32_t labels[VRF_IDS_MAX];
-	unsigned count = 0;
-
-	for (unsigned i = 1; i < VRF_IDS_MAX; i++) {
-		if (in->by_id[i] == NULL || in->by_id[i]->label != 0 ||
-			config_vrf_find(apply->running, in->by_id[i]->id) == NULL)
-			continue;
-		due[count] = in->by_id[i];
-		names[count++] = in->by_id[i]->name;
-	}
-	if (count == 0)
-		return;
-	(void)labels_take(in->labels, names, count, now_ns(), labels);
-	for (unsigned i = 0; i < count; i++)
-		due[i]->label = labels[i];
 }
 
 /* The targets that instances import, for rt-constraint (RFC 4684). */
@@ -876,7 +895,7 @@ apply_instances_switch(struct apply *apply)
 			one->state = INSTANCE_RUNS;
 			one->leak_due = true;
 		}
-		instance_run(apply, one, config_vrf_find(was, one->id));
+		instance_run(apply, one, was);
 	}
 	leak_changes_apply(apply);
 	for (unsigned i = 1; i < VRF_IDS_MAX; i++) {
@@ -944,12 +963,24 @@ apply_instances_create(struct apply *apply)
 	return 0;
 }
 
+static void
+labels_written(void *ctx) RUNS_ON(role_main)
+{
+	struct apply *apply = ctx;
+
+	(void)timer_arm_sooner(apply->layers->main_thread, &apply->instances->timer, 0);
+}
+
 int
 apply_instances_start(struct apply *apply)
 {
+	struct labels_config c = LABELS_CONFIG(apply->state_dir, apply->disk);
 	struct faults f = {0};
-	int err =
-		labels_open(&LABELS_CONFIG(apply->state_dir), now_ns(), &apply->instances->labels);
+	int err;
+
+	c.written = labels_written;
+	c.ctx = apply;
+	err = labels_open(&c, now_ns(), &apply->instances->labels);
 
 	if (err != 0)
 		return err;
@@ -966,15 +997,21 @@ apply_instances_start(struct apply *apply)
 }
 
 void
-apply_instances_destroy(struct apply *apply)
+apply_instances_destroy(struct apply *apply, bool keep)
 {
 	if (apply->instances == NULL)
 		return;
 	for (unsigned i = 1; i < VRF_IDS_MAX; i++)
 		if (apply->instances->by_id[i] != NULL) {
-			netns_end(apply, apply->instances->by_id[i]);
-			instance_free(apply, apply->instances->by_id[i]);
+			struct instance *one = apply->instances->by_id[i];
+
+			if (one->has_netns && keep && has_port(apply, one->id))
+				vrf_netns_close(&one->netns);
+			else
+				netns_end(apply, one);
+			instance_free(apply, one);
 		}
+	timer_cancel(apply->layers->main_thread, &apply->instances->timer);
 	labels_close(apply->instances->labels);
 	free(apply->instances);
 }

@@ -101,6 +101,9 @@ on_session(void *arg) RUNS_ON(role_session)
 		o->result = session_refresh_export(
 			s, o->id, o->family, o->refresh.job, &o->refresh.reason);
 		break;
+	case SESSION_ORDER_PLAN_SUPPLIED:
+		speaker_plan_supplied(s, o->family);
+		break;
 	case SESSION_ORDER_PLAN_END:
 		speaker_plan_end(s, o->family);
 		break;

@@ -18,6 +18,7 @@
 
 struct part {
 	bool runs, ended; /* ended: shard_plan_done() is due */
+	bool supplies; /* see shard_plan_begin() */
 	uint32_t job; /* evaluates the routes; 0: not known yet */
 	uint64_t due_ns; /* the end of commit_hold_s; 0: not begun */
 };
@@ -25,7 +26,9 @@ struct part {
 struct apply_plan {
 	struct apply *apply;
 	struct part part[PEER_MAX][FAMILY_COUNT];
-	unsigned count[FAMILY_COUNT]; /* running parts */
+	unsigned count[FAMILY_COUNT], suppliers[FAMILY_COUNT]; /* running parts */
+	bool supplied
+		[FAMILY_COUNT]; /* the last supplier has ended: the session thread does not know yet */
 	bool open[FAMILY_COUNT]; /* until the session thread ends the plan */
 	bool ended; /* any part is `ended` */
 	unsigned generation;
@@ -48,12 +51,14 @@ apply_plan_generation_next(struct apply *apply)
 }
 
 void
-apply_plan_part(struct apply *apply, struct peer_id id, enum family f)
+apply_plan_part(struct apply *apply, struct peer_id id, enum family f, bool supplies)
 {
 	struct part *p = &apply->plan->part[id.v][f];
 
+	supplies |= p->supplies;
 	apply->plan->count[f] += !p->runs;
-	*p = (struct part){.runs = true};
+	apply->plan->suppliers[f] += supplies && !p->supplies;
+	*p = (struct part){.runs = true, .supplies = supplies};
 	apply->plan->open[f] = true;
 }
 
@@ -137,6 +142,14 @@ settle_fire(struct timer *t) RUNS_ON(role_main)
 				apply->plan->part[i][f].ended = false;
 		apply->plan->ended = false;
 	}
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		struct session_order o = {
+			.kind = SESSION_ORDER_PLAN_SUPPLIED, .family = (enum family)f};
+
+		if (plan->supplied[f] && plan->suppliers[f] == 0)
+			(void)session_order(apply->layers, &o);
+		plan->supplied[f] = false;
+	}
 	families_end(apply);
 }
 
@@ -147,6 +160,8 @@ apply_plan_end(struct apply *apply, struct peer_id id, enum family f)
 
 	if (!p->runs)
 		return;
+	if (p->supplies && --apply->plan->suppliers[f] == 0)
+		apply->plan->supplied[f] = true;
 	*p = (struct part){.ended = true};
 	apply->plan->count[f]--;
 	apply->plan->ended = true;
@@ -258,5 +273,9 @@ apply_plan_create(struct apply *apply)
 void
 apply_plan_destroy(struct apply *apply)
 {
+	if (apply->plan == NULL)
+		return;
+	timer_cancel(apply->layers->main_thread, &apply->plan->settle);
+	timer_cancel(apply->layers->main_thread, &apply->plan->hold);
 	free(apply->plan);
 }

@@ -356,6 +356,7 @@ apply_session_event(struct apply *apply, const struct session_event *e)
 		event_session(apply, e);
 		break;
 	case SESSION_DOWN:
+		apply_dynamic_event(apply, e);
 		event_session(apply, e);
 		break;
 	case SESSION_REFRESH_SENT:
@@ -980,6 +981,8 @@ apply_refreshes_destroy(struct apply *apply)
 {
 	if (apply->refreshes == NULL)
 		return;
+	timer_cancel(apply->layers->main_thread, &apply->refreshes->shard_waits_timer);
+	timer_cancel(apply->layers->main_thread, &apply->refreshes->timer);
 	held_free(apply);
 	free(apply->refreshes->held);
 	while (apply->refreshes->shard_waits != NULL) {

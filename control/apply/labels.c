@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/apply/labels.h"
 
+#include "control/base/disk.h"
 #include "control/base/log.h"
 #include "control/config/config.h"
 #include "control/config/vrf_names.h"
@@ -8,6 +9,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +30,9 @@ struct entry {
 	uint32_t label;
 	enum use use;
 	uint64_t free_ns; /* end of the rest */
+	uint64_t
+		due; /* the version of the file that has the entry as USE_TAKEN, for the first time */
+	bool rested; /* with `due`: the file before has it as USE_RESTS; else it has no entry */
 };
 
 struct labels {
@@ -36,7 +41,10 @@ struct labels {
 	unsigned count, size;
 	unsigned broken; /* number of the newest broken file; 0: none */
 	bool unusable; /* a broken file is in the way and cannot be moved */
-	bool changed; /* labels_store() is due */
+	bool changed; /* a new version of the file is due */
+	uint64_t version, written; /* of the file: the last one begun, the last one on disk */
+	bool writing; /* `version` is on its way to the disk */
+	bool waits; /* in labels_take() */
 	bool full; /* the last labels_take() found no label */
 	int write_error; /* of the last write; 0: written */
 };
@@ -105,15 +113,6 @@ insert(struct labels *l, const char *name, uint32_t label)
 	return &l->entry[at];
 }
 
-static void
-entry_remove(struct labels *l, const struct entry *e)
-{
-	unsigned at = (unsigned)(e - l->entry);
-
-	memmove(&l->entry[at], &l->entry[at + 1], (l->count - at - 1) * sizeof(*l->entry));
-	l->count--;
-}
-
 /* ---- the file ---- */
 
 /* False: the element is not an entry, or repeats a name or a label. */
@@ -165,31 +164,127 @@ file_read(struct labels *l, uint64_t now_ns)
 	return whole ? 0 : -EINVAL;
 }
 
-/* Writes all entries. 0, -errno. */
-static int
-file_write(struct labels *l)
-{
-	json_t *list = json_array(), *document = json_pack("{s:o}", "labels", list);
+/* A version of the file on its way to the disk: one at a time. */
+struct writing {
+	struct disk_job job;
+	struct labels *labels;
+	json_t *document;
 	char path[PATH_SIZE];
-	int err = document != NULL ? 0 : -ENOMEM;
+};
 
-	for (unsigned i = 0; err == 0 && i < l->count; i++) {
-		const struct entry *e = &l->entry[i];
+static int
+writing_work(struct disk_job *j)
+{
+	struct writing *w = (struct writing *)(void *)((char *)j - offsetof(struct writing, job));
 
-		if (json_array_append_new(
-			    list, json_pack("{s:i, s:s, s:b}", "label", (int)e->label, "name",
-					  e->name, "rests", e->use == USE_RESTS)) != 0)
-			err = -ENOMEM;
+	return config_state_save(w->path, w->document);
+}
+
+static void
+rest(struct entry *e, uint64_t now_ns)
+{
+	e->use = USE_RESTS;
+	e->free_ns = now_ns + LABELS_REST_NS;
+	e->due = 0;
+}
+
+/* The version ended without a file: its new labels are free again, or rest as before. */
+static void
+take_back(struct labels *l)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < l->count; i++) {
+		struct entry e = l->entry[i];
+		bool failed = e.due > l->written && e.due <= l->version;
+
+		if (failed && !e.rested)
+			continue;
+		if (failed) {
+			e.use = USE_RESTS;
+			e.due = 0;
+		}
+		l->entry[kept++] = e;
 	}
+	l->count = kept;
+}
+
+static void write_next(struct labels *l);
+
+static void
+write_ended(struct labels *l, int err)
+{
+	char path[PATH_SIZE];
+
+	l->writing = false;
 	path_of(l, FILE_NAME, path);
-	if (err == 0)
-		err = config_save(path, document);
-	json_decref(document);
 	if (err != 0 && err != l->write_error)
 		log_event(LOG_ERROR, "labels-not-written file=%s error=\"%s\"", path,
 			strerrordesc_np(-err));
 	l->write_error = err;
-	return err;
+	if (err == 0)
+		l->written = l->version;
+	else
+		take_back(l);
+	if (err == 0 && !l->waits && l->config.written != NULL)
+		l->config.written(l->config.ctx);
+	write_next(l);
+}
+
+static void
+writing_done(struct disk_job *j, int err)
+{
+	struct writing *w = (struct writing *)(void *)((char *)j - offsetof(struct writing, job));
+	struct labels *l = w->labels;
+
+	json_decref(w->document);
+	free(w);
+	write_ended(l, err);
+}
+
+/* NULL: out of memory. */
+static json_t *
+document_of(const struct labels *l)
+{
+	json_t *list = json_array(), *document = json_pack("{s:o}", "labels", list);
+
+	for (unsigned i = 0; document != NULL && i < l->count; i++) {
+		const struct entry *e = &l->entry[i];
+
+		if (json_array_append_new(
+			    list, json_pack("{s:i, s:s, s:b}", "label", (int)e->label, "name",
+					  e->name, "rests", e->use == USE_RESTS)) == 0)
+			continue;
+		json_decref(document);
+		document = NULL;
+	}
+	return document;
+}
+
+/* Begins a version with all changes, unless one is under way: the next one follows it. */
+static void
+write_next(struct labels *l)
+{
+	struct writing *w;
+
+	if (l->writing || !l->changed)
+		return;
+	l->changed = false;
+	l->writing = true;
+	l->version++;
+	w = malloc(sizeof(*w));
+	if (w != NULL)
+		*w = (struct writing){
+			.job = {.file = w->path, .work = writing_work, .done = writing_done},
+			.labels = l,
+			.document = document_of(l)};
+	if (w == NULL || w->document == NULL) {
+		free(w);
+		write_ended(l, -ENOMEM);
+		return;
+	}
+	path_of(l, FILE_NAME, w->path);
+	disk_run(l->config.disk, &w->job);
 }
 
 static void
@@ -278,75 +373,65 @@ lowest_free(const struct labels *l)
 	return label < end ? label : 0;
 }
 
-enum taken { TAKEN_BEFORE, TAKEN_RESTED, TAKEN_NEW, TAKEN_NOT };
-
-/* Without a write. */
-static enum taken
+/* In memory. 0, -ENOSPC, -ENOMEM. */
+static int
 take_one(struct labels *l, const char *name)
 {
 	struct entry *e = find_name(l, name);
-	enum taken taken = TAKEN_NEW;
+	bool rested = e != NULL && e->use == USE_RESTS;
 	uint32_t lowest;
 
-	if (e != NULL) {
-		taken = e->use == USE_RESTS ? TAKEN_RESTED : TAKEN_BEFORE;
-	} else {
+	if (e != NULL && !rested) {
+		e->use = USE_TAKEN;
+		return 0;
+	}
+	if (e == NULL) {
 		lowest = lowest_free(l);
 		l->full = lowest == 0;
-		e = lowest != 0 ? insert(l, name, lowest) : NULL;
-		if (e == NULL)
-			return TAKEN_NOT;
+		if (lowest == 0)
+			return -ENOSPC;
+		e = insert(l, name, lowest);
 	}
+	if (e == NULL)
+		return -ENOMEM;
 	e->use = USE_TAKEN;
-	return taken;
-}
-
-static void
-take_back(struct labels *l, const char *name, enum taken taken)
-{
-	struct entry *e = find_name(l, name);
-
-	if (taken == TAKEN_NEW)
-		entry_remove(l, e);
-	else if (taken == TAKEN_RESTED)
-		e->use = USE_RESTS;
+	e->due = l->version + 1;
+	e->rested = rested;
+	l->changed = true;
+	return 0;
 }
 
 int
 labels_take(
 	struct labels *l, const char *const *names, unsigned count, uint64_t now_ns, uint32_t *out)
 {
-	enum taken *taken = calloc(count + 1, sizeof(*taken));
-	bool changed = false;
-	int err = l->unusable ? -EIO : taken == NULL ? -ENOMEM : 0, result = err;
+	bool under_way = l->writing, late = false, lost = false;
+	const struct entry *e;
+	int one, result = 0;
 
 	memset(out, 0, count * sizeof(*out));
-	if (err == 0)
-		drop_rested(l, now_ns);
-	for (unsigned i = 0; err == 0 && i < count; i++) {
-		taken[i] = take_one(l, names[i]);
-		changed |= taken[i] == TAKEN_RESTED || taken[i] == TAKEN_NEW;
-		if (taken[i] == TAKEN_NOT)
-			result = l->full ? -ENOSPC : -ENOMEM;
+	if (l->unusable)
+		return -EIO;
+	drop_rested(l, now_ns);
+	for (unsigned i = 0; i < count; i++) {
+		one = take_one(l, names[i]);
+		result = one != 0 ? one : result;
 	}
 	/* written first: after a restart, a resting label would be free for a different name */
-	if (changed)
-		err = file_write(l);
-	for (unsigned i = 0; result != -EIO && taken != NULL && i < count; i++) {
-		if (err != 0 && taken[i] != TAKEN_NOT)
-			take_back(l, names[i], taken[i]);
-		if (taken[i] == TAKEN_BEFORE || (err == 0 && taken[i] != TAKEN_NOT))
-			out[i] = find_name(l, names[i])->label;
+	l->waits = true;
+	write_next(l);
+	if (l->writing && !under_way)
+		(void)disk_await(
+			l->config.disk, disk_is_slow(l->config.disk) ? 0 : LABELS_PATIENCE_NS);
+	l->waits = false;
+	for (unsigned i = 0; i < count; i++) {
+		e = find_name(l, names[i]);
+		if (e != NULL && e->use == USE_TAKEN && e->due <= l->written)
+			out[i] = e->label;
+		late |= e != NULL && e->due > l->written;
+		lost |= e == NULL || e->use != USE_TAKEN;
 	}
-	free(taken);
-	return err != 0 ? err : result;
-}
-
-static void
-rest(struct entry *e, uint64_t now_ns)
-{
-	e->use = USE_RESTS;
-	e->free_ns = now_ns + LABELS_REST_NS;
+	return result != 0 ? result : late ? -EINPROGRESS : lost ? l->write_error : 0;
 }
 
 void
@@ -364,24 +449,19 @@ void
 labels_store(struct labels *l)
 {
 	/* without the write the label rests from the next start on */
-	if (l->changed)
-		(void)file_write(l);
-	l->changed = false;
+	write_next(l);
 }
 
 void
 labels_release_unused(struct labels *l, uint64_t now_ns)
 {
-	bool changed = false;
-
 	for (unsigned i = 0; i < l->count; i++) {
 		if (l->entry[i].use != USE_FILE)
 			continue;
 		rest(&l->entry[i], now_ns);
-		changed = true;
+		l->changed = true;
 	}
-	if (changed)
-		(void)file_write(l);
+	write_next(l);
 }
 
 bool

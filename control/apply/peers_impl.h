@@ -12,6 +12,7 @@ struct peer_slot {
 	const struct config_peer *config; /* running or dynamic; NULL unless `used` */
 	struct ip_addr addr; /* while `removing` */
 	struct vrf_id vrf; /* while `used` or `removing`, since the start of the peer */
+	uint64_t up_ns, lost_ns; /* dynamic: begin and end of its last session; 0: none */
 	bool used; /* configured now */
 	bool removing; /* removed; the shards still flush the routes of the peer */
 };

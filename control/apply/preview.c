@@ -4,6 +4,7 @@
 #include "control/apply/apply_impl.h"
 #include "control/config/config.h"
 #include "control/config/policy_compile.h"
+#include "control/host/host_routes.h"
 #include "control/session/preview_export.h"
 #include "control/base/threads.h"
 #include "rib/preview.h"
@@ -21,6 +22,7 @@
 /* A line of the answer. */
 struct line {
 	struct peer_id peer;
+	struct vrf_id vrf;
 	enum family family;
 	bool import, exact;
 	bool quiet; /* the configuration of the peer stays: no line without a change of routes */
@@ -29,8 +31,12 @@ struct line {
 
 /* The part of a preview for one table and direction. */
 struct part {
+	struct vrf_id vrf;
 	enum family family;
 	bool is_import;
+	/* of a part that has only prefixes of the host to look at */
+	bool own_only;
+	uint32_t limit; /* of the destinations; behind, up to `end`, the prefixes of the host */
 	struct table_id table;
 	struct preview *import;
 	struct export_preview *export;
@@ -45,8 +51,10 @@ struct job {
 	void *ctx;
 	struct preview_request r;
 	uint32_t revision; /* of the running document */
-	struct part part[2 * FAMILY_COUNT];
+	struct part *part; /* room for both directions of all tables */
 	unsigned part_count, at;
+	struct host_preview *own; /* prefixes of the host; `attrs` are copies */
+	unsigned own_count, own_size;
 	struct line *line;
 	unsigned line_count, line_size;
 	struct preview_counts fib;
@@ -57,13 +65,6 @@ struct previews {
 	struct job *jobs; /* the first one runs */
 	struct timer again;
 };
-
-/* RFC 4456 7 */
-static uint32_t
-cluster_of(const struct config *c)
-{
-	return c->cluster_id != 0 ? c->cluster_id : c->router_id;
-}
 
 /* ---- the session thread ---- */
 
@@ -92,7 +93,7 @@ on_session_peer(void *arg) RUNS_ON(role_session)
 	struct export_call *c = arg;
 
 	c->err = export_preview_peer(
-		c->part->export, c->peer, c->next, cluster_of(c->job->r.then), c->policy);
+		c->part->export, c->peer, c->next, apply_cluster_id(c->job->r.then), c->policy);
 }
 
 /* Several peers in one call: the session thread may be busy. */
@@ -115,10 +116,17 @@ on_session_run(void *arg) RUNS_ON(role_session)
 {
 	struct export_call *c = arg;
 
-	export_preview_imports(c->part->export, c->import);
-	c->part->next = export_preview_run(
-		c->part->export, c->part->next, c->part->end, now_ns() + SLICE_EXPORT_NS, &c->err);
-	if (c->err != 0 || c->part->next < c->part->end)
+	uint64_t deadline_ns = now_ns() + SLICE_EXPORT_NS;
+	struct part *p = c->part;
+
+	export_preview_imports(p->export, c->import);
+	if (p->next < p->limit)
+		p->next = export_preview_run(p->export, p->next, p->limit, deadline_ns, &c->err);
+	while (c->err == 0 && p->next >= p->limit && p->next < p->end && now_ns() < deadline_ns) {
+		c->err = export_preview_own(p->export, p->next - p->limit, p->own_only);
+		p->next += c->err == 0;
+	}
+	if (c->err != 0 || p->next < p->end)
 		return;
 	c->err = export_preview_default(c->part->export);
 	c->part->done = c->err == 0;
@@ -141,6 +149,10 @@ job_free(struct job *j) RUNS_ON(role_main)
 			layers_call_session(
 				j->apply->layers, on_session_destroy, j->part[i].export);
 	}
+	for (unsigned i = 0; i < j->own_count; i++)
+		free((void *)(uintptr_t)j->own[i].attrs);
+	free(j->own);
+	free(j->part);
 	free(j->line);
 	free(j);
 }
@@ -153,13 +165,33 @@ request_free(struct preview_request *r)
 }
 
 static struct part *
-part_find(struct job *j, enum family family, bool import)
+part_find(struct job *j, struct vrf_id vrf, enum family family, bool import)
 {
 	for (unsigned i = 0; i < j->part_count; i++) {
-		if (j->part[i].family == family && j->part[i].is_import == import)
+		if (j->part[i].vrf.v == vrf.v && j->part[i].family == family &&
+			j->part[i].is_import == import)
 			return &j->part[i];
 	}
 	return NULL;
+}
+
+static bool
+table_exists(const struct job *j, struct vrf_id vrf, enum family f)
+{
+	struct table_id t;
+
+	return shard_table_find(j->apply->layers->shards.at[0], vrf, f, &t) == 0;
+}
+
+/* True if forwarding may change for every destination. */
+static bool
+tables_change(const struct job *j)
+{
+	const struct config *now = j->apply->running, *then = j->r.then;
+
+	return j->apply->layers->fib != NULL &&
+	       (then->max_paths != now->max_paths ||
+		       memcmp(then->preference, now->preference, sizeof(now->preference)) != 0);
 }
 
 /* Finds or creates the part of the table and direction. NULL: out of memory, or no such table. */
@@ -172,18 +204,20 @@ part_get(struct job *j, enum family family, struct vrf_id vrf, bool import) RUNS
 		.family = family,
 		.fib = j->apply->layers->fib != NULL,
 		.max_paths = j->r.then->max_paths,
-		.cluster_id = cluster_of(j->r.then),
+		.cluster_id = apply_cluster_id(j->r.then),
 		.vrps = family_safi(family) == SAFI_UNICAST ? apply_vrps(j->apply) : NULL,
 		.own_asn = j->r.then->asn,
-		.all = j->r.then->max_paths != j->apply->running->max_paths,
+		.all = tables_change(j),
 	};
 	struct export_call e = {.job = j};
-	struct part *p = part_find(j, family, import);
+	struct part *p = part_find(j, vrf, family, import);
 
 	if (p != NULL)
 		return p;
+	memcpy(c.preference[0], j->apply->running->preference, sizeof(c.preference[0]));
+	memcpy(c.preference[1], j->r.then->preference, sizeof(c.preference[1]));
 	p = &j->part[j->part_count];
-	*p = (struct part){.family = family, .is_import = import};
+	*p = (struct part){.vrf = vrf, .family = family, .is_import = import};
 	if (shard_table_find(j->apply->layers->shards.at[0], vrf, family, &p->table) != 0)
 		return NULL;
 	c.table = p->table;
@@ -244,9 +278,12 @@ peer_add(struct job *j, const struct config_peer *now, const struct config_peer 
 {
 	struct peer_id id = peers_id(j->apply->peers, now);
 	struct line line = {.peer = id,
+		.vrf = now->vrf,
 		.family = f,
 		.import = import,
-		.exact = !import || then == NULL || kept_in_full(j, now, id, f)};
+		.exact = !import || then == NULL ||
+			 (kept_in_full(j, now, id, f) && apply_received_rules_same(&(struct change){
+								 .was = now, .is = then}))};
 	const struct policy *policy =
 		then != NULL ? policy_then(j, then, f, import) : policy_deny_all();
 	struct config_peer gone;
@@ -284,64 +321,107 @@ peer_then(const struct job *j, const struct config_peer *now)
 	return range != NULL ? &range->peer : NULL;
 }
 
-static bool
-policy_same(const struct job *j, const char *now, const char *then)
-{
-	if (now == NULL || then == NULL)
-		return now == then;
-	return strcmp(now, then) == 0 &&
-	       policy_set_same(j->apply->running->policies, j->r.then->policies, now);
-}
-
-static bool
-export_same(const struct job *j, const struct config_family *a, const struct config_family *b)
-{
-	return policy_same(j, a->export_policy, b->export_policy) &&
-	       a->next_hop_self == b->next_hop_self &&
-	       a->next_hop_unchanged == b->next_hop_unchanged &&
-	       a->remove_private_as == b->remove_private_as && a->as_override == b->as_override &&
-	       a->default_originate == b->default_originate;
-}
-
 /* Adds the directions that the candidate changes in a family of a peer. */
 static int
 family_compare(struct job *j, const struct config_peer *now, const struct config_peer *then,
 	enum family f) RUNS_ON(role_main)
 {
-	const struct config_family *a = &now->families[f], *b;
-	bool cluster;
+	const struct change c = {
+		.old = j->apply->running, .next = j->r.then, .was = now, .is = then};
 	int err = 0;
 
-	if (!a->enabled)
+	if (!now->families[f].enabled)
 		return 0;
 	if (then == NULL || !then->families[f].enabled || (then->shutdown && !now->shutdown)) {
 		err = peer_add(j, now, NULL, f, true);
 		return err == 0 ? peer_add(j, now, NULL, f, false) : err;
 	}
-	b = &then->families[f];
-	cluster = !then->external && cluster_of(j->r.then) != cluster_of(j->apply->running);
-	if (!policy_same(j, a->import_policy, b->import_policy) ||
-		!apply_group_same(j->r.then, now, then, b->import_policy) ||
-		a->allow_as_in != b->allow_as_in || cluster)
+	if (!apply_imports_same(&c, f))
 		err = peer_add(j, now, then, f, true);
-	if (err == 0 && (cluster || !export_same(j, a, b) ||
-				!apply_group_same(j->r.then, now, then, b->export_policy)))
+	if (err == 0 && !apply_exports_same(&c, f))
 		err = peer_add(j, now, then, f, false);
 	return err;
 }
 
-/* A changed max_paths affects the next hops of all destinations, for paths of any peer. */
+/* The import parts of all tables, where forwarding may change for every destination. 0, -ENOMEM. */
 static int
 tables_compare(struct job *j) RUNS_ON(role_main)
 {
-	if (j->apply->layers->fib == NULL || j->r.then->max_paths == j->apply->running->max_paths)
-		return 0;
-	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-		struct table_id t;
+	const struct config *now = j->apply->running;
 
-		if (shard_table_find(
-			    j->apply->layers->shards.at[0], VRF_DEFAULT, (enum family)f, &t) == 0 &&
-			part_get(j, (enum family)f, VRF_DEFAULT, true) == NULL)
+	for (unsigned i = 0; tables_change(j) && i <= now->vrf_count; i++) {
+		struct vrf_id vrf = i < now->vrf_count ? now->vrfs[i].id : VRF_DEFAULT;
+
+		for (unsigned f = 0; f < FAMILY_COUNT; f++)
+			if (table_exists(j, vrf, (enum family)f) &&
+				part_get(j, (enum family)f, vrf, true) == NULL)
+				return -ENOMEM;
+	}
+	return 0;
+}
+
+static enum family
+family_of_own(const struct host_preview *o)
+{
+	return o->prefix.afi == AFI_IPV4 ? FAMILY_IPV4_UNICAST : FAMILY_IPV6_UNICAST;
+}
+
+/* Keeps a prefix of the host. 0, -ENOMEM. */
+static int
+own_visit(void *ctx, const struct host_preview *p) RUNS_ON(role_main)
+{
+	struct job *j = ctx;
+	bool forwarded = j->apply->layers->fib != NULL &&
+			 (p->now.source != SOURCE_COUNT || p->then.source != SOURCE_COUNT);
+	struct attr_set *attrs = NULL;
+
+	/* an instance of the candidate has no table, and no peer with a session */
+	if ((!p->differs && !forwarded) || !table_exists(j, p->vrf, family_of_own(p)))
+		return 0;
+	if (j->own_count == j->own_size) {
+		unsigned size = j->own_size > 0 ? 2 * j->own_size : 16;
+		struct host_preview *own = realloc(j->own, size * sizeof(*own));
+
+		if (own == NULL)
+			return -ENOMEM;
+		j->own = own;
+		j->own_size = size;
+	}
+	if (p->attrs != NULL) {
+		attrs = malloc(attr_set_size(p->attrs));
+		if (attrs == NULL)
+			return -ENOMEM;
+		memcpy(attrs, p->attrs, attr_set_size(p->attrs));
+	}
+	j->own[j->own_count] = *p;
+	j->own[j->own_count++].attrs = attrs;
+	return 0;
+}
+
+/* The prefixes of the host belong to the import part of the table. 0, -ENOMEM. */
+static int
+owns_add(struct job *j) RUNS_ON(role_main)
+{
+	for (unsigned i = 0; i < j->own_count; i++) {
+		const struct host_preview *o = &j->own[i];
+
+		if ((o->differs || o->now.source != o->then.source ||
+			    o->now.hops != o->then.hops) &&
+			part_get(j, family_of_own(o), o->vrf, true) == NULL)
+			return -ENOMEM;
+	}
+	for (unsigned i = 0; i < j->own_count; i++) {
+		const struct host_preview *o = &j->own[i];
+		struct part *part = part_find(j, o->vrf, family_of_own(o), true);
+		struct preview_own own = {.prefix = o->prefix,
+			.changes = o->differs,
+			.source = o->source,
+			.after = o->after,
+			.attrs = o->attrs,
+			.now = {o->now.source, o->now.hops},
+			.then = {o->then.source, o->then.hops}};
+
+		if (part != NULL && preview_own(part->import, &own) != 0)
 			return -ENOMEM;
 	}
 	return 0;
@@ -359,29 +439,41 @@ line_exists(const struct job *j, struct peer_id peer, enum family f, bool import
 	return false;
 }
 
+/* True if best paths of the table may change: by an import, or a route of this router. */
 static bool
-imports_change(const struct job *j, enum family f)
+imports_change(const struct job *j, struct vrf_id vrf, enum family f)
 {
 	for (unsigned i = 0; i < j->line_count; i++) {
-		if (j->line[i].family == f && j->line[i].import)
+		const struct line *l = &j->line[i];
+
+		if (l->vrf.v == vrf.v && l->family == f && l->import)
+			return true;
+	}
+	for (unsigned i = 0; i < j->own_count; i++) {
+		const struct host_preview *o = &j->own[i];
+
+		if (o->differs && o->vrf.v == vrf.v && family_of_own(o) == f)
 			return true;
 	}
 	return false;
 }
 
-/* Adds all peers with an unchanged export configuration. 0, -ENOMEM. */
+/* Adds all peers of the table with an unchanged export configuration. 0, -ENOMEM. */
 static int
-followers_add(struct job *j, enum family f, struct export_calls *calls) RUNS_ON(role_main)
+followers_add(struct job *j, struct vrf_id vrf, enum family f, struct export_calls *calls)
+	RUNS_ON(role_main)
 {
 	int err = 0;
 
 	for (struct peer_id id = {0}; err == 0 && (id = peers_next(j->apply->peers, id)).v != 0;) {
 		const struct config_peer *now = peers_config(j->apply->peers, id),
 					 *then = peer_then(j, now);
-		struct line line = {.peer = id, .family = f, .exact = true, .quiet = true};
+		struct line line = {
+			.peer = id, .vrf = vrf, .family = f, .exact = true, .quiet = true};
 		struct export_call e = {.job = j, .peer = id, .next = then};
 
-		if (!now->families[f].enabled || line_exists(j, id, f, false))
+		if (now->vrf.v != vrf.v || !now->families[f].enabled ||
+			line_exists(j, id, f, false))
 			continue;
 		e.part = part_get(j, f, now->vrf, false);
 		e.policy = policy_then(j, then, f, false);
@@ -392,14 +484,14 @@ followers_add(struct job *j, enum family f, struct export_calls *calls) RUNS_ON(
 }
 
 /*
- * Changed imports of a family may change the advertised routes of each peer of the family. 0,
+ * Changed best paths of a table may change the advertised routes of each peer of the table. 0,
  * -ENOMEM.
  */
 static int
-exports_follow(struct job *j, enum family f) RUNS_ON(role_main)
+exports_follow(struct job *j, struct vrf_id vrf, enum family f) RUNS_ON(role_main)
 {
 	struct export_calls calls = {.at = calloc(PEER_MAX, sizeof(*calls.at))};
-	int err = calls.at != NULL ? followers_add(j, f, &calls) : -ENOMEM;
+	int err = calls.at != NULL ? followers_add(j, vrf, f, &calls) : -ENOMEM;
 
 	if (err == 0)
 		layers_call_session(j->apply->layers, on_session_peers, &calls);
@@ -412,6 +504,7 @@ exports_follow(struct job *j, enum family f) RUNS_ON(role_main)
 static int
 select_candidate(struct job *j) RUNS_ON(role_main)
 {
+	const struct config *now_runs = j->apply->running;
 	int err = tables_compare(j);
 
 	for (struct peer_id id = {0}; err == 0 && (id = peers_next(j->apply->peers, id)).v != 0;) {
@@ -421,9 +514,16 @@ select_candidate(struct job *j) RUNS_ON(role_main)
 		for (unsigned f = 0; f < FAMILY_COUNT && err == 0; f++)
 			err = family_compare(j, now, then, (enum family)f);
 	}
-	for (unsigned f = 0; f < FAMILY_COUNT && err == 0; f++) {
-		if (imports_change(j, (enum family)f))
-			err = exports_follow(j, (enum family)f);
+	if (err == 0)
+		err = host_routes_preview(j->apply->host_routes, j->r.then, own_visit, j);
+	if (err == 0)
+		err = owns_add(j);
+	for (unsigned i = 0; i <= now_runs->vrf_count; i++) {
+		struct vrf_id vrf = i < now_runs->vrf_count ? now_runs->vrfs[i].id : VRF_DEFAULT;
+
+		for (unsigned f = 0; f < FAMILY_COUNT && err == 0; f++)
+			if (imports_change(j, vrf, (enum family)f))
+				err = exports_follow(j, vrf, (enum family)f);
 	}
 	return err;
 }
@@ -480,16 +580,25 @@ static int
 import_run(struct job *j, struct part *p) RUNS_ON(role_main)
 {
 	uint32_t end = p->end - p->next > SECTION ? p->next + SECTION : p->end;
+	struct shards_table t;
 	int err = 0;
 
 	layers_rib_read_begin(j->apply->layers);
+	shards_table(&j->apply->layers->shards, p->table, &t);
 	for (; p->next < end; p->next++) {
-		err = preview_dest(p->import, (struct dest_id){p->next});
+		if (p->next < p->limit)
+			err = preview_dest(p->import, (struct dest_id){p->next});
+		else if (p->own_only)
+			err = preview_dest(p->import,
+				shards_find(&t,
+					&preview_own_at(p->import, p->next - p->limit)->prefix));
 		if (err != 0)
 			break;
 	}
 	layers_rib_read_end(j->apply->layers);
 	p->done = p->next >= p->end;
+	if (p->done)
+		preview_own_end(p->import);
 	return err == -EAGAIN ? next_hop_resolve(j, p->import) : err;
 }
 
@@ -500,7 +609,7 @@ import_run(struct job *j, struct part *p) RUNS_ON(role_main)
 static int
 export_run(struct job *j, struct part *p) RUNS_ON(role_main)
 {
-	const struct part *import = part_find(j, p->family, true);
+	const struct part *import = part_find(j, p->vrf, p->family, true);
 	struct export_call e = {
 		.job = j, .part = p, .import = import != NULL ? import->import : NULL};
 
@@ -508,16 +617,35 @@ export_run(struct job *j, struct part *p) RUNS_ON(role_main)
 	return e.err == -EAGAIN ? next_hop_resolve(j, e.import) : e.err;
 }
 
+/* True if no peer of the part gets other export rules. */
+static bool
+exports_quiet(const struct job *j, const struct part *p)
+{
+	for (unsigned i = 0; i < j->line_count; i++) {
+		const struct line *l = &j->line[i];
+
+		if (l->vrf.v == p->vrf.v && l->family == p->family && !l->import && !l->quiet)
+			return false;
+	}
+	return true;
+}
+
 static int
 part_run(struct job *j, struct part *p) RUNS_ON(role_main)
 {
+	const struct part *import = part_find(j, p->vrf, p->family, true);
+
 	if (p->end == 0) {
 		struct shards_table t;
 
 		layers_rib_read_begin(j->apply->layers);
 		shards_table(&j->apply->layers->shards, p->table, &t);
-		p->end = shards_limit(&t);
+		p->limit = shards_limit(&t);
 		layers_rib_read_end(j->apply->layers);
+		p->own_only = import != NULL && preview_own_only(import->import) &&
+			      (p->is_import || exports_quiet(j, p));
+		p->end = p->limit + (import != NULL ? preview_own_count(import->import) : 0);
+		p->next = p->own_only ? p->limit : 0;
 	}
 	return p->is_import ? import_run(j, p) : export_run(j, p);
 }
@@ -536,7 +664,7 @@ part_end(struct job *j, struct part *p)
 	for (unsigned i = 0; i < j->line_count; i++) {
 		struct line *l = &j->line[i];
 
-		if (l->family != p->family || l->import != p->is_import)
+		if (l->vrf.v != p->vrf.v || l->family != p->family || l->import != p->is_import)
 			continue;
 		if (p->is_import)
 			preview_peer_counts(p->import, l->peer, &l->counts);
@@ -574,22 +702,20 @@ line_json(const struct job *j, const struct line *l) RUNS_ON(role_main)
 
 /*
  * Exports are evaluated on the results of imports: an inexact import makes all exports of the
- * family inexact.
+ * table inexact.
  */
 static void
 mark_inexact_exports(struct job *j)
 {
-	bool inexact[FAMILY_COUNT] = {false};
-
 	for (unsigned i = 0; i < j->line_count; i++) {
 		const struct line *l = &j->line[i];
 
-		if (l->import && !l->exact)
-			inexact[l->family] = true;
-	}
-	for (unsigned i = 0; i < j->line_count; i++) {
-		if (!j->line[i].import && inexact[j->line[i].family])
-			j->line[i].exact = false;
+		for (unsigned k = 0; l->import && !l->exact && k < j->line_count; k++) {
+			struct line *e = &j->line[k];
+
+			if (!e->import && e->vrf.v == l->vrf.v && e->family == l->family)
+				e->exact = false;
+		}
 	}
 }
 
@@ -706,7 +832,8 @@ preview_begin(struct apply *apply, const struct preview_request *r, preview_done
 		return -ENOMEM;
 	*j = (struct job){
 		.apply = apply, .finish = done, .ctx = ctx, .r = *r, .revision = apply->revision};
-	err = r->candidate ? select_candidate(j) : select_scope(j);
+	j->part = calloc(2 * FAMILY_COUNT * (apply->running->vrf_count + 1), sizeof(*j->part));
+	err = j->part == NULL ? -ENOMEM : r->candidate ? select_candidate(j) : select_scope(j);
 	if (err == 0 && p->jobs == NULL)
 		err = timer_arm(apply->layers->main_thread, &p->again, 0);
 	if (err != 0) {
@@ -743,5 +870,8 @@ apply_previews_create(struct apply *apply)
 void
 apply_previews_destroy(struct apply *apply)
 {
+	if (apply->previews == NULL)
+		return;
+	timer_cancel(apply->layers->main_thread, &apply->previews->again);
 	free(apply->previews);
 }

@@ -40,7 +40,7 @@ static bool
 start_write(const char *path, unsigned start)
 {
 	json_t *document = json_pack("{s:i}", "start", (int)start);
-	int err = document != NULL ? config_save(path, document) : -ENOMEM;
+	int err = document != NULL ? config_state_save(path, document) : -ENOMEM;
 
 	json_decref(document);
 	if (err != 0)

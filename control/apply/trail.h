@@ -2,8 +2,10 @@
 /*
  * The audit trail: one line of JSON for each call that changes something, in the state directory. The
  * file `audit.log` is renamed to `audit.log.1` when it has TRAIL_FILE_MAX octets, and so on up to
- * `audit.log.3`; older lines are dropped. Lines are appended without fsync: a power loss can lose the
- * last lines, but no commit, whose author is in the history too.
+ * `audit.log.3`; older lines are dropped. The thread of the disk appends lines without fsync, after the
+ * answer to the call: a kill or a power loss can lose the last lines, but no commit, whose author is in the
+ * history too. Lines that wait for the disk are in memory, at most TRAIL_WAITING_MAX octets; further lines are
+ * dropped.
  *
  * Main only. Lifetime: of the struct apply.
  */
@@ -20,11 +22,14 @@
 #define TRAIL_LINE_MAX 8192
 /* Octets of the lines of one list, plus one line: main parses them in one turn. */
 #define TRAIL_LIST_MAX (512u << 10)
+#define TRAIL_WAITING_MAX (1u << 20)
 
+struct disk;
 struct trail;
 
-/* Continues the files of the folder. 0, -ENOMEM. A folder that cannot be used is logged. */
-int trail_open(const char *folder, struct trail **out) RUNS_ON(role_main);
+/* Continues the files of the folder. 0, -ENOMEM. A folder that cannot be used is logged. `disk`: lent. */
+int trail_open(const char *folder, struct disk *disk, struct trail **out) RUNS_ON(role_main);
+/* After disk_end(). */
 void trail_close(struct trail *t) RUNS_ON(role_main);
 /* Appends {id, time, ...members}; takes `members` over (NULL: out of memory). A failure is logged. */
 void trail_add(struct trail *t, json_t *members) RUNS_ON(role_main);

@@ -17,6 +17,7 @@ struct fib_feed;
 struct journal;
 struct netlink;
 struct nexthop_table;
+struct netlink_room;
 struct qsbr;
 struct speaker;
 
@@ -34,6 +35,7 @@ struct layers {
 	struct fib_feed *feed;
 	struct speaker *speaker;
 	struct netlink *netlink;
+	struct netlink_room *neighbor_room; /* of all mirrors; any thread reads its counters */
 	/* of the instances with a network namespace; the host thread alone reads and writes */
 	struct netlink *vrf_netlink[FIB_VRF_MAX];
 	unsigned tun_ifindex; /* of keel0; 0: none */

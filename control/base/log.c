@@ -392,39 +392,6 @@ log_figures_get(struct log_figures *out)
 	};
 }
 
-/* ---- messages of libraries ---- */
-
-static ssize_t
-stream_write(void *cookie, const char *buf, size_t len)
-{
-	static _Thread_local struct log_site site;
-	char text[LINE_MAX_LEN / 2];
-
-	for (size_t at = 0, n; at < len; at += n + 1) {
-		const char *end = memchr(buf + at, '\n', len - at);
-
-		n = end != NULL ? (size_t)(end - buf) - at : len - at;
-		if (n > 0)
-			log_write(&site, LOG_WARNING, "%s text=%s", (const char *)cookie,
-				log_escape(buf + at, n, text, sizeof(text)));
-	}
-	return (ssize_t)len;
-}
-
-FILE *
-log_stream(const char *event)
-{
-	union {
-		const char *in;
-		void *out;
-	} cookie = {event};
-	FILE *f = fopencookie(cookie.out, "w", (cookie_io_functions_t){.write = stream_write});
-
-	if (f != NULL)
-		(void)setvbuf(f, NULL, _IOLBF, LINE_MAX_LEN);
-	return f;
-}
-
 /*
  * The length of the character at `text` if it needs no escape: valid UTF-8 (RFC 3629 4), no control
  * character (some terminals interpret C1 as escapes), no line or paragraph separator. 0: to be

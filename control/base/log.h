@@ -70,8 +70,5 @@ struct log_figures {
 /* Any thread. */
 void log_figures_get(struct log_figures *out);
 
-/* A stream for a library's messages: each line is logged as a warning `EVENT text="..."`. `event` must stay valid. NULL: no memory. */
-FILE *log_stream(const char *event);
-
 /* Quotes and escapes foreign text as one token of one line; returns `buf`. */
 char *log_escape(const char *text, size_t len, char *buf, size_t size);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/base/threads.h"
 
+#include "lpm/in_use.h"
 #include "lpm/note_work.h"
 
 #include <assert.h>
@@ -121,6 +122,7 @@ timer_cancel(struct thread *t, struct timer *timer)
 	if (timer->deadline_ns == 0)
 		return;
 	timer->deadline_ns = 0;
+	in_use_end(timer, IN_USE_TIMER, t);
 	last = t->heap[--t->heap_count];
 	if (last == timer)
 		return;
@@ -151,6 +153,7 @@ timer_arm(struct thread *t, struct timer *timer, uint64_t delay_ns)
 		t->heap_size = size;
 	}
 	timer->deadline_ns = deadline_in(delay_ns);
+	in_use_begin(timer, IN_USE_TIMER, t);
 	heap_place(t, t->heap_count++, timer);
 	heap_up(t, t->heap_count - 1);
 	return 0;
@@ -190,15 +193,18 @@ watch_set(struct thread *t, struct watch *w, uint32_t epoll_events)
 {
 	struct epoll_event ev = {.events = epoll_events, .data.ptr = w};
 
+	in_use_end(w, IN_USE_WATCH, t);
 	if (epoll_events == 0)
 		return epoll_ctl(t->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL) == 0 || errno == ENOENT
 			       ? 0
 			       : -errno;
+	in_use_begin(w, IN_USE_WATCH, t);
 	if (epoll_ctl(t->epoll_fd, EPOLL_CTL_MOD, w->fd, &ev) == 0)
 		return 0;
-	if (errno != ENOENT)
-		return -errno;
-	return epoll_ctl(t->epoll_fd, EPOLL_CTL_ADD, w->fd, &ev) == 0 ? 0 : -errno;
+	if (errno == ENOENT && epoll_ctl(t->epoll_fd, EPOLL_CTL_ADD, w->fd, &ev) == 0)
+		return 0;
+	in_use_end(w, IN_USE_WATCH, t);
+	return -errno;
 }
 
 /*
@@ -289,6 +295,8 @@ thread_wake(struct thread *t)
 static void
 mail_push(struct thread *t, struct thread_mail *m)
 {
+	in_use_begin(m, IN_USE_MESSAGE, t);
+	in_use_begin(m->arg, IN_USE_MESSAGE, t);
 	m->next = atomic_load_explicit(&t->mailbox, memory_order_relaxed);
 	/* release: pairs with the exchange in mailbox_run */
 	while (!atomic_compare_exchange_weak_explicit(
@@ -376,6 +384,8 @@ mailbox_run(struct thread *t)
 
 		/* a waiter's mail is invalid after sem_post(), a sender's after fn() */
 		next = m->next;
+		in_use_end(m->arg, IN_USE_MESSAGE, t);
+		in_use_end(m, IN_USE_MESSAGE, t);
 		note_work(m->doing != NULL ? m->doing : "messages");
 		m->fn(m->arg);
 		if (done != NULL)
@@ -606,6 +616,7 @@ thread_free(struct thread *t)
 	struct thread_mail *m = atomic_load_explicit(&t->mailbox, memory_order_acquire), *next;
 
 	thread_delist(t);
+	in_use_end_all(t);
 	for (; m != NULL; m = next) {
 		next = m->next;
 		if (m->allocated)
@@ -656,8 +667,11 @@ thread_create(const struct thread_config *c, struct thread **out)
 
 	if (err != 0)
 		return err;
+	/* first: what the thread tells others makes these send to the thread */
+	*out = t;
 	err = -pthread_create(&t->id, NULL, thread_main, t);
 	if (err != 0) {
+		*out = NULL;
 		thread_free(t);
 		return err;
 	}
@@ -666,11 +680,11 @@ thread_create(const struct thread_config *c, struct thread **out)
 	if (t->start_result != 0) {
 		err = t->start_result;
 		pthread_join(t->id, NULL);
+		*out = NULL;
 		thread_free(t);
 		return err;
 	}
 	thread_enlist(t);
-	*out = t;
 	return 0;
 }
 

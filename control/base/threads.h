@@ -6,6 +6,9 @@
  * A turn of the loop runs the mailbox, the timers, work(), then the file descriptors. The thread
  * sleeps in epoll only if work() returned false. Timers and watches belong to their thread and run
  * between slices of at most SLICE_NS.
+ *
+ * Whoever frees memory first cancels its timers, removes its watches (before close()), and owns no
+ * message on its way with the memory as argument: lpm/in_use.h.
  */
 #pragma once
 
@@ -38,8 +41,8 @@ struct thread_config {
 };
 
 /*
- * Starts a thread and waits for start(). 0, -errno. The caller writes `*out` after start(): the new
- * thread must not read it, and gets itself from start().
+ * Starts a thread and waits for start(). 0, -errno. `*out` is written before the thread runs: threads
+ * that hear from it can answer at once. After an error `*out` is NULL.
  */
 int thread_create(const struct thread_config *c, struct thread **out);
 /*

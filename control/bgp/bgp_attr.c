@@ -38,6 +38,7 @@ struct decode {
 	uint8_t refused; /* for bgp_error.refused of the present attribute */
 	uint8_t nlri_fault; /* for bgp_error.nlri_fault of the present attribute */
 	const struct attribute *row; /* row of the present attribute */
+	bool own_next_hop; /* the next hop is an address of this router */
 	struct rd as_path, as4_path;
 	bool has_as_set; /* in AS_PATH or AS4_PATH */
 	struct rd communities, ext_communities, large_communities, cluster_list;
@@ -184,6 +185,7 @@ decode_next_hop(struct decode *d, struct rd v)
 	/* RFC 4760 3: NEXT_HOP without the NLRI field of RFC 4271 is ignored. */
 	if (!d->has_nlri)
 		return 0;
+	d->own_next_hop = addr == d->o->local_id;
 	if (!v4_next_hop_valid(d->o, addr))
 		return UPDATE_INVALID_NEXT_HOP;
 	d->a->next_hop = addr_from_v4(addr);
@@ -372,6 +374,9 @@ decode_mp_next_hop(struct decode *d, const struct nlri_form *form, struct rd v)
 		valid = v6_next_hop(
 			o, v.p + rd_len, len == 2 * v6_len ? v.p + v6_len + rd_len : NULL, d->u);
 	}
+	d->own_next_hop = d->u->mp_next_hop.afi == AFI_IPV4
+				  ? addr_v4(&d->u->mp_next_hop) == o->local_id
+				  : addr_equal(&d->u->mp_next_hop, &o->local_v6);
 	if (!valid)
 		fail(d, TREAT_AS_WITHDRAW, UPDATE_INVALID_NEXT_HOP, ATTR_MP_REACH, v.p, v.end);
 	return true;
@@ -903,6 +908,40 @@ end_of_rib(struct decode *d, struct rd withdrawn, struct rd nlri)
 	d->u->end_of_rib_safi = f.form.safi;
 }
 
+/* True if the readable path, AS_PATH or AS4_PATH, has our AS number. */
+static bool
+path_has_own(const struct decode *d)
+{
+	uint32_t asn = d->o->own_as;
+	bool new = !d->o->as4 &&asn > UINT16_MAX, as4 = d->o->as4 || new, has = false;
+	struct rd v = new ? d->as4_path : d->as_path;
+
+	while (rd_left(&v) > 0 && !v.bad) {
+		unsigned count;
+
+		rd_u8(&v);
+		for (count = rd_u8(&v); count > 0; count--)
+			has |= (as4 ? rd_u32(&v) : rd_u16(&v)) == asn;
+	}
+	return has;
+}
+
+/*
+ * RFC 4271 9.1.2: a route of this router that a neighbour sends back is a loop before it is anything else. On a shared subnet the route still
+ * has our next hop, and from a customer the OTC attribute that we added.
+ */
+static void
+own_returns(struct decode *d)
+{
+	struct bgp_error *e = &d->u->error;
+
+	if (e->severity == TREAT_AS_WITHDRAW && d->o->own_as != 0 &&
+		((e->subcode == UPDATE_INVALID_NEXT_HOP && d->own_next_hop) ||
+			e->refused == REFUSED_ROUTE_LEAK) &&
+		path_has_own(d))
+		e->refused = REFUSED_AS_LOOP;
+}
+
 /* RFC 9234 5: unicast routes. A route that leaked is treated as withdrawn. */
 static void
 only_to_customer(struct decode *d)
@@ -988,6 +1027,7 @@ bgp_update_decode(const uint8_t *msg, size_t len, const struct bgp_update_option
 	attribute_list(&d, list);
 	if (out->error.severity != SESSION_RESET)
 		conclude(&d, withdrawn, r);
+	own_returns(&d);
 	if (out->error.severity == SESSION_RESET) {
 		out->announced_count = 0;
 		out->withdrawn_count = 0;

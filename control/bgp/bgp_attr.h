@@ -25,6 +25,8 @@ struct bgp_update_options {
 	uint32_t max_as_path_length;
 	bool refuse_as_sets; /* AS_SET and AS_CONFED_SET in a path: RFC 9774 3 */
 	uint32_t peer_as; /* 0: any */
+	/* AS number that this router prepends: such a path with our next hop, or a leaked one, is REFUSED_AS_LOOP; 0: no check */
+	uint32_t own_as;
 	uint8_t role; /* enum session_role, of this router */
 	/* our BGP identifier and address, host order: refused as NEXT_HOP; 0: no check */
 	uint32_t local_id;

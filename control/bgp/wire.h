@@ -101,7 +101,7 @@ wr_reserve(struct wr *w, size_t len)
 {
 	uint8_t *p = w->p;
 
-	if (w->bad || (size_t)(w->end - w->p) < len) {
+	if (w->bad || p == NULL || (size_t)(w->end - p) < len) {
 		w->bad = true;
 		return NULL;
 	}

@@ -134,6 +134,9 @@ peer_down_put(struct collector *c, unsigned id, const struct monitored *m, bool 
 	} else if (m->fall_len > 0) {
 		wr_u8(&w, m->fall_sent ? BMP_DOWN_SENT : BMP_DOWN_RECEIVED);
 		wr_bytes(&w, m->octets + m->sent_len + m->received_len, m->fall_len);
+	} else if (m->fall_event != 0) {
+		wr_u8(&w, BMP_DOWN_LOCAL);
+		wr_u16(&w, m->fall_event);
 	} else {
 		wr_u8(&w, BMP_DOWN_LOST);
 	}
@@ -152,15 +155,22 @@ wanted(const struct collector *c, unsigned id)
 	return is_loc(id) ? (c->config.views & BMP_LOC) != 0 : (c->config.views & ~BMP_LOC) != 0;
 }
 
-/* Compares a session with the last message to the collector. False: no room. */
+/* Peer Down, if the session that the collector knows has ended. False: no room. */
 static bool
-peer_check(struct collector *c, unsigned id)
+peer_check_down(struct collector *c, unsigned id)
 {
 	const struct monitored *m = c->bmp->peer[id];
 
-	if (bit(c->told, id) && (m == NULL || !m->up || m->count != c->told_count[id]) &&
-		!peer_down_put(c, id, m, false))
-		return false;
+	return !bit(c->told, id) || (m != NULL && m->up && m->count == c->told_count[id]) ||
+	       peer_down_put(c, id, m, false);
+}
+
+/* Peer Up, if the collector does not know the session. False: no room. */
+static bool
+peer_check_up(struct collector *c, unsigned id)
+{
+	const struct monitored *m = c->bmp->peer[id];
+
 	if (m != NULL && m->up && wanted(c, id) && !bit(c->told, id) && !peer_up_put(c, id))
 		return false;
 	bit_clear(c->check, id);
@@ -187,8 +197,11 @@ sessions_run(struct collector *c)
 {
 	bool room = true;
 
+	/* All ends first: a peer of a range may be back with another id. */
 	for (unsigned i = 0; room && (i = bit_next(c->check, i)) < ENTITIES; i++)
-		room = peer_check(c, i);
+		room = peer_check_down(c, i);
+	for (unsigned i = 0; room && (i = bit_next(c->check, i)) < ENTITIES; i++)
+		room = peer_check_up(c, i);
 	if (bit_next(c->resync, 0) == ENTITIES || now_ns() - c->resync_ns < RESYNC_NS ||
 		out_waits(c) > OUT_WALK)
 		return;
@@ -262,6 +275,7 @@ monitored_set(struct bmp *b, const struct session_monitor *s)
 	now->up = s->up;
 	now->count = s->count;
 	now->fall_sent = s->fall_sent;
+	now->fall_event = s->fall_event;
 	now->fall_len = s->fall_len;
 	memcpy(now->octets + sent + received, s->fall, s->fall_len);
 	arena_free(b->arena, m);
@@ -277,6 +291,19 @@ monitored_gone(struct bmp *b, unsigned id)
 		b->peer[id]->up = false;
 }
 
+/* True if a collector knows a session of another peer by this id: its Peer Down needs the old report. */
+static bool
+known_as_other(const struct bmp *b, const struct session_monitor *s)
+{
+	const struct monitored *m = b->peer[s->id.v];
+	bool told = false;
+
+	for (unsigned i = 0; i < b->count; i++)
+		told |= bit(b->collector[i]->told, s->id.v);
+	return told && m != NULL &&
+	       (m->vrf.v != s->vrf.v || !addr_equal(&m->head.addr, &s->remote));
+}
+
 static void
 on_answer(void *arg) RUNS_ON(role_bmp)
 {
@@ -285,8 +312,12 @@ on_answer(void *arg) RUNS_ON(role_bmp)
 
 	a->sent = false;
 	for (unsigned i = 0; i < a->count; i++) {
-		if (!monitored_set(b, &a->at[i]))
-			bit_set(b->changed, a->at[i].id.v);
+		bool other = known_as_other(b, &a->at[i]);
+
+		if (other)
+			monitored_gone(b, a->at[i].id.v);
+		if (other || !monitored_set(b, &a->at[i]))
+			bit_set(b->changed, a->at[i].id.v); /* again, after the Peer Down */
 		for (unsigned k = 0; k < b->count; k++) {
 			struct collector *c = b->collector[k];
 
@@ -312,13 +343,18 @@ on_session(void *arg) RUNS_ON(role_session)
 
 	a->count = 0;
 	memset(a->gone, 0, sizeof(a->gone));
+	/* all that are gone first: a peer of a range may be back with another id */
+	for (unsigned id = 0; (id = bit_next(a->peers, id)) < ENTITIES; id++) {
+		if (session_gone(l->speaker, (struct peer_id){(uint16_t)id})) {
+			bit_clear(a->peers, id);
+			bit_set(a->gone, id);
+		}
+	}
 	for (unsigned id = 0; a->count < ASKED && (id = bit_next(a->peers, id)) < ENTITIES; id++) {
 		bit_clear(a->peers, id);
 		if (session_monitor_peek(
 			    l->speaker, (struct peer_id){(uint16_t)id}, &a->at[a->count]))
 			a->count++;
-		else
-			bit_set(a->gone, id);
 	}
 	layers_send_bmp(l, &a->mail, on_answer, a);
 }
@@ -806,6 +842,7 @@ cursor_set(struct bmp *b)
 	if (!wants && b->cursor != NULL) {
 		journal_unsubscribe(j, b->cursor);
 		b->cursor = NULL;
+		best_forget(b);
 	}
 }
 
@@ -1159,6 +1196,7 @@ bmp_destroy(struct bmp *b)
 		for (unsigned i = 0; i < ENTITIES; i++)
 			arena_free(b->arena, b->peer[i]);
 		path_ring_destroy(b->out_ring);
+		best_forget(b);
 		arena_free(b->arena, b->out_set);
 		arena_free(b->arena, b->out.answer);
 		arena_free(b->arena, b->attrs);

@@ -15,10 +15,10 @@ out_room(const struct out_ask *a)
 	return OUT_ANSWER - a->used >= sizeof(struct out_record) + ATTR_SET_MAX;
 }
 
-/* The route of a peer; of a walk only if it is advertised. With out_room(). */
+/* The route of a peer, or its withdrawal with `had`. With out_room(). */
 static void
 out_record_put(struct out_ask *a, struct peer_id peer, enum family f, const struct dest_view *v,
-	struct dest_id id, bool walk) RUNS_ON(role_session)
+	struct dest_id id, bool walk, bool had) RUNS_ON(role_session)
 {
 	struct speaker *speaker = a->bmp->config.layers->speaker;
 	struct out_record *rec = (struct out_record *)(void *)(a->answer + a->used);
@@ -32,7 +32,7 @@ out_record_put(struct out_ask *a, struct peer_id peer, enum family f, const stru
 		n = session_adj_out(speaker, peer, f, own, attrs, ATTR_SET_MAX, &rec->label);
 	if (n <= 0 && id.v != DEST_NONE)
 		n = session_adj_out(speaker, peer, f, id, attrs, ATTR_SET_MAX, &rec->label);
-	if (n <= 0 && walk)
+	if (n <= 0 && !had)
 		return;
 	rec->attrs_len = n > 0 ? (uint32_t)n : 0;
 	rec->size = (uint32_t)((sizeof(*rec) + rec->attrs_len + 7) / 8 * 8);
@@ -66,7 +66,8 @@ out_names(struct out_ask *a, uint64_t deadline) RUNS_ON(role_session)
 		for (unsigned p = 0; (p = bit_next(a->members, p)) < ENTITIES; p++) {
 			if (!out_room(a) || now_ns() >= deadline)
 				return false;
-			out_record_put(a, (struct peer_id){(uint16_t)p}, a->family, &v, id, false);
+			out_record_put(a, (struct peer_id){(uint16_t)p}, a->family, &v, id, false,
+				name->had != PATH_HAD_NONE && name->had != p);
 			bit_clear(a->members, p);
 		}
 		a->begun = false;
@@ -88,8 +89,8 @@ out_walk(struct out_ask *a, uint64_t deadline) RUNS_ON(role_session)
 		if (n % OUT_LOOKS == OUT_LOOKS - 1 && now_ns() >= deadline)
 			return;
 		if (shards_peek(&t, (struct dest_id){a->id}, &v) && v.paths != NULL)
-			out_record_put(
-				a, a->peer, a->walk_family, &v, (struct dest_id){a->id}, true);
+			out_record_put(a, a->peer, a->walk_family, &v, (struct dest_id){a->id},
+				true, false);
 	}
 }
 
@@ -106,8 +107,8 @@ on_out_question(void *arg) RUNS_ON(role_session)
 		struct dest_view v = {.prefix.afi = (uint8_t)family_afi(a->walk_family)};
 
 		if (a->id == 0 && family_safi(a->walk_family) != SAFI_VPN && out_room(a))
-			out_record_put(
-				a, a->peer, a->walk_family, &v, (struct dest_id){DEST_NONE}, true);
+			out_record_put(a, a->peer, a->walk_family, &v, (struct dest_id){DEST_NONE},
+				true, false);
 		out_walk(a, begun + OUT_SLICE_NS);
 	}
 	a->spent_ns = now_ns() - begun;

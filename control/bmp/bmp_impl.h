@@ -90,6 +90,7 @@ struct monitored {
 	struct bmp_peer head; /* without flags of a view */
 	struct vrf_id vrf;
 	bool up, as4, fall_sent;
+	uint16_t fall_event; /* session_monitor.fall_event */
 	uint8_t families;
 	uint32_t count; /* of the session */
 	uint64_t since_ns;
@@ -224,6 +225,11 @@ struct bmp {
 	struct out_ask out;
 	bool out_ready; /* a collector wants Adj-RIB-Out: ring and buffers are there */
 	bool out_busy; /* there are questions */
+	/* While a collector wants best paths: their sources by destination; PATH_HAD_NONE: no best path. */
+	struct best {
+		uint16_t *source;
+		uint32_t size;
+	} best[SHARD_TABLES_MAX];
 	unsigned out_turn; /* the collector whose walk is asked about next */
 	struct attr_set *out_set; /* of the last route of Adj-RIB-Out, of out_of */
 	const struct collector *out_of;
@@ -273,6 +279,8 @@ bool table_of(const struct bmp *b, struct vrf_id vrf, enum family f, struct shar
 /* Live changes of the Adj-RIBs-In, and of the Loc-RIBs. True while there is more. */
 bool changes_run(struct bmp *b);
 bool journal_run(struct bmp *b);
+/* No collector wants best paths. */
+void best_forget(struct bmp *b);
 /* Changes of all peers are lost for the collector. */
 void peers_lost(struct collector *c);
 /* The peer whose Adj-RIB-Out is to be read. False: all are read. */

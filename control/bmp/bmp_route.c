@@ -2,6 +2,7 @@
 /* Routes as Route Monitoring messages (RFC 7854 4.6): live changes, and walks of whole tables. */
 #include "control/bmp/bmp_impl.h"
 
+#include "lpm/arena.h"
 #include "rib/journal.h"
 #include "rib/nlri.h"
 
@@ -119,9 +120,10 @@ route_put(struct collector *c, const struct route *r)
 	return true;
 }
 
-/* The state of a path of the peer; `p` NULL: none. False: no room. */
+/* The state of a path of the peer; `p` NULL: none. `had`: PATH_HAD_ bits. False: no room. */
 static bool
-path_put(struct collector *c, struct route *r, const struct rib_path *p, uint8_t views, bool walk)
+path_put(
+	struct collector *c, struct route *r, const struct rib_path *p, uint8_t views, unsigned had)
 {
 	r->time_s = p != NULL ? p->time_s : 0;
 	r->label = p != NULL ? p->label_flags >> 12 : 0;
@@ -129,7 +131,7 @@ path_put(struct collector *c, struct route *r, const struct rib_path *p, uint8_t
 		r->flags = 0;
 		r->attrs = p != NULL ? shard_path_received(r->shard, p) : NULL;
 		r->id = p != NULL ? p->received : (struct attr_id){0};
-		if ((r->attrs != NULL || !walk) && !route_put(c, r))
+		if ((r->attrs != NULL || (had & PATH_HAD_RECEIVED)) && !route_put(c, r))
 			return false;
 	}
 	if (views & BMP_ADJ_IN) {
@@ -138,20 +140,60 @@ path_put(struct collector *c, struct route *r, const struct rib_path *p, uint8_t
 		r->flags = BMP_FLAG_POST;
 		r->attrs = accepted ? attr_get(shard_attrs(r->shard), p->accepted) : NULL;
 		r->id = accepted ? p->accepted : (struct attr_id){0};
-		if ((r->attrs != NULL || !walk) && !route_put(c, r))
+		if ((r->attrs != NULL || (had & PATH_HAD_ACCEPTED)) && !route_put(c, r))
 			return false;
 	}
 	return true;
 }
 
-/* The best route of a destination. False: no room. */
+/* ---- best paths that a collector may have ---- */
+
+/*
+ * The source of the best path by destination, as the journal or a walk showed it last: without a record a withdrawal names each destination without
+ * a best path, and the Adj-RIB-Out before policy of each source. Returns PATH_HAD_NONE for a destination that had none. Without memory: any source.
+ */
+static uint16_t
+best_note(struct bmp *b, struct table_id table, struct dest_id id, const struct dest_view *v)
+{
+	bool best = v->paths != NULL && v->paths->eligible > 0;
+	struct best *k = &b->best[table.v];
+	uint16_t was, now = best ? v->paths->path[0].peer.v : PATH_HAD_NONE;
+
+	if (id.v >= k->size) {
+		uint32_t size = id.v < 1024 ? 2048 : 2 * id.v;
+		uint16_t *p = arena_alloc(b->arena, size * sizeof(*p));
+
+		if (p == NULL)
+			return PEER_SELF.v;
+		if (k->size > 0)
+			memcpy(p, k->source, k->size * sizeof(*p));
+		memset(p + k->size, 0xff, (size - k->size) * sizeof(*p));
+		arena_free(b->arena, k->source);
+		*k = (struct best){p, size};
+	}
+	was = k->source[id.v];
+	k->source[id.v] = now;
+	return was;
+}
+
+void
+best_forget(struct bmp *b)
+{
+	for (unsigned i = 0; i < SHARD_TABLES_MAX; i++) {
+		arena_free(b->arena, b->best[i].source);
+		b->best[i] = (struct best){0};
+	}
+}
+
+/* The best route of a destination. `had`: of best_note(). False: no room. */
 static bool
-best_put(struct collector *c, unsigned loc, struct route *r, const struct dest_view *v, bool walk)
+best_put(
+	struct collector *c, unsigned loc, struct route *r, const struct dest_view *v, uint16_t had)
 {
 	bool best = v->paths != NULL && v->paths->eligible > 0;
 	const struct rib_path *p = best ? &v->paths->path[0] : NULL;
 
-	if (!best && walk)
+	if (!best && had == PATH_HAD_NONE)
 		return true;
 	r->peer = loc;
 	r->flags = 0;
@@ -164,10 +206,11 @@ best_put(struct collector *c, unsigned loc, struct route *r, const struct dest_v
 
 /*
  * The best route of a destination as a route that may be advertised to the peer: not to its source. RFC 8671 3: before policy the Adj-RIB-Out
- * matches the Loc-RIB. False: no room.
+ * matches the Loc-RIB. `had`: of best_note(). False: no room.
  */
 static bool
-pre_put(struct collector *c, unsigned peer, struct route *r, const struct dest_view *v, bool walk)
+pre_put(struct collector *c, unsigned peer, struct route *r, const struct dest_view *v,
+	uint16_t had)
 {
 	struct route out = *r;
 
@@ -177,7 +220,7 @@ pre_put(struct collector *c, unsigned peer, struct route *r, const struct dest_v
 		out.attrs = NULL;
 		out.id.v = 0;
 		out.time_s = 0;
-		return walk || route_put(c, &out);
+		return had == PATH_HAD_NONE || had == peer || route_put(c, &out);
 	}
 	out.attrs = attr_get(shard_attrs(r->shard), v->paths->path[0].accepted);
 	out.id = v->paths->path[0].accepted;
@@ -250,7 +293,7 @@ change_put(struct bmp *b, const struct path_change *e)
 	for (unsigned k = 0; k < b->count; k++) {
 		struct collector *c = b->collector[k];
 
-		if (follows(c, e->peer.v) && !path_put(c, &r, p, c->config.views, false))
+		if (follows(c, e->peer.v) && !path_put(c, &r, p, c->config.views, e->had))
 			collector_lost(c, e->peer.v);
 	}
 }
@@ -296,6 +339,7 @@ entry_put(struct bmp *b, const struct journal_entry *e)
 	struct route r = {.shard = s->at[e->shard]};
 	struct vrf_id vrf;
 	struct dest_view v;
+	uint16_t had;
 
 	shard_table_key(s->at[0], e->table, &vrf, &r.family);
 	if (e->aside || r.family == FAMILY_COUNT)
@@ -305,16 +349,17 @@ entry_put(struct bmp *b, const struct journal_entry *e)
 		return;
 	r.prefix = &v.prefix;
 	r.rd = v.rd;
+	had = best_note(b, e->table, id, &v);
 	for (unsigned k = 0; k < b->count; k++) {
 		struct collector *c = b->collector[k];
 
-		if (follows(c, loc_of(vrf)) && !best_put(c, loc_of(vrf), &r, &v, false))
+		if (follows(c, loc_of(vrf)) && !best_put(c, loc_of(vrf), &r, &v, had))
 			collector_lost(c, loc_of(vrf));
 		for (unsigned p = 1; (c->config.views & BMP_ADJ_OUT_PRE) &&
 				     (p = bit_next(c->told, p)) < PEER_MAX;
 			p++)
 			if (has_table(b->peer[p], vrf, r.family) && follows(c, p) &&
-				!pre_put(c, p, &r, &v, false))
+				!pre_put(c, p, &r, &v, had))
 				collector_lost(c, p);
 	}
 }
@@ -382,13 +427,13 @@ dest_walk(struct collector *c, const struct dest_view *v, struct route *r)
 	unsigned n = 0, loc = loc_of(c->vrf);
 
 	if (c->next_peer == 0 && c->next_pre == 0 && bit(c->walked, loc) &&
-		!best_put(c, loc, r, v, true))
+		!best_put(c, loc, r, v, PATH_HAD_NONE))
 		return false;
 	for (; (c->config.views & BMP_ADJ_OUT_PRE) && c->next_pre < PEER_MAX; c->next_pre++) {
 		c->next_pre = bit_next(c->walked, c->next_pre > 0 ? c->next_pre : 1);
 		if (c->next_pre < PEER_MAX &&
 			has_table(c->bmp->peer[c->next_pre], c->vrf, c->family) &&
-			!pre_put(c, c->next_pre, r, v, true))
+			!pre_put(c, c->next_pre, r, v, PATH_HAD_NONE))
 			return false;
 	}
 	for (unsigned i = 0; i < v->paths->count && n < PEER_MAX; i++) {
@@ -403,7 +448,7 @@ dest_walk(struct collector *c, const struct dest_view *v, struct route *r)
 	for (unsigned i = 0; i < n; i++) {
 		r->peer = order[i] >> 16;
 		c->next_peer = r->peer;
-		if (!path_put(c, r, &v->paths->path[order[i] & 0xffff], c->config.views, true))
+		if (!path_put(c, r, &v->paths->path[order[i] & 0xffff], c->config.views, 0))
 			return false;
 	}
 	c->next_peer = c->next_pre = 0;
@@ -417,6 +462,7 @@ walk_section(struct collector *c)
 	struct bmp *b = c->bmp;
 	const struct shards *s = &b->config.layers->shards;
 	struct shards_table t;
+	struct table_id table;
 	uint32_t end = table_of(b, c->vrf, c->family, &t) ? shards_limit(&t) : 0;
 
 	for (unsigned n = 0; n < SCAN && c->next < end && out_waits(c) < OUT_WALK; n++, c->next++) {
@@ -428,6 +474,8 @@ walk_section(struct collector *c)
 			continue;
 		r.rd = v.rd;
 		r.shard = s->at[shards_index(s, id)];
+		if (b->cursor != NULL && shard_table_find(s->at[0], c->vrf, c->family, &table) == 0)
+			(void)best_note(b, table, id, &v);
 		if (!dest_walk(c, &v, &r))
 			return; /* continues at c->next_peer */
 	}

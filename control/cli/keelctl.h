@@ -265,6 +265,8 @@ void show_jobs(struct ctl *ctl, const json_t *result);
 
 /* ---- keelctl_see.c ---- */
 
+/* "policy NAME, node 20", "policy NAME, no node"; nothing without a policy. */
+void print_policy_node(const json_t *o);
 void show_fate(struct ctl *ctl, const struct command *c);
 void show_changes(struct ctl *ctl, const struct command *c);
 void trace_command(struct ctl *ctl, const struct command *c);
@@ -318,6 +320,9 @@ const char *yes_no(const json_t *o, const char *key);
 
 #define SHORT_TEXT 32
 /* Each fills and returns `buf`. */
+#define PORT_TEXT 192
+/* A port of an answer, as "east up, 10G full" or "east down: no carrier". */
+const char *port_text(const json_t *port, char buf[PORT_TEXT]);
 const char *duration_text(double seconds, char buf[SHORT_TEXT]);
 const char *ns_text(double ns, char buf[SHORT_TEXT]);
 const char *bytes_text(double bytes, char buf[SHORT_TEXT]);

@@ -51,11 +51,16 @@ static void
 commit_print(struct ctl *ctl, const json_t *result, unsigned confirm_s)
 {
 	bool changed = json_is_integer(json_object_get(result, "commit"));
+	const json_t *path;
+	size_t i;
 
 	if (changed) {
 		printf("commit %s, revision %s\n", text_of(result, "commit"),
 			text_of(result, "revision"));
 		effects_print(ctl, json_object_get(result, "effects"));
+		json_array_foreach(json_object_get(result, "restart_required"), i, path)
+			printf("%s: saved; keeld goes on with the old value until its restart\n",
+				value_text(path));
 	} else {
 		printf("nothing to commit: the candidate is the running configuration, revision "
 		       "%s\n",
@@ -75,18 +80,57 @@ commit_print(struct ctl *ctl, const json_t *result, unsigned confirm_s)
 
 static void diff_lines(struct ctl *ctl, const json_t *result, size_t max);
 
-/* Prints what a commit has published; `diff`: of config.diff, just before. */
-static void
-published_print(struct ctl *ctl, const json_t *diff)
+/* True if the text of a policy file in force has changed. */
+static bool
+file_changed(const json_t *file)
 {
-	size_t count = json_array_size(json_object_get(diff, "diff"));
+	return json_is_true(json_object_get(file, "changed"));
+}
 
-	if (count == 0)
-		return;
-	puts("published:");
+/* Names the policy files with a different text on disk. */
+static void
+files_left_print(struct ctl *ctl, const json_t *of)
+{
+	const json_t *file;
+	size_t i;
+
+	json_array_foreach(json_object_get(of, "policy_files"), i, file)
+	{
+		if (file_changed(file) || !json_is_false(json_object_get(file, "on_disk")))
+			continue;
+		print_colour(ctl, YELLOW, "not taken");
+		printf(": policy file %s differs on disk; `commit policy-files` takes it\n",
+			text_of(file, "path"));
+	}
+}
+
+/*
+ * Prints what a commit has published. `diff`: of config.diff, just before; NULL for a rollback and a
+ * reload. `result`: of the commit.
+ */
+static void
+published_print(struct ctl *ctl, const json_t *diff, const json_t *result)
+{
+	const json_t *files = json_object_get(result, "policy_files"), *file;
+	size_t count = json_array_size(json_object_get(diff, "diff")), i, changed = 0;
+
+	json_array_foreach(files, i, file) changed += file_changed(file);
+	if (count + changed > 0)
+		puts("published:");
 	diff_lines(ctl, diff, PUBLISHED_MAX);
 	if (count > PUBLISHED_MAX)
 		printf("and %zu more; `show history ID` lists all\n", count - PUBLISHED_MAX);
+	json_array_foreach(files, i, file)
+	{
+		if (!file_changed(file))
+			continue;
+		print_colour(ctl, YELLOW, "~ ");
+		printf("policy file %s", text_of(file, "path"));
+		puts(json_is_true(json_object_get(file, "on_disk"))
+				? ""
+				: ": the text of the history; the file on disk differs and stays");
+	}
+	files_left_print(ctl, result);
 }
 
 /* ---- commands ---- */
@@ -153,6 +197,8 @@ call_with_force(struct ctl *ctl, const struct command *c, const char *method, js
 		if (number_of(error, "code") == CODE_NEEDS_FORCE)
 			ctl_fail(ctl, EXIT_REFUSED, "nothing was committed; `%s force` ends them",
 				c->kind == COMMAND_COMMIT ? "commit" : "rollback ID");
+		if (!ctl->json)
+			files_left_print(ctl, json_object_get(error, "data"));
 	}
 	json_decref(error);
 	json_decref(params);
@@ -167,6 +213,8 @@ commit_call(struct ctl *ctl, const struct command *c, json_t **diff)
 
 	if (c->number > 0)
 		json_object_set_new(params, "confirm_s", json_integer(c->number));
+	if (c->policy_files)
+		json_object_set_new(params, "policy_files", json_true());
 	*diff = ctl->json ? NULL : ctl_try(ctl, "config.diff", NULL);
 	if (*diff != NULL)
 		json_object_set(params, "if_revision", json_object_get(*diff, "revision"));
@@ -216,16 +264,70 @@ config_command(struct ctl *ctl, const struct command *c)
 		puts(c->kind == COMMAND_CONFIRM
 				? "confirmed"
 				: "the candidate is the running configuration again");
-	published_print(ctl, diff);
+	if (!ctl->json)
+		published_print(ctl, diff, result);
 	json_decref(diff);
 	json_decref(result);
 }
 
 /* ---- shows ---- */
 
+/* The length of the line at `text`, of `left` octets, with its newline. */
+static size_t
+line_len(const char *text, size_t left)
+{
+	const char *end = memchr(text, '\n', left);
+
+	return end != NULL ? (size_t)(end - text) + 1 : left;
+}
+
+static void
+text_part(struct ctl *ctl, enum colour colour, const char *mark, const char *text, size_t left)
+{
+	while (left > 0) {
+		size_t len = line_len(text, left);
+		char *line = strndup(text, text[len - 1] == '\n' ? len - 1 : len);
+
+		print_colour(ctl, colour, mark);
+		puts(text_safe(line));
+		free(line);
+		text += len;
+		left -= len;
+	}
+}
+
+/* Prints the lines between the equal first lines and the equal last lines. */
+static void
+text_lines(struct ctl *ctl, const json_t *file)
+{
+	const char *old = json_string_value(json_object_get(file, "old")),
+		   *new = json_string_value(json_object_get(file, "new"));
+	size_t was = old != NULL ? strlen(old) : 0, is = new != NULL ? strlen(new) : 0, len;
+
+	while (was > 0 && is > 0) {
+		len = line_len(old, was);
+		if (len != line_len(new, is) || memcmp(old, new, len) != 0)
+			break;
+		old += len;
+		new += len;
+		was -= len;
+		is -= len;
+	}
+	/* back to the start of the last line that differs */
+	for (len = 0; len < was && len < is && old[was - 1 - len] == new[is - 1 - len];)
+		len++;
+	while (len > 0 && ((was > len && old[was - len - 1] != '\n') ||
+				  (is > len && new[is - len - 1] != '\n')))
+		len--;
+	text_part(ctl, RED, "  - ", old, was - len);
+	text_part(ctl, GREEN, "  + ", new, is - len);
+}
+
 static void
 history_one(struct ctl *ctl, const json_t *result)
 {
+	const json_t *file;
+	size_t i;
 	const json_t *c = json_array_get(json_object_get(result, "commits"), 0);
 	char when[SHORT_TEXT];
 
@@ -236,6 +338,12 @@ history_one(struct ctl *ctl, const json_t *result)
 		puts("the document is that of the commit before");
 	else
 		diff_lines(ctl, result, SIZE_MAX);
+	json_array_foreach(json_object_get(result, "policy_files"), i, file)
+	{
+		print_colour(ctl, YELLOW, "~ ");
+		printf("policy file %s\n", text_of(file, "path"));
+		text_lines(ctl, file);
+	}
 }
 
 void
@@ -313,12 +421,21 @@ diff_lines(struct ctl *ctl, const json_t *result, size_t max)
 void
 show_diff(struct ctl *ctl, const json_t *result)
 {
-	const json_t *conflict;
+	const json_t *conflict, *file;
 	size_t i;
 
 	if (json_array_size(json_object_get(result, "diff")) == 0)
 		puts("the candidate has no edits");
 	diff_lines(ctl, result, SIZE_MAX);
+	json_array_foreach(json_object_get(result, "policy_files"), i, file)
+	{
+		if (file_changed(file))
+			print_colour(ctl, YELLOW, "~ ");
+		printf("policy file %s%s\n", text_of(file, "path"),
+			file_changed(file) ? ", changed on disk"
+					   : " differs on disk; `commit policy-files` takes it");
+		text_lines(ctl, file);
+	}
 	json_array_foreach(json_object_get(result, "conflicts"), i, conflict)
 	{
 		print_colour(ctl, RED, "! ");

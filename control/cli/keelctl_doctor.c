@@ -415,6 +415,68 @@ check_balancing(struct doctor *d)
 			"automatic NUMA balancing stops workers for page faults");
 }
 
+#define SUBNET_HOSTS_MAX 4096 /* expected in a larger subnet */
+#define SUBNET_HOSTS_IPV6 256
+
+/* Hosts in the subnets of the ports; of an IPv6 subnet SUBNET_HOSTS_IPV6. */
+static long long
+hosts_of_ports(const struct doctor *d, bool ipv6)
+{
+	const json_t *port, *address;
+	long long hosts = 0;
+	size_t i, k;
+
+	json_array_foreach(ports_of(d), i, port)
+	{
+		json_array_foreach(json_object_get(port, "addresses"), k, address)
+		{
+			const char *text = json_string_value(address), *slash = strchr(text, '/');
+			unsigned len = slash != NULL ? (unsigned)strtoul(slash + 1, NULL, 10) : 0;
+
+			if (ipv6 != (strchr(text, ':') != NULL))
+				continue;
+			if (ipv6)
+				hosts += len < 120 ? SUBNET_HOSTS_IPV6 : 1LL << (128 - len);
+			else
+				hosts += len < 20 ? SUBNET_HOSTS_MAX : 1LL << (32 - len);
+		}
+	}
+	return hosts;
+}
+
+/* RFC 6583 7.1: the kernel's table of neighbours, which all interfaces and namespaces share. */
+static void
+check_neighbors(struct doctor *d)
+{
+	static const char *const family[] = {"ipv4", "ipv6"};
+	char command[PATH];
+
+	for (unsigned i = 0; i < 2; i++) {
+		long long hosts = hosts_of_ports(d, i == 1), limit[3], need[3];
+		bool small = false;
+
+		for (unsigned k = 0; k < 3; k++) {
+			need[k] = hosts << k;
+			limit[k] = read_number(d, need[k],
+				"proc/sys/net/%s/neigh/default/gc_thresh%u", family[i], k + 1);
+			small |= k > 0 && limit[k] < hosts * k;
+		}
+		if (!small)
+			continue;
+		snprintf(command, sizeof(command),
+			"sysctl -w net.%s.neigh.default.gc_thresh3=%lld "
+			"net.%s.neigh.default.gc_thresh2=%lld "
+			"net.%s.neigh.default.gc_thresh1=%lld; systemctl restart keel",
+			family[i], need[2] > limit[2] ? need[2] : limit[2], family[i],
+			need[1] > limit[1] ? need[1] : limit[1], family[i],
+			need[0] > limit[0] ? need[0] : limit[0]);
+		finding(d, "neighbors", command,
+			"the kernel has room for %lld %s neighbours, the subnets of the ports have "
+			"up to %lld hosts, and keeld keeps half of the room resolved",
+			limit[2], i == 0 ? "IPv4" : "IPv6", hosts);
+	}
+}
+
 static const json_t *
 port_stats(const struct doctor *d, const char *name)
 {
@@ -543,6 +605,7 @@ doctor_command(struct ctl *ctl)
 	check_governor(&d);
 	check_balancing(&d);
 	check_ports(&d);
+	check_neighbors(&d);
 	if (ctl->json) {
 		json_t *result = json_pack("{s:O}", "findings", d.findings);
 

@@ -61,16 +61,17 @@ const struct command_rule command_rules[] = {
 		SHOW "{ip | ipv6} routing-table [vpn-instance NAME] [" SUBJECT
 		     "] <statistics | verbose>",
 		false, "The best routes of a table, in the words of VRP."},
-	{VIEW_ANY, COMMAND_SHOW_FATE, SHOW ROUTES "PREFIX fate [rd RD]", false,
+	{VIEW_ANY, COMMAND_SHOW_FATE, SHOW ROUTES "{PREFIX | ADDRESS} fate [rd RD]", false,
 		"What became of the announcements of a prefix: which peers announced it and when, "
 		"which node of a policy accepted, changed or refused it, why a path is not best, "
-		"whether the forwarding tables have it, and why a peer does or does not get it. A "
-		"VPN family needs `rd`."},
-	{VIEW_ANY, COMMAND_SHOW_CHANGES, SHOW ROUTES "PREFIX history [rd RD]", false,
+		"whether the forwarding tables have it, and why a peer does or does not get it. Of "
+		"an address: the longest prefix that anybody announces. A VPN family needs `rd`."},
+	{VIEW_ANY, COMMAND_SHOW_CHANGES, SHOW ROUTES "{PREFIX | ADDRESS} history [rd RD]", false,
 		"The last changes of a prefix, newest first: announcements, withdrawals, refusals "
 		"with policy and node, lost sessions, and how the best path moved and why. A time "
 		"without a fraction is that of the path: announcements of whole tables have no "
-		"record of their own. A VPN family needs `rd`."},
+		"record of their own. Of an address: the longest prefix that anybody announced. A "
+		"VPN family needs `rd`."},
 	{VIEW_ANY, COMMAND_SHOW_FIB_STATS, SHOW "fib [stats]", false,
 		"The forwarding tables: sizes, generation, durations."},
 	{VIEW_ANY, COMMAND_SHOW_FIB_LOOKUP, SHOW "fib ADDRESS", false,
@@ -305,12 +306,16 @@ const struct command_rule command_rules[] = {
 	{VIEW_BGP | VIEW_FAMILIES, COMMAND_FAMILY_VIEW,
 		"ipv6-family {unicast | vpnv6 | vpn-instance NAME}", false,
 		"Enters the view of an IPv6 address family."},
-	{VIEW_ANY, COMMAND_PREVIEW, "preview", false,
-		"What a commit of the candidate would change; changes nothing."},
+	{VIEW_ANY, COMMAND_PREVIEW, "preview [policy-files]", false,
+		"What a commit of the candidate, with or without `policy-files`, would change; "
+		"changes nothing."},
 	{VIEW_ANY, COMMAND_PREVIEW_REFRESH, "preview " REFRESH, false,
 		"What a refresh would change; changes nothing."},
-	{VIEW_ANY, COMMAND_COMMIT, "commit [comment TEXT] [confirm SECONDS] [force]", false,
-		"Makes the candidate the running configuration, and lists what it publishes. With "
+	{VIEW_ANY, COMMAND_COMMIT, "commit [comment TEXT] [confirm SECONDS] [policy-files] [force]",
+		false,
+		"Makes the candidate the running configuration, and lists what it publishes. "
+		"Changed policy files are taken where the candidate has no edits and no commit "
+		"waits for its confirmation, and with `policy-files` in every case. With "
 		"`confirm` it is rolled back after that time, or at a restart, unless confirmed. A "
 		"commit that ends a session asks first on a terminal; elsewhere it needs `force`."},
 	{VIEW_ANY, COMMAND_CONFIRM, "confirm", false,
@@ -319,7 +324,8 @@ const struct command_rule command_rules[] = {
 	{VIEW_ANY, COMMAND_RELOAD, "reload!", false,
 		"Commits the configuration file as it is on disk. The word is not abbreviated."},
 	{VIEW_ANY, COMMAND_ROLLBACK, "rollback ID [force]", false,
-		"Commits the document of an earlier commit at once. Asks, or needs `force`, as "
+		"Commits the document and the policy files of an earlier commit at once. Asks, or "
+		"needs `force`, as "
 		"`commit` does."},
 	{VIEW_ANY, COMMAND_RESOLVE, "resolve! {mine | theirs}", false,
 		"Ends the conflicts with commits of other users, which `show diff` lists: `mine` "
@@ -555,6 +561,7 @@ static const struct command_word {
 	{"mine", NULL, "my edits replace the commits of others"},
 	{"monitor", NULL, "print events as they come"},
 	{"neighbors", NULL, "neighbours on the links"},
+	{"policy-files", NULL, "also with the policy files as they are on disk"},
 	{"peer", "trace", "what touches a peer"},
 	{"peer", "bgp", "one session in full"},
 	{"peer", "route", "routes of one peer"},

@@ -867,6 +867,7 @@ interpret_word(struct command *c, const char *word)
 			*member = meanings[i].value != NULL ? meanings[i].value : word;
 	}
 	c->force |= strcmp(word, "force") == 0;
+	c->policy_files |= strcmp(word, "policy-files") == 0;
 	c->this |= strcmp(word, "this") == 0;
 	if (c->kind == COMMAND_PEER_SETTING || c->kind == COMMAND_IMPORT_ROUTE)
 		c->setting = strcmp(word, "route-policy") == 0 ? c->setting : word;

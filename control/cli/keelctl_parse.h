@@ -146,6 +146,7 @@ struct command {
 	unsigned number; /* id of a commit; seconds to confirm, of a trace */
 	bool numbered; /* the line has a number */
 	bool force; /* commit, rollback */
+	bool policy_files; /* commit, preview */
 };
 
 /*

@@ -317,8 +317,11 @@ preview_command(struct ctl *ctl, const struct command *c)
 				 : json_pack("{s:s, s:s, s:s*, s:s*, s:s*, s:s}", "family",
 					   c->family, "scope", c->scope, "vrf", c->vrf, "peer",
 					   c->peer, "group", c->group, "direction", c->direction);
-	json_t *result = call_of_family(ctl, c, "bgp.refresh.preview", params);
+	json_t *result;
 
+	if (c->policy_files)
+		json_object_set_new(params, "policy_files", json_true());
+	result = call_of_family(ctl, c, "bgp.refresh.preview", params);
 	if (result == NULL)
 		return;
 	if (ctl->json) {

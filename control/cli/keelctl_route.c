@@ -232,6 +232,22 @@ print_words(const json_t *route, const char *key, const char *title)
 	putchar('\n');
 }
 
+static void
+print_unknown(const json_t *route)
+{
+	const json_t *unknown = json_object_get(route, "unknown_attributes"), *u;
+	size_t i;
+
+	json_array_foreach(unknown, i, u)
+	{
+		char title[SHORT_TEXT];
+
+		snprintf(title, sizeof(title), "attribute %s", text_of(u, "type"));
+		printf("     %-21sflags %s, 0x%s\n", title, text_of(u, "flags"),
+			text_of(u, "value"));
+	}
+}
+
 static const char *
 peer_of(const json_t *route)
 {
@@ -249,6 +265,40 @@ static long long
 label_of(const json_t *route)
 {
 	return json_integer_value(json_array_get(json_object_get(route, "labels"), 0));
+}
+
+static void
+print_attributes(const json_t *route)
+{
+	if (json_object_get(route, "rd") != NULL)
+		printf("     %-21s%s\n", "route distinguisher", text_of(route, "rd"));
+	if (json_array_size(json_object_get(route, "labels")) > 0)
+		printf("     %-21s%lld\n", "label", label_of(route));
+	printf("     %-21s%s", "next hop", text_of(route, "next_hop"));
+	if (json_object_get(route, "next_hop_link_local") != NULL)
+		printf(" %s", text_of(route, "next_hop_link_local"));
+	printf("\n     %-21s", "AS path");
+	print_as_path(route);
+	printf("%s\n     %-21s%s, local-pref %s, MED %s\n",
+		origin_letter(json_object_get(route, "origin")), "origin", text_of(route, "origin"),
+		text_of(route, "local_pref"), text_of(route, "med"));
+	if (json_is_string(json_object_get(route, "originator_id")))
+		printf("     %-21s%s\n", "originator", text_of(route, "originator_id"));
+	if (json_is_string(json_object_get(route, "validation")))
+		printf("     %-21s%s\n", "origin validation", text_of(route, "validation"));
+	print_words(route, "cluster_list", "cluster list");
+	print_words(route, "communities", "communities");
+	print_words(route, "large_communities", "large communities");
+	print_words(route, "ext_communities", "extended communities");
+	if (true_of(route, "atomic_aggregate"))
+		puts("     atomic aggregate");
+	if (json_object_get(route, "aggregator") != NULL)
+		printf("     %-21sAS %s, %s\n", "aggregator",
+			text_of(json_object_get(route, "aggregator"), "asn"),
+			text_of(json_object_get(route, "aggregator"), "address"));
+	if (json_object_get(route, "only_to_customer") != NULL)
+		printf("     %-21sAS %s\n", "only to customer", text_of(route, "only_to_customer"));
+	print_unknown(route);
 }
 
 static void
@@ -275,26 +325,7 @@ print_path(const struct ctl *ctl, const json_t *route, bool sent)
 			best ? ", best" : ", not best: ", best ? "" : text_of(route, "reason"),
 			not_installed(route) ? ", not installed" : "");
 	}
-	if (json_object_get(route, "rd") != NULL)
-		printf("     %-21s%s\n", "route distinguisher", text_of(route, "rd"));
-	if (json_array_size(json_object_get(route, "labels")) > 0)
-		printf("     %-21s%lld\n", "label", label_of(route));
-	printf("     %-21s%s", "next hop", text_of(route, "next_hop"));
-	if (json_object_get(route, "next_hop_link_local") != NULL)
-		printf(" %s", text_of(route, "next_hop_link_local"));
-	printf("\n     %-21s", "AS path");
-	print_as_path(route);
-	printf("%s\n     %-21s%s, local-pref %s, MED %s\n",
-		origin_letter(json_object_get(route, "origin")), "origin", text_of(route, "origin"),
-		text_of(route, "local_pref"), text_of(route, "med"));
-	if (json_is_string(json_object_get(route, "originator_id")))
-		printf("     %-21s%s\n", "originator", text_of(route, "originator_id"));
-	if (json_is_string(json_object_get(route, "validation")))
-		printf("     %-21s%s\n", "origin validation", text_of(route, "validation"));
-	print_words(route, "cluster_list", "cluster list");
-	print_words(route, "communities", "communities");
-	print_words(route, "large_communities", "large communities");
-	print_words(route, "ext_communities", "extended communities");
+	print_attributes(route);
 }
 
 static void
@@ -312,19 +343,48 @@ print_detail(const struct ctl *ctl, const char *prefix, const json_t *routes, bo
 	json_array_foreach(routes, i, route) print_path(ctl, route, sent);
 }
 
-/* Prints the refused announcements of the prefix. */
+/* Prints the refused announcements of the prefix; kept announcements with attributes. */
 static void
 print_refused(const json_t *refused)
 {
-	const json_t *r;
+	const json_t *r, *route;
 	char age[SHORT_TEXT];
 	size_t i;
 
-	json_array_foreach(refused, i, r) printf("  refused from %s: %s, %s ago\n",
-		text_of(r, "peer"), text_of(r, "cause"), duration_text(real_of(r, "age_s"), age));
+	json_array_foreach(refused, i, r)
+	{
+		printf("  refused from %s: %s", text_of(r, "peer"), text_of(r, "cause"));
+		if (json_object_get(r, "policy") != NULL)
+			fputs(": ", stdout);
+		print_policy_node(r);
+		printf(", %s ago\n", duration_text(real_of(r, "age_s"), age));
+		route = json_object_get(r, "route");
+		if (route != NULL)
+			print_attributes(route);
+	}
 }
 
 /* ---- commands ---- */
+
+/* First a longer prefix without a usable route, then the longest prefix with a usable route. */
+static void
+print_lookup(struct ctl *ctl, const json_t *result)
+{
+	const json_t *announced = json_object_get(result, "announced"), *route,
+		     *routes = json_object_get(announced, "routes");
+	size_t i;
+
+	if (announced != NULL) {
+		print_colour(ctl, BOLD, text_of(announced, "prefix"));
+		puts(", no usable route");
+		json_array_foreach(routes, i, route) print_path(ctl, route, false);
+		print_refused(json_object_get(announced, "refused"));
+	}
+	if (announced != NULL && json_is_null(json_object_get(result, "prefix")))
+		return;
+	print_detail(ctl, text_of(result, "prefix"), json_object_get(result, "routes"), false);
+	print_refused(json_object_get(result, "refused"));
+}
 
 /* ADDRESS: the longest match. */
 static void
@@ -339,8 +399,7 @@ lookup(struct ctl *ctl, const struct command *c)
 	if (ctl->json)
 		ctl_print_json(result, false);
 	else
-		print_detail(
-			ctl, text_of(result, "prefix"), json_object_get(result, "routes"), false);
+		print_lookup(ctl, result);
 	json_decref(result);
 }
 

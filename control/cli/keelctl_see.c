@@ -17,9 +17,8 @@ announcer(const json_t *o)
 	return json_is_null(json_object_get(o, "peer")) ? "this router" : text_of(o, "peer");
 }
 
-/* "policy NAME, node 20", "policy NAME, no node"; nothing without a policy. */
-static void
-print_node(const json_t *o)
+void
+print_policy_node(const json_t *o)
 {
 	const json_t *node = json_object_get(o, "node");
 
@@ -47,7 +46,7 @@ print_import(const json_t *import)
 	fputs("     import    ", stdout);
 	if (!json_is_string(json_object_get(import, "policy")))
 		fputs("no policy", stdout);
-	print_node(import);
+	print_policy_node(import);
 	if (json_is_string(json_object_get(import, "policy")) &&
 		json_object_get(import, "node") == NULL)
 		fputs(", node unknown (routes are not kept)", stdout);
@@ -60,7 +59,8 @@ static void
 print_announcement(const struct ctl *ctl, const json_t *p)
 {
 	bool best = true_of(p, "best"), valid = true_of(p, "valid");
-	char when[SHORT_TEXT];
+	const json_t *port = json_object_get(p, "port");
+	char when[SHORT_TEXT], text[PORT_TEXT];
 
 	fputs("  ", stdout);
 	print_colour(ctl, best ? GREEN : valid ? PLAIN : YELLOW, best ? "*>" : valid ? "* " : "  ");
@@ -69,6 +69,8 @@ print_announcement(const struct ctl *ctl, const json_t *p)
 		best ? "best" : "not best: ", best ? "" : text_of(p, "reason"),
 		true_of(p, "stale") ? ", stale" : "");
 	printf("     AS path   %s, next hop %s\n", text_of(p, "as_path"), text_of(p, "next_hop"));
+	if (json_is_string(json_object_get(port, "reason")))
+		printf("     port      %s\n", port_text(port, text));
 	print_import(json_object_get(p, "import"));
 }
 
@@ -83,13 +85,17 @@ print_refusal(const struct ctl *ctl, const json_t *r)
 	printf(": %s", text_of(r, "cause"));
 	if (json_object_get(r, "policy") != NULL)
 		fputs(": ", stdout);
-	print_node(r);
+	print_policy_node(r);
 	putchar('\n');
 }
 
 static void
 print_fib(const struct ctl *ctl, const json_t *fib)
 {
+	char text[PORT_TEXT];
+	const json_t *port;
+	size_t i;
+
 	if (!json_is_object(fib))
 		return;
 	print_colour(ctl, BOLD, "Forwarding tables\n");
@@ -100,6 +106,8 @@ print_fib(const struct ctl *ctl, const json_t *fib)
 	else if (json_object_get(fib, "since") != NULL)
 		printf("; the last change is not in a generation yet");
 	putchar('\n');
+	json_array_foreach(json_object_get(fib, "ports"), i, port)
+		printf("  by port %s\n", port_text(port, text));
 }
 
 /* The words of `reason`, for people. */
@@ -138,7 +146,7 @@ print_export(const struct ctl *ctl, const json_t *e)
 		printf(": %s", refusal_text(text_of(e, "reason")));
 	if (json_object_get(e, "node") != NULL) {
 		fputs(advertised ? ", " : ": ", stdout);
-		print_node(e);
+		print_policy_node(e);
 	}
 	puts(true_of(e, "pending") ? " (not sent yet)" : "");
 }
@@ -171,14 +179,16 @@ show_of_prefix(struct ctl *ctl, const struct command *c, const char *method,
 {
 	json_t *result = ctl_call(ctl, method,
 		json_pack("{s:s, s:s*, s:s*, s:s}", "family", c->family, "vrf", c->vrf, "rd", c->rd,
-			"prefix", c->prefix));
+			"prefix", c->prefix != NULL ? c->prefix : c->address));
 
 	if (result == NULL)
 		return;
 	if (ctl->json)
 		ctl_print_json(result, false);
+	else if (json_is_null(json_object_get(result, "prefix")))
+		printf("nobody has announced a prefix that holds %s\n", text_safe(c->address));
 	else
-		print(ctl, text_safe(c->prefix), result);
+		print(ctl, text_of(result, "prefix"), result);
 	json_decref(result);
 }
 
@@ -236,7 +246,7 @@ print_change(const struct ctl *ctl, const json_t *c)
 		printf(": %s", text_of(c, "cause"));
 	if (json_object_get(c, "policy") != NULL)
 		fputs(": ", stdout);
-	print_node(c);
+	print_policy_node(c);
 	putchar('\n');
 	if (route != NULL)
 		printf("     AS path   %s, next hop %s\n", text_of(route, "as_path"),
@@ -348,24 +358,6 @@ subscribe(struct ctl *ctl, const char *topic)
 
 #define TRACE_SECONDS 60
 
-/* The path for the daemon, which has another working directory. False after a message. */
-static bool
-file_path(struct ctl *ctl, const char *file, char path[PATH_MAX])
-{
-	char here[PATH_MAX] = "";
-	int n;
-
-	if (file[0] != '/' && getcwd(here, sizeof(here)) == NULL) {
-		ctl_fail(ctl, EXIT_REFUSED, "the working directory has no path");
-		return false;
-	}
-	n = snprintf(path, PATH_MAX, "%s%s%s", here, file[0] != '/' ? "/" : "", file);
-	if (n < PATH_MAX)
-		return true;
-	ctl_fail(ctl, EXIT_REFUSED, "the path of the file is too long");
-	return false;
-}
-
 /* After Ctrl-C. */
 static void
 trace_interrupt(struct ctl *ctl, json_int_t id)
@@ -410,11 +402,8 @@ trace_follow(struct ctl *ctl, json_int_t id)
 void
 trace_command(struct ctl *ctl, const struct command *c)
 {
-	char path[PATH_MAX];
 	json_t *result;
 
-	if (c->file != NULL && !file_path(ctl, c->file, path))
-		return;
 	ctl_interrupt_catch();
 	ctl_interrupt_clear();
 	if (!subscribe(ctl, "trace"))
@@ -422,8 +411,7 @@ trace_command(struct ctl *ctl, const struct command *c)
 	result = ctl_call(ctl, "trace.start",
 		json_pack("{s:s*, s:s*, s:s*, s:s*, s:i, s:s*}", "peer", c->peer, "prefix",
 			c->prefix, "policy", c->name, "vrf", c->vrf, "seconds",
-			c->number != 0 ? (int)c->number : TRACE_SECONDS, "file",
-			c->file != NULL ? path : NULL));
+			c->number != 0 ? (int)c->number : TRACE_SECONDS, "file", c->file));
 	if (result == NULL)
 		return;
 	trace_follow(ctl, number_of(result, "trace"));

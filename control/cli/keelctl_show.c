@@ -48,16 +48,58 @@ summary_rows(struct table *t, const json_t *peer)
 	}
 }
 
+/* ---- ports ---- */
+
+#define LINK_TEXT 64
+
+/* "10G full, autoneg off, FEC rs", as far as it is known. */
+static const char *
+port_link_text(const json_t *port, char text[LINK_TEXT])
+{
+	long long mbps = number_of(port, "speed_mbps");
+	const char *fec = json_string_value(json_object_get(port, "fec"));
+
+	if (mbps == 0)
+		return "-";
+	snprintf(text, LINK_TEXT, mbps % 1000 == 0 ? "%lldG" : "%lldM",
+		mbps % 1000 == 0 ? mbps / 1000 : mbps);
+	if (json_is_string(json_object_get(port, "duplex")))
+		snprintf(text + strlen(text), LINK_TEXT - strlen(text), " %s, autoneg %s",
+			text_of(port, "duplex"), text_of(port, "autoneg"));
+	if (fec != NULL)
+		snprintf(text + strlen(text), LINK_TEXT - strlen(text), ", FEC %s", fec);
+	return text;
+}
+
+/* "east up 10G full" or "east down: no carrier" */
+const char *
+port_text(const json_t *port, char text[PORT_TEXT])
+{
+	char link[LINK_TEXT];
+
+	if (json_is_string(json_object_get(port, "reason")))
+		snprintf(text, PORT_TEXT, "%s %s: %s", text_of(port, "name"),
+			text_of(port, "state"), text_of(port, "reason"));
+	else
+		snprintf(text, PORT_TEXT, "%s %s, %s", text_of(port, "name"),
+			text_of(port, "state"), port_link_text(port, link));
+	return text;
+}
+
 /* Notes that follow the table: why a session is down, and where RFC 8212 blocks a direction. */
 static void
 peer_notes(const struct ctl *ctl, const json_t *peer)
 {
 	json_t *families = json_object_get(peer, "families"), *f, *direction;
+	const json_t *port = json_object_get(peer, "port");
 	const char *name, *error = text_of(peer, "last_error");
+	char text[PORT_TEXT];
 	size_t i;
 
 	if (!established(peer) && *error != '\0')
 		printf("%s: last error: %s\n", text_of(peer, "address"), error);
+	if (json_is_string(json_object_get(port, "reason")))
+		printf("%s: port %s\n", text_of(peer, "address"), port_text(port, text));
 	json_object_foreach(families, name, f)
 	{
 		if (json_object_get(f, "not_applied") != NULL) {
@@ -121,6 +163,26 @@ print_capabilities(const struct ctl *ctl, const json_t *peer)
 			yes_no(c, "negotiated"));
 	}
 	table_end(&t, ctl, 2);
+}
+
+/* Every capability in the OPEN of the peer, one a line. */
+static void
+print_offered(const json_t *peer)
+{
+	const char *title = "Offered";
+	json_t *c;
+	size_t i;
+
+	json_array_foreach(json_object_get(peer, "offered"), i, c)
+	{
+		char code[SHORT_TEXT];
+
+		snprintf(code, sizeof(code), "capability %s", text_of(c, "code"));
+		printf("  %-16s %s%s%s\n", title,
+			json_is_string(json_object_get(c, "name")) ? text_of(c, "name") : code,
+			*text_of(c, "value") != '\0' ? " 0x" : "", text_of(c, "value"));
+		title = "";
+	}
 }
 
 /* Refused prefixes of the peer by cause, on one or more lines. */
@@ -201,7 +263,7 @@ print_peculiarities(const json_t *peer)
 static void
 show_peer(struct ctl *ctl, const json_t *peer)
 {
-	char up[SHORT_TEXT];
+	char port[PORT_TEXT], up[SHORT_TEXT];
 	const char *name;
 	json_t *f;
 
@@ -224,6 +286,8 @@ show_peer(struct ctl *ctl, const json_t *peer)
 	if (*text_of(peer, "last_error") != '\0')
 		printf("  Last error       %s\n", text_of(peer, "last_error"));
 	print_peculiarities(peer);
+	if (json_object_get(peer, "port") != NULL)
+		printf("  Port             %s\n", port_text(json_object_get(peer, "port"), port));
 	printf("  Local address    %s\n  Hold time        %s s\n", text_of(peer, "local_address"),
 		text_of(peer, "hold_time_s"));
 	printf("  Messages         %s received (%s updates),\n                   %s sent (%s "
@@ -231,6 +295,7 @@ show_peer(struct ctl *ctl, const json_t *peer)
 		text_of(peer, "messages_received"), text_of(peer, "updates_received"),
 		text_of(peer, "messages_sent"), text_of(peer, "updates_sent"));
 	print_capabilities(ctl, peer);
+	print_offered(peer);
 	json_object_foreach(json_object_get(peer, "families"), name, f) print_family(ctl, name, f);
 	peer_notes(ctl, peer);
 }
@@ -508,8 +573,8 @@ print_ports(struct ctl *ctl, const json_t *ports)
 	static const struct column columns[] = {{"Port", false}, {"State", false},
 		{"RX packets", true}, {"TX packets", true}, {"RX bytes", true}, {"TX bytes", true},
 		{"RX missed", true}, {"TX dropped", true}, {"Workers", false}};
-	static const char *const keys[] = {"name", "state", "rx_packets", "tx_packets", "rx_bytes",
-		"tx_bytes", "rx_missed", "tx_dropped"};
+	static const char *const keys[] = {
+		"rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_missed", "tx_dropped"};
 	struct table t = table_begin(columns, COUNT(columns));
 	char bytes[SHORT_TEXT];
 	const json_t *port;
@@ -517,14 +582,13 @@ print_ports(struct ctl *ctl, const json_t *ports)
 
 	json_array_foreach(ports, i, port)
 	{
+		table_cell(&t, PLAIN, "%s", text_of(port, "name"));
+		table_cell(&t, strcmp(text_of(port, "state"), "up") != 0 ? YELLOW : PLAIN, "%s",
+			text_of(port, "state"));
 		for (unsigned k = 0; k < COUNT(keys); k++)
-			table_cell(&t,
-				(k == 1 && strcmp(text_of(port, "state"), "up") != 0) ||
-						(k >= 6 && number_of(port, keys[k]) > 0)
-					? YELLOW
-					: PLAIN,
+			table_cell(&t, k >= 4 && number_of(port, keys[k]) > 0 ? YELLOW : PLAIN,
 				"%s",
-				k == 4 || k == 5 ? bytes_text(real_of(port, keys[k]), bytes)
+				k == 2 || k == 3 ? bytes_text(real_of(port, keys[k]), bytes)
 						 : text_of(port, keys[k]));
 		queues_cell(&t, json_object_get(port, "queues"));
 	}
@@ -601,9 +665,15 @@ static void
 show_dataplane(struct ctl *ctl, const json_t *result)
 {
 	const json_t *workers = json_object_get(result, "workers"), *w;
+	char reason_text[PORT_TEXT];
 	size_t i;
 
 	print_ports(ctl, json_object_get(result, "ports"));
+	json_array_foreach(json_object_get(result, "ports"), i, w)
+	{
+		if (json_is_string(json_object_get(w, "reason")) || number_of(w, "speed_mbps") != 0)
+			printf("port %s\n", port_text(w, reason_text));
+	}
 	putchar('\n');
 	print_host(ctl, json_object_get(result, "ports"));
 	putchar('\n');
@@ -716,6 +786,11 @@ show_version(struct ctl *ctl, const json_t *result)
 	else
 		printf("no data plane\n");
 	printf("configuration revision %s\n", text_of(result, "revision"));
+	json_array_foreach(json_object_get(result, "restart_required"), i, a)
+	{
+		print_colour(ctl, YELLOW, "restart required");
+		printf(": %s differs from the value in use\n", value_text(a));
+	}
 	json_array_foreach(alarms, i, a)
 	{
 		print_colour(ctl, RED, "alarm");

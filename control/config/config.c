@@ -94,6 +94,19 @@ take_http(CONFIG_TAKE_ARGS)
 	}
 }
 
+static void
+take_output_dir(CONFIG_TAKE_ARGS)
+{
+	const char *folder = json_string_value(value);
+
+	if (folder != NULL && (folder[0] != '/' || folder[strlen(folder) - 1] == '/' ||
+				      strchr(folder, '%') != NULL))
+		config_fault(
+			c, at, "is not an absolute path without %% and without a / at its end");
+	else
+		config_take_text(c, at, value, key, out);
+}
+
 /* Where RPC clients and metrics collectors connect. Effect: restart. */
 static const struct config_key management_keys[] = {
 	/*
@@ -113,6 +126,12 @@ static const struct config_key management_keys[] = {
 	 * only. Default: no token, and HTTP answers only reading requests from the loopback.
 	 */
 	{"http_token_file", config_take_text, offsetof(struct config, http_token_file), 1, 4095},
+	/*
+	 * Absolute path of the directory for files that users ask for: `mrt`, `mrt.dump`, captures of traces.
+	 * keeld writes none of these elsewhere. keeld makes the directory at the start. Default: `output` in the
+	 * state directory.
+	 */
+	{"output_dir", take_output_dir, offsetof(struct config, output_dir), 2, 1024},
 };
 
 static void
@@ -455,7 +474,7 @@ take_queue_workers(CONFIG_TAKE_ARGS)
 		config_take_each(c, at, value, take_queue_worker, port);
 }
 
-/* An interface that the workers forward on. Effect: restart. */
+/* An interface that the workers forward on. Effect: commit. */
 static const struct config_key port_keys[] = {
 	/*
 	 * Name of the port and of its kernel interface: 1 to 15 characters, without `/`, `:`,
@@ -472,7 +491,8 @@ static const struct config_key port_keys[] = {
 	{"device", take_device, offsetof(struct config_port, device), 0, 0, true},
 	/*
 	 * VPN instance of the port. keeld moves the kernel interface into the network namespace
-	 * keel-NAME of the instance, and back at the stop. Default: default.
+	 * keel-NAME of the instance, and back at the stop. A commit refuses changes of ports with
+	 * this key: change FILE and restart keeld. Default: default. Effect: restart.
 	 */
 	{"vrf", config_take_vrf, offsetof(struct config_port, vrf)},
 	/*
@@ -775,8 +795,9 @@ static const struct config_key root_keys[] = {
 	{"community_lists", config_take_elsewhere},
 	/*
 	 * Files with policies as text (docs/policy.md). A path is relative to the folder of the
-	 * configuration file. The files are read at start, reload and commit; a commit does not
-	 * change them. Default: none. Effect: policy.
+	 * configuration file. The files are read at start, at a reload, and by a commit of a
+	 * candidate without edits or with `policy_files`; a rollback writes files that nobody has
+	 * edited since. Default: none. Effect: policy.
 	 */
 	{"policy_files", take_policy_files},
 	/* Named sets of AS numbers, which policies match. See keel-policy(7). */
@@ -896,6 +917,13 @@ guard_imports(struct config *config, struct faults *f)
 struct config *
 config_parse(const struct config_host *host, json_t *document, struct faults *f)
 {
+	return config_parse_with(host, document, NULL, NULL, f);
+}
+
+struct config *
+config_parse_with(const struct config_host *host, json_t *document, const json_t *policy_files,
+	const struct config *like, struct faults *f)
+{
 	struct config *config = calloc(1, sizeof(*config));
 	struct check c = {.f = f, .host = host, .document = document, .config = config};
 	unsigned before = f->count, lost_before = f->lost;
@@ -908,18 +936,28 @@ config_parse(const struct config_host *host, json_t *document, struct faults *f)
 	}
 	config->document = json_incref(document);
 	config->vrf_names = host != NULL ? host->vrf_names : NULL;
+	/* before the keys: `mrt` may precede `management` */
+	config->output_dir = json_string_value(
+		json_object_get(json_object_get(document, "management"), "output_dir"));
+	if (config->output_dir == NULL && host != NULL)
+		config->output_dir = host->output_dir;
 	if (json_is_object(document))
-		text = policy_text_compile(document, host != NULL ? host->folder : NULL, f);
+		text = policy_text_compile(
+			document, host != NULL ? host->folder : NULL, policy_files, f);
 	c.text = text;
-	if (text != NULL)
+	if (text != NULL) {
 		config->policy_files = policy_text_files(text);
+		if (config->policy_files == NULL)
+			faults_add(f, "", "out of memory");
+	}
 	take_root(&c, document);
 	json_decref(c.groups_by_name);
 	json_decref(c.policies_by_name);
 	json_decref(c.prefix_lists_by_name);
 	json_decref(c.vrf_ids);
 	if (json_is_object(document))
-		config->policies = policy_set_compile_text(document, text, f);
+		config->policies = policy_set_compile_text(
+			document, text, like != NULL ? like->policies : NULL, f);
 	policy_text_free(text);
 	if (f->count == before && f->lost == lost_before)
 		guard_imports(config, f);
@@ -955,6 +993,8 @@ config_free(struct config *c)
 	free(c->tunnels);
 	free(c->redistribute);
 	free(c->loopbacks);
+	for (unsigned i = 0; i < c->mrt_count; i++)
+		free(c->mrt[i].file);
 	free(c->dataplane.worker_cpus);
 	free(c->dataplane.control_cpus);
 	free(c->dataplane.eal_args);

@@ -119,6 +119,9 @@ struct config_family {
 	bool route_server_client, graceful_shutdown;
 };
 
+/* Ends with the link of the own address. By default: external peers on a connected subnet. */
+enum link_sensitive { LINK_SENSITIVE_DEFAULT, LINK_SENSITIVE_YES, LINK_SENSITIVE_NO };
+
 struct config_peer {
 	struct ip_addr addr; /* a link-local one with its zone */
 	char addr_text[ADDR_TEXT_MAX];
@@ -139,6 +142,7 @@ struct config_peer {
 			graceful_restart;
 		bool extended_next_hop; /* RFC 8950 */
 	} capabilities;
+	uint8_t link_sensitive; /* enum link_sensitive */
 	bool route_reflector_client; /* internal peers, RFC 4456 */
 	bool enforce_first_as; /* external peers, RFC 4271 6.3 */
 	bool allow_as_sets; /* otherwise refused (RFC 9774 3) */
@@ -210,7 +214,7 @@ struct config_bmp {
 #define CONFIG_MRT_MAX 8u
 enum mrt_kind { MRT_TABLE, MRT_UPDATES };
 struct config_mrt {
-	const char *file; /* a pattern of strftime() */
+	char *file; /* path in the output directory: a pattern of strftime() */
 	uint8_t kind; /* enum mrt_kind */
 	uint32_t interval_s;
 };
@@ -256,6 +260,7 @@ struct config {
 	struct ip_addr http_addr; /* AFI_NONE: no HTTP */
 	uint16_t http_port;
 	const char *http_token_file; /* NULL: none */
+	const char *output_dir; /* of this document, or of the host; NULL: any directory */
 	struct config_vrf *vrfs; /* in the order of the document; without `default` */
 	unsigned vrf_count;
 	struct vrf_names *vrf_names; /* of the references of `vrfs`; NULL: no references */
@@ -294,7 +299,7 @@ struct config {
 	uint32_t policy_change_delay_s, policy_change_max_delay_s;
 	/* how long a path that a commit rejects may stay in use as the last path */
 	uint32_t commit_hold_s;
-	json_t *policy_files; /* {path: hash of the contents}, also of included files */
+	json_t *policy_files; /* {path: text}, also of included files */
 	struct policy_set *policies; /* control/config/policy_compile.h */
 	/* open addressing by VRF and address: index in peers + 1; 0: free. NULL: no peers */
 	uint32_t *peer_index;
@@ -313,6 +318,7 @@ struct config_host {
 	bool no_dataplane;
 	const char
 		*folder; /* of FILE: relative `policy_files` are there; NULL: the current folder */
+	const char *output_dir; /* default of management.output_dir; NULL: any directory */
 	/* Adds a fault for each thing that a start on this host would refuse; sees only documents without other faults. NULL: the host has no limits. */
 	void (*check)(const struct config_host *host, const struct config *c, struct faults *f);
 };
@@ -322,9 +328,41 @@ struct config_host {
  * the document. A key of a later version is a fault "not supported in this version".
  */
 struct config *config_parse(const struct config_host *host, json_t *document, struct faults *f);
+/*
+ * As config_parse(). `policy_files`: {path: text} as in struct config; these files are not read from
+ * disk. NULL: all policy files are read. `like`: an earlier configuration with compiled lists, for equal
+ * lists of the document; NULL: all lists are compiled.
+ */
+struct config *config_parse_with(const struct config_host *host, json_t *document,
+	const json_t *policy_files, const struct config *like, struct faults *f);
 void config_free(struct config *c);
-/* True if a policy file differs from what config_parse() read, or cannot be read. */
-bool config_policy_files_changed(const struct config *c);
+/*
+ * The path of an output file: `name` is a name in the output directory, or the path of a file there.
+ * Allocated. NULL: *reason has the fault (static).
+ */
+char *config_output_path(const struct config *c, const char *name, const char **reason);
+
+/* ---- policy_files.c: the texts of policy files, {path: text}, and the files on disk ---- */
+
+/* The text of a file on disk, a new reference. NULL: the file cannot be read. */
+json_t *policy_file_text(const char *path);
+/*
+ * True if the file is below `folder` (NULL: no limit), after links. The text of a different file is not shown: a user who may edit the
+ * document could name any file that keeld may read. A missing file is where its folder is.
+ */
+bool policy_file_is_inside(const char *folder, const char *path);
+/* True if a file on disk has another text, or cannot be read. */
+bool policy_files_changed(const json_t *texts);
+/*
+ * [{path, changed, on_disk}] of the files of `is` whose text `was` lacks (`changed`), or the disk
+ * (not `on_disk`); a new reference. *left: {path: hash of the text on disk} of the latter, "" for a
+ * file that cannot be read; a new reference. NULL: out of memory, and *left is NULL.
+ */
+json_t *policy_files_compare(const json_t *was, const json_t *is, json_t **left);
+/* Writes each text to disk whose file still has the text of `since`. Failures are logged. */
+void policy_files_return(const json_t *texts, const json_t *since);
+/* {path: hash of the text}, a new reference; NULL: out of memory. */
+json_t *policy_files_hashes(const json_t *texts);
 /* The range with the longest prefix that covers `addr`; NULL: none. */
 const struct config_range *config_range_find(
 	const struct config *c, struct vrf_id vrf, const struct ip_addr *addr);
@@ -347,8 +385,36 @@ json_t *config_load(const char *file, char **message, struct faults *f);
  * config_save() could not replace, and never waits for a writer.
  */
 json_t *config_load_any(const char *file, char **message, struct faults *f);
-/* Temporary file in the same folder, fsync, rename, fsync of the folder; mode 0600. 0, -errno. */
-int config_save(const char *file, const json_t *document);
+/*
+ * Keeps the texts of long lists of the last document, 50 octets for an entry, for the next document. One
+ * thread at a time. The last document keeps a reference until the end of the next config_print(), or until
+ * config_printer_forget(). After a fault the printer has no texts.
+ */
+struct config_printer;
+struct config_printer *config_printer_create(void); /* NULL: out of memory */
+void config_printer_forget(struct config_printer *p);
+void config_printer_destroy(struct config_printer *p);
+/*
+ * Writes the text of a document, and a line feed: two blanks a level, an entry of a list on one line. On any
+ * thread, while the document has a reference. `printer`: NULL: none. 0, -errno.
+ */
+int config_print(int fd, const json_t *document, struct config_printer *printer);
+/*
+ * Temporary file in the same folder, fsync, rename, fsync of the folder; mode 0600. `printer`: as in
+ * config_print(). 0, -errno.
+ */
+int config_save(const char *file, const json_t *document, struct config_printer *printer);
+/*
+ * The same for a file of the state directory, where a symbolic link is replaced: the user of keeld
+ * owns the directory, and keeld may still have the rights of root.
+ */
+int config_state_save(const char *file, const json_t *document);
+int config_state_save_text(const char *file, const char *text, size_t len);
+/*
+ * As config_save(), with a text. A present file keeps its owner and its mode; -EPERM: it can't. A new
+ * file has mode 0600.
+ */
+int config_save_text(const char *file, const char *text, size_t len);
 /* Removes the temporary file that an interrupted config_save() left beside FILE. */
 void config_save_tidy(const char *file);
 
@@ -356,16 +422,29 @@ void config_save_tidy(const char *file);
 json_t *config_pointer_get(json_t *document, const char *pointer);
 /* The pointer to a value of the document, by identity. A new string; NULL: not found, or out of memory. */
 json_t *config_pointer_to(const json_t *document, const json_t *value);
+/*
+ * Documents share equal values, so a value with two references must not change. Gives the value at a key
+ * or index of `parent` for a change: a shared object or array is replaced by a shallow copy first. The
+ * caller is the only owner of `parent`. Lent; NULL: no value, or out of memory.
+ */
+json_t *config_own(json_t *parent, const char *token);
+/*
+ * Replaces values of a document by equal values of `known`, for less memory and quick comparisons. Takes the
+ * document, which has one reference, and returns the document or `known`.
+ */
+json_t *config_share(json_t *document, const json_t *known);
 /* New documents; NULL with one fault when an operation fails. RFC 6902 (all six operations) and RFC 7396. */
 json_t *config_patch(const json_t *document, const json_t *operations, struct faults *f);
 json_t *config_merge(const json_t *document, const json_t *merge);
 /*
  * Passwords are shown as CONFIG_SECRET_HIDDEN. An edited document with CONFIG_SECRET_HIDDEN keeps the password: config_secrets_keep() puts the
- * password of the equal peer (by address and vrf) or group (by name) in `known` back into `document`. Where `known` has no password,
+ * password of the equal peer (by address and vrf) or group (by name) in `known` back into `document`. The caller is the only owner of `document`. Where `known` has no password,
  * config_parse() adds a fault.
  */
 #define CONFIG_SECRET_HIDDEN "***"
-void config_secrets_hide(json_t *document);
+void config_secrets_hide(json_t *document); /* a deep copy */
+/* The value at `pointer` without passwords, a new reference; NULL: no value, or out of memory. */
+json_t *config_secrets_hidden(json_t *document, const char *pointer);
 void config_secrets_hide_diff(json_t *operations); /* of config_diff() */
 void config_secrets_hide_old(const json_t *operations, json_t *old); /* of config_diff_old() */
 /*

@@ -68,7 +68,8 @@ static const struct config_key timer_keys[] = {
 	/*
 	 * Long-lived graceful restart as helper (RFC 9494): after the restart time, routes of the peer
 	 * stay for this time, or for the time of the peer if that is shorter, with the community
-	 * `llgr-stale` and local-pref 0. Routes with `no-llgr` are removed. 0: off, and the next
+	 * `llgr-stale`, which makes a route the last choice whatever a policy prefers. The time ends
+	 * with the End-of-RIB of the peer. Routes with `no-llgr` are removed. 0: off, and the next
 	 * session does not offer the capability. Unit: seconds. Effect: timer.
 	 */
 	{"long_lived_stale_time", config_take_u32,
@@ -144,9 +145,8 @@ static const struct config_key capability_keys[] = {
 	{"extended_message", config_take_bool, CAPABILITY(extended_message), .def = true},
 	/*
 	 * Graceful restart (RFC 4724, RFC 8538), the helper's part: routes of a peer that
-	 * restarts stay in use as stale routes. keeld sends the capability without families,
-	 * because keeld keeps no forwarding state when keeld itself restarts; with keelfwd the
-	 * capability lists all families of the session.
+	 * restarts stay in use as stale routes. The capability of keeld lists all families of the
+	 * session, because keelfwd forwards while keeld restarts; without a data plane none.
 	 */
 	{"graceful_restart", config_take_bool, CAPABILITY(graceful_restart), .def = true},
 	/* Several paths for one prefix (RFC 7911). */
@@ -412,7 +412,7 @@ static const struct config_key family_keys[] = {
 	{"next_hop_self", config_take_bool, offsetof(struct config_family, next_hop_self)},
 	/*
 	 * Routes are advertised to this external peer with the next hop as received, as a route
-	 * server does. Without this key a VPN route gets a label of this router (RFC 4364 10 b). Not together with `next_hop_self`. Effect: export.
+	 * server does; the link-local half of an IPv6 next hop only to a peer on the same link (RFC 2545 3). Without this key a VPN route gets a label of this router (RFC 4364 10 b). Not together with `next_hop_self`. Effect: export.
 	 */
 	{"next_hop_unchanged", config_take_bool,
 		offsetof(struct config_family, next_hop_unchanged)},
@@ -435,13 +435,13 @@ static const struct config_key family_keys[] = {
 	/* Routes that discard packets (RFC 7999). Default: the community has no effect. */
 	{"blackhole", take_blackhole, offsetof(struct config_family, blackhole)},
 	/*
-	 * Removes private AS numbers (RFC 6996) from AS paths that are advertised to the peer.
-	 * External peers only. Effect: export.
+	 * Removes private AS numbers (RFC 6996) from AS paths that are advertised to the peer,
+	 * also a private `router.asn` behind `local_as`. External peers only. Effect: export.
 	 */
 	{"remove_private_as", config_take_bool, offsetof(struct config_family, remove_private_as)},
 	/*
-	 * How often the AS number of this router may occur in the AS path of a route from the
-	 * peer. Effect: import.
+	 * How often `router.asn` and `local_as` may each occur in the AS path of a route from the
+	 * peer. A route with more is refused as a loop. Effect: import.
 	 */
 	{"allow_as_in", config_take_u8, offsetof(struct config_family, allow_as_in), 0, 255},
 	/*
@@ -584,6 +584,16 @@ take_group_name(CONFIG_TAKE_ARGS)
 
 #define PEER(member) offsetof(struct config_peer, member)
 
+static void
+take_link_sensitive(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	if (json_is_boolean(value))
+		*(uint8_t *)out = json_is_true(value) ? LINK_SENSITIVE_YES : LINK_SENSITIVE_NO;
+	else
+		config_fault_type(c, at, value, "true or false");
+}
+
 /*
  * Graceful shutdown (RFC 8326): traffic leaves a session before maintenance, while the routes are
  * still there.
@@ -639,6 +649,14 @@ static const struct config_key shared_peer_keys[] = {
 	 * Effect: reset.
 	 */
 	{"multihop", config_take_u8, PEER(multihop), 1, 255},
+	/*
+	 * The session ends at once when the interface with the local address of the session loses
+	 * carrier, is set down or deleted, or when this address is removed. No routes are kept for a
+	 * graceful restart. With `false` the session ends with its hold time; routes whose next
+	 * hops are on a lost link are not valid in either case. Default: true for an external peer
+	 * on a connected subnet without `multihop`, else false. Effect: commit.
+	 */
+	{"link_sensitive", take_link_sensitive, PEER(link_sensitive)},
 	/* Capabilities that keeld sends in OPEN. */
 	{"capabilities", take_capabilities},
 	/* Timers of the session. */

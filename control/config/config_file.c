@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * FILE in and out. A scanner reads the text before jansson does. The scanner gives the exact place of a syntax error (jansson gives the end of
- * the word), the pointer of every duplicate key (jansson stops at the first duplicate), and bounds the depth.
+ * FILE in and out. A reader of our own makes the values: it gives the exact place of a syntax error (jansson gives the end of
+ * the word), the pointer of every duplicate key (jansson stops at the first duplicate), and bounds the depth. jansson reads strings with escapes, and
+ * numbers with a point or an exponent.
  */
 #include "control/config/config.h"
 #include "control/config/config_impl.h"
@@ -23,8 +24,10 @@
 
 struct level {
 	bool object;
-	json_t *seen; /* keys so far */
-	const char *key; /* lent from `seen` */
+	json_t *value; /* so far */
+	const char *key; /* without a NUL at the end; in the text, or in `escaped` */
+	size_t key_len;
+	json_t *escaped; /* the present key, where the text has escapes; or NULL */
 	size_t index;
 };
 
@@ -33,6 +36,9 @@ struct scan {
 	const char *where; /* of the fault */
 	const char *fault; /* NULL: none */
 	struct faults *f;
+	bool escapes; /* in the last string */
+	json_t *document;
+	json_t *actions[2]; /* of entries of lists: the same two strings in all of them */
 	unsigned depth;
 	struct level level[LEVELS_MAX];
 };
@@ -48,8 +54,33 @@ fail(struct scan *s, const char *where, const char *fault)
 static void
 skip_blanks(struct scan *s)
 {
-	while (s->p < s->end && strchr(" \t\r\n", *s->p) && *s->p)
+	while (s->p < s->end && (*s->p == ' ' || *s->p == '\n' || *s->p == '\t' || *s->p == '\r'))
 		s->p++;
+}
+
+/* Puts a value where the scanner is. `value` is taken over; NULL: out of memory. */
+static bool
+add_value(struct scan *s, const char *start, json_t *value)
+{
+	struct level *l = s->depth > 0 ? &s->level[s->depth - 1] : NULL;
+	int err = -1;
+
+	if (value == NULL)
+		return fail(s, start, "out of memory");
+	if (l == NULL)
+		s->document = value;
+	else if (l->object)
+		err = json_object_setn_new_nocheck(l->value, l->key, l->key_len, value);
+	else
+		err = json_array_append_new(l->value, value);
+	return l == NULL || err == 0 || fail(s, start, "out of memory");
+}
+
+/* By jansson. */
+static json_t *
+decoded(const char *start, const char *end)
+{
+	return json_loadb(start, (size_t)(end - start), JSON_DECODE_ANY, NULL);
 }
 
 /* Four hexadecimal digits after \u; -1 for a different text. */
@@ -138,12 +169,14 @@ scan_string(struct scan *s)
 {
 	const char *start = s->p++;
 
+	s->escapes = false;
 	while (s->p < s->end && *s->p != '"') {
 		if (*s->p == '\n')
 			return fail(s, start, "the string does not end on its line");
 		if ((unsigned char)*s->p < 0x20)
 			return fail(s, s->p, "control character in a string");
 		if (*s->p == '\\') {
+			s->escapes = true;
 			if (!scan_escape(s))
 				return false;
 		} else if ((unsigned char)*s->p >= 0x80) {
@@ -157,6 +190,40 @@ scan_string(struct scan *s)
 		return fail(s, start, "the string does not end");
 	s->p++;
 	return true;
+}
+
+/* A document of 20 MB has 400,000 entries of lists with an action. */
+static json_t *
+action(struct scan *s, const char *text, size_t len)
+{
+	static const char *const words[] = {"permit", "deny"};
+	const struct level *l = s->depth > 0 ? &s->level[s->depth - 1] : NULL;
+
+	for (unsigned i = 0; i < 2 && l != NULL && l->object && l->key_len == 6; i++) {
+		if (memcmp(l->key, "action", 6) != 0 || len != strlen(words[i]) ||
+			memcmp(text, words[i], len) != 0)
+			continue;
+		if (s->actions[i] == NULL)
+			s->actions[i] = json_string(words[i]);
+		return json_incref(s->actions[i]);
+	}
+	return NULL;
+}
+
+static bool
+scan_string_value(struct scan *s)
+{
+	const char *start = s->p;
+	json_t *value;
+	size_t len;
+
+	if (!scan_string(s))
+		return false;
+	len = (size_t)(s->p - start) - 2;
+	value = action(s, start + 1, len);
+	if (value == NULL)
+		value = s->escapes ? decoded(start, s->p) : json_stringn_nocheck(start + 1, len);
+	return add_value(s, start, value);
 }
 
 static size_t
@@ -197,9 +264,10 @@ scan_number(struct scan *s)
 			return fail(s, start, "a digit is missing in the exponent of a number");
 	}
 	errno = 0;
-	if (real ? isinf(strtod(start, NULL)) : (strtoll(start, NULL, 10), errno == ERANGE))
+	long long value = real ? 0 : strtoll(start, NULL, 10);
+	if (real ? isinf(strtod(start, NULL)) : errno == ERANGE)
 		return fail(s, start, "the number is too large");
-	return true;
+	return add_value(s, start, real ? decoded(start, s->p) : json_integer(value));
 }
 
 static bool
@@ -211,7 +279,7 @@ scan_word(struct scan *s)
 		size_t len = strlen(words[i]);
 		if ((size_t)(s->end - s->p) >= len && !memcmp(s->p, words[i], len)) {
 			s->p += len;
-			return true;
+			return add_value(s, s->p, i == 2 ? json_null() : json_boolean(i == 0));
 		}
 	}
 	if (s->p == s->end)
@@ -224,18 +292,22 @@ scan_word(struct scan *s)
 	return fail(s, s->p, "a value should be here");
 }
 
-/* The pointer of `key` in the innermost object. */
+/* The pointer of the present key. */
 static void
-note_duplicate(struct scan *s, const char *key)
+note_duplicate(struct scan *s)
 {
 	struct at at[LEVELS_MAX + 1] = {AT_ROOT};
+	char *keys[LEVELS_MAX] = {NULL};
 
 	for (unsigned i = 0; i < s->depth; i++) {
 		const struct level *l = &s->level[i];
-		at[i + 1] = l->object ? AT_KEY(&at[i], i + 1 == s->depth ? key : l->key)
-				      : AT_INDEX(&at[i], l->index);
+
+		keys[i] = l->object ? strndup(l->key, l->key_len) : NULL;
+		at[i + 1] = keys[i] != NULL ? AT_KEY(&at[i], keys[i]) : AT_INDEX(&at[i], l->index);
 	}
 	config_fault(&(struct check){.f = s->f}, &at[s->depth], "this key is given more than once");
+	for (unsigned i = 0; i < s->depth; i++)
+		free(keys[i]);
 }
 
 /* The key at s->p, its colon, and the blanks around. */
@@ -254,16 +326,14 @@ scan_key(struct scan *s)
 	if (!scan_string(s))
 		return false;
 	/* Equal keys may be written differently: "a" is "\u0061". */
-	json_error_t error;
-	json_t *key = json_loadb(start, (size_t)(s->p - start), JSON_DECODE_ANY, &error);
-	if (!key)
+	json_decref(l->escaped);
+	l->escaped = s->escapes ? decoded(start, s->p) : NULL;
+	if (s->escapes && l->escaped == NULL)
 		return fail(s, start, "out of memory");
-	const char *text = json_string_value(key);
-	if (json_object_get(l->seen, text))
-		note_duplicate(s, text);
-	json_object_set_new(l->seen, text, json_true());
-	l->key = json_object_iter_key(json_object_iter_at(l->seen, text));
-	json_decref(key);
+	l->key = s->escapes ? json_string_value(l->escaped) : start + 1;
+	l->key_len = s->escapes ? json_string_length(l->escaped) : (size_t)(s->p - start) - 2;
+	if (json_object_getn(l->value, l->key, l->key_len))
+		note_duplicate(s);
 	skip_blanks(s);
 	if (s->p == s->end || *s->p != ':')
 		return fail(s, s->p, "a colon should be here");
@@ -275,7 +345,7 @@ scan_key(struct scan *s)
 static void
 leave(struct scan *s)
 {
-	json_decref(s->level[--s->depth].seen);
+	json_decref(s->level[--s->depth].escaped);
 }
 
 /* At `{` or `[`. True: at the first value, or *empty. */
@@ -283,11 +353,14 @@ static bool
 enter(struct scan *s, bool *empty)
 {
 	bool object = *s->p == '{';
+	json_t *value;
 
 	if (s->depth == LEVELS_MAX)
 		return fail(s, s->p, "more than 64 levels");
-	s->level[s->depth++] =
-		(struct level){.object = object, .seen = object ? json_object() : NULL};
+	value = object ? json_object() : json_array();
+	if (!add_value(s, s->p, value))
+		return false;
+	s->level[s->depth++] = (struct level){.object = object, .value = value};
 	s->p++;
 	skip_blanks(s);
 	*empty = s->p < s->end && *s->p == (object ? '}' : ']');
@@ -338,7 +411,7 @@ scan_document(struct scan *s)
 		if (container)
 			ok = enter(s, &empty);
 		else if (s->p < s->end && *s->p == '"')
-			ok = scan_string(s);
+			ok = scan_string_value(s);
 		else if (s->p < s->end && (*s->p == '-' || (*s->p >= '0' && *s->p <= '9')))
 			ok = scan_number(s);
 		else
@@ -391,15 +464,18 @@ read_all(const char *file, size_t *len)
 {
 	int fd = open(file, O_RDONLY | O_CLOEXEC);
 	char *text = NULL;
-	size_t size = 0;
+	struct stat st = {0};
+	size_t size = 0, expected = 65536;
 	ssize_t n = 1;
 
 	*len = 0;
 	if (fd < 0)
 		return NULL;
+	if (fstat(fd, &st) == 0 && (size_t)st.st_size > expected && (size_t)st.st_size < FILE_MAX)
+		expected = (size_t)st.st_size + 2;
 	while (n > 0) {
 		if (*len + 1 >= size) {
-			size = size ? size * 2 : 65536;
+			size = size ? size * 2 : expected;
 			char *grown = size <= 2 * FILE_MAX ? realloc(text, size) : NULL;
 			if (!grown) {
 				n = -1;
@@ -430,26 +506,17 @@ load_text(const char *file, const char *text, size_t len, char **message, struct
 {
 	struct scan s = {.begin = text, .p = text, .end = text + len, .f = f};
 	unsigned faults = f->count + f->lost;
-	json_error_t error;
 
 	bool ok = scan_document(&s);
 	while (s.depth)
 		leave(&s);
-	if (!ok) {
+	json_decref(s.actions[0]);
+	json_decref(s.actions[1]);
+	if (!ok)
 		*message = place_message(file, text, s.where, s.fault);
-		return NULL;
-	}
-	json_t *document = json_loadb(text, len, JSON_DECODE_ANY, &error);
-	if (!document) {
-		size_t at = error.position > 0 && (size_t)error.position <= len
-				    ? (size_t)error.position - 1
-				    : 0;
-		*message = place_message(file, text, text + at, error.text);
-		return NULL;
-	}
-	if (f->count + f->lost == faults)
-		return document;
-	json_decref(document);
+	if (ok && f->count + f->lost == faults)
+		return s.document;
+	json_decref(s.document);
 	return NULL;
 }
 
@@ -502,18 +569,26 @@ write_all(int fd, const char *text, size_t len)
 	return 0;
 }
 
-static int
-write_document(int fd, const json_t *document)
-{
-	char *text = json_dumps(document, JSON_INDENT(2) | JSON_ENCODE_ANY);
+/* What a file holds, and whose it is. */
+struct contents {
+	const json_t *document; /* NULL: `text` */
+	struct config_printer *printer; /* of the document; NULL: none */
+	const char *text;
+	size_t len;
+	mode_t mode;
+	const struct stat *owner; /* NULL: this process */
+};
 
-	if (!text)
-		return -ENOMEM;
-	int err = write_all(fd, text, strlen(text));
-	if (!err)
-		err = write_all(fd, "\n", 1);
-	free(text);
-	if (!err && fchmod(fd, 0600))
+static int
+write_contents(int fd, const struct contents *c)
+{
+	int err = c->document != NULL ? config_print(fd, c->document, c->printer)
+				      : write_all(fd, c->text, c->len);
+
+	if (!err && c->owner && (c->owner->st_uid != geteuid() || c->owner->st_gid != getegid()) &&
+		fchown(fd, c->owner->st_uid, c->owner->st_gid))
+		err = -errno;
+	if (!err && fchmod(fd, c->mode))
 		err = -errno;
 	if (!err && fsync(fd))
 		err = -errno;
@@ -543,7 +618,7 @@ sync_folder(const char *file)
 
 /* `target` is no symbolic link. */
 static int
-replace_file(const char *target, const json_t *document)
+replace_file(const char *target, const struct contents *c)
 {
 	char *temporary = format("%s" TEMPORARY "XXXXXX", target);
 	int err = 0;
@@ -556,7 +631,7 @@ replace_file(const char *target, const json_t *document)
 		free(temporary);
 		return err;
 	}
-	err = write_document(fd, document);
+	err = write_contents(fd, c);
 	if (close(fd) && !err)
 		err = -errno;
 	if (!err && rename(temporary, target))
@@ -593,16 +668,49 @@ config_save_tidy(const char *file)
 	free(target);
 }
 
-int
-config_save(const char *file, const json_t *document)
+/* Where FILE is a symbolic link, the target is replaced and the link stays. */
+static int
+save(const char *file, const struct contents *c)
 {
-	/* Where FILE is a symbolic link, the target is replaced and the link stays. */
 	char *target = realpath(file, NULL);
 	int err;
 
 	if (!target && errno != ENOENT)
 		return -errno;
-	err = replace_file(target ? target : file, document);
+	err = replace_file(target ? target : file, c);
+	if (err && c->printer)
+		config_printer_forget(c->printer);
 	free(target);
 	return err;
+}
+
+int
+config_save(const char *file, const json_t *document, struct config_printer *printer)
+{
+	return save(
+		file, &(struct contents){.document = document, .printer = printer, .mode = 0600});
+}
+
+int
+config_state_save(const char *file, const json_t *document)
+{
+	return replace_file(file, &(struct contents){.document = document, .mode = 0600});
+}
+
+int
+config_state_save_text(const char *file, const char *text, size_t len)
+{
+	return replace_file(file, &(struct contents){.text = text, .len = len, .mode = 0600});
+}
+
+int
+config_save_text(const char *file, const char *text, size_t len)
+{
+	struct stat st;
+	bool present = stat(file, &st) == 0;
+
+	return save(file, &(struct contents){.text = text,
+				  .len = len,
+				  .mode = present ? st.st_mode & 07777 : 0600,
+				  .owner = present ? &st : NULL});
 }

@@ -191,7 +191,7 @@ static const struct config_key tunnel_keys[] = {
 	/*
 	 * The remote edge router: an IPv4 address, resolved by a route of `default`. Packets of VPN
 	 * routes with this BGP next hop take the tunnel. Labelled packets in UDP are accepted from
-	 * this address.
+	 * this address, on ports of `default` with `mpls` alone.
 	 */
 	{"destination", take_tunnel_address, offsetof(struct config_tunnel, destination), 0, 0,
 		true},

@@ -2,6 +2,8 @@
 /* Files of table dumps and of received messages (MRT). */
 #include "control/config/config_impl.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CONVERSIONS "YmdHMSsjyFTR%"
@@ -32,21 +34,41 @@ conversions_good(struct check *c, const struct at *at, const char *file)
 	return true;
 }
 
+char *
+config_output_path(const struct config *c, const char *name, const char **reason)
+{
+	const char *folder = c->output_dir, *slash = strrchr(name, '/');
+	const char *last = slash != NULL ? slash + 1 : name;
+	char *path = NULL;
+
+	*reason = "out of memory; try again";
+	if (*last == '\0' || strcmp(last, ".") == 0 || strcmp(last, "..") == 0)
+		*reason = "names a folder; a file name must follow";
+	else if (slash == NULL && folder == NULL)
+		*reason = "is not an absolute path";
+	else if (slash == NULL)
+		(void)!asprintf(&path, "%s/%s", folder, name);
+	else if (folder == NULL || (strncmp(name, folder, (size_t)(slash - name)) == 0 &&
+					   folder[slash - name] == '\0'))
+		path = strdup(name);
+	else
+		*reason = "is not in the output directory (management.output_dir): give a name "
+			  "without a folder";
+	return path;
+}
+
 static void
 take_mrt_file(CONFIG_TAKE_ARGS)
 {
-	const char *file = json_string_value(value);
+	const char *text = NULL, *reason;
+	struct config_mrt *k = out;
 
-	config_take_text(c, at, value, key, out);
-	if (file == NULL || *(const char **)out == NULL)
+	config_take_text(c, at, value, key, &text);
+	if (text == NULL || !conversions_good(c, at, text))
 		return;
-	if (file[0] != '/') {
-		config_fault(c, at, "is not an absolute path");
-	} else if (file[strlen(file) - 1] == '/') {
-		config_fault(c, at, "names a folder; a file name must follow");
-	} else {
-		(void)conversions_good(c, at, file);
-	}
+	k->file = config_output_path(c->config, text, &reason);
+	if (k->file == NULL)
+		config_fault(c, at, "%s", reason);
 }
 
 static const char *const mrt_words[] = {"table", "updates", NULL};
@@ -64,11 +86,11 @@ take_kind(CONFIG_TAKE_ARGS)
 /* A file in the format MRT (RFC 6396), replaced or rotated at times. Effect: commit. */
 static const struct config_key mrt_keys[] = {
 	/*
-	 * Absolute path. The name after the last `/` may have conversions of strftime(3) for the begin of the
-	 * interval in UTC: `%Y %m %d %H %M %S %s %j %y %F %T %R %%`. The folder must exist. A dump replaces an earlier file of
-	 * the same name; messages are appended to such a file.
+	 * A name in `management.output_dir`, with or without this folder before it. The name may have conversions of
+	 * strftime(3) for the begin of the interval in UTC: `%Y %m %d %H %M %S %s %j %y %F %T %R %%`. A dump replaces an
+	 * earlier file of the same name; messages are appended to such a file.
 	 */
-	{"file", take_mrt_file, offsetof(struct config_mrt, file), 2, 1024, true},
+	{"file", take_mrt_file, 0, 1, 1024, true},
 	/*
 	 * `table`: each interval a dump of the unicast tables of the default VRF (TABLE_DUMP_V2). keeld writes
 	 * the file with the suffix `.tmp` and renames the complete file. `updates`: each message from the peers of the default

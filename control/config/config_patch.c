@@ -88,8 +88,99 @@ config_pointer_get(json_t *document, const char *pointer)
 	return at;
 }
 
+/* ---- shared values: an edit copies the objects and arrays on the way from the root ---- */
+
+json_t *
+config_own(json_t *parent, const char *token)
+{
+	json_t *child = child_of(parent, token), *copy;
+
+	/* the only reference is in the parent */
+	if ((!json_is_object(child) && !json_is_array(child)) || child->refcount == 1)
+		return child;
+	copy = json_copy(child);
+	if (copy == NULL ||
+		(json_is_object(parent) ? json_object_set_new(parent, token, copy)
+					: json_array_set_new(
+						  parent, (size_t)array_index(token), copy)) != 0)
+		return NULL;
+	return copy;
+}
+
+#define SHARE_AHEAD 8u /* elements that may be removed together */
+
+static const json_t *share(json_t *value, const json_t *known);
+
+static const json_t *
+share_members(json_t *object, const json_t *known) /* NOLINT(misc-no-recursion) */
+{
+	bool equal = json_object_size(object) == json_object_size(known);
+	void *i = json_object_iter(object), *k = json_object_iter((json_t *)(uintptr_t)known);
+
+	for (; i != NULL; i = json_object_iter_next(object, i)) {
+		const char *key = json_object_iter_key(i);
+		json_t *member = json_object_iter_value(i);
+		const json_t *other = json_object_get(known, key), *shared = share(member, other);
+
+		if (shared != member)
+			json_object_iter_set(object, i, (json_t *)(uintptr_t)shared);
+		equal = equal && shared == other && strcmp(key, json_object_iter_key(k)) == 0;
+		k = json_object_iter_next((json_t *)(uintptr_t)known, k);
+	}
+	return equal ? known : object;
+}
+
+static const json_t *
+share_elements(json_t *array, const json_t *known) /* NOLINT(misc-no-recursion) */
+{
+	size_t count = json_array_size(known), passed = 0;
+	bool equal = json_array_size(array) == count;
+
+	for (size_t i = 0; i < json_array_size(array); i++) {
+		json_t *element = json_array_get(array, i);
+		const json_t *other = json_array_get(known, passed);
+		size_t k = passed;
+
+		if (share(element, other) != other)
+			do
+				other = json_array_get(known, ++k);
+			while (other != NULL && k < passed + SHARE_AHEAD &&
+				!json_equal(element, other));
+		equal = equal && k == i;
+		if (other == NULL || k == passed + SHARE_AHEAD)
+			continue;
+		passed = k + 1;
+		json_array_set(array, i, (json_t *)(uintptr_t)other);
+	}
+	return equal ? known : array;
+}
+
+/* `known`, when equal, also in the order of keys; else `value`. */
+static const json_t *
+share(json_t *value, const json_t *known) /* NOLINT(misc-no-recursion) */
+{
+	if (value == known || known == NULL || json_typeof(value) != json_typeof(known))
+		return value;
+	if (!json_is_object(value) && !json_is_array(value))
+		return json_equal(value, known) ? known : value;
+	if (value->refcount > 1)
+		return value;
+	return json_is_object(value) ? share_members(value, known) : share_elements(value, known);
+}
+
+json_t *
+config_share(json_t *document, const json_t *known)
+{
+	const json_t *shared = document != NULL ? share(document, known) : NULL;
+
+	if (shared == document)
+		return document;
+	json_decref(document);
+	return json_incref((json_t *)(uintptr_t)shared);
+}
+
 /*
- * The parent of the value at `pointer` (not the empty pointer), and the last token, which the caller frees. NULL when the parent does not exist.
+ * The parent of the value at `pointer` (not the empty pointer), for a change, and the last token, which the caller frees. NULL when the parent does not exist.
  */
 static json_t *
 parent_of(json_t *document, const char *pointer, char **last)
@@ -104,7 +195,7 @@ parent_of(json_t *document, const char *pointer, char **last)
 			*last = t.text;
 			return at;
 		}
-		at = child_of(at, t.text);
+		at = config_own(at, t.text);
 		free(t.text);
 		pointer = t.rest;
 	}
@@ -117,6 +208,7 @@ struct patch {
 	json_t *document;
 	struct faults *f;
 	size_t index; /* of the operation */
+	size_t one_by_one; /* operations before this index are not for splice() */
 	unsigned copied; /* values */
 	bool failed;
 };
@@ -383,22 +475,121 @@ apply(struct patch *p, const json_t *operation)
 	}
 }
 
+/* ---- neighbours of an array, added or removed in a single pass: alone, each operation moves all elements behind ---- */
+
+#define SPLICE_MIN 32u
+
+/* The index of an operation `op` on an element of an array; -1: a different operation. *parent: the length of the array's path. */
+static long
+element_of(const json_t *operation, const char *op, size_t *parent)
+{
+	const char *is = json_string_value(json_object_get(operation, "op"));
+	const char *path = json_string_value(json_object_get(operation, "path"));
+	const char *last = path != NULL ? strrchr(path, '/') : NULL;
+
+	if (is == NULL || last == NULL || strcmp(is, op) != 0 ||
+		(*op == 'a' && json_object_get(operation, "value") == NULL))
+		return -1;
+	*parent = (size_t)(last - path);
+	return array_index(last + 1);
+}
+
+static const char *
+path_of(const json_t *operations, size_t i)
+{
+	return json_string_value(json_object_get(json_array_get(operations, i), "path"));
+}
+
+/* The number of operations from `first` on: additions of elements side by side, or removals at the same index. */
+static size_t
+neighbours(const json_t *operations, size_t first, const char *op, long at)
+{
+	size_t count = 1, parent, other;
+
+	(void)element_of(json_array_get(operations, first), op, &parent);
+	while (element_of(json_array_get(operations, first + count), op, &other) ==
+			at + (*op == 'a' ? (long)count : 0) &&
+		other == parent &&
+		strncmp(path_of(operations, first), path_of(operations, first + count), parent) ==
+			0)
+		count++;
+	return count;
+}
+
+/* Carries out `count` operations with the result of apply(). False: nothing is changed. */
+static bool
+splice_array(struct patch *p, const json_t *operations, size_t count, bool adds, size_t at)
+{
+	char *last = NULL;
+	json_t *array = parent_of(p->document, path_of(operations, p->index), &last), **behind;
+	size_t size = json_array_size(array), gone = adds ? 0 : count;
+
+	free(last);
+	if (!json_is_array(array) || at > size || gone > size - at)
+		return false;
+	behind = malloc((size - at + 1) * sizeof(*behind));
+	if (behind == NULL)
+		return false;
+	for (size_t i = size; i-- > at;) {
+		behind[i - at] = json_incref(json_array_get(array, i));
+		(void)json_array_remove(array, i);
+	}
+	for (size_t i = 0; i < count && adds && !p->failed; i++)
+		if (json_array_append_new(array,
+			    json_deep_copy(json_object_get(
+				    json_array_get(operations, p->index + i), "value"))) != 0)
+			patch_fault(p, "path", NULL, "out of memory");
+	for (size_t i = 0; i < size - at; i++) {
+		if (i < gone)
+			json_decref(behind[i]);
+		else if (json_array_append_new(array, behind[i]) != 0 && !p->failed)
+			patch_fault(p, "path", NULL, "out of memory");
+	}
+	free(behind);
+	return true;
+}
+
+/* Returns the number of operations carried out; 0: none. */
+static size_t
+splice(struct patch *p, const json_t *operations)
+{
+	const json_t *first = json_array_get(operations, p->index);
+	size_t parent, count;
+	long add = element_of(first, "add", &parent), at = add;
+
+	if (at < 0)
+		at = element_of(first, "remove", &parent);
+	if (at < 0 || p->index < p->one_by_one)
+		return 0;
+	count = neighbours(operations, p->index, add >= 0 ? "add" : "remove", at);
+	if (count >= SPLICE_MIN && splice_array(p, operations, count, add >= 0, (size_t)at))
+		return count;
+	p->one_by_one = p->index + count;
+	return 0;
+}
+
 json_t *
 config_patch(const json_t *document, const json_t *operations, struct faults *f)
 {
 	struct patch p = {.f = f};
-	const json_t *operation;
 
 	if (!json_is_array(operations)) {
 		faults_add(f, "", "is not an array of operations (RFC 6902)");
 		return NULL;
 	}
-	p.document = json_deep_copy(document);
+	p.document = json_copy((json_t *)(uintptr_t)document);
 	if (!p.document) {
 		faults_add(f, "", "out of memory");
 		return NULL;
 	}
-	json_array_foreach(operations, p.index, operation) if (apply(&p, operation)) break;
+	for (p.index = 0; p.index < json_array_size(operations) && !p.failed; p.index++) {
+		size_t count = splice(&p, operations);
+
+		if (count > 0)
+			p.index += count - 1;
+		else if (apply(&p, json_array_get(operations, p.index)))
+			break;
+	}
 	if (!p.failed)
 		return p.document;
 	json_decref(p.document);
@@ -407,7 +598,7 @@ config_patch(const json_t *document, const json_t *operations, struct faults *f)
 
 /* ---- RFC 7396 ---- */
 
-/* Merges into `target`, an object of the caller. */
+/* Merges into `target`. The caller is the only owner. */
 static void
 merge_into(json_t *target, const json_t *merge) /* NOLINT(misc-no-recursion) */
 {
@@ -422,10 +613,9 @@ merge_into(json_t *target, const json_t *merge) /* NOLINT(misc-no-recursion) */
 		} else if (!json_is_object(value)) {
 			json_object_set_new(target, key, json_deep_copy(value));
 		} else {
-			if (!json_is_object(old)) {
+			if (!json_is_object(old))
 				json_object_set_new(target, key, json_object());
-				old = json_object_get(target, key);
-			}
+			old = config_own(target, key);
 			if (old)
 				merge_into(old, value);
 		}
@@ -437,7 +627,8 @@ config_merge(const json_t *document, const json_t *merge)
 {
 	if (!json_is_object(merge))
 		return json_deep_copy(merge);
-	json_t *merged = json_is_object(document) ? json_deep_copy(document) : json_object();
+	json_t *merged =
+		json_is_object(document) ? json_copy((json_t *)(uintptr_t)document) : json_object();
 	if (merged)
 		merge_into(merged, merge);
 	return merged;

@@ -52,14 +52,10 @@ elements_by_key(const json_t *array)
 	return map;
 }
 
-/* NULL: no value, or out of memory with *failed. */
 static json_t *
-value_copy(const json_t *value, bool *failed)
+share(const json_t *value)
 {
-	json_t *copy = value ? json_deep_copy(value) : NULL;
-
-	*failed |= value && !copy;
-	return copy;
+	return json_incref((json_t *)(uintptr_t)value);
 }
 
 static json_t *rebase(const json_t *from, const json_t *edited, const json_t *onto, bool *failed);
@@ -106,7 +102,7 @@ rebase_elements(
 	{
 		if (json_object_get(onto, key) || json_object_get(from, key))
 			continue;
-		next = value_copy(value, failed);
+		next = share(value);
 		*failed |= next && json_array_append_new(result, next) != 0;
 	}
 	*failed |= !result;
@@ -120,15 +116,15 @@ rebase(const json_t *from, const json_t *edited, const json_t *onto,
 	json_t *f, *e, *o, *result;
 
 	if (from == edited || (from && edited && json_equal(from, edited)))
-		return value_copy(onto, failed);
+		return share(onto);
 	if (!edited || !onto || (from && json_equal(from, onto)))
-		return value_copy(edited, failed);
+		return share(edited);
 	if (json_is_object(edited) && json_is_object(onto))
 		return rebase_object(from, edited, onto, failed);
 	f = elements_by_key(from);
 	e = elements_by_key(edited);
 	o = elements_by_key(onto);
-	result = f && e && o ? rebase_elements(f, e, o, failed) : value_copy(edited, failed);
+	result = f && e && o ? rebase_elements(f, e, o, failed) : share(edited);
 	json_decref(f);
 	json_decref(e);
 	json_decref(o);
@@ -170,7 +166,7 @@ struct reconcile {
 	bool failed;
 };
 
-/* Pointers are looked up for so many conflicts: each takes a walk through the document. */
+/* Pointers are looked up for this number of conflicts: each takes a walk through the document. */
 #define CONFLICT_PATHS_MAX 16
 
 /* How an array is merged: as one value, as named elements, or as the nodes of a route policy. */
@@ -182,12 +178,6 @@ static bool
 same(const json_t *a, const json_t *b)
 {
 	return a == b || (a != NULL && b != NULL && json_equal(a, b));
-}
-
-static json_t *
-share(const json_t *value)
-{
-	return json_incref((json_t *)(uintptr_t)value);
 }
 
 static json_t *

@@ -59,7 +59,11 @@ take_caches(CONFIG_TAKE_ARGS)
 
 /* Origin validation of routes (RFC 6811); policies match on `validation`. Effect: commit. */
 static const struct config_key rpki_keys[] = {
-	/* The caches, at most 16. Default: none. */
+	/*
+	 * The caches, at most 16. Data of a removed cache stays in use until the caches that replace
+	 * the cache have answered, or until the data expires; without caches no data is in use.
+	 * Default: none.
+	 */
 	{"caches", take_caches},
 };
 

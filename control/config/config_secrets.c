@@ -2,6 +2,7 @@
 /* Hides passwords in answers, and restores hidden passwords in edited documents. */
 #include "control/config/config.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static bool
@@ -30,14 +31,62 @@ config_secrets_hide(json_t *document)
 	}
 }
 
+static bool
+ends_in_password(const char *path)
+{
+	const char *last = path ? strrchr(path, '/') : NULL;
+
+	return last && !strcmp(last, "/password");
+}
+
 /* True when the path of the operation ends in `password`. */
 static bool
 is_secret(const json_t *operation)
 {
-	const char *path = json_string_value(json_object_get(operation, "path"));
-	const char *last = path ? strrchr(path, '/') : NULL;
+	return ends_in_password(json_string_value(json_object_get(operation, "path")));
+}
 
-	return last && !strcmp(last, "/password");
+/* A new reference: `value`, or with passwords a copy of the objects and arrays on the way to them. */
+static json_t *
+hidden(json_t *value) /* NOLINT(misc-no-recursion) */
+{
+	bool object = json_is_object(value);
+	json_t *copy = json_incref(value), *item, *shown;
+	void *member = json_object_iter(value);
+	const char *key = "";
+
+	for (size_t i = 0; object ? member != NULL : i < json_array_size(value); i++) {
+		if (object)
+			key = json_object_iter_key(member);
+		item = object ? json_object_iter_value(member) : json_array_get(value, i);
+		shown = strcmp(key, "password") == 0 ? json_string(CONFIG_SECRET_HIDDEN)
+						     : hidden(item);
+		if (shown != item && copy == value) {
+			json_decref(value);
+			copy = json_copy(value);
+		}
+		if (shown == item)
+			json_decref(shown);
+		else if (object)
+			json_object_set_new(copy, key, shown);
+		else
+			json_array_set_new(copy, i, shown);
+		if (object)
+			member = json_object_iter_next(value, member);
+	}
+	return copy;
+}
+
+json_t *
+config_secrets_hidden(json_t *document, const char *pointer)
+{
+	json_t *value = config_pointer_get(document, pointer);
+
+	if (strstr(pointer, "/password/"))
+		return NULL; /* a string has no members */
+	if (value == NULL || ends_in_password(pointer))
+		return value != NULL ? json_string(CONFIG_SECRET_HIDDEN) : NULL;
+	return hidden(value);
 }
 
 void
@@ -147,24 +196,30 @@ same_cache(const json_t *a, const json_t *b)
 	return same_address(a, b) && (x == y || (x != NULL && y != NULL && json_equal(x, y)));
 }
 
+/* The elements of an array `key` of the section. */
 static void
-keep_in(json_t *array, const json_t *known, bool (*same)(const json_t *a, const json_t *b))
+keep_in(json_t *document, const json_t *known, const char *section, const char *key,
+	bool (*same)(const json_t *a, const json_t *b))
 {
+	const json_t *array = json_object_get(json_object_get(document, section), key);
+	const json_t *was_array = json_object_get(json_object_get(known, section), key);
 	json_t *object, *other;
+	char index[24];
 	size_t i, j;
 
-	json_array_foreach(array, i, object)
-	{
-		json_t *password = json_object_get(object, "password");
-		if (!is_hidden(password))
+	for (i = 0; i < json_array_size(array); i++) {
+		object = json_array_get(array, i);
+		if (!is_hidden(json_object_get(object, "password")))
 			continue;
-		json_array_foreach((json_t *)(uintptr_t)known, j, other)
+		json_array_foreach((json_t *)(uintptr_t)was_array, j, other)
 		{
 			const json_t *was = json_object_get(other, "password");
 			if (!json_is_string(was) || is_hidden(was) || !same(object, other))
 				continue;
-			json_object_set_new(
-				object, "password", json_string(json_string_value(was)));
+			snprintf(index, sizeof(index), "%zu", i);
+			array = config_own(config_own(document, section), key);
+			json_object_set_new(config_own((json_t *)(uintptr_t)array, index),
+				"password", json_string(json_string_value(was)));
 			break;
 		}
 	}
@@ -173,10 +228,7 @@ keep_in(json_t *array, const json_t *known, bool (*same)(const json_t *a, const 
 void
 config_secrets_keep(json_t *document, const json_t *known)
 {
-	json_t *bgp = json_object_get(document, "bgp"), *was = json_object_get(known, "bgp");
-
-	keep_in(json_object_get(bgp, "peers"), json_object_get(was, "peers"), same_peer);
-	keep_in(json_object_get(bgp, "groups"), json_object_get(was, "groups"), same_group);
-	keep_in(json_object_get(json_object_get(document, "rpki"), "caches"),
-		json_object_get(json_object_get(known, "rpki"), "caches"), same_cache);
+	keep_in(document, known, "bgp", "peers", same_peer);
+	keep_in(document, known, "bgp", "groups", same_group);
+	keep_in(document, known, "rpki", "caches", same_cache);
 }

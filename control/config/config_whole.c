@@ -109,6 +109,52 @@ check_range(const struct config *config, unsigned i, struct faults *f)
 			r->group);
 }
 
+/*
+ * The kernel takes the key of the longest prefix with a password (RFC 2385), and knows no address without one. So a range with a password refuses
+ * connections of each peer, and of each longer range, that has none.
+ */
+static void
+check_password(const struct config *config, struct vrf_id vrf, const struct prefix *from,
+	const char *path, const char *what, struct faults *f)
+{
+	for (unsigned i = 0; i < config->range_count; i++) {
+		const struct config_range *r = &config->ranges[i];
+		char text[PREFIX_TEXT_MAX];
+
+		if (r->peer.password == NULL || r->vrf.v != vrf.v ||
+			!prefix_covers(&r->prefix, from))
+			continue;
+		faults_add(f, path,
+			"the %s has no `password`, and lies in the listen range %s, whose "
+			"password the kernel demands of all its addresses; give the %s a password",
+			what, prefix_format(&r->prefix, text), what);
+		return;
+	}
+}
+
+static void
+check_passwords(const struct config *config, struct faults *f)
+{
+	char path[PATH_SIZE];
+
+	for (unsigned i = 0; i < config->peer_count; i++) {
+		const struct config_peer *p = &config->peers[i];
+		struct prefix from =
+			prefix_from_addr(&p->addr, prefix_max_len((enum afi)p->addr.afi));
+
+		snprintf(path, sizeof(path), "/bgp/peers/%u/password", i);
+		if (p->password == NULL)
+			check_password(config, p->vrf, &from, path, "peer", f);
+	}
+	for (unsigned i = 0; i < config->range_count; i++) {
+		const struct config_range *r = &config->ranges[i];
+
+		snprintf(path, sizeof(path), "/bgp/listen_ranges/%u/group", i);
+		if (r->peer.password == NULL)
+			check_password(config, r->vrf, &r->prefix, path, "range", f);
+	}
+}
+
 enum policy_use { USE_PEER_IMPORT, USE_PEER_EXPORT, USE_OTHER };
 
 /* VRPs are known in the import from peers; `peer` and `self` have a meaning in one direction. */
@@ -191,6 +237,7 @@ config_check_whole(const struct config_host *host, const struct config *config, 
 		check_queue_workers(config, i, f);
 	for (unsigned i = 0; i < config->range_count; i++)
 		check_range(config, i, f);
+	check_passwords(config, f);
 	check_policies(config, f);
 	if (config->peer_count > PEER_MAX - 1)
 		faults_add(f, "/bgp/peers", "%u peers are configured; at most %u are supported",

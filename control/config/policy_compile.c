@@ -11,6 +11,8 @@
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 struct policy_set {
+	struct lists lists[LIST_KINDS];
+	unsigned compiled; /* lists, without lists of an earlier set */
 	unsigned count, size;
 	unsigned
 		documented; /* the first policies are of the document, the rest of policy_set_guard() */
@@ -1191,8 +1193,8 @@ struct policy_set *
 policy_set_compile(const json_t *document, struct faults *f)
 {
 	unsigned before = f->count + f->lost;
-	struct policy_text *text = policy_text_compile(document, NULL, f);
-	struct policy_set *s = policy_set_compile_text(document, text, f);
+	struct policy_text *text = policy_text_compile(document, NULL, NULL, f);
+	struct policy_set *s = policy_set_compile_text(document, text, NULL, f);
 
 	policy_text_free(text);
 	if (f->count + f->lost == before)
@@ -1202,9 +1204,12 @@ policy_set_compile(const json_t *document, struct faults *f)
 }
 
 struct policy_set *
-policy_set_compile_text(const json_t *document, const struct policy_text *text, struct faults *f)
+policy_set_compile_text(const json_t *document, const struct policy_text *text,
+	const struct policy_set *like, struct faults *f)
 {
-	struct compile k = {.c = {.f = f, .document = document}, .text = text};
+	struct compile k = {.c = {.f = f, .document = document},
+		.text = text,
+		.like = like != NULL ? like->lists : NULL};
 	const struct at root = AT_ROOT, at = AT_KEY(&root, "route_policies");
 	const json_t *policies = json_object_get(document, "route_policies");
 	unsigned before = f->count + f->lost;
@@ -1218,8 +1223,10 @@ policy_set_compile_text(const json_t *document, const struct policy_text *text, 
 		faults_add(f, "", "out of memory");
 		return NULL;
 	}
+	k.lists = s->lists;
 	for (unsigned kind = 0; kind < LIST_KINDS; kind++)
 		policy_compile_lists(&k, kind);
+	s->compiled = k.compiled;
 	if (policies && !json_is_array(policies))
 		config_fault_type(&k.c, &at, policies, "an array");
 	json_array_foreach(policies, i, value)
@@ -1233,7 +1240,6 @@ policy_set_compile_text(const json_t *document, const struct policy_text *text, 
 	if (f->count + f->lost > before)
 		written = NULL;
 	json_array_foreach(written, i, value) compile_policy(&k, &at, value, s);
-	policy_release_lists(&k);
 	if (f->count + f->lost == before)
 		return s;
 	policy_set_free(s);
@@ -1251,6 +1257,7 @@ policy_set_free(struct policy_set *s)
 		free(s->key[i]);
 		json_decref(s->lines[i]);
 	}
+	policy_release_lists(s->lists);
 	json_decref(s->index);
 	json_decref(s->texts);
 	free(s->names);
@@ -1259,6 +1266,12 @@ policy_set_free(struct policy_set *s)
 	free(s->meaning);
 	free(s->lines);
 	free(s);
+}
+
+unsigned
+policy_set_compiled(const struct policy_set *s)
+{
+	return s->compiled;
 }
 
 static int

@@ -21,8 +21,13 @@ struct policy_set *policy_set_compile(const json_t *document, struct faults *f);
  * faults, and the result is not complete.
  */
 struct policy_text;
-struct policy_set *policy_set_compile_text(
-	const json_t *document, const struct policy_text *text, struct faults *f);
+/*
+ * `like`: an earlier set; equal lists of the document share the compiled lists. NULL: all lists are compiled.
+ */
+struct policy_set *policy_set_compile_text(const json_t *document, const struct policy_text *text,
+	const struct policy_set *like, struct faults *f);
+/* The number of compiled lists, without the lists of an earlier set. */
+unsigned policy_set_compiled(const struct policy_set *s);
 void policy_set_free(struct policy_set *s);
 /* NULL: no such policy. */
 const struct policy *policy_set_find(const struct policy_set *s, const char *name);

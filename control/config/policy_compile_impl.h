@@ -29,19 +29,25 @@ union list {
 
 struct policy_text;
 
+/* The lists of a kind. */
+struct lists {
+	union list *list; /* .any NULL: the list has a fault */
+	json_t *source; /* array, by place: the list in the document */
+	json_t *index; /* name -> place in `list` */
+	json_t *meaning; /* array, by place: a string, equal for lists that match the same */
+};
+
 struct compile {
 	struct check c; /* first: checkers have a pointer to it alone */
 	const struct policy_text *text; /* NULL: no policy files */
 	bool of_text; /* sections of the policy files are being read */
-	struct {
-		union list *list; /* .any NULL: the list has a fault */
-		json_t *index; /* name -> place in `list` */
-		json_t *meaning; /* array, by place */
-	} lists[LIST_KINDS];
+	struct lists *lists; /* of the set, by kind */
+	const struct lists *like; /* of an earlier set; NULL: none */
+	unsigned compiled; /* lists, without lists of `like` */
 };
 
 void policy_compile_lists(struct compile *k, enum list_kind kind);
-void policy_release_lists(struct compile *k);
+void policy_release_lists(struct lists lists[static LIST_KINDS]);
 
 /*
  * A list that matches prefixes of `min_length` or longer inside of what the list `name` permits:

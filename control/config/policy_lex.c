@@ -408,10 +408,19 @@ policy_file_read(const char *path, char **out, size_t *size)
 static int
 lex_file(struct policy_tokens *t, const char *path, unsigned depth)
 {
+	const json_t *given = json_object_get(t->given, path);
 	char *text = NULL;
-	size_t size = 0;
-	int err = policy_file_read(path, &text, &size);
+	size_t size = json_string_length(given);
+	int err = 0;
 
+	if (given == NULL) {
+		err = policy_file_read(path, &text, &size);
+	} else {
+		text = malloc(size + 1);
+		if (text == NULL)
+			return -ENOMEM;
+		memcpy(text, json_string_value(given), size + 1);
+	}
 	return err != 0 ? err : lex_text(t, path, text, size, depth);
 }
 

@@ -10,6 +10,8 @@
 #include "lpm/base.h"
 #include "lpm/prefix.h"
 
+#include <jansson.h>
+
 enum token_kind {
 	TOKEN_END,
 	TOKEN_NAME, /* also keywords, and names with dots as `peer.asn` */
@@ -40,6 +42,8 @@ struct policy_tokens {
 	struct token *at; /* ends with TOKEN_END */
 	unsigned file_count, file_size;
 	struct policy_file *files;
+	/* {path: text}, lent: these files are not read from disk; NULL: all files are */
+	const json_t *given;
 	/* the first fault; path NULL: none */
 	char *fault_path, *fault_reason;
 };
@@ -49,7 +53,7 @@ struct policy_tokens {
  * -ENOMEM. The tokens end with TOKEN_END, which the next call replaces.
  */
 int policy_lex(struct policy_tokens *t, const char *path, char *text, size_t size);
-/* Reads a file and all included files. As policy_lex(). */
+/* Reads a file and all included files, or takes the texts of `given`. As policy_lex(). */
 int policy_lex_file(struct policy_tokens *t, const char *path);
 /* The whole file, and a NUL. 0, -errno. */
 int policy_file_read(const char *path, char **out, size_t *size);

@@ -201,7 +201,13 @@ struct list_draft {
 	union list list; /* .any NULL: after a failure the rest is only checked */
 	enum policy_communities communities; /* of a list of these */
 	uint32_t seq; /* of the entries so far, the last */
-	json_t *meaning;
+	char *meaning; /* octets of each entry, one after the other */
+	size_t len, size;
+	bool no_memory;
+	/* of a prefix list of the same name in the earlier set: the entries not passed, and their meaning */
+	const json_t *old;
+	size_t old_at;
+	const uint8_t *old_meaning;
 };
 
 struct entry_draft {
@@ -350,10 +356,29 @@ policy_out_of_memory(struct check *c, const struct at *at)
 	config_fault(c, at, "out of memory");
 }
 
+/* The octets of an entry, whose length its first octets tell, or a NUL at the end. */
 static void
-add_meaning(struct list_draft *d, json_t *meaning)
+add_meaning(struct list_draft *d, const void *octets, size_t len)
 {
-	json_array_append_new(d->meaning, meaning);
+	if (d->len + len > d->size) {
+		size_t size = 2 * (d->len + len);
+		char *grown = realloc(d->meaning, size);
+
+		d->no_memory |= grown == NULL;
+		if (grown == NULL)
+			return;
+		d->meaning = grown;
+		d->size = size;
+	}
+	memcpy(d->meaning + d->len, octets, len);
+	d->len += len;
+}
+
+static void
+add_meaning_text(struct list_draft *d, bool permit, const char *text)
+{
+	add_meaning(d, permit ? "permit " : "deny ", permit ? 7 : 5);
+	add_meaning(d, text, strlen(text) + 1);
 }
 
 static void
@@ -391,24 +416,63 @@ entry_range(struct check *c, const struct at *at, const json_t *value, const str
 	return false;
 }
 
+static size_t
+prefix_octets(uint8_t afi)
+{
+	return afi == AFI_IPV4 ? 4 : 16;
+}
+
+/* Entries after an insertion or a few removals are found; the rest of the list is read again otherwise. */
+#define PASSED_MAX 8u
+
+/* The meaning of an entry that the earlier list shares, by address; NULL: none. */
+static const uint8_t *
+known_entry(struct list_draft *d, const json_t *entry)
+{
+	const uint8_t *known = d->old_meaning;
+
+	for (size_t i = d->old_at; i < d->old_at + PASSED_MAX && i < json_array_size(d->old); i++) {
+		size_t len = 5 + prefix_octets(known[1]);
+
+		if (json_array_get(d->old, i) == entry) {
+			d->old_at = i + 1;
+			d->old_meaning = known + len;
+			return known;
+		}
+		known += len;
+	}
+	return NULL;
+}
+
 static void
 take_prefix_entry(struct check *c, const struct at *at, const json_t *value, void *out)
 {
 	struct list_draft *d = out;
 	struct entry_draft e = {0};
-	char text[PREFIX_TEXT_MAX];
+	const uint8_t *known = known_entry(d, value);
 	uint32_t ge, le;
 
-	if (!CONFIG_TAKE(c, at, value, prefix_entry_keys, &e))
+	if (known != NULL) {
+		e.permit = known[0];
+		e.prefix.afi = known[1];
+		e.prefix.len = known[2];
+		ge = known[3];
+		le = known[4];
+		memcpy(e.prefix.b, known + 5, prefix_octets(e.prefix.afi));
+		e.seq = (uint32_t)json_integer_value(json_object_get(value, "seq"));
+	} else if (!CONFIG_TAKE(c, at, value, prefix_entry_keys, &e)) {
 		return;
+	}
 	entry_seq(c, at, d, e.seq);
-	if (!e.has_prefix || !entry_range(c, at, value, &e.prefix, &ge, &le))
+	if (known == NULL && (!e.has_prefix || !entry_range(c, at, value, &e.prefix, &ge, &le)))
 		return;
 	if (d->list.any && policy_prefix_list_add(
 				   d->list.prefix, e.permit, &e.prefix, (uint8_t)ge, (uint8_t)le))
 		policy_out_of_memory(c, at);
-	add_meaning(d, json_sprintf("%s %s %u %u", action_words[!e.permit],
-			       prefix_format(&e.prefix, text), ge, le));
+	add_meaning(d,
+		(const uint8_t[]){e.permit, e.prefix.afi, e.prefix.len, (uint8_t)ge, (uint8_t)le},
+		5);
+	add_meaning(d, e.prefix.b, prefix_octets(e.prefix.afi));
 }
 
 static void
@@ -432,7 +496,7 @@ take_as_path_entry(struct check *c, const struct at *at, const json_t *value, vo
 			config_quote(json_object_get(value, "regex"), quoted), error);
 	else if (err)
 		policy_out_of_memory(c, at);
-	add_meaning(d, json_sprintf("%s %s", action_words[!e.permit], e.regex));
+	add_meaning_text(d, e.permit, e.regex);
 }
 
 static uint32_t
@@ -450,6 +514,7 @@ take_community_entry(struct check *c, const struct at *at, const json_t *value, 
 	struct at community_at = AT_KEY(at, keys[1].name);
 	uint8_t bytes[POLICY_COMMUNITY_MAX];
 	struct community_pattern pattern;
+	char octets[32];
 	bool is_pattern;
 
 	if (!config_take_keys(c, at, value, keys, COUNT(community_entry_keys), &e))
@@ -465,13 +530,14 @@ take_community_entry(struct check *c, const struct at *at, const json_t *value, 
 		if (d->list.any &&
 			policy_community_list_add_pattern(d->list.community, e.permit, &pattern))
 			policy_out_of_memory(c, at);
-		add_meaning(d, json_sprintf("%s %s", action_words[!e.permit], e.community));
+		add_meaning_text(d, e.permit, e.community);
 		return;
 	}
 	if (d->list.any && policy_community_list_add_value(d->list.community, e.permit, bytes))
 		policy_out_of_memory(c, at);
-	add_meaning(d, json_sprintf("%s %08x%08x%08x", action_words[!e.permit], load_u32(bytes),
-			       load_u32(bytes + 4), load_u32(bytes + 8)));
+	snprintf(octets, sizeof(octets), "%08x%08x%08x", load_u32(bytes), load_u32(bytes + 4),
+		load_u32(bytes + 8));
+	add_meaning_text(d, e.permit, octets);
 }
 
 bool
@@ -502,7 +568,7 @@ take_asn_entry(struct check *c, const struct at *at, const json_t *value, void *
 		return;
 	if (d->list.any && policy_as_set_add(d->list.as_set, low, high))
 		policy_out_of_memory(c, at);
-	add_meaning(d, json_sprintf("%u-%u", low, high));
+	add_meaning(d, (const uint32_t[]){low, high}, 2 * sizeof(low));
 }
 
 static void
@@ -640,13 +706,78 @@ list_unref(enum list_kind kind, union list list)
 		policy_community_list_unref(list.community);
 }
 
-static void
-compile_list(struct compile *k, enum list_kind kind, const struct at *at, size_t index,
-	const json_t *value)
+static union list
+list_ref(enum list_kind kind, union list list)
 {
-	struct list_draft d = {.communities = communities_of(kind), .meaning = json_array()};
+	if (kind == LIST_PREFIX)
+		policy_prefix_list_ref(list.prefix);
+	else if (kind == LIST_AS_PATH)
+		policy_as_path_list_ref(list.as_path);
+	else if (kind == LIST_AS_SET)
+		policy_as_set_ref(list.as_set);
+	else
+		policy_community_list_ref(list.community);
+	return list;
+}
+
+/* Adds a list at its place. `meaning` is taken over. */
+static void
+add_list(struct compile *k, enum list_kind kind, const struct at *at, const json_t *source,
+	const char *name, union list list, json_t *meaning)
+{
+	struct lists *lists = &k->lists[kind];
+	size_t place = json_array_size(lists->meaning);
+
+	if (json_array_append_new(lists->meaning, meaning) != 0) {
+		list_unref(kind, list);
+		policy_out_of_memory(&k->c, at);
+		return;
+	}
+	lists->list[place] = list;
+	if (json_array_append_new(lists->source,
+		    source != NULL ? json_incref((json_t *)(uintptr_t)source) : json_null()) != 0 ||
+		(name != NULL && json_object_set_new(
+					 lists->index, name, json_integer((json_int_t)place)) != 0))
+		policy_out_of_memory(&k->c, at);
+}
+
+/*
+ * Adds an equal list of the earlier set; false: no equal list. Quick, as documents share equal values. A
+ * prefix list with changed entries is noted in the draft.
+ */
+static bool
+take_like(struct compile *k, enum list_kind kind, const struct at *at, const json_t *value,
+	const char *name, struct list_draft *d)
+{
+	const struct lists *like = k->like != NULL ? &k->like[kind] : NULL;
+	const json_t *index =
+		name != NULL && like != NULL ? json_object_get(like->index, name) : NULL;
+	size_t i = (size_t)json_integer_value(index);
+
+	if (index == NULL)
+		return false;
+	if (!json_equal(value, json_array_get(like->source, i))) {
+		d->old = kind == LIST_PREFIX
+				 ? json_object_get(json_array_get(like->source, i), "entries")
+				 : NULL;
+		d->old_meaning =
+			(const uint8_t *)json_string_value(json_array_get(like->meaning, i));
+		return false;
+	}
+	add_list(k, kind, at, value, name, list_ref(kind, like->list[i]),
+		json_incref(json_array_get(like->meaning, i)));
+	return true;
+}
+
+static void
+compile_list(struct compile *k, enum list_kind kind, const struct at *at, const json_t *value)
+{
+	struct list_draft d = {.communities = communities_of(kind)};
 	const char *name = json_string_value(json_object_get(value, "name"));
 
+	if (take_like(k, kind, at, value, name, &d))
+		return;
+	k->compiled++;
 	if (list_create(kind, &d.list))
 		policy_out_of_memory(&k->c, at);
 	config_take_keys(&k->c, at, value, list_keys[kind], COUNT(prefix_list_keys), &d);
@@ -655,40 +786,37 @@ compile_list(struct compile *k, enum list_kind kind, const struct at *at, size_t
 	if (d.list.any && kind == LIST_AS_PATH && name &&
 		policy_as_path_list_name(d.list.as_path, name))
 		policy_out_of_memory(&k->c, at);
-	k->lists[kind].list[index] = d.list;
-	json_array_append_new(k->lists[kind].meaning, d.meaning);
-	if (name &&
-		json_object_set_new(k->lists[kind].index, name, json_integer((json_int_t)index)))
+	if (d.no_memory)
 		policy_out_of_memory(&k->c, at);
+	add_list(k, kind, at, value, name, d.list,
+		json_stringn_nocheck(d.meaning != NULL ? d.meaning : "", d.len));
+	free(d.meaning);
 }
 
 /* Prefix lists of policy files are made already. */
 static void
-text_prefix_lists(struct compile *k, size_t index)
+text_prefix_lists(struct compile *k, const struct at *at)
 {
 	unsigned count = 0;
 	const struct policy_text_prefixes *p = policy_text_prefixes(k->text, &count);
 
-	for (unsigned i = 0; i < count; i++, index++) {
-		k->lists[LIST_PREFIX].list[index].prefix = policy_prefix_list_ref(p[i].list);
-		json_array_append_new(k->lists[LIST_PREFIX].meaning,
-			json_pack("[o]", json_sprintf("%016llx", (unsigned long long)p[i].hash)));
-		json_object_set_new(
-			k->lists[LIST_PREFIX].index, p[i].name, json_integer((json_int_t)index));
-	}
+	for (unsigned i = 0; i < count; i++)
+		add_list(k, LIST_PREFIX, at, NULL, p[i].name,
+			(union list){.prefix = policy_prefix_list_ref(p[i].list)},
+			json_sprintf("%016llx", (unsigned long long)p[i].hash));
 }
 
 static void
-text_lists(struct compile *k, enum list_kind kind, const struct at *at, size_t index)
+text_lists(struct compile *k, enum list_kind kind, const struct at *at)
 {
 	const json_t *section = json_object_get(policy_text_document(k->text), list_section[kind]);
 	json_t *value;
 	size_t i;
 
 	if (kind == LIST_PREFIX)
-		text_prefix_lists(k, index);
+		text_prefix_lists(k, at);
 	k->of_text = true;
-	json_array_foreach(section, i, value) compile_list(k, kind, at, index + i, value);
+	json_array_foreach(section, i, value) compile_list(k, kind, at, value);
 	k->of_text = false;
 }
 
@@ -704,6 +832,7 @@ policy_compile_lists(struct compile *k, enum list_kind kind)
 
 	k->lists[kind].index = json_object();
 	k->lists[kind].meaning = json_array();
+	k->lists[kind].source = json_array();
 	if (k->text != NULL) {
 		(void)policy_text_prefixes(k->text, &prefixes);
 		more = kind == LIST_PREFIX
@@ -721,23 +850,24 @@ policy_compile_lists(struct compile *k, enum list_kind kind)
 	json_array_foreach(section, i, value)
 	{
 		struct at here = AT_INDEX(&at, i);
-		compile_list(k, kind, &here, i, value);
+		compile_list(k, kind, &here, value);
 	}
 	config_check_unique(&k->c, &at, section, "name");
 	if (k->text != NULL)
-		text_lists(k, kind, &at, json_array_size(section));
+		text_lists(k, kind, &at);
 }
 
 void
-policy_release_lists(struct compile *k)
+policy_release_lists(struct lists lists[static LIST_KINDS])
 {
 	for (unsigned kind = 0; kind < LIST_KINDS; kind++) {
-		for (size_t i = 0;
-			k->lists[kind].list && i < json_array_size(k->lists[kind].meaning); i++)
-			list_unref(kind, k->lists[kind].list[i]);
-		free(k->lists[kind].list);
-		json_decref(k->lists[kind].index);
-		json_decref(k->lists[kind].meaning);
+		for (size_t i = 0; lists[kind].list && i < json_array_size(lists[kind].meaning);
+			i++)
+			list_unref(kind, lists[kind].list[i]);
+		free(lists[kind].list);
+		json_decref(lists[kind].source);
+		json_decref(lists[kind].index);
+		json_decref(lists[kind].meaning);
 	}
 }
 

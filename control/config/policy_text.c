@@ -212,14 +212,15 @@ read_files(struct policy_text *t, const json_t *paths, const char *folder)
 		if (err != 0 && t->tokens.fault_path == NULL)
 			faults_add(t->f, path, "%s: %s", file, strerror(-err));
 		else if (err != 0)
-			text_file_fault(t->f, t->tokens.fault_path, t->tokens.fault_reason);
+			text_file_fault(t->f, folder, t->tokens.fault_path, t->tokens.fault_reason);
 		if (err != 0)
 			return;
 	}
 }
 
 struct policy_text *
-policy_text_compile(const json_t *document, const char *folder, struct faults *f)
+policy_text_compile(
+	const json_t *document, const char *folder, const json_t *files, struct faults *f)
 {
 	struct policy_text *t = calloc(1, sizeof(*t));
 	unsigned before = f->count + f->lost;
@@ -229,9 +230,11 @@ policy_text_compile(const json_t *document, const char *folder, struct faults *f
 		return NULL;
 	}
 	t->source = document;
+	t->folder = folder;
 	t->before = before;
 	t->accept = NO_LABEL;
 	t->f = f;
+	t->tokens.given = files;
 	t->names = json_object();
 	t->expanded = json_object();
 	t->document = json_object();
@@ -310,33 +313,13 @@ policy_text_files(const struct policy_text *t)
 	for (unsigned i = 0; i < t->tokens.file_count; i++) {
 		const struct policy_file *file = &t->tokens.files[i];
 
-		if (file->path != NULL)
-			json_object_set_new(files, file->path,
-				json_sprintf("%016llx", (unsigned long long)policy_text_hash(
-								file->text, file->size)));
+		/* A comment may be in any encoding. */
+		if (file->path != NULL &&
+			json_object_set_new_nocheck(files, file->path,
+				json_stringn_nocheck(file->text, file->size)) != 0) {
+			json_decref(files);
+			return NULL;
+		}
 	}
 	return files;
-}
-
-bool
-config_policy_files_changed(const struct config *c)
-{
-	json_t *hash;
-	const char *path;
-	char text[24];
-
-	json_object_foreach(c->policy_files, path, hash)
-	{
-		char *contents = NULL;
-		size_t size = 0;
-
-		if (policy_file_read(path, &contents, &size) != 0)
-			return true;
-		snprintf(text, sizeof(text), "%016llx",
-			(unsigned long long)policy_text_hash(contents, size));
-		free(contents);
-		if (strcmp(text, json_string_value(hash)) != 0)
-			return true;
-	}
-	return false;
 }

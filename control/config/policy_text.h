@@ -13,11 +13,11 @@ struct policy_text;
 
 /*
  * Compiles the files of `policy_files` of the document. Paths are relative to `folder` (NULL: the
- * current folder). A fault of a file has FILE:LINE:COLUMN as its path. NULL: at least one fault.
+ * current folder). `files`: {path: text} of the files that are not read from disk (NULL: none). A fault of a file has FILE:LINE:COLUMN as its path. NULL: at least one fault.
  * A document without `policy_files` gives an empty policy_text.
  */
 struct policy_text *policy_text_compile(
-	const json_t *document, const char *folder, struct faults *f);
+	const json_t *document, const char *folder, const json_t *files, struct faults *f);
 void policy_text_free(struct policy_text *t);
 /* True if the files define the policy `name`. */
 bool policy_text_defines(const struct policy_text *t, const char *name);
@@ -35,5 +35,5 @@ struct policy_text_prefixes {
 };
 const struct policy_text_prefixes *policy_text_prefixes(
 	const struct policy_text *t, unsigned *count);
-/* {path: hash of the contents} of all files, also of included files. */
+/* {path: text} of all files, also of included files. NULL: out of memory. */
 json_t *policy_text_files(const struct policy_text *t);

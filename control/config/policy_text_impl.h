@@ -80,6 +80,7 @@ struct frame {
 struct policy_text {
 	struct policy_tokens tokens;
 	const json_t *source;
+	const char *folder; /* as of policy_text_compile() */
 	struct faults *f;
 	unsigned at, depth;
 	bool failed; /* after a fault of syntax the rest of the files is not read */
@@ -116,15 +117,18 @@ struct policy_text {
 const struct token *text_here(const struct policy_text *t);
 /* FILE:LINE:COLUMN, a new string, or NULL. */
 char *text_place_of(const struct policy_text *t, const struct token *token);
-/* A fault whose place is in a policy file. */
-void text_file_fault(struct faults *f, const char *place, const char *reason);
+/*
+ * A fault whose place is in a policy file. Of a file outside of `folder` (NULL: no limit) nothing is shown: a
+ * user who may edit the document could name any file that keeld may read.
+ */
+void text_file_fault(struct faults *f, const char *folder, const char *place, const char *reason);
 /* `token` NULL: the place is the `call` of the document that is compiled. */
 __attribute__((format(printf, 3, 4))) void text_fault(
 	struct policy_text *t, const struct token *token, const char *format, ...);
 /* A fault of syntax: the token and the expectation. */
 void text_expected(struct policy_text *t, const char *what);
 bool text_is_sign(const struct policy_text *t, uint32_t sign);
-/* True if the next token is this sign; then reading goes on behind the token. */
+/* True if the next token is this sign; then reading continues behind the token. */
 bool text_take_sign(struct policy_text *t, uint32_t sign);
 /* A fault unless the next token is this sign. */
 void text_need_sign(struct policy_text *t, uint32_t sign);

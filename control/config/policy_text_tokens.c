@@ -23,11 +23,30 @@ text_place_of(const struct policy_text *t, const struct token *token)
 	return place;
 }
 
+/* True if the file of `place` (FILE:LINE:COLUMN) is below `folder`, after links. */
+static bool
+place_is_inside(const char *folder, const char *place)
+{
+	const char *end = strrchr(place, ':');
+	char *file;
+	bool inside;
+
+	while (end != NULL && end > place && *--end != ':')
+		;
+	file = strndup(place, end != NULL ? (size_t)(end - place) : strlen(place));
+	inside = file != NULL && policy_file_is_inside(folder, file);
+	free(file);
+	return inside;
+}
+
 void
-text_file_fault(struct faults *f, const char *place, const char *reason)
+text_file_fault(struct faults *f, const char *folder, const char *place, const char *reason)
 {
 	unsigned count = f->count;
 
+	if (folder != NULL && place[0] != '\0' && !place_is_inside(folder, place))
+		reason = "is not a policy; the text is not shown, because the file is outside of "
+			 "the folder of FILE";
 	faults_add(f, place, "%s", reason);
 	if (f->count > count)
 		f->fault[count].of_file = true;
@@ -53,7 +72,7 @@ text_fault(struct policy_text *t, const struct token *token, const char *format,
 	if (token == NULL && place != NULL)
 		faults_add(t->f, place, "%s", reason != NULL ? reason : "out of memory");
 	else
-		text_file_fault(t->f, place != NULL ? place : "",
+		text_file_fault(t->f, t->folder, place != NULL ? place : "",
 			reason != NULL ? reason : "out of memory");
 	free(place);
 	free(reason);

@@ -55,19 +55,32 @@ vrf_names_find(const struct vrf_names *n, const char *name, struct vrf_id *out)
 	return true;
 }
 
+/* FNV-1a. The search for a free id begins here, so that the next keeld gives an instance the same id. */
+static uint16_t
+first_id(const char *name)
+{
+	uint32_t h = 0x811c9dc5;
+
+	for (; *name != '\0'; name++)
+		h = (h ^ (unsigned char)*name) * 0x01000193;
+	return (uint16_t)(1 + h % (VRF_IDS_MAX - 1));
+}
+
 int
 vrf_names_take(struct vrf_names *n, const char *name, struct vrf_id *out)
 {
-	uint16_t free_id = VRF_DEFAULT.v;
+	uint16_t free_id = VRF_DEFAULT.v, id = first_id(name);
 
 	assert(strlen(name) <= VRF_NAME_MAX && strcmp(name, "default") != 0);
 	if (vrf_names_find(n, name, out)) {
 		n->id[out->v].references++;
 		return 0;
 	}
-	for (uint16_t i = 1; i < VRF_IDS_MAX && free_id == VRF_DEFAULT.v; i++)
-		if (n->id[i].references == 0)
-			free_id = i;
+	for (unsigned i = 1; i < VRF_IDS_MAX && free_id == VRF_DEFAULT.v; i++) {
+		if (n->id[id].references == 0)
+			free_id = id;
+		id = (uint16_t)(id + 1 < VRF_IDS_MAX ? id + 1 : 1);
+	}
 	if (free_id == VRF_DEFAULT.v)
 		return -ENOSPC;
 	if (json_object_set_new(n->by_name, name, json_integer(free_id)) != 0)

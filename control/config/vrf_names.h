@@ -22,7 +22,7 @@ struct vrf_names;
 struct vrf_names *vrf_names_create(void);
 void vrf_names_destroy(struct vrf_names *n);
 /*
- * Takes a reference on the name; a new name gets the lowest free id. 0; -ENOSPC: all ids are in
+ * Takes a reference on the name; a new name gets the free id that follows from its text. 0; -ENOSPC: all ids are in
  * use; -ENOMEM.
  */
 int vrf_names_take(struct vrf_names *n, const char *name, struct vrf_id *out);

@@ -93,7 +93,7 @@ member_of(const struct export_preview *e, struct peer_id peer)
 	return e->config.member(e->config.ctx, peer, e->config.family);
 }
 
-/* The rules of a member under the new configuration. Only these fields may change without a new session (session.c). */
+/* The rules of a member under the new configuration. The other fields change with another address or AS number only. */
 static struct update_rules
 rules_then(const struct update_member *m, const struct config_peer *next, enum family family,
 	uint32_t cluster_id, const struct policy *policy)
@@ -109,6 +109,9 @@ rules_then(const struct update_member *m, const struct config_peer *next, enum f
 	r.remove_private_as = f->remove_private_as;
 	r.as_override = f->as_override;
 	r.default_originate = f->default_originate;
+	r.encode.send_communities = f->send_communities;
+	if (r.kind != UPDATE_EXTERNAL)
+		r.kind = next->route_reflector_client ? UPDATE_CLIENT : UPDATE_INTERNAL;
 	r.route_server_client = f->route_server_client;
 	r.graceful_shutdown = f->graceful_shutdown;
 	return rules_normal(&r);
@@ -132,7 +135,6 @@ class_create(struct export_preview *e, const struct update_member *m, const stru
 	if (r->filter != NULL)
 		r->filter->refs++;
 	c->g->labels = m->group->labels;
-	c->g->next_hop_len = m->group->next_hop_len;
 	c->group_id = m->group->id;
 	c->next = e->classes;
 	e->classes = c;
@@ -330,6 +332,26 @@ dest_count_for(struct export_preview *e, struct rules_class *c, struct dest_id i
 	return class_count(e, c, id, adj_rib_out_get(c->told->out, id), &then);
 }
 
+/* Counts a prefix that is no destination. 0, -ENOMEM, -EAGAIN. */
+static int
+prefix_count(struct export_preview *e, const struct dest_view *v)
+{
+	struct preview_best best;
+	int err = best_then(e, (struct dest_id){DEST_NONE}, v, &best);
+
+	for (struct rules_class *c = e->classes; c != NULL && err == 0; c = c->next) {
+		struct offer then = {.made = MADE_NONE};
+
+		if (c->told == NULL || best.path == NULL)
+			continue;
+		err = rules_evaluate_path(c->g, v, best.path, best.attrs, &then);
+		if (err == 0)
+			err = class_count(
+				e, c, (struct dest_id){DEST_NONE}, (struct adj_route){0}, &then);
+	}
+	return err;
+}
+
 /* Counts one destination for all classes. On -EAGAIN no class was counted. 0, -ENOMEM, -EAGAIN. */
 static int
 classes_count(struct export_preview *e, struct dest_id id, const struct dest_view *v)
@@ -380,6 +402,30 @@ export_preview_run(
 	return from;
 }
 
+int
+export_preview_own(struct export_preview *e, unsigned i, bool alone)
+{
+	const struct preview_own *own = preview_own_at(e->import, i);
+	struct shards_table t;
+	struct dest_view v;
+	struct dest_id id;
+	int err;
+
+	/* export_preview_default() evaluates the default route */
+	if (e->classes == NULL || !own->changes || own->prefix.len == 0)
+		return 0;
+	rules_run_end(e->set);
+	err = groups_find(e);
+	if (err != 0)
+		return err;
+	shards_table(e->config.shards, e->table, &t);
+	id = shards_find(&t, &own->prefix);
+	if (id.v != DEST_NONE && shards_peek(&t, id, &v))
+		return alone ? classes_count(e, id, &v) : 0;
+	v = (struct dest_view){.prefix = own->prefix};
+	return prefix_count(e, &v);
+}
+
 /* A default route that we originate replaces the default route of the table: for a peer both are one route. 0, -ENOMEM. */
 static int
 default_count_for(struct export_preview *e, struct rules_class *c, const struct dest_view *v,
@@ -402,6 +448,7 @@ default_count_for(struct export_preview *e, struct rules_class *c, const struct 
 int
 export_preview_default(struct export_preview *e)
 {
+	const struct prefix zero = {.afi = (uint8_t)family_afi(e->config.family)};
 	struct shards_table t;
 	struct preview_best best;
 	struct dest_view v;
@@ -409,9 +456,15 @@ export_preview_default(struct export_preview *e)
 
 	if (e->classes == NULL)
 		return 0;
+	rules_run_end(e->set);
+	err = groups_find(e);
+	if (err != 0)
+		return err;
 	shards_table(e->config.shards, e->table, &t);
+	if (e->zero.v == DEST_NONE)
+		e->zero = shards_find(&t, &zero);
 	if (e->zero.v == DEST_NONE || !shards_peek(&t, e->zero, &v))
-		v = (struct dest_view){0};
+		v = (struct dest_view){.prefix = zero};
 	err = best_then(e, e->zero, &v, &best);
 	for (struct rules_class *c = e->classes; c != NULL && err == 0; c = c->next)
 		err = c->told != NULL ? default_count_for(e, c, &v, &best) : 0;

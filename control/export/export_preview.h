@@ -48,6 +48,11 @@ int export_preview_peer(struct export_preview *e, struct peer_id peer,
  */
 void export_preview_imports(struct export_preview *e, struct preview *import) RUNS_ON(role_session);
 /*
+ * Evaluates prefix `i` of preview_own() of the import preview, after the destinations; `alone`: instead of
+ * the destinations, where nothing else changes. 0, -ENOMEM; -EAGAIN, as below.
+ */
+int export_preview_own(struct export_preview *e, unsigned i, bool alone) RUNS_ON(role_session);
+/*
  * Evaluates the destinations from `from` on, until the deadline. Returns where the next slice begins; `end`: done. *err: 0, -ENOMEM; -EAGAIN: answer
  * preview_question() of the import preview first.
  */

@@ -105,8 +105,8 @@ stream_begin(struct arena *a)
 }
 
 static int
-group_create(struct update_groups *s, const struct update_rules *rules, uint8_t next_hop_len,
-	struct update_group **out) RUNS_ON(role_session)
+group_create(struct update_groups *s, const struct update_rules *rules, struct update_group **out)
+	RUNS_ON(role_session)
 {
 	struct update_group *g = arena_calloc(s->c.arena, sizeof(*g));
 	int err;
@@ -117,7 +117,6 @@ group_create(struct update_groups *s, const struct update_rules *rules, uint8_t 
 	g->id = ++s->last_id;
 	g->rules = *rules;
 	g->labels = rules_labels(rules);
-	g->next_hop_len = next_hop_len;
 	shards_table(&s->shards, rules->table, &g->table);
 	g->first = g->last = g->front = stream_begin(s->c.arena);
 	err = g->last != NULL
@@ -218,34 +217,56 @@ member_enter(struct update_member *m)
 }
 
 static struct update_group *
-group_find(struct update_groups *s, const struct update_rules *rules, uint8_t next_hop_len)
+group_find(struct update_groups *s, const struct update_rules *rules)
 {
 	struct update_group *g;
 
 	for (g = s->groups; g != NULL; g = g->next) {
 		/* a new member is never sent routes by the rules from before a plan */
-		if (g->error == 0 && !g->frozen && !g->planned && g->next_hop_len == next_hop_len &&
-			rules_equal(&g->rules, rules))
+		if (g->error == 0 && !g->frozen && !g->planned && rules_equal(&g->rules, rules))
 			break;
 	}
 	return g;
 }
 
-static void
-next_hop_store(struct update_member *m, const struct update_member_config *c, uint8_t len)
+void
+member_next_hop(struct update_member *m)
 {
+	uint8_t len = m->group->rules.next_hop_len;
 	size_t stored;
 
-	m->next_hop = c->next_hop;
+	/* rules of another length: the group is about to be split */
+	if (len != m->rules.next_hop_len)
+		return;
+	m->next_hop_len = len;
+	m->next_hop = m->own_next_hop;
 	if (m->next_hop.afi == AFI_NONE && len >= 16)
 		m->next_hop.afi = AFI_IPV6; /* :: beside a link-local address, as other speakers */
+	m->next_hop_link_local = (struct ip_addr){.afi = AFI_NONE};
 	if (len == 32 || len == 48)
-		m->next_hop_link_local = c->next_hop_link_local;
+		m->next_hop_link_local = m->own_link_local;
 	if (len == 0)
 		return;
 	stored = bgp_next_hop_encode(
-		c->rules.family, &m->next_hop, &m->next_hop_link_local, m->next_hop_octets);
+		m->group->rules.family, &m->next_hop, &m->next_hop_link_local, m->next_hop_octets);
 	assert(stored == len);
+}
+
+bool
+update_group_next_hop(
+	struct update_member *m, const struct ip_addr *next_hop, const struct ip_addr *link_local)
+{
+	uint8_t before[BGP_NEXT_HOP_MAX], len = rules_next_hop_len(&m->rules, next_hop, link_local);
+
+	m->own_next_hop = *next_hop;
+	m->own_link_local = *link_local;
+	if (len != m->rules.next_hop_len) {
+		m->rules.next_hop_len = len;
+		split_settle(m->group);
+	}
+	memcpy(before, m->next_hop_octets, sizeof(before));
+	member_next_hop(m);
+	return len == m->group->rules.next_hop_len && memcmp(before, m->next_hop_octets, len) != 0;
 }
 
 /*
@@ -304,7 +325,6 @@ update_group_join(
 	struct update_groups *s, const struct update_member_config *c, struct update_member **out)
 {
 	struct update_rules rules = rules_normal(&c->rules);
-	uint8_t len = rules_next_hop_len(&rules, &c->next_hop, &c->next_hop_link_local);
 	struct update_member *m = arena_calloc(s->c.arena, sizeof(*m));
 	int err = 0;
 
@@ -312,14 +332,18 @@ update_group_join(
 		return -ENOMEM;
 	m->id = c->id;
 	m->rules = c->rules;
-	next_hop_store(m, c, len);
-	m->group = group_find(s, &rules, len);
+	m->own_next_hop = c->next_hop;
+	m->own_link_local = c->next_hop_link_local;
+	rules.next_hop_len = m->rules.next_hop_len =
+		rules_next_hop_len(&rules, &c->next_hop, &c->next_hop_link_local);
+	m->group = group_find(s, &rules);
 	if (m->group == NULL)
-		err = group_create(s, &rules, len, &m->group);
+		err = group_create(s, &rules, &m->group);
 	if (err < 0) {
 		arena_free(s->c.arena, m);
 		return err;
 	}
+	member_next_hop(m);
 	m->next = m->group->members;
 	m->group->members = m;
 	m->group->member_count++;
@@ -329,6 +353,13 @@ update_group_join(
 	walk_request(m, false);
 	*out = m;
 	return 0;
+}
+
+void
+update_group_limit(struct update_member *m, uint32_t limit)
+{
+	m->group->set->limited += (limit != 0) - (m->limit != 0);
+	m->limit = limit;
 }
 
 struct update_group *
@@ -344,6 +375,7 @@ update_group_leave(struct update_member *m)
 	g->member_count--;
 	s->by_id[g->rules.family][m->id.v] = NULL;
 	rules_lost(s, g->rules.family, m->id);
+	update_group_limit(m, 0);
 	g->waiting -= m->walk == g->serial + 1;
 	g->settling -= member_settling(m);
 	member_stand(m, NULL);
@@ -449,7 +481,7 @@ member_write(struct update_member *m, const struct message *head, const uint8_t 
 {
 	memcpy(o->p, octets, head->len);
 	if (head->next_hop_at != 0)
-		memcpy(o->p + head->next_hop_at, m->next_hop_octets, m->group->next_hop_len);
+		memcpy(o->p + head->next_hop_at, m->next_hop_octets, m->group->rules.next_hop_len);
 	output_take(o, head->len);
 	if (!head->withdraw)
 		member_first_sent(m, o);
@@ -469,7 +501,7 @@ member_copy(struct update_member *m, struct output *o) RUNS_ON(role_session)
 {
 	struct message *msg = m->at->next;
 
-	if (member_awaits_labels(m))
+	if (member_awaits_labels(m) || m->next_hop_len != m->group->rules.next_hop_len)
 		return false;
 	if (message_is_for(m, msg)) {
 		if (msg->len > o->room || output_late(o))
@@ -601,16 +633,35 @@ member_full(struct update_member *m)
 	return was_ready && g->ready_count == 0 && g->behind_count > 0;
 }
 
+/* The groups whose bulk waited for this group alone have work. */
+static bool
+windows_release(struct update_group *g, struct update_turn *t)
+{
+	struct windows *ws = &g->set->windows;
+	bool released = ws->released;
+
+	if (released)
+		t->table[1] = ws->table;
+	ws->released = false;
+	return released;
+}
+
 /* A turn without output. */
 static void
 member_hold(struct update_member *m, const struct update_io *io, bool pressed, uint64_t deadline_ns,
 	struct update_turn *t) RUNS_ON(role_session)
 {
+	struct update_group *g = m->group;
+
 	t->state = TURN_HELD;
 	t->others = member_full(m);
-	if (io->paused && !pressed)
+	if (io->paused && !pressed) {
 		m->blocked_ns = 0;
-	else if (!io->taken)
+		g->paused = g->ready_count == 0;
+		if (g->paused)
+			windows_arrive(g, true);
+		t->others |= windows_release(g, t);
+	} else if (!io->taken)
 		t->others |= member_blocked(m, deadline_ns);
 	else {
 		m->blocked_ns = 0;
@@ -633,6 +684,7 @@ member_send(struct update_member *m, const struct update_io *io, bool pressed, u
 	uint64_t version = g->version;
 
 	t->had_output = true;
+	g->paused = false;
 	t->walked = g->kind == WALK_SEND;
 	g->ready_count += m->state == MEMBER_STREAM && m->full;
 	m->full = false;
@@ -649,14 +701,11 @@ member_send(struct update_member *m, const struct update_io *io, bool pressed, u
 	t->state = more ? TURN_MORE : TURN_IDLE;
 	t->len = io->size - o.room;
 	m->spent_octets += (uint32_t)t->len;
-	if (g->set->windows.released)
-		t->table[1] = g->set->windows.table;
 	/* The last term: the output of `m` may be full in the next turn; the members behind then drive the group. */
 	t->others =
-		g->set->windows.released ||
+		windows_release(g, t) ||
 		(shared && (g != began || g->version != version || (blocked && !walk_blocked(g)) ||
 				   (more && g->behind_count > 0 && m->state == MEMBER_STREAM)));
-	g->set->windows.released = false;
 }
 
 bool
@@ -783,15 +832,18 @@ fate_refusal(const struct update_member *m, struct dest_id dest, uint32_t *node)
 }
 
 void
-update_group_fate(const struct update_member *m, struct dest_id dest, struct update_fate *out)
+update_group_fate(
+	const struct update_member *m, struct dest_id dest, bool zero, struct update_fate *out)
 {
 	struct update_group *g = m->group;
 
 	rules_run_end(g->set);
 	*out = (struct update_fate){.group = g->id,
-		.advertised = dest.v != DEST_NONE && update_group_advertises(m, dest),
+		.advertised = (dest.v != DEST_NONE && update_group_advertises(m, dest)) ||
+			      (zero && update_group_advertises(m, DEST_DEFAULT)),
 		.policy = g->rules.policy != NULL ? policy_name(g->rules.policy) : NULL};
-	out->refusal = fate_refusal(m, dest, &out->node);
+	out->refusal = zero && g->rules.default_originate ? EXPORT_OWN_DEFAULT
+							  : fate_refusal(m, dest, &out->node);
 	rules_run_end(g->set);
 }
 

@@ -90,6 +90,11 @@ struct update_rules {
 	uint8_t role; /* enum session_role, of this router */
 	struct bgp_encode_options encode; /* including extended_next_hop */
 	/* ---- */
+	/*
+	 * Length of the own next hop in messages: 4, 16, 32; in VPN families 12, 24, 48; 0: no own address. Written by update_group_join() and
+	 * update_group_next_hop() alone.
+	 */
+	uint8_t next_hop_len;
 	uint32_t cluster_id; /* RFC 4456 7 */
 	/* NULL: no policy; an external peer then gets no routes (RFC 8212). */
 	const struct policy *policy;
@@ -107,6 +112,10 @@ struct update_rules {
 	 */
 	bool next_hop_self, next_hop_unchanged, remove_private_as, as_override, default_originate;
 	bool route_server_client; /* RFC 7947 */
+	/*
+	 * The zone of the link shared with the peer; 0: none. With next_hop_unchanged a link-local next hop of this link is passed on (RFC 2545 3).
+	 */
+	uint16_t link;
 	bool graceful_shutdown; /* RFC 8326 */
 	bool long_lived; /* the peer has the capability for routes with LLGR_STALE (RFC 9494) */
 };
@@ -123,6 +132,12 @@ int update_group_join(struct update_groups *s, const struct update_member_config
 	struct update_member **out) RUNS_ON(role_session);
 /* Frees the member. Returns the group after its last member has left: the caller dismantles the group. Else NULL. */
 struct update_group *update_group_leave(struct update_member *m) RUNS_ON(role_session);
+/*
+ * max_prefixes_out of the member; 0: none. A commit then announces no further route to the group while the member has `limit` routes, and announces the
+ * rest after the withdrawals: at no moment does the member have more routes than it has before and after. The caller compares
+ * update_group_advertised() with the limit.
+ */
+void update_group_limit(struct update_member *m, uint32_t limit) RUNS_ON(role_session);
 /* Frees the group in slices, until the deadline. True: call again. False: `g` is freed. */
 bool update_group_dismantle(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session);
 
@@ -135,9 +150,10 @@ bool update_group_dismantle(struct update_group *g, uint64_t deadline_ns) RUNS_O
  *  - else the old rules;
  *  - after a second commit within the plan, a path from before the second commit matches neither: the advertised route stays until the end.
  *
- * Destinations without a change are evaluated at the end, by one policy walk. In a plan of several peers, a route refused by export policy
- * stays advertised until the end, if the destination has a usable path and the source of the route still exists. The policies of both rules are
- * in use until the end.
+ * Destinations without a change are evaluated by a policy walk at the begin, and again at the end. A route refused by export policy stays
+ * advertised while a part that supplies, or a part with a path of the destination that the new import rules have not evaluated, may still give a path
+ * that export policy permits; and if the destination has a usable path and the source of the route still exists. The policies of both rules are in
+ * use until the end.
  *
  * Begin a plan before any shard runs the new import rules; a second begin joins the running plan. now_s: monotonic seconds, as
  * rib_path.time_s.
@@ -145,9 +161,12 @@ bool update_group_dismantle(struct update_group *g, uint64_t deadline_ns) RUNS_O
 struct update_plan_part {
 	struct peer_id peer;
 	enum family family;
+	bool supplies; /* see shard_plan_begin() */
 };
 void update_groups_plan_begin(struct update_groups *s, unsigned generation, uint32_t now_s,
 	const struct update_plan_part *parts, unsigned count) RUNS_ON(role_session);
+/* No part supplies any more. */
+void update_groups_plan_supplied(struct update_groups *s, enum family family) RUNS_ON(role_session);
 void update_groups_plan_end(struct update_groups *s, enum family family) RUNS_ON(role_session);
 /* All members have the new rules: splits groups with different members without waiting for settle_ns. */
 void update_groups_settle(struct update_groups *s) RUNS_ON(role_session);
@@ -159,6 +178,12 @@ void update_groups_settle(struct update_groups *s) RUNS_ON(role_session);
 void update_group_policy(struct update_member *m, const struct policy *p) RUNS_ON(role_session);
 void update_group_rules(struct update_member *m, const struct update_rules *r)
 	RUNS_ON(role_session);
+/*
+ * New own addresses of the member. True: the member needs a refresh, because routes were sent with the old address. A next hop of another length is a
+ * new rule: the group sends the differences.
+ */
+bool update_group_next_hop(struct update_member *m, const struct ip_addr *next_hop,
+	const struct ip_addr *link_local) RUNS_ON(role_session);
 /*
  * Requests MARK_SETTLED after the last difference made by the present policy and rules of the member; without differences the mark comes at
  * once. Returns a serial number: the request is done when update_group_settled() has reached the number.
@@ -280,7 +305,8 @@ enum update_refusal {
 	EXPORT_NO_ROUTE, /* no path is eligible */
 	EXPORT_NOT_INSTALLED, /* the forwarding tables have no room */
 	EXPORT_NO_POLICY, /* RFC 8212 */
-	EXPORT_OWN_DEFAULT, /* `default_originate` replaces the default route of the table */
+	/* `default_originate` advertises a default route of its own, instead of that of the table */
+	EXPORT_OWN_DEFAULT,
 	EXPORT_SOURCE, /* the peer announced the best path */
 	EXPORT_INTERNAL, /* RFC 4271 9.2, RFC 4456 6: from an internal peer to an internal peer */
 	EXPORT_COMMUNITY, /* RFC 1997 */
@@ -295,15 +321,20 @@ enum update_refusal {
 /* The state of one destination towards a member, by the present path and rules. */
 struct update_fate {
 	bool advertised; /* the Adj-RIB-Out has a route for the member */
-	/* EXPORT_PERMITTED without `advertised`, or a refusal with it: the change has not been sent yet */
+	/*
+	 * EXPORT_PERMITTED without `advertised`, or a refusal with it: the change has not been sent yet. EXPORT_OWN_DEFAULT counts as permitted.
+	 */
 	enum update_refusal refusal;
 	uint32_t node; /* `seq` of the node of the export policy that decided; 0: no node */
 	uint32_t group;
 	const char *policy; /* lent until the policy of the group changes; NULL: none */
 };
-/* An RIB reader calls this online. `dest`: an id of all shards, or .v == DEST_NONE. */
-void update_group_fate(const struct update_member *m, struct dest_id dest, struct update_fate *out)
-	RUNS_ON(role_session);
+/*
+ * An RIB reader calls this online. `dest`: an id of all shards, or .v == DEST_NONE. `zero`: the prefix is 0/0 or ::/0, for which a group with
+ * `default_originate` advertises a route of its own.
+ */
+void update_group_fate(const struct update_member *m, struct dest_id dest, bool zero,
+	struct update_fate *out) RUNS_ON(role_session);
 const char *update_refusal_text(enum update_refusal r); /* "no-route" etc. */
 /*
  * The attributes advertised by the member for a destination (an id of all shards), with the member's next hop; made from the present paths: of a

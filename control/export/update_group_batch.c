@@ -7,6 +7,8 @@
  */
 #include "control/export/update_group_impl.h"
 
+#include "rib/path_ring.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -349,18 +351,63 @@ route_kept(struct update_group *g, struct dest_id id, const struct route_key *k,
 			route_source(g, r), r.label);
 }
 
+bool
+group_limited(const struct update_group *g)
+{
+	bool limited = false;
+
+	for (const struct update_member *m = g->members;
+		g->set->limited > 0 && m != NULL && !limited; m = m->next)
+		limited = m->limit != 0;
+	return limited;
+}
+
+bool
+withdrawals_come(const struct update_group *g)
+{
+	return g->set->plan[g->rules.family].peer_count > 0 || g->policy_end > 0 ||
+	       (g->kind == WALK_POLICY && !g->walk_rest) ||
+	       (g->kind == WALK_SEND && g->policy_within);
+}
+
+/* True if a commit must not announce a further route yet: a member is at its limit. */
+static bool
+at_limit(const struct update_group *g, struct dest_id id)
+{
+	bool full = false;
+
+	if (g->set->limited == 0 || !withdrawals_come(g) ||
+		adj_rib_out_get(g->out, id).record.v != 0)
+		return false;
+	for (const struct update_member *m = g->members; m != NULL && !full; m = m->next)
+		full = m->limit != 0 && update_group_advertised(m) >= m->limit;
+	return full;
+}
+
+/* As path_change.had. */
+static uint16_t
+route_had(const struct update_group *g, struct adj_route r)
+{
+	return r.record.v != 0 ? route_source(g, r).v : PATH_HAD_NONE;
+}
+
 void
 change_apply(struct update_group *g, struct dest_id id, const struct route_key *k, struct offer *o,
 	bool walk, bool may_withdraw)
 {
 	struct adj_route old;
+	uint16_t had = PATH_HAD_NONE;
 
+	if (__builtin_expect(g->set->changes != NULL, 0))
+		had = route_had(g, adj_rib_out_get(g->out, id));
 	if (o->kept)
 		route_kept(g, id, k, walk, may_withdraw);
 	else if (!o->permit)
 		route_remove(g, id, k, walk, may_withdraw);
 	else if (o->same)
 		route_same(g, id, k, o, walk, may_withdraw);
+	else if (at_limit(g, id))
+		g->stays = g->walk_short = true;
 	else if (route_store(g, id, o, &old)) {
 		unsigned before = g->set->change_count;
 		struct change *c = batch_touch(g, id, k, old, o->made, walk, may_withdraw);
@@ -371,7 +418,7 @@ change_apply(struct update_group *g, struct dest_id id, const struct route_key *
 	if (__builtin_expect(g->set->tap != NULL, 0))
 		trace_change(g, id, k);
 	if (__builtin_expect(g->set->changes != NULL, 0))
-		change_name(g, k);
+		change_name(g, k, had);
 }
 
 /* ---- from changes to messages ---- */
@@ -511,7 +558,7 @@ announce_other_default(struct update_group *g, uint32_t i, struct dest_id other)
 		(void)adj_rib_out_set(g->out, other, (struct adj_route){0}, &r);
 		adj_record_put(s->records, r.record);
 		if (s->changes != NULL)
-			change_name(g, &s->change[i].key);
+			change_name(g, &s->change[i].key, source.v);
 		c = batch_find(s, other, &h);
 		if (c != NULL)
 			c->present = false;
@@ -637,9 +684,9 @@ bucket_give_up(struct update_group *g, const struct bucket *b, uint32_t at)
 		if (c->made != b->made || adj_rib_out_get(g->out, c->dest).record.v == 0)
 			continue;
 		(void)adj_rib_out_set(g->out, c->dest, (struct adj_route){0}, &old);
-		adj_record_put(s->records, old.record);
 		if (s->changes != NULL)
-			change_name(g, &c->key);
+			change_name(g, &c->key, route_had(g, old));
+		adj_record_put(s->records, old.record);
 		entry_add(s, MESSAGE_ALL_BUT, PEER_SELF, MADE_NONE, s->entry[at].change);
 		for (struct update_member *m = g->members; m != NULL; m = m->next) {
 			if (m->state == MEMBER_BEHIND)
@@ -668,12 +715,20 @@ bucket_pack(struct update_group *g, unsigned i, uint64_t passed) RUNS_ON(role_se
 	}
 }
 
-/* Announcements, then withdrawals. */
+/*
+ * Announcements, then withdrawals: a longer prefix must not go before the shorter one comes. For a member with a limit the withdrawals make room first.
+ */
 static void
 batch_pack(struct update_group *g, uint64_t passed) RUNS_ON(role_session)
 {
 	struct update_groups *s = g->set;
 
+	for (unsigned i = 0, n = group_limited(g) ? s->bucket_count : 0; i < n; i++) {
+		if (s->bucket[i].made == MADE_NONE) {
+			bucket_pack(g, i, passed);
+			s->bucket[i].first = s->bucket[i].last = ENTRY_NONE;
+		}
+	}
 	for (unsigned i = 0; i < s->bucket_count; i++) {
 		if (s->bucket[i].made != MADE_NONE)
 			bucket_pack(g, i, passed);

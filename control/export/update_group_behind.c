@@ -407,6 +407,9 @@ items_message(struct update_member *m, unsigned first, unsigned n, bool gone, st
 	struct update_packer u;
 	unsigned i = 0;
 
+	if (m->next_hop_len != g->rules.next_hop_len)
+		return 0; /* until the split */
+
 	for (;;) {
 		struct route_key k;
 
@@ -428,7 +431,7 @@ items_message(struct update_member *m, unsigned first, unsigned n, bool gone, st
 	if (i == 0)
 		return 1; /* the set fits no message: the group will withdraw the destination */
 	if (attrs != NULL && attrs->unused == OWN_NEXT_HOP)
-		memcpy(o->p + u.next_hop_at, m->next_hop_octets, g->next_hop_len);
+		memcpy(o->p + u.next_hop_at, m->next_hop_octets, g->rules.next_hop_len);
 	output_take(o, update_packer_finish(&u));
 	g->stats.own_messages++;
 	return i;

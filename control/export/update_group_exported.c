@@ -76,20 +76,24 @@ as_path_edit(const struct update_rules *r, struct attr_set *s)
 	attr_set_derive(s);
 }
 
-/* RFC 4271 5.1.2: own_as in front of the path, and local_as before own_as. `in` is not scratch[1]; *s is the result, in one of the scratch buffers. */
+/*
+ * RFC 4271 5.1.2: own_as in front of the path, and local_as before own_as. A private own_as behind local_as is removed as any other private number. `in` is
+ * not scratch[1]; *s is the result, in one of the scratch buffers.
+ */
 static int
 as_path_prepend(struct update_group *g, const struct attr_set *in, struct attr_set **s)
 {
 	struct update_groups *set = g->set;
-	int err = attr_set_prepend(in, g->rules.own_as, 1, set->scratch[1], set->scratch_size);
+	const struct update_rules *r = &g->rules;
+	int err = 0;
 
 	*s = set->scratch[1];
-	if (err == 0 && g->rules.local_as != g->rules.own_as) {
+	if (r->local_as != r->own_as && !as_removed(r, r->own_as)) {
+		err = attr_set_prepend(in, r->own_as, 1, set->scratch[1], set->scratch_size);
+		in = set->scratch[1];
 		*s = set->scratch[0];
-		err = attr_set_prepend(
-			set->scratch[1], g->rules.local_as, 1, *s, set->scratch_size);
 	}
-	return err;
+	return err == 0 ? attr_set_prepend(in, r->local_as, 1, *s, set->scratch_size) : err;
 }
 
 /* ---- the rest of the attributes ---- */
@@ -188,12 +192,21 @@ reflect(const struct update_group *g, struct attr_set *s, const struct shard_pee
 	return 0;
 }
 
-/* RFC 2545 3: a link-local address is sent only on the link of the address, and never alone. */
+/* RFC 2545 3: a link-local address is sent only on the link of the address. */
 static bool
-next_hop_permitted(const struct update_group *g, const struct ip_addr *a)
+next_hop_on_link(const struct update_group *g, const struct attr_set *s)
+{
+	const struct ip_addr *a =
+		s->next_hop_link_local.afi != AFI_NONE ? &s->next_hop_link_local : &s->next_hop;
+
+	return g->rules.link != 0 && addr_is_link_local(a) && a->zone == g->rules.link;
+}
+
+static bool
+next_hop_permitted(const struct update_group *g, const struct ip_addr *a, bool on_link)
 {
 	if (a->afi == AFI_IPV6)
-		return !addr_is_link_local(a) && !addr_is_unspecified(a) &&
+		return (on_link || (!addr_is_link_local(a) && !addr_is_unspecified(a))) &&
 		       (family_afi(g->rules.family) == AFI_IPV6 ||
 			       g->rules.encode.extended_next_hop);
 	return a->afi == AFI_IPV4 && (g->labels || family_afi(g->rules.family) == AFI_IPV4);
@@ -206,16 +219,18 @@ next_hop_own(const struct update_group *g, struct attr_set *s)
 	memset(&s->next_hop, 0, sizeof(s->next_hop));
 	memset(&s->next_hop_link_local, 0, sizeof(s->next_hop_link_local));
 	s->unused = OWN_NEXT_HOP;
-	s->next_hop.afi = g->next_hop_len == 4 || g->next_hop_len == 12 ? AFI_IPV4 : AFI_IPV6;
-	if (g->next_hop_len == 32 || g->next_hop_len == 48)
+	s->next_hop.afi =
+		g->rules.next_hop_len == 4 || g->rules.next_hop_len == 12 ? AFI_IPV4 : AFI_IPV6;
+	if (g->rules.next_hop_len == 32 || g->rules.next_hop_len == 48)
 		s->next_hop_link_local.afi = AFI_IPV6;
-	return g->next_hop_len != 0;
+	return g->rules.next_hop_len != 0;
 }
 
 bool
-next_hop_is_own(const struct update_group *g, unsigned policy_sets, const struct ip_addr *a,
+next_hop_is_own(const struct update_group *g, unsigned policy_sets, const struct attr_set *s,
 	enum route_source kind, struct peer_id from)
 {
+	const struct ip_addr *a = &s->next_hop;
 	bool self;
 
 	if (g->labels && from.v == PEER_SELF.v)
@@ -227,7 +242,8 @@ next_hop_is_own(const struct update_group *g, unsigned policy_sets, const struct
 	/* `discard` is no address: we drop the packets, and the peer needs an address of ours */
 	return addr_is_discard(a) ||
 	       (!(policy_sets & POLICY_SETS_NEXT_HOP) &&
-		       (self || addr_is_unspecified(a) || addr_is_link_local(a)));
+		       (self || ((addr_is_unspecified(a) || addr_is_link_local(a)) &&
+					!next_hop_on_link(g, s))));
 }
 
 /* False: there is no next hop for this session. */
@@ -235,10 +251,14 @@ static bool
 next_hop_choose(const struct update_group *g, unsigned policy_sets, struct attr_set *s,
 	enum route_source kind, struct peer_id from)
 {
-	if (next_hop_is_own(g, policy_sets, &s->next_hop, kind, from))
+	bool on_link;
+
+	if (next_hop_is_own(g, policy_sets, s, kind, from))
 		return next_hop_own(g, s);
-	memset(&s->next_hop_link_local, 0, sizeof(s->next_hop_link_local));
-	return next_hop_permitted(g, &s->next_hop);
+	on_link = next_hop_on_link(g, s);
+	if (!on_link)
+		memset(&s->next_hop_link_local, 0, sizeof(s->next_hop_link_local));
+	return next_hop_permitted(g, &s->next_hop, on_link);
 }
 
 /* ---- an exported set ---- */

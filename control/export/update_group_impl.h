@@ -114,11 +114,15 @@ struct update_member {
 	uint8_t state;
 	int error;
 	struct update_rules rules; /* configured; the group adopts them later */
+	/* `own`: the newest addresses. The next members are in use, with the length of the rules of the group. */
+	struct ip_addr own_next_hop, own_link_local;
 	struct ip_addr next_hop, next_hop_link_local;
 	uint8_t next_hop_octets[BGP_NEXT_HOP_MAX]; /* the next hop field of messages */
+	uint8_t next_hop_len; /* in octets; differs from the length of the group until a split */
 
 	struct message *at; /* MEMBER_STREAM */
 	bool full; /* had no output in its last turn */
+	uint32_t limit; /* update_group_limit() */
 	/* Time of the last turn in which the peer did not read, and the total since stall_end(). */
 	uint64_t blocked_ns, spent_ns;
 	uint32_t spent_octets; /* read by the peer since stall_end() */
@@ -218,7 +222,9 @@ struct update_group {
 	bool in_table;
 	uint32_t id;
 	struct update_rules rules; /* normalized by rules_normal() */
-	bool stays; /* a plan keeps a refused route advertised until the end */
+	bool stays; /* a plan keeps a refused route advertised until the end, or a limit a new route back */
+	/* The policy walk had no room for all routes; and the walk that then announces the rest. */
+	bool walk_short, walk_rest;
 	/* The rules changed within a plan: `before` is used where old import rules accepted the best path. */
 	bool planned;
 	bool by_before; /* during an evaluation: `rules` and `before` are exchanged */
@@ -231,8 +237,6 @@ struct update_group {
 	uint8_t newest, after;
 	bool labels; /* of a VPN family: prefixes have distinguishers and labels */
 	uint64_t labels_asked; /* swaps_asked() at the last route with a label of ours */
-	/* of next hop self: 4, 16, 32; of VPN families 12, 24, 48; 0: the members have no address */
-	uint8_t next_hop_len;
 	struct shards_table table; /* destination ids are ids of all shards */
 	struct adj_rib_out *out;
 	struct journal_cursor *cursor;
@@ -268,8 +272,8 @@ struct update_group {
 	uint64_t version; /* incremented when members may have new messages to send */
 	bool default_due; /* a walk visits the default route first; until then members may join */
 	bool walk_turn; /* the walk and the journal take turns */
-	/* Of the WALK_SEND: a plan keeps routes that cannot be sent now; the end waits until the journal was read up to here. */
-	bool walk_unsent;
+	bool walk_unsent; /* a plan keeps routes that the WALK_SEND cannot send now */
+	/* The WALK_SEND ends, and the rest of a policy walk begins, when the journal was read up to here. */
 	uint64_t end_after;
 	bool policy_within; /* the WALK_SEND replaces a due policy walk */
 	uint32_t policy_end; /* a policy walk (sends differences) is due for ids below this */
@@ -306,6 +310,7 @@ struct update_group {
 	uint64_t run; /* of the last window */
 	bool run_whole; /* the group has read the run from its beginning */
 	bool awaited; /* bulk waits for the group */
+	bool paused; /* no member sends now (min_advertisement_s): bulk does not wait for the group */
 	bool straggles; /* the wait for the group was in vain: the group reads alone */
 
 	struct edit *edits; /* by number; [0] is not used */
@@ -492,17 +497,18 @@ struct update_groups {
 	uint64_t passed_end, pass_ns;
 	uint32_t last_id;
 	struct update_member *by_id[FAMILY_COUNT][PEER_MAX];
+	unsigned limited; /* members with a limit */
 	struct shards shards;
 	struct journal *journal;
 	struct policy_eval *eval;
 	struct adj_records *records;
 	struct update_plan {
-		uint16_t peer_count; /* 0: no plan runs */
+		uint16_t peer_count, supplier_count; /* 0: no plan runs */
 		uint8_t generations; /* one bit for each generation */
 		uint8_t newest; /* generation */
 		/* A path of a generation that is older than this time got the generation in an earlier plan. */
 		uint32_t began_s[PATH_GENERATIONS + 1];
-		uint64_t peers[PEER_MAX / 64];
+		uint64_t peers[PEER_MAX / 64], suppliers[PEER_MAX / 64];
 		uint64_t lost[PEER_MAX / 64]; /* peers whose session ended during the plan */
 	} plan[FAMILY_COUNT];
 	struct trace_tap *tap; /* NULL: no trace */
@@ -539,6 +545,7 @@ struct update_groups {
 	} told;
 	struct peer_id source_peer;
 	struct shard_peer source;
+	unsigned source_shard;
 	bool source_valid, source_known;
 
 	struct windows windows;
@@ -674,7 +681,7 @@ void as_path_edit(const struct update_rules *r, struct attr_set *s);
 /* RFC 4271 5.1.4, 5.1.5; RFC 4456 8: removes attributes for use within the AS. */
 void internal_attrs_strip(struct attr_set *s, unsigned policy_sets, enum route_source kind);
 /* True if each member's own address replaces the next hop `a`, the result of policy. */
-bool next_hop_is_own(const struct update_group *g, unsigned policy_sets, const struct ip_addr *a,
+bool next_hop_is_own(const struct update_group *g, unsigned policy_sets, const struct attr_set *s,
 	enum route_source kind, struct peer_id from);
 /* Room for sets of `size` octets in both scratch buffers. 0, -ENOMEM. */
 int scratch_reserve(struct update_groups *s, size_t size);
@@ -755,6 +762,8 @@ labels_installed(const struct update_group *g)
 
 /* True for families with route distinguishers and labels. */
 bool rules_labels(const struct update_rules *r);
+/* Stores the newest own addresses, if the group has the same length. */
+void member_next_hop(struct update_member *m);
 uint8_t rules_next_hop_len(const struct update_rules *r, const struct ip_addr *next_hop,
 	const struct ip_addr *link_local);
 
@@ -835,8 +844,8 @@ void quick_window(struct update_group *g, struct window *w, uint64_t after, uint
 /* update_group_trace.c; only with set->tap or set->changes */
 /* The group has applied an evaluation of `id`. Ends the caches of the call. */
 void trace_change(struct update_group *g, struct dest_id id, const struct route_key *k);
-/* Puts the name of a route of the group into set->changes, which is not NULL. */
-void change_name(struct update_group *g, const struct route_key *k);
+/* Puts the name of a route of the group into set->changes, which is not NULL. `had`: as path_change. */
+void change_name(struct update_group *g, const struct route_key *k, uint16_t had);
 
 /* update_group_stream.c */
 /* Produces one batch or one mark. False: no work now. */
@@ -859,6 +868,10 @@ void stream_mark(struct update_group *g, enum message_kind kind, struct peer_id 
 void stream_settled(struct update_group *g, const struct update_member *m) RUNS_ON(role_session);
 /* True if the batch must be packed before another change. */
 bool batch_full(const struct update_groups *s);
+/* True if a member has a max_prefixes_out. */
+bool group_limited(const struct update_group *g);
+/* True if withdrawals of a commit may come: within a plan, and until a policy walk has sent them. */
+bool withdrawals_come(const struct update_group *g);
 /*
  * Sets the route in Adj-RIB-Out and in the batch. `walk`: also when the route has not changed. `may_withdraw`: the order of the journal allows a
  * withdrawal to the new source.

@@ -7,6 +7,8 @@
  */
 #include "control/export/update_group_impl.h"
 
+#include "rib/path_ring.h"
+
 #include <string.h>
 
 /* How many routes the Adj-RIB-Out is prefetched ahead of quick_wants(), and how many classes the record of the first route. */
@@ -187,7 +189,7 @@ quick_done(struct update_group *g, const struct quick *q, unsigned i)
 	g->set->windows.done[w->order[i]] = true;
 	owed_clear(g, w->id[i]);
 	if (__builtin_expect(g->set->changes != NULL, 0))
-		change_name(g, &w->entry[w->order[i]].key);
+		change_name(g, &w->entry[w->order[i]].key, PATH_HAD_NONE);
 }
 
 /* The same; a message of the class announces the route. */
@@ -414,7 +416,8 @@ quick_window(struct update_group *g, struct window *w, uint64_t after, uint64_t 
 	memset(s->windows.done, 0, w->count);
 	/* with a trace each destination is evaluated alone */
 	if (!w->copied || s->change_count > 0 || g->behind_count > 0 || g->rules.encode.add_path ||
-		s->tap != NULL || !rules_suit_windows(g))
+		s->tap != NULL || !rules_suit_windows(g) ||
+		(group_limited(g) && withdrawals_come(g)))
 		return;
 	rules = rules_key(g);
 	for (unsigned i = 0; i < w->class_count && g->error == 0; i++) {

@@ -34,6 +34,8 @@ rules_normal(const struct update_rules *r)
 		n.route_server_client = false;
 		n.remove_private_as = n.as_override = n.next_hop_unchanged = false;
 	}
+	if (!n.next_hop_unchanged)
+		n.link = 0;
 	if (!external || rules_labels(r))
 		n.role = ROLE_NONE; /* RFC 9234 5: unicast routes */
 	if (!n.remove_private_as && !n.as_override &&
@@ -56,8 +58,9 @@ rules_equal(const struct update_rules *a, const struct update_rules *b)
 {
 	return a->table.v == b->table.v && a->family == b->family && a->kind == b->kind &&
 	       a->own_as == b->own_as && a->local_as == b->local_as && a->peer_as == b->peer_as &&
-	       a->role == b->role && a->cluster_id == b->cluster_id &&
-	       a->encode.as4 == b->encode.as4 && a->encode.add_path == b->encode.add_path &&
+	       a->role == b->role && a->next_hop_len == b->next_hop_len &&
+	       a->cluster_id == b->cluster_id && a->encode.as4 == b->encode.as4 &&
+	       a->encode.add_path == b->encode.add_path &&
 	       a->encode.extended_message == b->encode.extended_message &&
 	       a->encode.send_communities == b->encode.send_communities &&
 	       a->encode.extended_next_hop == b->encode.extended_next_hop &&
@@ -67,7 +70,7 @@ rules_equal(const struct update_rules *a, const struct update_rules *b)
 	       a->next_hop_unchanged == b->next_hop_unchanged &&
 	       a->remove_private_as == b->remove_private_as && a->as_override == b->as_override &&
 	       a->default_originate == b->default_originate &&
-	       a->route_server_client == b->route_server_client &&
+	       a->route_server_client == b->route_server_client && a->link == b->link &&
 	       a->graceful_shutdown == b->graceful_shutdown && a->long_lived == b->long_lived;
 }
 
@@ -107,13 +110,17 @@ rules_next_hop_len(const struct update_rules *r, const struct ip_addr *next_hop,
 
 /* ---- routes that must not be advertised ---- */
 
-/* The peer of a path, cached for a run of paths. NULL: the peer is gone. */
+/*
+ * The peer of a path, cached for a run of paths. NULL: the peer is gone. Of the shard with the path, which took the record of the session before the
+ * path; other shards may not have taken the record yet.
+ */
 static const struct shard_peer *
-source_peer(struct update_groups *s, struct peer_id peer)
+source_peer(struct update_groups *s, unsigned shard, struct peer_id peer)
 {
-	if (!s->source_valid || s->source_peer.v != peer.v) {
-		s->source_known = shard_peer_peek(s->shards.at[0], peer, &s->source);
+	if (!s->source_valid || s->source_peer.v != peer.v || s->source_shard != shard) {
+		s->source_known = shard_peer_peek(s->shards.at[shard], peer, &s->source);
 		s->source_peer = peer;
+		s->source_shard = shard;
 		s->source_valid = true;
 	}
 	return s->source_known ? &s->source : NULL;
@@ -142,8 +149,8 @@ attrs_forbid(const struct attr_set *a)
 static unsigned
 forbid_bits(const struct update_group *g)
 {
-	/* RFC 9494 4.3 */
-	unsigned stale = g->rules.long_lived ? 0 : FORBID_STALE;
+	/* RFC 9494 4.3: a peer without the capability, or without the community, would prefer the path */
+	unsigned stale = g->rules.long_lived && g->rules.encode.send_communities ? 0 : FORBID_STALE;
 
 	if (g->rules.kind != UPDATE_EXTERNAL)
 		return FORBID_INTERNAL | stale;
@@ -205,7 +212,7 @@ label_use(const struct update_group *g, const struct policy_verdict *v,
 {
 	if (!g->labels || from.v == PEER_SELF.v)
 		return LABEL_KEPT;
-	if (!next_hop_is_own(g, v->sets, &v->attrs->next_hop, kind, from))
+	if (!next_hop_is_own(g, v->sets, v->attrs, kind, from))
 		return addr_equal(&v->attrs->next_hop, &attrs->next_hop) ? LABEL_KEPT
 									 : LABEL_FOREIGN;
 	return g->set->c.swaps != NULL && !addr_is_discard(&attrs->next_hop) &&
@@ -219,6 +226,7 @@ static void
 offer_swap(struct update_group *g, struct dest_id id, const struct attr_set *attrs, struct offer *o)
 {
 	struct update_groups *s = g->set;
+	struct swap_owner owner = {0}; /* of routes of peers that are unknown by now */
 
 	o->path.swapped = true;
 	if (g->out == NULL) { /* a preview allocates no label; 0: a label that no route has yet */
@@ -226,8 +234,13 @@ offer_swap(struct update_group *g, struct dest_id id, const struct attr_set *att
 		return;
 	}
 	/* rules_evaluate_window(): the routes have different labels, so each is evaluated alone */
-	o->path.swap =
-		id.v != DEST_DEFAULT.v ? swaps_label(s->c.swaps, &attrs->next_hop, o->label) : 0;
+	if (o->source != NULL)
+		owner = (struct swap_owner){.dynamic = o->source->dynamic,
+			.group = o->source->group_key,
+			.addr = o->source->addr};
+	o->path.swap = id.v != DEST_DEFAULT.v
+			       ? swaps_label(s->c.swaps, &owner, &attrs->next_hop, o->label)
+			       : 0;
 	o->permit = o->path.swap != 0;
 	if (o->permit)
 		g->labels_asked = swaps_asked(s->c.swaps);
@@ -247,7 +260,8 @@ rules_hash(struct update_group *g)
 	if (*h == 0)
 		*h = hash_words((uint64_t)r->own_as << 32 | r->local_as,
 			     (uint64_t)r->peer_as << 32 | r->cluster_id,
-			     (uint64_t)r->role << 16 | (uint64_t)r->kind << 8 |
+			     (uint64_t)r->next_hop_len << 40 | (uint64_t)r->link << 24 |
+				     (uint64_t)r->role << 16 | (uint64_t)r->kind << 8 |
 				     (r->next_hop_self ? 1u : 0u) |
 				     (r->next_hop_unchanged ? 2u : 0u) |
 				     (r->remove_private_as ? 4u : 0u) | (r->as_override ? 8u : 0u) |
@@ -745,14 +759,14 @@ policy_run(struct update_group *g, struct attr_id accepted, const struct attr_se
 
 /* True if the source of a best path allows advertising the path to this group. Finds the source and its kind. */
 static bool
-source_permits(const struct update_group *g, const struct rib_path *best, enum route_source *kind,
-	const struct shard_peer **source)
+source_permits(const struct update_group *g, unsigned shard, const struct rib_path *best,
+	enum route_source *kind, const struct shard_peer **source)
 {
 	*source = NULL;
 	if (best->peer.v == PEER_SELF.v) {
 		*kind = (enum route_source)rib_path_source(best);
 	} else {
-		*source = source_peer(g->set, best->peer);
+		*source = source_peer(g->set, shard, best->peer);
 		*kind = *source != NULL && !(*source)->external ? SOURCE_INTERNAL : SOURCE_EXTERNAL;
 	}
 	return !source_forbids(g, *kind, best->peer, *source);
@@ -774,15 +788,14 @@ accepted_attrs(struct update_groups *s, const struct attr_table *table, const st
 
 /* The attributes of a best path. NULL: the source or the communities of the path forbid advertising the path. */
 static const struct attr_set *
-exportable_attrs(const struct update_group *g, const struct attr_table *table,
-	const struct rib_path *best, struct attr_id id, enum route_source *kind,
-	const struct shard_peer **source)
+exportable_attrs(const struct update_group *g, unsigned shard, const struct rib_path *best,
+	struct attr_id id, enum route_source *kind, const struct shard_peer **source)
 {
 	const struct attr_set *attrs;
 
-	if (!source_permits(g, best, kind, source))
+	if (!source_permits(g, shard, best, kind, source))
 		return NULL;
-	attrs = accepted_attrs(g->set, table, best, id);
+	attrs = accepted_attrs(g->set, shard_attrs(g->set->shards.at[shard]), best, id);
 	return attrs != NULL && group_forbids(g, attrs) == 0 ? attrs : NULL;
 }
 
@@ -821,12 +834,11 @@ path_run_get(struct update_group *g, unsigned shard, const struct rib_path *best
 		return path_run_window(g, g->set->from, source);
 	if (run->group == g && run->from == NULL && run->accepted.v == accepted.v &&
 		run->peer.v == best->peer.v && best->peer.v != PEER_SELF.v) {
-		*source = source_peer(g->set, best->peer);
+		*source = source_peer(g->set, shard, best->peer);
 		return run;
 	}
 	*run = (struct path_run){.group = g, .accepted = accepted, .peer = best->peer};
-	run->attrs = exportable_attrs(
-		g, shard_attrs(shards->at[shard]), best, accepted, &run->kind, source);
+	run->attrs = exportable_attrs(g, shard, best, accepted, &run->kind, source);
 	if (run->attrs != NULL)
 		run->serial = attr_serial(shard_attrs(shards->at[shard]), best->accepted);
 	return run;
@@ -943,7 +955,8 @@ rules_evaluate_path(struct update_group *g, const struct dest_view *view,
 	int err;
 
 	*o = (struct offer){.made = MADE_NONE};
-	if (dest_refused(g, view) || !source_permits(g, best, &kind, &source) ||
+	/* of a preview, which knows no shard: attributes and paths do not name the source's identifier */
+	if (dest_refused(g, view) || !source_permits(g, 0, best, &kind, &source) ||
 		group_forbids(g, attrs) != 0 || !label_of(g, best, &label))
 		return 0;
 	g->set->run_valid = false;
@@ -973,8 +986,8 @@ rules_evaluate_path(struct update_group *g, const struct dest_view *view,
 
 /* The rules before policy. */
 static enum update_refusal
-explain_source(const struct update_group *g, const struct dest_view *view, enum route_source *kind,
-	const struct shard_peer **source)
+explain_source(const struct update_group *g, unsigned shard, const struct dest_view *view,
+	enum route_source *kind, const struct shard_peer **source)
 {
 	const struct rib_path *best = &view->paths->path[0];
 
@@ -984,7 +997,7 @@ explain_source(const struct update_group *g, const struct dest_view *view, enum 
 		return EXPORT_NO_POLICY;
 	if (g->rules.default_originate && view->prefix.len == 0)
 		return EXPORT_OWN_DEFAULT;
-	if (!source_permits(g, best, kind, source))
+	if (!source_permits(g, shard, best, kind, source))
 		return EXPORT_INTERNAL;
 	return EXPORT_PERMITTED;
 }
@@ -1002,7 +1015,7 @@ rules_explain(struct update_group *g, struct dest_id id, const struct dest_view 
 	int err;
 
 	*node = 0;
-	*why = explain_source(g, view, &kind, &source);
+	*why = explain_source(g, shard, view, &kind, &source);
 	if (*why != EXPORT_PERMITTED)
 		return 0;
 	attrs = accepted_attrs(g->set, shard_attrs(g->set->shards.at[shard]), best,
@@ -1074,7 +1087,7 @@ rules_key(struct update_group *g)
 		r->next_hop_unchanged || r->remove_private_as || r->as_override ||
 		r->route_server_client || r->graceful_shutdown || e->extended_next_hop)
 		return 0;
-	return hash_words(rules_hash(g), g->next_hop_len,
+	return hash_words(rules_hash(g), g->rules.next_hop_len,
 		       (e->as4 ? 1u : 0u) | (e->send_communities ? 2u : 0u)) |
 	       1;
 }
@@ -1178,6 +1191,15 @@ enum judged {
 	JUDGED_BETWEEN, /* rules of a commit in between, already replaced */
 };
 
+/* True if the path has the mark of the plan: the new import rules have accepted it. */
+static bool
+is_evaluated(const struct update_plan *plan, const struct rib_path *p)
+{
+	unsigned generation = rib_path_generation(p);
+
+	return (plan->generations >> generation & 1) && p->time_s >= plan->began_s[generation];
+}
+
 /* For a group with new rules: the export rules for a destination, chosen by the commit whose import rules accepted the best path. */
 static enum judged
 judged_by(const struct update_group *g, const struct dest_view *view)
@@ -1192,7 +1214,7 @@ judged_by(const struct update_group *g, const struct dest_view *view)
 	if (!bit_of(plan->peers, best->peer))
 		return JUDGED_NOW;
 	generation = rib_path_generation(best);
-	if (!(plan->generations >> generation & 1) || best->time_s < plan->began_s[generation])
+	if (!is_evaluated(plan, best))
 		return g->mixed ? JUDGED_BETWEEN : JUDGED_BEFORE;
 	return g->after >> generation & 1 ? JUDGED_NOW : JUDGED_BETWEEN;
 }
@@ -1220,6 +1242,28 @@ source_stays(const struct update_group *g, struct dest_id id, struct peer_id sou
 	if (source.v != PEER_SELF.v && bit_of(plan->peers, source) && !bit_of(plan->lost, source))
 		return true;
 	return shards_offers(&g->table, id, source);
+}
+
+/*
+ * True if the plan may still give the destination another path, of which export policy is not known: from a supplier that has not the best path, or a
+ * path that the new import rules have not evaluated.
+ */
+static bool
+may_be_supplied(const struct update_group *g, struct dest_id id, const struct dest_view *view)
+{
+	const struct update_plan *plan = &g->set->plan[g->rules.family];
+	struct peer_id best = view->paths->path[0].peer;
+	struct dest_view all; /* `view` may be of a window, with the best path alone */
+
+	if (plan->supplier_count > (bit_of(plan->suppliers, best) ? 1u : 0u))
+		return true;
+	if (plan->peer_count == 0 || !shards_peek(&g->table, id, &all) || all.paths == NULL)
+		return false;
+	for (unsigned i = 0; i < all.paths->eligible && i < all.paths->count; i++)
+		if (bit_of(plan->peers, all.paths->path[i].peer) &&
+			!is_evaluated(plan, &all.paths->path[i]))
+			return true;
+	return false;
 }
 
 /* Keeps the advertised route, if the destination has a usable path. */
@@ -1260,8 +1304,7 @@ rules_evaluate(
 	if (by == JUDGED_BEFORE)
 		rules_swap(g);
 	if (err == 0 && !o->permit && g->set->policy_refused &&
-		(g->set->plan[g->rules.family].peer_count > 1 ||
-			(g->planned && view->prefix.len == 0)))
+		(may_be_supplied(g, id, view) || (g->planned && view->prefix.len == 0)))
 		advertised_keep(g, id, view, o);
 	return err;
 }
@@ -1364,14 +1407,21 @@ void
 rules_take(struct update_group *g, const struct update_rules *to)
 {
 	bool plan = g->set->plan[g->rules.family].peer_count > 0;
+	bool moved = g->rules.next_hop_len != to->next_hop_len;
 
 	if (plan) {
 		rules_plan(g, g);
 		rules_forget(g);
 	}
 	g->rules = *to;
-	if (!plan)
-		policy_walk_owe(g);
+	g->before.next_hop_len = to->next_hop_len; /* a plan is about other rules */
+	for (struct update_member *m = g->members; moved && m != NULL; m = m->next) {
+		/* the messages in the stream have next hops of the old length */
+		if (m->state == MEMBER_STREAM && m->at->next != NULL)
+			behind_begin(m);
+		member_next_hop(m);
+	}
+	policy_walk_owe(g);
 }
 
 void
@@ -1395,6 +1445,9 @@ update_groups_plan_begin(struct update_groups *s, unsigned generation, uint32_t 
 		begun[parts[i].family] = true;
 		p->peer_count += !(*word & bit);
 		*word |= bit;
+		word = &p->suppliers[parts[i].peer.v / 64];
+		p->supplier_count += parts[i].supplies && !(*word & bit);
+		*word |= parts[i].supplies ? bit : 0;
 		p->lost[parts[i].peer.v / 64] &= ~bit;
 		p->newest = (uint8_t)generation;
 		p->began_s[generation] = now_s;
@@ -1407,11 +1460,23 @@ update_groups_plan_begin(struct update_groups *s, unsigned generation, uint32_t 
 }
 
 void
+update_groups_plan_supplied(struct update_groups *s, enum family family)
+{
+	struct update_plan *p = &s->plan[family];
+
+	p->supplier_count = 0;
+	memset(p->suppliers, 0, sizeof(p->suppliers));
+	for (struct update_group *g = s->groups; g != NULL; g = g->next)
+		if (g->rules.family == family && g->stays)
+			policy_walk_owe(g);
+}
+
+void
 update_groups_plan_end(struct update_groups *s, enum family family)
 {
 	s->plan[family] = (struct update_plan){0};
 	for (struct update_group *g = s->groups; g != NULL; g = g->next) {
-		if (g->rules.family != family || !(g->planned || g->stays))
+		if (g->rules.family != family || !(g->planned || g->stays || group_limited(g)))
 			continue;
 		g->planned = g->stays = false;
 		policy_walk_owe(g);

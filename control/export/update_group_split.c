@@ -171,6 +171,7 @@ member_move(struct update_member *m, struct update_group *n)
 	if (n->set->changes != NULL)
 		path_ring_lose(n->set->changes, m->id);
 	m->group = n;
+	member_next_hop(m);
 	m->later_since = UINT64_MAX; /* versions of the old group say nothing */
 	m->later_until = 0;
 	m->next = n->members;
@@ -208,8 +209,8 @@ copy_end(struct update_group *g)
 	n->after = g->after;
 	if (n->set->plan[n->rules.family].peer_count > 0)
 		rules_plan(n, g);
-	else
-		policy_walk_owe(n);
+	policy_walk_owe(n);
+	n->before.next_hop_len = n->rules.next_hop_len;
 	n->version++;
 	g->version++;
 	if (n->members != NULL)
@@ -367,6 +368,7 @@ update_group_rules(struct update_member *m, const struct update_rules *r)
 	m->rules.as_override = r->as_override;
 	m->rules.default_originate = r->default_originate;
 	m->rules.route_server_client = r->route_server_client;
+	m->rules.link = r->link;
 	m->rules.graceful_shutdown = r->graceful_shutdown;
 	split_settle(m->group);
 }

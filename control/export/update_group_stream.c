@@ -144,6 +144,12 @@ visit_walk(void *ctx, struct dest_id id, const struct dest_view *view)
 		g->error = err;
 		return false;
 	}
+	/* a plan may still change the best path, and each change is announced once: only refusals act now */
+	if (g->kind == WALK_POLICY && g->set->plan[g->rules.family].peer_count > 0 && o.permit) {
+		/* also in a walk of rules that changed before the plan */
+		g->stays |= !o.same;
+		return true;
+	}
 	key_copy(&k, view);
 	ahead = journal_ahead(g, view);
 	if (ahead && offer_withdraws(g, id, &o))
@@ -961,6 +967,8 @@ policy_walk_start(struct update_group *g)
 	if (g->walk.end > g->policy_end)
 		g->walk.end = g->policy_end;
 	g->policy_end = 0;
+	/* the journal brings the withdrawals of destinations without a path */
+	g->end_after = group_limited(g) ? journal_reserved(g->set->journal) : 0;
 }
 
 /*
@@ -974,10 +982,23 @@ routes_await(const struct update_group *g)
 	       (g->walk_unsent && g->set->plan[g->rules.family].peer_count > 0);
 }
 
+/*
+ * Routes that a limit keeps back are due after all withdrawals of the commit. Within a plan they are for its end, and before another policy walk for the
+ * end of that walk.
+ */
+static bool
+rest_due(const struct update_group *g)
+{
+	return g->kind == WALK_POLICY && g->walk_short && g->policy_end == 0 &&
+	       g->set->plan[g->rules.family].peer_count == 0;
+}
+
 static bool
 walk_awaits(const struct update_group *g)
 {
-	return g->kind == WALK_SEND && !walk_runs(g) && routes_await(g);
+	return !walk_runs(g) &&
+	       (g->kind == WALK_SEND ? routes_await(g)
+				     : rest_due(g) && journal_passed(g->cursor) < g->end_after);
 }
 
 /* EoRR would remove routes before the journal allows the withdrawal. */
@@ -1011,6 +1032,8 @@ walk_late_end(struct update_group *g) RUNS_ON(role_session)
 static bool
 walk_step(struct update_group *g) RUNS_ON(role_session)
 {
+	bool whole;
+
 	if (g->catch_up != CATCH_UP_NONE)
 		return false;
 	if (walk_late_end(g))
@@ -1028,7 +1051,7 @@ walk_step(struct update_group *g) RUNS_ON(role_session)
 	}
 	if (g->kind == WALK_SEND && withdrawals_await(g))
 		return false;
-	/* EoRR would remove the routes that could not be sent. */
+	/* EoRR would remove the routes that could not be sent; and a limit needs the room of the withdrawals. */
 	if (walk_awaits(g))
 		return false;
 	if (g->kind == WALK_SEND && g->walk_unsent) {
@@ -1036,12 +1059,22 @@ walk_step(struct update_group *g) RUNS_ON(role_session)
 		walk_begin_all(&g->walk, &g->table);
 		return true;
 	}
+	if (rest_due(g)) {
+		g->walk_short = false;
+		g->walk_rest = g->default_due = true;
+		walk_begin_all(&g->walk, &g->table);
+		return true;
+	}
 	if (g->kind == WALK_SEND)
 		stream_mark(g, MESSAGE_WALK_END, PEER_SELF);
 	if (g->kind == WALK_POLICY || g->policy_within)
 		stream_mark(g, MESSAGE_POLICY_END, PEER_SELF);
-	g->policy_within = false;
+	whole = g->kind == WALK_SEND && g->walk_short;
+	g->walk_short = g->walk_short && (whole || g->policy_end > 0);
+	g->walk_rest = g->policy_within = false;
 	g->kind = WALK_NONE;
+	if (whole)
+		policy_walk_owe(g);
 	return true;
 }
 

@@ -69,12 +69,13 @@ update_groups_monitor(struct update_groups *s, struct path_ring *ring)
 
 /* The number of a group takes the places of peer and table. */
 void
-change_name(struct update_group *g, const struct route_key *k)
+change_name(struct update_group *g, const struct route_key *k, uint16_t had)
 {
 	const struct path_change c = {.rd = k->rd,
 		.prefix = k->prefix,
 		.peer = {(uint16_t)(g->id % PEER_MAX)},
-		.table = {(uint16_t)(g->id / PEER_MAX)}};
+		.table = {(uint16_t)(g->id / PEER_MAX)},
+		.had = had};
 
 	path_ring_put(g->set->changes, &c);
 }

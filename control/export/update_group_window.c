@@ -177,22 +177,16 @@ window_reserve(struct update_groups *s, struct window *w)
 
 /* ---- paths and classes ---- */
 
+/* Of the shard with the path, which took the record of the session before the path; other shards may not have taken the record yet. */
 static void
-path_source(struct update_groups *s, struct window *w, struct window_path *p,
-	const struct rib_path *best)
+path_source(
+	struct update_groups *s, struct window_path *p, unsigned shard, const struct rib_path *best)
 {
-	const struct window_path *last = w->path_count > 0 ? p - 1 : NULL;
-
 	if (best->peer.v == PEER_SELF.v) {
 		p->kind = (uint8_t)rib_path_source(best);
 		return;
 	}
-	if (last != NULL && last->peer.v == best->peer.v) {
-		p->known = last->known;
-		p->source = last->source;
-	} else {
-		p->known = shard_peer_peek(s->shards.at[0], best->peer, &p->source);
-	}
+	p->known = shard_peer_peek(s->shards.at[shard], best->peer, &p->source);
 	p->kind = p->known && !p->source.external ? SOURCE_INTERNAL : SOURCE_EXTERNAL;
 }
 
@@ -211,7 +205,7 @@ path_copy(struct update_groups *s, struct window *w, struct window_path *p, unsi
 		.next = WINDOW_NONE,
 		.first = WINDOW_NONE,
 		.last = WINDOW_NONE};
-	path_source(s, w, p, best);
+	path_source(s, p, shard, best);
 	s->accepted_id.v = 0;
 	a = attr_read(table, best->accepted, s->accepted);
 	if (a == NULL)
@@ -230,7 +224,7 @@ static uint64_t
 class_hash(const struct window_path *p)
 {
 	return hash_words(p->attrs != NULL ? hash_bytes(p->attrs, attr_set_size(p->attrs)) : 0,
-		(uint64_t)p->peer.v << 8 | p->kind, 1);
+		(uint64_t)p->peer.v << 8 | p->kind, p->known ? p->source.router_id : 0);
 }
 
 /* Puts the path into a class: of its own with one shard, where equal sets have one id. */
@@ -603,9 +597,10 @@ is_awaited(const struct update_group *g)
 	const struct windows *ws = &g->set->windows;
 	uint64_t position = journal_position(g->cursor);
 
-	return g->rules.table.v == ws->table.v && !g->straggles && position < ws->last &&
-	       position + 1 >= ws->round_first && g->error == 0 && !g->frozen &&
-	       g->catch_up == CATCH_UP_NONE && !rules_silent(&g->rules) && !is_sparse(g);
+	return g->rules.table.v == ws->table.v && !g->straggles && !g->paused &&
+	       position < ws->last && position + 1 >= ws->round_first && g->error == 0 &&
+	       !g->frozen && g->catch_up == CATCH_UP_NONE && !rules_silent(&g->rules) &&
+	       !is_sparse(g);
 }
 
 uint64_t

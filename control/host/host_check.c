@@ -7,9 +7,7 @@
 #include "lpm/fib.h"
 #include "lpm/table_v4.h"
 #include "lpm/table_v6.h"
-#ifdef KEEL_DATAPLANE
 #include "dataplane/port.h"
-#endif
 
 #include <errno.h>
 #include <fcntl.h>
@@ -44,9 +42,7 @@ host_table_memory(unsigned memory_mb)
 {
 	unsigned eal = 0;
 
-#ifdef KEEL_DATAPLANE
 	eal = dataplane_eal_mb(memory_mb);
-#endif
 	return memory_mb > eal ? (size_t)(memory_mb - eal) << 20 : 0;
 }
 
@@ -166,7 +162,6 @@ check_descriptors(const struct host *h, const struct config *c, struct faults *f
 
 /* ---- ports ---- */
 
-#ifdef KEEL_DATAPLANE
 static void
 check_ports(const struct config *c, struct faults *f)
 {
@@ -184,31 +179,44 @@ check_ports(const struct config *c, struct faults *f)
 		}
 	}
 }
-#endif
+
+/* ---- devices ---- */
+
+void
+host_check_devices(const struct config_host *host, const struct config *c,
+	void (*warn)(void *ctx, const struct fault *f), void *ctx)
+{
+	struct dataplane_error err;
+	struct faults f = {0};
+	char path[32];
+
+	for (unsigned i = 0; !host->no_dataplane && i < c->port_count; i++) {
+		snprintf(path, sizeof(path), "/ports/%u/device", i);
+		if (c->ports[i].vrf.v == VRF_DEFAULT.v &&
+			port_device_check(c->ports[i].device, &err) != 0)
+			faults_add(&f, path, "warning: %s", err.text);
+	}
+	for (unsigned i = 0; i < f.count; i++)
+		warn(ctx, &f.fault[i]);
+	faults_fini(&f);
+}
 
 /* ---- files ---- */
 
-/* The folder of each file of `mrt` exists, and keeld may write the folder. */
+/* keeld may write the output directory, which a start makes. */
 static void
-check_mrt(const struct config *c, struct faults *f)
+check_output(const struct config *c, struct faults *f)
 {
-	for (unsigned i = 0; i < c->mrt_count; i++) {
-		const char *file = c->mrt[i].file, *slash = strrchr(file, '/');
-		char path[32], *folder = strndup(file, slash > file ? (size_t)(slash - file) : 1);
-		struct stat st;
+	const char *folder = c->output_dir;
+	struct stat st;
 
-		snprintf(path, sizeof(path), "/mrt/%u/file", i);
-		if (folder == NULL)
-			faults_add(f, path, "out of memory");
-		else if (stat(folder, &st) != 0 && errno == ENOENT)
-			faults_add(f, path, "the folder %s does not exist", folder);
-		else if (stat(folder, &st) == 0 && !S_ISDIR(st.st_mode))
-			faults_add(f, path, "%s is not a folder", folder);
-		else if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) != 0)
-			faults_add(f, path, "keeld may not write the folder %s: %s", folder,
-				strerrordesc_np(errno));
-		free(folder);
-	}
+	if (c->mrt_count == 0 || folder == NULL || (stat(folder, &st) != 0 && errno == ENOENT))
+		return;
+	if (stat(folder, &st) == 0 && !S_ISDIR(st.st_mode))
+		faults_add(f, "/mrt", "%s is not a folder", folder);
+	else if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) != 0)
+		faults_add(f, "/mrt", "keeld may not write the folder %s: %s", folder,
+			strerrordesc_np(errno));
 }
 
 /* ---- interface ---- */
@@ -220,14 +228,12 @@ check(const struct config_host *host, const struct config *c, struct faults *f)
 
 	check_cpus(h, "control_cpus", c->dataplane.control_cpus, c->dataplane.control_count, f);
 	check_descriptors(h, c, f);
-	check_mrt(c, f);
+	check_output(c, f);
 	if (host->no_dataplane)
 		return;
 	check_cpus(h, "worker_cpus", c->dataplane.worker_cpus, c->dataplane.worker_count, f);
 	check_memory(c, f);
-#ifdef KEEL_DATAPLANE
 	check_ports(c, f);
-#endif
 }
 
 struct config_host *

@@ -10,8 +10,16 @@
 
 #include <stddef.h>
 
+struct config;
 struct config_host;
+struct fault;
 
+/*
+ * Calls warn() for each port of `default` whose device or interface this host lacks: a start would wait for
+ * it. The fault is lent for the call.
+ */
+void host_check_devices(const struct config_host *host, const struct config *c,
+	void (*warn)(void *ctx, const struct fault *f), void *ctx);
 /*
  * Raises the soft limit of file descriptors to the hard limit and measures the host. Once, before
  * the first thread. The result is for config_parse(). NULL: out of memory.

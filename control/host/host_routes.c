@@ -8,6 +8,7 @@
 #include "control/base/threads.h"
 #include "lpm/path_list.h"
 #include "rib/fib_feed.h"
+#include "rib/preview.h"
 #include "rib/shard.h"
 
 #include <errno.h>
@@ -27,8 +28,11 @@ struct own {
 	struct vrf_id vrf;
 	struct prefix prefix;
 	bool dirty, network, kernel;
+	bool network_then; /* during host_routes_preview() */
+	bool static_up; /* a static route resolves: of the fib thread */
 	uint64_t kernel_ports; /* host_routes_kernel_route() */
 	enum route_source source; /* of `originated` */
+	unsigned after; /* of `originated`: flags of PATH_AFTER */
 	struct attr_set *originated; /* NULL: not in BGP */
 };
 
@@ -41,7 +45,12 @@ struct subnet {
 	unsigned users;
 };
 
-#define PORTS 64 /* PORTS_MAX of dataplane/port.h, which a build without the data plane lacks */
+/* The zone of a port, or of an interface without a data plane. */
+struct zone {
+	struct zone *next;
+	struct vrf_id vrf;
+	uint16_t zone, port;
+};
 
 struct host_routes {
 	const struct layers *layers;
@@ -51,7 +60,7 @@ struct host_routes {
 	uint32_t kernel_lens[2][129]; /* the number of kernel routes, by family and length */
 	struct subnet *subnets;
 	bool port_down[PORT_NONE];
-	uint16_t zone[PORTS]; /* of a port by number; 0: no port */
+	struct zone *zones;
 	struct policy_eval *eval;
 	struct timer timer;
 };
@@ -210,19 +219,63 @@ host_match(struct host_routes *h, struct vrf_id vrf, const struct ip_addr *addr)
 	return best;
 }
 
-/* False if the port with the zone is down. Without a data plane no link counts as down. */
+/* False if there is no interface with the zone, or the interface is down. */
 static bool
-zone_up(const struct host_routes *h, uint16_t zone)
+zone_up(const struct host_routes *h, struct vrf_id vrf, uint16_t zone)
 {
-	for (unsigned i = 0; i < PORTS; i++)
-		if (h->zone[i] == zone)
-			return !h->port_down[i];
+	for (const struct zone *z = h->zones; z != NULL; z = z->next)
+		if (z->vrf.v == vrf.v && z->zone == zone)
+			return z->port == PORT_NONE || !h->port_down[z->port];
+	return false;
+}
+
+static bool
+static_same(const struct config_static *a, const struct config_static *b)
+{
+	return a->vrf.v == b->vrf.v && prefix_equal(&a->prefix, &b->prefix);
+}
+
+static unsigned
+static_hops(
+	const struct config *c, const struct config_static *s, struct fib_feed_hop out[PATHS_MAX])
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < c->static_count && count < PATHS_MAX; i++)
+		if (static_same(&c->statics[i], s) && c->statics[i].next_hop.afi != AFI_NONE)
+			out[count++] = (struct fib_feed_hop){c->statics[i].next_hop, PORT_NONE};
+	return count;
+}
+
+static bool
+static_in(const struct config *c, const struct config_static *s)
+{
+	for (unsigned i = 0; c != NULL && i < c->static_count; i++)
+		if (static_same(&c->statics[i], s))
+			return true;
+	return false;
+}
+
+static bool
+static_unchanged(const struct config *old, const struct config *next, const struct config_static *s)
+{
+	struct fib_feed_hop a[PATHS_MAX], b[PATHS_MAX];
+	unsigned n;
+
+	if (old == NULL || !static_in(old, s))
+		return false;
+	n = static_hops(old, s, a);
+	if (static_hops(next, s, b) != n)
+		return false;
+	for (unsigned i = 0; i < n; i++)
+		if (!addr_equal(&a[i].addr, &b[i].addr))
+			return false;
 	return true;
 }
 
 /*
- * A static route is up while routes of the host resolve the next hop. BGP routes do not count,
- * because BGP routes may depend on static routes.
+ * For a preview: a static route that a document adds or changes would resolve by routes of the host, or
+ * by static routes of the document.
  */
 static bool
 static_up(struct host_routes *h, const struct config *c, const struct config_static *s,
@@ -234,7 +287,7 @@ static_up(struct host_routes *h, const struct config *c, const struct config_sta
 	if (s->next_hop.afi == AFI_NONE)
 		return true;
 	if (addr_is_link_local(&s->next_hop))
-		return zone_up(h, s->next_hop.zone);
+		return zone_up(h, s->vrf, s->next_hop.zone);
 	host = host_match(h, s->vrf, &s->next_hop);
 	for (unsigned i = 0; i < c->static_count; i++) {
 		const struct config_static *other = &c->statics[i];
@@ -252,13 +305,46 @@ static_up(struct host_routes *h, const struct config *c, const struct config_sta
 	return depth < RECURSION_MAX && static_up(h, c, via, depth + 1);
 }
 
+struct resolves {
+	const struct layers *layers;
+	const struct config_static *s;
+	bool answer;
+};
+
+static void
+resolves_ask(void *arg) RUNS_ON(role_fib)
+{
+	struct resolves *r = arg;
+
+	r->answer = fib_feed_resolves(r->layers->feed, r->s->vrf, &r->s->next_hop);
+}
+
+/*
+ * True if the static route of `c` resolves. The fib thread has resolved the routes in use; a route that
+ * `c` adds or changes is for a preview.
+ */
+static bool
+static_resolves(struct host_routes *h, const struct config *c, const struct own *o,
+	const struct config_static *s) RUNS_ON(role_main)
+{
+	struct resolves r = {.layers = h->layers, .s = s};
+
+	if (c == h->config || static_unchanged(h->config, c, s))
+		return o->static_up;
+	if (static_up(h, c, s, 0))
+		return true;
+	layers_call_fib(h->layers, resolves_ask, &r); /* by BGP routes */
+	return r.answer;
+}
+
 static const struct config_static *
-static_of(struct host_routes *h, const struct config *c, struct vrf_id vrf, const struct prefix *p)
+static_of(struct host_routes *h, const struct config *c, const struct own *o) RUNS_ON(role_main)
 {
 	for (unsigned i = 0; i < c->static_count; i++) {
 		const struct config_static *s = &c->statics[i];
 
-		if (s->vrf.v == vrf.v && prefix_equal(&s->prefix, p) && static_up(h, c, s, 0))
+		if (s->vrf.v == o->vrf.v && prefix_equal(&s->prefix, &o->prefix) &&
+			static_resolves(h, c, o, s))
 			return s;
 	}
 	return NULL;
@@ -266,7 +352,7 @@ static_of(struct host_routes *h, const struct config *c, struct vrf_id vrf, cons
 
 static bool
 source_has(struct host_routes *h, const struct config *c, enum route_source source,
-	const struct own *o, uint32_t *tag)
+	const struct own *o, uint32_t *tag) RUNS_ON(role_main)
 {
 	const struct config_static *s;
 
@@ -276,7 +362,7 @@ source_has(struct host_routes *h, const struct config *c, enum route_source sour
 	case SOURCE_KERNEL:
 		return kernel_up(h, o);
 	case SOURCE_STATIC:
-		s = static_of(h, c, o->vrf, &o->prefix);
+		s = static_of(h, c, o);
 		*tag = s != NULL ? s->tag : 0;
 		return s != NULL;
 	case SOURCE_EXTERNAL:
@@ -319,37 +405,42 @@ evaluate_policy(struct host_routes *h, const struct config *c, const struct conf
  * evaluation.
  */
 static const struct attr_set *
-wanted_attrs(struct host_routes *h, const struct config *c, const struct own *o,
-	enum route_source *source)
+wanted_attrs(struct host_routes *h, const struct config *c, const struct own *o, bool is_network,
+	enum route_source *source) RUNS_ON(role_main)
 {
 	static const struct attr_set network = {.origin = ORIGIN_IGP};
-	const struct config_redistribute *best = NULL;
+	static const enum route_source sources[] = {SOURCE_CONNECTED, SOURCE_STATIC, SOURCE_KERNEL};
+	enum route_source best = SOURCE_NETWORK;
 	uint32_t best_tag = 0;
 
 	*source = SOURCE_NETWORK;
-	if (o->network)
+	if (is_network)
 		return &network;
-	for (unsigned i = 0; i < c->redistribute_count; i++) {
-		const struct config_redistribute *r = &c->redistribute[i];
+	/* the source in use, also if it is not redistributed */
+	for (unsigned i = 0; i < sizeof(sources) / sizeof(sources[0]); i++) {
 		uint32_t tag = 0;
 
-		if (r->vrf.v != o->vrf.v ||
-			(best != NULL && c->preference[best->source] <= c->preference[r->source]) ||
-			!source_has(h, c, r->source, o, &tag))
+		if ((best != SOURCE_NETWORK && c->preference[best] <= c->preference[sources[i]]) ||
+			!source_has(h, c, sources[i], o, &tag))
 			continue;
-		best = r;
+		best = sources[i];
 		best_tag = tag;
 	}
-	if (best == NULL)
-		return NULL;
-	*source = best->source;
-	return evaluate_policy(h, c, best, o, best_tag);
+	*source = best;
+	for (unsigned i = 0; i < c->redistribute_count; i++) {
+		const struct config_redistribute *r = &c->redistribute[i];
+
+		if (r->vrf.v == o->vrf.v && r->source == best)
+			return evaluate_policy(h, c, r, o, best_tag);
+	}
+	return NULL;
 }
 
 /* A batch for the shard threads. */
 struct origination {
 	struct own *own;
 	enum route_source source;
+	unsigned after;
 	struct attr_set *attrs; /* NULL: withdraw */
 	int result;
 };
@@ -375,7 +466,7 @@ rib_originate(void *arg) RUNS_ON(role_rib)
 			    &o->own->prefix) == b->shard &&
 			(o->attrs != NULL ? b->announce : b->withdraw))
 			o->result = shard_originate_from(b->shard, o->own->vrf, family,
-				&o->own->prefix, o->source, o->attrs);
+				&o->own->prefix, o->source, o->after, o->attrs);
 	}
 }
 
@@ -393,7 +484,7 @@ own_free_unused(struct host_routes *h, struct own *o)
 {
 	struct own **slot;
 
-	if (o->dirty || o->network || o->kernel || o->originated != NULL)
+	if (o->dirty || o->network || o->kernel || o->static_up || o->originated != NULL)
 		return;
 	slot = own_slot(h, o->vrf, &o->prefix);
 	*slot = o->next;
@@ -433,10 +524,29 @@ batch_run(struct host_routes *h, struct originate_order *b) RUNS_ON(role_main)
 		free(o->own->originated);
 		o->own->originated = o->attrs;
 		o->own->source = o->source;
+		o->own->after = o->after;
 		own_free_unused(h, o->own);
 	}
 	b->count = 0;
 	return rc;
+}
+
+/* The routes of peers that win against a route of the source: as fib_feed_rib_wins(). */
+static unsigned
+after_peers(const struct config *c, enum route_source source)
+{
+	const uint8_t *p = c->preference;
+	unsigned after = 0;
+
+	if (source == SOURCE_NETWORK)
+		return 0;
+	if (p[SOURCE_EXTERNAL] < p[source] ||
+		(p[SOURCE_EXTERNAL] == p[source] && SOURCE_EXTERNAL < source))
+		after |= PATH_AFTER_EXTERNAL;
+	if (p[SOURCE_INTERNAL] < p[source] ||
+		(p[SOURCE_INTERNAL] == p[source] && SOURCE_INTERNAL < source))
+		after |= PATH_AFTER_INTERNAL;
+	return after;
 }
 
 /* -ENOMEM: the prefix is marked again. */
@@ -444,10 +554,12 @@ static int
 batch_add(struct host_routes *h, struct originate_order *b, struct own *o, enum route_source source,
 	const struct attr_set *attrs) RUNS_ON(role_main)
 {
+	unsigned after = after_peers(h->config, source);
 	struct attr_set *copy = NULL;
 	int rc = 0;
 
-	if (same_attrs(o->originated, attrs) && (attrs == NULL || o->source == source)) {
+	if (same_attrs(o->originated, attrs) &&
+		(attrs == NULL || (o->source == source && o->after == after))) {
 		own_free_unused(h, o);
 		return 0;
 	}
@@ -461,7 +573,7 @@ batch_add(struct host_routes *h, struct originate_order *b, struct own *o, enum 
 	}
 	if (b->count == ORDER_MAX)
 		rc = batch_run(h, b);
-	b->one[b->count++] = (struct origination){o, source, copy, 0};
+	b->one[b->count++] = (struct origination){o, source, after, copy, 0};
 	return rc;
 }
 
@@ -496,7 +608,7 @@ evaluate_marked(struct host_routes *h) RUNS_ON(role_main)
 
 		next = o->next_dirty;
 		o->dirty = false;
-		attrs = wanted_attrs(h, h->config, o, &source);
+		attrs = wanted_attrs(h, h->config, o, o->network, &source);
 		one = batch_add(h, b, o, source, attrs);
 		rc = rc != 0 ? rc : one;
 	}
@@ -518,15 +630,10 @@ evaluate_fire(struct timer *t)
 
 /* ---- static routes and preferences: the fib thread ---- */
 
-static bool
-static_same(const struct config_static *a, const struct config_static *b)
-{
-	return a->vrf.v == b->vrf.v && prefix_equal(&a->prefix, &b->prefix);
-}
-
 struct fib_order {
 	const struct layers *layers;
 	const struct config *old, *next;
+	bool *static_up; /* of the static routes of `next` */
 	int result;
 };
 
@@ -539,44 +646,6 @@ static_first(const struct config *c, unsigned i)
 {
 	for (unsigned n = 0; n < i; n++)
 		if (static_same(&c->statics[n], &c->statics[i]))
-			return false;
-	return true;
-}
-
-static unsigned
-static_hops(
-	const struct config *c, const struct config_static *s, struct fib_feed_hop out[PATHS_MAX])
-{
-	unsigned count = 0;
-
-	for (unsigned i = 0; i < c->static_count && count < PATHS_MAX; i++)
-		if (static_same(&c->statics[i], s) && c->statics[i].next_hop.afi != AFI_NONE)
-			out[count++] = (struct fib_feed_hop){c->statics[i].next_hop, PORT_NONE};
-	return count;
-}
-
-static bool
-static_in(const struct config *c, const struct config_static *s)
-{
-	for (unsigned i = 0; c != NULL && i < c->static_count; i++)
-		if (static_same(&c->statics[i], s))
-			return true;
-	return false;
-}
-
-static bool
-static_unchanged(const struct config *old, const struct config *next, const struct config_static *s)
-{
-	struct fib_feed_hop a[PATHS_MAX], b[PATHS_MAX];
-	unsigned n;
-
-	if (old == NULL || !static_in(old, s))
-		return false;
-	n = static_hops(old, s, a);
-	if (static_hops(next, s, b) != n)
-		return false;
-	for (unsigned i = 0; i < n; i++)
-		if (!addr_equal(&a[i].addr, &b[i].addr))
 			return false;
 	return true;
 }
@@ -692,6 +761,9 @@ fib_statics(void *arg) RUNS_ON(role_fib)
 	for (unsigned i = 0; o->old != NULL && i < o->old->static_count; i++)
 		if (static_first(o->old, i) && !static_in(o->next, &o->old->statics[i]))
 			static_set(o, &o->old->statics[i], false);
+	for (unsigned i = 0; i < o->next->static_count; i++)
+		o->static_up[i] = fib_feed_static_up(
+			o->layers->feed, o->next->statics[i].vrf, &o->next->statics[i].prefix);
 	if (!lsps_unchanged(o->old, o->next))
 		fib_lsps(o);
 	if (!tunnels_unchanged(o->old, o->next))
@@ -737,10 +809,25 @@ loopbacks_apply(const struct layers *l, const struct config *old, const struct c
 /* ---- interface ---- */
 
 static void
-mark_statics(struct host_routes *h, const struct config *c)
+static_note(struct host_routes *h, struct vrf_id vrf, const struct prefix *p, bool up)
 {
-	for (unsigned i = 0; c != NULL && i < c->static_count; i++)
-		mark_prefix(h, c->statics[i].vrf, &c->statics[i].prefix);
+	struct own *o = up ? own_get(h, vrf, p) : own_find(h, vrf, p);
+
+	if (o == NULL || o->static_up == up)
+		return;
+	o->static_up = up;
+	mark_own(h, o);
+}
+
+/* After a commit: the static routes of the document, as the fib thread has resolved them. */
+static void
+statics_note(
+	struct host_routes *h, const struct config *old, const struct config *next, const bool *up)
+{
+	for (unsigned i = 0; old != NULL && i < old->static_count; i++)
+		static_note(h, old->statics[i].vrf, &old->statics[i].prefix, false);
+	for (unsigned i = 0; i < next->static_count; i++)
+		static_note(h, next->statics[i].vrf, &next->statics[i].prefix, up[i]);
 }
 
 int
@@ -765,6 +852,9 @@ host_routes_apply(struct host_routes *h, const struct config *old, const struct 
 
 	if (h->eval == NULL && (rc = policy_eval_create(l->arena_control, &h->eval)) != 0)
 		return rc;
+	o.static_up = calloc(next->static_count + 1, sizeof(bool));
+	if (o.static_up == NULL)
+		return -ENOMEM;
 	loopbacks_apply(l, old, next);
 	layers_call_fib(l, fib_statics, &o);
 	h->config = next;
@@ -775,10 +865,85 @@ host_routes_apply(struct host_routes *h, const struct config *old, const struct 
 	mark_all(h);
 	for (const struct subnet *subnet = h->subnets; subnet != NULL; subnet = subnet->next)
 		mark_prefix(h, subnet->vrf, &subnet->prefix);
-	mark_statics(h, next);
+	statics_note(h, old, next, o.static_up);
+	free(o.static_up);
 	mark_networks(h, next);
 	rc = evaluate_marked(h);
 	return rc != 0 ? rc : o.result;
+}
+
+/* ---- a preview ---- */
+
+static struct host_entry
+entry_of(struct host_routes *h, const struct config *c, const struct own *o) RUNS_ON(role_main)
+{
+	static const enum route_source sources[] = {SOURCE_CONNECTED, SOURCE_STATIC, SOURCE_KERNEL};
+	struct host_entry e = {.source = SOURCE_COUNT};
+	uint32_t tag;
+
+	for (unsigned i = 0; i < sizeof(sources) / sizeof(sources[0]); i++)
+		if (source_has(h, c, sources[i], o, &tag) &&
+			(e.source == SOURCE_COUNT ||
+				c->preference[sources[i]] < c->preference[e.source]))
+			e.source = sources[i];
+	e.hops = e.source == SOURCE_STATIC ? 0 : 1u + e.source;
+	for (unsigned i = 0; e.source == SOURCE_STATIC && i < c->static_count; i++) {
+		const struct config_static *s = &c->statics[i];
+
+		if (s->vrf.v == o->vrf.v && prefix_equal(&s->prefix, &o->prefix) &&
+			static_resolves(h, c, o, s))
+			e.hops += preview_hop(&s->next_hop);
+	}
+	return e;
+}
+
+static int
+preview_one(struct host_routes *h, const struct config *next, const struct own *o,
+	int (*visit)(void *ctx, const struct host_preview *p), void *ctx) RUNS_ON(role_main)
+{
+	struct host_preview p = {.vrf = o->vrf, .prefix = o->prefix};
+
+	p.now = entry_of(h, h->config, o);
+	p.then = entry_of(h, next, o);
+	p.attrs = wanted_attrs(h, next, o, o->network_then, &p.source);
+	p.after = after_peers(next, p.source);
+	p.differs = !same_attrs(o->originated, p.attrs) ||
+		    (p.attrs != NULL && (o->source != p.source || o->after != p.after));
+	return visit(ctx, &p);
+}
+
+int
+host_routes_preview(struct host_routes *h, const struct config *next,
+	int (*visit)(void *ctx, const struct host_preview *p), void *ctx)
+{
+	bool all = true;
+	int err;
+
+	if (h->config == NULL)
+		return 0;
+	for (const struct subnet *s = h->subnets; s != NULL; s = s->next)
+		all &= own_get(h, s->vrf, &s->prefix) != NULL;
+	for (unsigned i = 0; i < h->config->static_count; i++)
+		all &= own_get(h, h->config->statics[i].vrf, &h->config->statics[i].prefix) != NULL;
+	for (unsigned i = 0; i < next->static_count; i++)
+		all &= own_get(h, next->statics[i].vrf, &next->statics[i].prefix) != NULL;
+	for (unsigned i = 0; i < next->network_count; i++) {
+		struct own *o = own_get(h, next->networks[i].vrf, &next->networks[i].prefix);
+
+		all &= o != NULL;
+		if (o != NULL)
+			o->network_then = true;
+	}
+	err = all ? 0 : -ENOMEM;
+	for (unsigned i = 0; i < h->bucket_count; i++)
+		for (struct own *o = h->buckets[i], *behind; o != NULL; o = behind) {
+			behind = o->next;
+			if (err == 0)
+				err = preview_one(h, next, o, visit, ctx);
+			o->network_then = false;
+			own_free_unused(h, o);
+		}
+	return err;
 }
 
 void
@@ -786,6 +951,7 @@ host_routes_destroy(struct host_routes *h)
 {
 	if (h == NULL)
 		return;
+	timer_cancel(h->layers->main_thread, &h->timer);
 	for (unsigned i = 0; i < h->bucket_count; i++) {
 		for (struct own *o = h->buckets[i], *next; o != NULL; o = next) {
 			next = o->next;
@@ -797,17 +963,24 @@ host_routes_destroy(struct host_routes *h)
 		next = s->next;
 		free(s);
 	}
+	for (struct zone *z = h->zones, *next; z != NULL; z = next) {
+		next = z->next;
+		free(z);
+	}
 	free(h->buckets);
 	if (h->eval != NULL)
 		policy_eval_destroy(h->eval);
 	free(h);
 }
 
-/* Next hops of static routes may resolve differently. */
-static void
-host_changed(struct host_routes *h)
+void
+host_routes_static(struct host_routes *h, struct vrf_id vrf, const struct prefix *p, bool up)
 {
-	mark_statics(h, h->config);
+	struct config_static s = {.vrf = vrf, .prefix = *p};
+
+	if (up && !static_in(h->config, &s))
+		return; /* of an old document */
+	static_note(h, vrf, p, up);
 	evaluate_later(h, GATHER_NS);
 }
 
@@ -839,14 +1012,33 @@ host_routes_connected(struct host_routes *h, struct vrf_id vrf, const struct pre
 		free(s);
 	}
 	mark_prefix(h, vrf, subnet);
-	host_changed(h);
+	evaluate_later(h, GATHER_NS);
 }
 
 void
-host_routes_port(struct host_routes *h, uint16_t port, uint16_t zone)
+host_routes_port(struct host_routes *h, struct vrf_id vrf, uint16_t port, uint16_t zone)
 {
-	if (port < PORTS)
-		h->zone[port] = zone;
+	struct zone **at = &h->zones, *z;
+
+	while (*at != NULL && ((*at)->vrf.v != vrf.v || (*at)->port != port))
+		at = &(*at)->next;
+	z = *at;
+	if (z != NULL && zone == 0) {
+		*at = z->next;
+		free(z);
+	}
+	if (z == NULL && zone != 0) {
+		z = *at = calloc(1, sizeof(*z));
+		if (z == NULL) {
+			log_event(
+				LOG_ERROR, "own-route-lost error=\"%s\"", strerrordesc_np(ENOMEM));
+			return;
+		}
+		*z = (struct zone){.vrf = vrf, .port = port};
+	}
+	if (zone != 0)
+		z->zone = zone;
+	evaluate_later(h, GATHER_NS);
 }
 
 void
@@ -862,7 +1054,7 @@ host_routes_link(struct host_routes *h, uint16_t port, bool up)
 		for (struct own *o = h->buckets[i]; o != NULL; o = o->next)
 			if ((o->kernel_ports >> port & 1) != 0)
 				mark_own(h, o);
-	host_changed(h);
+	evaluate_later(h, GATHER_NS);
 }
 
 void
@@ -878,5 +1070,5 @@ host_routes_kernel_route(struct host_routes *h, struct vrf_id vrf, const struct 
 	o->kernel = present;
 	o->kernel_ports = present ? ports : 0;
 	mark_own(h, o);
-	host_changed(h);
+	evaluate_later(h, GATHER_NS);
 }

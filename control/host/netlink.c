@@ -2,6 +2,7 @@
 #include "control/host/netlink.h"
 #include "control/host/netlink_impl.h"
 
+#include "control/base/log.h"
 #include "control/base/zones.h"
 #include "lpm/arena.h"
 #include "lpm/netns.h"
@@ -10,12 +11,15 @@
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
 #define RECEIVE_BUFFER (8 << 20)
 #define MESSAGES_PER_TURN 64
+#define LOAD_NS 2000000000u /* tables of links and addresses take milliseconds */
+#define LOAD_POLL_MS 100
 
 /* ---- the mirror ---- */
 
@@ -40,9 +44,43 @@ netlink_link_add(struct netlink *n, unsigned ifindex, const char *name, enum lin
 	l->vrf = n->config.vrf;
 	l->zone = zone_intern(name);
 	l->kind = kind;
+	if (kind == LINK_OTHER && n->config.number_take != NULL)
+		l->port = n->config.number_take(n->config.ctx);
 	l->next = n->links;
 	n->links = l;
 	return l;
+}
+
+static void
+link_free(struct netlink *n, struct link *l)
+{
+	if (l->kind == LINK_OTHER && l->port != PORT_NONE)
+		n->config.number_give(n->config.ctx, l->port);
+	arena_free(n->config.arena, l);
+}
+
+static void
+interface_tell(struct netlink *n, struct link *l, bool present, bool up)
+{
+	struct netlink_interface now = {l->ifindex, l->port, l->zone, present, present && up};
+
+	if (n->config.interface == NULL || now.ifindex == 0 ||
+		(now.present == l->told.present && now.up == l->told.up))
+		return;
+	l->told = now;
+	n->config.interface(n->config.ctx, l->vrf, &now);
+}
+
+static void
+address_tell(struct netlink *n, struct address *a, bool present)
+{
+	const struct link *l = netlink_link_find(n, a->ifindex);
+
+	if (n->config.interface_address == NULL || l == NULL || present == a->told)
+		return;
+	a->told = present;
+	n->config.interface_address(
+		n->config.ctx, l->vrf, a->ifindex, &a->subnet, &a->local, present);
 }
 
 void
@@ -53,16 +91,16 @@ netlink_zone_set(const struct link *l, struct ip_addr *a)
 }
 
 /*
- * True if a subnet of the interface contains the address. The kernel keeps neighbours of removed
- * subnets.
+ * True if a subnet of the interface contains the address, or a host route without a gateway. The kernel
+ * keeps neighbours of removed subnets.
  */
 static bool
 on_link_subnet(const struct netlink *n, unsigned ifindex, const struct ip_addr *addr)
 {
 	for (const struct address *a = n->addresses; a != NULL; a = a->next)
-		if (a->ifindex == ifindex && prefix_contains(&a->subnet, addr))
+		if (a->ifindex == ifindex && !a->beside && prefix_contains(&a->subnet, addr))
 			return true;
-	return false;
+	return n->routes != NULL && route_mirror_on_link(n, ifindex, addr);
 }
 
 /*
@@ -92,13 +130,23 @@ link_neighbors_report(struct netlink *n, const struct link *l)
 				neighbor_report(n, l, e);
 }
 
+void
+netlink_link_report(struct netlink *n, unsigned ifindex)
+{
+	const struct link *l = netlink_link_find(n, ifindex);
+
+	if (l != NULL && l->kind != LINK_HOST && l->kind != LINK_BESIDE)
+		link_neighbors_report(n, l);
+}
+
 /* Reports an address that was added to the list, or removed. */
 static void
 address_report(struct netlink *n, const struct address *a, bool present)
 {
 	const struct link *l = netlink_link_find(n, a->ifindex);
 
-	if (l == NULL)
+	n->own_again = true;
+	if (l == NULL || a->beside)
 		return;
 	n->config.address(n->config.ctx, l->vrf, l->port, &a->subnet, &a->local, present);
 	if (l->kind != LINK_HOST)
@@ -108,7 +156,7 @@ address_report(struct netlink *n, const struct address *a, bool present)
 static void
 link_set(struct netlink *n, struct link *l, bool up, uint64_t read_ns)
 {
-	if (l->kind == LINK_HOST || (l->reported && l->up == up))
+	if (l->kind == LINK_HOST || l->kind == LINK_BESIDE || (l->reported && l->up == up))
 		return;
 	l->reported = true;
 	l->up = up;
@@ -156,6 +204,7 @@ neighbor_free(struct netlink *n, struct neighbor **slot)
 
 	*slot = e->next;
 	n->neighbor_count--;
+	netlink_neighbor_unlist(e);
 	arena_free(n->config.arena, e);
 }
 
@@ -187,15 +236,28 @@ neighbor_gone(struct netlink *n, struct neighbor **slot)
 	return true;
 }
 
+static bool
+has_ipv4(const struct netlink *n, unsigned ifindex)
+{
+	const struct address *a = n->addresses;
+
+	while (a != NULL && (a->ifindex != ifindex || a->local.afi != AFI_IPV4))
+		a = a->next;
+	return a != NULL;
+}
+
 static void
 address_remove(struct netlink *n, struct address **slot)
 {
 	struct address *a = *slot;
 
 	*slot = a->next;
+	address_tell(n, a, false);
 	address_report(n, a, false);
 	/* The kernel may have dropped IPv4 routes with the address, without messages. */
 	n->routes_again = true;
+	if (a->local.afi == AFI_IPV4 && !has_ipv4(n, a->ifindex))
+		own_routes_lost(n, a->ifindex, AFI_IPV4);
 	arena_free(n->config.arena, a);
 }
 
@@ -237,15 +299,18 @@ link_gone(struct netlink *n, struct link **slot, uint64_t read_ns)
 {
 	struct link *l = *slot;
 
+	interface_tell(n, l, l->told.present, false);
 	link_set(n, l, false, read_ns);
 	l->admin_up = false;
 	n->routes_again = true;
+	own_routes_lost(n, l->ifindex, AFI_NONE);
 	neighbors_sweep(n, l->ifindex);
 	addresses_sweep(n, l->ifindex);
-	if (l->kind != LINK_OTHER)
+	interface_tell(n, l, false, false);
+	if (l->kind != LINK_OTHER && l->kind != LINK_BESIDE)
 		return;
 	*slot = l->next;
-	arena_free(n->config.arena, l);
+	link_free(n, l);
 }
 
 static void
@@ -305,22 +370,21 @@ link_slot(struct netlink *n, unsigned ifindex)
 	return p;
 }
 
-/*
- * Finds the link. Without a data plane adds a new link, and replaces a renamed link. NULL: not in
- * the mirror.
- */
+/* Finds the link; adds a new link, and replaces a renamed link. NULL: no memory. */
 static struct link *
 link_named(struct netlink *n, unsigned ifindex, const char *name, uint64_t read_ns)
 {
 	struct link **p = link_slot(n, ifindex), *l = *p;
 
-	if (l != NULL && l->kind == LINK_OTHER && l->zone != zone_intern(name)) {
+	if (l != NULL && (l->kind == LINK_OTHER || l->kind == LINK_BESIDE) &&
+		l->zone != zone_intern(name)) {
 		link_gone(n, p, read_ns);
 		n->dump_again = true; /* link-local addresses have a new zone */
 		l = NULL;
 	}
-	if (l == NULL && n->config.port_count == 0)
-		l = netlink_link_add(n, ifindex, name, LINK_OTHER);
+	if (l == NULL)
+		l = netlink_link_add(
+			n, ifindex, name, n->config.forwards ? LINK_BESIDE : LINK_OTHER);
 	return l;
 }
 
@@ -378,10 +442,14 @@ on_link(struct netlink *n, const struct nlmsghdr *h, uint64_t read_ns)
 	if (l == NULL)
 		return;
 	l->epoch = n->epoch;
+	interface_tell(n, l, true, admin_up && (m->ifi_flags & IFF_RUNNING));
 	link_changed(n, l, t);
 	link_set(n, l, admin_up && (m->ifi_flags & IFF_RUNNING), read_ns);
-	if (l->admin_up && !admin_up)
+	if (l->admin_up && !admin_up) {
 		n->routes_again = true;
+		own_routes_lost(n, l->ifindex, AFI_NONE);
+	}
+	n->own_again |= l->admin_up != admin_up;
 	l->admin_up = admin_up;
 }
 
@@ -396,7 +464,7 @@ link_of(struct netlink *n, unsigned ifindex)
 {
 	struct link *l = netlink_link_find(n, ifindex);
 
-	if (l == NULL && n->config.port_count == 0) {
+	if (l == NULL) {
 		links_read(n);
 		l = netlink_link_find(n, ifindex);
 	}
@@ -415,7 +483,7 @@ address_parse(struct netlink *n, const struct nlmsghdr *h, struct address *out)
 	uint8_t len = m->ifa_prefixlen;
 
 	if ((m->ifa_family != AF_INET && m->ifa_family != AF_INET6) ||
-		m->ifa_scope == RT_SCOPE_HOST || (l = link_of(n, m->ifa_index)) == NULL)
+		(l = link_of(n, m->ifa_index)) == NULL)
 		return false;
 	netlink_attributes(h, sizeof(*m), t);
 	/*
@@ -437,6 +505,8 @@ address_parse(struct netlink *n, const struct nlmsghdr *h, struct address *out)
 		.local = local,
 		.subnet = prefix_from_addr(&far, len),
 		.tentative = flags & IFA_F_TENTATIVE,
+		.host_scope = m->ifa_scope == RT_SCOPE_HOST,
+		.beside = m->ifa_scope == RT_SCOPE_HOST || l->kind == LINK_BESIDE,
 		.epoch = n->epoch,
 	};
 	/* RFC 4862 5.4.5: a duplicate address is not usable. */
@@ -454,6 +524,22 @@ address_slot(struct netlink *n, const struct address *a)
 	return p;
 }
 
+/* Logs an address of a port that the kernel does not use; a dump after the start repeats known ones. */
+static void
+duplicate_tell(const struct netlink *n, const struct address *a)
+{
+	const struct link *l = netlink_link_find(n, a->ifindex);
+	char text[ADDR_TEXT_MAX];
+
+	if (l == NULL || l->kind == LINK_BESIDE || (n->loaded && n->dump != DUMP_NONE))
+		return;
+	log_event(LOG_ERROR,
+		"duplicate-address interface=%s address=%s text=\"another machine on the link has "
+		"the address: remove it there, or here, and add it again%s\"",
+		zone_name(l->zone), addr_format(&a->local, text),
+		addr_is_link_local(&a->local) ? "; no IPv6 neighbour is resolved without it" : "");
+}
+
 static void
 on_address(struct netlink *n, const struct nlmsghdr *h)
 {
@@ -465,6 +551,8 @@ on_address(struct netlink *n, const struct nlmsghdr *h)
 	if (seen.ifindex == 0)
 		return;
 	p = address_slot(n, &seen);
+	if (!usable)
+		duplicate_tell(n, &seen);
 	if (!usable || h->nlmsg_type == RTM_DELADDR) {
 		if (*p != NULL)
 			address_remove(n, p);
@@ -477,6 +565,7 @@ on_address(struct netlink *n, const struct nlmsghdr *h)
 
 		a->epoch = n->epoch;
 		a->tentative = seen.tentative;
+		address_tell(n, a, !a->tentative);
 		/*
 		 * RFC 4861 7.2.2: the kernel could not resolve neighbours without a source address.
 		 */
@@ -492,6 +581,7 @@ on_address(struct netlink *n, const struct nlmsghdr *h)
 	*a = seen;
 	a->next = NULL;
 	*p = a;
+	address_tell(n, a, !a->tentative);
 	address_report(n, a, true);
 }
 
@@ -527,7 +617,8 @@ on_neighbor(struct netlink *n, const struct nlmsghdr *h)
 	struct ip_addr addr;
 
 	if ((m->ndm_family != AF_INET && m->ndm_family != AF_INET6) || (m->ndm_flags & NTF_PROXY) ||
-		(l = link_of(n, (unsigned)m->ndm_ifindex)) == NULL || l->kind == LINK_HOST)
+		(l = link_of(n, (unsigned)m->ndm_ifindex)) == NULL || l->kind == LINK_HOST ||
+		l->kind == LINK_BESIDE)
 		return;
 	netlink_attributes(h, sizeof(*m), t);
 	if (!netlink_attr_addr(t[NDA_DST], m->ndm_family, &addr))
@@ -554,7 +645,7 @@ on_neighbor(struct netlink *n, const struct nlmsghdr *h)
 	e->usable = neighbor_mac(t[NDA_LLADDR], e->mac) && (m->ndm_state & NUD_USABLE);
 	neighbor_report(n, l, e);
 	if (n->adopt && e->asked == ASKED_NOT && is_managed(t[NDA_FLAGS_EXT]))
-		e->asked = ASKED_FOLLOW;
+		netlink_asked_set(n, e, ASKED_FOLLOW);
 	netlink_neighbor_follow(n, e);
 }
 
@@ -618,6 +709,9 @@ dump_next(struct netlink *n)
 		break;
 	case DUMP_ADDRESSES:
 		addresses_sweep(n, 0);
+		n->loaded = true;
+		if (n->guard != NULL)
+			own_routes_read(n);
 		rc = dump_request(n, DUMP_NEIGHBORS);
 		break;
 	case DUMP_NEIGHBORS:
@@ -754,6 +848,7 @@ events_read(struct netlink *n)
 		if (!read_one(n, n->events, n->buffer))
 			break;
 	}
+	own_routes_sync(n);
 	if (n->dump != DUMP_NONE)
 		return;
 	if (n->dump_again && dump_begin(n) != 0)
@@ -791,17 +886,42 @@ dump_soon(struct netlink *n)
 		(void)dump_begin(n);
 }
 
+/* The interface is a port now, or no longer; sessions have the addresses in both cases. */
+static void
+addresses_beside(struct netlink *n, const struct link *l, bool beside)
+{
+	for (struct address *a = n->addresses; a != NULL; a = a->next) {
+		if (a->ifindex != l->ifindex || a->host_scope || a->beside == beside)
+			continue;
+		if (beside)
+			address_report(n, a, false);
+		a->beside = beside;
+		if (!beside)
+			address_report(n, a, true);
+	}
+}
+
 int
 netlink_port_add(struct netlink *n, const struct netlink_port *p)
 {
-	struct link *l = netlink_link_add(n, p->ifindex, p->name, LINK_PORT);
+	struct link **slot = link_slot(n, p->ifindex), *l = *slot;
 
+	/* the zone of a port has the name of the port */
+	if (l != NULL && l->zone != zone_intern(p->name)) {
+		link_gone(n, slot, now_ns());
+		l = NULL;
+	}
+	if (l == NULL)
+		l = netlink_link_add(n, p->ifindex, p->name, LINK_PORT);
 	if (l == NULL)
 		return -ENOMEM;
+	l->kind = LINK_PORT;
 	l->port = p->port;
 	l->vrf = p->vrf;
 	l->epoch = n->epoch;
-	n->config.port_count++;
+	l->reported = false;
+	n->own_again = true;
+	addresses_beside(n, l, false);
 	route_mirror_repeat(n, l->ifindex);
 	dump_soon(n);
 	return 0;
@@ -820,23 +940,21 @@ link_slot_of_port(struct netlink *n, uint16_t port)
 void
 netlink_port_remove(struct netlink *n, uint16_t port)
 {
-	struct link **slot = link_slot_of_port(n, port), *l = *slot;
-	unsigned ifindex;
+	struct link *l = *link_slot_of_port(n, port);
 
 	if (l == NULL)
 		return;
-	ifindex = l->ifindex;
 	/* also a link that was never reported: the number may have been another port's */
 	l->reported = false;
 	link_set(n, l, false, now_ns());
 	netlink_neighbors_forget(n, l);
-	addresses_sweep(n, ifindex);
-	for (slot = link_slot_of_port(n, port); *slot != l;)
-		slot = &(*slot)->next;
-	*slot = l->next;
-	arena_free(n->config.arena, l);
-	n->config.port_count--;
-	route_mirror_repeat(n, ifindex);
+	addresses_beside(n, l, true);
+	n->routes_again = true;
+	l->kind = LINK_BESIDE;
+	l->port = PORT_NONE;
+	n->own_again = true;
+	own_routes_sync(n);
+	route_mirror_repeat(n, l->ifindex);
 }
 
 int
@@ -857,7 +975,8 @@ netlink_addresses_repeat(
 	struct netlink *n, void (*local)(void *ctx, const struct ip_addr *addr), void *ctx)
 {
 	for (const struct address *a = n->addresses; a != NULL; a = a->next)
-		local(ctx, &a->local);
+		if (!a->beside)
+			local(ctx, &a->local);
 }
 
 /* ---- life ---- */
@@ -945,7 +1064,7 @@ copy_ports(struct netlink *n)
 	}
 	if (n->config.vrf.v == VRF_DEFAULT.v)
 		zones_set_ports(zoned, count);
-	if (n->config.port_count > 0 && lo != 0 && netlink_link_add(n, lo, "lo", LINK_HOST) == NULL)
+	if (n->config.forwards && lo != 0 && netlink_link_add(n, lo, "lo", LINK_HOST) == NULL)
 		return -ENOMEM;
 	return 0;
 }
@@ -961,7 +1080,7 @@ open_here(struct netlink *n)
 		rc = open_all(n);
 	if (rc == 0 && c->route != NULL)
 		rc = route_mirror_create(n, &n->routes);
-	if (rc == 0 && (c->vrf.v == VRF_DEFAULT.v || c->port_count > 0))
+	if (rc == 0 && (c->vrf.v == VRF_DEFAULT.v || c->forwards))
 		rc = port_guard_create(c->arena, n->main_requests, c, &n->guard);
 	return rc;
 }
@@ -975,6 +1094,9 @@ netlink_create(const struct netlink_config *c, struct netlink **out)
 	if (n == NULL)
 		return -ENOMEM;
 	n->config = *c;
+	n->room = c->room != NULL ? c->room : &n->own_room;
+	if (c->room == NULL)
+		netlink_room_init(n->room);
 	rc = netns_enter(c->netns);
 	if (rc == 0) {
 		rc = open_here(n);
@@ -983,7 +1105,7 @@ netlink_create(const struct netlink_config *c, struct netlink **out)
 	n->config.ports = NULL; /* lent; links and guard have copies */
 	n->adopt = n->guard != NULL && port_guard_killed(n->guard);
 	if (rc != 0) {
-		netlink_destroy(n);
+		netlink_destroy(n, false);
 		return rc;
 	}
 	*out = n;
@@ -993,31 +1115,34 @@ netlink_create(const struct netlink_config *c, struct netlink **out)
 static void
 mirror_free(struct netlink *n)
 {
+	for (unsigned i = 0; i < NEIGHBOR_BUCKETS; i++) {
+		for (struct neighbor *e = n->neighbors[i], *next; e != NULL; e = next) {
+			next = e->next;
+			netlink_neighbor_unlist(e);
+			arena_free(n->config.arena, e);
+		}
+	}
 	for (struct link *l = n->links, *next; l != NULL; l = next) {
 		next = l->next;
 		arena_free(n->config.arena, l);
 	}
+	n->links = NULL;
 	for (struct address *a = n->addresses, *next; a != NULL; a = next) {
 		next = a->next;
 		arena_free(n->config.arena, a);
-	}
-	for (unsigned i = 0; i < NEIGHBOR_BUCKETS; i++) {
-		for (struct neighbor *e = n->neighbors[i], *next; e != NULL; e = next) {
-			next = e->next;
-			arena_free(n->config.arena, e);
-		}
 	}
 	if (n->routes != NULL)
 		route_mirror_destroy(n, n->routes);
 }
 
 void
-netlink_destroy(struct netlink *n)
+netlink_destroy(struct netlink *n, bool keep)
 {
 	struct mnl_socket *sockets[] = {
 		n->link_events, n->events, n->main_requests, n->host_requests};
 
-	if (n->guard != NULL && n->config.keep) {
+	own_routes_end(n, !keep);
+	if (n->guard != NULL && keep) {
 		port_guard_keep(n->guard);
 	} else if (n->guard != NULL) {
 		/* in a different namespace the settings of other interfaces would change */
@@ -1027,13 +1152,29 @@ netlink_destroy(struct netlink *n)
 		if (here)
 			netns_leave(n->config.netns);
 	}
-	if (n->host_requests != NULL && !n->config.keep)
+	netlink_room_leave(n);
+	if (n->host_requests != NULL && !keep)
 		netlink_neighbors_unmanage(n);
 	mirror_free(n);
 	for (unsigned i = 0; i < sizeof(sockets) / sizeof(sockets[0]); i++)
 		if (sockets[i] != NULL)
 			mnl_socket_close(sockets[i]);
 	arena_free(n->config.arena, n);
+}
+
+/* Waits for the links and addresses of the first dump; a mirror that is late continues without. */
+static void
+load(struct netlink *n)
+{
+	uint64_t until = now_ns() + LOAD_NS;
+	struct pollfd fds[] = {
+		{.fd = n->link_watch.fd, .events = POLLIN}, {.fd = n->watch.fd, .events = POLLIN}};
+
+	while (!n->loaded && now_ns() < until) {
+		if (poll(fds, sizeof(fds) / sizeof(fds[0]), LOAD_POLL_MS) < 0 && errno != EINTR)
+			return;
+		events_read(n);
+	}
 }
 
 int
@@ -1046,25 +1187,45 @@ netlink_start(struct netlink *n, struct thread *self)
 	if (rc != 0)
 		return rc;
 	n->thread = self;
-	return dump_begin(n);
+	netlink_room_join(n);
+	rc = dump_begin(n);
+	if (rc == 0)
+		load(n);
+	return rc;
 }
 
 void
 netlink_stop(struct netlink *n)
 {
 	struct address *a;
+	struct link *l;
 
 	if (n->thread == NULL)
 		return;
 	(void)watch_set(n->thread, &n->link_watch, 0);
 	(void)watch_set(n->thread, &n->watch, 0);
-	timer_cancel(n->thread, &n->retry);
+	timer_cancel(n->thread, &n->turns);
+	netlink_room_leave(n);
 	if (n->routes != NULL)
 		route_mirror_clear(n);
 	while ((a = n->addresses) != NULL) {
 		n->addresses = a->next;
+		address_tell(n, a, false);
 		address_report(n, a, false);
 		arena_free(n->config.arena, a);
+	}
+	/* the lists go with the links */
+	for (unsigned i = 0; i < NEIGHBOR_BUCKETS; i++) {
+		for (struct neighbor *e = n->neighbors[i]; e != NULL; e = e->next) {
+			if (netlink_neighbor_unasked(e))
+				e->asked = ASKED_NOT; /* nothing to end in the kernel */
+			netlink_neighbor_unlist(e);
+		}
+	}
+	while ((l = n->links) != NULL) {
+		interface_tell(n, l, false, false);
+		n->links = l->next;
+		link_free(n, l);
 	}
 	n->thread = NULL;
 }
@@ -1077,7 +1238,7 @@ netlink_is_local(const struct netlink *n, struct vrf_id vrf, const struct ip_add
 	for (const struct address *a = n->addresses; a != NULL; a = a->next) {
 		const struct link *l = netlink_link_find(n, a->ifindex);
 
-		if (l != NULL && l->vrf.v == vrf.v && addr_equal(&a->local, addr))
+		if (l != NULL && l->vrf.v == vrf.v && !a->beside && addr_equal(&a->local, addr))
 			return true;
 	}
 	return false;
@@ -1104,7 +1265,7 @@ netlink_source(const struct netlink *n, struct vrf_id vrf, uint16_t port, enum a
 		const struct link *l = netlink_link_find(n, a->ifindex);
 		unsigned rank;
 
-		if (l == NULL || l->vrf.v != vrf.v || a->local.afi != afi)
+		if (l == NULL || l->vrf.v != vrf.v || a->local.afi != afi || a->beside)
 			continue;
 		rank = source_rank(l, a, port);
 		if (rank > best) {

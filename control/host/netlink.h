@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A mirror of the kernel by libmnl: links, addresses and neighbours of the ports, addresses of lo
- * and keel0 (local on every port), routes of the main table. Callbacks report changes. netlink also
+ * and keel0 (local on every port), routes of the main table; for sessions, links and addresses of
+ * all interfaces. Callbacks report changes. netlink also
  * keeps the kernel from forwarding packets of the ports (a rule `iif PORT ... blackhole` behind the
  * local table) and sets the sysctls of the ports; netlink_destroy() restores both.
  *
@@ -27,28 +28,67 @@ struct netlink_port {
 	bool xdp; /* AF_XDP: the kernel has the driver of the interface */
 };
 
+/* An interface of the kernel. */
+struct netlink_interface {
+	unsigned ifindex;
+	uint16_t port; /* the port, or the number of number_take(); PORT_NONE: neither */
+	uint16_t zone;
+	bool present, up; /* up: set up, and with carrier */
+};
+
 struct netlink_hop {
 	struct ip_addr addr; /* AFI_NONE: directly on the port; link-local: with the zone */
 	uint16_t port;
 };
 
+/*
+ * Room in the tables of the kernel, one for each family, which all namespaces share (RFC 6583 7.1).
+ * Requests for packets to addresses of connected subnets are limited: at most 64 unanswered ones of a
+ * port and a family, and a quarter of the table in all. A request without an answer for 200 ms makes
+ * room for the next one. Of the neighbours that have answered keeld keeps half a table resolved, the
+ * newest ones; the kernel drops others when it needs room.
+ *
+ * The peers of BGP choose next hops, so unanswered ones are limited, too: 128 of a port and a family,
+ * and a quarter of the table in all. Others wait for their turn: one without an answer for a second
+ * makes room. Every second turn is for a next hop that was never asked for, or that has answered
+ * before. Next hops that answer have no limit. From Linux 5.16 on, the kernel does not count next
+ * hops in the table (NTF_EXT_LEARNED). When an older kernel refuses a next hop because its table is
+ * full, an unanswered request for a packet ends.
+ *
+ * Writer: the host thread; the counters are for any thread.
+ */
+struct netlink_room {
+	unsigned size[2]; /* IPv4, IPv6: gc_thresh3 */
+	unsigned gleans[2], followed[2], hops[2];
+	uint64_t full_ns[2]; /* when the kernel refused a next hop */
+	struct netlink *mirrors; /* all that run, for the one with the most */
+	_Atomic uint64_t held; /* requests held back */
+	_Atomic uint64_t ended; /* requests ended by the next one */
+	_Atomic uint64_t released; /* neighbours that are not kept any more */
+	_Atomic uint64_t refused; /* requests refused by the kernel: its table is full */
+	_Atomic uint64_t short_ns; /* monotonic: the last `held` or `refused` */
+	_Atomic uint16_t short_port;
+};
+/* Reads the sizes. */
+void netlink_room_init(struct netlink_room *room);
+
 struct netlink_config {
 	struct arena *arena;
 	struct vrf_id vrf; /* the instance of the namespace */
 	const struct netns *netns; /* NULL: the namespace of keeld; lent until netlink_destroy() */
-	/* Copied, all of one namespace. Empty: the mirror has every interface, with PORT_NONE. */
-	const struct netlink_port *ports;
+	/*
+	 * Ports exist in the namespace, or may be added. False: the mirror has every interface, with
+	 * the number of number_take().
+	 */
+	bool forwards;
+	const struct netlink_port *ports; /* copied, all of one namespace; may be empty */
 	unsigned port_count;
 	/*
 	 * The folder for the previous values of the sysctls; the next start restores the values
 	 * after a kill. May be NULL.
 	 */
 	const char *state_dir;
-	/*
-	 * The ports forward after the end of this process: netlink_destroy() leaves the rules, the
-	 * sysctls and the managed neighbours to the next process, as a kill does.
-	 */
-	bool keep;
+	struct netlink_room *room; /* lent; NULL: one of its own */
 	/*
 	 * On the host thread. `local`: an address of this host and the subnet. `mac` NULL: the
 	 * neighbour is lost (FAILED, deleted, or without a subnet).
@@ -57,8 +97,23 @@ struct netlink_config {
 		const struct ip_addr *local, bool present);
 	void (*neighbor)(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *addr,
 		const uint8_t mac[6]);
-	void (*link)(void *ctx, uint16_t port, bool up,
-		uint64_t event_ns); /* monotonic time of the message */
+	/* Of ports. event_ns: monotonic time of the message */
+	void (*link)(void *ctx, uint16_t port, bool up, uint64_t event_ns);
+	/*
+	 * Every interface of the namespace, a port or not, and the addresses of the interface that
+	 * the kernel can use (RFC 4862 5.4: no tentative or duplicate address). The mirror reports
+	 * an interface before the addresses. May be NULL.
+	 */
+	void (*interface)(void *ctx, struct vrf_id vrf, const struct netlink_interface *i);
+	void (*interface_address)(void *ctx, struct vrf_id vrf, unsigned ifindex,
+		const struct prefix *subnet, const struct ip_addr *local, bool present);
+	/*
+	 * Without a data plane, on the host thread: a number that stands for an interface in the
+	 * place of a port; PORT_NONE: no number is free, and the state of the link stays unknown.
+	 * May be NULL.
+	 */
+	uint16_t (*number_take)(void *ctx);
+	void (*number_give)(void *ctx, uint16_t number);
 	/*
 	 * The MAC address or MTU of a port changed. True: report the neighbours of the port again.
 	 * May be NULL.
@@ -87,15 +142,19 @@ struct netlink_config {
 
 /* Opens sockets, and sets rules and sysctls, in config.netns. 0, -errno. */
 int netlink_create(const struct netlink_config *c, struct netlink **out);
-/* Restores rules and sysctls, unless `keep`. */
-void netlink_destroy(struct netlink *n);
+/*
+ * Restores rules and sysctls. `keep`: the ports forward after the end of this process, so the rules, the
+ * sysctls and the managed neighbours are left to the next process, as a kill does.
+ */
+void netlink_destroy(struct netlink *n, bool keep);
 /*
  * On the host thread: watches the sockets and requests the first dump (links, addresses,
- * neighbours, routes in this order).
+ * neighbours, routes in this order). Waits for the links and addresses, so that they are reported
+ * before a session begins.
  */
 int netlink_start(struct netlink *n, struct thread *self) RUNS_ON(role_host);
 /*
- * The mirror of an instance ends: reports the loss of all addresses, routes and neighbours. Only
+ * The mirror of an instance ends: reports the loss of all interfaces, addresses and routes. Only
  * netlink_destroy() may follow.
  */
 void netlink_stop(struct netlink *n) RUNS_ON(role_host);
@@ -134,8 +193,8 @@ int netlink_link_up(struct netlink *n, unsigned ifindex);
  */
 int netlink_tun_add(struct netlink *n, const char *name, unsigned ifindex, struct vrf_id vrf);
 /*
- * Asks the kernel to resolve a neighbour and to keep the neighbour resolved (NTF_EXT_MANAGED, else
- * NTF_USE). 0, -errno.
+ * Asks the kernel to resolve a neighbour and to keep the neighbour resolved (NTF_EXT_MANAGED with
+ * NTF_EXT_LEARNED, else NTF_USE), at once or in its turn. 0, -errno.
  */
 int netlink_resolve(struct netlink *n, uint16_t port, const struct ip_addr *addr)
 	RUNS_ON(role_host);
@@ -143,6 +202,8 @@ int netlink_resolve(struct netlink *n, uint16_t port, const struct ip_addr *addr
 void netlink_release(struct netlink *n, uint16_t port, const struct ip_addr *addr)
 	RUNS_ON(role_host);
 /*
+ * -EBUSY: too many addresses are not answered (struct netlink_room).
+ *
  * Resolves a neighbour for a waiting packet: asks once, and keeps the neighbour resolved while the
  * neighbour answers. Otherwise a sender that scans a subnet would make the kernel ask for every
  * address without end.

@@ -129,12 +129,26 @@ hops_of(const struct netlink *n, const struct kernel_route *r, struct netlink_ho
 	for (unsigned i = 0; i < r->hop_count; i++) {
 		const struct link *l = netlink_link_find(n, r->hop[i].ifindex);
 
-		if (l == NULL || l->kind == LINK_HOST)
+		if (l == NULL || l->kind == LINK_HOST || l->kind == LINK_BESIDE)
 			continue;
 		out[count].addr = r->hop[i].addr;
 		out[count++].port = l->port;
 	}
 	return count;
+}
+
+static bool
+is_on_link(const struct kernel_hop *h)
+{
+	return h->addr.afi == AFI_NONE;
+}
+
+/* The destination of a host route becomes a neighbour, or loses this place. */
+static void
+on_link_changed(struct netlink *n, const struct prefix *p, const struct kernel_hop *h)
+{
+	if (is_on_link(h) && p->len == prefix_max_len(p->afi))
+		netlink_link_report(n, h->ifindex);
 }
 
 static void
@@ -154,6 +168,21 @@ prefix_report(struct netlink *n, struct kernel_prefix *k)
 	k->reported = r;
 	n->config.route(n->config.ctx, n->config.vrf, &k->prefix, hops, count,
 		r != NULL ? r->metric : 0, r != NULL);
+	for (unsigned i = 0; r != NULL && i < r->hop_count; i++)
+		on_link_changed(n, &k->prefix, &r->hop[i]);
+}
+
+bool
+route_mirror_on_link(const struct netlink *n, unsigned ifindex, const struct ip_addr *addr)
+{
+	struct prefix p = prefix_from_addr(addr, (uint8_t)prefix_max_len(addr->afi));
+	const struct kernel_prefix *k = *prefix_slot(n->routes, &p);
+
+	for (const struct kernel_route *r = k != NULL ? k->routes : NULL; r != NULL; r = r->next)
+		for (unsigned i = 0; i < r->hop_count; i++)
+			if (r->hop[i].ifindex == ifindex && is_on_link(&r->hop[i]))
+				return true;
+	return false;
 }
 
 /* ---- routes ---- */
@@ -166,6 +195,8 @@ route_remove(struct netlink *n, struct kernel_prefix *k, struct kernel_route **s
 	if (k->reported == r)
 		k->reported = &gone;
 	*slot = r->next;
+	for (unsigned i = 0; i < r->hop_count; i++)
+		on_link_changed(n, &k->prefix, &r->hop[i]);
 	arena_free(n->config.arena, r);
 }
 
@@ -277,7 +308,8 @@ route_replaced(struct netlink *n, const struct parsed *p)
 
 /* IPv6: removes single hops of a route. True: the route still has hops. */
 static bool
-hops_remove(struct kernel_prefix *k, struct kernel_route *r, const struct parsed *p)
+hops_remove(
+	struct netlink *n, struct kernel_prefix *k, struct kernel_route *r, const struct parsed *p)
 {
 	struct parsed rest = {.prefix = p->prefix, .metric = r->metric};
 
@@ -291,6 +323,8 @@ hops_remove(struct kernel_prefix *k, struct kernel_route *r, const struct parsed
 		memcpy(r->hop, rest.hop, rest.hop_count * sizeof(r->hop[0]));
 		if (k->reported == r)
 			k->reported = &gone;
+		for (unsigned i = 0; i < p->hop_count; i++)
+			on_link_changed(n, &k->prefix, &p->hop[i]);
 	}
 	return true;
 }
@@ -311,7 +345,7 @@ route_del(struct netlink *n, const struct parsed *p)
 	}
 	if (found == NULL)
 		return;
-	if (p->prefix.afi != AFI_IPV6 || route_same(*found, p) || !hops_remove(k, *found, p))
+	if (p->prefix.afi != AFI_IPV6 || route_same(*found, p) || !hops_remove(n, k, *found, p))
 		route_remove(n, k, found);
 	prefix_report(n, k);
 	if (k->routes == NULL)

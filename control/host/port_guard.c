@@ -3,6 +3,7 @@
 #include "control/base/log.h"
 #include "control/host/vlan_offload.h"
 #include "lpm/net_feature.h"
+#include "lpm/note_file.h"
 #include "lpm/arena.h"
 
 #include <errno.h>
@@ -11,13 +12,14 @@
 #include <linux/fib_rules.h>
 #include <net/if.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 /* Behind the local table (0), before the main table (32766) and the rules of routing daemons. */
-#define RULE_PRIORITY 100
+#define RULE_PRIORITY 100 /* own_table.h has the next one */
 #define VALUE_MAX 32
 #define FAULTS_MAX 64
 #define BOOT_ID_MAX 40
@@ -92,6 +94,7 @@ struct port_guard {
 	bool killed; /* a killed process has left rules */
 	struct netlink_fault fault[FAULTS_MAX];
 	unsigned fault_count;
+	bool all; /* guard_all() */
 };
 
 static void
@@ -196,31 +199,34 @@ note_name(struct port_guard *g, const char *state_dir)
 }
 
 static void
-note_write(struct port_guard *g)
+saved_write(struct port_guard *g)
 {
-	char boot[BOOT_ID_MAX];
+	char boot[BOOT_ID_MAX], *text = NULL;
+	size_t bytes;
 	FILE *f;
+	int rc = -ENOMEM;
 
 	if (g->state[0] == '\0' || !boot_id(boot))
 		return;
-	f = fopen(g->state, "we");
-	if (f == NULL) {
-		if (!g->state_failed)
-			add_fault(g, g->state, -errno);
-		g->state_failed = true;
-		return;
+	f = open_memstream(&text, &bytes);
+	if (f != NULL) {
+		(void)fputs(boot, f);
+		for (const struct saved *s = g->saved; s != NULL; s = s->next)
+			(void)fprintf(f, "%s %s\n", s->path, s->value);
+		rc = fclose(f) == 0 ? note_write(g->state, text, bytes) : -ENOMEM;
 	}
-	(void)fputs(boot, f);
-	for (const struct saved *s = g->saved; s != NULL; s = s->next)
-		(void)fprintf(f, "%s %s\n", s->path, s->value);
-	(void)fclose(f);
+	free(text);
+	if (rc != 0 && !g->state_failed) {
+		add_fault(g, g->state, rc);
+		g->state_failed = true;
+	}
 }
 
 /* Ignores a note from before the last boot. */
 static void
-note_read(struct port_guard *g)
+saved_read(struct port_guard *g)
 {
-	FILE *f = g->state[0] != '\0' ? fopen(g->state, "re") : NULL;
+	FILE *f = g->state[0] != '\0' ? note_open(g->state) : NULL;
 	char line[sizeof(((struct saved *)NULL)->path) + VALUE_MAX + 2], boot[BOOT_ID_MAX];
 	bool ours = f != NULL && boot_id(boot) && fgets(line, sizeof(line), f) != NULL &&
 		    strcmp(line, boot) == 0;
@@ -270,7 +276,7 @@ set_value(struct port_guard *g, const char *path, const char *value)
 	rc = saved_push(g, &g->saved, path, old);
 	if (rc != 0 || strcmp(there, value) == 0)
 		return rc;
-	note_write(g); /* before the change, so that a kill never leaves a change without a note */
+	saved_write(g); /* before the change, so that a kill never leaves a change without a note */
 	rc = value_set(g, path, value);
 	if (rc != 0 && g->saved != newest)
 		saved_pop(g, &g->saved);
@@ -422,6 +428,19 @@ port_guard_tun(struct port_guard *g, const char *iface)
 
 /* ---- life ---- */
 
+/* With the first port. */
+static void
+guard_all(struct port_guard *g)
+{
+	static const char path[] = "/proc/sys/net/ipv4/conf/all/accept_redirects";
+	int rc = set_value(g, path, "0");
+
+	if (rc != 0)
+		add_fault(g, path, rc);
+	check_rp_filter(g);
+	g->all = true;
+}
+
 int
 port_guard_add(struct port_guard *g, const struct netlink_port *p)
 {
@@ -434,6 +453,8 @@ port_guard_add(struct port_guard *g, const struct netlink_port *p)
 	}
 	add_rules(g, iface);
 	set_values(g, port_settings, PORT_SETTINGS, iface);
+	if (!g->all)
+		guard_all(g);
 	return p->xdp ? set_vlan_offload(g, p, iface) : 0;
 }
 
@@ -467,7 +488,7 @@ port_guard_remove(struct port_guard *g, const char *iface)
 		*at = r->next;
 		arena_free(g->arena, r);
 	}
-	note_write(g);
+	saved_write(g);
 }
 
 int
@@ -484,19 +505,13 @@ port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlink_co
 	g->socket = s;
 	g->config = c;
 	g->ipv6 = access("/proc/sys/net/ipv6", F_OK) == 0;
-	note_name(g, count > 0 ? c->state_dir : NULL);
-	note_read(g);
+	note_name(g, c->forwards ? c->state_dir : NULL);
+	saved_read(g);
 	*out = g;
 	for (unsigned i = 0; i < count; i++) {
 		rc = port_guard_add(g, &c->ports[i]);
 		if (rc != 0)
 			return rc;
-	}
-	if (count > 0) {
-		rc = set_value(g, "/proc/sys/net/ipv4/conf/all/accept_redirects", "0");
-		if (rc != 0)
-			add_fault(g, "/proc/sys/net/ipv4/conf/all/accept_redirects", rc);
-		check_rp_filter(g);
 	}
 	return 0;
 }
@@ -509,7 +524,7 @@ port_guard_destroy(struct port_guard *g, bool restore)
 	/* fails for a removed interface, which has no values to restore */
 	while (g->saved != NULL) {
 		if (restore)
-			(void)net_setting_write(g->saved->path, g->saved->value);
+			(void)value_set(g, g->saved->path, g->saved->value);
 		saved_pop(g, &g->saved);
 	}
 	while (g->left != NULL)

@@ -374,8 +374,8 @@ check_owner(const struct netns *n, const char *owner)
 	return rc;
 }
 
-static void
-close_both(struct netns *n)
+void
+vrf_netns_close(struct netns *n)
 {
 	if (n->fd >= 0)
 		close(n->fd);
@@ -417,7 +417,7 @@ open_existing(const char *name, const char *owner, struct netns *out)
 	path_of(name, path);
 	*out = (struct netns){open(path, O_RDONLY | O_CLOEXEC), -1, -1};
 	if (out->fd < 0 || !is_namespace(out->fd)) {
-		close_both(out);
+		vrf_netns_close(out);
 		return -ENOENT;
 	}
 	out->home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
@@ -425,7 +425,7 @@ open_existing(const char *name, const char *owner, struct netns *out)
 	if (rc == 0)
 		rc = lock(out);
 	if (rc != 0)
-		close_both(out);
+		vrf_netns_close(out);
 	return rc;
 }
 
@@ -447,7 +447,7 @@ vrf_netns_open(const char *name, const char *owner, struct netns *out)
 		rc = out->fd >= 0 ? lock(out) : -errno;
 	}
 	if (rc != 0)
-		close_both(out);
+		vrf_netns_close(out);
 	return rc;
 }
 
@@ -466,7 +466,7 @@ vrf_netns_each(const char *prefix, const char *owner,
 			open_existing(e->d_name, owner, &n) != 0)
 			continue;
 		each(ctx, e->d_name, &n);
-		close_both(&n);
+		vrf_netns_close(&n);
 	}
 	if (d != NULL)
 		closedir(d);
@@ -505,6 +505,6 @@ vrf_netns_remove(const char *name, struct netns *n)
 		(void)umount2(path, MNT_DETACH);
 		(void)unlink(path);
 	}
-	close_both(n);
+	vrf_netns_close(n);
 	return stay;
 }

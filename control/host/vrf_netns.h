@@ -31,6 +31,8 @@ int vrf_netns_give(const struct netns *n, const char *name) RUNS_ON(role_main);
  */
 void vrf_netns_each(const char *prefix, const char *owner,
 	void (*each)(void *ctx, const char *name, struct netns *n), void *ctx) RUNS_ON(role_main);
+/* Closes the descriptors; the namespace stays, for the next vrf_netns_open(). */
+void vrf_netns_close(struct netns *n);
 /*
  * Moves all interfaces but lo to the namespace of keeld, removes the name (with the right to write
  * in /run/netns), and closes the descriptors. The namespace ends with its last socket. Returns the number of interfaces that stay,

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define BODY_MAX (16u << 20)
@@ -232,8 +233,9 @@ header(const struct request *r, const char *name)
  * True if `origin` is the local address of the connection. A listener on all addresses has an origin for each; a name is never accepted, because a
  * foreign page can make its own name resolve to this host.
  */
+/* `origin`: as http://ADDRESS, with or without a port, of the address that the client connected to. */
 static bool
-origin_is_here(const struct request *r, const char *origin)
+address_is_here(const struct request *r, const char *origin, bool with_port)
 {
 	struct sockaddr_storage sa;
 	socklen_t len = sizeof(sa);
@@ -252,6 +254,8 @@ origin_is_here(const struct request *r, const char *origin)
 		inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
 		snprintf(text, sizeof(text), "http://[%s]:%u", host, ntohs(in6->sin6_port));
 	}
+	if (!with_port && text[0] != '\0')
+		*strrchr(text, ':') = '\0';
 	return text[0] != '\0' && strcasecmp(origin, text) == 0;
 }
 
@@ -266,16 +270,60 @@ origin_good(const struct request *r)
 		if (r->http->origin[i][0] != '\0' && strcasecmp(origin, r->http->origin[i]) == 0)
 			return true;
 	}
-	return r->http->wildcard && origin_is_here(r, origin);
+	return r->http->wildcard && address_is_here(r, origin, true);
 }
 
-/* Reads the token without surrounding blanks and newlines. Returns the length; 0: no token. */
+/* True if `host`, without a port, is an address of ours, localhost, or the name of this machine. */
+static bool
+host_is_here(const struct request *r, const char *host, int len)
+{
+	char origin[ADDR_TEXT_MAX + 24], name[256] = "";
+
+	snprintf(origin, sizeof(origin), "http://%.*s", len, host);
+	for (unsigned i = 0; i < 2; i++) {
+		const char *own = r->http->origin[i];
+		size_t n = strlen(origin);
+
+		if (strncasecmp(own, origin, n) == 0 && own[n] == ':')
+			return true;
+	}
+	(void)gethostname(name, sizeof(name) - 1);
+	return strcasecmp(origin, "http://localhost") == 0 ||
+	       (name[0] != '\0' && strcasecmp(origin + strlen("http://"), name) == 0) ||
+	       (r->http->wildcard && address_is_here(r, origin, false));
+}
+
+/*
+ * A page of a stranger, whose name leads to a loopback address (DNS rebinding), is a local client of
+ * the right origin: only the header Host shows the stranger's name.
+ */
+static bool
+host_good(const struct request *r)
+{
+	const char *host = header(r, "Host"), *end;
+
+	if (host == NULL)
+		return true; /* HTTP/1.0: no browser */
+	end = host[0] == '[' ? strchr(host, ']') : NULL;
+	end = end != NULL ? end + 1 : host + strcspn(host, ":");
+	return host_is_here(r, host, (int)(end - host));
+}
+
+/*
+ * Reads the token without surrounding blanks and newlines. Returns the length; 0: no token. A FIFO
+ * would stop main.
+ */
 static size_t
 token_read(const char *path, char *out, size_t size)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd >= 0 ? read(fd, out, size - 1) : -1;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+	ssize_t n = -1;
 
+	if (fd >= 0 && fstat(fd, &st) == 0) {
+		errno = EINVAL;
+		n = S_ISREG(st.st_mode) ? read(fd, out, size - 1) : -1;
+	}
 	if (n < 0)
 		log_event(LOG_ERROR, "http-token-unreadable file=%s error=\"%s\"", path,
 			strerror(errno));
@@ -384,8 +432,8 @@ token_find(const char *text, size_t len, const char *given, struct rpc_user *use
 }
 
 /*
- * MHD_HTTP_OK: `client` holds the rights and the user of the client. Without a token, a client on the loopback may read, and a remote client is
- * refused.
+ * MHD_HTTP_OK: `client` holds the rights and the user of the client. Without a token, a client on the loopback that names this router may read, and a
+ * remote client is refused.
  */
 static unsigned
 authorize(struct request *r) RUNS_ON(role_main)
@@ -394,8 +442,10 @@ authorize(struct request *r) RUNS_ON(role_main)
 	char token[TOKEN_MAX];
 	size_t len;
 
+	if (given == NULL && !client_is_local(r))
+		return MHD_HTTP_UNAUTHORIZED;
 	if (given == NULL)
-		return client_is_local(r) ? MHD_HTTP_OK : MHD_HTTP_UNAUTHORIZED;
+		return host_good(r) ? MHD_HTTP_OK : MHD_HTTP_FORBIDDEN;
 	if (strncasecmp(given, "Bearer ", 7) != 0 || r->http->token_file == NULL)
 		return MHD_HTTP_UNAUTHORIZED;
 	given += 7 + strspn(given + 7, " ");

@@ -21,6 +21,7 @@ enum kind { GAUGE, COUNTER, SUMMARY, INFO };
 enum source {
 	OF_VERSION,
 	OF_SYSTEM,
+	OF_ALARM,
 	OF_PEER,
 	OF_FALL,
 	OF_FAMILY,
@@ -34,6 +35,7 @@ enum source {
 	OF_FIB_TABLE,
 	OF_PORT,
 	OF_HOST,
+	OF_DATAPLANE,
 	OF_PORT_DROP,
 	OF_DRIVER,
 	OF_WORKER,
@@ -64,6 +66,7 @@ static const struct metric_source {
 } metric_sources[SOURCES] = {
 	[OF_VERSION] = {"system.info", NULL, NULL, {"version"}, {"version"}},
 	[OF_SYSTEM] = {"system.info", NULL, NULL, {0}, {0}},
+	[OF_ALARM] = {"system.info", NULL, "alarm_counts", {"kind"}, {MEMBER}},
 	[OF_PEER] = {"bgp.peers", "peers", NULL, {PEER_LABELS}, {PEER_KEYS}},
 	[OF_FALL] = {"bgp.peers", "peers", "falls", {PEER_LABELS, "cause"}, {PEER_KEYS, MEMBER}},
 	[OF_FAMILY] = {"bgp.peers", "peers", "families", {PEER_LABELS, "family"},
@@ -79,6 +82,7 @@ static const struct metric_source {
 	[OF_FIB_TABLE] = {"fib.stats", "tables", NULL, {"vrf", "family"}, {"vrf", "family"}},
 	[OF_PORT] = {"dataplane.stats", "ports", NULL, {"port"}, {"name"}},
 	[OF_HOST] = {"dataplane.stats", "ports", "host", {"port", "class"}, {"name", MEMBER}},
+	[OF_DATAPLANE] = {"dataplane.stats", NULL, NULL, {0}, {0}},
 	[OF_PORT_DROP] = {"dataplane.stats", "ports", "drops", {"port", "reason"},
 		{"name", MEMBER}},
 	[OF_DRIVER] = {"dataplane.stats", "ports", "driver", {"port", "counter"}, {"name", MEMBER}},
@@ -106,7 +110,7 @@ static const struct metric {
 	{"keel_uptime_seconds", GAUGE, OF_SYSTEM, "uptime_s", "Time since the daemon started."},
 	{"keel_configuration_revision", GAUGE, OF_SYSTEM, "revision",
 		"Revision of the running configuration."},
-	{"keel_alarms", GAUGE, OF_SYSTEM, "alarms", "Alarms that are raised now."},
+	{"keel_alarms", GAUGE, OF_ALARM, NULL, "Alarms that are raised now, by kind."},
 	{"keel_policy_match_errors", COUNTER, OF_SYSTEM, "policy_limit_hits",
 		"Routes rejected because a regular expression exceeded its match limit."},
 	{"keel_peer_established", GAUGE, OF_PEER, "state", "1 while the session is established."},
@@ -218,6 +222,8 @@ static const struct metric {
 		"Memory of the forwarding table."},
 	{"keel_fib_writes", COUNTER, OF_FIB_TABLE, "writes", "Entries changed."},
 	{"keel_port_up", GAUGE, OF_PORT, "state", "1 while the port has a link."},
+	{"keel_port_speed_mbps", GAUGE, OF_PORT, "speed_mbps",
+		"Speed of the link in Mbit/s, where it is known."},
 	{"keel_port_rx_packets", COUNTER, OF_PORT, "rx_packets", "Packets received."},
 	{"keel_port_tx_packets", COUNTER, OF_PORT, "tx_packets", "Packets sent."},
 	{"keel_port_rx_bytes", COUNTER, OF_PORT, "rx_bytes", "Octets received."},
@@ -230,6 +236,10 @@ static const struct metric {
 	{"keel_port_driver", COUNTER, OF_DRIVER, NULL,
 		"Counters of the driver of a port (xstats of DPDK), by the name that the driver "
 		"uses."},
+	{"keel_neighbor_requests_held", COUNTER, OF_DATAPLANE, "neighbors/held",
+		"Requests for neighbours held back because others are not answered."},
+	{"keel_neighbor_requests_refused", COUNTER, OF_DATAPLANE, "neighbors/refused",
+		"Requests for neighbours refused by the kernel because its table is full."},
 	{"keel_host_passed", COUNTER, OF_HOST, "passed",
 		"Packets for this router handed to the kernel, by class."},
 	{"keel_host_policed", COUNTER, OF_HOST, "policed",
@@ -428,7 +438,7 @@ value_at(const json_t *v, const char *key)
 				     : json_object_get(v, name);
 		key += len;
 	}
-	return v;
+	return json_is_null(v) ? NULL : v;
 }
 
 static void

@@ -26,6 +26,9 @@ struct rpc_call {
 	json_t *error;
 	json_t *audit; /* the line of the audit trail; NULL: the call changes nothing */
 	bool deferred, holds;
+	bool dispatched; /* the method runs: an answer is sent when it has returned */
+	bool answered;
+	json_t *result; /* with `answered` */
 };
 
 /* ---- errors ---- */
@@ -228,7 +231,7 @@ answer_json(json_t *id, json_t *result, json_t *error)
 	return a;
 }
 
-/* Writes the line of the audit trail, before the client can see the answer. */
+/* Gives the line to the audit trail, so that it is listed before the client can see the answer. */
 static void
 call_audit(struct rpc_call *call, const json_t *result) RUNS_ON(role_main)
 {
@@ -328,6 +331,11 @@ rpc_reply(struct rpc_call *call, json_t *result)
 	struct batch *b = call->batch;
 	bool held = call->holds;
 
+	if (call->dispatched) {
+		call->answered = true;
+		call->result = result;
+		return;
+	}
 	call_end(call, result);
 	reply_end(b, held);
 }
@@ -411,7 +419,7 @@ dispatch(struct rpc_env *env, json_t *request, struct rpc_call *call) RUNS_ON(ro
 		call->error = error_json(RPC_METHOD_NOT_FOUND, NULL, 0);
 		return NULL;
 	}
-	if (call->batch->c->read_only && changes(m, params))
+	if (call->batch->c->read_only && (changes(m, params) || m->reads == RPC_READS_FOR_CHANGERS))
 		return rpc_fail(call, RPC_READ_ONLY, "", "read-only");
 	if (params != NULL && !json_is_object(params))
 		return rpc_fail(
@@ -502,9 +510,11 @@ handle_one(struct batch *b, json_t *request) RUNS_ON(role_main)
 	call->batch = b;
 	call->id = json_incref(id);
 	b->pending++;
+	call->dispatched = true;
 	result = dispatch(&b->c->rpc->env, request, call);
-	if (result != NULL || !call->deferred)
-		call_end(call, result);
+	call->dispatched = false;
+	if (result != NULL || !call->deferred || call->answered)
+		call_end(call, call->answered ? call->result : result);
 }
 
 static void

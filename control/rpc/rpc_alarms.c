@@ -10,9 +10,8 @@
 #include "control/bmp/bmp.h"
 #include "control/mrt/mrt.h"
 #include "control/rpki/rpki.h"
-#ifdef KEEL_DATAPLANE
+#include "control/host/netlink.h"
 #include "dataplane/port.h"
-#endif
 #include "lpm/fib.h"
 #include "lpm/path_list.h"
 #include "rib/attr.h"
@@ -22,7 +21,9 @@
 #include "rib/policy.h"
 #include "rib/vrp.h"
 
+#include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 enum {
 	ALARM_RIB,
@@ -34,16 +35,21 @@ enum {
 	ALARM_LABELS,
 	ALARM_SWAPS,
 	ALARM_MAX_ROUTES,
+	ALARM_CROWDED,
 	ALARM_NETNS,
+	ALARM_DISK,
+	ALARM_POLICY_FILES,
 	ALARM_RPKI,
 	ALARM_PORT_MTU,
-	ALARM_PORTS,
 	ALARM_BMP,
 	ALARM_MRT,
+	ALARM_NEXT_HOPS,
+	ALARM_NEIGHBORS,
 	ALARM_COUNTERS, /* the alarms above are raised while a counter is not 0 */
 	ALARM_MAX_PREFIXES = ALARM_COUNTERS,
 	ALARM_MAX_PREFIXES_OUT,
 	ALARM_REFUSED,
+	ALARM_PORT,
 	ALARM_LATE,
 	ALARM_KINDS
 };
@@ -92,15 +98,45 @@ static const struct alarm_kind {
 		"names the file and the fault."},
 	[ALARM_SWAPS] = {"swapped-labels", NULL,
 		"VPN routes that would leave with our next hop are not advertised, because they "
-		"have no MPLS label of this router. The text says why. `no_labels` in `bgp.peers` "
-		"counts refused routes; keeld tries again when labels are free."},
+		"have no MPLS label of this router. The text says why. A peer may have as many "
+		"labels as are free, so one peer has at most half. `swapped_labels` in `bgp.peers` "
+		"counts labels and refused routes of a peer; keeld tries again when labels are "
+		"free."},
 	[ALARM_MAX_ROUTES] = {"max-routes", NULL,
 		"VPN instances have more routes than `max_routes` permits, or would have more. "
 		"Raise the limit, or import fewer routes. `vrf.list` counts the routes."},
+	[ALARM_CROWDED] = {"crowded-prefix", NULL,
+		"A peer announces a VPN prefix with more route distinguishers than fit into an "
+		"instance: 32,768 paths of a prefix, of one peer at most as many as are left, so "
+		"half; dynamic peers of a group count as one. Further paths are not imported. "
+		"`vrf.list` counts them (`crowded`); the text names the peer. Import fewer "
+		"targets, or deny the routes by the import policy of the peer. keeld tries again "
+		"within 64 s when paths of the prefix have gone."},
+	[ALARM_NEIGHBORS] = {"neighbors", NULL,
+		"In the last 10 s packets went to more absent addresses of a connected subnet than "
+		"keeld asks for at a time (a scan), more than 128 next hops of a port did not "
+		"answer, or the kernel refused a request because its table of neighbours is full. "
+		"`neighbors` in `dataplane.stats` counts. Find the sender of the scan, or the peer "
+		"whose routes have the dead next hops; `keelctl doctor` says whether the table is "
+		"too small for the "
+		"subnets of the ports."},
 	[ALARM_NETNS] = {"namespace", NULL,
 		"The network namespace of a VPN instance is missing, so sessions and ports of the "
 		"instance stay down. The text names the namespace and the fault; keeld tries again "
 		"for sessions."},
+	[ALARM_DISK] = {"disk", NULL,
+		"A file of keeld could not be written, or has waited for the disk for more than 2 "
+		"s: FILE, "
+		"the history of commits, the audit trail or the labels. Sessions, routes and "
+		"requests that change "
+		"nothing go on; a commit is answered when its files are written. The text names "
+		"the file and the "
+		"fault. Check the file system."},
+	[ALARM_POLICY_FILES] = {"policy-files", NULL,
+		"A policy file was edited and not taken, or was faulty at the start: the text of "
+		"an earlier commit is in force. "
+		"`config.diff` shows the difference; a commit with `policy_files` takes the "
+		"files."},
 	[ALARM_RPKI] = {"rpki", NULL,
 		"No RPKI cache has been synchronized for 5 s or longer. The last records stay in "
 		"use until they expire; then every route is `not-found`. `rpki.summary` has the "
@@ -110,9 +146,6 @@ static const struct alarm_kind {
 		"that the other side loses. The text names the port and both values. Set the MTU "
 		"of "
 		"the interface, or `mtu` of the port, to a value within the limits of the device."},
-	[ALARM_PORTS] = {"ports", NULL,
-		"A port is missing or failed, so sessions over the port are down. The text names "
-		"the port. `dataplane.stats` has the state of each port, and the log the reason."},
 	[ALARM_BMP] = {"bmp", NULL,
 		"A BMP collector has been without a connection for 30 s or longer. keeld tries "
 		"again at most every 60 s. `bmp.summary` has the error of each collector."},
@@ -121,6 +154,12 @@ static const struct alarm_kind {
 		"The text names the file and the error. Make room on the disk, or correct the "
 		"folder; keeld tries again at the next record, and at the next interval. "
 		"`mrt.summary` counts lost records."},
+	[ALARM_NEXT_HOPS] = {"next-hop-unstable", NULL,
+		"The state of a next hop changed more than ten times in a second, so keeld takes "
+		"the next hop as unreachable: for 2 s, and for twice as long each further time, at "
+		"most 64 s. The text names the next hop. A link fails again and again, or routes "
+		"resolve each other in a circle. `rib.routes` shows the routes that cover the next "
+		"hop."},
 	[ALARM_MAX_PREFIXES] = {"max-prefixes", NULL,
 		"A peer is near its limit `max_prefixes`, or exceeded it. Raise the limit, or ask "
 		"the "
@@ -132,9 +171,14 @@ static const struct alarm_kind {
 		"the "
 		"limit has ended."},
 	[ALARM_REFUSED] = {"routes-refused", NULL,
-		"Routes of a peer were refused by another cause than policy. `refused` in "
+		"Routes of a peer were refused by another cause than policy or a loop. `refused` "
+		"in "
 		"`bgp.peers` "
 		"counts the causes; `bgp.faults` has faulty messages."},
+	[ALARM_PORT] = {"port", NULL,
+		"A port is down, missing or has failed, so sessions over the port are down. One "
+		"alarm for each port; the text has the reason. Check cable, optics and the far "
+		"end of a port that is down; `dataplane.stats` has state and link of each port."},
 	[ALARM_LATE] = {WATCHDOG_KIND, NULL,
 		"A turn of a thread lasts 1 s or longer, so sessions may be delayed. The text "
 		"names thread "
@@ -262,10 +306,10 @@ rpc_hash_probes(const struct rpc_env *env)
 		(json_int_t)l.path_lists);
 }
 
-/* ---- alarms of a peer's family ---- */
+/* ---- alarms of a port, or of a peer's family ---- */
 
-/* Alarms raised in this check; `before` has the alarms of the last check. */
-struct peer_alarms {
+/* Alarms raised in this check; env->alarms_since has those of the last check. */
+struct alarms_of {
 	struct rpc_env *env;
 	json_t *list, *since;
 	const struct config_peer *peer;
@@ -273,29 +317,40 @@ struct peer_alarms {
 	enum family family;
 };
 
-static void
-peer_alarm(struct peer_alarms *a, const char *kind, const char *text)
+/* `key`: kind and object. `members`: of the alarm; taken over. True: the alarm is new. */
+static bool
+alarm_of(struct alarms_of *a, unsigned alarm, const char *key, const char *text, json_t *members)
 {
-	char key[64 + ADDR_TEXT_MAX];
-	double since = 0;
-	json_t *o;
+	double since = json_real_value(json_object_get(a->env->alarms_since, key));
 
-	snprintf(key, sizeof(key), "%s %u %u", kind, (unsigned)a->id.v, (unsigned)a->family);
-	since = json_real_value(json_object_get(a->env->peer_alarms_since, key));
-	if (since == 0) {
-		since = wall_s();
-		log_event(LOG_WARNING, "alarm kind=%s peer=%s vrf=%s family=%s text=\"%s\"", kind,
-			a->peer->addr_text, a->peer->vrf_name, family_text(a->family), text);
-	}
+	bool is_new = since == 0;
+
+	since = is_new ? wall_s() : since;
 	json_object_set_new(a->since, key, json_real(since));
-	o = json_pack("{s:f, s:s, s:s, s:s, s:s, s:s}", "time", since, "kind", kind, "text", text,
-		"peer", a->peer->addr_text, "vrf", a->peer->vrf_name, "family",
-		family_text(a->family));
-	json_array_append_new(a->list, o);
+	json_object_set_new(members, "time", json_real(since));
+	json_object_set_new(members, "kind", json_string(alarms[alarm].kind));
+	json_object_set_new(members, "text", json_string(text));
+	json_array_append_new(a->list, members);
+	return is_new;
 }
 
 static void
-limit_look(struct peer_alarms *a)
+peer_alarm(struct alarms_of *a, unsigned alarm, const char *text)
+{
+	char key[64 + ADDR_TEXT_MAX];
+
+	snprintf(key, sizeof(key), "%s %u %u", alarms[alarm].kind, (unsigned)a->id.v,
+		(unsigned)a->family);
+	if (alarm_of(a, alarm, key, text,
+		    json_pack("{s:s, s:s, s:s}", "peer", a->peer->addr_text, "vrf",
+			    a->peer->vrf_name, "family", family_text(a->family))))
+		log_event(LOG_WARNING, "alarm kind=%s peer=%s vrf=%s family=%s text=\"%s\"",
+			alarms[alarm].kind, a->peer->addr_text, a->peer->vrf_name,
+			family_text(a->family), text);
+}
+
+static void
+limit_look(struct alarms_of *a)
 {
 	enum limit_level level = speaker_limit_level(a->env->layers->speaker, a->id, a->family);
 	const struct config_family *f = &a->peer->families[a->family];
@@ -314,11 +369,11 @@ limit_look(struct peer_alarms *a)
 	else
 		snprintf(text, sizeof(text), "peer %s %s announced more than max_prefixes %u",
 			a->peer->addr_text, family_text(a->family), f->max_prefixes);
-	peer_alarm(a, alarms[ALARM_MAX_PREFIXES].kind, text);
+	peer_alarm(a, ALARM_MAX_PREFIXES, text);
 }
 
 static void
-limit_out_look(struct peer_alarms *a)
+limit_out_look(struct alarms_of *a)
 {
 	enum limit_level level = speaker_limit_out_level(a->env->layers->speaker, a->id, a->family);
 	const struct config_family *f = &a->peer->families[a->family];
@@ -333,23 +388,23 @@ limit_out_look(struct peer_alarms *a)
 	else
 		snprintf(text, sizeof(text), "peer %s %s gets more than max_prefixes_out %u",
 			a->peer->addr_text, family_text(a->family), f->max_prefixes_out);
-	peer_alarm(a, alarms[ALARM_MAX_PREFIXES_OUT].kind, text);
+	peer_alarm(a, ALARM_MAX_PREFIXES_OUT, text);
 }
 
 /* True if the peer also had paths without a valid next hop in the last check. Records the present check. */
 static bool
-next_hop_again(struct peer_alarms *a)
+next_hop_again(struct alarms_of *a)
 {
 	char key[64];
 
 	snprintf(key, sizeof(key), "next-hop %u %u", (unsigned)a->id.v, (unsigned)a->family);
 	json_object_set_new(a->since, key, json_true());
-	return json_object_get(a->env->peer_alarms_since, key) != NULL;
+	return json_object_get(a->env->alarms_since, key) != NULL;
 }
 
 /* Routes refused by causes that raise an alarm (rib/refused.h). The text names the most frequent causes. */
 static void
-refused_look(struct peer_alarms *a)
+refused_look(struct alarms_of *a)
 {
 	uint64_t count[REFUSED_CAUSES], sum = 0;
 	char text[320];
@@ -382,66 +437,134 @@ refused_look(struct peer_alarms *a)
 			i > 0 ? "," : "", refused_text(most), (unsigned long long)count[most]);
 		count[most] = 0;
 	}
-	peer_alarm(a, alarms[ALARM_REFUSED].kind, text);
+	peer_alarm(a, ALARM_REFUSED, text);
 }
 
 /* An idle or faultless peer costs one bit, for any number of shards. */
 static void
-peers_look(struct rpc_env *env, json_t *list) RUNS_ON(role_main)
+peers_look(struct alarms_of *a) RUNS_ON(role_main)
 {
-	struct peer_alarms a = {.env = env, .list = list, .since = json_object()};
+	const struct rpc_env *env = a->env;
 	uint64_t ailing[FAMILY_COUNT][PEER_WORDS];
 
 	for (unsigned f = 0; f < FAMILY_COUNT; f++)
 		for (unsigned w = 0; w < PEER_WORDS; w++)
 			ailing[f][w] = shards_ailing(&env->layers->shards, (enum family)f, w);
 
-	for (a.id = (struct peer_id){0}; (a.id = peers_next(env->peers, a.id)).v != 0;) {
-		a.peer = peers_config(env->peers, a.id);
-		for (a.family = 0; a.peer != NULL && a.family < FAMILY_COUNT; a.family++) {
-			if (!a.peer->families[a.family].enabled)
+	for (a->id = (struct peer_id){0}; (a->id = peers_next(env->peers, a->id)).v != 0;) {
+		a->peer = peers_config(env->peers, a->id);
+		for (a->family = 0; a->peer != NULL && a->family < FAMILY_COUNT; a->family++) {
+			if (!a->peer->families[a->family].enabled)
 				continue;
-			limit_look(&a);
-			limit_out_look(&a);
-			if (ailing[a.family][a.id.v / 64] >> a.id.v % 64 & 1)
-				refused_look(&a);
+			limit_look(a);
+			limit_out_look(a);
+			if (ailing[a->family][a->id.v / 64] >> a->id.v % 64 & 1)
+				refused_look(a);
 		}
 	}
-	json_decref(env->peer_alarms_since);
-	env->peer_alarms_since = a.since;
 }
 
-/* Instances at the limit max_routes. */
+/* The text of an alarm about instances. */
+struct instances_text {
+	char text[480];
+	size_t len;
+	bool full;
+};
+
+static void __attribute__((format(printf, 2, 3)))
+instance_add(struct instances_text *t, const char *format, ...)
+{
+	va_list args;
+
+	if (t->full)
+		return;
+	t->full = t->len > sizeof(t->text) - 160;
+	if (t->len > 0)
+		t->len += (size_t)snprintf(t->text + t->len, sizeof(t->text) - t->len, "; %s",
+			t->full ? "and more instances" : "");
+	if (t->full)
+		return;
+	va_start(args, format);
+	t->len += (size_t)vsnprintf(t->text + t->len, sizeof(t->text) - t->len, format, args);
+	va_end(args);
+}
+
+/* Instances at the limit max_routes, and without room for paths of a prefix. */
 static void
-max_routes_look(struct rpc_env *env, json_t *list) RUNS_ON(role_main)
+instances_look(struct rpc_env *env, json_t *list) RUNS_ON(role_main)
 {
 	const struct config *c = apply_running(env->apply);
-	char text[480];
-	size_t len = 0;
+	struct instances_text limited = {.len = 0}, crowded = {.len = 0};
 
 	for (unsigned i = 0; c != NULL && i < c->vrf_count; i++) {
 		const struct config_vrf *vrf = &c->vrfs[i];
 		struct shard_instance_counts n;
-		uint64_t routes;
+		uint64_t routes = rpc_vrf_routes(env, vrf->id, &n);
 
-		if (vrf->max_routes == 0)
-			continue;
-		routes = rpc_vrf_routes(env, vrf->id, &n);
-		if (n.refused == 0 && routes <= vrf->max_routes)
-			continue;
-		if (len > sizeof(text) - 160) {
-			(void)snprintf(text + len, sizeof(text) - len, "; and more instances");
-			break;
+		if (vrf->max_routes != 0 && (n.refused > 0 || routes > vrf->max_routes))
+			instance_add(&limited,
+				"instance %s has %llu routes with max_routes %u, and refuses %llu",
+				vrf->name, (unsigned long long)routes, vrf->max_routes,
+				(unsigned long long)n.refused);
+		if (n.crowded > 0) {
+			const struct config_peer *peer = peers_config(env->peers, n.crowded_by);
+
+			instance_add(&crowded,
+				"instance %s has no room for %llu paths of crowded prefixes, of "
+				"peer %s",
+				vrf->name, (unsigned long long)n.crowded,
+				peer != NULL ? peer->addr_text : "that is gone");
 		}
-		len += (size_t)snprintf(text + len, sizeof(text) - len,
-			"%sinstance %s has %llu routes with max_routes %u, and refuses %llu",
-			len > 0 ? "; " : "", vrf->name, (unsigned long long)routes, vrf->max_routes,
-			(unsigned long long)n.refused);
 	}
-	alarm_set(env, list, ALARM_MAX_ROUTES, len > 0 ? text : NULL);
+	alarm_set(env, list, ALARM_MAX_ROUTES, limited.len > 0 ? limited.text : NULL);
+	alarm_set(env, list, ALARM_CROWDED, crowded.len > 0 ? crowded.text : NULL);
 }
 
-#ifdef KEEL_DATAPLANE
+struct held_look {
+	const struct layers *layers;
+	struct nexthop_held held[4];
+	unsigned count, all;
+};
+
+static void
+held_read(void *arg) RUNS_ON(role_fib)
+{
+	struct held_look *h = arg;
+
+	h->all = nexthop_held_count(h->layers->nexthops);
+	h->count = nexthop_held(h->layers->nexthops, h->held, sizeof(h->held) / sizeof(h->held[0]));
+}
+
+/* Next hops that are held down. */
+static void
+next_hops_look(struct rpc_env *env, json_t *list) RUNS_ON(role_main)
+{
+	struct held_look h = {.layers = env->layers};
+	char text[800] = "next hops change too often and are held down: ";
+	char addr[ADDR_TEXT_MAX], prefix[PREFIX_TEXT_MAX];
+	size_t len = strlen(text);
+
+	if (env->layers->nexthops != NULL && nexthop_held_count(env->layers->nexthops) > 0)
+		layers_call_fib(env->layers, held_read, &h);
+	for (unsigned i = 0; i < h.count; i++) {
+		const struct nexthop_held *n = &h.held[i];
+		bool own = n->own.afi != AFI_NONE;
+
+		len += (size_t)snprintf(text + len, sizeof(text) - len,
+			"%s%s of instance %s%s%s (for %u s)", i > 0 ? ", " : "",
+			addr_format(&n->addr, addr), apply_vrf_name(env->apply, n->vrf),
+			own ? " for routes to " : "", own ? prefix_format(&n->own, prefix) : "",
+			(unsigned)(n->hold_ns / 1000000000));
+	}
+	if (h.all > h.count)
+		(void)snprintf(text + len, sizeof(text) - len, ", and %u more", h.all - h.count);
+	if (h.count == 0) {
+		alarm_set(env, list, ALARM_NEXT_HOPS, NULL);
+		return;
+	}
+	alarm_set(env, list, ALARM_NEXT_HOPS, text);
+}
+
 /* Ports whose kernel interface has a different MTU. */
 static void
 port_mtu_look(struct rpc_env *env, json_t *list) RUNS_ON(role_main)
@@ -464,7 +587,6 @@ port_mtu_look(struct rpc_env *env, json_t *list) RUNS_ON(role_main)
 	}
 	alarm_set(env, list, ALARM_PORT_MTU, len > 0 ? text : NULL);
 }
-#endif
 
 /* Late turns recorded by the watchdog, if they raise an alarm. */
 static void
@@ -517,30 +639,53 @@ rpki_look(struct rpc_env *env, json_t *list) RUNS_ON(role_main)
 	alarm_set(env, list, ALARM_RPKI, text);
 }
 
-#ifdef KEEL_DATAPLANE
-/* Ports without their device. */
 static void
-ports_look(struct rpc_env *env, json_t *list)
+ports_look(struct alarms_of *a)
 {
-	char text[480];
-	size_t len = 0;
+	static const char *const is[] = {[PORT_DOWN] = "is down",
+		[PORT_MISSING] = "is missing",
+		[PORT_FAILED] = "has failed"};
+	char key[32], text[256];
+	struct port_link l;
 
-	for (uint16_t p = 0; env->layers->fib != NULL && p < port_count(); p++) {
-		enum port_state s = port_state(p);
-
-		if (!port_exists(p) || (s != PORT_MISSING && s != PORT_FAILED))
+	for (uint16_t p = 0; a->env->layers->fib != NULL && p < port_count(); p++) {
+		port_link_get(p, &l);
+		if (!port_exists(p) || l.state == PORT_UP)
 			continue;
-		if (len > sizeof(text) - 80) {
-			(void)snprintf(text + len, sizeof(text) - len, "; and more ports");
-			break;
-		}
-		len += (size_t)snprintf(text + len, sizeof(text) - len, "%sport %s %s",
-			len > 0 ? "; " : "", port_name(p),
-			s == PORT_MISSING ? "is missing" : "has failed");
+		snprintf(key, sizeof(key), "port %s", port_name(p));
+		snprintf(text, sizeof(text), "%s %s: %s", key, is[l.state], l.reason);
+		if (alarm_of(a, ALARM_PORT, key, text,
+			    json_pack("{s:s, s:s, s:s?}", "port", port_name(p), "state",
+				    port_state_text(l.state), "reason", l.reason)))
+			log_event(LOG_WARNING, "alarm kind=port port=%s text=\"%s\"", port_name(p),
+				text);
 	}
-	alarm_set(env, list, ALARM_PORTS, len > 0 ? text : NULL);
 }
-#endif
+
+#define NEIGHBORS_NS UINT64_C(10000000000)
+
+/* Requests for neighbours were held back, or refused by the kernel, in the last seconds. */
+static void
+neighbors_look(struct rpc_env *env, json_t *list) RUNS_ON(role_main)
+{
+	const struct netlink_room *room = env->layers->neighbor_room;
+	uint64_t at =
+		room != NULL ? atomic_load_explicit(&room->short_ns, memory_order_relaxed) : 0;
+	char text[400];
+
+	if (at == 0 || now_ns() - at > NEIGHBORS_NS) {
+		alarm_set(env, list, ALARM_NEIGHBORS, NULL);
+		return;
+	}
+	snprintf(text, sizeof(text),
+		"port %s asks for too many neighbours that do not answer, or the kernel's table of "
+		"neighbours is full: %llu requests held back, %llu refused by the kernel",
+		port_name(atomic_load_explicit(&room->short_port, memory_order_relaxed)),
+		(unsigned long long)atomic_load_explicit(&room->held, memory_order_relaxed),
+		(unsigned long long)atomic_load_explicit(&room->refused, memory_order_relaxed));
+	alarm_set(env, list, ALARM_NEIGHBORS, text);
+}
+
 static void
 bmp_look(struct rpc_env *env, json_t *list) RUNS_ON(role_main)
 {
@@ -589,6 +734,7 @@ json_t *
 rpc_alarms(struct rpc_env *env)
 {
 	json_t *list = json_array();
+	struct alarms_of of = {.env = env, .list = list, .since = json_object()};
 	char text[APPLY_ALARM_MAX];
 	struct fib_stats s = {0};
 	uint64_t failures = 0;
@@ -606,19 +752,40 @@ rpc_alarms(struct rpc_env *env)
 	alarm_look(env, list, ALARM_HASH, longest_too_long(env));
 	alarm_set(env, list, ALARM_LABELS, apply_instances_alarm(env->apply, text) ? text : NULL);
 	alarm_set(env, list, ALARM_SWAPS, apply_swaps_alarm(env->apply, text) ? text : NULL);
+	alarm_set(env, list, ALARM_DISK, apply_disk_alarm(env->apply, text) ? text : NULL);
+	alarm_set(env, list, ALARM_POLICY_FILES,
+		apply_policy_files_alarm(env->apply, text) ? text : NULL);
 	alarm_set(env, list, ALARM_NETNS, apply_netns_alarm(env->apply, text) ? text : NULL);
 	rpki_look(env, list);
-#ifdef KEEL_DATAPLANE
-	ports_look(env, list);
-#endif
+	ports_look(&of);
+	neighbors_look(env, list);
 	bmp_look(env, list);
 	mrt_look(env, list);
-	max_routes_look(env, list);
-#ifdef KEEL_DATAPLANE
+	instances_look(env, list);
+	next_hops_look(env, list);
 	port_mtu_look(env, list);
-#endif
 	late_look(env, list);
 	if (env->layers->speaker != NULL && apply_running(env->apply) != NULL)
-		peers_look(env, list);
+		peers_look(&of);
+	json_decref(env->alarms_since);
+	env->alarms_since = of.since;
 	return list;
+}
+
+json_t *
+rpc_alarm_counts(const json_t *list)
+{
+	json_t *counts = json_object(), *alarm;
+	size_t i;
+
+	for (unsigned a = 0; a < ALARM_KINDS; a++)
+		json_object_set_new(counts, alarms[a].kind, json_integer(0));
+	json_array_foreach(list, i, alarm)
+	{
+		json_t *n =
+			json_object_get(counts, json_string_value(json_object_get(alarm, "kind")));
+
+		json_integer_set(n, json_integer_value(n) + 1);
+	}
+	return counts;
 }

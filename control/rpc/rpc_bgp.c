@@ -34,6 +34,47 @@ capability_add(json_t *o, const char *name, const struct session_capability *c)
 			c->negotiated));
 }
 
+/* IANA, Capability Codes. NULL: no name. */
+static const char *
+capability_name(uint8_t code)
+{
+	static const char *const names[] = {[1] = "multiprotocol",
+		[2] = "route-refresh",
+		[3] = "outbound-route-filtering",
+		[5] = "extended-next-hop",
+		[6] = "extended-message",
+		[7] = "bgpsec",
+		[8] = "multiple-labels",
+		[9] = "role",
+		[64] = "graceful-restart",
+		[65] = "four-octet-as",
+		[67] = "dynamic",
+		[68] = "multisession",
+		[69] = "add-path",
+		[70] = "enhanced-route-refresh",
+		[71] = "long-lived-graceful-restart",
+		[72] = "routing-policy-distribution",
+		[73] = "fqdn",
+		[75] = "software-version",
+		[76] = "paths-limit",
+		[128] = "route-refresh-before-rfc-2918"};
+
+	return code < sizeof(names) / sizeof(names[0]) ? names[code] : NULL;
+}
+
+static json_t *
+offered_json(const struct session_view *v)
+{
+	json_t *a = json_array();
+
+	for (unsigned at = 0; at < v->offered_len; at += 2u + v->offered[at + 1])
+		json_array_append_new(
+			a, json_pack("{s:i, s:s*, s:o}", "code", (int)v->offered[at], "name",
+				   capability_name(v->offered[at]), "value",
+				   rpc_octets(v->offered + at + 2, v->offered[at + 1])));
+	return a;
+}
+
 static json_t *
 capabilities_json(const struct session_view *v)
 {
@@ -196,7 +237,8 @@ peculiarities_add(json_t *o, const struct rpc_env *env, const struct config_peer
 		bool is;
 	} words[] = {{"route_reflector_client", p->route_reflector_client}, {"held", v->held},
 		{"idle_hold", v->idle_hold}, {"dynamic", p->dynamic}, {"passive", p->passive},
-		{"shutdown", p->shutdown}, {"gtsm", p->gtsm}, {"md5", p->password != NULL}};
+		{"shutdown", p->shutdown}, {"link_sensitive", v->link_sensitive}, {"gtsm", p->gtsm},
+		{"md5", p->password != NULL}};
 
 	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		if (words[i].is)
@@ -261,6 +303,13 @@ rpc_peer_json(struct rpc_env *env, struct peer_id id, const struct config_peer *
 	json_object_set_new(o, "input_octets", json_integer((json_int_t)v->input_octets));
 	json_object_set_new(o, "memory_bytes",
 		json_integer((json_int_t)shards_peer_memory(&env->layers->shards, id)));
+	if (v->labels > 0 || v->labels_refused > 0)
+		json_object_set_new(o, "swapped_labels",
+			json_pack("{s:I, s:I}", "labels", (json_int_t)v->labels, "refused",
+				(json_int_t)v->labels_refused));
+	if (v->offered_len > 0)
+		json_object_set_new(o, "offered", offered_json(v));
+	rpc_port_add(o, env, p->vrf, &p->addr, p->addr_text);
 	peculiarities_add(o, env, p, v);
 	return o;
 }
@@ -283,19 +332,6 @@ faults_get(void *arg) RUNS_ON(role_session)
 }
 
 static json_t *
-octets_json(const uint8_t *octets, size_t len)
-{
-	static const char digits[] = "0123456789abcdef";
-	char text[2 * SESSION_FAULT_OCTETS];
-
-	for (size_t i = 0; i < len; i++) {
-		text[2 * i] = digits[octets[i] >> 4];
-		text[2 * i + 1] = digits[octets[i] & 15];
-	}
-	return json_stringn(text, 2 * len);
-}
-
-static json_t *
 fault_json(const struct session_fault *f)
 {
 	const char *family = f->family != FAMILY_COUNT ? family_text((enum family)f->family) : NULL;
@@ -303,7 +339,7 @@ fault_json(const struct session_fault *f)
 	return json_pack("{s:f, s:s?, s:s, s:s, s:I, s:i, s:o}", "time", f->time_s, "family",
 		family, "severity", session_fault_severity(f), "text", f->text, "prefixes",
 		(json_int_t)f->prefixes, "length", (int)f->len, "octets",
-		octets_json(f->octets, f->kept));
+		rpc_octets(f->octets, f->kept));
 }
 
 static json_t *
@@ -597,6 +633,13 @@ static const struct rpc_field capabilities_fields[] = {
 	{0},
 };
 
+static const struct rpc_field offered_fields[] = {
+	{"code", "integer", "Capability code."},
+	{"name?", "string", "Name of a registered code."},
+	{"value", "string", "Hexadecimal digits of the value."},
+	{0},
+};
+
 static const struct rpc_field refresh_fields[] = {
 	{"requests_sent", "integer", "ROUTE-REFRESH requests sent to the peer."},
 	{"requests_received", "integer", "ROUTE-REFRESH requests from the peer."},
@@ -711,8 +754,16 @@ static const struct rpc_field falls_fields[] = {
 	{"*", "integer",
 		"Sessions that ended for this cause: `sent` or `received` and the NOTIFICATION, as "
 		"`received cease/administrative-reset`; `lost connection-closed`, `lost "
-		"connection-lost`, `lost new-connection`, `lost other`. Twelve causes; further "
+		"connection-lost`, `lost link-down`, `lost new-connection`, `lost other`. Twelve "
+		"causes; further "
 		"ones count as `lost other`."},
+	{0},
+};
+
+static const struct rpc_field swapped_labels_fields[] = {
+	{"labels", "integer", "Labels in use, and labels that rest before another use."},
+	{"refused", "integer",
+		"Times a route got no label, because the peer has as many as are free."},
 	{0},
 };
 
@@ -730,6 +781,10 @@ static const struct rpc_field peer_fields[] = {
 		"Why the last session ended or the last attempt failed; \"\" when there was no "
 		"error."},
 	{"capabilities", "object", "Capabilities of both sides.", capabilities_fields},
+	{"offered?", "object[]",
+		"Every capability in the OPEN of the peer, in this order; of an established "
+		"session.",
+		offered_fields},
 	{"families", "object", "The configured address families, by name.", families_fields},
 	{"hold_time_s", "integer", "Negotiated hold time; 0 when there is none."},
 	{"messages_received", "integer", "Messages from the peer."},
@@ -743,6 +798,10 @@ static const struct rpc_field peer_fields[] = {
 	{"output_octets", "integer", "Octets for the peer that the kernel has not accepted."},
 	{"input_octets", "integer", "Octets of the peer that are read and not handled."},
 	{"memory_bytes", "integer", "Memory that the routes of the peer take."},
+	{"swapped_labels?", "object",
+		"MPLS labels of this router for VPN routes of the peer; of dynamic peers those of "
+		"all dynamic peers of the group.",
+		swapped_labels_fields},
 	{"route_reflector_client?", "boolean", "True for a route reflector client."},
 	{"held?", "boolean",
 		"True after the limit of prefixes ended the session; a reset or another limit "
@@ -752,9 +811,13 @@ static const struct rpc_field peer_fields[] = {
 	{"dynamic?", "boolean", "True for a peer of a listen range."},
 	{"passive?", "boolean", "True when this router does not open the connection."},
 	{"shutdown?", "boolean", "True when the configuration shuts the session down."},
+	{"link_sensitive?", "boolean", "True for an established session that ends with its link."},
 	{"gtsm?", "boolean", "True with GTSM (RFC 5082)."},
 	{"md5?", "boolean", "True when TCP MD5 signs the connection."},
 	{"local_address?", "address", "Address of this router on the connection."},
+	{"port?", "object",
+		"The port with a subnet of the document that holds the peer: `name`, `state`, "
+		"`reason`, `speed_mbps`, `duplex`, `autoneg` and `fec` as in `dataplane.stats`."},
 	{"local_as?", "integer", "AS number shown to the peer, where it is not `router.asn`."},
 	{"role?", "provider|rs-server|rs-client|customer|peer",
 		"Role of this router towards the peer (RFC 9234)."},

@@ -7,27 +7,23 @@
 #include "lpm/arena.h"
 #include "lpm/fib.h"
 #include "rib/fib_feed.h"
-#ifdef KEEL_DATAPLANE
 #include "dataplane/forwarder.h"
 #include "dataplane/port.h"
-#endif
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* NULL: ports and workers are in this process, or there are none. */
+/* null: without a data plane. */
 static json_t *
 forwarder_json(void)
 {
-#ifdef KEEL_DATAPLANE
 	const struct forwarder_state *s = forwarder_current();
 
 	if (s != NULL)
 		return json_pack("{s:i, s:b, s:b}", "pid", (int)s->pid, "adopted", s->adopted,
 			"published", s->published);
-#endif
 	return json_null();
 }
 
@@ -37,23 +33,25 @@ system_info(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(
 	struct fib_stats s = {0};
 	struct apply_progress plan;
 	const char *dpdk = "";
+	json_t *alarms;
 
 	(void)params;
 	(void)call;
 	if (env->layers->fib != NULL)
 		fib_stats_get(env->layers->fib, &s);
-#ifdef KEEL_DATAPLANE
 	if (env->layers->fib != NULL)
-		dpdk = dataplane_dpdk_version();
-#endif
+		dpdk = forwarder_current()->dpdk;
 	apply_progress_get(env->apply, &plan);
+	alarms = rpc_alarms(env);
 	return json_pack(
-		"{s:s, s:f, s:s, s:i, s:b, s:I, s:i, s:I, s:o, s:o, s:{s:b, s:i, s:I}, s:o}",
+		"{s:s, s:f, s:s, s:i, s:b, s:I, s:i, s:o, s:I, s:o, s:o, s:o, s:{s:b, s:i, s:I}, "
+		"s:o}",
 		"version", KEEL_VERSION, "uptime_s", (double)(now_ns() - env->started_ns) / 1e9,
 		"dpdk_version", dpdk, "pid", (int)getpid(), "dataplane", env->layers->fib != NULL,
 		"generation", (json_int_t)s.generation, "revision", (int)apply_revision(env->apply),
-		"policy_limit_hits", (json_int_t)policy_match_errors(NULL), "alarms",
-		rpc_alarms(env), "hash_probes", rpc_hash_probes(env), "commit_plan", "running",
+		"restart_required", apply_restart_pending(env->apply), "policy_limit_hits",
+		(json_int_t)policy_match_errors(NULL), "alarm_counts", rpc_alarm_counts(alarms),
+		"alarms", alarms, "hash_probes", rpc_hash_probes(env), "commit_plan", "running",
 		plan.running, "unfinished", (int)plan.unfinished, "held", (json_int_t)plan.held,
 		"forwarder", forwarder_json());
 }
@@ -82,7 +80,7 @@ config_get(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(r
 	uint32_t revision = apply_revision(env->apply);
 	struct apply_user buf;
 	const struct apply_user *user = rpc_user(call, &buf);
-	json_t *document, *shown, *part;
+	json_t *document, *part;
 
 	if (!rpc_string(params, "source", &source, call) ||
 		!rpc_string(params, "path", &path, call))
@@ -100,12 +98,8 @@ config_get(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(r
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/source",
 			"\"%.64s\" is not one of running, candidate, startup", source);
 	}
-	/* Passwords are hidden before `path` is looked up: `path` may point at a password. */
-	shown = json_deep_copy(document);
+	part = config_secrets_hidden(document, path);
 	json_decref(document);
-	config_secrets_hide(shown);
-	part = json_incref(config_pointer_get(shown, path));
-	json_decref(shown);
 	if (part == NULL)
 		return rpc_fail(
 			call, RPC_NOT_FOUND, "/path", "there is nothing at \"%.128s\"", path);
@@ -199,6 +193,7 @@ config_edit(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(
 	/* A value "***" means the present secret. */
 	config_secrets_keep(next, candidate);
 	config_secrets_keep(next, apply_running(env->apply)->document);
+	next = config_share(next, apply_running(env->apply)->document);
 	return edit_answer(env, user, next, call);
 }
 
@@ -206,23 +201,28 @@ static json_t *
 config_validate(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	struct apply_user buf;
+	const struct apply_user *user = rpc_user(call, &buf);
 	struct faults f = {0};
-	struct config *c =
-		config_parse(env->host, apply_candidate(env->apply, rpc_user(call, &buf)), &f);
-	json_t *errors = json_array();
+	struct config *c = apply_parse(env->apply, apply_candidate(env->apply, user),
+		apply_policy_files(env->apply, user, -1), &f);
+	json_t *errors = json_array(), *restart = NULL;
 	bool valid;
 
 	(void)params;
 	if (c != NULL)
-		apply_check_restart_keys(env->apply, c, &f);
+		apply_restart_keys(env->apply, c, &f);
 	valid = c != NULL && f.count == 0;
 	for (unsigned i = 0; i < f.count; i++)
 		json_array_append_new(errors, json_pack("{s:s, s:s}", "path", f.fault[i].path,
 						      "reason", f.fault[i].reason));
+	if (valid)
+		restart = apply_restart_required(
+			env->apply, apply_running(env->apply)->document, c->document);
 	if (c != NULL)
 		config_free(c);
 	faults_fini(&f);
-	return json_pack("{s:b, s:o}", "valid", valid, "errors", errors);
+	return json_pack(
+		"{s:b, s:o, s:o*}", "valid", valid, "errors", errors, "restart_required", restart);
 }
 
 /* [{op, path, value}] and the old values, without secrets. */
@@ -234,6 +234,89 @@ diff_answer(const json_t *from, const json_t *to) RUNS_ON(role_main)
 	config_secrets_hide_diff(diff);
 	config_secrets_hide_old(diff, old);
 	return json_pack("{s:o, s:o}", "diff", diff, "old", old);
+}
+
+#define TEXT_SHOWN_MAX (1u << 20)
+
+/*
+ * A new reference: a text for an answer, or null for none, a long one, one that is no UTF-8, and one of a file outside of the folder
+ * of FILE.
+ */
+static json_t *
+text_shown(const struct rpc_env *env, const char *path, const json_t *text)
+{
+	size_t len = json_string_length(text);
+	json_t *shown = NULL;
+
+	if (text != NULL && len <= TEXT_SHOWN_MAX &&
+		policy_file_is_inside(env->host != NULL ? env->host->folder : NULL, path))
+		shown = json_stringn(json_string_value(text), len);
+	return shown != NULL ? shown : json_null();
+}
+
+/* [{path, old, new}] of the policy files that differ. */
+static json_t *
+texts_diff(const struct rpc_env *env, const json_t *was, const json_t *is) RUNS_ON(role_main)
+{
+	json_t *left, *list = policy_files_compare(was, is, &left), *e;
+	const char *path;
+	size_t i;
+
+	json_decref(left);
+	left = json_array();
+	json_array_foreach(list, i, e)
+	{
+		path = json_string_value(json_object_get(e, "path"));
+		if (json_is_true(json_object_get(e, "changed")))
+			json_array_append_new(left,
+				json_pack("{s:s, s:o, s:o}", "path", path, "old",
+					text_shown(env, path, json_object_get(was, path)), "new",
+					text_shown(env, path, json_object_get(is, path))));
+	}
+	json_decref(list);
+	return left;
+}
+
+/* [{path, changed: false, on_disk: false}] of the running policy files whose file differs. */
+static json_t *
+files_left(struct rpc_env *env) RUNS_ON(role_main)
+{
+	const json_t *running = apply_running(env->apply)->policy_files;
+	json_t *left, *list = policy_files_compare(running, running, &left);
+
+	json_decref(left);
+	return list;
+}
+
+/* For a refused commit: what is missing may be in a file that the commit has not taken. NULL. */
+static json_t *
+files_left_data(struct rpc_env *env, struct rpc_call *call) RUNS_ON(role_main)
+{
+	return rpc_fail_data(call, "policy_files", files_left(env));
+}
+
+/* files_left() with both texts, and whether a commit of the candidate takes the file. */
+static json_t *
+files_diff(struct rpc_env *env, const struct apply_user *user) RUNS_ON(role_main)
+{
+	const json_t *running = apply_running(env->apply)->policy_files;
+	bool takes = apply_policy_files(env->apply, user, -1) == NULL;
+	json_t *list = files_left(env), *e;
+	size_t i;
+
+	json_array_foreach(list, i, e)
+	{
+		const char *path = json_string_value(json_object_get(e, "path"));
+		json_t *disk = policy_file_text(path);
+
+		json_object_set_new(e, "changed", json_boolean(takes));
+		json_object_set_new(e, "on_disk", json_boolean(takes));
+		json_object_set_new(
+			e, "old", text_shown(env, path, json_object_get(running, path)));
+		json_object_set_new(e, "new", text_shown(env, path, disk));
+		json_decref(disk);
+	}
+	return list;
 }
 
 /* Without secrets; a new reference. NULL: out of memory. */
@@ -260,6 +343,7 @@ config_diff_method(struct rpc_env *env, json_t *params, struct rpc_call *call) R
 	json_object_set_new(
 		answer, "revision", json_integer(apply_candidate_revision(env->apply, user)));
 	json_object_set_new(answer, "conflicts", conflicts_shown(env, user));
+	json_object_set_new(answer, "policy_files", files_diff(env, user));
 	return answer;
 }
 
@@ -313,32 +397,51 @@ config_resolve(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_
 
 /* The answer to commit and rollback, or the reason for a refusal. `confirmed`: number of the confirmed commit; 0: none. */
 static json_t *
-commit_answer(struct rpc_env *env, int err, json_t *effects, bool persisted, uint32_t confirmed,
-	struct faults *f, struct rpc_call *call) RUNS_ON(role_main)
+commit_answer(struct rpc_env *env, const struct apply_commit_result *r, uint32_t confirmed,
+	struct rpc_call *call) RUNS_ON(role_main)
 {
 	json_t *answer;
 
-	if (err != 0)
-		return f->count > 0 ? rpc_fail_faults(call, RPC_CONFIGURATION, f) : NULL;
-	answer = json_pack("{s:I, s:I, s:o, s:b}", "commit",
-		(json_int_t)apply_last_commit(env->apply), "revision",
-		(json_int_t)apply_revision(env->apply), "effects", effects, "persisted", persisted);
+	if (r->err != 0)
+		return r->faults.count > 0 ? rpc_fail_faults(call, RPC_CONFIGURATION, &r->faults)
+					   : NULL;
+	answer = json_pack("{s:I, s:I, s:O, s:O, s:b, s:O*}", "commit", (json_int_t)r->commit,
+		"revision", (json_int_t)r->revision, "effects", r->effects, "restart_required",
+		r->restart_required, "persisted", r->persisted, "policy_files", r->policy_files);
 	if (confirmed != 0)
 		json_object_set_new(answer, "confirmed", json_integer(confirmed));
 	return answer;
 }
 
-/* The answer to a commit of an unchanged candidate. */
-static json_t *
-unchanged_answer(struct rpc_env *env, uint32_t confirm_s, uint32_t confirmed) RUNS_ON(role_main)
+/* False after rpc_fail(): an earlier change waits for the disk. `reads`: the change reads files that keeld writes. */
+static bool
+may_change(struct rpc_env *env, struct rpc_call *call, bool reads) RUNS_ON(role_main)
 {
-	bool persisted = apply_commit_unchanged(env->apply, confirm_s);
-	json_t *answer = json_pack("{s:n, s:I, s:[], s:b}", "commit", "revision",
-		(json_int_t)apply_revision(env->apply), "effects", "persisted", persisted);
+	char text[APPLY_ALARM_MAX];
 
-	if (confirmed != 0 && apply_commit_waiting(env->apply) == 0)
-		json_object_set_new(answer, "confirmed", json_integer(confirmed));
-	return answer;
+	if (reads ? apply_may_read_files(env->apply, text) : apply_may_change(env->apply, text))
+		return true;
+	rpc_fail(call, RPC_TRY_AGAIN, "", "%s", text);
+	return false;
+}
+
+/* After may_change(), an error of a function that begins a change. */
+static json_t *
+not_begun(struct rpc_call *call, int err)
+{
+	return rpc_fail(call, err == -EBUSY ? RPC_TRY_AGAIN : RPC_INTERNAL_ERROR, "", "%s",
+		err == -EBUSY ? "an earlier change is being written; try again" : "out of memory");
+}
+
+bool
+rpc_take_files(json_t *params, int *take, struct rpc_call *call)
+{
+	bool given = false;
+
+	if (!rpc_boolean(params, "policy_files", &given, call))
+		return false;
+	*take = json_object_get(params, "policy_files") != NULL ? given : -1;
+	return true;
 }
 
 /* A running commit, for the answer. */
@@ -346,6 +449,7 @@ struct committing {
 	struct rpc_env *env;
 	struct rpc_call *call;
 	uint32_t confirmed;
+	bool takes; /* the policy files on disk */
 };
 
 static void
@@ -353,9 +457,27 @@ commit_done(void *ctx, struct apply_commit_result *r) RUNS_ON(role_main)
 {
 	struct committing *c = ctx;
 	struct rpc_env *env = c->env;
+	json_t *answer = commit_answer(env, r, c->confirmed, c->call);
 
-	rpc_reply(c->call, commit_answer(env, r->err, json_incref(r->effects), r->persisted,
-				   c->confirmed, &r->faults, c->call));
+	if (r->err != 0 && !c->takes)
+		files_left_data(env, c->call);
+	rpc_reply(c->call, answer);
+	free(c);
+}
+
+/* The answer to a commit of an unchanged candidate. `err`: of FILE. */
+static void
+unchanged_done(void *ctx, int err) RUNS_ON(role_main)
+{
+	struct committing *c = ctx;
+	struct rpc_env *env = c->env;
+	json_t *answer = json_pack("{s:n, s:I, s:[], s:[], s:b, s:o*}", "commit", "revision",
+		(json_int_t)apply_revision(env->apply), "effects", "restart_required", "persisted",
+		err == 0, "policy_files", files_left(env));
+
+	if (c->confirmed != 0 && apply_commit_waiting(env->apply) != c->confirmed)
+		json_object_set_new(answer, "confirmed", json_integer(c->confirmed));
+	rpc_reply(c->call, answer);
 	free(c);
 }
 
@@ -415,8 +537,8 @@ is_agreed(const json_t *agreed, const json_t *session)
  * end a session that is up and not in `sessions`.
  */
 static bool
-sessions_stay(struct rpc_env *env, json_t *params, json_t *document, struct rpc_call *call)
-	RUNS_ON(role_main)
+sessions_stay(struct rpc_env *env, json_t *params, json_t *document, const json_t *policy_files,
+	struct rpc_call *call) RUNS_ON(role_main)
 {
 	struct faults f = {0};
 	bool force = true;
@@ -427,7 +549,7 @@ sessions_stay(struct rpc_env *env, json_t *params, json_t *document, struct rpc_
 		return false;
 	if (force)
 		return true;
-	ends = apply_sessions_ended(env->apply, document, &f);
+	ends = apply_sessions_ended(env->apply, document, policy_files, &f);
 	if (ends == NULL) {
 		rpc_fail_faults(call, RPC_CONFIGURATION, &f);
 		faults_fini(&f);
@@ -464,36 +586,49 @@ config_commit(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_O
 	const struct apply_user *user = rpc_user(call, &buf);
 	struct apply_commit_order order;
 	struct committing *c;
-	json_t *document;
+	json_t *document, *policy_files;
 	uint32_t confirmed;
-	int err;
+	bool unchanged;
+	int take, err;
 
 	if (!rpc_string(params, "comment", &comment, call) ||
+		!rpc_take_files(params, &take, call) ||
 		!rpc_integer(params, "confirm_s", 1, CONFIRM_MAX_S, &confirm_s, call))
 		return NULL;
 	if (comment != NULL && strlen(comment) > COMMENT_MAX)
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/comment",
 			"has %zu octets; at most %d are allowed", strlen(comment), COMMENT_MAX);
-	apply_commit_finish(env->apply);
-	document = apply_candidate(env->apply, user);
-	if (!revision_agrees(env, user, params, call) || !conflicts_free(env, user, call) ||
-		!sessions_stay(env, params, document, call))
+	if (!may_change(env, call, false))
 		return NULL;
+	document = apply_candidate(env->apply, user);
+	policy_files = apply_policy_files(env->apply, user, take);
+	if (policy_files == NULL && !may_change(env, call, true))
+		return NULL;
+	if (!revision_agrees(env, user, params, call) || !conflicts_free(env, user, call))
+		return NULL;
+	if (!sessions_stay(env, params, document, policy_files, call))
+		return policy_files != NULL ? files_left_data(env, call) : NULL;
 	confirmed = confirm_s == 0 ? apply_commit_waiting(env->apply) : 0;
-	if (!apply_candidate_edited(env->apply, user) &&
-		!config_policy_files_changed(apply_running(env->apply)))
-		return unchanged_answer(env, (uint32_t)confirm_s, confirmed);
+	unchanged = !apply_candidate_edited(env->apply, user) &&
+		    (policy_files != NULL ||
+			    !policy_files_changed(apply_running(env->apply)->policy_files));
 	c = malloc(sizeof(*c));
 	if (c == NULL)
 		return rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
-	*c = (struct committing){env, call, confirmed};
-	order = (struct apply_commit_order){
-		user, comment, (uint32_t)confirm_s, apply_candidate_revision(env->apply, user)};
-	err = apply_commit_start(env->apply, document, &order, commit_done, c);
-	if (err == 0)
-		return rpc_hold(call);
-	free(c);
-	return rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
+	*c = (struct committing){env, call, confirmed, policy_files == NULL};
+	order = (struct apply_commit_order){.user = user,
+		.comment = comment,
+		.confirm_s = (uint32_t)confirm_s,
+		.candidate_revision = apply_candidate_revision(env->apply, user),
+		.policy_files = policy_files};
+	rpc_hold(call); /* done() may be called at once */
+	err = unchanged ? apply_commit_unchanged(env->apply, (uint32_t)confirm_s, unchanged_done, c)
+			: apply_commit_start(env->apply, document, &order, commit_done, c);
+	if (err != 0) {
+		rpc_reply(call, not_begun(call, err));
+		free(c);
+	}
+	return NULL;
 }
 
 /* A reload that is under way, for its answer. */
@@ -509,9 +644,8 @@ reload_done(void *ctx, struct apply_commit_result *r) RUNS_ON(role_main)
 	struct rpc_env *env = c->env;
 
 	if (r->err == 0)
-		apply_reload_committed(env->apply);
-	rpc_reply(c->call, commit_answer(env, r->err, json_incref(r->effects), r->persisted, 0,
-				   &r->faults, c->call));
+		apply_reload_committed(env->apply, r->document);
+	rpc_reply(c->call, commit_answer(env, r, 0, c->call));
 	free(c);
 }
 
@@ -538,6 +672,25 @@ reload_refused(const struct rpc_env *env, struct rpc_call *call) RUNS_ON(role_ma
 	return true;
 }
 
+/* FILE lacked a commit and was written. */
+static void
+reload_written(void *ctx, int err) RUNS_ON(role_main)
+{
+	struct reloading *c = ctx;
+	struct rpc_env *env = c->env;
+	json_t *answer;
+
+	if (err != 0)
+		answer = rpc_fail(c->call, RPC_CONFIGURATION, "",
+			"the file lacks a commit, and cannot be written: %s", strerror(-err));
+	else
+		answer = json_pack("{s:n, s:I, s:[], s:[], s:b, s:o*}", "commit", "revision",
+			(json_int_t)apply_revision(env->apply), "effects", "restart_required",
+			"persisted", true, "policy_files", files_left(env));
+	rpc_reply(c->call, answer);
+	free(c);
+}
+
 static json_t *
 config_reload(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
@@ -545,51 +698,80 @@ config_reload(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_O
 	struct apply_user buf;
 	struct apply_commit_order order = {.user = rpc_user(call, &buf), .comment = "reload"};
 	json_t *document;
-	int err;
+	int err = 0;
 
 	(void)params;
-	apply_commit_finish(env->apply);
-	if (reload_refused(env, call))
+	if (!may_change(env, call, true) || reload_refused(env, call))
 		return NULL;
 	document = read_startup(env, "", call);
-	if (document == NULL)
-		return NULL;
-	if (apply_reload_begin(env->apply, document, &err) != RELOAD_COMMIT) {
-		json_decref(document);
-		if (err != 0)
-			return rpc_fail(call, RPC_CONFIGURATION, "",
-				"the file lacks a commit, and cannot be written: %s",
-				strerror(-err));
-		return json_pack("{s:n, s:I, s:[], s:b}", "commit", "revision",
-			(json_int_t)apply_revision(env->apply), "effects", "persisted", true);
-	}
-	c = malloc(sizeof(*c));
+	document = config_share(document, apply_running(env->apply)->document);
+	c = document != NULL ? malloc(sizeof(*c)) : NULL;
 	if (c == NULL) {
 		json_decref(document);
-		return rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
+		return document != NULL ? not_begun(call, -ENOMEM) : NULL;
 	}
 	*c = (struct reloading){env, call};
-	err = apply_commit_start(env->apply, document, &order, reload_done, c);
+	rpc_hold(call);
+	switch (apply_reload_begin(env->apply, document)) {
+	case RELOAD_UNCHANGED:
+		reload_written(c, 0);
+		break;
+	case RELOAD_WRITTEN:
+		apply_save(env->apply, reload_written, c);
+		break;
+	case RELOAD_COMMIT:
+		err = apply_commit_start(env->apply, document, &order, reload_done, c);
+		break;
+	}
 	json_decref(document);
-	if (err == 0)
-		return rpc_hold(call);
-	free(c);
-	return rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
+	if (err != 0) {
+		rpc_reply(call, not_begun(call, err));
+		free(c);
+	}
+	return NULL;
+}
+
+static void
+confirm_done(void *ctx, int err) RUNS_ON(role_main)
+{
+	struct rpc_call *call = ctx;
+
+	rpc_reply(call, err == 0 ? json_object()
+				 : rpc_fail(call, RPC_CONFIGURATION, "",
+					   "the confirmation cannot be stored, so the commit still "
+					   "waits: %s",
+					   strerror(-err)));
 }
 
 static json_t *
 config_confirm(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
-	int err = apply_confirm(env->apply);
+	int err;
 
 	(void)params;
-	if (err == -ENOENT)
-		return rpc_fail(call, RPC_NOT_FOUND, "", "no commit waits for a confirmation");
+	if (!may_change(env, call, false))
+		return NULL;
+	rpc_hold(call);
+	err = apply_confirm(env->apply, confirm_done, call);
 	if (err != 0)
-		return rpc_fail(call, RPC_CONFIGURATION, "",
-			"the confirmation cannot be stored, so the commit still waits: %s",
-			strerror(-err));
-	return json_object();
+		rpc_reply(call, err == -ENOENT ? rpc_fail(call, RPC_NOT_FOUND, "",
+							 "no commit waits for a confirmation")
+					       : not_begun(call, err));
+	return NULL;
+}
+
+/* sessions_stay() for a commit of the history. */
+static bool
+return_stays(struct rpc_env *env, json_t *params, uint32_t to, struct rpc_call *call)
+	RUNS_ON(role_main)
+{
+	json_t *document = apply_commit_document(env->apply, to),
+	       *files = apply_commit_files(env->apply, to);
+	bool stays = document == NULL || sessions_stay(env, params, document, files, call);
+
+	json_decref(files);
+	json_decref(document);
+	return stays;
 }
 
 static json_t *
@@ -597,28 +779,31 @@ config_rollback(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS
 {
 	json_int_t to = 0;
 	struct apply_user buf;
-	struct faults f = {0};
-	json_t *effects = NULL, *answer, *document;
-	bool persisted = false, stays;
+	struct committing *c;
+	bool force = true;
 	int err;
 
-	if (!rpc_integer(params, "to", 0, UINT32_MAX, &to, call))
+	if (!rpc_integer(params, "to", 0, UINT32_MAX, &to, call) ||
+		!rpc_boolean(params, "force", &force, call) || !may_change(env, call, false))
 		return NULL;
-	apply_commit_finish(env->apply);
-	document = apply_commit_document(env->apply, (uint32_t)to);
-	stays = document == NULL || sessions_stay(env, params, document, call);
-	json_decref(document);
-	if (!stays)
+	if (!force && !return_stays(env, params, (uint32_t)to, call))
 		return NULL;
-	err = apply_rollback(
-		env->apply, (uint32_t)to, rpc_user(call, &buf), &effects, &persisted, &f);
-	answer = err == -ENOENT
-			 ? rpc_fail(call, RPC_NOT_FOUND, "/to",
-				   "there is no commit %lld; config.history lists the commits",
-				   (long long)to)
-			 : commit_answer(env, err, effects, persisted, 0, &f, call);
-	faults_fini(&f);
-	return answer;
+	c = malloc(sizeof(*c));
+	if (c == NULL)
+		return not_begun(call, -ENOMEM);
+	*c = (struct committing){.env = env, .call = call, .takes = true};
+	rpc_hold(call);
+	err = apply_rollback(env->apply, (uint32_t)to, rpc_user(call, &buf), commit_done, c);
+	if (err != 0) {
+		rpc_reply(call, err == -ENOENT
+					? rpc_fail(call, RPC_NOT_FOUND, "/to",
+						  "there is no commit %lld; config.history lists "
+						  "the commits",
+						  (long long)to)
+					: not_begun(call, err));
+		free(c);
+	}
+	return NULL;
 }
 
 /* The commit `id` alone, with the difference to the commit before. */
@@ -626,7 +811,9 @@ static json_t *
 history_of(struct rpc_env *env, json_int_t id, struct rpc_call *call) RUNS_ON(role_main)
 {
 	json_t *all = apply_commits_json(env->apply), *commits = json_object_get(all, "commits"),
-	       *answer, *is, *was;
+	       *answer, *is, *was, *commit, *texts, *texts_before;
+	const char *path;
+	json_t *text;
 	json_int_t before = -1;
 	size_t i = 0;
 
@@ -641,13 +828,41 @@ history_of(struct rpc_env *env, json_int_t id, struct rpc_call *call) RUNS_ON(ro
 	is = apply_commit_document(env->apply, (uint32_t)id);
 	was = before >= 0 ? apply_commit_document(env->apply, (uint32_t)before) : NULL;
 	answer = is != NULL && was != NULL ? diff_answer(was, is) : json_object();
-	json_object_set_new(answer, "commits", json_pack("[O]", json_array_get(commits, i)));
-	if (is != NULL && was != NULL)
+	commit = json_array_get(commits, i);
+	json_object_set_new(answer, "commits", json_pack("[O]", commit));
+	texts = apply_commit_files(env->apply, (uint32_t)id);
+	json_object_foreach(texts, path, text) json_object_set_new(
+		json_object_get(commit, "policy_files"), path, text_shown(env, path, text));
+	if (is != NULL && was != NULL) {
 		json_object_set_new(answer, "before", json_integer(before));
+		texts_before = apply_commit_files(env->apply, (uint32_t)before);
+		json_object_set_new(answer, "policy_files", texts_diff(env, texts_before, texts));
+		json_decref(texts_before);
+	}
+	json_decref(texts);
 	json_decref(is);
 	json_decref(was);
 	json_decref(all);
 	return answer;
+}
+
+/* apply_commits_json() without the texts of files outside of the folder of FILE. */
+static json_t *
+commits_shown(struct rpc_env *env) RUNS_ON(role_main)
+{
+	json_t *all = apply_commits_json(env->apply), *commit, *text;
+	const char *path;
+	void *next;
+	size_t i;
+
+	json_array_foreach(json_object_get(all, "commits"), i, commit)
+	{
+		json_t *files = json_object_get(commit, "policy_files");
+
+		json_object_foreach_safe(files, next, path, text)
+			json_object_set_new_nocheck(files, path, text_shown(env, path, text));
+	}
+	return all;
 }
 
 static json_t *
@@ -658,7 +873,7 @@ config_history(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_
 	if (!rpc_integer(params, "id", 0, UINT32_MAX, &id, call))
 		return NULL;
 	apply_commit_finish(env->apply);
-	return id >= 0 ? history_of(env, id, call) : apply_commits_json(env->apply);
+	return id >= 0 ? history_of(env, id, call) : commits_shown(env);
 }
 
 /* ---- the methods ---- */
@@ -684,6 +899,10 @@ static const struct rpc_field forwarder_fields[] = {
 		"Workers use the tables of this keeld; false: those of the keeld before."},
 	{0},
 };
+static const struct rpc_field count_fields[] = {
+	{"*", "integer", "Kind of the alarm; see ALARMS."},
+	{0},
+};
 static const struct rpc_field info_result[] = {
 	{"version", "string", "Version of keeld."},
 	{"uptime_s", "number", "Seconds since the start."},
@@ -694,12 +913,16 @@ static const struct rpc_field info_result[] = {
 	{"revision", "integer", "Revision of the running configuration."},
 	{"policy_limit_hits", "integer",
 		"Routes rejected because a regular expression exceeded its match limit."},
+	{"restart_required", "string[]",
+		"Keys of the running document that are read at start and differ from the start: a "
+		"restart of keeld takes the values."},
 	{"alarms", "object[]", "What is wrong now.", rpc_alarm_fields},
+	{"alarm_counts", "object", "The number of alarms of each kind.", count_fields},
 	{"hash_probes", "object", "Longest search in each kind of hash table since the start.",
 		probe_fields},
 	{"commit_plan", "object", "The commit that is being applied.", plan_fields},
 	{"forwarder", "object|null",
-		"The process keelfwd with ports and workers; null if they are in keeld.",
+		"The process keelfwd with ports and workers; null without a data plane.",
 		forwarder_fields},
 	{0},
 };
@@ -735,6 +958,7 @@ static const struct rpc_field reason_fields[] = {
 	{0},
 };
 static const struct rpc_field validate_result[] = {
+	{"restart_required?", "string[]", "As of `config.commit`."},
 	{"valid", "boolean", "The candidate can be committed."},
 	{"errors", "object[]", "All faults of the candidate.", reason_fields},
 	{0},
@@ -744,6 +968,27 @@ static const struct rpc_field operation_fields[] = {
 	{"op", "add|remove|replace", "The operation."},
 	{"path", "string", "JSON Pointer into the running document."},
 	{"value?", "any", "The new value."},
+	{0},
+};
+static const struct rpc_field file_fields[] = {
+	{"path", "string", "The file."},
+	{"changed", "boolean",
+		"The text in force has changed; in `config.diff`: a commit takes it."},
+	{"on_disk", "boolean",
+		"The text in force is on disk. False: the file differs and was not taken, or could "
+		"not be written or read."},
+	{"old?", "string|null",
+		"`config.diff`: the text in force; null above 1 MiB, where it is no UTF-8, and of "
+		"a file outside of the folder of FILE."},
+	{"new?", "string|null", "`config.diff`: the text on disk."},
+	{0},
+};
+static const struct rpc_field text_fields[] = {
+	{"path", "string", "The file."},
+	{"old", "string|null",
+		"The text before; null for none, above 1 MiB, where it is no UTF-8, and of a file "
+		"outside of the folder of FILE."},
+	{"new", "string|null", "The text of the commit."},
 	{0},
 };
 static const struct rpc_field conflict_fields[] = {
@@ -768,6 +1013,8 @@ static const struct rpc_field diff_result[] = {
 	{"conflicts", "object[]",
 		"The objects of the candidate that another commit has changed since.",
 		conflict_fields},
+	{"policy_files", "object[]", "The policy files that differ from the text in force.",
+		file_fields},
 	{0},
 };
 
@@ -828,11 +1075,18 @@ static const struct rpc_field commit_params[] = {
 		"With `force` false: sessions that may end, as in the error -32007."},
 	{"if_revision?", "integer=0..4294967295",
 		"Commit only while the candidate has this revision."},
+	{"policy_files?", "boolean",
+		"True: takes the policy files as they are on disk. False: keeps the texts in "
+		"force. Absent: takes them only where the candidate has no edits and no commit "
+		"waits for its confirmation."},
 	{0},
 };
 static const struct rpc_field commit_result[] = {
 	{"commit", "integer|null", "Id of the commit; null when the candidate changes nothing."},
 	{"revision", "integer", "Revision of the running document now."},
+	{"restart_required", "string[]",
+		"Keys of this commit that are read at start: the document has the new values, and "
+		"keeld goes on with the old ones until its restart."},
 	{"effects", "object[]", "What will be done about each peer and address family.",
 		rpc_effect_fields},
 	{"persisted", "boolean",
@@ -840,14 +1094,23 @@ static const struct rpc_field commit_result[] = {
 		"written; "
 		"the commit is in force nevertheless."},
 	{"confirmed?", "integer", "Id of the waiting commit that this commit confirms."},
+	{"policy_files", "object[]",
+		"The policy files whose text in force has changed, or differs from the file.",
+		file_fields},
 	{0},
 };
 static const struct rpc_field reload_result[] = {
 	{"commit", "integer|null", "Id of the commit; null when the file changes nothing."},
 	{"revision", "integer", "Revision of the running document now."},
+	{"restart_required", "string[]",
+		"Keys of this commit that are read at start: the document has the new values, and "
+		"keeld goes on with the old ones until its restart."},
 	{"effects", "object[]", "What will be done about each peer and address family.",
 		rpc_effect_fields},
 	{"persisted", "boolean", "The document is in the configuration file."},
+	{"policy_files", "object[]",
+		"The policy files whose text in force has changed, or differs from the file.",
+		file_fields},
 	{0},
 };
 static const struct rpc_field history_fields[] = {
@@ -855,7 +1118,10 @@ static const struct rpc_field history_fields[] = {
 	{"time", "number", "Unix seconds."},
 	{"comment", "string", "Comment of the commit."},
 	{"policy_files?", "object",
-		"Hash of the contents of each policy file, by path; absent without policy files."},
+		"Text of each policy file, by path; absent without policy files. Null instead of a "
+		"text that the commit of an earlier version lacks, that is no UTF-8, that is of a "
+		"file outside of the folder of FILE, or that is "
+		"long: with `id` above 1 MiB, else beyond 256 KiB of the newest commits."},
 	{"user?", "string",
 		"The author, as in `config.candidates`; `keeld` at a start, a SIGHUP, or a "
 		"rollback "
@@ -881,6 +1147,7 @@ static const struct rpc_field history_result[] = {
 	{"diff?", "object[]", "With `id`: RFC 6902 operations from the commit before.",
 		operation_fields},
 	{"old?", "any[]", "As in `config.diff`."},
+	{"policy_files?", "object[]", "With `id`: the policy files that differ.", text_fields},
 	{0},
 };
 
@@ -951,38 +1218,50 @@ const struct rpc_method rpc_config_methods[] = {
 		RPC_ERROR(RPC_NOT_FOUND)},
 	{"config.commit", config_commit, commit_params, commit_result,
 		"Makes the candidate the running configuration: all or nothing",
-		"The answer comes when the document is in force and on disk; `effects` are what "
+		"The answer comes when the document is in force and on disk (`persisted`); "
+		"`effects` are what "
 		"will be "
-		"done, each with its job. A commit withdraws no destination, from any peer or "
+		"done, each with its job. While a slow disk writes, the document is in force, and "
+		"other "
+		"commits can follow; with `confirm_s` the disk comes first, and other commits are "
+		"refused "
+		"(-32013). A commit withdraws no destination, from any peer or "
 		"forwarding table, that the new configuration still has. A commit without "
 		"`confirm_s` "
 		"while another waits for its confirmation confirms that one. A commit of another "
 		"user in between moves the edits to the new running document, object by object; an "
-		"object that both have changed is a conflict (-32006).",
+		"object that both have changed is a conflict (-32006). A commit with edits leaves "
+		"policy files that somebody is changing as they are in force, unless "
+		"`policy_files` is true; the answer lists them.",
 		RPC_CHANGES,
 		RPC_ERROR(RPC_CONFIGURATION) | RPC_ERROR(RPC_CONFLICT) |
-			RPC_ERROR(RPC_NEEDS_FORCE)},
+			RPC_ERROR(RPC_NEEDS_FORCE) | RPC_ERROR(RPC_TRY_AGAIN)},
 	{"config.reload", config_reload, NULL, reload_result,
 		"Commits the document of the configuration file at once",
 		"Refused while any candidate holds edits, and while a commit waits for its "
 		"confirmation. A file that lacks a commit, because the disk was full, and that was "
 		"not edited since, is written instead. SIGHUP does the same, and logs a refusal.",
-		RPC_CHANGES, RPC_ERROR(RPC_CONFIGURATION)},
+		RPC_CHANGES, RPC_ERROR(RPC_CONFIGURATION) | RPC_ERROR(RPC_TRY_AGAIN)},
 	{"config.confirm", config_confirm, NULL, NULL,
 		"Keeps a commit that was made with confirm_s",
 		"Fails while the confirmation cannot be stored, for example on a full disk: a "
 		"restart would roll back.",
-		RPC_CHANGES, RPC_ERROR(RPC_NOT_FOUND) | RPC_ERROR(RPC_CONFIGURATION)},
+		RPC_CHANGES,
+		RPC_ERROR(RPC_NOT_FOUND) | RPC_ERROR(RPC_CONFIGURATION) | RPC_ERROR(RPC_TRY_AGAIN)},
 	{"config.rollback", config_rollback, force_params, commit_result,
-		"Commits the document of an earlier commit at once", NULL, RPC_CHANGES,
+		"Commits the document and the policy files of an earlier commit at once",
+		"A file on disk that nobody has changed since it was taken is written, too.",
+		RPC_CHANGES,
 		RPC_ERROR(RPC_NOT_FOUND) | RPC_ERROR(RPC_CONFIGURATION) |
-			RPC_ERROR(RPC_NEEDS_FORCE)},
+			RPC_ERROR(RPC_NEEDS_FORCE) | RPC_ERROR(RPC_TRY_AGAIN)},
 	{"audit.list", rpc_audit_list, audit_params, audit_result,
 		"The calls that changed something, or tried to, the newest first",
 		"The trail is in the state directory: `audit.log`, and older lines in "
 		"`audit.log.1` "
-		"to `audit.log.3`, 2 MiB each. Calls on the read-only socket are not listed.",
-		RPC_READS, 0},
+		"to `audit.log.3`, 2 MiB each. Calls on the read-only socket are not listed. "
+		"The parameters of a refused call are in the trail, so the trail is for clients "
+		"that may change something.",
+		RPC_READS_FOR_CHANGERS, 0},
 	{"config.history", config_history, history_params, history_result,
 		"The commits that are kept, and the commit that waits for a confirmation", NULL,
 		RPC_READS, RPC_ERROR(RPC_NOT_FOUND)},

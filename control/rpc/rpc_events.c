@@ -66,6 +66,9 @@ static const struct rpc_field alarm_fields[] = {
 	{"peer?", "string", "The peer, where the alarm is about one."},
 	{"vrf?", "string", "Its VRF."},
 	{"family?", "family", "Its address family."},
+	{"port?", "string", "Of kind `port`: the port."},
+	{"state?", "down|missing|failed", "Its state."},
+	{"reason?", "string|null", "Why."},
 	{"event?", "begin|end", "Of kind `thread-late`: the turn is late, or ended."},
 	{"thread?", "string", "Of kind `thread-late`: the thread."},
 	{"doing?", "string", "Of kind `thread-late`: the work of the turn."},
@@ -123,6 +126,13 @@ static const struct rpc_field rpki_fields[] = {
 	{"changed?", "integer", "Of `published`: records added or removed."},
 	{0},
 };
+static const struct rpc_field port_fields[] = {
+	{"port", "string", "Name of the port."},
+	{"state", "up|down|missing|failed", "As in `dataplane.stats`."},
+	{"was", "up|down|missing|failed", "The state before."},
+	{"reason", "string|null", "Why the port is not `up`."},
+	{0},
+};
 static const struct rpc_field lost_fields[] = {
 	{"lost", "integer", "Number of lost events."},
 	{0},
@@ -132,7 +142,7 @@ enum {
 	TOPIC_FIB = 4,
 	TOPIC_ALARM = 5,
 	TOPIC_TRACE = 6,
-	TOPIC_COUNT = 8,
+	TOPIC_COUNT = 9,
 	TOPIC_ALL = (1 << TOPIC_COUNT) - 1
 };
 
@@ -148,6 +158,7 @@ const struct rpc_topic rpc_topics[] = {
 	{"alarm", "An alarm was raised.", alarm_fields},
 	{"trace", "What a trace saw; see `trace.start`.", trace_fields},
 	{"rpki", "An RPKI cache went up or down, or the records in use changed.", rpki_fields},
+	{"port", "The state of a port changed. `dataplane.stats` has its link.", port_fields},
 	{"lost",
 		"Comes without a subscription: events were lost because the client did not read. "
 		"The "
@@ -328,11 +339,11 @@ fib_look(struct rpc *r) RUNS_ON(role_main)
 
 #define ALARM_KEY_MAX 256
 
-/* Alarms with equal keys are the same alarm: the kind and, for alarms of a peer, the peer. */
+/* Alarms with equal keys are the same alarm: the kind, and the peer or the port. */
 static void
 alarm_key(const json_t *alarm, char key[ALARM_KEY_MAX])
 {
-	static const char *const parts[] = {"kind", "vrf", "peer", "family"};
+	static const char *const parts[] = {"kind", "vrf", "peer", "family", "port"};
 	size_t len = 0;
 
 	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
@@ -494,7 +505,7 @@ topics_read(json_t *params, unsigned *bits, struct rpc_call *call)
 			snprintf(path, sizeof(path), "/topics/%zu", i);
 			rpc_fail(call, RPC_INVALID_PARAMS, path,
 				"is not one of commit, session, refresh, slow-peer, fib, alarm, "
-				"trace");
+				"trace, rpki, port");
 			return false;
 		}
 		*bits |= 1u << t;
@@ -564,11 +575,12 @@ events_unsubscribe(struct rpc_env *env, json_t *params, struct rpc_call *call) R
 rpc_function rpc_discover;
 
 static const struct rpc_field subscribe_params[] = {
-	{"topics", "commit|session|refresh|slow-peer|fib|alarm|rpki|trace[]", "The topics to add."},
+	{"topics", "commit|session|refresh|slow-peer|fib|alarm|rpki|trace|port[]",
+		"The topics to add."},
 	{0},
 };
 static const struct rpc_field unsubscribe_params[] = {
-	{"topics?", "commit|session|refresh|slow-peer|fib|alarm|rpki|trace[]",
+	{"topics?", "commit|session|refresh|slow-peer|fib|alarm|rpki|trace|port[]",
 		"The topics to remove; all when absent."},
 	{0},
 };

@@ -9,6 +9,7 @@
 #include "control/config/policy_compile.h"
 #include "control/session/session.h"
 #include "control/base/threads.h"
+#include "dataplane/port.h"
 #include "lpm/arena.h"
 #include "lpm/fib.h"
 #include "rib/fib_feed.h"
@@ -26,6 +27,7 @@ struct fate_path {
 	json_t *route; /* lent */
 	struct peer_id peer;
 	bool external, refused;
+	enum refused_cause cause; /* with `refused` */
 	struct ip_addr addr;
 	uint32_t asn;
 	uint64_t group_key;
@@ -37,6 +39,7 @@ struct fate_path {
 struct fate {
 	struct query q;
 	struct fate_path *paths;
+	bool refused_only; /* leave out the other paths */
 	bool short_of_memory;
 };
 
@@ -71,13 +74,19 @@ static void
 path_note(struct query *q, const struct rib_path *p, json_t *route) RUNS_ON(role_main)
 {
 	const struct attr_packed *a = NULL;
+	struct ip_addr next_hop;
 	struct shard_peer peer;
 	struct fate_path *f;
+	const char *hop;
 
+	hop = json_string_value(json_object_get(route, "next_hop"));
+	if (hop != NULL && addr_parse(hop, &next_hop) == 0)
+		rpc_port_add(route, q->env, q->vrf, &next_hop, hop);
 	json_object_set_new(
 		route, "time", json_real(wall_s() - ((double)now_ns() / 1e9 - p->time_s)));
 	/* a leaked route has passed the import policy in the VPN table */
 	if (p->peer.v == PEER_SELF.v || (p->label_flags & PATH_IMPORTED) ||
+		(fate_of(q)->refused_only && !(p->label_flags & PATH_REJECTED)) ||
 		!shard_peer_peek(q->shard, p->peer, &peer))
 		return;
 	f = calloc(1, sizeof(*f));
@@ -92,6 +101,7 @@ path_note(struct query *q, const struct rib_path *p, json_t *route) RUNS_ON(role
 		.asn = peer.asn,
 		.group_key = peer.group_key,
 		.refused = (p->label_flags & PATH_REJECTED) != 0,
+		.cause = p->label_flags & PATH_REJECTED ? shard_path_refusal(p) : REFUSED_NOT,
 		.next = fate_of(q)->paths};
 	fate_of(q)->paths = f;
 	a = received_of(q, p);
@@ -193,9 +203,8 @@ session_read(void *arg) RUNS_ON(role_session)
 	s->established_ns = session_peek(s->speaker, s->id, &v) ? v.established_ns : 0;
 }
 
-/* Leaves out a refusal of an earlier session. */
-static bool
-refused_note(struct query *q, const struct refused_route *r, json_t *o) RUNS_ON(role_main)
+bool
+query_refusal(struct query *q, const struct refused_route *r, json_t *o)
 {
 	const struct policy *policy = apply_import_policy(q->env->apply, r->peer, q->family);
 	struct fate_session s = {.speaker = q->env->layers->speaker, .id = r->peer};
@@ -224,6 +233,55 @@ fate_fini(struct fate *f)
 	}
 }
 
+/* A kept announcement as an entry of query_refused(). */
+static json_t *
+kept_json(const struct fate_path *p) RUNS_ON(role_main)
+{
+	const json_t *import = json_object_get(p->route, "import");
+	static const char *const keys[] = {"policy", "node", "line"};
+	json_t *o = json_pack("{s:O, s:o, s:s, s:O, s:O}", "prefix",
+		json_object_get(p->route, "prefix"), "peer", rpc_addr(&p->addr), "cause",
+		refused_text(p->cause), "age_s", json_object_get(p->route, "age_s"), "time",
+		json_object_get(p->route, "time"));
+
+	for (unsigned i = 0; i < 3 && p->cause == REFUSED_POLICY; i++)
+		if (json_object_get(import, keys[i]) != NULL)
+			json_object_set(o, keys[i], json_object_get(import, keys[i]));
+	json_object_del(p->route, "import");
+	json_object_set(o, "route", p->route);
+	return o;
+}
+
+json_t *
+query_refused_all(struct query *q)
+{
+	json_t *out = query_refused(q);
+	struct fate f = {.refused_only = true,
+		.q = {.env = q->env,
+			.view = VIEW_FATE,
+			.family = q->family,
+			.vrf = q->vrf,
+			.peer = q->peer,
+			.peer_id = q->peer_id,
+			.vpn = q->vpn,
+			.has_rd = q->has_rd,
+			.rd = q->rd,
+			.has_prefix = true,
+			.prefix = q->prefix,
+			.limit = PEER_MAX,
+			.path = path_note}};
+
+	f.q.routes = json_array();
+	(void)query_paths(&f.q);
+	/* without memory an entry lacks the node */
+	(void)paths_judge(&f);
+	for (const struct fate_path *p = f.paths; p != NULL; p = p->next)
+		json_array_insert_new(out, 0, kept_json(p));
+	fate_fini(&f);
+	json_decref(f.q.routes);
+	return out;
+}
+
 /* ---- forwarding ---- */
 
 struct fate_fib {
@@ -231,8 +289,22 @@ struct fate_fib {
 	const struct query *q;
 	uint32_t sequence;
 	bool installed;
-	uint64_t since;
+	uint64_t since, ports; /* a bit each: the entry's */
 };
+
+/* The ports by which packets of an entry leave. */
+static uint64_t
+ports_of(const struct path_lists *lists, struct path_list_id id)
+{
+	const struct path_list *l = &path_lists_array(lists)[id.v];
+	struct next_hop_view v;
+	uint64_t ports = 0;
+
+	for (unsigned i = 0; i < l->path_count; i++)
+		if (next_hop_peek(lists, l->path[i].next_hop, &v) && v.port < 64)
+			ports |= UINT64_C(1) << v.port;
+	return ports;
+}
 
 static void
 fib_read(void *arg) RUNS_ON(role_fib)
@@ -242,6 +314,8 @@ fib_read(void *arg) RUNS_ON(role_fib)
 
 	f->installed = fib_shadow_get(f->layers->fib, f->q->vrf, &f->q->prefix, &list) &&
 		       !fib_is_waiting(f->layers->fib, f->q->vrf, &f->q->prefix);
+	if (f->installed)
+		f->ports = ports_of(fib_path_lists(f->layers->fib), list);
 	f->since = fib_feed_generation_of(f->layers->feed, f->sequence);
 }
 
@@ -252,7 +326,7 @@ fib_json(struct query *q, struct dest_id id) RUNS_ON(role_main)
 	struct fate_fib f = {.layers = q->env->layers, .q = q};
 	struct dest_view v;
 	bool there;
-	json_t *o;
+	json_t *o, *ports;
 
 	if (q->env->layers->fib == NULL || q->vpn)
 		return json_null();
@@ -263,6 +337,11 @@ fib_json(struct query *q, struct dest_id id) RUNS_ON(role_main)
 	layers_call_fib(q->env->layers, fib_read, &f);
 	o = json_pack("{s:b, s:I}", "installed", f.installed, "generation",
 		(json_int_t)fib_generation(q->env->layers->fib));
+	ports = json_array();
+	for (uint16_t p = 0; p < port_count(); p++)
+		if (f.ports >> p & 1)
+			json_array_append_new(ports, rpc_port(p));
+	json_object_set_new(o, "ports", ports);
 	if (there)
 		json_object_set_new(
 			o, "since", f.since != 0 ? json_integer((json_int_t)f.since) : json_null());
@@ -275,6 +354,7 @@ struct fate_export {
 	struct speaker *speaker;
 	enum family family;
 	struct dest_id dest;
+	bool zero; /* 0/0 or ::/0 of a unicast family */
 	unsigned count;
 	struct fate_member {
 		struct peer_id id;
@@ -292,7 +372,7 @@ export_read(void *arg) RUNS_ON(role_session)
 	for (unsigned i = 0; i < e->count; i++) {
 		struct fate_member *m = &e->at[i];
 
-		m->there = session_fate(e->speaker, m->id, e->family, e->dest, &m->fate);
+		m->there = session_fate(e->speaker, m->id, e->family, e->dest, e->zero, &m->fate);
 		if (m->there && m->fate.policy != NULL)
 			snprintf(m->policy, sizeof(m->policy), "%s", m->fate.policy);
 	}
@@ -303,12 +383,13 @@ member_json(const struct rpc_env *env, const struct fate_member *m) RUNS_ON(role
 {
 	const struct config_peer *peer = peers_config(env->peers, m->id);
 	bool permitted = m->fate.refusal == EXPORT_PERMITTED;
+	bool sends = permitted || m->fate.refusal == EXPORT_OWN_DEFAULT;
 	json_t *o = json_pack("{s:s, s:b, s:I}", "peer", peer->addr_text, "advertised",
 		m->fate.advertised, "update_group", (json_int_t)m->fate.group);
 
 	if (!permitted)
 		json_object_set_new(o, "reason", json_string(update_refusal_text(m->fate.refusal)));
-	if (permitted != m->fate.advertised)
+	if (sends != m->fate.advertised)
 		json_object_set_new(o, "pending", json_true());
 	if (m->fate.policy != NULL)
 		json_object_set_new(o, "policy", json_string(m->policy));
@@ -332,8 +413,10 @@ export_flush(const struct query *q, struct fate_export *e, json_t *out) RUNS_ON(
 static json_t *
 export_json(const struct query *q, struct dest_id id) RUNS_ON(role_main)
 {
-	struct fate_export e = {
-		.speaker = q->env->layers->speaker, .family = q->family, .dest = id};
+	struct fate_export e = {.speaker = q->env->layers->speaker,
+		.family = q->family,
+		.dest = id,
+		.zero = q->prefix.len == 0 && !q->vpn};
 	json_t *out = json_array();
 	struct peer_id peer = {0};
 
@@ -359,20 +442,21 @@ rib_fate(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(rol
 				 .view = VIEW_FATE,
 				 .vrf = VRF_DEFAULT,
 				 .limit = PEER_MAX,
-				 .path = path_note,
-				 .refused = refused_note}};
+				 .path = path_note}};
 	struct dest_id id = {DEST_NONE};
 	struct query *q = &f.q;
+	bool found;
 	json_t *o;
 
 	if (!rpc_family(params, &q->family, call) || !rpc_vrf(env, params, &q->vrf, call) ||
-		!query_rd(q, params, true, call) || !query_prefix(q, params, call))
+		!query_rd(q, params, true, call) || !query_subject(q, params, &found, call))
 		return NULL;
 	q->routes = json_array();
 	if (query_table(q))
 		id = query_paths(q);
-	o = json_pack("{s:o, s:o, s:o, s:o}", "paths", q->routes, "refused", query_refused(q),
-		"fib", fib_json(q, id), "exports", export_json(q, id));
+	o = json_pack("{s:o, s:o, s:o, s:o, s:o}", "prefix",
+		found ? rpc_prefix(&q->prefix) : json_null(), "paths", q->routes, "refused",
+		query_refused(q), "fib", fib_json(q, id), "exports", export_json(q, id));
 	if (f.short_of_memory || paths_judge(&f) != 0) {
 		json_decref(o);
 		o = rpc_fail(call, RPC_TRY_AGAIN, "", "out of memory; try again");
@@ -385,7 +469,9 @@ static const struct rpc_field fate_params[] = {
 	{"family", "family", "Address family."},
 	{"vrf?", "string", "VRF; `default` when absent."},
 	{"rd?", "string", "Route distinguisher; required for a VPN family."},
-	{"prefix", "prefix", "The prefix."},
+	{"prefix", "string",
+		"The prefix; or an address: the longest prefix that holds it and that anybody "
+		"announces, usable or not."},
 	{0},
 };
 static const struct rpc_field import_fields[] = {
@@ -403,25 +489,17 @@ static const struct rpc_field import_fields[] = {
 static const struct rpc_field path_fields[] = {
 	{"*", "any", "The members of a route of `rib.routes`, `reason` included."},
 	{"time", "number", "Unix seconds at which the path last changed."},
+	{"port?", "object", "The port with the subnet of the next hop, as in `bgp.peers`."},
 	{"import?", "object",
 		"What import policy did; absent for routes of this router and leaked routes.",
 		import_fields},
 	{0},
 };
-static const struct rpc_field refused_fields[] = {
-	{"prefix", "prefix", "The prefix."},
-	{"peer", "string", "Address of the peer."},
-	{"cause", "string", "The cause, as in `bgp.peers`."},
-	{"age_s", "number", "Seconds since then."},
-	{"time", "number", "Unix seconds at which the announcement was refused."},
-	{"policy?", "string", "With cause `policy`: the import policy in force."},
-	{"node?", "integer|null",
-		"With cause `policy`: `seq` of the node; null when no node matched."},
-	{0},
-};
 static const struct rpc_field fate_fib_fields[] = {
 	{"installed", "boolean", "The forwarding tables have an entry for exactly this prefix."},
 	{"generation", "integer", "The generation that the workers use."},
+	{"ports", "object[]",
+		"The ports by which packets leave, with the link as `port` of `bgp.peers`."},
 	{"since?", "integer|null",
 		"The tables have the last change of the destination since this generation, or "
 		"since an earlier one; null: no generation has the change yet. Absent without a "
@@ -437,11 +515,13 @@ static const struct rpc_field export_fields[] = {
 		"policy|"
 		"membership|"
 		"next-hop",
-		"Why the route is not to be advertised. `no-route`: no path may be chosen. "
+		"Why the route of the table is not to be advertised. `no-route`: no path may be "
+		"chosen. "
 		"`source`: the peer announced the best path. `internal`: from an internal peer, to "
 		"an internal peer (RFC 4456 6). `community`: a well-known community forbids it "
 		"(RFC 1997). `role`: OTC forbids it (RFC 9234). `own-default`: `default_originate` "
-		"replaces it. `membership`: the peer asked for no route target of the route "
+		"advertises a default route of its own. `membership`: the peer asked for no route "
+		"target of the route "
 		"(RFC 4684). `next-hop`: there is "
 		"no "
 		"next hop or label for this session, or no message has room for the attributes."},
@@ -452,12 +532,15 @@ static const struct rpc_field export_fields[] = {
 	{0},
 };
 static const struct rpc_field fate_result[] = {
+	{"prefix", "string|null",
+		"The prefix of the answer; null where nobody announces a prefix that holds the "
+		"address."},
 	{"paths", "object[]", "The announcements in the table, the best first.", path_fields},
 	{"refused", "object[]",
 		"The last announcements that were refused in the present sessions, as far as they "
 		"are "
 		"remembered, newest first.",
-		refused_fields},
+		rpc_refused_fields},
 	{"fib", "object|null",
 		"The forwarding tables; null without a data plane, and in VPN families.",
 		fate_fib_fields},

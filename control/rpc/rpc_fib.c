@@ -3,16 +3,16 @@
 #include "control/rpc/rpc_impl.h"
 
 #include "control/apply/audits.h"
+#include "control/config/config.h"
 #include "control/host/netlink.h"
 #include "control/base/threads.h"
 #include "lpm/fib.h"
 #include "rib/fib_feed.h"
-#ifdef KEEL_DATAPLANE
+#include "dataplane/forwarder.h"
 #include "dataplane/host_path.h"
 #include "dataplane/port.h"
 #include "dataplane/stats.h"
 #include "dataplane/worker.h"
-#endif
 
 #include <linux/neighbour.h>
 #include <stdio.h>
@@ -73,9 +73,7 @@ path_json(const struct next_hop_view *v, uint32_t label, bool backup)
 	json_t *o = json_pack("{s:o, s:o, s:s}", "next_hop", rpc_addr(&v->addr), "labels",
 		labels_json(v, label), "state", state_text(v->state));
 
-#ifdef KEEL_DATAPLANE
 	json_object_set_new(o, "port", json_string(v->port != PORT_NONE ? port_name(v->port) : ""));
-#endif
 	json_object_set_new(
 		o, "mac", v->state == NEXT_HOP_UP ? mac_json(v->adjacency.ether) : json_null());
 	if (backup)
@@ -336,7 +334,54 @@ fib_audit_method(struct rpc_env *env, json_t *params, struct rpc_call *call) RUN
 	return json_pack("{s:i}", "job", (int)r->job);
 }
 
-#ifdef KEEL_DATAPLANE
+/* ---- ports ---- */
+
+/* PORTS_MAX: no port. */
+static uint16_t
+port_of(const struct config *c, struct vrf_id vrf, const struct ip_addr *addr, const char *text)
+{
+	const char *zone = strchr(text, '%');
+
+	for (unsigned i = 0; i < c->port_count; i++) {
+		const struct config_port *port = &c->ports[i];
+		bool is = zone != NULL && strcmp(zone + 1, port->name) == 0;
+
+		for (unsigned j = 0; zone == NULL && j < port->address_count; j++) {
+			struct prefix subnet =
+				prefix_from_addr(&port->addresses[j].addr, port->addresses[j].len);
+
+			is |= prefix_contains(&subnet, addr);
+		}
+		if (is && port->vrf.v == vrf.v)
+			return port_named(port->name);
+	}
+	return PORTS_MAX;
+}
+
+json_t *
+rpc_port(uint16_t p)
+{
+	struct port_link l;
+
+	port_link_get(p, &l);
+	return json_pack("{s:s, s:s, s:s?, s:o, s:s?, s:s?, s:s?}", "name", port_name(p), "state",
+		port_state_text(l.state), "reason", l.reason, "speed_mbps",
+		l.speed_mbps != 0 ? json_integer(l.speed_mbps) : json_null(), "duplex", l.duplex,
+		"autoneg", l.autoneg, "fec", l.fec);
+}
+
+void
+rpc_port_add(json_t *o, const struct rpc_env *env, struct vrf_id vrf, const struct ip_addr *addr,
+	const char *text)
+{
+	const struct config *c = apply_running(env->apply);
+	uint16_t p =
+		env->layers->fib != NULL && c != NULL ? port_of(c, vrf, addr, text) : PORTS_MAX;
+
+	if (p != PORTS_MAX)
+		json_object_set_new(o, "port", rpc_port(p));
+}
+
 /* Packets for this router by class; NULL: not counted. */
 static json_t *
 host_json(uint16_t p)
@@ -344,7 +389,7 @@ host_json(uint16_t p)
 	struct host_counters c[HOST_CLASSES];
 	json_t *out;
 
-	if (!host_path_counters(p, c))
+	if (!forwarder_host_counters(p, c))
 		return NULL;
 	out = json_object();
 	for (unsigned i = 0; i < HOST_CLASSES; i++)
@@ -393,7 +438,7 @@ driver_json(uint16_t p)
 	unsigned n;
 
 	for (unsigned first = 0; first < DRIVER_COUNTERS_MAX; first += n) {
-		n = port_driver_counters(p, first, c, DRIVER_COUNTERS_AT_ONCE);
+		n = forwarder_driver_counters(p, first, c, DRIVER_COUNTERS_AT_ONCE);
 		if (n == 0)
 			break;
 		for (unsigned i = 0; i < n; i++)
@@ -406,18 +451,21 @@ static json_t *
 port_json(uint16_t p)
 {
 	struct port_counters c = {0};
+	json_t *o = rpc_port(p), *counters;
 
-	port_counters_get(p, &c);
-	return json_pack(
-		"{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:i, s:o*}",
-		"name", port_name(p), "state", port_state_text(port_state(p)), "rx_packets",
-		(json_int_t)c.rx_packets, "tx_packets", (json_int_t)c.tx_packets, "rx_bytes",
-		(json_int_t)c.rx_bytes, "tx_bytes", (json_int_t)c.tx_bytes, "rx_missed",
+	forwarder_counters(p, &c);
+	counters = json_pack(
+		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:i, s:o*}",
+		"rx_packets", (json_int_t)c.rx_packets, "tx_packets", (json_int_t)c.tx_packets,
+		"rx_bytes", (json_int_t)c.rx_bytes, "tx_bytes", (json_int_t)c.tx_bytes, "rx_missed",
 		(json_int_t)c.rx_missed, "tx_dropped", (json_int_t)c.tx_dropped, "xdp_rx_dropped",
 		(json_int_t)c.xdp_rx_dropped, "xdp_rx_ring_full", (json_int_t)c.xdp_rx_ring_full,
 		"xdp_fill_empty", (json_int_t)c.xdp_fill_empty, "drops", port_drops_json(p, &c),
 		"driver", driver_json(p), "queues", queues_json(p), "tx_queues",
 		(int)port_tx_queues(p), "host", host_json(p));
+	json_object_update(o, counters);
+	json_decref(counters);
+	return o;
 }
 
 static uint64_t
@@ -450,6 +498,23 @@ worker_json(unsigned w)
 }
 
 static json_t *
+neighbor_room_json(const struct netlink_room *room)
+{
+	const struct {
+		const char *key;
+		const _Atomic uint64_t *counter;
+	} counters[] = {{"held", &room->held}, {"ended", &room->ended},
+		{"released", &room->released}, {"refused", &room->refused}};
+	json_t *o = json_object();
+
+	for (unsigned i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
+		json_object_set_new(o, counters[i].key,
+			json_integer((json_int_t)atomic_load_explicit(
+				counters[i].counter, memory_order_relaxed)));
+	return o;
+}
+
+static json_t *
 dataplane_stats(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	json_t *ports, *workers;
@@ -464,7 +529,8 @@ dataplane_stats(struct rpc_env *env, json_t *params, struct rpc_call *call)
 			json_array_append_new(ports, port_json(p));
 	for (unsigned w = 0; w < workers_count(); w++)
 		json_array_append_new(workers, worker_json(w));
-	return json_pack("{s:o, s:o}", "ports", ports, "workers", workers);
+	return json_pack("{s:o, s:o, s:o}", "ports", ports, "workers", workers, "neighbors",
+		neighbor_room_json(env->layers->neighbor_room));
 }
 
 static json_t *
@@ -478,16 +544,6 @@ dataplane_stats_reset(struct rpc_env *env, json_t *params, struct rpc_call *call
 	rpc_fib_mark(env);
 	return json_object();
 }
-#else
-static json_t *
-dataplane_stats(struct rpc_env *env, json_t *params, struct rpc_call *call)
-{
-	(void)params;
-	need_dataplane(env, call);
-	return NULL;
-}
-#define dataplane_stats_reset dataplane_stats
-#endif
 
 /* ---- dataplane.neighbors: the host thread's mirror ---- */
 
@@ -546,9 +602,7 @@ neighbor_json(const struct rpc_env *env, const struct netlink_neighbor *n) RUNS_
 		"address", rpc_addr(&n->addr), "mac", has_mac ? mac_json(n->mac) : json_null(),
 		"state", nud_text(n->nud_state));
 
-#ifdef KEEL_DATAPLANE
 	json_object_set_new(o, "port", json_string(n->port != PORT_NONE ? port_name(n->port) : ""));
-#endif
 	return o;
 }
 
@@ -722,6 +776,12 @@ static const struct rpc_field port_fields[] = {
 	{"state", "up|down|missing|failed",
 		"`down`: no link. `missing`: the device, or an interface that the port needs, was "
 		"removed. `failed`: the driver reported a fault, or the port did not start."},
+	{"reason", "string|null", "Why the port is not `up`; null while it is."},
+	{"speed_mbps", "integer|null",
+		"Speed of the link in Mbit/s. Null, as the members below, while it is not known."},
+	{"duplex", "half|full|null", "Duplex mode."},
+	{"autoneg", "on|off|null", "Autonegotiation of the speed."},
+	{"fec", "off|auto|base-r|rs|llrs|null", "Forward error correction in use."},
 	{"rx_packets", "integer", "Packets received."},
 	{"tx_packets", "integer", "Packets sent."},
 	{"rx_bytes", "integer", "Octets received."},
@@ -761,9 +821,27 @@ static const struct rpc_field worker_fields[] = {
 	{"cycles_per_packet", "number", "Processor cycles for each packet, while packets come."},
 	{0},
 };
+static const struct rpc_field neighbor_room_fields[] = {
+	{"held", "integer",
+		"Requests held back: 64 addresses of the port were not answered, or a quarter of "
+		"the kernel's table; and looks at next hops that wait, because 128 of the port "
+		"did not answer."},
+	{"ended", "integer",
+		"Requests without an answer for 200 ms, of next hops for a second, that made room "
+		"for "
+		"others."},
+	{"released", "integer",
+		"Neighbours that are not kept resolved any more: more than half of the kernel's "
+		"table have answered."},
+	{"refused", "integer", "Requests refused by the kernel because its table is full."},
+	{0},
+};
+
 static const struct rpc_field dataplane_result[] = {
 	{"ports", "object[]", "The ports.", port_fields},
 	{"workers", "object[]", "The workers.", worker_fields},
+	{"neighbors", "object", "Requests for neighbours, of packets and of next hops.",
+		neighbor_room_fields},
 	{0},
 };
 

@@ -19,6 +19,13 @@ static const struct rpc_field aggregator_fields[] = {
 	{0},
 };
 
+static const struct rpc_field unknown_fields[] = {
+	{"type", "integer", "Type code."},
+	{"flags", "integer", "Flags: optional (128), transitive (64), partial (32)."},
+	{"value", "string", "Hexadecimal digits of the value."},
+	{0},
+};
+
 const struct rpc_field rpc_route_fields[] = {
 	{"prefix", "prefix", "The prefix."},
 	{"rd?", "string", "Route distinguisher of a VPN route, as `64512:1`."},
@@ -39,7 +46,8 @@ const struct rpc_field rpc_route_fields[] = {
 	{"installed?", "boolean",
 		"False when the forwarding table had no room for the best route."},
 	{"reason?", "string",
-		"Why the route is not best: `local-pref` `as-path-length` `origin` `med` "
+		"Why the route is not best: `llgr-stale` `local-pref` `as-path-length` `origin` "
+		"`med` "
 		"`external` "
 		"`igp-metric` `router-id` `cluster-length` `peer-address` `path-id` `preference` "
 		"`next-hop-unreachable` `as-loop` `originator-loop` `cluster-loop` "
@@ -59,6 +67,10 @@ const struct rpc_field rpc_route_fields[] = {
 	{"aggregator?", "object", "AGGREGATOR.", aggregator_fields},
 	{"originator_id?", "string", "ORIGINATOR_ID (RFC 4456)."},
 	{"cluster_list?", "string[]", "CLUSTER_LIST (RFC 4456)."},
+	{"only_to_customer?", "integer", "The AS number of Only to Customer (RFC 9234)."},
+	{"unknown_attributes?", "object[]",
+		"Optional transitive attributes that this router does not know, and passes on.",
+		unknown_fields},
 	{"validation?", "valid|invalid|not-found",
 		"Origin validation (RFC 6811) by the records in use; absent without an RPKI cache "
 		"that has answered, for VPN routes and with `adj-out`."},
@@ -97,6 +109,26 @@ const struct rpc_field rpc_effect_fields[] = {
 	{0},
 };
 
+static const struct rpc_field kept_fields[] = {
+	{"*", "any", "The members of a route of `rib.routes`."},
+	{0},
+};
+const struct rpc_field rpc_refused_fields[] = {
+	{"prefix", "prefix", "The prefix."},
+	{"peer", "string", "Address of the peer."},
+	{"cause", "string", "The cause, as in `bgp.peers`."},
+	{"age_s", "number", "Seconds since then."},
+	{"time", "number", "Unix seconds at which the announcement was refused."},
+	{"policy?", "string", "With cause `policy`: the import policy in force."},
+	{"node?", "integer|null",
+		"With cause `policy`: `seq` of the node; null when no node matched."},
+	{"line?", "string", "As in `import` of `rib.fate`. Of a kept announcement."},
+	{"route?", "object",
+		"The announcement as received, where it is kept. `rib.fate` has it in `paths`.",
+		kept_fields},
+	{0},
+};
+
 const struct rpc_field rpc_alarm_fields[] = {
 	{"time", "number", "Unix seconds at which the alarm was raised."},
 	{"kind", "string", "Kind of the alarm; see ALARMS."},
@@ -104,5 +136,8 @@ const struct rpc_field rpc_alarm_fields[] = {
 	{"peer?", "address", "The peer, where the alarm is about one."},
 	{"vrf?", "string", "Its VRF."},
 	{"family?", "family", "Its address family."},
+	{"port?", "string", "Of kind `port`: the port."},
+	{"state?", "down|missing|failed", "Its state."},
+	{"reason?", "string|null", "Why."},
 	{0},
 };

@@ -312,6 +312,32 @@ changes_read(struct changes *l, uint64_t since_ms[2]) RUNS_ON(role_main)
 		qsort(l->at, l->count, sizeof(*l->at), compare);
 }
 
+/* As query_subject(). A prefix that nobody announces any more has records, too. */
+static bool
+history_subject(struct query *q, json_t *params, bool *found, struct rpc_call *call)
+	RUNS_ON(role_main)
+{
+	const struct shards *shards = &q->env->layers->shards;
+	const char *text = json_string_value(json_object_get(params, "prefix"));
+	struct ip_addr addr;
+	int len = -1;
+
+	if (!query_subject(q, params, found, call))
+		return false;
+	if (text == NULL || addr_parse(text, &addr) != 0)
+		return true;
+	for (unsigned i = 0; i < shards->count; i++) {
+		int longest = shard_history_longest(shards->at[i], q->vrf, q->family, q->rd, &addr);
+
+		len = longest > len ? longest : len;
+	}
+	if (len >= 0 && (!*found || len > q->prefix.len)) {
+		q->prefix = prefix_from_addr(&addr, (uint8_t)len);
+		*found = true;
+	}
+	return true;
+}
+
 static json_t *
 rib_history(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
@@ -320,9 +346,11 @@ rib_history(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(
 	json_int_t limit = LIMIT_DEFAULT_CHANGES;
 	json_t *list = NULL, *o = NULL;
 	uint64_t since_ms[2] = {0};
+	bool found;
 
 	if (!rpc_family(params, &l.q.family, call) || !rpc_vrf(env, params, &l.q.vrf, call) ||
-		!query_rd(&l.q, params, true, call) || !query_prefix(&l.q, params, call) ||
+		!query_rd(&l.q, params, true, call) ||
+		!history_subject(&l.q, params, &found, call) ||
 		!rpc_integer(params, "limit", 1, LIMIT_MAX_CHANGES, &limit, call))
 		return NULL;
 	l.shard = shards_for(&env->layers->shards, shards_by(l.q.vrf, l.q.family), &l.q.prefix);
@@ -333,8 +361,10 @@ rib_history(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(
 		list = json_array();
 		for (unsigned i = 0; i < l.count && i < limit; i++)
 			json_array_append_new(list, change_json(&l, &l.at[i]));
-		o = json_pack("{s:o, s:{s:o, s:o}}", "changes", list, "recorded_since", "live",
-			since_json(&l, since_ms[0]), "bulk", since_json(&l, since_ms[1]));
+		o = json_pack("{s:o, s:o, s:{s:o, s:o}}", "prefix",
+			found ? rpc_prefix(&l.q.prefix) : json_null(), "changes", list,
+			"recorded_since", "live", since_json(&l, since_ms[0]), "bulk",
+			since_json(&l, since_ms[1]));
 	}
 	free(l.at);
 	return o;
@@ -344,7 +374,9 @@ static const struct rpc_field history_params[] = {
 	{"family", "family", "Address family."},
 	{"vrf?", "string", "VRF; `default` when absent."},
 	{"rd?", "string", "Route distinguisher; required for a VPN family."},
-	{"prefix", "prefix", "The prefix."},
+	{"prefix", "string",
+		"The prefix; or an address: the longest prefix that holds it and that anybody "
+		"announces, or announced as far as there is a record."},
 	{"limit?", "integer=1..512", "The most changes in the answer; 100 when absent."},
 	{0},
 };
@@ -395,6 +427,7 @@ static const struct rpc_field since_fields[] = {
 	{0},
 };
 static const struct rpc_field history_result[] = {
+	{"prefix", "string|null", "The prefix of the answer; null where none holds the address."},
 	{"changes", "object[]", "The last changes, newest first.", change_fields},
 	{"recorded_since", "object",
 		"Unix seconds from which on records of all prefixes are complete; null: since the "

@@ -51,13 +51,14 @@ struct rpc_env {
 	struct rpc_audit *audit_jobs; /* audits that run as jobs */
 	struct rpc_page *page; /* of bgp.peers; NULL: not allocated yet */
 	struct rpc_peers_walk *walks; /* through all peers, not ended yet */
-	double alarm_since_s[16]; /* 0: the alarm is off */
+	double alarm_since_s[20]; /* 0: the alarm is off */
 	uint64_t alarm_checks; /* by the timer */
 	struct rpc_traces *traces; /* NULL: no trace runs */
 	uint32_t last_trace; /* number */
 	struct rpc_mrt *mrt; /* NULL: no dump runs */
 	uint64_t calls_answered, calls_refused;
-	json_t *peer_alarms_since; /* "KIND PEER FAMILY" -> when the alarm began; NULL: no look yet */
+	/* "KIND PEER FAMILY", "port NAME" -> when the alarm began; NULL: no look yet */
+	json_t *alarms_since;
 };
 
 /* Returns the result; NULL after rpc_fail(); NULL after rpc_defer(), and rpc_reply() follows. */
@@ -66,7 +67,8 @@ typedef json_t *rpc_function(struct rpc_env *env, json_t *params, struct rpc_cal
 enum rpc_reads {
 	RPC_CHANGES,
 	RPC_READS,
-	RPC_READS_UNLESS_FORCE /* RPC_CHANGES when the parameter `force` is true */
+	RPC_READS_UNLESS_FORCE, /* RPC_CHANGES when the parameter `force` is true */
+	RPC_READS_FOR_CHANGERS /* the read-only socket refuses the method; not in the audit trail */
 };
 
 /*
@@ -101,7 +103,7 @@ struct rpc_method {
 
 /* Members that several methods share; rpc_fields.c. */
 extern const struct rpc_field rpc_histogram_fields[], rpc_route_fields[], rpc_job_fields[],
-	rpc_effect_fields[], rpc_alarm_fields[];
+	rpc_effect_fields[], rpc_alarm_fields[], rpc_refused_fields[];
 
 /* End with .name NULL. */
 extern const struct rpc_method rpc_config_methods[], rpc_bgp_methods[], rpc_preview_methods[],
@@ -154,6 +156,8 @@ bool rpc_peer(struct rpc_env *env, json_t *params, struct vrf_id vrf,
 bool rpc_group(struct rpc_env *env, json_t *params, const char **out, struct rpc_call *call)
 	RUNS_ON(role_main);
 
+/* rpc_config.c: parameter `policy_files`, for apply_policy_files(). False after rpc_fail(). */
+bool rpc_take_files(json_t *params, int *take, struct rpc_call *call) RUNS_ON(role_main);
 /* rpc_bgp.c: the parameters of bgp.refresh. False after rpc_fail(). */
 bool rpc_refresh_selector(struct rpc_env *env, json_t *params, struct apply_selector *s,
 	bool *import, struct rpc_call *call) RUNS_ON(role_main);
@@ -185,14 +189,26 @@ json_t *rpc_alarms(struct rpc_env *env) RUNS_ON(role_main);
 /* For each kind of hash table: entries that the longest search since the start passed. */
 json_t *rpc_hash_probes(const struct rpc_env *env) RUNS_ON(role_main);
 json_t *rpc_addr(const struct ip_addr *a);
+/* The name, the state and the link of a port; only with a data plane. */
+json_t *rpc_port(uint16_t port);
+/*
+ * Adds `port` to an object about `addr` or `text` (with a zone), if a port of the running document, open or
+ * not, has the zone or a subnet that holds the address.
+ */
+void rpc_port_add(json_t *o, const struct rpc_env *env, struct vrf_id vrf,
+	const struct ip_addr *addr, const char *text) RUNS_ON(role_main);
+/* {KIND: number} of the alarms in `list`, all kinds. */
+json_t *rpc_alarm_counts(const json_t *list);
 /* Keys of the attributes of a route: index (RPC_ATTR_COUNT: unknown), and value (NULL: not in the set). */
-#define RPC_ATTR_COUNT 13u
+#define RPC_ATTR_COUNT 15u
 struct attr_set;
 unsigned rpc_attr_find(const char *key);
 json_t *rpc_attr(unsigned i, const struct attr_set *a);
 /* Add the attributes to the JSON object of a route; read attributes from a route into `out` of ATTR_SET_MAX octets (false after rpc_fail()). */
 void rpc_attrs(json_t *route, const struct attr_set *a);
 bool rpc_attrs_read(json_t *route, struct attr_set *out, struct rpc_call *call) RUNS_ON(role_main);
+/* Hexadecimal digits. */
+json_t *rpc_octets(const uint8_t *octets, size_t len);
 json_t *rpc_prefix(const struct prefix *p);
 json_t *rpc_hist(const struct hist_summary *h);
 json_t *rpc_hist_since(const struct hist *h, const struct hist *mark);

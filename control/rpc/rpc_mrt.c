@@ -51,25 +51,26 @@ dump_done(void *ctx, const struct mrt_dump_result *r) RUNS_ON(role_main)
 static json_t *
 mrt_dump(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
-	const char *file = NULL;
+	const char *file = NULL, *reason;
 	struct rpc_mrt *m;
 	int err;
 
 	if (!rpc_string(params, "file", &file, call))
 		return NULL;
-	if (file[0] != '/')
-		return rpc_fail(call, RPC_INVALID_PARAMS, "/file", "is not an absolute path");
 	if (env->mrt != NULL)
 		return rpc_fail(call, RPC_TRY_AGAIN, "", "a dump to %.256s runs", env->mrt->file);
 	m = calloc(1, sizeof(*m));
-	if (m == NULL || (m->file = strdup(file)) == NULL) {
-		free(m);
+	if (m == NULL)
 		return NULL;
+	m->file = config_output_path(apply_running(env->apply), file, &reason);
+	if (m->file == NULL) {
+		free(m);
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/file", "%s", reason);
 	}
 	m->env = env;
 	m->call = call;
 	m->started_s = wall_s();
-	err = mrt_ask(apply_mrt(env->apply), file, dump_done, m);
+	err = mrt_ask(apply_mrt(env->apply), m->file, dump_done, m);
 	if (err == 0) {
 		env->mrt = m;
 		return rpc_defer(call);
@@ -102,7 +103,9 @@ summary(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role
 }
 
 static const struct rpc_field dump_params[] = {
-	{"file", "string", "Absolute path of the file that keeld creates; it must not exist."},
+	{"file", "string",
+		"Name of the file that keeld creates in `management.output_dir`; it must not "
+		"exist."},
 	{0},
 };
 static const struct rpc_field dump_result[] = {

@@ -36,9 +36,13 @@ preview_keys(json_t *params, bool candidate, struct rpc_call *call)
 	}
 	json_object_foreach(params, key, value)
 	{
-		if (candidate && strcmp(key, "candidate") != 0) {
+		bool of_commit = strcmp(key, "policy_files") == 0;
+
+		if (strcmp(key, "candidate") != 0 && candidate != of_commit) {
 			snprintf(path, sizeof(path), "/%s", key);
-			rpc_fail(call, RPC_INVALID_PARAMS, path, "not valid with candidate");
+			rpc_fail(call, RPC_INVALID_PARAMS, path, "%s",
+				candidate ? "not valid with candidate"
+					  : "only valid with candidate");
 			return false;
 		}
 	}
@@ -47,11 +51,11 @@ preview_keys(json_t *params, bool candidate, struct rpc_call *call)
 
 /* NULL after rpc_fail(). */
 static struct config *
-config_of(const struct config_host *host, json_t *document, struct rpc_call *call)
+config_of(struct rpc_env *env, json_t *document, const json_t *policy_files, struct rpc_call *call)
 	RUNS_ON(role_main)
 {
 	struct faults f = {0};
-	struct config *c = config_parse(host, document, &f);
+	struct config *c = apply_parse(env->apply, document, policy_files, &f);
 
 	if (c == NULL)
 		rpc_fail_faults(call, RPC_CONFIGURATION, &f);
@@ -93,22 +97,24 @@ refresh_preview(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS
 {
 	struct preview_request r = {0};
 	struct apply_user buf;
-	json_t *document;
+	const struct apply_user *user = rpc_user(call, &buf);
+	const struct config *running = apply_running(env->apply);
+	int take;
 
 	if (!rpc_boolean(params, "candidate", &r.candidate, call) ||
-		!preview_keys(params, r.candidate, call))
+		!rpc_take_files(params, &take, call) || !preview_keys(params, r.candidate, call))
 		return NULL;
 	if (!r.candidate && !rpc_refresh_selector(env, params, &r.selector, &r.import, call))
 		return NULL;
-	document = r.candidate ? apply_candidate(env->apply, rpc_user(call, &buf))
-			       : apply_running(env->apply)->document;
-	r.then = config_of(env->host, document, call);
+	r.then = r.candidate ? config_of(env, apply_candidate(env->apply, user),
+				       apply_policy_files(env->apply, user, take), call)
+			     : config_of(env, running->document, running->policy_files, call);
 	if (r.then == NULL)
 		return NULL;
 	if (r.candidate) {
 		struct faults f = {0};
 
-		r.effects = apply_effects(env->apply, document, &f);
+		r.effects = apply_effects(env->apply, r.then, &f);
 		if (r.effects == NULL)
 			rpc_fail_faults(call, RPC_CONFIGURATION, &f);
 		faults_fini(&f);
@@ -316,7 +322,10 @@ policy_list(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(
 
 static const struct rpc_field preview_params[] = {
 	{"candidate?", "boolean",
-		"True: preview a commit of the candidate; no other parameter is allowed then."},
+		"True: preview a commit of the candidate; no other parameter than `policy_files` "
+		"is "
+		"allowed then."},
+	{"policy_files?", "boolean", "With `candidate`: as in `config.commit`."},
 	{"family?", "family", "Address family."},
 	{"vrf?", "string", "VRF of the peers; `default` when absent."},
 	{"scope?", "all|peer|group|internal|external", "Which sessions, as in `bgp.refresh`."},
@@ -348,7 +357,10 @@ static const struct rpc_field fib_fields[] = {
 static const struct rpc_field preview_result[] = {
 	{"peers", "object[]", "One entry for each peer, address family and direction.",
 		line_fields},
-	{"fib?", "object", "The forwarding tables; absent without a data plane.", fib_fields},
+	{"fib?", "object",
+		"The forwarding tables, with routes of this host (`static_routes`, connected and "
+		"kernel routes by `preference`); absent without a data plane.",
+		fib_fields},
 	{"effects?", "object[]", "With `candidate`: as `config.commit` would answer.",
 		rpc_effect_fields},
 	{0},
@@ -408,7 +420,8 @@ const struct rpc_method rpc_preview_methods[] = {
 		"Without `candidate`, `family`, `scope` and `direction` are required. The preview "
 		"is the "
 		"state after the whole commit: exports are evaluated on the results of its "
-		"imports.",
+		"imports, and on the routes that it originates (`networks`, `redistribute`, static "
+		"routes).",
 		RPC_READS,
 		RPC_ERROR(RPC_NOT_FOUND) | RPC_ERROR(RPC_CONFIGURATION) | RPC_ERROR(RPC_TRY_AGAIN)},
 	{"policy.test", policy_test, test_params, test_result,

@@ -543,6 +543,23 @@ wanted(const struct query *q, const struct dest_view *v)
 			 : prefix_equal(&q->prefix, &v->prefix);
 }
 
+/* `default_originate`: a route of no destination. */
+static void
+own_default_add(struct query *q, struct adj_out_section *out) RUNS_ON(role_main)
+{
+	const struct prefix zero = {.afi = (uint8_t)family_afi(q->family)};
+
+	if (q->view != VIEW_ADJ_OUT || q->vpn ||
+		(q->has_prefix && (q->longer ? !prefix_covers(&q->prefix, &zero)
+					     : !prefix_equal(&q->prefix, &zero))))
+		return;
+	out->id[0] = (struct dest_id){DEST_NONE};
+	out->rd[0] = (struct vpn_rd){0};
+	out->prefix[0] = zero;
+	out->count = 1;
+	adj_out_flush(out);
+}
+
 static bool
 page_full(const struct query *q, unsigned more)
 {
@@ -668,8 +685,7 @@ query_refused(struct query *q)
 			json_pack("{s:o, s:o, s:s, s:f}", "prefix", rpc_prefix(&q->prefix), "peer",
 				rpc_addr(&p.addr), "cause", refused_text(list[i].cause), "age_s",
 				age_s > 0 ? age_s : 0.0));
-		if (q->refused != NULL &&
-			!q->refused(q, &list[i], json_array_get(out, json_array_size(out) - 1)))
+		if (!query_refusal(q, &list[i], json_array_get(out, json_array_size(out) - 1)))
 			json_array_remove(out, json_array_size(out) - 1);
 	}
 	return out;
@@ -732,6 +748,71 @@ query_prefix(struct query *q, json_t *params, struct rpc_call *call)
 	return false;
 }
 
+/* True if a destination has a path, usable or not. In a read section. */
+static bool
+has_paths(const struct query *q)
+{
+	struct dest_view v;
+	struct dest_id id = shards_find_rd(&q->table, q->rd, &q->prefix);
+
+	return id.v != DEST_NONE && shards_peek(&q->table, id, &v) && v.paths != NULL &&
+	       v.paths->count > 0;
+}
+
+/* True if an announcement that is not kept was refused. */
+static bool
+has_refused(struct query *q) RUNS_ON(role_main)
+{
+	json_t *refused = query_refused(q);
+	bool has = json_array_size(refused) > 0;
+
+	json_decref(refused);
+	return has;
+}
+
+bool
+query_covering(struct query *q, const struct ip_addr *a)
+{
+	int max = (int)prefix_max_len((enum afi)a->afi), len = max;
+
+	query_section_begin(q);
+	for (; len >= 0; len--) {
+		q->prefix = prefix_from_addr(a, (uint8_t)len);
+		if (has_paths(q))
+			break;
+	}
+	layers_rib_read_end(q->env->layers);
+	for (int longer = max; longer > len; longer--) {
+		q->prefix = prefix_from_addr(a, (uint8_t)longer);
+		if (has_refused(q))
+			return true;
+	}
+	q->prefix = prefix_from_addr(a, (uint8_t)(len >= 0 ? len : max));
+	return len >= 0;
+}
+
+bool
+query_subject(struct query *q, json_t *params, bool *found, struct rpc_call *call)
+{
+	const char *text = NULL;
+	struct ip_addr addr;
+
+	*found = true;
+	if (!rpc_string(params, "prefix", &text, call))
+		return false;
+	if (text == NULL || addr_parse(text, &addr) != 0 ||
+		addr.afi != (uint8_t)family_afi(q->family)) {
+		if (text != NULL && strchr(text, '/') == NULL)
+			rpc_fail(call, RPC_INVALID_PARAMS, "/prefix",
+				"\"%.64s\" is not a prefix or an address of this address family",
+				text);
+		return (text == NULL || strchr(text, '/') != NULL) && query_prefix(q, params, call);
+	}
+	q->has_prefix = true;
+	*found = query_covering(q, &addr);
+	return true;
+}
+
 static bool
 query_read(struct query *q, json_t *params, json_int_t *cursor, struct rpc_call *call)
 	RUNS_ON(role_main)
@@ -760,7 +841,7 @@ query_read(struct query *q, json_t *params, json_int_t *cursor, struct rpc_call 
 		rpc_fail(call, RPC_NOT_KEPT, "/view", "not-kept");
 		return false;
 	}
-	*cursor = cursor_text != NULL ? strtoll(cursor_text, &end, 10) : 0;
+	*cursor = cursor_text != NULL ? strtoll(cursor_text, &end, 10) : -1;
 	if (cursor_text != NULL &&
 		(*cursor_text == '\0' || *end != '\0' || *cursor < 0 || *cursor > UINT32_MAX)) {
 		rpc_fail(call, RPC_INVALID_PARAMS, "/cursor",
@@ -770,18 +851,22 @@ query_read(struct query *q, json_t *params, json_int_t *cursor, struct rpc_call 
 	return columns_read(q, params, call) && rpc_selector_read(q, params, call);
 }
 
-/* Adds a page of `q` to `o`. */
+/* Adds a page of `q` to `o`. `first`: the page has no cursor. */
 static void
-routes_page(struct query *q, uint32_t cursor, json_t *o) RUNS_ON(role_main)
+routes_page(struct query *q, uint32_t cursor, bool first, json_t *o) RUNS_ON(role_main)
 {
 	bool reads_paths = q->selector != NULL || q->only_best || q->only_count;
 	uint32_t scan_max = reads_paths ? SCAN_PATHS_MAX : SCAN_MAX, next = cursor, end;
 	struct adj_out_section out = {.q = q};
 
+	if (first)
+		own_default_add(q, &out);
 	if (q->has_prefix && !q->longer && (q->has_rd || !q->vpn)) {
 		(void)one_prefix(q, &out);
 		if (q->view != VIEW_ADJ_OUT)
-			json_object_set_new(o, "refused", query_refused(q));
+			json_object_set_new(o, "refused",
+				q->view == VIEW_ADJ_IN_PRE ? query_refused(q)
+							   : query_refused_all(q));
 		return;
 	}
 	query_section_begin(q);
@@ -813,7 +898,7 @@ rib_routes(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(r
 	else
 		o = json_pack("{s:o}", "routes", q.routes);
 	if (query_table(&q)) /* an unused family has no table */
-		routes_page(&q, (uint32_t)cursor, o);
+		routes_page(&q, cursor > 0 ? (uint32_t)cursor : 0, cursor < 0, o);
 	if (q.only_count)
 		json_object_set_new(o, "count", json_integer(q.counted));
 	if (rpc_selector_failed(&q)) {
@@ -841,15 +926,41 @@ vpn_longest(const struct query *q, const struct ip_addr *a, struct dest_view *ou
 	return (struct dest_id){DEST_NONE};
 }
 
+/*
+ * The longest prefix that anybody announces, where it is longer than the prefix of `usable` (NULL:
+ * none); NULL: there is none.
+ */
+static json_t *
+announced_json(struct rpc_env *env, const struct query *of, const struct ip_addr *a,
+	const struct prefix *usable) RUNS_ON(role_main)
+{
+	struct query q = {.env = env,
+		.view = VIEW_LOC,
+		.family = of->family,
+		.vrf = of->vrf,
+		.vpn = of->vpn,
+		.has_rd = of->has_rd,
+		.rd = of->rd,
+		.limit = LIMIT_MAX};
+
+	if (!query_covering(&q, a) || (usable != NULL && q.prefix.len <= usable->len))
+		return NULL;
+	q.routes = json_array();
+	(void)query_paths(&q);
+	return json_pack("{s:o, s:o, s:o}", "prefix", rpc_prefix(&q.prefix), "routes", q.routes,
+		"refused", query_refused_all(&q));
+}
+
 static json_t *
 rib_lookup(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
 {
 	struct query q = {.env = env, .view = VIEW_LOC, .vrf = VRF_DEFAULT, .limit = LIMIT_MAX};
 	const char *text = NULL;
-	struct dest_view v;
+	struct dest_view v = {0};
 	struct ip_addr addr;
 	struct dest_id id;
-	json_t *o;
+	json_t *o, *announced;
+	bool usable;
 
 	if (!rpc_family(params, &q.family, call) || !rpc_vrf(env, params, &q.vrf, call) ||
 		!query_rd(&q, params, true, call) || !rpc_string(params, "address", &text, call))
@@ -858,7 +969,7 @@ rib_lookup(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(r
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/address",
 			"\"%.64s\" is not an address of this address family", text);
 	q.routes = json_array();
-	o = json_pack("{s:n, s:o}", "prefix", "routes", q.routes);
+	o = json_pack("{s:n, s:o, s:[]}", "prefix", "routes", q.routes, "refused");
 	if (!query_table(&q))
 		return o;
 	query_section_begin(&q);
@@ -870,6 +981,13 @@ rib_lookup(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(r
 	}
 	layers_rib_read_end(env->layers);
 	installed_flush(&q.installed);
+	usable = json_is_string(json_object_get(o, "prefix"));
+	q.prefix = v.prefix;
+	if (usable)
+		json_object_set_new(o, "refused", query_refused_all(&q));
+	announced = announced_json(env, &q, &addr, usable ? &q.prefix : NULL);
+	if (announced != NULL)
+		json_object_set_new(o, "announced", announced);
 	return o;
 }
 
@@ -963,23 +1081,16 @@ static const struct rpc_field routes_params[] = {
 	{"cursor?", "string", "The `next` of an earlier answer."},
 	{0},
 };
-static const struct rpc_field refused_fields[] = {
-	{"prefix", "prefix", "The prefix."},
-	{"peer", "string", "Address of the peer."},
-	{"cause", "string", "The cause, as in `bgp.peers`."},
-	{"age_s", "number", "Seconds since then."},
-	{0},
-};
 static const struct rpc_field routes_result[] = {
 	{"routes", "object[]", "The routes, in no particular order.", rpc_route_fields},
 	{"rows?", "any[]",
 		"With `columns`: for each route its values in the order of `columns`, null for a "
 		"key that the route does not have. `routes` is empty."},
 	{"refused?", "object[]",
-		"With an exact `prefix`: the last announcements of this prefix that were refused, "
-		"as "
-		"far as they are remembered.",
-		refused_fields},
+		"With an exact `prefix`: the announcements of this prefix that were refused in the "
+		"present sessions: those that are kept (`keep_all_routes`; with `adj-in-pre` they "
+		"are in `routes`), and the last others, as far as they are remembered.",
+		rpc_refused_fields},
 	{"count?", "integer", "With `count`: routes found for this page."},
 	{"next?", "string", "Cursor of the next page; absent on the last page."},
 	{0},
@@ -991,9 +1102,22 @@ static const struct rpc_field lookup_params[] = {
 	{"address", "address", "The address."},
 	{0},
 };
+static const struct rpc_field announced_fields[] = {
+	{"prefix", "prefix", "The prefix."},
+	{"routes", "object[]", "Its routes, none of them usable.", rpc_route_fields},
+	{"refused", "object[]", "Its refused announcements.", rpc_refused_fields},
+	{0},
+};
 static const struct rpc_field lookup_result[] = {
-	{"prefix", "string|null", "The longest prefix that holds the address; null without one."},
+	{"prefix", "string|null",
+		"The longest prefix with a usable route that holds the address; null without one."},
 	{"routes", "object[]", "Its routes.", rpc_route_fields},
+	{"refused", "object[]", "Its refused announcements, as in `rib.routes`.",
+		rpc_refused_fields},
+	{"announced?", "object",
+		"The longest prefix that holds the address and that anybody announces, where it is "
+		"longer than `prefix`: no route of it can be used.",
+		announced_fields},
 	{0},
 };
 static const struct rpc_field table_fields[] = {

@@ -60,8 +60,6 @@ struct query {
 	struct installed installed;
 	/* NULL, or called in a read section for each path of `routes` */
 	void (*path)(struct query *q, const struct rib_path *p, json_t *route);
-	/* NULL, or called for each refusal; false: leave the refusal out */
-	bool (*refused)(struct query *q, const struct refused_route *r, json_t *o);
 };
 
 /* Parameter `rd` of a VPN family; `required`: the method needs one. False after rpc_fail(). */
@@ -69,6 +67,17 @@ bool query_rd(struct query *q, json_t *params, bool required, struct rpc_call *c
 	RUNS_ON(role_main);
 /* Parameter `prefix`, of q->family. False after rpc_fail(). */
 bool query_prefix(struct query *q, json_t *params, struct rpc_call *call) RUNS_ON(role_main);
+/*
+ * Parameter `prefix`, which may be an address: then q->prefix becomes the prefix of query_covering(),
+ * and *found is whether there is one. False after rpc_fail().
+ */
+bool query_subject(struct query *q, json_t *params, bool *found, struct rpc_call *call)
+	RUNS_ON(role_main);
+/*
+ * The longest prefix that holds the address and that a peer or this router announces, usable or not,
+ * into q->prefix. False: none; q->prefix is the address with its full length.
+ */
+bool query_covering(struct query *q, const struct ip_addr *a) RUNS_ON(role_main);
 /* False: the table does not exist. */
 bool query_table(const struct query *q) RUNS_ON(role_main);
 /* A read section, to end by layers_rib_read_end(). A table that was removed since the last section is empty. */
@@ -77,8 +86,18 @@ void query_section_begin(struct query *q) RUNS_ON(role_main);
 const struct shard *query_shard(const struct query *q, struct dest_id id);
 /* Adds the paths of the exact prefix (q->rd, q->prefix) to q->routes. Returns the destination; .v == DEST_NONE: none. */
 struct dest_id query_paths(struct query *q) RUNS_ON(role_main);
-/* The peers whose announcements of the exact prefix were refused, as far as the shard has records. */
+/*
+ * The peers whose announcements of the exact prefix were refused in the present sessions, as far as
+ * the shard has records, which are those of announcements that are not kept.
+ */
 json_t *query_refused(struct query *q) RUNS_ON(role_main);
+
+/* ---- rpc_fate.c ---- */
+
+/* Completes a record of query_refused(). False: of an earlier session. */
+bool query_refusal(struct query *q, const struct refused_route *r, json_t *o) RUNS_ON(role_main);
+/* query_refused(), and the kept announcements that are refused, with their attributes. */
+json_t *query_refused_all(struct query *q) RUNS_ON(role_main);
 
 /* ---- rpc_selector.c: the parameters `as_path` and `community` ---- */
 

@@ -162,6 +162,49 @@ clusters_json(const struct attr_set *a)
 	return clusters;
 }
 
+json_t *
+rpc_octets(const uint8_t *octets, size_t len)
+{
+	static const char digits[] = "0123456789abcdef";
+	char *text = malloc(2 * len + 1);
+	json_t *o;
+
+	if (text == NULL)
+		return NULL;
+	for (size_t i = 0; i < len; i++) {
+		text[2 * i] = digits[octets[i] >> 4];
+		text[2 * i + 1] = digits[octets[i] & 15];
+	}
+	o = json_stringn_nocheck(text, 2 * len);
+	free(text);
+	return o;
+}
+
+/* RFC 9234 5 */
+static json_t *
+only_to_customer_json(const struct attr_set *a)
+{
+	return a->has & ATTR_HAS_OTC ? json_integer(a->otc) : NULL;
+}
+
+/* Attributes without a decoder, which Keel passes on (RFC 4271 9). The flag of a 2-octet length belongs to the encoding. */
+static json_t *
+unknown_json(const struct attr_set *a)
+{
+	const uint8_t *p = attr_unknown(a), *end = p + a->unknown_len;
+	json_t *array = p < end ? json_array() : NULL;
+
+	while (p < end) {
+		size_t len = (size_t)p[2] << 8 | p[3];
+
+		json_array_append_new(
+			array, json_pack("{s:i, s:i, s:o}", "type", (int)p[1], "flags",
+				       p[0] & ~0x10, "value", rpc_octets(p + 4, len)));
+		p += 4 + len;
+	}
+	return array;
+}
+
 /* `value`: NULL if the attribute is not in the set. */
 static const struct {
 	const char *key;
@@ -180,6 +223,8 @@ static const struct {
 	{"aggregator", aggregator_json},
 	{"originator_id", originator_json},
 	{"cluster_list", clusters_json},
+	{"only_to_customer", only_to_customer_json},
+	{"unknown_attributes", unknown_json},
 };
 
 unsigned

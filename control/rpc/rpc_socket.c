@@ -674,7 +674,7 @@ rpc_destroy(struct rpc *r)
 	for (unsigned i = 0; i < RPC_LISTENERS; i++)
 		listener_close(&r->listener[i]);
 	rpc_events_stop(r);
-	json_decref(r->env.peer_alarms_since);
+	json_decref(r->env.alarms_since);
 	free(r->env.marks);
 	free(r->env.attr_buf);
 	free(r);

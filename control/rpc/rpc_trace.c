@@ -516,21 +516,23 @@ filter_read(struct rpc_env *env, json_t *params, struct trace *t, struct rpc_cal
 }
 
 static bool
-file_open(struct trace *t, json_t *params, struct rpc_call *call) RUNS_ON(role_main)
+file_open(struct rpc_env *env, struct trace *t, json_t *params, struct rpc_call *call)
+	RUNS_ON(role_main)
 {
-	const char *file = NULL;
-	int err = 0;
+	const char *file = NULL, *reason = NULL;
+	char *path = NULL;
+	int err;
 
 	if (!rpc_string(params, "file", &file, call))
 		return false;
-	if (file != NULL && file[0] != '/') {
-		rpc_fail(call, RPC_INVALID_PARAMS, "/file", "is not an absolute path");
-		return false;
-	}
-	if (file != NULL)
-		err = capture_create(file, &t->capture);
+	if (file == NULL)
+		return true;
+	path = config_output_path(apply_running(env->apply), file, &reason);
+	err = path != NULL ? capture_create(path, &t->capture) : -EINVAL;
 	if (err != 0)
-		rpc_fail(call, RPC_INVALID_PARAMS, "/file", "%s", strerrordesc_np(-err));
+		rpc_fail(call, RPC_INVALID_PARAMS, "/file", "%s",
+			path != NULL ? strerrordesc_np(-err) : reason);
+	free(path);
 	return err == 0;
 }
 
@@ -548,7 +550,7 @@ trace_start(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS_ON(
 	if (env->traces != NULL && env->traces->count == TRACES_MAX)
 		return rpc_fail(
 			call, RPC_TRY_AGAIN, "", "too many traces run (%u); try again", TRACES_MAX);
-	if (!file_open(&t, params, call))
+	if (!file_open(env, &t, params, call))
 		return NULL;
 	if (env->traces == NULL && traces_create(rpc) != 0) {
 		(void)capture_close(t.capture);
@@ -598,7 +600,8 @@ static const struct rpc_field start_params[] = {
 	{"vrf?", "string", "VRF of the peer or of the prefix; `default` when absent."},
 	{"seconds", "integer=1..3600", "The trace ends after this time."},
 	{"file?", "string",
-		"Absolute path of a capture (pcapng) that keeld creates; the file must not exist. "
+		"Name of a capture (pcapng) that keeld creates in `management.output_dir`; the "
+		"file must not exist. "
 		"Messages are TCP segments with the addresses of the session, all other events are "
 		"journal entries. At 256 MiB the trace ends."},
 	{0},

@@ -54,6 +54,9 @@ rpc_vrf_routes(const struct rpc_env *env, struct vrf_id vrf, struct shard_instan
 		out->imported += one.imported;
 		out->exported += one.exported;
 		out->refused += one.refused;
+		out->crowded += one.crowded;
+		if (one.crowded > 0)
+			out->crowded_by = one.crowded_by;
 	}
 	layers_rib_read_end(env->layers);
 	return routes;
@@ -82,6 +85,8 @@ vrf_json(struct rpc_env *env, const char *name, struct vrf_id id, const struct c
 	json_object_set_new(o, "imported", json_integer((json_int_t)n.imported));
 	json_object_set_new(o, "exported", json_integer((json_int_t)n.exported));
 	json_object_set_new(o, "refused", json_integer((json_int_t)n.refused));
+	if (n.crowded > 0)
+		json_object_set_new(o, "crowded", json_integer((json_int_t)n.crowded));
 	if (vrf->rd.v != 0)
 		json_object_set_new(o, "rd", json_string(vpn_rd_format(vrf->rd, rd)));
 	if (label != 0)
@@ -132,6 +137,9 @@ static const struct rpc_field vrf_fields[] = {
 	{"exported?", "integer", "Routes that the instance exports."},
 	{"refused?", "integer",
 		"Imports refused because of `max_routes`, since the last attempt to import them."},
+	{"crowded?", "integer",
+		"Paths that are not imported because their prefixes have too many paths: 32,768 "
+		"in all, and of one peer as many as are left."},
 	{"rd?", "string", "Route distinguisher."},
 	{"label?", "integer",
 		"MPLS label of the instance. Absent: no label could be assigned; the alarm "

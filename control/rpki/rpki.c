@@ -29,6 +29,8 @@
 #define WAIT_SHARDS_NS 10000000u
 #define UNSYNCED_NS (5 * SECOND) /* a restart of a cache is no alarm */
 #define PASSWORD_MAX 80 /* limit of the kernel */
+#define SETS_MAX (2 * CONFIG_RPKI_CACHES_MAX) /* in use at once: of caches, and of removed caches */
+#define RANK_NONE (3 * (UINT8_MAX + 1u))
 #define NAME_MAX_LEN (ADDR_TEXT_MAX + 8)
 
 struct cache {
@@ -39,6 +41,7 @@ struct cache {
 	char password[PASSWORD_MAX + 1]; /* "": no TCP-MD5 */
 	char name[NAME_MAX_LEN]; /* "192.0.2.1:323" */
 	bool configured; /* named by the configuration that is being applied */
+	unsigned added; /* the configuration that added the cache */
 	struct rtr *rtr;
 	struct watch watch; /* fd -1: no connection */
 	bool connecting;
@@ -50,15 +53,29 @@ struct cache {
 	char reason[RTR_TEXT_MAX]; /* of the last loss */
 };
 
+/*
+ * Used data of a removed cache stays in use, at the rank of the cache, until the new caches have
+ * answered, or until the data expires. A commit that replaces a cache makes no route `not-found`.
+ */
+struct leaving {
+	struct vrps *vrps;
+	unsigned rank;
+	unsigned removed; /* the configuration that removed the cache */
+	uint64_t expires_ns;
+};
+
 struct rpki {
 	struct rpki_config config;
 	struct arena *arena;
 	struct thread *thread;
 	struct cache *cache[CONFIG_RPKI_CACHES_MAX];
 	unsigned count;
+	unsigned configurations; /* applied so far */
+	struct leaving leaving[CONFIG_RPKI_CACHES_MAX]; /* the oldest first */
+	unsigned leaving_count;
 	struct vrps *published; /* thread */
 	/* the sets that `published` was made of, with references */
-	struct vrps *source[CONFIG_RPKI_CACHES_MAX];
+	struct vrps *source[SETS_MAX];
 	unsigned source_count;
 	uint64_t publications, changed_records;
 	struct timer publish;
@@ -168,26 +185,81 @@ rank_of(const struct cache *c)
 	unsigned step = UINT8_MAX + 1u;
 
 	if (rtr_vrps(c->rtr) == NULL)
-		return 3 * step;
+		return RANK_NONE;
 	return c->preference + (rtr_state(c->rtr) == RTR_SYNCED ? 0 : c->used ? step : 2 * step);
+}
+
+static unsigned
+best_rank(const struct rpki *r)
+{
+	unsigned best = RANK_NONE;
+
+	for (unsigned i = 0; i < r->count; i++)
+		best = rank_of(r->cache[i]) < best ? rank_of(r->cache[i]) : best;
+	return best;
+}
+
+/*
+ * True while a cache added by the same or a later commit owes the first answer, and the answer
+ * would be used. Also true while no cache has data.
+ */
+static bool
+leaving_stays(const struct rpki *r, const struct leaving *l, uint64_t now)
+{
+	unsigned best = best_rank(r);
+
+	if (now >= l->expires_ns || best == RANK_NONE)
+		return now < l->expires_ns && r->count > 0;
+	for (unsigned i = 0; i < r->count; i++) {
+		const struct cache *c = r->cache[i];
+
+		if (c->added >= l->removed && rtr_vrps(c->rtr) == NULL && c->preference <= best)
+			return true;
+	}
+	return false;
+}
+
+static void
+leaving_remove(struct rpki *r, unsigned at) RUNS_ON(role_rpki)
+{
+	vrps_unref(r->leaving[at].vrps);
+	r->leaving_count--;
+	memmove(&r->leaving[at], &r->leaving[at + 1],
+		(r->leaving_count - at) * sizeof(r->leaving[0]));
+}
+
+/* Removes data that leaves. The set stays published until the next publication. */
+static void
+leaving_look(struct rpki *r, uint64_t now) RUNS_ON(role_rpki)
+{
+	for (unsigned i = r->leaving_count; i-- > 0;) {
+		const struct leaving *l = &r->leaving[i];
+
+		if (!leaving_stays(r, l, now))
+			leaving_remove(r, i);
+		else
+			(void)timer_arm_sooner(r->thread, &r->publish, l->expires_ns - now);
+	}
 }
 
 /* The sets to use, and a bit for each of their caches. Returns the number of sets. */
 static unsigned
-choose(const struct rpki *r, struct vrps *out[static CONFIG_RPKI_CACHES_MAX], unsigned *caches)
-	RUNS_ON(role_rpki)
+choose(const struct rpki *r, struct vrps *out[static SETS_MAX], unsigned *caches) RUNS_ON(role_rpki)
 {
-	unsigned count = 0, best = 3 * (UINT8_MAX + 1u);
+	unsigned count = 0, best = best_rank(r);
 
 	*caches = 0;
-	for (unsigned i = 0; i < r->count; i++)
-		best = rank_of(r->cache[i]) < best ? rank_of(r->cache[i]) : best;
+	for (unsigned i = 0; i < r->leaving_count; i++)
+		best = r->leaving[i].rank < best ? r->leaving[i].rank : best;
 	for (unsigned i = 0; i < r->count; i++) {
 		if (rtr_vrps(r->cache[i]->rtr) == NULL || rank_of(r->cache[i]) != best)
 			continue;
 		out[count++] = rtr_vrps(r->cache[i]->rtr);
 		*caches |= 1u << i;
 	}
+	for (unsigned i = 0; i < r->leaving_count; i++)
+		if (r->leaving[i].rank == best)
+			out[count++] = r->leaving[i].vrps;
 	return count;
 }
 
@@ -253,7 +325,7 @@ sources_set(struct rpki *r, struct vrps *const *sets, unsigned count) RUNS_ON(ro
 static int
 publish(struct rpki *r) RUNS_ON(role_rpki)
 {
-	struct vrps *sets[CONFIG_RPKI_CACHES_MAX], *vrps, *changed;
+	struct vrps *sets[SETS_MAX], *vrps, *changed;
 	unsigned caches, count = choose(r, sets, &caches);
 	size_t n;
 	int err;
@@ -294,6 +366,7 @@ publish(struct rpki *r) RUNS_ON(role_rpki)
 static void
 publish_or_wait(struct rpki *r) RUNS_ON(role_rpki)
 {
+	leaving_look(r, now_ns());
 	if (shards_busy(r) || publish(r) != 0)
 		(void)timer_arm_sooner(r->thread, &r->publish, WAIT_SHARDS_NS);
 }
@@ -310,17 +383,17 @@ publish_fire(struct timer *t)
 static void
 cache_close(struct cache *c, const char *reason) RUNS_ON(role_rpki)
 {
-	uint64_t wait_s = c->backoff_s;
-
 	if (c->watch.fd < 0)
 		return;
 	(void)watch_set(c->rpki->thread, &c->watch, 0);
 	close(c->watch.fd);
 	c->watch.fd = -1;
 	c->connecting = false;
-	rtr_lost(c->rtr);
+	/* a restarted cache gets the Reset Query soon, however long the cache was away */
+	if (rtr_lost(c->rtr))
+		c->backoff_s = 1;
+	c->connect_ns = now_ns() + c->backoff_s * SECOND;
 	c->backoff_s = c->backoff_s * 2 < BACKOFF_MAX_S ? c->backoff_s * 2 : BACKOFF_MAX_S;
-	c->connect_ns = now_ns() + wait_s * SECOND;
 	if (strcmp(c->reason, reason) != 0 || c->up) {
 		snprintf(c->reason, sizeof(c->reason), "%s", reason);
 		cache_report(c, false);
@@ -554,6 +627,24 @@ cache_new(struct rpki *r, const struct config_rpki_cache *k) RUNS_ON(role_rpki)
 	return c;
 }
 
+static void
+cache_remove(struct rpki *r, struct cache *c) RUNS_ON(role_rpki)
+{
+	struct rtr_view v;
+
+	rtr_peek(c->rtr, &v);
+	if (c->used && rtr_vrps(c->rtr) != NULL) {
+		if (r->leaving_count == CONFIG_RPKI_CACHES_MAX)
+			leaving_remove(r, 0);
+		r->leaving[r->leaving_count++] =
+			(struct leaving){.vrps = vrps_ref(rtr_vrps(c->rtr)),
+				.rank = rank_of(c),
+				.removed = r->configurations,
+				.expires_ns = v.expires_ns};
+	}
+	cache_free(c);
+}
+
 struct configure_call {
 	struct rpki *r;
 	const struct config *c;
@@ -564,8 +655,9 @@ on_configure(void *arg) RUNS_ON(role_rpki)
 {
 	const struct configure_call *call = arg;
 	struct rpki *r = call->r;
-	unsigned kept = 0;
+	unsigned kept = 0, old;
 
+	r->configurations++;
 	for (unsigned i = 0; i < r->count; i++)
 		r->cache[i]->configured = false;
 	for (unsigned i = 0; i < call->c->rpki_cache_count; i++) {
@@ -581,9 +673,9 @@ on_configure(void *arg) RUNS_ON(role_rpki)
 		if (r->cache[i]->configured)
 			r->cache[kept++] = r->cache[i];
 		else
-			cache_free(r->cache[i]);
+			cache_remove(r, r->cache[i]);
 	}
-	r->count = kept;
+	old = r->count = kept;
 	for (unsigned i = 0; i < call->c->rpki_cache_count; i++) {
 		const struct config_rpki_cache *k = &call->c->rpki_caches[i];
 		struct cache *c = cache_find(r, k) == NULL ? cache_new(r, k) : NULL;
@@ -591,9 +683,12 @@ on_configure(void *arg) RUNS_ON(role_rpki)
 		if (c == NULL)
 			continue;
 		c->preference = k->preference;
+		c->added = r->configurations;
 		r->cache[r->count++] = c;
-		cache_run(c);
 	}
+	/* only now: each run publishes, and the choice needs all caches */
+	for (unsigned i = old; i < r->count; i++)
+		cache_run(r->cache[i]);
 	synced_look(r);
 	publish_or_wait(r);
 }
@@ -669,7 +764,7 @@ on_summary(void *arg) RUNS_ON(role_rpki)
 {
 	struct summary_call *call = arg;
 	const struct rpki *r = call->r;
-	struct vrps *sets[CONFIG_RPKI_CACHES_MAX];
+	struct vrps *sets[SETS_MAX];
 	unsigned caches_used;
 	json_t *caches = json_array();
 
@@ -706,6 +801,8 @@ rpki_stop(void *ctx)
 	for (unsigned i = 0; i < r->count; i++)
 		cache_free(r->cache[i]);
 	r->count = 0;
+	while (r->leaving_count > 0)
+		leaving_remove(r, 0);
 	sources_set(r, NULL, 0);
 	vrps_unref(r->published);
 	r->published = NULL;

@@ -5,8 +5,9 @@
  *
  * The thread keel-rpki owns connections and data, so a slow or large cache delays no other thread.
  * In use is the union of the data of all caches with the lowest `preference` among caches that are
- * synchronized; without such a cache, among caches with unexpired data. A change is published when
- * all shards have evaluated the routes of the change before.
+ * synchronized; without such a cache, among caches with unexpired data. Used data of a removed
+ * cache stays in use until the new caches have answered, or until the data expires. A change is
+ * published when all shards have evaluated the routes of the change before.
  *
  * Main creates, configures and destroys. Lifetime: longer than the threads, the shards and the jobs,
  * which hold sets of VRPs.

@@ -58,6 +58,7 @@ struct rtr {
 	uint64_t query_ns; /* time of the next query without Serial Notify */
 
 	bool has_session;
+	uint8_t session_version; /* RFC 8210 5.1: a session has one version */
 	uint16_t session;
 	uint32_t serial;
 	struct vrps *vrps;
@@ -166,7 +167,9 @@ query_send(struct rtr *r, uint64_t now)
 	uint8_t *p;
 
 	r->query_due = false;
-	r->query = r->has_session && r->vrps != NULL ? QUERY_SERIAL : QUERY_RESET;
+	r->query = r->has_session && r->vrps != NULL && r->session_version == r->version
+			   ? QUERY_SERIAL
+			   : QUERY_RESET;
 	if (r->query == QUERY_SERIAL) {
 		p = output_add(r, PDU_SERIAL_QUERY, r->session, HEADER + 4);
 		if (p != NULL)
@@ -358,34 +361,43 @@ take_end_of_data(struct rtr *r, const uint8_t *pdu, size_t len, uint64_t now, bo
 	return 0;
 }
 
+/*
+ * The cache has a different session. RFC 8210 5.1, not done: the router flushes the data. Routes
+ * would be `not-found` until the full answer of a cache after a restart. The data stays until the
+ * full answer, or expires.
+ */
 static int
-take_response(struct rtr *r, const uint8_t *pdu, size_t len, bool *changed)
+session_fail(struct rtr *r, const uint8_t *pdu, size_t len)
+{
+	r->has_session = false;
+	return fail(r, ERROR_CORRUPT, pdu, len,
+		"session %u of version %u, expected session %u of version %u", get_u16(pdu + 2),
+		pdu[0], r->session, r->session_version);
+}
+
+static int
+take_response(struct rtr *r, const uint8_t *pdu, size_t len)
 {
 	uint16_t session = get_u16(pdu + 2);
 
 	if (r->query == QUERY_NONE || r->in_answer)
 		return fail(r, ERROR_CORRUPT, pdu, len, "an answer without a query");
-	/* RFC 8210 5.5: data of two sessions must not meet */
-	if (r->query == QUERY_SERIAL && session != r->session) {
-		data_drop(r, changed);
-		return fail(r, ERROR_CORRUPT, pdu, len, "session %u answers session %u", session,
-			r->session);
-	}
+	/* RFC 8210 5.5, 7: data of two sessions, or of two versions, must not meet */
+	if (r->query == QUERY_SERIAL && (session != r->session || pdu[0] != r->session_version))
+		return session_fail(r, pdu, len);
 	r->session = session;
+	r->session_version = pdu[0];
 	r->in_answer = true;
 	return 0;
 }
 
 static int
-take_notify(struct rtr *r, const uint8_t *pdu, size_t len, uint64_t now, bool *changed)
+take_notify(struct rtr *r, const uint8_t *pdu, size_t len, uint64_t now)
 {
 	if (!r->negotiated)
 		return 0; /* RFC 8210 7 */
-	if (r->has_session && get_u16(pdu + 2) != r->session) {
-		data_drop(r, changed);
-		return fail(r, ERROR_CORRUPT, pdu, len, "session %u notifies session %u",
-			get_u16(pdu + 2), r->session);
-	}
+	if (r->has_session && get_u16(pdu + 2) != r->session)
+		return session_fail(r, pdu, len);
 	if (r->query != QUERY_NONE)
 		r->query_due = true;
 	else if (!r->has_session || get_u32(pdu + 8) != r->serial)
@@ -499,9 +511,9 @@ take_pdu(struct rtr *r, const uint8_t *pdu, size_t len, uint64_t now, bool *chan
 {
 	switch (pdu[1]) {
 	case PDU_SERIAL_NOTIFY:
-		return take_notify(r, pdu, len, now, changed);
+		return take_notify(r, pdu, len, now);
 	case PDU_CACHE_RESPONSE:
-		return take_response(r, pdu, len, changed);
+		return take_response(r, pdu, len);
 	case PDU_IPV4_PREFIX:
 	case PDU_IPV6_PREFIX:
 		return take_prefix(r, pdu, len);
@@ -578,14 +590,20 @@ rtr_connected(struct rtr *r, uint64_t now)
 	query_send(r, now);
 }
 
-void
+bool
 rtr_lost(struct rtr *r)
 {
-	/* a broken full answer: r->session may be of the new session already */
-	if (r->in_answer && r->query == QUERY_RESET)
+	bool serial = r->query == QUERY_SERIAL;
+
+	/*
+	 * No repetition of an unanswered query: a cache with a new session may end each connection
+	 * with a query for the old session.
+	 */
+	if (r->query != QUERY_NONE)
 		r->has_session = false;
 	answer_forget(r);
 	r->state = RTR_DOWN;
+	return serial;
 }
 
 static_assert(

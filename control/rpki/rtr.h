@@ -6,7 +6,8 @@
  *
  * Data becomes visible as a whole, at End of Data. A cache that breaks the protocol, sends more
  * than RTR_RECORDS_MAX records or stalls loses the connection. The data of the last complete answer
- * stays until the interval of the cache ends, or until the cache changes its session (RFC 8210 5.1).
+ * stays until the interval of the cache ends, also while the cache begins a new session (RFC 8210
+ * 5.1): the full answer of the new session replaces the data.
  */
 #pragma once
 
@@ -42,8 +43,11 @@ int rtr_input(struct rtr *r, const uint8_t *data, size_t len, uint64_t now, bool
 /* Octets to send; rtr_sent() removes the first `len`. */
 const uint8_t *rtr_output(const struct rtr *r, size_t *len);
 void rtr_sent(struct rtr *r, size_t len);
-/* The transport has ended; an incomplete answer is dropped. */
-void rtr_lost(struct rtr *r);
+/*
+ * The transport has ended; an incomplete answer is dropped. True: a Serial Query was not answered;
+ * the next query is a Reset Query.
+ */
+bool rtr_lost(struct rtr *r);
 /*
  * Sends due queries, and drops expired data (*changed). 0; -ETIMEDOUT: end the connection. *next:
  * time of the next call; UINT64_MAX: none.

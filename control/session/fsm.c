@@ -44,6 +44,7 @@ static const struct fsm_result table[FSM_STATE_COUNT][EV_EVENT_COUNT] =
 				[EV_SEND_HOLD_TIMER] = {FSM_IDLE, FAILED},
 				[EV_TCP_OPEN] = {FSM_OPEN_SENT, OPENED},
 				[EV_TCP_FAIL] = {FSM_ACTIVE, ACT_CLOSE | RETRY},
+				[EV_LINK_DOWN] = {FSM_CONNECT, 0},
 				[EV_OPEN] = {FSM_IDLE, FAILED},
 				[EV_OPEN_COLLISION] = {FSM_IDLE, FAILED},
 				[EV_BAD_MESSAGE] = {FSM_IDLE, FAILED},
@@ -63,6 +64,7 @@ static const struct fsm_result table[FSM_STATE_COUNT][EV_EVENT_COUNT] =
 				[EV_SEND_HOLD_TIMER] = {FSM_IDLE, FAILED},
 				[EV_TCP_OPEN] = {FSM_OPEN_SENT, OPENED},
 				[EV_TCP_FAIL] = {FSM_ACTIVE, ACT_CLOSE | RETRY},
+				[EV_LINK_DOWN] = {FSM_ACTIVE, 0},
 				[EV_OPEN] = {FSM_IDLE, FAILED},
 				[EV_OPEN_COLLISION] = {FSM_IDLE, FAILED},
 				[EV_BAD_MESSAGE] = {FSM_IDLE, FAILED},
@@ -82,6 +84,7 @@ static const struct fsm_result table[FSM_STATE_COUNT][EV_EVENT_COUNT] =
 				/* the second connection: the session resolves the collision (6.8) */
 				[EV_TCP_OPEN] = {FSM_OPEN_SENT, 0},
 				[EV_TCP_FAIL] = {FSM_ACTIVE, CLOSED | RETRY},
+				[EV_LINK_DOWN] = {FSM_IDLE, CLOSED},
 				[EV_OPEN] =
 					{FSM_OPEN_CONFIRM,
 						ACT_CONNECT_RETRY_STOP | ACT_SEND_KEEPALIVE |
@@ -108,6 +111,7 @@ static const struct fsm_result table[FSM_STATE_COUNT][EV_EVENT_COUNT] =
 				[EV_SEND_HOLD_TIMER] = {FSM_IDLE, NOTIFY, ERR_SEND_HOLD_TIMER, 0},
 				[EV_TCP_OPEN] = {FSM_OPEN_CONFIRM, 0},
 				[EV_TCP_FAIL] = {FSM_IDLE, FAILED},
+				[EV_LINK_DOWN] = {FSM_IDLE, CLOSED},
 				[EV_OPEN] = {FSM_IDLE, NOTIFY, ERR_FSM,
 					FSM_UNEXPECTED_IN_OPEN_CONFIRM},
 				[EV_OPEN_COLLISION] =
@@ -135,6 +139,7 @@ static const struct fsm_result table[FSM_STATE_COUNT][EV_EVENT_COUNT] =
 					{FSM_IDLE, NOTIFY | ACT_DOWN, ERR_SEND_HOLD_TIMER, 0},
 				[EV_TCP_OPEN] = {FSM_ESTABLISHED, 0},
 				[EV_TCP_FAIL] = {FSM_IDLE, LOST},
+				[EV_LINK_DOWN] = {FSM_IDLE, CLOSED | ACT_DOWN},
 				[EV_OPEN] =
 					{FSM_IDLE, NOTIFY | ACT_DOWN, ERR_FSM,
 						FSM_UNEXPECTED_IN_ESTABLISHED},
@@ -194,6 +199,7 @@ fsm_event_text(enum fsm_event e)
 		[EV_SEND_HOLD_TIMER] = "send-hold-timer",
 		[EV_TCP_OPEN] = "tcp-open",
 		[EV_TCP_FAIL] = "tcp-fail",
+		[EV_LINK_DOWN] = "link-down",
 		[EV_OPEN] = "open",
 		[EV_OPEN_COLLISION] = "open-collision",
 		[EV_BAD_MESSAGE] = "bad-message",

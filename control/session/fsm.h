@@ -30,6 +30,7 @@ enum fsm_event {
 	EV_SEND_HOLD_TIMER, /* RFC 9687 */
 	EV_TCP_OPEN, /* 16, 17: our connect succeeded, or a connection was accepted */
 	EV_TCP_FAIL, /* 18 */
+	EV_LINK_DOWN, /* 18: the link of the connection was lost (link_sensitive) */
 	EV_OPEN, /* 19: a good OPEN */
 	EV_OPEN_COLLISION, /* 23: this connection lost the collision */
 	/* 21, 22, 28: header, OPEN or UPDATE error; the session supplies the NOTIFICATION */

@@ -328,119 +328,18 @@ host_socket_accept(int listener, const struct netns *netns, struct ip_addr *peer
 	return fd;
 }
 
-static void
-ip_of(const struct sockaddr *s, struct ip_addr *a)
-{
-	uint16_t port;
-
-	memset(a, 0, sizeof(*a));
-	if (s != NULL)
-		sockaddr_to(s, a, &port);
-}
-
-/* True if the peer is on the link of interface address `i`. */
-static bool
-on_link(const struct ifaddrs *i, const struct ip_addr *own, const struct ip_addr *peer)
-{
-	struct ip_addr mask, far;
-
-	ip_of(i->ifa_dstaddr, &far);
-	if ((i->ifa_flags & IFF_POINTOPOINT) && addr_equal(&far, peer))
-		return true;
-	if (i->ifa_netmask == NULL || own->afi != peer->afi)
-		return false;
-	ip_of(i->ifa_netmask, &mask);
-	for (unsigned n = 0; n < sizeof(own->b); n++) {
-		if ((own->b[n] ^ peer->b[n]) & mask.b[n])
-			return false;
-	}
-	return own->zone == peer->zone;
-}
-
-/* The interface that holds out->addr; NULL: no interface does. */
-static const char *
-local_interface(
-	const struct ifaddrs *all, const struct ip_addr *peer, struct host_socket_local *out)
-{
-	for (const struct ifaddrs *i = all; i != NULL; i = i->ifa_next) {
-		struct ip_addr a;
-
-		ip_of(i->ifa_addr, &a);
-		if (a.afi == AFI_NONE || !addr_equal(&a, &out->addr))
-			continue;
-		if (on_link(i, &a, peer))
-			out->zone = zone_of_index(if_nametoindex(i->ifa_name));
-		return i->ifa_name;
-	}
-	return NULL;
-}
-
-/*
- * The kernel lists IPv4 addresses by primacy, but IPv6 addresses by age: take the lowest, so that a
- * restart selects the same address.
- */
-static void
-local_select(struct ip_addr *to, const struct ip_addr *a)
-{
-	if (to->afi == AFI_NONE || (a->afi == AFI_IPV6 && addr_compare(a, to) < 0))
-		*to = *a;
-}
-
-static void
-local_fill(const struct ifaddrs *i, const char *name, struct host_socket_local *out)
-{
-	struct host_socket_local found = {0};
-
-	for (; i != NULL; i = i->ifa_next) {
-		struct ip_addr a;
-
-		ip_of(i->ifa_addr, &a);
-		if (a.afi == AFI_NONE || strcmp(i->ifa_name, name) != 0)
-			continue;
-		local_select(a.afi == AFI_IPV4	      ? &found.v4
-			     : addr_is_link_local(&a) ? &found.link_local
-						      : &found.v6,
-			&a);
-	}
-	if (out->v4.afi == AFI_NONE)
-		out->v4 = found.v4;
-	if (out->v6.afi == AFI_NONE)
-		out->v6 = found.v6;
-	if (out->link_local.afi == AFI_NONE && out->zone != 0)
-		out->link_local = found.link_local;
-}
-
-static void
-local_here(int fd, const struct ip_addr *peer, struct host_socket_local *out)
+void
+host_socket_local(int fd, const struct netns *netns, struct ip_addr *out)
 {
 	struct sockaddr_storage ss = {0};
 	socklen_t len = sizeof(ss);
-	struct ifaddrs *all = NULL;
-	struct ip_addr *own;
-	const char *name;
+	uint16_t port;
 
-	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
-		return;
-	ip_of((struct sockaddr *)&ss, &out->addr);
-	own = out->addr.afi == AFI_IPV4	       ? &out->v4
-	      : addr_is_link_local(&out->addr) ? &out->link_local
-					       : &out->v6;
-	*own = out->addr;
-	if (getifaddrs(&all) < 0)
-		return;
-	name = local_interface(all, peer, out);
-	if (name != NULL)
-		local_fill(all, name, out);
-	freeifaddrs(all);
-}
-
-void
-host_socket_local(int fd, const struct netns *netns, const struct ip_addr *peer,
-	struct host_socket_local *out)
-{
 	memset(out, 0, sizeof(*out));
+	/* zones are interfaces of the namespace */
 	if (netns_enter(netns) != 0)
 		return;
-	local_here(fd, peer, out);
+	if (getsockname(fd, (struct sockaddr *)&ss, &len) == 0)
+		sockaddr_to((struct sockaddr *)&ss, out, &port);
 	netns_leave(netns);
 }

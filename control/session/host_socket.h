@@ -52,24 +52,5 @@ int host_socket_accept(
  */
 int host_socket_apply(int fd, const struct host_socket_options *o, const struct ip_addr *peer);
 
-/*
- * Our end of a connected socket, and the addresses of the interface that holds `addr` (AFI_NONE: no
- * address).
- */
-struct host_socket_local {
-	struct ip_addr addr;
-	struct ip_addr v4,
-		/*
-		 * the address of each family: `addr` or the first of the interface; `v6` is never
-		 * link-local
-		 */
-		v6;
-	struct ip_addr link_local; /* with its zone; only if `zone` is not 0 */
-	/*
-	 * zone of the link shared with the peer; 0: the peer is more than one hop away, or no zone
-	 * is interned for the interface
-	 */
-	uint16_t zone;
-};
-void host_socket_local(int fd, const struct netns *netns, const struct ip_addr *peer,
-	struct host_socket_local *out);
+/* The address of our end of a connected socket; AFI_NONE: none. */
+void host_socket_local(int fd, const struct netns *netns, struct ip_addr *out);

@@ -78,6 +78,7 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 	s->retry.fire = retry_fire;
 	s->pass_timer.fire = pass_fire;
 	limits_init(s);
+	links_init(s);
 	slow_init(s);
 	pace_init(s);
 	s->random = now_ns() ^ (uint64_t)c->router_id << 32;
@@ -165,6 +166,7 @@ address_link(struct speaker *s, struct peer *p)
 
 	p->next_of_address = *bucket;
 	*bucket = p;
+	in_use_begin(&p->next_of_address, IN_USE_NODE, NULL);
 }
 
 static void
@@ -175,8 +177,10 @@ address_unlink(struct speaker *s, struct peer *p)
 	while (*at != p)
 		at = &(*at)->next_of_address;
 	*at = p->next_of_address;
+	in_use_end(&p->next_of_address, IN_USE_NODE, NULL);
 }
 
+/* Takes the peer out of all lists of the speaker. */
 static void
 peer_unlink(struct speaker *s, struct peer *p)
 {
@@ -186,6 +190,7 @@ peer_unlink(struct speaker *s, struct peer *p)
 	ring_remove(&p->exports);
 	ring_remove(&p->owing);
 	ring_remove(&p->leaving);
+	ring_remove(&p->slow_ring);
 	s->by_id[p->id.v] = NULL;
 	limit_forget(p);
 }
@@ -227,6 +232,8 @@ peer_free(struct speaker *s, struct peer *p)
 {
 	unsigned jobs = 0;
 
+	peer_timers_end(p);
+	peer_unlink(s, p);
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 		jobs += jobs_reserved(&p->family[f].import_jobs);
 		jobs += jobs_reserved(&p->family[f].export_jobs);
@@ -262,7 +269,7 @@ peers_stop(struct speaker *s) RUNS_ON(role_session)
 			continue;
 		restart_leave(p);
 		peer_stop(p, &note);
-		peer_faults_stop(p);
+		peer_timers_end(p);
 	}
 }
 
@@ -281,6 +288,7 @@ speaker_stop(void *ctx)
 	input_push(s);
 	timer_cancel(s->thread, &s->retry);
 	timer_cancel(s->thread, &s->limits);
+	timer_cancel(s->thread, &s->links.timer);
 	timer_cancel(s->thread, &s->slow_timer);
 	timer_cancel(s->thread, &s->poll);
 	timer_cancel(s->thread, &s->pace_timer);
@@ -304,6 +312,7 @@ speaker_destroy(struct speaker *s)
 	update_groups_destroy(s->groups);
 	adj_records_destroy(s->records);
 	labels_fini(s);
+	links_fini(s);
 	rt_fini(s);
 	buffers_fini(s);
 	arena_free(s->config.arena, s->ranges);
@@ -337,8 +346,8 @@ speaker_busy(void *ctx)
  * that a flood from one peer does not delay the rest, and UPDATEs of several peers for one
  * destination arrive close together. True: the deadline came first.
  *
- * A share is INPUT_OCTETS. The next turn begins with the first peer with an unfinished share, for
- * lack of a batch or of time, and handles the rest of the share.
+ * A share is INPUT_OCTETS, or INPUT_NS of work for a shard. The next turn begins with the first peer
+ * with an unfinished share, for lack of a batch or of time, and handles the rest of the share.
  */
 static bool
 work_input(struct speaker *s, uint64_t now, uint64_t deadline_ns) RUNS_ON(role_session)
@@ -363,10 +372,10 @@ work_input(struct speaker *s, uint64_t now, uint64_t deadline_ns) RUNS_ON(role_s
 				first = NULL;
 			ring_remove(&p->ready);
 			s->ready_count--;
-			p->input_octets = 0;
-		} else if (p->input_octets >= INPUT_OCTETS) {
+			p->share = (struct input_share){0};
+		} else if (share_is_used(p)) {
 			idle = 0;
-			p->input_octets = 0;
+			p->share = (struct input_share){0};
 		} else {
 			idle = more ? 0 : idle + 1;
 			if (first == NULL && (more || s->starved))
@@ -375,10 +384,8 @@ work_input(struct speaker *s, uint64_t now, uint64_t deadline_ns) RUNS_ON(role_s
 		if (now_ns() >= deadline_ns)
 			break;
 	}
-	if (first != NULL) {
-		ring_remove(&s->ready);
-		ring_insert(first, &s->ready);
-	}
+	if (first != NULL)
+		ring_rotate(&s->ready, first);
 	return idle < s->ready_count;
 }
 
@@ -497,10 +504,8 @@ removed_free(struct speaker *s) RUNS_ON(role_session)
 
 	RING_EACH(p, &s->leaving, leaving)
 	{
-		if (!peer_owes(p) && shards_handled(s, p)) {
-			peer_unlink(s, p);
+		if (!peer_owes(p) && shards_handled(s, p))
 			peer_free(s, p);
-		}
 	}
 }
 
@@ -775,6 +780,7 @@ update_stays(struct peer *p, const struct config_peer *c, const struct session_p
 			peer_start(p);
 	}
 	slow_config(p);
+	links_config(p);
 	if (old.passive != c->passive)
 		peer_passive_changed(p);
 	return !export_rules_change(p, &old);
@@ -845,6 +851,14 @@ speaker_plan_settle(struct speaker *s)
 {
 	if (s->groups != NULL)
 		update_groups_settle(s->groups);
+	s->export_all = true;
+}
+
+void
+speaker_plan_supplied(struct speaker *s, enum family f)
+{
+	if (s->groups != NULL)
+		update_groups_plan_supplied(s->groups, f);
 	s->export_all = true;
 }
 
@@ -953,6 +967,27 @@ view_family(
 	out->families[id].end_of_rib_sent = f->end_of_rib_sent;
 }
 
+static void
+view_offered(const struct connection *c, struct session_view *out)
+{
+	struct bgp_open o;
+
+	if (c->open_received.octets == NULL ||
+		bgp_open_decode(c->open_received.octets, c->open_received.len, &o).severity !=
+			BGP_OK)
+		return;
+	for (unsigned i = 0; i < o.raw_count; i++) {
+		uint8_t *to = out->offered + out->offered_len;
+
+		if (out->offered_len + 2u + o.raw[i].len > sizeof(out->offered))
+			return;
+		to[0] = o.raw[i].code;
+		to[1] = o.raw[i].len;
+		memcpy(to + 2, o.raw[i].value, o.raw[i].len);
+		out->offered_len = (uint16_t)(out->offered_len + 2u + o.raw[i].len);
+	}
+}
+
 bool
 session_peek(struct speaker *s, struct peer_id id, struct session_view *out)
 {
@@ -984,6 +1019,7 @@ session_peek(struct speaker *s, struct peer_id id, struct session_view *out)
 		.restart_time_s = c->open.restart_time_s,
 		.held = p->held,
 		.idle_hold = peer_in_idle_hold(p),
+		.link_sensitive = p->up != NULL && links_sensitive(p->up),
 		.external = p->config.external,
 		.keepalive_late_ns = p->keepalive_late_ns,
 		.remote_role = c->open.role,
@@ -999,6 +1035,8 @@ session_peek(struct speaker *s, struct peer_id id, struct session_view *out)
 	};
 	memcpy(out->last_error, p->last_error, sizeof(out->last_error));
 	memcpy(out->falls, p->falls, sizeof(out->falls));
+	view_offered(c, out);
+	labels_view(p, out);
 	out->output_octets = c->tx_tail - c->tx_head;
 	out->input_octets = c->rx_tail - c->rx_head;
 	for (enum family f = 0; f < FAMILY_COUNT; f++)
@@ -1025,14 +1063,14 @@ session_adj_out(struct speaker *s, struct peer_id id, enum family f, struct dest
 }
 
 bool
-session_fate(struct speaker *s, struct peer_id id, enum family f, struct dest_id dest,
+session_fate(struct speaker *s, struct peer_id id, enum family f, struct dest_id dest, bool zero,
 	struct update_fate *out)
 {
 	const struct peer *p = peer_find(s, id);
 
 	if (p == NULL || p->family[f].group == NULL)
 		return false;
-	update_group_fate(p->family[f].group, dest, out);
+	update_group_fate(p->family[f].group, dest, zero, out);
 	return true;
 }
 

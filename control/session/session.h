@@ -160,6 +160,25 @@ void speaker_trace(struct speaker *s, struct trace_tap *tap) RUNS_ON(role_sessio
 void speaker_record(struct speaker *s, struct record_file *const *files, unsigned count)
 	RUNS_ON(role_session);
 
+/*
+ * The interfaces of the host and their addresses, for own next hops and for `link_sensitive`. An
+ * interface comes before its addresses. Copied; without memory the report is logged and lost.
+ */
+struct speaker_interface {
+	struct vrf_id vrf;
+	unsigned ifindex; /* in the namespace of the VRF */
+	uint16_t zone;
+	bool present, up; /* up: set up, and with carrier */
+};
+void speaker_interface(struct speaker *s, const struct speaker_interface *r) RUNS_ON(role_session);
+struct speaker_address {
+	struct vrf_id vrf;
+	unsigned ifindex;
+	struct ip_addr local;
+	struct prefix subnet;
+	bool present;
+};
+void speaker_address(struct speaker *s, const struct speaker_address *r) RUNS_ON(role_session);
 /* The targets that our instances import, for rt-constraint (RFC 4684). 0, -ENOMEM: as before. */
 int speaker_targets(struct speaker *s, const uint64_t *target, unsigned count)
 	RUNS_ON(role_session);
@@ -167,11 +186,16 @@ int speaker_targets(struct speaker *s, const uint64_t *target, unsigned count)
 void speaker_labels(struct speaker *s, struct speaker_labels *l) RUNS_ON(role_session);
 /* Any thread. */
 void speaker_label_figures(const struct speaker *s, struct swaps_figures *out);
+/* swaps_wanting() */
+unsigned speaker_labels_wanting(const struct speaker *s, struct swap_share *wanting,
+	struct swap_share *most) RUNS_ON(role_session);
 /*
- * True if each configured peer is established and has sent its table (RFC 4724 4.1), and the shards
- * have the whole input.
+ * True if each configured peer with a session has sent its table (RFC 4724 4.1), each other peer is not
+ * awaited, or away behind a link that is down, and the shards have the whole input.
  */
-bool speaker_restart_complete(struct speaker *s) RUNS_ON(role_session);
+bool speaker_restart_complete(struct speaker *s,
+	bool (*awaited)(void *ctx, struct vrf_id vrf, const struct ip_addr *addr), void *ctx)
+	RUNS_ON(role_session);
 /*
  * The process ends for good, or forwarding has ended: speaker_stop() ends all sessions by Cease. With
  * config.restarts and without this call speaker_stop() closes sessions with graceful restart without a
@@ -283,6 +307,8 @@ void session_export_policies(struct speaker *s, struct peer_id id, const struct 
  * end: when the commit has ended in one family.
  */
 struct update_plan_part;
+/* No peer of the plan supplies any more: routes that wait for one are withdrawn. */
+void speaker_plan_supplied(struct speaker *s, enum family f) RUNS_ON(role_session);
 void speaker_plan_begin(struct speaker *s, unsigned generation,
 	const struct update_plan_part *parts, unsigned count) RUNS_ON(role_session);
 void speaker_plan_settle(struct speaker *s) RUNS_ON(role_session);
@@ -374,12 +400,16 @@ struct session_view {
 		bool local, remote, negotiated;
 	} route_refresh, enhanced_route_refresh, four_octet_as, extended_message, graceful_restart,
 		extended_next_hop, restart_notification; /* RFC 8538 N bit */
+	/* the capabilities in the OPEN of the peer that fit: code, length and value of each */
+	uint16_t offered_len;
+	uint8_t offered[512];
 	/* of the peer: how long its routes are retained after the session has ended */
 	uint16_t restart_time_s;
 	/*
 	 * idle since max_prefixes was exceeded; session_reset() or a new limit starts the session
 	 */
 	bool held;
+	bool link_sensitive; /* the session ends with its link */
 	bool idle_hold; /* waits before the next attempt; session_reset() ends the wait */
 	bool external;
 	uint16_t remote_role; /* enum session_role, or above */
@@ -390,6 +420,9 @@ struct session_view {
 	/* octets in the output buffer that the kernel has not accepted, and unread input */
 	size_t output_octets, input_octets;
 	uint64_t messages_received, messages_sent, updates_received, updates_sent;
+	/* of the labels for VPN routes with our next hop, of the peer or of its group; may be zero */
+	uint32_t labels;
+	uint64_t labels_refused;
 	/* how often the hold timer was extended because received bytes were unread */
 	uint64_t hold_rearmed;
 	uint64_t keepalive_late_ns; /* maximum delay of our keepalives to this peer */
@@ -439,11 +472,12 @@ struct session_monitor {
 	struct peer_id id;
 	struct vrf_id vrf;
 	bool up;
-	uint32_t count; /* of sessions so far, with this one */
+	uint32_t count; /* the number of the last session, unlike that of any other peer */
 	struct ip_addr remote;
 	/* the NOTIFICATION that ended the last session; length 0: none */
 	uint16_t fall_len;
 	bool fall_sent;
+	uint16_t fall_event; /* RFC 4271 8.1: we ended the session without one; 0: the peer did */
 	/* of a session that is up */
 	bool as4; /* four-octet AS numbers */
 	uint8_t families; /* negotiated: bits by enum family */
@@ -522,4 +556,4 @@ int session_adj_out(struct speaker *s, struct peer_id id, enum family f, struct 
  * session with this family.
  */
 bool session_fate(struct speaker *s, struct peer_id id, enum family f, struct dest_id dest,
-	struct update_fate *out) RUNS_ON(role_session);
+	bool zero, struct update_fate *out) RUNS_ON(role_session);

@@ -68,8 +68,10 @@ batch_push(struct speaker *s, unsigned shard) RUNS_ON(role_session)
 
 /* ---- runs ---- */
 
-/* About 1 ms of work for a shard. After shorter runs a shard waits for the next turn of the session. */
+/* After shorter runs a shard waits for the next turn of the session. */
 #define RUN_PREFIXES 8192u
+/* Work for a shard: prefixes can be dear, by policies or by imports into many instances. */
+#define RUN_NS 4000000u
 /* With several shards: less than the 4,096 entries that a group reads at once. */
 #define RUN_PREFIXES_SPLIT 3840u
 #define RUN_WAIT_NS 10000000u
@@ -132,7 +134,7 @@ bool
 input_handled(struct speaker *s)
 {
 	runs_finish(s);
-	return s->run.count == 0 && s->run.prefixes == 0 && ring_empty(&s->owing);
+	return s->run.count == 0 && s->run.open.prefixes == 0 && ring_empty(&s->owing);
 }
 
 uint64_t
@@ -156,13 +158,28 @@ input_push(struct speaker *s)
 		s->run.whole_ns = s->run.pushed_ns;
 	}
 	if (s->run.count < runs_max(s))
-		s->run.size[s->run.count++] = 0;
+		s->run.size[s->run.count++] = (struct run_size){0};
 	last = s->run.count - 1;
-	s->run.size[last] += s->run.prefixes;
+	s->run.size[last].prefixes += s->run.open.prefixes;
+	s->run.size[last].ns += s->run.open.ns;
 	for (unsigned i = 0; i < s->shards.count; i++)
 		batch_push(s, i);
 	input_mark(s, s->run.end[last]);
-	s->run.prefixes = s->run.live = 0;
+	s->run.open = (struct run_size){0};
+	s->run.live = 0;
+}
+
+/* The open run, and the unfinished ones. */
+static struct run_size
+runs_all(const struct speaker *s)
+{
+	struct run_size all = s->run.open;
+
+	for (unsigned i = 0; i < s->run.count; i++) {
+		all.prefixes += s->run.size[i].prefixes;
+		all.ns += s->run.size[i].ns;
+	}
+	return all;
 }
 
 /*
@@ -172,13 +189,12 @@ input_push(struct speaker *s)
 static bool
 run_may_begin(const struct speaker *s)
 {
-	unsigned prefixes = s->run.prefixes;
+	struct run_size all = runs_all(s);
 
 	if (s->shards.count > 1)
 		return s->run.count == 0 || now_ns() - s->run.pushed_ns >= RUN_WAIT_NS;
-	for (unsigned i = 0; i < s->run.count; i++)
-		prefixes += s->run.size[i];
-	return s->run.count == 0 || prefixes <= INPUT_RUNS_MAX * run_prefixes(s);
+	return s->run.count == 0 || (all.prefixes <= INPUT_RUNS_MAX * run_prefixes(s) &&
+					    all.ns <= INPUT_RUNS_MAX * RUN_NS);
 }
 
 /* False: too many runs are unfinished. */
@@ -192,28 +208,38 @@ run_push(struct speaker *s) RUNS_ON(role_session)
 	return true;
 }
 
-void
-run_add(struct speaker *s, unsigned prefixes, bool bulk, uint64_t now)
+uint64_t
+run_add(struct speaker *s, enum family family, unsigned prefixes, bool bulk, uint64_t now)
 {
-	s->run.prefixes += prefixes;
+	uint64_t cost = 0;
+
+	for (unsigned i = 0; i < s->shards.count; i++) {
+		uint64_t one = shard_cost_ns(s->shards.at[i], family);
+
+		cost = one > cost ? one : cost;
+	}
+	s->run.open.prefixes += prefixes;
+	s->run.open.ns += prefixes * cost;
 	if (bulk) {
 		s->run.bulk_ns = now;
 	} else {
 		s->run.live += prefixes;
 		s->run.live_ns = now;
 	}
+	return prefixes * cost;
 }
 
 bool
 run_room(struct speaker *s)
 {
-	return s->run.prefixes < run_prefixes(s) || run_push(s);
+	return (s->run.open.prefixes < run_prefixes(s) && s->run.open.ns < RUN_NS) || run_push(s);
 }
 
 bool
 run_live_room(const struct speaker *s)
 {
-	return s->shards.count == 1 && s->run.live < RUN_PREFIXES_MIXED;
+	return s->shards.count == 1 && s->run.live < RUN_PREFIXES_MIXED &&
+	       runs_all(s).ns < (INPUT_RUNS_MAX + 1) * RUN_NS;
 }
 
 void
@@ -415,7 +441,7 @@ input_owe_up(struct peer *p)
 }
 
 void
-input_owe_down(struct peer *p, uint8_t retain)
+input_owe_down(struct peer *p, struct rib_session_down down)
 {
 	/* The shard does not know the session yet: nothing to withdraw. */
 	if (p->owed_up) {
@@ -425,7 +451,7 @@ input_owe_down(struct peer *p, uint8_t retain)
 	/* The DOWN record makes the retained routes stale and flushes all earlier stale routes. */
 	for (unsigned f = 0; f < FAMILY_COUNT; f++)
 		p->family[f].owed_stale = p->family[f].owed_long_lived = false;
-	p->down_record = (struct rib_session_down){.retain = retain};
+	p->down_record = down;
 	p->owed_down = true;
 	owe(p);
 }

@@ -9,8 +9,12 @@
 
 /* ---- runs ---- */
 
-/* Counts prefixes in the open run. `bulk`: of a whole table. */
-void run_add(struct speaker *s, unsigned prefixes, bool bulk, uint64_t now) RUNS_ON(role_session);
+/*
+ * Counts prefixes in the open run. `bulk`: of a whole table. Returns their work for a shard, in
+ * nanoseconds.
+ */
+uint64_t run_add(struct speaker *s, enum family family, unsigned prefixes, bool bulk, uint64_t now)
+	RUNS_ON(role_session);
 /* Hands over the run if it is full. False: it is full, and too many runs are unfinished. */
 bool run_room(struct speaker *s) RUNS_ON(role_session);
 /* True if the open run takes live changes although run_room() is false. */

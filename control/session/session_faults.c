@@ -228,6 +228,7 @@ peer_faults_free(struct peer *p)
 
 	if (f == NULL)
 		return;
+	peer_faults_stop(p);
 	for (unsigned i = 0; i < SESSION_FAULTS; i++)
 		octets_drop(p->speaker, &f->entry[i]);
 	arena_free(p->speaker->config.arena, f);

@@ -17,6 +17,7 @@
  *	session_limit.c    max_prefixes
  *	session_faults.c   faulty messages of a peer
  *	session_slow.c     slow peers
+ *	session_links.c    interfaces of the host: own next hops, lost links
  *	session_monitor.c  what BMP reports of sessions
  *	session_mrt.c      records of messages and states (MRT)
  */
@@ -32,6 +33,7 @@
 #include "control/export/rt_filter.h"
 #include "control/export/update_group.h"
 #include "lpm/arena.h"
+#include "lpm/in_use.h"
 
 #include <stddef.h>
 
@@ -65,7 +67,9 @@ static_assert(TX_EXPORT + TX_RESERVE <= TX_SIZE, "other messages have room");
 #define BUFFER_SPARES_MAX 4
 #define VPN_NLRI_MAX (BGP_EXTENDED_MSG_MAX + RIB_NLRI_SLACK)
 #define INPUT_RUNS_MAX 2
-#define INPUT_OCTETS (16u << 10) /* octets of one peer before the next peer: about 0.1 ms */
+/* Of one peer before the next peer: octets, about 0.1 ms, and work for a shard. */
+#define INPUT_OCTETS (16u << 10)
+#define INPUT_NS 4000000u
 /* While groups are far behind: */
 #define INPUT_LEAST 64 /* input has at least this part of a turn */
 #define INPUT_LEAST_NS 16000u /* of a piece of input */
@@ -115,6 +119,17 @@ struct kept_message {
 	uint16_t len;
 };
 
+/* The own end of a connection, by the interface that has the own address. */
+struct local_end {
+	/* of each family: the own address, or one of the interface; `v6` is never link-local */
+	struct ip_addr v4, v6;
+	struct ip_addr link_local; /* with its zone; only with `on_link` */
+	unsigned ifindex; /* 0: no interface has the own address */
+	uint16_t zone; /* of the link shared with the peer; 0: the peer is not on the link */
+	bool up; /* the interface */
+	bool on_link; /* the peer is in a subnet of the own address */
+};
+
 struct connection {
 	struct peer *peer;
 	bool outgoing;
@@ -156,8 +171,9 @@ struct connection {
 	struct bgp_open open; /* of the peer, without raw[] */
 	struct kept_message open_sent, open_received; /* for BMP */
 	struct negotiated n;
-	struct ip_addr local_addr; /* local.addr */
-	struct host_socket_local local; /* source of the next hops of both families */
+	struct ip_addr local_addr;
+	struct local_end local; /* source of the next hops of both families */
+	uint64_t opened_ns;
 };
 
 enum { CONN_OUT, CONN_IN, CONN_COUNT };
@@ -210,7 +226,12 @@ struct peer_family {
 	uint64_t not_before_ns;
 	bool end_of_rib_received, end_of_rib_sent;
 	bool retained; /* the shard keeps stale routes of an earlier session */
-	bool long_lived; /* retained beyond the restart time (RFC 9494) */
+	bool long_lived; /* retained beyond the restart time (RFC 9494); `restart` is its end */
+	/*
+	 * The long-lived phase ended in this session, before End-of-RIB: the next loss flushes the
+	 * family (RFC 9494 4.2).
+	 */
+	bool overdue;
 	uint32_t long_lived_s; /* length of this phase, if there is a phase */
 	struct timer restart; /* until the peer is back; then until its End-of-RIB */
 	struct {
@@ -239,7 +260,10 @@ struct peer {
 	struct ring ready, established, exports, owing, leaving;
 	struct peer *next_of_address; /* in the bucket of speaker.by_address */
 	struct peer_id id;
-	unsigned input_octets; /* handled of the present share: INPUT_OCTETS */
+	struct input_share {
+		unsigned octets; /* of INPUT_OCTETS */
+		uint64_t ns; /* of INPUT_NS */
+	} share; /* handled of the present share */
 	bool running, removed;
 	/* removed and owes no record: freed when the shards have handled this many records */
 	bool settled;
@@ -258,7 +282,9 @@ struct peer {
 	bool gone; /* dynamic: SESSION_DYNAMIC_GONE was reported */
 	/* memory for SESSION_DYNAMIC_GONE and SESSION_DOWN is reserved */
 	bool gone_reserved, down_reserved;
-	bool again_at_once; /* the peer sent Administrative Reset: no idle hold */
+	/* the peer sent Administrative Reset, or the link was lost: no idle hold */
+	bool again_at_once;
+	bool link_lost; /* ended the last session: an attempt follows when the link is back */
 	struct config_peer config; /* strings are stored in this struct, or NULL */
 	char vrf_name[64];
 	char password[HOST_SOCKET_PASSWORD_MAX + 1];
@@ -277,13 +303,21 @@ struct peer {
 	/* Memberships of route targets; empty unless negotiated. */
 	struct peer_rt {
 		struct rt_list {
-			struct rt_want *at; /* sorted */
+			uint32_t *at; /* ids of speaker.rt.targets, ascending */
 			unsigned count, size;
-		} received, sent;
-		struct rt_list resent; /* `resends`: sent since the peer asked for a refresh */
+		} received;
+		uint64_t *sent; /* bits by id */
+		uint32_t sent_words;
+		bool client, external; /* the class in which the lists are counted */
 		bool all; /* too many were received: the peer gets all routes */
 		bool ended; /* End-of-RIB was received, or is not awaited any more */
-		bool end_sent, due, resends;
+		/*
+		 * A pass over the targets sends what is wanted, then withdraws the rest: `next` is
+		 * the id of the next target. `again`: another pass follows. `refresh`: the next
+		 * pass sends all (`resends`).
+		 */
+		bool due, again, refresh, resends, withdraws, end_sent, wants_default;
+		uint32_t next;
 		/*
 		 * Of earlier sessions, while the peer restarts gracefully; `asks_all`: instead, the
 		 * peer gets all routes. In the list speaker.rt.keepers.
@@ -305,6 +339,7 @@ struct peer {
 
 	uint64_t established_ns;
 	uint32_t established_count;
+	uint32_t session_number; /* of the last session, unlike that of any other peer */
 	char last_error[400];
 	/* why the session ends, from the cause until peer_down(); .text NULL: no cause yet */
 	struct session_fall fall;
@@ -313,6 +348,7 @@ struct peer {
 	/* the NOTIFICATION that ended the last session, for BMP */
 	struct kept_message fall_message;
 	bool fall_sent;
+	uint16_t fall_event; /* as session_monitor.fall_event */
 	uint64_t messages_received, messages_sent, updates_received, updates_sent, hold_rearmed;
 	uint64_t keepalive_late_ns; /* maximum */
 };
@@ -369,6 +405,10 @@ struct speaker {
 	struct trace_tap *tap; /* NULL: no trace */
 	struct record_file *record[CONFIG_MRT_MAX]; /* speaker_record() */
 	unsigned record_count;
+	struct {
+		struct interface *interfaces;
+		struct timer timer; /* runs after a change */
+	} links;
 	struct buffer_pool {
 		uint8_t *spare[BUFFER_SPARES_MAX];
 		unsigned count;
@@ -427,13 +467,16 @@ struct speaker {
 	 * unfinished (session_batch.c): a live change waits for few prefixes of a peer that sends a table.
 	 */
 	struct {
-		unsigned prefixes; /* in the open run */
+		struct run_size {
+			unsigned prefixes;
+			uint64_t ns; /* of work for a shard, by shard_cost_ns() */
+		} open;
 		unsigned count; /* of unfinished runs */
 		/*
-		 * Of the unfinished runs, the oldest first: prefixes, and counts of records at the
+		 * Of the unfinished runs, the oldest first: sizes, and counts of records at the
 		 * end.
 		 */
-		unsigned size[INPUT_RUNS_MAX];
+		struct run_size size[INPUT_RUNS_MAX];
 		uint64_t end[INPUT_RUNS_MAX][SHARDS_MAX];
 		uint64_t whole; /* journal sequence before the oldest unfinished run */
 		uint64_t whole_ns; /* when that run was handed over */
@@ -443,7 +486,25 @@ struct speaker {
 		uint64_t live_ns, bulk_ns;
 	} run;
 	struct {
-		struct rt_list own; /* targets of our instances */
+		/* Each membership of a peer or of ours once, by dense ids. */
+		struct rt_targets {
+			struct rt_target {
+				struct rt_want want;
+				uint32_t next; /* in the bucket, or in the list of free ids */
+				uint32_t lists; /* of peers, with the membership */
+				uint32_t clients, others; /* of these: of internal peers */
+				uint32_t sent; /* peers that were sent the membership */
+				bool own, used;
+			} * at;
+			uint32_t *bucket; /* `size` lists of ids */
+			uint32_t count, size, free;
+		} targets;
+		struct rt_census {
+			unsigned all, external; /* peers with VPN families, and keepers */
+			unsigned asks_all[2]; /* internal peers; of reflector clients [true] */
+		} census;
+		uint32_t *own; /* targets of our instances */
+		unsigned own_count;
 		struct rt_filter *filters;
 		struct ring keepers; /* peers with kept memberships */
 		bool dirty; /* what peers are sent must be computed again */
@@ -464,6 +525,7 @@ struct speaker {
 	unsigned turn;
 	struct refresh_pace pace;
 	struct timer pace_timer; /* end of the rest, when a request waits for it */
+	uint32_t sessions; /* count of established sessions, of all peers */
 	unsigned serving; /* count of families with a running refresh walk */
 	struct peer_id table_sender; /* the peer that last sent part of its initial table */
 	uint64_t table_update_ns; /* time of that UPDATE */
@@ -496,12 +558,19 @@ ring_empty(const struct ring *r)
 }
 
 static inline void
-ring_insert(struct ring *before, struct ring *r)
+ring_link(struct ring *before, struct ring *r)
 {
 	r->next = before;
 	r->prev = before->prev;
 	before->prev->next = r;
 	before->prev = r;
+}
+
+static inline void
+ring_insert(struct ring *before, struct ring *r)
+{
+	in_use_begin(r, IN_USE_NODE, NULL);
+	ring_link(before, r);
 }
 
 /* False: `r` was in no list. */
@@ -513,7 +582,17 @@ ring_remove(struct ring *r)
 	r->next->prev = r->prev;
 	r->prev->next = r->next;
 	*r = (struct ring){NULL, NULL};
+	in_use_end(r, IN_USE_NODE, NULL);
 	return true;
+}
+
+/* The list begins with `first`, one of its members. */
+static inline void
+ring_rotate(struct ring *head, struct ring *first)
+{
+	head->next->prev = head->prev;
+	head->prev->next = head->next;
+	ring_link(first, head);
 }
 
 /* Iterates over the peers of `list`; the current peer may leave the list. */
@@ -561,6 +640,11 @@ void held_close(struct speaker *s) RUNS_ON(role_session);
 
 /* session_peer.c */
 void peer_init(struct peer *p);
+/*
+ * Ends every timer of the peer. The thread calls this before it stops; after that, no timer may be
+ * armed.
+ */
+void peer_timers_end(struct peer *p);
 void peer_start(struct peer *p) RUNS_ON(role_session);
 /* Ends both connections. `note` NULL: without a NOTIFICATION. */
 void peer_stop(struct peer *p, const struct note *note) RUNS_ON(role_session);
@@ -570,6 +654,10 @@ void peer_stop(struct peer *p, const struct note *note) RUNS_ON(role_session);
  */
 void peer_restart(struct peer *p) RUNS_ON(role_session);
 bool peer_in_idle_hold(const struct peer *p);
+/* The link of the connection is lost (`was_up`), or was never up: ends the connection without a NOTIFICATION. */
+void peer_link_down(struct connection *c, bool was_up) RUNS_ON(role_session);
+/* The link of the last session is back. */
+void peer_link_back(struct peer *p) RUNS_ON(role_session);
 /* Reports a dynamic peer to main for removal. */
 void peer_gone(struct peer *p) RUNS_ON(role_session);
 void peer_passive_changed(struct peer *p) RUNS_ON(role_session);
@@ -616,7 +704,7 @@ void connection_hold(struct connection *c, uint64_t hold_ns) RUNS_ON(role_sessio
 /* An UPDATE was accepted: raises EV_UPDATE, which restarts the hold timer. */
 void connection_heard(struct connection *c, uint64_t now_ns) RUNS_ON(role_session);
 void connection_keepalive_start(struct connection *c) RUNS_ON(role_session);
-void connection_stop_timers(struct connection *c) RUNS_ON(role_session);
+void connection_stop_timers(struct connection *c);
 /* No octets of the peer wait to be read or handled. */
 bool connection_silent(const struct connection *c);
 void connection_timers_init(struct connection *c);
@@ -656,7 +744,7 @@ bool connection_input(struct connection *c, uint64_t now_ns, uint64_t deadline_n
 
 /* session_batch.c */
 /* `retain`: families that the shard keeps as stale, bits by enum family. */
-void input_owe_down(struct peer *p, uint8_t retain) RUNS_ON(role_session);
+void input_owe_down(struct peer *p, struct rib_session_down down) RUNS_ON(role_session);
 void input_owe_up(struct peer *p) RUNS_ON(role_session);
 void input_owe_stale(struct peer_family *f) RUNS_ON(role_session);
 void input_owe_long_lived(struct peer_family *f) RUNS_ON(role_session);
@@ -689,6 +777,8 @@ void export_down(struct peer *p) RUNS_ON(role_session);
 bool leftovers_run(struct speaker *s, uint64_t deadline_ns) RUNS_ON(role_session);
 /* Applies changed export rules of the configuration. */
 void export_rules(struct peer *p) RUNS_ON(role_session);
+/* The own addresses of the session have changed. */
+void export_next_hops(struct peer *p) RUNS_ON(role_session);
 /* Exports to one peer for a slice. The peer is due again while the socket accepts more. */
 void export_run(struct peer *p, uint64_t deadline_ns) RUNS_ON(role_session);
 void export_timers_init(struct peer_family *f);
@@ -753,6 +843,18 @@ void slow_config(struct peer *p) RUNS_ON(role_session);
 /* The session ends: ends the looks, and the flags. */
 void slow_down(struct peer *p) RUNS_ON(role_session);
 
+/* session_links.c */
+void links_init(struct speaker *s);
+void links_fini(struct speaker *s);
+/* Finds the local end of a new connection. */
+void links_opened(struct connection *c);
+/* True if the connection ends with its link. */
+bool links_sensitive(const struct connection *c);
+/* No session can come: the link of the peer is down. */
+bool links_away(const struct peer *p);
+/* The configuration of the peer has changed. */
+void links_config(struct peer *p) RUNS_ON(role_session);
+
 /* session_labels.c */
 /* 0, -ENOMEM. */
 int labels_init(struct speaker *s);
@@ -761,6 +863,8 @@ void labels_fini(struct speaker *s);
 int labels_start(struct speaker *s);
 /* A session is up: labels rest at least for the restart time of the peer. */
 void labels_up(const struct connection *c) RUNS_ON(role_session);
+/* The labels of the peer (rib/swap.h). */
+void labels_view(const struct peer *p, struct session_view *out) RUNS_ON(role_session);
 /* Sends waiting orders to the fib thread, unless earlier orders are not answered. */
 void labels_send(struct speaker *s) RUNS_ON(role_session);
 
@@ -792,6 +896,12 @@ void rt_sweep(struct speaker *s) RUNS_ON(role_session);
 /* session_out.c: the VPN families of an established session begin. */
 int export_up_vpn(struct peer *p) RUNS_ON(role_session);
 
+static inline bool
+share_is_used(const struct peer *p)
+{
+	return p->share.octets >= INPUT_OCTETS || p->share.ns >= INPUT_NS;
+}
+
 /* session_faults.c */
 struct bgp_update;
 struct nlri;
@@ -804,9 +914,9 @@ void peer_fault_labels(struct peer *p, const struct nlri *first, unsigned count,
 /* Records and logs any other message that ends the session. */
 void peer_fault_message(struct peer *p, const struct bgp_error *error, const uint8_t *msg,
 	size_t len) RUNS_ON(role_session);
-/* Ends the window of log lines; to be called before the thread stops or the peer is freed. */
-void peer_faults_stop(struct peer *p) RUNS_ON(role_session);
-/* Call peer_faults_stop() first. */
+/* Ends the window of log lines. */
+void peer_faults_stop(struct peer *p);
+/* Ends the window too: the timer is part of the freed record. */
 void peer_faults_free(struct peer *p);
 
 /* Call speaker_config.event_reserve and event_release, if set. */

@@ -354,10 +354,16 @@ fields_limit(struct peer *p, struct input_update *in) RUNS_ON(role_session)
 }
 
 static void
-run_count(struct speaker *s, const struct input_update *in, uint64_t now) RUNS_ON(role_session)
+run_count(struct peer *p, const struct input_update *in, uint64_t now) RUNS_ON(role_session)
 {
-	for (unsigned i = 0; i < in->count; i++)
-		run_add(s, in->field[i].count, in->field[i].bulk, now);
+	for (unsigned i = 0; i < in->count; i++) {
+		const struct input_field *f = &in->field[i];
+		uint64_t cost = run_add(p->speaker, f->family, f->count, f->bulk, now);
+
+		/* tables advance together, by octets: the cost varies */
+		if (!f->bulk)
+			p->share.ns += cost;
+	}
 }
 
 /* Puts all fields or none. False: no batch. */
@@ -387,7 +393,7 @@ update_put_split(struct speaker *s, struct peer *p, struct input_update *in, uin
 			return false;
 	}
 	fields_limit(p, in);
-	run_count(s, in, now);
+	run_count(p, in, now);
 	for (unsigned i = 0; i < in->count; i++)
 		field_put_split(s, p, &in->field[i], &split[i], now);
 	return true;
@@ -408,7 +414,7 @@ update_put(struct speaker *s, struct peer *p, struct input_update *in, uint64_t 
 	if (batch_room(&s->input[0]) < all && !spares_reserve(s, 0, in->count))
 		return false;
 	fields_limit(p, in);
-	run_count(s, in, now);
+	run_count(p, in, now);
 	for (unsigned i = 0; i < in->count; i++)
 		field_put(s, p, &in->field[i], 0, NULL, now);
 	return true;
@@ -451,6 +457,7 @@ update_options(const struct connection *c)
 		.max_as_path_length = p->config.max_as_path_length,
 		.refuse_as_sets = !p->config.allow_as_sets,
 		.peer_as = c->open.asn,
+		.own_as = peer_local_as(p),
 		.role = p->config.role,
 		.local_id = c->local_addr.afi == AFI_IPV4 ? addr_v4(&c->local_addr)
 							  : p->speaker->config.router_id,
@@ -567,28 +574,16 @@ table_ended(struct peer *p)
 }
 
 /*
- * RFC 9494 4.3: a stale route of a helper ranks behind all routes without the community. Peers send
- * such routes only after our capability.
- */
-static void
-long_lived_rank(struct attr_set *a)
-{
-	if (!attr_has_community(a, COMMUNITY_LLGR_STALE))
-		return;
-	a->has |= ATTR_HAS_LOCAL_PREF;
-	a->local_pref = 0;
-}
-
-/*
- * True for a route of this router that a reflector sends back: the next hop is an address of this
- * router. A loop (RFC 4456 8), not a fault of the peer.
+ * Marks a route of this router that comes back: from a reflector (the next hop is an address of this router), or from a neighbour that
+ * advertises a route to its source too. A loop (RFC 4271 9.1.2, RFC 4456 8), not a fault of the peer.
  */
 static bool
-update_returns(const struct peer *p, const struct bgp_update *u, const struct attr_set *attrs)
+update_returns(const struct peer *p, struct bgp_update *u, const struct attr_set *attrs)
 {
-	return u->error.severity == TREAT_AS_WITHDRAW &&
-	       u->error.subcode == UPDATE_INVALID_NEXT_HOP && !p->config.external &&
-	       attrs->originator_id == p->speaker->config.router_id;
+	if (u->error.severity == TREAT_AS_WITHDRAW && u->error.subcode == UPDATE_INVALID_NEXT_HOP &&
+		!p->config.external && attrs->originator_id == p->speaker->config.router_id)
+		u->error.refused = REFUSED_ORIGINATOR_LOOP;
+	return u->error.refused == REFUSED_AS_LOOP || u->error.refused == REFUSED_ORIGINATOR_LOOP;
 }
 
 /* False: no batch; the message stays in the buffer. */
@@ -625,11 +620,7 @@ update_received(struct connection *c, const uint8_t *msg, size_t len, uint64_t n
 		table_ended(p);
 		restart_end_of_rib(&p->family[u.end_of_rib_family]);
 	}
-	if (p->config.timers.long_lived_stale_time > 0)
-		long_lived_rank(s->attrs);
 	returns = update_returns(p, &u, s->attrs);
-	if (returns)
-		u.error.refused = REFUSED_ORIGINATOR_LOOP;
 	update_fields(c, &u, s->attrs, &in);
 	if (!update_put(s, p, &in, now))
 		return false;
@@ -855,12 +846,14 @@ connection_input(struct connection *c, uint64_t now, uint64_t deadline_ns)
 		if (c->watch.fd < 0 || c->connecting) /* closed, or connecting again */
 			return false;
 		c->rx_head += len;
-		c->peer->input_octets += len;
+		c->peer->share.octets += len;
 		octets += len;
+		if (share_is_used(c->peer))
+			break;
 		if (octets < CLOCK_OCTETS)
 			continue;
 		octets = 0;
-		if (c->peer->input_octets >= INPUT_OCTETS || now_ns() >= deadline_ns)
+		if (now_ns() >= deadline_ns)
 			break;
 	}
 	if (c->watch.fd < 0 || c->connecting)

@@ -600,9 +600,9 @@ connection_adopt(struct connection *c, int fd)
 	c->deferred_ns = 0;
 	c->rx_head = c->rx_tail = c->tx_head = c->tx_tail = 0;
 	c->tx_families = 0;
-	host_socket_local(fd, listener_netns(c->peer->speaker, c->peer->config.vrf),
-		&c->peer->config.addr, &c->local);
-	c->local_addr = c->local.addr;
+	host_socket_local(
+		fd, listener_netns(c->peer->speaker, c->peer->config.vrf), &c->local_addr);
+	links_opened(c);
 	memset(&c->n, 0, sizeof(c->n));
 	memset(&c->open, 0, sizeof(c->open));
 	c->events = event_reserve(c->peer->speaker, CONNECTION_EVENTS) == 0 ? CONNECTION_EVENTS : 0;

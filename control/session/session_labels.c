@@ -86,6 +86,24 @@ speaker_labels(struct speaker *s, struct speaker_labels *l)
 	s->export_all = true; /* messages waited for the labels */
 }
 
+unsigned
+speaker_labels_wanting(const struct speaker *s, struct swap_share *wanting, struct swap_share *most)
+{
+	return swaps_wanting(s->labels.swaps, wanting, most);
+}
+
+void
+labels_view(const struct peer *p, struct session_view *out)
+{
+	struct swap_owner owner = {
+		.dynamic = p->config.dynamic, .group = p->config.group_key, .addr = p->config.addr};
+	struct swap_share share;
+
+	(void)swaps_owner(p->speaker->labels.swaps, &owner, &share);
+	out->labels = share.labels;
+	out->labels_refused = share.refused;
+}
+
 void
 speaker_label_figures(const struct speaker *s, struct swaps_figures *out)
 {

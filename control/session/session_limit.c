@@ -378,8 +378,12 @@ void
 limit_config(struct peer *p)
 {
 	p->limited = false;
-	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 		p->limited |= p->config.families[f].max_prefixes != 0;
+		if (p->family[f].group != NULL)
+			update_group_limit(
+				p->family[f].group, p->config.families[f].max_prefixes_out);
+	}
 	/* Prefixes stored before the limit was set count, too. */
 	if (p->up != NULL)
 		limit_received(p);

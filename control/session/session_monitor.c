@@ -78,11 +78,12 @@ session_monitor_peek(struct speaker *s, struct peer_id id, struct session_monito
 	out->id = id;
 	out->vrf = p->config.vrf;
 	out->up = p->up != NULL;
-	out->count = p->established_count;
+	out->count = p->session_number;
 	out->remote = p->config.addr;
 	out->sent_len = out->received_len = 0;
 	out->fall_len = message_copy(out->fall, &p->fall_message);
 	out->fall_sent = p->fall_sent;
+	out->fall_event = p->fall_event;
 	if (p->up == NULL)
 		return true;
 	out->since_ns = wall_ns() - (now_ns() - p->established_ns);

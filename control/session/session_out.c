@@ -255,6 +255,7 @@ rules_of(const struct peer_family *f)
 		.default_originate = k->default_originate,
 		.route_server_client = k->route_server_client,
 		.graceful_shutdown = k->graceful_shutdown,
+		.link = c->local.zone,
 		.long_lived = c->open.long_lived,
 	};
 }
@@ -267,11 +268,13 @@ rules_of(const struct peer_family *f)
 static void
 next_hop_of(const struct peer_family *f, struct update_member_config *m)
 {
-	const struct host_socket_local *l = &f->peer->up->local;
+	const struct connection *c = f->peer->up;
+	const struct local_end *l = &c->local;
 	bool v4 = family_afi(f->family) == AFI_IPV4;
 	bool either = v4 || family_safi(f->family) == SAFI_VPN;
 
-	if ((v4 && !m->rules.encode.extended_next_hop) || (either && l->addr.afi == AFI_IPV4)) {
+	if ((v4 && !m->rules.encode.extended_next_hop) ||
+		(either && c->local_addr.afi == AFI_IPV4)) {
 		m->next_hop = l->v4;
 		return;
 	}
@@ -309,6 +312,8 @@ family_up(struct peer_family *f) RUNS_ON(role_session)
 		err = groups_create(s);
 	if (err == 0)
 		err = update_group_join(s->groups, &m, &f->group);
+	if (err == 0)
+		update_group_limit(f->group, p->config.families[f->family].max_prefixes_out);
 	if (err < 0)
 		log_event(LOG_ERROR, "export-failed peer=%s vrf=%s family=%s error=\"%s\"",
 			p->config.addr_text, p->vrf_name, family_text(f->family),
@@ -328,6 +333,26 @@ export_rules(struct peer *p)
 		update_group_rules(p->family[i].group, &r);
 		p->speaker->export_all = true;
 	}
+}
+
+void
+export_next_hops(struct peer *p)
+{
+	export_rules(p); /* the link of the peer */
+	for (unsigned i = 0; i < FAMILY_COUNT; i++) {
+		struct peer_family *f = &p->family[i];
+		struct update_member_config m;
+
+		if (f->group == NULL)
+			continue;
+		m = (struct update_member_config){.rules = rules_of(f)};
+		next_hop_of(f, &m);
+		if (update_group_next_hop(f->group, &m.next_hop, &m.next_hop_link_local) &&
+			refresh_serve_order(&f->serve, f->end_of_rib_sent, now_ns()))
+			walk_begin_refresh(f);
+		serve_changed(f);
+	}
+	p->speaker->export_all = true;
 }
 
 int

@@ -134,7 +134,10 @@ peer_established(struct peer *p, struct connection *c) RUNS_ON(role_session)
 	peer_export_due(p);
 	p->established_ns = now_ns();
 	p->established_count++;
+	p->session_number = ++p->speaker->sessions;
 	p->fall = (struct session_fall){0};
+	p->link_lost = false;
+	p->fall_event = 0;
 	message_forget(p->speaker, &p->fall_message);
 	monitor_changed(p);
 	/* reserved by connection_adopt(); the other reservation is for SESSION_UP below */
@@ -194,9 +197,12 @@ peer_down(struct peer *p, uint8_t retain) RUNS_ON(role_session)
 	p->established_ns = 0;
 	count_fall(p);
 	monitor_changed(p);
+	/* a reason of one word is a name: link-down */
 	log_event(LOG_INFO, "session-down peer=%s vrf=%s reason=%s", p->config.addr_text,
 		p->vrf_name,
-		log_escape(p->last_error, strlen(p->last_error), reason, sizeof(reason)));
+		strpbrk(p->last_error, " \"\\=") == NULL && p->last_error[0] != '\0'
+			? p->last_error
+			: log_escape(p->last_error, strlen(p->last_error), reason, sizeof(reason)));
 	limit_down(p);
 	slow_down(p);
 	rt_keep(c, retain);
@@ -298,6 +304,33 @@ peer_restart(struct peer *p)
 	} else if (!peer_in_idle_hold(p)) {
 		idle_hold_start(p);
 	}
+}
+
+void
+peer_link_down(struct connection *c, bool was_up)
+{
+	struct peer *p = c->peer;
+
+	/* over a link that was down from the begin the next attempt waits, as after other failures */
+	p->again_at_once = was_up;
+	p->link_lost = true;
+	if (p->up == c) {
+		peer_error(p, "link-down");
+		peer_cause(p, "lost", "link-down");
+		p->fall_event = 18; /* TcpConnectionFails */
+	}
+	connection_event(c, EV_LINK_DOWN, NULL);
+}
+
+void
+peer_link_back(struct peer *p)
+{
+	struct connection *out = &p->conn[CONN_OUT];
+
+	p->link_lost = false;
+	if (p->running && p->conn[CONN_IN].state == FSM_IDLE &&
+		(out->state == FSM_CONNECT || out->state == FSM_ACTIVE))
+		connection_event(out, EV_CONNECT_RETRY_TIMER, NULL);
 }
 
 static void
@@ -658,6 +691,27 @@ peer_init(struct peer *p)
 	}
 	rt_init(p);
 	limit_init(p);
+}
+
+void
+peer_timers_end(struct peer *p)
+{
+	struct thread *t = p->speaker->thread;
+
+	timer_cancel(t, &p->connect_retry);
+	timer_cancel(t, &p->idle_hold);
+	timer_cancel(t, &p->collision);
+	timer_cancel(t, &p->limit_restart);
+	timer_cancel(t, &p->rt.wait);
+	for (unsigned i = 0; i < CONN_COUNT; i++)
+		connection_stop_timers(&p->conn[i]);
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		timer_cancel(t, &p->family[f].stale);
+		timer_cancel(t, &p->family[f].answer);
+		timer_cancel(t, &p->family[f].spread);
+		timer_cancel(t, &p->family[f].restart);
+	}
+	peer_faults_stop(p);
 }
 
 void

@@ -6,7 +6,8 @@
  *
  * Long-lived graceful restart (RFC 9494), helper role: after the restart time the routes stay for the
  * long-lived time of the peer, at most timers.long_lived_stale_time. The shard gives them the
- * community LLGR_STALE and the lowest rank, and removes routes with NO_LLGR.
+ * community LLGR_STALE, which is the lowest rank, and removes routes with NO_LLGR. The time runs
+ * until the End-of-RIB of the peer; new sessions, and their losses, do not change the time.
  *
  * RFC 8538 3.1 leaves the choice to the sender of a reset: for reset, shutdown and a changed
  * configuration we flush all routes, as BIRD and FRR do.
@@ -39,6 +40,7 @@ end_retains(const struct connection *c, enum fsm_event event, const struct note 
 	case EV_BAD_MESSAGE:
 		/* Not after Cease / Out of Resources: the memory of the routes is needed. */
 		return both && (note == NULL || note->code != ERR_CEASE);
+	case EV_LINK_DOWN: /* the routes lead over the lost link */
 	case EV_STOP: /* by an operator, or a limit was exceeded */
 	case EV_OPEN_COLLISION:
 		return false;
@@ -88,7 +90,11 @@ restart_families(const struct connection *c)
 uint8_t
 restart_retain(const struct connection *c, enum fsm_event event, const struct note *note)
 {
-	return end_retains(c, event, note) ? restart_families(c) : 0;
+	unsigned families = end_retains(c, event, note) ? restart_families(c) : 0;
+
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		families &= c->peer->family[f].overdue ? ~(1u << f) : ~0u;
+	return (uint8_t)families;
 }
 
 static void
@@ -117,16 +123,22 @@ restart_lost(struct connection *c, uint8_t retain)
 	struct peer *p = c->peer;
 	uint8_t brief = short_families(c);
 	bool unreported = p->owed_up; /* the shard does not know the session that has ended */
+	struct rib_session_down down = {.retain = retain};
 
 	for (enum family id = 0; id < FAMILY_COUNT; id++) {
 		struct peer_family *f = &p->family[id];
 		bool stays = retain & 1u << id;
 
+		f->overdue = false;
 		if (unreported) {
 			/* Only routes of an earlier session can be retained. */
 			if (f->retained && !stays)
 				retained_flush(f, "not-kept");
 			stays &= f->retained;
+		}
+		if (stays && f->retained && f->long_lived) {
+			down.long_lived |= (uint8_t)(1u << id);
+			continue;
 		}
 		f->retained = stays;
 		f->long_lived = false;
@@ -143,7 +155,7 @@ restart_lost(struct connection *c, uint8_t retain)
 			brief >> id & 1 ? c->open.restart_time_s : 0);
 	}
 	rt_retained(p);
-	input_owe_down(p, retain);
+	input_owe_down(p, down);
 }
 
 bool
@@ -173,17 +185,18 @@ restart_up(struct connection *c)
 		if (!f->retained)
 			continue;
 		/* RFC 9494 4.2: in the long-lived phase its own F bit counts */
-		if ((f->long_lived ? long_kept : kept | long_kept) & 1u << id)
+		if (!((f->long_lived ? long_kept : kept | long_kept) & 1u << id))
+			retained_flush(f, "not-kept");
+		else if (!f->long_lived)
 			timer_arm(p->speaker->thread, &f->restart,
 				p->config.timers.stale_refresh_s * NS_PER_S);
-		else
-			retained_flush(f, "not-kept");
 	}
 }
 
 void
 restart_end_of_rib(struct peer_family *f)
 {
+	f->overdue = false;
 	if (f->retained)
 		retained_end(f); /* the shard handles the same End-of-RIB */
 }
@@ -223,9 +236,10 @@ restart_fire(struct timer *t) RUNS_ON(role_session)
 		long_lived_begin(f);
 		return;
 	}
-	retained_flush(f, f->peer->up != NULL ? "no-end-of-rib"
-			  : f->long_lived     ? "long-lived-stale-time"
-					      : "restart-time");
+	f->overdue = f->peer->up != NULL && f->long_lived;
+	retained_flush(f, f->long_lived		? "long-lived-stale-time"
+			  : f->peer->up != NULL ? "no-end-of-rib"
+						: "restart-time");
 	input_settle(f->peer->speaker);
 	peer_restart(f->peer);
 }
@@ -275,7 +289,8 @@ has_sent_all(const struct peer *p, uint64_t now)
 }
 
 bool
-speaker_restart_complete(struct speaker *s)
+speaker_restart_complete(struct speaker *s,
+	bool (*awaited)(void *ctx, struct vrf_id vrf, const struct ip_addr *addr), void *ctx)
 {
 	uint64_t now = now_ns();
 
@@ -284,7 +299,8 @@ speaker_restart_complete(struct speaker *s)
 
 		if (p == NULL || p->config.shutdown || p->config.dynamic)
 			continue;
-		if (p->up == NULL || !has_sent_all(p, now))
+		if (p->up != NULL ? !has_sent_all(p, now)
+				  : !links_away(p) && awaited(ctx, p->config.vrf, &p->config.addr))
 			return false;
 	}
 	return input_handled(s);

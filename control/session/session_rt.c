@@ -18,8 +18,11 @@
 #include "control/session/session_impl.h"
 
 #include "control/base/log.h"
+#include "lpm/hash.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define RT_WAIT_NS (60 * NS_PER_S)
@@ -27,47 +30,145 @@
 #define RT_GATHER_NS 100000000u
 #define RT_RECEIVED_MAX 16384u
 #define RT_MESSAGE 256u /* memberships of one message, of 13 octets at most */
+#define RT_SLICE 16384u /* targets that a step reads at most: 0.1 ms */
+#define RT_STEPS 4u /* of a peer in a turn */
 
-/* ---- lists ---- */
+/* ---- targets: each membership of any peer once, with counts ---- */
 
-static void
-list_free(struct speaker *s, struct rt_list *l)
+#define TARGET_NONE UINT32_MAX
+#define TARGET_DEFAULT 0u /* the default membership; its id is never free */
+
+static uint32_t *
+target_bucket(const struct rt_targets *t, const struct rt_want *w)
 {
-	arena_free(s->config.arena, l->at);
-	*l = (struct rt_list){0};
+	return &t->bucket[hash_words(w->target, w->origin, w->bits) & (t->size - 1)];
 }
 
-/* The place of `w`, or the place to insert it. */
+/* Twice the room, with the hash table of this size. 0, -ENOMEM. */
+static int
+targets_grow(struct speaker *s)
+{
+	struct rt_targets *t = &s->rt.targets;
+	uint32_t size = t->size > 0 ? 2 * t->size : 64;
+	struct rt_target *at = arena_realloc(s->config.arena, t->at, size * sizeof(*at));
+	uint32_t *bucket;
+
+	if (at == NULL)
+		return -ENOMEM;
+	t->at = at;
+	bucket = arena_realloc(s->config.arena, t->bucket, size * sizeof(*bucket));
+	if (bucket == NULL)
+		return -ENOMEM;
+	t->bucket = bucket;
+	t->size = size;
+	if (t->count == 0)
+		t->at[t->count++] = (struct rt_target){.used = true}; /* TARGET_DEFAULT */
+	memset(bucket, 0xff, size * sizeof(*bucket));
+	t->free = TARGET_NONE;
+	for (uint32_t id = t->count; id-- > 0;) {
+		uint32_t *head = at[id].used ? target_bucket(t, &at[id].want) : &t->free;
+
+		at[id].next = *head;
+		*head = id;
+	}
+	return 0;
+}
+
+static uint32_t
+target_find(const struct rt_targets *t, const struct rt_want *w)
+{
+	uint32_t id = t->size > 0 ? *target_bucket(t, w) : TARGET_NONE;
+
+	while (id != TARGET_NONE && rt_want_compare(&t->at[id].want, w) != 0)
+		id = t->at[id].next;
+	return id;
+}
+
+/* The id of a membership, which is new if necessary. TARGET_NONE: no memory. */
+static uint32_t
+target_get(struct speaker *s, const struct rt_want *w)
+{
+	struct rt_targets *t = &s->rt.targets;
+	uint32_t id, *head;
+
+	if (t->size == 0 && targets_grow(s) < 0)
+		return TARGET_NONE;
+	id = target_find(t, w);
+	if (id != TARGET_NONE)
+		return id;
+	if (t->free == TARGET_NONE && t->count == t->size && targets_grow(s) < 0)
+		return TARGET_NONE;
+	if (t->free != TARGET_NONE) {
+		id = t->free;
+		t->free = t->at[id].next;
+	} else {
+		id = t->count++;
+	}
+	head = target_bucket(t, w);
+	t->at[id] = (struct rt_target){.want = *w, .next = *head, .used = true};
+	*head = id;
+	return id;
+}
+
+/* A count has become zero. */
+static void
+target_put(struct speaker *s, uint32_t id)
+{
+	struct rt_targets *t = &s->rt.targets;
+	struct rt_target *e = &t->at[id];
+	uint32_t *at = target_bucket(t, &e->want);
+
+	if (id == TARGET_DEFAULT || !e->used || e->own || e->lists > 0 || e->sent > 0)
+		return;
+	while (*at != id)
+		at = &t->at[*at].next;
+	*at = e->next;
+	e->used = false;
+	e->next = t->free;
+	t->free = id;
+}
+
+/* ---- lists: ids in ascending order ---- */
+
 static unsigned
-list_find(const struct rt_list *l, const struct rt_want *w, bool *found)
+list_find(const struct rt_list *l, uint32_t id)
 {
 	unsigned low = 0, high = l->count;
 
 	while (low < high) {
 		unsigned middle = low + (high - low) / 2;
 
-		if (rt_want_compare(&l->at[middle], w) < 0)
+		if (l->at[middle] < id)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	*found = low < l->count && rt_want_compare(&l->at[low], w) == 0;
 	return low;
+}
+
+/* Counts a membership of an internal peer, which may travel. */
+static void
+target_count(const struct peer *p, uint32_t id, int by)
+{
+	struct rt_target *e = &p->speaker->rt.targets.at[id];
+
+	e->lists += (uint32_t)by;
+	if (!p->rt.external)
+		*(p->rt.client ? &e->clients : &e->others) += (uint32_t)by;
 }
 
 /* 0, -ENOMEM. */
 static int
-list_add(struct speaker *s, struct rt_list *l, const struct rt_want *w)
+list_add(struct peer *p, struct rt_list *l, uint32_t id)
 {
-	bool found;
-	unsigned at = list_find(l, w, &found);
+	unsigned at = list_find(l, id);
 
-	if (found)
+	if (at < l->count && l->at[at] == id)
 		return 0;
 	if (l->count == l->size) {
 		unsigned size = l->size > 0 ? 2 * l->size : 16;
-		struct rt_want *grown =
-			arena_realloc(s->config.arena, l->at, size * sizeof(*grown));
+		uint32_t *grown =
+			arena_realloc(p->speaker->config.arena, l->at, size * sizeof(*grown));
 
 		if (grown == NULL)
 			return -ENOMEM;
@@ -75,21 +176,34 @@ list_add(struct speaker *s, struct rt_list *l, const struct rt_want *w)
 		l->size = size;
 	}
 	memmove(&l->at[at + 1], &l->at[at], (l->count - at) * sizeof(*l->at));
-	l->at[at] = *w;
+	l->at[at] = id;
 	l->count++;
+	target_count(p, id, 1);
 	return 0;
 }
 
 static void
-list_remove(struct rt_list *l, const struct rt_want *w)
+list_remove(struct peer *p, struct rt_list *l, uint32_t id)
 {
-	bool found;
-	unsigned at = list_find(l, w, &found);
+	unsigned at = list_find(l, id);
 
-	if (!found)
+	if (at == l->count || l->at[at] != id)
 		return;
 	l->count--;
 	memmove(&l->at[at], &l->at[at + 1], (l->count - at) * sizeof(*l->at));
+	target_count(p, id, -1);
+	target_put(p->speaker, id);
+}
+
+static void
+list_free(struct peer *p, struct rt_list *l)
+{
+	for (unsigned i = 0; i < l->count; i++) {
+		target_count(p, l->at[i], -1);
+		target_put(p->speaker, l->at[i]);
+	}
+	arena_free(p->speaker->config.arena, l->at);
+	*l = (struct rt_list){0};
 }
 
 /* ---- kept over a restart of the peer ---- */
@@ -97,7 +211,7 @@ list_remove(struct rt_list *l, const struct rt_want *w)
 static void
 kept_forget(struct peer *p)
 {
-	list_free(p->speaker, &p->rt.kept);
+	list_free(p, &p->rt.kept);
 	p->rt.asks_all = false;
 	p->speaker->rt.dirty |= ring_remove(&p->rt.keeper);
 }
@@ -118,9 +232,9 @@ rt_keep(const struct connection *c, uint8_t retain)
 	/* sessions that end before End-of-RIB add to the list: the bound is that of one session */
 	for (unsigned i = 0; i < rt->received.count && !rt->asks_all; i++)
 		rt->asks_all = rt->kept.count >= RT_RECEIVED_MAX ||
-			       list_add(p->speaker, &rt->kept, &rt->received.at[i]) < 0;
+			       list_add(p, &rt->kept, rt->received.at[i]) < 0;
 	if (rt->asks_all)
-		list_free(p->speaker, &rt->kept);
+		list_free(p, &rt->kept);
 }
 
 void
@@ -136,17 +250,40 @@ rt_retained(struct peer *p)
 
 /* ---- received ---- */
 
+static int
+want_order(const void *a, const void *b)
+{
+	return rt_want_compare(a, b);
+}
+
+/* The memberships of the peer, sorted; NULL: no memory. */
+static struct rt_want *
+wants_of(const struct peer *p)
+{
+	const struct rt_list *l = &p->rt.received;
+	struct rt_want *out = arena_alloc(p->speaker->config.arena, (l->count + 1) * sizeof(*out));
+
+	for (unsigned i = 0; out != NULL && i < l->count; i++)
+		out[i] = p->speaker->rt.targets.at[l->at[i]].want;
+	if (out != NULL)
+		qsort(out, l->count, sizeof(*out), want_order);
+	return out;
+}
+
 /* False: no memory. *changed: the rules have another filter. */
 static bool
 filter_update(struct peer *p, bool *changed)
 {
 	static const struct rt_want everything = {0};
 	struct speaker *s = p->speaker;
-	struct rt_filter *f =
-		p->rt.all ? rt_filter_get(s->config.arena, &s->rt.filters, &everything, 1)
-			  : rt_filter_get(s->config.arena, &s->rt.filters, p->rt.received.at,
-				    p->rt.received.count);
+	struct rt_want *wants = p->rt.all ? NULL : wants_of(p);
+	struct rt_filter *f = NULL;
 
+	if (p->rt.all)
+		f = rt_filter_get(s->config.arena, &s->rt.filters, &everything, 1);
+	else if (wants != NULL)
+		f = rt_filter_get(s->config.arena, &s->rt.filters, wants, p->rt.received.count);
+	arena_free(s->config.arena, wants);
 	if (f == NULL)
 		return false;
 	*changed = f != p->rt.filter;
@@ -205,20 +342,26 @@ static void
 membership(struct peer *p, const struct rt_nlri *n, bool present)
 {
 	struct rt_want w = {.target = n->target, .origin = n->origin, .bits = n->bits};
+	uint32_t id;
 
 	/* RFC 4271 9.1.2: a loop */
 	if (p->config.external && present && n->bits > 0 && n->origin == p->speaker->config.asn)
 		return;
 	if (!present) {
-		list_remove(&p->rt.received, &w);
+		id = target_find(&p->speaker->rt.targets, &w);
+		if (id != TARGET_NONE)
+			list_remove(p, &p->rt.received, id);
 		return;
 	}
-	if (p->rt.received.count < RT_RECEIVED_MAX &&
-		list_add(p->speaker, &p->rt.received, &w) == 0)
+	id = p->rt.received.count < RT_RECEIVED_MAX ? target_get(p->speaker, &w) : TARGET_NONE;
+	if (id != TARGET_NONE && list_add(p, &p->rt.received, id) == 0)
 		return;
+	if (id != TARGET_NONE)
+		target_put(p->speaker, id);
 	if (!p->rt.all)
 		log_event(LOG_WARNING, "memberships-too-many peer=%s vrf=%s action=all-routes",
 			p->config.addr_text, p->vrf_name);
+	p->speaker->rt.dirty |= !p->rt.all;
 	p->rt.all = true; /* until the session ends */
 }
 
@@ -230,7 +373,7 @@ rt_received(struct connection *c, const struct bgp_update *u)
 	struct peer *p = c->peer;
 	struct rt_nlri n;
 
-	if (!c->n.rt_constraint || p->up != c)
+	if (!c->n.rt_constraint || p->up != c || !(c->n.families & VPN_FAMILIES))
 		return;
 	for (; rt_nlri_read(&withdrawn, &n); any = true)
 		membership(p, &n, false);
@@ -246,66 +389,129 @@ rt_received(struct connection *c, const struct bgp_update *u)
 
 /* ---- sent ---- */
 
-/* True if VPN routes of one of two peers can be advertised to the other one. */
+/* Peers with VPN families, and keepers. */
+static void
+census_add(struct rt_census *n, const struct peer *p)
+{
+	const struct connection *c = p->up;
+	bool client = p->config.route_reflector_client;
+
+	if (c != NULL && (c->n.families & VPN_FAMILIES)) {
+		n->all++;
+		n->external += p->config.external;
+		n->asks_all[client] += !p->config.external && (!c->n.rt_constraint || p->rt.all);
+	}
+	if (p->rt.keeper.next != NULL) {
+		n->all++;
+		n->external += p->config.external;
+		n->asks_all[client] += !p->config.external && p->rt.asks_all;
+	}
+}
+
+/*
+ * True if `p` gets the default membership: VPN routes pass to another peer whose memberships are not
+ * known, or between autonomous systems.
+ */
 static bool
-routes_pass(const struct peer *a, const struct peer *b)
+wants_default(const struct peer *p)
 {
-	return a->config.external || b->config.external || a->config.route_reflector_client ||
-	       b->config.route_reflector_client;
+	const struct rt_census *n = &p->speaker->rt.census;
+	struct rt_census own = {0};
+
+	census_add(&own, p);
+	if (p->config.external)
+		return n->all > own.all;
+	return n->external > own.external || n->asks_all[true] > own.asks_all[true] ||
+	       (p->config.route_reflector_client && n->asks_all[false] > own.asks_all[false]);
 }
 
-/* Adds the memberships `l` of `q`, or the default membership. 0, -ENOMEM. */
+/*
+ * True if `p` gets the membership: one of our instances has it, or an internal peer whose VPN routes pass on
+ * to `p`, or from `p`. `own`: the number of lists of `p` with the membership.
+ */
+static bool
+wanted(const struct peer *p, uint32_t id, unsigned own)
+{
+	const struct rt_target *e = &p->speaker->rt.targets.at[id];
+	uint32_t count = 0;
+
+	if (e->own || (id == TARGET_DEFAULT && p->rt.wants_default))
+		return true;
+	if (!p->rt.external)
+		count = p->rt.client ? e->clients + e->others - own : e->clients;
+	return count > 0;
+}
+
+static bool
+is_sent(const struct peer *p, uint32_t id)
+{
+	return id / 64 < p->rt.sent_words && (p->rt.sent[id / 64] >> id % 64 & 1) != 0;
+}
+
+/* 0, -ENOMEM. */
 static int
-wanted_by(const struct peer *p, const struct peer *q, const struct rt_list *l, bool all,
-	struct rt_list *out)
+sent_set(struct peer *p, uint32_t id, bool sent)
 {
-	bool travel = !p->config.external && !q->config.external;
-	int err = 0;
+	struct rt_target *e = &p->speaker->rt.targets.at[id];
+	uint32_t words = p->rt.sent_words;
 
-	if (!travel || all)
-		err = list_add(p->speaker, out, &(struct rt_want){0});
-	for (unsigned i = 0; travel && i < l->count && err == 0; i++)
-		err = list_add(p->speaker, out, &l->at[i]);
-	return err;
+	if (is_sent(p, id) == sent)
+		return 0;
+	if (id / 64 >= words) {
+		uint32_t more = (p->speaker->rt.targets.size + 63) / 64;
+		uint64_t *grown =
+			arena_realloc(p->speaker->config.arena, p->rt.sent, more * sizeof(*grown));
+
+		if (grown == NULL)
+			return -ENOMEM;
+		memset(grown + words, 0, (more - words) * sizeof(*grown));
+		p->rt.sent = grown;
+		p->rt.sent_words = more;
+	}
+	p->rt.sent[id / 64] ^= UINT64_C(1) << id % 64;
+	if (sent)
+		e->sent++;
+	else if (--e->sent == 0)
+		target_put(p->speaker, id);
+	return 0;
 }
 
-/* The memberships for `p`. 0, -ENOMEM. */
-static int
-wanted(struct peer *p, struct rt_list *out)
-{
-	struct speaker *s = p->speaker;
-	struct peer *q;
-	int err = 0;
-
-	*out = (struct rt_list){0};
-	for (unsigned i = 0; i < s->rt.own.count && err == 0; i++)
-		err = list_add(s, out, &s->rt.own.at[i]);
-	RING_EACH(q, &s->established, established)
-	{
-		if (q == p || q->up == NULL || !(q->up->n.families & VPN_FAMILIES) ||
-			!routes_pass(p, q) || err != 0)
-			continue;
-		err = wanted_by(p, q, &q->rt.received, !q->up->n.rt_constraint || q->rt.all, out);
-	}
-	RING_EACH(q, &s->rt.keepers, rt.keeper)
-	{
-		if (q != p && routes_pass(p, q) && err == 0)
-			err = wanted_by(p, q, &q->rt.kept, q->rt.asks_all, out);
-	}
-	return err;
-}
-
-/* Up to `max` memberships of `a` that `b` lacks. */
+/* The number of lists of `p` with `id`; *r and *k advance with ascending ids. */
 static unsigned
-difference(const struct rt_list *a, const struct rt_list *b, struct rt_want *out, unsigned max)
+own_lists(const struct peer *p, uint32_t id, unsigned *r, unsigned *k)
 {
-	unsigned n = 0, at = 0;
+	const struct rt_list *received = &p->rt.received, *kept = &p->rt.kept;
 
-	for (unsigned i = 0; i < a->count && n < max; i++) {
-		while (at < b->count && rt_want_compare(&b->at[at], &a->at[i]) < 0)
-			at++;
-		if (at == b->count || rt_want_compare(&b->at[at], &a->at[i]) != 0)
-			out[n++] = a->at[i];
+	while (*r < received->count && received->at[*r] < id)
+		++*r;
+	while (*k < kept->count && kept->at[*k] < id)
+		++*k;
+	return (*r < received->count && received->at[*r] == id) +
+	       (*k < kept->count && kept->at[*k] == id);
+}
+
+/*
+ * Up to RT_MESSAGE ids to announce, or to withdraw, from p->rt.next on, which advances. Reads at most
+ * RT_SLICE ids.
+ */
+static unsigned
+gather(struct peer *p, uint32_t *out)
+{
+	const struct rt_targets *t = &p->speaker->rt.targets;
+	uint32_t end = t->count - p->rt.next > RT_SLICE ? p->rt.next + RT_SLICE : t->count;
+	unsigned r = list_find(&p->rt.received, p->rt.next), k = list_find(&p->rt.kept, p->rt.next),
+		 n = 0;
+
+	for (; p->rt.next < end && n < RT_MESSAGE; p->rt.next++) {
+		uint32_t id = p->rt.next;
+		bool sent, want;
+
+		if (!t->at[id].used)
+			continue;
+		sent = is_sent(p, id);
+		want = wanted(p, id, own_lists(p, id, &r, &k));
+		if (p->rt.withdraws ? sent && !want : want && (!sent || p->rt.resends))
+			out[n++] = id;
 	}
 	return n;
 }
@@ -396,61 +602,97 @@ update_write(const struct connection *c, const struct rt_want *want, unsigned co
 	return end;
 }
 
-/* One message: new memberships first, so that no route is lost when a membership takes the place of another one. False: no room, or nothing is left. */
+/*
+ * The end of a pass over all targets. New memberships come first, so that no route is lost when a membership takes the
+ * place of another one; then End-of-RIB, once; then withdrawals. False: nothing is left.
+ */
 static bool
-send_step(struct peer *p, const struct rt_list *want) RUNS_ON(role_session)
+pass_end(struct peer *p)
 {
+	p->rt.next = 0;
+	p->rt.withdraws = !p->rt.withdraws;
+	if (p->rt.withdraws)
+		return true;
+	p->rt.resends = false;
+	p->rt.due = p->rt.again;
+	p->rt.again = false;
+	return p->rt.due;
+}
+
+static void
+pass_begin(struct peer *p)
+{
+	p->rt.wants_default = wants_default(p);
+	p->rt.resends |= p->rt.refresh;
+	p->rt.end_sent &= !p->rt.refresh;
+	p->rt.refresh = false;
+}
+
+/* One message, or one slice without a message. False: no room, or nothing is left. */
+static bool
+send_step(struct peer *p) RUNS_ON(role_session)
+{
+	const struct rt_targets *t = &p->speaker->rt.targets;
 	struct connection *c = p->up;
 	struct rt_want some[RT_MESSAGE];
-	bool withdraw = false;
-	unsigned n =
-		difference(want, p->rt.resends ? &p->rt.resent : &p->rt.sent, some, RT_MESSAGE);
-	uint8_t *tail;
+	uint32_t id[RT_MESSAGE];
+	unsigned n = 0, done = 0;
 	size_t room;
+	uint8_t *tail = connection_tail(c, BGP_MSG_MAX, &room);
 
-	if (n == 0) {
-		n = difference(&p->rt.sent, want, some, RT_MESSAGE);
-		withdraw = true;
-	}
-	if (n == 0 && p->rt.end_sent) {
-		list_free(p->speaker, &p->rt.resent);
-		p->rt.due = p->rt.resends = false;
-		return false;
-	}
-	tail = connection_tail(c, BGP_MSG_MAX, &room);
 	if (tail == NULL)
 		return false;
-	for (unsigned i = 0; i < n; i++) {
-		if (withdraw) {
-			list_remove(&p->rt.sent, &some[i]);
-			list_remove(&p->rt.resent, &some[i]);
-		} else if (list_add(p->speaker, &p->rt.sent, &some[i]) < 0 ||
-			   (p->rt.resends && list_add(p->speaker, &p->rt.resent, &some[i]) < 0)) {
-			n = i; /* again later */
-		}
-	}
-	if (n == 0 && !withdraw)
+	if (t->size == 0 && targets_grow(p->speaker) < 0)
 		return false;
-	p->rt.end_sent |= n == 0; /* End-of-RIB */
-	connection_wrote(
-		c, n > 0 ? update_write(c, some, n, withdraw, tail) : end_of_rib_write(tail), 1);
-	p->updates_sent++;
-	return true;
+	if (p->rt.next == 0 && !p->rt.withdraws)
+		pass_begin(p);
+	n = gather(p, id);
+	for (unsigned i = 0; i < n; i++) {
+		some[i] = t->at[id[i]].want;
+		if (sent_set(p, id[i], !p->rt.withdraws) < 0) {
+			p->rt.next = id[i]; /* again later */
+			break;
+		}
+		done++;
+	}
+	if (done > 0) {
+		connection_wrote(c, update_write(c, some, done, p->rt.withdraws, tail), 1);
+		p->updates_sent++;
+		return done == n;
+	}
+	if (n > 0)
+		return false;
+	if (p->rt.next < t->count)
+		return true;
+	if (!p->rt.withdraws && !p->rt.end_sent) {
+		p->rt.end_sent = true;
+		connection_wrote(c, end_of_rib_write(tail), 1);
+		p->updates_sent++;
+	}
+	return pass_end(p);
 }
 
 void
 rt_send(struct peer *p)
 {
-	struct rt_list want;
+	/* while we restart nothing else is exported, and nothing waits */
+	unsigned steps = p->speaker->restarting ? UINT_MAX : RT_STEPS;
 
 	if (p->up == NULL || !p->up->n.rt_constraint)
 		return;
-	if (wanted(p, &want) == 0)
-		while (send_step(p, &want))
-			;
+	while (p->rt.due && steps-- > 0 && send_step(p))
+		;
 	p->export_more |= p->rt.due; /* again when the output drains */
-	list_free(p->speaker, &want);
 	connection_flush(p->up);
+}
+
+/* A pass over all targets, or after the one that runs another. */
+static void
+pass_ask(struct peer *p) RUNS_ON(role_session)
+{
+	p->rt.again |= p->rt.due && (p->rt.next > 0 || p->rt.withdraws);
+	p->rt.due = true;
+	peer_export_due(p);
 }
 
 void
@@ -458,14 +700,21 @@ rt_work(struct speaker *s)
 {
 	struct peer *p;
 
-	if (s->rt.dirty)
+	if (s->rt.dirty) {
+		s->rt.census = (struct rt_census){0};
+		RING_EACH(p, &s->established, established)
+		census_add(&s->rt.census, p);
+		RING_EACH(p, &s->rt.keepers, rt.keeper)
+		{
+			if (p->established.next == NULL)
+				census_add(&s->rt.census, p);
+		}
 		RING_EACH(p, &s->established, established)
 		{
-			if (p->up == NULL || !p->up->n.rt_constraint)
-				continue;
-			p->rt.due = true;
-			peer_export_due(p);
+			if (p->up != NULL && p->up->n.rt_constraint)
+				pass_ask(p);
 		}
+	}
 	s->rt.dirty = false;
 	/* Exports wait until all peers have sent their tables. VPN tables wait for our memberships. */
 	if (s->restarting)
@@ -483,28 +732,37 @@ rt_refresh(struct connection *c)
 
 	if (!c->n.rt_constraint)
 		return;
-	list_free(p->speaker, &p->rt.resent);
-	p->rt.resends = p->rt.due = true;
-	p->rt.end_sent = false;
-	peer_export_due(p);
+	p->rt.refresh = true;
+	pass_ask(p);
 }
 
 int
 speaker_targets(struct speaker *s, const uint64_t *target, unsigned count)
 {
-	struct rt_list own = {0};
-	int err = 0;
+	uint32_t *own = arena_alloc(s->config.arena, (count + 1) * sizeof(*own));
+	unsigned n = 0;
 
-	for (unsigned i = 0; i < count && err == 0; i++)
-		err = list_add(s, &own,
-			&(struct rt_want){
-				.target = target[i], .origin = s->config.asn, .bits = 64});
-	if (err < 0) {
-		list_free(s, &own);
-		return err;
+	while (own != NULL && n < count &&
+		(own[n] = target_get(s, &(struct rt_want){.target = target[n],
+						.origin = s->config.asn,
+						.bits = 64})) != TARGET_NONE)
+		n++;
+	if (own == NULL || n < count) {
+		while (n > 0)
+			target_put(s, own[--n]);
+		arena_free(s->config.arena, own);
+		return -ENOMEM;
 	}
-	list_free(s, &s->rt.own);
+	for (unsigned i = 0; i < s->rt.own_count; i++)
+		s->rt.targets.at[s->rt.own[i]].own = false;
+	for (unsigned i = 0; i < count; i++)
+		s->rt.targets.at[own[i]].own = true;
+	for (unsigned i = 0; i < s->rt.own_count; i++)
+		if (s->rt.targets.at[s->rt.own[i]].used)
+			target_put(s, s->rt.own[i]);
+	arena_free(s->config.arena, s->rt.own);
 	s->rt.own = own;
+	s->rt.own_count = count;
 	s->rt.dirty = true;
 	return 0;
 }
@@ -517,10 +775,27 @@ rt_init(struct peer *p)
 	p->rt.wait.fire = wait_fire;
 }
 
+/* The memberships that are kept are those of the class that the peer has now. */
+static void
+class_set(struct peer *p)
+{
+	bool client = p->config.route_reflector_client, external = p->config.external;
+
+	if (client == p->rt.client && external == p->rt.external)
+		return;
+	for (unsigned i = 0; i < p->rt.kept.count; i++)
+		target_count(p, p->rt.kept.at[i], -1);
+	p->rt.client = client;
+	p->rt.external = external;
+	for (unsigned i = 0; i < p->rt.kept.count; i++)
+		target_count(p, p->rt.kept.at[i], 1);
+}
+
 void
 rt_up(struct peer *p)
 {
 	p->speaker->rt.dirty |= (p->up->n.families & VPN_FAMILIES) != 0;
+	class_set(p);
 	if (p->up->n.rt_constraint)
 		timer_arm(p->speaker->thread, &p->rt.wait, RT_WAIT_NS);
 	else
@@ -531,9 +806,19 @@ rt_up(struct peer *p)
 static void
 session_free(struct peer *p)
 {
-	list_free(p->speaker, &p->rt.received);
-	list_free(p->speaker, &p->rt.sent);
-	list_free(p->speaker, &p->rt.resent);
+	struct rt_targets *t = &p->speaker->rt.targets;
+
+	list_free(p, &p->rt.received);
+	for (uint32_t i = 0; i < p->rt.sent_words; i++)
+		for (uint64_t word = p->rt.sent[i]; word != 0; word &= word - 1) {
+			uint32_t id = i * 64 + (uint32_t)__builtin_ctzll(word);
+
+			if (--t->at[id].sent == 0)
+				target_put(p->speaker, id);
+		}
+	arena_free(p->speaker->config.arena, p->rt.sent);
+	p->rt.sent = NULL;
+	p->rt.sent_words = 0;
 	if (p->rt.filter != NULL)
 		p->rt.filter->refs--;
 	p->rt.filter = NULL;
@@ -544,7 +829,9 @@ rt_down(struct peer *p)
 {
 	timer_cancel(p->speaker->thread, &p->rt.wait);
 	session_free(p);
-	p->rt.all = p->rt.ended = p->rt.end_sent = p->rt.due = p->rt.resends = false;
+	p->rt.all = p->rt.ended = p->rt.end_sent = p->rt.due = false;
+	p->rt.again = p->rt.refresh = p->rt.resends = p->rt.withdraws = false;
+	p->rt.next = 0;
 	p->speaker->rt.dirty = true;
 }
 
@@ -585,5 +872,7 @@ rt_fini(struct speaker *s)
 		next = f->next;
 		arena_free(s->config.arena, f);
 	}
-	list_free(s, &s->rt.own);
+	arena_free(s->config.arena, s->rt.own);
+	arena_free(s->config.arena, s->rt.targets.at);
+	arena_free(s->config.arena, s->rt.targets.bucket);
 }

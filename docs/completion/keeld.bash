@@ -12,7 +12,7 @@ _keeld() {
 		return
 		;;
 	esac
-	words='-c --check --socket --forwarder --user --no-dataplane --state-dir --log-level --version --help'
+	words='-c --check --socket --forwarder --user --forwarder-user --permit --no-dataplane --state-dir --log-level --version --help'
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }
 complete -F _keeld keeld

@@ -68,12 +68,14 @@ SCALARS = {
     "take_tunnel_address": (ref("ipv4"), "IPv4 address"),
     "take_out_label": ({"type": "integer", "minimum": 0, "maximum": 1048575, "$comment": "0, 2, 3, 16 and above"}, "label"),
     "take_cache_address": (ref("host"), "IP address"),
-    "take_mrt_file": ({"type": "string", "minLength": 2, "maxLength": 1024, "pattern": "^/([^%]*/)?([^/%]|%[YmdHMSsjyFTR%])+$"}, "absolute path"),
+    "take_mrt_file": ({"type": "string", "minLength": 1, "maxLength": 1024, "pattern": "^(/([^%]*/)?)?([^/%]|%[YmdHMSsjyFTR%])+$"}, "file name"),
+    "take_output_dir": ({"type": "string", "minLength": 2, "maxLength": 1024, "pattern": "^/[^%]*[^/%]$"}, "absolute path"),
     "take_collector_address": (ref("host"), "IP address"),
     "take_prefix": (ref("prefix"), "prefix"),
     "take_entry_prefix": (ref("prefix"), "prefix"),
     "take_static_next_hop": (ref("host"), "IP address"),
     "take_peer_address": (ref("host"), "IP address"),
+    "take_link_sensitive": ({"type": "boolean"}, "boolean"),
     "take_source": (ref("host"), "IP address"),
     "config_take_policy_name": (ref("name"), "name of a route policy"),
     "take_rd": (ADMINISTERED, "route distinguisher"),
@@ -149,7 +151,7 @@ EXTRA = {"static_keys": {"oneOf": [
     {"required": ["blackhole"], "properties": {"blackhole": {"const": True}}, "not": {"required": ["next_hop"]}}]}}
 
 EFFECTS = {
-    "restart": "when keeld starts; a commit that changes it is refused",
+    "restart": "when keeld starts; a commit saves it and names it in `restart_required`",
     "reset": "at the commit, which resets the session",
     "commit": "at the commit",
     "import": "at the commit; routes from the peer are evaluated again",

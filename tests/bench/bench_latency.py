@@ -106,7 +106,7 @@ def main():
             lab.host(h)
         for name, net in PEERS:
             lab.link(name, "up", "198.18.%d.2/24" % net, "rt", name, None)
-        _, rpc = lab.keeld("rt", document(worker, control), KEELD)
+        _, rpc = lab.keeld("rt", document(worker, control), KEELD, idle="spin")
         feed = load(lab, rpc, args.routes, control)
         for run in range(args.runs):
             for rate in RATES:

@@ -32,7 +32,7 @@ def main():
             lab.host(h)
         for name, net in LINKS:
             lab.link(name, "up", "198.18.%d.2/24" % net, "rt", name, None)
-        _, rpc = lab.keeld("rt", document(cpus), KEELD, cpus=cpus)
+        _, rpc = lab.keeld("rt", document(cpus), KEELD, cpus=cpus, idle="spin")
         for name, net in LINKS:
             # different seeds: different prefixes, mostly without a second path
             feed = Events(lab.spawn("feed-" + name, name, [FEED, "--connect", "198.18.%d.1" % net, "--source", "198.18.%d.2" % net, "--asn",

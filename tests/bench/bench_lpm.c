@@ -56,6 +56,7 @@ static struct {
 	struct shadow *shadow;
 	struct table_v4 *table;
 	struct fib_generation generation;
+	_Atomic(const struct fib_generation *) current;
 	struct fib_reader reader;
 } in_place;
 
@@ -90,8 +91,8 @@ read_bursts(struct reading *r, unsigned id, uint32_t *at, unsigned bursts)
 		if (r->theirs != NULL)
 			rte_lpm_lookup_bulk(r->theirs, &r->ip[*at], out, BURST);
 		else
-			fib_read_v4_bulk(
-				fib_read_begin(r->reader), VRF_DEFAULT, &r->ip[*at], out, BURST);
+			fib_read_v4_bulk(r->reader, fib_read_begin(r->reader), VRF_DEFAULT,
+				&r->ip[*at], out, BURST);
 		*at = (*at + BURST) & r->ip_mask;
 		for (unsigned i = 0; i < BURST; i++)
 			sum += out[i];
@@ -336,7 +337,8 @@ tables_make(void)
 	in_place.generation = (struct fib_generation){.number = 1};
 	in_place.generation.v4[0].lpm = table_v4_lpm(in_place.table);
 	in_place.generation.v4[0].answers = table_v4_answers(in_place.table);
-	atomic_store(&in_place.reader.current, &in_place.generation);
+	atomic_store(&in_place.current, &in_place.generation);
+	in_place.reader = (struct fib_reader){.current = &in_place.current, .bounds = BOUNDS_ALL};
 }
 
 static void
@@ -361,7 +363,8 @@ bench_rte_lpm(void)
 		"512", "-l", "0", "--log-level=3"};
 	struct rte_lpm_config config = {.max_rules = LPM_ROUTES + 1, .number_tbl8s = 256};
 	struct fib_generation generation = {.number = 1};
-	struct fib_reader reader = {.path_lists = NULL};
+	_Atomic(const struct fib_generation *) current;
+	struct fib_reader reader = {.current = &current, .bounds = BOUNDS_ALL};
 	struct table_v4 *ours;
 	struct shadow *shadow;
 	struct rte_lpm *theirs;
@@ -398,7 +401,7 @@ bench_rte_lpm(void)
 		(double)(clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu) / 1e6);
 	generation.v4[0].lpm = table_v4_lpm(ours);
 	generation.v4[0].answers = table_v4_answers(ours);
-	atomic_store(&reader.current, &generation);
+	atomic_store(&current, &generation);
 	for (unsigned run = 0; run < options.runs; run++) {
 		for (unsigned turn = 0; turn < 2; turn++) {
 			unsigned which = (run + turn) % 2;

@@ -36,7 +36,7 @@ class Police:
         lab.host("r")
         self.ports = lab_ports.LabPorts(BUILD, lab.dir, ROUTES, v4=1 << 20, v6=0)
         with self.ports.environment():
-            _, self.rpc = lab.keeld("r", document(self.ports), KEELD)
+            _, self.rpc = lab.keeld("r", document(self.ports), KEELD, idle="spin")
         lab.sh("r", "ip neigh replace %s lladdr 02:00:00:00:00:09 dev out nud permanent" % NEXT_HOP)
         wait_for("the next hop", lambda: [p["state"] for p in self.rpc.call("fib.lookup", address="10.63.0.1")["paths"]] == ["up"], 20)
         self.frames = flood_frames(bytes(6), STRANGER, ROUTER, "192.0.2.3")  # the source writes the address of the port

@@ -156,9 +156,14 @@ class Keel(Dut):
         config = dict({"router": {"asn": US, "router_id": RT}}, **self.document)
         config.update(self.sections(peers))
         strained = self.strains.options() if self.strains else {}
-        self.process, self.rpc = self.lab.keeld(self.host, config, KEELD, args=self.args, cpus=self.cpus, **strained)
+        self.process, self.rpc = self.lab.keeld(self.host, config, KEELD, args=self.args, cpus=self.cpus, idle="spin", **strained)
         if self.strains:
             self.strains.begin(self)
+
+    def cpu_seconds(self):
+        """Of keelfwd, too."""
+        forwarder = self.rpc.call("system.info")["forwarder"]
+        return super().cpu_seconds() + (process_seconds(forwarder["pid"]) if forwarder else 0)
 
     def prepare(self, peers):
         self.rpc.call("config.edit", merge=self.sections(peers))

@@ -2,7 +2,7 @@
 /*
  * probe: sends numbered, paced packets through a router and records the fate of each packet.
  *
- *   probe --from NETNS --to NETNS:IFACE [--to NETNS:IFACE ...] --destinations FILE --pps N --out DIR
+ *   probe --from NETNS --to NETNS:IFACE [--to NETNS:IFACE ...] --destinations FILE --pps N --out DIR [--together US]
  *
  * The destinations file has lines `ADDRESS CLASS`, IPv4 and IPv6; a class is a small number. The n-th --to is port n (bit n of masks). Commands on
  * standard input, one a line:
@@ -14,7 +14,7 @@
  *   mark TEXT         a line in the plots
  *   report            writes the present figures to DIR/probe.json and continues
  *   stop              stops sending, waits for the arrival of all packets or for 1 s, writes DIR/probe.json and DIR/probe.csv, ends
- * A packet is misdirected if no mask between sending and arrival had the port of arrival.
+ * Packets that are due within US (200) leave together. A packet is misdirected if no mask between sending and arrival had the port of arrival.
  *
  * Gaps: longest_gap_us is the longest time between two arrivals. longest_gap_beyond_sender_us subtracts the pause of the sender (perhaps without a CPU)
  * between the two packets, so the rest is the router's. longest_send_gap_us is the longest pause of the sender, longest_send_call_us the longest system
@@ -60,8 +60,8 @@
 #define RECEIVE_BUFFER (64 << 20)
 #define BURST_MAX                                                                                  \
 	16 /* after an interruption the sender catches up in small steps: a veth ring holds 256 */
-#define SEND_STEP_NS                                                                               \
-	200000u /* packets due in this time leave together: a wake-up costs more than a packet */
+#define SEND_STEP_US                                                                               \
+	200u /* packets due in this time leave together: a wake-up costs more than a packet */
 #define BURST_STEP_NS 200000 /* when behind: between full bursts, so that the ring drains */
 #define RECEIVE_STEP_NS                                                                            \
 	1000000u /* arrivals carry the kernel's stamp, so late reading changes no figure */
@@ -85,8 +85,8 @@ struct packet {
 
 static struct {
 	const char *from, *to[PORTS_MAX], *destinations, *out;
-	unsigned to_count, pps;
-} opt = {.pps = 10000};
+	unsigned to_count, pps, together_us;
+} opt = {.pps = 10000, .together_us = SEND_STEP_US};
 
 static struct {
 	union {
@@ -215,7 +215,7 @@ static void *
 send_loop(void *arg)
 {
 	const int *fds = arg;
-	uint64_t step = 1000000000u / opt.pps, due, seq = 0;
+	uint64_t step = 1000000000u / opt.pps, together = opt.together_us * 1000ull, due, seq = 0;
 
 	first_in_line();
 	due = wall_ns();
@@ -231,7 +231,7 @@ send_loop(void *arg)
 		if (burst == BURST_MAX && due <= now)
 			pace(now + BURST_STEP_NS);
 		else
-			pace(due > now + SEND_STEP_NS ? due : now + SEND_STEP_NS);
+			pace(due > now + together ? due : now + together);
 	}
 	return NULL;
 }
@@ -788,7 +788,7 @@ parse_options(int argc, char **argv)
 		{"to", required_argument, NULL, 't'},
 		{"destinations", required_argument, NULL, 'd'},
 		{"pps", required_argument, NULL, 'p'}, {"out", required_argument, NULL, 'o'},
-		{NULL, 0, NULL, 0}};
+		{"together", required_argument, NULL, 'u'}, {NULL, 0, NULL, 0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -802,6 +802,8 @@ parse_options(int argc, char **argv)
 			opt.pps = (unsigned)strtoul(optarg, NULL, 10);
 		else if (c == 'o')
 			opt.out = optarg;
+		else if (c == 'u')
+			opt.together_us = (unsigned)strtoul(optarg, NULL, 10);
 		else
 			exit(2);
 	}

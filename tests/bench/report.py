@@ -9,10 +9,10 @@ import shutil
 import statistics
 import subprocess
 
-PACKAGES = {"bird": "bird2", "frr": "frr", "gobgp": "gobgpd", "openbgpd": "openbgpd"}
+FOREIGN = ("bird", "frr", "gobgp", "openbgpd")
 NAMES = {"keel": "Keel", "bird": "BIRD", "frr": "FRR", "gobgp": "GoBGP", "openbgpd": "OpenBGPD"}
 OURS = ("keel", "left-right", "table_v6")
-OTHERS = (*PACKAGES, "best_other", "rte_lpm", "rte_lpm6", "rte_fib6", "rte_fib6_avx512")  # loops and tables of DPDK
+OTHERS = (*FOREIGN, "best_other", "rte_lpm", "rte_lpm6", "rte_fib6", "rte_fib6_avx512")  # loops and tables of DPDK
 BEST = "the best other"
 LESS_IS_BETTER = ("s", "CPU-s", "ms", "us", "ns", "MB", "sessions", "CPU-us/path", "CPU-s/s", "ns/prefix", "ns/route", "cycles/packet", "B", "bytes/prefix", "frames")
 MORE_IS_BETTER = ("M/s", "Mpps", "routes/s", "walks")
@@ -46,7 +46,7 @@ def ratio(both, against):
 def best_other(samples, units, metric, dut):
     """The daemon with the best median, except `dut`; or None."""
     sign = 1 if units[metric] in LESS_IS_BETTER else -1 if units[metric] in MORE_IS_BETTER else 0
-    medians = {d: sign * statistics.median(v.values()) for (m, d), v in samples.items() if m == metric and d != dut and d in PACKAGES}
+    medians = {d: sign * statistics.median(v.values()) for (m, d), v in samples.items() if m == metric and d != dut and d in FOREIGN}
     return min(medians, key=medians.get) if sign and medians else None
 
 
@@ -72,10 +72,10 @@ def ratios(samples, units, best, compare):
 
 
 def version_of(dut, commit):
-    if dut not in PACKAGES:
+    if dut not in FOREIGN:
         return commit
-    r = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", PACKAGES[dut]], capture_output=True, text=True)
-    return r.stdout.strip() or "unknown"
+    import duts  # not for the report alone, where no daemon is
+    return {d.name: d for d in duts.ALL}[dut].version()
 
 
 def document(name, entry, kept, command, date):
@@ -260,7 +260,7 @@ def tables(doc):
 
 
 def versions(doc):
-    return ", ".join("%s %s" % (NAMES.get(r["dut"], r["dut"]), r["version"]) for r in doc["results"] if r["dut"] in PACKAGES)
+    return ", ".join("%s %s" % (NAMES.get(r["dut"], r["dut"]), r["version"]) for r in doc["results"] if r["dut"] in FOREIGN)
 
 
 def write_html(folder, benches):

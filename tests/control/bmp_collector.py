@@ -6,7 +6,7 @@ import struct
 import threading
 import time
 
-from keel_rig import UPDATE, attributes, in_namespace, nlri_of, prefixes
+from keel_rig import UPDATE, attributes, in_namespace, nlri_of
 
 ROUTE, STATISTICS, DOWN, UP, INITIATION, TERMINATION = range(6)
 GLOBAL, INSTANCE, LOCAL, LOC = range(4)
@@ -31,10 +31,10 @@ def as_path(value):
 
 
 class Collector:
-    """One connection at a time. `reads`: False stalls."""
+    """One connection at a time. `reads`: False stalls. `by_rd`: tables name a VPN route by its distinguisher, too."""
 
-    def __init__(self, namespace, port, reads=True, address="127.0.0.1"):
-        self.port, self.address = port, address
+    def __init__(self, namespace, port, reads=True, address="127.0.0.1", by_rd=False):
+        self.port, self.address, self.by_rd = port, address, by_rd
         self.changed = threading.Condition()
         self.connections = 0
         self.last_s = 0  # time of the last message
@@ -53,6 +53,7 @@ class Collector:
         self.tables = {}  # (peer, flags of the view) -> {prefix: attributes}
         self.peers = {}  # peer -> the body of Peer Up
         self.ends = []  # (peer, flags, (AFI, SAFI))
+        self.vain = []  # (peer, flags, prefix): withdrawals of what was not announced
 
     def listen(self):
         s = socket.socket()
@@ -112,25 +113,30 @@ class Collector:
             assert peer in self.peers, "routes of %s before Peer Up" % peer
             self.update(peer, flags & ~IPV6, body)
 
+    def names(self, b, afi=1, safi=1):
+        return {rd.hex() + p if self.by_rd else p for p, rd, _ in nlri_of(b, afi, safi)}
+
     def update(self, peer, flags, pdu):
         assert pdu[:16] == b"\xff" * 16 and struct.unpack(">HB", pdu[16:19]) == (len(pdu), UPDATE), pdu[:19]
         b = pdu[19:]
         table = self.tables.setdefault((peer, flags), {})
         n = struct.unpack(">H", b[:2])[0]
         end = 4 + n + struct.unpack(">H", b[2 + n:4 + n])[0]
-        withdrawn, announced, a = prefixes(b[2:2 + n]), prefixes(b[end:]), dict(attributes(b[4 + n:end]))
+        withdrawn, announced, a = self.names(b[2:2 + n]), self.names(b[end:]), dict(attributes(b[4 + n:end]))
         if b == bytes(4):
             self.ends.append((peer, flags, (1, 1)))
         if 14 in a:
             v = a[14]
-            announced |= {p for p, _, _ in nlri_of(v[5 + v[3]:], v[1], v[2])}
-            a["next_hop"] = str(ipaddress.ip_address(v[4:8] if v[3] == 4 else v[4:20]))
+            announced |= self.names(v[5 + v[3]:], v[1], v[2])
+            hop = v[4:4 + v[3]][8 if v[2] == 128 else 0:]
+            a["next_hop"] = str(ipaddress.ip_address(hop[:4 if len(hop) == 4 else 16]))
         if 15 in a:
-            withdrawn |= prefixes(a[15][3:], a[15][1], a[15][2])
+            withdrawn |= self.names(a[15][3:], a[15][1], a[15][2])
             if len(a[15]) == 3:
                 self.ends.append((peer, flags, (a[15][1], a[15][2])))
         if 3 in a:
             a["next_hop"] = str(ipaddress.ip_address(a[3]))
+        self.vain += [(peer, flags, p) for p in withdrawn if p not in table]
         for p in withdrawn:
             table.pop(p, None)
         for p in announced:
@@ -153,9 +159,10 @@ class Collector:
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         self.reads.set()
-        if self.sock is not None:
-            try:
-                self.drop()
-            except OSError:
-                pass
-        self.thread.join()
+        while self.thread.is_alive():  # a connection may have come meanwhile
+            if self.sock is not None:
+                try:
+                    self.drop()
+                except OSError:
+                    pass
+            self.thread.join(0.1)

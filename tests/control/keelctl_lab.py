@@ -29,7 +29,7 @@ def keelctl(*words, sock="/nonexistent/keel.sock", env=None, stdin=None):
     e = {k: v for k, v in os.environ.items() if k not in ("KEEL_SOCKET", "NO_COLOR")}
     e.update({"TERM": "xterm"}, **(env or {}))
     p = subprocess.run([KEELCTL] + (["--socket", sock] if sock else []) + list(words), capture_output=True, text=True,
-                       env=e, input=stdin, timeout=120)
+                       env=e, input=stdin, timeout=300)
     return p.returncode, p.stdout, p.stderr
 
 
@@ -82,7 +82,7 @@ class Shell:
         self.raw, self.status = "", None
         self.start = self.until(self.PROMPT)
 
-    def until(self, pattern, timeout=60):
+    def until(self, pattern, timeout=300):
         """The output until `pattern` matches at its end, without escape sequences."""
         end = time.monotonic() + timeout
         shown = ""

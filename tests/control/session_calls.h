@@ -35,6 +35,15 @@ call_remove(void *arg)
 }
 
 static inline void
+call_gone(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_session();
+	c->result = session_gone(c->n->speaker, c->id);
+}
+
+static inline void
 call_refuse(void *arg)
 {
 	struct node_call *c = arg;
@@ -101,13 +110,20 @@ call_ranges(void *arg)
 	c->result = speaker_ranges(c->n->speaker, c->ranges, c->range_count);
 }
 
+/* A peer without a session: awaited. */
+static inline bool
+every_peer(void *ctx, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	return true;
+}
+
 static inline void
 call_restart_complete(void *arg)
 {
 	struct node_call *c = arg;
 
 	role_enter_session();
-	c->result = speaker_restart_complete(c->n->speaker);
+	c->result = speaker_restart_complete(c->n->speaker, every_peer, NULL);
 }
 
 static inline void
@@ -115,6 +131,15 @@ node_do(struct node *n, void (*what)(void *arg), struct node_call *c)
 {
 	c->n = n;
 	assert_int_equal(thread_call(n->session, what, c), 0);
+}
+
+static inline bool
+node_gone(struct node *n, unsigned id)
+{
+	struct node_call c = {.id = {(uint16_t)id}};
+
+	node_do(n, call_gone, &c);
+	return c.result != 0;
 }
 
 static inline void
@@ -126,11 +151,11 @@ node_call_faults(void *arg)
 	c->result = (int)session_faults(c->n->speaker, c->id, c->faults);
 }
 
-/* Reads the recorded faults of peer 1 into `faults`, and returns the number of recorded faults. */
+/* Reads the recorded faults of a peer into `faults`, and returns the number of recorded faults. */
 static inline unsigned
-node_faults(struct node *n, struct session_fault faults[SESSION_FAULTS])
+node_faults(struct node *n, unsigned id, struct session_fault faults[SESSION_FAULTS])
 {
-	struct node_call c = {.n = n, .id = {1}, .faults = faults};
+	struct node_call c = {.n = n, .id = {(uint16_t)id}, .faults = faults};
 
 	thread_call(n->session, node_call_faults, &c);
 	return (unsigned)c.result;

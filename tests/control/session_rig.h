@@ -17,6 +17,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -34,7 +36,7 @@
 
 #define EVENTS_MAX 256
 #define WAIT_MS                                                                                    \
-	60000 /* long enough for sanitizers and a loaded machine; a passing test never waits as long */
+	300000 /* long enough for sanitizers and a loaded machine; a passing test never waits as long */
 
 /* number of shards of nodes created later */
 static bool node_listens = true; /* false: the test starts the listeners */
@@ -171,7 +173,100 @@ struct node_call {
 	const struct attr_set *attrs;
 	int result;
 	struct session_fault *faults;
+	const struct speaker_interface *interface;
+	const struct speaker_address *own;
 };
+
+static inline void
+call_interface(void *arg)
+{
+	const struct node_call *c = arg;
+
+	role_enter_session();
+	speaker_interface(c->n->speaker, c->interface);
+}
+
+static inline void
+call_own_address(void *arg)
+{
+	const struct node_call *c = arg;
+
+	role_enter_session();
+	speaker_address(c->n->speaker, c->own);
+}
+
+/* Reports an interface, as the host does. */
+static inline void
+node_interface(struct node *n, const char *name, bool present, bool up)
+{
+	struct speaker_interface i = {.vrf = VRF_DEFAULT,
+		.ifindex = if_nametoindex(name),
+		.zone = zone_find(name),
+		.present = present,
+		.up = up};
+	struct node_call c = {.n = n, .interface = &i};
+
+	assert_int_equal(thread_call(n->session, call_interface, &c), 0);
+}
+
+/* Reports an own address. */
+static inline void
+node_own(struct node *n, const char *name, const struct ip_addr *addr, uint8_t len, bool present)
+{
+	struct speaker_address a = {.vrf = VRF_DEFAULT,
+		.ifindex = if_nametoindex(name),
+		.local = *addr,
+		.subnet = prefix_from_addr(addr, len),
+		.present = present};
+	struct node_call c = {.n = n, .own = &a};
+
+	assert_int_equal(thread_call(n->session, call_own_address, &c), 0);
+}
+
+static inline uint8_t
+ones_of(const void *mask, size_t len)
+{
+	uint8_t ones = 0;
+
+	for (size_t i = 0; i < len; i++)
+		ones = (uint8_t)(ones + __builtin_popcount(((const uint8_t *)mask)[i]));
+	return ones;
+}
+
+/* Reports the interfaces and addresses of the namespace. */
+static inline void
+node_host(struct node *n)
+{
+	struct ifaddrs *all;
+
+	assert_int_equal(getifaddrs(&all), 0);
+	for (const struct ifaddrs *i = all; i != NULL; i = i->ifa_next)
+		if (i->ifa_addr != NULL && i->ifa_addr->sa_family == AF_PACKET)
+			node_interface(n, i->ifa_name, true, i->ifa_flags & IFF_RUNNING);
+	for (const struct ifaddrs *i = all; i != NULL; i = i->ifa_next) {
+		const struct sockaddr *s = i->ifa_addr;
+		struct ip_addr a = {.afi = AFI_NONE};
+		uint8_t len = 0;
+
+		if (s != NULL && i->ifa_netmask != NULL && s->sa_family == AF_INET) {
+			a.afi = AFI_IPV4;
+			memcpy(a.b, &((const struct sockaddr_in *)(const void *)s)->sin_addr, 4);
+			len = ones_of(&((const struct sockaddr_in *)(const void *)i->ifa_netmask)
+					       ->sin_addr,
+				4);
+		} else if (s != NULL && i->ifa_netmask != NULL && s->sa_family == AF_INET6) {
+			a.afi = AFI_IPV6;
+			memcpy(a.b, &((const struct sockaddr_in6 *)(const void *)s)->sin6_addr, 16);
+			len = ones_of(&((const struct sockaddr_in6 *)(const void *)i->ifa_netmask)
+					       ->sin6_addr,
+				16);
+			a.zone = addr_is_link_local(&a) ? zone_find(i->ifa_name) : 0;
+		}
+		if (a.afi != AFI_NONE)
+			node_own(n, i->ifa_name, &a, len, true);
+	}
+	freeifaddrs(all);
+}
 
 static inline void
 call_listen(void *arg)
@@ -266,6 +361,7 @@ node_begin_with(struct node *n, uint32_t asn, uint32_t id, uint32_t tombstones_m
 		assert_int_equal(thread_create(&rib, &n->rib[i]), 0);
 	}
 	assert_int_equal(thread_create(&session, &n->session), 0);
+	node_host(n);
 	if (node_listens)
 		thread_call(n->session, call_listen, &call);
 	assert_int_equal(call.result, 0);

@@ -60,7 +60,7 @@ class Commit(KeelTest):
         self.marked = False
         self.wait("the first table", lambda: self.speaker.table() == set(pair(0)))
         self.established = self.keel.peer()["established_count"]
-        self.addCleanup(self.still_up)
+        self.addCleanup(lambda: self.still_up())
 
     def still_up(self):
         p = self.keel.peer()
@@ -258,13 +258,41 @@ class Commit(KeelTest):
         self.caught_up()
         self.assertEqual((self.told(since), self.speaker.requests(since)), ((set(), set()), []))
 
-    def test_only_at_start(self):
+    def test_restart_required(self):
+        """A key that is read at start is saved with the commit, and the old value holds; the rest of the commit takes effect."""
         self.begin()
-        self.keel.call("config.edit", {"merge": {"bgp": {"next_hop_tracking": False}, "router": {"asn": 5}}})
-        a = self.keel.answer("config.commit")
-        self.assertEqual(self.keel.call("config.validate"), {"valid": False, "errors": a["error"]["data"]["errors"]})
-        self.assertEqual(sorted(e["path"] for e in a["error"]["data"]["errors"]), ["/bgp/next_hop_tracking", "/router"])
-        self.keel.call("config.discard")
+        keys = {"bgp": {"next_hop_tracking": False}, "router": {"asn": 5}, "management": {"http": "127.0.0.1:9180"}}
+        pointers = ["/bgp/next_hop_tracking", "/management/http", "/router/asn"]
+        call, before = self.keel.call, self.keel.call("config.get")["document"]
+        call("config.edit", {"merge": keys})
+        valid = call("config.validate")
+        self.assertEqual((valid["valid"], sorted(valid["restart_required"])), (True, pointers))
+        self.keel.call("bgp.refresh.preview", {"candidate": True})
+        answer = call("config.commit")
+        self.assertEqual((sorted(answer["restart_required"]), answer["persisted"]), (pointers, True))
+        self.assertEqual(sorted(call("system.info")["restart_required"]), pointers)
+        with open(self.keel.file) as f:
+            self.assertEqual(json.load(f)["router"]["asn"], 5)
+        self.assertEqual(call("config.get")["document"]["router"]["asn"], 5)
+        self.assertEqual(call("config.get", {"source": "startup"})["document"]["management"], keys["management"])
+        # the session goes on, other commits take effect and name no key, and a value of the start needs no restart
+        self.caught_up()
+        self.keel.call("config.edit", {"merge": {"router": {"asn": before["router"]["asn"]}}})
+        self.assertEqual(call("config.commit")["restart_required"], [])
+        self.assertEqual(sorted(call("system.info")["restart_required"]), pointers[:2])
+        answer = self.keel.answer("config.rollback", {"to": call("config.history")["commits"][0]["id"]})["result"]
+        self.assertEqual((answer["restart_required"], call("system.info")["restart_required"]), ([], []))
+        self.marked = False  # the rollback has withdrawn the marker
+        self.caught_up()
+        # a restart takes the value
+        call("config.edit", {"merge": {"management": keys["management"]}})
+        self.assertEqual(call("config.commit")["restart_required"], ["/management/http"])
+        self.still_up()
+        self.keel.stop()
+        self.keel.start()
+        self.addCleanup(setattr, self, "still_up", lambda: None)
+        self.assertEqual(call("system.info")["restart_required"], [])
+        self.assertIn("http-up address=127.0.0.1 port=9180", self.keel.logged())
 
 
 if __name__ == "__main__":

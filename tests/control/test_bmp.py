@@ -13,7 +13,7 @@ import unittest
 
 import keel_rig
 from bmp_collector import DOWN, INITIATION, INSTANCE, LOC, LOCAL, OUT, POST, STATISTICS, TERMINATION, UP, Collector, tlvs
-from keel_rig import NOTIFICATION, OPEN, THEM, UPDATE, US, V4, V6, VRF, KeelTest, nlri, update_of
+from keel_rig import NOTIFICATION, OPEN, THEM, UPDATE, US, V4, V6, VRF, KeelTest, nlri, update_of, withdrawal_of
 
 OTHER, ASN, OTHER_ASN = "192.0.2.3", 64513, 64514
 KEYS = ("as_path", "origin", "next_hop", "local_pref", "med")
@@ -22,7 +22,7 @@ KEYS = ("as_path", "origin", "next_hop", "local_pref", "med")
 class Bmp(KeelTest):
     instance = None  # (peer type, distinguisher) of the instance with all peers
 
-    def begin(self, *ports, views=("adj-in-pre", "adj-in", "loc"), keep=True, **more):
+    def begin(self, *ports, views=("adj-in-pre", "adj-in", "loc"), keep=True, tracking=False, **more):
         family = {"import_policy": "incoming", "export_policy": "accept-all", "keep_all_routes": keep}
         plain = {"import_policy": "accept-all", "export_policy": "accept-all"}
         vrfs = {"vrfs": [{"name": VRF, "rd": "64512:9"}]} if VRF else {}
@@ -34,7 +34,7 @@ class Bmp(KeelTest):
             "prefix_lists": [{"name": "no", "entries": [{"action": "permit", "prefix": "20.9.0.0/16", "le": 24}]}],
             "route_policies": [{"name": "incoming", "nodes": [{"seq": 10, "action": "deny", "match": {"prefix_list": "no"}},
                                                             {"seq": 20, "action": "permit", "set": {"local_pref": 200, "med": 7}}]}],
-            "bgp": {"next_hop_tracking": False, "networks": [{"prefix": "198.51.100.0/24"}], "peers": [
+            "bgp": {"next_hop_tracking": tracking, "networks": [{"prefix": "198.51.100.0/24"}], "peers": [
                 {"address": THEM, "asn": ASN, "passive": True, "families": {V4: family, V6: family}},
                 {"address": OTHER, "asn": OTHER_ASN, "passive": True, "families": {V4: plain}}]}})
 
@@ -174,6 +174,27 @@ class Bmp(KeelTest):
         self.wait("Peer Down", lambda: OTHER not in c.peers, c.changed)
         self.assertEqual([b for k, p, b in c.messages if k == DOWN and p == OTHER][-1], bytes([4]))
 
+    @unittest.skipIf(VRF, "its range is of the default VRF")
+    def test_a_peer_of_a_range_returns(self):
+        """With the id of a peer that has gone: the Peer Down of its last session comes first."""
+        first, second = "192.0.2.50", "192.0.2.51"
+        family = {"import_policy": "accept-all", "export_policy": "accept-all"}
+        self.start({"router": {"asn": 64512, "router_id": US}, "bmp": [{"address": "127.0.0.1", "port": 9001, "views": ["adj-in"]}],
+                    "bgp": {"groups": [{"name": "g", "families": {V4: family, V6: family}}],
+                            "listen_ranges": [{"prefix": "192.0.2.48/29", "group": "g", "asn": ASN}]}})
+        c = self.collector(9001)
+        for _ in range(8):
+            a, b = self.speak(address=first), self.speak(address=second)
+            self.wait("both", lambda: set(c.peers) == {first, second}, c.changed)
+            a.close()
+            self.wait("the end of the first", lambda: len(self.keel.call("bgp.peers")["peers"]) == 1)
+            b.close()
+            b = self.speak(address=second)
+            self.wait("the second alone", lambda: set(c.peers) == {second} or not c.thread.is_alive(), c.changed)
+            self.assertTrue(c.thread.is_alive(), "a message of BMP that contradicts the ones before")
+            b.close()
+            self.wait("the end of both", lambda: not c.peers, c.changed)
+
     def test_collectors_come_and_go(self):
         self.begin(9001, 9002)
         them, other = self.speakers()
@@ -286,6 +307,33 @@ class Bmp(KeelTest):
         other.announce("20.0.5.0")
         self.same(c, views=self.OUT_VIEWS)
         self.assertFalse(them.closed())
+        self.assertEqual(self.summary()[0]["resyncs"], 0)
+
+    def test_no_withdrawal_in_vain(self):
+        """Withdrawals name only what was announced: routes that policy refuses, routes that come back, routes of the peer itself, routes without a
+        valid next hop."""
+        views = ("adj-in-pre", "adj-in") + self.OUT_VIEWS
+        c = self.collector(9001)
+        self.begin(9001, views=views, tracking=True)
+        them, other = self.speak(), self.speak(address=OTHER, asn=OTHER_ASN)
+        self.same(c, views=views)
+        for n in range(20):
+            them.announce("20.9.%d.0" % n)  # refused, and kept
+            them.announce("20.9.%d.0" % n, asns=(ASN, 65000))
+            them.say("20.8.%d.0" % n, (ASN, 64512))  # a loop
+            other.say("20.8.%d.0" % n, (OTHER_ASN, 64512))
+            them.announce("20.1.%d.0" % n)
+            other.announce("20.1.%d.0" % n, asns=(OTHER_ASN, 65000))
+            other.send(UPDATE, update_of(V4, "203.0.113.9", (OTHER_ASN, 65000), bytes([24, 20, 2, n])))  # no valid next hop
+            self.same(c, views=views) if n == 0 else None
+        self.same(c, views=views)
+        them.withdraw("20.1.0.0", "20.9.0.0", "20.9.1.0")
+        other.withdraw("20.1.1.0")
+        them.withdraw("20.1.1.0")
+        other.send(UPDATE, withdrawal_of(V4, bytes([24, 20, 2, 0])))
+        self.wait("the withdrawal", lambda: "20.1.1.0/24" not in c.table(THEM, POST), c.changed)
+        self.same(c, views=views)
+        self.assertEqual(c.vain, [])
         self.assertEqual(self.summary()[0]["resyncs"], 0)
 
     def test_adj_rib_out_of_a_whole_table(self):

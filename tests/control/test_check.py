@@ -9,6 +9,7 @@ import json
 import os
 import resource
 import subprocess
+import tempfile
 
 import keel_rig
 from keel_rig import KEELD, US, WAIT_S, KeelTest
@@ -33,15 +34,35 @@ class Check(KeelTest):
     def document(self, **parts):
         return dict({"router": {"asn": 64512, "router_id": US}, "bgp": {}}, **parts)
 
-    def run_keeld(self, document, *options, hard=None):
+    def checked(self, document):
         path = os.path.join(self.folder, "checked.json")
         with open(path, "w") as f:
             json.dump(document, f)
+        return path
+
+    def run_keeld(self, document, *options, hard=None):
+        path = self.checked(document)
         command = ["ip", "netns", "exec", self.namespace, KEELD, "-c", path, "--socket", path + ".sock", "--state-dir", path + ".state", *options]
         if hard is not None:
             command = ["prlimit", "--nofile=%d:%d" % (hard, hard)] + command
         p = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=WAIT_S)
         return p.returncode, [line.split(": ", 1)[1] for line in p.stderr.splitlines() if line.startswith(path)]
+
+    def test_a_policy_file_elsewhere_is_not_quoted(self):
+        """Who may edit the document could name a file that keeld alone may read, such as a token: also by a link, and by `include`."""
+        secret = tempfile.NamedTemporaryFile("w", prefix="keel-secret-")
+        self.addCleanup(secret.close)
+        secret.write("hunter2 token\n")
+        secret.flush()
+        os.symlink(secret.name, os.path.join(self.folder, "link.policy"))
+        for name, text in (("own.policy", "hunter2 token\n"), ("include.policy", 'include "%s";\n' % secret.name)):
+            with open(os.path.join(self.folder, name), "w") as f:
+                f.write(text)
+        for name, quoted in ((secret.name, False), ("link.policy", False), ("include.policy", False), ("own.policy", True)):
+            p = subprocess.run([KEELD, "-c", self.checked(self.document(policy_files=[name])), "--no-dataplane", "--check"], stderr=subprocess.PIPE, text=True,
+                               timeout=WAIT_S)
+            self.assertEqual((p.returncode, "hunter2" in p.stderr), (2, quoted), (name, p.stderr))
+            self.assertRegex(p.stderr, r":1:\d+: ", name)
 
     def test_without_a_data_plane(self):
         peers = [{"address": "10.%d.%d.%d" % (i >> 16, i >> 8 & 255, i & 255), "asn": 64600} for i in range(1, 20001)]
@@ -78,6 +99,16 @@ class Check(KeelTest):
         for count, hard, good in ((1000, 1000, False), (1000, 2000, True), (100, 1000, True)):
             status, faults = self.run_keeld(self.document(bgp={"peers": peers[:count]}), "--no-dataplane", "--check", hard=hard)
             self.assertEqual((status, [f.split(":")[0] for f in faults]), (0, []) if good else (2, ["/bgp/peers"]), (count, hard))
+
+    def test_devices_that_this_host_lacks(self):
+        """Warnings of --check, and the exit status 0: a start waits for devices, and the document may be for another host."""
+        ports = [{"name": "a", "device": "0000:7f:1f.7"}, {"name": "b", "device": "net_af_xdp0,iface=nowhere"}, {"name": "c", "device": "net_null0"},
+                 {"name": "d", "device": "net_af_packet0,iface=lo"}]
+        document = self.document(ports=ports, dataplane={"worker_cpus": [0]})
+        status, faults = self.run_keeld(document, "--check")
+        self.assertEqual((status, faults), (0, ["/ports/0/device: warning: this host has no PCI device 0000:7f:1f.7",
+                                                "/ports/1/device: warning: this host has no interface nowhere"]))
+        self.assertEqual(self.run_keeld(document, "--check", "--no-dataplane"), (0, []))
 
     def test_with_a_data_plane(self):
         """Faults of the data plane are found before EAL starts, so the test needs no port."""

@@ -16,7 +16,7 @@ NO_DAEMON = "/nonexistent/keel.sock"
 
 
 def complete(*words):
-    r = subprocess.run([KEELCTL, "--complete", "--socket", NO_DAEMON] + list(words), capture_output=True, text=True, timeout=60)
+    r = subprocess.run([KEELCTL, "--complete", "--socket", NO_DAEMON] + list(words), capture_output=True, text=True, timeout=300)
     assert r.returncode == 0 and r.stderr == "", r
     return [tuple(line.split("\t")) for line in r.stdout.splitlines()]
 
@@ -26,7 +26,7 @@ def bash(program, *words):
     script = """. "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _%s; printf '%%s\\n' "${COMPREPLY[@]}" """ % program
     command = KEELCTL if program == "keelctl" else program
     r = subprocess.run(["bash", "-uec", script, "bash", os.path.join(FOLDER, program + ".bash"), command] + list(words),
-                       capture_output=True, text=True, timeout=60, env=dict(os.environ, KEEL_SOCKET=NO_DAEMON))
+                       capture_output=True, text=True, timeout=300, env=dict(os.environ, KEEL_SOCKET=NO_DAEMON))
     assert r.returncode == 0 and r.stderr == "", r
     return r.stdout.split()
 
@@ -55,7 +55,7 @@ class Completion(unittest.TestCase):
         for shell, pattern in (("bash", "%s.bash"), ("zsh", "_%s"), ("fish", "%s.fish")):
             if shutil.which(shell):
                 for program in ("keeld", "keelctl", "keelbench"):
-                    r = subprocess.run([shell, "-n", os.path.join(FOLDER, pattern % program)], capture_output=True, text=True, timeout=60)
+                    r = subprocess.run([shell, "-n", os.path.join(FOLDER, pattern % program)], capture_output=True, text=True, timeout=300)
                     self.assertEqual((r.returncode, r.stderr), (0, ""), (shell, program))
 
     @unittest.skipUnless(shutil.which("zsh"), "zsh is not installed")
@@ -63,13 +63,13 @@ class Completion(unittest.TestCase):
         """The function, with replacements for the two zsh functions of the editor."""
         script = """compdef() { :; }; _files() { print files; }; _describe() { print -l "${(@)found}"; }
 words=(%s refresh bgp ex); CURRENT=4; . %s/_keelctl""" % (KEELCTL, FOLDER)
-        r = subprocess.run(["zsh", "-fc", script], capture_output=True, text=True, timeout=60, env=dict(os.environ, KEEL_SOCKET=NO_DAEMON))
+        r = subprocess.run(["zsh", "-fc", script], capture_output=True, text=True, timeout=300, env=dict(os.environ, KEEL_SOCKET=NO_DAEMON))
         self.assertEqual((r.stdout, r.stderr), ("external:external sessions (EBGP)\n", ""))
 
     @unittest.skipUnless(shutil.which("fish"), "fish is not installed")
     def test_fish(self):
         script = "set -x PATH %s $PATH; . %s/keelctl.fish; complete -C 'keelctl refresh bgp ex'" % (os.path.dirname(KEELCTL), FOLDER)
-        r = subprocess.run(["fish", "-N", "-c", script], capture_output=True, text=True, timeout=60, env=dict(os.environ, KEEL_SOCKET=NO_DAEMON))
+        r = subprocess.run(["fish", "-N", "-c", script], capture_output=True, text=True, timeout=300, env=dict(os.environ, KEEL_SOCKET=NO_DAEMON))
         self.assertEqual((r.stdout, r.stderr), ("external\texternal sessions (EBGP)\n", ""))
 
 

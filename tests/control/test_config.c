@@ -5,6 +5,7 @@
 #include "tests/control/config_test.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -840,33 +841,35 @@ test_vrfs(void **state)
 	config_free(c);
 }
 
-/* A name keeps its id while any configuration has the name; a free id is used again. */
+/* A name keeps its id while any configuration has the name; the next keeld gives a name the same id. */
 static void
 test_vrf_ids(void **state)
 {
 	struct config_host with = {.no_dataplane = true, .vrf_names = vrf_names_create()};
 	struct config *a, *b, *c;
-	struct vrf_id id;
+	struct vrf_id id, red, blue, white;
 
 	(void)state;
 	host = &with;
 	a = parsed("{" ROUTER ", 'vrfs': [{'name': 'red'}, {'name': 'blue'}]}");
 	b = parsed("{" ROUTER ", 'vrfs': [{'name': 'green'}, {'name': 'blue'}]}");
-	assert_int_equal(config_vrf_named(a, "red")->id.v, 1);
-	assert_int_equal(config_vrf_named(a, "blue")->id.v, 2);
-	assert_int_equal(config_vrf_named(b, "green")->id.v, 3);
-	assert_int_equal(config_vrf_named(b, "blue")->id.v, 2);
+	red = config_vrf_named(a, "red")->id;
+	blue = config_vrf_named(a, "blue")->id;
+	assert_int_not_equal(red.v, blue.v);
+	assert_int_not_equal(config_vrf_named(b, "green")->id.v, red.v);
+	assert_int_equal(config_vrf_named(b, "blue")->id.v, blue.v);
 	assert_int_equal(vrf_names_take(with.vrf_names, "red", &id), 0);
 	config_free(a);
 	c = parsed("{" ROUTER ", 'vrfs': [{'name': 'white'}]}");
-	assert_int_equal(config_vrf_named(c, "white")->id.v, 4);
+	white = config_vrf_named(c, "white")->id;
 	config_free(c);
+	assert_int_equal(id.v, red.v);
 	assert_string_equal(vrf_names_text(with.vrf_names, id), "red");
 	vrf_names_drop(with.vrf_names, id);
 	assert_null(vrf_names_text(with.vrf_names, id));
 	assert_false(vrf_names_find(with.vrf_names, "red", &id));
 	c = parsed("{" ROUTER ", 'vrfs': [{'name': 'white'}]}");
-	assert_int_equal(config_vrf_named(c, "white")->id.v, 1);
+	assert_int_equal(config_vrf_named(c, "white")->id.v, white.v);
 	config_free(c);
 	/* a refused document leaves no reference */
 	assert_only_fault("{" ROUTER ", 'vrfs': [{'name': 'white'}, {'name': 'x', 'rd': '1'}]}",
@@ -874,7 +877,11 @@ test_vrf_ids(void **state)
 	assert_false(vrf_names_find(with.vrf_names, "white", &id));
 	assert_false(vrf_names_find(with.vrf_names, "x", &id));
 	config_free(b);
-	assert_null(vrf_names_text(with.vrf_names, (struct vrf_id){2}));
+	assert_null(vrf_names_text(with.vrf_names, blue));
+	assert_int_equal(
+		vrf_names_take(with.vrf_names, "blue", &id), 0); /* as the first of another keeld */
+	assert_int_equal(id.v, blue.v);
+	vrf_names_drop(with.vrf_names, id);
 	assert_string_equal(vrf_names_text(with.vrf_names, VRF_DEFAULT), "default");
 	for (unsigned i = 1; i < VRF_IDS_MAX; i++) {
 		char name[16];
@@ -1183,7 +1190,7 @@ test_no_file(void **state)
 	assert_null(config_load("/nonexistent/keel.json", &message, &f));
 	assert_string_equal(message, "/nonexistent/keel.json: No such file or directory");
 	free(message);
-	assert_int_equal(config_save("/nonexistent/keel.json", json_null()), -ENOENT);
+	assert_int_equal(config_save("/nonexistent/keel.json", json_null(), NULL), -ENOENT);
 }
 
 /* A FIFO without a writer would hold up keeld; config_save() would replace the FIFO. A check takes a pipe. */
@@ -1227,7 +1234,7 @@ test_save(void **state)
 	(void)state;
 	write_file("old", 3);
 	assert_int_equal(chmod(file, 0644), 0);
-	assert_int_equal(config_save(file, document), 0);
+	assert_int_equal(config_save(file, document, NULL), 0);
 	assert_int_equal(stat(file, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
 	again = config_load(file, &message, &f);
@@ -1237,7 +1244,7 @@ test_save(void **state)
 	snprintf(link_name, sizeof(link_name), "%s/link", folder);
 	assert_int_equal(symlink(file, link_name), 0);
 	json_object_set_new(document, "description", json_string("other"));
-	assert_int_equal(config_save(link_name, document), 0);
+	assert_int_equal(config_save(link_name, document, NULL), 0);
 	assert_int_equal(lstat(link_name, &st), 0);
 	assert_true(S_ISLNK(st.st_mode));
 	again = config_load(file, &message, &f);
@@ -1245,6 +1252,158 @@ test_save(void **state)
 	json_decref(again);
 	json_decref(document);
 	unlink(link_name); /* remove_folder() fails when a temporary file remains */
+}
+
+/* The text of a value; the caller frees. */
+static char *
+printed(const json_t *value, struct config_printer *printer)
+{
+	FILE *f = tmpfile();
+	char *text = calloc(1, 300000);
+
+	assert_non_null(f);
+	assert_int_equal(config_print(fileno(f), value, printer), 0);
+	rewind(f);
+	assert_true(fread(text, 1, 299999, f) < 299999);
+	fclose(f);
+	return text;
+}
+
+/* FILE with this text gives the document that jansson reads. */
+static void
+check_read(const char *text)
+{
+	struct faults f = {0};
+	char *message = NULL;
+	json_t *want = json_loads(text, JSON_DECODE_ANY, NULL), *got;
+
+	write_file(text, strlen(text));
+	got = config_load(file, &message, &f);
+	if (want == NULL || !json_equal(got, want))
+		fail_msg("%s: %s", text, message);
+	json_decref(got);
+	json_decref(want);
+}
+
+static void
+test_read(void **state)
+{
+	static const char *const texts[] = {"null", "true", "-0", "\"\"", " [ ] ", "{\"\": {}}",
+		"[9223372036854775807, -9223372036854775808, 1.5, 1e3, -1E-3, 0]",
+		"{\"\\u0061\\n\": \"\\ud83d\\ude00\\\"\\\\\\/\\b\", \"\\u00e4\": {\"b\": [1, {}, "
+		"[2, \"\xc3\xa4\"]], \"c\": false}}",
+		"{\"action\": \"permit\", \"l\": [{\"action\": \"permit\"}, {\"action\": "
+		"\"deny\"}, "
+		"{\"\\u0061ction\": \"per\\u006dit\"}, {\"action\": \"permi\"}, {\"actio\": "
+		"\"permit\"}, {\"action\": \"permit \"}]}"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		check_read(texts[i]);
+}
+
+static void
+test_print(void **state)
+{
+	static const struct {
+		const char *document, *text;
+	} cases[] = {{"{}", "{}\n"}, {"[]", "[]\n"},
+		{"{'a': {}, 'b': [], 'c': null, 'd': true, 'e': -9223372036854775808}",
+			"{\n  \"a\": {},\n  \"b\": [],\n  \"c\": null,\n  \"d\": true,\n  "
+			"\"e\": -9223372036854775808\n}\n"},
+		/* an entry of a list is one line */
+		{"{'l': [{'action': 'permit', 'seq': 10}, {'n': []}, [1, false]]}",
+			"{\n  \"l\": [\n    {\"action\": \"permit\", \"seq\": 10},\n    {\n      "
+			"\"n\": []\n    },\n    [\n      1,\n      false\n    ]\n  ]\n}\n"}};
+	json_t *document = json_object(), *again;
+	char key[16], *text;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		again = document_of(cases[i].document);
+		text = printed(again, NULL);
+		assert_string_equal(text, cases[i].text);
+		free(text);
+		json_decref(again);
+	}
+	/* every character below the surrogates, in strings across the ends of the buffer */
+	for (int i = 1; i < 0x800; i++) {
+		json_object_set_new(document,
+			(snprintf(key, sizeof(key), "%c%d", i < 0x80 ? i : 'x', i), key),
+			i < 0x80 ? json_sprintf("%*c", i, i)
+				 : json_sprintf("%*c%c%c", i % 150, 'x', 0xc0 | i >> 6,
+					   0x80 | (i & 0x3f)));
+	}
+	json_object_set_new(document, "real", json_real(0.1));
+	json_object_set_new(document, "long", json_sprintf("%100000s", "x"));
+	text = printed(document, NULL);
+	again = json_loads(text, 0, NULL);
+	assert_true(json_equal(document, again));
+	json_decref(again);
+	check_read(text);
+	free(text);
+	json_decref(document);
+}
+
+/* After random edits of lists, and after a full disk, the text is as without kept texts. */
+static void
+test_kept_texts(void **state)
+{
+	static const char *const edits[] = {"[{'op': 'remove', 'path': '/l/%u/entries/%u'}]",
+		"[{'op': 'add', 'path': '/l/%u/entries/%u', 'value': {'x': '\\\\'}}]",
+		("[{'op': 'move', 'from': '/l/%u', 'path': '/l/0'}, {'op': 'add', 'path': '/x', "
+		 "'value': %u}]"),
+		"[{'op': 'copy', 'from': '/l/%u', 'path': '/l/%u'}]",
+		"[{'op': 'remove', 'path': '/l/%u'}, {'op': 'add', 'path': '/x', 'value': %u}]"};
+	struct config_printer *printer = config_printer_create();
+	json_t *document = document_of("{'l': [], 'more': [1, 'x', {}, []]}"), *lists, *next,
+	       *before = NULL;
+	uint64_t seed = 1;
+
+	(void)state;
+	lists = json_object_get(document, "l");
+	for (unsigned i = 0; i < 6; i++) {
+		json_t *entries = json_array();
+
+		for (unsigned k = 0; k < 10 + 100 * (i % 4); k++)
+			json_array_append_new(
+				entries, json_pack("{s:i, s:s}", "k", (int)(100 * i + k), "action",
+						 "permit"));
+		json_array_append_new(lists, json_pack("{s:o}", "entries", entries));
+	}
+	for (unsigned round = 0; round < 300; round++) {
+		struct faults f = {0};
+		char patch[200], *want, *got;
+		unsigned edit = random_below(&seed, sizeof(edits) / sizeof(edits[0]));
+		unsigned count = (unsigned)json_array_size(json_object_get(document, "l"));
+		json_t *operations;
+
+		if ((edit == 3 && count > 10) || (edit == 4 && count < 3))
+			continue;
+		snprintf(patch, sizeof(patch), edits[edit], random_below(&seed, count),
+			random_below(&seed, edit == 3 ? count : 5));
+		operations = document_of(patch);
+		next = config_patch(document, operations, &f);
+		assert_non_null(next);
+		json_decref(before);
+		before = document;
+		document = next;
+		if (round % 50 == 49) {
+			int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+
+			assert_int_equal(config_print(full, document, printer), -ENOSPC);
+			close(full);
+		}
+		want = printed(document, NULL);
+		got = printed(document, printer);
+		assert_string_equal(got, want);
+		free(want);
+		free(got);
+		json_decref(operations);
+	}
+	config_printer_destroy(printer);
+	json_decref(before);
+	json_decref(document);
 }
 
 /* ---- the schema and the tables of keys ---- */
@@ -1408,6 +1567,93 @@ parse_ns(unsigned count)
 	return best;
 }
 
+static uint64_t
+cpu_ns(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void
+print_nowhere(const json_t *document, struct config_printer *printer)
+{
+	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	assert_int_equal(config_print(fd, document, printer), 0);
+	close(fd);
+}
+
+/* An edit of the running document, from the patch to the text: nanoseconds, and the number of compiled lists. */
+static uint64_t
+edit_ns(const struct config *running, const char *operations, struct config_printer *printer,
+	unsigned *compiled)
+{
+	json_t *patch = document_of(operations), *next;
+	struct faults f = {0};
+	uint64_t begin = cpu_ns(), ns;
+	struct config *c;
+
+	next = config_patch(running->document, patch, &f);
+	c = config_parse_with(host, next, running->policy_files, running, &f);
+	print_nowhere(next, printer);
+	ns = cpu_ns() - begin;
+	assert_non_null(c);
+	*compiled = policy_set_compiled(c->policies);
+	json_decref(config_diff(running->document, next));
+	config_free(c);
+	json_decref(next);
+	json_decref(patch);
+	faults_fini(&f);
+	return ns;
+}
+
+/* An edit of one key of a large document costs what it changes: no list is compiled, and the time is a tenth of a start at most. */
+static void
+test_edit_of_a_large_document(void **state)
+{
+	json_t *document = many_peers(4), *lists = json_array();
+	struct faults f = {0};
+	struct config *c;
+	struct config_printer *printer = config_printer_create();
+	unsigned compiled;
+	uint64_t start, key, entry;
+
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		json_t *entries = json_array();
+
+		for (int k = 0; k < 2000; k++)
+			json_array_append_new(entries,
+				json_pack("{s:s, s:o}", "action", "permit", "prefix",
+					json_sprintf("%d.%d.%d.0/24", 10 + i, k / 256, k % 256)));
+		json_array_append_new(lists, json_pack("{s:o, s:o}", "name", json_sprintf("l%d", i),
+						     "entries", entries));
+	}
+	json_object_set_new(document, "prefix_lists", lists);
+	start = cpu_ns();
+	c = config_parse(host, document, &f);
+	print_nowhere(document, printer);
+	start = cpu_ns() - start;
+	assert_non_null(c);
+	assert_int_equal(policy_set_compiled(c->policies), 20);
+	key = edit_ns(c, "[{'op': 'add', 'path': '/bgp/peers/1/description', 'value': 'x'}]",
+		printer, &compiled);
+	assert_int_equal(compiled, 0);
+	entry = edit_ns(c, "[{'op': 'remove', 'path': '/prefix_lists/7/entries/1000'}]", printer,
+		&compiled);
+	assert_int_equal(compiled, 1);
+	printf("start %.2f ms, edit of a key %.2f ms, of an entry %.2f ms\n", (double)start / 1e6,
+		(double)key / 1e6, (double)entry / 1e6);
+	assert_true(10 * key < start);
+	assert_true(5 * entry < start);
+	config_free(c);
+	config_printer_destroy(printer);
+	json_decref(document);
+	faults_fini(&f);
+}
+
 /*
  * Eight times as many peers, groups and policies take less than 32 times as long (caches);
  * quadratic time would be 64 times as long.
@@ -1427,6 +1673,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_example),
+		cmocka_unit_test(test_edit_of_a_large_document),
 		cmocka_unit_test(test_many_peers_are_linear),
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_ipv6),
@@ -1446,6 +1693,9 @@ main(void)
 		cmocka_unit_test(test_no_file),
 		cmocka_unit_test(test_pipes),
 		cmocka_unit_test(test_save),
+		cmocka_unit_test(test_read),
+		cmocka_unit_test(test_print),
+		cmocka_unit_test(test_kept_texts),
 		cmocka_unit_test(test_schema_knows_no_more_keys),
 		cmocka_unit_test(test_any_interface_without_dataplane),
 	};

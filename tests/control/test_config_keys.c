@@ -209,6 +209,19 @@ test_gtsm_and_keep(void **state)
 			  "'multihop': 2}], 'listen_ranges': [{'prefix': '10.0.0.0/8', 'group': "
 			  "'g'}]}}",
 		"/bgp/listen_ranges/0/group", "has both `gtsm` and `multihop`");
+	/* the kernel demands the password of a range of every address inside */
+	assert_only_fault(
+		"{" ROUTER ", 'bgp': {'groups': [{'name': 'g', 'asn': 1, 'password': 'p'}], "
+		"'peers': [{'address': '10.0.0.1', 'asn': 2}, {'address': '10.0.0.2', 'asn': 2, "
+		"'password': 'q'}, {'address': '11.0.0.1', 'asn': 2}], "
+		"'listen_ranges': [{'prefix': '10.0.0.0/8', 'group': 'g'}]}}",
+		"/bgp/peers/0/password", "lies in the listen range 10.0.0.0/8");
+	assert_only_fault("{" ROUTER
+			  ", 'bgp': {'groups': [{'name': 'g', 'asn': 1, 'password': 'p'}, "
+			  "{'name': 'h', 'asn': 2}], 'listen_ranges': [{'prefix': '10.0.0.0/8', "
+			  "'group': 'g'}, "
+			  "{'prefix': '10.1.0.0/16', 'group': 'h'}]}}",
+		"/bgp/listen_ranges/1/group", "lies in the listen range 10.0.0.0/8");
 	assert_only_fault(PEER("'families': {'ipv4-unicast': {'keep_all_routes': 1}}"),
 		"/bgp/peers/0/families/ipv4-unicast/keep_all_routes", "1 is not true or false");
 }
@@ -228,7 +241,8 @@ test_ranges(void **state)
 	struct config *c = parsed(
 		"{" ROUTER ", 'bgp': {'groups': [{'name': 'g', 'asn': 64513, 'password': 'p', "
 		"'multihop': 4, 'timers': {'hold_s': 30}, 'families': {'ipv6-unicast': "
-		"{'import_policy': 'accept-all'}}}, {'name': 'bare'}], 'listen_limit': 7, "
+		"{'import_policy': 'accept-all'}}}, {'name': 'bare', 'password': 'q'}], "
+		"'listen_limit': 7, "
 		"'listen_ranges': [{'prefix': '10.0.0.0/8', 'group': 'g'}, {'prefix': "
 		"'10.1.0.0/16', 'group': 'bare', 'asn': 64512, 'vrf': 'default', 'description': "
 		"'inside'}, {'prefix': '2001:db8::/32', 'group': 'g', 'asn': 64514}, {'prefix': "

@@ -2,6 +2,8 @@
 #include "control/config/config.h"
 #include "tests/control/config_test.h"
 
+#include <time.h>
+
 /* ---- RFC 6901 ---- */
 
 static void
@@ -125,7 +127,7 @@ test_patches(void **state)
 		if (to ? !json_equal(got, to) : got != NULL || f.count != 1)
 			fail_msg("%s with %s", patches[i].from, patches[i].patch);
 		assert_int_equal(f.count, to ? 0 : 1);
-		/* the inputs are unchanged, and not shared with the result */
+		/* the inputs are unchanged */
 		assert_true(json_equal(from, copy));
 		json_decref(got);
 		assert_true(json_equal(operations, operations_copy));
@@ -136,6 +138,145 @@ test_patches(void **state)
 		json_decref(operations_copy);
 		json_decref(to);
 	}
+}
+
+/* An edit copies objects and arrays on the way to the changed value only. */
+static void
+test_edits_share(void **state)
+{
+	static const char text[] = "{'bgp': {'peers': [{'address': 'a', 'password': 'p'}, "
+				   "{'address': 'b'}], 'groups': [{}]}, 'lists': [[1], [2], [3]]}";
+	json_t *d = document_of(text), *same = document_of(text);
+	json_t *patch = document_of("[{'op': 'add', 'path': '/bgp/peers/1/x', 'value': 1},"
+				    " {'op': 'add', 'path': '/lists/1/0', 'value': 7},"
+				    " {'op': 'add', 'path': '/lists/1/0', 'value': 8}]");
+	json_t *merge = document_of("{'bgp': {'x': {'y': 1}}}");
+	json_t *hidden = document_of("[{'op': 'replace', 'path': '/bgp/peers/0/password', "
+				     "'value': '***'}]");
+	struct faults f = {0};
+	json_t *patched = config_patch(d, patch, &f), *merged = config_merge(d, merge);
+	json_t *kept = config_patch(d, hidden, &f);
+
+	(void)state;
+	config_secrets_keep(kept, d);
+	assert_true(json_equal(d, same));
+	assert_true(json_equal(kept, same));
+	assert_ptr_equal(
+		config_pointer_get(patched, "/bgp/groups"), config_pointer_get(d, "/bgp/groups"));
+	assert_ptr_equal(
+		config_pointer_get(patched, "/bgp/peers/0"), config_pointer_get(d, "/bgp/peers/0"));
+	assert_ptr_equal(
+		config_pointer_get(patched, "/lists/2"), config_pointer_get(d, "/lists/2"));
+	assert_int_equal(json_array_size(config_pointer_get(patched, "/lists/1")), 3);
+	assert_ptr_equal(
+		config_pointer_get(merged, "/bgp/peers"), config_pointer_get(d, "/bgp/peers"));
+	assert_ptr_equal(config_pointer_get(merged, "/lists"), config_pointer_get(d, "/lists"));
+	assert_ptr_equal(config_pointer_get(kept, "/lists"), config_pointer_get(d, "/lists"));
+	json_decref(kept);
+	json_decref(merged);
+	json_decref(patched);
+	json_decref(hidden);
+	json_decref(merge);
+	json_decref(patch);
+	json_decref(same);
+	json_decref(d);
+	faults_fini(&f);
+}
+
+/* The number of objects and arrays of `a` that are not in `b`, at any place. */
+static unsigned
+unshared(const json_t *a, json_t *b) /* NOLINT(misc-no-recursion) */
+{
+	json_t *pointer = config_pointer_to(b, a), *value;
+	unsigned count = pointer == NULL;
+	const char *key;
+	size_t i;
+
+	json_decref(pointer);
+	if (count == 0 || (!json_is_object(a) && !json_is_array(a)))
+		return 0;
+	json_object_foreach((json_t *)(uintptr_t)a, key, value) count += unshared(value, b);
+	json_array_foreach(a, i, value) count += unshared(value, b);
+	return count;
+}
+
+static void
+test_equal_values_become_shared(void **state)
+{
+	static const char text[] =
+		"{'x': {'y': [1, 2]}, 'l': [{'n': 'a', 'e': [{'p': 1}, {'p': 2}, {'p': 3}]}, {'n': "
+		"'b', 'e': [{'p': 1}, {'p': 4}]}, {'n': 'c', 'e': []}]}";
+	static const struct {
+		const char *patch;
+		unsigned own; /* objects and arrays that the edited document has for itself */
+	} cases[] = {{"[]", 0},
+		/* the root alone, or the way to the change */
+		{"[{'op': 'add', 'path': '/z', 'value': 1}]", 1},
+		{"[{'op': 'add', 'path': '/x/y/0', 'value': 7}]", 3},
+		{"[{'op': 'add', 'path': '/l/0/e/1', 'value': {'p': 9}}]", 5},
+		{"[{'op': 'remove', 'path': '/l/0/e/1'}]", 4},
+		{"[{'op': 'replace', 'path': '/l/0/e/1/p', 'value': 9}]", 5},
+		{"[{'op': 'add', 'path': '/l/0', 'value': {'n': 'd'}}]", 3},
+		{"[{'op': 'remove', 'path': '/l/0'}]", 2},
+		{"[{'op': 'replace', 'path': '/l/1/e/0/p', 'value': 9}, {'op': 'remove', 'path': "
+		 "'/x'}]",
+			5},
+		/* another order of keys is another text */
+		{"[{'op': 'remove', 'path': '/l/1/n'}, {'op': 'add', 'path': '/l/1/n', 'value': "
+		 "'b'}]",
+			3}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		json_t *running = document_of(text), *same = document_of(text);
+		json_t *operations = document_of(cases[i].patch);
+		struct faults f = {0};
+		json_t *patched = config_patch(running, operations, &f);
+		json_t *fresh = json_deep_copy(patched);
+		unsigned own;
+
+		fresh = config_share(fresh, running);
+		own = unshared(fresh, running);
+		assert_true(json_equal(fresh, patched));
+		assert_true(json_equal(running, same));
+		if (own != cases[i].own)
+			fail_msg("%s: %u", cases[i].patch, own);
+		json_decref(fresh);
+		json_decref(patched);
+		json_decref(operations);
+		json_decref(same);
+		json_decref(running);
+		faults_fini(&f);
+	}
+}
+
+/* As from a document whose passwords are hidden first. */
+static void
+test_hidden_parts(void **state)
+{
+	static const char *const pointers[] = {"", "/bgp", "/bgp/peers/0", "/bgp/peers/0/password",
+		"/bgp/peers/1/password", "/bgp/password", "/bgp/password/x", "/password/0",
+		"/password", "/x/0"};
+	json_t *d = document_of("{'bgp': {'peers': [{'password': 'p'}, {}], 'password': {'x': "
+				"'secret'}}, 'password': ['secret'], 'x': [0, {}]}");
+	json_t *hidden = json_deep_copy(d), *copy = json_deep_copy(d);
+
+	(void)state;
+	config_secrets_hide(hidden);
+	for (size_t i = 0; i < sizeof(pointers) / sizeof(pointers[0]); i++) {
+		json_t *want = config_pointer_get(hidden, pointers[i]);
+		json_t *got = config_secrets_hidden(d, pointers[i]);
+
+		if (want != NULL ? !json_equal(got, want) : got != NULL)
+			fail_msg("%s", pointers[i]);
+		if (i == 0) /* no copy of parts without passwords */
+			assert_ptr_equal(json_object_get(got, "x"), json_object_get(d, "x"));
+		assert_true(json_equal(d, copy));
+		json_decref(got);
+	}
+	json_decref(copy);
+	json_decref(hidden);
+	json_decref(d);
 }
 
 static void
@@ -301,6 +442,60 @@ test_diff_of_long_lists(void **state)
 	check_diff(to, from, 0);
 	json_decref(from);
 	json_decref(to);
+}
+
+/* {list}: -1, -2, `more` numbers from `end` on, 0 to `end`. */
+static json_t *
+numbers(int end, int more)
+{
+	json_t *d = json_pack("{s:[i, i]}", "list", -1, -2), *list = json_object_get(d, "list");
+
+	for (int i = 0; i < more; i++)
+		json_array_append_new(list, json_integer(end + i));
+	for (int i = 0; i < end; i++)
+		json_array_append_new(list, json_integer(i));
+	return d;
+}
+
+static json_t *
+patched(const json_t *from, const json_t *operations)
+{
+	struct faults f = {0};
+	json_t *made = config_patch(from, operations, &f);
+
+	assert_int_equal(f.count, 0);
+	return made;
+}
+
+/* Neighbours near the front of a long list are added and removed in the time of one pass; one by one it was 18 s. */
+static void
+test_many_neighbours(void **state)
+{
+	json_t *few = numbers(400000, 0), *more = numbers(400000, 60000);
+	json_t *adds = config_diff(few, more), *removes = config_diff(more, few), *made;
+	clock_t began = clock();
+
+	(void)state;
+	assert_int_equal(json_array_size(adds), 60000);
+	assert_int_equal(json_array_size(removes), 60000);
+	made = patched(few, adds);
+	assert_true(json_equal(made, more));
+	json_decref(made);
+	made = patched(more, removes);
+	assert_true(json_equal(made, few));
+	json_decref(made);
+	assert_in_range((clock() - began) / CLOCKS_PER_SEC, 0, 2);
+	json_decref(few);
+	few = numbers(0, 0); /* the last elements are missing */
+	struct faults f = {0};
+	assert_null(config_patch(few, removes, &f));
+	assert_int_equal(f.count, 1);
+	assert_string_equal(f.fault[0].path, "/0/path");
+	faults_fini(&f);
+	json_decref(few);
+	json_decref(more);
+	json_decref(adds);
+	json_decref(removes);
 }
 
 /* Removing an element in the middle is one operation, not an operation for each later element. */
@@ -606,11 +801,15 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pointers),
 		cmocka_unit_test(test_patches),
+		cmocka_unit_test(test_edits_share),
+		cmocka_unit_test(test_equal_values_become_shared),
+		cmocka_unit_test(test_hidden_parts),
 		cmocka_unit_test(test_patch_faults),
 		cmocka_unit_test(test_copies_are_bounded),
 		cmocka_unit_test(test_merges),
 		cmocka_unit_test(test_diff_makes_what_it_says),
 		cmocka_unit_test(test_diff_of_long_lists),
+		cmocka_unit_test(test_many_neighbours),
 		cmocka_unit_test(test_diff_is_short),
 		cmocka_unit_test(test_rebase),
 		cmocka_unit_test(test_two_authors),

@@ -26,7 +26,7 @@ FAMILY = "families/ipv4-unicast/"
 # A new value for each key of a session: table -> key -> (place below the peer, value, peer).
 PEER = {
     "shared_peer_keys": {
-        "asn": 64514, "description": "text", "passive": True, "shutdown": True, "source": US, "multihop": 2, "gtsm": True, "password": "secret",
+        "asn": 64514, "description": "text", "passive": True, "shutdown": True, "source": US, "multihop": 2, "gtsm": True, "link_sensitive": False, "password": "secret",
         "local_as": 64600, "route_reflector_client": (True, INTERNAL), "enforce_first_as": False, "allow_as_sets": False, "role": "peer",
         "role_strict": True, "route_server_client": True},
     "graceful_shutdown_keys": {"honour": True, "send": True},
@@ -48,7 +48,7 @@ PLACES = {"capability_keys": "capabilities/", "timer_keys": "timers/", "family_k
 # A new value for each key of the router: table -> (place, {key: value}).
 ROUTER = {
     "router_keys": ("/router/", {"asn": 64599, "router_id": "192.0.2.99"}),
-    "management_keys": ("/management/", {"socket": "/tmp/other.sock", "http": "127.0.0.1:9180", "http_token_file": "/tmp/token"}),
+    "management_keys": ("/management/", {"socket": "/tmp/other.sock", "http": "127.0.0.1:9180", "http_token_file": "/tmp/token", "output_dir": "/tmp/keel-output"}),
     "dataplane_keys": ("/dataplane/", {"worker_cpus": [7], "control_cpus": [0], "rib_threads": 2, "memory_mb": 2048, "eal_args": ["--x"],
                                         "mpls_pipe": True, "idle": "adaptive", "forward_source_routes": True, "policing": {"icmp": 5}}),
     "policing_keys": ("/dataplane/policing", {k: {k: 7} for k in ("bgp_peers", "neighbors", "bgp_others", "icmp", "others")}),
@@ -127,15 +127,15 @@ class ConfigReference(KeelTest):
             self.assertNotEqual(lint(text.replace(".El", ".Ed", 1)), [], page)
 
     def effects(self, operations):
-        """The effects of a commit of the operations; None: refused, because the key is read only at start."""
+        """The effects of a commit of the operations; None: refused, or saved for the next start, because the key is read only at start."""
         self.keel.call("config.discard")
         self.keel.call("config.edit", {"patch": operations})
-        answer = self.keel.answer("bgp.refresh.preview", {"candidate": True})
+        answer, valid = self.keel.answer("bgp.refresh.preview", {"candidate": True}), self.keel.call("config.validate")
         self.keel.call("config.discard")
         if "error" in answer:
             self.assertIn("restart", json.dumps(answer["error"]), (operations, answer))
             return None
-        return answer["result"]["effects"]
+        return None if valid["restart_required"] else answer["result"]["effects"]
 
     def assert_effect(self, key, operations, address):
         effects = self.effects(operations)

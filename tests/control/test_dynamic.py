@@ -98,6 +98,36 @@ class Dynamic(KeelTest):
         self.assertFalse(refused.established())
         self.assertEqual(sorted(self.peers()), [FIRST, SECOND])
 
+    def test_retained_peers_give_way(self):
+        """Sessions that are lost keep their routes, and their places in the range, for 4,095 s: the one that was lost last gives way to a connection, so
+        that a stranger with many addresses cannot lock a range."""
+        self.start(document(listen_limit=2))
+        honest = self.come(FIRST, restart=4095)
+        honest.announce("20.0.1.0")
+        self.wait("the route", lambda: self.peers()[FIRST]["families"][V4]["received"] == 1)
+        honest.close()
+        self.wait("retention", lambda: self.peers()[FIRST]["families"][V4]["retained"])
+        for last in (51, 53, 51, 53):
+            stranger = self.come("192.0.2.%d" % last, restart=4095)
+            stranger.close()
+            self.wait("the end of the session", lambda: self.peers()["192.0.2.%d" % last]["state"] != "established")
+        self.assertEqual(len(self.peers()), 2)
+        third = self.come(THIRD)
+        self.assertTrue(self.peers()[FIRST]["families"][V4]["retained"])
+        self.come(FIRST)
+        self.assertFalse(third.closed())
+        self.assertEqual(self.keel.log_text().count("dynamic-peer-evicted"), 4)
+
+    def test_wrong_as(self):
+        """The faults of a stranger go with its session, while their timer runs."""
+        self.start(document())
+        for _ in range(3):
+            s = Speaker(self.namespace, address=FIRST, asn=64999)
+            self.addCleanup(s.close)
+            self.assertFalse(s.established())
+            self.wait("the end of the stranger", lambda: self.peers() == {})
+        self.come(SECOND)
+
     def test_whoever_the_open_says(self):
         self.start(document(listen_ranges=[{"prefix": "192.0.2.48/29", "group": "g"}]))
         self.come(FIRST, asn=64999)

@@ -15,7 +15,7 @@ import time
 
 KEELCTL = sys.argv.pop(2)
 
-from keel_rig import KeelTest, UPDATE, V4, main  # noqa: E402
+from keel_rig import KeelTest, THEM, UPDATE, V4, V6, main, update_of  # noqa: E402
 
 AS, DRAWN, SEED = 64512, int(os.environ.get("DRAWN", 1000)), int(os.environ.get("SEED", 1))
 ROUTES = 2 * DRAWN
@@ -235,7 +235,7 @@ class Fate(KeelTest):
         self.gone(drawn[0])
 
     def text(self, prefix):
-        out = subprocess.run([KEELCTL, "--socket", self.keel.path, "show", "route", prefix, "fate"], capture_output=True, text=True, timeout=60)
+        out = subprocess.run([KEELCTL, "--socket", self.keel.path, "show", "route", prefix, "fate"], capture_output=True, text=True, timeout=300)
         self.assertEqual((out.returncode, out.stderr), (0, ""))
         self.assertRegex(out.stdout, r"\n     192\.0\.2\.50 at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d: refused: policy: policy narrow, no?d?e? ?(node|5)")
         self.assertRegex(out.stdout, r"\nPeers\n(  192\.0\.2\.\d+: (not )?advertised.*\n){5}$")
@@ -247,6 +247,82 @@ class Fate(KeelTest):
             self.speakers[address].send(UPDATE, struct.pack(">H", 4) + b"\x18" + network + b"\0\0")
         self.wait("no paths", lambda: not self.fate(prefix)["paths"])
         self.assertEqual({e["reason"] for e in self.fate(prefix)["exports"]}, {"no-route"})
+
+
+class Views(KeelTest):
+    """What a peer offers, what a route carries, and a default route that no table has."""
+    BOTH = {"import_policy": "accept-all", "export_policy": "accept-all"}
+
+    def document(self, **family):
+        peers = [{"address": a, "asn": n, "passive": True, "families": {V4: dict(self.BOTH, **f), V6: dict(self.BOTH)}}
+                 for a, n, f in ((THEM, 64513, {}), ("192.0.2.3", 64514, family))]
+        return {"router": {"asn": AS, "router_id": "192.0.2.1"}, "bgp": {"next_hop_tracking": False, "peers": peers}}
+
+    def keelctl(self, *words):
+        return subprocess.run([KEELCTL, "--socket", self.keel.path, *words], capture_output=True, text=True, timeout=60).stdout
+
+    def test_attributes_and_capabilities(self):
+        self.start(self.document())
+        # fqdn "ab", and a code that nobody has registered
+        speaker = self.speak(more=bytes([73, 4, 2]) + b"ab\0" + bytes([200, 2, 0xab, 0xcd]))
+        more = b"\xc0\x23\4" + struct.pack(">I", 64999) + b"\xc0\x63\3abc"
+        speaker.send(UPDATE, update_of(V4, THEM, (64513,), bytes([24, 20, 0, 0]), more))
+        known = {"only_to_customer": 64999, "unknown_attributes": [{"type": 99, "flags": 0xe0, "value": "616263"}]}
+
+        def route(view, peer):
+            return [{k: r.get(k) for k in known} for r in self.keel.call("rib.routes", {"family": V4, "view": view, "peer": peer})["routes"]]
+        self.wait("the route", lambda: route("adj-in", THEM) == [known])
+        self.speak(address="192.0.2.3", asn=64514)
+        self.wait("the route of the other", lambda: route("adj-out", "192.0.2.3") == [known])
+        out = self.keelctl("show", "route", "20.0.0.0/24")
+        self.assertRegex(out, r"only to customer +AS 64999\n +attribute 99 +flags 224, 0x616263\n")
+        peer = self.keel.call("bgp.peers", {"peer": THEM})["peers"][0]
+        self.assertEqual([(c["code"], c.get("name"), c["value"]) for c in peer["offered"]],
+                         [(1, "multiprotocol", "00010001"), (1, "multiprotocol", "00020001"), (2, "route-refresh", ""), (70, "enhanced-route-refresh", ""),
+                          (65, "four-octet-as", "0000fc01"), (73, "fqdn", "02616200"), (200, None, "abcd")])
+        self.assertRegex(self.keelctl("show", "bgp", "peer", THEM), r"Offered +multiprotocol 0x00010001\n(.*\n)+ +fqdn 0x02616200\n +capability 200 0xabcd\n")
+
+    def test_default_route_of_this_router(self):
+        self.start(self.document(default_originate=True))
+        them, receiver = self.speak(), self.speak(address="192.0.2.3", asn=64514)
+        self.wait("the default route", lambda: receiver.table() == {"0.0.0.0/0"})
+
+        def out(**params):
+            params = dict({"family": V4, "view": "adj-out", "peer": "192.0.2.3"}, **params)
+            found = []
+            while True:
+                answer = self.keel.call("rib.routes", params)
+                found += answer["routes"]
+                if "next" not in answer:
+                    return [(r["prefix"], r["next_hop"], r["as_path"]) for r in found]
+                params["cursor"] = answer["next"]
+
+        def fate():
+            answer = self.keel.call("rib.fate", {"family": V4, "prefix": "0.0.0.0/0"})
+            return {e["peer"]: (e["advertised"], e.get("reason"), e.get("pending")) for e in answer["exports"]}
+        ours = ("0.0.0.0/0", "192.0.2.1", "64512")
+        for _ in range(2):  # without and with a default route in the table
+            self.assertEqual(out(prefix="0.0.0.0/0"), [ours])
+            self.assertIn("192.0.2.3: advertised: default_originate sends its own route", self.keelctl("show", "route", "0.0.0.0/0", "fate"))
+            self.assertEqual(fate()["192.0.2.3"], (True, "own-default", None))
+            self.assertEqual(self.keel.call("rib.routes", {"family": V4, "view": "adj-out", "peer": THEM})["routes"], [])
+            them.send(UPDATE, update_of(V4, THEM, (64513,), bytes([0])))
+            self.wait("a default route", lambda: self.keel.call("rib.routes", {"family": V4, "view": "loc", "count": True})["count"] == 1)
+        them.announce("20.0.0.0", "20.0.1.0")
+        self.wait("all routes", lambda: len(receiver.table()) == 3)
+        for params in ({}, {"limit": 1}, {"prefix": "0.0.0.0/0", "longer": True}):
+            self.assertEqual(sorted(r[0] for r in out(**params)), ["0.0.0.0/0", "20.0.0.0/24", "20.0.1.0/24"], params)
+        self.assertEqual(out(prefix="20.0.0.0/16", longer=True)[0][0], "20.0.0.0/24")
+        self.assertIn("0.0.0.0/0 ", self.keelctl("show", "route", "peer", "192.0.2.3", "advertised"))
+        # a preview counts the end of the route, and the commit sends the route of the table
+        for origin, want in ((False, (True, None, None)), (True, (True, "own-default", None))):
+            peers = self.document(default_originate=origin)["bgp"]["peers"]
+            self.keel.call("config.edit", {"merge": {"bgp": {"peers": peers}}})
+            answer = self.keel.call("bgp.refresh.preview", {"candidate": True})
+            self.assertEqual([(p["address"], p["added"], p["changed"], p["removed"]) for p in answer["peers"]], [("192.0.2.3", 0, 1, 0)])
+            self.keel.call("config.commit")
+            self.wait("the default route of %s" % origin, lambda w=want: fate()["192.0.2.3"] == w)
+            self.assertEqual([r for r in out() if r[0] == "0.0.0.0/0"], [ours] if origin else [("0.0.0.0/0", "192.0.2.1", "64512 64513")])
 
 
 if __name__ == "__main__":

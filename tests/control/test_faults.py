@@ -44,7 +44,7 @@ class Faults(KeelTest):
         return self.keel.call("bgp.faults", {"peer": THEM})["faults"]
 
     def keelctl(self, *words):
-        p = subprocess.run([KEELCTL, "--socket", self.keel.path, *words], capture_output=True, text=True, timeout=60)
+        p = subprocess.run([KEELCTL, "--socket", self.keel.path, *words], capture_output=True, text=True, timeout=300)
         self.assertEqual((p.returncode, p.stderr), (0, ""))
         if "--json" not in words:
             self.assertLessEqual(max(map(len, p.stdout.splitlines())), 80, p.stdout)

@@ -34,12 +34,40 @@ rib_work(void *ctx, uint64_t now, uint64_t deadline)
 	return shard_work(the_shard, now, deadline);
 }
 
+static unsigned reader; /* the fib thread */
+
+static int
+fib_start(void *ctx, struct thread *self)
+{
+	(void)ctx;
+	(void)self;
+	return qsbr_register(l.readers, &reader);
+}
+
 static bool
 fib_work(void *ctx, uint64_t now, uint64_t deadline)
 {
+	bool more;
+
 	(void)ctx;
 	role_enter_fib();
-	return fib_feed_work(l.feed, now, deadline);
+	more = fib_feed_work(l.feed, now, deadline);
+	qsbr_quiescent(l.readers, reader);
+	return more;
+}
+
+static void
+fib_idle(void *ctx)
+{
+	(void)ctx;
+	qsbr_offline(l.readers, reader);
+}
+
+static void
+fib_busy(void *ctx)
+{
+	(void)ctx;
+	qsbr_online(l.readers, reader);
 }
 
 static void
@@ -65,6 +93,35 @@ nothing_resolves(void *ctx, uint16_t port, const struct ip_addr *addr, bool want
 	(void)wanted;
 }
 
+/* A report of the fib thread on its way to main. */
+struct told {
+	struct thread_mail mail;
+	struct vrf_id vrf;
+	struct prefix prefix;
+	bool up;
+};
+
+static void
+main_told(void *arg)
+{
+	struct told *t = arg;
+
+	role_enter_main();
+	host_routes_static(routes, t->vrf, &t->prefix, t->up);
+	free(t);
+}
+
+static void
+static_changed(void *ctx, struct vrf_id vrf, const struct prefix *p, bool up)
+{
+	struct told *t = calloc(1, sizeof(*t));
+
+	(void)ctx;
+	assert_non_null(t);
+	*t = (struct told){.vrf = vrf, .prefix = *p, .up = up};
+	layers_send_main(&l, &t->mail, main_told, t);
+}
+
 static int
 setup(void **state)
 {
@@ -80,9 +137,14 @@ setup(void **state)
 		.batch_max = 64,
 		.commit_interval_ns = 1000000,
 		.resolve = nothing_resolves,
+		.static_changed = static_changed,
 	};
 	struct thread_config rib = {.name = "rib", .work = rib_work},
-			     fib = {.name = "fib", .work = fib_work},
+			     fib = {.name = "fib",
+				     .start = fib_start,
+				     .work = fib_work,
+				     .idle = fib_idle,
+				     .busy = fib_busy},
 			     main_thread = {.name = "main"};
 	struct table_id table;
 
@@ -104,8 +166,11 @@ setup(void **state)
 		return -1;
 	if (host_routes_create(&l, &routes) != 0)
 		return -1;
-	host_routes_port(routes, 0, zone_intern("pa"));
-	host_routes_port(routes, 1, zone_intern("pb"));
+	host_routes_port(routes, VRF_DEFAULT, 0, zone_intern("pa"));
+	host_routes_port(routes, VRF_DEFAULT, 1, zone_intern("pb"));
+	role_enter_fib(); /* the fib thread does not exist yet */
+	assert_int_equal(fib_feed_zone(l.feed, VRF_DEFAULT, zone_intern("pa"), 0), 0);
+	assert_int_equal(fib_feed_zone(l.feed, VRF_DEFAULT, zone_intern("pb"), 1), 0);
 	return thread_create(&rib, &l.rib_thread[0]) != 0 ||
 	       thread_create(&fib, &l.fib_thread) != 0 ||
 	       thread_create(&main_thread, &l.main_thread) != 0;
@@ -197,12 +262,53 @@ main_event(void *arg)
 		host_routes_kernel_route(routes, VRF_DEFAULT, &e->prefix, e->ports, e->present);
 }
 
+#define OTHER_PORT 5 /* always up */
+
+/* The fib thread hears of the same events. */
+static void
+fib_event(void *arg)
+{
+	const struct event *e = arg;
+	struct fib_feed_hop hops[8] = {{.port = OTHER_PORT}};
+	struct ip_addr own = {.afi = e->prefix.afi};
+	unsigned count = 0;
+
+	role_enter_fib();
+	memcpy(own.b, e->prefix.b, sizeof(own.b));
+	own.b[own.afi == AFI_IPV4 ? 3 : 15] |= 1;
+	if (e->kind == CONNECTED) {
+		assert_int_equal(fib_feed_connected(l.feed, VRF_DEFAULT, &e->prefix, &own, e->port,
+					 e->present),
+			0);
+		return;
+	}
+	if (e->kind == LINK) {
+		if (e->present)
+			fib_feed_port_up(l.feed, e->port);
+		else
+			fib_feed_port_down(l.feed, e->port, 0);
+		return;
+	}
+	for (uint16_t p = 0; p < 8; p++)
+		if (e->ports >> p & 1)
+			hops[count++].port = p;
+	(void)fib_feed_route(l.feed, VRF_DEFAULT, &e->prefix, SOURCE_KERNEL, hops,
+		count > 0 ? count : 1, 0, e->present);
+}
+
+static void
+event(struct event *e)
+{
+	thread_call(l.fib_thread, fib_event, e);
+	thread_call(l.main_thread, main_event, e);
+}
+
 static void
 connected(const char *prefix, uint16_t port, bool present)
 {
 	struct event e = {CONNECTED, pfx(prefix), port, present};
 
-	thread_call(l.main_thread, main_event, &e);
+	event(&e);
 }
 
 static void
@@ -210,7 +316,7 @@ link_state(uint16_t port, bool up)
 {
 	struct event e = {.kind = LINK, .port = port, .present = up};
 
-	thread_call(l.main_thread, main_event, &e);
+	event(&e);
 }
 
 static void
@@ -218,7 +324,7 @@ kernel(const char *prefix, bool present)
 {
 	struct event e = {.kind = KERNEL, .prefix = pfx(prefix), .present = present};
 
-	thread_call(l.main_thread, main_event, &e);
+	event(&e);
 }
 
 static void
@@ -226,7 +332,7 @@ kernel_by(const char *prefix, uint64_t ports)
 {
 	struct event e = {.kind = KERNEL, .prefix = pfx(prefix), .present = true, .ports = ports};
 
-	thread_call(l.main_thread, main_event, &e);
+	event(&e);
 }
 
 /* ---- contents of the shard ---- */
@@ -271,7 +377,7 @@ static void
 expect(const char *prefix, const char *want)
 {
 	struct question q = {.prefix = pfx(prefix)};
-	uint64_t deadline = tick_deadline(60);
+	uint64_t deadline = tick_deadline(300);
 
 	do {
 		thread_call(l.rib_thread[0], rib_question, &q);

@@ -65,8 +65,8 @@ class Http(KeelTest):
     def test_reading_from_elsewhere_needs_the_token(self):
         """Without a token, or with a wrong one, only a client on the loopback reads."""
         body = b'{"jsonrpc": "2.0", "id": 1, "method": "system.info"}'
-        for head in (b"GET /metrics HTTP/1.1\r\nHost: keel\r\n%s\r\n",
-                     b"POST /rpc HTTP/1.1\r\nHost: keel\r\nContent-Length: " + str(len(body)).encode() + b"\r\n%s\r\n" + body):
+        for head in (b"GET /metrics HTTP/1.1\r\nHost: localhost:9179\r\n%s\r\n",
+                     b"POST /rpc HTTP/1.1\r\nHost: 127.0.0.1:9179\r\nContent-Length: " + str(len(body)).encode() + b"\r\n%s\r\n" + body):
             for authorization, here, elsewhere in ((b"", 200, 401), (b"Authorization: Bearer wrong\r\n", 401, 401), (b"Authorization: Bearer secret\r\n", 200, 200)):
                 request = head.replace(b"%s", authorization)
                 self.assertEqual(self.status(request), here, request)
@@ -98,13 +98,13 @@ class Http(KeelTest):
     def test_head(self):
         """HEAD has the status and the headers of GET, without the content (RFC 9110 9.3.2)."""
         for path in b"/", b"/healthz", b"/readyz", b"/metrics":
-            request = b"%%s %s HTTP/1.1\r\nHost: keel\r\nConnection: close\r\n\r\n" % path
+            request = b"%%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % path
             status, headers, body = self.answer(request % b"GET")
             head_status, head_headers, nothing = self.answer(request % b"HEAD")
             self.assertEqual((head_status, head_headers[b"content-type"], nothing), (status, headers[b"content-type"], b""), path)
             self.assertEqual(set(head_headers), set(headers))
-        self.assertEqual(self.status(b"HEAD /rpc HTTP/1.1\r\nHost: keel\r\n\r\n"), 405)
-        self.assertEqual(self.status(b"HEAD /metrics HTTP/1.1\r\nHost: keel\r\n\r\n", source=US, target=US), 401)
+        self.assertEqual(self.status(b"HEAD /rpc HTTP/1.1\r\nHost: localhost\r\n\r\n"), 405)
+        self.assertEqual(self.status(b"HEAD /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", source=US, target=US), 401)
 
     def test_the_origin_of_a_listener_on_all_addresses(self):
         """A page of this router may call, from each address of the router; a page of another server, or of a name, may not."""
@@ -113,6 +113,25 @@ class Http(KeelTest):
         for target, origin, status in (("127.0.0.1", b"http://127.0.0.1:9179", 200), (US, b"http://%s:9179" % US.encode(), 200), (US, b"http://127.0.0.1:9179", 403),
                                        ("127.0.0.1", b"http://keel:9179", 403), (US, b"http://%s:9180" % US.encode(), 403), (US, b"null", 403)):
             self.assertEqual(self.status(head % origin, source=target, target=target), status, (target, origin))
+
+    def test_a_host_of_another_name(self):
+        """A name of a stranger that leads to a loopback address (DNS rebinding) reads nothing without the token."""
+        body = b'{"jsonrpc": "2.0", "id": 1, "method": "config.get"}'
+        head = b"POST /rpc HTTP/1.1\r\nHost: %s\r\n%s" + b"Content-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body
+        machine = socket.gethostname().encode()
+        for host, status in ((b"evil.example:9179", 403), (b"evil.example", 403), (b"127.0.0.1.evil.example:9179", 403), (b"localhost.evil.example", 403), (b"", 403),
+                             (b"127.0.0.1:9179", 200), (b"127.0.0.1", 200), (b"localhost:9179", 200), (machine + b":9179", 200)):
+            self.assertEqual(self.status(head % (host, b"")), status, host)
+        self.assertEqual(self.status(head % (b"evil.example:9179", b"Authorization: Bearer secret\r\n")), 200)
+        self.assertEqual(self.status(b"GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n"), 403)
+
+    def test_a_fifo_instead_of_the_token(self):
+        token = os.path.join(self.folder, "token")
+        os.unlink(token)
+        os.mkfifo(token)
+        self.assertEqual(self.status(REQUEST), 401)
+        self.keel.call("system.info")  # main does not wait for a writer
+        self.wait("the reason in the log", lambda: "http-token-unreadable" in self.keel.log_text())
 
     def crowd(self, count):
         """Connections from as many addresses (192.0.2.0/24 is local in the namespace)."""

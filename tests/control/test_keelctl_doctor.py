@@ -36,8 +36,8 @@ class Machine(unittest.TestCase):
     def doctor(self, sock="/nonexistent/keel.sock"):
         """(exit status, [line])"""
         env = dict(os.environ, KEEL_ROOT=self.root)
-        p = subprocess.run([KEELCTL, "--socket", sock, "doctor"], capture_output=True, text=True, env=env, timeout=60, check=False)
-        q = subprocess.run([KEELCTL, "--socket", sock, "--json", "doctor"], capture_output=True, text=True, env=env, timeout=60, check=False)
+        p = subprocess.run([KEELCTL, "--socket", sock, "doctor"], capture_output=True, text=True, env=env, timeout=300, check=False)
+        q = subprocess.run([KEELCTL, "--socket", sock, "--json", "doctor"], capture_output=True, text=True, env=env, timeout=300, check=False)
         lines = p.stdout.splitlines()
         findings = json.loads(q.stdout)["findings"]
         self.assertEqual(["%s: %s; mend: %s" % (f["check"], f["text"], f["command"]) for f in findings] or ["no fault found"], lines)
@@ -89,6 +89,18 @@ class WithoutDaemon(Machine):
         self.assertTrue(line.endswith("mend: sysctl -w kernel.numa_balancing=0"), line)
 
 
+class Neighbours(Machine):
+    """The tables of the kernel against the subnets of the ports of a document."""
+
+    def test_small_table(self):
+        """Without a daemon no port is known."""
+        self.sockets(["0-3"])
+        for family in ("ipv4", "ipv6"):
+            for n in (1, 2, 3):
+                self.write("proc/sys/net/%s/neigh/default/gc_thresh%d" % (family, n), 1)
+        self.assertEqual(self.doctor()[0], 0)
+
+
 def lab():
     sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
     import lab as module
@@ -132,6 +144,14 @@ class WithDaemon(Machine):
             lines = self.doctor(sock)[1]
             self.assertRegex("\n".join(lines), "(?m)^" + expected)
             self.write(path, good)
+        for n, limit in ((1, 128), (2, 256), (3, 512)):  # for a /24
+            self.write("proc/sys/net/ipv4/neigh/default/gc_thresh%d" % n, limit)
+        self.assertEqual(self.doctor(sock)[0], 0)
+        self.write("proc/sys/net/ipv4/neigh/default/gc_thresh3", 511)
+        line, = self.doctor(sock)[1]
+        self.assertRegex(line, "^neighbors: .* room for 511 IPv4 neighbours, .* 256 hosts, .*mend: sysctl -w net.ipv4.neigh.default.gc_thresh3=1024 "
+                         "net.ipv4.neigh.default.gc_thresh2=512 net.ipv4.neigh.default.gc_thresh1=256; systemctl restart keel$")
+        self.write("proc/sys/net/ipv4/neigh/default/gc_thresh3", 1024)
         os.makedirs(self.root + "/sys/class/net/east/queues/rx-1")
         line, = self.doctor(sock)[1]
         self.assertRegex(line, "^queues: port east: .* has 2 receive queues, workers read 1;.*mend: ethtool -L east combined 1$")

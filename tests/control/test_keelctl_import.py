@@ -93,11 +93,11 @@ class Case(unittest.TestCase):
         path = os.path.join(self.dir.name, "other.conf")
         with open(path, "w") as f:
             f.write(text)
-        p = subprocess.run([KEELCTL, "import", self.DIALECT, path], capture_output=True, text=True, timeout=60)
+        p = subprocess.run([KEELCTL, "import", self.DIALECT, path], capture_output=True, text=True, timeout=300)
         if accepted:
             with open(path + ".json", "w") as f:
                 f.write(p.stdout)
-            check = subprocess.run([KEELD, "--no-dataplane", "--check", "-c", path + ".json"], capture_output=True, text=True, timeout=60)
+            check = subprocess.run([KEELD, "--no-dataplane", "--check", "-c", path + ".json"], capture_output=True, text=True, timeout=300)
             self.assertEqual((check.returncode, check.stderr), (0, ""), text)
         return p.returncode, json.loads(p.stdout), p.stderr
 
@@ -145,7 +145,7 @@ class Frr(Case):
         path = os.path.join(self.dir.name, "keel.json")
         with open(path, "w") as f:
             json.dump(d, f)
-        p = subprocess.run([KEELD, "--no-dataplane", "--check", "-c", path], capture_output=True, text=True, timeout=60)
+        p = subprocess.run([KEELD, "--no-dataplane", "--check", "-c", path], capture_output=True, text=True, timeout=300)
         self.assertEqual((p.returncode, p.stderr), (0, ""))
         self.assertEqual(d["router"], {"asn": 64512, "router_id": "192.0.2.1"})
         self.assertEqual([e["prefix"] for e in d["prefix_lists"][0]["entries"]], ["198.51.100.128/25", "198.51.100.0/24"])
@@ -324,7 +324,7 @@ class Frr(Case):
         with open(path, "wb") as f:
             f.write(HEAD.encode() + b" neighbor 192.0.2.2 remote-as 64513\n neighbor 192.0.2.2 description caf\xe9\n neighbor 192.0.2.2 route-map \xe4 in\n"
                     b" neighbor 192.0.2.2 route-map \xf6 out\nroute-map \xe4 deny 10\nroute-map \xf6 permit 10\nroute-map m permit 10\0 match as-path x\n")
-        p = subprocess.run([KEELCTL, "import", "frr", path], capture_output=True, text=True, timeout=60)
+        p = subprocess.run([KEELCTL, "import", "frr", path], capture_output=True, text=True, timeout=300)
         d = json.loads(p.stdout)
         peer = d["bgp"]["peers"][0]
         self.assertEqual((peer["description"], peer["families"]["ipv4-unicast"]["import_policy"], peer["families"]["ipv4-unicast"]["export_policy"]), ("café", "n-__", "n-__-2"))
@@ -473,7 +473,7 @@ class Frr(Case):
         with open(path, "w") as f:
             f.write(EDGE)
         os.chmod(self.dir.name, 0o755)
-        p = subprocess.run([BGPD, "-C", "-p", "0", "-f", path, "-S"], capture_output=True, text=True, timeout=60)
+        p = subprocess.run([BGPD, "-C", "-p", "0", "-f", path, "-S"], capture_output=True, text=True, timeout=300)
         self.assertEqual(p.returncode, 0, p.stderr)
         self.assertNotIn("Unknown command", p.stdout + p.stderr)
 
@@ -898,7 +898,7 @@ class Bird(Case):
         path = os.path.join(self.dir.name, "bird.conf")
         with open(path, "w") as f:
             f.write(SERVER)
-        p = subprocess.run(["bird", "-p", "-c", path], capture_output=True, text=True, timeout=60)
+        p = subprocess.run(["bird", "-p", "-c", path], capture_output=True, text=True, timeout=300)
         self.assertEqual((p.returncode, p.stderr), (0, ""))
 
     def test_values_that_keeld_refuses(self):

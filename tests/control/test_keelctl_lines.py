@@ -28,7 +28,7 @@ def lines():
 
 
 def run(text):
-    p = subprocess.run([KEELCTL, "--socket", "/nonexistent/keel.sock"] + text.split(), capture_output=True, text=True, timeout=60,
+    p = subprocess.run([KEELCTL, "--socket", "/nonexistent/keel.sock"] + text.split(), capture_output=True, text=True, timeout=300,
                        stdin=subprocess.DEVNULL)
     return p.returncode, p.stderr
 

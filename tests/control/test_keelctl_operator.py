@@ -152,7 +152,7 @@ class Operator(Pair):
 
     def as_nobody(self, *words):
         """keelctl as a user with access only to the read-only socket (the other socket has mode 0660)."""
-        p = subprocess.run([self.program, "--socket", self.sockets[0], *words], capture_output=True, text=True, timeout=60, user=NOBODY,
+        p = subprocess.run([self.program, "--socket", self.sockets[0], *words], capture_output=True, text=True, timeout=300, user=NOBODY,
                            group=NOBODY, extra_groups=[])
         return p.returncode, p.stdout, p.stderr
 

@@ -469,7 +469,7 @@ static const struct {
 		 "resolve, discard, quit or help"},
 	{"rollback -1", "word 2 \"-1\": expected ID"},
 	{"commit confirm 86401", "word 3 \"86401\": expected SECONDS"},
-	{"commit confirm 5 comment", "word 4 \"comment\": expected force"},
+	{"commit confirm 5 comment", "word 4 \"comment\": expected force or policy-files"},
 	{"show route vpn-instance red rd 64512:1",
 		"\"rd\" is only valid with \"vpnv4\" and \"vpnv6\""},
 	{"show route vpn-instance red ipv4-family 2001:db8::/32",

@@ -231,7 +231,7 @@ class Round(Pair):
                                    "route-policy a permit node 10; apply community 1:1"])
         self.assertEqual(status, 1)
         self.assertIn("`communities` of the node is no object", err)
-        p = subprocess.run([KEELCTL, "--socket", self.sockets[0]], input=b"system-view\nroute-policy b permit node 5\napply community \xe9\n", capture_output=True, timeout=60)
+        p = subprocess.run([KEELCTL, "--socket", self.sockets[0]], input=b"system-view\nroute-policy b permit node 5\napply community \xe9\n", capture_output=True, timeout=300)
         self.assertEqual((p.returncode, p.stderr), (2, b"line 3: a word of the line is not UTF-8\n"))
         self.good("discard")
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The labels of VPN instances, with a clock of the test and faults of the file. */
 #include "control/apply/labels.h"
+#include "control/base/disk.h"
 #include "tests/control/config_test.h"
 
 #include <errno.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 static char folder[64];
+static struct disk *disk; /* without a thread: a file is written in the call */
 
 static int
 make_folder(void **state)
@@ -58,7 +60,7 @@ opened(uint64_t now_ns)
 {
 	struct labels *l = NULL;
 
-	assert_int_equal(labels_open(&LABELS_CONFIG(folder), now_ns, &l), 0);
+	assert_int_equal(labels_open(&LABELS_CONFIG(folder, disk), now_ns, &l), 0);
 	return l;
 }
 
@@ -279,7 +281,7 @@ test_many(void **state)
 static void
 test_used_up(void **state)
 {
-	const struct labels_config small = {folder, 16, 31, 1};
+	const struct labels_config small = {folder, disk, 16, 31, 1};
 	struct labels *l = NULL;
 	uint32_t label;
 	char name[8];
@@ -314,5 +316,6 @@ main(void)
 		TEST(test_used_up),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	role_enter_main();
+	return disk_create(&disk) == 0 ? cmocka_run_group_tests(tests, NULL, NULL) : 1;
 }

@@ -121,6 +121,36 @@ class Leak(KeelTest):
         self.expect("no session", self.keel, "blue", {5: own})
         self.expect("no session", self.peer, "green", {3: own})
 
+    def test_a_target_that_another_instance_has(self):
+        """The VPN table has the routes of a target that any instance imports: no peer is asked for its routes."""
+        red, blue = vrf("red", 1, [], [1]), vrf("blue", 2, [], [2])
+        self.both([red, blue, vrf("pink", 3, [], [3])], networks("red", 1) + networks("blue", 2) + networks("pink", 3), [vrf("green", 9, [1]), vrf("gray", 8, [2])], [])
+        of = {1: [("64512:1", OURS, [16])], 2: [("64512:2", OURS, [17])], 3: [("64512:3", OURS, [18])]}
+
+        def sent():
+            return [f["refresh"]["requests_sent"] for f in self.peer.peer()["families"].values() if f["negotiated"]]
+
+        def imports(**targets):
+            """Commits instances with these targets, and waits until each has the routes."""
+            self.peer.commit({"vrfs": [vrf(name, {"green": 9, "gray": 8, "white": 7}[name], t) for name, t in targets.items()]})
+            for name, t in targets.items():
+                self.expect("the targets %s" % t, self.peer, name, {n: of[n] for n in t})
+        self.expect("the first", self.peer, "green", {1: of[1]})
+        imports(green=[1], gray=[2], white=[3])  # new: asked for, as at the start
+        asked = sent()
+        imports(green=[2, 1], gray=[2], white=[3])
+        imports(green=[1, 2], gray=[2, 1], white=[3])
+        imports(green=[1], gray=[2], white=[3])
+        imports(green=[2], gray=[1], white=[3])  # in one commit
+        imports(green=[3], gray=[1, 2])
+        imports(green=[3], gray=[1], white=[2])  # a new instance
+        self.assertEqual(sent(), asked)
+        imports(green=[3], gray=[1])
+        self.wait("the end of the routes of 2", lambda: not [r for r in self.peer.call("rib.routes", {"family": VPN[V4], "view": "loc"})["routes"]
+                                                            if r["rd"] == "64512:2"], lambda: None)
+        imports(green=[3, 2], gray=[1])  # new again
+        self.wait("a request", lambda: all(n > m for n, m in zip(sent(), asked)), sent)
+
     def test_target_moves(self):
         """Export and import change to another target in one commit: the importing instance keeps all routes throughout."""
         count = 1000
@@ -225,6 +255,5 @@ class Leak(KeelTest):
             self.wait("the end of all", lambda: self.shown(keel) == ({}, {"default"}), lambda: self.shown(keel))
             for family in (V4, V6):
                 self.wait("no VPN route", lambda: not keel.call("rib.routes", {"family": VPN[family], "view": "loc"})["routes"], lambda: family)
-
 
 keel_rig.main()

@@ -431,22 +431,6 @@ test_end_writes_all(void **state)
 	assert_string_equal(text + strlen(text) - 11, " info last\n");
 }
 
-/* Messages of libraries: one event per line, escaped. */
-static void
-test_stream(void **state)
-{
-	FILE *f = log_stream("dpdk");
-
-	(void)state;
-	assert_non_null(f);
-	fprintf(f, "EAL: no \"huge\" pages\nPMD: ");
-	fprintf(f, "link\tdown\n");
-	assert_int_equal(lines(), 2);
-	assert_non_null(strstr(text, " warning dpdk text=\"EAL: no \\\"huge\\\" pages\"\n"));
-	assert_non_null(strstr(text, " warning dpdk text=\"PMD: link\\x09down\"\n"));
-	fclose(f);
-}
-
 /* log_end() returns although the pipe is full; later lines are dropped and counted. */
 static void
 test_end_gives_up(void **state)
@@ -482,7 +466,6 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_long_lines, begin, end),
 		cmocka_unit_test(test_escape),
 		cmocka_unit_test(test_escape_fits),
-		cmocka_unit_test_setup_teardown(test_stream, begin, end),
 		cmocka_unit_test_setup_teardown(test_unread, begin, end),
 		cmocka_unit_test_setup_teardown(test_full_disk, begin, end),
 		cmocka_unit_test_setup_teardown(test_end_writes_all, begin, end),

@@ -28,8 +28,9 @@ class Mrt(KeelTest):
     def setUp(self):
         super().setUp()
         self.disk = self.small_disk("64k")
-        self.start(DOCUMENT)
-        self.file = os.path.join(self.folder, "table.mrt")
+        self.folder_of_files = self.disk if self._testMethodName == "test_a_full_disk" else self.folder
+        self.start(dict(DOCUMENT, management={"output_dir": self.folder_of_files}))
+        self.file = os.path.join(self.folder_of_files, "table.mrt")
         one, two = self.speak(), self.speak(address="192.0.2.3", asn=64514)
         for i in range(ROUTES):
             path = (64513, 4200000000, 65000 + i % 7)
@@ -101,11 +102,13 @@ class Mrt(KeelTest):
             self.assertEqual([p for p, origin in listed.items() if origin not in best[p]], [])
 
     def test_faults(self):
-        for file, reason in ((self.folder, "exists"), ("table.mrt", "absolute"), (self.folder + "/no/folder", "No such file")):
+        outside = "is not in the output directory (management.output_dir)"
+        for file, reason in ((self.folder + "/disk", "exists"), ("disk", "exists"), (self.folder + "/no/folder", outside), (self.keel.state + "/audit.log", outside),
+                             ("../table.mrt", outside), (self.folder + "/../table.mrt", outside), ("..", "names a folder"), (self.folder + "/", "names a folder")):
             error = self.keel.answer("mrt.dump", {"file": file})["error"]
             self.assertEqual(error["code"], -32602)
             self.assertIn(reason, error["data"]["reason"])
-        self.keel.call("mrt.dump", {"file": self.file})
+        self.assertEqual(self.keel.call("mrt.dump", {"file": "table.mrt"})["file"], self.file)
         self.assertIn("exists", self.keel.answer("mrt.dump", {"file": self.file})["error"]["data"]["reason"])
 
     def test_a_full_disk(self):
@@ -113,7 +116,8 @@ class Mrt(KeelTest):
         self.assertEqual(answer["file_error"], "No space left on device")
         self.assertEqual([p["established_count"] for p in self.keel.call("bgp.peers")["peers"]], [1, 1])
         self.assertEqual([p["state"] for p in self.keel.call("bgp.peers")["peers"]], ["established"] * 2)
-        self.assertNotIn("file_error", self.keel.call("mrt.dump", {"file": self.file}))
+        subprocess.run(["mount", "-o", "remount,size=64m", self.disk], check=True)
+        self.assertNotIn("file_error", self.keel.call("mrt.dump", {"file": self.disk + "/second.mrt"}))
 
 
 if __name__ == "__main__":

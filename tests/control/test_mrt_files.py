@@ -7,6 +7,7 @@ python3-mrtparse: else the exit status is 77.
 usage: test_mrt_files.py KEELD [Files.TEST...]
 """
 import glob
+import json
 import os
 import shutil
 import struct
@@ -70,6 +71,7 @@ class Files(KeelTest):
     def begin(self, *entries, **keys):
         family = {"import_policy": "accept-all", "export_policy": "accept-all"}
         self.start({"router": {"asn": 64512, "router_id": US}, "mrt": list(entries),
+                    "management": {"output_dir": os.path.dirname(entries[0]["file"]) if entries else self.folder},
                     "bgp": {"next_hop_tracking": False, "networks": [{"prefix": "198.51.100.0/24"}],
                             "peers": [dict({"address": a, "asn": asn, "passive": True, "families": {V4: family, V6: family}}, **keys)
                                       for a, asn in ((THEM, ASN), (OTHER, OTHER_ASN))]}})
@@ -368,29 +370,32 @@ class Files(KeelTest):
 
     def test_faults_of_the_document(self):
         good = {"file": self.updates, "kind": "updates", "interval_s": 60}
-        readonly = os.path.join(self.folder, "readonly")
-        os.mkdir(readonly)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "keel-test", readonly], check=True)
-        self.addCleanup(subprocess.run, ["umount", "-l", readonly], check=True)
         self.begin()
+        outside = "is not in the output directory (management.output_dir): give a name without a folder"
         for entries, path, reason in (
                 ([dict(good, kind="rib")], "/mrt/0/kind", '"rib" is not one of table, updates'),
                 ([dict(good, interval_s=0)], "/mrt/0/interval_s", "0 is not an integer from 1 to 604800"),
                 ([{"file": self.updates, "kind": "table"}], "/mrt/0/interval_s", "is missing"),
                 ([good, dict(good, kind="table")], "/mrt/1/file", "equals the file of entry 0"),
-                ([dict(good, file="updates")], "/mrt/0/file", "is not an absolute path"),
+                ([good, dict(good, file=os.path.basename(self.updates))], "/mrt/1/file", "equals the file of entry 0"),
                 ([dict(good, file="/tmp/")], "/mrt/0/file", "names a folder; a file name must follow"),
                 ([dict(good, file="/tmp/%Y/a")], "/mrt/0/file", "has a conversion (%) in the folder; only the name after the last / may have conversions"),
                 ([dict(good, file="/tmp/a.%Q")], "/mrt/0/file", "has an unknown conversion %Q; known are %Y %m %d %H %M %S %s %j %y %F %T %R %%"),
-                ([dict(good, file="/no/such/folder/a")], "/mrt/0/file", "the folder /no/such/folder does not exist"),
-                ([dict(good, file="/dev/null/a")], "/mrt/0/file", "/dev/null is not a folder"),
-                ([dict(good, file=readonly + "/a")], "/mrt/0/file", "keeld may not write the folder %s: Read-only file system" % readonly),
+                ([dict(good, file="/no/such/folder/a")], "/mrt/0/file", outside),
+                ([dict(good, file=self.keel.state + "/audit.log")], "/mrt/0/file", outside),
+                ([dict(good, file="../keel.json")], "/mrt/0/file", outside),
                 ([dict(good, file="%s/f%d" % (self.folder, i)) for i in range(9)], "/mrt/8", "more than 8 files")):
             self.keel.call("config.edit", {"merge": {"mrt": entries}})
             error = self.keel.answer("config.commit")
             errors = error["error"]["data"]["errors"]
             self.assertEqual([(e["path"], e["reason"]) for e in errors], [(path, reason)])
             self.keel.call("config.discard")
+        subprocess.run(["mount", "-o", "remount,ro", self.disk], check=True)
+        document = self.keel.call("config.get")["document"]
+        with open(os.path.join(self.folder, "check.json"), "w") as f:
+            json.dump(dict(document, mrt=[dict(good, file="a")], management={"output_dir": self.disk}), f)
+        p = subprocess.run([keel_rig.KEELD, "-c", f.name, "--no-dataplane", "--check"], capture_output=True, text=True)
+        self.assertEqual((p.returncode, p.stderr), (2, "%s: /mrt: keeld may not write the folder %s: Read-only file system\n" % (f.name, self.disk)))
 
 
 if __name__ == "__main__":

@@ -19,13 +19,16 @@
 
 #include <errno.h>
 #include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -247,6 +250,9 @@ host_start(void *ctx, struct thread *self)
 }
 
 static bool port_is_xdp;
+/* Of the next mirror; NULL: none. */
+static struct netlink_room *room;
+static int (*change)(void *ctx, bool on_host, const void *message, size_t bytes);
 
 static int
 create(void)
@@ -254,8 +260,11 @@ create(void)
 	struct netlink_port port = {
 		.port = PORT, .ifindex = if_nametoindex("p1"), .name = "east", .xdp = port_is_xdp};
 	struct netlink_config c = {.arena = arena,
+		.forwards = true,
 		.ports = &port,
 		.port_count = 1,
+		.room = room,
+		.change = change,
 		.state_dir = state_dir,
 		.address = on_address,
 		.neighbor = on_neighbor,
@@ -275,12 +284,38 @@ start(void)
 		0);
 }
 
+struct count {
+	const unsigned *at;
+	unsigned value;
+};
+
+static void
+count_read(void *arg)
+{
+	struct count *c = arg;
+
+	c->value = *c->at;
+}
+
+/* A number of the host thread, read on this thread. */
+static unsigned
+count_of(const unsigned *at)
+{
+	struct count c = {.at = at};
+
+	if (host == NULL)
+		return *at;
+	assert_int_equal(thread_call(host, count_read, &c), 0);
+	return c.value;
+}
+
 static void
 stop(void)
 {
 	thread_end(host);
 	thread_free(host);
-	netlink_destroy(mirror);
+	host = NULL;
+	netlink_destroy(mirror, false);
 	mirror = NULL;
 	assert_int_equal(arena_bytes(arena), 0);
 }
@@ -359,7 +394,7 @@ test_guard_is_set_and_put_back(void **state)
 	assert_int_equal(create(), 0);
 	assert_int_equal(netlink_faults(mirror, faults, 4), 0);
 	expect_guarded();
-	netlink_destroy(mirror);
+	netlink_destroy(mirror, false);
 	expect_setting(CONF4 "rp_filter", "2");
 	expect_setting(CONF4 "arp_ignore", "0");
 	expect_setting(CONF4 "send_redirects", "1");
@@ -396,7 +431,7 @@ test_vlan_offload(void **state)
 	run("ethtool -K p0 tx-vlan-stag-hw-insert off"); /* the operator's setting must stay */
 	assert_int_equal(create(), 0); /* not an AF_XDP port: no change */
 	expect_offload("ethtool/./p1/rx-vlan-hw-parse", "on");
-	netlink_destroy(mirror);
+	netlink_destroy(mirror, false);
 	port_is_xdp = true;
 	run("mkdir -p /tmp/keel-test-netlink.vlan");
 	state_dir = "/tmp/keel-test-netlink.vlan";
@@ -408,12 +443,12 @@ test_vlan_offload(void **state)
 		if (i == 0)
 			killed = mirror;
 	}
-	netlink_destroy(mirror);
+	netlink_destroy(mirror, false);
 	expect_offload("ethtool/./p1/rx-vlan-hw-parse", "on");
 	expect_offload("ethtool/./p1/rx-vlan-stag-hw-parse", "on");
 	expect_offload("ethtool/./p0/tx-vlan-hw-insert", "on");
 	expect_offload("ethtool/./p0/tx-vlan-stag-hw-insert", "off");
-	netlink_destroy(killed);
+	netlink_destroy(killed, false);
 	run("rmdir /tmp/keel-test-netlink.vlan");
 	state_dir = NULL;
 	port_is_xdp = false;
@@ -443,7 +478,7 @@ test_strict_reverse_path_is_told(void **state)
 	run("echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter");
 	assert_int_equal(netlink_faults(mirror, faults, 4), 1);
 	assert_non_null(strstr(faults[0].what, "rp_filter"));
-	netlink_destroy(mirror);
+	netlink_destroy(mirror, false);
 }
 
 /*
@@ -464,7 +499,7 @@ test_killed_one_leaves_a_note(void **state)
 	run("echo 3 > " CONF4 "arp_ignore");
 	assert_int_equal(create(), 0);
 	expect_guarded();
-	netlink_destroy(mirror);
+	netlink_destroy(mirror, false);
 	expect_setting(CONF4 "rp_filter", "2");
 	expect_setting(CONF6 "accept_ra", "2");
 	expect_setting(CONF6 "autoconf", "1");
@@ -475,11 +510,11 @@ test_killed_one_leaves_a_note(void **state)
 	killed[1] = mirror;
 	run("sed -i 's/^........-/00000000-/' /tmp/keel-test-netlink.state/host-*");
 	assert_int_equal(create(), 0);
-	netlink_destroy(mirror);
+	netlink_destroy(mirror, false);
 	expect_setting(CONF4 "rp_filter", "0");
 	state_dir = NULL;
-	netlink_destroy(killed[1]);
-	netlink_destroy(killed[0]);
+	netlink_destroy(killed[1], false);
+	netlink_destroy(killed[0], false);
 	assert_int_equal(arena_bytes(arena), 0);
 	run("rmdir /tmp/keel-test-netlink.state; echo 0 > " CONF4 "arp_ignore; echo 1 > " CONF6
 	    "accept_ra; echo 1 > " CONF6 "autoconf; echo 1 > " CONF4
@@ -498,7 +533,7 @@ test_crash_leftover_is_adopted(void **state)
 	assert_int_equal(create(), 0);
 	assert_int_equal(netlink_faults(mirror, faults, 4), 0);
 	assert_int_equal(count_rules("-4"), 1);
-	netlink_destroy(mirror);
+	netlink_destroy(mirror, false);
 	assert_int_equal(count_rules("-4"), 0);
 }
 
@@ -514,7 +549,7 @@ test_kernel_does_not_forward(void **state)
 		1);
 	assert_int_equal(
 		count_lines("ip route get 203.0.113.5 from 192.0.2.7 iif p1 2>/dev/null"), 0);
-	netlink_destroy(mirror);
+	netlink_destroy(mirror, false);
 	run("ip address flush dev p1");
 }
 
@@ -533,7 +568,7 @@ test_read_only_proc_is_told(void **state)
 	assert_non_null(strstr(faults[0].what, "p1"));
 	assert_true(faults[0].error < 0);
 	assert_int_equal(count_rules("-4"), 1); /* the other settings are made nevertheless */
-	netlink_destroy(mirror);
+	netlink_destroy(mirror, false);
 }
 
 /* ---- the mirror ---- */
@@ -647,7 +682,7 @@ count_near(void *arg)
 static void
 await_near(void)
 {
-	uint64_t deadline = tick_deadline(60);
+	uint64_t deadline = tick_deadline(300);
 	unsigned n = 0;
 
 	do
@@ -668,8 +703,9 @@ test_resolve(void **state)
 	assert_int_equal(netlink_address_add(mirror, if_nametoindex("p1"), &v4, 24), 0);
 	assert_int_equal(thread_call(host, resolve_near, &rc), 0);
 	assert_int_equal(rc, 0);
-	/* The kernel resolves the neighbour, repeatedly. */
-	assert_int_equal(count_lines("ip neigh show 192.0.2.77 dev p1 | grep -i managed"), 1);
+	/* The kernel resolves the neighbour, repeatedly, outside the limits of the table. */
+	assert_int_equal(
+		count_lines("ip neigh show 192.0.2.77 dev p1 | grep 'managed extern_learn'"), 1);
 	await_near();
 	stop();
 	run("ip neigh flush all dev p1 nud all; ip address flush dev p1");
@@ -679,7 +715,7 @@ test_resolve(void **state)
 static void
 await_lines(const char *command, unsigned want)
 {
-	uint64_t deadline = tick_deadline(60);
+	uint64_t deadline = tick_deadline(300);
 	unsigned n;
 
 	do {
@@ -741,6 +777,407 @@ test_glean(void **state)
 	assert_int_equal(
 		count_lines("ip neigh show dev p1 | grep -i managed"), 0); /* restored, too */
 	run("ip neigh flush all dev p1 nud all; ip address flush dev p1; echo 50 > "
+	    "/proc/sys/net/ipv4/neigh/p1/retrans_time_ms");
+}
+
+struct scan {
+	uint32_t first;
+	unsigned count, accepted;
+};
+
+/* Requests each address, as for packets to absent hosts. */
+static void
+glean_all(void *arg)
+{
+	struct scan *s = arg;
+
+	role_enter_host();
+	s->accepted = 0;
+	for (uint32_t i = 0; i < s->count; i++) {
+		struct ip_addr a = addr_from_v4(s->first + i);
+		int rc = netlink_glean(mirror, PORT, &a);
+
+		assert_true(rc == 0 || rc == -EBUSY);
+		s->accepted += rc == 0;
+	}
+}
+
+#define SCAN(first, count)                                                                         \
+	(struct scan)                                                                              \
+	{                                                                                          \
+		0x0a000000u + (first), (count), 0                                                  \
+	}
+#define COUNT_SCANNED "ip neigh show dev p1 | grep '^10[.]'"
+
+/*
+ * A scan of a large subnet (RFC 6583 7.1): few requests are unanswered at a time, for any size of the
+ * scan. A new request takes the place of an old request without an answer, so that a present host is
+ * found. Next hops need no room.
+ */
+static void
+test_scan_is_bounded(void **state)
+{
+	struct netlink_room all = {.size = {4096, 4096}};
+	struct ip_addr v4 = addr("10.0.0.1"), near = addr("192.0.2.1");
+	uint64_t end = tick_deadline(300);
+	struct scan s;
+	int rc = 1;
+
+	(void)state;
+	room = &all;
+	start();
+	role_enter_main();
+	assert_int_equal(netlink_address_add(mirror, if_nametoindex("p1"), &v4, 8), 0);
+	assert_int_equal(netlink_address_add(mirror, if_nametoindex("p1"), &near, 24), 0);
+	run("echo 20000 > /proc/sys/net/ipv4/neigh/p1/retrans_time_ms"); /* no answers */
+	for (unsigned size = 100, at = 256; size <= 10000; at += size, size *= 10) {
+		s = SCAN(at, size);
+		assert_int_equal(thread_call(host, glean_all, &s), 0);
+		assert_true(size > 100 || s.accepted == 64);
+		assert_int_equal(count_of(&all.gleans[0]), 64);
+		await_lines(COUNT_SCANNED, 64);
+	}
+	assert_true(atomic_load(&all.held) > 0 && atomic_load(&all.short_ns) != 0);
+	assert_int_equal(atomic_load(&all.short_port), PORT);
+	assert_int_equal(thread_call(host, resolve_near, &rc), 0);
+	assert_int_equal(rc, 0);
+	assert_int_equal(count_lines("ip neigh show 192.0.2.77 dev p1 | grep -i managed"), 1);
+	/* a present host */
+	do {
+		s = SCAN(99, 1);
+		assert_int_equal(thread_call(host, glean_all, &s), 0);
+	} while (s.accepted == 0 && tick(end));
+	assert_int_equal(s.accepted, 1);
+	assert_true(atomic_load(&all.ended) >= 1);
+	run("ip neigh change 10.0.0.99 lladdr 02:00:00:00:00:99 dev p1 nud reachable");
+	AWAIT(heard.neighbor_up && heard.mac[5] == 0x99);
+	await_lines("ip neigh show 10.0.0.99 dev p1 | grep -i managed", 1);
+	await_lines("ip neigh show dev p1 | grep extern_learn", 1); /* the next hop alone */
+	await_lines(COUNT_SCANNED, 64); /* 63 and the host */
+	stop();
+	assert_int_equal(count_of(&all.gleans[0]) + count_of(&all.followed[0]), 0);
+	room = NULL;
+	run("ip neigh flush all dev p1 nud all; ip address flush dev p1; echo 50 > "
+	    "/proc/sys/net/ipv4/neigh/p1/retrans_time_ms");
+}
+
+/* Answering hosts have half of the kernel's table at most: the oldest host is released. */
+static void
+test_answering_hosts_are_bounded(void **state)
+{
+	struct netlink_room all = {.size = {16, 16}};
+	struct ip_addr v4 = addr("10.0.0.1");
+	char command[128];
+
+	(void)state;
+	room = &all;
+	start();
+	role_enter_main();
+	assert_int_equal(netlink_address_add(mirror, if_nametoindex("p1"), &v4, 8), 0);
+	run("echo 20000 > /proc/sys/net/ipv4/neigh/p1/retrans_time_ms");
+	for (unsigned i = 0; i < 12; i++) {
+		struct scan s = SCAN(20 + i, 1);
+
+		assert_int_equal(thread_call(host, glean_all, &s), 0);
+		assert_int_equal(s.accepted, 1);
+		snprintf(command, sizeof(command),
+			"ip neigh change 10.0.0.%u lladdr 02:00:00:00:00:%02x dev p1 nud reachable",
+			20 + i, 0x20 + i);
+		run(command);
+		AWAIT(heard.neighbor_up && heard.mac[5] == 0x20 + i);
+	}
+	await_lines("ip neigh show dev p1 | grep -i managed", 8);
+	await_lines("ip neigh show 10.0.0.31 dev p1 | grep -i managed", 1);
+	await_lines("ip neigh show 10.0.0.20 dev p1 | grep -i managed", 0);
+	await_lines(COUNT_SCANNED, 12); /* released hosts age */
+	assert_int_equal(atomic_load(&all.released), 4);
+	stop();
+	room = NULL;
+	run("ip neigh flush all dev p1 nud all; ip address flush dev p1; echo 50 > "
+	    "/proc/sys/net/ipv4/neigh/p1/retrans_time_ms");
+}
+
+/* ---- next hops that do not answer ---- */
+
+/* Next hops of routes of a peer. */
+static void
+resolve_all(void *arg)
+{
+	const struct scan *s = arg;
+
+	role_enter_host();
+	for (uint32_t i = 0; i < s->count; i++) {
+		struct ip_addr a = addr_from_v4(s->first + i);
+
+		(void)netlink_resolve(mirror, PORT, &a);
+	}
+}
+
+static void
+release_all(void *arg)
+{
+	const struct scan *s = arg;
+
+	role_enter_host();
+	for (uint32_t i = 0; i < s->count; i++) {
+		struct ip_addr a = addr_from_v4(s->first + i);
+
+		netlink_release(mirror, PORT, &a);
+	}
+}
+
+/*
+ * A peer announces routes with many dead next hops of a shared subnet: 128 are asked for at a time.
+ * Waiting next hops have turns, a new next hop soon. An answering next hop stays, also after the link was down.
+ */
+static void
+test_dead_next_hops_take_turns(void **state)
+{
+	struct netlink_room all = {.size = {4096, 4096}};
+	struct scan dead = SCAN(256, 600), present = SCAN(99, 1);
+	uint64_t at;
+
+	(void)state;
+	room = &all;
+	run("ip address add 10.0.0.1/8 dev p1");
+	run("echo 20000 > /proc/sys/net/ipv4/neigh/p1/retrans_time_ms"); /* no answers */
+	start();
+	AWAIT(heard.link_up);
+	assert_int_equal(thread_call(host, resolve_all, &dead), 0);
+	assert_int_equal(count_of(&all.hops[0]), 128);
+	await_lines(COUNT_SCANNED, 128);
+	at = tick_now_ns();
+	assert_int_equal(thread_call(host, resolve_all, &present), 0);
+	/* every second turn is for new next hops: 600 in 8 s */
+	await_lines("ip neigh show 10.0.0.99 dev p1 | grep -i managed", 1);
+	print_message("# asked for after %.1f s\n", (double)(tick_now_ns() - at) / 1e9);
+	run("ip neigh change 10.0.0.99 lladdr 02:00:00:00:00:99 dev p1 nud reachable");
+	AWAIT(heard.neighbor_up && heard.mac[5] == 0x99);
+	assert_true(count_lines(COUNT_SCANNED) <= 129);
+	assert_true(atomic_load(&all.held) > 0 && atomic_load(&all.ended) > 128);
+	run("ip link set p0 down");
+	AWAIT(!heard.link_up);
+	/* but for requests that were on their way when the kernel removed all */
+	assert_in_range(count_lines(COUNT_SCANNED), 0, 16);
+	at = tick_now_ns();
+	run("ip link set p0 up");
+	await_lines("ip neigh show 10.0.0.99 dev p1 | grep -i managed", 1);
+	print_message("# again after %.1f s\n", (double)(tick_now_ns() - at) / 1e9);
+	await_lines(COUNT_SCANNED, 128);
+	/* the routes go */
+	assert_int_equal(thread_call(host, release_all, &dead), 0);
+	assert_in_range(count_of(&all.hops[0]), 0, 1);
+	await_lines(COUNT_SCANNED, 1);
+	stop();
+	assert_int_equal(count_of(&all.hops[0]), 0);
+	room = NULL;
+	run("ip neigh flush all dev p1 nud all; ip address flush dev p1; echo 50 > "
+	    "/proc/sys/net/ipv4/neigh/p1/retrans_time_ms");
+}
+
+/* The limit of the kernel is the same for all namespaces, so the test sets a limit of its own: 10 neighbours on p1. */
+static _Atomic unsigned small_table_requests;
+
+static int
+change_in_small_table(void *ctx, bool on_host, const void *message, size_t bytes)
+{
+	const struct nlmsghdr *h = message;
+	struct {
+		struct nlmsghdr h;
+		struct nlmsgerr e;
+		uint8_t more[512];
+	} answer;
+	int s, rc = -EIO;
+
+	(void)ctx;
+	(void)on_host;
+	atomic_fetch_add(&small_table_requests, 1);
+	if (h->nlmsg_type == RTM_NEWNEIGH && count_lines(COUNT_SCANNED) >= 10)
+		return -ENOBUFS;
+	s = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	union {
+		struct nlmsghdr h;
+		uint8_t octets[512];
+	} copy;
+
+	assert_true(s >= 0 && bytes <= sizeof(copy));
+	memcpy(&copy, message, bytes);
+	copy.h.nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
+	if (send(s, &copy, bytes, 0) == (ssize_t)bytes && recv(s, &answer, sizeof(answer), 0) > 0 &&
+		answer.h.nlmsg_type == NLMSG_ERROR)
+		rc = answer.e.error;
+	close(s);
+	return rc;
+}
+
+/* The kernel's table is full: unanswered requests make room for a next hop. */
+static void
+test_next_hop_comes_first(void **state)
+{
+	struct netlink_room all = {.size = {4096, 4096}};
+	struct scan s = SCAN(256, 10);
+	int rc = 1;
+
+	(void)state;
+	room = &all;
+	change = change_in_small_table;
+	run("ip address add 10.0.0.1/8 dev p1; ip address add 192.0.2.1/24 dev p1");
+	run("echo 20000 > /proc/sys/net/ipv4/neigh/p1/retrans_time_ms");
+	start();
+	assert_int_equal(thread_call(host, glean_all, &s), 0);
+	assert_int_equal(s.accepted, 10);
+	assert_int_equal(thread_call(host, resolve_near, &rc), 0);
+	assert_int_equal(rc, 0);
+	assert_int_equal(count_lines("ip neigh show 192.0.2.77 dev p1 | grep -i managed"), 1);
+	/* the oldest request alone */
+	assert_int_equal(count_lines(COUNT_SCANNED), 9);
+	assert_int_equal(count_lines("ip neigh show 10.0.1.0 dev p1"), 0);
+	assert_int_equal(atomic_load(&all.refused), 1);
+	assert_int_equal(atomic_load(&all.ended), 1);
+	stop();
+	change = NULL;
+	room = NULL;
+	run("ip neigh flush all dev p1 nud all; ip address flush dev p1; echo 50 > "
+	    "/proc/sys/net/ipv4/neigh/p1/retrans_time_ms");
+}
+
+/* The table is full of other entries: a refused request ends the attempt for all next hops. */
+static void
+test_full_table_ends_the_attempt(void **state)
+{
+	struct netlink_room all = {.size = {4096, 4096}};
+	struct scan s = SCAN(256, 300);
+	unsigned before;
+
+	(void)state;
+	room = &all;
+	change = change_in_small_table;
+	run("ip address add 10.0.0.1/8 dev p1; for i in $(seq 20 29); do "
+	    "ip neigh add 10.0.0.$i lladdr 02:00:00:00:00:20 dev p1 nud reachable; done");
+	start();
+	AWAIT(heard.link_up);
+	before = atomic_load(&small_table_requests);
+	assert_int_equal(thread_call(host, resolve_all, &s), 0);
+	assert_in_range(atomic_load(&small_table_requests) - before, 1, 5);
+	run("for i in $(seq 20 24); do ip neigh del 10.0.0.$i dev p1; done");
+	await_lines("ip neigh show dev p1 | grep -i managed", 5);
+	assert_in_range(count_of(&all.hops[0]), 5, 9);
+	stop();
+	change = NULL;
+	room = NULL;
+	run("ip neigh flush all dev p1 nud all; ip address flush dev p1");
+}
+
+/* ---- two namespaces ---- */
+
+static struct netlink *other;
+
+static void
+other_start(void *arg)
+{
+	role_enter_host();
+	*(int *)arg = netlink_start(other, host);
+}
+
+static void
+other_stop(void *arg)
+{
+	(void)arg;
+	role_enter_host();
+	netlink_stop(other);
+}
+
+static void
+other_glean(void *arg)
+{
+	role_enter_host();
+	assert_int_equal(netlink_glean(other, PORT + 1, arg), 0);
+}
+
+/* An address of each interface answers. */
+static void
+answered(const char *iface, unsigned last, unsigned want)
+{
+	char command[160];
+
+	snprintf(command, sizeof(command),
+		"ip neigh change 10.0.0.%u lladdr 02:00:00:00:00:%02x dev %s nud reachable", last,
+		last, iface);
+	run(command);
+	snprintf(command, sizeof(command), "ip neigh show dev %s | grep -i managed", iface);
+	await_lines(command, want);
+}
+
+/*
+ * Two mirrors share the room, as with two instances. The hosts of p2 have half of the table: the oldest
+ * host makes room for a host of p1, and the oldest unanswered request of p2 for a next hop of p1.
+ */
+static void
+test_instances_share_the_room(void **state)
+{
+	struct netlink_room all = {.size = {16, 16}};
+	struct netlink_port port = {.port = PORT + 1, .name = "west"};
+	struct netlink_config c = {.arena = arena,
+		.vrf = {7},
+		.forwards = true,
+		.ports = &port,
+		.port_count = 1,
+		.room = &all,
+		.address = on_address,
+		.neighbor = on_neighbor,
+		.link = on_link};
+	int rc = 1;
+
+	(void)state;
+	room = &all;
+	change = change_in_small_table;
+	run("ip link add p3 type veth peer name p2 && ip link set p3 arp off up && "
+	    "ip link set p2 up && "
+	    "ip address add 10.0.0.1/8 dev p2 && ip address add 10.0.0.2/8 dev p1 && "
+	    "ip address add 192.0.2.1/24 dev p1");
+	run("echo 20000 > /proc/sys/net/ipv4/neigh/p1/retrans_time_ms");
+	run("echo 20000 > /proc/sys/net/ipv4/neigh/p2/retrans_time_ms");
+	port.ifindex = if_nametoindex("p2");
+	start();
+	AWAIT(heard.link_up);
+	assert_int_equal(netlink_create(&c, &other), 0);
+	assert_int_equal(thread_call(host, other_start, &rc), 0);
+	assert_int_equal(rc, 0);
+	for (unsigned i = 0; i < 8; i++) {
+		struct ip_addr a = addr_from_v4(0x0a000014u + i);
+
+		assert_int_equal(thread_call(host, other_glean, &a), 0);
+		answered("p2", 20 + i, i + 1);
+	}
+	assert_int_equal(count_of(&all.followed[0]), 8);
+	for (unsigned i = 0; i < 2; i++) {
+		struct scan s = SCAN(40 + i, 1);
+
+		assert_int_equal(thread_call(host, glean_all, &s), 0);
+		answered("p1", 40 + i, i + 1);
+	}
+	await_lines("ip neigh show dev p2 | grep -i managed", 6);
+	await_lines("ip neigh show 10.0.0.20 dev p2 | grep -i managed", 0);
+	assert_int_equal(count_of(&all.followed[0]), 8);
+	/* the table of the test is full of entries of p1: a request of p2 makes room */
+	for (unsigned i = 0; i < 3; i++) {
+		struct ip_addr a = addr_from_v4(0x0a000050u + i);
+
+		assert_int_equal(thread_call(host, other_glean, &a), 0);
+	}
+	run("for i in $(seq 60 67); do ip neigh add 10.0.0.$i lladdr 02:00:00:00:00:60 dev p1 "
+	    "nud reachable; done");
+	assert_int_equal(count_of(&all.gleans[0]), 3);
+	assert_int_equal(thread_call(host, resolve_near, &rc), 0);
+	assert_int_equal(count_of(&all.gleans[0]), 2);
+	assert_int_equal(thread_call(host, other_stop, NULL), 0);
+	netlink_destroy(other, false);
+	assert_int_equal(count_of(&all.gleans[0]), 0);
+	assert_int_equal(count_of(&all.followed[0]), 2);
+	stop();
+	change = NULL;
+	room = NULL;
+	run("ip link del p2; ip neigh flush all dev p1 nud all; ip address flush dev p1; echo 50 > "
 	    "/proc/sys/net/ipv4/neigh/p1/retrans_time_ms");
 }
 
@@ -923,7 +1360,7 @@ test_next_hop_is_asked_again(void **state)
 	AWAIT(heard.neighbor_up && heard.mac[5] == 0x77);
 	assert_int_equal(thread_call(host, release_near, NULL), 0);
 	/* A released next hop that answers ages normally. */
-	await_lines("ip neigh show 192.0.2.77 dev p1 | grep -i managed", 0);
+	await_lines("ip neigh show 192.0.2.77 dev p1 | grep -i -e managed -e extern_learn", 0);
 	await_lines("ip neigh show 192.0.2.77 dev p1", 1);
 	stop();
 	run("ip neigh flush all dev p1 nud all; ip address flush dev p1");
@@ -1087,8 +1524,6 @@ test_lo_and_tun(void **state)
 	assert_int_equal(netlink_faults(mirror, faults, 4), 0);
 	expect_setting("/proc/sys/net/ipv4/conf/keel0/rp_filter", "0");
 	expect_setting("/proc/sys/net/ipv6/conf/keel0/disable_ipv6", "0");
-	await_lines("ip -4 route show default dev keel0 | grep 'metric 4294967295'", 1);
-	await_lines("ip -6 route show default dev keel0 | grep 'metric 4294967295'", 1);
 	await_lines("ip -6 address show dev keel0 | grep inet6", 0);
 	assert_int_equal(
 		thread_create(&(struct thread_config){.name = "host", .start = host_start}, &host),
@@ -1097,6 +1532,8 @@ test_lo_and_tun(void **state)
 	AWAIT(heard.host_present && prefix_equal(&heard.host, &want));
 	assert_int_equal(thread_call(host, source_of_port, &source), 0);
 	assert_int_equal(addr_v4(&source), 0xc6336401);
+	await_lines("ip -4 route show default dev keel0 | grep 'metric 4294967295'", 1);
+	await_lines("ip -6 route show default dev keel0 | grep 'metric 4294967295'", 1);
 	assert_int_equal(netlink_address_add(mirror, tun, &loopback, 32), 0);
 	AWAIT(heard.host_present && heard.host.b[3] == 2);
 	assert_int_equal(netlink_address_add(mirror, tun, &v6, 128), 0);
@@ -1108,6 +1545,9 @@ test_lo_and_tun(void **state)
 	assert_int_equal(netlink_address_remove(mirror, tun, &loopback, 32), 0);
 	AWAIT(!heard.host_present && heard.host.b[3] == 2);
 	AWAIT(heard.route_count == 0); /* all routes are our own */
+	/* the kernel drops all IPv4 routes of an interface with its last IPv4 address */
+	await_lines("ip -4 route show default dev keel0 | grep 'metric 4294967295'", 1);
+	await_lines("ip -4 route show table 179 default dev keel0", 1);
 	await_lines("ip rule show | grep 'iif keel0.*blackhole'", 1);
 	run("ip tuntap del keel0 mode tun");
 	AWAIT(!heard.host_present && heard.host.afi == AFI_IPV6);
@@ -1203,6 +1643,12 @@ main(void)
 		cmocka_unit_test(test_port_changes),
 		cmocka_unit_test(test_resolve),
 		cmocka_unit_test(test_glean),
+		cmocka_unit_test(test_scan_is_bounded),
+		cmocka_unit_test(test_answering_hosts_are_bounded),
+		cmocka_unit_test(test_next_hop_comes_first),
+		cmocka_unit_test(test_dead_next_hops_take_turns),
+		cmocka_unit_test(test_full_table_ends_the_attempt),
+		cmocka_unit_test(test_instances_share_the_room),
 		cmocka_unit_test(test_neighbors_of_a_killed_one),
 		cmocka_unit_test(test_neighbor_goes_with_its_subnet),
 		cmocka_unit_test(test_address_with_two_lengths),

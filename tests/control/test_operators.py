@@ -309,7 +309,9 @@ class Operators(KeelTest):
         self.http("config.edit", "another secret", merge={"bgp": {"peers": 1}})
         self.http("config.commit", "another secret")
         self.http("config.commit")  # without a token: refused, and not listed
-        User(self, GAMES, ".ro").answer("config.discard")
+        reader = User(self, GAMES, ".ro")
+        reader.answer("config.discard")
+        self.assertEqual(reader.answer("audit.list")["error"]["code"], -32011)  # it shows refused edits of others
         self.bob.call("bgp.refresh", family="ipv4-unicast", scope="all", direction="import")
         self.bob.call("bgp.reset", family="ipv4-unicast", scope="all")  # only asks
         self.bob.call("bgp.reset", family="ipv4-unicast", scope="all", force=True)

@@ -188,6 +188,116 @@ class Plan(KeelTest):
         self.caught_up()
         self.assertEqual(sum(len(u[2] & PREFIXES) for u in self.receiver.updates(since)), ROUTES)
 
+    def tightened(self, keep, sets, refused=()):
+        """Commits a list that THEM and the receiver deny, and that OTHER, which answers no request, has in its policy too. Returns the receiver's updates."""
+        deny = [{"seq": 3, "action": "deny", "match": {"prefix_list": "odd"}}]
+        nodes = {"in_a": deny + tagged(1), "in_b": deny + tagged(1), "out": deny + matched(1)}
+        lists = [{"name": "marker", "entries": [{"action": "permit", "prefix": MARKER}]}]
+        names = {THEM: "in-a" if keep else "accept", OTHER: "in-b"}
+        peers = [{"address": a, "asn": 64513 if a == THEM else 64514, "passive": True,
+                  "families": {FAMILY: {"import_policy": names[a], "keep_all_routes": keep and a == THEM}}} for a in (THEM, OTHER)]
+        peers.append({"address": RECEIVER, "asn": 64515, "passive": True, "families": {FAMILY: {"export_policy": "any" if keep else "out", **LABELS}}})
+
+        def odd(prefix):
+            return {"prefix_lists": lists + [{"name": "odd", "entries": [{"action": "permit", "prefix": prefix}]}]}
+        self.start({"router": {"asn": 64512, "router_id": US}, **odd("21.0.9.0/24"),
+                    "community_lists": [{"name": "tag1", "entries": [{"action": "permit", "community": "64512:1"}]}],
+                    "route_policies": policies(accept=tagged(1), any=[{"seq": 10, "action": "permit"}], **nodes),
+                    "bgp": {"next_hop_tracking": False, "commit_hold_s": 3600, "peers": peers}})
+        them, other, receiver = (self.speak(address=a, asn=n) for a, n in ((THEM, 64513), (OTHER, 64514), (RECEIVER, 64515)))
+        other.helpful = False
+        them.announce("21.0.1.0", "21.0.2.0")
+        other.announce("21.0.3.0", *refused)
+        first = {"21.0.1.0/24", "21.0.2.0/24", "21.0.3.0/24"}
+        self.wait("the first table", lambda: receiver.table() == first, receiver.changed)
+        if refused:
+            self.wait("the refusal", lambda: self.family(OTHER)["rejected_total"] == len(refused))
+        since = time.monotonic()
+        self.keel.commit(odd("21.0.1.0/24"))
+        if sets:
+            self.wait("the withdrawal", lambda: receiver.table() == first - {"21.0.1.0/24"}, receiver.changed)
+        self.assertTrue(self.keel.call("system.info")["commit_plan"]["running"])
+        return receiver, first, since
+
+    def test_an_export_denial_waits_for_no_peer_that_refused_nothing(self):
+        receiver, first, since = self.tightened(False, True)
+        self.assertEqual(receiver.told(since), (set(), {"21.0.1.0/24"}))
+
+    def test_an_import_denial_waits_for_no_peer_that_refused_nothing(self):
+        receiver, first, since = self.tightened(True, True)
+        self.assertEqual(receiver.told(since), (set(), {"21.0.1.0/24"}))
+
+    def test_an_export_denial_waits_for_the_last_supplier(self):
+        """A peer with a refused route that is kept ends at once; the peer that answers no request has no refused routes."""
+        deny, lists = [{"seq": 3, "action": "deny", "match": {"prefix_list": "odd"}}], [{"name": "marker", "entries": [{"action": "permit", "prefix": MARKER}]}]
+        peers = [{"address": a, "asn": n, "passive": True, "families": {FAMILY: {"import_policy": p, "keep_all_routes": keep}}}
+                 for a, n, p, keep in ((THEM, 64513, "accept", False), (OTHER, 64514, "in-b", False), (MARKING, 64516, "in-b", True))]
+        peers.append({"address": RECEIVER, "asn": 64515, "passive": True, "families": {FAMILY: {"export_policy": "out", **LABELS}}})
+
+        def odd(prefix):
+            return {"prefix_lists": lists + [{"name": "odd", "entries": [{"action": "permit", "prefix": prefix}]}]}
+        self.start({"router": {"asn": 64512, "router_id": US}, **odd("21.0.9.0/24"), "route_policies": policies(
+            accept=tagged(1), in_b=deny + tagged(1), out=deny + [{"seq": 10, "action": "permit"}]),
+            "bgp": {"next_hop_tracking": False, "commit_hold_s": 3600, "peers": peers}})
+        them, other, keeper, receiver = (self.speak(address=a, asn=n) for a, n in ((THEM, 64513), (OTHER, 64514), (MARKING, 64516), (RECEIVER, 64515)))
+        other.helpful = False
+        them.announce("21.0.1.0", "21.0.2.0")
+        other.announce("21.0.3.0")
+        keeper.announce("21.0.9.0")
+        self.wait("the first table", lambda: receiver.table() == {"21.0.%d.0/24" % n for n in (1, 2, 3)}, receiver.changed)
+        self.wait("the refused route", lambda: self.family(MARKING)["kept"] == 1)
+        self.keel.commit(odd("21.0.1.0/24"))
+        self.wait("the second table", lambda: receiver.table() == {"21.0.%d.0/24" % n for n in (2, 3, 9)}, receiver.changed)
+        self.assertTrue(self.keel.call("system.info")["commit_plan"]["running"])
+
+    def test_an_export_denial_waits_for_a_peer_with_refused_routes(self):
+        self.waits(False)
+
+    def test_an_import_denial_waits_for_a_peer_with_refused_routes(self):
+        self.waits(True)
+
+    def waits(self, keep):
+        """The peer may have a route for the prefix: until the plan ends with commit_hold_s."""
+        receiver, first, since = self.tightened(keep, False, refused=("21.0.9.0",))
+        self.keel.commit({"bgp": {"commit_hold_s": 0}})
+        self.wait("the withdrawal", lambda: receiver.table() & first == first - {"21.0.1.0/24"}, receiver.changed)
+
+    def at_limit(self, imports, exports):
+        """A commit replaces all routes of a peer that is at its limit. Counts the routes of the peer after each message."""
+        x, y = ({"21.0.%d.0/24" % n for n in range(first, 12, 2)} for first in (0, 1))
+
+        def lists(prefixes):
+            return [{"name": "these", "entries": [{"action": "permit", "prefix": p} for p in sorted(prefixes)]}]
+        these, all_of = [{"seq": 10, "action": "permit", "match": {"prefix_list": "these"}}], [{"seq": 10, "action": "permit"}]
+        peers = [{"address": a, "asn": n, "passive": True, "families": {FAMILY: {"import_policy": "in-a", "keep_all_routes": True}}}
+                 for a, n in ((THEM, 64513), (OTHER, 64514))]
+        peers.append({"address": RECEIVER, "asn": 64515, "passive": True, "families": {FAMILY: dict(
+            LABELS, export_policy="out", max_prefixes_out={"limit": len(x), "action": "shutdown"})}})
+        self.start({"router": {"asn": 64512, "router_id": US}, "prefix_lists": lists(x),
+                    "route_policies": policies(in_a=these if imports else all_of, out=these if exports else all_of),
+                    "bgp": {"next_hop_tracking": False, "peers": peers}})
+        them, other, receiver = (self.speak(address=a, asn=n) for a, n in ((THEM, 64513), (OTHER, 64514), (RECEIVER, 64515)))
+        for p in sorted(x | y):
+            them.announce(p.split("/")[0])
+            other.announce(p.split("/")[0], asns=(64514, 65000))
+        self.wait("the first table", lambda: receiver.table() == x, receiver.changed)
+        self.keel.commit({"prefix_lists": lists(y)})
+        self.wait("the second table", lambda: receiver.table() == y or receiver.closed(), receiver.changed)
+        held, most = set(), 0
+        for _, withdrawn, announced in receiver.updates(0):
+            held = held - withdrawn | announced
+            most = max(most, len(held))
+        self.assertEqual((held, most, receiver.closed()), (y, len(x), False))
+
+    def test_a_limit_holds_while_exports_change(self):
+        self.at_limit(False, True)
+
+    def test_a_limit_holds_while_imports_change(self):
+        self.at_limit(True, False)
+
+    def test_a_limit_holds_while_both_change(self):
+        self.at_limit(True, True)
+
     def test_another_commit_ends_the_hold(self):
         """commit_hold_s 0, while a plan waits for a peer that never answers: the plan ends at once."""
         out = [{"seq": 10, "action": "permit"}]

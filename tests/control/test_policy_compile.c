@@ -8,6 +8,7 @@
 #include "control/config/policy_compile.h"
 #include "control/config/config.h"
 #include "lpm/arena.h"
+#include "tests/lpm/size.h"
 #include "tests/control/config_test.h"
 
 #include <errno.h>
@@ -468,9 +469,9 @@ test_shared_policies(void **state)
 	snprintf(file, sizeof(file), "%s/table.txt", folder);
 	if (!table_file) {
 		snprintf(command, sizeof(command),
-			"/usr/bin/python3 '%s/data/gen_table.py' --v4 20000 --v6 5000 --text '%s' "
+			"/usr/bin/python3 '%s/data/gen_table.py' --v4 %u --v6 %u --text '%s' "
 			">/dev/null",
-			shared_folder(), file);
+			shared_folder(), test_size(5000, 20000), test_size(1250, 5000), file);
 		assert_int_equal(system(command), 0);
 	}
 	const char *used = table_file ? table_file : file;
@@ -891,6 +892,19 @@ static const char base[] =
 	"   {'seq': 20, 'action': 'permit', 'match': {'as_path_list': ['a']}, 'set': {'med': 1}}]},"
 	"  {'name': 'other', 'nodes': []}]}";
 
+/* As compiled(), with lists of an earlier set; `count` lists are compiled. */
+static struct policy_set *
+compiled_like(const json_t *document, const struct policy_set *like, unsigned count)
+{
+	struct faults f = {0};
+	struct policy_set *s = policy_set_compile_text(document, NULL, like, &f);
+
+	assert_non_null(s);
+	assert_int_equal(policy_set_compiled(s), count);
+	faults_fini(&f);
+	return s;
+}
+
 static void
 check_same(const char *patch, bool same)
 {
@@ -904,6 +918,14 @@ check_same(const char *patch, bool same)
 		fail_msg("%s: same is %d", patch, !same);
 	assert_true(policy_set_same(a, b, "other"));
 	assert_true(policy_set_same(a, b, "accept-all"));
+	policy_set_free(b);
+	b = compiled_like(patched, a, strstr(patch, "_lists/") != NULL);
+	if (policy_set_same(a, b, "r") != same)
+		fail_msg("%s with equal lists: same is %d", patch, !same);
+	policy_set_free(a);
+	/* the lists stay after the end of the earlier set */
+	a = compiled_like(patched, b, 0);
+	assert_true(policy_set_same(a, b, "r") || policy_set_find(b, "r") == NULL);
 	policy_set_free(a);
 	policy_set_free(b);
 	json_decref(document);
@@ -950,6 +972,94 @@ test_same(void **state)
 		false);
 	check_same("[{'op': 'remove', 'path': '/route_policies/0/nodes/0/goto'}]", false);
 	check_same("[{'op': 'replace', 'path': '/route_policies/0/name', 'value': 's'}]", false);
+}
+
+static json_t *
+random_entry(uint64_t *seed, bool numbered)
+{
+	uint32_t n = random_below(seed, 200);
+	json_t *e = random_below(seed, 3) > 0
+			    ? json_pack("{s:s, s:o}", "action", n % 2 ? "permit" : "deny", "prefix",
+				      json_sprintf("10.%u.0.0/16", n))
+			    : json_pack("{s:s, s:o, s:i}", "action", "permit", "prefix",
+				      json_sprintf("2001:db8:%x::/48", n), "le", 48 + (int)n % 10);
+
+	if (numbered)
+		json_object_set_new(e, "seq", json_integer(1 + random_below(seed, 1000)));
+	return e;
+}
+
+/* A random insertion, removal, replacement or move of an entry of the first prefix list. */
+static json_t *
+random_edit(uint64_t *seed, size_t count, bool numbered)
+{
+	static const char *const ops[] = {"add", "replace", "remove", "move"};
+	unsigned op = random_below(seed, 4);
+	json_t *path = json_sprintf(
+		"/prefix_lists/0/entries/%u", (unsigned)random_below(seed, (uint32_t)count));
+
+	if (op == 3)
+		return json_pack("{s:s, s:o, s:s}", "op", ops[op], "from", path, "path",
+			"/prefix_lists/0/entries/3");
+	return json_pack("{s:s, s:o, s:o*}", "op", ops[op], "path", path, "value",
+		op < 2 ? random_entry(seed, numbered) : NULL);
+}
+
+/* After random edits of a long list, entries of the earlier set and a new start give the same, also the same faults. */
+static void
+test_changed_list(void **state)
+{
+	struct faults f = {0}, g = {0};
+	uint64_t seed = 1;
+	json_t *document = document_of(base), *entries = json_array();
+	struct policy_set *before;
+	unsigned refused = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 40; i++)
+		json_array_append_new(entries, random_entry(&seed, false));
+	json_object_set_new(
+		json_array_get(json_object_get(document, "prefix_lists"), 0), "entries", entries);
+	before = compiled(document);
+	for (unsigned round = 0; round < 500; round++) {
+		json_t *edits = json_array(), *next;
+		struct policy_set *fresh, *like;
+
+		entries = config_pointer_get(document, "/prefix_lists/0/entries");
+		for (unsigned i = random_below(&seed, 4); i < 4; i++)
+			json_array_append_new(
+				edits, random_edit(&seed, json_array_size(entries) - 5,
+					       random_below(&seed, 20) == 0));
+		next = config_patch(document, edits, &f);
+		assert_non_null(next);
+		fresh = policy_set_compile_text(next, NULL, NULL, &f);
+		like = policy_set_compile_text(next, NULL, before, &g);
+		assert_int_equal(f.count, g.count);
+		for (unsigned i = 0; i < f.count; i++)
+			assert_string_equal(f.fault[i].path, g.fault[i].path);
+		if (fresh != NULL)
+			assert_true(policy_set_same(fresh, like, "r"));
+		policy_set_free(fresh);
+		refused += fresh == NULL;
+		if (fresh == NULL ||
+			json_array_size(config_pointer_get(next, "/prefix_lists/0/entries")) < 20) {
+			policy_set_free(like);
+			json_decref(next);
+		} else {
+			policy_set_free(before);
+			json_decref(document);
+			before = like;
+			document = next;
+		}
+		faults_fini(&f);
+		faults_fini(&g);
+		f = g = (struct faults){0};
+		json_decref(edits);
+	}
+	if (refused < 10 || refused > 400)
+		fail_msg("%u documents refused", refused);
+	policy_set_free(before);
+	json_decref(document);
 }
 
 /* Equal policies stay the same object across compilations: consumers see no change. */
@@ -1183,6 +1293,7 @@ main(void)
 		cmocka_unit_test(test_all_faults),
 		cmocka_unit_test(test_many_outcomes),
 		cmocka_unit_test(test_same),
+		cmocka_unit_test(test_changed_list),
 		cmocka_unit_test(test_keep),
 		cmocka_unit_test(test_communities),
 		cmocka_unit_test(test_ext_communities),

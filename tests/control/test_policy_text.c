@@ -31,8 +31,8 @@ static struct policy_set *
 compile_into(const char *document, struct faults *f)
 {
 	json_t *d = document_of(document);
-	struct policy_text *t = policy_text_compile(d, folder, f);
-	struct policy_set *s = t != NULL ? policy_set_compile_text(d, t, f) : NULL;
+	struct policy_text *t = policy_text_compile(d, folder, NULL, f);
+	struct policy_set *s = t != NULL ? policy_set_compile_text(d, t, NULL, f) : NULL;
 
 	policy_text_free(t);
 	json_decref(d);

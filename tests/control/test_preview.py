@@ -5,6 +5,7 @@ import and export. Commits are drawn at random: COMMITS (60), SEED (1), RIB_THRE
 
 usage: test_preview.py KEELD
 """
+import functools
 import ipaddress
 import os
 import random
@@ -14,13 +15,15 @@ import subprocess
 import time
 
 import keel_rig
-from keel_rig import REFRESH, THEM, UPDATE, US, V4, V6, KeelTest, Speaker
+from keel_rig import REFRESH, THEM, UPDATE, US, V4, V6, VRF, KeelTest, Speaker
 
 COMMITS, SEED = int(os.environ.get("COMMITS", 60)), int(os.environ.get("SEED", 1))
 OTHER, CLIENT, RECEIVERS = "192.0.2.3", "192.0.2.52", ("192.0.2.50", "192.0.2.51")
 ASNS = {THEM: 64513, OTHER: 64514, CLIENT: 64512, RECEIVERS[0]: 64515, RECEIVERS[1]: 64516}
 SOURCES = (THEM, OTHER, CLIENT)
 PREFIXES = {V4: ["0.0.0.0/0"] + ["20.%d.0.0/16" % i for i in range(20)], V6: ["2001:db8:%x::/48" % i for i in range(0x100, 0x10a)]}
+OWN = {V4: ["30.%d.0.0/16" % i for i in range(6)], V6: ["2001:dba:%x::/48" % i for i in range(3)]}  # which no peer announces
+INSTANCE = {"vrf": VRF} if VRF else {}
 MARK, MARKER = "192.0.2.53", {V4: "45.0.0.0/24", V6: "2001:db9::/48"}
 CLUSTERS = (US, "9.9.9.8", "9.9.9.9")
 
@@ -159,6 +162,8 @@ class Drawn:
         parts.update({"in-" + a: self.import_policy for a in SOURCES})
         parts.update({"out-" + a: self.export_policy for a in ASNS})
         parts.update({"peer-" + a: self.switches for a in ASNS})
+        parts.update(networks=self.networks, statics=self.statics, redistribute=self.redistribute, own=self.import_policy,
+                     preference=lambda: {k: self.rng.randrange(1, 200) for k in ("static", "external", "internal")})
         parts.update(cluster=lambda: self.rng.choice(CLUSTERS), max_paths=lambda: self.rng.randint(1, 2))
         return parts
 
@@ -211,6 +216,22 @@ class Drawn:
             node["set"]["next_hop"] = self.rng.choice((THEM, OTHER, CLIENT))
         return node
 
+    def some(self, most):
+        """Prefixes of this router, some of which peers announce, too."""
+        every = PREFIXES[V4] + PREFIXES[V6] + 2 * (OWN[V4] + OWN[V6])
+        return sorted({p for p in self.rng.sample(every, self.rng.randrange(most))})
+
+    def networks(self):
+        return [{"prefix": p} for p in self.some(6)]
+
+    def statics(self):
+        return [dict({"prefix": p, "tag": self.rng.randrange(3)}, **INSTANCE, **({"blackhole": True} if self.rng.random() < 0.5 else
+                {"next_hop": "192.0.2.%d" % self.rng.randrange(60, 64) if "." in p else "2001:db8::%x" % self.rng.randrange(60, 64)})) for p in self.some(8)]
+
+    def redistribute(self):
+        """Static and connected routes, with and without a policy; the marker tells of the receivers' state, so nothing touches it."""
+        return [dict({"source": s}, **INSTANCE, **({"policy": "own"} if self.rng.random() < 0.5 else {})) for s in ("static", "connected") if self.rng.random() < 0.6]
+
     def import_policy(self):
         return [self.node(10 * (i + 1)) for i in range(self.rng.randint(1, 3))]
 
@@ -218,7 +239,8 @@ class Drawn:
 
     def switches(self):
         return {"next_hop_unchanged": self.rng.random() < 0.5, "default_originate": self.rng.random() < 0.2,
-                "remove_private_as": self.rng.random() < 0.2, "allow_as_in": self.rng.randrange(2)}
+                "remove_private_as": self.rng.random() < 0.2, "allow_as_in": self.rng.randrange(2),
+                "graceful_shutdown": self.rng.random() < 0.2, "route_server_client": self.rng.random() < 0.2}
 
     def families(self, address):
         s = self.part["peer-" + address]
@@ -239,16 +261,21 @@ class Drawn:
         mark = [{"seq": 1, "action": "permit", "match": {"prefix_list": "mark"}}]
         peers = [{"address": a, "asn": asn, "passive": True, "families": self.families(a)} for a, asn in ASNS.items()]
         peers[2]["route_reflector_client"] = True
+        for p in peers:
+            switches = self.part["peer-" + p["address"]]
+            p["graceful_shutdown"] = {"send": switches["graceful_shutdown"]}
+            p["route_server_client"] = switches["route_server_client"] and p["address"] != CLIENT
         peers.append({"address": MARK, "asn": 64517, "passive": True, "families": {f: {"import_policy": "accept-all"} for f in MARKER}})
         return {"prefix_lists": named("list-", "entries") + [{"name": "mark", "entries": [{"action": "permit", "prefix": p} for p in MARKER.values()]}], "community_lists": named("tag-", "entries"),
-                "route_policies": named("in-", "nodes") + named("out-", "nodes", mark),
-                "bgp": {"next_hop_tracking": False, "cluster_id": self.part["cluster"], "max_paths": self.part["max_paths"], "peers": peers}}
+                "route_policies": named("in-", "nodes") + named("out-", "nodes", mark) + [{"name": "own", "nodes": self.part["own"]}],
+                "static_routes": self.part["statics"], "preference": self.part["preference"],
+                "bgp": {"networks": self.part["networks"], "redistribute": self.part["redistribute"], "next_hop_tracking": False, "cluster_id": self.part["cluster"], "max_paths": self.part["max_paths"], "peers": peers}}
 
 
 class Preview(KeelTest):
     def setUp(self):
         super().setUp()
-        self.speakers, self.serial = {}, 0
+        self.speakers, self.serial, self.ended = {}, 0, []
 
     def join(self, kind, address, asn=None):
         end = time.monotonic() + keel_rig.WAIT_S
@@ -266,7 +293,7 @@ class Preview(KeelTest):
         volatile = ("age_s", "best", "valid", "reason", "multipath", "stale")
         return {(a, f): {r["prefix"]: {k: v for k, v in r.items() if k not in volatile}
                          for r in self.keel.call("rib.routes", {"view": view, "family": f, "peer": a, "limit": 10000})["routes"]}
-                for a in SOURCES for f in (V4, V6)}
+                for a in SOURCES if a not in self.ended for f in (V4, V6)}
 
     def routes_drawn(self, rng):
         for a in SOURCES:
@@ -286,7 +313,7 @@ class Preview(KeelTest):
             for family in (V4, V6):
                 self.marker.mark(family, value)
             for a, s in self.speakers.items():
-                self.wait("the marker", lambda: all((8, value) in self.table(a)[f].get(MARKER[f], ()) for f in (V4, V6)), s.changed)
+                self.wait("the marker", lambda: all(any(x[0] == 8 and value in x[1] for x in self.table(a)[f].get(MARKER[f], ())) for f in (V4, V6)), s.changed)
 
     def refreshed(self):
         """Waits for a refresh, which follows all walks of differences."""
@@ -303,7 +330,8 @@ class Preview(KeelTest):
         tables = {a: self.table(a) for a in self.speakers}
         for routes in tables.values():
             for f, p in MARKER.items():
-                routes[f][p] = tuple(a for a in routes[f][p] if a[0] != 8)  # the marker's serial number
+                serial = struct.pack(">HH", 64999, self.serial)
+                routes[f][p] = tuple((8, a[1].replace(serial, b"")) if a[0] == 8 else a for a in routes[f][p])
         return tables
 
     def table(self, address):
@@ -318,9 +346,12 @@ class Preview(KeelTest):
     def committed(self, document):
         """The lines of the preview, and the state after the commit."""
         self.keel.call("config.edit", {"merge": document})
-        lines = self.keel.call("bgp.refresh.preview", {"candidate": True})["peers"]
+        preview = self.keel.call("bgp.refresh.preview", {"candidate": True})
+        lines, said = preview["peers"], preview["effects"]
         effects = self.keel.call("config.commit")["effects"]
-        self.assertEqual([e for e in effects if e["effect"] in ("session-reset", "not-applied")], [])
+        order = functools.partial(sorted, key=lambda e: (str(e["address"]), str(e["family"]), str(e["direction"])))
+        self.assertEqual(order({k: v for k, v in e.items() if k != "job"} for e in effects), order(said))
+        self.assertEqual([e for e in effects if e["effect"] in ("session-reset", "not-applied") and e["address"] not in self.ended], [])
         self.wait_jobs(effects)
         self.wait("the plan's end", lambda: not self.keel.call("system.info")["commit_plan"]["running"])
         return lines, self.state()
@@ -347,14 +378,54 @@ class Preview(KeelTest):
         self.assertEqual([(l["address"], l["family"], l["direction"], l["exact"], l["added"], l["removed"], l["changed"]) for l in lines],
                          [(THEM, V4, "import", True, 0, 0, 100)] + [(a, V4, "export", True, 0, 0, 100) for a in RECEIVERS])
 
+    def compared(self, where, lines, before, after):
+        """What happened to each peer is what its line says; without a line nothing did."""
+        counted = {(l["address"], l["family"], l["direction"]): {k: l[k] for k in ("added", "removed", "changed")} for l in lines}
+        self.assertEqual(len(counted), len(lines), where)
+        self.assertTrue(all(l["exact"] for l in lines), (where, lines))
+        for key in before:
+            happened = difference(before[key], after.get(key, {}))
+            self.assertEqual(counted.get(key, dict.fromkeys(happened, 0)), happened, (where, key))
+            for k, n in happened.items():
+                self.total[key[2], k] = self.total.get((key[2], k), 0) + n
+
+    def test_sessions_that_end(self):
+        """A peer is removed or shut down, together with other changes: all its routes go, and what the others get changes."""
+        rng = random.Random(SEED)
+        drawn, self.total = Drawn(rng), {}
+        self.start(dict(drawn.document(), router={"asn": 64512, "router_id": US}))
+        for a in ASNS:
+            self.speakers[a] = self.join(Source if a in SOURCES else Speaker, a)
+        self.marker = self.join(Source, MARK, 64517)
+        for i, address in enumerate((THEM, RECEIVERS[0], CLIENT, OTHER)):
+            self.routes_drawn(rng)
+            before, old = self.state(), drawn.document()
+            gone = self.speakers.pop(address)
+            self.ended = [address]
+            drawn.draw()
+            document = drawn.document()
+            peers = document["bgp"]["peers"]
+            at = [p["address"] for p in peers].index(address)
+            if i % 2:
+                peers[at]["shutdown"] = True
+            else:
+                del peers[at]
+            lines, after = self.committed(document)
+            self.wait("the end of the session", gone.closed, gone.changed)
+            self.compared("seed %d, %s ends" % (SEED, address), lines, before, after)
+            self.assertEqual({l["address"] for l in lines if l["removed"]} & {address}, {address})
+            self.keel.call("config.edit", {"merge": old})
+            self.keel.call("config.commit")
+            self.ended = []
+            self.speakers[address] = self.join(Source if address in SOURCES else Speaker, address)
+
     def test_preview_is_what_the_commit_does(self):
         rng = random.Random(SEED)
         drawn = Drawn(rng)
         self.start(dict(drawn.document(), router={"asn": 64512, "router_id": US}))
         for a in ASNS:
             self.speakers[a] = self.join(Source if a in SOURCES else Speaker, a)
-        self.marker = self.join(Source, MARK, 64517)
-        total = {}
+        self.marker, self.total = self.join(Source, MARK, 64517), {}
         for i in range(COMMITS):
             if i % 20 == 0:
                 self.routes_drawn(rng)
@@ -362,18 +433,10 @@ class Preview(KeelTest):
             drawn.draw()
             document = drawn.document()
             lines, after = self.committed(document)
-            where = "seed %d, commit %d" % (SEED, i)
-            counted = {(l["address"], l["family"], l["direction"]): {k: l[k] for k in ("added", "removed", "changed")} for l in lines}
-            self.assertEqual(len(counted), len(lines), where)
-            self.assertTrue(all(l["exact"] for l in lines), (where, lines))
-            for key in before:
-                happened = difference(before[key], after[key])
-                self.assertEqual(counted.get(key, dict.fromkeys(happened, 0)), happened, (where, key))
-                for k, n in happened.items():
-                    total[key[2], k] = total.get((key[2], k), 0) + n
+            self.compared("seed %d, commit %d" % (SEED, i), lines, before, after)
             before = after
-        self.assertEqual(len([n for n in total.values() if n > 0]), 6, total)
-        print(total, flush=True)
+        self.assertEqual(len([n for n in self.total.values() if n > 0]), 6, self.total)
+        print(self.total, flush=True)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 INSIDE = "KEEL_README_NAMESPACE"
-DOCUMENT_S = 60
+DOCUMENT_S = 300  # of a block; ends a document that hangs
 OWN = ("mount --make-rprivate /", "mount -t tmpfs tmpfs /run", "mount -t tmpfs tmpfs /var/lib", "ip link set lo up")
 UNSHARE = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
 KINDS = {"sh", "text", "json", "yaml", "figure"}
@@ -178,16 +178,28 @@ def document(path):
         check("%s: leaves no namespace" % name, not left.strip(), left)
 
 
+def own_tmp(*folders):
+    """An empty /tmp. The folders stay where they are: a clone in /tmp, too, has documents that write the same files there at the same time."""
+    os.mkdir("/run/tmp")
+    subprocess.run(["mount", "--rbind", "/tmp", "/run/tmp"], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/tmp"], check=True)
+    for folder in folders:
+        if folder.startswith("/tmp/"):
+            os.makedirs(folder, exist_ok=True)
+            subprocess.run(["mount", "--bind", "/run" + folder, folder], check=True)
+    os.chdir(ROOT)
+
+
 def inside(keeld, keelctl, path):
+    keeld, keelctl, path = (os.path.abspath(x) for x in (keeld, keelctl, path))  # of the directory where the test began
     for line in OWN:
         subprocess.run(line.split(), check=True)
-    if not any(p.startswith("/tmp/") for p in (ROOT, os.path.abspath(keeld))):
-        subprocess.run("mount -t tmpfs tmpfs /tmp".split(), check=True)
+    own_tmp(ROOT, os.path.dirname(os.path.dirname(keeld)))
     folder = tempfile.mkdtemp(dir="/run")
     for program in (keeld, keelctl):
-        os.symlink(os.path.abspath(program), os.path.join(folder, os.path.basename(program)))
+        os.symlink(program, os.path.join(folder, os.path.basename(program)))
     os.environ["PATH"] = folder + ":" + os.environ["PATH"]
-    os.environ["KEEL_BUILD"] = os.path.dirname(os.path.dirname(os.path.abspath(keeld)))
+    os.environ["KEEL_BUILD"] = os.path.dirname(os.path.dirname(keeld))
     os.environ.pop("KEEL_SOCKET", None)
     document(path)
     sys.exit(1 if failed else 0)

@@ -16,7 +16,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#define PATIENCE_S 60 /* only a failing test takes this long */
+#define PATIENCE_S 300 /* only a failing test takes this long */
 #define HOUR 3600u
 
 struct lab {

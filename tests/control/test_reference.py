@@ -68,7 +68,7 @@ class Reference(KeelTest):
                 ("rib.routes", {"family": V4, "view": "adj-in-pre", "peer": THEM}), ("rib.routes", {"family": V4, "view": "adj-out", "peer": THEM}),
                 ("rib.routes", {"family": V4, "view": "loc", "prefix": "20.0.0.0/24"}), ("rib.routes", {"family": V4, "view": "loc", "limit": 1}),
                 ("rib.lookup", {"family": V4, "address": "20.0.0.1"}), ("rib.lookup", {"family": V4, "address": "1.1.1.1"}),
-                ("rib.fate", {"family": V4, "prefix": "20.0.0.0/24"}), ("rib.history", {"family": V4, "prefix": "20.0.0.0/24"}), ("trace.start", {"peer": THEM, "seconds": 60}), ("trace.stop", {"trace": 1}), ("rpki.summary", {}), ("bmp.summary", {}), ("mrt.summary", {}), ("mrt.dump", {"file": os.path.join(self.folder, "table.mrt")}),
+                ("rib.fate", {"family": V4, "prefix": "20.0.0.0/24"}), ("rib.history", {"family": V4, "prefix": "20.0.0.0/24"}), ("trace.start", {"peer": THEM, "seconds": 60}), ("trace.stop", {"trace": 1}), ("rpki.summary", {}), ("bmp.summary", {}), ("mrt.summary", {}), ("mrt.dump", {"file": "table.mrt"}),
                 ("rib.summary", {}), ("policy.test", {"policy": "in", "route": ROUTE}), ("policy.test", {"policy": "deny-all", "route": ROUTE}),
                 ("policy.list", {}), ("policy.list", {"policy": "in"}),
                 ("bgp.refresh.preview", dict(SCOPE, direction="import")), ("bgp.refresh.preview", dict(SCOPE, direction="export")),
@@ -183,7 +183,7 @@ class Reference(KeelTest):
 
     @staticmethod
     def promtool(page):
-        r = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, text=True, timeout=60)
+        r = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, text=True, timeout=300)
         return r.returncode, r.stdout + r.stderr
 
     def wait_routes(self, count):

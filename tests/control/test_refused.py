@@ -18,7 +18,7 @@ import time
 
 KEELCTL = sys.argv.pop(2)
 
-from keel_rig import KeelTest, THEM, UPDATE, V4, V6, main  # noqa: E402
+from keel_rig import KeelTest, THEM, UPDATE, US_V6, V4, V6, main, update_of  # noqa: E402
 
 AS = 64513
 ROUTES = int(os.environ.get("ROUTES", 100000))
@@ -123,7 +123,7 @@ class Refused(KeelTest):
         self.await_logged(r"alarm kind=routes-refused peer=192\.0\.2\.2 vrf=default family=ipv4-unicast")
         # as text; and absent after a valid announcement
         network = want["as-loop"]
-        out = subprocess.run([KEELCTL, "--socket", self.keel.path, "show", "route", "%s/24" % network], capture_output=True, text=True, timeout=60)
+        out = subprocess.run([KEELCTL, "--socket", self.keel.path, "show", "route", "%s/24" % network], capture_output=True, text=True, timeout=300)
         self.assertRegex(out.stdout, r"no route\n  refused from 192\.0\.2\.2: as-loop, .* ago\n")
         self.speaker.send(UPDATE, update(GOOD, [network]))
         self.wait("the route", lambda: self.family()["received"] == good + 1)
@@ -141,7 +141,7 @@ class Refused(KeelTest):
         sock.sendall(b'{"jsonrpc": "2.0", "id": 1, "method": "events.subscribe", "params": {"topics": ["alarm"]}}\n')
         self.assertIn("result", json.loads(lines.readline()))
         first = begin = None
-        self.speaker.send(UPDATE, update(FAULTS[12][1], [ipaddress.IPv4Address("20.0.0.0")]))
+        self.speaker.send(UPDATE, update(FAULTS[0][1], [ipaddress.IPv4Address("20.0.0.0")]))
         sent = time.monotonic()
         for _ in range(100000):
             checks = self.keel.call("control.stats")["alarm_checks"]
@@ -155,6 +155,38 @@ class Refused(KeelTest):
         self.assertEqual((event["kind"], event["peer"]), ("routes-refused", THEM))
         now = time.monotonic()
         print("alarm %.3f s after the UPDATE, %.3f s after the counter was seen" % (now - sent, now - (begin or now)), flush=True)
+
+    def test_routes_of_this_router_come_back(self):
+        """FRR sends routes back to their source: on a shared subnet with our next hop, and as a customer with our OTC. Loops are counted, and are neither
+        faults nor alarms."""
+        both = {"import_policy": "accept-all", "export_policy": "accept-all"}
+        self.keel.commit({"bgp": {"networks": [{"prefix": "20.0.0.0/24"}, {"prefix": "2001:db8:7::/48"}],
+                                  "peers": [dict(PEER, role="provider", families={V4: both, V6: both})]}})
+        self.speaker = self.speak()
+        ours, path = [ipaddress.IPv4Address("20.0.0.0")], ORIGIN + as_path(AS, 64512)
+        self.speaker.send(UPDATE, update(path + NEXT_HOP, ours))
+        self.speaker.send(UPDATE, update(path + attribute(0x40, 3, bytes([192, 0, 2, 1])), ours))
+        self.speaker.send(UPDATE, update(path + NEXT_HOP + attribute(0xc0, 35, struct.pack(">I", 64512)), ours))
+        self.speaker.send(UPDATE, update_of(V6, US_V6, (AS, 64512), b"\x30" + ipaddress.ip_address("2001:db8:7::").packed[:6]))
+        self.wait("the counters", lambda: [self.keel.peer()["families"][f]["refused"] for f in (V4, V6)] == [{"as-loop": 3}, {"as-loop": 1}])
+        self.assertEqual(self.keel.call("bgp.faults", {"peer": THEM})["faults"], [])
+        checks = self.keel.call("control.stats")["alarm_checks"]
+        self.wait("a check", lambda: self.keel.call("system.info") and self.keel.call("control.stats")["alarm_checks"] > checks)
+        self.assertEqual(self.keel.call("system.info")["alarms"], [])
+        # the path of another router with our next hop is a fault
+        self.speaker.send(UPDATE, update(ORIGIN + PATH + attribute(0x40, 3, bytes([192, 0, 2, 1])), ours))
+        self.wait("the fault", lambda: self.keel.peer()["families"][V4]["refused"] == {"as-loop": 3, "malformed-next-hop": 1})
+        self.wait("the alarm", lambda: [a["kind"] for a in self.keel.call("system.info")["alarms"]] == ["routes-refused"])
+
+    def test_our_number_towards_the_peer(self):
+        """A path with `local_as` is a loop; the commit that sets or removes the key begins a session."""
+        for local_as, wanted in (None, {}), (65000, {"as-loop": 1}), (64700, {}):
+            if local_as is not None:
+                self.keel.commit({"bgp": {"peers": [dict(PEER, local_as=local_as)]}})
+                self.speaker = self.speak()
+            self.speaker.send(UPDATE, update(ORIGIN + as_path(AS, 65000) + NEXT_HOP, [ipaddress.IPv4Address("20.0.0.0")]))
+            self.wait("the route with local_as %s" % local_as,
+                      lambda: (self.family()["received"], self.family()["refused"]) == (int(not wanted), wanted))
 
     def test_unusable_prefixes(self):
         """Ignored at any length; similar but usable prefixes are accepted. The session stays."""

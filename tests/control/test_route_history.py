@@ -13,7 +13,7 @@ import time
 
 KEELCTL = sys.argv.pop(2)
 
-from keel_rig import KeelTest, RD, UPDATE, V4, VPNV4, main, nlri, update_of, withdrawal_of  # noqa: E402
+from keel_rig import KeelTest, RD, UPDATE, V4, VPNV4, VRF, main, nlri, update_of, withdrawal_of  # noqa: E402
 
 AS = 64512
 A, B, KEPT = "192.0.2.2", "192.0.2.3", "192.0.2.50"
@@ -112,7 +112,7 @@ class RouteHistory(KeelTest):
         return self.keel.call("rib.routes", {"family": V4, "view": "loc", "prefix": prefix})["routes"]
 
     def ctl(self, *words):
-        out = subprocess.run([KEELCTL, "--socket", self.keel.path, "show", "route"] + list(words), capture_output=True, text=True, timeout=60)
+        out = subprocess.run([KEELCTL, "--socket", self.keel.path, "show", "route"] + list(words), capture_output=True, text=True, timeout=300)
         self.assertEqual((out.returncode, out.stderr), (0, ""))
         return out.stdout
 
@@ -197,7 +197,7 @@ class RouteHistory(KeelTest):
         self.wait("the last path", lambda: [r["as_path"] for r in self.routes()] == ["64513 65007"])
         self.assertEqual(len(self.history(limit=3)), 3)
         self.wait("its record", lambda: self.history(limit=1)[0].get("route", {}).get("as_path") == "64513 65007")
-        for params, path in (({"family": V4}, "/prefix"), ({"family": V4, "prefix": "20.0.0.0"}, "/prefix"), ({"family": VPNV4, "prefix": PREFIX}, "/rd"),
+        for params, path in (({"family": V4}, "/prefix"), ({"family": V4, "prefix": "20.0.0.0/33"}, "/prefix"), ({"family": VPNV4, "prefix": PREFIX}, "/rd"),
                              ({"family": V4, "prefix": PREFIX, "limit": 513}, "/limit")):
             error = self.keel.answer("rib.history", params)["error"]
             self.assertEqual((error["code"], error["data"]["path"]), (-32602, path))
@@ -216,11 +216,106 @@ class RouteHistory(KeelTest):
         self.wait("its withdrawal", lambda: self.keel.call("rib.history", known)["changes"][0]["event"] == "withdrawn")
         self.assertEqual(self.keel.call("rib.history", dict(known, rd="64512:8"))["changes"], [])
         out = subprocess.run([KEELCTL, "--socket", self.keel.path, "show", "route", "vpnv4", PREFIX, "history", "rd", "64512:7"], capture_output=True,
-                             text=True, timeout=60)
+                             text=True, timeout=300)
         self.assertEqual(out.returncode, 0, out.stderr)
         self.assertIn("192.0.2.2: withdrawn\n", out.stdout)
-        out = subprocess.run([KEELCTL, "--socket", self.keel.path, "show", "route", "vpnv4", PREFIX, "history"], capture_output=True, text=True, timeout=60)
+        out = subprocess.run([KEELCTL, "--socket", self.keel.path, "show", "route", "vpnv4", PREFIX, "history"], capture_output=True, text=True, timeout=300)
         self.assertEqual(out.returncode, 2)
+
+
+UNREACHABLE = "203.0.113.9"
+
+
+class Covering(KeelTest):
+    """An address, or a prefix whose announcements cannot be used: what anybody announces, with cause, peer and node."""
+
+    def begin(self):
+        document = dict(DOCUMENT, bgp=dict(DOCUMENT["bgp"], next_hop_tracking=True))
+        self.start(document)
+        self.more = {"vrf": VRF} if VRF else {}
+        self.peers = {a: self.speak(address=a, asn=ASN[a], families=(V4,)) for a in (A, B, KEPT)}
+
+    def say(self, peer, network, length, hop="192.0.2.99"):  # the peers' addresses are those of this host, too
+        self.peers[peer].send(UPDATE, update_of(V4, hop, (ASN[peer],), nlri(V4, network, length)))
+
+    def drop(self, peer, network, length):
+        self.peers[peer].send(UPDATE, withdrawal_of(V4, nlri(V4, network, length)))
+
+    def call(self, method, **params):
+        return self.keel.call(method, dict(params, family=V4, **self.more))
+
+    def ctl(self, *words):
+        words = ["show", "route"] + (["vpn-instance", VRF] if VRF else []) + list(words)
+        out = subprocess.run([KEELCTL, "--socket", self.keel.path] + words, capture_output=True, text=True, timeout=60)
+        self.assertEqual(out.returncode, 0, out.stderr)
+        return out.stdout
+
+    def refused(self, answer):
+        return sorted((r["peer"], r["cause"], r.get("policy"), r.get("node"), r.get("route", {}).get("as_path")) for r in answer["refused"])
+
+    def exact(self, prefix):
+        return self.call("rib.routes", view="loc", prefix=prefix)
+
+    def test_what_anybody_announces(self):
+        self.begin()
+        self.say(KEPT, DENIED, 24)
+        kept, lost = (KEPT, "policy", "in", 10, "64515"), (A, "policy", "in", 10, None)
+        self.wait("the kept one", lambda: self.refused(self.exact("20.9.9.0/24")) == [kept])
+        line = r"  refused from 192\.0\.2\.50: policy: policy in, node 10, .* ago\n     next hop +192\.0\.2\.99\n     AS path +64515 i\n"
+        self.assertRegex(self.ctl("20.9.9.0/24"), "^no route\n" + line)
+        found = self.call("rib.lookup", address="20.9.9.7")
+        self.assertEqual((found["prefix"], found["routes"], found["announced"]["prefix"], self.refused(found["announced"])), (None, [], "20.9.9.0/24", [kept]))
+        self.assertRegex(self.ctl("20.9.9.7"), "^20.9.9.0/24, no usable route\n" + line)
+        fate = self.call("rib.fate", prefix="20.9.9.7")
+        self.assertEqual(fate["prefix"], "20.9.9.0/24")
+        self.assertEqual([(p["peer"], p["reason"], p["import"]["node"]) for p in fate["paths"]], [(KEPT, "rejected-by-policy", 10)])
+        self.assertRegex(self.ctl("20.9.9.7", "fate"), r"^20.9.9.0/24, announced by\n     192\.0\.2\.50 at .*rejected-by-policy")
+        changes = self.call("rib.history", prefix="20.9.9.7")
+        self.assertEqual((changes["prefix"], [(c["peer"], c["event"]) for c in changes["changes"]]), ("20.9.9.0/24", [(KEPT, "refused")]))
+        self.assertRegex(self.ctl("20.9.9.7", "history"), r"^20.9.9.0/24, last changes\n")
+        # an announcement that is not kept
+        self.say(A, DENIED, 24)
+        self.wait("both", lambda: self.refused(self.exact("20.9.9.0/24")) == sorted([kept, lost]))
+        self.assertEqual(self.refused(self.call("rib.routes", view="adj-in", peer=A, prefix="20.9.9.0/24")), [lost])
+        self.assertEqual(self.refused(self.call("rib.routes", view="adj-in", peer=KEPT, prefix="20.9.9.0/24")), [kept])
+        pre = self.call("rib.routes", view="adj-in-pre", peer=KEPT, prefix="20.9.9.0/24")
+        self.assertEqual((len(pre["routes"]), pre["refused"]), (1, []))
+        # a usable shorter one is shown beside, an unusable longer one in its place
+        self.say(B, "20.0.0.0", 8)
+        self.wait("the usable one", lambda: self.call("rib.lookup", address="20.9.9.7")["prefix"] == "20.0.0.0/8")
+        found = self.call("rib.lookup", address="20.9.9.7")
+        self.assertEqual((found["announced"]["prefix"], found["refused"]), ("20.9.9.0/24", []))
+        self.assertRegex(self.ctl("20.9.9.7"), r"(?s)^20.9.9.0/24, no usable route\n.*refused.*\n20.0.0.0/8, 1 path\n")
+        self.assertNotIn("announced", self.call("rib.lookup", address="20.8.0.1"))
+        self.say(B, DENIED, 28, UNREACHABLE)
+        self.wait("the unusable one", lambda: self.call("rib.lookup", address="20.9.9.7")["announced"]["prefix"] == "20.9.9.0/28")
+        announced = self.call("rib.lookup", address="20.9.9.7")["announced"]
+        self.assertEqual([(r["peer"], r["valid"], r["reason"]) for r in announced["routes"]], [(B, False, "next-hop-unreachable")])
+        self.assertEqual([self.call(m, prefix="20.9.9.7")["prefix"] for m in ("rib.fate", "rib.history")], ["20.9.9.0/28"] * 2)
+        self.drop(B, DENIED, 28)
+        self.wait("it goes", lambda: self.call("rib.fate", prefix="20.9.9.7")["prefix"] == "20.9.9.0/24")
+        # a prefix that nobody announces any more
+        self.peers[B].send(UPDATE, bytes(4))  # the initial table ends: single changes have records
+        self.say(B, DENIED, 28)
+        self.wait("a new one", lambda: self.call("rib.lookup", address="20.9.9.7")["prefix"] == "20.9.9.0/28")
+        self.drop(B, DENIED, 28)
+        self.wait("it goes", lambda: self.call("rib.fate", prefix="20.9.9.7")["prefix"] == "20.9.9.0/24")
+        self.assertEqual(self.call("rib.history", prefix="20.9.9.7")["prefix"], "20.9.9.0/28")
+        # nobody
+        for method in ("rib.fate", "rib.history"):
+            self.assertEqual(self.call(method, prefix="99.0.0.1")["prefix"], None)
+        self.assertEqual(self.ctl("99.0.0.1", "fate"), "nobody has announced a prefix that holds 99.0.0.1\n")
+        self.assertEqual(self.ctl("99.0.0.1"), "no route\n")
+        self.say(B, "0.0.0.0", 0)
+        self.wait("a default", lambda: self.call("rib.fate", prefix="99.0.0.1")["prefix"] == "0.0.0.0/0")
+        # a refusal ends with its session, a kept one with its cause
+        self.peers[A].close()
+        self.wait("the end of the session", lambda: self.refused(self.exact("20.9.9.0/24")) == [kept])
+        self.keel.call("config.edit", {"patch": [{"op": "replace", "path": "/route_policies/0/nodes/0/action", "value": "permit"}]})
+        self.keel.call("config.commit")
+        self.wait("a usable one", lambda: self.call("rib.lookup", address="20.9.9.7")["prefix"] == "20.9.9.0/24")
+        self.assertEqual(self.refused(self.exact("20.9.9.0/24")), [])
+        self.assertNotIn("announced", self.call("rib.lookup", address="20.9.9.7"))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@
 
 #include <cmocka.h>
 
-#define PATIENCE_MS 60000
+#define PATIENCE_MS 300000
 
 /* ---- methods ---- */
 

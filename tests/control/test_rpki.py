@@ -11,6 +11,7 @@ import os
 import shutil
 import struct
 import subprocess
+import threading
 import time
 
 import keel_rig
@@ -199,6 +200,84 @@ class Rpki(KeelTest):
         self.holds(C)
         self.assertEqual(self.other.told(since), (set(), {B}))  # A did not come back in between
         self.assertEqual([q[1] for q in cache.queries], [RESET_QUERY, SERIAL_QUERY, RESET_QUERY])
+        self.untouched()
+
+    def test_a_restarted_cache_refuses_its_old_session(self):
+        """As StayRTR does: the Serial Query of the old session gets an Error Report. It is not repeated, and the old data stays until the new is whole."""
+        cache = self.cache(8282, (A, 24, FOREIGN), (B, 24, ASN))
+
+        def refuse(c, s, version, kind, session, body):
+            if kind == RESET_QUERY:
+                return c.answer(s, version, kind, session, body)
+            s.sendall(struct.pack(">BBHIII", 1, ERROR, 0, 16, 0, 0))
+            return s.close()
+        self.begin(8282)
+        self.holds(B, C)
+        self.synced()
+        cache.fault = refuse
+        since = time.monotonic()
+        cache.restart((A, 24, FOREIGN), (C, 24, FOREIGN))
+        self.holds(B)
+        self.assertEqual(self.other.told(since), (set(), {C}))  # A did not come back in between
+        self.assertEqual([q[1] for q in cache.queries], [RESET_QUERY, SERIAL_QUERY, RESET_QUERY])
+        self.untouched()
+
+    def late(self, port, *roas):
+        """A cache that answers when the result is set."""
+        answers, cache = threading.Event(), self.cache(port, *roas)
+
+        def fault(c, s, version, kind, session, body):
+            answers.wait(keel_rig.WAIT_S)
+            c.answer(s, version, kind, session, body)
+        cache.fault = fault
+        self.addCleanup(answers.set)
+        return cache, answers
+
+    def commit_caches(self, *caches):
+        self.keel.commit({"rpki": {"caches": [{"address": "127.0.0.1", "port": p, "preference": n} for p, n in caches]}})
+
+    def test_a_replaced_cache(self):
+        """The data of a cache that a commit replaces stays in use until the new cache has answered; a cache that is only removed takes its data along."""
+        self.cache(8282, (A, 24, FOREIGN))
+        new, answers = self.late(8283, (A, 24, FOREIGN), (B, 24, FOREIGN))
+        self.begin(8282)
+        self.holds(B, C)
+        self.synced()
+        since = time.monotonic()
+        self.commit_caches((8283, 0))
+        self.wait("the query", lambda: new.queries)
+        # a commit in between, and back: the cache of before is a new cache, too
+        self.commit_caches((8283, 0), (8284, 0))
+        self.commit_caches((8283, 0))
+        self.keel.call("rpki.summary")
+        self.assertEqual(self.summary()["vrps"]["ipv4"], 1)
+        self.assertEqual(self.other.told(since), (set(), set()))
+        answers.set()
+        self.holds(C)
+        self.assertEqual(self.other.told(since), (set(), {B}))
+        self.assertEqual(self.summary()["vrps"]["ipv4"], 2)
+        self.untouched()
+
+    def test_one_of_several_caches_is_replaced(self):
+        """Neither a cache of less preference, nor the union without the removed cache, is used while the replacement owes its answer."""
+        self.cache(8282, (A, 24, FOREIGN))
+        self.cache(8283, (B, 24, FOREIGN))
+        self.cache(8284, (C, 24, FOREIGN))
+        new, answers = self.late(8285, (A, 24, FOREIGN))
+        self.begin(8282, 8283, 8284)
+        self.holds()
+        self.commit_caches((8282, 1), (8283, 1), (8284, 2))
+        self.holds(C)
+        since = time.monotonic()
+        self.commit_caches((8285, 1), (8283, 1), (8284, 2))
+        self.wait("the query", lambda: new.queries)
+        self.assertEqual((self.summary()["vrps"]["ipv4"], self.other.told(since)), (2, (set(), set())))
+        answers.set()
+        self.wait("the answer", lambda: self.summary()["caches"][0]["used"] or self.summary()["caches"][-1]["used"])
+        self.assertEqual((self.summary()["vrps"]["ipv4"], self.other.told(since)), (2, (set(), set())))
+        # without a replacement, and with one that would not be used, the data goes at once
+        self.commit_caches((8283, 1), (8284, 2), (8286, 3))
+        self.holds(A, C)
         self.untouched()
 
     def test_lies(self):

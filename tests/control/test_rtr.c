@@ -296,6 +296,180 @@ test_faults(void **state)
 	}
 }
 
+/* ---- every order of events, beside a model of RFC 8210 5, 6, 8 ---- */
+
+enum event {
+	CONNECTED,
+	CLOSED,
+	ANSWER, /* whole, of the session */
+	HALF_ANSWER, /* and the connection closes */
+	OTHER_ANSWER, /* whole, of a different session */
+	CACHE_RESET,
+	CORRUPT_DATA, /* error codes */
+	NO_DATA,
+	NOTIFY,
+	OTHER_NOTIFY,
+	WAIT, /* longer than all intervals but the expiry */
+	EXPIRE,
+	EVENTS,
+};
+
+struct model {
+	bool up, negotiated;
+	bool known; /* the session */
+	bool due; /* a Serial Notify waits for the answer */
+	int query; /* -1: none */
+	uint16_t session;
+	unsigned records, answers;
+	uint64_t expires_ns;
+};
+
+/* A query that was not answered is not repeated: the next query is a Reset Query. */
+static void
+model_ends(struct model *m)
+{
+	m->known = m->known && m->query < 0;
+	m->up = m->negotiated = m->due = false;
+	m->query = -1;
+}
+
+static void
+model_asks(struct model *m)
+{
+	m->query = m->known ? RTR_SERIAL_QUERY : RTR_RESET_QUERY;
+	m->due = false;
+}
+
+static void
+model_answered(struct model *m, uint16_t session, uint64_t now)
+{
+	m->records = m->query == RTR_RESET_QUERY ? 2 : m->records + 1;
+	m->answers++;
+	m->session = session;
+	m->known = m->negotiated = true;
+	m->expires_ns = now + 600 * SECOND;
+	m->query = m->due ? RTR_SERIAL_QUERY : -1;
+	m->due = false;
+}
+
+static void
+model_event(struct model *m, enum event e, uint64_t now)
+{
+	if ((e == WAIT || e == EXPIRE) && m->records > 0 && now >= m->expires_ns) {
+		m->records = 0;
+		m->known = false;
+		if (m->up && m->query >= 0)
+			model_ends(m);
+	}
+	if (e == CONNECTED && !m->up) {
+		m->up = true;
+		model_asks(m);
+	} else if (!m->up) {
+		return;
+	} else if (e == ANSWER && m->query >= 0) {
+		model_answered(m, m->session, now);
+	} else if (e == OTHER_ANSWER && m->query == RTR_RESET_QUERY) {
+		model_answered(m, m->session + 1, now);
+	} else if (e == CACHE_RESET && m->query == RTR_SERIAL_QUERY) {
+		m->known = false;
+		m->negotiated = true;
+		model_asks(m);
+	} else if (e == NO_DATA && m->query >= 0) {
+		m->query = -1;
+	} else if (e == NOTIFY || (e == OTHER_NOTIFY && !(m->negotiated && m->known))) {
+		if (m->negotiated && m->query >= 0)
+			m->due = true;
+		else if (m->negotiated)
+			model_asks(m);
+	} else if ((e == WAIT || e == EXPIRE) && m->query < 0) {
+		model_asks(m);
+	} else if (e != CONNECTED) {
+		m->known = m->known && e != OTHER_NOTIFY;
+		model_ends(m);
+	}
+}
+
+/* Gives the event to the client. True: the client, or the cache, ends the connection. */
+static bool
+event_give(struct lab *l, const struct model *m, enum event e)
+{
+	uint16_t session = e == OTHER_ANSWER || e == OTHER_NOTIFY ? m->session + 1 : m->session;
+	uint32_t record = 0x14000000 + (m->answers << 16);
+
+	if (e == WAIT || e == EXPIRE)
+		return tick(l, e == WAIT ? 100 : 601) != 0;
+	if (e == CONNECTED && !m->up)
+		rtr_connected(l->r, l->now);
+	if (!m->up || e == CONNECTED)
+		return false;
+	if (e == ANSWER || e == HALF_ANSWER || e == OTHER_ANSWER) {
+		rtr_pdus_response(&l->p, session);
+		rtr_pdus_v4(&l->p, 1, record, 24, 24, ASN);
+		if (m->query == RTR_RESET_QUERY)
+			rtr_pdus_v4(&l->p, 1, record + 256, 24, 24, ASN);
+		if (e != HALF_ANSWER)
+			rtr_pdus_end(&l->p, session, m->answers, 99, 99, 600);
+	} else if (e == CACHE_RESET) {
+		rtr_pdus_header(&l->p, RTR_CACHE_RESET, 0, 8);
+	} else if (e == CORRUPT_DATA || e == NO_DATA) {
+		rtr_pdus_error(&l->p, e == NO_DATA ? 2 : 0, "");
+	} else if (e == NOTIFY || e == OTHER_NOTIFY) {
+		rtr_pdus_notify(&l->p, session, m->answers + 1);
+	}
+	return input(l, 7) != 0 || e == CLOSED || e == HALF_ANSWER;
+}
+
+/* The events are the digits of `order`, the first event first. */
+static void
+run_order(struct lab *l, unsigned order, unsigned count)
+{
+	struct model m = {.query = -1, .session = 7, .records = 0};
+	unsigned begun[] = {CONNECTED, ANSWER};
+	struct rtr_view v;
+
+	for (unsigned i = 0; i < 2 + count; i++) {
+		enum event e = i < 2 ? begun[i] : order % EVENTS;
+		struct model was = m;
+		bool ends = event_give(l, &m, e);
+		int query;
+
+		order = i < 2 ? order : order / EVENTS;
+		model_event(&m, e, l->now);
+		query = sent(l);
+		if (ends)
+			rtr_lost(l->r);
+		rtr_peek(l->r, &v);
+		if (ends == m.up && was.up)
+			fail_msg("event %u of order %u: the connection", i, order);
+		if (m.query >= 0 && (m.query != was.query || m.answers != was.answers) &&
+			query != m.query)
+			fail_msg("event %u (%u): query %d, expected %d", i, e, query, m.query);
+		if (records(l) != m.records || v.has_session != m.known)
+			fail_msg("event %u (%u): %zu records, session %d; expected %u, %d", i, e,
+				records(l), v.has_session, m.records, m.known);
+	}
+}
+
+/*
+ * Every order of up to four events, from a synchronized cache on: a new session of the cache is
+ * asked for as a whole, and the data stays until the answer is whole, or expires.
+ */
+static void
+test_every_order(void **state)
+{
+	struct lab *l = *state;
+	unsigned orders = 1;
+
+	for (unsigned count = 1; count <= 4; count++) {
+		orders *= EVENTS;
+		for (unsigned order = 0; order < orders; order++) {
+			rtr_destroy(l->r);
+			assert_int_equal(rtr_create(l->arena, &l->r), 0);
+			run_order(l, order, count);
+		}
+	}
+}
+
 /* A long Error Report is skipped in full, and its text is printable. */
 static void
 test_error_report(void **state)
@@ -322,6 +496,7 @@ main(void)
 		TEST(test_silence),
 		TEST(test_faults),
 		TEST(test_error_report),
+		TEST(test_every_order),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -147,6 +147,9 @@ class Service(KeelTest):
         self.addCleanup(subprocess.run, ["umount", "--lazy", path], check=True)
         return path
 
+    def alarms(self):
+        return [a["text"] for a in self.keel.call("system.info")["alarms"] if a["kind"] == "disk"]
+
     def fill(self, disk):
         """Returns the file that takes the rest of the disk."""
         filler = os.path.join(disk, "filler")
@@ -168,6 +171,11 @@ class Service(KeelTest):
         refused = self.keel.answer("config.confirm")
         self.assertIn("No space left on device", refused["error"]["data"]["reason"], refused)
         self.assertEqual(self.keel.call("config.history")["confirm"]["commit"], waits)
+        self.assertIn("%s/commits/index.json cannot be written: No space left on device" % self.keel.state, self.alarms()[0])
+        self.keel.call("config.edit", {"merge": {"description": "third"}})
+        refused = self.keel.answer("config.commit", {"confirm_s": 60})
+        self.assertIn("cannot be stored until the confirmation: No space left on device", refused["error"]["data"]["reason"], refused)
+        self.keel.call("config.discard")
         self.assertNotIn("confirmed", self.keel.call("config.commit"))
         os.remove(filler)
         self.assertEqual(self.keel.call("config.confirm"), {})
@@ -194,6 +202,7 @@ class Service(KeelTest):
         pid = self.keel.call("system.info")["pid"]
         self.assertFalse(commit("second"))
         self.assertEqual(words(), ("second", None))
+        self.assertEqual(self.alarms(), ["%s cannot be written: No space left on device" % self.keel.file])
         status, _, err = self.reload()
         self.assertNotEqual(status, 0)
         self.assertIn("No space left on device", err)
@@ -203,6 +212,7 @@ class Service(KeelTest):
         os.remove(filler)
         os.kill(pid, signal.SIGHUP)
         self.await_logged("reload-written")
+        self.assertEqual(self.alarms(), [])
         self.assertEqual(words(), ("second", "second"))
         # An edit of FILE is committed, also while FILE lacks a commit.
         self.fill(disk)

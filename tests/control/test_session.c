@@ -964,6 +964,8 @@ test_blocked_peer(void **state)
 	static struct node n;
 	struct node_call call = {.n = &n};
 
+	/* the peers send no keepalives, and a slow machine needs minutes */
+	c.timers.hold_s = d.timers.hold_s = oc.hold_time_s = od.hold_time_s = 3600;
 	node_begin(&n, OWN_AS, OWN_ID);
 	thread_call(n.rib[0], call_originate_many, &call);
 	node_peer(&n, 1, &c, policy_accept_all());

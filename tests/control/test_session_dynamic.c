@@ -152,6 +152,27 @@ test_wrong_as(void **state)
 	node_end(&n);
 }
 
+/* The faults of a stranger end with its session, which main removes at once. */
+static void
+test_wrong_as_again(void **state)
+{
+	struct bgp_open_options o = script_open(PEER_AS + 1, PEER_ID);
+
+	begin();
+	for (unsigned round = 1; round <= 8; round++) {
+		script_connect(&s, &n, LAST, 0);
+		came(round);
+		add(round, PEER_AS);
+		script_send_open(&s, &o);
+		script_expect_notification(&s, ERR_OPEN, OPEN_BAD_PEER_AS);
+		wait_for(told(SESSION_DYNAMIC_GONE) == round);
+		drop(round);
+		wait_for(node_gone(&n, round));
+		script_close(&s);
+	}
+	node_end(&n);
+}
+
 /*
  * A connection closed before the OPEN exchange is reported as gone; so is a connection closed
  * before the peer was added.
@@ -405,6 +426,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_life),
 		cmocka_unit_test(test_wrong_as),
+		cmocka_unit_test(test_wrong_as_again),
 		cmocka_unit_test(test_short_visits),
 		cmocka_unit_test(test_comes_back),
 		cmocka_unit_test(test_knocks_twice),

@@ -20,12 +20,12 @@ static struct script s;
 static struct session_fault faults[SESSION_FAULTS];
 
 static void
-greet(void)
+greet(unsigned id)
 {
 	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
 
 	script_establish(&s, &n, 2, &o);
-	wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
+	wait_for(node_view(&n, id).state == FSM_ESTABLISHED);
 }
 
 /* An UPDATE with these attributes that announces 10.SECOND.0.0/16 and the next /16. */
@@ -117,14 +117,14 @@ test_every_fault(void **state)
 
 	node_begin(&n, OWN_AS, OWN_ID);
 	node_peer(&n, 1, &c, policy_accept_all());
-	greet();
-	assert_int_equal(node_faults(&n, faults), 0);
+	greet(1);
+	assert_int_equal(node_faults(&n, 1, faults), 0);
 	for (unsigned i = 0; i < CASES; i++)
 		script_send(&s, msg, update(msg, cases[i].attrs, cases[i].len, (uint8_t)(2 * i)));
 	/* The last UPDATE ends the session; the record stays. */
 	script_expect_notification(&s, ERR_UPDATE, UPDATE_UNRECOGNIZED_WELL_KNOWN);
 	wait_for(node_view(&n, 1).state != FSM_ESTABLISHED);
-	assert_int_equal(node_faults(&n, faults), CASES);
+	assert_int_equal(node_faults(&n, 1, faults), CASES);
 	for (unsigned i = 0; i < CASES; i++) {
 		expect_case(&faults[i], i, (uint8_t)(2 * i));
 		assert_true(faults[i].time_s >= faults[i > 0 ? i - 1 : 0].time_s);
@@ -135,7 +135,7 @@ test_every_fault(void **state)
 	script_connect(&s, &n, 2, 0);
 	memset(msg, 0, BGP_HEADER_LEN);
 	script_send(&s, msg, BGP_HEADER_LEN);
-	wait_for(node_faults(&n, faults) == CASES + 1);
+	wait_for(node_faults(&n, 1, faults) == CASES + 1);
 	assert_string_equal(faults[CASES].text, "message-header-error/connection-not-synchronized");
 	assert_int_equal(faults[CASES].kept, BGP_HEADER_LEN);
 	script_close(&s);
@@ -154,13 +154,13 @@ test_bounded(void **state)
 
 	node_begin(&n, OWN_AS, OWN_ID);
 	node_peer(&n, 1, &c, policy_accept_all());
-	greet();
+	greet(1);
 	for (unsigned round = 0; round < 3; round++) {
 		for (unsigned i = 0; i < 1000; i++)
 			script_send(&s, msg,
 				update(msg, cases[i % 10].attrs, cases[i % 10].len, (uint8_t)i));
 		wait_for(node_view(&n, 1).updates_received == 1000 * (round + 1));
-		assert_int_equal(node_faults(&n, faults), SESSION_FAULTS);
+		assert_int_equal(node_faults(&n, 1, faults), SESSION_FAULTS);
 		for (unsigned i = 0; i < SESSION_FAULTS; i++) {
 			unsigned sent = 1000 - SESSION_FAULTS + i;
 
@@ -171,12 +171,39 @@ test_bounded(void **state)
 	node_end(&n);
 }
 
+/*
+ * An operator removes a peer shortly after its faulty message: the window of log lines ends with
+ * the record. The timers of later peers are compared with the timers that are armed.
+ */
+static void
+test_removed_within_the_window(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct node_call removal;
+	uint8_t msg[BGP_MSG_MAX];
+
+	node_begin(&n, OWN_AS, OWN_ID);
+	for (uint16_t id = 1; id <= 8; id++) {
+		node_peer(&n, id, &c, policy_accept_all());
+		greet(id);
+		script_send(&s, msg, update(msg, cases[0].attrs, cases[0].len, 0));
+		wait_for(node_faults(&n, id, faults) == 1);
+		removal = (struct node_call){.id = {id}};
+		node_do(&n, call_remove, &removal);
+		script_expect_notification(&s, ERR_CEASE, CEASE_PEER_DECONFIGURED);
+		script_close(&s);
+		wait_for(node_gone(&n, id));
+	}
+	node_end(&n);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_fault),
 		cmocka_unit_test(test_bounded),
+		cmocka_unit_test(test_removed_within_the_window),
 	};
 
 	role_enter_main();

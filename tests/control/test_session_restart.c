@@ -5,6 +5,7 @@
  */
 #include "control/session/session.h"
 
+#include "tests/control/moved_clock.h"
 #include "tests/control/own_net.h"
 #include "tests/control/session_calls.h"
 
@@ -336,15 +337,6 @@ test_notification_sent(void **state)
 	end(r);
 }
 
-static void
-call_gone(void *arg)
-{
-	struct node_call *c = arg;
-
-	role_enter_session();
-	c->result = session_gone(c->n->speaker, c->id);
-}
-
 /*
  * The operator's reset removes all routes, with the session up or retained; so does the removal of
  * the peer.
@@ -460,6 +452,234 @@ test_shard_behind(void **state)
 	end(r);
 }
 
+/* ---- every order of events, with a clock that the test moves ---- */
+
+#define RESTART_TIME_S 100u
+#define END_OF_RIB_S 300u
+#define LONG_LIVED_S 1000u
+
+/* Capability 71 (RFC 9494 3.1) at the end of our OPEN: IPv4 unicast with the F bit. */
+static void
+open_long_lived(struct rig *r)
+{
+	static const uint8_t capability[] = {
+		71, 7, 0, 1, 1, 0x80, 0, LONG_LIVED_S >> 8, LONG_LIVED_S & 0xff};
+	uint8_t msg[BGP_MSG_MAX];
+	size_t len = bgp_open_encode(&r->o, msg, sizeof(msg));
+
+	memcpy(msg + len, capability, sizeof(capability));
+	len += sizeof(capability);
+	msg[17] = (uint8_t)len;
+	msg[28] = (uint8_t)(msg[28] + sizeof(capability)); /* the parameters, and the first one */
+	msg[30] = (uint8_t)(msg[30] + sizeof(capability));
+	script_greet(&r->s, &r->n, 2);
+	script_send(&r->s, msg, len);
+	assert_non_null(script_read(&r->s, WAIT_MS));
+	assert_int_equal(r->s.type, BGP_KEEPALIVE);
+	script_send_keepalive(&r->s);
+	wait_for(node_view(&r->n, 1).state == FSM_ESTABLISHED);
+}
+
+enum event { LOST, BACK, AGAIN, DONE, RESTART_TIME, LONG_LIVED, EVENTS };
+
+static const char *const event_text[] = {
+	"lost", "back", "an UPDATE", "End-of-RIB", "the restart time", "the long-lived time"};
+
+/* RFC 4724 4.2 and RFC 9494 4.2, for routes ONE and TWO. */
+struct model {
+	enum phase { NO_PHASE, SHORT, LONG } phase; /* routes of an earlier session are retained */
+	bool up, overdue;
+	uint64_t now, end; /* seconds; of the phase, or of the wait for End-of-RIB */
+	struct model_route {
+		bool there, stale, marked;
+	} route[2];
+};
+
+static void
+model_sweep(struct model *m, bool all)
+{
+	for (unsigned i = 0; i < 2; i++)
+		if (all || m->route[i].stale)
+			m->route[i] = (struct model_route){0};
+}
+
+static void
+model_lost(struct model *m)
+{
+	m->up = false;
+	if (m->phase != LONG)
+		model_sweep(m, m->overdue);
+	if (m->overdue)
+		m->phase = NO_PHASE;
+	else if (m->phase != LONG) {
+		m->phase = SHORT;
+		m->end = m->now + RESTART_TIME_S;
+	}
+	m->overdue = false;
+	for (unsigned i = 0; i < 2; i++) {
+		m->route[i].stale = m->route[i].there;
+		m->route[i].marked = m->route[i].there && m->phase == LONG;
+	}
+}
+
+static void
+model_passes(struct model *m, unsigned seconds)
+{
+	m->now += seconds;
+	if (m->phase == NO_PHASE || m->now < m->end)
+		return;
+	if (m->phase == SHORT && !m->up) {
+		m->phase = LONG;
+		m->end = m->now + LONG_LIVED_S;
+		for (unsigned i = 0; i < 2; i++)
+			m->route[i].marked = m->route[i].there;
+		return;
+	}
+	m->overdue = m->up && m->phase == LONG;
+	model_sweep(m, false);
+	m->phase = NO_PHASE;
+}
+
+/* False: the event cannot happen, or changes nothing. */
+static bool
+model_event(struct model *m, enum event e)
+{
+	if (m->up == (e == BACK) && e < RESTART_TIME)
+		return false;
+	if (e >= RESTART_TIME) {
+		if (m->phase == NO_PHASE)
+			return false;
+		model_passes(m, e == RESTART_TIME ? RESTART_TIME_S + 50 : LONG_LIVED_S + 50);
+	} else if (e == LOST) {
+		model_lost(m);
+	} else if (e == BACK) {
+		m->up = true;
+		if (m->phase == SHORT)
+			m->end = m->now + END_OF_RIB_S;
+	} else if (e == AGAIN) {
+		m->route[0] = (struct model_route){.there = true};
+	} else {
+		model_sweep(m, false);
+		m->phase = NO_PHASE;
+		m->overdue = false;
+	}
+	return true;
+}
+
+static void
+event_make(struct rig *r, enum event e)
+{
+	uint64_t updates = node_view(&r->n, 1).updates_received;
+
+	if (e == LOST) {
+		script_close(&r->s);
+		gone(r);
+	} else if (e == BACK) {
+		open_long_lived(r);
+	} else if (e == AGAIN) {
+		script_send_update(&r->s, &r->a.a, ONE, 1);
+		wait_for(node_view(&r->n, 1).updates_received > updates);
+	} else if (e == DONE) {
+		script_send_end_of_rib(&r->s, V4);
+		wait_for(node_view(&r->n, 1).families[V4].end_of_rib_received);
+	} else {
+		clock_move(&r->n, e == RESTART_TIME ? RESTART_TIME_S + 50 : LONG_LIVED_S + 50);
+	}
+	clock_settle(&r->n);
+}
+
+static struct model_route
+route_of(struct rig *r, uint32_t addr)
+{
+	struct prefix p = prefix_from_v4(addr, 24);
+	struct model_route found = {0};
+	struct dest_view v;
+
+	qsbr_online(r->n.readers, r->n.reader);
+	if (dest_peek(shard_table(r->n.shard, r->n.table),
+		    dest_find(shard_table(r->n.shard, r->n.table), &p), &v) &&
+		v.paths != NULL && v.paths->count > 0) {
+		found.there = true;
+		found.stale = shard_path_stale(r->n.shard, V4, &v.paths->path[0]);
+		found.marked = attr_has_community(
+			attr_of(shard_attrs(r->n.shard), v.paths->path[0].accepted),
+			COMMUNITY_LLGR_STALE);
+	}
+	qsbr_offline(r->n.readers, r->n.reader);
+	return found;
+}
+
+static bool
+agrees(struct rig *r, const struct model *m)
+{
+	struct model_route is[2] = {route_of(r, ONE), route_of(r, TWO)};
+
+	return memcmp(is, m->route, sizeof(is)) == 0 &&
+	       node_view(&r->n, 1).families[V4].retained == (m->phase != NO_PHASE);
+}
+
+static void
+run_order(struct rig *r, const enum event *order, unsigned count)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct model m = {.up = true, .route = {{.there = true}, {.there = true}}};
+	char text[200] = "";
+
+	c.timers.stale_refresh_s = END_OF_RIB_S;
+	c.timers.long_lived_stale_time = 2 * LONG_LIVED_S;
+	c.timers.hold_s = 0;
+	memset(r, 0, sizeof(*r));
+	node_begin(&r->n, OWN_AS, OWN_ID);
+	node_peer(&r->n, 1, &c, policy_accept_all());
+	r->o = script_open(PEER_AS, PEER_ID);
+	r->o.hold_time_s = 0;
+	r->o.restart_time_s = RESTART_TIME_S;
+	r->o.restart_families = r->o.forwarding_families = 1u << V4;
+	script_attrs(&r->a, PEER_AS, NEXT_HOP);
+	open_long_lived(r);
+	announce(r, ONE);
+	announce(r, TWO);
+	event_make(r, DONE);
+	for (unsigned i = 0; i < count; i++) {
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s",
+			i > 0 ? ", " : "", event_text[order[i]]);
+		event_make(r, order[i]);
+		model_event(&m, order[i]);
+		for (uint64_t until = now_ns() + WAIT_MS * 1000000ull; !agrees(r, &m); breathe())
+			if (now_ns() > until)
+				fail_msg("after %s", text);
+	}
+	end(r);
+}
+
+/*
+ * Every order of up to four events after the first loss, against the model: the restart time, the
+ * long-lived time, and the wait for End-of-RIB.
+ */
+static void
+test_every_order(void **state)
+{
+	enum event order[5] = {LOST};
+	unsigned orders = 0;
+
+	(void)state;
+	for (unsigned digits = 0; digits < EVENTS * EVENTS * EVENTS * EVENTS; digits++) {
+		struct model m = {.up = true, .route = {{.there = true}, {.there = true}}};
+		bool runs = model_event(&m, LOST);
+
+		for (unsigned i = 1, left = digits; i < 5; i++, left /= EVENTS) {
+			order[i] = left % EVENTS;
+			runs = runs && model_event(&m, order[i]);
+		}
+		if (!runs)
+			continue;
+		run_order(&rig, order, 5);
+		orders++;
+	}
+	assert_true(orders > 100);
+	printf("%u orders\n", orders);
+}
+
 static void
 call_shard_remove(void *arg)
 {
@@ -556,6 +776,7 @@ main(void)
 		cmocka_unit_test(test_operator),
 		cmocka_unit_test(test_back_unnoticed),
 		cmocka_unit_test(test_shard_behind),
+		cmocka_unit_test(test_every_order),
 		cmocka_unit_test(test_removed_unheard),
 	};
 

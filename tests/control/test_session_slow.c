@@ -254,7 +254,7 @@ test_refresh_by_a_full_peer(void **state)
 }
 
 #define LATE_LIMIT_S 2u
-#define LATE_ATTEMPTS 10u
+#define LATE_ATTEMPTS 40u
 
 /* A history of one peer: the connection stands for stood_ns, and then the thread is late. */
 struct late {

@@ -256,6 +256,108 @@ test_extended_next_hop(void **state)
 	node_end(&n);
 }
 
+/* Reads until `prefix` is announced. The next hop field as "global link-local", without zones. */
+static void
+next_hops_of(struct script *s, const char *prefix, char out[2 * ADDR_TEXT_MAX])
+{
+	struct prefix want;
+	char global[ADDR_TEXT_MAX], second[ADDR_TEXT_MAX];
+
+	assert_int_equal(prefix_parse(prefix, &want), 0);
+	for (;;) {
+		struct bgp_update u;
+		const struct attr_set *a = script_decode(s, script_next(s), BOTH, &u);
+		struct nlri nlri;
+
+		for (unsigned i = 0; i < u.announced_count; i++) {
+			while (nlri_read(
+				&u.announced[i].nlri, u.announced[i].family, false, &nlri)) {
+				if (!prefix_equal(&nlri.prefix, &want))
+					continue;
+				snprintf(out, 2 * ADDR_TEXT_MAX, "%s%s%s",
+					addr_format(&a->next_hop, global),
+					a->next_hop_link_local.afi != AFI_NONE ? " " : "",
+					a->next_hop_link_local.afi != AFI_NONE
+						? addr_format(&a->next_hop_link_local, second)
+						: "");
+				return;
+			}
+		}
+	}
+}
+
+#define expect_next_hops(s, prefix, text)                                                          \
+	do {                                                                                       \
+		char got_[2 * ADDR_TEXT_MAX];                                                      \
+		next_hops_of(s, prefix, got_);                                                     \
+		assert_string_equal(got_, text);                                                   \
+	} while (0)
+
+/*
+ * RFC 7947 2.2.1, RFC 2545 3: a route server, or next_hop_unchanged, passes both halves of a next hop to a peer on the
+ * link of the link-local half, as received. Elsewhere the half means nothing.
+ */
+static void
+next_hops_passed_on(bool route_server)
+{
+	struct config_peer from = peer_config_at(PEER_AS, OWN_AS, "2001:db8:1::2", BOTH),
+			   same = peer_config_at(PEER_AS + 1, OWN_AS, "fe80::2%east", BOTH),
+			   other = peer_config_at(PEER_AS + 2, OWN_AS, "fe80::2%west", BOTH);
+	static struct script source, east, west;
+	struct bgp_open_options o = open_of(BOTH), p = open_of(BOTH), q = open_of(BOTH);
+	union script_attrs attrs;
+	static struct node n;
+
+	source = (struct script){.from = "2001:db8:1::2", .to = "2001:db8:1::1"};
+	east = (struct script){.from = "fe80::2%east", .to = "fe80::1%east"};
+	west = (struct script){.from = "fe80::2%west", .to = "fe80::1%west"};
+	p.asn = PEER_AS + 1;
+	p.identifier++;
+	q.asn = PEER_AS + 2;
+	q.identifier += 2;
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		same.families[f].next_hop_unchanged = other.families[f].next_hop_unchanged =
+			!route_server;
+		same.families[f].route_server_client = other.families[f].route_server_client =
+			route_server;
+	}
+	node_begin(&n, OWN_AS, OWN_ID);
+	node_peer(&n, 1, &from, policy_accept_all());
+	node_peer(&n, 2, &same, policy_accept_all());
+	node_peer(&n, 3, &other, policy_accept_all());
+	script_establish(&source, &n, 0, &o);
+	script_establish(&east, &n, 0, &p);
+	script_establish(&west, &n, 0, &q);
+	attrs_of(&attrs, "2001:db8:1::9", "fe80::9");
+	script_send_prefix(&source, FAMILY_IPV6_UNICAST, &attrs.a, "2001:db8:a::/48");
+	expect_next_hops(&east, "2001:db8:a::/48", "2001:db8:1::9 fe80::9");
+	expect_next_hops(&west, "2001:db8:a::/48", "2001:db8:1::9");
+	attrs_of(&attrs, "fe80::9", NULL);
+	script_send_prefix(&source, FAMILY_IPV6_UNICAST, &attrs.a, "2001:db8:b::/48");
+	expect_next_hops(&east, "2001:db8:b::/48", "fe80::9");
+	expect_next_hops(&west, "2001:db8:b::/48", ":: fe80::1");
+	attrs_of(&attrs, "::", "fe80::9");
+	script_send_prefix(&source, FAMILY_IPV6_UNICAST, &attrs.a, "2001:db8:c::/48");
+	expect_next_hops(&east, "2001:db8:c::/48", ":: fe80::9");
+	expect_next_hops(&west, "2001:db8:c::/48", ":: fe80::1");
+	/* only the link-local half changes */
+	attrs_of(&attrs, "2001:db8:1::9", "fe80::a");
+	script_send_prefix(&source, FAMILY_IPV6_UNICAST, &attrs.a, "2001:db8:a::/48");
+	expect_next_hops(&east, "2001:db8:a::/48", "2001:db8:1::9 fe80::a");
+	script_close(&source);
+	script_close(&east);
+	script_close(&west);
+	node_end(&n);
+}
+
+static void
+test_next_hops_passed_on(void **state)
+{
+	(void)state;
+	next_hops_passed_on(true);
+	next_hops_passed_on(false);
+}
+
 /*
  * A family configured on one side is not negotiated, without an error, and its routes are not
  * accepted.
@@ -475,6 +577,7 @@ main(void)
 		cmocka_unit_test(test_link_local_next_hops),
 		cmocka_unit_test(test_both_in_one),
 		cmocka_unit_test(test_extended_next_hop),
+		cmocka_unit_test(test_next_hops_passed_on),
 		cmocka_unit_test(test_family_not_negotiated),
 		cmocka_unit_test(test_families_share_time),
 		cmocka_unit_test(test_families_take_turns),

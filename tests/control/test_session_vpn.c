@@ -270,7 +270,7 @@ test_unusable_labels(void **state)
 	for (unsigned i = 0; i < 16; i++)
 		wait_for(label_of(&routes[i]) == (i < 4 ? i : NO_PATH));
 	wait_for(counts_of(VPNV4).rejected_total == 12);
-	assert_int_equal(node_faults(&n, faults), 1);
+	assert_int_equal(node_faults(&n, 1, faults), 1);
 	assert_int_equal(faults[0].family, VPNV4);
 	assert_int_equal(faults[0].prefixes, 12);
 	assert_string_equal(
@@ -303,7 +303,7 @@ test_treat_as_withdraw(void **state)
 	assert_int_equal(label_of(&routes[0]), 20);
 	wait_for(refused(VPNV6, REFUSED_MALFORMED_ORIGIN) == 2);
 	assert_int_equal(refused(VPNV6, REFUSED_UNUSABLE_LABEL), 0);
-	assert_int_equal(node_faults(&n, faults), 1);
+	assert_int_equal(node_faults(&n, 1, faults), 1);
 	assert_int_equal(faults[0].family, VPNV6);
 	assert_int_equal(faults[0].prefixes, 2);
 	end();
@@ -334,7 +334,7 @@ test_own_route_returns(void **state)
 	wait_for(refused(VPNV4, REFUSED_MALFORMED_MP_REACH) == 1);
 	wait_for(refused(VPNV4, REFUSED_ORIGINATOR_LOOP) == 1);
 	assert_int_equal(label_of(&own), NO_PATH);
-	assert_int_equal(node_faults(&n, faults), 1);
+	assert_int_equal(node_faults(&n, 1, faults), 1);
 	end();
 }
 
@@ -357,7 +357,7 @@ test_malformed(void **state)
 	script_send(&s, msg, len);
 	script_expect_notification(&s, ERR_UPDATE, UPDATE_OPTIONAL_ATTRIBUTE);
 	wait_for(node_view(&n, 1).state != FSM_ESTABLISHED);
-	assert_int_equal(node_faults(&n, faults), 1);
+	assert_int_equal(node_faults(&n, 1, faults), 1);
 	assert_int_equal(faults[0].severity, SESSION_RESET);
 	assert_string_equal(faults[0].text,
 		"mp-reach-nlri: the length of a prefix leaves no room for a route distinguisher");

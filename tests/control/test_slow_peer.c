@@ -215,10 +215,119 @@ test_session_down(void **state)
 	assert_false(h.p.slow);
 }
 
+/* ---- every order of events, beside the rules of slow_peer.h in continuous time ---- */
+
+#define ABSOLUTE_S 5.0
+#define BACK_S 12.3
+#define MARGIN_S 0.8 /* two looks and more: the order decides nothing so close to a limit */
+
+enum event { STANDS, STANDS_LONG, READS, CATCHES_UP, STAYS_LEVEL, DOWN, EVENTS };
+
+static const double event_s[] = {3.1, 7.4, 0.25, 3.1, 7.4, 0};
+
+struct model {
+	bool slow, level, vague;
+	double stands, level_for, slow_for;
+};
+
+static bool
+model_reaches(struct model *m, double at, double limit)
+{
+	m->vague |= at > limit - MARGIN_S && at < limit + MARGIN_S;
+	return at >= limit;
+}
+
+static void
+model_event(struct model *m, enum event e)
+{
+	double left = event_s[e], ends;
+
+	if (e == DOWN)
+		m->slow = false;
+	if (e == DOWN || e >= READS)
+		m->stands = 0;
+	while (left > 0) {
+		double step = left;
+
+		if (!m->slow) {
+			if (e > STANDS_LONG || !model_reaches(m, m->stands + left, ABSOLUTE_S)) {
+				m->stands += e > STANDS_LONG ? 0 : left;
+				return;
+			}
+			step = ABSOLUTE_S - m->stands;
+			m->stands = ABSOLUTE_S;
+			m->slow = true;
+			m->level = false;
+			m->level_for = m->slow_for = 0;
+			left -= step;
+			continue;
+		}
+		m->stands += e > STANDS_LONG ? 0 : left;
+		m->level = (m->level || e >= CATCHES_UP) && m->stands < 1;
+		m->level_for = m->level ? m->level_for : 0;
+		ends = BACK_S - m->slow_for;
+		m->slow = !model_reaches(m, m->slow_for + left, BACK_S);
+		if (m->level && model_reaches(m, m->level_for + left, ABSOLUTE_S)) {
+			m->slow = false;
+			ends = ABSOLUTE_S - m->level_for < ends ? ABSOLUTE_S - m->level_for : ends;
+		}
+		m->level_for += m->level ? left : 0;
+		m->slow_for += left;
+		if (m->slow)
+			return;
+		left -= ends; /* detection starts again */
+		m->stands = 0;
+	}
+}
+
+static void
+event_look(struct history *h, enum event e)
+{
+	const struct slow_sample *s = e <= STANDS_LONG ? &stands : e == READS ? &reads : &idle;
+
+	if (e == DOWN) {
+		(void)slow_peer_end(&h->p);
+		slow_peer_start(&h->p, h->now);
+	}
+	for (double t = 0; e != DOWN && t < event_s[e]; t += 0.25)
+		(void)look(h, s, SLOW_LOOK_NS);
+}
+
+/* Orders of up to five events; those that end within two looks of a limit are passed over. */
+static void
+test_every_order(void **state)
+{
+	unsigned orders = 1, checked = 0, slow = 0;
+
+	(void)state;
+	for (unsigned count = 1; count <= 5; count++) {
+		orders *= EVENTS;
+		for (unsigned order = 0; order < orders; order++) {
+			struct history h = begin((struct slow_limits){
+				(uint64_t)(ABSOLUTE_S * 1e9), 0, (uint64_t)(BACK_S * 1e9)});
+			struct model m = {0};
+
+			for (unsigned i = 0, left = order; i < count; i++, left /= EVENTS) {
+				model_event(&m, left % EVENTS);
+				event_look(&h, left % EVENTS);
+			}
+			if (m.vague)
+				continue;
+			if (h.p.slow != m.slow)
+				fail_msg("order %u of %u events: slow %d", order, count, h.p.slow);
+			checked++;
+			slow += m.slow;
+		}
+	}
+	printf("%u orders, %u end slow\n", checked, slow);
+	assert_true(checked > 1000 && slow > 100);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_every_order),
 		cmocka_unit_test(test_absolute),
 		cmocka_unit_test(test_relative),
 		cmocka_unit_test(test_not_served),

@@ -20,7 +20,7 @@
 #else
 #define ROUNDS 10000
 #endif
-#define PATIENCE_NS 60000000000u /* the machine is shared: only a failing test takes this long */
+#define PATIENCE_NS 300000000000u /* the machine is shared: only a failing test takes this long */
 
 static uint64_t rng_state = 0x7468726561647321u;
 
@@ -601,12 +601,14 @@ closing_ready(struct watch *w, uint32_t events)
 {
 	struct test_watch *x = (struct test_watch *)w;
 	struct test_watch **others = x->others;
+	struct thread *thread = x->s->thread;
 	unsigned count = x->other_count;
 
 	(void)events;
 	here(x->s);
 	/* including this watch: the loop must not touch freed watches */
 	for (unsigned i = 0; i < count; i++) {
+		wrong |= watch_set(thread, &others[i]->w, 0) != 0;
 		close(others[i]->w.fd);
 		free(others[i]);
 	}
@@ -795,6 +797,31 @@ get_name(void *arg)
 	pthread_getname_np(pthread_self(), arg, 16);
 }
 
+static struct thread *known; /* by other threads */
+
+static int
+start_is_known(void *ctx, struct thread *self)
+{
+	return known == self ? 0 : -ENOENT;
+}
+
+/* Others can answer what a thread says in start(). */
+static void
+test_known_at_start(void **state)
+{
+	struct subject s = {0};
+	struct thread_config c = subject_config(&s);
+
+	c.start = start_is_known;
+	assert_int_equal(thread_create(&c, &known), 0);
+	thread_end(known);
+	thread_free(known);
+	known = NULL;
+	c.start = start_fails;
+	assert_int_equal(thread_create(&c, &known), -EADDRINUSE);
+	assert_null(known);
+}
+
 static void
 get_cpus(void *arg)
 {
@@ -917,6 +944,7 @@ main(void)
 		cmocka_unit_test(test_quit_while_busy),
 		cmocka_unit_test(test_nothing_runs_after_stop),
 		cmocka_unit_test(test_create),
+		cmocka_unit_test(test_known_at_start),
 		cmocka_unit_test(test_long_slices_are_counted),
 	};
 

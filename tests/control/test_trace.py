@@ -77,7 +77,7 @@ def messages(stream):
 class Trace(KeelTest):
     def setUp(self):
         super().setUp()
-        self.start(DOCUMENT)
+        self.start(dict(DOCUMENT, management={"output_dir": self.folder}))
         self.sender = self.speak()
         self.receiver = self.speak(address=RECEIVER, asn=64514, families=(V4,))
         self.wire, self.ours = (os.path.join(self.folder, n) for n in ("wire.pcapng", "ours.pcapng"))
@@ -234,7 +234,8 @@ class Trace(KeelTest):
         self.assertEqual(error({"peer": THEM, "prefix": TRACED})["code"], -32602)
         self.assertEqual(error({"peer": "192.0.2.77"})["code"], -32004)
         self.assertEqual(error({"policy": "none"})["code"], -32004)
-        self.assertEqual(error({"prefix": TRACED, "file": "relative"})["data"]["path"], "/file")
+        self.assertEqual(error({"prefix": TRACED, "file": self.keel.state + "/audit.log"})["data"]["path"], "/file")
+        self.assertEqual(error({"prefix": TRACED, "file": "state/audit.log"})["data"]["path"], "/file")
         self.assertEqual(error({"prefix": TRACED, "file": self.ours})["data"]["reason"], "File exists")
         with open(self.ours) as f:
             self.assertEqual(f.read(), "mine")

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The audit trail on disk: pages, rotation, restarts, interrupted writes, a folder that is gone. */
 #include "control/apply/trail.h"
+#include "control/base/disk.h"
 #include "control/base/threads.h"
 #include "tests/control/config_test.h"
 
@@ -12,12 +13,14 @@
 
 static char folder[] = "/tmp/keel-trail-XXXXXX";
 
+static struct disk *disk; /* without a thread: a line is written in the call */
+
 static struct trail *
 opened(void)
 {
 	struct trail *t;
 
-	assert_int_equal(trail_open(folder, &t), 0);
+	assert_int_equal(trail_open(folder, disk, &t), 0);
 	return t;
 }
 
@@ -193,10 +196,11 @@ main(void)
 	int failed;
 
 	role_enter_main();
-	if (mkdtemp(folder) == NULL)
+	if (mkdtemp(folder) == NULL || disk_create(&disk) != 0)
 		return 1;
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
 	forget();
 	rmdir(folder);
+	disk_destroy(disk);
 	return failed;
 }

@@ -316,7 +316,7 @@ static void
 test_few_hold_up_nobody(void **state)
 {
 	static struct rigged r;
-	uint64_t until = now_ns() + UINT64_C(30000000000);
+	uint64_t until = now_ns() + UINT64_C(300000000000);
 	struct update_group_stats s;
 
 	rigged_begin(&r, FAMILY_IPV4_UNICAST);

@@ -283,6 +283,17 @@ side_end(struct side *d)
 
 /* ---- a commit, in the steps of control ---- */
 
+/* As control does: a peer supplies if the old rules refused a route. */
+static struct update_plan_part
+part_of(const struct side *d, uint16_t p)
+{
+	struct adj_rib_in_counts c = {0};
+
+	(void)shard_peer_counts(d->rig.shard, (struct peer_id){p}, FAMILY_IPV4_UNICAST, &c);
+	return (struct update_plan_part){
+		{p}, FAMILY_IPV4_UNICAST, c.rejected_total > 0 || c.received > c.accepted};
+}
+
 static void
 commit(struct world *w, struct side *d)
 {
@@ -292,14 +303,15 @@ commit(struct world *w, struct side *d)
 	for (uint16_t p = 1; p <= PEERS; p++) {
 		w->finished[p] = !w->planned[p];
 		if (w->planned[p])
-			parts[count++] = (struct update_plan_part){{p}, FAMILY_IPV4_UNICAST};
+			parts[count++] = part_of(d, p);
 	}
 	update_groups_plan_begin(
 		d->groups, generation, (uint32_t)(d->rig.now_ns / 1000000000u), parts, count);
 	if (w->export_changes)
 		update_group_policy(d->member, policy_set_find(w->new, "out"));
 	for (unsigned i = 0; i < count; i++) {
-		shard_plan_begin(d->rig.shard, parts[i].peer, FAMILY_IPV4_UNICAST, generation);
+		shard_plan_begin(d->rig.shard, parts[i].peer, FAMILY_IPV4_UNICAST, generation,
+			parts[i].supplies);
 		shard_peer_import(d->rig.shard, parts[i].peer, FAMILY_IPV4_UNICAST,
 			policy_set_find(w->new, import_name[parts[i].peer.v]));
 	}
@@ -531,12 +543,13 @@ plan_tagged(struct world *w, struct side *d, struct policy_set *set, unsigned ge
 
 	for (uint16_t p = 1; p <= 2; p++)
 		if (w->planned[p])
-			parts[count++] = (struct update_plan_part){{p}, FAMILY_IPV4_UNICAST};
+			parts[count++] = part_of(d, p);
 	update_groups_plan_begin(
 		d->groups, generation, (uint32_t)(d->rig.now_ns / 1000000000u), parts, count);
 	update_group_policy(d->member, policy_set_find(set, "out"));
 	for (unsigned i = 0; i < count; i++) {
-		shard_plan_begin(d->rig.shard, parts[i].peer, FAMILY_IPV4_UNICAST, generation);
+		shard_plan_begin(d->rig.shard, parts[i].peer, FAMILY_IPV4_UNICAST, generation,
+			parts[i].supplies);
 		shard_peer_import(d->rig.shard, parts[i].peer, FAMILY_IPV4_UNICAST,
 			policy_set_find(set, import_name[parts[i].peer.v]));
 	}
@@ -704,10 +717,10 @@ test_refused_prefix_within_a_plan(void **state)
 	side_begin(&w, &d, old);
 	assert_false(d.route[5].present); /* peer 3 has another tag */
 	update_groups_plan_begin(d.groups, 1, (uint32_t)(d.rig.now_ns / 1000000000u),
-		&(struct update_plan_part){{1}, FAMILY_IPV4_UNICAST}, 1);
+		&(struct update_plan_part){{1}, FAMILY_IPV4_UNICAST, true}, 1);
 	update_group_policy(d.member, policy_set_find(few, "out"));
 	assert_true(policy_asks_few(update_group_rules_of(d.member)->policy));
-	shard_plan_begin(d.rig.shard, (struct peer_id){1}, FAMILY_IPV4_UNICAST, 1);
+	shard_plan_begin(d.rig.shard, (struct peer_id){1}, FAMILY_IPV4_UNICAST, 1, true);
 	drain(&d);
 	rig_update(&d.rig, 3, NULL, &n, 1);
 	drain(&d);

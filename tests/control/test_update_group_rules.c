@@ -290,17 +290,17 @@ test_as_path_rules(void **state)
 	a.a.has |= ATTR_HAS_MED | ATTR_HAS_LOCAL_PREF;
 	a.a.med = 9;
 	a.a.local_pref = 200;
-	for (unsigned i = 0; i < 6; i++) {
+	for (unsigned i = 0; i < 8; i++) {
 		struct update_member_config c = member_config(&r, i);
 
-		if (i == 1 || i == 5)
+		if (i == 1 || i >= 5)
 			c.rules.remove_private_as = true;
-		if (i == 5)
+		if (i == 5 || i == 7)
 			c.rules.policy = prepends;
 		if (i == 2) /* the peer is AS 65003 */
 			c.rules.as_override = true;
-		if (i == 3)
-			c.rules.local_as = 64999;
+		if (i == 3 || i >= 6)
+			c.rules.local_as = i == 3 ? 64999 : 205804;
 		if (i == 4)
 			c.rules.default_originate = true;
 		join(&r, i, &c);
@@ -314,9 +314,48 @@ test_as_path_rules(void **state)
 	assert_int_equal(r.told[4].announced, 2);
 	/* AS numbers prepended by the policy are not removed */
 	expect_path(&r.told[5], "64512 64777 64777 3");
+	/* our private number behind local_as is removed, too */
+	expect_path(&r.told[6], "205804 3");
+	expect_path(&r.told[7], "205804 64777 64777 3");
 	assert_false(attrs_of(&r.told[0])->has & (ATTR_HAS_MED | ATTR_HAS_LOCAL_PREF));
 	rigged_end(&r);
 	policy_destroy(prepends);
+}
+
+/*
+ * RFC 9494 4.3: a stale route goes to peers with the capability alone, and with its community. A
+ * live path behind takes its place at all peers.
+ */
+static void
+test_long_lived_stale(void **state)
+{
+	static struct rigged r;
+	union rig_attrs a;
+
+	(void)state;
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	rig_attrs_make(&a, (uint32_t[]){65100}, 1, 0x0a0a0a0a);
+	memcpy(a.a.var + a.a.as_path_len, (const uint8_t[]){0xff, 0xff, 0, 6}, 4);
+	a.a.community_count = 1;
+	attr_set_derive(&a.a);
+	for (unsigned i = 0; i < 3; i++) {
+		struct update_member_config c = member_config(&r, i);
+
+		c.rules.long_lived = i > 0;
+		c.rules.encode.send_communities = i < 2;
+		join(&r, i, &c);
+	}
+	announce(&r, SOURCE, "10.0.0.0/8", &a);
+	drain(&r, true);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(r.told[i].announced, i == 1);
+	assert_true(attr_has_community(attrs_of(&r.told[1]), COMMUNITY_LLGR_STALE));
+	rig_attrs_make(&a, (uint32_t[]){65100}, 1, 0x0a0a0a0a);
+	announce(&r, SOURCE, "10.0.0.0/8", &a);
+	drain(&r, true);
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(r.told[i].present);
+	rigged_end(&r);
 }
 
 #define OWN_GROUPS 2100u
@@ -471,6 +510,50 @@ test_cluster_id_changes(void **state)
 	rigged_end(&r);
 }
 
+/* A second commit while routes wait for room below a limit, after each number of turns: the walks end, and all routes are announced. */
+static void
+test_commits_at_a_limit(void **state)
+{
+	enum { ROUTES = 600, LIMIT = 300, TURNS = 40, TURNS_MAX = 1000 };
+	static struct rigged r;
+	struct policy_builder *b;
+	struct policy *prepends;
+	union rig_attrs a;
+	char prefix[32];
+
+	assert_int_equal(policy_builder_create("prepends", &b), 0);
+	assert_int_equal(policy_builder_node(b, 10, true), 0);
+	policy_builder_set_prepend(b, 64777, 2);
+	assert_int_equal(policy_builder_finish(b, &prepends), 0);
+	rig_attrs_make(&a, NULL, 0, 0x0a0a0a0a);
+	for (unsigned turns = 0; turns < TURNS; turns++) {
+		struct update_member_config c;
+		unsigned n = 0;
+
+		rigged_begin(&r, FAMILY_IPV4_UNICAST);
+		c = member_config(&r, 0);
+		c.rules.policy = policy_deny_all();
+		join(&r, 0, &c);
+		update_group_limit(r.told[0].m, LIMIT);
+		for (unsigned i = 0; i < ROUTES; i++) {
+			(void)snprintf(prefix, sizeof(prefix), "10.%u.%u.0/24", i / 256, i % 256);
+			announce(&r, SOURCE, prefix, &a);
+		}
+		drain(&r, true);
+		assert_int_equal(r.told[0].announced, 0);
+		update_group_policy(r.told[0].m, policy_accept_all());
+		for (unsigned i = 0; i < turns; i++)
+			(void)encode_for(&r, 0, true, 1000);
+		update_group_policy(r.told[0].m, prepends);
+		while (encode(&r, 0, true) && n < TURNS_MAX)
+			n++;
+		assert_in_range(n, 0, TURNS_MAX - 1);
+		assert_int_equal(update_group_advertised(r.told[0].m), ROUTES);
+		rigged_end(&r);
+	}
+	policy_destroy(prepends);
+}
+
 int
 main(void)
 {
@@ -481,9 +564,11 @@ main(void)
 		cmocka_unit_test(test_behind_without_edit_numbers),
 		cmocka_unit_test(test_cost_without_edit_numbers),
 		cmocka_unit_test(test_as_path_rules),
+		cmocka_unit_test(test_long_lived_stale),
 		cmocka_unit_test(test_groups_of_their_own),
 		cmocka_unit_test(test_reflection),
 		cmocka_unit_test(test_cluster_id_changes),
+		cmocka_unit_test(test_commits_at_a_limit),
 	};
 
 	role_enter_rib();

@@ -238,6 +238,39 @@ test_groups_read_together(void **state)
 	rigged_end(&r);
 }
 
+/*
+ * A peer with min_advertisement_s that is alone in its group sends nothing for a while: the others do not wait, neither for a peer that paused before the
+ * round nor for one that pauses within the round.
+ */
+static void
+test_no_group_waits_for_a_paused_one(void **state)
+{
+	static struct rigged r;
+	uint64_t waits[APART] = {0};
+	struct update_io paused = {.paused = true};
+	unsigned last = APART - 1;
+
+	for (unsigned first = 0; first < 2; first++) {
+		apart_begin(&r, UINT64_C(600000000000));
+		for (unsigned turn = 0; turn < 64; turn++) {
+			waits[last] = SOCKET; /* no turn with output */
+			if (turn >= 1 - first) {
+				qsbr_online(r.rig.readers, r.reader);
+				(void)update_member_turn(r.told[last].m, &paused, UINT64_MAX);
+				qsbr_offline(r.rig.readers, r.reader);
+			}
+			apart_turns(&r, waits);
+			memset(waits, 0, sizeof(waits));
+		}
+		for (unsigned i = 0; i < last; i++)
+			assert_int_equal(update_group_advertised(r.told[i].m), APART_ROUTES);
+		assert_int_equal(update_group_advertised(r.told[last].m), 0);
+		drain(&r, false);
+		assert_int_equal(update_group_advertised(r.told[last].m), APART_ROUTES);
+		rigged_end(&r);
+	}
+}
+
 #define BEHIND_ROUTES 20000u
 
 /* Paths behind the best path of all routes, in the journal between a route and the withdrawal of this route: groups find the route passed over. */
@@ -374,7 +407,7 @@ static void
 test_groups_leave_one_behind(void **state)
 {
 	static struct rigged r;
-	uint64_t waits[APART] = {0}, until = now_ns() + UINT64_C(30000000000), sent;
+	uint64_t waits[APART] = {0}, until = now_ns() + UINT64_C(300000000000), sent;
 	union rig_attrs a;
 
 	apart_begin(&r, UINT64_C(600000000000));
@@ -537,6 +570,7 @@ main(void)
 		cmocka_unit_test(test_late_joins_share_the_walk),
 		cmocka_unit_test(test_late_join_stays_alone),
 		cmocka_unit_test(test_groups_read_together),
+		cmocka_unit_test(test_no_group_waits_for_a_paused_one),
 		cmocka_unit_test(test_passed_over_costs_no_windows),
 		cmocka_unit_test(test_chain_longer_than_ring),
 		cmocka_unit_test(test_groups_leave_one_behind),

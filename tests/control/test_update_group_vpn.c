@@ -1366,7 +1366,7 @@ refusal(struct world *w, unsigned i)
 	struct update_fate fate;
 
 	qsbr_online(w->rig.readers, w->reader);
-	update_group_fate(w->told[i].m, (struct dest_id){0}, &fate);
+	update_group_fate(w->told[i].m, (struct dest_id){0}, false, &fate);
 	qsbr_offline(w->rig.readers, w->reader);
 	assert_int_equal(fate.advertised, fate.refusal == EXPORT_PERMITTED);
 	return fate.refusal;

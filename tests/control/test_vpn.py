@@ -8,6 +8,7 @@ usage: test_vpn.py KEELD KEELCTL [Vpn.TEST...]
 """
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -199,6 +200,25 @@ class Vpn(KeelTest):
         self.again_up()
         self.assertNotIn("swapped-labels", self.alarms())
 
+    def test_labels_of_many(self):
+        """A peer with a label for each of 10,000 routes gets half of the labels; another one gets labels, also when the first has gone."""
+        self.begin(unchanged=False)
+        many = ["20.%d.%d.0" % (1 + i // 256, i % 256) if FAMILY == VPNV4 else "2001:db9:%x::" % i for i in range(10000)]
+        for at in range(0, len(many), 100):
+            self.them.send(UPDATE, update_of(FAMILY, HOP, (64513,), b"".join(route(n, label=1000 + at + i) for i, n in enumerate(many[at:at + 100]))))
+        self.wait("refusals", lambda: self.peer().get("swapped_labels", {}).get("refused", 0) > 0)
+        self.wait("half of the labels", lambda: self.peer()["swapped_labels"]["labels"] == 8192)
+        self.assertRegex(self.alarms()["swapped-labels"], "VPN routes of peer %s .* it has 8192" % THEM)
+        self.wait("their routes", lambda: len(self.other.table()) > 8000, self.other.changed)
+        self.them.close()
+        self.wait("the end", lambda: not self.other.table(), self.other.changed)
+        self.assertEqual(self.peer()["swapped_labels"]["labels"], 8192)  # they rest
+        # the other way round: the first peer receives what the other announces
+        self.them = self.speak(families=(V4, FAMILY))
+        self.other.send(UPDATE, update_of(FAMILY, OTHER if VPNV4 == FAMILY else HOP, (64514,), b"".join(route(n, label=100 + i) for i, n in enumerate(NETS))))
+        self.wait("labels of the other", lambda: set(PREFIXES) <= self.them.table(), self.them.changed)
+        self.assertEqual(self.peer(OTHER)["swapped_labels"], {"labels": len(NETS), "refused": 0})
+
     # ---- rt-constraint (RFC 4684) ----
 
     @staticmethod
@@ -322,6 +342,64 @@ class Vpn(KeelTest):
             self.in_time(begun + 2.9)  # 3 s without a membership count as End-of-RIB
             self.wait("retention", lambda: self.peer()["families"][FAMILY]["retained"])
         self.wait("the membership for all", asks_all, other.changed)
+
+    def unask(self, speaker, number):
+        value = self.wants(number, origin=64512)
+        value = value[:3] + value[9:]
+        speaker.send(UPDATE, b"\0\0" + (3 + len(value)).to_bytes(2, "big") + b"\x80\x0f" + bytes([len(value)]) + value)
+
+    def test_memberships_of_a_random_history(self):
+        """Two clients and two other internal peers with random memberships, sessions and refreshes: each holds our targets, and those of the peers whose
+        routes it gives and gets."""
+        keel_rig.AFI_SAFI["rt-constraint"] = (1, 132)
+        families = dict({f: {"import_policy": "accept-all", "export_policy": "accept-all"} for f in (V4, FAMILY)}, **{"rt-constraint": {}})
+        addresses = {"192.0.2.%d" % n: client for n, client in ((2, True), (3, True), (50, False), (51, False))}
+        vrf = {"name": "red", "rd": "64512:1", "import_targets": ["64512:9"]}
+        self.start({"router": {"asn": 64512, "router_id": US}, "vrfs": [vrf], "bgp": {"next_hop_tracking": False, "peers": [
+            {"address": a, "asn": 64512, "passive": True, "timers": {"idle_hold_s": 1}, "route_reflector_client": c, "families": families} for a, c in addresses.items()]}})
+        seed = int(os.environ.get("SEED", time.time_ns() % 100000))
+        print("SEED=%d" % seed, flush=True)
+        rng = random.Random(seed)
+        speakers, asked, own = {}, {a: set() for a in addresses}, {9}
+
+        def up(a):
+            speakers[a] = self.opened(address=a, asn=64512, families=(V4, FAMILY, "rt-constraint"))
+            asked[a] = set(rng.sample(range(1, 13), rng.randrange(5)))
+            self.ask(speakers[a], *asked[a])
+            if not asked[a]:
+                speakers[a].send(UPDATE, b"\0\0\0\6\x80\x0f\3\0\1\x84")
+
+        def check():
+            for a, speaker in speakers.items():
+                want = {(64512, b"\0\2\xfc\0\0\0\0" + bytes([n])) for n in
+                        own.union(*(asked[q] for q in speakers if q != a and (addresses[a] or addresses[q])))}
+                self.wait("the memberships of %s (SEED=%d)" % (a, seed), lambda: self.members(speaker)[0] == want, speaker.changed)
+        for a in addresses:
+            up(a)
+        for step in range(120):
+            a = rng.choice(list(speakers))
+            what = rng.choice(("ask", "ask", "ask", "unask", "unask", "unask", "refresh", "own", "flap"))
+            if what == "ask":
+                n = rng.randrange(1, 13)
+                asked[a].add(n)
+                self.ask(speakers[a], n, ends=False)
+            elif what == "unask":
+                n = rng.randrange(1, 13)
+                asked[a].discard(n)
+                self.unask(speakers[a], n)
+            elif what == "refresh":
+                speakers[a].send(5, b"\0\1\0\x84")
+            elif what == "own" and step % 3 == 0:
+                own = set(rng.sample(range(1, 13), rng.randrange(1, 4)))
+                self.keel.commit({"vrfs": [dict(vrf, import_targets=["64512:%d" % n for n in sorted(own)])]})
+            elif what == "flap" and step % 4 == 0:
+                speakers.pop(a).close()
+                asked[a] = set()
+                self.wait("the end of the session", lambda: [p for p in self.keel.call("bgp.peers")["peers"] if p["address"] == a][0]["state"] != "established")
+                up(a)
+            if step % 10 == 9:
+                check()
+        check()
 
     def test_memberships_stay_while_a_peer_restarts(self):
         """RFC 4724 4.2: the memberships of a client count until its new session has sent its own, or until the restart time ends. A withdrawal would

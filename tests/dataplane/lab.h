@@ -83,6 +83,7 @@ lab_wait(bool (*done)(void *ctx), void *ctx, unsigned seconds)
 
 struct lab_fib {
 	struct arena *arena;
+	struct arena *shared; /* set before lab_fib_up(): for what workers read; NULL: `arena` */
 	struct qsbr *qsbr;
 	struct fib *fib;
 	struct path_lists *lists;
@@ -104,6 +105,7 @@ lab_fib_up(struct lab_fib *l)
 	assert_int_equal(arena_create("lab", &l->arena), 0);
 	assert_int_equal(qsbr_create(l->arena, 8, &l->qsbr), 0);
 	assert_int_equal(fib_create(&(struct fib_config){.arena = l->arena,
+					    .shared = l->shared,
 					    .workers = l->qsbr,
 					    .memory_bytes = (size_t)1 << 30,
 					    .tbl8_groups = 256,
@@ -195,6 +197,21 @@ lab_route_text(struct lab_fib *l, const char *prefix, enum path_list_kind kind, 
 
 	assert_int_equal(prefix_parse(prefix, &p), 0);
 	lab_route_to(l, &p, kind, port, hops, count);
+}
+
+/* A route by one next hop with a label. */
+static inline void
+lab_route_label(struct lab_fib *l, const char *prefix, struct next_hop_id hop, uint32_t label)
+{
+	struct path path = {.next_hop = hop, .label = label};
+	struct path_list_id list;
+	struct prefix p;
+
+	role_enter_fib();
+	assert_int_equal(prefix_parse(prefix, &p), 0);
+	assert_int_equal(path_list_get(l->lists, PATH_LIST_FORWARD, PORT_NONE, &path, 1, &list), 0);
+	assert_int_equal(fib_set(l->fib, LAB_VRF, &p, list), 0);
+	path_list_unref(l->lists, list);
 }
 
 static inline struct ip_addr

@@ -94,8 +94,8 @@ make_templates(struct end *e)
 	ip6->payload_len = rte_cpu_to_be_16(LAB_FRAME - 14 - 40);
 	ip6->proto = 59; /* RFC 8200 4.7: no next header */
 	ip6->hop_limits = LAB_TTL;
-	memcpy(ip6->src_addr, "\x20\x01\x0d\xb8\x00\x09", 6);
-	ip6->src_addr[15] = (uint8_t)(1 + e->source);
+	memcpy(&ip6->src_addr, "\x20\x01\x0d\xb8\x00\x09", 6);
+	e->v6[14 + offsetof(struct rte_ipv6_hdr, src_addr) + 15] = (uint8_t)(1 + e->source);
 	memcpy(e->v4 + MARK_AT, &mark, sizeof(mark));
 	memcpy(e->v6 + MARK_AT, &mark, sizeof(mark));
 	e->sum = rte_raw_cksum(ip4, sizeof(*ip4));

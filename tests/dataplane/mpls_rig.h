@@ -117,7 +117,7 @@ tunnel_in(struct rte_mbuf *m, uint64_t *seed)
 	memcpy(ip, &h, sizeof(h));
 	if (4 * words + sizeof(udp) <= len)
 		memcpy(ip + 4 * words, udp, sizeof(udp));
-	if (!udp_tunnel_take(&burst, m, ip, fib_reader(lab.fib)->tunnels))
+	if (!udp_tunnel_take(&burst, m, ip, fib_reader(lab.fib)))
 		return false;
 	assert_int_equal(burst.mpls.count + burst.dropped_count, 1);
 	return burst.mpls.count == 1;

@@ -109,7 +109,7 @@ run(source_fn *fn)
 	late = reordered = false;
 	run_dry(false);
 	lab_workers_up(&lab);
-	assert_true(lab_wait(dry, NULL, 60));
+	assert_true(lab_wait(dry, NULL, 300));
 	s = worker_stats(0);
 	for (unsigned i = 0; i < DROP_COUNT; i++)
 		drops[i] = lab_drops((enum drop_reason)i);

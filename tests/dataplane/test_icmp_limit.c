@@ -135,7 +135,7 @@ test_scanner_and_other_hosts(void **state)
 	set_routes(&lab);
 	started = lab_now_ns();
 	lab_workers_up(&lab);
-	assert_true(lab_wait(all_seen, NULL, 60));
+	assert_true(lab_wait(all_seen, NULL, 300));
 	ms = (lab_now_ns() - started) / 1000000;
 	assert_int_equal(lab_drops(DROP_ttl_expired), 2 * FLOOD + HOSTS);
 	assert_int_equal(lab_drops(DROP_too_big), 2 * HOSTS);

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Parts of keelfwd: the requests to the kernel that keelfwd executes for keeld, and the addresses that outlive keeld. */
+/*
+ * Parts of keelfwd: the requests to the kernel that keelfwd executes for keeld, and the addresses that
+ * outlive keeld. The connections of keelfwd as a process: the argument is the program.
+ */
+#include "dataplane/forwarder_wire.h"
 #include "dataplane/host_netlink.h"
+#include "lpm/own_table.h"
 #include "dataplane/host_peers.h"
 #include "dataplane/host_setting.h"
 #include "dataplane/kept_addresses.h"
@@ -13,12 +18,19 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <linux/fib_rules.h>
+#include <ifaddrs.h>
 #include <linux/if_addr.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define OWN 7
@@ -231,6 +243,7 @@ test_rules(void **state)
 	memcpy(r.iface, "no-such-device", 15);
 	r.name.nla_len = 19;
 	assert_false(permits_rule(r, RTM_NEWRULE));
+	assert_true(permits_rule(r, RTM_DELRULE)); /* of an interface that was deleted */
 	memset(r.iface, 'x', sizeof(r.iface)); /* without NUL */
 	r.name.nla_len = 20;
 	assert_false(permits_rule(r, RTM_NEWRULE));
@@ -239,12 +252,129 @@ test_rules(void **state)
 	assert_false(permits_rule(r, RTM_NEWRULE));
 }
 
+struct own_rule_request {
+	struct nlmsghdr head;
+	struct fib_rule_hdr rule;
+	struct nlattr priority;
+	uint32_t value;
+	struct nlattr source;
+	uint8_t addr[4];
+	struct nlattr protocol;
+	uint8_t number, pad[3];
+};
+
+static bool
+permits_own_rule(struct own_rule_request r, uint16_t type)
+{
+	r.head = (struct nlmsghdr){.nlmsg_type = type, .nlmsg_len = sizeof(r)};
+	return host_netlink_permits(&r, sizeof(r), is_own, NULL);
+}
+
+static void
+test_own_rules(void **state)
+{
+	const struct own_rule_request good = {.rule = {.family = AF_INET,
+						      .action = FR_ACT_TO_TBL,
+						      .table = OWN_TABLE,
+						      .src_len = 32},
+		.priority = {.nla_len = 8, .nla_type = FRA_PRIORITY},
+		.value = OWN_RULE_PRIORITY,
+		.source = {.nla_len = 8, .nla_type = FRA_SRC},
+		.addr = {127, 0, 0, 1},
+		.protocol = {.nla_len = 5, .nla_type = FRA_PROTOCOL},
+		.number = OWN_PROTOCOL};
+	struct own_rule_request r = good;
+
+	(void)state;
+	assert_true(permits_own_rule(r, RTM_NEWRULE));
+	assert_true(permits_own_rule(r, RTM_DELRULE));
+	r.rule.table = RT_TABLE_MAIN;
+	assert_false(permits_own_rule(r, RTM_NEWRULE));
+	r = good;
+	r.rule.src_len = 0;
+	assert_false(permits_own_rule(r, RTM_NEWRULE));
+	r = good;
+	r.rule.flags = FIB_RULE_INVERT;
+	assert_false(permits_own_rule(r, RTM_NEWRULE));
+	r = good;
+	r.value = 0; /* before the local table */
+	assert_false(permits_own_rule(r, RTM_NEWRULE));
+	r = good;
+	r.source.nla_type = FRA_DST;
+	assert_false(permits_own_rule(r, RTM_NEWRULE));
+	r = good;
+	memcpy(r.addr, (uint8_t[]){192, 0, 2, 1},
+		4); /* of no interface: gone, or of a guest behind */
+	assert_false(permits_own_rule(r, RTM_NEWRULE));
+	assert_true(permits_own_rule(r, RTM_DELRULE));
+	r.number = RTPROT_STATIC; /* of the operator */
+	assert_false(permits_own_rule(r, RTM_DELRULE));
+}
+
+/* An address of an interface that is not ours: packets of management stay where they are. */
+static void
+test_foreign_address(void **state)
+{
+	struct own_rule_request r = {.rule = {.family = AF_INET,
+					     .action = FR_ACT_TO_TBL,
+					     .table = OWN_TABLE,
+					     .src_len = 32},
+		.priority = {.nla_len = 8, .nla_type = FRA_PRIORITY},
+		.value = OWN_RULE_PRIORITY,
+		.source = {.nla_len = 8, .nla_type = FRA_SRC},
+		.protocol = {.nla_len = 5, .nla_type = FRA_PROTOCOL},
+		.number = OWN_PROTOCOL};
+	struct ifaddrs *all, *i;
+
+	(void)state;
+	assert_int_equal(getifaddrs(&all), 0);
+	for (i = all; i != NULL; i = i->ifa_next) {
+		if (i->ifa_addr == NULL || i->ifa_addr->sa_family != AF_INET)
+			continue;
+		memcpy(r.addr, &((struct sockaddr_in *)(void *)i->ifa_addr)->sin_addr, 4);
+		assert_int_equal(permits_own_rule(r, RTM_NEWRULE), !!(i->ifa_flags & IFF_LOOPBACK));
+	}
+	freeifaddrs(all);
+}
+
+static void
+test_own_routes(void **state)
+{
+	struct {
+		struct nlmsghdr head;
+		struct rtmsg route;
+		struct nlattr oif;
+		uint32_t ifindex;
+	} good = {.head = {.nlmsg_type = RTM_NEWROUTE, .nlmsg_len = sizeof(good)},
+		.route = {.rtm_family = AF_INET, .rtm_table = OWN_TABLE, .rtm_type = RTN_UNICAST},
+		.oif = {.nla_len = 8, .nla_type = RTA_OIF},
+		.ifindex = OWN},
+	  r = good;
+
+	(void)state;
+	assert_true(host_netlink_permits(&r, sizeof(r), is_own, NULL));
+	r.ifindex = OTHER;
+	assert_false(host_netlink_permits(&r, sizeof(r), is_own, NULL));
+	r = good;
+	r.route.rtm_table = RT_TABLE_MAIN;
+	assert_false(host_netlink_permits(&r, sizeof(r), is_own, NULL));
+	r = good;
+	r.route.rtm_type = RTN_LOCAL;
+	assert_false(host_netlink_permits(&r, sizeof(r), is_own, NULL));
+	r = good;
+	r.oif.nla_type = RTA_TABLE;
+	assert_false(host_netlink_permits(&r, sizeof(r), is_own, NULL));
+}
+
 static void
 test_settings(void **state)
 {
 	static const char *const refused[][2] = {
 		{"/proc/sys/net/ipv4/conf/lo/forwarding", "1"},
-		{"/proc/sys/net/ipv4/conf/all/accept_redirects", "0"},
+		{"/proc/sys/net/ipv4/conf/all/rp_filter", "0"},
+		/* neither 0 nor the value at the start */
+		{"/proc/sys/net/ipv4/conf/all/accept_redirects", "1"},
+		{"/proc/sys/net/ipv6/conf/all/accept_redirects", "0"},
 		{"/proc/sys/net/ipv4/conf/no-such-device/rp_filter", "0"},
 		{"/proc/sys/net/ipv4/conf/lo/rp_filter/..", "0"},
 		{"/proc/sys/net/ipv4/conf/lo/../all/rp_filter", "0"},
@@ -404,7 +534,9 @@ test_permit_device(void **state)
 	assert_true(permit_device("net_tap,iface=x", &none));
 	assert_true(permit_device("net_virtio_user1,path=/dev/vhost-net", &none));
 	assert_false(permit_device("net_af_xdp0,iface=eth1,xdp_prog=/tmp/x.o", &none));
-	assert_false(permit_device("net_tap_evil", &none));
+	assert_true(permit_device("net_af_xdp_red,iface=red", &none));
+	assert_false(permit_device("net_tapevil", &none));
+	assert_false(permit_device("net_tap-evil", &none));
 	assert_false(permit_device("net_softnic0,firmware=/tmp/x", &none));
 	assert_false(permit_device("net_pcap0,tx_pcap=/etc/x", &none));
 	assert_false(permit_device("eth_af_packet0", &none));
@@ -414,8 +546,103 @@ test_permit_device(void **state)
 	assert_false(permit_device("net_pcap0,iface=eth1", &own));
 }
 
+/* ---- connections ---- */
+
+static const char *program;
+static char folder[] = "/tmp/keel-test-keelfwd-XXXXXX";
+static pid_t pid;
+
+static int
+begin(void **state)
+{
+	char socket[64], ready[16], end;
+	int p[2];
+
+	(void)state;
+	assert_non_null(program);
+	assert_non_null(mkdtemp(folder));
+	assert_int_equal(pipe(p), 0);
+	snprintf(socket, sizeof(socket), "%s/s", folder);
+	snprintf(ready, sizeof(ready), "%d", p[1]);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		execl(program, program, "--socket", socket, "--ready-fd", ready, NULL);
+		_exit(127);
+	}
+	close(p[1]);
+	assert_int_equal(read(p[0], &end, 1), 1);
+	close(p[0]);
+	return 0;
+}
+
+static int
+end(void **state)
+{
+	char path[64];
+
+	(void)state;
+	kill(pid, SIGTERM);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	snprintf(path, sizeof(path), "%s/s.d", folder);
+	rmdir(path);
+	return rmdir(folder);
+}
+
+static int
+connection(void)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	const struct timeval patience = {.tv_sec = 10};
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	snprintf(to.sun_path, sizeof(to.sun_path), "%s/s", folder);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+	assert_int_equal(connect(fd, (const struct sockaddr *)&to, sizeof(to)), 0);
+	return fd;
+}
+
+/* The result; 1: the connection was closed instead. */
+static int
+hello(int fd, enum forwarder_role role)
+{
+	const struct {
+		struct forwarder_header head;
+		struct forwarder_hello hello;
+	} m = {{FORWARDER_MAGIC, FORWARDER_HELLO}, {.abi = forwarder_abi(), .role = role}};
+	struct {
+		struct forwarder_header head;
+		struct forwarder_hello_answer answer;
+	} a = {.answer.result = 1};
+
+	assert_int_equal(send(fd, &m, sizeof(m), 0), sizeof(m));
+	assert_in_range(recv(fd, &a, sizeof(a), 0), 0, sizeof(a));
+	return a.answer.result;
+}
+
+/* A connection keeps its role, which decides what its end cleans up. */
+static void
+test_one_role(void **state)
+{
+	int fd = connection(), other = connection();
+
+	(void)state;
+	assert_int_equal(hello(fd, FORWARDER_ASK), 0);
+	assert_int_equal(hello(fd, FORWARDER_MAIN), 0);
+	assert_int_equal(hello(other, FORWARDER_MAIN), -EBUSY);
+	assert_int_equal(hello(other, FORWARDER_HOST), 0);
+	assert_int_equal(hello(fd, FORWARDER_EVENTS), 1);
+	assert_int_equal(hello(other, FORWARDER_ASK), 1);
+	close(fd);
+	close(other);
+	fd = connection();
+	assert_int_equal(hello(fd, FORWARDER_MAIN), 0);
+	close(fd);
+}
+
 int
-main(void)
+main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_neighbors),
@@ -424,12 +651,17 @@ main(void)
 		cmocka_unit_test(test_links),
 		cmocka_unit_test(test_other_requests),
 		cmocka_unit_test(test_rules),
+		cmocka_unit_test(test_own_rules),
+		cmocka_unit_test(test_foreign_address),
+		cmocka_unit_test(test_own_routes),
 		cmocka_unit_test(test_settings),
 		cmocka_unit_test(test_kept),
 		cmocka_unit_test(test_peers_full),
 		cmocka_unit_test(test_permit_eal_args),
 		cmocka_unit_test(test_permit_device),
+		cmocka_unit_test_setup_teardown(test_one_role, begin, end),
 	};
 
+	program = argc > 1 ? argv[1] : NULL;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

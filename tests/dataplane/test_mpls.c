@@ -45,7 +45,8 @@ static struct lab_fib lab;
 static uint64_t seed;
 static unsigned packets;
 static const uint8_t in_mac[6] = {0x02, 'p', 'c', 'a', 'p', 1},
-		     plain_mac[6] = {0x02, 'p', 'c', 'a', 'p', 2};
+		     plain_mac[6] = {0x02, 'p', 'c', 'a', 'p', 2},
+		     edge_mac[6] = {0x02, 'p', 'c', 'a', 'p', 3};
 static uint8_t out_mac[6];
 
 static struct lab_frame *expected, *got;
@@ -361,15 +362,32 @@ expect(const struct lab_frame *f, unsigned hop)
 	return e;
 }
 
+static uint8_t
+dscp_of(const struct lab_frame *ip)
+{
+	const uint8_t *b = ip->b + 14;
+
+	return b[0] >> 4 == 4 ? b[1] >> 2 : (uint8_t)((b[0] & 15) << 2 | b[1] >> 6);
+}
+
+/* The packet leaves in a UDP tunnel of its class. */
+static void
+wrap_class(struct lab_frame *f, uint8_t dscp)
+{
+	wrap(f, OWN, EDGE);
+	f->b[15] = (uint8_t)(dscp << 2);
+	lab_fix_checksum(f);
+}
+
 /* The packet leaves to the edge with three labels. */
 static void
 expect_edge(const struct lab_frame *ip)
 {
 	struct lab_frame *e = expect(ip, HOP_EDGE);
 
-	put_label(e, VPN_LABEL, true, 0, LAB_PIPE ? 255 : 63);
+	put_label(e, VPN_LABEL, true, dscp_of(ip) >> 3, LAB_PIPE ? 255 : 63);
 	for (unsigned i = 2; i-- > 0;)
-		put_label(e, tunnel[i], false, 0, LAB_PIPE ? 255 : 63);
+		put_label(e, tunnel[i], false, dscp_of(ip) >> 3, LAB_PIPE ? 255 : 63);
 }
 
 /* The packet leaves by the UDP tunnel with a label, or with explicit null. */
@@ -378,8 +396,8 @@ expect_udp(const struct lab_frame *ip)
 {
 	struct lab_frame *e = expect(ip, HOP_UDP);
 
-	put_label(e, ip->b[31] == 10 ? VPN_LABEL : 0, true, 0, LAB_PIPE ? 255 : 63);
-	wrap(e, OWN, EDGE);
+	put_label(e, ip->b[31] == 10 ? VPN_LABEL : 0, true, dscp_of(ip) >> 3, LAB_PIPE ? 255 : 63);
+	wrap_class(e, dscp_of(ip));
 }
 
 /* Fragment 0 or 1 of an IPv4 packet without options, with `first` octets of payload in fragment 0. */
@@ -431,7 +449,7 @@ make_big_labelled(struct lab_frame *f, uint8_t class, uint8_t ttl)
 			put_label(e, 9999, k == 0, class, 77);
 		put_label(e, OUT_LABEL, under == 0, class, (uint8_t)(ttl - 1));
 		for (unsigned k = 2; k-- > 0;)
-			put_label(e, tunnel[k], false, 0, LAB_PIPE ? 255 : (uint8_t)(ttl - 1));
+			put_label(e, tunnel[k], false, class, LAB_PIPE ? 255 : (uint8_t)(ttl - 1));
 	}
 	split++;
 }
@@ -557,7 +575,8 @@ make_packet(struct lab_frame *f, bool labelled)
 		lab_set32(
 			e->b + 14, OUT_LABEL << 12 | (uint32_t) class << 9 | 0x100u | (outer - 1u));
 		for (unsigned i = 2; i-- > 0;)
-			put_label(e, tunnel[i], false, 0, LAB_PIPE ? 255 : (uint8_t)(outer - 1));
+			put_label(
+				e, tunnel[i], false, class, LAB_PIPE ? 255 : (uint8_t)(outer - 1));
 		return;
 	case 20:
 		put_label(f, LABEL_PHP, true, class, outer);
@@ -597,17 +616,21 @@ make_packet(struct lab_frame *f, bool labelled)
 		*f = ip;
 		ttl_set(&ip, (uint8_t)(inner - 1));
 		e = expect(&ip, HOP_EDGE);
-		put_label(e, VPN_LABEL, true, 0, LAB_PIPE ? 255 : (uint8_t)(inner - 1));
+		put_label(e, VPN_LABEL, true, dscp_of(&ip) >> 3,
+			LAB_PIPE ? 255 : (uint8_t)(inner - 1));
 		for (unsigned i = 2; i-- > 0;)
-			put_label(e, tunnel[i], false, 0, LAB_PIPE ? 255 : (uint8_t)(inner - 1));
+			put_label(e, tunnel[i], false, dscp_of(&ip) >> 3,
+				LAB_PIPE ? 255 : (uint8_t)(inner - 1));
 		return;
 	case 27: /* the labels of the tunnel alone */
 		make_ip(&ip, false, 8, inner, payload);
 		*f = ip;
 		ttl_set(&ip, (uint8_t)(inner - 1));
 		e = expect(&ip, HOP_TUNNEL);
-		put_label(e, tunnel[1], true, 0, LAB_PIPE ? 255 : (uint8_t)(inner - 1));
-		put_label(e, tunnel[0], false, 0, LAB_PIPE ? 255 : (uint8_t)(inner - 1));
+		put_label(e, tunnel[1], true, dscp_of(&ip) >> 3,
+			LAB_PIPE ? 255 : (uint8_t)(inner - 1));
+		put_label(e, tunnel[0], false, dscp_of(&ip) >> 3,
+			LAB_PIPE ? 255 : (uint8_t)(inner - 1));
 		return;
 	case 28: /* one byte more than fits with three labels; without the options of make_ip() */
 		lab_udp(f, in_mac, IP(20, 1, 2, 3), IP(10, 9, 0, 1), 64, 0,
@@ -694,16 +717,18 @@ make_packet(struct lab_frame *f, bool labelled)
 		*f = ip;
 		ttl_set(&ip, (uint8_t)(inner - 1));
 		e = expect(&ip, HOP_UDP);
-		put_label(e, VPN_LABEL, true, 0, LAB_PIPE ? 255 : (uint8_t)(inner - 1));
-		wrap(e, OWN, EDGE);
+		put_label(e, VPN_LABEL, true, dscp_of(&ip) >> 3,
+			LAB_PIPE ? 255 : (uint8_t)(inner - 1));
+		wrap_class(e, dscp_of(&ip));
 		return;
 	case 41: /* without a label of its own: explicit null */
 		make_ip(&ip, v6, 11, inner, payload);
 		*f = ip;
 		ttl_set(&ip, (uint8_t)(inner - 1));
 		e = expect(&ip, HOP_UDP);
-		put_label(e, v6 ? 2 : 0, true, 0, LAB_PIPE ? 255 : (uint8_t)(inner - 1));
-		wrap(e, OWN, EDGE);
+		put_label(e, v6 ? 2 : 0, true, dscp_of(&ip) >> 3,
+			LAB_PIPE ? 255 : (uint8_t)(inner - 1));
+		wrap_class(e, dscp_of(&ip));
 		return;
 	case 42: /* one byte more than fits into the tunnel with a label */
 		lab_udp(f, in_mac, IP(20, 1, 2, 3), IP(10, 10 + lab_below(&seed, 2), 0, 1), 64, 0,
@@ -727,7 +752,7 @@ make_packet(struct lab_frame *f, bool labelled)
 		e = expect(f, HOP_UDP);
 		lab_set32(
 			e->b + 14, OUT_LABEL << 12 | (uint32_t) class << 9 | 0x100u | (outer - 1u));
-		wrap(e, OWN, EDGE);
+		wrap_class(e, (uint8_t)(class << 3));
 		return;
 	case 44: /* a route of another instance */
 		make_ip(&ip, v6, 6, inner, payload);
@@ -794,6 +819,26 @@ all_told(void *ctx)
 {
 	(void)ctx;
 	return worker_stats(0)->originated == 2;
+}
+
+/* Spoofed packets: a port of `default` without `mpls` drops UDP tunnels with known addresses. */
+static void
+write_edge(const char *edge)
+{
+	FILE *f = pcap_create(edge);
+	struct lab_frame frame;
+
+	assert_non_null(f);
+	for (unsigned i = 0; i < 50; i++) {
+		make_ip(&frame, i % 2, 1, 64, 100);
+		memcpy(frame.b, edge_mac, 6);
+		put_label(&frame, LABEL_OF(3), true, 0, 64);
+		wrap(&frame, EDGE, OWN);
+		drops[DROP_local_loop]++;
+		pcap_put(f, frame.b, frame.len);
+	}
+	assert_int_equal(fclose(f), 0);
+	packets += 50;
 }
 
 static void
@@ -964,27 +1009,32 @@ workers_up(void)
 static void
 test_mix(void **state)
 {
-	char in[64], plain[64], out[64], device[200];
+	char in[64], plain[64], edge[64], out[64], device[200];
 	uint8_t mac[6];
 
 	(void)state;
-	expected = calloc(2 * packets + 110, sizeof(*expected));
-	got = calloc(2 * packets + 110, sizeof(*got));
+	expected = calloc(2 * packets + 160, sizeof(*expected));
+	got = calloc(2 * packets + 160, sizeof(*got));
 	assert_true(expected != NULL && got != NULL);
 	snprintf(in, sizeof(in), "%s/in.pcap", directory);
 	snprintf(plain, sizeof(plain), "%s/plain.pcap", directory);
+	snprintf(edge, sizeof(edge), "%s/edge.pcap", directory);
 	snprintf(out, sizeof(out), "%s/out.pcap", directory);
 	lab_eal_up(directory, 64);
 	(void)port("null", "net_null0,no-rx=1", false, 0);
 	snprintf(device, sizeof(device), "net_pcap0,tx_pcap=%s", out);
 	port_mac(port("out", device, false, 0), out_mac);
 	write_input(in, plain);
+	write_edge(edge);
 	snprintf(device, sizeof(device), "net_pcap1,rx_pcap=%s", in);
 	port_mac(port("in", device, true, 0), mac);
 	assert_memory_equal(mac, in_mac, 6);
 	snprintf(device, sizeof(device), "net_pcap2,rx_pcap=%s", plain);
 	port_mac(port("plain", device, false, ERRORS), mac);
 	assert_memory_equal(mac, plain_mac, 6);
+	snprintf(device, sizeof(device), "net_pcap3,rx_pcap=%s", edge);
+	port_mac(port("edge", device, false, 0), mac);
+	assert_memory_equal(mac, edge_mac, 6);
 	lab_fib_up(&lab);
 	make_instances();
 	make_labels();
@@ -993,7 +1043,7 @@ test_mix(void **state)
 	set_sources(2, "192.0.2.253");
 	set_sources(3, "192.0.2.254");
 	workers_up();
-	if (!lab_wait(all_seen, &packets, 60)) {
+	if (!lab_wait(all_seen, &packets, 300)) {
 		compare_drops();
 		fail_msg("not all were seen");
 	}
@@ -1001,7 +1051,7 @@ test_mix(void **state)
 	assert_int_equal(worker_stats(0)->forwarded, expected_count - split);
 	assert_int_equal(worker_stats(0)->fragments, 2 * split);
 	assert_true(split > 0);
-	assert_true(lab_wait(all_told, NULL, 60));
+	assert_true(lab_wait(all_told, NULL, 300));
 	workers_stop();
 	dataplane_fini();
 	lab_fib_down(&lab);
@@ -1009,6 +1059,7 @@ test_mix(void **state)
 	check_spread();
 	unlink(in);
 	unlink(plain);
+	unlink(edge);
 	unlink(out);
 	free(expected);
 	free(got);

@@ -146,7 +146,7 @@ take_tunnel(uint8_t *buffer, unsigned len, uint16_t chain)
 	memcpy(buffer + ETHER_LEN, &h, sizeof(h));
 	memcpy(buffer + ETHER_LEN + sizeof(h), udp, sizeof(udp));
 	burst_init(&burst, &stats, false);
-	assert_true(udp_tunnel_take(&burst, &m, buffer + ETHER_LEN, fib_reader(lab.fib)->tunnels));
+	assert_true(udp_tunnel_take(&burst, &m, buffer + ETHER_LEN, fib_reader(lab.fib)));
 	return m;
 }
 

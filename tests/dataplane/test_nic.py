@@ -22,6 +22,7 @@ class Machine(unittest.TestCase):
         self.root = tempfile.mkdtemp(prefix="keel-nic-")
         self.addCleanup(shutil.rmtree, self.root)
         self.pci = self.root + "/sys/bus/pci"
+        os.mkdir(self.root + "/etc")
         self.changed = threading.Condition()
         self.takes = {"vfio-pci", "igb"}  # drivers that accept a device
         for driver in ("vfio-pci", "igb", "mlx5_core"):
@@ -133,7 +134,7 @@ class Nic(Machine):
         for words in ([], ["frob"], ["list", "x"], ["bind"], ["bind", "a", "b"], ["unbind", "--force", "x"], ["hugepages"], ["hugepages", "-1"],
                       ["hugepages", "8", "x"]):
             self.refused("usage:", *words, status=2)
-        self.done("bind [--force] DEVICE", "--help")
+        self.done("bind [--force] [--persist] DEVICE", "--help")
 
     def test_names(self):
         self.refused("0000:09:00.0: no such PCI device", "bind", "09:00.0")
@@ -152,6 +153,42 @@ class Nic(Machine):
         self.done("returned to igb", "unbind", "01:00.0")
         self.assertEqual(self.driver(FIRST), "igb")
         self.refused("bound to igb, not to vfio-pci", "unbind", FIRST)
+
+    def noted(self):
+        try:
+            with open(self.root + "/etc/keel-nic.conf") as f:
+                return f.read().splitlines()
+        except FileNotFoundError:
+            return None
+
+    def test_persist_and_restore(self):
+        self.write("sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "0")
+        self.write("sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages", "0")
+        self.refused("there is nothing to restore", "restore")
+        self.done("bound to vfio-pci", "bind", FIRST)
+        self.assertIsNone(self.noted())
+        self.done("bound to vfio-pci already", "bind", "--persist", FIRST)
+        self.done("bound to vfio-pci", "bind", "--force", "--persist", "eth8")
+        for words in (["8"], ["16", "1"], ["32"]):
+            self.done("hugepages of 2 MB", "hugepages", "--persist", *words)
+        self.assertEqual(self.noted(), ["bind " + FIRST, "bind " + SECOND, "hugepages 16 1", "hugepages 32"])
+        # a restart of the machine
+        for address in (FIRST, SECOND):
+            os.unlink("%s/devices/%s/driver" % (self.pci, address))
+            os.symlink("../../drivers/igb", "%s/devices/%s/driver" % (self.pci, address))
+            self.write("%s/devices/%s/driver_override" % (self.pci, address), "")
+        self.write("sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "0")
+        out = self.nic("restore")
+        self.assertEqual((out[0], self.driver(FIRST), self.driver(SECOND)), (0, "vfio-pci", "vfio-pci"), out)
+        self.assertIn("32 hugepages", out[1])
+        self.done("returned to igb", "unbind", FIRST)
+        self.assertEqual(self.noted(), ["bind " + SECOND, "hugepages 16 1", "hugepages 32"])
+        with open(self.root + "/etc/keel-nic.conf", "a") as f:
+            f.write("frob\nbind 0000:09:00.0\n")
+        status, _, err = self.nic("restore")
+        self.assertEqual(status, 1)
+        self.assertIn('"frob" is no order', err)
+        self.assertIn("0000:09:00.0: no such PCI device", err)
 
     def test_no_iommu(self):
         os.unlink("%s/devices/%s/iommu_group" % (self.pci, FIRST))

@@ -175,10 +175,10 @@ both_forward(void **state)
 	in = packet_socket("a0");
 	out = packet_socket("b0");
 	while (sent_all < packets) {
-		assert_true(lab_wait(room, NULL, 30));
+		assert_true(lab_wait(room, NULL, 300));
 		send_one((unsigned)(sent_all % FLOWS));
 	}
-	if (!lab_wait(all_seen, NULL, 30))
+	if (!lab_wait(all_seen, NULL, 300))
 		print_message("sent %lu seen %lu\n", sent_all, seen_all);
 	assert_int_equal(seen_all, packets);
 	assert_int_equal(reordered, 0);

@@ -5,6 +5,7 @@
  * The host thread is not an EAL thread. Needs root.
  */
 #include "dataplane/tun.h"
+#include "dataplane/host_path.h"
 #include "lab.h"
 #include "pcap.h"
 
@@ -92,11 +93,14 @@ host_main(void *arg)
 
 	(void)arg;
 	role_enter_host();
+	tun_show(tun);
 	while (!atomic_load(&host_stop)) {
 		if (poll(&p, 1, 10) > 0)
 			while (tun_drain(tun))
 				;
+		(void)host_path_turn();
 	}
+	tun_hide(tun);
 	return NULL;
 }
 
@@ -109,6 +113,14 @@ set_routes(void)
 
 	lab_route_text(&lab, "10.0.0.0/8", PATH_LIST_FORWARD, PORT_NONE, &a, 1);
 	lab_route_text(&lab, "2001:db8:7::/48", PATH_LIST_FORWARD, PORT_NONE, &b, 1);
+	/* with a smaller MTU, by a labelled path, and without a way */
+	a = lab_next_hop(&lab, IP(192, 0, 2, 2), 1, far4, 700);
+	lab_route_text(&lab, "10.7.0.0/16", PATH_LIST_FORWARD, PORT_NONE, &a, 1);
+	a = lab_next_hop(&lab, IP(192, 0, 2, 3), 1, far4, 1400);
+	lab_route_label(&lab, "10.8.0.0/16", a, 100);
+	v6 = lab_addr("2001:db8:a::2");
+	b = lab_next_hop_at(&lab, &v6, 1, far6, 1300);
+	lab_route_label(&lab, "2001:db8:8::/48", b, 100);
 	lab_commit(&lab);
 }
 
@@ -117,9 +129,10 @@ udp_socket(int family, const char *from, const char *to, int ttl)
 {
 	struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_port = htons(9)};
 	struct sockaddr_in a4 = {.sin_family = AF_INET, .sin_port = htons(9)};
-	int fd = socket(family, SOCK_DGRAM, 0);
+	int fd = socket(family, SOCK_DGRAM, 0), on = 1;
 
 	assert_true(fd >= 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
 	if (family == AF_INET) {
 		assert_int_equal(setsockopt(fd, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl)), 0);
 		assert_int_equal(inet_pton(AF_INET, from, &a4.sin_addr), 1);
@@ -233,11 +246,57 @@ flood(uint64_t before)
 		full += rc != 0;
 	}
 	want = before + ok;
-	assert_true(lab_wait(sent, &want, 60));
+	assert_true(lab_wait(sent, &want, 300));
 	assert_int_equal(counter(&s->originated), want);
 	assert_int_equal(lab_drops(DROP_inject_full) - drops, full);
 	assert_true(ok > 0);
 	print_message("flood: %lu sent, %lu refused\n", (unsigned long)ok, (unsigned long)full);
+}
+
+/* Sends datagrams of `len` bytes, which may not be fragmented, until the kernel knows the MTU of the path. */
+static void
+learn_mtu(int family, const char *from, const char *to, size_t len, int mtu)
+{
+	static const uint8_t data[1400];
+	int fd = udp_socket(family, from, to, 64), on = IP_PMTUDISC_DO, got = 0;
+	int level = family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
+	uint64_t end = lab_now_ns() + 60 * UINT64_C(1000000000);
+	socklen_t size = sizeof(got);
+
+	assert_int_equal(
+		setsockopt(fd, level, family == AF_INET ? IP_MTU_DISCOVER : IPV6_MTU_DISCOVER, &on,
+			sizeof(on)),
+		0);
+	while (got != mtu && lab_now_ns() < end) {
+		(void)send(fd, data, len, 0);
+		usleep(1000);
+		assert_int_equal(
+			getsockopt(fd, level, family == AF_INET ? IP_MTU : IPV6_MTU, &got, &size),
+			0);
+	}
+	assert_int_equal(got, mtu);
+	assert_int_equal(send(fd, data, len, 0), -1);
+	assert_int_equal(errno, EMSGSIZE);
+	close(fd);
+}
+
+/* The kernel learns the way's MTU, less the labels, and that there is no way. */
+static void
+returned_errors(void)
+{
+	struct pollfd p = {.events = POLLIN};
+	int on = 1;
+
+	learn_mtu(AF_INET, "203.0.113.1", "10.7.1.1", 1300, 700);
+	learn_mtu(AF_INET, "203.0.113.1", "10.8.1.1", 1372, 1396);
+	learn_mtu(AF_INET6, "2001:db8:f::1", "2001:db8:8::1", 1300, 1296);
+	p.fd = udp_socket(AF_INET, "203.0.113.1", "11.0.0.1", 64);
+	assert_int_equal(setsockopt(p.fd, IPPROTO_IP, IP_RECVERR, &on, sizeof(on)), 0);
+	assert_int_equal(send(p.fd, "x", 1, 0), 1);
+	assert_int_equal(poll(&p, 1, 60000), 1); /* POLLERR */
+	assert_int_equal(send(p.fd, "x", 1, 0), -1);
+	assert_int_equal(errno, ENETUNREACH);
+	close(p.fd);
 }
 
 static void
@@ -261,14 +320,15 @@ test_way_out(void **state)
 		assert_int_equal(send(v4, &i, sizeof(i), 0), sizeof(i));
 		assert_int_equal(send(v6, &i, sizeof(i), 0), sizeof(i));
 	}
-	assert_true(lab_wait(sent, &want, 60));
+	assert_true(lab_wait(sent, &want, 300));
 	assert_int_equal(counter(&worker_stats(0)->forwarded), 0);
+	returned_errors();
 	atomic_store(&host_stop, true);
 	pthread_join(host, NULL);
 	close(v4);
 	close(v6);
 	refusals();
-	flood(want);
+	flood(counter(&worker_stats(0)->originated));
 	workers_stop();
 	assert_int_equal(worker_inject(VRF_DEFAULT, "\x45", 20), -ENOBUFS);
 	dataplane_fini();

@@ -132,6 +132,7 @@ make_pool(void)
 
 static struct rte_mbuf *queue[PACKETS];
 static unsigned given, queued, sent_v4, sent_all;
+static unsigned longest_sent[PORTS]; /* octets */
 static bool labelled; /* some packet of the input may have labels */
 
 /* After the last packet the worker is told to stop. */
@@ -184,10 +185,12 @@ static inline uint16_t
 rig_transmit(void *q, struct rte_mbuf **m, uint16_t n)
 {
 	uint16_t accepted = n > 60 ? 60 : n; /* sometimes the queue is full */
+	unsigned *longest = q;
 
-	(void)q;
-	for (uint16_t i = 0; i < accepted; i++)
+	for (uint16_t i = 0; i < accepted; i++) {
 		check_sent(m[i]);
+		*longest = m[i]->pkt_len > *longest ? m[i]->pkt_len : *longest;
+	}
 	rte_pktmbuf_free_bulk(m, accepted);
 	return accepted;
 }
@@ -195,13 +198,15 @@ rig_transmit(void *q, struct rte_mbuf **m, uint16_t n)
 static inline void
 make_device(void)
 {
-	static void *none[1];
+	static void *none[1], *longest_of[PORTS];
 
 	for (unsigned i = 0; i < PORTS; i++) {
 		rte_eth_fp_ops[i].rx_pkt_burst = rig_receive;
 		rte_eth_fp_ops[i].tx_pkt_burst = rig_transmit;
 		rte_eth_fp_ops[i].rxq.data = rte_eth_fp_ops[i].rxq.clbk = none;
-		rte_eth_fp_ops[i].txq.data = rte_eth_fp_ops[i].txq.clbk = none;
+		longest_of[i] = &longest_sent[i];
+		rte_eth_fp_ops[i].txq.data = &longest_of[i];
+		rte_eth_fp_ops[i].txq.clbk = none;
 	}
 }
 

@@ -32,11 +32,11 @@ static struct policy_set *
 compile(const json_t *document)
 {
 	struct faults f = {0};
-	struct policy_text *t = policy_text_compile(document, NULL, &f);
+	struct policy_text *t = policy_text_compile(document, NULL, NULL, &f);
 	struct policy_set *s;
 
 	HARNESS_CHECK((t != NULL) == (f.count == 0));
-	s = policy_set_compile_text(document, t, &f);
+	s = policy_set_compile_text(document, t, NULL, &f);
 	for (unsigned i = 0; i < f.count; i++) {
 		HARNESS_CHECK(f.fault[i].path && f.fault[i].reason);
 		HARNESS_CHECK(f.fault[i].path[0] == '/');

@@ -166,7 +166,7 @@ static const struct target {
 	{"attribute", target_attribute, 200000, false},
 	{"config", target_config, 1000, true},
 	{"rpc", target_rpc, 5000, true},
-	{"keelctl", target_keelctl, 20000, true},
+	{"keelctl", target_keelctl, 3000, true},
 	{"vpn", target_vpn, 100000, false},
 	{"aspath", target_aspath, 2000, false},
 	{"rtr", target_rtr, 20000, false},

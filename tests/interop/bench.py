@@ -125,7 +125,7 @@ class Feature:
 class Bench:
     def __init__(self, checks, lab, daemon_class, out, families):
         self.checks, self.lab, self.out, self.families = checks, lab, out, families
-        self.tag = daemon_class.name.lower()
+        self.tag = daemon_class.name.lower() + daemon_class.tag
         self.rt, self.d, self.s = ("%s-%s" % (h, self.tag) for h in ("rt", "d", "s"))
         self.cells = {}  # (feature, family): (True or False, text)
         self.keeld = self.rpc = None

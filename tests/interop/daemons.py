@@ -7,14 +7,14 @@ import glob
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import threading
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
-from labtest import V4, V6, run, wait_for
+from lab import PEERS, program
+from labtest import PATIENCE_S, V4, V6, run, wait_for
 from wire import ext_community_text
 
 # A session to keeld or to the speaker behind. `client`: the peer is the daemon's route reflector client; `next_hop6`: IPv4 with IPv6 next hops
@@ -43,7 +43,10 @@ def family_of(prefix):
 
 
 class Daemon:
-    name = package = None
+    name = None
+    programs = ()
+    version_of = "--version"
+    folders, tag = PEERS, ""  # where the programs are; tells instances of one daemon apart
     transit = True  # passes routes between sessions
     restarts = True  # supports RFC 4724 as the restarting side
     reflects = True
@@ -57,8 +60,12 @@ class Daemon:
         self.setup = None
 
     @classmethod
+    def program(cls, name):
+        return program(next(p for p in cls.programs if os.path.basename(p) == name), cls.folders)
+
+    @classmethod
     def version(cls):
-        return run("dpkg-query", "-W", "-f", "${Version}", cls.package).strip()
+        return re.search(r"\d+(\.\d+)+", run(program(cls.programs[0], cls.folders), cls.version_of, check=False)).group()
 
     def file(self, name, text):
         path = os.path.join(self.folder, name)
@@ -105,7 +112,7 @@ class Daemon:
 
 
 class Bird(Daemon):
-    name, package = "BIRD", "bird2"
+    name = "BIRD"
     programs = ["/usr/sbin/bird", "/usr/sbin/birdc"]
 
     def config(self):
@@ -120,7 +127,7 @@ class Bird(Daemon):
             channels = " ".join("%s { %s %s };" % (
                 short(f), self.channel(x), "extended next hop on;" if x.next_hop6 and f == V4 else "") for f in x.families)
             out.append("protocol bgp %s { local %s as %d; neighbor %s%s as %d; hold time 90; connect retry time 1; connect delay time 1; "
-                       "error wait time 1, 2; %s %s %s %s }" % (
+                       "error wait time 1, 2; allow as sets; %s %s %s %s }" % (
                            x.name, x.local, s.asn, x.remote, "%" + x.interface if x.interface else "", x.asn, "passive;" if x.passive else "",
                            "rr client;" if x.client else "",
                            "graceful restart on; graceful restart time %d;" % x.restart if x.restart else "graceful restart aware;", channels))
@@ -131,15 +138,15 @@ class Bird(Daemon):
 
     def run(self, recover):
         path, self.control = self.file("bird.conf", self.config()), os.path.join(self.folder, "bird.ctl")
-        self.process = self.spawn(["bird", "-f", "-c", path, "-s", self.control] + (["-R"] if recover else []))
+        self.process = self.spawn([self.program("bird"), "-f", "-c", path, "-s", self.control] + (["-R"] if recover else []))
 
         def up():
             self.process.must_run()
-            return os.path.exists(self.control) and "Daemon is up" in run("birdc", "-s", self.control, "show", "status", check=False)
+            return os.path.exists(self.control) and "Daemon is up" in run(self.program("birdc"), "-s", self.control, "show", "status", check=False)
         wait_for("control socket of " + self.host, up, 30)
 
     def birdc(self, *words):
-        return run("birdc", "-s", self.control, *words)
+        return run(self.program("birdc"), "-s", self.control, *words)
 
     def protocol(self, prefix):
         return "own%d" % list(self.setup.own).index(prefix)
@@ -151,7 +158,7 @@ class Bird(Daemon):
         self.birdc("disable", self.protocol(prefix))
 
     def ask_refresh(self, session, family):
-        return self.birdc("reload", "in", session)
+        return self.birdc("reload", *([] if self.version() < "3" else ["bgp"]), "in", session)
 
     def state(self, session):
         return "established" if "Established" in self.birdc("show", "protocols", session) else "other"
@@ -167,7 +174,7 @@ class Bird(Daemon):
     def attribute(self, key, value, out):
         if key == "origin":
             out["origin"] = value.lower()
-        elif key == "as_path":
+        elif key in ("as_path", "path"):
             out["as_path"] = re.sub(r"\{([^}]*)\}", lambda m: "{%s}" % ",".join(m.group(1).split()), value)
         elif key == "next_hop":
             hops = value.split()
@@ -198,7 +205,7 @@ class Bird(Daemon):
             m = re.match(r"([0-9a-f.:]+/\d+)\s", line)
             if m:
                 at = out.setdefault(m.group(1), {})
-            m = re.match(r"\s+BGP\.([^:]+): ?(.*)", line)
+            m = re.match(r"\s+(?:BGP\.|bgp_)([^:]+): ?(.*)", line)  # BIRD 2, 3
             if m and at is not None:
                 self.attribute(m.group(1), m.group(2).strip(), at)
         return out
@@ -206,7 +213,7 @@ class Bird(Daemon):
 
 class Frr(Daemon):
     """bgpd, with zebra for interfaces. In a separate namespace zebra's routes are harmless; bgpd passes none (-n)."""
-    name, package = "FRR", "frr"
+    name = "FRR"
     programs = ["/usr/lib/frr/bgpd", "/usr/lib/frr/zebra"]
     default_med = 0
     zebra = None
@@ -218,7 +225,8 @@ class Frr(Daemon):
             out += ["route-map med%d permit 10" % med, " set metric %d" % med, "exit"]
         out += ["route-map all permit 10", " set ipv6 next-hop prefer-global", "exit"]
         out += ["router bgp %d" % s.asn, " bgp router-id %s" % s.router_id, " no bgp ebgp-requires-policy", " no bgp network import-check",
-                " no bgp default ipv4-unicast", " no bgp hard-administrative-reset"]
+                " no bgp default ipv4-unicast", " no bgp hard-administrative-reset",
+                " no bgp reject-as-sets"]  # RFC 9774; rejected by default since FRR 10.5, BIRD 2.18
         restart = next((x.restart for x in s.sessions if x.restart), None)
         if restart:
             out += [" bgp graceful-restart", " bgp graceful-restart restart-time %d" % restart, " bgp graceful-restart preserve-fw-state"]
@@ -249,21 +257,21 @@ class Frr(Daemon):
         return "network %s%s" % (prefix, " route-map med%d" % med if med is not None else "")
 
     def run(self, recover):
-        shutil.chown(self.folder, "frr", "frr")
+        os.chmod(self.folder, 0o777)  # bgpd drops its privileges to a user of its own machine
         os.chmod(os.path.dirname(self.folder), 0o755)
         zserv, config = os.path.join(self.folder, "zserv"), self.file("bgpd.conf", self.config())
         for stale in glob.glob(os.path.join(self.folder, "*.vty")):
             os.unlink(stale)
         common = ["--vty_socket", self.folder, "-z", zserv]
         if self.zebra is None:
-            self.zebra = self.spawn(["/usr/lib/frr/zebra", "-u", "frr", "-g", "frr", "-f", self.file("zebra.conf", "log stdout\n"), "-i",
+            self.zebra = self.spawn([self.program("zebra"), "-u", "frr", "-g", "frr", "-f", self.file("zebra.conf", "log stdout\n"), "-i",
                                      os.path.join(self.folder, "zebra.pid"), *common], "-zebra")
 
         def listening():
             self.zebra.must_run()
             return os.path.exists(zserv)
         wait_for("zebra of " + self.host, listening, 30)
-        self.process = self.spawn(["/usr/lib/frr/bgpd", "-n", "-S", "-f", config, "-i", os.path.join(self.folder, "bgpd.pid"), *common])
+        self.process = self.spawn([self.program("bgpd"), "-n", "-S", "-f", config, "-i", os.path.join(self.folder, "bgpd.pid"), *common])
 
         def up():
             self.process.must_run()
@@ -273,7 +281,7 @@ class Frr(Daemon):
     def vty(self, *commands, ok=True):
         """FRR's own protocol of vtysh: a command and a NUL; the answer, three NULs and a status."""
         s = socket.socket(socket.AF_UNIX)
-        s.settimeout(60)
+        s.settimeout(PATIENCE_S)
         try:
             s.connect(os.path.join(self.folder, "bgpd.vty"))
             out = ""
@@ -351,7 +359,7 @@ class Frr(Daemon):
 
 
 class GoBgp(Daemon):
-    name, package = "GoBGP", "gobgpd"
+    name = "GoBGP"
     programs = ["/usr/bin/gobgpd", "/usr/bin/gobgp"]
 
     def config(self):
@@ -382,12 +390,12 @@ class GoBgp(Daemon):
         # gobgpd has no routes until own_after_start(). A recovered session that came up before would get an End-of-RIB without them.
         if recover:
             self.reachable(False)
-        self.process = self.spawn(["gobgpd", "-f", self.file("gobgp.toml", self.config()), "-t", "toml", "-p", "--api-hosts", self.socket,
+        self.process = self.spawn([self.program("gobgpd"), "-f", self.file("gobgp.toml", self.config()), "-t", "toml", "-p", "--api-hosts", self.socket,
                                    "--pprof-disable"] + (["-r"] if recover else []))
 
         def up():
             self.process.must_run()
-            return os.path.exists(self.socket[7:]) and "Router-ID" in run("gobgp", "--target", self.socket, "global", check=False)
+            return os.path.exists(self.socket[7:]) and "Router-ID" in run(self.program("gobgp"), "--target", self.socket, "global", check=False)
         wait_for("API of " + self.host, up, 30)
         self.own_after_start()
         if recover:
@@ -399,7 +407,7 @@ class GoBgp(Daemon):
             self.lab.sh(self.host, "ip %s rule %s pref 1 prohibit" % (family, "del" if yes else "add"))
 
     def gobgp(self, *words):
-        return run("gobgp", "--target", self.socket, *words)
+        return run(self.program("gobgp"), "--target", self.socket, *words)
 
     def announce(self, prefix):
         med = self.setup.own[prefix]
@@ -478,7 +486,7 @@ class GoBgp(Daemon):
 
 
 class OpenBgpd(Daemon):
-    name, package = "OpenBGPD", "openbgpd"
+    name, version_of = "OpenBGPD", "-V"
     programs = ["/usr/sbin/bgpd", "/usr/sbin/bgpctl"]
 
     def config(self):
@@ -505,10 +513,12 @@ class OpenBgpd(Daemon):
         by systemd and shared by all daemons. `ip netns exec` has a mount namespace."""
         home = os.path.join(self.folder, "home")
         os.makedirs(home, exist_ok=True)
-        with open("/etc/passwd") as f:
+        daemon = program(command[0], self.folders)
+        etc = os.path.join(os.path.dirname(daemon[:-len(command[0])]) or "/", "etc/passwd")  # of the root that scripts/debian-root made
+        with open(etc) as f:
             users = [line.split(":") for line in f]
         passwd = self.file("passwd", "".join(":".join(u[:5] + [home] + u[6:] if u[0] == "_openbgpd" else u) for u in users))
-        return ["sh", "-c", 'mount --bind "$0" /etc/passwd && exec "$@"', passwd, *command]
+        return ["sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', passwd, etc, daemon, *command[1:]]
 
     def run(self, recover):
         self.socket = os.path.join(self.folder, "bgpd.sock")
@@ -518,13 +528,13 @@ class OpenBgpd(Daemon):
 
         def up():
             self.process.must_run()
-            return "Neighbor" in run("bgpctl", "-s", self.socket, "show", "summary", check=False)
+            return "Neighbor" in run(self.program("bgpctl"), "-s", self.socket, "show", "summary", check=False)
         wait_for("control socket of " + self.host, up, 30)
         self.own_after_start()
 
     def bgpctl(self, *words):
         """Runs in the daemon's namespace, because link-local addresses contain its interface names."""
-        return run("ip", "netns", "exec", self.lab.netns(self.host), "bgpctl", "-s", self.socket, *words)
+        return run("ip", "netns", "exec", self.lab.netns(self.host), self.program("bgpctl"), "-s", self.socket, *words)
 
     def requests_counted(self, session):
         o = json.loads(self.bgpctl("-j", "show", "neighbor", self.name_of(session)))["neighbors"][0]["stats"]["route-refresh"]["received"]["request"]
@@ -584,7 +594,7 @@ class OpenBgpd(Daemon):
 
 class ExaBgp(Daemon):
     """ExaBGP is not a router: it prints received routes as JSON, and announces routes by commands. exabgp_process.py connects the tests to both."""
-    name, package = "ExaBGP", "exabgp"
+    name = "ExaBGP"
     programs = ["/usr/sbin/exabgp"]
     transit = reflects = restarts = False
 
@@ -614,7 +624,7 @@ class ExaBgp(Daemon):
             os.unlink(self.pipe)
         self.listener.bind(self.pipe)
         self.listener.listen(1)
-        self.listener.settimeout(60)
+        self.listener.settimeout(PATIENCE_S)
         self.lock, self.ribs, self.states = threading.Lock(), {}, {}
         settings = {"daemon.user": "root", "daemon.drop": "false", "log.destination": "stdout", "api.cli": "false", "api.ack": "false", "tcp.bind": "",
                     "tcp.attempts": "0"}
@@ -747,3 +757,6 @@ class ExaBgp(Daemon):
 
 
 ALL = [Bird, Frr, GoBgp, ExaBgp, OpenBgpd]
+if PEERS:  # each daemon of each folder
+    ALL = [type(d.__name__, (d,), {"folders": [folder], "tag": str(i + 1) if i else ""}) for d in ALL for i, folder in enumerate(PEERS)
+           if os.path.exists(folder + d.programs[0])]

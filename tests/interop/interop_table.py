@@ -5,6 +5,7 @@ import textwrap
 import os
 import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
+from lab import PEERS
 from labtest import V4, V6
 
 HEAD = """# Interoperation with other daemons
@@ -52,8 +53,17 @@ and ExaBGP 4.2.21 are not in these labs.
 """
 
 
+CURRENT = """
+# Current versions
+
+Written by `KEEL_PEERS="$(scripts/debian-root peers forky)" KEEL_WRITE_DOCS=1 tests/interop/test_interop.py`; the daemons are those of Debian forky. AS_SETs, which BIRD
+and FRR refuse by default since 2.18 and 10.5 (RFC 9774), are allowed in the configurations. FRR 10.7.1 sends its End-of-RIB before its routes in some restarts (RFC 4724 4.1 asks for the opposite):
+Keel then withdraws the routes, and announces them again.
+"""
+
+
 def column(daemon):
-    return "%s %s" % (daemon.name, daemon.version().split("-")[0].split("+")[0])
+    return "%s %s" % (daemon.name, daemon.version())
 
 
 def family_table(family, features, benches):
@@ -79,5 +89,8 @@ def family_table(family, features, benches):
     return "\n".join(["## " + NAMES[family], "", head, rule, *rows, "", *listed])
 
 
-def page(families, features, benches):
-    return HEAD + "".join("\n" + family_table(f, features, benches) + "\n" for f in families) + VPN
+def page(families, features, benches, before):
+    """The page with new tables of the daemons that ran, and as before for the others."""
+    tables = "".join("\n" + family_table(f, features, benches) + "\n" for f in families)
+    older, mark, newer = before.partition(CURRENT)
+    return older + CURRENT + tables if PEERS else HEAD + tables + VPN + mark + newer

@@ -203,8 +203,10 @@ def ask_it(b, t, f, name):
         after = b.view("adj-in", D[f], f)
         t.true("the table is as before", table(after) == table(had), sorted(set(had) ^ set(after)))
         t.true("none is stale", not [p for p, r in after.items() if r["stale"]], after)
-        t.equal("counters", changes(before, b.counters(D[f], f)),
-                dict({"requests_sent": 1}, **({"borr_received": borr, "eorr_received": eorr} if borr else {})))
+        seen = changes(before, b.counters(D[f], f))
+        if not eorr:
+            seen.pop("borr_ignored", None)  # of a peer that announces 64, and to which Keel does not
+        t.equal("counters", seen, {"requests_sent": 1, **({"borr_received": borr} if borr else {}), **({"eorr_received": eorr} if eorr else {})})
     return borr, eorr, again, stayed
 
 
@@ -265,6 +267,8 @@ def refresh_by_us(b, f):
             t.equal("neither BoRR nor EoRR", (borr, eorr), (0, 0))
             raise No("sends no answer to a peer with capability 70 and without 64")
         t.true("the session stayed", stayed)
+        if borr and not eorr:
+            t.note("BoRR without EoRR")
 
 
 def refresh_by_it(b, f):
@@ -454,10 +458,10 @@ def reflected_by_it(b):
                    lambda: {p: r for p, r in table(b.speakers["up" + f][0].rib).items() if p in from_behind},
                    table({p: dict(r, as_path=("%d %s" % (US, r["as_path"])).strip(), next_hop=RT_UP[f]) for p, r in from_behind.items()},
                          ("local_pref", "originator_id", "cluster_list", "med")))
-            med = {} if d.default_med is None else {"med": d.default_med}
-            ours = {p: dict(r, local_pref=100, next_hop=S_UP[f], originator_id=ROUTER_ID, cluster_list=[IT_ID], **med)
-                    for p, r in cases(f, 2, UP).items()}
-            t.same("to its other client: what we said", lambda: {p: r for p, r in table(b.speakers["behind" + f][0].rib).items() if p in ours}, table(ours))
+            without = () if d.default_med is None else ("med",)  # FRR adds MED 0 until 8.4, not in 10.7
+            ours = {p: dict(r, local_pref=100, next_hop=S_UP[f], originator_id=ROUTER_ID, cluster_list=[IT_ID]) for p, r in cases(f, 2, UP).items()}
+            t.same("to its other client: what we said",
+                   lambda: {p: r for p, r in table(b.speakers["behind" + f][0].rib, without).items() if p in ours}, table(ours, without))
 
 
 # ---- other transports and next hops ----
@@ -535,11 +539,15 @@ def graceful(b):
     if any(capable.values()):
         d.kill()
         stale = {f: stays_stale(b, f, keep[f]) for f in fs}
+        cap = b.capture("graceful")
         d.start(Setup(IT, IT_ID, setup.sessions, setup.own, set(setup.announced) - set(lost.values())), recover=True)
         b.wait_up()
+        for f in fs:
+            wait_for("its routes after the restart", lambda: set(b.view("adj-in", D[f], f)) == set(keep[f]) - {lost[f]} or not capable[f], 20)
+        messages = cap.stop().messages()
     for f in fs:
         with b.feature("helper", f) as t:
-            helper(b, t, f, capable[f], capable[f] and stale[f], keep[f], lost[f])
+            helper(b, t, f, capable[f], capable[f] and stale[f], keep[f], lost[f], messages if capable[f] else [])
     if any(capable.values()):
         short_setup = Setup(IT, IT_ID, [s._replace(restart=2) for s in setup.sessions], setup.own, setup.announced)
         d.stop()
@@ -591,7 +599,13 @@ def stays_stale(b, f, expected):
     return {}
 
 
-def helper(b, t, f, capable, stale, keep, lost):
+def ended_early(messages, f):
+    """True if the daemon sent routes of its own after its End-of-RIB."""
+    updates = [set(announced_now) | set(gone) for s, kind, _, announced_now, gone in messages if s == D[f] and kind == UPDATE]
+    return any(update & set(OWN[f]) for update in updates[updates.index(set()):]) if set() in updates else False
+
+
+def helper(b, t, f, capable, stale, keep, lost, messages):
     if capable is None:
         raise No("it has no capability 64")
     if not capable:
@@ -604,4 +618,5 @@ def helper(b, t, f, capable, stale, keep, lost):
     left = {p: r for p, r in keep.items() if p != lost}
     t.same("back, after its End-of-RIB: what it did not repeat is gone", lambda: without_origin(table(b.view("adj-in", D[f], f))), without_origin(left))
     t.comes_to("none is stale", lambda: [p for p, r in b.view("adj-in", D[f], f).items() if r["stale"]], [])
-    t.comes_to("the speaker heard of that one only", lambda: up.withdrawn, [lost])
+    # FRR 10.7 sometimes sends its End-of-RIB first: the routes go, and come again.
+    t.comes_to("the speaker heard of that one only", lambda: sorted(up.withdrawn), sorted(keep) if ended_early(messages, f) else [lost])

@@ -175,7 +175,8 @@ class World:
                 lines.append("%s %d\n" % ((base[:-1] + "7") if f == V4 else base + "7", n % 2))
         self.probe = self.lab.spawn("probe", None, [
             PROBE, "--from", self.lab.netns("src"), "--to", self.lab.netns("a") + ":e0", "--to", self.lab.netns("b") + ":e0",
-            "--destinations", self.lab.write("destinations", "".join(lines)), "--pps", "2000", "--out", self.out], lines=True)
+            "--destinations", self.lab.write("destinations", "".join(lines)), "--pps", "2000", *labtest.Probe.TOGETHER,
+            "--out", self.out], lines=True)
         self.masks(A, A)
 
     def wait_up(self):

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
+# suite: host
 """A lab leaves no traces: after its end, an exception, Ctrl-C and SIGTERM; and after SIGKILL, once the next lab has begun. Checked
 from outside: namespaces, processes, mounts, hugepages, policy rules, routes, links, XDP and BPF on the host, files in /run, /dev/shm, /tmp.
 

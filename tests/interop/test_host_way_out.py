@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Packets of the host itself: keeld between two BIRDs. Pings to its loopback and port addresses from hosts several hops away, a BGP session
 between loopback addresses with a peer beyond a routed hop, static and kernel routes, both families; a killed keeld, two keelds on one host, and
-no leftovers.
+no leftovers. The router has a management interface with a default route: packets of the router's addresses leave by keeld's routes, those of the management
+address, and packets without a source, by management.
 """
 import re
 
@@ -10,7 +11,7 @@ import os
 import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
 import labtest
-from labtest import KEELD, Lab, commit, need, out_folder, wait_established
+from labtest import KEELD, Lab, commit, need, out_folder, peer, wait_established
 from lab import cpus_of_lab
 
 NAME = "host_way_out"
@@ -65,7 +66,7 @@ def keel(worker, others):
 
 
 def topology(lab):
-    for h in ("f", "a", "rt", "b", "g"):
+    for h in ("f", "a", "rt", "b", "g", "m"):
         lab.host(h, forward=h in "ab")
         lab.sh(h, "sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=0 net.ipv6.conf.default.accept_dad=0 "
                   "net.ipv6.conf.all.forwarding=%d" % (h in "ab"))
@@ -76,6 +77,9 @@ def topology(lab):
     for h, dev, address in (("f", "up", "2001:db8:a::2"), ("a", "far", "2001:db8:a::1"), ("a", "keel", "2001:db8:1::2"), ("b", "keel", "2001:db8:2::2"),
                             ("g", "up", "2001:db8:b::2"), ("b", "far", "2001:db8:b::1")):
         lab.sh(h, "ip address add %s/64 dev %s" % (address, dev))
+    lab.link("m", "rt", ["10.99.0.2/24", "2001:db8:99::2/64"], "rt", "mgmt", ["10.99.0.1/24", "2001:db8:99::1/64"])
+    lab.sh("m", "ip address add 203.0.113.9/32 dev lo; ip address add 2001:db8:999::9/128 dev lo")
+    lab.sh("rt", "ip route add default via 10.99.0.2; ip -6 route add default via 2001:db8:99::2")
     for n in "56":
         lab.sh("b", "ip address add 198.18.%s0.1/32 dev lo; ip address add 2001:db8:%s0::1/128 dev lo" % (n, n))
     lab.sh("b", "ip address add fe80::b/64 dev keel")
@@ -89,7 +93,7 @@ def topology(lab):
 def host_state(lab):
     """State that keeld must restore."""
     return {what: re.sub(r"\d+sec|id:\d+|qlen \d+", "", lab.sh("rt", command, check=False)) for what, command in {
-        "links": "ip -o link show 2>/dev/null | sed 's/^[0-9]*: //; s/ .*//'", "rules": "ip rule; ip -6 rule", "routes": "ip route show default; ip -6 route show default",
+        "links": "ip -o link show 2>/dev/null | sed 's/^[0-9]*: //; s/ .*//'", "rules": "ip rule; ip -6 rule", "routes": "ip route show default; ip -6 route show default; (ip route show table 179; ip -6 route show table 179) 2>/dev/null",
         "sysctls": "sysctl -a 2>/dev/null | grep -E 'conf\\.(all|pa|pb|default)\\.' | grep -vE 'stable_secret|mc_'"}.items()}
 
 
@@ -109,12 +113,64 @@ def reaches(c, lab):
     # Outgoing packets carry the loopback's address and keep their TTL: a is one hop away, f two.
     for source, target in ((LO4, "10.10.1.2"), (LO6, "2001:db8:a::2"), (LO4, "10.20.1.2"), (LO6, "2001:db8:b::2")):
         pings(c, lab, "out of the router", "rt", "-I %s %s" % (source, target))
-    pings(c, lab, "out of the router, source chosen by the kernel", "rt", "10.10.1.2")
-    pings(c, lab, "out of the router, source chosen by the kernel", "rt", "2001:db8:a::2")
-    pings(c, lab, "two hops need a TTL of two", "rt", "-t 2 10.10.1.2")
-    out = lab.sh("rt", "ping -n -c 1 -t 1 -W 2 10.10.1.2", check=False)
+    pings(c, lab, "out of the router, source chosen by the kernel", "rt", "10.1.0.2")
+    pings(c, lab, "out of the router, source chosen by the kernel", "rt", "2001:db8:1::2")
+    pings(c, lab, "two hops need a TTL of two", "rt", "-t 2 -I %s 10.10.1.2" % LO4)
+    out = lab.sh("rt", "ping -n -c 1 -t 1 -W 2 -I %s 10.10.1.2" % LO4, check=False)
     c.true("and not one", "Time to live exceeded" in out or "100% packet loss" in out, out)
     pings(c, lab, "long packets, too", "f", "-s 1400 " + LO4)
+
+
+ECHO = "import socket,sys\ns=socket.create_server(('::',22),family=socket.AF_INET6,dualstack_ipv6=True)\nwhile 1:\n c,a=s.accept();c.sendall(a[0].encode());c.close()"
+CALL = "import socket,sys\ns=socket.create_connection((sys.argv[1],22),5,(sys.argv[2],0))\nprint(s.recv(99).decode())"
+
+
+def management(c, lab):
+    """TCP to port 22 (as SSH) of router and management addresses from behind each, and pings of the router without a source."""
+    lab.spawn("echo", "rt", ["/usr/bin/python3", "-c", ECHO])
+
+    def call(host, to, source):
+        return lab.sh(host, "/usr/bin/python3 -c \"%s\" %s %s 2>&1" % (CALL, to, source), check=False).strip().splitlines()[-1].replace("::ffff:", "")
+
+    for host, source, to in (("m", "203.0.113.9", "10.99.0.1"), ("m", "2001:db8:999::9", "2001:db8:99::1"), ("m", "10.99.0.2", "10.99.0.1"),
+                             ("f", "10.10.1.2", LO4), ("f", "2001:db8:a::2", LO6), ("f", "10.10.1.2", "10.2.0.1"), ("f", "2001:db8:a::2", "2001:db8:2::1"),
+                             ("a", "10.1.0.2", "10.1.0.1")):
+        c.comes_to("TCP from %s to %s" % (source, to), lambda: call(host, to, source), source)
+    for far in ("203.0.113.9", "2001:db8:999::9"):
+        pings(c, lab, "a packet without a source leaves by management", "rt", far)
+    for hops in (["10.10.1.1", LO4], ["10.10.1.1", "10.2.0.1"], ["10.10.1.1", "10.1.0.1", "10.2.0.2", "10.20.1.2"], ["2001:db8:a::1", LO6],
+                 ["2001:db8:a::1", "2001:db8:2::1"], ["2001:db8:a::1", "2001:db8:1::1", "2001:db8:2::2", "2001:db8:b::2"]):
+        c.comes_to("traceroute from f to %s" % hops[-1], lambda: trace(lab, "f", hops[-1]), hops)
+
+
+TRACE = """
+import select, socket, struct, sys
+v6 = ":" in sys.argv[1]
+level, ttl, recverr = (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 25) if v6 else (socket.IPPROTO_IP, socket.IP_TTL, 11)
+for n in range(1, 7):
+    s = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
+    s.setsockopt(level, ttl, n)
+    s.setsockopt(level, recverr, 1)
+    s.connect((sys.argv[1], 33434 + n))
+    s.send(b"trace")
+    p = select.poll()
+    p.register(s, 0)
+    if not p.poll(3000):
+        print("*")
+        continue
+    for _, _, data in s.recvmsg(512, 512, socket.MSG_ERRQUEUE)[1]:
+        kind = data[5]
+        print(socket.inet_ntop(s.family, data[24:40] if v6 else data[20:24]))
+    if kind == (1 if v6 else 3):
+        break
+"""
+
+
+def trace(lab, host, target):
+    """The hops as traceroute prints them, by UDP."""
+    with open(lab.path("trace.py"), "w") as f:
+        f.write(TRACE)
+    return lab.sh(host, "/usr/bin/python3 %s %s 2>&1" % (lab.path("trace.py"), target), check=False).split()
 
 
 def has_route(lab, host, prefix):
@@ -134,6 +190,19 @@ def own_routes(c, lab, rpc):
     pings(c, lab, "by a route of the kernel's", "f", "198.18.60.1")
     pings(c, lab, "by a route of the kernel's", "f", "2001:db8:60::1")
     c.comes_to("kernel routes are announced", lambda: [has_route(lab, "a", p) for p in ("198.18.60.0/24", "2001:db8:60::/48")], [True] * 2)
+    lab.sh("b", "ip address add 198.18.70.1/32 dev lo; ip address add 2001:db8:70::1/128 dev lo; sysctl -qw net.ipv6.conf.keel.proxy_ndp=1; "
+                "ip neighbour add proxy 2001:db8:70::1 dev keel")
+    lab.sh("rt", "ip route add 198.18.70.1/32 dev pb; ip -6 route add 2001:db8:70::1/128 dev pb")
+    for far in ("198.18.70.1", "2001:db8:70::1"):
+        pings(c, lab, "by a host route without a gateway", "f", far)
+    # a host of the link that has an address of a shorter route without a gateway does not take the address from a longer route
+    lab.sh("b", "ip address add 198.18.50.7/32 dev lo")
+    lab.sh("rt", "ip route add 198.18.0.0/16 dev pb; ping -n -c 1 -W 1 -I pb 198.18.50.7", check=False)
+    c.equal("a longer route stays", rpc.call("fib.lookup", address="198.18.50.7")["prefix"], "198.18.50.0/24")
+    lab.sh("rt", "ip route del 198.18.0.0/16 dev pb")
+    lab.sh("rt", "ip route del 198.18.70.1/32 dev pb; ip -6 route del 2001:db8:70::1/128 dev pb")
+    for far in ("198.18.70.1", "2001:db8:70::1"):
+        c.comes_to("the host route to %s is gone" % far, lambda: rpc.call("fib.lookup", address=far)["prefix"], None)
     lab.sh("rt", "ip route del 198.18.60.0/24; ip -6 route del 2001:db8:60::/48; ip route del 198.18.61.0/24")
     commit(rpc, [{"op": "remove", "path": "/static_routes"}, {"op": "replace", "path": "/loopback_addresses", "value": [LO4 + "/32", LO6 + "/128", "10.255.0.9/32"]}])
     c.comes_to("what is gone is withdrawn", lambda: [has_route(lab, "a", p) for p in
@@ -144,6 +213,43 @@ def own_routes(c, lab, rpc):
     pings(c, lab, "a loopback address of a commit", "f", "10.255.0.9")
 
 
+BULK = "import socket,sys\ns=socket.create_connection((sys.argv[1],2222),9,(sys.argv[2],0))\ns.sendall(bytes(300000));s.shutdown(1);print(s.recv(9).decode())"
+SINK = "import socket\ns=socket.create_server(('::',2222),family=socket.AF_INET6,dualstack_ipv6=True)\nwhile 1:\n c,a=s.accept();n=0\n while 1:\n  d=c.recv(65536);n+=len(d)\n  if not d: break\n c.sendall(b'%d'%n);c.close()"
+
+
+def keel0_mtu(lab):
+    return lab.sh("rt", "cat /sys/class/net/keel0/mtu").strip()
+
+
+def own_mtu(c, lab, rpc):
+    """keel0 follows the smallest port, of 1400 now. A port with less than IPv6 needs leaves keel0 at 1280: the workers tell the kernel what fits."""
+    far = ("10.255.0.7", "2001:db8:ff::7")
+    wait_established(rpc, *far)
+    count = [peer(rpc, a)["established_count"] for a in far]
+    lab.spawn("sink", "g", ["/usr/bin/python3", "-c", SINK])
+
+    def bulk(source, to):
+        return lab.sh("rt", "timeout 20 /usr/bin/python3 -c \"%s\" %s %s 2>&1" % (BULK, to, source), check=False).strip().splitlines()[-1]
+
+    for mtu, keel0 in ((1400, "1400"), (1300, "1300"), (1500, "1500"), (1400, "1400"), (1000, "1280")):
+        if mtu == 1000:
+            c.equal("the sessions between loopbacks stay", [peer(rpc, a)["established_count"] for a in far], count)
+        lab.sh("rt", "ip link set pb mtu %d" % mtu)
+        c.comes_to("keel0 follows the port's MTU %d" % mtu, lambda: keel0_mtu(lab), keel0)
+        c.comes_to("MTU %d: TCP of the router arrives, IPv4" % mtu, lambda: bulk(LO4, "10.255.0.7"), "300000")
+        if mtu >= 1280:
+            c.comes_to("MTU %d: TCP of the router arrives, IPv6" % mtu, lambda: bulk(LO6, "2001:db8:ff::7"), "300000")
+    c.comes_to("the kernel learns what fits", lambda: "mtu = 1000" in lab.sh("rt", "ping -n -c 2 -i 0.2 -W 1 -M do -s 1200 -I %s 10.20.1.2 2>&1" % LO4, check=False) or
+               "mtu=1000" in lab.sh("rt", "ping -n -c 1 -W 1 -M do -s 1200 -I %s 10.20.1.2 2>&1" % LO4, check=False), True)
+
+
+def duplicate(c, lab, keeld):
+    """An IPv6 address of the neighbour on a port is named in the log."""
+    lab.sh("rt", "sysctl -qw net.ipv6.conf.all.accept_dad=1 net.ipv6.conf.pa.accept_dad=1; ip address add 2001:db8:1::2/64 dev pa")
+    c.comes_to("the log names an address that another machine has", lambda: "duplicate-address interface=pa address=2001:db8:1::2 " in keeld.logged(), True)
+    lab.sh("rt", "ip address del 2001:db8:1::2/64 dev pa; sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.pa.accept_dad=0")
+
+
 def port_changes(c, lab, rpc):
     """Changes of the port's MAC address, MTU and link, with traffic."""
     lab.sh("rt", "ip link set pb address 02:00:00:00:99:01")
@@ -152,7 +258,9 @@ def port_changes(c, lab, rpc):
     pings(c, lab, "after the port got another MAC address", "g", LO6)
     lab.sh("rt", "ip link set pb mtu 1400")
     c.comes_to("a port's smaller MTU counts", lambda: "Frag needed" in lab.sh("f", "ping -n -c 1 -W 1 -M do -s 1400 10.20.1.2", check=False), True)
-    lab.sh("rt", "ip link set pb mtu 1500")
+    own_mtu(c, lab, rpc)
+    lab.sh("rt", "ip link set pb mtu 1500; ip address add 2001:db8:2::1/64 dev pb nodad")  # the kernel ended IPv6 below 1280
+    c.comes_to("keel0 has the larger one", lambda: keel0_mtu(lab), "1500")
     c.comes_to("and its larger one again", lambda: " 0% packet loss" in lab.sh(
         "f", "ip route flush cache; ping -n -c 1 -W 1 -M do -s 1400 10.20.1.2", check=False), True)
     lab.sh("b", "ip link set keel down")
@@ -161,6 +269,18 @@ def port_changes(c, lab, rpc):
     lab.sh("b", "ip link set keel up; ip address replace 2001:db8:2::2/64 dev keel; ip address replace fe80::b/64 dev keel")
     pings(c, lab, "after the link came back", "g", LO4, 30)
     pings(c, lab, "after the link came back", "g", LO6, 30)
+    lab.sh("rt", "ip link set pa down; ip link set pa up; ip address add 10.2.8.1/24 dev pb")
+    c.comes_to("the table of own packets follows links and addresses", lambda: sorted(line.split()[0] for line in lab.sh("rt", "ip route show table 179").splitlines()),
+               sorted(["default", "10.1.0.0/24", "10.2.0.0/24", "10.2.8.0/24"]))
+    # the address moves to the management interface: its packets leave as those of management
+    lab.sh("rt", "ip address add 10.2.8.1/32 dev mgmt; ip address del 10.2.8.1/24 dev pb")
+    c.comes_to("... also when an address goes", lambda: "10.2.8" in lab.sh("rt", "ip route show table 179; ip rule"), False)
+    lab.sh("rt", "ip address del 10.2.8.1/32 dev mgmt; ip address del 10.2.0.1/24 dev pb; ip address add 10.2.0.1/24 dev pb")
+    c.comes_to("... and comes at once again", lambda: "10.2.0.0/24" in lab.sh("rt", "ip route show table 179"), True)
+    for addresses in ([LO6 + "/128"], [LO4 + "/32", LO6 + "/128"]):  # the kernel drops the IPv4 routes of keel0 with its last IPv4 address
+        commit(rpc, [{"op": "replace", "path": "/loopback_addresses", "value": addresses}])
+        c.comes_to("the default routes of both tables after a commit of loopbacks", lambda: lab.sh("rt", "ip route show table 179 default; ip route show default dev keel0").count("default"), 2)
+    pings(c, lab, "out of the router", "rt", "-I %s 10.20.1.2" % LO4)
 
 
 def two_on_one_host(c, lab, worker, others):
@@ -235,9 +355,12 @@ def killed(c, lab, config):
     keeld, _ = lab.keeld("rt", config, KEELD, name="killed")
     keeld.popen.kill()
     keeld.popen.wait()
-    c.equal("the way out of a killed one is gone", "keel0" in lab.sh("rt", "ip link; ip route; ip -6 route"), False)
+    lab.sh("rt", "ip rule add from 10.66.6.6 lookup 179 priority 101 protocol 179")  # as of an address that is gone meanwhile
+    c.equal("keelfwd keeps the way out of a killed one", "keel0" in lab.sh("rt", "ip link"), True)
     keeld, _ = lab.keeld("rt", config, KEELD, name="killed")
     pings(c, lab, "the next one", "a", LO4)
+    c.comes_to("has rules for its addresses alone", lambda: sorted(line.split()[2] for line in lab.sh("rt", "ip rule; ip -6 rule").splitlines() if "lookup 179" in line),
+               sorted([LO4, LO6, "10.1.0.1", "10.2.0.1", "2001:db8:1::1", "2001:db8:2::1"]))
     c.equal("the next one ends in order", keeld.stop(), 0)
 
 
@@ -260,6 +383,7 @@ protocol static far6 { ipv6; route 2001:db8:ff::7/128 via 2001:db8:b::2; }
         # The peer's networks are behind its loopback address, which is resolved through BGP.
         pings(checks, lab, "behind the multihop peer", "f", "198.51.100.1")
         pings(checks, lab, "behind the multihop peer", "f", "2001:db8:700::1")
+        management(checks, lab)
         own_routes(checks, lab, rpc)
         two_on_one_host(checks, lab, worker, others)
         speaker_only(checks, lab)
@@ -269,6 +393,7 @@ protocol static far6 { ipv6; route 2001:db8:ff::7/128 via 2001:db8:b::2; }
         checks.equal("the host is as before, also after a kill", host_state(lab), before)
         keeld, rpc = lab.keeld("rt", keel(worker, others), KEELD)
         wait_established(rpc, "10.1.0.2", "10.2.0.2", "2001:db8:1::2", "2001:db8:2::2")
+        duplicate(checks, lab, keeld)
         port_changes(checks, lab, rpc)
 
 

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
+# suite: worker
 """keelbench against Keel: a small storm without losses; a policy that moves too many prefixes, reported as misdirected packets; a policy that
 refuses prefixes, reported as losses with their place. test_keelbench_wire.py has the rest of keelbench.
 

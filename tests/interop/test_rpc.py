@@ -439,9 +439,10 @@ class Daemon:
         wait_for("a new connection after that", lambda: describe(Raw(self.socket).ask(request("system.info"))) == (1, "result"), 20)
 
     def in_time(self, what, times):
-        """Checks that nine of ten answers came within a second; the machine may sometimes be slow."""
+        """Checks that nine of ten answers came within a second, or within 50 times of an answer without other clients where the machine is slow."""
+        limit = max(1, 50 * self.alone)
         times.sort()
-        self.c.true(what + " within a second", times[len(times) * 9 // 10] < 1 and times[-1] < 10, times[-10:])
+        self.c.true(what + " within %.1f s" % limit, times[len(times) * 9 // 10] < limit and times[-1] < 10 * limit, times[-10:])
 
     def never_reads(self):
         """Clients that request much and never read: memory stays bounded, other clients are served, and a late reader gets all answers."""
@@ -514,6 +515,12 @@ class Daemon:
     def broken(self):
         c, before, uptime = self.c, self.noticed(), peer(self.rpc, B1)["uptime_s"]
         cap = Capture(self.lab.netns("rt"), "up1", os.path.join(self.out, "session.pcap"))
+        raw, alone = Raw(self.socket), []
+        for _ in range(21):
+            begin = time.monotonic()
+            raw.ask(request("system.info"))
+            alone.append(time.monotonic() - begin)
+        self.alone = sorted(alone)[10]
         begin = time.monotonic()
         for part in (self.answers, self.parameters, self.limits, self.connections, self.never_reads):
             part()
@@ -587,9 +594,10 @@ class Daemon:
         c.equal("... and the candidate is kept", rpc.call("config.get", source="candidate", path="/unknown")["document"], 1)
         rpc.call("config.discard")
         rpc.call("config.edit", patch=[{"op": "replace", "path": "/router/asn", "value": 64513}])
-        e = error_of(rpc, "config.commit")
-        c.equal("what needs a restart is refused by its path", e and e["data"]["path"], "/router")
-        rpc.call("config.discard")
+        asn = running["document"]["router"]["asn"]
+        c.equal("what needs a restart is saved, and said", rpc.call("config.commit")["restart_required"], ["/router/asn"])
+        r = commit(rpc, [{"op": "replace", "path": "/router/asn", "value": asn}])
+        c.equal("... until the value of the start returns", r["restart_required"], [])
         c.equal("all that without the session noticing", self.noticed(), before)
 
     def committed(self):
@@ -606,7 +614,7 @@ class Daemon:
         c.equal("no temporary file is left", os.listdir(self.folder), ["keeld.json"])
         c.comes_to("BIRD has the new network", lambda: "198.51.100.0/24" in bird_routes(self.birdc), True)
         r2 = rpc.call("config.commit")
-        c.equal("a commit of nothing is none", r2, {"commit": None, "revision": r["revision"], "effects": [], "persisted": True})
+        c.equal("a commit of nothing is none", r2, {"commit": None, "revision": r["revision"], "effects": [], "restart_required": [], "persisted": True, "policy_files": []})
         os.rename(self.folder, self.folder + ".away")
         r = commit(rpc, [{"op": "remove", "path": "/bgp/networks/1"}])
         c.equal("a file that cannot be written: the commit holds, persisted false", (r["persisted"], rpc.call("config.get")["document"]), (False, CONFIG))

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
+# suite: worker
 """Soft reset of imports: keel-policy(7) rules 1 to 5, against BIRD and FRR with and without route refresh, on both families, with traffic."""
 from softreset import A, B, COUNT, HALF, HALF_OF, PREFER_B, REFUSE_B, SHARED, V4, V6, at, deny, main, node, permit, wait_for, wait_job, without_node
 

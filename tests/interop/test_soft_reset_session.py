@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
+# suite: worker
 """Soft reset and sessions: keel-policy(7) rules 8 to 12, against BIRD and FRR with and without route refresh, on both families."""
 import json
 import os

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
+# suite: worker
 """The main job, end to end: two BIRD upstreams with a full table each, keeld between them and a sending host, policy changes for a
 third of the tables of both families, withdrawals, refreshes both ways and a failing link, while numbered packets flow; two customers are asked
 what they were told. Called by scripts/demo; writes build/demo/report.json and report.html.
@@ -23,7 +24,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path[:0] = [os.path.join(ROOT, "tests", d) for d in ("lab", "interop", "bench")]
 from daemons import Frr, GoBgp, Session, Setup  # noqa: E402
-from lab import Hugepages, Lab, Rpc, cpus_of_lab, memory_kb, run, wait_for  # noqa: E402
+from lab import Hugepages, Lab, Rpc, cpus_of_lab, forwarder_of, memory_kb, run, wait_for  # noqa: E402
 from report import STYLE, html_table, html_verdict, mark_legend, mark_lines, value_text  # noqa: E402
 
 # Origin ASes that end in 00 to 32: a third of all origins.
@@ -83,7 +84,8 @@ def address(family, net, host):
 
 def keel_config(worker, control, memory_mb):
     def peer(asn, family, net, host, policy):
-        return {"address": address(family, net, host), "asn": asn, "enforce_first_as": False, "families": {family: policy}}
+        # a failed link shows how packets leave it while the sessions stay
+        return {"address": address(family, net, host), "asn": asn, "enforce_first_as": False, "link_sensitive": False, "families": {family: policy}}
 
     peers = []
     for family in FAMILIES:
@@ -314,7 +316,7 @@ class Demo:
     def start_probe(self):
         self.probe = self.lab.spawn("probe", None, [self.bin["probe"], "--from", self.lab.netns("src"), "--to", self.lab.netns("ra") + ":eth0",
                                                     "--to", self.lab.netns("rb") + ":eth0", "--destinations", self.destinations,
-                                                    "--pps", str(self.args.pps), "--out", self.out], lines=True)
+                                                    "--pps", str(self.args.pps), *(["--together", "8000"] if self.args.quick else []), "--out", self.out], lines=True)
 
     def set_masks(self, ports):
         for c, mask in enumerate(ports):
@@ -418,13 +420,14 @@ class Demo:
         self.refreshes_out += self.refresh_counts()[0] - before
 
     def forwards_by(self, net):
-        """True if the first prefix of each table is forwarded to this upstream."""
+        """True if 64 prefixes of each table, from the first to the last, are forwarded to this upstream: the shard evaluates a table in slices."""
         for table in self.tables.values():
-            a, n, _ = table.entries[0]
-            text = socket.inet_ntop(table.afi, (a | (1 if n < table.bits else 0)).to_bytes(table.bits // 8, "big"))
-            paths = self.rpc.call("fib.lookup", address=text)["paths"]
-            if not paths or paths[0]["port"] != dict((n, p) for p, n in PORTS)[net] or paths[0]["state"] != "up":
-                return False
+            for i in range(64):
+                a, n, _ = table.entries[i * (len(table.entries) - 1) // 63]
+                text = socket.inet_ntop(table.afi, (a | (1 if n < table.bits else 0)).to_bytes(table.bits // 8, "big"))
+                paths = self.rpc.call("fib.lookup", address=text)["paths"]
+                if not paths or paths[0]["port"] != dict((n, p) for p, n in PORTS)[net] or paths[0]["state"] != "up":
+                    return False
         return True
 
     def link_down(self):
@@ -545,17 +548,18 @@ class Demo:
         return r
 
     def cpu_seconds(self):
-        """CPU seconds of keeld's threads and of all other processes since their start."""
+        """CPU seconds of the threads of keeld and keelfwd, and of all other processes since their start."""
         ticks, out = os.sysconf("SC_CLK_TCK"), {}
         for p in self.lab.processes:
             if not p.running():
                 continue
-            for task in os.listdir("/proc/%d/task" % p.popen.pid):
-                with open("/proc/%d/task/%s/stat" % (p.popen.pid, task)) as f:
-                    head, fields = f.read().rsplit(")", 1)
-                key = head.split("(", 1)[1] if p is self.daemon else p.name
-                fields = fields.split()
-                out[key] = out.get(key, 0) + (int(fields[11]) + int(fields[12])) / ticks
+            for pid in (p.popen.pid, forwarder_of(self.rpc)) if p is self.daemon else (p.popen.pid,):
+                for task in os.listdir("/proc/%d/task" % pid):
+                    with open("/proc/%d/task/%s/stat" % (pid, task)) as f:
+                        head, fields = f.read().rsplit(")", 1)
+                    key = head.split("(", 1)[1] if p is self.daemon else p.name
+                    fields = fields.split()
+                    out[key] = out.get(key, 0) + (int(fields[11]) + int(fields[12])) / ticks
         return {k: round(v, 2) for k, v in sorted(out.items()) if v >= 0.01}
 
     def privileges(self):

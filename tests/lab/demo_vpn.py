@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
+# suite: worker
 """VPN instances, end to end: two provider edges (keeld), FRR as the route reflector between them, four instances that use the same addresses, and at each
 edge and instance a customer edge (BIRD, external BGP over the port of the instance) with a host behind. Each host sends numbered requests to the addresses of
 the far site, and the answer names the answering host. Meanwhile all instances and both VPN families are refreshed: first over labels on the link, then over

@@ -29,6 +29,14 @@ def run(*command, check=True, **kw):
     return p.stdout
 
 
+PEERS = os.environ.get("KEEL_PEERS", "").split()  # tests/README.md
+
+
+def program(path, folders=PEERS):
+    """A program of a foreign daemon: below the first of the folders that has this path, else of this machine."""
+    return next((f + path for f in folders if os.path.exists(f + path)), path)
+
+
 def alive(pid):
     try:
         os.kill(pid, 0)
@@ -73,6 +81,11 @@ def memory_kb(pid, key="VmRSS"):
         return next((int(line.split()[1]) for line in f if line.startswith(key + ":")), 0)
 
 
+def forwarder_of(rpc):
+    """The process id of keeld's keelfwd."""
+    return rpc.call("system.info")["forwarder"]["pid"]
+
+
 def remove_namespace(name):
     for pid in run("ip", "netns", "pids", name, check=False).split():
         if pid.isdigit():
@@ -112,7 +125,7 @@ def remove_host_leftovers():
         if m and not alive(int(m.group(1))):
             run("ip", "link", "delete", dev, check=False)
     for entry in os.listdir(EAL_FOLDERS) if os.path.isdir(EAL_FOLDERS) else []:
-        m = re.fullmatch(r"keel-(?:test-)?(\d+)", entry)
+        m = re.fullmatch(r"keel(?:-test|fwd)-(\d+)", entry)
         if m and not alive(int(m.group(1))):
             shutil.rmtree(os.path.join(EAL_FOLDERS, entry), ignore_errors=True)
     words = read(Hugepages.RECORD).split()
@@ -137,7 +150,7 @@ def remove_leftovers():
         if m and start_time(int(m.group(1))) != int(m.group(2)):
             remove_namespace(name)
     for entry in os.listdir(UNIT_FOLDER) if os.path.isdir(UNIT_FOLDER) else []:
-        m = re.fullmatch(PREFIX + r"-(\d+)-(\d+)\.service", entry)
+        m = re.fullmatch(PREFIX + r"-(\d+)-(\d+)-[a-z-]+\.service", entry)
         if m and process_dead(*m.groups()):
             remove_unit(entry)
     for entry in os.listdir("/run"):
@@ -147,7 +160,7 @@ def remove_leftovers():
     remove_host_leftovers()
 
 
-PATIENCE_S = 60  # for slow machines: a limit that only ends a hanging test is never shorter
+PATIENCE_S = 300  # for slow machines: a limit that only ends a hanging test is never shorter
 
 
 def wait_for(what, condition, timeout, poll=0.05, patience=PATIENCE_S):
@@ -209,6 +222,10 @@ class Rpc:
         if "error" in answer:
             raise RuntimeError("%s: %s" % (method, json.dumps(answer["error"])))
         return answer["result"]
+
+    def event(self):
+        """The next event of a subscription."""
+        return json.loads(self.file.readline())["params"]
 
     def close(self):
         self.file.close()
@@ -287,7 +304,7 @@ class UnitPopen:
 
 
 # Lines of a unit that name files, or other units. A lab has files of its own, and does not stop a keeld that the machine runs.
-UNIT_FILES = re.compile(r"^(ExecStart|ExecReload|Conflicts|Restart|\w+Directory|\w+DirectoryMode|ReadWritePaths)=")
+UNIT_FILES = re.compile(r"^(ExecStart|ExecStop|ExecReload|Conflicts|Wants|After|Before|Restart\w*|\w+Directory|\w+DirectoryMode|ReadWritePaths)=")
 UNIT_FOLDER = "/run/systemd/system"
 
 
@@ -307,7 +324,7 @@ class Lab:
         self.logs = logs
         self.hosts, self.processes, self.moved = [], [], []
         self.links = 0
-        self.unit = None
+        self.units = []
         for s in (signal.SIGTERM, signal.SIGHUP):
             if threading.current_thread() is threading.main_thread():
                 signal.signal(s, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
@@ -380,7 +397,7 @@ class Lab:
     def start_unit(self, like, host, command, folder, cpus):
         """Starts a command as systemd starts the service `like`: a unit of the lab has all lines of that unit but those that name files. `folder` belongs to
         the unit's user."""
-        unit = self.tag + ".service"
+        unit = "%s-%s.service" % (self.tag, like)
         lines = [line for line in unit_text(like).splitlines() if not UNIT_FILES.match(line)]
         user, group = (next(line.split("=")[1] for line in lines if line.startswith(key + "=")) for key in ("User", "Group"))
         for path in [folder, *(os.path.join(folder, name) for name in os.listdir(folder))]:
@@ -393,7 +410,7 @@ class Lab:
         os.makedirs(UNIT_FOLDER, exist_ok=True)
         with open(os.path.join(UNIT_FOLDER, unit), "w") as f:
             f.write("\n".join(lines) + "\n")
-        self.unit = unit
+        self.units.append(unit)
         run("systemctl", "daemon-reload")
         run("systemctl", "start", unit)
         p = Process(like, UnitPopen(unit), log)
@@ -401,13 +418,15 @@ class Lab:
         return p
 
     def keeld_unit(self, like, host, config, cpus):
-        """As keeld(), but runs the program of an installed unit with the privileges of this unit."""
-        folder = os.path.join(self.dir, "unit")
-        os.mkdir(folder)
+        """As keeld(), but runs the programs of an installed unit, and of the unit of the forwarder, with the privileges of these units."""
+        folder, beside = os.path.join(self.dir, "unit"), os.path.join(self.dir, "forwarder")
+        for f in (folder, beside):
+            os.mkdir(f, 0o750)
         path = self.write("unit/keeld.json", json.dumps(config, indent=2))
-        sock = os.path.join(folder, "keeld.sock")
-        program = re.search(r"^ExecStart=(\S+)", unit_text(like), re.M).group(1)
-        p = self.start_unit(like, host, [program, "-c", path, "--socket", sock, "--state-dir", os.path.join(folder, "state")], folder, cpus)
+        sock, fwd = os.path.join(folder, "keeld.sock"), os.path.join(beside, "keelfwd.sock")
+        program, keelfwd = (re.search(r"^ExecStart=(\S+)", unit_text(unit), re.M).group(1) for unit in (like, "keel-forwarder"))
+        self.start_unit("keel-forwarder", host, [keelfwd, "--socket", fwd, "--keeld", "keel", "--state-dir", os.path.join(beside, "state")], beside, cpus)
+        p = self.start_unit(like, host, [program, "-c", path, "--socket", sock, "--state-dir", os.path.join(folder, "state"), "--forwarder", fwd], folder, cpus)
         return p, Rpc(sock), sock
 
     def path(self, name):
@@ -419,11 +438,22 @@ class Lab:
             f.write(text)
         return path
 
-    def keeld(self, host, config, binary, name="keeld", cpus=None, args=(), disk=None, stderr=None, own_mounts=True, prefix=()):
+    def keelfwd(self, host, keeld, *args, prefix=(), own_mounts=True):
+        """Starts keelfwd as a supervisor does: keelfwd continues after an orderly end of keeld. Returns (process, options for keeld)."""
+        sock = self.path("keelfwd.sock")
+        p = self.spawn("keelfwd", host, [*prefix, os.path.join(os.path.dirname(keeld), "../dataplane/keelfwd"), "--socket", sock, *args], own_mounts=own_mounts)
+        wait_for("socket of keelfwd", lambda: p.must_run() or forwarder_pid(sock), 60)
+        return p, ("--forwarder", sock)
+
+    def keeld(self, host, config, binary, name="keeld", cpus=None, args=(), disk=None, stderr=None, own_mounts=True, prefix=(), idle="adaptive"):
         """Starts keeld (behind the command `prefix`) with a document and waits until its socket answers. Returns (process, rpc). `disk`: (folder, kB), a tmpfs in the mount
-        namespace of keeld (of `ip netns exec`), with the document and the state. own_mounts: see spawn()."""
+        namespace of keeld (of `ip netns exec`), with the document and the state. own_mounts: see spawn(). `idle`: `dataplane.idle` of a document without the key."""
+        if "worker_cpus" in config.get("dataplane", {}):
+            config = {**config, "dataplane": {"idle": idle, **config["dataplane"]}}
         path = self.write(name + ".json", json.dumps(config, indent=2))
         sock, state, before = os.path.join(self.dir, name + ".sock"), os.path.join(self.dir, name + ".state"), []
+        if "--user" not in args:  # on a machine with the package, root would become the user keel, who cannot write the folder of the lab
+            args = (*args, "--user", "root", "--forwarder-user", "root")
         if disk:
             before = ["sh", "-ec", 'mount -t tmpfs -o size=%dk tmpfs "$1"; cp "$2" "$1"; shift 2; exec "$@"' % disk[1], "sh", disk[0], path]
             path, state = (os.path.join(disk[0], os.path.basename(x)) for x in (path, state))
@@ -444,14 +474,14 @@ class Lab:
         """Starts BIRD 2; returns (process, birdc)."""
         name = name or "bird-" + host
         path, ctl = self.write(name + ".conf", config), os.path.join(self.dir, name + ".ctl")
-        p = self.spawn(name, host, ["bird", "-f", "-c", path, "-s", ctl], cpus=cpus)
+        p = self.spawn(name, host, [program("/usr/sbin/bird"), "-f", "-c", path, "-s", ctl], cpus=cpus)
 
         def birdc(*words):
-            return run("birdc", "-s", ctl, *words)
+            return run(program("/usr/sbin/birdc"), "-s", ctl, *words)
 
         def up():
             p.must_run()
-            return os.path.exists(ctl) and "Daemon is up" in run("birdc", "-s", ctl, "show", "status", check=False)
+            return os.path.exists(ctl) and "Daemon is up" in run(program("/usr/sbin/birdc"), "-s", ctl, "show", "status", check=False)
 
         wait_for("control socket of " + name, up, 30)
         return p, birdc
@@ -469,8 +499,8 @@ class Lab:
                     except OSError:
                         pass
         self.processes = []
-        if self.unit:
-            remove_unit(self.unit)
+        for unit in reversed(self.units):
+            remove_unit(unit)
         for interface, host, name in self.moved:
             run("ip", "-n", self.netns(host), "link", "set", "dev", name, "netns", str(os.getpid()), "name", interface, check=False)
         for h in self.hosts:

@@ -249,15 +249,16 @@ def mp_prefixes_of(message, kind):
 
 class Probe:
     """Numbered packets (tests/bench/probe.c) from the host src to destinations behind the hosts `to`, expected at the hosts of the bits `mask`: the
-    first host is bit 1. `patience`: seconds for an answer of the probe."""
+    first host is bit 1. A destination may be "ADDRESS CLASS", and a host "HOST:INTERFACE". `patience`: seconds for an answer of the probe. Packets of 8 ms leave together, so that the worker sleeps in between."""
+    TOGETHER = ["--together", "8000"]
 
     def __init__(self, lab, destinations, to, pps, mask=1, patience=30):
         path = lab.path("destinations")
         with open(path, "w") as f:
-            f.writelines("%s 0\n" % d for d in destinations)
-        hosts = sum((["--to", lab.netns(h) + ":eth0"] for h in to), [])
+            f.writelines((d if " " in str(d) else "%s 0" % d) + "\n" for d in destinations)
+        hosts = sum((["--to", "%s:%s" % (lab.netns(h), interface or "eth0")] for h, _, interface in (x.partition(":") for x in to)), [])
         self.out, self.patience = lab.logs, patience
-        self.process = lab.spawn("probe", None, [PROBE, "--from", lab.netns("src"), *hosts, "--destinations", path, "--pps", str(pps), "--out", self.out], lines=True)
+        self.process = lab.spawn("probe", None, [PROBE, "--from", lab.netns("src"), *hosts, "--destinations", path, "--pps", str(pps), *self.TOGETHER, "--out", self.out], lines=True)
         self.say("mask 0 %d" % mask)
 
     def say(self, *lines):

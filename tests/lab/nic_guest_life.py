@@ -1,25 +1,22 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Links and devices of real drivers, in a guest of scripts/nic-guest with three pairs of NICs: a link that goes down moves the traffic to the other path, and
-back; a device that is pulled does the same, and sessions on other ports stay. KEEL_ROUNDS (3): how often each change is made. KEEL_FORWARDER=1: keelfwd has
-the ports.
+back; a device that is pulled does the same, and sessions on other ports stay. KEEL_ROUNDS (3): how often each change is made.
 
     src --- nic0, rt (keeld) --- nic1: near (BIRD, AS 64601), nic2: far (BIRD, AS 64602, a longer AS path)
 """
 import os
-import signal
 import sys
 
 import labtest
 import test_forwarder_link as link
 import test_port_life as life
 from labtest import KEELD, NICS, PROBE, ROOT, Lab, Probe, commit, memory_kb, need, out_folder, peer, run, wait_for
-from lab import forwarder_pid, process_gone
+from lab import forwarder_of, process_gone
 from test_forwarder_link import FAR, NEAR, PEERS, PPS, ROUTES, prefix
 
 NAME = "nic_guest_life"
 ROUNDS = int(os.environ.get("KEEL_ROUNDS", "3"))
-FORWARDER = "KEEL_FORWARDER" in os.environ  # keelfwd has the ports
 PORTS = ("west", "east", "north")
 
 
@@ -65,7 +62,7 @@ class Test(link.Test):
         for p, nic in zip(document["ports"], NICS):
             p["device"] = nic[0]
         os.chown(self.lab.dir, link.USER, link.USER)
-        self.keeld, self.rpc = self.lab.keeld("rt", document, KEELD, args=("--forwarder", self.lab.path("fwd.sock"), "--user", "nobody") if FORWARDER else ())
+        self.keeld, self.rpc = self.lab.keeld("rt", document, KEELD, args=("--user", "nobody"))
 
     def whole(self, what):
         for address, _ in PEERS.values():
@@ -82,7 +79,7 @@ class Test(link.Test):
 
     def held(self):
         """Descriptors and resident memory of the process with the ports."""
-        pid = forwarder_pid(self.lab.path("fwd.sock")) if FORWARDER else self.rpc.call("system.info")["pid"]
+        pid = forwarder_of(self.rpc)
         return len(os.listdir("/proc/%d/fd" % pid)), memory_kb(pid)
 
     def pulled(self):
@@ -90,7 +87,7 @@ class Test(link.Test):
         for n in range(ROUNDS):
             self.moves("traffic on the other path", lambda: self.monitor.say("device_del nic1"), "far", FAR)
             self.c.comes_to("removal %d: east is missing" % n, lambda: self.state("east"), "missing")
-            self.c.equal("... and an alarm names the port", self.alarms(), ["port east is missing"])
+            self.c.equal("... and an alarm names the port", self.alarms(), ["port east is missing: the device was removed"])
             commit(self.rpc, [{"op": "add", "path": "/bgp/max_paths", "value": 2 + n % 8}])  # an exception if refused
             wait_for("the end of the device", lambda: not os.path.exists("/sys/bus/pci/devices/" + NICS[1][0]), 30)
 
@@ -119,12 +116,10 @@ class Test(link.Test):
         got = self.probe.end()
         self.c.equal("of %d packets lost beside the changes, misdirected, reordered" % got["sent"], (got["lost"], got["misdirected"], got["reordered"]), (0, 0, 0))
         print("      lost by links and devices: %r" % got["link_failure"])
+        pid = forwarder_of(self.rpc)
         self.rpc.close()
-        pid = forwarder_pid(self.lab.path("fwd.sock")) if FORWARDER else None
         self.c.equal("SIGTERM: keeld's exit status", self.keeld.stop(), 0)
-        if pid:
-            os.kill(pid, signal.SIGTERM)
-            wait_for("the end of keelfwd", lambda: process_gone(pid), 30)
+        wait_for("the end of keelfwd", lambda: process_gone(pid), 30)
 
 
 def test(checks):

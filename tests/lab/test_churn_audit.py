@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
+# suite: worker
 """The RIB against the answers of the workers' tables: two full feeds directly into keeld with its data plane, 100,000 updates of churn,
 withdrawals, the loss of a feed; fib.audit during and after, and a separate comparison with the feed's list. Then, if ../shared is present, its
 table and its churn on the wire: every route as in the text of the dumps. 100,000 prefixes; KEEL_FULL=1: 1,000,000.

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
+# suite: worker
 """keel-policy(7) rule 13 with a data plane: a commit that moves the whole table from one transit to the other loses and misdirects no packet. Both
 transits announce one table (16,000 IPv4 and 4,000 IPv6 prefixes; KEEL_FULL=1: 1,000,000 and 200,000), and keeld keeps both. One commit swaps permit and deny of their import policies while
 the worker forwards to destinations in all of the table. A static default route leads to a third port, so that a packet without a route is misdirected.

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
+# suite: worker
 """A link fails while no keeld exists: keelfwd alone moves the traffic to the other paths, and back when the link returns; the next keeld takes over without a gap.
 
     src --- rt (keeld and keelfwd, AS 64512; AF_XDP ports west, east, north) --- east: near (BIRD, AS 64601), north: far (BIRD, AS 64602, a longer AS path)
@@ -11,7 +12,7 @@ import sys
 
 import labtest
 from labtest import KEELD, PROBE, Lab, Probe, need, out_folder, peer, wait_established, wait_for
-from lab import cpus_of_lab, forwarder_pid, process_gone
+from lab import cpus_of_lab, forwarder_of, process_gone
 
 NAME = "forwarder_link"
 PPS = int(os.environ.get("KEEL_PPS", "2000"))
@@ -70,7 +71,7 @@ class Test:
         self.whole("the first table")
 
     def start(self):
-        self.keeld, self.rpc = self.lab.keeld("rt", config(), KEELD, args=("--forwarder", self.lab.path("fwd.sock"), "--user", "nobody"))
+        self.keeld, self.rpc = self.lab.keeld("rt", config(), KEELD, args=("--user", "nobody"))
 
     def whole(self, what):
         for address, _ in PEERS.values():
@@ -93,7 +94,7 @@ class Test:
 
     def run(self):
         self.build()
-        self.pid = forwarder_pid(self.lab.path("fwd.sock"))
+        self.pid = forwarder_of(self.rpc)
         self.probe = Probe(self.lab, (prefix(i)[:-1] + "1" for i in range(ROUTES)), PEERS, PPS, NEAR)
         before = self.received("near")
         wait_for("traffic on the shorter path", lambda: self.received("near") > before + PPS // 2, 30)
@@ -101,9 +102,9 @@ class Test:
         self.c.equal("kill -9: keeld's exit status", self.keeld.stop(sig=signal.SIGKILL), -signal.SIGKILL)
         self.moves("traffic on the other path", lambda: self.lab.sh("near", "ip link set eth0 down"), "far", FAR)
         self.moves("traffic on the path of the link that is back", lambda: self.lab.sh("near", "ip link set eth0 up"), "near", NEAR)
-        self.c.equal("keelfwd goes on", forwarder_pid(self.lab.path("fwd.sock")), self.pid)
         self.start()
         self.whole("the next keeld")
+        self.c.equal("keelfwd goes on", forwarder_of(self.rpc), self.pid)
         self.c.true("adopted by the next keeld", self.rpc.call("system.info")["forwarder"]["adopted"])
         # keelfwd leaves links to keeld again
         self.moves("traffic on the other path by keeld", lambda: self.lab.sh("near", "ip link set eth0 down"), "far", FAR)
@@ -113,8 +114,7 @@ class Test:
         self.c.true("%d packets lost by the link, in %.1f ms" % (lost["lost"], lost["duration_us"] / 1000), lost["lost"] < PPS // 2, lost)
         self.rpc.close()
         self.c.equal("SIGTERM: keeld's exit status", self.keeld.stop(), 0)
-        os.kill(self.pid, signal.SIGTERM)
-        wait_for("the end of keelfwd", lambda: process_gone(self.pid), 30)
+        wait_for("the end of keelfwd, which a keeld started", lambda: process_gone(self.pid), 30)
 
 
 def test(checks):

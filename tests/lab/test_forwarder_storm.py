@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
+# suite: worker
 """Restarts of keeld in a storm: kill -9, an orderly stop, and another build of keeld, while a feed changes routes and packets flow. keelfwd loses and misdirects no packet, BIRD and
 FRR keep all routes, the tables equal the list of the feed, and no memory is lost. KEEL_ROUNDS (1) sets how often each is repeated, KEEL_ROUTES (20000) the IPv4 routes, with a
 fifth as many IPv6 routes; KEEL_RATE (1000) the changes of routes a second, KEEL_PPS (2000) the packets a second; KEEL_OTHER: a keeld of another build.
 
-    src --- rt (keeld and keelfwd, AS 64512; AF_XDP ports west, east, south, north) --- east: up (feeds, AS 64601), south: ub (BIRD, AS 64602), north: fr (FRR, AS 64603)
+    src --- rt (keeld and keelfwd, AS 64512; AF_XDP ports west, east, south, north, and in, out of a VPN instance) --- east, out: up (feeds, AS 64601), south: ub (BIRD, AS 64602), north: fr (FRR, AS 64603)
 """
 import ipaddress
 import json
@@ -18,7 +19,7 @@ import threading
 
 import labtest
 from labtest import FEED, KEELD, PROBE, ROOT, V4, V6, Lab, Probe, memory_kb, need, out_folder, peer, run, wait_established, wait_for
-from lab import cpus_of_lab, forwarder_pid, print_losses, process_gone
+from lab import cpus_of_lab, forwarder_pid, print_losses, remove_namespace
 
 sys.path.insert(0, os.path.join(ROOT, "tests", "interop"))
 from daemons import Frr, Session, Setup  # noqa: E402
@@ -36,6 +37,8 @@ BIRDS = {V4: "198.18.3.2", V6: "2001:db8:3::2"}
 FRR = "198.18.4.2"
 USER = 65534  # nobody
 PROBED = 200  # destinations of each family
+BLUE = "s%d" % os.getpid()  # an instance, between further interfaces of src and up
+INSIDE = ["203.0.113.%d" % i for i in range(1, 51)]  # its destinations
 
 BIRD = """
 router id 198.18.3.2;
@@ -62,7 +65,10 @@ def config():
     return {
         "router": {"asn": 64512, "router_id": "198.18.0.1"},
         "dataplane": {"worker_cpus": [worker], "control_cpus": control, "memory_mb": 1024},
-        "ports": [{"name": n, "device": "net_af_xdp%d,iface=%s" % (i, n), "addresses": ["198.18.%d.1/24" % (i + 1), "2001:db8:%d::1/64" % (i + 1)]} for i, n in enumerate(PORTS)],
+        "ports": [{"name": n, "device": "net_af_xdp%d,iface=%s" % (i, n), "addresses": ["198.18.%d.1/24" % (i + 1), "2001:db8:%d::1/64" % (i + 1)]} for i, n in enumerate(PORTS)] +
+                 [{"name": n, "device": "net_af_xdp_%s,iface=%s" % (n, n), "vrf": BLUE, "addresses": ["198.19.%d.1/24" % (i + 1)]} for i, n in enumerate(("in", "out"))],
+        "vrfs": [{"name": BLUE}],
+        "static_routes": [{"prefix": "203.0.113.0/24", "next_hop": "198.19.2.2", "vrf": BLUE}],
         "bgp": {"peers": [neighbour(a, 64601, f, feed=True) for f, a in FEEDS.items()] + [neighbour(a, 64602, f) for f, a in BIRDS.items()] + [neighbour(FRR, 64603, V4)]},
     }
 
@@ -127,6 +133,9 @@ class Test:
             lab.host(h, ipv6=True)
         for i, (host, port) in enumerate(zip(("src", "up", "ub", "fr"), PORTS)):
             lab.link(host, "eth0", ("198.18.%d.2/24" % (i + 1), "2001:db8:%d::2/64" % (i + 1)), "rt", port, None)
+        lab.link("src", "eth1", "198.19.1.2/24", "rt", "in", None)
+        lab.link("up", "eth1", "198.19.2.2/24", "rt", "out", None)
+        lab.sh("src", "ip route add 203.0.113.0/24 via 198.19.1.1")
         os.chown(lab.dir, USER, USER)
         lab.sh("src", "ip route add default via 198.18.1.1; ip -6 route add default via 2001:db8:1::1")
         self.tables = {}
@@ -134,13 +143,14 @@ class Test:
             path = lab.path("table-%s" % f)
             run(FEED, *option, "--count", str(SIZES[f]), "--list", path)
             self.tables[f] = Table(path)
+        self.keelfwd, self.forwarder = lab.keelfwd("rt", KEELD, "--keeld", str(USER), own_mounts=False)
         self.start(KEELD)
         _, self.birdc = lab.bird("ub", BIRD)
         self.frr = Frr(lab, "fr").start(Setup(64603, FRR, [Session(V4, FRR, "198.18.4.1", 64512, (V4,))]))
         self.whole("the first table")
 
     def start(self, program):
-        self.keeld, self.rpc = self.lab.keeld("rt", config(), program, args=("--forwarder", self.lab.path("fwd.sock"), "--user", "nobody"))
+        self.keeld, self.rpc = self.lab.keeld("rt", config(), program, args=(*self.forwarder, "--user", "nobody"), own_mounts=False)
         self.number += 1
         for f, address in FEEDS.items():
             option = ("--ipv6",) if f == V6 else ()
@@ -214,7 +224,7 @@ class Test:
         wait_for("the end of BIRD's sessions", lambda: "Established" not in self.birdc("show", "protocols"), 60)
         sampler = Sampler(self.kept)
         at_end = dict(sampler.least)
-        self.c.equal("%s: keelfwd goes on" % what, forwarder_pid(self.lab.path("fwd.sock")), self.pid)
+        self.c.equal("%s: keelfwd goes on" % what, forwarder_pid(self.forwarder[1]), self.pid)
         self.start(program)
         self.c.true("%s: adopted by the next keeld" % what, self.rpc.call("system.info")["forwarder"]["adopted"])
         self.whole(what)
@@ -224,12 +234,14 @@ class Test:
 
     def run(self):
         self.build()
-        self.pid = forwarder_pid(self.lab.path("fwd.sock"))
+        self.pid = forwarder_pid(self.forwarder[1])
         other = OTHER
         if other is None:
             other = self.lab.path("keeld-other")
             shutil.copy(KEELD, other)
-        self.probe = Probe(self.lab, (a for t in self.tables.values() for a in t.steady(PROBED, self.rng)), ("up", "ub", "fr"), PPS, patience=60)
+        steady = [a for t in self.tables.values() for a in t.steady(PROBED, self.rng)]
+        self.probe = Probe(self.lab, steady + [a + " 1" for a in INSIDE], ("up", "ub", "fr", "up:eth1"), PPS, patience=60)
+        self.probe.say("mask 1 8")
         memory = None
         for i in range(ROUNDS):
             self.restart("kill -9, %d" % i, signal.SIGKILL, KEELD)
@@ -243,13 +255,16 @@ class Test:
         self.c.equal("of %d packets lost, misdirected, reordered" % got["sent"], (got["lost"], got["misdirected"], got["reordered"]), (0, 0, 0))
         self.rpc.close()
         self.c.equal("SIGTERM: keeld's exit status", self.keeld.stop(), 0)
-        os.kill(self.pid, signal.SIGTERM)
-        wait_for("the end of keelfwd", lambda: process_gone(self.pid), 30)
+        self.c.equal("SIGTERM: keelfwd's exit status", self.keelfwd.stop(), 0)
 
 
 def test(checks):
     with Lab(OUT) as lab:
-        Test(checks, lab).run()
+        try:
+            Test(checks, lab).run()
+        finally:
+            if os.path.exists("/run/netns/keel-" + BLUE):
+                remove_namespace("keel-" + BLUE)
 
 
 if __name__ == "__main__":

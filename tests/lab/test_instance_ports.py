@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import sys
 import threading
 import time
@@ -91,9 +92,9 @@ class Test:
             for address in (FAR, host_of(LEAKED[vrf])):
                 lab.sh(host, "ip address add %s/32 dev lo" % address)
 
-    def start(self, *vrfs, prefix=()):
+    def start(self, *vrfs, prefix=(), args=()):
         worker, control = cpus_of_lab()
-        self.process, self.rpc = self.lab.keeld("pe", config(worker, control, vrfs), KEELD, name="pe", own_mounts=False, prefix=prefix)
+        self.process, self.rpc = self.lab.keeld("pe", config(worker, control, vrfs), KEELD, name="pe", own_mounts=False, prefix=prefix, args=args)
 
     def end(self, kill=False):
         self.rpc.close()
@@ -118,12 +119,17 @@ class Test:
         for n, (vrf, host, port) in enumerate(sites):
             for address in (US, US6):
                 c.comes_to("%s: the instance answers at %s" % (port, address), lambda: self.pings(host, address), True)
+            # a default route of the namespace is not the way of packets from the port's addresses
+            run("ip", "-n", "keel-" + vrf, "link", "add", "mgmt", "type", "veth", "peer", "name", "mgmt1", check=False)
+            run("ip", "-n", "keel-" + vrf, "link", "set", "mgmt", "up")
+            run("ip", "-n", "keel-" + vrf, "route", "replace", "default", "dev", "mgmt")
             s = Speaker(self.lab.netns(host), CE, US, 64513, identifier="192.0.2.%d" % (10 + n)).up()
             self.speakers.append(s)
             s.send(*self.route("20.0.0.0/24"))
             s.send(*self.route("21.%d.0.0/24" % n))
             c.comes_to("%s: the routes of the CE" % port, lambda: self.routes(vrf), {"20.0.0.0/24", "21.%d.0.0/24" % n})
             c.comes_to("%s: a routed address gets an answer" % port, lambda: self.pings(host, "-I", FAR, US), True)
+            run("ip", "-n", "keel-" + vrf, "link", "delete", "mgmt")
         for s in self.speakers:
             s.close()
         a = self.rpc.call("fib.audit")
@@ -268,6 +274,17 @@ class Test:
                    EXTRA in ["%s/%d" % (a["local"], a["prefixlen"]) for a in link["addr_info"]] and "UP" in link["flags"], link)
         c.true("blue has no XDP program", "xdp" not in self.links(self.lab.netns("pe"))["blue"])
 
+    def lost(self):
+        """The interface of one instance is missing: the other instance works."""
+        self.lab.sh("pe", "ip link delete red")
+        self.start(RED, BLUE)
+        states = {p["name"]: p["state"] for p in self.rpc.call("dataplane.stats")["ports"]}
+        self.c.equal("a port without its interface is missing", states, {"red": "missing", "blue": "up", "core": "up"})
+        self.reach(*SITES[1:])
+        self.end()
+        self.lab.link("c1", "up", [CE + "/24", CE6 + "/64"], "pe", "red", EXTRA)
+        self.lab.sh("c1", "ip route add default via %s" % US)
+
     def foreign(self):
         c = self.c
         run("ip", "netns", "add", "keel-" + RED)
@@ -280,6 +297,27 @@ class Test:
         self.end()
         c.equal("the foreign namespace stays", "keel-" + RED in namespaces(), True)
 
+    @staticmethod
+    def as_unit(unit):
+        """A command prefix: the user nobody with the capabilities of the unit and the drop-in."""
+        caps = ",".join(["-all"] + ["+" + cap.lower()[4:] for name in (unit, "instances.conf") for line in open(os.path.join(labtest.ROOT, "packaging", name))
+                                    if line.startswith("AmbientCapabilities=") for cap in line.strip().split("=")[1].split()])
+        return ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs", "--inh-caps=" + caps, "--ambient-caps=" + caps, "--bounding-set=" + caps)
+
+    def deaf(self, keelfwd, args):
+        """A keeld that keelfwd does not answer ends, and leaves the port to keelfwd."""
+        os.kill(keelfwd.popen.pid, signal.SIGSTOP)
+        try:
+            self.start(RED, prefix=self.as_unit("keel.service.in"), args=args)
+            self.c.true("keelfwd does not answer: a start is refused", False)
+        except RuntimeError as e:
+            self.c.true("keelfwd does not answer: a start is refused", "keelfwd" in str(e), str(e)[-300:])
+        self.c.equal("... and the port stays in its namespace", set(self.links("keel-" + RED)), {"red", "keel0"})
+        os.kill(keelfwd.popen.pid, signal.SIGCONT)
+        self.start(RED, prefix=self.as_unit("keel.service.in"), args=args)
+        self.c.true("... which the next start adopts", self.rpc.call("system.info")["forwarder"]["adopted"])
+        self.end()
+
     def unprivileged(self):
         """As in the packaged unit: a user without root's rights but those of unit and drop-in. The foreign namespace gets the owner."""
         c = self.c
@@ -287,18 +325,17 @@ class Test:
             if line.startswith("ExecStart=ip -n"):
                 command = shlex.split(line.split("=", 1)[1].replace("%i", RED).replace("/var/lib/keel", os.path.join(self.lab.dir, "pe.state")))
         run(*command)
-        given = ["+" + cap.lower()[4:] for name in ("keel.service.in", "instances.conf") for line in open(os.path.join(labtest.ROOT, "packaging", name))
-                 if line.startswith("AmbientCapabilities=") for cap in line.strip().split("=")[1].split()]
         for folder, _, files in os.walk(self.lab.dir):
             for path in [folder] + [os.path.join(folder, name) for name in files]:
                 os.chown(path, 65534, 65534)
-        caps = ",".join(["-all"] + given)
-        self.start(RED, prefix=("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs", "--inh-caps=" + caps, "--ambient-caps=" + caps,
-                                "--bounding-set=" + caps))
+        keelfwd, args = self.lab.keelfwd("pe", KEELD, prefix=self.as_unit("keel-forwarder.service.in"), own_mounts=False)
+        self.start(RED, prefix=self.as_unit("keel.service.in"), args=args)
         c.equal("no alarm", [a for a in self.rpc.call("system.info")["alarms"] if a["kind"] == "namespace"], [])
         self.reach(SITES[0])
         self.end()
-        c.equal("the interface comes back, and the namespace stays", (self.home(), "keel-" + RED in namespaces()), ({"red", "blue"}, True))
+        self.deaf(keelfwd, args)
+        c.equal("the port and its namespace stay with keelfwd", (self.home(), set(self.links("keel-" + RED))), ({"blue"}, {"red", "keel0"}))
+        c.equal("keelfwd stops in order", keelfwd.stop(), 0)
 
 
 def test(checks):
@@ -312,6 +349,7 @@ def test(checks):
             t.isolated()
             t.adopted()
             t.given_back()
+            t.lost()
             t.foreign()
             t.unprivileged()
         finally:

@@ -26,7 +26,7 @@ KEPT, PLAIN, ALL = "198.18.1.2", "198.18.2.2", "198.18.3.2"
 PREFIXES = 4000
 HTTP = ("127.0.0.1", 9179)
 INVALID, PARAMS, NOT_FOUND, NOT_KEPT, READ_ONLY, TRY_AGAIN = -32600, -32602, -32004, -32010, -32011, -32013
-CHANGING = {"config.edit", "config.discard", "config.resolve", "config.commit", "config.reload", "config.confirm", "config.rollback", "bgp.refresh",
+CHANGING = {"audit.list", "config.edit", "config.discard", "config.resolve", "config.commit", "config.reload", "config.confirm", "config.rollback", "bgp.refresh",
             "trace.start", "trace.stop", "mrt.dump", "dataplane.stats.reset", "control.stats.reset"}
 METHODS = """system.info config.get config.edit config.validate config.diff config.discard config.commit config.confirm config.rollback
 config.history bgp.peers bgp.refresh bgp.refresh.preview bgp.reset jobs.list jobs.get rib.routes rib.lookup rib.summary fib.lookup fib.stats

@@ -91,6 +91,14 @@ class Test:
                 c.equal("pe%d: the tables of %s alone" % (pe, vrf), {t["vrf"] for t in self.rpc[pe].call("fib.stats", vrf=vrf)["tables"]}, {vrf})
                 c.true("pe%d: routes of %s" % (pe, vrf), tables[(vrf, "ipv4-unicast")] >= 3 and tables[(vrf, "ipv6-unicast")] >= 3, tables)
 
+    def edges(self):
+        """A host reaches the address of the far edge router in its instance, and the other way round."""
+        for vrf, host, _, own in VRFS:
+            for far in ("10.2.0.1", "2001:db8:2::1"):
+                self.c.comes_to("%s1 pings %s of the far edge router" % (host, far), lambda: self.answers(host + "1", far), 2)
+        out = self.lab.sh("c1", "ping -n -s 1400 -i 0.05 -W 1 -c 2 10.2.0.1 || true")
+        self.c.true("... with long packets", " 0% packet loss" in out, out)
+
     def audit(self, pe):
         """Audits of each VRF and of all, requested at once."""
         c, rpc = self.c, self.rpc[pe]
@@ -149,6 +157,7 @@ def test(checks):
         t = Test(checks, lab)
         t.build()
         t.reach()
+        t.edges()
         t.bad()
         t.lsp()
         t.counted()

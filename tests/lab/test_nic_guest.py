@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
+# suite: worker full
 """Real NIC drivers: the labs of ports in guests of scripts/nic-guest, over e1000e, vmxnet3 and virtio-net under vfio-pci. The labs are the same as over
 net_tap and AF_XDP; only the device differs. nic_guest_life.py makes what only such a device has: links that go down, and devices that are pulled.
 nic_guest_queues.py has two queues and two workers.
@@ -20,9 +21,8 @@ LIMIT_S = 600  # of a guest
 HOST_PATH, WIRE = ("tests/interop/test_host_path.py", 2, {}), ("tests/lab/test_wire_conformance.py", 2, {})
 ROUNDS = {"KEEL_PPS": "200", "KEEL_ROUNDS": os.environ.get("KEEL_ROUNDS", "1")}
 QUEUES, LIFE = ("tests/lab/nic_guest_queues.py", 2, {}), ("tests/lab/nic_guest_life.py", 3, ROUNDS)
-LIFE_FORWARDER = LIFE[:2] + (dict(ROUNDS, KEEL_FORWARDER="1"),)
 # A guest a line: model, queues of a NIC, and the labs as (path, pairs of NICs, environment)
-GUESTS = [("e1000e", 1, [HOST_PATH, WIRE, LIFE_FORWARDER]), ("vmxnet3", 1, [HOST_PATH, WIRE]), ("virtio-net-pci", 1, [HOST_PATH, LIFE]), ("virtio-net-pci", 2, [QUEUES])]
+GUESTS = [("e1000e", 1, [HOST_PATH, WIRE, LIFE]), ("vmxnet3", 1, [HOST_PATH, WIRE]), ("virtio-net-pci", 1, [HOST_PATH, LIFE]), ("virtio-net-pci", 2, [QUEUES])]
 
 
 class Guest:
@@ -47,13 +47,13 @@ class Guest:
         finally:
             guest.terminate()
             status = guest.wait()
-        for lab, _, env in self.labs:
-            self.count(lab, env)
+        for lab, _, _ in self.labs:
+            self.count(lab)
         self.c.true("the guest with %s ends" % self.model, status == 0, (status, self.lines[-12:]))
 
-    def count(self, lab, env):
+    def count(self, lab):
         """The checks of one lab, which lie between its first and its last line."""
-        name = "%s-%s%s" % (os.path.basename(lab)[:-3], self.model, "-forwarder" if "KEEL_FORWARDER" in env else "")
+        name = "%s-%s" % (os.path.basename(lab)[:-3], self.model)
         first = "lab " + os.path.join(ROOT, lab)
         lines = self.lines[self.lines.index(first) + 1:] if first in self.lines else []
         end = next((i for i, x in enumerate(lines) if x.startswith("lab ends ")), None)

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
+# suite: worker
 """The life of ports under traffic on other ports: the state of a port follows its link and its device, with an alarm while the device is missing. No packet
 of other ports is lost, their sessions stay, and nothing is left behind. KEEL_ROUNDS (5): how often each change is made.
 
@@ -10,7 +11,7 @@ import os
 import sys
 
 import labtest
-from labtest import KEELD, PROBE, Lab, Probe, need, out_folder, peer, wait_established, wait_for
+from labtest import KEELCTL, KEELD, PROBE, Lab, Probe, Rpc, need, out_folder, peer, wait_established, wait_for
 from lab import cpus_of_lab
 
 NAME = "port_life"
@@ -40,6 +41,7 @@ def config():
     return {
         "router": {"asn": 64512, "router_id": "198.18.0.1"},
         "dataplane": {"worker_cpus": [worker], "control_cpus": control, "memory_mb": 512},
+        "management": {"http": "127.0.0.1:9179"},
         "ports": [WEST, EAST, SIDE, WIRE],
         "bgp": {"peers": [{"address": PEER, "asn": 64601, "families": {"ipv4-unicast": {"import_policy": "accept-all", "export_policy": "accept-all"}}}]},
     }
@@ -72,7 +74,7 @@ class Test:
         return {p["name"]: p["state"] for p in self.rpc.call("dataplane.stats")["ports"]}.get(port)
 
     def alarms(self):
-        return [a["text"] for a in self.rpc.call("system.info")["alarms"] if a["kind"] == "ports"]
+        return [a["text"] for a in self.rpc.call("system.info")["alarms"] if a["kind"] == "port"]
 
     def ping(self, to):
         return " 0% packet loss" in self.lab.sh("beside", "ping -n -c 1 -W 1 %s || true" % to)
@@ -88,10 +90,51 @@ class Test:
         lab.sh("beside", "ip link set eth0 up")
         c.comes_to("side with a link again", lambda: self.state("side"), "up")
         c.equal("no alarm", self.alarms(), [])
+        self.seen()
         lab.sh("rt", "ip link delete side; ip link delete far")
         for port in ("side", "wire"):
             c.comes_to("%s without its interface" % port, lambda: self.state(port), "missing")
-        c.equal("an alarm names the ports", self.alarms(), ["port side is missing; port wire is missing"])
+        c.equal("an alarm for each port", self.alarms(), ["port side is missing: the interface was deleted", "port wire is missing: the interface was deleted"])
+
+    def seen(self):
+        """Link, events, alarm, metrics, peer and fate of a port that goes down and comes back."""
+        c, lab = self.c, self.lab
+        east = {p["name"]: p for p in self.rpc.call("dataplane.stats")["ports"]}["east"]
+        link = {"name": "east", "state": "up", "reason": None, "speed_mbps": 10000, "duplex": "full", "autoneg": "off", "fec": None}
+        c.equal("the link of east", {k: east[k] for k in link}, link)
+        c.equal("... at its peer", peer(self.rpc, PEER)["port"], link)
+        fate = lambda: self.rpc.call("rib.fate", family="ipv4-unicast", prefix="10.0.0.0/24")
+        c.equal("... in the fate of a route", (fate()["fib"]["ports"], fate()["paths"][0]["port"]), ([link], link))
+        events = Rpc(lab.path("keeld.sock"))
+        events.call("events.subscribe", topics=["port", "alarm"])
+        lab.sh("beside", "ip link set eth0 down")
+        wanted, got = {(t, "side", "down", "no carrier") for t in ("alarm", "port")}, set()
+        while not wanted <= got:  # events of the change before may come first; without an event the call fails
+            e = events.event()
+            got.add((e["topic"], e["port"], e["state"], e["reason"]))
+        c.true("events of a lost carrier", True)
+        c.equal("an alarm", self.alarms(), ["port side is down: no carrier"])
+        c.equal("... counted", self.rpc.call("system.info")["alarm_counts"]["port"], 1)
+        page = lab.sh("rt", "curl -s http://127.0.0.1:9179/metrics").splitlines()
+        for line in ('keel_port_up{port="side"} 0', 'keel_port_up{port="east"} 1', 'keel_port_speed_mbps{port="east"} 10000', 'keel_alarms{kind="port"} 1',
+                     'keel_alarms{kind="disk"} 0'):
+            c.true("metric " + line, line in page, [x for x in page if x.startswith(line.split("{")[0])])
+        lab.sh("rt", "ip link set side down")
+        c.comes_to("the reason is the interface", lambda: self.alarms(), ["port side is down: the interface is set down"])
+        seen = {}
+        while seen.get("reason") != "the interface is set down":
+            seen = {k: v for k, v in events.event().items() if k in ("port", "state", "was", "reason")}
+        c.equal("... an event", seen, {"port": "side", "state": "down", "was": "down", "reason": "the interface is set down"})
+        show = lab.sh("rt", "%s --socket %s show dataplane" % (KEELCTL, lab.path("keeld.sock")))
+        c.true("keelctl shows link and reason", "10G full, autoneg off" in show and "port side down: the interface is set down" in show, show)
+        lab.sh("rt", "ip link set side up")
+        lab.sh("beside", "ip link set eth0 up")
+        seen = {}
+        while seen.get("state") != "up":  # perhaps after one without carrier
+            seen = {k: v for k, v in events.event().items() if k in ("port", "state", "was", "reason")}
+        c.equal("the event of the end", seen, {"port": "side", "state": "up", "was": "down", "reason": None})
+        c.comes_to("the alarm ends", self.alarms, [])
+        events.close()
 
     def run(self):
         self.build()

@@ -6,6 +6,7 @@ commit; the preview writes no table and makes no generation. Event `fib`, and th
     rt (keeld, AS 64512; ports upa, upb) --- fa (feed, AS 64601, routes kept), fb (feed, AS 64602), both with one table
 """
 import os
+import random
 import re
 import sys
 
@@ -17,6 +18,7 @@ from test_management import HTTP, Events, ask
 NAME = "preview_fib"
 A, B = "198.18.1.2", "198.18.2.2"
 COUNT = 5000
+SEED = int(os.environ.get("SEED", 1))
 
 
 def policy(name, low, middle, rest):
@@ -111,6 +113,41 @@ class Test:
                    r["fib"]["changed"] > 100 and r["fib"]["added"] == r["fib"]["removed"] == 0 and r["peers"] == [], r)
             c.comes_to("... and so it is", self.two_ways, ways(r["fib"]), 30)
 
+    def entries(self, prefixes):
+        """{prefix: where the workers send its first address}, of those with an entry of their own."""
+        found = {}
+        for p in prefixes:
+            r = self.rpc.call("fib.lookup", address=p.split("/")[0])
+            if r["prefix"] == p:
+                found[p] = (r["kind"], sorted(w["next_hop"] for w in r["paths"] if not w.get("backup")))
+        return found
+
+    def own_routes(self):
+        """Drawn at random: static routes, beside routes of the peers and alone, networks, redistribution, `preference`."""
+        rng, c = random.Random(SEED), self.c
+        fed = rng.sample(sorted(self.best()), 8)
+        every = fed + ["198.51.100.0/28", "198.51.100.16/28", "198.51.100.32/28"]
+        total = {"added": 0, "removed": 0, "changed": 0}
+        for i in range(25):
+            hops = [dict(blackhole=True), dict(next_hop=A), dict(next_hop=B)]
+            parts = {"/static_routes": lambda: [dict({"prefix": p}, **rng.choice(hops)) for p in rng.sample(every, 5)],
+                     "/preference": lambda: {"static": rng.choice((1, 250))},
+                     "/bgp/networks": lambda: [{"prefix": p} for p in rng.sample(every, 3)],
+                     "/bgp/redistribute": lambda: rng.choice(([], [{"source": "static"}]))}
+            self.rpc.call("config.edit", patch=[{"op": "add", "path": p, "value": parts[p]()} for p in rng.sample(sorted(parts), rng.choice((1, 1, 2)))])
+            was = self.entries(every)
+            fib = self.rpc.call("bgp.refresh.preview", candidate=True)["fib"]
+            self.rpc.call("config.commit")
+            self.settled()
+            now = self.entries(every)
+            happened = {"added": len(set(now) - set(was)), "removed": len(set(was) - set(now)), "changed": sum(was[p] != now[p] for p in set(was) & set(now))}
+            if fib != happened or i == 24:
+                c.equal("own routes, seed %d, commit %d: fib is what then happens" % (SEED, i), fib, happened)
+            total = {k: total[k] + fib[k] for k in total}
+        c.true("... some each", min(total.values()) > 5, total)
+        self.rpc.call("config.edit", patch=[{"op": "add", "path": p, "value": {} if p == "/preference" else []} for p in parts])
+        self.rpc.call("config.commit")
+
     def metrics(self):
         """{sample with its labels: value} of GET /metrics."""
         _, _, body = in_netns(self.lab.netns("rt"), lambda: ask(None, method="GET", path="/metrics"))
@@ -148,6 +185,7 @@ class Test:
         fib = self.change("one gone, the other not alone for all of it", policy("in-a", None, None, 200), policy("in-b", None, 100, None))
         c.true("... some are removed", fib["removed"] > 100 and fib["added"] == 0, fib)
         self.max_paths()
+        self.own_routes()
         c.equal("the sessions live on", [(p["state"], p["established_count"]) for p in self.rpc.call("bgp.peers")["peers"]], [("established", 1)] * 2)
 
 

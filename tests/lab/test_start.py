@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
+# suite: host
 """Starts that must fail: keeld reports the reason, ends with 1, and leaves interface and rules unchanged; a running keeld is not affected."""
 import contextlib
 import json
@@ -22,10 +23,10 @@ def config(**dataplane):
             "ports": [{"name": "p", "device": "net_af_xdp_p,iface=p", "addresses": ["198.18.1.1/24"]}]}
 
 
-def attempt(lab, name, document):
+def attempt(lab, name, document, args=()):
     """(exit status, output) of a keeld that ends by itself; None after a minute."""
     path = lab.write(name + ".json", json.dumps(document))
-    command = ["ip", "netns", "exec", lab.netns("rt"), KEELD, "-c", path, "--socket", path + ".sock", "--state-dir", path + ".state"]
+    command = ["ip", "netns", "exec", lab.netns("rt"), KEELD, "-c", path, "--socket", path + ".sock", "--state-dir", path + ".state", *args]
     try:
         p = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
     except subprocess.TimeoutExpired:
@@ -34,7 +35,8 @@ def attempt(lab, name, document):
 
 
 def host(lab):
-    return lab.sh("rt", "ip rule; ip -6 rule; ip -o link show p | grep -o xdp; sysctl -a 2>/dev/null | grep 'conf.p.'", check=False)
+    """What keeld changes. ip prints a warning about the peer of a veth while another lab removes namespaces, so standard error is left out."""
+    return lab.sh("rt", "{ ip rule; ip -6 rule; ip -o link show p | grep -o xdp; sysctl -a | grep 'conf.p.'; } 2>/dev/null", check=False)
 
 
 @contextlib.contextmanager
@@ -55,12 +57,17 @@ def test(checks):
         lab.link("f", "up", "198.18.1.2/24", "rt", "p", None)
         before = host(lab)
 
-        def refused(what, document, *words, exit_status=1):
-            status, text = attempt(lab, "refused", document)
+        def refused(what, document, *words, exit_status=1, args=()):
+            status, text = attempt(lab, "refused", document, args)
             checks.equal(what + ": exit status", status, exit_status)
             checks.true(what + ": says why", all(w in text for w in words), text[-500:])
 
         refused("too little memory", config(memory_mb=64), "memory_mb", "64", exit_status=2)
+        checks.equal("the host is as before", host(lab), before)
+
+        keelfwd, args = lab.keelfwd("f", KEELD)
+        refused("a keelfwd in another namespace", config(), "another network namespace", args=args)
+        checks.equal("... which goes on, and stops in order", keelfwd.stop(), 0)
         checks.equal("the host is as before", host(lab), before)
 
         daemon, rpc = lab.keeld("rt", config(), KEELD)

@@ -128,20 +128,22 @@ def test(checks):
         forwards(checks, lab, "started")
         rpc.close()
         checks.equal("stops in order", daemon.stop(), 0)
-        checks.equal("all offloads are as before", {p: offload(lab, *p) for p in places}, before)
+        # keeld has no right for the far ends in other namespaces any more (docs/limits.md)
+        own = {p: o for p, o in before.items() if p[0] == "rt"}
+        checks.equal("all offloads of the ports are as before", {p: offload(lab, *p) for p in own}, own)
         checks.equal("the MTU is as before", mtu(lab, "pa"), 9000)
 
         daemon, rpc = lab.keeld("rt", config(pb=1400), KEELD)
         checks.equal("with `mtu` 1400 the interface has it", mtu(lab, "pb"), 1400)
         daemon.stop(sig=signal.SIGKILL)
         rpc.close()
-        checks.true("a killed one restores nothing", offload(lab, "a", "up") != before["a", "up"])
+        checks.true("a killed one restores nothing", offload(lab, "rt", "pa") != before["rt", "pa"])
         daemon, rpc = lab.keeld("rt", config(), KEELD)
         checks.equal("an `mtu` that is gone from the configuration leaves the interface alone", mtu(lab, "pb"), 1400)
         forwards(checks, lab, "after the kill")
         rpc.close()
         checks.equal("stops in order after the kill", daemon.stop(), 0)
-        checks.equal("all offloads are as before the kill", {p: offload(lab, *p) for p in places}, before)
+        checks.equal("all offloads of the ports are as before the kill", {p: offload(lab, *p) for p in own}, own)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """BGP on the wire for the lab's own speaker. A route's attributes are a dict in the form of keeld's rib.routes: as_path "64600 {1,2}", origin,
 next_hop, next_hop_link_local, med, local_pref, communities, large_communities, ext_communities, aggregator {asn, address}, atomic_aggregate,
-originator_id, cluster_list; `unknown` {type: bytes} besides."""
+originator_id, cluster_list; `unknown` {type: bytes} besides. A prefix of a VPN family is "RD PREFIX"."""
 import ipaddress
 import re
 import struct
 
 OPEN, UPDATE, NOTIFICATION, KEEPALIVE, ROUTE_REFRESH = 1, 2, 3, 4, 5
-V4, V6 = "ipv4-unicast", "ipv6-unicast"
-AFI = {V4: 1, V6: 2}
+V4, V6, VPN = "ipv4-unicast", "ipv6-unicast", "vpnv4-unicast"
+AFI, SAFI = {V4: 1, V6: 2, VPN: 1}, {V4: 1, V6: 1, VPN: 128}
 FAMILY = {1: V4, 2: V6}
+OF_CODES = {(AFI[f], SAFI[f]): f for f in AFI}
 ORIGINS = ("igp", "egp", "incomplete")
 WELL_KNOWN = {"no-export": 0xffffff01, "no-advertise": 0xffffff02, "blackhole": 0xffff029a}
 
@@ -18,9 +19,14 @@ def packed(address):
     return ipaddress.ip_address(address.split("%")[0]).packed
 
 
-def nlri(prefix):
+def nlri(prefix, label=None):
+    """Of a VPN family with a label; without one as RFC 8277 2.4 withdraws."""
+    rd, _, prefix = prefix.rpartition(" ")
     address, length = prefix.split("/")
-    return bytes([int(length)]) + packed(address)[:(int(length) + 7) // 8]
+    octets = packed(address)[:(int(length) + 7) // 8]
+    if not rd:
+        return bytes([int(length)]) + octets
+    return bytes([88 + int(length)]) + (0x800000 if label is None else label << 4 | 1).to_bytes(3, "big") + struct.pack(">HHI", 0, *map(int, rd.split(":"))) + octets
 
 
 def family_of(prefix):
@@ -78,13 +84,13 @@ def ext_community(text):
     return struct.pack(">BBHI", 0, sub, int(asn), int(value))
 
 
-def mp_reach(family, next_hops, prefixes):
-    hops = b"".join(packed(h) for h in next_hops)
-    return attribute(0x80, 14, struct.pack(">HBB", AFI[family], 1, len(hops)) + hops + b"\0" + b"".join(map(nlri, prefixes)))
+def mp_reach(family, next_hops, prefixes, label=100):
+    hops = b"".join((bytes(8) if SAFI[family] == 128 else b"") + packed(h) for h in next_hops)
+    return attribute(0x80, 14, struct.pack(">HBB", AFI[family], SAFI[family], len(hops)) + hops + b"\0" + b"".join(nlri(p, label) for p in prefixes))
 
 
 def mp_unreach(family, prefixes):
-    return attribute(0x80, 15, struct.pack(">HB", AFI[family], 1) + b"".join(map(nlri, prefixes)))
+    return attribute(0x80, 15, struct.pack(">HB", AFI[family], SAFI[family]) + b"".join(map(nlri, prefixes)))
 
 
 def encode(route):
@@ -104,6 +110,10 @@ def encode(route):
         out += attribute(0xc0, 16, b"".join(map(ext_community, route["ext_communities"])))
     if "large_communities" in route:
         out += attribute(0xc0, 32, b"".join(struct.pack(">III", *map(int, c.split(":"))) for c in route["large_communities"]))
+    if "originator_id" in route:
+        out += attribute(0x80, 9, packed(route["originator_id"]))
+    if "cluster_list" in route:
+        out += attribute(0x80, 10, b"".join(map(packed, route["cluster_list"])))
     for kind, value in sorted(route.get("unknown", {}).items()):
         out += attribute(0xc0, kind, value)
     return out

@@ -121,7 +121,8 @@ check(const char *addr, const char *expected, struct path_list_id id)
 	qsbr_online(workers, me);
 	assert_int_equal(fib_lookup(fib, VRF_DEFAULT, &a, &result), 0);
 	if (a.afi == AFI_IPV6) {
-		fib_read_v6_bulk(fib_read_begin(fib_reader(fib)), VRF_DEFAULT, &a.b, &out, 1);
+		fib_read_v6_bulk(fib_reader(fib), fib_read_begin(fib_reader(fib)), VRF_DEFAULT,
+			&a.b, &out, 1);
 		assert_int_equal(out, result.hit ? result.path_list.v : PATH_LIST_NONE);
 	}
 	qsbr_offline(workers, me);

@@ -112,7 +112,7 @@ test_default_route(void **state)
 	check("10.0.0.1", "10.0.0.0/24", list[1]);
 	check("192.0.0.1", "0.0.0.0/0", list[0]);
 	qsbr_online(workers, me);
-	fib_read_v4_bulk(fib_read_begin(fib_reader(fib)), VRF_DEFAULT, ip, out, 2);
+	fib_read_v4_bulk(fib_reader(fib), fib_read_begin(fib_reader(fib)), VRF_DEFAULT, ip, out, 2);
 	qsbr_offline(workers, me);
 	assert_int_equal(out[0], list[1].v);
 	assert_int_equal(out[1], list[0].v);
@@ -149,13 +149,15 @@ test_reader_holds(void **state)
 	set("10.0.0.0/8", list[2]);
 	for (unsigned i = 0; i < 3; i++)
 		assert_int_equal(fib_commit(fib, 1000), -EAGAIN);
-	fib_read_v4_bulk(g, VRF_DEFAULT, &ip, &out, 1);
+	fib_read_v4_bulk(fib_reader(fib), g, VRF_DEFAULT, &ip, &out, 1);
 	assert_int_equal(out, list[0].v);
-	fib_read_v4_bulk(fib_read_begin(fib_reader(fib)), VRF_DEFAULT, &ip, &out, 1);
+	fib_read_v4_bulk(
+		fib_reader(fib), fib_read_begin(fib_reader(fib)), VRF_DEFAULT, &ip, &out, 1);
 	assert_int_equal(out, list[1].v);
 	qsbr_quiescent(workers, me);
 	assert_int_equal(fib_commit(fib, 5000), 0);
-	fib_read_v4_bulk(fib_read_begin(fib_reader(fib)), VRF_DEFAULT, &ip, &out, 1);
+	fib_read_v4_bulk(
+		fib_reader(fib), fib_read_begin(fib_reader(fib)), VRF_DEFAULT, &ip, &out, 1);
 	assert_int_equal(out, list[2].v);
 	qsbr_offline(workers, me);
 	lists_drop(3);
@@ -287,15 +289,15 @@ test_vrfs(void **state)
 	set("10.0.0.0/8", list[0]);
 	assert_int_equal(fib_set(fib, red, &p, list[1]), 0);
 	g = fib_read_begin(fib_reader(fib));
-	fib_read_v4_bulk(g, red, &ip, &out, 1);
+	fib_read_v4_bulk(fib_reader(fib), g, red, &ip, &out, 1);
 	assert_int_equal(out, PATH_LIST_NONE);
 	assert_int_equal(commit(), 0);
 	g = fib_read_begin(fib_reader(fib));
-	fib_read_v4_bulk(g, VRF_DEFAULT, &ip, &out, 1);
+	fib_read_v4_bulk(fib_reader(fib), g, VRF_DEFAULT, &ip, &out, 1);
 	assert_int_equal(out, list[0].v);
-	fib_read_v4_bulk(g, red, &ip, &out, 1);
+	fib_read_v4_bulk(fib_reader(fib), g, red, &ip, &out, 1);
 	assert_int_equal(out, list[1].v);
-	fib_read_v4_bulk(g, (struct vrf_id){6}, &ip, &out, 1);
+	fib_read_v4_bulk(fib_reader(fib), g, (struct vrf_id){6}, &ip, &out, 1);
 	assert_int_equal(out, PATH_LIST_NONE);
 	assert_int_equal(fib_vrf_add(fib, (struct vrf_id){FIB_VRF_MAX}, AFI_IPV4), -ENOSPC);
 	lists_drop(2);
@@ -677,7 +679,7 @@ world_check(struct world *w)
 			ip[n++] = addr - 1;
 			ip[n++] = last + 1;
 		}
-		fib_read_v4_bulk(g, VRF_DEFAULT, ip, out, n);
+		fib_read_v4_bulk(fib_reader(fib), g, VRF_DEFAULT, ip, out, n);
 		for (unsigned k = 0; k < n; k++)
 			check_answer(w, ip[k], out[k]);
 		w->lookups += n;
@@ -880,7 +882,7 @@ burst_right(const struct fib_generation *g)
 		ip[i] = pair_addr(i, false) + 9;
 		ip[PAIRS + i] = pair_addr(i, true) + 9;
 	}
-	fib_read_v4_bulk(g, VRF_DEFAULT, ip, out, 2 * PAIRS);
+	fib_read_v4_bulk(fib_reader(fib), g, VRF_DEFAULT, ip, out, 2 * PAIRS);
 	for (unsigned i = 0; i < PAIRS; i++) {
 		uint32_t expected = pair_answer(g->number, i).v;
 

@@ -64,14 +64,14 @@ check_in(struct vrf_id vrf, const char *text, const char *expected, struct path_
 	g = fib_read_begin(fib_reader(fib));
 	assert_int_equal(fib_lookup(fib, vrf, &a, &result), 0);
 	if (a.afi == AFI_IPV4) {
-		fib_read_v4_bulk(g, vrf, &ip, &out, 1);
+		fib_read_v4_bulk(fib_reader(fib), g, vrf, &ip, &out, 1);
 	} else {
 		const uint8_t(*b)[16] = (const uint8_t(*)[16])a.b;
 
-		fib_read_v6_bulk(g, vrf, b, &out, 1);
+		fib_read_v6_bulk(fib_reader(fib), g, vrf, b, &out, 1);
 		for (unsigned step = 0; step < TABLE_V6_STEPS; step++)
-			fib_read_v6_step(g, vrf, b, &slot, &rest, 1, step);
-		assert_false(fib_read_v6_lists(g, vrf, &slot, &ip, 1));
+			fib_read_v6_step(fib_reader(fib), g, vrf, b, &slot, &rest, 1, step);
+		assert_false(fib_read_v6_lists(fib_reader(fib), g, vrf, &slot, &ip, 1));
 		assert_int_equal(ip, out);
 	}
 	qsbr_offline(workers, me);
@@ -475,8 +475,9 @@ reader_main(void *arg)
 				memset(ip[i], (int)rnd_below(&seed, 256), 16);
 				ip[i][0] = 0x20;
 			}
-			fib_read_v4_bulk(g, (struct vrf_id){v}, v4, out4, 24);
-			fib_read_v6_bulk(g, (struct vrf_id){v}, (const uint8_t(*)[16])ip, out, 24);
+			fib_read_v4_bulk(fib_reader(fib), g, (struct vrf_id){v}, v4, out4, 24);
+			fib_read_v6_bulk(fib_reader(fib), g, (struct vrf_id){v},
+				(const uint8_t(*)[16])ip, out, 24);
 			for (unsigned i = 0; i < 24; i++) {
 				if (out[i] != out4[0] || out4[i] != out4[0] ||
 					out[i] == PATH_LIST_NONE)

@@ -554,8 +554,9 @@ reader_main(void *arg)
 			memcpy(ip[i], a.b, 16);
 			v4[i] = 10u << 24 | rnd_below(&seed, 1u << 24);
 		}
-		fib_read_v4_bulk(g, VRF_DEFAULT, v4, out4, 64);
-		fib_read_v6_bulk(g, VRF_DEFAULT, (const uint8_t(*)[16])ip, out, 64);
+		fib_read_v4_bulk(fib_reader(fib), g, VRF_DEFAULT, v4, out4, 64);
+		fib_read_v6_bulk(
+			fib_reader(fib), g, VRF_DEFAULT, (const uint8_t(*)[16])ip, out, 64);
 		for (unsigned i = 0; i < 64; i++) {
 			if (out[i] != out4[0] || out4[i] != out4[0] || out[i] == PATH_LIST_NONE) {
 				fprintf(stderr, "%u, %u, %u in generation %lu\n", out[i], out4[i],

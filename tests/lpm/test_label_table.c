@@ -71,7 +71,7 @@ word(uint32_t label)
 {
 	uint64_t out;
 
-	label_lookup(label_reader(table), &label, &out, 1);
+	label_lookup(label_reader(table), &BOUNDS_ALL, &label, &out, 1);
 	return out;
 }
 
@@ -228,7 +228,7 @@ test_random(void **state)
 		for (unsigned i = 1; i < 70; i++)
 			ask[i] = rng_below(&seed, 4) ? 16 + rng_below(&seed, 2000)
 						     : rng_below(&seed, LABEL_COUNT);
-		label_lookup(label_reader(table), ask, found, 70);
+		label_lookup(label_reader(table), &BOUNDS_ALL, ask, found, 70);
 		for (unsigned i = 0; i < 70; i++) {
 			m = &model[ask[i]];
 			assert_int_equal(label_word_op(found[i]), m->op);
@@ -272,7 +272,7 @@ race_main(void *arg)
 
 		for (unsigned i = 0; i < 32; i++)
 			ask[i] = 16 + rng_below(&seed, 4096);
-		label_lookup(label_reader(table), ask, found, 32);
+		label_lookup(label_reader(table), &BOUNDS_ALL, ask, found, 32);
 		for (unsigned i = 0; i < 32; i++) {
 			const struct path_list *l;
 

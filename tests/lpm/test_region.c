@@ -16,7 +16,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#define PLACE 3u
+#define PLACE 1u
 #define BYTES ((size_t)1 << 30)
 
 struct rig {
@@ -141,25 +141,65 @@ sealed(void **state)
 
 	(void)state;
 	assert_true(fd >= 0);
-	assert_int_equal(region_create(fd, PLACE + 1, 1 << 20, &region), 0);
+	assert_int_equal(region_create(fd, PLACE, 1 << 20, &region), 0);
 	assert_int_equal(region_seal(fd), 0);
 	p = region_alloc_pages(region, 200000);
 	assert_non_null(p);
 	memset(p, 7, 200000);
 	assert_int_equal(pwrite(fd, "x", 1, 0), -1);
 	assert_ptr_equal(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
-	assert_int_equal(region_map(fd, PLACE + 2, 1 << 20, true), -EPERM);
-	assert_int_equal(region_map(fd, PLACE + 2, 1 << 20, false), 0);
-	q = (unsigned char *)region_place(PLACE + 2) +
-	    (p - (unsigned char *)region_place(PLACE + 1));
+	assert_int_equal(region_map(fd, PLACE + 1, 1 << 20, true), -EPERM);
+	assert_int_equal(region_map(fd, PLACE + 1, 1 << 20, false), 0);
+	q = (unsigned char *)region_place(PLACE + 1) + (p - (unsigned char *)region_place(PLACE));
 	assert_int_equal(q[199999], 7);
-	assert_int_equal(mprotect(region_place(PLACE + 2), 4096, PROT_READ | PROT_WRITE), -1);
+	assert_int_equal(mprotect(region_place(PLACE + 1), 4096, PROT_READ | PROT_WRITE), -1);
 	region_free(region, p);
 	assert_ptr_equal(region_alloc_pages(region, 200000), p);
 	assert_int_equal(p[0] | p[199999], 0);
-	region_unmap(PLACE + 2, 1 << 20);
+	region_unmap(PLACE + 1);
 	region_destroy(region);
 	close(fd);
+}
+
+/* Places that are in use are passed over, also if only a page is. */
+static void
+next_place(void **state)
+{
+	struct rig *r = *state;
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+	void *page = (char *)region_place(1) - 4096, *last = region_place(3);
+	void *own = mmap(last, 4096, PROT_READ, flags, -1, 0); /* else: the system uses it */
+
+	static_assert(PLACE == 1 && REGION_PLACES == 4, "0 and 2 are free");
+	assert_ptr_equal(mmap(page, 4096, PROT_READ, flags, -1, 0), page);
+	assert_int_equal(region_map_free(r->fd, 0, BYTES), 2);
+	assert_int_equal(region_map_free(r->fd, 0, BYTES), -EEXIST);
+	assert_int_equal(munmap(page, 4096), 0);
+	assert_int_equal(region_map_free(r->fd, 0, BYTES), 0);
+	region_unmap(0);
+	region_unmap(2);
+	if (own == last)
+		munmap(own, 4096);
+	assert_int_equal(region_map_free(r->fd, 0, REGION_BYTES_MAX + 1), -EINVAL);
+}
+
+/* Pages that exist are mapped, and no page is made; without time nothing is done. */
+static void
+populated(void **state)
+{
+	struct rig *r = *state;
+	unsigned char *p = region_alloc_pages(r->region, (size_t)64 << 20);
+	size_t before;
+
+	assert_non_null(p);
+	for (size_t at = 0; at < (size_t)64 << 20; at += 8192)
+		p[at] = 1;
+	before = allocated(r);
+	assert_false(region_populate(r->fd, PLACE, 0));
+	assert_true(region_populate(r->fd, PLACE, UINT64_MAX));
+	assert_int_equal(allocated(r), before);
+	region_free(r->region, p);
+	assert_true(region_populate(r->fd, PLACE, 0)); /* no pages */
 }
 
 static void
@@ -194,7 +234,7 @@ elsewhere(struct rig *r, int (*fn)(const void *), const void *ctx)
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		region_unmap(PLACE, BYTES);
+		region_unmap(PLACE);
 		_exit(region_map(r->fd, PLACE, BYTES, true) == 0 ? fn(ctx) : 99);
 	}
 	assert_true(pid > 0);
@@ -214,15 +254,18 @@ next_hop_port(const void *ctx)
 {
 	const struct tables *t = ctx;
 	uint32_t ip = 0x0a010203, found; /* 10.1.2.3 */
-	const struct adjacency *adj;
 	const struct fib_generation *g;
+	struct fib_list to;
+	struct fib_hop hop;
+	bool up;
 
 	qsbr_online(t->qsbr, t->id);
 	g = fib_read_begin(t->reader);
-	fib_read_v4_bulk(g, VRF_DEFAULT, &ip, &found, 1);
-	adj = fib_read_adjacency(t->reader, &t->reader->path_lists[found], 0);
+	fib_read_v4_bulk(t->reader, g, VRF_DEFAULT, &ip, &found, 1);
+	to = fib_read_head(fib_read_list(t->reader, found));
+	up = fib_read_path(t->reader, &to, 0, &hop);
 	qsbr_offline(t->qsbr, t->id);
-	return adj != NULL ? adj->port : 98;
+	return up ? hop.adjacency.port : 98;
 }
 
 /* A second process forwards by tables of this process, also after the destruction of the tables here. */
@@ -281,6 +324,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(pages, setup, teardown),
 		cmocka_unit_test_setup_teardown(limits, setup, teardown),
 		cmocka_unit_test(sealed),
+		cmocka_unit_test_setup_teardown(next_place, setup, teardown),
+		cmocka_unit_test_setup_teardown(populated, setup, teardown),
 		cmocka_unit_test_setup_teardown(in_an_arena, setup, teardown),
 		cmocka_unit_test_setup_teardown(tables_of_another_process, setup, teardown),
 	};

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "lpm/fib_read.h"
 #include "lpm/inspect.h"
 #include "lpm/table_v4.h"
 
@@ -8,6 +9,7 @@
 #include <rte_lpm.h>
 
 static struct table_v4 *table;
+static const struct fib_reader reader = {.bounds = {.lines = UINT64_MAX}};
 
 static int
 setup(void **state)
@@ -197,6 +199,9 @@ check_addr(const uint32_t *list, const struct v4_route *r, unsigned count, uint3
 	assert_int_equal(rte_lpm_lookup(table_v4_lpm(table), addr, &found) == 0, hit);
 	if (hit)
 		assert_int_equal(found, expected);
+	/* the worker's own reading of the same table, with a default route */
+	assert_int_equal(
+		fib_read_v4_lpm(&reader, table_v4_lpm(table), addr, 77777), hit ? expected : 77777);
 	check_answer(addr >> 8);
 }
 

@@ -41,7 +41,7 @@ test_random(void **state)
 	assert_int_equal(qsbr_create(arena, 4, &workers), 0);
 	assert_int_equal(qsbr_register(workers, &reader), 0);
 	assert_int_equal(tunnel_sets_create(arena, workers, &sets), 0);
-	assert_false(tunnel_known(tunnel_reader(sets), (struct tunnel){1, 1}));
+	assert_false(tunnel_known(tunnel_reader(sets), &BOUNDS_ALL, (struct tunnel){1, 1}));
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		count = round == 0 ? TUNNELS_MAX : rng_below(&rng, 20);
 		for (unsigned i = 0; i < count; i++)
@@ -52,15 +52,15 @@ test_random(void **state)
 			for (uint32_t own = 0; own <= ADDRESSES; own++) {
 				struct tunnel x = {remote, own};
 
-				assert_int_equal(tunnel_known(tunnel_reader(sets), x),
+				assert_int_equal(tunnel_known(tunnel_reader(sets), &BOUNDS_ALL, x),
 					remote != 0 && has(t, count, x));
 			}
 		qsbr_quiescent(workers, reader);
 	}
 	assert_int_equal(tunnel_sets_put(sets, t, TUNNELS_MAX + 1), -ENOSPC);
-	assert_int_equal(tunnel_known(tunnel_reader(sets), t[0]), count > 0);
+	assert_int_equal(tunnel_known(tunnel_reader(sets), &BOUNDS_ALL, t[0]), count > 0);
 	assert_int_equal(tunnel_sets_put(sets, NULL, 0), 0);
-	assert_false(tunnel_known(tunnel_reader(sets), t[0]));
+	assert_false(tunnel_known(tunnel_reader(sets), &BOUNDS_ALL, t[0]));
 	qsbr_unregister(workers, reader);
 	tunnel_sets_destroy(sets);
 	qsbr_destroy(workers);

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A clean Debian 12 root that systemd boots in, by systemd-nspawn, with no network but its own loopback.
+"""A clean Debian root that systemd boots in, by systemd-nspawn, with no network but its own loopback.
 
-The base root comes from apt's mirror by mmdebstrap and is kept as build/package/root-HASH.tar. Everything else goes at close().
+The base root comes from scripts/debian-root and is kept as build/package/RELEASE/root-HASH.tar. Everything else goes at close().
 """
 import hashlib
 import os
@@ -12,6 +12,7 @@ import tempfile
 import time
 
 WAIT_S = 120
+DEBIAN_ROOT = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "scripts", "debian-root")
 
 
 def run(*command, check=True, **kw):
@@ -32,22 +33,12 @@ def wait_for(what, good, timeout=WAIT_S):
         time.sleep(0.1)
 
 
-def mirror():
-    """The Debian mirror that apt uses on this machine."""
-    for line in run("apt-cache", "policy").splitlines():
-        words = line.split()
-        if len(words) > 2 and words[1].startswith("http") and words[2].startswith("bookworm/main"):
-            return words[1]
-    raise RuntimeError("apt names no mirror of bookworm")
-
-
 def base(folder, packages):
-    """The base root with these packages as a tar file; made at the first call, which takes one to three minutes."""
+    """The base root with these packages as a tar file; made at the first call, which takes one to three minutes. `folder` has the name of the release."""
     tag = hashlib.sha256(" ".join(sorted(packages)).encode()).hexdigest()[:12]
     path = os.path.join(folder, "root-%s.tar" % tag)
     if not os.path.exists(path):
-        run("mmdebstrap", "--quiet", "--variant=minbase", "--include=" + ",".join(sorted(packages)), "bookworm", path + ".new.tar", mirror())
-        os.rename(path + ".new.tar", path)
+        run(DEBIAN_ROOT, "new", os.path.basename(folder), path, *sorted(packages))
     return path
 
 

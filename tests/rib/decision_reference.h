@@ -15,7 +15,8 @@ ref_step_value(const struct decision_input *in, unsigned step)
 	case 0:
 		return in->eligible ? 0 : 1;
 	case 1:
-		return in->local ? 0 : 1;
+		/* RFC 9494 4.3, behind routes of this router and before LOCAL_PREF */
+		return (in->local ? 0 : 2) + (a->has & ATTR_LLGR_STALE ? 1 : 0);
 	case 2:
 		return UINT32_MAX - (a->has & ATTR_HAS_LOCAL_PREF ? a->local_pref : 100);
 	case 3:

@@ -288,8 +288,10 @@ static inline void
 feed_rig_settle(struct feed_rig *r)
 {
 	bool more;
+	unsigned laps = 0;
 
 	do {
+		assert_true(laps++ < 20000); /* the threads keep each other busy */
 		feed_rig_shards_settle(r);
 		more = feed_rig_pump_ask(r);
 		more |= feed_rig_pump_tell(r);

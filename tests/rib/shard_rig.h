@@ -157,6 +157,9 @@ rig_ask(void *ctx, const struct nexthop_message *m)
 	return !r->no_messages;
 }
 
+/* shard_config.crowd of the next shards. */
+static unsigned rig_crowd;
+
 /* Everything except the shard. */
 static inline struct shard_config
 rig_begin(struct rig *r, bool tracking)
@@ -164,6 +167,7 @@ rig_begin(struct rig *r, bool tracking)
 	struct shard_config c = {
 		.own_asn = RIG_OWN_ASN,
 		.router_id = RIG_ROUTER_ID,
+		.crowd = rig_crowd,
 		.next_hop_tracking = tracking,
 		.wake_consumers = rig_wake,
 		.ask_next_hop = rig_ask,
@@ -418,15 +422,22 @@ rig_up(struct rig *r, uint16_t peer, uint32_t asn, uint32_t router_id, bool exte
 	memcpy(rig_record(r, &head, sizeof(up)), &up, sizeof(up));
 }
 
-/* The session is lost, its paths are retained. */
+/* The session is lost, its paths are retained. `long_lived`: in a long-lived phase begun earlier. */
 static inline void
-rig_down_retained(struct rig *r, uint16_t peer)
+rig_down_staying(struct rig *r, uint16_t peer, bool long_lived)
 {
 	struct rib_record head = {
 		.kind = RIB_SESSION_DOWN, .peer = {peer}, .received_ns = r->now_ns};
 	struct rib_session_down down = {.retain = (uint8_t)(1u << rig_family())};
 
+	down.long_lived = long_lived ? down.retain : 0;
 	memcpy(rig_record(r, &head, sizeof(down)), &down, sizeof(down));
+}
+
+static inline void
+rig_down_retained(struct rig *r, uint16_t peer)
+{
+	rig_down_staying(r, peer, false);
 }
 
 static inline void

@@ -64,6 +64,27 @@ test_epochs_stay_near(void **state)
 	assert_int_equal(epoch_of(&a), ADJ_RIB_IN_EPOCHS + 1);
 }
 
+/*
+ * RFC 9494 4.2: losses in the long-lived phase sweep nothing, until the oldest path would no longer
+ * compare as older.
+ */
+static void
+test_long_lived_losses(void **state)
+{
+	struct adj_rib_in a;
+	unsigned losses = 1;
+	uint16_t below;
+
+	adj_rib_in_init(&a);
+	assert_false(adj_rib_in_retain(&a, true, &below));
+	for (; !adj_rib_in_retain(&a, true, &below); losses++)
+		adj_rib_in_up(&a, true);
+	assert_int_equal(losses, ADJ_RIB_IN_EPOCHS / 2 + 1);
+	adj_rib_in_swept(&a, below);
+	assert_false(adj_rib_in_retain(&a, true, &below));
+	assert_true(adj_rib_in_retain(&a, false, &below));
+}
+
 /* RFC 4724 4.2, RFC 7313 4 */
 static void
 test_restart(void **state)
@@ -79,14 +100,14 @@ test_restart(void **state)
 	assert_false(adj_rib_in_end_refresh(&a));
 	assert_false(adj_rib_in_end_of_rib(&a)); /* no path was retained */
 	adj_rib_in_begin_refresh(&a);
-	assert_false(adj_rib_in_retain(&a, &below));
+	assert_false(adj_rib_in_retain(&a, false, &below));
 	assert_int_equal(below, 2);
 	assert_int_equal(a.epoch, 3);
 	assert_false(adj_rib_in_end_refresh(&a)); /* the refresh ended with its session */
 	adj_rib_in_up(&a, false);
 	/* BoRR before End-of-RIB: End-of-RIB removes the retained paths */
 	adj_rib_in_begin_refresh(&a);
-	assert_true(adj_rib_in_retain(&a, &below)); /* second loss in a row */
+	assert_true(adj_rib_in_retain(&a, false, &below)); /* second loss in a row */
 	assert_int_equal(below, 4);
 	adj_rib_in_up(&a, false);
 	assert_true(adj_rib_in_end_of_rib(&a));
@@ -94,14 +115,14 @@ test_restart(void **state)
 	adj_rib_in_begin_refresh(&a);
 	assert_true(adj_rib_in_timeout(&a));
 	assert_false(adj_rib_in_timeout(&a));
-	assert_false(adj_rib_in_retain(&a, &below));
+	assert_false(adj_rib_in_retain(&a, false, &below));
 	assert_true(adj_rib_in_timeout(&a)); /* the session did not come back */
 	assert_false(adj_rib_in_timeout(&a));
-	assert_false(adj_rib_in_retain(&a, &below));
+	assert_false(adj_rib_in_retain(&a, false, &below));
 	below = adj_rib_in_lost(&a);
 	assert_int_equal(below, a.epoch);
 	assert_false(adj_rib_in_timeout(&a));
-	assert_false(adj_rib_in_retain(&a, &below));
+	assert_false(adj_rib_in_retain(&a, false, &below));
 	adj_rib_in_up(&a, true);
 	assert_true(adj_rib_in_timeout(
 		&a)); /* no path is retained any more; End-of-RIB is still to come */
@@ -118,6 +139,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_epochs),
 		cmocka_unit_test(test_refresh),
+		cmocka_unit_test(test_long_lived_losses),
 		cmocka_unit_test(test_restart),
 		cmocka_unit_test(test_epochs_stay_near),
 	};

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "rib/adj_rib_out.h"
 
+#include "lpm/hash.h"
+#include "rib/swap.h"
 #include "tests/rib/rib_test.h"
 
 #define DESTS 40000u
@@ -407,6 +409,50 @@ test_memory_comes_back(void **state)
 	end(&f);
 }
 
+#define SWAPPED 60000u
+
+/* Each route of a set may have a label of its own: a record is found in few steps all the same. */
+static void
+test_many_labels(void **state)
+{
+	struct swaps_config c = {.first = 100,
+		.last = 99 + 3 * SWAPPED,
+		.fresh = {100, 3 * SWAPPED},
+		.all = {100, 3 * SWAPPED}};
+	const struct swap_owner owner = {.addr = addr_from_v4(1)};
+	const struct ip_addr hop = addr_from_v4(2);
+	static struct adj_record_id id[SWAPPED];
+	struct adj_record_id again;
+	struct swaps *swaps;
+	struct fixture f;
+
+	(void)state;
+	begin(&f);
+	c.arena = f.t.arena;
+	assert_int_equal(swaps_create(&c, &swaps), 0);
+	adj_records_swaps(f.records, swaps);
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < SWAPPED; i++) {
+			struct adj_path p = path_of(1, 1);
+
+			p.swapped = true;
+			p.swap = swaps_label(swaps, &owner, &hop, 16 + i);
+			assert_int_equal(adj_record_get(f.records, &p, &id[i]), 0);
+			assert_int_equal(adj_record_get(f.records, &p, &again), 0);
+			assert_int_equal(again.v, id[i].v);
+			adj_record_put(f.records, again);
+		}
+		assert_int_equal(adj_records_count(f.records), SWAPPED);
+		for (unsigned i = 0; i < SWAPPED; i++)
+			adj_record_put(f.records, id[i]);
+		assert_int_equal(adj_records_count(f.records), 0);
+	}
+	assert_true(hash_probes_longest(adj_records_probes(f.records)) < 32);
+	swaps_destroy(swaps);
+	adj_rib_out_destroy(f.out);
+	end(&f);
+}
+
 int
 main(void)
 {
@@ -419,6 +465,7 @@ main(void)
 		cmocka_unit_test(test_groups),
 		cmocka_unit_test(test_labels),
 		cmocka_unit_test(test_memory_comes_back),
+		cmocka_unit_test(test_many_labels),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -327,7 +327,12 @@ random_set(struct attr_buffer *b, bool *odd)
 	a->unknown_len = random_count(200);
 	for (size_t i = path; i < attr_set_var_len(a); i++)
 		a->var[i] = (uint8_t)random_below(&dice, 4);
+	if (a->community_count > 0 && once_in(4))
+		memcpy(a->var + path + 4 * random_below(&dice, a->community_count),
+			(const uint8_t[]){0xff, 0xff, 0, 6}, 4);
 	attr_set_derive(a);
+	assert_int_equal(
+		(a->has & ATTR_LLGR_STALE) != 0, attr_has_community(a, COMMUNITY_LLGR_STALE));
 	if (*odd && once_in(2))
 		a->as_path_hops++;
 	else if (*odd && once_in(2))

@@ -49,6 +49,8 @@ random_input(struct decision_input *in, struct attr_set *a, unsigned i, unsigned
 		a->has |= ATTR_HAS_MED, a->med = below(3);
 	if (below(6) == 0)
 		a->has |= ATTR_HAS_ORIGINATOR_ID, a->originator_id = below(3);
+	if (below(4) == 0)
+		a->has |= ATTR_LLGR_STALE;
 	a->first_asn = below(spread);
 	a->as_path_len = a->first_asn != 0 || below(2) ? 6 : 0;
 	a->as_path_hops = (uint16_t)(below(6) == 0);
@@ -94,6 +96,7 @@ check_reason(const struct decision_input *in, unsigned n, unsigned best, unsigne
 	enum decision_reason r)
 {
 	static const int step_of[] = {
+		[DECISION_LLGR_STALE] = 1,
 		[DECISION_LOCAL_PREF] = 2,
 		[DECISION_AS_PATH_LENGTH] = 3,
 		[DECISION_ORIGIN] = 4,
@@ -117,7 +120,7 @@ check_reason(const struct decision_input *in, unsigned n, unsigned best, unsigne
 					 in[i].attrs->med;
 		assert_true(found);
 	} else if (r == DECISION_PREFERENCE) {
-		assert_true(in[best].local && !in[i].local);
+		assert_true(in[best].local != in[i].local);
 	} else if (r == DECISION_PEER_ADDRESS) {
 		assert_true(addr_compare(&in[best].peer_addr, &in[i].peer_addr) < 0);
 	} else {
@@ -182,6 +185,73 @@ test_property_many(void **state)
 }
 
 /* RFC 4271's MED trap: pairwise a < b, b < c, c < a. */
+/*
+ * Routes of this router with a preference after routes of peers: the best route of the peers decides,
+ * and the order of the routes of peers stays.
+ */
+static void
+test_preference(void **state)
+{
+	struct decision_input in[9] = {0}, plain[9];
+	unsigned order[9], before[9], behind = 0;
+	enum decision_reason reason[9];
+
+	(void)state;
+	for (uint64_t seed = 1; seed <= 20000; seed++) {
+		unsigned n = 1 + below(9), best = UINT32_MAX, last = 0;
+
+		rng_state = seed;
+		for (unsigned i = 0; i < n; i++) {
+			random_input(&in[i], &sets[i], i, n, 3);
+			in[i].local = below(3) == 0;
+			plain[i] = in[i];
+			in[i].after_external = in[i].local && below(2);
+			in[i].after_internal = in[i].local && below(2);
+		}
+		decision_order(plain, n, before, NULL);
+		decision_order(in, n, order, reason);
+		for (unsigned i = n; i-- > 0;)
+			if (plain[before[i]].eligible && !plain[before[i]].local)
+				best = before[i];
+		for (unsigned i = 0; i < n; i++) {
+			const struct decision_input *p = &in[order[i]];
+			bool after = best != UINT32_MAX && p->local &&
+				     (in[best].external ? p->after_external : p->after_internal);
+			/* own routes, routes of peers, own routes after these, unusable routes */
+			unsigned group = !p->eligible ? 3 : after ? 2 : p->local ? 0 : 1;
+
+			assert_true(group >= last);
+			last = group;
+			behind += group == 2;
+			if (group == 2 && !in[order[0]].local)
+				assert_int_equal(reason[order[i]], DECISION_PREFERENCE);
+		}
+		/* own routes behind the routes of peers take none of the equal routes of these away */
+		if (in[order[0]].eligible && !in[order[0]].local) {
+			struct decision_input peers[9];
+			unsigned count = 0, peers_order[9], beside[9];
+
+			for (unsigned i = 0; i < n; i++)
+				if (!in[i].local)
+					peers[count++] = plain[i];
+			decision_order(peers, count, peers_order, NULL);
+			for (unsigned i = 0; i < n; i++)
+				beside[i] = order[i];
+			assert_int_equal(decision_multipath(in, n, beside, 9),
+				decision_multipath(peers, count, peers_order, 9));
+		}
+		/* the order inside of each group */
+		for (unsigned i = 0, at = 0; i < n; i++) {
+			if (in[before[i]].eligible && in[before[i]].local)
+				continue;
+			while (in[order[at]].eligible && in[order[at]].local)
+				at++;
+			assert_int_equal(order[at++], before[i]);
+		}
+	}
+	assert_true(behind > 1000);
+}
+
 static void
 test_med_cycle(void **state)
 {
@@ -328,6 +398,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_property),
 		cmocka_unit_test(test_property_many),
+		cmocka_unit_test(test_preference),
 		cmocka_unit_test(test_med_cycle),
 		cmocka_unit_test(test_multipath),
 		cmocka_unit_test(test_defaults),

@@ -573,6 +573,50 @@ test_loss_keeps_its_place(void **state)
 }
 
 /*
+ * Without forwarding tables the feed resolves all next hops again instead of reading many entries, and
+ * frees the tombstones before the head of the journal.
+ */
+static void
+test_follower_frees_tombstones(void **state)
+{
+	const struct journal *j;
+
+	(void)state;
+	feed_rig_fini(&r);
+	feed_rig_init(&r, true, 0, 0);
+	assert_int_equal(fib_feed_create(&(struct fib_feed_config){.arena = r.arena,
+						 .nexthops = r.hops,
+						 .shards = r.shards.at,
+						 .shard_count = r.shards.count,
+						 .resolve = feed_rig_resolve,
+						 .resolve_ctx = &r},
+				 &r.feed),
+		0);
+	while (!fib_settled(r.fib)) { /* for feed_rig_drain() */
+		qsbr_quiescent(r.workers, r.worker);
+		(void)fib_commit(r.fib, r.now_ns);
+	}
+	j = shard_journal(r.rig.shard);
+	feed_rig_peer(&r, 1);
+	rig_up(&r.rig, 1, RIG_OWN_ASN, 1, false);
+	assert_int_equal(feed_rig_connected(&r, OURS, 24, 0, true), 0);
+	/* a next hop behind a BGP route */
+	feed_rig_announce(&r, 1, ROUTE, 16, HOP, 100);
+	feed_rig_announce(&r, 1, V4(10, 9, 0, 0), 16, FAR, 100);
+	feed_rig_settle(&r);
+	assert_true(nexthop_follows(r.hops) > 0);
+	for (unsigned i = 0; i < 2000; i++) {
+		feed_rig_announce(&r, 1, V4(11, i >> 8, i & 255, 0), 24, HOP, 100);
+		feed_rig_withdraw(&r, 1, V4(11, i >> 8, i & 255, 0), 24);
+	}
+	feed_rig_shards_drain(&r);
+	assert_true(journal_safe_sequence(j) <= journal_head(j));
+	feed_rig_drain(&r);
+	assert_int_equal(journal_safe_sequence(j), journal_head(j) + 1);
+	feed_rig_settle(&r);
+}
+
+/*
  * Without tracking the shard gets no message: the feed itself removes routes with an unreachable
  * next hop.
  */
@@ -984,6 +1028,16 @@ test_retry_waits_what_is_left(void **state)
 	assert_int_equal(fib_feed_wait_ns(r.feed), 0);
 }
 
+/* The first next hop that may need the journal resolves all again, in a further turn. */
+static void
+work_all(void)
+{
+	unsigned turns = 0;
+
+	while (feed_rig_turn(&r, UINT64_MAX))
+		assert_true(++turns < 10);
+}
+
 /* Without a data plane the feed only tracks next hops. */
 static void
 test_without_data_plane(void **state)
@@ -1000,7 +1054,7 @@ test_without_data_plane(void **state)
 	assert_int_equal(fib_feed_watch(r.feed, &ask), 0);
 	assert_false(r.tells.m[0].up);
 	assert_int_equal(feed_rig_connected(&r, OURS, 24, PORT_NONE, true), 0);
-	assert_false(feed_rig_turn(&r, UINT64_MAX));
+	work_all();
 	assert_int_equal(r.tells.tail, 2);
 	assert_true(r.tells.m[1].up);
 	/* kernel routes also resolve next hops; the kernel's interfaces are no ports */
@@ -1008,20 +1062,20 @@ test_without_data_plane(void **state)
 	assert_int_equal(fib_feed_watch(r.feed, &ask), 0);
 	assert_int_equal(
 		fib_feed_route(r.feed, VRF_DEFAULT, &igp, SOURCE_KERNEL, &hop, 1, 30, true), 0);
-	assert_false(feed_rig_turn(&r, UINT64_MAX));
+	work_all();
 	assert_int_equal(r.tells.tail, 4);
 	assert_true(r.tells.m[3].up && !r.tells.m[3].connected);
 	assert_int_equal(r.tells.m[3].metric, 30);
 	assert_int_equal(
 		fib_feed_route(r.feed, VRF_DEFAULT, &igp, SOURCE_KERNEL, NULL, 0, 30, false), 0);
-	assert_false(feed_rig_turn(&r, UINT64_MAX));
+	work_all();
 	assert_int_equal(r.tells.tail, 5);
 	assert_false(r.tells.m[4].up);
 	assert_int_equal(
 		fib_feed_route(r.feed, VRF_DEFAULT, &igp, SOURCE_KERNEL, &hop, 1, 30, true), 0);
 	assert_int_equal(feed_rig_neighbor(&r, HOP, 0, 5), 0);
 	fib_feed_port_down(r.feed, 0, 0);
-	assert_false(feed_rig_turn(&r, UINT64_MAX));
+	work_all();
 	assert_int_equal(fib_feed_wait_ns(r.feed), 0);
 	assert_int_equal(fib_feed_audit_begin(r.feed, NULL), -ENODEV);
 	assert_false(fib_feed_audit(r.feed)->running);
@@ -1471,7 +1525,7 @@ test_ipv4_by_ipv6_next_hops(void **state)
 	assert_false(feed_rig_lookup_text(&r, "10.10.0.1").hit);
 	assert_leads("2001:db8:9::1", 48, "fe80::2%feed-a", 0, 5);
 	assert_kind_text("fe80::1", 128, PATH_LIST_PUNT, PORT_NONE);
-	fib_feed_zone(r.feed, zone_find("feed-b"), 1);
+	assert_int_equal(fib_feed_zone(r.feed, VRF_DEFAULT, zone_find("feed-b"), 1), 0);
 	feed_rig_settle(&r);
 	assert_leads("10.10.0.1", 16, "fe80::2%feed-b", 1, 6);
 	assert_int_equal(feed_rig_neighbor_text(&r, "fe80::2%feed-b", 1, 0), 0);
@@ -1503,6 +1557,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_next_hop_becomes_local, begin, end),
 		cmocka_unit_test_setup_teardown(test_backup_takes_over, begin, end),
 		cmocka_unit_test_setup_teardown(test_loss_keeps_its_place, begin, end),
+		cmocka_unit_test_setup_teardown(test_follower_frees_tombstones, begin, end),
 		cmocka_unit_test_setup_teardown(test_without_tracking, begin, end),
 		cmocka_unit_test_setup_teardown(test_late_feed, begin, end),
 		cmocka_unit_test_setup_teardown(test_batches, begin, end),

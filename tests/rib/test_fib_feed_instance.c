@@ -333,8 +333,8 @@ test_udp_tunnel(void **state)
 	assert_tunnel("10.2.0.1", 8, 9, own, (uint16_t)(mtu - UDP_TUNNEL_HEADERS));
 	memcpy(&ends.remote, tunnels[1].remote.b, sizeof(ends.remote));
 	ends.own = own;
-	assert_true(tunnel_known(reader, ends));
-	assert_false(tunnel_known(reader, (struct tunnel){own, ends.remote}));
+	assert_true(tunnel_known(reader, &BOUNDS_ALL, ends));
+	assert_false(tunnel_known(reader, &BOUNDS_ALL, (struct tunnel){own, ends.remote}));
 	/* the way moves below the tunnel */
 	static_in(VRF_DEFAULT, "198.51.100.0/24", "192.0.2.3", true);
 	feed_rig_settle(&r);
@@ -343,12 +343,12 @@ test_udp_tunnel(void **state)
 	assert_int_equal(fib_feed_tunnels(r.feed, &tunnels[1], 1), 0);
 	feed_rig_settle(&r);
 	assert_way("10.2.0.1", 8, 13, 900001, 5001);
-	assert_true(tunnel_known(reader, ends));
+	assert_true(tunnel_known(reader, &BOUNDS_ALL, ends));
 	assert_int_equal(fib_feed_tunnels(r.feed, NULL, 0), 0);
 	assert_int_equal(fib_feed_lsps(r.feed, NULL, 0), 0);
 	feed_rig_settle(&r);
 	assert_tunnel("10.2.0.1", 8, 13, 0, mtu);
-	assert_false(tunnel_known(reader, ends));
+	assert_false(tunnel_known(reader, &BOUNDS_ALL, ends));
 	assert_int_equal(feed_rig_audit(&r), 0);
 	feed_rig_fini(&r);
 }

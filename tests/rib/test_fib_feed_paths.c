@@ -342,6 +342,176 @@ test_through_itself(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
+static bool
+usable(const char *prefix, uint16_t peer)
+{
+	struct prefix p = text_prefix(prefix);
+	struct dest_view v;
+
+	assert_true(rig_view(&r.rig, &p, &v));
+	for (unsigned i = 0; i < v.paths->count; i++)
+		if (v.paths->path[i].peer.v == peer)
+			return (v.paths->path[i].label_flags & PATH_NEXT_HOP_UP) != 0;
+	fail_msg("no path of peer %u", peer);
+	return false;
+}
+
+/*
+ * RFC 4271 9.1.2.1: the preferred path of a prefix, whose next hop is inside the prefix, is judged
+ * without the other path of the prefix; routes to other prefixes may use that path.
+ */
+static void
+test_own_prefix(void **state)
+{
+	uint64_t entries;
+
+	(void)state;
+	feed_rig_announce_text(&r, 1, "10.5.0.0/16", "192.0.2.1", 100);
+	feed_rig_announce_text(&r, 2, "10.5.0.0/16", FAR_OFF, 200);
+	feed_rig_announce_text(&r, 3, "10.6.0.0/16", FAR_OFF, 100);
+	feed_rig_settle(&r);
+	assert_false(usable("10.5.0.0/16", 2));
+	assert_true(usable("10.6.0.0/16", 3));
+	assert_int_equal(sent_to(FAR_OFF), 1);
+	assert_int_equal(sent_to("10.6.0.1"), 1);
+	/* a shorter route: the path is used, also while the other path leaves and returns */
+	feed_rig_announce_text(&r, 3, "10.0.0.0/8", "198.51.100.1", 100);
+	feed_rig_settle(&r);
+	assert_true(usable("10.5.0.0/16", 2));
+	assert_int_equal(sent_to(FAR_OFF), 2);
+	entries = journal_head(shard_journal(r.rig.shard));
+	feed_rig_withdraw_text(&r, 1, "10.5.0.0/16");
+	feed_rig_announce_text(&r, 1, "10.5.0.0/16", "192.0.2.1", 100);
+	feed_rig_settle(&r);
+	assert_true(journal_head(shard_journal(r.rig.shard)) - entries <= 6);
+	assert_int_equal(sent_to(FAR_OFF), 2);
+	assert_paths(FAR_OFF, 1, 1);
+	/* less preferred, the path is the backup by the shorter route */
+	feed_rig_announce_text(&r, 2, "10.5.0.0/16", FAR_OFF, 50);
+	feed_rig_settle(&r);
+	assert_true(usable("10.5.0.0/16", 2));
+	assert_int_equal(sent_to(FAR_OFF), 1);
+	assert_int_equal(sent_to("10.6.0.1"), 1);
+	assert_paths(FAR_OFF, 1, 1);
+	fib_feed_port_down(r.feed, 0, walk_clock());
+	assert_int_equal(sent_to(FAR_OFF), 2);
+	feed_rig_settle(&r);
+	assert_int_equal(sent_to(FAR_OFF), 2);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+/* The same through a further route, a static route, and the default route. */
+static void
+test_own_prefix_far(void **state)
+{
+	(void)state;
+	/* 10.7.0.1 by 10.7.0.0/16 by 10.5.0.1 by 10.5.0.0/16 */
+	feed_rig_announce_text(&r, 1, "10.5.0.0/16", "192.0.2.1", 100);
+	feed_rig_announce_text(&r, 3, "10.7.0.0/16", FAR_OFF, 100);
+	feed_rig_announce_text(&r, 2, "10.5.0.0/16", "10.7.0.1", 200);
+	feed_rig_announce_text(&r, 3, "10.6.0.0/16", "10.7.0.1", 100);
+	feed_rig_settle(&r);
+	assert_false(usable("10.5.0.0/16", 2));
+	assert_true(usable("10.6.0.0/16", 3));
+	assert_int_equal(sent_to("10.6.0.1"), 1);
+	feed_rig_withdraw_text(&r, 3, "10.7.0.0/16");
+	route(SOURCE_STATIC, "10.7.0.0/16", FAR_OFF, PORT_NONE, 0, true);
+	assert_false(usable("10.5.0.0/16", 2));
+	assert_true(usable("10.6.0.0/16", 3));
+	assert_int_equal(sent_to("10.7.0.1"), 1);
+	route(SOURCE_STATIC, "10.7.0.0/16", "198.51.100.1", PORT_NONE, 0, true);
+	assert_true(usable("10.5.0.0/16", 2));
+	assert_int_equal(sent_to(FAR_OFF), 2);
+	route(SOURCE_STATIC, "10.7.0.0/16", FAR_OFF, PORT_NONE, 0, true);
+	assert_false(usable("10.5.0.0/16", 2));
+	/* two defaults */
+	fib_feed_resolve_via_default(r.feed, true);
+	feed_rig_announce_text(&r, 1, "0.0.0.0/0", "192.0.2.1", 100);
+	feed_rig_announce_text(&r, 2, "0.0.0.0/0", "172.16.0.1", 200);
+	feed_rig_settle(&r);
+	assert_false(usable("0.0.0.0/0", 2));
+	assert_int_equal(sent_to("172.16.0.1"), 1);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+/*
+ * A route of another source to the same prefix resolves the path, whether the path or that route is
+ * in use; so does a BGP route for a static route over an address inside its own prefix.
+ */
+static void
+test_own_prefix_of_the_host(void **state)
+{
+	uint8_t preference[SOURCE_COUNT] = {[SOURCE_STATIC] = 1,
+		[SOURCE_EXTERNAL] = 20,
+		[SOURCE_KERNEL] = 210,
+		[SOURCE_INTERNAL] = 200};
+
+	(void)state;
+	fib_feed_preference(r.feed, preference);
+	route(SOURCE_KERNEL, "10.5.0.1/32", "192.0.2.1", 0, 7, true);
+	feed_rig_announce_text(&r, 1, "10.5.0.1/32", FAR_OFF, 100);
+	feed_rig_settle(&r);
+	assert_true(usable("10.5.0.1/32", 1));
+	assert_int_equal(sent_to(FAR_OFF), 1);
+	feed_rig_announce_text(&r, 1, "10.6.0.0/16", "198.51.100.1", 100);
+	route(SOURCE_STATIC, "10.6.0.0/16", "10.6.0.1", PORT_NONE, 0, true);
+	assert_int_equal(sent_to("10.6.0.1"), 2);
+	feed_rig_withdraw_text(&r, 1, "10.6.0.0/16");
+	feed_rig_settle(&r);
+	assert_null(list_of("10.6.0.1"));
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+static void
+flap(unsigned times)
+{
+	for (unsigned i = 0; i < times; i++) {
+		fib_feed_port_down(r.feed, 0, 0);
+		feed_rig_turn(&r, UINT64_MAX);
+		fib_feed_port_up(r.feed, 0);
+		feed_rig_turn(&r, UINT64_MAX);
+	}
+}
+
+/* Ten changes at once are normal; with more the next hop stays down, longer each time. */
+static void
+test_held_down(void **state)
+{
+	struct nexthop_held held[2];
+
+	(void)state;
+	feed_rig_announce_text(&r, 1, "10.5.0.0/16", "192.0.2.1", 100);
+	feed_rig_settle(&r);
+	flap(5);
+	assert_int_equal(nexthop_held_count(r.hops), 0);
+	assert_true(told("192.0.2.1").up);
+	for (uint64_t hold = NEXTHOP_HOLD_NS, n = 0; n < 8; n++) {
+		flap(6);
+		assert_int_equal(nexthop_held(r.hops, held, 2), 1);
+		assert_int_equal(held[0].hold_ns, hold);
+		assert_true(addr_equal(
+			&held[0].addr, &(struct ip_addr){.b = {192, 0, 2, 1}, .afi = AFI_IPV4}));
+		assert_false(told("192.0.2.1").up);
+		flap(3);
+		r.now_ns += hold - 1;
+		feed_rig_turn(&r, UINT64_MAX);
+		assert_false(told("192.0.2.1").up);
+		assert_true(fib_feed_wait_ns(r.feed) > 0);
+		r.now_ns++;
+		feed_rig_settle(&r);
+		assert_int_equal(nexthop_held_count(r.hops), 0);
+		assert_true(told("192.0.2.1").up);
+		hold = hold < NEXTHOP_HOLD_MAX_NS ? 2 * hold : hold;
+	}
+	/* after a quiet time the first hold is short again */
+	r.now_ns += 2 * NEXTHOP_HOLD_MAX_NS;
+	flap(6);
+	assert_int_equal(nexthop_held(r.hops, held, 2), 1);
+	assert_int_equal(held[0].hold_ns, NEXTHOP_HOLD_NS);
+	feed_rig_settle(&r);
+	assert_int_equal(sent_to(FAR_OFF), 1);
+}
+
 static void
 test_by_default_routes(void **state)
 {
@@ -614,6 +784,39 @@ test_untracked(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
+/*
+ * Without tracking no shard publishes a destination again. The backup of 10.7.0.0/16 leaves by 192.0.2.1
+ * while the next hop 10.5.0.1 depends on 10.7.0.0/16. A host route ends the dependence, and the next hop
+ * leaves by 198.51.100.1 as before.
+ */
+static void
+test_untracked_without_own(void **state)
+{
+	(void)state;
+	feed_rig_fini(&r);
+	feed_rig_init(&r, false, 0, FEED_BATCH);
+	for (uint16_t p = 1; p <= 2; p++) {
+		feed_rig_peer(&r, p);
+		rig_up(&r.rig, p, RIG_OWN_ASN, p, false);
+	}
+	assert_int_equal(feed_rig_connected_text(&r, "192.0.2.254", 24, 0, true), 0);
+	assert_int_equal(feed_rig_connected_text(&r, "198.51.100.254", 24, 1, true), 0);
+	feed_rig_neighbor_text(&r, "192.0.2.1", 0, 1);
+	feed_rig_neighbor_text(&r, "198.51.100.1", 1, 2);
+	route(SOURCE_KERNEL, "10.0.0.0/8", "192.0.2.1", 0, 7, true);
+	feed_rig_announce_text(&r, 1, "10.5.0.0/16", "10.7.0.1", 100);
+	feed_rig_announce_text(&r, 1, "10.7.0.0/16", "198.51.100.1", 200);
+	feed_rig_announce_text(&r, 2, "10.7.0.0/16", FAR_OFF, 100);
+	feed_rig_settle(&r);
+	assert_int_equal(sent_to("10.7.0.1"), 2);
+	assert_paths("10.7.0.1", 1, 1);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	route(SOURCE_KERNEL, "10.5.0.1/32", "198.51.100.1", 1, 7, true);
+	assert_int_equal(sent_to("10.7.0.1"), 2);
+	assert_paths("10.7.0.1", 1, 0);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
 /* ---- random recursion against a model that searches the whole table each time ---- */
 
 #define LEVELS 14
@@ -762,6 +965,188 @@ test_random_recursion(void **state)
 	}
 }
 
+/*
+ * ---- random routes through their own prefix, against a model of the rule ----
+ *
+ * Each prefix has a path of peer 1 (preferred) and of peer 2, over a lower level, or at one length of a
+ * level over the level itself; or a static route. So each state of the model has one solution.
+ */
+
+#define OWN_LEVELS 11 /* no chain has more than NEXTHOP_DEPTH_MAX routes */
+
+struct own_offer {
+	bool there[2], fixed;
+	unsigned by[2];
+};
+
+static struct {
+	struct own_offer offer[OWN_LEVELS][OFFERS];
+	unsigned self[OWN_LEVELS]; /* the length with paths over the level itself */
+} o;
+
+static int own_level(unsigned i, int without);
+
+/* The level that the path of peer `k` + 1 reaches; -1: not usable. */
+static int
+own_path(unsigned i, unsigned offer, unsigned k)
+{
+	const struct own_offer *f = &o.offer[i][offer];
+
+	if (!f->there[k])
+		return -1;
+	return own_level(f->by[k], f->by[k] == i ? (int)offer : -1);
+}
+
+/* The level that level `i` reaches without the BGP route of length `without`. */
+static int
+own_level(unsigned i, int without)
+{
+	if (i < LOWEST)
+		return m.down[i] ? -1 : (int)i;
+	for (int offer = OFFERS - 1; offer >= 0; offer--) {
+		const struct own_offer *f = &o.offer[i][offer];
+
+		for (unsigned k = 0; k < 2 && (f->fixed || offer != without); k++) {
+			int found = own_path(i, (unsigned)offer, k);
+
+			/* a selected route over the level itself does not resolve the level */
+			if (found >= 0 && f->by[k] == i)
+				break;
+			if (found >= 0)
+				return found;
+		}
+	}
+	return -1;
+}
+
+static void
+own_step(void)
+{
+	unsigned i = LOWEST + below(OWN_LEVELS - LOWEST), offer = below(OFFERS), k = below(2);
+	struct own_offer *f = &o.offer[i][offer];
+	struct prefix p = level_prefix(i, offer);
+	struct fib_feed_hop hop = {.port = PORT_NONE};
+	unsigned port = below(LOWEST);
+	struct ip_addr a;
+
+	if (below(10) == 0) {
+		m.down[port] = !m.down[port];
+		if (m.down[port])
+			fib_feed_port_down(r.feed, (uint16_t)port, 0);
+		else
+			fib_feed_port_up(r.feed, (uint16_t)port);
+		return;
+	}
+	if (!f->there[0] && !f->there[1])
+		f->fixed = offer != o.self[i] && below(4) == 0;
+	k = f->fixed ? 0 : k;
+	f->there[k] = below(4) != 0;
+	f->by[k] = offer == o.self[i] && below(2) ? i : below(3) ? i - 1 : below(i);
+	a = hop.addr = level_addr(f->by[k]);
+	if (f->fixed)
+		(void)fib_feed_route(
+			r.feed, VRF_DEFAULT, &p, SOURCE_STATIC, &hop, 1, 0, f->there[k]);
+	else if (f->there[k])
+		feed_rig_announce_to(&r, (uint16_t)(1 + k), &p, &a, k == 0 ? 200 : 100);
+	else
+		feed_rig_withdraw_prefix(&r, (uint16_t)(1 + k), &p);
+}
+
+static void
+own_check(void)
+{
+	char text[ADDR_TEXT_MAX], prefix[PREFIX_TEXT_MAX];
+
+	for (unsigned i = LOWEST; i < OWN_LEVELS; i++) {
+		struct ip_addr a = level_addr(i);
+		int want = -1;
+
+		for (int offer = OFFERS - 1; offer >= 0; offer--) {
+			const struct own_offer *f = &o.offer[i][offer];
+			struct prefix p = level_prefix(i, (unsigned)offer);
+
+			prefix_format(&p, prefix);
+			for (unsigned k = 0; k < 2; k++) {
+				int found = own_path(i, (unsigned)offer, k);
+
+				if (want < 0)
+					want = found;
+				if (f->there[k] && !f->fixed &&
+					usable(prefix, (uint16_t)(1 + k)) != (found >= 0))
+					fail_msg("seed %llu: path %u of %s",
+						(unsigned long long)seed, k + 1, prefix);
+			}
+		}
+		if (sent_to(addr_format(&a, text)) != (unsigned)(want + 1))
+			fail_msg("seed %llu: %s goes to %u, not %d", (unsigned long long)seed, text,
+				sent_to(text), want + 1);
+	}
+}
+
+static void
+test_random_own_prefixes(void **state)
+{
+	(void)state;
+	for (seed = 1; seed <= test_size(15, 40); seed++) {
+		rng = seed * 0x2545f4914f6cdd1du;
+		memset(&m, 0, sizeof(m));
+		memset(&o, 0, sizeof(o));
+		begin(NULL);
+		for (unsigned i = LOWEST; i < OWN_LEVELS; i++)
+			o.self[i] = below(OFFERS);
+		for (unsigned step = 0; step < 150; step++) {
+			own_step();
+			if (below(2)) {
+				rig_settle(&r.rig);
+				feed_rig_drain(&r);
+			}
+			if (below(5) != 0)
+				continue;
+			r.now_ns += 20 * NEXTHOP_HOLD_NS; /* the steps are no flaps */
+			feed_rig_settle(&r);
+			own_check();
+			assert_int_equal(feed_rig_audit(&r), 0);
+		}
+		end(NULL);
+	}
+}
+
+/*
+ * ---- random circles ----
+ *
+ * Paths over any level, with static routes: whatever the routes, the threads come to rest, or a next
+ * hop is held down.
+ */
+static void
+test_random_circles(void **state)
+{
+	(void)state;
+	for (seed = 1; seed <= test_size(15, 40); seed++) {
+		rng = seed * 0x2545f4914f6cdd1du;
+		begin(NULL);
+		for (unsigned step = 0; step < 200; step++) {
+			struct prefix p = level_prefix(LOWEST + below(5), below(OFFERS));
+			struct fib_feed_hop hop = {.port = PORT_NONE, .addr = level_addr(below(8))};
+			uint16_t peer = (uint16_t)(1 + below(3));
+
+			if (below(5) == 0)
+				(void)fib_feed_route(r.feed, VRF_DEFAULT, &p,
+					below(2) ? SOURCE_STATIC : SOURCE_KERNEL, &hop, 1, 0,
+					below(2));
+			else if (below(4) != 0)
+				feed_rig_announce_to(&r, peer, &p, &hop.addr, 100 * peer);
+			else
+				feed_rig_withdraw_prefix(&r, peer, &p);
+			if (below(5) != 0)
+				continue;
+			r.now_ns += 20 * NEXTHOP_HOLD_NS;
+			feed_rig_settle(&r);
+			assert_int_equal(feed_rig_audit(&r), 0);
+		}
+		end(NULL);
+	}
+}
+
 int
 main(void)
 {
@@ -773,6 +1158,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_by_kernel_routes, begin, end),
 		cmocka_unit_test_setup_teardown(test_by_bgp_routes, begin, end),
 		cmocka_unit_test_setup_teardown(test_through_itself, begin, end),
+		cmocka_unit_test_setup_teardown(test_own_prefix, begin, end),
+		cmocka_unit_test_setup_teardown(test_own_prefix_far, begin, end),
+		cmocka_unit_test_setup_teardown(test_own_prefix_of_the_host, begin, end),
+		cmocka_unit_test_setup_teardown(test_held_down, begin, end),
 		cmocka_unit_test_setup_teardown(test_by_default_routes, begin, end),
 		cmocka_unit_test_setup_teardown(test_longer_than_a_subnet, begin, end),
 		cmocka_unit_test_setup_teardown(test_preference, begin, end),
@@ -781,7 +1170,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_discard, begin, end),
 		cmocka_unit_test_setup_teardown(test_unwatch, begin, end),
 		cmocka_unit_test_setup_teardown(test_untracked, begin, end),
+		cmocka_unit_test_setup_teardown(test_untracked_without_own, begin, end),
 		cmocka_unit_test(test_random_recursion),
+		cmocka_unit_test(test_random_own_prefixes),
+		cmocka_unit_test(test_random_circles),
 	};
 
 	return cmocka_run_group_tests_name("fib_feed_paths", tests, NULL, NULL);

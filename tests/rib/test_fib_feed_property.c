@@ -661,7 +661,7 @@ static void
 shard_settle(void)
 {
 	do {
-		(void)nexthop_work(m.r.hops, 0);
+		(void)nexthop_work(m.r.hops, m.r.now_ns, 0);
 		feed_rig_shards_settle(&m.r);
 		while (feed_rig_pump_ask(&m.r))
 			;

@@ -190,7 +190,7 @@ test_originate_many(void **state)
 		a.a.med = i / 10;
 		a.a.has = ATTR_HAS_MED;
 		assert_int_equal(shard_originate_from(r.shard, VRF_DEFAULT, rig_family(), &n.prefix,
-					 i % 2 ? SOURCE_STATIC : SOURCE_KERNEL, &a.a),
+					 i % 2 ? SOURCE_STATIC : SOURCE_KERNEL, 0, &a.a),
 			0);
 	}
 	rig_settle(&r);
@@ -209,17 +209,17 @@ test_originate_many(void **state)
 	uint64_t head = journal_head(shard_journal(r.shard));
 
 	assert_int_equal(shard_originate_from(r.shard, VRF_DEFAULT, rig_family(), &n.prefix,
-				 SOURCE_STATIC, &a.a),
+				 SOURCE_STATIC, 0, &a.a),
 		0);
 	assert_int_equal(journal_head(shard_journal(r.shard)), head);
 	assert_int_equal(shard_originate_from(r.shard, VRF_DEFAULT, rig_family(), &n.prefix,
-				 SOURCE_CONNECTED, &a.a),
+				 SOURCE_CONNECTED, 0, &a.a),
 		0);
 	assert_int_equal(journal_head(shard_journal(r.shard)), head + 1);
 	for (unsigned i = 0; i < N; i++) {
 		n = rig_nlri(0x01000000 + (i << 8), 24);
 		assert_int_equal(shard_originate_from(r.shard, VRF_DEFAULT, rig_family(), &n.prefix,
-					 SOURCE_STATIC, NULL),
+					 SOURCE_STATIC, 0, NULL),
 			0);
 	}
 	rig_settle(&r);

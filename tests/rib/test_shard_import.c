@@ -253,6 +253,104 @@ test_restarts_end(void **state)
 	rig_fini(&r);
 }
 
+/* Expects the peer of the best path, and whether this path and the other are marked LLGR_STALE. */
+static void
+expect_ranked(
+	const struct rig *r, const struct rib_nlri *n, uint16_t best, bool stale, bool other_stale)
+{
+	alignas(struct attr_set) uint8_t fixed[sizeof(struct attr_set)];
+	struct attr_set *a = (struct attr_set *)(void *)fixed;
+	struct dest_view v;
+
+	assert_true(rig_view(r, &n->prefix, &v));
+	assert_int_equal(v.paths->path[0].peer.v, best);
+	for (unsigned i = 0; i < v.paths->count; i++) {
+		attr_unpack_fixed(attr_get(shard_attrs(r->shard), v.paths->path[i].accepted), a);
+		assert_int_equal((a->has & ATTR_LLGR_STALE) != 0, i == 0 ? stale : other_stale);
+		/* the policy's value stays */
+		assert_int_equal(a->local_pref, v.paths->path[i].peer.v == 1 ? 200 : 0);
+	}
+}
+
+/*
+ * RFC 9494 4.2, 4.3: paths of the long-lived phase rank last whatever import policy sets, stay over
+ * losses before End-of-RIB, and NO_LLGR removes a path. A path that is received with LLGR_STALE
+ * ranks last, too.
+ */
+static void
+test_long_lived(void **state)
+{
+	struct rib_nlri n[3] = {
+		rig_nlri(0x01010100, 24), rig_nlri(0x01010200, 24), rig_nlri(0x01010300, 24)};
+	const uint32_t longer[] = {65002, 3356, 65009};
+	struct policy_builder *b;
+	struct policy *prefer;
+	union rig_attrs a, other, never;
+	struct dest_view v;
+	struct rig r;
+
+	assert_int_equal(policy_builder_create("prefer", &b), 0);
+	assert_int_equal(policy_builder_node(b, 10, true), 0);
+	policy_builder_set_number(b, NUMBER_LOCAL_PREF, 200);
+	assert_int_equal(policy_builder_finish(b, &prefer), 0);
+	rig_simple(&r, prefer);
+	rig_peer(&r, 2, 65002, true, false);
+	shard_peer_import(r.shard, (struct peer_id){2}, rig_family(), policy_accept_all());
+	rig_up(&r, 2, 65002, 8, true);
+	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
+	rig_attrs_make(&other, longer, 3, 0x0a000002);
+	never = a;
+	memcpy(never.a.var + never.a.as_path_len, (const uint8_t[]){0xff, 0xff, 0, 7}, 4);
+	never.a.community_count = 1;
+	rig_update(&r, 1, &a.a, n, 2);
+	rig_update(&r, 1, &never.a, &n[2], 1);
+	rig_update(&r, 2, &other.a, n, 2);
+	rig_tell(&r, 0, 0x0a000001, true, true, 0);
+	rig_settle(&r);
+	rig_tell(&r, 0, 0x0a000001, true, true, 0);
+	rig_tell(&r, 0, 0x0a000002, true, true, 0);
+	rig_settle(&r);
+	expect_ranked(&r, &n[0], 1, false, false);
+	rig_down_retained(&r, 1);
+	rig_settle(&r);
+	expect_ranked(&r, &n[0], 1, false, false); /* the restart time */
+	rig_event(&r, RIB_LONG_LIVED, 1);
+	rig_settle(&r);
+	expect_ranked(&r, &n[0], 2, false, true);
+	expect_ranked(&r, &n[1], 2, false, true);
+	assert_false(rig_view(&r, &n[2].prefix, &v));
+	/* back, and lost before End-of-RIB: the path that was announced again is stale at once */
+	rig_up(&r, 1, 65001, 7, true);
+	rig_update(&r, 1, &a.a, n, 1);
+	rig_settle(&r);
+	expect_ranked(&r, &n[0], 1, false, false);
+	expect_ranked(&r, &n[1], 2, false, true);
+	rig_down_staying(&r, 1, true);
+	rig_settle(&r);
+	assert_int_equal(rig_received(&r, 1), 2);
+	expect_ranked(&r, &n[0], 2, false, true);
+	expect_ranked(&r, &n[1], 2, false, true);
+	rig_up(&r, 1, 65001, 7, true);
+	rig_update(&r, 1, &a.a, n, 1);
+	rig_event(&r, RIB_END_OF_RIB, 1);
+	rig_settle(&r);
+	assert_int_equal(rig_received(&r, 1), 1);
+	expect_ranked(&r, &n[0], 1, false, false);
+	/* a loss after End-of-RIB begins with the restart time */
+	rig_down_retained(&r, 1);
+	rig_settle(&r);
+	expect_ranked(&r, &n[0], 1, false, false);
+	rig_up(&r, 1, 65001, 7, true);
+	memcpy(a.a.var + a.a.as_path_len, (const uint8_t[]){0xff, 0xff, 0, 6}, 4);
+	a.a.community_count = 1;
+	attr_set_derive(&a.a);
+	rig_update(&r, 1, &a.a, n, 1);
+	rig_settle(&r);
+	expect_ranked(&r, &n[0], 2, false, true);
+	rig_fini(&r);
+	policy_destroy(prefer);
+}
+
 /* The peer has announced that it will send End-of-RIB. */
 static void
 test_refresh_before_end_of_rib(void **state)
@@ -456,6 +554,24 @@ test_allow_as_in(void **state)
 		rig_settle(&r);
 		assert_int_equal(rig_received(&r, 1), allowed >= 2);
 	}
+	/* the number that the peer knows us by is counted by itself, and not of other peers */
+	rig_attrs_make(&a, (uint32_t[]){65001, 64999, RIG_OWN_ASN}, 3, 0x0a000001);
+	for (unsigned i = 0; i < 6; i++) {
+		p.allow_as_in[rig_family()] = (uint8_t)(1 - i / 3);
+		p.local_as = i % 3 == 0 ? RIG_OWN_ASN : 64999 + i % 3 - 1;
+		assert_int_equal(shard_peer_change(r.shard, &p), 0);
+		rig_update(&r, 1, &a.a, &n, 1);
+		rig_settle(&r);
+		assert_int_equal(rig_received(&r, 1), i < 3);
+	}
+	rig_attrs_make(&a, (uint32_t[]){65001, 64999, 3356}, 3, 0x0a000001);
+	for (unsigned i = 0; i < 2; i++) {
+		p.local_as = 64999 + i;
+		assert_int_equal(shard_peer_change(r.shard, &p), 0);
+		rig_update(&r, 1, &a.a, &n, 1);
+		rig_settle(&r);
+		assert_int_equal(rig_received(&r, 1), i);
+	}
 	p.vrf.v = 1;
 	assert_int_equal(shard_peer_change(r.shard, &p), -EINVAL);
 	p.id.v = 2;
@@ -566,6 +682,7 @@ main(void)
 		cmocka_unit_test(test_stale_timeout),
 		cmocka_unit_test(test_restart),
 		cmocka_unit_test(test_restarts_end),
+		cmocka_unit_test(test_long_lived),
 		cmocka_unit_test(test_refresh_before_end_of_rib),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_limit_in_record),

@@ -585,6 +585,7 @@ test_loops_are_judged_again(void **state)
 {
 	const uint32_t loop[] = {65001, RIG_OWN_ASN};
 	struct rib_nlri n = rig_nlri_numbered(0);
+	struct shard_peer p;
 	union rig_attrs a;
 	struct rig r;
 
@@ -598,6 +599,16 @@ test_loops_are_judged_again(void **state)
 	check_counts(&r, one, 1, 1, 1);
 	assert_int_equal(shard_loops(r.shard, one, 1, 0, packed(&a.a)), DECISION_EQUAL);
 	rig_allow_as_in(&r, 1, 0);
+	rig_settle(&r);
+	check_counts(&r, one, 1, 0, 1);
+	/* the same with our number towards the peer */
+	rig_attrs_make(&a, (uint32_t[]){65001, 64999}, 2, 0x0a000001);
+	rig_update(&r, 1, &a.a, &n, 1);
+	rig_settle(&r);
+	check_counts(&r, one, 1, 1, 1);
+	assert_true(shard_peer_peek(r.shard, one, &p));
+	p.local_as = 64999;
+	assert_int_equal(shard_peer_change(r.shard, &p), 0);
 	rig_settle(&r);
 	check_counts(&r, one, 1, 0, 1);
 	rig_fini(&r);

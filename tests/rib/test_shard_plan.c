@@ -195,7 +195,8 @@ plan(struct world *w)
 		w->finished[p] = !w->planned[p];
 		if (!w->planned[p])
 			continue;
-		shard_plan_begin(w->r.shard, (struct peer_id){p}, rig_family(), 1 + draw(w, 7));
+		shard_plan_begin(
+			w->r.shard, (struct peer_id){p}, rig_family(), 1 + draw(w, 7), true);
 		shard_peer_import(w->r.shard, (struct peer_id){p}, rig_family(), w->next[p].policy);
 	}
 	for (uint16_t p = 1; p <= PEERS; p++)
@@ -374,7 +375,7 @@ test_move_changes_each_destination_once(void **state)
 	rig_settle(&w.r);
 	before = journal_head(shard_journal(w.r.shard));
 	for (uint16_t p = 1; p <= 2; p++) {
-		shard_plan_begin(w.r.shard, (struct peer_id){p}, rig_family(), 3);
+		shard_plan_begin(w.r.shard, (struct peer_id){p}, rig_family(), 3, true);
 		shard_peer_import(w.r.shard, (struct peer_id){p}, rig_family(),
 			p == 1 ? no.policy : yes.policy);
 	}
@@ -416,13 +417,13 @@ test_nothing_is_held_without_reason(void **state)
 	for (unsigned i = 0; i < 4; i++)
 		say(&w, 1, i, true);
 	rig_settle(&w.r);
-	shard_plan_begin(w.r.shard, (struct peer_id){1}, rig_family(), 1);
+	shard_plan_begin(w.r.shard, (struct peer_id){1}, rig_family(), 1, true);
 	shard_peer_import(w.r.shard, (struct peer_id){1}, rig_family(), no.policy);
 	say(&w, 1, 0, true);
 	rig_settle(&w.r);
 	assert_false(usable(&w, 0, &v));
 	/* another peer may bring a replacement: the path is held */
-	shard_plan_begin(w.r.shard, (struct peer_id){2}, rig_family(), 1);
+	shard_plan_begin(w.r.shard, (struct peer_id){2}, rig_family(), 1, true);
 	say(&w, 1, 1, true);
 	say(&w, 1, 2, true);
 	say(&w, 1, 3, true);
@@ -468,7 +469,7 @@ held_paths_are_counted(bool kept)
 	rig_update(&w.r, 1, &a.a, n, PREFIXES);
 	rig_settle(&w.r);
 	for (uint16_t p = 1; p <= 2; p++) {
-		shard_plan_begin(w.r.shard, (struct peer_id){p}, rig_family(), 1);
+		shard_plan_begin(w.r.shard, (struct peer_id){p}, rig_family(), 1, true);
 		shard_peer_import(w.r.shard, (struct peer_id){p}, rig_family(), no.policy);
 	}
 	if (kept)
@@ -511,7 +512,7 @@ test_held_paths_end_with_kept_attributes(void **state)
 		say(&w, 1, i, true);
 	rig_settle(&w.r);
 	for (uint16_t p = 1; p <= 2; p++) {
-		shard_plan_begin(w.r.shard, (struct peer_id){p}, rig_family(), 1);
+		shard_plan_begin(w.r.shard, (struct peer_id){p}, rig_family(), 1, true);
 		shard_peer_import(w.r.shard, (struct peer_id){p}, rig_family(), no.policy);
 	}
 	(void)shard_peer_replay(w.r.shard, (struct peer_id){1}, rig_family());

@@ -36,11 +36,20 @@ create(uint32_t last, struct swap_window fresh, struct swap_window all, uint64_t
 }
 
 static uint32_t
-label(struct swaps *s, uint32_t hop, uint32_t received)
+label_for(struct swaps *s, const struct swap_owner *owner, uint32_t hop, uint32_t received)
 {
 	struct ip_addr a = addr_from_v4(hop);
 
-	return swaps_label(s, &a, received);
+	return swaps_label(s, owner, &a, received);
+}
+
+static const struct swap_owner one = {.addr = {.afi = AFI_IPV4, .b = {192, 0, 2, 1}}},
+			       two = {.addr = {.afi = AFI_IPV4, .b = {192, 0, 2, 2}}};
+
+static uint32_t
+label(struct swaps *s, uint32_t hop, uint32_t received)
+{
+	return label_for(s, &one, hop, received);
 }
 
 /* Before the rest of the start is over, labels of the fresh part alone; then those of the window, around the end of the range. */
@@ -129,6 +138,139 @@ test_restart_time(void **state)
 	assert_false(swaps_tidy(s, 419 * S, UINT64_MAX));
 	assert_true(swaps_tidy(s, 420 * S, UINT64_MAX));
 	assert_int_equal(label(s, 1, 16), 130);
+	swaps_destroy(s);
+}
+
+/* Asks for `count` labels and holds them. Returns the number of labels. */
+static uint32_t
+take(struct swaps *s, const struct swap_owner *owner, uint32_t hop, uint32_t count)
+{
+	uint32_t got = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t l = label_for(s, owner, hop, 16 + i);
+
+		if (l == 0)
+			continue;
+		swaps_hold(s, l);
+		got++;
+	}
+	return got;
+}
+
+/* The fib thread answers all orders. */
+static void
+all_answered(struct swaps *s)
+{
+	struct swap_order o;
+
+	while (swaps_orders(s, &o, 1) > 0) {
+		o.result = 0;
+		(void)swaps_answer(s, &o, 1);
+	}
+}
+
+#define POOL 4096u
+
+/*
+ * The share of an owner equals the free labels: half of all for the first owner, half of the rest
+ * for the second owner, also after the routes of the first owner have gone. The shares are reported.
+ */
+static void
+test_shares(void **state)
+{
+	struct swaps *s = create(
+		99 + POOL, (struct swap_window){100, POOL}, (struct swap_window){100, POOL}, 0);
+	struct swap_owner listened[2] = {{.dynamic = true, .group = 7, .addr = one.addr},
+		{.dynamic = true, .group = 7, .addr = two.addr}};
+	struct swap_share wanting, most;
+
+	(void)state;
+	assert_int_equal(swaps_wanting(s, &wanting, &most), 0);
+	assert_int_equal(take(s, &one, 1, 10 * POOL), POOL / 2);
+	assert_int_equal(swaps_wanting(s, &wanting, &most), 1);
+	assert_true(addr_equal(&wanting.owner.addr, &one.addr));
+	assert_int_equal(wanting.labels, POOL / 2);
+	assert_int_equal(wanting.refused, 10 * POOL - POOL / 2);
+	/* without a change of the labels there is nothing to evaluate again */
+	assert_false(swaps_tidy(s, 100 * S, 0));
+	/* all routes of the first owner go, and the labels rest */
+	for (uint32_t i = 0; i < POOL / 2; i++)
+		swaps_drop(s, label(s, 1, 16 + i));
+	all_answered(s);
+	assert_int_equal(take(s, &one, 2, POOL), 0);
+	assert_int_equal(take(s, &two, 3, POOL), POOL / 4);
+	assert_int_equal(swaps_wanting(s, &wanting, &most), 2);
+	assert_true(addr_equal(&most.owner.addr, &one.addr));
+	/* two peers of a listen range share labels */
+	assert_int_equal(take(s, &listened[0], 4, POOL), POOL / 8);
+	assert_int_equal(take(s, &listened[1], 5, POOL), 0);
+	assert_true(swaps_owner(s, &listened[0], &wanting));
+	assert_int_equal(wanting.labels, POOL / 8);
+	/* a small owner gets labels until the last */
+	for (uint32_t i = 0; i < 7; i++) {
+		struct swap_owner o = {.addr = addr_from_v4(0x0a000000u + i)};
+
+		assert_true(take(s, &o, 6 + i, SWAP_LEAST) == SWAP_LEAST);
+	}
+	all_answered(s);
+	/* the rest is over */
+	for (uint64_t now = 101; now < 163; now++)
+		(void)swaps_tidy(s, now * S, UINT64_MAX);
+	all_answered(s);
+	assert_false(swaps_owner(s, &two, &most) && !most.wants);
+	assert_true(swaps_tidy(s, 163 * S, UINT64_MAX));
+	assert_int_equal(swaps_wanting(s, &wanting, &most), 0);
+	assert_false(swaps_owner(s, &one, &wanting));
+	assert_in_range(take(s, &two, 13, POOL), POOL / 8, POOL / 2);
+	swaps_destroy(s);
+}
+
+/* A label counts for the owner of the newest route, in use or resting. */
+static void
+test_share_moves(void **state)
+{
+	struct swaps *s =
+		create(199, (struct swap_window){100, 100}, (struct swap_window){100, 100}, 0);
+	struct swap_share share;
+	uint32_t l = label(s, 1, 16);
+
+	(void)state;
+	swaps_hold(s, l);
+	assert_int_equal(label_for(s, &two, 1, 16), l);
+	assert_true(swaps_owner(s, &two, &share));
+	assert_int_equal(share.labels, 1);
+	assert_false(swaps_owner(s, &one, &share));
+	swaps_drop(s, l);
+	assert_int_equal(label_for(s, &one, 1, 16), l);
+	assert_true(swaps_owner(s, &one, &share));
+	assert_int_equal(share.labels, 1);
+	assert_false(swaps_owner(s, &two, &share));
+	swaps_destroy(s);
+}
+
+/*
+ * Two reflectors have the same routes. The first one goes, and the routes continue with the paths of
+ * the second one: each new record holds the label before the old record drops the label. The first
+ * one returns with other routes, and has room for them.
+ */
+static void
+test_reflectors(void **state)
+{
+	struct swaps *s = create(
+		99 + POOL, (struct swap_window){100, POOL}, (struct swap_window){100, POOL}, 0);
+	struct swap_share wanting, most;
+
+	(void)state;
+	assert_int_equal(take(s, &one, 1, POOL / 2), POOL / 2);
+	assert_int_equal(take(s, &two, 1, POOL / 2), POOL / 2);
+	for (uint32_t i = 0; i < POOL / 2; i++)
+		swaps_drop(s, label_for(s, &two, 1, 16 + i));
+	assert_int_equal(take(s, &one, 2, POOL), POOL / 4);
+	assert_int_equal(swaps_wanting(s, &wanting, &most), 1);
+	assert_true(addr_equal(&wanting.owner.addr, &one.addr));
+	assert_true(addr_equal(&most.owner.addr, &two.addr));
+	assert_int_equal(most.labels, POOL / 2);
 	swaps_destroy(s);
 }
 
@@ -263,6 +405,9 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_parts, make_arena, free_arena),
 		cmocka_unit_test_setup_teardown(test_failures, make_arena, free_arena),
 		cmocka_unit_test_setup_teardown(test_restart_time, make_arena, free_arena),
+		cmocka_unit_test_setup_teardown(test_shares, make_arena, free_arena),
+		cmocka_unit_test_setup_teardown(test_share_moves, make_arena, free_arena),
+		cmocka_unit_test_setup_teardown(test_reflectors, make_arena, free_arena),
 		cmocka_unit_test_setup_teardown(test_random, make_arena, free_arena),
 	};
 

@@ -13,8 +13,10 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <cmocka.h>
 
 #define RECORDS_MAX 400u
@@ -296,6 +298,60 @@ illegal_changes_are_errors(void **state)
 	arena_destroy(a);
 }
 
+/* CPU time of a validation against `count` records of one prefix; the least of some rounds. */
+static double
+validation_ns(struct arena *a, unsigned count)
+{
+	struct vrp *changes = calloc(count, sizeof(*changes)), at;
+	struct prefix wide, inside;
+	struct vrps *v;
+	double least = 1e18;
+
+	assert_non_null(changes);
+	assert_int_equal(prefix_parse("2001:db8::/32", &wide), 0);
+	assert_int_equal(prefix_parse("2001:db8:7::/48", &inside), 0);
+	for (unsigned i = 0; i < count; i++)
+		changes[i] = vrp_make(&wide, (uint8_t)(32 + i % 17), 2 * (i / 17 + 1));
+	assert_int_equal(vrps_apply(a, NULL, changes, count, &v, &at), 0);
+	free(changes);
+	for (unsigned round = 0; round < 20; round++) {
+		struct timespec from, to;
+
+		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+		for (unsigned i = 0; i < 50; i++) {
+			/* odd: no record of the origin */
+			uint32_t origin = below(count / 17 * 2) + 1;
+
+			assert_int_equal(vrps_validate(v, &inside, origin),
+				origin % 2 == 0 ? VALIDATION_VALID : VALIDATION_INVALID);
+		}
+		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+		double ns = ((double)(to.tv_sec - from.tv_sec) * 1e9 +
+				    (double)(to.tv_nsec - from.tv_nsec)) /
+			    50;
+		least = ns < least ? ns : least;
+	}
+	vrps_unref(v);
+	return least;
+}
+
+/* A cache, or many origins of one block, choose the number of records of one prefix. */
+static void
+records_of_one_prefix_cost_their_logarithm(void **state)
+{
+	struct arena *a;
+	double ns[3];
+
+	(void)state;
+	assert_int_equal(arena_create("vrp", &a), 0);
+	for (unsigned i = 0, count = 1000; i < 3; i++, count *= 10) {
+		ns[i] = validation_ns(a, count);
+		printf("%u records of one prefix: %.0f ns a validation\n", count, ns[i]);
+	}
+	assert_true(ns[2] < 20 * ns[0]); /* 100 times the records */
+	arena_destroy(a);
+}
+
 /* RFC 6811 2, and the cases of RFC 6483 and RFC 7607 about AS 0. */
 static void
 states_of_the_rfc(void **state)
@@ -378,6 +434,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(records_of_one_prefix_cost_their_logarithm),
 		cmocka_unit_test(states_of_the_rfc),
 		cmocka_unit_test(origins_of_paths),
 		cmocka_unit_test(illegal_changes_are_errors),
