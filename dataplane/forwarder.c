@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <rte_common.h>
 #include <signal.h>
@@ -158,28 +159,34 @@ fail:
 static _Noreturn void
 become_keelfwd(const char *program, const char *const *argv, int ready)
 {
-	sigset_t none;
+	sigset_t set;
+	int none;
 
-	sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	sigemptyset(&set);
+	(void)sigprocmask(SIG_SETMASK, &set, NULL);
 	(void)setsid();
 	if (geteuid() != 0 && rights_have() & RIGHT(CAP_SETUID))
 		(void)rights_root(); /* keeld is a user, and keelfwd needs the rights of root */
 	if (fork() != 0)
 		_exit(0);
-	/* dup2() of a descriptor to itself would leave FD_CLOEXEC */
-	if (dup2(ready, 3) == 3 && fcntl(3, F_SETFD, 0) == 0 && close_range(4, ~0u, 0) == 0)
+	none = open("/dev/null", O_RDWR | O_CLOEXEC);
+	/*
+	 * dup2() of a descriptor to itself would leave FD_CLOEXEC. Of keeld's descriptors keelfwd keeps
+	 * standard error, for its log: who reads the output of keeld need not wait for keelfwd.
+	 */
+	if (chdir("/") == 0 && dup2(ready, 3) == 3 && fcntl(3, F_SETFD, 0) == 0 && none > 3 &&
+		dup2(none, 0) == 0 && dup2(none, 1) == 1 && close_range(4, ~0u, 0) == 0)
 		(void)execv(program, (char *const *)(uintptr_t)argv);
 	_exit(127);
 }
 
 /*
  * The command line of keelfwd. A document that the user of keeld can write permits nothing: its
- * arguments of EAL could load code into a process with more rights. `own`: the number of that user.
- * NULL: no memory.
+ * arguments of EAL could load code into a process with more rights. `own`: the number of that user;
+ * `socket`: where keelfwd listens. NULL: no memory.
  */
 static const char **
-keelfwd_args(const struct forwarder_config *c, const char *own)
+keelfwd_args(const struct forwarder_config *c, const char *own, const char *socket)
 {
 	size_t count = 0, all = 10 + 2 * ((size_t)c->dataplane->eal_arg_count + c->port_count +
 						 c->permit_count);
@@ -189,7 +196,7 @@ keelfwd_args(const struct forwarder_config *c, const char *own)
 		return NULL;
 	argv[count++] = "keelfwd";
 	argv[count++] = "--socket";
-	argv[count++] = c->socket;
+	argv[count++] = socket;
 	argv[count++] = "--ready-fd";
 	argv[count++] = "3";
 	argv[count++] = "--keeld";
@@ -217,7 +224,7 @@ keelfwd_args(const struct forwarder_config *c, const char *own)
 static int
 spawn(const struct forwarder_config *c)
 {
-	char own[16];
+	char own[16], folder[PATH_MAX] = "", *socket = NULL;
 	const char **argv;
 	int ready[2], status;
 	char byte;
@@ -225,16 +232,23 @@ spawn(const struct forwarder_config *c)
 	ssize_t n;
 
 	(void)snprintf(own, sizeof(own), "%u", geteuid());
-	argv = keelfwd_args(c, own);
+	/* keelfwd works in the root folder */
+	if ((c->socket[0] != '/' && getcwd(folder, sizeof(folder)) == NULL) ||
+		asprintf(&socket, "%s%s%s", folder, folder[0] != '\0' ? "/" : "", c->socket) < 0)
+		return -errno;
+	argv = keelfwd_args(c, own, socket);
 	/* O_CLOEXEC: keelfwd has its end at descriptor 3 */
 	if (argv == NULL || pipe2(ready, O_CLOEXEC) != 0) {
+		n = -errno;
 		free(argv);
-		return -errno;
+		free(socket);
+		return (int)n;
 	}
 	pid = fork();
 	if (pid == 0)
 		become_keelfwd(c->program, argv, ready[1]);
 	free(argv);
+	free(socket);
 	(void)close(ready[1]);
 	if (pid < 0) {
 		(void)close(ready[0]);
@@ -304,6 +318,8 @@ connect_or_spawn(struct forwarder *f, const struct forwarder_config *c,
 	if (rc != 0)
 		return dataplane_fail(
 			err, rc, "keelfwd at %s does not answer: %s", c->socket, strerror(-rc));
+	f->state.own = hello->own;
+	f->state.adopted = hello->running;
 	return 0;
 }
 
@@ -445,8 +461,6 @@ start(struct forwarder *f, const struct forwarder_config *c, struct dataplane_er
 		(void)close(cargo.fd[i]);
 	if (rc != 0)
 		return rc;
-	f->state.adopted = a->adopted;
-	f->state.own = a->own;
 	f->state.gone_ns = a->gone_ns;
 	f->state.inherited = a->published;
 	f->state.huge = a->huge;

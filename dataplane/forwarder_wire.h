@@ -82,13 +82,14 @@ struct forwarder_hello_answer {
 	uint32_t attached; /* a keeld is connected */
 	uint32_t publications; /* since the start: how often the workers changed tables */
 	char version[32];
+	uint32_t own; /* started by a keeld; 0 from a keelfwd of an earlier version */
 };
+static_assert(sizeof(struct forwarder_hello_answer) == 72, "as in earlier versions");
 
 /* With two descriptors: the region of keelfwd (read-only for keeld), a new one for keeld's tables. */
 struct forwarder_start_answer {
 	int32_t result; /* 0; -EXDEV: keelfwd has another configuration; -errno with `text` */
 	uint32_t adopted; /* the ports existed already */
-	uint32_t own; /* keelfwd was started by a keeld */
 	uint32_t published; /* the workers have tables of an earlier keeld */
 	uint32_t huge;
 	uint64_t state_bytes, table_bytes;
@@ -175,7 +176,7 @@ struct forwarder_message {
  * A number for the layout of what both processes read. Different numbers: the layouts differ. Equal
  * numbers of different sources: raise FORWARDER_ABI when a meaning changes and no size does.
  */
-#define FORWARDER_ABI 8u
+#define FORWARDER_ABI 9u
 uint64_t forwarder_abi(void);
 /* The network namespace of this process; `home=` of the configuration. 0: unknown. */
 unsigned long forwarder_home(void);

@@ -667,6 +667,7 @@ on_hello(struct keelfwd *k, struct client *c, const struct forwarder_message *m)
 	a->abi = forwarder_abi();
 	a->started_ns = k->started_ns;
 	a->running = k->running;
+	a->own = k->own;
 	a->publications = k->publications;
 	snprintf(a->version, sizeof(a->version), "%s", KEEL_VERSION);
 	if (a->result == 0)
@@ -731,7 +732,6 @@ on_start(struct keelfwd *k, const struct client *c, char *text, size_t bytes, in
 	snprintf(a->text, sizeof(a->text), "%s", err.text);
 	if (a->result != 0)
 		return answer(c, &out, FORWARDER_START, NULL, 0);
-	a->own = k->own;
 	a->gone_ns = k->gone_ns;
 	a->published = k->publications > 0;
 	a->huge = k->huge;

@@ -1,16 +1,17 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 # suite: host
-"""Starts that must fail: keeld reports the reason, ends with 1, and leaves interface and rules unchanged; a running keeld is not affected."""
+"""Starts that must fail: keeld reports the reason, ends with 1, and leaves interface and rules unchanged, and no keelfwd; a running keeld is not affected."""
 import contextlib
 import json
 import mmap
+import os
 import subprocess
 import sys
 
 import labtest
 from labtest import KEELD, Lab, need, out_folder
-from lab import Hugepages, cpus_of_lab, read
+from lab import Hugepages, cpus_of_lab, forwarder_of, forwarder_pid, process_gone, read, wait_for
 
 NAME = "start"
 RESERVED_MB, MAP_HUGETLB = 640, 0x40000
@@ -70,7 +71,23 @@ def test(checks):
         checks.equal("... which goes on, and stops in order", keelfwd.stop(), 0)
         checks.equal("the host is as before", host(lab), before)
 
+        # keelfwd runs, and keeld fails before it has given the ports
+        refused("a configuration that is too long for keelfwd", config(eal_args=["--log-level=%s" % ("x" * 900)] * 80), "Argument list too long")
+        left = forwarder_pid(lab.path("refused.json.sock.fwd"))
+        checks.equal("no keelfwd is left", left, None)
+        if left:
+            os.kill(left, 9)
+            wait_for("the end of keelfwd", lambda: process_gone(left), 30)
+
+        mine = os.open("/dev/null", os.O_RDONLY)
+        os.set_inheritable(mine, True)
         daemon, rpc = lab.keeld("rt", config(), KEELD)
+        os.close(mine)
+        of = "/proc/%d/" % forwarder_of(rpc)
+        files = {int(fd): os.readlink(of + "fd/" + fd) for fd in os.listdir(of + "fd")}
+        checks.equal("keelfwd works in the root folder", os.readlink(of + "cwd"), "/")
+        checks.equal("... with the log of keeld, and nothing else of the files of keeld", [files[0], files[1], files[2], len([f for f in files.values() if f == files[2]])],
+                     ["/dev/null", "/dev/null", os.readlink("/proc/%d/fd/2" % daemon.popen.pid), 1])
         running = host(lab)
         refused("a port that another keeld has", config(), "another keeld")
         checks.equal("the first one's rules and program stay", host(lab), running)
