@@ -255,7 +255,8 @@ class Process:
 
     def must_run(self):
         if not self.running():
-            raise RuntimeError("%s ended with %d: %s" % (self.name, self.popen.returncode, self.logged()[-2000:].strip()))
+            by_kernel = [line for line in run("dmesg", check=False).splitlines()[-400:] if re.search(r"\b%d\b" % self.popen.pid, line) or "oom" in line.lower()]
+            raise RuntimeError("%s (%d) ended with %d: %s" % (self.name, self.popen.pid, self.popen.returncode, "\n".join(by_kernel + [self.logged()[-2000:].strip()])))
 
     def logged(self):
         with open(self.log, errors="replace") as f:
