@@ -230,31 +230,43 @@ before_grouped(const struct decision_input *in, unsigned a, unsigned b)
 	return c != 0 ? c < 0 : a < b;
 }
 
-static void
-sift_down(const struct decision_input *in, unsigned *order, unsigned root, unsigned n,
-	before_fn *before)
+/* Sorted paths, linked by `next`. */
+struct run {
+	unsigned first, last, count;
+};
+
+/* Joins two runs; the rest of the longer one is not read. */
+static struct run
+merge(struct decision_input *in, struct run a, struct run b, before_fn *before)
 {
-	unsigned child;
+	struct run all = {.last = a.last, .count = a.count + b.count};
+	unsigned *at = &all.first;
 
-	for (; (child = 2 * root + 1) < n; root = child) {
-		unsigned t = order[root];
+	while (a.count > 0 && b.count > 0) {
+		struct run *least = before(in, b.first, a.first) ? &b : &a;
 
-		if (child + 1 < n && before(in, order[child], order[child + 1]))
-			child++;
-		if (!before(in, t, order[child]))
-			return;
-		order[root] = order[child];
-		order[child] = t;
+		*at = least->first;
+		at = &in[*at].next;
+		least->first = *at;
+		least->count--;
 	}
+	*at = a.count > 0 ? a.first : b.first;
+	if (b.count > 0)
+		all.last = b.last;
+	return all;
 }
 
 /*
- * Sorts in place without recursion, because allocation is not allowed here: few paths (the usual
- * case) by insertion, many by heap sort.
+ * Sorts in place without recursion and allocation: few paths (the usual case) by insertion, many by
+ * a merge of the sorted runs that are there. Paths of a crowded destination come in their former
+ * order with the changed ones behind, so most changes cost a comparison for each path.
  */
 static void
-sort(const struct decision_input *in, unsigned *order, unsigned n, before_fn *before)
+sort(struct decision_input *in, unsigned *order, unsigned n, before_fn *before)
 {
+	struct run stack[32]; /* each less than half of the one below */
+	unsigned runs = 0;
+
 	if (n <= 16) {
 		for (unsigned i = 1; i < n; i++) {
 			unsigned x = order[i], j = i;
@@ -265,15 +277,20 @@ sort(const struct decision_input *in, unsigned *order, unsigned n, before_fn *be
 		}
 		return;
 	}
-	for (unsigned i = n / 2; i-- > 0;)
-		sift_down(in, order, i, n, before);
-	for (unsigned i = n; i-- > 1;) {
-		unsigned t = order[0];
+	for (unsigned i = 0; i < n;) {
+		struct run r = {.first = order[i], .last = order[i], .count = 1};
 
-		order[0] = order[i];
-		order[i] = t;
-		sift_down(in, order, 0, i, before);
+		for (i++; i < n && before(in, r.last, order[i]); i++) {
+			in[r.last].next = order[i];
+			r.last = order[i];
+			r.count++;
+		}
+		while (runs > 0 && (i == n || stack[runs - 1].count <= 2 * r.count))
+			r = merge(in, stack[--runs], r, before);
+		stack[runs++] = r;
 	}
+	for (unsigned i = 0, at = stack[0].first; i < n; i++, at = in[at].next)
+		order[i] = at;
 }
 
 /* False: all MEDs are equal, so MED never decides. */

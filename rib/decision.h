@@ -55,7 +55,7 @@ struct decision_input {
 	uint64_t rd; /* route distinguisher of an imported path, as a number; else 0 */
 	uint32_t path_id; /* as received */
 	/* of decision_order(), which also tells decision_multipath() what MED has removed */
-	unsigned worst, place;
+	unsigned worst, place, next;
 	bool beaten;
 	/* room for `attrs` of an interned set: attr_unpack_fixed() */
 	alignas(struct attr_set) uint8_t fixed[sizeof(struct attr_set)];
