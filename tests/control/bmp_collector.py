@@ -22,11 +22,11 @@ def tlvs(b):
     return found
 
 
-def as_path(value):
+def as_path(value, octets=4):
     numbers = []
     while value:
-        numbers += struct.unpack(">%dI" % value[1], value[2:2 + 4 * value[1]])
-        value = value[2 + 4 * value[1]:]
+        numbers += struct.unpack(">%d%s" % (value[1], {2: "H", 4: "I"}[octets]), value[2:2 + octets * value[1]])
+        value = value[2 + octets * value[1]:]
     return " ".join(map(str, numbers))
 
 
@@ -41,7 +41,7 @@ class Collector:
         self.reads = threading.Event()
         if reads:
             self.reads.set()
-        self.sock = None
+        self.sock = self.fault = None
         self.forget()
         self.listener = in_namespace(namespace, self.listen)
         self.thread = threading.Thread(target=self.accept, daemon=True)
@@ -91,7 +91,11 @@ class Collector:
                             self.changed.notify_all()
             except OSError:
                 pass
-            self.sock.close()
+            except Exception as e:
+                self.fault = e  # close() raises it
+                return
+            finally:
+                self.sock.close()
 
     def take(self, kind, body):
         peer = None
@@ -140,7 +144,7 @@ class Collector:
         for p in withdrawn:
             table.pop(p, None)
         for p in announced:
-            table[p] = {"as_path": as_path(a[2]) if a[2] else "", "origin": ("igp", "egp", "incomplete")[a[1][0]], "next_hop": a["next_hop"],
+            table[p] = {"as_path": as_path(a[2], 2 if flags & AS2 else 4), "origin": ("igp", "egp", "incomplete")[a[1][0]], "next_hop": a["next_hop"],
                         "local_pref": struct.unpack(">I", a[5])[0] if 5 in a else None, "med": struct.unpack(">I", a[4])[0] if 4 in a else None}
 
     def rest(self, quiet_s=0.2, patience_s=20):
@@ -166,3 +170,5 @@ class Collector:
                 except OSError:
                     pass
             self.thread.join(0.1)
+        if self.fault:
+            raise self.fault
