@@ -25,8 +25,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#define GLEAN_POLL_NS                                                                              \
-	10000000 /* the packet that asks for a neighbour is dropped; later packets need it soon */
+#define GLEAN_POLL_NS 10000000 /* packets wait for the neighbour, a bounded number of them */
 #define GLEANS_PER_POLL 64
 #define TUN_NAME "keel0"
 #define FAULTS_SHOWN 16

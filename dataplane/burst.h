@@ -100,13 +100,14 @@ struct outbox {
 };
 
 /*
- * A packet whose neighbour is not resolved: a next hop, or, with NEXT_HOP_NONE, the destination on
- * the subnet of `port`. A labelled packet has AFI_NONE, and causes no ICMP error.
+ * A packet whose neighbour is not resolved, unchanged: a next hop, or, with NEXT_HOP_NONE, the
+ * destination on the subnet of `port`. A labelled packet has AFI_NONE, and causes no ICMP error.
  */
 struct waiting {
 	struct rte_mbuf *pkt;
 	struct ip_addr addr;
 	uint32_t next_hop;
+	uint32_t list; /* path list that was found */
 	uint16_t port;
 	uint8_t afi; /* of the packet; the next hop may have the other family */
 };
@@ -164,6 +165,7 @@ struct burst {
 	bool own; /* packets of this router: TTL and hop limit stay unchanged */
 	bool host; /* the receiving port has a way to the kernel; see to_host[] */
 	bool source_routes; /* packets with a source route are forwarded */
+	uint16_t port; /* receiving port */
 	unsigned host_count;
 	unsigned dropped_count;
 	unsigned waiting_count;
@@ -189,6 +191,7 @@ burst_init(struct burst *b, struct worker_stats *stats, bool own)
 	b->stats = stats;
 	b->group = b->each = b->tunnels = b->host = b->source_routes = false;
 	b->own = own;
+	b->port = 0;
 }
 
 /*

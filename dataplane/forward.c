@@ -4,6 +4,7 @@
 #include "dataplane/rewrite.h"
 #include "dataplane/udp_tunnel.h"
 
+#include <rte_byteorder.h>
 #include <rte_ether.h>
 #include <string.h>
 
@@ -234,14 +235,16 @@ flow_hash(const struct rte_mbuf *m, enum afi afi) RUNS_ON(role_worker)
 }
 
 static void
-wait_for(struct burst *b, const struct lane *l, unsigned i, enum afi afi, uint16_t port,
-	uint32_t next_hop) RUNS_ON(role_worker)
+wait_for(struct burst *b, const struct lane *l, unsigned i, enum afi afi, uint32_t list,
+	uint16_t port, uint32_t next_hop) RUNS_ON(role_worker)
 {
 	struct waiting *w = &b->waiting[b->waiting_count++];
 
-	*w = (struct waiting){
-		.pkt = l->pkt[i], .next_hop = next_hop, .port = port, .afi = (uint8_t)afi};
-	count_add(&b->stats->drops[DROP_unresolved], 1);
+	*w = (struct waiting){.pkt = l->pkt[i],
+		.next_hop = next_hop,
+		.list = list,
+		.port = port,
+		.afi = (uint8_t)afi};
 	if (next_hop != NEXT_HOP_NONE)
 		return;
 	if (afi == AFI_IPV4) {
@@ -291,19 +294,36 @@ push_labels(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 	}
 }
 
-/* The list for packet i in the tables of another VRF. */
+/* The list for a packet in the tables of a VRF. */
 static uint32_t
-list_in(const struct lane *l, unsigned i, enum afi afi, uint16_t vrf, const struct fib_reader *fib)
-	RUNS_ON(role_worker)
+list_of(const uint8_t *ip, enum afi afi, struct vrf_id vrf, const struct fib_reader *fib,
+	const struct fib_generation *g) RUNS_ON(role_worker)
 {
-	const struct fib_generation *g = fib_read_begin(fib);
-	uint32_t id;
+	uint8_t v6[1][16];
+	uint32_t v4, id;
 
-	if (afi == AFI_IPV4)
-		fib_read_v4_bulk(fib, g, (struct vrf_id){vrf}, &l->destination.v4[i], &id, 1);
-	else
-		fib_read_v6_bulk(fib, g, (struct vrf_id){vrf}, &l->destination.v6[i], &id, 1);
+	if (afi == AFI_IPV4) {
+		memcpy(&v4, ip + 16, sizeof(v4));
+		v4 = rte_be_to_cpu_32(v4);
+		fib_read_v4_bulk(fib, g, vrf, &v4, &id, 1);
+	} else {
+		memcpy(v6[0], ip + 24, sizeof(v6[0]));
+		fib_read_v6_bulk(fib, g, vrf, (const uint8_t(*)[16])v6, &id, 1);
+	}
 	return id;
+}
+
+uint32_t
+forward_list(const uint8_t *ip, enum afi afi, struct vrf_id vrf, const struct fib_reader *fib,
+	const struct fib_generation *g)
+{
+	struct fib_list list;
+	uint32_t id = list_of(ip, afi, vrf, fib, g);
+
+	list = fib_read_head(fib_read_list(fib, id));
+	return list.kind == PATH_LIST_INSTANCE
+		       ? list_of(ip, afi, (struct vrf_id){list.port % FIB_VRF_MAX}, fib, g)
+		       : id;
 }
 
 bool
@@ -316,7 +336,8 @@ forward_choose(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 	uint32_t hash = 0;
 
 	if (list.kind == PATH_LIST_INSTANCE) {
-		id = list_in(l, i, afi, list.port % FIB_VRF_MAX, fib);
+		id = list_of(rte_pktmbuf_mtod_offset(l->pkt[i], const uint8_t *, ETHER_LEN), afi,
+			(struct vrf_id){list.port % FIB_VRF_MAX}, fib, fib_read_begin(fib));
 		list = fib_read_head(fib_read_list(fib, id));
 	}
 	if (id == PATH_LIST_NONE) {
@@ -329,7 +350,7 @@ forward_choose(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 		if (list.path_count > 1)
 			hash = rewrite_keyed(flow_hash(l->pkt[i], afi), out->hash_key);
 		if (!fib_read_path(fib, &list, hash, hop)) {
-			wait_for(b, l, i, afi, PORT_NONE, hop->path.next_hop.v);
+			wait_for(b, l, i, afi, id, PORT_NONE, hop->path.next_hop.v);
 			return false;
 		}
 		if (hop->path.label == LABEL_NONE &&
@@ -338,7 +359,7 @@ forward_choose(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 		push_labels(b, l, i, afi, &hop->adjacency, hop->path.label, out);
 		return false;
 	case PATH_LIST_GLEAN:
-		wait_for(b, l, i, afi, list.port, NEXT_HOP_NONE);
+		wait_for(b, l, i, afi, id, list.port, NEXT_HOP_NONE);
 		return false;
 	case PATH_LIST_PUNT:
 		if (b->tunnels && afi == AFI_IPV4 &&

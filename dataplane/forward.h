@@ -32,6 +32,10 @@ void forward_split(struct burst *b, unsigned n, const uint8_t mac[6]) RUNS_ON(ro
 bool forward_choose(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 	const struct fib_reader *fib, struct outbox *out, struct fib_hop *hop) RUNS_ON(role_worker);
 
+/* The path list for a packet with a valid header in a VRF; follows PATH_LIST_INSTANCE. */
+uint32_t forward_list(const uint8_t *ip, enum afi afi, struct vrf_id vrf,
+	const struct fib_reader *fib, const struct fib_generation *g) RUNS_ON(role_worker);
+
 /* True if the packet was received as link-layer broadcast or multicast. */
 static inline bool
 forward_is_group(const struct rte_mbuf *m)

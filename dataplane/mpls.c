@@ -283,11 +283,10 @@ pop_ip(struct mpls *x, const struct labelled *p, struct vrf_id vrf)
 }
 
 static void
-wait_for(struct burst *inner, struct rte_mbuf *m, struct next_hop_id next_hop)
+wait_for(struct burst *inner, struct rte_mbuf *m, uint32_t list, struct next_hop_id next_hop)
 {
 	inner->waiting[inner->waiting_count++] = (struct waiting){
-		.pkt = m, .next_hop = next_hop.v, .port = PORT_NONE, .afi = AFI_NONE};
-	count_add(&inner->stats->drops[DROP_unresolved], 1);
+		.pkt = m, .next_hop = next_hop.v, .list = list, .port = PORT_NONE, .afi = AFI_NONE};
 }
 
 /*
@@ -400,7 +399,7 @@ switch_label(struct mpls *x, const struct labelled *p, uint64_t word) RUNS_ON(ro
 	if (list.path_count > 1)
 		hash = rewrite_keyed(stack_hash(p->at, bytes_from(p->m, p->at)), x->out->hash_key);
 	if (!fib_read_path(x->fib, &list, hash, &hop)) {
-		wait_for(x->inner, p->m, hop.path.next_hop);
+		wait_for(x->inner, p->m, label_word_target(word), hop.path.next_hop);
 		return;
 	}
 	at = relabel(x, p, word, &type, &reason);

@@ -32,6 +32,7 @@ struct worker_stats {
 	/* of loops with packets, including packets held from the loop before: cycles per packet */
 	_Atomic uint64_t busy_cycles, busy_packets;
 	_Atomic uint64_t polls;
+	_Atomic uint64_t waiting; /* packets that wait now for the address of a neighbour */
 	/* Written by the host thread, in worker 0 only. */
 	alignas(CACHE_LINE) _Atomic uint64_t injected;
 	/* Written by the worker, except inject_full, which the host thread writes. */

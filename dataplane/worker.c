@@ -17,6 +17,7 @@
 
 #include <rte_cycles.h>
 #include <rte_ethdev.h>
+#include <rte_ip.h>
 #include <rte_mbuf.h>
 #include <rte_pause.h>
 #include <string.h>
@@ -173,104 +174,33 @@ flush_split(struct worker *w, const struct burst *b, uint64_t pending,
 		flush_port_split(w, b, (unsigned)__builtin_ctzll(pending), sent_counter);
 }
 
-static bool
-same_wait(const struct waiting *a, const struct waiting *b)
+static void
+waiting_show(struct worker *w) RUNS_ON(role_worker)
 {
-	return a->next_hop == b->next_hop && a->port == b->port &&
-	       memcmp(&a->addr, &b->addr, sizeof(a->addr)) == 0;
-}
-
-static struct glean_slot *
-glean_slot(struct worker *w, const struct waiting *for_what) RUNS_ON(role_worker)
-{
-	uint64_t a[2];
-
-	memcpy(a, for_what->addr.b, sizeof(a));
-	a[1] ^= (uint64_t)for_what->next_hop << 32 | for_what->port;
-	return &w->glean_slot[hash_mix(a[0] ^ hash_mix(a[1])) % GLEAN_SLOTS];
-}
-
-/* Limits requests: one per neighbour in GLEAN_REPEAT_MS, and GLEANS_PER_S in total. */
-static bool
-glean_allowed(struct worker *w, const struct waiting *for_what, uint64_t now) RUNS_ON(role_worker)
-{
-	struct glean_slot *s = glean_slot(w, for_what);
-	bool same = s->tsc != 0 && same_wait(&s->of, for_what);
-
-	if (same && now - s->tsc < w->glean_repeat)
-		return false;
-	if (!bucket_take(&w->glean_bucket, now))
-		return false;
-	if (!same || now - s->tsc > w->glean_forget)
-		s->since = now;
-	s->of = *for_what;
-	s->tsc = now;
-	return true;
+	atomic_store_explicit(&w->stats.waiting, w->resolve.count, memory_order_relaxed);
 }
 
 /*
- * RFC 1812 3.3.2: host unreachable is reported only after the kernel has failed to resolve the
- * neighbour.
+ * Moves every waiting packet to the neighbour's queue, fault[] or dropped[]. Labelled packets cause no
+ * error.
  */
-static bool
-glean_failed(struct worker *w, const struct waiting *for_what, uint64_t now) RUNS_ON(role_worker)
-{
-	const struct glean_slot *s = glean_slot(w, for_what);
-
-	return s->tsc != 0 && same_wait(&s->of, for_what) && now - s->since > w->glean_give_up;
-}
-
-/*
- * Passes a request to the host thread, which copies each request before taking the next. A
- * successful push shows that all but GLEAN_RING - 1 earlier requests have been taken, so with 2 *
- * GLEAN_RING places the next place is free. If the ring is full, the request is dropped; a later
- * packet repeats the request.
- */
-static void
-glean_push(struct worker *w, const struct glean *g) RUNS_ON(role_worker)
-{
-	struct glean *place = &w->glean[w->glean_next % GLEAN_PLACES];
-
-	*place = *g;
-	if (ring_push(w->gleans, place))
-		w->glean_next++;
-}
-
-static void
-glean(struct worker *w, const struct waiting *x, uint64_t now) RUNS_ON(role_worker)
-{
-	struct glean g = {.port = x->port, .addr = x->addr};
-	struct next_hop_view v;
-
-	if (!glean_allowed(w, x, now))
-		return;
-	if (x->next_hop != NEXT_HOP_NONE) {
-		if (w->path_lists == NULL ||
-			!next_hop_peek(w->path_lists, (struct next_hop_id){x->next_hop}, &v) ||
-			v.port == PORT_NONE) /* an edge: its neighbour is resolved anyway */
-			return;
-		g = (struct glean){.port = v.port, .addr = v.addr};
-	}
-	glean_push(w, &g);
-}
-
-/*
- * Moves every waiting packet to fault[] or dropped[]; the drop is already counted. Labelled packets
- * cause no error.
- */
-static void
-report_waiting(struct worker *w, struct burst *b, uint64_t now) RUNS_ON(role_worker)
+static __attribute__((noinline)) void
+report_waiting(struct worker *w, struct burst *b, struct vrf_id vrf, uint64_t now)
+	RUNS_ON(role_worker)
 {
 	for (unsigned i = 0; i < b->waiting_count; i++) {
 		const struct waiting *x = &b->waiting[i];
+		enum resolve_fate fate = resolve_add(
+			&w->resolve, b, x, b->each ? x->pkt->port : vrf.v, w->path_lists, now);
 
-		glean(w, x, now);
-		if (x->afi != AFI_NONE && glean_failed(w, x, now))
-			b->fault[b->fault_count++] = (struct fault){
-				.pkt = x->pkt, .reason = DROP_unresolved, .afi = x->afi};
+		if (fate == RESOLVE_WAITS)
+			continue;
+		if (fate == RESOLVE_FAILED && x->afi != AFI_NONE)
+			burst_fault(b, x->pkt, (enum afi)x->afi, DROP_unresolved, 0);
 		else
-			b->dropped[b->dropped_count++] = x->pkt;
+			burst_drop(b, x->pkt, DROP_unresolved);
 	}
+	waiting_show(w);
 }
 
 /*
@@ -294,7 +224,7 @@ route(struct worker *w, struct burst *b, const struct fib_generation *generation
 		ip6_finish_each(b, w->fib, generation, &out);
 	stage_end(STAGE_FINISH);
 	if (b->waiting_count > 0)
-		report_waiting(w, b, now);
+		report_waiting(w, b, vrf, now);
 	if (b->dropped_count > 0)
 		rte_pktmbuf_free_bulk(b->dropped, b->dropped_count);
 	return out.pending;
@@ -415,14 +345,17 @@ answer_faults(struct worker *w, const struct burst *about, const struct source *
 		rte_pktmbuf_free_bulk(&b.fault[i].pkt, 1);
 }
 
-/* Gives ICMP errors about packets of the kernel back to the kernel, by the TUN of the VRF. */
+/*
+ * Gives ICMP errors about packets of the kernel back to the kernel, by the TUN of the VRF in
+ * rte_mbuf.port.
+ */
 static __attribute__((noinline)) void
-return_faults(struct worker *w, const struct burst *about, struct vrf_id vrf, uint64_t now)
-	RUNS_ON(role_worker)
+return_faults(struct worker *w, const struct burst *about, uint64_t now) RUNS_ON(role_worker)
 {
 	for (unsigned i = 0; i < about->fault_count; i++) {
 		const struct fault *f = &about->fault[i];
 		struct rte_mbuf *m = f->pkt;
+		struct vrf_id vrf = {m->port};
 		bool sent = false;
 
 		if (icmp_allowed(f)) {
@@ -443,12 +376,22 @@ return_faults(struct worker *w, const struct burst *about, struct vrf_id vrf, ui
 	}
 }
 
-/*
- * Forwards the labelled packets of a burst. Packets that leave their last label become a further
- * burst, in which each packet has a VRF of its own.
- */
+/* Starts the burst w->inner. Each packet has its VRF in rte_mbuf.port. */
+static void
+begin_inner(struct worker *w, uint16_t port, bool own) RUNS_ON(role_worker)
+{
+	struct burst *inner = &w->inner;
+
+	burst_init(inner, &w->stats, own);
+	inner->each = true;
+	inner->host = !own;
+	inner->port = port;
+	inner->source_routes = w->forward_source_routes;
+}
+
+/* Forwards the labelled packets of a burst, and w->inner with the packets that lose their last label. */
 static __attribute__((noinline)) void
-finish_labelled(struct worker *w, const struct burst *b, const struct source *s, uint64_t now)
+finish_inner(struct worker *w, const struct burst *b, const struct source *s, uint64_t now)
 	RUNS_ON(role_worker)
 {
 	const struct mpls_from from = {.vrf = s->vrf, .allowed = s->mpls};
@@ -458,13 +401,12 @@ finish_labelled(struct worker *w, const struct burst *b, const struct source *s,
 	struct burst *inner = &w->inner;
 	uint64_t pending;
 
-	burst_init(inner, &w->stats, false);
-	inner->each = inner->host = true;
-	inner->source_routes = w->forward_source_routes;
 	read_begin(w);
 	generation = fib_read_begin(w->fib);
-	mpls_finish(b, inner, &from, w->fib, generation, &out);
-	classify(inner);
+	if (b->mpls.count > 0)
+		mpls_finish(b, inner, &from, w->fib, generation, &out);
+	if (!inner->own)
+		classify(inner);
 	pending = route(w, inner, generation, s->vrf, now);
 	inner->dropped_count = 0; /* freed by route() */
 	if (inner->host_count > 0)
@@ -472,10 +414,80 @@ finish_labelled(struct worker *w, const struct burst *b, const struct source *s,
 	read_end(w);
 	if (inner->dropped_count > 0)
 		rte_pktmbuf_free_bulk(inner->dropped, inner->dropped_count);
-	flush_split(w, inner, pending | out.pending, &w->stats.forwarded);
+	flush_split(w, inner, pending | out.pending,
+		inner->own ? &w->stats.originated : &w->stats.forwarded);
 	stage_end(STAGE_TRANSMIT);
-	if (inner->fault_count > 0)
+	if (inner->fault_count > 0 && inner->own)
+		return_faults(w, inner, now);
+	else if (inner->fault_count > 0)
 		answer_faults(w, inner, s, now);
+}
+
+/* Adds a packet that has waited to its lane. */
+static void
+join_again(struct burst *labelled, struct burst *inner, const struct resolve_packet *p)
+	RUNS_ON(role_worker)
+{
+	struct lane *l = p->afi == AFI_IPV4 ? &inner->v4 : &inner->v6;
+	uint8_t *ip = rte_pktmbuf_mtod_offset(p->pkt, uint8_t *, ETHER_LEN);
+
+	p->pkt->port = p->vrf;
+	if (p->failed && p->afi != AFI_NONE) {
+		burst_fault(inner, p->pkt, (enum afi)p->afi, DROP_unresolved, 0);
+	} else if (p->failed) {
+		burst_drop(inner, p->pkt, DROP_unresolved);
+	} else if (p->afi == AFI_NONE) {
+		/* a port without `mpls` has dropped its packets before */
+		labelled->mpls.pkt[labelled->mpls.count] = p->pkt;
+		labelled->mpls.ip[labelled->mpls.count++] = ip;
+		labelled->mpls.tunnelled++;
+	} else {
+		/* as classification does; packets of this router skip classification */
+		if (p->afi == AFI_IPV4)
+			l->destination.v4[l->count] =
+				rte_be_to_cpu_32(((const struct rte_ipv4_hdr *)ip)->dst_addr);
+		else
+			memcpy(l->destination.v6[l->count], ip + 24, sizeof(l->destination.v6[0]));
+		l->ip[l->count] = ip;
+		l->pkt[l->count++] = p->pkt;
+	}
+}
+
+/*
+ * Looks up packets again after their neighbour was resolved, and reports neighbours without an answer.
+ * Runs before the poll receives packets, because later packets of the flows must not overtake.
+ */
+static __attribute__((noinline)) void
+serve_waiting(struct worker *w, uint64_t now) RUNS_ON(role_worker)
+{
+	struct burst *labelled = &w->burst[w->held == &w->burst[0]];
+	struct resolve_packet p[BURST_MAX];
+	unsigned n, i = 0;
+
+	read_begin(w);
+	n = resolve_take(&w->resolve, w->fib, fib_read_begin(w->fib), now, p, BURST_MAX);
+	read_end(w);
+	while (i < n) {
+		const struct resolve_packet *first = &p[i];
+		const struct source from = {
+			.port = first->port, .vrf = w->port_vrf[first->port], .mpls = true};
+
+		burst_init(labelled, &w->stats, false);
+		begin_inner(w, first->port, first->own);
+		for (; i < n && p[i].port == first->port && p[i].own == first->own; i++)
+			join_again(labelled, &w->inner, &p[i]);
+		finish_inner(w, labelled, &from, now);
+	}
+	waiting_show(w);
+}
+
+/* Forwards the labelled packets of a received burst. */
+static __attribute__((noinline)) void
+finish_labelled(struct worker *w, const struct burst *b, const struct source *s, uint64_t now)
+	RUNS_ON(role_worker)
+{
+	begin_inner(w, s->port, false);
+	finish_inner(w, b, s, now);
 }
 
 /* Hands packets for this router to the kernel. */
@@ -559,6 +571,7 @@ split(struct worker *w, struct burst *b, unsigned n, const struct source *s) RUN
 	uint8_t mac[6];
 
 	burst_init(b, &w->stats, false);
+	b->port = s->port;
 	b->host = s->way != HOST_WAY_NONE;
 	/* RFC 7510 5: anybody can write the source of a tunnel's remote end into a packet */
 	b->tunnels = s->mpls && s->vrf.v == VRF_DEFAULT.v;
@@ -750,7 +763,7 @@ poll_inject(struct worker *w, uint64_t now) RUNS_ON(role_worker)
 	classify(&b);
 	route_and_transmit(w, &b, look_up_all(w, &b, vrf), vrf, now, &w->stats.originated);
 	if (__builtin_expect(b.fault_count > 0, 0))
-		return_faults(w, &b, vrf, now);
+		return_faults(w, &b, now);
 	return n;
 }
 
@@ -807,6 +820,8 @@ poll_all(struct worker *w) RUNS_ON(role_worker)
 		had = 0;
 		/* held packets are finished by this loop in any case */
 		busy = w->held != NULL;
+		if (__builtin_expect(w->resolve.count > 0, 0))
+			serve_waiting(w, now);
 		for (unsigned i = 0; i < w->source_count; i++)
 			had += poll_source(w, &w->source[i], now);
 		if (had == 0 && w->held != NULL)
@@ -849,6 +864,7 @@ take_view(struct worker *w) RUNS_ON(role_worker)
 	w->mpls_pipe = w->next.mpls_pipe;
 	w->idle_adaptive = w->next.idle_adaptive;
 	w->forward_source_routes = w->next.forward_source_routes;
+	resolve_forget_tables(&w->resolve);
 	/* release: pairs with the acquire in workers_switch; the former tables are not used any more */
 	atomic_store_explicit(&w->order, WORKER_GO_ON, memory_order_release);
 }

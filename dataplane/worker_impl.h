@@ -12,17 +12,11 @@
 #include "dataplane/burst.h"
 #include "dataplane/icmp_limit.h"
 #include "dataplane/punt.h"
+#include "dataplane/resolve.h"
 #include "dataplane/worker.h"
 #include "lpm/base.h"
 
 #define SOURCES_MAX 128 /* receive queues per worker */
-#define GLEAN_SLOTS 256 /* direct-mapped cache of recent requests */
-#define GLEAN_RING 1024
-#define GLEAN_PLACES (2 * GLEAN_RING)
-#define GLEANS_PER_S 1000
-#define GLEAN_REPEAT_MS 100 /* interval between requests for one neighbour */
-#define GLEAN_GIVE_UP_S 3 /* the kernel sends three requests, a second apart */
-#define GLEAN_FORGET_S 10 /* after a pause this long, a request starts over */
 #define INJECT_RING 512
 
 #define FRAME_RING 256 /* frames of the kernel */
@@ -40,12 +34,6 @@ struct source {
 	enum host_way way; /* port_host_way() */
 	const _Atomic uint64_t *mac; /* port_mac_place() */
 	uint16_t most; /* size limit of the next burst */
-};
-
-struct glean_slot {
-	struct waiting of;
-	uint64_t tsc; /* last request; 0: never used */
-	uint64_t since; /* first request */
 };
 
 /* Orders of main to a worker, read once a loop. */
@@ -115,11 +103,7 @@ struct worker {
 	struct burst *held; /* classified but not finished; or NULL */
 	const struct source *held_source;
 
-	struct ring *gleans; /* pointers into glean[] */
-	unsigned glean_next;
-	struct bucket glean_bucket;
 	struct icmp_limit icmp_limit;
-	uint64_t glean_repeat, glean_give_up, glean_forget; /* in TSC cycles */
 	/* Packets from the host thread. Only worker 0 has the ring. */
 	struct ring *inject;
 	/* taken from the ring, but of another VRF than the packets before */
@@ -133,8 +117,7 @@ struct worker {
 	struct rte_mempool *copies;
 	struct punt punt;
 	bool punts; /* a port of the router has, or had, a TAP */
-	struct glean_slot glean_slot[GLEAN_SLOTS];
-	struct glean glean[GLEAN_PLACES];
+	struct resolve resolve;
 
 	alignas(CACHE_LINE) _Atomic uint64_t tx_dropped[PORTS_MAX];
 

@@ -180,8 +180,9 @@ destroy(struct arena *arena, struct worker *w)
 	rte_pktmbuf_free(w->punt.owed);
 	if (w->registered)
 		qsbr_unregister(w->qsbr, w->reader);
-	if (w->gleans != NULL)
-		ring_destroy(w->gleans);
+	resolve_fini(&w->resolve);
+	if (w->resolve.gleans != NULL)
+		ring_destroy(w->resolve.gleans);
 	packets_destroy(w->inject);
 	rte_pktmbuf_free(w->inject_next);
 	arena_free(arena, w);
@@ -214,11 +215,8 @@ worker_init(struct worker *w, const struct workers_config *c, unsigned index)
 	w->lcore = index + 1;
 	w->cpu = dataplane_worker_cpu(index);
 	w->tsc_to_ns = (uint64_t)(((unsigned __int128)UINT64_C(1000000000) << 32) / hz);
-	bucket_init(&w->glean_bucket, hz, GLEANS_PER_S, rte_rdtsc());
+	resolve_init(&w->resolve, hz, rte_rdtsc());
 	w->punt.peers = port_host_peers();
-	w->glean_repeat = hz / 1000 * GLEAN_REPEAT_MS;
-	w->glean_give_up = hz * GLEAN_GIVE_UP_S;
-	w->glean_forget = hz * GLEAN_FORGET_S;
 }
 
 /* The rings of the host path. */
@@ -245,7 +243,7 @@ create(const struct workers_config *c, unsigned index, struct worker **out)
 		return -ENOMEM;
 	memset(w, 0, sizeof(*w));
 	worker_init(w, c, index);
-	rc = ring_create(c->arena, "gleans", GLEAN_RING - 1, &w->gleans);
+	rc = ring_create(c->arena, "gleans", GLEAN_RING - 1, &w->resolve.gleans);
 	if (rc == 0 && index == 0)
 		rc = ring_create(c->arena, "inject", INJECT_RING - 1, &w->inject);
 	if (rc == 0) /* a later port may have a TAP */
@@ -484,7 +482,7 @@ worker_gleans(struct glean *out, unsigned max)
 		struct worker *w = all->worker[(all->next_glean + i) % all->count];
 		const struct glean *place;
 
-		while (n < max && (place = ring_pop(w->gleans)) != NULL)
+		while (n < max && (place = ring_pop(w->resolve.gleans)) != NULL)
 			out[n++] = *place;
 	}
 	all->next_glean++;

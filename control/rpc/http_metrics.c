@@ -255,6 +255,8 @@ static const struct metric {
 	{"keel_worker_icmp_errors", COUNTER, OF_WORKER, "icmp_errors", "ICMP errors made."},
 	{"keel_worker_fragments", COUNTER, OF_WORKER, "fragments",
 		"Fragments sent, made of larger IPv4 packets."},
+	{"keel_worker_waiting", GAUGE, OF_WORKER, "waiting",
+		"Packets that wait for the link-layer address of a neighbour."},
 	{"keel_worker_drops", COUNTER, OF_DROP, NULL, "Packets dropped, by reason."},
 	{"keel_rpki_records_ipv4", GAUGE, OF_RPKI, "vrps/ipv4", "IPv4 records in use."},
 	{"keel_rpki_records_ipv6", GAUGE, OF_RPKI, "vrps/ipv6", "IPv6 records in use."},

@@ -486,14 +486,15 @@ worker_json(unsigned w)
 		json_object_set_new(drops, drop_reason_text((enum drop_reason)r),
 			json_integer((json_int_t)counter(&s->drops[r])));
 	stats_loop_gap(w, &gap);
-	return json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o, s:f}", "cpu",
+	return json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:o, s:f}", "cpu",
 		(int)worker_cpu(w), "received_ipv4", (json_int_t)counter(&s->received_v4),
 		"received_ipv6", (json_int_t)counter(&s->received_v6), "forwarded",
 		(json_int_t)counter(&s->forwarded), "originated",
 		(json_int_t)counter(&s->originated), "injected", (json_int_t)counter(&s->injected),
 		"icmp_errors", (json_int_t)counter(&s->icmp_errors), "fragments",
 		(json_int_t)counter(&s->fragments), "drops", drops, "punted",
-		(json_int_t)counter(&s->punted), "loop_gap_ns", rpc_hist(&gap), "cycles_per_packet",
+		(json_int_t)counter(&s->punted), "waiting", (json_int_t)counter(&s->waiting),
+		"loop_gap_ns", rpc_hist(&gap), "cycles_per_packet",
 		packets > 0 ? (double)counter(&s->busy_cycles) / (double)packets : 0.0);
 }
 
@@ -817,6 +818,7 @@ static const struct rpc_field worker_fields[] = {
 	{"fragments", "integer", "Fragments sent, made of larger IPv4 packets."},
 	{"drops", "object", "Dropped packets by reason.", drop_fields},
 	{"punted", "integer", "Packets handed to the kernel."},
+	{"waiting", "integer", "Packets that wait now for the address of a neighbour."},
 	{"loop_gap_ns", "object", "Time between two polls.", rpc_histogram_fields},
 	{"cycles_per_packet", "number", "Processor cycles for each packet, while packets come."},
 	{0},

@@ -317,7 +317,19 @@ lab_drops(enum drop_reason r)
 	return atomic_load_explicit(&worker_stats(0)->drops[r], memory_order_relaxed);
 }
 
-/* Number of packets the worker has finished with. */
+/* lab_drops() with packets waiting for a neighbour: these labs have no neighbours. */
+static inline uint64_t
+lab_lost(enum drop_reason r)
+{
+	uint64_t n = lab_drops(r);
+
+	if (r == DROP_unresolved)
+		n += lab_drops(DROP_neighbor_queue) +
+		     atomic_load_explicit(&worker_stats(0)->waiting, memory_order_relaxed);
+	return r == DROP_neighbor_queue ? 0 : n;
+}
+
+/* Number of packets the worker has finished with, or keeps for neighbours. */
 static inline uint64_t
 lab_seen(void)
 {
@@ -325,7 +337,7 @@ lab_seen(void)
 
 	for (unsigned i = 0; i < DROP_COUNT; i++)
 		if (i != DROP_icmp_limited) /* these packets have a reason of their own */
-			n += lab_drops((enum drop_reason)i);
+			n += lab_lost((enum drop_reason)i);
 	return n;
 }
 

@@ -943,10 +943,10 @@ static void
 compare_drops(void)
 {
 	for (unsigned i = 0; i < DROP_COUNT; i++)
-		if (lab_drops((enum drop_reason)i) != drops[i])
+		if (lab_lost((enum drop_reason)i) != drops[i])
 			fail_msg("dropped for %s: %lu, expected %lu",
 				drop_reason_text((enum drop_reason)i),
-				(unsigned long)lab_drops((enum drop_reason)i),
+				(unsigned long)lab_lost((enum drop_reason)i),
 				(unsigned long)drops[i]);
 	for (unsigned i = DROP_mpls_port; i <= DROP_udp_checksum; i++)
 		assert_true(drops[i] > 0);

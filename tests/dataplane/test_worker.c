@@ -285,10 +285,10 @@ static void
 check_drops(void)
 {
 	for (unsigned i = 0; i < DROP_COUNT; i++)
-		if (i != DROP_icmp_limited && lab_drops((enum drop_reason)i) != expected_drops[i])
+		if (i != DROP_icmp_limited && lab_lost((enum drop_reason)i) != expected_drops[i])
 			fail_msg("seed %u: dropped for %s: %lu, expected %lu", SEED,
 				drop_reason_text((enum drop_reason)i),
-				(unsigned long)lab_drops((enum drop_reason)i),
+				(unsigned long)lab_lost((enum drop_reason)i),
 				(unsigned long)expected_drops[i]);
 }
 

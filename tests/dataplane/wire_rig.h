@@ -135,7 +135,28 @@ static unsigned given, queued, sent_v4, sent_all;
 static unsigned longest_sent[PORTS]; /* octets */
 static bool labelled; /* some packet of the input may have labels */
 
-/* After the last packet the worker is told to stop. */
+/*
+ * After the last packet: packets waiting for a neighbour are looked up again, then the neighbours fail,
+ * then the worker gets the order to stop.
+ */
+static inline void
+run_dry(void)
+{
+	struct resolve *r = &worker->resolve;
+	static bool again;
+
+	if (r->count == 0 && worker->held == NULL) {
+		atomic_store_explicit(&worker->order, WORKER_STOP, memory_order_relaxed);
+		r->give_up = UINT64_MAX;
+		again = false;
+	} else if (!again) {
+		resolve_forget_tables(r);
+		again = true;
+	} else {
+		r->give_up = r->next_look = 0;
+	}
+}
+
 static inline uint16_t
 rig_receive(void *q, struct rte_mbuf **to, uint16_t most)
 {
@@ -148,7 +169,7 @@ rig_receive(void *q, struct rte_mbuf **to, uint16_t most)
 	}
 	queued = 0;
 	if (n == 0)
-		atomic_store_explicit(&worker->order, WORKER_STOP, memory_order_relaxed);
+		run_dry();
 	return n;
 }
 
@@ -343,7 +364,10 @@ make_worker(void)
 	w->copies = &buffers.pool;
 	w->punts = true;
 	w->punt.peers = &peers;
-	assert_int_equal(ring_create(lab.arena, "gleans", GLEAN_RING - 1, &w->gleans), 0);
+	resolve_init(&w->resolve, 1000000000, 0);
+	w->resolve.give_up = UINT64_MAX;
+	w->resolve.bucket.period = 0; /* no limit */
+	assert_int_equal(ring_create(lab.arena, "gleans", GLEAN_RING - 1, &w->resolve.gleans), 0);
 	assert_int_equal(ring_create(lab.arena, "frames", FRAME_RING - 1, &w->frames), 0);
 	assert_int_equal(ring_create(lab.arena, "inject", FRAME_RING - 1, &w->inject), 0);
 	assert_int_equal(ring_create(lab.arena, "back", PUNT_BACK_RING - 1, &w->punt.back), 0);
@@ -370,7 +394,7 @@ static inline void
 rig_end(void)
 {
 	qsbr_unregister(lab.qsbr, worker->reader);
-	ring_destroy(worker->gleans);
+	ring_destroy(worker->resolve.gleans);
 	ring_destroy(worker->frames);
 	ring_destroy(worker->inject);
 	ring_destroy(worker->punt.back);
@@ -559,7 +583,7 @@ drain_host(void)
 			n++;
 		}
 	}
-	while (ring_pop(worker->gleans) != NULL)
+	while (ring_pop(worker->resolve.gleans) != NULL)
 		;
 	return n;
 }

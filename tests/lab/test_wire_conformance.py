@@ -316,7 +316,7 @@ class Cases:
         self.drops("no route for a later fragment", self.four(16, dst="60.1.2.3", fragment=7), "no-route")
         for ttl in (2, 64):
             self.drops("blackhole, TTL %d" % ttl, self.four(dst="50.0.1.%d" % ttl, ttl=ttl), "blackhole")
-        self.drops("a neighbour without an address", self.four(dst="40.%d.0.1" % self.n), "unresolved")
+        self.fails("a neighbour that does not answer for 3 s", self.four(dst="40.%d.0.1" % self.n), "unresolved", 3, 1)
 
     def fragment4(self):
         """RFC 791 3.2, RFC 1812 5.2.6, 5.2.7.3."""
@@ -418,7 +418,7 @@ class Cases:
         self.drops("too big, and an ICMPv6 error", self.six(b"\1\0" + bytes(self.big - 20), proto=ICMP6), "too-big")
         self.fails("hop limit 1 before the size", self.six(self.big, hops=1), "ttl-expired", 3, 0)
         self.drops("blackhole of IPv6", self.six(dst="2001:db8:d000::1"), "blackhole")
-        self.drops("an IPv6 neighbour without an address", self.six(dst="2001:db8:c%d00::1" % self.n), "unresolved")
+        self.fails("an IPv6 neighbour that does not answer for 3 s", self.six(dst="2001:db8:c%d00::1" % self.n), "unresolved", 1, 3)
 
     # ---- the link ----
 
