@@ -97,34 +97,47 @@ keeld_user_set(struct keeld *k)
 	return e;
 }
 
-int
-keeld_rights_check(struct keeld *k)
+/* The folder of a path; free(). NULL: no memory. */
+static char *
+folder_of(const char *path)
 {
-	char *folder = strdup(k->config_file), *slash;
+	const char *slash = strrchr(path, '/');
 
-	/* access(2) ignores the capabilities that keeld still has */
-	if (access(k->state_dir, W_OK | X_OK) != 0) {
-		int e = -errno;
+	return slash == NULL ? strdup(".")
+			     : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
 
+/* 0, -errno (logged). access(2) ignores the capabilities that keeld still has. */
+static int
+check_folder(const char *folder)
+{
+	int e = access(folder, W_OK | X_OK) != 0 ? -errno : 0;
+
+	if (e != 0)
 		log_event(LOG_ERROR,
 			"start-failed part=folders folder=%s error=\"%s\" text=\"the user of keeld "
 			"needs the right to write: change the owner of the folder\"",
-			k->state_dir, strerrordesc_np(-e));
-		free(folder);
-		return e;
-	}
-	if (folder == NULL)
-		return -ENOMEM;
-	slash = strrchr(folder, '/');
-	if (slash != NULL)
-		slash[slash == folder] = '\0';
-	if (access(slash != NULL ? folder : ".", W_OK | X_OK) != 0)
+			folder, strerrordesc_np(-e));
+	return e;
+}
+
+int
+keeld_rights_check(struct keeld *k)
+{
+	char *file = folder_of(k->config_file), *socket = folder_of(k->socket);
+	int e = file == NULL || socket == NULL ? -ENOMEM : check_folder(k->state_dir);
+
+	/* the folder of a socket of the document is made later */
+	if (e == 0 && access(socket, F_OK) == 0)
+		e = check_folder(socket);
+	if (e == 0 && access(file, W_OK | X_OK) != 0)
 		log_event(LOG_WARNING,
 			"rights-file file=%s error=\"%s\" text=\"commits cannot be written: the "
 			"user of keeld needs the right to write the folder of the file\"",
 			k->config_file, strerrordesc_np(errno));
-	free(folder);
-	return 0;
+	free(file);
+	free(socket);
+	return e;
 }
 
 /* ---- capabilities ---- */

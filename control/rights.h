@@ -19,7 +19,7 @@
  * root alone can write FILE, or keeld has no capability. 0, -errno (logged).
  */
 int keeld_user_set(struct keeld *k) RUNS_ON(role_main);
-/* Checks that the user may write the state directory; warns if FILE cannot be replaced. 0, -errno (logged). */
+/* Checks that the user may write the state directory and the folder of the socket; warns if FILE cannot be replaced. 0, -errno (logged). */
 int keeld_rights_check(struct keeld *k) RUNS_ON(role_main);
 /* Gives up capabilities. Before any thread besides main exists. 0, -errno (logged). */
 int keeld_rights_limit(struct keeld *k) RUNS_ON(role_main);

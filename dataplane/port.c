@@ -88,6 +88,7 @@ int
 port_open(const struct port_config *c, uint16_t *port, struct dataplane_error *err)
 {
 	unsigned n = port_number_free();
+	struct dataplane_error again;
 	int rc;
 
 	if (n == PORTS_MAX)
@@ -98,7 +99,8 @@ port_open(const struct port_config *c, uint16_t *port, struct dataplane_error *e
 		const struct timespec pause = {.tv_nsec = RELEASE_POLL_NS};
 
 		(void)nanosleep(&pause, NULL);
-		rc = port_try(n, c, err);
+		/* err keeps the first reason: a driver that fails loses buffers, and the next try lacks them */
+		rc = port_try(n, c, &again);
 	}
 	if (rc != 0)
 		return rc;

@@ -327,12 +327,13 @@ set_vlan_offload(struct port_guard *g, const struct netlink_port *p, const char 
 		if (rc != 0 && rc != -ENOENT)
 			add_fault(g, path, rc);
 	}
-	if (rc == -EXDEV)
+	if (rc == -EXDEV || rc == -EPERM)
 		log_event(LOG_WARNING,
 			"vlan-tags port=%s interface=%s text=\"the far end of the veth is in a "
-			"network namespace without a name: switch tx-vlan-hw-insert off at the "
-			"far end, or tagged frames arrive without the tag\"",
-			p->name, iface);
+			"network namespace %s: switch tx-vlan-hw-insert off at the far end, or "
+			"tagged frames arrive without the tag\"",
+			p->name, iface,
+			rc == -EXDEV ? "without a name" : "that keeld may not enter");
 	else if (rc != -ENOENT)
 		add_fault(g, "other end of the veth", rc);
 	return 0;
