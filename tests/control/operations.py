@@ -25,7 +25,8 @@ FAMILIES = (V4, V6, VPN)
 VRFS = [{"name": "red", "rd": "64512:1", "import_targets": ["64512:7"], "export_targets": ["64512:7"]},
         {"name": "blue", "rd": "64512:2", "import_targets": ["64512:8"], "export_targets": ["64512:8", "64512:9"]}]
 INSIDE = {"red": ["10.1.0.0/16", "10.2.0.0/16", "2001:db8:a::/48"], "blue": ["10.4.0.0/16", "10.5.0.0/16", "2001:db8:b::/48"]}  # prefixes of their own routes
-INSIDE_HOPS = {4: "10.20.0.2", 6: "2001:db8:20::2"}  # behind k2
+CE = "10.20.0.2"  # a router behind k2, whose session is in an instance
+INSIDE_HOPS = {4: CE, 6: "2001:db8:20::2"}
 TARGETS = [["64512:7"], ["64512:8"], ["64512:8", "64512:7"], ["64512:9"], None]
 POLICY_TEXTS = ["policy f1 { accept; }\n", "policy f1 { if net ~ [203.0.0.0/16+] then reject; local_pref = 300; accept; }\n",
                 "policy f1 { if path ~ [65100] then { med = 9; } add (64512, 3); accept; }\n"]
@@ -41,7 +42,9 @@ class Router:
         self.address, self.asn, self.keys = address, asn, keys
         self.internal = asn == ASN
         self.families = FAMILIES if self.internal or address == "192.0.2.3" else (V4, V6)  # that it offers
-        self.six = "2001:db8:%s::%s" % tuple({"192.0.2": ("0", "%s"), "198.51.100": ("1", "%s")}[address.rpartition(".")[0]]) % address.rpartition(".")[2]
+        link, _, host = address.rpartition(".")
+        self.six = "2001:db8:%s::%s" % ({"192.0.2": "0", "198.51.100": "1", "10.20.0": "20"}[link], host)
+        self.vrf = keys.get("vrf")  # at the begin; None: never in an instance
         self.restart = 0  # restart time (RFC 4724) of its next session; 0: without the capability
         self.announced = {}  # (family, prefix) -> (route, next hop)
 
@@ -54,8 +57,9 @@ class Model:
         self.routers = {r.address: r for r in (
             Router("192.0.2.2", 64513, group="transit"), Router("192.0.2.3", 4200000001), Router("192.0.2.4", 65001, group="transit"),
             Router("192.0.2.5", ASN), Router("192.0.2.6", ASN, route_reflector_client=True), Router("198.51.100.2", 3320),
-            Router("198.51.100.3", ASN, link_sensitive=True), Router("192.0.2.7", 65020))}
+            Router("198.51.100.3", ASN, link_sensitive=True), Router("192.0.2.7", 65020), *([Router(CE, 65030, vrf="red")] if dataplane else []))}
         both = {f: {} for f in FAMILIES}
+        unicast = {f: {"import_policy": "accept-all", "export_policy": "accept-all"} for f in (V4, V6)}
         open_ = {f: {"import_policy": "accept-all", "export_policy": "accept-all"} for f in FAMILIES}
         self.document = {
             "router": {"asn": ASN, "router_id": US[V4]}, "vrfs": copy.deepcopy(VRFS), "dataplane": {"rib_threads": shards}, "policy_files": ["f.policy"],
@@ -66,7 +70,7 @@ class Model:
             "route_policies": [{"name": "p" + i, "nodes": [{"seq": 100, "action": "permit"}]} for i in "123v"],
             "bgp": {
                 "groups": [{"name": "transit", "families": copy.deepcopy(open_)}],
-                "peers": [dict({"address": r.address, "asn": r.asn, "passive": True, "families": copy.deepcopy(both if r.internal or "group" in r.keys else open_)},
+                "peers": [dict({"address": r.address, "asn": r.asn, "passive": True, "families": copy.deepcopy(unicast if r.vrf else both if r.internal or "group" in r.keys else open_)},
                                **r.keys) for r in self.routers.values() if r.address != "192.0.2.7"]}}
         if dataplane:
             self.document["dataplane"].update(worker_cpus=[1], control_cpus=[0], memory_mb=448, idle="adaptive")
@@ -86,7 +90,15 @@ class Model:
             found = {a: self.families(groups[x["group"]]) for x in bgp.get("listen_ranges", []) for a in self.routers if a.startswith("192.0.2.")}
             found.update({p["address"]: self.families(merged(groups.get(p.get("group"), {}), p)) for p in bgp["peers"]})
             self.sessions = self.document, found
-        return [] if self.down and address.startswith("198.51.100.") else self.sessions[1].get(address, [])
+        if self.down and address.startswith("198.51.100.") or address == CE and not self.attached():
+            return []
+        return self.sessions[1].get(address, [])
+
+    def attached(self):
+        """The port in front of the router CE, where the session can be; None: there is none."""
+        peer = next((p for p in self.document["bgp"]["peers"] if p["address"] == CE), {})
+        port = next((p for p in self.document["ports"] if p["name"] == "k2"), {})
+        return port if "vrf" in peer and peer["vrf"] == port.get("vrf") else None
 
     @staticmethod
     def families(p):
@@ -166,6 +178,7 @@ KEYS = [
     ("", "bgp/policy_change_delay_s", [0, 0, 1]),
     ("", "bgp/listen_ranges/192.0.2.0%24", [{"prefix": "192.0.2.0/24", "group": "transit"}, None]),
     ("", "preference/external", [20, 150, None]),
+    ("inside", "vrf", ["red", "blue"]),
     ("vrf", "import_targets", TARGETS),
     ("vrf", "export_targets", TARGETS),
     ("vrf", "import_policy", ["p1", "p3", None]),
@@ -181,11 +194,11 @@ KEYS = [
 
 
 def draw_key(r, m):
-    where, path, values = r.choice(KEYS)
+    where, path, values = r.choice([k for k in KEYS if k[0] != "inside" or CE in m.routers])
     value = r.choice(values)
     path = [w.replace("%24", "/24") for w in path.replace("*", r.choice((V4, V4, V6, VPN))).split("/")]
     kinds = where.split()
-    routers = [a for a, x in m.routers.items() if "peer" in kinds or ("internal" if x.internal else "external") in kinds]
+    routers = [a for a, x in m.routers.items() if "peer" in kinds or ("internal" if x.internal else "external") in kinds or "inside" in kinds and x.vrf]
     if "vrf" in kinds:
         path = ["vrfs", r.choice(list(INSIDE))] + path
     elif "group" in kinds and r.random() < 0.2:

@@ -103,6 +103,11 @@ class Place:
         if libc().setns(which, 0x40000000) != 0:
             raise OSError("setns")
 
+    def forget(self):
+        """A port keeps its addresses when keeld ends: the next one has another document."""
+        if DATAPLANE:
+            self.host("addr flush dev k2 scope global")
+
     def host(self, line):
         """A command of ip(8) in the namespace of keeld."""
         subprocess.run(["ip", "-n", self.names[0], *line.split()], check=True)
@@ -196,6 +201,7 @@ class Session:
         self.side, self.router, self.sock = side, router, sock
         self.buffer, self.up, self.families, self.enhanced, self.ends = b"", False, [], False, set()
         self.held, self.marked = {f: {} for f in FAMILIES}, {}
+        self.port = side.model.attached() if router.vrf else None
         families = router.families
         capabilities = b"".join(struct.pack(">BBHH", 1, 4, AFI[f], SAFI[f]) for f in families) + bytes([2, 0, 70, 0, 6, 0]) + struct.pack(">BBI", 65, 4, router.asn) + \
             struct.pack(">BBHHH", 5, 6, 1, 1, 2)
@@ -312,6 +318,7 @@ class Side:
 
     def __init__(self, place, model, document):
         self.place, self.model = place, model
+        place.forget()
         self.keel = ColdKeel(place, document, model.files)
         self.poll, self.sessions, self.by_fd = select.epoll(), {}, {}
         self.messages, self.retry, self.last = 0, {}, {}
@@ -328,7 +335,7 @@ class Side:
                 s = socket.socket()
                 s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 s.bind((a, 0))
-                if s.connect_ex((US[V4] if a.startswith("192.0.2.") else "198.51.100.1", 179)) != 0:
+                if s.connect_ex((a.rpartition(".")[0] + ".1", 179)) != 0:
                     s.close()
                     self.retry[a] = now + 0.02
                     continue
@@ -340,6 +347,9 @@ class Side:
     def pump(self, wait=0.0):
         """Reads what has come; the number of messages."""
         before = self.messages
+        ce = self.sessions.get(operations.CE)
+        if ce is not None and ce.port != self.model.attached():  # no end of the connection reaches the router
+            self.drop(ce)
         self.connect()
         for fd, _ in self.poll.poll(wait):
             session = self.by_fd[fd]
@@ -376,8 +386,13 @@ class Side:
     def reset(self, address):
         families = self.model.up(address)
         if families:
-            a = self.keel.answer("bgp.reset", {"family": families[0], "scope": "peer", "peer": address, "force": True})
+            a = self.keel.answer("bgp.reset", {"family": families[0], "scope": "peer", "force": True, **self.named(address)})
             assert "result" in a or a["error"]["code"] == -32004, a  # a dynamic peer that has just gone
+
+    def named(self, address):
+        """The peer, in parameters of the RPC."""
+        vrf = next((p["vrf"] for p in self.model.document["bgp"]["peers"] if p["address"] == address and "vrf" in p), None)
+        return {"peer": address, **({"vrf": vrf} if vrf else {})}
 
     def complete(self):
         """True if each router that is to have a session has one, with what keeld begins with."""
@@ -395,7 +410,7 @@ class Side:
         """What the RPC says, as {name: value}; the times left out."""
         calls = [("rib.routes", {"family": f, "view": "loc", "limit": 10000}) for f in FAMILIES]
         calls += [("rib.routes", {"family": f, "view": "loc", "vrf": v["name"]}) for f in (V4, V6) for v in self.model.document.get("vrfs", [])]
-        calls += [("rib.routes", {"family": f, "view": v, "peer": a}) for a in self.sessions for f in self.sessions[a].families for v in ("adj-in", "adj-out")]
+        calls += [("rib.routes", {"family": f, "view": v, **self.named(a)}) for a in self.sessions for f in self.sessions[a].families for v in ("adj-in", "adj-out")]
         out, lookups = {}, []
         if DATAPLANE:
             lookups = [("fib.lookup", {"address": p.split("/")[0]}) for f in (V4, V6) for p in operations.PREFIXES[f] + operations.INSTANCE_PORT]
@@ -481,6 +496,11 @@ class Run:
         if not self.reload():  # for a fault of the draft
             self.reload()
 
+    def links_down(self, place):
+        """Once more: a start sets the interfaces of ports up."""
+        for name in self.model.down if DATAPLANE else ():
+            place.host("link set %s down" % name)
+
     def kill(self):
         """kill -9 and a start."""
         keel = self.side.keel
@@ -489,6 +509,7 @@ class Run:
         while self.side.sessions:
             self.side.pump(0.01)
         keel.start()
+        self.links_down(self.places[0])
         self.model.draft = json.loads(json.dumps(self.model.document))
         number = keel.call("config.history")["commits"][-1]["id"]
         if number != self.model.commits[-1][0]:
@@ -577,8 +598,7 @@ class Run:
         """Raises Differs if the running keeld differs from a cold one when both are at rest."""
         self.places[1].cache.restart(*map(tuple, self.model.roas))
         cold = Side(self.places[1], self.model, self.model.document)
-        for name in self.model.down if DATAPLANE else ():  # keeld sets the interfaces of its ports up
-            self.places[1].host("link set %s down" % name)
+        self.links_down(self.places[1])
         try:
             begin = last = time.monotonic()
             seen = None
