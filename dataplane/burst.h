@@ -12,6 +12,7 @@
  */
 #pragma once
 
+#include "dataplane/own_addresses.h"
 #include "dataplane/stats.h"
 #include "lpm/base.h"
 #include "lpm/path_list.h"
@@ -166,6 +167,8 @@ struct burst {
 	bool host; /* the receiving port has a way to the kernel; see to_host[] */
 	bool source_routes; /* packets with a source route are forwarded */
 	uint16_t port; /* receiving port */
+	uint16_t vrf; /* of received packets, unless `each` */
+	const struct own_addresses *own_addresses; /* refused as sources */
 	unsigned host_count;
 	unsigned dropped_count;
 	unsigned waiting_count;
@@ -191,7 +194,8 @@ burst_init(struct burst *b, struct worker_stats *stats, bool own)
 	b->stats = stats;
 	b->group = b->each = b->tunnels = b->host = b->source_routes = false;
 	b->own = own;
-	b->port = 0;
+	b->port = b->vrf = 0;
+	b->own_addresses = &own_addresses_none;
 }
 
 /*

@@ -11,6 +11,7 @@
 
 #include "dataplane/host_class.h"
 #include "dataplane/host_peers.h"
+#include "dataplane/own_addresses.h"
 #include "dataplane/icmp.h"
 #include "dataplane/port_struct.h"
 #include "lpm/fib.h"
@@ -63,6 +64,7 @@ struct dataplane {
 	struct icmp_sources icmp_sources;
 	struct host_limits host_limits;
 	struct host_peers host_peers;
+	struct own_addresses own_addresses;
 	struct port port[PORTS_MAX];
 	_Atomic unsigned port_count; /* the highest number in use so far, plus 1 */
 	/* Other threads may read the port. Writer: see port_show(). */

@@ -54,6 +54,27 @@ forward_vlan_stripped(const struct rte_mbuf *m)
 	return (m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) && (m->vlan_tci & VLAN_ID) != 0;
 }
 
+/* True if the source of a received packet is an address of this router. */
+static inline bool
+forward_is_own(const struct burst *b, const struct rte_mbuf *m, enum afi afi, const void *source)
+{
+	struct vrf_id vrf = {b->each ? m->port : b->vrf};
+
+	return own_addresses_have(b->own_addresses, vrf, afi, source);
+}
+
+/* Not 0 if one of eight sources may be an address of this router. */
+static __rte_always_inline unsigned
+forward_maybe_own(const _Atomic uint8_t *filter, words8 place)
+{
+	unsigned any = 0;
+
+#pragma GCC unroll 8
+	for (unsigned k = 0; k < 8; k++)
+		any |= atomic_load_explicit(&filter[place[k]], memory_order_relaxed);
+	return any;
+}
+
 /*
  * Drops a packet that fails a check of forwarding. Packets with a link-local address are for the
  * kernel if they are for this router; punt_burst() decides.

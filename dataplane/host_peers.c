@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dataplane/host_peers.h"
 
-/* relaxed in this file: main is the only writer, and readers take single values */
+/* relaxed in this file: one thread writes, and readers take single values */
 static uint64_t
 slot_get(const struct host_peers *t, unsigned i)
 {

@@ -3,7 +3,7 @@
  * Addresses of the configured BGP peers, which select the class of a packet for this router
  * (host_class.h). Open addressing over words that stand for VRF and address.
  *
- * Writer: main. Readers: workers, without a lock: during a removal a reader may miss a present
+ * Writer: one thread. Readers: workers, without a lock: during a removal a reader may miss a present
  * address for some nanoseconds, and a packet of this peer is then counted in the next class.
  */
 #pragma once
@@ -22,8 +22,8 @@ struct host_peers {
 };
 
 /* Adds or removes an address. False: no free slot within HOST_PEER_PROBES. */
-bool host_peers_set(struct host_peers *t, struct vrf_id vrf, const struct ip_addr *addr,
-	bool present) RUNS_ON(role_main);
+bool host_peers_set(
+	struct host_peers *t, struct vrf_id vrf, const struct ip_addr *addr, bool present);
 
 /*
  * The word of an address, never 0: an IPv4 address with the VRF, a hash of an IPv6 address. The hash

@@ -104,7 +104,8 @@ extension_len(uint8_t type, const uint8_t *at)
 
 /*
  * RFC 4443 2.4 (e): no error about an ICMP error or a Redirect; both may follow more headers than
- * are checked here, and a fragment of ICMPv6 other than the first does not show its type.
+ * are checked here. By 2.4 (c) both have at most 1,280 octets, so no fragments: a later fragment
+ * belongs to an informational message.
  */
 static bool
 allowed_v6(const uint8_t *packet, unsigned len)
@@ -123,7 +124,7 @@ allowed_v6(const uint8_t *packet, unsigned len)
 		if (step == 0)
 			return true;
 		if (type == IPPROTO_FRAGMENT && (packet[at + 2] != 0 || (packet[at + 3] & 0xf8)))
-			return packet[at] != IPPROTO_ICMPV6;
+			return true;
 		type = packet[at];
 		at += step;
 	}

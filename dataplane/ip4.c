@@ -67,8 +67,8 @@ source_routed(const uint8_t *header, unsigned header_len)
 
 /* RFC 1812 5.2.2. Writes the destination to *dst. */
 static inline enum drop_reason
-check_header(
-	const struct rte_mbuf *m, const struct rte_ipv4_hdr *ip, bool source_routes, uint32_t *dst)
+check_header(const struct burst *b, const struct rte_mbuf *m, const struct rte_ipv4_hdr *ip,
+	uint32_t *dst)
 {
 	unsigned len = rte_pktmbuf_data_len(m), header_len, total_len;
 
@@ -90,11 +90,13 @@ check_header(
 		return DROP_too_short;
 	if (martian(rte_be_to_cpu_32(ip->src_addr)))
 		return DROP_bad_source;
+	if (forward_is_own(b, m, AFI_IPV4, &ip->src_addr))
+		return DROP_own_source;
 	*dst = rte_be_to_cpu_32(ip->dst_addr);
 	if (martian(*dst))
 		return DROP_bad_destination;
 	/* RFC 7126 4.3.5, 4.4.5 */
-	if (!source_routes && header_len > sizeof(*ip) &&
+	if (!b->source_routes && header_len > sizeof(*ip) &&
 		source_routed((const uint8_t *)ip, header_len))
 		return DROP_source_route;
 	/* RFC 1812 5.3.4: comes after the header checks because the rule is about forwarding. */
@@ -107,6 +109,7 @@ struct verdicts {
 	words8 trim; /* not 0: the link layer added bytes after some packet */
 	words8 expired; /* negative: a TTL of 0 or 1 */
 	words8 longest;
+	uint32_t own; /* bit n: a packet of group n may have an own address as its source */
 };
 
 static __rte_always_inline words8
@@ -148,7 +151,7 @@ ttl_stepped(words8 third)
  * check_header(). Conditions are differences, whose sign bits or bits are combined by OR.
  */
 static __rte_always_inline words8
-classify8(struct lane *l, unsigned i, struct verdicts *all)
+classify8(struct lane *l, unsigned i, const _Atomic uint8_t *filter, struct verdicts *all)
 {
 	const uint8_t *const *ip = (const uint8_t *const *)&l->ip[i];
 	words8 r[4], low[2], high[2], first, second, third, source, destination, total, present,
@@ -181,6 +184,7 @@ classify8(struct lane *l, unsigned i, struct verdicts *all)
 	bad = (bad & 0x80000000) | martian8(source, destination) | ((first & 0xff) ^ 0x45) |
 	      (halves(sum) ^ 0xffff) | vlan;
 	all->odd |= bad;
+	all->own |= (uint32_t)forward_maybe_own(filter, OWN_PLACE_V4(source)) << (i / 8);
 	all->trim |= behind;
 	all->expired |= (third & 0xff) - 2;
 	all->longest = larger(all->longest, total);
@@ -205,8 +209,7 @@ classify_rest(struct burst *b, const words8 *odd) RUNS_ON(role_worker)
 		uint32_t destination = l->destination.v4[i];
 
 		if (b->group || odd[i / 8][i % 8] != 0) {
-			enum drop_reason reason =
-				check_header(m, ip, b->source_routes, &destination);
+			enum drop_reason reason = check_header(b, m, ip, &destination);
 
 			if (reason != DROP_NOT) {
 				forward_refuse(b, m, reason);
@@ -222,6 +225,26 @@ classify_rest(struct burst *b, const words8 *odd) RUNS_ON(role_worker)
 	l->count = kept;
 }
 
+/* Marks packets of the groups with an own address as the source. True: some were marked. */
+static __attribute__((noinline)) bool
+mark_own(const struct burst *b, uint32_t groups, words8 *odd) RUNS_ON(role_worker)
+{
+	const struct lane *l = &b->v4;
+	bool any = false;
+
+	for (; groups != 0; groups &= groups - 1) {
+		unsigned i = (unsigned)__builtin_ctz(groups) * 8;
+
+		for (unsigned end = i + 8; i < end && i < l->count; i++) {
+			if (!forward_is_own(b, l->pkt[i], AFI_IPV4, l->ip[i] + 12))
+				continue;
+			odd[i / 8][i % 8] = 1;
+			any = true;
+		}
+	}
+	return any;
+}
+
 HOT void
 ip4_classify(struct burst *b)
 {
@@ -232,11 +255,13 @@ ip4_classify(struct burst *b)
 
 	lane_pad(l);
 	do {
-		odd[i / 8] = classify8(l, i, &all);
+		odd[i / 8] = classify8(l, i, b->own_addresses->filter[0], &all);
 		i += 8;
 	} while (i < l->count);
 	l->any_expired = any_negative(all.expired);
 	l->longest = largest(all.longest);
+	if (__builtin_expect(all.own != 0, 0) && mark_own(b, all.own, odd))
+		all.odd[0] = 1;
 	if (bits_of(all.odd) != 0 || b->group)
 		classify_rest(b, odd);
 	if (bits_of(all.trim) == 0)

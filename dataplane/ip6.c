@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define TO_AT offsetof(struct rte_ipv6_hdr, dst_addr)
+#define SOURCE_END (TO_AT - 4) /* last word of the source */
 #define EXTENSIONS_MAX 8 /* as in icmp.c */
 #define ANSWERS 32 /* answers read at once; finished while the next ones arrive */
 
@@ -64,7 +65,7 @@ source_routed(const uint8_t *ip, unsigned len)
  * link-local source; the packet is dropped without an ICMP error.
  */
 static inline enum drop_reason
-check_header(const struct rte_mbuf *m, const struct rte_ipv6_hdr *ip, bool source_routes)
+check_header(const struct burst *b, const struct rte_mbuf *m, const struct rte_ipv6_hdr *ip)
 {
 	if (forward_vlan_stripped(m))
 		return DROP_vlan_stripped;
@@ -77,9 +78,11 @@ check_header(const struct rte_mbuf *m, const struct rte_ipv6_hdr *ip, bool sourc
 		return DROP_bad_payload_length;
 	if (martian(&ip->src_addr))
 		return DROP_bad_source;
+	if (forward_is_own(b, m, AFI_IPV6, &ip->src_addr))
+		return DROP_own_source;
 	if (martian(&ip->dst_addr))
 		return DROP_bad_destination;
-	if (!source_routes &&
+	if (!b->source_routes &&
 		source_routed((const uint8_t *)ip, rte_pktmbuf_data_len(m) - ETHER_LEN))
 		return DROP_source_route;
 	if (link_local(&ip->src_addr) || link_local(&ip->dst_addr))
@@ -98,15 +101,16 @@ struct verdicts {
 	words8 lacking; /* negative: the first buffer has no complete header */
 	words8 expired; /* negative: a hop limit of 0 or 1 */
 	words8 longest;
+	uint32_t own; /* bit n: a packet of group n may have an own address as its source */
 };
 
 /* Reads destinations and lengths of pkt[i..i+8) and the table index of each. */
 static __rte_always_inline void
-classify8(struct lane *l, unsigned i, struct verdicts *all)
+classify8(struct lane *l, unsigned i, const _Atomic uint8_t *filter, struct verdicts *all)
 {
 	const words8 front_is = {0x60, 0, 0x20, 0, 0x60, 0, 0x20, 0}, to_is = {0x20, 0, 0, 0, 0x20};
 	const uint8_t *const *ip = (const uint8_t *const *)&l->ip[i];
-	words8 r[4], second, len, next, present, linear, vlan;
+	words8 r[4], second, fourth, last, len, next, present, linear, vlan;
 
 	for (unsigned k = 0; k < 8; k++)
 		l->first[i + k] = table_v6_index(ip[k] + TO_AT);
@@ -120,6 +124,11 @@ classify8(struct lane *l, unsigned i, struct verdicts *all)
 		r[k] = load16_of(ip[k], ip[k + 4]);
 		all->front |= r[k] ^ front_is;
 	}
+	fourth = high_pairs_of(high_of(r[0], r[1]), high_of(r[2], r[3]));
+	last = (words8){load4(ip[0] + SOURCE_END), load4(ip[1] + SOURCE_END),
+		load4(ip[2] + SOURCE_END), load4(ip[3] + SOURCE_END), load4(ip[4] + SOURCE_END),
+		load4(ip[5] + SOURCE_END), load4(ip[6] + SOURCE_END), load4(ip[7] + SOURCE_END)};
+	all->own |= (uint32_t)forward_maybe_own(filter, OWN_PLACE_V6(fourth, last)) << (i / 8);
 	/* payload length, next header, hop limit */
 	second = high_pairs_of(low_of(r[0], r[1]), low_of(r[2], r[3]));
 	len = ((second >> 8 & 0xff) | (second << 8 & 0xff00)) + sizeof(struct rte_ipv6_hdr);
@@ -133,22 +142,40 @@ classify8(struct lane *l, unsigned i, struct verdicts *all)
 	all->longest = larger(all->longest, len);
 }
 
+/* True if a packet of the groups has an own address as its source. */
+static __attribute__((noinline)) bool
+has_own(const struct burst *b, uint32_t groups) RUNS_ON(role_worker)
+{
+	const struct lane *l = &b->v6;
+
+	for (; groups != 0; groups &= groups - 1) {
+		unsigned i = (unsigned)__builtin_ctz(groups) * 8;
+
+		for (unsigned end = i + 8; i < end && i < l->count; i++)
+			if (forward_is_own(b, l->pkt[i], AFI_IPV6, l->ip[i] + 8))
+				return true;
+	}
+	return false;
+}
+
 /*
  * Checks the whole lane for the common kind: source and destination in 2000::/3 (thus neither
  * martian nor link-local), complete, without extra bytes. Returns true if all packets are of this
  * kind; check_header() and forward_trim() would then find nothing.
  */
 static __rte_always_inline bool
-classify_plain(struct lane *l)
+classify_plain(const struct burst *b, struct lane *l) RUNS_ON(role_worker)
 {
 	const words8 front_of = {0xf0, 0, 0xe0, 0, 0xf0, 0, 0xe0, 0}, to_of = {0xe0, 0, 0, 0, 0xe0};
 	struct verdicts all = {.front = {0}};
 
 	lane_pad(l);
 	for (unsigned i = 0; i < l->count; i += 8)
-		classify8(l, i, &all);
+		classify8(l, i, b->own_addresses->filter[1], &all);
 	l->any_expired = any_negative(all.expired);
 	l->longest = largest(all.longest);
+	if (__builtin_expect(all.own != 0, 0) && has_own(b, all.own))
+		return false;
 	return bits_of((all.front & front_of) | (all.to & to_of) | all.behind |
 		       (all.lacking & 0x80000000)) == 0;
 }
@@ -162,8 +189,7 @@ classify_rest(struct burst *b) RUNS_ON(role_worker)
 
 	for (unsigned i = 0; i < l->count; i++) {
 		struct rte_mbuf *m = l->pkt[i];
-		enum drop_reason reason =
-			check_header(m, (const struct rte_ipv6_hdr *)l->ip[i], b->source_routes);
+		enum drop_reason reason = check_header(b, m, (const struct rte_ipv6_hdr *)l->ip[i]);
 
 		if (reason != DROP_NOT) {
 			forward_refuse(b, m, reason);
@@ -182,7 +208,7 @@ classify_rest(struct burst *b) RUNS_ON(role_worker)
 HOT void
 ip6_classify(struct burst *b)
 {
-	if (!classify_plain(&b->v6) || b->group)
+	if (!classify_plain(b, &b->v6) || b->group)
 		classify_rest(b);
 }
 

@@ -154,7 +154,7 @@ void port_hide(uint16_t port);
 int port_refresh(uint16_t port, bool *changed) RUNS_ON(role_host);
 /*
  * Adds or removes a local address for all ports in the VRF: packets for the address go to the
- * kernel, on whichever port they arrive. Returns 0 or -errno.
+ * kernel, on whichever port they arrive, and packets from the address are dropped. Returns 0 or -errno.
  */
 int port_local_address_set(struct vrf_id vrf, const struct ip_addr *addr, bool present)
 	RUNS_ON(role_host);

@@ -166,6 +166,12 @@ port_host_peers(void)
 	return dp != NULL ? &dp->host_peers : NULL;
 }
 
+struct own_addresses *
+port_own_addresses(void)
+{
+	return dp != NULL ? &dp->own_addresses : NULL;
+}
+
 bool
 port_xdp_host_counters(uint16_t port, struct host_counters out[HOST_CLASSES])
 {
@@ -185,7 +191,16 @@ port_xdp_peer_set(struct vrf_id vrf, const struct ip_addr *addr, bool present)
 int
 port_local_address_set(struct vrf_id vrf, const struct ip_addr *addr, bool present)
 {
-	return dp != NULL ? xdp_local_set(dp->xdp, vrf, addr, present) : 0;
+	int rc;
+
+	if (dp == NULL)
+		return 0;
+	rc = xdp_local_set(dp->xdp, vrf, addr, present);
+	/* a link-local address may belong to another machine on another link */
+	if (!addr_is_link_local(addr) &&
+		!own_addresses_set(&dp->own_addresses, vrf, addr, present) && rc == 0)
+		rc = -ENOSPC;
+	return rc;
 }
 
 int

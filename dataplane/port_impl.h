@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 struct host_peers;
+struct own_addresses;
 struct icmp_sources;
 struct rte_mempool;
 
@@ -106,6 +107,7 @@ enum host_way port_host_way(uint16_t port);
 const struct host_limits *port_host_limits(void);
 /* Main writes, workers read. NULL: no data plane. Valid until dataplane_fini(). */
 struct host_peers *port_host_peers(void);
+struct own_addresses *port_own_addresses(void);
 /* Packets that the XDP program of a port has passed to the kernel. False: not an own program. */
 bool port_xdp_host_counters(uint16_t port, struct host_counters out[HOST_CLASSES]);
 void port_xdp_peer_set(struct vrf_id vrf, const struct ip_addr *addr, bool present)

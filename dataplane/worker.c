@@ -386,6 +386,8 @@ begin_inner(struct worker *w, uint16_t port, bool own) RUNS_ON(role_worker)
 	inner->each = true;
 	inner->host = !own;
 	inner->port = port;
+	if (!own)
+		inner->own_addresses = w->own_addresses;
 	inner->source_routes = w->forward_source_routes;
 }
 
@@ -572,6 +574,8 @@ split(struct worker *w, struct burst *b, unsigned n, const struct source *s) RUN
 
 	burst_init(b, &w->stats, false);
 	b->port = s->port;
+	b->vrf = s->vrf.v;
+	b->own_addresses = w->own_addresses;
 	b->host = s->way != HOST_WAY_NONE;
 	/* RFC 7510 5: anybody can write the source of a tunnel's remote end into a packet */
 	b->tunnels = s->mpls && s->vrf.v == VRF_DEFAULT.v;

@@ -75,6 +75,7 @@ struct worker {
 
 	alignas(CACHE_LINE) const struct fib_reader *fib;
 	const struct icmp_sources *icmp_sources;
+	const struct own_addresses *own_addresses;
 	const struct path_lists *path_lists;
 	struct qsbr *qsbr;
 	unsigned reader;

@@ -217,6 +217,7 @@ worker_init(struct worker *w, const struct workers_config *c, unsigned index)
 	w->tsc_to_ns = (uint64_t)(((unsigned __int128)UINT64_C(1000000000) << 32) / hz);
 	resolve_init(&w->resolve, hz, rte_rdtsc());
 	w->punt.peers = port_host_peers();
+	w->own_addresses = port_own_addresses();
 }
 
 /* The rings of the host path. */

@@ -87,7 +87,7 @@ make_templates(struct end *e)
 	ip4->total_length = rte_cpu_to_be_16(LAB_FRAME - 14);
 	ip4->time_to_live = LAB_TTL;
 	ip4->next_proto_id = 17;
-	ip4->src_addr = rte_cpu_to_be_32(0xc6336401 + e->source);
+	ip4->src_addr = rte_cpu_to_be_32(0x64400001 + e->source);
 	e->v4[35] = 9; /* ports: discard */
 	e->v4[37] = 9;
 	e->v4[39] = LAB_FRAME - 14 - 20;

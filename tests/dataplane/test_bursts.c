@@ -208,15 +208,47 @@ test_short(void **state)
 	}
 }
 
-/* A single foreign frame of a burst, neither IPv4 nor IPv6: place and kind. */
+/* A single foreign frame of a burst, neither IPv4 nor IPv6, or from an own address: place and kind. */
 static unsigned other_at;
-static enum other { OTHER_MPLS, OTHER_ARP, OTHER_VLAN_0, OTHERS } other_kind;
+static enum other { OTHER_MPLS, OTHER_ARP, OTHER_VLAN_0, OTHER_OWN_SOURCE, OTHERS } other_kind;
+
+static void
+from_own_address(uint8_t *frame, bool v6)
+{
+	struct lab_frame f;
+
+	if (v6) {
+		memcpy(frame + 22, lab_addr("2001:db8::254").b, 16);
+		return;
+	}
+	memcpy(f.b, frame, 34);
+	lab_set32(f.b + 26, IP(192, 0, 2, 254));
+	lab_fix_checksum(&f);
+	memcpy(frame, f.b, 34);
+}
+
+/* An address of this router, and, in another VRF, the source of all packets: each finds the filter set. */
+static void
+set_own_addresses(void)
+{
+	static const char *const own[] = {"192.0.2.254", "2001:db8::254"},
+				 *const sources[] = {"11.0.0.1", "2001:db8:100::"};
+
+	role_enter_host();
+	for (unsigned i = 0; i < 2; i++) {
+		struct ip_addr a = lab_addr(own[i]), b = lab_addr(sources[i]);
+
+		assert_int_equal(port_local_address_set(LAB_VRF, &a, true), 0);
+		assert_int_equal(
+			port_local_address_set((struct vrf_id){LAB_VRF.v + 1}, &b, true), 0);
+	}
+}
 
 /* A full burst of both families with the foreign frame. */
 static unsigned
 one_other(struct rte_mbuf **pkt, unsigned most)
 {
-	static const uint8_t type[OTHERS][2] = {{0x88, 0x47}, {0x08, 0x06}, {0x81, 0x00}};
+	static const uint8_t type[OTHER_OWN_SOURCE][2] = {{0x88, 0x47}, {0x08, 0x06}, {0x81, 0x00}};
 
 	if (polls++ > 0) {
 		run_dry(polls > 2);
@@ -237,7 +269,10 @@ one_other(struct rte_mbuf **pkt, unsigned most)
 			f = rte_pktmbuf_mtod(pkt[i], uint8_t *);
 			sent[v6]--; /* dropped, so the next packet gets its number */
 		}
-		memcpy(f + 12, type[other_kind], 2);
+		if (other_kind == OTHER_OWN_SOURCE)
+			from_own_address(f, v6);
+		else
+			memcpy(f + 12, type[other_kind], 2);
 	}
 	return most;
 }
@@ -246,7 +281,8 @@ one_other(struct rte_mbuf **pkt, unsigned most)
 static void
 test_one_other(void **state)
 {
-	static const enum drop_reason reason[OTHERS] = {DROP_mpls_port, DROP_not_ipv4, DROP_COUNT};
+	static const enum drop_reason reason[OTHERS] = {
+		DROP_mpls_port, DROP_not_ipv4, DROP_COUNT, DROP_own_source};
 
 	(void)state;
 	for (other_kind = 0; other_kind < OTHERS; other_kind++)
@@ -360,6 +396,7 @@ setup(void **state)
 	lab_route(&lab, IP(10, 0, 0, 0), 8, PATH_LIST_FORWARD, PORT_NONE, &a, 1);
 	lab_route_text(&lab, "2001:db8::/32", PATH_LIST_FORWARD, PORT_NONE, &a, 1);
 	lab_commit(&lab);
+	set_own_addresses();
 	buffers = rte_mempool_avail_count(port_own_pool());
 	assert_non_null(rte_eth_add_rx_callback(port_ethdev(0), 0, receive, NULL));
 	assert_non_null(rte_eth_add_tx_callback(port_ethdev(1), 0, transmit, NULL));

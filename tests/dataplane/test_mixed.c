@@ -416,7 +416,7 @@ icmp_wanted(const struct lab_frame *f, const struct verdict *v)
 		if (at + 8 > v->ip_len)
 			return false;
 		if (fragment && get16(ip + at + 2) / 8 != 0)
-			return ip[at] != 58;
+			return true;
 		next = ip[at];
 		at += fragment ? 8 : (ip[at + 1] + 1u) * 8;
 	}
@@ -934,7 +934,7 @@ compare_drops(void)
 	for (unsigned i = 0; i < DROP_tx_full; i++)
 		if (drops[i] == 0 && i != DROP_icmp_limited && i != DROP_inject_full &&
 			i != DROP_no_buffer && i != DROP_too_long /* test_wire_conformance.py */ &&
-			i != DROP_neighbor_queue /* test_resolve.c */ &&
+			i != DROP_neighbor_queue /* test_resolve.c */ && i != DROP_own_source &&
 			i != DROP_vlan_stripped /* test_bursts.c */ && i != DROP_host_policed &&
 			i != DROP_host_full /* test_host_path.c */ &&
 			!(LAB_SOURCE_ROUTES && i == DROP_source_route) &&

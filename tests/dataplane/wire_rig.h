@@ -52,6 +52,7 @@ static struct lab_fib lab;
 static struct worker *worker;
 static struct icmp_sources sources;
 static struct host_peers peers;
+static struct own_addresses own_addresses;
 static _Atomic uint64_t mac_word;
 static const uint8_t port_mac_bytes[6] = {2, 'w', 'i', 'r', 'e', 1};
 
@@ -356,6 +357,7 @@ make_worker(void)
 	mac_word = mac;
 	w->fib = fib_reader(lab.fib);
 	w->icmp_sources = &sources;
+	w->own_addresses = &own_addresses;
 	w->path_lists = lab.lists;
 	w->qsbr = lab.qsbr;
 	assert_int_equal(qsbr_register(lab.qsbr, &w->reader), 0);
@@ -378,6 +380,9 @@ make_worker(void)
 		icmp_source_set(&sources, i, AFI_IPV4, &v4);
 		icmp_source_set(&sources, i, AFI_IPV6, &v6);
 	}
+	role_enter_host();
+	assert_true(own_addresses_set(&own_addresses, VRF_DEFAULT, &v4, true));
+	assert_true(own_addresses_set(&own_addresses, VRF_DEFAULT, &v6, true));
 }
 
 static inline void

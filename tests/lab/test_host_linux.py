@@ -1,16 +1,18 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """The router as a host on its links, beside Linux in the same place: both get the same packets, and each check holds for both. Neighbours that are not
-resolved yet.
+resolved yet, packets with an address of the router as their source, errors about fragments.
 
     a --- pa rt (keeld) pb --- b        la --- pa lr (Linux) pb --- lb
 """
 import socket
+import struct
 import sys
 
 import labtest
 from labtest import KEELD, Lab, in_netns, need, out_folder
-from lab import cpus_of_lab, wait_for
+from lab import PATIENCE_S, cpus_of_lab, wait_for, worker_drops
+from test_wire_conformance import IP4, IP6, ip4, ip6
 
 NAME = "host_linux"
 NET4, NET6 = "10.%d.0.%s", "2001:db8:%d::%s"
@@ -38,6 +40,7 @@ class Side:
             lab.sh(h, "ip route add default via %s; ip -6 route add default via %s" % (NET4 % (i, "1"), NET6 % (i, "1")))
         lab.sh(right, "ip address add 10.30.0.1/32 dev lo; ip address add 2001:db8:30::1/128 dev lo nodad")
         if linux:
+            lab.sh(router, "sysctl -qw net.ipv6.icmp.ratelimit=0")
             lab.sh(router, "ip route add 10.30.0.0/24 via 10.2.0.30; ip -6 route add 2001:db8:30::/48 via 2001:db8:2::30")
 
     def add(self, host, address):
@@ -78,6 +81,70 @@ class Side:
             return got
 
 
+    def packet_socket(self):
+        s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        s.bind(("up", 0x0800))
+        return s
+
+    def inject(self, packets):
+        """Sends IP packets from the left host to the router, with any source."""
+        mac, own = (bytes.fromhex(self.lab.sh(h, "cat /sys/class/net/%s/address" % dev).strip().replace(":", ""))
+                    for h, dev in ((self.router, "pa"), (self.left, "up")))
+        with in_netns(self.lab.netns(self.left), self.packet_socket) as s:
+            for p in packets:
+                s.send(mac + own + (IP6 if p[0] >> 4 == 6 else IP4) + p)
+
+    def errors(self, packets, address):
+        """Types and codes of the ICMP errors about injected packets, in order, until the error about a marker to `address`."""
+        def opened():
+            s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+            s.settimeout(PATIENCE_S)
+            return s
+
+        with in_netns(self.lab.netns(self.left), opened) as s:
+            marker = ip6("2001:db8:1::2", address, b"marker" + bytes(20), hops=1, proto=253)
+            got = []
+            for p in packets:  # one by one: a router limits errors
+                self.inject([p, marker])
+                while True:
+                    data = s.recv(2000)
+                    if data[0] >= 128:
+                        continue
+                    if b"marker" in data:
+                        break
+                    got.append((data[0], data[1], bytes(data[8:]) == p))
+            return got
+
+
+def udp(payload):
+    """Without a checksum in IPv4; the socket of IPv6 is raw."""
+    return struct.pack("!HHHH", 9001, 9000, 8 + len(payload), 0) + payload
+
+
+def own_sources(checks, side, rpc):
+    """RFC 1122 3.2.1.3, RFC 1812 5.3.8."""
+    def opened():
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        s.bind(("", 9000))
+        s.settimeout(PATIENCE_S)
+        return s
+
+    with in_netns(side.lab.netns(side.right), opened) as s:
+        side.inject([ip4(src, "10.2.0.2", udp(src.encode())) for src in ("10.1.0.1", "10.2.0.1", "10.1.0.2")])
+        checks.equal("%s: of packets from 10.1.0.1, 10.2.0.1, both of the router, and 10.1.0.2, the last one arrives" % side.name, s.recv(100), b"10.1.0.2")
+    if rpc:  # Linux has the rule for IPv4 alone
+        side.inject([ip6(src, "2001:db8:2::2", bytes(20)) for src in ("2001:db8:1::1", "2001:db8:2::1")])
+        checks.comes_to("%s: each is counted, IPv6 too" % side.name, lambda: worker_drops(rpc, "own-source"), 4)
+
+
+def fragments(checks, side):
+    """RFC 4443 2.4 (e): no error about an ICMPv6 error."""
+    later = b"\0\0\x11\0\0\0\7"
+    packets = [ip6("2001:db8:1::2", "2001:db8:2::2", bytes([proto]) + head + bytes(24), hops=1, proto=44)
+               for proto, head in ((17, b"\0\0\1\0\0\0\7"), (17, later), (6, later), (58, later))]
+    checks.equal("%s: an error about a first fragment and later ones of UDP, TCP and ICMPv6" % side.name, side.errors(packets, "2001:db8:2::2"), [(3, 0, True)] * 4)
+
+
 def neighbours(checks, side):
     """RFC 1122 2.3.2.2, RFC 4861 7.2.2."""
     all20 = list(range(20))
@@ -103,6 +170,8 @@ def test(checks):
         daemon, rpc = lab.keeld("rt", config(), KEELD)
         wait_for("the router answers", lambda: " 0% packet loss" in keel.ping("2001:db8:2::2", "-c 1 -W 1"), 30)
         for side in (linux, keel):
+            own_sources(checks, side, rpc if side is keel else None)
+            fragments(checks, side)
             neighbours(checks, side)
         worker = rpc.call("dataplane.stats")["workers"][0]
         checks.equal("nothing waits any more, and none was replaced", (worker["waiting"], worker["drops"]["neighbor-queue"]), (0, 0))

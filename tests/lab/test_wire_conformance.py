@@ -288,6 +288,8 @@ class Cases:
     def addresses4(self):
         for src in ("0.0.0.0", "0.1.2.3", "127.0.0.1", "127.255.255.255", "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255", "169.254.0.1"):
             self.drops("source " + src, ip4(src, self.dst4(), data(20, 7)), "bad-source")
+        for src in ("10.%d.0.1" % self.n, "10.%d.1.1" % self.n):
+            self.drops("source %s, an address of the router" % src, ip4(src, self.dst4(), data(20, 7)), "own-source")
         for dst in ("0.0.0.1", "127.0.0.1", "240.0.0.1", "250.1.1.1", "169.254.9.9"):
             self.drops("destination " + dst, self.four(dst=dst), "bad-destination")
         for dst in ("224.0.0.9", "239.255.255.250"):
@@ -385,6 +387,8 @@ class Cases:
             self.drops("IPv6 header cut to %d octets" % n, good[:n], "too-short", kernel=True)
         for src in ("::", "::1", "ff02::1", "ff0e::1", "::ffff:1.2.3.4"):
             self.drops("source " + src, self.six(src=src), "bad-source")
+        for src in ("2001:db8:%d::1" % self.n, "2001:db8:%d:1::1" % self.n):
+            self.drops("source %s, an address of the router" % src, self.six(src=src), "own-source")
         for dst in ("::", "::1", "::ffff:1.2.3.4"):
             self.drops("destination " + dst, self.six(dst=dst), "bad-destination")
         for dst in ("ff02::1", "ff05::2", "ff0e::1"):
@@ -401,7 +405,7 @@ class Cases:
         self.fails("hop limit 1 of TCP", self.six(30, hops=1, proto=TCP), "ttl-expired", 3, 0)
         self.fails("hop limit 1 of a first fragment", self.six(b"\x11\0\0\1\0\0\0\7" + data(24, 3), hops=1, proto=44), "ttl-expired", 3, 0)
         self.fails("hop limit 1 of a later fragment", self.six(b"\x11\0\0\x11\0\0\0\7" + data(24, 3), hops=1, proto=44), "ttl-expired", 3, 0)
-        self.drops("hop limit 1 of a later fragment of ICMPv6", self.six(b"\x3a\0\0\x11\0\0\0\7" + data(24, 3), hops=1, proto=44), "ttl-expired")
+        self.fails("hop limit 1 of a later fragment of ICMPv6", self.six(b"\x3a\0\0\x11\0\0\0\7" + data(24, 3), hops=1, proto=44), "ttl-expired", 3, 0)
         for kind, name, answered in ((128, "echo request", True), (129, "echo reply", True), (135, "solicitation", True), (1, "unreachable", False), (3, "time exceeded", False),
                                      (127, "error 127", False), (137, "redirect", False)):
             ip = self.six(bytes([kind, 0]) + data(30, kind), hops=1, proto=ICMP6)
