@@ -110,7 +110,8 @@ class Sampler(threading.Thread):
 
     def __init__(self, count):
         super().__init__(daemon=True)
-        self.count, self.least, self.end = count, count(), threading.Event()
+        self.count, self.first, self.end = count, count(), threading.Event()
+        self.least = dict(self.first)
         self.start()
 
     def run(self):
@@ -143,14 +144,27 @@ class Test:
             path = lab.path("table-%s" % f)
             run(FEED, *option, "--count", str(SIZES[f]), "--list", path)
             self.tables[f] = Table(path)
-        self.keelfwd, self.forwarder = lab.keelfwd("rt", KEELD, "--keeld", str(USER), own_mounts=False)
-        self.start(KEELD)
+        self.begin()
         _, self.birdc = lab.bird("ub", BIRD)
         self.frr = Frr(lab, "fr").start(Setup(64603, FRR, [Session(V4, FRR, "198.18.4.1", 64512, (V4,))]))
         self.whole("the first table")
 
+    def begin(self):
+        self.keelfwd, (_, self.socket) = self.lab.keelfwd("rt", KEELD, "--keeld", str(USER), own_mounts=False)
+        self.start(KEELD)
+        self.feed()
+
     def start(self, program):
-        self.keeld, self.rpc = self.lab.keeld("rt", config(), program, args=(*self.forwarder, "--user", "nobody"), own_mounts=False)
+        self.keeld, self.rpc = self.lab.keeld("rt", config(), program, args=("--forwarder", self.socket, "--user", "nobody"), own_mounts=False)
+
+    def pids(self):
+        """keeld and keelfwd"""
+        return self.keeld.popen.pid, forwarder_pid(self.socket)
+
+    def feed(self):
+        """Feeds the keeld that runs, instead of the one before."""
+        for feed in self.feeds.values():
+            feed.stop(sig=signal.SIGKILL)
         self.number += 1
         for f, address in FEEDS.items():
             option = ("--ipv6",) if f == V6 else ()
@@ -206,7 +220,7 @@ class Test:
 
     def memory(self):
         """MB of keeld and keelfwd that are in use."""
-        return [memory_kb(pid) // 1024 for pid in (self.keeld.popen.pid, self.pid)]
+        return [memory_kb(pid) // 1024 for pid in self.pids()]
 
     def storm(self):
         """Begins changes of the routes with odd indices, and waits until some have arrived."""
@@ -215,17 +229,36 @@ class Test:
             feed.say("rate %d 2 1" % RATE)
         wait_for("the storm", lambda: peer(self.rpc, FEEDS[V4])["updates_received"] > before + RATE, 60)
 
-    def restart(self, what, sig, program):
+    def changes(self, number):
+        """(what, function) of each restart of a round; the function ends keeld, calls its argument, and starts the next keeld."""
+        other = OTHER
+        if other is None:
+            other = self.lab.path("keeld-other")
+            shutil.copy(KEELD, other)
+
+        def change(what, sig, program):
+            def do(ended):
+                self.c.equal("%s: keeld's exit status" % what, self.keeld.stop(sig=sig), 0 if sig == signal.SIGTERM else -sig)
+                wait_for("the end of BIRD's sessions", lambda: "Established" not in self.birdc("show", "protocols"), 60)
+                ended()
+                self.start(program)
+            return what, do
+
+        return change("kill -9", signal.SIGKILL, KEELD), change("orderly stop", signal.SIGTERM, KEELD), change("another build", signal.SIGTERM, other)
+
+    def floor(self, sampler):
+        """The number of routes that the helpers keep."""
+        return sampler.first
+
+    def restart(self, what, change):
+        keelfwd, samplers = self.pids()[1], []
         self.storm()
         self.rpc.close()
-        self.c.equal("%s: keeld's exit status" % what, self.keeld.stop(sig=sig), 0 if sig == signal.SIGTERM else -sig)
-        for feed in self.feeds.values():
-            feed.stop(sig=signal.SIGKILL)
-        wait_for("the end of BIRD's sessions", lambda: "Established" not in self.birdc("show", "protocols"), 60)
-        sampler = Sampler(self.kept)
-        at_end = dict(sampler.least)
-        self.c.equal("%s: keelfwd goes on" % what, forwarder_pid(self.forwarder[1]), self.pid)
-        self.start(program)
+        change(lambda: samplers.append(Sampler(self.kept)))
+        sampler, = samplers
+        at_end = self.floor(sampler)
+        self.feed()
+        self.c.equal("%s: keelfwd goes on" % what, self.pids()[1], keelfwd)
         self.c.true("%s: adopted by the next keeld" % what, self.rpc.call("system.info")["forwarder"]["adopted"])
         self.whole(what)
         least = sampler.stop()
@@ -234,26 +267,23 @@ class Test:
 
     def run(self):
         self.build()
-        self.pid = forwarder_pid(self.forwarder[1])
-        other = OTHER
-        if other is None:
-            other = self.lab.path("keeld-other")
-            shutil.copy(KEELD, other)
         steady = [a for t in self.tables.values() for a in t.steady(PROBED, self.rng)]
         self.probe = Probe(self.lab, steady + [a + " 1" for a in INSIDE], ("up", "ub", "fr", "up:eth1"), PPS, patience=60)
         self.probe.say("mask 1 8")
         memory = None
         for i in range(ROUNDS):
-            self.restart("kill -9, %d" % i, signal.SIGKILL, KEELD)
-            memory = memory or self.memory()
-            self.restart("orderly stop, %d" % i, signal.SIGTERM, KEELD)
-            self.restart("another build, %d" % i, signal.SIGTERM, other)
+            for what, change in self.changes(i):
+                self.restart("%s, %d" % (what, i), change)
+                memory = memory or self.memory()
         now = self.memory()
         self.c.true("MB of keeld and keelfwd after the first restart: %r, after the last: %r" % (memory, now), all(n <= m * 1.1 + 32 for n, m in zip(now, memory)))
         got = self.probe.end()
         print_losses(self.rpc, got)
         self.c.equal("of %d packets lost, misdirected, reordered" % got["sent"], (got["lost"], got["misdirected"], got["reordered"]), (0, 0, 0))
         self.rpc.close()
+        self.finish()
+
+    def finish(self):
         self.c.equal("SIGTERM: keeld's exit status", self.keeld.stop(), 0)
         self.c.equal("SIGTERM: keelfwd's exit status", self.keelfwd.stop(), 0)
 
