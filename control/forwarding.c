@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/forwarding.h"
+#include "control/rights.h"
 
 #include "control/apply/apply.h"
 #include "control/base/log.h"
@@ -86,15 +87,14 @@ warn_mtu(uint16_t port)
 			port_name(port), port_mtu_own(port), port_mtu(port));
 }
 
-/* The network namespace of a port of a VPN instance. 0: p->netns, or none (logged); -errno (logged). */
-static int
-find_namespace(struct keeld *k, struct port_config *p) RUNS_ON(role_main)
+int
+forwarding_namespace(struct keeld *k, const struct config *c, struct port_config *p)
 {
 	char iface[PORT_NAME_MAX];
 	int e;
 
 	port_interface(p, iface);
-	e = apply_netns_of_port(k->apply, p->vrf, iface, &p->netns);
+	e = apply_netns_of_port(k->apply, c, p->vrf, iface, &p->netns);
 	if (e != 0)
 		log_event(LOG_ERROR, "port-failed port=%s error=\"%s\" text=\"%s\"", p->name,
 			strerrordesc_np(-e),
@@ -118,12 +118,13 @@ open_forwarder(struct keeld *k, const struct dataplane_config *d, struct port_co
 		.dataplane = d,
 		.ports = ports,
 		.port_count = count,
+		.instances = keeld_uses_namespaces(k),
 		.remains = &k->stays};
 	const struct forwarder_state *s;
 	int e = 0;
 
 	for (unsigned i = 0; i < count && e == 0; i++)
-		e = find_namespace(k, &ports[i]);
+		e = forwarding_namespace(k, apply_running(k->apply), &ports[i]);
 	if (e == 0)
 		e = forwarder_open(&c, &k->forwarder, &err);
 	if (e != 0) {
@@ -172,11 +173,10 @@ dataplane_of(const struct keeld *k, const struct config *c)
 
 int
 forwarding_change(struct keeld *k, const struct config *next, const struct port_config *ports,
-	unsigned *failed, struct dataplane_error *err)
+	unsigned count, unsigned *failed, struct dataplane_error *err)
 {
 	struct dataplane_config d = dataplane_of(k, next);
-	struct forwarder_config c = {
-		.dataplane = &d, .ports = ports, .port_count = next->port_count};
+	struct forwarder_config c = {.dataplane = &d, .ports = ports, .port_count = count};
 
 	return forwarder_ports(k->forwarder, &c, failed, err);
 }

@@ -16,9 +16,18 @@ struct port_config;
 
 /* The ports of `c`, room for PORTS_MAX; the texts belong to `c`. */
 void forwarding_ports(const struct config *c, struct port_config *ports);
-/* keelfwd opens and closes ports for `next`. 0, or -errno with `err`; *failed: dataplane/port_set.h. */
+/*
+ * Finds the network namespace of a port of `c`, and moves the interface there. 0: p->netns, or none (logged);
+ * -errno: the interface cannot move (logged).
+ */
+int forwarding_namespace(struct keeld *k, const struct config *c, struct port_config *p)
+	RUNS_ON(role_main);
+/*
+ * keelfwd opens and closes ports, until `ports`, some or all of `next`, are open. 0, or -errno with `err`;
+ * *failed: dataplane/port_set.h.
+ */
 int forwarding_change(struct keeld *k, const struct config *next, const struct port_config *ports,
-	unsigned *failed, struct dataplane_error *err) RUNS_ON(role_main);
+	unsigned count, unsigned *failed, struct dataplane_error *err) RUNS_ON(role_main);
 /* Opens the ports, or adopts the ports of keelfwd. Before wiring_create(). 0, -errno (logged). */
 int forwarding_open(struct keeld *k) RUNS_ON(role_main);
 /* Publishes the tables to the workers, after an adoption later. After wiring_start(). 0, -errno (logged). */

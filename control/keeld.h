@@ -37,6 +37,7 @@ struct keeld {
 	unsigned permit_count;
 	bool file_trusted; /* FILE permits eal_args and devices: control/rights.h */
 	struct stat file_seen; /* of FILE, before FILE was read */
+	bool may_enter; /* not root, and with CAP_SYS_ADMIN at the start */
 	bool no_dataplane, check_only;
 	bool failed; /* the exit status is 1 */
 	bool leaves; /* SIGINT: no keeld continues */

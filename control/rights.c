@@ -23,11 +23,10 @@
 #define USER "keel"
 #define FORWARDER_USER "keel-forwarder"
 
-/* Sockets and ports of VPN instances are opened in network namespaces. */
-static bool
-uses_namespaces(const struct keeld *k) RUNS_ON(role_main)
+bool
+keeld_uses_namespaces(const struct keeld *k)
 {
-	return apply_running(k->apply)->vrf_count > 0;
+	return k->may_enter || apply_running(k->apply)->vrf_count > 0;
 }
 
 /* ---- user ---- */
@@ -79,6 +78,7 @@ keeld_user_set(struct keeld *k)
 	int e;
 
 	k->file_trusted = file_is_trusted(k);
+	k->may_enter = geteuid() != 0 && (rights_have() & RIGHT(CAP_SYS_ADMIN)) != 0;
 	if (geteuid() == 0 && (e = find_forwarder_user(k)) != 0)
 		return e;
 	if (geteuid() != 0 || strcmp(name, "root") == 0)
@@ -148,7 +148,7 @@ keeld_rights_limit(struct keeld *k)
 	uint64_t keep = RIGHT(CAP_NET_BIND_SERVICE);
 	int e;
 
-	if (uses_namespaces(k))
+	if (keeld_uses_namespaces(k))
 		keep |= RIGHT(CAP_SYS_ADMIN) | RIGHT(CAP_NET_ADMIN);
 	e = rights_limit(keep);
 	if (e != 0)
@@ -422,7 +422,7 @@ int
 keeld_calls_limit(struct keeld *k)
 {
 	scmp_filter_ctx f = seccomp_init(SCMP_ACT_KILL_PROCESS);
-	bool namespaces = uses_namespaces(k);
+	bool namespaces = keeld_uses_namespaces(k);
 	int rc = f != NULL ? 0 : -ENOTSUP; /* or seccomp(2) is forbidden */
 
 	if (rc == 0)

@@ -38,21 +38,26 @@ struct vrf_call {
 	int result;
 };
 
-/* The mirror of a VRF; NULL: none. */
-static struct netlink *
-mirror_of(const struct keeld *k, struct vrf_id vrf)
+struct netlink *
+wiring_host_mirror(const struct keeld *k, struct vrf_id vrf)
 {
 	return vrf.v == VRF_DEFAULT.v ? k->layers.netlink : k->layers.vrf_netlink[vrf.v];
 }
 
+struct netlink *
+wiring_mirror(const struct keeld *k, struct vrf_id vrf)
+{
+	return vrf.v == VRF_DEFAULT.v ? k->layers.netlink : k->wiring->vrf_mirror[vrf.v];
+}
+
 /* The mirror with the interface of a port; NULL: none. */
 static struct netlink *
-mirror_of_port(const struct keeld *k, uint16_t port)
+mirror_of_port(const struct keeld *k, uint16_t port) RUNS_ON(role_host)
 {
 	if (k->layers.fib != NULL)
-		return mirror_of(k, port_vrf(port));
+		return wiring_host_mirror(k, port_vrf(port));
 	(void)port;
-	return mirror_of(k, VRF_DEFAULT);
+	return wiring_host_mirror(k, VRF_DEFAULT);
 }
 
 /* The name of a port for the log; "none" if the interface is not a port. */
@@ -243,7 +248,7 @@ receive_main_address(struct keeld *k, const struct message_address *m)
 static void
 local_address(struct keeld *k, struct vrf_id vrf, const struct ip_addr *local) RUNS_ON(role_host)
 {
-	const struct netlink *mirror = mirror_of(k, vrf);
+	const struct netlink *mirror = wiring_host_mirror(k, vrf);
 	int err = forwarder_local_address(
 		vrf, local, mirror != NULL && netlink_is_local(mirror, vrf, local));
 	char text[ADDR_TEXT_MAX];
@@ -525,17 +530,21 @@ set_address(struct netlink *mirror, const struct config_port *p, unsigned ifinde
 }
 
 void
-wiring_ports_addresses(const struct config *c, struct vrf_id vrf, struct netlink *mirror)
+wiring_ports_addresses(
+	const struct config *c, struct vrf_id vrf, struct netlink *mirror, const bool *stays)
 {
 	for (uint16_t i = 0; i < c->port_count; i++) {
 		const struct config_port *p = &c->ports[i];
-		unsigned ifindex = port_ifindex(port_named(p->name));
+		uint16_t port = port_named(p->name);
+		unsigned ifindex = port_ifindex(port);
 
 		if (ifindex == 0 || p->vrf.v != vrf.v)
 			continue;
 		for (unsigned n = 0; n < p->address_count; n++)
 			set_address(mirror, p, ifindex, &p->addresses[n]);
-		(void)netlink_link_up(mirror, ifindex);
+		/* an operator may have set the link of an open port down */
+		if (stays == NULL || !stays[port])
+			(void)netlink_link_up(mirror, ifindex);
 	}
 }
 
@@ -544,24 +553,26 @@ wiring_set_addresses(struct keeld *k, struct vrf_id vrf, struct netlink *mirror)
 {
 	struct netlink_fault faults[FAULTS_SHOWN];
 
-	wiring_ports_addresses(apply_running(k->apply), vrf, mirror);
+	wiring_ports_addresses(apply_running(k->apply), vrf, mirror, NULL);
 	for (unsigned n = netlink_faults(mirror, faults, FAULTS_SHOWN), i = 0;
 		i < n && i < FAULTS_SHOWN; i++)
 		log_event(LOG_WARNING, "host-not-set setting=\"%s\" error=\"%s\"", faults[i].what,
 			strerror(-faults[i].error));
 }
 
+void
+wiring_tun_follow(struct keeld *k, struct vrf_id vrf)
+{
+	(void)netlink_tun_set(wiring_host_mirror(k, vrf), TUN_NAME, port_tun(vrf));
+}
+
 /* keelfwd has keel0; this process sets up the interface. Returns its index, or 0 (logged). */
-static unsigned
-tun_set(struct vrf_id vrf, struct netlink *mirror, const struct netns *netns)
+unsigned
+wiring_tun_up(struct vrf_id vrf, struct netlink *mirror)
 {
 	unsigned ifindex = port_tun(vrf);
-	int err = ifindex != 0 ? netns_enter(netns) : -ENODEV;
+	int err = ifindex != 0 ? netlink_tun_up(mirror, TUN_NAME, ifindex) : -ENODEV;
 
-	if (err == 0) {
-		err = netlink_tun_add(mirror, TUN_NAME, ifindex, vrf);
-		netns_leave(netns);
-	}
 	if (err == 0)
 		return ifindex;
 	log_event(LOG_WARNING,
@@ -569,6 +580,14 @@ tun_set(struct vrf_id vrf, struct netlink *mirror, const struct netns *netns)
 		", the interface for packets of this host\" error=\"%s\"",
 		strerror(-err));
 	return 0;
+}
+
+/* Before netlink_start(). Returns the index of keel0, or 0 (logged). */
+static unsigned
+tun_begin(struct vrf_id vrf, struct netlink *mirror) RUNS_ON(role_main)
+{
+	return netlink_tun_set(mirror, TUN_NAME, port_tun(vrf)) == 0 ? wiring_tun_up(vrf, mirror)
+								     : 0;
 }
 
 /* The reports of a mirror. */
@@ -624,14 +643,14 @@ wiring_watch(void *ctx, struct vrf_id vrf, const struct netns *netns)
 	c.vrf = vrf;
 	c.netns = netns;
 	c.port_count = ports_of_vrf(k, vrf, ports);
-	c.forwards = c.port_count > 0;
+	c.forwards = k->layers.fib != NULL;
 	c.ports = ports;
 	c.changed = host_changed;
 	err = netlink_create(&c, &call.mirror);
 	if (err != 0)
 		return err;
 	if (c.port_count > 0) {
-		(void)tun_set(vrf, call.mirror, netns);
+		(void)tun_begin(vrf, call.mirror);
 		wiring_set_addresses(k, vrf, call.mirror);
 	}
 	k->wiring->vrf_mirror[vrf.v] = call.mirror;
@@ -733,7 +752,7 @@ int
 wiring_create_tun(struct keeld *k)
 {
 	if (k->layers.fib != NULL)
-		k->layers.tun_ifindex = tun_set(VRF_DEFAULT, k->layers.netlink, NULL);
+		k->layers.tun_ifindex = tun_begin(VRF_DEFAULT, k->layers.netlink);
 	return 0;
 }
 

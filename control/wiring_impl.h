@@ -193,7 +193,13 @@ void *wiring_calloc(struct keeld *k, size_t count, size_t size);
 
 int wiring_create_netlink(struct keeld *k);
 /* Sets up keel0, keelfwd's interface for packets of this host; a failure is logged and not fatal. 0. */
-int wiring_create_tun(struct keeld *k);
+int wiring_create_tun(struct keeld *k) RUNS_ON(role_main);
+/* The mirror of a VRF; NULL: none. */
+struct netlink *wiring_host_mirror(const struct keeld *k, struct vrf_id vrf) RUNS_ON(role_host);
+struct netlink *wiring_mirror(const struct keeld *k, struct vrf_id vrf) RUNS_ON(role_main);
+/* keel0 of a VRF with a mirror, after a change of ports: new, gone, or as before. */
+void wiring_tun_follow(struct keeld *k, struct vrf_id vrf) RUNS_ON(role_host);
+unsigned wiring_tun_up(struct vrf_id vrf, struct netlink *mirror) RUNS_ON(role_main);
 /* Destroys all mirrors. */
 void wiring_destroy_host(struct keeld *k);
 /* Reports the zone of a port to the feed. */

@@ -3,6 +3,9 @@
  * Changes of `ports` at run time, on main. A port is closed in this order: the host thread reports the
  * loss of its link, neighbours, addresses and routes; the fib thread applies the loss; the workers leave
  * the port between two bursts; the device closes. So the number of the port is free for another port.
+ *
+ * A port enters or leaves a VPN instance by two requests to keelfwd: the first request closes ports, the
+ * second request opens ports. In between keeld moves interfaces to other network namespaces.
  */
 #include "control/wiring_impl.h"
 
@@ -30,8 +33,17 @@ struct ports_change {
 	struct keeld *k;
 	const struct config *config; /* of the ports that are open after the change */
 	bool stays[PORTS_MAX]; /* by number: open before and after the change */
+	bool touched[VRF_IDS_MAX]; /* instances with a port that enters or leaves */
+	bool moves; /* there is such an instance */
 	int result;
 };
+
+static void
+touch(struct ports_change *c, struct vrf_id vrf)
+{
+	c->touched[vrf.v] = true;
+	c->moves |= vrf.v != VRF_DEFAULT.v;
+}
 
 /* ---- calls to other threads ---- */
 
@@ -40,9 +52,12 @@ on_host_close(void *arg) RUNS_ON(role_host)
 {
 	struct ports_change *c = arg;
 
-	for (uint16_t p = 0; p < port_count(); p++)
-		if (port_exists(p) && !c->stays[p])
-			netlink_port_remove(c->k->layers.netlink, p);
+	for (uint16_t p = 0; p < port_count(); p++) {
+		struct netlink *n = wiring_host_mirror(c->k, port_vrf(p));
+
+		if (n != NULL && port_exists(p) && !c->stays[p])
+			netlink_port_remove(n, p);
+	}
 }
 
 static void
@@ -60,28 +75,32 @@ on_fib_close(void *arg) RUNS_ON(role_fib)
 static void
 set_local(void *ctx, const struct ip_addr *addr) RUNS_ON(role_host)
 {
-	(void)ctx;
-	(void)forwarder_local_address(VRF_DEFAULT, addr, true);
+	const struct vrf_id *vrf = ctx;
+
+	(void)forwarder_local_address(*vrf, addr, true);
 }
 
 static void
 on_host_open(void *arg) RUNS_ON(role_host)
 {
 	struct ports_change *c = arg;
-	struct netlink *n = c->k->layers.netlink;
-	bool xdp = false;
 
 	for (uint16_t p = 0; p < port_count() && c->result == 0; p++) {
 		struct netlink_port of = {
-			p, port_ifindex(p), VRF_DEFAULT, port_name(p), port_is_xdp(p)};
+			p, port_ifindex(p), port_vrf(p), port_name(p), port_is_xdp(p)};
+		struct netlink *n = wiring_host_mirror(c->k, of.vrf);
 
-		if (!port_exists(p) || c->stays[p] || of.ifindex == 0)
-			continue;
-		c->result = netlink_port_add(n, &of);
-		xdp |= of.xdp;
+		if (n != NULL && port_exists(p) && !c->stays[p] && of.ifindex != 0)
+			c->result = netlink_port_add(n, &of);
 	}
-	if (xdp) /* the program of a new port knows no addresses */
-		netlink_addresses_repeat(n, set_local, NULL);
+	for (struct vrf_id v = {0}; v.v < VRF_IDS_MAX; v.v++) {
+		struct netlink *n = c->touched[v.v] ? wiring_host_mirror(c->k, v) : NULL;
+
+		if (n != NULL && v.v != VRF_DEFAULT.v)
+			wiring_tun_follow(c->k, v);
+		if (n != NULL) /* the program of a new port knows no addresses */
+			netlink_addresses_repeat(n, set_local, &v);
+	}
 }
 
 static void
@@ -117,17 +136,37 @@ has_address(const struct config_port *p, const struct config_address *a)
 /* Removes the addresses of a port that `next` does not have for the port. */
 static void
 addresses_remove(struct keeld *k, const struct config_port *was, const struct config *next)
+	RUNS_ON(role_main)
 {
 	const struct config_port *is = config_port_named(next, was->name);
-	unsigned ifindex = port_ifindex(port_named(was->name));
+	uint16_t port = port_named(was->name);
+	struct netlink *mirror = port != PORTS_MAX ? wiring_mirror(k, port_vrf(port)) : NULL;
+	unsigned ifindex = port_ifindex(port);
 
-	for (unsigned i = 0; i < was->address_count && ifindex != 0; i++)
+	for (unsigned i = 0; i < was->address_count && ifindex != 0 && mirror != NULL; i++)
 		if (!has_address(is, &was->addresses[i]))
-			(void)netlink_address_remove(k->layers.netlink, ifindex,
-				&was->addresses[i].addr, was->addresses[i].len);
+			(void)netlink_address_remove(
+				mirror, ifindex, &was->addresses[i].addr, was->addresses[i].len);
 }
 
 /* ---- the change ---- */
+
+static void
+interface_of(const struct config_port *p, char iface[PORT_NAME_MAX])
+{
+	const struct port_config c = {.name = p->name, .device = p->device};
+
+	port_interface(&c, iface);
+}
+
+/* True if the port stays in its VRF. */
+static bool
+is_in(const struct config *c, const struct config_port *was)
+{
+	const struct config_port *is = config_port_named(c, was->name);
+
+	return is != NULL && is->vrf.v == was->vrf.v;
+}
 
 /* Before a port closes: its interface and its addresses are the kernel's again. */
 static void
@@ -138,16 +177,18 @@ leave(struct ports_change *c, const struct config *old) RUNS_ON(role_main)
 	for (unsigned i = 0; i < old->port_count; i++) {
 		const struct config_port *was = &old->ports[i];
 		uint16_t port = port_named(was->name);
-		struct port_config pc = {.name = was->name, .device = was->device};
+		struct netlink *mirror =
+			port != PORTS_MAX ? wiring_mirror(k, port_vrf(port)) : NULL;
 		char iface[PORT_NAME_MAX];
 
 		if (port == PORTS_MAX || c->stays[port])
 			continue;
+		touch(c, was->vrf);
 		addresses_remove(k, was, c->config);
-		if (config_port_named(c->config, was->name) != NULL)
+		if (is_in(c->config, was) || mirror == NULL)
 			continue;
-		port_interface(&pc, iface);
-		netlink_port_unguard(k->layers.netlink, iface);
+		interface_of(was, iface);
+		netlink_port_unguard(mirror, iface);
 	}
 	layers_call_host(&k->layers, on_host_close, c);
 	layers_call_fib(&k->layers, on_fib_close, c);
@@ -155,7 +196,8 @@ leave(struct ports_change *c, const struct config *old) RUNS_ON(role_main)
 		if (!port_exists(p) || c->stays[p])
 			continue;
 		host_routes_port(k->host_routes, port_vrf(p), p, 0);
-		zones_port_set(zone_intern(port_name(p)), 0);
+		if (port_vrf(p).v == VRF_DEFAULT.v)
+			zones_port_set(zone_intern(port_name(p)), 0);
 	}
 }
 
@@ -169,16 +211,23 @@ enter(struct ports_change *c) RUNS_ON(role_main)
 	c->result = 0;
 	for (uint16_t p = 0; p < port_count() && e == 0; p++) {
 		struct netlink_port of = {
-			p, port_ifindex(p), VRF_DEFAULT, port_name(p), port_is_xdp(p)};
+			p, port_ifindex(p), port_vrf(p), port_name(p), port_is_xdp(p)};
+		struct netlink *mirror = wiring_mirror(k, of.vrf);
 
 		if (!port_exists(p) || c->stays[p])
 			continue;
+		touch(c, of.vrf);
 		host_routes_port(k->host_routes, of.vrf, p, zone_intern(of.name));
 		if (of.ifindex == 0)
 			continue;
-		zones_port_set(zone_intern(of.name), of.ifindex);
-		e = netlink_port_guard(k->layers.netlink, &of);
+		if (of.vrf.v == VRF_DEFAULT.v)
+			zones_port_set(zone_intern(of.name), of.ifindex);
+		if (mirror != NULL) /* or wiring_watch() does the same later */
+			e = netlink_port_guard(mirror, &of);
 	}
+	for (struct vrf_id v = {1}; v.v < VRF_IDS_MAX; v.v++)
+		if (c->touched[v.v] && wiring_mirror(k, v) != NULL && port_tun(v) != 0)
+			(void)wiring_tun_up(v, wiring_mirror(k, v));
 	layers_call_fib(&k->layers, on_fib_open, c);
 	layers_call_host(&k->layers, on_host_open, c);
 	for (struct peer_id id = {0}; (id = peers_next(apply_peers(k->apply), id)).v != 0;) {
@@ -189,8 +238,104 @@ enter(struct ports_change *c) RUNS_ON(role_main)
 	return e != 0 ? e : c->result;
 }
 
+/*
+ * Moves interfaces of closed ports out of the namespaces of instances, and interfaces of ports to open into
+ * namespaces. 0; -errno with `err` and *failed.
+ */
+static int
+move_interfaces(struct ports_change *c, const struct config *from, const struct config *to,
+	struct port_config *want, unsigned *failed, struct dataplane_error *err) RUNS_ON(role_main)
+{
+	struct keeld *k = c->k;
+	char iface[PORT_NAME_MAX];
+	int e = 0;
+
+	for (unsigned i = 0; i < from->port_count; i++) {
+		const struct config_port *was = &from->ports[i];
+
+		if (was->vrf.v == VRF_DEFAULT.v || is_in(to, was))
+			continue;
+		interface_of(was, iface);
+		e = apply_netns_leave(k->apply, was->vrf, iface);
+		if (e != 0)
+			log_event(LOG_ERROR,
+				"port-failed port=%s error=\"%s\" text=\"the "
+				"interface stays in the namespace of the VPN instance\"",
+				was->name, strerrordesc_np(-e));
+	}
+	for (*failed = 0, e = 0; *failed < to->port_count && e == 0; ++*failed) {
+		struct port_config *p = &want[*failed];
+
+		if (p->vrf.v == VRF_DEFAULT.v || port_named(p->name) != PORTS_MAX)
+			continue; /* it stays */
+		e = forwarding_namespace(k, to, p);
+		if (e != 0) {
+			snprintf(err->text, sizeof(err->text),
+				"the interface cannot be moved into the namespace of the VPN "
+				"instance: %s",
+				strerrordesc_np(-e));
+			break;
+		}
+	}
+	return e;
+}
+
+/* keelfwd closes and opens ports until the ports of `to` are open. 0; -errno with `err` and *failed. */
+static int
+open_ports(struct ports_change *c, const struct config *from, const struct config *to,
+	struct port_config *want, unsigned *failed, struct dataplane_error *err) RUNS_ON(role_main)
+{
+	struct port_config kept[PORTS_MAX];
+	unsigned count = 0;
+	int e = 0;
+
+	for (unsigned i = 0; i < to->port_count; i++) {
+		uint16_t port = port_named(want[i].name);
+
+		want[i].netns = apply_netns(c->k->apply, want[i].vrf);
+		c->moves |=
+			want[i].vrf.v != VRF_DEFAULT.v && !(port != PORTS_MAX && c->stays[port]);
+		if (port != PORTS_MAX && c->stays[port])
+			kept[count++] = want[i];
+	}
+	*failed = to->port_count;
+	if (c->moves)
+		e = forwarding_change(c->k, to, kept, count, failed, err);
+	if (e == 0 && c->moves)
+		e = move_interfaces(c, from, to, want, failed, err);
+	return e == 0 ? forwarding_change(c->k, to, want, to->port_count, failed, err) : e;
+}
+
+/* After open_ports() has failed: the former ports. */
+static void
+open_former(struct ports_change *c, const struct config *next) RUNS_ON(role_main)
+{
+	struct port_config former[PORTS_MAX];
+	struct dataplane_error err = {""};
+	unsigned failed;
+
+	if (!c->moves) /* keelfwd has opened them */
+		return;
+	forwarding_ports(c->config, former);
+	for (unsigned i = 0; i < c->config->port_count; i++)
+		former[i].optional = former[i].restored = true;
+	if (open_ports(c, next, c->config, former, &failed, &err) != 0)
+		log_event(LOG_ERROR, "port-failed port=%s error=\"%s\" text=\"%s\"",
+			failed < c->config->port_count ? former[failed].name : "?",
+			"the former ports do not open", err.text);
+}
+
+/* True if a closed port can open again. */
+static bool
+opens_again(const struct keeld *k, uint16_t port) RUNS_ON(role_main)
+{
+	return port_returned(port) ||
+	       (port_awaits_namespace(port) && apply_netns(k->apply, port_vrf(port)) != NULL);
+}
+
 static unsigned
 compare(struct ports_change *c, struct port_config *want, unsigned count, bool same, bool restores)
+	RUNS_ON(role_main)
 {
 	unsigned changes = 0;
 
@@ -199,7 +344,7 @@ compare(struct ports_change *c, struct port_config *want, unsigned count, bool s
 		uint16_t port = port_named(want[i].name);
 
 		want[i].leaves = port_left(port);
-		want[i].returns = port_returned(port);
+		want[i].returns = opens_again(c->k, port);
 		want[i].optional = same || want[i].returns;
 		want[i].restored = restores;
 		if (port_set_has(&want[i]))
@@ -252,10 +397,11 @@ wiring_ports(void *ctx, const struct config *next, bool restores, struct faults 
 		return 0;
 	if (changes) {
 		leave(&c, old);
-		e = forwarding_change(k, next, want, &failed, &err);
+		e = open_ports(&c, old, next, want, &failed, &err);
 		if (e != 0) {
 			add_fault(f, failed, next->port_count, err.text);
 			c.config = old;
+			open_former(&c, next);
 		}
 		entered = enter(&c);
 		if (e != 0)
@@ -272,7 +418,9 @@ wiring_ports(void *ctx, const struct config *next, bool restores, struct faults 
 	}
 	for (unsigned i = 0; i < old->port_count; i++)
 		addresses_remove(k, &old->ports[i], c.config);
-	wiring_ports_addresses(c.config, VRF_DEFAULT, k->layers.netlink);
+	for (struct vrf_id v = {0}; v.v < VRF_IDS_MAX; v.v++)
+		if (wiring_mirror(k, v) != NULL)
+			wiring_ports_addresses(c.config, v, wiring_mirror(k, v), c.stays);
 	return e;
 }
 
@@ -285,14 +433,14 @@ returns_poll(struct timer *t) RUNS_ON(role_main)
 	bool any = false, failed = false;
 
 	for (uint16_t p = 0; p < port_count(); p++)
-		any |= port_left(p) || port_returned(p);
+		any |= port_left(p) || opens_again(k, p);
 	if (any) {
 		struct faults f = {0};
 
 		(void)wiring_ports(k, apply_running(k->apply), true, &f);
 		faults_fini(&f);
 		for (uint16_t p = 0; p < port_count(); p++)
-			failed |= port_returned(p);
+			failed |= opens_again(k, p);
 	}
 	timer_arm(k->layers.main_thread, t, failed ? RETURNS_PAUSE_NS : RETURNS_POLL_NS);
 }

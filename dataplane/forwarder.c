@@ -441,7 +441,8 @@ config_call(struct forwarder *f, const struct forwarder_config *c, struct forwar
 static int
 start(struct forwarder *f, const struct forwarder_config *c, struct dataplane_error *err)
 {
-	struct forwarder_message m = {.head = {.type = FORWARDER_START}};
+	struct forwarder_message m = {
+		.head = {.type = FORWARDER_START}, .start = {.instances = c->instances}};
 	const struct forwarder_start_answer *a = &m.start_answer;
 	struct cargo cargo;
 	int rc = config_call(f, c, &m, &cargo);

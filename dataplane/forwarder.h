@@ -28,6 +28,7 @@ struct forwarder_config {
 	const struct dataplane_config *dataplane;
 	const struct port_config *ports;
 	unsigned port_count;
+	bool instances; /* keelfwd keeps the right to enter network namespaces; for forwarder_open() */
 	bool *remains; /* set by a failure of forwarder_open(): a keelfwd may forward */
 };
 

@@ -86,6 +86,11 @@ struct forwarder_hello_answer {
 };
 static_assert(sizeof(struct forwarder_hello_answer) == 72, "as in earlier versions");
 
+/* Not a part of the configuration: a keelfwd that runs is adopted in both cases. */
+struct forwarder_start {
+	uint32_t instances; /* keelfwd keeps the right to enter network namespaces */
+};
+
 /* With two descriptors: the region of keelfwd (read-only for keeld), a new one for keeld's tables. */
 struct forwarder_start_answer {
 	int32_t result; /* 0; -EXDEV: keelfwd has another configuration; -errno with `text` */
@@ -159,6 +164,7 @@ struct forwarder_message {
 	union {
 		struct forwarder_hello hello;
 		struct forwarder_hello_answer hello_answer;
+		struct forwarder_start start;
 		struct forwarder_start_answer start_answer;
 		struct forwarder_publish publish;
 		struct forwarder_publish_answer publish_answer;

@@ -100,6 +100,7 @@ struct keelfwd {
 	int listener, signals;
 	bool end;
 	bool own; /* started by a keeld (--ready-fd) */
+	bool instances; /* may enter network namespaces (struct forwarder_start) */
 	uint64_t started_ns, gone_ns; /* gone_ns: the last keeld; 0: none */
 	struct client client[CLIENTS_MAX];
 
@@ -435,16 +436,6 @@ take_priority(void)
 	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), -20);
 }
 
-static bool
-uses_namespaces(const struct parsed *p)
-{
-	bool uses = false;
-
-	for (unsigned i = 0; i < p->port_count; i++)
-		uses |= p->netns[i] != 0;
-	return uses;
-}
-
 /*
  * Gives up all rights but those for ports: interfaces and addresses (NET_ADMIN), raw sockets (NET_RAW),
  * the XDP program (BPF), and pinned buffers (IPC_LOCK). A PCI device without an IOMMU also needs
@@ -452,12 +443,12 @@ uses_namespaces(const struct parsed *p)
  * instances, too.
  */
 static int
-limit_rights(const struct parsed *p)
+limit_rights(const struct keelfwd *k, const struct parsed *p)
 {
 	uint64_t keep =
 		RIGHT(CAP_NET_ADMIN) | RIGHT(CAP_NET_RAW) | RIGHT(CAP_BPF) | RIGHT(CAP_IPC_LOCK);
 
-	if (uses_namespaces(p))
+	if (k->instances)
 		keep |= RIGHT(CAP_SYS_ADMIN);
 	for (unsigned i = 0; i < p->port_count; i++)
 		if (strncmp(p->port[i].device, "net_", 4) != 0 && !has_iommu())
@@ -533,7 +524,7 @@ start(struct keelfwd *k, struct parsed *p, struct dataplane_error *err)
 	take_priority();
 	rc = become_user(k, p);
 	if (rc == 0)
-		rc = limit_rights(p);
+		rc = limit_rights(k, p);
 	if (rc != 0)
 		return dataplane_fail(err, rc, "the rights cannot be limited: %s", strerror(-rc));
 	k->netlink = host_netlink_open();
@@ -551,9 +542,7 @@ start(struct keelfwd *k, struct parsed *p, struct dataplane_error *err)
 	for (unsigned i = 0; rc == 0 && i < p->port_count; i++) {
 		uint16_t port;
 
-		if (p->port[i].vrf.v != VRF_DEFAULT.v && p->port[i].netns == NULL) {
-			(void)snprintf(err->text, sizeof(err->text),
-				"no network namespace for the VPN instance");
+		if (port_lacks_namespace(&p->port[i], err) != 0) {
 			rc = port_wait(&p->port[i], false, &port, err);
 			if (rc == 0)
 				port_show(port);
@@ -573,7 +562,7 @@ start(struct keelfwd *k, struct parsed *p, struct dataplane_error *err)
 	if (rc != 0)
 		return dataplane_fail(err, rc, "links cannot be watched: %s", strerror(-rc));
 	link_repair_turn(k->links, true, link_changed);
-	rc = keelfwd_calls_limit(uses_namespaces(p));
+	rc = keelfwd_calls_limit(k->instances);
 	if (rc == -ENOTSUP)
 		note("rights-filter text=\"no filter of system calls: keelfwd was built without "
 		     "libseccomp, or the kernel has none\"");
@@ -676,8 +665,8 @@ on_hello(struct keelfwd *k, struct client *c, const struct forwarder_message *m)
 }
 
 static int
-on_start(struct keelfwd *k, const struct client *c, char *text, size_t bytes, int *given,
-	unsigned given_count)
+on_start(struct keelfwd *k, const struct client *c, const struct forwarder_start *how, char *text,
+	size_t bytes, int *given, unsigned given_count)
 {
 	static struct parsed parsed; /* 100 KiB */
 	struct forwarder_message out = {0};
@@ -701,6 +690,7 @@ on_start(struct keelfwd *k, const struct client *c, char *text, size_t bytes, in
 		return answer(c, &out, FORWARDER_START, NULL, 0);
 	}
 	if (!adopted) {
+		k->instances = how->instances != 0;
 		parsed = (struct parsed){0};
 		k->config = malloc(bytes + 1);
 		a->result = k->config != NULL ? 0 : -ENOMEM;
@@ -1026,7 +1016,7 @@ on_message(struct keelfwd *k, struct client *c, const struct forwarder_message *
 		return answer(c, &out, FORWARDER_STOP, NULL, 0);
 	}
 	if (c->role == FORWARDER_MAIN && m->head.type == FORWARDER_START)
-		return on_start(k, c, tail, tail_bytes, fds, fd_count);
+		return on_start(k, c, &m->start, tail, tail_bytes, fds, fd_count);
 	if (!k->running)
 		return -EPROTO;
 	if (c->role == FORWARDER_MAIN && m->head.type == FORWARDER_PUBLISH)

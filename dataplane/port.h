@@ -140,6 +140,8 @@ void port_interface(const struct port_config *c, char out[PORT_NAME_MAX]);
 int port_skip(const struct port_config *c, bool left, const char *reason);
 /* port_skip() with the number in `port`; the reason is in `err`. 0, or -ENOSPC with `err`. */
 int port_wait(const struct port_config *c, bool left, uint16_t *port, struct dataplane_error *err);
+/* 0; -ENODEV with `err`: a port of a VPN instance whose network namespace keeld did not give. */
+int port_lacks_namespace(const struct port_config *c, struct dataplane_error *err);
 /*
  * Other threads may read the port from now on; or no longer. On the thread of
  * port_states_read() and host_path_turn(), or before the start of this thread.
@@ -233,6 +235,8 @@ bool port_left(uint16_t port);
  */
 #define PORT_RETRY_NS 60000000000u
 bool port_returned(uint16_t port);
+/* True if the port of a VPN instance has no network namespace, PORT_RETRY_NS after the last try to open it. */
+bool port_awaits_namespace(uint16_t port);
 /* False: port_skip() has taken the number. */
 bool port_runs(uint16_t port);
 /* ethdev's port number, for workers. */

@@ -88,6 +88,14 @@ port_wait(const struct port_config *c, bool left, uint16_t *port, struct datapla
 }
 
 int
+port_lacks_namespace(const struct port_config *c, struct dataplane_error *err)
+{
+	return c->vrf.v == VRF_DEFAULT.v || c->netns != NULL
+		       ? 0
+		       : dataplane_fail(err, -ENODEV, "no network namespace for the VPN instance");
+}
+
+int
 port_begin(const struct port_config *c, uint16_t *port, struct dataplane_error *err)
 {
 	int rc = port_add(c, port, err);

@@ -465,6 +465,15 @@ port_returned(uint16_t port)
 	return interface_returned(p);
 }
 
+bool
+port_awaits_namespace(uint16_t port)
+{
+	const struct port *p = port_find(port);
+
+	return p != NULL && p->skipped && p->vrf.v != VRF_DEFAULT.v && p->netns.fd < 0 &&
+	       monotonic_ns() >= p->retry_ns;
+}
+
 /* ---- configurations ---- */
 
 bool

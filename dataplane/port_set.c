@@ -106,7 +106,7 @@ had_device(const struct change *x, const struct port_config *c)
 static bool
 may_lack_device(const struct change *x, const struct port_config *c)
 {
-	return c->leaves || c->optional ||
+	return c->leaves || c->optional || (c->vrf.v != VRF_DEFAULT.v && c->netns == NULL) ||
 	       ((c->restored || had_device(x, c)) && !port_device_is_there(c));
 }
 
@@ -116,8 +116,10 @@ open_one(const struct change *x, const struct port_config *c, uint16_t *port,
 	struct dataplane_error *err)
 {
 	int rc = c->leaves ? dataplane_fail(err, -ENODEV, "the device was removed")
-			   : port_open(c, port, err);
+			   : port_lacks_namespace(c, err);
 
+	if (rc == 0)
+		rc = port_open(c, port, err);
 	if (rc == 0 || !may_lack_device(x, c))
 		return rc;
 	return port_wait(c, c->leaves || c->returns, port, err);

@@ -337,37 +337,6 @@ same_without_descriptions(const json_t *a, const json_t *b)
 	return same;
 }
 
-/* True if the documents have the same ports of VPN instances. */
-static bool
-same_instance_ports(const struct config *old, const struct config *next)
-{
-	const json_t *a = json_object_get(old->document, "ports"),
-		     *b = json_object_get(next->document, "ports");
-	unsigned n = 0, i = 0;
-
-	for (; i < old->port_count; i++) {
-		if (old->ports[i].vrf.v == VRF_DEFAULT.v)
-			continue;
-		while (n < next->port_count && next->ports[n].vrf.v == VRF_DEFAULT.v)
-			n++;
-		if (n == next->port_count ||
-			!same_without_descriptions(json_array_get(a, i), json_array_get(b, n++)))
-			return false;
-	}
-	while (n < next->port_count && next->ports[n].vrf.v == VRF_DEFAULT.v)
-		n++;
-	return n == next->port_count;
-}
-
-void
-apply_restart_keys(const struct apply *apply, const struct config *next, struct faults *f)
-{
-	if (apply->ports != NULL && !same_instance_ports(apply->running, next))
-		faults_add(f, "/ports",
-			"a port with `vrf` is read at start only; change the file and restart "
-			"keeld");
-}
-
 /* ---- keys that are read at start ---- */
 
 static const char *const start_objects[] = {"router", "dataplane", "management"};
@@ -829,7 +798,6 @@ commit_parse(struct commit *c) RUNS_ON(role_main)
 	c->next = apply_parse(c->apply, c->document, c->policy_files, f);
 	if (c->next == NULL)
 		return -EINVAL;
-	apply_restart_keys(c->apply, c->next, f);
 	return f->count > 0 ? -EINVAL : 0;
 }
 
@@ -862,12 +830,15 @@ commit_switch(struct commit *c) RUNS_ON(role_main)
 	struct joined joined;
 	struct apply_user user;
 
-	if (!apply_ports(apply, c->next, c->restores, &c->result.faults))
-		return -EINVAL;
+	/* a port may be in a new instance */
 	if (!apply_instances_prepare(apply, c->next, &c->result.faults) ||
-		!assign_ids(apply, c->next, &joined, &c->result.faults)) {
+		!apply_ports(apply, c->next, c->restores, &c->result.faults)) {
 		apply_instances_switch(apply);
+		return -EINVAL;
+	}
+	if (!assign_ids(apply, c->next, &joined, &c->result.faults)) {
 		ports_back(apply, old);
+		apply_instances_switch(apply);
 		return -EINVAL;
 	}
 	c->result.effects = json_array();

@@ -80,12 +80,16 @@ int apply_start(struct apply *apply) RUNS_ON(role_main);
  */
 void apply_netns_begin(struct apply *apply, bool has_ports) RUNS_ON(role_main);
 /*
- * Moves the kernel interface of a port, if there is one, into the namespace of the instance. *out:
- * the namespace, open until apply_destroy(); NULL: of keeld, for `default`. 0, -errno; after an
+ * Moves the kernel interface of a port of `c`, if there is one, into the namespace of the instance. *out:
+ * the namespace, open while the instance has ports or peers; NULL: of keeld, for `default`. 0, -errno; after an
  * error with *out NULL the port can't run, and an alarm names the instance.
  */
-int apply_netns_of_port(struct apply *apply, struct vrf_id vrf, const char *iface,
-	const struct netns **out) RUNS_ON(role_main);
+int apply_netns_of_port(struct apply *apply, const struct config *c, struct vrf_id vrf,
+	const char *iface, const struct netns **out) RUNS_ON(role_main);
+/* Moves the interface of a closed port out of the namespace of its instance. 0, also without an interface; -errno. */
+int apply_netns_leave(struct apply *apply, struct vrf_id vrf, const char *iface) RUNS_ON(role_main);
+/* The namespace of an instance; NULL: none. */
+const struct netns *apply_netns(const struct apply *apply, struct vrf_id vrf) RUNS_ON(role_main);
 /* keep: the network namespaces with ports stay, because keelfwd continues. */
 void apply_destroy(struct apply *apply, bool keep) RUNS_ON(role_main);
 

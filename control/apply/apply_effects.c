@@ -817,13 +817,10 @@ apply_works_end(struct works *w)
 /* ---- previews ---- */
 
 json_t *
-apply_effects(const struct apply *apply, const struct config *next, struct faults *f)
+apply_effects(const struct apply *apply, const struct config *next)
 {
-	unsigned faults = f->count;
-	json_t *effects;
+	json_t *effects = json_array();
 
-	apply_restart_keys(apply, next, f);
-	effects = f->count == faults ? json_array() : NULL;
 	if (effects != NULL)
 		apply_instances_effects(apply->running, next, effects);
 	for (struct peer_id id = {0};

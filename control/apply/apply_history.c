@@ -533,8 +533,6 @@ start_rolled_back(struct apply *apply, uint32_t to) RUNS_ON(role_main)
 	struct faults f = {0};
 	struct config *back = document != NULL ? apply_parse(apply, document, texts, &f) : NULL;
 
-	if (back != NULL)
-		apply_restart_keys(apply, back, &f);
 	if (back != NULL && f.count == 0)
 		(void)apply_ports(apply, back, true, &f);
 	if (back == NULL || f.count > 0) {

@@ -51,7 +51,7 @@ struct instance {
 	struct netns netns;
 	bool has_netns, netns_runs, wants_netns;
 	int netns_error;
-	bool port_skipped; /* at start, without the namespace */
+	bool port_skipped; /* opened without the namespace */
 };
 
 /* Of an instance, for the shards. */
@@ -658,11 +658,28 @@ give_port(void *ctx, const char *name, struct netns *n) RUNS_ON(role_main)
 		(void)vrf_netns_give(n, m->iface);
 }
 
-int
-apply_netns_of_port(
-	struct apply *apply, struct vrf_id vrf, const char *iface, const struct netns **out)
+const struct netns *
+apply_netns(const struct apply *apply, struct vrf_id vrf)
 {
-	const struct config_vrf *c = config_vrf_find(apply->running, vrf);
+	const struct instance *i = apply->instances->by_id[vrf.v];
+
+	return i != NULL && i->has_netns ? &i->netns : NULL;
+}
+
+int
+apply_netns_leave(struct apply *apply, struct vrf_id vrf, const char *iface)
+{
+	const struct netns *n = apply_netns(apply, vrf);
+	int err = n != NULL ? vrf_netns_give(n, iface) : 0;
+
+	return err == -ENODEV ? 0 : err; /* the driver has removed the interface */
+}
+
+int
+apply_netns_of_port(struct apply *apply, const struct config *config, struct vrf_id vrf,
+	const char *iface, const struct netns **out)
+{
+	const struct config_vrf *c = config_vrf_find(config, vrf);
 	struct instance *i = apply->instances->by_id[vrf.v];
 	struct port_move m = {.iface = iface, .netns = ""};
 	char owner[NETNS_OWNER_MAX], name[NETNS_NAME_MAX];
@@ -683,7 +700,7 @@ apply_netns_of_port(
 	if (i == NULL)
 		return 0;
 	err = netns_open(apply, i);
-	i->port_skipped |= err != 0;
+	i->port_skipped = err != 0;
 	if (err != 0)
 		return err;
 	*out = &i->netns;
@@ -1045,6 +1062,12 @@ apply_netns_alarm(const struct apply *apply, char text[static APPLY_ALARM_MAX])
 				"%s was not created by this keeld; delete the namespace, or rename "
 				"the instance",
 				i->name);
+		else if (i->netns_error == -EPERM)
+			snprintf(text, APPLY_ALARM_MAX,
+				"keeld has no right to enter the network namespace " NETNS_PREFIX
+				"%s: the units need the drop-in instances.conf; started as root, "
+				"restart keeld",
+				i->name);
 		else
 			snprintf(text, APPLY_ALARM_MAX,
 				"the network namespace " NETNS_PREFIX "%s cannot be created: %s",
@@ -1054,11 +1077,11 @@ apply_netns_alarm(const struct apply *apply, char text[static APPLY_ALARM_MAX])
 	for (unsigned id = 1; id < VRF_IDS_MAX; id++) {
 		const struct instance *i = apply->instances->by_id[id];
 
-		if (i == NULL || !i->port_skipped)
+		if (i == NULL || !i->port_skipped || !has_port(apply, i->id))
 			continue;
 		snprintf(text, APPLY_ALARM_MAX,
-			"the ports of the instance %s do not run: the network namespace was "
-			"missing at the start; restart keeld",
+			"the ports of the instance %s do not run yet: their network namespace was "
+			"missing; keeld tries again within a minute",
 			i->name);
 		return true;
 	}

@@ -81,8 +81,6 @@ bool apply_commit_finish(struct apply *apply) RUNS_ON(role_main);
  * after that time is refused.
  */
 void apply_files_end(struct apply *apply, uint64_t patience_ns) RUNS_ON(role_main);
-/* Adds a fault for changed ports of VPN instances, which are read only at start: a commit refuses them. */
-void apply_restart_keys(const struct apply *apply, const struct config *next, struct faults *f);
 /*
  * config_parse_with() for a document that may become the running one: keys that are read at start have the
  * values of the start, and `document` of the result is the document as given. NULL with faults.
@@ -104,9 +102,8 @@ json_t *apply_restart_pending(const struct apply *apply) RUNS_ON(role_main);
  */
 json_t *apply_policy_files(const struct apply *apply, const struct apply_user *user, int take)
 	RUNS_ON(role_main);
-/* The effects of a commit of `next`, without jobs; nothing is changed. NULL with faults. */
-json_t *apply_effects(const struct apply *apply, const struct config *next, struct faults *f)
-	RUNS_ON(role_main);
+/* The effects of a commit of `next`, without jobs; nothing is changed. NULL: no memory. */
+json_t *apply_effects(const struct apply *apply, const struct config *next) RUNS_ON(role_main);
 /*
  * The established sessions that a commit of `document` would end: [{address, vrf, reason}]; nothing is
  * changed. NULL with faults.

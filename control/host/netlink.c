@@ -927,6 +927,30 @@ netlink_port_add(struct netlink *n, const struct netlink_port *p)
 	return 0;
 }
 
+int
+netlink_tun_set(struct netlink *n, const char *name, unsigned ifindex)
+{
+	struct link *was = netlink_link_find(n, n->tun_ifindex), *l = *link_slot(n, ifindex);
+
+	if (was != NULL && n->tun_ifindex != ifindex) {
+		addresses_beside(n, was, true);
+		was->kind = LINK_BESIDE; /* removed by the next dump */
+	}
+	n->tun_ifindex = ifindex;
+	if (ifindex != 0 && l == NULL &&
+		(l = netlink_link_add(n, ifindex, name, LINK_HOST)) == NULL)
+		return -ENOMEM;
+	if (l != NULL && l->kind != LINK_HOST) {
+		l->kind = LINK_HOST;
+		l->epoch = n->epoch;
+		addresses_beside(n, l, false);
+	}
+	n->own_again = true;
+	if (n->loaded || n->dump != DUMP_NONE)
+		dump_soon(n);
+	return 0;
+}
+
 static struct link **
 link_slot_of_port(struct netlink *n, uint16_t port)
 {
@@ -960,14 +984,22 @@ netlink_port_remove(struct netlink *n, uint16_t port)
 int
 netlink_port_guard(struct netlink *n, const struct netlink_port *p)
 {
-	return n->guard != NULL ? port_guard_add(n->guard, p) : 0;
+	int rc = n->guard != NULL ? netns_enter(n->config.netns) : 0;
+
+	if (n->guard == NULL || rc != 0)
+		return rc;
+	rc = port_guard_add(n->guard, p);
+	netns_leave(n->config.netns);
+	return rc;
 }
 
 void
 netlink_port_unguard(struct netlink *n, const char *iface)
 {
-	if (n->guard != NULL)
-		port_guard_remove(n->guard, iface);
+	if (n->guard == NULL || netns_enter(n->config.netns) != 0)
+		return;
+	port_guard_remove(n->guard, iface);
+	netns_leave(n->config.netns);
 }
 
 void

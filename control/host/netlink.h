@@ -159,14 +159,11 @@ int netlink_start(struct netlink *n, struct thread *self) RUNS_ON(role_host);
  */
 void netlink_stop(struct netlink *n) RUNS_ON(role_host);
 /*
- * A port that was opened at run time: addresses, neighbours and routes of its interface follow. The
- * mirror must have ports already. 0, -ENOMEM.
+ * A port that was opened at run time: addresses, neighbours and routes of its interface follow. With
+ * config.forwards. 0, -ENOMEM.
  */
 int netlink_port_add(struct netlink *n, const struct netlink_port *p) RUNS_ON(role_host);
-/*
- * A port that is to be closed: reports the loss of its link, neighbours, addresses and routes. At
- * least one port must stay.
- */
+/* A port that is to be closed: reports the loss of its link, neighbours, addresses and routes. */
 void netlink_port_remove(struct netlink *n, uint16_t port) RUNS_ON(role_host);
 /*
  * Main: sets the rule and the settings of the port's interface. -errno: the port must not forward.
@@ -187,11 +184,13 @@ int netlink_address_remove(
 	struct netlink *n, unsigned ifindex, const struct ip_addr *addr, uint8_t len);
 int netlink_link_up(struct netlink *n, unsigned ifindex);
 /*
- * Main, before netlink_start(): sets up keel0, the interface for packets of this host: sysctls, and
- * default routes of both families with metric 4294967295. Addresses of keel0 are local in `address`
- * (PORT_NONE). 0, -errno.
+ * keel0, the interface for packets of this host: the addresses of keel0 are local in `address`
+ * (PORT_NONE), and default routes of both families lead there, with metric 4294967295. ifindex 0: keel0 is
+ * gone. On the host thread, or before netlink_start(). 0, -ENOMEM.
  */
-int netlink_tun_add(struct netlink *n, const char *name, unsigned ifindex, struct vrf_id vrf);
+int netlink_tun_set(struct netlink *n, const char *name, unsigned ifindex);
+/* Main: the sysctls and the rule of keel0; sets the link up. 0, -errno. */
+int netlink_tun_up(struct netlink *n, const char *name, unsigned ifindex);
 /*
  * Asks the kernel to resolve a neighbour and to keep the neighbour resolved (NTF_EXT_MANAGED with
  * NTF_EXT_LEARNED, else NTF_USE), at once or in its turn. 0, -errno.

@@ -2,6 +2,8 @@
 #include "control/host/netlink_impl.h"
 #include "lpm/arena.h"
 
+#include "lpm/netns.h"
+
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
@@ -670,14 +672,13 @@ netlink_link_up(struct netlink *n, unsigned ifindex)
 }
 
 int
-netlink_tun_add(struct netlink *n, const char *name, unsigned ifindex, struct vrf_id vrf)
+netlink_tun_up(struct netlink *n, const char *name, unsigned ifindex)
 {
-	struct link *l = netlink_link_add(n, ifindex, name, LINK_HOST);
+	int rc = netns_enter(n->config.netns);
 
-	if (l == NULL)
-		return -ENOMEM;
-	l->vrf = vrf;
-	n->tun_ifindex = ifindex;
+	if (rc != 0)
+		return rc;
 	port_guard_tun(n->guard, name);
+	netns_leave(n->config.netns);
 	return netlink_link_up(n, ifindex); /* own_routes_sync() adds the routes */
 }

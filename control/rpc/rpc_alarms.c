@@ -123,7 +123,7 @@ static const struct alarm_kind {
 	[ALARM_NETNS] = {"namespace", NULL,
 		"The network namespace of a VPN instance is missing, so sessions and ports of the "
 		"instance stay down. The text names the namespace and the fault; keeld tries again "
-		"for sessions."},
+		"for sessions each 10 s, for ports each minute."},
 	[ALARM_DISK] = {"disk", NULL,
 		"A file of keeld could not be written, or has waited for the disk for more than 2 "
 		"s: FILE, "

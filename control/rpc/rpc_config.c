@@ -209,8 +209,6 @@ config_validate(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS
 	bool valid;
 
 	(void)params;
-	if (c != NULL)
-		apply_restart_keys(env->apply, c, &f);
 	valid = c != NULL && f.count == 0;
 	for (unsigned i = 0; i < f.count; i++)
 		json_array_append_new(errors, json_pack("{s:s, s:s}", "path", f.fault[i].path,

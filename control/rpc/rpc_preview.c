@@ -111,18 +111,8 @@ refresh_preview(struct rpc_env *env, json_t *params, struct rpc_call *call) RUNS
 			     : config_of(env, running->document, running->policy_files, call);
 	if (r.then == NULL)
 		return NULL;
-	if (r.candidate) {
-		struct faults f = {0};
-
-		r.effects = apply_effects(env->apply, r.then, &f);
-		if (r.effects == NULL)
-			rpc_fail_faults(call, RPC_CONFIGURATION, &f);
-		faults_fini(&f);
-		if (r.effects == NULL) {
-			config_free(r.then);
-			return NULL;
-		}
-	}
+	if (r.candidate)
+		r.effects = apply_effects(env->apply, r.then);
 	return preview_start(env, &r, call);
 }
 

@@ -1520,7 +1520,8 @@ test_lo_and_tun(void **state)
 	run("echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6; ip tuntap add keel0 mode tun");
 	tun = if_nametoindex("keel0");
 	assert_int_equal(create(), 0);
-	assert_int_equal(netlink_tun_add(mirror, "keel0", tun, VRF_DEFAULT), 0);
+	assert_int_equal(netlink_tun_set(mirror, "keel0", tun), 0);
+	assert_int_equal(netlink_tun_up(mirror, "keel0", tun), 0);
 	assert_int_equal(netlink_faults(mirror, faults, 4), 0);
 	expect_setting("/proc/sys/net/ipv4/conf/keel0/rp_filter", "0");
 	expect_setting("/proc/sys/net/ipv6/conf/keel0/disable_ipv6", "0");

@@ -36,6 +36,7 @@ LEARNED = 10  # routes that the other instance learns meanwhile
 PROBES = 200 if REFRESHES >= 1000 else 20
 LEAKED = {RED: "30.0.0.0/24", BLUE: "31.0.0.0/24"}  # each is a route of the other instance, too
 CORE, FEED_AT, VPNV4, VPN_ROUTES = "198.18.1.1", "198.18.1.2", "vpnv4-unicast", 50
+DROP_IN = "instances.conf"
 V4_POLICY = {"ipv4-unicast": {"import_policy": "accept-all", "export_policy": "accept-all"}}
 
 
@@ -298,9 +299,9 @@ class Test:
         c.equal("the foreign namespace stays", "keel-" + RED in namespaces(), True)
 
     @staticmethod
-    def as_unit(unit):
+    def as_unit(*units):
         """A command prefix: the user nobody with the capabilities of the unit and the drop-in."""
-        caps = ",".join(["-all"] + ["+" + cap.lower()[4:] for name in (unit, "instances.conf") for line in open(os.path.join(labtest.ROOT, "packaging", name))
+        caps = ",".join(["-all"] + ["+" + cap.lower()[4:] for name in units for line in open(os.path.join(labtest.ROOT, "packaging", name))
                                     if line.startswith("AmbientCapabilities=") for cap in line.strip().split("=")[1].split()])
         return ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs", "--inh-caps=" + caps, "--ambient-caps=" + caps, "--bounding-set=" + caps)
 
@@ -308,19 +309,18 @@ class Test:
         """A keeld that keelfwd does not answer ends, and leaves the port to keelfwd."""
         os.kill(keelfwd.popen.pid, signal.SIGSTOP)
         try:
-            self.start(RED, prefix=self.as_unit("keel.service.in"), args=args)
+            self.start(RED, prefix=self.as_unit("keel.service.in", DROP_IN), args=args)
             self.c.true("keelfwd does not answer: a start is refused", False)
         except RuntimeError as e:
             self.c.true("keelfwd does not answer: a start is refused", "keelfwd" in str(e), str(e)[-300:])
         self.c.equal("... and the port stays in its namespace", set(self.links("keel-" + RED)), {"red", "keel0"})
         os.kill(keelfwd.popen.pid, signal.SIGCONT)
-        self.start(RED, prefix=self.as_unit("keel.service.in"), args=args)
+        self.start(RED, prefix=self.as_unit("keel.service.in", DROP_IN), args=args)
         self.c.true("... which the next start adopts", self.rpc.call("system.info")["forwarder"]["adopted"])
         self.end()
 
-    def unprivileged(self):
-        """As in the packaged unit: a user without root's rights but those of unit and drop-in. The foreign namespace gets the owner."""
-        c = self.c
+    def unit_namespace(self):
+        """What keel-instance@.service does; files for the user of the unit."""
         for line in open(os.path.join(labtest.ROOT, "packaging", "keel-instance@.service.in")):
             if line.startswith("ExecStart=ip -n"):
                 command = shlex.split(line.split("=", 1)[1].replace("%i", RED).replace("/var/lib/keel", os.path.join(self.lab.dir, "pe.state")))
@@ -328,8 +328,13 @@ class Test:
         for folder, _, files in os.walk(self.lab.dir):
             for path in [folder] + [os.path.join(folder, name) for name in files]:
                 os.chown(path, 65534, 65534)
-        keelfwd, args = self.lab.keelfwd("pe", KEELD, prefix=self.as_unit("keel-forwarder.service.in"), own_mounts=False)
-        self.start(RED, prefix=self.as_unit("keel.service.in"), args=args)
+
+    def unprivileged(self):
+        """As in the packaged unit: a user without root's rights but those of unit and drop-in. The foreign namespace gets the owner."""
+        c = self.c
+        self.unit_namespace()
+        keelfwd, args = self.lab.keelfwd("pe", KEELD, prefix=self.as_unit("keel-forwarder.service.in", DROP_IN), own_mounts=False)
+        self.start(RED, prefix=self.as_unit("keel.service.in", DROP_IN), args=args)
         c.equal("no alarm", [a for a in self.rpc.call("system.info")["alarms"] if a["kind"] == "namespace"], [])
         self.reach(SITES[0])
         self.end()
