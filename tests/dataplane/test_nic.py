@@ -39,16 +39,16 @@ class Machine(unittest.TestCase):
         with open(path, "w") as f:
             f.write(text + "\n")
 
-    def device(self, address, kind, driver, iface, group=None, socket=-1):
+    def device(self, address, kind, driver, iface, group=None, socket=-1, below=""):
         d = "%s/devices/%s" % (self.pci, address)
         for name, text in {"class": kind, "vendor": "0x8086", "device": "0x1521", "numa_node": str(socket), "driver_override": ""}.items():
             self.write(d + "/" + name, text)
         if driver:
             os.symlink("../../drivers/" + driver, d + "/driver")
         if iface:
-            os.makedirs(d + "/net/" + iface)
+            os.makedirs(d + below + "/net/" + iface)
             os.makedirs(self.root + "/sys/class/net/" + iface)
-            os.symlink(os.path.relpath(d, self.root + "/sys/class/net/" + iface), "%s/sys/class/net/%s/device" % (self.root, iface))
+            os.symlink(os.path.relpath(d + below, self.root + "/sys/class/net/" + iface), "%s/sys/class/net/%s/device" % (self.root, iface))
         if group is not None:
             g = "%s/sys/kernel/iommu_groups/%d" % (self.root, group)
             os.makedirs(g + "/devices", exist_ok=True)
@@ -201,6 +201,15 @@ class Nic(Machine):
     def test_shared_driver(self):
         self.device("0000:02:00.0", "0x020000", "mlx5_core", "eth9", group=5)
         self.refused("mlx5_core shares the NIC with DPDK", "bind", "--force", "02:00.0")
+
+    @unittest.skipUnless(ROOT, "needs root")
+    def test_virtio(self):
+        """The interface belongs to a device of the virtio bus, below the device of the PCI bus."""
+        self.device("0000:03:00.0", "0x020000", "igb", "ens3", group=6, below="/virtio4")
+        self.assertRegex(self.nic("list")[1], r"(?m)^0000:03:00\.0 +\S+ +igb +ens3 ")
+        link = "ip link add ens3 type veth peer name far; ip link set ens3 up; "
+        self.refused("0000:03:00.0: ens3 has the address 192.0.2.1/32", "bind", "0000:03:00.0", network=link + "ip address add 192.0.2.1/32 dev ens3")
+        self.done("0000:03:00.0: bound to vfio-pci, before igb", "bind", "ens3")
 
     def test_a_device_that_vfio_refuses_returns(self):
         self.takes.discard("vfio-pci")
