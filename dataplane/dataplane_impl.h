@@ -37,6 +37,7 @@ struct xdp;
  * packets.
  */
 #define QUEUE_MBUFS_XDP (3u * RING_SIZE)
+#define QUEUE_MBUFS (2u * RING_SIZE) /* of other devices: to receive, and sent */
 
 /* Command line for EAL, which keeps pointers to the arguments. */
 struct eal_args {
@@ -46,6 +47,12 @@ struct eal_args {
 	bool overflow;
 };
 
+/* Kinds of pools: for vdevs; then for devices that access memory by DMA, by NUMA socket. Each with plain and large buffers. */
+#define POOL_SOFT 0
+#define POOL_SOFT_LARGE 1
+#define POOL_HARD 2
+#define POOLS (POOL_HARD + 2 * RTE_MAX_NUMA_NODES)
+
 /* Created by dataplane_init(), destroyed by dataplane_fini(). Main writes; other threads read. */
 struct dataplane {
 	struct arena *shared; /* of this struct; NULL: malloc() */
@@ -54,11 +61,10 @@ struct dataplane {
 	unsigned worker_cpu[RTE_MAX_LCORE];
 	char object_path[256]; /* path of the XDP object, for the driver */
 	bool object_written;
-	/* soft_pool: for vdevs; hard_pool: for devices that access memory by DMA, by NUMA socket. */
-	struct rte_mempool *soft_pool, *hard_pool[RTE_MAX_NUMA_NODES];
-	struct rte_mempool *soft_large, *hard_large[RTE_MAX_NUMA_NODES];
-	bool large,
-		plain; /* kinds of buffers of the ports at the start; with both, half of the memory each */
+	/* Packet buffers, by pool_of(); NULL: no port has needed them yet. */
+	struct rte_mempool *pool[POOLS];
+	uint32_t planned[POOLS]; /* buffers that the ports at the start need */
+	bool large; /* some port at the start needs large buffers */
 	struct rte_mempool *own_pool; /* not for ports: see port_own_pool() */
 	struct xdp *xdp;
 	struct icmp_sources icmp_sources;
@@ -88,10 +94,14 @@ void port_mac_store(struct port *p, const uint8_t mac[6]);
 
 /* ---- port_buffers.c ---- */
 
-/* The number of buffers with this data room for which there is memory. */
-unsigned port_pool_size(uint16_t room);
+/* Before the first port: which buffers the ports of the configuration need. */
+void port_pools_plan(const struct dataplane_config *c);
+/* The number of buffers of a pool: its share of the memory. */
+unsigned port_pool_size(unsigned pool);
 /* A value of memory_mb for a pool with `buffers` free buffers. */
-unsigned port_memory_for(const struct port *p, const struct rte_mempool *pool, unsigned buffers);
+unsigned port_memory_for(const struct rte_mempool *pool, unsigned buffers);
+/* The receive queues of a kernel interface; 1 also if it is not there. */
+unsigned interface_queues(const char *iface);
 /* The pool of the port, created at the first call. soft: the device is a vdev. NULL: no memory. */
 struct rte_mempool *port_pool_for(const struct port *p, bool soft);
 /* The longest IP packet that fits into a buffer of the port. */

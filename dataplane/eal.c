@@ -196,8 +196,6 @@ create(const struct dataplane_config *c, struct dataplane **out)
 	for (unsigned i = 0; i < c->worker_count; i++)
 		d->worker_cpu[i] = c->worker_cpus[i];
 	d->host_limits = c->host_limits;
-	d->large = c->large_buffers;
-	d->plain = c->plain_buffers;
 	(void)snprintf(d->object_path, sizeof(d->object_path), "%s/keel_xdp.bpf.o", c->run_dir);
 	xdp_notes(d->xdp, c->run_dir);
 	*out = d;
@@ -245,6 +243,7 @@ dataplane_init(const struct dataplane_config *c, bool *huge, struct dataplane_er
 	}
 	use_control_cpus(c);
 	dp = d;
+	port_pools_plan(c);
 	(void)port_pulls_watch(); /* without memory a pulled device waits for the end of the process */
 	return 0;
 }
@@ -261,12 +260,8 @@ dataplane_fini(void)
 			port_end(&dp->port[i]);
 	xdp_destroy(dp->xdp);
 	dp->xdp = NULL;
-	rte_mempool_free(dp->soft_pool);
-	rte_mempool_free(dp->soft_large);
-	for (unsigned i = 0; i < RTE_MAX_NUMA_NODES; i++) {
-		rte_mempool_free(dp->hard_pool[i]);
-		rte_mempool_free(dp->hard_large[i]);
-	}
+	for (unsigned i = 0; i < POOLS; i++)
+		rte_mempool_free(dp->pool[i]);
 	rte_mempool_free(dp->own_pool);
 	if (dp->object_written)
 		(void)unlink(dp->object_path);

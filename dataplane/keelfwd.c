@@ -533,9 +533,8 @@ start(struct keelfwd *k, struct parsed *p, struct dataplane_error *err)
 	p->dataplane.name = name;
 	p->dataplane.messages = stderr;
 	p->dataplane.shared = k->arena;
-	for (unsigned i = 0; i < p->port_count; i++)
-		*(port_is_large(&p->port[i]) ? &p->dataplane.large_buffers
-					     : &p->dataplane.plain_buffers) = true;
+	p->dataplane.port = p->port;
+	p->dataplane.port_count = p->port_count;
 	rc = dataplane_init(&p->dataplane, &k->huge, err);
 	/* Before a busy keeld on the same CPU: this thread repairs links and serves the TAPs. */
 	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), CONTROL_NICE);

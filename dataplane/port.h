@@ -24,6 +24,8 @@ struct arena;
 #define PORT_QUEUES_MAX 64
 #define PORT_MTU_MAX 9216
 
+struct port_config;
+
 struct dataplane_config {
 	const unsigned *worker_cpus;
 	unsigned worker_count;
@@ -36,9 +38,9 @@ struct dataplane_config {
 	const char *name; /* --file-prefix */
 	FILE *messages; /* output of EAL, drivers and libbpf, from any thread; NULL: stderr */
 	struct host_limits host_limits; /* of packets for this router, for each port */
-	/* Half of the packet buffers are for ports with port_is_large(). */
-	bool large_buffers;
-	bool plain_buffers; /* for ports without port_is_large() */
+	/* The ports at the start share the packet memory by what they need. */
+	const struct port_config *port;
+	unsigned port_count;
 	struct arena *shared; /* for what other processes read of the ports; NULL: malloc() */
 };
 

@@ -2,6 +2,7 @@
 /* Pools of packet buffers, and the MTU that the buffers and the device of a port allow. */
 #include "dataplane/port.h"
 #include "dataplane/dataplane_impl.h"
+#include "dataplane/port_pull.h"
 #include "dataplane/worker.h"
 
 #include <errno.h>
@@ -21,27 +22,86 @@
 #define OWN_MBUFS 1023
 static_assert(MBUF_DATA_ROOM - RTE_PKTMBUF_HEADROOM >= WORKER_INJECT_MAX + 14, "fits a buffer");
 
-unsigned
-port_pool_size(uint16_t room)
+static bool
+is_large(unsigned pool)
 {
-	size_t object = sizeof(struct rte_mbuf) + room + 4 * RTE_CACHE_LINE_SIZE;
-	size_t bytes = (size_t)(dp->eal_mb - EAL_MB_OTHER) << 20, n;
+	return (pool & 1) != 0;
+}
+
+static uint16_t
+room_of(unsigned pool)
+{
+	return is_large(pool) ? LARGE_DATA_ROOM : MBUF_DATA_ROOM;
+}
+
+/* Octets of a buffer with what DPDK keeps beside it. */
+static size_t
+buffer_bytes(unsigned pool)
+{
+	return sizeof(struct rte_mbuf) + room_of(pool) + 4 * RTE_CACHE_LINE_SIZE;
+}
+
+static unsigned
+pool_of(bool soft, int socket, bool large)
+{
+	unsigned node = socket > 0 && socket < RTE_MAX_NUMA_NODES ? (unsigned)socket : 0;
+
+	return (soft ? POOL_SOFT : POOL_HARD + 2 * node) + large;
+}
+
+void
+port_pools_plan(const struct dataplane_config *c)
+{
+	for (unsigned i = 0; i < c->port_count; i++) {
+		const struct port_config *p = &c->port[i];
+		bool xdp = device_is_af_xdp(p->device);
+		unsigned queues = p->queues > 0 ? p->queues : c->worker_count;
+		char iface[IFNAMSIZ];
+
+		if (xdp && device_argument(p->device, "iface", iface, sizeof(iface)))
+			queues = interface_queues(iface);
+		dp->planned[pool_of(!device_is_pci(p->device), device_socket(p->device),
+			port_is_large(p))] += queues * (xdp ? QUEUE_MBUFS_XDP : QUEUE_MBUFS);
+		dp->large |= port_is_large(p);
+	}
+}
+
+/*
+ * The memory is divided by need. A pool that no port at the start needs takes what is left, or half of
+ * that while a planned pool waits for its port.
+ */
+unsigned
+port_pool_size(unsigned pool)
+{
+	size_t bytes = (size_t)(dp->eal_mb - EAL_MB_OTHER) << 20, all = 0, left, n;
+	bool waits = false;
 
 	if (dp->large) /* the own pool has large buffers, too */
 		bytes -= (size_t)OWN_MBUFS * (LARGE_DATA_ROOM - MBUF_DATA_ROOM);
-	if (dp->large && dp->plain)
-		bytes /= 2;
-	n = bytes / object;
+	left = bytes;
+	for (unsigned i = 0; i < POOLS; i++) {
+		size_t made = dp->pool[i] != NULL ? dp->pool[i]->size * buffer_bytes(i) : 0;
+
+		all += dp->planned[i] * buffer_bytes(i);
+		left -= made < left ? made : left;
+		waits |= dp->planned[i] > 0 && dp->pool[i] == NULL;
+	}
+	if (dp->planned[pool] > 0)
+		n = (size_t)((double)bytes * (double)(dp->planned[pool] * buffer_bytes(pool)) /
+			     (double)all);
+	else
+		n = waits ? left / 2 : left;
+	n = (n < left ? n : left) / buffer_bytes(pool);
 	return n > MBUFS_MAX ? MBUFS_MAX : (unsigned)n;
 }
 
 unsigned
-port_memory_for(const struct port *p, const struct rte_mempool *pool, unsigned buffers)
+port_memory_for(const struct rte_mempool *pool, unsigned buffers)
 {
-	unsigned more = buffers - rte_mempool_avail_count(pool);
-	size_t mb = ((size_t)more * (p->large ? LARGE_DATA_ROOM : MBUF_DATA_ROOM) >> 20) + 1;
+	size_t mb = dp->eal_mb - EAL_MB_OTHER;
+	unsigned have = rte_mempool_avail_count(pool);
 
-	return 4 * (dp->eal_mb + (unsigned)mb * (dp->large && dp->plain ? 2 : 1));
+	return 4 * (EAL_MB_OTHER + 1 + (unsigned)(mb * (pool->size + buffers - have) / pool->size));
 }
 
 /*
@@ -50,12 +110,12 @@ port_memory_for(const struct port *p, const struct rte_mempool *pool, unsigned b
  * contiguous objects.
  */
 static struct rte_mempool *
-soft_pool_create(const char *name, uint16_t room)
+soft_pool_create(const char *name, unsigned size, uint16_t room)
 {
 	struct rte_pktmbuf_pool_private private = {.mbuf_data_room_size = room};
 	struct rte_mempool *pool =
-		rte_mempool_create_empty(name, port_pool_size(room), sizeof(struct rte_mbuf) + room,
-			MBUF_CACHE, sizeof(private), SOCKET_ID_ANY, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+		rte_mempool_create_empty(name, size, sizeof(struct rte_mbuf) + room, MBUF_CACHE,
+			sizeof(private), SOCKET_ID_ANY, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
 
 	if (pool == NULL)
 		return NULL;
@@ -71,60 +131,58 @@ fail:
 	return NULL;
 }
 
-/* The NUMA socket of a device; a device without a socket has socket 0. */
-static unsigned
-socket_of(const struct port *p)
-{
-	int socket = rte_eth_dev_socket_id(p->ethdev);
-
-	return socket > 0 && socket < RTE_MAX_NUMA_NODES ? (unsigned)socket : 0;
-}
-
-/* A pool on the socket of the device, or where memory is left. */
 static struct rte_mempool *
-hard_pool(unsigned socket, bool large)
+pool_create(unsigned pool)
 {
-	struct rte_mempool **pool = large ? &dp->hard_large[socket] : &dp->hard_pool[socket];
-	uint16_t room = large ? LARGE_DATA_ROOM : MBUF_DATA_ROOM;
-	unsigned sockets = rte_socket_count(),
-		 size = port_pool_size(room) / (sockets > 0 ? sockets : 1);
+	unsigned size = port_pool_size(pool);
 	char name[RTE_MEMPOOL_NAMESIZE];
+	struct rte_mempool *p;
 
-	if (*pool != NULL)
-		return *pool;
-	(void)snprintf(name, sizeof(name), "keel_%s%u", large ? "large" : "hard", socket);
-	*pool = rte_pktmbuf_pool_create(name, size, MBUF_CACHE, 0, room, (int)socket);
-	if (*pool == NULL)
-		*pool = rte_pktmbuf_pool_create(name, size, MBUF_CACHE, 0, room, SOCKET_ID_ANY);
-	return *pool;
+	if (size == 0)
+		return NULL;
+	if (pool < POOL_HARD)
+		return soft_pool_create(
+			is_large(pool) ? "keel_soft_large" : "keel_soft", size, room_of(pool));
+	(void)snprintf(name, sizeof(name), "keel_%s%u", is_large(pool) ? "large" : "hard",
+		(pool - POOL_HARD) / 2);
+	p = rte_pktmbuf_pool_create(
+		name, size, MBUF_CACHE, 0, room_of(pool), (int)(pool - POOL_HARD) / 2);
+	/* where memory is left */
+	return p != NULL ? p
+			 : rte_pktmbuf_pool_create(
+				   name, size, MBUF_CACHE, 0, room_of(pool), SOCKET_ID_ANY);
 }
 
 struct rte_mempool *
 port_pool_for(const struct port *p, bool soft)
 {
-	if (!soft)
-		return hard_pool(socket_of(p), p->large);
-	if (p->large) {
-		if (dp->soft_large == NULL)
-			dp->soft_large = soft_pool_create("keel_soft_large", LARGE_DATA_ROOM);
-		return dp->soft_large;
-	}
-	if (dp->soft_pool == NULL)
-		dp->soft_pool = soft_pool_create("keel_soft", MBUF_DATA_ROOM);
-	return dp->soft_pool;
+	unsigned want = pool_of(soft, rte_eth_dev_socket_id(p->ethdev), p->large);
+	/* the others of the same kind, whose buffers are at least as large */
+	unsigned first = soft ? 0 : POOL_HARD, end = soft ? POOL_HARD : POOLS;
+
+	if (dp->pool[want] == NULL)
+		dp->pool[want] = pool_create(want);
+	for (unsigned i = first; dp->pool[want] == NULL && !p->xdp && i < end; i++)
+		if (dp->pool[i] != NULL && (is_large(i) || !p->large))
+			return dp->pool[i];
+	return dp->pool[want];
 }
 
 /* Devices that access memory by DMA cannot send buffers of the soft pools. */
 struct rte_mempool *
 port_copy_pool(void)
 {
-	for (unsigned i = 0; i < RTE_MAX_NUMA_NODES; i++)
-		if (dp->hard_large[i] != NULL)
-			return dp->hard_large[i];
-	for (unsigned i = 0; i < RTE_MAX_NUMA_NODES; i++)
-		if (dp->hard_pool[i] != NULL)
-			return dp->hard_pool[i];
-	return dp->soft_large != NULL ? dp->soft_large : dp->soft_pool;
+	struct rte_mempool *found = dp->pool[POOL_SOFT_LARGE];
+	bool large = false;
+
+	if (found == NULL)
+		found = dp->pool[POOL_SOFT];
+	for (unsigned i = POOL_HARD; i < POOLS; i++)
+		if (dp->pool[i] != NULL && (is_large(i) || !large)) {
+			found = dp->pool[i];
+			large = is_large(i);
+		}
+	return found;
 }
 
 struct rte_mempool *

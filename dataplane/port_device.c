@@ -224,7 +224,7 @@ setup_queues(struct port *p, struct rte_mempool *pool, bool soft, struct datapla
 			"lower `queues` or `mtu`",
 			p->name, p->rx_queues * rx, rte_pktmbuf_data_room_size(pool), p->rx_queues,
 			rx, rte_mempool_avail_count(pool), dp->eal_mb,
-			port_memory_for(p, pool, p->rx_queues * rx));
+			port_memory_for(pool, p->rx_queues * rx));
 	for (unsigned q = 0; rc == 0 && q < p->rx_queues; q++)
 		rc = rte_eth_rx_queue_setup(
 			p->ethdev, (uint16_t)q, rx, (unsigned)socket, NULL, pool);
@@ -306,8 +306,9 @@ port_start(
 	pool = port_pool_for(p, soft);
 	if (pool == NULL)
 		return dataplane_fail(err, -ENOMEM,
-			"port %s: no memory for packet buffers in %u MB: raise "
-			"/dataplane/memory_mb",
+			"port %s: no memory for packet buffers is left in %u MB: raise "
+			"/dataplane/memory_mb, or restart keelfwd, which divides the memory among "
+			"the ports of its start",
 			p->name, dp->eal_mb);
 	if (p->xdp && rte_mempool_avail_count(pool) < QUEUE_MBUFS_XDP)
 		return dataplane_fail(err, -ENOMEM,

@@ -103,23 +103,36 @@ device_is_pci(const char *device)
 	return pci_folder(device, folder, sizeof(folder));
 }
 
-unsigned
-device_vendor(const char *device)
+/* A number in the folder of a PCI device. */
+static int
+pci_value(const char *device, const char *name, int none)
 {
 	char folder[64], path[80];
-	unsigned vendor = 0;
+	int value = none;
 	FILE *f;
 
 	if (!pci_folder(device, folder, sizeof(folder)))
-		return 0;
-	(void)snprintf(path, sizeof(path), "%s/vendor", folder);
+		return none;
+	(void)snprintf(path, sizeof(path), "%s/%s", folder, name);
 	f = fopen(path, "re");
 	if (f != NULL) {
-		if (fscanf(f, "%x", &vendor) != 1)
-			vendor = 0;
+		if (fscanf(f, "%i", &value) != 1)
+			value = none;
 		(void)fclose(f);
 	}
-	return vendor;
+	return value;
+}
+
+unsigned
+device_vendor(const char *device)
+{
+	return (unsigned)pci_value(device, "vendor", 0);
+}
+
+int
+device_socket(const char *device)
+{
+	return pci_value(device, "numa_node", -1);
 }
 
 int

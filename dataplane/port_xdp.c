@@ -27,7 +27,7 @@
 /* ---- queues of the interface ---- */
 
 /* The receive queues of a kernel interface. */
-static unsigned
+unsigned
 interface_queues(const char *iface)
 {
 	struct ethtool_channels c = {.cmd = ETHTOOL_GCHANNELS};
@@ -59,8 +59,8 @@ choose_xdp_queues(struct port *p, const char *device, unsigned queues, struct da
 		device_argument(device, "queue_count", value, sizeof(value)))
 		return 0;
 	p->own_queues = interface_queues(p->iface);
-	buffers = dp->soft_pool != NULL ? rte_mempool_avail_count(dp->soft_pool)
-					: port_pool_size(MBUF_DATA_ROOM);
+	buffers = dp->pool[POOL_SOFT] != NULL ? rte_mempool_avail_count(dp->pool[POOL_SOFT])
+					      : port_pool_size(POOL_SOFT);
 	if (p->own_queues > PORT_QUEUES_MAX || (queues > 0 && queues < p->own_queues))
 		return dataplane_fail(err, -EINVAL,
 			"port %s: %s has %u receive queues, and the port would use %u: set the "
@@ -72,9 +72,8 @@ choose_xdp_queues(struct port *p, const char *device, unsigned queues, struct da
 			"port %s: %s has %u receive queues, and there are packet buffers for %u: "
 			"set the number with `ethtool -L %s`%s",
 			p->name, p->iface, p->own_queues, buffers / QUEUE_MBUFS_XDP, p->iface,
-			port_pool_size(MBUF_DATA_ROOM) < MBUFS_MAX
-				? ", or raise /dataplane/memory_mb"
-				: "");
+			port_pool_size(POOL_SOFT) < MBUFS_MAX ? ", or raise /dataplane/memory_mb"
+							      : "");
 	return 0;
 }
 
@@ -251,8 +250,8 @@ port_xdp_sockets_close(void)
 	int fd;
 
 	while ((fd = find_xdp_socket()) >= 0) {
-		if (dp->soft_pool != NULL)
-			xdp_fill_ring_free(fd, dp->soft_pool);
+		if (dp->pool[POOL_SOFT] != NULL)
+			xdp_fill_ring_free(fd, dp->pool[POOL_SOFT]);
 		(void)close(fd);
 	}
 }
@@ -264,8 +263,8 @@ port_xdp_buffers_free(struct port *p)
 	if (!p->own_program || p->skipped || netns_enter(port_netns(p)) != 0)
 		return;
 	(void)xdp_detach(dp->xdp, p->ifindex, NULL);
-	xdp_buffers_free(p->ethdev, p->xdp_socket, dp->soft_pool);
+	xdp_buffers_free(p->ethdev, p->xdp_socket, dp->pool[POOL_SOFT]);
 	for (unsigned i = 0; i < p->more_count; i++)
-		xdp_buffers_free(p->more[i].ethdev, p->more[i].socket, dp->soft_pool);
+		xdp_buffers_free(p->more[i].ethdev, p->more[i].socket, dp->pool[POOL_SOFT]);
 	netns_leave(port_netns(p));
 }
