@@ -28,6 +28,7 @@ xdp_counters_add(int fd, struct port_counters *out)
 	out->xdp_rx_dropped += s.rx_dropped;
 	out->xdp_rx_ring_full += s.rx_ring_full;
 	out->xdp_fill_empty += s.rx_fill_ring_empty_descs;
+	out->xdp_invalid += s.rx_invalid_descs + s.tx_invalid_descs;
 }
 
 static int

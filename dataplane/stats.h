@@ -46,7 +46,7 @@ struct port_counters {
 	uint64_t rx_errors; /* packets that the device or its driver refused */
 	uint64_t rx_no_buffer; /* times the driver found no free packet buffer */
 	/* AF_XDP: losses of the socket, from XDP_STATISTICS, if the driver exposes its socket */
-	uint64_t xdp_rx_dropped, xdp_rx_ring_full, xdp_fill_empty;
+	uint64_t xdp_rx_dropped, xdp_rx_ring_full, xdp_fill_empty, xdp_invalid;
 };
 
 /* A counter of a driver (xstats of ethdev). */

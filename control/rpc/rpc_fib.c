@@ -423,6 +423,7 @@ port_drops_json(uint16_t p, const struct port_counters *c)
 			o, "xdp-rx-dropped", json_integer((json_int_t)c->xdp_rx_dropped));
 		json_object_set_new(
 			o, "xdp-ring-full", json_integer((json_int_t)c->xdp_rx_ring_full));
+		json_object_set_new(o, "xdp-invalid", json_integer((json_int_t)c->xdp_invalid));
 	}
 	return o;
 }
@@ -455,14 +456,15 @@ port_json(uint16_t p)
 
 	forwarder_counters(p, &c);
 	counters = json_pack(
-		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:i, s:o*}",
+		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:i, s:o*}",
 		"rx_packets", (json_int_t)c.rx_packets, "tx_packets", (json_int_t)c.tx_packets,
 		"rx_bytes", (json_int_t)c.rx_bytes, "tx_bytes", (json_int_t)c.tx_bytes, "rx_missed",
 		(json_int_t)c.rx_missed, "tx_dropped", (json_int_t)c.tx_dropped, "xdp_rx_dropped",
 		(json_int_t)c.xdp_rx_dropped, "xdp_rx_ring_full", (json_int_t)c.xdp_rx_ring_full,
-		"xdp_fill_empty", (json_int_t)c.xdp_fill_empty, "drops", port_drops_json(p, &c),
-		"driver", driver_json(p), "queues", queues_json(p), "tx_queues",
-		(int)port_tx_queues(p), "host", host_json(p));
+		"xdp_fill_empty", (json_int_t)c.xdp_fill_empty, "xdp_invalid",
+		(json_int_t)c.xdp_invalid, "drops", port_drops_json(p, &c), "driver",
+		driver_json(p), "queues", queues_json(p), "tx_queues", (int)port_tx_queues(p),
+		"host", host_json(p));
 	json_object_update(o, counters);
 	json_decref(counters);
 	return o;
@@ -761,7 +763,7 @@ static const struct rpc_field port_drop_fields[] = {
 		"Packets lost for this reason: `rx-missed` (receive queue full), `rx-error` "
 		"(refused by "
 		"the device), `rx-no-buffer` (times without a free packet buffer), and of AF_XDP "
-		"`xdp-rx-dropped` and `xdp-ring-full`."},
+		"`xdp-rx-dropped`, `xdp-ring-full` and `xdp-invalid`."},
 	{0},
 };
 static const struct rpc_field driver_fields[] = {
@@ -792,6 +794,7 @@ static const struct rpc_field port_fields[] = {
 	{"xdp_rx_dropped", "integer", "AF_XDP: packets that the kernel dropped."},
 	{"xdp_rx_ring_full", "integer", "AF_XDP: packets lost because the ring was full."},
 	{"xdp_fill_empty", "integer", "AF_XDP: times the kernel found no free buffer."},
+	{"xdp_invalid", "integer", "AF_XDP: packets whose descriptor the kernel refused."},
 	{"drops", "object", "Packets that the port lost, by reason.", port_drop_fields},
 	{"driver", "object", "Counters of the driver (xstats of DPDK).", driver_fields},
 	{"queues", "object[]", "The receive queues of the port, by number.", queue_fields},

@@ -29,6 +29,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#define TX_RING 2048u /* entries: RING_SIZE of the data plane */
+
 #ifndef SOL_XDP
 #define SOL_XDP 283
 #endif
@@ -766,6 +768,29 @@ use_queue_elsewhere(const char *iface, int *end)
 	return child;
 }
 
+/* Sends a packet that lies outside the memory of the socket. */
+static void
+send_invalid(int fd)
+{
+	struct xdp_mmap_offsets at;
+	socklen_t len = sizeof(at);
+	struct xdp_desc *desc;
+	uint32_t *producer;
+	size_t bytes;
+	char *ring;
+
+	assert_int_equal(getsockopt(fd, SOL_XDP, XDP_MMAP_OFFSETS, &at, &len), 0);
+	bytes = at.tx.desc + TX_RING * sizeof(*desc);
+	ring = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, XDP_PGOFF_TX_RING);
+	assert_ptr_not_equal(ring, MAP_FAILED);
+	producer = (uint32_t *)(void *)(ring + at.tx.producer);
+	desc = (struct xdp_desc *)(void *)(ring + at.tx.desc);
+	desc[*producer % TX_RING] = (struct xdp_desc){.addr = UINT64_MAX, .len = 64};
+	__atomic_store_n(producer, *producer + 1, __ATOMIC_RELEASE);
+	(void)sendto(fd, NULL, 0, MSG_DONTWAIT, NULL, 0);
+	(void)munmap(ring, bytes);
+}
+
 /* A port that does not open because its queue is in use takes no packet buffers. */
 static void
 test_used_queue(void **state)
@@ -798,8 +823,13 @@ test_used_queue(void **state)
 static void
 test_stop_leaves_nothing(void **state)
 {
+	struct port_counters counters;
+
 	(void)state;
 	workers_stop();
+	send_invalid(port_xdp_socket(port_a, 0));
+	assert_int_equal(port_counters_get(port_a, &counters), 0);
+	assert_int_equal(counters.xdp_invalid, 1);
 	assert_int_equal(workers_count(), 0);
 	dataplane_fini();
 	xdp_destroy(reserved);
