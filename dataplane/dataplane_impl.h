@@ -158,5 +158,4 @@ int port_kernel_link(unsigned ifindex, uint8_t mac[6], uint16_t *mtu);
 /*
  * Chooses the kernel interface of a port that has started, or creates a TAP. 0, or -errno with `err`.
  */
-int port_interface_choose(
-	struct port *p, const char *device, bool soft, struct dataplane_error *err);
+int port_interface_choose(struct port *p, const char *device, struct dataplane_error *err);

@@ -130,8 +130,11 @@ device_probe(struct port *p, const char *device, const char *full, bool *soft,
 	free(da.data);
 	if (rc != 0)
 		return dataplane_fail(err, rc == -1 ? -ENODEV : rc,
-			"port %s: DPDK could not open \"%s\" (its messages give the reason)",
-			p->name, device);
+			"port %s: DPDK could not open \"%s\" (its messages give the reason)%s",
+			p->name, device,
+			device_lacks_ddp(device)
+				? ": no DDP package /lib/firmware/intel/ice/ddp/ice.pkg"
+				: "");
 	return 0;
 }
 
@@ -409,7 +412,7 @@ device_open(struct port *p, const char *device, unsigned queues, struct dataplan
 	if (rc == 0 && p->own_program)
 		rc = port_xdp_sockets_attach(p, err);
 	if (rc == 0)
-		rc = port_interface_choose(p, device, soft, err);
+		rc = port_interface_choose(p, device, err);
 	if (rc == 0) {
 		bool tap = device_is(device, "net_tap");
 

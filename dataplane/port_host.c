@@ -76,17 +76,19 @@ use_kernel_interface(struct port *p, struct dataplane_error *err)
 /* ---- the host path ---- */
 
 /*
- * ND needs multicast. Devices in memory receive all frames; of other devices all multicast is
- * requested, or else all frames.
+ * ND needs multicast: all multicast is requested, or else all frames. A driver that has neither of
+ * them, and no list of groups, has no filter: devices in memory, ENA, gve, mana.
  */
 static int
-receive_multicast(struct port *p, bool soft, struct dataplane_error *err)
+receive_multicast(struct port *p, struct dataplane_error *err)
 {
 	int rc = rte_eth_allmulticast_enable(p->ethdev);
 
 	if (rc == -ENOTSUP)
 		rc = rte_eth_promiscuous_enable(p->ethdev);
-	if (rc != 0 && !(rc == -ENOTSUP && soft))
+	if (rc == -ENOTSUP && rte_eth_dev_set_mc_addr_list(p->ethdev, NULL, 0) == -ENOTSUP)
+		return 0;
+	if (rc != 0)
 		return dataplane_fail(err, rc,
 			"port %s: the driver receives no multicast, which neighbour discovery "
 			"needs: %s",
@@ -95,11 +97,11 @@ receive_multicast(struct port *p, bool soft, struct dataplane_error *err)
 }
 
 static int
-host_path_open(struct port *p, const char *device, bool soft, struct dataplane_error *err)
+host_path_open(struct port *p, struct dataplane_error *err)
 {
 	uint64_t word = atomic_load_explicit(&p->mac, memory_order_relaxed);
 	uint8_t mac[6];
-	int rc = receive_multicast(p, soft, err);
+	int rc = receive_multicast(p, err);
 
 	if (rc != 0)
 		return rc;
@@ -116,7 +118,7 @@ host_path_open(struct port *p, const char *device, bool soft, struct dataplane_e
 }
 
 int
-port_interface_choose(struct port *p, const char *device, bool soft, struct dataplane_error *err)
+port_interface_choose(struct port *p, const char *device, struct dataplane_error *err)
 {
 	struct dataplane_error reason;
 	enum port_kernel kernel = port_kernel_of(device);
@@ -135,7 +137,7 @@ port_interface_choose(struct port *p, const char *device, bool soft, struct data
 	rc = port_host_check(p->name, device, &reason);
 	if (rc != 0)
 		return dataplane_fail(err, rc, "port %s: %s", p->name, reason.text);
-	return host_path_open(p, device, soft, err);
+	return host_path_open(p, err);
 }
 
 struct port_host *

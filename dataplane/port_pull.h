@@ -17,5 +17,7 @@ bool device_is_pci(const char *device);
 bool device_is_ready(const char *device);
 /* The vendor of a PCI device; 0: the device does not exist. */
 unsigned device_vendor(const char *device);
+/* True if the device is an E810 (ice), and this host has no DDP package for it. */
+bool device_lacks_ddp(const char *device);
 /* The NUMA socket of a PCI device, or -1. */
 int device_socket(const char *device);

@@ -129,6 +129,17 @@ device_vendor(const char *device)
 	return (unsigned)pci_value(device, "vendor", 0);
 }
 
+/* The driver of DPDK opens an E810 only with the DDP package, without the argument safe-mode-support=1. */
+bool
+device_lacks_ddp(const char *device)
+{
+	int id = pci_value(device, "device", 0);
+
+	return device_vendor(device) == 0x8086 && id >= 0x1591 && id <= 0x159b &&
+	       access("/lib/firmware/updates/intel/ice/ddp/ice.pkg", R_OK) != 0 &&
+	       access("/lib/firmware/intel/ice/ddp/ice.pkg", R_OK) != 0;
+}
+
 int
 device_socket(const char *device)
 {
@@ -158,7 +169,7 @@ bool
 device_is_ready(const char *device)
 {
 	static const char *const drivers[] = {
-		"vfio-pci", "uio_pci_generic", "igb_uio", "mlx4_core", "mlx5_core"};
+		"vfio-pci", "uio_pci_generic", "igb_uio", "mlx4_core", "mlx5_core", "mana"};
 	char folder[64], link[80], target[PATH_MAX];
 	const char *driver;
 	ssize_t n;
