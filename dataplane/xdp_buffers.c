@@ -2,13 +2,17 @@
 #include "dataplane/xdp_buffers.h"
 
 #include <errno.h>
+#include <linux/ethtool.h>
 #include <linux/if_xdp.h>
+#include <linux/sockios.h>
+#include <net/if.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -121,10 +125,27 @@ xdp_is_copying(int socket)
 	       (o.flags & XDP_OPTIONS_ZEROCOPY) == 0;
 }
 
+/* The device of the interface is on a bus: a NIC, whose driver may have zero copy. */
+static bool
+is_nic(unsigned ifindex)
+{
+	struct ethtool_drvinfo info = {.cmd = ETHTOOL_GDRVINFO};
+	struct ifreq r = {.ifr_data = (void *)&info};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool yes;
+
+	yes = fd >= 0 && if_indextoname(ifindex, r.ifr_name) != NULL &&
+	      ioctl(fd, SIOCETHTOOL, &r) == 0 && info.bus_info[0] != '\0';
+	if (fd >= 0)
+		(void)close(fd);
+	return yes;
+}
+
 /*
- * Asks for zero copy. A device without zero copy: the kernel refuses, after it has looked whether the
- * queue is in use, and the queue is free as before. A device with zero copy: the queue was free, and
- * the kernel needs some time to release the queue again.
+ * Asks a NIC for copy mode, which its driver never learns of: for zero copy the driver would restart
+ * the queue, or reset the NIC. The kernel needs some time to release the queue again. Asks other devices
+ * for zero copy: the kernel refuses, after it has looked whether the queue is in use, and the queue is
+ * free as before.
  */
 bool
 xdp_queue_in_use(unsigned ifindex, unsigned queue)
@@ -132,7 +153,7 @@ xdp_queue_in_use(unsigned ifindex, unsigned queue)
 	const struct timespec release = {.tv_nsec = RELEASE_NS};
 	size_t page = (size_t)getpagesize(), bytes = PROBE_CHUNKS * page;
 	struct sockaddr_xdp at = {.sxdp_family = AF_XDP,
-		.sxdp_flags = XDP_ZEROCOPY,
+		.sxdp_flags = is_nic(ifindex) ? XDP_COPY : XDP_ZEROCOPY,
 		.sxdp_ifindex = ifindex,
 		.sxdp_queue_id = queue};
 	int fd = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0), size = PROBE_RING;
