@@ -217,7 +217,8 @@ static struct port_queue
 queue_of(const struct port *p, unsigned queue)
 {
 	if (queue > 0 && queue <= p->more_count)
-		return (struct port_queue){.ethdev = p->more[queue - 1].ethdev};
+		return (struct port_queue){
+			.ethdev = p->more[queue - 1].ethdev, .queue = p->more[queue - 1].queue};
 	return (struct port_queue){.ethdev = p->ethdev, .queue = (uint16_t)queue};
 }
 

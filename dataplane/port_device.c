@@ -25,7 +25,7 @@
 
 /* ---- device arguments ---- */
 
-/* Adds default arguments for AF_XDP: the XDP program and a single queue. */
+/* Adds default arguments for AF_XDP: the XDP program and the queues. */
 static int
 complete_device(
 	struct port *p, const char *device, char *out, size_t size, struct dataplane_error *err)
@@ -40,8 +40,12 @@ complete_device(
 		bool count = device_argument(device, "queue_count", value, sizeof(value));
 
 		p->own_program = !device_argument(device, "xdp_prog", value, sizeof(value));
+		char queues[32];
+
+		(void)snprintf(
+			queues, sizeof(queues), ",queue_count=%u", port_xdp_device_queues(p, 0));
 		n = snprintf(out, size, "%s%s%s%s%s", device, queue ? "" : ",start_queue=0",
-			count ? "" : ",queue_count=1", p->own_program ? ",xdp_prog=" : "",
+			count ? "" : queues, p->own_program ? ",xdp_prog=" : "",
 			p->own_program ? dp->object_path : "");
 	}
 	if (n < 0 || (size_t)n >= size)
@@ -228,9 +232,16 @@ setup_queues(struct port *p, struct rte_mempool *pool, bool soft, struct datapla
 			p->name, p->rx_queues * rx, rte_pktmbuf_data_room_size(pool), p->rx_queues,
 			rx, rte_mempool_avail_count(pool), dp->eal_mb,
 			port_memory_for(pool, p->rx_queues * rx));
-	for (unsigned q = 0; rc == 0 && q < p->rx_queues; q++)
+	for (unsigned q = 0; rc == 0 && q < p->rx_queues; q++) {
 		rc = rte_eth_rx_queue_setup(
 			p->ethdev, (uint16_t)q, rx, (unsigned)socket, NULL, pool);
+		if (rc == 0 && p->xdp) {
+			int taken = port_xdp_socket_take(p, (uint16_t)q, err);
+
+			if (taken != 0)
+				return taken;
+		}
+	}
 	for (unsigned q = 0; rc == 0 && q < p->tx_queues; q++)
 		rc = rte_eth_tx_queue_setup(p->ethdev, (uint16_t)q, tx, (unsigned)socket, NULL);
 	if (rc != 0) /* of AF_XDP: -EINVAL without a reason, mostly that a queue is in use */
@@ -313,10 +324,10 @@ port_start(
 			"/dataplane/memory_mb, or restart keelfwd, which divides the memory among "
 			"the ports of its start",
 			p->name, dp->eal_mb);
-	if (p->xdp && rte_mempool_avail_count(pool) < QUEUE_MBUFS_XDP)
+	if (p->xdp && rte_mempool_avail_count(pool) < queues * QUEUE_MBUFS_XDP)
 		return dataplane_fail(err, -ENOMEM,
 			"port %s: %u packet buffers left, %u needed: raise /dataplane/memory_mb",
-			p->name, rte_mempool_avail_count(pool), QUEUE_MBUFS_XDP);
+			p->name, rte_mempool_avail_count(pool), queues * QUEUE_MBUFS_XDP);
 	rc = configure(p, &info, queues, err);
 	if (rc == 0)
 		rc = setup_queues(p, pool, soft, err);
@@ -324,8 +335,6 @@ port_start(
 		rc = start(p, err);
 	if (rc == 0)
 		rc = check_vlan_strip(p, err);
-	if (rc == 0 && p->xdp)
-		rc = port_xdp_poll_check(p, err);
 	return rc;
 }
 
@@ -344,8 +353,8 @@ scatters(const struct port *p)
 
 /* ---- end ---- */
 
-void
-device_stop(uint16_t ethdev, int socket)
+static void
+device_stop(uint16_t ethdev)
 {
 	struct rte_eth_dev_info info;
 	bool known = rte_eth_dev_info_get(ethdev, &info) == 0;
@@ -355,25 +364,39 @@ device_stop(uint16_t ethdev, int socket)
 	/* the bus would refuse a further device of this name */
 	if (known && info.device != NULL)
 		(void)rte_dev_remove(info.device);
-	/*
-	 * Seen with 22.11 and libxdp 1.3: the driver does not close the socket, and the queue
-	 * stays in use.
-	 */
-	if (socket >= 0 && is_xdp_socket(socket))
-		(void)close(socket);
+}
+
+/* Seen with 22.11 and libxdp 1.3: the driver does not close the socket, and the queue stays in use. */
+static void
+socket_close(int fd)
+{
+	if (fd >= 0 && is_xdp_socket(fd))
+		(void)close(fd);
+}
+
+void
+port_devices_stop(struct port *p, bool sockets)
+{
+	device_stop(p->ethdev);
+	for (unsigned i = p->more_count; i > 0; i--)
+		if (p->more[i - 1].queue == 0) /* the first queue of its device */
+			device_stop(p->more[i - 1].ethdev);
+	if (sockets)
+		socket_close(p->xdp_socket);
+	p->xdp_socket = -1;
+	for (; p->more_count > 0; p->more_count--)
+		if (sockets)
+			socket_close(p->more[p->more_count - 1].socket);
 }
 
 static void
-port_stop(struct port *p)
+port_stop(struct port *p, bool sockets)
 {
 	port_watch_stop(&p->watch);
 	if (p->host.fd >= 0)
 		(void)close(p->host.fd);
 	p->host.fd = -1;
-	device_stop(p->ethdev, p->xdp_socket);
-	p->xdp_socket = -1;
-	for (; p->more_count > 0; p->more_count--)
-		device_stop(p->more[p->more_count - 1].ethdev, p->more[p->more_count - 1].socket);
+	port_devices_stop(p, sockets);
 }
 
 void
@@ -381,7 +404,7 @@ port_end(struct port *p)
 {
 	if (p->skipped || netns_enter(port_netns(p)) != 0)
 		return;
-	port_stop(p);
+	port_stop(p, true);
 	if (p->reserved)
 		xdp_release(dp->xdp, p->ifindex);
 	netns_leave(port_netns(p));
@@ -405,7 +428,7 @@ device_open(struct port *p, const char *device, unsigned queues, struct dataplan
 		rc = device_probe(p, device, full, &soft, err);
 	if (rc != 0)
 		goto fail;
-	rc = port_start(p, device, soft, queues, err);
+	rc = port_start(p, device, soft, p->xdp ? port_xdp_device_queues(p, 0) : queues, err);
 	p->chains |= rc == 0 && !soft && scatters(p);
 	if (rc == 0)
 		rc = port_xdp_queues_open(p, err);
@@ -422,7 +445,7 @@ device_open(struct port *p, const char *device, unsigned queues, struct dataplan
 		port_watch_start(&p->watch, p->ethdev, tap, p->ifindex, p->way != HOST_WAY_TAP);
 		return 0;
 	}
-	port_stop(p);
+	port_stop(p, false);
 fail:
 	if (p->reserved)
 		xdp_release(dp->xdp, p->ifindex);

@@ -40,12 +40,13 @@ struct port {
 	bool reserved; /* reserved by xdp_reserve(); to be released by xdp_release() */
 	bool own_program; /* the device arguments name no other program */
 	int xdp_socket;
-	/* AF_XDP: the devices of all queues after the first, because the driver gives veth only one */
+	/* AF_XDP: all queues after the first, of the first device and of further ones */
 	struct {
-		uint16_t ethdev;
+		uint16_t ethdev, queue;
 		int socket;
 	} more[PORT_QUEUES_MAX - 1];
-	unsigned more_count, own_queues; /* own_queues: sockets of the port in all */
+	/* own_queues: sockets of the port in all; device_queues: at most so many of one device */
+	unsigned more_count, own_queues, device_queues;
 	bool host_path; /* port_config.host_path */
 	/* port_config, to compare and to open again */
 	char device[DEVICE_MAX];

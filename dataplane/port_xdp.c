@@ -26,21 +26,39 @@
 
 /* ---- queues of the interface ---- */
 
-/* The receive queues of a kernel interface. */
-unsigned
-interface_queues(const char *iface)
+/* The driver counts the queues of a device in arrays of 16 (RTE_ETHDEV_QUEUE_STAT_CNTRS). */
+#define DEVICE_QUEUES_MAX 16u
+
+static struct ethtool_channels
+interface_channels(const char *iface)
 {
 	struct ethtool_channels c = {.cmd = ETHTOOL_GCHANNELS};
 	struct ifreq r = {.ifr_data = (void *)&c};
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	unsigned n = 0;
 
 	(void)snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", iface);
-	if (fd >= 0 && ioctl(fd, SIOCETHTOOL, &r) == 0)
-		n = c.combined_count + c.rx_count;
+	if (fd < 0 || ioctl(fd, SIOCETHTOOL, &r) != 0)
+		c = (struct ethtool_channels){0};
 	if (fd >= 0)
 		close(fd);
+	return c;
+}
+
+unsigned
+interface_queues(const char *iface)
+{
+	struct ethtool_channels c = interface_channels(iface);
+	unsigned n = c.combined_count + c.rx_count;
+
 	return n > 0 ? n : 1;
+}
+
+unsigned
+port_xdp_device_queues(const struct port *p, unsigned first)
+{
+	unsigned left = p->own_queues - first;
+
+	return left < p->device_queues ? left : p->device_queues;
 }
 
 /*
@@ -51,8 +69,15 @@ static int
 choose_xdp_queues(struct port *p, const char *device, unsigned queues, struct dataplane_error *err)
 {
 	char value[256];
+	struct ethtool_channels channels = interface_channels(p->iface);
 	unsigned buffers;
 
+	/*
+	 * A device attaches a program once, and some NICs reset at that. The driver gives interfaces whose
+	 * queues are not pairs, such as veth, one queue.
+	 */
+	p->device_queues =
+		channels.combined_count > 0 && channels.rx_count == 0 ? DEVICE_QUEUES_MAX : 1;
 	p->own_queues = 1;
 	if (device_argument(device, "xdp_prog", value, sizeof(value)) ||
 		device_argument(device, "start_queue", value, sizeof(value)) ||
@@ -137,7 +162,7 @@ is_xdp_socket(int fd)
  * socket that no earlier port has.
  */
 static int
-find_xdp_socket(void)
+find_xdp_socket(const struct port *opening)
 {
 	DIR *d = opendir("/proc/self/fd");
 	int found = -1;
@@ -146,10 +171,11 @@ find_xdp_socket(void)
 	while (d != NULL && found < 0 && (e = readdir(d)) != NULL) {
 		char *end;
 		long fd = strtol(e->d_name, &end, 10);
-		bool known = false;
+		bool known;
 
 		if (*end != '\0' || end == e->d_name || !is_xdp_socket((int)fd))
 			continue;
+		known = opening != NULL && has_socket(opening, (int)fd);
 		for (unsigned i = 0; i < PORTS_MAX; i++)
 			known |= dp->open[i] && has_socket(&dp->port[i], (int)fd);
 		if (!known)
@@ -165,16 +191,22 @@ find_xdp_socket(void)
  * forward nothing meanwhile, and delay every grace period.
  */
 int
-port_xdp_poll_check(struct port *p, struct dataplane_error *err)
+port_xdp_socket_take(struct port *p, uint16_t queue, struct dataplane_error *err)
 {
-	int on = 0;
+	int on = 0, fd = find_xdp_socket(p);
 	socklen_t len = sizeof(on);
 
-	p->xdp_socket = find_xdp_socket();
-	if (p->xdp_socket < 0)
+	if (fd < 0)
 		return dataplane_fail(
 			err, -EIO, "port %s: the driver has no AF_XDP socket", p->name);
-	if (getsockopt(p->xdp_socket, SOL_SOCKET, SO_PREFER_BUSY_POLL, &on, &len) != 0 || on != 1)
+	if (queue == 0) {
+		p->xdp_socket = fd;
+	} else {
+		p->more[p->more_count].ethdev = p->ethdev;
+		p->more[p->more_count].queue = queue;
+		p->more[p->more_count++].socket = fd;
+	}
+	if (getsockopt(fd, SOL_SOCKET, SO_PREFER_BUSY_POLL, &on, &len) != 0 || on != 1)
 		return dataplane_fail(err, -EOPNOTSUPP,
 			"port %s: no busy polling on %s (SO_PREFER_BUSY_POLL), so the driver would "
 			"sleep: needs Linux 5.11, CAP_NET_ADMIN and busy_budget above 0",
@@ -183,33 +215,37 @@ port_xdp_poll_check(struct port *p, struct dataplane_error *err)
 }
 
 /*
- * Opens a device for a further queue of an AF_XDP port. Its driver attaches a copy of the program;
- * the program of the last queue stays, and gets the sockets of all queues.
+ * Opens a device for further queues of an AF_XDP port. Its driver attaches a copy of the program; the
+ * program of the last device stays, and gets the sockets of all queues.
  */
 static int
-open_queue(struct port *p, unsigned queue, struct dataplane_error *err)
+open_queues(struct port *p, unsigned first, struct dataplane_error *err)
 {
 	struct port one = *p; /* for the functions of a port with one device */
+	unsigned queues = port_xdp_device_queues(p, first);
 	char full[1024];
 	bool soft;
 	int rc = xdp_detach(dp->xdp, p->ifindex, err);
 
 	(void)snprintf(full, sizeof(full),
-		"net_af_xdp_%u_%u,iface=%s,start_queue=%u,queue_count=1,xdp_prog=%s", p->ifindex,
-		queue, p->iface, queue, dp->object_path);
+		"net_af_xdp_%u_%u,iface=%s,start_queue=%u,queue_count=%u,xdp_prog=%s", p->ifindex,
+		first, p->iface, first, queues, dp->object_path);
 	if (rc == 0)
 		rc = device_probe(&one, full, full, &soft, err);
 	if (rc != 0)
 		return rc;
 	one.xdp_socket = -1;
 	one.more_count = 0;
-	rc = port_start(&one, full, true, 1, err);
+	rc = port_start(&one, full, true, queues, err);
 	if (rc != 0) {
-		device_stop(one.ethdev, one.xdp_socket);
+		port_devices_stop(&one, false);
 		return rc;
 	}
 	p->more[p->more_count].ethdev = one.ethdev;
+	p->more[p->more_count].queue = 0;
 	p->more[p->more_count++].socket = one.xdp_socket;
+	for (unsigned i = 0; i < one.more_count; i++)
+		p->more[p->more_count++] = one.more[i];
 	return 0;
 }
 
@@ -218,8 +254,8 @@ port_xdp_queues_open(struct port *p, struct dataplane_error *err)
 {
 	int rc = 0;
 
-	for (unsigned q = 1; rc == 0 && q < p->own_queues; q++)
-		rc = open_queue(p, q, err);
+	for (unsigned q = 1 + p->more_count; rc == 0 && q < p->own_queues; q = 1 + p->more_count)
+		rc = open_queues(p, q, err);
 	if (p->more_count > 0)
 		p->rx_queues = p->tx_queues = 1 + p->more_count;
 	return rc;
@@ -249,7 +285,7 @@ port_xdp_sockets_close(void)
 {
 	int fd;
 
-	while ((fd = find_xdp_socket()) >= 0) {
+	while ((fd = find_xdp_socket(NULL)) >= 0) {
 		if (dp->pool[POOL_SOFT] != NULL)
 			xdp_fill_ring_free(fd, dp->pool[POOL_SOFT]);
 		(void)close(fd);
@@ -263,8 +299,9 @@ port_xdp_buffers_free(struct port *p)
 	if (!p->own_program || p->skipped || netns_enter(port_netns(p)) != 0)
 		return;
 	(void)xdp_detach(dp->xdp, p->ifindex, NULL);
-	xdp_buffers_free(p->ethdev, p->xdp_socket, dp->pool[POOL_SOFT]);
+	xdp_buffers_free(p->ethdev, 0, p->xdp_socket, dp->pool[POOL_SOFT]);
 	for (unsigned i = 0; i < p->more_count; i++)
-		xdp_buffers_free(p->more[i].ethdev, p->more[i].socket, dp->pool[POOL_SOFT]);
+		xdp_buffers_free(p->more[i].ethdev, p->more[i].queue, p->more[i].socket,
+			dp->pool[POOL_SOFT]);
 	netns_leave(port_netns(p));
 }

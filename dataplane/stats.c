@@ -60,10 +60,12 @@ port_counters_get(uint16_t port, struct port_counters *out)
 	/* Not oerrors of ethdev: AF_XDP counts these packets there, too. */
 	out->tx_dropped = workers_tx_dropped(port);
 	for (unsigned q = 0; q == 0 || port_xdp_socket(port, q) >= 0; q++) {
-		int rc;
+		struct port_queue queue = port_rx_queue(port, q);
+		int rc = 0;
 
 		port_asks_begin(port);
-		rc = device_counters_add(port_rx_queue(port, q).ethdev, out);
+		if (queue.queue == 0) /* once for each device */
+			rc = device_counters_add(queue.ethdev, out);
 		port_asks_end(port);
 		if (rc != 0)
 			return rc;
@@ -113,6 +115,8 @@ port_driver_counters(uint16_t port, unsigned first, struct driver_counter *out, 
 		unsigned n = 0;
 		int count;
 
+		if (port_rx_queue(port, q).queue != 0)
+			continue;
 		port_asks_begin(port);
 		count = rte_eth_xstats_get(ethdev, NULL, 0);
 		if (count > 0 && first < (unsigned)count)

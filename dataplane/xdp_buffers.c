@@ -92,18 +92,18 @@ xdp_fill_ring_free(int socket, struct rte_mempool *pool)
 }
 
 void
-xdp_buffers_free(uint16_t ethdev, int socket, struct rte_mempool *pool)
+xdp_buffers_free(uint16_t ethdev, uint16_t queue, int socket, struct rte_mempool *pool)
 {
 	struct rte_mbuf *m[BURST];
 	uint16_t n = BURST;
 
 	for (unsigned i = 0; i < POLLS_MAX && n > 0; i++) {
-		n = rte_eth_rx_burst(ethdev, 0, m, BURST);
+		n = rte_eth_rx_burst(ethdev, queue, m, BURST);
 		rte_pktmbuf_free_bulk(m, n);
 	}
 	/* the driver takes sent buffers from the completion ring, 2,048 at a time */
 	for (unsigned i = 0; i < 2; i++)
-		(void)rte_eth_tx_burst(ethdev, 0, m, 0);
+		(void)rte_eth_tx_burst(ethdev, queue, m, 0);
 	xdp_fill_ring_free(socket, pool);
 }
 

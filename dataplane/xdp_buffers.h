@@ -14,7 +14,7 @@ struct rte_mempool;
  * Main, when no worker uses the device and its XDP program is detached: returns the buffers to the pool.
  * Buffers in transmission by the kernel stay lost.
  */
-void xdp_buffers_free(uint16_t ethdev, int socket, struct rte_mempool *pool);
+void xdp_buffers_free(uint16_t ethdev, uint16_t queue, int socket, struct rte_mempool *pool);
 /* The buffers of the fill ring alone: of a socket that was never bound. */
 void xdp_fill_ring_free(int socket, struct rte_mempool *pool);
 
