@@ -309,11 +309,14 @@ def draw_route(r, x):
 def has_one_outcome(prefix, hop):
     """
     False: routes could depend on each other in a circle, and which of them wins is a matter of the order. A next hop inside announced prefixes is for
-    lower prefixes, or for the one prefix that covers it; a default route resolves by no announced prefix.
+    lower prefixes, or for the one prefix that covers it; a default route, and a prefix of a part of a link, resolve by no announced prefix.
     """
     hop, net = ipaddress.ip_address(hop), ipaddress.ip_network(prefix)
-    if any(hop in ipaddress.ip_interface(a).network for addresses in PORTS for a in addresses):
+    links = [ipaddress.ip_interface(a).network for addresses in PORTS for a in addresses if ipaddress.ip_interface(a).version == hop.version]
+    if any(hop in link for link in links):
         return True
+    if any(net.version == link.version and net.subnet_of(link) for link in links):
+        return False  # next hops on the link resolve by it, and so may the routes by which it resolves
     cover = [p for family in (V4, V6) for p in PREFIXES[family] if not p.endswith("/0") and hop in ipaddress.ip_network(p)]
     if prefix in cover:
         return len(cover) == 1
